@@ -1,0 +1,120 @@
+//! What userspace finds out about the running kernel and hands to the programs before they load.
+
+/// An offset that this kernel's BTF does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Declares the offsets once: the struct, and for userspace the list of where each is looked up.
+macro_rules! offsets {
+    ($($field:ident = $strct:literal . $path:literal $(or $strct2:literal . $path2:literal)?;)+) => {
+        /// Byte offsets of the kernel's struct members, by BTF, or [`ABSENT`].
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Offsets {
+            $(
+                #[doc = concat!("`", $strct, "`.`", $path, "`")]
+                pub $field: u32,
+            )+
+        }
+
+        impl Offsets {
+            /// Where to look each field up: name here, then (struct, dotted member path) in order of
+            /// preference.
+            pub const SOURCES: &'static [(&'static str, &'static [(&'static str, &'static str)])] = &[
+                $((stringify!($field), &[($strct, $path) $(, ($strct2, $path2))?]),)+
+            ];
+
+            /// All fields from values in the order of [`Self::SOURCES`].
+            pub const fn from_values(values: &[u32; Self::SOURCES.len()]) -> Self {
+                let mut index = 0;
+                $(
+                    let $field = values[index];
+                    index += 1;
+                )+
+                let _ = index;
+                Self { $($field,)+ }
+            }
+        }
+    };
+}
+
+offsets! {
+    skc_daddr = "sock_common"."skc_daddr";
+    skc_rcv_saddr = "sock_common"."skc_rcv_saddr";
+    skc_hash = "sock_common"."skc_hash";
+    skc_dport = "sock_common"."skc_dport";
+    skc_num = "sock_common"."skc_num";
+    skc_family = "sock_common"."skc_family";
+    skc_state = "sock_common"."skc_state";
+    skc_net = "sock_common"."skc_net.net";
+    skc_v6_daddr = "sock_common"."skc_v6_daddr";
+    skc_v6_rcv_saddr = "sock_common"."skc_v6_rcv_saddr";
+    skc_flags = "sock_common"."skc_flags";
+    skc_refcnt = "sock_common"."skc_refcnt.refs.counter";
+    sk_lock_owned = "sock"."sk_lock.owned";
+    sk_socket = "sock"."sk_socket";
+    sk_lingertime = "sock"."sk_lingertime";
+    sk_err = "sock"."sk_err";
+    sk_protocol = "sock"."sk_protocol";
+    inet_saddr = "inet_sock"."inet_saddr";
+    inet_sport = "inet_sock"."inet_sport";
+    icsk_ulp_ops = "inet_connection_sock"."icsk_ulp_ops";
+    icsk_ulp_data = "inet_connection_sock"."icsk_ulp_data";
+    icsk_lrcvtime = "inet_connection_sock"."icsk_ack.lrcvtime";
+    tcp_rcv_nxt = "tcp_sock"."rcv_nxt";
+    tcp_copied_seq = "tcp_sock"."copied_seq";
+    tcp_bytes_sent = "tcp_sock"."bytes_sent";
+    tcp_bytes_retrans = "tcp_sock"."bytes_retrans";
+    tcp_bytes_received = "tcp_sock"."bytes_received";
+    tcp_lsndtime = "tcp_sock"."lsndtime";
+    tcp_linger2 = "tcp_sock"."linger2";
+    tw_timer = "inet_timewait_sock"."tw_timer";
+    tw_substate = "inet_timewait_sock"."tw_substate";
+    timer_function = "timer_list"."function";
+    net_inum = "net"."ns.inum";
+    task_group_leader = "task_struct"."group_leader";
+    task_start_boottime = "task_struct"."start_boottime" or "task_struct"."real_start_time";
+    task_comm = "task_struct"."comm";
+    task_flags = "task_struct"."flags";
+    task_files = "task_struct"."files";
+    files_fdt = "files_struct"."fdt";
+    fdt_max_fds = "fdtable"."max_fds";
+    fdt_fd = "fdtable"."fd";
+    file_inode = "file"."f_inode";
+    file_private_data = "file"."private_data";
+    inode_mode = "inode"."i_mode";
+    socket_sk = "socket"."sk";
+    skb_head = "sk_buff"."head";
+    skb_network_header = "sk_buff"."network_header";
+    skb_transport_header = "sk_buff"."transport_header";
+    skb_dev = "sk_buff"."dev";
+    dev_net = "net_device"."nd_net.net";
+    subflow_conn = "mptcp_subflow_context"."conn";
+    ulp_name = "tcp_ulp_ops"."name";
+}
+
+const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::SOURCES.len());
+
+/// Facts and options that are fixed for one run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Kernel address of `tw_timer_handler` (kallsyms), or 0.
+    pub tw_timer_handler: u64,
+    /// Length of the kernel's tick, nanoseconds (1 / CONFIG_HZ).
+    pub tick_ns: u64,
+    /// Port searches at least this long get an event of their own, nanoseconds.
+    pub slow_port_ns: u64,
+    /// Wake userspace when the ring buffer holds this many bytes.
+    pub wake_bytes: u64,
+    /// 1 where no hook sees mini-sockets being made, so that births are inferred.
+    pub infer_births: u32,
+    /// Bit offset of `sock.sk_kern_sock`, or [`ABSENT`].
+    pub sk_kern_sock_bit: u32,
+    /// Bit offset of `sock.sk_shutdown`, or [`ABSENT`] (a bit field in old 5.10.y).
+    pub sk_shutdown_bit: u32,
+    /// 1 where `tcp_send_reset` also fires for mini-sockets and for segments without a socket, and has
+    /// the reason as its third argument.
+    pub send_reset_has_reason: u32,
+}
+
+const _: () = assert!(size_of::<Config>() == 4 * 8 + 4 * 4);

@@ -1,0 +1,128 @@
+//! Records of the ring buffer.
+
+use crate::COMM_LEN;
+
+/// Written where a `u64` measure is not known.
+pub const UNKNOWN: u64 = u64::MAX;
+
+/// Who a process is, for as long as the host is up: thread-group id in the initial pid namespace and the
+/// leader's start time on CLOCK_BOOTTIME. A `tgid` of 0 stands for no process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// Thread-group id, or 0 where no process is named.
+    pub tgid: u32,
+    /// Where `tgid` is 0, why: a code of [`crate::Unattributed`]. Else 0.
+    pub unattributed: u32,
+    /// Start time of the group leader, nanoseconds of CLOCK_BOOTTIME.
+    pub start_boot_ns: u64,
+}
+
+/// A process as it was when it acted on the socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Identity; names may change under it (exec, prctl).
+    pub key: ProcessKey,
+    /// Thread that acted; equal to `key.tgid` for the group leader.
+    pub tid: u32,
+    /// Real user id, in the initial user namespace.
+    pub uid: u32,
+    /// cgroup v2 id (the inode number of its directory), or 0.
+    pub cgroup_id: u64,
+    /// The group leader's comm, NUL-padded, any bytes.
+    pub comm: [u8; COMM_LEN],
+    /// The acting thread's comm; all zero where it is the leader or not known.
+    pub thread_comm: [u8; COMM_LEN],
+}
+
+/// Both ends of a connection and the network namespace they are in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// Local address in network order; IPv4 in the first four bytes, the rest zero.
+    pub local: [u8; 16],
+    /// Remote address, likewise.
+    pub remote: [u8; 16],
+    /// Local port, host order.
+    pub local_port: u16,
+    /// Remote port, host order.
+    pub remote_port: u16,
+    /// 4 or 6: how the addresses are to be read.
+    pub ip_version: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Zero.
+    pub reserved2: u32,
+}
+
+/// TIME_WAIT birth or refusal, RST, abort.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionEvent {
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub mono_ns: u64,
+    /// [`crate::EventKind`].
+    pub kind: u8,
+    /// [`crate::Side`].
+    pub side: u8,
+    /// [`crate::TcpState`]. Birth: `TimeWait` or `FinWait2`, as the mini-socket began. Reset and abort:
+    /// the state before it.
+    pub state: u8,
+    /// Birth: the [`crate::TcpState`] the full socket left. Reset: its [`crate::ResetDirection`].
+    pub from: u8,
+    /// [`crate::ResetReason`] or [`crate::AbortReason`].
+    pub reason: u8,
+    /// `enum sk_rst_reason` of the running kernel, or [`crate::NO_KERNEL_REASON`].
+    pub kernel_reason: u8,
+    /// Bits of [`crate::flags`].
+    pub flags: u16,
+    /// The connection.
+    pub tuple: Tuple,
+    /// Names the socket among events that follow each other at once; never shown.
+    pub socket: u64,
+    /// Time since ESTABLISHED, or [`UNKNOWN`].
+    pub connection_ns: u64,
+    /// Time since data last went either way, or [`UNKNOWN`]. In steps of the kernel's tick.
+    pub idle_ns: u64,
+    /// Payload bytes sent, each counted once, or [`UNKNOWN`].
+    pub bytes_sent: u64,
+    /// Payload bytes received in order, or [`UNKNOWN`].
+    pub bytes_received: u64,
+    /// Who is answerable: the closer, or the opener where a reset or abort found no closer.
+    pub process: Process,
+    /// Who connected or accepted it; `key.tgid` 0 where not known.
+    pub opener: Process,
+}
+
+/// A search for a local port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortEvent {
+    /// CLOCK_MONOTONIC at the end of the search, nanoseconds.
+    pub mono_ns: u64,
+    /// [`crate::EventKind::PortAlloc`].
+    pub kind: u8,
+    /// [`crate::PortOp`].
+    pub op: u8,
+    /// The port that was asked for; 0 for any.
+    pub requested: u16,
+    /// 0, or the positive errno.
+    pub errno: u16,
+    /// Bits of [`crate::flags`].
+    pub flags: u16,
+    /// What was asked for or got, and connect()'s target.
+    pub tuple: Tuple,
+    /// Duration of the search, nanoseconds.
+    pub latency_ns: u64,
+    /// Who asked.
+    pub process: Process,
+}
+
+const _: () = assert!(size_of::<ProcessKey>() == 16);
+const _: () = assert!(size_of::<Process>() == 64);
+const _: () = assert!(size_of::<Tuple>() == 48);
+const _: () = assert!(size_of::<ConnectionEvent>() == 16 + 48 + 5 * 8 + 128);
+const _: () = assert!(size_of::<PortEvent>() == 16 + 48 + 8 + 64);

@@ -1,0 +1,225 @@
+//! Small closed sets, each written as one byte on the wire.
+
+/// Declares an enum of consecutive `u8` codes with its way back from the wire and its list of members.
+macro_rules! codes {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $code:literal,)+ }) => {
+        $(#[$meta])*
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vmeta])* $variant = $code,)+ }
+
+        impl $name {
+            /// Every member, in the order of its code.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            /// How many members there are; codes run from 0 to `COUNT - 1`.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The member with this wire code, or `None` for a code this build does not know.
+            pub const fn from_code(code: u8) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// What a record in the ring buffer is. The first byte after the time stamp, in every record.
+    EventKind {
+        /// A mini-socket was made: [`crate::ConnectionEvent`].
+        TimeWait = 0,
+        /// The kernel refused to make one: [`crate::ConnectionEvent`].
+        TimeWaitOverflow = 1,
+        /// A RST was sent or received: [`crate::ConnectionEvent`].
+        Reset = 2,
+        /// A connection died without a RST: [`crate::ConnectionEvent`].
+        Abort = 3,
+        /// A bind(), listen() or connect() looked for a local port: [`crate::PortEvent`].
+        PortAlloc = 4,
+    }
+}
+
+codes! {
+    /// Which end of the connection this host's socket is.
+    Side {
+        /// Open before tracing began.
+        Unknown = 0,
+        /// Went through SYN_SENT.
+        Client = 1,
+        /// Went through SYN_RECV.
+        Server = 2,
+    }
+}
+
+codes! {
+    /// States of `include/net/tcp_states.h`, with the kernel's own numbers.
+    TcpState {
+        /// Not seen: the kernel skipped the program that should have seen it.
+        Unknown = 0,
+        /// `TCP_ESTABLISHED`
+        Established = 1,
+        /// `TCP_SYN_SENT`
+        SynSent = 2,
+        /// `TCP_SYN_RECV`
+        SynRecv = 3,
+        /// `TCP_FIN_WAIT1`
+        FinWait1 = 4,
+        /// `TCP_FIN_WAIT2`
+        FinWait2 = 5,
+        /// `TCP_TIME_WAIT`: a mini-socket, never a full one.
+        TimeWait = 6,
+        /// `TCP_CLOSE`
+        Close = 7,
+        /// `TCP_CLOSE_WAIT`
+        CloseWait = 8,
+        /// `TCP_LAST_ACK`
+        LastAck = 9,
+        /// `TCP_LISTEN`
+        Listen = 10,
+        /// `TCP_CLOSING`
+        Closing = 11,
+        /// `TCP_NEW_SYN_RECV`: a request socket.
+        NewSynRecv = 12,
+    }
+}
+
+codes! {
+    /// Which way a RST went.
+    ResetDirection {
+        /// This host sent it.
+        Sent = 0,
+        /// This host received it.
+        Received = 1,
+    }
+}
+
+codes! {
+    /// Why a RST was sent or received, as twtrace judges it; the kernel's own word travels beside it.
+    ResetReason {
+        /// None of the others.
+        Other = 0,
+        /// close() with SO_LINGER {on, 0}.
+        LingerZero = 1,
+        /// close() while received data was unread (with or without SO_LINGER 0).
+        UnreadData = 2,
+        /// Data arrived after the process had closed; also when the mini-socket answers.
+        DataAfterClose = 3,
+        /// A connect() was answered with RST.
+        Refused = 4,
+        /// No socket for the segment.
+        NoSocket = 5,
+        /// A TIME_WAIT mini-socket answered something that is not data.
+        TimeWait = 6,
+        /// Keepalive, FIN_WAIT2 or retransmission time ran out.
+        Timeout = 7,
+        /// The connection was torn down here by other means: connect(AF_UNSPEC), `ss -K`, a listener
+        /// closed over its queue, TCP_LINGER2 < 0.
+        Aborted = 8,
+        /// The peer sent it.
+        Peer = 9,
+    }
+}
+
+codes! {
+    /// Why a connection died without a RST of either side.
+    AbortReason {
+        /// None of the others: an ICMP error, for example.
+        Other = 0,
+        /// Retransmission, TCP_USER_TIMEOUT or keepalive ran out (ETIMEDOUT).
+        Timeout = 1,
+        /// Destroyed from outside: `ss -K`, `bpf_sock_destroy` (ECONNABORTED).
+        Destroyed = 2,
+    }
+}
+
+codes! {
+    /// Why no process can be named.
+    Unattributed {
+        /// A process is named.
+        Attributed = 0,
+        /// The socket had left ESTABLISHED before tracing began.
+        ClosedBeforeTracing = 1,
+        /// A socket of the kernel itself.
+        KernelSocket = 2,
+        /// The segment met no socket.
+        NoSocket = 3,
+        /// What was known about the socket was lost (a full map).
+        Lost = 4,
+        /// No process acted, and the opener is not known.
+        Unknown = 5,
+    }
+}
+
+codes! {
+    /// Which system call looked for a local port.
+    PortOp {
+        /// bind()
+        Bind = 0,
+        /// listen()
+        Listen = 1,
+        /// connect()
+        Connect = 2,
+    }
+}
+
+codes! {
+    /// Who lost something: the index into the `LOST` counters.
+    Probe {
+        /// TIME_WAIT births and overflows that found the ring buffer full.
+        TimeWait = 0,
+        /// RST events that found the ring buffer full.
+        Reset = 1,
+        /// Abort events that found the ring buffer full.
+        Abort = 2,
+        /// Port events that found the ring buffer full.
+        PortAlloc = 3,
+        /// Sockets whose story found its map full (`--max-sockets`).
+        StoryMap = 4,
+        /// Processes that found the totals map full (`--max-processes`).
+        ProcessMap = 5,
+        /// Port searches that found their map full.
+        PortMap = 6,
+        /// Network namespaces that found their map full.
+        NetnsMap = 7,
+    }
+}
+
+/// [`crate::ConnectionEvent::kernel_reason`] where the kernel gives none.
+pub const NO_KERNEL_REASON: u8 = 255;
+
+/// Bits of [`crate::ConnectionEvent::flags`] and [`crate::PortEvent::flags`].
+pub mod flags {
+    /// The mini-socket was inferred from the socket's last state; no hook saw it being made.
+    pub const INFERRED: u16 = 1 << 0;
+    /// A RST "received" in FIN_WAIT1 or FIN_WAIT2 after the receive side was shut down. The kernel's
+    /// `tcp_reset()` runs there for data after close too; then a sent RST of the same socket follows
+    /// at once, and it is the one that counts.
+    pub const MAY_BE_DATA: u16 = 1 << 1;
+    /// A RST sent that takes the place of the `MAY_BE_DATA` event just before it on the same socket.
+    pub const REPLACES_RECEIVED: u16 = 1 << 2;
+    /// The latency is that of the port search itself, not an upper bound.
+    pub const EXACT: u16 = 1 << 3;
+    /// `latency_ns` was not measured (a blocking connect() seen only by its system call).
+    pub const UNTIMED: u16 = 1 << 4;
+    /// The address is an IPv4 one, used through an IPv6 socket.
+    pub const MAPPED: u16 = 1 << 5;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_consecutive_and_go_there_and_back() {
+        for (index, kind) in EventKind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, index);
+            assert_eq!(EventKind::from_code(*kind as u8), Some(*kind));
+        }
+        for (index, state) in TcpState::ALL.iter().enumerate() {
+            assert_eq!(*state as usize, index);
+        }
+        assert_eq!(EventKind::from_code(EventKind::COUNT as u8), None);
+    }
+}

@@ -1,0 +1,43 @@
+//! What the kernel side and userspace say to each other.
+//!
+//! Everything here is `#[repr(C)]`, made of integers only, without padding, with its size asserted at
+//! compile time: the bytes a program writes into a map or the ring buffer are the bytes userspace reads.
+#![no_std]
+
+mod config;
+mod event;
+mod kinds;
+mod totals;
+
+pub use config::{ABSENT, Config, Offsets};
+pub use event::{ConnectionEvent, PortEvent, Process, ProcessKey, Tuple, UNKNOWN};
+pub use kinds::{
+    AbortReason, EventKind, NO_KERNEL_REASON, PortOp, Probe, ResetDirection, ResetReason, Side,
+    TcpState, Unattributed, flags,
+};
+pub use totals::{
+    LATENCY_BUCKETS, NetnsTotals, PortKey, PortTotals, ProcessTotals, bucket_lower_bound_ns,
+    bucket_of_ns,
+};
+
+/// Length of the kernel's `TASK_COMM_LEN`, with the final NUL.
+pub const COMM_LEN: usize = 16;
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: each of these is `repr(C)`, made of integers (or of such structs) and without padding, as
+    // the size assertions beside their definitions show, so every bit pattern is a valid value.
+    unsafe impl aya::Pod for super::ProcessKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::ProcessTotals {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::NetnsTotals {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::PortKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::PortTotals {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Offsets {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Config {}
+}

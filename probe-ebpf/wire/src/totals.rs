@@ -1,0 +1,141 @@
+//! What the kernel side counts by itself, so that totals stay exact when events are lost.
+
+use crate::{AbortReason, COMM_LEN, ProcessKey, ResetReason, Side};
+
+/// Value of the map `PROCESSES`, keyed by [`ProcessKey`]. Causes without a process have entries of
+/// their own (`tgid` 0 and the reason).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessTotals {
+    /// The group leader's comm when it last acted, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+    /// Real user id.
+    pub uid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// cgroup v2 id, or 0.
+    pub cgroup_id: u64,
+    /// Mini-sockets made, by [`Side`].
+    pub time_wait: [u64; Side::COUNT],
+    /// Those of `time_wait` that began in FIN_WAIT2, by [`Side`].
+    pub fin_wait2: [u64; Side::COUNT],
+    /// Mini-sockets refused, by [`Side`].
+    pub overflow: [u64; Side::COUNT],
+    /// RSTs sent, by [`ResetReason`].
+    pub reset_sent: [u64; ResetReason::COUNT],
+    /// RSTs received, by [`ResetReason`].
+    pub reset_received: [u64; ResetReason::COUNT],
+    /// Deaths without RST, by [`AbortReason`].
+    pub abort: [u64; AbortReason::COUNT],
+}
+
+/// Value of the map `NETNS`, keyed by the namespace's inode number: the traced side of the audit.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetnsTotals {
+    /// Mini-sockets made.
+    pub births: u64,
+    /// Mini-sockets refused.
+    pub overflow: u64,
+    /// Mini-sockets that went; only counted where a hook for it is attached.
+    pub ends: u64,
+    /// Births that had to be inferred.
+    pub inferred: u64,
+}
+
+/// Key of the map `PORTS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortKey {
+    /// Who asked.
+    pub process: ProcessKey,
+    /// [`crate::PortOp`].
+    pub op: u32,
+    /// 1 where latencies are those of the search itself, 0 where they are upper bounds.
+    pub exact: u32,
+}
+
+/// How many latency buckets [`PortTotals`] has.
+pub const LATENCY_BUCKETS: usize = 128;
+
+/// Value of the map `PORTS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortTotals {
+    /// Searches, whatever their result.
+    pub count: u64,
+    /// Searches that failed.
+    pub failures: u64,
+    /// Searches whose time could not be told from that of the handshake; not in `buckets`.
+    pub untimed: u64,
+    /// The longest search.
+    pub max_ns: u64,
+    /// Searches by [`bucket_of_ns`].
+    pub buckets: [u32; LATENCY_BUCKETS],
+}
+
+impl Default for PortTotals {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            failures: 0,
+            untimed: 0,
+            max_ns: 0,
+            buckets: [0; LATENCY_BUCKETS],
+        }
+    }
+}
+
+const _: () = assert!(
+    size_of::<ProcessTotals>()
+        == COMM_LEN
+            + 8
+            + 8
+            + 8 * (3 * Side::COUNT + 2 * ResetReason::COUNT + AbortReason::COUNT)
+);
+const _: () = assert!(size_of::<NetnsTotals>() == 32);
+const _: () = assert!(size_of::<PortKey>() == size_of::<ProcessKey>() + 8);
+const _: () = assert!(size_of::<PortTotals>() == 32 + 4 * LATENCY_BUCKETS);
+
+/// Bucket of a latency: four to each power of two, from 64 ns; the last one has no upper end.
+#[inline(always)]
+pub const fn bucket_of_ns(latency_ns: u64) -> usize {
+    if latency_ns < 64 {
+        return 0;
+    }
+    let exponent = 63 - latency_ns.leading_zeros() as usize;
+    let quarter = (latency_ns >> (exponent - 2)) as usize & 3;
+    let bucket = (exponent - 6) * 4 + quarter + 1;
+    if bucket < LATENCY_BUCKETS {
+        bucket
+    } else {
+        LATENCY_BUCKETS - 1
+    }
+}
+
+/// The smallest latency of a bucket, nanoseconds. `bucket` is below [`LATENCY_BUCKETS`].
+pub const fn bucket_lower_bound_ns(bucket: usize) -> u64 {
+    if bucket == 0 {
+        return 0;
+    }
+    let exponent = (bucket - 1) / 4 + 6;
+    let quarter = ((bucket - 1) % 4) as u64;
+    (4 + quarter) << (exponent - 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bucket_begins_where_its_lower_bound_says() {
+        for bucket in 0..LATENCY_BUCKETS {
+            let low = bucket_lower_bound_ns(bucket);
+            assert_eq!(bucket_of_ns(low), bucket, "lower bound of {bucket}");
+            if bucket > 0 {
+                assert_eq!(bucket_of_ns(low - 1), bucket - 1, "just below {bucket}");
+            }
+        }
+        assert_eq!(bucket_of_ns(u64::MAX), LATENCY_BUCKETS - 1);
+    }
+}

@@ -1,0 +1,79 @@
+//! The questions twtrace asks of the kernel, and the tiers of hooks that can answer them.
+
+use serde::Serialize;
+
+/// What is to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Closer, opener, side and 4-tuple of each connection.
+    State,
+    /// Which process accept()ed a server connection.
+    Accept,
+    /// Births of mini-sockets, and refusals.
+    TimeWait,
+    /// Ends of mini-sockets; counted for the audit and to forget their makers in time.
+    TimeWaitEnd,
+    /// RSTs of full sockets.
+    Reset,
+    /// RSTs for segments without a socket and from mini-sockets.
+    ResetWithoutSocket,
+    /// Searches for a local port.
+    Port,
+}
+
+/// A kind of hook, as `--without` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Hook {
+    /// Raw tracepoints (BPF_PROG_TYPE_RAW_TRACEPOINT) on the socket's state.
+    RawTracepoint,
+    /// fentry and fexit (BPF_PROG_TYPE_TRACING).
+    Fentry,
+    /// kprobe and kretprobe.
+    Kprobe,
+    /// The kernel's timer tracepoints.
+    Timers,
+    /// System-call tracepoints.
+    Syscalls,
+}
+
+/// How a question is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Raw tracepoint.
+    RawTracepoint,
+    /// Classic (perf) tracepoint.
+    Tracepoint,
+    /// fentry/fexit.
+    Fentry,
+    /// kprobe/kretprobe.
+    Kprobe,
+    /// The timer tracepoints: exact for TIME_WAIT.
+    Timer,
+    /// System-call tracepoints.
+    Syscall,
+    /// Inferred from the socket's states.
+    Inferred,
+    /// Not at all.
+    None,
+}
+
+/// The tier chosen for one question.
+#[derive(Clone, Debug, Serialize)]
+pub struct Choice {
+    /// The question.
+    pub question: Question,
+    /// What answers it.
+    pub tier: Tier,
+    /// Names of the kernel symbols and tracepoints that are attached.
+    pub hooks: Vec<String>,
+    /// What this tier can't know, in a sentence; `None` where nothing is lost.
+    pub lost: Option<String>,
+    /// Better tiers that were refused: the tier, and the kernel's error or "switched off".
+    pub refused: Vec<(Tier, String)>,
+}
+
+/// One choice a question.
+pub type Tiers = Vec<Choice>;
