@@ -106,15 +106,17 @@ pub struct Config {
     pub slow_port_ns: u64,
     /// Wake userspace when the ring buffer holds this many bytes.
     pub wake_bytes: u64,
-    /// 1 where no hook sees mini-sockets being made, so that births are inferred.
-    pub infer_births: u32,
+    /// CLOCK_MONOTONIC when tracing began, nanoseconds.
+    pub started_ns: u64,
     /// Bit offset of `sock.sk_kern_sock`, or [`ABSENT`].
     pub sk_kern_sock_bit: u32,
-    /// Bit offset of `sock.sk_shutdown`, or [`ABSENT`] (a bit field in old 5.10.y).
+    /// Bit offset of `sock.sk_shutdown`, or [`ABSENT`] (a bit field in some kernels).
     pub sk_shutdown_bit: u32,
-    /// 1 where `tcp_send_reset` also fires for mini-sockets and for segments without a socket, and has
-    /// the reason as its third argument.
-    pub send_reset_has_reason: u32,
+    /// 1 where births are seen by the timer of the mini-socket: the full socket is then found by its
+    /// tuple, and a close that ought to have made a mini-socket and did not was refused one.
+    pub births_by_timer: u32,
+    /// 1 where port searches are seen by their system calls.
+    pub ports_by_syscall: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 4 * 8 + 4 * 4);
+const _: () = assert!(size_of::<Config>() == 5 * 8 + 4 * 4);

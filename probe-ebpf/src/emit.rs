@@ -1,0 +1,260 @@
+//! From a judged fact to totals and a record in the ring buffer.
+
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use twtrace_wire::{
+    AbortReason, ConnectionEvent, EventKind, NetnsTotals, Probe, ProcessKey, ProcessTotals,
+    ResetDirection, ResetReason, Side, UNKNOWN, Unattributed,
+};
+
+use crate::{
+    kernel::Sock,
+    maps::{EVENTS, NETNS, add, config, count_lost, increment},
+    process::{self, Actor},
+    segment,
+    story::{MiniStory, Story, now_ns},
+};
+
+/// What happened.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Fact {
+    pub kind: EventKind,
+    pub state: u8,
+    pub from: u8,
+    pub reason: u8,
+    pub kernel_reason: u8,
+    pub flags: u16,
+}
+
+/// A fact about a full socket: counted under its process and, if the ring buffer has room, reported.
+/// The record is written in place: the stack of a program is 512 bytes.
+#[inline(never)]
+pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 {
+    let sock = Sock(sock);
+    count(fact, story.side, &charged.key);
+    let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
+        lost(fact);
+        return 1;
+    };
+    let event = entry.as_mut_ptr();
+    let traffic = sock.traffic();
+    // SAFETY: `event` is the reserved record; with `begin` every field of it is written before it is
+    // submitted.
+    unsafe {
+        let more = sock.fill_tuple(&mut (*event).tuple, sock.source_port());
+        begin(event, fact, more, story.side, story.established_ns);
+        (*event).socket = sock.0;
+        (*event).idle_ns = traffic.idle_ns;
+        (*event).bytes_sent = traffic.bytes_sent;
+        (*event).bytes_received = traffic.bytes_received;
+        process::fill(&mut (*event).process, charged);
+        process::fill(&mut (*event).opener, &story.opener);
+    }
+    entry.submit(wakeup());
+    0
+}
+
+/// A fact about a mini-socket whose story was kept.
+#[inline(never)]
+pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
+    let mini = Sock(mini);
+    count(fact, kept.side, &kept.closer.key);
+    let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
+        lost(fact);
+        return 1;
+    };
+    let event = entry.as_mut_ptr();
+    // SAFETY: as in `of_socket`.
+    unsafe {
+        let more = mini.fill_tuple(&mut (*event).tuple, mini.local_port());
+        begin(event, fact, more, kept.side, kept.established_ns);
+        (*event).socket = mini.0;
+        (*event).idle_ns = if kept.last_data_ns == 0 {
+            UNKNOWN
+        } else {
+            (*event).mono_ns.wrapping_sub(kept.last_data_ns)
+        };
+        (*event).bytes_sent = kept.bytes_sent;
+        (*event).bytes_received = kept.bytes_received;
+        process::fill(&mut (*event).process, &kept.closer);
+        process::fill(&mut (*event).opener, &kept.opener);
+    }
+    entry.submit(wakeup());
+    0
+}
+
+/// Where a fact without a story has its addresses.
+#[derive(Clone, Copy)]
+pub enum Addresses {
+    /// A mini-socket, request socket or listener.
+    Sock(u64),
+    /// The segment, an sk_buff, that met no socket.
+    Segment(u64),
+}
+
+/// A fact that no process can be named for.
+#[inline(never)]
+pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattributed) -> u32 {
+    let nobody = Actor::nobody(why);
+    count(fact, side as u8, &nobody.key);
+    let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
+        lost(fact);
+        return 1;
+    };
+    let event = entry.as_mut_ptr();
+    // SAFETY: as in `of_socket`.
+    unsafe {
+        let (more, socket) = match addresses {
+            Addresses::Sock(sock) => {
+                let sock = Sock(sock);
+                (
+                    sock.fill_tuple(&mut (*event).tuple, sock.local_port()),
+                    sock.0,
+                )
+            }
+            Addresses::Segment(skb) => (segment::fill_tuple(&mut (*event).tuple, skb), 0),
+        };
+        begin(event, fact, more, side as u8, 0);
+        (*event).socket = socket;
+        (*event).idle_ns = UNKNOWN;
+        (*event).bytes_sent = UNKNOWN;
+        (*event).bytes_received = UNKNOWN;
+        process::fill(&mut (*event).process, &nobody);
+        process::fill(&mut (*event).opener, &Actor::nobody(Unattributed::Unknown));
+    }
+    entry.submit(wakeup());
+    0
+}
+
+/// The fields that every record has in the same way.
+///
+/// # Safety
+/// `event` is a reserved record.
+#[inline(always)]
+unsafe fn begin(
+    event: *mut ConnectionEvent,
+    fact: &Fact,
+    more: u16,
+    side: u8,
+    established_ns: u64,
+) {
+    let now = now_ns();
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*event).mono_ns = now;
+        (*event).kind = fact.kind as u8;
+        (*event).side = side;
+        (*event).state = fact.state;
+        (*event).from = fact.from;
+        (*event).reason = fact.reason;
+        (*event).kernel_reason = fact.kernel_reason;
+        (*event).flags = fact.flags | more;
+        (*event).connection_ns = if established_ns == 0 {
+            UNKNOWN
+        } else {
+            now.wrapping_sub(established_ns)
+        };
+    }
+}
+
+#[inline(always)]
+fn lost(fact: &Fact) {
+    count_lost(match fact.kind {
+        EventKind::Reset => Probe::Reset,
+        EventKind::Abort => Probe::Abort,
+        _ => Probe::TimeWait,
+    });
+}
+
+/// Wakes userspace when a good part of the ring is full; else its own tick finds the events.
+#[inline(always)]
+pub fn wakeup() -> u64 {
+    if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= config!(wake_bytes) {
+        u64::from(BPF_RB_FORCE_WAKEUP)
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
+    }
+}
+
+/// One slot of an array of counters inside a map value.
+///
+/// # Safety
+/// `first` points to `N` counters in a map value.
+#[inline(always)]
+unsafe fn increment_slot<const N: usize>(first: *mut [u64; N], index: u8) {
+    // The verifier must see the bound that is used: kept from being optimised into another register.
+    let index = core::hint::black_box(index as usize) & 15;
+    if index < N {
+        // SAFETY: below N.
+        unsafe { increment(first.cast::<u64>().add(index)) }
+    }
+}
+
+#[inline(always)]
+fn count(fact: &Fact, side: u8, key: &ProcessKey) {
+    let Some(totals) = process::totals_of(key) else {
+        return;
+    };
+    let totals: *mut ProcessTotals = totals;
+    // SAFETY: all of these are inside the map value.
+    unsafe {
+        match fact.kind {
+            EventKind::TimeWait => {
+                increment_slot::<{ Side::COUNT }>(&raw mut (*totals).time_wait, side);
+                if fact.state == crate::kernel::state::FIN_WAIT2 {
+                    increment_slot::<{ Side::COUNT }>(&raw mut (*totals).fin_wait2, side);
+                }
+            }
+            EventKind::TimeWaitOverflow => {
+                increment_slot::<{ Side::COUNT }>(&raw mut (*totals).overflow, side);
+            }
+            EventKind::Reset => {
+                let counters = if fact.from == ResetDirection::Sent as u8 {
+                    &raw mut (*totals).reset_sent
+                } else {
+                    &raw mut (*totals).reset_received
+                };
+                increment_slot::<{ ResetReason::COUNT }>(counters, fact.reason);
+            }
+            EventKind::Abort => {
+                increment_slot::<{ AbortReason::COUNT }>(&raw mut (*totals).abort, fact.reason);
+            }
+            EventKind::PortAlloc => {}
+        }
+    }
+}
+
+/// Takes back a RST that was counted as received and turned out to be the answer to data.
+#[inline(always)]
+pub fn uncount_received(process: &Actor) {
+    if let Some(totals) = process::totals_of(&process.key) {
+        // SAFETY: inside the map value; adding -1 wraps to a subtraction.
+        unsafe {
+            let counter = (&raw mut (*totals).reset_received)
+                .cast::<u64>()
+                .add(ResetReason::Peer as usize);
+            add(counter, u64::MAX);
+        }
+    }
+}
+
+/// The totals of a network namespace, made where missing.
+#[inline(always)]
+pub fn netns_totals(netns: u32) -> Option<*mut NetnsTotals> {
+    if let Some(totals) = NETNS.get_ptr_mut(netns) {
+        return Some(totals);
+    }
+    const NO_EXIST: u64 = 1;
+    let zero = NetnsTotals {
+        births: 0,
+        overflow: 0,
+        ends: 0,
+        inferred: 0,
+    };
+    let _ = NETNS.insert(netns, &zero, NO_EXIST);
+    let totals = NETNS.get_ptr_mut(netns);
+    if totals.is_none() {
+        count_lost(Probe::NetnsMap);
+    }
+    totals
+}

@@ -1,0 +1,184 @@
+//! Maps and load-time constants. Userspace finds them by name.
+
+use core::ptr;
+
+use aya_ebpf::{
+    macros::map,
+    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use twtrace_wire::{
+    ABSENT, Config, NetnsTotals, Offsets, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals,
+};
+
+use crate::{
+    port::{Call, Search},
+    story::{MiniStory, Story},
+    timewait::{Birth, TupleKey},
+};
+
+/// Events to userspace. Resized by `--ring-mb`.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
+
+/// What is known of each open socket, by its address; deleted at `tcp_destroy_sock`. Preallocated:
+/// these programs run where memory must not be allocated.
+#[map]
+pub static STORIES: HashMap<u64, Story> = HashMap::with_max_entries(1, 0);
+
+/// Stories of sockets that were destroyed in a way a RST may still follow (data after close), by the
+/// address of the socket. Small and LRU: the RST follows in the same call chain.
+#[map]
+pub static RECENT: LruHashMap<u64, Story> = LruHashMap::with_max_entries(1024, 0);
+
+/// What stays known of a closed connection, by the address of its mini-socket.
+#[map]
+pub static MINIS: LruHashMap<u64, MiniStory> = LruHashMap::with_max_entries(1, 0);
+
+/// Sockets between FIN_WAIT1 and the birth of their mini-socket, by tuple: where the birth is seen at
+/// the mini-socket's timer, this is the way back to the socket.
+#[map]
+pub static CLOSING: HashMap<TupleKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// Calls of `inet_twsk_alloc` under way, by thread (kprobe tier only).
+#[map]
+pub static ALLOCATING: LruHashMap<u64, Birth> = LruHashMap::with_max_entries(1024, 0);
+
+/// Totals by process.
+#[map]
+pub static PROCESSES: HashMap<ProcessKey, ProcessTotals> = HashMap::with_max_entries(1, 0);
+
+/// Totals by network namespace.
+#[map]
+pub static NETNS: HashMap<u32, NetnsTotals> = HashMap::with_max_entries(8192, 0);
+
+/// Port searches by process and operation.
+#[map]
+pub static PORTS: HashMap<PortKey, PortTotals> = HashMap::with_max_entries(1, 0);
+
+/// Port searches under way, by thread.
+#[map]
+pub static SEARCHES: LruHashMap<u64, Search> = LruHashMap::with_max_entries(4096, 0);
+
+/// bind(), listen(), connect() and accept() calls under way, by thread (system-call tier only).
+#[map]
+pub static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(4096, 0);
+
+/// Closer (and opener) of MPTCP sockets, by their address: their subflows are closed by a kworker.
+#[map]
+pub static MPTCP: LruHashMap<u64, Story> = LruHashMap::with_max_entries(4096, 0);
+
+/// Threads that are closing a listener, whose queued children die in their hands.
+#[map]
+pub static LISTENER_CLOSERS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(256, 0);
+
+/// What was lost, by [`Probe`].
+#[map]
+pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Probe::COUNT as u32, 0);
+
+/// Written by userspace before loading. Read field by field with [`offset`], so that the verifier knows
+/// each value and drops what this kernel does not need.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::from_values(&[ABSENT; Offsets::SOURCES.len()]);
+
+/// Written by userspace before loading; read with [`config`].
+#[unsafe(no_mangle)]
+pub static CONFIG: Config = Config {
+    tw_timer_handler: 0,
+    tick_ns: 0,
+    slow_port_ns: 0,
+    wake_bytes: 0,
+    started_ns: 0,
+    sk_kern_sock_bit: ABSENT,
+    sk_shutdown_bit: ABSENT,
+    births_by_timer: 0,
+    ports_by_syscall: 0,
+};
+
+/// A field of one of the statics above, as it was replaced after compilation.
+#[inline(always)]
+pub fn constant<T: Copy>(field: *const T) -> T {
+    // SAFETY: only called by the macros below, with a field of a valid static.
+    unsafe { ptr::read_volatile(field) }
+}
+
+/// A field of [`OFFSETS`].
+macro_rules! offset {
+    ($field:ident) => {{ $crate::maps::constant(&raw const $crate::maps::OFFSETS.$field) }};
+}
+pub(crate) use offset;
+
+/// A field of [`CONFIG`].
+macro_rules! config {
+    ($field:ident) => {{ $crate::maps::constant(&raw const $crate::maps::CONFIG.$field) }};
+}
+pub(crate) use config;
+
+/// First losses on this CPU that the user's log has not been told of: bits by [`Probe`].
+#[map]
+pub static UNTOLD: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Counts something lost.
+#[inline(always)]
+pub fn count_lost(probe: Probe) {
+    if let Some(count) = LOST.get_ptr_mut(probe as u32) {
+        // SAFETY: a per-CPU slot; an interrupt between load and store may cost a count, never more.
+        unsafe {
+            let before = ptr::read(count);
+            ptr::write(count, before + 1);
+            if before == 0 {
+                if let Some(untold) = UNTOLD.get_ptr_mut(0) {
+                    ptr::write(untold, ptr::read(untold) | 1 << (probe as u32));
+                }
+            }
+        }
+    }
+}
+
+/// The first losses on this CPU since the last call, as bits by [`Probe`].
+#[inline(always)]
+pub fn take_untold() -> u64 {
+    match UNTOLD.get_ptr_mut(0) {
+        // SAFETY: a per-CPU slot.
+        Some(untold) => unsafe {
+            let bits = ptr::read(untold);
+            if bits != 0 {
+                ptr::write(untold, 0);
+            }
+            bits
+        },
+        None => 0,
+    }
+}
+
+/// Adds to a shared 64-bit counter (two's complement, so that a minus one takes one away).
+///
+/// # Safety
+/// `counter` is aligned and points into a map value.
+#[inline(always)]
+pub unsafe fn add(counter: *mut u64, amount: u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the caller's promise. BPF_XADD: core has no atomic arithmetic for a target that can't
+    // compare and swap before v3 of the instruction set.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({counter} + 0) += {amount}",
+            counter = in(reg) counter,
+            amount = in(reg) amount,
+        );
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: the caller's promise; only ever compiled to be checked.
+    unsafe {
+        *counter = (*counter).wrapping_add(amount);
+    }
+}
+
+/// Adds one to a shared counter.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn increment(counter: *mut u64) {
+    // SAFETY: the caller's promise.
+    unsafe { add(counter, 1) }
+}

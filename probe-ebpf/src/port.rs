@@ -1,0 +1,338 @@
+//! Searches for a local port: how long they take, and how they fail.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
+use twtrace_wire::{
+    EventKind, LATENCY_BUCKETS, PortEvent, PortKey, PortOp, PortTotals, Probe, Tuple, bucket_of_ns,
+    flags,
+};
+
+use crate::{
+    accept::socket_of,
+    emit::wakeup,
+    kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, set_v4, set_v6, state},
+    maps::{CALLS, EVENTS, PORTS, SEARCHES, config, count_lost, increment},
+    process::{self, Actor, actor},
+    story::now_ns,
+};
+
+/// What inet_csk_get_port() stands for, whatever it returns (1 in 5.10, -EADDRINUSE later).
+const EADDRINUSE: u16 = 98;
+/// What a failed search gives connect(): none left, memory, or a cgroup program's no.
+const EADDRNOTAVAIL: u16 = 99;
+const ENOMEM: u16 = 12;
+const EPERM: u16 = 1;
+/// A connect() that does not wait for the handshake.
+const EINPROGRESS: u16 = 115;
+
+/// BPF_NOEXIST
+const NO_EXIST: u64 = 1;
+
+static NO_PORTS: PortTotals = PortTotals {
+    count: 0,
+    failures: 0,
+    untimed: 0,
+    max_ns: 0,
+    buckets: [0; LATENCY_BUCKETS],
+};
+
+/// A search under way in a kernel function.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Search {
+    pub sock: u64,
+    pub began_ns: u64,
+    pub op: u32,
+    pub requested: u32,
+}
+
+/// A system call under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Call {
+    pub descriptor: u64,
+    /// The user's `struct sockaddr`; 0 for listen().
+    pub address: u64,
+    /// When the search began: with bind() and listen() the call itself, with connect() SYN_SENT, and 0
+    /// as long as that has not come.
+    pub began_ns: u64,
+    pub op: u32,
+    pub reserved: u32,
+}
+
+/// What a search came to.
+#[repr(C)]
+struct Outcome {
+    op: u32,
+    requested: u16,
+    errno: u16,
+    latency_ns: u64,
+    flags: u16,
+}
+
+/// `inet_csk_get_port(sk, snum)` begins: bind(), or listen(), which looks again even if bound.
+#[inline(always)]
+pub fn get_port_entered(sock: u64, requested: u16) {
+    let op = if Sock(sock).state() == state::LISTEN {
+        PortOp::Listen
+    } else {
+        PortOp::Bind
+    };
+    entered(sock, op, requested);
+}
+
+/// `inet_hash_connect(death_row, sk)` or its twin of IPv6 begins.
+#[inline(always)]
+pub fn hash_connect_entered(sock: u64) {
+    entered(sock, PortOp::Connect, Sock(sock).local_port());
+}
+
+#[inline(always)]
+fn entered(sock: u64, op: PortOp, requested: u16) {
+    if Sock(sock).protocol() != IPPROTO_TCP {
+        return;
+    }
+    let search = Search {
+        sock,
+        began_ns: now_ns(),
+        op: op as u32,
+        requested: requested as u32,
+    };
+    let _ = SEARCHES.insert(bpf_get_current_pid_tgid(), &search, 0);
+}
+
+/// Any of these functions returns.
+#[inline(always)]
+pub fn returned(result: i32) {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(search) = SEARCHES.get_ptr(thread) else {
+        return;
+    };
+    // SAFETY: only this thread writes this entry.
+    let search = unsafe { *search };
+    let _ = SEARCHES.remove(thread);
+    let errno = if result == 0 {
+        0
+    } else if search.op == PortOp::Connect as u32 {
+        result.wrapping_neg() as u16
+    } else {
+        EADDRINUSE
+    };
+    let outcome = Outcome {
+        op: search.op,
+        requested: search.requested as u16,
+        errno,
+        latency_ns: now_ns().wrapping_sub(search.began_ns),
+        flags: flags::EXACT,
+    };
+    let sock = Sock(search.sock);
+    let mut tuple = Tuple::default();
+    let more = sock.fill_tuple(&mut tuple, sock.local_port());
+    if tuple.local_port == 0 {
+        tuple.local_port = outcome.requested;
+    }
+    if outcome.op != PortOp::Connect as u32 {
+        tuple.remote = [0; 16];
+        tuple.remote_port = 0;
+    }
+    finished(&outcome, &tuple, more, &actor(sock));
+}
+
+/// A system call begins.
+#[inline(always)]
+pub fn call_entered(op: PortOp, descriptor: u64, address: u64) {
+    let call = Call {
+        descriptor,
+        address,
+        began_ns: if matches!(op, PortOp::Connect) {
+            0
+        } else {
+            now_ns()
+        },
+        op: op as u32,
+        reserved: 0,
+    };
+    let _ = CALLS.insert(bpf_get_current_pid_tgid(), &call, 0);
+}
+
+/// SYN_SENT: the search of the connect() under way begins now.
+#[inline(always)]
+pub fn connect_began() {
+    if let Some(call) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) {
+        // SAFETY: only this thread writes this entry.
+        unsafe { (*call).began_ns = now_ns() };
+    }
+}
+
+/// A system call returns.
+#[inline(always)]
+pub fn call_returned(result: i64) {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(call) = CALLS.get_ptr(thread) else {
+        return;
+    };
+    // SAFETY: only this thread writes this entry.
+    let call = unsafe { *call };
+    let _ = CALLS.remove(thread);
+    if call.began_ns == 0 {
+        return;
+    }
+    let sock = Sock(socket_of(call.descriptor));
+    if sock.0 == 0 {
+        return;
+    }
+    match sock.protocol() {
+        IPPROTO_TCP | IPPROTO_MPTCP => {}
+        _ => return,
+    }
+    let connect = call.op == PortOp::Connect as u32;
+    let mut outcome = Outcome {
+        op: call.op,
+        requested: 0,
+        errno: result.wrapping_neg() as u16,
+        latency_ns: now_ns().wrapping_sub(call.began_ns),
+        flags: 0,
+    };
+    if result >= 0 {
+        outcome.errno = 0;
+    }
+    if connect {
+        // After a search that succeeded connect() waits for the peer.
+        match outcome.errno {
+            EADDRNOTAVAIL | ENOMEM | EPERM => {}
+            EINPROGRESS => outcome.errno = 0,
+            _ => {
+                outcome.errno = 0;
+                outcome.flags = flags::UNTIMED;
+            }
+        }
+    }
+    let mut tuple = Tuple::default();
+    let mut more = sock.fill_tuple(&mut tuple, sock.local_port());
+    if !connect {
+        tuple.remote = [0; 16];
+        tuple.remote_port = 0;
+    }
+    if call.address != 0 {
+        more |= fill_asked(&call, &mut outcome, &mut tuple);
+    }
+    finished(&outcome, &tuple, more, &actor(sock));
+}
+
+/// From the user's `struct sockaddr`: what bind() asked for, or where connect() wanted to go. A failed
+/// call has cleared it from the socket.
+#[inline(always)]
+fn fill_asked(call: &Call, outcome: &mut Outcome, tuple: &mut Tuple) -> u16 {
+    // sockaddr_in6: family, port, flow label, address.
+    let family: u16 = read_user(call.address, 0);
+    let port = u16::from_be(read_user(call.address, 2));
+    let mut asked = Tuple::default();
+    let flags = match family {
+        AF_INET => {
+            let address: u32 = read_user(call.address, 4);
+            set_v4(&mut asked, address, address);
+            0
+        }
+        AF_INET6 => {
+            let address: [u32; 4] = read_user(call.address, 8);
+            set_v6(&mut asked, address, address)
+        }
+        _ => return 0,
+    };
+    if call.op == PortOp::Connect as u32 {
+        if outcome.errno != 0 {
+            tuple.remote = asked.remote;
+            tuple.remote_port = port;
+            tuple.ip_version = asked.ip_version;
+        }
+        return flags;
+    }
+    outcome.requested = port;
+    if outcome.errno != 0 {
+        tuple.local = asked.local;
+        tuple.local_port = port;
+        tuple.ip_version = asked.ip_version;
+    }
+    flags
+}
+
+#[inline(always)]
+fn read_user<T: Copy>(base: u64, offset: u64) -> T {
+    let mut value = core::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: the destination is a local of the size given; the helper checks the source itself.
+    unsafe {
+        bpf_probe_read_user(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            (base + offset) as *const _,
+        );
+        value.assume_init()
+    }
+}
+
+/// Counts a search and, if it failed or was slow, reports it.
+#[inline(always)]
+fn finished(outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
+    let key = PortKey {
+        process: process.key,
+        op: outcome.op,
+        exact: (outcome.flags & flags::EXACT != 0) as u32,
+    };
+    count(&key, outcome);
+    if outcome.errno == 0 && outcome.latency_ns < config!(slow_port_ns) {
+        return;
+    }
+    let Some(mut entry) = EVENTS.reserve::<PortEvent>(0) else {
+        count_lost(Probe::PortAlloc);
+        return;
+    };
+    let event = entry.as_mut_ptr();
+    // SAFETY: `event` is the reserved record; every field of it is written before it is submitted.
+    unsafe {
+        (*event).mono_ns = now_ns();
+        (*event).kind = EventKind::PortAlloc as u8;
+        (*event).op = outcome.op as u8;
+        (*event).requested = outcome.requested;
+        (*event).errno = outcome.errno;
+        (*event).flags = outcome.flags | more;
+        (*event).tuple = *tuple;
+        (*event).latency_ns = outcome.latency_ns;
+        process::fill(&mut (*event).process, process);
+    }
+    entry.submit(wakeup());
+}
+
+#[inline(always)]
+fn count(key: &PortKey, outcome: &Outcome) {
+    let totals = match PORTS.get_ptr_mut(key) {
+        Some(totals) => totals,
+        None => {
+            let _ = PORTS.insert(key, &NO_PORTS, NO_EXIST);
+            match PORTS.get_ptr_mut(key) {
+                Some(totals) => totals,
+                None => {
+                    count_lost(Probe::PortMap);
+                    return;
+                }
+            }
+        }
+    };
+    // SAFETY: all inside the map value. Two threads of one process may race for the maximum; the
+    // histogram has both.
+    unsafe {
+        increment(&raw mut (*totals).count);
+        if outcome.errno != 0 {
+            increment(&raw mut (*totals).failures);
+        }
+        if outcome.flags & flags::UNTIMED != 0 {
+            increment(&raw mut (*totals).untimed);
+            return;
+        }
+        if (*totals).max_ns < outcome.latency_ns {
+            (*totals).max_ns = outcome.latency_ns;
+        }
+        // The verifier must see the bound that is used.
+        let bucket =
+            core::hint::black_box(bucket_of_ns(outcome.latency_ns)) & (LATENCY_BUCKETS - 1);
+        increment((&raw mut (*totals).buckets).cast::<u64>().add(bucket));
+    }
+}

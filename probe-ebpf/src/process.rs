@@ -1,0 +1,197 @@
+//! Who is running: the process behind what happens in process context.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+    generated::{bpf_get_current_cgroup_id, bpf_get_current_task, bpf_probe_read_kernel},
+};
+use twtrace_wire::{COMM_LEN, Probe, Process, ProcessKey, ProcessTotals, Unattributed};
+
+use crate::{
+    kernel::{Sock, read},
+    maps::{MPTCP, PROCESSES, count_lost, offset},
+    story::Story,
+};
+
+/// `task_struct.flags`: a kernel thread (include/linux/sched.h; has not moved since 2.6.35).
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// BPF_NOEXIST: two CPUs may meet the same new process.
+const NO_EXIST: u64 = 1;
+
+/// Copied into the map for a new process; too large for the stack.
+static NO_TOTALS: ProcessTotals = ProcessTotals {
+    comm: [0; COMM_LEN],
+    uid: 0,
+    reserved: 0,
+    cgroup_id: 0,
+    time_wait: [0; 3],
+    fin_wait2: [0; 3],
+    overflow: [0; 3],
+    reset_sent: [0; 10],
+    reset_received: [0; 10],
+    abort: [0; 3],
+};
+
+/// A process (or why there is none) and the thread of it that acted.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Actor {
+    pub key: ProcessKey,
+    /// Thread id, 0 where there is no process.
+    pub tid: u32,
+    pub reserved: u32,
+    /// The thread's own comm where it is not the leader, else zero.
+    pub thread_comm: [u8; COMM_LEN],
+}
+
+impl Actor {
+    #[inline(always)]
+    pub const fn nobody(why: Unattributed) -> Self {
+        Self {
+            key: ProcessKey {
+                tgid: 0,
+                unattributed: why as u32,
+                start_boot_ns: 0,
+            },
+            tid: 0,
+            reserved: 0,
+            thread_comm: [0; COMM_LEN],
+        }
+    }
+
+    #[inline(always)]
+    pub fn is_process(&self) -> bool {
+        self.key.tgid != 0
+    }
+}
+
+/// The process that is doing this to `sock`. To be called in process context only.
+///
+/// A kernel thread stands for somebody else: a subflow's kworker for whoever closed the MPTCP socket;
+/// the kworker of a delayed fput() or of an io_uring teardown for a process that is gone, whose place
+/// the opener takes (the caller sees `Unknown` and falls back).
+#[inline(always)]
+pub fn actor(sock: Sock) -> Actor {
+    // SAFETY: no arguments, no effect.
+    let task = unsafe { bpf_get_current_task() };
+    let kernel_thread = read::<u32>(task, offset!(task_flags)) & PF_KTHREAD != 0;
+    let of_kernel = sock.of_kernel();
+    if kernel_thread || of_kernel {
+        let mptcp = sock.mptcp_socket();
+        if mptcp != 0 {
+            if kernel_thread {
+                return mptcp_closer(mptcp);
+            }
+        } else if of_kernel {
+            return Actor::nobody(Unattributed::KernelSocket);
+        } else {
+            return Actor::nobody(Unattributed::Unknown);
+        }
+    }
+    current(task)
+}
+
+/// Who closed (else opened) an MPTCP socket.
+#[inline(always)]
+fn mptcp_closer(mptcp: u64) -> Actor {
+    match MPTCP.get_ptr(mptcp) {
+        // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
+        Some(story) => unsafe {
+            if (*story).closer.is_process() {
+                (*story).closer
+            } else {
+                (*story).opener
+            }
+        },
+        None => Actor::nobody(Unattributed::Unknown),
+    }
+}
+
+/// The current process, entered in `PROCESSES` with the names it has now. Also right for a task that is
+/// exiting: pid, comm and start time outlive mm and nsproxy.
+#[inline(always)]
+pub fn current(task: u64) -> Actor {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
+    let tid = pid_tgid as u32;
+    let leader = if tid == tgid {
+        task
+    } else {
+        read(task, offset!(task_group_leader))
+    };
+    let mut actor = Actor {
+        key: ProcessKey {
+            tgid,
+            unattributed: 0,
+            start_boot_ns: read(leader, offset!(task_start_boottime)),
+        },
+        tid,
+        reserved: 0,
+        thread_comm: [0; COMM_LEN],
+    };
+    if tid != tgid {
+        actor.thread_comm = read(task, offset!(task_comm));
+    }
+    if let Some(totals) = totals_of(&actor.key) {
+        // SAFETY: `totals` points to a map value; another CPU may write the same names at this time.
+        unsafe {
+            bpf_probe_read_kernel(
+                (&raw mut (*totals).comm).cast(),
+                COMM_LEN as u32,
+                (leader + offset!(task_comm) as u64) as *const _,
+            );
+            (*totals).uid = bpf_get_current_uid_gid() as u32;
+            (*totals).cgroup_id = bpf_get_current_cgroup_id();
+        }
+    }
+    actor
+}
+
+/// The totals of a process or of a cause without one, made where missing.
+#[inline(always)]
+pub fn totals_of(key: &ProcessKey) -> Option<*mut ProcessTotals> {
+    if let Some(totals) = PROCESSES.get_ptr_mut(key) {
+        return Some(totals);
+    }
+    let _ = PROCESSES.insert(key, &NO_TOTALS, NO_EXIST);
+    let totals = PROCESSES.get_ptr_mut(key);
+    if totals.is_none() {
+        count_lost(Probe::ProcessMap);
+    }
+    totals
+}
+
+/// Writes a process into an event, with the names its entry in `PROCESSES` has.
+#[inline(always)]
+pub fn fill(process: &mut Process, actor: &Actor) {
+    process.key = actor.key;
+    process.tid = actor.tid;
+    process.thread_comm = actor.thread_comm;
+    match PROCESSES.get_ptr(actor.key) {
+        Some(totals) if actor.key.tgid != 0 => {
+            // SAFETY: a map value that is only ever overwritten with other names.
+            unsafe {
+                process.comm = (*totals).comm;
+                process.uid = (*totals).uid;
+                process.cgroup_id = (*totals).cgroup_id;
+            }
+        }
+        _ => {
+            process.comm = [0; COMM_LEN];
+            process.uid = 0;
+            process.cgroup_id = 0;
+        }
+    }
+}
+
+/// Whom a reset or abort is charged to: the closer if there is one, else the opener.
+#[inline(always)]
+pub fn answerable(story: &Story) -> &Actor {
+    if story.closer.is_process() {
+        return &story.closer;
+    }
+    if story.opener.is_process() || story.closer.key.unattributed == Unattributed::Unknown as u32 {
+        return &story.opener;
+    }
+    &story.closer
+}

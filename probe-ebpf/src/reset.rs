@@ -1,0 +1,249 @@
+//! RSTs sent and received, and why.
+
+use twtrace_wire::{
+    EventKind, NO_KERNEL_REASON, ResetDirection, ResetReason, Side, Unattributed, flags,
+};
+
+use crate::{
+    emit::{self, Addresses, Fact},
+    kernel::{Sock, read, state},
+    maps::{RECENT, STORIES, config, offset},
+    process::answerable,
+    segment::{TCP_RST, TCP_SYN, header_flags},
+    story::{self, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, STRANGER, Story, now_ns},
+    timewait,
+};
+
+/// `SK_RST_REASON_TCP_ABORT_ON_CLOSE` (include/net/rstreason.h, 6.10 on): data was unread at close().
+const ABORT_ON_CLOSE: u8 = 11;
+
+/// RCV_SHUTDOWN
+const SHUT_RECEIVE: u8 = 1;
+/// SHUTDOWN_MASK: __tcp_close() sets it before anything else.
+const SHUT_BOTH: u8 = 3;
+
+/// No mini-socket outlives this, unless the peer keeps it awake: older ones were made before tracing
+/// only if tracing began later than this.
+const MINI_LIFE_NS: u64 = 120_000_000_000;
+
+/// `tcp_send_reset(sk, skb[, reason])`.
+#[inline(always)]
+pub fn sent(sock: u64, skb: u64, kernel_reason: u8) {
+    if skb == 0 {
+        return active(Sock(sock), kernel_reason);
+    }
+    if sock == 0 {
+        return no_socket(skb, kernel_reason);
+    }
+    let sock = Sock(sock);
+    match sock.state() {
+        state::TIME_WAIT => answered_by_mini(sock, skb, kernel_reason),
+        state::NEW_SYN_RECV | state::LISTEN => no_connection(sock, kernel_reason),
+        now => answered(sock, now, kernel_reason),
+    }
+}
+
+/// `tcp_v4_send_reset(sk, skb)` and its twin of IPv6, where the tracepoint is silent unless `sk` is a
+/// full socket (to 6.1). A RST is never answered.
+#[inline(always)]
+pub fn sent_without_full_socket(sock: u64, skb: u64) {
+    if skb == 0 || header_flags(skb) & TCP_RST != 0 {
+        return;
+    }
+    if sock == 0 {
+        return no_socket(skb, NO_KERNEL_REASON);
+    }
+    let sock = Sock(sock);
+    match sock.state() {
+        state::TIME_WAIT => answered_by_mini(sock, skb, NO_KERNEL_REASON),
+        state::NEW_SYN_RECV => no_connection(sock, NO_KERNEL_REASON),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn fact(direction: ResetDirection, reason: ResetReason, kernel_reason: u8, before: u8) -> Fact {
+    Fact {
+        kind: EventKind::Reset,
+        state: before,
+        from: direction as u8,
+        reason: reason as u8,
+        kernel_reason,
+        flags: 0,
+    }
+}
+
+/// The socket's story, begun here if it was open when tracing began.
+#[inline(always)]
+fn story_of(sock: Sock, now: u8) -> Option<*mut Story> {
+    if let Some(story) = STORIES.get_ptr_mut(sock.0) {
+        return Some(story);
+    }
+    let kind = match now {
+        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => &STRANGER,
+        _ => &NEW,
+    };
+    story::begin(sock.0, kind)
+}
+
+/// tcp_send_active_reset(): nothing was answered. A disconnect sets CLOSE first; timers and tcp_abort()
+/// send the RST first.
+#[inline(always)]
+fn active(sock: Sock, kernel_reason: u8) {
+    let now = sock.state();
+    let Some(story) = story_of(sock, now) else {
+        return;
+    };
+    // SAFETY: the entry of a live socket.
+    let story = unsafe { &mut *story };
+    story.flags |= RST_SENT;
+    let (reason, before) = if now == state::CLOSE {
+        let closing = sock.shutdown() == SHUT_BOTH;
+        let reason = if kernel_reason == ABORT_ON_CLOSE || (closing && sock.unread_bytes() != 0) {
+            ResetReason::UnreadData
+        } else if closing && sock.lingers_zero() {
+            ResetReason::LingerZero
+        } else {
+            ResetReason::Aborted
+        };
+        (reason, story.closed_from)
+    } else if sock.owned() {
+        (ResetReason::Aborted, now)
+    } else {
+        (ResetReason::Timeout, now)
+    };
+    let fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
+    emit::of_socket(&fact, sock.0, story, answerable(story));
+}
+
+/// A full socket answers a segment. After data that came too late it is in CLOSE already, and destroyed
+/// if no descriptor is left.
+#[inline(always)]
+fn answered(sock: Sock, now: u8, kernel_reason: u8) {
+    if now == state::CLOSE {
+        if let Some(story) = STORIES.get_ptr_mut(sock.0) {
+            // SAFETY: the entry of a live socket.
+            let story = unsafe { &mut *story };
+            return too_late(sock, story, kernel_reason);
+        }
+        if let Some(recent) = RECENT.get_ptr_mut(sock.0) {
+            // SAFETY: LRU entries may be recycled under us; integers can be stale, not invalid.
+            let recent = unsafe { &mut *recent };
+            too_late(sock, recent, kernel_reason);
+            let _ = RECENT.remove(sock.0);
+            return;
+        }
+    }
+    let Some(story) = story_of(sock, now) else {
+        return;
+    };
+    // SAFETY: the entry of a live socket.
+    let story = unsafe { &mut *story };
+    story.flags |= RST_SENT;
+    let fact = fact(ResetDirection::Sent, ResetReason::Other, kernel_reason, now);
+    emit::of_socket(&fact, sock.0, story, answerable(story));
+}
+
+#[inline(always)]
+fn too_late(sock: Sock, story: &mut Story, kernel_reason: u8) {
+    story.flags |= RST_SENT;
+    let before = story.closed_from;
+    let late = before == state::FIN_WAIT1 || before == state::FIN_WAIT2 || before == 0;
+    let reason = if late {
+        ResetReason::DataAfterClose
+    } else {
+        ResetReason::Other
+    };
+    let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
+    let process = answerable(story);
+    if story.flags & RST_MAY_BE_DATA != 0 {
+        fact.flags = flags::REPLACES_RECEIVED;
+        emit::uncount_received(process);
+    }
+    emit::of_socket(&fact, sock.0, story, process);
+}
+
+/// The mini-socket answers: to data (the process has closed), or to a SYN in FIN_WAIT2
+/// (tcp_timewait_state_process).
+#[inline(always)]
+fn answered_by_mini(mini: Sock, skb: u64, kernel_reason: u8) {
+    let reason = if header_flags(skb) & TCP_SYN != 0 {
+        ResetReason::TimeWait
+    } else {
+        ResetReason::DataAfterClose
+    };
+    let substate: u8 = read(mini.0, offset!(tw_substate));
+    let fact = fact(ResetDirection::Sent, reason, kernel_reason, substate);
+    if let Some(kept) = timewait::mini_story(mini) {
+        emit::of_mini(&fact, mini.0, kept);
+        return;
+    }
+    let young = now_ns().wrapping_sub(config!(started_ns)) < MINI_LIFE_NS;
+    let why = if young {
+        Unattributed::ClosedBeforeTracing
+    } else {
+        Unattributed::Lost
+    };
+    emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
+}
+
+/// A listener or a half-open request answers: there is no connection, and no process has it yet.
+#[inline(always)]
+fn no_connection(sock: Sock, kernel_reason: u8) {
+    let fact = fact(
+        ResetDirection::Sent,
+        ResetReason::Other,
+        kernel_reason,
+        sock.state(),
+    );
+    emit::of_nobody(
+        &fact,
+        Addresses::Sock(sock.0),
+        Side::Server,
+        Unattributed::Unknown,
+    );
+}
+
+/// Nobody listens, or the connection is long gone: all there is to know is in the segment.
+#[inline(always)]
+fn no_socket(skb: u64, kernel_reason: u8) {
+    let fact = fact(
+        ResetDirection::Sent,
+        ResetReason::NoSocket,
+        kernel_reason,
+        state::CLOSE,
+    );
+    emit::of_nobody(
+        &fact,
+        Addresses::Segment(skb),
+        Side::Unknown,
+        Unattributed::NoSocket,
+    );
+}
+
+/// `tcp_receive_reset(sk)`: before →CLOSE, with the state the RST found.
+#[inline(always)]
+pub fn received(sock: Sock) {
+    let now = sock.state();
+    if now == state::CLOSE {
+        return;
+    }
+    let Some(story) = story_of(sock, now) else {
+        return;
+    };
+    // SAFETY: the entry of a live socket.
+    let story = unsafe { &mut *story };
+    story.flags |= RST_RECEIVED;
+    let reason = if now == state::SYN_SENT {
+        ResetReason::Refused
+    } else {
+        ResetReason::Peer
+    };
+    let mut fact = fact(ResetDirection::Received, reason, NO_KERNEL_REASON, now);
+    // tcp_rcv_state_process() calls tcp_reset() for data after close as well.
+    if matches!(now, state::FIN_WAIT1 | state::FIN_WAIT2) && sock.shutdown() & SHUT_RECEIVE != 0 {
+        fact.flags = flags::MAY_BE_DATA;
+        story.flags |= RST_MAY_BE_DATA;
+    }
+    emit::of_socket(&fact, sock.0, story, answerable(story));
+}

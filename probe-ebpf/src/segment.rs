@@ -1,0 +1,44 @@
+//! Headers of a received segment, read from its `struct sk_buff`.
+
+use twtrace_wire::Tuple;
+
+use crate::{
+    kernel::{netns_inum, read, set_v4, set_v6},
+    maps::offset,
+};
+
+/// Bits of [`header_flags`].
+pub const TCP_SYN: u8 = 0x02;
+pub const TCP_RST: u8 = 0x04;
+
+/// Byte 13 of the TCP header.
+#[inline(always)]
+pub fn header_flags(skb: u64) -> u8 {
+    read(transport_header(skb), 13)
+}
+
+#[inline(always)]
+fn transport_header(skb: u64) -> u64 {
+    read::<u64>(skb, offset!(skb_head)) + read::<u16>(skb, offset!(skb_transport_header)) as u64
+}
+
+/// The segment came from the remote end: its destination is what is local here. Returns event flags.
+#[inline(always)]
+pub fn fill_tuple(tuple: &mut Tuple, skb: u64) -> u16 {
+    *tuple = Tuple::default();
+    let network =
+        read::<u64>(skb, offset!(skb_head)) + read::<u16>(skb, offset!(skb_network_header)) as u64;
+    let ports: [u16; 2] = read(transport_header(skb), 0);
+    tuple.remote_port = u16::from_be(ports[0]);
+    tuple.local_port = u16::from_be(ports[1]);
+    if read::<u8>(network, 0) >> 4 == 6 {
+        set_v6(tuple, read(network, 24), read(network, 8));
+    } else {
+        set_v4(tuple, read(network, 16), read(network, 12));
+    }
+    let device: u64 = read(skb, offset!(skb_dev));
+    if device != 0 {
+        tuple.netns = netns_inum(read(device, offset!(dev_net)));
+    }
+    0
+}

@@ -1,0 +1,293 @@
+//! State transitions: the openers' and closers' moments, and how each connection ended.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed};
+
+use crate::{
+    emit::{self, Fact},
+    kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
+    maps::{LISTENER_CLOSERS, MPTCP, RECENT, STORIES, config},
+    port,
+    process::{actor, answerable},
+    story::{
+        self, ACTIVE_CLOSE, BORN, CLOSED, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, STRANGER,
+        Story, now_ns,
+    },
+    timewait,
+};
+
+/// `inet_sock_set_state(sk, oldstate, newstate)`.
+#[inline(always)]
+pub fn transition(sock: Sock, old: u8, new: u8) {
+    // close() after shutdown() repeats FIN_WAIT1 and FIN_WAIT2; a listener's abort repeats CLOSE.
+    if old == new {
+        return;
+    }
+    match new {
+        state::SYN_SENT
+        | state::ESTABLISHED
+        | state::FIN_WAIT1
+        | state::LAST_ACK
+        | state::CLOSE => {}
+        _ => return,
+    }
+    match sock.protocol() {
+        IPPROTO_TCP => {}
+        IPPROTO_MPTCP => return mptcp_transition(sock, new),
+        _ => return,
+    }
+    match new {
+        state::SYN_SENT => connecting(sock),
+        state::ESTABLISHED => established(sock, old),
+        state::FIN_WAIT1 => closing(sock, old, true),
+        state::LAST_ACK => closing(sock, old, false),
+        _ => closed(sock, old),
+    }
+}
+
+/// connect(): in process context, by the opener.
+#[inline(always)]
+fn connecting(sock: Sock) {
+    if let Some(story) = story::begin(sock.0, &NEW) {
+        // SAFETY: the entry of a live socket.
+        unsafe {
+            (*story).side = Side::Client as u8;
+            (*story).flags = 0;
+            (*story).opener = actor(sock);
+        }
+    }
+    if config!(ports_by_syscall) != 0 {
+        port::connect_began();
+    }
+}
+
+/// Softirq or backlog; the process is whoever happens to run.
+#[inline(always)]
+fn established(sock: Sock, old: u8) {
+    if let Some(story) = STORIES.get_ptr_mut(sock.0) {
+        // SAFETY: the entry of a live socket.
+        unsafe {
+            // Crossed SYNs take a client through SYN_RECV.
+            if old == state::SYN_SENT || (*story).established_ns == 0 {
+                (*story).established_ns = now_ns();
+                return;
+            }
+        }
+    }
+    let side = if old == state::SYN_SENT {
+        Side::Client
+    } else {
+        Side::Server
+    };
+    if let Some(story) = story::begin(sock.0, &NEW) {
+        // SAFETY: the entry of a live socket.
+        unsafe {
+            (*story).side = side as u8;
+            (*story).flags = 0;
+            (*story).established_ns = now_ns();
+        }
+    }
+}
+
+/// ESTABLISHED or SYN_RECV → FIN_WAIT1 (active), CLOSE_WAIT → LAST_ACK (passive): in the closer.
+#[inline(always)]
+fn closing(sock: Sock, old: u8, active: bool) {
+    let story = match STORIES.get_ptr_mut(sock.0) {
+        Some(story) => story,
+        None => match story::begin(sock.0, &NEW) {
+            Some(story) => story,
+            None => return,
+        },
+    };
+    // A crossed SYN or a TFO child whose shutdown() came first is closed by softirq: no actor there.
+    let owned = sock.owned();
+    // SAFETY: the entry of a live socket.
+    unsafe {
+        if old == state::SYN_RECV {
+            (*story).side = Side::Server as u8;
+        }
+        if !(*story).opener.is_process() {
+            take_mptcp_opener(sock, story);
+        }
+        if owned && !(*story).closer.is_process() {
+            (*story).closer = closer_or_opener(sock, &*story);
+        }
+        if active {
+            (*story).flags |= ACTIVE_CLOSE;
+        }
+    }
+    if active {
+        timewait::expect_birth(sock);
+    }
+}
+
+/// A subflow is never accept()ed by itself.
+#[inline(always)]
+fn take_mptcp_opener(sock: Sock, story: *mut Story) {
+    let mptcp = sock.mptcp_socket();
+    if mptcp == 0 {
+        return;
+    }
+    if let Some(whole) = MPTCP.get_ptr(mptcp) {
+        // SAFETY: a copy of integers from an LRU entry; stale at worst.
+        unsafe { (*story).opener = (*whole).opener };
+    }
+}
+
+/// The acting process; the opener where a kernel thread stands for a process that is gone.
+#[inline(always)]
+fn closer_or_opener(sock: Sock, story: &Story) -> crate::process::Actor {
+    let acting = actor(sock);
+    if !acting.is_process() && acting.key.unattributed == Unattributed::Unknown as u32 {
+        return story.opener;
+    }
+    acting
+}
+
+/// any → CLOSE.
+#[inline(always)]
+fn closed(sock: Sock, old: u8) {
+    if old == state::LISTEN {
+        let thread = bpf_get_current_pid_tgid();
+        let _ = LISTENER_CLOSERS.insert(thread, sock.0, 0);
+        return;
+    }
+    let story = match STORIES.get_ptr_mut(sock.0) {
+        Some(story) => story,
+        None => {
+            let new = match old {
+                state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => &STRANGER,
+                _ => &NEW,
+            };
+            match story::begin(sock.0, new) {
+                Some(story) => story,
+                None => return,
+            }
+        }
+    };
+    finish(sock, story, old);
+}
+
+/// →CLOSE, or what is left of it at `tcp_destroy_sock` (`old` 0) where the kernel skipped the program
+/// that should have seen it.
+#[inline(always)]
+fn finish(sock: Sock, story: *mut Story, old: u8) {
+    // SAFETY: the entry of a live socket.
+    let known = unsafe { &mut *story };
+    let error = sock.error();
+    let reset = known.flags & (RST_SENT | RST_RECEIVED) != 0;
+    if !known.closer.is_process() && error == 0 && !reset && old != 0 {
+        set_last_closer(sock, known, old);
+    }
+    if timewait::leaves_mini(sock, known, old) {
+        timewait::infer(sock, story, old);
+    }
+    known.closed_from = old;
+    known.flags |= CLOSED;
+    if error != 0 && !reset && known.flags & BORN == 0 {
+        abort(sock, known, old, error);
+    }
+}
+
+/// A connection that goes from an open state straight to CLOSE without an error is being disconnected
+/// by whoever runs: linger 0, unread data, connect(AF_UNSPEC); or it is a queued child of a listener
+/// that this thread is closing (inet_csk_listen_stop; the child itself is not owned then).
+#[inline(always)]
+fn set_last_closer(sock: Sock, story: &mut Story, old: u8) {
+    match old {
+        state::ESTABLISHED
+        | state::SYN_RECV
+        | state::CLOSE_WAIT
+        | state::FIN_WAIT1
+        | state::FIN_WAIT2 => {}
+        _ => return,
+    }
+    let stranger = story.closer.key.unattributed == Unattributed::ClosedBeforeTracing as u32;
+    if stranger {
+        return;
+    }
+    if sock.owned() {
+        story.closer = closer_or_opener(sock, story);
+    } else if sock.without_file()
+        && LISTENER_CLOSERS
+            .get_ptr(bpf_get_current_pid_tgid())
+            .is_some()
+    {
+        story.closer = actor(sock);
+    }
+}
+
+#[inline(always)]
+fn abort(sock: Sock, story: &Story, from: u8, error: u32) {
+    let fact = Fact {
+        kind: EventKind::Abort,
+        state: from,
+        from: 0,
+        reason: match error {
+            ETIMEDOUT => AbortReason::Timeout,
+            ECONNABORTED => AbortReason::Destroyed,
+            _ => AbortReason::Other,
+        } as u8,
+        kernel_reason: NO_KERNEL_REASON,
+        flags: 0,
+    };
+    emit::of_socket(&fact, sock.0, story, answerable(story));
+}
+
+/// `tcp_destroy_sock(sk)`: the socket goes. The second chance for a →CLOSE that was missed: an interrupt
+/// in the middle of the transition's program lets softirq run TCP, whose transitions then meet the same
+/// program on that CPU and are skipped; this one is another program.
+#[inline(always)]
+pub fn destroyed(sock: Sock) {
+    let Some(story) = STORIES.get_ptr_mut(sock.0) else {
+        if !LISTENER_CLOSERS
+            .get_ptr(bpf_get_current_pid_tgid())
+            .is_none()
+        {
+            let _ = LISTENER_CLOSERS.remove(bpf_get_current_pid_tgid());
+        }
+        return;
+    };
+    // SAFETY: the entry of a socket that is being destroyed once.
+    let flags = unsafe {
+        if (*story).flags & CLOSED == 0 {
+            finish(sock, story, 0);
+        }
+        (*story).flags
+    };
+    if flags & ACTIVE_CLOSE != 0 && flags & BORN == 0 {
+        timewait::expect_no_birth(sock);
+        // Data after close: tcp_rcv_state_process() destroys the orphan first, and its caller sends the
+        // RST then (net/ipv4/tcp_input.c).
+        if flags & RST_SENT == 0 && flags & (RST_RECEIVED | RST_MAY_BE_DATA) != RST_RECEIVED {
+            // SAFETY: as above; copied into the other map.
+            let _ = RECENT.insert(sock.0, unsafe { &*story }, 0);
+        }
+    }
+    let _ = STORIES.remove(sock.0);
+}
+
+/// An MPTCP socket's own state (protocol 262), which is no connection of its own: kept for its subflows,
+/// which a kworker closes.
+#[inline(always)]
+fn mptcp_transition(sock: Sock, new: u8) {
+    let acting = actor(sock);
+    if !acting.is_process() {
+        return;
+    }
+    let Some(story) = story::mptcp(sock.0) else {
+        return;
+    };
+    // SAFETY: integers in an LRU entry; stale at worst.
+    unsafe {
+        match new {
+            state::SYN_SENT => {
+                *story = NEW;
+                (*story).opener = acting;
+            }
+            state::ESTABLISHED => {}
+            _ if (*story).closer.is_process() => {}
+            _ => (*story).closer = acting,
+        }
+    }
+}

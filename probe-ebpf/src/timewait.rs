@@ -1,0 +1,283 @@
+//! Births and refusals of mini-sockets.
+//!
+//! tcp_time_wait() makes one with inet_twsk_alloc() while the full socket is still in FIN_WAIT1,
+//! FIN_WAIT2 or CLOSING; the full socket's →CLOSE follows (KERNEL.md section 1 of the design papers;
+//! net/ipv4/tcp_minisocks.c).
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use twtrace_wire::{EventKind, NO_KERNEL_REASON, Side, TcpState, Unattributed, flags};
+
+use crate::{
+    emit::{self, Addresses, Fact},
+    kernel::{IPPROTO_TCP, Sock, read, state},
+    maps::{ALLOCATING, CLOSING, MINIS, STORIES, config, increment, offset},
+    story::{
+        ACTIVE_CLOSE, BORN, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, STRANGER, Story,
+        now_ns,
+    },
+};
+
+/// What a full socket and its mini-socket have in common.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TupleKey {
+    pub net: u64,
+    pub hash: u32,
+    pub local_port: u16,
+    pub remote_port: u16,
+}
+
+impl TupleKey {
+    #[inline(always)]
+    fn of(sock: Sock, local_port: u16) -> Self {
+        Self {
+            net: sock.net(),
+            hash: sock.hash(),
+            local_port,
+            remote_port: sock.remote_port(),
+        }
+    }
+}
+
+/// Arguments of an inet_twsk_alloc() under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Birth {
+    pub sock: u64,
+    pub substate: u64,
+}
+
+/// Remembers the way back from a mini-socket that this closing socket may leave behind.
+#[inline(always)]
+pub fn expect_birth(sock: Sock) {
+    if config!(births_by_timer) != 0 {
+        let key = TupleKey::of(sock, sock.source_port());
+        let _ = CLOSING.insert(key, sock.0, 0);
+    }
+}
+
+/// The socket is gone, or has its mini-socket.
+#[inline(always)]
+pub fn expect_no_birth(sock: Sock) {
+    if config!(births_by_timer) != 0 {
+        let key = TupleKey::of(sock, sock.source_port());
+        let _ = CLOSING.remove(key);
+    }
+}
+
+/// `inet_twsk_alloc(sk, dr, state)` returned `mini` (0: refused).
+#[inline(always)]
+pub fn allocated(sock: Sock, substate: u8, mini: u64) {
+    if sock.protocol() != IPPROTO_TCP {
+        return;
+    }
+    match STORIES.get_ptr_mut(sock.0) {
+        // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
+        Some(story) => unsafe {
+            (*story).flags |= BORN;
+            born(sock.0, &*story, substate, mini);
+        },
+        None => {
+            born(sock.0, &STRANGER, substate, mini);
+        }
+    }
+}
+
+/// `inet_twsk_alloc(sk, dr, state)` was entered (kprobe tier: its return does not show the arguments).
+#[inline(always)]
+pub fn allocating(sock: u64, substate: u8) {
+    let birth = Birth {
+        sock,
+        substate: substate as u64,
+    };
+    let _ = ALLOCATING.insert(bpf_get_current_pid_tgid(), &birth, 0);
+}
+
+/// ... and returned `mini`. Bottom halves are off in between: on each CPU there is one at a time, and
+/// the thread is the same.
+#[inline(always)]
+pub fn allocation_returned(mini: u64) {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(birth) = ALLOCATING.get_ptr(thread) else {
+        return;
+    };
+    // SAFETY: only this thread writes this entry.
+    let birth = unsafe { *birth };
+    let _ = ALLOCATING.remove(thread);
+    allocated(Sock(birth.sock), birth.substate as u8, mini);
+}
+
+/// A timer was started. Is it that of a new mini-socket?
+///
+/// `__inet_twsk_schedule(tw, timeo, rearm)` starts it at birth and when it is re-armed. At birth the
+/// reference count is 0 (to 6.1: scheduled before hashed) or 3 (6.12 on: bind hash, established hash and
+/// timer hold one each); on re-arming the segment's handler holds one more. That alone could be upset by
+/// a lookup on another CPU, so a socket that is known to be closing with this tuple decides first.
+#[inline(always)]
+pub fn timer_started(timer: u64) {
+    if read::<u64>(timer, offset!(timer_function)) != config!(tw_timer_handler) {
+        return;
+    }
+    let mini = Sock(timer - offset!(tw_timer) as u64);
+    let substate: u8 = read(mini.0, offset!(tw_substate));
+    let key = TupleKey::of(mini, mini.local_port());
+    let Some(sock) = CLOSING.get_ptr(key) else {
+        if read::<u32>(mini.0, offset!(skc_refcnt)) <= 3 {
+            born_of_stranger(mini, substate);
+        }
+        return;
+    };
+    // SAFETY: a plain integer in a map value.
+    let sock = Sock(unsafe { *sock });
+    let _ = CLOSING.remove(key);
+    allocated(sock, substate, mini.0);
+}
+
+/// A mini-socket whose maker began to close before tracing.
+#[inline(always)]
+fn born_of_stranger(mini: Sock, substate: u8) {
+    let fact = Fact {
+        kind: EventKind::TimeWait,
+        state: substate,
+        from: TcpState::Unknown as u8,
+        reason: 0,
+        kernel_reason: NO_KERNEL_REASON,
+        flags: 0,
+    };
+    count_birth(mini.netns(), false, false);
+    emit::of_nobody(
+        &fact,
+        Addresses::Sock(mini.0),
+        Side::Unknown,
+        Unattributed::ClosedBeforeTracing,
+    );
+}
+
+#[inline(never)]
+fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
+    let sock = Sock(sock);
+    let refused = mini == 0;
+    let fact = Fact {
+        kind: if refused {
+            EventKind::TimeWaitOverflow
+        } else {
+            EventKind::TimeWait
+        },
+        state: substate,
+        from: sock.state(),
+        reason: 0,
+        kernel_reason: NO_KERNEL_REASON,
+        flags: 0,
+    };
+    count_birth(sock.netns(), refused, false);
+    emit::of_socket(&fact, sock.0, story, &story.closer);
+    if refused {
+        return 0;
+    }
+    let _ = MINIS.insert(mini, &NEW_MINI, 0);
+    let Some(kept) = MINIS.get_ptr_mut(mini) else {
+        return 1;
+    };
+    let traffic = sock.traffic();
+    // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
+    // because `hash` and ports are compared.
+    unsafe {
+        (*kept).closer = story.closer;
+        (*kept).opener = story.opener;
+        (*kept).hash = sock.hash();
+        (*kept).local_port = sock.source_port();
+        (*kept).remote_port = sock.remote_port();
+        (*kept).side = story.side;
+        (*kept).established_ns = story.established_ns;
+        (*kept).last_data_ns = now_ns().wrapping_sub(traffic.idle_ns);
+        (*kept).bytes_sent = traffic.bytes_sent;
+        (*kept).bytes_received = traffic.bytes_received;
+    }
+    0
+}
+
+/// A socket reached CLOSE as if it had left a mini-socket behind, and none was seen being made: with the
+/// timer tier the kernel refused it; without a hook for births it is inferred; with the others the
+/// kernel skipped our program, and this recovers what it would have said.
+#[inline(always)]
+pub fn infer(sock: Sock, story: *mut Story, from: u8) {
+    // SAFETY: the caller's entry of a live socket, or its own copy.
+    let story = unsafe { &mut *story };
+    let refused = config!(births_by_timer) != 0;
+    story.flags |= BORN;
+    let fact = Fact {
+        kind: if refused {
+            EventKind::TimeWaitOverflow
+        } else {
+            EventKind::TimeWait
+        },
+        // Orphans wait for the peer's FIN inside the mini-socket; with the FIN it is TIME_WAIT proper.
+        state: if sock.peer_fin_seen() {
+            state::TIME_WAIT
+        } else {
+            state::FIN_WAIT2
+        },
+        from,
+        reason: 0,
+        kernel_reason: NO_KERNEL_REASON,
+        flags: flags::INFERRED,
+    };
+    count_birth(sock.netns(), refused, true);
+    emit::of_socket(&fact, sock.0, story, &story.closer);
+}
+
+/// Whether →CLOSE from `from` leaves a mini-socket behind, for one that saw only states.
+#[inline(always)]
+pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
+    if story.flags & (BORN | CLOSED | RST_SENT | RST_RECEIVED) != 0 || sock.error() != 0 {
+        return false;
+    }
+    match from {
+        state::CLOSING => true,
+        // Either the peer's FIN came, or the last descriptor went. A disconnect or a close() over unread
+        // data leaves FIN_WAIT2 too, but before the socket is orphaned and without the FIN.
+        state::FIN_WAIT2 => !sock.linger2_negative() && (sock.peer_fin_seen() || sock.orphan()),
+        // The program that should have seen →CLOSE was skipped; the story knows who closed first.
+        0 => story.flags & ACTIVE_CLOSE != 0 && (sock.peer_fin_seen() || sock.orphan()),
+        _ => false,
+    }
+}
+
+/// A mini-socket is gone.
+#[inline(always)]
+pub fn ended(mini: Sock) {
+    if let Some(totals) = emit::netns_totals(mini.netns()) {
+        // SAFETY: inside the map value.
+        unsafe { increment(&raw mut (*totals).ends) }
+    }
+    let _ = MINIS.remove(mini.0);
+}
+
+#[inline(always)]
+fn count_birth(netns: u32, refused: bool, inferred: bool) {
+    if let Some(totals) = emit::netns_totals(netns) {
+        // SAFETY: inside the map value.
+        unsafe {
+            if refused {
+                increment(&raw mut (*totals).overflow);
+            } else {
+                increment(&raw mut (*totals).births);
+            }
+            if inferred {
+                increment(&raw mut (*totals).inferred);
+            }
+        }
+    }
+}
+
+/// The story behind a mini-socket, if the entry is of this very connection.
+#[inline(always)]
+pub fn mini_story(mini: Sock) -> Option<&'static MiniStory> {
+    let kept = MINIS.get_ptr(mini.0)?;
+    // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
+    let kept = unsafe { &*kept };
+    let same = kept.hash == mini.hash()
+        && kept.local_port == mini.local_port()
+        && kept.remote_port == mini.remote_port();
+    same.then_some(kept)
+}
