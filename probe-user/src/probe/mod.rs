@@ -1,13 +1,32 @@
 //! Loading and attaching: what this kernel allows, in tiers, and what was chosen.
+//!
+//! `plan` is the tier table, `attach` tries it, `host` and `btf` find out what the programs must know of
+//! this kernel, and `counters` reads what they count.
 
+mod attach;
+mod btf;
+mod counters;
+mod error;
+mod host;
+mod plan;
 mod tiers;
 
+pub use error::ProbeError;
 pub use tiers::{Choice, Hook, Question, Tier, Tiers};
 
-use std::path::PathBuf;
+use std::{collections::HashMap, path::PathBuf};
 
-use aya::maps::{MapData, RingBuf};
-use twtrace_wire::{NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals};
+use aya::{
+    Btf, Ebpf, EbpfLoader, Endianness,
+    maps::{MapData, RingBuf},
+};
+use aya_log::EbpfLogger;
+use twtrace_wire::{ABSENT, Config, Offsets};
+
+use self::{attach::Kernel, btf::KernelBtf, plan::PLANS};
+
+/// The eBPF object; empty in builds that did not go through `cargo xtask`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/twtrace-bpf"));
 
 /// How the probes are to be loaded.
 #[derive(Clone, Debug)]
@@ -26,17 +45,14 @@ pub struct ProbeOptions {
     pub slow_port_ns: u64,
 }
 
-/// Why the probes could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
-    /// Not written yet.
-    #[error("not written yet")]
-    Todo,
-}
-
 /// Attached programs. Dropping it detaches all of them.
 pub struct Attached {
+    ebpf: Ebpf,
+    /// Kept open: closing its map would break programs that log.
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
     tiers: Tiers,
+    reset_reasons: HashMap<u32, String>,
+    counts_at_expiry: bool,
 }
 
 /// Loads and attaches the best tier of each question that this kernel allows.
@@ -44,8 +60,141 @@ pub struct Attached {
 /// # Errors
 /// One error that names what failed and what to do, where even the last tier of a question that twtrace
 /// can't do without is refused.
-pub fn attach(_options: &ProbeOptions) -> Result<Attached, ProbeError> {
-    Err(ProbeError::Todo)
+pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
+    if OBJECT.is_empty() {
+        return Err(ProbeError::NoObject);
+    }
+    host::check_privileges()?;
+    host::raise_memlock_limit();
+    let path = options
+        .btf
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(host::KERNEL_BTF));
+    let types = KernelBtf::from_file(&path)?;
+    let btf = Btf::parse_file(&path, Endianness::default())
+        .map_err(|_| ProbeError::BtfMalformed(path.clone()))?;
+    let offsets = host::offsets(&types)?;
+    let kernel = Kernel {
+        types: &types,
+        btf: &btf,
+        tw_timer_handler: host::symbol_address("tw_timer_handler").unwrap_or(0),
+        without: &options.without,
+    };
+    let config = configure(options, &kernel);
+
+    // Two answers decide how other programs behave. They are found out first, on an object of their own.
+    let mut probing = load(options, &btf, &offsets, &config)?.0;
+    let mut config = config;
+    for plan in PLANS {
+        let choice = match plan.question {
+            Question::TimeWait | Question::Port => {
+                attach::choose(&mut probing, &kernel, plan, &[])?
+            }
+            _ => continue,
+        };
+        match choice.tier {
+            Tier::Timer => config.births_by_timer = 1,
+            Tier::Syscall => config.ports_by_syscall = 1,
+            _ => {}
+        }
+    }
+    drop(probing);
+
+    let (mut ebpf, logger) = load(options, &btf, &offsets, &config)?;
+    let mut tiers = Tiers::new();
+    for plan in PLANS {
+        let choice = attach::choose(&mut ebpf, &kernel, plan, &tiers)?;
+        tiers.push(choice);
+    }
+    tiers.sort_by_key(|choice| choice.question);
+    Ok(Attached {
+        ebpf,
+        logger,
+        tiers,
+        reset_reasons: types
+            .enum_values("sk_rst_reason")
+            .into_iter()
+            .map(|(code, name)| {
+                let word = name.strip_prefix("SK_RST_REASON_").unwrap_or(&name);
+                (code, word.to_owned())
+            })
+            .collect(),
+        counts_at_expiry: types
+            .member_bit_offset("inet_timewait_sock", "tw_kill")
+            .is_some(),
+    })
+}
+
+fn configure(options: &ProbeOptions, kernel: &Kernel<'_>) -> Config {
+    Config {
+        tw_timer_handler: kernel.tw_timer_handler,
+        tick_ns: host::tick_ns(),
+        slow_port_ns: options.slow_port_ns,
+        wake_bytes: u64::from(options.ring_bytes) / 4,
+        started_ns: host::monotonic_ns(),
+        sk_kern_sock_bit: kernel
+            .types
+            .member_bit_offset("sock", "sk_kern_sock")
+            .unwrap_or(ABSENT),
+        sk_shutdown_bit: kernel
+            .types
+            .member_bit_offset("sock", "sk_shutdown")
+            .unwrap_or(ABSENT),
+        births_by_timer: 0,
+        ports_by_syscall: 0,
+    }
+}
+
+type Loaded = (Ebpf, Option<EbpfLogger<&'static dyn log::Log>>);
+
+fn load(
+    options: &ProbeOptions,
+    btf: &Btf,
+    offsets: &Offsets,
+    config: &Config,
+) -> Result<Loaded, ProbeError> {
+    // One process may bind, listen and connect.
+    let ports = options.max_processes.saturating_mul(3);
+    // Only the timer tier looks sockets up by tuple.
+    let closing = if config.births_by_timer == 0 {
+        1
+    } else {
+        options.max_sockets
+    };
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(btf))
+        .override_global("OFFSETS", offsets, true)
+        .override_global("CONFIG", config, true)
+        .map_max_entries("EVENTS", options.ring_bytes)
+        .map_max_entries("STORIES", options.max_sockets)
+        .map_max_entries("MINIS", options.max_sockets)
+        .map_max_entries("CLOSING", closing)
+        .map_max_entries("PROCESSES", options.max_processes)
+        .map_max_entries("PORTS", ports)
+        .load(OBJECT)
+        .map_err(|error| ProbeError::Object(one_line(&error)))?;
+    let logger = match EbpfLogger::init(&mut ebpf) {
+        Ok(logger) => Some(logger),
+        Err(error) => {
+            log::debug!("the kernel side's log can't be read: {error}");
+            None
+        }
+    };
+    Ok((ebpf, logger))
+}
+
+/// An error and its causes, without repeating those whose text is in the one before.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl Attached {
@@ -59,53 +208,34 @@ impl Attached {
     /// # Errors
     /// When it was taken already.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
-        Err(ProbeError::Todo)
+        let error = |error: String| ProbeError::Map {
+            map: "EVENTS",
+            error,
+        };
+        let map = self
+            .ebpf
+            .take_map("EVENTS")
+            .ok_or_else(|| error("it was taken already".to_owned()))?;
+        RingBuf::try_from(map).map_err(|why| error(why.to_string()))
     }
 
-    /// Totals by process, counted in the kernel.
-    ///
-    /// # Errors
-    /// When the map can't be read.
-    pub fn processes(&self) -> Result<Vec<(ProcessKey, ProcessTotals)>, ProbeError> {
-        Err(ProbeError::Todo)
+    /// Passes the kernel side's warnings on to the log. To be called now and then.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
     }
 
-    /// Port searches by process and operation, counted in the kernel.
-    ///
-    /// # Errors
-    /// When the map can't be read.
-    pub fn ports(&self) -> Result<Vec<(PortKey, PortTotals)>, ProbeError> {
-        Err(ProbeError::Todo)
-    }
-
-    /// Totals by network namespace (inode number), counted in the kernel.
-    ///
-    /// # Errors
-    /// When the map can't be read.
-    pub fn netns(&self) -> Result<Vec<(u32, NetnsTotals)>, ProbeError> {
-        Err(ProbeError::Todo)
-    }
-
-    /// What was lost, by [`Probe`], summed over CPUs.
-    ///
-    /// # Errors
-    /// When the map can't be read.
-    pub fn lost(&self) -> Result<[u64; Probe::COUNT], ProbeError> {
-        Err(ProbeError::Todo)
-    }
-
-    /// How often the kernel skipped each of our programs because one was running on that CPU:
-    /// (program, count). `None` where this kernel does not count it (before 5.12).
-    ///
-    /// # Errors
-    /// When /proc/self/fdinfo can't be read.
-    pub fn recursion_misses(&self) -> Result<Option<Vec<(String, u64)>>, ProbeError> {
-        Err(ProbeError::Todo)
+    /// The kernel's own word for a reset's reason (`enum sk_rst_reason`, 6.10 on), such as `TCP_STATE`.
+    pub fn reset_reason_name(&self, code: u8) -> Option<&str> {
+        self.reset_reasons
+            .get(&u32::from(code))
+            .map(String::as_str)
     }
 
     /// Whether this kernel counts TcpExt TW and TWKilled when a mini-socket expires (5.10) and not when
     /// it is made (6.1 and later): by BTF, `inet_timewait_sock` has a member `tw_kill` in the former.
     pub fn counts_time_wait_at_expiry(&self) -> bool {
-        false
+        self.counts_at_expiry
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// What is to be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// Closer, opener, side and 4-tuple of each connection.
@@ -20,6 +20,37 @@ pub enum Question {
     ResetWithoutSocket,
     /// Searches for a local port.
     Port,
+}
+
+impl Question {
+    /// As it is written in JSON and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Accept => "accept",
+            Self::TimeWait => "time_wait",
+            Self::TimeWaitEnd => "time_wait_end",
+            Self::Reset => "reset",
+            Self::ResetWithoutSocket => "reset_without_socket",
+            Self::Port => "port",
+        }
+    }
+}
+
+impl Tier {
+    /// As it is written in JSON and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RawTracepoint => "raw_tracepoint",
+            Self::Tracepoint => "tracepoint",
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::Timer => "timer",
+            Self::Syscall => "syscall",
+            Self::Inferred => "inferred",
+            Self::None => "none",
+        }
+    }
 }
 
 /// A kind of hook, as `--without` names it.

@@ -1,0 +1,240 @@
+//! Trying the tiers: what really loads and attaches is kept.
+
+use std::{error::Error, io};
+
+use aya::{
+    Btf, Ebpf,
+    programs::{Program, ProgramError},
+};
+
+use super::{
+    Choice, Hook, ProbeError, Question, Tier,
+    btf::KernelBtf,
+    host,
+    plan::{Attach, Candidate, Condition, Part, Plan},
+};
+
+/// What the candidates are tried against.
+pub struct Kernel<'a> {
+    /// Our reading of the kernel's BTF.
+    pub types: &'a KernelBtf,
+    /// aya's, for fentry.
+    pub btf: &'a Btf,
+    /// Address of `tw_timer_handler`, or 0.
+    pub tw_timer_handler: u64,
+    /// Hooks that were switched off.
+    pub without: &'a [Hook],
+}
+
+/// The best tier that works.
+///
+/// # Errors
+/// When none does, not even [`Tier::None`].
+pub fn choose(
+    ebpf: &mut Ebpf,
+    kernel: &Kernel<'_>,
+    plan: &Plan,
+    chosen: &[Choice],
+) -> Result<Choice, ProbeError> {
+    let mut refused = Vec::new();
+    for candidate in plan.candidates {
+        match attempt(ebpf, kernel, candidate, chosen) {
+            Ok(()) => {
+                return Ok(Choice {
+                    question: plan.question,
+                    tier: candidate.tier,
+                    hooks: hooks(candidate),
+                    lost: candidate.lost.map(str::to_owned),
+                    refused,
+                });
+            }
+            Err(Some(why)) => refused.push((candidate.tier, why)),
+            Err(None) => {}
+        }
+    }
+    Err(ProbeError::Refused {
+        question: plan.question,
+        refusals: refused
+            .iter()
+            .map(|(tier, why)| format!("{} ({why})", tier.name()))
+            .collect::<Vec<_>>()
+            .join("; "),
+    })
+}
+
+fn hooks(candidate: &Candidate) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (_, attach) in candidate.parts {
+        let name = place(attach);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn place(attach: &Attach) -> String {
+    match attach {
+        Attach::RawTracepoint(name)
+        | Attach::Fentry(name)
+        | Attach::Fexit(name)
+        | Attach::Kprobe(name) => (*name).to_owned(),
+        Attach::Tracepoint(category, name, _) => format!("{category}:{name}"),
+    }
+}
+
+/// Loads and attaches all parts, or none. The error is the reason, or `None` where the candidate is
+/// another one's variant for other kernels.
+fn attempt(
+    ebpf: &mut Ebpf,
+    kernel: &Kernel<'_>,
+    candidate: &Candidate,
+    chosen: &[Choice],
+) -> Result<(), Option<String>> {
+    check(kernel, candidate, chosen)?;
+    for part in candidate.parts {
+        if let Err(error) = attach_part(ebpf, kernel, part) {
+            for (program, _) in candidate.parts {
+                unload(ebpf, program);
+            }
+            return Err(Some(format!("{}: {error}", place(&part.1))));
+        }
+    }
+    Ok(())
+}
+
+fn check(
+    kernel: &Kernel<'_>,
+    candidate: &Candidate,
+    chosen: &[Choice],
+) -> Result<(), Option<String>> {
+    match candidate.condition {
+        Condition::Always => {}
+        Condition::SendResetArguments(expected) => {
+            if kernel.types.tracepoint_arguments("tcp_send_reset") != Some(expected) {
+                return Err(None);
+            }
+        }
+        Condition::AcceptArguments(expected) => {
+            if kernel.types.function_arguments("inet_csk_accept") != Some(expected) {
+                return Err(None);
+            }
+        }
+        Condition::TimerHandlerKnown => {
+            if kernel.tw_timer_handler == 0 {
+                return Err(Some(
+                    "/proc/kallsyms does not show tw_timer_handler (kernel.kptr_restrict, or CAP_SYSLOG \
+                     is missing)"
+                        .to_owned(),
+                ));
+            }
+        }
+        Condition::ResetsReportedAnyway => {
+            let raw = chosen.iter().any(|choice| {
+                choice.question == Question::Reset && choice.tier == Tier::RawTracepoint
+            });
+            if !raw || kernel.types.tracepoint_arguments("tcp_send_reset") != Some(3) {
+                return Err(None);
+            }
+        }
+    }
+    if candidate
+        .hook
+        .is_some_and(|hook| kernel.without.contains(&hook))
+    {
+        return Err(Some("switched off".to_owned()));
+    }
+    Ok(())
+}
+
+fn unload(ebpf: &mut Ebpf, name: &str) {
+    let Some(program) = ebpf.program_mut(name) else {
+        return;
+    };
+    // A program that is not loaded has nothing to unload.
+    let _ = match program {
+        Program::RawTracePoint(program) => program.unload(),
+        Program::TracePoint(program) => program.unload(),
+        Program::FEntry(program) => program.unload(),
+        Program::FExit(program) => program.unload(),
+        Program::KProbe(program) => program.unload(),
+        _ => Ok(()),
+    };
+}
+
+fn attach_part(ebpf: &mut Ebpf, kernel: &Kernel<'_>, part: &Part) -> Result<(), String> {
+    let (name, attach) = part;
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| format!("the object has no program {name}"))?;
+    let result = match (program, attach) {
+        (Program::RawTracePoint(program), Attach::RawTracepoint(tracepoint)) => {
+            loaded(program.load()).and_then(|()| program.attach(tracepoint).map(|_| ()))
+        }
+        (Program::TracePoint(program), Attach::Tracepoint(category, tracepoint, fields)) => {
+            check_fields(category, tracepoint, fields)?;
+            loaded(program.load()).and_then(|()| program.attach(category, tracepoint).map(|_| ()))
+        }
+        (Program::FEntry(program), Attach::Fentry(function)) => {
+            loaded(program.load(function, kernel.btf)).and_then(|()| program.attach().map(|_| ()))
+        }
+        (Program::FExit(program), Attach::Fexit(function)) => {
+            loaded(program.load(function, kernel.btf)).and_then(|()| program.attach().map(|_| ()))
+        }
+        (Program::KProbe(program), Attach::Kprobe(function)) => {
+            loaded(program.load()).and_then(|()| program.attach(function, 0).map(|_| ()))
+        }
+        _ => return Err(format!("the object's program {name} is of another type")),
+    };
+    result.map_err(|error| explain(&error))
+}
+
+/// A program that goes to several places is loaded once.
+fn loaded(result: Result<(), ProgramError>) -> Result<(), ProgramError> {
+    match result {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        other => other,
+    }
+}
+
+/// One line: the innermost cause. The verifier's log goes to the debug log.
+fn explain(error: &ProgramError) -> String {
+    log::debug!("{error}");
+    if let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    {
+        let log = verifier_log.to_string();
+        let last = log
+            .lines()
+            .rfind(|line| !line.trim().is_empty() && !line.starts_with("processed"));
+        return match last {
+            Some(line) => format!("{io_error}: {}", line.trim()),
+            None => io_error.to_string(),
+        };
+    }
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    if let Some(error) = innermost.downcast_ref::<io::Error>()
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        return "this kernel has no such hook".to_owned();
+    }
+    innermost.to_string()
+}
+
+fn check_fields(category: &str, name: &str, fields: &[(&str, u32)]) -> Result<(), String> {
+    for (field, expected) in fields {
+        let found = host::tracepoint_field(category, name, field)
+            .map_err(|error| format!("no tracepoint {category}:{name}: {error}"))?;
+        if found != Some(*expected) {
+            return Err(format!(
+                "{category}:{name} has {field} at {found:?}, not at {expected}"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Reading what the programs count.
+
+use std::{fs, os::fd::AsRawFd};
+
+use aya::{
+    Pod,
+    maps::{HashMap, MapData, MapError, PerCpuArray},
+    programs::{Program, ProgramFd},
+};
+use twtrace_wire::{NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals};
+
+use super::{Attached, ProbeError};
+
+impl Attached {
+    /// Totals by process, counted in the kernel.
+    ///
+    /// # Errors
+    /// When the map can't be read.
+    pub fn processes(&self) -> Result<Vec<(ProcessKey, ProcessTotals)>, ProbeError> {
+        self.entries("PROCESSES")
+    }
+
+    /// Port searches by process and operation, counted in the kernel.
+    ///
+    /// # Errors
+    /// When the map can't be read.
+    pub fn ports(&self) -> Result<Vec<(PortKey, PortTotals)>, ProbeError> {
+        self.entries("PORTS")
+    }
+
+    /// Totals by network namespace (inode number), counted in the kernel.
+    ///
+    /// # Errors
+    /// When the map can't be read.
+    pub fn netns(&self) -> Result<Vec<(u32, NetnsTotals)>, ProbeError> {
+        self.entries("NETNS")
+    }
+
+    /// What was lost, by [`Probe`], summed over CPUs.
+    ///
+    /// # Errors
+    /// When the map can't be read.
+    pub fn lost(&self) -> Result<[u64; Probe::COUNT], ProbeError> {
+        let fails = |error: MapError| map_error("LOST", &error);
+        let map = self.ebpf.map("LOST").ok_or_else(|| missing("LOST"))?;
+        let counts: PerCpuArray<&MapData, u64> = map.try_into().map_err(fails)?;
+        let mut lost = [0; Probe::COUNT];
+        for (index, total) in (0..).zip(&mut lost) {
+            *total = counts.get(&index, 0).map_err(fails)?.iter().sum();
+        }
+        Ok(lost)
+    }
+
+    fn entries<K: Pod, V: Pod>(&self, name: &'static str) -> Result<Vec<(K, V)>, ProbeError> {
+        let fails = |error: MapError| map_error(name, &error);
+        let map = self.ebpf.map(name).ok_or_else(|| missing(name))?;
+        let map: HashMap<&MapData, K, V> = map.try_into().map_err(fails)?;
+        map.iter().collect::<Result<_, _>>().map_err(fails)
+    }
+
+    /// How often the kernel skipped each of our programs because one was running on that CPU:
+    /// (program, count). `None` where this kernel does not count it (before 5.12).
+    ///
+    /// # Errors
+    /// When /proc/self/fdinfo can't be read.
+    pub fn recursion_misses(&self) -> Result<Option<Vec<(String, u64)>>, ProbeError> {
+        let mut misses = Vec::new();
+        for (name, program) in self.ebpf.programs() {
+            let Some(count) = program_fd(program).map(misses_of).transpose()? else {
+                continue;
+            };
+            match count {
+                Some(count) => misses.push((name.to_owned(), count)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(misses))
+    }
+}
+
+/// `None` where the program is not loaded.
+fn program_fd(program: &Program) -> Option<&ProgramFd> {
+    program.fd().ok()
+}
+
+/// The kernel shows it beside the descriptor (bpf_prog_show_fdinfo); aya's info leaves it out.
+fn misses_of(fd: &ProgramFd) -> Result<Option<u64>, ProbeError> {
+    use std::os::fd::AsFd;
+    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+    let text = fs::read_to_string(&path).map_err(|error| ProbeError::Proc { path, error })?;
+    Ok(text
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"))
+        .and_then(|count| count.trim().parse().ok()))
+}
+
+fn missing(map: &'static str) -> ProbeError {
+    ProbeError::Map {
+        map,
+        error: "the object has no such map".to_owned(),
+    }
+}
+
+fn map_error(map: &'static str, error: &MapError) -> ProbeError {
+    ProbeError::Map {
+        map,
+        error: error.to_string(),
+    }
+}

@@ -1,0 +1,73 @@
+//! Why the probes could not be loaded.
+
+use std::{io, path::PathBuf};
+
+use super::Question;
+
+/// Each names what failed and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The caller may not load eBPF programs.
+    #[error(
+        "missing {}: run as root (sudo twtrace ...), or give the binary CAP_BPF and CAP_PERFMON to load \
+         and attach its programs, CAP_SYSLOG and CAP_DAC_READ_SEARCH to find its hooks, and \
+         CAP_SYS_PTRACE to name processes of other users (before Linux 5.8: CAP_SYS_ADMIN)",
+        .missing.join(" and ")
+    )]
+    Privileges {
+        /// Names of the capabilities that are needed and not held.
+        missing: Vec<&'static str>,
+    },
+    /// This build carries no programs.
+    #[error("this binary was built without its eBPF programs: build it with `cargo xtask build`")]
+    NoObject,
+    /// The kernel's type information can't be read.
+    #[error(
+        "can't read the kernel's BTF {}: {error}; twtrace needs a kernel built with \
+         CONFIG_DEBUG_INFO_BTF=y, or its BTF given by --btf FILE", .path.display()
+    )]
+    BtfUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file is not BTF.
+    #[error("{} is not a BTF file of this byte order, or it is damaged", .0.display())]
+    BtfMalformed(PathBuf),
+    /// The kernel's structs are not as any known kernel has them.
+    #[error("the kernel's BTF has no {strct}.{member}: this kernel is not supported")]
+    NoMember {
+        /// Struct.
+        strct: &'static str,
+        /// Dotted path.
+        member: &'static str,
+    },
+    /// aya could not load the object.
+    #[error("can't load the eBPF object: {0}")]
+    Object(String),
+    /// Not even the last tier of a question that nothing works without.
+    #[error("no hook for `{}` works on this kernel: {}", .question.name(), .refusals)]
+    Refused {
+        /// The question.
+        question: Question,
+        /// Each tier and the kernel's word.
+        refusals: String,
+    },
+    /// A map of the object could not be read.
+    #[error("can't read the map {map}: {error}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// Why.
+        error: String,
+    },
+    /// A file of /proc could not be read.
+    #[error("can't read {path}: {error}")]
+    Proc {
+        /// The file.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+}
