@@ -11,7 +11,7 @@ use crate::{
     maps::{EVENTS, NETNS, add, config, count_lost, increment},
     process::{self, Actor},
     segment,
-    story::{MiniStory, Story, now_ns},
+    story::{MiniStory, PRE_EXISTING, Story, now_ns},
 };
 
 /// What happened.
@@ -44,7 +44,15 @@ pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 
         let more = sock.fill_tuple(&mut (*event).tuple, sock.source_port());
         begin(event, fact, more, story.side, story.established_ns);
         (*event).socket = sock.0;
-        (*event).idle_ns = traffic.idle_ns;
+        (*event).idle_ns = if story.established_ns != 0 {
+            // Ticks are coarse: never idle for longer than connected.
+            min((*event).connection_ns, traffic.idle_ns)
+        } else if story.flags & PRE_EXISTING != 0 {
+            traffic.idle_ns
+        } else {
+            // Never established: the kernel has set no time yet.
+            UNKNOWN
+        };
         (*event).bytes_sent = traffic.bytes_sent;
         (*event).bytes_received = traffic.bytes_received;
         process::fill(&mut (*event).process, charged);
@@ -155,6 +163,11 @@ unsafe fn begin(
             now.wrapping_sub(established_ns)
         };
     }
+}
+
+#[inline(always)]
+fn min(a: u64, b: u64) -> u64 {
+    if a < b { a } else { b }
 }
 
 #[inline(always)]

@@ -24,9 +24,9 @@ pub const ETIMEDOUT: u32 = 110;
 /// Reads a `T` (integers only) at a kernel address; all zero where that faults.
 #[inline(always)]
 pub fn read<T: Copy>(base: u64, offset: u32) -> T {
-    let mut value = MaybeUninit::<T>::zeroed();
+    let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the destination is a local of the size given; the helper checks the source itself, and
-    // fills the destination with zeros where it can't be read.
+    // fills the destination with zeros where it can't be read, so that it is always written.
     unsafe {
         bpf_probe_read_kernel(
             value.as_mut_ptr().cast(),

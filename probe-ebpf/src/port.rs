@@ -218,8 +218,8 @@ pub fn call_returned(result: i64) {
     finished(&outcome, &tuple, more, &actor(sock));
 }
 
-/// From the user's `struct sockaddr`: what bind() asked for, or where connect() wanted to go. A failed
-/// call has cleared it from the socket.
+/// From the user's `struct sockaddr`: what bind() asked for, or where connect() wanted to go. A call
+/// that failed has cleared it from the socket.
 #[inline(always)]
 fn fill_asked(call: &Call, outcome: &mut Outcome, tuple: &mut Tuple) -> u16 {
     // sockaddr_in6: family, port, flow label, address.
@@ -239,7 +239,7 @@ fn fill_asked(call: &Call, outcome: &mut Outcome, tuple: &mut Tuple) -> u16 {
         _ => return 0,
     };
     if call.op == PortOp::Connect as u32 {
-        if outcome.errno != 0 {
+        if outcome.errno != 0 || tuple.remote_port == 0 {
             tuple.remote = asked.remote;
             tuple.remote_port = port;
             tuple.ip_version = asked.ip_version;
@@ -257,8 +257,9 @@ fn fill_asked(call: &Call, outcome: &mut Outcome, tuple: &mut Tuple) -> u16 {
 
 #[inline(always)]
 fn read_user<T: Copy>(base: u64, offset: u64) -> T {
-    let mut value = core::mem::MaybeUninit::<T>::zeroed();
-    // SAFETY: the destination is a local of the size given; the helper checks the source itself.
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    // SAFETY: the destination is a local of the size given; the helper checks the source itself, and
+    // fills the destination with zeros where it can't be read, so that it is always written.
     unsafe {
         bpf_probe_read_user(
             value.as_mut_ptr().cast(),

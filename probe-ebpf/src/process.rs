@@ -32,6 +32,9 @@ static NO_TOTALS: ProcessTotals = ProcessTotals {
     abort: [0; 3],
 };
 
+/// A comm as two words.
+pub type Comm = [u64; COMM_LEN / 8];
+
 /// A process (or why there is none) and the thread of it that acted.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -41,7 +44,8 @@ pub struct Actor {
     pub tid: u32,
     pub reserved: u32,
     /// The thread's own comm where it is not the leader, else zero.
-    pub thread_comm: [u8; COMM_LEN],
+    /// In words: byte arrays are cleared byte by byte.
+    pub thread_comm: Comm,
 }
 
 impl Actor {
@@ -55,7 +59,7 @@ impl Actor {
             },
             tid: 0,
             reserved: 0,
-            thread_comm: [0; COMM_LEN],
+            thread_comm: [0; 2],
         }
     }
 
@@ -127,7 +131,7 @@ pub fn current(task: u64) -> Actor {
         },
         tid,
         reserved: 0,
-        thread_comm: [0; COMM_LEN],
+        thread_comm: [0; 2],
     };
     if tid != tgid {
         actor.thread_comm = read(task, offset!(task_comm));
@@ -166,18 +170,25 @@ pub fn totals_of(key: &ProcessKey) -> Option<*mut ProcessTotals> {
 pub fn fill(process: &mut Process, actor: &Actor) {
     process.key = actor.key;
     process.tid = actor.tid;
-    process.thread_comm = actor.thread_comm;
+    let comm = (&raw mut process.comm).cast::<Comm>();
+    // SAFETY: `comm` and `thread_comm` are 16 bytes each, at multiples of eight in a `Process`.
+    unsafe {
+        (&raw mut process.thread_comm)
+            .cast::<Comm>()
+            .write(actor.thread_comm)
+    };
     match PROCESSES.get_ptr(actor.key) {
         Some(totals) if actor.key.tgid != 0 => {
             // SAFETY: a map value that is only ever overwritten with other names.
             unsafe {
-                process.comm = (*totals).comm;
+                comm.write((&raw const (*totals).comm).cast::<Comm>().read());
                 process.uid = (*totals).uid;
                 process.cgroup_id = (*totals).cgroup_id;
             }
         }
         _ => {
-            process.comm = [0; COMM_LEN];
+            // SAFETY: as above.
+            unsafe { comm.write([0; 2]) };
             process.uid = 0;
             process.cgroup_id = 0;
         }

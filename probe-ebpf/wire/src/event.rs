@@ -36,8 +36,9 @@ pub struct Process {
     pub thread_comm: [u8; COMM_LEN],
 }
 
-/// Both ends of a connection and the network namespace they are in.
-#[repr(C)]
+/// Both ends of a connection and the network namespace they are in. Aligned so that the kernel side
+/// clears it word by word.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tuple {
     /// Local address in network order; IPv4 in the first four bytes, the rest zero.
