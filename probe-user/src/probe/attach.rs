@@ -1,9 +1,9 @@
 //! Trying the tiers: what really loads and attaches is kept.
 
-use std::{error::Error, io};
+use std::{cell::OnceCell, error::Error, io, path::Path};
 
 use aya::{
-    Btf, Ebpf,
+    Btf, Ebpf, Endianness,
     programs::{Program, ProgramError},
 };
 
@@ -11,19 +11,44 @@ use super::{
     Choice, Hook, ProbeError, Question, Tier,
     btf::KernelBtf,
     host,
-    plan::{Attach, Candidate, Condition, Part, Plan},
+    plan::{Attach, Behaviour, Candidate, Condition, Part, Plan},
 };
 
 /// What the candidates are tried against.
 pub struct Kernel<'a> {
     /// Our reading of the kernel's BTF.
     pub types: &'a KernelBtf,
-    /// aya's, for fentry.
-    pub btf: &'a Btf,
-    /// Address of `tw_timer_handler`, or 0.
-    pub tw_timer_handler: u64,
+    /// The same file, for aya's reading of it.
+    pub btf_path: &'a Path,
+    /// aya's, for fentry: read when it is first needed.
+    pub btf: OnceCell<Option<Btf>>,
+    /// Address of `tw_timer_handler`, or 0: looked for when it is first needed, which takes a while.
+    pub tw_timer_handler: OnceCell<u64>,
     /// Hooks that were switched off.
     pub without: &'a [Hook],
+}
+
+impl Kernel<'_> {
+    fn btf(&self) -> Option<&Btf> {
+        self.btf
+            .get_or_init(|| Btf::parse_file(self.btf_path, Endianness::default()).ok())
+            .as_ref()
+    }
+
+    /// Address of the mini-sockets' timer function, or 0 where kallsyms does not show it.
+    pub fn tw_timer_handler(&self) -> u64 {
+        *self
+            .tw_timer_handler
+            .get_or_init(|| host::symbol_address("tw_timer_handler").unwrap_or(0))
+    }
+}
+
+/// What came of a question.
+pub enum Outcome {
+    /// Its programs are attached.
+    Attached(Choice),
+    /// The tier that is left to try needs the object to be loaded with this.
+    Reload(Behaviour),
 }
 
 /// The best tier that works.
@@ -34,19 +59,27 @@ pub fn choose(
     ebpf: &mut Ebpf,
     kernel: &Kernel<'_>,
     plan: &Plan,
+    loaded_with: &[Behaviour],
     chosen: &[Choice],
-) -> Result<Choice, ProbeError> {
+) -> Result<Outcome, ProbeError> {
     let mut refused = Vec::new();
     for candidate in plan.candidates {
+        let behaviour = candidate.behaviour;
+        if behaviour != Behaviour::Same
+            && !loaded_with.contains(&behaviour)
+            && check(kernel, candidate, chosen).is_ok()
+        {
+            return Ok(Outcome::Reload(behaviour));
+        }
         match attempt(ebpf, kernel, candidate, chosen) {
             Ok(()) => {
-                return Ok(Choice {
+                return Ok(Outcome::Attached(Choice {
                     question: plan.question,
                     tier: candidate.tier,
                     hooks: hooks(candidate),
                     lost: candidate.lost.map(str::to_owned),
                     refused,
-                });
+                }));
             }
             Err(Some(why)) => refused.push((candidate.tier, why)),
             Err(None) => {}
@@ -121,7 +154,7 @@ fn check(
             }
         }
         Condition::TimerHandlerKnown => {
-            if kernel.tw_timer_handler == 0 {
+            if !switched_off(kernel, candidate) && kernel.tw_timer_handler() == 0 {
                 return Err(Some(
                     "/proc/kallsyms does not show tw_timer_handler (kernel.kptr_restrict, or CAP_SYSLOG \
                      is missing)"
@@ -138,13 +171,16 @@ fn check(
             }
         }
     }
-    if candidate
-        .hook
-        .is_some_and(|hook| kernel.without.contains(&hook))
-    {
+    if switched_off(kernel, candidate) {
         return Err(Some("switched off".to_owned()));
     }
     Ok(())
+}
+
+fn switched_off(kernel: &Kernel<'_>, candidate: &Candidate) -> bool {
+    candidate
+        .hook
+        .is_some_and(|hook| kernel.without.contains(&hook))
 }
 
 fn unload(ebpf: &mut Ebpf, name: &str) {
@@ -176,10 +212,12 @@ fn attach_part(ebpf: &mut Ebpf, kernel: &Kernel<'_>, part: &Part) -> Result<(), 
             loaded(program.load()).and_then(|()| program.attach(category, tracepoint).map(|_| ()))
         }
         (Program::FEntry(program), Attach::Fentry(function)) => {
-            loaded(program.load(function, kernel.btf)).and_then(|()| program.attach().map(|_| ()))
+            let btf = kernel.btf().ok_or("aya can't read the kernel's BTF")?;
+            loaded(program.load(function, btf)).and_then(|()| program.attach().map(|_| ()))
         }
         (Program::FExit(program), Attach::Fexit(function)) => {
-            loaded(program.load(function, kernel.btf)).and_then(|()| program.attach().map(|_| ()))
+            let btf = kernel.btf().ok_or("aya can't read the kernel's BTF")?;
+            loaded(program.load(function, btf)).and_then(|()| program.attach().map(|_| ()))
         }
         (Program::KProbe(program), Attach::Kprobe(function)) => {
             loaded(program.load()).and_then(|()| program.attach(function, 0).map(|_| ()))

@@ -123,7 +123,10 @@ impl KernelBtf {
                 btf.names.entry((named, name)).or_insert(id);
             }
             let (fixed, each) = *EXTRA.get(head.kind as usize)?;
-            at = head.rest.checked_add(fixed)?.checked_add(each.checked_mul(head.members)?)?;
+            at = head
+                .rest
+                .checked_add(fixed)?
+                .checked_add(each.checked_mul(head.members)?)?;
         }
         Some(btf)
     }
@@ -148,7 +151,9 @@ impl KernelBtf {
     }
 
     fn string(&self, offset: u32) -> Option<&[u8]> {
-        let rest = self.data.get(self.strings.checked_add(offset as usize)?..)?;
+        let rest = self
+            .data
+            .get(self.strings.checked_add(offset as usize)?..)?;
         rest.split(|byte| *byte == 0).next()
     }
 
@@ -278,23 +283,43 @@ mod tests {
         let strings = b"\0int\0inner\0d\0e\0inner_t\0outer\0a\0b\0c\0";
         let at = |name: &str| {
             let needle = [b"\0", name.as_bytes(), b"\0"].concat();
-            strings.windows(needle.len()).position(|w| w == needle).unwrap() as u32 + 1
+            strings
+                .windows(needle.len())
+                .position(|w| w == needle)
+                .unwrap() as u32
+                + 1
         };
         let info = |kind: u32, members: u32, flag: u32| flag << 31 | kind << 24 | members;
         let words: Vec<u32> = [
-            vec![at("int"), info(1, 0, 0), 4, 32],                            // 1
-            vec![at("inner"), info(4, 2, 1), 8, at("d"), 1, 0, at("e"), 1, 3 << 24 | 33], // 2
-            vec![at("inner_t"), info(8, 0, 0), 2],                            // 3
-            vec![0, info(4, 2, 0), 12, at("b"), 1, 0, at("c"), 3, 32],        // 4
-            vec![0, info(5, 1, 0), 12, 0, 4, 0],                              // 5
-            vec![at("outer"), info(4, 2, 0), 16, at("a"), 1, 0, 0, 5, 32],    // 6
+            vec![at("int"), info(1, 0, 0), 4, 32], // 1
+            vec![
+                at("inner"),
+                info(4, 2, 1),
+                8,
+                at("d"),
+                1,
+                0,
+                at("e"),
+                1,
+                3 << 24 | 33,
+            ], // 2
+            vec![at("inner_t"), info(8, 0, 0), 2], // 3
+            vec![0, info(4, 2, 0), 12, at("b"), 1, 0, at("c"), 3, 32], // 4
+            vec![0, info(5, 1, 0), 12, 0, 4, 0],   // 5
+            vec![at("outer"), info(4, 2, 0), 16, at("a"), 1, 0, 0, 5, 32], // 6
         ]
         .concat();
         let types: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut data = Vec::new();
         data.extend(MAGIC.to_le_bytes());
         data.extend([1, 0]);
-        for word in [24, 0, types.len() as u32, types.len() as u32, strings.len() as u32] {
+        for word in [
+            24,
+            0,
+            types.len() as u32,
+            types.len() as u32,
+            strings.len() as u32,
+        ] {
             data.extend(word.to_le_bytes());
         }
         data.extend(types);

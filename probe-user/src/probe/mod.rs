@@ -14,16 +14,20 @@ mod tiers;
 pub use error::ProbeError;
 pub use tiers::{Choice, Hook, Question, Tier, Tiers};
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{cell::OnceCell, collections::HashMap, path::PathBuf};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, Endianness,
+    Ebpf, EbpfLoader,
     maps::{MapData, RingBuf},
 };
 use aya_log::EbpfLogger;
 use twtrace_wire::{ABSENT, Config, Offsets};
 
-use self::{attach::Kernel, btf::KernelBtf, plan::PLANS};
+use self::{
+    attach::{Kernel, Outcome},
+    btf::KernelBtf,
+    plan::{Behaviour, PLANS},
+};
 
 /// The eBPF object; empty in builds that did not go through `cargo xtask`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/twtrace-bpf"));
@@ -45,11 +49,13 @@ pub struct ProbeOptions {
     pub slow_port_ns: u64,
 }
 
+type Logger = EbpfLogger<&'static dyn log::Log>;
+
 /// Attached programs. Dropping it detaches all of them.
 pub struct Attached {
     ebpf: Ebpf,
     /// Kept open: closing its map would break programs that log.
-    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    logger: Option<Logger>,
     tiers: Tiers,
     reset_reasons: HashMap<u32, String>,
     counts_at_expiry: bool,
@@ -71,41 +77,15 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
         .clone()
         .unwrap_or_else(|| PathBuf::from(host::KERNEL_BTF));
     let types = KernelBtf::from_file(&path)?;
-    let btf = Btf::parse_file(&path, Endianness::default())
-        .map_err(|_| ProbeError::BtfMalformed(path.clone()))?;
     let offsets = host::offsets(&types)?;
     let kernel = Kernel {
         types: &types,
-        btf: &btf,
-        tw_timer_handler: host::symbol_address("tw_timer_handler").unwrap_or(0),
+        btf_path: &path,
+        btf: OnceCell::new(),
+        tw_timer_handler: OnceCell::new(),
         without: &options.without,
     };
-    let config = configure(options, &kernel);
-
-    // Two answers decide how other programs behave. They are found out first, on an object of their own.
-    let mut probing = load(options, &btf, &offsets, &config)?.0;
-    let mut config = config;
-    for plan in PLANS {
-        let choice = match plan.question {
-            Question::TimeWait | Question::Port => {
-                attach::choose(&mut probing, &kernel, plan, &[])?
-            }
-            _ => continue,
-        };
-        match choice.tier {
-            Tier::Timer => config.births_by_timer = 1,
-            Tier::Syscall => config.ports_by_syscall = 1,
-            _ => {}
-        }
-    }
-    drop(probing);
-
-    let (mut ebpf, logger) = load(options, &btf, &offsets, &config)?;
-    let mut tiers = Tiers::new();
-    for plan in PLANS {
-        let choice = attach::choose(&mut ebpf, &kernel, plan, &tiers)?;
-        tiers.push(choice);
-    }
+    let (ebpf, logger, mut tiers) = load_and_attach(options, &kernel, &offsets)?;
     tiers.sort_by_key(|choice| choice.question);
     Ok(Attached {
         ebpf,
@@ -125,9 +105,45 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
     })
 }
 
-fn configure(options: &ProbeOptions, kernel: &Kernel<'_>) -> Config {
+/// Loads the object and attaches tier by tier; once more, where a tier that is left to try needs other
+/// programs to behave otherwise.
+fn load_and_attach(
+    options: &ProbeOptions,
+    kernel: &Kernel<'_>,
+    offsets: &Offsets,
+) -> Result<(Ebpf, Option<Logger>, Tiers), ProbeError> {
+    let mut behaviours: Vec<Behaviour> = Vec::new();
+    loop {
+        let config = configure(options, kernel, &behaviours);
+        let (mut ebpf, logger) = load(options, offsets, &config)?;
+        let mut tiers = Tiers::new();
+        let mut wanted = behaviours.clone();
+        for plan in PLANS {
+            match attach::choose(&mut ebpf, kernel, plan, &behaviours, &tiers)? {
+                Outcome::Attached(choice) => tiers.push(choice),
+                Outcome::Reload(behaviour) => wanted.push(behaviour),
+            }
+            // The plans that may ask for this come first.
+            if plan.question == Question::Port && wanted != behaviours {
+                break;
+            }
+        }
+        if wanted == behaviours {
+            return Ok((ebpf, logger, tiers));
+        }
+        behaviours = wanted;
+    }
+}
+
+fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Behaviour]) -> Config {
+    let by_timer = behaviours.contains(&Behaviour::BirthsByTimer);
+    let by_syscall = behaviours.contains(&Behaviour::PortsBySyscall);
     Config {
-        tw_timer_handler: kernel.tw_timer_handler,
+        tw_timer_handler: if by_timer {
+            kernel.tw_timer_handler()
+        } else {
+            0
+        },
         tick_ns: host::tick_ns(),
         slow_port_ns: options.slow_port_ns,
         wake_bytes: u64::from(options.ring_bytes) / 4,
@@ -140,19 +156,16 @@ fn configure(options: &ProbeOptions, kernel: &Kernel<'_>) -> Config {
             .types
             .member_bit_offset("sock", "sk_shutdown")
             .unwrap_or(ABSENT),
-        births_by_timer: 0,
-        ports_by_syscall: 0,
+        births_by_timer: u32::from(by_timer),
+        ports_by_syscall: u32::from(by_syscall),
     }
 }
 
-type Loaded = (Ebpf, Option<EbpfLogger<&'static dyn log::Log>>);
-
 fn load(
     options: &ProbeOptions,
-    btf: &Btf,
     offsets: &Offsets,
     config: &Config,
-) -> Result<Loaded, ProbeError> {
+) -> Result<(Ebpf, Option<Logger>), ProbeError> {
     // One process may bind, listen and connect.
     let ports = options.max_processes.saturating_mul(3);
     // Only the timer tier looks sockets up by tuple.
@@ -162,7 +175,8 @@ fn load(
         options.max_sockets
     };
     let mut ebpf = EbpfLoader::new()
-        .btf(Some(btf))
+        // For CO-RE relocations, of which these programs have none.
+        .btf(None)
         .override_global("OFFSETS", offsets, true)
         .override_global("CONFIG", config, true)
         .map_max_entries("EVENTS", options.ring_bytes)
@@ -228,9 +242,7 @@ impl Attached {
 
     /// The kernel's own word for a reset's reason (`enum sk_rst_reason`, 6.10 on), such as `TCP_STATE`.
     pub fn reset_reason_name(&self, code: u8) -> Option<&str> {
-        self.reset_reasons
-            .get(&u32::from(code))
-            .map(String::as_str)
+        self.reset_reasons.get(&u32::from(code)).map(String::as_str)
     }
 
     /// Whether this kernel counts TcpExt TW and TWKilled when a mini-socket expires (5.10) and not when

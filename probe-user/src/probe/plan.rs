@@ -35,6 +35,17 @@ pub enum Condition {
     ResetsReportedAnyway,
 }
 
+/// What a tier changes in programs that other questions share, by way of the programs' constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Nothing.
+    Same,
+    /// Births are seen by the timer of the mini-socket.
+    BirthsByTimer,
+    /// Port searches are seen by their system calls.
+    PortsBySyscall,
+}
+
 /// One tier of a question.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
@@ -46,6 +57,8 @@ pub struct Candidate {
     pub condition: Condition,
     /// What to load and attach: all of it, or the tier is refused.
     pub parts: &'static [Part],
+    /// What it changes elsewhere.
+    pub behaviour: Behaviour,
     /// What it can't know.
     pub lost: Option<&'static str>,
 }
@@ -67,36 +80,14 @@ const fn nothing(lost: &'static str) -> Candidate {
         hook: None,
         condition: Condition::Always,
         parts: &[],
+        behaviour: Behaviour::Same,
         lost: Some(lost),
     }
 }
 
-/// In the order of attaching: births before states, so that no end of a connection is taken for a birth
-/// that was missed.
+/// In the order of attaching. First those whose tier decides how other programs behave ([`Behaviour`]);
+/// births before states, so that no end of a connection is taken for a birth that was missed.
 pub const PLANS: &[Plan] = &[
-    Plan {
-        question: Question::TimeWaitEnd,
-        candidates: &[
-            Candidate {
-                tier: Tier::Fentry,
-                hook: Some(Hook::Fentry),
-                condition: Condition::Always,
-                parts: &[("twsk_kill_fentry", Attach::Fentry("inet_twsk_kill"))],
-                lost: None,
-            },
-            Candidate {
-                tier: Tier::Kprobe,
-                hook: Some(Hook::Kprobe),
-                condition: Condition::Always,
-                parts: &[("twsk_kill_kprobe", Attach::Kprobe("inet_twsk_kill"))],
-                lost: Some(
-                    "the kernel skips kprobes while another eBPF program runs on that CPU: some ends \
-                     may go uncounted",
-                ),
-            },
-            nothing("ends of TIME_WAITs are not counted; their makers are forgotten only when the table is full"),
-        ],
-    },
     Plan {
         question: Question::TimeWait,
         candidates: &[
@@ -105,6 +96,7 @@ pub const PLANS: &[Plan] = &[
                 hook: Some(Hook::Fentry),
                 condition: Condition::Always,
                 parts: &[("twsk_alloc_fexit", Attach::Fexit("inet_twsk_alloc"))],
+                behaviour: Behaviour::Same,
                 lost: None,
             },
             Candidate {
@@ -112,6 +104,7 @@ pub const PLANS: &[Plan] = &[
                 hook: Some(Hook::Timers),
                 condition: Condition::TimerHandlerKnown,
                 parts: &[("timer_start_raw", Attach::RawTracepoint("timer_start"))],
+                behaviour: Behaviour::BirthsByTimer,
                 lost: Some(
                     "births are exact; a refused birth (tcp_max_tw_buckets) is inferred from the timer \
                      that never started",
@@ -125,6 +118,7 @@ pub const PLANS: &[Plan] = &[
                     ("twsk_alloc_kretprobe", Attach::Kprobe("inet_twsk_alloc")),
                     ("twsk_alloc_kprobe", Attach::Kprobe("inet_twsk_alloc")),
                 ],
+                behaviour: Behaviour::Same,
                 lost: Some(
                     "the kernel skips kprobes while another eBPF program runs on that CPU: such births \
                      are inferred from the socket's states",
@@ -135,173 +129,12 @@ pub const PLANS: &[Plan] = &[
                 hook: None,
                 condition: Condition::Always,
                 parts: &[],
+                behaviour: Behaviour::Same,
                 lost: Some(
                     "births are inferred from the socket's states: a refused birth \
                      (tcp_max_tw_buckets) looks like one that was made",
                 ),
             },
-        ],
-    },
-    Plan {
-        question: Question::Reset,
-        candidates: &[
-            Candidate {
-                tier: Tier::RawTracepoint,
-                hook: Some(Hook::RawTracepoint),
-                condition: Condition::SendResetArguments(3),
-                parts: &[
-                    ("send_reset_reason_raw", Attach::RawTracepoint("tcp_send_reset")),
-                    ("receive_reset_raw", Attach::RawTracepoint("tcp_receive_reset")),
-                ],
-                lost: None,
-            },
-            Candidate {
-                tier: Tier::RawTracepoint,
-                hook: Some(Hook::RawTracepoint),
-                condition: Condition::SendResetArguments(2),
-                parts: &[
-                    ("send_reset_raw", Attach::RawTracepoint("tcp_send_reset")),
-                    ("receive_reset_raw", Attach::RawTracepoint("tcp_receive_reset")),
-                ],
-                lost: Some("this kernel gives no reason of its own with a RST"),
-            },
-            Candidate {
-                tier: Tier::Tracepoint,
-                hook: None,
-                condition: Condition::Always,
-                parts: &[
-                    (
-                        "send_reset_tracepoint",
-                        Attach::Tracepoint("tcp", "tcp_send_reset", &[("skbaddr", 8), ("skaddr", 16)]),
-                    ),
-                    (
-                        "receive_reset_tracepoint",
-                        Attach::Tracepoint("tcp", "tcp_receive_reset", &[SKADDR]),
-                    ),
-                ],
-                lost: Some(
-                    "the kernel's own reason is not read, and the kernel skips classic tracepoints while \
-                     another eBPF program runs on that CPU",
-                ),
-            },
-            nothing("no RST is reported"),
-        ],
-    },
-    Plan {
-        question: Question::ResetWithoutSocket,
-        candidates: &[
-            Candidate {
-                tier: Tier::RawTracepoint,
-                hook: Some(Hook::RawTracepoint),
-                condition: Condition::ResetsReportedAnyway,
-                parts: &[],
-                lost: None,
-            },
-            Candidate {
-                tier: Tier::Fentry,
-                hook: Some(Hook::Fentry),
-                condition: Condition::Always,
-                parts: &[
-                    ("send_reset_v4_fentry", Attach::Fentry("tcp_v4_send_reset")),
-                    ("send_reset_v6_fentry", Attach::Fentry("tcp_v6_send_reset")),
-                ],
-                lost: None,
-            },
-            Candidate {
-                tier: Tier::Kprobe,
-                hook: Some(Hook::Kprobe),
-                condition: Condition::Always,
-                parts: &[
-                    ("send_reset_kprobe", Attach::Kprobe("tcp_v4_send_reset")),
-                    ("send_reset_kprobe", Attach::Kprobe("tcp_v6_send_reset")),
-                ],
-                lost: Some("the kernel skips kprobes while another eBPF program runs on that CPU"),
-            },
-            nothing(
-                "RSTs that answer a segment without a socket, or for a TIME_WAIT socket, are not \
-                 reported: this kernel's tracepoint leaves them out",
-            ),
-        ],
-    },
-    Plan {
-        question: Question::State,
-        candidates: &[
-            Candidate {
-                tier: Tier::RawTracepoint,
-                hook: Some(Hook::RawTracepoint),
-                condition: Condition::Always,
-                parts: &[
-                    ("state_raw", Attach::RawTracepoint("inet_sock_set_state")),
-                    ("destroy_raw", Attach::RawTracepoint("tcp_destroy_sock")),
-                ],
-                lost: None,
-            },
-            Candidate {
-                tier: Tier::Tracepoint,
-                hook: None,
-                condition: Condition::Always,
-                parts: &[
-                    (
-                        "state_tracepoint",
-                        Attach::Tracepoint(
-                            "sock",
-                            "inet_sock_set_state",
-                            &[SKADDR, ("oldstate", 16), ("newstate", 20)],
-                        ),
-                    ),
-                    (
-                        "destroy_tracepoint",
-                        Attach::Tracepoint("tcp", "tcp_destroy_sock", &[SKADDR]),
-                    ),
-                ],
-                lost: Some(
-                    "the kernel skips classic tracepoints while another eBPF program runs on that CPU: \
-                     some transitions may be missed",
-                ),
-            },
-        ],
-    },
-    Plan {
-        question: Question::Accept,
-        candidates: &[
-            Candidate {
-                tier: Tier::Fentry,
-                hook: Some(Hook::Fentry),
-                condition: Condition::AcceptArguments(4),
-                parts: &[("accept_fexit_4", Attach::Fexit("inet_csk_accept"))],
-                lost: None,
-            },
-            Candidate {
-                tier: Tier::Fentry,
-                hook: Some(Hook::Fentry),
-                condition: Condition::AcceptArguments(2),
-                parts: &[("accept_fexit_2", Attach::Fexit("inet_csk_accept"))],
-                lost: None,
-            },
-            Candidate {
-                tier: Tier::Kprobe,
-                hook: Some(Hook::Kprobe),
-                condition: Condition::Always,
-                parts: &[("accept_kretprobe", Attach::Kprobe("inet_csk_accept"))],
-                lost: Some("the kernel skips kprobes while another eBPF program runs on that CPU"),
-            },
-            Candidate {
-                tier: Tier::Syscall,
-                hook: Some(Hook::Syscalls),
-                condition: Condition::Always,
-                parts: &[
-                    (
-                        "accept_exit",
-                        Attach::Tracepoint("syscalls", "sys_exit_accept", &[("ret", 16)]),
-                    ),
-                    (
-                        "accept_exit",
-                        Attach::Tracepoint("syscalls", "sys_exit_accept4", &[("ret", 16)]),
-                    ),
-                ],
-                lost: Some("connections accepted through io_uring show no opener"),
-            },
-            nothing("which process accepted a connection is not known; its closer is"),
         ],
     },
     Plan {
@@ -319,6 +152,7 @@ pub const PLANS: &[Plan] = &[
                     ("hash_connect_fentry", Attach::Fentry("inet_hash_connect")),
                     ("hash_connect6_fentry", Attach::Fentry("inet6_hash_connect")),
                 ],
+                behaviour: Behaviour::Same,
                 lost: None,
             },
             Candidate {
@@ -333,6 +167,7 @@ pub const PLANS: &[Plan] = &[
                     ("hash_connect_kprobe", Attach::Kprobe("inet_hash_connect")),
                     ("hash_connect_kprobe", Attach::Kprobe("inet6_hash_connect")),
                 ],
+                behaviour: Behaviour::Same,
                 lost: Some(
                     "the kernel skips kprobes while another eBPF program runs on that CPU: some searches \
                      may go uncounted",
@@ -376,12 +211,227 @@ pub const PLANS: &[Plan] = &[
                         ),
                     ),
                 ],
+                behaviour: Behaviour::PortsBySyscall,
                 lost: Some(
                     "a latency is that of the system call, an upper bound; a blocking connect() that \
                      waits for its handshake is counted without one; io_uring is not seen",
                 ),
             },
             nothing("no port search is reported"),
+        ],
+    },
+    Plan {
+        question: Question::TimeWaitEnd,
+        candidates: &[
+            Candidate {
+                tier: Tier::Fentry,
+                hook: Some(Hook::Fentry),
+                condition: Condition::Always,
+                parts: &[("twsk_kill_fentry", Attach::Fentry("inet_twsk_kill"))],
+                behaviour: Behaviour::Same,
+                lost: None,
+            },
+            Candidate {
+                tier: Tier::Kprobe,
+                hook: Some(Hook::Kprobe),
+                condition: Condition::Always,
+                parts: &[("twsk_kill_kprobe", Attach::Kprobe("inet_twsk_kill"))],
+                behaviour: Behaviour::Same,
+                lost: Some(
+                    "the kernel skips kprobes while another eBPF program runs on that CPU: some ends \
+                     may go uncounted",
+                ),
+            },
+            nothing(
+                "ends of TIME_WAITs are not counted; their makers are forgotten only when the table is full",
+            ),
+        ],
+    },
+    Plan {
+        question: Question::Reset,
+        candidates: &[
+            Candidate {
+                tier: Tier::RawTracepoint,
+                hook: Some(Hook::RawTracepoint),
+                condition: Condition::SendResetArguments(3),
+                parts: &[
+                    (
+                        "send_reset_reason_raw",
+                        Attach::RawTracepoint("tcp_send_reset"),
+                    ),
+                    (
+                        "receive_reset_raw",
+                        Attach::RawTracepoint("tcp_receive_reset"),
+                    ),
+                ],
+                behaviour: Behaviour::Same,
+                lost: None,
+            },
+            Candidate {
+                tier: Tier::RawTracepoint,
+                hook: Some(Hook::RawTracepoint),
+                condition: Condition::SendResetArguments(2),
+                parts: &[
+                    ("send_reset_raw", Attach::RawTracepoint("tcp_send_reset")),
+                    (
+                        "receive_reset_raw",
+                        Attach::RawTracepoint("tcp_receive_reset"),
+                    ),
+                ],
+                behaviour: Behaviour::Same,
+                lost: Some("this kernel gives no reason of its own with a RST"),
+            },
+            Candidate {
+                tier: Tier::Tracepoint,
+                hook: None,
+                condition: Condition::Always,
+                parts: &[
+                    (
+                        "send_reset_tracepoint",
+                        Attach::Tracepoint(
+                            "tcp",
+                            "tcp_send_reset",
+                            &[("skbaddr", 8), ("skaddr", 16)],
+                        ),
+                    ),
+                    (
+                        "receive_reset_tracepoint",
+                        Attach::Tracepoint("tcp", "tcp_receive_reset", &[SKADDR]),
+                    ),
+                ],
+                behaviour: Behaviour::Same,
+                lost: Some(
+                    "the kernel's own reason is not read, and the kernel skips classic tracepoints while \
+                     another eBPF program runs on that CPU",
+                ),
+            },
+            nothing("no RST is reported"),
+        ],
+    },
+    Plan {
+        question: Question::ResetWithoutSocket,
+        candidates: &[
+            Candidate {
+                tier: Tier::RawTracepoint,
+                hook: Some(Hook::RawTracepoint),
+                condition: Condition::ResetsReportedAnyway,
+                parts: &[],
+                behaviour: Behaviour::Same,
+                lost: None,
+            },
+            Candidate {
+                tier: Tier::Fentry,
+                hook: Some(Hook::Fentry),
+                condition: Condition::Always,
+                parts: &[
+                    ("send_reset_v4_fentry", Attach::Fentry("tcp_v4_send_reset")),
+                    ("send_reset_v6_fentry", Attach::Fentry("tcp_v6_send_reset")),
+                ],
+                behaviour: Behaviour::Same,
+                lost: None,
+            },
+            Candidate {
+                tier: Tier::Kprobe,
+                hook: Some(Hook::Kprobe),
+                condition: Condition::Always,
+                parts: &[
+                    ("send_reset_kprobe", Attach::Kprobe("tcp_v4_send_reset")),
+                    ("send_reset_kprobe", Attach::Kprobe("tcp_v6_send_reset")),
+                ],
+                behaviour: Behaviour::Same,
+                lost: Some("the kernel skips kprobes while another eBPF program runs on that CPU"),
+            },
+            nothing(
+                "RSTs that answer a segment without a socket, or for a TIME_WAIT socket, are not \
+                 reported: this kernel's tracepoint leaves them out",
+            ),
+        ],
+    },
+    Plan {
+        question: Question::State,
+        candidates: &[
+            Candidate {
+                tier: Tier::RawTracepoint,
+                hook: Some(Hook::RawTracepoint),
+                condition: Condition::Always,
+                parts: &[
+                    ("state_raw", Attach::RawTracepoint("inet_sock_set_state")),
+                    ("destroy_raw", Attach::RawTracepoint("tcp_destroy_sock")),
+                ],
+                behaviour: Behaviour::Same,
+                lost: None,
+            },
+            Candidate {
+                tier: Tier::Tracepoint,
+                hook: None,
+                condition: Condition::Always,
+                parts: &[
+                    (
+                        "state_tracepoint",
+                        Attach::Tracepoint(
+                            "sock",
+                            "inet_sock_set_state",
+                            &[SKADDR, ("oldstate", 16), ("newstate", 20)],
+                        ),
+                    ),
+                    (
+                        "destroy_tracepoint",
+                        Attach::Tracepoint("tcp", "tcp_destroy_sock", &[SKADDR]),
+                    ),
+                ],
+                behaviour: Behaviour::Same,
+                lost: Some(
+                    "the kernel skips classic tracepoints while another eBPF program runs on that CPU: \
+                     some transitions may be missed",
+                ),
+            },
+        ],
+    },
+    Plan {
+        question: Question::Accept,
+        candidates: &[
+            Candidate {
+                tier: Tier::Fentry,
+                hook: Some(Hook::Fentry),
+                condition: Condition::AcceptArguments(4),
+                parts: &[("accept_fexit_4", Attach::Fexit("inet_csk_accept"))],
+                behaviour: Behaviour::Same,
+                lost: None,
+            },
+            Candidate {
+                tier: Tier::Fentry,
+                hook: Some(Hook::Fentry),
+                condition: Condition::AcceptArguments(2),
+                parts: &[("accept_fexit_2", Attach::Fexit("inet_csk_accept"))],
+                behaviour: Behaviour::Same,
+                lost: None,
+            },
+            Candidate {
+                tier: Tier::Kprobe,
+                hook: Some(Hook::Kprobe),
+                condition: Condition::Always,
+                parts: &[("accept_kretprobe", Attach::Kprobe("inet_csk_accept"))],
+                behaviour: Behaviour::Same,
+                lost: Some("the kernel skips kprobes while another eBPF program runs on that CPU"),
+            },
+            Candidate {
+                tier: Tier::Syscall,
+                hook: Some(Hook::Syscalls),
+                condition: Condition::Always,
+                parts: &[
+                    (
+                        "accept_exit",
+                        Attach::Tracepoint("syscalls", "sys_exit_accept", &[("ret", 16)]),
+                    ),
+                    (
+                        "accept_exit",
+                        Attach::Tracepoint("syscalls", "sys_exit_accept4", &[("ret", 16)]),
+                    ),
+                ],
+                behaviour: Behaviour::Same,
+                lost: Some("connections accepted through io_uring show no opener"),
+            },
+            nothing("which process accepted a connection is not known; its closer is"),
         ],
     },
 ];
