@@ -4,10 +4,13 @@
 //! Kernel functions are named with the prototypes they have from 5.10 to 7.3; where those differ there
 //! is one entry for each. A pointer argument travels as `u64`: all reading of kernel memory is by
 //! bpf_probe_read_kernel with offsets from BTF.
-#![no_std]
-#![no_main]
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
 // Atomic adds are written as instructions (maps.rs).
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![allow(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a map's value passed by value is copied to the stack, which has 512 bytes"
+)]
 
 mod accept;
 mod emit;
@@ -355,8 +358,12 @@ fn tell_of_losses<C: EbpfContext>(ctx: &C) {
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
-#[cfg(not(test))]
+#[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}
 }
+
+/// For the host this is only ever checked (clippy), never run.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

@@ -125,10 +125,10 @@ pub fn count_lost(probe: Probe) {
         unsafe {
             let before = ptr::read(count);
             ptr::write(count, before + 1);
-            if before == 0 {
-                if let Some(untold) = UNTOLD.get_ptr_mut(0) {
-                    ptr::write(untold, ptr::read(untold) | 1 << (probe as u32));
-                }
+            if before == 0
+                && let Some(untold) = UNTOLD.get_ptr_mut(0)
+            {
+                ptr::write(untold, ptr::read(untold) | 1 << (probe as u32));
             }
         }
     }

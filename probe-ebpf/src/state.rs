@@ -240,9 +240,9 @@ fn abort(sock: Sock, story: &Story, from: u8, error: u32) {
 #[inline(always)]
 pub fn destroyed(sock: Sock) {
     let Some(story) = STORIES.get_ptr_mut(sock.0) else {
-        if !LISTENER_CLOSERS
+        if LISTENER_CLOSERS
             .get_ptr(bpf_get_current_pid_tgid())
-            .is_none()
+            .is_some()
         {
             let _ = LISTENER_CLOSERS.remove(bpf_get_current_pid_tgid());
         }
