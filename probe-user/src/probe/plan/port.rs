@@ -1,0 +1,88 @@
+//! Searches for a local port.
+
+use super::{Attach, Behaviour, Candidate, Condition, Plan, nothing};
+use crate::probe::{Hook, Question, Tier};
+
+pub const PORT: Plan = Plan {
+    question: Question::Port,
+    candidates: &[
+        Candidate {
+            tier: Tier::Fentry,
+            hook: Some(Hook::Fentry),
+            condition: Condition::Always,
+            parts: &[
+                ("get_port_fexit", Attach::Fexit("inet_csk_get_port")),
+                ("hash_connect_fexit", Attach::Fexit("inet_hash_connect")),
+                ("hash_connect6_fexit", Attach::Fexit("inet6_hash_connect")),
+                ("get_port_fentry", Attach::Fentry("inet_csk_get_port")),
+                ("hash_connect_fentry", Attach::Fentry("inet_hash_connect")),
+                ("hash_connect6_fentry", Attach::Fentry("inet6_hash_connect")),
+            ],
+            behaviour: Behaviour::Same,
+            lost: None,
+        },
+        Candidate {
+            tier: Tier::Kprobe,
+            hook: Some(Hook::Kprobe),
+            condition: Condition::Always,
+            parts: &[
+                ("port_kretprobe", Attach::Kprobe("inet_csk_get_port")),
+                ("port_kretprobe", Attach::Kprobe("inet_hash_connect")),
+                ("port_kretprobe", Attach::Kprobe("inet6_hash_connect")),
+                ("get_port_kprobe", Attach::Kprobe("inet_csk_get_port")),
+                ("hash_connect_kprobe", Attach::Kprobe("inet_hash_connect")),
+                ("hash_connect_kprobe", Attach::Kprobe("inet6_hash_connect")),
+            ],
+            behaviour: Behaviour::Same,
+            lost: Some(
+                "the kernel skips kprobes while another eBPF program runs on that CPU: some searches \
+                 may go uncounted",
+            ),
+        },
+        Candidate {
+            tier: Tier::Syscall,
+            hook: Some(Hook::Syscalls),
+            condition: Condition::Always,
+            parts: &[
+                (
+                    "port_exit",
+                    Attach::Tracepoint("syscalls", "sys_exit_bind", &[("ret", 16)]),
+                ),
+                (
+                    "port_exit",
+                    Attach::Tracepoint("syscalls", "sys_exit_listen", &[("ret", 16)]),
+                ),
+                (
+                    "port_exit",
+                    Attach::Tracepoint("syscalls", "sys_exit_connect", &[("ret", 16)]),
+                ),
+                (
+                    "bind_enter",
+                    Attach::Tracepoint(
+                        "syscalls",
+                        "sys_enter_bind",
+                        &[("fd", 16), ("umyaddr", 24)],
+                    ),
+                ),
+                (
+                    "listen_enter",
+                    Attach::Tracepoint("syscalls", "sys_enter_listen", &[("fd", 16)]),
+                ),
+                (
+                    "connect_enter",
+                    Attach::Tracepoint(
+                        "syscalls",
+                        "sys_enter_connect",
+                        &[("fd", 16), ("uservaddr", 24)],
+                    ),
+                ),
+            ],
+            behaviour: Behaviour::PortsBySyscall,
+            lost: Some(
+                "a latency is that of the system call, an upper bound; a blocking connect() that \
+                 waits for its handshake is counted without one; io_uring is not seen",
+            ),
+        },
+        nothing("no port search is reported"),
+    ],
+};

@@ -1,0 +1,102 @@
+//! RSTs, of full sockets and without one.
+
+use super::{Attach, Behaviour, Candidate, Condition, Plan, SKADDR, nothing};
+use crate::probe::{Hook, Question, Tier};
+
+pub const RESET: Plan = Plan {
+    question: Question::Reset,
+    candidates: &[
+        Candidate {
+            tier: Tier::RawTracepoint,
+            hook: Some(Hook::RawTracepoint),
+            condition: Condition::SendResetArguments(3),
+            parts: &[
+                (
+                    "send_reset_reason_raw",
+                    Attach::RawTracepoint("tcp_send_reset"),
+                ),
+                (
+                    "receive_reset_raw",
+                    Attach::RawTracepoint("tcp_receive_reset"),
+                ),
+            ],
+            behaviour: Behaviour::Same,
+            lost: None,
+        },
+        Candidate {
+            tier: Tier::RawTracepoint,
+            hook: Some(Hook::RawTracepoint),
+            condition: Condition::SendResetArguments(2),
+            parts: &[
+                ("send_reset_raw", Attach::RawTracepoint("tcp_send_reset")),
+                (
+                    "receive_reset_raw",
+                    Attach::RawTracepoint("tcp_receive_reset"),
+                ),
+            ],
+            behaviour: Behaviour::Same,
+            lost: Some("this kernel gives no reason of its own with a RST"),
+        },
+        Candidate {
+            tier: Tier::Tracepoint,
+            hook: None,
+            condition: Condition::Always,
+            parts: &[
+                (
+                    "send_reset_tracepoint",
+                    Attach::Tracepoint("tcp", "tcp_send_reset", &[("skbaddr", 8), ("skaddr", 16)]),
+                ),
+                (
+                    "receive_reset_tracepoint",
+                    Attach::Tracepoint("tcp", "tcp_receive_reset", &[SKADDR]),
+                ),
+            ],
+            behaviour: Behaviour::Same,
+            lost: Some(
+                "the kernel's own reason is not read, and the kernel skips classic tracepoints while \
+                 another eBPF program runs on that CPU",
+            ),
+        },
+        nothing("no RST is reported"),
+    ],
+};
+
+pub const RESET_WITHOUT_SOCKET: Plan = Plan {
+    question: Question::ResetWithoutSocket,
+    candidates: &[
+        Candidate {
+            tier: Tier::RawTracepoint,
+            hook: Some(Hook::RawTracepoint),
+            condition: Condition::ResetsReportedAnyway,
+            parts: &[],
+            behaviour: Behaviour::Same,
+            lost: None,
+        },
+        Candidate {
+            tier: Tier::Fentry,
+            hook: Some(Hook::Fentry),
+            condition: Condition::Always,
+            parts: &[
+                ("send_reset_v4_fentry", Attach::Fentry("tcp_v4_send_reset")),
+                ("send_reset_v6_fentry", Attach::Fentry("tcp_v6_send_reset")),
+            ],
+            behaviour: Behaviour::Same,
+            lost: None,
+        },
+        Candidate {
+            tier: Tier::Kprobe,
+            hook: Some(Hook::Kprobe),
+            condition: Condition::Always,
+            parts: &[
+                ("send_reset_kprobe", Attach::Kprobe("tcp_v4_send_reset")),
+                ("send_reset_kprobe", Attach::Kprobe("tcp_v6_send_reset")),
+            ],
+            behaviour: Behaviour::Same,
+            lost: Some("the kernel skips kprobes while another eBPF program runs on that CPU"),
+        },
+        nothing(
+            "RSTs that answer a segment without a socket, or for a TIME_WAIT socket, are not \
+             reported: this kernel's tracepoint leaves them out",
+        ),
+    ],
+};

@@ -1,0 +1,93 @@
+//! The socket's states, and who accept()ed it.
+
+use super::{Attach, Behaviour, Candidate, Condition, Plan, SKADDR, nothing};
+use crate::probe::{Hook, Question, Tier};
+
+pub const STATE: Plan = Plan {
+    question: Question::State,
+    candidates: &[
+        Candidate {
+            tier: Tier::RawTracepoint,
+            hook: Some(Hook::RawTracepoint),
+            condition: Condition::Always,
+            parts: &[
+                ("state_raw", Attach::RawTracepoint("inet_sock_set_state")),
+                ("destroy_raw", Attach::RawTracepoint("tcp_destroy_sock")),
+            ],
+            behaviour: Behaviour::Same,
+            lost: None,
+        },
+        Candidate {
+            tier: Tier::Tracepoint,
+            hook: None,
+            condition: Condition::Always,
+            parts: &[
+                (
+                    "state_tracepoint",
+                    Attach::Tracepoint(
+                        "sock",
+                        "inet_sock_set_state",
+                        &[SKADDR, ("oldstate", 16), ("newstate", 20)],
+                    ),
+                ),
+                (
+                    "destroy_tracepoint",
+                    Attach::Tracepoint("tcp", "tcp_destroy_sock", &[SKADDR]),
+                ),
+            ],
+            behaviour: Behaviour::Same,
+            lost: Some(
+                "the kernel skips classic tracepoints while another eBPF program runs on that CPU: \
+                 some transitions may be missed",
+            ),
+        },
+    ],
+};
+
+pub const ACCEPT: Plan = Plan {
+    question: Question::Accept,
+    candidates: &[
+        Candidate {
+            tier: Tier::Fentry,
+            hook: Some(Hook::Fentry),
+            condition: Condition::AcceptArguments(4),
+            parts: &[("accept_fexit_4", Attach::Fexit("inet_csk_accept"))],
+            behaviour: Behaviour::Same,
+            lost: None,
+        },
+        Candidate {
+            tier: Tier::Fentry,
+            hook: Some(Hook::Fentry),
+            condition: Condition::AcceptArguments(2),
+            parts: &[("accept_fexit_2", Attach::Fexit("inet_csk_accept"))],
+            behaviour: Behaviour::Same,
+            lost: None,
+        },
+        Candidate {
+            tier: Tier::Kprobe,
+            hook: Some(Hook::Kprobe),
+            condition: Condition::Always,
+            parts: &[("accept_kretprobe", Attach::Kprobe("inet_csk_accept"))],
+            behaviour: Behaviour::Same,
+            lost: Some("the kernel skips kprobes while another eBPF program runs on that CPU"),
+        },
+        Candidate {
+            tier: Tier::Syscall,
+            hook: Some(Hook::Syscalls),
+            condition: Condition::Always,
+            parts: &[
+                (
+                    "accept_exit",
+                    Attach::Tracepoint("syscalls", "sys_exit_accept", &[("ret", 16)]),
+                ),
+                (
+                    "accept_exit",
+                    Attach::Tracepoint("syscalls", "sys_exit_accept4", &[("ret", 16)]),
+                ),
+            ],
+            behaviour: Behaviour::Same,
+            lost: Some("connections accepted through io_uring show no opener"),
+        },
+        nothing("which process accepted a connection is not known; its closer is"),
+    ],
+};
