@@ -56,7 +56,8 @@ pub struct Call {
     /// as long as that has not come.
     pub began_ns: u64,
     pub op: u32,
-    pub reserved: u32,
+    /// Of listen() only: the others have it in `address`.
+    pub requested: u32,
 }
 
 /// What a search came to.
@@ -149,9 +150,21 @@ pub fn call_entered(op: PortOp, descriptor: u64, address: u64) {
             now_ns()
         },
         op: op as u32,
-        reserved: 0,
+        // listen() looks for the port that the socket has, and for any if it has none.
+        requested: match op {
+            PortOp::Listen => port_of(descriptor) as u32,
+            PortOp::Bind | PortOp::Connect => 0,
+        },
     };
     let _ = CALLS.insert(bpf_get_current_pid_tgid(), &call, 0);
+}
+
+#[inline(always)]
+fn port_of(descriptor: u64) -> u16 {
+    match socket_of(descriptor) {
+        0 => 0,
+        sock => Sock(sock).local_port(),
+    }
 }
 
 /// SYN_SENT: the search of the connect() under way begins now.
@@ -187,7 +200,7 @@ pub fn call_returned(result: i64) {
     let connect = call.op == PortOp::Connect as u32;
     let mut outcome = Outcome {
         op: call.op,
-        requested: 0,
+        requested: call.requested as u16,
         errno: result.wrapping_neg() as u16,
         latency_ns: now_ns().wrapping_sub(call.began_ns),
         flags: 0,

@@ -106,8 +106,9 @@ fn closing(sock: Sock, old: u8, active: bool) {
         if old == state::SYN_RECV {
             (*story).side = Side::Server as u8;
         }
-        if !(*story).opener.is_process() {
-            take_mptcp_opener(sock, story);
+        let mptcp = sock.mptcp_socket();
+        if mptcp != 0 {
+            take_mptcp_actors(mptcp, story);
         }
         if owned && !(*story).closer.is_process() {
             (*story).closer = closer_or_opener(sock, &*story);
@@ -121,16 +122,20 @@ fn closing(sock: Sock, old: u8, active: bool) {
     }
 }
 
-/// A subflow is never accept()ed by itself.
+/// A subflow is closed by a worker, or by lock_sock_fast(), which owns nothing; and all but the first are
+/// never accept()ed by themselves. Its MPTCP socket knows both.
 #[inline(always)]
-fn take_mptcp_opener(sock: Sock, story: *mut Story) {
-    let mptcp = sock.mptcp_socket();
-    if mptcp == 0 {
-        return;
-    }
+fn take_mptcp_actors(mptcp: u64, story: *mut Story) {
     if let Some(whole) = MPTCP.get_ptr(mptcp) {
-        // SAFETY: a copy of integers from an LRU entry; stale at worst.
-        unsafe { (*story).opener = (*whole).opener };
+        // SAFETY: a copy of integers from an LRU entry into that of a live socket; stale at worst.
+        unsafe {
+            if !(*story).opener.is_process() {
+                (*story).opener = (*whole).opener;
+            }
+            if !(*story).closer.is_process() {
+                (*story).closer = (*whole).closer;
+            }
+        }
     }
 }
 

@@ -232,6 +232,10 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
     if story.flags & (BORN | CLOSED | RST_SENT | RST_RECEIVED) != 0 || sock.error() != 0 {
         return false;
     }
+    // The timer of a mini-socket finds its full socket only if that was seen beginning to close.
+    if config!(births_by_timer) != 0 && story.flags & ACTIVE_CLOSE == 0 {
+        return false;
+    }
     match from {
         state::CLOSING => true,
         // Either the peer's FIN came, or the last descriptor went. A disconnect or a close() over unread
