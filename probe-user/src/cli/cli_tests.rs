@@ -1,0 +1,107 @@
+use clap::CommandFactory;
+
+use super::*;
+
+fn trace(arguments: &[&str]) -> Result<TraceArgs, clap::Error> {
+    let line = ["twtrace", "trace"].iter().chain(arguments);
+    match Cli::try_parse_from(line)?.into_command()? {
+        Command::Trace(args) => Ok(args),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let error = trace(arguments).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn the_definition_holds_together() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn no_verb_is_trace() {
+    let cli = Cli::try_parse_from(["twtrace"]).unwrap();
+    assert!(matches!(cli.into_command(), Ok(Command::Trace(_))));
+}
+
+#[test]
+fn probing_options_reach_the_loader() {
+    let options = trace(&[]).unwrap().probing.options();
+    assert_eq!(options.ring_bytes, 8 << 20);
+    assert_eq!(options.slow_port_ns, 1_000_000);
+    assert!(options.without.is_empty());
+    let options = trace(&[
+        "--without",
+        "fentry,kprobe",
+        "--without",
+        "syscalls",
+        "--timers",
+        "off",
+        "--ring-kb",
+        "4",
+        "--slow-port",
+        "0",
+    ])
+    .unwrap()
+    .probing
+    .options();
+    assert_eq!(
+        options.without,
+        [Hook::Fentry, Hook::Kprobe, Hook::Syscalls, Hook::Timers]
+    );
+    assert_eq!((options.ring_bytes, options.slow_port_ns), (4_096, 0));
+}
+
+#[test]
+fn filters_are_repeatable() {
+    let filter = trace(&[
+        "--comm",
+        "nginx",
+        "--comm",
+        "curl",
+        "--remote",
+        ":80",
+        "--side",
+        "client",
+        "--event",
+        "time_wait",
+        "--event",
+        "reset",
+        "--netns",
+        "42",
+        "--duration",
+        "10s",
+    ])
+    .unwrap();
+    assert_eq!(filter.span.duration, Some(Duration::from_secs(10)));
+    let filter = filter.filter.resolve().unwrap();
+    assert_eq!(filter.comms, ["nginx", "curl"]);
+    assert_eq!(filter.sides, [Side::Client]);
+    assert_eq!(filter.kinds, [EventKind::TimeWait, EventKind::Reset]);
+    assert_eq!(filter.netns, [42]);
+    assert_eq!(filter.remote.len(), 1);
+}
+
+#[test]
+fn wrong_usage_is_refused_with_a_hint() {
+    assert!(refused(&["--ring-mb", "3"]).contains("power of two"));
+    assert!(refused(&["--ring-kb", "2"]).contains("power of two"));
+    assert!(refused(&["--ring-kb", "4", "--ring-mb", "8"]).contains("cannot be used with"));
+    assert!(refused(&["--duration", "10"]).contains("such as 10s"));
+    assert!(refused(&["--side", "left"]).contains("possible values"));
+    assert!(refused(&["--event", "lost"]).contains("possible values"));
+    assert!(refused(&["--without", "magic"]).contains("possible values"));
+    assert!(refused(&["--remote", "example.org"]).contains("10.0.0.0/8"));
+    assert!(refused(&["--netns", "blue"]).contains("inode number"));
+    assert!(refused(&["--pid", "0"]).contains("0"));
+}
+
+#[test]
+fn a_pid_that_is_not_there_is_named() {
+    let args = trace(&["--pid", "4000000000"]).unwrap();
+    let error = anyhow::Error::from(args.filter.resolve().unwrap_err());
+    assert_eq!(format!("{error:#}"), "--pid: no process has pid 4000000000");
+}

@@ -1,0 +1,244 @@
+//! The command line.
+
+mod values;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use twtrace_wire::{EventKind, Side};
+
+use crate::enrich::procfs::{self, PidError};
+use crate::event::words::Word;
+use crate::filter::netns::{NetnsArg, NetnsError};
+use crate::filter::{AddressFilter, Filter};
+use crate::probe::{Hook, ProbeOptions};
+
+/// Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
+#[derive(Debug, Parser)]
+#[command(name = "twtrace", version, about)]
+pub struct Cli {
+    /// What to do; `trace` if not given.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Tell more of what twtrace itself does, on stderr (twice: everything).
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// A verb.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show events as they happen, one a line.
+    Trace(TraceArgs),
+    /// Count for a while, then print tables by process and by destination.
+    Report(ReportArgs),
+    /// Show what this kernel allows: the hooks chosen for each question, and what is lost.
+    Probes(ProbesArgs),
+}
+
+impl Cli {
+    /// The verb.
+    ///
+    /// # Errors
+    /// When the environment holds what no option would take.
+    pub fn into_command(self) -> Result<Command, clap::Error> {
+        match self.command {
+            Some(command) => Ok(command),
+            None => Self::try_parse_from(["twtrace", "trace"])?.into_command(),
+        }
+    }
+}
+
+/// Options of `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// How long, and in which form.
+    #[command(flatten)]
+    pub span: SpanArgs,
+    /// Which events.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How to probe.
+    #[command(flatten)]
+    pub probing: ProbeArgs,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// How long, and in which form.
+    #[command(flatten)]
+    pub span: SpanArgs,
+    /// Which events.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How to probe.
+    #[command(flatten)]
+    pub probing: ProbeArgs,
+}
+
+/// Options of `probes`.
+#[derive(Debug, Args)]
+pub struct ProbesArgs {
+    /// Print one JSON document.
+    #[arg(long)]
+    pub json: bool,
+    /// How to probe.
+    #[command(flatten)]
+    pub probing: ProbeArgs,
+}
+
+/// How long, and in which form.
+#[derive(Clone, Debug, Args)]
+pub struct SpanArgs {
+    /// End after this long, such as 10s or 5m; else with Ctrl-C.
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub duration: Option<Duration>,
+    /// Print JSON: one object a line (trace), one document (report).
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which events. Each option may be repeated: any of its values will do, and all options must hold.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Filters")]
+pub struct FilterArgs {
+    /// Process that is answerable, by its pid in the initial pid namespace.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Vec<u32>,
+    /// Process that is answerable, by its name.
+    #[arg(long, value_name = "NAME")]
+    pub comm: Vec<String>,
+    /// This host's end: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:80, [::1]:80, :443.
+    #[arg(long, value_name = "ADDRESS")]
+    pub local: Vec<AddressFilter>,
+    /// The other end, likewise.
+    #[arg(long, value_name = "ADDRESS")]
+    pub remote: Vec<AddressFilter>,
+    /// Network namespace: its inode number, or a path such as /proc/PID/ns/net or /run/netns/NAME.
+    #[arg(long, value_name = "NETNS")]
+    pub netns: Vec<NetnsArg>,
+    /// Which end this host's socket is.
+    #[arg(long, value_parser = words::<Side>())]
+    pub side: Vec<Side>,
+    /// Kind of event.
+    #[arg(long, value_parser = words::<EventKind>())]
+    pub event: Vec<EventKind>,
+}
+
+/// A filter that asks for what is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// `--pid`
+    #[error("--pid")]
+    Pid(#[from] PidError),
+    /// `--netns`
+    #[error("--netns")]
+    Netns(#[from] NetnsError),
+}
+
+impl FilterArgs {
+    /// Looks at the host: do the processes and namespaces exist?
+    ///
+    /// # Errors
+    /// When one does not.
+    pub fn resolve(&self) -> Result<Filter, FilterError> {
+        self.pid
+            .iter()
+            .try_for_each(|pid| procfs::check_pid(*pid))?;
+        Ok(Filter {
+            pids: self.pid.clone(),
+            comms: self.comm.clone(),
+            local: self.local.clone(),
+            remote: self.remote.clone(),
+            netns: self
+                .netns
+                .iter()
+                .map(NetnsArg::inode)
+                .collect::<Result<_, _>>()?,
+            sides: self.side.clone(),
+            kinds: self.event.clone(),
+        })
+    }
+}
+
+/// How to probe.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Probing")]
+pub struct ProbeArgs {
+    /// Do without this kind of hook, even where the kernel has it (repeatable, or comma-separated).
+    #[arg(
+        long,
+        value_name = "HOOK",
+        env = "TWTRACE_WITHOUT",
+        value_enum,
+        value_delimiter = ','
+    )]
+    pub without: Vec<Hook>,
+    /// Whether to use the kernel's timer tracepoints, which cost a little for every timer of the host.
+    #[arg(long, value_name = "ON|OFF", value_enum, default_value_t = Switch::On)]
+    pub timers: Switch,
+    /// BTF file in place of /sys/kernel/btf/vmlinux.
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+    /// Sockets followed at a time.
+    #[arg(long, value_name = "N", default_value_t = 262_144,
+          value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub max_sockets: u32,
+    /// Processes counted.
+    #[arg(long, value_name = "N", default_value_t = 16_384,
+          value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub max_processes: u32,
+    /// Size of the ring buffer in MiB, a power of two.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = values::power_of_two(1, 1_024),
+          conflicts_with = "ring_kb")]
+    pub ring_mb: u32,
+    /// Size of the ring buffer in KiB, a power of two.
+    #[arg(long, value_name = "N", value_parser = values::power_of_two(4, 1_048_576))]
+    pub ring_kb: Option<u32>,
+    /// Port searches that take at least this long are events of their own; 0: all of them.
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = values::duration)]
+    pub slow_port: Duration,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Use it.
+    On,
+    /// Do not.
+    Off,
+}
+
+impl ProbeArgs {
+    /// As the loader takes them.
+    pub fn options(&self) -> ProbeOptions {
+        let mut without = self.without.clone();
+        if self.timers == Switch::Off && !without.contains(&Hook::Timers) {
+            without.push(Hook::Timers);
+        }
+        ProbeOptions {
+            without,
+            btf: self.btf.clone(),
+            max_sockets: self.max_sockets,
+            max_processes: self.max_processes,
+            ring_bytes: match self.ring_kb {
+                Some(ring_kb) => ring_kb << 10,
+                None => self.ring_mb << 20,
+            },
+            slow_port_ns: u64::try_from(self.slow_port.as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Parses one of a set's words.
+fn words<T: Word + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::MEMBERS.iter().map(|member| member.word()))
+        .try_map(|word| T::from_word(&word).ok_or("not one of the possible values"))
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;

@@ -1,0 +1,48 @@
+//! The verbs of the command line.
+
+pub mod probes;
+pub mod report;
+pub mod trace;
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+
+use crate::cli::Command;
+
+/// Does what was asked.
+///
+/// # Errors
+/// With what went wrong and, where that helps, what to do.
+pub fn run(command: Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the event loop")?;
+    runtime.block_on(async {
+        match command {
+            Command::Trace(args) => trace::run(args).await,
+            Command::Report(args) => report::run(args).await,
+            Command::Probes(args) => probes::run(&args),
+        }
+    })
+}
+
+/// Says something that is not part of the output. That nobody may listen is no error.
+fn notice(text: &str) {
+    let _ = writeln!(io::stderr(), "twtrace: {text}");
+}
+
+/// Prints a whole document.
+fn print(text: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text)?;
+    stdout.flush()
+}
+
+/// Gives up privileges; where that fails, says so and goes on.
+fn drop_privileges() {
+    if let Err(error) = crate::privilege::drop_unneeded() {
+        log::warn!("can't drop capabilities: {error}");
+    }
+}

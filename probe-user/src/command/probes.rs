@@ -1,0 +1,40 @@
+//! `twtrace probes`
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::print;
+use crate::cli::ProbesArgs;
+use crate::host::Host;
+use crate::output::{json, tiers};
+use crate::probe::{self, Choice};
+
+/// The document of `probes --json`.
+#[derive(Serialize)]
+struct Document<'a> {
+    host: &'a str,
+    kernel: &'a str,
+    tiers: &'a [Choice],
+}
+
+/// Attaches, shows what was chosen, and detaches.
+pub fn run(args: &ProbesArgs) -> Result<()> {
+    let attached = probe::attach(&args.probing.options())?;
+    let host = Host::read();
+    let text = if args.json {
+        let mut text = Vec::new();
+        json::append(
+            &mut text,
+            &Document {
+                host: &host.name,
+                kernel: &host.kernel,
+                tiers: attached.tiers(),
+            },
+        )?;
+        text
+    } else {
+        tiers::table(attached.tiers()).into_bytes()
+    };
+    drop(attached);
+    Ok(print(&text)?)
+}

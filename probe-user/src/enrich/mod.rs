@@ -1,0 +1,153 @@
+//! What the kernel side does not say about a process: start time, executable, cgroup and container.
+
+pub mod cgroup;
+pub mod cgroup_tree;
+pub mod counters;
+pub mod netns;
+pub mod procfs;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use twtrace_wire::ProcessKey;
+
+use crate::event::comm::Comm;
+use crate::event::timestamp::{Clocks, Timestamp};
+use crate::event::{Event, Process};
+use cgroup::Place;
+use cgroup_tree::CgroupTree;
+
+/// Processes whose details are kept; twice as many at most are in memory.
+const CACHED: usize = 8_192;
+
+/// What was found out about a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Its name when it was looked up; empty where it was gone.
+    pub comm: Comm,
+    /// When it started.
+    pub start_time: Option<Timestamp>,
+    /// Path of its executable, as the kernel shows it.
+    pub exe: Option<String>,
+    /// Where it runs.
+    pub cgroup: Option<Place>,
+}
+
+/// A process under one name: exec changes both the name and the executable.
+type CacheKey = (ProcessKey, Comm);
+
+/// Looks details up in /proc while the process lives, and keeps them.
+#[derive(Debug)]
+pub struct Enricher {
+    clocks: Clocks,
+    cgroups: CgroupTree,
+    /// Used since the last turn-over, and before it: the older half is dropped when the newer is full.
+    recent: HashMap<CacheKey, Arc<Details>>,
+    older: HashMap<CacheKey, Arc<Details>>,
+}
+
+impl Enricher {
+    /// Looks nothing up yet. `clocks` gives processes their start times.
+    pub fn new(clocks: Clocks) -> Self {
+        Self {
+            clocks,
+            cgroups: CgroupTree::find(),
+            recent: HashMap::new(),
+            older: HashMap::new(),
+        }
+    }
+
+    /// Completes the processes of an event.
+    pub fn complete_event(&mut self, event: &mut Event) {
+        let Event {
+            process, opener, ..
+        } = event;
+        if let Some(process) = process {
+            self.complete(process);
+        }
+        if let Some(opener) = opener {
+            // Nearly always the same process, often under the same name.
+            match process {
+                Some(process) if process.is(opener) && process.comm == opener.comm => {
+                    opener.details.clone_from(&process.details);
+                }
+                _ => self.complete(opener),
+            }
+        }
+    }
+
+    /// Completes a process.
+    pub fn complete(&mut self, process: &mut Process) {
+        let cache_key = (process.key, process.comm);
+        let details = match self.recent.get(&cache_key) {
+            Some(details) => Arc::clone(details),
+            None => {
+                let details = match self.older.remove(&cache_key) {
+                    Some(details) => details,
+                    None => Arc::new(self.look_up(process)),
+                };
+                if self.recent.len() >= CACHED {
+                    self.older = std::mem::take(&mut self.recent);
+                }
+                self.recent.insert(cache_key, Arc::clone(&details));
+                details
+            }
+        };
+        if process.comm.is_empty() {
+            process.comm = details.comm;
+        }
+        process.details = Some(details);
+    }
+
+    fn look_up(&mut self, process: &Process) -> Details {
+        let start_boot_ns = process.key.start_boot_ns;
+        let found = procfs::read(process.key.tgid, start_boot_ns).unwrap_or_default();
+        let path = found
+            .cgroup
+            .or_else(|| self.cgroups.path_of(process.cgroup_id));
+        Details {
+            comm: found.comm,
+            start_time: (start_boot_ns != 0).then(|| self.clocks.of_boottime(start_boot_ns)),
+            exe: found.exe,
+            cgroup: path.map(Place::from_path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn this_process_is_found_and_an_impostor_is_not() {
+        let start_boot_ns = procfs::start_ticks(std::process::id()).unwrap() * procfs::tick_ns();
+        let mut enricher = Enricher::new(Clocks::measure().unwrap());
+        let mut me = samples::process(std::process::id(), "me");
+        me.key.start_boot_ns = start_boot_ns;
+        me.comm = Comm::default();
+        enricher.complete(&mut me);
+        assert!(!me.comm.is_empty());
+        let details = me.details.unwrap();
+        assert_eq!(
+            details.exe.as_deref(),
+            std::env::current_exe().unwrap().to_str()
+        );
+        assert!(details.start_time.is_some());
+
+        let mut impostor = samples::process(std::process::id(), "other");
+        impostor.key.start_boot_ns = start_boot_ns + 2_000_000_000;
+        enricher.complete(&mut impostor);
+        assert_eq!(impostor.details.unwrap().exe, None);
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let mut enricher = Enricher::new(Clocks::fixed(0, 0));
+        for tgid in 0..3 * CACHED as u32 {
+            // Beyond the largest pid, so that no process is read.
+            enricher.complete(&mut samples::process(0x7000_0000 + tgid, "gone"));
+        }
+        assert!(enricher.recent.len() + enricher.older.len() <= 2 * CACHED);
+    }
+}

@@ -1,0 +1,137 @@
+//! Network namespaces: who lives in them, and how their counters are reached.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::counters::{Counters, CountersError};
+
+/// How many processes of one namespace are remembered: enough that one of them still lives at the end.
+const REMEMBERED: usize = 8;
+
+/// Inode number of a process's network namespace.
+pub fn of_process(pid: u32) -> Option<u32> {
+    inode(Path::new(&format!("/proc/{pid}/ns/net")))
+}
+
+/// Inode number of the namespace that a file stands for.
+pub fn inode(path: &Path) -> Option<u32> {
+    u32::try_from(fs::metadata(path).ok()?.ino()).ok()
+}
+
+/// Every namespace that a process lives in, and some of its processes.
+pub fn inhabited() -> BTreeMap<u32, Vec<u32>> {
+    let mut found: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return found;
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    for pid in pids {
+        if let Some(netns) = of_process(pid) {
+            let pids = found.entry(netns).or_default();
+            if pids.len() < REMEMBERED {
+                pids.push(pid);
+            }
+        }
+    }
+    found
+}
+
+/// Every namespace that a mount keeps alive (`ip netns add`, Docker), with its path.
+pub fn mounted() -> Vec<(u32, PathBuf)> {
+    fs::read_to_string("/proc/self/mountinfo")
+        .map(|text| parse_mounted(&text))
+        .unwrap_or_default()
+}
+
+fn parse_mounted(mountinfo: &str) -> Vec<(u32, PathBuf)> {
+    mountinfo
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ');
+            let root = fields.nth(3)?;
+            let mount_point = fields.next()?;
+            let inode = root.strip_prefix("net:[")?.strip_suffix(']')?;
+            Some((inode.parse().ok()?, PathBuf::from(mount_point)))
+        })
+        .collect()
+}
+
+/// Reads a namespace's counters through a process in it; `None` where it is not in it (any more).
+pub fn counters_by_process(netns: u32, pid: u32) -> Option<Counters> {
+    if of_process(pid) != Some(netns) {
+        return None;
+    }
+    let counters = Counters::read(Path::new(&format!("/proc/{pid}/net"))).ok()?;
+    // Once more: the pid may have been given to another process meanwhile.
+    (of_process(pid) == Some(netns)).then_some(counters)
+}
+
+/// Why a mounted namespace can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MountedError {
+    /// It can't be entered.
+    #[error("entering {0}")]
+    Enter(String, #[source] io::Error),
+    /// Its counters can't be read.
+    #[error(transparent)]
+    Counters(#[from] CountersError),
+    /// No thread could be started to do it.
+    #[error("starting a thread")]
+    Thread,
+}
+
+/// Reads the counters of a mounted namespace by entering it, in a thread of its own. Needs CAP_SYS_ADMIN.
+///
+/// # Errors
+/// When the namespace can't be entered or read.
+pub fn counters_by_mount(path: &Path) -> Result<Counters, MountedError> {
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new()
+            .name("netns".to_owned())
+            .spawn_scoped(scope, || {
+                let enter = |error| MountedError::Enter(path.display().to_string(), error);
+                let file = File::open(path).map_err(enter)?;
+                // SAFETY: setns() only takes a descriptor, which `file` keeps open; it changes this thread
+                // alone, which ends with this function.
+                if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+                    return Err(enter(io::Error::last_os_error()));
+                }
+                Ok(Counters::read(Path::new("/proc/thread-self/net"))?)
+            })
+            .map_err(|_| MountedError::Thread)?;
+        reader.join().map_err(|_| MountedError::Thread)?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_in_a_namespace_with_counters() {
+        let me = std::process::id();
+        let netns = of_process(me).unwrap();
+        assert!(counters_by_process(netns, me).is_some());
+        assert_eq!(counters_by_process(netns + 1, me), None);
+        assert!(inhabited().contains_key(&netns));
+    }
+
+    #[test]
+    fn mounts_of_namespaces_are_told_from_others() {
+        let mountinfo = "\
+22 1 0:20 / /proc rw - proc proc rw
+90 25 0:4 net:[4026532200] /run/netns/blue rw shared:40 - nsfs nsfs rw
+91 25 0:4 mnt:[4026532201] /run/snapd/ns/x.mnt rw - nsfs nsfs rw
+";
+        assert_eq!(
+            parse_mounted(mountinfo),
+            [(4_026_532_200, PathBuf::from("/run/netns/blue"))]
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! Names of tasks, as the kernel keeps them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use twtrace_wire::COMM_LEN;
+
+/// A task's comm: up to 15 bytes of anything. Shown with U+FFFD for invalid UTF-8; control characters are
+/// left in, so terminal output has to go through [`crate::output::text`].
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Comm([u8; COMM_LEN]);
+
+impl Comm {
+    /// From the wire: NUL-padded.
+    pub const fn new(bytes: [u8; COMM_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// From /proc: as many bytes as it has, of which the kernel keeps 15.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut padded = [0; COMM_LEN];
+        let length = bytes.len().min(COMM_LEN - 1);
+        padded[..length].copy_from_slice(&bytes[..length]);
+        Self(padded)
+    }
+
+    /// The bytes before the first NUL.
+    pub fn as_bytes(&self) -> &[u8] {
+        let end = self
+            .0
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(COMM_LEN);
+        &self.0[..end]
+    }
+
+    /// Whether there is no name.
+    pub fn is_empty(&self) -> bool {
+        self.0[0] == 0
+    }
+
+    /// The name, with U+FFFD for what is not UTF-8.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.as_bytes())
+    }
+
+    /// Whether this is the comm of a program of that name: the kernel cuts names to 15 bytes.
+    pub fn is_of(&self, name: &str) -> bool {
+        let name = name.as_bytes();
+        self.as_bytes() == &name[..name.len().min(COMM_LEN - 1)]
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.text())
+    }
+}
+
+impl Serialize for Comm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comm(bytes: &[u8]) -> Comm {
+        Comm::from_bytes(bytes)
+    }
+
+    #[test]
+    fn ends_at_the_first_nul() {
+        assert_eq!(comm(b"curl\0junk").text(), "curl");
+        assert_eq!(Comm::new([b'x'; COMM_LEN]).as_bytes().len(), COMM_LEN);
+        assert!(comm(b"").is_empty());
+    }
+
+    #[test]
+    fn invalid_utf8_becomes_the_replacement_character() {
+        assert_eq!(
+            serde_json::to_string(&comm(b"a\xff\xc3b\x1b[31m")).unwrap(),
+            "\"a\u{fffd}\u{fffd}b\\u001b[31m\""
+        );
+    }
+
+    #[test]
+    fn long_names_match_as_the_kernel_cuts_them() {
+        assert!(comm(b"systemd-resolve").is_of("systemd-resolved"));
+        assert!(comm(b"curl").is_of("curl"));
+        assert!(!comm(b"curl").is_of("curly"));
+        assert!(!comm(b"curl").is_of("cur"));
+    }
+}

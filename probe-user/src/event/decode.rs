@@ -1,0 +1,263 @@
+//! Wire records to events. Structs are read where they lie; nothing is copied but what an event keeps.
+
+use twtrace_wire::{
+    AbortReason, ConnectionEvent, EventKind, PortEvent, PortOp, ProcessKey, ResetDirection,
+    ResetReason, Side, TcpState, Tuple, UNKNOWN, Unattributed, flags,
+};
+
+use super::address::{Ends, ends};
+use super::errno::Errno;
+use super::kernel_reason::KernelReasons;
+use super::timestamp::Clocks;
+use super::{Abort, Event, Facts, Flow, PortAlloc, PortResult, Process, Reset, TimeWait};
+
+/// Offset of the kind, in every record.
+const KIND_OFFSET: usize = std::mem::offset_of!(ConnectionEvent, kind);
+const _: () = assert!(KIND_OFFSET == std::mem::offset_of!(PortEvent, kind));
+
+/// Why a record can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It ends before its kind.
+    #[error("a record of {0} bytes")]
+    Short(usize),
+    /// A kind that this build does not know.
+    #[error("unknown kind {0}")]
+    UnknownKind(u8),
+    /// Another length than its kind has.
+    #[error("a record of kind {kind} has {found} bytes, not {expected}")]
+    Length {
+        /// The record's kind.
+        kind: u8,
+        /// Bytes found.
+        found: usize,
+        /// Bytes that the kind has.
+        expected: usize,
+    },
+    /// Not at an address where its struct can be read.
+    #[error("misaligned record")]
+    Misaligned,
+    /// A code that this build does not know.
+    #[error("unknown code {code} of {field}")]
+    UnknownCode {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        code: u8,
+    },
+}
+
+/// An event, with what only [`super::judge::Judge`] needs.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// The event.
+    pub event: Event,
+    /// Names the socket among records that follow each other at once.
+    pub socket: u64,
+    /// A received reset that the next one of the same socket may replace.
+    pub may_be_replaced: bool,
+    /// A sent reset that replaces the received one before it.
+    pub replaces: bool,
+}
+
+/// Reads records.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// For `ts`.
+    pub clocks: Clocks,
+    /// For `kernel_reason`.
+    pub kernel_reasons: KernelReasons,
+}
+
+impl Decoder {
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// When it is none that this build knows.
+    pub fn decode(&self, record: &[u8]) -> Result<Decoded, DecodeError> {
+        let kind_code = *record
+            .get(KIND_OFFSET)
+            .ok_or(DecodeError::Short(record.len()))?;
+        let kind = EventKind::from_code(kind_code).ok_or(DecodeError::UnknownKind(kind_code))?;
+        match kind {
+            EventKind::TimeWait
+            | EventKind::TimeWaitOverflow
+            | EventKind::Reset
+            | EventKind::Abort => self.connection(kind, view(record, kind)?),
+            EventKind::PortAlloc => self.port(view(record, kind)?),
+        }
+    }
+
+    fn connection(&self, kind: EventKind, wire: &ConnectionEvent) -> Result<Decoded, DecodeError> {
+        let state = TcpState::from_code(wire.state).filter(|state| *state != TcpState::Unknown);
+        let flow = Flow {
+            connection_ns: known(wire.connection_ns),
+            idle_ns: known(wire.idle_ns),
+            bytes_sent: known(wire.bytes_sent),
+            bytes_received: known(wire.bytes_received),
+        };
+        let facts = match kind {
+            EventKind::Reset => Facts::Reset(Reset {
+                direction: code("direction", wire.from, ResetDirection::from_code)?,
+                reason: code("reason", wire.reason, ResetReason::from_code)?,
+                kernel_reason: self.kernel_reasons.get(wire.kernel_reason),
+                state,
+                flow,
+            }),
+            EventKind::Abort => Facts::Abort(Abort {
+                reason: code("reason", wire.reason, AbortReason::from_code)?,
+                state,
+                flow,
+            }),
+            EventKind::TimeWait | EventKind::TimeWaitOverflow | EventKind::PortAlloc => {
+                Facts::TimeWait(TimeWait {
+                    state,
+                    from: TcpState::from_code(wire.from)
+                        .filter(|state| *state != TcpState::Unknown),
+                    flow,
+                    inferred: wire.flags & flags::INFERRED != 0,
+                })
+            }
+        };
+        let side = code("side", wire.side, Side::from_code)?;
+        let opener = Process::from_wire(&wire.opener);
+        let mut event = self.common(
+            kind,
+            wire.mono_ns,
+            &wire.tuple,
+            wire.flags,
+            &wire.process,
+            facts,
+        );
+        event.side = side;
+        event.opener = opener;
+        Ok(Decoded {
+            event,
+            socket: wire.socket,
+            may_be_replaced: wire.flags & flags::MAY_BE_DATA != 0,
+            replaces: wire.flags & flags::REPLACES_RECEIVED != 0,
+        })
+    }
+
+    fn port(&self, wire: &PortEvent) -> Result<Decoded, DecodeError> {
+        let op = code("op", wire.op, PortOp::from_code)?;
+        let facts = Facts::PortAlloc(PortAlloc {
+            op,
+            requested: wire.requested,
+            result: match wire.errno {
+                0 => PortResult::Ok,
+                errno => PortResult::Failed(Errno(errno)),
+            },
+            latency_ns: (wire.flags & flags::UNTIMED == 0).then_some(wire.latency_ns),
+            exact: wire.flags & flags::EXACT != 0,
+        });
+        let mut event = self.common(
+            EventKind::PortAlloc,
+            wire.mono_ns,
+            &wire.tuple,
+            wire.flags,
+            &wire.process,
+            facts,
+        );
+        match op {
+            PortOp::Connect => event.side = Side::Client,
+            PortOp::Bind | PortOp::Listen => {
+                event.side = Side::Server;
+                event.remote = None;
+            }
+        }
+        Ok(Decoded {
+            event,
+            socket: 0,
+            may_be_replaced: false,
+            replaces: false,
+        })
+    }
+
+    fn common(
+        &self,
+        kind: EventKind,
+        mono_ns: u64,
+        tuple: &Tuple,
+        wire_flags: u16,
+        process: &twtrace_wire::Process,
+        facts: Facts,
+    ) -> Event {
+        let Ends {
+            local,
+            remote,
+            mapped,
+        } = ends(tuple);
+        let unattributed = unattributed(process.key);
+        Event {
+            ts: self.clocks.of_monotonic(mono_ns),
+            mono_ns,
+            event: kind,
+            netns: (tuple.netns != 0).then_some(tuple.netns),
+            local,
+            remote,
+            mapped: mapped || wire_flags & flags::MAPPED != 0,
+            side: Side::Unknown,
+            process: Process::from_wire(process),
+            unattributed,
+            opener: None,
+            facts,
+        }
+    }
+}
+
+/// Why a key names no process; `None` where it names one.
+pub fn unattributed(key: ProcessKey) -> Option<Unattributed> {
+    if key.tgid != 0 {
+        return None;
+    }
+    let reason = u8::try_from(key.unattributed)
+        .ok()
+        .and_then(Unattributed::from_code)
+        .filter(|reason| *reason != Unattributed::Attributed);
+    Some(reason.unwrap_or(Unattributed::Unknown))
+}
+
+fn known(measure: u64) -> Option<u64> {
+    (measure != UNKNOWN).then_some(measure)
+}
+
+fn code<T>(
+    field: &'static str,
+    code: u8,
+    from_code: impl Fn(u8) -> Option<T>,
+) -> Result<T, DecodeError> {
+    from_code(code).ok_or(DecodeError::UnknownCode { field, code })
+}
+
+/// A struct that may be read from any bytes of its length.
+///
+/// # Safety
+/// `repr(C)`, made of integers or of such structs, without padding.
+unsafe trait Wire: Copy {}
+
+// SAFETY: the wire crate asserts its size to be the sum of its fields, which are integers and such structs.
+unsafe impl Wire for ConnectionEvent {}
+// SAFETY: as above.
+unsafe impl Wire for PortEvent {}
+
+fn view<T: Wire>(record: &[u8], kind: EventKind) -> Result<&T, DecodeError> {
+    if record.len() != size_of::<T>() {
+        return Err(DecodeError::Length {
+            kind: kind as u8,
+            found: record.len(),
+            expected: size_of::<T>(),
+        });
+    }
+    let pointer = record.as_ptr().cast::<T>();
+    if !pointer.is_aligned() {
+        return Err(DecodeError::Misaligned);
+    }
+    // SAFETY: the slice has the length of `T` and its alignment, any bytes are a valid `T`, and the
+    // reference lives no longer than the slice.
+    Ok(unsafe { &*pointer })
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -1,0 +1,126 @@
+//! What each kind of event tells beyond the common fields.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use twtrace_wire::{AbortReason, PortOp, ResetDirection, ResetReason, TcpState};
+
+use super::errno::Errno;
+use super::kernel_reason::KernelReason;
+use super::words;
+
+/// The fields of one kind of event.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Facts {
+    /// `time_wait` and `time_wait_overflow`.
+    TimeWait(TimeWait),
+    /// `reset`
+    Reset(Reset),
+    /// `abort`
+    Abort(Abort),
+    /// `port_alloc`
+    PortAlloc(PortAlloc),
+}
+
+/// How the connection had been used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Flow {
+    /// Time since ESTABLISHED, nanoseconds.
+    pub connection_ns: Option<u64>,
+    /// Time since data last went either way, nanoseconds.
+    pub idle_ns: Option<u64>,
+    /// Payload bytes sent, each counted once.
+    pub bytes_sent: Option<u64>,
+    /// Payload bytes received in order.
+    pub bytes_received: Option<u64>,
+}
+
+/// A mini-socket was made, or refused.
+#[derive(Clone, Debug, Serialize)]
+pub struct TimeWait {
+    /// `time_wait` or `fin_wait2`, as the mini-socket began.
+    #[serde(serialize_with = "words::serialize_option")]
+    pub state: Option<TcpState>,
+    /// The state the full socket left.
+    #[serde(serialize_with = "words::serialize_option")]
+    pub from: Option<TcpState>,
+    /// How the connection had been used.
+    #[serde(flatten)]
+    pub flow: Flow,
+    /// Whether no hook saw it being made: deduced from the full socket's states.
+    pub inferred: bool,
+}
+
+/// A RST went out or came in.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reset {
+    /// Which way.
+    #[serde(serialize_with = "words::serialize")]
+    pub direction: ResetDirection,
+    /// Why, as twtrace judges it.
+    #[serde(serialize_with = "words::serialize")]
+    pub reason: ResetReason,
+    /// Why, in the kernel's own word.
+    pub kernel_reason: Option<KernelReason>,
+    /// The state before it.
+    #[serde(serialize_with = "words::serialize_option")]
+    pub state: Option<TcpState>,
+    /// How the connection had been used.
+    #[serde(flatten)]
+    pub flow: Flow,
+}
+
+/// A connection died without a RST of either side.
+#[derive(Clone, Debug, Serialize)]
+pub struct Abort {
+    /// Why.
+    #[serde(serialize_with = "words::serialize")]
+    pub reason: AbortReason,
+    /// The state before it.
+    #[serde(serialize_with = "words::serialize_option")]
+    pub state: Option<TcpState>,
+    /// How the connection had been used.
+    #[serde(flatten)]
+    pub flow: Flow,
+}
+
+/// A search for a local port.
+#[derive(Clone, Debug, Serialize)]
+pub struct PortAlloc {
+    /// The system call.
+    #[serde(serialize_with = "words::serialize")]
+    pub op: PortOp,
+    /// The port asked for, 0 for any.
+    pub requested: u16,
+    /// How it went.
+    pub result: PortResult,
+    /// How long it took, nanoseconds; `None` where that can't be told from the handshake.
+    pub latency_ns: Option<u64>,
+    /// Whether `latency_ns` is that of the search itself, and not an upper bound.
+    pub exact: bool,
+}
+
+/// How a search for a port went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortResult {
+    /// A port was found.
+    Ok,
+    /// None was.
+    Failed(Errno),
+}
+
+impl fmt::Display for PortResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Failed(errno) => errno.fmt(f),
+        }
+    }
+}
+
+impl Serialize for PortResult {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

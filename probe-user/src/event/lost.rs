@@ -1,0 +1,110 @@
+//! What was not told.
+
+use serde::{Serialize, Serializer};
+use twtrace_wire::Probe;
+
+use super::timestamp::Timestamp;
+use super::words::Word;
+
+/// Who lost something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LostBy {
+    /// The kernel side.
+    Probe(Probe),
+    /// Userspace: a record it could not read.
+    Decode,
+}
+
+impl LostBy {
+    /// Its word in JSON and tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Probe(probe) => probe.word(),
+            Self::Decode => "decode",
+        }
+    }
+
+    /// Whether what it lost are events; else it is knowledge about them.
+    pub fn is_event(self) -> bool {
+        matches!(
+            self,
+            Self::Decode
+                | Self::Probe(Probe::TimeWait | Probe::Reset | Probe::Abort | Probe::PortAlloc)
+        )
+    }
+
+    /// Whether what it lost is missing in the totals by process.
+    pub fn is_total(self) -> bool {
+        matches!(self, Self::Probe(Probe::ProcessMap | Probe::PortMap))
+    }
+
+    /// What is missing from the output because of it.
+    pub fn consequence(self) -> &'static str {
+        match self {
+            Self::Probe(Probe::TimeWait | Probe::Reset | Probe::Abort | Probe::PortAlloc) => {
+                "events that found the ring buffer full (--ring-mb); totals by process count them"
+            }
+            Self::Probe(Probe::StoryMap) => {
+                "sockets beyond --max-sockets: their closer and opener are not known"
+            }
+            Self::Probe(Probe::ProcessMap) => {
+                "facts of processes beyond --max-processes: in no total by process"
+            }
+            Self::Probe(Probe::PortMap) => "port searches that found their map full: in no total",
+            Self::Probe(Probe::NetnsMap) => {
+                "facts of network namespaces beyond the map's size: not audited"
+            }
+            Self::Decode => "records that could not be read",
+        }
+    }
+}
+
+impl Serialize for LostBy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+/// The `lost` event: how much was lost since the last one of the same probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// Wall-clock time.
+    pub ts: Timestamp,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub mono_ns: u64,
+    /// Always `lost`.
+    pub event: LostWord,
+    /// Who lost it.
+    pub probe: LostBy,
+    /// How many.
+    pub count: u64,
+}
+
+/// The word `lost`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LostWord {
+    /// The only one.
+    #[default]
+    Lost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_as_the_contract_says() {
+        let lost = Lost {
+            ts: Timestamp(0),
+            mono_ns: 5,
+            event: LostWord::Lost,
+            probe: LostBy::Probe(Probe::TimeWait),
+            count: 3,
+        };
+        assert_eq!(
+            serde_json::to_string(&lost).unwrap(),
+            r#"{"ts":"1970-01-01T00:00:00.000000000Z","mono_ns":5,"event":"lost","probe":"time_wait","count":3}"#
+        );
+    }
+}

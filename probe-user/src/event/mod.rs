@@ -1,0 +1,158 @@
+//! What happened, in the shape that the JSON contract gives it.
+//!
+//! Records of the ring buffer come in as [`batch::Batch`]es, [`decode::Decoder`] makes [`Event`]s of them,
+//! [`judge::Judge`] drops the resets that a later record replaces.
+
+pub mod address;
+pub mod batch;
+pub mod comm;
+pub mod decode;
+pub mod errno;
+pub mod facts;
+pub mod judge;
+pub mod kernel_reason;
+pub mod lost;
+pub mod process;
+pub mod timestamp;
+pub mod words;
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use twtrace_wire::{EventKind, Side, Unattributed};
+
+pub use facts::{Abort, Facts, Flow, PortAlloc, PortResult, Reset, TimeWait};
+pub use lost::{Lost, LostBy};
+pub use process::Process;
+pub use timestamp::Timestamp;
+
+/// One fact about one connection or port: one line of `--json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Event {
+    /// Wall-clock time.
+    pub ts: Timestamp,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub mono_ns: u64,
+    /// Names the variant of `facts`.
+    #[serde(serialize_with = "words::serialize")]
+    pub event: EventKind,
+    /// Inode number of the network namespace.
+    pub netns: Option<u32>,
+    /// This host's end.
+    pub local: Option<SocketAddr>,
+    /// The other end.
+    pub remote: Option<SocketAddr>,
+    /// Whether the addresses are IPv4 ones used through an IPv6 socket.
+    pub mapped: bool,
+    /// Which end this host's socket is.
+    #[serde(serialize_with = "words::serialize")]
+    pub side: Side,
+    /// Who is answerable.
+    pub process: Option<Process>,
+    /// Why `process` is `None`.
+    #[serde(serialize_with = "words::serialize_option")]
+    pub unattributed: Option<Unattributed>,
+    /// Who connected or accepted.
+    pub opener: Option<Process>,
+    /// What is told of this kind of event only.
+    #[serde(flatten)]
+    pub facts: Facts,
+}
+
+#[cfg(test)]
+pub mod samples;
+
+#[cfg(test)]
+mod tests {
+    use super::samples;
+
+    fn keys(json: &str) -> Vec<String> {
+        // serde_json's map sorts its keys, so the order is taken from the text.
+        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        let mut keys: Vec<(usize, String)> = value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|key| (json.find(&format!("\"{key}\":")).unwrap(), key.clone()))
+            .collect();
+        keys.sort();
+        keys.into_iter().map(|(_, key)| key).collect()
+    }
+
+    const COMMON: [&str; 11] = [
+        "ts",
+        "mono_ns",
+        "event",
+        "netns",
+        "local",
+        "remote",
+        "mapped",
+        "side",
+        "process",
+        "unattributed",
+        "opener",
+    ];
+
+    #[test]
+    fn every_field_is_there_in_the_order_of_the_contract() {
+        let cases = [
+            (
+                samples::time_wait(),
+                vec![
+                    "state",
+                    "from",
+                    "connection_ns",
+                    "idle_ns",
+                    "bytes_sent",
+                    "bytes_received",
+                    "inferred",
+                ],
+            ),
+            (
+                samples::reset(),
+                vec![
+                    "direction",
+                    "reason",
+                    "kernel_reason",
+                    "state",
+                    "connection_ns",
+                    "idle_ns",
+                    "bytes_sent",
+                    "bytes_received",
+                ],
+            ),
+            (
+                samples::abort(),
+                vec![
+                    "reason",
+                    "state",
+                    "connection_ns",
+                    "idle_ns",
+                    "bytes_sent",
+                    "bytes_received",
+                ],
+            ),
+            (
+                samples::port_alloc(),
+                vec!["op", "requested", "result", "latency_ns", "exact"],
+            ),
+        ];
+        for (event, own) in cases {
+            let json = serde_json::to_string(&event).unwrap();
+            let expected: Vec<&str> = COMMON.into_iter().chain(own).collect();
+            assert_eq!(keys(&json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_time_wait_reads_as_the_contract_says() {
+        let mut event = samples::time_wait();
+        event.process = None;
+        event.unattributed = Some(twtrace_wire::Unattributed::ClosedBeforeTracing);
+        event.opener = None;
+        assert_eq!(
+            serde_json::to_string(&event).unwrap(),
+            r#"{"ts":"2023-11-14T22:13:20.000000007Z","mono_ns":1000,"event":"time_wait","netns":4026531840,"local":"10.0.0.1:40000","remote":"[2001:db8::2]:80","mapped":false,"side":"client","process":null,"unattributed":"closed_before_tracing","opener":null,"state":"fin_wait2","from":"fin_wait1","connection_ns":5000000,"idle_ns":null,"bytes_sent":80,"bytes_received":612,"inferred":false}"#
+        );
+    }
+}

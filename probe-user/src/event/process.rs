@@ -1,0 +1,89 @@
+//! A process as events name it.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use twtrace_wire::{Process as WireProcess, ProcessKey};
+
+use super::comm::Comm;
+use super::timestamp::Timestamp;
+use crate::enrich::Details;
+
+/// A process, as it was when it acted on the socket.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Identity, for as long as the host is up. `tgid` is never 0.
+    pub key: ProcessKey,
+    /// Real user id, in the initial user namespace, where known.
+    pub uid: Option<u32>,
+    /// cgroup v2 id, or 0.
+    pub cgroup_id: u64,
+    /// The group leader's name; empty where it is not known.
+    pub comm: Comm,
+    /// The acting thread's name; empty where it is the leader or not known.
+    pub thread_comm: Comm,
+    /// What was found out about it elsewhere; `None` until it was looked for.
+    pub details: Option<Arc<Details>>,
+}
+
+impl Process {
+    /// From the wire; `None` where it names no process.
+    pub fn from_wire(wire: &WireProcess) -> Option<Self> {
+        (wire.key.tgid != 0).then(|| Self {
+            key: wire.key,
+            uid: Some(wire.uid),
+            cgroup_id: wire.cgroup_id,
+            comm: Comm::new(wire.comm),
+            thread_comm: Comm::new(wire.thread_comm),
+            details: None,
+        })
+    }
+
+    /// Whether both are the same process.
+    pub fn is(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+/// The object `process` of the JSON contract.
+#[derive(Serialize)]
+struct ProcessJson<'a> {
+    pid: u32,
+    comm: Comm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Comm::is_empty")]
+    thread_comm: Comm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exe: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod_uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+}
+
+impl Serialize for Process {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let details = self.details.as_deref();
+        let place = details.and_then(|details| details.cgroup.as_ref());
+        ProcessJson {
+            pid: self.key.tgid,
+            comm: self.comm,
+            start_time: details.and_then(|details| details.start_time),
+            thread_comm: self.thread_comm,
+            uid: self.uid,
+            exe: details.and_then(|details| details.exe.as_deref()),
+            cgroup: place.map(|place| place.path.as_str()),
+            container_id: place.and_then(|place| place.container_id.as_deref()),
+            pod_uid: place.and_then(|place| place.pod_uid.as_deref()),
+            unit: place.and_then(|place| place.unit.as_deref()),
+        }
+        .serialize(serializer)
+    }
+}

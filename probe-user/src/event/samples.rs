@@ -1,0 +1,102 @@
+//! Events for tests.
+
+use twtrace_wire::{
+    AbortReason, EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side, TcpState,
+};
+
+use super::comm::Comm;
+use super::errno::Errno;
+use super::*;
+
+/// `curl`, pid 1234.
+pub fn process(tgid: u32, comm: &str) -> Process {
+    Process {
+        key: ProcessKey {
+            tgid,
+            unattributed: 0,
+            start_boot_ns: 77,
+        },
+        uid: Some(1000),
+        cgroup_id: 0,
+        comm: Comm::from_bytes(comm.as_bytes()),
+        thread_comm: Comm::default(),
+        details: None,
+    }
+}
+
+fn event(kind: EventKind, facts: Facts) -> Event {
+    Event {
+        ts: Timestamp(1_700_000_000_000_000_007),
+        mono_ns: 1000,
+        event: kind,
+        netns: Some(4_026_531_840),
+        local: Some("10.0.0.1:40000".parse().unwrap()),
+        remote: Some("[2001:db8::2]:80".parse().unwrap()),
+        mapped: false,
+        side: Side::Client,
+        process: Some(process(1234, "curl")),
+        unattributed: None,
+        opener: Some(process(1234, "curl")),
+        facts,
+    }
+}
+
+const FLOW: Flow = Flow {
+    connection_ns: Some(5_000_000),
+    idle_ns: None,
+    bytes_sent: Some(80),
+    bytes_received: Some(612),
+};
+
+/// A birth in FIN_WAIT2.
+pub fn time_wait() -> Event {
+    event(
+        EventKind::TimeWait,
+        Facts::TimeWait(TimeWait {
+            state: Some(TcpState::FinWait2),
+            from: Some(TcpState::FinWait1),
+            flow: FLOW,
+            inferred: false,
+        }),
+    )
+}
+
+/// A linger-0 close.
+pub fn reset() -> Event {
+    event(
+        EventKind::Reset,
+        Facts::Reset(Reset {
+            direction: ResetDirection::Sent,
+            reason: ResetReason::LingerZero,
+            kernel_reason: None,
+            state: Some(TcpState::Established),
+            flow: FLOW,
+        }),
+    )
+}
+
+/// A connection that timed out.
+pub fn abort() -> Event {
+    event(
+        EventKind::Abort,
+        Facts::Abort(Abort {
+            reason: AbortReason::Timeout,
+            state: Some(TcpState::Established),
+            flow: FLOW,
+        }),
+    )
+}
+
+/// A connect() without a port left.
+pub fn port_alloc() -> Event {
+    event(
+        EventKind::PortAlloc,
+        Facts::PortAlloc(PortAlloc {
+            op: PortOp::Connect,
+            requested: 0,
+            result: PortResult::Failed(Errno(99)),
+            latency_ns: Some(1_500),
+            exact: true,
+        }),
+    )
+}

@@ -1,0 +1,187 @@
+//! Wall-clock time, and the clocks it is derived from.
+
+use std::fmt;
+use std::io;
+
+use serde::{Serialize, Serializer};
+
+const SECOND_NS: u64 = 1_000_000_000;
+const DAY_S: u64 = 86_400;
+
+/// Nanoseconds since 1970-01-01T00:00:00Z; written as RFC 3339 with nine digits of a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Year, month (1 to 12) and day (1 to 31) of the proleptic Gregorian calendar.
+    fn date(self) -> (u64, u64, u64) {
+        // Days since 0000-03-01: years then end with the leap day, and months need no table.
+        let days = self.0 / SECOND_NS / DAY_S + 719_468;
+        let era = days / 146_097;
+        let day_of_era = days % 146_097;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+        let month = if shifted_month < 10 {
+            shifted_month + 3
+        } else {
+            shifted_month - 9
+        };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        (year, month, day)
+    }
+
+    /// Hour, minute and second of the day, UTC.
+    fn time_of_day(self) -> (u64, u64, u64) {
+        let seconds = self.0 / SECOND_NS % DAY_S;
+        (seconds / 3_600, seconds / 60 % 60, seconds % 60)
+    }
+
+    /// `12:34:56.123456`, UTC.
+    pub fn time_of_day_us(self) -> String {
+        let (hour, minute, second) = self.time_of_day();
+        let us = self.0 % SECOND_NS / 1_000;
+        format!("{hour:02}:{minute:02}:{second:02}.{us:06}")
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.date();
+        let (hour, minute, second) = self.time_of_day();
+        let ns = self.0 % SECOND_NS;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ns:09}Z"
+        )
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Turns the kernel's clocks into wall-clock time.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// CLOCK_REALTIME − CLOCK_MONOTONIC, nanoseconds.
+    realtime_minus_monotonic_ns: i64,
+    /// CLOCK_REALTIME − CLOCK_BOOTTIME, nanoseconds; measured once, so that a process keeps one start time.
+    realtime_minus_boottime_ns: i64,
+}
+
+impl Clocks {
+    /// Measures both offsets.
+    ///
+    /// # Errors
+    /// When the kernel refuses a clock.
+    pub fn measure() -> io::Result<Self> {
+        Ok(Self {
+            realtime_minus_monotonic_ns: realtime_minus_ns(libc::CLOCK_MONOTONIC)?,
+            realtime_minus_boottime_ns: realtime_minus_ns(libc::CLOCK_BOOTTIME)?,
+        })
+    }
+
+    /// Fixed offsets, nanoseconds.
+    #[cfg(test)]
+    pub const fn fixed(realtime_minus_monotonic_ns: i64, realtime_minus_boottime_ns: i64) -> Self {
+        Self {
+            realtime_minus_monotonic_ns,
+            realtime_minus_boottime_ns,
+        }
+    }
+
+    /// Measures the offset to CLOCK_MONOTONIC anew: the wall clock is stepped and slewed, and
+    /// CLOCK_MONOTONIC stops while the host sleeps.
+    ///
+    /// # Errors
+    /// When the kernel refuses a clock.
+    pub fn remeasure(&mut self) -> io::Result<()> {
+        self.realtime_minus_monotonic_ns = realtime_minus_ns(libc::CLOCK_MONOTONIC)?;
+        Ok(())
+    }
+
+    /// Wall-clock time of a CLOCK_MONOTONIC reading.
+    pub fn of_monotonic(&self, mono_ns: u64) -> Timestamp {
+        Timestamp(mono_ns.saturating_add_signed(self.realtime_minus_monotonic_ns))
+    }
+
+    /// Wall-clock time of a CLOCK_BOOTTIME reading.
+    pub fn of_boottime(&self, boot_ns: u64) -> Timestamp {
+        Timestamp(boot_ns.saturating_add_signed(self.realtime_minus_boottime_ns))
+    }
+}
+
+/// CLOCK_MONOTONIC now, nanoseconds.
+///
+/// # Errors
+/// When the kernel refuses the clock.
+pub fn monotonic_ns() -> io::Result<u64> {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is a valid timespec to write to for the length of the call.
+    if unsafe { libc::clock_gettime(clock, &raw mut now) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(now.tv_sec.unsigned_abs() * SECOND_NS + now.tv_nsec.unsigned_abs())
+}
+
+fn realtime_minus_ns(clock: libc::clockid_t) -> io::Result<i64> {
+    let before = clock_ns(libc::CLOCK_REALTIME)?;
+    let other = clock_ns(clock)?;
+    let after = clock_ns(libc::CLOCK_REALTIME)?;
+    let middle = before.midpoint(after);
+    Ok(middle.cast_signed() - other.cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_dates() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000000000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000000Z"),
+            (951_868_799, "2000-02-29T23:59:59.000000000Z"),
+            (951_868_800, "2000-03-01T00:00:00.000000000Z"),
+            (1_700_000_000, "2023-11-14T22:13:20.000000000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000000000Z"),
+        ] {
+            assert_eq!(Timestamp(seconds * SECOND_NS).to_string(), text);
+        }
+        assert_eq!(
+            Timestamp(1_700_000_000_123_456_789).to_string(),
+            "2023-11-14T22:13:20.123456789Z"
+        );
+        assert_eq!(
+            Timestamp(1_700_000_000_123_456_789).time_of_day_us(),
+            "22:13:20.123456"
+        );
+    }
+
+    #[test]
+    fn offsets_are_applied_with_their_sign() {
+        let clocks = Clocks::fixed(-5, 7);
+        assert_eq!(clocks.of_monotonic(12), Timestamp(7));
+        assert_eq!(clocks.of_boottime(12), Timestamp(19));
+        assert_eq!(clocks.of_monotonic(1), Timestamp(0));
+    }
+
+    #[test]
+    fn the_present_lies_after_this_was_written() {
+        let clocks = Clocks::measure().unwrap();
+        let now = clocks.of_monotonic(monotonic_ns().unwrap());
+        assert!(now > Timestamp(1_700_000_000 * SECOND_NS), "{now}");
+    }
+}

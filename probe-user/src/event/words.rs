@@ -1,0 +1,151 @@
+//! The words of the JSON contract for the small closed sets of the wire.
+
+use serde::Serializer;
+use twtrace_wire::{
+    AbortReason, EventKind, PortOp, Probe, ResetDirection, ResetReason, Side, TcpState,
+    Unattributed,
+};
+
+/// A set whose members each have one word in JSON, on the command line and in tables.
+pub trait Word: Copy + 'static {
+    /// Every member.
+    const MEMBERS: &'static [Self];
+
+    /// Its word: lower case, with underscores.
+    fn word(self) -> &'static str;
+
+    /// The member with this word.
+    fn from_word(word: &str) -> Option<Self> {
+        Self::MEMBERS
+            .iter()
+            .copied()
+            .find(|member| member.word() == word)
+    }
+}
+
+/// For `serde(serialize_with)`.
+pub fn serialize<T: Word, S: Serializer>(member: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(member.word())
+}
+
+/// For `serde(serialize_with)`: `null` for `None`.
+pub fn serialize_option<T: Word, S: Serializer>(
+    member: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match member {
+        Some(member) => serializer.serialize_str(member.word()),
+        None => serializer.serialize_none(),
+    }
+}
+
+macro_rules! words {
+    ($($set:ident { $($member:ident = $word:literal,)+ })+) => {$(
+        impl Word for $set {
+            const MEMBERS: &'static [Self] = Self::ALL;
+
+            fn word(self) -> &'static str {
+                match self { $(Self::$member => $word,)+ }
+            }
+        }
+    )+};
+}
+
+words! {
+    EventKind {
+        TimeWait = "time_wait",
+        TimeWaitOverflow = "time_wait_overflow",
+        Reset = "reset",
+        Abort = "abort",
+        PortAlloc = "port_alloc",
+    }
+    Side {
+        Unknown = "unknown",
+        Client = "client",
+        Server = "server",
+    }
+    TcpState {
+        Unknown = "unknown",
+        Established = "established",
+        SynSent = "syn_sent",
+        SynRecv = "syn_recv",
+        FinWait1 = "fin_wait1",
+        FinWait2 = "fin_wait2",
+        TimeWait = "time_wait",
+        Close = "close",
+        CloseWait = "close_wait",
+        LastAck = "last_ack",
+        Listen = "listen",
+        Closing = "closing",
+        NewSynRecv = "new_syn_recv",
+    }
+    ResetDirection {
+        Sent = "sent",
+        Received = "received",
+    }
+    ResetReason {
+        Other = "other",
+        LingerZero = "linger_zero",
+        UnreadData = "unread_data",
+        DataAfterClose = "data_after_close",
+        Refused = "refused",
+        NoSocket = "no_socket",
+        TimeWait = "time_wait",
+        Timeout = "timeout",
+        Aborted = "aborted",
+        Peer = "peer",
+    }
+    AbortReason {
+        Other = "other",
+        Timeout = "timeout",
+        Destroyed = "destroyed",
+    }
+    Unattributed {
+        Attributed = "attributed",
+        ClosedBeforeTracing = "closed_before_tracing",
+        KernelSocket = "kernel_socket",
+        NoSocket = "no_socket",
+        Lost = "lost",
+        Unknown = "unknown",
+    }
+    PortOp {
+        Bind = "bind",
+        Listen = "listen",
+        Connect = "connect",
+    }
+    Probe {
+        TimeWait = "time_wait",
+        Reset = "reset",
+        Abort = "abort",
+        PortAlloc = "port_alloc",
+        StoryMap = "story_map",
+        ProcessMap = "process_map",
+        PortMap = "port_map",
+        NetnsMap = "netns_map",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn go_there_and_back<T: Word + PartialEq + std::fmt::Debug>() {
+        for member in T::MEMBERS {
+            assert_eq!(T::from_word(member.word()), Some(*member));
+        }
+        assert_eq!(T::from_word("no such word"), None);
+    }
+
+    #[test]
+    fn words_are_unique_within_their_set() {
+        go_there_and_back::<EventKind>();
+        go_there_and_back::<Side>();
+        go_there_and_back::<TcpState>();
+        go_there_and_back::<ResetDirection>();
+        go_there_and_back::<ResetReason>();
+        go_there_and_back::<AbortReason>();
+        go_there_and_back::<Unattributed>();
+        go_there_and_back::<PortOp>();
+        go_there_and_back::<Probe>();
+    }
+}

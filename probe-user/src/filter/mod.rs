@@ -1,0 +1,146 @@
+//! Which events are shown.
+
+pub mod address;
+pub mod netns;
+
+use serde::{Serialize, Serializer};
+use twtrace_wire::{EventKind, Side};
+
+use crate::event::words::Word;
+use crate::event::{Event, Process};
+pub use address::AddressFilter;
+
+/// Conditions on events. Different conditions must all hold; of several values for one, any will do. An
+/// empty list asks for nothing.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Filter {
+    /// Pids of the process that is answerable.
+    pub pids: Vec<u32>,
+    /// Its names.
+    pub comms: Vec<String>,
+    /// This host's end.
+    pub local: Vec<AddressFilter>,
+    /// The other end.
+    pub remote: Vec<AddressFilter>,
+    /// Inode numbers of network namespaces.
+    pub netns: Vec<u32>,
+    /// Sides.
+    #[serde(serialize_with = "serialize_words")]
+    pub sides: Vec<Side>,
+    /// Kinds of events.
+    #[serde(serialize_with = "serialize_words")]
+    pub kinds: Vec<EventKind>,
+}
+
+impl Filter {
+    /// Whether an event passes.
+    pub fn matches(&self, event: &Event) -> bool {
+        self.shows_kind(event.event)
+            && any(&self.sides, |side| *side == event.side)
+            && any(&self.netns, |netns| Some(*netns) == event.netns)
+            && self.shows_process(event.process.as_ref())
+            && any(&self.local, |filter| {
+                event.local.is_some_and(|address| filter.matches(address))
+            })
+            && any(&self.remote, |filter| {
+                event.remote.is_some_and(|address| filter.matches(address))
+            })
+    }
+
+    /// Whether facts of a process pass, as far as the process goes.
+    pub fn shows_process(&self, process: Option<&Process>) -> bool {
+        any(&self.pids, |pid| {
+            process.is_some_and(|process| process.key.tgid == *pid)
+        }) && any(&self.comms, |comm| {
+            process.is_some_and(|process| process.comm.is_of(comm))
+        })
+    }
+
+    /// Whether events of this kind pass, as far as the kind goes.
+    pub fn shows_kind(&self, kind: EventKind) -> bool {
+        any(&self.kinds, |known| *known == kind)
+    }
+
+    /// Whether it asks for nothing but processes and kinds, which the kernel's totals by process can tell.
+    pub fn is_by_process(&self) -> bool {
+        self.local.is_empty()
+            && self.remote.is_empty()
+            && self.netns.is_empty()
+            && self.sides.is_empty()
+    }
+}
+
+fn any<T>(values: &[T], matches: impl Fn(&T) -> bool) -> bool {
+    values.is_empty() || values.iter().any(matches)
+}
+
+fn serialize_words<T: Word, S: Serializer>(
+    members: &[T],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(members.iter().map(|member| member.word()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn nothing_asked_shows_all() {
+        let filter = Filter::default();
+        let mut event = samples::time_wait();
+        assert!(filter.matches(&event) && filter.is_by_process());
+        event.process = None;
+        event.local = None;
+        assert!(filter.matches(&event));
+    }
+
+    #[test]
+    fn values_of_one_condition_are_alternatives_and_conditions_add_up() {
+        let event = samples::time_wait();
+        let mut filter = Filter {
+            pids: vec![1, 1234],
+            ..Filter::default()
+        };
+        assert!(filter.matches(&event));
+        filter.comms = vec!["nginx".into()];
+        assert!(!filter.matches(&event));
+        filter.comms.push("curl".into());
+        assert!(filter.matches(&event) && filter.is_by_process());
+        filter.remote = vec!["10.0.0.0/8".parse().unwrap()];
+        assert!(!filter.matches(&event) && !filter.is_by_process());
+        filter.remote.push("[2001:db8::]/32".parse().unwrap());
+        assert!(filter.matches(&event));
+        filter.kinds = vec![EventKind::Reset];
+        assert!(!filter.matches(&event));
+    }
+
+    #[test]
+    fn what_is_unknown_does_not_pass_a_condition_on_it() {
+        let mut event = samples::time_wait();
+        event.process = None;
+        event.netns = None;
+        event.remote = None;
+        for filter in [
+            Filter {
+                pids: vec![1234],
+                ..Filter::default()
+            },
+            Filter {
+                netns: vec![0],
+                ..Filter::default()
+            },
+            Filter {
+                remote: vec![":80".parse().unwrap()],
+                ..Filter::default()
+            },
+            Filter {
+                sides: vec![Side::Unknown],
+                ..Filter::default()
+            },
+        ] {
+            assert!(!filter.matches(&event), "{filter:?}");
+        }
+    }
+}

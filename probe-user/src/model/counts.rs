@@ -1,0 +1,225 @@
+//! What is counted about a process or a destination.
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use twtrace_wire::{AbortReason, EventKind, ProcessTotals, ResetDirection, ResetReason, Side};
+
+use crate::event::words::Word;
+use crate::event::{Event, Facts};
+
+/// TIME_WAITs, refusals, resets and aborts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Mini-sockets made.
+    pub time_wait: By<Side, { Side::COUNT }>,
+    /// Those of `time_wait` that began in FIN_WAIT2.
+    pub fin_wait2: By<Side, { Side::COUNT }>,
+    /// Mini-sockets refused.
+    pub overflow: By<Side, { Side::COUNT }>,
+    /// RSTs sent.
+    pub reset_sent: By<ResetReason, { ResetReason::COUNT }>,
+    /// RSTs received.
+    pub reset_received: By<ResetReason, { ResetReason::COUNT }>,
+    /// Deaths without RST.
+    pub abort: By<AbortReason, { AbortReason::COUNT }>,
+}
+
+/// One number for each member of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct By<T, const N: usize> {
+    numbers: [u64; N],
+    set: std::marker::PhantomData<T>,
+}
+
+impl<T, const N: usize> Default for By<T, N> {
+    fn default() -> Self {
+        Self::new([0; N])
+    }
+}
+
+impl<T, const N: usize> By<T, N> {
+    /// Numbers in the order of the members' codes.
+    pub const fn new(numbers: [u64; N]) -> Self {
+        Self {
+            numbers,
+            set: std::marker::PhantomData,
+        }
+    }
+
+    /// Sum over all members.
+    pub fn total(&self) -> u64 {
+        self.numbers.iter().sum()
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        for (number, more) in self.numbers.iter_mut().zip(&other.numbers) {
+            *number += more;
+        }
+    }
+}
+
+impl<T: Word + PartialEq, const N: usize> By<T, N> {
+    /// The number of one member.
+    pub fn of(&self, member: T) -> u64 {
+        self.iter()
+            .find(|(known, _)| *known == member)
+            .map_or(0, |(_, number)| number)
+    }
+
+    /// Counts one more.
+    pub fn add(&mut self, member: T) {
+        if let Some(index) = T::MEMBERS.iter().position(|known| *known == member) {
+            self.numbers[index] += 1;
+        }
+    }
+
+    /// Every member with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (T, u64)> {
+        T::MEMBERS.iter().copied().zip(self.numbers)
+    }
+
+    /// Members that were counted at least once.
+    pub fn counted(&self) -> impl Iterator<Item = (T, u64)> {
+        self.iter().filter(|(_, number)| *number > 0)
+    }
+}
+
+/// As an object of the members that were counted.
+impl<T: Word + PartialEq, const N: usize> Serialize for By<T, N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (member, number) in self.counted() {
+            map.serialize_entry(member.word(), &number)?;
+        }
+        map.end()
+    }
+}
+
+impl Counts {
+    /// From what the kernel side counted.
+    pub fn from_totals(totals: &ProcessTotals) -> Self {
+        Self {
+            time_wait: By::new(totals.time_wait),
+            fin_wait2: By::new(totals.fin_wait2),
+            overflow: By::new(totals.overflow),
+            reset_sent: By::new(totals.reset_sent),
+            reset_received: By::new(totals.reset_received),
+            abort: By::new(totals.abort),
+        }
+    }
+
+    /// Counts an event. Port searches are counted elsewhere.
+    pub fn add(&mut self, event: &Event) {
+        match &event.facts {
+            Facts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
+                self.overflow.add(event.side);
+            }
+            Facts::TimeWait(facts) => {
+                self.time_wait.add(event.side);
+                if facts.state == Some(twtrace_wire::TcpState::FinWait2) {
+                    self.fin_wait2.add(event.side);
+                }
+            }
+            Facts::Reset(facts) => match facts.direction {
+                ResetDirection::Sent => self.reset_sent.add(facts.reason),
+                ResetDirection::Received => self.reset_received.add(facts.reason),
+            },
+            Facts::Abort(facts) => self.abort.add(facts.reason),
+            Facts::PortAlloc(_) => {}
+        }
+    }
+
+    /// Adds another's numbers.
+    pub fn add_all(&mut self, other: &Self) {
+        self.time_wait.add_all(&other.time_wait);
+        self.fin_wait2.add_all(&other.fin_wait2);
+        self.overflow.add_all(&other.overflow);
+        self.reset_sent.add_all(&other.reset_sent);
+        self.reset_received.add_all(&other.reset_received);
+        self.abort.add_all(&other.abort);
+    }
+
+    /// Forgets the kinds that are not to be shown.
+    pub fn keep_only(&mut self, is_shown: impl Fn(EventKind) -> bool) {
+        if !is_shown(EventKind::TimeWait) {
+            self.time_wait = By::default();
+            self.fin_wait2 = By::default();
+        }
+        if !is_shown(EventKind::TimeWaitOverflow) {
+            self.overflow = By::default();
+        }
+        if !is_shown(EventKind::Reset) {
+            self.reset_sent = By::default();
+            self.reset_received = By::default();
+        }
+        if !is_shown(EventKind::Abort) {
+            self.abort = By::default();
+        }
+    }
+
+    /// RSTs both ways.
+    pub fn resets(&self) -> u64 {
+        self.reset_sent.total() + self.reset_received.total()
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Connections that did not end by FIN, by reason.
+#[derive(Clone, Debug, Serialize)]
+pub struct Deaths {
+    /// RSTs sent.
+    pub reset_sent: By<ResetReason, { ResetReason::COUNT }>,
+    /// RSTs received.
+    pub reset_received: By<ResetReason, { ResetReason::COUNT }>,
+    /// Deaths without RST.
+    pub abort: By<AbortReason, { AbortReason::COUNT }>,
+}
+
+impl Deaths {
+    /// Those of all counts.
+    pub fn of(counts: &Counts) -> Self {
+        Self {
+            reset_sent: counts.reset_sent,
+            reset_received: counts.reset_received,
+            abort: counts.abort,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn events_are_counted_where_they_belong() {
+        let mut counts = Counts::default();
+        assert!(counts.is_empty());
+        counts.add(&samples::time_wait());
+        counts.add(&samples::reset());
+        counts.add(&samples::abort());
+        counts.add(&samples::port_alloc());
+        let mut refused = samples::time_wait();
+        refused.event = EventKind::TimeWaitOverflow;
+        counts.add(&refused);
+        assert_eq!(counts.time_wait.of(Side::Client), 1);
+        assert_eq!(counts.fin_wait2.of(Side::Client), 1);
+        assert_eq!(counts.overflow.of(Side::Client), 1);
+        assert_eq!(counts.reset_sent.of(ResetReason::LingerZero), 1);
+        assert_eq!(counts.abort.of(AbortReason::Timeout), 1);
+        assert_eq!(counts.resets(), 1);
+        assert_eq!(
+            serde_json::to_string(&counts.reset_sent).unwrap(),
+            r#"{"linger_zero":1}"#
+        );
+        let mut twice = counts.clone();
+        twice.add_all(&counts);
+        assert_eq!(twice.time_wait.total(), 2);
+        twice.keep_only(|kind| kind == EventKind::Abort);
+        assert_eq!((twice.time_wait.total(), twice.abort.total()), (0, 2));
+    }
+}

@@ -1,0 +1,210 @@
+//! Where connections go, or come to.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Serialize;
+use twtrace_wire::Side;
+
+use super::counts::{Counts, Deaths};
+use crate::event::{Event, Facts, PortResult, words};
+
+/// Destinations kept apart; facts of further ones are summed up.
+const MAX_DESTINATIONS: usize = 65_536;
+
+/// What connections have in common, seen from this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Destination {
+    /// Client side: the remote address and port.
+    Remote(SocketAddr),
+    /// Server side: the local port.
+    LocalPort(u16),
+    /// Side not known: the remote address; either port may be a passing one.
+    Peer(IpAddr),
+    /// No address is known.
+    Unknown,
+    /// Beyond [`MAX_DESTINATIONS`].
+    Others,
+}
+
+impl Destination {
+    fn of(event: &Event) -> Self {
+        match (event.side, event.local, event.remote) {
+            (Side::Client, _, Some(remote)) => Self::Remote(remote),
+            (Side::Server, Some(local), _) => Self::LocalPort(local.port()),
+            (_, _, Some(remote)) => Self::Peer(remote.ip()),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// As `--remote` takes it; `None` where `local` tells it.
+    pub fn remote(&self) -> Option<String> {
+        match self {
+            Self::Remote(remote) => Some(remote.to_string()),
+            Self::Peer(address) => Some(address.to_string()),
+            Self::LocalPort(_) | Self::Unknown | Self::Others => None,
+        }
+    }
+
+    /// As `--local` takes it; `None` where `remote` tells it.
+    pub fn local(&self) -> Option<String> {
+        match self {
+            Self::LocalPort(port) => Some(format!(":{port}")),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(remote) => remote.fmt(f),
+            Self::LocalPort(port) => write!(f, ":{port}"),
+            Self::Peer(address) => address.fmt(f),
+            Self::Unknown => f.write_str("(unknown)"),
+            Self::Others => f.write_str("(others)"),
+        }
+    }
+}
+
+type Key = (Option<u32>, Side, Destination);
+
+/// Facts by destination, from events.
+#[derive(Debug, Default)]
+pub struct Destinations(HashMap<Key, (Counts, u64)>);
+
+/// One destination's facts.
+#[derive(Clone, Debug, Serialize)]
+pub struct DestinationRow {
+    /// Inode number of the network namespace.
+    pub netns: Option<u32>,
+    /// Which end this host's sockets were.
+    #[serde(serialize_with = "words::serialize")]
+    pub side: Side,
+    /// Client: `address:port`; side unknown: the address alone.
+    pub remote: Option<String>,
+    /// Server: `:port`.
+    pub local: Option<String>,
+    /// Mini-sockets made.
+    pub time_wait: u64,
+    /// Those that began in FIN_WAIT2.
+    pub fin_wait2: u64,
+    /// Mini-sockets refused.
+    pub overflow: u64,
+    /// Resets and aborts.
+    #[serde(flatten)]
+    pub deaths: Deaths,
+    /// Port searches that failed.
+    pub port_failures: u64,
+    /// As tables show it.
+    #[serde(skip)]
+    pub destination: Destination,
+}
+
+impl Destinations {
+    /// Counts an event. Of port searches only failures count.
+    pub fn apply(&mut self, event: &Event) {
+        let is_port_failure = match &event.facts {
+            Facts::PortAlloc(facts) if facts.result == PortResult::Ok => return,
+            Facts::PortAlloc(_) => true,
+            _ => false,
+        };
+        let mut key = (event.netns, event.side, Destination::of(event));
+        if self.0.len() >= MAX_DESTINATIONS && !self.0.contains_key(&key) {
+            key = (None, event.side, Destination::Others);
+        }
+        let (counts, port_failures) = self.0.entry(key).or_default();
+        counts.add(event);
+        *port_failures += u64::from(is_port_failure);
+    }
+
+    /// Rows, those with the most TIME_WAITs first, then those with the most resets.
+    pub fn rows(&self) -> Vec<DestinationRow> {
+        let mut entries: Vec<_> = self.0.iter().collect();
+        entries.sort_by_cached_key(|(key, (counts, port_failures))| {
+            (
+                std::cmp::Reverse((
+                    counts.time_wait.total() + counts.overflow.total(),
+                    counts.resets(),
+                    *port_failures,
+                )),
+                **key,
+            )
+        });
+        entries
+            .into_iter()
+            .map(
+                |((netns, side, destination), (counts, port_failures))| DestinationRow {
+                    netns: *netns,
+                    side: *side,
+                    remote: destination.remote(),
+                    local: destination.local(),
+                    time_wait: counts.time_wait.total(),
+                    fin_wait2: counts.fin_wait2.total(),
+                    overflow: counts.overflow.total(),
+                    deaths: Deaths::of(counts),
+                    port_failures: *port_failures,
+                    destination: *destination,
+                },
+            )
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn each_side_has_its_destination() {
+        let mut destinations = Destinations::default();
+        let mut event = samples::time_wait();
+        destinations.apply(&event);
+        destinations.apply(&event);
+        event.side = Side::Server;
+        destinations.apply(&event);
+        event.side = Side::Unknown;
+        destinations.apply(&event);
+        destinations.apply(&samples::port_alloc());
+        let rows = destinations.rows();
+        let shown: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                (
+                    row.destination.to_string(),
+                    row.time_wait,
+                    row.port_failures,
+                )
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("[2001:db8::2]:80".to_owned(), 2, 1),
+                ("2001:db8::2".to_owned(), 1, 0),
+                (":40000".to_owned(), 1, 0),
+            ]
+        );
+        assert_eq!(rows[2].local.as_deref(), Some(":40000"));
+        assert_eq!(rows[2].remote, None);
+    }
+
+    #[test]
+    fn further_destinations_are_summed_up() {
+        let mut destinations = Destinations::default();
+        let mut event = samples::time_wait();
+        for number in 0..MAX_DESTINATIONS as u32 + 10 {
+            event.remote = Some(SocketAddr::new(
+                IpAddr::V4(std::net::Ipv4Addr::from_bits(number)),
+                80,
+            ));
+            destinations.apply(&event);
+        }
+        let rows = destinations.rows();
+        assert_eq!(rows.len(), MAX_DESTINATIONS + 1);
+        assert_eq!(rows[0].destination, Destination::Others);
+        assert_eq!(rows[0].time_wait, 10);
+    }
+}

@@ -1,0 +1,209 @@
+//! The aggregator: events and kernel totals in, reports out. It has no clock and does no I/O.
+
+pub mod audit;
+pub mod counts;
+pub mod destination;
+pub mod quantile;
+pub mod report;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use twtrace_wire::{
+    PortKey, PortOp, PortTotals, ProcessKey, ProcessTotals, Unattributed, bucket_of_ns,
+};
+
+use crate::event::comm::Comm;
+use crate::event::{Event, Facts, PortAlloc, PortResult, Process};
+use crate::filter::Filter;
+use counts::Counts;
+use destination::Destinations;
+use report::{PortRow, ProcessRow};
+
+/// Processes kept apart from events; facts of further ones are counted under `lost`.
+const MAX_PROCESSES: usize = 65_536;
+
+/// What the kernel side counted.
+#[derive(Clone, Debug, Default)]
+pub struct KernelTotals {
+    /// By process, and by reason where there is none.
+    pub processes: Vec<(ProcessKey, ProcessTotals)>,
+    /// Port searches by process, operation and exactness.
+    pub ports: Vec<(PortKey, PortTotals)>,
+    /// Runs of our programs that the kernel skipped, by program; `None` where it does not count them.
+    pub recursion_misses: Option<Vec<(String, u64)>>,
+}
+
+/// Sums over the events that pass the filter.
+#[derive(Debug, Default)]
+pub struct Model {
+    filter: Filter,
+    processes: HashMap<ProcessKey, Seen>,
+    ports: HashMap<PortKey, PortTotals>,
+    destinations: Destinations,
+}
+
+/// A process as events told of it.
+#[derive(Debug, Default)]
+struct Seen {
+    process: Option<Process>,
+    counts: Counts,
+}
+
+impl Model {
+    /// Nothing counted yet. Events are to be filtered before they come here; kernel totals are filtered here.
+    pub fn new(filter: Filter) -> Self {
+        Self {
+            filter,
+            ..Self::default()
+        }
+    }
+
+    /// Counts an event.
+    pub fn apply(&mut self, event: &Event) {
+        let mut key = key_of(event);
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&key) {
+            key = without_process(Unattributed::Lost);
+        }
+        let seen = self.processes.entry(key).or_default();
+        if key.tgid != 0 {
+            seen.process.clone_from(&event.process);
+        }
+        seen.counts.add(event);
+        if let Facts::PortAlloc(facts) = &event.facts {
+            let port_key = PortKey {
+                process: key,
+                op: facts.op as u32,
+                exact: u32::from(facts.exact),
+            };
+            add_port(self.ports.entry(port_key).or_default(), facts);
+        }
+        self.destinations.apply(event);
+    }
+
+    /// Rows by process: from the kernel's totals, which stay exact when events are lost, or from events
+    /// where the filter asks for more than the totals can tell.
+    pub fn process_rows(&self, kernel: &KernelTotals) -> Vec<ProcessRow> {
+        let mut rows: HashMap<ProcessKey, ProcessRow> = HashMap::new();
+        if self.filter.is_by_process() {
+            for (key, totals) in &kernel.processes {
+                if let Some(row) = self.row(*key, Some(totals)) {
+                    rows.insert(
+                        *key,
+                        ProcessRow {
+                            counts: Counts::from_totals(totals),
+                            ..row
+                        },
+                    );
+                }
+            }
+            for (port_key, totals) in &kernel.ports {
+                self.add_port_row(&mut rows, *port_key, totals);
+            }
+        } else {
+            for (key, seen) in &self.processes {
+                if let Some(row) = self.row(*key, None) {
+                    rows.insert(
+                        *key,
+                        ProcessRow {
+                            counts: seen.counts.clone(),
+                            ..row
+                        },
+                    );
+                }
+            }
+            for (port_key, totals) in &self.ports {
+                self.add_port_row(&mut rows, *port_key, totals);
+            }
+        }
+        report::sorted(rows.into_values().map(|row| row.only(&self.filter)))
+    }
+
+    /// An empty row for a key, if the filter shows it. Names come from events, else from the totals.
+    fn row(&self, key: ProcessKey, totals: Option<&ProcessTotals>) -> Option<ProcessRow> {
+        let process = self
+            .processes
+            .get(&key)
+            .and_then(|seen| seen.process.clone())
+            .or_else(|| process_of(key, totals));
+        self.filter
+            .shows_process(process.as_ref())
+            .then(|| ProcessRow::new(process, key))
+    }
+
+    fn add_port_row(
+        &self,
+        rows: &mut HashMap<ProcessKey, ProcessRow>,
+        key: PortKey,
+        totals: &PortTotals,
+    ) {
+        let Some(op) = u8::try_from(key.op).ok().and_then(PortOp::from_code) else {
+            return;
+        };
+        let row = match rows.entry(key.process) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => match self.row(key.process, None) {
+                Some(row) => entry.insert(row),
+                None => return,
+            },
+        };
+        row.ports.push(PortRow::new(op, key.exact != 0, totals));
+    }
+
+    /// Rows by destination, from events.
+    pub fn destination_rows(&self) -> Vec<destination::DestinationRow> {
+        self.destinations.rows()
+    }
+
+    /// Whether rows by process are the kernel's own totals.
+    pub fn has_kernel_totals(&self) -> bool {
+        self.filter.is_by_process()
+    }
+}
+
+fn key_of(event: &Event) -> ProcessKey {
+    match (&event.process, event.unattributed) {
+        (Some(process), _) => process.key,
+        (None, Some(reason)) => without_process(reason),
+        (None, None) => without_process(Unattributed::Unknown),
+    }
+}
+
+fn without_process(reason: Unattributed) -> ProcessKey {
+    ProcessKey {
+        tgid: 0,
+        unattributed: reason as u32,
+        start_boot_ns: 0,
+    }
+}
+
+/// A process known only to the kernel's totals: its events were lost, or it made only fast port searches.
+fn process_of(key: ProcessKey, totals: Option<&ProcessTotals>) -> Option<Process> {
+    let mut process = Process::from_wire(&twtrace_wire::Process {
+        key,
+        tid: key.tgid,
+        ..twtrace_wire::Process::default()
+    })?;
+    process.uid = totals.map(|totals| totals.uid);
+    if let Some(totals) = totals {
+        process.cgroup_id = totals.cgroup_id;
+        process.comm = Comm::new(totals.comm);
+    }
+    Some(process)
+}
+
+fn add_port(totals: &mut PortTotals, facts: &PortAlloc) {
+    totals.count += 1;
+    totals.failures += u64::from(facts.result != PortResult::Ok);
+    match facts.latency_ns {
+        Some(latency_ns) => {
+            totals.max_ns = totals.max_ns.max(latency_ns);
+            totals.buckets[bucket_of_ns(latency_ns)] += 1;
+        }
+        None => totals.untimed += 1,
+    }
+}
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;

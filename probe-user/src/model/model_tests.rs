@@ -1,0 +1,134 @@
+use std::net::SocketAddr;
+
+use twtrace_wire::{EventKind, ResetReason, Side};
+
+use super::*;
+use crate::event::samples;
+use crate::filter::Filter;
+
+fn key(tgid: u32) -> ProcessKey {
+    samples::process(tgid, "x").key
+}
+
+fn totals(comm: &[u8], client: u64, resets: u64) -> ProcessTotals {
+    let mut totals = ProcessTotals::default();
+    totals.comm[..comm.len()].copy_from_slice(comm);
+    totals.time_wait[Side::Client as usize] = client;
+    totals.reset_sent[ResetReason::Refused as usize] = resets;
+    totals
+}
+
+fn kernel() -> KernelTotals {
+    KernelTotals {
+        processes: vec![
+            (key(1), totals(b"few", 1, 0)),
+            (key(2), totals(b"many", 500, 3)),
+            (without_process(Unattributed::NoSocket), totals(b"", 0, 9)),
+            (key(3), totals(b"nothing", 0, 0)),
+        ],
+        ports: vec![(
+            PortKey {
+                process: key(2),
+                op: PortOp::Connect as u32,
+                exact: 1,
+            },
+            PortTotals {
+                count: 7,
+                ..PortTotals::default()
+            },
+        )],
+        recursion_misses: None,
+    }
+}
+
+fn summary(rows: &[ProcessRow]) -> Vec<(String, u64, u64, usize)> {
+    rows.iter()
+        .map(|row| {
+            (
+                row.process
+                    .as_ref()
+                    .map_or(String::new(), |process| process.comm.text().into_owned()),
+                row.counts.time_wait.total(),
+                row.counts.resets(),
+                row.ports.len(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn unfiltered_rows_are_the_kernels_own_totals() {
+    let mut model = Model::new(Filter::default());
+    let mut event = samples::time_wait();
+    event.process = Some(samples::process(2, "renamed"));
+    model.apply(&event);
+    assert!(model.has_kernel_totals());
+    let rows = model.process_rows(&kernel());
+    assert_eq!(
+        summary(&rows),
+        [
+            ("renamed".into(), 500, 3, 1),
+            ("few".into(), 1, 0, 0),
+            (String::new(), 0, 9, 0),
+        ]
+    );
+    assert_eq!(rows[2].unattributed, Some(Unattributed::NoSocket));
+}
+
+#[test]
+fn a_filter_by_process_or_kind_keeps_the_kernels_totals() {
+    let model = Model::new(Filter {
+        pids: vec![2],
+        kinds: vec![EventKind::Reset],
+        ..Filter::default()
+    });
+    assert!(model.has_kernel_totals());
+    assert_eq!(
+        summary(&model.process_rows(&kernel())),
+        [("many".into(), 0, 3, 0)]
+    );
+}
+
+#[test]
+fn other_filters_count_events() {
+    let mut model = Model::new(Filter {
+        sides: vec![Side::Client],
+        ..Filter::default()
+    });
+    assert!(!model.has_kernel_totals());
+    model.apply(&samples::time_wait());
+    model.apply(&samples::port_alloc());
+    let rows = model.process_rows(&kernel());
+    assert_eq!(summary(&rows), [("curl".into(), 1, 0, 1)]);
+    let port = &rows[0].ports[0];
+    assert_eq!((port.count, port.failures, port.exact), (1, 1, true));
+    assert_eq!((port.p50_ns, port.max_ns), (Some(1_500), Some(1_500)));
+}
+
+#[test]
+fn processes_beyond_the_bound_are_summed_up() {
+    let mut model = Model::new(Filter {
+        sides: vec![Side::Client],
+        ..Filter::default()
+    });
+    let mut event = samples::time_wait();
+    event.remote = None::<SocketAddr>;
+    for tgid in 1..=MAX_PROCESSES as u32 + 5 {
+        event.process = Some(samples::process(tgid, "x"));
+        model.apply(&event);
+    }
+    let rows = model.process_rows(&KernelTotals::default());
+    assert_eq!(rows.len(), MAX_PROCESSES + 1);
+    assert_eq!(rows[0].unattributed, Some(Unattributed::Lost));
+    assert_eq!(rows[0].counts.time_wait.total(), 5);
+}
+
+#[test]
+fn a_process_row_reads_as_the_contract_says() {
+    let model = Model::new(Filter::default());
+    let rows = model.process_rows(&kernel());
+    assert_eq!(
+        serde_json::to_string(&rows[0]).unwrap(),
+        r#"{"process":{"pid":2,"comm":"many","uid":0},"unattributed":null,"time_wait":{"client":500,"server":0,"unknown":0},"fin_wait2":{"client":0,"server":0,"unknown":0},"overflow":{"client":0,"server":0,"unknown":0},"reset_sent":{"refused":3},"reset_received":{},"abort":{},"ports":[{"op":"connect","exact":true,"count":7,"failures":0,"untimed":0,"p50_ns":null,"p99_ns":null,"max_ns":null}]}"#
+    );
+}

@@ -1,0 +1,210 @@
+//! The report document: what `report --json` prints, and what tables are made of.
+
+use serde::{Serialize, Serializer};
+use twtrace_wire::{EventKind, PortOp, PortTotals, ProcessKey, Side, Unattributed};
+
+use super::audit::AuditRow;
+use super::counts::{By, Counts, Deaths};
+use super::destination::DestinationRow;
+use super::quantile;
+use crate::event::decode::unattributed;
+use crate::event::words::{self, Word};
+use crate::event::{LostBy, Process, Timestamp};
+use crate::filter::Filter;
+use crate::probe::Choice;
+
+/// A report over one span of time.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// When tracing began: all probes attached.
+    pub start: Timestamp,
+    /// When the totals were read.
+    pub end: Timestamp,
+    /// Time between both, nanoseconds of CLOCK_MONOTONIC.
+    pub duration_ns: u64,
+    /// Name of the host.
+    pub host: String,
+    /// Release of its kernel.
+    pub kernel: String,
+    /// What answers each question.
+    pub tiers: Vec<Choice>,
+    /// Which figures are complete.
+    pub exact: Exact,
+    /// By process.
+    pub processes: Vec<ProcessRow>,
+    /// By destination.
+    pub destinations: Vec<DestinationRow>,
+    /// By network namespace: traced against counted by the kernel. Never filtered.
+    pub audit: Vec<AuditRow>,
+    /// Who lost something.
+    pub lost: Vec<LostRow>,
+    /// Runs of our programs that the kernel skipped; `None` where it does not count them.
+    pub recursion_misses: Option<Vec<MissRow>>,
+}
+
+/// Which figures are complete; the others are lower bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Exact {
+    /// Rows by process.
+    pub processes: bool,
+    /// Rows by destination.
+    pub destinations: bool,
+}
+
+/// What one process did.
+#[derive(Clone, Debug)]
+pub struct ProcessRow {
+    /// The process, or `None` for facts that have none.
+    pub process: Option<Process>,
+    /// Why there is none.
+    pub unattributed: Option<Unattributed>,
+    /// TIME_WAITs, resets and aborts.
+    pub counts: Counts,
+    /// Port searches, by operation.
+    pub ports: Vec<PortRow>,
+}
+
+/// Port searches of one process by one operation.
+#[derive(Clone, Debug, Serialize)]
+pub struct PortRow {
+    /// The system call.
+    #[serde(serialize_with = "words::serialize")]
+    pub op: PortOp,
+    /// Whether latencies are those of the search itself; else they are upper bounds.
+    pub exact: bool,
+    /// Searches, whatever their result.
+    pub count: u64,
+    /// Searches that failed.
+    pub failures: u64,
+    /// Searches whose latency is not known.
+    pub untimed: u64,
+    /// Median latency, nanoseconds.
+    pub p50_ns: Option<u64>,
+    /// 99th percentile, nanoseconds.
+    pub p99_ns: Option<u64>,
+    /// The longest search, nanoseconds.
+    pub max_ns: Option<u64>,
+}
+
+/// What one probe lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LostRow {
+    /// The probe.
+    pub probe: LostBy,
+    /// How much.
+    pub count: u64,
+}
+
+/// How often the kernel skipped one of our programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MissRow {
+    /// The program.
+    pub program: String,
+    /// How often.
+    pub count: u64,
+}
+
+impl ProcessRow {
+    /// A row without figures.
+    pub fn new(process: Option<Process>, key: ProcessKey) -> Self {
+        Self {
+            process,
+            unattributed: unattributed(key),
+            counts: Counts::default(),
+            ports: Vec::new(),
+        }
+    }
+
+    /// The figures that a filter by event shows.
+    pub fn only(mut self, filter: &Filter) -> Self {
+        self.counts.keep_only(|kind| filter.shows_kind(kind));
+        if !filter.shows_kind(EventKind::PortAlloc) {
+            self.ports.clear();
+        }
+        self.ports
+            .sort_by_key(|port| (port.op, std::cmp::Reverse(port.exact)));
+        self
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.ports.is_empty()
+    }
+}
+
+/// Rows with figures: those with the most TIME_WAITs first, then resets, then port searches.
+pub fn sorted(rows: impl Iterator<Item = ProcessRow>) -> Vec<ProcessRow> {
+    let mut rows: Vec<ProcessRow> = rows.filter(|row| !row.is_empty()).collect();
+    rows.sort_by_cached_key(|row| {
+        let figures = (
+            row.counts.time_wait.total() + row.counts.overflow.total(),
+            row.counts.resets(),
+            row.counts.abort.total(),
+            row.ports.iter().map(|port| port.count).sum::<u64>(),
+        );
+        (
+            std::cmp::Reverse(figures),
+            row.process.as_ref().map(|process| process.key),
+            row.unattributed,
+        )
+    });
+    rows
+}
+
+impl PortRow {
+    /// From a histogram.
+    pub fn new(op: PortOp, exact: bool, totals: &PortTotals) -> Self {
+        let p50_ns = quantile::latency_ns(totals, 0.5);
+        Self {
+            op,
+            exact,
+            count: totals.count,
+            failures: totals.failures,
+            untimed: totals.untimed,
+            p50_ns,
+            p99_ns: quantile::latency_ns(totals, 0.99),
+            max_ns: p50_ns.map(|_| totals.max_ns),
+        }
+    }
+}
+
+/// The object of a process row.
+#[derive(Serialize)]
+struct ProcessRowJson<'a> {
+    process: &'a Option<Process>,
+    unattributed: Option<&'static str>,
+    time_wait: BySide<'a>,
+    fin_wait2: BySide<'a>,
+    overflow: BySide<'a>,
+    #[serde(flatten)]
+    deaths: Deaths,
+    ports: &'a [PortRow],
+}
+
+impl Serialize for ProcessRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ProcessRowJson {
+            process: &self.process,
+            unattributed: self.unattributed.map(Word::word),
+            time_wait: BySide(&self.counts.time_wait),
+            fin_wait2: BySide(&self.counts.fin_wait2),
+            overflow: BySide(&self.counts.overflow),
+            deaths: Deaths::of(&self.counts),
+            ports: &self.ports,
+        }
+        .serialize(serializer)
+    }
+}
+
+/// All three sides, also those with nothing.
+struct BySide<'a>(&'a By<Side, { Side::COUNT }>);
+
+impl Serialize for BySide<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(Some(Side::COUNT))?;
+        for side in [Side::Client, Side::Server, Side::Unknown] {
+            map.serialize_entry(side.word(), &self.0.of(side))?;
+        }
+        map.end()
+    }
+}

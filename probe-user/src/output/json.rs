@@ -1,0 +1,49 @@
+//! JSON lines of `trace --json`.
+
+use serde::Serialize;
+
+use crate::event::Timestamp;
+use crate::probe::Choice;
+
+/// Version of the line format. Adding a field leaves it as it is.
+pub const FORMAT: u32 = 1;
+
+/// The `start` event: the first line.
+#[derive(Debug, Serialize)]
+pub struct Start<'a, O: Serialize> {
+    /// Wall-clock time when all probes were attached.
+    pub ts: Timestamp,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub mono_ns: u64,
+    /// Always `start`.
+    pub event: StartWord,
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Release of the kernel.
+    pub kernel: &'a str,
+    /// Name of the host.
+    pub host: &'a str,
+    /// Options in force.
+    pub options: O,
+    /// What answers each question.
+    pub tiers: &'a [Choice],
+}
+
+/// The word `start`.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartWord {
+    /// The only one.
+    #[default]
+    Start,
+}
+
+/// Appends one object and the end of its line.
+///
+/// # Errors
+/// When the value has no JSON form.
+pub fn append(line: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
+    serde_json::to_writer(&mut *line, value)?;
+    line.push(b'\n');
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! Aligned lines of `trace`, for people.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use super::quantity;
+use super::text::escape;
+use crate::event::words::Word;
+use crate::event::{Event, Facts, Flow, Lost, Process};
+
+/// The line above all others.
+pub fn header() -> String {
+    columns(
+        "TIME (UTC)",
+        "EVENT",
+        "PROCESS",
+        "SIDE",
+        "LOCAL",
+        "REMOTE",
+        "DETAILS",
+    )
+}
+
+/// One event.
+pub fn event(event: &Event) -> String {
+    let who = match (&event.process, event.unattributed) {
+        (Some(process), _) => process_name(process),
+        (None, Some(reason)) => format!("({})", reason.word()),
+        (None, None) => "-".to_owned(),
+    };
+    let mut details = details(&event.facts);
+    if let Some(opener) = &event.opener
+        && !event
+            .process
+            .as_ref()
+            .is_some_and(|process| process.is(opener))
+    {
+        add(&mut details, &format!("opened by {}", process_name(opener)));
+    }
+    columns(
+        &event.ts.time_of_day_us(),
+        event.event.word(),
+        &who,
+        event.side.word(),
+        &end(event.local),
+        &end(event.remote),
+        &details,
+    )
+}
+
+/// What was lost.
+pub fn lost(lost: &Lost) -> String {
+    columns(
+        &lost.ts.time_of_day_us(),
+        "lost",
+        lost.probe.word(),
+        "-",
+        "-",
+        "-",
+        &format!("{}: {}", lost.count, lost.probe.consequence()),
+    )
+}
+
+/// `nginx(1234)`, with the acting thread's name where it has one of its own: `java(99)/http-7`.
+pub fn process_name(process: &Process) -> String {
+    let comm = match process.comm.is_empty() {
+        true => "?".to_owned(),
+        false => escape(&process.comm.text()),
+    };
+    let mut name = format!("{comm}({})", process.key.tgid);
+    if !process.thread_comm.is_empty() && process.thread_comm != process.comm {
+        // Writing to a String does not fail.
+        let _ = write!(name, "/{}", escape(&process.thread_comm.text()));
+    }
+    name
+}
+
+fn columns(
+    time: &str,
+    event: &str,
+    process: &str,
+    side: &str,
+    local: &str,
+    remote: &str,
+    details: &str,
+) -> String {
+    let line = format!(
+        "{time:<15}  {event:<10}  {process:<22}  {side:<7}  {local:<21}  {remote:<21}  {details}"
+    );
+    line.trim_end().to_owned()
+}
+
+fn end(address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| "-".to_owned(), |address| address.to_string())
+}
+
+fn details(facts: &Facts) -> String {
+    let mut details = String::new();
+    match facts {
+        Facts::TimeWait(facts) => {
+            if let Some(state) = facts.state {
+                add(&mut details, state.word());
+            }
+            if let Some(from) = facts.from {
+                add(&mut details, &format!("from {}", from.word()));
+            }
+            if facts.inferred {
+                add(&mut details, "inferred");
+            }
+            add_flow(&mut details, &facts.flow);
+        }
+        Facts::Reset(facts) => {
+            add(
+                &mut details,
+                &format!("{} {}", facts.direction.word(), facts.reason.word()),
+            );
+            if let Some(reason) = &facts.kernel_reason {
+                add(
+                    &mut details,
+                    &format!("kernel {}", escape(&reason.to_string())),
+                );
+            }
+            if let Some(state) = facts.state {
+                add(&mut details, &format!("in {}", state.word()));
+            }
+            add_flow(&mut details, &facts.flow);
+        }
+        Facts::Abort(facts) => {
+            add(&mut details, facts.reason.word());
+            if let Some(state) = facts.state {
+                add(&mut details, &format!("in {}", state.word()));
+            }
+            add_flow(&mut details, &facts.flow);
+        }
+        Facts::PortAlloc(facts) => {
+            add(
+                &mut details,
+                &format!("{} {}", facts.op.word(), facts.result),
+            );
+            add(
+                &mut details,
+                &match facts.requested {
+                    0 => "any port".to_owned(),
+                    port => format!("port {port}"),
+                },
+            );
+            if let Some(latency_ns) = facts.latency_ns {
+                let at_most = if facts.exact { "" } else { "≤" };
+                add(
+                    &mut details,
+                    &format!("{at_most}{}", quantity::duration(latency_ns)),
+                );
+            }
+        }
+    }
+    details
+}
+
+fn add_flow(details: &mut String, flow: &Flow) {
+    if let Some(age_ns) = flow.connection_ns {
+        add(details, &format!("age {}", quantity::duration(age_ns)));
+    }
+    if let Some(idle_ns) = flow.idle_ns {
+        add(details, &format!("idle {}", quantity::duration(idle_ns)));
+    }
+    if let (Some(sent), Some(received)) = (flow.bytes_sent, flow.bytes_received) {
+        add(
+            details,
+            &format!(
+                "sent {} received {}",
+                quantity::bytes(sent),
+                quantity::bytes(received)
+            ),
+        );
+    }
+}
+
+fn add(details: &mut String, more: &str) {
+    if !details.is_empty() {
+        details.push_str(", ");
+    }
+    details.push_str(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn lines_stand_under_their_headings() {
+        let mut sample = samples::time_wait();
+        sample.remote = Some("10.0.0.2:80".parse().unwrap());
+        let line = event(&sample);
+        let header = header();
+        assert_eq!(header.find("LOCAL"), line.find("10.0.0.1"), "{line}");
+        assert_eq!(header.find("REMOTE"), line.find("10.0.0.2"), "{line}");
+        assert!(
+            line.ends_with("fin_wait2, from fin_wait1, age 5.00ms, sent 80B received 612B"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn the_opener_is_shown_where_it_is_another() {
+        let mut sample = samples::reset();
+        sample.opener = Some(samples::process(7, "bash"));
+        assert!(event(&sample).ends_with("opened by bash(7)"));
+        sample.process = None;
+        sample.unattributed = Some(twtrace_wire::Unattributed::NoSocket);
+        assert!(event(&sample).contains("(no_socket)"));
+    }
+
+    #[test]
+    fn hostile_names_are_escaped() {
+        let mut sample = samples::abort();
+        sample.process = Some(samples::process(7, "\x1b[2Jroot\n"));
+        let line = event(&sample);
+        assert!(line.contains("\\x1b[2Jroot\\x0a(7)"), "{line}");
+        assert!(!line.contains(char::is_control));
+    }
+
+    #[test]
+    fn port_searches_tell_what_was_asked_for() {
+        assert!(event(&samples::port_alloc()).ends_with("connect EADDRNOTAVAIL, any port, 1.50us"));
+    }
+}

@@ -1,0 +1,9 @@
+//! Everything that is printed. One renderer a file.
+
+pub mod json;
+pub mod lines;
+pub mod quantity;
+pub mod table;
+pub mod text;
+pub mod tiers;
+pub mod writer;

@@ -1,0 +1,70 @@
+//! Times and sizes in the few characters that a table has for them.
+
+/// `950ns`, `12.3us`, `4.00ms`, `350s`, `1h05m`.
+pub fn duration(ns: u64) -> String {
+    let seconds = ns / 1_000_000_000;
+    match ns {
+        0..1_000 => format!("{ns}ns"),
+        1_000..1_000_000 => three_digits(ns as f64 / 1e3, "us"),
+        1_000_000..1_000_000_000 => three_digits(ns as f64 / 1e6, "ms"),
+        _ if seconds < 600 => three_digits(ns as f64 / 1e9, "s"),
+        _ if seconds < 3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ if seconds < 86_400 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+/// `612B`, `1.50kB`, `20.0MB`: powers of ten.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count}B"),
+        1_000..1_000_000 => three_digits(count as f64 / 1e3, "kB"),
+        1_000_000..1_000_000_000 => three_digits(count as f64 / 1e6, "MB"),
+        _ => three_digits(count as f64 / 1e9, "GB"),
+    }
+}
+
+fn three_digits(value: f64, unit: &str) -> String {
+    if value < 9.995 {
+        format!("{value:.2}{unit}")
+    } else if value < 99.95 {
+        format!("{value:.1}{unit}")
+    } else {
+        format!("{value:.0}{unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (ns, text) in [
+            (0, "0ns"),
+            (999, "999ns"),
+            (1_500, "1.50us"),
+            (12_345, "12.3us"),
+            (4_000_000, "4.00ms"),
+            (350_000_000_000, "350s"),
+            (660_000_000_000, "11m00s"),
+            (3_900_000_000_000, "1h05m"),
+            (90_000_000_000_000, "1d01h"),
+        ] {
+            assert_eq!(duration(ns), text);
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (count, text) in [
+            (0, "0B"),
+            (612, "612B"),
+            (1_500, "1.50kB"),
+            (20_000_000, "20.0MB"),
+            (5_000_000_000_000, "5000GB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+}

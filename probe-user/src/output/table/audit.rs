@@ -1,0 +1,58 @@
+//! The audit: both figures and their difference, by network namespace.
+
+use std::fmt::Write;
+
+use super::grid::{Align, Grid};
+use crate::model::report::Report;
+
+/// The table, and what it leaves out.
+pub fn render(report: &Report) -> String {
+    let mut grid = Grid::new(&[
+        ("NETNS", Align::Right),
+        ("SEEN", Align::Right),
+        ("KERNEL", Align::Right),
+        ("DIFFERENCE", Align::Right),
+        ("OVERFLOW SEEN", Align::Right),
+        ("KERNEL", Align::Right),
+        ("INFERRED", Align::Right),
+        ("", Align::Left),
+    ]);
+    let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+    for row in report.audit.iter().filter(|row| !row.is_quiet()) {
+        let difference = match row.difference {
+            Some(0) => "0".to_owned(),
+            Some(difference) => format!("{difference:+}"),
+            None => "-".to_owned(),
+        };
+        let remark = match (&row.why, row.audited) {
+            (None, true) => String::new(),
+            (None, false) => "not audited".to_owned(),
+            (Some(why), true) => why.clone(),
+            (Some(why), false) => format!("not audited: {why}"),
+        };
+        grid.row([
+            row.netns.to_string(),
+            row.births_seen.to_string(),
+            number(row.births_kernel),
+            difference,
+            row.overflow_seen.to_string(),
+            number(row.overflow_kernel),
+            row.inferred.to_string(),
+            remark,
+        ]);
+    }
+    let mut text = match grid.is_empty() {
+        true => String::new(),
+        false => grid.to_string(),
+    };
+    let quiet = report.audit.iter().filter(|row| row.is_quiet()).count();
+    if quiet > 0 {
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            text,
+            "{quiet} more namespace{} without any",
+            if quiet == 1 { "" } else { "s" }
+        );
+    }
+    text
+}

@@ -1,0 +1,65 @@
+//! Searches for a local port: how many, how many failed, and how long they took.
+
+use super::grid::{Align, Grid};
+use super::processes::name;
+use super::{SHOWN, count};
+use crate::event::words::Word;
+use crate::model::report::Report;
+use crate::output::quantity::duration;
+
+/// The table; empty where nobody searched. Failures first, then the slowest.
+pub fn render(report: &Report) -> String {
+    let mut rows: Vec<_> = report
+        .processes
+        .iter()
+        .flat_map(|row| row.ports.iter().map(move |port| (row, port)))
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    rows.sort_by_key(|(_, port)| std::cmp::Reverse((port.failures, port.max_ns, port.count)));
+    let at_least = !report.exact.processes;
+    let mut grid = Grid::new(&[
+        ("PROCESS", Align::Left),
+        ("OPERATION", Align::Left),
+        ("COUNT", Align::Right),
+        ("FAILED", Align::Right),
+        ("P50", Align::Right),
+        ("P99", Align::Right),
+        ("MAX", Align::Right),
+    ]);
+    let shown = rows.len().min(SHOWN);
+    for (row, port) in &rows[..shown] {
+        let latency = |ns: Option<u64>| match ns {
+            Some(ns) if port.exact => duration(ns),
+            Some(ns) => format!("≤{}", duration(ns)),
+            None => "-".to_owned(),
+        };
+        grid.row([
+            name(row),
+            port.op.word().to_owned(),
+            count(port.count, at_least),
+            count(port.failures, at_least),
+            latency(port.p50_ns),
+            latency(port.p99_ns),
+            latency(port.max_ns),
+        ]);
+    }
+    let others = &rows[shown..];
+    if !others.is_empty() {
+        let sum = |of: fn(&crate::model::report::PortRow) -> u64| {
+            others.iter().map(|(_, port)| of(port)).sum()
+        };
+        let dash = || "-".to_owned();
+        grid.row([
+            format!("({} others)", others.len()),
+            dash(),
+            count(sum(|port| port.count), at_least),
+            count(sum(|port| port.failures), at_least),
+            dash(),
+            dash(),
+            dash(),
+        ]);
+    }
+    grid.to_string()
+}

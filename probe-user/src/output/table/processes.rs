@@ -1,0 +1,95 @@
+//! By process: TIME_WAITs by side, resets by direction and reason, aborts.
+
+use twtrace_wire::Side;
+
+use super::grid::{Align, Grid};
+use super::{SHOWN, by_reason, count};
+use crate::event::words::Word;
+use crate::model::counts::Counts;
+use crate::model::report::{ProcessRow, Report};
+use crate::output::lines::process_name;
+use crate::output::text::escape;
+
+/// The table, or a sentence where nothing happened.
+pub fn render(report: &Report) -> String {
+    let rows: Vec<&ProcessRow> = report
+        .processes
+        .iter()
+        .filter(|row| !row.counts.is_empty())
+        .collect();
+    if rows.is_empty() {
+        return "no TIME_WAIT, reset or abort\n".to_owned();
+    }
+    let at_least = !report.exact.processes;
+    let mut grid = Grid::new(&[
+        ("PROCESS", Align::Left),
+        ("TW CLIENT", Align::Right),
+        ("TW SERVER", Align::Right),
+        ("TW UNKNOWN", Align::Right),
+        ("OF THESE FIN_WAIT2", Align::Right),
+        ("OVERFLOW", Align::Right),
+        ("RST SENT", Align::Left),
+        ("RST RECEIVED", Align::Left),
+        ("ABORTS", Align::Left),
+        ("RUNS IN", Align::Left),
+    ]);
+    let shown = rows.len().min(SHOWN);
+    for row in &rows[..shown] {
+        grid.row(cells(name(row), &row.counts, at_least, place(row)));
+    }
+    let others = &rows[shown..];
+    if !others.is_empty() {
+        let mut counts = Counts::default();
+        for row in others {
+            counts.add_all(&row.counts);
+        }
+        let name = format!("({} others)", others.len());
+        grid.row(cells(name, &counts, at_least, "-".to_owned()));
+    }
+    grid.to_string()
+}
+
+/// The process, or why there is none.
+pub fn name(row: &ProcessRow) -> String {
+    match (&row.process, row.unattributed) {
+        (Some(process), _) => {
+            // A row sums up all threads.
+            let mut process = process.clone();
+            process.thread_comm = Default::default();
+            process_name(&process)
+        }
+        (None, Some(reason)) => format!("({})", reason.word()),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// Container or unit.
+fn place(row: &ProcessRow) -> String {
+    let place = row
+        .process
+        .as_ref()
+        .and_then(|process| process.details.as_ref()?.cgroup.clone());
+    match place {
+        Some(place) => match (place.container_id, place.unit) {
+            (Some(id), _) => format!("container {}", &id[..12]),
+            (None, Some(unit)) => escape(&unit),
+            (None, None) => "-".to_owned(),
+        },
+        None => "-".to_owned(),
+    }
+}
+
+fn cells(name: String, counts: &Counts, at_least: bool, place: String) -> [String; 10] {
+    [
+        name,
+        count(counts.time_wait.of(Side::Client), at_least),
+        count(counts.time_wait.of(Side::Server), at_least),
+        count(counts.time_wait.of(Side::Unknown), at_least),
+        count(counts.fin_wait2.total(), at_least),
+        count(counts.overflow.total(), at_least),
+        by_reason(&counts.reset_sent, at_least),
+        by_reason(&counts.reset_received, at_least),
+        by_reason(&counts.abort, at_least),
+        place,
+    ]
+}

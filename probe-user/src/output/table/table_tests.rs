@@ -1,0 +1,135 @@
+use twtrace_wire::{Probe, ResetReason, Side, Unattributed};
+
+use super::*;
+use crate::event::{LostBy, Timestamp, samples};
+use crate::model::audit::{AuditRow, Basis};
+use crate::model::destination::Destinations;
+use crate::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow};
+use crate::probe::{Choice, Question, Tier};
+
+fn process(tgid: u32, comm: &str, time_waits: u64) -> ProcessRow {
+    let process = samples::process(tgid, comm);
+    let mut row = ProcessRow::new(Some(process.clone()), process.key);
+    for _ in 0..time_waits {
+        row.counts.time_wait.add(Side::Client);
+    }
+    row
+}
+
+fn report() -> Report {
+    let mut nginx = process(7, "nginx", 3);
+    nginx.counts.reset_sent.add(ResetReason::LingerZero);
+    nginx.ports.push(PortRow {
+        op: twtrace_wire::PortOp::Connect,
+        exact: false,
+        count: 9,
+        failures: 1,
+        untimed: 0,
+        p50_ns: Some(1_500),
+        p99_ns: Some(2_000),
+        max_ns: Some(2_000),
+    });
+    let mut nobody = process(0, "", 1);
+    nobody.process = None;
+    nobody.unattributed = Some(Unattributed::ClosedBeforeTracing);
+    let mut destinations = Destinations::default();
+    destinations.apply(&samples::time_wait());
+    Report {
+        start: Timestamp(0),
+        end: Timestamp(1),
+        duration_ns: 10_000_000_000,
+        host: "host\x1b".into(),
+        kernel: "6.18".into(),
+        tiers: vec![Choice {
+            question: Question::TimeWait,
+            tier: Tier::Inferred,
+            hooks: vec![],
+            lost: Some("refusals".into()),
+            refused: vec![],
+        }],
+        exact: Exact {
+            processes: true,
+            destinations: true,
+        },
+        processes: vec![nginx, nobody],
+        destinations: destinations.rows(),
+        audit: vec![AuditRow {
+            netns: 42,
+            births_seen: 4,
+            births_kernel: Some(5),
+            difference: Some(-1),
+            overflow_seen: 0,
+            overflow_kernel: Some(0),
+            inferred: 0,
+            uncertainty: 0,
+            basis: Basis::TcpExt,
+            audited: true,
+            why: None,
+        }],
+        lost: vec![],
+        recursion_misses: Some(vec![MissRow {
+            program: "state".into(),
+            count: 2,
+        }]),
+    }
+}
+
+#[test]
+fn every_table_is_there() {
+    let text = render(&report());
+    for part in [
+        "10.0s on host\\x1b (Linux 6.18), from 1970-01-01T00:00:00.000000000Z\ntime_wait: tier inferred: refusals\n",
+        "linger_zero 1",
+        "(closed_before_tracing)",
+        "nginx(7)  connect        9       1  ≤1.50us  ≤2.00us  ≤2.00us\n",
+        "client  [2001:db8::2]:80  4026531840          1                   1",
+        "\n   42     4       5          -1              0       0         0\n",
+        "state      2  runs of this program that the kernel skipped",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+    assert!(!text.contains('≥'));
+}
+
+#[test]
+fn losses_are_marked_where_numbers_are_lower_bounds() {
+    let mut report = report();
+    report.exact.destinations = false;
+    report.lost.push(LostRow {
+        probe: LostBy::Probe(Probe::TimeWait),
+        count: 12,
+    });
+    let text = render(&report);
+    assert!(text.contains("≥1"), "{text}");
+    assert!(text.contains("lost: 12 events"), "{text}");
+    assert!(
+        text.contains("time_wait     12  events that found the ring buffer full"),
+        "{text}"
+    );
+}
+
+#[test]
+fn long_tables_end_in_a_row_for_the_rest() {
+    let mut report = report();
+    report.processes = (1..=25).map(|tgid| process(tgid, "p", 2)).collect();
+    let text = processes::render(&report);
+    assert_eq!(text.lines().count(), 1 + SHOWN + 1);
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("(5 others)"), "{last}");
+    assert!(last.contains(" 10 "), "{last}");
+}
+
+#[test]
+fn nothing_at_all_is_said_too() {
+    let mut report = report();
+    report.processes.clear();
+    report.destinations.clear();
+    report.audit.clear();
+    report.recursion_misses = None;
+    let text = render(&report);
+    assert!(text.contains("By process\nno TIME_WAIT, reset or abort\n"));
+    assert!(!text.contains("By destination"));
+    assert!(text.ends_with(
+        "Lost\nnothing\nthis kernel does not count skipped runs of programs (recursion_misses)\n"
+    ));
+}

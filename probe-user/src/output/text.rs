@@ -1,0 +1,60 @@
+//! Text of strangers on a terminal: names and paths are chosen by whoever started the process.
+
+use std::fmt::Write;
+
+/// Writes what a terminal would act on or not show, as escapes: control characters, marks that turn the
+/// direction of writing, separators and invisible characters. Everything else is left as it is.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        if is_unsafe(char) {
+            // Writing to a String does not fail.
+            let _ = match char {
+                '\0'..='\x7f' => write!(escaped, "\\x{:02x}", u32::from(char)),
+                _ => write!(escaped, "\\u{{{:x}}}", u32::from(char)),
+            };
+        } else {
+            escaped.push(char);
+        }
+    }
+    escaped
+}
+
+fn is_unsafe(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn terminals_are_not_commanded() {
+        assert_eq!(escape("\x1b[31mred\x07"), "\\x1b[31mred\\x07");
+        assert_eq!(escape("\u{9b}31m"), "\\u{9b}31m");
+        assert_eq!(escape("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(escape("a\nb\tc\r"), "a\\x0ab\\x09c\\x0d");
+        assert_eq!(escape("naïve-日本 \u{fffd}"), "naïve-日本 \u{fffd}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_unsafe_comes_through(text in any::<String>()) {
+            prop_assert!(!escape(&text).chars().any(is_unsafe));
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What was chosen for each question, and what is lost.
+
+use std::fmt::Write;
+
+use super::table::grid::{Align, Grid};
+use super::text::escape;
+use crate::probe::{Choice, Tier};
+
+/// The table of `probes`.
+pub fn table(tiers: &[Choice]) -> String {
+    let mut grid = Grid::new(&[
+        ("QUESTION", Align::Left),
+        ("TIER", Align::Left),
+        ("HOOKS", Align::Left),
+    ]);
+    for choice in tiers {
+        grid.row([
+            choice.question.name().to_owned(),
+            choice.tier.name().to_owned(),
+            match choice.hooks.is_empty() {
+                true => "-".to_owned(),
+                false => choice.hooks.join(" "),
+            },
+        ]);
+    }
+    let mut text = grid.to_string();
+    for choice in tiers {
+        for (tier, why) in &choice.refused {
+            // Writing to a String does not fail.
+            let _ = writeln!(
+                text,
+                "{}: {} refused: {}",
+                choice.question.name(),
+                tier.name(),
+                escape(why)
+            );
+        }
+    }
+    text.push_str(&losses(tiers));
+    text
+}
+
+/// One line for each question that is not answered in full.
+pub fn losses(tiers: &[Choice]) -> String {
+    let mut text = String::new();
+    for choice in tiers {
+        if let Some(lost) = &choice.lost {
+            let tier = match choice.tier {
+                Tier::None => "no hook".to_owned(),
+                tier => format!("tier {}", tier.name()),
+            };
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{}: {tier}: {}", choice.question.name(), escape(lost));
+        }
+    }
+    text
+}

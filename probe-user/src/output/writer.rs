@@ -1,0 +1,92 @@
+//! Standard output, on a thread of its own: a slow reader must not keep twtrace from hearing a signal.
+
+use std::io::{self, Write};
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot};
+
+/// Blocks that may wait for the reader.
+const WAITING: usize = 4;
+
+/// Writes blocks to standard output, in order, each flushed.
+#[derive(Debug)]
+pub struct Writer {
+    blocks: mpsc::Sender<Vec<u8>>,
+    result: oneshot::Receiver<io::Result<()>>,
+}
+
+/// How writing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was written.
+    Written,
+    /// The reader had closed the pipe: the rest is nobody's.
+    Abandoned,
+}
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start() -> io::Result<Self> {
+        let (blocks, mut waiting) = mpsc::channel::<Vec<u8>>(WAITING);
+        let (ended, result) = oneshot::channel();
+        thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || {
+                let mut stdout = io::stdout().lock();
+                let mut written = Ok(());
+                while let Some(block) = waiting.blocking_recv() {
+                    written = stdout.write_all(&block).and_then(|()| stdout.flush());
+                    if written.is_err() {
+                        break;
+                    }
+                }
+                // Nobody may be left to hear it, which is all right.
+                let _ = ended.send(written);
+            })?;
+        Ok(Self { blocks, result })
+    }
+
+    /// Waits until there is room, and hands the block over. Can be cancelled: the block then stays where it is.
+    /// False where nothing can be written any more; [`Self::finish`] says why.
+    pub async fn write(&self, block: &mut Vec<u8>) -> bool {
+        match self.blocks.reserve().await {
+            Ok(room) => {
+                room.send(std::mem::take(block));
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Whether the reader closed the pipe: told without writing, as there may be nothing to write for long.
+    pub fn is_reader_gone() -> bool {
+        let mut stdout = libc::pollfd {
+            fd: libc::STDOUT_FILENO,
+            // Errors and hang-ups are told unasked.
+            events: 0,
+            revents: 0,
+        };
+        // SAFETY: the pointer is to one valid pollfd, and a timeout of 0 does not wait.
+        let ready = unsafe { libc::poll(&raw mut stdout, 1, 0) };
+        ready == 1 && stdout.revents & (libc::POLLERR | libc::POLLHUP) != 0
+    }
+
+    /// Writes a last block and waits until everything is written. That takes as long as the reader takes.
+    ///
+    /// # Errors
+    /// When writing failed in another way than by a closed pipe.
+    pub async fn finish(self, last: Vec<u8>) -> io::Result<Outcome> {
+        let Self { blocks, result } = self;
+        // If this fails the thread has ended, and says why.
+        let _ = blocks.send(last).await;
+        drop(blocks);
+        match result.await {
+            Ok(Ok(())) => Ok(Outcome::Written),
+            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            Ok(Err(_)) | Err(_) => Ok(Outcome::Abandoned),
+        }
+    }
+}

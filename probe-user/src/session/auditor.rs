@@ -1,0 +1,267 @@
+//! Keeps the readings that the audit compares, by network namespace.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use twtrace_wire::{EventKind, NetnsTotals};
+
+use crate::enrich::counters::Counters;
+use crate::enrich::netns;
+use crate::event::Event;
+use crate::model::audit::{AuditRow, CountedAt, Last, Reading, audit};
+
+/// How often a namespace with new births is read, nanoseconds: it may vanish before the end.
+const READ_INTERVAL_NS: u64 = 200_000_000;
+/// Processes of a namespace to read it by.
+const REMEMBERED: usize = 8;
+
+/// What the probes counted, by namespace.
+pub type SeenByNetns = HashMap<u32, NetnsTotals>;
+
+/// Follows every namespace that can be reached.
+#[derive(Debug)]
+pub struct Auditor {
+    counted: CountedAt,
+    namespaces: BTreeMap<u32, Namespace>,
+    /// `None`: due as soon as there is something unread.
+    last_read_ns: Option<u64>,
+    has_unread: bool,
+}
+
+#[derive(Debug, Default)]
+struct Namespace {
+    /// Processes that were in it, the latest first.
+    pids: Vec<u32>,
+    mount: Option<PathBuf>,
+    /// What the audit starts from. A namespace that came later starts from nothing.
+    baseline: Baseline,
+    latest: Option<(Reading, u64)>,
+    /// Births that were seen between the two latest readings.
+    moved: u64,
+    /// Those of the baseline.
+    baseline_moved: u64,
+    /// Had births since it was read.
+    is_unread: bool,
+    /// Its counters went back once.
+    is_replaced: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Baseline {
+    /// It came after tracing began, and its counters began at 0.
+    #[default]
+    Zero,
+    Read(Reading),
+    /// It was there before, and could not be read.
+    Unreadable,
+}
+
+/// Within one round of readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Not read in this round yet.
+    #[default]
+    Unread,
+    /// Read once, or with other figures each time.
+    Moving,
+    /// Twice the same figures.
+    Settled,
+    /// It could not be read.
+    Unreachable,
+}
+
+impl Auditor {
+    /// Finds the namespaces that exist. Then read with [`Self::step`] until settled, and
+    /// [`Self::take_baseline`].
+    pub fn begin(counted: CountedAt) -> Self {
+        let mut namespaces: BTreeMap<u32, Namespace> = BTreeMap::new();
+        for (netns, pids) in netns::inhabited() {
+            namespaces.entry(netns).or_default().pids = pids;
+        }
+        for (netns, path) in netns::mounted() {
+            namespaces.entry(netns).or_default().mount = Some(path);
+        }
+        Self {
+            counted,
+            namespaces,
+            last_read_ns: None,
+            has_unread: false,
+        }
+    }
+
+    /// Reads each namespace that is not settled yet once more. True when all are settled: the figures of
+    /// kernel and probes, which can't be read in one instant, then belong together.
+    pub fn step(&mut self, seen: &SeenByNetns, now_ns: u64) -> bool {
+        let mut inhabited = None;
+        let mut all_settled = true;
+        for (netns, namespace) in &mut self.namespaces {
+            let before = match namespace.state {
+                State::Settled | State::Unreachable => continue,
+                // An earlier round's reading may be too close to tell.
+                State::Unread => None,
+                State::Moving => namespace.latest,
+            };
+            namespace.state = match namespace.read(*netns, seen, now_ns, &mut inhabited) {
+                None => State::Unreachable,
+                Some(reading) if before.is_some_and(|(before, _)| before == reading) => {
+                    State::Settled
+                }
+                Some(_) => State::Moving,
+            };
+            all_settled &= namespace.state != State::Moving;
+        }
+        all_settled
+    }
+
+    /// Ends the first round of readings.
+    pub fn take_baseline(&mut self) {
+        for namespace in self.namespaces.values_mut() {
+            namespace.baseline = match namespace.latest {
+                Some((reading, _)) => Baseline::Read(reading),
+                None => Baseline::Unreadable,
+            };
+            namespace.baseline_moved = match namespace.state {
+                State::Moving => namespace.moved,
+                State::Unread | State::Settled | State::Unreachable => 0,
+            };
+        }
+    }
+
+    /// Notes where births happen, and who is there.
+    pub fn note(&mut self, event: &Event) {
+        let (EventKind::TimeWait | EventKind::TimeWaitOverflow, Some(netns)) =
+            (event.event, event.netns)
+        else {
+            return;
+        };
+        let namespace = self.namespaces.entry(netns).or_insert_with(|| {
+            // It may be short-lived: not to wait for the next time.
+            self.last_read_ns = None;
+            Namespace::default()
+        });
+        namespace.is_unread = true;
+        self.has_unread = true;
+        for process in [&event.process, &event.opener].into_iter().flatten() {
+            let pid = process.key.tgid;
+            if namespace.pids.first() != Some(&pid) {
+                namespace.pids.retain(|known| *known != pid);
+                namespace.pids.insert(0, pid);
+                namespace.pids.truncate(REMEMBERED);
+            }
+        }
+    }
+
+    /// Whether [`Self::read_changed`] is due.
+    pub fn is_due(&self, now_ns: u64) -> bool {
+        self.has_unread
+            && self
+                .last_read_ns
+                .is_none_or(|last| now_ns.saturating_sub(last) >= READ_INTERVAL_NS)
+    }
+
+    /// Reads the namespaces that had births, so that something is known of them if they vanish.
+    pub fn read_changed(&mut self, seen: &SeenByNetns, now_ns: u64) {
+        let mut inhabited = None;
+        for (netns, namespace) in &mut self.namespaces {
+            if namespace.is_unread {
+                namespace.read(*netns, seen, now_ns, &mut inhabited);
+                namespace.is_unread = false;
+            }
+        }
+        self.last_read_ns = Some(now_ns);
+        self.has_unread = false;
+    }
+
+    /// Starts the last round of readings: [`Self::step`] until settled, then [`Self::rows`]. Takes in
+    /// namespaces in which no birth was noted.
+    pub fn begin_last_round(&mut self, seen: &SeenByNetns) {
+        for (netns, pids) in netns::inhabited() {
+            self.namespaces.entry(netns).or_default().pids = pids;
+        }
+        for netns in seen.keys() {
+            self.namespaces.entry(*netns).or_default();
+        }
+        for namespace in self.namespaces.values_mut() {
+            namespace.state = State::Unread;
+        }
+    }
+
+    /// The audit.
+    pub fn rows(&self, seen: &SeenByNetns, now_ns: u64) -> Vec<AuditRow> {
+        self.namespaces
+            .iter()
+            .map(|(netns, namespace)| {
+                let baseline = match namespace.baseline {
+                    Baseline::Zero => Some(Reading::default()),
+                    Baseline::Read(reading) => Some(reading),
+                    Baseline::Unreadable => None,
+                };
+                let seen = seen.get(netns).copied().unwrap_or_default();
+                let last = match (namespace.state, namespace.latest) {
+                    _ if namespace.is_replaced => Last::Replaced { seen },
+                    (State::Settled | State::Moving, Some((reading, _))) => Last::AtEnd {
+                        reading,
+                        uncertainty: namespace.moved + namespace.baseline_moved,
+                    },
+                    (_, latest) => Last::Gone {
+                        last: latest.map(|(reading, at)| (reading, now_ns.saturating_sub(at))),
+                        seen,
+                    },
+                };
+                audit(*netns, baseline, last, self.counted)
+            })
+            .collect()
+    }
+}
+
+/// Who lives where, looked up once a round if at all.
+type Inhabited = Option<BTreeMap<u32, Vec<u32>>>;
+
+impl Namespace {
+    fn read(
+        &mut self,
+        netns: u32,
+        seen: &SeenByNetns,
+        now_ns: u64,
+        inhabited: &mut Inhabited,
+    ) -> Option<Reading> {
+        let kernel = self.counters(netns, inhabited)?;
+        let seen = seen.get(&netns).copied().unwrap_or_default();
+        let reading = Reading { kernel, seen };
+        self.is_replaced |= self
+            .latest
+            .is_some_and(|(before, _)| kernel.is_before(&before.kernel));
+        let births_before = self.latest.map_or(0, |(before, _)| before.seen.births);
+        self.moved = reading.seen.births.saturating_sub(births_before);
+        self.latest = Some((reading, now_ns));
+        Some(reading)
+    }
+
+    fn counters(&mut self, netns: u32, inhabited: &mut Inhabited) -> Option<Counters> {
+        let by_known = |pids: &[u32]| {
+            pids.iter()
+                .find_map(|pid| netns::counters_by_process(netns, *pid))
+        };
+        if let Some(counters) = by_known(&self.pids) {
+            return Some(counters);
+        }
+        self.pids = inhabited
+            .get_or_insert_with(netns::inhabited)
+            .get(&netns)
+            .cloned()
+            .unwrap_or_default();
+        if let Some(counters) = by_known(&self.pids) {
+            return Some(counters);
+        }
+        // Only works before privileges are dropped.
+        let path = self.mount.as_deref()?;
+        netns::counters_by_mount(path)
+            .inspect_err(|error| log::debug!("reading namespace {netns}: {error:#}"))
+            .ok()
+    }
+}
+
+#[cfg(test)]
+#[path = "auditor_tests.rs"]
+mod tests;

@@ -1,0 +1,68 @@
+//! What was lost since it was last told.
+
+use twtrace_wire::Probe;
+
+use crate::event::LostBy;
+
+/// Keeps count.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// Records that could not be read, so far.
+    pub undecoded: u64,
+    told: [u64; Probe::COUNT],
+    told_undecoded: u64,
+}
+
+impl Losses {
+    /// Losses by probe since the last call, given the kernel side's counters; only those that grew.
+    pub fn since_last(&mut self, lost: &[u64; Probe::COUNT]) -> Vec<(LostBy, u64)> {
+        let mut grown: Vec<_> = Probe::ALL
+            .iter()
+            .zip(lost.iter().zip(&self.told))
+            .filter(|(_, (now, told))| now > told)
+            .map(|(probe, (now, told))| (LostBy::Probe(*probe), now - told))
+            .collect();
+        if self.undecoded > self.told_undecoded {
+            grown.push((LostBy::Decode, self.undecoded - self.told_undecoded));
+        }
+        self.told = *lost;
+        self.told_undecoded = self.undecoded;
+        grown
+    }
+
+    /// All losses so far; only those that happened.
+    pub fn total(&self, lost: &[u64; Probe::COUNT]) -> Vec<(LostBy, u64)> {
+        Probe::ALL
+            .iter()
+            .zip(lost)
+            .map(|(probe, count)| (LostBy::Probe(*probe), *count))
+            .chain([(LostBy::Decode, self.undecoded)])
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_growth_is_told() {
+        let mut losses = Losses::default();
+        let mut lost = [0; Probe::COUNT];
+        assert!(losses.since_last(&lost).is_empty());
+        lost[Probe::Reset as usize] = 5;
+        losses.undecoded = 1;
+        assert_eq!(
+            losses.since_last(&lost),
+            [(LostBy::Probe(Probe::Reset), 5), (LostBy::Decode, 1)]
+        );
+        assert!(losses.since_last(&lost).is_empty());
+        lost[Probe::Reset as usize] = 7;
+        assert_eq!(losses.since_last(&lost), [(LostBy::Probe(Probe::Reset), 2)]);
+        assert_eq!(
+            losses.total(&lost),
+            [(LostBy::Probe(Probe::Reset), 7), (LostBy::Decode, 1)]
+        );
+    }
+}

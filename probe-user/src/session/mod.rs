@@ -1,0 +1,287 @@
+//! The live loop: ring buffer → decode → judge → enrich → filter → sink.
+
+pub mod auditor;
+pub mod losses;
+pub mod ring;
+pub mod stop;
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::enrich::Enricher;
+use crate::event::decode::Decoder;
+use crate::event::judge::Judge;
+use crate::event::kernel_reason::KernelReasons;
+use crate::event::timestamp::{Clocks, monotonic_ns};
+use crate::event::{Event, Lost, LostBy, Timestamp};
+use crate::filter::Filter;
+use crate::model::KernelTotals;
+use crate::model::audit::CountedAt;
+use crate::probe::{self, Attached, ProbeOptions, Question, Tier, Tiers};
+use losses::Losses;
+use ring::Ring;
+
+/// How often the offset of the wall clock is measured, and losses are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// Takes what the session finds.
+pub trait Sink {
+    /// An event, before the filter.
+    fn any_event(&mut self, _event: &Event) {}
+
+    /// An event that passes the filter.
+    ///
+    /// # Errors
+    /// When it can't be taken; tracing then ends.
+    fn event(&mut self, event: &Event) -> Result<()>;
+
+    /// Something was lost since the last time.
+    ///
+    /// # Errors
+    /// As above.
+    fn lost(&mut self, lost: &Lost) -> Result<()>;
+}
+
+/// Attached probes and all that turns their records into events.
+pub struct Session {
+    attached: Attached,
+    ring: Ring,
+    decoder: Decoder,
+    judge: Judge,
+    enricher: Enricher,
+    filter: Filter,
+    losses: Losses,
+    housekept: Instant,
+    start: Moment,
+}
+
+/// One moment on two clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Wall clock.
+    pub ts: Timestamp,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub mono_ns: u64,
+}
+
+impl Session {
+    /// Attaches the probes. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel refuses the probes, or a clock.
+    pub fn start(options: &ProbeOptions, filter: Filter) -> Result<Self> {
+        let mut attached = probe::attach(options)?;
+        let mut source = attached.take_ring()?;
+        let descriptor = source
+            .as_fd()
+            .try_clone_to_owned()
+            .context("duplicating the ring buffer's descriptor")?;
+        let next = move |take: &mut dyn FnMut(&[u8])| match source.next() {
+            Some(record) => {
+                take(&record);
+                true
+            }
+            None => false,
+        };
+        let clocks = Clocks::measure().context("reading the clocks")?;
+        let mono_ns = monotonic_ns().context("reading the clocks")?;
+        Ok(Self {
+            ring: Ring::new(descriptor, next).context("polling the ring buffer")?,
+            decoder: Decoder {
+                clocks,
+                kernel_reasons: KernelReasons::new(|code| attached.reset_reason_name(code)),
+            },
+            judge: Judge::default(),
+            enricher: Enricher::new(clocks),
+            filter,
+            losses: Losses::default(),
+            housekept: Instant::now(),
+            start: Moment {
+                ts: clocks.of_monotonic(mono_ns),
+                mono_ns,
+            },
+            attached,
+        })
+    }
+
+    /// When all probes were attached.
+    pub fn started(&self) -> Moment {
+        self.start
+    }
+
+    /// What answers each question.
+    pub fn tiers(&self) -> &Tiers {
+        self.attached.tiers()
+    }
+
+    /// The attached probes.
+    pub fn attached(&self) -> &Attached {
+        &self.attached
+    }
+
+    /// Looks processes up.
+    pub fn enricher(&mut self) -> &mut Enricher {
+        &mut self.enricher
+    }
+
+    /// When this kernel counts mini-sockets.
+    pub fn counted_at(&self) -> CountedAt {
+        if !self.attached.counts_time_wait_at_expiry() {
+            return CountedAt::Birth;
+        }
+        CountedAt::Expiry {
+            ends_seen: self.tiers().iter().any(|choice| {
+                choice.question == Question::TimeWaitEnd && choice.tier != Tier::None
+            }),
+        }
+    }
+
+    /// Now, on both clocks.
+    ///
+    /// # Errors
+    /// When the kernel refuses a clock.
+    pub fn now(&self) -> Result<Moment> {
+        let mono_ns = monotonic_ns().context("reading the clocks")?;
+        Ok(Moment {
+            ts: self.decoder.clocks.of_monotonic(mono_ns),
+            mono_ns,
+        })
+    }
+
+    /// Waits until there may be something to drain. Can be cancelled.
+    ///
+    /// # Errors
+    /// When the ring buffer can't be polled.
+    pub async fn ready(&mut self) -> Result<()> {
+        self.ring
+            .ready()
+            .await
+            .context("waiting for the ring buffer")
+    }
+
+    /// Takes one batch out of the ring buffer and hands what can be judged to the sink. True where the ring
+    /// buffer was empty then.
+    ///
+    /// # Errors
+    /// When the sink refuses, or a clock or map can't be read.
+    pub fn drain(&mut self, sink: &mut dyn Sink) -> Result<bool> {
+        self.keep_house(sink)?;
+        let now = self.now()?;
+        let (batch, is_empty) = self.ring.take_batch();
+        let mut seen_until_ns = 0;
+        for record in batch.records() {
+            match self.decoder.decode(record) {
+                Ok(decoded) => {
+                    seen_until_ns = decoded.event.mono_ns.max(seen_until_ns);
+                    self.judge.push(decoded);
+                }
+                Err(error) => {
+                    log::debug!("a record of the ring buffer: {error}");
+                    self.losses.undecoded += 1;
+                }
+            }
+        }
+        if is_empty {
+            // Whatever was written before the batch was taken is in it, or in an earlier one.
+            seen_until_ns = seen_until_ns.max(now.mono_ns);
+        }
+        let Self {
+            judge,
+            enricher,
+            filter,
+            ..
+        } = self;
+        for event in judge.release(seen_until_ns) {
+            deliver(enricher, filter, event, sink)?;
+        }
+        Ok(is_empty)
+    }
+
+    /// Drains what was written so far, and hands everything to the sink, also what could still be replaced.
+    ///
+    /// # Errors
+    /// As [`Self::drain`].
+    pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        let end = self.now()?.mono_ns;
+        // New records may come as fast as they are taken, so there has to be an end to it.
+        while !self.drain(sink)?
+            && self
+                .judge
+                .latest_mono_ns()
+                .is_none_or(|latest| latest < end)
+        {}
+        let Self {
+            judge,
+            enricher,
+            filter,
+            ..
+        } = self;
+        for event in judge.release_all() {
+            deliver(enricher, filter, event, sink)?;
+        }
+        self.report_losses(sink)
+    }
+
+    fn keep_house(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        if self.housekept.elapsed() < HOUSEKEEPING {
+            return Ok(());
+        }
+        self.housekept = Instant::now();
+        self.decoder
+            .clocks
+            .remeasure()
+            .context("reading the clocks")?;
+        self.attached.flush_log();
+        self.report_losses(sink)
+    }
+
+    fn report_losses(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        let now = self.now()?;
+        for (probe, count) in self.losses.since_last(&self.attached.lost()?) {
+            sink.lost(&Lost {
+                ts: now.ts,
+                mono_ns: now.mono_ns,
+                event: Default::default(),
+                probe,
+                count,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What the kernel side counted so far.
+    ///
+    /// # Errors
+    /// When a map can't be read.
+    pub fn kernel_totals(&self) -> Result<KernelTotals> {
+        Ok(KernelTotals {
+            processes: self.attached.processes()?,
+            ports: self.attached.ports()?,
+            recursion_misses: self.attached.recursion_misses()?,
+        })
+    }
+
+    /// Everything lost so far, by probe.
+    ///
+    /// # Errors
+    /// When a map can't be read.
+    pub fn lost(&self) -> Result<Vec<(LostBy, u64)>> {
+        Ok(self.losses.total(&self.attached.lost()?))
+    }
+}
+
+fn deliver(
+    enricher: &mut Enricher,
+    filter: &Filter,
+    mut event: Event,
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    sink.any_event(&event);
+    if filter.matches(&event) {
+        enricher.complete_event(&mut event);
+        sink.event(&event)?;
+    }
+    Ok(())
+}
