@@ -1,0 +1,48 @@
+//! Connections by the thousand, at full speed.
+
+use std::{io, net::SocketAddr};
+
+use super::{
+    command::{Family, Fd, FirstCloser, Protocol},
+    play::{await_end, open},
+};
+use crate::sys::inet;
+
+/// Connects `count` times, one after the other, and closes each. Returns how many there were.
+///
+/// # Errors
+/// errno of the first call that failed.
+pub fn connect_many(target: SocketAddr, count: usize, first: FirstCloser) -> io::Result<usize> {
+    let family = if target.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    };
+    let address = inet::RawAddress::new(target);
+    for _ in 0..count {
+        let fd = open(family, Protocol::Tcp)?;
+        inet::connect(fd, &address)?;
+        leave(fd, first == FirstCloser::Client)?;
+    }
+    Ok(count)
+}
+
+/// Accepts `count` connections, one after the other, and closes each. Returns how many there were.
+///
+/// # Errors
+/// errno of the first call that failed.
+pub fn accept_many(listener: Fd, count: usize, first: FirstCloser) -> io::Result<usize> {
+    for _ in 0..count {
+        let fd = inet::accept(listener)?;
+        leave(fd, first == FirstCloser::Server)?;
+    }
+    Ok(count)
+}
+
+/// Closes at once, or after the peer did: so it is sure which end is the active closer.
+fn leave(fd: Fd, at_once: bool) -> io::Result<()> {
+    if !at_once {
+        await_end(fd)?;
+    }
+    inet::close(fd)
+}

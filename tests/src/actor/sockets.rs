@@ -1,0 +1,252 @@
+//! The socket calls of an actor, each as one method.
+
+use std::{net::SocketAddr, os::fd::AsRawFd};
+
+use anyhow::{Result, bail};
+
+use super::{
+    Actor,
+    command::{Answer, Command, Connection, Family, Fd, FirstCloser, Protocol, SocketOption},
+};
+
+impl Actor {
+    /// A new socket.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn socket(&self, family: Family, protocol: Protocol) -> Result<Fd> {
+        self.descriptor(&Command::Socket { family, protocol }, None)
+    }
+
+    fn descriptor(&self, command: &Command, passed: Option<Fd>) -> Result<Fd> {
+        self.post_with(command, passed)?;
+        match self.answer_to(command, self.outcome()?)? {
+            Answer::Descriptor(fd) => Ok(fd),
+            other => bail!("{}: {command:?} gave {other:?}", self.comm),
+        }
+    }
+
+    /// A new TCP socket that fits the address.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn tcp_for(&self, address: SocketAddr) -> Result<Fd> {
+        self.socket(family_of(address), Protocol::Tcp)
+    }
+
+    /// Sets an option.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn set(&self, fd: Fd, option: SocketOption) -> Result<()> {
+        self.call(&Command::Set { fd, option }).map(drop)
+    }
+
+    /// Binds; the address got.
+    ///
+    /// # Errors
+    /// When bind() fails.
+    pub fn bind(&self, fd: Fd, address: SocketAddr) -> Result<SocketAddr> {
+        self.address(&Command::Bind { fd, address })
+    }
+
+    fn address(&self, command: &Command) -> Result<SocketAddr> {
+        match self.call(command)? {
+            Answer::Address(address) => Ok(address),
+            other => bail!("{}: {command:?} gave {other:?}", self.comm),
+        }
+    }
+
+    /// A listener on this address (port 0 for any), and the address it got.
+    ///
+    /// # Errors
+    /// When one of the calls fails.
+    pub fn listen(&self, address: SocketAddr) -> Result<(Fd, SocketAddr)> {
+        let fd = self.tcp_for(address)?;
+        self.bind(fd, address)?;
+        Ok((fd, self.address(&Command::Listen { fd })?))
+    }
+
+    /// listen() on a socket as it is.
+    ///
+    /// # Errors
+    /// When listen() fails.
+    pub fn listen_on(&self, fd: Fd) -> Result<SocketAddr> {
+        self.address(&Command::Listen { fd })
+    }
+
+    /// Connects a new TCP socket.
+    ///
+    /// # Errors
+    /// When one of the calls fails.
+    pub fn connect(&self, address: SocketAddr) -> Result<Connection> {
+        let fd = self.tcp_for(address)?;
+        self.connect_with(fd, address)
+    }
+
+    /// Connects a socket.
+    ///
+    /// # Errors
+    /// When connect() fails.
+    pub fn connect_with(&self, fd: Fd, address: SocketAddr) -> Result<Connection> {
+        self.connection(&Command::Connect { fd, address })
+    }
+
+    /// accept()
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn accept(&self, listener: Fd) -> Result<Connection> {
+        self.connection(&Command::Accept { fd: listener })
+    }
+
+    fn connection(&self, command: &Command) -> Result<Connection> {
+        self.post(command)?;
+        self.awaited_connection()
+    }
+
+    /// The connection that a posted connect or accept made.
+    ///
+    /// # Errors
+    /// When it failed.
+    pub fn awaited_connection(&self) -> Result<Connection> {
+        match self.outcome()? {
+            Ok(Answer::Connection(connection)) => Ok(connection),
+            other => bail!("{}: connecting gave {other:?}", self.comm),
+        }
+    }
+
+    /// Sends so many bytes.
+    ///
+    /// # Errors
+    /// When send() fails.
+    pub fn send(&self, connection: &Connection, bytes: usize) -> Result<()> {
+        let fd = connection.fd;
+        self.call(&Command::Send { fd, bytes }).map(drop)
+    }
+
+    /// Receives exactly so many bytes.
+    ///
+    /// # Errors
+    /// When the stream ends before.
+    pub fn receive(&self, connection: &Connection, bytes: usize) -> Result<()> {
+        let fd = connection.fd;
+        self.call(&Command::Receive { fd, bytes }).map(drop)
+    }
+
+    /// Receives until the peer's FIN.
+    ///
+    /// # Errors
+    /// When the stream ends otherwise.
+    pub fn await_end(&self, connection: &Connection) -> Result<()> {
+        self.call(&Command::AwaitEnd { fd: connection.fd })
+            .map(drop)
+    }
+
+    /// Receives until the stream breaks with this errno.
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub fn await_error(&self, connection: &Connection, expected: i32) -> Result<()> {
+        self.must_fail(&Command::AwaitEnd { fd: connection.fd }, expected)
+    }
+
+    /// Receives until the peer's RST has come, on a socket that may have had its FIN before. The kernel says
+    /// EPIPE once to a send() or ECONNRESET to a recv(), and both mean the same here.
+    ///
+    /// # Errors
+    /// When the connection is still whole after a while.
+    pub fn await_reset(&self, connection: &Connection) -> Result<()> {
+        let command = Command::AwaitReset { fd: connection.fd };
+        self.call(&command).map(drop)
+    }
+
+    /// shutdown(SHUT_WR)
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn shutdown_write(&self, connection: &Connection) -> Result<()> {
+        self.call(&Command::ShutdownWrite { fd: connection.fd })
+            .map(drop)
+    }
+
+    /// close()
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn close(&self, connection: &Connection) -> Result<()> {
+        self.close_fd(connection.fd)
+    }
+
+    /// close() of any descriptor.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn close_fd(&self, fd: Fd) -> Result<()> {
+        self.call(&Command::Close { fd }).map(drop)
+    }
+
+    /// Gives the actor a copy of a descriptor of the stage's.
+    ///
+    /// # Errors
+    /// When the actor is gone.
+    pub fn adopt(&self, descriptor: &impl AsRawFd) -> Result<Fd> {
+        self.descriptor(&Command::Adopt, Some(descriptor.as_raw_fd()))
+    }
+
+    /// Receives a descriptor that another actor sends over an adopted Unix socket.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub fn take_over(&self, over: Fd) -> Result<Fd> {
+        self.descriptor(&Command::TakeOver { over }, None)
+    }
+
+    /// Posts a loop of connections as a client; ends with [`Actor::finished_many`].
+    ///
+    /// # Errors
+    /// When the actor is gone.
+    pub fn start_connecting(
+        &self,
+        target: SocketAddr,
+        count: usize,
+        first: FirstCloser,
+    ) -> Result<()> {
+        self.post(&Command::ConnectMany {
+            target,
+            count,
+            first,
+        })
+    }
+
+    /// Posts a loop of connections as a server; ends with [`Actor::finished_many`].
+    ///
+    /// # Errors
+    /// When the actor is gone.
+    pub fn start_accepting(&self, fd: Fd, count: usize, first: FirstCloser) -> Result<()> {
+        self.post(&Command::AcceptMany { fd, count, first })
+    }
+
+    /// Waits for the end of a loop of connections: how many there were.
+    ///
+    /// # Errors
+    /// When one of them failed.
+    pub fn finished_many(&self) -> Result<usize> {
+        match self.outcome()? {
+            Ok(Answer::Count(count)) => Ok(count),
+            other => bail!(
+                "{}: the loop of connections ended with {other:?}",
+                self.comm
+            ),
+        }
+    }
+}
+
+/// The family of an address.
+pub fn family_of(address: SocketAddr) -> Family {
+    if address.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    }
+}

@@ -1,0 +1,240 @@
+//! The comparison: what was told against what must be told.
+
+use serde_json::Value;
+
+use super::{
+    contract,
+    event::{Check, Expected},
+};
+
+/// Reads a field by its dotted path. A missing field reads as `null`.
+pub fn field<'a>(event: &'a Value, path: &str) -> &'a Value {
+    path.split('.')
+        .fold(event, |value, name| value.get(name).unwrap_or(&Value::Null))
+}
+
+impl Check {
+    fn passes(&self, value: &Value) -> bool {
+        match self {
+            Self::Is(expected) => value == expected,
+            Self::OneOf(values) => values.contains(value),
+            Self::Between(low, high) => value
+                .as_u64()
+                .is_some_and(|found| (*low..=*high).contains(&found)),
+            Self::EndsWith(end) => value.as_str().is_some_and(|found| found.ends_with(end)),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Is(value) => value.to_string(),
+            Self::OneOf(values) => {
+                let words: Vec<String> = values.iter().map(Value::to_string).collect();
+                words.join(" or ")
+            }
+            Self::Between(low, high) => format!("{low} to {high}"),
+            Self::EndsWith(end) => format!("\"…{end}\""),
+        }
+    }
+}
+
+/// Fields of `event` that differ from what is expected.
+fn differences(expected: &Expected, event: &Value) -> Vec<String> {
+    expected
+        .checks
+        .iter()
+        .filter_map(|(path, check)| {
+            let found = field(event, path);
+            (!check.passes(found)).then(|| format!("{path} is {found}, not {}", check.describe()))
+        })
+        .collect()
+}
+
+/// Compares as multisets: each expected event once, and nothing else. Returns what is wrong, in words.
+///
+/// Events are matched one to one: with the best matching, and not with the first that fits, so that a loose
+/// expectation does not take the event of a strict one.
+pub fn compare(expected: &[Expected], events: &[Value]) -> Vec<String> {
+    let matched = match_up(expected, events);
+    let mut wrong = Vec::new();
+    let mut spare: Vec<usize> = (0..events.len())
+        .filter(|index| !matched.contains(&Some(*index)))
+        .collect();
+    for (wanted, found) in expected.iter().zip(&matched) {
+        if found.is_some() {
+            continue;
+        }
+        let nearest = spare
+            .iter()
+            .copied()
+            .filter(|index| wanted.checks["event"].passes(field(&events[*index], "event")))
+            .min_by_key(|index| differences(wanted, &events[*index]).len());
+        match nearest {
+            Some(index) => {
+                spare.retain(|other| *other != index);
+                wrong.push(format!(
+                    "{}: {}",
+                    describe(wanted),
+                    differences(wanted, &events[index]).join("; ")
+                ));
+            }
+            None => wrong.push(format!("{}: missing", describe(wanted))),
+        }
+    }
+    for index in spare {
+        wrong.push(format!("not expected: {}", events[index]));
+    }
+    for event in events {
+        wrong.extend(contract::violations(event));
+    }
+    wrong
+}
+
+/// For each expected event the index of its own event: a maximum bipartite matching (augmenting paths).
+fn match_up(expected: &[Expected], events: &[Value]) -> Vec<Option<usize>> {
+    let fits: Vec<Vec<usize>> = expected
+        .iter()
+        .map(|wanted| {
+            (0..events.len())
+                .filter(|index| differences(wanted, &events[*index]).is_empty())
+                .collect()
+        })
+        .collect();
+    let mut owner: Vec<Option<usize>> = vec![None; events.len()];
+    for wanted in 0..expected.len() {
+        let mut tried = vec![false; events.len()];
+        augment(wanted, &fits, &mut owner, &mut tried);
+    }
+    let mut matched = vec![None; expected.len()];
+    for (event, wanted) in owner.iter().enumerate() {
+        if let Some(wanted) = wanted {
+            matched[*wanted] = Some(event);
+        }
+    }
+    matched
+}
+
+fn augment(
+    wanted: usize,
+    fits: &[Vec<usize>],
+    owner: &mut [Option<usize>],
+    tried: &mut [bool],
+) -> bool {
+    for &event in &fits[wanted] {
+        if std::mem::replace(&mut tried[event], true) {
+            continue;
+        }
+        let free = match owner[event] {
+            None => true,
+            Some(other) => augment(other, fits, owner, tried),
+        };
+        if free {
+            owner[event] = Some(wanted);
+            return true;
+        }
+    }
+    false
+}
+
+/// The fields that name an expected event to a reader.
+fn describe(expected: &Expected) -> String {
+    let names = [
+        "event",
+        "direction",
+        "reason",
+        "op",
+        "result",
+        "state",
+        "process",
+        "process.comm",
+        "local",
+        "remote",
+    ];
+    let parts: Vec<String> = names
+        .iter()
+        .filter_map(|name| Some(format!("{name}={}", expected.checks.get(*name)?.describe())))
+        .collect();
+    parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::expect::{Side, TcpState, Who};
+
+    fn told(pid: i32, inferred: bool) -> Value {
+        json!({
+            "ts": "2026-01-02T03:04:05.000000006Z", "mono_ns": 1, "event": "time_wait", "netns": 1,
+            "local": "127.0.0.1:1", "remote": "127.0.0.1:2", "mapped": false, "side": "client",
+            "process": {"pid": pid, "comm": "cl", "uid": 0}, "unattributed": null,
+            "opener": {"pid": pid, "comm": "cl", "uid": 0}, "state": "fin_wait2", "from": "fin_wait2",
+            "connection_ns": 5, "idle_ns": 5, "bytes_sent": 0, "bytes_received": 0, "inferred": inferred,
+        })
+    }
+
+    fn expected(pid: i32) -> Expected {
+        Expected::time_wait(TcpState::FinWait2)
+            .side(Side::Client)
+            .process(Who {
+                pid,
+                comm: "cl".to_owned(),
+            })
+    }
+
+    #[test]
+    fn the_same_is_the_same() {
+        let wrong = compare(
+            &[expected(1), expected(2)],
+            &[told(2, false), told(1, false)],
+        );
+        assert_eq!(wrong, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_wrong_process_is_found() {
+        let wrong = compare(&[expected(1)], &[told(3, false)]);
+        assert_eq!(wrong.len(), 1);
+        assert!(wrong[0].contains("process.pid is 3, not 1"), "{wrong:?}");
+    }
+
+    #[test]
+    fn missing_doubled_and_unexpected_events_are_found() {
+        assert!(compare(&[expected(1)], &[])[0].ends_with("missing"));
+        assert_eq!(compare(&[], &[told(1, false)]).len(), 1);
+        assert_eq!(
+            compare(&[expected(1)], &[told(1, false), told(1, false)]).len(),
+            1
+        );
+        assert_eq!(
+            compare(&[expected(1), expected(1)], &[told(1, false)]).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_guess_is_not_taken_for_a_fact() {
+        let wrong = compare(&[expected(1)], &[told(1, true)]);
+        assert!(
+            wrong[0].contains("inferred is true, not false"),
+            "{wrong:?}"
+        );
+    }
+
+    #[test]
+    fn a_loose_expectation_does_not_rob_a_strict_one() {
+        let loose = Expected::time_wait(TcpState::FinWait2);
+        let wrong = compare(&[loose, expected(1)], &[told(1, false), told(2, false)]);
+        assert_eq!(wrong, Vec::<String>::new());
+    }
+
+    #[test]
+    fn bounds_and_ends_are_checked() {
+        assert!(Check::Between(2, 4).passes(&json!(4)));
+        assert!(!Check::Between(2, 4).passes(&json!(5)));
+        assert!(!Check::Between(2, 4).passes(&Value::Null));
+        assert!(Check::EndsWith("STATE".to_owned()).passes(&json!("TCP_STATE")));
+        assert!(!Check::EndsWith("STATE".to_owned()).passes(&Value::Null));
+    }
+}

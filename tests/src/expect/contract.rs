@@ -1,0 +1,96 @@
+//! What holds for every event, whatever the scenario: the fields that are always there, and their forms.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+const COMMON: &[&str] = &[
+    "ts",
+    "mono_ns",
+    "event",
+    "netns",
+    "local",
+    "remote",
+    "mapped",
+    "side",
+    "process",
+    "unattributed",
+    "opener",
+];
+
+const FLOW: &[&str] = &["connection_ns", "idle_ns", "bytes_sent", "bytes_received"];
+
+fn own_fields(event: &str) -> Option<(&'static [&'static str], bool)> {
+    match event {
+        "time_wait" | "time_wait_overflow" => Some((&["state", "from", "inferred"], true)),
+        "reset" => Some((&["direction", "reason", "kernel_reason", "state"], true)),
+        "abort" => Some((&["reason", "state"], true)),
+        "port_alloc" => Some((&["op", "requested", "result", "latency_ns", "exact"], false)),
+        _ => None,
+    }
+}
+
+/// What is wrong with the form of an event, in words.
+pub fn violations(event: &Value) -> Vec<String> {
+    let kind = event["event"].as_str().unwrap_or_default();
+    let Some((own, has_flow)) = own_fields(kind) else {
+        return vec![format!("an event of an unknown kind: {event}")];
+    };
+    let flow: &[&str] = if has_flow { FLOW } else { &[] };
+    let mut wrong: Vec<String> = COMMON
+        .iter()
+        .chain(own)
+        .chain(flow)
+        .filter(|name| event.get(**name).is_none())
+        .map(|name| format!("{kind} lacks the field {name}: {event}"))
+        .collect();
+    for name in ["local", "remote"] {
+        if let Some(text) = event[name].as_str()
+            && text.parse::<SocketAddr>().is_err()
+        {
+            wrong.push(format!("{name} is no address and port: {text}"));
+        }
+    }
+    let ts = event["ts"].as_str().unwrap_or_default();
+    if ts.len() != "2026-01-02T03:04:05.000000006Z".len() || !ts.ends_with('Z') {
+        wrong.push(format!("ts is no UTC time in nanoseconds: {ts}"));
+    }
+    if event["process"].is_null() == event["unattributed"].is_null() {
+        wrong.push(format!(
+            "exactly one of process and unattributed must be null: {event}"
+        ));
+    }
+    for role in ["process", "opener"] {
+        let who = &event[role];
+        let named = who["pid"].is_u64() && who["comm"].is_string();
+        if !who.is_null() && !named {
+            wrong.push(format!("{role} lacks pid or comm: {who}"));
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_left_out_is_found() {
+        let event = json!({
+            "ts": "2026-01-02T03:04:05.000000006Z", "mono_ns": 1, "event": "abort", "netns": 1,
+            "local": "127.0.0.1:1", "remote": "127.0.0.1:2", "mapped": false, "side": "client",
+            "process": null, "unattributed": "unknown", "opener": null, "reason": "timeout",
+            "state": "established", "connection_ns": null, "idle_ns": null, "bytes_sent": null,
+            "bytes_received": null,
+        });
+        assert_eq!(violations(&event), Vec::<String>::new());
+        let mut without = event.clone();
+        without.as_object_mut().unwrap().remove("idle_ns");
+        assert_eq!(violations(&without).len(), 1);
+        let mut nobody = event;
+        nobody["unattributed"] = Value::Null;
+        assert_eq!(violations(&nobody).len(), 1);
+    }
+}

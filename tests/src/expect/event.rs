@@ -1,0 +1,345 @@
+//! One event as it must be told.
+
+use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::facts::Question;
+use crate::actor::{Actor, command::Connection};
+
+/// Kinds of events, by their names in the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// `time_wait`
+    TimeWait,
+    /// `time_wait_overflow`
+    TimeWaitOverflow,
+    /// `reset`
+    Reset,
+    /// `abort`
+    Abort,
+    /// `port_alloc`
+    PortAlloc,
+}
+
+/// Which end of the connection a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// It connected.
+    Client,
+    /// It was accepted.
+    Server,
+    /// Open before tracing began.
+    Unknown,
+}
+
+/// States, by their names in the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TcpState {
+    /// `established`
+    Established,
+    /// `syn_sent`
+    SynSent,
+    /// `fin_wait1`
+    FinWait1,
+    /// `fin_wait2`
+    FinWait2,
+    /// `closing`
+    Closing,
+    /// `time_wait`
+    TimeWait,
+    /// `close_wait`
+    CloseWait,
+    /// `last_ack`
+    LastAck,
+}
+
+/// Reasons of resets and aborts, by their names in the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// close() with SO_LINGER {on, 0}
+    LingerZero,
+    /// close() over unread data
+    UnreadData,
+    /// data met a closed connection
+    DataAfterClose,
+    /// connect() found no listener
+    Refused,
+    /// the segment met no socket
+    NoSocket,
+    /// time ran out
+    Timeout,
+    /// torn down by other means
+    Aborted,
+    /// the peer sent it
+    Peer,
+    /// destroyed from outside
+    Destroyed,
+}
+
+/// Why an event names no process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unattributed {
+    /// The connection was closing before tracing began.
+    ClosedBeforeTracing,
+    /// No socket was met.
+    NoSocket,
+    /// Nobody acted, and the opener is not known.
+    Unknown,
+}
+
+/// A process, as an event must name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// Thread-group id.
+    pub pid: i32,
+    /// Comm of the leader.
+    pub comm: String,
+}
+
+impl From<&Actor> for Who {
+    fn from(actor: &Actor) -> Self {
+        Self {
+            pid: actor.pid,
+            comm: actor.comm.clone(),
+        }
+    }
+}
+
+impl From<&Rc<Actor>> for Who {
+    fn from(actor: &Rc<Actor>) -> Self {
+        Self::from(&**actor)
+    }
+}
+
+/// What one field must hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Check {
+    /// This value. `null` also stands for a field that may be left out.
+    Is(Value),
+    /// One of these values.
+    OneOf(Vec<Value>),
+    /// A whole number between these two, both allowed.
+    Between(u64, u64),
+    /// A string that ends with this one.
+    EndsWith(String),
+}
+
+/// Roles that are known through accept() only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ByAccept {
+    /// The opener; the process is one that acted.
+    Opener,
+    /// The opener, and so the process too: it did not act itself.
+    OpenerAndProcess,
+}
+
+/// One event as it must be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// `event`
+    pub kind: Kind,
+    /// The question whose tier decides whether this can be seen at all.
+    pub question: Question,
+    /// Set where accept() must be seen for all of it to be known.
+    pub by_accept: Option<ByAccept>,
+    /// The kernel's own word for a RST, on kernels that have one; its end, as the prefix varies.
+    pub kernel_word: Option<String>,
+    /// Fields by their path in the event (`process.pid`).
+    pub checks: BTreeMap<String, Check>,
+}
+
+fn word<T: Serialize>(member: T) -> Value {
+    serde_json::to_value(member).unwrap_or(Value::Null)
+}
+
+impl Expected {
+    fn new(kind: Kind, question: Question) -> Self {
+        let mut expected = Self {
+            kind,
+            question,
+            by_accept: None,
+            kernel_word: None,
+            checks: BTreeMap::new(),
+        };
+        expected.set("event", Check::Is(word(kind)));
+        expected.set("mapped", Check::Is(json!(false)));
+        expected
+    }
+
+    /// A birth in this state (`TimeWait` or `FinWait2`).
+    pub fn time_wait(state: TcpState) -> Self {
+        Self::new(Kind::TimeWait, Question::TimeWait)
+            .with("state", word(state))
+            .with("inferred", json!(false))
+    }
+
+    /// A birth that the kernel refused.
+    pub fn overflow() -> Self {
+        Self::new(Kind::TimeWaitOverflow, Question::TimeWait).with("inferred", json!(false))
+    }
+
+    /// A RST that was sent. `kernel_word` is the end of the kernel's own reason.
+    pub fn reset_sent(reason: Reason, kernel_word: &str) -> Self {
+        let mut expected = Self::new(Kind::Reset, Question::Reset)
+            .with("direction", json!("sent"))
+            .with("reason", word(reason));
+        expected.kernel_word = Some(kernel_word.to_owned());
+        expected
+    }
+
+    /// A RST that was sent for a segment that met no full socket.
+    pub fn reset_without_socket(reason: Reason, kernel_word: &str) -> Self {
+        let mut expected = Self::reset_sent(reason, kernel_word);
+        expected.question = Question::ResetWithoutSocket;
+        expected
+    }
+
+    /// A RST that was received.
+    pub fn reset_received(reason: Reason) -> Self {
+        Self::new(Kind::Reset, Question::Reset)
+            .with("direction", json!("received"))
+            .with("reason", word(reason))
+            .with("kernel_reason", Value::Null)
+    }
+
+    /// A death without a RST.
+    pub fn abort(reason: Reason) -> Self {
+        Self::new(Kind::Abort, Question::State).with("reason", word(reason))
+    }
+
+    /// A search for a port: the operation, the port asked for, and `ok` or the errno's name.
+    pub fn port(op: &str, requested: u16, result: &str) -> Self {
+        Self::new(Kind::PortAlloc, Question::Port)
+            .with("op", json!(op))
+            .with("requested", json!(requested))
+            .with("result", json!(result))
+            .with("exact", json!(true))
+    }
+
+    /// Sets a check.
+    pub fn set(&mut self, path: &str, check: Check) {
+        self.checks.insert(path.to_owned(), check);
+    }
+
+    /// A field that must hold this value.
+    pub fn with(mut self, path: &str, value: Value) -> Self {
+        self.set(path, Check::Is(value));
+        self
+    }
+
+    /// A field that must pass this check.
+    pub fn checked(mut self, path: &str, check: Check) -> Self {
+        self.set(path, check);
+        self
+    }
+
+    /// `state`
+    pub fn state(self, state: TcpState) -> Self {
+        self.with("state", word(state))
+    }
+
+    /// `state`, where two are right.
+    pub fn state_of(self, states: &[TcpState]) -> Self {
+        let words = states.iter().map(word).collect();
+        self.checked("state", Check::OneOf(words))
+    }
+
+    /// `from`: the full socket left one of these.
+    pub fn from(self, states: &[TcpState]) -> Self {
+        let words = states.iter().map(word).collect();
+        self.checked("from", Check::OneOf(words))
+    }
+
+    /// `process`
+    pub fn process(self, who: impl Into<Who>) -> Self {
+        let who = who.into();
+        self.with("process.pid", json!(who.pid))
+            .with("process.comm", json!(who.comm))
+            .with("process.thread_comm", Value::Null)
+            .with("unattributed", Value::Null)
+    }
+
+    /// `process.thread_comm`
+    pub fn thread(self, name: &str) -> Self {
+        self.with("process.thread_comm", json!(name))
+    }
+
+    /// `process` is null, and why.
+    pub fn nobody(self, why: Unattributed) -> Self {
+        self.with("process", Value::Null)
+            .with("unattributed", word(why))
+    }
+
+    /// `opener`: who connect()ed.
+    pub fn opener(self, who: impl Into<Who>) -> Self {
+        let who = who.into();
+        self.with("opener.pid", json!(who.pid))
+            .with("opener.comm", json!(who.comm))
+    }
+
+    /// `opener`: who accept()ed; the process is one that acted.
+    pub fn acceptor(mut self, who: impl Into<Who>) -> Self {
+        self.by_accept = Some(ByAccept::Opener);
+        self.opener(who)
+    }
+
+    /// `opener` and `process`: who accept()ed, and did not act itself.
+    pub fn acceptors(mut self, who: impl Into<Who>) -> Self {
+        let who = who.into();
+        self.by_accept = Some(ByAccept::OpenerAndProcess);
+        self.opener(who.clone()).process(who)
+    }
+
+    /// `opener` is null.
+    pub fn no_opener(self) -> Self {
+        self.with("opener", Value::Null)
+    }
+
+    /// `process` and `opener` of a client that does all itself, and `side`.
+    pub fn own_client(self, who: &Actor) -> Self {
+        self.process(who).opener(who).side(Side::Client)
+    }
+
+    /// `process` and `opener` of a server that does all itself, and `side`.
+    pub fn own_server(self, who: &Actor) -> Self {
+        self.process(who).acceptor(who).side(Side::Server)
+    }
+
+    /// `side`
+    pub fn side(self, side: Side) -> Self {
+        self.with("side", word(side))
+    }
+
+    /// `local` and `remote`, from the actor's end.
+    pub fn ends(self, connection: &Connection) -> Self {
+        self.local(connection.local).remote(connection.remote)
+    }
+
+    /// `local`
+    pub fn local(self, address: SocketAddr) -> Self {
+        self.with("local", json!(address.to_string()))
+    }
+
+    /// `remote`
+    pub fn remote(self, address: SocketAddr) -> Self {
+        self.with("remote", json!(address.to_string()))
+    }
+
+    /// `mapped`: IPv4 through an IPv6 socket.
+    pub fn mapped(self) -> Self {
+        self.with("mapped", json!(true))
+    }
+
+    /// `bytes_sent` and `bytes_received`
+    pub fn bytes(self, sent: u64, received: u64) -> Self {
+        self.with("bytes_sent", json!(sent))
+            .with("bytes_received", json!(received))
+    }
+}

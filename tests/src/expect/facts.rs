@@ -1,0 +1,148 @@
+//! What is known of the running twtrace and kernel: the first columns of the table of expectations.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What twtrace asks of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Closer, opener, side and 4-tuple.
+    State,
+    /// Who accept()ed.
+    Accept,
+    /// Births of mini-sockets.
+    TimeWait,
+    /// Their ends.
+    TimeWaitEnd,
+    /// RSTs of full sockets.
+    Reset,
+    /// RSTs without a full socket.
+    ResetWithoutSocket,
+    /// Searches for ports.
+    Port,
+}
+
+impl Question {
+    /// Every one of them.
+    pub const ALL: [Self; 7] = [
+        Self::State,
+        Self::Accept,
+        Self::TimeWait,
+        Self::TimeWaitEnd,
+        Self::Reset,
+        Self::ResetWithoutSocket,
+        Self::Port,
+    ];
+}
+
+/// How a question is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Raw tracepoint.
+    RawTracepoint,
+    /// Classic tracepoint.
+    Tracepoint,
+    /// fentry/fexit.
+    Fentry,
+    /// kprobe/kretprobe.
+    Kprobe,
+    /// Timer tracepoints.
+    Timer,
+    /// System-call tracepoints.
+    Syscall,
+    /// Inferred from states.
+    Inferred,
+    /// Not at all.
+    None,
+}
+
+/// The tier of one question, as twtrace says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The question.
+    pub question: Question,
+    /// Its tier.
+    pub tier: Tier,
+    /// What is lost with it, in words.
+    pub lost: Option<String>,
+}
+
+/// What the running kernel can tell, found out without twtrace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelFacts {
+    /// `tcp_send_reset` has a reason (6.12 and later).
+    pub reset_reasons: bool,
+    /// TcpExt TW counts births (6.1 and later), not expiries.
+    pub counts_births: bool,
+}
+
+/// What the expectations depend on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// One choice a question.
+    pub tiers: Vec<Choice>,
+    /// The kernel's part.
+    pub kernel: KernelFacts,
+}
+
+impl Facts {
+    /// The tier of a question; `None` too where twtrace does not mention it.
+    pub fn tier(&self, question: Question) -> Tier {
+        self.choice(question)
+            .map_or(Tier::None, |choice| choice.tier)
+    }
+
+    /// What twtrace says is lost for a question.
+    pub fn lost(&self, question: Question) -> Option<&str> {
+        self.choice(question)?.lost.as_deref()
+    }
+
+    fn choice(&self, question: Question) -> Option<&Choice> {
+        self.tiers.iter().find(|choice| choice.question == question)
+    }
+}
+
+/// Reads the tiers out of a `start` event or of `twtrace probes --json`.
+///
+/// # Errors
+/// When there is no `tiers`, a member has another form, or a question is missing.
+pub fn tiers_of(value: &Value) -> Result<Vec<Choice>> {
+    let tiers = value.get("tiers").context("no \"tiers\"")?;
+    let choices: Vec<Choice> =
+        serde_json::from_value(tiers.clone()).with_context(|| format!("read the tiers {tiers}"))?;
+    let mut by_question = BTreeMap::new();
+    for choice in &choices {
+        by_question.insert(choice.question, choice.tier);
+    }
+    for question in Question::ALL {
+        anyhow::ensure!(
+            by_question.contains_key(&question),
+            "no tier for {question:?}"
+        );
+    }
+    Ok(choices)
+}
+
+/// Whether `tcp_send_reset` has a field `reason`.
+///
+/// # Errors
+/// When tracefs can't be found.
+pub fn has_reset_reasons() -> Result<bool> {
+    let format = Path::new("events/tcp/tcp_send_reset/format");
+    for root in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"] {
+        if let Ok(text) = fs::read_to_string(Path::new(root).join(format)) {
+            return Ok(text
+                .lines()
+                .any(|line| line.contains("field:") && line.contains(" reason;")));
+        }
+    }
+    anyhow::bail!(
+        "no tracefs: /sys/kernel/tracing/{} is missing",
+        format.display()
+    )
+}

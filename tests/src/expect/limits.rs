@@ -1,0 +1,262 @@
+//! The table of what a tier or a kernel can't know, with the reason. What is not in here must be told.
+
+use serde_json::{Value, json};
+
+use super::{
+    event::{ByAccept, Check, Expected, Kind},
+    facts::{Facts, Question, Tier},
+};
+
+/// What a limit does to an event it concerns.
+pub enum Effect {
+    /// It is told with these fields different.
+    Changed(Expected),
+    /// It is not told.
+    Unseen,
+}
+
+/// One row of the table.
+pub struct Limit {
+    /// The question whose tier must own up to it (`lost` is not null); `None` where the kernel itself does
+    /// not have what is missing, and nothing is lost by the choice of a tier.
+    pub owned_by: Option<Question>,
+    /// Why it can't be known.
+    pub reason: &'static str,
+    /// Where it holds.
+    holds: fn(&Facts) -> bool,
+    /// What it does; `None` for events it does not concern.
+    effect: fn(&Expected) -> Option<Effect>,
+}
+
+fn changed(expected: &Expected, change: impl Fn(&mut Expected)) -> Option<Effect> {
+    let mut other = expected.clone();
+    change(&mut other);
+    Some(Effect::Changed(other))
+}
+
+/// The table. Each row is applied to what the row before it left.
+pub const LIMITS: &[Limit] = &[
+    Limit {
+        owned_by: Some(Question::TimeWait),
+        reason: "only states are seen: a mini-socket is inferred from the state the full socket left",
+        holds: |facts| facts.tier(Question::TimeWait) == Tier::Inferred,
+        effect: |expected| match expected.kind {
+            Kind::TimeWait => changed(expected, |it| it.set("inferred", Check::Is(json!(true)))),
+            _ => None,
+        },
+    },
+    Limit {
+        owned_by: Some(Question::TimeWait),
+        reason: "a refused mini-socket leaves the same states as one that was made",
+        holds: |facts| facts.tier(Question::TimeWait) == Tier::Inferred,
+        effect: |expected| match expected.kind {
+            Kind::TimeWaitOverflow => changed(expected, |it| {
+                it.kind = Kind::TimeWait;
+                it.set("event", Check::Is(json!("time_wait")));
+                it.set("inferred", Check::Is(json!(true)));
+            }),
+            _ => None,
+        },
+    },
+    Limit {
+        owned_by: Some(Question::TimeWait),
+        reason: "no timer is started for a refused mini-socket: it is inferred from the one that is missing",
+        holds: |facts| facts.tier(Question::TimeWait) == Tier::Timer,
+        effect: |expected| match expected.kind {
+            Kind::TimeWaitOverflow => {
+                changed(expected, |it| it.set("inferred", Check::Is(json!(true))))
+            }
+            _ => None,
+        },
+    },
+    Limit {
+        owned_by: Some(Question::ResetWithoutSocket),
+        reason: "no hook sees a RST that no full socket sends",
+        holds: |facts| facts.tier(Question::ResetWithoutSocket) == Tier::None,
+        effect: |expected| {
+            (expected.question == Question::ResetWithoutSocket).then_some(Effect::Unseen)
+        },
+    },
+    Limit {
+        owned_by: Some(Question::TimeWait),
+        reason: "the births of mini-sockets are not seen: who made the one that answers is not known",
+        holds: |facts| facts.tier(Question::TimeWait) == Tier::Inferred,
+        effect: |expected| {
+            let by_mini_socket = expected.question == Question::ResetWithoutSocket
+                && expected.checks.contains_key("process.pid");
+            by_mini_socket
+                .then(|| changed(expected, by_nobody_known))
+                .flatten()
+        },
+    },
+    Limit {
+        owned_by: Some(Question::Accept),
+        reason: "no hook sees who accept()s: only a closer can be named on the server's side",
+        holds: |facts| facts.tier(Question::Accept) == Tier::None,
+        effect: |expected| match expected.by_accept {
+            None => None,
+            Some(ByAccept::Opener) => changed(expected, without_opener),
+            Some(ByAccept::OpenerAndProcess) => changed(expected, |it| {
+                without_opener(it);
+                without_process(it);
+            }),
+        },
+    },
+    Limit {
+        owned_by: Some(Question::Port),
+        reason: "a system call's duration is an upper bound of the search in it, and a connect()'s has the \
+                 handshake in it",
+        holds: |facts| facts.tier(Question::Port) == Tier::Syscall,
+        effect: |expected| match expected.kind {
+            Kind::PortAlloc => changed(expected, |it| it.set("exact", Check::Is(json!(false)))),
+            _ => None,
+        },
+    },
+    Limit {
+        owned_by: None,
+        reason: "this kernel gives no reason for a RST (before 6.12)",
+        holds: |facts| !facts.kernel.reset_reasons,
+        effect: |expected| match expected.kernel_word {
+            Some(_) => changed(expected, |it| {
+                it.kernel_word = None;
+                it.set("kernel_reason", Check::Is(Value::Null));
+            }),
+            None => None,
+        },
+    },
+];
+
+fn without_opener(expected: &mut Expected) {
+    expected
+        .checks
+        .retain(|path, _| !path.starts_with("opener"));
+    expected.set("opener", Check::Is(Value::Null));
+}
+
+fn without_process(expected: &mut Expected) {
+    expected
+        .checks
+        .retain(|path, _| !path.starts_with("process"));
+    expected.set("process", Check::Is(Value::Null));
+    expected.set("unattributed", Check::Is(json!("unknown")));
+}
+
+fn by_nobody_known(expected: &mut Expected) {
+    without_opener(expected);
+    without_process(expected);
+    expected.set("side", Check::Is(json!("unknown")));
+}
+
+/// What twtrace must say under these facts, and the limits that changed it.
+pub struct Limited {
+    /// The events.
+    pub events: Vec<Expected>,
+    /// Reasons of the limits that were used.
+    pub reasons: Vec<&'static str>,
+    /// Limits that twtrace does not own up to.
+    pub unsaid: Vec<String>,
+}
+
+/// Applies the table to the truth.
+pub fn limit(truth: &[Expected], facts: &Facts) -> Limited {
+    let mut limited = Limited {
+        events: truth.to_vec(),
+        reasons: Vec::new(),
+        unsaid: Vec::new(),
+    };
+    for limit in LIMITS.iter().filter(|limit| (limit.holds)(facts)) {
+        let mut used = false;
+        let before = std::mem::take(&mut limited.events);
+        for expected in before {
+            match (limit.effect)(&expected) {
+                None => limited.events.push(expected),
+                Some(Effect::Changed(other)) => {
+                    used |= other != expected;
+                    limited.events.push(other);
+                }
+                Some(Effect::Unseen) => used = true,
+            }
+        }
+        if used {
+            limited.reasons.push(limit.reason);
+            if let Some(question) = limit.owned_by
+                && facts.lost(question).is_none()
+            {
+                limited.unsaid.push(format!(
+                    "twtrace does not say what its tier {:?} loses for {question:?}: {}",
+                    facts.tier(question),
+                    limit.reason
+                ));
+            }
+        }
+    }
+    for expected in &mut limited.events {
+        if let Some(word) = expected.kernel_word.clone() {
+            expected.set("kernel_reason", Check::EndsWith(word));
+        }
+    }
+    limited
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expect::{Reason, TcpState, facts::Choice};
+
+    fn facts(question: Question, tier: Tier, lost: Option<&str>) -> Facts {
+        Facts {
+            tiers: vec![Choice {
+                question,
+                tier,
+                lost: lost.map(str::to_owned),
+            }],
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn an_inferring_tier_must_say_so() {
+        let truth = [
+            Expected::time_wait(TcpState::FinWait2),
+            Expected::overflow(),
+        ];
+        let facts = facts(Question::TimeWait, Tier::Inferred, None);
+        let limited = limit(&truth, &facts);
+        assert_eq!(limited.events.len(), 2);
+        for event in &limited.events {
+            assert_eq!(event.checks["event"], Check::Is(json!("time_wait")));
+            assert_eq!(event.checks["inferred"], Check::Is(json!(true)));
+        }
+        assert_eq!(limited.unsaid.len(), 2, "{:?}", limited.unsaid);
+    }
+
+    #[test]
+    fn what_no_hook_sees_is_not_expected() {
+        let truth = [Expected::reset_without_socket(
+            Reason::NoSocket,
+            "NO_SOCKET",
+        )];
+        let facts = facts(Question::ResetWithoutSocket, Tier::None, Some("these"));
+        let limited = limit(&truth, &facts);
+        assert!(limited.events.is_empty());
+        assert!(limited.unsaid.is_empty());
+        assert_eq!(limited.reasons.len(), 1);
+    }
+
+    #[test]
+    fn a_kernel_with_reasons_must_give_them() {
+        let truth = [Expected::reset_sent(Reason::LingerZero, "TCP_STATE")];
+        let mut facts = facts(Question::Reset, Tier::RawTracepoint, None);
+        let without = limit(&truth, &facts);
+        assert_eq!(
+            without.events[0].checks["kernel_reason"],
+            Check::Is(Value::Null)
+        );
+        facts.kernel.reset_reasons = true;
+        let with = limit(&truth, &facts);
+        assert_eq!(
+            with.events[0].checks["kernel_reason"],
+            Check::EndsWith("TCP_STATE".to_owned())
+        );
+    }
+}

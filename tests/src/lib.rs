@@ -1,0 +1,14 @@
+//! Scenarios with known truth, checked against what twtrace says.
+//!
+//! A **scenario** is a piece of TCP traffic. It is played on a **stage**: a process in a network namespace of
+//! its own, which starts **actors** (processes too), tells them one by one what to do, and so knows what must
+//! be told of it. The **runner** starts twtrace and the stages, collects the events of each stage's namespace
+//! and compares them with the stage's truth, less what the running tier can't know ([`expect::limits`]).
+
+pub mod actor;
+pub mod expect;
+pub mod runner;
+pub mod scenarios;
+pub mod stage;
+pub mod sys;
+pub mod tun_peer;

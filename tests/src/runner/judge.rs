@@ -1,0 +1,265 @@
+//! From a scenario's truth and what was told to what is wrong.
+
+use serde_json::Value;
+
+use crate::{
+    expect::{
+        Side,
+        compare::{compare, field},
+        contract,
+        facts::{Facts, Question, Tier},
+        limits,
+    },
+    scenarios::ReportRun,
+    stage::finding::{CrowdRow, Played},
+};
+
+/// The events of a namespace that are compared.
+fn relevant(played: &Played, events: &[Value]) -> Vec<Value> {
+    events
+        .iter()
+        .filter(|event| {
+            played.about_ports || event["event"] != "port_alloc" || event["result"] != "ok"
+        })
+        .cloned()
+        .collect()
+}
+
+/// What is wrong with the events of a namespace. Empty: nothing.
+pub fn judge_events(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
+    let events = relevant(played, events);
+    if !played.crowd.is_empty() {
+        return judge_crowd(played, facts, &events);
+    }
+    let verdict = |truth: &Vec<_>| {
+        let limited = limits::limit(truth, facts);
+        let mut wrong = compare(&limited.events, &events);
+        wrong.extend(limited.unsaid);
+        wrong
+    };
+    let mut wrong = played
+        .alternatives
+        .iter()
+        .map(verdict)
+        .min_by_key(Vec::len)
+        .unwrap_or_default();
+    wrong.extend(against_kernel(played, facts, &events));
+    wrong
+}
+
+/// Whether enough was told for [`judge_events`]; more may still be on its way.
+pub fn is_complete(played: &Played, facts: &Facts, events: &[Value]) -> bool {
+    if played.crowd.is_empty() {
+        judge_events(played, facts, events).is_empty()
+    } else {
+        let births: u64 = played.crowd.iter().map(|row| row.births).sum();
+        count(events, "time_wait") >= births
+    }
+}
+
+fn count(events: &[Value], kind: &str) -> u64 {
+    events.iter().filter(|event| event["event"] == kind).count() as u64
+}
+
+/// What was told, against the kernel's own counters.
+fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let told = (
+        count(events, "time_wait"),
+        count(events, "time_wait_overflow"),
+    );
+    let kernel = (played.counters.births(), played.counters.overflow);
+    // Where refusals can't be told from births, their sum is what must be right.
+    let same = if facts.tier(Question::TimeWait) == Tier::Inferred {
+        told.0 + told.1 == kernel.0 + kernel.1
+    } else {
+        told == kernel
+    };
+    if facts.kernel.counts_births && !same {
+        wrong.push(format!(
+            "{} births and {} refusals were told, the kernel counted {} and {}",
+            told.0, told.1, kernel.0, kernel.1
+        ));
+    }
+    let sent = events
+        .iter()
+        .filter(|event| event["event"] == "reset" && event["direction"] == "sent")
+        .count() as u64;
+    let all_seen = facts.tier(Question::ResetWithoutSocket) != Tier::None;
+    if all_seen && sent != played.counters.resets_sent {
+        wrong.push(format!(
+            "{sent} sent RSTs were told, the kernel counted {}",
+            played.counters.resets_sent
+        ));
+    }
+    wrong
+}
+
+fn judge_crowd(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
+    let mut wrong: Vec<String> = events.iter().flat_map(contract::violations).collect();
+    wrong.extend(against_kernel(played, facts, events));
+    let inferred = facts.tier(Question::TimeWait) == Tier::Inferred;
+    let mut explained = 0;
+    for row in &played.crowd {
+        let found = events
+            .iter()
+            .filter(|event| {
+                event["event"] == "time_wait"
+                    && field(event, "process.comm") == row.comm.as_str()
+                    && row.pid.is_none_or(|pid| field(event, "process.pid") == pid)
+                    && event["side"] == side_word(row.side)
+                    && event["inferred"] == inferred
+            })
+            .count() as u64;
+        explained += found;
+        if found != row.births {
+            wrong.push(format!(
+                "{found} TIME_WAITs of {} as {}, not {}",
+                row.comm,
+                side_word(row.side),
+                row.births
+            ));
+        }
+    }
+    // A late segment that meets no socket any more is answered by a RST: rare, and in the kernel's own count.
+    let others = events.len() as u64 - explained - count(events, "reset");
+    if others != 0 {
+        wrong.push(format!("{others} events that nobody caused"));
+        let known = |event: &&Value| {
+            event["event"] == "reset"
+                || played
+                    .crowd
+                    .iter()
+                    .any(|row| field(event, "process.comm") == row.comm.as_str())
+        };
+        let example = events.iter().find(|event| !known(event));
+        wrong.extend(example.map(|event| format!("for example: {event}")));
+    }
+    wrong.truncate(20);
+    wrong
+}
+
+fn side_word(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+        Side::Unknown => "unknown",
+    }
+}
+
+/// What is wrong with a report about one namespace, in which nothing else ran.
+pub fn judge_report(
+    played: &Played,
+    facts: &Facts,
+    run: ReportRun,
+    netns: u64,
+    report: &Value,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let rows = rows_of(report, "processes", &mut wrong);
+    for row in &played.crowd {
+        let found = reported_births(&rows, row);
+        if found != row.births {
+            wrong.push(format!(
+                "the report has {found} TIME_WAITs of {} as {}, not {}",
+                row.comm,
+                side_word(row.side),
+                row.births
+            ));
+        }
+    }
+    let losers: Vec<Value> = rows_of(report, "lost", &mut wrong)
+        .into_iter()
+        .filter(|row| row["count"].as_u64().unwrap_or(0) > 0)
+        .collect();
+    match (run.loses, losers.is_empty()) {
+        (true, true) => wrong.push("nothing was lost, or it is not shown".to_owned()),
+        (false, false) => wrong.push(format!("events were lost: {losers:?}")),
+        _ => {}
+    }
+    let audit = rows_of(report, "audit", &mut wrong);
+    match audit.iter().find(|row| row["netns"] == netns) {
+        None => wrong.push(format!("the audit has no row for the namespace {netns}")),
+        Some(row) => wrong.extend(judge_audit(played, facts, row)),
+    }
+    wrong
+}
+
+fn rows_of(report: &Value, name: &str, wrong: &mut Vec<String>) -> Vec<Value> {
+    match report[name].as_array() {
+        Some(rows) => rows.clone(),
+        None => {
+            wrong.push(format!("the report has no list \"{name}\""));
+            Vec::new()
+        }
+    }
+}
+
+fn reported_births(rows: &[Value], wanted: &CrowdRow) -> u64 {
+    rows.iter()
+        .filter(|row| {
+            field(row, "process.comm") == wanted.comm.as_str()
+                && wanted
+                    .pid
+                    .is_none_or(|pid| field(row, "process.pid") == pid)
+        })
+        .filter_map(|row| field(row, "time_wait").get(side_word(wanted.side)))
+        .filter_map(Value::as_u64)
+        .sum()
+}
+
+/// The namespace's row must say what was seen, and that it is what the kernel counted.
+fn judge_audit(played: &Played, facts: &Facts, row: &Value) -> Vec<String> {
+    let births: u64 = played.crowd.iter().map(|row| row.births).sum();
+    let mut wrong = Vec::new();
+    // With programs that are not ours both ends may close at once, and make one more.
+    let ours = played.crowd.iter().all(|row| row.pid.is_some());
+    let seen = row["births_seen"].as_u64().unwrap_or(0);
+    if seen < births || (ours && seen != births) {
+        wrong.push(format!("births_seen is {seen}, not {births}"));
+    }
+    let ends_unseen = facts.tier(Question::TimeWaitEnd) == Tier::None;
+    if !facts.kernel.counts_births && ends_unseen {
+        // This kernel counts expiries, and nobody saw them: that must be said.
+        if row["audited"] != false || row["why"].is_null() {
+            wrong.push(format!("an audit that can't be is not called so: {row}"));
+        }
+        return wrong;
+    }
+    if row["difference"] != 0 {
+        wrong.push(format!("the audit's difference is not 0: {row}"));
+    }
+    if facts.kernel.counts_births && row["births_kernel"] != played.counters.births() {
+        wrong.push(format!(
+            "births_kernel is {}, and /proc/net/netstat says {}",
+            row["births_kernel"],
+            played.counters.births()
+        ));
+    }
+    wrong
+}
+
+/// What is wrong with a scenario that nobody traced: its truth against the kernel's counters.
+pub fn judge_traffic(played: &Played, counts_births: bool) -> Vec<String> {
+    if !counts_births {
+        return Vec::new();
+    }
+    let kernel = (played.counters.births(), played.counters.overflow);
+    let right = played
+        .alternatives
+        .iter()
+        .any(|truth| played.births_and_refusals(truth) == kernel);
+    if right || played.crowd.iter().any(|row| row.pid.is_none()) {
+        return Vec::new();
+    }
+    vec![format!(
+        "the kernel counted {} births and {} refusals, the scenario expects {:?}",
+        kernel.0,
+        kernel.1,
+        played
+            .alternatives
+            .iter()
+            .map(|truth| played.births_and_refusals(truth))
+            .collect::<Vec<_>>()
+    )]
+}

@@ -1,0 +1,227 @@
+//! The runner: starts twtrace and the stages, and judges.
+
+mod judge;
+mod options;
+pub mod report;
+mod stage_process;
+mod trace;
+mod traced;
+mod verdicts;
+
+use std::{fs::File, path::PathBuf, sync::Mutex, time::Instant};
+
+use anyhow::{Context as _, Result, bail};
+pub use options::{Options, TierLimit};
+use verdicts::{Verdict, Verdicts};
+
+use crate::{
+    expect::facts::{self, Facts, KernelFacts},
+    scenarios::{self, Observer, ReportRun, Scenario},
+    stage::{self, Ip, Skip, Stage, finding::Finding},
+};
+use stage_process::{KERNEL_FACTS, StageProcess};
+
+/// What checks of usage need to know.
+pub struct Context {
+    /// The twtrace to be tested.
+    pub twtrace: PathBuf,
+    /// Hooks it may use.
+    pub tier: TierLimit,
+}
+
+/// One run of a scenario.
+#[derive(Clone)]
+struct Run {
+    name: String,
+    ip: Ip,
+    scenario: Scenario,
+}
+
+fn runs_of(options: &Options) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for scenario in scenarios::all() {
+        for (name, ip) in scenario.runs() {
+            if options::selected(&options.only, &name) {
+                runs.push(Run { name, ip, scenario });
+            }
+        }
+    }
+    runs
+}
+
+/// Does what the command line says; whether nothing failed.
+///
+/// # Errors
+/// When it can't get so far as to judge anything.
+pub fn run(options: &Options) -> Result<bool> {
+    if let Some(name) = &options.stage {
+        return run_stage(name, options.ip.into()).map(|()| true);
+    }
+    let runs = runs_of(options);
+    let usages = || {
+        scenarios::usages()
+            .iter()
+            .filter(|usage| options::selected(&options.only, usage.name))
+    };
+    if options.list {
+        for run in &runs {
+            println!("{}", run.name);
+        }
+        for usage in usages() {
+            println!("{}", usage.name);
+        }
+        return Ok(true);
+    }
+    let verdicts = Verdicts::default();
+    let mut keeper = Vec::new();
+    let kernel = kernel_facts(&mut keeper)?;
+    if options.traffic_only {
+        for run in &runs {
+            let start = Instant::now();
+            let verdict = play_untraced(run, kernel, &mut keeper);
+            verdicts.add(&run.name, start.elapsed(), verdict);
+        }
+        return Ok(verdicts.finish());
+    }
+    let twtrace = options.twtrace.clone().context("no --twtrace")?;
+    let context = Context {
+        twtrace,
+        tier: options.tier,
+    };
+    let (reported, traced): (Vec<Run>, Vec<Run>) = runs
+        .into_iter()
+        .partition(|run| matches!(run.scenario.observer, Observer::Report(_)));
+    if !traced.is_empty() {
+        let keeper = Mutex::new(keeper);
+        traced::play_all(&context, options, kernel, &traced, &keeper, &verdicts)?;
+    }
+    for run in &reported {
+        let start = Instant::now();
+        let verdict = play_reported(&context, options, kernel, run)
+            .unwrap_or_else(|error| Verdict::broken(&error));
+        verdicts.add(&run.name, start.elapsed(), verdict);
+    }
+    for usage in usages() {
+        let start = Instant::now();
+        let verdict = match (usage.run)(&context) {
+            Ok(()) => Verdict::Passed,
+            Err(error) => match error.downcast_ref::<Skip>() {
+                Some(skip) => Verdict::Skipped {
+                    reason: skip.0.clone(),
+                },
+                None => Verdict::broken(&error),
+            },
+        };
+        verdicts.add(usage.name, start.elapsed(), verdict);
+    }
+    Ok(verdicts.finish())
+}
+
+/// The body of a stage's process.
+fn run_stage(name: &str, ip: Ip) -> Result<()> {
+    if name == KERNEL_FACTS {
+        return stage::run(ip, false, one_birth);
+    }
+    let scenario = scenarios::all()
+        .into_iter()
+        .find(|scenario| scenario.name == name)
+        .with_context(|| format!("no scenario {name}"))?;
+    let prepares = scenario.observer == Observer::TraceFromTheMiddle;
+    stage::run(ip, prepares, scenario.play)
+}
+
+/// One TIME_WAIT, to see whether the kernel counts it now or when it expires.
+fn one_birth(stage: &Stage) -> Result<()> {
+    let pair = stage.silent_pair()?;
+    pair.client.close(&pair.at_client)?;
+    stage.until_parked(&pair.at_client)
+}
+
+fn kernel_facts(keeper: &mut Vec<File>) -> Result<KernelFacts> {
+    let mut stage = StageProcess::start(KERNEL_FACTS, Ip::V4, keeper)?;
+    match stage.play()? {
+        Finding::Played(played) => Ok(KernelFacts {
+            reset_reasons: false,
+            counts_births: played.counters.births() == 1,
+        }),
+        Finding::Skip { reason } => bail!("{reason}"),
+        Finding::Broken { error } => bail!("{error}"),
+    }
+}
+
+fn play_untraced(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Verdict {
+    let finding =
+        StageProcess::start(run.scenario.name, run.ip, keeper).and_then(|mut stage| stage.play());
+    match finding {
+        Err(error) => Verdict::broken(&error),
+        Ok(Finding::Broken { error }) => Verdict::Failed {
+            wrong: vec![error],
+            told: Vec::new(),
+        },
+        Ok(Finding::Skip { reason }) => Verdict::Skipped { reason },
+        Ok(Finding::Played(played)) => {
+            let wrong = judge::judge_traffic(&played, kernel.counts_births);
+            if wrong.is_empty() {
+                Verdict::Passed
+            } else {
+                Verdict::Failed {
+                    wrong,
+                    told: Vec::new(),
+                }
+            }
+        }
+    }
+}
+
+fn play_reported(
+    context: &Context,
+    options: &Options,
+    mut kernel: KernelFacts,
+    run: &Run,
+) -> Result<Verdict> {
+    let Observer::Report(report_run) = run.scenario.observer else {
+        bail!("not a scenario for a report");
+    };
+    let mut keeper = Vec::new();
+    let mut stage = StageProcess::start(run.scenario.name, run.ip, &mut keeper)?;
+    let report = report::Report::start(&context.twtrace, &arguments(context.tier, report_run))?;
+    let played = match stage.play()? {
+        Finding::Played(played) => played,
+        Finding::Skip { reason } => return Ok(Verdict::Skipped { reason }),
+        Finding::Broken { error } => bail!("{error}"),
+    };
+    let report = report.end()?;
+    keep(options, &run.name, std::slice::from_ref(&report))?;
+    kernel.reset_reasons = facts::has_reset_reasons()?;
+    let facts = Facts {
+        tiers: facts::tiers_of(&report)?,
+        kernel,
+    };
+    let wrong = judge::judge_report(&played, &facts, report_run, stage.namespace.netns, &report);
+    if wrong.is_empty() {
+        return Ok(Verdict::Passed);
+    }
+    let rows = |name: &str| {
+        let rows = report[name].as_array().into_iter().flatten();
+        rows.map(|row| format!("{name}: {row}")).collect::<Vec<_>>()
+    };
+    let told = ["audit", "lost", "processes"].map(rows).concat();
+    Ok(Verdict::Failed { wrong, told })
+}
+
+fn arguments(tier: TierLimit, run: ReportRun) -> Vec<String> {
+    let mut arguments = tier.options();
+    arguments.extend(run.options.iter().map(|option| (*option).to_owned()));
+    arguments
+}
+
+/// Writes what was said about a scenario to the directory that the user named.
+fn keep(options: &Options, name: &str, values: &[serde_json::Value]) -> Result<()> {
+    let Some(directory) = &options.keep else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(directory)?;
+    let path = directory.join(format!("{}.json", name.replace('/', "-")));
+    let lines: String = values.iter().map(|value| format!("{value}\n")).collect();
+    std::fs::write(&path, lines).with_context(|| format!("write {}", path.display()))
+}

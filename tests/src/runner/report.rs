@@ -1,0 +1,117 @@
+//! A `twtrace report --json` of its own around one scenario.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::sys::{bpf, process};
+
+/// How long attaching may take.
+const ATTACH_LIMIT: Duration = Duration::from_secs(120);
+/// How long twtrace may take to end after SIGINT.
+const END_LIMIT: Duration = Duration::from_secs(120);
+
+/// What it says on standard error once everything is attached.
+const READY: &str = "counting";
+
+/// A running report.
+pub struct Report {
+    child: Child,
+    errors: Receiver<String>,
+}
+
+impl Report {
+    /// Starts it, and waits until its probes are attached and its first readings taken.
+    ///
+    /// # Errors
+    /// When it does not get that far; with what it wrote to standard error.
+    pub fn start(twtrace: &Path, options: &[String]) -> Result<Self> {
+        let mut child = Command::new(twtrace)
+            .args(["report", "--json"])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("start {}", twtrace.display()))?;
+        let stderr = child.stderr.take().context("twtrace has no errors")?;
+        let (told, errors) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                // Nobody listens any more once the report is over.
+                let _ = told.send(line);
+            }
+        });
+        let report = Self { child, errors };
+        report.await_ready()?;
+        Ok(report)
+    }
+
+    fn await_ready(&self) -> Result<()> {
+        let end = Instant::now() + ATTACH_LIMIT;
+        let mut said = Vec::new();
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            match self.errors.recv_timeout(left) {
+                Ok(line) if line.contains(READY) => return Ok(()),
+                Ok(line) => said.push(line),
+                Err(_) => break,
+            }
+        }
+        bail!("twtrace report did not get ready: {}", said.join("; "))
+    }
+
+    /// Ids of the BPF programs it holds.
+    ///
+    /// # Errors
+    /// When its /proc/PID/fdinfo can't be read.
+    pub fn programs(&self) -> io::Result<BTreeSet<u32>> {
+        bpf::programs_of(self.child.id())
+    }
+
+    /// Kills it (SIGKILL).
+    ///
+    /// # Errors
+    /// When it can't be.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Ends it with SIGINT, and reads what it prints.
+    ///
+    /// # Errors
+    /// When it does not end, fails, or prints anything but one JSON document.
+    pub fn end(mut self) -> Result<Value> {
+        process::signal(self.child.id().cast_signed(), libc::SIGINT)?;
+        // Its output is read while it ends, so that it can't be stuck on a full pipe.
+        let stdout = self.child.stdout.take().context("no output")?;
+        let output = thread::spawn(move || io::read_to_string(stdout));
+        let status = super::trace::wait(&mut self.child, END_LIMIT)?;
+        let output = output.join().unwrap_or_else(|_| Ok(String::new()))?;
+        ensure!(
+            status.success(),
+            "twtrace report ended with {status}: {}",
+            self.errors.iter().collect::<Vec<_>>().join("; ")
+        );
+        serde_json::from_str(&output)
+            .with_context(|| format!("the report is no JSON document: {output:.300}"))
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        // Gone already, after `end`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,107 @@
+//! A stage, seen from the runner.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::stage::{
+    Ip,
+    finding::{Finding, Message},
+};
+
+/// Name of the stage that plays nothing of the registry but finds out what the kernel does.
+pub const KERNEL_FACTS: &str = "@kernel-facts";
+
+/// A network namespace of a stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Inode number.
+    pub netns: u64,
+    /// Events before this moment of CLOCK_MONOTONIC are of another one with the same number.
+    pub since_ns: u64,
+}
+
+/// A stage. Dropping it ends the scenario's processes.
+pub struct StageProcess {
+    child: Child,
+    orders: Option<ChildStdin>,
+    lines: BufReader<ChildStdout>,
+    /// Its network namespace, as events name it.
+    pub namespace: Namespace,
+}
+
+impl StageProcess {
+    /// Starts a stage, and waits until it is set. `keeper` gets the namespace's file, to be kept as long as
+    /// events are told apart by namespace: the number of one that is gone is given to the next.
+    ///
+    /// # Errors
+    /// When it can't be started, or breaks before it is set.
+    pub fn start(name: &str, ip: Ip, keeper: &mut Vec<File>) -> Result<Self> {
+        let mut child = Command::new("/proc/self/exe")
+            .arg("--stage")
+            .arg(name)
+            .arg("--ip")
+            .arg(match ip {
+                Ip::V4 => "v4",
+                Ip::V6 => "v6",
+            })
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start a stage")?;
+        let orders = child.stdin.take();
+        let stdout = child.stdout.take().context("the stage has no output")?;
+        let mut stage = Self {
+            child,
+            orders,
+            lines: BufReader::new(stdout),
+            namespace: Namespace::default(),
+        };
+        match stage.message()? {
+            Message::Prepared { netns, since_ns } => {
+                stage.namespace = Namespace { netns, since_ns };
+            }
+            Message::Finding(Finding::Broken { error }) => bail!("{error}"),
+            Message::Finding(other) => bail!("the stage began with {other:?}"),
+        }
+        let path = format!("/proc/{}/ns/net", stage.child.id());
+        keeper.push(File::open(&path).with_context(|| format!("open {path}"))?);
+        Ok(stage)
+    }
+
+    fn message(&mut self) -> Result<Message> {
+        let mut line = String::new();
+        if self.lines.read_line(&mut line)? == 0 {
+            let status = self.child.wait()?;
+            bail!("the stage ended ({status})");
+        }
+        serde_json::from_str(&line).with_context(|| format!("a line of the stage: {line}"))
+    }
+
+    /// Has it played. When this returns, all sockets and processes are still there.
+    ///
+    /// # Errors
+    /// When the stage breaks.
+    pub fn play(&mut self) -> Result<Finding> {
+        if let Some(orders) = &mut self.orders {
+            // A scenario that can't be prepared does not wait for this.
+            let _ = orders.write_all(b"go\n");
+        }
+        match self.message()? {
+            Message::Finding(finding) => Ok(finding),
+            Message::Prepared { .. } => bail!("the stage was set twice"),
+        }
+    }
+}
+
+impl Drop for StageProcess {
+    fn drop(&mut self) {
+        // The end of its input is the end of the stage.
+        self.orders = None;
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,236 @@
+//! The one `twtrace trace` that watches all scenarios, and what it said, by network namespace.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::stage_process::Namespace;
+use crate::sys::process;
+
+/// How long twtrace may take to end after SIGINT.
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+/// A running `twtrace trace --json`.
+pub struct Trace {
+    child: Child,
+    /// The `start` event.
+    pub start: Value,
+    told: Arc<Told>,
+    reader: Option<JoinHandle<()>>,
+    errors: Option<JoinHandle<String>>,
+}
+
+/// How a trace ended.
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it wrote to standard error.
+    pub stderr: String,
+    /// The `lost` events.
+    pub lost: Vec<Value>,
+    /// Lines that are no JSON objects.
+    pub unreadable: Vec<String>,
+}
+
+#[derive(Default)]
+struct Told {
+    lines: Mutex<Lines>,
+}
+
+#[derive(Default)]
+struct Lines {
+    events: HashMap<u64, Vec<Arc<Value>>>,
+    lost: Vec<Value>,
+    unreadable: Vec<String>,
+}
+
+impl Lines {
+    /// The events of a namespace from number `from` on, those of earlier ones of its number included.
+    fn from(&self, namespace: Namespace, from: usize) -> Vec<Arc<Value>> {
+        let all = self.events.get(&namespace.netns);
+        all.and_then(|all| all.get(from..))
+            .map(<[Arc<Value>]>::to_vec)
+            .unwrap_or_default()
+    }
+}
+
+impl Told {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, line: &str) {
+        let mut lines = self.lines();
+        match serde_json::from_str::<Value>(line) {
+            Ok(value) if value["event"] == "lost" => lines.lost.push(value),
+            Ok(value) if value.is_object() => {
+                let netns = value["netns"].as_u64().unwrap_or(0);
+                lines.events.entry(netns).or_default().push(Arc::new(value));
+            }
+            _ => lines.unreadable.push(line.to_owned()),
+        }
+    }
+}
+
+impl Trace {
+    /// Starts `twtrace trace --json --slow-port 0` with further options, and waits until its probes are
+    /// attached: that is what its first line says.
+    ///
+    /// # Errors
+    /// When it does not get that far; with what it wrote to standard error.
+    pub fn start(twtrace: &Path, options: &[String]) -> Result<Self> {
+        let mut child = Command::new(twtrace)
+            .args(["trace", "--json", "--slow-port", "0"])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("start {}", twtrace.display()))?;
+        let stdout = child.stdout.take().context("twtrace has no output")?;
+        let stderr = child.stderr.take().context("twtrace has no errors")?;
+        let errors = thread::spawn(move || all_of(stderr));
+        let mut stdout = BufReader::new(stdout);
+        let mut first = String::new();
+        stdout.read_line(&mut first)?;
+        let start = serde_json::from_str::<Value>(&first).unwrap_or_default();
+        if start["event"] != "start" {
+            let _ = child.kill();
+            let status = child.wait()?;
+            let stderr = errors.join().unwrap_or_default();
+            bail!(
+                "twtrace trace began with \"{}\" and ended ({status}): {}",
+                first.trim(),
+                stderr.trim()
+            );
+        }
+        let told = Arc::new(Told::default());
+        let reader = thread::spawn({
+            let told = Arc::clone(&told);
+            move || read_into(stdout, &told)
+        });
+        Ok(Self {
+            child,
+            start,
+            told,
+            reader: Some(reader),
+            errors: Some(errors),
+        })
+    }
+
+    /// The events of a namespace, once they are `complete` and no more came for the time `quiet`, or as they
+    /// are when none came for the time `limit`.
+    pub fn collect(
+        &self,
+        namespace: Namespace,
+        quiet: Duration,
+        limit: Duration,
+        complete: impl Fn(&[Value]) -> bool,
+    ) -> Vec<Value> {
+        let mut last = Instant::now();
+        let mut taken = 0;
+        let mut events = Vec::new();
+        let mut is_complete = None;
+        loop {
+            // What is behind the lock is only copied: twtrace's reader must not wait for a comparison.
+            let lines = self.told.lines();
+            let fresh = lines.from(namespace, taken);
+            drop(lines);
+            taken += fresh.len();
+            let is_later = |event: &&Arc<Value>| {
+                event["mono_ns"]
+                    .as_u64()
+                    .is_some_and(|mono_ns| mono_ns >= namespace.since_ns)
+            };
+            let fresh: Vec<Value> = fresh
+                .iter()
+                .filter(is_later)
+                .map(|event| (**event).clone())
+                .collect();
+            if fresh.is_empty() {
+                let is_complete = *is_complete.get_or_insert_with(|| complete(&events));
+                if last.elapsed() >= if is_complete { quiet } else { limit } {
+                    return events;
+                }
+            } else {
+                last = Instant::now();
+                is_complete = None;
+                events.extend(fresh);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it with SIGINT, as a user does.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn end(mut self) -> Result<Ended> {
+        process::signal(self.child.id().cast_signed(), libc::SIGINT)?;
+        let status = wait(&mut self.child, END_LIMIT)?;
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        let errors = self.errors.take();
+        let stderr = errors.and_then(|errors| errors.join().ok());
+        let mut lines = self.told.lines();
+        Ok(Ended {
+            status,
+            stderr: stderr.unwrap_or_default(),
+            lost: std::mem::take(&mut lines.lost),
+            unreadable: std::mem::take(&mut lines.unreadable),
+        })
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        // Gone already, after `end`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for a child to end.
+///
+/// # Errors
+/// When it does not within `limit`; then it is killed.
+pub fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() >= end {
+            child.kill()?;
+            child.wait()?;
+            bail!("twtrace did not end within {limit:?}, and was killed");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn read_into(stdout: BufReader<ChildStdout>, told: &Told) {
+    for line in stdout.split(b'\n') {
+        match line {
+            Ok(line) => told.take(&String::from_utf8_lossy(&line)),
+            Err(_) => return,
+        }
+    }
+}
+
+fn all_of(mut stderr: ChildStderr) -> String {
+    let mut bytes = Vec::new();
+    // What was read up to an error is still worth showing.
+    let _ = stderr.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}

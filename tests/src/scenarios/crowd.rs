@@ -1,0 +1,101 @@
+//! Many connections at full speed.
+
+use std::{rc::Rc, thread, time::Duration};
+
+use anyhow::{Result, ensure};
+
+use super::{ReportRun, Scenario};
+use crate::{
+    actor::{
+        Actor,
+        command::{Command, FirstCloser},
+    },
+    expect::Side,
+    stage::{Stage, finding::CrowdRow},
+    sys::process,
+};
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::both("crowd/trace", crowd).alone(),
+    Scenario::both("crowd/report", crowd).reported(ReportRun {
+        options: &[],
+        loses: false,
+    }),
+    Scenario::single("flood", flood).reported(ReportRun {
+        options: &["--ring-kb", "4"],
+        loses: true,
+    }),
+];
+
+const CLIENTS: usize = 4;
+const SERVERS: usize = 2;
+
+/// How many connections each client makes.
+fn connections() -> usize {
+    if process::emulated() { 300 } else { 2000 }
+}
+
+/// Four clients and two servers at full speed while other processes keep all CPUs busy. The first server closes
+/// first, the second lets its clients do so.
+fn crowd(stage: &Stage) -> Result<()> {
+    let mut busy = Vec::new();
+    for index in 0..process::cpus() {
+        let spinner = stage.actor(&format!("b{index}"))?;
+        spinner.post(&Command::Spin)?;
+        busy.push(spinner);
+    }
+    play(stage, connections())?;
+    for spinner in busy {
+        spinner.kill()?;
+    }
+    Ok(())
+}
+
+/// More at once than the smallest ring buffer can hold between two reads.
+fn flood(stage: &Stage) -> Result<()> {
+    play(stage, connections())?;
+    // Lets twtrace read, so that the loss is shown also where it is counted at the next event.
+    thread::sleep(Duration::from_millis(300));
+    Ok(())
+}
+
+fn play(stage: &Stage, each: usize) -> Result<()> {
+    // The default follows the machine's memory; the crowd must not be refused.
+    stage.sysctl("ipv4/tcp_max_tw_buckets", "262144")?;
+    let mut servers = Vec::new();
+    let mut clients: Vec<Rc<Actor>> = Vec::new();
+    for index in 0..SERVERS {
+        let server = stage.actor(&format!("s{index}"))?;
+        let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+        servers.push((server, listener, address));
+    }
+    for index in 0..CLIENTS {
+        clients.push(stage.actor(&format!("c{index}"))?);
+    }
+    let closers = [FirstCloser::Server, FirstCloser::Client];
+    let per_server = each * CLIENTS / SERVERS;
+    for ((server, listener, _), closer) in servers.iter().zip(closers) {
+        server.start_accepting(*listener, per_server, closer)?;
+    }
+    for (index, client) in clients.iter().enumerate() {
+        let which = index % SERVERS;
+        client.start_connecting(servers[which].2, each, closers[which])?;
+    }
+    for client in &clients {
+        ensure!(client.finished_many()? == each);
+    }
+    for (server, _, _) in &servers {
+        ensure!(server.finished_many()? == per_server);
+    }
+    let row = |actor: &Actor, side, births: usize| CrowdRow {
+        pid: Some(actor.pid),
+        comm: actor.comm.clone(),
+        side,
+        births: births as u64,
+    };
+    stage.expect_births(row(&servers[0].0, Side::Server, per_server));
+    for client in clients.iter().skip(1).step_by(SERVERS) {
+        stage.expect_births(row(client, Side::Client, each));
+    }
+    Ok(())
+}

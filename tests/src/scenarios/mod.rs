@@ -1,0 +1,145 @@
+//! The scenarios: one file a family.
+
+mod before;
+mod buckets;
+mod close;
+mod crowd;
+mod data_after_close;
+mod handover;
+mod peers;
+mod ports;
+mod programs;
+mod protocols;
+mod reconnect;
+mod reset;
+mod usage;
+
+use anyhow::Result;
+
+use crate::{
+    runner::Context,
+    stage::{Ip, Stage},
+};
+
+/// IP versions a scenario is played with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// Once with IPv4 and once with IPv6.
+    Both,
+    /// Once; the scenario says what it uses.
+    Single,
+}
+
+/// Who watches a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observer {
+    /// The one `twtrace trace` that runs meanwhile.
+    Trace,
+    /// The same, with no other scenario beside this one: it takes the whole machine.
+    TraceAlone,
+    /// The same, started after the scenario has prepared something ([`Stage::begin_tracing`]).
+    TraceFromTheMiddle,
+    /// A `twtrace report` of its own.
+    Report(ReportRun),
+}
+
+/// A `twtrace report` around one scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportRun {
+    /// Options for it.
+    pub options: &'static [&'static str],
+    /// Events must be lost, and shown as lost.
+    pub loses: bool,
+}
+
+/// Traffic with known truth.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// Its name, without the IP version.
+    pub name: &'static str,
+    /// IP versions.
+    pub versions: Versions,
+    /// Who watches.
+    pub observer: Observer,
+    /// Plays it.
+    pub play: fn(&Stage) -> Result<()>,
+}
+
+/// Something about the command line or the program's own life.
+#[derive(Clone, Copy)]
+pub struct Usage {
+    /// Its name.
+    pub name: &'static str,
+    /// Runs it; an error says what was wrong, a [`crate::stage::Skip`] why it can't be run.
+    pub run: fn(&Context) -> Result<()>,
+}
+
+impl Scenario {
+    const fn both(name: &'static str, play: fn(&Stage) -> Result<()>) -> Self {
+        Self {
+            name,
+            versions: Versions::Both,
+            observer: Observer::Trace,
+            play,
+        }
+    }
+
+    const fn single(name: &'static str, play: fn(&Stage) -> Result<()>) -> Self {
+        Self {
+            name,
+            versions: Versions::Single,
+            observer: Observer::Trace,
+            play,
+        }
+    }
+
+    const fn traced_from_the_middle(mut self) -> Self {
+        self.observer = Observer::TraceFromTheMiddle;
+        self
+    }
+
+    const fn alone(mut self) -> Self {
+        self.observer = Observer::TraceAlone;
+        self
+    }
+
+    const fn reported(mut self, run: ReportRun) -> Self {
+        self.observer = Observer::Report(run);
+        self
+    }
+
+    /// Its runs: full name and IP version.
+    pub fn runs(&self) -> Vec<(String, Ip)> {
+        match self.versions {
+            Versions::Both => vec![
+                (format!("{}/v4", self.name), Ip::V4),
+                (format!("{}/v6", self.name), Ip::V6),
+            ],
+            Versions::Single => vec![(self.name.to_owned(), Ip::V4)],
+        }
+    }
+}
+
+/// All scenarios, in the order they are run.
+pub fn all() -> Vec<Scenario> {
+    [
+        before::SCENARIOS,
+        close::SCENARIOS,
+        handover::SCENARIOS,
+        protocols::SCENARIOS,
+        reset::SCENARIOS,
+        data_after_close::SCENARIOS,
+        peers::SCENARIOS,
+        ports::SCENARIOS,
+        reconnect::SCENARIOS,
+        buckets::SCENARIOS,
+        crowd::SCENARIOS,
+        programs::SCENARIOS,
+    ]
+    .concat()
+}
+
+/// All checks of usage, in the order they are run.
+pub fn usages() -> &'static [Usage] {
+    usage::USAGES
+}

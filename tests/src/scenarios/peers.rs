@@ -1,0 +1,159 @@
+//! Peers that answer at a chosen moment, or never.
+
+use std::rc::Rc;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::Scenario;
+use crate::{
+    actor::{
+        Actor,
+        command::{Command, Connection, SocketOption},
+    },
+    expect::{Check, Expected, Reason, TcpState},
+    stage::Stage,
+    sys::proc_net::State,
+    tun_peer::{PeerEnd, TunPeer, segment::Flags},
+};
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::both("both_close_at_once", both_close_at_once),
+    Scenario::both("fin_and_ack_in_one", fin_and_ack_in_one),
+    Scenario::both("data_after_close/in_fin_wait1", data_in_fin_wait1),
+    Scenario::both("user_timeout", user_timeout),
+    Scenario::both("keepalive", keepalive),
+    Scenario::both("connect_times_out", connect_times_out),
+];
+
+/// A client that is connected to a peer which does nothing by itself.
+struct Dialogue {
+    client: Rc<Actor>,
+    at_client: Connection,
+    peer: TunPeer,
+    end: PeerEnd,
+}
+
+fn dialogue(stage: &Stage, options: &[SocketOption]) -> Result<Dialogue> {
+    let mut peer = TunPeer::new(stage.ip)?;
+    let client = stage.actor("cl")?;
+    let address = peer.address;
+    let fd = client.tcp_for(address)?;
+    for option in options {
+        client.set(fd, *option)?;
+    }
+    client.post(&Command::Connect { fd, address })?;
+    let end = peer.accept()?;
+    let at_client = client.awaited_connection()?;
+    Ok(Dialogue {
+        client,
+        at_client,
+        peer,
+        end,
+    })
+}
+
+/// The FINs cross: FIN_WAIT1, CLOSING, TIME_WAIT.
+fn both_close_at_once(stage: &Stage) -> Result<()> {
+    let mut it = dialogue(stage, &[])?;
+    it.client.close(&it.at_client)?;
+    let fin = it.peer.await_fin()?;
+    // Does not acknowledge the host's FIN.
+    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
+    stage.until_state(it.at_client.local, it.at_client.remote, State::Closing)?;
+    it.end.acknowledge(&fin);
+    it.peer.send(&mut it.end, Flags::ACK, b"")?;
+    stage.until_time_wait(&it.at_client)?;
+    stage.expect(
+        Expected::time_wait(TcpState::TimeWait)
+            .from(&[TcpState::Closing])
+            .own_client(&it.client)
+            .ends(&it.at_client)
+            .bytes(0, 0),
+    );
+    Ok(())
+}
+
+/// The peer's FIN acknowledges the host's: no CLOSING, and no wait in FIN_WAIT2.
+fn fin_and_ack_in_one(stage: &Stage) -> Result<()> {
+    let mut it = dialogue(stage, &[])?;
+    it.client.close(&it.at_client)?;
+    let fin = it.peer.await_fin()?;
+    it.end.acknowledge(&fin);
+    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
+    stage.until_time_wait(&it.at_client)?;
+    stage.expect(
+        Expected::time_wait(TcpState::TimeWait)
+            .from(&[TcpState::FinWait1, TcpState::FinWait2])
+            .own_client(&it.client)
+            .ends(&it.at_client)
+            .bytes(0, 0),
+    );
+    Ok(())
+}
+
+/// The orphan is still a full socket: its FIN is on the way when the data comes.
+fn data_in_fin_wait1(stage: &Stage) -> Result<()> {
+    let mut it = dialogue(stage, &[])?;
+    it.client.close(&it.at_client)?;
+    it.peer.await_fin()?;
+    it.peer
+        .send(&mut it.end, Flags::ACK.and(Flags::PSH), b"late")?;
+    it.peer.await_reset()?;
+    stage.expect(
+        Expected::reset_sent(Reason::DataAfterClose, "ABORT_ON_DATA")
+            .state(TcpState::FinWait1)
+            .own_client(&it.client)
+            .ends(&it.at_client),
+    );
+    Ok(())
+}
+
+/// Ends in ETIMEDOUT and no RST.
+fn user_timeout(stage: &Stage) -> Result<()> {
+    let it = dialogue(stage, &[SocketOption::UserTimeout(500)])?;
+    it.client.send(&it.at_client, 100)?;
+    it.client.await_error(&it.at_client, libc::ETIMEDOUT)?;
+    stage.expect(
+        Expected::abort(Reason::Timeout)
+            .state(TcpState::Established)
+            .own_client(&it.client)
+            .ends(&it.at_client)
+            .bytes(100, 0),
+    );
+    Ok(())
+}
+
+fn keepalive(stage: &Stage) -> Result<()> {
+    let mut it = dialogue(stage, &[SocketOption::QuickKeepalive])?;
+    it.client.await_error(&it.at_client, libc::ETIMEDOUT)?;
+    it.peer.await_reset()?;
+    let second_ns = 1_000_000_000;
+    stage.expect(
+        Expected::reset_sent(Reason::Timeout, "KEEPALIVE_TIMEOUT")
+            .state(TcpState::Established)
+            .own_client(&it.client)
+            .ends(&it.at_client)
+            .checked("connection_ns", Check::Between(second_ns, 60 * second_ns))
+            .bytes(0, 0),
+    );
+    Ok(())
+}
+
+fn connect_times_out(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_syn_retries", "1")?;
+    let peer = TunPeer::new(stage.ip)?;
+    let client = stage.actor("cl")?;
+    let address = peer.address;
+    let fd = client.tcp_for(address)?;
+    client.set(fd, SocketOption::UserTimeout(500))?;
+    client.must_fail(&Command::Connect { fd, address }, libc::ETIMEDOUT)?;
+    stage.expect(
+        Expected::abort(Reason::Timeout)
+            .state(TcpState::SynSent)
+            .own_client(&client)
+            .remote(address)
+            .with("connection_ns", Value::Null),
+    );
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! Connections that die by RST, both ends of each.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::Scenario;
+use crate::{
+    actor::{
+        Actor,
+        command::{Command, Connection, SocketOption},
+    },
+    expect::{Check, Expected, Reason, Side, TcpState, Unattributed},
+    stage::{Pair, Skip, Stage},
+    sys::{
+        proc_net::{self, State},
+        sock_diag,
+    },
+};
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::both("linger_zero", linger_zero),
+    Scenario::both("linger_zero_by_server", linger_zero_by_server),
+    Scenario::both("unread_data", unread_data),
+    Scenario::both("linger_zero_and_unread_data", linger_zero_and_unread_data),
+    Scenario::both("connection_refused", connection_refused),
+    Scenario::both("peer_resets_idle_connection", peer_resets_idle_connection),
+    Scenario::both("disconnect_by_af_unspec", disconnect),
+    Scenario::both("listener_closed_over_queue", listener_closed_over_queue),
+    Scenario::both("negative_linger2", negative_linger2),
+    Scenario::both("destroyed_by_sock_diag", destroyed_by_sock_diag),
+];
+
+/// Bounds of the kernel's tick: times in jiffies may be that much short (HZ 100) or, read twice, long.
+const TICKS: Duration = Duration::from_millis(20);
+
+/// A duration of at least `low` and at most `high`, give or take the kernel's tick.
+fn lasting(low: Duration, high: Duration) -> Check {
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    Check::Between(
+        nanoseconds(low.saturating_sub(TICKS)),
+        nanoseconds(high + TICKS),
+    )
+}
+
+/// The RST as the server receives it, which did nothing itself.
+pub fn received_by_server(pair: &Pair) -> Expected {
+    Expected::reset_received(Reason::Peer)
+        .acceptors(&pair.server)
+        .side(Side::Server)
+        .ends(&pair.at_server)
+}
+
+/// The RST as the client receives it, which did nothing itself.
+fn received_by_client(client: &Actor, connection: &Connection) -> Expected {
+    Expected::reset_received(Reason::Peer)
+        .own_client(client)
+        .ends(connection)
+}
+
+fn linger_zero(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    pair.client
+        .set(pair.at_client.fd, SocketOption::LingerZero)?;
+    pair.client.close(&pair.at_client)?;
+    pair.server.await_error(&pair.at_server, libc::ECONNRESET)?;
+    stage.expect(
+        Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
+            .state(TcpState::Established)
+            .own_client(&pair.client)
+            .ends(&pair.at_client)
+            .bytes(100, 2000),
+    );
+    stage.expect(
+        received_by_server(&pair)
+            .state(TcpState::Established)
+            .bytes(2000, 100),
+    );
+    Ok(())
+}
+
+fn linger_zero_by_server(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    pair.server
+        .set(pair.at_server.fd, SocketOption::LingerZero)?;
+    pair.server.close(&pair.at_server)?;
+    pair.client.await_error(&pair.at_client, libc::ECONNRESET)?;
+    stage.expect(
+        Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
+            .state(TcpState::Established)
+            .own_server(&pair.server)
+            .ends(&pair.at_server)
+            .bytes(2000, 100),
+    );
+    stage.expect(
+        received_by_client(&pair.client, &pair.at_client)
+            .state(TcpState::Established)
+            .bytes(100, 2000),
+    );
+    Ok(())
+}
+
+fn unread_data(stage: &Stage) -> Result<()> {
+    closed_over_unread_data(stage, None)
+}
+
+/// Both at once are `unread_data`.
+fn linger_zero_and_unread_data(stage: &Stage) -> Result<()> {
+    closed_over_unread_data(stage, Some(SocketOption::LingerZero))
+}
+
+fn closed_over_unread_data(stage: &Stage, option: Option<SocketOption>) -> Result<()> {
+    let pair = stage.pair()?;
+    pair.server.send(&pair.at_server, 300)?;
+    if let Some(option) = option {
+        pair.client.set(pair.at_client.fd, option)?;
+    }
+    pair.client.close(&pair.at_client)?;
+    pair.server.await_error(&pair.at_server, libc::ECONNRESET)?;
+    stage.expect(
+        Expected::reset_sent(Reason::UnreadData, "ABORT_ON_CLOSE")
+            .state(TcpState::Established)
+            .own_client(&pair.client)
+            .ends(&pair.at_client)
+            .bytes(100, 2300),
+    );
+    stage.expect(
+        received_by_server(&pair)
+            .state(TcpState::Established)
+            .bytes(2300, 100),
+    );
+    Ok(())
+}
+
+fn connection_refused(stage: &Stage) -> Result<()> {
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    // A port that was listened on a moment ago: nobody else has it.
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    server.close_fd(listener)?;
+    let fd = client.tcp_for(address)?;
+    client.must_fail(&Command::Connect { fd, address }, libc::ECONNREFUSED)?;
+    stage.expect(
+        Expected::reset_received(Reason::Refused)
+            .state(TcpState::SynSent)
+            .own_client(&client)
+            .remote(address),
+    );
+    stage.expect(
+        Expected::reset_without_socket(Reason::NoSocket, "NO_SOCKET")
+            .nobody(Unattributed::NoSocket)
+            .no_opener()
+            .local(address),
+    );
+    Ok(())
+}
+
+/// "Always after so long idle" is what names a load balancer.
+fn peer_resets_idle_connection(stage: &Stage) -> Result<()> {
+    let connecting = Instant::now();
+    let pair = stage.silent_pair()?;
+    let connected = Instant::now();
+    pair.client.send(&pair.at_client, 100)?;
+    pair.server.receive(&pair.at_server, 100)?;
+    let sending = Instant::now();
+    pair.server.send(&pair.at_server, 2000)?;
+    pair.client.receive(&pair.at_client, 2000)?;
+    let idle_since = Instant::now();
+    stage.pause(Duration::from_millis(1200));
+    pair.server
+        .set(pair.at_server.fd, SocketOption::LingerZero)?;
+    let idle_at_least = idle_since.elapsed();
+    let open_at_least = connected.elapsed();
+    pair.server.close(&pair.at_server)?;
+    pair.client.await_error(&pair.at_client, libc::ECONNRESET)?;
+    let idle = lasting(idle_at_least, sending.elapsed());
+    let open = lasting(open_at_least, connecting.elapsed());
+    stage.expect(
+        Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
+            .state(TcpState::Established)
+            .own_server(&pair.server)
+            .ends(&pair.at_server)
+            .checked("idle_ns", idle.clone())
+            .checked("connection_ns", open.clone()),
+    );
+    stage.expect(
+        received_by_client(&pair.client, &pair.at_client)
+            .state(TcpState::Established)
+            .checked("idle_ns", idle)
+            .checked("connection_ns", open),
+    );
+    Ok(())
+}
+
+fn disconnect(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    pair.client.call(&Command::Disconnect {
+        fd: pair.at_client.fd,
+    })?;
+    pair.server.await_error(&pair.at_server, libc::ECONNRESET)?;
+    stage.expect(
+        Expected::reset_sent(Reason::Aborted, "TCP_STATE")
+            .state(TcpState::Established)
+            .own_client(&pair.client)
+            .local(pair.at_client.local)
+            .remote(pair.at_client.remote),
+    );
+    stage.expect(received_by_server(&pair).state(TcpState::Established));
+    Ok(())
+}
+
+/// Connections that nobody accept()ed die in the hands of who closes the listener.
+fn listener_closed_over_queue(stage: &Stage) -> Result<()> {
+    let server = stage.actor("sv")?;
+    let first = stage.actor("c1")?;
+    let second = stage.actor("c2")?;
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    let connections = [first.connect(address)?, second.connect(address)?];
+    stage.until("both children are established", || {
+        let sockets = proc_net::sockets()?;
+        Ok(connections.iter().all(|at_client| {
+            sockets.iter().any(|socket| {
+                socket.local == address
+                    && socket.remote == at_client.local
+                    && socket.state == State::Established
+            })
+        }))
+    })?;
+    server.close_fd(listener)?;
+    for (client, at_client) in [&first, &second].into_iter().zip(&connections) {
+        client.await_error(at_client, libc::ECONNRESET)?;
+        stage.expect(received_by_client(client, at_client).state(TcpState::Established));
+        stage.expect(
+            Expected::reset_sent(Reason::Aborted, "TCP_STATE")
+                .state(TcpState::Established)
+                .process(&server)
+                .no_opener()
+                .side(Side::Server)
+                .local(at_client.remote)
+                .remote(at_client.local),
+        );
+    }
+    Ok(())
+}
+
+/// TCP_LINGER2 below 0: no FIN_WAIT2 for this one.
+fn negative_linger2(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    pair.client
+        .set(pair.at_client.fd, SocketOption::Linger2(-1))?;
+    pair.client.shutdown_write(&pair.at_client)?;
+    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
+    pair.client.close(&pair.at_client)?;
+    pair.server.await_end(&pair.at_server)?;
+    stage.until("the server's end is gone", || {
+        Ok(!proc_net::sockets()?
+            .iter()
+            .any(|socket| socket.remote == pair.at_client.local))
+    })?;
+    stage.expect(
+        Expected::reset_sent(Reason::Aborted, "ABORT_ON_LINGER")
+            .state(TcpState::FinWait2)
+            .own_client(&pair.client)
+            .ends(&pair.at_client),
+    );
+    stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
+    Ok(())
+}
+
+/// As `ss -K` does it: the owner is named, not who did it.
+fn destroyed_by_sock_diag(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    match sock_diag::destroy(pair.at_client.local, pair.at_client.remote) {
+        Ok(()) => {}
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOENT)) => {
+            bail!(Skip(format!("SOCK_DESTROY: {error}")))
+        }
+        Err(error) => return Err(error.into()),
+    }
+    pair.client
+        .await_error(&pair.at_client, libc::ECONNABORTED)?;
+    pair.server.await_error(&pair.at_server, libc::ECONNRESET)?;
+    stage.expect(
+        Expected::reset_sent(Reason::Aborted, "TCP_STATE")
+            .state(TcpState::Established)
+            .own_client(&pair.client)
+            .ends(&pair.at_client),
+    );
+    stage.expect(received_by_server(&pair).state(TcpState::Established));
+    Ok(())
+}

@@ -1,0 +1,324 @@
+//! Wrong use, poor conditions, and what is left behind.
+
+use std::{
+    collections::BTreeSet,
+    ffi::CString,
+    io,
+    os::unix::process::CommandExt,
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use super::Usage;
+use crate::{
+    expect::facts::tiers_of,
+    runner::{Context, TierLimit, report::Report},
+    stage::Skip,
+    sys::{bpf, check, process},
+};
+
+pub const USAGES: &[Usage] = &[
+    Usage {
+        name: "usage/not_root",
+        run: not_root,
+    },
+    Usage {
+        name: "usage/tracefs_not_mounted",
+        run: tracefs_not_mounted,
+    },
+    Usage {
+        name: "usage/no_btf",
+        run: no_btf,
+    },
+    Usage {
+        name: "usage/wrong_arguments",
+        run: wrong_arguments,
+    },
+    Usage {
+        name: "usage/unknown_pid",
+        run: unknown_pid,
+    },
+    Usage {
+        name: "usage/hook_missing",
+        run: hook_missing,
+    },
+    Usage {
+        name: "usage/probes",
+        run: probes,
+    },
+    Usage {
+        name: "usage/closed_pipe",
+        run: closed_pipe,
+    },
+    Usage {
+        name: "usage/no_probe_left",
+        run: no_probe_left,
+    },
+];
+
+/// nobody
+const UNPRIVILEGED: u32 = 65_534;
+
+fn twtrace(context: &Context, arguments: &[&str]) -> Command {
+    let mut command = Command::new(&context.twtrace);
+    command
+        .args(arguments)
+        .args(context.tier.options())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs it, but not for longer than a while.
+fn output(mut command: Command) -> Result<Output> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("start twtrace")?;
+    let limit = Duration::from_secs(if process::emulated() { 120 } else { 30 });
+    let end = Instant::now() + limit;
+    while child.try_wait()?.is_none() {
+        if Instant::now() >= end {
+            child.kill()?;
+            let output = child.wait_with_output()?;
+            bail!("twtrace did not end by itself: {}", text(&output.stderr));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(child.wait_with_output()?)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
+/// One line on standard error that has all the words, and this exit code.
+fn fails_with(output: &Output, code: i32, words: &[&str]) -> Result<()> {
+    let stderr = text(&output.stderr);
+    ensure!(
+        output.status.code() == Some(code),
+        "ended with {}, not with code {code}: {stderr}",
+        output.status
+    );
+    ensure!(
+        stderr.lines().count() == 1,
+        "not one line but {}: {stderr}",
+        stderr.lines().count()
+    );
+    for word in words {
+        ensure!(stderr.contains(word), "does not say {word}: {stderr}");
+    }
+    Ok(())
+}
+
+fn not_root(context: &Context) -> Result<()> {
+    // The directory of the binary may be closed to others: the open file is run instead.
+    let program = std::fs::File::open(&context.twtrace)?;
+    let mut command = Command::new(format!(
+        "/proc/self/fd/{}",
+        std::os::fd::AsRawFd::as_raw_fd(&program)
+    ));
+    command
+        .args(["report", "--duration", "1s"])
+        .args(context.tier.options())
+        .stdin(Stdio::null());
+    let keep_open = std::os::fd::AsRawFd::as_raw_fd(&program);
+    // SAFETY: only system calls between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            check(libc::fcntl(keep_open, libc::F_SETFD, 0))?;
+            check(libc::setgroups(0, std::ptr::null()))?;
+            check(libc::setgid(UNPRIVILEGED))?;
+            check(libc::setuid(UNPRIVILEGED))?;
+            Ok(())
+        });
+    }
+    fails_with(&output(command)?, 1, &["CAP_BPF", "CAP_PERFMON"])
+}
+
+/// In a mount namespace without tracefs and debugfs twtrace mounts what it needs, or says how to.
+fn tracefs_not_mounted(context: &Context) -> Result<()> {
+    let mut command = twtrace(context, &["probes", "--json"]);
+    let points = [
+        "/sys/kernel/tracing",
+        "/sys/kernel/debug/tracing",
+        "/sys/kernel/debug",
+    ]
+    .into_iter()
+    .map(CString::new)
+    .collect::<Result<Vec<_>, _>>()?;
+    // SAFETY: only system calls between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            check(libc::unshare(libc::CLONE_NEWNS))?;
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            let nothing = std::ptr::null();
+            check(libc::mount(
+                nothing,
+                c"/".as_ptr(),
+                nothing,
+                private,
+                nothing.cast(),
+            ))?;
+            for point in &points {
+                // Until nothing is mounted there: it may be mounted more than once, or not at all.
+                while libc::umount2(point.as_ptr(), libc::MNT_DETACH) == 0 {}
+            }
+            Ok(())
+        });
+    }
+    let output = output(command)?;
+    if output.status.success() {
+        let probes = parse(&output)?;
+        return allowed_tiers(&probes, context.tier);
+    }
+    fails_with(&output, 1, &["tracefs", "mount"])
+}
+
+fn no_btf(context: &Context) -> Result<()> {
+    const MISSING: &str = "/nonexistent/vmlinux";
+    let command = twtrace(context, &["report", "--duration", "1s", "--btf", MISSING]);
+    fails_with(&output(command)?, 1, &[MISSING])
+}
+
+fn wrong_arguments(context: &Context) -> Result<()> {
+    for arguments in [
+        &["trace", "--no-such-option"][..],
+        &["no-such-command"],
+        &["report", "--duration", "soon"],
+        &["trace", "--remote", "300.1.1.1"],
+    ] {
+        let output = output(twtrace(context, arguments))?;
+        let stderr = text(&output.stderr);
+        ensure!(
+            output.status.code() == Some(2),
+            "{arguments:?} ended with {}, not with code 2: {stderr}",
+            output.status
+        );
+        let wrong = arguments[arguments.len() - 1];
+        ensure!(stderr.contains(wrong), "does not name {wrong}: {stderr}");
+    }
+    Ok(())
+}
+
+fn unknown_pid(context: &Context) -> Result<()> {
+    const PID: &str = "999999999";
+    let output = output(twtrace(
+        context,
+        &["report", "--duration", "1s", "--pid", PID],
+    ))?;
+    let code = output.status.code().unwrap_or(0);
+    ensure!(
+        code == 1 || code == 2,
+        "ended with {}, not with code 1 or 2",
+        output.status
+    );
+    fails_with(&output, code, &[PID])
+}
+
+/// A hook that this kernel lacks, or that is switched off, is named with its reason; the others go on.
+fn hook_missing(context: &Context) -> Result<()> {
+    let mut command = Command::new(&context.twtrace);
+    command
+        .args(["probes", "--json"])
+        .args(TierLimit::Inferred.options())
+        .stdin(Stdio::null());
+    let output = output(command)?;
+    ensure!(
+        output.status.success(),
+        "ended with {}: {}",
+        output.status,
+        text(&output.stderr)
+    );
+    let probes = parse(&output)?;
+    let refused: usize = probes["tiers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|choice| choice["refused"].as_array())
+        .map(Vec::len)
+        .sum();
+    ensure!(refused > 0, "no refused tier is named: {probes}");
+    allowed_tiers(&probes, TierLimit::Inferred)
+}
+
+fn probes(context: &Context) -> Result<()> {
+    let output = output(twtrace(context, &["probes", "--json"]))?;
+    ensure!(
+        output.status.success(),
+        "ended with {}: {}",
+        output.status,
+        text(&output.stderr)
+    );
+    allowed_tiers(&parse(&output)?, context.tier)
+}
+
+fn parse(output: &Output) -> Result<Value> {
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("no JSON document: {}", text(&output.stdout)))
+}
+
+fn allowed_tiers(probes: &Value, limit: TierLimit) -> Result<()> {
+    for choice in tiers_of(probes)? {
+        ensure!(
+            limit.allows(choice.question, choice.tier),
+            "{:?} is answered by {:?} in spite of {limit:?}",
+            choice.question,
+            choice.tier
+        );
+    }
+    Ok(())
+}
+
+/// A reader that goes away is no error.
+fn closed_pipe(context: &Context) -> Result<()> {
+    let mut child = twtrace(context, &["probes"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    let output = child.wait_with_output()?;
+    ensure!(
+        output.status.success(),
+        "ended with {}: {}",
+        output.status,
+        text(&output.stderr)
+    );
+    Ok(())
+}
+
+/// The programs of a run are gone after it, and after one that is killed.
+fn no_probe_left(context: &Context) -> Result<()> {
+    bpf::program_ids().map_err(skip_without_bpf)?;
+    let ended = Report::start(&context.twtrace, &context.tier.options())?;
+    let programs = ended.programs()?;
+    ensure!(!programs.is_empty(), "a running report holds no program");
+    ended.end()?;
+    await_gone(&programs).context("after SIGINT")?;
+    let killed = Report::start(&context.twtrace, &context.tier.options())?;
+    let programs = killed.programs()?;
+    killed.kill()?;
+    await_gone(&programs).context("after SIGKILL")
+}
+
+fn skip_without_bpf(error: io::Error) -> anyhow::Error {
+    Skip(format!("the loaded programs can't be listed: {error}")).into()
+}
+
+/// Programs are freed a moment after their last user has gone.
+fn await_gone(programs: &BTreeSet<u32>) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let loaded = bpf::program_ids()?;
+        let left: Vec<&u32> = programs.intersection(&loaded).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "programs {left:?} are left");
+        thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,75 @@
+//! What a stage tells the runner, one JSON line each.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    expect::{Expected, Kind, Side},
+    sys::proc_net::Counters,
+};
+
+/// A line from a stage.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// The stage is set; it waits for a line on standard input.
+    Prepared {
+        /// Inode number of its network namespace.
+        netns: u64,
+        /// CLOCK_MONOTONIC when that was made, nanoseconds: events before it are of another one, which had
+        /// the same number.
+        since_ns: u64,
+    },
+    /// The scenario is over; everything is kept until standard input ends.
+    Finding(Finding),
+}
+
+/// How a scenario went.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Finding {
+    /// It can't be played here.
+    Skip {
+        /// Why not.
+        reason: String,
+    },
+    /// The traffic itself failed.
+    Broken {
+        /// How.
+        error: String,
+    },
+    /// It was played.
+    Played(Played),
+}
+
+/// The truth of a scenario.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Played {
+    /// Lists of events, one of which must be told.
+    pub alternatives: Vec<Vec<Expected>>,
+    /// TIME_WAITs by process, where they are too many to list.
+    pub crowd: Vec<CrowdRow>,
+    /// The kernel's own figures for the namespace, from its beginning to the end of the scenario.
+    pub counters: Counters,
+    /// Whether searches for ports that succeed are to be compared.
+    pub about_ports: bool,
+}
+
+impl Played {
+    /// How many births and refusals one of the alternatives has, crowd included.
+    pub fn births_and_refusals(&self, alternative: &[Expected]) -> (u64, u64) {
+        let count = |kind| alternative.iter().filter(|it| it.kind == kind).count() as u64;
+        let crowd: u64 = self.crowd.iter().map(|row| row.births).sum();
+        (count(Kind::TimeWait) + crowd, count(Kind::TimeWaitOverflow))
+    }
+}
+
+/// TIME_WAITs of one process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrowdRow {
+    /// Thread-group id; `None` for programs whose pid is not known.
+    pub pid: Option<i32>,
+    /// Comm of the leader.
+    pub comm: String,
+    /// Which end it was.
+    pub side: Side,
+    /// How many.
+    pub births: u64,
+}

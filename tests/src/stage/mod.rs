@@ -1,0 +1,278 @@
+//! The stage: the process that plays one scenario in a network namespace of its own.
+
+pub mod finding;
+mod pair;
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt, fs,
+    io::{self, BufRead, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use finding::{CrowdRow, Finding, Message, Played};
+pub use pair::Pair;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    actor::Actor,
+    expect::Expected,
+    sys::{
+        clock, netns,
+        proc_net::{self, Counters, State},
+        process,
+    },
+};
+
+/// A stage that hangs is killed by the kernel's alarm clock after so long.
+const ALARM_SECONDS: u32 = 900;
+/// How long anything that must happen by itself may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// IP version of a scenario's run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ip {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
+}
+
+impl Ip {
+    /// The loopback address.
+    pub fn loopback(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::LOCALHOST.into(),
+            Self::V6 => Ipv6Addr::LOCALHOST.into(),
+        }
+    }
+
+    /// The loopback address with any port.
+    pub fn loopback_any_port(self) -> SocketAddr {
+        SocketAddr::new(self.loopback(), 0)
+    }
+}
+
+/// The scenario can't be played here, and why.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// What a scenario plays on.
+pub struct Stage {
+    /// IP version of this run.
+    pub ip: Ip,
+    netns: u64,
+    since_ns: u64,
+    at_start: Counters,
+    /// Kept until the runner has seen all events: an actor that goes closes its sockets.
+    actors: RefCell<Vec<Rc<Actor>>>,
+    truth: RefCell<Vec<Expected>>,
+    otherwise: RefCell<Vec<Vec<Expected>>>,
+    crowd: RefCell<Vec<CrowdRow>>,
+    about_ports: Cell<bool>,
+    announced: Cell<bool>,
+}
+
+impl Stage {
+    fn enter(ip: Ip) -> Result<Self> {
+        process::die_with_parent()?;
+        // SAFETY: integers only.
+        unsafe { libc::alarm(ALARM_SECONDS) };
+        let netns = netns::enter_new().context("make a network namespace")?;
+        let since_ns = clock::monotonic_ns()?;
+        Ok(Self {
+            ip,
+            netns,
+            since_ns,
+            at_start: Counters::read()?,
+            actors: RefCell::default(),
+            truth: RefCell::default(),
+            otherwise: RefCell::default(),
+            crowd: RefCell::default(),
+            about_ports: Cell::new(false),
+            announced: Cell::new(false),
+        })
+    }
+
+    /// Tells the runner that the stage is set, and waits until twtrace watches. Called before the scenario,
+    /// or by a scenario that does something before tracing begins.
+    ///
+    /// # Errors
+    /// When the runner is gone.
+    pub fn begin_tracing(&self) -> Result<()> {
+        self.announced.set(true);
+        tell(&self.prepared())?;
+        let mut line = String::new();
+        if io::stdin().lock().read_line(&mut line)? == 0 {
+            bail!("the runner is gone");
+        }
+        Ok(())
+    }
+
+    fn prepared(&self) -> Message {
+        Message::Prepared {
+            netns: self.netns,
+            since_ns: self.since_ns,
+        }
+    }
+
+    /// A new actor. Its comm is the role and the stage's pid, so that no two stages have the same.
+    ///
+    /// # Errors
+    /// When it can't be forked.
+    pub fn actor(&self, role: &str) -> Result<Rc<Actor>> {
+        let actor = Rc::new(Actor::start(self.comm(role))?);
+        self.actors.borrow_mut().push(Rc::clone(&actor));
+        Ok(actor)
+    }
+
+    /// A child of `parent`, with all its descriptors.
+    ///
+    /// # Errors
+    /// When it can't be forked.
+    pub fn fork(&self, parent: &Actor, role: &str) -> Result<Rc<Actor>> {
+        let child = Rc::new(parent.fork(self.comm(role))?);
+        self.actors.borrow_mut().push(Rc::clone(&child));
+        Ok(child)
+    }
+
+    fn comm(&self, role: &str) -> String {
+        format!("{role}-{}", std::process::id())
+    }
+
+    /// An event that twtrace must tell.
+    pub fn expect(&self, expected: Expected) {
+        self.truth.borrow_mut().push(expected);
+    }
+
+    /// A whole other list of events that is right too, where the kernel may take either way.
+    pub fn or_expect(&self, alternative: Vec<Expected>) {
+        self.otherwise.borrow_mut().push(alternative);
+    }
+
+    /// How many TIME_WAITs a process must have made, where there are too many to list.
+    pub fn expect_births(&self, row: CrowdRow) {
+        self.crowd.borrow_mut().push(row);
+    }
+
+    /// Searches for ports that succeed are part of what is compared. (Those that fail always are.)
+    pub fn about_ports(&self) {
+        self.about_ports.set(true);
+    }
+
+    /// Sets a sysctl of this network namespace (`ipv4/tcp_timestamps`).
+    ///
+    /// # Errors
+    /// When it does not exist or refuses the value.
+    pub fn sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let path = format!("/proc/sys/net/{name}");
+        fs::write(&path, value).with_context(|| format!("write \"{value}\" to {path}"))
+    }
+
+    /// Waits until something is so.
+    ///
+    /// # Errors
+    /// When it is not after a long time.
+    pub fn until(&self, what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while !is_so()? {
+            if Instant::now() >= end {
+                bail!("waited in vain until {what}");
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Waits until the socket with these ends is in this state.
+    ///
+    /// # Errors
+    /// When it does not get there.
+    pub fn until_state(&self, local: SocketAddr, remote: SocketAddr, state: State) -> Result<()> {
+        self.until(&format!("{local} -> {remote} is {state:?}"), || {
+            Ok(proc_net::sockets()?.iter().any(|socket| {
+                socket.local == local && socket.remote == remote && socket.state == state
+            }))
+        })
+    }
+
+    /// Lets time pass, and returns how long it really took.
+    pub fn pause(&self, time: Duration) -> Duration {
+        let start = Instant::now();
+        thread::sleep(time);
+        start.elapsed()
+    }
+
+    fn played(&self) -> Result<Played> {
+        let mut alternatives = vec![self.truth.take()];
+        alternatives.extend(self.otherwise.take());
+        Ok(Played {
+            alternatives,
+            crowd: self.crowd.take(),
+            counters: Counters::read()?.since(self.at_start),
+            about_ports: self.about_ports.get(),
+        })
+    }
+}
+
+fn tell(message: &Message) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    serde_json::to_writer(&mut stdout, message)?;
+    stdout.write_all(b"\n")?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// The body of a stage's process: plays the scenario, says what must be told of it, and then keeps everything
+/// as it is until the runner closes standard input.
+///
+/// # Errors
+/// When the runner can't be told.
+pub fn run(ip: Ip, prepares: bool, play: fn(&Stage) -> Result<()>) -> Result<()> {
+    let stage = match Stage::enter(ip) {
+        Ok(stage) => stage,
+        Err(error) => {
+            return tell(&Message::Finding(Finding::Broken {
+                error: format!("{error:#}"),
+            }));
+        }
+    };
+    let result = play_on(&stage, prepares, play);
+    let finding = match result {
+        Ok(played) => Finding::Played(played),
+        Err(error) => match error.downcast_ref::<Skip>() {
+            Some(skip) => Finding::Skip {
+                reason: skip.0.clone(),
+            },
+            None => Finding::Broken {
+                error: format!("{error:#}"),
+            },
+        },
+    };
+    if !stage.announced.get() {
+        tell(&stage.prepared())?;
+    }
+    tell(&Message::Finding(finding))?;
+    io::copy(&mut io::stdin().lock(), &mut io::sink())?;
+    Ok(())
+}
+
+fn play_on(stage: &Stage, prepares: bool, play: fn(&Stage) -> Result<()>) -> Result<Played> {
+    if !prepares {
+        stage.begin_tracing()?;
+    }
+    play(stage)?;
+    stage.played()
+}

@@ -1,0 +1,19 @@
+//! The clock that events are ordered by.
+
+use std::io;
+
+use super::check;
+
+/// CLOCK_MONOTONIC, nanoseconds.
+///
+/// # Errors
+/// errno of clock_gettime().
+pub fn monotonic_ns() -> io::Result<u64> {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one timespec.
+    check(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) })?;
+    Ok(now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned())
+}

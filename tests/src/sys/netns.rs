@@ -1,0 +1,162 @@
+//! Network namespaces, and the devices in them.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io, mem,
+    net::{Ipv4Addr, Ipv6Addr},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use super::{check, inet};
+
+/// Name of the one TUN device.
+const TUN_NAME: &str = "tun0";
+/// `TUNSETIFF` of linux/if_tun.h.
+const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
+
+/// Puts the calling thread into a new network namespace, with `lo` up. Returns the namespace's inode number.
+///
+/// # Errors
+/// errno of the call that failed.
+pub fn enter_new() -> io::Result<u64> {
+    // SAFETY: integers only.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
+    set_up("lo")?;
+    Ok(fs::metadata("/proc/self/ns/net")?.ino())
+}
+
+/// A socket for interface ioctls.
+fn control_socket(domain: i32) -> io::Result<OwnedFd> {
+    let fd = inet::socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
+    // SAFETY: made just now, no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn request_for(device: &str) -> libc::ifreq {
+    // SAFETY: plain bytes, for which zero is valid.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    for (slot, byte) in request.ifr_name.iter_mut().zip(device.bytes()) {
+        *slot = byte as libc::c_char;
+    }
+    request
+}
+
+fn set_up(device: &str) -> io::Result<()> {
+    let socket = control_socket(libc::AF_INET)?;
+    let mut request = request_for(device);
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })
+        .map(drop)
+}
+
+/// `in6_ifreq` of linux/ipv6.h.
+#[repr(C)]
+struct Ipv6Request {
+    address: libc::in6_addr,
+    prefix_length: u32,
+    interface: libc::c_int,
+}
+
+/// A TUN device in this namespace, with an address in 10.9.0.0/24 and one in fd09::/64. Packets to any other
+/// address of these can be read from the file, and those written to it arrive in the namespace.
+///
+/// # Errors
+/// errno of the call that failed: ENOENT, ENODEV where this kernel has no TUN.
+pub fn open_tun(v4: Ipv4Addr, v6: Ipv6Addr) -> io::Result<File> {
+    let tun = open_clone_device()?;
+    let mut request = request_for(TUN_NAME);
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: TUNSETIFF reads and writes an ifreq.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), TUNSETIFF, &raw mut request) })?;
+    set_up(TUN_NAME)?;
+    set_v4(libc::SIOCSIFADDR, v4)?;
+    set_v4(libc::SIOCSIFNETMASK, Ipv4Addr::new(255, 255, 255, 0))?;
+    let socket = control_socket(libc::AF_INET6)?;
+    let name = std::ffi::CString::new(TUN_NAME)?;
+    // SAFETY: a NUL-terminated name.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    let request = Ipv6Request {
+        address: libc::in6_addr {
+            s6_addr: v6.octets(),
+        },
+        prefix_length: 64,
+        interface: index as libc::c_int,
+    };
+    // SAFETY: on an AF_INET6 socket SIOCSIFADDR reads an in6_ifreq.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request) })?;
+    await_usable(v6)?;
+    Ok(tun)
+}
+
+/// The kernel takes a new IPv6 address into use in a work queue: until then a connect() would go out from
+/// another one.
+fn await_usable(address: Ipv6Addr) -> io::Result<()> {
+    const TENTATIVE: u32 = 0x40;
+    let digits: String = address
+        .octets()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    for _ in 0..5000 {
+        // Address, interface, prefix length, scope, flags, name.
+        let text = fs::read_to_string("/proc/self/net/if_inet6")?;
+        let flags = text
+            .lines()
+            .find(|line| line.starts_with(&digits))
+            .and_then(|line| line.split_whitespace().nth(4))
+            .and_then(|flags| u32::from_str_radix(flags, 16).ok());
+        if flags.is_some_and(|flags| flags & TENTATIVE == 0) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Err(io::Error::other(format!("{address} stays tentative")))
+}
+
+fn set_v4(operation: libc::Ioctl, address: Ipv4Addr) -> io::Result<()> {
+    let socket = control_socket(libc::AF_INET)?;
+    let mut request = request_for(TUN_NAME);
+    let value = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr {
+            s_addr: u32::from_ne_bytes(address.octets()),
+        },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: sockaddr_in and sockaddr have the same size and are plain bytes.
+    request.ifr_ifru.ifru_addr =
+        unsafe { mem::transmute::<libc::sockaddr_in, libc::sockaddr>(value) };
+    // SAFETY: these operations read an ifreq with an address.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), operation, &raw const request) }).map(drop)
+}
+
+/// `/dev/net/tun`, made (and its module loaded) where a small system lacks it.
+fn open_clone_device() -> io::Result<File> {
+    const PATH: &str = "/dev/net/tun";
+    let open = || OpenOptions::new().read(true).write(true).open(PATH);
+    if let Ok(file) = open() {
+        return Ok(file);
+    }
+    // No modprobe, or no such module: the second open() says so.
+    let _ = Command::new("modprobe").arg("tun").output();
+    if fs::metadata(PATH).is_err() {
+        fs::create_dir_all("/dev/net")?;
+        // SAFETY: a NUL-terminated path.
+        check(unsafe {
+            libc::mknod(
+                c"/dev/net/tun".as_ptr(),
+                libc::S_IFCHR | 0o600,
+                libc::makedev(10, 200),
+            )
+        })?;
+    }
+    open()
+}

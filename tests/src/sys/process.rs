@@ -1,0 +1,81 @@
+//! Names, ends and children of processes.
+
+use std::{
+    fs, io,
+    os::fd::RawFd,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{check, check_long};
+
+/// Sets the calling thread's comm; for a group leader that is the process's name. At most 15 bytes.
+///
+/// # Errors
+/// errno of prctl().
+pub fn set_name(name: &str) -> io::Result<()> {
+    let mut bytes = [0_u8; 16];
+    let length = name.len().min(15);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    // SAFETY: the kernel reads up to 16 bytes, and the last one is zero.
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) }).map(drop)
+}
+
+/// Has the kernel kill this process when its parent thread ends.
+///
+/// # Errors
+/// errno of prctl().
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
+}
+
+/// Closes every descriptor above standard error but `kept`.
+///
+/// # Errors
+/// errno of close_range() (Linux 5.9).
+pub fn close_all_but(kept: RawFd) -> io::Result<()> {
+    let close_range = |first: RawFd, last: libc::c_uint| {
+        // SAFETY: integers only; the caller is a fresh child that uses none of these.
+        check_long(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+    };
+    if kept > 3 {
+        close_range(3, libc::c_uint::try_from(kept - 1).unwrap_or(0))?;
+    }
+    close_range(kept + 1, libc::c_uint::MAX).map(drop)
+}
+
+/// Sends a signal to one process.
+///
+/// # Errors
+/// errno of kill().
+pub fn signal(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// Waits for a child to end; `false` where it still runs after `limit`.
+pub fn reap(pid: i32, limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        // SAFETY: a null status is allowed.
+        let ended = unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+        if ended != 0 {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether this machine is emulated instruction by instruction (QEMU's TCG), 10 to 20 times slower.
+pub fn emulated() -> bool {
+    fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("TCG"))
+}
+
+/// How many CPUs are online.
+pub fn cpus() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}

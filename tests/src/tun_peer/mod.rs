@@ -1,0 +1,166 @@
+//! A peer that does exactly what a scenario wants, at the other end of a TUN device: it may answer late,
+//! wrongly or not at all.
+
+pub mod segment;
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsRawFd,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use segment::{Flags, Segment};
+
+use crate::{
+    stage::{Ip, Skip},
+    sys::{check, netns},
+};
+
+const HOST_V4: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+const PEER_V4: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+const HOST_V6: Ipv6Addr = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1);
+const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 2);
+const PEER_PORT: u16 = 8080;
+const FIRST_SEQUENCE: u32 = 1_000_000;
+/// How long the host may take to send what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The peer.
+pub struct TunPeer {
+    tun: File,
+    /// Where it can be connected to.
+    pub address: SocketAddr,
+}
+
+/// Its end of a connection.
+pub struct PeerEnd {
+    host: SocketAddr,
+    peer: SocketAddr,
+    /// Next sequence number of the peer's.
+    sequence: u32,
+    /// Next sequence number that is expected of the host.
+    expected: u32,
+}
+
+impl TunPeer {
+    /// Makes the TUN device in this network namespace.
+    ///
+    /// # Errors
+    /// A [`Skip`] where this kernel has no TUN.
+    pub fn new(ip: Ip) -> Result<Self> {
+        let tun = match netns::open_tun(HOST_V4, HOST_V6) {
+            Ok(tun) => tun,
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ENODEV | libc::ENOENT | libc::ENXIO)
+                ) =>
+            {
+                bail!(Skip(format!("no TUN device: {error}")))
+            }
+            Err(error) => return Err(error).context("open a TUN device"),
+        };
+        let peer: IpAddr = match ip {
+            Ip::V4 => PEER_V4.into(),
+            Ip::V6 => PEER_V6.into(),
+        };
+        Ok(Self {
+            tun,
+            address: SocketAddr::new(peer, PEER_PORT),
+        })
+    }
+
+    /// The next TCP segment to the peer that passes `wanted`; others are passed over.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub fn next(&mut self, what: &str, wanted: impl Fn(&Segment) -> bool) -> Result<Segment> {
+        let end = Instant::now() + PATIENCE;
+        let mut packet = vec![0_u8; 65_536];
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            let mut ready = libc::pollfd {
+                fd: self.tun.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            let timeout_ms = libc::c_int::try_from(left.as_millis()).unwrap_or(libc::c_int::MAX);
+            // SAFETY: one pollfd.
+            if check(unsafe { libc::poll(&raw mut ready, 1, timeout_ms) })? == 0 {
+                break;
+            }
+            let length = self.tun.read(&mut packet)?;
+            match Segment::parse(&packet[..length]) {
+                Some(segment) if segment.target == self.address && wanted(&segment) => {
+                    return Ok(segment);
+                }
+                _ => {}
+            }
+        }
+        bail!("the peer waited in vain for {what}")
+    }
+
+    /// Waits for a SYN and answers it; returns when the host's ACK has come.
+    ///
+    /// # Errors
+    /// When the host does not connect.
+    pub fn accept(&mut self) -> Result<PeerEnd> {
+        let syn = self.next("a SYN", |segment| segment.flags.has(Flags::SYN))?;
+        let mut end = PeerEnd {
+            host: syn.source,
+            peer: syn.target,
+            sequence: FIRST_SEQUENCE,
+            expected: syn.sequence.wrapping_add(1),
+        };
+        self.send(&mut end, Flags::SYN.and(Flags::ACK), b"")?;
+        let sequence = end.sequence;
+        self.next("the ACK of the handshake", |segment| {
+            segment.flags.has(Flags::ACK) && segment.acknowledged == sequence
+        })?;
+        Ok(end)
+    }
+
+    /// Sends a segment, with what has been received so far acknowledged.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn send(&mut self, end: &mut PeerEnd, flags: Flags, payload: &[u8]) -> Result<()> {
+        let segment = Segment {
+            source: end.peer,
+            target: end.host,
+            sequence: end.sequence,
+            acknowledged: end.expected,
+            flags,
+            payload: payload.to_vec(),
+        };
+        end.sequence = end.sequence.wrapping_add(segment.sequence_length());
+        self.tun
+            .write_all(&segment.to_bytes())
+            .context("write to the TUN device")
+    }
+
+    /// Waits for the host's FIN, without acknowledging it.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub fn await_fin(&mut self) -> Result<Segment> {
+        self.next("a FIN", |segment| segment.flags.has(Flags::FIN))
+    }
+
+    /// Waits for a RST.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub fn await_reset(&mut self) -> Result<Segment> {
+        self.next("a RST", |segment| segment.flags.has(Flags::RST))
+    }
+}
+
+impl PeerEnd {
+    /// Takes a segment of the host's as received: the next one sent acknowledges it.
+    pub fn acknowledge(&mut self, segment: &Segment) {
+        self.expected = segment.sequence.wrapping_add(segment.sequence_length());
+    }
+}

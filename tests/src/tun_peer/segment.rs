@@ -1,0 +1,230 @@
+//! TCP segments as bytes: IPv4 or IPv6 header, TCP header, payload, checksums.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+const PROTOCOL_TCP: u8 = 6;
+const IPV4_BYTES: usize = 20;
+const IPV6_BYTES: usize = 40;
+const TCP_BYTES: usize = 20;
+
+/// Flags of the TCP header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// FIN
+    pub const FIN: Self = Self(0x01);
+    /// SYN
+    pub const SYN: Self = Self(0x02);
+    /// RST
+    pub const RST: Self = Self(0x04);
+    /// PSH
+    pub const PSH: Self = Self(0x08);
+    /// ACK
+    pub const ACK: Self = Self(0x10);
+
+    /// Both.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Sender.
+    pub source: SocketAddr,
+    /// Receiver.
+    pub target: SocketAddr,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Acknowledgement number.
+    pub acknowledged: u32,
+    /// Flags.
+    pub flags: Flags,
+    /// Payload.
+    pub payload: Vec<u8>,
+}
+
+impl Segment {
+    /// How far it takes the sequence number: payload, SYN and FIN.
+    pub fn sequence_length(&self) -> u32 {
+        let phantom = u32::from(self.flags.has(Flags::SYN)) + u32::from(self.flags.has(Flags::FIN));
+        u32::try_from(self.payload.len()).unwrap_or(u32::MAX) + phantom
+    }
+
+    /// The packet. Source and target are of the same family.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut tcp = Vec::with_capacity(TCP_BYTES + self.payload.len());
+        tcp.extend(self.source.port().to_be_bytes());
+        tcp.extend(self.target.port().to_be_bytes());
+        tcp.extend(self.sequence.to_be_bytes());
+        tcp.extend(self.acknowledged.to_be_bytes());
+        tcp.push(((TCP_BYTES / 4) as u8) << 4);
+        tcp.push(self.flags.0);
+        // Window.
+        tcp.extend(u16::MAX.to_be_bytes());
+        // Checksum and urgent pointer.
+        tcp.extend([0; 4]);
+        tcp.extend(&self.payload);
+        let length = tcp.len() as u16;
+        let checksum = |pseudo: Vec<u8>| internet_checksum(&[&pseudo, &tcp]);
+        let (header, sum) = match (self.source.ip(), self.target.ip()) {
+            (IpAddr::V4(source), IpAddr::V4(target)) => (
+                ipv4_header(source, target, length),
+                checksum(pseudo_header(&source.octets(), &target.octets(), length)),
+            ),
+            (source, target) => {
+                let (source, target) = (ipv6_of(source), ipv6_of(target));
+                (
+                    ipv6_header(source, target, length),
+                    checksum(pseudo_header(&source.octets(), &target.octets(), length)),
+                )
+            }
+        };
+        tcp[16..18].copy_from_slice(&sum.to_be_bytes());
+        [header, tcp].concat()
+    }
+
+    /// Reads a packet; `None` for anything but TCP.
+    pub fn parse(packet: &[u8]) -> Option<Self> {
+        let (source, target, tcp) = match packet.first()? >> 4 {
+            4 => {
+                let header_bytes = usize::from(packet[0] & 0x0f) * 4;
+                if *packet.get(9)? != PROTOCOL_TCP {
+                    return None;
+                }
+                let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
+                let target: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
+                (
+                    IpAddr::from(source),
+                    IpAddr::from(target),
+                    packet.get(header_bytes..)?,
+                )
+            }
+            6 => {
+                if *packet.get(6)? != PROTOCOL_TCP {
+                    return None;
+                }
+                let source: [u8; 16] = packet.get(8..24)?.try_into().ok()?;
+                let target: [u8; 16] = packet.get(24..40)?.try_into().ok()?;
+                (
+                    IpAddr::from(source),
+                    IpAddr::from(target),
+                    packet.get(IPV6_BYTES..)?,
+                )
+            }
+            _ => return None,
+        };
+        let word = |at: usize| -> Option<u16> {
+            Some(u16::from_be_bytes(tcp.get(at..at + 2)?.try_into().ok()?))
+        };
+        let long = |at: usize| -> Option<u32> {
+            Some(u32::from_be_bytes(tcp.get(at..at + 4)?.try_into().ok()?))
+        };
+        let data_offset = usize::from(tcp.get(12)? >> 4) * 4;
+        Some(Self {
+            source: SocketAddr::new(source, word(0)?),
+            target: SocketAddr::new(target, word(2)?),
+            sequence: long(4)?,
+            acknowledged: long(8)?,
+            flags: Flags(*tcp.get(13)?),
+            payload: tcp.get(data_offset..)?.to_vec(),
+        })
+    }
+}
+
+fn ipv6_of(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V6(v6) => v6,
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+    }
+}
+
+fn ipv4_header(source: Ipv4Addr, target: Ipv4Addr, payload_bytes: u16) -> Vec<u8> {
+    let mut header = vec![0x45, 0];
+    header.extend((payload_bytes + IPV4_BYTES as u16).to_be_bytes());
+    // Identification, don't fragment, 64 hops, TCP, checksum.
+    header.extend([0, 0, 0x40, 0, 64, PROTOCOL_TCP, 0, 0]);
+    header.extend(source.octets());
+    header.extend(target.octets());
+    let sum = internet_checksum(&[&header]);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    header
+}
+
+fn ipv6_header(source: Ipv6Addr, target: Ipv6Addr, payload_bytes: u16) -> Vec<u8> {
+    let mut header = vec![0x60, 0, 0, 0];
+    header.extend(payload_bytes.to_be_bytes());
+    header.extend([PROTOCOL_TCP, 64]);
+    header.extend(source.octets());
+    header.extend(target.octets());
+    header
+}
+
+/// Of both versions: only sums of 16-bit words matter, so the wider fields of IPv6 add nothing.
+fn pseudo_header(source: &[u8], target: &[u8], payload_bytes: u16) -> Vec<u8> {
+    let mut header = [source, target].concat();
+    header.extend([0, PROTOCOL_TCP]);
+    header.extend(payload_bytes.to_be_bytes());
+    header
+}
+
+/// RFC 1071. Each part but the last has an even length.
+fn internet_checksum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0_u32;
+    for part in parts {
+        for pair in part.chunks(2) {
+            let low = pair.get(1).copied().unwrap_or(0);
+            sum += u32::from(u16::from_be_bytes([pair[0], low]));
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(source: &str, target: &str) -> Segment {
+        Segment {
+            source: source.parse().unwrap(),
+            target: target.parse().unwrap(),
+            sequence: 1,
+            acknowledged: u32::MAX,
+            flags: Flags::SYN.and(Flags::ACK),
+            payload: b"odd".to_vec(),
+        }
+    }
+
+    #[test]
+    fn segments_go_there_and_back() {
+        for segment in [
+            segment("10.9.0.2:80", "10.9.0.1:40000"),
+            segment("[fd09::2]:80", "[fd09::1]:40000"),
+        ] {
+            assert_eq!(Segment::parse(&segment.to_bytes()), Some(segment.clone()));
+            assert_eq!(segment.sequence_length(), 4);
+        }
+    }
+
+    #[test]
+    fn a_header_with_its_checksum_sums_to_zero() {
+        let packet = segment("10.9.0.2:80", "10.9.0.1:40000").to_bytes();
+        assert_eq!(internet_checksum(&[&packet[..IPV4_BYTES]]), 0);
+    }
+
+    #[test]
+    fn what_is_not_tcp_is_passed_over() {
+        assert_eq!(Segment::parse(&[]), None);
+        assert_eq!(Segment::parse(&[0x60, 0, 0, 0, 0, 0, 58, 255]), None);
+    }
+}
