@@ -1,1 +1,63 @@
-fn main() {}
+//! Developer commands: `cargo xtask VERB`. One module a verb.
+
+mod apt;
+mod build;
+mod guest;
+mod process;
+mod run;
+mod setup;
+mod test;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Builds, runs and tests twtrace"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Find, or install, what building the eBPF side needs
+    Setup,
+    /// Build the static binary with the eBPF object inside, and print its path
+    Build(build::BuildArgs),
+    /// Build, then run twtrace with ARGS, by sudo when not root
+    Run(run::RunArgs),
+    /// Format, lint, unit tests, and the scenarios on this machine and in virtual machines
+    Test(test::TestArgs),
+    /// Boot one virtual machine with twtrace in it
+    Vm(vm::VmArgs),
+}
+
+fn main() -> ExitCode {
+    match dispatch(&Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match &cli.verb {
+        Verb::Setup => setup::verb(&workspace).map(|()| ExitCode::SUCCESS),
+        Verb::Build(args) => build::verb(&workspace, args).map(|()| ExitCode::SUCCESS),
+        Verb::Run(args) => run::verb(&workspace, args),
+        Verb::Test(args) => test::verb(&workspace, args),
+        Verb::Vm(args) => vm::verb(&workspace, args),
+    }
+}

@@ -1,0 +1,311 @@
+//! One boot of one guest: packing, choosing the accelerator, running the commands, following the lines.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    initramfs,
+    kernels::{self, Kernel},
+    protocol::Line,
+    qemu::{Accelerator, Machine, Mode, NoLine, Running},
+};
+use crate::{build::Binaries, workspace::Workspace};
+
+/// How long a guest may take until guest_init runs.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+/// The same for a guest that only proves that KVM works.
+const PROBE_LIMIT: Duration = Duration::from_secs(30);
+
+/// A guest to boot.
+pub struct Guest<'a> {
+    /// Where its files are kept.
+    pub workspace: &'a Workspace,
+    /// What it runs on.
+    pub kernel: &'a Kernel,
+    /// What runs in it.
+    pub binaries: &'a Binaries,
+    /// What runs its code; the best that works, if not given.
+    pub accelerator: Option<Accelerator>,
+}
+
+/// How a command in a guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It exited.
+    Exited {
+        /// Its exit code, 128 + n for signal n.
+        code: i32,
+        /// How long it ran, by the host's clock.
+        took: Duration,
+    },
+    /// It was running, or had not begun, when the guest died or its time was up.
+    Unfinished,
+}
+
+impl Outcome {
+    /// The exit code, if it came to one.
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Exited { code, .. } => Some(*code),
+            Self::Unfinished => None,
+        }
+    }
+
+    /// How long it ran, if it ended.
+    pub fn took(&self) -> Option<Duration> {
+        match self {
+            Self::Exited { took, .. } => Some(*took),
+            Self::Unfinished => None,
+        }
+    }
+}
+
+/// What came of a boot.
+#[derive(Debug)]
+pub struct Report {
+    /// For each command, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Why the guest did not come to its end, if so.
+    pub trouble: Option<String>,
+    /// The output of all commands.
+    pub console_log: PathBuf,
+}
+
+impl Guest<'_> {
+    /// Boots, runs the commands one after the other, and hands each line of output on with the index of
+    /// its command.
+    ///
+    /// # Errors
+    /// When the guest can't be packed or started. A guest that dies is reported, not an error.
+    pub fn run(
+        &self,
+        commands: &[String],
+        limit: Duration,
+        on_line: &mut dyn FnMut(usize, &str),
+    ) -> Result<Report> {
+        let (machine, _lock) = self.prepare(commands)?;
+        let console_log = machine.directory.join("console.log");
+        let mut log = File::create(&console_log)
+            .with_context(|| format!("can't write {}", console_log.display()))?;
+        let running = machine.start(Mode::Run)?;
+        let begun = Instant::now();
+        let mut follower = Follower::new(commands.len());
+        let trouble = loop {
+            let deadline = begun
+                + if follower.ready {
+                    limit
+                } else {
+                    limit.min(BOOT_LIMIT)
+                };
+            match running.line(deadline) {
+                Ok(text) => {
+                    writeln!(log, "{text}")?;
+                    if follower.take(&text, on_line) {
+                        break None;
+                    }
+                }
+                Err(reason) => {
+                    break Some(follower.trouble(reason, begun.elapsed(), &running, &machine));
+                }
+            }
+        };
+        if trouble.is_some() {
+            print_end(&machine.kernel_log());
+        } else {
+            // Powering off is quick; what hangs there is killed when `running` goes.
+            let _ = running.line(Instant::now() + Duration::from_secs(10));
+        }
+        Ok(Report {
+            outcomes: follower.outcomes,
+            trouble,
+            console_log,
+        })
+    }
+
+    /// Boots to a shell on the terminal.
+    ///
+    /// # Errors
+    /// When the guest can't be packed or started.
+    pub fn shell(&self) -> Result<()> {
+        let (machine, _lock) = self.prepare(&[])?;
+        eprintln!(
+            "kernel messages: {}; Ctrl-A X switches the guest off",
+            machine.kernel_log().display()
+        );
+        machine.interactive()
+    }
+
+    /// Packs the initramfs and chooses the accelerator. The lock keeps other xtasks off the directory.
+    fn prepare(&self, commands: &[String]) -> Result<(Machine, File)> {
+        let directory = self.workspace.guests().join(&self.kernel.name);
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("can't make {}", directory.display()))?;
+        let lock = kernels::lock(&directory.join("lock"))?;
+        let initramfs = directory.join("initramfs.cpio");
+        initramfs::pack(&initramfs, self.kernel, self.binaries, commands)?;
+        let mut machine = Machine {
+            vmlinuz: self.kernel.vmlinuz.clone(),
+            initramfs,
+            directory,
+            accelerator: Accelerator::Tcg,
+        };
+        machine.accelerator = match self.accelerator {
+            Some(chosen) => chosen,
+            None => self.best_accelerator(&machine)?,
+        };
+        Ok((machine, lock))
+    }
+
+    /// KVM where it boots this kernel. Having /dev/kvm is not enough: nested in some virtual machines it
+    /// is there and gives up at the first unusual instruction. The verdict is kept for later calls.
+    fn best_accelerator(&self, machine: &Machine) -> Result<Accelerator> {
+        let usable = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/kvm")
+            .is_ok();
+        if !usable {
+            return Ok(Accelerator::Tcg);
+        }
+        let verdict = self.workspace.guests().join("kvm");
+        match fs::read_to_string(&verdict).as_deref() {
+            Ok("works") => return Ok(Accelerator::Kvm),
+            Ok("fails") => return Ok(Accelerator::Tcg),
+            _ => {}
+        }
+        let probe = Machine {
+            accelerator: Accelerator::Kvm,
+            ..machine.clone()
+        };
+        let running = probe.start(Mode::Probe)?;
+        let deadline = Instant::now() + PROBE_LIMIT;
+        let works = loop {
+            match running.line(deadline) {
+                Ok(text) if Line::parse(&text) == Line::Ready => break true,
+                Ok(_) => {}
+                Err(_) => break false,
+            }
+        };
+        let (word, accelerator) = if works {
+            ("works", Accelerator::Kvm)
+        } else {
+            ("fails", Accelerator::Tcg)
+        };
+        eprintln!(
+            "guests run by {accelerator} (KVM {word} here; kept in {})",
+            verdict.display()
+        );
+        fs::write(&verdict, word)?;
+        Ok(accelerator)
+    }
+}
+
+/// Keeps track of where in its commands the guest is.
+struct Follower {
+    outcomes: Vec<Outcome>,
+    current: usize,
+    /// When the current command began.
+    begun: Instant,
+    ready: bool,
+}
+
+impl Follower {
+    fn new(commands: usize) -> Self {
+        Self {
+            outcomes: vec![Outcome::Unfinished; commands],
+            current: 0,
+            begun: Instant::now(),
+            ready: false,
+        }
+    }
+
+    /// Takes one line; true when it was the last.
+    fn take(&mut self, text: &str, on_line: &mut dyn FnMut(usize, &str)) -> bool {
+        match Line::parse(text) {
+            Line::Ready => self.ready = true,
+            Line::Begin(index) => {
+                self.current = index;
+                self.begun = Instant::now();
+            }
+            Line::Exit(code) => {
+                if let Some(outcome) = self.outcomes.get_mut(self.current) {
+                    *outcome = Outcome::Exited {
+                        code,
+                        took: self.begun.elapsed(),
+                    };
+                }
+            }
+            Line::Text(text) => on_line(self.current, text),
+            Line::End => return true,
+        }
+        false
+    }
+
+    fn trouble(
+        &self,
+        reason: NoLine,
+        after: Duration,
+        running: &Running,
+        machine: &Machine,
+    ) -> String {
+        let what = match reason {
+            NoLine::Off => "the guest died",
+            NoLine::Timeout if self.ready => "the guest's time was up",
+            NoLine::Timeout => "the guest did not come up",
+            NoLine::Broken => "the accelerator gave up",
+        };
+        let complaint = running.complaint();
+        let separator = if complaint.is_empty() { "" } else { ": " };
+        format!(
+            "{what} after {} s{separator}{complaint} (kernel messages in {})",
+            after.as_secs(),
+            machine.kernel_log().display()
+        )
+    }
+}
+
+/// Shows the last kernel messages: they say why a guest died.
+fn print_end(kernel_log: &Path) {
+    const LINES: usize = 20;
+    let text = fs::read(kernel_log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    for line in &lines[lines.len().saturating_sub(LINES)..] {
+        eprintln!("kernel: {}", line.trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_and_exit_codes_are_matched_to_commands() {
+        let mut follower = Follower::new(3);
+        let mut seen = Vec::new();
+        let lines = [
+            "@@twtrace ready",
+            "@@twtrace begin 0",
+            "a",
+            "@@twtrace exit 0",
+            "@@twtrace begin 1",
+            "b",
+            "@@twtrace exit 1",
+        ];
+        for line in lines {
+            assert!(!follower.take(line, &mut |index, text| seen.push((index, text.to_owned()))));
+        }
+        assert!(follower.ready);
+        assert_eq!(seen, [(0, "a".to_owned()), (1, "b".to_owned())]);
+        let codes: Vec<_> = follower.outcomes.iter().map(Outcome::code).collect();
+        assert_eq!(codes, [Some(0), Some(1), None]);
+        assert!(follower.take("@@twtrace end", &mut |_, _| {}));
+    }
+}

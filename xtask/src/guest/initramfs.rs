@@ -1,0 +1,103 @@
+//! What is in a guest: guest_init as the first process, twtrace, the scenario runner, busybox, kernel
+//! modules, and the real programs of the host that scenarios use.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::BufWriter,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use super::{cpio::Archive, kernels::Kernel, libraries, modules, tools};
+use crate::{build::Binaries, process::find_program};
+
+const DIRECTORIES: [&str; 13] = [
+    "/dev",
+    "/proc",
+    "/sys",
+    "/tmp",
+    "/run",
+    "/root",
+    "/var/tmp",
+    "/var/log/nginx",
+    "/var/lib/nginx",
+    "/etc/nginx",
+    "/usr/bin",
+    "/usr/sbin",
+    "/sbin",
+];
+
+const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n\
+    www-data:x:33:33:www-data:/var/www:/bin/false\n\
+    nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n";
+const GROUPS: &str = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\nnobody:x:65534:\n";
+const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
+
+/// Packs the initramfs of a kernel into `file`, with the commands it runs, one a line.
+///
+/// # Errors
+/// When a program or module can't be read, or the file can't be written.
+pub fn pack(file: &Path, kernel: &Kernel, binaries: &Binaries, commands: &[String]) -> Result<()> {
+    let out = File::create(file).with_context(|| format!("can't write {}", file.display()))?;
+    let mut archive = Archive::new(BufWriter::new(out));
+    for directory in DIRECTORIES {
+        archive.directory(directory)?;
+    }
+    // The kernel opens it for the first process, before there is a /dev.
+    archive.character_device("/dev/console", 5, 1)?;
+    add(&mut archive, "/init", &binaries.guest_init())?;
+    add(&mut archive, "/bin/twtrace", &binaries.twtrace())?;
+    if binaries.scenarios().is_file() {
+        add(&mut archive, "/bin/scenarios", &binaries.scenarios())?;
+    }
+    let busybox = find_program("busybox").context("there is no busybox")?;
+    add(&mut archive, "/bin/busybox", &busybox)?;
+    archive.symlink("/bin/sh", "busybox")?;
+    add_programs(&mut archive)?;
+    for (path, text) in [
+        ("/etc/passwd", USERS),
+        ("/etc/group", GROUPS),
+        ("/etc/hosts", HOSTS),
+    ] {
+        archive.file(path, 0o644, text.as_bytes())?;
+    }
+    if let Some(directory) = &kernel.modules {
+        for (number, module) in modules::collect(directory)?.iter().enumerate() {
+            // The numbers are the order in which guest_init loads them.
+            let path = format!("/modules/{number:02}-{}.ko", module.name);
+            archive.file(&path, 0o644, &module.content)?;
+        }
+    }
+    let mut list = commands.join("\n");
+    list.push('\n');
+    archive.file("/commands", 0o644, list.as_bytes())?;
+    archive.finish()?;
+    Ok(())
+}
+
+/// The host's programs at their own paths, with their libraries; those not here are left out, and the
+/// scenarios that need them say so.
+fn add_programs(archive: &mut Archive<BufWriter<File>>) -> Result<()> {
+    let mut files: BTreeSet<PathBuf> = BTreeSet::new();
+    for name in tools::guest_programs() {
+        match find_program(name) {
+            Some(program) => {
+                files.extend(libraries::of_program(&program)?);
+                files.insert(program);
+            }
+            None => eprintln!("guest: without {name}, which is not on this machine"),
+        }
+    }
+    for file in files {
+        add(archive, &file.to_string_lossy(), &file)?;
+    }
+    Ok(())
+}
+
+fn add(archive: &mut Archive<BufWriter<File>>, path: &str, from: &Path) -> Result<()> {
+    let content = fs::read(from).with_context(|| format!("can't read {}", from.display()))?;
+    archive.file(path, 0o755, &content)?;
+    Ok(())
+}

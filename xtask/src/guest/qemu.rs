@@ -1,0 +1,240 @@
+//! QEMU: how a guest is started and watched. The kernel's console is the first serial line and goes to
+//! a file; the second is guest_init's, so that kernel messages never break its lines.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+/// What runs the guest's code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Accelerator {
+    /// The processor, by the host's kernel.
+    Kvm,
+    /// QEMU's own emulation: slow, but works everywhere.
+    Tcg,
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "QEMU's emulation",
+        })
+    }
+}
+
+/// What guest_init is to do, its only argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Run the commands.
+    Run,
+    /// Offer a shell.
+    Shell,
+    /// Say that the guest is up, and power off.
+    Probe,
+}
+
+impl Mode {
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Shell => "shell",
+            Self::Probe => "probe",
+        }
+    }
+}
+
+/// A machine to boot.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The kernel image.
+    pub vmlinuz: PathBuf,
+    /// Its initramfs.
+    pub initramfs: PathBuf,
+    /// Directory for the logs.
+    pub directory: PathBuf,
+    /// What runs the guest's code.
+    pub accelerator: Accelerator,
+}
+
+impl Machine {
+    /// Where the kernel's messages go.
+    pub fn kernel_log(&self) -> PathBuf {
+        self.directory.join("kernel.log")
+    }
+
+    fn qemu_log(&self) -> PathBuf {
+        self.directory.join("qemu.log")
+    }
+
+    fn command(&self, mode: Mode) -> Command {
+        let accelerator = match self.accelerator {
+            Accelerator::Kvm => "kvm",
+            Accelerator::Tcg => "tcg,thread=multi",
+        };
+        let append = format!("console=ttyS0 quiet panic=-1 -- {}", mode.argument());
+        let mut command = Command::new("qemu-system-x86_64");
+        command
+            .args([
+                "-accel",
+                accelerator,
+                "-cpu",
+                "max",
+                "-smp",
+                "2",
+                "-m",
+                "1500M",
+            ])
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-display",
+                "none",
+                "-no-reboot",
+            ])
+            .arg("-kernel")
+            .arg(&self.vmlinuz)
+            .arg("-initrd")
+            .arg(&self.initramfs)
+            .args(["-append", &append, "-serial"])
+            .arg(format!("file:{}", self.kernel_log().display()))
+            .arg("-serial")
+            .arg(if mode == Mode::Shell {
+                "mon:stdio"
+            } else {
+                "stdio"
+            });
+        // SAFETY: prctl is async-signal-safe, and so may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                // However xtask ends, its guests end with it.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
+        command
+    }
+
+    /// Gives the terminal to the guest until it is switched off (or Ctrl-A X is typed).
+    ///
+    /// # Errors
+    /// When QEMU can't be run or fails.
+    pub fn interactive(&self) -> Result<()> {
+        let status = self
+            .command(Mode::Shell)
+            .status()
+            .context("can't run qemu-system-x86_64")?;
+        if !status.success() {
+            bail!("qemu-system-x86_64 failed with {status}");
+        }
+        Ok(())
+    }
+
+    /// Starts the guest.
+    ///
+    /// # Errors
+    /// When QEMU can't be run.
+    pub fn start(&self, mode: Mode) -> Result<Running> {
+        let log = File::create(self.qemu_log())
+            .with_context(|| format!("can't write {}", self.qemu_log().display()))?;
+        let mut child = self
+            .command(mode)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .context("can't run qemu-system-x86_64")?;
+        let (sender, lines) = mpsc::channel();
+        let output = child.stdout.take().context("QEMU has no stdout")?;
+        thread::spawn(move || {
+            let mut reader = BufReader::new(output);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+                let text = String::from_utf8_lossy(&line)
+                    .trim_end_matches(['\r', '\n'])
+                    .to_owned();
+                line.clear();
+                if sender.send(text).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Running {
+            child,
+            lines,
+            qemu_log: self.qemu_log(),
+        })
+    }
+}
+
+/// A guest that runs. Dropping it kills it.
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    qemu_log: PathBuf,
+}
+
+/// Why there is no further line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoLine {
+    /// The guest is off.
+    Off,
+    /// The time is up.
+    Timeout,
+    /// The accelerator gave up; QEMU stays, but the guest stands still.
+    Broken,
+}
+
+impl Running {
+    /// The next line, waited for until `deadline`.
+    pub fn line(&self, deadline: Instant) -> Result<String, NoLine> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left.min(Duration::from_secs(1))) {
+                Ok(line) => return Ok(line),
+                Err(RecvTimeoutError::Disconnected) => return Err(NoLine::Off),
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(NoLine::Timeout),
+                Err(RecvTimeoutError::Timeout) if self.is_broken() => return Err(NoLine::Broken),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        read_lossy(&self.qemu_log).contains("KVM internal error")
+    }
+
+    /// What QEMU itself complained of, for error messages.
+    pub fn complaint(&self) -> String {
+        read_lossy(&self.qemu_log)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_lossy(path: &Path) -> String {
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}

@@ -1,0 +1,108 @@
+//! Programs of this machine that booting guests and running scenarios take, and the packages they are in.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use crate::{apt, process::find_program};
+
+/// A program and its Debian package.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+/// What the scenarios run as real programs, on the machine and in guests.
+const TRAFFIC: [Tool; 5] = [
+    Tool {
+        program: "nginx",
+        package: "nginx",
+    },
+    Tool {
+        program: "ab",
+        package: "apache2-utils",
+    },
+    Tool {
+        program: "curl",
+        package: "curl",
+    },
+    Tool {
+        program: "ip",
+        package: "iproute2",
+    },
+    Tool {
+        program: "ss",
+        package: "iproute2",
+    },
+];
+
+/// What booting a guest takes.
+const BOOTING: [Tool; 3] = [
+    Tool {
+        program: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+    },
+    Tool {
+        program: "busybox",
+        package: "busybox-static",
+    },
+    Tool {
+        program: "xz",
+        package: "xz-utils",
+    },
+];
+
+/// Installs what the scenarios use and is missing.
+///
+/// # Errors
+/// When it can't be installed; the error has the command to type.
+pub fn ensure_for_scenarios() -> Result<()> {
+    ensure(&TRAFFIC, "the scenarios use programs that are not here")
+}
+
+/// Installs what booting a guest takes and is missing.
+///
+/// # Errors
+/// When it can't be installed; the error has the command to type.
+pub fn ensure_for_guests() -> Result<()> {
+    ensure(
+        &BOOTING,
+        "booting a virtual machine takes programs that are not here",
+    )
+}
+
+/// Names of the programs that are packed into a guest where they are here.
+pub fn guest_programs() -> impl Iterator<Item = &'static str> {
+    TRAFFIC.iter().map(|tool| tool.program)
+}
+
+fn ensure(tools: &[Tool], why: &str) -> Result<()> {
+    let mut packages: Vec<String> = tools
+        .iter()
+        .filter(|tool| !is_here(tool))
+        .map(|tool| tool.package.to_owned())
+        .collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt::install(&packages).with_context(|| format!("{why} ({})", packages.join(", ")))
+}
+
+fn is_here(tool: &Tool) -> bool {
+    match find_program(tool.program) {
+        // Alone in a guest, busybox has no libraries to load.
+        Some(path) if tool.program == "busybox" => is_static(&path),
+        found => found.is_some(),
+    }
+}
+
+/// Whether an ELF file names no loader.
+fn is_static(path: &Path) -> bool {
+    const LOADER: &[u8] = b"/ld-linux";
+    fs::read(path).is_ok_and(|content| {
+        // The loader's name stands in the first page, behind the headers.
+        let head = &content[..content.len().min(4096)];
+        !head.windows(LOADER.len()).any(|window| window == LOADER)
+    })
+}

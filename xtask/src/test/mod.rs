@@ -1,0 +1,84 @@
+//! `cargo xtask test`: all checks, in phases. A phase that fails does not hide the others.
+
+mod phases;
+mod scenarios;
+mod summary;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{
+    guest::{
+        Accelerator,
+        kernels::{self, KernelSource, SERIES, Series},
+    },
+    workspace::Workspace,
+};
+use phases::Phases;
+
+/// Options of `cargo xtask test`.
+#[derive(Args)]
+pub struct TestArgs {
+    /// Do not boot virtual machines
+    #[arg(long)]
+    no_guests: bool,
+    /// Boot only this kernel series (repeatable; default: all)
+    #[arg(long, value_name = "SERIES", conflicts_with = "no_guests")]
+    kernel: Vec<String>,
+    /// Run only scenarios whose name matches
+    #[arg(long, value_name = "GLOB")]
+    only: Option<String>,
+    #[command(flatten)]
+    source: KernelSource,
+    /// What runs the guests' code (default: KVM where it works)
+    #[arg(long, value_name = "WHAT")]
+    accel: Option<Accelerator>,
+    /// Minutes each guest may take
+    #[arg(long, value_name = "MINUTES", default_value_t = 25)]
+    guest_timeout: u64,
+}
+
+impl TestArgs {
+    fn series(&self) -> Result<Vec<&'static Series>> {
+        if self.no_guests {
+            return Ok(Vec::new());
+        }
+        if self.kernel.is_empty() {
+            return Ok(SERIES.iter().collect());
+        }
+        self.kernel
+            .iter()
+            .map(|name| kernels::series(name))
+            .collect()
+    }
+
+    fn guest_limit(&self) -> Duration {
+        Duration::from_secs(self.guest_timeout.saturating_mul(60))
+    }
+}
+
+/// Runs all phases and prints a table of them; exits with 1 if any failed.
+///
+/// # Errors
+/// For wrong arguments only: what fails in a phase is in the table.
+pub fn verb(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
+    let series = args.series()?;
+    let mut phases = Phases::default();
+    phases.checks(workspace);
+    if let Some(binaries) = phases.build(workspace) {
+        phases.machine(&binaries, args.only.as_deref());
+        for series in series {
+            phases.guest(workspace, series, &binaries, args);
+        }
+    }
+    print!("{}", summary::table(phases.results()));
+    Ok(
+        if phases.results().iter().all(summary::PhaseResult::is_well) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        },
+    )
+}
