@@ -94,10 +94,10 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
 /// Where a fact without a story has its addresses.
 #[derive(Clone, Copy)]
 pub enum Addresses {
-    /// A mini-socket, request socket or listener.
+    /// A mini-socket.
     Sock(u64),
-    /// The segment, an sk_buff, that met no socket.
-    Segment(u64),
+    /// The segment (an sk_buff) that met no connection, and the listener or request socket it met, or 0.
+    Segment { skb: u64, sock: u64 },
 }
 
 /// A fact that no process can be named for.
@@ -120,7 +120,13 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
                     sock.0,
                 )
             }
-            Addresses::Segment(skb) => (segment::fill_tuple(&mut (*event).tuple, skb), 0),
+            Addresses::Segment { skb, sock } => {
+                let more = segment::fill_tuple(&mut (*event).tuple, skb);
+                if sock != 0 {
+                    (*event).tuple.netns = Sock(sock).netns();
+                }
+                (more, sock)
+            }
         };
         begin(event, fact, more, side as u8, 0);
         (*event).socket = socket;

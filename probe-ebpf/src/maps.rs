@@ -7,7 +7,8 @@ use aya_ebpf::{
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use twtrace_wire::{
-    ABSENT, Config, NetnsTotals, Offsets, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals,
+    ABSENT, BIRTHS_HOOKED, Config, NetnsTotals, Offsets, PortKey, PortTotals, Probe, ProcessKey,
+    ProcessTotals,
 };
 
 use crate::{
@@ -90,7 +91,7 @@ pub static CONFIG: Config = Config {
     started_ns: 0,
     sk_kern_sock_bit: ABSENT,
     sk_shutdown_bit: ABSENT,
-    births_by_timer: 0,
+    births: BIRTHS_HOOKED,
     ports_by_syscall: 0,
 };
 

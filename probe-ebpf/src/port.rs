@@ -56,7 +56,7 @@ pub struct Call {
     /// as long as that has not come.
     pub began_ns: u64,
     pub op: u32,
-    /// Of listen() only: the others have it in `address`.
+    /// Of listen() and connect(): bind() has it in `address`.
     pub requested: u32,
 }
 
@@ -167,12 +167,16 @@ fn port_of(descriptor: u64) -> u16 {
     }
 }
 
-/// SYN_SENT: the search of the connect() under way begins now.
+/// SYN_SENT: the search of the connect() under way begins now. A socket that is bound looks for its own
+/// port.
 #[inline(always)]
-pub fn connect_began() {
+pub fn connect_began(sock: Sock) {
     if let Some(call) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) {
         // SAFETY: only this thread writes this entry.
-        unsafe { (*call).began_ns = now_ns() };
+        unsafe {
+            (*call).began_ns = now_ns();
+            (*call).requested = sock.local_port() as u32;
+        }
     }
 }
 
@@ -224,6 +228,10 @@ pub fn call_returned(result: i64) {
     if !connect {
         tuple.remote = [0; 16];
         tuple.remote_port = 0;
+    }
+    if call.op == PortOp::Bind as u32 && outcome.errno == 0 && tuple.local_port == 0 {
+        // IP_BIND_ADDRESS_NO_PORT: the search is put off until connect().
+        return;
     }
     if call.address != 0 {
         more |= fill_asked(&call, &mut outcome, &mut tuple);

@@ -1,7 +1,8 @@
 //! RSTs sent and received, and why.
 
 use twtrace_wire::{
-    EventKind, NO_KERNEL_REASON, ResetDirection, ResetReason, Side, Unattributed, flags,
+    BIRTHS_INFERRED, EventKind, NO_KERNEL_REASON, ResetDirection, ResetReason, Side, Unattributed,
+    flags,
 };
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     maps::{RECENT, STORIES, config, offset},
     process::answerable,
     segment::{TCP_RST, TCP_SYN, header_flags},
-    story::{self, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, STRANGER, Story, now_ns},
+    story::{self, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, STRANGER, Story},
     timewait,
 };
 
@@ -21,10 +22,6 @@ const ABORT_ON_CLOSE: u8 = 11;
 const SHUT_RECEIVE: u8 = 1;
 /// SHUTDOWN_MASK: __tcp_close() sets it before anything else.
 const SHUT_BOTH: u8 = 3;
-
-/// No mini-socket outlives this, unless the peer keeps it awake: older ones were made before tracing
-/// only if tracing began later than this.
-const MINI_LIFE_NS: u64 = 120_000_000_000;
 
 /// `tcp_send_reset(sk, skb[, reason])`.
 #[inline(always)]
@@ -38,7 +35,7 @@ pub fn sent(sock: u64, skb: u64, kernel_reason: u8) {
     let sock = Sock(sock);
     match sock.state() {
         state::TIME_WAIT => answered_by_mini(sock, skb, kernel_reason),
-        state::NEW_SYN_RECV | state::LISTEN => no_connection(sock, kernel_reason),
+        state::NEW_SYN_RECV | state::LISTEN => no_connection(sock, skb, kernel_reason),
         now => answered(sock, now, kernel_reason),
     }
 }
@@ -56,7 +53,7 @@ pub fn sent_without_full_socket(sock: u64, skb: u64) {
     let sock = Sock(sock);
     match sock.state() {
         state::TIME_WAIT => answered_by_mini(sock, skb, NO_KERNEL_REASON),
-        state::NEW_SYN_RECV => no_connection(sock, NO_KERNEL_REASON),
+        state::NEW_SYN_RECV => no_connection(sock, skb, NO_KERNEL_REASON),
         _ => {}
     }
 }
@@ -178,18 +175,17 @@ fn answered_by_mini(mini: Sock, skb: u64, kernel_reason: u8) {
         emit::of_mini(&fact, mini.0, kept);
         return;
     }
-    let young = now_ns().wrapping_sub(config!(started_ns)) < MINI_LIFE_NS;
-    let why = if young {
-        Unattributed::ClosedBeforeTracing
+    let why = if config!(births) == BIRTHS_INFERRED {
+        Unattributed::Unknown
     } else {
-        Unattributed::Lost
+        timewait::stranger_reason()
     };
     emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
 }
 
 /// A listener or a half-open request answers: there is no connection, and no process has it yet.
 #[inline(always)]
-fn no_connection(sock: Sock, kernel_reason: u8) {
+fn no_connection(sock: Sock, skb: u64, kernel_reason: u8) {
     let fact = fact(
         ResetDirection::Sent,
         ResetReason::Other,
@@ -198,7 +194,7 @@ fn no_connection(sock: Sock, kernel_reason: u8) {
     );
     emit::of_nobody(
         &fact,
-        Addresses::Sock(sock.0),
+        Addresses::Segment { skb, sock: sock.0 },
         Side::Server,
         Unattributed::Unknown,
     );
@@ -215,7 +211,7 @@ fn no_socket(skb: u64, kernel_reason: u8) {
     );
     emit::of_nobody(
         &fact,
-        Addresses::Segment(skb),
+        Addresses::Segment { skb, sock: 0 },
         Side::Unknown,
         Unattributed::NoSocket,
     );

@@ -57,7 +57,7 @@ fn connecting(sock: Sock) {
         }
     }
     if config!(ports_by_syscall) != 0 {
-        port::connect_began();
+        port::connect_began(sock);
     }
 }
 

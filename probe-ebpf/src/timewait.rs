@@ -5,15 +5,17 @@
 //! net/ipv4/tcp_minisocks.c).
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use twtrace_wire::{EventKind, NO_KERNEL_REASON, Side, TcpState, Unattributed, flags};
+use twtrace_wire::{
+    BIRTHS_BY_TIMER, EventKind, NO_KERNEL_REASON, Side, TcpState, Unattributed, flags,
+};
 
 use crate::{
     emit::{self, Addresses, Fact},
     kernel::{IPPROTO_TCP, Sock, read, state},
     maps::{ALLOCATING, CLOSING, MINIS, STORIES, config, increment, offset},
     story::{
-        ACTIVE_CLOSE, BORN, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, STRANGER, Story,
-        now_ns,
+        self, ACTIVE_CLOSE, BORN, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, STRANGER,
+        Story, now_ns,
     },
 };
 
@@ -50,7 +52,7 @@ pub struct Birth {
 /// Remembers the way back from a mini-socket that this closing socket may leave behind.
 #[inline(always)]
 pub fn expect_birth(sock: Sock) {
-    if config!(births_by_timer) != 0 {
+    if config!(births) == BIRTHS_BY_TIMER {
         let key = TupleKey::of(sock, sock.source_port());
         let _ = CLOSING.insert(key, sock.0, 0);
     }
@@ -59,7 +61,7 @@ pub fn expect_birth(sock: Sock) {
 /// The socket is gone, or has its mini-socket.
 #[inline(always)]
 pub fn expect_no_birth(sock: Sock) {
-    if config!(births_by_timer) != 0 {
+    if config!(births) == BIRTHS_BY_TIMER {
         let key = TupleKey::of(sock, sock.source_port());
         let _ = CLOSING.remove(key);
     }
@@ -78,6 +80,11 @@ pub fn allocated(sock: Sock, substate: u8, mini: u64) {
             born(sock.0, &*story, substate, mini);
         },
         None => {
+            // So that its →CLOSE, which follows, is not taken for another birth.
+            if let Some(story) = story::begin(sock.0, &STRANGER) {
+                // SAFETY: as above.
+                unsafe { (*story).flags |= BORN };
+            }
             born(sock.0, &STRANGER, substate, mini);
         }
     }
@@ -109,10 +116,12 @@ pub fn allocation_returned(mini: u64) {
 
 /// A timer was started. Is it that of a new mini-socket?
 ///
-/// `__inet_twsk_schedule(tw, timeo, rearm)` starts it at birth and when it is re-armed. At birth the
-/// reference count is 0 (to 6.1: scheduled before hashed) or 3 (6.12 on: bind hash, established hash and
-/// timer hold one each); on re-arming the segment's handler holds one more. That alone could be upset by
-/// a lookup on another CPU, so a socket that is known to be closing with this tuple decides first.
+/// `__inet_twsk_schedule(tw, timeo, rearm)` starts it at birth and when it is re-armed. A socket that is
+/// known to be closing with this tuple decides first; then a mini-socket that is known already is only
+/// re-armed. What is left was either born of a socket whose closing was not seen, or before tracing. At
+/// birth the reference count is 0 (to 6.1: scheduled before hashed) or 3 (6.12 on: bind hash, established
+/// hash and timer hold one each), if no lookup on another CPU holds one more; on re-arming the segment's
+/// handler does.
 #[inline(always)]
 pub fn timer_started(timer: u64) {
     if read::<u64>(timer, offset!(timer_function)) != config!(tw_timer_handler) {
@@ -122,7 +131,9 @@ pub fn timer_started(timer: u64) {
     let substate: u8 = read(mini.0, offset!(tw_substate));
     let key = TupleKey::of(mini, mini.local_port());
     let Some(sock) = CLOSING.get_ptr(key) else {
-        if read::<u32>(mini.0, offset!(skc_refcnt)) <= 3 {
+        let first = read::<u32>(mini.0, offset!(skc_refcnt)) <= 3
+            || stranger_reason() as u32 == Unattributed::Lost as u32;
+        if mini_story(mini).is_none() && first {
             born_of_stranger(mini, substate);
         }
         return;
@@ -145,12 +156,21 @@ fn born_of_stranger(mini: Sock, substate: u8) {
         flags: 0,
     };
     count_birth(mini.netns(), false, false);
-    emit::of_nobody(
-        &fact,
-        Addresses::Sock(mini.0),
-        Side::Unknown,
-        Unattributed::ClosedBeforeTracing,
-    );
+    let why = stranger_reason();
+    emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
+}
+
+/// No mini-socket outlives this, unless the peer keeps it awake.
+const MINI_LIFE_NS: u64 = 120_000_000_000;
+
+/// Why nothing is known of a mini-socket: it is of the time before tracing, as long as there can be such.
+#[inline(always)]
+pub fn stranger_reason() -> Unattributed {
+    if now_ns().wrapping_sub(config!(started_ns)) < MINI_LIFE_NS {
+        Unattributed::ClosedBeforeTracing
+    } else {
+        Unattributed::Lost
+    }
 }
 
 #[inline(never)]
@@ -203,7 +223,7 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
 pub fn infer(sock: Sock, story: *mut Story, from: u8) {
     // SAFETY: the caller's entry of a live socket, or its own copy.
     let story = unsafe { &mut *story };
-    let refused = config!(births_by_timer) != 0;
+    let refused = config!(births) == BIRTHS_BY_TIMER;
     story.flags |= BORN;
     let fact = Fact {
         kind: if refused {
@@ -233,7 +253,7 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
         return false;
     }
     // The timer of a mini-socket finds its full socket only if that was seen beginning to close.
-    if config!(births_by_timer) != 0 && story.flags & ACTIVE_CLOSE == 0 {
+    if config!(births) == BIRTHS_BY_TIMER && story.flags & ACTIVE_CLOSE == 0 {
         return false;
     }
     match from {

@@ -112,11 +112,18 @@ pub struct Config {
     pub sk_kern_sock_bit: u32,
     /// Bit offset of `sock.sk_shutdown`, or [`ABSENT`] (a bit field in some kernels).
     pub sk_shutdown_bit: u32,
-    /// 1 where births are seen by the timer of the mini-socket: the full socket is then found by its
-    /// tuple, and a close that ought to have made a mini-socket and did not was refused one.
-    pub births_by_timer: u32,
+    /// How births are seen: one of the constants below.
+    pub births: u32,
     /// 1 where port searches are seen by their system calls.
     pub ports_by_syscall: u32,
 }
+
+/// [`Config::births`]: by a hook on inet_twsk_alloc().
+pub const BIRTHS_HOOKED: u32 = 0;
+/// [`Config::births`]: by the timer of the mini-socket. The full socket is then found by its tuple, and a
+/// close that ought to have made a mini-socket and did not was refused one.
+pub const BIRTHS_BY_TIMER: u32 = 1;
+/// [`Config::births`]: not at all; inferred. No mini-socket is known by its address.
+pub const BIRTHS_INFERRED: u32 = 2;
 
 const _: () = assert!(size_of::<Config>() == 5 * 8 + 4 * 4);

@@ -9,7 +9,7 @@ mod event;
 mod kinds;
 mod totals;
 
-pub use config::{ABSENT, Config, Offsets};
+pub use config::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, Offsets};
 pub use event::{ConnectionEvent, PortEvent, Process, ProcessKey, Tuple, UNKNOWN};
 pub use kinds::{
     AbortReason, EventKind, NO_KERNEL_REASON, PortOp, Probe, ResetDirection, ResetReason, Side,

@@ -88,10 +88,7 @@ impl Default for PortTotals {
 
 const _: () = assert!(
     size_of::<ProcessTotals>()
-        == COMM_LEN
-            + 8
-            + 8
-            + 8 * (3 * Side::COUNT + 2 * ResetReason::COUNT + AbortReason::COUNT)
+        == COMM_LEN + 8 + 8 + 8 * (3 * Side::COUNT + 2 * ResetReason::COUNT + AbortReason::COUNT)
 );
 const _: () = assert!(size_of::<NetnsTotals>() == 32);
 const _: () = assert!(size_of::<PortKey>() == size_of::<ProcessKey>() + 8);

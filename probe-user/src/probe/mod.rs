@@ -21,7 +21,7 @@ use aya::{
     maps::{MapData, RingBuf},
 };
 use aya_log::EbpfLogger;
-use twtrace_wire::{ABSENT, Config, Offsets};
+use twtrace_wire::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, Offsets};
 
 use self::{
     attach::{Kernel, Outcome},
@@ -137,6 +137,13 @@ fn load_and_attach(
 
 fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Behaviour]) -> Config {
     let by_timer = behaviours.contains(&Behaviour::BirthsByTimer);
+    let births = if by_timer {
+        BIRTHS_BY_TIMER
+    } else if behaviours.contains(&Behaviour::BirthsInferred) {
+        BIRTHS_INFERRED
+    } else {
+        BIRTHS_HOOKED
+    };
     let by_syscall = behaviours.contains(&Behaviour::PortsBySyscall);
     Config {
         tw_timer_handler: if by_timer {
@@ -156,7 +163,7 @@ fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Behaviou
             .types
             .member_bit_offset("sock", "sk_shutdown")
             .unwrap_or(ABSENT),
-        births_by_timer: u32::from(by_timer),
+        births,
         ports_by_syscall: u32::from(by_syscall),
     }
 }
@@ -169,10 +176,10 @@ fn load(
     // One process may bind, listen and connect.
     let ports = options.max_processes.saturating_mul(3);
     // Only the timer tier looks sockets up by tuple.
-    let closing = if config.births_by_timer == 0 {
-        1
-    } else {
+    let closing = if config.births == BIRTHS_BY_TIMER {
         options.max_sockets
+    } else {
+        1
     };
     let mut ebpf = EbpfLoader::new()
         // For CO-RE relocations, of which these programs have none.

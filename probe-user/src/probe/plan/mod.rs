@@ -47,6 +47,8 @@ pub enum Behaviour {
     Same,
     /// Births are seen by the timer of the mini-socket.
     BirthsByTimer,
+    /// Births are not seen, only inferred.
+    BirthsInferred,
     /// Port searches are seen by their system calls.
     PortsBySyscall,
 }

@@ -44,7 +44,7 @@ pub const TIME_WAIT: Plan = Plan {
             hook: None,
             condition: Condition::Always,
             parts: &[],
-            behaviour: Behaviour::Same,
+            behaviour: Behaviour::BirthsInferred,
             lost: Some(
                 "births are inferred from the socket's states: a refused birth \
                  (tcp_max_tw_buckets) looks like one that was made",
