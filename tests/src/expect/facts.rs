@@ -1,10 +1,12 @@
 //! What is known of the running twtrace and kernel: the first columns of the table of expectations.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::sys::tracefs;
 
 /// What twtrace asks of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -133,16 +135,11 @@ pub fn tiers_of(value: &Value) -> Result<Vec<Choice>> {
 /// # Errors
 /// When tracefs can't be found.
 pub fn has_reset_reasons() -> Result<bool> {
-    let format = Path::new("events/tcp/tcp_send_reset/format");
-    for root in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"] {
-        if let Ok(text) = fs::read_to_string(Path::new(root).join(format)) {
-            return Ok(text
-                .lines()
-                .any(|line| line.contains("field:") && line.contains(" reason;")));
-        }
-    }
-    anyhow::bail!(
-        "no tracefs: /sys/kernel/tracing/{} is missing",
-        format.display()
-    )
+    let path = tracefs::ensure()
+        .context("mount tracefs")?
+        .join("events/tcp/tcp_send_reset/format");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    Ok(text
+        .lines()
+        .any(|line| line.contains("field:") && line.contains(" reason;")))
 }

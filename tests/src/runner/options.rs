@@ -43,11 +43,11 @@ pub struct Options {
 pub enum TierLimit {
     /// All there are.
     Best,
-    /// No fentry and fexit.
+    /// No fentry and fexit, and no timer tracepoints, which would be preferred to kprobes.
     NoFentry,
-    /// No kprobes either.
+    /// No fentry and no kprobes.
     Tracepoints,
-    /// No timer tracepoints either: births are inferred from states.
+    /// No timer tracepoints besides: births are inferred from states.
     Inferred,
 }
 
@@ -74,7 +74,7 @@ impl TierLimit {
     pub fn options(self) -> Vec<String> {
         let hooks: &[&str] = match self {
             Self::Best => &[],
-            Self::NoFentry => &["fentry"],
+            Self::NoFentry => &["fentry", "timers"],
             Self::Tracepoints => &["fentry", "kprobe"],
             Self::Inferred => &["fentry", "kprobe", "timers"],
         };
@@ -88,7 +88,7 @@ impl TierLimit {
     pub fn allows(self, question: Question, tier: Tier) -> bool {
         let barred: &[Tier] = match self {
             Self::Best => &[],
-            Self::NoFentry => &[Tier::Fentry],
+            Self::NoFentry => &[Tier::Fentry, Tier::Timer],
             Self::Tracepoints => &[Tier::Fentry, Tier::Kprobe],
             Self::Inferred => &[Tier::Fentry, Tier::Kprobe, Tier::Timer],
         };

@@ -12,7 +12,7 @@ use crate::{
     },
     expect::Side,
     stage::{Stage, finding::CrowdRow},
-    sys::process,
+    sys::{hidden_births::Recording, process},
 };
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -44,7 +44,11 @@ fn crowd(stage: &Stage) -> Result<()> {
         spinner.post(&Command::Spin)?;
         busy.push(spinner);
     }
+    let hidden = Recording::begin();
     play(stage, connections())?;
+    if let Some(hidden) = hidden {
+        stage.hidden_births(hidden.count()?);
+    }
     for spinner in busy {
         spinner.kill()?;
     }

@@ -46,6 +46,8 @@ pub struct Played {
     pub alternatives: Vec<Vec<Expected>>,
     /// TIME_WAITs by process, where they are too many to list.
     pub crowd: Vec<CrowdRow>,
+    /// Births that this kernel shows to no eBPF program: at most so many of the crowd may be missing.
+    pub hidden_births: u64,
     /// The kernel's own figures for the namespace, from its beginning to the end of the scenario.
     pub counters: Counters,
     /// Whether searches for ports that succeed are to be compared.

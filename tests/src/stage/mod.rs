@@ -82,6 +82,7 @@ pub struct Stage {
     otherwise: RefCell<Vec<Vec<Expected>>>,
     crowd: RefCell<Vec<CrowdRow>>,
     about_ports: Cell<bool>,
+    hidden_births: Cell<u64>,
     announced: Cell<bool>,
 }
 
@@ -102,6 +103,7 @@ impl Stage {
             otherwise: RefCell::default(),
             crowd: RefCell::default(),
             about_ports: Cell::new(false),
+            hidden_births: Cell::new(0),
             announced: Cell::new(false),
         })
     }
@@ -167,6 +169,11 @@ impl Stage {
         self.crowd.borrow_mut().push(row);
     }
 
+    /// How many births this kernel hid from every eBPF program, at most.
+    pub fn hidden_births(&self, count: u64) {
+        self.hidden_births.set(count);
+    }
+
     /// Searches for ports that succeed are part of what is compared. (Those that fail always are.)
     pub fn about_ports(&self) {
         self.about_ports.set(true);
@@ -223,6 +230,7 @@ impl Stage {
             crowd: self.crowd.take(),
             counters: Counters::read()?.since(self.at_start),
             about_ports: self.about_ports.get(),
+            hidden_births: self.hidden_births.get(),
         })
     }
 }

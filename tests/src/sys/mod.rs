@@ -3,11 +3,13 @@
 pub mod bpf;
 pub mod clock;
 pub mod descriptors;
+pub mod hidden_births;
 pub mod inet;
 pub mod netns;
 pub mod proc_net;
 pub mod process;
 pub mod sock_diag;
+pub mod tracefs;
 pub mod uring;
 
 use std::{fmt, io};
