@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::verdicts::Verdict;
 use crate::{
     expect::{
         Side,
@@ -101,6 +102,21 @@ fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<Strin
 fn is_hidden(played: &Played, all: u64, found: u64) -> bool {
     all.checked_sub(found)
         .is_some_and(|missing| missing <= played.hidden_births)
+}
+
+/// The verdict where nothing is wrong, given the births that were told or counted.
+pub fn passed(played: &Played, seen: u64) -> Verdict {
+    let crowd: u64 = played.crowd.iter().map(|row| row.births).sum();
+    match crowd.saturating_sub(seen) {
+        0 => Verdict::Passed,
+        missing => Verdict::PassedBut {
+            note: format!(
+                "{missing} births of {crowd} missing, of {} that this kernel showed to ftrace in the \
+                 context of init, where it runs no eBPF program",
+                played.hidden_births
+            ),
+        },
+    }
 }
 
 fn judge_crowd(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {

@@ -9,6 +9,11 @@ use std::{
 pub enum Verdict {
     /// All as expected.
     Passed,
+    /// As expected, but for something that is not to be passed over.
+    PassedBut {
+        /// What.
+        note: String,
+    },
     /// What was wrong, and what twtrace said.
     Failed {
         /// One thing a line.
@@ -67,6 +72,10 @@ impl Verdicts {
             Verdict::Passed => {
                 counts.passed += 1;
                 println!("ok   {name} ({seconds:.1} s)");
+            }
+            Verdict::PassedBut { note } => {
+                counts.passed += 1;
+                println!("ok   {name} ({seconds:.1} s): {note}");
             }
             Verdict::Skipped { reason } => {
                 counts.skipped += 1;

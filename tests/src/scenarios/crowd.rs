@@ -44,11 +44,7 @@ fn crowd(stage: &Stage) -> Result<()> {
         spinner.post(&Command::Spin)?;
         busy.push(spinner);
     }
-    let hidden = Recording::begin();
     play(stage, connections())?;
-    if let Some(hidden) = hidden {
-        stage.hidden_births(hidden.count()?);
-    }
     for spinner in busy {
         spinner.kill()?;
     }
@@ -76,6 +72,7 @@ fn play(stage: &Stage, each: usize) -> Result<()> {
     for index in 0..CLIENTS {
         clients.push(stage.actor(&format!("c{index}"))?);
     }
+    let hidden = Recording::begin();
     let closers = [FirstCloser::Server, FirstCloser::Client];
     let per_server = each * CLIENTS / SERVERS;
     for ((server, listener, _), closer) in servers.iter().zip(closers) {
@@ -90,6 +87,9 @@ fn play(stage: &Stage, each: usize) -> Result<()> {
     }
     for (server, _, _) in &servers {
         ensure!(server.finished_many()? == per_server);
+    }
+    if let Some(hidden) = hidden {
+        stage.hidden_births(hidden.count()?);
     }
     let row = |actor: &Actor, side, births: usize| CrowdRow {
         pid: Some(actor.pid),
