@@ -3,10 +3,12 @@
 use twtrace_wire::Side;
 
 use crate::{
+    constants::offset,
     kernel::{IPPROTO_MPTCP, IPPROTO_TCP, Sock, read},
-    maps::{STORIES, offset},
-    process::{Actor, actor},
-    story::{self, NEW},
+    maps::STORIES,
+    process::actor,
+    records::{Actor, NEW},
+    story,
 };
 
 const S_IFMT: u16 = 0o170_000;

@@ -7,11 +7,13 @@ use twtrace_wire::{
 };
 
 use crate::{
+    constants::config,
     kernel::Sock,
-    maps::{EVENTS, NETNS, add, config, count_lost, increment},
-    process::{self, Actor},
+    maps::{EVENTS, NETNS, add, count_lost, increment},
+    process,
+    records::{Actor, MiniStory, PRE_EXISTING, Story},
     segment,
-    story::{MiniStory, PRE_EXISTING, Story, now_ns},
+    story::now_ns,
 };
 
 /// What happened.

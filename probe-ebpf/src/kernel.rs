@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_probe_read_kernel};
 use twtrace_wire::{ABSENT, TcpState, Tuple, flags};
 
-use crate::maps::{config, offset};
+use crate::constants::{config, offset};
 
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;

@@ -13,11 +13,13 @@
 )]
 
 mod accept;
+mod constants;
 mod emit;
 mod kernel;
 mod maps;
 mod port;
 mod process;
+mod records;
 mod reset;
 mod segment;
 mod state;

@@ -1,4 +1,4 @@
-//! Maps and load-time constants. Userspace finds them by name.
+//! The maps. Userspace finds them by name.
 
 use core::ptr;
 
@@ -6,16 +6,9 @@ use aya_ebpf::{
     macros::map,
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use twtrace_wire::{
-    ABSENT, BIRTHS_HOOKED, Config, NetnsTotals, Offsets, PortKey, PortTotals, Probe, ProcessKey,
-    ProcessTotals,
-};
+use twtrace_wire::{NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals};
 
-use crate::{
-    port::{Call, Search},
-    story::{MiniStory, Story},
-    timewait::{Birth, TupleKey},
-};
+use crate::records::{Birth, Call, MiniStory, Search, Story, TupleKey};
 
 /// Events to userspace. Resized by `--ring-mb`.
 #[map]
@@ -75,44 +68,6 @@ pub static LISTENER_CLOSERS: LruHashMap<u64, u64> = LruHashMap::with_max_entries
 /// What was lost, by [`Probe`].
 #[map]
 pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Probe::COUNT as u32, 0);
-
-/// Written by userspace before loading. Read field by field with [`offset`], so that the verifier knows
-/// each value and drops what this kernel does not need.
-#[unsafe(no_mangle)]
-pub static OFFSETS: Offsets = Offsets::from_values(&[ABSENT; Offsets::SOURCES.len()]);
-
-/// Written by userspace before loading; read with [`config`].
-#[unsafe(no_mangle)]
-pub static CONFIG: Config = Config {
-    tw_timer_handler: 0,
-    tick_ns: 0,
-    slow_port_ns: 0,
-    wake_bytes: 0,
-    started_ns: 0,
-    sk_kern_sock_bit: ABSENT,
-    sk_shutdown_bit: ABSENT,
-    births: BIRTHS_HOOKED,
-    ports_by_syscall: 0,
-};
-
-/// A field of one of the statics above, as it was replaced after compilation.
-#[inline(always)]
-pub fn constant<T: Copy>(field: *const T) -> T {
-    // SAFETY: only called by the macros below, with a field of a valid static.
-    unsafe { ptr::read_volatile(field) }
-}
-
-/// A field of [`OFFSETS`].
-macro_rules! offset {
-    ($field:ident) => {{ $crate::maps::constant(&raw const $crate::maps::OFFSETS.$field) }};
-}
-pub(crate) use offset;
-
-/// A field of [`CONFIG`].
-macro_rules! config {
-    ($field:ident) => {{ $crate::maps::constant(&raw const $crate::maps::CONFIG.$field) }};
-}
-pub(crate) use config;
 
 /// First losses on this CPU that the user's log has not been told of: bits by [`Probe`].
 #[map]

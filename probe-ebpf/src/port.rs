@@ -8,10 +8,12 @@ use twtrace_wire::{
 
 use crate::{
     accept::socket_of,
+    constants::config,
     emit::wakeup,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, set_v4, set_v6, state},
-    maps::{CALLS, EVENTS, PORTS, SEARCHES, config, count_lost, increment},
-    process::{self, Actor, actor},
+    maps::{CALLS, EVENTS, PORTS, SEARCHES, count_lost, increment},
+    process::{self, actor},
+    records::{Actor, Call, Search},
     story::now_ns,
 };
 
@@ -34,31 +36,6 @@ static NO_PORTS: PortTotals = PortTotals {
     max_ns: 0,
     buckets: [0; LATENCY_BUCKETS],
 };
-
-/// A search under way in a kernel function.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Search {
-    pub sock: u64,
-    pub began_ns: u64,
-    pub op: u32,
-    pub requested: u32,
-}
-
-/// A system call under way.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Call {
-    pub descriptor: u64,
-    /// The user's `struct sockaddr`; 0 for listen().
-    pub address: u64,
-    /// When the search began: with bind() and listen() the call itself, with connect() SYN_SENT, and 0
-    /// as long as that has not come.
-    pub began_ns: u64,
-    pub op: u32,
-    /// Of listen() and connect(): bind() has it in `address`.
-    pub requested: u32,
-}
 
 /// What a search came to.
 #[repr(C)]

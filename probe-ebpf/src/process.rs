@@ -7,9 +7,10 @@ use aya_ebpf::helpers::{
 use twtrace_wire::{COMM_LEN, Probe, Process, ProcessKey, ProcessTotals, Unattributed};
 
 use crate::{
+    constants::offset,
     kernel::{Sock, read},
-    maps::{MPTCP, PROCESSES, count_lost, offset},
-    story::Story,
+    maps::{MPTCP, PROCESSES, count_lost},
+    records::{Actor, Comm, Story},
 };
 
 /// `task_struct.flags`: a kernel thread (include/linux/sched.h; has not moved since 2.6.35).
@@ -31,43 +32,6 @@ static NO_TOTALS: ProcessTotals = ProcessTotals {
     reset_received: [0; 10],
     abort: [0; 3],
 };
-
-/// A comm as two words.
-pub type Comm = [u64; COMM_LEN / 8];
-
-/// A process (or why there is none) and the thread of it that acted.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Actor {
-    pub key: ProcessKey,
-    /// Thread id, 0 where there is no process.
-    pub tid: u32,
-    pub reserved: u32,
-    /// The thread's own comm where it is not the leader, else zero.
-    /// In words: byte arrays are cleared byte by byte.
-    pub thread_comm: Comm,
-}
-
-impl Actor {
-    #[inline(always)]
-    pub const fn nobody(why: Unattributed) -> Self {
-        Self {
-            key: ProcessKey {
-                tgid: 0,
-                unattributed: why as u32,
-                start_boot_ns: 0,
-            },
-            tid: 0,
-            reserved: 0,
-            thread_comm: [0; 2],
-        }
-    }
-
-    #[inline(always)]
-    pub fn is_process(&self) -> bool {
-        self.key.tgid != 0
-    }
-}
 
 /// The process that is doing this to `sock`. To be called in process context only.
 ///

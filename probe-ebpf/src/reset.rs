@@ -6,13 +6,14 @@ use twtrace_wire::{
 };
 
 use crate::{
+    constants::{config, offset},
     emit::{self, Addresses, Fact},
     kernel::{Sock, read, state},
-    maps::{RECENT, STORIES, config, offset},
+    maps::{RECENT, STORIES},
     process::answerable,
+    records::{NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, STRANGER, Story},
     segment::{TCP_RST, TCP_SYN, header_flags},
-    story::{self, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, STRANGER, Story},
-    timewait,
+    story, timewait,
 };
 
 /// `SK_RST_REASON_TCP_ABORT_ON_CLOSE` (include/net/rstreason.h, 6.10 on): data was unread at close().

@@ -3,8 +3,8 @@
 use twtrace_wire::Tuple;
 
 use crate::{
+    constants::offset,
     kernel::{netns_inum, read, set_v4, set_v6},
-    maps::offset,
 };
 
 /// Bits of [`header_flags`].

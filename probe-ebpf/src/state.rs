@@ -4,15 +4,17 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed};
 
 use crate::{
+    constants::config,
     emit::{self, Fact},
     kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
-    maps::{LISTENER_CLOSERS, MPTCP, RECENT, STORIES, config},
+    maps::{LISTENER_CLOSERS, MPTCP, RECENT, STORIES},
     port,
     process::{actor, answerable},
-    story::{
-        self, ACTIVE_CLOSE, BORN, CLOSED, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, STRANGER,
-        Story, now_ns,
+    records::{
+        ACTIVE_CLOSE, Actor, BORN, CLOSED, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, STRANGER,
+        Story,
     },
+    story::{self, now_ns},
     timewait,
 };
 
@@ -141,7 +143,7 @@ fn take_mptcp_actors(mptcp: u64, story: *mut Story) {
 
 /// The acting process; the opener where a kernel thread stands for a process that is gone.
 #[inline(always)]
-fn closer_or_opener(sock: Sock, story: &Story) -> crate::process::Actor {
+fn closer_or_opener(sock: Sock, story: &Story) -> Actor {
     let acting = actor(sock);
     if !acting.is_process() && acting.key.unattributed == Unattributed::Unknown as u32 {
         return story.opener;

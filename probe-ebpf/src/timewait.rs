@@ -10,50 +10,32 @@ use twtrace_wire::{
 };
 
 use crate::{
+    constants::{config, offset},
     emit::{self, Addresses, Fact},
     kernel::{IPPROTO_TCP, Sock, read, state},
-    maps::{ALLOCATING, CLOSING, MINIS, STORIES, config, increment, offset},
-    story::{
-        self, ACTIVE_CLOSE, BORN, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, STRANGER,
-        Story, now_ns,
+    maps::{ALLOCATING, CLOSING, MINIS, STORIES, increment},
+    records::{
+        ACTIVE_CLOSE, BORN, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, STRANGER,
+        Story, TupleKey,
     },
+    story::{self, now_ns},
 };
 
-/// What a full socket and its mini-socket have in common.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct TupleKey {
-    pub net: u64,
-    pub hash: u32,
-    pub local_port: u16,
-    pub remote_port: u16,
-}
-
-impl TupleKey {
-    #[inline(always)]
-    fn of(sock: Sock, local_port: u16) -> Self {
-        Self {
-            net: sock.net(),
-            hash: sock.hash(),
-            local_port,
-            remote_port: sock.remote_port(),
-        }
+#[inline(always)]
+fn tuple_key(sock: Sock, local_port: u16) -> TupleKey {
+    TupleKey {
+        net: sock.net(),
+        hash: sock.hash(),
+        local_port,
+        remote_port: sock.remote_port(),
     }
-}
-
-/// Arguments of an inet_twsk_alloc() under way.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Birth {
-    pub sock: u64,
-    pub substate: u64,
 }
 
 /// Remembers the way back from a mini-socket that this closing socket may leave behind.
 #[inline(always)]
 pub fn expect_birth(sock: Sock) {
     if config!(births) == BIRTHS_BY_TIMER {
-        let key = TupleKey::of(sock, sock.source_port());
+        let key = tuple_key(sock, sock.source_port());
         let _ = CLOSING.insert(key, sock.0, 0);
     }
 }
@@ -62,7 +44,7 @@ pub fn expect_birth(sock: Sock) {
 #[inline(always)]
 pub fn expect_no_birth(sock: Sock) {
     if config!(births) == BIRTHS_BY_TIMER {
-        let key = TupleKey::of(sock, sock.source_port());
+        let key = tuple_key(sock, sock.source_port());
         let _ = CLOSING.remove(key);
     }
 }
@@ -129,7 +111,7 @@ pub fn timer_started(timer: u64) {
     }
     let mini = Sock(timer - offset!(tw_timer) as u64);
     let substate: u8 = read(mini.0, offset!(tw_substate));
-    let key = TupleKey::of(mini, mini.local_port());
+    let key = tuple_key(mini, mini.local_port());
     let Some(sock) = CLOSING.get_ptr(key) else {
         let first = read::<u32>(mini.0, offset!(skc_refcnt)) <= 3
             || stranger_reason() as u32 == Unattributed::Lost as u32;

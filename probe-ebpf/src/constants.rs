@@ -1,0 +1,43 @@
+//! Constants of one run: userspace replaces their bytes before the programs load.
+
+use core::ptr;
+
+use twtrace_wire::{ABSENT, BIRTHS_HOOKED, Config, Offsets};
+
+/// Written by userspace before loading. Read field by field with [`offset`], so that the verifier knows
+/// each value and drops what this kernel does not need.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::from_values(&[ABSENT; Offsets::SOURCES.len()]);
+
+/// Written by userspace before loading; read with [`config`].
+#[unsafe(no_mangle)]
+pub static CONFIG: Config = Config {
+    tw_timer_handler: 0,
+    tick_ns: 0,
+    slow_port_ns: 0,
+    wake_bytes: 0,
+    started_ns: 0,
+    sk_kern_sock_bit: ABSENT,
+    sk_shutdown_bit: ABSENT,
+    births: BIRTHS_HOOKED,
+    ports_by_syscall: 0,
+};
+
+/// A field of one of the statics above, as it was replaced after compilation.
+#[inline(always)]
+pub fn constant<T: Copy>(field: *const T) -> T {
+    // SAFETY: only called by the macros below, with a field of a valid static.
+    unsafe { ptr::read_volatile(field) }
+}
+
+/// A field of [`OFFSETS`].
+macro_rules! offset {
+    ($field:ident) => {{ $crate::constants::constant(&raw const $crate::constants::OFFSETS.$field) }};
+}
+pub(crate) use offset;
+
+/// A field of [`CONFIG`].
+macro_rules! config {
+    ($field:ident) => {{ $crate::constants::constant(&raw const $crate::constants::CONFIG.$field) }};
+}
+pub(crate) use config;

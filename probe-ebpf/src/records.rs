@@ -1,0 +1,173 @@
+//! What the maps hold: keys and values of the kernel side's own.
+
+use twtrace_wire::{COMM_LEN, ProcessKey, Side, Unattributed};
+
+/// A comm as two words.
+pub type Comm = [u64; COMM_LEN / 8];
+
+/// A process (or why there is none) and the thread of it that acted.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Actor {
+    pub key: ProcessKey,
+    /// Thread id, 0 where there is no process.
+    pub tid: u32,
+    pub reserved: u32,
+    /// The thread's own comm where it is not the leader, else zero.
+    /// In words: byte arrays are cleared byte by byte.
+    pub thread_comm: Comm,
+}
+
+impl Actor {
+    #[inline(always)]
+    pub const fn nobody(why: Unattributed) -> Self {
+        Self {
+            key: ProcessKey {
+                tgid: 0,
+                unattributed: why as u32,
+                start_boot_ns: 0,
+            },
+            tid: 0,
+            reserved: 0,
+            thread_comm: [0; 2],
+        }
+    }
+
+    #[inline(always)]
+    pub fn is_process(&self) -> bool {
+        self.key.tgid != 0
+    }
+}
+
+/// Its beginning was not seen.
+pub const PRE_EXISTING: u32 = 1 << 0;
+/// It went to FIN_WAIT1: its end is a TIME_WAIT, or something went wrong.
+pub const ACTIVE_CLOSE: u32 = 1 << 1;
+/// Its mini-socket was seen being made, or refused.
+pub const BORN: u32 = 1 << 2;
+/// →CLOSE was seen.
+pub const CLOSED: u32 = 1 << 3;
+/// A RST was sent.
+pub const RST_SENT: u32 = 1 << 4;
+/// A RST was received.
+pub const RST_RECEIVED: u32 = 1 << 5;
+/// ... which may have been data after close (`flags::MAY_BE_DATA`).
+pub const RST_MAY_BE_DATA: u32 = 1 << 6;
+
+/// The story of an open socket.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Story {
+    /// Who connected or accepted it.
+    pub opener: Actor,
+    /// Who moved it out of ESTABLISHED first.
+    pub closer: Actor,
+    /// CLOCK_MONOTONIC at ESTABLISHED, or 0.
+    pub established_ns: u64,
+    /// The constants above.
+    pub flags: u32,
+    /// [`Side`].
+    pub side: u8,
+    /// State before →CLOSE.
+    pub closed_from: u8,
+    pub reserved: [u8; 2],
+}
+
+impl Story {
+    const fn new(closer: Unattributed) -> Self {
+        Self {
+            opener: Actor::nobody(Unattributed::Unknown),
+            closer: Actor::nobody(closer),
+            established_ns: 0,
+            flags: PRE_EXISTING,
+            side: Side::Unknown as u8,
+            closed_from: 0,
+            reserved: [0; 2],
+        }
+    }
+}
+
+/// The story of a socket of which nothing is known yet.
+pub static NEW: Story = Story::new(Unattributed::Unknown);
+
+/// The story of a socket that had begun to close before tracing.
+pub static STRANGER: Story = Story::new(Unattributed::ClosedBeforeTracing);
+
+/// What a mini-socket's end or answer still needs of the story. The hash and ports tell a recycled
+/// address apart: mini-sockets come from a SLAB_TYPESAFE_BY_RCU cache, and an address comes back within
+/// milliseconds.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MiniStory {
+    pub closer: Actor,
+    pub opener: Actor,
+    pub hash: u32,
+    pub local_port: u16,
+    pub remote_port: u16,
+    pub side: u8,
+    pub reserved: [u8; 7],
+    /// CLOCK_MONOTONIC, or 0.
+    pub established_ns: u64,
+    /// CLOCK_MONOTONIC when data last went either way, or 0.
+    pub last_data_ns: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+}
+
+/// Copied into the map before it is filled in place.
+pub static NEW_MINI: MiniStory = MiniStory {
+    closer: Actor::nobody(Unattributed::Unknown),
+    opener: Actor::nobody(Unattributed::Unknown),
+    hash: 0,
+    local_port: 0,
+    remote_port: 0,
+    side: 0,
+    reserved: [0; 7],
+    established_ns: 0,
+    last_data_ns: 0,
+    bytes_sent: 0,
+    bytes_received: 0,
+};
+
+/// What a full socket and its mini-socket have in common.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TupleKey {
+    pub net: u64,
+    pub hash: u32,
+    pub local_port: u16,
+    pub remote_port: u16,
+}
+
+/// Arguments of an inet_twsk_alloc() under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Birth {
+    pub sock: u64,
+    pub substate: u64,
+}
+
+/// A search under way in a kernel function.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Search {
+    pub sock: u64,
+    pub began_ns: u64,
+    pub op: u32,
+    pub requested: u32,
+}
+
+/// A system call under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Call {
+    pub descriptor: u64,
+    /// The user's `struct sockaddr`; 0 for listen().
+    pub address: u64,
+    /// When the search began: with bind() and listen() the call itself, with connect() SYN_SENT, and 0
+    /// as long as that has not come.
+    pub began_ns: u64,
+    pub op: u32,
+    /// Of listen() and connect(): bind() has it in `address`.
+    pub requested: u32,
+}
