@@ -4,7 +4,7 @@ use core::ptr;
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use twtrace_wire::{NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals};
 
@@ -32,6 +32,10 @@ pub static MINIS: LruHashMap<u64, MiniStory> = LruHashMap::with_max_entries(1, 0
 /// the mini-socket's timer, this is the way back to the socket.
 #[map]
 pub static CLOSING: HashMap<TupleKey, u64> = HashMap::with_max_entries(1, 0);
+
+/// Not 0 once a story found [`STORIES`] full: what is not known then may have been lost.
+#[map]
+pub static STORIES_WERE_FULL: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Calls of `inet_twsk_alloc` under way, by thread (kprobe tier only).
 #[map]

@@ -93,6 +93,9 @@ pub static NEW: Story = Story::new(Unattributed::Unknown);
 /// The story of a socket that had begun to close before tracing.
 pub static STRANGER: Story = Story::new(Unattributed::ClosedBeforeTracing);
 
+/// The story of a socket that found no room for its own.
+pub static FORGOTTEN: Story = Story::new(Unattributed::Lost);
+
 /// What a mini-socket's end or answer still needs of the story. The hash and ports tell a recycled
 /// address apart: mini-sockets come from a SLAB_TYPESAFE_BY_RCU cache, and an address comes back within
 /// milliseconds.

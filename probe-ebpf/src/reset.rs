@@ -11,7 +11,7 @@ use crate::{
     kernel::{Sock, read, state},
     maps::{RECENT, STORIES},
     process::answerable,
-    records::{NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, STRANGER, Story},
+    records::{NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story},
     segment::{TCP_RST, TCP_SYN, header_flags},
     story, timewait,
 };
@@ -78,7 +78,7 @@ fn story_of(sock: Sock, now: u8) -> Option<*mut Story> {
         return Some(story);
     }
     let kind = match now {
-        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => &STRANGER,
+        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => story::stranger(),
         _ => &NEW,
     };
     story::begin(sock.0, kind)

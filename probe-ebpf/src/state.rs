@@ -11,8 +11,7 @@ use crate::{
     port,
     process::{actor, answerable},
     records::{
-        ACTIVE_CLOSE, Actor, BORN, CLOSED, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, STRANGER,
-        Story,
+        ACTIVE_CLOSE, Actor, BORN, CLOSED, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
     },
     story::{self, now_ns},
     timewait,
@@ -163,7 +162,9 @@ fn closed(sock: Sock, old: u8) {
         Some(story) => story,
         None => {
             let new = match old {
-                state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => &STRANGER,
+                state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => {
+                    story::stranger()
+                }
                 _ => &NEW,
             };
             match story::begin(sock.0, new) {

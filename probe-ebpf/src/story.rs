@@ -4,19 +4,38 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use twtrace_wire::Probe;
 
 use crate::{
-    maps::{MPTCP, STORIES, count_lost},
-    records::{NEW, Story},
+    maps::{MPTCP, STORIES, STORIES_WERE_FULL, count_lost},
+    records::{FORGOTTEN, NEW, STRANGER, Story},
 };
 
-/// Puts a new story (`NEW` or `STRANGER`) under a socket's address, over any that was there, to be
+/// Puts a new story (`NEW` or a [`stranger`]) under a socket's address, over any that was there, to be
 /// filled in place. `None`: the map is full.
 #[inline(always)]
 pub fn begin(sock: u64, story: &'static Story) -> Option<*mut Story> {
     if STORIES.insert(sock, story, 0).is_err() {
         count_lost(Probe::StoryMap);
+        if let Some(full) = STORIES_WERE_FULL.get_ptr_mut(0) {
+            // SAFETY: a map value; everybody writes the same.
+            unsafe { *full = 1 };
+        }
         return None;
     }
     STORIES.get_ptr_mut(sock)
+}
+
+/// The story of a socket that is closing and has none.
+#[inline(always)]
+pub fn stranger() -> &'static Story {
+    if were_full() { &FORGOTTEN } else { &STRANGER }
+}
+
+/// Whether any story was ever refused.
+#[inline(always)]
+pub fn were_full() -> bool {
+    // SAFETY: a map value that is set once.
+    STORIES_WERE_FULL
+        .get_ptr(0)
+        .is_some_and(|full| unsafe { *full } != 0)
 }
 
 /// The entry of an MPTCP socket, made where missing. It is no connection of its own: kept for its

@@ -15,8 +15,8 @@ use crate::{
     kernel::{IPPROTO_TCP, Sock, read, state},
     maps::{ALLOCATING, CLOSING, MINIS, STORIES, increment},
     records::{
-        ACTIVE_CLOSE, BORN, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, STRANGER,
-        Story, TupleKey,
+        ACTIVE_CLOSE, BORN, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, Story,
+        TupleKey,
     },
     story::{self, now_ns},
 };
@@ -63,11 +63,12 @@ pub fn allocated(sock: Sock, substate: u8, mini: u64) {
         },
         None => {
             // So that its →CLOSE, which follows, is not taken for another birth.
-            if let Some(story) = story::begin(sock.0, &STRANGER) {
+            let stranger = story::stranger();
+            if let Some(story) = story::begin(sock.0, stranger) {
                 // SAFETY: as above.
                 unsafe { (*story).flags |= BORN };
             }
-            born(sock.0, &STRANGER, substate, mini);
+            born(sock.0, stranger, substate, mini);
         }
     }
 }
@@ -113,8 +114,7 @@ pub fn timer_started(timer: u64) {
     let substate: u8 = read(mini.0, offset!(tw_substate));
     let key = tuple_key(mini, mini.local_port());
     let Some(sock) = CLOSING.get_ptr(key) else {
-        let first = read::<u32>(mini.0, offset!(skc_refcnt)) <= 3
-            || stranger_reason() as u32 == Unattributed::Lost as u32;
+        let first = read::<u32>(mini.0, offset!(skc_refcnt)) <= 3 || old_enough();
         if mini_story(mini).is_none() && first {
             born_of_stranger(mini, substate);
         }
@@ -145,10 +145,16 @@ fn born_of_stranger(mini: Sock, substate: u8) {
 /// No mini-socket outlives this, unless the peer keeps it awake.
 const MINI_LIFE_NS: u64 = 120_000_000_000;
 
+/// Whether no mini-socket of the time before tracing can be left.
+#[inline(always)]
+fn old_enough() -> bool {
+    now_ns().wrapping_sub(config!(started_ns)) >= MINI_LIFE_NS
+}
+
 /// Why nothing is known of a mini-socket: it is of the time before tracing, as long as there can be such.
 #[inline(always)]
 pub fn stranger_reason() -> Unattributed {
-    if now_ns().wrapping_sub(config!(started_ns)) < MINI_LIFE_NS {
+    if !story::were_full() && !old_enough() {
         Unattributed::ClosedBeforeTracing
     } else {
         Unattributed::Lost

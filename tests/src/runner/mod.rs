@@ -58,11 +58,8 @@ pub fn run(options: &Options) -> Result<bool> {
         return run_stage(name, options.ip.into()).map(|()| true);
     }
     let runs = runs_of(options);
-    let usages = || {
-        scenarios::usages()
-            .iter()
-            .filter(|usage| options::selected(&options.only, usage.name))
-    };
+    let usages =
+        || scenarios::usages().filter(|usage| options::selected(&options.only, usage.name));
     if options.list {
         for run in &runs {
             println!("{}", run.name);

@@ -6,6 +6,7 @@ mod close;
 mod crowd;
 mod data_after_close;
 mod handover;
+mod overload;
 mod peers;
 mod ports;
 mod programs;
@@ -140,6 +141,6 @@ pub fn all() -> Vec<Scenario> {
 }
 
 /// All checks of usage, in the order they are run.
-pub fn usages() -> &'static [Usage] {
-    usage::USAGES
+pub fn usages() -> impl Iterator<Item = &'static Usage> {
+    usage::USAGES.iter().chain(overload::USAGES)
 }
