@@ -47,6 +47,18 @@ pub const LIMITS: &[Limit] = &[
     },
     Limit {
         owned_by: Some(Question::TimeWait),
+        reason: "the kernel skips a kprobe while another program runs on that CPU: the birth is recovered \
+                 from the states, and marked",
+        holds: |facts| facts.tier(Question::TimeWait) == Tier::Kprobe,
+        effect: |expected| match expected.kind {
+            Kind::TimeWait => changed(expected, |it| {
+                it.checks.remove("inferred");
+            }),
+            _ => None,
+        },
+    },
+    Limit {
+        owned_by: Some(Question::TimeWait),
         reason: "a refused mini-socket leaves the same states as one that was made",
         holds: |facts| facts.tier(Question::TimeWait) == Tier::Inferred,
         effect: |expected| match expected.kind {
