@@ -29,9 +29,10 @@ pub static RECENT: LruHashMap<u64, Story> = LruHashMap::with_max_entries(1024, 0
 pub static MINIS: LruHashMap<u64, MiniStory> = LruHashMap::with_max_entries(1, 0);
 
 /// Sockets between FIN_WAIT1 and the birth of their mini-socket, by tuple: where the birth is seen at
-/// the mini-socket's timer, this is the way back to the socket.
+/// the mini-socket's timer, this is the way back to the socket. LRU: an end that was missed leaves its
+/// entry behind.
 #[map]
-pub static CLOSING: HashMap<TupleKey, u64> = HashMap::with_max_entries(1, 0);
+pub static CLOSING: LruHashMap<TupleKey, u64> = LruHashMap::with_max_entries(1, 0);
 
 /// Not 0 once a story found [`STORIES`] full: what is not known then may have been lost.
 #[map]
@@ -130,6 +131,28 @@ pub unsafe fn add(counter: *mut u64, amount: u64) {
     // SAFETY: the caller's promise; only ever compiled to be checked.
     unsafe {
         *counter = (*counter).wrapping_add(amount);
+    }
+}
+
+/// Adds one to a shared 32-bit counter.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn increment_u32(counter: *mut u32) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: as for `add`.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u32 *)({counter} + 0) += {amount}",
+            counter = in(reg) counter,
+            amount = in(reg) 1_u64,
+        );
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: as for `add`.
+    unsafe {
+        *counter = (*counter).wrapping_add(1);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     constants::config,
     emit::wakeup,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, set_v4, set_v6, state},
-    maps::{CALLS, EVENTS, PORTS, SEARCHES, count_lost, increment},
+    maps::{CALLS, EVENTS, PORTS, SEARCHES, count_lost, increment, increment_u32},
     process::{self, actor},
     records::{Actor, Call, Search},
     story::now_ns,
@@ -332,6 +332,6 @@ fn count(key: &PortKey, outcome: &Outcome) {
         // The verifier must see the bound that is used.
         let bucket =
             core::hint::black_box(bucket_of_ns(outcome.latency_ns)) & (LATENCY_BUCKETS - 1);
-        increment((&raw mut (*totals).buckets).cast::<u64>().add(bucket));
+        increment_u32((&raw mut (*totals).buckets).cast::<u32>().add(bucket));
     }
 }

@@ -71,7 +71,7 @@ pub struct PortTotals {
     /// The longest search.
     pub max_ns: u64,
     /// Searches by [`bucket_of_ns`].
-    pub buckets: [u64; LATENCY_BUCKETS],
+    pub buckets: [u32; LATENCY_BUCKETS],
 }
 
 impl Default for PortTotals {
@@ -92,7 +92,7 @@ const _: () = assert!(
 );
 const _: () = assert!(size_of::<NetnsTotals>() == 32);
 const _: () = assert!(size_of::<PortKey>() == size_of::<ProcessKey>() + 8);
-const _: () = assert!(size_of::<PortTotals>() == 32 + 8 * LATENCY_BUCKETS);
+const _: () = assert!(size_of::<PortTotals>() == 32 + 4 * LATENCY_BUCKETS);
 
 /// Bucket of a latency: four to each power of two, from 64 ns; the last one has no upper end.
 #[inline(always)]

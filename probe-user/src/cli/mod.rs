@@ -184,7 +184,7 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
     /// Sockets followed at a time.
-    #[arg(long, value_name = "N", default_value_t = 262_144,
+    #[arg(long, value_name = "N", default_value_t = 131_072,
           value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub max_sockets: u32,
     /// Processes counted.

@@ -6,14 +6,14 @@ use twtrace_wire::{LATENCY_BUCKETS, PortTotals, bucket_lower_bound_ns};
 /// of the bucket it falls in, so at most a quarter too high, and never above the longest search. `None`
 /// where no search was timed.
 pub fn latency_ns(totals: &PortTotals, quantile: f64) -> Option<u64> {
-    let timed: u64 = totals.buckets.iter().sum();
+    let timed: u64 = totals.buckets.iter().copied().map(u64::from).sum();
     if timed == 0 {
         return None;
     }
     let rank = (quantile * timed as f64).ceil().max(1.0) as u64;
-    let mut below = 0;
+    let mut below = 0_u64;
     let bucket = totals.buckets.iter().position(|count| {
-        below += count;
+        below += u64::from(*count);
         below >= rank
     })?;
     let upper_end_ns = if bucket + 1 < LATENCY_BUCKETS {

@@ -32,6 +32,9 @@ use self::{
 /// The eBPF object; empty in builds that did not go through `cargo xtask`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/twtrace-bpf"));
 
+/// Size of a map that the chosen tiers do not use.
+const UNUSED_ENTRIES: u32 = 64;
+
 /// How the probes are to be loaded.
 #[derive(Clone, Debug)]
 pub struct ProbeOptions {
@@ -173,13 +176,11 @@ fn load(
     offsets: &Offsets,
     config: &Config,
 ) -> Result<(Ebpf, Option<Logger>), ProbeError> {
-    // One process may bind, listen and connect.
-    let ports = options.max_processes.saturating_mul(3);
     // Only the timer tier looks sockets up by tuple.
     let closing = if config.births == BIRTHS_BY_TIMER {
         options.max_sockets
     } else {
-        1
+        UNUSED_ENTRIES
     };
     let mut ebpf = EbpfLoader::new()
         // For CO-RE relocations, of which these programs have none.
@@ -191,7 +192,7 @@ fn load(
         .map_max_entries("MINIS", options.max_sockets)
         .map_max_entries("CLOSING", closing)
         .map_max_entries("PROCESSES", options.max_processes)
-        .map_max_entries("PORTS", ports)
+        .map_max_entries("PORTS", options.max_processes)
         .load(OBJECT)
         .map_err(|error| ProbeError::Object(one_line(&error)))?;
     let logger = match EbpfLogger::init(&mut ebpf) {
