@@ -135,14 +135,19 @@ fn one_birth(stage: &Stage) -> Result<()> {
 }
 
 fn kernel_facts(keeper: &mut Vec<File>) -> Result<KernelFacts> {
-    let mut stage = StageProcess::start(KERNEL_FACTS, Ip::V4, keeper)?;
-    match stage.play()? {
-        Finding::Played(played) => Ok(KernelFacts {
-            reset_reasons: false,
-            counts_births: played.counters.births() == 1,
-        }),
-        Finding::Skip { reason } => bail!("{reason}"),
-        Finding::Broken { error } => bail!("{error}"),
+    loop {
+        let mut stage = StageProcess::start(KERNEL_FACTS, Ip::V4, keeper)?;
+        match stage.play()? {
+            Finding::Played(played) => {
+                return Ok(KernelFacts {
+                    reset_reasons: false,
+                    counts_births: played.counters.births() == 1,
+                });
+            }
+            Finding::Again { reason } => println!("     {reason}; asking the kernel again"),
+            Finding::Skip { reason } => bail!("{reason}"),
+            Finding::Broken { error } => bail!("{error}"),
+        }
     }
 }
 
@@ -155,7 +160,7 @@ fn play_untraced(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Verd
             wrong: vec![error],
             told: Vec::new(),
         },
-        Ok(Finding::Skip { reason }) => Verdict::Skipped { reason },
+        Ok(Finding::Again { reason } | Finding::Skip { reason }) => Verdict::Skipped { reason },
         Ok(Finding::Played(played)) => {
             let wrong = judge::judge_traffic(&played, kernel.counts_births);
             if wrong.is_empty() {
@@ -185,6 +190,7 @@ fn play_reported(
     let played = match stage.play()? {
         Finding::Played(played) => played,
         Finding::Skip { reason } => return Ok(Verdict::Skipped { reason }),
+        Finding::Again { reason } => bail!("{reason}"),
         Finding::Broken { error } => bail!("{error}"),
     };
     let report = report.end()?;

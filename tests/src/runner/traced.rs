@@ -25,6 +25,8 @@ use crate::{
 
 /// Scenarios played at a time: most of them wait most of the time.
 const AT_A_TIME: usize = 4;
+/// How often a scenario is played again where the kernel takes a rare way that is not the scenario's.
+const REPLAYS: u32 = 5;
 
 /// What all runs share.
 struct Session<'a> {
@@ -66,7 +68,8 @@ pub fn play_all(
         keeper,
     };
     for (run, stage) in early {
-        session.play(run, stage, verdicts);
+        // What began before tracing can't be played again.
+        session.play(run, stage, 0, verdicts);
     }
     let queue = Mutex::new(watched_by(Observer::Trace));
     thread::scope(|scope| {
@@ -101,21 +104,31 @@ fn start(run: &Run, keeper: &Mutex<Vec<File>>) -> Result<StageProcess> {
 
 impl Session<'_> {
     fn start_and_play(&self, run: &Run, verdicts: &Verdicts) {
-        self.play(run, start(run, self.keeper), verdicts);
+        self.play(run, start(run, self.keeper), REPLAYS, verdicts);
     }
 
-    fn play(&self, run: &Run, stage: Result<StageProcess>, verdicts: &Verdicts) {
+    fn play(&self, run: &Run, stage: Result<StageProcess>, replays: u32, verdicts: &Verdicts) {
         let started = Instant::now();
         let verdict = self
-            .try_play(run, stage)
+            .try_play(run, stage, replays)
             .unwrap_or_else(|error| Verdict::broken(&error));
         verdicts.add(&run.name, started.elapsed(), verdict);
     }
 
-    fn try_play(&self, run: &Run, stage: Result<StageProcess>) -> Result<Verdict> {
+    fn try_play(&self, run: &Run, stage: Result<StageProcess>, replays: u32) -> Result<Verdict> {
         let mut stage = stage?;
-        let played = match stage.play()? {
+        let mut finding = stage.play()?;
+        for _ in 0..replays {
+            let Finding::Again { reason } = &finding else {
+                break;
+            };
+            println!("     {}: {reason}; playing it again", run.name);
+            stage = start(run, self.keeper)?;
+            finding = stage.play()?;
+        }
+        let played = match finding {
             Finding::Played(played) => played,
+            Finding::Again { reason } => return Ok(Verdict::Skipped { reason }),
             Finding::Skip { reason } => return Ok(Verdict::Skipped { reason }),
             Finding::Broken { error } => {
                 return Ok(Verdict::Failed {

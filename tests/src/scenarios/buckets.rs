@@ -1,5 +1,7 @@
 //! More TIME_WAITs than the kernel keeps.
 
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
 
 use super::{Scenario, close::parked};
@@ -30,7 +32,9 @@ fn max_tw_buckets(stage: &Stage) -> Result<()> {
             stage.until_parked(&at_client)?;
             stage.expect(parked(&at_client).own_client(&client).bytes(0, 0));
         } else {
+            let start = Instant::now();
             stage.until("the client's end is gone", || {
+                stage.ensure_not_stuck(&at_client, start)?;
                 Ok(!proc_net::sockets()?
                     .iter()
                     .any(|socket| socket.local == at_client.local))

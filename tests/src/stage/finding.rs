@@ -30,6 +30,11 @@ pub enum Finding {
         /// Why not.
         reason: String,
     },
+    /// The kernel took another way: it has to be played again.
+    Again {
+        /// Which.
+        reason: String,
+    },
     /// The traffic itself failed.
     Broken {
         /// How.

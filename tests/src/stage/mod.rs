@@ -69,6 +69,18 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
+/// Why what happened is not what was to be played, by no fault of anybody's: it has to be played again.
+#[derive(Debug)]
+pub struct Unlucky(pub String);
+
+impl fmt::Display for Unlucky {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unlucky {}
+
 /// What a scenario plays on.
 pub struct Stage {
     /// IP version of this run.
@@ -243,6 +255,22 @@ fn tell(message: &Message) -> Result<()> {
     Ok(())
 }
 
+fn failed(error: &anyhow::Error) -> Finding {
+    if let Some(skip) = error.downcast_ref::<Skip>() {
+        return Finding::Skip {
+            reason: skip.0.clone(),
+        };
+    }
+    match error.downcast_ref::<Unlucky>() {
+        Some(unlucky) => Finding::Again {
+            reason: unlucky.0.clone(),
+        },
+        None => Finding::Broken {
+            error: format!("{error:#}"),
+        },
+    }
+}
+
 /// The body of a stage's process: plays the scenario, says what must be told of it, and then keeps everything
 /// as it is until the runner closes standard input.
 ///
@@ -260,14 +288,7 @@ pub fn run(ip: Ip, prepares: bool, play: fn(&Stage) -> Result<()>) -> Result<()>
     let result = play_on(&stage, prepares, play);
     let finding = match result {
         Ok(played) => Finding::Played(played),
-        Err(error) => match error.downcast_ref::<Skip>() {
-            Some(skip) => Finding::Skip {
-                reason: skip.0.clone(),
-            },
-            None => Finding::Broken {
-                error: format!("{error:#}"),
-            },
-        },
+        Err(error) => failed(&error),
     };
     if !stage.announced.get() {
         tell(&stage.prepared())?;

@@ -1,22 +1,33 @@
 //! The common beginning: a client, a server, and one connection between them.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use super::Stage;
+use super::{Stage, Unlucky};
 use crate::{
     actor::{
         Actor,
         command::{Connection, Fd},
     },
-    sys::proc_net::State,
+    sys::proc_net::{self, Socket, State},
 };
 
 /// Payload bytes the client sends in [`Stage::pair`], and the server receives.
 pub const REQUEST_BYTES: usize = 100;
 /// Payload bytes the server sends, and the client receives.
 pub const RESPONSE_BYTES: usize = 2000;
+
+/// Timer of a mini-socket, in /proc/net/tcp.
+const MINI_SOCKET: u8 = 3;
+/// Keepalive timer, which also ends a full socket in FIN_WAIT2.
+const KEEPALIVE: u8 = 2;
+/// Longer than a state lasts that is passed through.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// A client and a server with one connection.
 pub struct Pair {
@@ -71,9 +82,36 @@ impl Stage {
     /// Waits until a closed connection waits for the peer's FIN, in its mini-socket.
     ///
     /// # Errors
-    /// When it does not get there.
+    /// When it does not get there; an [`Unlucky`] one as [`Self::ensure_not_stuck`] has it.
     pub fn until_parked(&self, closed: &Connection) -> Result<()> {
-        self.until_state(closed.local, closed.remote, State::FinWait2)
+        let start = Instant::now();
+        let what = format!("{} -> {} is parked", closed.local, closed.remote);
+        self.until(&what, || {
+            self.ensure_not_stuck(closed, start)?;
+            Ok(proc_net::sockets()?.iter().any(|socket| {
+                is(socket, closed) && socket.state == State::FinWait2 && socket.timer == MINI_SOCKET
+            }))
+        })
+    }
+
+    /// The kernel keeps an orphan in FIN_WAIT2 as a full socket for tcp_fin_timeout if the last ACK came in
+    /// the moment between close()'s look at the state and its release of the lock (tcp_rcv_state_process(),
+    /// "Bad case"). Rare, and no TIME_WAIT.
+    ///
+    /// # Errors
+    /// [`Unlucky`] if that has happened to this connection, given when the waiting for it began.
+    pub fn ensure_not_stuck(&self, closed: &Connection, start: Instant) -> Result<()> {
+        let stuck = start.elapsed() > MOMENT
+            && proc_net::sockets()?.iter().any(|socket| {
+                is(socket, closed) && socket.state == State::FinWait2 && socket.timer == KEEPALIVE
+            });
+        if stuck {
+            bail!(Unlucky(format!(
+                "the kernel kept {} in FIN_WAIT2 as a full socket",
+                closed.local
+            )));
+        }
+        Ok(())
     }
 
     /// Waits until a closed connection is in TIME_WAIT.
@@ -83,6 +121,10 @@ impl Stage {
     pub fn until_time_wait(&self, closed: &Connection) -> Result<()> {
         self.until_state(closed.local, closed.remote, State::TimeWait)
     }
+}
+
+fn is(socket: &Socket, connection: &Connection) -> bool {
+    socket.local == connection.local && socket.remote == connection.remote
 }
 
 impl Pair {

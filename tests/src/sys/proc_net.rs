@@ -100,6 +100,8 @@ pub struct Socket {
     pub remote: SocketAddr,
     /// State; of a mini-socket, its substate.
     pub state: State,
+    /// Which timer runs: 2 keepalive, 3 that of a mini-socket.
+    pub timer: u8,
     /// 0 for sockets without a file: orphans, mini-sockets, children that wait for accept().
     pub inode: u64,
 }
@@ -134,12 +136,15 @@ fn parse_socket(line: &str) -> Option<Socket> {
         "0B" => State::Closing,
         _ => State::Other,
     };
-    // tx:rx queues, timer, retransmits, uid, timeout, inode.
-    let inode = fields.nth(5)?.parse().ok()?;
+    // tx:rx queues, timer:when, retransmits, uid, timeout, inode.
+    let (timer, _) = fields.nth(1)?.split_once(':')?;
+    let timer = u8::from_str_radix(timer, 16).ok()?;
+    let inode = fields.nth(3)?.parse().ok()?;
     Some(Socket {
         local,
         remote,
         state,
+        timer,
         inode,
     })
 }
