@@ -83,7 +83,11 @@ impl Machine {
             Accelerator::Kvm => "kvm",
             Accelerator::Tcg => "tcg,thread=multi",
         };
-        let append = format!("console=ttyS0 quiet panic=-1 -- {}", mode.argument());
+        // A guest that locks up dies, with a stack in its log.
+        let append = format!(
+            "console=ttyS0 loglevel=7 softlockup_panic=1 watchdog_thresh=30 panic=-1 -- {}",
+            mode.argument()
+        );
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args([

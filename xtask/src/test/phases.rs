@@ -31,6 +31,9 @@ const MACHINE_TIERS: [Tier; 2] = [Tier::Best, Tier::Inferred];
 /// On stock kernels, in one boot.
 const GUEST_TIERS: [Tier; 3] = [Tier::Best, Tier::NoFentry, Tier::Tracepoints];
 
+/// How often a guest is booted that dies: an emulated machine may lose an interrupt and lock up.
+const BOOTS: u32 = 2;
+
 /// The phases that ran.
 #[derive(Default)]
 pub struct Phases {
@@ -102,38 +105,51 @@ impl Phases {
         args: &TestArgs,
     ) {
         let name = format!("kernel {}", series.name);
-        let mut outcomes = vec![Outcome::default(); GUEST_TIERS.len()];
-        let booted = self.phase(&name, || {
+        let mut outcomes = GUEST_TIERS.map(|_| Outcome::default());
+        let mut ends = GUEST_TIERS.map(|_| boot::Outcome::Unfinished);
+        self.phase(&name, || {
             tools::ensure_for_guests()?;
             let kernel = kernels::obtain(workspace, series, &args.source)?;
-            let commands = GUEST_TIERS.map(|tier| {
-                let only = args.only.as_deref().map(|glob| format!("'{glob}'"));
-                let options = arguments(tier, only.as_deref()).join(" ");
-                format!("scenarios --twtrace /bin/twtrace {options}")
-            });
             let guest = Guest {
                 workspace,
                 kernel: &kernel,
                 binaries,
                 accelerator: args.accel,
             };
-            let report = guest.run(&commands, args.guest_limit(), &mut |index, line| {
-                println!("[{}] {line}", series.name);
-                if let Some(outcome) = outcomes.get_mut(index) {
-                    outcome.take(line);
+            for boot in 1..=BOOTS {
+                let left: Vec<usize> = (0..ends.len())
+                    .filter(|index| ends[*index] == boot::Outcome::Unfinished)
+                    .collect();
+                let commands: Vec<String> = left
+                    .iter()
+                    .map(|index| {
+                        outcomes[*index] = Outcome::default();
+                        in_guest(GUEST_TIERS[*index], args.only.as_deref())
+                    })
+                    .collect();
+                let report = guest.run(&commands, args.guest_limit(), &mut |command, line| {
+                    println!("[{}] {line}", series.name);
+                    outcomes[left[command]].take(line);
+                })?;
+                println!("[{}] kept in {}", series.name, report.console_log.display());
+                for (index, end) in left.iter().zip(report.outcomes) {
+                    ends[*index] = end;
                 }
-            })?;
-            println!("[{}] kept in {}", series.name, report.console_log.display());
-            match report.trouble {
-                Some(trouble) => bail!("{trouble}"),
-                None => Ok(report.outcomes),
+                match report.trouble {
+                    None => break,
+                    Some(trouble) if boot == BOOTS => bail!("{trouble}"),
+                    Some(trouble) => println!(
+                        "[{}] {trouble}; booting it again for what it has not ended",
+                        series.name
+                    ),
+                }
             }
+            Ok(())
         });
-        for (index, (tier, outcome)) in GUEST_TIERS.iter().zip(outcomes).enumerate() {
+        for ((tier, outcome), end) in GUEST_TIERS.iter().zip(outcomes).zip(ends) {
             let name = format!("{name} {}", tier.name());
-            let end = booted.as_ref().and_then(|ends| ends.get(index));
-            let verdict = judge(outcome, end.and_then(boot::Outcome::code));
-            let took = end.and_then(boot::Outcome::took);
+            let verdict = judge(outcome, end.code());
+            let took = end.took();
             self.results.push(PhaseResult {
                 name,
                 took,
@@ -220,6 +236,12 @@ fn arguments(tier: Tier, only: Option<&str>) -> Vec<String> {
         arguments.extend(["--only".to_owned(), glob.to_owned()]);
     }
     arguments
+}
+
+fn in_guest(tier: Tier, only: Option<&str>) -> String {
+    let only = only.map(|glob| format!("'{glob}'"));
+    let options = arguments(tier, only.as_deref()).join(" ");
+    format!("scenarios --twtrace /bin/twtrace {options}")
 }
 
 /// Runs the runner here, showing its lines as they come.

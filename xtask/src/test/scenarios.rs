@@ -1,4 +1,4 @@
-//! Reading what the scenario runner prints: `PASS name`, `SKIP name: reason`, `FAIL name: what`, and the
+//! Reading what the scenario runner prints: `ok   name`, `SKIP name: reason`, `FAIL name: what`, and the
 //! line of counts at the end.
 
 /// The tiers in which scenarios run.
