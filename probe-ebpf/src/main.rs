@@ -111,7 +111,18 @@ pub fn destroy_tracepoint(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `tcp:tcp_send_reset`: skbaddr 8, skaddr 16. The reason moves about, and is left out.
+/// `tcp:tcp_send_reset`, 6.12 on: skbaddr 8, skaddr 16, reason 28.
+#[tracepoint]
+pub fn send_reset_reason_tracepoint(ctx: TracePointContext) -> u32 {
+    reset::sent(
+        field(&ctx, 16),
+        field(&ctx, 8),
+        field::<u32>(&ctx, 28) as u8,
+    );
+    0
+}
+
+/// `tcp:tcp_send_reset`, to 6.1: skbaddr 8, skaddr 16.
 #[tracepoint]
 pub fn send_reset_tracepoint(ctx: TracePointContext) -> u32 {
     reset::sent(field(&ctx, 16), field(&ctx, 8), NO_KERNEL_REASON);

@@ -37,7 +37,7 @@ pub fn sent(sock: u64, skb: u64, kernel_reason: u8) {
     match sock.state() {
         state::TIME_WAIT => answered_by_mini(sock, skb, kernel_reason),
         state::NEW_SYN_RECV | state::LISTEN => no_connection(sock, skb, kernel_reason),
-        now => answered(sock, now, kernel_reason),
+        now => answered(sock, now, skb, kernel_reason),
     }
 }
 
@@ -117,7 +117,7 @@ fn active(sock: Sock, kernel_reason: u8) {
 /// A full socket answers a segment. After data that came too late it is in CLOSE already, and destroyed
 /// if no descriptor is left.
 #[inline(always)]
-fn answered(sock: Sock, now: u8, kernel_reason: u8) {
+fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8) {
     if now == state::CLOSE {
         if let Some(story) = STORIES.get_ptr_mut(sock.0) {
             // SAFETY: the entry of a live socket.
@@ -131,6 +131,8 @@ fn answered(sock: Sock, now: u8, kernel_reason: u8) {
             let _ = RECENT.remove(sock.0);
             return;
         }
+        // A listener that has just closed, for example: gone, and not to get a story now.
+        return no_connection(sock, skb, kernel_reason);
     }
     let Some(story) = story_of(sock, now) else {
         return;

@@ -8,7 +8,7 @@ use aya::{
 };
 
 use super::{
-    Choice, Hook, ProbeError, Question, Tier,
+    Choice, Hook, ProbeError, Question,
     btf::KernelBtf,
     host,
     plan::{Attach, Behaviour, Candidate, Condition, Part, Plan},
@@ -163,10 +163,10 @@ fn check(
             }
         }
         Condition::ResetsReportedAnyway => {
-            let raw = chosen.iter().any(|choice| {
-                choice.question == Question::Reset && choice.tier == Tier::RawTracepoint
-            });
-            if !raw || kernel.types.tracepoint_arguments("tcp_send_reset") != Some(3) {
+            let same = chosen
+                .iter()
+                .any(|choice| choice.question == Question::Reset && choice.tier == candidate.tier);
+            if !same || kernel.types.tracepoint_arguments("tcp_send_reset") != Some(3) {
                 return Err(None);
             }
         }

@@ -59,6 +59,8 @@ impl Tier {
 pub enum Hook {
     /// Raw tracepoints (BPF_PROG_TYPE_RAW_TRACEPOINT) on the socket's state.
     RawTracepoint,
+    /// Classic tracepoints on the same.
+    Tracepoint,
     /// fentry and fexit (BPF_PROG_TYPE_TRACING).
     Fentry,
     /// kprobe and kretprobe.

@@ -8,7 +8,12 @@ mod trace;
 mod traced;
 mod verdicts;
 
-use std::{fs::File, path::PathBuf, sync::Mutex, time::Instant};
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 pub use options::{Options, TierLimit};
@@ -70,6 +75,20 @@ pub fn run(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     let verdicts = Verdicts::default();
+    let (runs, inexact): (Vec<Run>, Vec<Run>) = runs
+        .into_iter()
+        .partition(|run| options.tier != TierLimit::Classic || !run.scenario.is_crowded());
+    for run in inexact {
+        let reason = "the kernel skips classic tracepoints while another program runs on that CPU: \
+                      no figure is exact under load";
+        verdicts.add(
+            &run.name,
+            Duration::ZERO,
+            Verdict::Skipped {
+                reason: reason.to_owned(),
+            },
+        );
+    }
     let mut keeper = Vec::new();
     let kernel = kernel_facts(&mut keeper)?;
     if options.traffic_only {

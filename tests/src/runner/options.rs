@@ -47,6 +47,8 @@ pub enum TierLimit {
     NoFentry,
     /// No fentry and no kprobes.
     Tracepoints,
+    /// No raw tracepoints and nothing better: classic ones.
+    Classic,
     /// No timer tracepoints besides: births are inferred from states.
     Inferred,
 }
@@ -76,6 +78,7 @@ impl TierLimit {
             Self::Best => &[],
             Self::NoFentry => &["fentry", "timers"],
             Self::Tracepoints => &["fentry", "kprobe"],
+            Self::Classic => &["raw-tracepoint", "fentry", "kprobe"],
             Self::Inferred => &["fentry", "kprobe", "timers"],
         };
         hooks
@@ -90,6 +93,7 @@ impl TierLimit {
             Self::Best => &[],
             Self::NoFentry => &[Tier::Fentry, Tier::Timer],
             Self::Tracepoints => &[Tier::Fentry, Tier::Kprobe],
+            Self::Classic => &[Tier::RawTracepoint, Tier::Fentry, Tier::Kprobe],
             Self::Inferred => &[Tier::Fentry, Tier::Kprobe, Tier::Timer],
         };
         let must_be_answered = matches!(

@@ -20,7 +20,7 @@ use crate::{
     expect::facts::{self, Facts, KernelFacts},
     scenarios::Observer,
     stage::finding::{Finding, Played},
-    sys::process,
+    sys::{hidden_births::Recording, process},
 };
 
 /// Scenarios played at a time: most of them wait most of the time.
@@ -28,8 +28,19 @@ const AT_A_TIME: usize = 4;
 /// How often a scenario is played again where the kernel takes a rare way that is not the scenario's.
 const REPLAYS: u32 = 5;
 
+const HIDDEN: &str = "meanwhile this kernel made a mini-socket in the context of init, where it runs no eBPF program";
+
+/// What came of playing a scenario once.
+enum Outcome {
+    /// It was compared, or can't be.
+    Judged(Verdict),
+    /// It was not the scenario that was to be played, and why.
+    Unlucky(String),
+}
+
 /// What all runs share.
 struct Session<'a> {
+    hidden: Option<Recording>,
     options: &'a Options,
     facts: Facts,
     trace: Trace,
@@ -59,6 +70,7 @@ pub fn play_all(
     let trace = Trace::start(&context.twtrace, &context.tier.options())?;
     kernel.reset_reasons = facts::has_reset_reasons()?;
     let session = Session {
+        hidden: Recording::begin(),
         options,
         facts: Facts {
             tiers: facts::tiers_of(&trace.start)?,
@@ -117,37 +129,56 @@ impl Session<'_> {
 
     fn try_play(&self, run: &Run, stage: Result<StageProcess>, replays: u32) -> Result<Verdict> {
         let mut stage = stage?;
-        let mut finding = stage.play()?;
         for _ in 0..replays {
-            let Finding::Again { reason } = &finding else {
-                break;
+            let hidden = self.hidden_births();
+            let reason = match self.play_once(run, &mut stage)? {
+                Outcome::Judged(Verdict::Failed { .. }) if self.hidden_births() > hidden => {
+                    HIDDEN.to_owned()
+                }
+                Outcome::Judged(verdict) => return Ok(verdict),
+                Outcome::Unlucky(reason) => reason,
             };
             println!("     {}: {reason}; playing it again", run.name);
             stage = start(run, self.keeper)?;
-            finding = stage.play()?;
         }
-        let played = match finding {
-            Finding::Played(played) => played,
-            Finding::Again { reason } => return Ok(Verdict::Skipped { reason }),
-            Finding::Skip { reason } => return Ok(Verdict::Skipped { reason }),
+        match self.play_once(run, &mut stage)? {
+            Outcome::Judged(verdict) => Ok(verdict),
+            Outcome::Unlucky(reason) => Ok(Verdict::Skipped { reason }),
+        }
+    }
+
+    /// Births so far that no eBPF program can have seen.
+    fn hidden_births(&self) -> u64 {
+        self.hidden
+            .as_ref()
+            .and_then(|recording| recording.count().ok())
+            .unwrap_or(0)
+    }
+
+    fn play_once(&self, run: &Run, stage: &mut StageProcess) -> Result<Outcome> {
+        let truth = match stage.play()? {
+            Finding::Played(truth) => truth,
+            Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
+            Finding::Skip { reason } => return Ok(Outcome::Judged(Verdict::Skipped { reason })),
             Finding::Broken { error } => {
-                return Ok(Verdict::Failed {
+                return Ok(Outcome::Judged(Verdict::Failed {
                     wrong: vec![error],
-                    told: self.told(&stage).iter().map(Value::to_string).collect(),
-                });
+                    told: self.told(stage).iter().map(Value::to_string).collect(),
+                }));
             }
         };
-        let events = self.collect(&played, &stage);
+        let events = self.collect(&truth, stage);
         keep(self.options, &run.name, &events)?;
-        let wrong = judge::judge_events(&played, &self.facts, &events);
+        let wrong = judge::judge_events(&truth, &self.facts, &events);
         if wrong.is_empty() {
             let births = events.iter().filter(|event| event["event"] == "time_wait");
-            return Ok(judge::passed(&played, births.count() as u64));
+            let verdict = judge::passed(&truth, births.count() as u64);
+            return Ok(Outcome::Judged(verdict));
         }
-        Ok(Verdict::Failed {
+        Ok(Outcome::Judged(Verdict::Failed {
             wrong,
             told: events.iter().map(Value::to_string).collect(),
-        })
+        }))
     }
 
     fn collect(&self, played: &Played, stage: &StageProcess) -> Vec<Value> {

@@ -76,6 +76,13 @@ pub struct Usage {
 }
 
 impl Scenario {
+    /// Many connections at full speed, and every one counts.
+    pub fn is_crowded(&self) -> bool {
+        crowd::SCENARIOS
+            .iter()
+            .any(|crowded| crowded.name == self.name)
+    }
+
     const fn both(name: &'static str, play: fn(&Stage) -> Result<()>) -> Self {
         Self {
             name,

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// On the machine's own kernel.
-const MACHINE_TIERS: [Tier; 2] = [Tier::Best, Tier::Inferred];
+const MACHINE_TIERS: [Tier; 3] = [Tier::Best, Tier::Classic, Tier::Inferred];
 
 /// On stock kernels, in one boot.
 const GUEST_TIERS: [Tier; 3] = [Tier::Best, Tier::NoFentry, Tier::Tracepoints];

@@ -10,6 +10,8 @@ pub enum Tier {
     NoFentry,
     /// Without kprobes too.
     Tracepoints,
+    /// Without raw tracepoints and anything better: classic ones.
+    Classic,
     /// Without timer tracepoints too: TIME_WAITs inferred from states.
     Inferred,
 }
@@ -21,6 +23,7 @@ impl Tier {
             Self::Best => "best",
             Self::NoFentry => "no-fentry",
             Self::Tracepoints => "tracepoints",
+            Self::Classic => "classic",
             Self::Inferred => "inferred",
         }
     }

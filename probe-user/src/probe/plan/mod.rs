@@ -36,7 +36,7 @@ pub enum Condition {
     AcceptArguments(usize),
     /// kallsyms shows `tw_timer_handler`.
     TimerHandlerKnown,
-    /// The raw tracepoint that answers resets of full sockets also reports those without.
+    /// The tracepoint of this tier answers resets of full sockets, and reports those without as well.
     ResetsReportedAnyway,
 }
 

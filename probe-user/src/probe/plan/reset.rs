@@ -1,7 +1,17 @@
 //! RSTs, of full sockets and without one.
 
-use super::{Attach, Behaviour, Candidate, Condition, Plan, SKADDR, nothing};
+use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SKADDR, nothing};
 use crate::probe::{Hook, Question, Tier};
+
+const RECEIVED: Part = (
+    "receive_reset_tracepoint",
+    Attach::Tracepoint("tcp", "tcp_receive_reset", &[SKADDR]),
+);
+
+const SKIPPED: &str = "the kernel skips classic tracepoints while another eBPF program runs on that CPU: some may be missed";
+
+const SKIPPED_AND_NO_REASON: &str = "this kernel gives no reason of its own with a RST, and skips classic tracepoints while another eBPF \
+     program runs on that CPU: some may be missed";
 
 pub const RESET: Plan = Plan {
     question: Question::Reset,
@@ -39,23 +49,35 @@ pub const RESET: Plan = Plan {
         },
         Candidate {
             tier: Tier::Tracepoint,
-            hook: None,
-            condition: Condition::Always,
+            hook: Some(Hook::Tracepoint),
+            condition: Condition::SendResetArguments(3),
+            parts: &[
+                (
+                    "send_reset_reason_tracepoint",
+                    Attach::Tracepoint(
+                        "tcp",
+                        "tcp_send_reset",
+                        &[("skbaddr", 8), ("skaddr", 16), ("reason", 28)],
+                    ),
+                ),
+                RECEIVED,
+            ],
+            behaviour: Behaviour::Same,
+            lost: Some(SKIPPED),
+        },
+        Candidate {
+            tier: Tier::Tracepoint,
+            hook: Some(Hook::Tracepoint),
+            condition: Condition::SendResetArguments(2),
             parts: &[
                 (
                     "send_reset_tracepoint",
                     Attach::Tracepoint("tcp", "tcp_send_reset", &[("skbaddr", 8), ("skaddr", 16)]),
                 ),
-                (
-                    "receive_reset_tracepoint",
-                    Attach::Tracepoint("tcp", "tcp_receive_reset", &[SKADDR]),
-                ),
+                RECEIVED,
             ],
             behaviour: Behaviour::Same,
-            lost: Some(
-                "the kernel's own reason is not read, and the kernel skips classic tracepoints while \
-                 another eBPF program runs on that CPU",
-            ),
+            lost: Some(SKIPPED_AND_NO_REASON),
         },
         nothing("no RST is reported"),
     ],
@@ -71,6 +93,14 @@ pub const RESET_WITHOUT_SOCKET: Plan = Plan {
             parts: &[],
             behaviour: Behaviour::Same,
             lost: None,
+        },
+        Candidate {
+            tier: Tier::Tracepoint,
+            hook: Some(Hook::Tracepoint),
+            condition: Condition::ResetsReportedAnyway,
+            parts: &[],
+            behaviour: Behaviour::Same,
+            lost: Some(SKIPPED),
         },
         Candidate {
             tier: Tier::Fentry,

@@ -19,7 +19,7 @@ pub const STATE: Plan = Plan {
         },
         Candidate {
             tier: Tier::Tracepoint,
-            hook: None,
+            hook: Some(Hook::Tracepoint),
             condition: Condition::Always,
             parts: &[
                 (
