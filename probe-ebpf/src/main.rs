@@ -53,6 +53,28 @@ pub fn state_raw(ctx: RawTracePointContext) -> u32 {
     0
 }
 
+/// `inet_sock_set_state`, a second time.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn state_second_raw(ctx: RawTracePointContext) -> u32 {
+    state_again(&ctx)
+}
+
+/// `inet_sock_set_state`, a third time.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn state_third_raw(ctx: RawTracePointContext) -> u32 {
+    state_again(&ctx)
+}
+
+#[inline(always)]
+fn state_again(ctx: &RawTracePointContext) -> u32 {
+    state::transition_again(
+        Sock(ctx.arg(0)),
+        ctx.arg::<u32>(1) as u8,
+        ctx.arg::<u32>(2) as u8,
+    );
+    0
+}
+
 /// `tcp_destroy_sock(struct sock *sk)`, since 4.16.
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 pub fn destroy_raw(ctx: RawTracePointContext) -> u32 {

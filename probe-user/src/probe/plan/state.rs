@@ -12,6 +12,14 @@ pub const STATE: Plan = Plan {
             condition: Condition::Always,
             parts: &[
                 ("state_raw", Attach::RawTracepoint("inet_sock_set_state")),
+                (
+                    "state_second_raw",
+                    Attach::RawTracepoint("inet_sock_set_state"),
+                ),
+                (
+                    "state_third_raw",
+                    Attach::RawTracepoint("inet_sock_set_state"),
+                ),
                 ("destroy_raw", Attach::RawTracepoint("tcp_destroy_sock")),
             ],
             behaviour: Behaviour::Same,
