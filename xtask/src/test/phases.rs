@@ -31,8 +31,10 @@ const MACHINE_TIERS: [Tier; 3] = [Tier::Best, Tier::Classic, Tier::Inferred];
 /// On stock kernels, in one boot.
 const GUEST_TIERS: [Tier; 3] = [Tier::Best, Tier::NoFentry, Tier::Tracepoints];
 
-/// How often a guest is booted that dies: an emulated machine may lose an interrupt and lock up.
-const BOOTS: u32 = 2;
+/// How often a guest is booted that dies. Attaching patches the kernel's code while the other CPU runs it, and
+/// QEMU's emulation (7.2) sometimes runs a breakpoint that has gone: "Oops: int3", or a lock-up. About one
+/// boot in ten; what had ended by then stands.
+const BOOTS: u32 = 4;
 
 /// The phases that ran.
 #[derive(Default)]
