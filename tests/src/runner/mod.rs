@@ -113,7 +113,7 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     for run in &reported {
         let start = Instant::now();
-        let verdict = play_reported(&context, options, kernel, run)
+        let verdict = play_until_judged(&context, options, kernel, run)
             .unwrap_or_else(|error| Verdict::broken(&error));
         verdicts.add(&run.name, start.elapsed(), verdict);
     }
@@ -194,12 +194,35 @@ fn play_untraced(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Verd
     }
 }
 
+/// How often a crowd is played again whose closers were lost to preemption.
+const REPLAYS: u32 = 2;
+
+fn play_until_judged(
+    context: &Context,
+    options: &Options,
+    kernel: KernelFacts,
+    run: &Run,
+) -> Result<Verdict> {
+    for _ in 0..REPLAYS {
+        match play_reported(context, options, kernel, run)? {
+            (_, true) => println!(
+                "     {}: {}; playing it again",
+                run.name,
+                judge::CLOSERS_LOST
+            ),
+            (verdict, false) => return Ok(verdict),
+        }
+    }
+    play_reported(context, options, kernel, run).map(|(verdict, _)| verdict)
+}
+
+/// The verdict, and whether it is a failure by nothing but lost closers.
 fn play_reported(
     context: &Context,
     options: &Options,
     mut kernel: KernelFacts,
     run: &Run,
-) -> Result<Verdict> {
+) -> Result<(Verdict, bool)> {
     let Observer::Report(report_run) = run.scenario.observer else {
         bail!("not a scenario for a report");
     };
@@ -208,7 +231,7 @@ fn play_reported(
     let report = report::Report::start(&context.twtrace, &arguments(context.tier, report_run))?;
     let played = match stage.play()? {
         Finding::Played(played) => played,
-        Finding::Skip { reason } => return Ok(Verdict::Skipped { reason }),
+        Finding::Skip { reason } => return Ok((Verdict::Skipped { reason }, false)),
         Finding::Again { reason } => bail!("{reason}"),
         Finding::Broken { error } => bail!("{error}"),
     };
@@ -220,20 +243,21 @@ fn play_reported(
         kernel,
     };
     let wrong = judge::judge_report(&played, &facts, report_run, stage.namespace.netns, &report);
+    let audit = report["audit"].as_array().into_iter().flatten();
+    let seen = audit
+        .filter(|row| row["netns"] == stage.namespace.netns)
+        .filter_map(|row| row["births_seen"].as_u64())
+        .sum();
     if wrong.is_empty() {
-        let audit = report["audit"].as_array().into_iter().flatten();
-        let seen = audit
-            .filter(|row| row["netns"] == stage.namespace.netns)
-            .filter_map(|row| row["births_seen"].as_u64())
-            .sum();
-        return Ok(judge::passed(&played, seen));
+        return Ok((judge::passed(&played, seen), false));
     }
     let rows = |name: &str| {
         let rows = report[name].as_array().into_iter().flatten();
         rows.map(|row| format!("{name}: {row}")).collect::<Vec<_>>()
     };
     let told = ["audit", "lost", "processes"].map(rows).concat();
-    Ok(Verdict::Failed { wrong, told })
+    let only_closers = judge::only_closers_lost(&played, seen);
+    Ok((Verdict::Failed { wrong, told }, only_closers))
 }
 
 fn arguments(tier: TierLimit, run: ReportRun) -> Vec<String> {
