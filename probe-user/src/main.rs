@@ -1,6 +1,7 @@
 //! Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
 
 mod cli;
+mod clock;
 mod command;
 mod enrich;
 mod event;

@@ -1,10 +1,11 @@
-//! Giving up what is needed for attaching only.
+//! Capabilities: what attaching needs, and giving up what only attaching needs.
 
 use std::io;
 
 const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 /// `_LINUX_CAPABILITY_VERSION_3`: 64 bits in two words.
@@ -24,6 +25,57 @@ struct Word {
     inheritable: u32,
 }
 
+impl Header {
+    /// Of the calling thread.
+    const fn own() -> Self {
+        Self {
+            version: VERSION_3,
+            pid: 0,
+        }
+    }
+}
+
+/// The capabilities of the calling thread: the lower and the upper half.
+fn own() -> io::Result<[Word; 2]> {
+    let mut header = Header::own();
+    let mut words = [Word::default(); 2];
+    // SAFETY: both point to structs of the layout that this version has.
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, words.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(words)
+}
+
+fn both(halves: [u32; 2]) -> u64 {
+    u64::from(halves[0]) | u64::from(halves[1]) << 32
+}
+
+/// Names of the capabilities that attaching takes and the caller does not have.
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub fn missing_to_attach() -> io::Result<Vec<&'static str>> {
+    let words = own()?;
+    Ok(missing(both(words.map(|word| word.effective))))
+}
+
+fn missing(held: u64) -> Vec<&'static str> {
+    let has = |capability: u32| held >> capability & 1 != 0;
+    if has(CAP_SYS_ADMIN) {
+        return Vec::new();
+    }
+    [
+        (CAP_BPF, "CAP_BPF"),
+        (CAP_PERFMON, "CAP_PERFMON"),
+        (CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"),
+    ]
+    .into_iter()
+    .filter(|(capability, _)| !has(*capability))
+    .map(|(_, name)| name)
+    .collect()
+}
+
 /// Keeps the capabilities that reading /proc of other users (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH) and maps
 /// (CAP_BPF on older kernels) takes, and drops all others, for good, of this thread and those it starts.
 /// Attached probes stay attached, and go with their descriptors.
@@ -35,16 +87,8 @@ pub fn drop_unneeded() -> io::Result<()> {
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let mut header = Header {
-        version: VERSION_3,
-        pid: 0,
-    };
-    let mut words = [Word::default(); 2];
-    // SAFETY: both point to structs of the layout that this version has.
-    if unsafe { libc::syscall(libc::SYS_capget, &raw mut header, words.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let held = u64::from(words[0].permitted) | u64::from(words[1].permitted) << 32;
+    let mut words = own()?;
+    let held = both(words.map(|word| word.permitted));
     let kept = held & kept_of(held);
     for (index, word) in words.iter_mut().enumerate() {
         // The lower and the upper half.
@@ -55,8 +99,10 @@ pub fn drop_unneeded() -> io::Result<()> {
             inheritable: 0,
         };
     }
-    // SAFETY: as above.
-    if unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) } != 0 {
+    let mut header = Header::own();
+    // SAFETY: as in `own`.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) };
+    if result != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
@@ -75,6 +121,19 @@ fn kept_of(held: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missing_capabilities_are_named() {
+        assert_eq!(
+            missing(0),
+            ["CAP_BPF", "CAP_PERFMON", "CAP_DAC_READ_SEARCH"]
+        );
+        assert_eq!(
+            missing(1 << CAP_BPF | 1 << CAP_DAC_READ_SEARCH),
+            ["CAP_PERFMON"]
+        );
+        assert!(missing(1 << CAP_SYS_ADMIN).is_empty());
+    }
 
     #[test]
     fn only_what_is_needed_is_kept() {

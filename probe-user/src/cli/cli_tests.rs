@@ -2,7 +2,7 @@ use clap::CommandFactory;
 
 use super::*;
 
-fn trace(arguments: &[&str]) -> Result<TraceArgs, clap::Error> {
+fn trace(arguments: &[&str]) -> Result<ViewArgs, clap::Error> {
     let line = ["twtrace", "trace"].iter().chain(arguments);
     match Cli::try_parse_from(line)?.into_command()? {
         Command::Trace(args) => Ok(args),

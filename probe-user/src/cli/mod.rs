@@ -31,9 +31,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show events as they happen, one a line.
-    Trace(TraceArgs),
+    Trace(ViewArgs),
     /// Count for a while, then print tables by process and by destination.
-    Report(ReportArgs),
+    Report(ViewArgs),
     /// Show what this kernel allows: the hooks chosen for each question, and what is lost.
     Probes(ProbesArgs),
 }
@@ -51,23 +51,9 @@ impl Cli {
     }
 }
 
-/// Options of `trace`.
+/// Options of `trace` and `report`.
 #[derive(Debug, Args)]
-pub struct TraceArgs {
-    /// How long, and in which form.
-    #[command(flatten)]
-    pub span: SpanArgs,
-    /// Which events.
-    #[command(flatten)]
-    pub filter: FilterArgs,
-    /// How to probe.
-    #[command(flatten)]
-    pub probing: ProbeArgs,
-}
-
-/// Options of `report`.
-#[derive(Debug, Args)]
-pub struct ReportArgs {
+pub struct ViewArgs {
     /// How long, and in which form.
     #[command(flatten)]
     pub span: SpanArgs,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use twtrace_wire::EventKind;
 
 use super::{drop_privileges, notice, print};
-use crate::cli::ReportArgs;
+use crate::cli::ViewArgs;
 use crate::event::{Event, Lost, LostBy};
 use crate::host::Host;
 use crate::model::report::{Exact, LostRow, MissRow, Report};
@@ -44,7 +44,7 @@ impl Sink for Counting {
 }
 
 /// Counts until the end, then prints.
-pub async fn run(args: ReportArgs) -> Result<()> {
+pub async fn run(args: ViewArgs) -> Result<()> {
     let mut stop = Stop::listen().context("listening for signals")?;
     let filter = args.filter.resolve()?;
     let mut probing = args.probing.options();

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::{drop_privileges, notice};
-use crate::cli::TraceArgs;
+use crate::cli::ViewArgs;
 use crate::event::{Event, Lost};
 use crate::filter::Filter;
 use crate::host::Host;
@@ -29,7 +29,7 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn new(args: &TraceArgs, filter: &'a Filter, probing: &'a ProbeOptions) -> Self {
+    fn new(args: &ViewArgs, filter: &'a Filter, probing: &'a ProbeOptions) -> Self {
         Self {
             duration_ns: args
                 .span
@@ -85,7 +85,7 @@ impl Sink for Lines {
 }
 
 /// Streams events until the end.
-pub async fn run(args: TraceArgs) -> Result<()> {
+pub async fn run(args: ViewArgs) -> Result<()> {
     let mut stop = Stop::listen().context("listening for signals")?;
     let filter = args.filter.resolve()?;
     let probing = args.probing.options();

@@ -5,7 +5,8 @@ use std::io;
 
 use serde::{Serialize, Serializer};
 
-const SECOND_NS: u64 = 1_000_000_000;
+use crate::clock::{SECOND_NS, clock_ns};
+
 const DAY_S: u64 = 86_400;
 
 /// Nanoseconds since 1970-01-01T00:00:00Z; written as RFC 3339 with nine digits of a second.
@@ -116,26 +117,6 @@ impl Clocks {
     }
 }
 
-/// CLOCK_MONOTONIC now, nanoseconds.
-///
-/// # Errors
-/// When the kernel refuses the clock.
-pub fn monotonic_ns() -> io::Result<u64> {
-    clock_ns(libc::CLOCK_MONOTONIC)
-}
-
-fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `now` is a valid timespec to write to for the length of the call.
-    if unsafe { libc::clock_gettime(clock, &raw mut now) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(now.tv_sec.unsigned_abs() * SECOND_NS + now.tv_nsec.unsigned_abs())
-}
-
 fn realtime_minus_ns(clock: libc::clockid_t) -> io::Result<i64> {
     let before = clock_ns(libc::CLOCK_REALTIME)?;
     let other = clock_ns(clock)?;
@@ -147,6 +128,7 @@ fn realtime_minus_ns(clock: libc::clockid_t) -> io::Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::monotonic_ns;
 
     #[test]
     fn known_dates() {

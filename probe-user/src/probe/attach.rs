@@ -10,8 +10,9 @@ use aya::{
 use super::{
     Choice, Hook, ProbeError, Question,
     btf::KernelBtf,
-    host,
+    facts,
     plan::{Attach, Behaviour, Candidate, Condition, Part, Plan},
+    tracefs,
 };
 
 /// What the candidates are tried against.
@@ -39,7 +40,7 @@ impl Kernel<'_> {
     pub fn tw_timer_handler(&self) -> u64 {
         *self
             .tw_timer_handler
-            .get_or_init(|| host::symbol_address("tw_timer_handler").unwrap_or(0))
+            .get_or_init(|| facts::symbol_address("tw_timer_handler").unwrap_or(0))
     }
 }
 
@@ -266,7 +267,7 @@ fn explain(error: &ProgramError) -> String {
 
 fn check_fields(category: &str, name: &str, fields: &[(&str, u32)]) -> Result<(), String> {
     for (field, expected) in fields {
-        let found = host::tracepoint_field(category, name, field)
+        let found = tracefs::tracepoint_field(category, name, field)
             .map_err(|error| format!("no tracepoint {category}:{name}: {error}"))?;
         if found != Some(*expected) {
             return Err(format!(

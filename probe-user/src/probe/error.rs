@@ -18,6 +18,12 @@ pub enum ProbeError {
         /// Names of the capabilities that are needed and not held.
         missing: Vec<&'static str>,
     },
+    /// The kernel does not tell the caller's capabilities.
+    #[error("can't read this process's capabilities: {0}")]
+    Capabilities(io::Error),
+    /// The kernel refuses a clock.
+    #[error("can't read the clock: {0}")]
+    Clock(io::Error),
     /// This build carries no programs.
     #[error("this binary was built without its eBPF programs: build it with `cargo xtask build`")]
     NoObject,

@@ -1,15 +1,16 @@
 //! Loading and attaching: what this kernel allows, in tiers, and what was chosen.
 //!
-//! `plan` is the tier table, `attach` tries it, `host` and `btf` find out what the programs must know of
-//! this kernel, and `counters` reads what they count.
+//! `plan` is the tier table, `attach` tries it, `facts`, `btf` and `tracefs` find out what the programs
+//! must know of this kernel, and `counters` reads what they count.
 
 mod attach;
 mod btf;
 mod counters;
 mod error;
-mod host;
+mod facts;
 mod plan;
 mod tiers;
+mod tracefs;
 
 pub use error::ProbeError;
 pub use tiers::{Choice, Hook, Question, Tier, Tiers};
@@ -22,6 +23,8 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use twtrace_wire::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, Offsets};
+
+use crate::{clock, privilege};
 
 use self::{
     attach::{Kernel, Outcome},
@@ -73,14 +76,17 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
     if OBJECT.is_empty() {
         return Err(ProbeError::NoObject);
     }
-    host::check_privileges()?;
-    host::raise_memlock_limit();
+    let missing = privilege::missing_to_attach().map_err(ProbeError::Capabilities)?;
+    if !missing.is_empty() {
+        return Err(ProbeError::Privileges { missing });
+    }
+    facts::raise_memlock_limit();
     let path = options
         .btf
         .clone()
-        .unwrap_or_else(|| PathBuf::from(host::KERNEL_BTF));
+        .unwrap_or_else(|| PathBuf::from(facts::KERNEL_BTF));
     let types = KernelBtf::from_file(&path)?;
-    let offsets = host::offsets(&types)?;
+    let offsets = facts::offsets(&types)?;
     let kernel = Kernel {
         types: &types,
         btf_path: &path,
@@ -117,7 +123,7 @@ fn load_and_attach(
 ) -> Result<(Ebpf, Option<Logger>, Tiers), ProbeError> {
     let mut behaviours: Vec<Behaviour> = Vec::new();
     loop {
-        let config = configure(options, kernel, &behaviours);
+        let config = configure(options, kernel, &behaviours)?;
         let (mut ebpf, logger) = load(options, offsets, &config)?;
         let mut tiers = Tiers::new();
         let mut wanted = behaviours.clone();
@@ -138,7 +144,11 @@ fn load_and_attach(
     }
 }
 
-fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Behaviour]) -> Config {
+fn configure(
+    options: &ProbeOptions,
+    kernel: &Kernel<'_>,
+    behaviours: &[Behaviour],
+) -> Result<Config, ProbeError> {
     let by_timer = behaviours.contains(&Behaviour::BirthsByTimer);
     let births = if by_timer {
         BIRTHS_BY_TIMER
@@ -148,16 +158,16 @@ fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Behaviou
         BIRTHS_HOOKED
     };
     let by_syscall = behaviours.contains(&Behaviour::PortsBySyscall);
-    Config {
+    Ok(Config {
         tw_timer_handler: if by_timer {
             kernel.tw_timer_handler()
         } else {
             0
         },
-        tick_ns: host::tick_ns(),
+        tick_ns: facts::tick_ns(),
         slow_port_ns: options.slow_port_ns,
         wake_bytes: u64::from(options.ring_bytes) / 4,
-        started_ns: host::monotonic_ns(),
+        started_ns: clock::monotonic_ns().map_err(ProbeError::Clock)?,
         sk_kern_sock_bit: kernel
             .types
             .member_bit_offset("sock", "sk_kern_sock")
@@ -168,7 +178,7 @@ fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Behaviou
             .unwrap_or(ABSENT),
         births,
         ports_by_syscall: u32::from(by_syscall),
-    }
+    })
 }
 
 fn load(

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::clock::monotonic_ns;
 use crate::enrich::Enricher;
 use crate::event::decode::Decoder;
 use crate::event::judge::Judge;
 use crate::event::kernel_reason::KernelReasons;
-use crate::event::timestamp::{Clocks, monotonic_ns};
+use crate::event::timestamp::Clocks;
 use crate::event::{Event, Lost, LostBy, Timestamp};
 use crate::filter::Filter;
 use crate::model::KernelTotals;
@@ -187,16 +188,21 @@ impl Session {
             // Whatever was written before the batch was taken is in it, or in an earlier one.
             seen_until_ns = seen_until_ns.max(now.mono_ns);
         }
-        let Self {
-            judge,
-            enricher,
-            filter,
-            ..
-        } = self;
-        for event in judge.release(seen_until_ns) {
-            deliver(enricher, filter, event, sink)?;
-        }
+        self.deliver(seen_until_ns, sink)?;
         Ok(is_empty)
+    }
+
+    /// Hands what no replacement can reach any more to the sink, given that every record before
+    /// `seen_until_ns` was taken.
+    fn deliver(&mut self, seen_until_ns: u64, sink: &mut dyn Sink) -> Result<()> {
+        for mut event in self.judge.release(seen_until_ns) {
+            sink.any_event(&event);
+            if self.filter.matches(&event) {
+                self.enricher.complete_event(&mut event);
+                sink.event(&event)?;
+            }
+        }
+        Ok(())
     }
 
     /// Drains what was written so far, and hands everything to the sink, also what could still be replaced.
@@ -212,15 +218,8 @@ impl Session {
                 .latest_mono_ns()
                 .is_none_or(|latest| latest < end)
         {}
-        let Self {
-            judge,
-            enricher,
-            filter,
-            ..
-        } = self;
-        for event in judge.release_all() {
-            deliver(enricher, filter, event, sink)?;
-        }
+        // No more records will come.
+        self.deliver(u64::MAX, sink)?;
         self.report_losses(sink)
     }
 
@@ -270,18 +269,4 @@ impl Session {
     pub fn lost(&self) -> Result<Vec<(LostBy, u64)>> {
         Ok(self.losses.total(&self.attached.lost()?))
     }
-}
-
-fn deliver(
-    enricher: &mut Enricher,
-    filter: &Filter,
-    mut event: Event,
-    sink: &mut dyn Sink,
-) -> Result<()> {
-    sink.any_event(&event);
-    if filter.matches(&event) {
-        enricher.complete_event(&mut event);
-        sink.event(&event)?;
-    }
-    Ok(())
 }

@@ -153,8 +153,11 @@ fn one_birth(stage: &Stage) -> Result<()> {
     stage.until_parked(&pair.at_client)
 }
 
+/// How often something is played again that took a rare way.
+const REPLAYS: u32 = 2;
+
 fn kernel_facts(keeper: &mut Vec<File>) -> Result<KernelFacts> {
-    loop {
+    for _ in 0..=REPLAYS {
         let mut stage = StageProcess::start(KERNEL_FACTS, Ip::V4, keeper)?;
         match stage.play()? {
             Finding::Played(played) => {
@@ -168,6 +171,10 @@ fn kernel_facts(keeper: &mut Vec<File>) -> Result<KernelFacts> {
             Finding::Broken { error } => bail!("{error}"),
         }
     }
+    bail!(
+        "the kernel did not tell what it counts: no plain close in {} tries",
+        REPLAYS + 1
+    )
 }
 
 fn play_untraced(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Verdict {
@@ -193,9 +200,6 @@ fn play_untraced(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Verd
         }
     }
 }
-
-/// How often a crowd is played again whose closers were lost to preemption.
-const REPLAYS: u32 = 2;
 
 fn play_until_judged(
     context: &Context,

@@ -7,9 +7,12 @@ use super::{
     close::{clients_bytes, parked},
 };
 use crate::{
-    actor::command::{Command, Connection},
+    actor::{
+        Actor,
+        command::{Command, Connection},
+    },
     expect::{Expected, Side, TcpState},
-    stage::{Skip, Stage},
+    stage::{Pair, Skip, Stage},
     sys::{descriptors, proc_net::State, uring},
 };
 
@@ -22,20 +25,25 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("accepted_by_forked_child", accepted_by_forked_child),
 ];
 
+/// The server follows a client's end that another process has closed.
+fn ends_closed_by(stage: &Stage, pair: &Pair, closer: &Actor) -> Result<()> {
+    stage.until_parked(&pair.at_client)?;
+    pair.server_follows(stage)?;
+    stage.expect(clients_bytes(
+        parked(&pair.at_client)
+            .process(closer)
+            .opener(&pair.client)
+            .side(Side::Client),
+    ));
+    Ok(())
+}
+
 fn inherited_over_fork(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     let child = stage.fork(&pair.client, "ch")?;
     pair.client.close(&pair.at_client)?;
     child.close(&pair.at_client)?;
-    stage.until_parked(&pair.at_client)?;
-    pair.server_follows(stage)?;
-    stage.expect(clients_bytes(
-        parked(&pair.at_client)
-            .process(&child)
-            .opener(&pair.client)
-            .side(Side::Client),
-    ));
-    Ok(())
+    ends_closed_by(stage, &pair, &child)
 }
 
 fn passed_over_unix_socket(stage: &Stage) -> Result<()> {
@@ -51,15 +59,7 @@ fn passed_over_unix_socket(stage: &Stage) -> Result<()> {
     pair.client.close(&pair.at_client)?;
     let passed = receiver.take_over(to)?;
     receiver.close_fd(passed)?;
-    stage.until_parked(&pair.at_client)?;
-    pair.server_follows(stage)?;
-    stage.expect(clients_bytes(
-        parked(&pair.at_client)
-            .process(&receiver)
-            .opener(&pair.client)
-            .side(Side::Client),
-    ));
-    Ok(())
+    ends_closed_by(stage, &pair, &receiver)
 }
 
 /// The closer is who shut down: that is what sends the FIN.
@@ -70,15 +70,7 @@ fn shutdown_and_close_by_two(stage: &Stage) -> Result<()> {
     stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
     child.close(&pair.at_client)?;
     pair.client.close(&pair.at_client)?;
-    stage.until_parked(&pair.at_client)?;
-    pair.server_follows(stage)?;
-    stage.expect(clients_bytes(
-        parked(&pair.at_client)
-            .process(&child)
-            .opener(&pair.client)
-            .side(Side::Client),
-    ));
-    Ok(())
+    ends_closed_by(stage, &pair, &child)
 }
 
 fn thread_closes(stage: &Stage) -> Result<()> {
