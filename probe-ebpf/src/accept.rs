@@ -5,7 +5,6 @@ use twtrace_wire::Side;
 use crate::{
     constants::offset,
     kernel::{IPPROTO_MPTCP, IPPROTO_TCP, Sock, read},
-    maps::STORIES,
     process::actor,
     records::{Actor, NEW},
     story,
@@ -28,12 +27,8 @@ pub fn accepted(child: u64) {
         _ => return,
     }
     let opener = actor(sock);
-    let story = match STORIES.get_ptr_mut(child) {
-        Some(story) => story,
-        None => match story::begin(child, &NEW) {
-            Some(story) => story,
-            None => return,
-        },
+    let Some(story) = story::of(sock, &NEW) else {
+        return;
     };
     // SAFETY: the entry of a live socket.
     unsafe {

@@ -55,18 +55,7 @@ pub fn state_raw(ctx: RawTracePointContext) -> u32 {
 
 /// `inet_sock_set_state`, a second time.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
-pub fn state_second_raw(ctx: RawTracePointContext) -> u32 {
-    state_again(&ctx)
-}
-
-/// `inet_sock_set_state`, a third time.
-#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
-pub fn state_third_raw(ctx: RawTracePointContext) -> u32 {
-    state_again(&ctx)
-}
-
-#[inline(always)]
-fn state_again(ctx: &RawTracePointContext) -> u32 {
+pub fn state_again_raw(ctx: RawTracePointContext) -> u32 {
     state::transition_again(
         Sock(ctx.arg(0)),
         ctx.arg::<u32>(1) as u8,
@@ -155,6 +144,59 @@ pub fn send_reset_tracepoint(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn receive_reset_tracepoint(ctx: TracePointContext) -> u32 {
     reset::received(Sock(field(&ctx, 8)));
+    0
+}
+
+// ---- Second chances: for what a program missed because it was preempted on that CPU (docs/limits.md). The
+// kernel runs classic tracepoints with preemption off. The offsets are those above ----
+
+/// `timer_start`, a second time.
+#[raw_tracepoint(tracepoint = "timer_start")]
+pub fn timer_start_again_raw(ctx: RawTracePointContext) -> u32 {
+    timewait::timer_started_again(ctx.arg(0));
+    0
+}
+
+/// `inet_twsk_alloc`, a second time.
+#[fexit(function = "inet_twsk_alloc")]
+pub fn twsk_alloc_again_fexit(ctx: FExitContext) -> u32 {
+    timewait::allocated_again(Sock(ctx.arg(0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
+    0
+}
+
+/// `sock:inet_sock_set_state`.
+#[tracepoint]
+pub fn state_again_tracepoint(ctx: TracePointContext) -> u32 {
+    state::transition_again(
+        Sock(field(&ctx, 8)),
+        field::<u32>(&ctx, 16) as u8,
+        field::<u32>(&ctx, 20) as u8,
+    );
+    0
+}
+
+/// `tcp:tcp_destroy_sock`.
+#[tracepoint]
+pub fn destroy_again_tracepoint(ctx: TracePointContext) -> u32 {
+    state::destroyed_again(Sock(field(&ctx, 8)));
+    0
+}
+
+/// `tcp:tcp_send_reset`, 6.12 on.
+#[tracepoint]
+pub fn send_reset_again_tracepoint(ctx: TracePointContext) -> u32 {
+    reset::sent_again(
+        field(&ctx, 16),
+        field(&ctx, 8),
+        field::<u32>(&ctx, 28) as u8,
+    );
+    0
+}
+
+/// `tcp:tcp_receive_reset`.
+#[tracepoint]
+pub fn receive_reset_again_tracepoint(ctx: TracePointContext) -> u32 {
+    reset::received_again(Sock(field(&ctx, 8)));
     0
 }
 

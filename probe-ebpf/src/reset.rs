@@ -11,7 +11,7 @@ use crate::{
     kernel::{Sock, read, state},
     maps::{RECENT, STORIES},
     process::answerable,
-    records::{NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story},
+    records::{RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story},
     segment::{TCP_RST, TCP_SYN, header_flags},
     story, timewait,
 };
@@ -38,6 +38,34 @@ pub fn sent(sock: u64, skb: u64, kernel_reason: u8) {
         state::TIME_WAIT => answered_by_mini(sock, skb, kernel_reason),
         state::NEW_SYN_RECV | state::LISTEN => no_connection(sock, skb, kernel_reason),
         now => answered(sock, now, skb, kernel_reason),
+    }
+}
+
+/// The same RST, in another program: does what the first one was kept from doing. Only where that can have
+/// been preempted, which is in process context: mini-sockets, listeners and nobody answer in softirq.
+#[inline(always)]
+pub fn sent_again(sock: u64, skb: u64, kernel_reason: u8) {
+    if sock == 0 {
+        return;
+    }
+    let full = Sock(sock);
+    let now = full.state();
+    if matches!(now, state::TIME_WAIT | state::NEW_SYN_RECV | state::LISTEN) {
+        return;
+    }
+    let told = match STORIES.get_ptr(sock) {
+        // SAFETY: the entry of a live socket.
+        Some(story) => unsafe { (*story).flags & RST_SENT != 0 },
+        // After data that came too late the first program forgets what it told of.
+        None => skb != 0 && now == state::CLOSE && RECENT.get_ptr(sock).is_none(),
+    };
+    if told {
+        return;
+    }
+    if skb == 0 {
+        active(full, kernel_reason);
+    } else {
+        answered(full, now, skb, kernel_reason);
     }
 }
 
@@ -71,25 +99,12 @@ fn fact(direction: ResetDirection, reason: ResetReason, kernel_reason: u8, befor
     }
 }
 
-/// The socket's story, begun here if it was open when tracing began.
-#[inline(always)]
-fn story_of(sock: Sock, now: u8) -> Option<*mut Story> {
-    if let Some(story) = STORIES.get_ptr_mut(sock.0) {
-        return Some(story);
-    }
-    let kind = match now {
-        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => story::stranger(),
-        _ => &NEW,
-    };
-    story::begin(sock.0, kind)
-}
-
 /// tcp_send_active_reset(): nothing was answered. A disconnect sets CLOSE first; timers and tcp_abort()
 /// send the RST first.
 #[inline(always)]
 fn active(sock: Sock, kernel_reason: u8) {
     let now = sock.state();
-    let Some(story) = story_of(sock, now) else {
+    let Some(story) = story::in_state(sock, now) else {
         return;
     };
     // SAFETY: the entry of a live socket.
@@ -134,7 +149,7 @@ fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8) {
         // A listener that has just closed, for example: gone, and not to get a story now.
         return no_connection(sock, skb, kernel_reason);
     }
-    let Some(story) = story_of(sock, now) else {
+    let Some(story) = story::in_state(sock, now) else {
         return;
     };
     // SAFETY: the entry of a live socket.
@@ -220,6 +235,18 @@ fn no_socket(skb: u64, kernel_reason: u8) {
     );
 }
 
+/// The same RST, in another program: see [`sent_again`].
+#[inline(always)]
+pub fn received_again(sock: Sock) {
+    let told = STORIES
+        .get_ptr(sock.0)
+        // SAFETY: the entry of a live socket.
+        .is_some_and(|story| unsafe { (*story).flags & RST_RECEIVED != 0 });
+    if !told {
+        received(sock);
+    }
+}
+
 /// `tcp_receive_reset(sk)`: before →CLOSE, with the state the RST found.
 #[inline(always)]
 pub fn received(sock: Sock) {
@@ -227,7 +254,7 @@ pub fn received(sock: Sock) {
     if now == state::CLOSE {
         return;
     }
-    let Some(story) = story_of(sock, now) else {
+    let Some(story) = story::in_state(sock, now) else {
         return;
     };
     // SAFETY: the entry of a live socket.

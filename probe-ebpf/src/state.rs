@@ -41,15 +41,20 @@ pub fn transition(sock: Sock, old: u8, new: u8) {
 ///
 /// Where tracepoints can be preempted (seen on 7.3), a task that is preempted in the middle of the first
 /// program leaves it marked as running on that CPU, and the kernel skips it for every transition that
-/// other tasks make meanwhile: FIN_WAIT1 with its closer, above all. Under the crowd's load a second program
-/// left 2 closers of 12,000 unknown, so there is a third; a program that finds its work done is short, and
-/// rarely preempted itself.
+/// other tasks make meanwhile: FIN_WAIT1 with its closer, above all. Under the crowd's load a second raw
+/// program left 2 closers of 12,000 unknown and a third one 3 of 8,000: all of them can be preempted at
+/// once. A classic tracepoint's program can't be, and comes last.
 #[inline(always)]
 pub fn transition_again(sock: Sock, old: u8, new: u8) {
     if !is_watched(old, new) {
         return;
     }
-    if let Some(story) = STORIES.get_ptr(sock.0) {
+    let story = if new == state::CLOSE {
+        STORIES.get_ptr_mut(sock.0)
+    } else {
+        story::alive(sock)
+    };
+    if let Some(story) = story {
         // SAFETY: the entry of a live socket; a copy of integers.
         let (flags, established_ns, opened, closed) = unsafe {
             (
@@ -107,7 +112,7 @@ fn connecting(sock: Sock) {
 /// Softirq or backlog; the process is whoever happens to run.
 #[inline(always)]
 fn established(sock: Sock, old: u8) {
-    if let Some(story) = STORIES.get_ptr_mut(sock.0) {
+    if let Some(story) = story::alive(sock) {
         // SAFETY: the entry of a live socket.
         unsafe {
             // Crossed SYNs take a client through SYN_RECV.
@@ -135,12 +140,8 @@ fn established(sock: Sock, old: u8) {
 /// ESTABLISHED or SYN_RECV → FIN_WAIT1 (active), CLOSE_WAIT → LAST_ACK (passive): in the closer.
 #[inline(always)]
 fn closing(sock: Sock, old: u8, active: bool) {
-    let story = match STORIES.get_ptr_mut(sock.0) {
-        Some(story) => story,
-        None => match story::begin(sock.0, &NEW) {
-            Some(story) => story,
-            None => return,
-        },
+    let Some(story) = story::alive(sock).or_else(|| story::begin(sock.0, &NEW)) else {
+        return;
     };
     // A crossed SYN or a TFO child whose shutdown() came first is closed by softirq: no actor there.
     let owned = sock.owned();
@@ -200,22 +201,9 @@ fn closed(sock: Sock, old: u8) {
         let _ = LISTENER_CLOSERS.insert(thread, sock.0, 0);
         return;
     }
-    let story = match STORIES.get_ptr_mut(sock.0) {
-        Some(story) => story,
-        None => {
-            let new = match old {
-                state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => {
-                    story::stranger()
-                }
-                _ => &NEW,
-            };
-            match story::begin(sock.0, new) {
-                Some(story) => story,
-                None => return,
-            }
-        }
-    };
-    finish(sock, story, old);
+    if let Some(story) = story::in_state(sock, old) {
+        finish(sock, story, old);
+    }
 }
 
 /// →CLOSE, or what is left of it at `tcp_destroy_sock` (`old` 0) where the kernel skipped the program
@@ -290,12 +278,7 @@ fn abort(sock: Sock, story: &Story, from: u8, error: u32) {
 #[inline(always)]
 pub fn destroyed(sock: Sock) {
     let Some(story) = STORIES.get_ptr_mut(sock.0) else {
-        if LISTENER_CLOSERS
-            .get_ptr(bpf_get_current_pid_tgid())
-            .is_some()
-        {
-            let _ = LISTENER_CLOSERS.remove(bpf_get_current_pid_tgid());
-        }
+        let _ = LISTENER_CLOSERS.remove(bpf_get_current_pid_tgid());
         return;
     };
     // SAFETY: the entry of a socket that is being destroyed once.
@@ -315,6 +298,14 @@ pub fn destroyed(sock: Sock) {
         }
     }
     let _ = STORIES.remove(sock.0);
+}
+
+/// `tcp_destroy_sock(sk)`, in another program: a story that is left was missed by the first one.
+#[inline(always)]
+pub fn destroyed_again(sock: Sock) {
+    if STORIES.get_ptr(sock.0).is_some() {
+        destroyed(sock);
+    }
 }
 
 /// An MPTCP socket's own state (protocol 262), which is no connection of its own: kept for its subflows,

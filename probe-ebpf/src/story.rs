@@ -4,8 +4,9 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use twtrace_wire::Probe;
 
 use crate::{
+    kernel::{Sock, state},
     maps::{MPTCP, STORIES, STORIES_WERE_FULL, count_lost},
-    records::{FORGOTTEN, NEW, STRANGER, Story},
+    records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story},
 };
 
 /// Puts a new story (`NEW` or a [`stranger`]) under a socket's address, over any that was there, to be
@@ -21,6 +22,39 @@ pub fn begin(sock: u64, story: &'static Story) -> Option<*mut Story> {
         return None;
     }
     STORIES.get_ptr_mut(sock)
+}
+
+/// A socket's story; where it has none, `new` is begun.
+#[inline(always)]
+pub fn of(sock: Sock, new: &'static Story) -> Option<*mut Story> {
+    STORIES.get_ptr_mut(sock.0).or_else(|| begin(sock.0, new))
+}
+
+/// The story of a socket that is not in CLOSE. One that ended in CLOSE already is that of an earlier socket
+/// at this address, whose destruction the kernel skipped our programs for.
+#[inline(always)]
+pub fn alive(sock: Sock) -> Option<*mut Story> {
+    let story = STORIES.get_ptr_mut(sock.0)?;
+    // SAFETY: a map value.
+    (unsafe { (*story).flags } & CLOSED == 0).then_some(story)
+}
+
+/// The story of a socket that is in this state; where it has none, the socket was open when tracing began.
+#[inline(always)]
+pub fn in_state(sock: Sock, now: u8) -> Option<*mut Story> {
+    let story = if now == state::CLOSE {
+        STORIES.get_ptr_mut(sock.0)
+    } else {
+        alive(sock)
+    };
+    if story.is_some() {
+        return story;
+    }
+    let new = match now {
+        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => stranger(),
+        _ => &NEW,
+    };
+    begin(sock.0, new)
 }
 
 /// The story of a socket that is closing and has none.

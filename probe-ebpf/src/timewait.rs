@@ -1,8 +1,7 @@
 //! Births and refusals of mini-sockets.
 //!
 //! tcp_time_wait() makes one with inet_twsk_alloc() while the full socket is still in FIN_WAIT1,
-//! FIN_WAIT2 or CLOSING; the full socket's →CLOSE follows (KERNEL.md section 1 of the design papers;
-//! net/ipv4/tcp_minisocks.c).
+//! FIN_WAIT2 or CLOSING; the full socket's →CLOSE follows (net/ipv4/tcp_minisocks.c).
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{
@@ -13,7 +12,7 @@ use crate::{
     constants::{config, offset},
     emit::{self, Addresses, Fact},
     kernel::{IPPROTO_TCP, Sock, read, state},
-    maps::{ALLOCATING, CLOSING, MINIS, STORIES, increment},
+    maps::{ALLOCATING, CLOSING, MINIS, increment},
     records::{
         ACTIVE_CLOSE, BORN, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, Story,
         TupleKey,
@@ -49,28 +48,38 @@ pub fn expect_no_birth(sock: Sock) {
     }
 }
 
-/// `inet_twsk_alloc(sk, dr, state)` returned `mini` (0: refused).
+/// `inet_twsk_alloc(sk, dr, state)` returned `mini` (0: refused). The kernel runs fexit programs in no order
+/// that could be relied on: the [second one](allocated_again) may have been here.
 #[inline(always)]
 pub fn allocated(sock: Sock, substate: u8, mini: u64) {
-    if sock.protocol() != IPPROTO_TCP {
+    if sock.protocol() != IPPROTO_TCP || allocated_again(sock, substate, mini) {
         return;
     }
-    match STORIES.get_ptr_mut(sock.0) {
+    // So that its →CLOSE, which follows, is not taken for another birth.
+    let stranger = story::stranger();
+    if let Some(story) = story::begin(sock.0, stranger) {
         // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
-        Some(story) => unsafe {
+        unsafe { (*story).flags |= BORN };
+    }
+    born(sock.0, stranger, substate, mini);
+}
+
+/// The same return, in another program: does what the first one was kept from doing, if the socket has a
+/// story; whether it has one. A socket that works off its backlog makes its mini-socket in process context,
+/// with bottom halves on.
+#[inline(always)]
+pub fn allocated_again(sock: Sock, substate: u8, mini: u64) -> bool {
+    let Some(story) = story::alive(sock) else {
+        return false;
+    };
+    // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
+    unsafe {
+        if (*story).flags & BORN == 0 {
             (*story).flags |= BORN;
             born(sock.0, &*story, substate, mini);
-        },
-        None => {
-            // So that its →CLOSE, which follows, is not taken for another birth.
-            let stranger = story::stranger();
-            if let Some(story) = story::begin(sock.0, stranger) {
-                // SAFETY: as above.
-                unsafe { (*story).flags |= BORN };
-            }
-            born(sock.0, stranger, substate, mini);
         }
     }
+    true
 }
 
 /// `inet_twsk_alloc(sk, dr, state)` was entered (kprobe tier: its return does not show the arguments).
@@ -107,23 +116,46 @@ pub fn allocation_returned(mini: u64) {
 /// handler does.
 #[inline(always)]
 pub fn timer_started(timer: u64) {
-    if read::<u64>(timer, offset!(timer_function)) != config!(tw_timer_handler) {
+    let Some(mini) = mini_of(timer) else {
+        return;
+    };
+    if started_by_closing(mini) {
         return;
     }
-    let mini = Sock(timer - offset!(tw_timer) as u64);
-    let substate: u8 = read(mini.0, offset!(tw_substate));
+    let first = read::<u32>(mini.0, offset!(skc_refcnt)) <= 3 || old_enough();
+    if mini_story(mini).is_none() && first {
+        born_of_stranger(mini, read(mini.0, offset!(tw_substate)));
+    }
+}
+
+/// The same start, in another program: a closing socket that still waits for its mini-socket was missed by
+/// the first one.
+#[inline(always)]
+pub fn timer_started_again(timer: u64) {
+    if let Some(mini) = mini_of(timer) {
+        started_by_closing(mini);
+    }
+}
+
+/// The mini-socket whose timer this is.
+#[inline(always)]
+fn mini_of(timer: u64) -> Option<Sock> {
+    let of_mini = read::<u64>(timer, offset!(timer_function)) == config!(tw_timer_handler);
+    of_mini.then(|| Sock(timer - offset!(tw_timer) as u64))
+}
+
+/// Whether a socket is known to be closing with the mini-socket's tuple: then this is its birth.
+#[inline(always)]
+fn started_by_closing(mini: Sock) -> bool {
     let key = tuple_key(mini, mini.local_port());
     let Some(sock) = CLOSING.get_ptr(key) else {
-        let first = read::<u32>(mini.0, offset!(skc_refcnt)) <= 3 || old_enough();
-        if mini_story(mini).is_none() && first {
-            born_of_stranger(mini, substate);
-        }
-        return;
+        return false;
     };
     // SAFETY: a plain integer in a map value.
     let sock = Sock(unsafe { *sock });
     let _ = CLOSING.remove(key);
-    allocated(sock, substate, mini.0);
+    allocated(sock, read(mini.0, offset!(tw_substate)), mini.0);
+    true
 }
 
 /// A mini-socket whose maker began to close before tracing.

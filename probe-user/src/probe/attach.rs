@@ -8,9 +8,9 @@ use aya::{
 };
 
 use super::{
-    Choice, Hook, ProbeError, Question,
+    Choice, Hook, ProbeError, Question, Tier,
     btf::KernelBtf,
-    facts,
+    facts::{self, Preemption},
     plan::{Attach, Behaviour, Candidate, Condition, Part, Plan},
     tracefs,
 };
@@ -25,6 +25,8 @@ pub struct Kernel<'a> {
     pub btf: OnceCell<Option<Btf>>,
     /// Address of `tw_timer_handler`, or 0: looked for when it is first needed, which takes a while.
     pub tw_timer_handler: OnceCell<u64>,
+    /// Whether, and where, the kernel may preempt programs.
+    pub preemption: Preemption,
     /// Hooks that were switched off.
     pub without: &'a [Hook],
 }
@@ -74,11 +76,12 @@ pub fn choose(
         }
         match attempt(ebpf, kernel, candidate, chosen) {
             Ok(()) => {
+                let (again, missing) = give_second_chance(ebpf, kernel, candidate);
                 return Ok(Outcome::Attached(Choice {
                     question: plan.question,
                     tier: candidate.tier,
-                    hooks: hooks(candidate),
-                    lost: candidate.lost.map(str::to_owned),
+                    hooks: hooks(candidate.parts.iter().chain(again)),
+                    lost: lost(candidate.lost, &missing),
                     refused,
                 }));
             }
@@ -96,15 +99,66 @@ pub fn choose(
     })
 }
 
-fn hooks(candidate: &Candidate) -> Vec<String> {
+/// Attaches the second chances of a candidate where its programs may be preempted. Returns those that are
+/// attached, and why the others are not.
+fn give_second_chance(
+    ebpf: &mut Ebpf,
+    kernel: &Kernel<'_>,
+    candidate: &Candidate,
+) -> (Vec<&'static Part>, Vec<String>) {
+    let preempted = match candidate.tier {
+        Tier::RawTracepoint | Tier::Timer => kernel.preemption.tracepoints,
+        Tier::Fentry => kernel.preemption.functions,
+        _ => false,
+    };
+    let (mut attached, mut missing) = (Vec::new(), Vec::new());
+    for part in candidate.second_chance.iter().filter(|_| preempted) {
+        let result = if kernel.without.contains(&hook(&part.1)) {
+            Err("switched off".to_owned())
+        } else {
+            attach_part(ebpf, kernel, part)
+        };
+        match result {
+            Ok(()) => attached.push(part),
+            Err(error) => missing.push(format!("{}: {error}", place(&part.1))),
+        }
+    }
+    (attached, missing)
+}
+
+/// What a tier can't know, and what it may miss without all of its second chances.
+fn lost(tier: Option<&str>, missing: &[String]) -> Option<String> {
+    let preempted = (!missing.is_empty()).then(|| {
+        format!(
+            "this kernel may preempt a program and skips it for others meanwhile, and what would make good \
+             for it is not attached ({})",
+            missing.join("; ")
+        )
+    });
+    match (tier, preempted) {
+        (Some(tier), Some(preempted)) => Some(format!("{tier}; {preempted}")),
+        (tier, preempted) => preempted.or_else(|| tier.map(str::to_owned)),
+    }
+}
+
+fn hooks<'a>(parts: impl Iterator<Item = &'a Part>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for (_, attach) in candidate.parts {
+    for (_, attach) in parts {
         let name = place(attach);
         if !names.contains(&name) {
             names.push(name);
         }
     }
     names
+}
+
+fn hook(attach: &Attach) -> Hook {
+    match attach {
+        Attach::RawTracepoint(_) => Hook::RawTracepoint,
+        Attach::Fentry(_) | Attach::Fexit(_) => Hook::Fentry,
+        Attach::Kprobe(_) => Hook::Kprobe,
+        Attach::Tracepoint(..) => Hook::Tracepoint,
+    }
 }
 
 fn place(attach: &Attach) -> String {

@@ -246,6 +246,11 @@ impl KernelBtf {
         (prototype.kind == KIND_FUNC_PROTO).then(|| prototype.members.saturating_sub(1))
     }
 
+    /// Whether there is a typedef of this name.
+    pub fn has_typedef(&self, name: &str) -> bool {
+        self.named(Named::Typedef, name).is_some()
+    }
+
     /// Values and names of an enum; empty where there is none such.
     pub fn enum_values(&self, name: &str) -> Vec<(u32, String)> {
         let Some(head) = self.named(Named::Enum, name) else {

@@ -51,6 +51,39 @@ pub fn tick_ns() -> u64 {
     resolution.tv_nsec.unsigned_abs()
 }
 
+/// Where the kernel may put one of our programs aside, in favour of another task, while it runs. The program
+/// counts as running on that CPU until its task comes back, and is skipped for everybody else there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preemption {
+    /// In raw tracepoints.
+    pub tracepoints: bool,
+    /// In fentry and fexit (__bpf_prog_enter_recur only disables migration, since 5.12).
+    pub functions: bool,
+}
+
+impl Preemption {
+    /// By the kernel's preemption model; and tracepoints are left preemptible since they are guarded by
+    /// `srcu_fast_notrace` (include/linux/tracepoint.h; in 7.3, not in 6.18), whose class BTF shows.
+    pub fn of(btf: &KernelBtf) -> Self {
+        let mode = fs::read_to_string("/sys/kernel/debug/sched/preempt").ok();
+        let version = fs::read_to_string("/proc/sys/kernel/version").unwrap_or_default();
+        let functions = preempts(mode.as_deref(), &version);
+        Self {
+            tracepoints: functions && btf.has_typedef("class_srcu_fast_notrace_t"),
+            functions,
+        }
+    }
+}
+
+/// Whether a task in the kernel may have to make room for another. `mode` is written `none voluntary (full)`,
+/// where debugfs shows it; else the kernel says in its version whether it can, and it is taken to do so.
+fn preempts(mode: Option<&str>, version: &str) -> bool {
+    match mode.and_then(|mode| mode.split_once('(')?.1.split_once(')')) {
+        Some((mode, _)) => !matches!(mode, "none" | "voluntary"),
+        None => version.contains("PREEMPT"),
+    }
+}
+
 /// Address of a kernel symbol, or `None` where kallsyms does not have it or hides it.
 pub fn symbol_address(symbol: &str) -> Option<u64> {
     let symbols = fs::read("/proc/kallsyms").ok()?;
@@ -75,4 +108,18 @@ pub fn raise_memlock_limit() {
     // first map.
     // SAFETY: the pointer is to a local of the right type.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_preemption_model_is_read_where_debugfs_shows_it_and_else_assumed() {
+        let dynamic = "#1 SMP PREEMPT_DYNAMIC Debian 6.12";
+        assert!(!preempts(Some("none (voluntary) full"), dynamic));
+        assert!(preempts(Some("none voluntary full (lazy)\n"), dynamic));
+        assert!(preempts(None, dynamic));
+        assert!(!preempts(None, "#1 SMP Debian 5.10"));
+    }
 }

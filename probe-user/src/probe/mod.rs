@@ -29,6 +29,7 @@ use crate::{clock, privilege};
 use self::{
     attach::{Kernel, Outcome},
     btf::KernelBtf,
+    facts::Preemption,
     plan::{Behaviour, PLANS},
 };
 
@@ -92,6 +93,7 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
         btf_path: &path,
         btf: OnceCell::new(),
         tw_timer_handler: OnceCell::new(),
+        preemption: Preemption::of(&types),
         without: &options.without,
     };
     let (ebpf, logger, mut tiers) = load_and_attach(options, &kernel, &offsets)?;

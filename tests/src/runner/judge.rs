@@ -108,16 +108,6 @@ fn is_hidden(played: &Played, all: u64, found: u64) -> bool {
         .is_some_and(|missing| missing <= played.hidden_births)
 }
 
-/// Why a crowd is played again: see docs/limits.md, preempted programs.
-pub const CLOSERS_LOST: &str = "every birth of the crowd was told, some without their closers: all programs on the socket's states \
-     were preempted at once";
-
-/// Whether a crowd's births are all there, given how many were told: then only closers can be missing.
-pub fn only_closers_lost(played: &Played, told: u64) -> bool {
-    let crowd: u64 = played.crowd.iter().map(|row| row.births).sum();
-    crowd > 0 && told == crowd
-}
-
 /// The verdict where nothing is wrong, given the births that were told or counted.
 pub fn passed(played: &Played, seen: u64) -> Verdict {
     let crowd: u64 = played.crowd.iter().map(|row| row.births).sum();

@@ -113,7 +113,7 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     for run in &reported {
         let start = Instant::now();
-        let verdict = play_until_judged(&context, options, kernel, run)
+        let verdict = play_reported(&context, options, kernel, run)
             .unwrap_or_else(|error| Verdict::broken(&error));
         verdicts.add(&run.name, start.elapsed(), verdict);
     }
@@ -201,32 +201,12 @@ fn play_untraced(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Verd
     }
 }
 
-fn play_until_judged(
-    context: &Context,
-    options: &Options,
-    kernel: KernelFacts,
-    run: &Run,
-) -> Result<Verdict> {
-    for _ in 0..REPLAYS {
-        match play_reported(context, options, kernel, run)? {
-            (_, true) => println!(
-                "     {}: {}; playing it again",
-                run.name,
-                judge::CLOSERS_LOST
-            ),
-            (verdict, false) => return Ok(verdict),
-        }
-    }
-    play_reported(context, options, kernel, run).map(|(verdict, _)| verdict)
-}
-
-/// The verdict, and whether it is a failure by nothing but lost closers.
 fn play_reported(
     context: &Context,
     options: &Options,
     mut kernel: KernelFacts,
     run: &Run,
-) -> Result<(Verdict, bool)> {
+) -> Result<Verdict> {
     let Observer::Report(report_run) = run.scenario.observer else {
         bail!("not a scenario for a report");
     };
@@ -235,7 +215,7 @@ fn play_reported(
     let report = report::Report::start(&context.twtrace, &arguments(context.tier, report_run))?;
     let played = match stage.play()? {
         Finding::Played(played) => played,
-        Finding::Skip { reason } => return Ok((Verdict::Skipped { reason }, false)),
+        Finding::Skip { reason } => return Ok(Verdict::Skipped { reason }),
         Finding::Again { reason } => bail!("{reason}"),
         Finding::Broken { error } => bail!("{error}"),
     };
@@ -253,15 +233,14 @@ fn play_reported(
         .filter_map(|row| row["births_seen"].as_u64())
         .sum();
     if wrong.is_empty() {
-        return Ok((judge::passed(&played, seen), false));
+        return Ok(judge::passed(&played, seen));
     }
     let rows = |name: &str| {
         let rows = report[name].as_array().into_iter().flatten();
         rows.map(|row| format!("{name}: {row}")).collect::<Vec<_>>()
     };
     let told = ["audit", "lost", "processes"].map(rows).concat();
-    let only_closers = judge::only_closers_lost(&played, seen);
-    Ok((Verdict::Failed { wrong, told }, only_closers))
+    Ok(Verdict::Failed { wrong, told })
 }
 
 fn arguments(tier: TierLimit, run: ReportRun) -> Vec<String> {

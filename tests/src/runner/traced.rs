@@ -131,7 +131,7 @@ impl Session<'_> {
         let mut stage = stage?;
         for _ in 0..replays {
             let hidden = self.hidden_births();
-            let reason = match self.play_once(run, &mut stage, false)? {
+            let reason = match self.play_once(run, &mut stage)? {
                 Outcome::Judged(Verdict::Failed { .. }) if self.hidden_births() > hidden => {
                     HIDDEN.to_owned()
                 }
@@ -141,7 +141,7 @@ impl Session<'_> {
             println!("     {}: {reason}; playing it again", run.name);
             stage = start(run, self.keeper)?;
         }
-        match self.play_once(run, &mut stage, true)? {
+        match self.play_once(run, &mut stage)? {
             Outcome::Judged(verdict) => Ok(verdict),
             Outcome::Unlucky(reason) => Ok(Verdict::Skipped { reason }),
         }
@@ -155,7 +155,7 @@ impl Session<'_> {
             .unwrap_or(0)
     }
 
-    fn play_once(&self, run: &Run, stage: &mut StageProcess, is_last: bool) -> Result<Outcome> {
+    fn play_once(&self, run: &Run, stage: &mut StageProcess) -> Result<Outcome> {
         let truth = match stage.play()? {
             Finding::Played(truth) => truth,
             Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
@@ -174,10 +174,6 @@ impl Session<'_> {
             let births = events.iter().filter(|event| event["event"] == "time_wait");
             let verdict = judge::passed(&truth, births.count() as u64);
             return Ok(Outcome::Judged(verdict));
-        }
-        let told = events.iter().filter(|event| event["event"] == "time_wait");
-        if !is_last && judge::only_closers_lost(&truth, told.count() as u64) {
-            return Ok(Outcome::Unlucky(judge::CLOSERS_LOST.to_owned()));
         }
         Ok(Outcome::Judged(Verdict::Failed {
             wrong,

@@ -64,6 +64,10 @@ pub struct Candidate {
     pub condition: Condition,
     /// What to load and attach: all of it, or the tier is refused.
     pub parts: &'static [Part],
+    /// What to attach as well where the kernel can preempt the programs above in favour of a task that
+    /// then meets the same hook: the kernel skips a program that is already running on that CPU. Each of
+    /// these does what was missed, or finds it done; what is refused costs the chance, not the tier.
+    pub second_chance: &'static [Part],
     /// What it changes elsewhere.
     pub behaviour: Behaviour,
     /// What it can't know.
@@ -87,6 +91,7 @@ const fn nothing(lost: &'static str) -> Candidate {
         hook: None,
         condition: Condition::Always,
         parts: &[],
+        second_chance: &[],
         behaviour: Behaviour::Same,
         lost: Some(lost),
     }

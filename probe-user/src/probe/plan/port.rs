@@ -1,7 +1,17 @@
 //! Searches for a local port.
 
-use super::{Attach, Behaviour, Candidate, Condition, Plan, nothing};
+use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, nothing};
 use crate::probe::{Hook, Question, Tier};
+
+/// kprobes of the three functions and of their returns.
+const BY_KPROBE: &[Part] = &[
+    ("port_kretprobe", Attach::Kprobe("inet_csk_get_port")),
+    ("port_kretprobe", Attach::Kprobe("inet_hash_connect")),
+    ("port_kretprobe", Attach::Kprobe("inet6_hash_connect")),
+    ("get_port_kprobe", Attach::Kprobe("inet_csk_get_port")),
+    ("hash_connect_kprobe", Attach::Kprobe("inet_hash_connect")),
+    ("hash_connect_kprobe", Attach::Kprobe("inet6_hash_connect")),
+];
 
 pub const PORT: Plan = Plan {
     question: Question::Port,
@@ -18,6 +28,7 @@ pub const PORT: Plan = Plan {
                 ("hash_connect_fentry", Attach::Fentry("inet_hash_connect")),
                 ("hash_connect6_fentry", Attach::Fentry("inet6_hash_connect")),
             ],
+            second_chance: BY_KPROBE,
             behaviour: Behaviour::Same,
             lost: None,
         },
@@ -25,14 +36,8 @@ pub const PORT: Plan = Plan {
             tier: Tier::Kprobe,
             hook: Some(Hook::Kprobe),
             condition: Condition::Always,
-            parts: &[
-                ("port_kretprobe", Attach::Kprobe("inet_csk_get_port")),
-                ("port_kretprobe", Attach::Kprobe("inet_hash_connect")),
-                ("port_kretprobe", Attach::Kprobe("inet6_hash_connect")),
-                ("get_port_kprobe", Attach::Kprobe("inet_csk_get_port")),
-                ("hash_connect_kprobe", Attach::Kprobe("inet_hash_connect")),
-                ("hash_connect_kprobe", Attach::Kprobe("inet6_hash_connect")),
-            ],
+            parts: BY_KPROBE,
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(
                 "the kernel skips kprobes while another eBPF program runs on that CPU: some searches \
@@ -77,6 +82,7 @@ pub const PORT: Plan = Plan {
                     ),
                 ),
             ],
+            second_chance: &[],
             behaviour: Behaviour::PortsBySyscall,
             lost: Some(
                 "a latency is that of the system call, an upper bound; a blocking connect() that \

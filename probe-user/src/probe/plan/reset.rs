@@ -3,6 +3,9 @@
 use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SKADDR, nothing};
 use crate::probe::{Hook, Question, Tier};
 
+/// Of 6.12 on.
+const SENT_FIELDS: &[(&str, u32)] = &[("skbaddr", 8), ("skaddr", 16), ("reason", 28)];
+
 const RECEIVED: Part = (
     "receive_reset_tracepoint",
     Attach::Tracepoint("tcp", "tcp_receive_reset", &[SKADDR]),
@@ -30,6 +33,17 @@ pub const RESET: Plan = Plan {
                     Attach::RawTracepoint("tcp_receive_reset"),
                 ),
             ],
+            // Tracepoints can be preempted in 7.x only, where this one has three arguments.
+            second_chance: &[
+                (
+                    "send_reset_again_tracepoint",
+                    Attach::Tracepoint("tcp", "tcp_send_reset", SENT_FIELDS),
+                ),
+                (
+                    "receive_reset_again_tracepoint",
+                    Attach::Tracepoint("tcp", "tcp_receive_reset", &[SKADDR]),
+                ),
+            ],
             behaviour: Behaviour::Same,
             lost: None,
         },
@@ -44,6 +58,7 @@ pub const RESET: Plan = Plan {
                     Attach::RawTracepoint("tcp_receive_reset"),
                 ),
             ],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some("this kernel gives no reason of its own with a RST"),
         },
@@ -54,14 +69,11 @@ pub const RESET: Plan = Plan {
             parts: &[
                 (
                     "send_reset_reason_tracepoint",
-                    Attach::Tracepoint(
-                        "tcp",
-                        "tcp_send_reset",
-                        &[("skbaddr", 8), ("skaddr", 16), ("reason", 28)],
-                    ),
+                    Attach::Tracepoint("tcp", "tcp_send_reset", SENT_FIELDS),
                 ),
                 RECEIVED,
             ],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(SKIPPED),
         },
@@ -76,6 +88,7 @@ pub const RESET: Plan = Plan {
                 ),
                 RECEIVED,
             ],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(SKIPPED_AND_NO_REASON),
         },
@@ -91,6 +104,7 @@ pub const RESET_WITHOUT_SOCKET: Plan = Plan {
             hook: Some(Hook::RawTracepoint),
             condition: Condition::ResetsReportedAnyway,
             parts: &[],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: None,
         },
@@ -99,6 +113,7 @@ pub const RESET_WITHOUT_SOCKET: Plan = Plan {
             hook: Some(Hook::Tracepoint),
             condition: Condition::ResetsReportedAnyway,
             parts: &[],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(SKIPPED),
         },
@@ -110,6 +125,7 @@ pub const RESET_WITHOUT_SOCKET: Plan = Plan {
                 ("send_reset_v4_fentry", Attach::Fentry("tcp_v4_send_reset")),
                 ("send_reset_v6_fentry", Attach::Fentry("tcp_v6_send_reset")),
             ],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: None,
         },
@@ -121,6 +137,7 @@ pub const RESET_WITHOUT_SOCKET: Plan = Plan {
                 ("send_reset_kprobe", Attach::Kprobe("tcp_v4_send_reset")),
                 ("send_reset_kprobe", Attach::Kprobe("tcp_v6_send_reset")),
             ],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some("the kernel skips kprobes while another eBPF program runs on that CPU"),
         },

@@ -1,7 +1,12 @@
 //! The socket's states, and who accept()ed it.
 
-use super::{Attach, Behaviour, Candidate, Condition, Plan, SKADDR, nothing};
+use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SKADDR, nothing};
 use crate::probe::{Hook, Question, Tier};
+
+const STATE_FIELDS: &[(&str, u32)] = &[SKADDR, ("oldstate", 16), ("newstate", 20)];
+
+/// accept() is safe from preemption where kprobes are: their handlers run with it off.
+const ACCEPT_AGAIN: &[Part] = &[("accept_kretprobe", Attach::Kprobe("inet_csk_accept"))];
 
 pub const STATE: Plan = Plan {
     question: Question::State,
@@ -12,15 +17,21 @@ pub const STATE: Plan = Plan {
             condition: Condition::Always,
             parts: &[
                 ("state_raw", Attach::RawTracepoint("inet_sock_set_state")),
-                (
-                    "state_second_raw",
-                    Attach::RawTracepoint("inet_sock_set_state"),
-                ),
-                (
-                    "state_third_raw",
-                    Attach::RawTracepoint("inet_sock_set_state"),
-                ),
                 ("destroy_raw", Attach::RawTracepoint("tcp_destroy_sock")),
+            ],
+            second_chance: &[
+                (
+                    "state_again_raw",
+                    Attach::RawTracepoint("inet_sock_set_state"),
+                ),
+                (
+                    "state_again_tracepoint",
+                    Attach::Tracepoint("sock", "inet_sock_set_state", STATE_FIELDS),
+                ),
+                (
+                    "destroy_again_tracepoint",
+                    Attach::Tracepoint("tcp", "tcp_destroy_sock", &[SKADDR]),
+                ),
             ],
             behaviour: Behaviour::Same,
             lost: None,
@@ -32,17 +43,14 @@ pub const STATE: Plan = Plan {
             parts: &[
                 (
                     "state_tracepoint",
-                    Attach::Tracepoint(
-                        "sock",
-                        "inet_sock_set_state",
-                        &[SKADDR, ("oldstate", 16), ("newstate", 20)],
-                    ),
+                    Attach::Tracepoint("sock", "inet_sock_set_state", STATE_FIELDS),
                 ),
                 (
                     "destroy_tracepoint",
                     Attach::Tracepoint("tcp", "tcp_destroy_sock", &[SKADDR]),
                 ),
             ],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(
                 "the kernel skips classic tracepoints while another eBPF program runs on that CPU: \
@@ -60,6 +68,7 @@ pub const ACCEPT: Plan = Plan {
             hook: Some(Hook::Fentry),
             condition: Condition::AcceptArguments(4),
             parts: &[("accept_fexit_4", Attach::Fexit("inet_csk_accept"))],
+            second_chance: ACCEPT_AGAIN,
             behaviour: Behaviour::Same,
             lost: None,
         },
@@ -68,6 +77,7 @@ pub const ACCEPT: Plan = Plan {
             hook: Some(Hook::Fentry),
             condition: Condition::AcceptArguments(2),
             parts: &[("accept_fexit_2", Attach::Fexit("inet_csk_accept"))],
+            second_chance: ACCEPT_AGAIN,
             behaviour: Behaviour::Same,
             lost: None,
         },
@@ -76,6 +86,7 @@ pub const ACCEPT: Plan = Plan {
             hook: Some(Hook::Kprobe),
             condition: Condition::Always,
             parts: &[("accept_kretprobe", Attach::Kprobe("inet_csk_accept"))],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some("the kernel skips kprobes while another eBPF program runs on that CPU"),
         },
@@ -93,6 +104,7 @@ pub const ACCEPT: Plan = Plan {
                     Attach::Tracepoint("syscalls", "sys_exit_accept4", &[("ret", 16)]),
                 ),
             ],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some("connections accepted through io_uring show no opener"),
         },

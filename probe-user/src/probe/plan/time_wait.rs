@@ -11,6 +11,7 @@ pub const TIME_WAIT: Plan = Plan {
             hook: Some(Hook::Fentry),
             condition: Condition::Always,
             parts: &[("twsk_alloc_fexit", Attach::Fexit("inet_twsk_alloc"))],
+            second_chance: &[("twsk_alloc_again_fexit", Attach::Fexit("inet_twsk_alloc"))],
             behaviour: Behaviour::Same,
             lost: None,
         },
@@ -19,6 +20,10 @@ pub const TIME_WAIT: Plan = Plan {
             hook: Some(Hook::Timers),
             condition: Condition::TimerHandlerKnown,
             parts: &[("timer_start_raw", Attach::RawTracepoint("timer_start"))],
+            second_chance: &[(
+                "timer_start_again_raw",
+                Attach::RawTracepoint("timer_start"),
+            )],
             behaviour: Behaviour::BirthsByTimer,
             lost: Some(
                 "births are exact; a refused birth (tcp_max_tw_buckets) is inferred from the timer \
@@ -33,6 +38,7 @@ pub const TIME_WAIT: Plan = Plan {
                 ("twsk_alloc_kretprobe", Attach::Kprobe("inet_twsk_alloc")),
                 ("twsk_alloc_kprobe", Attach::Kprobe("inet_twsk_alloc")),
             ],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(
                 "the kernel skips kprobes while another eBPF program runs on that CPU: such births \
@@ -44,6 +50,7 @@ pub const TIME_WAIT: Plan = Plan {
             hook: None,
             condition: Condition::Always,
             parts: &[],
+            second_chance: &[],
             behaviour: Behaviour::BirthsInferred,
             lost: Some(
                 "births are inferred from the socket's states: a refused birth \
@@ -61,6 +68,7 @@ pub const TIME_WAIT_END: Plan = Plan {
             hook: Some(Hook::Fentry),
             condition: Condition::Always,
             parts: &[("twsk_kill_fentry", Attach::Fentry("inet_twsk_kill"))],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: None,
         },
@@ -69,6 +77,7 @@ pub const TIME_WAIT_END: Plan = Plan {
             hook: Some(Hook::Kprobe),
             condition: Condition::Always,
             parts: &[("twsk_kill_kprobe", Attach::Kprobe("inet_twsk_kill"))],
+            second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(
                 "the kernel skips kprobes while another eBPF program runs on that CPU: some ends \
