@@ -20,7 +20,9 @@ pub static CONFIG: Config = Config {
     sk_kern_sock_bit: ABSENT,
     sk_shutdown_bit: ABSENT,
     births: BIRTHS_HOOKED,
+    ends_by_timer: 0,
     ports_by_syscall: 0,
+    reserved: 0,
 };
 
 /// A field of one of the statics above, as it was replaced after compilation.

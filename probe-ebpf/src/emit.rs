@@ -2,18 +2,20 @@
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use twtrace_wire::{
-    AbortReason, ConnectionEvent, EventKind, NetnsTotals, Probe, ProcessKey, ProcessTotals,
-    ResetDirection, ResetReason, Side, UNKNOWN, Unattributed,
+    AbortReason, ConnectionEvent, EndCause, EndEvent, EventKind, NetnsTotals, Probe, ProcessKey,
+    ProcessTotals, ResetDirection, ResetReason, Side, UNKNOWN, Unattributed,
 };
 
 use crate::{
     constants::config,
+    end,
     kernel::Sock,
     maps::{EVENTS, NETNS, add, count_lost, increment},
     process,
     records::{Actor, MiniStory, PRE_EXISTING, Story},
     segment,
     story::now_ns,
+    timewait::{mini_story, stranger_reason},
 };
 
 /// What happened.
@@ -142,6 +144,64 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
     0
 }
 
+/// Counts the end of a mini-socket under its maker and in its namespace.
+#[inline(always)]
+pub fn count_end(mini: Sock, cause: EndCause) {
+    if let Some(totals) = netns_totals(mini.netns()) {
+        // SAFETY: inside the map value.
+        unsafe {
+            increment(&raw mut (*totals).ends);
+            if cause as u8 == EndCause::ReusedByConnect as u8 {
+                increment(&raw mut (*totals).reused);
+            }
+        }
+    }
+    let key = match mini_story(mini) {
+        Some(kept) => kept.closer.key,
+        None => Actor::nobody(stranger_reason()).key,
+    };
+    add_end(&key, cause, 1);
+}
+
+/// Takes back an end that was counted too early.
+#[inline(always)]
+pub fn uncount_end(netns: u32, key: &ProcessKey, cause: EndCause) {
+    if let Some(totals) = netns_totals(netns) {
+        // SAFETY: inside the map value; adding -1 wraps to a subtraction.
+        unsafe { add(&raw mut (*totals).ends, u64::MAX) }
+    }
+    add_end(key, cause, u64::MAX);
+}
+
+/// An end that was counted turns out to be another.
+#[inline(always)]
+pub fn recount_end(key: &ProcessKey, before: EndCause, now: EndCause) {
+    add_end(key, before, u64::MAX);
+    add_end(key, now, 1);
+}
+
+#[inline(always)]
+fn add_end(key: &ProcessKey, cause: EndCause, amount: u64) {
+    if let Some(totals) = process::totals_of(key) {
+        // SAFETY: inside the map value: a cause is below the number of causes.
+        unsafe {
+            let first = (&raw mut (*totals).ended).cast::<u64>();
+            add(first.add(cause as usize), amount);
+        }
+    }
+}
+
+/// Reports the end of a mini-socket.
+#[inline(always)]
+pub fn end(mini: Sock, cause: EndCause, by: &Actor) {
+    let Some(mut entry) = EVENTS.reserve::<EndEvent>(0) else {
+        return count_lost(Probe::TimeWaitEnd);
+    };
+    // SAFETY: the reserved record, every field of which is written before it is submitted.
+    unsafe { end::fill(entry.as_mut_ptr(), mini, cause, by) };
+    entry.submit(wakeup());
+}
+
 /// The fields that every record has in the same way.
 ///
 /// # Safety
@@ -240,7 +300,7 @@ fn count(fact: &Fact, side: u8, key: &ProcessKey) {
             EventKind::Abort => {
                 increment_slot::<{ AbortReason::COUNT }>(&raw mut (*totals).abort, fact.reason);
             }
-            EventKind::PortAlloc => {}
+            EventKind::PortAlloc | EventKind::TimeWaitEnd => {}
         }
     }
 }
@@ -271,6 +331,7 @@ pub fn netns_totals(netns: u32) -> Option<*mut NetnsTotals> {
         overflow: 0,
         ends: 0,
         inferred: 0,
+        reused: 0,
     };
     let _ = NETNS.insert(netns, &zero, NO_EXIST);
     let totals = NETNS.get_ptr_mut(netns);

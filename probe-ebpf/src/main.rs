@@ -15,6 +15,7 @@
 mod accept;
 mod constants;
 mod emit;
+mod end;
 mod kernel;
 mod maps;
 mod port;
@@ -230,7 +231,7 @@ pub fn twsk_alloc_kretprobe(ctx: RetProbeContext) -> u32 {
 /// `static void inet_twsk_kill(struct inet_timewait_sock *tw)`: 5.10 to 7.3, once for each mini-socket.
 #[fentry(function = "inet_twsk_kill")]
 pub fn twsk_kill_fentry(ctx: FEntryContext) -> u32 {
-    timewait::ended(Sock(ctx.arg(0)));
+    end::killed(Sock(ctx.arg(0)));
     0
 }
 
@@ -238,8 +239,103 @@ pub fn twsk_kill_fentry(ctx: FEntryContext) -> u32 {
 #[kprobe]
 pub fn twsk_kill_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(mini) = ctx.arg(0) {
-        timewait::ended(Sock(mini));
+        end::killed(Sock(mini));
     }
+    0
+}
+
+/// `static void tw_timer_handler(struct timer_list *t)`: 5.10 to 7.3.
+#[fentry(function = "tw_timer_handler")]
+pub fn tw_timer_fentry(ctx: FEntryContext) -> u32 {
+    end::expiring(ctx.arg(0));
+    0
+}
+
+/// `tw_timer_handler`, likewise.
+#[kprobe]
+pub fn tw_timer_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(timer) = ctx.arg(0) {
+        end::expiring(timer);
+    }
+    0
+}
+
+/// `int tcp_twsk_unique(struct sock *sk, struct sock *sktw, void *twp)`: 5.10 to 7.3.
+#[fexit(function = "tcp_twsk_unique")]
+pub fn twsk_unique_fexit(ctx: FExitContext) -> u32 {
+    end::unique_returned(ctx.arg(1), ctx.arg(3));
+    0
+}
+
+/// `tcp_twsk_unique`, entered.
+#[kprobe]
+pub fn twsk_unique_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(mini) = ctx.arg(1) {
+        end::entered(end::Function::TwskUnique, mini);
+    }
+    0
+}
+
+/// `tcp_twsk_unique`, returned.
+#[kretprobe]
+pub fn twsk_unique_kretprobe(ctx: RetProbeContext) -> u32 {
+    if let Some(mini) = end::returned(end::Function::TwskUnique) {
+        end::unique_returned(mini, ctx.ret());
+    }
+    0
+}
+
+/// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, struct sk_buff *skb, const
+/// struct tcphdr *th)`, to 6.11.
+#[fexit(function = "tcp_timewait_state_process")]
+pub fn tw_segment_fexit_3(ctx: FExitContext) -> u32 {
+    end::segment_processed(ctx.arg(0), ctx.arg(3));
+    0
+}
+
+/// ... with `u32 *tw_isn`, 6.12 on.
+#[fexit(function = "tcp_timewait_state_process")]
+pub fn tw_segment_fexit_4(ctx: FExitContext) -> u32 {
+    end::segment_processed(ctx.arg(0), ctx.arg(4));
+    0
+}
+
+/// ... and with `enum skb_drop_reason *drop_reason`, 6.16 on.
+#[fexit(function = "tcp_timewait_state_process")]
+pub fn tw_segment_fexit_5(ctx: FExitContext) -> u32 {
+    end::segment_processed(ctx.arg(0), ctx.arg(5));
+    0
+}
+
+/// `tcp_timewait_state_process`, entered.
+#[kprobe]
+pub fn tw_segment_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(mini) = ctx.arg(0) {
+        end::entered(end::Function::StateProcess, mini);
+    }
+    0
+}
+
+/// `tcp_timewait_state_process`, returned.
+#[kretprobe]
+pub fn tw_segment_kretprobe(ctx: RetProbeContext) -> u32 {
+    if let Some(mini) = end::returned(end::Function::StateProcess) {
+        end::segment_processed(mini, ctx.ret());
+    }
+    0
+}
+
+/// `timer_expire_entry(struct timer_list *timer, …)`: the first argument has never moved.
+#[raw_tracepoint(tracepoint = "timer_expire_entry")]
+pub fn timer_expire_raw(ctx: RawTracePointContext) -> u32 {
+    end::timer_expired(ctx.arg(0));
+    0
+}
+
+/// `timer_cancel(struct timer_list *timer)`
+#[raw_tracepoint(tracepoint = "timer_cancel")]
+pub fn timer_cancel_raw(ctx: RawTracePointContext) -> u32 {
+    end::timer_cancelled(ctx.arg(0));
     0
 }
 

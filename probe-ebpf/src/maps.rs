@@ -6,9 +6,11 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use twtrace_wire::{NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals};
+use twtrace_wire::{
+    Cancelled, NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals, TupleKey,
+};
 
-use crate::records::{Birth, Call, MiniStory, Search, Story, TupleKey};
+use crate::records::{Actor, Birth, Call, MiniStory, Search, Story};
 
 /// Events to userspace. Resized by `--ring-mb`.
 #[map]
@@ -41,6 +43,26 @@ pub static STORIES_WERE_FULL: Array<u64> = Array::with_max_entries(1, 0);
 /// Calls of `inet_twsk_alloc` under way, by thread (kprobe tier only).
 #[map]
 pub static ALLOCATING: LruHashMap<u64, Birth> = LruHashMap::with_max_entries(1024, 0);
+
+/// The mini-socket whose timer runs out on this CPU.
+#[map]
+pub static EXPIRING: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Who is taking the tuple of a mini-socket, by its address; until it goes, in the same call.
+#[map]
+pub static REUSERS: LruHashMap<u64, Actor> = LruHashMap::with_max_entries(1024, 0);
+
+/// Mini-sockets that met a SYN (CLOCK_MONOTONIC): gone in the same call chain if a listener takes it.
+#[map]
+pub static REOPENING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// Arguments of a kprobed function under way, by thread and function (kprobe tier only).
+#[map]
+pub static ARGUMENTS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// Mini-sockets whose timer was stopped, by tuple (timer tier only). Userspace takes what stays.
+#[map]
+pub static CANCELLED: HashMap<TupleKey, Cancelled> = HashMap::with_max_entries(1, 0);
 
 /// Totals by process.
 #[map]

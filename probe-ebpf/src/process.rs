@@ -31,6 +31,7 @@ static NO_TOTALS: ProcessTotals = ProcessTotals {
     reset_sent: [0; 10],
     reset_received: [0; 10],
     abort: [0; 3],
+    ended: [0; 5],
 };
 
 /// The process that is doing this to `sock`. To be called in process context only.

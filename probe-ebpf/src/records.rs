@@ -1,6 +1,6 @@
 //! What the maps hold: keys and values of the kernel side's own.
 
-use twtrace_wire::{COMM_LEN, ProcessKey, Side, Unattributed};
+use twtrace_wire::{COMM_LEN, ProcessKey, Side, UNKNOWN, Unattributed};
 
 /// A comm as two words.
 pub type Comm = [u64; COMM_LEN / 8];
@@ -108,7 +108,13 @@ pub struct MiniStory {
     pub local_port: u16,
     pub remote_port: u16,
     pub side: u8,
-    pub reserved: [u8; 7],
+    /// FIN_WAIT2 or TIME_WAIT, as it began.
+    pub substate: u8,
+    pub reserved: [u8; 6],
+    /// CLOCK_MONOTONIC when it was made.
+    pub born_ns: u64,
+    /// Its age when the peer's FIN came to one that began in FIN_WAIT2, or `UNKNOWN`.
+    pub promoted_ns: u64,
     /// CLOCK_MONOTONIC, or 0.
     pub established_ns: u64,
     /// CLOCK_MONOTONIC when data last went either way, or 0.
@@ -125,22 +131,15 @@ pub static NEW_MINI: MiniStory = MiniStory {
     local_port: 0,
     remote_port: 0,
     side: 0,
-    reserved: [0; 7],
+    substate: 0,
+    reserved: [0; 6],
+    born_ns: 0,
+    promoted_ns: UNKNOWN,
     established_ns: 0,
     last_data_ns: 0,
     bytes_sent: 0,
     bytes_received: 0,
 };
-
-/// What a full socket and its mini-socket have in common.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct TupleKey {
-    pub net: u64,
-    pub hash: u32,
-    pub local_port: u16,
-    pub remote_port: u16,
-}
 
 /// Arguments of an inet_twsk_alloc() under way.
 #[repr(C)]

@@ -6,6 +6,7 @@ use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed}
 use crate::{
     constants::config,
     emit::{self, Fact},
+    end,
     kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
     maps::{LISTENER_CLOSERS, MPTCP, RECENT, STORIES},
     port,
@@ -127,6 +128,9 @@ fn established(sock: Sock, old: u8) {
     } else {
         Side::Server
     };
+    if matches!(side, Side::Server) {
+        end::established(sock);
+    }
     if let Some(story) = story::begin(sock.0, &NEW) {
         // SAFETY: the entry of a live socket.
         unsafe {

@@ -5,23 +5,25 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{
-    BIRTHS_BY_TIMER, EventKind, NO_KERNEL_REASON, Side, TcpState, Unattributed, flags,
+    BIRTHS_BY_TIMER, EventKind, NO_KERNEL_REASON, Side, TcpState, TupleKey, UNKNOWN, Unattributed,
+    flags,
 };
 
 use crate::{
     constants::{config, offset},
     emit::{self, Addresses, Fact},
+    end,
     kernel::{IPPROTO_TCP, Sock, read, state},
     maps::{ALLOCATING, CLOSING, MINIS, increment},
     records::{
         ACTIVE_CLOSE, BORN, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, Story,
-        TupleKey,
     },
     story::{self, now_ns},
 };
 
+/// `local_port` is given because full and mini-sockets keep it in different places.
 #[inline(always)]
-fn tuple_key(sock: Sock, local_port: u16) -> TupleKey {
+pub fn tuple_key(sock: Sock, local_port: u16) -> TupleKey {
     TupleKey {
         net: sock.net(),
         hash: sock.hash(),
@@ -122,6 +124,7 @@ pub fn timer_started(timer: u64) {
     if started_by_closing(mini) {
         return;
     }
+    end::armed_again(mini);
     let first = read::<u32>(mini.0, offset!(skc_refcnt)) <= 3 || old_enough();
     if mini_story(mini).is_none() && first {
         born_of_stranger(mini, read(mini.0, offset!(tw_substate)));
@@ -139,7 +142,7 @@ pub fn timer_started_again(timer: u64) {
 
 /// The mini-socket whose timer this is.
 #[inline(always)]
-fn mini_of(timer: u64) -> Option<Sock> {
+pub fn mini_of(timer: u64) -> Option<Sock> {
     let of_mini = read::<u64>(timer, offset!(timer_function)) == config!(tw_timer_handler);
     of_mini.then(|| Sock(timer - offset!(tw_timer) as u64))
 }
@@ -228,6 +231,9 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         (*kept).local_port = sock.source_port();
         (*kept).remote_port = sock.remote_port();
         (*kept).side = story.side;
+        (*kept).substate = substate;
+        (*kept).born_ns = now_ns();
+        (*kept).promoted_ns = UNKNOWN;
         (*kept).established_ns = story.established_ns;
         (*kept).last_data_ns = now_ns().wrapping_sub(traffic.idle_ns);
         (*kept).bytes_sent = traffic.bytes_sent;
@@ -285,16 +291,6 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
         0 => story.flags & ACTIVE_CLOSE != 0 && (sock.peer_fin_seen() || sock.orphan()),
         _ => false,
     }
-}
-
-/// A mini-socket is gone.
-#[inline(always)]
-pub fn ended(mini: Sock) {
-    if let Some(totals) = emit::netns_totals(mini.netns()) {
-        // SAFETY: inside the map value.
-        unsafe { increment(&raw mut (*totals).ends) }
-    }
-    let _ = MINIS.remove(mini.0);
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ pub const ABSENT: u32 = u32::MAX;
 
 /// Declares the offsets once: the struct, and for userspace the list of where each is looked up.
 macro_rules! offsets {
-    ($($field:ident = $strct:literal . $path:literal $(or $strct2:literal . $path2:literal)?;)+) => {
+    ($($field:ident = $strct:literal . $path:literal $(or $strct2:literal . $path2:literal)*;)+) => {
         /// Byte offsets of the kernel's struct members, by BTF, or [`ABSENT`].
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ macro_rules! offsets {
             /// Where to look each field up: name here, then (struct, dotted member path) in order of
             /// preference.
             pub const SOURCES: &'static [(&'static str, &'static [(&'static str, &'static str)])] = &[
-                $((stringify!($field), &[($strct, $path) $(, ($strct2, $path2))?]),)+
+                $((stringify!($field), &[($strct, $path) $(, ($strct2, $path2))*]),)+
             ];
 
             /// All fields from values in the order of [`Self::SOURCES`].
@@ -49,6 +49,7 @@ offsets! {
     skc_v6_daddr = "sock_common"."skc_v6_daddr";
     skc_v6_rcv_saddr = "sock_common"."skc_v6_rcv_saddr";
     skc_flags = "sock_common"."skc_flags";
+    skc_unhashed = "sock_common"."skc_nulls_node.pprev";
     skc_refcnt = "sock_common"."skc_refcnt.refs.counter";
     sk_lock_owned = "sock"."sk_lock.owned";
     sk_socket = "sock"."sk_socket";
@@ -69,8 +70,10 @@ offsets! {
     tcp_linger2 = "tcp_sock"."linger2";
     tw_timer = "inet_timewait_sock"."tw_timer";
     tw_substate = "inet_timewait_sock"."tw_substate";
+    timer_expires = "timer_list"."expires";
     timer_function = "timer_list"."function";
     net_inum = "net"."ns.inum";
+    net_count = "net"."ns.__ns_ref" or "net"."ns.count" or "net"."count";
     task_group_leader = "task_struct"."group_leader";
     task_start_boottime = "task_struct"."start_boottime" or "task_struct"."real_start_time";
     task_comm = "task_struct"."comm";
@@ -114,8 +117,12 @@ pub struct Config {
     pub sk_shutdown_bit: u32,
     /// How births are seen: one of the constants below.
     pub births: u32,
+    /// 1 where ends are seen by the mini-socket's timer.
+    pub ends_by_timer: u32,
     /// 1 where port searches are seen by their system calls.
     pub ports_by_syscall: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// [`Config::births`]: by a hook on inet_twsk_alloc().
@@ -126,4 +133,4 @@ pub const BIRTHS_BY_TIMER: u32 = 1;
 /// [`Config::births`]: not at all; inferred. No mini-socket is known by its address.
 pub const BIRTHS_INFERRED: u32 = 2;
 
-const _: () = assert!(size_of::<Config>() == 5 * 8 + 4 * 4);
+const _: () = assert!(size_of::<Config>() == 5 * 8 + 6 * 4);

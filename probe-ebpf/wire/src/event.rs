@@ -36,6 +36,22 @@ pub struct Process {
     pub thread_comm: [u8; COMM_LEN],
 }
 
+impl Process {
+    /// All zero.
+    pub const NONE: Self = Self {
+        key: ProcessKey {
+            tgid: 0,
+            unattributed: 0,
+            start_boot_ns: 0,
+        },
+        tid: 0,
+        uid: 0,
+        cgroup_id: 0,
+        comm: [0; COMM_LEN],
+        thread_comm: [0; COMM_LEN],
+    };
+}
+
 /// Both ends of a connection and the network namespace they are in. Aligned so that the kernel side
 /// clears it word by word.
 #[repr(C, align(8))]
@@ -57,6 +73,20 @@ pub struct Tuple {
     pub netns: u32,
     /// Zero.
     pub reserved2: u32,
+}
+
+impl Tuple {
+    /// All zero.
+    pub const NONE: Self = Self {
+        local: [0; 16],
+        remote: [0; 16],
+        local_port: 0,
+        remote_port: 0,
+        ip_version: 0,
+        reserved: [0; 3],
+        netns: 0,
+        reserved2: 0,
+    };
 }
 
 /// TIME_WAIT birth or refusal, RST, abort.
@@ -98,6 +128,64 @@ pub struct ConnectionEvent {
     pub opener: Process,
 }
 
+/// A mini-socket went.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndEvent {
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub mono_ns: u64,
+    /// [`crate::EventKind::TimeWaitEnd`].
+    pub kind: u8,
+    /// [`crate::Side`].
+    pub side: u8,
+    /// [`crate::EndCause`].
+    pub cause: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Bits of [`crate::flags`].
+    pub flags: u16,
+    /// Zero.
+    pub reserved2: u16,
+    /// The connection.
+    pub tuple: Tuple,
+    /// Time since the mini-socket was made, or [`UNKNOWN`].
+    pub age_ns: u64,
+    /// Its age when the peer's FIN made a TIME_WAIT of it that had begun in FIN_WAIT2, or [`UNKNOWN`].
+    pub promoted_ns: u64,
+    /// Who made it: the closer.
+    pub process: Process,
+    /// Who had connected or accepted it.
+    pub opener: Process,
+    /// Who reused its tuple; `key.tgid` 0 where nobody did.
+    pub by: Process,
+}
+
+/// What a full socket, its mini-socket and a socket that takes their place have in common. Key of the map
+/// `CANCELLED`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TupleKey {
+    /// Address of the `struct net`.
+    pub net: u64,
+    /// `skc_hash`
+    pub hash: u32,
+    /// Host order.
+    pub local_port: u16,
+    /// Host order.
+    pub remote_port: u16,
+}
+
+/// Value of the map `CANCELLED`: a mini-socket whose timer was stopped. Either it is gone, or its timer will
+/// be started again at once; what stays in the map is gone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Its address; 0 until the rest is written.
+    pub mini: u64,
+    /// What is to be told of its end.
+    pub event: EndEvent,
+}
+
 /// A search for a local port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,4 +214,7 @@ const _: () = assert!(size_of::<ProcessKey>() == 16);
 const _: () = assert!(size_of::<Process>() == 64);
 const _: () = assert!(size_of::<Tuple>() == 48);
 const _: () = assert!(size_of::<ConnectionEvent>() == 16 + 48 + 5 * 8 + 128);
+const _: () = assert!(size_of::<EndEvent>() == 16 + 48 + 16 + 192);
+const _: () = assert!(size_of::<TupleKey>() == 16);
+const _: () = assert!(size_of::<Cancelled>() == 8 + size_of::<EndEvent>());
 const _: () = assert!(size_of::<PortEvent>() == 16 + 48 + 8 + 64);

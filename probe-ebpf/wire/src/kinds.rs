@@ -38,6 +38,8 @@ codes! {
         Abort = 3,
         /// A bind(), listen() or connect() looked for a local port: [`crate::PortEvent`].
         PortAlloc = 4,
+        /// A mini-socket went: [`crate::EndEvent`].
+        TimeWaitEnd = 5,
     }
 }
 
@@ -135,6 +137,22 @@ codes! {
 }
 
 codes! {
+    /// How a mini-socket ended.
+    EndCause {
+        /// Its timer ran out.
+        Expired = 0,
+        /// A connect() took its tuple (tcp_twsk_unique).
+        ReusedByConnect = 1,
+        /// A SYN of the peer met it, and a listener took the connection (TCP_TW_SYN).
+        ReopenedBySyn = 2,
+        /// A RST or, in FIN_WAIT2, data met it; or it was destroyed from outside (`ss -K`).
+        Killed = 3,
+        /// Its network namespace went.
+        Purged = 4,
+    }
+}
+
+codes! {
     /// Why no process can be named.
     Unattributed {
         /// A process is named.
@@ -183,6 +201,8 @@ codes! {
         PortMap = 6,
         /// Network namespaces that found their map full.
         NetnsMap = 7,
+        /// Ends of TIME_WAITs that found the ring buffer full.
+        TimeWaitEnd = 8,
     }
 }
 

@@ -10,10 +10,12 @@ mod kinds;
 mod totals;
 
 pub use config::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, Offsets};
-pub use event::{ConnectionEvent, PortEvent, Process, ProcessKey, Tuple, UNKNOWN};
+pub use event::{
+    Cancelled, ConnectionEvent, EndEvent, PortEvent, Process, ProcessKey, Tuple, TupleKey, UNKNOWN,
+};
 pub use kinds::{
-    AbortReason, EventKind, NO_KERNEL_REASON, PortOp, Probe, ResetDirection, ResetReason, Side,
-    TcpState, Unattributed, flags,
+    AbortReason, EndCause, EventKind, NO_KERNEL_REASON, PortOp, Probe, ResetDirection, ResetReason,
+    Side, TcpState, Unattributed, flags,
 };
 pub use totals::{
     LATENCY_BUCKETS, NetnsTotals, PortKey, PortTotals, ProcessTotals, bucket_lower_bound_ns,
@@ -40,4 +42,8 @@ mod pod {
     unsafe impl aya::Pod for super::Offsets {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Config {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::TupleKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Cancelled {}
 }

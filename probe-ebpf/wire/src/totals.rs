@@ -1,6 +1,6 @@
 //! What the kernel side counts by itself, so that totals stay exact when events are lost.
 
-use crate::{AbortReason, COMM_LEN, ProcessKey, ResetReason, Side};
+use crate::{AbortReason, COMM_LEN, EndCause, ProcessKey, ResetReason, Side};
 
 /// Value of the map `PROCESSES`, keyed by [`ProcessKey`]. Causes without a process have entries of
 /// their own (`tgid` 0 and the reason).
@@ -27,6 +27,8 @@ pub struct ProcessTotals {
     pub reset_received: [u64; ResetReason::COUNT],
     /// Deaths without RST, by [`AbortReason`].
     pub abort: [u64; AbortReason::COUNT],
+    /// Mini-sockets of this process that went, by [`EndCause`].
+    pub ended: [u64; EndCause::COUNT],
 }
 
 /// Value of the map `NETNS`, keyed by the namespace's inode number: the traced side of the audit.
@@ -41,6 +43,8 @@ pub struct NetnsTotals {
     pub ends: u64,
     /// Births that had to be inferred.
     pub inferred: u64,
+    /// Those of `ends` whose tuple a connect() took.
+    pub reused: u64,
 }
 
 /// Key of the map `PORTS`.
@@ -88,9 +92,12 @@ impl Default for PortTotals {
 
 const _: () = assert!(
     size_of::<ProcessTotals>()
-        == COMM_LEN + 8 + 8 + 8 * (3 * Side::COUNT + 2 * ResetReason::COUNT + AbortReason::COUNT)
+        == COMM_LEN
+            + 8
+            + 8
+            + 8 * (3 * Side::COUNT + 2 * ResetReason::COUNT + AbortReason::COUNT + EndCause::COUNT)
 );
-const _: () = assert!(size_of::<NetnsTotals>() == 32);
+const _: () = assert!(size_of::<NetnsTotals>() == 40);
 const _: () = assert!(size_of::<PortKey>() == size_of::<ProcessKey>() + 8);
 const _: () = assert!(size_of::<PortTotals>() == 32 + 4 * LATENCY_BUCKETS);
 

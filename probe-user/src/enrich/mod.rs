@@ -13,7 +13,7 @@ use twtrace_wire::ProcessKey;
 
 use crate::event::comm::Comm;
 use crate::event::timestamp::{Clocks, Timestamp};
-use crate::event::{Event, Process};
+use crate::event::{Event, Facts, Process};
 use cgroup::Place;
 use cgroup_tree::CgroupTree;
 
@@ -59,6 +59,11 @@ impl Enricher {
 
     /// Completes the processes of an event.
     pub fn complete_event(&mut self, event: &mut Event) {
+        if let Facts::TimeWaitEnd(facts) = &mut event.facts
+            && let Some(by) = &mut facts.by
+        {
+            self.complete(by);
+        }
         let Event {
             process, opener, ..
         } = event;

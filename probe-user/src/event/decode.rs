@@ -1,19 +1,22 @@
 //! Wire records to events. Structs are read where they lie; nothing is copied but what an event keeps.
 
 use twtrace_wire::{
-    AbortReason, ConnectionEvent, EventKind, PortEvent, PortOp, ProcessKey, ResetDirection,
-    ResetReason, Side, TcpState, Tuple, UNKNOWN, Unattributed, flags,
+    AbortReason, ConnectionEvent, EndCause, EndEvent, EventKind, PortEvent, PortOp, ProcessKey,
+    ResetDirection, ResetReason, Side, TcpState, Tuple, UNKNOWN, Unattributed, flags,
 };
 
 use super::address::{Ends, ends};
 use super::errno::Errno;
 use super::kernel_reason::KernelReasons;
 use super::timestamp::Clocks;
-use super::{Abort, Event, Facts, Flow, PortAlloc, PortResult, Process, Reset, TimeWait};
+use super::{
+    Abort, Event, Facts, Flow, PortAlloc, PortResult, Process, Reset, TimeWait, TimeWaitEnd,
+};
 
 /// Offset of the kind, in every record.
 const KIND_OFFSET: usize = std::mem::offset_of!(ConnectionEvent, kind);
 const _: () = assert!(KIND_OFFSET == std::mem::offset_of!(PortEvent, kind));
+const _: () = assert!(KIND_OFFSET == std::mem::offset_of!(EndEvent, kind));
 
 /// Why a record can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +88,7 @@ impl Decoder {
             | EventKind::Reset
             | EventKind::Abort => self.connection(kind, view(record, kind)?),
             EventKind::PortAlloc => self.port(view(record, kind)?),
+            EventKind::TimeWaitEnd => self.end(view(record, kind)?),
         }
     }
 
@@ -109,15 +113,15 @@ impl Decoder {
                 state,
                 flow,
             }),
-            EventKind::TimeWait | EventKind::TimeWaitOverflow | EventKind::PortAlloc => {
-                Facts::TimeWait(TimeWait {
-                    state,
-                    from: TcpState::from_code(wire.from)
-                        .filter(|state| *state != TcpState::Unknown),
-                    flow,
-                    inferred: wire.flags & flags::INFERRED != 0,
-                })
-            }
+            EventKind::TimeWait
+            | EventKind::TimeWaitOverflow
+            | EventKind::PortAlloc
+            | EventKind::TimeWaitEnd => Facts::TimeWait(TimeWait {
+                state,
+                from: TcpState::from_code(wire.from).filter(|state| *state != TcpState::Unknown),
+                flow,
+                inferred: wire.flags & flags::INFERRED != 0,
+            }),
         };
         let side = code("side", wire.side, Side::from_code)?;
         let opener = Process::from_wire(&wire.opener);
@@ -136,6 +140,35 @@ impl Decoder {
             socket: wire.socket,
             may_be_replaced: wire.flags & flags::MAY_BE_DATA != 0,
             replaces: wire.flags & flags::REPLACES_RECEIVED != 0,
+        })
+    }
+
+    /// Reads the end of a mini-socket.
+    ///
+    /// # Errors
+    /// When it has a code that this build does not know.
+    pub fn end(&self, wire: &EndEvent) -> Result<Decoded, DecodeError> {
+        let facts = Facts::TimeWaitEnd(TimeWaitEnd {
+            cause: code("cause", wire.cause, EndCause::from_code)?,
+            age_ns: known(wire.age_ns),
+            promoted_ns: known(wire.promoted_ns),
+            by: Process::from_wire(&wire.by),
+        });
+        let mut event = self.common(
+            EventKind::TimeWaitEnd,
+            wire.mono_ns,
+            &wire.tuple,
+            wire.flags,
+            &wire.process,
+            facts,
+        );
+        event.side = code("side", wire.side, Side::from_code)?;
+        event.opener = Process::from_wire(&wire.opener);
+        Ok(Decoded {
+            event,
+            socket: 0,
+            may_be_replaced: false,
+            replaces: false,
         })
     }
 
@@ -240,6 +273,8 @@ unsafe trait Wire: Copy {}
 unsafe impl Wire for ConnectionEvent {}
 // SAFETY: as above.
 unsafe impl Wire for PortEvent {}
+// SAFETY: as above.
+unsafe impl Wire for EndEvent {}
 
 fn view<T: Wire>(record: &[u8], kind: EventKind) -> Result<&T, DecodeError> {
     if record.len() != size_of::<T>() {

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
-use twtrace_wire::{AbortReason, PortOp, ResetDirection, ResetReason, TcpState};
+use twtrace_wire::{AbortReason, EndCause, PortOp, ResetDirection, ResetReason, TcpState};
 
 use super::errno::Errno;
 use super::kernel_reason::KernelReason;
+use super::process::Process;
 use super::words;
 
 /// The fields of one kind of event.
@@ -21,6 +22,8 @@ pub enum Facts {
     Abort(Abort),
     /// `port_alloc`
     PortAlloc(PortAlloc),
+    /// `time_wait_end`
+    TimeWaitEnd(TimeWaitEnd),
 }
 
 /// How the connection had been used.
@@ -50,6 +53,20 @@ pub struct TimeWait {
     pub flow: Flow,
     /// Whether no hook saw it being made: deduced from the full socket's states.
     pub inferred: bool,
+}
+
+/// A mini-socket went. The event's process is the one that made it.
+#[derive(Clone, Debug, Serialize)]
+pub struct TimeWaitEnd {
+    /// How.
+    #[serde(serialize_with = "words::serialize")]
+    pub cause: EndCause,
+    /// Time since it was made, nanoseconds; `None` where that was before tracing.
+    pub age_ns: Option<u64>,
+    /// Its age when the peer's FIN made a TIME_WAIT of one that had begun in FIN_WAIT2, nanoseconds.
+    pub promoted_ns: Option<u64>,
+    /// Whose connect() took its tuple.
+    pub by: Option<Process>,
 }
 
 /// A RST went out or came in.

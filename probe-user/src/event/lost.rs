@@ -29,7 +29,13 @@ impl LostBy {
         matches!(
             self,
             Self::Decode
-                | Self::Probe(Probe::TimeWait | Probe::Reset | Probe::Abort | Probe::PortAlloc)
+                | Self::Probe(
+                    Probe::TimeWait
+                        | Probe::TimeWaitEnd
+                        | Probe::Reset
+                        | Probe::Abort
+                        | Probe::PortAlloc
+                )
         )
     }
 
@@ -41,9 +47,13 @@ impl LostBy {
     /// What is missing from the output because of it.
     pub fn consequence(self) -> &'static str {
         match self {
-            Self::Probe(Probe::TimeWait | Probe::Reset | Probe::Abort | Probe::PortAlloc) => {
-                "events that found the ring buffer full (--ring-mb); totals by process count them"
-            }
+            Self::Probe(
+                Probe::TimeWait
+                | Probe::TimeWaitEnd
+                | Probe::Reset
+                | Probe::Abort
+                | Probe::PortAlloc,
+            ) => "events that found the ring buffer full (--ring-mb); totals by process count them",
             Self::Probe(Probe::StoryMap) => {
                 "sockets beyond --max-sockets: their closer and opener are not known"
             }

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use twtrace_wire::{EventKind, Side, Unattributed};
 
-pub use facts::{Abort, Facts, Flow, PortAlloc, PortResult, Reset, TimeWait};
+pub use facts::{Abort, Facts, Flow, PortAlloc, PortResult, Reset, TimeWait, TimeWaitEnd};
 pub use lost::{Lost, LostBy};
 pub use process::Process;
 pub use timestamp::Timestamp;
@@ -135,6 +135,10 @@ mod tests {
             (
                 samples::port_alloc(),
                 vec!["op", "requested", "result", "latency_ns", "exact"],
+            ),
+            (
+                samples::time_wait_end(),
+                vec!["cause", "age_ns", "promoted_ns", "by"],
             ),
         ];
         for (event, own) in cases {

@@ -1,7 +1,8 @@
 //! Events for tests.
 
 use twtrace_wire::{
-    AbortReason, EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side, TcpState,
+    AbortReason, EndCause, EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side,
+    TcpState,
 };
 
 use super::comm::Comm;
@@ -83,6 +84,19 @@ pub fn abort() -> Event {
             reason: AbortReason::Timeout,
             state: Some(TcpState::Established),
             flow: FLOW,
+        }),
+    )
+}
+
+/// A TIME_WAIT that another process's connect() took.
+pub fn time_wait_end() -> Event {
+    event(
+        EventKind::TimeWaitEnd,
+        Facts::TimeWaitEnd(TimeWaitEnd {
+            cause: EndCause::ReusedByConnect,
+            age_ns: Some(1_200_000_000),
+            promoted_ns: Some(300_000),
+            by: Some(process(77, "wget")),
         }),
     )
 }

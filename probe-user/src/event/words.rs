@@ -2,7 +2,7 @@
 
 use serde::Serializer;
 use twtrace_wire::{
-    AbortReason, EventKind, PortOp, Probe, ResetDirection, ResetReason, Side, TcpState,
+    AbortReason, EndCause, EventKind, PortOp, Probe, ResetDirection, ResetReason, Side, TcpState,
     Unattributed,
 };
 
@@ -58,6 +58,14 @@ words! {
         Reset = "reset",
         Abort = "abort",
         PortAlloc = "port_alloc",
+        TimeWaitEnd = "time_wait_end",
+    }
+    EndCause {
+        Expired = "expired",
+        ReusedByConnect = "reused_by_connect",
+        ReopenedBySyn = "reopened_by_syn",
+        Killed = "killed",
+        Purged = "purged",
     }
     Side {
         Unknown = "unknown",
@@ -122,6 +130,7 @@ words! {
         ProcessMap = "process_map",
         PortMap = "port_map",
         NetnsMap = "netns_map",
+        TimeWaitEnd = "time_wait_end",
     }
 }
 
@@ -139,6 +148,7 @@ mod tests {
     #[test]
     fn words_are_unique_within_their_set() {
         go_there_and_back::<EventKind>();
+        go_there_and_back::<EndCause>();
         go_there_and_back::<Side>();
         go_there_and_back::<TcpState>();
         go_there_and_back::<ResetDirection>();

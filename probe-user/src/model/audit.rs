@@ -18,7 +18,10 @@ pub struct Reading {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CountedAt {
     /// At birth (6.1 and later): births are the growth of TW + TWKilled.
-    Birth,
+    Birth {
+        /// Whether a hook counts ends.
+        ends_seen: bool,
+    },
     /// At expiry (5.10): births are the growth of the living ones and the ends seen, if these are seen.
     Expiry {
         /// Whether a hook counts ends.
@@ -77,6 +80,16 @@ pub struct AuditRow {
     pub overflow_kernel: Option<u64>,
     /// Those of `births_seen` that were inferred from the socket's states.
     pub inferred: u64,
+    /// Mini-sockets seen going; `None` where no hook sees that.
+    pub ends_seen: Option<u64>,
+    /// Growth of the living ones by the kernel's count (sockstat's tw).
+    pub alive_growth: Option<i64>,
+    /// (`births_seen` − `ends_seen`) − `alive_growth`: not 0 where an end or a birth was missed.
+    pub alive_difference: Option<i64>,
+    /// Those of `ends_seen` whose tuple a connect() took.
+    pub reused_seen: Option<u64>,
+    /// The same by the kernel's count (TcpExt TWRecycled).
+    pub reused_kernel: Option<u64>,
     /// Births that went on while the counters were read, by which the difference may be off.
     pub uncertainty: u64,
     /// What `births_kernel` rests on.
@@ -87,11 +100,20 @@ pub struct AuditRow {
     pub why: Option<String>,
 }
 
+impl CountedAt {
+    fn ends_seen(self) -> bool {
+        match self {
+            Self::Birth { ends_seen } | Self::Expiry { ends_seen } => ends_seen,
+        }
+    }
+}
+
 impl AuditRow {
     /// Whether anything happened in the namespace.
     pub fn is_quiet(&self) -> bool {
         self.births_seen == 0
             && self.overflow_seen == 0
+            && self.ends_seen.unwrap_or(0) == 0
             && self.births_kernel.unwrap_or(0) == 0
             && self.overflow_kernel.unwrap_or(0) == 0
     }
@@ -118,9 +140,18 @@ pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, counted: Counted
         overflow_seen: seen.overflow.saturating_sub(base_seen.overflow),
         overflow_kernel: None,
         inferred: seen.inferred.saturating_sub(base_seen.inferred),
+        ends_seen: counted
+            .ends_seen()
+            .then(|| seen.ends.saturating_sub(base_seen.ends)),
+        alive_growth: None,
+        alive_difference: None,
+        reused_seen: counted
+            .ends_seen()
+            .then(|| seen.reused.saturating_sub(base_seen.reused)),
+        reused_kernel: None,
         uncertainty,
         basis: match counted {
-            CountedAt::Birth => Basis::TcpExt,
+            CountedAt::Birth { .. } => Basis::TcpExt,
             CountedAt::Expiry { .. } => Basis::Sockstat,
         },
         audited: false,
@@ -143,12 +174,25 @@ pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, counted: Counted
         ) => row.why = Some(vanished(&base, &reading, age_ns, counted)),
         (Some(base), Last::AtEnd { reading, .. }) => {
             row.compare(Growth::between(&base, &reading, counted));
+            row.compare_living(&base.kernel, &reading.kernel);
         }
     }
     row
 }
 
 impl AuditRow {
+    fn compare_living(&mut self, base: &Counters, end: &Counters) {
+        if end.is_before(base) {
+            return;
+        }
+        let growth = end.alive.cast_signed() - base.alive.cast_signed();
+        self.alive_growth = Some(growth);
+        self.alive_difference = self
+            .ends_seen
+            .map(|ends| self.births_seen.cast_signed() - ends.cast_signed() - growth);
+        self.reused_kernel = Some(end.tw_recycled - base.tw_recycled);
+    }
+
     fn compare(&mut self, growth: Growth) {
         match growth {
             Growth::WentBack => {
@@ -209,7 +253,7 @@ impl Growth {
             return Self::WentBack;
         };
         match counted {
-            CountedAt::Birth => match counters(end).checked_sub(counters(base)) {
+            CountedAt::Birth { .. } => match counters(end).checked_sub(counters(base)) {
                 Some(births) => Self::Known { births, overflow },
                 None => Self::WentBack,
             },
@@ -229,6 +273,8 @@ impl Growth {
 mod tests {
     use super::*;
 
+    const BIRTH: CountedAt = CountedAt::Birth { ends_seen: true };
+
     fn reading(tw: u64, tw_killed: u64, overflow: u64, alive: u64, seen: [u64; 3]) -> Reading {
         Reading {
             kernel: Counters {
@@ -243,6 +289,7 @@ mod tests {
                 overflow: seen[1],
                 ends: seen[2],
                 inferred: 0,
+                reused: 0,
             },
         }
     }
@@ -258,14 +305,18 @@ mod tests {
     fn births_are_compared_with_the_growth_since_the_baseline() {
         let base = reading(100, 10, 5, 30, [7, 1, 0]);
         let end = reading(150, 14, 8, 80, [61, 4, 0]);
-        let row = audit(1, Some(base), at_end(end), CountedAt::Birth);
+        let row = audit(1, Some(base), at_end(end), BIRTH);
         assert_eq!((row.births_seen, row.births_kernel), (54, Some(54)));
         assert_eq!((row.overflow_seen, row.overflow_kernel), (3, Some(3)));
         assert_eq!((row.difference, row.audited), (Some(0), true));
         assert_eq!(row.why, None);
+        assert_eq!(
+            (row.alive_growth, row.alive_difference),
+            (Some(50), Some(4))
+        );
         let missed = reading(150, 14, 8, 80, [59, 4, 0]);
         assert_eq!(
-            audit(1, Some(base), at_end(missed), CountedAt::Birth).difference,
+            audit(1, Some(base), at_end(missed), BIRTH).difference,
             Some(-2)
         );
     }
@@ -305,7 +356,7 @@ mod tests {
                     ..NetnsTotals::default()
                 },
             },
-            CountedAt::Birth,
+            BIRTH,
         );
         assert!(!row.audited);
         assert_eq!(
@@ -328,7 +379,7 @@ mod tests {
                     ..NetnsTotals::default()
                 },
             },
-            CountedAt::Birth,
+            BIRTH,
         );
         assert_eq!((row.births_seen, row.births_kernel), (45, None));
         assert!(!row.audited && row.why.is_some());
@@ -337,12 +388,12 @@ mod tests {
     #[test]
     fn what_can_not_be_compared_is_said() {
         let base = reading(100, 10, 5, 30, [0, 0, 0]);
-        let row = audit(1, Some(base), at_end(Reading::default()), CountedAt::Birth);
+        let row = audit(1, Some(base), at_end(Reading::default()), BIRTH);
         assert!(!row.audited && row.why.unwrap().contains("went back"));
         let replaced = Last::Replaced { seen: base.seen };
-        let row = audit(1, Some(base), replaced, CountedAt::Birth);
+        let row = audit(1, Some(base), replaced, BIRTH);
         assert!(!row.audited && row.why.unwrap().contains("went back"));
-        let row = audit(1, None, at_end(base), CountedAt::Birth);
+        let row = audit(1, None, at_end(base), BIRTH);
         assert!(!row.audited && row.why.unwrap().contains("when tracing began"));
         let row = audit(
             1,
@@ -351,7 +402,7 @@ mod tests {
                 reading: base,
                 uncertainty: 9,
             },
-            CountedAt::Birth,
+            BIRTH,
         );
         assert!(row.audited && row.why.unwrap().contains("up to 9"));
         assert_eq!(row.uncertainty, 9);

@@ -2,7 +2,9 @@
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use twtrace_wire::{AbortReason, EventKind, ProcessTotals, ResetDirection, ResetReason, Side};
+use twtrace_wire::{
+    AbortReason, EndCause, EventKind, ProcessTotals, ResetDirection, ResetReason, Side,
+};
 
 use crate::event::words::Word;
 use crate::event::{Event, Facts};
@@ -22,6 +24,8 @@ pub struct Counts {
     pub reset_received: By<ResetReason, { ResetReason::COUNT }>,
     /// Deaths without RST.
     pub abort: By<AbortReason, { AbortReason::COUNT }>,
+    /// Mini-sockets that went.
+    pub ended: By<EndCause, { EndCause::COUNT }>,
 }
 
 /// One number for each member of a set.
@@ -105,6 +109,7 @@ impl Counts {
             reset_sent: By::new(totals.reset_sent),
             reset_received: By::new(totals.reset_received),
             abort: By::new(totals.abort),
+            ended: By::new(totals.ended),
         }
     }
 
@@ -125,6 +130,7 @@ impl Counts {
                 ResetDirection::Received => self.reset_received.add(facts.reason),
             },
             Facts::Abort(facts) => self.abort.add(facts.reason),
+            Facts::TimeWaitEnd(facts) => self.ended.add(facts.cause),
             Facts::PortAlloc(_) => {}
         }
     }
@@ -137,6 +143,7 @@ impl Counts {
         self.reset_sent.add_all(&other.reset_sent);
         self.reset_received.add_all(&other.reset_received);
         self.abort.add_all(&other.abort);
+        self.ended.add_all(&other.ended);
     }
 
     /// Forgets the kinds that are not to be shown.
@@ -154,6 +161,9 @@ impl Counts {
         }
         if !is_shown(EventKind::Abort) {
             self.abort = By::default();
+        }
+        if !is_shown(EventKind::TimeWaitEnd) {
+            self.ended = By::default();
         }
     }
 
@@ -203,6 +213,7 @@ mod tests {
         counts.add(&samples::reset());
         counts.add(&samples::abort());
         counts.add(&samples::port_alloc());
+        counts.add(&samples::time_wait_end());
         let mut refused = samples::time_wait();
         refused.event = EventKind::TimeWaitOverflow;
         counts.add(&refused);
@@ -211,6 +222,7 @@ mod tests {
         assert_eq!(counts.overflow.of(Side::Client), 1);
         assert_eq!(counts.reset_sent.of(ResetReason::LingerZero), 1);
         assert_eq!(counts.abort.of(AbortReason::Timeout), 1);
+        assert_eq!(counts.ended.of(EndCause::ReusedByConnect), 1);
         assert_eq!(counts.resets(), 1);
         assert_eq!(
             serde_json::to_string(&counts.reset_sent).unwrap(),

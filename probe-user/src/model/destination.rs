@@ -103,10 +103,11 @@ pub struct DestinationRow {
 }
 
 impl Destinations {
-    /// Counts an event. Of port searches only failures count.
+    /// Counts an event. Of port searches only failures count; ends of TIME_WAITs do not.
     pub fn apply(&mut self, event: &Event) {
         let is_port_failure = match &event.facts {
             Facts::PortAlloc(facts) if facts.result == PortResult::Ok => return,
+            Facts::TimeWaitEnd(_) => return,
             Facts::PortAlloc(_) => true,
             _ => false,
         };

@@ -5,6 +5,7 @@ pub mod counts;
 pub mod destination;
 pub mod quantile;
 pub mod report;
+pub mod residence;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,11 +15,12 @@ use twtrace_wire::{
 };
 
 use crate::event::comm::Comm;
-use crate::event::{Event, Facts, PortAlloc, PortResult, Process};
+use crate::event::{Event, Facts, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
 use counts::Counts;
 use destination::Destinations;
 use report::{PortRow, ProcessRow};
+use residence::Residence;
 
 /// Processes kept apart from events; facts of further ones are counted under `lost`.
 const MAX_PROCESSES: usize = 65_536;
@@ -48,6 +50,8 @@ pub struct Model {
 struct Seen {
     process: Option<Process>,
     counts: Counts,
+    /// Ages of its TIME_WAITs that went.
+    residence: Residence,
 }
 
 impl Model {
@@ -70,6 +74,13 @@ impl Model {
             seen.process.clone_from(&event.process);
         }
         seen.counts.add(event);
+        if let Facts::TimeWaitEnd(TimeWaitEnd {
+            age_ns: Some(age_ns),
+            ..
+        }) = &event.facts
+        {
+            seen.residence.add(*age_ns);
+        }
         if let Facts::PortAlloc(facts) = &event.facts {
             let port_key = PortKey {
                 process: key,
@@ -114,6 +125,11 @@ impl Model {
             }
             for (port_key, totals) in &self.ports {
                 self.add_port_row(&mut rows, *port_key, totals);
+            }
+        }
+        for (key, row) in &mut rows {
+            if let Some(seen) = self.processes.get(key) {
+                row.residence = seen.residence.quantiles();
             }
         }
         report::sorted(rows.into_values().map(|row| row.only(&self.filter)))

@@ -1,12 +1,13 @@
 //! The report document: what `report --json` prints, and what tables are made of.
 
 use serde::{Serialize, Serializer};
-use twtrace_wire::{EventKind, PortOp, PortTotals, ProcessKey, Side, Unattributed};
+use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessKey, Side, Unattributed};
 
 use super::audit::AuditRow;
 use super::counts::{By, Counts, Deaths};
 use super::destination::DestinationRow;
 use super::quantile;
+use super::residence::Quantiles;
 use crate::event::decode::unattributed;
 use crate::event::words::{self, Word};
 use crate::event::{LostBy, Process, Timestamp};
@@ -60,6 +61,8 @@ pub struct ProcessRow {
     pub unattributed: Option<Unattributed>,
     /// TIME_WAITs, resets and aborts.
     pub counts: Counts,
+    /// Ages of its TIME_WAITs that went; `None` where none did, or none whose age is known.
+    pub residence: Option<Quantiles>,
     /// Port searches, by operation.
     pub ports: Vec<PortRow>,
 }
@@ -111,6 +114,7 @@ impl ProcessRow {
             process,
             unattributed: unattributed(key),
             counts: Counts::default(),
+            residence: None,
             ports: Vec::new(),
         }
     }
@@ -118,6 +122,9 @@ impl ProcessRow {
     /// The figures that a filter by event shows.
     pub fn only(mut self, filter: &Filter) -> Self {
         self.counts.keep_only(|kind| filter.shows_kind(kind));
+        if !filter.shows_kind(EventKind::TimeWaitEnd) {
+            self.residence = None;
+        }
         if !filter.shows_kind(EventKind::PortAlloc) {
             self.ports.clear();
         }
@@ -175,6 +182,8 @@ struct ProcessRowJson<'a> {
     time_wait: BySide<'a>,
     fin_wait2: BySide<'a>,
     overflow: BySide<'a>,
+    ended: &'a By<EndCause, { EndCause::COUNT }>,
+    residence: Option<Quantiles>,
     #[serde(flatten)]
     deaths: Deaths,
     ports: &'a [PortRow],
@@ -188,6 +197,8 @@ impl Serialize for ProcessRow {
             time_wait: BySide(&self.counts.time_wait),
             fin_wait2: BySide(&self.counts.fin_wait2),
             overflow: BySide(&self.counts.overflow),
+            ended: &self.counts.ended,
+            residence: self.residence,
             deaths: Deaths::of(&self.counts),
             ports: &self.ports,
         }

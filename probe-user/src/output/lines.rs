@@ -132,6 +132,21 @@ fn details(facts: &Facts) -> String {
             }
             add_flow(&mut details, &facts.flow);
         }
+        Facts::TimeWaitEnd(facts) => {
+            add(&mut details, facts.cause.word());
+            if let Some(by) = &facts.by {
+                add(&mut details, &format!("by {}", process_name(by)));
+            }
+            if let Some(age_ns) = facts.age_ns {
+                add(&mut details, &format!("age {}", quantity::duration(age_ns)));
+            }
+            if let Some(promoted_ns) = facts.promoted_ns {
+                add(
+                    &mut details,
+                    &format!("peer's FIN at {}", quantity::duration(promoted_ns)),
+                );
+            }
+        }
         Facts::PortAlloc(facts) => {
             add(
                 &mut details,
@@ -218,6 +233,14 @@ mod tests {
         let line = event(&sample);
         assert!(line.contains("\\x1b[2Jroot\\x0a(7)"), "{line}");
         assert!(!line.contains(char::is_control));
+    }
+
+    #[test]
+    fn an_end_tells_how_and_by_whom() {
+        assert!(
+            event(&samples::time_wait_end())
+                .ends_with("reused_by_connect, by wget(77), age 1.20s, peer's FIN at 300us")
+        );
     }
 
     #[test]

@@ -203,8 +203,16 @@ fn check(
                 return Err(None);
             }
         }
-        Condition::AcceptArguments(expected) => {
-            if kernel.types.function_arguments("inet_csk_accept") != Some(expected) {
+        Condition::Arguments(function, expected) => {
+            if kernel.types.function_arguments(function) != Some(expected) {
+                return Err(None);
+            }
+        }
+        Condition::BirthsByTimer => {
+            let by_timer = chosen
+                .iter()
+                .any(|choice| choice.question == Question::TimeWait && choice.tier == Tier::Timer);
+            if !by_timer {
                 return Err(None);
             }
         }

@@ -7,7 +7,10 @@ use aya::{
     maps::{HashMap, MapData, MapError, PerCpuArray},
     programs::{Program, ProgramFd},
 };
-use twtrace_wire::{NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals};
+use twtrace_wire::{
+    Cancelled, EndEvent, NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals,
+    TupleKey,
+};
 
 use super::{Attached, ProbeError};
 
@@ -49,6 +52,33 @@ impl Attached {
             *total = counts.get(&index, 0).map_err(fails)?.iter().sum();
         }
         Ok(lost)
+    }
+
+    /// Ends of mini-sockets on the timer tier whose timer was stopped before this (CLOCK_MONOTONIC) and
+    /// not started again. Each is given once.
+    ///
+    /// # Errors
+    /// When the map can't be read.
+    pub fn take_cancelled(&mut self, before_ns: u64) -> Result<Vec<EndEvent>, ProbeError> {
+        let fails = |error: MapError| map_error("CANCELLED", &error);
+        let map = self
+            .ebpf
+            .map_mut("CANCELLED")
+            .ok_or_else(|| missing("CANCELLED"))?;
+        let mut map: HashMap<&mut MapData, TupleKey, Cancelled> = map.try_into().map_err(fails)?;
+        let over: Vec<(TupleKey, Cancelled)> = map
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(_, cancelled)| cancelled.mini != 0 && cancelled.event.mono_ns < before_ns)
+            .collect();
+        let mut ended = Vec::new();
+        for (key, cancelled) in over {
+            // One that has been started again meanwhile is not there any more.
+            if map.remove(&key).is_ok() {
+                ended.push(cancelled.event);
+            }
+        }
+        Ok(ended)
     }
 
     fn entries<K: Pod, V: Pod>(&self, name: &'static str) -> Result<Vec<(K, V)>, ProbeError> {

@@ -39,6 +39,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tw
 /// Size of a map that the chosen tiers do not use.
 const UNUSED_ENTRIES: u32 = 64;
 
+/// TIME_WAITs that may be killed or reopened in a second on the timer tier before some go untold.
+const CANCELLED_ENTRIES: u32 = 8192;
+
 /// How the probes are to be loaded.
 #[derive(Clone, Debug)]
 pub struct ProbeOptions {
@@ -179,7 +182,9 @@ fn configure(
             .member_bit_offset("sock", "sk_shutdown")
             .unwrap_or(ABSENT),
         births,
+        ends_by_timer: u32::from(by_timer),
         ports_by_syscall: u32::from(by_syscall),
+        reserved: 0,
     })
 }
 
@@ -189,10 +194,10 @@ fn load(
     config: &Config,
 ) -> Result<(Ebpf, Option<Logger>), ProbeError> {
     // Only the timer tier looks sockets up by tuple.
-    let closing = if config.births == BIRTHS_BY_TIMER {
-        options.max_sockets
+    let (closing, cancelled) = if config.births == BIRTHS_BY_TIMER {
+        (options.max_sockets, CANCELLED_ENTRIES)
     } else {
-        UNUSED_ENTRIES
+        (UNUSED_ENTRIES, UNUSED_ENTRIES)
     };
     let mut ebpf = EbpfLoader::new()
         // For CO-RE relocations, of which these programs have none.
@@ -203,6 +208,7 @@ fn load(
         .map_max_entries("STORIES", options.max_sockets)
         .map_max_entries("MINIS", options.max_sockets)
         .map_max_entries("CLOSING", closing)
+        .map_max_entries("CANCELLED", cancelled)
         .map_max_entries("PROCESSES", options.max_processes)
         .map_max_entries("PORTS", options.max_processes)
         .load(OBJECT)

@@ -12,7 +12,7 @@ pub enum Question {
     Accept,
     /// Births of mini-sockets, and refusals.
     TimeWait,
-    /// Ends of mini-sockets; counted for the audit and to forget their makers in time.
+    /// Ends of mini-sockets, and how they came.
     TimeWaitEnd,
     /// RSTs of full sockets.
     Reset,

@@ -18,7 +18,7 @@ fn settled(counted: CountedAt) -> Auditor {
 
 #[test]
 fn a_quiet_namespace_is_audited() {
-    let mut auditor = settled(CountedAt::Birth);
+    let mut auditor = settled(CountedAt::Birth { ends_seen: true });
     let seen = SeenByNetns::new();
     auditor.begin_last_round(&seen);
     for _ in 0..10 {
@@ -34,7 +34,7 @@ fn a_quiet_namespace_is_audited() {
 
 #[test]
 fn a_namespace_that_was_never_there_is_named() {
-    let mut auditor = settled(CountedAt::Birth);
+    let mut auditor = settled(CountedAt::Birth { ends_seen: true });
     let mut event = samples::time_wait();
     event.netns = Some(7);
     auditor.note(&event);
@@ -58,7 +58,7 @@ fn a_namespace_that_was_never_there_is_named() {
 
 #[test]
 fn resets_do_not_make_a_namespace_due() {
-    let mut auditor = settled(CountedAt::Birth);
+    let mut auditor = settled(CountedAt::Birth { ends_seen: true });
     auditor.note(&samples::reset());
     assert!(!auditor.is_due(u64::MAX));
     auditor.note(&samples::time_wait());

@@ -26,6 +26,8 @@ use ring::Ring;
 
 /// How often the offset of the wall clock is measured, and losses are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// After this time without a start a mini-socket's timer was stopped for good, nanoseconds.
+const CANCELLED_FOR_NS: u64 = 1_000_000_000;
 
 /// Takes what the session finds.
 pub trait Sink {
@@ -129,13 +131,14 @@ impl Session {
 
     /// When this kernel counts mini-sockets.
     pub fn counted_at(&self) -> CountedAt {
-        if !self.attached.counts_time_wait_at_expiry() {
-            return CountedAt::Birth;
-        }
-        CountedAt::Expiry {
-            ends_seen: self.tiers().iter().any(|choice| {
-                choice.question == Question::TimeWaitEnd && choice.tier != Tier::None
-            }),
+        let ends_seen = self
+            .tiers()
+            .iter()
+            .any(|choice| choice.question == Question::TimeWaitEnd && choice.tier != Tier::None);
+        if self.attached.counts_time_wait_at_expiry() {
+            CountedAt::Expiry { ends_seen }
+        } else {
+            CountedAt::Birth { ends_seen }
         }
     }
 
@@ -218,6 +221,7 @@ impl Session {
                 .latest_mono_ns()
                 .is_none_or(|latest| latest < end)
         {}
+        self.take_cancelled(u64::MAX)?;
         // No more records will come.
         self.deliver(u64::MAX, sink)?;
         self.report_losses(sink)
@@ -233,7 +237,23 @@ impl Session {
             .remeasure()
             .context("reading the clocks")?;
         self.attached.flush_log();
+        let before_ns = self.now()?.mono_ns.saturating_sub(CANCELLED_FOR_NS);
+        self.take_cancelled(before_ns)?;
         self.report_losses(sink)
+    }
+
+    /// Takes up the ends of mini-sockets that only time could tell from timers that are started again.
+    fn take_cancelled(&mut self, before_ns: u64) -> Result<()> {
+        for ended in self.attached.take_cancelled(before_ns)? {
+            match self.decoder.end(&ended) {
+                Ok(decoded) => self.judge.push(decoded),
+                Err(error) => {
+                    log::debug!("a stopped timer: {error}");
+                    self.losses.undecoded += 1;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn report_losses(&mut self, sink: &mut dyn Sink) -> Result<()> {

@@ -25,6 +25,7 @@ fn own_fields(event: &str) -> Option<(&'static [&'static str], bool)> {
         "time_wait" | "time_wait_overflow" => Some((&["state", "from", "inferred"], true)),
         "reset" => Some((&["direction", "reason", "kernel_reason", "state"], true)),
         "abort" => Some((&["reason", "state"], true)),
+        "time_wait_end" => Some((&["cause", "age_ns", "promoted_ns", "by"], false)),
         "port_alloc" => Some((&["op", "requested", "result", "latency_ns", "exact"], false)),
         _ => None,
     }

@@ -22,6 +22,8 @@ pub enum Kind {
     Abort,
     /// `port_alloc`
     PortAlloc,
+    /// `time_wait_end`
+    TimeWaitEnd,
 }
 
 /// Which end of the connection a socket is.
@@ -183,6 +185,21 @@ impl Expected {
     /// A birth that the kernel refused.
     pub fn overflow() -> Self {
         Self::new(Kind::TimeWaitOverflow, Question::TimeWait).with("inferred", json!(false))
+    }
+
+    /// The end of a TIME_WAIT, by the contract's word for its cause. Nobody reused it.
+    pub fn time_wait_end(cause: &str) -> Self {
+        Self::new(Kind::TimeWaitEnd, Question::TimeWaitEnd)
+            .with("cause", json!(cause))
+            .with("by", Value::Null)
+    }
+
+    /// `by`: whose connect() took the tuple.
+    pub fn reused_by(mut self, who: impl Into<Who>) -> Self {
+        let who = who.into();
+        self.checks.remove("by");
+        self.with("by.pid", json!(who.pid))
+            .with("by.comm", json!(who.comm))
     }
 
     /// A RST that was sent. `kernel_word` is the end of the kernel's own reason.

@@ -102,6 +102,26 @@ pub const LIMITS: &[Limit] = &[
         },
     },
     Limit {
+        owned_by: Some(Question::TimeWaitEnd),
+        reason: "no hook sees mini-sockets go",
+        holds: |facts| facts.tier(Question::TimeWaitEnd) == Tier::None,
+        effect: |expected| (expected.kind == Kind::TimeWaitEnd).then_some(Effect::Unseen),
+    },
+    Limit {
+        owned_by: Some(Question::TimeWaitEnd),
+        reason: "a timer that stays in its bucket of the wheel is armed again without a trace: the moment of \
+                 the peer's FIN is not known",
+        holds: |facts| facts.tier(Question::TimeWaitEnd) == Tier::Timer,
+        effect: |expected| match expected.kind {
+            Kind::TimeWaitEnd => changed(expected, |it| {
+                if let Some(check) = it.checks.get_mut("promoted_ns") {
+                    *check = Check::Is(Value::Null);
+                }
+            }),
+            _ => None,
+        },
+    },
+    Limit {
         owned_by: Some(Question::Accept),
         reason: "no hook sees who accept()s: only a closer can be named on the server's side",
         holds: |facts| facts.tier(Question::Accept) == Tier::None,

@@ -19,8 +19,10 @@ use crate::{
 fn relevant(played: &Played, events: &[Value]) -> Vec<Value> {
     events
         .iter()
-        .filter(|event| {
-            played.about_ports || event["event"] != "port_alloc" || event["result"] != "ok"
+        .filter(|event| match event["event"].as_str() {
+            Some("port_alloc") => played.about_ports || event["result"] != "ok",
+            Some("time_wait_end") => played.about_ends,
+            _ => true,
         })
         .cloned()
         .collect()
@@ -82,6 +84,7 @@ fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<Strin
             told.0, told.1, kernel.0, kernel.1
         ));
     }
+    wrong.extend(ends_against_kernel(played, facts, events));
     let sent = events
         .iter()
         .filter(|event| event["event"] == "reset" && event["direction"] == "sent")
@@ -97,6 +100,32 @@ fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<Strin
         wrong.push(format!(
             "{sent} sent RSTs were told, the kernel counted {}",
             played.counters.resets_sent
+        ));
+    }
+    wrong
+}
+
+/// Births less ends are what is left alive, and reuses are TWRecycled.
+fn ends_against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
+    if !played.about_ends || facts.tier(Question::TimeWaitEnd) == Tier::None {
+        return Vec::new();
+    }
+    let mut wrong = Vec::new();
+    let left = count(events, "time_wait").checked_sub(count(events, "time_wait_end"));
+    if left != Some(played.counters.alive) {
+        wrong.push(format!(
+            "by births and ends {left:?} TIME_WAITs are left, the kernel has {}",
+            played.counters.alive
+        ));
+    }
+    let reused = events
+        .iter()
+        .filter(|event| event["cause"] == "reused_by_connect")
+        .count() as u64;
+    if reused != played.counters.recycled {
+        wrong.push(format!(
+            "{reused} reuses were told, the kernel counted {}",
+            played.counters.recycled
         ));
     }
     wrong

@@ -5,6 +5,7 @@ mod buckets;
 mod close;
 mod crowd;
 mod data_after_close;
+mod ends;
 mod handover;
 mod overload;
 mod peers;
@@ -132,6 +133,7 @@ impl Scenario {
 pub fn all() -> Vec<Scenario> {
     [
         before::SCENARIOS,
+        ends::SCENARIOS,
         close::SCENARIOS,
         handover::SCENARIOS,
         protocols::SCENARIOS,

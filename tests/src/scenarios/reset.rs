@@ -35,7 +35,7 @@ pub const SCENARIOS: &[Scenario] = &[
 const TICKS: Duration = Duration::from_millis(20);
 
 /// A duration of at least `low` and at most `high`, give or take the kernel's tick.
-fn lasting(low: Duration, high: Duration) -> Check {
+pub fn lasting(low: Duration, high: Duration) -> Check {
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     Check::Between(
         nanoseconds(low.saturating_sub(TICKS)),

@@ -57,6 +57,8 @@ pub struct Played {
     pub counters: Counters,
     /// Whether searches for ports that succeed are to be compared.
     pub about_ports: bool,
+    /// Whether ends of TIME_WAITs are to be compared.
+    pub about_ends: bool,
 }
 
 impl Played {

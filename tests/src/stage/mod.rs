@@ -94,6 +94,7 @@ pub struct Stage {
     otherwise: RefCell<Vec<Vec<Expected>>>,
     crowd: RefCell<Vec<CrowdRow>>,
     about_ports: Cell<bool>,
+    about_ends: Cell<bool>,
     hidden_births: Cell<u64>,
     announced: Cell<bool>,
 }
@@ -115,6 +116,7 @@ impl Stage {
             otherwise: RefCell::default(),
             crowd: RefCell::default(),
             about_ports: Cell::new(false),
+            about_ends: Cell::new(false),
             hidden_births: Cell::new(0),
             announced: Cell::new(false),
         })
@@ -191,6 +193,11 @@ impl Stage {
         self.about_ports.set(true);
     }
 
+    /// Ends of TIME_WAITs are part of what is compared.
+    pub fn about_ends(&self) {
+        self.about_ends.set(true);
+    }
+
     /// Sets a sysctl of this network namespace (`ipv4/tcp_timestamps`).
     ///
     /// # Errors
@@ -242,6 +249,7 @@ impl Stage {
             crowd: self.crowd.take(),
             counters: Counters::read()?.since(self.at_start),
             about_ports: self.about_ports.get(),
+            about_ends: self.about_ends.get(),
             hidden_births: self.hidden_births.get(),
         })
     }

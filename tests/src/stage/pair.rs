@@ -12,7 +12,7 @@ use super::{Stage, Unlucky};
 use crate::{
     actor::{
         Actor,
-        command::{Connection, Fd},
+        command::{Connection, Fd, SocketOption},
     },
     sys::proc_net::{self, Socket, State},
 };
@@ -51,12 +51,44 @@ impl Stage {
     /// # Errors
     /// When a call fails.
     pub fn pair(&self) -> Result<Pair> {
-        let pair = self.silent_pair()?;
-        pair.client.send(&pair.at_client, REQUEST_BYTES)?;
-        pair.server.receive(&pair.at_server, REQUEST_BYTES)?;
-        pair.server.send(&pair.at_server, RESPONSE_BYTES)?;
-        pair.client.receive(&pair.at_client, RESPONSE_BYTES)?;
-        Ok(pair)
+        talk(self.silent_pair()?)
+    }
+
+    /// [`Self::pair`], where the client has no other local port than this.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub fn pair_on_port(&self, port: u16) -> Result<Pair> {
+        let server = self.actor("sv")?;
+        let client = self.actor("cl")?;
+        let (listener, address) = server.listen(self.ip.loopback_any_port())?;
+        // Only now: the server's port was to be another one.
+        self.sysctl("ipv4/ip_local_port_range", &format!("{port} {port}"))?;
+        talk(connect(server, client, listener, address)?)
+    }
+
+    /// [`Self::pair`], where the client binds this port, with SO_REUSEADDR.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub fn pair_from_bound_port(&self, port: u16) -> Result<Pair> {
+        let server = self.actor("sv")?;
+        let client = self.actor("cl")?;
+        let (listener, address) = server.listen(self.ip.loopback_any_port())?;
+        let own = SocketAddr::new(self.ip.loopback(), port);
+        let fd = client.tcp_for(own)?;
+        client.set(fd, SocketOption::ReuseAddress)?;
+        client.bind(fd, own)?;
+        let at_client = client.connect_with(fd, address)?;
+        let at_server = server.accept(listener)?;
+        talk(Pair {
+            client,
+            server,
+            listener,
+            address,
+            at_client,
+            at_server,
+        })
     }
 
     /// A client and a server, connected.
@@ -67,16 +99,7 @@ impl Stage {
         let server = self.actor("sv")?;
         let client = self.actor("cl")?;
         let (listener, address) = server.listen(self.ip.loopback_any_port())?;
-        let at_client = client.connect(address)?;
-        let at_server = server.accept(listener)?;
-        Ok(Pair {
-            client,
-            server,
-            listener,
-            address,
-            at_client,
-            at_server,
-        })
+        connect(server, client, listener, address)
     }
 
     /// Waits until a closed connection waits for the peer's FIN, in its mini-socket.
@@ -121,6 +144,33 @@ impl Stage {
     pub fn until_time_wait(&self, closed: &Connection) -> Result<()> {
         self.until_state(closed.local, closed.remote, State::TimeWait)
     }
+}
+
+fn connect(
+    server: Rc<Actor>,
+    client: Rc<Actor>,
+    listener: Fd,
+    address: SocketAddr,
+) -> Result<Pair> {
+    let at_client = client.connect(address)?;
+    let at_server = server.accept(listener)?;
+    Ok(Pair {
+        client,
+        server,
+        listener,
+        address,
+        at_client,
+        at_server,
+    })
+}
+
+/// A request and a response.
+fn talk(pair: Pair) -> Result<Pair> {
+    pair.client.send(&pair.at_client, REQUEST_BYTES)?;
+    pair.server.receive(&pair.at_server, REQUEST_BYTES)?;
+    pair.server.send(&pair.at_server, RESPONSE_BYTES)?;
+    pair.client.receive(&pair.at_client, RESPONSE_BYTES)?;
+    Ok(pair)
 }
 
 fn is(socket: &Socket, connection: &Connection) -> bool {

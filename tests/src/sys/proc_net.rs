@@ -18,6 +18,10 @@ pub struct Counters {
     pub overflow: u64,
     /// Tcp OutRsts.
     pub resets_sent: u64,
+    /// TcpExt TWRecycled.
+    pub recycled: u64,
+    /// Mini-sockets alive, by sockstat; this one is no counter.
+    pub alive: u64,
 }
 
 impl Counters {
@@ -28,15 +32,18 @@ impl Counters {
     pub fn read() -> io::Result<Self> {
         let netstat = fs::read_to_string("/proc/self/net/netstat")?;
         let snmp = fs::read_to_string("/proc/self/net/snmp")?;
-        Self::parse(&netstat, &snmp)
+        let sockstat = fs::read_to_string("/proc/self/net/sockstat")?;
+        Self::parse(&netstat, &snmp, &sockstat)
     }
 
-    fn parse(netstat: &str, snmp: &str) -> io::Result<Self> {
+    fn parse(netstat: &str, snmp: &str, sockstat: &str) -> io::Result<Self> {
         Ok(Self {
             time_wait: counter(netstat, "TcpExt:", "TW")?,
             time_wait_killed: counter(netstat, "TcpExt:", "TWKilled")?,
             overflow: counter(netstat, "TcpExt:", "TCPTimeWaitOverflow")?,
             resets_sent: counter(snmp, "Tcp:", "OutRsts")?,
+            recycled: counter(netstat, "TcpExt:", "TWRecycled")?,
+            alive: alive(sockstat)?,
         })
     }
 
@@ -47,6 +54,8 @@ impl Counters {
             time_wait_killed: self.time_wait_killed.wrapping_sub(earlier.time_wait_killed),
             overflow: self.overflow.wrapping_sub(earlier.overflow),
             resets_sent: self.resets_sent.wrapping_sub(earlier.resets_sent),
+            recycled: self.recycled.wrapping_sub(earlier.recycled),
+            alive: self.alive,
         }
     }
 
@@ -54,6 +63,19 @@ impl Counters {
     pub fn births(self) -> u64 {
         self.time_wait + self.time_wait_killed
     }
+}
+
+/// `TCP: inuse 7 orphan 0 tw 2 alloc 9 mem 1`
+fn alive(sockstat: &str) -> io::Result<u64> {
+    let mut words = sockstat
+        .lines()
+        .find_map(|line| line.strip_prefix("TCP: "))
+        .unwrap_or_default()
+        .split_whitespace();
+    words
+        .find(|word| *word == "tw")
+        .and_then(|_| words.next()?.parse().ok())
+        .ok_or_else(|| io::Error::other("no tw in sockstat"))
 }
 
 /// A counter of a file that has a line of names and a line of values for each group.
@@ -192,13 +214,14 @@ mod tests {
 
     #[test]
     fn counters_are_found_by_name() {
-        let netstat =
-            "TcpExt: TWKilled TW X TCPTimeWaitOverflow\nTcpExt: 2 3 4 5\nIpExt: A\nIpExt: 1\n";
+        let netstat = "TcpExt: TWKilled TW X TCPTimeWaitOverflow TWRecycled\nTcpExt: 2 3 4 5 6\nIpExt: A\nIpExt: 1\n";
         let snmp = "Ip: OutRsts\nIp: 9\nTcp: InErrs OutRsts\nTcp: 0 7\n";
-        let counters = Counters::parse(netstat, snmp).unwrap();
+        let sockstat = "sockets: used 9\nTCP: inuse 7 orphan 0 tw 2 alloc 9 mem 1\n";
+        let counters = Counters::parse(netstat, snmp, sockstat).unwrap();
         assert_eq!(counters.births(), 5);
         assert_eq!(counters.overflow, 5);
         assert_eq!(counters.resets_sent, 7);
-        assert!(Counters::parse("TcpExt: TW\nTcpExt: 1\n", snmp).is_err());
+        assert_eq!((counters.recycled, counters.alive), (6, 2));
+        assert!(Counters::parse("TcpExt: TW\nTcpExt: 1\n", snmp, sockstat).is_err());
     }
 }

@@ -5,6 +5,14 @@ use std::fmt::Write;
 use super::grid::{Align, Grid};
 use crate::model::report::Report;
 
+fn signed(difference: Option<i64>) -> String {
+    match difference {
+        Some(0) => "0".to_owned(),
+        Some(difference) => format!("{difference:+}"),
+        None => "-".to_owned(),
+    }
+}
+
 /// The table, and what it leaves out.
 pub fn render(report: &Report) -> String {
     let mut grid = Grid::new(&[
@@ -15,15 +23,14 @@ pub fn render(report: &Report) -> String {
         ("OVERFLOW SEEN", Align::Right),
         ("KERNEL", Align::Right),
         ("INFERRED", Align::Right),
+        ("ENDED", Align::Right),
+        ("ALIVE OFF BY", Align::Right),
+        ("REUSED SEEN", Align::Right),
+        ("KERNEL", Align::Right),
         ("", Align::Left),
     ]);
     let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
     for row in report.audit.iter().filter(|row| !row.is_quiet()) {
-        let difference = match row.difference {
-            Some(0) => "0".to_owned(),
-            Some(difference) => format!("{difference:+}"),
-            None => "-".to_owned(),
-        };
         let remark = match (&row.why, row.audited) {
             (None, true) => String::new(),
             (None, false) => "not audited".to_owned(),
@@ -34,10 +41,14 @@ pub fn render(report: &Report) -> String {
             row.netns.to_string(),
             row.births_seen.to_string(),
             number(row.births_kernel),
-            difference,
+            signed(row.difference),
             row.overflow_seen.to_string(),
             number(row.overflow_kernel),
             row.inferred.to_string(),
+            number(row.ends_seen),
+            signed(row.alive_difference),
+            number(row.reused_seen),
+            number(row.reused_kernel),
             remark,
         ]);
     }

@@ -4,6 +4,7 @@ pub mod grid;
 
 mod audit;
 mod destinations;
+mod ends;
 mod lost;
 mod ports;
 mod processes;
@@ -38,6 +39,11 @@ pub fn render(report: &Report) -> String {
         &mut text,
         "Searches for a local port, by process",
         &ports::render(report),
+    );
+    section(
+        &mut text,
+        "Ends of TIME_WAITs, by the process that made them",
+        &ends::render(report),
     );
     section(&mut text, "By destination", &destinations::render(report));
     section(

@@ -61,6 +61,11 @@ fn report() -> Report {
             overflow_seen: 0,
             overflow_kernel: Some(0),
             inferred: 0,
+            ends_seen: Some(1),
+            alive_growth: Some(3),
+            alive_difference: Some(0),
+            reused_seen: Some(1),
+            reused_kernel: Some(1),
             uncertainty: 0,
             basis: Basis::TcpExt,
             audited: true,
@@ -83,7 +88,7 @@ fn every_table_is_there() {
         "(closed_before_tracing)",
         "nginx(7)  connect        9       1  ≤1.50us  ≤2.00us  ≤2.00us\n",
         "client  [2001:db8::2]:80  4026531840          1                   1",
-        "\n   42     4       5          -1              0       0         0\n",
+        "\n   42     4       5          -1              0       0         0      1             0            1       1\n",
         "state      2  runs of this program that the kernel skipped",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");

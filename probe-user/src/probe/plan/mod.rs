@@ -32,8 +32,10 @@ pub enum Condition {
     Always,
     /// The raw tracepoint `tcp_send_reset` passes this many arguments.
     SendResetArguments(usize),
-    /// `inet_csk_accept` takes this many arguments.
-    AcceptArguments(usize),
+    /// This function takes this many arguments.
+    Arguments(&'static str, usize),
+    /// Births are seen by the timer of the mini-socket.
+    BirthsByTimer,
     /// kallsyms shows `tw_timer_handler`.
     TimerHandlerKnown,
     /// The tracepoint of this tier answers resets of full sockets, and reports those without as well.

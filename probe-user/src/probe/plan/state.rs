@@ -66,7 +66,7 @@ pub const ACCEPT: Plan = Plan {
         Candidate {
             tier: Tier::Fentry,
             hook: Some(Hook::Fentry),
-            condition: Condition::AcceptArguments(4),
+            condition: Condition::Arguments("inet_csk_accept", 4),
             parts: &[("accept_fexit_4", Attach::Fexit("inet_csk_accept"))],
             second_chance: ACCEPT_AGAIN,
             behaviour: Behaviour::Same,
@@ -75,7 +75,7 @@ pub const ACCEPT: Plan = Plan {
         Candidate {
             tier: Tier::Fentry,
             hook: Some(Hook::Fentry),
-            condition: Condition::AcceptArguments(2),
+            condition: Condition::Arguments("inet_csk_accept", 2),
             parts: &[("accept_fexit_2", Attach::Fexit("inet_csk_accept"))],
             second_chance: ACCEPT_AGAIN,
             behaviour: Behaviour::Same,

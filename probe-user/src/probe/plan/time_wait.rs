@@ -1,6 +1,6 @@
 //! Births and ends of mini-sockets.
 
-use super::{Attach, Behaviour, Candidate, Condition, Plan, nothing};
+use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, nothing};
 use crate::probe::{Hook, Question, Tier};
 
 pub const TIME_WAIT: Plan = Plan {
@@ -60,32 +60,78 @@ pub const TIME_WAIT: Plan = Plan {
     ],
 };
 
+/// What every end passes, and what tells expiry and reuse apart from the rest.
+const END_BY_FENTRY: [Part; 3] = [
+    ("twsk_kill_fentry", Attach::Fentry("inet_twsk_kill")),
+    ("tw_timer_fentry", Attach::Fentry("tw_timer_handler")),
+    ("twsk_unique_fexit", Attach::Fexit("tcp_twsk_unique")),
+];
+const SEGMENT: &str = "tcp_timewait_state_process";
+
+const fn end_by_fentry(arguments: usize, parts: &'static [Part]) -> Candidate {
+    Candidate {
+        tier: Tier::Fentry,
+        hook: Some(Hook::Fentry),
+        condition: Condition::Arguments(SEGMENT, arguments),
+        parts,
+        second_chance: &[],
+        behaviour: Behaviour::Same,
+        lost: None,
+    }
+}
+
+const fn with_segment(program: &'static str) -> [Part; 4] {
+    let [kill, timer, unique] = END_BY_FENTRY;
+    [kill, timer, unique, (program, Attach::Fexit(SEGMENT))]
+}
+
 pub const TIME_WAIT_END: Plan = Plan {
     question: Question::TimeWaitEnd,
     candidates: &[
+        end_by_fentry(3, &with_segment("tw_segment_fexit_3")),
+        end_by_fentry(4, &with_segment("tw_segment_fexit_4")),
+        end_by_fentry(5, &with_segment("tw_segment_fexit_5")),
         Candidate {
-            tier: Tier::Fentry,
-            hook: Some(Hook::Fentry),
-            condition: Condition::Always,
-            parts: &[("twsk_kill_fentry", Attach::Fentry("inet_twsk_kill"))],
+            tier: Tier::Timer,
+            hook: Some(Hook::Timers),
+            condition: Condition::BirthsByTimer,
+            parts: &[
+                (
+                    "timer_expire_raw",
+                    Attach::RawTracepoint("timer_expire_entry"),
+                ),
+                ("timer_cancel_raw", Attach::RawTracepoint("timer_cancel")),
+            ],
             second_chance: &[],
             behaviour: Behaviour::Same,
-            lost: None,
+            lost: Some(
+                "a TIME_WAIT that goes otherwise than by expiry, reuse or with its namespace is told a \
+                 second later, as reopened if a connection of its tuple was established by then, else as \
+                 killed; one that goes so after its time, before its timer ran, is not told; when the peer's FIN came is \
+                 known only if it came late",
+            ),
         },
         Candidate {
             tier: Tier::Kprobe,
             hook: Some(Hook::Kprobe),
             condition: Condition::Always,
-            parts: &[("twsk_kill_kprobe", Attach::Kprobe("inet_twsk_kill"))],
+            parts: &[
+                ("twsk_kill_kprobe", Attach::Kprobe("inet_twsk_kill")),
+                ("tw_timer_kprobe", Attach::Kprobe("tw_timer_handler")),
+                ("twsk_unique_kretprobe", Attach::Kprobe("tcp_twsk_unique")),
+                ("twsk_unique_kprobe", Attach::Kprobe("tcp_twsk_unique")),
+                ("tw_segment_kretprobe", Attach::Kprobe(SEGMENT)),
+                ("tw_segment_kprobe", Attach::Kprobe(SEGMENT)),
+            ],
             second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(
                 "the kernel skips kprobes while another eBPF program runs on that CPU: some ends \
-                 may go uncounted",
+                 may go untold, or be told as killed",
             ),
         },
         nothing(
-            "ends of TIME_WAITs are not counted; their makers are forgotten only when the table is full",
+            "ends of TIME_WAITs are not told; their makers are forgotten only when the table is full",
         ),
     ],
 };

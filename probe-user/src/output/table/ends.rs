@@ -1,0 +1,51 @@
+//! How TIME_WAITs went, by the process that had made them.
+
+use twtrace_wire::EndCause;
+
+use super::grid::{Align, Grid};
+use super::processes::name;
+use super::{SHOWN, count};
+use crate::model::report::{ProcessRow, Report};
+use crate::output::quantity;
+
+/// The table, or nothing where none went.
+pub fn render(report: &Report) -> String {
+    let mut rows: Vec<&ProcessRow> = report
+        .processes
+        .iter()
+        .filter(|row| row.counts.ended.total() > 0)
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.counts.ended.total()));
+    let at_least = !report.exact.processes;
+    let mut grid = Grid::new(&[
+        ("TIME_WAITS OF", Align::Left),
+        ("EXPIRED", Align::Right),
+        ("REUSED", Align::Right),
+        ("REOPENED", Align::Right),
+        ("KILLED", Align::Right),
+        ("PURGED", Align::Right),
+        ("AGE P50", Align::Right),
+        ("P99", Align::Right),
+        ("MAX", Align::Right),
+    ]);
+    for row in rows.iter().take(SHOWN) {
+        let ended = |cause| count(row.counts.ended.of(cause), at_least);
+        let age = |age_ns: Option<u64>| age_ns.map_or_else(|| "-".to_owned(), quantity::duration);
+        let residence = row.residence;
+        grid.row([
+            name(row),
+            ended(EndCause::Expired),
+            ended(EndCause::ReusedByConnect),
+            ended(EndCause::ReopenedBySyn),
+            ended(EndCause::Killed),
+            ended(EndCause::Purged),
+            age(residence.map(|ages| ages.p50_ns)),
+            age(residence.map(|ages| ages.p99_ns)),
+            age(residence.map(|ages| ages.max_ns)),
+        ]);
+    }
+    grid.to_string()
+}
