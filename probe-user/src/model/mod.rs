@@ -1,7 +1,6 @@
 //! The aggregator: events and kernel totals in, reports out. It has no clock and does no I/O.
 
 pub mod audit;
-#[allow(dead_code, reason = "the report is about to use it")]
 pub mod budget;
 pub mod counts;
 pub mod destination;

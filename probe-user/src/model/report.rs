@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, PortOp, PortTotals, ProcessKey, Side, Unattributed};
 
 use super::audit::AuditRow;
+use super::budget::row::{BudgetRow, OtherBudgets, UnknownNetns};
 use super::counts::{By, Counts, Deaths};
 use super::destination::DestinationRow;
 use super::quantile;
@@ -34,6 +35,12 @@ pub struct Report {
     pub processes: Vec<ProcessRow>,
     /// By destination.
     pub destinations: Vec<DestinationRow>,
+    /// Budgets of local ports, the fullest first. Filtered by namespace, source and destination only.
+    pub budgets: Vec<BudgetRow>,
+    /// Budgets there was no room for.
+    pub other_budgets: OtherBudgets,
+    /// Namespaces whose budgets are not known.
+    pub budgets_unknown: Vec<UnknownNetns>,
     /// By network namespace: traced against counted by the kernel. Never filtered.
     pub audit: Vec<AuditRow>,
     /// Who lost something.

@@ -1,8 +1,8 @@
 //! A small process that may still enter network namespaces when this one has dropped the privilege.
 //!
-//! It opens sockets that list sockets, in the namespace it is asked for, and hands them over; nothing else.
-//! Those sockets can't change anything: destroying a socket takes CAP_NET_ADMIN, which it does not have. It
-//! ends with the process that made it.
+//! It opens sockets that list sockets, and a few settings for reading, in the namespace it is asked for, and
+//! hands them over; nothing else. Those sockets can't change anything: destroying a socket takes
+//! CAP_NET_ADMIN, which it does not have. It ends with the process that made it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,13 +12,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::descriptor;
+use super::setting::Setting;
 use super::sock_diag::{self, DiagSocket};
 use crate::privilege;
 
-/// The namespace's inode number, before the path.
-const NUMBER_BYTES: usize = 4;
+/// What is asked for and the namespace's inode number, before the path.
+const HEAD_BYTES: usize = 1 + 4;
 /// A path is no longer than PATH_MAX.
-const REQUEST_BYTES: usize = NUMBER_BYTES + 4096;
+const REQUEST_BYTES: usize = HEAD_BYTES + 4096;
+/// Asks for a socket; anything less for a setting.
+const DIAG_SOCKET: u8 = u8::MAX;
 const OWN_NETNS: &str = "/proc/thread-self/ns/net";
 
 /// The process, seen from the one that made it.
@@ -57,15 +60,28 @@ impl Gate {
     /// # Errors
     /// When the file stands for another namespace by now (ESTALE) or for none, or it can't be entered.
     pub fn diag_socket(&self, netns: u32, path: &Path) -> io::Result<DiagSocket> {
+        DiagSocket::new(self.ask(DIAG_SOCKET, netns, path)?)
+    }
+
+    /// A setting of that namespace, open for reading; also its later values can be read from it.
+    ///
+    /// # Errors
+    /// As above; ENOENT where this kernel does not have it.
+    pub fn setting(&self, setting: Setting, netns: u32, path: &Path) -> io::Result<File> {
+        self.ask(setting as u8, netns, path).map(File::from)
+    }
+
+    fn ask(&self, what: u8, netns: u32, path: &Path) -> io::Result<OwnedFd> {
         let gone = || io::Error::other("the process that enters namespaces is gone");
         let control = self.control.as_ref().ok_or_else(gone)?;
-        let mut request = netns.to_ne_bytes().to_vec();
+        let mut request = vec![what];
+        request.extend(netns.to_ne_bytes());
         request.extend(path.as_os_str().as_bytes());
         descriptor::send(control, &request, None).map_err(|_| gone())?;
         let mut answer = [0; size_of::<i32>()];
         match descriptor::receive(control, &mut answer)? {
             (0, _) => Err(gone()),
-            (_, Some(socket)) => DiagSocket::new(socket),
+            (_, Some(descriptor)) => Ok(descriptor),
             (_, None) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(answer))),
         }
     }
@@ -137,16 +153,21 @@ fn close_all_but(control: OwnedFd) -> io::Result<OwnedFd> {
 
 fn open_in(request: &[u8]) -> io::Result<OwnedFd> {
     let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
-    let (number, path) = request
-        .split_first_chunk::<NUMBER_BYTES>()
+    let (head, path) = request
+        .split_first_chunk::<HEAD_BYTES>()
         .ok_or_else(invalid)?;
+    let [what, number @ ..] = *head;
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
     let file = File::open(path)?;
-    if file.metadata()?.ino() != u64::from(u32::from_ne_bytes(*number)) {
+    if file.metadata()?.ino() != u64::from(u32::from_ne_bytes(number)) {
         return Err(io::Error::from_raw_os_error(libc::ESTALE));
     }
     enter(&file)?;
-    sock_diag::open()
+    match what {
+        DIAG_SOCKET => sock_diag::open(),
+        // The path shows the namespace of the thread that opens it.
+        code => Ok(File::open(Setting::from_code(code).ok_or_else(invalid)?.path())?.into()),
+    }
 }
 
 fn enter(namespace: &File) -> io::Result<()> {
@@ -173,6 +194,12 @@ mod tests {
         match gate.diag_socket(netns, Path::new(&path)) {
             Ok(mut socket) => {
                 socket.dump(Query::of(&[])).unwrap();
+                let setting = gate.setting(Setting::PortRange, netns, Path::new(&path));
+                let text = io::read_to_string(setting.unwrap()).unwrap();
+                assert_eq!(
+                    text,
+                    std::fs::read_to_string(Setting::PortRange.path()).unwrap()
+                );
                 let stale = gate.diag_socket(netns + 1, Path::new(&path)).unwrap_err();
                 assert_eq!(stale.raw_os_error(), Some(libc::ESTALE));
             }

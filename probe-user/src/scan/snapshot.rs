@@ -55,7 +55,7 @@ pub fn take(gate: Option<&Gate>, query: Query, only: &[u32]) -> Snapshot {
 }
 
 /// Every namespace, with files that stand for it.
-fn namespaces() -> BTreeMap<u32, Vec<PathBuf>> {
+pub fn namespaces() -> BTreeMap<u32, Vec<PathBuf>> {
     let mut found: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
     for (netns, pids) in netns::inhabited() {
         let paths = pids
@@ -88,7 +88,8 @@ fn reach(gate: Option<&Gate>, netns: u32, paths: &[PathBuf]) -> Result<DiagSocke
     Err(last.into())
 }
 
-fn is_gone(error: &io::Error) -> bool {
+/// Whether the way to a namespace leads nowhere any more, or elsewhere.
+pub fn is_gone(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::ENOENT | libc::ESRCH | libc::ESTALE)

@@ -183,10 +183,10 @@ fn the_fullest_come_first() {
     let rows = rows_of(&sockets, &narrow(), &Evidence::default());
     let outlooks: Vec<Outlook> = rows.iter().map(|row| row.outlook).collect();
     assert_eq!(outlooks, [Outlook::Full, Outlook::RunsOut, Outlook::Never]);
-    let others = OtherBudgets::of(&rows[1..], 3);
+    let others = OtherBudgets::of(&rows[1..]);
     assert_eq!(
         (others.count, others.live, others.time_wait, others.failures),
-        (2, 1, 2, 3)
+        (2, 1, 2, 0)
     );
 }
 

@@ -102,6 +102,15 @@ pub struct OtherBudgets {
     pub failures: u64,
 }
 
+/// A namespace whose budgets are not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnknownNetns {
+    /// Its inode number.
+    pub netns: u32,
+    /// Why not.
+    pub why: String,
+}
+
 impl BudgetRow {
     /// Part of the ports that is not free, 0 to 1.
     pub fn used(&self) -> Option<f64> {
@@ -118,15 +127,26 @@ impl BudgetRow {
 }
 
 impl OtherBudgets {
-    /// Sums up, beside failures of which it is not known where they belong.
-    pub fn of(rows: &[BudgetRow], further_failures: u64) -> Self {
-        let sum = |of: fn(&BudgetRow) -> u64| rows.iter().map(of).sum::<u64>();
-        Self {
-            count: rows.len() as u64,
-            live: sum(|row| row.live.unwrap_or(0)),
-            time_wait: sum(|row| row.time_wait.unwrap_or(0)),
-            failures: sum(|row| row.failures) + further_failures,
+    /// Sums up.
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a BudgetRow>) -> Self {
+        let mut others = Self::default();
+        for row in rows {
+            others.add(&Self {
+                count: 1,
+                live: row.live.unwrap_or(0),
+                time_wait: row.time_wait.unwrap_or(0),
+                failures: row.failures,
+            });
         }
+        others
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, more: &Self) {
+        self.count += more.count;
+        self.live += more.live;
+        self.time_wait += more.time_wait;
+        self.failures += more.failures;
     }
 
     /// Whether there is nothing to tell.

@@ -22,6 +22,8 @@ pub struct Socket {
 pub enum SocketState {
     /// It listens.
     Listening,
+    /// It is bound, and nothing more.
+    Bound,
     /// It holds a port of its tuple.
     Holding(Hold),
 }
@@ -81,10 +83,13 @@ impl Snapshot {
             sockets.iter().filter(in_range)
         };
         let mut bound: HashSet<SocketAddr> = in_range()
-            .filter(|socket| socket.state == SocketState::Listening)
+            .filter(|socket| !matches!(socket.state, SocketState::Holding(_)))
             .map(|socket| socket.local)
             .collect();
-        let listening: PortSet = bound.iter().map(SocketAddr::port).collect();
+        let listening: PortSet = in_range()
+            .filter(|socket| socket.state == SocketState::Listening)
+            .map(|socket| socket.local.port())
+            .collect();
         let mut tuples: HashMap<_, Held> = HashMap::new();
         for socket in in_range() {
             let port = socket.local.port();
@@ -135,7 +140,8 @@ impl Snapshot {
         held
     }
 
-    /// Ports of the range that somebody listens on, or accepted on: they belong to a bind().
+    /// Ports of the range that somebody bound, listens on, or accepted on: they belong to a bind(). (Up to 6.7 no
+    /// dump lists sockets that are only bound.)
     pub fn bound(&self) -> &[SocketAddr] {
         &self.bound
     }

@@ -53,6 +53,9 @@ fn report() -> Report {
         },
         processes: vec![nginx, nobody],
         destinations: destinations.rows(),
+        budgets: vec![],
+        other_budgets: Default::default(),
+        budgets_unknown: vec![],
         audit: vec![AuditRow {
             netns: 42,
             births_seen: 4,
@@ -76,7 +79,7 @@ fn report() -> Report {
 
 #[test]
 fn every_table_is_there() {
-    let text = render(&report());
+    let text = render(&report(), &[]);
     for part in [
         "10.0s on host\\x1b (Linux 6.18), from 1970-01-01T00:00:00.000000000Z\ntime_wait: tier inferred: refusals\n",
         "linger_zero 1",
@@ -99,7 +102,7 @@ fn losses_are_marked_where_numbers_are_lower_bounds() {
         probe: LostBy::Probe(Probe::TimeWait),
         count: 12,
     });
-    let text = render(&report);
+    let text = render(&report, &[]);
     assert!(text.contains("≥1"), "{text}");
     assert!(text.contains("lost: 12 events"), "{text}");
     assert!(
@@ -126,7 +129,7 @@ fn nothing_at_all_is_said_too() {
     report.destinations.clear();
     report.audit.clear();
     report.recursion_misses = None;
-    let text = render(&report);
+    let text = render(&report, &[]);
     assert!(text.contains("By process\nno TIME_WAIT, reset or abort\n"));
     assert!(!text.contains("By destination"));
     assert!(text.ends_with(
