@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::verdicts::Verdict;
+use super::{budgets, verdicts::Verdict};
 use crate::{
     expect::{
         Side,
@@ -196,6 +196,11 @@ pub fn judge_report(
     report: &Value,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
+    let budgets = rows_of(report, "budgets", &mut wrong);
+    wrong.extend(budgets::judge(&played.budgets, netns, report, &budgets));
+    if run.ends_before {
+        return wrong;
+    }
     let rows = rows_of(report, "processes", &mut wrong);
     for row in &played.crowd {
         let found = reported_births(&rows, row);

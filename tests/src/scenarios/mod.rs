@@ -2,6 +2,7 @@
 
 mod before;
 mod buckets;
+mod budgets;
 mod close;
 mod crowd;
 mod data_after_close;
@@ -51,6 +52,8 @@ pub struct ReportRun {
     pub options: &'static [&'static str],
     /// Events must be lost, and shown as lost.
     pub loses: bool,
+    /// It ends by itself, before the scenario does: only what it says of budgets is compared.
+    pub ends_before: bool,
 }
 
 /// Traffic with known truth.
@@ -141,6 +144,7 @@ pub fn all() -> Vec<Scenario> {
         ports::SCENARIOS,
         reconnect::SCENARIOS,
         buckets::SCENARIOS,
+        budgets::SCENARIOS,
         crowd::SCENARIOS,
         programs::SCENARIOS,
     ]

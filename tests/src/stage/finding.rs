@@ -1,5 +1,7 @@
 //! What a stage tells the runner, one JSON line each.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -53,6 +55,9 @@ pub struct Played {
     pub crowd: Vec<CrowdRow>,
     /// Births that this kernel shows to no eBPF program: at most so many of the crowd may be missing.
     pub hidden_births: u64,
+    /// Budgets of local ports that a report must have.
+    #[serde(default)]
+    pub budgets: Vec<BudgetTruth>,
     /// The kernel's own figures for the namespace, from its beginning to the end of the scenario.
     pub counters: Counters,
     /// Whether searches for ports that succeed are to be compared.
@@ -66,6 +71,19 @@ impl Played {
         let crowd: u64 = self.crowd.iter().map(|row| row.births).sum();
         (count(Kind::TimeWait) + crowd, count(Kind::TimeWaitOverflow))
     }
+}
+
+/// What a report must say of a budget of local ports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetTruth {
+    /// Where the client connected to.
+    pub destination: SocketAddr,
+    /// How many ports there are.
+    pub capacity: u64,
+    /// How many are in TIME_WAIT at the end; `None` where the report ended before.
+    pub time_wait: Option<u64>,
+    /// When a connect() first found no port, CLOCK_REALTIME in nanoseconds; `None` for never.
+    pub ran_out_ns: Option<u64>,
 }
 
 /// TIME_WAITs of one process.
