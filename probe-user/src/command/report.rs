@@ -5,13 +5,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use twtrace_wire::EventKind;
 
-use super::{drop_privileges, notice, print};
+use super::{drop_privileges, existing, notice, print};
 use crate::cli::ViewArgs;
 use crate::event::{Event, Lost, LostBy};
 use crate::host::Host;
 use crate::model::report::{Exact, LostRow, MissRow, Report};
 use crate::model::{KernelTotals, Model};
 use crate::output::{json, quantity, table};
+use crate::scan::gate::Gate;
 use crate::session::auditor::{Auditor, SeenByNetns};
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
@@ -45,6 +46,10 @@ impl Sink for Counting {
 
 /// Counts until the end, then prints.
 pub async fn run(args: ViewArgs) -> Result<()> {
+    // While there are privileges to keep, and no other threads.
+    let gate = Gate::open()
+        .inspect_err(|error| log::warn!("other network namespaces can't be entered: {error}"))
+        .ok();
     let mut stop = Stop::listen().context("listening for signals")?;
     let filter = args.filter.resolve()?;
     let mut probing = args.probing.options();
@@ -54,7 +59,7 @@ pub async fn run(args: ViewArgs) -> Result<()> {
     }
     let mut session = Session::start(&probing, filter.clone())?;
     let mut counting = Counting {
-        model: Model::new(filter),
+        model: Model::new(filter.clone()),
         auditor: Auditor::begin(session.counted_at()),
     };
     // The first reading may have to enter namespaces that no process is in, which takes privileges.
@@ -89,7 +94,13 @@ pub async fn run(args: ViewArgs) -> Result<()> {
     counting.auditor.begin_last_round(&seen);
     read_step(&session, &mut counting)?;
     settle(&mut session, &mut counting).await?;
-    let report = report(&mut session, &mut counting)?;
+    let mut report = report(&mut session, &mut counting)?;
+    (report.close_wait, report.unscanned) = existing::close_wait(
+        gate.as_ref(),
+        &filter,
+        &report.processes,
+        session.enricher(),
+    );
     // The probes go before a slow reader is waited for.
     drop(session);
     let text = if args.span.json {
@@ -154,6 +165,8 @@ fn report(session: &mut Session, counting: &mut Counting) -> Result<Report> {
         exact: exactness(model, &lost),
         processes,
         destinations: model.destination_rows(),
+        close_wait: Vec::new(),
+        unscanned: Vec::new(),
         audit: auditor.rows(&seen, end.mono_ns),
         recursion_misses: misses(kernel),
         lost,

@@ -3,6 +3,8 @@
 pub mod address;
 pub mod netns;
 
+use std::net::SocketAddr;
+
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, Side};
 
@@ -45,6 +47,20 @@ impl Filter {
             && any(&self.remote, |filter| {
                 event.remote.is_some_and(|address| filter.matches(address))
             })
+    }
+
+    /// Whether a connection that exists passes, as far as its namespace and its ends go.
+    pub fn shows_ends(
+        &self,
+        netns: u32,
+        side: Side,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> bool {
+        any(&self.netns, |wanted| *wanted == netns)
+            && any(&self.sides, |wanted| *wanted == side)
+            && any(&self.local, |filter| filter.matches(local))
+            && any(&self.remote, |filter| filter.matches(remote))
     }
 
     /// Whether facts of a process pass, as far as the process goes.

@@ -1,6 +1,7 @@
 //! The aggregator: events and kernel totals in, reports out. It has no clock and does no I/O.
 
 pub mod audit;
+pub mod close_wait;
 pub mod counts;
 pub mod destination;
 pub mod quantile;

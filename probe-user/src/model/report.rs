@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, PortOp, PortTotals, ProcessKey, Side, Unattributed};
 
 use super::audit::AuditRow;
+use super::close_wait::CloseWaitRow;
 use super::counts::{By, Counts, Deaths};
 use super::destination::DestinationRow;
 use super::quantile;
@@ -34,6 +35,10 @@ pub struct Report {
     pub processes: Vec<ProcessRow>,
     /// By destination.
     pub destinations: Vec<DestinationRow>,
+    /// Connections in CLOSE_WAIT when tracing ended, by process and destination.
+    pub close_wait: Vec<CloseWaitRow>,
+    /// Namespaces that could not be searched for them.
+    pub unscanned: Vec<UnscannedRow>,
     /// By network namespace: traced against counted by the kernel. Never filtered.
     pub audit: Vec<AuditRow>,
     /// Who lost something.
@@ -84,6 +89,15 @@ pub struct PortRow {
     pub p99_ns: Option<u64>,
     /// The longest search, nanoseconds.
     pub max_ns: Option<u64>,
+}
+
+/// A namespace whose sockets could not be listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnscannedRow {
+    /// Its inode number.
+    pub netns: u32,
+    /// What stood in the way.
+    pub why: String,
 }
 
 /// What one probe lost.

@@ -3,6 +3,7 @@
 pub mod grid;
 
 mod audit;
+mod close_wait;
 mod destinations;
 mod lost;
 mod ports;
@@ -40,6 +41,16 @@ pub fn render(report: &Report) -> String {
         &ports::render(report),
     );
     section(&mut text, "By destination", &destinations::render(report));
+    section(
+        &mut text,
+        "In CLOSE_WAIT at the end: closed by the peer, not by the process",
+        &close_wait::render(report),
+    );
+    section(
+        &mut text,
+        "Namespaces that could not be searched for CLOSE_WAIT",
+        &close_wait::unscanned(report),
+    );
     section(
         &mut text,
         "Audit: births of TIME_WAIT seen, against the kernel's own counters",
