@@ -6,6 +6,7 @@ mod close;
 mod crowd;
 mod data_after_close;
 mod handover;
+mod leak;
 mod overload;
 mod peers;
 mod ports;
@@ -141,6 +142,7 @@ pub fn all() -> Vec<Scenario> {
         ports::SCENARIOS,
         reconnect::SCENARIOS,
         buckets::SCENARIOS,
+        leak::SCENARIOS,
         crowd::SCENARIOS,
         programs::SCENARIOS,
     ]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use finding::{CrowdRow, Finding, Message, Played};
+use finding::{CloseWaitRow, CrowdRow, Finding, Message, Played};
 pub use pair::Pair;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,7 @@ pub struct Stage {
     truth: RefCell<Vec<Expected>>,
     otherwise: RefCell<Vec<Vec<Expected>>>,
     crowd: RefCell<Vec<CrowdRow>>,
+    close_wait: RefCell<Vec<CloseWaitRow>>,
     about_ports: Cell<bool>,
     hidden_births: Cell<u64>,
     announced: Cell<bool>,
@@ -114,6 +115,7 @@ impl Stage {
             truth: RefCell::default(),
             otherwise: RefCell::default(),
             crowd: RefCell::default(),
+            close_wait: RefCell::default(),
             about_ports: Cell::new(false),
             hidden_births: Cell::new(0),
             announced: Cell::new(false),
@@ -181,6 +183,11 @@ impl Stage {
         self.crowd.borrow_mut().push(row);
     }
 
+    /// Connections in CLOSE_WAIT that the report must list; it must then list no others.
+    pub fn expect_close_wait(&self, row: CloseWaitRow) {
+        self.close_wait.borrow_mut().push(row);
+    }
+
     /// How many births this kernel hid from every eBPF program, at most.
     pub fn hidden_births(&self, count: u64) {
         self.hidden_births.set(count);
@@ -240,6 +247,7 @@ impl Stage {
         Ok(Played {
             alternatives,
             crowd: self.crowd.take(),
+            close_wait: self.close_wait.take(),
             counters: Counters::read()?.since(self.at_start),
             about_ports: self.about_ports.get(),
             hidden_births: self.hidden_births.get(),
