@@ -5,9 +5,11 @@ use crate::event::Process;
 use crate::event::comm::Comm;
 use crate::filter::Filter;
 use crate::model::close_wait::{self, CloseWaitRow};
+use crate::model::memory::{CacheRow, Memory};
 use crate::model::report::{ProcessRow, UnscannedRow};
 use crate::scan::gate::Gate;
 use crate::scan::owners::{Holder, Owners};
+use crate::scan::slab;
 use crate::scan::snapshot;
 use crate::scan::sock_diag::Query;
 use twtrace_wire::ProcessKey;
@@ -47,6 +49,22 @@ pub fn close_wait(
         .into_iter()
         .map(|(netns, why)| UnscannedRow { netns, why });
     (rows, unscanned.collect())
+}
+
+/// What the kernel's tables take.
+pub fn memory() -> Memory {
+    let rows = slab::read().into_iter().map(|(name, slab)| {
+        let known = slab.as_ref().ok();
+        CacheRow {
+            name,
+            active_objects: known.map(|slab| slab.active_objects),
+            object_bytes: known.map(|slab| slab.object_bytes),
+            active_bytes: known.map(|slab| slab.active_objects.saturating_mul(slab.object_bytes)),
+            held_bytes: known.map(|slab| slab.held_bytes),
+            why: slab.as_ref().err().map(ToString::to_string),
+        }
+    });
+    Memory::of(rows.collect())
 }
 
 fn process_of(holder: &Holder, known: &[&Process]) -> Process {

@@ -167,6 +167,7 @@ fn report(session: &mut Session, counting: &mut Counting) -> Result<Report> {
         destinations: model.destination_rows(),
         close_wait: Vec::new(),
         unscanned: Vec::new(),
+        memory: existing::memory(),
         audit: auditor.rows(&seen, end.mono_ns),
         recursion_misses: misses(kernel),
         lost,

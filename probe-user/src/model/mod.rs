@@ -4,6 +4,7 @@ pub mod audit;
 pub mod close_wait;
 pub mod counts;
 pub mod destination;
+pub mod memory;
 pub mod quantile;
 pub mod report;
 

@@ -7,6 +7,7 @@ use super::audit::AuditRow;
 use super::close_wait::CloseWaitRow;
 use super::counts::{By, Counts, Deaths};
 use super::destination::DestinationRow;
+use super::memory::Memory;
 use super::quantile;
 use crate::event::decode::unattributed;
 use crate::event::words::{self, Word};
@@ -39,6 +40,8 @@ pub struct Report {
     pub close_wait: Vec<CloseWaitRow>,
     /// Namespaces that could not be searched for them.
     pub unscanned: Vec<UnscannedRow>,
+    /// What the kernel's tables take when tracing ends. Never filtered.
+    pub memory: Memory,
     /// By network namespace: traced against counted by the kernel. Never filtered.
     pub audit: Vec<AuditRow>,
     /// Who lost something.

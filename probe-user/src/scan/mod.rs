@@ -9,5 +9,6 @@ pub mod gate;
 pub mod message;
 pub mod owners;
 pub mod row;
+pub mod slab;
 pub mod snapshot;
 pub mod sock_diag;

@@ -6,6 +6,7 @@ mod audit;
 mod close_wait;
 mod destinations;
 mod lost;
+mod memory;
 mod ports;
 mod processes;
 
@@ -50,6 +51,11 @@ pub fn render(report: &Report) -> String {
         &mut text,
         "Namespaces that could not be searched for CLOSE_WAIT",
         &close_wait::unscanned(report),
+    );
+    section(
+        &mut text,
+        "Memory of TIME_WAIT on the whole host",
+        &memory::render(&report.memory),
     );
     section(
         &mut text,

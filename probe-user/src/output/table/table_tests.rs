@@ -5,6 +5,7 @@ use crate::event::{LostBy, Timestamp, samples};
 use crate::model::audit::{AuditRow, Basis};
 use crate::model::close_wait::{CloseWaitRow, NoHolder};
 use crate::model::destination::{Destination, Destinations};
+use crate::model::memory::{CacheRow, Memory};
 use crate::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
 use crate::probe::{Choice, Question, Tier};
 
@@ -41,6 +42,17 @@ fn nobodys_close_wait_row() -> CloseWaitRow {
         shared: 0,
         oldest_at_most_ns: Some(5_000_000_000),
         ..close_wait_row()
+    }
+}
+
+fn cache(name: &'static str, objects: Option<u64>) -> CacheRow {
+    CacheRow {
+        name,
+        active_objects: objects,
+        object_bytes: objects.map(|_| 256),
+        active_bytes: objects.map(|objects| objects * 256),
+        held_bytes: objects.map(|_| 36_864),
+        why: objects.is_none().then(|| "root only".to_owned()),
     }
 }
 
@@ -86,6 +98,10 @@ fn report() -> Report {
             netns: 43,
             why: "not allowed".into(),
         }],
+        memory: Memory::of(vec![
+            cache("tw_sock_TCP", Some(80)),
+            cache("tcp_bind_bucket", None),
+        ]),
         audit: vec![AuditRow {
             netns: 42,
             births_seen: 4,
@@ -119,6 +135,7 @@ fn every_table_is_there() {
         "lea\\x1bky(9)    server  :80             42     12       1  ≥5.00s ≤90.0s\n",
         "(not_accepted)  server  :80             42      3       0          5.00s\n",
         "\n   43  not allowed\n",
+        "\n20.5kB in mini-sockets (tw_sock_TCP: 80 of 256B, 36.9kB held, tcp_bind_bucket: root only)\n",
         "\n   42     4       5          -1              0       0         0\n",
         "state      2  runs of this program that the kernel skipped",
     ] {
