@@ -11,7 +11,6 @@ mod model;
 mod output;
 mod privilege;
 mod probe;
-#[allow(dead_code, reason = "the report begins to use it with the next change")]
 mod scan;
 mod session;
 

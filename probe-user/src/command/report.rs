@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use twtrace_wire::EventKind;
 
-use super::{drop_privileges, notice, print};
+use super::{drop_privileges, existing, notice, print};
 use crate::cli::ReportArgs;
 use crate::event::{Event, Lost, LostBy};
 use crate::filter::Filter;
@@ -56,6 +56,10 @@ impl Sink for Counting {
 pub async fn run(args: ReportArgs) -> Result<()> {
     let ReportArgs { by, view: args } = args;
     let wants_budgets = args.span.json || by.is_empty() || by.contains(&By::Budget);
+    // While there are privileges to keep, and no other threads.
+    let gate = Gate::open()
+        .inspect_err(|error| log::warn!("other network namespaces can't be entered: {error}"))
+        .ok();
     let mut stop = Stop::listen().context("listening for signals")?;
     let filter = args.filter.resolve()?;
     let mut probing = args.probing.options();
@@ -69,12 +73,12 @@ pub async fn run(args: ReportArgs) -> Result<()> {
         auditor: Auditor::begin(session.counted_at()),
         budgeter: None,
     };
-    let gate = match wants_budgets {
-        true => open_gate(),
-        false => None,
-    };
     if wants_budgets {
-        counting.budgeter = Some(Budgeter::begin(gate.as_ref(), session.now()?.mono_ns));
+        counting.budgeter = Some(Budgeter::begin(
+            gate.as_ref(),
+            &filter,
+            session.now()?.mono_ns,
+        ));
     }
     // The first reading may have to enter namespaces that no process is in, which takes privileges.
     read_step(&session, &mut counting)?;
@@ -105,13 +109,19 @@ pub async fn run(args: ReportArgs) -> Result<()> {
     }
 
     if let Some(budgeter) = &mut counting.budgeter {
-        budgeter.end(gate.as_ref(), session.now()?.mono_ns);
+        budgeter.end(gate.as_ref(), &filter, session.now()?.mono_ns);
     }
     let seen = seen_by_netns(&session)?;
     counting.auditor.begin_last_round(&seen);
     read_step(&session, &mut counting)?;
     settle(&mut session, &mut counting).await?;
-    let report = report(&mut session, &mut counting, &filter)?;
+    let mut report = report(&mut session, &mut counting, &filter)?;
+    (report.close_wait, report.unscanned) = existing::close_wait(
+        gate.as_ref(),
+        &filter,
+        &report.processes,
+        session.enricher(),
+    );
     // The probes go before a slow reader is waited for.
     drop(session);
     let text = if args.span.json {
@@ -122,13 +132,6 @@ pub async fn run(args: ReportArgs) -> Result<()> {
         table::render(&report, &by).into_bytes()
     };
     Ok(print(&text)?)
-}
-
-/// Namespaces other than the own one can't be looked into without; each says so then.
-fn open_gate() -> Option<Gate> {
-    Gate::open()
-        .inspect_err(|error| log::warn!("can't start the process that enters namespaces: {error}"))
-        .ok()
 }
 
 /// Reads the audit's counters until they stand still, or for as long as is worth it.
@@ -194,6 +197,9 @@ fn report(session: &mut Session, counting: &mut Counting, filter: &Filter) -> Re
         budgets: budgets.rows,
         other_budgets: budgets.others,
         budgets_unknown: budgets.unknown,
+        close_wait: Vec::new(),
+        unscanned: Vec::new(),
+        memory: existing::memory(),
         audit: auditor.rows(&seen, end.mono_ns),
         recursion_misses: misses(kernel),
         lost,

@@ -64,6 +64,20 @@ impl Filter {
         })
     }
 
+    /// Whether a connection that exists passes, as far as its namespace and its ends go.
+    pub fn shows_ends(
+        &self,
+        netns: u32,
+        side: Side,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> bool {
+        any(&self.netns, |wanted| *wanted == netns)
+            && any(&self.sides, |wanted| *wanted == side)
+            && any(&self.local, |filter| filter.matches(local))
+            && any(&self.remote, |filter| filter.matches(remote))
+    }
+
     /// Whether facts of a process pass, as far as the process goes.
     pub fn shows_process(&self, process: Option<&Process>) -> bool {
         any(&self.pids, |pid| {

@@ -2,8 +2,10 @@
 
 pub mod audit;
 pub mod budget;
+pub mod close_wait;
 pub mod counts;
 pub mod destination;
+pub mod memory;
 pub mod quantile;
 pub mod report;
 

@@ -10,5 +10,6 @@ pub mod message;
 pub mod owners;
 pub mod row;
 pub mod setting;
+pub mod slab;
 pub mod snapshot;
 pub mod sock_diag;

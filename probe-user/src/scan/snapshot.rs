@@ -44,7 +44,7 @@ pub fn take(gate: Option<&Gate>, query: Query, only: &[u32]) -> Snapshot {
         };
         match socket.and_then(|mut socket| socket.dump(query)) {
             Ok(rows) => snapshot.namespaces.push(NetnsSockets { netns, rows }),
-            Err(DiagError::Io(error)) if is_gone(&error) => {}
+            Err(DiagError::Enter(error)) if is_gone(&error) => {}
             Err(error) => {
                 let why = format!("{:#}", anyhow::Error::from(error));
                 snapshot.unscanned.push((netns, why));
@@ -72,8 +72,8 @@ pub fn namespaces() -> BTreeMap<u32, Vec<PathBuf>> {
 /// By the first of its files that still leads there; processes come and go.
 fn reach(gate: Option<&Gate>, netns: u32, paths: &[PathBuf]) -> Result<DiagSocket, DiagError> {
     let Some(gate) = gate else {
-        let error = io::Error::other("entering other namespaces takes CAP_SYS_ADMIN");
-        return Err(error.into());
+        let error = io::Error::other("no process was left that may (CAP_SYS_ADMIN)");
+        return Err(DiagError::Enter(error));
     };
     let mut last = io::Error::from_raw_os_error(libc::ESTALE);
     for path in paths {
@@ -85,7 +85,7 @@ fn reach(gate: Option<&Gate>, netns: u32, paths: &[PathBuf]) -> Result<DiagSocke
             break;
         }
     }
-    Err(last.into())
+    Err(DiagError::Enter(last))
 }
 
 /// Whether the way to a namespace leads nowhere any more, or elsewhere.

@@ -61,6 +61,9 @@ pub enum DiagError {
     /// No netlink socket, or it can't be used.
     #[error("asking the kernel for its sockets")]
     Io(#[from] io::Error),
+    /// The sockets are in a namespace that can't be entered.
+    #[error("entering the namespace")]
+    Enter(#[source] io::Error),
     /// The kernel has nobody to answer.
     #[error("this kernel can't list TCP sockets: no module tcp_diag (try: modprobe tcp_diag)")]
     NoModule,

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use crate::event::Event;
 use crate::filter::Filter;
 use crate::model::budget::evidence::Evidence;
-use crate::model::budget::row::{self, BudgetRow, OtherBudgets, UnknownNetns};
+use crate::model::budget::row::{self, BudgetRow, OtherBudgets};
 use crate::model::budget::snapshot::{Hold, Snapshot, Socket, SocketState};
 use crate::model::budget::sysctls::PortSysctls;
 use crate::model::budget::{self, Namespace};
+use crate::model::report::UnscannedRow;
 use crate::scan::gate::Gate;
 use crate::scan::row::Row;
 use crate::scan::setting;
@@ -38,7 +39,7 @@ pub struct Budgets {
     /// Those there was no room for.
     pub others: OtherBudgets,
     /// Namespaces that could not be looked into, and why.
-    pub unknown: Vec<UnknownNetns>,
+    pub unknown: Vec<UnscannedRow>,
 }
 
 /// One namespace at one moment.
@@ -49,10 +50,10 @@ struct Look {
 }
 
 impl Budgeter {
-    /// Looks into every namespace. `now_ns` is CLOCK_MONOTONIC.
-    pub fn begin(gate: Option<&Gate>, now_ns: u64) -> Self {
+    /// Looks into every namespace that the filter shows. `now_ns` is CLOCK_MONOTONIC.
+    pub fn begin(gate: Option<&Gate>, filter: &Filter, now_ns: u64) -> Self {
         let evidence = Evidence::default();
-        let start = look(gate, &evidence)
+        let start = look(gate, filter, &evidence)
             .into_iter()
             .filter_map(|(netns, look)| Some((netns, look.ok()?.sockets)))
             .collect();
@@ -70,9 +71,9 @@ impl Budgeter {
         self.evidence.note(event);
     }
 
-    /// Looks into every namespace again: forecasts count from here.
-    pub fn end(&mut self, gate: Option<&Gate>, now_ns: u64) {
-        self.end = look(gate, &self.evidence);
+    /// Looks into them again: forecasts count from here.
+    pub fn end(&mut self, gate: Option<&Gate>, filter: &Filter, now_ns: u64) {
+        self.end = look(gate, filter, &self.evidence);
         self.end_ns = now_ns;
     }
 
@@ -103,7 +104,7 @@ impl Budgeter {
                 .rows
                 .extend(rows.filter(|row| is_shown(row, filter)));
             if !why.is_empty() && filter.shows_netns(netns) {
-                budgets.unknown.push(UnknownNetns {
+                budgets.unknown.push(UnscannedRow {
                     netns,
                     why: why.to_owned(),
                 });
@@ -126,11 +127,15 @@ fn is_shown(row: &BudgetRow, filter: &Filter) -> bool {
         && filter.shows_remote(row.destination)
 }
 
-/// Sockets and settings of every namespace, or why they are not known. Those that go away meanwhile are left
+/// Sockets and settings of every namespace that the filter shows, or why they are not known. Those that go away meanwhile are left
 /// out.
-fn look(gate: Option<&Gate>, evidence: &Evidence) -> HashMap<u32, Result<Look, String>> {
+fn look(
+    gate: Option<&Gate>,
+    filter: &Filter,
+    evidence: &Evidence,
+) -> HashMap<u32, Result<Look, String>> {
     let ways = namespaces();
-    let found = take(gate, Query::all(), &[]);
+    let found = take(gate, Query::all(), &filter.netns);
     let mut looks = HashMap::new();
     for dump in found.namespaces {
         let netns = dump.netns;
@@ -174,5 +179,53 @@ fn socket(row: &Row) -> Socket {
                 (false, _) => Hold::Live,
             }),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::enrich::netns;
+    use crate::model::budget::row::Outlook;
+
+    #[test]
+    fn an_open_connection_holds_a_port_of_its_budget() {
+        let own = netns::of_process(std::process::id()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        let filter = Filter {
+            netns: vec![own],
+            remote: vec![target.to_string().parse().unwrap()],
+            ..Filter::default()
+        };
+        let mut budgeter = Budgeter::begin(None, &filter, 1);
+        let clients: Vec<TcpStream> = (0..20)
+            .map(|_| TcpStream::connect(target).unwrap())
+            .collect();
+        budgeter.end(None, &filter, 10_000_000_001);
+        let budgets = budgeter.budgets(&filter);
+        let [row] = &budgets.rows[..] else {
+            panic!("not one budget: {budgets:?}");
+        };
+        assert_eq!((row.live, row.time_wait), (Some(20), Some(0)));
+        assert_eq!(row.connections_per_s, Some(2.0));
+        assert_eq!(row.outlook, Outlook::RunsOut);
+        assert!(budgets.unknown.is_empty() && budgets.others.is_empty());
+        drop(clients);
+    }
+
+    #[test]
+    fn what_events_tell_of_a_namespace_that_is_gone_is_kept() {
+        let mut budgeter = Budgeter::begin(None, &Filter::default(), 1);
+        let mut failure = crate::event::samples::port_alloc();
+        failure.netns = Some(7);
+        budgeter.note(&failure);
+        budgeter.end(None, &Filter::default(), 2);
+        let budgets = budgeter.budgets(&Filter::default());
+        let row = budgets.rows.iter().find(|row| row.netns == 7).unwrap();
+        assert_eq!((row.failures, row.capacity), (1, None));
+        assert!(budgets.unknown.iter().any(|row| row.netns == 7));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{budgets, verdicts::Verdict};
+use super::{budgets, close_wait, verdicts::Verdict};
 use crate::{
     expect::{
         Side,
@@ -179,7 +179,8 @@ fn judge_crowd(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> 
     wrong
 }
 
-fn side_word(side: Side) -> &'static str {
+/// A side's word in JSON.
+pub fn side_word(side: Side) -> &'static str {
     match side {
         Side::Client => "client",
         Side::Server => "server",
@@ -222,6 +223,7 @@ pub fn judge_report(
         (false, false) => wrong.push(format!("events were lost: {losers:?}")),
         _ => {}
     }
+    wrong.extend(close_wait::judge(played, netns, report));
     let audit = rows_of(report, "audit", &mut wrong);
     match audit.iter().find(|row| row["netns"] == netns) {
         None => wrong.push(format!("the audit has no row for the namespace {netns}")),

@@ -1,6 +1,7 @@
 //! The runner: starts twtrace and the stages, and judges.
 
 mod budgets;
+mod close_wait;
 mod judge;
 mod options;
 pub mod report;
@@ -260,7 +261,16 @@ fn play_reported(
         let rows = report[name].as_array().into_iter().flatten();
         rows.map(|row| format!("{name}: {row}")).collect::<Vec<_>>()
     };
-    let told = ["audit", "lost", "processes", "budgets"].map(rows).concat();
+    let told = [
+        "audit",
+        "lost",
+        "processes",
+        "close_wait",
+        "unscanned",
+        "budgets",
+    ]
+    .map(rows)
+    .concat();
     let only_closers = judge::only_closers_lost(&played, seen);
     Ok((Verdict::Failed { wrong, told }, only_closers))
 }

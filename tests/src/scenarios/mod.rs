@@ -7,6 +7,7 @@ mod close;
 mod crowd;
 mod data_after_close;
 mod handover;
+mod leak;
 mod overload;
 mod peers;
 mod ports;
@@ -145,6 +146,7 @@ pub fn all() -> Vec<Scenario> {
         reconnect::SCENARIOS,
         buckets::SCENARIOS,
         budgets::SCENARIOS,
+        leak::SCENARIOS,
         crowd::SCENARIOS,
         programs::SCENARIOS,
     ]

@@ -53,6 +53,8 @@ pub struct Played {
     pub alternatives: Vec<Vec<Expected>>,
     /// TIME_WAITs by process, where they are too many to list.
     pub crowd: Vec<CrowdRow>,
+    /// Connections in CLOSE_WAIT that are left at the end; none given: not compared.
+    pub close_wait: Vec<CloseWaitRow>,
     /// Births that this kernel shows to no eBPF program: at most so many of the crowd may be missing.
     pub hidden_births: u64,
     /// Budgets of local ports that a report must have.
@@ -97,4 +99,23 @@ pub struct CrowdRow {
     pub side: Side,
     /// How many.
     pub births: u64,
+}
+
+/// Connections to one destination that the peer has closed and this process has not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseWaitRow {
+    /// Thread-group id; `None` where nobody has accepted them.
+    pub pid: Option<i32>,
+    /// Comm of the leader.
+    pub comm: Option<String>,
+    /// Which end it is.
+    pub side: Side,
+    /// `:port` of a server, `address:port` for a client.
+    pub destination: String,
+    /// How many.
+    pub count: u64,
+    /// Those that another process has open too.
+    pub shared: u64,
+    /// Age of the youngest, nanoseconds.
+    pub at_least_ns: u64,
 }

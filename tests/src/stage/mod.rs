@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use finding::{BudgetTruth, CrowdRow, Finding, Message, Played};
+use finding::{BudgetTruth, CloseWaitRow, CrowdRow, Finding, Message, Played};
 pub use pair::Pair;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,7 @@ pub struct Stage {
     otherwise: RefCell<Vec<Vec<Expected>>>,
     crowd: RefCell<Vec<CrowdRow>>,
     budgets: RefCell<Vec<BudgetTruth>>,
+    close_wait: RefCell<Vec<CloseWaitRow>>,
     about_ports: Cell<bool>,
     hidden_births: Cell<u64>,
     announced: Cell<bool>,
@@ -116,6 +117,7 @@ impl Stage {
             otherwise: RefCell::default(),
             crowd: RefCell::default(),
             budgets: RefCell::default(),
+            close_wait: RefCell::default(),
             about_ports: Cell::new(false),
             hidden_births: Cell::new(0),
             announced: Cell::new(false),
@@ -188,6 +190,11 @@ impl Stage {
         self.budgets.borrow_mut().push(budget);
     }
 
+    /// Connections in CLOSE_WAIT that the report must list; it must then list no others.
+    pub fn expect_close_wait(&self, row: CloseWaitRow) {
+        self.close_wait.borrow_mut().push(row);
+    }
+
     /// How many births this kernel hid from every eBPF program, at most.
     pub fn hidden_births(&self, count: u64) {
         self.hidden_births.set(count);
@@ -248,6 +255,7 @@ impl Stage {
             alternatives,
             crowd: self.crowd.take(),
             budgets: self.budgets.take(),
+            close_wait: self.close_wait.take(),
             counters: Counters::read()?.since(self.at_start),
             about_ports: self.about_ports.get(),
             hidden_births: self.hidden_births.get(),

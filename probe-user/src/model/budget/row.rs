@@ -102,15 +102,6 @@ pub struct OtherBudgets {
     pub failures: u64,
 }
 
-/// A namespace whose budgets are not known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UnknownNetns {
-    /// Its inode number.
-    pub netns: u32,
-    /// Why not.
-    pub why: String,
-}
-
 impl BudgetRow {
     /// Part of the ports that is not free, 0 to 1.
     pub fn used(&self) -> Option<f64> {

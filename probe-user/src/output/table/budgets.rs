@@ -130,3 +130,80 @@ fn left(row: &BudgetRow) -> String {
         false => left,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::budget::ports::PortRange;
+    use crate::model::budget::row::HalfRow;
+
+    fn row(free: u64, failures: u64, outlook: Outlook, full_in_ns: Option<u64>) -> BudgetRow {
+        BudgetRow {
+            netns: 42,
+            pool: PoolWord::Connect,
+            source: Some("10.0.0.1".parse().unwrap()),
+            destination: Some("10.0.0.2:80".parse().unwrap()),
+            range: Some(PortRange {
+                low: 40_000,
+                high: 40_999,
+            }),
+            excluded: Some(0),
+            capacity: Some(1_000),
+            live: Some(0),
+            time_wait: Some(1_000 - free),
+            time_wait_reusable: Some(0),
+            free: Some(free),
+            fast_half: Some(HalfRow {
+                capacity: 500,
+                free: free.saturating_sub(500),
+                full_in_ns: None,
+            }),
+            connections_per_s: Some(12.34),
+            live_growth_per_s: Some(0.0),
+            expiry_per_s: Some(0.0),
+            failures,
+            outlook,
+            full_in_ns,
+            why: None,
+        }
+    }
+
+    fn line(row: &BudgetRow) -> String {
+        let text = grid(&[row]).to_string();
+        let line = text.lines().last().unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_is_left_is_said() {
+        let soon = row(400, 0, Outlook::RunsOut, Some(41_000_000_000));
+        assert_eq!(
+            line(&soon),
+            "42 10.0.0.1 10.0.0.2:80 40000-40999 0 600 400 60% 12 0 0 full in 41.0s, fast half full"
+        );
+        assert!(line(&row(0, 9, Outlook::Full, Some(0))).ends_with("100% 12 0 9 full"));
+        assert!(line(&row(900, 0, Outlook::Never, None)).ends_with("10% 12 0 0 -"));
+    }
+
+    #[test]
+    fn a_pool_of_bind_and_what_is_not_known() {
+        let mut pool = row(900, 0, Outlook::Never, None);
+        (pool.pool, pool.destination) = (PoolWord::Bind, None);
+        (pool.excluded, pool.time_wait_reusable) = (Some(3), Some(90));
+        let text = line(&pool);
+        assert!(text.contains("(any: bind before connect) 40000-40999 less 3 0 100 (90 reusable)"));
+        let unknown = BudgetRow {
+            range: None,
+            capacity: None,
+            live: None,
+            time_wait: None,
+            free: None,
+            fast_half: None,
+            connections_per_s: None,
+            expiry_per_s: None,
+            outlook: Outlook::Unknown,
+            ..row(0, 2, Outlook::Unknown, None)
+        };
+        assert_eq!(line(&unknown), "42 10.0.0.1 10.0.0.2:80 - - - - - - - 2 ?");
+    }
+}

@@ -4,8 +4,10 @@ pub mod grid;
 
 mod audit;
 mod budgets;
+mod close_wait;
 mod destinations;
 mod lost;
+mod memory;
 mod ports;
 mod processes;
 
@@ -67,6 +69,21 @@ pub fn render(report: &Report, asked: &[By]) -> String {
         );
     }
     if asked.is_empty() {
+        section(
+            &mut text,
+            "In CLOSE_WAIT at the end: closed by the peer, not by the process",
+            &close_wait::render(report),
+        );
+        section(
+            &mut text,
+            "Namespaces that could not be searched for CLOSE_WAIT",
+            &close_wait::unscanned(report),
+        );
+        section(
+            &mut text,
+            "Memory of TIME_WAIT on the whole host",
+            &memory::render(&report.memory),
+        );
         section(
             &mut text,
             "Audit: births of TIME_WAIT seen, against the kernel's own counters",
