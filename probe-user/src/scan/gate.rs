@@ -98,10 +98,7 @@ fn serve(control: OwnedFd) -> io::Result<()> {
         if length == 0 {
             return Ok(());
         }
-        let opened = open_in(&request[..length]);
-        // Whoever stays in a namespace keeps it alive.
-        enter(&home)?;
-        match opened {
+        match open_in(&request[..length], &home) {
             Ok(socket) => {
                 descriptor::send(&control, &0_i32.to_ne_bytes(), Some(socket.as_fd()))?;
             }
@@ -135,7 +132,7 @@ fn close_all_but(control: OwnedFd) -> io::Result<OwnedFd> {
     Ok(control)
 }
 
-fn open_in(request: &[u8]) -> io::Result<OwnedFd> {
+fn open_in(request: &[u8], home: &File) -> io::Result<OwnedFd> {
     let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
     let (number, path) = request
         .split_first_chunk::<NUMBER_BYTES>()
@@ -146,7 +143,13 @@ fn open_in(request: &[u8]) -> io::Result<OwnedFd> {
         return Err(io::Error::from_raw_os_error(libc::ESTALE));
     }
     enter(&file)?;
-    sock_diag::open()
+    let opened = sock_diag::open();
+    if enter(home).is_err() {
+        // Whoever stays in a namespace keeps it alive.
+        // SAFETY: ends the child, which runs nothing else.
+        unsafe { libc::_exit(1) }
+    }
+    opened
 }
 
 fn enter(namespace: &File) -> io::Result<()> {
