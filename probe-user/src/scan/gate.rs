@@ -114,10 +114,7 @@ fn serve(control: OwnedFd) -> io::Result<()> {
         if length == 0 {
             return Ok(());
         }
-        let opened = open_in(&request[..length]);
-        // Whoever stays in a namespace keeps it alive.
-        enter(&home)?;
-        match opened {
+        match open_in(&request[..length], &home) {
             Ok(socket) => {
                 descriptor::send(&control, &0_i32.to_ne_bytes(), Some(socket.as_fd()))?;
             }
@@ -151,7 +148,7 @@ fn close_all_but(control: OwnedFd) -> io::Result<OwnedFd> {
     Ok(control)
 }
 
-fn open_in(request: &[u8]) -> io::Result<OwnedFd> {
+fn open_in(request: &[u8], home: &File) -> io::Result<OwnedFd> {
     let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
     let (head, path) = request
         .split_first_chunk::<HEAD_BYTES>()
@@ -163,11 +160,24 @@ fn open_in(request: &[u8]) -> io::Result<OwnedFd> {
         return Err(io::Error::from_raw_os_error(libc::ESTALE));
     }
     enter(&file)?;
-    match what {
-        DIAG_SOCKET => sock_diag::open(),
-        // The path shows the namespace of the thread that opens it.
-        code => Ok(File::open(Setting::from_code(code).ok_or_else(invalid)?.path())?.into()),
+    let opened = open(what);
+    if enter(home).is_err() {
+        // Whoever stays in a namespace keeps it alive.
+        // SAFETY: ends the child, which runs nothing else.
+        unsafe { libc::_exit(1) }
     }
+    opened
+}
+
+/// What is asked for, of the namespace that this thread is in.
+fn open(what: u8) -> io::Result<OwnedFd> {
+    if what == DIAG_SOCKET {
+        return sock_diag::open();
+    }
+    let setting = Setting::from_code(what);
+    let setting = setting.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // The path shows the namespace of the thread that opens it.
+    File::open(setting.path()).map(OwnedFd::from)
 }
 
 fn enter(namespace: &File) -> io::Result<()> {

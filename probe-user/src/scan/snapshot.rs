@@ -72,7 +72,7 @@ pub fn namespaces() -> BTreeMap<u32, Vec<PathBuf>> {
 /// By the first of its files that still leads there; processes come and go.
 fn reach(gate: Option<&Gate>, netns: u32, paths: &[PathBuf]) -> Result<DiagSocket, DiagError> {
     let Some(gate) = gate else {
-        let error = io::Error::other("no process was left that may (CAP_SYS_ADMIN)");
+        let error = io::Error::other("there is no process that may");
         return Err(DiagError::Enter(error));
     };
     let mut last = io::Error::from_raw_os_error(libc::ESTALE);
