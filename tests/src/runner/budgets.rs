@@ -1,6 +1,6 @@
 //! Budgets of local ports in a report, against what then happened.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::stage::finding::BudgetTruth;
 
@@ -12,12 +12,15 @@ const DAY_S: f64 = 86_400.0;
 pub fn judge(truth: &[BudgetTruth], netns: u64, report: &Value, rows: &[Value]) -> Vec<String> {
     let mut wrong = Vec::new();
     for budget in truth {
-        let destination = budget.destination.to_string();
+        let (pool, destination) = match budget.destination {
+            Some(destination) => ("connect", json!(destination.to_string())),
+            None => ("bind", Value::Null),
+        };
         let found = rows.iter().find(|row| {
-            row["netns"] == netns && row["pool"] == "connect" && row["destination"] == destination
+            row["netns"] == netns && row["pool"] == pool && row["destination"] == destination
         });
         match found {
-            None => wrong.push(format!("no budget for {destination}")),
+            None => wrong.push(format!("no budget of {pool} for {destination}")),
             Some(row) => {
                 wrong.extend(figures(budget, row));
                 let Some(ran_out_ns) = budget.ran_out_ns else {
@@ -41,12 +44,16 @@ fn figures(budget: &BudgetTruth, row: &Value) -> Vec<String> {
         }
     };
     must_be("capacity", budget.capacity);
-    must_be("failures", 0);
+    must_be("failures", budget.failures);
     if let Some(time_wait) = budget.time_wait {
         must_be("time_wait", time_wait);
         must_be("time_wait_reusable", 0);
         must_be("live", 0);
-        must_be("free", budget.capacity - time_wait);
+        let free = budget.capacity - time_wait;
+        must_be("free", free);
+        if (row["outlook"] == "full") != (free == 0) {
+            wrong.push(format!("{free} are free: {row}"));
+        }
     }
     wrong
 }
@@ -77,8 +84,6 @@ fn left_s(report: &Value, moment_ns: u64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

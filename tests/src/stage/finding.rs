@@ -78,13 +78,15 @@ impl Played {
 /// What a report must say of a budget of local ports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetTruth {
-    /// Where the client connected to.
-    pub destination: SocketAddr,
+    /// Where the client connected to; `None` for the pool of one that binds before.
+    pub destination: Option<SocketAddr>,
     /// How many ports there are.
     pub capacity: u64,
     /// How many are in TIME_WAIT at the end; `None` where the report ended before.
     pub time_wait: Option<u64>,
-    /// When a connect() first found no port, CLOCK_REALTIME in nanoseconds; `None` for never.
+    /// Searches that found no port, until the report ended.
+    pub failures: u64,
+    /// When a connect() first found no port after the report ended, CLOCK_REALTIME in nanoseconds; `None` for never.
     pub ran_out_ns: Option<u64>,
 }
 
