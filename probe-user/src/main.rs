@@ -11,6 +11,7 @@ mod model;
 mod output;
 mod privilege;
 mod probe;
+mod scan;
 mod session;
 
 use std::io::{self, Write};

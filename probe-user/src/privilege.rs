@@ -83,13 +83,26 @@ fn missing(held: u64) -> Vec<&'static str> {
 /// # Errors
 /// When the kernel refuses.
 pub fn drop_unneeded() -> io::Result<()> {
+    keep_only(kept_of)
+}
+
+/// Keeps the capabilities that entering network namespaces takes: CAP_SYS_ADMIN, and those by which the files
+/// that stand for them are reached. Otherwise as [`drop_unneeded`].
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn keep_to_enter_namespaces() -> io::Result<()> {
+    keep_only(|_| bit(CAP_SYS_ADMIN) | bit(CAP_SYS_PTRACE) | bit(CAP_DAC_READ_SEARCH))
+}
+
+fn keep_only(wanted_of: impl Fn(u64) -> u64) -> io::Result<()> {
     // SAFETY: PR_SET_NO_NEW_PRIVS takes plain numbers.
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
     }
     let mut words = own()?;
     let held = both(words.map(|word| word.permitted));
-    let kept = held & kept_of(held);
+    let kept = held & wanted_of(held);
     for (index, word) in words.iter_mut().enumerate() {
         // The lower and the upper half.
         let half = (kept >> (32 * index)) as u32;
@@ -108,8 +121,11 @@ pub fn drop_unneeded() -> io::Result<()> {
     Ok(())
 }
 
+const fn bit(capability: u32) -> u64 {
+    1 << capability
+}
+
 fn kept_of(held: u64) -> u64 {
-    let bit = |capability: u32| 1_u64 << capability;
     let maps = match held & bit(CAP_BPF) {
         // Before 5.8, and for those who were only given that.
         0 => bit(CAP_SYS_ADMIN),

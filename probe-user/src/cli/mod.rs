@@ -13,6 +13,7 @@ use crate::enrich::procfs::{self, PidError};
 use crate::event::words::Word;
 use crate::filter::netns::{NetnsArg, NetnsError};
 use crate::filter::{AddressFilter, Filter};
+use crate::output::table::By;
 use crate::probe::{Hook, ProbeOptions};
 
 /// Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
@@ -33,7 +34,7 @@ pub enum Command {
     /// Show events as they happen, one a line.
     Trace(ViewArgs),
     /// Count for a while, then print tables by process and by destination.
-    Report(ViewArgs),
+    Report(ReportArgs),
     /// Show what this kernel allows: the hooks chosen for each question, and what is lost.
     Probes(ProbesArgs),
 }
@@ -49,6 +50,17 @@ impl Cli {
             None => Self::try_parse_from(["twtrace", "trace"])?.into_command(),
         }
     }
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Print only this table (repeatable, or comma-separated); JSON always has everything.
+    #[arg(long, value_name = "TABLE", value_enum, value_delimiter = ',')]
+    pub by: Vec<By>,
+    /// As `trace` has them.
+    #[command(flatten)]
+    pub view: ViewArgs,
 }
 
 /// Options of `trace` and `report`.

@@ -1,5 +1,6 @@
 //! The verbs of the command line.
 
+mod existing;
 pub mod probes;
 pub mod report;
 pub mod trace;

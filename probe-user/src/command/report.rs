@@ -5,14 +5,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use twtrace_wire::EventKind;
 
-use super::{drop_privileges, notice, print};
-use crate::cli::ViewArgs;
+use super::{drop_privileges, existing, notice, print};
+use crate::cli::ReportArgs;
 use crate::event::{Event, Lost, LostBy};
+use crate::filter::Filter;
 use crate::host::Host;
 use crate::model::report::{Exact, LostRow, MissRow, Report};
 use crate::model::{KernelTotals, Model};
+use crate::output::table::By;
 use crate::output::{json, quantity, table};
+use crate::scan::gate::Gate;
 use crate::session::auditor::{Auditor, SeenByNetns};
+use crate::session::budgets::Budgeter;
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
 
@@ -25,11 +29,16 @@ const READING_PAUSE: Duration = Duration::from_millis(20);
 struct Counting {
     model: Model,
     auditor: Auditor,
+    /// `None` where budgets are not asked for.
+    budgeter: Option<Budgeter>,
 }
 
 impl Sink for Counting {
     fn any_event(&mut self, event: &Event) {
         self.auditor.note(event);
+        if let Some(budgeter) = &mut self.budgeter {
+            budgeter.note(event);
+        }
     }
 
     fn event(&mut self, event: &Event) -> Result<()> {
@@ -44,7 +53,13 @@ impl Sink for Counting {
 }
 
 /// Counts until the end, then prints.
-pub async fn run(args: ViewArgs) -> Result<()> {
+pub async fn run(args: ReportArgs) -> Result<()> {
+    let ReportArgs { by, view: args } = args;
+    let wants_budgets = args.span.json || by.is_empty() || by.contains(&By::Budget);
+    // While there are privileges to keep, and no other threads.
+    let gate = Gate::open()
+        .inspect_err(|error| log::warn!("other network namespaces can't be entered: {error}"))
+        .ok();
     let mut stop = Stop::listen().context("listening for signals")?;
     let filter = args.filter.resolve()?;
     let mut probing = args.probing.options();
@@ -54,9 +69,17 @@ pub async fn run(args: ViewArgs) -> Result<()> {
     }
     let mut session = Session::start(&probing, filter.clone())?;
     let mut counting = Counting {
-        model: Model::new(filter),
+        model: Model::new(filter.clone()),
         auditor: Auditor::begin(session.counted_at()),
+        budgeter: None,
     };
+    if wants_budgets {
+        counting.budgeter = Some(Budgeter::begin(
+            gate.as_ref(),
+            &filter,
+            session.now()?.mono_ns,
+        ));
+    }
     // The first reading may have to enter namespaces that no process is in, which takes privileges.
     read_step(&session, &mut counting)?;
     drop_privileges();
@@ -85,11 +108,20 @@ pub async fn run(args: ViewArgs) -> Result<()> {
         }
     }
 
+    if let Some(budgeter) = &mut counting.budgeter {
+        budgeter.end(gate.as_ref(), &filter, session.now()?.mono_ns);
+    }
     let seen = seen_by_netns(&session)?;
     counting.auditor.begin_last_round(&seen);
     read_step(&session, &mut counting)?;
     settle(&mut session, &mut counting).await?;
-    let report = report(&mut session, &mut counting)?;
+    let mut report = report(&mut session, &mut counting, &filter)?;
+    (report.close_wait, report.unscanned) = existing::close_wait(
+        gate.as_ref(),
+        &filter,
+        &report.processes,
+        session.enricher(),
+    );
     // The probes go before a slow reader is waited for.
     drop(session);
     let text = if args.span.json {
@@ -97,7 +129,7 @@ pub async fn run(args: ViewArgs) -> Result<()> {
         json::append(&mut text, &report)?;
         text
     } else {
-        table::render(&report).into_bytes()
+        table::render(&report, &by).into_bytes()
     };
     Ok(print(&text)?)
 }
@@ -123,7 +155,7 @@ fn seen_by_netns(session: &Session) -> Result<SeenByNetns> {
     Ok(session.attached().netns()?.into_iter().collect())
 }
 
-fn report(session: &mut Session, counting: &mut Counting) -> Result<Report> {
+fn report(session: &mut Session, counting: &mut Counting, filter: &Filter) -> Result<Report> {
     let seen = seen_by_netns(session)?;
     let kernel = session.kernel_totals()?;
     session.finish(counting)?;
@@ -133,7 +165,15 @@ fn report(session: &mut Session, counting: &mut Counting) -> Result<Report> {
         .into_iter()
         .map(|(probe, count)| LostRow { probe, count })
         .collect();
-    let Counting { model, auditor } = counting;
+    let Counting {
+        model,
+        auditor,
+        budgeter,
+    } = counting;
+    let budgets = budgeter
+        .as_ref()
+        .map(|budgeter| budgeter.budgets(filter))
+        .unwrap_or_default();
     let mut processes = model.process_rows(&kernel);
     for row in &mut processes {
         // Those that only the kernel's totals know.
@@ -154,6 +194,12 @@ fn report(session: &mut Session, counting: &mut Counting) -> Result<Report> {
         exact: exactness(model, &lost),
         processes,
         destinations: model.destination_rows(),
+        budgets: budgets.rows,
+        other_budgets: budgets.others,
+        budgets_unknown: budgets.unknown,
+        close_wait: Vec::new(),
+        unscanned: Vec::new(),
+        memory: existing::memory(),
         audit: auditor.rows(&seen, end.mono_ns),
         recursion_misses: misses(kernel),
         lost,

@@ -3,6 +3,8 @@
 pub mod address;
 pub mod netns;
 
+use std::net::SocketAddr;
+
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, Side};
 
@@ -39,12 +41,41 @@ impl Filter {
             && any(&self.sides, |side| *side == event.side)
             && any(&self.netns, |netns| Some(*netns) == event.netns)
             && self.shows_process(event.process.as_ref())
-            && any(&self.local, |filter| {
-                event.local.is_some_and(|address| filter.matches(address))
-            })
-            && any(&self.remote, |filter| {
-                event.remote.is_some_and(|address| filter.matches(address))
-            })
+            && self.shows_local(event.local)
+            && self.shows_remote(event.remote)
+    }
+
+    /// Whether facts of a network namespace pass, as far as that goes.
+    pub fn shows_netns(&self, netns: u32) -> bool {
+        any(&self.netns, |known| *known == netns)
+    }
+
+    /// Whether facts of this host's end pass, as far as that goes.
+    pub fn shows_local(&self, local: Option<SocketAddr>) -> bool {
+        any(&self.local, |filter| {
+            local.is_some_and(|address| filter.matches(address))
+        })
+    }
+
+    /// Whether facts of the other end pass, as far as that goes.
+    pub fn shows_remote(&self, remote: Option<SocketAddr>) -> bool {
+        any(&self.remote, |filter| {
+            remote.is_some_and(|address| filter.matches(address))
+        })
+    }
+
+    /// Whether a connection that exists passes, as far as its namespace and its ends go.
+    pub fn shows_ends(
+        &self,
+        netns: u32,
+        side: Side,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> bool {
+        any(&self.netns, |wanted| *wanted == netns)
+            && any(&self.sides, |wanted| *wanted == side)
+            && any(&self.local, |filter| filter.matches(local))
+            && any(&self.remote, |filter| filter.matches(remote))
     }
 
     /// Whether facts of a process pass, as far as the process goes.

@@ -1,8 +1,11 @@
 //! The aggregator: events and kernel totals in, reports out. It has no clock and does no I/O.
 
 pub mod audit;
+pub mod budget;
+pub mod close_wait;
 pub mod counts;
 pub mod destination;
+pub mod memory;
 pub mod quantile;
 pub mod report;
 pub mod residence;

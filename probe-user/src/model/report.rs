@@ -4,8 +4,11 @@ use serde::{Serialize, Serializer};
 use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessKey, Side, Unattributed};
 
 use super::audit::AuditRow;
+use super::budget::row::{BudgetRow, OtherBudgets};
+use super::close_wait::CloseWaitRow;
 use super::counts::{By, Counts, Deaths};
 use super::destination::DestinationRow;
+use super::memory::Memory;
 use super::quantile;
 use super::residence::Quantiles;
 use crate::event::decode::unattributed;
@@ -35,6 +38,18 @@ pub struct Report {
     pub processes: Vec<ProcessRow>,
     /// By destination.
     pub destinations: Vec<DestinationRow>,
+    /// Budgets of local ports, the fullest first. Filtered by namespace, source and destination only.
+    pub budgets: Vec<BudgetRow>,
+    /// Budgets there was no room for.
+    pub other_budgets: OtherBudgets,
+    /// Namespaces whose budgets are not known.
+    pub budgets_unknown: Vec<UnscannedRow>,
+    /// Connections in CLOSE_WAIT when tracing ended, by process and destination.
+    pub close_wait: Vec<CloseWaitRow>,
+    /// Namespaces that could not be searched for them.
+    pub unscanned: Vec<UnscannedRow>,
+    /// What the kernel's tables take when tracing ends. Never filtered.
+    pub memory: Memory,
     /// By network namespace: traced against counted by the kernel. Never filtered.
     pub audit: Vec<AuditRow>,
     /// Who lost something.
@@ -87,6 +102,15 @@ pub struct PortRow {
     pub p99_ns: Option<u64>,
     /// The longest search, nanoseconds.
     pub max_ns: Option<u64>,
+}
+
+/// A namespace whose sockets could not be listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnscannedRow {
+    /// Its inode number.
+    pub netns: u32,
+    /// What stood in the way.
+    pub why: String,
 }
 
 /// What one probe lost.

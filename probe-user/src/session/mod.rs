@@ -1,6 +1,7 @@
 //! The live loop: ring buffer → decode → judge → enrich → filter → sink.
 
 pub mod auditor;
+pub mod budgets;
 pub mod losses;
 pub mod ring;
 pub mod stop;

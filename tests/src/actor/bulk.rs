@@ -1,6 +1,11 @@
 //! Connections by the thousand, at full speed.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{
     command::{Family, Fd, FirstCloser, Protocol},
@@ -23,6 +28,21 @@ pub fn connect_many(target: SocketAddr, count: usize, first: FirstCloser) -> io:
         let fd = open(family, Protocol::Tcp)?;
         inet::connect(fd, &address)?;
         leave(fd, first == FirstCloser::Client)?;
+    }
+    Ok(count)
+}
+
+/// Connects `count` times, one each `interval`, and closes each at once. Returns how many there were.
+///
+/// # Errors
+/// errno of the first call that failed.
+pub fn connect_paced(target: SocketAddr, count: usize, interval: Duration) -> io::Result<usize> {
+    let mut due = Instant::now();
+    for _ in 0..count {
+        // By the clock, so that a late one does not make all others late.
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        due += interval;
+        connect_many(target, 1, FirstCloser::Client)?;
     }
     Ok(count)
 }

@@ -177,6 +177,15 @@ pub enum Command {
         /// `Server`: waits for the server's FIN before each close.
         first: FirstCloser,
     },
+    /// Connects `count` times, one each `interval_us`, and closes each at once. Answer: [`Answer::Count`].
+    ConnectPaced {
+        /// The server.
+        target: SocketAddr,
+        /// How many connections.
+        count: usize,
+        /// From one to the next, microseconds.
+        interval_us: u64,
+    },
     /// Accepts `count` connections, one after the other, and closes each. Answer: [`Answer::Count`].
     AcceptMany {
         /// The listener.

@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::{IntoRawFd, OwnedFd},
     thread,
+    time::Duration,
 };
 
 use super::{
@@ -109,6 +110,12 @@ fn perform(command: &Command) -> io::Result<Answer> {
             count,
             first,
         } => bulk::connect_many(target, count, first).map(Answer::Count),
+        Command::ConnectPaced {
+            target,
+            count,
+            interval_us,
+        } => bulk::connect_paced(target, count, Duration::from_micros(interval_us))
+            .map(Answer::Count),
         Command::AcceptMany { fd, count, first } => {
             bulk::accept_many(fd, count, first).map(Answer::Count)
         }

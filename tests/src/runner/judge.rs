@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::verdicts::Verdict;
+use super::{budgets, close_wait, verdicts::Verdict};
 use crate::{
     expect::{
         Side,
@@ -198,7 +198,8 @@ fn judge_crowd(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> 
     wrong
 }
 
-fn side_word(side: Side) -> &'static str {
+/// A side's word in JSON.
+pub fn side_word(side: Side) -> &'static str {
     match side {
         Side::Client => "client",
         Side::Server => "server",
@@ -215,6 +216,11 @@ pub fn judge_report(
     report: &Value,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
+    let budgets = rows_of(report, "budgets", &mut wrong);
+    wrong.extend(budgets::judge(&played.budgets, netns, report, &budgets));
+    if run.ends_before {
+        return wrong;
+    }
     let rows = rows_of(report, "processes", &mut wrong);
     for row in &played.crowd {
         let found = reported_births(&rows, row);
@@ -236,6 +242,7 @@ pub fn judge_report(
         (false, false) => wrong.push(format!("events were lost: {losers:?}")),
         _ => {}
     }
+    wrong.extend(close_wait::judge(played, netns, report));
     let audit = rows_of(report, "audit", &mut wrong);
     match audit.iter().find(|row| row["netns"] == netns) {
         None => wrong.push(format!("the audit has no row for the namespace {netns}")),

@@ -1,5 +1,7 @@
 //! The runner: starts twtrace and the stages, and judges.
 
+mod budgets;
+mod close_wait;
 mod judge;
 mod options;
 pub mod report;
@@ -239,7 +241,16 @@ fn play_reported(
         let rows = report[name].as_array().into_iter().flatten();
         rows.map(|row| format!("{name}: {row}")).collect::<Vec<_>>()
     };
-    let told = ["audit", "lost", "processes"].map(rows).concat();
+    let told = [
+        "audit",
+        "lost",
+        "processes",
+        "close_wait",
+        "unscanned",
+        "budgets",
+    ]
+    .map(rows)
+    .concat();
     Ok(Verdict::Failed { wrong, told })
 }
 

@@ -20,10 +20,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("crowd/report", crowd).reported(ReportRun {
         options: &[],
         loses: false,
+        ends_before: false,
     }),
     Scenario::single("flood", flood).reported(ReportRun {
         options: &["--ring-kb", "4"],
         loses: true,
+        ends_before: false,
     }),
 ];
 

@@ -2,11 +2,13 @@
 
 mod before;
 mod buckets;
+mod budgets;
 mod close;
 mod crowd;
 mod data_after_close;
 mod ends;
 mod handover;
+mod leak;
 mod overload;
 mod peers;
 mod ports;
@@ -52,6 +54,8 @@ pub struct ReportRun {
     pub options: &'static [&'static str],
     /// Events must be lost, and shown as lost.
     pub loses: bool,
+    /// It ends by itself, before the scenario does: only what it says of budgets is compared.
+    pub ends_before: bool,
 }
 
 /// Traffic with known truth.
@@ -143,6 +147,8 @@ pub fn all() -> Vec<Scenario> {
         ports::SCENARIOS,
         reconnect::SCENARIOS,
         buckets::SCENARIOS,
+        budgets::SCENARIOS,
+        leak::SCENARIOS,
         crowd::SCENARIOS,
         programs::SCENARIOS,
     ]

@@ -19,6 +19,7 @@ use crate::{
 const REPORT: ReportRun = ReportRun {
     options: &[],
     loses: false,
+    ends_before: false,
 };
 
 pub const SCENARIOS: &[Scenario] = &[

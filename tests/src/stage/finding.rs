@@ -1,5 +1,7 @@
 //! What a stage tells the runner, one JSON line each.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -51,8 +53,13 @@ pub struct Played {
     pub alternatives: Vec<Vec<Expected>>,
     /// TIME_WAITs by process, where they are too many to list.
     pub crowd: Vec<CrowdRow>,
+    /// Connections in CLOSE_WAIT that are left at the end; none given: not compared.
+    pub close_wait: Vec<CloseWaitRow>,
     /// Births that this kernel shows to no eBPF program: at most so many of the crowd may be missing.
     pub hidden_births: u64,
+    /// Budgets of local ports that a report must have.
+    #[serde(default)]
+    pub budgets: Vec<BudgetTruth>,
     /// The kernel's own figures for the namespace, from its beginning to the end of the scenario.
     pub counters: Counters,
     /// Whether searches for ports that succeed are to be compared.
@@ -70,6 +77,21 @@ impl Played {
     }
 }
 
+/// What a report must say of a budget of local ports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetTruth {
+    /// Where the client connected to; `None` for the pool of one that binds before.
+    pub destination: Option<SocketAddr>,
+    /// How many ports there are.
+    pub capacity: u64,
+    /// How many are in TIME_WAIT at the end; `None` where the report ended before.
+    pub time_wait: Option<u64>,
+    /// Searches that found no port, until the report ended.
+    pub failures: u64,
+    /// When a connect() first found no port after the report ended, CLOCK_REALTIME in nanoseconds; `None` for never.
+    pub ran_out_ns: Option<u64>,
+}
+
 /// TIME_WAITs of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrowdRow {
@@ -81,4 +103,23 @@ pub struct CrowdRow {
     pub side: Side,
     /// How many.
     pub births: u64,
+}
+
+/// Connections to one destination that the peer has closed and this process has not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseWaitRow {
+    /// Thread-group id; `None` where nobody has accepted them.
+    pub pid: Option<i32>,
+    /// Comm of the leader.
+    pub comm: Option<String>,
+    /// Which end it is.
+    pub side: Side,
+    /// `:port` of a server, `address:port` for a client.
+    pub destination: String,
+    /// How many.
+    pub count: u64,
+    /// Those that another process has open too.
+    pub shared: u64,
+    /// Age of the youngest, nanoseconds.
+    pub at_least_ns: u64,
 }

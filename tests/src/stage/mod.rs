@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use finding::{CrowdRow, Finding, Message, Played};
+use finding::{BudgetTruth, CloseWaitRow, CrowdRow, Finding, Message, Played};
 pub use pair::Pair;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,8 @@ pub struct Stage {
     truth: RefCell<Vec<Expected>>,
     otherwise: RefCell<Vec<Vec<Expected>>>,
     crowd: RefCell<Vec<CrowdRow>>,
+    budgets: RefCell<Vec<BudgetTruth>>,
+    close_wait: RefCell<Vec<CloseWaitRow>>,
     about_ports: Cell<bool>,
     about_ends: Cell<bool>,
     hidden_births: Cell<u64>,
@@ -115,6 +117,8 @@ impl Stage {
             truth: RefCell::default(),
             otherwise: RefCell::default(),
             crowd: RefCell::default(),
+            budgets: RefCell::default(),
+            close_wait: RefCell::default(),
             about_ports: Cell::new(false),
             about_ends: Cell::new(false),
             hidden_births: Cell::new(0),
@@ -183,6 +187,16 @@ impl Stage {
         self.crowd.borrow_mut().push(row);
     }
 
+    /// A budget of local ports that the report must have.
+    pub fn expect_budget(&self, budget: BudgetTruth) {
+        self.budgets.borrow_mut().push(budget);
+    }
+
+    /// Connections in CLOSE_WAIT that the report must list; it must then list no others.
+    pub fn expect_close_wait(&self, row: CloseWaitRow) {
+        self.close_wait.borrow_mut().push(row);
+    }
+
     /// How many births this kernel hid from every eBPF program, at most.
     pub fn hidden_births(&self, count: u64) {
         self.hidden_births.set(count);
@@ -247,6 +261,8 @@ impl Stage {
         Ok(Played {
             alternatives,
             crowd: self.crowd.take(),
+            budgets: self.budgets.take(),
+            close_wait: self.close_wait.take(),
             counters: Counters::read()?.since(self.at_start),
             about_ports: self.about_ports.get(),
             about_ends: self.about_ends.get(),

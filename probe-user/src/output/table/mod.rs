@@ -3,25 +3,42 @@
 pub mod grid;
 
 mod audit;
+mod budgets;
+mod close_wait;
 mod destinations;
 mod ends;
 mod lost;
+mod memory;
 mod ports;
 mod processes;
 
 use std::fmt::Write;
 
+use clap::ValueEnum;
+
 use super::quantity;
 use super::tiers;
 use crate::event::words::Word;
-use crate::model::counts::By;
+use crate::model::counts;
 use crate::model::report::Report;
 
 /// Rows that a table shows; the rest is summed up in one.
 const SHOWN: usize = 20;
 
-/// All tables of a report.
-pub fn render(report: &Report) -> String {
+/// A table that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Processes, and their searches for ports.
+    Process,
+    /// Remote address and port of clients, local port of servers.
+    Destination,
+    /// Local ports left, by source address and destination.
+    Budget,
+}
+
+/// The tables of a report that are asked for, and what was lost; all of them where none is.
+pub fn render(report: &Report, asked: &[By]) -> String {
+    let has = |by: By| asked.is_empty() || asked.contains(&by);
     let mut text = String::new();
     section(
         &mut text,
@@ -34,23 +51,51 @@ pub fn render(report: &Report) -> String {
         ),
         &tiers::losses(&report.tiers),
     );
-    section(&mut text, "By process", &processes::render(report));
-    section(
-        &mut text,
-        "Searches for a local port, by process",
-        &ports::render(report),
-    );
-    section(
-        &mut text,
-        "Ends of TIME_WAITs, by the process that made them",
-        &ends::render(report),
-    );
-    section(&mut text, "By destination", &destinations::render(report));
-    section(
-        &mut text,
-        "Audit: births of TIME_WAIT seen, against the kernel's own counters",
-        &audit::render(report),
-    );
+    if has(By::Process) {
+        section(&mut text, "By process", &processes::render(report));
+        section(
+            &mut text,
+            "Searches for a local port, by process",
+            &ports::render(report),
+        );
+        section(
+            &mut text,
+            "Ends of TIME_WAITs, by the process that made them",
+            &ends::render(report),
+        );
+    }
+    if has(By::Destination) {
+        section(&mut text, "By destination", &destinations::render(report));
+    }
+    if has(By::Budget) {
+        section(
+            &mut text,
+            "Local ports left, by source and destination",
+            &budgets::render(report, asked.contains(&By::Budget)),
+        );
+    }
+    if asked.is_empty() {
+        section(
+            &mut text,
+            "In CLOSE_WAIT at the end: closed by the peer, not by the process",
+            &close_wait::render(report),
+        );
+        section(
+            &mut text,
+            "Namespaces that could not be searched for CLOSE_WAIT",
+            &close_wait::unscanned(report),
+        );
+        section(
+            &mut text,
+            "Memory of TIME_WAIT on the whole host",
+            &memory::render(&report.memory),
+        );
+        section(
+            &mut text,
+            "Audit: births of TIME_WAIT seen, against the kernel's own counters",
+            &audit::render(report),
+        );
+    }
     section(&mut text, "Lost", &lost::render(report));
     text
 }
@@ -68,7 +113,10 @@ fn section(text: &mut String, heading: &str, body: &str) {
 }
 
 /// `linger_zero 20, refused 3`, or `-`.
-fn by_reason<T: Word + PartialEq, const N: usize>(numbers: &By<T, N>, at_least: bool) -> String {
+fn by_reason<T: Word + PartialEq, const N: usize>(
+    numbers: &counts::By<T, N>,
+    at_least: bool,
+) -> String {
     let words: Vec<String> = numbers
         .counted()
         .map(|(member, number)| format!("{} {}", member.word(), count(number, at_least)))

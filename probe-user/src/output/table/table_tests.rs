@@ -3,8 +3,10 @@ use twtrace_wire::{Probe, ResetReason, Side, Unattributed};
 use super::*;
 use crate::event::{LostBy, Timestamp, samples};
 use crate::model::audit::{AuditRow, Basis};
-use crate::model::destination::Destinations;
-use crate::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow};
+use crate::model::close_wait::{CloseWaitRow, NoHolder};
+use crate::model::destination::{Destination, Destinations};
+use crate::model::memory::{CacheRow, Memory};
+use crate::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
 use crate::probe::{Choice, Question, Tier};
 
 fn process(tgid: u32, comm: &str, time_waits: u64) -> ProcessRow {
@@ -14,6 +16,44 @@ fn process(tgid: u32, comm: &str, time_waits: u64) -> ProcessRow {
         row.counts.time_wait.add(Side::Client);
     }
     row
+}
+
+fn close_wait_row() -> CloseWaitRow {
+    CloseWaitRow {
+        process: Some(samples::process(9, "lea\x1bky")),
+        unattributed: None,
+        netns: 42,
+        side: Side::Server,
+        remote: None,
+        local: Some(":80".into()),
+        count: 12,
+        shared: 1,
+        oldest_ns: Some(5_000_000_000),
+        oldest_at_most_ns: Some(90_000_000_000),
+        destination: Destination::LocalPort(80),
+    }
+}
+
+fn nobodys_close_wait_row() -> CloseWaitRow {
+    CloseWaitRow {
+        process: None,
+        unattributed: Some(NoHolder::NotAccepted),
+        count: 3,
+        shared: 0,
+        oldest_at_most_ns: Some(5_000_000_000),
+        ..close_wait_row()
+    }
+}
+
+fn cache(name: &'static str, objects: Option<u64>) -> CacheRow {
+    CacheRow {
+        name,
+        active_objects: objects,
+        object_bytes: objects.map(|_| 256),
+        active_bytes: objects.map(|objects| objects * 256),
+        held_bytes: objects.map(|_| 36_864),
+        why: objects.is_none().then(|| "root only".to_owned()),
+    }
 }
 
 fn report() -> Report {
@@ -53,6 +93,18 @@ fn report() -> Report {
         },
         processes: vec![nginx, nobody],
         destinations: destinations.rows(),
+        budgets: vec![],
+        other_budgets: Default::default(),
+        budgets_unknown: vec![],
+        close_wait: vec![close_wait_row(), nobodys_close_wait_row()],
+        unscanned: vec![UnscannedRow {
+            netns: 43,
+            why: "not allowed".into(),
+        }],
+        memory: Memory::of(vec![
+            cache("tw_sock_TCP", Some(80)),
+            cache("tcp_bind_bucket", None),
+        ]),
         audit: vec![AuditRow {
             netns: 42,
             births_seen: 4,
@@ -81,19 +133,37 @@ fn report() -> Report {
 
 #[test]
 fn every_table_is_there() {
-    let text = render(&report());
+    let text = render(&report(), &[]);
     for part in [
         "10.0s on host\\x1b (Linux 6.18), from 1970-01-01T00:00:00.000000000Z\ntime_wait: tier inferred: refusals\n",
         "linger_zero 1",
         "(closed_before_tracing)",
         "nginx(7)  connect        9       1  ≤1.50us  ≤2.00us  ≤2.00us\n",
         "client  [2001:db8::2]:80  4026531840          1                   1",
+        "lea\\x1bky(9)    server  :80             42     12       1  ≥5.00s ≤90.0s\n",
+        "(not_accepted)  server  :80             42      3       0          5.00s\n",
+        "\n   43  not allowed\n",
+        "\n20.5kB in mini-sockets (tw_sock_TCP: 80 of 256B, 36.9kB held, tcp_bind_bucket: root only)\n",
         "\n   42     4       5          -1              0       0         0      1             0            1       1\n",
         "state      2  runs of this program that the kernel skipped",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
     }
-    assert!(!text.contains('≥'));
+    // All counts are exact; that one is an age.
+    assert!(!text.replace("≥5.00s", "").contains('≥'));
+}
+
+#[test]
+fn only_what_is_asked_for_is_printed() {
+    let text = render(&report(), &[By::Budget]);
+    assert!(text.contains(
+        "Local ports left, by source and destination\nno local port is held by a client\n"
+    ));
+    assert!(
+        text.contains("Lost\n") && !text.contains("By process"),
+        "{text}"
+    );
+    assert!(!text.contains("Audit"), "{text}");
 }
 
 #[test]
@@ -104,7 +174,7 @@ fn losses_are_marked_where_numbers_are_lower_bounds() {
         probe: LostBy::Probe(Probe::TimeWait),
         count: 12,
     });
-    let text = render(&report);
+    let text = render(&report, &[]);
     assert!(text.contains("≥1"), "{text}");
     assert!(text.contains("lost: 12 events"), "{text}");
     assert!(
@@ -130,10 +200,12 @@ fn nothing_at_all_is_said_too() {
     report.processes.clear();
     report.destinations.clear();
     report.audit.clear();
+    report.close_wait.clear();
+    report.unscanned.clear();
     report.recursion_misses = None;
-    let text = render(&report);
+    let text = render(&report, &[]);
     assert!(text.contains("By process\nno TIME_WAIT, reset or abort\n"));
-    assert!(!text.contains("By destination"));
+    assert!(!text.contains("By destination") && !text.contains("CLOSE_WAIT"));
     assert!(text.ends_with(
         "Lost\nnothing\nthis kernel does not count skipped runs of programs (recursion_misses)\n"
     ));

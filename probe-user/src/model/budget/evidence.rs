@@ -1,0 +1,283 @@
+//! What events tell about budgets: failures, TIME_WAITs made, who binds before it connects, who serves.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+use twtrace_wire::{PortOp, ProcessKey, Side};
+
+use crate::event::errno::Errno;
+use crate::event::{Event, Facts, PortAlloc, PortResult};
+
+/// Budgets, processes and ports kept apart, each.
+const MAX_KEYS: usize = 65_536;
+
+const IN_USE: Errno = Errno(libc::EADDRINUSE as u16);
+const NOT_AVAILABLE: Errno = Errno(libc::EADDRNOTAVAIL as u16);
+
+/// Whose ports they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pool {
+    /// connect() looks for a port: a pool for each destination.
+    Connect {
+        /// Source address; `None` where no hook told it.
+        source: Option<IpAddr>,
+        /// Destination.
+        destination: SocketAddr,
+    },
+    /// bind() to any port comes before connect(): one pool for all destinations of a source address.
+    Bind {
+        /// Source address; the unspecified one stands for all.
+        source: IpAddr,
+    },
+}
+
+/// Facts of one budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// TIME_WAITs made.
+    pub made: u64,
+    /// Searches that found no port: EADDRNOTAVAIL of connect(), EADDRINUSE of bind() to any port.
+    pub failures: u64,
+}
+
+/// Facts by network namespace and budget.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    told: HashMap<u32, HashMap<Pool, Told>>,
+    /// Budgets in `told`.
+    kept: usize,
+    /// Failures in budgets beyond [`MAX_KEYS`].
+    further_failures: u64,
+    /// Processes that have bound to any port.
+    binders: HashSet<(u32, ProcessKey)>,
+    /// Ports on which connections were accepted.
+    servers: HashSet<(u32, u16)>,
+}
+
+impl Evidence {
+    /// Takes what an event tells.
+    pub fn note(&mut self, event: &Event) {
+        let Some(netns) = event.netns else {
+            return;
+        };
+        match &event.facts {
+            Facts::TimeWait(_) if event.event == twtrace_wire::EventKind::TimeWait => {
+                self.note_made(netns, event);
+            }
+            Facts::PortAlloc(facts) => self.note_search(netns, event, facts),
+            Facts::TimeWait(_) | Facts::TimeWaitEnd(_) | Facts::Reset(_) | Facts::Abort(_) => {}
+        }
+    }
+
+    fn note_made(&mut self, netns: u32, event: &Event) {
+        match (event.side, event.local, event.remote) {
+            (Side::Client, Some(local), Some(destination)) => {
+                let source = Some(local.ip());
+                if let Some(told) = self.told(
+                    netns,
+                    Pool::Connect {
+                        source,
+                        destination,
+                    },
+                ) {
+                    told.made += 1;
+                }
+            }
+            (Side::Server, Some(local), _) if self.servers.len() < MAX_KEYS => {
+                self.servers.insert((netns, local.port()));
+            }
+            _ => {}
+        }
+    }
+
+    fn note_search(&mut self, netns: u32, event: &Event, facts: &PortAlloc) {
+        let process = event.process.as_ref().map(|process| process.key);
+        match (facts.op, facts.requested, facts.result) {
+            (PortOp::Bind, 0, PortResult::Ok) => {
+                if let Some(process) = process
+                    && self.binders.len() < MAX_KEYS
+                {
+                    self.binders.insert((netns, process));
+                }
+            }
+            (PortOp::Bind, 0, PortResult::Failed(IN_USE)) => {
+                if let Some(source) = event.local.map(|local| local.ip()) {
+                    self.failed(netns, Pool::Bind { source });
+                }
+            }
+            (PortOp::Connect, 0, PortResult::Failed(NOT_AVAILABLE)) => {
+                if let Some(destination) = event.remote {
+                    // The system-call tier does not tell the source address.
+                    let source = event
+                        .local
+                        .map(|local| local.ip())
+                        .filter(|source| !source.is_unspecified());
+                    self.failed(
+                        netns,
+                        Pool::Connect {
+                            source,
+                            destination,
+                        },
+                    );
+                }
+            }
+            (PortOp::Connect, 1.., _) => {
+                if let (Some(process), Some(local)) = (process, event.local)
+                    && self.binders.contains(&(netns, process))
+                {
+                    self.told(netns, Pool::Bind { source: local.ip() });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, netns: u32, pool: Pool) {
+        match self.told(netns, pool) {
+            Some(told) => told.failures += 1,
+            None => self.further_failures += 1,
+        }
+    }
+
+    /// `None` where there is no room.
+    fn told(&mut self, netns: u32, pool: Pool) -> Option<&mut Told> {
+        let pools = self.told.entry(netns).or_default();
+        if !pools.contains_key(&pool) {
+            if self.kept >= MAX_KEYS {
+                return None;
+            }
+            self.kept += 1;
+        }
+        Some(pools.entry(pool).or_default())
+    }
+
+    /// Network namespaces of which something was told.
+    pub fn namespaces(&self) -> impl Iterator<Item = u32> {
+        self.told.keys().copied()
+    }
+
+    /// What was told of one namespace.
+    pub fn of(&self, netns: u32) -> impl Iterator<Item = (Pool, Told)> {
+        let pools = self.told.get(&netns).into_iter().flatten();
+        pools.map(|(pool, told)| (*pool, *told))
+    }
+
+    /// Whether connections were accepted on this port.
+    pub fn is_server(&self, netns: u32, port: u16) -> bool {
+        self.servers.contains(&(netns, port))
+    }
+
+    /// Failures for which there was no room to say where.
+    pub fn further_failures(&self) -> u64 {
+        self.further_failures
+    }
+}
+
+#[cfg(test)]
+pub mod samples {
+    use super::*;
+    use crate::event::samples;
+
+    /// A search by pid 1234.
+    pub fn search(op: PortOp, requested: u16, errno: Option<i32>) -> Event {
+        let mut event = samples::port_alloc();
+        if let Facts::PortAlloc(facts) = &mut event.facts {
+            facts.op = op;
+            facts.requested = requested;
+            facts.result = errno.map_or(PortResult::Ok, |errno| {
+                PortResult::Failed(Errno(errno as u16))
+            });
+        }
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::search;
+    use super::*;
+    use crate::event::samples;
+
+    const NETNS: u32 = 4_026_531_840;
+
+    fn told(evidence: &Evidence) -> Vec<(Pool, Told)> {
+        let mut told: Vec<_> = evidence.of(NETNS).collect();
+        told.sort_by_key(|(pool, _)| *pool);
+        told
+    }
+
+    #[test]
+    fn failures_and_time_waits_go_to_their_tuple() {
+        let mut evidence = Evidence::default();
+        evidence.note(&samples::time_wait());
+        evidence.note(&search(PortOp::Connect, 0, Some(libc::EADDRNOTAVAIL)));
+        // The four-tuple is taken: that says nothing of the range.
+        evidence.note(&search(PortOp::Connect, 40_000, Some(libc::EADDRNOTAVAIL)));
+        evidence.note(&search(PortOp::Connect, 0, None));
+        assert_eq!(
+            told(&evidence),
+            [(
+                Pool::Connect {
+                    source: Some("10.0.0.1".parse().unwrap()),
+                    destination: "[2001:db8::2]:80".parse().unwrap(),
+                },
+                Told {
+                    made: 1,
+                    failures: 1
+                }
+            )]
+        );
+    }
+
+    #[test]
+    fn a_bind_then_a_connect_of_one_process_make_a_pool() {
+        let pool = Pool::Bind {
+            source: "10.0.0.1".parse().unwrap(),
+        };
+        let mut evidence = Evidence::default();
+        evidence.note(&search(PortOp::Connect, 40_000, None));
+        assert!(told(&evidence).is_empty());
+        evidence.note(&search(PortOp::Bind, 0, None));
+        assert!(told(&evidence).is_empty());
+        evidence.note(&search(PortOp::Connect, 40_000, None));
+        assert_eq!(told(&evidence), [(pool, Told::default())]);
+        evidence.note(&search(PortOp::Bind, 0, Some(libc::EADDRINUSE)));
+        assert_eq!(told(&evidence)[0].1.failures, 1);
+    }
+
+    #[test]
+    fn ports_that_accepted_are_known() {
+        let mut evidence = Evidence::default();
+        let mut event = samples::time_wait();
+        event.side = Side::Server;
+        evidence.note(&event);
+        assert!(evidence.is_server(NETNS, 40_000));
+        assert!(!evidence.is_server(NETNS, 40_001));
+        assert!(told(&evidence).is_empty());
+    }
+
+    #[test]
+    fn an_unknown_source_is_none() {
+        let mut evidence = Evidence::default();
+        let mut event = search(PortOp::Connect, 0, Some(libc::EADDRNOTAVAIL));
+        event.local = Some("0.0.0.0:0".parse().unwrap());
+        evidence.note(&event);
+        assert!(matches!(
+            told(&evidence)[0].0,
+            Pool::Connect { source: None, .. }
+        ));
+    }
+
+    #[test]
+    fn there_is_an_end_to_it() {
+        let mut evidence = Evidence::default();
+        let mut event = search(PortOp::Connect, 0, Some(libc::EADDRNOTAVAIL));
+        for number in 0..MAX_KEYS as u32 + 7 {
+            let address = std::net::Ipv4Addr::from_bits(number);
+            event.remote = Some(SocketAddr::new(IpAddr::V4(address), 80));
+            evidence.note(&event);
+        }
+        assert_eq!(evidence.further_failures(), 7);
+        assert_eq!(told(&evidence).len(), MAX_KEYS);
+    }
+}

@@ -1,0 +1,142 @@
+//! Budgets of local ports: how many there are for each destination, how many are held, and how long they last.
+//!
+//! A connect() that looks for a port needs one that its own four-tuple does not use yet, so each (network
+//! namespace, source address, destination address and port) has a budget of its own: the ports of the range,
+//! less the reserved ones, less those that belong to a bind() (connect() skips these whatever the address),
+//! less what live sockets and TIME_WAITs of the tuple hold. A program that binds to any port before it
+//! connects draws on one pool for all destinations of the source address instead.
+//!
+//! No dump of sockets says whether a port was chosen by bind() or by connect(). Ports that somebody listens
+//! on, or accepted on, belong to a bind(). Ports of sockets that were bound and then connected do too, but
+//! are not told from others: a pool of that kind is shown beside the budgets by destination where events
+//! tell of it (see [`evidence::Evidence`]), and not guessed where they don't.
+
+pub mod evidence;
+pub mod forecast;
+pub mod pace;
+pub mod ports;
+pub mod row;
+pub mod snapshot;
+pub mod sysctls;
+mod view;
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+use evidence::{Evidence, Pool, Told};
+use row::{BudgetRow, Outlook, PoolWord};
+use snapshot::Snapshot;
+use sysctls::PortSysctls;
+use view::View;
+
+/// What is known of one network namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Namespace<'a> {
+    /// Its inode number.
+    pub netns: u32,
+    /// Its settings, or why they are not known.
+    pub sysctls: Result<&'a PortSysctls, &'a str>,
+    /// Its sockets when tracing began.
+    pub start: Option<&'a Snapshot>,
+    /// Its sockets at the end, or why they are not known.
+    pub end: Result<&'a Snapshot, &'a str>,
+    /// Time between both, nanoseconds.
+    pub lasted_ns: u64,
+}
+
+/// The budgets of one namespace that hold a port or had a search fail, in no order.
+pub fn rows(namespace: &Namespace, evidence: &Evidence) -> Vec<BudgetRow> {
+    let mut told: HashMap<Pool, Told> = evidence.of(namespace.netns).collect();
+    if let Ok(end) = namespace.end {
+        give_source(&mut told, end);
+    }
+    let (sysctls, end) = match (namespace.sysctls, namespace.end) {
+        (Ok(sysctls), Ok(end)) => (sysctls, end),
+        (Err(why), _) | (_, Err(why)) => {
+            return told
+                .into_iter()
+                .map(|(pool, told)| unknown(namespace.netns, pool, told, why))
+                .collect();
+        }
+    };
+    let view = View::new(namespace, sysctls, end);
+    let held = end.tuples().map(|(source, destination)| Pool::Connect {
+        source: Some(source),
+        destination,
+    });
+    let pools: HashSet<Pool> = told.keys().copied().chain(held).collect();
+    pools
+        .into_iter()
+        .filter_map(|pool| {
+            let told = told.get(&pool).copied().unwrap_or_default();
+            view.row(pool, told)
+        })
+        .collect()
+}
+
+/// Failures without a source address go to the one budget for that destination, where there is just one.
+fn give_source(told: &mut HashMap<Pool, Told>, end: &Snapshot) {
+    let is_nameless = |pool: &Pool| matches!(pool, Pool::Connect { source: None, .. });
+    if !told.keys().any(is_nameless) {
+        return;
+    }
+    // `None` for a destination of more than one source.
+    let mut sources: HashMap<SocketAddr, Option<IpAddr>> = HashMap::new();
+    for (source, destination) in end.tuples() {
+        sources
+            .entry(destination)
+            .and_modify(|known| *known = None)
+            .or_insert(Some(source));
+    }
+    let nameless: Vec<(Pool, Told)> = told.extract_if(|pool, _| is_nameless(pool)).collect();
+    for (pool, nameless) in nameless {
+        let named = match pool {
+            Pool::Connect { destination, .. } => Pool::Connect {
+                source: sources.get(&destination).copied().flatten(),
+                destination,
+            },
+            Pool::Bind { .. } => pool,
+        };
+        told.entry(named).or_default().failures += nameless.failures;
+    }
+}
+
+/// A row of which only what events told is known.
+fn unknown(netns: u32, pool: Pool, told: Told, why: &str) -> BudgetRow {
+    let (word, source, destination) = name(pool);
+    BudgetRow {
+        netns,
+        pool: word,
+        source,
+        destination,
+        range: None,
+        excluded: None,
+        capacity: None,
+        live: None,
+        time_wait: None,
+        time_wait_reusable: None,
+        free: None,
+        fast_half: None,
+        connections_per_s: None,
+        live_growth_per_s: None,
+        expiry_per_s: None,
+        failures: told.failures,
+        outlook: Outlook::Unknown,
+        full_in_ns: None,
+        why: Some(why.to_owned()),
+    }
+}
+
+fn name(pool: Pool) -> (PoolWord, Option<IpAddr>, Option<SocketAddr>) {
+    match pool {
+        Pool::Connect {
+            source,
+            destination,
+        } => (PoolWord::Connect, source, Some(destination)),
+        Pool::Bind { source } => (PoolWord::Bind, Some(source), None),
+    }
+}
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;

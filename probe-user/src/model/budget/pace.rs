@@ -1,0 +1,212 @@
+//! How fast ports are taken and given back, measured between two snapshots.
+
+use super::forecast::Pace;
+use super::snapshot::Hold;
+use super::sysctls::TIME_WAIT_NS;
+use crate::clock::SECOND_NS;
+
+/// A TIME_WAIT that has so much more time left than it had should have is another one, nanoseconds: its
+/// timer was started anew.
+const STARTED_ANEW_NS: u64 = SECOND_NS;
+
+/// What happened to the ports of a budget between two snapshots.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// TIME_WAITs made a second.
+    pub made_per_s: f64,
+    /// TIME_WAITs that ended a second.
+    pub ended_per_s: f64,
+    /// Live sockets that came less those that went, a second. 0 where that may be chance.
+    pub live_growth_per_s: f64,
+}
+
+impl Measured {
+    /// Compares the ports held at the start and at the end, `lasted_ns` later; each in order of the ports.
+    ///
+    /// A TIME_WAIT that was made and reused in between is not seen: `made` (from events) tells of those, where
+    /// it is more. A change of live sockets counts where it is larger than three standard deviations of a
+    /// number that goes up and down by chance.
+    pub fn between(
+        start: &[(u16, Hold)],
+        end: &[(u16, Hold)],
+        lasted_ns: u64,
+        made: Option<u64>,
+    ) -> Self {
+        let lasted_s = seconds(lasted_ns.max(1));
+        // What was made longer ago than a TIME_WAIT lives is gone again.
+        let window_ns = lasted_ns.clamp(1, TIME_WAIT_NS);
+        let new = end
+            .iter()
+            .filter(|(port, hold)| {
+                matches!(hold, Hold::TimeWait { .. })
+                    && !(lasted_ns < TIME_WAIT_NS
+                        && find(start, *port)
+                            .is_some_and(|before| is_same(before, *hold, lasted_ns)))
+            })
+            .count();
+        let told_per_s = made.map_or(0.0, |made| made as f64 / lasted_s);
+        let made_per_s = f64::max(new as f64 / seconds(window_ns), told_per_s);
+        let live = [start, end].map(|held| count(held, |hold| hold == Hold::Live));
+        let time_wait = [start, end].map(|held| count(held, |hold| hold != Hold::Live));
+        let live_change = live[1] - live[0];
+        let by_chance = 3.0 * (live[0] + live[1]).sqrt();
+        Self {
+            made_per_s,
+            ended_per_s: f64::max(made_per_s - (time_wait[1] - time_wait[0]) / lasted_s, 0.0),
+            live_growth_per_s: match live_change.abs() > by_chance {
+                true => live_change / lasted_s,
+                false => 0.0,
+            },
+        }
+    }
+
+    /// As the forecast takes it, where a port is held for `hold_ns` after its connection.
+    pub fn pace(&self, hold_ns: u64) -> Pace {
+        let taken_per_s = self.taken_per_s();
+        Pace {
+            taken_per_s,
+            kept_per_s: self.live_growth_per_s.clamp(0.0, taken_per_s),
+            hold_ns,
+        }
+    }
+
+    /// Ports newly taken a second: a closed connection leaves a TIME_WAIT and makes room for another live
+    /// one, so that is what TIME_WAITs and live sockets together grow by, but for what ends.
+    pub fn taken_per_s(&self) -> f64 {
+        f64::max(self.made_per_s + self.live_growth_per_s, 0.0)
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / SECOND_NS as f64
+}
+
+fn count(held: &[(u16, Hold)], is: impl Fn(Hold) -> bool) -> f64 {
+    held.iter().filter(|(_, hold)| is(*hold)).count() as f64
+}
+
+fn find(held: &[(u16, Hold)], port: u16) -> Option<Hold> {
+    let at = held.binary_search_by_key(&port, |(port, _)| *port).ok()?;
+    Some(held[at].1)
+}
+
+/// Whether the mini-socket on a port is the one that was there before.
+fn is_same(before: Hold, after: Hold, lasted_ns: u64) -> bool {
+    match (before, after) {
+        // The peer's FIN has started its timer anew.
+        (
+            Hold::TimeWait {
+                in_fin_wait2: true, ..
+            },
+            _,
+        ) => true,
+        (Hold::TimeWait { left_ns, .. }, Hold::TimeWait { left_ns: after, .. }) => {
+            after <= left_ns.saturating_sub(lasted_ns) + STARTED_ANEW_NS
+        }
+        (Hold::Live, _) | (_, Hold::Live) => false,
+    }
+}
+
+#[cfg(test)]
+pub mod samples {
+    use super::*;
+
+    /// A TIME_WAIT with so much time left.
+    pub fn left(left_s: u64) -> Hold {
+        Hold::TimeWait {
+            left_ns: left_s * SECOND_NS,
+            in_fin_wait2: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::samples::left;
+    use super::*;
+
+    const TEN_S: u64 = 10 * SECOND_NS;
+
+    fn between(start: &[(u16, Hold)], end: &[(u16, Hold)], lasted_ns: u64) -> Measured {
+        Measured::between(start, end, lasted_ns, None)
+    }
+
+    #[test]
+    fn what_was_there_before_is_not_new() {
+        let start = [(1, left(50)), (2, left(5)), (3, Hold::Live)];
+        // 1 goes on, 2 expired, 3 was closed, 4 and 5 are new.
+        let end = [(1, left(40)), (3, left(55)), (4, left(58)), (5, left(51))];
+        let measured = between(&start, &end, TEN_S);
+        assert_eq!(measured.made_per_s, 0.3);
+        assert!((measured.ended_per_s - 0.1).abs() < 1e-9);
+        assert_eq!(measured.live_growth_per_s, 0.0);
+    }
+
+    #[test]
+    fn a_reused_port_is_new_and_a_promoted_one_is_not() {
+        let start = [
+            (1, left(50)),
+            (
+                2,
+                Hold::TimeWait {
+                    left_ns: 50 * SECOND_NS,
+                    in_fin_wait2: true,
+                },
+            ),
+        ];
+        let end = [(1, left(59)), (2, left(59))];
+        let measured = between(&start, &end, TEN_S);
+        assert_eq!(measured.made_per_s, 0.1);
+        assert_eq!(measured.ended_per_s, 0.1);
+    }
+
+    #[test]
+    fn what_is_there_after_minutes_was_made_in_the_last_one() {
+        let end: Vec<_> = (0..600).map(|port| (port, left(30))).collect();
+        let measured = between(&end, &end, 5 * TIME_WAIT_NS);
+        assert_eq!((measured.made_per_s, measured.ended_per_s), (10.0, 10.0));
+    }
+
+    #[test]
+    fn chance_is_no_growth() {
+        let live = |count: u16| {
+            (0..count)
+                .map(|port| (port, Hold::Live))
+                .collect::<Vec<_>>()
+        };
+        let growth = |before, after| between(&live(before), &live(after), TEN_S).live_growth_per_s;
+        assert_eq!(growth(100, 130), 0.0);
+        assert_eq!(growth(0, 9), 0.0);
+        assert_eq!(growth(0, 100), 10.0);
+        assert_eq!(growth(100, 0), -10.0);
+        let shrinking = between(&live(100), &live(0), TEN_S).pace(TIME_WAIT_NS);
+        assert_eq!((shrinking.taken_per_s, shrinking.kept_per_s), (0.0, 0.0));
+    }
+
+    #[test]
+    fn events_tell_of_what_came_and_went() {
+        let measured = Measured::between(&[], &[(1, left(59))], TEN_S, Some(50));
+        assert_eq!((measured.made_per_s, measured.ended_per_s), (5.0, 4.9));
+    }
+
+    proptest! {
+        /// However ports are taken at a steady rate, that rate is found.
+        #[test]
+        fn a_steady_rate_is_found(rate in 1_u64..200, lasted_s in 2_u64..55, before_s in 0_u64..70) {
+            // One made every 1/rate seconds, the last one at the end.
+            let held_at = |now_s: u64| -> Vec<(u16, Hold)> {
+                (0..now_s * rate)
+                    .filter_map(|birth| {
+                        let end_ns = (birth * SECOND_NS) / rate + TIME_WAIT_NS;
+                        let left_ns = end_ns.checked_sub(now_s * SECOND_NS)?;
+                        (left_ns > 0).then_some((birth as u16, Hold::TimeWait { left_ns, in_fin_wait2: false }))
+                    })
+                    .collect()
+            };
+            let measured = between(&held_at(before_s), &held_at(before_s + lasted_s), lasted_s * SECOND_NS);
+            prop_assert!((measured.made_per_s - rate as f64).abs() < 1e-6, "{measured:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! One budget, as reports show it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Serialize, Serializer};
+
+use super::ports::PortRange;
+
+/// One budget of ports. What is not known is `None`, and `why` says why.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BudgetRow {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Who looks for the port.
+    pub pool: PoolWord,
+    /// Source address; the unspecified one stands for all, `None` where it is not known.
+    pub source: Option<IpAddr>,
+    /// Destination; `None` for all.
+    pub destination: Option<SocketAddr>,
+    /// Ports that are searched.
+    pub range: Option<PortRange>,
+    /// Ports of the range that are reserved, or belong to a bind().
+    pub excluded: Option<u64>,
+    /// Ports of the range that are neither.
+    pub capacity: Option<u64>,
+    /// Ports held by live sockets.
+    pub live: Option<u64>,
+    /// Ports held by TIME_WAITs.
+    pub time_wait: Option<u64>,
+    /// Those of them that are not in the way, going by sysctls. That the peer uses TCP timestamps, without
+    /// which a TIME_WAIT is not reused, is taken for granted.
+    pub time_wait_reusable: Option<u64>,
+    /// Ports that a search would find.
+    pub free: Option<u64>,
+    /// The half of the range that is tried first.
+    pub fast_half: Option<HalfRow>,
+    /// Ports newly taken a second.
+    #[serde(serialize_with = "thousandths")]
+    pub connections_per_s: Option<f64>,
+    /// What live sockets grow by a second.
+    #[serde(serialize_with = "thousandths")]
+    pub live_growth_per_s: Option<f64>,
+    /// TIME_WAITs that end a second.
+    #[serde(serialize_with = "thousandths")]
+    pub expiry_per_s: Option<f64>,
+    /// Searches that found no port.
+    pub failures: u64,
+    /// What is to come.
+    pub outlook: Outlook,
+    /// Time until no port is free, nanoseconds from the end of the report; 0 where none is.
+    pub full_in_ns: Option<u64>,
+    /// Why figures are missing.
+    pub why: Option<String>,
+}
+
+/// One half of the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct HalfRow {
+    /// Ports there are.
+    pub capacity: u64,
+    /// Ports that a search would find.
+    pub free: u64,
+    /// Time until none is free, nanoseconds; 0 where none is, `None` for never or not known. From then on each
+    /// search goes through the whole half in vain first.
+    pub full_in_ns: Option<u64>,
+}
+
+/// Who looks for a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolWord {
+    /// connect().
+    Connect,
+    /// bind() to any port, before connect().
+    Bind,
+}
+
+/// What is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outlook {
+    /// No port is free.
+    Full,
+    /// Ports run out at this rate.
+    RunsOut,
+    /// They do not.
+    Never,
+    /// The rate or the budget is not known.
+    Unknown,
+}
+
+/// Budgets that are not shown one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OtherBudgets {
+    /// How many there are.
+    pub count: u64,
+    /// Ports held by live sockets, in sum.
+    pub live: u64,
+    /// Ports held by TIME_WAITs, in sum.
+    pub time_wait: u64,
+    /// Searches that found no port.
+    pub failures: u64,
+}
+
+impl BudgetRow {
+    /// Part of the ports that is not free, 0 to 1.
+    pub fn used(&self) -> Option<f64> {
+        match (self.capacity?, self.free?) {
+            (0, _) => Some(1.0),
+            (capacity, free) => Some((capacity - free) as f64 / capacity as f64),
+        }
+    }
+
+    /// Whether no port of the half that is tried first is free.
+    pub fn is_fast_half_full(&self) -> bool {
+        self.fast_half.is_some_and(|half| half.free == 0)
+    }
+}
+
+impl OtherBudgets {
+    /// Sums up.
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a BudgetRow>) -> Self {
+        let mut others = Self::default();
+        for row in rows {
+            others.add(&Self {
+                count: 1,
+                live: row.live.unwrap_or(0),
+                time_wait: row.time_wait.unwrap_or(0),
+                failures: row.failures,
+            });
+        }
+        others
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, more: &Self) {
+        self.count += more.count;
+        self.live += more.live;
+        self.time_wait += more.time_wait;
+        self.failures += more.failures;
+    }
+
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The fullest first: those that are full or will be, the soonest first, then by part used.
+pub fn sort(rows: &mut [BudgetRow]) {
+    rows.sort_by(|a, b| {
+        let place = |row: &BudgetRow| {
+            (
+                row.outlook,
+                row.full_in_ns,
+                std::cmp::Reverse(row.failures > 0),
+            )
+        };
+        let used = |row: &BudgetRow| row.used().unwrap_or(0.0);
+        let name = |row: &BudgetRow| (row.netns, row.pool, row.source, row.destination);
+        place(a)
+            .cmp(&place(b))
+            .then(used(b).total_cmp(&used(a)))
+            .then(name(a).cmp(&name(b)))
+    });
+}
+
+/// To three places: more is not measured.
+fn thousandths<S: Serializer>(rate: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match rate {
+        Some(rate) => serializer.serialize_f64((rate * 1e3).round() / 1e3),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,111 @@
+//! The settings of a network namespace that decide which ports a connect() may take.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::ports::{PortRange, PortSet};
+
+/// TCP_TIMEWAIT_LEN: how long a TIME_WAIT lives, nanoseconds.
+pub const TIME_WAIT_NS: u64 = Duration::from_secs(60).as_nanos() as u64;
+
+/// `tcp_tw_reuse_delay` of kernels that do not have it (before 6.16), nanoseconds.
+pub const REUSE_DELAY_NS: u64 = Duration::from_secs(1).as_nanos() as u64;
+
+/// `tcp_tw_reuse`: whether a connect() that looks for a port may take one in TIME_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TwReuse {
+    /// 0
+    Never,
+    /// 1
+    Always,
+    /// 2, the default: between loopback addresses.
+    Loopback,
+}
+
+impl TwReuse {
+    /// From the number in /proc/sys/net/ipv4/tcp_tw_reuse; `None` for one that is not known.
+    pub fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Never),
+            1 => Some(Self::Always),
+            2 => Some(Self::Loopback),
+            _ => None,
+        }
+    }
+}
+
+/// Settings of one network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSysctls {
+    /// `ip_local_port_range`
+    pub range: PortRange,
+    /// `ip_local_reserved_ports`
+    pub reserved: PortSet,
+    /// `tcp_tw_reuse`
+    pub tw_reuse: TwReuse,
+    /// Whether `tcp_timestamps` is on.
+    pub timestamps: bool,
+    /// `tcp_tw_reuse_delay`: how old a TIME_WAIT must be to be reused, nanoseconds.
+    pub reuse_delay_ns: u64,
+}
+
+impl PortSysctls {
+    /// Whether a connect() between these ends that looks for a port may take one in TIME_WAIT, once that is
+    /// older than [`Self::reuse_delay_ns`] and past FIN_WAIT2.
+    ///
+    /// The kernel also asks that the old connection had used TCP timestamps, which takes the peer's consent.
+    /// No dump of sockets tells that: it is taken for granted where this end offers them.
+    pub fn reuses(&self, source: IpAddr, destination: SocketAddr) -> bool {
+        self.timestamps
+            && match self.tw_reuse {
+                TwReuse::Never => false,
+                TwReuse::Always => true,
+                TwReuse::Loopback => [source, destination.ip()]
+                    .iter()
+                    .any(|address| address.to_canonical().is_loopback()),
+            }
+    }
+}
+
+#[cfg(test)]
+pub mod samples {
+    use super::*;
+
+    /// Four ports, 40000 to 40003, and no reuse.
+    pub fn narrow() -> PortSysctls {
+        PortSysctls {
+            range: PortRange {
+                low: 40_000,
+                high: 40_003,
+            },
+            reserved: PortSet::default(),
+            tw_reuse: TwReuse::Never,
+            timestamps: true,
+            reuse_delay_ns: REUSE_DELAY_NS,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reuse_takes_the_setting_the_addresses_and_timestamps() {
+        let mut sysctls = samples::narrow();
+        let far = ("10.0.0.1".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
+        let near = (
+            "127.0.0.1".parse().unwrap(),
+            "127.0.0.2:80".parse().unwrap(),
+        );
+        let near_v6 = ("::1".parse().unwrap(), "[::1]:80".parse().unwrap());
+        let mut reuses = |tw_reuse, timestamps| {
+            (sysctls.tw_reuse, sysctls.timestamps) = (tw_reuse, timestamps);
+            [far, near, near_v6].map(|(source, destination)| sysctls.reuses(source, destination))
+        };
+        assert_eq!(reuses(TwReuse::Never, true), [false, false, false]);
+        assert_eq!(reuses(TwReuse::Always, true), [true, true, true]);
+        assert_eq!(reuses(TwReuse::Loopback, true), [false, true, true]);
+        assert_eq!(reuses(TwReuse::Always, false), [false, false, false]);
+    }
+}

@@ -1,0 +1,224 @@
+//! The budgets of a namespace of which settings and sockets are known.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::evidence::{Pool, Told};
+use super::forecast::{Forecast, Held, forecast};
+use super::pace::Measured;
+use super::ports::{Half, PortSet};
+use super::row::{BudgetRow, HalfRow, Outlook};
+use super::snapshot::{Hold, Snapshot};
+use super::sysctls::{PortSysctls, TIME_WAIT_NS};
+use super::{Namespace, unknown};
+
+/// What rows are made from.
+pub struct View<'a> {
+    namespace: &'a Namespace<'a>,
+    sysctls: &'a PortSysctls,
+    end: &'a Snapshot,
+    /// Those that connect() looks through.
+    for_connect: Usable,
+}
+
+/// The ports that a search looks through.
+struct Usable {
+    ports: PortSet,
+    count: u64,
+    /// Those of the half that is tried first.
+    fast: Half,
+    fast_count: u64,
+}
+
+impl<'a> View<'a> {
+    /// Prepares for [`Self::row`].
+    pub fn new(namespace: &'a Namespace<'a>, sysctls: &'a PortSysctls, end: &'a Snapshot) -> Self {
+        Self {
+            namespace,
+            sysctls,
+            end,
+            for_connect: Usable::new(sysctls, Half::OfLow, end.bound().iter()),
+        }
+    }
+
+    /// `None` where nothing is held and nothing failed.
+    pub fn row(&self, pool: Pool, told: Told) -> Option<BudgetRow> {
+        match pool {
+            Pool::Connect { source: None, .. } => {
+                let why = "the source address of the failed searches is not known";
+                (told.failures > 0).then(|| unknown(self.namespace.netns, pool, told, why))
+            }
+            Pool::Connect {
+                source: Some(source),
+                destination,
+            } => {
+                let held = self.end.held_by(source, destination);
+                let start = self.namespace.start;
+                (!held.is_empty() || told.failures > 0).then(|| {
+                    let use_ = Use {
+                        usable: &self.for_connect,
+                        held,
+                        before: start.map(|start| start.held_by(source, destination)),
+                        is_reused: self.sysctls.reuses(source, destination),
+                    };
+                    self.fill(pool, told, &use_)
+                })
+            }
+            Pool::Bind { source } => {
+                let held = self.end.held_on(source);
+                let before = self.namespace.start.map(|start| start.held_on(source));
+                let in_the_way = self
+                    .end
+                    .bound()
+                    .iter()
+                    .filter(|bound| conflicts(source, bound.ip()));
+                let use_ = Use {
+                    usable: &Usable::new(self.sysctls, Half::Other, in_the_way),
+                    held: &held,
+                    before: before.as_deref(),
+                    // bind() takes no port in TIME_WAIT, short of SO_REUSEADDR.
+                    is_reused: false,
+                };
+                Some(self.fill(pool, told, &use_))
+            }
+        }
+    }
+
+    fn fill(&self, pool: Pool, told: Told, use_: &Use) -> BudgetRow {
+        // Only events see what is made and reused between two snapshots, or what came before the first.
+        let made = (use_.is_reused || use_.before.is_none()).then_some(told.made);
+        let measured = Measured::between(
+            use_.before.unwrap_or(use_.held),
+            use_.held,
+            self.namespace.lasted_ns,
+            made,
+        );
+        let is_measured = use_.before.is_some() || told.made > 0;
+        let rate = |rate: f64| is_measured.then_some(rate);
+        let (all, fast) = (self.count(use_, false), self.count(use_, true));
+        let hold_ns = match use_.is_reused {
+            true => self.sysctls.reuse_delay_ns,
+            false => TIME_WAIT_NS,
+        };
+        let ahead = |count: &Count| {
+            let outlook = forecast(&count.held(), &measured.pace(hold_ns));
+            (outlook == Forecast::Full || is_measured).then_some(outlook)
+        };
+        let (outlook, full_in_ns) = words(ahead(&all));
+        let why = "its sockets were not known when tracing began, so no rate is";
+        BudgetRow {
+            range: Some(self.sysctls.range),
+            excluded: Some(self.sysctls.range.count() - all.capacity),
+            capacity: Some(all.capacity),
+            live: Some(all.live),
+            time_wait: Some(all.given_back_ns.len() as u64 + all.reusable),
+            time_wait_reusable: Some(all.reusable),
+            free: Some(all.free()),
+            fast_half: Some(HalfRow {
+                capacity: fast.capacity,
+                free: fast.free(),
+                full_in_ns: words(ahead(&fast)).1,
+            }),
+            connections_per_s: rate(measured.taken_per_s()),
+            live_growth_per_s: rate(measured.live_growth_per_s),
+            expiry_per_s: rate(measured.ended_per_s),
+            outlook,
+            full_in_ns,
+            why: (!is_measured).then(|| why.to_owned()),
+            ..unknown(self.namespace.netns, pool, told, why)
+        }
+    }
+
+    /// Counts all usable ports, or those of the fast half alone.
+    fn count(&self, use_: &Use, only_fast: bool) -> Count {
+        let usable = use_.usable;
+        let mut count = Count {
+            capacity: match only_fast {
+                true => usable.fast_count,
+                false => usable.count,
+            },
+            ..Count::default()
+        };
+        let is_counted = |port: u16| {
+            usable.ports.contains(port)
+                && (!only_fast || self.sysctls.range.half(port) == usable.fast)
+        };
+        for (_, hold) in use_.held.iter().filter(|(port, _)| is_counted(*port)) {
+            match hold.blocks_for_ns(self.sysctls, use_.is_reused) {
+                None => count.live += 1,
+                Some(0) if use_.is_reused => count.reusable += 1,
+                Some(left_ns) => count.given_back_ns.push(left_ns),
+            }
+        }
+        count.given_back_ns.sort_unstable();
+        count
+    }
+}
+
+/// Whether a bind() to any port of one address can't have a port that is bound on the other.
+fn conflicts(source: IpAddr, bound: IpAddr) -> bool {
+    source == bound || source.is_unspecified() || bound.is_unspecified()
+}
+
+impl Usable {
+    fn new<'a>(
+        sysctls: &PortSysctls,
+        fast: Half,
+        bound: impl Iterator<Item = &'a SocketAddr>,
+    ) -> Self {
+        let bound: PortSet = bound.map(SocketAddr::port).collect();
+        let ports: PortSet = sysctls
+            .range
+            .ports()
+            .filter(|port| !sysctls.reserved.contains(*port) && !bound.contains(*port))
+            .collect();
+        let is_fast = |port: &u16| sysctls.range.half(*port) == fast;
+        Self {
+            count: ports.iter().count() as u64,
+            fast,
+            fast_count: ports.iter().filter(is_fast).count() as u64,
+            ports,
+        }
+    }
+}
+
+/// What one pool holds and held.
+struct Use<'a> {
+    usable: &'a Usable,
+    held: &'a [(u16, Hold)],
+    before: Option<&'a [(u16, Hold)]>,
+    is_reused: bool,
+}
+
+/// Ports of a pool, and what holds them.
+#[derive(Default)]
+struct Count {
+    capacity: u64,
+    live: u64,
+    reusable: u64,
+    /// When TIME_WAITs that are in the way give their ports back, nanoseconds from now.
+    given_back_ns: Vec<u64>,
+}
+
+impl Count {
+    fn held(&self) -> Held<'_> {
+        Held {
+            capacity: self.capacity,
+            live: self.live,
+            given_back_ns: &self.given_back_ns,
+        }
+    }
+
+    fn free(&self) -> u64 {
+        self.capacity
+            .saturating_sub(self.live + self.given_back_ns.len() as u64)
+    }
+}
+
+fn words(ahead: Option<Forecast>) -> (Outlook, Option<u64>) {
+    match ahead {
+        Some(Forecast::Full) => (Outlook::Full, Some(0)),
+        Some(Forecast::RunsOut(after_ns)) => (Outlook::RunsOut, Some(after_ns)),
+        Some(Forecast::Never) => (Outlook::Never, None),
+        None => (Outlook::Unknown, None),
+    }
+}

@@ -1,0 +1,212 @@
+//! Connections that the peer has closed and this host's process has not: CLOSE_WAIT, by process.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use twtrace_wire::{Side, TcpState};
+
+use super::destination::Destination;
+use crate::event::{Process, words};
+use crate::filter::Filter;
+use crate::scan::row::Row;
+use crate::scan::snapshot::NetnsSockets;
+
+/// States to scan for: CLOSE_WAIT, and listeners, which tell servers from clients.
+pub const STATES: &[TcpState] = &[TcpState::CloseWait, TcpState::Listen];
+
+/// One process's connections to one destination.
+#[derive(Clone, Debug, Serialize)]
+pub struct CloseWaitRow {
+    /// Who holds them.
+    pub process: Option<Process>,
+    /// Why `process` is null.
+    pub unattributed: Option<NoHolder>,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// `server` where somebody listens on the local port, else `client`.
+    #[serde(serialize_with = "words::serialize")]
+    pub side: Side,
+    /// Client: `address:port`.
+    pub remote: Option<String>,
+    /// Server: `:port`.
+    pub local: Option<String>,
+    /// How many.
+    pub count: u64,
+    /// Those of them that other processes hold too, and count as well.
+    pub shared: u64,
+    /// How long the oldest one has been so at least, nanoseconds: nothing has come from the peer since.
+    pub oldest_ns: Option<u64>,
+    /// How long at most, nanoseconds: payload came then, or the connection was made.
+    pub oldest_at_most_ns: Option<u64>,
+    /// As tables show it.
+    #[serde(skip)]
+    pub destination: Destination,
+}
+
+/// Why no process holds a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoHolder {
+    /// It waits for accept() in its listener's queue.
+    NotAccepted,
+    /// No descriptor in /proc stands for it: on its way between processes, or in one that may not be looked
+    /// at.
+    Unknown,
+}
+
+impl NoHolder {
+    /// Its word, as in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotAccepted => "not_accepted",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A process by id and start, or why there is none.
+type Who = Result<(u32, u64), NoHolder>;
+
+#[derive(Debug, Default)]
+struct Sum {
+    process: Option<Process>,
+    count: u64,
+    shared: u64,
+    oldest: Option<Duration>,
+    oldest_at_most: Option<Duration>,
+}
+
+/// Inode numbers of the sockets in CLOSE_WAIT that a descriptor stands for.
+pub fn inodes(namespaces: &[NetnsSockets]) -> HashSet<u32> {
+    let rows = namespaces.iter().flat_map(|sockets| &sockets.rows);
+    rows.filter(|row| row.state == TcpState::CloseWait && row.inode != 0)
+        .map(|row| row.inode)
+        .collect()
+}
+
+/// Rows that the filter shows, those with the most connections first. `holders` gives the processes that hold
+/// the socket with an inode number. A kind of event that the filter asks for makes no difference.
+pub fn rows(
+    namespaces: &[NetnsSockets],
+    filter: &Filter,
+    holders: impl Fn(u32) -> Vec<Process>,
+) -> Vec<CloseWaitRow> {
+    let mut sums: HashMap<(Who, u32, Side, Destination), Sum> = HashMap::new();
+    for NetnsSockets { netns, rows } in namespaces {
+        let listeners = Listeners::of(rows);
+        for row in rows.iter().filter(|row| row.state == TcpState::CloseWait) {
+            let (side, destination) = match listeners.have(row.local) {
+                true => (Side::Server, Destination::LocalPort(row.local.port())),
+                false => (Side::Client, Destination::Remote(row.remote)),
+            };
+            if !filter.shows_ends(*netns, side, row.local, row.remote) {
+                continue;
+            }
+            let processes = holders(row.inode);
+            let no_one = match row.inode {
+                0 => NoHolder::NotAccepted,
+                _ => NoHolder::Unknown,
+            };
+            let is_shared = processes.len() > 1;
+            let whose: Vec<(Who, Option<Process>)> = match processes.is_empty() {
+                true => vec![(Err(no_one), None)],
+                false => processes
+                    .into_iter()
+                    .map(|process| {
+                        let who = Ok((process.key.tgid, process.key.start_boot_ns));
+                        (who, Some(process))
+                    })
+                    .collect(),
+            };
+            for (who, process) in whose {
+                if filter.shows_process(process.as_ref()) {
+                    let sum = sums.entry((who, *netns, side, destination)).or_default();
+                    sum.add(row, is_shared);
+                    sum.process = process;
+                }
+            }
+        }
+    }
+    sorted(sums)
+}
+
+impl Sum {
+    fn add(&mut self, row: &Row, is_shared: bool) {
+        self.count += 1;
+        self.shared += u64::from(is_shared);
+        if let Some(times) = row.times {
+            // Payload carries an acknowledgement; only one that acknowledges nothing any more is left out of
+            // the later figure.
+            let at_least = times.since_ack.min(times.since_data);
+            self.oldest = self.oldest.max(Some(at_least));
+            self.oldest_at_most = self.oldest_at_most.max(Some(times.since_data));
+        }
+    }
+}
+
+fn sorted(sums: HashMap<(Who, u32, Side, Destination), Sum>) -> Vec<CloseWaitRow> {
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(key, sum)| (Reverse((sum.count, sum.oldest)), *key));
+    let nanoseconds = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+    sums.into_iter()
+        .map(|((who, netns, side, destination), sum)| CloseWaitRow {
+            process: sum.process,
+            unattributed: who.err(),
+            netns,
+            side,
+            remote: destination.remote(),
+            local: destination.local(),
+            count: sum.count,
+            shared: sum.shared,
+            oldest_ns: sum.oldest.map(nanoseconds),
+            oldest_at_most_ns: sum.oldest_at_most.map(nanoseconds),
+            destination,
+        })
+        .collect()
+}
+
+/// Who listens in one namespace.
+struct Listeners {
+    exact: HashSet<SocketAddr>,
+    /// Ports of listeners on every IPv4 address, and of those on every IPv6 address.
+    any: [HashSet<u16>; 2],
+}
+
+impl Listeners {
+    fn of(rows: &[Row]) -> Self {
+        let mut listeners = Self {
+            exact: HashSet::new(),
+            any: Default::default(),
+        };
+        for row in rows.iter().filter(|row| row.state == TcpState::Listen) {
+            let (address, port) = (row.local.ip(), row.local.port());
+            match address.is_unspecified() {
+                true if address.is_ipv4() => {
+                    listeners.any[0].insert(port);
+                }
+                true => {
+                    listeners.any[1].insert(port);
+                    if row.v6only != Some(true) {
+                        listeners.any[0].insert(port);
+                    }
+                }
+                false => {
+                    listeners.exact.insert(row.local);
+                }
+            }
+        }
+        listeners
+    }
+
+    fn have(&self, local: SocketAddr) -> bool {
+        self.exact.contains(&local)
+            || self.any[usize::from(local.is_ipv6())].contains(&local.port())
+    }
+}
+
+#[cfg(test)]
+#[path = "close_wait_tests.rs"]
+mod tests;

@@ -1,0 +1,167 @@
+use super::*;
+use crate::event::samples;
+use crate::scan::row::{Timer, Times};
+
+const NETNS: u32 = 42;
+
+fn socket(state: TcpState, local: &str, remote: &str, inode: u32) -> Row {
+    Row {
+        state,
+        local: local.parse().unwrap(),
+        remote: remote.parse().unwrap(),
+        mapped: false,
+        v6only: None,
+        uid: 0,
+        inode,
+        cookie: u64::from(inode),
+        timer: Timer::Off,
+        expires: None,
+        times: None,
+    }
+}
+
+/// A connection whose peer has closed: from which process's descriptor, how long ago payload and an
+/// acknowledgement came in seconds.
+fn left(local: &str, remote: &str, inode: u32, data_s: u64, ack_s: u64) -> Row {
+    let mut row = socket(TcpState::CloseWait, local, remote, inode);
+    row.times = Some(Times {
+        since_data: Duration::from_secs(data_s),
+        since_ack: Duration::from_secs(ack_s),
+    });
+    row
+}
+
+fn sockets(rows: Vec<Row>) -> [NetnsSockets; 1] {
+    [NetnsSockets { netns: NETNS, rows }]
+}
+
+/// Inodes below 10 are held by the process of that number, those above by both processes of their digits.
+fn holders(inode: u32) -> Vec<Process> {
+    let pids = [inode / 10, inode % 10];
+    let pids = pids.into_iter().filter(|pid| *pid != 0);
+    pids.map(|pid| samples::process(pid, "leaky")).collect()
+}
+
+fn summary(rows: &[CloseWaitRow]) -> Vec<(Option<u32>, Side, String, u64, u64)> {
+    rows.iter()
+        .map(|row| {
+            let pid = row.process.as_ref().map(|process| process.key.tgid);
+            let destination = row.destination.to_string();
+            (pid, row.side, destination, row.count, row.shared)
+        })
+        .collect()
+}
+
+#[test]
+fn connections_are_summed_up_by_process_and_destination() {
+    let rows = rows(
+        &sockets(vec![
+            socket(TcpState::Listen, "0.0.0.0:80", "0.0.0.0:0", 9),
+            left("10.0.0.1:80", "10.0.0.2:40000", 1, 9, 7),
+            left("10.0.0.1:80", "10.0.0.3:40001", 1, 20, 5),
+            left("10.0.0.1:40000", "10.0.0.9:5432", 1, 3, 2),
+            left("10.0.0.1:80", "10.0.0.4:40002", 0, 1, 1),
+        ]),
+        &Filter::default(),
+        holders,
+    );
+    assert_eq!(
+        summary(&rows),
+        [
+            (Some(1), Side::Server, ":80".into(), 2, 0),
+            (Some(1), Side::Client, "10.0.0.9:5432".into(), 1, 0),
+            (None, Side::Server, ":80".into(), 1, 0),
+        ]
+    );
+    // The bounds of the oldest one: the largest of each.
+    assert_eq!(rows[0].oldest_ns, Some(7_000_000_000));
+    assert_eq!(rows[0].oldest_at_most_ns, Some(20_000_000_000));
+    assert_eq!(rows[2].unattributed, Some(NoHolder::NotAccepted));
+    assert_eq!(
+        serde_json::to_string(&rows[1]).unwrap(),
+        r#"{"process":{"pid":1,"comm":"leaky","uid":1000},"unattributed":null,"netns":42,"side":"client","remote":"10.0.0.9:5432","local":null,"count":1,"shared":0,"oldest_ns":2000000000,"oldest_at_most_ns":3000000000}"#
+    );
+    assert_eq!(
+        serde_json::to_value(NoHolder::NotAccepted).unwrap(),
+        NoHolder::NotAccepted.word()
+    );
+}
+
+#[test]
+fn a_socket_of_two_processes_counts_for_both() {
+    let rows = rows(
+        &sockets(vec![
+            left("10.0.0.1:40000", "10.0.0.9:80", 12, 1, 1),
+            left("10.0.0.1:40001", "10.0.0.9:80", 2, 1, 1),
+        ]),
+        &Filter::default(),
+        holders,
+    );
+    let remote = || "10.0.0.9:80".to_owned();
+    assert_eq!(
+        summary(&rows),
+        [
+            (Some(2), Side::Client, remote(), 2, 1),
+            (Some(1), Side::Client, remote(), 1, 1),
+        ]
+    );
+}
+
+#[test]
+fn filters_apply_to_each_connection() {
+    let namespaces = sockets(vec![
+        left("10.0.0.1:40000", "10.0.0.9:80", 1, 1, 1),
+        left("10.0.0.1:40001", "10.0.0.9:81", 2, 1, 1),
+        left("10.0.0.1:40002", "10.0.0.8:80", 0, 1, 1),
+    ]);
+    let pids = |filter: Filter| -> Vec<Option<u32>> {
+        let rows = rows(&namespaces, &filter, holders);
+        rows.iter()
+            .map(|row| row.process.as_ref().map(|process| process.key.tgid))
+            .collect()
+    };
+    let default = Filter::default;
+    assert_eq!(
+        pids(Filter {
+            pids: vec![2],
+            ..default()
+        }),
+        [Some(2)]
+    );
+    let remote = vec!["10.0.0.9:80".parse().unwrap()];
+    assert_eq!(
+        pids(Filter {
+            remote,
+            ..default()
+        }),
+        [Some(1)]
+    );
+    let local = vec![":40002".parse().unwrap()];
+    assert_eq!(pids(Filter { local, ..default() }), [None]);
+    assert!(
+        pids(Filter {
+            netns: vec![1],
+            ..default()
+        })
+        .is_empty()
+    );
+    assert!(
+        pids(Filter {
+            sides: vec![Side::Server],
+            ..default()
+        })
+        .is_empty()
+    );
+}
+
+#[test]
+fn listeners_take_what_they_say() {
+    let mut v6 = socket(TcpState::Listen, "[::]:80", "[::]:0", 1);
+    let has = |row: Row, local: &str| Listeners::of(&[row]).have(local.parse().unwrap());
+    v6.v6only = Some(false);
+    assert!(has(v6, "10.0.0.1:80") && has(v6, "[::1]:80") && !has(v6, "[::1]:81"));
+    v6.v6only = Some(true);
+    assert!(!has(v6, "10.0.0.1:80") && has(v6, "[::1]:80"));
+    let one = socket(TcpState::Listen, "10.0.0.1:80", "0.0.0.0:0", 1);
+    assert!(has(one, "10.0.0.1:80") && !has(one, "10.0.0.2:80"));
+}

@@ -1,0 +1,209 @@
+//! Budgets of local ports: how full they are, and for how long they last.
+
+use std::fmt::Write;
+
+use super::SHOWN;
+use super::grid::{Align, Grid};
+use crate::model::budget::row::{BudgetRow, OtherBudgets, Outlook, PoolWord};
+use crate::model::report::Report;
+use crate::output::quantity::duration;
+use crate::output::text::escape;
+
+/// Budgets that are used less are left out, unless a search failed.
+const WORTH_SHOWING: f64 = 0.01;
+
+/// The table, and what it leaves out. Where nobody looks for ports: a sentence if it was asked for, else
+/// nothing.
+pub fn render(report: &Report, is_asked_for: bool) -> String {
+    if is_asked_for && report.budgets.is_empty() && report.budgets_unknown.is_empty() {
+        return "no local port is held by a client\n".to_owned();
+    }
+    let is_worth =
+        |row: &&BudgetRow| row.failures > 0 || row.used().is_none_or(|used| used >= WORTH_SHOWING);
+    let (worth, mut hidden): (Vec<&BudgetRow>, Vec<&BudgetRow>) =
+        report.budgets.iter().partition(is_worth);
+    let shown = &worth[..worth.len().min(SHOWN)];
+    hidden.extend(&worth[shown.len()..]);
+    let mut text = match shown.is_empty() {
+        true => String::new(),
+        false => grid(shown).to_string(),
+    };
+    let mut others = OtherBudgets::of(hidden);
+    others.add(&report.other_budgets);
+    if !others.is_empty() {
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            text,
+            "{} more, less full: live {}, TIME_WAIT {}, failed {}",
+            others.count, others.live, others.time_wait, others.failures
+        );
+    }
+    for unknown in &report.budgets_unknown {
+        let _ = writeln!(text, "{}: {}", unknown.netns, escape(&unknown.why));
+    }
+    text
+}
+
+fn grid(rows: &[&BudgetRow]) -> Grid<12> {
+    let mut grid = Grid::new(&[
+        ("NETNS", Align::Right),
+        ("SOURCE", Align::Left),
+        ("DESTINATION", Align::Left),
+        ("RANGE", Align::Left),
+        ("LIVE", Align::Right),
+        ("TW", Align::Right),
+        ("FREE", Align::Right),
+        ("USED", Align::Right),
+        ("NEW/S", Align::Right),
+        ("EXPIRE/S", Align::Right),
+        ("FAILED", Align::Right),
+        ("LEFT", Align::Left),
+    ]);
+    for row in rows {
+        grid.row([
+            row.netns.to_string(),
+            or_dash(row.source),
+            match (row.destination, row.pool) {
+                (Some(destination), _) => destination.to_string(),
+                (None, PoolWord::Bind) => "(any: bind before connect)".to_owned(),
+                (None, PoolWord::Connect) => "-".to_owned(),
+            },
+            range(row),
+            or_dash(row.live),
+            time_waits(row),
+            or_dash(row.free),
+            row.used()
+                .map_or_else(dash, |used| format!("{:.0}%", used * 100.0)),
+            row.connections_per_s.map_or_else(dash, rate),
+            row.expiry_per_s.map_or_else(dash, rate),
+            row.failures.to_string(),
+            left(row),
+        ]);
+    }
+    grid
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(dash, |value| value.to_string())
+}
+
+/// `32768-60999`, and what of it is not to be had: `32768-60999 less 3`.
+fn range(row: &BudgetRow) -> String {
+    match (row.range, row.excluded) {
+        (Some(range), None | Some(0)) => range.to_string(),
+        (Some(range), Some(excluded)) => format!("{range} less {excluded}"),
+        (None, _) => dash(),
+    }
+}
+
+/// `500`, or `500 (480 reusable)`.
+fn time_waits(row: &BudgetRow) -> String {
+    match (row.time_wait, row.time_wait_reusable) {
+        (Some(time_wait), None | Some(0)) => time_wait.to_string(),
+        (Some(time_wait), Some(reusable)) => format!("{time_wait} ({reusable} reusable)"),
+        (None, _) => dash(),
+    }
+}
+
+fn rate(per_s: f64) -> String {
+    match per_s {
+        0.0 => "0".to_owned(),
+        0.0..10.0 => format!("{per_s:.1}"),
+        _ => format!("{per_s:.0}"),
+    }
+}
+
+/// `full`, `full in 41s`, or `-` for never; and whether the half that is tried first is full.
+fn left(row: &BudgetRow) -> String {
+    let left = match (row.outlook, row.full_in_ns) {
+        (Outlook::Full, _) => return "full".to_owned(),
+        (Outlook::RunsOut, Some(full_in_ns)) => format!("full in {}", duration(full_in_ns)),
+        (Outlook::RunsOut, None) | (Outlook::Never, _) => dash(),
+        (Outlook::Unknown, _) => "?".to_owned(),
+    };
+    match row.is_fast_half_full() {
+        true => format!("{left}, fast half full"),
+        false => left,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::budget::ports::PortRange;
+    use crate::model::budget::row::HalfRow;
+
+    fn row(free: u64, failures: u64, outlook: Outlook, full_in_ns: Option<u64>) -> BudgetRow {
+        BudgetRow {
+            netns: 42,
+            pool: PoolWord::Connect,
+            source: Some("10.0.0.1".parse().unwrap()),
+            destination: Some("10.0.0.2:80".parse().unwrap()),
+            range: Some(PortRange {
+                low: 40_000,
+                high: 40_999,
+            }),
+            excluded: Some(0),
+            capacity: Some(1_000),
+            live: Some(0),
+            time_wait: Some(1_000 - free),
+            time_wait_reusable: Some(0),
+            free: Some(free),
+            fast_half: Some(HalfRow {
+                capacity: 500,
+                free: free.saturating_sub(500),
+                full_in_ns: None,
+            }),
+            connections_per_s: Some(12.34),
+            live_growth_per_s: Some(0.0),
+            expiry_per_s: Some(0.0),
+            failures,
+            outlook,
+            full_in_ns,
+            why: None,
+        }
+    }
+
+    fn line(row: &BudgetRow) -> String {
+        let text = grid(&[row]).to_string();
+        let line = text.lines().last().unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_is_left_is_said() {
+        let soon = row(400, 0, Outlook::RunsOut, Some(41_000_000_000));
+        assert_eq!(
+            line(&soon),
+            "42 10.0.0.1 10.0.0.2:80 40000-40999 0 600 400 60% 12 0 0 full in 41.0s, fast half full"
+        );
+        assert!(line(&row(0, 9, Outlook::Full, Some(0))).ends_with("100% 12 0 9 full"));
+        assert!(line(&row(900, 0, Outlook::Never, None)).ends_with("10% 12 0 0 -"));
+    }
+
+    #[test]
+    fn a_pool_of_bind_and_what_is_not_known() {
+        let mut pool = row(900, 0, Outlook::Never, None);
+        (pool.pool, pool.destination) = (PoolWord::Bind, None);
+        (pool.excluded, pool.time_wait_reusable) = (Some(3), Some(90));
+        let text = line(&pool);
+        assert!(text.contains("(any: bind before connect) 40000-40999 less 3 0 100 (90 reusable)"));
+        let unknown = BudgetRow {
+            range: None,
+            capacity: None,
+            live: None,
+            time_wait: None,
+            free: None,
+            fast_half: None,
+            connections_per_s: None,
+            expiry_per_s: None,
+            outlook: Outlook::Unknown,
+            ..row(0, 2, Outlook::Unknown, None)
+        };
+        assert_eq!(line(&unknown), "42 10.0.0.1 10.0.0.2:80 - - - - - - - 2 ?");
+    }
+}

@@ -1,0 +1,89 @@
+//! Connections that the peer has closed and the process has not.
+
+use super::grid::{Align, Grid};
+use super::{SHOWN, count};
+use crate::event::words::Word;
+use crate::model::close_wait::CloseWaitRow;
+use crate::model::report::Report;
+use crate::output::lines::process_name;
+use crate::output::quantity::duration;
+
+/// The table; empty where there are none.
+pub fn render(report: &Report) -> String {
+    let rows = &report.close_wait;
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut grid = Grid::new(&[
+        ("PROCESS", Align::Left),
+        ("SIDE", Align::Left),
+        ("DESTINATION", Align::Left),
+        ("NETNS", Align::Right),
+        ("COUNT", Align::Right),
+        ("SHARED", Align::Right),
+        ("OLDEST", Align::Right),
+    ]);
+    let shown = rows.len().min(SHOWN);
+    for row in &rows[..shown] {
+        grid.row([
+            name(row),
+            row.side.word().to_owned(),
+            row.destination.to_string(),
+            row.netns.to_string(),
+            count(row.count, false),
+            count(row.shared, false),
+            oldest(row.oldest_ns, row.oldest_at_most_ns),
+        ]);
+    }
+    let others = &rows[shown..];
+    if !others.is_empty() {
+        let sum = |of: fn(&CloseWaitRow) -> u64| count(others.iter().map(of).sum(), false);
+        let dash = || "-".to_owned();
+        grid.row([
+            format!("({} others)", others.len()),
+            dash(),
+            dash(),
+            dash(),
+            sum(|row| row.count),
+            sum(|row| row.shared),
+            oldest(
+                others.iter().filter_map(|row| row.oldest_ns).max(),
+                others.iter().filter_map(|row| row.oldest_at_most_ns).max(),
+            ),
+        ]);
+    }
+    grid.to_string()
+}
+
+/// Namespaces of which it is not known, and why.
+pub fn unscanned(report: &Report) -> String {
+    let mut grid = Grid::new(&[("NETNS", Align::Right), ("", Align::Left)]);
+    for row in &report.unscanned {
+        grid.row([row.netns.to_string(), row.why.clone()]);
+    }
+    match grid.is_empty() {
+        true => String::new(),
+        false => grid.to_string(),
+    }
+}
+
+fn name(row: &CloseWaitRow) -> String {
+    match (&row.process, row.unattributed) {
+        (Some(process), _) => process_name(process),
+        (None, Some(reason)) => format!("({})", reason.word()),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// `12.0s`, or `≥12.0s ≤3m10s` where the bounds are apart.
+fn oldest(at_least_ns: Option<u64>, at_most_ns: Option<u64>) -> String {
+    match (at_least_ns, at_most_ns) {
+        (Some(at_least), Some(at_most)) if duration(at_least) == duration(at_most) => {
+            duration(at_least)
+        }
+        (Some(at_least), Some(at_most)) => {
+            format!("≥{} ≤{}", duration(at_least), duration(at_most))
+        }
+        _ => "-".to_owned(),
+    }
+}

@@ -1,0 +1,222 @@
+//! A small process that may still enter network namespaces when this one has dropped the privilege.
+//!
+//! It opens sockets that list sockets, and a few settings for reading, in the namespace it is asked for, and
+//! hands them over; nothing else. Those sockets can't change anything: destroying a socket takes
+//! CAP_NET_ADMIN, which it does not have. It ends with the process that made it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::descriptor;
+use super::setting::Setting;
+use super::sock_diag::{self, DiagSocket};
+use crate::privilege;
+
+/// What is asked for and the namespace's inode number, before the path.
+const HEAD_BYTES: usize = 1 + 4;
+/// A path is no longer than PATH_MAX.
+const REQUEST_BYTES: usize = HEAD_BYTES + 4096;
+/// Asks for a socket; anything less for a setting.
+const DIAG_SOCKET: u8 = u8::MAX;
+const OWN_NETNS: &str = "/proc/thread-self/ns/net";
+
+/// The process, seen from the one that made it.
+#[derive(Debug)]
+pub struct Gate {
+    /// `None` only while it is dropped.
+    control: Option<OwnedFd>,
+    child: libc::pid_t,
+}
+
+impl Gate {
+    /// Starts the process. To be called before privileges are dropped, and while there are no other threads.
+    ///
+    /// # Errors
+    /// When it can't be forked.
+    pub fn open() -> io::Result<Self> {
+        let (control, childs_end) = descriptor::pair()?;
+        // SAFETY: there are no other threads, so the child finds every lock free.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => {
+                drop(control);
+                let _ = serve(childs_end);
+                // SAFETY: ends the child without running what its parent has set up.
+                unsafe { libc::_exit(0) }
+            }
+            child => Ok(Self {
+                control: Some(control),
+                child,
+            }),
+        }
+    }
+
+    /// Lists the sockets of the namespace with this inode number, by a file that stands for it.
+    ///
+    /// # Errors
+    /// When the file stands for another namespace by now (ESTALE) or for none, or it can't be entered.
+    pub fn diag_socket(&self, netns: u32, path: &Path) -> io::Result<DiagSocket> {
+        DiagSocket::new(self.ask(DIAG_SOCKET, netns, path)?)
+    }
+
+    /// A setting of that namespace, open for reading; also its later values can be read from it.
+    ///
+    /// # Errors
+    /// As above; ENOENT where this kernel does not have it.
+    pub fn setting(&self, setting: Setting, netns: u32, path: &Path) -> io::Result<File> {
+        self.ask(setting as u8, netns, path).map(File::from)
+    }
+
+    fn ask(&self, what: u8, netns: u32, path: &Path) -> io::Result<OwnedFd> {
+        let gone = || io::Error::other("the process that enters namespaces is gone");
+        let control = self.control.as_ref().ok_or_else(gone)?;
+        let mut request = vec![what];
+        request.extend(netns.to_ne_bytes());
+        request.extend(path.as_os_str().as_bytes());
+        descriptor::send(control, &request, None).map_err(|_| gone())?;
+        let mut answer = [0; size_of::<i32>()];
+        match descriptor::receive(control, &mut answer)? {
+            (0, _) => Err(gone()),
+            (_, Some(descriptor)) => Ok(descriptor),
+            (_, None) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(answer))),
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // The end of its control socket is the end of the child.
+        self.control = None;
+        // SAFETY: a null status is allowed.
+        unsafe { libc::waitpid(self.child, std::ptr::null_mut(), 0) };
+    }
+}
+
+/// The child's life.
+fn serve(control: OwnedFd) -> io::Result<()> {
+    // Ctrl-C goes to the whole group; the parent decides when it is over.
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: SIG_IGN is a valid action for all of them.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    // SAFETY: a NUL-terminated name.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"twtrace-netns".as_ptr()) };
+    let control = close_all_but(control)?;
+    privilege::keep_to_enter_namespaces()?;
+    let home = File::open(OWN_NETNS)?;
+    let mut request = [0; REQUEST_BYTES];
+    loop {
+        let (length, _) = descriptor::receive(&control, &mut request)?;
+        if length == 0 {
+            return Ok(());
+        }
+        match open_in(&request[..length], &home) {
+            Ok(socket) => {
+                descriptor::send(&control, &0_i32.to_ne_bytes(), Some(socket.as_fd()))?;
+            }
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+                descriptor::send(&control, &errno.to_ne_bytes(), None)?;
+            }
+        }
+    }
+}
+
+/// Standard streams lead nowhere and all else is closed, so that nobody waits for this process to close them.
+fn close_all_but(control: OwnedFd) -> io::Result<OwnedFd> {
+    let nowhere = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    for stream in 0..=2 {
+        // SAFETY: integers only; nothing in this process uses the streams.
+        unsafe { libc::dup2(nowhere.as_raw_fd(), stream) };
+    }
+    drop(nowhere);
+    let kept = control.as_raw_fd().cast_unsigned();
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, u32::MAX)] {
+        if first <= last {
+            // SAFETY: integers only; nothing in this process uses the descriptors. Where the call is missing
+            // (before 5.9) they stay open, which delays nothing but their end.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
+    Ok(control)
+}
+
+fn open_in(request: &[u8], home: &File) -> io::Result<OwnedFd> {
+    let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
+    let (head, path) = request
+        .split_first_chunk::<HEAD_BYTES>()
+        .ok_or_else(invalid)?;
+    let [what, number @ ..] = *head;
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    let file = File::open(path)?;
+    if file.metadata()?.ino() != u64::from(u32::from_ne_bytes(number)) {
+        return Err(io::Error::from_raw_os_error(libc::ESTALE));
+    }
+    enter(&file)?;
+    let opened = open(what);
+    if enter(home).is_err() {
+        // Whoever stays in a namespace keeps it alive.
+        // SAFETY: ends the child, which runs nothing else.
+        unsafe { libc::_exit(1) }
+    }
+    opened
+}
+
+/// What is asked for, of the namespace that this thread is in.
+fn open(what: u8) -> io::Result<OwnedFd> {
+    if what == DIAG_SOCKET {
+        return sock_diag::open();
+    }
+    let setting = Setting::from_code(what);
+    let setting = setting.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // The path shows the namespace of the thread that opens it.
+    File::open(setting.path()).map(OwnedFd::from)
+}
+
+fn enter(namespace: &File) -> io::Result<()> {
+    // SAFETY: setns() only takes a descriptor, which the caller keeps open.
+    match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enrich::netns;
+    use crate::scan::sock_diag::Query;
+
+    #[test]
+    fn namespaces_are_entered_and_others_not_taken_for_them() {
+        // The C library makes fork() safe for what the child does here, other threads or not.
+        let gate = Gate::open().unwrap();
+        let me = std::process::id();
+        let path = format!("/proc/{me}/ns/net");
+        let netns = netns::of_process(me).unwrap();
+        match gate.diag_socket(netns, Path::new(&path)) {
+            Ok(mut socket) => {
+                socket.dump(Query::of(&[])).unwrap();
+                let setting = gate.setting(Setting::PortRange, netns, Path::new(&path));
+                let text = io::read_to_string(setting.unwrap()).unwrap();
+                assert_eq!(
+                    text,
+                    std::fs::read_to_string(Setting::PortRange.path()).unwrap()
+                );
+                let stale = gate.diag_socket(netns + 1, Path::new(&path)).unwrap_err();
+                assert_eq!(stale.raw_os_error(), Some(libc::ESTALE));
+            }
+            // Only root may.
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPERM)),
+        }
+        let missing = gate.diag_socket(netns, Path::new("/nonexistent"));
+        assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

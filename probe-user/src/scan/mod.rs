@@ -1,0 +1,15 @@
+//! What sockets exist now, and whose they are: no events, a look at the kernel's own tables.
+//!
+//! [`snapshot::take`] dumps the sockets of every namespace, [`owners::Owners::find`] says which processes
+//! hold them. Entering a namespace takes a privilege that the program drops; a [`gate::Gate`] made before
+//! that keeps it, in a process of its own.
+
+pub mod descriptor;
+pub mod gate;
+pub mod message;
+pub mod owners;
+pub mod row;
+pub mod setting;
+pub mod slab;
+pub mod snapshot;
+pub mod sock_diag;

@@ -1,0 +1,192 @@
+//! The settings of a network namespace that decide about local ports.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::gate::Gate;
+use super::snapshot::is_gone;
+use crate::enrich::netns;
+use crate::model::budget::ports::PortsError;
+use crate::model::budget::sysctls::{PortSysctls, REUSE_DELAY_NS, TwReuse};
+
+/// A file in /proc/sys/net/ipv4, which shows the namespace of whoever opens it. They hold for IPv6 too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Setting {
+    /// `ip_local_port_range`
+    PortRange,
+    /// `ip_local_reserved_ports`
+    ReservedPorts,
+    /// `tcp_tw_reuse`
+    TwReuse,
+    /// `tcp_tw_reuse_delay` (6.16 and later), milliseconds
+    TwReuseDelay,
+    /// `tcp_timestamps`
+    Timestamps,
+}
+
+impl Setting {
+    const ALL: [Self; 5] = [
+        Self::PortRange,
+        Self::ReservedPorts,
+        Self::TwReuse,
+        Self::TwReuseDelay,
+        Self::Timestamps,
+    ];
+
+    /// The setting with this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|setting| *setting as u8 == code)
+    }
+
+    /// Its file.
+    pub fn path(self) -> &'static Path {
+        Path::new(match self {
+            Self::PortRange => "/proc/sys/net/ipv4/ip_local_port_range",
+            Self::ReservedPorts => "/proc/sys/net/ipv4/ip_local_reserved_ports",
+            Self::TwReuse => "/proc/sys/net/ipv4/tcp_tw_reuse",
+            Self::TwReuseDelay => "/proc/sys/net/ipv4/tcp_tw_reuse_delay",
+            Self::Timestamps => "/proc/sys/net/ipv4/tcp_timestamps",
+        })
+    }
+}
+
+/// Why settings are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingError {
+    /// A file can't be opened or read.
+    #[error("reading {}", .0.path().display())]
+    Read(Setting, #[source] io::Error),
+    /// A file has no ports in it.
+    #[error("{}", .0.path().display())]
+    Ports(Setting, #[source] PortsError),
+    /// A file has no number in it that is known.
+    #[error("{path} has an unknown value: {1:?}", path = .0.path().display())]
+    Number(Setting, String),
+}
+
+impl SettingError {
+    /// Whether the namespace went away meanwhile.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Read(_, error) if is_gone(error))
+    }
+}
+
+/// Reads the settings of a namespace by the first of its files that still leads there; of the calling
+/// thread's own without a gate.
+///
+/// # Errors
+/// When it can't be entered, or a file is not as expected.
+pub fn read(
+    gate: Option<&Gate>,
+    netns: u32,
+    paths: &[PathBuf],
+) -> Result<PortSysctls, SettingError> {
+    let is_own = netns::of_process(std::process::id()) == Some(netns);
+    let open = |setting: Setting| -> io::Result<File> {
+        if is_own {
+            return File::open(setting.path());
+        }
+        let gate =
+            gate.ok_or_else(|| io::Error::other("entering other namespaces takes CAP_SYS_ADMIN"))?;
+        let mut last = io::Error::from_raw_os_error(libc::ESTALE);
+        for path in paths {
+            match gate.setting(setting, netns, path) {
+                Ok(file) => return Ok(file),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    let text = |setting: Setting| -> Result<String, SettingError> {
+        let mut text = String::new();
+        open(setting)
+            .and_then(|mut file| file.read_to_string(&mut text))
+            .map_err(|error| SettingError::Read(setting, error))?;
+        Ok(text)
+    };
+    parse(text)
+}
+
+fn parse(
+    text: impl Fn(Setting) -> Result<String, SettingError>,
+) -> Result<PortSysctls, SettingError> {
+    let number = |setting: Setting| -> Result<u64, SettingError> {
+        let text = text(setting)?;
+        let number = text.trim().parse();
+        number.map_err(|_| SettingError::Number(setting, text))
+    };
+    let range = text(Setting::PortRange)?;
+    let reserved = text(Setting::ReservedPorts)?;
+    let reuse = number(Setting::TwReuse)?;
+    Ok(PortSysctls {
+        range: range
+            .parse()
+            .map_err(|error| SettingError::Ports(Setting::PortRange, error))?,
+        reserved: reserved
+            .parse()
+            .map_err(|error| SettingError::Ports(Setting::ReservedPorts, error))?,
+        tw_reuse: TwReuse::from_number(reuse)
+            .ok_or_else(|| SettingError::Number(Setting::TwReuse, reuse.to_string()))?,
+        timestamps: number(Setting::Timestamps)? != 0,
+        reuse_delay_ns: match number(Setting::TwReuseDelay) {
+            Ok(delay_ms) => {
+                let delay = Duration::from_millis(delay_ms);
+                u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX)
+            }
+            // Kernels before 6.16.
+            Err(_) => REUSE_DELAY_NS,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_settings_need_no_gate() {
+        let own = netns::of_process(std::process::id()).unwrap();
+        let sysctls = read(None, own, &[]).unwrap();
+        assert!(sysctls.range.low <= sysctls.range.high);
+        let error = read(None, own + 1, &[]).unwrap_err();
+        assert!(!error.is_gone());
+        let error = format!("{:#}", anyhow::Error::from(error));
+        assert!(error.contains("ip_local_port_range") && error.contains("CAP_SYS_ADMIN"));
+    }
+
+    #[test]
+    fn files_are_read_as_the_kernel_writes_them() {
+        let sysctls = parse(|setting| {
+            let text = match setting {
+                Setting::PortRange => "32768\t60999\n",
+                Setting::ReservedPorts => "40000-40001\n",
+                Setting::TwReuse => "2\n",
+                Setting::Timestamps => "1\n",
+                Setting::TwReuseDelay => {
+                    let error = io::Error::from_raw_os_error(libc::ENOENT);
+                    return Err(SettingError::Read(setting, error));
+                }
+            };
+            Ok(text.to_owned())
+        })
+        .unwrap();
+        assert_eq!(sysctls.range.low, 32_768);
+        assert_eq!(sysctls.reserved.iter().count(), 2);
+        assert_eq!(sysctls.tw_reuse, TwReuse::Loopback);
+        assert!(sysctls.timestamps);
+        assert_eq!(sysctls.reuse_delay_ns, REUSE_DELAY_NS);
+        let error = parse(|_| Ok("7\n".to_owned())).unwrap_err();
+        assert!(error.to_string().contains("ip_local_port_range"));
+    }
+
+    #[test]
+    fn numbers_stand_for_settings() {
+        for setting in Setting::ALL {
+            assert_eq!(Setting::from_code(setting as u8), Some(setting));
+        }
+        assert_eq!(Setting::from_code(200), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! The sockets of all network namespaces that can be reached.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use super::gate::Gate;
+use super::row::Row;
+use super::sock_diag::{self, DiagError, DiagSocket, Query};
+use crate::enrich::netns;
+
+/// The sockets of one namespace.
+#[derive(Debug)]
+pub struct NetnsSockets {
+    /// The namespace's inode number.
+    pub netns: u32,
+    /// Its sockets.
+    pub rows: Vec<Row>,
+}
+
+/// What could be seen, and what not.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Namespaces in the order of their numbers.
+    pub namespaces: Vec<NetnsSockets>,
+    /// Namespaces that exist and can't be looked into: number and reason.
+    pub unscanned: Vec<(u32, String)>,
+}
+
+/// Lists the sockets of every namespace that a process lives in or a mount keeps alive; of those in `only`,
+/// where that is not empty. Without a gate no namespace but this thread's own can be entered.
+pub fn take(gate: Option<&Gate>, query: Query, only: &[u32]) -> Snapshot {
+    let own = netns::of_process(std::process::id());
+    let mut snapshot = Snapshot::default();
+    for (netns, paths) in namespaces() {
+        if !only.is_empty() && !only.contains(&netns) {
+            continue;
+        }
+        let socket = match own == Some(netns) {
+            true => sock_diag::open()
+                .and_then(DiagSocket::new)
+                .map_err(DiagError::Io),
+            false => reach(gate, netns, &paths),
+        };
+        match socket.and_then(|mut socket| socket.dump(query)) {
+            Ok(rows) => snapshot.namespaces.push(NetnsSockets { netns, rows }),
+            Err(DiagError::Enter(error)) if is_gone(&error) => {}
+            Err(error) => {
+                let why = format!("{:#}", anyhow::Error::from(error));
+                snapshot.unscanned.push((netns, why));
+            }
+        }
+    }
+    snapshot
+}
+
+/// Every namespace, with files that stand for it.
+pub fn namespaces() -> BTreeMap<u32, Vec<PathBuf>> {
+    let mut found: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
+    for (netns, pids) in netns::inhabited() {
+        let paths = pids
+            .into_iter()
+            .map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
+        found.entry(netns).or_default().extend(paths);
+    }
+    for (netns, path) in netns::mounted() {
+        found.entry(netns).or_default().push(path);
+    }
+    found
+}
+
+/// By the first of its files that still leads there; processes come and go.
+fn reach(gate: Option<&Gate>, netns: u32, paths: &[PathBuf]) -> Result<DiagSocket, DiagError> {
+    let Some(gate) = gate else {
+        let error = io::Error::other("there is no process that may");
+        return Err(DiagError::Enter(error));
+    };
+    let mut last = io::Error::from_raw_os_error(libc::ESTALE);
+    for path in paths {
+        match gate.diag_socket(netns, path) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+        if !is_gone(&last) {
+            break;
+        }
+    }
+    Err(DiagError::Enter(last))
+}
+
+/// Whether the way to a namespace leads nowhere any more, or elsewhere.
+pub fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOENT | libc::ESRCH | libc::ESTALE)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_namespace_needs_no_gate() {
+        let own = netns::of_process(std::process::id()).unwrap();
+        let snapshot = take(None, Query::of(&[]), &[own]);
+        assert_eq!(snapshot.namespaces.len(), 1);
+        assert_eq!(snapshot.namespaces[0].netns, own);
+        assert!(snapshot.unscanned.is_empty());
+        assert!(take(None, Query::of(&[]), &[1]).namespaces.is_empty());
+    }
+
+    #[test]
+    fn all_namespaces_are_seen_or_named() {
+        let gate = Gate::open().unwrap();
+        let snapshot = take(Some(&gate), Query::of(&[]), &[]);
+        assert!(!snapshot.namespaces.is_empty());
+        for (netns, why) in &snapshot.unscanned {
+            assert!(
+                why.contains("denied") || why.contains("permitted"),
+                "{netns}: {why}"
+            );
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The dump itself: NETLINK_SOCK_DIAG, one network namespace a socket.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use twtrace_wire::TcpState;
+
+use super::message::{self, HEADER_BYTES, INET_DIAG_INFO, MessageError, SOCK_DIAG_BY_FAMILY};
+use super::row::Row;
+
+const NLM_F_REQUEST: u16 = 1;
+/// `NLM_F_ROOT | NLM_F_MATCH`.
+const NLM_F_DUMP: u16 = 0x300;
+/// `struct inet_diag_req_v2`: 8 bytes, then an `inet_diag_sockid` of 48, which a dump leaves empty.
+const REQUEST_BYTES: usize = HEADER_BYTES + 56;
+/// The kernel fills up to 32 KiB at a time.
+const BUFFER_BYTES: usize = 64 << 10;
+/// How often a dump is taken that the kernel says was disturbed; the last one is taken as it is.
+const TRIES: u32 = 4;
+/// The kernel answers before recv() is called; it is not waited for longer than this.
+const PATIENCE_S: libc::time_t = 10;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Query {
+    /// States, as bits of their numbers. A mini-socket has the state that it shows.
+    pub states: u32,
+    /// Whether [`Row::times`] are wanted, which takes a lock of each socket and a longer answer.
+    pub with_times: bool,
+}
+
+impl Query {
+    /// Sockets in these states only.
+    pub fn of(states: &[TcpState]) -> Self {
+        let bits = states.iter().map(|state| 1_u32 << *state as u8);
+        Self {
+            states: bits.fold(0, |all, bit| all | bit),
+            with_times: false,
+        }
+    }
+
+    /// All sockets.
+    pub const fn all() -> Self {
+        Self {
+            states: u32::MAX,
+            with_times: false,
+        }
+    }
+
+    /// The same, with [`Row::times`].
+    pub const fn with_times(mut self) -> Self {
+        self.with_times = true;
+        self
+    }
+}
+
+/// Why sockets can't be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum DiagError {
+    /// No netlink socket, or it can't be used.
+    #[error("asking the kernel for its sockets")]
+    Io(#[from] io::Error),
+    /// The sockets are in a namespace that can't be entered.
+    #[error("entering the namespace")]
+    Enter(#[source] io::Error),
+    /// The kernel has nobody to answer.
+    #[error("this kernel can't list TCP sockets: no module tcp_diag (try: modprobe tcp_diag)")]
+    NoModule,
+    /// The answer is no, or makes no sense.
+    #[error(transparent)]
+    Message(MessageError),
+}
+
+impl From<MessageError> for DiagError {
+    fn from(error: MessageError) -> Self {
+        match error {
+            MessageError::Refused(libc::ENOENT) => Self::NoModule,
+            other => Self::Message(other),
+        }
+    }
+}
+
+/// Lists the sockets of the namespace it was made in, wherever its user has gone since. Takes no privilege.
+#[derive(Debug)]
+pub struct DiagSocket {
+    socket: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+/// A netlink socket that lists the sockets of the calling thread's namespace.
+///
+/// # Errors
+/// errno of socket().
+pub fn open() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: integers only.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_SOCK_DIAG) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: made just now, no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+impl DiagSocket {
+    /// Uses a socket made by [`open`].
+    ///
+    /// # Errors
+    /// errno of setsockopt().
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        let patience = libc::timeval {
+            tv_sec: PATIENCE_S,
+            tv_usec: 0,
+        };
+        // SAFETY: the option takes a timeval, which is read before the call returns.
+        let result = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_RCVTIMEO,
+                (&raw const patience).cast(),
+                size_of::<libc::timeval>() as libc::socklen_t,
+            )
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self {
+            socket,
+            sequence: 0,
+            buffer: vec![0; BUFFER_BYTES],
+        })
+    }
+
+    /// The TCP sockets of both IP versions, each once. Those made, gone or changed meanwhile may be missing
+    /// or old.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn dump(&mut self, query: Query) -> Result<Vec<Row>, DiagError> {
+        let mut rows = self.dump_family(libc::AF_INET, query)?;
+        match self.dump_family(libc::AF_INET6, query) {
+            Ok(more) => rows.extend(more),
+            // A kernel without IPv6.
+            Err(DiagError::NoModule) => {}
+            Err(error) => return Err(error),
+        }
+        let mut seen = HashSet::with_capacity(rows.len());
+        rows.retain(|row| row.cookie == 0 || seen.insert(row.cookie));
+        Ok(rows)
+    }
+
+    fn dump_family(&mut self, family: i32, query: Query) -> Result<Vec<Row>, DiagError> {
+        let mut rows = Vec::new();
+        for _ in 0..TRIES {
+            rows.clear();
+            self.sequence = self.sequence.wrapping_add(1);
+            self.send(&request(family, query, self.sequence))?;
+            let mut is_interrupted = false;
+            loop {
+                let datagram = self.receive()?;
+                let progress = message::parse(&self.buffer[..datagram], self.sequence, &mut rows)?;
+                is_interrupted |= progress.is_interrupted;
+                if progress.is_done {
+                    break;
+                }
+            }
+            if !is_interrupted {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn send(&self, request: &[u8]) -> io::Result<()> {
+        // SAFETY: the kernel reads the request within its length.
+        let sent = unsafe {
+            libc::send(
+                self.socket.as_raw_fd(),
+                request.as_ptr().cast(),
+                request.len(),
+                0,
+            )
+        };
+        match usize::try_from(sent) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Length of the next datagram of the kernel, now in the buffer.
+    fn receive(&mut self) -> io::Result<usize> {
+        loop {
+            // A cut datagram can't be had again, so its length is asked for first.
+            let (length, _) = self.receive_with(libc::MSG_PEEK | libc::MSG_TRUNC)?;
+            if length > self.buffer.len() {
+                self.buffer.resize(length, 0);
+            }
+            let (length, sender) = self.receive_with(0)?;
+            // Anybody may write to a netlink socket; the kernel's port is 0.
+            if sender == 0 {
+                return Ok(length.min(self.buffer.len()));
+            }
+        }
+    }
+
+    fn receive_with(&mut self, flags: libc::c_int) -> io::Result<(usize, u32)> {
+        loop {
+            // SAFETY: plain bytes, for which zero is valid.
+            let mut sender: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+            let mut sender_bytes = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+            // SAFETY: the kernel writes within the buffer's length, and an address within the length given.
+            let length = unsafe {
+                libc::recvfrom(
+                    self.socket.as_raw_fd(),
+                    self.buffer.as_mut_ptr().cast(),
+                    self.buffer.len(),
+                    flags,
+                    (&raw mut sender).cast(),
+                    &raw mut sender_bytes,
+                )
+            };
+            match usize::try_from(length) {
+                Ok(length) => return Ok((length, sender.nl_pid)),
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn request(family: i32, query: Query, sequence: u32) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(REQUEST_BYTES);
+    bytes.extend((REQUEST_BYTES as u32).to_ne_bytes());
+    bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend(0_u32.to_ne_bytes());
+    let extensions = match query.with_times {
+        true => 1_u8 << (INET_DIAG_INFO - 1),
+        false => 0,
+    };
+    bytes.extend([family as u8, libc::IPPROTO_TCP as u8, extensions, 0]);
+    bytes.extend(query.states.to_ne_bytes());
+    bytes.resize(REQUEST_BYTES, 0);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    use super::*;
+    use crate::scan::row::Timer;
+
+    fn dump(query: Query) -> Vec<Row> {
+        DiagSocket::new(open().unwrap())
+            .unwrap()
+            .dump(query)
+            .unwrap()
+    }
+
+    fn find(rows: &[Row], local: SocketAddr, remote: SocketAddr) -> Vec<Row> {
+        let is = |row: &&Row| row.local == local && row.remote == remote;
+        rows.iter().filter(is).copied().collect()
+    }
+
+    #[test]
+    fn live_sockets_are_found_in_their_states() {
+        // An IPv6 listener that takes IPv4 too.
+        let listener = TcpListener::bind("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        let (at_client, target) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+
+        let rows = dump(Query::all().with_times());
+        let listening = rows
+            .iter()
+            .find(|row| row.local == listener.local_addr().unwrap())
+            .unwrap();
+        assert_eq!(
+            (listening.state, listening.v6only, listening.mapped),
+            (TcpState::Listen, Some(false), false)
+        );
+        let [accepted] = find(&rows, target, at_client)[..] else {
+            panic!("not one row for the server's end");
+        };
+        assert_eq!(
+            (accepted.state, accepted.mapped),
+            (TcpState::Established, true)
+        );
+        assert!(accepted.inode != 0 && accepted.cookie != 0 && !accepted.is_mini());
+        assert!(accepted.times.is_some());
+
+        drop(client);
+        // The server's end of the stream says that the FIN has come.
+        server.read_to_end(&mut Vec::new()).unwrap();
+        let rows = dump(Query::of(&[TcpState::CloseWait]));
+        let [left] = find(&rows, target, at_client)[..] else {
+            panic!("not one row in CLOSE_WAIT");
+        };
+        assert_eq!((left.cookie, left.times), (accepted.cookie, None));
+        assert!(rows.iter().all(|row| row.state == TcpState::CloseWait));
+
+        let minis = find(&dump(Query::all()), at_client, target);
+        for mini in minis.iter().filter(|row| row.timer == Timer::TimeWait) {
+            assert_eq!((mini.state, mini.inode), (TcpState::FinWait2, 0));
+            assert!(mini.expires.unwrap().as_secs() <= 61);
+        }
+    }
+}

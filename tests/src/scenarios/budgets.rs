@@ -1,0 +1,174 @@
+//! How near local ports are to running out.
+
+use std::net::SocketAddr;
+
+use anyhow::{Result, bail, ensure};
+
+use super::{ReportRun, Scenario};
+use crate::{
+    actor::{
+        Actor,
+        command::{Command, FirstCloser},
+    },
+    expect::Side,
+    stage::{
+        Stage,
+        finding::{BudgetTruth, CrowdRow},
+    },
+    sys::{Errno, clock},
+};
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::both("budget/runs_out", runs_out).reported(ReportRun {
+        options: &["--duration", "6s"],
+        loses: false,
+        ends_before: true,
+    }),
+    Scenario::both("budget/spread", spread).reported(ReportRun {
+        options: &[],
+        loses: false,
+        ends_before: false,
+    }),
+    Scenario::both("budget/full", full).reported(ReportRun {
+        options: &[],
+        loses: false,
+        ends_before: false,
+    }),
+    Scenario::both("budget/bind_before_connect", bind_before_connect).reported(ReportRun {
+        options: &["--slow-port", "0"],
+        loses: false,
+        ends_before: false,
+    }),
+];
+
+/// Used up in twelve seconds, of which the report sees the first half.
+const PORTS: usize = 300;
+const INTERVAL_US: u64 = 40_000;
+
+const NARROW: usize = 200;
+const DESTINATIONS: u16 = 5;
+const TO_EACH: usize = 120;
+
+fn narrow(stage: &Stage, ports: usize) -> Result<()> {
+    stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
+    stage.sysctl("ipv4/tcp_max_tw_buckets", "262144")?;
+    let last = 40_000 + ports - 1;
+    stage.sysctl("ipv4/ip_local_port_range", &format!("40000 {last}"))
+}
+
+/// A client in front of one backend, at a steady rate, until no port is left: the report that ended halfway
+/// has said when.
+fn runs_out(stage: &Stage) -> Result<()> {
+    narrow(stage, PORTS)?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let target = SocketAddr::new(stage.ip.loopback(), 20_000);
+    let (listener, address) = server.listen(target)?;
+    server.start_accepting(listener, PORTS, FirstCloser::Client)?;
+    let outcome = client.attempt(&Command::ConnectPaced {
+        target: address,
+        count: PORTS + 1,
+        interval_us: INTERVAL_US,
+    })?;
+    let ran_out_ns = clock::realtime_ns()?;
+    match outcome {
+        Err(Errno(libc::EADDRNOTAVAIL)) => {}
+        other => bail!("the paced client ended with {other:?}"),
+    }
+    ensure!(server.finished_many()? == PORTS);
+    stage.expect_budget(BudgetTruth {
+        destination: Some(address),
+        capacity: PORTS as u64,
+        time_wait: None,
+        failures: 0,
+        ran_out_ns: Some(ran_out_ns),
+    });
+    Ok(())
+}
+
+/// Many more TIME_WAITs than ports, but to several destinations: each has all the ports, and none fails.
+fn spread(stage: &Stage) -> Result<()> {
+    narrow(stage, NARROW)?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    for index in 0..DESTINATIONS {
+        let target = SocketAddr::new(stage.ip.loopback(), 20_000 + index);
+        let (listener, address) = server.listen(target)?;
+        server.start_accepting(listener, TO_EACH, FirstCloser::Client)?;
+        client.start_connecting(address, TO_EACH, FirstCloser::Client)?;
+        ensure!(client.finished_many()? == TO_EACH);
+        ensure!(server.finished_many()? == TO_EACH);
+        stage.expect_budget(BudgetTruth {
+            destination: Some(address),
+            capacity: NARROW as u64,
+            time_wait: Some(TO_EACH as u64),
+            failures: 0,
+            ran_out_ns: None,
+        });
+    }
+    stage.expect_births(births(&client, TO_EACH * usize::from(DESTINATIONS)));
+    Ok(())
+}
+
+/// No port is left, and a connect() has found that out.
+fn full(stage: &Stage) -> Result<()> {
+    const PORTS: usize = 10;
+    narrow(stage, PORTS)?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let target = SocketAddr::new(stage.ip.loopback(), 20_000);
+    let (listener, address) = server.listen(target)?;
+    server.start_accepting(listener, PORTS, FirstCloser::Client)?;
+    client.start_connecting(address, PORTS, FirstCloser::Client)?;
+    ensure!(client.finished_many()? == PORTS);
+    ensure!(server.finished_many()? == PORTS);
+    for _ in 0..3 {
+        let fd = client.tcp_for(address)?;
+        client.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
+    }
+    stage.expect_budget(BudgetTruth {
+        destination: Some(address),
+        capacity: PORTS as u64,
+        time_wait: Some(PORTS as u64),
+        failures: 3,
+        ran_out_ns: None,
+    });
+    stage.expect_births(births(&client, PORTS));
+    Ok(())
+}
+
+/// A client that binds to any port of its address first has one pool for both destinations.
+fn bind_before_connect(stage: &Stage) -> Result<()> {
+    narrow(stage, NARROW)?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    for port in [20_000, 20_001] {
+        let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), port))?;
+        server.start_accepting(listener, 3, FirstCloser::Client)?;
+        for _ in 0..3 {
+            let fd = client.tcp_for(address)?;
+            client.bind(fd, stage.ip.loopback_any_port())?;
+            let connection = client.connect_with(fd, address)?;
+            client.close(&connection)?;
+        }
+        ensure!(server.finished_many()? == 3);
+    }
+    stage.expect_budget(BudgetTruth {
+        destination: None,
+        capacity: NARROW as u64,
+        time_wait: Some(6),
+        failures: 0,
+        ran_out_ns: None,
+    });
+    stage.expect_births(births(&client, 6));
+    Ok(())
+}
+
+fn births(client: &Actor, count: usize) -> CrowdRow {
+    CrowdRow {
+        pid: Some(client.pid),
+        comm: client.comm.clone(),
+        side: Side::Client,
+        births: count as u64,
+    }
+}
