@@ -21,6 +21,9 @@ impl Check {
             Self::Between(low, high) => value
                 .as_u64()
                 .is_some_and(|found| (*low..=*high).contains(&found)),
+            Self::NullOrBetween(low, high) => {
+                value.is_null() || Self::Between(*low, *high).passes(value)
+            }
             Self::EndsWith(end) => value.as_str().is_some_and(|found| found.ends_with(end)),
         }
     }
@@ -33,6 +36,7 @@ impl Check {
                 words.join(" or ")
             }
             Self::Between(low, high) => format!("{low} to {high}"),
+            Self::NullOrBetween(low, high) => format!("null, nor {low} to {high}"),
             Self::EndsWith(end) => format!("\"…{end}\""),
         }
     }

@@ -129,6 +129,8 @@ pub enum Check {
     OneOf(Vec<Value>),
     /// A whole number between these two, both allowed.
     Between(u64, u64),
+    /// `null`, or a whole number between these two.
+    NullOrBetween(u64, u64),
     /// A string that ends with this one.
     EndsWith(String),
 }

@@ -110,12 +110,12 @@ pub const LIMITS: &[Limit] = &[
     Limit {
         owned_by: Some(Question::TimeWaitEnd),
         reason: "a timer that stays in its bucket of the wheel is armed again without a trace: the moment of \
-                 the peer's FIN is not known",
+                 the peer's FIN may not be known",
         holds: |facts| facts.tier(Question::TimeWaitEnd) == Tier::Timer,
         effect: |expected| match expected.kind {
             Kind::TimeWaitEnd => changed(expected, |it| {
-                if let Some(check) = it.checks.get_mut("promoted_ns") {
-                    *check = Check::Is(Value::Null);
+                if let Some(Check::Between(low, high)) = it.checks.get("promoted_ns").cloned() {
+                    it.set("promoted_ns", Check::NullOrBetween(low, high));
                 }
             }),
             _ => None,

@@ -5,7 +5,7 @@ mod close_wait;
 mod judge;
 mod options;
 pub mod report;
-mod stage_process;
+pub mod stage_process;
 mod trace;
 mod traced;
 mod verdicts;

@@ -14,6 +14,7 @@ mod peers;
 mod ports;
 mod programs;
 mod protocols;
+mod purge;
 mod reconnect;
 mod reset;
 mod usage;
@@ -157,5 +158,8 @@ pub fn all() -> Vec<Scenario> {
 
 /// All checks of usage, in the order they are run.
 pub fn usages() -> impl Iterator<Item = &'static Usage> {
-    usage::USAGES.iter().chain(overload::USAGES)
+    usage::USAGES
+        .iter()
+        .chain(overload::USAGES)
+        .chain(purge::USAGES)
 }

@@ -1,0 +1,63 @@
+//! What becomes of TIME_WAITs whose network namespace goes.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Result, bail, ensure};
+use serde_json::Value;
+
+use super::Usage;
+use crate::{
+    expect::facts::{Facts, KernelFacts, Question, Tier, tiers_of},
+    runner::{Context, report::Report, stage_process::StageProcess},
+    stage::{Ip, Skip, finding::Finding},
+    sys::process,
+};
+
+pub const USAGES: &[Usage] = &[Usage {
+    name: "usage/purged_with_namespace",
+    run: purged_with_namespace,
+}];
+
+/// A scenario that leaves one TIME_WAIT, of a process named so.
+const SCENARIO: &str = "client_closes_first";
+const MAKER: &str = "cl-";
+
+/// A worker of the kernel purges it: the end is still counted under its maker.
+fn purged_with_namespace(context: &Context) -> Result<()> {
+    let report = Report::start(&context.twtrace, &context.tier.options())?;
+    let mut keeper = Vec::new();
+    let mut stage = StageProcess::start(SCENARIO, Ip::V4, &mut keeper)?;
+    let finding = stage.play()?;
+    // The last that holds the namespace.
+    drop((stage, keeper));
+    if let Finding::Broken { error } | Finding::Again { reason: error } = finding {
+        bail!("{error}");
+    }
+    let patience = if process::emulated() { 6 } else { 3 };
+    thread::sleep(Duration::from_secs(patience));
+    let report = report.end()?;
+    let facts = Facts {
+        tiers: tiers_of(&report)?,
+        kernel: KernelFacts::default(),
+    };
+    if facts.tier(Question::TimeWaitEnd) == Tier::None {
+        bail!(Skip("no hook sees mini-sockets go".to_owned()));
+    }
+    let purged: u64 = report["processes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|row| {
+            row["process"]["comm"]
+                .as_str()
+                .is_some_and(|comm| comm.starts_with(MAKER))
+        })
+        .filter_map(|row| row["ended"]["purged"].as_u64())
+        .sum();
+    ensure!(
+        purged == 1,
+        "{purged} TIME_WAITs were purged with their namespace, not 1: {}",
+        Value::from(report["processes"].to_string())
+    );
+    Ok(())
+}
