@@ -24,7 +24,7 @@ use verdicts::{Verdict, Verdicts};
 use crate::{
     expect::facts::{self, Facts, KernelFacts},
     scenarios::{self, Observer, ReportRun, Scenario},
-    stage::{self, Ip, Skip, Stage, finding::Finding},
+    stage::{self, Ip, Skip, Stage, Unlucky, finding::Finding},
 };
 use stage_process::{KERNEL_FACTS, StageProcess};
 
@@ -115,7 +115,7 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     for run in &reported {
         let start = Instant::now();
-        let verdict = play_reported(&context, options, kernel, run)
+        let verdict = play_until_judged(&context, options, kernel, run)
             .unwrap_or_else(|error| Verdict::broken(&error));
         verdicts.add(&run.name, start.elapsed(), verdict);
     }
@@ -203,6 +203,25 @@ fn play_untraced(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Verd
     }
 }
 
+fn play_until_judged(
+    context: &Context,
+    options: &Options,
+    kernel: KernelFacts,
+    run: &Run,
+) -> Result<Verdict> {
+    for _ in 0..REPLAYS {
+        match play_reported(context, options, kernel, run) {
+            Err(error) => {
+                let Unlucky(reason) = error.downcast()?;
+                println!("     {}: {reason}; playing it again", run.name);
+            }
+            judged => return judged,
+        }
+    }
+    play_reported(context, options, kernel, run)
+}
+
+/// The verdict of one play. An [`Unlucky`] error: it has to be played again.
 fn play_reported(
     context: &Context,
     options: &Options,
@@ -218,7 +237,10 @@ fn play_reported(
     let played = match stage.play()? {
         Finding::Played(played) => played,
         Finding::Skip { reason } => return Ok(Verdict::Skipped { reason }),
-        Finding::Again { reason } => bail!("{reason}"),
+        Finding::Again { reason } => {
+            report.kill()?;
+            bail!(Unlucky(reason))
+        }
         Finding::Broken { error } => bail!("{error}"),
     };
     let report = report.end()?;
