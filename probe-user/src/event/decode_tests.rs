@@ -97,6 +97,47 @@ fn a_reset_comes_out_whole() {
     assert_eq!(reset.flow.idle_ns, None);
 }
 
+fn wire_end() -> EndEvent {
+    EndEvent {
+        mono_ns: 5,
+        kind: EventKind::TimeWaitEnd as u8,
+        side: Side::Client as u8,
+        cause: EndCause::ReusedByConnect as u8,
+        reserved: 0,
+        flags: 0,
+        reserved2: 0,
+        tuple: wire_reset().tuple,
+        age_ns: 2_000,
+        promoted_ns: UNKNOWN,
+        process: wire_process(42, b"nginx"),
+        opener: WireProcess::default(),
+        by: wire_process(43, b"curl"),
+    }
+}
+
+#[test]
+fn an_end_comes_out_whole() {
+    let event = decode_in_batch(&bytes_of(&wire_end())).unwrap().event;
+    assert_eq!(event.event, EventKind::TimeWaitEnd);
+    assert_eq!(event.side, Side::Client);
+    assert_eq!(event.process.unwrap().comm.text(), "nginx");
+    let Facts::TimeWaitEnd(end) = event.facts else {
+        panic!("{:?}", event.facts);
+    };
+    assert_eq!(end.cause, EndCause::ReusedByConnect);
+    assert_eq!((end.age_ns, end.promoted_ns), (Some(2_000), None));
+    assert_eq!(end.by.unwrap().comm.text(), "curl");
+    let mut unknown = wire_end();
+    unknown.cause = 99;
+    assert_eq!(
+        decode_in_batch(&bytes_of(&unknown)).unwrap_err(),
+        DecodeError::UnknownCode {
+            field: "cause",
+            code: 99
+        }
+    );
+}
+
 #[test]
 fn why_there_is_no_process() {
     let mut wire = wire_reset();
@@ -200,6 +241,7 @@ proptest! {
             (EventKind::Reset, size_of::<ConnectionEvent>()),
             (EventKind::Abort, size_of::<ConnectionEvent>()),
             (EventKind::PortAlloc, size_of::<PortEvent>()),
+            (EventKind::TimeWaitEnd, size_of::<EndEvent>()),
         ] {
             bytes.resize(length, 0);
             bytes[KIND_OFFSET] = kind as u8;
