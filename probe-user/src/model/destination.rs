@@ -70,9 +70,9 @@ impl fmt::Display for Destination {
 
 type Key = (Option<u32>, Side, Destination);
 
-/// Facts by destination, from events.
+/// Facts by destination, from events. Boxed: a table of 65,536 has up to twice as many slots.
 #[derive(Debug, Default)]
-pub struct Destinations(HashMap<Key, (Counts, u64)>);
+pub struct Destinations(HashMap<Key, Box<(Counts, u64)>>);
 
 /// One destination's facts.
 #[derive(Clone, Debug, Serialize)]
@@ -115,7 +115,7 @@ impl Destinations {
         if self.0.len() >= MAX_DESTINATIONS && !self.0.contains_key(&key) {
             key = (None, event.side, Destination::Others);
         }
-        let (counts, port_failures) = self.0.entry(key).or_default();
+        let (counts, port_failures) = &mut **self.0.entry(key).or_default();
         counts.add(event);
         *port_failures += u64::from(is_port_failure);
     }
@@ -123,7 +123,8 @@ impl Destinations {
     /// Rows, those with the most TIME_WAITs first, then those with the most resets.
     pub fn rows(&self) -> Vec<DestinationRow> {
         let mut entries: Vec<_> = self.0.iter().collect();
-        entries.sort_by_cached_key(|(key, (counts, port_failures))| {
+        entries.sort_by_cached_key(|(key, facts)| {
+            let (counts, port_failures) = &***facts;
             (
                 std::cmp::Reverse((
                     counts.time_wait.total() + counts.overflow.total(),
@@ -135,8 +136,9 @@ impl Destinations {
         });
         entries
             .into_iter()
-            .map(
-                |((netns, side, destination), (counts, port_failures))| DestinationRow {
+            .map(|((netns, side, destination), facts)| {
+                let (counts, port_failures) = &**facts;
+                DestinationRow {
                     netns: *netns,
                     side: *side,
                     remote: destination.remote(),
@@ -147,8 +149,8 @@ impl Destinations {
                     deaths: Deaths::of(counts),
                     port_failures: *port_failures,
                     destination: *destination,
-                },
-            )
+                }
+            })
             .collect()
     }
 }

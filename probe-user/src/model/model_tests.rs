@@ -132,3 +132,52 @@ fn a_process_row_reads_as_the_contract_says() {
         r#"{"process":{"pid":2,"comm":"many","uid":0},"unattributed":null,"time_wait":{"client":500,"server":0,"unknown":0},"fin_wait2":{"client":0,"server":0,"unknown":0},"overflow":{"client":0,"server":0,"unknown":0},"ended":{},"residence":null,"reset_sent":{"refused":3},"reset_received":{},"abort":{},"ports":[{"op":"connect","exact":true,"count":7,"failures":0,"untimed":0,"p50_ns":null,"p99_ns":null,"max_ns":null}]}"#
     );
 }
+
+/// Resident memory of this process, bytes.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    // SAFETY: sysconf() has no preconditions.
+    pages * u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap()
+}
+
+/// As many as that live at a time, each of another connection, towards as many destinations.
+#[test]
+fn a_million_time_waits_take_bounded_memory() {
+    const TIME_WAITS: u32 = 1_000_000;
+    /// What a report may take in all.
+    const MOST_BYTES: u64 = 64 << 20;
+    let mut model = Model::new(Filter::default());
+    let mut evidence = budget::evidence::Evidence::default();
+    let mut birth = samples::time_wait();
+    let mut end = samples::time_wait_end();
+    let before = resident_bytes();
+    let began = std::time::Instant::now();
+    for number in 0..TIME_WAITS {
+        birth.remote = Some(SocketAddr::new(
+            std::net::Ipv4Addr::from_bits(number).into(),
+            443,
+        ));
+        model.apply(&birth);
+        evidence.note(&birth);
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    for _ in 0..TIME_WAITS {
+        model.apply(&end);
+        end.mono_ns += 1;
+    }
+    println!(
+        "{} MiB; {} ns an event",
+        grown >> 20,
+        began.elapsed().as_nanos() / u128::from(2 * TIME_WAITS)
+    );
+    let rows = model.process_rows(&KernelTotals::default());
+    assert!(rows.is_empty(), "the kernel's totals are empty here");
+    let made: u64 = model
+        .destination_rows()
+        .iter()
+        .map(|row| row.time_wait)
+        .sum();
+    assert_eq!(made, u64::from(TIME_WAITS));
+    assert!(grown < MOST_BYTES, "{grown} bytes");
+}
