@@ -3,9 +3,11 @@
 mod budgets;
 mod close_wait;
 mod judge;
+mod memory;
 mod options;
 pub mod report;
 mod stage_process;
+mod table;
 mod trace;
 mod traced;
 mod verdicts;
@@ -221,14 +223,18 @@ fn play_reported(
         Finding::Again { reason } => bail!("{reason}"),
         Finding::Broken { error } => bail!("{error}"),
     };
+    let slab_before = memory::now(&played)?;
     let report = report.end()?;
+    let slab_after = memory::now(&played)?;
     keep(options, &run.name, std::slice::from_ref(&report))?;
     kernel.reset_reasons = facts::has_reset_reasons()?;
     let facts = Facts {
         tiers: facts::tiers_of(&report)?,
         kernel,
     };
-    let wrong = judge::judge_report(&played, &facts, report_run, stage.namespace.netns, &report);
+    let mut wrong =
+        judge::judge_report(&played, &facts, report_run, stage.namespace.netns, &report);
+    wrong.extend(memory::judge(&played, slab_before, slab_after, &report));
     let audit = report["audit"].as_array().into_iter().flatten();
     let seen = audit
         .filter(|row| row["netns"] == stage.namespace.netns)
