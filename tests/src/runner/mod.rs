@@ -276,3 +276,24 @@ fn keep(options: &Options, name: &str, values: &[serde_json::Value]) -> Result<(
     let lines: String = values.iter().map(|value| format!("{value}\n")).collect();
     std::fs::write(&path, lines).with_context(|| format!("write {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scenarios_of_documented_experiments_exist() {
+        let index = include_str!("../../../docs/experiments/README.md");
+        let rows = index.lines().filter(|line| line.starts_with("| ["));
+        let patterns: Vec<_> = rows.filter_map(|row| row.split('`').nth_back(1)).collect();
+        assert_eq!(patterns.len(), 10);
+        for pattern in patterns {
+            let pattern = [pattern.to_owned()];
+            let mut names = scenarios::all().into_iter().map(|scenario| scenario.name);
+            assert!(
+                names.any(|name| options::selected(&pattern, name)),
+                "{pattern:?}"
+            );
+        }
+    }
+}
