@@ -5,7 +5,9 @@ mod close_wait;
 mod judge;
 mod memory;
 mod options;
+mod replay;
 pub mod report;
+mod reported;
 mod stage_process;
 mod table;
 mod trace;
@@ -24,8 +26,8 @@ pub use options::{Options, TierLimit};
 use verdicts::{Verdict, Verdicts};
 
 use crate::{
-    expect::facts::{self, Facts, KernelFacts},
-    scenarios::{self, Observer, ReportRun, Scenario},
+    expect::facts::KernelFacts,
+    scenarios::{self, Observer, Scenario},
     stage::{self, Ip, Skip, Stage, finding::Finding},
 };
 use stage_process::{KERNEL_FACTS, StageProcess};
@@ -117,7 +119,7 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     for run in &reported {
         let start = Instant::now();
-        let verdict = play_reported(&context, options, kernel, run)
+        let verdict = reported::play(&context, options, kernel, run)
             .unwrap_or_else(|error| Verdict::broken(&error));
         verdicts.add(&run.name, start.elapsed(), verdict);
     }
@@ -203,67 +205,6 @@ fn play_untraced(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Verd
             }
         }
     }
-}
-
-fn play_reported(
-    context: &Context,
-    options: &Options,
-    mut kernel: KernelFacts,
-    run: &Run,
-) -> Result<Verdict> {
-    let Observer::Report(report_run) = run.scenario.observer else {
-        bail!("not a scenario for a report");
-    };
-    let mut keeper = Vec::new();
-    let mut stage = StageProcess::start(run.scenario.name, run.ip, &mut keeper)?;
-    let report = report::Report::start(&context.twtrace, &arguments(context.tier, report_run))?;
-    let played = match stage.play()? {
-        Finding::Played(played) => played,
-        Finding::Skip { reason } => return Ok(Verdict::Skipped { reason }),
-        Finding::Again { reason } => bail!("{reason}"),
-        Finding::Broken { error } => bail!("{error}"),
-    };
-    let slab_before = memory::now(&played)?;
-    let report = report.end()?;
-    let slab_after = memory::now(&played)?;
-    keep(options, &run.name, std::slice::from_ref(&report))?;
-    kernel.reset_reasons = facts::has_reset_reasons()?;
-    let facts = Facts {
-        tiers: facts::tiers_of(&report)?,
-        kernel,
-    };
-    let mut wrong =
-        judge::judge_report(&played, &facts, report_run, stage.namespace.netns, &report);
-    wrong.extend(memory::judge(&played, slab_before, slab_after, &report));
-    let audit = report["audit"].as_array().into_iter().flatten();
-    let seen = audit
-        .filter(|row| row["netns"] == stage.namespace.netns)
-        .filter_map(|row| row["births_seen"].as_u64())
-        .sum();
-    if wrong.is_empty() {
-        return Ok(judge::passed(&played, seen));
-    }
-    let rows = |name: &str| {
-        let rows = report[name].as_array().into_iter().flatten();
-        rows.map(|row| format!("{name}: {row}")).collect::<Vec<_>>()
-    };
-    let told = [
-        "audit",
-        "lost",
-        "processes",
-        "close_wait",
-        "unscanned",
-        "budgets",
-    ]
-    .map(rows)
-    .concat();
-    Ok(Verdict::Failed { wrong, told })
-}
-
-fn arguments(tier: TierLimit, run: ReportRun) -> Vec<String> {
-    let mut arguments = tier.options();
-    arguments.extend(run.options.iter().map(|option| (*option).to_owned()));
-    arguments
 }
 
 /// Writes what was said about a scenario to the directory that the user named.
