@@ -202,6 +202,18 @@ pub fn end(mini: Sock, cause: EndCause, by: &Actor) {
     entry.submit(wakeup());
 }
 
+/// Reports an end that was written before.
+#[inline(always)]
+pub fn end_again(event: &EndEvent) {
+    match EVENTS.reserve::<EndEvent>(0) {
+        Some(mut entry) => {
+            entry.write(*event);
+            entry.submit(wakeup());
+        }
+        None => count_lost(Probe::TimeWaitEnd),
+    }
+}
+
 /// The fields that every record has in the same way.
 ///
 /// # Safety

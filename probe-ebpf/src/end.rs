@@ -195,6 +195,15 @@ pub fn timer_cancelled(timer: u64) {
     }
     emit::count_end(mini, EndCause::Killed);
     let key = tuple_key(mini, mini.local_port());
+    if let Some(before) = CANCELLED.get_ptr(key) {
+        // SAFETY: a map value of integers.
+        unsafe {
+            // A timer that was started again is not here any more: the one before is gone for sure.
+            if (*before).mini != 0 {
+                emit::end_again(&(*before).event);
+            }
+        }
+    }
     if CANCELLED.insert(key, &NO_CANCELLED, 0).is_err() {
         return count_lost(Probe::TimeWaitEnd);
     }

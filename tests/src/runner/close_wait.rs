@@ -66,12 +66,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{expect::Side, sys::proc_net::Counters};
+    use crate::expect::Side;
 
     fn played() -> Played {
         Played {
-            alternatives: Vec::new(),
-            crowd: Vec::new(),
             close_wait: vec![CloseWaitRow {
                 pid: Some(5),
                 comm: Some("leaky".to_owned()),
@@ -81,11 +79,7 @@ mod tests {
                 shared: 0,
                 at_least_ns: 1_000_000_000,
             }],
-            budgets: Vec::new(),
-            hidden_births: 0,
-            counters: Counters::default(),
-            about_ports: false,
-            about_ends: false,
+            ..Played::default()
         }
     }
 

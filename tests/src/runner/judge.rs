@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{budgets, close_wait, verdicts::Verdict};
+use super::{budgets, close_wait, table, verdicts::Verdict};
 use crate::{
     expect::{
         Side,
@@ -243,6 +243,7 @@ pub fn judge_report(
         _ => {}
     }
     wrong.extend(close_wait::judge(played, netns, report));
+    wrong.extend(table::judge(played, netns, report));
     let audit = rows_of(report, "audit", &mut wrong);
     match audit.iter().find(|row| row["netns"] == netns) {
         None => wrong.push(format!("the audit has no row for the namespace {netns}")),

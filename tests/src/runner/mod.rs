@@ -3,9 +3,13 @@
 mod budgets;
 mod close_wait;
 mod judge;
+mod memory;
 mod options;
+mod replay;
 pub mod report;
+mod reported;
 pub mod stage_process;
+mod table;
 mod trace;
 mod traced;
 mod verdicts;
@@ -22,9 +26,9 @@ pub use options::{Options, TierLimit};
 use verdicts::{Verdict, Verdicts};
 
 use crate::{
-    expect::facts::{self, Facts, KernelFacts},
-    scenarios::{self, Observer, ReportRun, Scenario},
-    stage::{self, Ip, Skip, Stage, Unlucky, finding::Finding},
+    expect::facts::KernelFacts,
+    scenarios::{self, Observer, Scenario},
+    stage::{self, Ip, Skip, Stage, finding::Finding},
 };
 use stage_process::{KERNEL_FACTS, StageProcess};
 
@@ -115,7 +119,7 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     for run in &reported {
         let start = Instant::now();
-        let verdict = play_until_judged(&context, options, kernel, run)
+        let verdict = reported::play(&context, options, kernel, run)
             .unwrap_or_else(|error| Verdict::broken(&error));
         verdicts.add(&run.name, start.elapsed(), verdict);
     }
@@ -203,85 +207,6 @@ fn play_untraced(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Verd
     }
 }
 
-fn play_until_judged(
-    context: &Context,
-    options: &Options,
-    kernel: KernelFacts,
-    run: &Run,
-) -> Result<Verdict> {
-    for _ in 0..REPLAYS {
-        match play_reported(context, options, kernel, run) {
-            Err(error) => {
-                let Unlucky(reason) = error.downcast()?;
-                println!("     {}: {reason}; playing it again", run.name);
-            }
-            judged => return judged,
-        }
-    }
-    play_reported(context, options, kernel, run)
-}
-
-/// The verdict of one play. An [`Unlucky`] error: it has to be played again.
-fn play_reported(
-    context: &Context,
-    options: &Options,
-    mut kernel: KernelFacts,
-    run: &Run,
-) -> Result<Verdict> {
-    let Observer::Report(report_run) = run.scenario.observer else {
-        bail!("not a scenario for a report");
-    };
-    let mut keeper = Vec::new();
-    let mut stage = StageProcess::start(run.scenario.name, run.ip, &mut keeper)?;
-    let report = report::Report::start(&context.twtrace, &arguments(context.tier, report_run))?;
-    let played = match stage.play()? {
-        Finding::Played(played) => played,
-        Finding::Skip { reason } => return Ok(Verdict::Skipped { reason }),
-        Finding::Again { reason } => {
-            report.kill()?;
-            bail!(Unlucky(reason))
-        }
-        Finding::Broken { error } => bail!("{error}"),
-    };
-    let report = report.end()?;
-    keep(options, &run.name, std::slice::from_ref(&report))?;
-    kernel.reset_reasons = facts::has_reset_reasons()?;
-    let facts = Facts {
-        tiers: facts::tiers_of(&report)?,
-        kernel,
-    };
-    let wrong = judge::judge_report(&played, &facts, report_run, stage.namespace.netns, &report);
-    let audit = report["audit"].as_array().into_iter().flatten();
-    let seen = audit
-        .filter(|row| row["netns"] == stage.namespace.netns)
-        .filter_map(|row| row["births_seen"].as_u64())
-        .sum();
-    if wrong.is_empty() {
-        return Ok(judge::passed(&played, seen));
-    }
-    let rows = |name: &str| {
-        let rows = report[name].as_array().into_iter().flatten();
-        rows.map(|row| format!("{name}: {row}")).collect::<Vec<_>>()
-    };
-    let told = [
-        "audit",
-        "lost",
-        "processes",
-        "close_wait",
-        "unscanned",
-        "budgets",
-    ]
-    .map(rows)
-    .concat();
-    Ok(Verdict::Failed { wrong, told })
-}
-
-fn arguments(tier: TierLimit, run: ReportRun) -> Vec<String> {
-    let mut arguments = tier.options();
-    arguments.extend(run.options.iter().map(|option| (*option).to_owned()));
-    arguments
-}
-
 /// Writes what was said about a scenario to the directory that the user named.
 fn keep(options: &Options, name: &str, values: &[serde_json::Value]) -> Result<()> {
     let Some(directory) = &options.keep else {
@@ -291,4 +216,25 @@ fn keep(options: &Options, name: &str, values: &[serde_json::Value]) -> Result<(
     let path = directory.join(format!("{}.json", name.replace('/', "-")));
     let lines: String = values.iter().map(|value| format!("{value}\n")).collect();
     std::fs::write(&path, lines).with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scenarios_of_documented_experiments_exist() {
+        let index = include_str!("../../../docs/experiments/README.md");
+        let rows = index.lines().filter(|line| line.starts_with("| ["));
+        let patterns: Vec<_> = rows.filter_map(|row| row.split('`').nth_back(1)).collect();
+        assert_eq!(patterns.len(), 10);
+        for pattern in patterns {
+            let pattern = [pattern.to_owned()];
+            let mut names = scenarios::all().into_iter().map(|scenario| scenario.name);
+            assert!(
+                names.any(|name| options::selected(&pattern, name)),
+                "{pattern:?}"
+            );
+        }
+    }
 }

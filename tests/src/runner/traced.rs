@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{
     Context, Options, Run, judge, keep,
+    replay::{Outcome, until_judged},
     stage_process::StageProcess,
     trace::Trace,
     verdicts::{Verdict, Verdicts},
@@ -27,16 +28,6 @@ use crate::{
 const AT_A_TIME: usize = 4;
 /// How often a scenario is played again where the kernel takes a rare way that is not the scenario's.
 const REPLAYS: u32 = 5;
-
-const HIDDEN: &str = "meanwhile this kernel made a mini-socket in the context of init, where it runs no eBPF program";
-
-/// What came of playing a scenario once.
-enum Outcome {
-    /// It was compared, or can't be.
-    Judged(Verdict),
-    /// It was not the scenario that was to be played, and why.
-    Unlucky(String),
-}
 
 /// What all runs share.
 struct Session<'a> {
@@ -128,31 +119,11 @@ impl Session<'_> {
     }
 
     fn try_play(&self, run: &Run, stage: Result<StageProcess>, replays: u32) -> Result<Verdict> {
-        let mut stage = stage?;
-        for _ in 0..replays {
-            let hidden = self.hidden_births();
-            let reason = match self.play_once(run, &mut stage)? {
-                Outcome::Judged(Verdict::Failed { .. }) if self.hidden_births() > hidden => {
-                    HIDDEN.to_owned()
-                }
-                Outcome::Judged(verdict) => return Ok(verdict),
-                Outcome::Unlucky(reason) => reason,
-            };
-            println!("     {}: {reason}; playing it again", run.name);
-            stage = start(run, self.keeper)?;
-        }
-        match self.play_once(run, &mut stage)? {
-            Outcome::Judged(verdict) => Ok(verdict),
-            Outcome::Unlucky(reason) => Ok(Verdict::Skipped { reason }),
-        }
-    }
-
-    /// Births so far that no eBPF program can have seen.
-    fn hidden_births(&self) -> u64 {
-        self.hidden
-            .as_ref()
-            .and_then(|recording| recording.count().ok())
-            .unwrap_or(0)
+        let mut first = Some(stage);
+        until_judged(&run.name, self.hidden.as_ref(), replays, || {
+            let stage = first.take().unwrap_or_else(|| start(run, self.keeper));
+            self.play_once(run, &mut stage?)
+        })
     }
 
     fn play_once(&self, run: &Run, stage: &mut StageProcess) -> Result<Outcome> {

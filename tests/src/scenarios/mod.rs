@@ -7,6 +7,7 @@ mod close;
 mod crowd;
 mod data_after_close;
 mod ends;
+mod experiments;
 mod handover;
 mod leak;
 mod overload;
@@ -150,6 +151,7 @@ pub fn all() -> Vec<Scenario> {
         buckets::SCENARIOS,
         budgets::SCENARIOS,
         leak::SCENARIOS,
+        experiments::SCENARIOS,
         crowd::SCENARIOS,
         programs::SCENARIOS,
     ]

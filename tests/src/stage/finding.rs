@@ -1,6 +1,6 @@
 //! What a stage tells the runner, one JSON line each.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,7 @@ pub enum Finding {
 }
 
 /// The truth of a scenario.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Played {
     /// Lists of events, one of which must be told.
     pub alternatives: Vec<Vec<Expected>>,
@@ -60,6 +60,12 @@ pub struct Played {
     /// Budgets of local ports that a report must have.
     #[serde(default)]
     pub budgets: Vec<BudgetTruth>,
+    /// TIME_WAITs by source and destination, from the kernel's list of sockets; none given: not compared.
+    #[serde(default)]
+    pub table: Vec<TableRow>,
+    /// The cache of mini-sockets whose memory is compared.
+    #[serde(default)]
+    pub slab: Option<SlabTruth>,
     /// The kernel's own figures for the namespace, from its beginning to the end of the scenario.
     pub counters: Counters,
     /// Whether searches for ports that succeed are to be compared.
@@ -90,6 +96,28 @@ pub struct BudgetTruth {
     pub failures: u64,
     /// When a connect() first found no port after the report ended, CLOCK_REALTIME in nanoseconds; `None` for never.
     pub ran_out_ns: Option<u64>,
+}
+
+/// TIME_WAITs from one source to one destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRow {
+    /// This host's address.
+    pub source: IpAddr,
+    /// `address:port` of a client's target, `:port` of a server.
+    pub destination: String,
+    /// Which end it is.
+    pub side: Side,
+    /// How many.
+    pub count: u64,
+}
+
+/// What is known of a cache in /proc/slabinfo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlabTruth {
+    /// Its name.
+    pub cache: String,
+    /// Mini-sockets that the scenario keeps in it.
+    pub at_least: u64,
 }
 
 /// TIME_WAITs of one process.

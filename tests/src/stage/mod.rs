@@ -5,6 +5,7 @@ mod pair;
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     fmt, fs,
     io::{self, BufRead, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -14,13 +15,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use finding::{BudgetTruth, CloseWaitRow, CrowdRow, Finding, Message, Played};
+use finding::{BudgetTruth, CloseWaitRow, CrowdRow, Finding, Message, Played, SlabTruth, TableRow};
 pub use pair::Pair;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     actor::Actor,
-    expect::Expected,
+    expect::{Expected, Side},
     sys::{
         clock, netns,
         proc_net::{self, Counters, State},
@@ -94,6 +95,8 @@ pub struct Stage {
     otherwise: RefCell<Vec<Vec<Expected>>>,
     crowd: RefCell<Vec<CrowdRow>>,
     budgets: RefCell<Vec<BudgetTruth>>,
+    table: RefCell<Vec<TableRow>>,
+    slab: RefCell<Option<SlabTruth>>,
     close_wait: RefCell<Vec<CloseWaitRow>>,
     about_ports: Cell<bool>,
     about_ends: Cell<bool>,
@@ -118,6 +121,8 @@ impl Stage {
             otherwise: RefCell::default(),
             crowd: RefCell::default(),
             budgets: RefCell::default(),
+            table: RefCell::default(),
+            slab: RefCell::default(),
             close_wait: RefCell::default(),
             about_ports: Cell::new(false),
             about_ends: Cell::new(false),
@@ -192,6 +197,47 @@ impl Stage {
         self.budgets.borrow_mut().push(budget);
     }
 
+    /// The report must count TIME_WAITs by source and destination as /proc/net/tcp lists them now; those of
+    /// the servers at these addresses are theirs, by port.
+    ///
+    /// # Errors
+    /// When /proc/net/tcp can't be read, or has no TIME_WAIT.
+    pub fn expect_table(&self, servers: &[SocketAddr]) -> Result<()> {
+        let mut counts = BTreeMap::new();
+        for socket in proc_net::sockets()? {
+            if socket.state == State::TimeWait {
+                let key = match servers.contains(&socket.local) {
+                    true => (true, socket.local.ip(), format!(":{}", socket.local.port())),
+                    false => (false, socket.local.ip(), socket.remote.to_string()),
+                };
+                *counts.entry(key).or_insert(0) += 1;
+            }
+        }
+        if counts.is_empty() {
+            bail!("/proc/net/tcp has no TIME_WAIT");
+        }
+        let row = |((is_server, source, destination), count)| TableRow {
+            source,
+            destination,
+            side: if is_server {
+                Side::Server
+            } else {
+                Side::Client
+            },
+            count,
+        };
+        self.table.borrow_mut().extend(counts.into_iter().map(row));
+        Ok(())
+    }
+
+    /// The report must have the figures of this cache in /proc/slabinfo, with at least so many mini-sockets.
+    pub fn expect_slab(&self, cache: &str, at_least: u64) {
+        *self.slab.borrow_mut() = Some(SlabTruth {
+            cache: cache.to_owned(),
+            at_least,
+        });
+    }
+
     /// Connections in CLOSE_WAIT that the report must list; it must then list no others.
     pub fn expect_close_wait(&self, row: CloseWaitRow) {
         self.close_wait.borrow_mut().push(row);
@@ -262,6 +308,8 @@ impl Stage {
             alternatives,
             crowd: self.crowd.take(),
             budgets: self.budgets.take(),
+            table: self.table.take(),
+            slab: self.slab.take(),
             close_wait: self.close_wait.take(),
             counters: Counters::read()?.since(self.at_start),
             about_ports: self.about_ports.get(),

@@ -8,6 +8,7 @@ pub mod inet;
 pub mod netns;
 pub mod proc_net;
 pub mod process;
+pub mod slabinfo;
 pub mod sock_diag;
 pub mod tracefs;
 pub mod uring;
