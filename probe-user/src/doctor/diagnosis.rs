@@ -125,9 +125,11 @@ fn caveats(facts: &Facts, filter: &Filter, left_out: u64) -> Vec<String> {
             "{left_out} events found no room in the table by destination"
         ));
     }
+    // The audit is never filtered.
     let differs = |row: &&AuditRow| {
         let difference = row.difference.map_or(0, i64::unsigned_abs);
-        difference > row.uncertainty || (!row.audited && row.births_seen > 0)
+        filter.shows_netns(row.netns)
+            && (difference > row.uncertainty || (!row.audited && row.births_seen > 0))
     };
     let unsure: Vec<u32> = report
         .audit

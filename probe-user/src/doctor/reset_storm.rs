@@ -54,7 +54,7 @@ fn finding(
         id: "reset_storm",
         severity: Severity::Warning,
         title: format!(
-            "{} resets {direction}: {} ({meaning})",
+            "RSTs {direction} at {}: {} ({meaning})",
             advice::rate(per_s),
             reason.word()
         ),
@@ -151,7 +151,7 @@ mod tests {
         let findings = with(ResetReason::UnreadData, 400);
         assert_eq!(
             findings[0].title,
-            "40 a second resets sent: unread_data (closed with data unread)"
+            "RSTs sent at 40 a second: unread_data (closed with data unread)"
         );
         assert!(findings[0].evidence[0].ends_with("prober(7): 400"));
         assert!(with(ResetReason::UnreadData, 90).is_empty());

@@ -74,12 +74,17 @@ pub fn look(gate: Option<&Gate>, only: &[u32]) -> Looks {
         };
         let path = match own == Some(number) {
             true => None,
-            // What a mount keeps stays longer than a process.
-            false => paths.last().cloned(),
+            false => lasting(&paths),
         };
         looks.insert(number, Look { path, state });
     }
     looks
+}
+
+/// What a mount keeps stays longer than a process; and the first process of a namespace mostly than others.
+fn lasting(paths: &[PathBuf]) -> Option<PathBuf> {
+    let mount = paths.iter().find(|path| !path.starts_with("/proc"));
+    mount.or(paths.first()).cloned()
 }
 
 fn read(gate: Option<&Gate>, netns: u32, paths: &[PathBuf]) -> Result<State, SettingError> {
@@ -169,6 +174,14 @@ mod tests {
         assert!(looks[&own].path.is_none());
         assert!(state.fin_timeout_s.is_some() && state.time_waits.is_some());
         assert!(state.listen_overflows.is_some());
+    }
+
+    #[test]
+    fn a_mount_is_preferred_to_a_process() {
+        let paths = ["/proc/7/ns/net", "/proc/9/ns/net", "/run/netns/blue"].map(PathBuf::from);
+        assert_eq!(lasting(&paths).as_ref(), Some(&paths[2]));
+        assert_eq!(lasting(&paths[..2]).as_ref(), Some(&paths[0]));
+        assert_eq!(lasting(&[]), None);
     }
 
     #[test]
