@@ -3,6 +3,7 @@
 mod cli;
 mod clock;
 mod command;
+mod doctor;
 mod enrich;
 mod event;
 mod filter;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         Err(usage) => usage.exit(),
     };
     match command::run(command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // If nobody listens on stderr either, the exit code says it.

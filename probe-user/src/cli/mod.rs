@@ -9,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use twtrace_wire::{EventKind, Side};
 
+use crate::doctor::finding::Severity;
 use crate::enrich::procfs::{self, PidError};
 use crate::event::words::Word;
 use crate::filter::netns::{NetnsArg, NetnsError};
@@ -35,6 +36,8 @@ pub enum Command {
     Trace(ViewArgs),
     /// Count for a while, then print tables by process and by destination.
     Report(ReportArgs),
+    /// Count for a while, then say what is wrong, what to do and what not to do. Changes nothing.
+    Doctor(DoctorArgs),
     /// Show what this kernel allows: the hooks chosen for each question, and what is lost.
     Probes(ProbesArgs),
 }
@@ -70,6 +73,26 @@ pub struct ViewArgs {
     #[command(flatten)]
     pub span: SpanArgs,
     /// Which events.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How to probe.
+    #[command(flatten)]
+    pub probing: ProbeArgs,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// How long to look before judging, such as 10s or 5m; Ctrl-C ends it early.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
+    pub duration: Duration,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with code 3 if there is a finding of this level, or of a worse one.
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    pub fail_on: Option<Severity>,
+    /// What to judge by.
     #[command(flatten)]
     pub filter: FilterArgs,
     /// How to probe.

@@ -1,31 +1,36 @@
 //! The verbs of the command line.
 
+pub mod doctor;
 mod existing;
+mod measure;
 pub mod probes;
 pub mod report;
 pub mod trace;
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
 use crate::cli::Command;
 
-/// Does what was asked.
+/// Does what was asked, and says how the process is to end.
 ///
 /// # Errors
 /// With what went wrong and, where that helps, what to do.
-pub fn run(command: Command) -> Result<()> {
+pub fn run(command: Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("starting the event loop")?;
     runtime.block_on(async {
         match command {
-            Command::Trace(args) => trace::run(args).await,
-            Command::Report(args) => report::run(args).await,
-            Command::Probes(args) => probes::run(&args),
+            Command::Trace(args) => trace::run(args).await?,
+            Command::Report(args) => report::run(args).await?,
+            Command::Doctor(args) => return doctor::run(args).await,
+            Command::Probes(args) => probes::run(&args)?,
         }
+        Ok(ExitCode::SUCCESS)
     })
 }
 

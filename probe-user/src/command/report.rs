@@ -1,227 +1,30 @@
 //! `twtrace report`
 
-use std::time::Duration;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-use twtrace_wire::EventKind;
-
-use super::{drop_privileges, existing, notice, print};
+use super::measure::{Order, measure};
+use super::print;
 use crate::cli::ReportArgs;
-use crate::event::{Event, Lost, LostBy};
-use crate::filter::Filter;
-use crate::host::Host;
-use crate::model::report::{Exact, LostRow, MissRow, Report};
-use crate::model::{KernelTotals, Model};
 use crate::output::table::By;
-use crate::output::{json, quantity, table};
-use crate::scan::gate::Gate;
-use crate::session::auditor::{Auditor, SeenByNetns};
-use crate::session::budgets::Budgeter;
-use crate::session::stop::Stop;
-use crate::session::{Session, Sink};
-
-/// Readings of the audit's counters before they are taken as they are.
-const READINGS: usize = 10;
-/// Between them.
-const READING_PAUSE: Duration = Duration::from_millis(20);
-
-/// Counts events, and notes where the audit has to look.
-struct Counting {
-    model: Model,
-    auditor: Auditor,
-    /// `None` where budgets are not asked for.
-    budgeter: Option<Budgeter>,
-}
-
-impl Sink for Counting {
-    fn any_event(&mut self, event: &Event) {
-        self.auditor.note(event);
-        if let Some(budgeter) = &mut self.budgeter {
-            budgeter.note(event);
-        }
-    }
-
-    fn event(&mut self, event: &Event) -> Result<()> {
-        self.model.apply(event);
-        Ok(())
-    }
-
-    fn lost(&mut self, _lost: &Lost) -> Result<()> {
-        // The report tells the totals.
-        Ok(())
-    }
-}
+use crate::output::{json, table};
 
 /// Counts until the end, then prints.
 pub async fn run(args: ReportArgs) -> Result<()> {
     let ReportArgs { by, view: args } = args;
-    let wants_budgets = args.span.json || by.is_empty() || by.contains(&By::Budget);
-    // While there are privileges to keep, and no other threads.
-    let gate = Gate::open()
-        .inspect_err(|error| log::warn!("other network namespaces can't be entered: {error}"))
-        .ok();
-    let mut stop = Stop::listen().context("listening for signals")?;
-    let filter = args.filter.resolve()?;
-    let mut probing = args.probing.options();
-    if !filter.is_by_process() && filter.shows_kind(EventKind::PortAlloc) {
-        // The kernel's histograms can't be filtered by address, so every search has to be an event.
-        probing.slow_port_ns = 0;
-    }
-    let mut session = Session::start(&probing, filter.clone())?;
-    let mut counting = Counting {
-        model: Model::new(filter.clone()),
-        auditor: Auditor::begin(session.counted_at()),
-        budgeter: None,
-    };
-    if wants_budgets {
-        counting.budgeter = Some(Budgeter::begin(
-            gate.as_ref(),
-            &filter,
-            session.now()?.mono_ns,
-        ));
-    }
-    // The first reading may have to enter namespaces that no process is in, which takes privileges.
-    read_step(&session, &mut counting)?;
-    drop_privileges();
-    settle(&mut session, &mut counting).await?;
-    counting.auditor.take_baseline();
-
-    stop.after(args.span.duration);
-    notice(&match args.span.duration {
-        Some(duration) => format!(
-            "counting for {}; Ctrl-C ends it early",
-            quantity::duration(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
-        ),
-        None => "counting; Ctrl-C ends it and prints the report".to_owned(),
-    });
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.wait() => break,
-            ready = session.ready() => ready?,
-        }
-        session.drain(&mut counting)?;
-        let now_ns = session.now()?.mono_ns;
-        if counting.auditor.is_due(now_ns) {
-            let seen = seen_by_netns(&session)?;
-            counting.auditor.read_changed(&seen, now_ns);
-        }
-    }
-
-    if let Some(budgeter) = &mut counting.budgeter {
-        budgeter.end(gate.as_ref(), &filter, session.now()?.mono_ns);
-    }
-    let seen = seen_by_netns(&session)?;
-    counting.auditor.begin_last_round(&seen);
-    read_step(&session, &mut counting)?;
-    settle(&mut session, &mut counting).await?;
-    let mut report = report(&mut session, &mut counting, &filter)?;
-    (report.close_wait, report.unscanned) = existing::close_wait(
-        gate.as_ref(),
-        &filter,
-        &report.processes,
-        session.enricher(),
-    );
-    // The probes go before a slow reader is waited for.
-    drop(session);
+    let measured = measure(Order {
+        duration: args.span.duration,
+        filter: &args.filter,
+        probing: &args.probing,
+        wants_budgets: args.span.json || by.is_empty() || by.contains(&By::Budget),
+        wants_diagnostics: false,
+    })
+    .await?;
     let text = if args.span.json {
         let mut text = Vec::new();
-        json::append(&mut text, &report)?;
+        json::append(&mut text, &measured.report)?;
         text
     } else {
-        table::render(&report, &by).into_bytes()
+        table::render(&measured.report, &by).into_bytes()
     };
     Ok(print(&text)?)
-}
-
-/// Reads the audit's counters until they stand still, or for as long as is worth it.
-async fn settle(session: &mut Session, counting: &mut Counting) -> Result<()> {
-    for _ in 0..READINGS {
-        session.drain(counting)?;
-        tokio::time::sleep(READING_PAUSE).await;
-        if read_step(session, counting)? {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn read_step(session: &Session, counting: &mut Counting) -> Result<bool> {
-    let seen = seen_by_netns(session)?;
-    Ok(counting.auditor.step(&seen, session.now()?.mono_ns))
-}
-
-fn seen_by_netns(session: &Session) -> Result<SeenByNetns> {
-    Ok(session.attached().netns()?.into_iter().collect())
-}
-
-fn report(session: &mut Session, counting: &mut Counting, filter: &Filter) -> Result<Report> {
-    let seen = seen_by_netns(session)?;
-    let kernel = session.kernel_totals()?;
-    session.finish(counting)?;
-    let (start, end) = (session.started(), session.now()?);
-    let lost: Vec<LostRow> = session
-        .lost()?
-        .into_iter()
-        .map(|(probe, count)| LostRow { probe, count })
-        .collect();
-    let Counting {
-        model,
-        auditor,
-        budgeter,
-    } = counting;
-    let budgets = budgeter
-        .as_ref()
-        .map(|budgeter| budgeter.budgets(filter))
-        .unwrap_or_default();
-    let mut processes = model.process_rows(&kernel);
-    for row in &mut processes {
-        // Those that only the kernel's totals know.
-        if let Some(process) = &mut row.process
-            && process.details.is_none()
-        {
-            session.enricher().complete(process);
-        }
-    }
-    let host = Host::read();
-    Ok(Report {
-        start: start.ts,
-        end: end.ts,
-        duration_ns: end.mono_ns - start.mono_ns,
-        host: host.name,
-        kernel: host.kernel,
-        tiers: session.tiers().clone(),
-        exact: exactness(model, &lost),
-        processes,
-        destinations: model.destination_rows(),
-        budgets: budgets.rows,
-        other_budgets: budgets.others,
-        budgets_unknown: budgets.unknown,
-        close_wait: Vec::new(),
-        unscanned: Vec::new(),
-        memory: existing::memory(),
-        audit: auditor.rows(&seen, end.mono_ns),
-        recursion_misses: misses(kernel),
-        lost,
-    })
-}
-
-fn exactness(model: &Model, lost: &[LostRow]) -> Exact {
-    let any = |is: fn(LostBy) -> bool| lost.iter().any(|row| row.count > 0 && is(row.probe));
-    let lost_events = any(LostBy::is_event);
-    Exact {
-        processes: match model.has_kernel_totals() {
-            true => !any(LostBy::is_total),
-            false => !lost_events,
-        },
-        destinations: !lost_events,
-    }
-}
-
-fn misses(kernel: KernelTotals) -> Option<Vec<MissRow>> {
-    let rows = kernel
-        .recursion_misses?
-        .into_iter()
-        .map(|(program, count)| MissRow { program, count });
-    Some(rows.collect())
 }

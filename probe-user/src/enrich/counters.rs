@@ -66,8 +66,8 @@ impl Counters {
     }
 }
 
-/// netstat has a line of names, then a line of values, each beginning with `TcpExt:`.
-fn tcp_ext(netstat: &str, name: &str) -> Option<u64> {
+/// A counter of TcpExt. netstat has a line of names, then a line of values, each beginning with `TcpExt:`.
+pub fn tcp_ext(netstat: &str, name: &str) -> Option<u64> {
     let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
     let (names, values) = (lines.next()?, lines.next()?);
     names
@@ -79,8 +79,8 @@ fn tcp_ext(netstat: &str, name: &str) -> Option<u64> {
         .ok()
 }
 
-/// `TCP: inuse 1 orphan 0 tw 5 alloc 1 mem 130`
-fn sockstat_alive(sockstat: &str) -> Option<u64> {
+/// Mini-sockets alive: `TCP: inuse 1 orphan 0 tw 5 alloc 1 mem 130`
+pub fn sockstat_alive(sockstat: &str) -> Option<u64> {
     let line = sockstat
         .lines()
         .find_map(|line| line.strip_prefix("TCP:"))?;

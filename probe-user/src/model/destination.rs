@@ -29,7 +29,8 @@ pub enum Destination {
 }
 
 impl Destination {
-    fn of(event: &Event) -> Self {
+    /// That of an event.
+    pub fn of(event: &Event) -> Self {
         match (event.side, event.local, event.remote) {
             (Side::Client, _, Some(remote)) => Self::Remote(remote),
             (Side::Server, Some(local), _) => Self::LocalPort(local.port()),

@@ -1,5 +1,6 @@
 //! Everything that is printed. One renderer a file.
 
+pub mod diagnosis;
 pub mod json;
 pub mod lines;
 pub mod quantity;

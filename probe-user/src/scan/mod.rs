@@ -7,6 +7,7 @@
 pub mod descriptor;
 pub mod gate;
 pub mod message;
+pub mod namespace;
 pub mod owners;
 pub mod row;
 pub mod setting;

@@ -1,4 +1,4 @@
-//! The settings of a network namespace that decide about local ports.
+//! The settings of a network namespace that decide about local ports, and how its other files are opened.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use crate::enrich::netns;
 use crate::model::budget::ports::PortsError;
 use crate::model::budget::sysctls::{PortSysctls, REUSE_DELAY_NS, TwReuse};
 
-/// A file in /proc/sys/net/ipv4, which shows the namespace of whoever opens it. They hold for IPv6 too.
+/// A file in /proc, which shows the namespace of whoever opens it. Those of ipv4 hold for IPv6 too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Setting {
@@ -25,15 +25,36 @@ pub enum Setting {
     TwReuseDelay,
     /// `tcp_timestamps`
     Timestamps,
+    /// `tcp_fin_timeout`, seconds
+    FinTimeout,
+    /// `tcp_max_tw_buckets`
+    MaxTwBuckets,
+    /// `nf_conntrack_count`; not there without the module, as the two below
+    ConntrackCount,
+    /// `nf_conntrack_max`
+    ConntrackMax,
+    /// Counters of `nf_conntrack`, a line for each CPU
+    ConntrackStat,
+    /// Counters: TcpExt
+    Netstat,
+    /// Counters: sockets in use
+    Sockstat,
 }
 
 impl Setting {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 12] = [
         Self::PortRange,
         Self::ReservedPorts,
         Self::TwReuse,
         Self::TwReuseDelay,
         Self::Timestamps,
+        Self::FinTimeout,
+        Self::MaxTwBuckets,
+        Self::ConntrackCount,
+        Self::ConntrackMax,
+        Self::ConntrackStat,
+        Self::Netstat,
+        Self::Sockstat,
     ];
 
     /// The setting with this number.
@@ -49,6 +70,13 @@ impl Setting {
             Self::TwReuse => "/proc/sys/net/ipv4/tcp_tw_reuse",
             Self::TwReuseDelay => "/proc/sys/net/ipv4/tcp_tw_reuse_delay",
             Self::Timestamps => "/proc/sys/net/ipv4/tcp_timestamps",
+            Self::FinTimeout => "/proc/sys/net/ipv4/tcp_fin_timeout",
+            Self::MaxTwBuckets => "/proc/sys/net/ipv4/tcp_max_tw_buckets",
+            Self::ConntrackCount => "/proc/sys/net/netfilter/nf_conntrack_count",
+            Self::ConntrackMax => "/proc/sys/net/netfilter/nf_conntrack_max",
+            Self::ConntrackStat => "/proc/thread-self/net/stat/nf_conntrack",
+            Self::Netstat => "/proc/thread-self/net/netstat",
+            Self::Sockstat => "/proc/thread-self/net/sockstat",
         })
     }
 }
@@ -84,30 +112,40 @@ pub fn read(
     netns: u32,
     paths: &[PathBuf],
 ) -> Result<PortSysctls, SettingError> {
-    let is_own = netns::of_process(std::process::id()) == Some(netns);
-    let open = |setting: Setting| -> io::Result<File> {
-        if is_own {
-            return File::open(setting.path());
+    parse(|setting| text(gate, netns, paths, setting))
+}
+
+/// The text of one of a namespace's files, by the same way.
+///
+/// # Errors
+/// When it can't be entered, or the file can't be read.
+pub fn text(
+    gate: Option<&Gate>,
+    netns: u32,
+    paths: &[PathBuf],
+    setting: Setting,
+) -> Result<String, SettingError> {
+    let mut text = String::new();
+    open(gate, netns, paths, setting)
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .map_err(|error| SettingError::Read(setting, error))?;
+    Ok(text)
+}
+
+fn open(gate: Option<&Gate>, netns: u32, paths: &[PathBuf], setting: Setting) -> io::Result<File> {
+    if netns::of_process(std::process::id()) == Some(netns) {
+        return File::open(setting.path());
+    }
+    let gate =
+        gate.ok_or_else(|| io::Error::other("entering other namespaces takes CAP_SYS_ADMIN"))?;
+    let mut last = io::Error::from_raw_os_error(libc::ESTALE);
+    for path in paths {
+        match gate.setting(setting, netns, path) {
+            Ok(file) => return Ok(file),
+            Err(error) => last = error,
         }
-        let gate =
-            gate.ok_or_else(|| io::Error::other("entering other namespaces takes CAP_SYS_ADMIN"))?;
-        let mut last = io::Error::from_raw_os_error(libc::ESTALE);
-        for path in paths {
-            match gate.setting(setting, netns, path) {
-                Ok(file) => return Ok(file),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    };
-    let text = |setting: Setting| -> Result<String, SettingError> {
-        let mut text = String::new();
-        open(setting)
-            .and_then(|mut file| file.read_to_string(&mut text))
-            .map_err(|error| SettingError::Read(setting, error))?;
-        Ok(text)
-    };
-    parse(text)
+    }
+    Err(last)
 }
 
 fn parse(
@@ -169,6 +207,7 @@ mod tests {
                     let error = io::Error::from_raw_os_error(libc::ENOENT);
                     return Err(SettingError::Read(setting, error));
                 }
+                other => panic!("{other:?} does not decide about ports"),
             };
             Ok(text.to_owned())
         })

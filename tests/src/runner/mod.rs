@@ -2,6 +2,7 @@
 
 mod budgets;
 mod close_wait;
+mod doctor;
 mod judge;
 mod memory;
 mod options;
@@ -110,17 +111,23 @@ pub fn run(options: &Options) -> Result<bool> {
         twtrace,
         tier: options.tier,
     };
-    let (reported, traced): (Vec<Run>, Vec<Run>) = runs
-        .into_iter()
-        .partition(|run| matches!(run.scenario.observer, Observer::Report(_)));
+    let (reported, traced): (Vec<Run>, Vec<Run>) = runs.into_iter().partition(|run| {
+        matches!(
+            run.scenario.observer,
+            Observer::Report(_) | Observer::Doctor(_)
+        )
+    });
     if !traced.is_empty() {
         let keeper = Mutex::new(keeper);
         traced::play_all(&context, options, kernel, &traced, &keeper, &verdicts)?;
     }
     for run in &reported {
         let start = Instant::now();
-        let verdict = reported::play(&context, options, kernel, run)
-            .unwrap_or_else(|error| Verdict::broken(&error));
+        let played = match run.scenario.observer {
+            Observer::Doctor(doctor_run) => doctor::play(&context, options, run, doctor_run),
+            _ => reported::play(&context, options, kernel, run),
+        };
+        let verdict = played.unwrap_or_else(|error| Verdict::broken(&error));
         verdicts.add(&run.name, start.elapsed(), verdict);
     }
     for usage in usages() {

@@ -1,4 +1,4 @@
-//! A `twtrace report --json` of its own around one scenario.
+//! A `twtrace report --json` or `twtrace doctor` of its own around one scenario.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::sys::{bpf, process};
@@ -35,8 +35,16 @@ impl Report {
     /// # Errors
     /// When it does not get that far; with what it wrote to standard error.
     pub fn start(twtrace: &Path, options: &[String]) -> Result<Self> {
+        Self::start_verb(twtrace, &["report", "--json"], options)
+    }
+
+    /// The same with another verb that counts for a while.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_verb(twtrace: &Path, verb: &[&str], options: &[String]) -> Result<Self> {
         let mut child = Command::new(twtrace)
-            .args(["report", "--json"])
+            .args(verb)
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -66,7 +74,7 @@ impl Report {
                 Err(_) => break,
             }
         }
-        bail!("twtrace report did not get ready: {}", said.join("; "))
+        bail!("twtrace did not get ready: {}", said.join("; "))
     }
 
     /// Ids of the BPF programs it holds.
@@ -91,20 +99,31 @@ impl Report {
     ///
     /// # Errors
     /// When it does not end, fails, or prints anything but one JSON document.
-    pub fn end(mut self) -> Result<Value> {
+    pub fn end(self) -> Result<Value> {
+        let (code, output) = self.end_with(&[0])?;
+        serde_json::from_str(&output)
+            .with_context(|| format!("not a JSON document but, with code {code}: {output:.300}"))
+    }
+
+    /// Ends it with SIGINT. Its exit code and what it prints.
+    ///
+    /// # Errors
+    /// When it does not end, or not with one of these codes.
+    pub fn end_with(mut self, codes: &[i32]) -> Result<(i32, String)> {
         process::signal(self.child.id().cast_signed(), libc::SIGINT)?;
         // Its output is read while it ends, so that it can't be stuck on a full pipe.
         let stdout = self.child.stdout.take().context("no output")?;
         let output = thread::spawn(move || io::read_to_string(stdout));
         let status = super::trace::wait(&mut self.child, END_LIMIT)?;
         let output = output.join().unwrap_or_else(|_| Ok(String::new()))?;
-        ensure!(
-            status.success(),
-            "twtrace report ended with {status}: {}",
-            self.errors.iter().collect::<Vec<_>>().join("; ")
-        );
-        serde_json::from_str(&output)
-            .with_context(|| format!("the report is no JSON document: {output:.300}"))
+        let code = status.code().filter(|code| codes.contains(code));
+        let code = code.with_context(|| {
+            format!(
+                "twtrace ended with {status}: {}",
+                self.errors.iter().collect::<Vec<_>>().join("; ")
+            )
+        })?;
+        Ok((code, output))
     }
 }
 

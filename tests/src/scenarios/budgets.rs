@@ -54,7 +54,7 @@ const NARROW: usize = 200;
 const DESTINATIONS: u16 = 5;
 const TO_EACH: usize = 120;
 
-fn narrow(stage: &Stage, ports: usize) -> Result<()> {
+pub fn narrow(stage: &Stage, ports: usize) -> Result<()> {
     stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
     stage.sysctl("ipv4/tcp_max_tw_buckets", "262144")?;
     let last = 40_000 + ports - 1;
@@ -116,7 +116,7 @@ fn spread(stage: &Stage) -> Result<()> {
 }
 
 /// No port is left, and a connect() has found that out.
-fn full(stage: &Stage) -> Result<()> {
+pub fn full(stage: &Stage) -> Result<()> {
     const PORTS: usize = 10;
     narrow(stage, PORTS)?;
     let server = stage.actor("sv")?;

@@ -33,7 +33,7 @@ const AGE: Duration = Duration::from_millis(1200);
 
 /// A server and a client that do not close what their peers closed, a child that has inherited a part of it,
 /// and connections that nobody accepts; beside them a server that does as it should.
-fn leak(stage: &Stage) -> Result<()> {
+pub fn leak(stage: &Stage) -> Result<()> {
     let (leaky, its_listener, its_address) = server(stage, "ls")?;
     let (healthy, listener, address) = server(stage, "hs")?;
     let (_, _, deaf_address) = server(stage, "ds")?;
@@ -110,14 +110,14 @@ fn leak(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn server(stage: &Stage, role: &str) -> Result<(Rc<Actor>, Fd, SocketAddr)> {
+pub fn server(stage: &Stage, role: &str) -> Result<(Rc<Actor>, Fd, SocketAddr)> {
     let server = stage.actor(role)?;
     let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
     Ok((server, listener, address))
 }
 
 /// Waits until one end waits for the other's FIN, and the other end for its process.
-fn until_left(stage: &Stage, closed: &Connection, left: &Connection) -> Result<()> {
+pub fn until_left(stage: &Stage, closed: &Connection, left: &Connection) -> Result<()> {
     stage.until_parked(closed)?;
     stage.until_state(left.local, left.remote, State::CloseWait)
 }

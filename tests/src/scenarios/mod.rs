@@ -6,6 +6,7 @@ mod budgets;
 mod close;
 mod crowd;
 mod data_after_close;
+mod doctor;
 mod ends;
 mod experiments;
 mod handover;
@@ -47,6 +48,8 @@ pub enum Observer {
     TraceFromTheMiddle,
     /// A `twtrace report` of its own.
     Report(ReportRun),
+    /// A `twtrace doctor` of its own, which looks at the scenario's namespace alone.
+    Doctor(DoctorRun),
 }
 
 /// A `twtrace report` around one scenario.
@@ -58,6 +61,32 @@ pub struct ReportRun {
     pub loses: bool,
     /// It ends by itself, before the scenario does: only what it says of budgets is compared.
     pub ends_before: bool,
+}
+
+/// A `twtrace doctor` around one scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DoctorRun {
+    /// `--fail-on`
+    pub fail_on: &'static str,
+    /// Its exit code.
+    pub code: i32,
+    /// What it must find. Nothing: it must find nothing at all.
+    pub finds: &'static [Found],
+    /// What it must not find.
+    pub spares: &'static [&'static str],
+    /// It is asked for text, not JSON, and this must be in it; findings are then not compared.
+    pub prints: Option<&'static str>,
+}
+
+/// A finding that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its id.
+    pub id: &'static str,
+    /// Its severity.
+    pub severity: &'static str,
+    /// Role of an actor that it must name, empty for none.
+    pub names: &'static str,
 }
 
 /// Traffic with known truth.
@@ -123,6 +152,11 @@ impl Scenario {
         self
     }
 
+    const fn judged(mut self, run: DoctorRun) -> Self {
+        self.observer = Observer::Doctor(run);
+        self
+    }
+
     /// Its runs: full name and IP version.
     pub fn runs(&self) -> Vec<(String, Ip)> {
         match self.versions {
@@ -152,6 +186,7 @@ pub fn all() -> Vec<Scenario> {
         budgets::SCENARIOS,
         leak::SCENARIOS,
         experiments::SCENARIOS,
+        doctor::SCENARIOS,
         crowd::SCENARIOS,
         programs::SCENARIOS,
     ]

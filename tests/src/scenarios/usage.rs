@@ -191,6 +191,7 @@ fn wrong_arguments(context: &Context) -> Result<()> {
         &["no-such-command"],
         &["report", "--duration", "soon"],
         &["trace", "--remote", "300.1.1.1"],
+        &["doctor", "--fail-on", "always"],
     ] {
         let output = output(twtrace(context, arguments))?;
         let stderr = text(&output.stderr);

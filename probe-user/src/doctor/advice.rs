@@ -1,0 +1,65 @@
+//! Words that several checks share.
+
+use serde_json::{Value, json};
+
+/// How many processes, budgets or namespaces a sentence names.
+pub const NAMED: usize = 5;
+
+/// tcp_tw_recycle, which old pages still recommend.
+pub const NO_RECYCLE: &str = "net.ipv4.tcp_tw_recycle: gone since Linux 4.12; where it still exists it refuses \
+    connections of clients behind NAT";
+
+/// tcp_fin_timeout, which is mistaken for the length of TIME_WAIT.
+pub const NO_FIN_TIMEOUT: &str = "net.ipv4.tcp_fin_timeout: it bounds FIN_WAIT2 only; a TIME_WAIT lasts 60 s \
+    whatever it says";
+
+/// SO_LINGER 0 as a remedy.
+pub const NO_LINGER: &str = "SO_LINGER with 0 s to avoid TIME_WAITs: the connection ends with a RST, and data on \
+    its way to the peer is lost";
+
+/// tcp_max_tw_buckets as a remedy.
+pub const NO_BUCKETS: &str = "lowering net.ipv4.tcp_max_tw_buckets: the kernel then closes connections without \
+    TIME_WAIT, and late segments may end up in the next connection of the same ports";
+
+/// `nginx(7): 12, curl(8): 3 and 4 more`.
+pub fn list<T: AsRef<str>>(rows: &[(T, u64)]) -> String {
+    let named: Vec<String> = rows
+        .iter()
+        .take(NAMED)
+        .map(|(name, number)| format!("{}: {number}", name.as_ref()))
+        .collect();
+    named.join(", ") + &more(rows.len())
+}
+
+/// ` and 4 more`, or nothing.
+pub fn more(count: usize) -> String {
+    match count.saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
+}
+
+/// `namespace 1`, `namespaces 1, 2 and 4 more`.
+pub fn namespaces(numbers: &[u32]) -> String {
+    let named: Vec<String> = numbers.iter().take(NAMED).map(u32::to_string).collect();
+    let word = match numbers.len() {
+        1 => "namespace",
+        _ => "namespaces",
+    };
+    format!("{word} {}{}", named.join(", "), more(numbers.len()))
+}
+
+/// Processes and their numbers as figures.
+pub fn figures<T: AsRef<str>>(rows: &[(T, u64)]) -> Value {
+    rows.iter()
+        .map(|(name, count)| json!({"process": name.as_ref(), "count": count}))
+        .collect()
+}
+
+/// A rate in few characters.
+pub fn rate(per_s: f64) -> String {
+    match per_s {
+        0.0..10.0 => format!("{per_s:.1} a second"),
+        _ => format!("{per_s:.0} a second"),
+    }
+}

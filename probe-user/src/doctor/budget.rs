@@ -1,0 +1,380 @@
+//! Local ports that are used up, or nearly.
+
+use serde_json::{Value, json};
+use twtrace_wire::Side;
+
+use super::advice::{self, NAMED};
+use super::facts::Facts;
+use super::finding::{Finding, Severity};
+use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
+use crate::model::budget::sysctls::TwReuse;
+use crate::model::destination::Destination;
+use crate::output::quantity::duration;
+
+/// From this part on a budget is nearly used up.
+const NEARLY: f64 = 0.8;
+/// So is one that lasts for less, nanoseconds.
+const SOON_NS: u64 = 600_000_000_000;
+/// What is left of it, at most, for the latter to count: a rate measured for some seconds says little about a
+/// budget that has hardly been touched.
+const TOUCHED: f64 = 0.1;
+/// Budgets that are found fault with one by one, in each namespace.
+const SHOWN: usize = 10;
+
+/// One finding for each budget; beyond [`SHOWN`] in one namespace they are only counted.
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for netns in facts.namespaces_of_budgets() {
+        let rows = facts.report.budgets.iter().filter(|row| row.netns == netns);
+        let bad: Vec<(&BudgetRow, Severity)> =
+            rows.filter_map(|row| Some((row, severity(row)?))).collect();
+        let further = bad.len().saturating_sub(SHOWN);
+        for (row, severity) in bad.iter().take(SHOWN) {
+            findings.push(finding(facts, row, *severity, further));
+        }
+    }
+    findings
+}
+
+/// `None` where there is room.
+pub fn severity(row: &BudgetRow) -> Option<Severity> {
+    let used = row.used().unwrap_or(0.0);
+    let is_soon = row.outlook == Outlook::RunsOut
+        && row.full_in_ns.is_some_and(|left_ns| left_ns < SOON_NS)
+        && used >= TOUCHED;
+    if row.failures > 0 || row.free == Some(0) {
+        Some(Severity::Critical)
+    } else if used > NEARLY || is_soon {
+        Some(Severity::Warning)
+    } else {
+        None
+    }
+}
+
+impl Facts {
+    /// Namespaces that budgets are known of, the one with the fullest budget first.
+    fn namespaces_of_budgets(&self) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        for row in &self.report.budgets {
+            if !numbers.contains(&row.netns) {
+                numbers.push(row.netns);
+            }
+        }
+        numbers
+    }
+}
+
+fn finding(facts: &Facts, row: &BudgetRow, severity: Severity, further: usize) -> Finding {
+    let towards = towards(row);
+    let title = match severity {
+        Severity::Critical if row.failures > 0 => format!("local ports {towards} ran out"),
+        Severity::Critical => format!("no local port {towards} is left"),
+        _ => format!("local ports {towards} are running out"),
+    };
+    let users = users(facts, row);
+    let failed = failed(facts, row);
+    let mut evidence = vec![figures_in_words(row)];
+    if row.failures > 0 {
+        evidence.push(format!(
+            "{} searches for a port failed with {} meanwhile{}",
+            row.failures,
+            match row.pool {
+                PoolWord::Connect => "EADDRNOTAVAIL",
+                PoolWord::Bind => "EADDRINUSE",
+            },
+            after_colon(&failed)
+        ));
+    }
+    if !users.is_empty() {
+        evidence.push(format!(
+            "TIME_WAITs made meanwhile: {}",
+            advice::list(&users)
+        ));
+    }
+    if let (Outlook::RunsOut, Some(left_ns)) = (row.outlook, row.full_in_ns) {
+        evidence.push(format!(
+            "at the rate of now the last one goes in {}",
+            duration(left_ns)
+        ));
+    }
+    if further > 0 {
+        evidence.push(format!(
+            "{further} more budgets of this namespace are as full: see twtrace report --by budget"
+        ));
+    }
+    Finding {
+        id: match severity {
+            Severity::Critical => "budget_full",
+            _ => "budget_nearly_full",
+        },
+        severity,
+        title,
+        evidence,
+        figures: json!({
+            "budget": row,
+            "time_waits_by": advice::figures(&users),
+            "failures_by": advice::figures(&failed),
+        }),
+        to_do: to_do(facts, row),
+        do_not: do_not(row),
+    }
+}
+
+/// `from 10.0.0.1 to 10.0.0.2:80`.
+pub fn towards(row: &BudgetRow) -> String {
+    let source = match row.source {
+        Some(source) if source.is_unspecified() => "from any address".to_owned(),
+        Some(source) => format!("from {source}"),
+        None => "from an unknown address".to_owned(),
+    };
+    match row.destination {
+        Some(destination) => format!("{source} to {destination}"),
+        None => format!("{source} to anywhere (bind before connect)"),
+    }
+}
+
+fn figures_in_words(row: &BudgetRow) -> String {
+    let number = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
+    match (row.range, row.why.as_ref(), row.capacity) {
+        (_, Some(why), None) => format!("namespace {}: {why}", row.netns),
+        (range, ..) => format!(
+            "namespace {}, range {}: {} of {} ports are free, {} are held by live sockets, {} by TIME_WAITs \
+             ({} of them reusable)",
+            row.netns,
+            range.map_or("?".to_owned(), |range| range.to_string()),
+            number(row.free),
+            number(row.capacity),
+            number(row.live),
+            number(row.time_wait),
+            number(row.time_wait_reusable),
+        ),
+    }
+}
+
+fn after_colon(rows: &[(&str, u64)]) -> String {
+    match rows.is_empty() {
+        true => String::new(),
+        false => format!(": {}", advice::list(rows)),
+    }
+}
+
+/// Who made TIME_WAITs of this budget. Those of a pool of bind() are not told from others of the source.
+fn users<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
+    let is_of = |destination: &Destination| match row.destination {
+        Some(wanted) => *destination == Destination::Remote(wanted),
+        None => true,
+    };
+    facts.processes(
+        |dealing| {
+            dealing.netns == row.netns
+                && dealing.side == Side::Client
+                && is_of(&dealing.destination)
+        },
+        |did| did.time_wait,
+    )
+}
+
+fn failed<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
+    match (row.pool, row.destination) {
+        (PoolWord::Connect, Some(wanted)) => facts.processes(
+            |dealing| {
+                dealing.netns == row.netns && dealing.destination == Destination::Remote(wanted)
+            },
+            |did| did.connect_failures,
+        ),
+        (PoolWord::Connect, None) => Vec::new(),
+        (PoolWord::Bind, _) => facts.processes(
+            |dealing| dealing.netns == row.netns,
+            |did| did.bind_failures,
+        ),
+    }
+}
+
+/// Whether live sockets hold most of the ports that are held.
+fn is_live(row: &BudgetRow) -> bool {
+    row.live.unwrap_or(0) > row.time_wait.unwrap_or(0)
+}
+
+fn to_do(facts: &Facts, row: &BudgetRow) -> Vec<String> {
+    let mut to_do = Vec::new();
+    if is_live(row) {
+        to_do.push(
+            "most of the ports are held by open connections: bound the number of connections, or find out \
+             why they are not closed; remedies against TIME_WAIT do not help here"
+                .to_owned(),
+        );
+    } else {
+        to_do.push(
+            "keep connections alive and use them again (a pool, HTTP keep-alive, nginx: keepalive in upstream)"
+                .to_owned(),
+        );
+    }
+    if row.pool == PoolWord::Bind {
+        to_do.push(super::bind_before_connect::REMEDY.to_owned());
+    }
+    let state = facts.state(row.netns);
+    let reuse_helps = !is_live(row) && row.pool == PoolWord::Connect;
+    if let Some(ports) = state.map(|state| &state.ports)
+        && reuse_helps
+    {
+        if !ports.timestamps {
+            to_do.push(format!(
+                "switch TCP timestamps on, without which no TIME_WAIT is reused: {}",
+                facts.command(row.netns, "sysctl -w net.ipv4.tcp_timestamps=1")
+            ));
+        }
+        if ports.tw_reuse != TwReuse::Always {
+            to_do.push(format!(
+                "let connect() take ports in TIME_WAIT, which is safe for outbound connections: {}",
+                facts.command(row.netns, "sysctl -w net.ipv4.tcp_tw_reuse=1")
+            ));
+        }
+    }
+    if let Some(range) = row.range
+        && super::port_range::may_grow(range)
+    {
+        to_do.push(super::port_range::widen(facts, row.netns));
+    }
+    to_do.push(
+        "more destinations or sources: each address and port of the backend, and each source address, has \
+         all the ports for itself"
+            .to_owned(),
+    );
+    to_do
+}
+
+fn do_not(row: &BudgetRow) -> Vec<String> {
+    match is_live(row) {
+        true => vec![advice::NO_LINGER.to_owned()],
+        false => [
+            advice::NO_RECYCLE,
+            advice::NO_FIN_TIMEOUT,
+            advice::NO_LINGER,
+            advice::NO_BUCKETS,
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    }
+}
+
+/// The budget that is used most, for a host where nothing is wrong.
+pub fn fullest(facts: &Facts) -> Option<&BudgetRow> {
+    let used = |row: &BudgetRow| row.used().unwrap_or(0.0);
+    facts
+        .report
+        .budgets
+        .iter()
+        .max_by(|a, b| used(a).total_cmp(&used(b)))
+}
+
+/// It with its figures, as one object.
+pub fn fullest_json(facts: &Facts) -> Value {
+    fullest(facts).map_or(Value::Null, |row| json!(row))
+}
+
+const _: () = assert!(NAMED < SHOWN);
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn only(row: BudgetRow) -> Vec<Finding> {
+        let mut facts = samples::healthy();
+        facts.dealings = vec![
+            samples::dealing(Side::Client, "10.0.0.2:80", 800, 0),
+            samples::dealing(Side::Client, "10.0.0.3:80", 9, 0),
+        ];
+        facts.dealings[0].did.connect_failures = 3;
+        facts.report.budgets = vec![row];
+        check(&facts)
+    }
+
+    #[test]
+    fn a_full_budget_names_who_filled_it_and_who_failed() {
+        let findings = only(samples::budget(0, 3));
+        let [found] = &findings[..] else {
+            panic!("{findings:?}");
+        };
+        assert_eq!(
+            (found.id, found.severity),
+            ("budget_full", Severity::Critical)
+        );
+        assert_eq!(
+            found.evidence,
+            [
+                "namespace 42, range 40000-40999: 0 of 1000 ports are free, 0 are held by live sockets, 1000 by TIME_WAITs (0 of them reusable)",
+                "3 searches for a port failed with EADDRNOTAVAIL meanwhile: nginx(7): 3",
+                "TIME_WAITs made meanwhile: nginx(7): 800",
+            ]
+        );
+        let to_do = found.to_do.join("\n");
+        assert!(
+            to_do.contains("nsenter --net=/proc/7/ns/net sysctl -w net.ipv4.tcp_tw_reuse=1"),
+            "{to_do}"
+        );
+        assert!(to_do.contains("ip_local_port_range"), "{to_do}");
+        assert!(found.do_not.iter().any(|text| text.contains("4.12")));
+        assert_eq!(found.figures["failures_by"][0]["count"], 3);
+    }
+
+    #[test]
+    fn a_budget_that_will_not_last_is_warned_of() {
+        let soon = |left_s: u64, free| BudgetRow {
+            outlook: Outlook::RunsOut,
+            full_in_ns: Some(left_s * 1_000_000_000),
+            ..samples::budget(free, 0)
+        };
+        let findings = only(soon(90, 500));
+        assert_eq!(findings[0].severity, Severity::Warning);
+        assert!(findings[0].evidence.last().unwrap().contains("in 90.0s"));
+        assert_eq!(severity(&samples::budget(150, 0)), Some(Severity::Warning));
+        // It has hardly been touched, or it lasts for long, or there is room.
+        assert_eq!(severity(&soon(90, 950)), None);
+        assert_eq!(severity(&soon(900, 500)), None);
+        assert_eq!(severity(&samples::budget(250, 0)), None);
+    }
+
+    #[test]
+    fn open_connections_are_not_treated_as_time_waits() {
+        let findings = only(BudgetRow {
+            live: Some(990),
+            time_wait: Some(5),
+            ..samples::budget(5, 0)
+        });
+        assert!(findings[0].to_do[0].contains("open connections"));
+        assert!(
+            !findings[0]
+                .to_do
+                .iter()
+                .any(|text| text.contains("tw_reuse"))
+        );
+    }
+
+    #[test]
+    fn a_failure_without_a_known_source_is_told_too() {
+        let row = BudgetRow {
+            source: None,
+            range: None,
+            capacity: None,
+            free: None,
+            live: None,
+            time_wait: None,
+            outlook: Outlook::Unknown,
+            why: Some("the source is not known".into()),
+            ..samples::budget(0, 2)
+        };
+        let findings = only(row);
+        assert_eq!(findings[0].severity, Severity::Critical);
+        assert!(findings[0].evidence[0].contains("the source is not known"));
+    }
+
+    #[test]
+    fn many_full_budgets_are_not_all_shown() {
+        let mut facts = samples::healthy();
+        facts.report.budgets = (0..SHOWN + 3).map(|_| samples::budget(0, 0)).collect();
+        let findings = check(&facts);
+        assert_eq!(findings.len(), SHOWN);
+        assert!(findings[0].evidence.last().unwrap().starts_with("3 more"));
+    }
+}

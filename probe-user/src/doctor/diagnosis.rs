@@ -1,0 +1,218 @@
+//! What `doctor` says in the end.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::budget;
+use super::facts::Facts;
+use super::finding::{Finding, Severity};
+use super::findings;
+use crate::event::Timestamp;
+use crate::filter::Filter;
+use crate::model::audit::AuditRow;
+use crate::model::budget::row::BudgetRow;
+
+/// The document of `doctor --json`.
+#[derive(Debug, Serialize)]
+pub struct Diagnosis {
+    /// When counting began.
+    pub start: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
+    /// Time between both, nanoseconds.
+    pub duration_ns: u64,
+    /// Name of the host.
+    pub host: String,
+    /// Release of its kernel.
+    pub kernel: String,
+    /// The figures that tell how the host is.
+    pub figures: Figures,
+    /// What weakens the judgement, in sentences; empty where nothing does.
+    pub caveats: Vec<String>,
+    /// What is wrong, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// Sums over everything that was looked at.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    /// Namespaces whose settings and counters were read.
+    pub namespaces: u64,
+    /// TIME_WAITs made.
+    pub time_waits: u64,
+    /// RSTs sent.
+    pub resets_sent: u64,
+    /// RSTs received.
+    pub resets_received: u64,
+    /// Searches for a local port.
+    pub searches: u64,
+    /// Those of them that failed.
+    pub searches_failed: u64,
+    /// Connections in CLOSE_WAIT at the end.
+    pub close_wait: u64,
+    /// The budget of local ports that is used most, as reports have it; null where there is none.
+    pub fullest_budget: Value,
+    /// The same in words.
+    #[serde(skip)]
+    pub fullest_in_words: Option<String>,
+}
+
+impl Diagnosis {
+    /// Runs the checks.
+    pub fn new(facts: Facts, filter: &Filter, left_out: u64) -> Self {
+        Self {
+            figures: Figures::of(&facts),
+            caveats: caveats(&facts, filter, left_out),
+            findings: findings(&facts),
+            start: facts.report.start,
+            end: facts.report.end,
+            duration_ns: facts.report.duration_ns,
+            host: facts.report.host,
+            kernel: facts.report.kernel,
+        }
+    }
+
+    /// How bad the worst finding is.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+}
+
+impl Figures {
+    fn of(facts: &Facts) -> Self {
+        let report = &facts.report;
+        let sum = |number: fn(&crate::model::counts::Counts) -> u64| {
+            report.processes.iter().map(|row| number(&row.counts)).sum()
+        };
+        let ports = || report.processes.iter().flat_map(|row| &row.ports);
+        let fullest = budget::fullest(facts);
+        Self {
+            namespaces: facts.namespaces.len() as u64,
+            time_waits: sum(|counts| counts.time_wait.total()),
+            resets_sent: sum(|counts| counts.reset_sent.total()),
+            resets_received: sum(|counts| counts.reset_received.total()),
+            searches: ports().map(|port| port.count).sum(),
+            searches_failed: ports().map(|port| port.failures).sum(),
+            close_wait: report.close_wait.iter().map(|row| row.count).sum(),
+            fullest_budget: budget::fullest_json(facts),
+            fullest_in_words: fullest.and_then(fullest_in_words),
+        }
+    }
+}
+
+/// `3 of 28232 ports from 10.0.0.1 to 10.0.0.2:80 are used (0 %)`
+fn fullest_in_words(row: &BudgetRow) -> Option<String> {
+    let (capacity, free) = (row.capacity?, row.free?);
+    Some(format!(
+        "{} of {capacity} ports {} are used ({:.0} %)",
+        capacity.saturating_sub(free),
+        budget::towards(row),
+        row.used()? * 100.0
+    ))
+}
+
+fn caveats(facts: &Facts, filter: &Filter, left_out: u64) -> Vec<String> {
+    let report = &facts.report;
+    let mut caveats = Vec::new();
+    let lost: u64 = report.lost.iter().map(|row| row.count).sum();
+    if lost > 0 {
+        caveats.push(format!(
+            "{lost} events were lost, so figures are lower bounds (see twtrace report)"
+        ));
+    }
+    if left_out > 0 {
+        caveats.push(format!(
+            "{left_out} events found no room in the table by destination"
+        ));
+    }
+    // The audit is never filtered.
+    let differs = |row: &&AuditRow| {
+        let difference = row.difference.map_or(0, i64::unsigned_abs);
+        filter.shows_netns(row.netns)
+            && (difference > row.uncertainty || (!row.audited && row.births_seen > 0))
+    };
+    let unsure: Vec<u32> = report
+        .audit
+        .iter()
+        .filter(differs)
+        .map(|row| row.netns)
+        .collect();
+    if !unsure.is_empty() {
+        caveats.push(format!(
+            "TIME_WAITs seen are not, or not surely, those that the kernel counted in {}",
+            super::advice::namespaces(&unsure)
+        ));
+    }
+    let unlisted = report.unscanned.len().max(report.budgets_unknown.len());
+    if let Some((netns, why)) = facts.unknown.first() {
+        caveats.push(format!(
+            "{} namespaces could not be looked into, such as {netns}: {why}",
+            facts.unknown.len()
+        ));
+    } else if let Some(row) = report
+        .budgets_unknown
+        .iter()
+        .chain(&report.unscanned)
+        .next()
+    {
+        caveats.push(format!(
+            "sockets of {unlisted} namespaces could not be listed, such as {}: {}",
+            row.netns, row.why
+        ));
+    }
+    if report.other_budgets.count > 0 {
+        caveats.push(format!(
+            "{} budgets were not judged",
+            report.other_budgets.count
+        ));
+    }
+    let is_filtered = !filter.is_by_process()
+        || !filter.pids.is_empty()
+        || !filter.comms.is_empty()
+        || !filter.kinds.is_empty();
+    if is_filtered {
+        caveats.push("only what passes the filter was judged".to_owned());
+    }
+    caveats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use crate::event::LostBy;
+    use crate::model::report::{LostRow, UnscannedRow};
+
+    #[test]
+    fn a_healthy_host_is_described() {
+        let diagnosis = Diagnosis::new(samples::healthy(), &Filter::default(), 0);
+        assert!(diagnosis.findings.is_empty() && diagnosis.caveats.is_empty());
+        assert_eq!(diagnosis.worst(), None);
+        assert_eq!(
+            diagnosis.figures.fullest_in_words.as_deref(),
+            Some("100 of 1000 ports from 10.0.0.1 to 10.0.0.2:80 are used (10 %)")
+        );
+    }
+
+    #[test]
+    fn what_weakens_the_judgement_is_told() {
+        let mut facts = samples::healthy();
+        facts.report.lost.push(LostRow {
+            probe: LostBy::Decode,
+            count: 4,
+        });
+        facts.report.budgets_unknown.push(UnscannedRow {
+            netns: 9,
+            why: "not permitted".into(),
+        });
+        let filter = Filter {
+            netns: vec![samples::NETNS],
+            ..Filter::default()
+        };
+        let caveats = Diagnosis::new(facts, &filter, 0).caveats;
+        assert_eq!(caveats.len(), 3, "{caveats:?}");
+        assert!(caveats[0].starts_with("4 events were lost"));
+        assert!(caveats[1].contains("such as 9: not permitted"));
+        assert!(caveats[2].contains("filter"));
+    }
+}

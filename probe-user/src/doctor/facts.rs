@@ -1,0 +1,110 @@
+//! What the checks go by.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use twtrace_wire::Side;
+
+use crate::model::dealings::{Dealing, DealingRow, Dealings};
+use crate::model::report::Report;
+use crate::scan::namespace::{Looks, State};
+
+/// Everything that was measured.
+#[derive(Debug)]
+pub struct Facts {
+    /// As `twtrace report` has it.
+    pub report: Report,
+    /// Who did what towards whom; those with the most TIME_WAITs first.
+    pub dealings: Vec<DealingRow>,
+    /// Namespaces whose settings are known, by inode number.
+    pub namespaces: BTreeMap<u32, Namespace>,
+    /// Namespaces whose settings are not known, and why.
+    pub unknown: Vec<(u32, String)>,
+}
+
+/// A namespace at the end, and what it looked like at the start.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    /// A file that stands for it; `None` for twtrace's own.
+    pub path: Option<PathBuf>,
+    /// At the start; `None` where it was not known.
+    pub before: Option<State>,
+    /// At the end.
+    pub now: State,
+}
+
+impl Facts {
+    /// Puts them together. Namespaces that are gone at the end are left out.
+    pub fn new(report: Report, dealings: &Dealings, mut before: Looks, after: Looks) -> Self {
+        let mut facts = Self {
+            report,
+            dealings: dealings.rows(),
+            namespaces: BTreeMap::new(),
+            unknown: Vec::new(),
+        };
+        for (netns, look) in after {
+            let before = before.remove(&netns).and_then(|look| look.state.ok());
+            match look.state {
+                Ok(now) => {
+                    let namespace = Namespace {
+                        path: look.path,
+                        before,
+                        now,
+                    };
+                    facts.namespaces.insert(netns, namespace);
+                }
+                Err(why) => facts.unknown.push((netns, why)),
+            }
+        }
+        facts
+    }
+
+    /// How long was looked, seconds; never 0.
+    pub fn seconds(&self) -> f64 {
+        (self.report.duration_ns as f64 / 1e9).max(0.001)
+    }
+
+    /// The settings of a namespace at the end.
+    pub fn state(&self, netns: u32) -> Option<&State> {
+        self.namespaces.get(&netns).map(|namespace| &namespace.now)
+    }
+
+    /// A command to be run inside a namespace.
+    pub fn command(&self, netns: u32, command: &str) -> String {
+        match self.namespaces.get(&netns).and_then(|it| it.path.as_ref()) {
+            Some(path) => format!("nsenter --net={} {command}", path.display()),
+            None => command.to_owned(),
+        }
+    }
+
+    /// TIME_WAITs that were made in a namespace, by side.
+    pub fn time_waits(&self, netns: u32, side: Side) -> u64 {
+        self.report
+            .destinations
+            .iter()
+            .filter(|row| row.netns == Some(netns) && row.side == side)
+            .map(|row| row.time_wait)
+            .sum()
+    }
+
+    /// The processes of some dealings with their sums, the greatest first; those with 0 are left out.
+    pub fn processes(
+        &self,
+        of: impl Fn(&DealingRow) -> bool,
+        number: impl Fn(&Dealing) -> u64,
+    ) -> Vec<(&str, u64)> {
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in self.dealings.iter().filter(|row| of(row)) {
+            *sums.entry(&row.process).or_default() += number(&row.did);
+        }
+        let mut sums: Vec<_> = sums.into_iter().filter(|(_, sum)| *sum > 0).collect();
+        sums.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
+        sums
+    }
+
+    /// The state of the only namespace.
+    #[cfg(test)]
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.namespaces.values_mut().next().unwrap().now
+    }
+}

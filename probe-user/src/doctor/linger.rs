@@ -1,0 +1,109 @@
+//! SO_LINGER with 0 seconds: closing by RST.
+
+use serde_json::json;
+use twtrace_wire::Side;
+
+use super::advice;
+use super::facts::Facts;
+use super::finding::{Finding, Severity};
+
+/// Fewer may be a program's way to throw somebody out.
+const SOME: u64 = 5;
+
+/// One finding for each side of each namespace.
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut netns: Vec<u32> = facts.dealings.iter().map(|row| row.netns).collect();
+    netns.sort_unstable();
+    netns.dedup();
+    for netns in netns {
+        for side in [Side::Server, Side::Client] {
+            let who = facts.processes(
+                |row| row.netns == netns && row.side == side,
+                |did| did.linger_zero,
+            );
+            let count: u64 = who.iter().map(|(_, count)| count).sum();
+            if count >= SOME {
+                findings.push(finding(netns, side, count, &who));
+            }
+        }
+    }
+    findings
+}
+
+fn finding(netns: u32, side: Side, count: u64, who: &[(&str, u64)]) -> Finding {
+    let figures = json!({"netns": netns, "resets": count, "resets_by": advice::figures(who)});
+    let evidence = format!(
+        "{count} connections of namespace {netns} were closed by RST, with SO_LINGER set to 0 s: {}",
+        advice::list(who)
+    );
+    match side {
+        Side::Server => Finding {
+            id: "linger_on_server",
+            severity: Severity::Warning,
+            title: "a server closes its connections by RST (SO_LINGER 0)".to_owned(),
+            evidence: vec![
+                evidence,
+                "its clients see \"connection reset by peer\", and lose the end of an answer that has not \
+                 arrived yet"
+                    .to_owned(),
+            ],
+            figures,
+            to_do: vec![
+                "close without SO_LINGER: a server's TIME_WAITs cost memory only; to have fewer, let clients \
+                 close first (nginx: reset_timedout_connection off)"
+                    .to_owned(),
+            ],
+            do_not: vec![advice::NO_LINGER.to_owned()],
+        },
+        _ => Finding {
+            id: "linger_on_client",
+            severity: Severity::Notice,
+            title: "a client closes its connections by RST (SO_LINGER 0)".to_owned(),
+            evidence: vec![
+                evidence,
+                "that makes no TIME_WAIT; the servers count resets".to_owned(),
+            ],
+            figures,
+            to_do: vec![
+                "nothing, if it is a health checker or a prober that sends nothing of worth; else close \
+                 without SO_LINGER, and keep connections alive if there are too many"
+                    .to_owned(),
+            ],
+            do_not: vec![
+                "SO_LINGER with 0 s where data was sent: what has not been acknowledged is lost".to_owned(),
+            ],
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn servers_are_warned_and_clients_are_told() {
+        let mut facts = samples::healthy();
+        facts.dealings = vec![
+            samples::dealing(Side::Server, "80", 0, 9),
+            samples::dealing(Side::Client, "10.0.0.2:80", 0, 30),
+        ];
+        let findings = check(&facts);
+        assert_eq!(findings[0].id, "linger_on_server");
+        assert_eq!(findings[0].severity, Severity::Warning);
+        assert!(findings[0].evidence[0].contains("nginx(7): 9"));
+        assert_eq!(findings[1].id, "linger_on_client");
+        assert_eq!(findings[1].severity, Severity::Notice);
+    }
+
+    #[test]
+    fn a_few_are_none_and_time_waits_neither() {
+        let mut facts = samples::healthy();
+        facts.dealings = vec![
+            samples::dealing(Side::Server, "80", 0, 4),
+            samples::dealing(Side::Client, "10.0.0.2:80", 300, 0),
+        ];
+        assert!(check(&facts).is_empty());
+    }
+}

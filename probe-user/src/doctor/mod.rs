@@ -1,0 +1,86 @@
+//! `twtrace doctor`: checks over a report and the facts of each namespace. They are pure: what they go by is
+//! in [`Facts`], and they change nothing.
+
+pub mod diagnosis;
+pub mod facts;
+pub mod finding;
+
+mod advice;
+mod bind_before_connect;
+mod budget;
+mod close_wait;
+mod conntrack;
+mod fin_timeout;
+mod linger;
+mod listen_queue;
+mod port_range;
+mod reset_storm;
+mod reuse;
+mod side;
+mod tw_buckets;
+
+#[cfg(test)]
+mod samples;
+
+use facts::Facts;
+use finding::Finding;
+
+/// A check: what it finds, if anything.
+type Check = fn(&Facts) -> Vec<Finding>;
+
+/// All checks, those that matter most first.
+const CHECKS: &[Check] = &[
+    budget::check,
+    bind_before_connect::check,
+    conntrack::check,
+    tw_buckets::check,
+    listen_queue::check,
+    close_wait::check,
+    side::client_closes_first,
+    side::server_closes_first,
+    linger::check,
+    reset_storm::check,
+    reuse::without_timestamps,
+    reuse::for_inbound,
+    port_range::check,
+    fin_timeout::check,
+];
+
+/// What all checks find, the worst first.
+pub fn findings(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = CHECKS.iter().flat_map(|check| check(facts)).collect();
+    // Stable: checks stay in their order.
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_found_where_nothing_is_wrong() {
+        assert!(findings(&samples::healthy()).is_empty());
+    }
+
+    #[test]
+    fn the_worst_comes_first() {
+        let mut facts = samples::healthy();
+        facts.state_mut().fin_timeout_s = Some(15);
+        facts.state_mut().ports.tw_reuse = crate::model::budget::sysctls::TwReuse::Always;
+        facts.state_mut().ports.timestamps = false;
+        facts.report.budgets.push(samples::budget(0, 3));
+        let words: Vec<_> = findings(&facts)
+            .iter()
+            .map(|finding| (finding.severity.word(), finding.id))
+            .collect();
+        assert_eq!(
+            words,
+            [
+                ("critical", "budget_full"),
+                ("warning", "reuse_without_timestamps"),
+                ("notice", "fin_timeout_lowered"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Many resets for the same reason.
+
+use serde_json::json;
+use twtrace_wire::ResetReason;
+
+use super::advice;
+use super::facts::Facts;
+use super::finding::{Finding, Severity};
+use crate::event::words::Word;
+use crate::model::dealings;
+use crate::model::report::ProcessRow;
+
+/// Resets a second that are a storm.
+const STORM_PER_S: f64 = 10.0;
+/// And how many at least.
+const MANY: u64 = 100;
+
+/// One finding for each direction and reason.
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for reason in ResetReason::MEMBERS.iter().copied() {
+        // What SO_LINGER does has a check of its own.
+        if reason != ResetReason::LingerZero {
+            let sent = |row: &ProcessRow| row.counts.reset_sent.of(reason);
+            findings.extend(finding(facts, reason, "sent", sent));
+        }
+        let received = |row: &ProcessRow| row.counts.reset_received.of(reason);
+        findings.extend(finding(facts, reason, "received", received));
+    }
+    findings
+}
+
+fn finding(
+    facts: &Facts,
+    reason: ResetReason,
+    direction: &str,
+    number: impl Fn(&ProcessRow) -> u64,
+) -> Option<Finding> {
+    let mut who: Vec<(String, u64)> = facts
+        .report
+        .processes
+        .iter()
+        .map(|row| (name(row), number(row)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    who.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let count: u64 = who.iter().map(|(_, count)| count).sum();
+    let per_s = count as f64 / facts.seconds();
+    if count < MANY || per_s < STORM_PER_S {
+        return None;
+    }
+    let (meaning, remedy) = meaning(reason);
+    Some(Finding {
+        id: "reset_storm",
+        severity: Severity::Warning,
+        title: format!(
+            "RSTs {direction} at {}: {} ({meaning})",
+            advice::rate(per_s),
+            reason.word()
+        ),
+        evidence: vec![format!(
+            "{count} RSTs were {direction} for the reason {}: {}",
+            reason.word(),
+            advice::list(&who)
+        )],
+        figures: json!({
+            "direction": direction, "reason": reason.word(), "resets": count,
+            "per_s": (per_s * 1e3).round() / 1e3, "resets_by": advice::figures(&who),
+        }),
+        to_do: vec![
+            remedy.to_owned(),
+            "see them one by one, with ages and bytes: twtrace trace --event reset".to_owned(),
+        ],
+        do_not: vec![
+            "dropping RSTs in the firewall: the cause stays, and connections hang until they time out".to_owned(),
+        ],
+    })
+}
+
+fn name(row: &ProcessRow) -> String {
+    match (&row.process, row.unattributed) {
+        (Some(process), _) => dealings::name(process),
+        (None, Some(reason)) => format!("({})", reason.word()),
+        (None, None) => dealings::NOBODY.to_owned(),
+    }
+}
+
+/// What a reason means, and what helps.
+fn meaning(reason: ResetReason) -> (&'static str, &'static str) {
+    match reason {
+        ResetReason::LingerZero => (
+            "closed with SO_LINGER 0",
+            "close without SO_LINGER where data is sent",
+        ),
+        ResetReason::UnreadData => (
+            "closed with data unread",
+            "have the program read to the end before it closes",
+        ),
+        ResetReason::DataAfterClose => (
+            "the peer sent to a connection that was closed here",
+            "have the two ends agree on who closes, and read to the end before closing",
+        ),
+        ResetReason::Refused => (
+            "nobody listens there",
+            "start the service, or take its address out of the clients' configuration",
+        ),
+        ResetReason::NoSocket => (
+            "for no connection of this host",
+            "look for a scan, a load balancer that checks a closed port, or a service that is down",
+        ),
+        ResetReason::TimeWait => (
+            "segments for a connection in TIME_WAIT",
+            "look for peers that use the same port again at once",
+        ),
+        ResetReason::Timeout => (
+            "the peer did not answer",
+            "look at the path to the peer, and at timeouts of keepalive",
+        ),
+        ResetReason::Peer => (
+            "the peer gave the connection up",
+            "look at the peer: its program aborted, or something between resets idle connections",
+        ),
+        ResetReason::Aborted => (
+            "aborted by this host",
+            "look at who destroys sockets or exits with connections open",
+        ),
+        ResetReason::Other => (
+            "for another reason",
+            "see the kernel's own word for it in each event",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn with(reason: ResetReason, count: u64) -> Vec<Finding> {
+        let mut facts = samples::healthy();
+        let mut row = samples::process("prober");
+        for _ in 0..count {
+            row.counts.reset_sent.add(reason);
+        }
+        facts.report.processes = vec![row];
+        check(&facts)
+    }
+
+    #[test]
+    fn a_storm_is_told_with_its_reason() {
+        let findings = with(ResetReason::UnreadData, 400);
+        assert_eq!(
+            findings[0].title,
+            "RSTs sent at 40 a second: unread_data (closed with data unread)"
+        );
+        assert!(findings[0].evidence[0].ends_with("prober(7): 400"));
+        assert!(with(ResetReason::UnreadData, 90).is_empty());
+        // Told by another check.
+        assert!(with(ResetReason::LingerZero, 400).is_empty());
+    }
+}

@@ -1,0 +1,137 @@
+//! tcp_tw_reuse where it has no effect.
+
+use serde_json::json;
+use twtrace_wire::Side;
+
+use super::advice;
+use super::facts::Facts;
+use super::finding::{Finding, Severity};
+use crate::model::budget::sysctls::TwReuse;
+
+/// TIME_WAITs from which their sides are compared.
+const ENOUGH: u64 = 20;
+/// Part of them that is the server's.
+const MOST: f64 = 0.9;
+
+/// It is 1, and TCP timestamps are off: nothing is reused.
+pub fn without_timestamps(facts: &Facts) -> Vec<Finding> {
+    let without: Vec<u32> = facts
+        .namespaces
+        .iter()
+        .filter(|(_, it)| it.now.ports.tw_reuse == TwReuse::Always && !it.now.ports.timestamps)
+        .map(|(netns, _)| *netns)
+        .collect();
+    let Some(first) = without.first() else {
+        return Vec::new();
+    };
+    let rows: Vec<_> = without
+        .iter()
+        .map(|netns| {
+            json!({"netns": netns, "client_time_waits": facts.time_waits(*netns, Side::Client)})
+        })
+        .collect();
+    let time_waits: u64 = without
+        .iter()
+        .map(|netns| facts.time_waits(*netns, Side::Client))
+        .sum();
+    vec![Finding {
+        id: "reuse_without_timestamps",
+        severity: Severity::Warning,
+        title: format!(
+            "tcp_tw_reuse is 1 without effect in {}: TCP timestamps are off",
+            advice::namespaces(&without)
+        ),
+        evidence: vec![format!(
+            "a TIME_WAIT is reused only if its connection had TCP timestamps; clients there made {time_waits} \
+             TIME_WAITs meanwhile, and none of them can be reused"
+        )],
+        figures: json!({ "namespaces": rows }),
+        to_do: vec![format!(
+            "switch them on, as they are by default: {}",
+            facts.command(*first, "sysctl -w net.ipv4.tcp_timestamps=1")
+        )],
+        do_not: vec![
+            "leaving them off for speed: they cost 12 bytes a segment, and without them round-trip times \
+             are measured worse, and old segments of fast connections are not told from new ones"
+                .to_owned(),
+        ],
+    }]
+}
+
+/// It is 1, and nearly all TIME_WAITs are those of servers.
+pub fn for_inbound(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (netns, it) in &facts.namespaces {
+        let server = facts.time_waits(*netns, Side::Server);
+        let client = facts.time_waits(*netns, Side::Client);
+        let all = server + client;
+        if it.now.ports.tw_reuse != TwReuse::Always
+            || all < ENOUGH
+            || (server as f64) < all as f64 * MOST
+        {
+            continue;
+        }
+        let who = facts.processes(
+            |row| row.netns == *netns && row.side == Side::Server,
+            |did| did.time_wait,
+        );
+        findings.push(Finding {
+            id: "reuse_for_inbound",
+            severity: Severity::Notice,
+            title: format!("tcp_tw_reuse does nothing for the TIME_WAITs of namespace {netns}"),
+            evidence: vec![format!(
+                "{server} of {all} TIME_WAITs were made by servers that close first ({}); tcp_tw_reuse lets \
+                 connect() take a TIME_WAIT, and a server does not connect",
+                advice::list(&who)
+            )],
+            figures: json!({
+                "netns": netns, "server_time_waits": server, "client_time_waits": client,
+                "time_waits_by": advice::figures(&who),
+            }),
+            to_do: vec![
+                "nothing, if it was set for clients that run here at other times: it does no harm; else set it \
+                 back to 2, the default"
+                    .to_owned(),
+            ],
+            do_not: vec![advice::NO_RECYCLE.to_owned()],
+        });
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn without_timestamps_nothing_is_reused() {
+        let mut facts = samples::healthy();
+        facts.report.destinations = vec![samples::destination(Side::Client, 12)];
+        facts.state_mut().ports.timestamps = false;
+        assert!(without_timestamps(&facts).is_empty());
+        facts.state_mut().ports.tw_reuse = TwReuse::Always;
+        let findings = without_timestamps(&facts);
+        assert_eq!(findings[0].severity, Severity::Warning);
+        assert!(findings[0].evidence[0].contains("made 12 TIME_WAITs"));
+        facts.state_mut().ports.timestamps = true;
+        assert!(without_timestamps(&facts).is_empty());
+    }
+
+    #[test]
+    fn servers_have_nothing_of_it() {
+        let mut facts = samples::healthy();
+        facts.report.destinations = vec![
+            samples::destination(Side::Server, 950),
+            samples::destination(Side::Client, 50),
+        ];
+        facts.dealings = vec![samples::dealing(Side::Server, "80", 950, 0)];
+        assert!(for_inbound(&facts).is_empty());
+        facts.state_mut().ports.tw_reuse = TwReuse::Always;
+        let findings = for_inbound(&facts);
+        assert!(findings[0].evidence[0].contains("950 of 1000"));
+        assert!(findings[0].evidence[0].contains("nginx(7): 950"));
+        facts.report.destinations[1].time_wait = 500;
+        assert!(for_inbound(&facts).is_empty());
+    }
+}

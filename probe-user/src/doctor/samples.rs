@@ -1,0 +1,123 @@
+//! Facts for tests.
+
+use std::collections::BTreeMap;
+
+use twtrace_wire::Side;
+
+use super::facts::{Facts, Namespace};
+use crate::event::{Timestamp, samples};
+use crate::model::budget::ports::PortRange;
+use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
+use crate::model::dealings::{DealingRow, Dealings};
+use crate::model::destination::{Destination, DestinationRow};
+use crate::model::memory::Memory;
+use crate::model::report::{Exact, ProcessRow, Report};
+use crate::scan::namespace::samples::defaults;
+
+/// The only namespace.
+pub const NETNS: u32 = 42;
+
+/// Ten seconds in which nothing happened, with the kernel's defaults.
+pub fn healthy() -> Facts {
+    Facts {
+        report: Report {
+            start: Timestamp(0),
+            end: Timestamp(10_000_000_000),
+            duration_ns: 10_000_000_000,
+            host: "host".into(),
+            kernel: "6.18".into(),
+            tiers: vec![],
+            exact: Exact {
+                processes: true,
+                destinations: true,
+            },
+            processes: vec![],
+            destinations: vec![],
+            budgets: vec![budget(900, 0)],
+            other_budgets: Default::default(),
+            budgets_unknown: vec![],
+            close_wait: vec![],
+            unscanned: vec![],
+            memory: Memory::of(vec![]),
+            audit: vec![],
+            lost: vec![],
+            recursion_misses: Some(vec![]),
+        },
+        dealings: vec![],
+        namespaces: BTreeMap::from([(
+            NETNS,
+            Namespace {
+                path: Some("/proc/7/ns/net".into()),
+                before: Some(defaults()),
+                now: defaults(),
+            },
+        )]),
+        unknown: vec![],
+    }
+}
+
+/// 1,000 ports towards 10.0.0.2:80, the others in TIME_WAIT.
+pub fn budget(free: u64, failures: u64) -> BudgetRow {
+    BudgetRow {
+        netns: NETNS,
+        pool: PoolWord::Connect,
+        source: Some("10.0.0.1".parse().unwrap()),
+        destination: Some("10.0.0.2:80".parse().unwrap()),
+        range: Some(PortRange {
+            low: 40_000,
+            high: 40_999,
+        }),
+        excluded: Some(0),
+        capacity: Some(1_000),
+        live: Some(0),
+        time_wait: Some(1_000 - free),
+        time_wait_reusable: Some(0),
+        free: Some(free),
+        fast_half: None,
+        connections_per_s: Some(12.0),
+        live_growth_per_s: Some(0.0),
+        expiry_per_s: Some(0.0),
+        failures,
+        outlook: match free {
+            0 => Outlook::Full,
+            _ => Outlook::Never,
+        },
+        full_in_ns: (free == 0).then_some(0),
+        why: None,
+    }
+}
+
+/// What `nginx(7)` did towards a destination.
+pub fn dealing(side: Side, destination: &str, time_wait: u64, linger_zero: u64) -> DealingRow {
+    let mut dealings = Dealings::default();
+    dealings.apply(&samples::time_wait());
+    let mut row = dealings.rows().remove(0);
+    row.netns = NETNS;
+    row.side = side;
+    row.process = "nginx(7)".into();
+    row.pid = 7;
+    row.destination = match side {
+        Side::Server => Destination::LocalPort(destination.parse().unwrap()),
+        _ => Destination::Remote(destination.parse().unwrap()),
+    };
+    row.did.time_wait = time_wait;
+    row.did.linger_zero = linger_zero;
+    row
+}
+
+/// A process without figures.
+pub fn process(comm: &str) -> ProcessRow {
+    let process = samples::process(7, comm);
+    ProcessRow::new(Some(process.clone()), process.key)
+}
+
+/// TIME_WAITs of one side in the namespace.
+pub fn destination(side: Side, time_wait: u64) -> DestinationRow {
+    let mut destinations = crate::model::destination::Destinations::default();
+    destinations.apply(&samples::time_wait());
+    let mut row = destinations.rows().remove(0);
+    row.netns = Some(NETNS);
+    row.side = side;
+    row.time_wait = time_wait;
+    row
+}

@@ -1,0 +1,182 @@
+//! Who closes first, at a high rate.
+
+use serde_json::json;
+use twtrace_wire::Side;
+
+use super::advice;
+use super::facts::Facts;
+use super::finding::{Finding, Severity};
+use crate::model::budget::sysctls::TIME_WAIT_NS;
+use crate::model::dealings::DealingRow;
+use crate::model::destination::Destination;
+use crate::output::quantity;
+
+/// TIME_WAITs a second, of one process and destination, from which it is a high rate.
+const HIGH_PER_S: f64 = 10.0;
+/// And how many at least, so that a few within a short time are none.
+const MANY: u64 = 50;
+/// Part of the range that a rate may come to hold before it is a warning.
+const HALF: f64 = 0.5;
+/// Findings of each of the two checks.
+const SHOWN: usize = 5;
+
+/// A client that makes a connection for each request to the same destination, and closes it.
+pub fn client_closes_first(facts: &Facts) -> Vec<Finding> {
+    let rows = at_high_rate(facts, Side::Client);
+    rows.filter_map(|row| {
+        let Destination::Remote(remote) = row.destination else {
+            return None;
+        };
+        let per_s = per_s(facts, row);
+        let held = per_s * TIME_WAIT_NS as f64 / 1e9;
+        let state = facts.state(row.netns);
+        // Between loopback addresses both ends are alike, elsewhere the source makes no difference.
+        let is_reused = state.is_some_and(|state| state.ports.reuses(remote.ip(), remote));
+        let range = state.map(|state| state.ports.range.count());
+        let is_much = range.is_some_and(|count| held >= count as f64 * HALF) && !is_reused;
+        let name = &row.process;
+        let mut evidence = vec![format!(
+            "{name} in namespace {} connected to {remote} and closed first {} times, {}: a new connection \
+             each time, towards the same destination",
+            row.netns,
+            row.did.time_wait,
+            advice::rate(per_s)
+        )];
+        evidence.push(match (range, is_reused) {
+            (_, true) => "TIME_WAITs towards it are reused after a second, so ports do not run out".to_owned(),
+            (Some(count), false) => format!(
+                "each holds a port for 60 s: this rate comes to hold {held:.0} of {count}"
+            ),
+            (None, false) => format!("each holds a port for 60 s: this rate comes to hold {held:.0}"),
+        });
+        Some(Finding {
+            id: "client_closes_first",
+            severity: match is_much {
+                true => Severity::Warning,
+                false => Severity::Notice,
+            },
+            title: format!("{name} makes a connection for each request to {remote}"),
+            evidence,
+            figures: json!({
+                "netns": row.netns, "process": name, "remote": remote.to_string(),
+                "time_waits": row.did.time_wait, "per_s": thousandths(per_s), "ports_held": held.round(),
+            }),
+            to_do: vec![
+                "keep connections alive and use them again (a pool, HTTP keep-alive; nginx: keepalive in \
+                 upstream, with proxy_http_version 1.1 and an empty Connection header)"
+                    .to_owned(),
+            ],
+            do_not: [advice::NO_LINGER, advice::NO_FIN_TIMEOUT, advice::NO_RECYCLE]
+                .map(str::to_owned)
+                .to_vec(),
+        })
+    })
+    .take(SHOWN)
+    .collect()
+}
+
+/// A server that closes first: its memory only.
+pub fn server_closes_first(facts: &Facts) -> Vec<Finding> {
+    let rows = at_high_rate(facts, Side::Server);
+    rows.map(|row| {
+        let (name, place) = (&row.process, row.destination);
+        let memory = facts.report.memory.time_wait_bytes.map_or_else(
+            || "memory is all they cost here".to_owned(),
+            |bytes| {
+                format!(
+                    "memory is all they cost here: {} for all TIME_WAITs of the host now",
+                    quantity::bytes(bytes)
+                )
+            },
+        );
+        Finding {
+            id: "server_closes_first",
+            severity: Severity::Notice,
+            title: format!("{name} closes the connections of its clients first on {place}"),
+            evidence: vec![
+                format!(
+                    "{name} in namespace {} closed first {} times, {}",
+                    row.netns,
+                    row.did.time_wait,
+                    advice::rate(per_s(facts, row))
+                ),
+                format!(
+                    "{memory}; a TIME_WAIT of a server holds no local port, and a client that comes back from \
+                     the same port may reopen it"
+                ),
+            ],
+            figures: json!({
+                "netns": row.netns, "process": name, "local": place.local(),
+                "time_waits": row.did.time_wait, "per_s": thousandths(per_s(facts, row)),
+                "memory_bytes": facts.report.memory.time_wait_bytes,
+            }),
+            to_do: vec![
+                "nothing, as long as memory and net.ipv4.tcp_max_tw_buckets suffice; to have fewer, keep \
+                 connections alive for longer (nginx: keepalive_timeout, keepalive_requests), or let clients \
+                 close first"
+                    .to_owned(),
+            ],
+            do_not: vec![
+                "net.ipv4.tcp_tw_reuse: it is for connect(), and does nothing for a server's TIME_WAITs"
+                    .to_owned(),
+                advice::NO_RECYCLE.to_owned(),
+                advice::NO_FIN_TIMEOUT.to_owned(),
+                "SO_LINGER with 0 s: clients would see \"connection reset by peer\"".to_owned(),
+            ],
+        }
+    })
+    .take(SHOWN)
+    .collect()
+}
+
+fn at_high_rate(facts: &Facts, side: Side) -> impl Iterator<Item = &DealingRow> {
+    facts.dealings.iter().filter(move |row| {
+        row.side == side && row.did.time_wait >= MANY && per_s(facts, row) >= HIGH_PER_S
+    })
+}
+
+fn per_s(facts: &Facts, row: &DealingRow) -> f64 {
+    row.did.time_wait as f64 / facts.seconds()
+}
+
+fn thousandths(rate: f64) -> f64 {
+    (rate * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn with(side: Side, destination: &str, time_waits: u64) -> Facts {
+        let mut facts = samples::healthy();
+        facts.dealings = vec![samples::dealing(side, destination, time_waits, 0)];
+        facts
+    }
+
+    #[test]
+    fn a_client_at_a_high_rate_is_told_and_warned_where_ports_are_few() {
+        let facts = with(Side::Client, "10.0.0.2:80", 1_000);
+        let findings = client_closes_first(&facts);
+        assert_eq!(findings[0].severity, Severity::Notice);
+        assert!(findings[0].evidence[0].contains("1000 times, 100 a second"));
+        assert!(findings[0].evidence[1].contains("hold 6000 of 28232"));
+        let facts = with(Side::Client, "10.0.0.2:80", 3_000);
+        assert_eq!(client_closes_first(&facts)[0].severity, Severity::Warning);
+        // Reused: the default between loopback addresses.
+        let facts = with(Side::Client, "127.0.0.1:80", 3_000);
+        assert_eq!(client_closes_first(&facts)[0].severity, Severity::Notice);
+        assert!(client_closes_first(&with(Side::Client, "10.0.0.2:80", 90)).is_empty());
+        assert!(client_closes_first(&with(Side::Server, "80", 1_000)).is_empty());
+    }
+
+    #[test]
+    fn a_server_is_told_that_tw_reuse_is_not_for_it() {
+        let findings = server_closes_first(&with(Side::Server, "80", 1_000));
+        assert_eq!(findings[0].severity, Severity::Notice);
+        assert!(findings[0].title.ends_with("first on :80"));
+        assert!(findings[0].do_not[0].contains("tcp_tw_reuse"));
+        assert!(server_closes_first(&with(Side::Server, "80", 40)).is_empty());
+        assert!(server_closes_first(&with(Side::Client, "10.0.0.2:80", 1_000)).is_empty());
+    }
+}

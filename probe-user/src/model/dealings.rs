@@ -1,0 +1,165 @@
+//! Who did what towards whom: the events of each process by destination.
+
+use std::collections::HashMap;
+
+use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side};
+
+use super::destination::Destination;
+use super::key_of;
+use crate::event::{Event, Facts, PortResult, Process};
+
+/// Pairs of process and destination kept apart; what further ones do is left out.
+const MAX_DEALINGS: usize = 65_536;
+
+type Key = (u32, Side, Destination, ProcessKey);
+
+/// Facts by process and destination, from events: lower bounds where events were lost.
+#[derive(Debug, Default)]
+pub struct Dealings {
+    rows: HashMap<Key, Dealing>,
+    left_out: u64,
+}
+
+/// What one process did towards one destination.
+#[derive(Clone, Debug)]
+pub struct DealingRow {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Which end this host's sockets were.
+    pub side: Side,
+    /// Towards whom.
+    pub destination: Destination,
+    /// How it is called: `nginx(7)`, or `(unknown)`.
+    pub process: String,
+    /// Its id, 0 where there is no process.
+    pub pid: u32,
+    /// What it did.
+    pub did: Dealing,
+}
+
+/// Numbers of one pair.
+#[derive(Clone, Debug, Default)]
+pub struct Dealing {
+    /// As it was when it acted last.
+    process: Option<Process>,
+    /// TIME_WAITs made by closing first.
+    pub time_wait: u64,
+    /// RSTs sent by closing with SO_LINGER 0.
+    pub linger_zero: u64,
+    /// connect() that found no local port.
+    pub connect_failures: u64,
+    /// bind() to any port that found none.
+    pub bind_failures: u64,
+}
+
+impl Dealings {
+    /// Counts an event.
+    pub fn apply(&mut self, event: &Event) {
+        let Some(netns) = event.netns else {
+            return;
+        };
+        let mut one = Dealing::default();
+        match &event.facts {
+            Facts::TimeWait(_) if event.event == EventKind::TimeWait => one.time_wait = 1,
+            Facts::Reset(facts)
+                if facts.direction == ResetDirection::Sent
+                    && facts.reason == ResetReason::LingerZero =>
+            {
+                one.linger_zero = 1;
+            }
+            Facts::PortAlloc(facts) if facts.requested == 0 => match (facts.op, facts.result) {
+                (PortOp::Connect, PortResult::Failed(errno))
+                    if errno.0 == libc::EADDRNOTAVAIL as u16 =>
+                {
+                    one.connect_failures = 1;
+                }
+                (PortOp::Bind, PortResult::Failed(errno)) if errno.0 == libc::EADDRINUSE as u16 => {
+                    one.bind_failures = 1;
+                }
+                _ => return,
+            },
+            _ => return,
+        }
+        let key = (netns, event.side, Destination::of(event), key_of(event));
+        if self.rows.len() >= MAX_DEALINGS && !self.rows.contains_key(&key) {
+            self.left_out += 1;
+            return;
+        }
+        let row = self.rows.entry(key).or_default();
+        row.time_wait += one.time_wait;
+        row.linger_zero += one.linger_zero;
+        row.connect_failures += one.connect_failures;
+        row.bind_failures += one.bind_failures;
+        row.process.clone_from(&event.process);
+    }
+
+    /// The rows, those with the most TIME_WAITs first.
+    pub fn rows(&self) -> Vec<DealingRow> {
+        let mut rows: Vec<DealingRow> = self
+            .rows
+            .iter()
+            .map(|((netns, side, destination, key), did)| DealingRow {
+                netns: *netns,
+                side: *side,
+                destination: *destination,
+                process: did.process.as_ref().map_or_else(|| NOBODY.to_owned(), name),
+                pid: key.tgid,
+                did: did.clone(),
+            })
+            .collect();
+        rows.sort_by_cached_key(|row| {
+            let figures = (
+                row.did.time_wait,
+                row.did.linger_zero,
+                row.did.connect_failures + row.did.bind_failures,
+            );
+            let place = (row.netns, row.side as u32, row.destination, row.pid);
+            (std::cmp::Reverse(figures), place)
+        });
+        rows
+    }
+
+    /// Events that found no room.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+}
+
+/// What stands for a process that is not known.
+pub const NOBODY: &str = "(unknown)";
+
+/// `nginx(7)`. Whoever started it chose the name: to be escaped before it is printed.
+pub fn name(process: &Process) -> String {
+    format!("{}({})", process.comm.text(), process.key.tgid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn events_are_counted_by_process_and_destination() {
+        let mut dealings = Dealings::default();
+        dealings.apply(&samples::time_wait());
+        dealings.apply(&samples::time_wait());
+        dealings.apply(&samples::reset());
+        dealings.apply(&samples::port_alloc());
+        dealings.apply(&samples::abort());
+        let mut nobodys = samples::time_wait();
+        nobodys.process = None;
+        dealings.apply(&nobodys);
+        let rows = dealings.rows();
+        assert_eq!(rows.len(), 2, "{rows:?}");
+        assert_eq!(
+            (rows[0].process.as_str(), rows[0].pid),
+            ("curl(1234)", 1234)
+        );
+        assert_eq!((rows[0].did.time_wait, rows[0].did.linger_zero), (2, 1));
+        assert_eq!(
+            (rows[1].process.as_str(), rows[1].did.time_wait),
+            (NOBODY, 1)
+        );
+        assert_eq!(dealings.left_out(), 0);
+    }
+}

@@ -1,0 +1,170 @@
+//! What `doctor` says, for people.
+
+use std::fmt::Write;
+
+use super::quantity;
+use super::text::escape;
+use crate::doctor::diagnosis::{Diagnosis, Figures};
+use crate::doctor::finding::Finding;
+
+/// Where lines end, if a word lets them.
+const WIDTH: usize = 100;
+
+/// Findings, or that there are none; then the figures, and what weakens the judgement.
+pub fn render(diagnosis: &Diagnosis) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        text,
+        "{} on {} (Linux {}), from {}\n",
+        quantity::duration(diagnosis.duration_ns),
+        escape(&diagnosis.host),
+        escape(&diagnosis.kernel),
+        diagnosis.start
+    );
+    for finding in &diagnosis.findings {
+        self::finding(&mut text, finding);
+        text.push('\n');
+    }
+    if diagnosis.findings.is_empty() {
+        text.push_str("nothing wrong\n");
+    }
+    figures(&mut text, &diagnosis.figures);
+    if !diagnosis.caveats.is_empty() {
+        let _ = writeln!(text, "but: {}", escape(&diagnosis.caveats.join("; ")));
+    }
+    text
+}
+
+fn finding(text: &mut String, finding: &Finding) {
+    let _ = writeln!(
+        text,
+        "{}: {} [{}]",
+        finding.severity.word().to_uppercase(),
+        escape(&finding.title),
+        finding.id
+    );
+    for (label, sentences) in [
+        ("", &finding.evidence),
+        ("do", &finding.to_do),
+        ("do not", &finding.do_not),
+    ] {
+        for (index, sentence) in sentences.iter().enumerate() {
+            let label = match index {
+                0 => label,
+                _ => "",
+            };
+            paragraph(text, label, &escape(sentence));
+        }
+    }
+}
+
+/// A label, and a sentence beside it in lines of their own column.
+fn paragraph(text: &mut String, label: &str, sentence: &str) {
+    let mut line = format!("  {label:<8}- ");
+    let mut is_empty = true;
+    for word in sentence.split(' ') {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            text.push_str(&line);
+            text.push('\n');
+            line = " ".repeat(12);
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    text.push_str(&line);
+    text.push('\n');
+}
+
+fn figures(text: &mut String, figures: &Figures) {
+    let _ = writeln!(
+        text,
+        "{} TIME_WAITs made, {} RSTs sent and {} received, {} of {} searches for a local port failed, \
+         {} connections in CLOSE_WAIT, network namespaces: {}",
+        figures.time_waits,
+        figures.resets_sent,
+        figures.resets_received,
+        figures.searches_failed,
+        figures.searches,
+        figures.close_wait,
+        figures.namespaces
+    );
+    let _ = match &figures.fullest_in_words {
+        Some(fullest) => writeln!(text, "the fullest budget of local ports: {fullest}"),
+        None => writeln!(text, "no local port is held by a client"),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::Severity;
+    use crate::event::Timestamp;
+    use serde_json::Value;
+
+    fn diagnosis() -> Diagnosis {
+        Diagnosis {
+            start: Timestamp(0),
+            end: Timestamp(1),
+            duration_ns: 10_000_000_000,
+            host: "host\x1b".into(),
+            kernel: "6.18".into(),
+            figures: Figures {
+                namespaces: 2,
+                time_waits: 12,
+                resets_sent: 1,
+                resets_received: 0,
+                searches: 14,
+                searches_failed: 0,
+                close_wait: 0,
+                fullest_budget: Value::Null,
+                fullest_in_words: None,
+            },
+            caveats: vec![],
+            findings: vec![],
+        }
+    }
+
+    #[test]
+    fn a_healthy_host_gets_its_figures() {
+        assert_eq!(
+            render(&diagnosis()),
+            "10.0s on host\\x1b (Linux 6.18), from 1970-01-01T00:00:00.000000000Z\n\nnothing wrong\n\
+             12 TIME_WAITs made, 1 RSTs sent and 0 received, 0 of 14 searches for a local port failed, \
+             0 connections in CLOSE_WAIT, network namespaces: 2\nno local port is held by a client\n"
+        );
+    }
+
+    #[test]
+    fn names_in_findings_do_not_command_the_terminal() {
+        let mut diagnosis = diagnosis();
+        diagnosis.findings.push(Finding {
+            id: "some_id",
+            severity: Severity::Warning,
+            title: "evil\x1b(7) is wrong".into(),
+            evidence: vec!["evil\x1b(7) did it ".repeat(9), "twice".into()],
+            figures: Value::Null,
+            to_do: vec!["this".into()],
+            do_not: vec!["that".into()],
+        });
+        diagnosis.caveats.push("4 events were lost".into());
+        let text = render(&diagnosis);
+        assert!(!text.contains('\x1b') && !text.contains("nothing wrong"));
+        for part in [
+            "WARNING: evil\\x1b(7) is wrong [some_id]\n          - evil\\x1b(7) did it",
+            "\n            ",
+            "\n          - twice\n  do      - this\n  do not  - that\n\n12 TIME_WAITs",
+            "\nbut: 4 events were lost\n",
+        ] {
+            assert!(text.contains(part), "{part}\nis not in\n{text}");
+        }
+        assert!(
+            text.lines()
+                .all(|line| line.starts_with("12 ") || line.len() <= WIDTH)
+        );
+    }
+}

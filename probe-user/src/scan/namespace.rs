@@ -1,0 +1,208 @@
+//! Settings and counters of network namespaces at one moment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::gate::Gate;
+use super::setting::{self, Setting, SettingError};
+use super::snapshot::namespaces;
+use crate::enrich::counters::{sockstat_alive, tcp_ext};
+use crate::enrich::netns;
+use crate::model::budget::sysctls::PortSysctls;
+
+/// Every namespace that was looked into, by inode number.
+pub type Looks = BTreeMap<u32, Look>;
+
+/// What one namespace looked like.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// A file that stands for it; `None` for twtrace's own.
+    pub path: Option<PathBuf>,
+    /// Its settings and counters, or why they are not known.
+    pub state: Result<State, String>,
+}
+
+/// Settings and counters. What this kernel does not have is `None`.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Those that decide about local ports.
+    pub ports: PortSysctls,
+    /// `tcp_fin_timeout`, seconds.
+    pub fin_timeout_s: Option<u64>,
+    /// `tcp_max_tw_buckets`.
+    pub max_tw_buckets: Option<u64>,
+    /// Mini-sockets alive.
+    pub time_waits: Option<u64>,
+    /// TcpExt ListenOverflows: connections that found the accept queue full.
+    pub listen_overflows: Option<u64>,
+    /// TcpExt ListenDrops: those, and what a listener dropped for other reasons.
+    pub listen_drops: Option<u64>,
+    /// Connection tracking; `None` where it is not in use.
+    pub conntrack: Option<Conntrack>,
+}
+
+/// Connection tracking of one namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Conntrack {
+    /// Connections in its table.
+    pub count: u64,
+    /// Room in the table.
+    pub max: u64,
+    /// Entries that clashed when they were to be confirmed: packets lost, as NAT had no port of its own left.
+    pub insert_failed: u64,
+    /// Packets dropped because there was no room for their connection.
+    pub drop: u64,
+    /// Entries thrown out early to make room.
+    pub early_drop: u64,
+}
+
+/// Looks into every namespace that can be reached; into those in `only`, where that is not empty. Those that
+/// go away meanwhile are left out.
+pub fn look(gate: Option<&Gate>, only: &[u32]) -> Looks {
+    let own = netns::of_process(std::process::id());
+    let mut looks = Looks::new();
+    for (number, paths) in namespaces() {
+        if !only.is_empty() && !only.contains(&number) {
+            continue;
+        }
+        let state = match read(gate, number, &paths) {
+            Err(error) if error.is_gone() => continue,
+            Err(error) => Err(format!("{:#}", anyhow::Error::from(error))),
+            Ok(state) => Ok(state),
+        };
+        let path = match own == Some(number) {
+            true => None,
+            false => lasting(&paths),
+        };
+        looks.insert(number, Look { path, state });
+    }
+    looks
+}
+
+/// What a mount keeps stays longer than a process; and the first process of a namespace mostly than others.
+fn lasting(paths: &[PathBuf]) -> Option<PathBuf> {
+    let mount = paths.iter().find(|path| !path.starts_with("/proc"));
+    mount.or(paths.first()).cloned()
+}
+
+fn read(gate: Option<&Gate>, netns: u32, paths: &[PathBuf]) -> Result<State, SettingError> {
+    let text = |setting| setting::text(gate, netns, paths, setting);
+    let number = |setting| text(setting).ok()?.trim().parse().ok();
+    let netstat = text(Setting::Netstat)?;
+    Ok(State {
+        ports: setting::read(gate, netns, paths)?,
+        fin_timeout_s: number(Setting::FinTimeout),
+        max_tw_buckets: number(Setting::MaxTwBuckets),
+        time_waits: sockstat_alive(&text(Setting::Sockstat)?),
+        listen_overflows: tcp_ext(&netstat, "ListenOverflows"),
+        listen_drops: tcp_ext(&netstat, "ListenDrops"),
+        conntrack: conntrack(
+            number(Setting::ConntrackCount),
+            number(Setting::ConntrackMax),
+            &text(Setting::ConntrackStat).unwrap_or_default(),
+        ),
+    })
+}
+
+/// `None` where the module is not there. Kernels may be built without its counters.
+fn conntrack(count: Option<u64>, max: Option<u64>, stat: &str) -> Option<Conntrack> {
+    let sum = |name| stat_sum(stat, name).unwrap_or(0);
+    Some(Conntrack {
+        count: count?,
+        max: max?,
+        insert_failed: sum("insert_failed"),
+        drop: sum("drop"),
+        early_drop: sum("early_drop"),
+    })
+}
+
+/// A column of names, then a line of hexadecimal numbers for each CPU.
+fn stat_sum(stat: &str, name: &str) -> Option<u64> {
+    let mut lines = stat.lines();
+    let column = lines
+        .next()?
+        .split_ascii_whitespace()
+        .position(|known| known == name)?;
+    lines
+        .map(|line| {
+            let text = line.split_ascii_whitespace().nth(column)?;
+            u64::from_str_radix(text, 16).ok()
+        })
+        .try_fold(0_u64, |sum, number| Some(sum.saturating_add(number?)))
+}
+
+#[cfg(test)]
+pub mod samples {
+    use super::*;
+    use crate::model::budget::ports::{PortRange, PortSet};
+    use crate::model::budget::sysctls::{REUSE_DELAY_NS, TwReuse};
+
+    /// The kernel's defaults.
+    pub fn defaults() -> State {
+        State {
+            ports: PortSysctls {
+                range: PortRange {
+                    low: 32_768,
+                    high: 60_999,
+                },
+                reserved: PortSet::default(),
+                tw_reuse: TwReuse::Loopback,
+                timestamps: true,
+                reuse_delay_ns: REUSE_DELAY_NS,
+            },
+            fin_timeout_s: Some(60),
+            max_tw_buckets: Some(65_536),
+            time_waits: Some(0),
+            listen_overflows: Some(5),
+            listen_drops: Some(7),
+            conntrack: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_namespace_needs_no_gate() {
+        let own = netns::of_process(std::process::id()).unwrap();
+        let looks = look(None, &[own]);
+        let state = looks[&own].state.as_ref().unwrap();
+        assert!(looks[&own].path.is_none());
+        assert!(state.fin_timeout_s.is_some() && state.time_waits.is_some());
+        assert!(state.listen_overflows.is_some());
+    }
+
+    #[test]
+    fn a_mount_is_preferred_to_a_process() {
+        let paths = ["/proc/7/ns/net", "/proc/9/ns/net", "/run/netns/blue"].map(PathBuf::from);
+        assert_eq!(lasting(&paths).as_ref(), Some(&paths[2]));
+        assert_eq!(lasting(&paths[..2]).as_ref(), Some(&paths[0]));
+        assert_eq!(lasting(&[]), None);
+    }
+
+    #[test]
+    fn counters_of_all_cpus_are_summed_up() {
+        let stat = "\
+entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop
+00000004  00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 0000000a 00000001 00000000
+00000004  00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000010 00000000 00000002
+";
+        let known = conntrack(Some(4), Some(8), stat);
+        assert_eq!(
+            known,
+            Some(Conntrack {
+                count: 4,
+                max: 8,
+                insert_failed: 26,
+                drop: 1,
+                early_drop: 2
+            })
+        );
+        assert_eq!(conntrack(None, Some(8), stat), None);
+        assert_eq!(conntrack(Some(4), Some(8), "").unwrap().drop, 0);
+    }
+}

@@ -1,0 +1,177 @@
+//! A `twtrace doctor` around one scenario.
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::{
+    Context, Options, Run, keep,
+    replay::{Outcome, until_judged},
+    report::Report,
+    stage_process::StageProcess,
+    verdicts::Verdict,
+};
+use crate::{
+    scenarios::{DoctorRun, Found},
+    stage::finding::{Finding, Played},
+    sys::hidden_births::Recording,
+};
+
+/// It is ended by a signal.
+const FOR_LONG: &str = "1h";
+
+/// How often a scenario is played again.
+const REPLAYS: u32 = 5;
+
+/// Plays, and compares.
+///
+/// # Errors
+/// When it can't get so far as to compare anything.
+pub fn play(context: &Context, options: &Options, run: &Run, wanted: DoctorRun) -> Result<Verdict> {
+    let hidden = Recording::begin();
+    until_judged(&run.name, hidden.as_ref(), REPLAYS, || {
+        play_once(context, options, run, wanted)
+    })
+}
+
+fn play_once(
+    context: &Context,
+    options: &Options,
+    run: &Run,
+    wanted: DoctorRun,
+) -> Result<Outcome> {
+    let mut keeper = Vec::new();
+    let mut stage = StageProcess::start(run.scenario.name, run.ip, &mut keeper)?;
+    let netns = stage.namespace.netns.to_string();
+    let mut arguments = context.tier.options();
+    for argument in [
+        "--duration",
+        FOR_LONG,
+        "--netns",
+        &netns,
+        "--fail-on",
+        wanted.fail_on,
+    ] {
+        arguments.push(argument.to_owned());
+    }
+    let verb: &[&str] = match wanted.prints {
+        Some(_) => &["doctor"],
+        None => &["doctor", "--json"],
+    };
+    let doctor = Report::start_verb(&context.twtrace, verb, &arguments)?;
+    let played = match stage.play()? {
+        Finding::Played(played) => played,
+        Finding::Skip { reason } => return Ok(Outcome::Judged(Verdict::Skipped { reason })),
+        Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
+        Finding::Broken { error } => bail!("{error}"),
+    };
+    let (code, output) = doctor.end_with(&[0, 3])?;
+    let mut wrong = Vec::new();
+    if code != wanted.code {
+        wrong.push(format!("ended with code {code}, not {}", wanted.code));
+    }
+    match wanted.prints {
+        Some(text) if output.contains(text) => {}
+        Some(text) => wrong.push(format!("does not say \"{text}\"")),
+        None => {
+            let diagnosis: Value = serde_json::from_str(&output)
+                .with_context(|| format!("not a JSON document: {output:.300}"))?;
+            keep(options, &run.name, std::slice::from_ref(&diagnosis))?;
+            wrong.extend(judge(&wanted, &comms(&played), &diagnosis));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(Outcome::Judged(Verdict::Passed));
+    }
+    let told = output.lines().map(str::to_owned).collect();
+    Ok(Outcome::Judged(Verdict::Failed { wrong, told }))
+}
+
+/// Names of the actors that the scenario said something of.
+fn comms(played: &Played) -> Vec<String> {
+    let close_wait = played.close_wait.iter().filter_map(|row| row.comm.clone());
+    let crowd = played.crowd.iter().map(|row| row.comm.clone());
+    crowd.chain(close_wait).collect()
+}
+
+fn judge(wanted: &DoctorRun, comms: &[String], diagnosis: &Value) -> Vec<String> {
+    let Some(findings) = diagnosis["findings"].as_array() else {
+        return vec!["there is no list \"findings\"".to_owned()];
+    };
+    let mut wrong = Vec::new();
+    if wanted.finds.is_empty() && !findings.is_empty() {
+        wrong.push(format!(
+            "{} findings where nothing is wrong",
+            findings.len()
+        ));
+    }
+    for found in wanted.finds {
+        if !findings.iter().any(|finding| is(finding, found, comms)) {
+            wrong.push(format!("no such finding: {found:?}"));
+        }
+    }
+    for id in wanted.spares {
+        if findings.iter().any(|finding| finding["id"] == *id) {
+            wrong.push(format!("{id} was found"));
+        }
+    }
+    wrong
+}
+
+/// Whether it is that one, and says whom it is about and what to do.
+fn is(finding: &Value, found: &Found, comms: &[String]) -> bool {
+    let said = format!("{} {}", finding["title"], finding["evidence"]);
+    let prefix = format!("{}-", found.names);
+    let is_named = found.names.is_empty()
+        || comms
+            .iter()
+            .any(|comm| comm.starts_with(&prefix) && said.contains(comm.as_str()));
+    let has = |field: &str| {
+        finding[field]
+            .as_array()
+            .is_some_and(|list| !list.is_empty())
+    };
+    finding["id"] == found.id
+        && finding["severity"] == found.severity
+        && finding["figures"].is_object()
+        && is_named
+        && has("evidence")
+        && has("do")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const FOUND: Found = Found {
+        id: "some",
+        severity: "warning",
+        names: "cl",
+    };
+
+    fn wrong(findings: Value, finds: &'static [Found]) -> usize {
+        let run = DoctorRun {
+            fail_on: "critical",
+            code: 0,
+            finds,
+            spares: &["other"],
+            prints: None,
+        };
+        judge(&run, &["cl-9".to_owned()], &json!({ "findings": findings })).len()
+    }
+
+    #[test]
+    fn findings_are_compared() {
+        let finding = |id: &str, name: &str| {
+            json!({"id": id, "severity": "warning", "title": name, "evidence": ["it was so"],
+                   "figures": {}, "do": ["that"], "do_not": []})
+        };
+        assert_eq!(wrong(json!([finding("some", "cl-9(7)")]), &[FOUND]), 0);
+        assert_eq!(wrong(json!([finding("some", "sv-9(7)")]), &[FOUND]), 1);
+        assert_eq!(wrong(json!([finding("other", "")]), &[FOUND]), 2);
+        assert_eq!(wrong(json!([finding("some", "")]), &[]), 1);
+        assert_eq!(wrong(json!([]), &[]), 0);
+        assert_eq!(wrong(Value::Null, &[]), 1);
+    }
+}

@@ -1,0 +1,293 @@
+//! What `twtrace doctor` finds, and what it must not find.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::AsRawFd,
+    rc::Rc,
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+
+use super::{DoctorRun, Found, Scenario, budgets, leak};
+use crate::{
+    actor::{
+        Actor,
+        command::{Command, FirstCloser, SocketOption},
+    },
+    expect::Side,
+    stage::{
+        Stage,
+        finding::{CloseWaitRow, CrowdRow},
+    },
+    sys::check,
+};
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::both("doctor/healthy", healthy).judged(NOTHING),
+    Scenario::single("doctor/healthy_text", healthy).judged(DoctorRun {
+        prints: Some("\nnothing wrong\n"),
+        ..NOTHING
+    }),
+    Scenario::both("doctor/budget_full", budgets::full).judged(DoctorRun {
+        code: 3,
+        finds: &[
+            found("budget_full", "critical", "cl"),
+            found("port_range_narrow", "notice", ""),
+        ],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/budget_with_room", with_room).judged(DoctorRun {
+        finds: &[found("client_closes_first", "warning", "cl")],
+        spares: &["budget_full", "budget_nearly_full"],
+        ..CRITICAL
+    }),
+    Scenario::both("doctor/bind_before_connect", bind_before_connect).judged(DoctorRun {
+        code: 3,
+        finds: &[
+            found("budget_full", "critical", "cl"),
+            found("bind_before_connect", "warning", ""),
+        ],
+        ..CRITICAL
+    }),
+    Scenario::both("doctor/close_wait", close_wait).judged(DoctorRun {
+        fail_on: "warning",
+        code: 3,
+        finds: &[found("close_wait_leak", "warning", "ls")],
+        ..NOTHING
+    }),
+    // Few, and young.
+    Scenario::single("doctor/close_wait_few", leak::leak).judged(NOTHING),
+    Scenario::single("doctor/reuse_without_timestamps", without_timestamps).judged(DoctorRun {
+        fail_on: "warning",
+        code: 3,
+        finds: &[found("reuse_without_timestamps", "warning", "")],
+        ..NOTHING
+    }),
+    Scenario::single("doctor/reuse_with_timestamps", with_timestamps).judged(NOTHING),
+    Scenario::single("doctor/client_closes_first", client_first).judged(DoctorRun {
+        finds: &[found("client_closes_first", "notice", "cl")],
+        spares: &["server_closes_first", "reuse_for_inbound"],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/server_closes_first", server_first).judged(DoctorRun {
+        finds: &[
+            found("server_closes_first", "notice", "sv"),
+            found("reuse_for_inbound", "notice", "sv"),
+        ],
+        spares: &["client_closes_first"],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/linger", linger).judged(DoctorRun {
+        finds: &[
+            found("linger_on_server", "warning", "sv"),
+            found("linger_on_client", "notice", "cl"),
+        ],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/fin_timeout", fin_timeout).judged(DoctorRun {
+        finds: &[found("fin_timeout_lowered", "notice", "")],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/tw_buckets", tw_buckets).judged(DoctorRun {
+        finds: &[found("tw_buckets_overflow", "warning", "")],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/listen_queue", listen_queue).judged(DoctorRun {
+        finds: &[found("listen_queue_overflow", "warning", "")],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/reset_storm", reset_storm).judged(DoctorRun {
+        finds: &[found("reset_storm", "warning", "")],
+        ..CRITICAL
+    }),
+];
+
+/// It finds nothing at all.
+const NOTHING: DoctorRun = DoctorRun {
+    fail_on: "notice",
+    code: 0,
+    finds: &[],
+    spares: &[],
+    prints: None,
+};
+
+/// What it finds does not make it fail.
+const CRITICAL: DoctorRun = DoctorRun {
+    fail_on: "critical",
+    ..NOTHING
+};
+
+const fn found(id: &'static str, severity: &'static str, names: &'static str) -> Found {
+    Found {
+        id,
+        severity,
+        names,
+    }
+}
+
+/// Enough to be a high rate, in less than a few seconds.
+const MANY: usize = 200;
+/// Too few for that.
+const FEW: usize = 10;
+
+fn healthy(stage: &Stage) -> Result<()> {
+    closing_first(stage, FirstCloser::Client, FEW)
+}
+
+/// A server and a client, one of which always closes first.
+fn closing_first(stage: &Stage, first: FirstCloser, count: usize) -> Result<()> {
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    server.start_accepting(listener, count, first)?;
+    client.start_connecting(address, count, first)?;
+    ensure!(client.finished_many()? == count);
+    ensure!(server.finished_many()? == count);
+    let (closer, side) = match first {
+        FirstCloser::Client => (&client, Side::Client),
+        FirstCloser::Server => (&server, Side::Server),
+    };
+    told(stage, closer, side, count);
+    Ok(())
+}
+
+/// Its name may be asked for.
+fn told(stage: &Stage, actor: &Actor, side: Side, births: usize) {
+    stage.expect_births(CrowdRow {
+        pid: Some(actor.pid),
+        comm: actor.comm.clone(),
+        side,
+        births: births as u64,
+    });
+}
+
+fn client_first(stage: &Stage) -> Result<()> {
+    closing_first(stage, FirstCloser::Client, MANY)
+}
+
+/// Many TIME_WAITs, none of which may be reused, and still a small part of the ports.
+fn with_room(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
+    client_first(stage)
+}
+
+fn server_first(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
+    closing_first(stage, FirstCloser::Server, MANY)
+}
+
+fn without_timestamps(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_timestamps", "0")?;
+    with_timestamps(stage)
+}
+
+fn with_timestamps(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
+    healthy(stage)
+}
+
+fn fin_timeout(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_fin_timeout", "15")?;
+    healthy(stage)
+}
+
+fn tw_buckets(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_max_tw_buckets", "4")?;
+    healthy(stage)
+}
+
+/// A client that binds to any port of its address first, until none is left: one pool for two destinations.
+fn bind_before_connect(stage: &Stage) -> Result<()> {
+    const PORTS: usize = 10;
+    budgets::narrow(stage, PORTS)?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    for port in [20_000, 20_001] {
+        let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), port))?;
+        server.start_accepting(listener, PORTS / 2, FirstCloser::Client)?;
+        for _ in 0..PORTS / 2 {
+            let fd = client.tcp_for(address)?;
+            client.bind(fd, stage.ip.loopback_any_port())?;
+            let connection = client.connect_with(fd, address)?;
+            client.close(&connection)?;
+        }
+        ensure!(server.finished_many()? == PORTS / 2);
+    }
+    let address = stage.ip.loopback_any_port();
+    let fd = client.tcp_for(address)?;
+    client.must_fail(&Command::Bind { fd, address }, libc::EADDRINUSE)?;
+    told(stage, &client, Side::Client, PORTS);
+    Ok(())
+}
+
+/// A server that does not close what its clients have closed.
+fn close_wait(stage: &Stage) -> Result<()> {
+    const LEAKED: u64 = 25;
+    let (leaky, listener, address) = leak::server(stage, "ls")?;
+    let client: Rc<Actor> = stage.actor("cl")?;
+    for _ in 0..LEAKED {
+        let at_client = client.connect(address)?;
+        let at_server = leaky.accept(listener)?;
+        client.close(&at_client)?;
+        leak::until_left(stage, &at_client, &at_server)?;
+    }
+    stage.expect_close_wait(CloseWaitRow {
+        pid: Some(leaky.pid),
+        comm: Some(leaky.comm.clone()),
+        side: Side::Server,
+        destination: format!(":{}", address.port()),
+        count: LEAKED,
+        shared: 0,
+        at_least_ns: 0,
+    });
+    Ok(())
+}
+
+/// Each end closes some connections by RST.
+fn linger(stage: &Stage) -> Result<()> {
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    for index in 0..2 * FEW {
+        let at_client = client.connect(address)?;
+        let at_server = server.accept(listener)?;
+        let (closer, its, other, others) = match index % 2 {
+            0 => (&client, at_client, &server, at_server),
+            _ => (&server, at_server, &client, at_client),
+        };
+        closer.set(its.fd, SocketOption::LingerZero)?;
+        closer.close(&its)?;
+        other.call(&Command::AwaitReset { fd: others.fd })?;
+        other.close(&others)?;
+    }
+    told(stage, &client, Side::Client, 0);
+    told(stage, &server, Side::Server, 0);
+    Ok(())
+}
+
+/// More connections than the queue of a listener that accepts none has room for.
+fn listen_queue(stage: &Stage) -> Result<()> {
+    const LIMIT: Duration = Duration::from_millis(300);
+    let listener = TcpListener::bind(stage.ip.loopback_any_port())?;
+    // SAFETY: listen() takes integers; once more, it sets the length of the queue.
+    check(unsafe { libc::listen(listener.as_raw_fd(), 1) })?;
+    let address = listener.local_addr()?;
+    let connect = |_| TcpStream::connect_timeout(&address, LIMIT);
+    let open: Vec<io::Result<TcpStream>> = (0..4).map(connect).collect();
+    ensure!(open.iter().any(Result::is_err), "the queue took all");
+    Ok(())
+}
+
+/// A client that tries a port again and again on which nobody listens.
+fn reset_storm(stage: &Stage) -> Result<()> {
+    let client = stage.actor("cl")?;
+    let address = TcpListener::bind(stage.ip.loopback_any_port())?.local_addr()?;
+    for _ in 0..MANY {
+        let fd = client.tcp_for(address)?;
+        client.must_fail(&Command::Connect { fd, address }, libc::ECONNREFUSED)?;
+        client.call(&Command::Close { fd })?;
+    }
+    Ok(())
+}
