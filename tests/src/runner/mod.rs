@@ -30,6 +30,7 @@ use crate::{
     expect::facts::KernelFacts,
     scenarios::{self, Observer, Scenario},
     stage::{self, Ip, Skip, Stage, finding::Finding},
+    sys::process,
 };
 use stage_process::{KERNEL_FACTS, StageProcess};
 
@@ -96,6 +97,7 @@ pub fn run(options: &Options) -> Result<bool> {
             },
         );
     }
+    let runs = without_repetitions(options, runs);
     let mut keeper = Vec::new();
     let kernel = kernel_facts(&mut keeper)?;
     if options.traffic_only {
@@ -144,6 +146,23 @@ pub fn run(options: &Options) -> Result<bool> {
         verdicts.add(usage.name, start.elapsed(), verdict);
     }
     Ok(verdicts.finish())
+}
+
+/// An emulated machine plays what is the same on every tier on the best one only, and with IPv4 only, unless
+/// it is asked for more: each of these takes a twtrace of its own, and attaching takes seconds there.
+fn without_repetitions(options: &Options, runs: Vec<Run>) -> Vec<Run> {
+    if !process::emulated() || !options.only.is_empty() {
+        return runs;
+    }
+    let (runs, repeated): (Vec<Run>, Vec<Run>) = runs.into_iter().partition(|run| {
+        let first = options.tier == TierLimit::Best && run.ip == Ip::V4;
+        first || !run.scenario.is_of_userspace()
+    });
+    println!(
+        "     {} scenarios of what userspace makes of events are left to the best tier with IPv4",
+        repeated.len()
+    );
+    runs
 }
 
 /// The body of a stage's process.

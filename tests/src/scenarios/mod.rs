@@ -119,6 +119,21 @@ impl Scenario {
             .any(|crowded| crowded.name == self.name)
     }
 
+    /// What userspace makes of events, and of what it reads of the kernel itself: the same on every tier.
+    pub fn is_of_userspace(&self) -> bool {
+        let reported = matches!(self.observer, Observer::Report(_) | Observer::Doctor(_));
+        let tables = [
+            budgets::SCENARIOS,
+            leak::SCENARIOS,
+            experiments::SCENARIOS,
+            doctor::SCENARIOS,
+        ];
+        reported
+            && tables
+                .iter()
+                .any(|table| table.iter().any(|other| other.name == self.name))
+    }
+
     const fn both(name: &'static str, play: fn(&Stage) -> Result<()>) -> Self {
         Self {
             name,
