@@ -1,6 +1,6 @@
 //! How near local ports are to running out.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 
@@ -47,6 +47,9 @@ pub const SCENARIOS: &[Scenario] = &[
 /// Used up in twelve seconds, of which the report sees the first half.
 const PORTS: usize = 300;
 const INTERVAL_US: u64 = 40_000;
+
+/// No segment is on its way any more: longer than the first retransmission.
+const SETTLED: Duration = Duration::from_millis(700);
 
 const PORT_CAME_BACK: &str = "a TIME_WAIT met a late RST of its peer, and its port came back";
 
@@ -97,12 +100,17 @@ fn spread(stage: &Stage) -> Result<()> {
     narrow(stage, NARROW)?;
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;
+    let mut addresses = Vec::new();
     for index in 0..DESTINATIONS {
         let target = SocketAddr::new(stage.ip.loopback(), 20_000 + index);
         let (listener, address) = server.listen(target)?;
         server.start_accepting(listener, TO_EACH, FirstCloser::Client)?;
         connect(&client, address, TO_EACH)?;
         ensure!(server.finished_many()? == TO_EACH);
+        addresses.push(address);
+    }
+    stage.pause(SETTLED);
+    for address in addresses {
         stage.expect_budget(BudgetTruth {
             destination: Some(address),
             capacity: NARROW as u64,
@@ -126,6 +134,7 @@ pub fn full(stage: &Stage) -> Result<()> {
     server.start_accepting(listener, PORTS, FirstCloser::Client)?;
     connect(&client, address, PORTS)?;
     ensure!(server.finished_many()? == PORTS);
+    stage.pause(SETTLED);
     if time_waits_to(&[address])? < PORTS as u64 {
         bail!(Unlucky(PORT_CAME_BACK.to_owned()));
     }
@@ -162,6 +171,7 @@ fn bind_before_connect(stage: &Stage) -> Result<()> {
         }
         ensure!(server.finished_many()? == 3);
     }
+    stage.pause(SETTLED);
     stage.expect_budget(BudgetTruth {
         destination: None,
         capacity: NARROW as u64,
