@@ -9,7 +9,7 @@ use crate::{
     build::{self, Parts, Profile},
     guest::{
         Accelerator,
-        boot::Guest,
+        boot::{Guest, Limits},
         kernels::{self, Kernel, KernelSource},
         tools,
     },
@@ -90,8 +90,12 @@ pub fn verb(workspace: &Workspace, args: &VmArgs) -> Result<ExitCode> {
     } else {
         args.exec.clone()
     };
-    let limit = Duration::from_secs(args.timeout.saturating_mul(60));
-    let report = guest.run(&commands, limit, &mut |_, line| println!("{line}"))?;
+    let limits = Limits {
+        whole: Duration::from_secs(args.timeout.saturating_mul(60)),
+        // What a user runs may well be silent.
+        silence: None,
+    };
+    let report = guest.run(&commands, limits, &mut |_, line| println!("{line}"))?;
     if let Some(trouble) = report.trouble {
         anyhow::bail!("{trouble}");
     }

@@ -23,6 +23,15 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 /// The same for a guest that only proves that KVM works.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a guest may take for what it is to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the start of QEMU to the end.
+    pub whole: Duration,
+    /// Without a line of output, which is how a guest that stands still is told from a busy one.
+    pub silence: Option<Duration>,
+}
+
 /// A guest to boot.
 pub struct Guest<'a> {
     /// Where its files are kept.
@@ -87,7 +96,7 @@ impl Guest<'_> {
     pub fn run(
         &self,
         commands: &[String],
-        limit: Duration,
+        limits: Limits,
         on_line: &mut dyn FnMut(usize, &str),
     ) -> Result<Report> {
         let (machine, _lock) = self.prepare(commands)?;
@@ -97,22 +106,25 @@ impl Guest<'_> {
         let running = machine.start(Mode::Run)?;
         let begun = Instant::now();
         let mut follower = Follower::new(commands.len());
+        let mut last_line = begun;
         let trouble = loop {
-            let deadline = begun
-                + if follower.ready {
-                    limit
-                } else {
-                    limit.min(BOOT_LIMIT)
-                };
+            let deadline = if follower.ready {
+                let silent = limits.silence.map(|silence| last_line + silence);
+                (begun + limits.whole).min(silent.unwrap_or(begun + limits.whole))
+            } else {
+                begun + limits.whole.min(BOOT_LIMIT)
+            };
             match running.line(deadline) {
                 Ok(text) => {
+                    last_line = Instant::now();
                     writeln!(log, "{text}")?;
                     if follower.take(&text, on_line) {
                         break None;
                     }
                 }
                 Err(reason) => {
-                    break Some(follower.trouble(reason, begun.elapsed(), &running, &machine));
+                    let times = (begun.elapsed(), last_line.elapsed());
+                    break Some(follower.trouble(reason, times, &running, &machine));
                 }
             }
         };
@@ -251,7 +263,7 @@ impl Follower {
     fn trouble(
         &self,
         reason: NoLine,
-        after: Duration,
+        (after, silent): (Duration, Duration),
         running: &Running,
         machine: &Machine,
     ) -> String {
@@ -264,8 +276,9 @@ impl Follower {
         let complaint = running.complaint();
         let separator = if complaint.is_empty() { "" } else { ": " };
         format!(
-            "{what} after {} s{separator}{complaint} (kernel messages in {})",
+            "{what} after {} s, the last {} without a line{separator}{complaint} (kernel messages in {})",
             after.as_secs(),
+            silent.as_secs(),
             machine.kernel_log().display()
         )
     }

@@ -1,10 +1,11 @@
 //! `cargo xtask test`: all checks, in phases. A phase that fails does not hide the others.
 
+mod guests;
 mod phases;
 mod scenarios;
 mod summary;
 
-use std::{process::ExitCode, time::Duration};
+use std::{num::NonZero, process::ExitCode, thread, time::Duration};
 
 use anyhow::Result;
 use clap::Args;
@@ -12,6 +13,7 @@ use clap::Args;
 use crate::{
     guest::{
         Accelerator,
+        boot::Limits,
         kernels::{self, KernelSource, SERIES, Series},
     },
     workspace::Workspace,
@@ -38,7 +40,16 @@ pub struct TestArgs {
     /// Minutes each guest may take
     #[arg(long, value_name = "MINUTES", default_value_t = 25)]
     guest_timeout: u64,
+    /// Guests that run at a time (default: one for each CPU, four at most)
+    #[arg(long, value_name = "N", conflicts_with = "no_guests")]
+    jobs: Option<NonZero<usize>>,
 }
+
+/// Guests that run at a time where the user does not say: each has 1.5 GB.
+const MAX_JOBS: usize = 4;
+
+/// What a guest may take for its slowest scenario, which waits for a TIME_WAIT's 60 s to pass.
+const GUEST_SILENCE: Duration = Duration::from_secs(180);
 
 impl TestArgs {
     fn series(&self) -> Result<Vec<&'static Series>> {
@@ -54,8 +65,16 @@ impl TestArgs {
             .collect()
     }
 
-    fn guest_limit(&self) -> Duration {
-        Duration::from_secs(self.guest_timeout.saturating_mul(60))
+    fn guest_limits(&self) -> Limits {
+        Limits {
+            whole: Duration::from_secs(self.guest_timeout.saturating_mul(60)),
+            silence: Some(GUEST_SILENCE),
+        }
+    }
+
+    fn jobs(&self) -> usize {
+        let cpus = || thread::available_parallelism().map_or(1, NonZero::get);
+        self.jobs.map_or_else(|| cpus().min(MAX_JOBS), NonZero::get)
     }
 }
 
@@ -69,9 +88,7 @@ pub fn verb(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     phases.checks(workspace);
     if let Some(binaries) = phases.build(workspace) {
         phases.machine(&binaries, args.only.as_deref());
-        for series in series {
-            phases.guest(workspace, series, &binaries, args);
-        }
+        phases.guests(workspace, &series, &binaries, args);
     }
     print!("{}", summary::table(phases.results()));
     Ok(

@@ -6,20 +6,17 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::{
     TestArgs,
+    guests::Guests,
     scenarios::{Outcome, Tier},
     summary::{PhaseResult, Verdict},
 };
 use crate::{
     build::{self, Binaries, Parts, Profile},
-    guest::{
-        boot::{self, Guest},
-        kernels::{self, Series},
-        tools,
-    },
+    guest::{kernels::Series, tools},
     process::run,
     run::as_root,
     workspace::Workspace,
@@ -27,14 +24,6 @@ use crate::{
 
 /// On the machine's own kernel.
 const MACHINE_TIERS: [Tier; 3] = [Tier::Best, Tier::Classic, Tier::Inferred];
-
-/// On stock kernels, in one boot.
-const GUEST_TIERS: [Tier; 3] = [Tier::Best, Tier::NoFentry, Tier::Tracepoints];
-
-/// How often a guest is booted that dies. Attaching patches the kernel's code while the other CPU runs it, and
-/// QEMU's emulation (7.2) sometimes runs a breakpoint that has gone: "Oops: int3", or a lock-up. About one
-/// boot in ten; what had ended by then stands.
-const BOOTS: u32 = 4;
 
 /// The phases that ran.
 #[derive(Default)]
@@ -98,66 +87,28 @@ impl Phases {
         }
     }
 
-    /// One boot of one kernel, with the scenarios in all its tiers.
-    pub fn guest(
+    /// Scenarios in guests, several guests at a time.
+    pub fn guests(
         &mut self,
         workspace: &Workspace,
-        series: &Series,
+        series: &[&'static Series],
         binaries: &Binaries,
         args: &TestArgs,
     ) {
-        let name = format!("kernel {}", series.name);
-        let mut outcomes = GUEST_TIERS.map(|_| Outcome::default());
-        let mut ends = GUEST_TIERS.map(|_| boot::Outcome::Unfinished);
-        self.phase(&name, || {
-            tools::ensure_for_guests()?;
-            let kernel = kernels::obtain(workspace, series, &args.source)?;
-            let guest = Guest {
-                workspace,
-                kernel: &kernel,
-                binaries,
-                accelerator: args.accel,
-            };
-            for boot in 1..=BOOTS {
-                let left: Vec<usize> = (0..ends.len())
-                    .filter(|index| ends[*index] == boot::Outcome::Unfinished)
-                    .collect();
-                let commands: Vec<String> = left
-                    .iter()
-                    .map(|index| {
-                        outcomes[*index] = Outcome::default();
-                        in_guest(GUEST_TIERS[*index], args.only.as_deref())
-                    })
-                    .collect();
-                let report = guest.run(&commands, args.guest_limit(), &mut |command, line| {
-                    println!("[{}] {line}", series.name);
-                    outcomes[left[command]].take(line);
-                })?;
-                println!("[{}] kept in {}", series.name, report.console_log.display());
-                for (index, end) in left.iter().zip(report.outcomes) {
-                    ends[*index] = end;
-                }
-                match report.trouble {
-                    None => break,
-                    Some(trouble) if boot == BOOTS => bail!("{trouble}"),
-                    Some(trouble) => println!(
-                        "[{}] {trouble}; booting it again for what it has not ended",
-                        series.name
-                    ),
-                }
-            }
-            Ok(())
-        });
-        for ((tier, outcome), end) in GUEST_TIERS.iter().zip(outcomes).zip(ends) {
-            let name = format!("{name} {}", tier.name());
-            let verdict = judge(outcome, end.code());
-            let took = end.took();
-            self.results.push(PhaseResult {
-                name,
-                took,
-                verdict,
-            });
+        if series.is_empty()
+            || self
+                .phase("programs for the guests", tools::ensure_for_guests)
+                .is_none()
+        {
+            return;
         }
+        heading("guests");
+        let guests = Guests {
+            workspace,
+            binaries,
+            args,
+        };
+        self.results.extend(guests.run(series));
     }
 
     fn scenarios(&mut self, name: &str, work: impl FnOnce() -> Result<(Outcome, i32)>) {
@@ -202,7 +153,7 @@ fn failed(error: &anyhow::Error) -> Verdict {
 }
 
 /// Counts are believed only with the exit code that goes with them.
-fn judge(outcome: Outcome, exit: Option<i32>) -> Verdict {
+pub fn judge(outcome: Outcome, exit: Option<i32>) -> Verdict {
     match (outcome.counts, exit) {
         (Some(counts), Some(code)) if (code == 0) == (counts.failed == 0) => {
             Verdict::Scenarios(outcome)
@@ -232,18 +183,13 @@ fn said(outcome: &Outcome) -> String {
     }
 }
 
-fn arguments(tier: Tier, only: Option<&str>) -> Vec<String> {
+/// The runner's arguments for a tier.
+pub fn arguments(tier: Tier, only: Option<&str>) -> Vec<String> {
     let mut arguments = vec!["--tier".to_owned(), tier.name().to_owned()];
     if let Some(glob) = only {
         arguments.extend(["--only".to_owned(), glob.to_owned()]);
     }
     arguments
-}
-
-fn in_guest(tier: Tier, only: Option<&str>) -> String {
-    let only = only.map(|glob| format!("'{glob}'"));
-    let options = arguments(tier, only.as_deref()).join(" ");
-    format!("scenarios --twtrace /bin/twtrace {options}")
 }
 
 /// Runs the runner here, showing its lines as they come.
