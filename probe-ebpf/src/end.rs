@@ -19,7 +19,8 @@ use crate::{
     kernel::{Sock, read, state},
     maps::{ARGUMENTS, CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, count_lost},
     process,
-    records::{Actor, MiniStory},
+    records::{Actor, Arguments, MiniStory},
+    reuse,
     story::now_ns,
     timewait::{mini_of, mini_story, stranger_reason, tuple_key},
 };
@@ -40,16 +41,6 @@ pub fn expiring(timer: u64) {
     if let Some(slot) = EXPIRING.get_ptr_mut(0) {
         // SAFETY: a per-CPU slot; timers of one CPU don't interrupt each other.
         unsafe { *slot = timer - offset!(tw_timer) as u64 }
-    }
-}
-
-/// `tcp_twsk_unique(sk, sktw, twp)` returned: with 1 the connecting task takes the tuple.
-#[inline(always)]
-pub fn unique_returned(mini: u64, result: u32) {
-    if result == 1 {
-        // SAFETY: no arguments, no effect.
-        let connecting = process::current(unsafe { bpf_get_current_task() });
-        let _ = REUSERS.insert(mini, &connecting, 0);
     }
 }
 
@@ -99,21 +90,21 @@ fn argument_key(function: Function) -> u64 {
     bpf_get_current_pid_tgid() | (function as u64) << 62
 }
 
-/// A kprobed function was entered, with this mini-socket. Both run with bottom halves off: on each CPU there
+/// A kprobed function was entered. Both run with bottom halves off: on each CPU there
 /// is one at a time.
 #[inline(always)]
-pub fn entered(function: Function, mini: u64) {
-    let _ = ARGUMENTS.insert(argument_key(function), mini, 0);
+pub fn entered(function: Function, arguments: &Arguments) {
+    let _ = ARGUMENTS.insert(argument_key(function), arguments, 0);
 }
 
-/// ... and returned: its mini-socket.
+/// ... and returned: its arguments.
 #[inline(always)]
-pub fn returned(function: Function) -> Option<u64> {
+pub fn returned(function: Function) -> Option<Arguments> {
     let key = argument_key(function);
-    // SAFETY: a plain integer in a map value that only this thread writes.
-    let mini = unsafe { *ARGUMENTS.get_ptr(key)? };
+    // SAFETY: plain integers in a map value that only this thread writes.
+    let arguments = unsafe { *ARGUMENTS.get_ptr(key)? };
     let _ = ARGUMENTS.remove(key);
-    Some(mini)
+    Some(arguments)
 }
 
 /// `inet_twsk_kill(tw)`.
@@ -280,6 +271,9 @@ static NO_CANCELLED: Cancelled = Cancelled {
 #[inline(never)]
 fn tell(mini: Sock, cause: EndCause, by: &Actor) {
     emit::count_end(mini, cause);
+    if let EndCause::ReusedByConnect = cause {
+        reuse::count_reused(by);
+    }
     emit::end(mini, cause, by);
     let _ = MINIS.remove(mini.0);
 }

@@ -22,6 +22,7 @@ mod port;
 mod process;
 mod records;
 mod reset;
+mod reuse;
 mod segment;
 mod state;
 mod story;
@@ -39,7 +40,7 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 use twtrace_wire::{NO_KERNEL_REASON, PortOp, Probe};
 
-use crate::kernel::Sock;
+use crate::{kernel::Sock, records::Arguments};
 
 // ---- Raw tracepoints ----
 
@@ -263,15 +264,15 @@ pub fn tw_timer_kprobe(ctx: ProbeContext) -> u32 {
 /// `int tcp_twsk_unique(struct sock *sk, struct sock *sktw, void *twp)`: 5.10 to 7.3.
 #[fexit(function = "tcp_twsk_unique")]
 pub fn twsk_unique_fexit(ctx: FExitContext) -> u32 {
-    end::unique_returned(ctx.arg(1), ctx.arg(3));
+    reuse::unique_returned(Sock(ctx.arg(1)), ctx.arg(2), ctx.arg(3));
     0
 }
 
 /// `tcp_twsk_unique`, entered.
 #[kprobe]
 pub fn twsk_unique_kprobe(ctx: ProbeContext) -> u32 {
-    if let Some(mini) = ctx.arg(1) {
-        end::entered(end::Function::TwskUnique, mini);
+    if let (Some(mini), Some(twp)) = (ctx.arg(1), ctx.arg(2)) {
+        end::entered(end::Function::TwskUnique, &Arguments { mini, twp });
     }
     0
 }
@@ -279,8 +280,8 @@ pub fn twsk_unique_kprobe(ctx: ProbeContext) -> u32 {
 /// `tcp_twsk_unique`, returned.
 #[kretprobe]
 pub fn twsk_unique_kretprobe(ctx: RetProbeContext) -> u32 {
-    if let Some(mini) = end::returned(end::Function::TwskUnique) {
-        end::unique_returned(mini, ctx.ret());
+    if let Some(Arguments { mini, twp }) = end::returned(end::Function::TwskUnique) {
+        reuse::unique_returned(Sock(mini), twp, ctx.ret());
     }
     0
 }
@@ -311,7 +312,7 @@ pub fn tw_segment_fexit_5(ctx: FExitContext) -> u32 {
 #[kprobe]
 pub fn tw_segment_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(mini) = ctx.arg(0) {
-        end::entered(end::Function::StateProcess, mini);
+        end::entered(end::Function::StateProcess, &Arguments { mini, twp: 0 });
     }
     0
 }
@@ -319,8 +320,8 @@ pub fn tw_segment_kprobe(ctx: ProbeContext) -> u32 {
 /// `tcp_timewait_state_process`, returned.
 #[kretprobe]
 pub fn tw_segment_kretprobe(ctx: RetProbeContext) -> u32 {
-    if let Some(mini) = end::returned(end::Function::StateProcess) {
-        end::segment_processed(mini, ctx.ret());
+    if let Some(arguments) = end::returned(end::Function::StateProcess) {
+        end::segment_processed(arguments.mini, ctx.ret());
     }
     0
 }

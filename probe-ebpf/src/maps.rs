@@ -10,7 +10,7 @@ use twtrace_wire::{
     Cancelled, NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals, TupleKey,
 };
 
-use crate::records::{Actor, Birth, Call, MiniStory, Search, Story};
+use crate::records::{Actor, Arguments, Birth, Call, MiniStory, Search, Story};
 
 /// Events to userspace. Resized by `--ring-mb`.
 #[map]
@@ -58,7 +58,7 @@ pub static REOPENING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 
 
 /// Arguments of a kprobed function under way, by thread and function (kprobe tier only).
 #[map]
-pub static ARGUMENTS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+pub static ARGUMENTS: LruHashMap<u64, Arguments> = LruHashMap::with_max_entries(1024, 0);
 
 /// Mini-sockets whose timer was stopped, by tuple (timer tier only). Userspace takes what stays.
 #[map]

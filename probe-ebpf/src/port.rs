@@ -2,8 +2,8 @@
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
 use twtrace_wire::{
-    EventKind, LATENCY_BUCKETS, PortEvent, PortKey, PortOp, PortTotals, Probe, Tuple, bucket_of_ns,
-    flags,
+    EventKind, LATENCY_BUCKETS, PortEvent, PortKey, PortOp, PortTotals, Probe, ReuseRefusal, Tuple,
+    bucket_of_ns, flags,
 };
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     maps::{CALLS, EVENTS, PORTS, SEARCHES, count_lost, increment, increment_u32},
     process::{self, actor},
     records::{Actor, Call, Search},
+    reuse,
     story::now_ns,
 };
 
@@ -45,6 +46,7 @@ struct Outcome {
     errno: u16,
     latency_ns: u64,
     flags: u16,
+    refused: [u32; ReuseRefusal::COUNT],
 }
 
 /// `inet_csk_get_port(sk, snum)` begins: bind(), or listen(), which looks again even if bound.
@@ -74,8 +76,19 @@ fn entered(sock: u64, op: PortOp, requested: u16) {
         began_ns: now_ns(),
         op: op as u32,
         requested: requested as u32,
+        refused: [0; ReuseRefusal::COUNT],
+        reserved: 0,
     };
     let _ = SEARCHES.insert(bpf_get_current_pid_tgid(), &search, 0);
+}
+
+/// The search that this thread is in met a TIME_WAIT and could not take its tuple.
+#[inline(always)]
+pub fn refused(why: ReuseRefusal) {
+    if let Some(search) = SEARCHES.get_ptr_mut(bpf_get_current_pid_tgid()) {
+        // SAFETY: only this thread writes this entry, and codes run from 0 to COUNT - 1.
+        unsafe { (*search).refused[why as usize] += 1 }
+    }
 }
 
 /// Any of these functions returns.
@@ -101,6 +114,7 @@ pub fn returned(result: i32) {
         errno,
         latency_ns: now_ns().wrapping_sub(search.began_ns),
         flags: flags::EXACT,
+        refused: search.refused,
     };
     let sock = Sock(search.sock);
     let mut tuple = Tuple::default();
@@ -185,6 +199,7 @@ pub fn call_returned(result: i64) {
         errno: result.wrapping_neg() as u16,
         latency_ns: now_ns().wrapping_sub(call.began_ns),
         flags: 0,
+        refused: [0; ReuseRefusal::COUNT],
     };
     if result >= 0 {
         outcome.errno = 0;
@@ -268,7 +283,7 @@ fn read_user<T: Copy>(base: u64, offset: u64) -> T {
     }
 }
 
-/// Counts a search and, if it failed or was slow, reports it.
+/// Counts a search and, if it failed, was slow or is to be told for the TIME_WAITs it met, reports it.
 #[inline(always)]
 fn finished(outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
     let key = PortKey {
@@ -277,7 +292,11 @@ fn finished(outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
         exact: (outcome.flags & flags::EXACT != 0) as u32,
     };
     count(&key, outcome);
-    if outcome.errno == 0 && outcome.latency_ns < config!(slow_port_ns) {
+    let hindered = reuse::count_refused(process, &outcome.refused);
+    let is_told = outcome.errno != 0
+        || outcome.latency_ns >= config!(slow_port_ns)
+        || hindered && config!(tell_hindered) != 0;
+    if !is_told {
         return;
     }
     let Some(mut entry) = EVENTS.reserve::<PortEvent>(0) else {
@@ -295,6 +314,8 @@ fn finished(outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
         (*event).flags = outcome.flags | more;
         (*event).tuple = *tuple;
         (*event).latency_ns = outcome.latency_ns;
+        (*event).refused = outcome.refused;
+        (*event).reserved = 0;
         process::fill(&mut (*event).process, process);
     }
     entry.submit(wakeup());

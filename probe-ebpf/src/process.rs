@@ -32,6 +32,9 @@ static NO_TOTALS: ProcessTotals = ProcessTotals {
     reset_received: [0; 10],
     abort: [0; 3],
     ended: [0; 5],
+    reused: 0,
+    hindered: 0,
+    refused: [0; 7],
 };
 
 /// The process that is doing this to `sock`. To be called in process context only.

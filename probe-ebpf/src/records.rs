@@ -1,6 +1,6 @@
 //! What the maps hold: keys and values of the kernel side's own.
 
-use twtrace_wire::{COMM_LEN, ProcessKey, Side, UNKNOWN, Unattributed};
+use twtrace_wire::{COMM_LEN, ProcessKey, ReuseRefusal, Side, UNKNOWN, Unattributed};
 
 /// A comm as two words.
 pub type Comm = [u64; COMM_LEN / 8];
@@ -157,6 +157,18 @@ pub struct Search {
     pub began_ns: u64,
     pub op: u32,
     pub requested: u32,
+    /// TIME_WAITs it met and could not take, by [`ReuseRefusal`].
+    pub refused: [u32; ReuseRefusal::COUNT],
+    pub reserved: u32,
+}
+
+/// The arguments of a kprobed function that its return needs.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Arguments {
+    pub mini: u64,
+    /// Of tcp_twsk_unique(): `twp`, which is null for a socket that was bound.
+    pub twp: u64,
 }
 
 /// A system call under way.

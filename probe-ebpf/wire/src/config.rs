@@ -70,8 +70,12 @@ offsets! {
     tcp_linger2 = "tcp_sock"."linger2";
     tw_timer = "inet_timewait_sock"."tw_timer";
     tw_substate = "inet_timewait_sock"."tw_substate";
+    tw_ts_recent_stamp = "tcp_timewait_sock"."tw_ts_recent_stamp";
     timer_expires = "timer_list"."expires";
     timer_function = "timer_list"."function";
+    skc_bound_dev_if = "sock_common"."skc_bound_dev_if";
+    net_tcp_tw_reuse = "net"."ipv4.sysctl_tcp_tw_reuse";
+    net_tcp_timestamps = "net"."ipv4.sysctl_tcp_timestamps";
     net_inum = "net"."ns.inum";
     net_count = "net"."ns.__ns_ref" or "net"."ns.count" or "net"."count";
     task_group_leader = "task_struct"."group_leader";
@@ -121,8 +125,8 @@ pub struct Config {
     pub ends_by_timer: u32,
     /// 1 where port searches are seen by their system calls.
     pub ports_by_syscall: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 where each connect() that met a TIME_WAIT it could not take gets an event of its own.
+    pub tell_hindered: u32,
 }
 
 /// [`Config::births`]: by a hook on inet_twsk_alloc().

@@ -206,6 +206,10 @@ pub struct PortEvent {
     pub tuple: Tuple,
     /// Duration of the search, nanoseconds.
     pub latency_ns: u64,
+    /// TIME_WAITs that it met and whose tuple it could not take, by [`crate::ReuseRefusal`].
+    pub refused: [u32; crate::ReuseRefusal::COUNT],
+    /// Zero.
+    pub reserved: u32,
     /// Who asked.
     pub process: Process,
 }
@@ -217,4 +221,5 @@ const _: () = assert!(size_of::<ConnectionEvent>() == 16 + 48 + 5 * 8 + 128);
 const _: () = assert!(size_of::<EndEvent>() == 16 + 48 + 16 + 192);
 const _: () = assert!(size_of::<TupleKey>() == 16);
 const _: () = assert!(size_of::<Cancelled>() == 8 + size_of::<EndEvent>());
-const _: () = assert!(size_of::<PortEvent>() == 16 + 48 + 8 + 64);
+const _: () =
+    assert!(size_of::<PortEvent>() == 16 + 48 + 8 + 4 * (crate::ReuseRefusal::COUNT + 1) + 64);

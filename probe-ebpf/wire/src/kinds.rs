@@ -153,6 +153,28 @@ codes! {
 }
 
 codes! {
+    /// Why a connect() could not take the tuple of a TIME_WAIT that it met (tcp_twsk_unique). The first that
+    /// holds, in the order of the codes.
+    ReuseRefusal {
+        /// The socket was bound to the port before: then only TCP timestamps make reuse safe, and the
+        /// TIME_WAIT has none. No setting, age or substate matters.
+        BoundPort = 0,
+        /// net.ipv4.tcp_tw_reuse is 0.
+        Disabled = 1,
+        /// It is 2, and neither end is a loopback address.
+        NotLoopback = 2,
+        /// The TIME_WAIT has no TCP timestamps: they are off in its namespace.
+        TimestampsOff = 3,
+        /// The TIME_WAIT has no TCP timestamps: the peer did not offer them.
+        PeerWithoutTimestamps = 4,
+        /// The mini-socket still waits for the peer's FIN.
+        FinWait2 = 5,
+        /// Younger than a second, or than net.ipv4.tcp_tw_reuse_delay (6.16 on).
+        TooYoung = 6,
+    }
+}
+
+codes! {
     /// Why no process can be named.
     Unattributed {
         /// A process is named.

@@ -15,7 +15,7 @@ pub use event::{
 };
 pub use kinds::{
     AbortReason, EndCause, EventKind, NO_KERNEL_REASON, PortOp, Probe, ResetDirection, ResetReason,
-    Side, TcpState, Unattributed, flags,
+    ReuseRefusal, Side, TcpState, Unattributed, flags,
 };
 pub use totals::{
     LATENCY_BUCKETS, NetnsTotals, PortKey, PortTotals, ProcessTotals, bucket_lower_bound_ns,

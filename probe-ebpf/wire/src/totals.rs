@@ -1,6 +1,6 @@
 //! What the kernel side counts by itself, so that totals stay exact when events are lost.
 
-use crate::{AbortReason, COMM_LEN, EndCause, ProcessKey, ResetReason, Side};
+use crate::{AbortReason, COMM_LEN, EndCause, ProcessKey, ResetReason, ReuseRefusal, Side};
 
 /// Value of the map `PROCESSES`, keyed by [`ProcessKey`]. Causes without a process have entries of
 /// their own (`tgid` 0 and the reason).
@@ -29,6 +29,12 @@ pub struct ProcessTotals {
     pub abort: [u64; AbortReason::COUNT],
     /// Mini-sockets of this process that went, by [`EndCause`].
     pub ended: [u64; EndCause::COUNT],
+    /// Tuples of TIME_WAITs, whoever made them, that its connects took.
+    pub reused: u64,
+    /// Its connects that met at least one TIME_WAIT whose tuple they could not take.
+    pub hindered: u64,
+    /// TIME_WAITs that they met so, by [`ReuseRefusal`].
+    pub refused: [u64; ReuseRefusal::COUNT],
 }
 
 /// Value of the map `NETNS`, keyed by the namespace's inode number: the traced side of the audit.
@@ -96,6 +102,7 @@ const _: () = assert!(
             + 8
             + 8
             + 8 * (3 * Side::COUNT + 2 * ResetReason::COUNT + AbortReason::COUNT + EndCause::COUNT)
+            + 8 * (2 + ReuseRefusal::COUNT)
 );
 const _: () = assert!(size_of::<NetnsTotals>() == 40);
 const _: () = assert!(size_of::<PortKey>() == size_of::<ProcessKey>() + 8);

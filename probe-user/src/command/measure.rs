@@ -14,6 +14,7 @@ use crate::model::dealings::Dealings;
 use crate::model::report::{Exact, LostRow, MissRow, Report};
 use crate::model::{KernelTotals, Model};
 use crate::output::quantity;
+use crate::probe::{Choice, tell_refused_reuse};
 use crate::scan::gate::Gate;
 use crate::scan::namespace::{self, Looks};
 use crate::session::auditor::{Auditor, SeenByNetns};
@@ -111,6 +112,8 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
         // The kernel's histograms can't be filtered by address, so every search has to be an event.
         probing.slow_port_ns = 0;
     }
+    // Rows by destination are made of events.
+    probing.tell_hindered = true;
     let mut session = Session::start(&probing, filter.clone())?;
     let mut counting = Counting {
         model: Model::new(filter.clone()),
@@ -242,7 +245,7 @@ fn report(session: &mut Session, counting: &mut Counting, filter: &Filter) -> Re
         host: host.name,
         kernel: host.kernel,
         tiers: session.tiers().clone(),
-        exact: exactness(model, &lost),
+        exact: exactness(model, session.tiers(), &lost),
         processes,
         destinations: model.destination_rows(),
         budgets: budgets.rows,
@@ -257,7 +260,7 @@ fn report(session: &mut Session, counting: &mut Counting, filter: &Filter) -> Re
     })
 }
 
-fn exactness(model: &Model, lost: &[LostRow]) -> Exact {
+fn exactness(model: &Model, tiers: &[Choice], lost: &[LostRow]) -> Exact {
     let any = |is: fn(LostBy) -> bool| lost.iter().any(|row| row.count > 0 && is(row.probe));
     let lost_events = any(LostBy::is_event);
     Exact {
@@ -266,6 +269,7 @@ fn exactness(model: &Model, lost: &[LostRow]) -> Exact {
             false => !lost_events,
         },
         destinations: !lost_events,
+        refused_reuse: tell_refused_reuse(tiers),
     }
 }
 

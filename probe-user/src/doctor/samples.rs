@@ -28,6 +28,7 @@ pub fn healthy() -> Facts {
             kernel: "6.18".into(),
             tiers: vec![],
             exact: Exact {
+                refused_reuse: true,
                 processes: true,
                 destinations: true,
             },

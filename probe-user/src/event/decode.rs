@@ -6,6 +6,7 @@ use twtrace_wire::{
 };
 
 use super::address::{Ends, ends};
+use super::by::By;
 use super::errno::Errno;
 use super::kernel_reason::KernelReasons;
 use super::timestamp::Clocks;
@@ -70,6 +71,8 @@ pub struct Decoder {
     pub clocks: Clocks,
     /// For `kernel_reason`.
     pub kernel_reasons: KernelReasons,
+    /// Whether it is seen why connects could not take TIME_WAITs.
+    pub sees_refused_reuse: bool,
 }
 
 impl Decoder {
@@ -183,6 +186,8 @@ impl Decoder {
             },
             latency_ns: (wire.flags & flags::UNTIMED == 0).then_some(wire.latency_ns),
             exact: wire.flags & flags::EXACT != 0,
+            refused_reuse: (self.sees_refused_reuse && op == PortOp::Connect)
+                .then(|| By::new(wire.refused.map(u64::from))),
         });
         let mut event = self.common(
             EventKind::PortAlloc,

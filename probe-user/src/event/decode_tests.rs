@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use twtrace_wire::{COMM_LEN, NO_KERNEL_REASON, Process as WireProcess};
+use twtrace_wire::{COMM_LEN, NO_KERNEL_REASON, Process as WireProcess, ReuseRefusal};
 
 use super::*;
 use crate::event::batch::BatchBuilder;
@@ -9,6 +9,7 @@ fn decoder() -> Decoder {
     Decoder {
         clocks: Clocks::fixed(1_000_000, 0),
         kernel_reasons: KernelReasons::new(|code| (code == 14).then_some("TCP_STATE")),
+        sees_refused_reuse: true,
     }
 }
 
@@ -171,6 +172,8 @@ fn a_port_search_has_the_side_of_its_system_call() {
             ..Tuple::default()
         },
         latency_ns: 7,
+        refused: [0, 0, 3, 0, 0, 0, 1],
+        reserved: 0,
         process: wire_process(42, b"nginx"),
     };
     let event = decode_in_batch(&bytes_of(&wire)).unwrap().event;
@@ -182,6 +185,7 @@ fn a_port_search_has_the_side_of_its_system_call() {
     };
     assert_eq!(port.result, PortResult::Failed(Errno(98)));
     assert_eq!((port.latency_ns, port.exact), (None, false));
+    assert_eq!(port.refused_reuse, None, "only connect() can reuse");
 
     wire.op = PortOp::Connect as u8;
     wire.errno = 0;
@@ -194,6 +198,9 @@ fn a_port_search_has_the_side_of_its_system_call() {
     };
     assert_eq!(port.result, PortResult::Ok);
     assert_eq!((port.latency_ns, port.exact), (Some(7), true));
+    let refused = port.refused_reuse.unwrap();
+    assert_eq!(refused.of(ReuseRefusal::NotLoopback), 3);
+    assert_eq!(refused.of(ReuseRefusal::TooYoung), 1);
 }
 
 #[test]

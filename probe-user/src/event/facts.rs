@@ -3,8 +3,11 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
-use twtrace_wire::{AbortReason, EndCause, PortOp, ResetDirection, ResetReason, TcpState};
+use twtrace_wire::{
+    AbortReason, EndCause, PortOp, ResetDirection, ResetReason, ReuseRefusal, TcpState,
+};
 
+use super::by::By;
 use super::errno::Errno;
 use super::kernel_reason::KernelReason;
 use super::process::Process;
@@ -116,6 +119,9 @@ pub struct PortAlloc {
     pub latency_ns: Option<u64>,
     /// Whether `latency_ns` is that of the search itself, and not an upper bound.
     pub exact: bool,
+    /// TIME_WAITs that a connect() met and whose tuples it could not take, by reason; `None` where that is
+    /// not seen.
+    pub refused_reuse: Option<By<ReuseRefusal, { ReuseRefusal::COUNT }>>,
 }
 
 /// How a search for a port went.

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod batch;
+pub mod by;
 pub mod comm;
 pub mod decode;
 pub mod errno;
@@ -134,7 +135,14 @@ mod tests {
             ),
             (
                 samples::port_alloc(),
-                vec!["op", "requested", "result", "latency_ns", "exact"],
+                vec![
+                    "op",
+                    "requested",
+                    "result",
+                    "latency_ns",
+                    "exact",
+                    "refused_reuse",
+                ],
             ),
             (
                 samples::time_wait_end(),

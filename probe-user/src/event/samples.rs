@@ -5,6 +5,7 @@ use twtrace_wire::{
     TcpState,
 };
 
+use super::by::By;
 use super::comm::Comm;
 use super::errno::Errno;
 use super::*;
@@ -111,6 +112,7 @@ pub fn port_alloc() -> Event {
             result: PortResult::Failed(Errno(99)),
             latency_ns: Some(1_500),
             exact: true,
+            refused_reuse: Some(By::new([0, 3, 0, 0, 0, 0, 0])),
         }),
     )
 }

@@ -2,8 +2,8 @@
 
 use serde::Serializer;
 use twtrace_wire::{
-    AbortReason, EndCause, EventKind, PortOp, Probe, ResetDirection, ResetReason, Side, TcpState,
-    Unattributed,
+    AbortReason, EndCause, EventKind, PortOp, Probe, ResetDirection, ResetReason, ReuseRefusal,
+    Side, TcpState, Unattributed,
 };
 
 /// A set whose members each have one word in JSON, on the command line and in tables.
@@ -108,6 +108,15 @@ words! {
         Timeout = "timeout",
         Destroyed = "destroyed",
     }
+    ReuseRefusal {
+        BoundPort = "bound_port",
+        Disabled = "disabled",
+        NotLoopback = "not_loopback",
+        TimestampsOff = "timestamps_off",
+        PeerWithoutTimestamps = "peer_without_timestamps",
+        FinWait2 = "fin_wait2",
+        TooYoung = "too_young",
+    }
     Unattributed {
         Attributed = "attributed",
         ClosedBeforeTracing = "closed_before_tracing",
@@ -154,6 +163,7 @@ mod tests {
         go_there_and_back::<ResetDirection>();
         go_there_and_back::<ResetReason>();
         go_there_and_back::<AbortReason>();
+        go_there_and_back::<ReuseRefusal>();
         go_there_and_back::<Unattributed>();
         go_there_and_back::<PortOp>();
         go_there_and_back::<Probe>();

@@ -80,7 +80,12 @@ impl Dealings {
             },
             _ => return,
         }
-        let key = (netns, event.side, Destination::of(event), key_of(event));
+        let key = (
+            netns,
+            event.side,
+            Destination::of(event.side, event),
+            key_of(event),
+        );
         if self.rows.len() >= MAX_DEALINGS && !self.rows.contains_key(&key) {
             self.left_out += 1;
             return;

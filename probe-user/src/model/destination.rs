@@ -8,6 +8,7 @@ use serde::Serialize;
 use twtrace_wire::Side;
 
 use super::counts::{Counts, Deaths};
+use super::reuse::Reuse;
 use crate::event::{Event, Facts, PortResult, words};
 
 /// Destinations kept apart; facts of further ones are summed up.
@@ -29,9 +30,9 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// That of an event.
-    pub fn of(event: &Event) -> Self {
-        match (event.side, event.local, event.remote) {
+    /// That of an event, for a socket of this side.
+    pub fn of(side: Side, event: &Event) -> Self {
+        match (side, event.local, event.remote) {
             (Side::Client, _, Some(remote)) => Self::Remote(remote),
             (Side::Server, Some(local), _) => Self::LocalPort(local.port()),
             (_, _, Some(remote)) => Self::Peer(remote.ip()),
@@ -73,7 +74,15 @@ type Key = (Option<u32>, Side, Destination);
 
 /// Facts by destination, from events. Boxed: a table of 65,536 has up to twice as many slots.
 #[derive(Debug, Default)]
-pub struct Destinations(HashMap<Key, Box<(Counts, u64)>>);
+pub struct Destinations(HashMap<Key, Box<Done>>);
+
+/// What was done towards one destination.
+#[derive(Debug, Default)]
+struct Done {
+    counts: Counts,
+    port_failures: u64,
+    reuse: Reuse,
+}
 
 /// One destination's facts.
 #[derive(Clone, Debug, Serialize)]
@@ -98,47 +107,61 @@ pub struct DestinationRow {
     pub deaths: Deaths,
     /// Port searches that failed.
     pub port_failures: u64,
+    /// TIME_WAITs towards it that connects took or could not take.
+    pub reuse: Reuse,
     /// As tables show it.
     #[serde(skip)]
     pub destination: Destination,
 }
 
 impl Destinations {
-    /// Counts an event. Of port searches only failures count; ends of TIME_WAITs do not.
+    /// Counts an event. Of port searches only those count that failed or met a TIME_WAIT; of ends of
+    /// TIME_WAITs only those by reuse.
     pub fn apply(&mut self, event: &Event) {
-        let is_port_failure = match &event.facts {
-            Facts::PortAlloc(facts) if facts.result == PortResult::Ok => return,
-            Facts::TimeWaitEnd(_) => return,
-            Facts::PortAlloc(_) => true,
-            _ => false,
-        };
-        let mut key = (event.netns, event.side, Destination::of(event));
-        if self.0.len() >= MAX_DESTINATIONS && !self.0.contains_key(&key) {
-            key = (None, event.side, Destination::Others);
+        let mut reuse = Reuse::default();
+        reuse.add(event);
+        let (mut is_port_failure, mut side) = (false, event.side);
+        match &event.facts {
+            Facts::PortAlloc(facts) => {
+                is_port_failure = facts.result != PortResult::Ok;
+                if !is_port_failure && reuse.is_empty() {
+                    return;
+                }
+            }
+            Facts::TimeWaitEnd(_) if reuse.is_empty() => return,
+            // Who connects is the client, whoever the TIME_WAIT's maker had been.
+            Facts::TimeWaitEnd(_) => side = Side::Client,
+            _ => {}
         }
-        let (counts, port_failures) = &mut **self.0.entry(key).or_default();
-        counts.add(event);
-        *port_failures += u64::from(is_port_failure);
+        let mut key = (event.netns, side, Destination::of(side, event));
+        if self.0.len() >= MAX_DESTINATIONS && !self.0.contains_key(&key) {
+            key = (None, side, Destination::Others);
+        }
+        let done = self.0.entry(key).or_default();
+        if !matches!(event.facts, Facts::TimeWaitEnd(_)) {
+            done.counts.add(event);
+        }
+        done.port_failures += u64::from(is_port_failure);
+        done.reuse.add_all(&reuse);
     }
 
     /// Rows, those with the most TIME_WAITs first, then those with the most resets.
     pub fn rows(&self) -> Vec<DestinationRow> {
         let mut entries: Vec<_> = self.0.iter().collect();
-        entries.sort_by_cached_key(|(key, facts)| {
-            let (counts, port_failures) = &***facts;
+        entries.sort_by_cached_key(|(key, done)| {
             (
                 std::cmp::Reverse((
-                    counts.time_wait.total() + counts.overflow.total(),
-                    counts.resets(),
-                    *port_failures,
+                    done.counts.time_wait.total() + done.counts.overflow.total(),
+                    done.counts.resets(),
+                    done.port_failures,
                 )),
                 **key,
             )
         });
         entries
             .into_iter()
-            .map(|((netns, side, destination), facts)| {
-                let (counts, port_failures) = &**facts;
+            .map(|((netns, side, destination), done)| {
+                let counts = &done.counts;
                 DestinationRow {
                     netns: *netns,
                     side: *side,
@@ -148,7 +171,8 @@ impl Destinations {
                     fin_wait2: counts.fin_wait2.total(),
                     overflow: counts.overflow.total(),
                     deaths: Deaths::of(counts),
-                    port_failures: *port_failures,
+                    port_failures: done.port_failures,
+                    reuse: done.reuse,
                     destination: *destination,
                 }
             })

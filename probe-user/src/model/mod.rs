@@ -10,6 +10,7 @@ pub mod memory;
 pub mod quantile;
 pub mod report;
 pub mod residence;
+pub mod reuse;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -25,6 +26,7 @@ use counts::Counts;
 use destination::Destinations;
 use report::{PortRow, ProcessRow};
 use residence::Residence;
+use reuse::Reuse;
 
 /// Processes kept apart from events; facts of further ones are counted under `lost`.
 const MAX_PROCESSES: usize = 65_536;
@@ -56,6 +58,8 @@ struct Seen {
     counts: Counts,
     /// Ages of its TIME_WAITs that went.
     residence: Residence,
+    /// TIME_WAITs that its connects took or could not take.
+    reuse: Reuse,
 }
 
 impl Model {
@@ -78,6 +82,11 @@ impl Model {
             seen.process.clone_from(&event.process);
         }
         seen.counts.add(event);
+        match &event.facts {
+            Facts::TimeWaitEnd(TimeWaitEnd { by: Some(by), .. }) => self.apply_reuse(by, event),
+            _ => seen.reuse.add(event),
+        }
+        let seen = self.processes.entry(key).or_default();
         if let Facts::TimeWaitEnd(TimeWaitEnd {
             age_ns: Some(age_ns),
             ..
@@ -96,6 +105,19 @@ impl Model {
         self.destinations.apply(event);
     }
 
+    /// The end of a TIME_WAIT whose tuple this process took.
+    fn apply_reuse(&mut self, by: &Process, event: &Event) {
+        let mut key = by.key;
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&key) {
+            key = without_process(Unattributed::Lost);
+        }
+        let seen = self.processes.entry(key).or_default();
+        if key.tgid != 0 && seen.process.is_none() {
+            seen.process = Some(by.clone());
+        }
+        seen.reuse.add(event);
+    }
+
     /// Rows by process: from the kernel's totals, which stay exact when events are lost, or from events
     /// where the filter asks for more than the totals can tell.
     pub fn process_rows(&self, kernel: &KernelTotals) -> Vec<ProcessRow> {
@@ -107,6 +129,7 @@ impl Model {
                         *key,
                         ProcessRow {
                             counts: Counts::from_totals(totals),
+                            reuse: Reuse::from_totals(totals),
                             ..row
                         },
                     );
@@ -122,6 +145,7 @@ impl Model {
                         *key,
                         ProcessRow {
                             counts: seen.counts.clone(),
+                            reuse: seen.reuse,
                             ..row
                         },
                     );

@@ -129,7 +129,7 @@ fn a_process_row_reads_as_the_contract_says() {
     let rows = model.process_rows(&kernel());
     assert_eq!(
         serde_json::to_string(&rows[0]).unwrap(),
-        r#"{"process":{"pid":2,"comm":"many","uid":0},"unattributed":null,"time_wait":{"client":500,"server":0,"unknown":0},"fin_wait2":{"client":0,"server":0,"unknown":0},"overflow":{"client":0,"server":0,"unknown":0},"ended":{},"residence":null,"reset_sent":{"refused":3},"reset_received":{},"abort":{},"ports":[{"op":"connect","exact":true,"count":7,"failures":0,"untimed":0,"p50_ns":null,"p99_ns":null,"max_ns":null}]}"#
+        r#"{"process":{"pid":2,"comm":"many","uid":0},"unattributed":null,"time_wait":{"client":500,"server":0,"unknown":0},"fin_wait2":{"client":0,"server":0,"unknown":0},"overflow":{"client":0,"server":0,"unknown":0},"ended":{},"residence":null,"reset_sent":{"refused":3},"reset_received":{},"abort":{},"reuse":{"taken":0,"hindered":0,"refused":{}},"ports":[{"op":"connect","exact":true,"count":7,"failures":0,"untimed":0,"p50_ns":null,"p99_ns":null,"max_ns":null}]}"#
     );
 }
 
@@ -141,9 +141,21 @@ fn resident_bytes() -> u64 {
     pages * u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap()
 }
 
-/// As many as that live at a time, each of another connection, towards as many destinations.
+/// Other tests of this process take memory meanwhile.
 #[test]
 fn a_million_time_waits_take_bounded_memory() {
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture"])
+        .arg("model::tests::a_million_time_waits")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+}
+
+/// As many as that live at a time, each of another connection, towards as many destinations.
+#[test]
+#[ignore = "run by the test above, in a process of its own"]
+fn a_million_time_waits() {
     const TIME_WAITS: u32 = 1_000_000;
     /// What a report may take in all.
     const MOST_BYTES: u64 = 64 << 20;
@@ -180,4 +192,30 @@ fn a_million_time_waits_take_bounded_memory() {
         .sum();
     assert_eq!(made, u64::from(TIME_WAITS));
     assert!(grown < MOST_BYTES, "{grown} bytes");
+}
+
+#[test]
+fn who_takes_a_time_wait_is_told_from_who_made_it() {
+    let mut model = Model::new(Filter {
+        remote: vec!["[2001:db8::2]:80".parse().unwrap()],
+        ..Filter::default()
+    });
+    model.apply(&samples::time_wait_end());
+    model.apply(&samples::port_alloc());
+    let rows = model.process_rows(&KernelTotals::default());
+    let of = |comm: &str| {
+        let mut rows = rows.iter();
+        rows.find(|row| row.process.as_ref().unwrap().comm.text() == comm)
+            .unwrap()
+            .reuse
+    };
+    assert_eq!((of("wget").taken, of("wget").hindered), (1, 0));
+    assert_eq!((of("curl").taken, of("curl").hindered), (0, 1));
+    let destinations = model.destination_rows();
+    assert_eq!(destinations.len(), 1, "{destinations:?}");
+    assert_eq!(
+        (destinations[0].reuse.taken, destinations[0].reuse.hindered),
+        (1, 1)
+    );
+    assert_eq!(destinations[0].port_failures, 1);
 }

@@ -6,11 +6,13 @@ use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessKey, Side, Un
 use super::audit::AuditRow;
 use super::budget::row::{BudgetRow, OtherBudgets};
 use super::close_wait::CloseWaitRow;
-use super::counts::{By, Counts, Deaths};
+use super::counts::{Counts, Deaths};
 use super::destination::DestinationRow;
 use super::memory::Memory;
 use super::quantile;
 use super::residence::Quantiles;
+use super::reuse::Reuse;
+use crate::event::by::By;
 use crate::event::decode::unattributed;
 use crate::event::words::{self, Word};
 use crate::event::{LostBy, Process, Timestamp};
@@ -65,6 +67,9 @@ pub struct Exact {
     pub processes: bool,
     /// Rows by destination.
     pub destinations: bool,
+    /// Whether it is seen at all why connects could not take TIME_WAITs: [`Reuse::hindered`] and
+    /// [`Reuse::refused`].
+    pub refused_reuse: bool,
 }
 
 /// What one process did.
@@ -78,6 +83,8 @@ pub struct ProcessRow {
     pub counts: Counts,
     /// Ages of its TIME_WAITs that went; `None` where none did, or none whose age is known.
     pub residence: Option<Quantiles>,
+    /// TIME_WAITs, whoever made them, that its connects took or could not take.
+    pub reuse: Reuse,
     /// Port searches, by operation.
     pub ports: Vec<PortRow>,
 }
@@ -139,6 +146,7 @@ impl ProcessRow {
             unattributed: unattributed(key),
             counts: Counts::default(),
             residence: None,
+            reuse: Reuse::default(),
             ports: Vec::new(),
         }
     }
@@ -148,9 +156,11 @@ impl ProcessRow {
         self.counts.keep_only(|kind| filter.shows_kind(kind));
         if !filter.shows_kind(EventKind::TimeWaitEnd) {
             self.residence = None;
+            self.reuse.taken = 0;
         }
         if !filter.shows_kind(EventKind::PortAlloc) {
             self.ports.clear();
+            self.reuse.forget_refused();
         }
         self.ports
             .sort_by_key(|port| (port.op, std::cmp::Reverse(port.exact)));
@@ -158,7 +168,7 @@ impl ProcessRow {
     }
 
     fn is_empty(&self) -> bool {
-        self.counts.is_empty() && self.ports.is_empty()
+        self.counts.is_empty() && self.ports.is_empty() && self.reuse.is_empty()
     }
 }
 
@@ -210,6 +220,7 @@ struct ProcessRowJson<'a> {
     residence: Option<Quantiles>,
     #[serde(flatten)]
     deaths: Deaths,
+    reuse: &'a Reuse,
     ports: &'a [PortRow],
 }
 
@@ -224,6 +235,7 @@ impl Serialize for ProcessRow {
             ended: &self.counts.ended,
             residence: self.residence,
             deaths: Deaths::of(&self.counts),
+            reuse: &self.reuse,
             ports: &self.ports,
         }
         .serialize(serializer)

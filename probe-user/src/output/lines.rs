@@ -166,6 +166,16 @@ fn details(facts: &Facts) -> String {
                     &format!("{at_most}{}", quantity::duration(latency_ns)),
                 );
             }
+            if let Some(refused) = facts.refused_reuse.filter(|refused| refused.total() > 0) {
+                let reasons: Vec<String> = refused
+                    .counted()
+                    .map(|(why, number)| format!("{} {number}", why.word()))
+                    .collect();
+                add(
+                    &mut details,
+                    &format!("TIME_WAITs in the way: {}", reasons.join(" ")),
+                );
+            }
         }
     }
     details
@@ -245,6 +255,8 @@ mod tests {
 
     #[test]
     fn port_searches_tell_what_was_asked_for() {
-        assert!(event(&samples::port_alloc()).ends_with("connect EADDRNOTAVAIL, any port, 1.50us"));
+        assert!(event(&samples::port_alloc()).ends_with(
+            "connect EADDRNOTAVAIL, any port, 1.50us, TIME_WAITs in the way: disabled 3"
+        ));
     }
 }

@@ -13,7 +13,7 @@ mod tiers;
 mod tracefs;
 
 pub use error::ProbeError;
-pub use tiers::{Choice, Hook, Question, Tier, Tiers};
+pub use tiers::{Choice, Hook, Question, Tier, Tiers, tell_refused_reuse};
 
 use std::{cell::OnceCell, collections::HashMap, path::PathBuf};
 
@@ -57,6 +57,8 @@ pub struct ProbeOptions {
     pub ring_bytes: u32,
     /// Port searches at least this long get an event of their own, nanoseconds; 0 for all.
     pub slow_port_ns: u64,
+    /// Whether connects that met a TIME_WAIT they could not take get an event of their own, too.
+    pub tell_hindered: bool,
 }
 
 type Logger = EbpfLogger<&'static dyn log::Log>;
@@ -184,7 +186,7 @@ fn configure(
         births,
         ends_by_timer: u32::from(by_timer),
         ports_by_syscall: u32::from(by_syscall),
-        reserved: 0,
+        tell_hindered: u32::from(options.tell_hindered),
     })
 }
 

@@ -110,3 +110,15 @@ pub struct Choice {
 
 /// One choice a question.
 pub type Tiers = Vec<Choice>;
+
+/// Whether it is known why connects could not take the tuples of TIME_WAITs: by hooks on the search and on
+/// tcp_twsk_unique().
+pub fn tell_refused_reuse(tiers: &[Choice]) -> bool {
+    [Question::Port, Question::TimeWaitEnd]
+        .iter()
+        .all(|question| {
+            tiers.iter().any(|choice| {
+                choice.question == *question && matches!(choice.tier, Tier::Fentry | Tier::Kprobe)
+            })
+        })
+}

@@ -21,7 +21,7 @@ use crate::event::{Event, Lost, LostBy, Timestamp};
 use crate::filter::Filter;
 use crate::model::KernelTotals;
 use crate::model::audit::CountedAt;
-use crate::probe::{self, Attached, ProbeOptions, Question, Tier, Tiers};
+use crate::probe::{self, Attached, ProbeOptions, Question, Tier, Tiers, tell_refused_reuse};
 use losses::Losses;
 use ring::Ring;
 
@@ -96,6 +96,7 @@ impl Session {
             decoder: Decoder {
                 clocks,
                 kernel_reasons: KernelReasons::new(|code| attached.reset_reason_name(code)),
+                sees_refused_reuse: tell_refused_reuse(attached.tiers()),
             },
             judge: Judge::default(),
             enricher: Enricher::new(clocks),

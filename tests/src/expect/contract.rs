@@ -26,7 +26,17 @@ fn own_fields(event: &str) -> Option<(&'static [&'static str], bool)> {
         "reset" => Some((&["direction", "reason", "kernel_reason", "state"], true)),
         "abort" => Some((&["reason", "state"], true)),
         "time_wait_end" => Some((&["cause", "age_ns", "promoted_ns", "by"], false)),
-        "port_alloc" => Some((&["op", "requested", "result", "latency_ns", "exact"], false)),
+        "port_alloc" => Some((
+            &[
+                "op",
+                "requested",
+                "result",
+                "latency_ns",
+                "exact",
+                "refused_reuse",
+            ],
+            false,
+        )),
         _ => None,
     }
 }

@@ -145,6 +145,23 @@ pub const LIMITS: &[Limit] = &[
         },
     },
     Limit {
+        owned_by: Some(Question::Port),
+        reason: "a system call does not tell what its search meets",
+        holds: |facts| facts.tier(Question::Port) == Tier::Syscall,
+        effect: without_refused_reuse,
+    },
+    Limit {
+        owned_by: Some(Question::TimeWaitEnd),
+        reason: "no hook is asked whether a TIME_WAIT may be reused",
+        holds: |facts| {
+            !matches!(
+                facts.tier(Question::TimeWaitEnd),
+                Tier::Fentry | Tier::Kprobe
+            )
+        },
+        effect: without_refused_reuse,
+    },
+    Limit {
         owned_by: None,
         reason: "this kernel gives no reason for a RST (before 6.12)",
         holds: |facts| !facts.kernel.reset_reasons,
@@ -157,6 +174,17 @@ pub const LIMITS: &[Limit] = &[
         },
     },
 ];
+
+fn without_refused_reuse(expected: &Expected) -> Option<Effect> {
+    let is_expected = expected.checks.contains_key("refused_reuse");
+    is_expected
+        .then(|| {
+            changed(expected, |it| {
+                it.set("refused_reuse", Check::Is(Value::Null))
+            })
+        })
+        .flatten()
+}
 
 fn without_opener(expected: &mut Expected) {
     expected

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{budgets, close_wait, table, verdicts::Verdict};
+use super::{budgets, close_wait, reuse, table, verdicts::Verdict};
 use crate::{
     expect::{
         Side,
@@ -244,6 +244,7 @@ pub fn judge_report(
     }
     wrong.extend(close_wait::judge(played, netns, report));
     wrong.extend(table::judge(played, netns, report));
+    wrong.extend(reuse::judge(played, facts, netns, report));
     let audit = rows_of(report, "audit", &mut wrong);
     match audit.iter().find(|row| row["netns"] == netns) {
         None => wrong.push(format!("the audit has no row for the namespace {netns}")),

@@ -9,6 +9,7 @@ mod options;
 mod replay;
 pub mod report;
 mod reported;
+mod reuse;
 pub mod stage_process;
 mod table;
 mod trace;

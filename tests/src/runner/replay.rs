@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::verdicts::Verdict;
 use crate::sys::hidden_births::Recording;
 
-const HIDDEN: &str = "meanwhile this kernel made a mini-socket in the context of init, where it runs no eBPF program";
+const HIDDEN: &str = "meanwhile a socket changed its state in the context of init, where this kernel runs no eBPF program";
 
 /// What came of playing a scenario once.
 pub enum Outcome {
@@ -16,7 +16,7 @@ pub enum Outcome {
 }
 
 /// Has it played until it was judged, at most so many times more than once. A failure does not count while
-/// births were hidden from every eBPF program; the last time it does.
+/// something was hidden from every eBPF program; the last time it does.
 ///
 /// # Errors
 /// When it can't be played.
@@ -26,15 +26,15 @@ pub fn until_judged(
     replays: u32,
     mut play: impl FnMut() -> Result<Outcome>,
 ) -> Result<Verdict> {
-    let hidden_births = || {
+    let hidden_so_far = || {
         hidden
-            .and_then(|recording| recording.count().ok())
+            .and_then(|recording| recording.all().ok())
             .unwrap_or(0)
     };
     for _ in 0..replays {
-        let before = hidden_births();
+        let before = hidden_so_far();
         let reason = match play()? {
-            Outcome::Judged(Verdict::Failed { .. }) if hidden_births() > before => {
+            Outcome::Judged(Verdict::Failed { .. }) if hidden_so_far() > before => {
                 HIDDEN.to_owned()
             }
             Outcome::Judged(verdict) => return Ok(verdict),

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::stage_process::Namespace;
-use crate::sys::process;
+use crate::sys::{bpf, process};
 
 /// How long twtrace may take to end after SIGINT.
 const END_LIMIT: Duration = Duration::from_secs(60);
@@ -168,6 +168,11 @@ impl Trace {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// How often the kernel skipped its programs so far; 0 where it does not count it.
+    pub fn misses(&self) -> u64 {
+        bpf::misses_of(self.child.id()).unwrap_or(0)
     }
 
     /// Ends it with SIGINT, as a user does.

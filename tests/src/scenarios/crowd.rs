@@ -97,7 +97,7 @@ fn play(stage: &Stage, each: usize) -> Result<()> {
         ensure!(server.finished_many()? == per_server);
     }
     if let Some(hidden) = hidden {
-        stage.hidden_births(hidden.count()?);
+        stage.hidden_births(hidden.births()?);
     }
     let row = |actor: &Actor, side, births: usize| CrowdRow {
         pid: Some(actor.pid),

@@ -19,6 +19,7 @@ mod protocols;
 mod purge;
 mod reconnect;
 mod reset;
+mod reuse;
 mod usage;
 
 use anyhow::Result;
@@ -197,6 +198,7 @@ pub fn all() -> Vec<Scenario> {
         peers::SCENARIOS,
         ports::SCENARIOS,
         reconnect::SCENARIOS,
+        reuse::SCENARIOS,
         buckets::SCENARIOS,
         budgets::SCENARIOS,
         leak::SCENARIOS,

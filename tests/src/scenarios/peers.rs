@@ -27,14 +27,15 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// A client that is connected to a peer which does nothing by itself.
-struct Dialogue {
-    client: Rc<Actor>,
-    at_client: Connection,
-    peer: TunPeer,
-    end: PeerEnd,
+pub struct Dialogue {
+    pub client: Rc<Actor>,
+    pub at_client: Connection,
+    pub peer: TunPeer,
+    pub end: PeerEnd,
 }
 
-fn dialogue(stage: &Stage, options: &[SocketOption]) -> Result<Dialogue> {
+/// Connects to it.
+pub fn dialogue(stage: &Stage, options: &[SocketOption]) -> Result<Dialogue> {
     let mut peer = TunPeer::new(stage.ip)?;
     let client = stage.actor("cl")?;
     let address = peer.address;

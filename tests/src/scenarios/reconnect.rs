@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
+use serde_json::json;
 
 use super::{
     Scenario,
@@ -88,12 +89,10 @@ fn without_timestamps(stage: &Stage) -> Result<()> {
     pair.client
         .must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
     stage.expect(bind(&pair.client, CLIENT_PORT, "ok").local(own));
-    stage.expect(connecting(
-        &pair.client,
-        address,
-        CLIENT_PORT,
-        "EADDRNOTAVAIL",
-    ));
+    stage.expect(
+        connecting(&pair.client, address, CLIENT_PORT, "EADDRNOTAVAIL")
+            .with("refused_reuse", json!({"bound_port": 1})),
+    );
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! What a stage tells the runner, one JSON line each.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +46,7 @@ pub enum Finding {
         error: String,
     },
     /// It was played.
-    Played(Played),
+    Played(Box<Played>),
 }
 
 /// The truth of a scenario.
@@ -63,6 +66,9 @@ pub struct Played {
     /// TIME_WAITs by source and destination, from the kernel's list of sockets; none given: not compared.
     #[serde(default)]
     pub table: Vec<TableRow>,
+    /// What a report must say of reuse; none given: not compared.
+    #[serde(default)]
+    pub reuse: Vec<ReuseTruth>,
     /// The cache of mini-sockets whose memory is compared.
     #[serde(default)]
     pub slab: Option<SlabTruth>,
@@ -96,6 +102,21 @@ pub struct BudgetTruth {
     pub failures: u64,
     /// When a connect() first found no port after the report ended, CLOCK_REALTIME in nanoseconds; `None` for never.
     pub ran_out_ns: Option<u64>,
+}
+
+/// TIME_WAITs that one process's connects to one destination took, or could not take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReuseTruth {
+    /// Comm of the leader.
+    pub comm: String,
+    /// Where it connected to.
+    pub destination: SocketAddr,
+    /// Tuples taken.
+    pub taken: u64,
+    /// Connects that met one they could not take.
+    pub hindered: u64,
+    /// TIME_WAITs that they met, by reason.
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// TIME_WAITs from one source to one destination.

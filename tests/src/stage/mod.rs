@@ -15,7 +15,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use finding::{BudgetTruth, CloseWaitRow, CrowdRow, Finding, Message, Played, SlabTruth, TableRow};
+use finding::{
+    BudgetTruth, CloseWaitRow, CrowdRow, Finding, Message, Played, ReuseTruth, SlabTruth, TableRow,
+};
 pub use pair::Pair;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +98,7 @@ pub struct Stage {
     crowd: RefCell<Vec<CrowdRow>>,
     budgets: RefCell<Vec<BudgetTruth>>,
     table: RefCell<Vec<TableRow>>,
+    reuse: RefCell<Vec<ReuseTruth>>,
     slab: RefCell<Option<SlabTruth>>,
     close_wait: RefCell<Vec<CloseWaitRow>>,
     about_ports: Cell<bool>,
@@ -122,6 +125,7 @@ impl Stage {
             crowd: RefCell::default(),
             budgets: RefCell::default(),
             table: RefCell::default(),
+            reuse: RefCell::default(),
             slab: RefCell::default(),
             close_wait: RefCell::default(),
             about_ports: Cell::new(false),
@@ -238,6 +242,11 @@ impl Stage {
         });
     }
 
+    /// Reuse of TIME_WAITs that the report must count for a process and for a destination.
+    pub fn expect_reuse(&self, truth: ReuseTruth) {
+        self.reuse.borrow_mut().push(truth);
+    }
+
     /// Connections in CLOSE_WAIT that the report must list; it must then list no others.
     pub fn expect_close_wait(&self, row: CloseWaitRow) {
         self.close_wait.borrow_mut().push(row);
@@ -309,6 +318,7 @@ impl Stage {
             crowd: self.crowd.take(),
             budgets: self.budgets.take(),
             table: self.table.take(),
+            reuse: self.reuse.take(),
             slab: self.slab.take(),
             close_wait: self.close_wait.take(),
             counters: Counters::read()?.since(self.at_start),
@@ -359,7 +369,7 @@ pub fn run(ip: Ip, prepares: bool, play: fn(&Stage) -> Result<()>) -> Result<()>
     };
     let result = play_on(&stage, prepares, play);
     let finding = match result {
-        Ok(played) => Finding::Played(played),
+        Ok(played) => Finding::Played(Box::new(played)),
         Err(error) => failed(&error),
     };
     if !stage.announced.get() {

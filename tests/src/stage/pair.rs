@@ -1,7 +1,7 @@
 //! The common beginning: a client, a server, and one connection between them.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -59,9 +59,17 @@ impl Stage {
     /// # Errors
     /// When a call fails.
     pub fn pair_on_port(&self, port: u16) -> Result<Pair> {
+        self.pair_on_port_of(self.ip.loopback(), port)
+    }
+
+    /// The same with a server at another address of this host.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub fn pair_on_port_of(&self, server_address: IpAddr, port: u16) -> Result<Pair> {
         let server = self.actor("sv")?;
         let client = self.actor("cl")?;
-        let (listener, address) = server.listen(self.ip.loopback_any_port())?;
+        let (listener, address) = server.listen(SocketAddr::new(server_address, 0))?;
         // Only now: the server's port was to be another one.
         self.sysctl("ipv4/ip_local_port_range", &format!("{port} {port}"))?;
         talk(connect(server, client, listener, address)?)

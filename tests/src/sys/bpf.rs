@@ -52,15 +52,31 @@ pub fn program_ids() -> io::Result<BTreeSet<u32>> {
 /// # Errors
 /// When /proc/PID/fdinfo can't be read.
 pub fn programs_of(pid: u32) -> io::Result<BTreeSet<u32>> {
-    let mut ids = BTreeSet::new();
+    Ok(fields_of(pid, "prog_id:")?
+        .into_iter()
+        .filter_map(|id| u32::try_from(id).ok())
+        .collect())
+}
+
+/// How often the kernel skipped programs that a process holds; 0 where it does not count it.
+///
+/// # Errors
+/// When /proc/PID/fdinfo can't be read.
+pub fn misses_of(pid: u32) -> io::Result<u64> {
+    Ok(fields_of(pid, "recursion_misses:")?.into_iter().sum())
+}
+
+/// A number from each of a process's descriptors that has it.
+fn fields_of(pid: u32, name: &str) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // A descriptor may be closed meanwhile.
         let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-        ids.extend(
+        numbers.extend(
             text.lines()
-                .filter_map(|line| line.strip_prefix("prog_id:"))
-                .filter_map(|id| id.trim().parse::<u32>().ok()),
+                .filter_map(|line| line.strip_prefix(name))
+                .filter_map(|number| number.trim().parse::<u64>().ok()),
         );
     }
-    Ok(ids)
+    Ok(numbers)
 }

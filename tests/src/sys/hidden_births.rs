@@ -1,9 +1,9 @@
-//! Births that no eBPF program can have seen, because this kernel runs none in the context of init.
+//! Births, expiries and changes of state that no eBPF program can have seen, because this kernel runs none in the
+//! context of init.
 //!
 //! Some hardened kernels do that for every kind of program, and do not count it in `recursion_misses`: a
 //! softirq that interrupts a thread of process 1 is then invisible, with all the connections it carries on.
-//! ftrace still sees it, so such births are counted here, one by one: what twtrace missed must be these and no
-//! others.
+//! ftrace still sees it, so they are counted here, one by one: what twtrace missed must be these and no others.
 
 use std::{fs, io::Read as _, path::PathBuf};
 
@@ -14,7 +14,12 @@ use super::tracefs;
 /// Kilobytes of trace buffer on each CPU.
 const BUFFER_KB: &str = "8192";
 
-/// A recording of mini-sockets' timers that were started in the context of init.
+const TIMER_START: &str = "timer/timer_start";
+const TIMER_EXPIRE: &str = "timer/timer_expire_entry";
+const SET_STATE: &str = "sock/inet_sock_set_state";
+
+/// A recording of mini-sockets' timers that were started or ran out, and of states that changed, in the context
+/// of init.
 pub struct Recording {
     instance: PathBuf,
 }
@@ -38,10 +43,18 @@ impl Recording {
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .map(|thread| format!("common_pid == {thread}"))
             .collect();
-        let filter = format!("function == 0x{handler} && ({})", threads.join(" || "));
+        let in_init = threads.join(" || ");
+        let of_mini = format!("function == 0x{handler} && ({in_init})");
         self.write("buffer_size_kb", BUFFER_KB)?;
-        self.write("events/timer/timer_start/filter", &filter)?;
-        self.write("events/timer/timer_start/enable", "1")
+        for (event, filter) in [
+            (TIMER_START, &of_mini),
+            (TIMER_EXPIRE, &of_mini),
+            (SET_STATE, &in_init),
+        ] {
+            self.write(&format!("events/{event}/filter"), filter)?;
+            self.write(&format!("events/{event}/enable"), "1")?;
+        }
+        Ok(())
     }
 
     fn write(&self, file: &str, value: &str) -> Result<()> {
@@ -49,17 +62,33 @@ impl Recording {
         fs::write(&path, value).with_context(|| format!("write \"{value}\" to {}", path.display()))
     }
 
-    /// How many there were so far. A re-armed timer counts too: an upper bound.
+    /// How many births there were so far. A re-armed timer counts too: an upper bound.
     ///
     /// # Errors
     /// When the trace can't be read.
-    pub fn count(&self) -> Result<u64> {
+    pub fn births(&self) -> Result<u64> {
+        self.count(&[": timer_start: "])
+    }
+
+    /// How many of all kinds there were so far. Those of sockets of init's own are among them.
+    ///
+    /// # Errors
+    /// When the trace can't be read.
+    pub fn all(&self) -> Result<u64> {
+        self.count(&[
+            ": timer_start: ",
+            ": timer_expire_entry: ",
+            ": inet_sock_set_state: ",
+        ])
+    }
+
+    fn count(&self, marks: &[&str]) -> Result<u64> {
         let mut text = Vec::new();
         fs::File::open(self.instance.join("trace"))?.read_to_end(&mut text)?;
         let text = String::from_utf8_lossy(&text);
         Ok(text
             .lines()
-            .filter(|line| line.contains(": timer_start: "))
+            .filter(|line| marks.iter().any(|mark| line.contains(mark)))
             .count() as u64)
     }
 }
@@ -67,7 +96,9 @@ impl Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         // An instance that can't be removed is empty and harmless.
-        let _ = self.write("events/timer/timer_start/enable", "0");
+        for event in [TIMER_START, TIMER_EXPIRE, SET_STATE] {
+            let _ = self.write(&format!("events/{event}/enable"), "0");
+        }
         let _ = fs::remove_dir(&self.instance);
     }
 }

@@ -73,6 +73,14 @@ impl TunPeer {
         })
     }
 
+    /// The host's own address on that device.
+    pub fn host(ip: Ip) -> IpAddr {
+        match ip {
+            Ip::V4 => HOST_V4.into(),
+            Ip::V6 => HOST_V6.into(),
+        }
+    }
+
     /// The next TCP segment to the peer that passes `wanted`; others are passed over.
     ///
     /// # Errors

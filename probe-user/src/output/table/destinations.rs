@@ -7,7 +7,17 @@ use crate::model::report::Report;
 
 /// The table; empty where nothing happened.
 pub fn render(report: &Report) -> String {
-    let rows = &report.destinations;
+    // What was only reused has a table of its own.
+    let rows: Vec<_> = report
+        .destinations
+        .iter()
+        .filter(|row| {
+            let deaths = &row.deaths;
+            row.time_wait + row.overflow + row.port_failures > 0
+                || deaths.reset_sent.total() + deaths.reset_received.total() > 0
+                || deaths.abort.total() > 0
+        })
+        .collect();
     let mut grid = Grid::new(&[
         ("SIDE", Align::Left),
         ("DESTINATION", Align::Left),
@@ -40,7 +50,7 @@ pub fn render(report: &Report) -> String {
     let others = &rows[shown..];
     if !others.is_empty() {
         let sum = |of: fn(&crate::model::destination::DestinationRow) -> u64| {
-            count(others.iter().map(of).sum(), at_least)
+            count(others.iter().map(|row| of(row)).sum(), at_least)
         };
         let dash = || "-".to_owned();
         grid.row([

@@ -11,6 +11,7 @@ mod lost;
 mod memory;
 mod ports;
 mod processes;
+mod reuse;
 
 use std::fmt::Write;
 
@@ -18,8 +19,8 @@ use clap::ValueEnum;
 
 use super::quantity;
 use super::tiers;
+use crate::event::by;
 use crate::event::words::Word;
-use crate::model::counts;
 use crate::model::report::Report;
 
 /// Rows that a table shows; the rest is summed up in one.
@@ -63,9 +64,19 @@ pub fn render(report: &Report, asked: &[By]) -> String {
             "Ends of TIME_WAITs, by the process that made them",
             &ends::render(report),
         );
+        section(
+            &mut text,
+            "Reuse of TIME_WAITs, by the process that connects",
+            &reuse::by_process(report),
+        );
     }
     if has(By::Destination) {
         section(&mut text, "By destination", &destinations::render(report));
+        section(
+            &mut text,
+            "Reuse of TIME_WAITs, by destination",
+            &reuse::by_destination(report),
+        );
     }
     if has(By::Budget) {
         section(
@@ -114,7 +125,7 @@ fn section(text: &mut String, heading: &str, body: &str) {
 
 /// `linger_zero 20, refused 3`, or `-`.
 fn by_reason<T: Word + PartialEq, const N: usize>(
-    numbers: &counts::By<T, N>,
+    numbers: &by::By<T, N>,
     at_least: bool,
 ) -> String {
     let words: Vec<String> = numbers

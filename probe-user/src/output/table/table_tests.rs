@@ -1,12 +1,14 @@
 use twtrace_wire::{Probe, ResetReason, Side, Unattributed};
 
 use super::*;
+use crate::event::by;
 use crate::event::{LostBy, Timestamp, samples};
 use crate::model::audit::{AuditRow, Basis};
 use crate::model::close_wait::{CloseWaitRow, NoHolder};
 use crate::model::destination::{Destination, Destinations};
 use crate::model::memory::{CacheRow, Memory};
 use crate::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
+use crate::model::reuse::Reuse;
 use crate::probe::{Choice, Question, Tier};
 
 fn process(tgid: u32, comm: &str, time_waits: u64) -> ProcessRow {
@@ -88,6 +90,7 @@ fn report() -> Report {
             refused: vec![],
         }],
         exact: Exact {
+            refused_reuse: true,
             processes: true,
             destinations: true,
         },
@@ -151,6 +154,31 @@ fn every_table_is_there() {
     }
     // All counts are exact; that one is an age.
     assert!(!text.replace("≥5.00s", "").contains('≥'));
+}
+
+#[test]
+fn reuse_is_told_as_far_as_it_is_seen() {
+    let mut report = report();
+    report.processes[0].reuse = Reuse {
+        taken: 4,
+        hindered: 2,
+        refused: by::By::new([0, 0, 0, 0, 0, 0, 9]),
+    };
+    let line = |report: &Report| {
+        let text = render(report, &[By::Process]);
+        let (_, table) = text.split_once("Reuse of TIME_WAITs").unwrap();
+        table
+            .lines()
+            .nth(2)
+            .unwrap()
+            .split_whitespace()
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(line(&report), "4 2 too_young 9");
+    report.exact.refused_reuse = false;
+    assert_eq!(line(&report), "4 ? ?");
 }
 
 #[test]

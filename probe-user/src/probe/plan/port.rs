@@ -86,7 +86,9 @@ pub const PORT: Plan = Plan {
             behaviour: Behaviour::PortsBySyscall,
             lost: Some(
                 "a latency is that of the system call, an upper bound; a blocking connect() that \
-                 waits for its handshake is counted without one; io_uring is not seen",
+                 waits for its handshake is counted without one; io_uring is not seen, nor why a connect() \
+                 could not reuse a TIME_WAIT; the kernel skips these hooks while a map is being read on \
+                 that CPU: a search may go uncounted",
             ),
         },
         nothing("no port search is reported"),

@@ -108,7 +108,7 @@ pub const TIME_WAIT_END: Plan = Plan {
                 "a TIME_WAIT that goes otherwise than by expiry, reuse or with its namespace is told a \
                  second later, as reopened if a connection of its tuple was established by then, else as \
                  killed; one that goes so after its time, before its timer ran, is not told; when the peer's FIN came is \
-                 known only if it came late",
+                 known only if it came late; why a connect() could not reuse one is not known",
             ),
         },
         Candidate {
@@ -131,7 +131,8 @@ pub const TIME_WAIT_END: Plan = Plan {
             ),
         },
         nothing(
-            "ends of TIME_WAITs are not told; their makers are forgotten only when the table is full",
+            "ends of TIME_WAITs are not told, nor why a connect() could not reuse one; their makers are \
+             forgotten only when the table is full",
         ),
     ],
 };

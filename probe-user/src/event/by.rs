@@ -1,0 +1,78 @@
+//! Numbers for the members of a small closed set.
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::words::Word;
+
+/// One number for each member of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct By<T, const N: usize> {
+    numbers: [u64; N],
+    set: std::marker::PhantomData<T>,
+}
+
+impl<T, const N: usize> Default for By<T, N> {
+    fn default() -> Self {
+        Self::new([0; N])
+    }
+}
+
+impl<T, const N: usize> By<T, N> {
+    /// Numbers in the order of the members' codes.
+    pub const fn new(numbers: [u64; N]) -> Self {
+        Self {
+            numbers,
+            set: std::marker::PhantomData,
+        }
+    }
+
+    /// Sum over all members.
+    pub fn total(&self) -> u64 {
+        self.numbers.iter().sum()
+    }
+
+    /// Adds another's numbers.
+    pub fn add_all(&mut self, other: &Self) {
+        for (number, more) in self.numbers.iter_mut().zip(&other.numbers) {
+            *number += more;
+        }
+    }
+}
+
+impl<T: Word + PartialEq, const N: usize> By<T, N> {
+    /// The number of one member.
+    pub fn of(&self, member: T) -> u64 {
+        self.iter()
+            .find(|(known, _)| *known == member)
+            .map_or(0, |(_, number)| number)
+    }
+
+    /// Counts one more.
+    pub fn add(&mut self, member: T) {
+        if let Some(index) = T::MEMBERS.iter().position(|known| *known == member) {
+            self.numbers[index] += 1;
+        }
+    }
+
+    /// Every member with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (T, u64)> {
+        T::MEMBERS.iter().copied().zip(self.numbers)
+    }
+
+    /// Members that were counted at least once.
+    pub fn counted(&self) -> impl Iterator<Item = (T, u64)> {
+        self.iter().filter(|(_, number)| *number > 0)
+    }
+}
+
+/// As an object of the members that were counted.
+impl<T: Word + PartialEq, const N: usize> Serialize for By<T, N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (member, number) in self.counted() {
+            map.serialize_entry(member.word(), &number)?;
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,90 @@
+//! Connects that took the tuple of a TIME_WAIT, and those that could not.
+
+use serde::Serialize;
+use twtrace_wire::{EndCause, ProcessTotals, ReuseRefusal};
+
+use crate::event::by::By;
+use crate::event::{Event, Facts};
+
+/// What became of TIME_WAITs that connect() met while it looked for a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reuse {
+    /// Tuples taken.
+    pub taken: u64,
+    /// Connects that met at least one whose tuple they could not take.
+    pub hindered: u64,
+    /// TIME_WAITs that they met so. One connect may meet many.
+    pub refused: By<ReuseRefusal, { ReuseRefusal::COUNT }>,
+}
+
+impl Reuse {
+    /// From what the kernel side counted.
+    pub fn from_totals(totals: &ProcessTotals) -> Self {
+        Self {
+            taken: totals.reused,
+            hindered: totals.hindered,
+            refused: By::new(totals.refused),
+        }
+    }
+
+    /// Counts an event of a search, or the end of a TIME_WAIT.
+    pub fn add(&mut self, event: &Event) {
+        match &event.facts {
+            Facts::TimeWaitEnd(facts) if facts.cause == EndCause::ReusedByConnect => {
+                self.taken += 1;
+            }
+            Facts::PortAlloc(facts) => {
+                if let Some(refused) = &facts.refused_reuse
+                    && refused.total() > 0
+                {
+                    self.hindered += 1;
+                    self.refused.add_all(refused);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds another's numbers.
+    pub fn add_all(&mut self, other: &Self) {
+        self.taken += other.taken;
+        self.hindered += other.hindered;
+        self.refused.add_all(&other.refused);
+    }
+
+    /// Leaves what was taken.
+    pub fn forget_refused(&mut self) {
+        *self = Self {
+            taken: self.taken,
+            ..Self::default()
+        };
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn searches_and_ends_are_counted() {
+        let mut reuse = Reuse::default();
+        reuse.add(&samples::time_wait());
+        assert!(reuse.is_empty());
+        reuse.add(&samples::port_alloc());
+        reuse.add(&samples::port_alloc());
+        reuse.add(&samples::time_wait_end());
+        assert_eq!((reuse.taken, reuse.hindered), (1, 2));
+        assert_eq!(
+            serde_json::to_string(&reuse).unwrap(),
+            r#"{"taken":1,"hindered":2,"refused":{"disabled":6}}"#
+        );
+        reuse.forget_refused();
+        assert_eq!((reuse.taken, reuse.hindered), (1, 0));
+    }
+}

@@ -1,0 +1,80 @@
+//! TIME_WAITs that connects took, and those that were in their way.
+
+use super::grid::{Align, Grid};
+use super::processes::name;
+use super::{SHOWN, by_reason, count};
+use crate::model::report::Report;
+use crate::model::reuse::Reuse;
+
+/// By process; empty where no connect() met a TIME_WAIT.
+pub fn by_process(report: &Report) -> String {
+    let rows = report
+        .processes
+        .iter()
+        .filter(|row| !row.reuse.is_empty())
+        .map(|row| (name(row), &row.reuse));
+    table("PROCESS", rows.collect(), report, !report.exact.processes)
+}
+
+/// By destination; empty where no connect() met a TIME_WAIT.
+pub fn by_destination(report: &Report) -> String {
+    let rows = report
+        .destinations
+        .iter()
+        .filter(|row| !row.reuse.is_empty())
+        .map(|row| (row.destination.to_string(), &row.reuse));
+    table(
+        "DESTINATION",
+        rows.collect(),
+        report,
+        !report.exact.destinations,
+    )
+}
+
+/// Those with the most TIME_WAITs in the way first.
+fn table(
+    of: &'static str,
+    mut rows: Vec<(String, &Reuse)>,
+    report: &Report,
+    at_least: bool,
+) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    rows.sort_by_key(|(_, reuse)| {
+        std::cmp::Reverse((reuse.refused.total(), reuse.hindered, reuse.taken))
+    });
+    let mut grid = Grid::new(&[
+        (of, Align::Left),
+        ("REUSED", Align::Right),
+        ("CONNECTS HINDERED", Align::Right),
+        ("TIME_WAITS IN THE WAY", Align::Left),
+    ]);
+    let cells = |name: String, reuse: &Reuse| match report.exact.refused_reuse {
+        true => [
+            name,
+            count(reuse.taken, at_least),
+            count(reuse.hindered, at_least),
+            by_reason(&reuse.refused, at_least),
+        ],
+        false => [
+            name,
+            count(reuse.taken, at_least),
+            "?".to_owned(),
+            "?".to_owned(),
+        ],
+    };
+    let shown = rows.len().min(SHOWN);
+    for (name, reuse) in &rows[..shown] {
+        grid.row(cells(name.clone(), reuse));
+    }
+    let others = &rows[shown..];
+    if !others.is_empty() {
+        let mut sum = Reuse::default();
+        for (_, reuse) in others {
+            sum.add_all(reuse);
+        }
+        grid.row(cells(format!("({} others)", others.len()), &sum));
+    }
+    grid.to_string()
+}

@@ -1,0 +1,108 @@
+//! What a report says of TIME_WAITs that connects took or could not take.
+
+use serde_json::{Value, json};
+
+use crate::{
+    expect::{
+        compare::field,
+        facts::{Facts, Question, Tier},
+    },
+    stage::finding::{Played, ReuseTruth},
+};
+
+/// What is wrong with it. Only for scenarios that tell the truth of it.
+pub fn judge(played: &Played, facts: &Facts, netns: u64, report: &Value) -> Vec<String> {
+    let ends = facts.tier(Question::TimeWaitEnd);
+    let by_hook = |tier| matches!(tier, Tier::Fentry | Tier::Kprobe);
+    let sees_refused = by_hook(ends) && by_hook(facts.tier(Question::Port));
+    let mut wrong = Vec::new();
+    if report["exact"]["refused_reuse"] != sees_refused {
+        wrong.push(format!("exact is {}", report["exact"]));
+    }
+    for truth in &played.reuse {
+        let expected = json!({
+            "taken": if ends == Tier::None { 0 } else { truth.taken },
+            "hindered": if sees_refused { truth.hindered } else { 0 },
+            "refused": if sees_refused { json!(truth.refused) } else { json!({}) },
+        });
+        for (list, row) in [
+            ("processes", of_process(truth, report)),
+            ("destinations", of_destination(truth, netns, report)),
+        ] {
+            let told = row.map(|row| &row["reuse"]);
+            if told.unwrap_or(&Value::Null) != &expected {
+                wrong.push(format!(
+                    "reuse in {list} is {told:?} for {truth:?}, not {expected}"
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+fn rows<'a>(report: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
+    report[list].as_array().into_iter().flatten()
+}
+
+fn of_process<'a>(truth: &ReuseTruth, report: &'a Value) -> Option<&'a Value> {
+    rows(report, "processes").find(|row| field(row, "process.comm") == truth.comm.as_str())
+}
+
+fn of_destination<'a>(truth: &ReuseTruth, netns: u64, report: &'a Value) -> Option<&'a Value> {
+    let remote = truth.destination.to_string();
+    rows(report, "destinations").find(|row| {
+        row["netns"] == netns && row["side"] == "client" && row["remote"] == remote.as_str()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expect::facts::Choice;
+
+    fn facts(ends: Tier) -> Facts {
+        let choice = |question, tier| Choice {
+            question,
+            tier,
+            lost: None,
+        };
+        Facts {
+            tiers: vec![
+                choice(Question::TimeWaitEnd, ends),
+                choice(Question::Port, Tier::Fentry),
+            ],
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn a_tier_tells_what_it_sees_and_no_more() {
+        let played = Played {
+            reuse: vec![ReuseTruth {
+                comm: "c2".to_owned(),
+                destination: "127.0.0.1:80".parse().unwrap(),
+                taken: 4,
+                hindered: 2,
+                refused: [("disabled".to_owned(), 8)].into(),
+            }],
+            ..Played::default()
+        };
+        let report = |seen: bool, reuse: Value| {
+            json!({
+                "exact": {"refused_reuse": seen},
+                "processes": [{"process": {"comm": "c2"}, "reuse": reuse}],
+                "destinations": [
+                    {"netns": 7, "side": "client", "remote": "127.0.0.1:80", "reuse": reuse},
+                ],
+            })
+        };
+        let all = json!({"taken": 4, "hindered": 2, "refused": {"disabled": 8}});
+        let some = json!({"taken": 4, "hindered": 0, "refused": {}});
+        let right = |tier, report: Value| judge(&played, &facts(tier), 7, &report).is_empty();
+        assert!(right(Tier::Fentry, report(true, all.clone())));
+        assert!(!right(Tier::Fentry, report(true, some.clone())));
+        assert!(!right(Tier::Fentry, report(false, all.clone())));
+        assert!(right(Tier::Timer, report(false, some)));
+        assert!(!right(Tier::Timer, report(false, all)));
+    }
+}

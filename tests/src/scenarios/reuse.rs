@@ -1,0 +1,173 @@
+//! TIME_WAITs that a connect() meets and can't take, each for its reason; and what a report makes of them.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use super::{
+    ReportRun, Scenario,
+    close::{clients_bytes, parked},
+    peers::dialogue,
+    ports::connecting,
+};
+use crate::{
+    actor::command::Command,
+    expect::{Expected, Side, TcpState},
+    stage::{
+        Stage, Unlucky,
+        finding::{CrowdRow, ReuseTruth},
+    },
+    tun_peer::{TunPeer, segment::Flags},
+};
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::both("reuse/disabled", disabled),
+    Scenario::both("reuse/not_loopback", not_loopback),
+    Scenario::both("reuse/timestamps_off", timestamps_off),
+    Scenario::both("reuse/peer_without_timestamps", peer_without_timestamps),
+    Scenario::both("reuse/fin_wait2", fin_wait2),
+    Scenario::both("reuse/too_young", too_young),
+    Scenario::both("reuse/reported", reported).reported(ReportRun {
+        options: &[],
+        loses: false,
+        ends_before: false,
+    }),
+];
+
+/// The only local port, so that the next connect() needs the tuple of the one before.
+const PORT: u16 = 40_000;
+
+/// Another process fails to connect, for want of a TIME_WAIT that it met and could not take.
+fn hindered(stage: &Stage, address: SocketAddr, why: &str) -> Result<()> {
+    let other = stage.actor("c2")?;
+    let fd = other.tcp_for(address)?;
+    match other.failure(&Command::Connect { fd, address })?.0 {
+        libc::EADDRNOTAVAIL => {}
+        errno => bail!("connect() to {address} failed with errno {errno}"),
+    }
+    stage.expect(
+        connecting(&other, address, 0, "EADDRNOTAVAIL").with("refused_reuse", json!({ why: 1 })),
+    );
+    Ok(())
+}
+
+/// A client at `address` closes first, the server follows, and the next connect() meets its TIME_WAIT.
+fn refused(stage: &Stage, address: IpAddr, tw_reuse: &str, why: &str) -> Result<()> {
+    stage.sysctl("ipv4/tcp_tw_reuse", tw_reuse)?;
+    let pair = stage.pair_on_port_of(address, PORT)?;
+    pair.client.close(&pair.at_client)?;
+    stage.until_parked(&pair.at_client)?;
+    pair.server_follows(stage)?;
+    stage.expect(clients_bytes(
+        parked(&pair.at_client).own_client(&pair.client),
+    ));
+    hindered(stage, pair.address, why)
+}
+
+fn disabled(stage: &Stage) -> Result<()> {
+    refused(stage, stage.ip.loopback(), "0", "disabled")
+}
+
+/// 2, the default: between loopback addresses only.
+fn not_loopback(stage: &Stage) -> Result<()> {
+    let _device = TunPeer::new(stage.ip)?;
+    refused(stage, TunPeer::host(stage.ip), "2", "not_loopback")
+}
+
+fn timestamps_off(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_timestamps", "0")?;
+    refused(stage, stage.ip.loopback(), "1", "timestamps_off")
+}
+
+/// They are on here; the peer's SYN-ACK has none.
+fn peer_without_timestamps(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
+    stage.sysctl("ipv4/ip_local_port_range", &format!("{PORT} {PORT}"))?;
+    let mut it = dialogue(stage, &[])?;
+    it.client.close(&it.at_client)?;
+    let fin = it.peer.await_fin()?;
+    it.end.acknowledge(&fin);
+    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
+    stage.until_time_wait(&it.at_client)?;
+    stage.expect(
+        Expected::time_wait(TcpState::TimeWait)
+            .from(&[TcpState::FinWait1, TcpState::FinWait2])
+            .own_client(&it.client)
+            .ends(&it.at_client)
+            .bytes(0, 0),
+    );
+    hindered(stage, it.peer.address, "peer_without_timestamps")
+}
+
+/// The server does not close: the mini-socket waits in FIN_WAIT2.
+fn fin_wait2(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
+    let pair = stage.pair_on_port(PORT)?;
+    pair.client.close(&pair.at_client)?;
+    stage.until_parked(&pair.at_client)?;
+    stage.expect(clients_bytes(
+        parked(&pair.at_client).own_client(&pair.client),
+    ));
+    hindered(stage, pair.address, "fin_wait2")
+}
+
+/// At once. Up to 6.12 whole seconds are compared: the next may have begun.
+fn too_young(stage: &Stage) -> Result<()> {
+    match refused(stage, stage.ip.loopback(), "1", "too_young") {
+        Err(error) if error.to_string().contains("did not fail") => {
+            bail!(Unlucky("a new second had begun: it was reused".to_owned()))
+        }
+        other => other,
+    }
+}
+
+/// How many ports there are.
+const PORTS: u64 = 4;
+
+/// All ports are in TIME_WAIT; two connects fail, and once reuse is allowed all of them are taken.
+fn reported(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    stage.sysctl("ipv4/ip_local_port_range", "40000 40003")?;
+    // All open before the first closes, so that none of these meets a TIME_WAIT.
+    let open = |_| Ok((client.connect(address)?, server.accept(listener)?));
+    let connections = (0..PORTS).map(open).collect::<Result<Vec<_>>>()?;
+    for (at_client, at_server) in &connections {
+        client.close(at_client)?;
+        stage.until_parked(at_client)?;
+        server.await_end(at_server)?;
+        server.close(at_server)?;
+        stage.until_time_wait(at_client)?;
+    }
+    let second = stage.actor("c2")?;
+    let fd = second.tcp_for(address)?;
+    for _ in 0..2 {
+        second.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
+    }
+    stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
+    stage.pause(Duration::from_millis(2200));
+    for _ in 0..PORTS {
+        second.connect(address)?;
+        server.accept(listener)?;
+    }
+    stage.expect_births(CrowdRow {
+        pid: Some(client.pid),
+        comm: client.comm.clone(),
+        side: Side::Client,
+        births: PORTS,
+    });
+    stage.expect_reuse(ReuseTruth {
+        comm: second.comm.clone(),
+        destination: address,
+        taken: PORTS,
+        hindered: 2,
+        refused: [("disabled".to_owned(), 2 * PORTS)].into(),
+    });
+    Ok(())
+}
