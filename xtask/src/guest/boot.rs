@@ -32,6 +32,18 @@ pub struct Limits {
     pub silence: Option<Duration>,
 }
 
+impl Limits {
+    /// Until when the next line must come, for a guest that was started then, and is up or is not yet.
+    fn deadline(&self, begun: Instant, last_line: Instant, is_up: bool) -> Instant {
+        if !is_up {
+            return begun + self.whole.min(BOOT_LIMIT);
+        }
+        let end = begun + self.whole;
+        self.silence
+            .map_or(end, |silence| end.min(last_line + silence))
+    }
+}
+
 /// A guest to boot.
 pub struct Guest<'a> {
     /// Where its files are kept.
@@ -108,13 +120,7 @@ impl Guest<'_> {
         let mut follower = Follower::new(commands.len());
         let mut last_line = begun;
         let trouble = loop {
-            let deadline = if follower.ready {
-                let silent = limits.silence.map(|silence| last_line + silence);
-                (begun + limits.whole).min(silent.unwrap_or(begun + limits.whole))
-            } else {
-                begun + limits.whole.min(BOOT_LIMIT)
-            };
-            match running.line(deadline) {
+            match running.line(limits.deadline(begun, last_line, follower.ready)) {
                 Ok(text) => {
                     last_line = Instant::now();
                     writeln!(log, "{text}")?;
@@ -298,6 +304,22 @@ fn print_end(kernel_log: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guest_that_stands_still_is_not_waited_for_to_the_end() {
+        let second = Duration::from_secs(1);
+        let mut limits = Limits {
+            whole: 1500 * second,
+            silence: Some(180 * second),
+        };
+        let begun = Instant::now();
+        let after = |seconds| begun + seconds * second;
+        assert_eq!(limits.deadline(begun, begun, false), begun + BOOT_LIMIT);
+        assert_eq!(limits.deadline(begun, after(30), true), after(210));
+        assert_eq!(limits.deadline(begun, after(1400), true), after(1500));
+        limits.silence = None;
+        assert_eq!(limits.deadline(begun, after(30), true), after(1500));
+    }
 
     #[test]
     fn output_and_exit_codes_are_matched_to_commands() {
