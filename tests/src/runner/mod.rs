@@ -149,21 +149,38 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(verdicts.finish())
 }
 
-/// An emulated machine plays what is the same on every tier on the best one only, and with IPv4 only, unless
-/// it is asked for more: each of these takes a twtrace of its own, and attaching takes seconds there.
+/// What is the same on every tier is played on the best one only where it takes long, unless it is asked for:
+/// each of these has a twtrace of its own, and attaching takes seconds in an emulated machine.
 fn without_repetitions(options: &Options, runs: Vec<Run>) -> Vec<Run> {
-    if !process::emulated() || !options.only.is_empty() {
+    if !options.only.is_empty() {
         return runs;
     }
-    let (runs, repeated): (Vec<Run>, Vec<Run>) = runs.into_iter().partition(|run| {
-        let first = options.tier == TierLimit::Best && run.ip == Ip::V4;
-        first || !run.scenario.is_of_userspace()
-    });
-    println!(
-        "     {} scenarios of what userspace makes of events are left to the best tier with IPv4",
-        repeated.len()
-    );
+    let emulated = process::emulated();
+    let all = runs.len();
+    let runs: Vec<Run> = runs
+        .into_iter()
+        .filter(|run| is_worth_it(run, options.tier, emulated))
+        .collect();
+    if runs.len() < all {
+        println!(
+            "     {} runs of scenarios that say the same on every tier or with both IP versions are left out here",
+            all - runs.len()
+        );
+    }
     runs
+}
+
+fn is_worth_it(run: &Run, tier: TierLimit, emulated: bool) -> bool {
+    let is_best = tier == TierLimit::Best;
+    if run.scenario.is_of_userspace() {
+        return match emulated {
+            true => is_best && run.ip == Ip::V4,
+            // The classic tier has the best one's events, by other hooks for states.
+            false => tier != TierLimit::Classic,
+        };
+    }
+    let has_own_report = matches!(run.scenario.observer, Observer::Report(_));
+    !emulated || is_best || run.ip == Ip::V4 || !has_own_report
 }
 
 /// The body of a stage's process.
@@ -248,6 +265,22 @@ fn keep(options: &Options, name: &str, values: &[serde_json::Value]) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_scenario_is_played_with_both_versions_somewhere() {
+        let played = |tier, emulated| {
+            let runs = scenarios::all().into_iter().flat_map(|scenario| {
+                let runs = scenario.runs().into_iter();
+                runs.map(move |(name, ip)| Run { name, ip, scenario })
+            });
+            runs.filter(|run| is_worth_it(run, tier, emulated)).count()
+        };
+        let all = played(TierLimit::Best, false);
+        assert_eq!(played(TierLimit::Inferred, false), all);
+        assert!(played(TierLimit::Classic, false) < all);
+        assert!(played(TierLimit::Best, true) < all);
+        assert!(played(TierLimit::NoFentry, true) < played(TierLimit::Best, true));
+    }
 
     #[test]
     fn the_scenarios_of_documented_experiments_exist() {
