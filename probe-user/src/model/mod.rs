@@ -73,26 +73,22 @@ impl Model {
 
     /// Counts an event.
     pub fn apply(&mut self, event: &Event) {
-        let mut key = key_of(event);
-        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&key) {
-            key = without_process(Unattributed::Lost);
-        }
+        let key = self.with_room(key_of(event));
         let seen = self.processes.entry(key).or_default();
         if key.tgid != 0 {
             seen.process.clone_from(&event.process);
         }
         seen.counts.add(event);
-        match &event.facts {
-            Facts::TimeWaitEnd(TimeWaitEnd { by: Some(by), .. }) => self.apply_reuse(by, event),
-            _ => seen.reuse.add(event),
-        }
-        let seen = self.processes.entry(key).or_default();
         if let Facts::TimeWaitEnd(TimeWaitEnd {
             age_ns: Some(age_ns),
             ..
         }) = &event.facts
         {
             seen.residence.add(*age_ns);
+        }
+        match &event.facts {
+            Facts::TimeWaitEnd(TimeWaitEnd { by: Some(by), .. }) => self.apply_reuse(by, event),
+            _ => seen.reuse.add(event),
         }
         if let Facts::PortAlloc(facts) = &event.facts {
             let port_key = PortKey {
@@ -105,12 +101,17 @@ impl Model {
         self.destinations.apply(event);
     }
 
+    /// The key, or where there is no room for another process that of what was lost.
+    fn with_room(&self, key: ProcessKey) -> ProcessKey {
+        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&key) {
+            return without_process(Unattributed::Lost);
+        }
+        key
+    }
+
     /// The end of a TIME_WAIT whose tuple this process took.
     fn apply_reuse(&mut self, by: &Process, event: &Event) {
-        let mut key = by.key;
-        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&key) {
-            key = without_process(Unattributed::Lost);
-        }
+        let key = self.with_room(by.key);
         let seen = self.processes.entry(key).or_default();
         if key.tgid != 0 && seen.process.is_none() {
             seen.process = Some(by.clone());

@@ -78,6 +78,11 @@ fn both_close_at_once(stage: &Stage) -> Result<()> {
 /// The peer's FIN acknowledges the host's: no CLOSING, and no wait in FIN_WAIT2.
 fn fin_and_ack_in_one(stage: &Stage) -> Result<()> {
     let mut it = dialogue(stage, &[])?;
+    close_in_one(stage, &mut it)
+}
+
+/// The client closes, and the peer answers with a FIN that acknowledges the client's: a TIME_WAIT from its birth.
+pub fn close_in_one(stage: &Stage, it: &mut Dialogue) -> Result<()> {
     it.client.close(&it.at_client)?;
     let fin = it.peer.await_fin()?;
     it.end.acknowledge(&fin);

@@ -11,17 +11,17 @@ use serde_json::json;
 use super::{
     ReportRun, Scenario,
     close::{clients_bytes, parked},
-    peers::dialogue,
+    peers::{close_in_one, dialogue},
     ports::connecting,
 };
 use crate::{
     actor::command::Command,
-    expect::{Expected, Side, TcpState},
+    expect::Side,
     stage::{
         Stage, Unlucky,
         finding::{CrowdRow, ReuseTruth},
     },
-    tun_peer::{TunPeer, segment::Flags},
+    tun_peer::TunPeer,
 };
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -45,10 +45,7 @@ const PORT: u16 = 40_000;
 fn hindered(stage: &Stage, address: SocketAddr, why: &str) -> Result<()> {
     let other = stage.actor("c2")?;
     let fd = other.tcp_for(address)?;
-    match other.failure(&Command::Connect { fd, address })?.0 {
-        libc::EADDRNOTAVAIL => {}
-        errno => bail!("connect() to {address} failed with errno {errno}"),
-    }
+    other.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
     stage.expect(
         connecting(&other, address, 0, "EADDRNOTAVAIL").with("refused_reuse", json!({ why: 1 })),
     );
@@ -88,18 +85,7 @@ fn peer_without_timestamps(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
     stage.sysctl("ipv4/ip_local_port_range", &format!("{PORT} {PORT}"))?;
     let mut it = dialogue(stage, &[])?;
-    it.client.close(&it.at_client)?;
-    let fin = it.peer.await_fin()?;
-    it.end.acknowledge(&fin);
-    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
-    stage.until_time_wait(&it.at_client)?;
-    stage.expect(
-        Expected::time_wait(TcpState::TimeWait)
-            .from(&[TcpState::FinWait1, TcpState::FinWait2])
-            .own_client(&it.client)
-            .ends(&it.at_client)
-            .bytes(0, 0),
-    );
+    close_in_one(stage, &mut it)?;
     hindered(stage, it.peer.address, "peer_without_timestamps")
 }
 
