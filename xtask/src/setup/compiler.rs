@@ -32,6 +32,9 @@ pub const RUSTUP_INSTALL: [&str; 7] = [
     "rust-src",
 ];
 
+/// The same for a nightly that is here without the source.
+pub const RUSTUP_ADD_SOURCE: [&str; 5] = ["component", "add", "rust-src", "--toolchain", "nightly"];
+
 /// The LLVM majors that our bpf-linker version can be built for.
 pub const LLVM_IN_LINKER: RangeInclusive<u32> = 21..=23;
 
@@ -165,14 +168,14 @@ pub fn apt_packages() -> Result<Vec<String>> {
     if find_program("apt-cache").is_none() {
         bail!("this is no Debian");
     }
-    if !apt::has_lists() && crate::process::is_root() {
-        apt::update()?;
+    if let Some(packages) = packages_in_lists()? {
+        return Ok(packages);
     }
-    for pair in APT_PAIRS {
-        if let Some(version) = apt::candidate(pair[0])?
-            && leading_version(&version).is_some_and(|v| v >= MINIMUM)
-        {
-            return Ok(pair.map(str::to_owned).to_vec());
+    // Images come without lists, or with some that are older than the packages.
+    if crate::process::is_root() {
+        apt::update()?;
+        if let Some(packages) = packages_in_lists()? {
+            return Ok(packages);
         }
     }
     bail!(
@@ -180,6 +183,17 @@ pub fn apt_packages() -> Result<Vec<String>> {
         MINIMUM.0,
         MINIMUM.1
     )
+}
+
+fn packages_in_lists() -> Result<Option<Vec<String>>> {
+    for pair in APT_PAIRS {
+        if let Some(version) = apt::candidate(pair[0])?
+            && leading_version(&version).is_some_and(|v| v >= MINIMUM)
+        {
+            return Ok(Some(pair.map(str::to_owned).to_vec()));
+        }
+    }
+    Ok(None)
 }
 
 struct Version {

@@ -75,91 +75,132 @@ pub fn ensure(workspace: &Workspace) -> Result<BpfToolchain> {
     Ok(toolchain)
 }
 
+/// A compiler and why it was chosen.
+type Choice = (Compiler, String);
+
+/// What is here already comes first, then what can be had. A compiler without a linker for its LLVM is of no
+/// use (rustup's nightly is often ahead of the LLVM that a distribution packages), so the search goes on.
 fn search_and_install(workspace: &Workspace) -> Result<BpfToolchain> {
-    let (compiler, reason) = match choose(workspace) {
-        Ok(choice) => choice,
-        Err(missing) => {
-            eprintln!("no eBPF compiler yet: {missing}");
-            install_compiler()?;
-            choose(workspace).map_err(|still| {
-                anyhow::anyhow!(
-                    "no eBPF compiler even after installing one: {still}; {}",
-                    by_hand()
-                )
-            })?
+    let (present, mut failures) = present();
+    if let Some((choice, linker)) =
+        present.iter().find_map(
+            |choice| match linker::find(workspace, choice.0.llvm_major) {
+                linker::Search::Found(path) => Some((choice, path)),
+                linker::Search::Missing(_) => None,
+            },
+        )
+    {
+        let (compiler, reason) = choice;
+        return Ok(toolchain(compiler, reason.clone(), linker));
+    }
+    if present.is_empty() {
+        eprintln!("no eBPF compiler yet: {}", failures.join(", and "));
+    }
+    for (compiler, reason) in &present {
+        match linker_for(workspace, compiler) {
+            Ok(linker) => return Ok(toolchain(compiler, reason.clone(), linker)),
+            Err(error) => failures.push(tell(&error)),
         }
-    };
-    let linker = match linker::find(workspace, compiler.llvm_major) {
-        linker::Search::Found(path) => path,
-        linker::Search::Missing(why) => {
-            eprintln!("{why}");
-            linker::install(workspace, &compiler)?
+    }
+    let ways: [fn() -> Result<Choice>; 3] = [by_apt, by_rust_src, by_rustup];
+    for install in ways {
+        let attempt = install().and_then(|(compiler, reason)| {
+            let linker = linker_for(workspace, &compiler)?;
+            Ok(toolchain(&compiler, reason, linker))
+        });
+        match attempt {
+            Ok(toolchain) => return Ok(toolchain),
+            Err(error) => failures.push(tell(&error)),
         }
-    };
-    Ok(BpfToolchain {
-        origin: compiler.origin,
-        rustc: compiler.rustc,
-        cargo: compiler.cargo,
-        core: compiler.core,
-        llvm_major: compiler.llvm_major,
-        linker,
-        reason,
-    })
+    }
+    bail!(
+        "no toolchain for eBPF: {}; {}",
+        failures.join("; "),
+        by_hand()
+    )
 }
 
-/// The compiler to use and why; the error says why there is none.
-fn choose(workspace: &Workspace) -> Result<(Compiler, String), String> {
-    match (compiler::rustup_nightly(), compiler::system()) {
-        (Ok(nightly), Ok(system)) => {
-            // Both would do; the one whose linker is here already saves the user a build.
-            let has_linker = |c: &Compiler| {
-                matches!(
-                    linker::find(workspace, c.llvm_major),
-                    linker::Search::Found(_)
-                )
-            };
-            if !has_linker(&nightly) && has_linker(&system) {
-                Ok((
-                    system,
-                    "chosen because its linker is here (rustup's nightly would do too)".into(),
-                ))
-            } else {
-                Ok((
-                    nightly,
-                    "chosen because rustup's nightly has rust-src".into(),
-                ))
-            }
+/// A failure on the way, said at once: what follows may take minutes.
+fn tell(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    eprintln!("{text}; trying the next way");
+    text
+}
+
+/// The compilers that are here, and why others are not.
+fn present() -> (Vec<Choice>, Vec<String>) {
+    let mut choices = Vec::new();
+    let mut failures = Vec::new();
+    for (found, reason) in [
+        (
+            compiler::rustup_nightly(),
+            "chosen because rustup's nightly has rust-src",
+        ),
+        (
+            compiler::system(),
+            "chosen because the system has it with its source",
+        ),
+    ] {
+        match found {
+            Ok(compiler) => choices.push((compiler, reason.to_owned())),
+            Err(why) => failures.push(why),
         }
-        (Ok(nightly), Err(_)) => Ok((
-            nightly,
-            "chosen because rustup's nightly has rust-src".into(),
-        )),
-        (Err(why), Ok(system)) => Ok((
-            system,
-            format!("chosen because the system has it with its source, and {why}"),
-        )),
-        (Err(no_nightly), Err(no_system)) => Err(format!("{no_nightly}, and {no_system}")),
+    }
+    (choices, failures)
+}
+
+fn linker_for(workspace: &Workspace, compiler: &Compiler) -> Result<PathBuf> {
+    match linker::find(workspace, compiler.llvm_major) {
+        linker::Search::Found(path) => Ok(path),
+        linker::Search::Missing(why) => {
+            eprintln!("{why}");
+            linker::install(workspace, compiler)
+        }
     }
 }
 
-/// By apt where that can be done, else by rustup.
-fn install_compiler() -> Result<()> {
-    let by_apt = match compiler::apt_packages() {
-        Ok(packages) => match crate::apt::install(&packages) {
-            Ok(()) => return Ok(()),
-            Err(error) => format!("{error:#}"),
-        },
-        Err(error) => format!("{error:#}"),
-    };
-    eprintln!("apt can't help here: {by_apt}");
+fn toolchain(compiler: &Compiler, reason: String, linker: PathBuf) -> BpfToolchain {
+    BpfToolchain {
+        origin: compiler.origin,
+        rustc: compiler.rustc.clone(),
+        cargo: compiler.cargo.clone(),
+        core: compiler.core.clone(),
+        llvm_major: compiler.llvm_major,
+        linker,
+        reason,
+    }
+}
+
+/// The distribution's compiler, which its own LLVM fits.
+fn by_apt() -> Result<Choice> {
+    let help = "apt has no compiler for eBPF here";
+    let packages = compiler::apt_packages().context(help)?;
+    crate::apt::install(&packages).context(help)?;
+    let compiler = compiler::system().map_err(anyhow::Error::msg)?;
+    Ok((
+        compiler,
+        format!("installed by apt ({})", packages.join(", ")),
+    ))
+}
+
+/// The source for a nightly that is here: a smaller change than another nightly.
+fn by_rust_src() -> Result<Choice> {
+    rustup(&compiler::RUSTUP_ADD_SOURCE)?;
+    let compiler = compiler::rustup_nightly().map_err(anyhow::Error::msg)?;
+    Ok((compiler, "rustup added rust-src to its nightly".to_owned()))
+}
+
+fn by_rustup() -> Result<Choice> {
+    rustup(&compiler::RUSTUP_INSTALL)?;
+    let compiler = compiler::rustup_nightly().map_err(anyhow::Error::msg)?;
+    Ok((compiler, "rustup installed its nightly".to_owned()))
+}
+
+fn rustup(arguments: &[&str]) -> Result<()> {
     let Some(rustup) = crate::process::find_program("rustup") else {
-        bail!(
-            "no compiler for eBPF, and no rustup to install one; {}",
-            by_hand()
-        );
+        bail!("there is no rustup");
     };
-    crate::process::run(std::process::Command::new(rustup).args(compiler::RUSTUP_INSTALL))
-        .with_context(by_hand)
+    crate::process::run(std::process::Command::new(rustup).args(arguments))
 }
 
 /// The commands for a user whose machine xtask can't change.
