@@ -8,7 +8,7 @@ use twtrace_wire::{
 
 use crate::{
     constants::config,
-    end,
+    end, existing,
     kernel::Sock,
     maps::{EVENTS, NETNS, add, count_lost, increment},
     process,
@@ -108,7 +108,17 @@ pub enum Addresses {
 #[inline(never)]
 pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattributed) -> u32 {
     let nobody = Actor::nobody(why);
-    count(fact, side as u8, &nobody.key);
+    // A socket may be one that the start-up scan knows.
+    let (known_side, opener) = match addresses {
+        Addresses::Sock(sock) => existing::of(Sock(sock)),
+        Addresses::Segment { .. } => (Side::Unknown as u8, Actor::nobody(Unattributed::Unknown)),
+    };
+    let side = if matches!(side, Side::Unknown) {
+        known_side
+    } else {
+        side as u8
+    };
+    count(fact, side, &nobody.key);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -132,13 +142,13 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
                 (more, sock)
             }
         };
-        begin(event, fact, more, side as u8, 0);
+        begin(event, fact, more, side, 0);
         (*event).socket = socket;
         (*event).idle_ns = UNKNOWN;
         (*event).bytes_sent = UNKNOWN;
         (*event).bytes_received = UNKNOWN;
         process::fill(&mut (*event).process, &nobody);
-        process::fill(&mut (*event).opener, &Actor::nobody(Unattributed::Unknown));
+        process::fill(&mut (*event).opener, &opener);
     }
     entry.submit(wakeup());
     0

@@ -10,12 +10,12 @@ use aya_ebpf::helpers::{
     generated::{bpf_get_current_task, bpf_jiffies64},
 };
 use twtrace_wire::{
-    ABSENT, Cancelled, EndCause, EndEvent, Probe, Process, Side, Tuple, UNKNOWN, Unattributed,
+    ABSENT, Cancelled, EndCause, EndEvent, Probe, Process, Tuple, UNKNOWN, Unattributed,
 };
 
 use crate::{
     constants::{config, offset},
-    emit,
+    emit, existing,
     kernel::{Sock, read, state},
     maps::{ARGUMENTS, CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, count_lost},
     process,
@@ -296,12 +296,13 @@ pub unsafe fn fill(event: *mut EndEvent, mini: Sock, cause: EndCause, by: &Actor
         match mini_story(mini) {
             Some(kept) => fill_maker(event, kept, now),
             None => {
-                (*event).side = Side::Unknown as u8;
+                let (side, opener) = existing::of(mini);
+                (*event).side = side;
                 (*event).age_ns = UNKNOWN;
                 (*event).promoted_ns = UNKNOWN;
                 let nobody = Actor::nobody(stranger_reason());
                 process::fill(&mut (*event).process, &nobody);
-                process::fill(&mut (*event).opener, &NOBODY);
+                process::fill(&mut (*event).opener, &opener);
             }
         }
         process::fill(&mut (*event).by, by);

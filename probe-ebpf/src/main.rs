@@ -14,8 +14,10 @@
 
 mod accept;
 mod constants;
+mod descriptor;
 mod emit;
 mod end;
+mod existing;
 mod kernel;
 mod maps;
 mod port;
@@ -100,6 +102,14 @@ pub fn receive_reset_raw(ctx: RawTracePointContext) -> u32 {
 #[raw_tracepoint(tracepoint = "timer_start")]
 pub fn timer_start_raw(ctx: RawTracePointContext) -> u32 {
     timewait::timer_started(ctx.arg(0));
+    0
+}
+
+/// Attached to nothing: userspace runs it (BPF_PROG_TEST_RUN, 5.10 on) with a descriptor of its own in the
+/// place of the first argument.
+#[raw_tracepoint]
+pub fn process_start(ctx: RawTracePointContext) -> u32 {
+    existing::answer_process_start(ctx.arg(0));
     0
 }
 

@@ -7,7 +7,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use twtrace_wire::{
-    Cancelled, NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals, TupleKey,
+    Cancelled, Existing, ExistingKey, NetnsTotals, PortKey, PortTotals, Probe, ProcessKey,
+    ProcessTotals, TupleKey,
 };
 
 use crate::records::{Actor, Arguments, Birth, Call, MiniStory, Search, Story};
@@ -39,6 +40,14 @@ pub static CLOSING: LruHashMap<TupleKey, u64> = LruHashMap::with_max_entries(1, 
 /// Not 0 once a story found [`STORIES`] full: what is not known then may have been lost.
 #[map]
 pub static STORIES_WERE_FULL: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Sockets that were there before tracing began. Userspace fills it once, when the programs are attached.
+#[map]
+pub static EXISTING: HashMap<ExistingKey, Existing> = HashMap::with_max_entries(1, 0);
+
+/// The answer of the program `process_start`, nanoseconds of CLOCK_BOOTTIME.
+#[map]
+pub static PROCESS_START: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Calls of `inet_twsk_alloc` under way, by thread (kprobe tier only).
 #[map]

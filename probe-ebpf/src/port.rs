@@ -7,8 +7,8 @@ use twtrace_wire::{
 };
 
 use crate::{
-    accept::socket_of,
     constants::config,
+    descriptor::socket_of,
     emit::wakeup,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, set_v4, set_v6, state},
     maps::{CALLS, EVENTS, PORTS, SEARCHES, count_lost, increment, increment_u32},

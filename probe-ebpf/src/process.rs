@@ -119,6 +119,24 @@ pub fn current(task: u64) -> Actor {
     actor
 }
 
+/// Names a process that has not acted since tracing began.
+#[inline(always)]
+pub fn introduce(process: &Process) {
+    if PROCESSES.get_ptr(process.key).is_some() {
+        return;
+    }
+    if let Some(totals) = totals_of(&process.key) {
+        // SAFETY: `totals` points to a map value; another CPU may write the same names at this time.
+        unsafe {
+            (&raw mut (*totals).comm)
+                .cast::<Comm>()
+                .write((&raw const process.comm).cast::<Comm>().read());
+            (*totals).uid = process.uid;
+            (*totals).cgroup_id = process.cgroup_id;
+        }
+    }
+}
+
 /// The totals of a process or of a cause without one, made where missing.
 #[inline(always)]
 pub fn totals_of(key: &ProcessKey) -> Option<*mut ProcessTotals> {

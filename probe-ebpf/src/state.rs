@@ -6,7 +6,7 @@ use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed}
 use crate::{
     constants::config,
     emit::{self, Fact},
-    end,
+    end, existing,
     kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
     maps::{LISTENER_CLOSERS, MPTCP, RECENT, STORIES},
     port,
@@ -138,13 +138,17 @@ fn established(sock: Sock, old: u8) {
             (*story).flags = 0;
             (*story).established_ns = now_ns();
         }
+        // It was connecting already.
+        if matches!(side, Side::Client) {
+            existing::adopt(sock.0, story);
+        }
     }
 }
 
 /// ESTABLISHED or SYN_RECV → FIN_WAIT1 (active), CLOSE_WAIT → LAST_ACK (passive): in the closer.
 #[inline(always)]
 fn closing(sock: Sock, old: u8, active: bool) {
-    let Some(story) = story::alive(sock).or_else(|| story::begin(sock.0, &NEW)) else {
+    let Some(story) = story::alive(sock).or_else(|| existing::begin(sock, &NEW)) else {
         return;
     };
     // A crossed SYN or a TFO child whose shutdown() came first is closed by softirq: no actor there.

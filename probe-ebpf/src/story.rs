@@ -4,6 +4,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use twtrace_wire::Probe;
 
 use crate::{
+    existing,
     kernel::{Sock, state},
     maps::{MPTCP, STORIES, STORIES_WERE_FULL, count_lost},
     records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story},
@@ -54,7 +55,7 @@ pub fn in_state(sock: Sock, now: u8) -> Option<*mut Story> {
         state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => stranger(),
         _ => &NEW,
     };
-    begin(sock.0, new)
+    existing::begin(sock, new)
 }
 
 /// The story of a socket that is closing and has none.

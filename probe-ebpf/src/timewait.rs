@@ -12,7 +12,7 @@ use twtrace_wire::{
 use crate::{
     constants::{config, offset},
     emit::{self, Addresses, Fact},
-    end,
+    end, existing,
     kernel::{IPPROTO_TCP, Sock, read, state},
     maps::{ALLOCATING, CLOSING, MINIS, increment},
     records::{
@@ -57,13 +57,19 @@ pub fn allocated(sock: Sock, substate: u8, mini: u64) {
     if sock.protocol() != IPPROTO_TCP || allocated_again(sock, substate, mini) {
         return;
     }
-    // So that its →CLOSE, which follows, is not taken for another birth.
     let stranger = story::stranger();
-    if let Some(story) = story::begin(sock.0, stranger) {
-        // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
-        unsafe { (*story).flags |= BORN };
+    match existing::begin(sock, stranger) {
+        Some(story) => {
+            // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
+            let story = unsafe { &mut *story };
+            // So that its →CLOSE, which follows, is not taken for another birth.
+            story.flags |= BORN;
+            born(sock.0, story, substate, mini);
+        }
+        None => {
+            born(sock.0, stranger, substate, mini);
+        }
     }
-    born(sock.0, stranger, substate, mini);
 }
 
 /// The same return, in another program: does what the first one was kept from doing, if the socket has a

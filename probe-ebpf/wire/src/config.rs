@@ -50,6 +50,7 @@ offsets! {
     skc_v6_rcv_saddr = "sock_common"."skc_v6_rcv_saddr";
     skc_flags = "sock_common"."skc_flags";
     skc_unhashed = "sock_common"."skc_nulls_node.pprev";
+    skc_cookie = "sock_common"."skc_cookie.counter";
     skc_refcnt = "sock_common"."skc_refcnt.refs.counter";
     sk_lock_owned = "sock"."sk_lock.owned";
     sk_socket = "sock"."sk_socket";
@@ -82,6 +83,10 @@ offsets! {
     task_start_boottime = "task_struct"."start_boottime" or "task_struct"."real_start_time";
     task_comm = "task_struct"."comm";
     task_flags = "task_struct"."flags";
+    task_pid_links = "task_struct"."pid_links";
+    pid_tasks = "pid"."tasks";
+    proc_inode_pid = "proc_inode"."pid";
+    proc_inode_vfs_inode = "proc_inode"."vfs_inode";
     task_files = "task_struct"."files";
     files_fdt = "files_struct"."fdt";
     fdt_max_fds = "fdtable"."max_fds";

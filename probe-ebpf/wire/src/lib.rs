@@ -6,6 +6,7 @@
 
 mod config;
 mod event;
+mod existing;
 mod kinds;
 mod totals;
 
@@ -13,6 +14,7 @@ pub use config::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config
 pub use event::{
     Cancelled, ConnectionEvent, EndEvent, PortEvent, Process, ProcessKey, Tuple, TupleKey, UNKNOWN,
 };
+pub use existing::{Existing, ExistingKey};
 pub use kinds::{
     AbortReason, EndCause, EventKind, NO_KERNEL_REASON, PortOp, Probe, ResetDirection, ResetReason,
     ReuseRefusal, Side, TcpState, Unattributed, flags,
@@ -46,4 +48,8 @@ mod pod {
     unsafe impl aya::Pod for super::TupleKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Cancelled {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::ExistingKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Existing {}
 }

@@ -251,6 +251,7 @@ impl ProbeArgs {
             },
             slow_port_ns: u64::try_from(self.slow_port.as_nanos()).unwrap_or(u64::MAX),
             tell_hindered: false,
+            existing_sockets: 0,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use twtrace_wire::EventKind;
 
-use super::{drop_privileges, existing, notice};
+use super::{drop_privileges, existing, notice, open_gate};
 use crate::cli::{FilterArgs, ProbeArgs};
 use crate::event::{Event, Lost, LostBy};
 use crate::filter::Filter;
@@ -15,7 +15,6 @@ use crate::model::report::{Exact, LostRow, MissRow, Report};
 use crate::model::{KernelTotals, Model};
 use crate::output::quantity;
 use crate::probe::{Choice, tell_refused_reuse};
-use crate::scan::gate::Gate;
 use crate::scan::namespace::{self, Looks};
 use crate::session::auditor::{Auditor, SeenByNetns};
 use crate::session::budgets::Budgeter;
@@ -101,10 +100,7 @@ impl Sink for Counting {
 /// # Errors
 /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
 pub async fn measure(order: Order<'_>) -> Result<Measured> {
-    // While there are privileges to keep, and no other threads.
-    let gate = Gate::open()
-        .inspect_err(|error| log::warn!("other network namespaces can't be entered: {error}"))
-        .ok();
+    let gate = open_gate();
     let mut stop = Stop::listen().context("listening for signals")?;
     let filter = order.filter.resolve()?;
     let mut probing = order.probing.options();
@@ -115,6 +111,7 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
     // Rows by destination are made of events.
     probing.tell_hindered = true;
     let mut session = Session::start(&probing, filter.clone())?;
+    session.adopt_open(gate.as_ref(), &filter.netns)?;
     let mut counting = Counting {
         model: Model::new(filter.clone()),
         auditor: Auditor::begin(session.counted_at()),

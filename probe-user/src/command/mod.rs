@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::cli::Command;
+use crate::scan::gate::Gate;
 
 /// Does what was asked, and says how the process is to end.
 ///
@@ -44,6 +45,14 @@ fn print(text: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text)?;
     stdout.flush()
+}
+
+/// The way into other network namespaces. To be called while there are privileges to keep, and no other
+/// threads.
+fn open_gate() -> Option<Gate> {
+    Gate::open()
+        .inspect_err(|error| log::warn!("other network namespaces can't be entered: {error}"))
+        .ok()
 }
 
 /// Gives up privileges; where that fails, says so and goes on.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{drop_privileges, notice};
+use super::{drop_privileges, notice, open_gate};
 use crate::cli::ViewArgs;
 use crate::event::{Event, Lost};
 use crate::filter::Filter;
@@ -86,10 +86,14 @@ impl Sink for Lines {
 
 /// Streams events until the end.
 pub async fn run(args: ViewArgs) -> Result<()> {
+    let gate = open_gate();
     let mut stop = Stop::listen().context("listening for signals")?;
     let filter = args.filter.resolve()?;
     let probing = args.probing.options();
     let mut session = Session::start(&probing, filter.clone())?;
+    session.adopt_open(gate.as_ref(), &filter.netns)?;
+    // Only the scan needs it.
+    drop(gate);
     drop_privileges();
     stop.after(args.span.duration);
 

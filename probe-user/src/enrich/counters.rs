@@ -81,11 +81,20 @@ pub fn tcp_ext(netstat: &str, name: &str) -> Option<u64> {
 
 /// Mini-sockets alive: `TCP: inuse 1 orphan 0 tw 5 alloc 1 mem 130`
 pub fn sockstat_alive(sockstat: &str) -> Option<u64> {
+    sockstat_tcp(sockstat, "tw")
+}
+
+/// Full TCP sockets that exist, in all namespaces together: `alloc` in the line above.
+pub fn sockstat_allocated(sockstat: &str) -> Option<u64> {
+    sockstat_tcp(sockstat, "alloc")
+}
+
+fn sockstat_tcp(sockstat: &str, name: &str) -> Option<u64> {
     let line = sockstat
         .lines()
         .find_map(|line| line.strip_prefix("TCP:"))?;
     let mut words = line.split_ascii_whitespace();
-    words.find(|word| *word == "tw")?;
+    words.find(|word| *word == name)?;
     words.next()?.parse().ok()
 }
 
@@ -101,7 +110,7 @@ IpExt: 0 99
 ";
     const SOCKSTAT: &str = "\
 sockets: used 12
-TCP: inuse 1 orphan 0 tw 7 alloc 1 mem 130
+TCP: inuse 1 orphan 0 tw 7 alloc 4 mem 130
 UDP: inuse 0 mem 0
 ";
 
@@ -117,6 +126,13 @@ UDP: inuse 0 mem 0
                 alive: 7
             }
         );
+    }
+
+    #[test]
+    fn sockets_are_counted() {
+        assert_eq!(sockstat_alive(SOCKSTAT), Some(7));
+        assert_eq!(sockstat_allocated(SOCKSTAT), Some(4));
+        assert_eq!(sockstat_allocated("UDP: alloc 3\n"), None);
     }
 
     #[test]

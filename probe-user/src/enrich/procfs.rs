@@ -47,6 +47,13 @@ pub fn start_ticks(pid: u32) -> Option<u64> {
     fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
+/// Real user id of a process.
+pub fn real_uid(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    ids.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// Length of a clock tick as /proc uses it, nanoseconds.
 pub fn tick_ns() -> u64 {
     // SAFETY: sysconf() has no preconditions.

@@ -25,6 +25,11 @@ impl Comm {
         Self(padded)
     }
 
+    /// As on the wire: NUL-padded.
+    pub const fn padded(&self) -> [u8; COMM_LEN] {
+        self.0
+    }
+
     /// The bytes before the first NUL.
     pub fn as_bytes(&self) -> &[u8] {
         let end = self

@@ -68,6 +68,14 @@ pub enum ProbeError {
         /// Why.
         error: String,
     },
+    /// A program of the object could not be run by itself.
+    #[error("can't run the program {program}: {why}")]
+    Run {
+        /// Its name.
+        program: &'static str,
+        /// Why.
+        why: String,
+    },
     /// A file of /proc could not be read.
     #[error("can't read {path}: {error}")]
     Proc {

@@ -17,6 +17,10 @@ const OPTIONAL: &[&str] = &[
     "ulp_name",
     "tcp_linger2",
     "tcp_bytes_retrans",
+    "task_pid_links",
+    "pid_tasks",
+    "proc_inode_pid",
+    "proc_inode_vfs_inode",
 ];
 
 /// All offsets the programs need.

@@ -7,6 +7,7 @@ mod attach;
 mod btf;
 mod counters;
 mod error;
+mod existing;
 mod facts;
 mod plan;
 mod tiers;
@@ -59,6 +60,8 @@ pub struct ProbeOptions {
     pub slow_port_ns: u64,
     /// Whether connects that met a TIME_WAIT they could not take get an event of their own, too.
     pub tell_hindered: bool,
+    /// Sockets that the kernel side can be told of by [`Attached::tell_existing`]; `max_sockets` at most.
+    pub existing_sockets: u64,
 }
 
 type Logger = EbpfLogger<&'static dyn log::Log>;
@@ -201,6 +204,7 @@ fn load(
     } else {
         (UNUSED_ENTRIES, UNUSED_ENTRIES)
     };
+    let existing = u32::try_from(options.existing_sockets).unwrap_or(u32::MAX);
     let mut ebpf = EbpfLoader::new()
         // For CO-RE relocations, of which these programs have none.
         .btf(None)
@@ -209,6 +213,7 @@ fn load(
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("STORIES", options.max_sockets)
         .map_max_entries("MINIS", options.max_sockets)
+        .map_max_entries("EXISTING", existing.clamp(1, options.max_sockets))
         .map_max_entries("CLOSING", closing)
         .map_max_entries("CANCELLED", cancelled)
         .map_max_entries("PROCESSES", options.max_processes)

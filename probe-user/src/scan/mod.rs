@@ -8,6 +8,7 @@ pub mod descriptor;
 pub mod gate;
 pub mod message;
 pub mod namespace;
+pub mod open;
 pub mod owners;
 pub mod row;
 pub mod setting;

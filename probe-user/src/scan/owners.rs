@@ -86,6 +86,15 @@ impl Owners {
         }
     }
 
+    /// Of one socket.
+    #[cfg(test)]
+    pub fn of_holders(inode: u32, holders: Vec<Holder>) -> Self {
+        Self {
+            by_inode: HashMap::from([(inode, holders)]),
+            unreadable: 0,
+        }
+    }
+
     /// The processes that hold a socket, by id.
     pub fn of(&self, inode: u32) -> &[Holder] {
         self.by_inode.get(&inode).map_or(&[], Vec::as_slice)

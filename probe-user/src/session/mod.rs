@@ -3,6 +3,7 @@
 pub mod auditor;
 pub mod budgets;
 pub mod losses;
+pub mod open;
 pub mod ring;
 pub mod stop;
 
@@ -76,7 +77,11 @@ impl Session {
     /// # Errors
     /// When the kernel refuses the probes, or a clock.
     pub fn start(options: &ProbeOptions, filter: Filter) -> Result<Self> {
-        let mut attached = probe::attach(options)?;
+        let options = ProbeOptions {
+            existing_sockets: open::expected_sockets(),
+            ..options.clone()
+        };
+        let mut attached = probe::attach(&options)?;
         let mut source = attached.take_ring()?;
         let descriptor = source
             .as_fd()

@@ -28,8 +28,8 @@ fn client_closes(stage: &Stage) -> Result<()> {
         Expected::time_wait(TcpState::FinWait2)
             .from(LEFT_FOR_FIN_WAIT2)
             .process(&pair.client)
-            .no_opener()
-            .side(Side::Unknown)
+            .opener(&pair.client)
+            .side(Side::Client)
             .ends(&pair.at_client),
     ));
     Ok(())
@@ -47,8 +47,8 @@ fn server_closes(stage: &Stage) -> Result<()> {
         Expected::time_wait(TcpState::FinWait2)
             .from(LEFT_FOR_FIN_WAIT2)
             .process(&pair.server)
-            .no_opener()
-            .side(Side::Unknown)
+            .opener(&pair.server)
+            .side(Side::Server)
             .ends(&pair.at_server),
     ));
     Ok(())
@@ -65,8 +65,8 @@ fn closing(stage: &Stage) -> Result<()> {
     stage.expect(
         Expected::time_wait(TcpState::TimeWait)
             .nobody(Unattributed::ClosedBeforeTracing)
-            .no_opener()
-            .side(Side::Unknown)
+            .opener(&pair.client)
+            .side(Side::Client)
             .ends(&pair.at_client),
     );
     Ok(())

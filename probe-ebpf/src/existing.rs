@@ -1,0 +1,126 @@
+//! Sockets that were there before tracing began: what the start-up scan knows of them.
+//!
+//! Userspace attaches first and scans then. A socket that has a story by then keeps it: what was learned by
+//! events wins. The others get theirs at their first event, and here it is completed.
+
+use twtrace_wire::{ABSENT, Existing, ExistingKey, Side, Unattributed};
+
+use crate::{
+    constants::offset,
+    descriptor::file_of,
+    kernel::{Sock, read},
+    maps::{EXISTING, PROCESS_START},
+    process,
+    records::{Actor, Story},
+    story,
+};
+
+/// `enum pid_type` (include/linux/pid_types.h; since 4.19).
+const PIDTYPE_TGID: u32 = 1;
+
+/// A story for a socket that has none and was there before tracing, with what the scan knows of it.
+#[inline(always)]
+pub fn begin(sock: Sock, new: &'static Story) -> Option<*mut Story> {
+    let story = story::begin(sock.0, new)?;
+    adopt(sock.0, story);
+    Some(story)
+}
+
+/// Completes a story with what the scan knows.
+#[inline(never)]
+pub fn adopt(sock: u64, story: *mut Story) -> u32 {
+    let Some(known) = known(Sock(sock)) else {
+        return 0;
+    };
+    let opener = opener_of(known);
+    // SAFETY: the entry of a live socket.
+    unsafe {
+        if (*story).side == Side::Unknown as u8 {
+            (*story).side = known.side;
+        }
+        if !(*story).opener.is_process() {
+            (*story).opener = opener;
+        }
+    }
+    1
+}
+
+/// Side and opener of a mini-socket or full socket that has no story.
+#[inline(always)]
+pub fn of(sock: Sock) -> (u8, Actor) {
+    match known(sock) {
+        Some(known) => (known.side, opener_of(known)),
+        None => (Side::Unknown as u8, Actor::nobody(Unattributed::Unknown)),
+    }
+}
+
+#[inline(always)]
+fn known(sock: Sock) -> Option<&'static Existing> {
+    let cookie = read(sock.0, offset!(skc_cookie));
+    if cookie == 0 {
+        return None;
+    }
+    let known = EXISTING.get_ptr(ExistingKey {
+        cookie,
+        netns: sock.netns(),
+        reserved: 0,
+    })?;
+    // SAFETY: a map value that is written before it is there, and not changed or removed.
+    Some(unsafe { &*known })
+}
+
+/// The opener, with names for the totals where the process has not acted since.
+#[inline(always)]
+fn opener_of(known: &Existing) -> Actor {
+    let key = known.opener.key;
+    if key.tgid == 0 {
+        return Actor::nobody(Unattributed::Unknown);
+    }
+    process::introduce(&known.opener);
+    Actor {
+        key,
+        tid: key.tgid,
+        reserved: 0,
+        thread_comm: [0; 2],
+    }
+}
+
+/// Answers userspace, which runs the program itself: when did the process start whose directory in /proc the
+/// caller has open under this descriptor? /proc shows it to the clock tick only; in events it is part of
+/// the process's identity, to the nanosecond.
+#[inline(always)]
+pub fn answer_process_start(descriptor: u64) {
+    if let Some(answer) = PROCESS_START.get_ptr_mut(0) {
+        // SAFETY: a map value; there is one caller.
+        unsafe { *answer = process_start(descriptor) }
+    }
+}
+
+/// `file` → `proc_inode.pid` (fs/proc/internal.h) → the first task in `pid.tasks[PIDTYPE_TGID]`: the leader.
+#[inline(always)]
+fn process_start(descriptor: u64) -> u64 {
+    if offset!(proc_inode_pid) == ABSENT
+        || offset!(proc_inode_vfs_inode) == ABSENT
+        || offset!(pid_tasks) == ABSENT
+        || offset!(task_pid_links) == ABSENT
+    {
+        return 0;
+    }
+    let file = file_of(descriptor);
+    if file == 0 {
+        return 0;
+    }
+    let inode: u64 = read(file, offset!(file_inode));
+    let proc_inode = inode.wrapping_sub(offset!(proc_inode_vfs_inode) as u64);
+    let pid: u64 = read(proc_inode, offset!(proc_inode_pid));
+    if pid == 0 {
+        return 0;
+    }
+    // A list's head is one pointer, a node two.
+    let node: u64 = read(pid, offset!(pid_tasks) + PIDTYPE_TGID * 8);
+    if node == 0 {
+        return 0;
+    }
+    let leader = node.wrapping_sub((offset!(task_pid_links) + PIDTYPE_TGID * 16) as u64);
+    read(leader, offset!(task_start_boottime))
+}

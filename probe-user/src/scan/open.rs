@@ -1,0 +1,227 @@
+//! Sockets that are there when tracing begins: which side they are of, and who holds them.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+use twtrace_wire::{Side, TcpState};
+
+use super::owners::{Holder, Owners};
+use super::row::Row;
+use super::snapshot::NetnsSockets;
+use crate::model::budget::ports::PortRange;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenSocket {
+    /// Inode number of its namespace.
+    pub netns: u32,
+    /// The kernel's identity of it.
+    pub cookie: u64,
+    /// Client or server, or unknown.
+    pub side: Side,
+    /// As in `socket:[inode]`, or 0.
+    pub inode: u32,
+}
+
+/// All that are connections, full sockets before mini-sockets. `range_of` is `ip_local_port_range` of a
+/// namespace, where that is known.
+pub fn sockets(
+    namespaces: &[NetnsSockets],
+    range_of: impl Fn(u32) -> Option<PortRange>,
+) -> Vec<OpenSocket> {
+    let mut full = Vec::new();
+    let mut minis = Vec::new();
+    for namespace in namespaces {
+        let listeners = Listeners::of(&namespace.rows);
+        let range = range_of(namespace.netns);
+        for row in &namespace.rows {
+            if matches!(row.state, TcpState::Listen | TcpState::Close) || row.cookie == 0 {
+                continue;
+            }
+            let socket = OpenSocket {
+                netns: namespace.netns,
+                cookie: row.cookie,
+                side: side(row, &listeners, range),
+                inode: row.inode,
+            };
+            match row.is_mini() {
+                true => minis.push(socket),
+                false => full.push(socket),
+            }
+        }
+    }
+    full.append(&mut minis);
+    full
+}
+
+/// Whom a socket is taken to be of: of those that have it open, the one that started first. Parents hand
+/// sockets down to their children, and never the other way by themselves.
+pub fn opener(socket: &OpenSocket, owners: &Owners) -> Option<Holder> {
+    let holders = owners.of(socket.inode).iter().copied();
+    holders.min_by_key(|holder| (holder.start_ticks, holder.pid))
+}
+
+/// Inode numbers of those that may have a holder.
+pub fn inodes(sockets: &[OpenSocket]) -> HashSet<u32> {
+    let inodes = sockets.iter().map(|socket| socket.inode);
+    inodes.filter(|inode| *inode != 0).collect()
+}
+
+/// No dump says which end a socket is. Where something listens on its address it is a server's: connect()
+/// takes no port that a listener owns. Else it is a client's, if its port is one that connect() chooses;
+/// other ports may be of a server that listens no more, or of a client that asked for them by number.
+fn side(row: &Row, listeners: &Listeners, range: Option<PortRange>) -> Side {
+    match row.state {
+        TcpState::SynSent => return Side::Client,
+        TcpState::SynRecv | TcpState::NewSynRecv => return Side::Server,
+        _ => {}
+    }
+    if listeners.cover(row.local, row.mapped) {
+        return Side::Server;
+    }
+    match range {
+        Some(range) if range.contains(row.local.port()) => Side::Client,
+        _ => Side::Unknown,
+    }
+}
+
+/// Addresses that are listened on, by port.
+struct Listeners {
+    by_port: HashMap<u16, Vec<(IpAddr, bool)>>,
+}
+
+impl Listeners {
+    fn of(rows: &[Row]) -> Self {
+        let mut by_port: HashMap<u16, Vec<(IpAddr, bool)>> = HashMap::new();
+        for row in rows.iter().filter(|row| row.state == TcpState::Listen) {
+            let takes_v4 = row.local.is_ipv4() || row.v6only == Some(false);
+            by_port
+                .entry(row.local.port())
+                .or_default()
+                .push((row.local.ip(), takes_v4));
+        }
+        Self { by_port }
+    }
+
+    fn cover(&self, local: SocketAddr, mapped: bool) -> bool {
+        let Some(listeners) = self.by_port.get(&local.port()) else {
+            return false;
+        };
+        listeners.iter().any(|(address, takes_v4)| {
+            *address == local.ip()
+                || match (address, local) {
+                    (IpAddr::V4(any), SocketAddr::V4(_)) => any.is_unspecified() && !mapped,
+                    (IpAddr::V6(any), SocketAddr::V6(_)) => any.is_unspecified(),
+                    // Through an IPv6 listener that takes IPv4 too.
+                    (IpAddr::V6(any), SocketAddr::V4(_)) => any.is_unspecified() && *takes_v4,
+                    (IpAddr::V4(_), SocketAddr::V6(_)) => false,
+                }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::comm::Comm;
+    use crate::scan::row::Timer;
+
+    fn row(state: TcpState, local: &str, cookie: u64) -> Row {
+        Row {
+            state,
+            local: local.parse().unwrap(),
+            remote: "10.0.0.9:40000".parse().unwrap(),
+            mapped: false,
+            v6only: None,
+            uid: 0,
+            inode: 7,
+            cookie,
+            timer: Timer::Off,
+            expires: None,
+            times: None,
+        }
+    }
+
+    fn sides(rows: Vec<Row>, range: Option<PortRange>) -> Vec<(u64, Side)> {
+        let namespaces = [NetnsSockets { netns: 1, rows }];
+        sockets(&namespaces, |_| range)
+            .into_iter()
+            .map(|socket| (socket.cookie, socket.side))
+            .collect()
+    }
+
+    const RANGE: Option<PortRange> = Some(PortRange {
+        low: 32_768,
+        high: 60_999,
+    });
+
+    #[test]
+    fn what_is_listened_on_is_a_servers_and_ports_of_the_range_are_clients() {
+        let open = TcpState::Established;
+        let listen = |local| row(TcpState::Listen, local, 100);
+        let rows = vec![
+            listen("10.0.0.1:80"),
+            listen("0.0.0.0:81"),
+            Row {
+                v6only: Some(false),
+                ..listen("[::]:40001")
+            },
+            row(open, "10.0.0.1:80", 1),
+            // On another address nobody listens on that port.
+            row(open, "10.0.0.2:80", 2),
+            row(open, "10.0.0.2:81", 3),
+            row(open, "10.0.0.2:40001", 4),
+            row(open, "10.0.0.2:40002", 5),
+            row(open, "10.0.0.2:700", 6),
+            row(TcpState::SynSent, "10.0.0.2:701", 7),
+        ];
+        let expected = [
+            (1, Side::Server),
+            (2, Side::Unknown),
+            (3, Side::Server),
+            (4, Side::Server),
+            (5, Side::Client),
+            (6, Side::Unknown),
+            (7, Side::Client),
+        ];
+        assert_eq!(sides(rows.clone(), RANGE), expected);
+        // Without the range only what listens is known.
+        assert_eq!(sides(rows, None)[4], (5, Side::Unknown));
+    }
+
+    #[test]
+    fn full_sockets_come_first_and_what_has_no_identity_not_at_all() {
+        let mini = Row {
+            timer: Timer::TimeWait,
+            ..row(TcpState::TimeWait, "10.0.0.2:40003", 1)
+        };
+        let rows = vec![
+            mini,
+            row(TcpState::Established, "10.0.0.2:40004", 2),
+            row(TcpState::Established, "10.0.0.2:40005", 0),
+            row(TcpState::Close, "10.0.0.2:40006", 3),
+        ];
+        assert_eq!(sides(rows, RANGE), [(2, Side::Client), (1, Side::Client)]);
+    }
+
+    #[test]
+    fn the_eldest_holder_is_taken_for_the_opener() {
+        let holder = |pid, start_ticks| Holder {
+            pid,
+            start_ticks,
+            comm: Comm::default(),
+        };
+        // Pids may wrap.
+        let owners = Owners::of_holders(7, vec![holder(3, 900), holder(30_000, 800)]);
+        let socket = OpenSocket {
+            netns: 1,
+            cookie: 1,
+            side: Side::Client,
+            inode: 7,
+        };
+        assert_eq!(opener(&socket, &owners), Some(holder(30_000, 800)));
+        assert_eq!(opener(&OpenSocket { inode: 8, ..socket }, &owners), None);
+        let orphan = OpenSocket { inode: 0, ..socket };
+        assert_eq!(inodes(&[socket, orphan]), HashSet::from([7]));
+    }
+}

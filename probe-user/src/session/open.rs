@@ -1,0 +1,156 @@
+//! The start-up scan: connections that were open before the probes were attached.
+//!
+//! Attach first, then scan: what was opened or closed meanwhile is known by its events, and they win. The
+//! kernel side is told of every socket by its cookie, and looks there when one that it does not know acts.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use twtrace_wire::{Existing, ExistingKey, Process, ProcessKey};
+
+use super::Session;
+use crate::enrich::counters::{sockstat_alive, sockstat_allocated};
+use crate::enrich::procfs;
+use crate::model::budget::ports::PortRange;
+use crate::scan::gate::Gate;
+use crate::scan::open::{self, OpenSocket};
+use crate::scan::owners::{Holder, Owners};
+use crate::scan::setting;
+use crate::scan::snapshot::{self, Snapshot, namespaces};
+use crate::scan::sock_diag::Query;
+
+/// Room for sockets that are opened between the first look and the scan.
+const SLACK: u64 = 1024;
+
+/// How many sockets the scan will find, roughly; mini-sockets of namespaces that no process lives in are not
+/// looked for.
+pub fn expected_sockets() -> u64 {
+    let sockstat = |net: &Path| fs::read_to_string(net.join("sockstat")).unwrap_or_default();
+    let ways = namespaces().into_values();
+    let minis: u64 = ways
+        .filter_map(|paths| proc_net(&paths))
+        .filter_map(|net| sockstat_alive(&sockstat(&net)))
+        .sum();
+    // This one is of the whole host.
+    let full = sockstat_allocated(&sockstat(Path::new("/proc/self/net"))).unwrap_or(0);
+    let sockets = full.saturating_add(minis);
+    sockets.saturating_add(sockets / 4).saturating_add(SLACK)
+}
+
+/// `/proc/PID/net` of a process in the namespace.
+fn proc_net(paths: &[PathBuf]) -> Option<PathBuf> {
+    let of_process = paths.iter().find(|path| path.starts_with("/proc"))?;
+    Some(of_process.parent()?.parent()?.join("net"))
+}
+
+impl Session {
+    /// Scans what is open in every namespace that can be reached, or in those in `only`, where that is not
+    /// empty. What can't be found out stays unknown, and so it is told.
+    ///
+    /// # Errors
+    /// When the kernel side can't be told.
+    pub fn adopt_open(&mut self, gate: Option<&Gate>, only: &[u32]) -> Result<()> {
+        let found = snapshot::take(gate, Query::all(), only);
+        for (netns, why) in &found.unscanned {
+            log::debug!("what was open in netns {netns} is not known: {why}");
+        }
+        let ranges = port_ranges(gate, &found);
+        let sockets = open::sockets(&found.namespaces, |netns| ranges.get(&netns).copied());
+        let owners = Owners::find(&open::inodes(&sockets));
+        let processes = self.identify(&sockets, &owners);
+        let entries = sockets.iter().map(|socket| {
+            let opener = open::opener(socket, &owners)
+                .and_then(|holder| processes.get(&(holder.pid, holder.start_ticks)).copied());
+            entry(socket, opener)
+        });
+        let without_room = self.attached.tell_existing(entries)?;
+        if without_room > 0 {
+            log::warn!(
+                "{without_room} of {} sockets that were open before tracing find no room: \
+                 their side and opener will be unknown (see --max-sockets)",
+                sockets.len()
+            );
+        }
+        Ok(())
+    }
+
+    /// The holders as events name them.
+    fn identify(
+        &mut self,
+        sockets: &[OpenSocket],
+        owners: &Owners,
+    ) -> HashMap<(u32, u64), Process> {
+        let mut processes = HashMap::new();
+        for socket in sockets {
+            let Some(holder) = open::opener(socket, owners) else {
+                continue;
+            };
+            let key = (holder.pid, holder.start_ticks);
+            if processes.contains_key(&key) {
+                continue;
+            }
+            match self.identify_one(&holder) {
+                Ok(Some(process)) => {
+                    processes.insert(key, process);
+                }
+                Ok(None) => log::debug!("pid {} went while it was looked at", holder.pid),
+                Err(error) => {
+                    log::warn!("who opened connections before tracing will be unknown: {error:#}");
+                    break;
+                }
+            }
+        }
+        processes
+    }
+
+    /// `None` where the process is gone, or another one by now.
+    fn identify_one(&mut self, holder: &Holder) -> Result<Option<Process>> {
+        let Ok(directory) = File::open(format!("/proc/{}", holder.pid)) else {
+            return Ok(None);
+        };
+        let Some(start_boot_ns) = self.attached.process_start_boot_ns(&directory)? else {
+            return Ok(None);
+        };
+        if start_boot_ns / procfs::tick_ns() != holder.start_ticks {
+            return Ok(None);
+        }
+        Ok(Some(Process {
+            key: ProcessKey {
+                tgid: holder.pid,
+                unattributed: 0,
+                start_boot_ns,
+            },
+            tid: holder.pid,
+            uid: procfs::real_uid(holder.pid).unwrap_or_default(),
+            cgroup_id: 0,
+            comm: holder.comm.padded(),
+            thread_comm: Default::default(),
+        }))
+    }
+}
+
+fn port_ranges(gate: Option<&Gate>, found: &Snapshot) -> HashMap<u32, PortRange> {
+    let ways = namespaces();
+    let ranges = found.namespaces.iter().filter_map(|namespace| {
+        let paths = ways.get(&namespace.netns)?;
+        let sysctls = setting::read(gate, namespace.netns, paths).ok()?;
+        Some((namespace.netns, sysctls.range))
+    });
+    ranges.collect()
+}
+
+fn entry(socket: &OpenSocket, opener: Option<Process>) -> (ExistingKey, Existing) {
+    let key = ExistingKey {
+        cookie: socket.cookie,
+        netns: socket.netns,
+        reserved: 0,
+    };
+    let existing = Existing {
+        opener: opener.unwrap_or(Process::NONE),
+        side: socket.side as u8,
+        reserved: [0; 7],
+    };
+    (key, existing)
+}
