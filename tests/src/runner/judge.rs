@@ -111,7 +111,8 @@ fn ends_against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<
         return Vec::new();
     }
     let mut wrong = Vec::new();
-    let left = count(events, "time_wait").checked_sub(count(events, "time_wait_end"));
+    let left = (played.alive_before + count(events, "time_wait"))
+        .checked_sub(count(events, "time_wait_end"));
     if left != Some(played.counters.alive) {
         wrong.push(format!(
             "by births and ends {left:?} TIME_WAITs are left, the kernel has {}",

@@ -1,20 +1,26 @@
 //! Connections that were there before tracing began.
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::{
     Scenario,
     close::{LEFT_FOR_FIN_WAIT2, clients_bytes, servers_bytes},
+    ends::until_gone,
 };
 use crate::{
-    expect::{Expected, Side, TcpState, Unattributed},
-    stage::Stage,
+    actor::command::SocketOption,
+    expect::{Expected, Reason, Side, TcpState, Unattributed},
+    stage::{Pair, Stage},
     sys::proc_net::State,
 };
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("open_before_tracing/client_closes", client_closes).traced_from_the_middle(),
     Scenario::both("open_before_tracing/server_closes", server_closes).traced_from_the_middle(),
+    Scenario::both("open_before_tracing/two_holders", two_holders).traced_from_the_middle(),
+    Scenario::both("open_before_tracing/peer_resets", peer_resets).traced_from_the_middle(),
+    Scenario::both("parked_before_tracing", parked).traced_from_the_middle(),
     Scenario::both("closing_before_tracing", closing).traced_from_the_middle(),
 ];
 
@@ -51,6 +57,75 @@ fn server_closes(stage: &Stage) -> Result<()> {
             .side(Side::Server)
             .ends(&pair.at_server),
     ));
+    Ok(())
+}
+
+/// Of two that have it open the parent is taken for the opener; the child is the last to close.
+fn two_holders(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    let child = stage.fork(&pair.client, "ch")?;
+    stage.begin_tracing()?;
+    pair.client.close(&pair.at_client)?;
+    child.close(&pair.at_client)?;
+    stage.until_parked(&pair.at_client)?;
+    pair.server_follows(stage)?;
+    stage.expect(clients_bytes(
+        Expected::time_wait(TcpState::FinWait2)
+            .from(LEFT_FOR_FIN_WAIT2)
+            .process(&child)
+            .opener(&pair.client)
+            .side(Side::Client)
+            .ends(&pair.at_client),
+    ));
+    Ok(())
+}
+
+/// The client does nothing itself: that the RST is charged to it is known by the scan alone.
+fn peer_resets(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    stage.begin_tracing()?;
+    server_resets(stage, &pair, TcpState::Established)?;
+    pair.client.await_reset(&pair.at_client)?;
+    stage.expect(
+        Expected::reset_received(Reason::Peer)
+            .own_client(&pair.client)
+            .ends(&pair.at_client),
+    );
+    Ok(())
+}
+
+/// A TIME_WAIT that was there already ends: whose it was nobody can know any more, but which side.
+fn parked(stage: &Stage) -> Result<()> {
+    stage.about_ends();
+    let pair = stage.pair()?;
+    pair.client.close(&pair.at_client)?;
+    stage.until_parked(&pair.at_client)?;
+    stage.begin_tracing()?;
+    server_resets(stage, &pair, TcpState::CloseWait)?;
+    until_gone(stage, &pair.at_client)?;
+    stage.expect(
+        Expected::time_wait_end("killed")
+            .nobody(Unattributed::ClosedBeforeTracing)
+            .no_opener()
+            .side(Side::Client)
+            .with("age_ns", Value::Null)
+            .ends(&pair.at_client),
+    );
+    Ok(())
+}
+
+fn server_resets(stage: &Stage, pair: &Pair, before: TcpState) -> Result<()> {
+    pair.server
+        .set(pair.at_server.fd, SocketOption::LingerZero)?;
+    pair.server.close(&pair.at_server)?;
+    stage.expect(
+        Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
+            .state(before)
+            .process(&pair.server)
+            .opener(&pair.server)
+            .side(Side::Server)
+            .ends(&pair.at_server),
+    );
     Ok(())
 }
 

@@ -84,7 +84,8 @@ fn is_there(connection: &Connection) -> Result<bool> {
     }))
 }
 
-fn until_gone(stage: &Stage, connection: &Connection) -> Result<()> {
+/// Waits until a mini-socket has ended.
+pub fn until_gone(stage: &Stage, connection: &Connection) -> Result<()> {
     stage.until("the mini-socket is gone", || Ok(!is_there(connection)?))
 }
 

@@ -72,8 +72,10 @@ pub struct Played {
     /// The cache of mini-sockets whose memory is compared.
     #[serde(default)]
     pub slab: Option<SlabTruth>,
-    /// The kernel's own figures for the namespace, from its beginning to the end of the scenario.
+    /// The kernel's own figures for the namespace, from when tracing began to the end of the scenario.
     pub counters: Counters,
+    /// Mini-sockets that were alive when tracing began.
+    pub alive_before: u64,
     /// Whether searches for ports that succeed are to be compared.
     pub about_ports: bool,
     /// Whether ends of TIME_WAITs are to be compared.

@@ -90,7 +90,8 @@ pub struct Stage {
     pub ip: Ip,
     netns: u64,
     since_ns: u64,
-    at_start: Counters,
+    /// When tracing began.
+    at_start: Cell<Counters>,
     /// Kept until the runner has seen all events: an actor that goes closes its sockets.
     actors: RefCell<Vec<Rc<Actor>>>,
     truth: RefCell<Vec<Expected>>,
@@ -118,7 +119,7 @@ impl Stage {
             ip,
             netns,
             since_ns,
-            at_start: Counters::read()?,
+            at_start: Cell::new(Counters::read()?),
             actors: RefCell::default(),
             truth: RefCell::default(),
             otherwise: RefCell::default(),
@@ -147,6 +148,7 @@ impl Stage {
         if io::stdin().lock().read_line(&mut line)? == 0 {
             bail!("the runner is gone");
         }
+        self.at_start.set(Counters::read()?);
         Ok(())
     }
 
@@ -321,7 +323,8 @@ impl Stage {
             reuse: self.reuse.take(),
             slab: self.slab.take(),
             close_wait: self.close_wait.take(),
-            counters: Counters::read()?.since(self.at_start),
+            counters: Counters::read()?.since(self.at_start.get()),
+            alive_before: self.at_start.get().alive,
             about_ports: self.about_ports.get(),
             about_ends: self.about_ends.get(),
             hidden_births: self.hidden_births.get(),
