@@ -234,6 +234,11 @@ fn report(session: &mut Session, counting: &mut Counting, filter: &Filter) -> Re
             session.enricher().complete(process);
         }
     }
+    let mut memory = existing::memory();
+    let both = [EventKind::TimeWait, EventKind::TimeWaitEnd];
+    if session.sees_ends() && both.into_iter().all(|kind| filter.shows_kind(kind)) {
+        memory = memory.shared_by(&processes);
+    }
     let host = Host::read();
     Ok(Report {
         start: start.ts,
@@ -250,7 +255,7 @@ fn report(session: &mut Session, counting: &mut Counting, filter: &Filter) -> Re
         budgets_unknown: budgets.unknown,
         close_wait: Vec::new(),
         unscanned: Vec::new(),
-        memory: existing::memory(),
+        memory,
         audit: auditor.rows(&seen, end.mono_ns),
         recursion_misses: misses(kernel),
         lost,

@@ -1,14 +1,37 @@
-//! What TIME_WAIT costs: the kernel's memory, over all network namespaces.
+//! What TIME_WAIT costs: the kernel's memory, over all network namespaces, and whose it is.
+
+use std::cmp::Reverse;
 
 use serde::Serialize;
+use twtrace_wire::Unattributed;
+
+use super::report::ProcessRow;
+use crate::event::Process;
+use crate::event::words;
 
 /// Memory when tracing ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Memory {
     /// Bytes of mini-sockets in use, of both IP versions; `None` where one of them is not known.
     pub time_wait_bytes: Option<u64>,
     /// By the kernel's cache.
     pub caches: Vec<CacheRow>,
+    /// By process, of those that the filter shows; `None` where their TIME_WAITs are not seen to end.
+    pub processes: Option<Vec<ShareRow>>,
+}
+
+/// The TIME_WAITs of one process that were alive when tracing ended. Those from before tracing are nobody's.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShareRow {
+    /// The process, or `None` where none is known.
+    pub process: Option<Process>,
+    /// Why there is none.
+    #[serde(serialize_with = "words::serialize_option")]
+    pub unattributed: Option<Unattributed>,
+    /// TIME_WAITs alive.
+    pub alive: u64,
+    /// Their size, bytes; `None` where the size of one is not known.
+    pub bytes: Option<u64>,
 }
 
 /// One of the kernel's caches of equal objects.
@@ -42,13 +65,42 @@ impl Memory {
                 .map(|row| row.active_bytes)
                 .try_fold(0, |sum: u64, bytes| Some(sum.saturating_add(bytes?))),
             caches,
+            processes: None,
         }
+    }
+
+    /// Adds each process's share, given rows that count births and ends: those with the most first.
+    pub fn shared_by(mut self, rows: &[ProcessRow]) -> Self {
+        // Both IP versions have the same struct (tcp6_timewait_sock is a tcp_timewait_sock).
+        let object_bytes = self
+            .caches
+            .iter()
+            .filter(|row| row.name.starts_with(MINI_SOCKETS))
+            .find_map(|row| row.object_bytes);
+        let mut shares: Vec<ShareRow> = rows
+            .iter()
+            .filter_map(|row| {
+                let made = row.counts.time_wait.total();
+                let alive = made.saturating_sub(row.counts.ended.total());
+                (alive > 0).then(|| ShareRow {
+                    process: row.process.clone(),
+                    unattributed: row.unattributed,
+                    alive,
+                    bytes: object_bytes.map(|size| alive.saturating_mul(size)),
+                })
+            })
+            .collect();
+        shares.sort_by_key(|share| Reverse(share.alive));
+        self.processes = Some(shares);
+        self
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::by::By;
+    use crate::event::samples;
 
     fn row(name: &'static str, active_bytes: Option<u64>) -> CacheRow {
         CacheRow {
@@ -59,6 +111,32 @@ mod tests {
             held_bytes: active_bytes,
             why: active_bytes.is_none().then(|| "not there".to_owned()),
         }
+    }
+
+    #[test]
+    fn a_process_pays_for_what_it_made_and_has_not_seen_end() {
+        let process = |pid, made, ended| {
+            let process = samples::process(pid, "p");
+            let key = process.key;
+            let mut row = ProcessRow::new(Some(process), key);
+            row.counts.time_wait = By::new([0, made, 0]);
+            row.counts.ended = By::new([ended, 0, 0, 0, 0]);
+            row
+        };
+        let rows = [process(1, 3, 2), process(2, 9, 4), process(3, 5, 5)];
+        let caches = vec![row("tw_sock_TCP", None), row("tw_sock_TCPv6", Some(256))];
+        let shares = Memory::of(caches).shared_by(&rows).processes.unwrap();
+        let figures: Vec<_> = shares
+            .iter()
+            .map(|share| {
+                (
+                    share.process.as_ref().unwrap().key.tgid,
+                    share.alive,
+                    share.bytes,
+                )
+            })
+            .collect();
+        assert_eq!(figures, [(2, 5, Some(1280)), (1, 1, Some(256))]);
     }
 
     #[test]

@@ -138,15 +138,19 @@ impl Session {
 
     /// When this kernel counts mini-sockets.
     pub fn counted_at(&self) -> CountedAt {
-        let ends_seen = self
-            .tiers()
-            .iter()
-            .any(|choice| choice.question == Question::TimeWaitEnd && choice.tier != Tier::None);
+        let ends_seen = self.sees_ends();
         if self.attached.counts_time_wait_at_expiry() {
             CountedAt::Expiry { ends_seen }
         } else {
             CountedAt::Birth { ends_seen }
         }
+    }
+
+    /// Whether ends of mini-sockets are seen.
+    pub fn sees_ends(&self) -> bool {
+        self.tiers()
+            .iter()
+            .any(|choice| choice.question == Question::TimeWaitEnd && choice.tier != Tier::None)
     }
 
     /// Now, on both clocks.

@@ -49,6 +49,7 @@ pub fn judge(
         ));
     }
     wrong.extend(products(truth, after, active, row));
+    wrong.extend(share(truth, after, &report["memory"]["processes"]));
     let both: Option<u64> = ["tw_sock_TCP", "tw_sock_TCPv6"]
         .iter()
         .map(|name| find(name)?["active_bytes"].as_u64())
@@ -76,6 +77,22 @@ fn products(truth: &SlabTruth, slab: Slab, active: Option<u64>, row: &Value) -> 
     wrong
 }
 
+/// All that are alive in the scenario's namespace are its maker's.
+fn share(truth: &SlabTruth, slab: Slab, processes: &Value) -> Option<String> {
+    let row = processes
+        .as_array()
+        .and_then(|rows| rows.iter().find(|row| row["process"]["pid"] == truth.maker));
+    let is_right = row.is_some_and(|row| {
+        row["alive"] == truth.at_least && row["bytes"] == truth.at_least * slab.object_bytes
+    });
+    (!is_right).then(|| {
+        format!(
+            "process {} has {} alive of {} bytes: {processes}",
+            truth.maker, truth.at_least, slab.object_bytes
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -87,6 +104,7 @@ mod tests {
             slab: Some(SlabTruth {
                 cache: "tw_sock_TCP".to_owned(),
                 at_least: 10,
+                maker: 7,
             }),
             ..Played::default()
         };
@@ -97,7 +115,8 @@ mod tests {
                 object_bytes: 256,
             })
         };
-        let report = json!({"memory": {"time_wait_bytes": sum, "caches": [
+        let processes = json!([{"process": {"pid": 7}, "alive": 10, "bytes": 2560}]);
+        let report = json!({"memory": {"processes": processes, "time_wait_bytes": sum, "caches": [
             {"name": "tw_sock_TCP", "active_objects": active, "object_bytes": 256, "active_bytes": bytes},
             {"name": "tw_sock_TCPv6", "active_objects": 1, "object_bytes": 256, "active_bytes": 256},
         ]}});

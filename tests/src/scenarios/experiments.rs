@@ -199,7 +199,7 @@ fn slab_memory(stage: &Stage) -> Result<()> {
     ensure!(server.finished_many()? == IN_SLABS);
     stage.expect_births(row(&client, Side::Client, IN_SLABS as u64));
     // Now and then the kernel answers a late ACK with a RST, which kills a TIME_WAIT.
-    stage.expect_slab(cache, Counters::read()?.alive);
+    stage.expect_slab(cache, Counters::read()?.alive, &client);
     Ok(())
 }
 

@@ -141,6 +141,8 @@ pub struct SlabTruth {
     pub cache: String,
     /// Mini-sockets that the scenario keeps in it.
     pub at_least: u64,
+    /// The process that made all of them.
+    pub maker: i32,
 }
 
 /// TIME_WAITs of one process.

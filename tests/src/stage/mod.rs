@@ -236,11 +236,13 @@ impl Stage {
         Ok(())
     }
 
-    /// The report must have the figures of this cache in /proc/slabinfo, with at least so many mini-sockets.
-    pub fn expect_slab(&self, cache: &str, at_least: u64) {
+    /// The report must have the figures of this cache in /proc/slabinfo, with at least so many mini-sockets, all
+    /// of them made by one process.
+    pub fn expect_slab(&self, cache: &str, at_least: u64, maker: &Actor) {
         *self.slab.borrow_mut() = Some(SlabTruth {
             cache: cache.to_owned(),
             at_least,
+            maker: maker.pid,
         });
     }
 

@@ -1,16 +1,65 @@
-//! One line: what TIME_WAIT costs.
+//! What TIME_WAIT costs: a line for the host, then those who pay for most of it.
 
-use crate::model::memory::{CacheRow, Memory};
+use super::grid::{Align, Grid};
+use super::processes::name_of;
+use super::{SHOWN, count};
+use crate::model::memory::{CacheRow, Memory, ShareRow};
+use crate::model::report::Report;
 use crate::output::quantity::bytes;
 
 /// `tw_sock_TCP 80 of 256B = 20.5kB, tcp_bind_bucket not known: …`, with the sum of mini-sockets before it.
-pub fn render(memory: &Memory) -> String {
+pub fn render(report: &Report) -> String {
+    let memory = &report.memory;
+    let at_least = !report.exact.processes;
     let sum = match memory.time_wait_bytes {
         Some(sum) => format!("{} in mini-sockets", bytes(sum)),
         None => "not known".to_owned(),
     };
     let caches: Vec<String> = memory.caches.iter().map(cache).collect();
-    format!("{sum} ({})\n", caches.join(", "))
+    let mut text = format!("{sum} ({})\n", caches.join(", "));
+    if let Some(shares) = memory.processes.as_deref().filter(|rows| !rows.is_empty()) {
+        text.push_str(&grid(memory, shares, at_least));
+    }
+    text
+}
+
+fn grid(memory: &Memory, shares: &[ShareRow], at_least: bool) -> String {
+    let mut grid = Grid::new(&[
+        ("PROCESS", Align::Left),
+        ("TIME_WAITS ALIVE", Align::Right),
+        ("MEMORY", Align::Right),
+        ("OF THE HOST'S", Align::Right),
+    ]);
+    let shown = shares.len().min(SHOWN);
+    for share in &shares[..shown] {
+        let name = name_of(share.process.as_ref(), share.unattributed);
+        grid.row(cells(name, share.alive, share.bytes, memory, at_least));
+    }
+    let others = &shares[shown..];
+    if !others.is_empty() {
+        let alive = others.iter().map(|share| share.alive).sum();
+        let sum = others.iter().filter_map(|share| share.bytes).sum();
+        // All of them are known, or none.
+        let sum = others[0].bytes.map(|_| sum);
+        let name = format!("({} others)", others.len());
+        grid.row(cells(name, alive, sum, memory, at_least));
+    }
+    grid.to_string()
+}
+
+fn cells(
+    name: String,
+    alive: u64,
+    size: Option<u64>,
+    memory: &Memory,
+    at_least: bool,
+) -> [String; 4] {
+    let share = match (size, memory.time_wait_bytes) {
+        (Some(size), Some(all)) if all > 0 => format!("{}%", (size * 100).div_ceil(all).min(100)),
+        _ => "-".to_owned(),
+    };
+    let size = size.map_or_else(|| "-".to_owned(), bytes);
+    [name, count(alive, at_least), size, share]
 }
 
 fn cache(row: &CacheRow) -> String {

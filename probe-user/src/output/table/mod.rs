@@ -99,7 +99,7 @@ pub fn render(report: &Report, asked: &[By]) -> String {
         section(
             &mut text,
             "Memory of TIME_WAIT on the whole host",
-            &memory::render(&report.memory),
+            &memory::render(report),
         );
         section(
             &mut text,

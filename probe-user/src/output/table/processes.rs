@@ -1,9 +1,10 @@
 //! By process: TIME_WAITs by side, resets by direction and reason, aborts.
 
-use twtrace_wire::Side;
+use twtrace_wire::{Side, Unattributed};
 
 use super::grid::{Align, Grid};
 use super::{SHOWN, by_reason, count};
+use crate::event::Process;
 use crate::event::words::Word;
 use crate::model::counts::Counts;
 use crate::model::report::{ProcessRow, Report};
@@ -51,7 +52,12 @@ pub fn render(report: &Report) -> String {
 
 /// The process, or why there is none.
 pub fn name(row: &ProcessRow) -> String {
-    match (&row.process, row.unattributed) {
+    name_of(row.process.as_ref(), row.unattributed)
+}
+
+/// The same of the two by themselves.
+pub fn name_of(process: Option<&Process>, unattributed: Option<Unattributed>) -> String {
+    match (process, unattributed) {
         (Some(process), _) => {
             // A row sums up all threads.
             let mut process = process.clone();
