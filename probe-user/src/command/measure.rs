@@ -100,7 +100,8 @@ impl Sink for Counting {
 /// # Errors
 /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
 pub async fn measure(order: Order<'_>) -> Result<Measured> {
-    let gate = open_gate();
+    let shared_gate = open_gate();
+    let gate = shared_gate.as_deref();
     let mut stop = Stop::listen().context("listening for signals")?;
     let filter = order.filter.resolve()?;
     let mut probing = order.probing.options();
@@ -111,23 +112,22 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
     // Rows by destination are made of events.
     probing.tell_hindered = true;
     let mut session = Session::start(&probing, filter.clone())?;
-    session.adopt_open(gate.as_ref(), &filter.netns)?;
+    session.adopt_open(shared_gate.as_ref(), &filter.netns)?;
     let mut counting = Counting {
-        model: Model::new(filter.clone()),
+        model: match session.sees_ends() {
+            true => Model::new(filter.clone()),
+            false => Model::with_presumed_ends(filter.clone()),
+        },
         auditor: Auditor::begin(session.counted_at()),
         budgeter: None,
         diagnostics: None,
     };
     if order.wants_budgets {
-        counting.budgeter = Some(Budgeter::begin(
-            gate.as_ref(),
-            &filter,
-            session.now()?.mono_ns,
-        ));
+        counting.budgeter = Some(Budgeter::begin(gate, &filter, session.now()?.mono_ns));
     }
     if order.wants_diagnostics {
         counting.diagnostics = Some(Diagnostics {
-            before: namespace::look(gate.as_ref(), &filter.netns),
+            before: namespace::look(gate, &filter.netns),
             ..Diagnostics::default()
         });
     }
@@ -160,22 +160,18 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
     }
 
     if let Some(budgeter) = &mut counting.budgeter {
-        budgeter.end(gate.as_ref(), &filter, session.now()?.mono_ns);
+        budgeter.end(gate, &filter, session.now()?.mono_ns);
     }
     if let Some(diagnostics) = &mut counting.diagnostics {
-        diagnostics.after = namespace::look(gate.as_ref(), &filter.netns);
+        diagnostics.after = namespace::look(gate, &filter.netns);
     }
     let seen = seen_by_netns(&session)?;
     counting.auditor.begin_last_round(&seen);
     read_step(&session, &mut counting)?;
     settle(&mut session, &mut counting).await?;
     let mut report = report(&mut session, &mut counting, &filter)?;
-    (report.close_wait, report.unscanned) = existing::close_wait(
-        gate.as_ref(),
-        &filter,
-        &report.processes,
-        session.enricher(),
-    );
+    (report.close_wait, report.unscanned) =
+        existing::close_wait(gate, &filter, &report.processes, session.enricher());
     // The probes go with the session, before a slow reader is waited for.
     Ok(Measured {
         report,
@@ -236,7 +232,7 @@ fn report(session: &mut Session, counting: &mut Counting, filter: &Filter) -> Re
     }
     let mut memory = existing::memory();
     let both = [EventKind::TimeWait, EventKind::TimeWaitEnd];
-    if session.sees_ends() && both.into_iter().all(|kind| filter.shows_kind(kind)) {
+    if both.into_iter().all(|kind| filter.shows_kind(kind)) {
         memory = memory.shared_by(&processes);
     }
     let host = Host::read();
@@ -272,6 +268,7 @@ fn exactness(model: &Model, tiers: &[Choice], lost: &[LostRow]) -> Exact {
         },
         destinations: !lost_events,
         refused_reuse: tell_refused_reuse(tiers),
+        ends: model.sees_ends(),
     }
 }
 

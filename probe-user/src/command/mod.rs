@@ -9,6 +9,7 @@ pub mod trace;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
@@ -49,10 +50,11 @@ fn print(text: &[u8]) -> io::Result<()> {
 
 /// The way into other network namespaces. To be called while there are privileges to keep, and no other
 /// threads.
-fn open_gate() -> Option<Gate> {
+fn open_gate() -> Option<Rc<Gate>> {
     Gate::open()
         .inspect_err(|error| log::warn!("other network namespaces can't be entered: {error}"))
         .ok()
+        .map(Rc::new)
 }
 
 /// Gives up privileges; where that fails, says so and goes on.

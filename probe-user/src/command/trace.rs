@@ -92,7 +92,7 @@ pub async fn run(args: ViewArgs) -> Result<()> {
     let probing = args.probing.options();
     let mut session = Session::start(&probing, filter.clone())?;
     session.adopt_open(gate.as_ref(), &filter.netns)?;
-    // Only the scan needs it.
+    // Whoever needs it later has it.
     drop(gate);
     drop_privileges();
     stop.after(args.span.duration);

@@ -29,6 +29,7 @@ pub fn healthy() -> Facts {
             tiers: vec![],
             exact: Exact {
                 refused_reuse: true,
+                ends: true,
                 processes: true,
                 destinations: true,
             },

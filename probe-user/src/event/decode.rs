@@ -156,6 +156,7 @@ impl Decoder {
             age_ns: known(wire.age_ns),
             promoted_ns: known(wire.promoted_ns),
             by: Process::from_wire(&wire.by),
+            inferred: false,
         });
         let mut event = self.common(
             EventKind::TimeWaitEnd,

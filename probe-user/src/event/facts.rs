@@ -70,6 +70,8 @@ pub struct TimeWaitEnd {
     pub promoted_ns: Option<u64>,
     /// Whose connect() took its tuple.
     pub by: Option<Process>,
+    /// Whether no hook saw it go: presumed from its birth and from dumps of the kernel's sockets.
+    pub inferred: bool,
 }
 
 /// A RST went out or came in.

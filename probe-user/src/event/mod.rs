@@ -146,7 +146,7 @@ mod tests {
             ),
             (
                 samples::time_wait_end(),
-                vec!["cause", "age_ns", "promoted_ns", "by"],
+                vec!["cause", "age_ns", "promoted_ns", "by", "inferred"],
             ),
         ];
         for (event, own) in cases {

@@ -98,6 +98,7 @@ pub fn time_wait_end() -> Event {
             age_ns: Some(1_200_000_000),
             promoted_ns: Some(300_000),
             by: Some(process(77, "wget")),
+            inferred: false,
         }),
     )
 }

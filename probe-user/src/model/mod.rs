@@ -7,6 +7,7 @@ pub mod counts;
 pub mod dealings;
 pub mod destination;
 pub mod memory;
+pub mod presume;
 pub mod quantile;
 pub mod report;
 pub mod residence;
@@ -46,6 +47,8 @@ pub struct KernelTotals {
 #[derive(Debug, Default)]
 pub struct Model {
     filter: Filter,
+    /// Ends come as events only: the kernel side does not count them.
+    ends_presumed: bool,
     processes: HashMap<ProcessKey, Seen>,
     ports: HashMap<PortKey, PortTotals>,
     destinations: Destinations,
@@ -71,6 +74,19 @@ impl Model {
         }
     }
 
+    /// The same where ends of TIME_WAITs are presumed.
+    pub fn with_presumed_ends(filter: Filter) -> Self {
+        Self {
+            ends_presumed: true,
+            ..Self::new(filter)
+        }
+    }
+
+    /// Whether ends are seen, and counted by the kernel side.
+    pub fn sees_ends(&self) -> bool {
+        !self.ends_presumed
+    }
+
     /// Counts an event.
     pub fn apply(&mut self, event: &Event) {
         let key = self.with_room(key_of(event));
@@ -88,6 +104,8 @@ impl Model {
         }
         match &event.facts {
             Facts::TimeWaitEnd(TimeWaitEnd { by: Some(by), .. }) => self.apply_reuse(by, event),
+            // Its maker took nothing.
+            Facts::TimeWaitEnd(_) => {}
             _ => seen.reuse.add(event),
         }
         if let Facts::PortAlloc(facts) = &event.facts {
@@ -159,6 +177,10 @@ impl Model {
         for (key, row) in &mut rows {
             if let Some(seen) = self.processes.get(key) {
                 row.residence = seen.residence.quantiles();
+                if self.ends_presumed {
+                    row.counts.ended = seen.counts.ended;
+                    row.reuse.taken = seen.reuse.taken;
+                }
             }
         }
         report::sorted(rows.into_values().map(|row| row.only(&self.filter)))

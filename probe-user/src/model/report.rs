@@ -70,6 +70,9 @@ pub struct Exact {
     /// Whether it is seen at all why connects could not take TIME_WAITs: [`Reuse::hindered`] and
     /// [`Reuse::refused`].
     pub refused_reuse: bool,
+    /// Whether ends of TIME_WAITs are seen. Else they are presumed, and so is what follows from them: ages,
+    /// reuse, and who has how many alive.
+    pub ends: bool,
 }
 
 /// What one process did.

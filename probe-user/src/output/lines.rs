@@ -134,6 +134,9 @@ fn details(facts: &Facts) -> String {
         }
         Facts::TimeWaitEnd(facts) => {
             add(&mut details, facts.cause.word());
+            if facts.inferred {
+                add(&mut details, "inferred");
+            }
             if let Some(by) = &facts.by {
                 add(&mut details, &format!("by {}", process_name(by)));
             }

@@ -4,6 +4,7 @@ pub mod auditor;
 pub mod budgets;
 pub mod losses;
 pub mod open;
+pub mod presumed;
 pub mod ring;
 pub mod stop;
 
@@ -11,6 +12,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use twtrace_wire::Probe;
 
 use crate::clock::monotonic_ns;
 use crate::enrich::Enricher;
@@ -22,8 +24,11 @@ use crate::event::{Event, Lost, LostBy, Timestamp};
 use crate::filter::Filter;
 use crate::model::KernelTotals;
 use crate::model::audit::CountedAt;
-use crate::probe::{self, Attached, ProbeOptions, Question, Tier, Tiers, tell_refused_reuse};
+use crate::probe::{
+    self, Attached, Choice, ProbeOptions, Question, Tier, Tiers, tell_refused_reuse,
+};
 use losses::Losses;
+use presumed::Presumed;
 use ring::Ring;
 
 /// How often the offset of the wall clock is measured, and losses are looked for.
@@ -58,6 +63,8 @@ pub struct Session {
     enricher: Enricher,
     filter: Filter,
     losses: Losses,
+    /// `None` where ends of TIME_WAITs are seen.
+    presumed: Option<Presumed>,
     housekept: Instant,
     start: Moment,
 }
@@ -107,6 +114,7 @@ impl Session {
             enricher: Enricher::new(clocks),
             filter,
             losses: Losses::default(),
+            presumed: (!sees_ends(attached.tiers())).then(|| Presumed::new(options.max_sockets)),
             housekept: Instant::now(),
             start: Moment {
                 ts: clocks.of_monotonic(mono_ns),
@@ -146,11 +154,9 @@ impl Session {
         }
     }
 
-    /// Whether ends of mini-sockets are seen.
+    /// Whether ends of mini-sockets are seen, and not only presumed.
     pub fn sees_ends(&self) -> bool {
-        self.tiers()
-            .iter()
-            .any(|choice| choice.question == Question::TimeWaitEnd && choice.tier != Tier::None)
+        self.presumed.is_none()
     }
 
     /// Now, on both clocks.
@@ -209,14 +215,31 @@ impl Session {
     /// Hands what no replacement can reach any more to the sink, given that every record before
     /// `seen_until_ns` was taken.
     fn deliver(&mut self, seen_until_ns: u64, sink: &mut dyn Sink) -> Result<()> {
-        for mut event in self.judge.release(seen_until_ns) {
-            sink.any_event(&event);
-            if self.filter.matches(&event) {
-                self.enricher.complete_event(&mut event);
-                sink.event(&event)?;
+        let events: Vec<Event> = self.judge.release(seen_until_ns).collect();
+        for event in events {
+            if let Some(presumed) = &mut self.presumed
+                && let Some(end) = presumed.note(&event, self.decoder.clocks)
+            {
+                self.hand_on(end, sink)?;
             }
+            self.hand_on(event, sink)?;
         }
         Ok(())
+    }
+
+    fn hand_on(&mut self, mut event: Event, sink: &mut dyn Sink) -> Result<()> {
+        sink.any_event(&event);
+        if self.filter.matches(&event) {
+            self.enricher.complete_event(&mut event);
+            sink.event(&event)?;
+        }
+        Ok(())
+    }
+
+    fn hand_on_all(&mut self, events: Vec<Event>, sink: &mut dyn Sink) -> Result<()> {
+        events
+            .into_iter()
+            .try_for_each(|event| self.hand_on(event, sink))
     }
 
     /// Drains what was written so far, and hands everything to the sink, also what could still be replaced.
@@ -235,6 +258,11 @@ impl Session {
         self.take_cancelled(u64::MAX)?;
         // No more records will come.
         self.deliver(u64::MAX, sink)?;
+        let (now_ns, clocks) = (self.now()?.mono_ns, self.decoder.clocks);
+        if let Some(presumed) = &mut self.presumed {
+            let ends = presumed.look(now_ns, clocks);
+            self.hand_on_all(ends, sink)?;
+        }
         self.report_losses(sink)
     }
 
@@ -248,8 +276,13 @@ impl Session {
             .remeasure()
             .context("reading the clocks")?;
         self.attached.flush_log();
-        let before_ns = self.now()?.mono_ns.saturating_sub(CANCELLED_FOR_NS);
-        self.take_cancelled(before_ns)?;
+        let now_ns = self.now()?.mono_ns;
+        self.take_cancelled(now_ns.saturating_sub(CANCELLED_FOR_NS))?;
+        let clocks = self.decoder.clocks;
+        if let Some(presumed) = &mut self.presumed {
+            let ends = presumed.tick(now_ns, clocks);
+            self.hand_on_all(ends, sink)?;
+        }
         self.report_losses(sink)
     }
 
@@ -269,7 +302,8 @@ impl Session {
 
     fn report_losses(&mut self, sink: &mut dyn Sink) -> Result<()> {
         let now = self.now()?;
-        for (probe, count) in self.losses.since_last(&self.attached.lost()?) {
+        let lost = self.lost_by_probe()?;
+        for (probe, count) in self.losses.since_last(&lost) {
             sink.lost(&Lost {
                 ts: now.ts,
                 mono_ns: now.mono_ns,
@@ -298,6 +332,21 @@ impl Session {
     /// # Errors
     /// When a map can't be read.
     pub fn lost(&self) -> Result<Vec<(LostBy, u64)>> {
-        Ok(self.losses.total(&self.attached.lost()?))
+        Ok(self.losses.total(&self.lost_by_probe()?))
     }
+
+    fn lost_by_probe(&self) -> Result<[u64; Probe::COUNT]> {
+        let mut lost = self.attached.lost()?;
+        if let Some(presumed) = &self.presumed {
+            lost[Probe::TimeWaitEnd as usize] += presumed.without_room();
+        }
+        Ok(lost)
+    }
+}
+
+fn sees_ends(tiers: &[Choice]) -> bool {
+    let seen_by = |choice: &Choice| !matches!(choice.tier, Tier::Inferred | Tier::None);
+    tiers
+        .iter()
+        .any(|choice| choice.question == Question::TimeWaitEnd && seen_by(choice))
 }

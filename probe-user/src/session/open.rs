@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::Result;
 use twtrace_wire::{Existing, ExistingKey, Process, ProcessKey};
@@ -51,7 +52,11 @@ impl Session {
     ///
     /// # Errors
     /// When the kernel side can't be told.
-    pub fn adopt_open(&mut self, gate: Option<&Gate>, only: &[u32]) -> Result<()> {
+    pub fn adopt_open(&mut self, gate: Option<&Rc<Gate>>, only: &[u32]) -> Result<()> {
+        if let Some(presumed) = &mut self.presumed {
+            presumed.look_through(gate.cloned());
+        }
+        let gate = gate.map(Rc::as_ref);
         let found = snapshot::take(gate, Query::all(), only);
         for (netns, why) in &found.unscanned {
             log::debug!("what was open in netns {netns} is not known: {why}");

@@ -25,7 +25,7 @@ fn own_fields(event: &str) -> Option<(&'static [&'static str], bool)> {
         "time_wait" | "time_wait_overflow" => Some((&["state", "from", "inferred"], true)),
         "reset" => Some((&["direction", "reason", "kernel_reason", "state"], true)),
         "abort" => Some((&["reason", "state"], true)),
-        "time_wait_end" => Some((&["cause", "age_ns", "promoted_ns", "by"], false)),
+        "time_wait_end" => Some((&["cause", "age_ns", "promoted_ns", "by", "inferred"], false)),
         "port_alloc" => Some((
             &[
                 "op",

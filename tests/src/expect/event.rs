@@ -193,6 +193,7 @@ impl Expected {
     pub fn time_wait_end(cause: &str) -> Self {
         Self::new(Kind::TimeWaitEnd, Question::TimeWaitEnd)
             .with("cause", json!(cause))
+            .with("inferred", json!(false))
             .with("by", Value::Null)
     }
 

@@ -103,9 +103,26 @@ pub const LIMITS: &[Limit] = &[
     },
     Limit {
         owned_by: Some(Question::TimeWaitEnd),
-        reason: "no hook sees mini-sockets go",
-        holds: |facts| facts.tier(Question::TimeWaitEnd) == Tier::None,
-        effect: |expected| (expected.kind == Kind::TimeWaitEnd).then_some(Effect::Unseen),
+        reason: "no hook sees mini-sockets go: that they went, and how, is presumed from what is there later",
+        holds: |facts| facts.tier(Question::TimeWaitEnd) == Tier::Inferred,
+        effect: |expected| match expected.kind {
+            Kind::TimeWaitEnd => changed(expected, |it| {
+                for unknown in ["age_ns", "promoted_ns", "by", "by.pid", "by.comm"] {
+                    it.checks.remove(unknown);
+                }
+                it.set("inferred", Check::Is(json!(true)));
+            }),
+            _ => None,
+        },
+    },
+    Limit {
+        owned_by: Some(Question::TimeWaitEnd),
+        reason: "no hook sees mini-sockets go: of one whose birth was not seen nothing is known",
+        holds: |facts| facts.tier(Question::TimeWaitEnd) == Tier::Inferred,
+        effect: |expected| {
+            let by_nobody = expected.checks.contains_key("process");
+            (expected.kind == Kind::TimeWaitEnd && by_nobody).then_some(Effect::Unseen)
+        },
     },
     Limit {
         owned_by: Some(Question::TimeWaitEnd),

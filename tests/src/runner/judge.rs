@@ -107,7 +107,9 @@ fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<Strin
 
 /// Births less ends are what is left alive, and reuses are TWRecycled.
 fn ends_against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
-    if !played.about_ends || facts.tier(Question::TimeWaitEnd) == Tier::None {
+    // Presumed ends can't be compared with what was there before tracing.
+    let presumed = facts.tier(Question::TimeWaitEnd) == Tier::Inferred;
+    if !played.about_ends || (presumed && played.alive_before > 0) {
         return Vec::new();
     }
     let mut wrong = Vec::new();
@@ -288,7 +290,7 @@ fn judge_audit(played: &Played, facts: &Facts, row: &Value) -> Vec<String> {
     if !hidden && (seen < births || (ours && seen != births)) {
         wrong.push(format!("births_seen is {seen}, not {births}"));
     }
-    let ends_unseen = facts.tier(Question::TimeWaitEnd) == Tier::None;
+    let ends_unseen = facts.tier(Question::TimeWaitEnd) == Tier::Inferred;
     if !facts.kernel.counts_births && ends_unseen {
         // This kernel counts expiries, and nobody saw them: that must be said.
         if row["audited"] != false || row["why"].is_null() {

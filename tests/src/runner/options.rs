@@ -149,7 +149,7 @@ mod tests {
         assert!(TierLimit::Best.allows(Question::TimeWait, Tier::Fentry));
         assert!(!TierLimit::NoFentry.allows(Question::TimeWait, Tier::Fentry));
         assert!(!TierLimit::Inferred.allows(Question::TimeWaitEnd, Tier::Timer));
-        assert!(TierLimit::Inferred.allows(Question::TimeWaitEnd, Tier::None));
+        assert!(TierLimit::Inferred.allows(Question::TimeWaitEnd, Tier::Inferred));
         assert!(!TierLimit::Best.allows(Question::TimeWait, Tier::None));
     }
 }

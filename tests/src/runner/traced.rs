@@ -29,6 +29,9 @@ const AT_A_TIME: usize = 4;
 /// How often a scenario is played again where the kernel takes a rare way that is not the scenario's.
 const REPLAYS: u32 = 5;
 
+/// Where ends are presumed, twtrace looks every five seconds whether they have come.
+const LOOKS: Duration = Duration::from_secs(10);
+
 /// What all runs share.
 struct Session<'a> {
     hidden: Option<Recording>,
@@ -173,7 +176,10 @@ impl Session<'_> {
         // twtrace hands events on every 50 ms and holds some resets back for as long again.
         let pace = if process::emulated() { 5 } else { 1 };
         let quiet = Duration::from_millis(300) * pace;
-        let limit = Duration::from_secs(5) * pace;
+        let mut limit = Duration::from_secs(5) * pace;
+        if played.about_ends && self.facts.tier(Question::TimeWaitEnd) == Tier::Inferred {
+            limit += LOOKS;
+        }
         self.trace.collect(stage.namespace, quiet, limit, |events| {
             judge::is_complete(played, &self.facts, events)
         })

@@ -61,7 +61,10 @@ pub fn render(report: &Report, asked: &[By]) -> String {
         );
         section(
             &mut text,
-            "Ends of TIME_WAITs, by the process that made them",
+            match report.exact.ends {
+                true => "Ends of TIME_WAITs, by the process that made them",
+                false => "Presumed ends of TIME_WAITs, by the process that made them",
+            },
             &ends::render(report),
         );
         section(

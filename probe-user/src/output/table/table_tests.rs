@@ -91,6 +91,7 @@ fn report() -> Report {
         }],
         exact: Exact {
             refused_reuse: true,
+            ends: true,
             processes: true,
             destinations: true,
         },

@@ -130,9 +130,13 @@ pub const TIME_WAIT_END: Plan = Plan {
                  may go untold, or be told as killed",
             ),
         },
-        nothing(
-            "ends of TIME_WAITs are not told, nor why a connect() could not reuse one; their makers are \
-             forgotten only when the table is full",
-        ),
+        Candidate {
+            tier: Tier::Inferred,
+            ..nothing(
+                "ends of TIME_WAITs are presumed, after a minute, or when another connection of the tuple or a \
+                 look at the kernel's sockets, every five seconds, shows that one has gone: an early end may be \
+                 told late, or as an expiry; why a connect() could not reuse one is not known",
+            )
+        },
     ],
 };

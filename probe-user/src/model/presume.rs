@@ -1,0 +1,317 @@
+//! Ends of TIME_WAITs where no hook sees them: each is presumed to live for a minute, and dumps of the
+//! kernel's sockets put that right now and then.
+//!
+//! Between two dumps an end that came early is told as an expiry when its minute is over; what a dump misses
+//! is told at once, by what has taken the tuple's place. All of it is marked `inferred`.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::SocketAddr;
+
+use twtrace_wire::{EndCause, EventKind, PortOp, ResetDirection, ResetReason, Side, TcpState};
+
+use super::budget::sysctls::TIME_WAIT_NS;
+use crate::event::timestamp::Clocks;
+use crate::event::{Event, Facts, PortResult, Process, TimeWaitEnd};
+use crate::scan::row::Row;
+
+/// The kernel runs timers late, by an eighth of their time at most (kernel/time/timer.c): what is due but for
+/// that is taken to be over.
+const LATE_NS: u64 = TIME_WAIT_NS / 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Tuple {
+    netns: u32,
+    local: SocketAddr,
+    remote: SocketAddr,
+}
+
+/// A TIME_WAIT that is presumed to live.
+#[derive(Debug)]
+struct Entry {
+    /// How its birth was told.
+    birth: Event,
+    /// When it will end, nanoseconds of CLOCK_MONOTONIC.
+    ends_ns: u64,
+    /// A dump has shown it waiting for the peer's FIN, with which its minute begins anew: only a dump can
+    /// tell of its end.
+    is_held: bool,
+    /// A dump has shown when it will end.
+    is_confirmed: bool,
+}
+
+impl Entry {
+    /// When its end was due, if it is gone.
+    fn due_ns(&self, fin_timeout_ns: Option<u64>) -> u64 {
+        let began_in_fin_wait2 = matches!(
+            &self.birth.facts,
+            Facts::TimeWait(facts) if facts.state == Some(TcpState::FinWait2)
+        );
+        match fin_timeout_ns {
+            // No dump has shown it: the peer's FIN may not have come.
+            Some(timeout_ns) if began_in_fin_wait2 && !self.is_confirmed => self
+                .ends_ns
+                .min(self.birth.mono_ns.saturating_add(timeout_ns)),
+            _ => self.ends_ns,
+        }
+    }
+}
+
+/// How and when one ended.
+struct End<'a> {
+    cause: EndCause,
+    /// Its moment; else it was found out at this time.
+    at_ns: Result<u64, u64>,
+    by: Option<&'a Process>,
+}
+
+impl End<'_> {
+    fn at(cause: EndCause, at_ns: u64) -> Self {
+        Self {
+            cause,
+            at_ns: Ok(at_ns),
+            by: None,
+        }
+    }
+
+    fn before(cause: EndCause, found_ns: u64) -> Self {
+        Self {
+            cause,
+            at_ns: Err(found_ns),
+            by: None,
+        }
+    }
+}
+
+/// What was found in one namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// Its sockets.
+    pub sockets: &'a [Row],
+    /// `tcp_fin_timeout`, nanoseconds: how long a mini-socket waits for the peer's FIN.
+    pub fin_timeout_ns: Option<u64>,
+    /// CLOCK_MONOTONIC before the kernel was asked, nanoseconds.
+    pub asked_ns: u64,
+}
+
+/// All that are presumed to live.
+#[derive(Debug)]
+pub struct PresumedEnds {
+    max_entries: usize,
+    entries: HashMap<Tuple, Entry>,
+    /// Ends, the next first. One that its entry does not have any more is void.
+    due: BinaryHeap<Reverse<(u64, Tuple)>>,
+    /// TIME_WAITs there was no room for: their ends go untold.
+    pub without_room: u64,
+}
+
+impl PresumedEnds {
+    /// None yet, and room for so many.
+    pub fn new(max_entries: usize) -> Self {
+        Self {
+            max_entries,
+            entries: HashMap::new(),
+            due: BinaryHeap::new(),
+            without_room: 0,
+        }
+    }
+
+    /// Takes notice of an event. Returns the end that it shows, which came before it.
+    pub fn note(&mut self, event: &Event, clocks: Clocks) -> Option<Event> {
+        let tuple = Tuple {
+            netns: event.netns?,
+            local: event.local?,
+            remote: event.remote?,
+        };
+        let end = self.shown_by(event, tuple, clocks);
+        if event.event == EventKind::TimeWait {
+            self.begin(event, tuple);
+        }
+        end
+    }
+
+    fn begin(&mut self, event: &Event, tuple: Tuple) {
+        if self.entries.len() >= self.max_entries {
+            self.without_room += 1;
+            return;
+        }
+        let ends_ns = event.mono_ns.saturating_add(TIME_WAIT_NS);
+        let entry = Entry {
+            birth: event.clone(),
+            ends_ns,
+            is_held: false,
+            is_confirmed: false,
+        };
+        self.entries.insert(tuple, entry);
+        self.due.push(Reverse((ends_ns, tuple)));
+    }
+
+    /// Another connection of the tuple, or a mini-socket that answers data and goes.
+    fn shown_by(&mut self, event: &Event, tuple: Tuple, clocks: Clocks) -> Option<Event> {
+        let born_ns = self.entries.get(&tuple)?.birth.mono_ns;
+        let (flow, is_answer) = match &event.facts {
+            Facts::TimeWait(facts) => (facts.flow, false),
+            Facts::Reset(facts) => (
+                facts.flow,
+                facts.direction == ResetDirection::Sent
+                    && facts.reason == ResetReason::DataAfterClose,
+            ),
+            Facts::Abort(facts) => (facts.flow, false),
+            Facts::PortAlloc(facts) => {
+                let found = facts.op == PortOp::Connect && facts.result == PortResult::Ok;
+                if !found || event.mono_ns <= born_ns {
+                    return None;
+                }
+                let end = End {
+                    by: event.process.as_ref(),
+                    ..End::at(EndCause::ReusedByConnect, event.mono_ns)
+                };
+                return self.end(tuple, end, clocks);
+            }
+            Facts::TimeWaitEnd(_) => return None,
+        };
+        let established_ns = flow
+            .connection_ns
+            .map(|connection_ns| event.mono_ns.saturating_sub(connection_ns));
+        match established_ns {
+            Some(at_ns) if at_ns >= born_ns => {
+                let end = End {
+                    by: event.opener.as_ref().filter(|_| event.side == Side::Client),
+                    ..End::at(taken_over(event.side), at_ns)
+                };
+                self.end(tuple, end, clocks)
+            }
+            // A second birth, of a connection whose beginning was not seen.
+            None if event.event == EventKind::TimeWait => {
+                let end = End::before(taken_over(event.side), event.mono_ns);
+                self.end(tuple, end, clocks)
+            }
+            // Of a mini-socket that answers nothing but this is known.
+            None if is_answer => self.end(tuple, End::at(EndCause::Killed, event.mono_ns), clocks),
+            _ => None,
+        }
+    }
+
+    /// Those whose time is over.
+    pub fn expired(&mut self, now_ns: u64, clocks: Clocks) -> Vec<Event> {
+        let mut ends = Vec::new();
+        while let Some(Reverse((ends_ns, tuple))) = self.due.peek().copied() {
+            if ends_ns > now_ns {
+                break;
+            }
+            self.due.pop();
+            let is_valid = |entry: &&Entry| entry.ends_ns == ends_ns && !entry.is_held;
+            if self.entries.get(&tuple).filter(is_valid).is_some() {
+                ends.extend(self.end(tuple, End::at(EndCause::Expired, ends_ns), clocks));
+            }
+        }
+        ends
+    }
+
+    /// Namespaces with TIME_WAITs that are presumed to live.
+    pub fn namespaces(&self) -> Vec<u32> {
+        let mut all: Vec<u32> = self.entries.keys().map(|tuple| tuple.netns).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The namespace is gone, and all in it.
+    pub fn purge(&mut self, netns: u32, now_ns: u64, clocks: Clocks) -> Vec<Event> {
+        let gone = self.tuples_of(netns, now_ns);
+        gone.into_iter()
+            .filter_map(|tuple| self.end(tuple, End::before(EndCause::Purged, now_ns), clocks))
+            .collect()
+    }
+
+    /// Puts right what is presumed of a namespace, by a look at it. Returns the ends that it shows.
+    pub fn correct(&mut self, netns: u32, look: Look<'_>, clocks: Clocks) -> Vec<Event> {
+        let asked_ns = look.asked_ns;
+        let by_ends: HashMap<(SocketAddr, SocketAddr), &Row> = look
+            .sockets
+            .iter()
+            .map(|row| ((row.local, row.remote), row))
+            .collect();
+        let mut ends = Vec::new();
+        for tuple in self.tuples_of(netns, asked_ns) {
+            match by_ends.get(&(tuple.local, tuple.remote)) {
+                Some(row) if row.is_mini() => self.confirm(tuple, row, asked_ns),
+                Some(row) => {
+                    let cause = match row.state {
+                        // The old full socket of one that was told early: nothing is known yet.
+                        TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing => continue,
+                        _ => self.taken_over_of(&tuple),
+                    };
+                    ends.extend(self.end(tuple, End::before(cause, asked_ns), clocks));
+                }
+                None => {
+                    let due_ns = self.entries[&tuple].due_ns(look.fin_timeout_ns);
+                    let end = match due_ns <= asked_ns.saturating_add(LATE_NS) {
+                        true => End::at(EndCause::Expired, due_ns.min(asked_ns)),
+                        false => End::before(EndCause::Killed, asked_ns),
+                    };
+                    ends.extend(self.end(tuple, end, clocks));
+                }
+            }
+        }
+        ends
+    }
+
+    /// Those that a look at this time should have shown.
+    fn tuples_of(&self, netns: u32, asked_ns: u64) -> Vec<Tuple> {
+        let mut tuples: Vec<Tuple> = self
+            .entries
+            .iter()
+            .filter(|(tuple, entry)| tuple.netns == netns && entry.birth.mono_ns < asked_ns)
+            .map(|(tuple, _)| *tuple)
+            .collect();
+        tuples.sort_unstable_by_key(|tuple| self.entries[tuple].birth.mono_ns);
+        tuples
+    }
+
+    fn confirm(&mut self, tuple: Tuple, row: &Row, asked_ns: u64) {
+        let (Some(entry), Some(left)) = (self.entries.get_mut(&tuple), row.expires) else {
+            return;
+        };
+        let left_ns = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+        entry.ends_ns = asked_ns.saturating_add(left_ns);
+        entry.is_confirmed = true;
+        entry.is_held = row.state == TcpState::FinWait2;
+        self.due.push(Reverse((entry.ends_ns, tuple)));
+    }
+
+    fn taken_over_of(&self, tuple: &Tuple) -> EndCause {
+        let side = self.entries.get(tuple).map(|entry| entry.birth.side);
+        taken_over(side.unwrap_or(Side::Unknown))
+    }
+
+    /// Forgets one and tells of its end.
+    fn end(&mut self, tuple: Tuple, end: End<'_>, clocks: Clocks) -> Option<Event> {
+        let Entry { mut birth, .. } = self.entries.remove(&tuple)?;
+        let born_ns = birth.mono_ns;
+        let (Ok(told_ns) | Err(told_ns)) = end.at_ns;
+        birth.mono_ns = told_ns;
+        birth.ts = clocks.of_monotonic(told_ns);
+        birth.event = EventKind::TimeWaitEnd;
+        birth.facts = Facts::TimeWaitEnd(TimeWaitEnd {
+            cause: end.cause,
+            age_ns: end.at_ns.ok().map(|at_ns| at_ns.saturating_sub(born_ns)),
+            promoted_ns: None,
+            by: end.by.cloned(),
+            inferred: true,
+        });
+        Some(birth)
+    }
+}
+
+/// What another connection of the same tuple means for a TIME_WAIT.
+fn taken_over(side: Side) -> EndCause {
+    match side {
+        Side::Server => EndCause::ReopenedBySyn,
+        Side::Client | Side::Unknown => EndCause::ReusedByConnect,
+    }
+}
+
+#[cfg(test)]
+#[path = "presume_tests.rs"]
+mod tests;

@@ -1,0 +1,95 @@
+//! Where no hook sees TIME_WAITs end: their presumed ends, and looks at the kernel's sockets that put them
+//! right.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::event::Event;
+use crate::event::timestamp::Clocks;
+use crate::model::presume::{Look, PresumedEnds};
+use crate::scan::gate::Gate;
+use crate::scan::setting::{self, Setting};
+use crate::scan::snapshot::{self, namespaces};
+use crate::scan::sock_diag::Query;
+
+/// How often the kernel is asked for its sockets, in namespaces with TIME_WAITs that are presumed to live. A
+/// hundred thousand take it a tenth of a second.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Presumed ends, and the way to look.
+#[derive(Debug)]
+pub struct Presumed {
+    ends: PresumedEnds,
+    gate: Option<Rc<Gate>>,
+    looked: Instant,
+}
+
+impl Presumed {
+    /// With room for so many TIME_WAITs.
+    pub fn new(max_entries: u32) -> Self {
+        Self {
+            ends: PresumedEnds::new(usize::try_from(max_entries).unwrap_or(usize::MAX)),
+            gate: None,
+            looked: Instant::now(),
+        }
+    }
+
+    /// Other namespaces can be looked into through this.
+    pub fn look_through(&mut self, gate: Option<Rc<Gate>>) {
+        self.gate = gate;
+    }
+
+    /// TIME_WAITs whose ends will go untold, so far.
+    pub fn without_room(&self) -> u64 {
+        self.ends.without_room
+    }
+
+    /// The end that an event shows, which came before it.
+    pub fn note(&mut self, event: &Event, clocks: Clocks) -> Option<Event> {
+        self.ends.note(event, clocks)
+    }
+
+    /// Ends that are due, and now and then those that a look shows.
+    pub fn tick(&mut self, now_ns: u64, clocks: Clocks) -> Vec<Event> {
+        if self.looked.elapsed() >= BETWEEN_LOOKS {
+            return self.look(now_ns, clocks);
+        }
+        self.ends.expired(now_ns, clocks)
+    }
+
+    /// Ends that a look shows, and those that are due. `now_ns` is CLOCK_MONOTONIC before it.
+    pub fn look(&mut self, now_ns: u64, clocks: Clocks) -> Vec<Event> {
+        let wanted = self.ends.namespaces();
+        let mut told = Vec::new();
+        if !wanted.is_empty() {
+            let found = snapshot::take(self.gate.as_deref(), Query::all(), &wanted);
+            let existing = namespaces();
+            for namespace in &found.namespaces {
+                let look = Look {
+                    sockets: &namespace.rows,
+                    fin_timeout_ns: existing
+                        .get(&namespace.netns)
+                        .and_then(|paths| self.fin_timeout_ns(namespace.netns, paths)),
+                    asked_ns: now_ns,
+                };
+                told.extend(self.ends.correct(namespace.netns, look, clocks));
+            }
+            for netns in wanted {
+                if !existing.contains_key(&netns) {
+                    told.extend(self.ends.purge(netns, now_ns, clocks));
+                }
+            }
+        }
+        told.extend(self.ends.expired(now_ns, clocks));
+        self.looked = Instant::now();
+        told
+    }
+
+    fn fin_timeout_ns(&self, netns: u32, paths: &[PathBuf]) -> Option<u64> {
+        let text = setting::text(self.gate.as_deref(), netns, paths, Setting::FinTimeout).ok()?;
+        text.trim().parse::<u64>().ok()?.checked_mul(SECOND_NS)
+    }
+}
