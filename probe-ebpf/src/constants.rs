@@ -22,7 +22,7 @@ pub static CONFIG: Config = Config {
     births: BIRTHS_HOOKED,
     ends_by_timer: 0,
     ports_by_syscall: 0,
-    tell_hindered: 0,
+    tell_special: 0,
 };
 
 /// A field of one of the statics above, as it was replaced after compilation.

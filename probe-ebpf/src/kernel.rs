@@ -185,6 +185,17 @@ impl Sock {
         u16::from_be(read(self.0, offset!(inet_sport)))
     }
 
+    /// IP_LOCAL_PORT_RANGE (6.3 on, and in later stable releases of 6.1): the lowest and the highest port, 0
+    /// where not set. Two u16, later one u32 with the highest port in its upper half: the same bytes.
+    #[inline(always)]
+    pub fn own_port_range(self) -> [u16; 2] {
+        let at = offset!(inet_local_port_range);
+        if at == ABSENT {
+            return [0; 2];
+        }
+        read(self.0, at)
+    }
+
     /// Both ends. `local_port` is given because full and mini-sockets keep it in different places.
     /// Returns extra event flags.
     #[inline(always)]

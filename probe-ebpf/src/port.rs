@@ -47,6 +47,8 @@ struct Outcome {
     latency_ns: u64,
     flags: u16,
     refused: [u32; ReuseRefusal::COUNT],
+    /// The socket's own range of ports, where connect() looked through that.
+    own_range: [u16; 2],
 }
 
 /// `inet_csk_get_port(sk, snum)` begins: bind(), or listen(), which looks again even if bound.
@@ -108,6 +110,7 @@ pub fn returned(result: i32) {
     } else {
         EADDRINUSE
     };
+    let sock = Sock(search.sock);
     let outcome = Outcome {
         op: search.op,
         requested: search.requested as u16,
@@ -115,8 +118,12 @@ pub fn returned(result: i32) {
         latency_ns: now_ns().wrapping_sub(search.began_ns),
         flags: flags::EXACT,
         refused: search.refused,
+        own_range: if search.op == PortOp::Connect as u32 && search.requested == 0 {
+            sock.own_port_range()
+        } else {
+            [0; 2]
+        },
     };
-    let sock = Sock(search.sock);
     let mut tuple = Tuple::default();
     let more = sock.fill_tuple(&mut tuple, sock.local_port());
     if tuple.local_port == 0 {
@@ -200,6 +207,11 @@ pub fn call_returned(result: i64) {
         latency_ns: now_ns().wrapping_sub(call.began_ns),
         flags: 0,
         refused: [0; ReuseRefusal::COUNT],
+        own_range: if connect && call.requested == 0 {
+            sock.own_port_range()
+        } else {
+            [0; 2]
+        },
     };
     if result >= 0 {
         outcome.errno = 0;
@@ -283,7 +295,7 @@ fn read_user<T: Copy>(base: u64, offset: u64) -> T {
     }
 }
 
-/// Counts a search and, if it failed, was slow or is to be told for the TIME_WAITs it met, reports it.
+/// Counts a search and, if it failed, was slow or is to be told for what it met, reports it.
 #[inline(always)]
 fn finished(outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
     let key = PortKey {
@@ -293,9 +305,11 @@ fn finished(outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
     };
     count(&key, outcome);
     let hindered = reuse::count_refused(process, &outcome.refused);
+    let [range_low, range_high] = outcome.own_range;
+    let is_special = hindered || range_low != 0 || range_high != 0;
     let is_told = outcome.errno != 0
         || outcome.latency_ns >= config!(slow_port_ns)
-        || hindered && config!(tell_hindered) != 0;
+        || is_special && config!(tell_special) != 0;
     if !is_told {
         return;
     }
@@ -315,7 +329,8 @@ fn finished(outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
         (*event).tuple = *tuple;
         (*event).latency_ns = outcome.latency_ns;
         (*event).refused = outcome.refused;
-        (*event).reserved = 0;
+        (*event).range_low = range_low;
+        (*event).range_high = range_high;
         process::fill(&mut (*event).process, process);
     }
     entry.submit(wakeup());

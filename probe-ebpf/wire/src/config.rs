@@ -58,6 +58,7 @@ offsets! {
     sk_err = "sock"."sk_err";
     sk_protocol = "sock"."sk_protocol";
     inet_saddr = "inet_sock"."inet_saddr";
+    inet_local_port_range = "inet_sock"."local_port_range";
     inet_sport = "inet_sock"."inet_sport";
     icsk_ulp_ops = "inet_connection_sock"."icsk_ulp_ops";
     icsk_ulp_data = "inet_connection_sock"."icsk_ulp_data";
@@ -130,8 +131,9 @@ pub struct Config {
     pub ends_by_timer: u32,
     /// 1 where port searches are seen by their system calls.
     pub ports_by_syscall: u32,
-    /// 1 where each connect() that met a TIME_WAIT it could not take gets an event of its own.
-    pub tell_hindered: u32,
+    /// 1 where each connect() that met a TIME_WAIT it could not take, or that looked through a range of ports of
+    /// its socket's own, gets an event of its own.
+    pub tell_special: u32,
 }
 
 /// [`Config::births`]: by a hook on inet_twsk_alloc().

@@ -208,8 +208,10 @@ pub struct PortEvent {
     pub latency_ns: u64,
     /// TIME_WAITs that it met and whose tuple it could not take, by [`crate::ReuseRefusal`].
     pub refused: [u32; crate::ReuseRefusal::COUNT],
-    /// Zero.
-    pub reserved: u32,
+    /// The lowest port of the socket's own range (IP_LOCAL_PORT_RANGE), or 0.
+    pub range_low: u16,
+    /// The highest one, or 0. Where both are 0 there is none.
+    pub range_high: u16,
     /// Who asked.
     pub process: Process,
 }

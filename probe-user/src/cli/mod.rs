@@ -250,7 +250,7 @@ impl ProbeArgs {
                 None => self.ring_mb << 20,
             },
             slow_port_ns: u64::try_from(self.slow_port.as_nanos()).unwrap_or(u64::MAX),
-            tell_hindered: false,
+            tell_special: false,
             existing_sockets: 0,
         }
     }

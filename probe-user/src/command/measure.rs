@@ -110,7 +110,7 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
         probing.slow_port_ns = 0;
     }
     // Rows by destination are made of events.
-    probing.tell_hindered = true;
+    probing.tell_special = true;
     let mut session = Session::start(&probing, filter.clone())?;
     session.adopt_open(shared_gate.as_ref(), &filter.netns)?;
     let mut counting = Counting {

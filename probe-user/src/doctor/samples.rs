@@ -69,6 +69,7 @@ pub fn budget(free: u64, failures: u64) -> BudgetRow {
             low: 40_000,
             high: 40_999,
         }),
+        socket_range: false,
         excluded: Some(0),
         capacity: Some(1_000),
         live: Some(0),

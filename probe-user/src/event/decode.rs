@@ -11,7 +11,8 @@ use super::errno::Errno;
 use super::kernel_reason::KernelReasons;
 use super::timestamp::Clocks;
 use super::{
-    Abort, Event, Facts, Flow, PortAlloc, PortResult, Process, Reset, TimeWait, TimeWaitEnd,
+    Abort, Event, Facts, Flow, PortAlloc, PortResult, Process, Reset, SocketRange, TimeWait,
+    TimeWaitEnd,
 };
 
 /// Offset of the kind, in every record.
@@ -189,6 +190,10 @@ impl Decoder {
             exact: wire.flags & flags::EXACT != 0,
             refused_reuse: (self.sees_refused_reuse && op == PortOp::Connect)
                 .then(|| By::new(wire.refused.map(u64::from))),
+            socket_range: (wire.range_low != 0 || wire.range_high != 0).then_some(SocketRange {
+                low: wire.range_low,
+                high: wire.range_high,
+            }),
         });
         let mut event = self.common(
             EventKind::PortAlloc,

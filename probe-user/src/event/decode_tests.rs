@@ -173,7 +173,8 @@ fn a_port_search_has_the_side_of_its_system_call() {
         },
         latency_ns: 7,
         refused: [0, 0, 3, 0, 0, 0, 1],
-        reserved: 0,
+        range_low: 0,
+        range_high: 0,
         process: wire_process(42, b"nginx"),
     };
     let event = decode_in_batch(&bytes_of(&wire)).unwrap().event;

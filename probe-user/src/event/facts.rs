@@ -124,6 +124,17 @@ pub struct PortAlloc {
     /// TIME_WAITs that a connect() met and whose tuples it could not take, by reason; `None` where that is
     /// not seen.
     pub refused_reuse: Option<By<ReuseRefusal, { ReuseRefusal::COUNT }>>,
+    /// The range that a connect() looked through in place of the namespace's: IP_LOCAL_PORT_RANGE of its socket.
+    pub socket_range: Option<SocketRange>,
+}
+
+/// IP_LOCAL_PORT_RANGE. The kernel passes over an end that is 0 or outside of the namespace's range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct SocketRange {
+    /// The lowest port, or 0.
+    pub low: u16,
+    /// The highest port, or 0.
+    pub high: u16,
 }
 
 /// How a search for a port went.

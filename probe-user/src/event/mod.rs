@@ -22,7 +22,9 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use twtrace_wire::{EventKind, Side, Unattributed};
 
-pub use facts::{Abort, Facts, Flow, PortAlloc, PortResult, Reset, TimeWait, TimeWaitEnd};
+pub use facts::{
+    Abort, Facts, Flow, PortAlloc, PortResult, Reset, SocketRange, TimeWait, TimeWaitEnd,
+};
 pub use lost::{Lost, LostBy};
 pub use process::Process;
 pub use timestamp::Timestamp;
@@ -142,6 +144,7 @@ mod tests {
                     "latency_ns",
                     "exact",
                     "refused_reuse",
+                    "socket_range",
                 ],
             ),
             (

@@ -114,6 +114,7 @@ pub fn port_alloc() -> Event {
             latency_ns: Some(1_500),
             exact: true,
             refused_reuse: Some(By::new([0, 3, 0, 0, 0, 0, 0])),
+            socket_range: None,
         }),
     )
 }

@@ -169,6 +169,12 @@ fn details(facts: &Facts) -> String {
                     &format!("{at_most}{}", quantity::duration(latency_ns)),
                 );
             }
+            if let Some(own) = facts.socket_range {
+                add(
+                    &mut details,
+                    &format!("in the socket's own range {}-{}", own.low, own.high),
+                );
+            }
             if let Some(refused) = facts.refused_reuse.filter(|refused| refused.total() > 0) {
                 let reasons: Vec<String> = refused
                     .counted()

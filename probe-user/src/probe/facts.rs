@@ -17,6 +17,7 @@ const OPTIONAL: &[&str] = &[
     "ulp_name",
     "tcp_linger2",
     "tcp_bytes_retrans",
+    "inet_local_port_range",
     "task_pid_links",
     "pid_tasks",
     "proc_inode_pid",

@@ -58,8 +58,9 @@ pub struct ProbeOptions {
     pub ring_bytes: u32,
     /// Port searches at least this long get an event of their own, nanoseconds; 0 for all.
     pub slow_port_ns: u64,
-    /// Whether connects that met a TIME_WAIT they could not take get an event of their own, too.
-    pub tell_hindered: bool,
+    /// Whether connects that met a TIME_WAIT they could not take, or looked through a range of ports of their
+    /// socket's own, get an event of their own, too.
+    pub tell_special: bool,
     /// Sockets that the kernel side can be told of by [`Attached::tell_existing`]; `max_sockets` at most.
     pub existing_sockets: u64,
 }
@@ -189,7 +190,7 @@ fn configure(
         births,
         ends_by_timer: u32::from(by_timer),
         ports_by_syscall: u32::from(by_syscall),
-        tell_hindered: u32::from(options.tell_hindered),
+        tell_special: u32::from(options.tell_special),
     })
 }
 

@@ -38,6 +38,8 @@ pub enum SocketOption {
     ReuseAddress,
     /// IP_BIND_ADDRESS_NO_PORT
     BindAddressNoPort,
+    /// IP_LOCAL_PORT_RANGE: the lowest and the highest port
+    LocalPortRange(u16, u16),
     /// TCP_USER_TIMEOUT, milliseconds
     UserTimeout(u32),
     /// SO_KEEPALIVE with TCP_KEEPIDLE 1 s, TCP_KEEPINTVL 1 s, TCP_KEEPCNT 1

@@ -173,6 +173,12 @@ fn set(fd: Fd, option: SocketOption) -> io::Result<()> {
         SocketOption::BindAddressNoPort => {
             inet::set_option(fd, IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1_i32)
         }
+        SocketOption::LocalPortRange(low, high) => {
+            // Not in libc yet (linux/in.h).
+            const IP_LOCAL_PORT_RANGE: i32 = 51;
+            let range = u32::from(low) | u32::from(high) << 16;
+            inet::set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, range)
+        }
         SocketOption::UserTimeout(timeout_ms) => {
             inet::set_option(fd, IPPROTO_TCP, libc::TCP_USER_TIMEOUT, timeout_ms)
         }

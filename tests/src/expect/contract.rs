@@ -34,6 +34,7 @@ fn own_fields(event: &str) -> Option<(&'static [&'static str], bool)> {
                 "latency_ns",
                 "exact",
                 "refused_reuse",
+                "socket_range",
             ],
             false,
         )),

@@ -17,7 +17,10 @@ pub fn judge(truth: &[BudgetTruth], netns: u64, report: &Value, rows: &[Value]) 
             None => ("bind", Value::Null),
         };
         let found = rows.iter().find(|row| {
-            row["netns"] == netns && row["pool"] == pool && row["destination"] == destination
+            row["netns"] == netns
+                && row["pool"] == pool
+                && row["destination"] == destination
+                && row["socket_range"] == budget.own_range
         });
         match found {
             None => wrong.push(format!("no budget of {pool} for {destination}")),

@@ -8,11 +8,11 @@ use super::{ReportRun, Scenario};
 use crate::{
     actor::{
         Actor,
-        command::{Command, FirstCloser},
+        command::{Command, FirstCloser, SocketOption},
     },
     expect::Side,
     stage::{
-        Stage, Unlucky,
+        Skip, Stage, Unlucky,
         finding::{BudgetTruth, CrowdRow},
     },
     sys::{
@@ -33,6 +33,11 @@ pub const SCENARIOS: &[Scenario] = &[
         ends_before: false,
     }),
     Scenario::both("budget/full", full).reported(ReportRun {
+        options: &[],
+        loses: false,
+        ends_before: false,
+    }),
+    Scenario::both("budget/own_range", own_range).reported(ReportRun {
         options: &[],
         loses: false,
         ends_before: false,
@@ -87,6 +92,7 @@ fn runs_out(stage: &Stage) -> Result<()> {
     ensure!(server.finished_many()? == PORTS);
     stage.expect_budget(BudgetTruth {
         destination: Some(address),
+        own_range: false,
         capacity: PORTS as u64,
         time_wait: None,
         failures: 0,
@@ -113,6 +119,7 @@ fn spread(stage: &Stage) -> Result<()> {
     for address in addresses {
         stage.expect_budget(BudgetTruth {
             destination: Some(address),
+            own_range: false,
             capacity: NARROW as u64,
             time_wait: Some(time_waits_to(&[address])?),
             failures: 0,
@@ -144,12 +151,57 @@ pub fn full(stage: &Stage) -> Result<()> {
     }
     stage.expect_budget(BudgetTruth {
         destination: Some(address),
+        own_range: false,
         capacity: PORTS as u64,
         time_wait: Some(PORTS as u64),
         failures: 3,
         ran_out_ns: None,
     });
     stage.expect_births(births(&client, PORTS));
+    Ok(())
+}
+
+/// Sockets that narrow the range for themselves run out, and the others have all the rest.
+fn own_range(stage: &Stage) -> Result<()> {
+    const LOW: u16 = 40_010;
+    const OWN: u16 = 4;
+    let option = SocketOption::LocalPortRange(LOW, LOW + OWN - 1);
+    narrow(stage, NARROW)?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), 20_000))?;
+    server.start_accepting(listener, usize::from(OWN), FirstCloser::Client)?;
+    for _ in 0..OWN {
+        let fd = client.tcp_for(address)?;
+        match client.attempt(&Command::Set { fd, option })? {
+            Err(Errno(libc::ENOPROTOOPT)) => bail!(Skip(
+                "this kernel has no IP_LOCAL_PORT_RANGE (6.3, and late 6.1)".to_owned()
+            )),
+            Err(error) => bail!("IP_LOCAL_PORT_RANGE: {error:?}"),
+            Ok(_) => {}
+        }
+        let connection = client.connect_with(fd, address)?;
+        client.close(&connection)?;
+    }
+    ensure!(server.finished_many()? == usize::from(OWN));
+    stage.pause(SETTLED);
+    if time_waits_to(&[address])? < u64::from(OWN) {
+        bail!(Unlucky(PORT_CAME_BACK.to_owned()));
+    }
+    let fd = client.tcp_for(address)?;
+    client.set(fd, option)?;
+    client.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
+    for (own_range, capacity, failures) in [(true, u64::from(OWN), 1), (false, NARROW as u64, 0)] {
+        stage.expect_budget(BudgetTruth {
+            destination: Some(address),
+            own_range,
+            capacity,
+            time_wait: Some(u64::from(OWN)),
+            failures,
+            ran_out_ns: None,
+        });
+    }
+    stage.expect_births(births(&client, usize::from(OWN)));
     Ok(())
 }
 
@@ -174,6 +226,7 @@ fn bind_before_connect(stage: &Stage) -> Result<()> {
     stage.pause(SETTLED);
     stage.expect_budget(BudgetTruth {
         destination: None,
+        own_range: false,
         capacity: NARROW as u64,
         time_wait: Some(time_waits_to(&addresses)?),
         failures: 0,

@@ -96,6 +96,8 @@ impl Played {
 pub struct BudgetTruth {
     /// Where the client connected to; `None` for the pool of one that binds before.
     pub destination: Option<SocketAddr>,
+    /// Whether it is that of sockets with a range of their own.
+    pub own_range: bool,
     /// How many ports there are.
     pub capacity: u64,
     /// How many are in TIME_WAIT at the end; `None` where the report ended before.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use twtrace_wire::{PortOp, ProcessKey, Side};
 
 use crate::event::errno::Errno;
-use crate::event::{Event, Facts, PortAlloc, PortResult};
+use crate::event::{Event, Facts, PortAlloc, PortResult, SocketRange};
 
 /// Budgets, processes and ports kept apart, each.
 const MAX_KEYS: usize = 65_536;
@@ -23,6 +23,9 @@ pub enum Pool {
         source: Option<IpAddr>,
         /// Destination.
         destination: SocketAddr,
+        /// What sockets narrow the range to (IP_LOCAL_PORT_RANGE), where they do: they compete for these ports
+        /// alone.
+        own: Option<SocketRange>,
     },
     /// bind() to any port comes before connect(): one pool for all destinations of a source address.
     Bind {
@@ -78,6 +81,7 @@ impl Evidence {
                     Pool::Connect {
                         source,
                         destination,
+                        own: None,
                     },
                 ) {
                     told.made += 1;
@@ -106,19 +110,13 @@ impl Evidence {
                 }
             }
             (PortOp::Connect, 0, PortResult::Failed(NOT_AVAILABLE)) => {
-                if let Some(destination) = event.remote {
-                    // The system-call tier does not tell the source address.
-                    let source = event
-                        .local
-                        .map(|local| local.ip())
-                        .filter(|source| !source.is_unspecified());
-                    self.failed(
-                        netns,
-                        Pool::Connect {
-                            source,
-                            destination,
-                        },
-                    );
+                if let Some(pool) = connects_pool(event, facts) {
+                    self.failed(netns, pool);
+                }
+            }
+            (PortOp::Connect, 0, PortResult::Ok) if facts.socket_range.is_some() => {
+                if let Some(pool) = connects_pool(event, facts) {
+                    self.told(netns, pool);
                 }
             }
             (PortOp::Connect, 1.., _) => {
@@ -173,6 +171,20 @@ impl Evidence {
     }
 }
 
+/// Where a connect() looked for a port.
+fn connects_pool(event: &Event, facts: &PortAlloc) -> Option<Pool> {
+    // The system-call tier does not tell the source address.
+    let source = event
+        .local
+        .map(|local| local.ip())
+        .filter(|source| !source.is_unspecified());
+    Some(Pool::Connect {
+        source,
+        destination: event.remote?,
+        own: facts.socket_range,
+    })
+}
+
 #[cfg(test)]
 pub mod samples {
     use super::*;
@@ -220,6 +232,7 @@ mod tests {
                 Pool::Connect {
                     source: Some("10.0.0.1".parse().unwrap()),
                     destination: "[2001:db8::2]:80".parse().unwrap(),
+                    own: None,
                 },
                 Told {
                     made: 1,
@@ -227,6 +240,22 @@ mod tests {
                 }
             )]
         );
+    }
+
+    #[test]
+    fn sockets_with_a_range_of_their_own_have_a_pool_of_their_own() {
+        let mut evidence = Evidence::default();
+        let own = Some(SocketRange { low: 5, high: 9 });
+        for errno in [None, Some(libc::EADDRNOTAVAIL)] {
+            let mut event = search(PortOp::Connect, 0, errno);
+            if let Facts::PortAlloc(facts) = &mut event.facts {
+                facts.socket_range = own;
+            }
+            evidence.note(&event);
+        }
+        let told = told(&evidence);
+        assert!(matches!(told[0].0, Pool::Connect { own: found, .. } if found == own));
+        assert_eq!((told.len(), told[0].1.failures), (1, 1));
     }
 
     #[test]

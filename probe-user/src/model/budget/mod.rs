@@ -63,6 +63,7 @@ pub fn rows(namespace: &Namespace, evidence: &Evidence) -> Vec<BudgetRow> {
     let held = end.tuples().map(|(source, destination)| Pool::Connect {
         source: Some(source),
         destination,
+        own: None,
     });
     let pools: HashSet<Pool> = told.keys().copied().chain(held).collect();
     pools
@@ -91,9 +92,12 @@ fn give_source(told: &mut HashMap<Pool, Told>, end: &Snapshot) {
     let nameless: Vec<(Pool, Told)> = told.extract_if(|pool, _| is_nameless(pool)).collect();
     for (pool, nameless) in nameless {
         let named = match pool {
-            Pool::Connect { destination, .. } => Pool::Connect {
+            Pool::Connect {
+                destination, own, ..
+            } => Pool::Connect {
                 source: sources.get(&destination).copied().flatten(),
                 destination,
+                own,
             },
             Pool::Bind { .. } => pool,
         };
@@ -110,6 +114,7 @@ fn unknown(netns: u32, pool: Pool, told: Told, why: &str) -> BudgetRow {
         source,
         destination,
         range: None,
+        socket_range: matches!(pool, Pool::Connect { own: Some(_), .. }),
         excluded: None,
         capacity: None,
         live: None,
@@ -132,6 +137,7 @@ fn name(pool: Pool) -> (PoolWord, Option<IpAddr>, Option<SocketAddr>) {
         Pool::Connect {
             source,
             destination,
+            ..
         } => (PoolWord::Connect, source, Some(destination)),
         Pool::Bind { source } => (PoolWord::Bind, Some(source), None),
     }

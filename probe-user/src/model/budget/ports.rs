@@ -46,6 +46,18 @@ impl PortRange {
         }
     }
 
+    /// The range that a socket with IP_LOCAL_PORT_RANGE looks through: an end that is 0 or outside of this one
+    /// does not count (inet_sk_get_local_port_range).
+    pub fn narrowed(&self, low: u16, high: u16) -> Self {
+        let low = if self.contains(low) { low } else { self.low };
+        let high = if (low..=self.high).contains(&high) {
+            high
+        } else {
+            self.high
+        };
+        Self { low, high }
+    }
+
     /// How many ports it has.
     pub fn count(&self) -> u64 {
         u64::from(self.high - self.low) + 1

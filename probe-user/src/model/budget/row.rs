@@ -19,6 +19,8 @@ pub struct BudgetRow {
     pub destination: Option<SocketAddr>,
     /// Ports that are searched.
     pub range: Option<PortRange>,
+    /// Whether that is the sockets' own (IP_LOCAL_PORT_RANGE), and not their namespace's.
+    pub socket_range: bool,
     /// Ports of the range that are reserved, or belong to a bind().
     pub excluded: Option<u64>,
     /// Ports of the range that are neither.

@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use super::evidence::{Pool, Told};
 use super::forecast::{Forecast, Held, forecast};
 use super::pace::Measured;
-use super::ports::{Half, PortSet};
+use super::ports::{Half, PortRange, PortSet};
 use super::row::{BudgetRow, HalfRow, Outlook};
 use super::snapshot::{Hold, Snapshot};
 use super::sysctls::{PortSysctls, TIME_WAIT_NS};
 use super::{Namespace, unknown};
+use crate::event::SocketRange;
 
 /// What rows are made from.
 pub struct View<'a> {
@@ -22,6 +23,8 @@ pub struct View<'a> {
 
 /// The ports that a search looks through.
 struct Usable {
+    /// Ends of the range they are in.
+    range: PortRange,
     ports: PortSet,
     count: u64,
     /// Those of the half that is tried first.
@@ -50,17 +53,28 @@ impl<'a> View<'a> {
             Pool::Connect {
                 source: Some(source),
                 destination,
+                own,
             } => {
                 let held = self.end.held_by(source, destination);
-                let start = self.namespace.start;
-                (!held.is_empty() || told.failures > 0).then(|| {
-                    let use_ = Use {
-                        usable: &self.for_connect,
-                        held,
-                        before: start.map(|start| start.held_by(source, destination)),
-                        is_reused: self.sysctls.reuses(source, destination),
-                    };
-                    self.fill(pool, told, &use_)
+                let before = self
+                    .namespace
+                    .start
+                    .map(|start| start.held_by(source, destination));
+                if held.is_empty() && told.failures == 0 {
+                    return None;
+                }
+                let is_reused = self.sysctls.reuses(source, destination);
+                Some(match own {
+                    None => {
+                        let use_ = Use {
+                            usable: &self.for_connect,
+                            held,
+                            before,
+                            is_reused,
+                        };
+                        self.fill(pool, told, &use_)
+                    }
+                    Some(own) => self.narrowed(pool, told, own, held, before, is_reused),
                 })
             }
             Pool::Bind { source } => {
@@ -80,6 +94,36 @@ impl<'a> View<'a> {
                 };
                 Some(self.fill(pool, told, &use_))
             }
+        }
+    }
+
+    /// Of sockets with a range of their own: who else holds ports of it does not matter.
+    fn narrowed(
+        &self,
+        pool: Pool,
+        told: Told,
+        own: SocketRange,
+        held: &[(u16, Hold)],
+        before: Option<&[(u16, Hold)]>,
+        is_reused: bool,
+    ) -> BudgetRow {
+        let range = self.sysctls.range.narrowed(own.low, own.high);
+        let within = |held: &[(u16, Hold)]| -> Vec<(u16, Hold)> {
+            let held = held.iter().copied();
+            held.filter(|(port, _)| range.contains(*port)).collect()
+        };
+        let (held, before) = (within(held), before.map(within));
+        let use_ = Use {
+            usable: &Usable::within(range, self.sysctls, Half::OfLow, self.end.bound().iter()),
+            held: &held,
+            before: before.as_deref(),
+            is_reused,
+        };
+        BudgetRow {
+            socket_range: true,
+            // Kernels differ in whether there is one (from 6.12 on there is not).
+            fast_half: None,
+            ..self.fill(pool, told, &use_)
         }
     }
 
@@ -106,8 +150,8 @@ impl<'a> View<'a> {
         let (outlook, full_in_ns) = words(ahead(&all));
         let why = "its sockets were not known when tracing began, so no rate is";
         BudgetRow {
-            range: Some(self.sysctls.range),
-            excluded: Some(self.sysctls.range.count() - all.capacity),
+            range: Some(use_.usable.range),
+            excluded: Some(use_.usable.range.count() - all.capacity),
             capacity: Some(all.capacity),
             live: Some(all.live),
             time_wait: Some(all.given_back_ns.len() as u64 + all.reusable),
@@ -165,14 +209,23 @@ impl Usable {
         fast: Half,
         bound: impl Iterator<Item = &'a SocketAddr>,
     ) -> Self {
+        Self::within(sysctls.range, sysctls, fast, bound)
+    }
+
+    fn within<'a>(
+        range: PortRange,
+        sysctls: &PortSysctls,
+        fast: Half,
+        bound: impl Iterator<Item = &'a SocketAddr>,
+    ) -> Self {
         let bound: PortSet = bound.map(SocketAddr::port).collect();
-        let ports: PortSet = sysctls
-            .range
+        let ports: PortSet = range
             .ports()
             .filter(|port| !sysctls.reserved.contains(*port) && !bound.contains(*port))
             .collect();
         let is_fast = |port: &u16| sysctls.range.half(*port) == fast;
         Self {
+            range,
             count: ports.iter().count() as u64,
             fast,
             fast_count: ports.iter().filter(is_fast).count() as u64,

@@ -93,10 +93,17 @@ fn or_dash<T: ToString>(value: Option<T>) -> String {
 
 /// `32768-60999`, and what of it is not to be had: `32768-60999 less 3`.
 fn range(row: &BudgetRow) -> String {
-    match (row.range, row.excluded) {
-        (Some(range), None | Some(0)) => range.to_string(),
-        (Some(range), Some(excluded)) => format!("{range} less {excluded}"),
-        (None, _) => dash(),
+    let Some(range) = row.range else {
+        return dash();
+    };
+    let own = if row.socket_range {
+        " (sockets' own)"
+    } else {
+        ""
+    };
+    match row.excluded {
+        None | Some(0) => format!("{range}{own}"),
+        Some(excluded) => format!("{range}{own} less {excluded}"),
     }
 }
 
@@ -147,6 +154,7 @@ mod tests {
                 low: 40_000,
                 high: 40_999,
             }),
+            socket_range: false,
             excluded: Some(0),
             capacity: Some(1_000),
             live: Some(0),
