@@ -25,6 +25,8 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         };
         let clashes = growth(|it| it.insert_failed);
         let drops = growth(|it| it.drop);
+        // The kernel counts a packet that it drops for a clash under both.
+        let for_room = drops.saturating_sub(clashes);
         let early = growth(|it| it.early_drop);
         let figures = json!({
             "netns": netns, "count": now.count, "max": now.max,
@@ -58,17 +60,17 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             });
         }
         let is_full = now.count as f64 >= now.max as f64 * NEARLY && now.max > 0;
-        if drops > 0 || early > 0 || is_full {
+        if for_room > 0 || early > 0 || is_full {
             findings.push(Finding {
                 id: "conntrack_table_full",
-                severity: match drops > 0 {
+                severity: match for_room > 0 {
                     true => Severity::Critical,
                     false => Severity::Warning,
                 },
                 title: format!("the table of connection tracking of namespace {netns} is full, or nearly"),
                 evidence: vec![format!(
-                    "{} of {} entries are used; {drops} packets were dropped and {early} entries thrown out early \
-                     meanwhile",
+                    "{} of {} entries are used; {for_room} packets were dropped for want of room and {early} entries \
+                     thrown out early meanwhile",
                     now.count, now.max
                 )],
                 figures,
@@ -119,6 +121,18 @@ mod tests {
             ..QUIET
         };
         assert_eq!(with(QUIET, clashing), ["nat_ports_exhausted"]);
+        // As kernels count it: the packets that clashed were dropped.
+        let dropping = Conntrack {
+            drop: 13,
+            ..clashing
+        };
+        assert_eq!(with(QUIET, dropping), ["nat_ports_exhausted"]);
+        let few = Conntrack {
+            insert_failed: 73,
+            drop: 6,
+            ..QUIET
+        };
+        assert!(with(QUIET, few).is_empty());
     }
 
     #[test]
