@@ -1,13 +1,15 @@
 //! Local ports that are used up, or nearly.
 
 use serde_json::{Value, json};
-use twtrace_wire::Side;
+use twtrace_wire::{ReuseRefusal, Side};
 
 use super::advice::{self, NAMED};
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
+use super::refused;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::budget::sysctls::TwReuse;
+use crate::model::dealings::DealingRow;
 use crate::model::destination::Destination;
 use crate::output::quantity::duration;
 
@@ -73,6 +75,7 @@ fn finding(facts: &Facts, row: &BudgetRow, severity: Severity, further: usize) -
     };
     let users = users(facts, row);
     let failed = failed(facts, row);
+    let hindered = hindered(facts, row);
     let mut evidence = vec![figures_in_words(row)];
     if row.failures > 0 {
         evidence.push(format!(
@@ -91,6 +94,7 @@ fn finding(facts: &Facts, row: &BudgetRow, severity: Severity, further: usize) -
             advice::list(&users)
         ));
     }
+    evidence.extend(refused::sentences(&hindered));
     if let (Outlook::RunsOut, Some(left_ns)) = (row.outlook, row.full_in_ns) {
         evidence.push(format!(
             "at the rate of now the last one goes in {}",
@@ -114,8 +118,9 @@ fn finding(facts: &Facts, row: &BudgetRow, severity: Severity, further: usize) -
             "budget": row,
             "time_waits_by": advice::figures(&users),
             "failures_by": advice::figures(&failed),
+            "refused_by": refused::figures(&hindered),
         }),
-        to_do: to_do(facts, row),
+        to_do: to_do(facts, row, &hindered),
         do_not: do_not(row),
     }
 }
@@ -190,12 +195,22 @@ fn failed<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
     }
 }
 
+/// Whose connects met TIME_WAITs of this budget and could not take them.
+fn hindered<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<&'a DealingRow> {
+    let (PoolWord::Connect, Some(wanted)) = (row.pool, row.destination) else {
+        return Vec::new();
+    };
+    facts.hindered(|dealing| {
+        dealing.netns == row.netns && dealing.destination == Destination::Remote(wanted)
+    })
+}
+
 /// Whether live sockets hold most of the ports that are held.
 fn is_live(row: &BudgetRow) -> bool {
     row.live.unwrap_or(0) > row.time_wait.unwrap_or(0)
 }
 
-fn to_do(facts: &Facts, row: &BudgetRow) -> Vec<String> {
+fn to_do(facts: &Facts, row: &BudgetRow, hindered: &[&DealingRow]) -> Vec<String> {
     let mut to_do = Vec::new();
     if is_live(row) {
         to_do.push(
@@ -229,6 +244,13 @@ fn to_do(facts: &Facts, row: &BudgetRow) -> Vec<String> {
                 facts.command(row.netns, "sysctl -w net.ipv4.tcp_tw_reuse=1")
             ));
         }
+    }
+    if refused::count(hindered, ReuseRefusal::PeerWithoutTimestamps) > 0 {
+        to_do.push(
+            "switch TCP timestamps on at the peer, or in what stands between: without them its TIME_WAITs are \
+             not reused"
+                .to_owned(),
+        );
     }
     if let Some(range) = row.range
         && super::port_range::may_grow(range)
@@ -316,6 +338,30 @@ mod tests {
         assert!(to_do.contains("ip_local_port_range"), "{to_do}");
         assert!(found.do_not.iter().any(|text| text.contains("4.12")));
         assert_eq!(found.figures["failures_by"][0]["count"], 3);
+    }
+
+    #[test]
+    fn what_kept_time_waits_from_reuse_is_told() {
+        let mut facts = samples::healthy();
+        facts.dealings = vec![
+            samples::refused("10.0.0.2:80", 3, ReuseRefusal::PeerWithoutTimestamps, 8),
+            samples::refused("10.0.0.3:80", 4, ReuseRefusal::Disabled, 4),
+        ];
+        facts.report.budgets = vec![samples::budget(0, 0)];
+        let findings = check(&facts);
+        assert_eq!(
+            findings[0].evidence[1..],
+            [
+                "3 connects of nginx(7) met TIME_WAITs to 10.0.0.2:80 that they could not take: peer_without_timestamps 8"
+            ]
+        );
+        assert_eq!(findings[0].figures["refused_by"][0]["count"], 3);
+        let at_peer = |found: &Finding| found.to_do.iter().any(|text| text.contains("at the peer"));
+        assert!(at_peer(&findings[0]));
+        facts.report.exact.refused_reuse = false;
+        let findings = check(&facts);
+        assert_eq!(findings[0].evidence.len(), 1);
+        assert!(!at_peer(&findings[0]));
     }
 
     #[test]

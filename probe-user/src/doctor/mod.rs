@@ -14,6 +14,7 @@ mod fin_timeout;
 mod linger;
 mod listen_queue;
 mod port_range;
+mod refused;
 mod reset_storm;
 mod reuse;
 mod side;
@@ -41,6 +42,7 @@ const CHECKS: &[Check] = &[
     linger::check,
     reset_storm::check,
     reuse::without_timestamps,
+    reuse::peer_without_timestamps,
     reuse::for_inbound,
     port_range::check,
     fin_timeout::check,

@@ -1,17 +1,22 @@
 //! tcp_tw_reuse where it has no effect.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
-use twtrace_wire::Side;
+use twtrace_wire::{ReuseRefusal, Side};
 
 use super::advice;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
+use super::refused;
 use crate::model::budget::sysctls::TwReuse;
 
 /// TIME_WAITs from which their sides are compared.
 const ENOUGH: u64 = 20;
 /// Part of them that is the server's.
 const MOST: f64 = 0.9;
+/// TIME_WAITs that a peer's want of timestamps kept from reuse, from which it is worth a word.
+const SOME: u64 = 5;
 
 /// It is 1, and TCP timestamps are off: nothing is reused.
 pub fn without_timestamps(facts: &Facts) -> Vec<Finding> {
@@ -34,6 +39,14 @@ pub fn without_timestamps(facts: &Facts) -> Vec<Finding> {
         .iter()
         .map(|netns| facts.time_waits(*netns, Side::Client))
         .sum();
+    let hindered = facts.hindered(|row| {
+        without.contains(&row.netns) && row.did.reuse.refused.of(ReuseRefusal::TimestampsOff) > 0
+    });
+    let mut evidence = vec![format!(
+        "a TIME_WAIT is reused only if its connection had TCP timestamps; clients there made {time_waits} \
+         TIME_WAITs meanwhile, and none of them can be reused"
+    )];
+    evidence.extend(refused::sentences(&hindered));
     vec![Finding {
         id: "reuse_without_timestamps",
         severity: Severity::Warning,
@@ -41,11 +54,8 @@ pub fn without_timestamps(facts: &Facts) -> Vec<Finding> {
             "tcp_tw_reuse is 1 without effect in {}: TCP timestamps are off",
             advice::namespaces(&without)
         ),
-        evidence: vec![format!(
-            "a TIME_WAIT is reused only if its connection had TCP timestamps; clients there made {time_waits} \
-             TIME_WAITs meanwhile, and none of them can be reused"
-        )],
-        figures: json!({ "namespaces": rows }),
+        evidence,
+        figures: json!({ "namespaces": rows, "refused_by": refused::figures(&hindered) }),
         to_do: vec![format!(
             "switch them on, as they are by default: {}",
             facts.command(*first, "sysctl -w net.ipv4.tcp_timestamps=1")
@@ -56,6 +66,38 @@ pub fn without_timestamps(facts: &Facts) -> Vec<Finding> {
                 .to_owned(),
         ],
     }]
+}
+
+/// It is allowed here, and connects met TIME_WAITs of peers that do not use timestamps. One finding for each
+/// namespace. That many were met says nothing of a shortage, which is for the check of budgets.
+pub fn peer_without_timestamps(facts: &Facts) -> Vec<Finding> {
+    const WHY: ReuseRefusal = ReuseRefusal::PeerWithoutTimestamps;
+    let mut of_namespaces = BTreeMap::<u32, Vec<_>>::new();
+    for row in facts.hindered(|row| row.did.reuse.refused.of(WHY) > 0) {
+        of_namespaces.entry(row.netns).or_default().push(row);
+    }
+    of_namespaces.retain(|_, rows| refused::count(rows, WHY) >= SOME);
+    let finding = |(netns, rows): (u32, Vec<_>)| {
+        Finding {
+        id: "reuse_peer_without_timestamps",
+        severity: Severity::Notice,
+        title: format!("peers of namespace {netns} have no TCP timestamps: TIME_WAITs towards them are not reused"),
+        evidence: refused::sentences(&rows),
+        figures: json!({
+            "netns": netns, "refused": refused::count(&rows, WHY), "refused_by": refused::figures(&rows),
+        }),
+        to_do: vec![
+            "switch TCP timestamps on at these peers, or have what stands between (a load balancer, a firewall, \
+             a proxy) leave the option in the SYN and in its answer; else keep connections alive and use them \
+             again"
+                .to_owned(),
+        ],
+        do_not: vec![
+            "sysctls of this host for this: tcp_tw_reuse and tcp_timestamps are as they should be".to_owned(),
+        ],
+    }
+    };
+    of_namespaces.into_iter().map(finding).collect()
 }
 
 /// It is 1, and nearly all TIME_WAITs are those of servers.
@@ -114,8 +156,39 @@ mod tests {
         let findings = without_timestamps(&facts);
         assert_eq!(findings[0].severity, Severity::Warning);
         assert!(findings[0].evidence[0].contains("made 12 TIME_WAITs"));
+        assert_eq!(findings[0].evidence.len(), 1);
+        facts.dealings = vec![
+            samples::refused("10.0.0.2:80", 2, ReuseRefusal::TimestampsOff, 9),
+            samples::refused("10.0.0.3:80", 2, ReuseRefusal::TooYoung, 9),
+        ];
+        let findings = without_timestamps(&facts);
+        assert_eq!(
+            findings[0].evidence[1..],
+            [
+                "2 connects of nginx(7) met TIME_WAITs to 10.0.0.2:80 that they could not take: timestamps_off 9"
+            ]
+        );
+        assert_eq!(findings[0].figures["refused_by"][0]["count"], 2);
         facts.state_mut().ports.timestamps = true;
         assert!(without_timestamps(&facts).is_empty());
+    }
+
+    #[test]
+    fn a_peer_without_timestamps_is_told_where_it_was_in_the_way() {
+        let with = |why, count| {
+            let mut facts = samples::healthy();
+            facts.dealings = vec![samples::refused("10.0.0.2:80", 3, why, count)];
+            let told = peer_without_timestamps(&facts);
+            facts.report.exact.refused_reuse = false;
+            assert!(peer_without_timestamps(&facts).is_empty());
+            told
+        };
+        let findings = with(ReuseRefusal::PeerWithoutTimestamps, 6);
+        assert_eq!(findings[0].id, "reuse_peer_without_timestamps");
+        assert_eq!(findings[0].figures["refused"], 6);
+        assert!(findings[0].evidence[0].ends_with("peer_without_timestamps 6"));
+        assert!(with(ReuseRefusal::PeerWithoutTimestamps, 4).is_empty());
+        assert!(with(ReuseRefusal::TimestampsOff, 60).is_empty());
     }
 
     #[test]

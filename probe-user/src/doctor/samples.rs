@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use twtrace_wire::Side;
+use twtrace_wire::{ReuseRefusal, Side};
 
 use super::facts::{Facts, Namespace};
 use crate::event::{Timestamp, samples};
@@ -105,6 +105,16 @@ pub fn dealing(side: Side, destination: &str, time_wait: u64, linger_zero: u64) 
     };
     row.did.time_wait = time_wait;
     row.did.linger_zero = linger_zero;
+    row
+}
+
+/// Connects of `nginx(7)` that met TIME_WAITs and could not take them.
+pub fn refused(remote: &str, hindered: u64, why: ReuseRefusal, count: u64) -> DealingRow {
+    let mut row = dealing(Side::Client, remote, 0, 0);
+    row.did.reuse.hindered = hindered;
+    for _ in 0..count {
+        row.did.reuse.refused.add(why);
+    }
     row
 }
 

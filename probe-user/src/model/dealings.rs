@@ -6,6 +6,7 @@ use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, S
 
 use super::destination::Destination;
 use super::key_of;
+use super::reuse::Reuse;
 use crate::event::{Event, Facts, PortResult, Process};
 
 /// Pairs of process and destination kept apart; what further ones do is left out.
@@ -50,6 +51,8 @@ pub struct Dealing {
     pub connect_failures: u64,
     /// bind() to any port that found none.
     pub bind_failures: u64,
+    /// Its connects that met TIME_WAITs they could not take. Those that they took are not counted here.
+    pub reuse: Reuse,
 }
 
 impl Dealings {
@@ -67,17 +70,26 @@ impl Dealings {
             {
                 one.linger_zero = 1;
             }
-            Facts::PortAlloc(facts) if facts.requested == 0 => match (facts.op, facts.result) {
-                (PortOp::Connect, PortResult::Failed(errno))
-                    if errno.0 == libc::EADDRNOTAVAIL as u16 =>
-                {
-                    one.connect_failures = 1;
+            Facts::PortAlloc(facts) => {
+                one.reuse.add(event);
+                match (facts.op, facts.result) {
+                    _ if facts.requested != 0 => {}
+                    (PortOp::Connect, PortResult::Failed(errno))
+                        if errno.0 == libc::EADDRNOTAVAIL as u16 =>
+                    {
+                        one.connect_failures = 1;
+                    }
+                    (PortOp::Bind, PortResult::Failed(errno))
+                        if errno.0 == libc::EADDRINUSE as u16 =>
+                    {
+                        one.bind_failures = 1;
+                    }
+                    _ => {}
                 }
-                (PortOp::Bind, PortResult::Failed(errno)) if errno.0 == libc::EADDRINUSE as u16 => {
-                    one.bind_failures = 1;
+                if one.reuse.is_empty() && one.connect_failures + one.bind_failures == 0 {
+                    return;
                 }
-                _ => return,
-            },
+            }
             _ => return,
         }
         let key = (
@@ -95,6 +107,7 @@ impl Dealings {
         row.linger_zero += one.linger_zero;
         row.connect_failures += one.connect_failures;
         row.bind_failures += one.bind_failures;
+        row.reuse.add_all(&one.reuse);
         row.process.clone_from(&event.process);
     }
 
@@ -161,6 +174,8 @@ mod tests {
             ("curl(1234)", 1234)
         );
         assert_eq!((rows[0].did.time_wait, rows[0].did.linger_zero), (2, 1));
+        assert_eq!(rows[0].did.connect_failures, 1);
+        assert_eq!(rows[0].did.reuse.hindered, 1);
         assert_eq!(
             (rows[1].process.as_str(), rows[1].did.time_wait),
             (NOBODY, 1)

@@ -1,0 +1,99 @@
+//! TIME_WAITs that connects met and could not take, as evidence.
+
+use serde_json::{Value, json};
+use twtrace_wire::{ReuseRefusal, Side};
+
+use super::advice::{self, NAMED};
+use super::facts::Facts;
+use crate::event::words::Word;
+use crate::model::dealings::DealingRow;
+
+impl Facts {
+    /// The rows of connects that met such TIME_WAITs, those with the most first; none where the hooks do not
+    /// tell.
+    pub fn hindered(&self, of: impl Fn(&DealingRow) -> bool) -> Vec<&DealingRow> {
+        if !self.report.exact.refused_reuse {
+            return Vec::new();
+        }
+        let is_hindered =
+            |row: &&DealingRow| row.side == Side::Client && row.did.reuse.hindered > 0 && of(row);
+        let mut rows: Vec<&DealingRow> = self.dealings.iter().filter(is_hindered).collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.did.reuse.hindered));
+        rows
+    }
+}
+
+/// `3 connects of curl(8) met TIME_WAITs to 10.0.0.2:80 that they could not take: disabled 7, too_young 2`, a
+/// sentence for each row up to some.
+pub fn sentences(rows: &[&DealingRow]) -> Vec<String> {
+    let sentence = |row: &&DealingRow| {
+        let reuse = &row.did.reuse;
+        let reasons: Vec<String> = reuse
+            .refused
+            .counted()
+            .map(|(why, count)| format!("{} {count}", why.word()))
+            .collect();
+        format!(
+            "{} connects of {} met TIME_WAITs to {} that they could not take: {}",
+            reuse.hindered,
+            row.process,
+            row.destination,
+            reasons.join(", ")
+        )
+    };
+    let mut sentences: Vec<String> = rows.iter().take(NAMED).map(sentence).collect();
+    if let (Some(last), more) = (sentences.last_mut(), advice::more(rows.len()))
+        && !more.is_empty()
+    {
+        last.push_str(&format!(";{more} processes or destinations likewise"));
+    }
+    sentences
+}
+
+/// The same as figures.
+pub fn figures(rows: &[&DealingRow]) -> Value {
+    let object = |row: &&DealingRow| {
+        json!({
+            "process": row.process, "count": row.did.reuse.hindered,
+            "remote": row.destination.remote(), "refused": row.did.reuse.refused,
+        })
+    };
+    rows.iter().map(object).collect()
+}
+
+/// How many TIME_WAITs were refused for one reason.
+pub fn count(rows: &[&DealingRow], why: ReuseRefusal) -> u64 {
+    rows.iter().map(|row| row.did.reuse.refused.of(why)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn connects_that_were_hindered_are_named() {
+        let mut facts = samples::healthy();
+        facts.dealings = vec![
+            samples::refused("10.0.0.2:80", 3, ReuseRefusal::Disabled, 7),
+            samples::dealing(Side::Client, "10.0.0.3:80", 9, 0),
+        ];
+        let rows = facts.hindered(|_| true);
+        assert_eq!(
+            sentences(&rows),
+            [
+                "3 connects of nginx(7) met TIME_WAITs to 10.0.0.2:80 that they could not take: disabled 7"
+            ]
+        );
+        assert_eq!(figures(&rows)[0]["refused"]["disabled"], 7);
+        assert_eq!(count(&rows, ReuseRefusal::Disabled), 7);
+        facts.dealings = vec![facts.dealings[0].clone(); NAMED + 2];
+        let all = sentences(&facts.hindered(|_| true));
+        assert_eq!(all.len(), NAMED);
+        assert!(all[NAMED - 1].ends_with("; and 2 more processes or destinations likewise"));
+        assert!(facts.hindered(|row| row.netns != samples::NETNS).is_empty());
+        // Nothing is said where it is not seen.
+        facts.report.exact.refused_reuse = false;
+        assert!(facts.hindered(|_| true).is_empty());
+    }
+}
