@@ -1,5 +1,7 @@
 //! A `twtrace doctor` around one scenario.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
@@ -11,7 +13,8 @@ use super::{
     verdicts::Verdict,
 };
 use crate::{
-    scenarios::{DoctorRun, Found},
+    expect::facts::{Facts, Question, Tier, tiers_of},
+    scenarios::{DoctorRun, Found, Needs},
     stage::finding::{Finding, Played},
     sys::hidden_births::Recording,
 };
@@ -76,7 +79,8 @@ fn play_once(
             let diagnosis: Value = serde_json::from_str(&output)
                 .with_context(|| format!("not a JSON document: {output:.300}"))?;
             keep(options, &run.name, std::slice::from_ref(&diagnosis))?;
-            wrong.extend(judge(&wanted, &comms(&played), &diagnosis));
+            let hooks = hooks(context, &wanted)?;
+            wrong.extend(judge(&wanted, &comms(&played), &hooks, &diagnosis));
         }
     }
     if wrong.is_empty() {
@@ -93,20 +97,55 @@ fn comms(played: &Played) -> Vec<String> {
     crowd.chain(close_wait).collect()
 }
 
-fn judge(wanted: &DoctorRun, comms: &[String], diagnosis: &Value) -> Vec<String> {
+/// What twtrace says it would use; asked only where a finding depends on it.
+fn hooks(context: &Context, wanted: &DoctorRun) -> Result<Facts> {
+    if wanted
+        .finds
+        .iter()
+        .all(|found| found.needs == Needs::Nothing)
+    {
+        return Ok(Facts::default());
+    }
+    let output = Command::new(&context.twtrace)
+        .args(["probes", "--json"])
+        .args(context.tier.options())
+        .output()
+        .context("run twtrace probes")?;
+    let document: Value = serde_json::from_slice(&output.stdout).context("read its probes")?;
+    Ok(Facts {
+        tiers: tiers_of(&document)?,
+        ..Facts::default()
+    })
+}
+
+/// Whether these hooks let it be found.
+fn is_due(found: &Found, hooks: &Facts) -> bool {
+    let by_hook = |question| matches!(hooks.tier(question), Tier::Fentry | Tier::Kprobe);
+    match found.needs {
+        Needs::Nothing => true,
+        Needs::Searches => by_hook(Question::Port),
+        Needs::RefusedReuse => by_hook(Question::Port) && by_hook(Question::TimeWaitEnd),
+    }
+}
+
+fn judge(wanted: &DoctorRun, comms: &[String], hooks: &Facts, diagnosis: &Value) -> Vec<String> {
     let Some(findings) = diagnosis["findings"].as_array() else {
         return vec!["there is no list \"findings\"".to_owned()];
     };
     let mut wrong = Vec::new();
-    if wanted.finds.is_empty() && !findings.is_empty() {
+    let is_any_due = wanted.finds.iter().any(|found| is_due(found, hooks));
+    if !is_any_due && !findings.is_empty() {
         wrong.push(format!(
             "{} findings where nothing is wrong",
             findings.len()
         ));
     }
     for found in wanted.finds {
-        if !findings.iter().any(|finding| is(finding, found, comms)) {
-            wrong.push(format!("no such finding: {found:?}"));
+        let is_there = findings.iter().any(|finding| is(finding, found, comms));
+        match (is_due(found, hooks), is_there) {
+            (true, false) => wrong.push(format!("no such finding: {found:?}")),
+            (false, true) => wrong.push(format!("found without the hooks for it: {found:?}")),
+            _ => {}
         }
     }
     for id in wanted.spares {
@@ -134,6 +173,7 @@ fn is(finding: &Value, found: &Found, comms: &[String]) -> bool {
         && finding["severity"] == found.severity
         && finding["figures"].is_object()
         && is_named
+        && said.contains(found.says)
         && has("evidence")
         && has("do")
 }
@@ -148,6 +188,13 @@ mod tests {
         id: "some",
         severity: "warning",
         names: "cl",
+        says: "was so",
+        needs: Needs::Nothing,
+    };
+
+    const HOOKED: Found = Found {
+        needs: Needs::Searches,
+        ..FOUND
     };
 
     fn wrong(findings: Value, finds: &'static [Found]) -> usize {
@@ -158,7 +205,14 @@ mod tests {
             spares: &["other"],
             prints: None,
         };
-        judge(&run, &["cl-9".to_owned()], &json!({ "findings": findings })).len()
+        let hooks = Facts::default();
+        judge(
+            &run,
+            &["cl-9".to_owned()],
+            &hooks,
+            &json!({ "findings": findings }),
+        )
+        .len()
     }
 
     #[test]
@@ -172,6 +226,9 @@ mod tests {
         assert_eq!(wrong(json!([finding("other", "")]), &[FOUND]), 2);
         assert_eq!(wrong(json!([finding("some", "")]), &[]), 1);
         assert_eq!(wrong(json!([]), &[]), 0);
+        // Found without the hooks, where there should have been nothing at all.
+        assert_eq!(wrong(json!([finding("some", "cl-9(7)")]), &[HOOKED]), 2);
+        assert_eq!(wrong(json!([]), &[HOOKED]), 0);
         assert_eq!(wrong(Value::Null, &[]), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! How near local ports are to running out.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 
@@ -130,21 +130,27 @@ fn spread(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// No port is left, and a connect() has found that out.
-pub fn full(stage: &Stage) -> Result<()> {
-    const PORTS: usize = 10;
-    narrow(stage, PORTS)?;
+/// A client whose TIME_WAITs hold so many of so many ports.
+pub fn filled(stage: &Stage, ports: usize, held: usize) -> Result<(Rc<Actor>, SocketAddr)> {
+    narrow(stage, ports)?;
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;
     let target = SocketAddr::new(stage.ip.loopback(), 20_000);
     let (listener, address) = server.listen(target)?;
-    server.start_accepting(listener, PORTS, FirstCloser::Client)?;
-    connect(&client, address, PORTS)?;
-    ensure!(server.finished_many()? == PORTS);
+    server.start_accepting(listener, held, FirstCloser::Client)?;
+    connect(&client, address, held)?;
+    ensure!(server.finished_many()? == held);
     stage.pause(SETTLED);
-    if time_waits_to(&[address])? < PORTS as u64 {
+    if time_waits_to(&[address])? < held as u64 {
         bail!(Unlucky(PORT_CAME_BACK.to_owned()));
     }
+    Ok((client, address))
+}
+
+/// No port is left, and a connect() has found that out.
+pub fn full(stage: &Stage) -> Result<()> {
+    const PORTS: usize = 10;
+    let (client, address) = filled(stage, PORTS, PORTS)?;
     for _ in 0..3 {
         let fd = client.tcp_for(address)?;
         client.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;

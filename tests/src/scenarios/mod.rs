@@ -7,6 +7,8 @@ mod close;
 mod crowd;
 mod data_after_close;
 mod doctor;
+mod doctor_nat;
+mod doctor_ports;
 mod ends;
 mod experiments;
 mod handover;
@@ -88,6 +90,21 @@ pub struct Found {
     pub severity: &'static str,
     /// Role of an actor that it must name, empty for none.
     pub names: &'static str,
+    /// What its evidence must say, empty for nothing.
+    pub says: &'static str,
+    /// Without these hooks it must not be found.
+    pub needs: Needs,
+}
+
+/// Hooks that a finding rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Any will do.
+    Nothing,
+    /// Searches for ports are seen themselves (fentry, kprobes), not only the system call.
+    Searches,
+    /// TIME_WAITs that connects could not take are seen.
+    RefusedReuse,
 }
 
 /// Traffic with known truth.
@@ -128,6 +145,8 @@ impl Scenario {
             leak::SCENARIOS,
             experiments::SCENARIOS,
             doctor::SCENARIOS,
+            doctor_ports::SCENARIOS,
+            doctor_nat::SCENARIOS,
         ];
         reported
             && tables
@@ -204,6 +223,8 @@ pub fn all() -> Vec<Scenario> {
         leak::SCENARIOS,
         experiments::SCENARIOS,
         doctor::SCENARIOS,
+        doctor_ports::SCENARIOS,
+        doctor_nat::SCENARIOS,
         crowd::SCENARIOS,
         programs::SCENARIOS,
     ]

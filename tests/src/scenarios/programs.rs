@@ -106,7 +106,7 @@ fn configuration(directory: &Path, address: SocketAddr, keepalive_seconds: u32) 
 }
 
 /// The path of a program, or a [`Skip`].
-fn program(name: &str) -> Result<PathBuf> {
+pub fn program(name: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
     env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
@@ -115,7 +115,8 @@ fn program(name: &str) -> Result<PathBuf> {
         .ok_or_else(|| Skip(format!("{name} is not installed")).into())
 }
 
-fn run(name: &str, arguments: &[&str]) -> Result<()> {
+/// Runs a program to its end, which must be a good one.
+pub fn run(name: &str, arguments: &[&str]) -> Result<()> {
     let output = Command::new(program(name)?)
         .args(arguments)
         .output()

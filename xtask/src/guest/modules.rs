@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// What the scenarios use and stock kernels have as modules. One that a kernel lacks, or has built in, is
 /// left out.
-const WANTED: [&str; 10] = [
+const WANTED: [&str; 14] = [
     "tun",
     "veth",
     "dummy",
@@ -25,6 +25,11 @@ const WANTED: [&str; 10] = [
     "crc32c_generic",
     "sctp",
     "sctp_diag",
+    // NAT: nf_tables alone would load these on demand, by a program that a guest does not have.
+    "nf_tables",
+    "nft_ct",
+    "nft_chain_nat",
+    "nft_nat",
 ];
 
 /// One module, unpacked.

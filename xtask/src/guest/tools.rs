@@ -13,7 +13,7 @@ struct Tool {
 }
 
 /// What the scenarios run as real programs, on the machine and in guests.
-const TRAFFIC: [Tool; 5] = [
+const TRAFFIC: [Tool; 6] = [
     Tool {
         program: "nginx",
         package: "nginx",
@@ -33,6 +33,10 @@ const TRAFFIC: [Tool; 5] = [
     Tool {
         program: "ss",
         package: "iproute2",
+    },
+    Tool {
+        program: "nft",
+        package: "nftables",
     },
 ];
 

@@ -1,0 +1,226 @@
+//! What `twtrace doctor` finds of local ports and of the reuse of TIME_WAITs, and what it must not find.
+
+use std::net::SocketAddr;
+
+use anyhow::{Result, ensure};
+
+use super::{
+    DoctorRun, Found, Needs, Scenario, budgets,
+    doctor::{CRITICAL, NOTHING, client_first, found, healthy, told},
+    peers::{close_in_one, dialogue},
+};
+use crate::{
+    actor::{
+        Actor,
+        command::{Command, FirstCloser, SocketOption},
+    },
+    expect::Side,
+    stage::Stage,
+};
+
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::both("doctor/budget_full", budgets::full).judged(DoctorRun {
+        code: 3,
+        finds: &[
+            found("budget_full", "critical", "cl"),
+            found("port_range_narrow", "notice", ""),
+            refused("budget_full", "critical", "could not take: disabled"),
+        ],
+        spares: &["reuse_without_timestamps", "reuse_peer_without_timestamps"],
+        ..CRITICAL
+    }),
+    Scenario::both("doctor/budget_nearly_full", nearly_full).judged(DoctorRun {
+        finds: &[found("budget_nearly_full", "warning", "cl")],
+        spares: &["budget_full", "bind_before_connect"],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/budget_with_room", with_room).judged(DoctorRun {
+        finds: &[found("client_closes_first", "warning", "cl")],
+        spares: &["budget_full", "budget_nearly_full"],
+        ..CRITICAL
+    }),
+    Scenario::both("doctor/bind_before_connect", bind_before_connect).judged(DoctorRun {
+        code: 3,
+        finds: &[
+            found("budget_full", "critical", "cl"),
+            found("bind_before_connect", "warning", ""),
+        ],
+        ..CRITICAL
+    }),
+    Scenario::both("doctor/binder", binder).judged(DoctorRun {
+        finds: &[Found {
+            needs: Needs::Searches,
+            ..found("bind_before_connect", "notice", "cl")
+        }],
+        ..CRITICAL
+    }),
+    // connect() chooses the port.
+    Scenario::both("doctor/binder_without_port", binder_without_port).judged(NOTHING),
+    Scenario::single("doctor/port_range_reserved", reserved).judged(DoctorRun {
+        finds: &[found("port_range_reserved", "notice", "")],
+        spares: &["port_range_narrow"],
+        ..CRITICAL
+    }),
+    Scenario::single("doctor/port_range_few_reserved", few_reserved).judged(NOTHING),
+    Scenario::single("doctor/reuse_without_timestamps", without_timestamps).judged(DoctorRun {
+        fail_on: "warning",
+        code: 3,
+        finds: &[found("reuse_without_timestamps", "warning", "")],
+        ..NOTHING
+    }),
+    Scenario::single("doctor/reuse_with_timestamps", with_timestamps).judged(NOTHING),
+    Scenario::both("doctor/reuse_refused_without_timestamps", refused_here).judged(DoctorRun {
+        code: 3,
+        finds: &[
+            found("reuse_without_timestamps", "warning", ""),
+            refused("reuse_without_timestamps", "warning", "timestamps_off 6"),
+            refused("budget_full", "critical", "timestamps_off 6"),
+        ],
+        spares: &["reuse_peer_without_timestamps"],
+        ..CRITICAL
+    }),
+    Scenario::both("doctor/reuse_peer_without_timestamps", refused_by_peer).judged(DoctorRun {
+        code: 3,
+        finds: &[
+            found("budget_full", "critical", "cl"),
+            refused(
+                "reuse_peer_without_timestamps",
+                "notice",
+                "peer_without_timestamps 6",
+            ),
+            refused("budget_full", "critical", "peer_without_timestamps 6"),
+        ],
+        spares: &["reuse_without_timestamps"],
+        ..CRITICAL
+    }),
+];
+
+/// It rests on TIME_WAITs that could not be taken.
+const fn refused(id: &'static str, severity: &'static str, says: &'static str) -> Found {
+    Found {
+        says,
+        needs: Needs::RefusedReuse,
+        ..found(id, severity, "cl")
+    }
+}
+
+/// A few are left.
+fn nearly_full(stage: &Stage) -> Result<()> {
+    let (client, _) = budgets::filled(stage, 50, 45)?;
+    told(stage, &client, Side::Client, 45);
+    Ok(())
+}
+
+/// Many TIME_WAITs, none of which may be reused, and still a small part of the ports.
+fn with_room(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
+    client_first(stage)
+}
+
+/// A client that binds to any port of its address first, until none is left: one pool for two destinations.
+fn bind_before_connect(stage: &Stage) -> Result<()> {
+    const PORTS: usize = 10;
+    budgets::narrow(stage, PORTS)?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    for port in [20_000, 20_001] {
+        let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), port))?;
+        server.start_accepting(listener, PORTS / 2, FirstCloser::Client)?;
+        for _ in 0..PORTS / 2 {
+            let fd = client.tcp_for(address)?;
+            client.bind(fd, stage.ip.loopback_any_port())?;
+            let connection = client.connect_with(fd, address)?;
+            client.close(&connection)?;
+        }
+        ensure!(server.finished_many()? == PORTS / 2);
+    }
+    let address = stage.ip.loopback_any_port();
+    let fd = client.tcp_for(address)?;
+    client.must_fail(&Command::Bind { fd, address }, libc::EADDRINUSE)?;
+    told(stage, &client, Side::Client, PORTS);
+    Ok(())
+}
+
+/// A client that binds to any port of its address first, and has plenty of them.
+fn binding(stage: &Stage, options: &[SocketOption]) -> Result<()> {
+    const TO_EACH: usize = 30;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    // To two, so that neither is connected to at a high rate.
+    for port in [20_000, 20_001] {
+        let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), port))?;
+        server.start_accepting(listener, TO_EACH, FirstCloser::Client)?;
+        for _ in 0..TO_EACH {
+            let fd = client.tcp_for(address)?;
+            for option in options {
+                client.set(fd, *option)?;
+            }
+            client.bind(fd, stage.ip.loopback_any_port())?;
+            let connection = client.connect_with(fd, address)?;
+            client.close(&connection)?;
+        }
+        ensure!(server.finished_many()? == TO_EACH);
+    }
+    told(stage, &client, Side::Client, 2 * TO_EACH);
+    Ok(())
+}
+
+fn binder(stage: &Stage) -> Result<()> {
+    binding(stage, &[])
+}
+
+fn binder_without_port(stage: &Stage) -> Result<()> {
+    binding(stage, &[SocketOption::BindAddressNoPort])
+}
+
+/// More than a tenth of the default range.
+fn reserved(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/ip_local_reserved_ports", "40000-44999")?;
+    healthy(stage)
+}
+
+/// Many, but few of them in the range.
+fn few_reserved(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/ip_local_reserved_ports", "1024-30000,40000-40999")?;
+    healthy(stage)
+}
+
+fn without_timestamps(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_timestamps", "0")?;
+    with_timestamps(stage)
+}
+
+fn with_timestamps(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
+    healthy(stage)
+}
+
+/// How often connects meet the only port's TIME_WAIT.
+const TRIES: usize = 6;
+
+/// TCP timestamps are off here.
+fn refused_here(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_timestamps", "0")?;
+    let (client, address) = budgets::filled(stage, 1, 1)?;
+    stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
+    refused_to(stage, &client, address, 1)
+}
+
+/// They are on here; the peer's SYN-ACK has none.
+fn refused_by_peer(stage: &Stage) -> Result<()> {
+    budgets::narrow(stage, 1)?;
+    stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
+    let mut it = dialogue(stage, &[])?;
+    close_in_one(stage, &mut it)?;
+    refused_to(stage, &it.client, it.peer.address, 1)
+}
+
+fn refused_to(stage: &Stage, client: &Actor, address: SocketAddr, births: usize) -> Result<()> {
+    for _ in 0..TRIES {
+        let fd = client.tcp_for(address)?;
+        client.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
+        client.close_fd(fd)?;
+    }
+    told(stage, client, Side::Client, births);
+    Ok(())
+}
