@@ -1,0 +1,125 @@
+use super::*;
+use crate::doctor::samples;
+
+fn only(row: BudgetRow) -> Vec<Finding> {
+    let mut facts = samples::healthy();
+    facts.dealings = vec![
+        samples::dealing(Side::Client, "10.0.0.2:80", 800, 0),
+        samples::dealing(Side::Client, "10.0.0.3:80", 9, 0),
+    ];
+    facts.dealings[0].did.connect_failures = 3;
+    facts.report.budgets = vec![row];
+    check(&facts)
+}
+
+#[test]
+fn a_full_budget_names_who_filled_it_and_who_failed() {
+    let findings = only(samples::budget(0, 3));
+    let [found] = &findings[..] else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(
+        (found.id, found.severity),
+        ("budget_full", Severity::Critical)
+    );
+    assert_eq!(
+        found.evidence,
+        [
+            "namespace 42, range 40000-40999: 0 of 1000 ports are free, 0 are held by live sockets, 1000 by TIME_WAITs (0 of them reusable)",
+            "3 searches for a port failed with EADDRNOTAVAIL meanwhile: nginx(7): 3",
+            "TIME_WAITs made meanwhile: nginx(7): 800",
+        ]
+    );
+    let to_do = found.to_do.join("\n");
+    assert!(
+        to_do.contains("nsenter --net=/proc/7/ns/net sysctl -w net.ipv4.tcp_tw_reuse=1"),
+        "{to_do}"
+    );
+    assert!(to_do.contains("ip_local_port_range"), "{to_do}");
+    assert!(found.do_not.iter().any(|text| text.contains("4.12")));
+    assert_eq!(found.figures["failures_by"][0]["count"], 3);
+}
+
+#[test]
+fn what_kept_time_waits_from_reuse_is_told() {
+    let mut facts = samples::healthy();
+    facts.dealings = vec![
+        samples::refused("10.0.0.2:80", 3, ReuseRefusal::PeerWithoutTimestamps, 8),
+        samples::refused("10.0.0.3:80", 4, ReuseRefusal::Disabled, 4),
+    ];
+    facts.report.budgets = vec![samples::budget(0, 0)];
+    let findings = check(&facts);
+    assert_eq!(
+        findings[0].evidence[1..],
+        [
+            "3 connects of nginx(7) met TIME_WAITs to 10.0.0.2:80 that they could not take: peer_without_timestamps 8"
+        ]
+    );
+    assert_eq!(findings[0].figures["refused_by"][0]["count"], 3);
+    let at_peer = |found: &Finding| found.to_do.iter().any(|text| text.contains("at the peer"));
+    assert!(at_peer(&findings[0]));
+    facts.report.exact.refused_reuse = false;
+    let findings = check(&facts);
+    assert_eq!(findings[0].evidence.len(), 1);
+    assert!(!at_peer(&findings[0]));
+}
+
+#[test]
+fn a_budget_that_will_not_last_is_warned_of() {
+    let soon = |left_s: u64, free| BudgetRow {
+        outlook: Outlook::RunsOut,
+        full_in_ns: Some(left_s * 1_000_000_000),
+        ..samples::budget(free, 0)
+    };
+    let findings = only(soon(90, 500));
+    assert_eq!(findings[0].severity, Severity::Warning);
+    assert!(findings[0].evidence.last().unwrap().contains("in 90.0s"));
+    assert_eq!(severity(&samples::budget(150, 0)), Some(Severity::Warning));
+    // It has hardly been touched, or it lasts for long, or there is room.
+    assert_eq!(severity(&soon(90, 950)), None);
+    assert_eq!(severity(&soon(900, 500)), None);
+    assert_eq!(severity(&samples::budget(250, 0)), None);
+}
+
+#[test]
+fn open_connections_are_not_treated_as_time_waits() {
+    let findings = only(BudgetRow {
+        live: Some(990),
+        time_wait: Some(5),
+        ..samples::budget(5, 0)
+    });
+    assert!(findings[0].to_do[0].contains("open connections"));
+    assert!(
+        !findings[0]
+            .to_do
+            .iter()
+            .any(|text| text.contains("tw_reuse"))
+    );
+}
+
+#[test]
+fn a_failure_without_a_known_source_is_told_too() {
+    let row = BudgetRow {
+        source: None,
+        range: None,
+        capacity: None,
+        free: None,
+        live: None,
+        time_wait: None,
+        outlook: Outlook::Unknown,
+        why: Some("the source is not known".into()),
+        ..samples::budget(0, 2)
+    };
+    let findings = only(row);
+    assert_eq!(findings[0].severity, Severity::Critical);
+    assert!(findings[0].evidence[0].contains("the source is not known"));
+}
+
+#[test]
+fn many_full_budgets_are_not_all_shown() {
+    let mut facts = samples::healthy();
+    facts.report.budgets = (0..SHOWN + 3).map(|_| samples::budget(0, 0)).collect();
+    let findings = check(&facts);
+    assert_eq!(findings.len(), SHOWN);
+    assert!(findings[0].evidence.last().unwrap().starts_with("3 more"));
+}
