@@ -146,7 +146,10 @@ fn figures_in_words(row: &BudgetRow) -> String {
             "namespace {}, range {}: {} of {} ports are free, {} are held by live sockets, {} by TIME_WAITs \
              ({} of them reusable)",
             row.netns,
-            range.map_or("?".to_owned(), |range| range.to_string()),
+            range.map_or("?".to_owned(), |range| match row.socket_range {
+                true => format!("{range} (the sockets' own)"),
+                false => range.to_string(),
+            }),
             number(row.free),
             number(row.capacity),
             number(row.live),
@@ -252,7 +255,13 @@ fn to_do(facts: &Facts, row: &BudgetRow, hindered: &[&DealingRow]) -> Vec<String
                 .to_owned(),
         );
     }
-    if let Some(range) = row.range
+    if row.socket_range {
+        to_do.push(
+            "let these sockets have more ports: they set a range of their own (IP_LOCAL_PORT_RANGE), narrower \
+             than the namespace's"
+                .to_owned(),
+        );
+    } else if let Some(range) = row.range
         && super::port_range::may_grow(range)
     {
         to_do.push(super::port_range::widen(facts, row.netns));

@@ -41,6 +41,18 @@ fn a_full_budget_names_who_filled_it_and_who_failed() {
 }
 
 #[test]
+fn a_range_of_the_sockets_own_is_not_the_namespaces_to_widen() {
+    let findings = only(BudgetRow {
+        socket_range: true,
+        ..samples::budget(0, 3)
+    });
+    assert!(findings[0].evidence[0].contains("40000-40999 (the sockets' own)"));
+    let to_do = findings[0].to_do.join("\n");
+    assert!(to_do.contains("IP_LOCAL_PORT_RANGE"), "{to_do}");
+    assert!(!to_do.contains("ip_local_port_range"), "{to_do}");
+}
+
+#[test]
 fn what_kept_time_waits_from_reuse_is_told() {
     let mut facts = samples::healthy();
     facts.dealings = vec![
