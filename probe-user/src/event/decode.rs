@@ -205,8 +205,13 @@ impl Decoder {
         );
         match op {
             PortOp::Connect => event.side = Side::Client,
-            PortOp::Bind | PortOp::Listen => {
+            PortOp::Listen => {
                 event.side = Side::Server;
+                event.remote = None;
+            }
+            // Clients bind too.
+            PortOp::Bind => {
+                event.side = Side::Unknown;
                 event.remote = None;
             }
         }

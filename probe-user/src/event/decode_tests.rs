@@ -178,7 +178,7 @@ fn a_port_search_has_the_side_of_its_system_call() {
         process: wire_process(42, b"nginx"),
     };
     let event = decode_in_batch(&bytes_of(&wire)).unwrap().event;
-    assert_eq!((event.side, event.remote), (Side::Server, None));
+    assert_eq!((event.side, event.remote), (Side::Unknown, None));
     assert_eq!(event.local.unwrap().to_string(), "[::]:0");
     assert_eq!(event.netns, None);
     let Facts::PortAlloc(port) = &event.facts else {

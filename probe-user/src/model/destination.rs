@@ -36,7 +36,9 @@ impl Destination {
             (Side::Client, _, Some(remote)) => Self::Remote(remote),
             (Side::Server, Some(local), _) => Self::LocalPort(local.port()),
             (_, _, Some(remote)) => Self::Peer(remote.ip()),
-            _ => Self::Unknown,
+            // A bind(), for either side.
+            (_, Some(local), None) => Self::LocalPort(local.port()),
+            (_, None, None) => Self::Unknown,
         }
     }
 
@@ -94,7 +96,7 @@ pub struct DestinationRow {
     pub side: Side,
     /// Client: `address:port`; side unknown: the address alone.
     pub remote: Option<String>,
-    /// Server: `:port`.
+    /// Server, or what was bound for either side: `:port`.
     pub local: Option<String>,
     /// Mini-sockets made.
     pub time_wait: u64,

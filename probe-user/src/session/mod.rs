@@ -60,6 +60,8 @@ pub struct Session {
     ring: Ring,
     decoder: Decoder,
     judge: Judge,
+    /// Empty; kept for its room.
+    released: Vec<Event>,
     enricher: Enricher,
     filter: Filter,
     losses: Losses,
@@ -111,6 +113,7 @@ impl Session {
                 sees_refused_reuse: tell_refused_reuse(attached.tiers()),
             },
             judge: Judge::default(),
+            released: Vec::new(),
             enricher: Enricher::new(clocks),
             filter,
             losses: Losses::default(),
@@ -215,8 +218,9 @@ impl Session {
     /// Hands what no replacement can reach any more to the sink, given that every record before
     /// `seen_until_ns` was taken.
     fn deliver(&mut self, seen_until_ns: u64, sink: &mut dyn Sink) -> Result<()> {
-        let events: Vec<Event> = self.judge.release(seen_until_ns).collect();
-        for event in events {
+        let mut events = std::mem::take(&mut self.released);
+        events.extend(self.judge.release(seen_until_ns));
+        for event in events.drain(..) {
             if let Some(presumed) = &mut self.presumed
                 && let Some(end) = presumed.note(&event, self.decoder.clocks)
             {
@@ -224,6 +228,7 @@ impl Session {
             }
             self.hand_on(event, sink)?;
         }
+        self.released = events;
         Ok(())
     }
 

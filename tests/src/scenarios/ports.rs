@@ -31,6 +31,7 @@ pub const SCENARIOS: &[Scenario] = &[
 pub fn bind(who: &Actor, requested: u16, result: &str) -> Expected {
     Expected::port("bind", requested, result)
         .process(who)
+        .side(Side::Unknown)
         .with("remote", Value::Null)
 }
 
