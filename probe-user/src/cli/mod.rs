@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use twtrace_wire::{EventKind, Side};
 
 use crate::doctor::finding::Severity;
@@ -40,6 +41,25 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Show what this kernel allows: the hooks chosen for each question, and what is lost.
     Probes(ProbesArgs),
+    /// Print a script that completes twtrace's command lines, for a shell to read.
+    Completions(CompletionsArgs),
+    /// Print a manual page, for `man -l -` or a file.
+    Man(ManArgs),
+}
+
+/// Options of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Options of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The verb that it is about; all in short if not given.
+    pub verb: Option<String>,
 }
 
 impl Cli {

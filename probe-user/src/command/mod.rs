@@ -1,5 +1,6 @@
 //! The verbs of the command line.
 
+mod definition;
 pub mod doctor;
 mod existing;
 mod measure;
@@ -31,6 +32,8 @@ pub fn run(command: Command) -> Result<ExitCode> {
             Command::Report(args) => report::run(args).await?,
             Command::Doctor(args) => return doctor::run(args).await,
             Command::Probes(args) => probes::run(&args)?,
+            Command::Completions(args) => definition::completions(&args)?,
+            Command::Man(args) => definition::man(&args)?,
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     ffi::CString,
-    io,
+    io::{self, Write},
     os::unix::process::CommandExt,
     process::{Command, Output, Stdio},
     thread,
@@ -49,6 +49,10 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "usage/probes",
         run: probes,
+    },
+    Usage {
+        name: "usage/completions",
+        run: completions,
     },
     Usage {
         name: "usage/closed_pipe",
@@ -272,6 +276,37 @@ fn allowed_tiers(probes: &Value, limit: TierLimit) -> Result<()> {
             choice.tier
         );
     }
+    Ok(())
+}
+
+/// The script is one that a shell takes, and completes with it.
+fn completions(context: &Context) -> Result<()> {
+    const COMPLETE: &str = "source /dev/stdin && COMP_WORDS=(twtrace rep) COMP_CWORD=1 \
+                            && _twtrace twtrace rep twtrace && echo \"${COMPREPLY[@]}\"";
+    let script = output(twtrace(context, &["completions", "bash"]))?;
+    ensure!(script.status.success(), "{}", text(&script.stderr));
+    let shell = Command::new("bash")
+        .args(["--norc", "-c", COMPLETE])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut shell = match shell {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!(Skip("there is no bash".to_owned()))
+        }
+        other => other?,
+    };
+    let mut stdin = shell.stdin.take().context("bash has no stdin")?;
+    stdin.write_all(&script.stdout)?;
+    drop(stdin);
+    let completed = shell.wait_with_output()?;
+    ensure!(
+        text(&completed.stdout).trim() == "report",
+        "`rep` is completed to {:?}: {}",
+        text(&completed.stdout),
+        text(&completed.stderr)
+    );
     Ok(())
 }
 

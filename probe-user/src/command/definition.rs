@@ -1,0 +1,91 @@
+//! `twtrace completions` and `twtrace man`: what is made from the definition of the command line.
+
+use std::io;
+
+use anyhow::{Context, Result, bail};
+use clap::CommandFactory;
+use clap_complete::{Shell, generate};
+use clap_mangen::Man;
+
+use super::print;
+use crate::cli::{Cli, CompletionsArgs, ManArgs};
+
+const NAME: &str = "twtrace";
+
+/// Prints the script.
+///
+/// # Errors
+/// When it can't be written.
+pub fn completions(args: &CompletionsArgs) -> Result<()> {
+    Ok(print(&script(args.shell))?)
+}
+
+fn script(shell: Shell) -> Vec<u8> {
+    let mut text = Vec::new();
+    generate(shell, &mut Cli::command(), NAME, &mut text);
+    text
+}
+
+/// Prints the page.
+///
+/// # Errors
+/// When there is no such verb, or it can't be written.
+pub fn man(args: &ManArgs) -> Result<()> {
+    Ok(print(&page(args.verb.as_deref())?)?)
+}
+
+fn page(verb: Option<&str>) -> Result<Vec<u8>> {
+    let mut command = Cli::command();
+    // Passes options of all verbs on to each.
+    command.build();
+    let command = match verb {
+        None => command,
+        Some(verb) => {
+            let Some(found) = command.find_subcommand(verb) else {
+                let verbs: Vec<&str> = command
+                    .get_subcommands()
+                    .map(clap::Command::get_name)
+                    .collect();
+                bail!("there is no verb {verb:?}; there are {}", verbs.join(", "));
+            };
+            found.clone()
+        }
+    };
+    let mut text = Vec::new();
+    let written: io::Result<()> = Man::new(command).render(&mut text);
+    written.context("writing the page")?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn every_shell_completes_every_verb() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish] {
+            let script = text(script(shell));
+            for verb in ["trace", "report", "doctor", "probes", "completions", "man"] {
+                assert!(script.contains(verb), "{shell}: {verb}");
+            }
+            assert!(script.contains("duration"), "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_verb_has_a_page_of_its_own() {
+        let all = text(page(None).unwrap());
+        assert!(all.starts_with(".ie"), "{all:.80}");
+        assert!(all.contains(".TH twtrace 1"));
+        assert!(all.contains("twtrace\\-report(1)"));
+        let report = text(page(Some("report")).unwrap());
+        assert!(report.contains(".TH twtrace-report 1"));
+        assert!(report.contains("\\-\\-max\\-sockets"));
+        let error = page(Some("nonsense")).unwrap_err().to_string();
+        assert!(error.contains("probes"), "{error}");
+    }
+}
