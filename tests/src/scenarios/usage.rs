@@ -283,7 +283,10 @@ fn allowed_tiers(probes: &Value, limit: TierLimit) -> Result<()> {
 fn completions(context: &Context) -> Result<()> {
     const COMPLETE: &str = "source /dev/stdin && COMP_WORDS=(twtrace rep) COMP_CWORD=1 \
                             && _twtrace twtrace rep twtrace && echo \"${COMPREPLY[@]}\"";
-    let script = output(twtrace(context, &["completions", "bash"]))?;
+    // It takes no options of probing.
+    let mut command = Command::new(&context.twtrace);
+    command.args(["completions", "bash"]);
+    let script = output(command)?;
     ensure!(script.status.success(), "{}", text(&script.stderr));
     let shell = Command::new("bash")
         .args(["--norc", "-c", COMPLETE])

@@ -1,0 +1,51 @@
+//! The programs: thin entries, one for each hook, by the question that they answer, as in the plans of
+//! userspace (`probe-user/src/probe/plan/`).
+//!
+//! Classic tracepoints read their records at offsets that userspace has checked in the tracepoint's `format`. Programs
+//! named `…_again` are second chances: for what the first program missed because it was preempted on that CPU
+//! (docs/limits.md); the kernel runs classic tracepoints with preemption off.
+
+mod accept;
+mod port;
+mod reset;
+mod state;
+mod time_wait;
+
+use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid, programs::TracePointContext};
+use aya_log_ebpf::warn;
+use twtrace_wire::Probe;
+
+use crate::maps;
+
+/// A field of a classic tracepoint's record; zero beyond its end.
+#[inline(always)]
+pub fn field<T: Default>(ctx: &TracePointContext, offset: usize) -> T {
+    // SAFETY: the verifier bounds the read to the record.
+    unsafe { ctx.read_at(offset) }.unwrap_or_default()
+}
+
+/// Tells the user's log, once for each CPU, that something is being lost; the counts go on by themselves.
+#[inline(always)]
+pub fn tell_of_losses<C: EbpfContext>(ctx: &C) {
+    let losses = maps::take_untold();
+    if losses == 0 {
+        return;
+    }
+    let thread = bpf_get_current_pid_tgid() as u32;
+    if losses & 1 << (Probe::StoryMap as u32) != 0 {
+        warn!(
+            ctx,
+            "more open sockets than --max-sockets: some have no story (seen in thread {})", thread
+        );
+    } else if losses & 1 << (Probe::ProcessMap as u32) != 0 {
+        warn!(
+            ctx,
+            "more processes than --max-processes: some are not counted (seen in thread {})", thread
+        );
+    } else {
+        warn!(
+            ctx,
+            "events are being lost: probes {:x} (seen in thread {})", losses, thread
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! State transitions, and the end of a socket.
+
+use aya_ebpf::{
+    macros::{raw_tracepoint, tracepoint},
+    programs::{RawTracePointContext, TracePointContext},
+};
+
+use super::{field, tell_of_losses};
+use crate::{existing, kernel::Sock, state};
+
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, since 4.16.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn state_raw(ctx: RawTracePointContext) -> u32 {
+    state::transition(
+        Sock(ctx.arg(0)),
+        ctx.arg::<u32>(1) as u8,
+        ctx.arg::<u32>(2) as u8,
+    );
+    0
+}
+
+/// `inet_sock_set_state`, a second time.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn state_again_raw(ctx: RawTracePointContext) -> u32 {
+    state::transition_again(
+        Sock(ctx.arg(0)),
+        ctx.arg::<u32>(1) as u8,
+        ctx.arg::<u32>(2) as u8,
+    );
+    0
+}
+
+/// `tcp_destroy_sock(struct sock *sk)`, since 4.16.
+#[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
+pub fn destroy_raw(ctx: RawTracePointContext) -> u32 {
+    state::destroyed(Sock(ctx.arg(0)));
+    tell_of_losses(&ctx);
+    0
+}
+
+/// Attached to nothing: userspace runs it (BPF_PROG_TEST_RUN, 5.10 on) with a descriptor of its own in the
+/// place of the first argument.
+#[raw_tracepoint]
+pub fn process_start(ctx: RawTracePointContext) -> u32 {
+    existing::answer_process_start(ctx.arg(0));
+    0
+}
+
+/// `sock:inet_sock_set_state`: skaddr 8, oldstate 16, newstate 20, since 4.16.
+#[tracepoint]
+pub fn state_tracepoint(ctx: TracePointContext) -> u32 {
+    state::transition(
+        Sock(field(&ctx, 8)),
+        field::<u32>(&ctx, 16) as u8,
+        field::<u32>(&ctx, 20) as u8,
+    );
+    0
+}
+
+/// `tcp:tcp_destroy_sock`: skaddr 8.
+#[tracepoint]
+pub fn destroy_tracepoint(ctx: TracePointContext) -> u32 {
+    state::destroyed(Sock(field(&ctx, 8)));
+    tell_of_losses(&ctx);
+    0
+}
+
+/// `sock:inet_sock_set_state`.
+#[tracepoint]
+pub fn state_again_tracepoint(ctx: TracePointContext) -> u32 {
+    state::transition_again(
+        Sock(field(&ctx, 8)),
+        field::<u32>(&ctx, 16) as u8,
+        field::<u32>(&ctx, 20) as u8,
+    );
+    0
+}
+
+/// `tcp:tcp_destroy_sock`.
+#[tracepoint]
+pub fn destroy_again_tracepoint(ctx: TracePointContext) -> u32 {
+    state::destroyed_again(Sock(field(&ctx, 8)));
+    0
+}

@@ -1,0 +1,165 @@
+//! Mini-sockets: births and ends.
+
+use aya_ebpf::{
+    macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint},
+    programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext},
+};
+
+use crate::{end, kernel::Sock, records::Arguments, reuse, timewait};
+
+/// `timer_start(struct timer_list *timer, …)`: the first argument has never moved.
+#[raw_tracepoint(tracepoint = "timer_start")]
+pub fn timer_start_raw(ctx: RawTracePointContext) -> u32 {
+    timewait::timer_started(ctx.arg(0));
+    0
+}
+
+/// `timer_start`, a second time.
+#[raw_tracepoint(tracepoint = "timer_start")]
+pub fn timer_start_again_raw(ctx: RawTracePointContext) -> u32 {
+    timewait::timer_started_again(ctx.arg(0));
+    0
+}
+
+/// `inet_twsk_alloc`, a second time.
+#[fexit(function = "inet_twsk_alloc")]
+pub fn twsk_alloc_again_fexit(ctx: FExitContext) -> u32 {
+    timewait::allocated_again(Sock(ctx.arg(0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
+    0
+}
+
+/// `struct inet_timewait_sock *inet_twsk_alloc(const struct sock *sk, struct inet_timewait_death_row
+/// *dr, const int state)`: 5.10 to 7.3. Null is a refusal.
+#[fexit(function = "inet_twsk_alloc")]
+pub fn twsk_alloc_fexit(ctx: FExitContext) -> u32 {
+    timewait::allocated(Sock(ctx.arg(0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
+    0
+}
+
+/// `inet_twsk_alloc`, entered.
+#[kprobe]
+pub fn twsk_alloc_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(sock), Some(substate)) = (ctx.arg(0), ctx.arg::<u32>(2)) else {
+        return 1;
+    };
+    timewait::allocating(sock, substate as u8);
+    0
+}
+
+/// `inet_twsk_alloc`, returned.
+#[kretprobe]
+pub fn twsk_alloc_kretprobe(ctx: RetProbeContext) -> u32 {
+    timewait::allocation_returned(ctx.ret());
+    0
+}
+
+/// `static void inet_twsk_kill(struct inet_timewait_sock *tw)`: 5.10 to 7.3, once for each mini-socket.
+#[fentry(function = "inet_twsk_kill")]
+pub fn twsk_kill_fentry(ctx: FEntryContext) -> u32 {
+    end::killed(Sock(ctx.arg(0)));
+    0
+}
+
+/// `inet_twsk_kill`, likewise.
+#[kprobe]
+pub fn twsk_kill_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(mini) = ctx.arg(0) {
+        end::killed(Sock(mini));
+    }
+    0
+}
+
+/// `static void tw_timer_handler(struct timer_list *t)`: 5.10 to 7.3.
+#[fentry(function = "tw_timer_handler")]
+pub fn tw_timer_fentry(ctx: FEntryContext) -> u32 {
+    end::expiring(ctx.arg(0));
+    0
+}
+
+/// `tw_timer_handler`, likewise.
+#[kprobe]
+pub fn tw_timer_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(timer) = ctx.arg(0) {
+        end::expiring(timer);
+    }
+    0
+}
+
+/// `int tcp_twsk_unique(struct sock *sk, struct sock *sktw, void *twp)`: 5.10 to 7.3.
+#[fexit(function = "tcp_twsk_unique")]
+pub fn twsk_unique_fexit(ctx: FExitContext) -> u32 {
+    reuse::unique_returned(Sock(ctx.arg(1)), ctx.arg(2), ctx.arg(3));
+    0
+}
+
+/// `tcp_twsk_unique`, entered.
+#[kprobe]
+pub fn twsk_unique_kprobe(ctx: ProbeContext) -> u32 {
+    if let (Some(mini), Some(twp)) = (ctx.arg(1), ctx.arg(2)) {
+        end::entered(end::Function::TwskUnique, &Arguments { mini, twp });
+    }
+    0
+}
+
+/// `tcp_twsk_unique`, returned.
+#[kretprobe]
+pub fn twsk_unique_kretprobe(ctx: RetProbeContext) -> u32 {
+    if let Some(Arguments { mini, twp }) = end::returned(end::Function::TwskUnique) {
+        reuse::unique_returned(Sock(mini), twp, ctx.ret());
+    }
+    0
+}
+
+/// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, struct sk_buff *skb, const
+/// struct tcphdr *th)`, to 6.11.
+#[fexit(function = "tcp_timewait_state_process")]
+pub fn tw_segment_fexit_3(ctx: FExitContext) -> u32 {
+    end::segment_processed(ctx.arg(0), ctx.arg(3));
+    0
+}
+
+/// ... with `u32 *tw_isn`, 6.12 on.
+#[fexit(function = "tcp_timewait_state_process")]
+pub fn tw_segment_fexit_4(ctx: FExitContext) -> u32 {
+    end::segment_processed(ctx.arg(0), ctx.arg(4));
+    0
+}
+
+/// ... and with `enum skb_drop_reason *drop_reason`, 6.16 on.
+#[fexit(function = "tcp_timewait_state_process")]
+pub fn tw_segment_fexit_5(ctx: FExitContext) -> u32 {
+    end::segment_processed(ctx.arg(0), ctx.arg(5));
+    0
+}
+
+/// `tcp_timewait_state_process`, entered.
+#[kprobe]
+pub fn tw_segment_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(mini) = ctx.arg(0) {
+        end::entered(end::Function::StateProcess, &Arguments { mini, twp: 0 });
+    }
+    0
+}
+
+/// `tcp_timewait_state_process`, returned.
+#[kretprobe]
+pub fn tw_segment_kretprobe(ctx: RetProbeContext) -> u32 {
+    if let Some(arguments) = end::returned(end::Function::StateProcess) {
+        end::segment_processed(arguments.mini, ctx.ret());
+    }
+    0
+}
+
+/// `timer_expire_entry(struct timer_list *timer, …)`: the first argument has never moved.
+#[raw_tracepoint(tracepoint = "timer_expire_entry")]
+pub fn timer_expire_raw(ctx: RawTracePointContext) -> u32 {
+    end::timer_expired(ctx.arg(0));
+    0
+}
+
+/// `timer_cancel(struct timer_list *timer)`
+#[raw_tracepoint(tracepoint = "timer_cancel")]
+pub fn timer_cancel_raw(ctx: RawTracePointContext) -> u32 {
+    end::timer_cancelled(ctx.arg(0));
+    0
+}
