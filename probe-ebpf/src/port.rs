@@ -118,11 +118,7 @@ pub fn returned(result: i32) {
         latency_ns: now_ns().wrapping_sub(search.began_ns),
         flags: flags::EXACT,
         refused: search.refused,
-        own_range: if search.op == PortOp::Connect as u32 && search.requested == 0 {
-            sock.own_port_range()
-        } else {
-            [0; 2]
-        },
+        own_range: range_searched(sock, search.op, search.requested),
     };
     let mut tuple = Tuple::default();
     let more = sock.fill_tuple(&mut tuple, sock.local_port());
@@ -134,6 +130,16 @@ pub fn returned(result: i32) {
         tuple.remote_port = 0;
     }
     finished(&outcome, &tuple, more, &actor(sock));
+}
+
+/// The socket's own range, where connect() looked for any port.
+#[inline(always)]
+fn range_searched(sock: Sock, op: u32, requested: u32) -> [u16; 2] {
+    if op == PortOp::Connect as u32 && requested == 0 {
+        sock.own_port_range()
+    } else {
+        [0; 2]
+    }
 }
 
 /// A system call begins.
@@ -207,11 +213,7 @@ pub fn call_returned(result: i64) {
         latency_ns: now_ns().wrapping_sub(call.began_ns),
         flags: 0,
         refused: [0; ReuseRefusal::COUNT],
-        own_range: if connect && call.requested == 0 {
-            sock.own_port_range()
-        } else {
-            [0; 2]
-        },
+        own_range: range_searched(sock, call.op, call.requested),
     };
     if result >= 0 {
         outcome.errno = 0;

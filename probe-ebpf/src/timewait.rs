@@ -58,17 +58,15 @@ pub fn allocated(sock: Sock, substate: u8, mini: u64) {
         return;
     }
     let stranger = story::stranger();
-    match existing::begin(sock, stranger) {
-        Some(story) => {
-            // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
-            let story = unsafe { &mut *story };
-            // So that its →CLOSE, which follows, is not taken for another birth.
-            story.flags |= BORN;
-            born(sock.0, story, substate, mini);
-        }
-        None => {
-            born(sock.0, stranger, substate, mini);
-        }
+    let Some(story) = existing::begin(sock, stranger) else {
+        born(sock.0, stranger, substate, mini);
+        return;
+    };
+    // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
+    unsafe {
+        // So that its →CLOSE, which follows, is not taken for another birth.
+        (*story).flags |= BORN;
+        born(sock.0, &*story, substate, mini);
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Memory {
     pub time_wait_bytes: Option<u64>,
     /// By the kernel's cache.
     pub caches: Vec<CacheRow>,
-    /// By process, of those that the filter shows; `None` where their TIME_WAITs are not seen to end.
+    /// By process, of those that the filter shows; `None` where it hides births or ends.
     pub processes: Option<Vec<ShareRow>>,
 }
 

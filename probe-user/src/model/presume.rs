@@ -240,7 +240,7 @@ impl PresumedEnds {
                     let cause = match row.state {
                         // The old full socket of one that was told early: nothing is known yet.
                         TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing => continue,
-                        _ => self.taken_over_of(&tuple),
+                        _ => taken_over(self.entries[&tuple].birth.side),
                     };
                     ends.extend(self.end(tuple, End::before(cause, asked_ns), clocks));
                 }
@@ -278,11 +278,6 @@ impl PresumedEnds {
         entry.is_confirmed = true;
         entry.is_held = row.state == TcpState::FinWait2;
         self.due.push(Reverse((entry.ends_ns, tuple)));
-    }
-
-    fn taken_over_of(&self, tuple: &Tuple) -> EndCause {
-        let side = self.entries.get(tuple).map(|entry| entry.birth.side);
-        taken_over(side.unwrap_or(Side::Unknown))
     }
 
     /// Forgets one and tells of its end.

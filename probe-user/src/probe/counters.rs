@@ -124,14 +124,16 @@ fn misses_of(fd: &ProgramFd) -> Result<Option<u64>, ProbeError> {
         .and_then(|count| count.trim().parse().ok()))
 }
 
-fn missing(map: &'static str) -> ProbeError {
+/// The object has no such map.
+pub(super) fn missing(map: &'static str) -> ProbeError {
     ProbeError::Map {
         map,
         error: "the object has no such map".to_owned(),
     }
 }
 
-fn map_error(map: &'static str, error: &MapError) -> ProbeError {
+/// The map can't be used.
+pub(super) fn map_error(map: &'static str, error: &MapError) -> ProbeError {
     ProbeError::Map {
         map,
         error: error.to_string(),

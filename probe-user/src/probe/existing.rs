@@ -8,6 +8,7 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use aya::programs::Program;
 use twtrace_wire::{Existing, ExistingKey};
 
+use super::counters::{map_error, missing};
 use super::{Attached, ProbeError};
 
 const MAP: &str = "EXISTING";
@@ -48,11 +49,8 @@ impl Attached {
         &mut self,
         sockets: impl Iterator<Item = (ExistingKey, Existing)>,
     ) -> Result<u64, ProbeError> {
-        let fails = |error: MapError| ProbeError::Map {
-            map: MAP,
-            error: error.to_string(),
-        };
-        let map = self.ebpf.map_mut(MAP).ok_or_else(|| no_map(MAP))?;
+        let fails = |error: MapError| map_error(MAP, &error);
+        let map = self.ebpf.map_mut(MAP).ok_or_else(|| missing(MAP))?;
         let mut map: HashMap<&mut MapData, ExistingKey, Existing> =
             map.try_into().map_err(fails)?;
         let mut without_room = 0;
@@ -77,11 +75,8 @@ impl Attached {
     /// When this kernel can't run the program that finds out (before 5.10).
     pub fn process_start_boot_ns(&mut self, directory: &File) -> Result<Option<u64>, ProbeError> {
         self.run(PROGRAM, directory.as_raw_fd())?;
-        let fails = |error: MapError| ProbeError::Map {
-            map: ANSWER,
-            error: error.to_string(),
-        };
-        let map = self.ebpf.map(ANSWER).ok_or_else(|| no_map(ANSWER))?;
+        let fails = |error: MapError| map_error(ANSWER, &error);
+        let map = self.ebpf.map(ANSWER).ok_or_else(|| missing(ANSWER))?;
         let map: Array<&MapData, u64> = map.try_into().map_err(fails)?;
         let start = map.get(&0, 0).map_err(fails)?;
         Ok((start != 0).then_some(start))
@@ -118,12 +113,5 @@ impl Attached {
             0 => Ok(()),
             _ => Err(fails(io::Error::last_os_error().to_string())),
         }
-    }
-}
-
-fn no_map(map: &'static str) -> ProbeError {
-    ProbeError::Map {
-        map,
-        error: "the object has no such map".to_owned(),
     }
 }
