@@ -4,30 +4,25 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::measure::{Order, measure};
+use super::live::Order;
+use super::measure::measure;
 use super::print;
 use crate::cli::DoctorArgs;
-use crate::doctor::diagnosis::Diagnosis;
-use crate::doctor::facts::Facts;
 use crate::output::{diagnosis, json};
+use crate::session::observer::Wants;
 
 /// There is a finding as bad as `--fail-on` says.
 const FOUND: u8 = 3;
 
 /// Counts for a while, then judges, and prints.
 pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
-    let measured = measure(Order {
-        duration: Some(args.duration),
+    let order = Order {
         filter: &args.filter,
         probing: &args.probing,
-        wants_budgets: true,
-        wants_diagnostics: true,
-    })
-    .await?;
-    let found = measured.diagnostics.unwrap_or_default();
-    let left_out = found.dealings.left_out();
-    let facts = Facts::new(measured.report, &found.dealings, found.before, found.after);
-    let diagnosis = Diagnosis::new(facts, &measured.filter, left_out);
+        wants: Wants::ALL,
+        look_interval: None,
+    };
+    let diagnosis = measure(order, Some(args.duration)).await?.diagnosis();
     let code = match (args.fail_on, diagnosis.worst()) {
         (Some(level), Some(worst)) if worst >= level => ExitCode::from(FOUND),
         _ => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 mod definition;
 pub mod doctor;
-mod existing;
+mod live;
 mod measure;
 pub mod probes;
 pub mod report;

@@ -2,29 +2,33 @@
 
 use anyhow::Result;
 
-use super::measure::{Order, measure};
+use super::live::Order;
+use super::measure::measure;
 use super::print;
 use crate::cli::ReportArgs;
 use crate::output::table::By;
 use crate::output::{json, table};
+use crate::session::observer::Wants;
 
 /// Counts until the end, then prints.
 pub async fn run(args: ReportArgs) -> Result<()> {
     let ReportArgs { by, view: args } = args;
-    let measured = measure(Order {
-        duration: args.span.duration,
+    let order = Order {
         filter: &args.filter,
         probing: &args.probing,
-        wants_budgets: args.span.json || by.is_empty() || by.contains(&By::Budget),
-        wants_diagnostics: false,
-    })
-    .await?;
+        wants: Wants {
+            sockets: args.span.json || by.is_empty() || by.contains(&By::Budget),
+            namespaces: false,
+        },
+        look_interval: None,
+    };
+    let report = measure(order, args.span.duration).await?.report();
     let text = if args.span.json {
         let mut text = Vec::new();
-        json::append(&mut text, &measured.report)?;
+        json::append(&mut text, &report)?;
         text
     } else {
-        table::render(&measured.report, &by).into_bytes()
+        table::render(&report, &by).into_bytes()
     };
     Ok(print(&text)?)
 }

@@ -27,7 +27,7 @@ pub use facts::{
 };
 pub use lost::{Lost, LostBy};
 pub use process::Process;
-pub use timestamp::Timestamp;
+pub use timestamp::{Moment, Timestamp};
 
 /// One fact about one connection or port: one line of `--json`.
 #[derive(Clone, Debug, Serialize)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
-use twtrace_wire::{Process as WireProcess, ProcessKey};
+use twtrace_wire::{Process as WireProcess, ProcessKey, ProcessTotals};
 
 use super::comm::Comm;
 use super::timestamp::Timestamp;
@@ -37,6 +37,21 @@ impl Process {
             thread_comm: Comm::new(wire.thread_comm),
             details: None,
         })
+    }
+
+    /// One that is known only to the kernel's totals: its events were lost, or it made only fast port searches.
+    pub fn from_totals(key: ProcessKey, totals: Option<&ProcessTotals>) -> Option<Self> {
+        let mut process = Self::from_wire(&WireProcess {
+            key,
+            tid: key.tgid,
+            ..WireProcess::default()
+        })?;
+        process.uid = totals.map(|totals| totals.uid);
+        if let Some(totals) = totals {
+            process.cgroup_id = totals.cgroup_id;
+            process.comm = Comm::new(totals.comm);
+        }
+        Some(process)
     }
 
     /// Whether both are the same process.

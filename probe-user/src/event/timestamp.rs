@@ -66,6 +66,15 @@ impl Serialize for Timestamp {
     }
 }
 
+/// One moment on two clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Wall clock.
+    pub ts: Timestamp,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub mono_ns: u64,
+}
+
 /// Turns the kernel's clocks into wall-clock time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {

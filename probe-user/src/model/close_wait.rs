@@ -11,7 +11,7 @@ use twtrace_wire::{Side, TcpState};
 use super::destination::Destination;
 use crate::event::{Process, words};
 use crate::filter::Filter;
-use crate::scan::row::Row;
+use crate::scan::row::{Row, Times};
 use crate::scan::snapshot::NetnsSockets;
 
 /// States to scan for: CLOSE_WAIT, and listeners, which tell servers from clients.
@@ -87,46 +87,96 @@ pub fn inodes(namespaces: &[NetnsSockets]) -> HashSet<u32> {
         .collect()
 }
 
-/// Rows that the filter shows, those with the most connections first. `holders` gives the processes that hold
-/// the socket with an inode number. A kind of event that the filter asks for makes no difference.
-pub fn rows(
+/// One connection that the peer has closed, as it was found.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// `server` where somebody listens on the local port, else `client`.
+    pub side: Side,
+    /// This host's end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// When something last came in; `None` where it was not told.
+    pub times: Option<Times>,
+    /// Who holds it, or why nobody does.
+    pub holders: Result<Vec<Process>, NoHolder>,
+}
+
+/// The connections of all namespaces. `holders` gives the processes that hold the socket with an inode number.
+pub fn connections(
     namespaces: &[NetnsSockets],
-    filter: &Filter,
-    holders: impl Fn(u32) -> Vec<Process>,
-) -> Vec<CloseWaitRow> {
-    let mut sums: HashMap<(Who, u32, Side, Destination), Sum> = HashMap::new();
+    mut holders: impl FnMut(u32) -> Vec<Process>,
+) -> Vec<Connection> {
+    let mut connections = Vec::new();
     for NetnsSockets { netns, rows } in namespaces {
         let listeners = Listeners::of(rows);
         for row in rows.iter().filter(|row| row.state == TcpState::CloseWait) {
-            let (side, destination) = match listeners.have(row.local) {
-                true => (Side::Server, Destination::LocalPort(row.local.port())),
-                false => (Side::Client, Destination::Remote(row.remote)),
-            };
-            if !filter.shows_ends(*netns, side, row.local, row.remote) {
-                continue;
-            }
             let processes = holders(row.inode);
             let no_one = match row.inode {
                 0 => NoHolder::NotAccepted,
                 _ => NoHolder::Unknown,
             };
-            let is_shared = processes.len() > 1;
-            let whose: Vec<(Who, Option<Process>)> = match processes.is_empty() {
-                true => vec![(Err(no_one), None)],
-                false => processes
-                    .into_iter()
-                    .map(|process| {
-                        let who = Ok((process.key.tgid, process.key.start_boot_ns));
-                        (who, Some(process))
-                    })
-                    .collect(),
-            };
-            for (who, process) in whose {
-                if filter.shows_process(process.as_ref()) {
-                    let sum = sums.entry((who, *netns, side, destination)).or_default();
-                    sum.add(row, is_shared);
-                    sum.process = process;
-                }
+            connections.push(Connection {
+                netns: *netns,
+                side: match listeners.have(row.local) {
+                    true => Side::Server,
+                    false => Side::Client,
+                },
+                local: row.local,
+                remote: row.remote,
+                times: row.times,
+                holders: match processes.is_empty() {
+                    true => Err(no_one),
+                    false => Ok(processes),
+                },
+            });
+        }
+    }
+    connections
+}
+
+/// Rows that the filter shows, those with the most connections first. `known` gives a holder the name and
+/// identity under which events told of it. A kind of event that the filter asks for makes no difference.
+pub fn rows(
+    connections: &[Connection],
+    filter: &Filter,
+    known: impl Fn(&Process) -> Option<Process>,
+) -> Vec<CloseWaitRow> {
+    let mut sums: HashMap<(Who, u32, Side, Destination), Sum> = HashMap::new();
+    for connection in connections {
+        let Connection {
+            netns,
+            side,
+            local,
+            remote,
+            ..
+        } = *connection;
+        if !filter.shows_ends(netns, side, local, remote) {
+            continue;
+        }
+        let destination = match side {
+            Side::Server => Destination::LocalPort(local.port()),
+            Side::Client | Side::Unknown => Destination::Remote(remote),
+        };
+        let whose: Vec<(Who, Option<Process>)> = match &connection.holders {
+            Err(no_one) => vec![(Err(*no_one), None)],
+            Ok(holders) => holders
+                .iter()
+                .map(|holder| {
+                    let process = known(holder).unwrap_or_else(|| holder.clone());
+                    let who = Ok((process.key.tgid, process.key.start_boot_ns));
+                    (who, Some(process))
+                })
+                .collect(),
+        };
+        let is_shared = whose.len() > 1;
+        for (who, process) in whose {
+            if filter.shows_process(process.as_ref()) {
+                let sum = sums.entry((who, netns, side, destination)).or_default();
+                sum.add(connection.times, is_shared);
+                sum.process = process;
             }
         }
     }
@@ -134,10 +184,10 @@ pub fn rows(
 }
 
 impl Sum {
-    fn add(&mut self, row: &Row, is_shared: bool) {
+    fn add(&mut self, times: Option<Times>, is_shared: bool) {
         self.count += 1;
         self.shared += u64::from(is_shared);
-        if let Some(times) = row.times {
+        if let Some(times) = times {
             // Payload carries an acknowledgement; only one that acknowledges nothing any more is left out of
             // the later figure.
             let at_least = times.since_ack.min(times.since_data);

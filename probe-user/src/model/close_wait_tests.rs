@@ -35,6 +35,15 @@ fn sockets(rows: Vec<Row>) -> [NetnsSockets; 1] {
     [NetnsSockets { netns: NETNS, rows }]
 }
 
+/// Rows of what is found, under the names that /proc gives.
+fn rows_of(
+    namespaces: &[NetnsSockets],
+    filter: &Filter,
+    holders: impl FnMut(u32) -> Vec<Process>,
+) -> Vec<CloseWaitRow> {
+    rows(&connections(namespaces, holders), filter, |_| None)
+}
+
 /// Inodes below 10 are held by the process of that number, those above by both processes of their digits.
 fn holders(inode: u32) -> Vec<Process> {
     let pids = [inode / 10, inode % 10];
@@ -54,7 +63,7 @@ fn summary(rows: &[CloseWaitRow]) -> Vec<(Option<u32>, Side, String, u64, u64)> 
 
 #[test]
 fn connections_are_summed_up_by_process_and_destination() {
-    let rows = rows(
+    let rows = rows_of(
         &sockets(vec![
             socket(TcpState::Listen, "0.0.0.0:80", "0.0.0.0:0", 9),
             left("10.0.0.1:80", "10.0.0.2:40000", 1, 9, 7),
@@ -89,7 +98,7 @@ fn connections_are_summed_up_by_process_and_destination() {
 
 #[test]
 fn a_socket_of_two_processes_counts_for_both() {
-    let rows = rows(
+    let rows = rows_of(
         &sockets(vec![
             left("10.0.0.1:40000", "10.0.0.9:80", 12, 1, 1),
             left("10.0.0.1:40001", "10.0.0.9:80", 2, 1, 1),
@@ -115,7 +124,7 @@ fn filters_apply_to_each_connection() {
         left("10.0.0.1:40002", "10.0.0.8:80", 0, 1, 1),
     ]);
     let pids = |filter: Filter| -> Vec<Option<u32>> {
-        let rows = rows(&namespaces, &filter, holders);
+        let rows = rows_of(&namespaces, &filter, holders);
         rows.iter()
             .map(|row| row.process.as_ref().map(|process| process.key.tgid))
             .collect()

@@ -1,5 +1,6 @@
 //! What TIME_WAIT costs: the kernel's memory, over all network namespaces, and whose it is.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use serde::Serialize;
@@ -38,7 +39,7 @@ pub struct ShareRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CacheRow {
     /// Its name, as `slabtop` shows it.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Objects in use.
     pub active_objects: Option<u64>,
     /// Size of one, bytes.
@@ -104,7 +105,7 @@ mod tests {
 
     fn row(name: &'static str, active_bytes: Option<u64>) -> CacheRow {
         CacheRow {
-            name,
+            name: name.into(),
             active_objects: active_bytes.map(|bytes| bytes / 256),
             object_bytes: active_bytes.map(|_| 256),
             active_bytes,

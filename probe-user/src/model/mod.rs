@@ -7,41 +7,30 @@ pub mod counts;
 pub mod dealings;
 pub mod destination;
 pub mod memory;
+pub mod observation;
 pub mod presume;
 pub mod quantile;
 pub mod report;
 pub mod residence;
 pub mod reuse;
+pub mod tally;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use twtrace_wire::{
-    PortKey, PortOp, PortTotals, ProcessKey, ProcessTotals, Unattributed, bucket_of_ns,
-};
+use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Unattributed, bucket_of_ns};
 
-use crate::event::comm::Comm;
 use crate::event::{Event, Facts, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
 use counts::Counts;
 use destination::Destinations;
+use observation::KernelTotals;
 use report::{PortRow, ProcessRow};
 use residence::Residence;
 use reuse::Reuse;
 
 /// Processes kept apart from events; facts of further ones are counted under `lost`.
 const MAX_PROCESSES: usize = 65_536;
-
-/// What the kernel side counted.
-#[derive(Clone, Debug, Default)]
-pub struct KernelTotals {
-    /// By process, and by reason where there is none.
-    pub processes: Vec<(ProcessKey, ProcessTotals)>,
-    /// Port searches by process, operation and exactness.
-    pub ports: Vec<(PortKey, PortTotals)>,
-    /// Runs of our programs that the kernel skipped, by program; `None` where it does not count them.
-    pub recursion_misses: Option<Vec<(String, u64)>>,
-}
 
 /// Sums over the events that pass the filter.
 #[derive(Debug, Default)]
@@ -138,12 +127,12 @@ impl Model {
     }
 
     /// Rows by process: from the kernel's totals, which stay exact when events are lost, or from events
-    /// where the filter asks for more than the totals can tell.
-    pub fn process_rows(&self, kernel: &KernelTotals) -> Vec<ProcessRow> {
+    /// where there are none, or the filter asks for more than they can tell.
+    pub fn process_rows(&self, kernel: Option<&KernelTotals>) -> Vec<ProcessRow> {
         let mut rows: HashMap<ProcessKey, ProcessRow> = HashMap::new();
-        if self.filter.is_by_process() {
+        if let Some(kernel) = kernel.filter(|_| self.filter.is_by_process()) {
             for (key, totals) in &kernel.processes {
-                if let Some(row) = self.row(*key, Some(totals)) {
+                if let Some(row) = self.row(*key, kernel.named.get(key)) {
                     rows.insert(
                         *key,
                         ProcessRow {
@@ -155,7 +144,8 @@ impl Model {
                 }
             }
             for (port_key, totals) in &kernel.ports {
-                self.add_port_row(&mut rows, *port_key, totals);
+                let named = kernel.named.get(&port_key.process);
+                self.add_port_row(&mut rows, *port_key, totals, named);
             }
         } else {
             for (key, seen) in &self.processes {
@@ -171,7 +161,7 @@ impl Model {
                 }
             }
             for (port_key, totals) in &self.ports {
-                self.add_port_row(&mut rows, *port_key, totals);
+                self.add_port_row(&mut rows, *port_key, totals, None);
             }
         }
         for (key, row) in &mut rows {
@@ -186,13 +176,15 @@ impl Model {
         report::sorted(rows.into_values().map(|row| row.only(&self.filter)))
     }
 
-    /// An empty row for a key, if the filter shows it. Names come from events, else from the totals.
-    fn row(&self, key: ProcessKey, totals: Option<&ProcessTotals>) -> Option<ProcessRow> {
+    /// An empty row for a key, if the filter shows it. Names come from events, else from what came with the
+    /// totals.
+    fn row(&self, key: ProcessKey, named: Option<&Process>) -> Option<ProcessRow> {
         let process = self
             .processes
             .get(&key)
-            .and_then(|seen| seen.process.clone())
-            .or_else(|| process_of(key, totals));
+            .and_then(|seen| seen.process.as_ref())
+            .or(named)
+            .cloned();
         self.filter
             .shows_process(process.as_ref())
             .then(|| ProcessRow::new(process, key))
@@ -203,13 +195,14 @@ impl Model {
         rows: &mut HashMap<ProcessKey, ProcessRow>,
         key: PortKey,
         totals: &PortTotals,
+        named: Option<&Process>,
     ) {
         let Some(op) = u8::try_from(key.op).ok().and_then(PortOp::from_code) else {
             return;
         };
         let row = match rows.entry(key.process) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => match self.row(key.process, None) {
+            Entry::Vacant(entry) => match self.row(key.process, named) {
                 Some(row) => entry.insert(row),
                 None => return,
             },
@@ -220,11 +213,6 @@ impl Model {
     /// Rows by destination, from events.
     pub fn destination_rows(&self) -> Vec<destination::DestinationRow> {
         self.destinations.rows()
-    }
-
-    /// Whether rows by process are the kernel's own totals.
-    pub fn has_kernel_totals(&self) -> bool {
-        self.filter.is_by_process()
     }
 }
 
@@ -242,21 +230,6 @@ fn without_process(reason: Unattributed) -> ProcessKey {
         unattributed: reason as u32,
         start_boot_ns: 0,
     }
-}
-
-/// A process known only to the kernel's totals: its events were lost, or it made only fast port searches.
-fn process_of(key: ProcessKey, totals: Option<&ProcessTotals>) -> Option<Process> {
-    let mut process = Process::from_wire(&twtrace_wire::Process {
-        key,
-        tid: key.tgid,
-        ..twtrace_wire::Process::default()
-    })?;
-    process.uid = totals.map(|totals| totals.uid);
-    if let Some(totals) = totals {
-        process.cgroup_id = totals.cgroup_id;
-        process.comm = Comm::new(totals.comm);
-    }
-    Some(process)
 }
 
 fn add_port(totals: &mut PortTotals, facts: &PortAlloc) {

@@ -2,6 +2,8 @@ use std::net::SocketAddr;
 
 use twtrace_wire::{EventKind, ResetReason, Side};
 
+use twtrace_wire::ProcessTotals;
+
 use super::*;
 use crate::event::samples;
 use crate::filter::Filter;
@@ -19,13 +21,18 @@ fn totals(comm: &[u8], client: u64, resets: u64) -> ProcessTotals {
 }
 
 fn kernel() -> KernelTotals {
+    let processes = vec![
+        (key(1), totals(b"few", 1, 0)),
+        (key(2), totals(b"many", 500, 3)),
+        (without_process(Unattributed::NoSocket), totals(b"", 0, 9)),
+        (key(3), totals(b"nothing", 0, 0)),
+    ];
     KernelTotals {
-        processes: vec![
-            (key(1), totals(b"few", 1, 0)),
-            (key(2), totals(b"many", 500, 3)),
-            (without_process(Unattributed::NoSocket), totals(b"", 0, 9)),
-            (key(3), totals(b"nothing", 0, 0)),
-        ],
+        named: processes
+            .iter()
+            .filter_map(|(key, totals)| Some((*key, Process::from_totals(*key, Some(totals))?)))
+            .collect(),
+        processes,
         ports: vec![(
             PortKey {
                 process: key(2),
@@ -62,8 +69,7 @@ fn unfiltered_rows_are_the_kernels_own_totals() {
     let mut event = samples::time_wait();
     event.process = Some(samples::process(2, "renamed"));
     model.apply(&event);
-    assert!(model.has_kernel_totals());
-    let rows = model.process_rows(&kernel());
+    let rows = model.process_rows(Some(&kernel()));
     assert_eq!(
         summary(&rows),
         [
@@ -82,9 +88,8 @@ fn a_filter_by_process_or_kind_keeps_the_kernels_totals() {
         kinds: vec![EventKind::Reset],
         ..Filter::default()
     });
-    assert!(model.has_kernel_totals());
     assert_eq!(
-        summary(&model.process_rows(&kernel())),
+        summary(&model.process_rows(Some(&kernel()))),
         [("many".into(), 0, 3, 0)]
     );
 }
@@ -95,14 +100,21 @@ fn other_filters_count_events() {
         sides: vec![Side::Client],
         ..Filter::default()
     });
-    assert!(!model.has_kernel_totals());
     model.apply(&samples::time_wait());
     model.apply(&samples::port_alloc());
-    let rows = model.process_rows(&kernel());
+    let rows = model.process_rows(Some(&kernel()));
     assert_eq!(summary(&rows), [("curl".into(), 1, 0, 1)]);
     let port = &rows[0].ports[0];
     assert_eq!((port.count, port.failures, port.exact), (1, 1, true));
     assert_eq!((port.p50_ns, port.max_ns), (Some(1_500), Some(1_500)));
+}
+
+#[test]
+fn without_totals_events_are_counted() {
+    let mut model = Model::new(Filter::default());
+    model.apply(&samples::time_wait());
+    let rows = model.process_rows(None);
+    assert_eq!(summary(&rows), [("curl".into(), 1, 0, 0)]);
 }
 
 #[test]
@@ -117,7 +129,7 @@ fn processes_beyond_the_bound_are_summed_up() {
         event.process = Some(samples::process(tgid, "x"));
         model.apply(&event);
     }
-    let rows = model.process_rows(&KernelTotals::default());
+    let rows = model.process_rows(Some(&KernelTotals::default()));
     assert_eq!(rows.len(), MAX_PROCESSES + 1);
     assert_eq!(rows[0].unattributed, Some(Unattributed::Lost));
     assert_eq!(rows[0].counts.time_wait.total(), 5);
@@ -126,7 +138,7 @@ fn processes_beyond_the_bound_are_summed_up() {
 #[test]
 fn a_process_row_reads_as_the_contract_says() {
     let model = Model::new(Filter::default());
-    let rows = model.process_rows(&kernel());
+    let rows = model.process_rows(Some(&kernel()));
     assert_eq!(
         serde_json::to_string(&rows[0]).unwrap(),
         r#"{"process":{"pid":2,"comm":"many","uid":0},"unattributed":null,"time_wait":{"client":500,"server":0,"unknown":0},"fin_wait2":{"client":0,"server":0,"unknown":0},"overflow":{"client":0,"server":0,"unknown":0},"ended":{},"residence":null,"reset_sent":{"refused":3},"reset_received":{},"abort":{},"reuse":{"taken":0,"hindered":0,"refused":{}},"ports":[{"op":"connect","exact":true,"count":7,"failures":0,"untimed":0,"p50_ns":null,"p99_ns":null,"max_ns":null}]}"#
@@ -183,7 +195,7 @@ fn a_million_time_waits() {
         grown >> 20,
         began.elapsed().as_nanos() / u128::from(2 * TIME_WAITS)
     );
-    let rows = model.process_rows(&KernelTotals::default());
+    let rows = model.process_rows(Some(&KernelTotals::default()));
     assert!(rows.is_empty(), "the kernel's totals are empty here");
     let made: u64 = model
         .destination_rows()
@@ -202,7 +214,7 @@ fn who_takes_a_time_wait_is_told_from_who_made_it() {
     });
     model.apply(&samples::time_wait_end());
     model.apply(&samples::port_alloc());
-    let rows = model.process_rows(&KernelTotals::default());
+    let rows = model.process_rows(Some(&KernelTotals::default()));
     let of = |comm: &str| {
         let mut rows = rows.iter();
         rows.find(|row| row.process.as_ref().unwrap().comm.text() == comm)

@@ -14,7 +14,7 @@ mod tiers;
 mod tracefs;
 
 pub use error::ProbeError;
-pub use tiers::{Choice, Hook, Question, Tier, Tiers, tell_refused_reuse};
+pub use tiers::{Choice, Hook, Question, Tier, Tiers, sees_ends, tell_refused_reuse};
 
 use std::{cell::OnceCell, collections::HashMap, path::PathBuf};
 

@@ -122,3 +122,11 @@ pub fn tell_refused_reuse(tiers: &[Choice]) -> bool {
             })
         })
 }
+
+/// Whether ends of mini-sockets are seen, and not only presumed.
+pub fn sees_ends(tiers: &[Choice]) -> bool {
+    let seen_by = |choice: &Choice| !matches!(choice.tier, Tier::Inferred | Tier::None);
+    tiers
+        .iter()
+        .any(|choice| choice.question == Question::TimeWaitEnd && seen_by(choice))
+}

@@ -29,17 +29,6 @@ impl Losses {
         self.told_undecoded = self.undecoded;
         grown
     }
-
-    /// All losses so far; only those that happened.
-    pub fn total(&self, lost: &[u64; Probe::COUNT]) -> Vec<(LostBy, u64)> {
-        Probe::ALL
-            .iter()
-            .zip(lost)
-            .map(|(probe, count)| (LostBy::Probe(*probe), *count))
-            .chain([(LostBy::Decode, self.undecoded)])
-            .filter(|(_, count)| *count > 0)
-            .collect()
-    }
 }
 
 #[cfg(test)]
@@ -60,9 +49,5 @@ mod tests {
         assert!(losses.since_last(&lost).is_empty());
         lost[Probe::Reset as usize] = 7;
         assert_eq!(losses.since_last(&lost), [(LostBy::Probe(Probe::Reset), 2)]);
-        assert_eq!(
-            losses.total(&lost),
-            [(LostBy::Probe(Probe::Reset), 7), (LostBy::Decode, 1)]
-        );
     }
 }

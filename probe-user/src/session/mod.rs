@@ -2,7 +2,9 @@
 
 pub mod auditor;
 pub mod budgets;
+pub mod existing;
 pub mod losses;
+pub mod observer;
 pub mod open;
 pub mod presumed;
 pub mod ring;
@@ -20,13 +22,11 @@ use crate::event::decode::Decoder;
 use crate::event::judge::Judge;
 use crate::event::kernel_reason::KernelReasons;
 use crate::event::timestamp::Clocks;
-use crate::event::{Event, Lost, LostBy, Timestamp};
+use crate::event::{Event, Lost, Moment};
 use crate::filter::Filter;
-use crate::model::KernelTotals;
 use crate::model::audit::CountedAt;
-use crate::probe::{
-    self, Attached, Choice, ProbeOptions, Question, Tier, Tiers, tell_refused_reuse,
-};
+use crate::model::observation::{KernelTotals, Observation};
+use crate::probe::{self, Attached, ProbeOptions, Tiers, sees_ends, tell_refused_reuse};
 use losses::Losses;
 use presumed::Presumed;
 use ring::Ring;
@@ -52,6 +52,14 @@ pub trait Sink {
     /// # Errors
     /// As above.
     fn lost(&mut self, lost: &Lost) -> Result<()>;
+
+    /// Something was read of the kernel beside its events.
+    ///
+    /// # Errors
+    /// As above.
+    fn observed(&mut self, _observation: &Observation) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Attached probes and all that turns their records into events.
@@ -69,15 +77,6 @@ pub struct Session {
     presumed: Option<Presumed>,
     housekept: Instant,
     start: Moment,
-}
-
-/// One moment on two clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Wall clock.
-    pub ts: Timestamp,
-    /// CLOCK_MONOTONIC, nanoseconds.
-    pub mono_ns: u64,
 }
 
 impl Session {
@@ -329,15 +328,8 @@ impl Session {
             processes: self.attached.processes()?,
             ports: self.attached.ports()?,
             recursion_misses: self.attached.recursion_misses()?,
+            named: Default::default(),
         })
-    }
-
-    /// Everything lost so far, by probe.
-    ///
-    /// # Errors
-    /// When a map can't be read.
-    pub fn lost(&self) -> Result<Vec<(LostBy, u64)>> {
-        Ok(self.losses.total(&self.lost_by_probe()?))
     }
 
     fn lost_by_probe(&self) -> Result<[u64; Probe::COUNT]> {
@@ -347,11 +339,4 @@ impl Session {
         }
         Ok(lost)
     }
-}
-
-fn sees_ends(tiers: &[Choice]) -> bool {
-    let seen_by = |choice: &Choice| !matches!(choice.tier, Tier::Inferred | Tier::None);
-    tiers
-        .iter()
-        .any(|choice| choice.question == Question::TimeWaitEnd && seen_by(choice))
 }

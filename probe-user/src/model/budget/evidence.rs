@@ -1,4 +1,4 @@
-//! What events tell about budgets: failures, TIME_WAITs made, who binds before it connects, who serves.
+//! What events tell about budgets: failures, TIME_WAITs made, who binds before it connects.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -53,8 +53,6 @@ pub struct Evidence {
     further_failures: u64,
     /// Processes that have bound to any port.
     binders: HashSet<(u32, ProcessKey)>,
-    /// Ports on which connections were accepted.
-    servers: HashSet<(u32, u16)>,
 }
 
 impl Evidence {
@@ -73,24 +71,17 @@ impl Evidence {
     }
 
     fn note_made(&mut self, netns: u32, event: &Event) {
-        match (event.side, event.local, event.remote) {
-            (Side::Client, Some(local), Some(destination)) => {
-                let source = Some(local.ip());
-                if let Some(told) = self.told(
-                    netns,
-                    Pool::Connect {
-                        source,
-                        destination,
-                        own: None,
-                    },
-                ) {
-                    told.made += 1;
-                }
+        if let (Side::Client, Some(local), Some(destination)) =
+            (event.side, event.local, event.remote)
+        {
+            let pool = Pool::Connect {
+                source: Some(local.ip()),
+                destination,
+                own: None,
+            };
+            if let Some(told) = self.told(netns, pool) {
+                told.made += 1;
             }
-            (Side::Server, Some(local), _) if self.servers.len() < MAX_KEYS => {
-                self.servers.insert((netns, local.port()));
-            }
-            _ => {}
         }
     }
 
@@ -160,9 +151,11 @@ impl Evidence {
         pools.map(|(pool, told)| (*pool, *told))
     }
 
-    /// Whether connections were accepted on this port.
-    pub fn is_server(&self, netns: u32, port: u16) -> bool {
-        self.servers.contains(&(netns, port))
+    /// Begins to count TIME_WAITs anew.
+    pub fn forget_made(&mut self) {
+        for told in self.told.values_mut().flat_map(HashMap::values_mut) {
+            told.made = 0;
+        }
     }
 
     /// Failures for which there was no room to say where.
@@ -272,17 +265,6 @@ mod tests {
         assert_eq!(told(&evidence), [(pool, Told::default())]);
         evidence.note(&search(PortOp::Bind, 0, Some(libc::EADDRINUSE)));
         assert_eq!(told(&evidence)[0].1.failures, 1);
-    }
-
-    #[test]
-    fn ports_that_accepted_are_known() {
-        let mut evidence = Evidence::default();
-        let mut event = samples::time_wait();
-        event.side = Side::Server;
-        evidence.note(&event);
-        assert!(evidence.is_server(NETNS, 40_000));
-        assert!(!evidence.is_server(NETNS, 40_001));
-        assert!(told(&evidence).is_empty());
     }
 
     #[test]

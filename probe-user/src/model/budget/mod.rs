@@ -13,9 +13,11 @@
 
 pub mod evidence;
 pub mod forecast;
+pub mod ledger;
 pub mod pace;
 pub mod ports;
 pub mod row;
+pub mod servers;
 pub mod snapshot;
 pub mod sysctls;
 mod view;

@@ -49,7 +49,7 @@ fn nobodys_close_wait_row() -> CloseWaitRow {
 
 fn cache(name: &'static str, objects: Option<u64>) -> CacheRow {
     CacheRow {
-        name,
+        name: name.into(),
         active_objects: objects,
         object_bytes: objects.map(|_| 256),
         active_bytes: objects.map(|objects| objects * 256),

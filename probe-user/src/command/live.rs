@@ -1,0 +1,210 @@
+//! Tracing live: attaches, looks at what there is, hands everything to a sink until the end, and looks again.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use twtrace_wire::EventKind;
+
+use super::{drop_privileges, open_gate};
+use crate::cli::{FilterArgs, ProbeArgs};
+use crate::event::{Event, Lost};
+use crate::filter::Filter;
+use crate::host::Host;
+use crate::model::observation::{Observation, Seen};
+use crate::model::tally::Opening;
+use crate::probe::ProbeOptions;
+use crate::scan::gate::Gate;
+use crate::session::observer::{self, Observer, Wants};
+use crate::session::stop::Stop;
+use crate::session::{Session, Sink};
+
+/// Readings of the audit's counters before they are taken as they are.
+const READINGS: usize = 10;
+/// Between them.
+const READING_PAUSE: Duration = Duration::from_millis(20);
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// Which events.
+    pub filter: &'a FilterArgs,
+    /// How to probe.
+    pub probing: &'a ProbeArgs,
+    /// What is looked at when tracing begins and ends.
+    pub wants: Wants,
+    /// How often it is looked at in between, and the audit told; `None`: not at all.
+    pub look_interval: Option<Duration>,
+}
+
+/// Attached probes, and looks at the kernel beside them.
+pub struct Live {
+    /// The probes.
+    pub session: Session,
+    /// What ends it.
+    pub stop: Stop,
+    /// The filter in force.
+    pub filter: Filter,
+    /// How the probes were asked for.
+    pub probing: ProbeOptions,
+    observer: Observer,
+    look_interval: Option<Duration>,
+}
+
+impl Live {
+    /// Attaches the probes, and scans what is open.
+    ///
+    /// # Errors
+    /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
+    pub fn start(order: Order<'_>) -> Result<Self> {
+        let gate: Option<Rc<Gate>> = open_gate();
+        let stop = Stop::listen().context("listening for signals")?;
+        let filter = order.filter.resolve()?;
+        let mut probing = order.probing.options();
+        if !filter.is_by_process() && filter.shows_kind(EventKind::PortAlloc) {
+            // The kernel's histograms can't be filtered by address, so every search has to be an event.
+            probing.slow_port_ns = 0;
+        }
+        // Rows by destination are made of events.
+        probing.tell_special = true;
+        let mut session = Session::start(&probing, filter.clone())?;
+        session.adopt_open(gate.as_ref(), &filter.netns)?;
+        let observer = Observer::new(&session, gate, &filter.netns, order.wants);
+        Ok(Self {
+            session,
+            stop,
+            filter,
+            probing,
+            observer,
+            look_interval: order.look_interval,
+        })
+    }
+
+    /// How tracing began.
+    pub fn opening(&self) -> Opening {
+        Opening {
+            at: self.session.started(),
+            host: Host::read(),
+            tiers: self.session.tiers().clone(),
+        }
+    }
+
+    /// Looks for the first time, drops privileges, and waits until the audit has something to count from.
+    ///
+    /// # Errors
+    /// When the sink refuses, or the kernel a map or a clock.
+    pub async fn begin(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        tell(sink, self.observer.look(&self.session)?)?;
+        // The first reading may have to enter namespaces that no process is in, which takes privileges.
+        self.observer.audit_step(&self.session)?;
+        drop_privileges();
+        self.settle(sink).await?;
+        self.observer.take_baseline();
+        Ok(())
+    }
+
+    /// Hands on what is there, and looks where that is due. To be called when [`Session::ready`] says so.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn step(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        self.drain(sink)?;
+        self.observer.keep_up(&self.session)?;
+        if let Some(interval) = self.look_interval
+            && self.observer.is_look_due(interval)
+        {
+            self.look(sink)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at everything, the audit included.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn look(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        tell(sink, self.observer.look(&self.session)?)?;
+        tell(sink, self.observer.look_at_tables(&mut self.session)?)?;
+        tell(sink, [self.observer.audit_now(&self.session)?])
+    }
+
+    /// Hands on what the kernel side counted so far.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn totals(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        tell(sink, [observer::totals(&mut self.session)?])
+    }
+
+    /// Looks for the last time, and hands on everything that is left.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn finish(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        tell(sink, self.observer.look(&self.session)?)?;
+        self.observer.begin_audit(&self.session)?;
+        self.observer.audit_step(&self.session)?;
+        self.settle(sink).await?;
+        let seen = observer::seen_by_netns(&self.session)?;
+        self.totals(sink)?;
+        let mut noting = Noting {
+            observer: &mut self.observer,
+            sink,
+        };
+        self.session.finish(&mut noting)?;
+        let end = self.session.now()?;
+        tell(sink, [self.observer.audit(&seen, end)])?;
+        tell(sink, self.observer.look_at_tables(&mut self.session)?)?;
+        let last = Observation {
+            at: end,
+            seen: Seen::End,
+        };
+        tell(sink, [last])
+    }
+
+    /// Reads the audit's counters until they stand still, or for as long as is worth it.
+    async fn settle(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        for _ in 0..READINGS {
+            self.drain(sink)?;
+            tokio::time::sleep(READING_PAUSE).await;
+            if self.observer.audit_step(&self.session)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, sink: &mut dyn Sink) -> Result<bool> {
+        self.session.drain(&mut Noting {
+            observer: &mut self.observer,
+            sink,
+        })
+    }
+}
+
+fn tell(sink: &mut dyn Sink, observations: impl IntoIterator<Item = Observation>) -> Result<()> {
+    observations
+        .into_iter()
+        .try_for_each(|observation| sink.observed(&observation))
+}
+
+/// Lets the observer see what passes.
+struct Noting<'a> {
+    observer: &'a mut Observer,
+    sink: &'a mut dyn Sink,
+}
+
+impl Sink for Noting<'_> {
+    fn any_event(&mut self, event: &Event) {
+        self.observer.note(event);
+        self.sink.any_event(event);
+    }
+
+    fn event(&mut self, event: &Event) -> Result<()> {
+        self.sink.event(event)
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
+        self.sink.lost(lost)
+    }
+}

@@ -1,0 +1,154 @@
+//! Follows budgets over time: what events tell between two looks at the sockets of every namespace.
+
+use std::collections::HashMap;
+
+use super::evidence::Evidence;
+use super::row::{self, BudgetRow, OtherBudgets};
+use super::snapshot::Snapshot;
+use super::sysctls::PortSysctls;
+use super::{Namespace, rows};
+use crate::event::Event;
+use crate::filter::Filter;
+use crate::model::report::UnscannedRow;
+
+/// Budgets shown one by one.
+const MAX_BUDGETS: usize = 65_536;
+
+/// One namespace at one moment.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Its settings.
+    pub sysctls: PortSysctls,
+    /// Its sockets.
+    pub sockets: Snapshot,
+}
+
+/// Every namespace that was looked into, by inode number: or why it could not be.
+pub type Looks = HashMap<u32, Result<Look, String>>;
+
+/// What is known about budgets.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    evidence: Evidence,
+    start: Option<(HashMap<u32, Snapshot>, u64)>,
+    end: Option<(Looks, u64)>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Budgets {
+    /// The fullest first.
+    pub rows: Vec<BudgetRow>,
+    /// Those there was no room for.
+    pub others: OtherBudgets,
+    /// Namespaces that could not be looked into, and why.
+    pub unknown: Vec<UnscannedRow>,
+}
+
+impl Ledger {
+    /// Takes what an event tells.
+    pub fn note(&mut self, event: &Event) {
+        self.evidence.note(event);
+    }
+
+    /// Takes a look: the first one is what rates count from, the latest what forecasts count from. `mono_ns` is
+    /// CLOCK_MONOTONIC.
+    pub fn look(&mut self, looks: Looks, mono_ns: u64) {
+        match self.start {
+            None => self.start = Some((sockets(looks), mono_ns)),
+            Some(_) => self.end = Some((looks, mono_ns)),
+        }
+    }
+
+    /// Rates count from the latest look on.
+    pub fn turn(&mut self) {
+        if let Some((looks, mono_ns)) = self.end.take() {
+            self.start = Some((sockets(looks), mono_ns));
+            self.evidence.forget_made();
+        }
+    }
+
+    /// The budgets that the filter shows: by namespace, source and destination. By process they are not
+    /// known, as TIME_WAITs have none. None where there was no second look.
+    pub fn budgets(&self, filter: &Filter) -> Budgets {
+        let (Some((start, start_ns)), Some((end, end_ns))) = (&self.start, &self.end) else {
+            return Budgets::default();
+        };
+        let gone = Err("the namespace is gone".to_owned());
+        let mut looks: HashMap<u32, &Result<Look, String>> =
+            end.iter().map(|(netns, look)| (*netns, look)).collect();
+        for netns in self.evidence.namespaces() {
+            looks.entry(netns).or_insert(&gone);
+        }
+        let mut budgets = Budgets::default();
+        for (netns, look) in looks {
+            let why = look.as_ref().err().map_or("", String::as_str);
+            let namespace = Namespace {
+                netns,
+                sysctls: look.as_ref().map(|look| &look.sysctls).map_err(|_| why),
+                start: start.get(&netns),
+                end: look.as_ref().map(|look| &look.sockets).map_err(|_| why),
+                lasted_ns: end_ns.saturating_sub(*start_ns),
+            };
+            let rows = rows(&namespace, &self.evidence).into_iter();
+            budgets
+                .rows
+                .extend(rows.filter(|row| is_shown(row, filter)));
+            if !why.is_empty() && filter.shows_netns(netns) {
+                budgets.unknown.push(UnscannedRow {
+                    netns,
+                    why: why.to_owned(),
+                });
+            }
+        }
+        budgets.unknown.sort_by_key(|unknown| unknown.netns);
+        row::sort(&mut budgets.rows);
+        let further = budgets.rows.len().min(MAX_BUDGETS);
+        budgets.others = OtherBudgets::of(&budgets.rows[further..]);
+        budgets.others.failures += self.evidence.further_failures();
+        budgets.rows.truncate(MAX_BUDGETS);
+        budgets
+    }
+}
+
+/// The sockets of those that are known.
+fn sockets(looks: Looks) -> HashMap<u32, Snapshot> {
+    looks
+        .into_iter()
+        .filter_map(|(netns, look)| Some((netns, look.ok()?.sockets)))
+        .collect()
+}
+
+fn is_shown(row: &BudgetRow, filter: &Filter) -> bool {
+    // A source that is not known, or a destination that may be any, passes no condition on it.
+    filter.shows_netns(row.netns)
+        && filter.shows_local(row.source.map(|source| (source, 0).into()))
+        && filter.shows_remote(row.destination)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_events_tell_of_a_namespace_that_is_gone_is_kept() {
+        let mut ledger = Ledger::default();
+        ledger.look(Looks::new(), 1);
+        let mut failure = crate::event::samples::port_alloc();
+        failure.netns = Some(7);
+        ledger.note(&failure);
+        ledger.look(Looks::new(), 2);
+        let budgets = ledger.budgets(&Filter::default());
+        let row = budgets.rows.iter().find(|row| row.netns == 7).unwrap();
+        assert_eq!((row.failures, row.capacity), (1, None));
+        assert!(budgets.unknown.iter().any(|row| row.netns == 7));
+    }
+
+    #[test]
+    fn nothing_is_said_after_one_look() {
+        let mut ledger = Ledger::default();
+        ledger.note(&crate::event::samples::port_alloc());
+        ledger.look(Looks::new(), 1);
+        assert!(ledger.budgets(&Filter::default()).rows.is_empty());
+    }
+}

@@ -1,0 +1,50 @@
+//! Ports that events told connections were accepted on: no dump of sockets says so once the listener is gone.
+
+use std::collections::HashSet;
+
+use twtrace_wire::{EventKind, Side};
+
+use crate::event::Event;
+
+/// Ports kept.
+const MAX_PORTS: usize = 65_536;
+
+/// Ports of servers, by network namespace.
+#[derive(Debug, Default)]
+pub struct ServerPorts(HashSet<(u32, u16)>);
+
+impl ServerPorts {
+    /// Takes what an event tells.
+    pub fn note(&mut self, event: &Event) {
+        if let (EventKind::TimeWait, Side::Server, Some(netns), Some(local)) =
+            (event.event, event.side, event.netns, event.local)
+            && self.0.len() < MAX_PORTS
+        {
+            self.0.insert((netns, local.port()));
+        }
+    }
+
+    /// Whether connections were accepted on this port.
+    pub fn has(&self, netns: u32, port: u16) -> bool {
+        self.0.contains(&(netns, port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn ports_that_accepted_are_known() {
+        let mut servers = ServerPorts::default();
+        let mut event = samples::time_wait();
+        servers.note(&event);
+        event.side = Side::Server;
+        event.local = Some("10.0.0.1:41000".parse().unwrap());
+        servers.note(&event);
+        let netns = event.netns.unwrap();
+        assert!(servers.has(netns, 41_000) && !servers.has(netns, 40_000));
+        assert!(!servers.has(7, 41_000));
+    }
+}

@@ -1,0 +1,67 @@
+//! What is read of the kernel beside events: together with them all that reports are made of.
+
+use std::collections::HashMap;
+
+use twtrace_wire::{PortKey, PortTotals, ProcessKey, ProcessTotals};
+
+use super::audit::AuditRow;
+use super::budget::ledger::Looks as SocketLooks;
+use super::close_wait::Connection;
+use super::memory::CacheRow;
+use super::report::UnscannedRow;
+use crate::event::{Moment, Process};
+use crate::scan::namespace::Looks as NamespaceLooks;
+
+/// One observation.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// When it was made.
+    pub at: Moment,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// Sockets and settings that decide about local ports, of every namespace. Made when tracing begins, now and
+    /// then, and when it ends.
+    Sockets(SocketLooks),
+    /// Settings and counters of every namespace; likewise.
+    Namespaces(NamespaceLooks),
+    /// Connections that the peer has closed and their process has not.
+    CloseWait(CloseWait),
+    /// What the kernel's tables take.
+    Memory(Vec<CacheRow>),
+    /// Births that were traced against those that the kernel counted, since tracing began.
+    Audit(Vec<AuditRow>),
+    /// What the kernel side counted since tracing began.
+    Totals(KernelTotals),
+    /// Tracing ended: nothing follows.
+    End,
+}
+
+/// Connections in CLOSE_WAIT at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct CloseWait {
+    /// Each of them.
+    pub connections: Vec<Connection>,
+    /// Namespaces of which that is not known.
+    pub unscanned: Vec<UnscannedRow>,
+    /// How exactly start times of their holders are known, nanoseconds: /proc counts in ticks, events in
+    /// nanoseconds.
+    pub tick_ns: u64,
+}
+
+/// What the kernel side counted.
+#[derive(Clone, Debug, Default)]
+pub struct KernelTotals {
+    /// By process, and by reason where there is none.
+    pub processes: Vec<(ProcessKey, ProcessTotals)>,
+    /// Port searches by process, operation and exactness.
+    pub ports: Vec<(PortKey, PortTotals)>,
+    /// Runs of our programs that the kernel skipped, by program; `None` where it does not count them.
+    pub recursion_misses: Option<Vec<(String, u64)>>,
+    /// The processes, completed. One whose events were seen is shown as they told of it.
+    pub named: HashMap<ProcessKey, Process>,
+}

@@ -1,0 +1,316 @@
+//! The whole of what one host told: events and observations in, a report and a diagnosis out. Live views and
+//! replay of recordings feed it alike, in the order in which things were told.
+
+use std::collections::BTreeMap;
+
+use twtrace_wire::EventKind;
+
+use super::Model;
+use super::audit::AuditRow;
+use super::budget::ledger::Ledger;
+use super::close_wait;
+use super::dealings::Dealings;
+use super::memory::{CacheRow, Memory};
+use super::observation::{CloseWait, KernelTotals, Observation, Seen};
+use super::report::{Exact, LostRow, MissRow, ProcessRow, Report};
+use crate::doctor::diagnosis::Diagnosis;
+use crate::doctor::facts::Facts;
+use crate::event::{Event, Lost, LostBy, Moment, Process};
+use crate::filter::Filter;
+use crate::host::Host;
+use crate::probe::{Choice, sees_ends, tell_refused_reuse};
+use crate::scan::namespace::Looks;
+
+/// How tracing began.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// When all probes were attached.
+    pub at: Moment,
+    /// Where.
+    pub host: Host,
+    /// What answers each question.
+    pub tiers: Vec<Choice>,
+}
+
+/// Sums over what one host told.
+#[derive(Debug)]
+pub struct Tally {
+    opening: Opening,
+    filter: Filter,
+    model: Model,
+    dealings: Dealings,
+    ledger: Ledger,
+    /// Rates of budgets count from the look before the latest.
+    has_recent_rates: bool,
+    /// Settings and counters at the first and at the latest look.
+    namespaces: Option<(Looks, Looks)>,
+    close_wait: CloseWait,
+    caches: Vec<CacheRow>,
+    audit: Vec<AuditRow>,
+    totals: Option<KernelTotals>,
+    lost: BTreeMap<LostBy, u64>,
+    /// The latest moment that was told of.
+    latest: Moment,
+}
+
+impl Tally {
+    /// Nothing told yet. What passes the filter is counted; the audit is of everything.
+    pub fn new(opening: Opening, filter: Filter) -> Self {
+        Self {
+            model: match sees_ends(&opening.tiers) {
+                true => Model::new(filter.clone()),
+                false => Model::with_presumed_ends(filter.clone()),
+            },
+            latest: opening.at,
+            opening,
+            filter,
+            dealings: Dealings::default(),
+            ledger: Ledger::default(),
+            has_recent_rates: false,
+            namespaces: None,
+            close_wait: CloseWait::default(),
+            caches: Vec::new(),
+            audit: Vec::new(),
+            totals: None,
+            lost: BTreeMap::new(),
+        }
+    }
+
+    /// The same where rates of budgets are to be those of late, and not of the whole time.
+    pub fn with_recent_rates(mut self) -> Self {
+        self.has_recent_rates = true;
+        self
+    }
+
+    /// How tracing began.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// The filter in force.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// The latest moment that was told of.
+    pub fn latest(&self) -> Moment {
+        self.latest
+    }
+
+    /// Takes an event, whether it passes the filter or not.
+    pub fn any_event(&mut self, event: &Event) {
+        self.ledger.note(event);
+        self.reached(Moment {
+            ts: event.ts,
+            mono_ns: event.mono_ns,
+        });
+    }
+
+    /// Counts an event that passes the filter.
+    pub fn event(&mut self, event: &Event) {
+        self.model.apply(event);
+        self.dealings.apply(event);
+    }
+
+    /// Counts what was lost.
+    pub fn lost(&mut self, lost: &Lost) {
+        *self.lost.entry(lost.probe).or_default() += lost.count;
+        self.reached(Moment {
+            ts: lost.ts,
+            mono_ns: lost.mono_ns,
+        });
+    }
+
+    /// Takes an observation.
+    pub fn observe(&mut self, observation: Observation) {
+        let Observation { at, seen } = observation;
+        match seen {
+            Seen::Sockets(looks) => {
+                if self.has_recent_rates {
+                    self.ledger.turn();
+                }
+                self.ledger.look(looks, at.mono_ns);
+            }
+            Seen::Namespaces(looks) => match &mut self.namespaces {
+                None => self.namespaces = Some((looks.clone(), looks)),
+                Some((_, after)) => *after = looks,
+            },
+            Seen::CloseWait(close_wait) => self.close_wait = close_wait,
+            Seen::Memory(caches) => self.caches = caches,
+            Seen::Audit(rows) => self.audit = rows,
+            Seen::Totals(totals) => self.totals = Some(totals),
+            // The end is when the totals were read, not when everything had been told.
+            Seen::End => {
+                self.latest = at;
+                return;
+            }
+        }
+        self.reached(at);
+    }
+
+    fn reached(&mut self, moment: Moment) {
+        if moment.mono_ns > self.latest.mono_ns {
+            self.latest = moment;
+        }
+    }
+
+    /// Everything up to the latest moment.
+    pub fn report(&self) -> Report {
+        let processes = self.model.process_rows(self.totals.as_ref());
+        let budgets = self.ledger.budgets(&self.filter);
+        let lost: Vec<LostRow> = self
+            .lost
+            .iter()
+            .map(|(probe, count)| LostRow {
+                probe: *probe,
+                count: *count,
+            })
+            .collect();
+        let end = self.latest;
+        Report {
+            start: self.opening.at.ts,
+            end: end.ts,
+            duration_ns: end.mono_ns.saturating_sub(self.opening.at.mono_ns),
+            host: self.opening.host.name.clone(),
+            kernel: self.opening.host.kernel.clone(),
+            tiers: self.opening.tiers.clone(),
+            exact: self.exactness(&lost),
+            destinations: self.model.destination_rows(),
+            budgets: budgets.rows,
+            other_budgets: budgets.others,
+            budgets_unknown: budgets.unknown,
+            close_wait: close_wait::rows(&self.close_wait.connections, &self.filter, |holder| {
+                self.known(&processes, holder)
+            }),
+            unscanned: self.close_wait.unscanned.clone(),
+            memory: self.memory(&processes),
+            audit: self.audit.clone(),
+            recursion_misses: self.misses(),
+            processes,
+            lost,
+        }
+    }
+
+    /// What is wrong, going by everything up to the latest moment.
+    pub fn diagnosis(&self) -> Diagnosis {
+        let (before, after) = self.namespaces.clone().unwrap_or_default();
+        let facts = Facts::new(self.report(), &self.dealings, before, after);
+        Diagnosis::new(facts, &self.filter, self.dealings.left_out())
+    }
+
+    fn exactness(&self, lost: &[LostRow]) -> Exact {
+        let any = |is: fn(LostBy) -> bool| lost.iter().any(|row| row.count > 0 && is(row.probe));
+        let lost_events = any(LostBy::is_event);
+        let has_totals = self.totals.is_some() && self.filter.is_by_process();
+        Exact {
+            processes: match has_totals {
+                true => !any(LostBy::is_total),
+                false => !lost_events,
+            },
+            destinations: !lost_events,
+            refused_reuse: tell_refused_reuse(&self.opening.tiers),
+            ends: self.model.sees_ends(),
+        }
+    }
+
+    fn memory(&self, processes: &[ProcessRow]) -> Memory {
+        let memory = Memory::of(self.caches.clone());
+        let both = [EventKind::TimeWait, EventKind::TimeWaitEnd];
+        match both.into_iter().all(|kind| self.filter.shows_kind(kind)) {
+            true => memory.shared_by(processes),
+            false => memory,
+        }
+    }
+
+    fn misses(&self) -> Option<Vec<MissRow>> {
+        let misses = self.totals.as_ref()?.recursion_misses.as_ref()?;
+        let rows = misses.iter().map(|(program, count)| MissRow {
+            program: program.clone(),
+            count: *count,
+        });
+        Some(rows.collect())
+    }
+
+    /// A holder of a socket, as events told of it. They have start times to the nanosecond, /proc to the tick.
+    fn known(&self, processes: &[ProcessRow], holder: &Process) -> Option<Process> {
+        let is_holder = |process: &&Process| {
+            let later_ns = process
+                .key
+                .start_boot_ns
+                .checked_sub(holder.key.start_boot_ns);
+            process.key.tgid == holder.key.tgid
+                && later_ns.is_some_and(|later_ns| later_ns < self.close_wait.tick_ns)
+        };
+        let mut known = processes.iter().filter_map(|row| row.process.as_ref());
+        known.find(is_holder).map(|process| Process {
+            thread_comm: Default::default(),
+            ..process.clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Timestamp;
+    use crate::event::samples;
+
+    fn opening() -> Opening {
+        Opening {
+            at: Moment {
+                ts: Timestamp(1_000),
+                mono_ns: 500,
+            },
+            host: Host {
+                name: "h".into(),
+                kernel: "6.12".into(),
+            },
+            tiers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_known_keeps_its_identity() {
+        let tally = Tally::new(opening(), Filter::default());
+        let tally = Tally {
+            close_wait: CloseWait {
+                tick_ns: 10,
+                ..CloseWait::default()
+            },
+            ..tally
+        };
+        let mut process = samples::process(7, "known");
+        process.key.start_boot_ns = 53;
+        let rows = [ProcessRow::new(Some(process.clone()), process.key)];
+        let holder = |start_boot_ns| {
+            let mut holder = samples::process(7, "now");
+            holder.key.start_boot_ns = start_boot_ns;
+            holder
+        };
+        let found = tally.known(&rows, &holder(50)).unwrap();
+        assert!(found.is(&process) && found.comm == process.comm);
+        assert!(tally.known(&rows, &holder(60)).is_none());
+        assert!(tally.known(&rows, &holder(40)).is_none());
+    }
+
+    #[test]
+    fn time_comes_from_what_was_told() {
+        let mut tally = Tally::new(opening(), Filter::default());
+        let event = samples::time_wait();
+        tally.any_event(&event);
+        tally.event(&event);
+        let report = tally.report();
+        assert_eq!((report.start, report.end), (Timestamp(1_000), event.ts));
+        assert_eq!(report.duration_ns, event.mono_ns - 500);
+        assert_eq!(report.processes.len(), 1);
+        assert!(report.exact.processes);
+        tally.observe(Observation {
+            at: Moment {
+                ts: Timestamp(1_400),
+                mono_ns: 900,
+            },
+            seen: Seen::End,
+        });
+        assert_eq!(tally.report().duration_ns, 400);
+    }
+}

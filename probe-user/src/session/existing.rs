@@ -1,0 +1,82 @@
+//! What is looked up of the sockets that exist: who left them in CLOSE_WAIT, and what memory they take.
+
+use std::collections::HashMap;
+
+use twtrace_wire::ProcessKey;
+
+use crate::enrich::{Enricher, procfs};
+use crate::event::Process;
+use crate::event::comm::Comm;
+use crate::model::close_wait;
+use crate::model::memory::CacheRow;
+use crate::model::observation::CloseWait;
+use crate::model::report::UnscannedRow;
+use crate::scan::gate::Gate;
+use crate::scan::owners::{Holder, Owners};
+use crate::scan::slab;
+use crate::scan::snapshot;
+use crate::scan::sock_diag::Query;
+
+/// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` where that is not empty.
+pub fn close_wait(gate: Option<&Gate>, only: &[u32], enricher: &mut Enricher) -> CloseWait {
+    let query = Query::of(close_wait::STATES).with_times();
+    let snapshot = snapshot::take(gate, query, only);
+    let owners = Owners::find(&close_wait::inodes(&snapshot.namespaces));
+    if owners.unreadable > 0 {
+        log::debug!("descriptors of {} processes are hidden", owners.unreadable);
+    }
+    let mut known: HashMap<(u32, u64), Process> = HashMap::new();
+    let mut complete = |holder: &Holder| {
+        known
+            .entry((holder.pid, holder.start_ticks))
+            .or_insert_with(|| {
+                let mut process = process_of(holder);
+                enricher.complete(&mut process);
+                process
+            })
+            .clone()
+    };
+    let connections = close_wait::connections(&snapshot.namespaces, |inode| {
+        owners.of(inode).iter().map(&mut complete).collect()
+    });
+    let unscanned = snapshot
+        .unscanned
+        .into_iter()
+        .map(|(netns, why)| UnscannedRow { netns, why });
+    CloseWait {
+        connections,
+        unscanned: unscanned.collect(),
+        tick_ns: procfs::tick_ns(),
+    }
+}
+
+/// What the kernel's tables take.
+pub fn caches() -> Vec<CacheRow> {
+    let rows = slab::read().into_iter().map(|(name, slab)| {
+        let known = slab.as_ref().ok();
+        CacheRow {
+            name: name.into(),
+            active_objects: known.map(|slab| slab.active_objects),
+            object_bytes: known.map(|slab| slab.object_bytes),
+            active_bytes: known.map(|slab| slab.active_objects.saturating_mul(slab.object_bytes)),
+            held_bytes: known.map(|slab| slab.held_bytes),
+            why: slab.as_ref().err().map(ToString::to_string),
+        }
+    });
+    rows.collect()
+}
+
+fn process_of(holder: &Holder) -> Process {
+    Process {
+        key: ProcessKey {
+            tgid: holder.pid,
+            unattributed: 0,
+            start_boot_ns: holder.start_ticks * procfs::tick_ns(),
+        },
+        uid: None,
+        cgroup_id: 0,
+        comm: holder.comm,
+        thread_comm: Comm::default(),
+        details: None,
+    }
+}

@@ -1,0 +1,205 @@
+//! Looks at the kernel beside its events: when tracing begins, now and then, and when it ends.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use twtrace_wire::ProcessKey;
+
+use super::auditor::{Auditor, SeenByNetns};
+use super::{Session, budgets, existing};
+use crate::event::{Event, Moment, Process};
+use crate::model::budget::servers::ServerPorts;
+use crate::model::observation::{KernelTotals, Observation, Seen};
+use crate::scan::gate::Gate;
+use crate::scan::namespace;
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// Sockets and settings, for budgets of local ports.
+    pub sockets: bool,
+    /// Settings and counters of namespaces.
+    pub namespaces: bool,
+}
+
+impl Wants {
+    /// Everything.
+    pub const ALL: Self = Self {
+        sockets: true,
+        namespaces: true,
+    };
+}
+
+/// Looks, and keeps what it takes to look.
+#[derive(Debug)]
+pub struct Observer {
+    gate: Option<Rc<Gate>>,
+    /// Namespaces to look into; all where it is empty.
+    only: Vec<u32>,
+    wants: Wants,
+    auditor: Auditor,
+    servers: ServerPorts,
+    /// When the last look at sockets and namespaces ended, and how long it took.
+    looked: (Instant, Duration),
+}
+
+impl Observer {
+    /// Nothing looked at yet.
+    pub fn new(session: &Session, gate: Option<Rc<Gate>>, only: &[u32], wants: Wants) -> Self {
+        Self {
+            gate,
+            only: only.to_vec(),
+            wants,
+            auditor: Auditor::begin(session.counted_at()),
+            servers: ServerPorts::default(),
+            looked: (Instant::now(), Duration::ZERO),
+        }
+    }
+
+    /// Takes what an event tells about where to look.
+    pub fn note(&mut self, event: &Event) {
+        self.auditor.note(event);
+        self.servers.note(event);
+    }
+
+    /// Looks at sockets and namespaces.
+    ///
+    /// # Errors
+    /// When a clock can't be read.
+    pub fn look(&mut self, session: &Session) -> Result<Vec<Observation>> {
+        let began = Instant::now();
+        let mut seen = Vec::new();
+        if self.wants.sockets {
+            let at = session.now()?;
+            let looks = budgets::look(self.gate.as_deref(), &self.only, &self.servers);
+            seen.push(observation(at, Seen::Sockets(looks)));
+        }
+        if self.wants.namespaces {
+            let looks = namespace::look(self.gate.as_deref(), &self.only);
+            seen.push(observation(session.now()?, Seen::Namespaces(looks)));
+        }
+        self.looked = (Instant::now(), began.elapsed());
+        Ok(seen)
+    }
+
+    /// Whether the next look is due: after this time, and no sooner than is cheap.
+    pub fn is_look_due(&self, interval: Duration) -> bool {
+        /// A look may take this part of the time.
+        const SHARE: u32 = 100;
+        let (at, took) = self.looked;
+        at.elapsed() >= interval.max(took * SHARE)
+    }
+
+    /// Connections in CLOSE_WAIT, and what the kernel's tables take.
+    ///
+    /// # Errors
+    /// When a clock can't be read.
+    pub fn look_at_tables(&self, session: &mut Session) -> Result<Vec<Observation>> {
+        let at = session.now()?;
+        let close_wait = existing::close_wait(self.gate.as_deref(), &self.only, session.enricher());
+        Ok(vec![
+            observation(at, Seen::CloseWait(close_wait)),
+            observation(at, Seen::Memory(existing::caches())),
+        ])
+    }
+
+    /// Reads the counters of namespaces that had births, if that is due: they may vanish before the end.
+    ///
+    /// # Errors
+    /// When a map or a clock can't be read.
+    pub fn keep_up(&mut self, session: &Session) -> Result<()> {
+        let now_ns = session.now()?.mono_ns;
+        if self.auditor.is_due(now_ns) {
+            self.auditor.read_changed(&seen_by_netns(session)?, now_ns);
+        }
+        Ok(())
+    }
+
+    /// Reads the audit's counters once more. True when they stand still.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn audit_step(&mut self, session: &Session) -> Result<bool> {
+        let seen = seen_by_netns(session)?;
+        Ok(self.auditor.step(&seen, session.now()?.mono_ns))
+    }
+
+    /// The audit counts from here.
+    pub fn take_baseline(&mut self) {
+        self.auditor.take_baseline();
+    }
+
+    /// Begins the last round of readings for an audit.
+    ///
+    /// # Errors
+    /// When a map can't be read.
+    pub fn begin_audit(&mut self, session: &Session) -> Result<()> {
+        self.auditor.begin_last_round(&seen_by_netns(session)?);
+        Ok(())
+    }
+
+    /// The audit, given what was counted when its readings ended.
+    pub fn audit(&self, seen: &SeenByNetns, at: Moment) -> Observation {
+        let rows = self.auditor.rows(seen, at.mono_ns);
+        observation(at, Seen::Audit(rows))
+    }
+
+    /// An audit in between: not as still as that of the end.
+    ///
+    /// # Errors
+    /// When a map or a clock can't be read.
+    pub fn audit_now(&mut self, session: &Session) -> Result<Observation> {
+        self.begin_audit(session)?;
+        self.audit_step(session)?;
+        self.audit_step(session)?;
+        Ok(self.audit(&seen_by_netns(session)?, session.now()?))
+    }
+}
+
+/// What the kernel side counted so far, with the names of its processes.
+///
+/// # Errors
+/// When a map or a clock can't be read.
+pub fn totals(session: &mut Session) -> Result<Observation> {
+    let at = session.now()?;
+    let mut totals = session.kernel_totals()?;
+    totals.named = named(session, &totals);
+    Ok(observation(at, Seen::Totals(totals)))
+}
+
+fn named(
+    session: &mut Session,
+    totals: &KernelTotals,
+) -> std::collections::HashMap<ProcessKey, Process> {
+    let counted: HashSet<ProcessKey> = totals.processes.iter().map(|(key, _)| *key).collect();
+    let by_totals = totals
+        .processes
+        .iter()
+        .filter_map(|(key, totals)| Process::from_totals(*key, Some(totals)));
+    let by_ports = totals
+        .ports
+        .iter()
+        .filter(|(key, _)| !counted.contains(&key.process))
+        .filter_map(|(key, _)| Process::from_totals(key.process, None));
+    by_totals
+        .chain(by_ports)
+        .map(|mut process| {
+            session.enricher().complete(&mut process);
+            (process.key, process)
+        })
+        .collect()
+}
+
+/// What the probes counted, by namespace.
+///
+/// # Errors
+/// When the map can't be read.
+pub fn seen_by_netns(session: &Session) -> Result<SeenByNetns> {
+    Ok(session.attached().netns()?.into_iter().collect())
+}
+
+fn observation(at: Moment, seen: Seen) -> Observation {
+    Observation { at, seen }
+}
