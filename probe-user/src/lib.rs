@@ -14,6 +14,7 @@ mod model;
 mod output;
 mod privilege;
 mod probe;
+mod record;
 mod scan;
 mod session;
 

@@ -1,7 +1,7 @@
 //! Numbers for the members of a small closed set.
 
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::words::Word;
 
@@ -25,6 +25,11 @@ impl<T, const N: usize> By<T, N> {
             numbers,
             set: std::marker::PhantomData,
         }
+    }
+
+    /// The numbers in the order of the members' codes.
+    pub const fn numbers(&self) -> [u64; N] {
+        self.numbers
     }
 
     /// Sum over all members.
@@ -74,5 +79,17 @@ impl<T: Word + PartialEq, const N: usize> Serialize for By<T, N> {
             map.serialize_entry(member.word(), &number)?;
         }
         map.end()
+    }
+}
+
+/// Words that this version does not know are left out.
+impl<'de, T: Word, const N: usize> Deserialize<'de> for By<T, N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let counted = std::collections::BTreeMap::<String, u64>::deserialize(deserializer)?;
+        let mut numbers = [0; N];
+        for (number, member) in numbers.iter_mut().zip(T::MEMBERS) {
+            *number = counted.get(member.word()).copied().unwrap_or(0);
+        }
+        Ok(Self::new(numbers))
     }
 }

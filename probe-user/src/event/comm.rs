@@ -25,6 +25,26 @@ impl Comm {
         Self(padded)
     }
 
+    /// From what [`Self::text`] gave. A replacement character becomes one byte that is not UTF-8 either, so
+    /// that no name gets longer than it was; what a stranger's file has too long is cut.
+    pub fn from_text(text: &str) -> Self {
+        let mut padded = [0; COMM_LEN];
+        let mut length = 0;
+        let mut buffer = [0; 4];
+        for char in text.chars() {
+            let bytes: &[u8] = match char {
+                char::REPLACEMENT_CHARACTER => &[0xff],
+                char => char.encode_utf8(&mut buffer).as_bytes(),
+            };
+            if length + bytes.len() >= COMM_LEN {
+                break;
+            }
+            padded[length..length + bytes.len()].copy_from_slice(bytes);
+            length += bytes.len();
+        }
+        Self(padded)
+    }
+
     /// As on the wire: NUL-padded.
     pub const fn padded(&self) -> [u8; COMM_LEN] {
         self.0
@@ -71,6 +91,8 @@ impl Serialize for Comm {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn comm(bytes: &[u8]) -> Comm {
@@ -98,5 +120,20 @@ mod tests {
         assert!(comm(b"curl").is_of("curl"));
         assert!(!comm(b"curl").is_of("curly"));
         assert!(!comm(b"curl").is_of("cur"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_reads_back_as_it_was_shown(bytes in prop::collection::vec(1_u8.., 0..COMM_LEN)) {
+            let text = comm(&bytes).text().into_owned();
+            let read = Comm::from_text(&text);
+            prop_assert_eq!(read.text(), text);
+        }
+
+        #[test]
+        fn names_of_strangers_are_cut(text in any::<String>()) {
+            let read = Comm::from_text(&text);
+            prop_assert!(read.as_bytes().len() < COMM_LEN);
+        }
     }
 }

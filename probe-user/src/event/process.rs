@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use twtrace_wire::{Process as WireProcess, ProcessKey, ProcessTotals};
 
 use super::comm::Comm;
 use super::timestamp::Timestamp;
 use crate::enrich::Details;
+use crate::enrich::cgroup::Place;
 
 /// A process, as it was when it acted on the socket.
 #[derive(Clone, Debug)]
@@ -100,5 +101,51 @@ impl Serialize for Process {
             unit: place.and_then(|place| place.unit.as_deref()),
         }
         .serialize(serializer)
+    }
+}
+
+/// The same, read back.
+#[derive(Deserialize)]
+struct ReadProcess {
+    pid: u32,
+    comm: String,
+    start_time: Option<Timestamp>,
+    #[serde(default)]
+    thread_comm: String,
+    uid: Option<u32>,
+    exe: Option<String>,
+    cgroup: Option<String>,
+    container_id: Option<String>,
+    pod_uid: Option<String>,
+    unit: Option<String>,
+}
+
+/// Its start is counted on the wall clock then, which tells processes apart as well.
+impl<'de> Deserialize<'de> for Process {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = ReadProcess::deserialize(deserializer)?;
+        let comm = Comm::from_text(&read.comm);
+        Ok(Self {
+            key: ProcessKey {
+                tgid: read.pid,
+                unattributed: 0,
+                start_boot_ns: read.start_time.map_or(0, |start| start.0),
+            },
+            uid: read.uid,
+            cgroup_id: 0,
+            comm,
+            thread_comm: Comm::from_text(&read.thread_comm),
+            details: Some(Arc::new(Details {
+                comm,
+                start_time: read.start_time,
+                exe: read.exe,
+                cgroup: read.cgroup.map(|path| Place {
+                    path,
+                    container_id: read.container_id,
+                    pod_uid: read.pod_uid,
+                    unit: read.unit,
+                }),
+            })),
+        })
     }
 }

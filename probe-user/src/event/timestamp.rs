@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::{SECOND_NS, clock_ns};
 
@@ -63,6 +65,81 @@ impl fmt::Display for Timestamp {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// A text that is no time of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a time such as 2026-11-25T16:31:01.123456789Z")]
+pub struct TimestampError;
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    /// RFC 3339 in UTC (`Z`), from 1970 on, with up to nine digits of a second.
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        Self::parse(text.as_bytes()).ok_or(TimestampError)
+    }
+}
+
+impl Timestamp {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (date_time, rest) = text.split_at_checked(19)?;
+        let number = |from: usize, to: usize| {
+            date_time[from..to].iter().try_fold(0_u64, |number, byte| {
+                byte.is_ascii_digit()
+                    .then(|| number * 10 + u64::from(byte - b'0'))
+            })
+        };
+        let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+        if separators.iter().any(|(at, byte)| date_time[*at] != *byte) {
+            return None;
+        }
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let is_valid = year >= 1970
+            && (1..=12).contains(&month)
+            && (1..=31).contains(&day)
+            && hour < 24
+            && minute < 60
+            && second < 61;
+        if !is_valid {
+            return None;
+        }
+        let ns = match rest {
+            [b'Z'] => 0,
+            [b'.', digits @ .., b'Z'] if (1..=9).contains(&digits.len()) => {
+                let padded = digits.iter().copied().chain(std::iter::repeat(b'0'));
+                padded.take(9).try_fold(0_u64, |ns, digit| {
+                    digit
+                        .is_ascii_digit()
+                        .then(|| ns * 10 + u64::from(digit - b'0'))
+                })?
+            }
+            _ => return None,
+        };
+        let seconds =
+            days_since_1970(year, month, day) * DAY_S + hour * 3_600 + minute * 60 + second;
+        Some(Self(seconds.checked_mul(SECOND_NS)?.checked_add(ns)?))
+    }
+}
+
+/// The way back from [`Timestamp::date`]. `year` is 1970 or later.
+fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+    let year = year - u64::from(month <= 2);
+    let era = year / 400;
+    let year_of_era = year % 400;
+    let shifted_month = (month + 9) % 12;
+    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<str>::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -136,6 +213,8 @@ fn realtime_minus_ns(clock: libc::clockid_t) -> io::Result<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::clock::monotonic_ns;
 
@@ -150,6 +229,7 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00.000000000Z"),
         ] {
             assert_eq!(Timestamp(seconds * SECOND_NS).to_string(), text);
+            assert_eq!(text.parse(), Ok(Timestamp(seconds * SECOND_NS)));
         }
         assert_eq!(
             Timestamp(1_700_000_000_123_456_789).to_string(),
@@ -159,6 +239,36 @@ mod tests {
             Timestamp(1_700_000_000_123_456_789).time_of_day_us(),
             "22:13:20.123456"
         );
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in [
+            "",
+            "2026-11-25",
+            "2026-11-25T16:31:01",
+            "2026-11-25T16:31:01+01:00",
+            "2026-13-25T16:31:01Z",
+            "2026-11-25T24:31:01Z",
+            "2026-11-25T16:31:01.Z",
+            "2026-11-25T16:31:01.1234567890Z",
+            "1969-11-25T16:31:01Z",
+            "9999-12-31T23:59:59Z",
+            "2026-11-25T16:31:0\u{e9}Z",
+        ] {
+            assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
+        }
+        assert_eq!(
+            "1970-01-01T00:00:01.5Z".parse(),
+            Ok(Timestamp(1_500_000_000))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_is_read_as_it_was_written(ns in any::<u64>()) {
+            prop_assert_eq!(Timestamp(ns).to_string().parse(), Ok(Timestamp(ns)));
+        }
     }
 
     #[test]

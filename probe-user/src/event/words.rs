@@ -1,6 +1,7 @@
 //! The words of the JSON contract for the small closed sets of the wire.
 
-use serde::Serializer;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serializer};
 use twtrace_wire::{
     AbortReason, EndCause, EventKind, PortOp, Probe, ResetDirection, ResetReason, ReuseRefusal,
     Side, TcpState, Unattributed,
@@ -36,6 +37,37 @@ pub fn serialize_option<T: Word, S: Serializer>(
     match member {
         Some(member) => serializer.serialize_str(member.word()),
         None => serializer.serialize_none(),
+    }
+}
+
+/// For `serde(with)`: the way back. A word that is not known is an error.
+///
+/// # Errors
+/// When it is no word of the set.
+pub fn deserialize<'de, T: Word, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let word = std::borrow::Cow::<str>::deserialize(deserializer)?;
+    T::from_word(&word).ok_or_else(|| D::Error::custom(format_args!("{word:?} is no known word")))
+}
+
+/// The same where there may be none, for `serde(with)`.
+pub mod optional {
+    pub use super::serialize_option as serialize;
+    use super::{Deserialize, Deserializer, Error, Word};
+
+    /// The way back: `None` for `null`.
+    ///
+    /// # Errors
+    /// When it is no word of the set.
+    pub fn deserialize<'de, T: Word, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        let Some(word) = Option::<std::borrow::Cow<str>>::deserialize(deserializer)? else {
+            return Ok(None);
+        };
+        let known = T::from_word(&word);
+        known
+            .map(Some)
+            .ok_or_else(|| D::Error::custom(format_args!("{word:?} is no known word")))
     }
 }
 

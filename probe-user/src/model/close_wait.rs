@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use twtrace_wire::{Side, TcpState};
 
 use super::destination::Destination;
@@ -47,7 +47,7 @@ pub struct CloseWaitRow {
 }
 
 /// Why no process holds a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoHolder {
     /// It waits for accept() in its listener's queue.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use twtrace_wire::Unattributed;
 
 use super::report::ProcessRow;
@@ -36,7 +36,7 @@ pub struct ShareRow {
 }
 
 /// One of the kernel's caches of equal objects.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheRow {
     /// Its name, as `slabtop` shows it.
     pub name: Cow<'static, str>,

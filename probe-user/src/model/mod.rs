@@ -224,7 +224,8 @@ fn key_of(event: &Event) -> ProcessKey {
     }
 }
 
-fn without_process(reason: Unattributed) -> ProcessKey {
+/// Stands for facts that have no process, by reason.
+pub fn without_process(reason: Unattributed) -> ProcessKey {
     ProcessKey {
         tgid: 0,
         unattributed: reason as u32,

@@ -1,6 +1,6 @@
 //! The report document: what `report --json` prints, and what tables are made of.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessKey, Side, Unattributed};
 
 use super::audit::AuditRow;
@@ -115,7 +115,7 @@ pub struct PortRow {
 }
 
 /// A namespace whose sockets could not be listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnscannedRow {
     /// Its inode number.
     pub netns: u32,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::gate::Gate;
 use super::setting::{self, Setting, SettingError};
@@ -25,7 +25,7 @@ pub struct Look {
 }
 
 /// Settings and counters. What this kernel does not have is `None`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct State {
     /// Those that decide about local ports.
     pub ports: PortSysctls,
@@ -44,7 +44,7 @@ pub struct State {
 }
 
 /// Connection tracking of one namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conntrack {
     /// Connections in its table.
     pub count: u64,

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Number of words in a [`PortSet`]: a bit for each of 65,536 ports.
 const WORDS: usize = 65_536 / 64;
 
 /// `ip_local_port_range`: both ends belong to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRange {
     /// The lowest port.
     pub low: u16,
@@ -139,6 +139,26 @@ impl FromIterator<u16> for PortSet {
     }
 }
 
+/// As the kernel writes it.
+impl fmt::Display for PortSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut ports = self.iter().peekable();
+        let mut separator = "";
+        while let Some(low) = ports.next() {
+            let mut high = low;
+            while let Some(next) = ports.next_if(|next| *next - high == 1) {
+                high = next;
+            }
+            match low == high {
+                true => write!(f, "{separator}{low}")?,
+                false => write!(f, "{separator}{low}-{high}")?,
+            }
+            separator = ",";
+        }
+        Ok(())
+    }
+}
+
 impl FromStr for PortSet {
     type Err = PortsError;
 
@@ -192,6 +212,7 @@ mod tests {
         fn a_set_has_what_was_put_in(ports in prop::collection::btree_set(any::<u16>(), 0..200)) {
             let set: PortSet = ports.iter().copied().collect();
             prop_assert!(set.iter().eq(ports.iter().copied()));
+            prop_assert_eq!(set.to_string().parse(), Ok(set));
         }
 
         #[test]

@@ -115,6 +115,16 @@ impl Snapshot {
         }
     }
 
+    /// Adds what another part of the same moment has.
+    pub fn extend(&mut self, tuples: HashMap<(IpAddr, SocketAddr), Held>, bound: Vec<SocketAddr>) {
+        for (tuple, held) in tuples {
+            let known = self.tuples.entry(tuple).or_default();
+            known.extend(held);
+            one_hold_a_port(known);
+        }
+        self.bound.extend(bound);
+    }
+
     /// Tuples that hold a port: source address and destination.
     pub fn tuples(&self) -> impl Iterator<Item = (IpAddr, SocketAddr)> {
         self.tuples.keys().copied()

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::ports::{PortRange, PortSet};
+use serde::{Deserialize, Serialize};
+
+use super::ports::{PortRange, PortSet, PortsError};
 
 /// TCP_TIMEWAIT_LEN: how long a TIME_WAIT lives, nanoseconds.
 pub const TIME_WAIT_NS: u64 = Duration::from_secs(60).as_nanos() as u64;
@@ -32,10 +34,20 @@ impl TwReuse {
             _ => None,
         }
     }
+
+    /// As in /proc.
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::Never => 0,
+            Self::Always => 1,
+            Self::Loopback => 2,
+        }
+    }
 }
 
 /// Settings of one network namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Settings", into = "Settings")]
 pub struct PortSysctls {
     /// `ip_local_port_range`
     pub range: PortRange,
@@ -64,6 +76,50 @@ impl PortSysctls {
                     .iter()
                     .any(|address| address.to_canonical().is_loopback()),
             }
+    }
+}
+
+/// As recordings have them: with the kernel's names.
+#[derive(Serialize, Deserialize)]
+struct Settings {
+    ip_local_port_range: PortRange,
+    ip_local_reserved_ports: String,
+    tcp_tw_reuse: u64,
+    tcp_timestamps: bool,
+    tcp_tw_reuse_delay_ns: u64,
+}
+
+impl From<PortSysctls> for Settings {
+    fn from(sysctls: PortSysctls) -> Self {
+        Self {
+            ip_local_port_range: sysctls.range,
+            ip_local_reserved_ports: sysctls.reserved.to_string(),
+            tcp_tw_reuse: sysctls.tw_reuse.number(),
+            tcp_timestamps: sysctls.timestamps,
+            tcp_tw_reuse_delay_ns: sysctls.reuse_delay_ns,
+        }
+    }
+}
+
+impl TryFrom<Settings> for PortSysctls {
+    type Error = String;
+
+    fn try_from(settings: Settings) -> Result<Self, String> {
+        let range = settings.ip_local_port_range;
+        if range.low > range.high {
+            return Err(format!("{range} is not a range of ports"));
+        }
+        Ok(Self {
+            range,
+            reserved: settings
+                .ip_local_reserved_ports
+                .parse()
+                .map_err(|error: PortsError| error.to_string())?,
+            tw_reuse: TwReuse::from_number(settings.tcp_tw_reuse)
+                .ok_or_else(|| format!("tcp_tw_reuse is {}", settings.tcp_tw_reuse))?,
+            timestamps: settings.tcp_timestamps,
+            reuse_delay_ns: settings.tcp_tw_reuse_delay_ns,
+        })
     }
 }
 

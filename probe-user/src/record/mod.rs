@@ -1,0 +1,3 @@
+//! Recordings.
+
+pub mod observation;

@@ -1,0 +1,100 @@
+//! Connections in CLOSE_WAIT, as a recording has them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use twtrace_wire::Side;
+
+use super::{Parts, chunks};
+use crate::event::{Process, words};
+use crate::model::close_wait::{Connection, NoHolder};
+use crate::model::observation::CloseWait;
+use crate::model::report::UnscannedRow;
+use crate::scan::row::Times;
+
+const CONNECTIONS_A_LINE: usize = 2_000;
+
+#[derive(Serialize, Deserialize)]
+pub struct Part {
+    connections: Vec<Row>,
+    /// In the first part.
+    unscanned: Vec<UnscannedRow>,
+    tick_ns: u64,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Row {
+    netns: u32,
+    #[serde(with = "words")]
+    side: Side,
+    local: SocketAddr,
+    remote: SocketAddr,
+    since_data_ns: Option<u64>,
+    since_ack_ns: Option<u64>,
+    holders: Vec<Process>,
+    /// Why there are none.
+    unattributed: Option<NoHolder>,
+}
+
+impl Parts for CloseWait {
+    type Part = Part;
+
+    fn cut(&self) -> Vec<Part> {
+        let rows: Vec<Row> = self.connections.iter().map(Row::from).collect();
+        let mut unscanned = self.unscanned.clone();
+        chunks(&rows, CONNECTIONS_A_LINE)
+            .into_iter()
+            .map(|connections| Part {
+                connections,
+                unscanned: std::mem::take(&mut unscanned),
+                tick_ns: self.tick_ns,
+            })
+            .collect()
+    }
+
+    fn add(&mut self, part: Part) {
+        self.connections
+            .extend(part.connections.into_iter().map(Connection::from));
+        self.unscanned.extend(part.unscanned);
+        self.tick_ns = part.tick_ns;
+    }
+}
+
+impl From<&Connection> for Row {
+    fn from(connection: &Connection) -> Self {
+        let ns = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            netns: connection.netns,
+            side: connection.side,
+            local: connection.local,
+            remote: connection.remote,
+            since_data_ns: connection.times.map(|times| ns(times.since_data)),
+            since_ack_ns: connection.times.map(|times| ns(times.since_ack)),
+            holders: connection.holders.clone().unwrap_or_default(),
+            unattributed: connection.holders.as_ref().err().copied(),
+        }
+    }
+}
+
+impl From<Row> for Connection {
+    fn from(row: Row) -> Self {
+        Self {
+            netns: row.netns,
+            side: row.side,
+            local: row.local,
+            remote: row.remote,
+            times: row
+                .since_data_ns
+                .zip(row.since_ack_ns)
+                .map(|(data_ns, ack_ns)| Times {
+                    since_data: Duration::from_nanos(data_ns),
+                    since_ack: Duration::from_nanos(ack_ns),
+                }),
+            holders: match row.holders.is_empty() {
+                true => Err(row.unattributed.unwrap_or(NoHolder::Unknown)),
+                false => Ok(row.holders),
+            },
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Observations as lines of a recording, and back.
+//!
+//! Each has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `close_wait`, `memory`, `audit`,
+//! `totals`, `end`), and `part` of `parts`: one that is long takes several lines, and counts when its last line
+//! is there. An observation that lost a line is left out.
+
+mod close_wait;
+mod namespaces;
+mod sockets;
+mod totals;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Moment, Timestamp};
+use crate::model::audit::AuditRow;
+use crate::model::memory::CacheRow;
+use crate::model::observation::{CloseWait, KernelTotals, Observation, Seen};
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// [`Seen::Sockets`]
+    Sockets,
+    /// [`Seen::Namespaces`]
+    Namespaces,
+    /// [`Seen::CloseWait`]
+    CloseWait,
+    /// [`Seen::Memory`]
+    Memory,
+    /// [`Seen::Audit`]
+    Audit,
+    /// [`Seen::Totals`]
+    Totals,
+    /// [`Seen::End`]
+    End,
+}
+
+/// One line.
+#[derive(Serialize)]
+struct Line<B> {
+    ts: Timestamp,
+    mono_ns: u64,
+    event: Kind,
+    part: u32,
+    parts: u32,
+    #[serde(flatten)]
+    body: B,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// The fields that say what a line is.
+#[derive(Deserialize)]
+struct Head {
+    ts: Timestamp,
+    mono_ns: u64,
+    event: Kind,
+    #[serde(default = "one")]
+    part: u32,
+    #[serde(default = "one")]
+    parts: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Memory {
+    caches: Vec<CacheRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Audit {
+    rows: Vec<AuditRow>,
+}
+
+#[derive(Serialize)]
+struct End {}
+
+/// What can be told in several lines.
+trait Parts: Sized {
+    /// One line's worth.
+    type Part: Serialize + DeserializeOwned;
+
+    /// Cuts it up: at least one part.
+    fn cut(&self) -> Vec<Self::Part>;
+
+    /// Adds the next part to what came before.
+    fn add(&mut self, part: Self::Part);
+}
+
+/// Appends an observation's lines.
+///
+/// # Errors
+/// When a value has no JSON form.
+pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Result<()> {
+    let mut lines = Lines {
+        at: observation.at,
+        text,
+    };
+    match &observation.seen {
+        Seen::Sockets(looks) => lines.all(Kind::Sockets, looks.cut()),
+        Seen::Namespaces(looks) => lines.all(Kind::Namespaces, [namespaces::body(looks)]),
+        Seen::CloseWait(close_wait) => lines.all(Kind::CloseWait, close_wait.cut()),
+        Seen::Memory(caches) => lines.all(
+            Kind::Memory,
+            [Memory {
+                caches: caches.clone(),
+            }],
+        ),
+        Seen::Audit(rows) => lines.all(Kind::Audit, [Audit { rows: rows.clone() }]),
+        Seen::Totals(totals) => lines.all(Kind::Totals, totals.cut()),
+        Seen::End => lines.all(Kind::End, [End {}]),
+    }
+}
+
+struct Lines<'a> {
+    at: Moment,
+    text: &'a mut Vec<u8>,
+}
+
+impl Lines<'_> {
+    fn all<B: Serialize>(
+        &mut self,
+        event: Kind,
+        bodies: impl IntoIterator<Item = B, IntoIter: ExactSizeIterator>,
+    ) -> serde_json::Result<()> {
+        let bodies = bodies.into_iter();
+        let parts = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
+        for (part, body) in (1..).zip(bodies) {
+            let line = Line {
+                ts: self.at.ts,
+                mono_ns: self.at.mono_ns,
+                event,
+                part,
+                parts,
+                body,
+            };
+            serde_json::to_writer(&mut *self.text, &line)?;
+            self.text.push(b'\n');
+        }
+        Ok(())
+    }
+}
+
+/// Puts the lines of one recording together again.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    sockets: Pending<crate::model::budget::ledger::Looks>,
+    close_wait: Pending<CloseWait>,
+    totals: Pending<KernelTotals>,
+}
+
+/// An observation of which not all parts are there.
+#[derive(Debug)]
+struct Pending<T> {
+    at: Option<Moment>,
+    next: u32,
+    value: T,
+}
+
+impl<T: Default> Default for Pending<T> {
+    fn default() -> Self {
+        Self {
+            at: None,
+            next: 1,
+            value: T::default(),
+        }
+    }
+}
+
+impl<T: Parts + Default> Pending<T> {
+    /// The whole, with the last part. A part out of order throws away what there is.
+    fn take(&mut self, head: &Head, line: &[u8]) -> serde_json::Result<Option<T>> {
+        let at = head.at();
+        if head.part == 1 {
+            *self = Self {
+                at: Some(at),
+                ..Self::default()
+            };
+        }
+        if self.at != Some(at) || head.part != self.next {
+            *self = Self::default();
+            return Ok(None);
+        }
+        self.value.add(body(line)?);
+        self.next += 1;
+        Ok((head.part >= head.parts).then(|| std::mem::take(self).value))
+    }
+}
+
+impl Head {
+    fn at(&self) -> Moment {
+        Moment {
+            ts: self.ts,
+            mono_ns: self.mono_ns,
+        }
+    }
+}
+
+impl Assembler {
+    /// Takes a line that is neither an event nor `lost` nor `start`; the observation, where it is its last one.
+    /// `None` as well for kinds that this version does not know.
+    ///
+    /// # Errors
+    /// When the line is not as this version writes it.
+    pub fn take(&mut self, line: &[u8]) -> serde_json::Result<Option<Observation>> {
+        let head: Head = serde_json::from_slice(line)?;
+        let seen = match head.event {
+            Kind::Sockets => self.sockets.take(&head, line)?.map(Seen::Sockets),
+            Kind::Namespaces => Some(Seen::Namespaces(namespaces::looks(body(line)?))),
+            Kind::CloseWait => self.close_wait.take(&head, line)?.map(Seen::CloseWait),
+            Kind::Memory => Some(Seen::Memory(body::<Memory>(line)?.caches)),
+            Kind::Audit => Some(Seen::Audit(body::<Audit>(line)?.rows)),
+            Kind::Totals => self.totals.take(&head, line)?.map(Seen::Totals),
+            Kind::End => Some(Seen::End),
+        };
+        Ok(seen.map(|seen| Observation {
+            at: head.at(),
+            seen,
+        }))
+    }
+}
+
+fn body<B: DeserializeOwned>(line: &[u8]) -> serde_json::Result<B> {
+    serde_json::from_slice(line)
+}
+
+/// Cuts rows into parts of so many, at least one.
+fn chunks<T: Clone>(rows: &[T], size: usize) -> Vec<Vec<T>> {
+    match rows.is_empty() {
+        true => vec![Vec::new()],
+        false => rows.chunks(size).map(<[T]>::to_vec).collect(),
+    }
+}
+
+#[cfg(test)]
+#[path = "observation_tests.rs"]
+mod tests;

@@ -1,0 +1,266 @@
+use std::time::Duration;
+
+use twtrace_wire::{
+    LATENCY_BUCKETS, PortKey, PortOp, PortTotals, ProcessTotals, ResetReason, Side, Unattributed,
+};
+
+use super::*;
+use crate::event::{Process, samples};
+use crate::model::audit::Basis;
+use crate::model::budget::ledger::{Look, Looks};
+use crate::model::budget::snapshot::samples::{listener, live, time_wait};
+use crate::model::budget::snapshot::{Hold, Snapshot, Socket, SocketState};
+use crate::model::budget::sysctls::samples::narrow;
+use crate::model::close_wait::{Connection, NoHolder};
+use crate::model::report::UnscannedRow;
+use crate::model::without_process;
+use crate::scan::namespace;
+use crate::scan::row::Times;
+
+fn written(seen: Seen) -> String {
+    let observation = Observation {
+        at: Moment {
+            ts: Timestamp(1_700_000_000_000_000_007),
+            mono_ns: 9,
+        },
+        seen,
+    };
+    let mut text = Vec::new();
+    append(&mut text, &observation).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+fn read(text: &str) -> Vec<Observation> {
+    let mut assembler = Assembler::default();
+    text.lines()
+        .filter_map(|line| assembler.take(line.as_bytes()).unwrap())
+        .collect()
+}
+
+/// Read back and written again, it must be the same.
+fn goes_there_and_back(seen: Seen) -> String {
+    let text = written(seen);
+    let mut again = read(&text);
+    assert_eq!(again.len(), 1, "{text}");
+    let mut rewritten = Vec::new();
+    append(&mut rewritten, &again.remove(0)).unwrap();
+    assert_eq!(String::from_utf8(rewritten).unwrap(), text);
+    text
+}
+
+fn in_fin_wait2(local: &str, remote: &str) -> Socket {
+    Socket {
+        state: SocketState::Holding(Hold::TimeWait {
+            left_ns: 59_999_000_000,
+            in_fin_wait2: true,
+        }),
+        ..live(local, remote)
+    }
+}
+
+/// A process as a recording has it: its start is that on the wall clock.
+fn process(pid: u32) -> Process {
+    let line = format!(
+        r#"{{"pid":{pid},"comm":"a\ufffd","start_time":"2023-11-14T22:13:20.000000007Z","uid":5,"exe":"/bin/a","cgroup":"/x.service","unit":"x.service"}}"#
+    );
+    serde_json::from_str(&line).unwrap()
+}
+
+#[test]
+fn sockets() {
+    let sockets = Snapshot::new(
+        &[
+            listener("10.0.0.1:40001"),
+            live("10.0.0.1:40000", "10.0.0.2:80"),
+            time_wait("10.0.0.1:40002", "10.0.0.2:80", 30),
+            in_fin_wait2("10.0.0.1:40003", "10.0.0.2:80"),
+        ],
+        narrow().range,
+        |_| false,
+    );
+    let mut looks = Looks::new();
+    let look = Look {
+        sysctls: narrow(),
+        sockets,
+    };
+    looks.insert(7, Ok(look));
+    let text = goes_there_and_back(Seen::Sockets(looks));
+    assert!(
+        text.contains(r#""time_wait":[[40002,30000]],"fin_wait2":[[40003,59999]]"#),
+        "{text}"
+    );
+    let mut gone = Looks::new();
+    gone.insert(8, Err("no way in".to_owned()));
+    goes_there_and_back(Seen::Sockets(gone));
+    goes_there_and_back(Seen::Sockets(Looks::new()));
+}
+
+#[test]
+fn many_sockets_take_several_lines_and_all_of_them_count() {
+    let many: Vec<Socket> = (0..30_000_u16)
+        .map(|port| live(&format!("10.0.0.1:{}", 20_000 + port), "10.0.0.2:80"))
+        .collect();
+    let mut sysctls = narrow();
+    (sysctls.range.low, sysctls.range.high) = (20_000, 60_000);
+    let sockets = Snapshot::new(&many, sysctls.range, |_| false);
+    let mut looks = Looks::new();
+    looks.insert(7, Ok(Look { sysctls, sockets }));
+    let text = written(Seen::Sockets(looks));
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() > 2);
+    let found = read(&text);
+    let [
+        Observation {
+            seen: Seen::Sockets(looks),
+            ..
+        },
+    ] = &found[..]
+    else {
+        panic!("{found:?}");
+    };
+    let Ok(look) = &looks[&7] else {
+        panic!("{looks:?}");
+    };
+    let held = look.sockets.held_on("10.0.0.1".parse().unwrap());
+    assert_eq!(held.len(), many.len());
+    // One that lost a line is left out.
+    for missing in 0..lines.len() {
+        let mut kept = lines.clone();
+        kept.remove(missing);
+        assert!(read(&kept.join("\n")).is_empty(), "without line {missing}");
+    }
+}
+
+#[test]
+fn namespaces() {
+    let mut looks = namespace::Looks::new();
+    let look = |path: Option<&str>, state| namespace::Look {
+        path: path.map(Into::into),
+        state,
+    };
+    let state = namespace::samples::defaults();
+    looks.insert(1, look(None, Ok(state)));
+    looks.insert(2, look(Some("/run/netns/x"), Err("gone".to_owned())));
+    goes_there_and_back(Seen::Namespaces(looks));
+}
+
+#[test]
+fn close_wait() {
+    let connection = |holders, times| Connection {
+        netns: 3,
+        side: Side::Server,
+        local: "10.0.0.1:80".parse().unwrap(),
+        remote: "[2001:db8::1]:5".parse().unwrap(),
+        times,
+        holders,
+    };
+    let times = Times {
+        since_data: Duration::from_millis(90),
+        since_ack: Duration::from_millis(30),
+    };
+    goes_there_and_back(Seen::CloseWait(CloseWait {
+        connections: vec![
+            connection(Ok(vec![process(1), process(2)]), Some(times)),
+            connection(Err(NoHolder::NotAccepted), None),
+        ],
+        unscanned: vec![UnscannedRow {
+            netns: 4,
+            why: "no way".to_owned(),
+        }],
+        tick_ns: 10_000_000,
+    }));
+    goes_there_and_back(Seen::CloseWait(CloseWait::default()));
+}
+
+#[test]
+fn memory_audit_and_end() {
+    let cache = CacheRow {
+        name: "tw_sock_TCP".into(),
+        active_objects: Some(5),
+        object_bytes: Some(256),
+        active_bytes: Some(1280),
+        held_bytes: None,
+        why: None,
+    };
+    goes_there_and_back(Seen::Memory(vec![cache]));
+    goes_there_and_back(Seen::Audit(vec![AuditRow {
+        netns: 5,
+        births_seen: 7,
+        births_kernel: Some(8),
+        difference: Some(-1),
+        overflow_seen: 0,
+        overflow_kernel: None,
+        inferred: 0,
+        ends_seen: None,
+        alive_growth: None,
+        alive_difference: None,
+        reused_seen: None,
+        reused_kernel: None,
+        uncertainty: 1,
+        basis: Basis::TcpExt,
+        audited: false,
+        why: Some("because".to_owned()),
+    }]));
+    assert_eq!(
+        goes_there_and_back(Seen::End),
+        "{\"ts\":\"2023-11-14T22:13:20.000000007Z\",\"mono_ns\":9,\"event\":\"end\",\"part\":1,\"parts\":1}\n"
+    );
+}
+
+#[test]
+fn totals() {
+    let process = process(1);
+    let key = process.key;
+    let mut counted = ProcessTotals::default();
+    counted.time_wait[Side::Client as usize] = 3;
+    counted.reset_sent[ResetReason::LingerZero as usize] = 2;
+    counted.reused = 1;
+    let mut ports = PortTotals {
+        count: 9,
+        max_ns: 1_000,
+        ..PortTotals::default()
+    };
+    ports.buckets[5] = 4;
+    ports.buckets[LATENCY_BUCKETS - 1] = 1;
+    let port_key = PortKey {
+        process: key,
+        op: PortOp::Bind as u32,
+        exact: 1,
+    };
+    let totals = KernelTotals {
+        processes: vec![
+            (key, counted),
+            (without_process(Unattributed::NoSocket), counted),
+        ],
+        ports: vec![(port_key, ports)],
+        recursion_misses: Some(vec![("a_program".to_owned(), 4)]),
+        named: [(key, process)].into(),
+    };
+    let text = goes_there_and_back(Seen::Totals(totals.clone()));
+    let found = read(&text);
+    let [
+        Observation {
+            seen: Seen::Totals(read),
+            ..
+        },
+    ] = &found[..]
+    else {
+        panic!("{found:?}");
+    };
+    assert_eq!(read.processes, totals.processes);
+    assert_eq!(read.ports, totals.ports);
+    goes_there_and_back(Seen::Totals(KernelTotals::default()));
+}
+
+#[test]
+fn what_is_not_known_is_an_error_and_no_panic() {
+    let mut assembler = Assembler::default();
+    for line in [
+        "",
+        "{}",
+        r#"{"ts":"2023-11-14T22:13:20Z","mono_ns":1,"event":"weather"}"#,
+        r#"{"ts":"2023-11-14T22:13:20Z","mono_ns":1,"event":"sockets","namespaces":[{"netns":1,"sysctls":{"ip_local_port_range":{"low":9,"high":1},"ip_local_reserved_ports":"","tcp_tw_reuse":2,"tcp_timestamps":true,"tcp_tw_reuse_delay_ns":0},"tuples":[],"bound":[]}]}"#,
+    ] {
+        assert!(assembler.take(line.as_bytes()).is_err(), "{line}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Sockets and settings that decide about local ports, as a recording has them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::Parts;
+use crate::model::budget::ledger::{Look, Looks};
+use crate::model::budget::snapshot::{Held, Hold, Snapshot};
+use crate::model::budget::sysctls::PortSysctls;
+
+/// Ports that one line tells of, about: a hundred thousand sockets are ten lines.
+const PORTS_A_LINE: usize = 10_000;
+const MS_NS: u64 = 1_000_000;
+
+#[derive(Default, Serialize, Deserialize)]
+pub struct Part {
+    namespaces: Vec<Row>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Row {
+    netns: u32,
+    /// In the first row of a namespace.
+    sysctls: Option<PortSysctls>,
+    /// Why there are none.
+    why: Option<String>,
+    /// Ports that are held, by source address and destination.
+    tuples: Vec<Tuple>,
+    /// Addresses that somebody bound, listens on, or accepted on.
+    bound: Vec<SocketAddr>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Tuple {
+    source: IpAddr,
+    destination: SocketAddr,
+    /// Held by full sockets.
+    live: Vec<u16>,
+    /// Held by TIME_WAITs: port, and milliseconds until that ends.
+    time_wait: Vec<(u16, u64)>,
+    /// Held by mini-sockets that wait for the peer's FIN, likewise.
+    fin_wait2: Vec<(u16, u64)>,
+}
+
+impl Parts for Looks {
+    type Part = Part;
+
+    fn cut(&self) -> Vec<Part> {
+        let mut parts = vec![Part::default()];
+        let mut ports = 0;
+        let mut push = |row: Row, count: usize| {
+            if ports + count > PORTS_A_LINE && ports > 0 {
+                parts.push(Part::default());
+                ports = 0;
+            }
+            ports += count;
+            if let Some(part) = parts.last_mut() {
+                part.namespaces.push(row);
+            }
+        };
+        for (netns, look) in self {
+            let row = |tuples, bound| Row {
+                netns: *netns,
+                sysctls: None,
+                why: None,
+                tuples,
+                bound,
+            };
+            let look = match look {
+                Ok(look) => look,
+                Err(why) => {
+                    let unknown = Row {
+                        why: Some(why.clone()),
+                        ..row(Vec::new(), Vec::new())
+                    };
+                    push(unknown, 1);
+                    continue;
+                }
+            };
+            let first = Row {
+                sysctls: Some(look.sysctls.clone()),
+                ..row(Vec::new(), Vec::new())
+            };
+            push(first, 1);
+            for bound in look.sockets.bound().chunks(PORTS_A_LINE) {
+                push(row(Vec::new(), bound.to_vec()), bound.len());
+            }
+            for (source, destination) in look.sockets.tuples() {
+                let held = look.sockets.held_by(source, destination);
+                for held in held.chunks(PORTS_A_LINE) {
+                    let tuple = Tuple::new(source, destination, held);
+                    push(row(vec![tuple], Vec::new()), held.len());
+                }
+            }
+        }
+        parts
+    }
+
+    fn add(&mut self, part: Part) {
+        for row in part.namespaces {
+            if let Some(sysctls) = row.sysctls {
+                let sockets = Snapshot::default();
+                self.insert(row.netns, Ok(Look { sysctls, sockets }));
+            }
+            if let Some(why) = row.why {
+                self.insert(row.netns, Err(why));
+            }
+            let Some(Ok(look)) = self.get_mut(&row.netns) else {
+                continue;
+            };
+            let tuples: HashMap<(IpAddr, SocketAddr), Held> = row
+                .tuples
+                .into_iter()
+                .map(|tuple| ((tuple.source, tuple.destination), tuple.held()))
+                .collect();
+            look.sockets.extend(tuples, row.bound);
+        }
+    }
+}
+
+impl Tuple {
+    fn new(source: IpAddr, destination: SocketAddr, held: &[(u16, Hold)]) -> Self {
+        let mut tuple = Self {
+            source,
+            destination,
+            live: Vec::new(),
+            time_wait: Vec::new(),
+            fin_wait2: Vec::new(),
+        };
+        for (port, hold) in held {
+            match *hold {
+                Hold::Live => tuple.live.push(*port),
+                Hold::TimeWait {
+                    left_ns,
+                    in_fin_wait2,
+                } => match in_fin_wait2 {
+                    true => &mut tuple.fin_wait2,
+                    false => &mut tuple.time_wait,
+                }
+                // The kernel tells whole milliseconds.
+                .push((*port, left_ns / MS_NS)),
+            }
+        }
+        tuple
+    }
+
+    fn held(self) -> Held {
+        let minis = |list: Vec<(u16, u64)>, in_fin_wait2| {
+            list.into_iter().map(move |(port, left_ms)| {
+                let left_ns = left_ms.saturating_mul(MS_NS);
+                let hold = Hold::TimeWait {
+                    left_ns,
+                    in_fin_wait2,
+                };
+                (port, hold)
+            })
+        };
+        let live = self.live.into_iter().map(|port| (port, Hold::Live));
+        live.chain(minis(self.time_wait, false))
+            .chain(minis(self.fin_wait2, true))
+            .collect()
+    }
+}

@@ -1,0 +1,195 @@
+//! What the kernel side counted, as a recording has it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use twtrace_wire::{
+    AbortReason, EndCause, PortKey, PortOp, PortTotals, ProcessKey, ProcessTotals, ResetReason,
+    ReuseRefusal, Side, Unattributed, bucket_lower_bound_ns, bucket_of_ns,
+};
+
+use super::{Parts, chunks};
+use crate::event::by::By;
+use crate::event::decode::unattributed;
+use crate::event::{Process, words};
+use crate::model::observation::KernelTotals;
+use crate::model::without_process;
+
+const ROWS_A_LINE: usize = 1_000;
+
+#[derive(Serialize, Deserialize)]
+pub struct Part {
+    processes: Vec<ProcessRow>,
+    ports: Vec<PortRow>,
+    /// Runs of twtrace's programs that the kernel skipped, by program; null where it does not count them.
+    recursion_misses: Option<Vec<(String, u64)>>,
+}
+
+/// Whose figures they are.
+#[derive(Clone, Serialize, Deserialize)]
+struct Who {
+    process: Option<Process>,
+    #[serde(with = "words::optional")]
+    unattributed: Option<Unattributed>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct ProcessRow {
+    #[serde(flatten)]
+    who: Who,
+    time_wait: By<Side, { Side::COUNT }>,
+    fin_wait2: By<Side, { Side::COUNT }>,
+    overflow: By<Side, { Side::COUNT }>,
+    reset_sent: By<ResetReason, { ResetReason::COUNT }>,
+    reset_received: By<ResetReason, { ResetReason::COUNT }>,
+    abort: By<AbortReason, { AbortReason::COUNT }>,
+    ended: By<EndCause, { EndCause::COUNT }>,
+    reused: u64,
+    hindered: u64,
+    refused: By<ReuseRefusal, { ReuseRefusal::COUNT }>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct PortRow {
+    #[serde(flatten)]
+    who: Who,
+    #[serde(with = "words")]
+    op: PortOp,
+    exact: bool,
+    count: u64,
+    failures: u64,
+    untimed: u64,
+    max_ns: u64,
+    /// Searches by the smallest latency of their bucket, nanoseconds.
+    latency_ns: BTreeMap<u64, u32>,
+}
+
+impl Parts for KernelTotals {
+    type Part = Part;
+
+    fn cut(&self) -> Vec<Part> {
+        let who = |key: &ProcessKey| Who {
+            process: self.named.get(key).cloned(),
+            unattributed: unattributed(*key),
+        };
+        let processes: Vec<ProcessRow> = self
+            .processes
+            .iter()
+            .map(|(key, totals)| ProcessRow::new(who(key), totals))
+            .collect();
+        let ports: Vec<PortRow> = self
+            .ports
+            .iter()
+            .filter_map(|(key, totals)| PortRow::new(who(&key.process), *key, totals))
+            .collect();
+        let mut ports = chunks(&ports, ROWS_A_LINE).into_iter();
+        let mut processes = chunks(&processes, ROWS_A_LINE).into_iter();
+        let mut parts = Vec::new();
+        loop {
+            match (processes.next(), ports.next()) {
+                (None, None) => return parts,
+                (processes, ports) => parts.push(Part {
+                    processes: processes.unwrap_or_default(),
+                    ports: ports.unwrap_or_default(),
+                    recursion_misses: self.recursion_misses.clone(),
+                }),
+            }
+        }
+    }
+
+    fn add(&mut self, part: Part) {
+        self.recursion_misses = part.recursion_misses;
+        for row in part.processes {
+            let key = name(&mut self.named, &row.who);
+            self.processes.push((key, row.totals()));
+        }
+        for row in part.ports {
+            let key = PortKey {
+                process: name(&mut self.named, &row.who),
+                op: row.op as u32,
+                exact: u32::from(row.exact),
+            };
+            self.ports.push((key, row.totals()));
+        }
+    }
+}
+
+fn name(named: &mut HashMap<ProcessKey, Process>, who: &Who) -> ProcessKey {
+    match &who.process {
+        Some(process) => {
+            named.insert(process.key, process.clone());
+            process.key
+        }
+        None => without_process(who.unattributed.unwrap_or(Unattributed::Unknown)),
+    }
+}
+
+impl ProcessRow {
+    fn new(who: Who, totals: &ProcessTotals) -> Self {
+        Self {
+            who,
+            time_wait: By::new(totals.time_wait),
+            fin_wait2: By::new(totals.fin_wait2),
+            overflow: By::new(totals.overflow),
+            reset_sent: By::new(totals.reset_sent),
+            reset_received: By::new(totals.reset_received),
+            abort: By::new(totals.abort),
+            ended: By::new(totals.ended),
+            reused: totals.reused,
+            hindered: totals.hindered,
+            refused: By::new(totals.refused),
+        }
+    }
+
+    /// Without name, user and cgroup, which the process has.
+    fn totals(&self) -> ProcessTotals {
+        ProcessTotals {
+            time_wait: self.time_wait.numbers(),
+            fin_wait2: self.fin_wait2.numbers(),
+            overflow: self.overflow.numbers(),
+            reset_sent: self.reset_sent.numbers(),
+            reset_received: self.reset_received.numbers(),
+            abort: self.abort.numbers(),
+            ended: self.ended.numbers(),
+            reused: self.reused,
+            hindered: self.hindered,
+            refused: self.refused.numbers(),
+            ..ProcessTotals::default()
+        }
+    }
+}
+
+impl PortRow {
+    /// `None` for an operation that is not known.
+    fn new(who: Who, key: PortKey, totals: &PortTotals) -> Option<Self> {
+        let counted = totals.buckets.iter().enumerate();
+        Some(Self {
+            who,
+            op: u8::try_from(key.op).ok().and_then(PortOp::from_code)?,
+            exact: key.exact != 0,
+            count: totals.count,
+            failures: totals.failures,
+            untimed: totals.untimed,
+            max_ns: totals.max_ns,
+            latency_ns: counted
+                .filter(|(_, count)| **count > 0)
+                .map(|(bucket, count)| (bucket_lower_bound_ns(bucket), *count))
+                .collect(),
+        })
+    }
+
+    fn totals(&self) -> PortTotals {
+        let mut totals = PortTotals {
+            count: self.count,
+            failures: self.failures,
+            untimed: self.untimed,
+            max_ns: self.max_ns,
+            ..PortTotals::default()
+        };
+        for (latency_ns, count) in &self.latency_ns {
+            let bucket = &mut totals.buckets[bucket_of_ns(*latency_ns)];
+            *bucket = bucket.saturating_add(*count);
+        }
+        totals
+    }
+}
