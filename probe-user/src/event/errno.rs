@@ -61,6 +61,17 @@ const NAMES: &[(i32, &str)] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Errno(pub u16);
 
+impl Errno {
+    /// From what is displayed.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let known = NAMES.iter().find(|(_, known)| *known == name);
+        match known {
+            Some((number, _)) => u16::try_from(*number).ok().map(Self),
+            None => name.strip_prefix('E')?.parse().ok().map(Self),
+        }
+    }
+}
+
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = i32::from(self.0);
@@ -80,5 +91,14 @@ mod tests {
         assert_eq!(Errno(98).to_string(), "EADDRINUSE");
         assert_eq!(Errno(99).to_string(), "EADDRNOTAVAIL");
         assert_eq!(Errno(512).to_string(), "E512");
+        for number in [0, 98, 99, 512, u16::MAX] {
+            assert_eq!(
+                Errno::from_name(&Errno(number).to_string()),
+                Some(Errno(number))
+            );
+        }
+        for name in ["", "E", "EWEATHER", "98", "E70000"] {
+            assert_eq!(Errno::from_name(name), None, "{name}");
+        }
     }
 }

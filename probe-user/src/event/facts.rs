@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use twtrace_wire::{
     AbortReason, EndCause, PortOp, ResetDirection, ResetReason, ReuseRefusal, TcpState,
 };
@@ -129,7 +129,7 @@ pub struct PortAlloc {
 }
 
 /// IP_LOCAL_PORT_RANGE. The kernel passes over an end that is 0 or outside of the namespace's range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SocketRange {
     /// The lowest port, or 0.
     pub low: u16,

@@ -10,6 +10,13 @@ use twtrace_wire::NO_KERNEL_REASON;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelReason(Arc<str>);
 
+impl KernelReason {
+    /// A word that a kernel gave.
+    pub fn new(word: &str) -> Self {
+        Self(word.into())
+    }
+}
+
 impl fmt::Display for KernelReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

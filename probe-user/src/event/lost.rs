@@ -24,6 +24,14 @@ impl LostBy {
         }
     }
 
+    /// The one with this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "decode" => Some(Self::Decode),
+            word => Probe::from_word(word).map(Self::Probe),
+        }
+    }
+
     /// Whether what it lost are events; else it is knowledge about them.
     pub fn is_event(self) -> bool {
         matches!(

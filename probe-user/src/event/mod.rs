@@ -13,6 +13,7 @@ pub mod facts;
 pub mod judge;
 pub mod kernel_reason;
 pub mod lost;
+pub mod parse;
 pub mod process;
 pub mod timestamp;
 pub mod words;

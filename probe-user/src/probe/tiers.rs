@@ -1,9 +1,9 @@
 //! The questions twtrace asks of the kernel, and the tiers of hooks that can answer them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What is to be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// Closer, opener, side and 4-tuple of each connection.
@@ -72,7 +72,7 @@ pub enum Hook {
 }
 
 /// How a question is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Raw tracepoint.
@@ -94,7 +94,7 @@ pub enum Tier {
 }
 
 /// The tier chosen for one question.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Choice {
     /// The question.
     pub question: Question,

@@ -1,0 +1,300 @@
+//! The way back: from a line of the JSON contract to what it tells.
+//!
+//! A line that a later version wrote may have fields and kinds of events that this one does not know: these are
+//! passed over. A word that is not known is taken for its set's `unknown` or `other`, where it has one.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use twtrace_wire::{
+    AbortReason, EndCause, EventKind, PortOp, ResetDirection, ResetReason, ReuseRefusal, Side,
+    TcpState, Unattributed,
+};
+
+use super::by::By;
+use super::errno::Errno;
+use super::kernel_reason::KernelReason;
+use super::words::Word;
+use super::{
+    Abort, Event, Facts, Flow, Lost, LostBy, PortAlloc, PortResult, Process, Reset, SocketRange,
+    TimeWait, TimeWaitEnd, Timestamp,
+};
+
+/// Processes, and reasons of the kernel, that are kept.
+const CACHED: usize = 8_192;
+
+/// What a line tells.
+#[derive(Debug)]
+pub enum Told {
+    /// An event.
+    Event(Box<Event>),
+    /// Something was lost.
+    Lost(Lost),
+    /// Something else, by the word in its field `event`.
+    Other(String),
+}
+
+/// Why a line can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// It is no JSON, or a field is missing or of another kind.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// A field's text is not of the contract.
+    #[error("{field} is {text:?}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// Its text.
+        text: String,
+    },
+}
+
+/// Reads lines. Keeps processes that it has read, as they come again and again.
+#[derive(Debug, Default)]
+pub struct Parser {
+    processes: HashMap<Box<str>, Process>,
+    reasons: HashMap<Box<str>, KernelReason>,
+}
+
+/// Every field of every kind.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    ts: Cow<'a, str>,
+    mono_ns: u64,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    netns: Option<u32>,
+    #[serde(borrow)]
+    local: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    remote: Option<Cow<'a, str>>,
+    #[serde(default)]
+    mapped: bool,
+    #[serde(borrow)]
+    side: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    process: Option<&'a RawValue>,
+    #[serde(borrow)]
+    unattributed: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    opener: Option<&'a RawValue>,
+    #[serde(borrow)]
+    state: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    from: Option<Cow<'a, str>>,
+    connection_ns: Option<u64>,
+    idle_ns: Option<u64>,
+    bytes_sent: Option<u64>,
+    bytes_received: Option<u64>,
+    #[serde(default)]
+    inferred: bool,
+    #[serde(borrow)]
+    cause: Option<Cow<'a, str>>,
+    age_ns: Option<u64>,
+    promoted_ns: Option<u64>,
+    #[serde(borrow)]
+    by: Option<&'a RawValue>,
+    #[serde(borrow)]
+    direction: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    kernel_reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    op: Option<Cow<'a, str>>,
+    #[serde(default)]
+    requested: u16,
+    #[serde(borrow)]
+    result: Option<Cow<'a, str>>,
+    latency_ns: Option<u64>,
+    #[serde(default)]
+    exact: bool,
+    refused_reuse: Option<By<ReuseRefusal, { ReuseRefusal::COUNT }>>,
+    socket_range: Option<SocketRange>,
+    #[serde(borrow)]
+    probe: Option<Cow<'a, str>>,
+    count: Option<u64>,
+}
+
+/// The fields that every line has.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+}
+
+impl Parser {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// When it is not of the contract.
+    pub fn parse(&mut self, line: &[u8]) -> Result<Told, ParseError> {
+        let line: Line = match serde_json::from_slice(line) {
+            Ok(line) => line,
+            // Of other kinds, fields of the same name may have other types.
+            Err(error) => match serde_json::from_slice::<Head>(line) {
+                Ok(head) if is_other(&head.event) => {
+                    return Ok(Told::Other(head.event.into_owned()));
+                }
+                _ => return Err(error.into()),
+            },
+        };
+        let Some(kind) = EventKind::from_word(&line.event) else {
+            return match &*line.event {
+                "lost" => Ok(Told::Lost(lost(&line)?)),
+                other => Ok(Told::Other(other.to_owned())),
+            };
+        };
+        Ok(Told::Event(Box::new(Event {
+            ts: timestamp(&line)?,
+            mono_ns: line.mono_ns,
+            event: kind,
+            netns: line.netns,
+            local: address("local", line.local.as_deref())?,
+            remote: address("remote", line.remote.as_deref())?,
+            mapped: line.mapped,
+            side: word_or(line.side.as_deref(), Side::Unknown).unwrap_or(Side::Unknown),
+            process: self.process(line.process)?,
+            unattributed: word_or(line.unattributed.as_deref(), Unattributed::Unknown),
+            opener: self.process(line.opener)?,
+            facts: self.facts(kind, &line)?,
+        })))
+    }
+
+    fn facts(&mut self, kind: EventKind, line: &Line) -> Result<Facts, ParseError> {
+        let flow = Flow {
+            connection_ns: line.connection_ns,
+            idle_ns: line.idle_ns,
+            bytes_sent: line.bytes_sent,
+            bytes_received: line.bytes_received,
+        };
+        let state = word_or(line.state.as_deref(), TcpState::Unknown);
+        Ok(match kind {
+            EventKind::TimeWait | EventKind::TimeWaitOverflow => Facts::TimeWait(TimeWait {
+                state,
+                from: word_or(line.from.as_deref(), TcpState::Unknown),
+                flow,
+                inferred: line.inferred,
+            }),
+            EventKind::Reset => Facts::Reset(Reset {
+                direction: word::<ResetDirection>("direction", line.direction.as_deref())?,
+                reason: word_or(line.reason.as_deref(), ResetReason::Other)
+                    .unwrap_or(ResetReason::Other),
+                kernel_reason: line
+                    .kernel_reason
+                    .as_deref()
+                    .map(|reason| self.kernel_reason(reason)),
+                state,
+                flow,
+            }),
+            EventKind::Abort => Facts::Abort(Abort {
+                reason: word_or(line.reason.as_deref(), AbortReason::Other)
+                    .unwrap_or(AbortReason::Other),
+                state,
+                flow,
+            }),
+            EventKind::PortAlloc => Facts::PortAlloc(PortAlloc {
+                op: word::<PortOp>("op", line.op.as_deref())?,
+                requested: line.requested,
+                result: result(line.result.as_deref())?,
+                latency_ns: line.latency_ns,
+                exact: line.exact,
+                refused_reuse: line.refused_reuse,
+                socket_range: line.socket_range,
+            }),
+            EventKind::TimeWaitEnd => Facts::TimeWaitEnd(TimeWaitEnd {
+                cause: word::<EndCause>("cause", line.cause.as_deref())?,
+                age_ns: line.age_ns,
+                promoted_ns: line.promoted_ns,
+                by: self.process(line.by)?,
+                inferred: line.inferred,
+            }),
+        })
+    }
+
+    fn process(&mut self, raw: Option<&RawValue>) -> Result<Option<Process>, ParseError> {
+        let Some(text) = raw.map(RawValue::get).filter(|text| *text != "null") else {
+            return Ok(None);
+        };
+        if let Some(known) = self.processes.get(text) {
+            return Ok(Some(known.clone()));
+        }
+        let process: Process = serde_json::from_str(text)?;
+        if self.processes.len() >= CACHED {
+            self.processes.clear();
+        }
+        self.processes.insert(text.into(), process.clone());
+        Ok(Some(process))
+    }
+
+    fn kernel_reason(&mut self, reason: &str) -> KernelReason {
+        if let Some(known) = self.reasons.get(reason) {
+            return known.clone();
+        }
+        if self.reasons.len() >= CACHED {
+            self.reasons.clear();
+        }
+        let new = KernelReason::new(reason);
+        self.reasons.insert(reason.into(), new.clone());
+        new
+    }
+}
+
+fn is_other(event: &str) -> bool {
+    EventKind::from_word(event).is_none() && event != "lost"
+}
+
+fn lost(line: &Line) -> Result<Lost, ParseError> {
+    let probe = line.probe.as_deref().unwrap_or_default();
+    Ok(Lost {
+        ts: timestamp(line)?,
+        mono_ns: line.mono_ns,
+        event: Default::default(),
+        probe: LostBy::from_word(probe).ok_or_else(|| field("probe", probe))?,
+        count: line.count.unwrap_or(0),
+    })
+}
+
+fn timestamp(line: &Line) -> Result<Timestamp, ParseError> {
+    line.ts.parse().map_err(|_| field("ts", &line.ts))
+}
+
+fn address(name: &'static str, text: Option<&str>) -> Result<Option<SocketAddr>, ParseError> {
+    text.map(|text| text.parse().map_err(|_| field(name, text)))
+        .transpose()
+}
+
+fn result(text: Option<&str>) -> Result<PortResult, ParseError> {
+    match text.unwrap_or_default() {
+        "ok" => Ok(PortResult::Ok),
+        name => Errno::from_name(name)
+            .map(PortResult::Failed)
+            .ok_or_else(|| field("result", name)),
+    }
+}
+
+/// `None` for none; a word that is not known is `unknown`.
+fn word_or<T: Word>(text: Option<&str>, unknown: T) -> Option<T> {
+    text.map(|text| T::from_word(text).unwrap_or(unknown))
+}
+
+fn word<T: Word>(name: &'static str, text: Option<&str>) -> Result<T, ParseError> {
+    let text = text.unwrap_or_default();
+    T::from_word(text).ok_or_else(|| field(name, text))
+}
+
+fn field(field: &'static str, text: &str) -> ParseError {
+    ParseError::Field {
+        field,
+        text: text.chars().take(64).collect(),
+    }
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;
