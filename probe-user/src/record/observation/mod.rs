@@ -200,8 +200,12 @@ impl Head {
 }
 
 impl Assembler {
-    /// Takes a line that is neither an event nor `lost` nor `start`; the observation, where it is its last one.
-    /// `None` as well for kinds that this version does not know.
+    /// Whether lines with this word in their field `event` are observations.
+    pub fn knows(event: &str) -> bool {
+        serde_json::from_value::<Kind>(event.into()).is_ok()
+    }
+
+    /// Takes a line of an observation; the whole, where it is its last one.
     ///
     /// # Errors
     /// When the line is not as this version writes it.

@@ -1,0 +1,114 @@
+//! What the lines of a recording tell.
+
+use serde::Deserialize;
+
+use super::observation::Assembler;
+use crate::event::parse::{ParseError, Parser, Told};
+use crate::event::{Event, Lost, Moment, Timestamp};
+use crate::host::Host;
+use crate::model::observation::Observation;
+use crate::model::tally::Opening;
+use crate::probe::Choice;
+
+/// The first line: how tracing began.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Start {
+    /// Wall-clock time when all probes were attached.
+    pub ts: Timestamp,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub mono_ns: u64,
+    /// Version of the format.
+    pub format: u32,
+    /// Number of this part, from 1.
+    #[serde(default = "first")]
+    pub part: u32,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Name of the host.
+    pub host: String,
+    /// What answers each question.
+    #[serde(default)]
+    pub tiers: Vec<Choice>,
+}
+
+const fn first() -> u32 {
+    1
+}
+
+impl Start {
+    /// As views take it.
+    pub fn opening(&self) -> Opening {
+        Opening {
+            at: Moment {
+                ts: self.ts,
+                mono_ns: self.mono_ns,
+            },
+            host: Host {
+                name: self.host.clone(),
+                kernel: self.kernel.clone(),
+            },
+            tiers: self.tiers.clone(),
+        }
+    }
+
+    /// Whether both are parts of one recording.
+    pub fn is_of(&self, other: &Self) -> bool {
+        let identity = |start: &Self| (start.ts, start.mono_ns, start.host.clone());
+        identity(self) == identity(other)
+    }
+}
+
+/// What one or more lines tell.
+#[derive(Debug)]
+pub enum Entry {
+    /// A part begins.
+    Start(Box<Start>),
+    /// An event.
+    Event(Box<Event>),
+    /// Something was lost.
+    Lost(Lost),
+    /// Something was read of the kernel beside its events.
+    Observation(Box<Observation>),
+}
+
+impl Entry {
+    /// When.
+    pub fn at(&self) -> Moment {
+        let (ts, mono_ns) = match self {
+            Self::Start(start) => (start.ts, start.mono_ns),
+            Self::Event(event) => (event.ts, event.mono_ns),
+            Self::Lost(lost) => (lost.ts, lost.mono_ns),
+            Self::Observation(observation) => return observation.at,
+        };
+        Moment { ts, mono_ns }
+    }
+}
+
+/// Makes entries of lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    parser: Parser,
+    assembler: Assembler,
+}
+
+impl Lines {
+    /// Reads a line. `None` where it is of a kind that this version does not know, or only part of an
+    /// observation.
+    ///
+    /// # Errors
+    /// When it is not of the format.
+    pub fn read(&mut self, line: &[u8]) -> Result<Option<Entry>, ParseError> {
+        Ok(match self.parser.parse(line)? {
+            Told::Event(event) => Some(Entry::Event(event)),
+            Told::Lost(lost) => Some(Entry::Lost(lost)),
+            Told::Other(kind) => match kind.as_str() {
+                "start" => Some(Entry::Start(serde_json::from_slice(line)?)),
+                kind if Assembler::knows(kind) => self
+                    .assembler
+                    .take(line)?
+                    .map(|observation| Entry::Observation(Box::new(observation))),
+                _ => None,
+            },
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! The frames of a compressed file, one after the other.
+
+use std::io::{self, Read};
+
+use bytes::{Buf, Bytes, BytesMut};
+use zstd::bulk::Decompressor;
+use zstd::zstd_safe;
+
+use super::MAX_FRAME_TEXT;
+
+/// How a Zstandard frame begins.
+pub const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Compressed bytes of a frame beyond which it is none of ours: what does not compress grows a little.
+const MAX_FRAME_BYTES: usize = MAX_FRAME_TEXT + (MAX_FRAME_TEXT >> 6) + 1024;
+/// Bytes read at a time.
+const CHUNK: usize = 128 << 10;
+
+/// Reads frames.
+pub struct Frames<R> {
+    source: R,
+    buffer: BytesMut,
+    decompressor: Decompressor<'static>,
+    offset: u64,
+    is_at_end: bool,
+}
+
+/// Why there is no further frame.
+#[derive(Debug)]
+pub enum FrameError {
+    /// The source can't be read.
+    Io(io::Error),
+    /// The file ends within the frame.
+    CutOff,
+    /// It is not as it was written.
+    Damaged(String),
+    /// It has more text than twtrace writes.
+    TooLarge,
+}
+
+impl<R: Read> Frames<R> {
+    /// Reads from `source`, of which `buffer` was taken already.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn new(source: R, buffer: BytesMut) -> io::Result<Self> {
+        Ok(Self {
+            source,
+            buffer,
+            decompressor: Decompressor::new()?,
+            offset: 0,
+            is_at_end: false,
+        })
+    }
+
+    /// Where the next frame begins, bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The text of the next frame, once its checksum was found right; `None` at the end.
+    ///
+    /// # Errors
+    /// When there is no whole frame.
+    pub fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let length = loop {
+            if self.buffer.is_empty() && self.is_at_end {
+                return Ok(None);
+            }
+            match zstd_safe::find_frame_compressed_size(&self.buffer) {
+                Ok(length) => break length,
+                Err(code) if is_short(code) => {}
+                Err(code) => return Err(FrameError::Damaged(error_name(code))),
+            }
+            if self.is_at_end {
+                return Err(
+                    match self.buffer.starts_with(&MAGIC) || self.buffer.len() < 4 {
+                        true => FrameError::CutOff,
+                        false => FrameError::Damaged("no frame begins here".to_owned()),
+                    },
+                );
+            }
+            if self.buffer.len() > MAX_FRAME_BYTES {
+                return Err(FrameError::TooLarge);
+            }
+            self.fill().map_err(FrameError::Io)?;
+        };
+        let text = self.decompress(length)?;
+        self.buffer.advance(length);
+        self.offset += length as u64;
+        Ok(Some(text))
+    }
+
+    fn decompress(&mut self, length: usize) -> Result<Bytes, FrameError> {
+        let frame = &self.buffer[..length];
+        let room = match zstd_safe::get_frame_content_size(frame) {
+            Ok(Some(size)) if size > MAX_FRAME_TEXT as u64 => return Err(FrameError::TooLarge),
+            // A frame of another program may not tell.
+            Ok(None) => MAX_FRAME_TEXT,
+            Ok(Some(size)) => usize::try_from(size).unwrap_or(MAX_FRAME_TEXT),
+            Err(_) => return Err(FrameError::Damaged("its header is wrong".to_owned())),
+        };
+        self.decompressor
+            .decompress(frame, room)
+            .map(Bytes::from)
+            .map_err(|error| FrameError::Damaged(error.to_string()))
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        let length = self.buffer.len();
+        self.buffer.resize(length + CHUNK, 0);
+        let read = loop {
+            match self.source.read(&mut self.buffer[length..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.buffer.truncate(length + *read.as_ref().unwrap_or(&0));
+        self.is_at_end = read? == 0;
+        Ok(())
+    }
+}
+
+fn is_short(code: usize) -> bool {
+    // ZSTD_error_srcSize_wrong; zstd_safe has no other name for it.
+    zstd_safe::get_error_name(code) == "Src size is incorrect"
+}
+
+fn error_name(code: usize) -> String {
+    zstd_safe::get_error_name(code).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(bytes: Vec<u8>) -> Frames<io::Cursor<Vec<u8>>> {
+        Frames::new(io::Cursor::new(bytes), BytesMut::new()).unwrap()
+    }
+
+    #[test]
+    fn frames_come_one_by_one() {
+        let mut file = zstd::bulk::compress(b"one\n", 1).unwrap();
+        let first = file.len() as u64;
+        file.extend(zstd::bulk::compress(&vec![b'x'; 3 << 20], 1).unwrap());
+        let mut frames = frames(file);
+        assert_eq!(frames.next().unwrap().unwrap(), "one\n");
+        assert_eq!(frames.offset(), first);
+        assert_eq!(frames.next().unwrap().unwrap().len(), 3 << 20);
+        assert!(frames.next().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_would_fill_the_memory_is_refused() {
+        let bomb = zstd::bulk::compress(&vec![0; MAX_FRAME_TEXT + 1], 1).unwrap();
+        assert!(matches!(frames(bomb).next(), Err(FrameError::TooLarge)));
+        // One that does not tell its size.
+        let bomb = zstd::stream::encode_all(&vec![0; 4 * MAX_FRAME_TEXT][..], 1).unwrap();
+        assert!(frames(bomb).next().is_err());
+    }
+
+    #[test]
+    fn garbage_is_no_frame() {
+        for garbage in [&b"{\"ts\":1}"[..], b"\x28", b"\x28\xb5\x2f\xfd\xff\xff"] {
+            assert!(frames(garbage.to_vec()).next().is_err());
+        }
+        assert!(frames(Vec::new()).next().unwrap().is_none());
+    }
+}

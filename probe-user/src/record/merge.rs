@@ -1,0 +1,242 @@
+//! Several files, merged by time: the parts of one recording, and recordings of several hosts.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::PathBuf;
+
+use super::entry::{Entry, Start};
+use super::error::ReadError;
+use super::reader::Reader;
+use super::window::Window;
+use crate::event::{Moment, Timestamp};
+use crate::model::observation::{Observation, Seen};
+use crate::model::tally::Opening;
+
+/// Entries are in order but for those that waited for what may replace them: so far back times go at most,
+/// nanoseconds, and much less as a rule.
+const DISORDER_NS: u64 = 10_000_000_000;
+
+/// Recordings that are read together.
+pub struct Recordings {
+    all: Vec<Recording>,
+    errors: Vec<ReadError>,
+    /// Length of all files, bytes, where it is known.
+    length_bytes: Option<u64>,
+}
+
+/// One recording: what one twtrace wrote, in one or more parts.
+struct Recording {
+    opening: Opening,
+    /// Whether what it tells is not all that happened between its start and its end: totals then don't fit.
+    is_excerpt: bool,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    parts: VecDeque<Reader>,
+    head: Option<Entry>,
+    /// Read ahead: comes before `head`.
+    first: VecDeque<Entry>,
+    read_bytes: u64,
+}
+
+impl Recordings {
+    /// Opens files, in any order; `-` is standard input.
+    ///
+    /// # Errors
+    /// When one of them can't be opened, or does not begin as a recording does.
+    pub fn open(paths: &[PathBuf], window: Window) -> Result<Self, ReadError> {
+        let readers = paths
+            .iter()
+            .map(|path| Reader::open(path))
+            .collect::<Result<_, _>>()?;
+        let lengths = paths.iter().map(|path| {
+            let about = fs::metadata(path).ok()?;
+            about.is_file().then_some(about.len())
+        });
+        Ok(Self {
+            length_bytes: lengths.sum(),
+            ..Self::of(readers, window)
+        })
+    }
+
+    /// The same of files that are open.
+    pub fn of(readers: Vec<Reader>, window: Window) -> Self {
+        let mut grouped: Vec<Vec<Reader>> = Vec::new();
+        for reader in readers {
+            let is_same = |parts: &&mut Vec<Reader>| parts[0].start().is_of(reader.start());
+            match grouped.iter_mut().find(is_same) {
+                Some(parts) => parts.push(reader),
+                None => grouped.push(vec![reader]),
+            }
+        }
+        let mut errors = Vec::new();
+        let all = grouped
+            .into_iter()
+            .map(|parts| Recording::new(parts, window, &mut errors))
+            .collect();
+        Self {
+            all,
+            errors,
+            length_bytes: None,
+        }
+    }
+
+    /// How each recording began.
+    pub fn openings(&self) -> impl ExactSizeIterator<Item = &Opening> {
+        self.all.iter().map(|recording| &recording.opening)
+    }
+
+    /// Whether totals and audit of some recording are left out, as they are of more than what is read.
+    pub fn has_excerpts(&self) -> bool {
+        self.all.iter().any(|recording| recording.is_excerpt)
+    }
+
+    /// The next entry, with the number of its recording; `None` when all of them have ended, or can't be read
+    /// on.
+    pub fn next(&mut self) -> Option<(usize, Entry)> {
+        let heads = self.all.iter().enumerate();
+        let (index, _) = heads
+            .filter_map(|(index, recording)| Some((index, recording.at()?)))
+            .min_by_key(|(_, at)| at.ts)?;
+        let entry = self.all[index].take(&mut self.errors)?;
+        Some((index, entry))
+    }
+
+    /// How much has been read, of 1; `None` where that is not known.
+    pub fn progress(&self) -> Option<f64> {
+        let length = self.length_bytes.filter(|length| *length > 0)?;
+        let read: u64 = self.all.iter().map(Recording::read_bytes).sum();
+        Some(read as f64 / length as f64)
+    }
+
+    /// What could not be read, once [`Self::next`] gave the end.
+    pub fn into_errors(self) -> Vec<ReadError> {
+        self.errors
+    }
+}
+
+impl Recording {
+    /// `parts` has at least one.
+    fn new(mut parts: Vec<Reader>, window: Window, errors: &mut Vec<ReadError>) -> Self {
+        parts.sort_by_key(|part| part.start().part);
+        let numbers = parts.iter().map(|part| part.start().part);
+        let is_whole = (1..).zip(numbers).all(|(expected, part)| expected == part);
+        let start: Start = parts[0].start().clone();
+        let mut recording = Self {
+            opening: start.opening(),
+            is_excerpt: !is_whole || !window.is_open(),
+            since: window.since.map(|bound| bound.resolve(start.ts)),
+            until: window.until.map(|bound| bound.resolve(start.ts)),
+            parts: parts.into(),
+            head: None,
+            first: VecDeque::new(),
+            read_bytes: 0,
+        };
+        recording.begin(errors);
+        if start.part > 1
+            && let Some(first) = recording.at()
+        {
+            recording.opening.at = first;
+        }
+        if let Some(since) = recording.since
+            && since > recording.opening.at.ts
+        {
+            let later_ns = since.0 - recording.opening.at.ts.0;
+            recording.opening.at = Moment {
+                ts: since,
+                mono_ns: recording.opening.at.mono_ns.saturating_add(later_ns),
+            };
+        }
+        recording
+    }
+
+    /// Goes on to the first entry that is to be given. Of what was looked at before, the latest look of each kind
+    /// comes first: rates count from there.
+    fn begin(&mut self, errors: &mut Vec<ReadError>) {
+        let (mut sockets, mut namespaces) = (None, None);
+        loop {
+            self.advance(errors);
+            let Some(since) = self.since else {
+                break;
+            };
+            match &self.head {
+                Some(entry) if entry.at().ts < since => {}
+                _ => break,
+            }
+            if let Some(Entry::Observation(observation)) = self.head.take() {
+                match observation.seen {
+                    Seen::Sockets(_) => sockets = Some(observation),
+                    Seen::Namespaces(_) => namespaces = Some(observation),
+                    _ => {}
+                }
+            }
+        }
+        let looks = [sockets, namespaces].into_iter().flatten();
+        self.first = looks.map(Entry::Observation).collect();
+    }
+
+    /// When the next entry was told.
+    fn at(&self) -> Option<Moment> {
+        self.first.front().or(self.head.as_ref()).map(Entry::at)
+    }
+
+    fn take(&mut self, errors: &mut Vec<ReadError>) -> Option<Entry> {
+        if let Some(first) = self.first.pop_front() {
+            return Some(first);
+        }
+        let head = self.head.take();
+        self.advance(errors);
+        head
+    }
+
+    /// Reads on to the next entry that is to be given.
+    fn advance(&mut self, errors: &mut Vec<ReadError>) {
+        self.head = loop {
+            let Some(part) = self.parts.front_mut() else {
+                break None;
+            };
+            let next = part.next();
+            match next {
+                Ok(Some(entry)) if self.is_wanted(&entry) => break Some(entry),
+                Ok(Some(entry)) => {
+                    let at = entry.at().ts;
+                    let is_past = |until: Timestamp| at.0 >= until.0.saturating_add(DISORDER_NS);
+                    if self.until.is_some_and(is_past) {
+                        self.parts.clear();
+                    }
+                }
+                Ok(None) => {
+                    let ended = self.parts.pop_front();
+                    self.read_bytes += ended.map_or(0, |part| part.read_bytes());
+                }
+                Err(error) => {
+                    errors.push(error);
+                    // What comes after a gap would be counted as if there were none.
+                    self.parts.clear();
+                }
+            }
+        };
+    }
+
+    fn is_wanted(&self, entry: &Entry) -> bool {
+        let is_late = self.until.is_some_and(|until| entry.at().ts >= until);
+        let is_early = self.since.is_some_and(|since| entry.at().ts < since);
+        match entry {
+            Entry::Start(_) => false,
+            Entry::Event(_) | Entry::Lost(_) => !is_late && !is_early,
+            Entry::Observation(observation) => {
+                let Observation { seen, .. } = &**observation;
+                // They count from the start of tracing.
+                let is_of_all = matches!(seen, Seen::Totals(_) | Seen::Audit(_));
+                !is_late && !(self.is_excerpt && is_of_all)
+            }
+        }
+    }
+
+    fn read_bytes(&self) -> u64 {
+        self.read_bytes + self.parts.front().map_or(0, Reader::read_bytes)
+    }
+}
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;

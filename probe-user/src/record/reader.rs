@@ -1,0 +1,260 @@
+//! Reads one file of a recording.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::MAX_FRAME_TEXT;
+use super::entry::{Entry, Lines, Start};
+use super::error::ReadError;
+use super::frames::{FrameError, Frames, MAGIC};
+use crate::output::json::FORMAT;
+
+/// Bytes read at a time from a file that is not compressed.
+const CHUNK: usize = 64 << 10;
+
+/// The entries of one file, in order, up to its end or to what can't be read.
+pub struct Reader {
+    path: PathBuf,
+    text: Text,
+    lines: Lines,
+    /// Lines so far.
+    line: u64,
+    /// Whole lines, and perhaps the beginning of another one.
+    pending: BytesMut,
+    start: Start,
+}
+
+/// Where lines come from.
+enum Text {
+    Frames(Frames<Source>),
+    Plain {
+        source: Source,
+        is_at_end: bool,
+        taken: u64,
+    },
+}
+
+type Source = Box<dyn Read + Send>;
+
+impl Reader {
+    /// Opens a file, `-` for standard input, and reads its first line.
+    ///
+    /// # Errors
+    /// When it can't be read, or does not begin as a recording does.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let source: Source = match path.as_os_str() == "-" {
+            true => Box::new(io::stdin()),
+            false => Box::new(File::open(path).map_err(|source| io_error(path, source))?),
+        };
+        Self::new(path.to_owned(), source)
+    }
+
+    /// Reads from anything; `path` is for errors.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn new(path: PathBuf, mut source: Source) -> Result<Self, ReadError> {
+        let mut begin = [0; MAGIC.len()];
+        let mut length = 0;
+        while length < begin.len() {
+            match source.read(&mut begin[length..]) {
+                Ok(0) => break,
+                Ok(read) => length += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(io_error(&path, error)),
+            }
+        }
+        let taken = BytesMut::from(&begin[..length]);
+        if taken.is_empty() {
+            return Err(not_a_recording(path, "it is empty"));
+        }
+        let (text, pending) = match begin == MAGIC {
+            true => {
+                let frames = Frames::new(source, taken).map_err(|error| io_error(&path, error))?;
+                (Text::Frames(frames), BytesMut::new())
+            }
+            false => {
+                let plain = Text::Plain {
+                    source,
+                    is_at_end: false,
+                    taken: taken.len() as u64,
+                };
+                (plain, taken)
+            }
+        };
+        let mut reader = Self {
+            path,
+            text,
+            lines: Lines::default(),
+            line: 0,
+            pending,
+            start: Start {
+                ts: Default::default(),
+                mono_ns: 0,
+                format: FORMAT,
+                part: 1,
+                kernel: String::new(),
+                host: String::new(),
+                tiers: Vec::new(),
+            },
+        };
+        let is_plain = matches!(reader.text, Text::Plain { .. });
+        match reader.next() {
+            Ok(Some(Entry::Start(start))) => reader.start = *start,
+            Err(ReadError::Line { why, .. }) if is_plain => {
+                let why = format!("it is neither compressed nor JSON lines ({why})");
+                return Err(not_a_recording(reader.path, &why));
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {
+                return Err(not_a_recording(
+                    reader.path,
+                    "its first line is not a start, so it is not whole",
+                ));
+            }
+        }
+        Ok(reader)
+    }
+
+    /// Its first line.
+    pub fn start(&self) -> &Start {
+        &self.start
+    }
+
+    /// Bytes of the file that were taken so far.
+    pub fn read_bytes(&self) -> u64 {
+        match &self.text {
+            Text::Frames(frames) => frames.offset(),
+            Text::Plain { taken, .. } => *taken,
+        }
+    }
+
+    /// The next entry; `None` at the end.
+    ///
+    /// # Errors
+    /// When what comes next can't be read. There is nothing more then.
+    pub fn next(&mut self) -> Result<Option<Entry>, ReadError> {
+        loop {
+            let Some(line) = self.next_line()? else {
+                return Ok(None);
+            };
+            self.line += 1;
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            match self.lines.read(&line) {
+                Ok(None) => {}
+                Ok(Some(Entry::Start(start))) if start.format > FORMAT => {
+                    return Err(ReadError::TooNew {
+                        path: self.path.clone(),
+                        format: start.format,
+                        known: FORMAT,
+                    });
+                }
+                Ok(Some(entry)) => return Ok(Some(entry)),
+                Err(error) => {
+                    return Err(ReadError::Line {
+                        path: self.path.clone(),
+                        line: self.line,
+                        why: error.to_string(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn next_line(&mut self) -> Result<Option<Bytes>, ReadError> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = memchr(&self.pending[searched..]) {
+                let line = self.pending.split_to(searched + end).freeze();
+                self.pending.advance(1);
+                return Ok(Some(line));
+            }
+            searched = self.pending.len();
+            if searched > MAX_FRAME_TEXT {
+                return Err(ReadError::Line {
+                    path: self.path.clone(),
+                    line: self.line + 1,
+                    why: "it is too long".to_owned(),
+                });
+            }
+            if !self.fill()? {
+                let last = self.pending.split().freeze();
+                return Ok((!last.is_empty()).then_some(last));
+            }
+        }
+    }
+
+    /// False at the end.
+    fn fill(&mut self) -> Result<bool, ReadError> {
+        match &mut self.text {
+            Text::Frames(frames) => {
+                let offset = frames.offset();
+                match frames.next() {
+                    Ok(None) => Ok(false),
+                    Ok(Some(text)) => {
+                        self.pending.extend_from_slice(&text);
+                        Ok(true)
+                    }
+                    Err(error) => Err(frame_error(&self.path, offset, error)),
+                }
+            }
+            Text::Plain { is_at_end, .. } if *is_at_end => Ok(false),
+            Text::Plain {
+                source,
+                is_at_end,
+                taken,
+            } => {
+                let length = self.pending.len();
+                self.pending.resize(length + CHUNK, 0);
+                let read = source.read(&mut self.pending[length..]);
+                self.pending.truncate(length + *read.as_ref().unwrap_or(&0));
+                match read {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    read => {
+                        let read = read.map_err(|error| io_error(&self.path, error))?;
+                        *is_at_end = read == 0;
+                        *taken += read as u64;
+                    }
+                }
+                Ok(true)
+            }
+        }
+    }
+}
+
+fn memchr(text: &[u8]) -> Option<usize> {
+    text.iter().position(|byte| *byte == b'\n')
+}
+
+fn io_error(path: &Path, source: io::Error) -> ReadError {
+    ReadError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn not_a_recording(path: PathBuf, why: &str) -> ReadError {
+    ReadError::NotARecording {
+        path,
+        why: why.to_owned(),
+    }
+}
+
+fn frame_error(path: &Path, offset: u64, error: FrameError) -> ReadError {
+    let path = path.to_owned();
+    match error {
+        FrameError::Io(source) => ReadError::Io { path, source },
+        FrameError::CutOff => ReadError::CutOff { path, offset },
+        FrameError::Damaged(why) => ReadError::Damaged { path, offset, why },
+        FrameError::TooLarge => ReadError::TooLarge { path, offset },
+    }
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

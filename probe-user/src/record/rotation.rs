@@ -1,0 +1,233 @@
+//! The files of a recording on disk: bounded in size, never damaged by what comes later.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::error::WriteError;
+
+/// How much may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of all parts together, bytes; `None`: no bound, and one part.
+    pub max_bytes: Option<u64>,
+    /// Parts, the latest one included.
+    pub keep: u32,
+}
+
+/// The part that is being written, and those before it.
+#[derive(Debug)]
+pub struct Files {
+    path: PathBuf,
+    file: File,
+    bounds: Bounds,
+    /// Bytes of whole frames in the file.
+    written: u64,
+    /// Bytes written to all parts.
+    total: u64,
+    part: u32,
+    /// Only a file on disk can be cut and renamed.
+    is_regular: bool,
+}
+
+impl Files {
+    /// Makes the first part. `-` is standard output.
+    ///
+    /// # Errors
+    /// When something is there already that is not to be overwritten, or the system refuses.
+    pub fn create(path: &Path, bounds: Bounds, force: bool) -> Result<Self, WriteError> {
+        if path.as_os_str() == "-" {
+            let file = File::from(
+                std::os::fd::AsFd::as_fd(&io::stdout())
+                    .try_clone_to_owned()
+                    .map_err(|source| io_error(path, "duplicating standard output", source))?,
+            );
+            return Ok(Self::new(path, file, bounds, false));
+        }
+        let parts: Vec<PathBuf> = (1..bounds.keep.max(1)).map(|age| aged(path, age)).collect();
+        let is_special = fs::metadata(path).is_ok_and(|about| {
+            let kind = about.file_type();
+            kind.is_fifo() || kind.is_char_device() || kind.is_socket()
+        });
+        if !force && !is_special {
+            let has_content =
+                |path: &&PathBuf| fs::metadata(path).is_ok_and(|about| about.len() > 0);
+            let all = std::iter::once(path.to_owned()).chain(parts.iter().cloned());
+            let all: Vec<PathBuf> = all.collect();
+            if let Some(existing) = all.iter().find(has_content) {
+                return Err(WriteError::Exists(existing.clone()));
+            }
+        }
+        if force && !is_special {
+            for old in parts.iter().filter(|old| old.exists()) {
+                fs::remove_file(old)
+                    .map_err(|source| io_error(old, "removing an old part", source))?;
+            }
+        }
+        let file = open(path).map_err(|source| io_error(path, "creating the file", source))?;
+        Ok(Self::new(path, file, bounds, !is_special))
+    }
+
+    fn new(path: &Path, file: File, bounds: Bounds, is_regular: bool) -> Self {
+        Self {
+            path: path.to_owned(),
+            file,
+            bounds,
+            written: 0,
+            total: 0,
+            part: 1,
+            is_regular,
+        }
+    }
+
+    /// Number of the part that is being written.
+    pub fn part(&self) -> u32 {
+        self.part
+    }
+
+    /// Bytes written to all parts, those that are gone included.
+    pub fn total_bytes(&self) -> u64 {
+        self.total
+    }
+
+    /// Writes a frame. One that does not get through is taken out again.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn append(&mut self, frame: &[u8]) -> Result<(), WriteError> {
+        if let Err(source) = self.file.write_all(frame) {
+            let end = SeekFrom::Start(self.written);
+            if self.is_regular
+                && let Err(error) = self
+                    .file
+                    .set_len(self.written)
+                    .and_then(|()| self.file.seek(end).map(drop))
+            {
+                log::warn!(
+                    "{}: the last frame is cut off: {error}",
+                    self.path.display()
+                );
+            }
+            return Err(io_error(&self.path, "adding to the file", source));
+        }
+        self.written += frame.len() as u64;
+        self.total += frame.len() as u64;
+        Ok(())
+    }
+
+    /// Begins a new part if this frame would make the present one too large; whether it did. A part has at least
+    /// two frames: its `start`, and one more.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn make_room(&mut self, frame: &[u8], frames_in_part: u64) -> Result<bool, WriteError> {
+        let Some(max_bytes) = self.bounds.max_bytes.filter(|_| self.is_regular) else {
+            return Ok(false);
+        };
+        let part_bytes = max_bytes / u64::from(self.bounds.keep.max(1));
+        let is_full = self.written + frame.len() as u64 > part_bytes;
+        if !is_full || frames_in_part < 2 {
+            return Ok(false);
+        }
+        for age in (0..self.bounds.keep.saturating_sub(1)).rev() {
+            let (from, to) = (aged(&self.path, age), aged(&self.path, age + 1));
+            match fs::rename(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && age > 0 => {}
+                renamed => {
+                    renamed.map_err(|source| io_error(&from, "renaming a full part", source))?;
+                }
+            }
+        }
+        self.file =
+            open(&self.path).map_err(|source| io_error(&self.path, "creating the file", source))?;
+        self.written = 0;
+        self.part += 1;
+        Ok(true)
+    }
+}
+
+/// Names of processes of all users are in it.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// `FILE`, `FILE.1`, `FILE.2`: the older, the higher.
+fn aged(path: &Path, age: u32) -> PathBuf {
+    match age {
+        0 => path.to_owned(),
+        age => {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".{age}"));
+            name.into()
+        }
+    }
+}
+
+fn io_error(path: &Path, what: &'static str, source: io::Error) -> WriteError {
+    WriteError::Io {
+        path: path.to_owned(),
+        what,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        max_bytes: Some(60),
+        keep: 3,
+    };
+
+    #[test]
+    fn parts_are_bounded_in_size_and_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r");
+        let mut files = Files::create(&path, BOUNDS, false).unwrap();
+        let mut frames_in_part = 0;
+        for number in 0..20 {
+            let frame = [number; 9];
+            if files.make_room(&frame, frames_in_part).unwrap() {
+                frames_in_part = 0;
+            }
+            files.append(&frame).unwrap();
+            frames_in_part += 1;
+        }
+        let lengths: Vec<u64> = (0..3)
+            .map(|age| fs::metadata(aged(&path, age)).unwrap().len())
+            .collect();
+        assert_eq!(lengths, [18, 18, 18]);
+        assert!(!aged(&path, 3).exists());
+        assert_eq!(fs::read(&path).unwrap()[9], 19);
+        assert_eq!((files.part(), files.total_bytes()), (10, 180));
+    }
+
+    #[test]
+    fn what_is_there_is_not_overwritten_unasked() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r");
+        fs::write(aged(&path, 2), "old").unwrap();
+        let error = Files::create(&path, BOUNDS, false).unwrap_err();
+        assert!(matches!(&error, WriteError::Exists(old) if *old == aged(&path, 2)));
+        assert!(!path.exists());
+        Files::create(&path, BOUNDS, true).unwrap();
+        assert!(path.exists() && !aged(&path, 2).exists());
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        let mut files = Files::create(Path::new("/dev/full"), BOUNDS, false).unwrap();
+        let error = files.append(b"frame").unwrap_err();
+        assert!(error.to_string().contains("/dev/full"), "{error}");
+    }
+}
