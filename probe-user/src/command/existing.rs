@@ -3,7 +3,7 @@
 use crate::enrich::{Enricher, procfs};
 use crate::event::Process;
 use crate::event::comm::Comm;
-use crate::filter::Filter;
+use crate::filter::{Family, Filter};
 use crate::model::close_wait::{self, CloseWaitRow};
 use crate::model::memory::{CacheRow, Memory};
 use crate::model::report::{ProcessRow, UnscannedRow};
@@ -34,7 +34,9 @@ pub fn close_wait(
         .collect();
     let holders = |inode| {
         let holders = owners.of(inode).iter();
-        holders.map(|holder| process_of(holder, &known)).collect()
+        holders
+            .map(|holder| process_of(holder, &known, filter.family.as_ref()))
+            .collect()
     };
     let mut rows = close_wait::rows(&snapshot.namespaces, filter, holders);
     for row in &mut rows {
@@ -67,7 +69,7 @@ pub fn memory() -> Memory {
     Memory::of(rows.collect())
 }
 
-fn process_of(holder: &Holder, known: &[&Process]) -> Process {
+fn process_of(holder: &Holder, known: &[&Process], family: Option<&Family>) -> Process {
     let tick_ns = procfs::tick_ns();
     // Events have the start time to the nanosecond, /proc to the tick.
     let is_holder = |process: &&&Process| {
@@ -79,11 +81,13 @@ fn process_of(holder: &Holder, known: &[&Process]) -> Process {
             ..(**process).clone()
         },
         None => Process {
-            key: ProcessKey {
-                tgid: holder.pid,
-                unattributed: 0,
-                start_boot_ns: holder.start_ticks * tick_ns,
-            },
+            key: family
+                .and_then(|family| family.at_tick(holder.pid, holder.start_ticks, tick_ns))
+                .unwrap_or(ProcessKey {
+                    tgid: holder.pid,
+                    unattributed: 0,
+                    start_boot_ns: holder.start_ticks * tick_ns,
+                }),
             uid: None,
             cgroup_id: 0,
             comm: holder.comm,
@@ -108,10 +112,14 @@ mod tests {
             start_ticks,
             comm: Comm::from_bytes(b"now"),
         };
-        let same = process_of(&holder(5), &[&known]);
+        let same = process_of(&holder(5), &[&known], None);
         assert!(same.is(&known) && same.comm == known.comm);
-        let successor = process_of(&holder(6), &[&known]);
+        let successor = process_of(&holder(6), &[&known], None);
         assert_eq!(successor.key.start_boot_ns, 6 * tick_ns);
         assert_eq!(successor.comm.text(), "now");
+        let family = Family::default();
+        family.add([known.key]);
+        let silent = process_of(&holder(5), &[], Some(&family));
+        assert!(silent.is(&known), "a member that no event told of");
     }
 }

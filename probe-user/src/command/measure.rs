@@ -1,5 +1,6 @@
 //! What `report` and `doctor` have in common: counts for a while, and looks at what there is at the end.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,7 +9,7 @@ use twtrace_wire::EventKind;
 use super::{drop_privileges, existing, notice, open_gate};
 use crate::cli::{FilterArgs, ProbeArgs};
 use crate::event::{Event, Lost, LostBy};
-use crate::filter::Filter;
+use crate::filter::{Family, Filter};
 use crate::host::Host;
 use crate::model::dealings::Dealings;
 use crate::model::report::{Exact, LostRow, MissRow, Report};
@@ -18,6 +19,7 @@ use crate::probe::{Choice, tell_refused_reuse};
 use crate::scan::namespace::{self, Looks};
 use crate::session::auditor::{Auditor, SeenByNetns};
 use crate::session::budgets::Budgeter;
+use crate::session::launch::Launch;
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
 
@@ -39,6 +41,8 @@ pub struct Order<'a> {
     pub wants_budgets: bool,
     /// Whether [`Measured::diagnostics`] is.
     pub wants_diagnostics: bool,
+    /// What to run, and to count alone until it ends; empty: nothing.
+    pub command: &'a [OsString],
 }
 
 /// What came of it.
@@ -50,6 +54,8 @@ pub struct Measured {
     pub diagnostics: Option<Diagnostics>,
     /// The filter in force.
     pub filter: Filter,
+    /// How the command ended, where there was one.
+    pub command_exit_code: Option<u8>,
 }
 
 /// What checks go by, besides a report.
@@ -100,11 +106,16 @@ impl Sink for Counting {
 /// # Errors
 /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
 pub async fn measure(order: Order<'_>) -> Result<Measured> {
+    let launch = Launch::prepare(order.command)?;
     let shared_gate = open_gate();
     let gate = shared_gate.as_deref();
     let mut stop = Stop::listen().context("listening for signals")?;
-    let filter = order.filter.resolve()?;
+    let mut filter = order.filter.resolve()?;
     let mut probing = order.probing.options();
+    if launch.is_some() {
+        filter.family = Some(Family::default());
+        probing.follows_command = true;
+    }
     if !filter.is_by_process() && filter.shows_kind(EventKind::PortAlloc) {
         // The kernel's histograms can't be filtered by address, so every search has to be an event.
         probing.slow_port_ns = 0;
@@ -133,18 +144,21 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
     }
     // The first reading may have to enter namespaces that no process is in, which takes privileges.
     read_step(&session, &mut counting)?;
-    drop_privileges();
+    if launch.is_none() {
+        drop_privileges();
+    }
     settle(&mut session, &mut counting).await?;
     counting.auditor.take_baseline();
+    if let Some(launch) = &launch {
+        stop.launch(&mut session, launch)?;
+        // The command was to have all of them.
+        drop_privileges();
+    } else {
+        tell_how_it_ends(order.duration);
+    }
 
     stop.after(order.duration);
-    notice(&match order.duration {
-        Some(duration) => format!(
-            "counting for {}; Ctrl-C ends it early",
-            quantity::duration(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
-        ),
-        None => "counting; Ctrl-C ends it and prints the report".to_owned(),
-    });
+
     loop {
         tokio::select! {
             biased;
@@ -177,7 +191,18 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
         report,
         diagnostics: counting.diagnostics,
         filter,
+        command_exit_code: stop.command_exit_code(),
     })
+}
+
+fn tell_how_it_ends(duration: Option<Duration>) {
+    notice(&match duration {
+        Some(duration) => format!(
+            "counting for {}; Ctrl-C ends it early",
+            quantity::duration(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+        ),
+        None => "counting; Ctrl-C ends it and prints the report".to_owned(),
+    });
 }
 
 /// Reads the audit's counters until they stand still, or for as long as is worth it.

@@ -140,6 +140,7 @@ words! {
         PortMap = "port_map",
         NetnsMap = "netns_map",
         TimeWaitEnd = "time_wait_end",
+        DescendantMap = "descendant_map",
     }
 }
 
