@@ -14,6 +14,7 @@
 
 mod accept;
 mod constants;
+mod descendants;
 mod descriptor;
 mod emit;
 mod end;

@@ -77,6 +77,11 @@ pub static CANCELLED: HashMap<TupleKey, Cancelled> = HashMap::with_max_entries(1
 #[map]
 pub static PROCESSES: HashMap<ProcessKey, ProcessTotals> = HashMap::with_max_entries(1, 0);
 
+/// Processes of the command that is followed, dead or alive: it and its descendants. Nothing is taken out at
+/// an exit: the sockets of an exiting process are closed after the tracepoint, and userspace asks later still.
+#[map]
+pub static DESCENDANTS: HashMap<ProcessKey, u8> = HashMap::with_max_entries(1, 0);
+
 /// Totals by network namespace.
 #[map]
 pub static NETNS: HashMap<u32, NetnsTotals> = HashMap::with_max_entries(8192, 0);

@@ -79,6 +79,32 @@ fn mptcp_closer(mptcp: u64) -> Actor {
     }
 }
 
+/// Identity of the current process.
+#[inline(always)]
+pub fn current_key(task: u64) -> ProcessKey {
+    key_of(bpf_get_current_pid_tgid(), leader_of(task))
+}
+
+#[inline(always)]
+fn key_of(pid_tgid: u64, leader: u64) -> ProcessKey {
+    ProcessKey {
+        tgid: (pid_tgid >> 32) as u32,
+        unattributed: 0,
+        start_boot_ns: read(leader, offset!(task_start_boottime)),
+    }
+}
+
+/// The group leader of the current task.
+#[inline(always)]
+fn leader_of(task: u64) -> u64 {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    if pid_tgid as u32 == (pid_tgid >> 32) as u32 {
+        task
+    } else {
+        read(task, offset!(task_group_leader))
+    }
+}
+
 /// The current process, entered in `PROCESSES` with the names it has now. Also right for a task that is
 /// exiting: pid, comm and start time outlive mm and nsproxy.
 #[inline(always)]
@@ -86,17 +112,9 @@ pub fn current(task: u64) -> Actor {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
     let tid = pid_tgid as u32;
-    let leader = if tid == tgid {
-        task
-    } else {
-        read(task, offset!(task_group_leader))
-    };
+    let leader = leader_of(task);
     let mut actor = Actor {
-        key: ProcessKey {
-            tgid,
-            unattributed: 0,
-            start_boot_ns: read(leader, offset!(task_start_boottime)),
-        },
+        key: key_of(pid_tgid, leader),
         tid,
         reserved: 0,
         thread_comm: [0; 2],

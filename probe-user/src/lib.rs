@@ -31,13 +31,14 @@ pub fn main() -> ExitCode {
         Ok(command) => command,
         Err(usage) => usage.exit(),
     };
+    let runs_command = !command.runs().is_empty();
     match command::run(command) {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // If nobody listens on stderr either, the exit code says it.
             let _ = writeln!(io::stderr(), "twtrace: {error:#}");
-            ExitCode::FAILURE
+            command::exit_code_of(&error, runs_command)
         }
     }
 }

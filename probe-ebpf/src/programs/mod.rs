@@ -6,6 +6,7 @@
 //! (docs/limits.md); the kernel runs classic tracepoints with preemption off.
 
 mod accept;
+mod fork;
 mod port;
 mod reset;
 mod state;
@@ -41,6 +42,11 @@ pub fn tell_of_losses<C: EbpfContext>(ctx: &C) {
         warn!(
             ctx,
             "more processes than --max-processes: some are not counted (seen in thread {})", thread
+        );
+    } else if losses & 1 << (Probe::DescendantMap as u32) != 0 {
+        warn!(
+            ctx,
+            "more processes of the command than there is room for (--max-processes): some are not told"
         );
     } else {
         warn!(

@@ -84,6 +84,11 @@ offsets! {
     task_start_boottime = "task_struct"."start_boottime" or "task_struct"."real_start_time";
     task_comm = "task_struct"."comm";
     task_flags = "task_struct"."flags";
+    task_pid = "task_struct"."pid";
+    task_tgid = "task_struct"."tgid";
+    task_real_parent = "task_struct"."real_parent";
+    task_children = "task_struct"."children";
+    task_sibling = "task_struct"."sibling";
     task_pid_links = "task_struct"."pid_links";
     pid_tasks = "pid"."tasks";
     proc_inode_pid = "proc_inode"."pid";

@@ -225,6 +225,8 @@ codes! {
         NetnsMap = 7,
         /// Ends of TIME_WAITs that found the ring buffer full.
         TimeWaitEnd = 8,
+        /// New processes of a command that found the map of its descendants full.
+        DescendantMap = 9,
     }
 }
 

@@ -1,7 +1,9 @@
 //! The command line.
 
+mod command;
 mod values;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use twtrace_wire::{EventKind, Side};
+
+pub use command::{CommandArgs, OutputArgs};
 
 use crate::doctor::finding::Severity;
 use crate::enrich::procfs::{self, PidError};
@@ -62,6 +66,16 @@ pub struct ManArgs {
     pub verb: Option<String>,
 }
 
+impl Command {
+    /// The command that it runs; empty where it runs none.
+    pub fn runs(&self) -> &[OsString] {
+        match self {
+            Self::Trace(view) | Self::Report(ReportArgs { view, .. }) => &view.command.command,
+            Self::Doctor(_) | Self::Probes(_) | Self::Completions(_) | Self::Man(_) => &[],
+        }
+    }
+}
+
 impl Cli {
     /// The verb.
     ///
@@ -98,6 +112,12 @@ pub struct ViewArgs {
     /// How to probe.
     #[command(flatten)]
     pub probing: ProbeArgs,
+    /// Where to.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Of which command.
+    #[command(flatten)]
+    pub command: CommandArgs,
 }
 
 /// Options of `doctor`.
@@ -201,6 +221,7 @@ impl FilterArgs {
                 .collect::<Result<_, _>>()?,
             sides: self.side.clone(),
             kinds: self.event.clone(),
+            family: None,
         })
     }
 }
@@ -272,6 +293,7 @@ impl ProbeArgs {
             slow_port_ns: u64::try_from(self.slow_port.as_nanos()).unwrap_or(u64::MAX),
             tell_special: false,
             existing_sockets: 0,
+            follows_command: false,
         }
     }
 }

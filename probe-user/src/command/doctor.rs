@@ -21,8 +21,9 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         probing: &args.probing,
         wants: Wants::ALL,
         look_interval: None,
+        command: &[],
     };
-    let diagnosis = measure(order, Some(args.duration)).await?.diagnosis();
+    let diagnosis = measure(order, Some(args.duration)).await?.tally.diagnosis();
     let code = match (args.fail_on, diagnosis.worst()) {
         (Some(level), Some(worst)) if worst >= level => ExitCode::from(FOUND),
         _ => ExitCode::SUCCESS,

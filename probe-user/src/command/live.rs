@@ -1,5 +1,6 @@
 //! Tracing live: attaches, looks at what there is, hands everything to a sink until the end, and looks again.
 
+use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,12 +10,13 @@ use twtrace_wire::EventKind;
 use super::{drop_privileges, open_gate};
 use crate::cli::{FilterArgs, ProbeArgs};
 use crate::event::{Event, Lost};
-use crate::filter::Filter;
+use crate::filter::{Family, Filter};
 use crate::host::Host;
 use crate::model::observation::{Observation, Seen};
 use crate::model::tally::Opening;
 use crate::probe::ProbeOptions;
 use crate::scan::gate::Gate;
+use crate::session::launch::Launch;
 use crate::session::observer::{self, Observer, Wants};
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
@@ -35,6 +37,8 @@ pub struct Order<'a> {
     pub wants: Wants,
     /// How often it is looked at in between, and the audit told; `None`: not at all.
     pub look_interval: Option<Duration>,
+    /// What to run, and to follow alone until it ends; empty: nothing.
+    pub command: &'a [OsString],
 }
 
 /// Attached probes, and looks at the kernel beside them.
@@ -49,6 +53,7 @@ pub struct Live {
     pub probing: ProbeOptions,
     observer: Observer,
     look_interval: Option<Duration>,
+    launch: Option<Launch>,
 }
 
 impl Live {
@@ -57,10 +62,15 @@ impl Live {
     /// # Errors
     /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
     pub fn start(order: Order<'_>) -> Result<Self> {
+        let launch = Launch::prepare(order.command)?;
         let gate: Option<Rc<Gate>> = open_gate();
         let stop = Stop::listen().context("listening for signals")?;
-        let filter = order.filter.resolve()?;
+        let mut filter = order.filter.resolve()?;
         let mut probing = order.probing.options();
+        if launch.is_some() {
+            filter.family = Some(Family::default());
+            probing.follows_command = true;
+        }
         if !filter.is_by_process() && filter.shows_kind(EventKind::PortAlloc) {
             // The kernel's histograms can't be filtered by address, so every search has to be an event.
             probing.slow_port_ns = 0;
@@ -77,6 +87,7 @@ impl Live {
             probing,
             observer,
             look_interval: order.look_interval,
+            launch,
         })
     }
 
@@ -89,17 +100,25 @@ impl Live {
         }
     }
 
-    /// Looks for the first time, drops privileges, and waits until the audit has something to count from.
+    /// Looks for the first time, waits until the audit has something to count from, starts the command, and drops
+    /// privileges.
     ///
     /// # Errors
-    /// When the sink refuses, or the kernel a map or a clock.
+    /// When the sink refuses, the kernel a map or a clock, or the command can't be run.
     pub async fn begin(&mut self, sink: &mut dyn Sink) -> Result<()> {
         tell(sink, self.observer.look(&self.session)?)?;
         // The first reading may have to enter namespaces that no process is in, which takes privileges.
         self.observer.audit_step(&self.session)?;
-        drop_privileges();
+        if self.launch.is_none() {
+            drop_privileges();
+        }
         self.settle(sink).await?;
         self.observer.take_baseline();
+        if let Some(launch) = self.launch.take() {
+            self.stop.launch(&mut self.session, &launch)?;
+            // The command was to have all of them.
+            drop_privileges();
+        }
         Ok(())
     }
 

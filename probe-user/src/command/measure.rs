@@ -33,22 +33,27 @@ impl Sink for Tally {
     }
 }
 
-/// Counts for as long as is asked for, or until a signal.
+/// What came of it.
+#[derive(Debug)]
+pub struct Measured {
+    /// Everything that was told.
+    pub tally: Tally,
+    /// How the command ended, where there was one.
+    pub command_exit_code: Option<u8>,
+}
+
+/// Counts for as long as is asked for, until a signal, or until the command ends.
 ///
 /// # Errors
 /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
-pub async fn measure(order: Order<'_>, duration: Option<Duration>) -> Result<Tally> {
+pub async fn measure(order: Order<'_>, duration: Option<Duration>) -> Result<Measured> {
     let mut live = Live::start(order)?;
     let mut tally = Tally::new(live.opening(), live.filter.clone());
     live.begin(&mut tally).await?;
     live.stop.after(duration);
-    notice(&match duration {
-        Some(duration) => format!(
-            "counting for {}; Ctrl-C ends it early",
-            quantity::duration(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
-        ),
-        None => "counting; Ctrl-C ends it and prints the report".to_owned(),
-    });
+    if order.command.is_empty() {
+        tell_how_it_ends(duration);
+    }
     loop {
         tokio::select! {
             biased;
@@ -59,5 +64,18 @@ pub async fn measure(order: Order<'_>, duration: Option<Duration>) -> Result<Tal
     }
     live.finish(&mut tally).await?;
     // The probes go with the session, before a slow reader is waited for.
-    Ok(tally)
+    Ok(Measured {
+        tally,
+        command_exit_code: live.stop.command_exit_code(),
+    })
+}
+
+fn tell_how_it_ends(duration: Option<Duration>) {
+    notice(&match duration {
+        Some(duration) => format!(
+            "counting for {}; Ctrl-C ends it early",
+            quantity::duration(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+        ),
+        None => "counting; Ctrl-C ends it and prints the report".to_owned(),
+    });
 }

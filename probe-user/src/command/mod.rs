@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::Command;
 use crate::scan::gate::Gate;
+use crate::session::launch::{self, LaunchError};
 
 /// Does what was asked, and says how the process is to end.
 ///
@@ -28,8 +29,8 @@ pub fn run(command: Command) -> Result<ExitCode> {
         .context("starting the event loop")?;
     runtime.block_on(async {
         match command {
-            Command::Trace(args) => trace::run(args).await?,
-            Command::Report(args) => report::run(args).await?,
+            Command::Trace(args) => return trace::run(args).await,
+            Command::Report(args) => return report::run(args).await,
             Command::Doctor(args) => return doctor::run(args).await,
             Command::Probes(args) => probes::run(&args)?,
             Command::Completions(args) => definition::completions(&args)?,
@@ -37,6 +38,15 @@ pub fn run(command: Command) -> Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// How the process ends after an error; where it was to run a command, as `env` does.
+pub fn exit_code_of(error: &anyhow::Error, runs_command: bool) -> ExitCode {
+    match error.downcast_ref::<LaunchError>() {
+        Some(error) => ExitCode::from(error.exit_code()),
+        None if runs_command => ExitCode::from(launch::FAILED),
+        None => ExitCode::FAILURE,
+    }
 }
 
 /// Says something that is not part of the output. That nobody may listen is no error.

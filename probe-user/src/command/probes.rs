@@ -7,7 +7,7 @@ use super::print;
 use crate::cli::ProbesArgs;
 use crate::host::Host;
 use crate::output::{json, tiers};
-use crate::probe::{self, Choice};
+use crate::probe::{self, Choice, ProbeOptions};
 
 /// The document of `probes --json`.
 #[derive(Serialize)]
@@ -19,7 +19,11 @@ struct Document<'a> {
 
 /// Attaches, shows what was chosen, and detaches.
 pub fn run(args: &ProbesArgs) -> Result<()> {
-    let attached = probe::attach(&args.probing.options())?;
+    let options = ProbeOptions {
+        follows_command: true,
+        ..args.probing.options()
+    };
+    let attached = probe::attach(&options)?;
     let host = Host::read();
     let text = if args.json {
         let mut text = Vec::new();

@@ -1,18 +1,22 @@
 //! `twtrace report`
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 
 use super::live::Order;
 use super::measure::measure;
-use super::print;
 use crate::cli::ReportArgs;
 use crate::output::table::By;
+use crate::output::target::Target;
 use crate::output::{json, table};
 use crate::session::observer::Wants;
 
 /// Counts until the end, then prints.
-pub async fn run(args: ReportArgs) -> Result<()> {
+pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     let ReportArgs { by, view: args } = args;
+    let command = &args.command.command;
+    let target = Target::open(args.output.output.as_deref(), !command.is_empty())?;
     let order = Order {
         filter: &args.filter,
         probing: &args.probing,
@@ -21,8 +25,10 @@ pub async fn run(args: ReportArgs) -> Result<()> {
             namespaces: false,
         },
         look_interval: None,
+        command,
     };
-    let report = measure(order, args.span.duration).await?.report();
+    let measured = measure(order, args.span.duration).await?;
+    let report = measured.tally.report();
     let text = if args.span.json {
         let mut text = Vec::new();
         json::append(&mut text, &report)?;
@@ -30,5 +36,13 @@ pub async fn run(args: ReportArgs) -> Result<()> {
     } else {
         table::render(&report, &by).into_bytes()
     };
-    Ok(print(&text)?)
+    let printed = target.print(&text);
+    let Some(code) = measured.command_exit_code else {
+        return Ok(printed.map(|()| ExitCode::SUCCESS)?);
+    };
+    match printed {
+        // The command's code stands, whether the reader wanted all of the report or not.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::from(code)),
+    }
 }

@@ -1,23 +1,29 @@
 //! `twtrace trace`
 
+use std::process::ExitCode;
+
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::{drop_privileges, notice, open_gate};
 use crate::cli::ViewArgs;
 use crate::event::{Event, Lost};
-use crate::filter::Filter;
+use crate::filter::{Family, Filter};
 use crate::host::Host;
 use crate::output::json::{FORMAT, Start};
+use crate::output::target::Target;
 use crate::output::writer::{Outcome, Writer};
 use crate::output::{json, lines, quantity, tiers};
 use crate::probe::{Hook, ProbeOptions};
+use crate::session::launch::{self, Launch};
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
 
 /// Options in force, as the `start` event tells them.
 #[derive(Serialize)]
 struct Options<'a> {
+    /// The command line that alone was traced, or null.
+    command: Option<Vec<String>>,
     duration_ns: Option<u64>,
     filter: &'a Filter,
     without: &'a [Hook],
@@ -30,7 +36,9 @@ struct Options<'a> {
 
 impl<'a> Options<'a> {
     fn new(args: &ViewArgs, filter: &'a Filter, probing: &'a ProbeOptions) -> Self {
+        let command = &args.command.command;
         Self {
+            command: (!command.is_empty()).then(|| launch::line(command)),
             duration_ns: args
                 .span
                 .duration
@@ -85,15 +93,24 @@ impl Sink for Lines {
 }
 
 /// Streams events until the end.
-pub async fn run(args: ViewArgs) -> Result<()> {
+pub async fn run(args: ViewArgs) -> Result<ExitCode> {
+    let launch = Launch::prepare(&args.command.command)?;
+    let target = Target::open(args.output.output.as_deref(), launch.is_some())?;
     let gate = open_gate();
     let mut stop = Stop::listen().context("listening for signals")?;
-    let filter = args.filter.resolve()?;
-    let probing = args.probing.options();
+    let mut filter = args.filter.resolve()?;
+    let mut probing = args.probing.options();
+    if launch.is_some() {
+        filter.family = Some(Family::default());
+        probing.follows_command = true;
+    }
     let mut session = Session::start(&probing, filter.clone())?;
     session.adopt_open(gate.as_ref(), &filter.netns)?;
     // Whoever needs it later has it.
     drop(gate);
+    if let Some(launch) = &launch {
+        stop.launch(&mut session, launch)?;
+    }
     drop_privileges();
     stop.after(args.span.duration);
 
@@ -122,10 +139,10 @@ pub async fn run(args: ViewArgs) -> Result<()> {
         }
         out.push(&lines::header());
     }
-    let writer = Writer::start().context("starting the output thread")?;
+    let writer = Writer::start(target).context("starting the output thread")?;
     let mut goes_on = writer.write(&mut out.block).await;
 
-    'tracing: while goes_on && !Writer::is_reader_gone() {
+    'tracing: while goes_on && !writer.is_reader_gone() {
         tokio::select! {
             biased;
             () = stop.wait() => break,
@@ -146,7 +163,10 @@ pub async fn run(args: ViewArgs) -> Result<()> {
             }
         }
     }
-    end(session, out, writer).await
+    stop.wait_for_command().await;
+    end(session, out, writer).await?;
+    let code = stop.command_exit_code();
+    Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
 async fn end(mut session: Session, mut out: Lines, writer: Writer) -> Result<()> {
@@ -157,7 +177,7 @@ async fn end(mut session: Session, mut out: Lines, writer: Writer) -> Result<()>
     let outcome = writer
         .finish(out.block)
         .await
-        .context("writing to standard output")?;
+        .context("writing the output")?;
     if outcome == Outcome::Written && !out.json {
         notice(&format!(
             "{} events in {}, {} lost",

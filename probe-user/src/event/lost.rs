@@ -43,13 +43,17 @@ impl LostBy {
                         | Probe::Reset
                         | Probe::Abort
                         | Probe::PortAlloc
+                        | Probe::DescendantMap
                 )
         )
     }
 
     /// Whether what it lost is missing in the totals by process.
     pub fn is_total(self) -> bool {
-        matches!(self, Self::Probe(Probe::ProcessMap | Probe::PortMap))
+        matches!(
+            self,
+            Self::Probe(Probe::ProcessMap | Probe::PortMap | Probe::DescendantMap)
+        )
     }
 
     /// What is missing from the output because of it.
@@ -71,6 +75,9 @@ impl LostBy {
             Self::Probe(Probe::PortMap) => "port searches that found their map full: in no total",
             Self::Probe(Probe::NetnsMap) => {
                 "facts of network namespaces beyond the map's size: not audited"
+            }
+            Self::Probe(Probe::DescendantMap) => {
+                "processes of the command beyond eight times --max-processes: they and what they start are left out"
             }
             Self::Decode => "records that could not be read",
         }

@@ -172,6 +172,7 @@ words! {
         PortMap = "port_map",
         NetnsMap = "netns_map",
         TimeWaitEnd = "time_wait_end",
+        DescendantMap = "descendant_map",
     }
 }
 

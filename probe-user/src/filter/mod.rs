@@ -1,6 +1,7 @@
 //! Which events are shown.
 
 pub mod address;
+pub mod family;
 pub mod netns;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use twtrace_wire::{EventKind, Side};
 use crate::event::words::Word;
 use crate::event::{Event, Process};
 pub use address::AddressFilter;
+pub use family::Family;
 
 /// Conditions on events. Different conditions must all hold; of several values for one, any will do. An
 /// empty list asks for nothing.
@@ -32,6 +34,9 @@ pub struct Filter {
     /// Kinds of events.
     #[serde(serialize_with = "serialize_words")]
     pub kinds: Vec<EventKind>,
+    /// The command whose processes alone are shown.
+    #[serde(skip)]
+    pub family: Option<Family>,
 }
 
 impl Filter {
@@ -80,11 +85,15 @@ impl Filter {
 
     /// Whether facts of a process pass, as far as the process goes.
     pub fn shows_process(&self, process: Option<&Process>) -> bool {
-        any(&self.pids, |pid| {
-            process.is_some_and(|process| process.key.tgid == *pid)
-        }) && any(&self.comms, |comm| {
-            process.is_some_and(|process| process.comm.is_of(comm))
-        })
+        self.family
+            .as_ref()
+            .is_none_or(|family| process.is_some_and(|process| family.has(process.key)))
+            && any(&self.pids, |pid| {
+                process.is_some_and(|process| process.key.tgid == *pid)
+            })
+            && any(&self.comms, |comm| {
+                process.is_some_and(|process| process.comm.is_of(comm))
+            })
     }
 
     /// Whether events of this kind pass, as far as the kind goes.
@@ -145,6 +154,24 @@ mod tests {
         assert!(filter.matches(&event));
         filter.kinds = vec![EventKind::Reset];
         assert!(!filter.matches(&event));
+    }
+
+    #[test]
+    fn of_a_command_only_its_processes_are_shown_and_the_rest_must_hold_too() {
+        let mut event = samples::time_wait();
+        let mut filter = Filter {
+            family: Some(Family::default()),
+            ..Filter::default()
+        };
+        assert!(!filter.matches(&event) && filter.is_by_process());
+        let key = event.process.as_ref().unwrap().key;
+        filter.family.as_ref().unwrap().add([key]);
+        assert!(filter.matches(&event));
+        filter.comms = vec!["nginx".into()];
+        assert!(!filter.matches(&event));
+        filter.comms.clear();
+        event.process = None;
+        assert!(!filter.matches(&event), "nobody is no member");
     }
 
     #[test]

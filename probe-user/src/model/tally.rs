@@ -242,9 +242,19 @@ impl Tally {
                 && later_ns.is_some_and(|later_ns| later_ns < self.close_wait.tick_ns)
         };
         let mut known = processes.iter().filter_map(|row| row.process.as_ref());
-        known.find(is_holder).map(|process| Process {
-            thread_comm: Default::default(),
-            ..process.clone()
+        if let Some(process) = known.find(is_holder) {
+            return Some(Process {
+                thread_comm: Default::default(),
+                ..process.clone()
+            });
+        }
+        // A member of the command's family that no event told of.
+        let tick_ns = self.close_wait.tick_ns;
+        let ticks = holder.key.start_boot_ns.checked_div(tick_ns)?;
+        let family = self.filter.family.as_ref()?;
+        Some(Process {
+            key: family.at_tick(holder.key.tgid, ticks, tick_ns)?,
+            ..holder.clone()
         })
     }
 }

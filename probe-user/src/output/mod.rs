@@ -5,6 +5,7 @@ pub mod json;
 pub mod lines;
 pub mod quantity;
 pub mod table;
+pub mod target;
 pub mod text;
 pub mod tiers;
 pub mod writer;

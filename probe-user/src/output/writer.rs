@@ -1,18 +1,23 @@
-//! Standard output, on a thread of its own: a slow reader must not keep twtrace from hearing a signal.
+//! The output, on a thread of its own: a slow reader must not keep twtrace from hearing a signal.
 
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::RawFd;
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::target::Target;
+
 /// Blocks that may wait for the reader.
 const WAITING: usize = 4;
 
-/// Writes blocks to standard output, in order, each flushed.
+/// Writes blocks, in order, each flushed.
 #[derive(Debug)]
 pub struct Writer {
     blocks: mpsc::Sender<Vec<u8>>,
     result: oneshot::Receiver<io::Result<()>>,
+    /// `None` where no reader can go away.
+    descriptor: Option<RawFd>,
 }
 
 /// How writing ended.
@@ -28,17 +33,17 @@ impl Writer {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the system has no thread left.
-    pub fn start() -> io::Result<Self> {
+    /// When the system has no thread left, or a file can't be emptied.
+    pub fn start(target: Target) -> io::Result<Self> {
+        let (mut stream, descriptor) = target.into_stream()?;
         let (blocks, mut waiting) = mpsc::channel::<Vec<u8>>(WAITING);
         let (ended, result) = oneshot::channel();
         thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
-                let mut stdout = io::stdout().lock();
                 let mut written = Ok(());
                 while let Some(block) = waiting.blocking_recv() {
-                    written = stdout.write_all(&block).and_then(|()| stdout.flush());
+                    written = stream.write_all(&block).and_then(|()| stream.flush());
                     if written.is_err() {
                         break;
                     }
@@ -46,7 +51,11 @@ impl Writer {
                 // Nobody may be left to hear it, which is all right.
                 let _ = ended.send(written);
             })?;
-        Ok(Self { blocks, result })
+        Ok(Self {
+            blocks,
+            result,
+            descriptor,
+        })
     }
 
     /// Waits until there is room, and hands the block over. Can be cancelled: the block then stays where it is.
@@ -62,16 +71,19 @@ impl Writer {
     }
 
     /// Whether the reader closed the pipe: told without writing, as there may be nothing to write for long.
-    pub fn is_reader_gone() -> bool {
-        let mut stdout = libc::pollfd {
-            fd: libc::STDOUT_FILENO,
+    pub fn is_reader_gone(&self) -> bool {
+        let Some(fd) = self.descriptor else {
+            return false;
+        };
+        let mut stream = libc::pollfd {
+            fd,
             // Errors and hang-ups are told unasked.
             events: 0,
             revents: 0,
         };
         // SAFETY: the pointer is to one valid pollfd, and a timeout of 0 does not wait.
-        let ready = unsafe { libc::poll(&raw mut stdout, 1, 0) };
-        ready == 1 && stdout.revents & (libc::POLLERR | libc::POLLHUP) != 0
+        let ready = unsafe { libc::poll(&raw mut stream, 1, 0) };
+        ready == 1 && stream.revents & (libc::POLLERR | libc::POLLHUP) != 0
     }
 
     /// Writes a last block and waits until everything is written. That takes as long as the reader takes.
@@ -79,7 +91,7 @@ impl Writer {
     /// # Errors
     /// When writing failed in another way than by a closed pipe.
     pub async fn finish(self, last: Vec<u8>) -> io::Result<Outcome> {
-        let Self { blocks, result } = self;
+        let Self { blocks, result, .. } = self;
         // If this fails the thread has ended, and says why.
         let _ = blocks.send(last).await;
         drop(blocks);

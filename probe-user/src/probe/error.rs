@@ -60,6 +60,12 @@ pub enum ProbeError {
         /// Each tier and the kernel's word.
         refusals: String,
     },
+    /// New processes can't be seen.
+    #[error(
+        "can't tell which processes a command starts, so none can be traced alone ({0}): run it beside twtrace, \
+         with --comm or --pid"
+    )]
+    NoDescendants(String),
     /// A map of the object could not be read.
     #[error("can't read the map {map}: {error}")]
     Map {

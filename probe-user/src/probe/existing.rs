@@ -83,7 +83,7 @@ impl Attached {
     }
 
     /// Runs a program for raw tracepoints once, with one argument.
-    fn run(&mut self, name: &'static str, argument: i32) -> Result<(), ProbeError> {
+    pub(super) fn run(&mut self, name: &'static str, argument: i32) -> Result<(), ProbeError> {
         let fails = |why: String| ProbeError::Run { program: name, why };
         let program = match self.ebpf.program_mut(name) {
             Some(Program::RawTracePoint(program)) => program,

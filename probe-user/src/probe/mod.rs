@@ -1,11 +1,13 @@
 //! Loading and attaching: what this kernel allows, in tiers, and what was chosen.
 //!
 //! `plan` is the tier table, `attach` tries it, `facts`, `btf` and `tracefs` find out what the programs
-//! must know of this kernel, and `counters` reads what they count.
+//! must know of this kernel, and `counters` reads what they count. `existing` and `descendants` are what they are
+//! told and asked while they run.
 
 mod attach;
 mod btf;
 mod counters;
+mod descendants;
 mod error;
 mod existing;
 mod facts;
@@ -43,6 +45,9 @@ const UNUSED_ENTRIES: u32 = 64;
 /// TIME_WAITs that may be killed or reopened in a second on the timer tier before some go untold.
 const CANCELLED_ENTRIES: u32 = 8192;
 
+/// Processes of a command that can be followed, for each that can be counted: most make no connection.
+const DESCENDANTS_PER_PROCESS: u32 = 8;
+
 /// How the probes are to be loaded.
 #[derive(Clone, Debug)]
 pub struct ProbeOptions {
@@ -63,6 +68,8 @@ pub struct ProbeOptions {
     pub tell_special: bool,
     /// Sockets that the kernel side can be told of by [`Attached::tell_existing`]; `max_sockets` at most.
     pub existing_sockets: u64,
+    /// Whether new processes are looked at, for [`Attached::follow_own_children`].
+    pub follows_command: bool,
 }
 
 type Logger = EbpfLogger<&'static dyn log::Log>;
@@ -138,7 +145,10 @@ fn load_and_attach(
         let (mut ebpf, logger) = load(options, offsets, &config)?;
         let mut tiers = Tiers::new();
         let mut wanted = behaviours.clone();
-        for plan in PLANS {
+        let wanted_plans = PLANS
+            .iter()
+            .filter(|plan| options.follows_command || plan.question != Question::Descendants);
+        for plan in wanted_plans {
             match attach::choose(&mut ebpf, kernel, plan, &behaviours, &tiers)? {
                 Outcome::Attached(choice) => tiers.push(choice),
                 Outcome::Reload(behaviour) => wanted.push(behaviour),
@@ -205,6 +215,12 @@ fn load(
     } else {
         (UNUSED_ENTRIES, UNUSED_ENTRIES)
     };
+    let descendants = match options.follows_command {
+        true => options
+            .max_processes
+            .saturating_mul(DESCENDANTS_PER_PROCESS),
+        false => 1,
+    };
     let existing = u32::try_from(options.existing_sockets).unwrap_or(u32::MAX);
     let mut ebpf = EbpfLoader::new()
         // For CO-RE relocations, of which these programs have none.
@@ -219,6 +235,7 @@ fn load(
         .map_max_entries("CANCELLED", cancelled)
         .map_max_entries("PROCESSES", options.max_processes)
         .map_max_entries("PORTS", options.max_processes)
+        .map_max_entries("DESCENDANTS", descendants)
         .load(OBJECT)
         .map_err(|error| ProbeError::Object(one_line(&error)))?;
     let logger = match EbpfLogger::init(&mut ebpf) {

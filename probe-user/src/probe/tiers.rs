@@ -20,6 +20,8 @@ pub enum Question {
     ResetWithoutSocket,
     /// Searches for a local port.
     Port,
+    /// Which processes a command and its children start; asked only where a command is followed.
+    Descendants,
 }
 
 impl Question {
@@ -33,6 +35,7 @@ impl Question {
             Self::Reset => "reset",
             Self::ResetWithoutSocket => "reset_without_socket",
             Self::Port => "port",
+            Self::Descendants => "descendants",
         }
     }
 }

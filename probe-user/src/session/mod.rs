@@ -3,6 +3,7 @@
 pub mod auditor;
 pub mod budgets;
 pub mod existing;
+pub mod launch;
 pub mod losses;
 pub mod observer;
 pub mod open;
@@ -22,7 +23,7 @@ use crate::event::decode::Decoder;
 use crate::event::judge::Judge;
 use crate::event::kernel_reason::KernelReasons;
 use crate::event::timestamp::Clocks;
-use crate::event::{Event, Lost, Moment};
+use crate::event::{Event, Lost, Moment, Process};
 use crate::filter::Filter;
 use crate::model::audit::CountedAt;
 use crate::model::observation::{KernelTotals, Observation};
@@ -233,9 +234,18 @@ impl Session {
 
     fn hand_on(&mut self, mut event: Event, sink: &mut dyn Sink) -> Result<()> {
         sink.any_event(&event);
+        self.meet(event.process.as_ref())?;
         if self.filter.matches(&event) {
             self.enricher.complete_event(&mut event);
             sink.event(&event)?;
+        }
+        Ok(())
+    }
+
+    /// Finds out whether a process belongs to the command that is followed.
+    fn meet(&self, process: Option<&Process>) -> Result<()> {
+        if let (Some(family), Some(process)) = (&self.filter.family, process) {
+            family.meet(process.key, |key| self.attached.is_descendant(key))?;
         }
         Ok(())
     }
@@ -324,6 +334,10 @@ impl Session {
     /// # Errors
     /// When a map can't be read.
     pub fn kernel_totals(&self) -> Result<KernelTotals> {
+        if let Some(family) = &self.filter.family {
+            // Totals, and sockets that exist, may be of processes that no event told of.
+            family.add(self.attached.descendants()?);
+        }
         Ok(KernelTotals {
             processes: self.attached.processes()?,
             ports: self.attached.ports()?,

@@ -1,4 +1,4 @@
-//! What ends tracing: a signal, or the end of `--duration`.
+//! What ends tracing: a signal, the end of `--duration`, or that of the command.
 
 use std::io;
 use std::time::Duration;
@@ -6,12 +6,16 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
+use super::Session;
+use super::launch::{Launch, LaunchError, Running};
+
 /// Waits for the end.
 #[derive(Debug)]
 pub struct Stop {
     interrupt: Signal,
     terminate: Signal,
     deadline: Option<Instant>,
+    command: Option<Running>,
 }
 
 impl Stop {
@@ -24,6 +28,7 @@ impl Stop {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             deadline: None,
+            command: None,
         })
     }
 
@@ -33,8 +38,23 @@ impl Stop {
         self.deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
-    /// Waits for the end. Can be cancelled. After a signal, the next one ends the program at once.
+    /// Starts the command: its end is the end then, and signals are its business.
+    ///
+    /// # Errors
+    /// When it can't be run.
+    pub fn launch(&mut self, session: &mut Session, launch: &Launch) -> Result<(), LaunchError> {
+        self.command = Some(Running::start(session, launch)?);
+        Ok(())
+    }
+
+    /// Waits for the end. Can be cancelled. After a signal, or when the command has ended, the next signal ends the
+    /// program at once.
     pub async fn wait(&mut self) {
+        if let Some(command) = &mut self.command {
+            command.wait(&mut self.interrupt, &mut self.terminate).await;
+            restore_default_action();
+            return;
+        }
         let deadline = self.deadline;
         let past_deadline = async {
             match deadline {
@@ -47,6 +67,18 @@ impl Stop {
             _ = self.terminate.recv() => restore_default_action(),
             () = past_deadline => {}
         }
+    }
+
+    /// Waits until the command has ended, where one was started and tracing ended before.
+    pub async fn wait_for_command(&mut self) {
+        if self.command.is_some() {
+            self.wait().await;
+        }
+    }
+
+    /// The exit code of the command that has ended; `None` where there was none.
+    pub fn command_exit_code(&self) -> Option<u8> {
+        self.command.as_ref().map(Running::exit_code)
     }
 }
 

@@ -26,10 +26,12 @@ pub enum Question {
     ResetWithoutSocket,
     /// Searches for ports.
     Port,
+    /// Who belongs to a command.
+    Descendants,
 }
 
 impl Question {
-    /// Every one of them.
+    /// Those that are always asked.
     pub const ALL: [Self; 7] = [
         Self::State,
         Self::Accept,

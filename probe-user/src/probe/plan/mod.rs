@@ -1,5 +1,6 @@
 //! The tier table: for each question the hooks that can answer it, best first.
 
+mod descendants;
 mod port;
 mod reset;
 mod state;
@@ -109,4 +110,5 @@ pub const PLANS: &[Plan] = &[
     reset::RESET_WITHOUT_SOCKET,
     state::STATE,
     state::ACCEPT,
+    descendants::DESCENDANTS,
 ];

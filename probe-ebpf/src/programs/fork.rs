@@ -1,0 +1,39 @@
+//! New processes, while a command is followed.
+
+use aya_ebpf::{
+    macros::{raw_tracepoint, tracepoint},
+    programs::{RawTracePointContext, TracePointContext},
+};
+
+use super::field;
+use crate::descendants;
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`: in the parent, before the child
+/// runs for the first time.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn fork_raw(ctx: RawTracePointContext) -> u32 {
+    descendants::forked(ctx.arg(1));
+    0
+}
+
+/// `sched:sched_process_fork`: child_pid 44, up to 6.15 or so (names as arrays).
+#[tracepoint]
+pub fn fork_tracepoint_44(ctx: TracePointContext) -> u32 {
+    descendants::forked_by_pid(field(&ctx, 44));
+    0
+}
+
+/// `sched:sched_process_fork`: child_pid 20, later on (names behind the record).
+#[tracepoint]
+pub fn fork_tracepoint_20(ctx: TracePointContext) -> u32 {
+    descendants::forked_by_pid(field(&ctx, 20));
+    0
+}
+
+/// Attached to nothing: userspace runs it (BPF_PROG_TEST_RUN), with 1 to have the processes that it forks
+/// followed from now on, and with 0 to have it no more.
+#[raw_tracepoint]
+pub fn follow_children(ctx: RawTracePointContext) -> u32 {
+    descendants::follow_children_of_current(ctx.arg::<u64>(0) != 0);
+    0
+}

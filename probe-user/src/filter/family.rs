@@ -1,0 +1,150 @@
+//! A command and its descendants.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use twtrace_wire::ProcessKey;
+
+/// Other processes that are remembered, so that the kernel is not asked again at each of their events.
+const MAX_OTHERS: usize = 65_536;
+
+/// The processes that a command and its descendants are, as far as they were seen. Clones share what they know:
+/// the session, which can ask the kernel, fills in what filters and the model read.
+#[derive(Clone, Debug, Default)]
+pub struct Family(Arc<RwLock<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// (tgid, start in nanoseconds of CLOCK_BOOTTIME)
+    members: BTreeSet<(u32, u64)>,
+    others: HashSet<ProcessKey>,
+}
+
+impl Family {
+    /// Whether the process belongs to it, as far as is known.
+    pub fn has(&self, process: ProcessKey) -> bool {
+        self.read().members.contains(&member(process))
+    }
+
+    /// The member with this pid that started in this tick of `tick_ns`, which is all that /proc tells of a start.
+    pub fn at_tick(&self, tgid: u32, start_ticks: u64, tick_ns: u64) -> Option<ProcessKey> {
+        let first = start_ticks.checked_mul(tick_ns)?;
+        let within = (tgid, first)..(tgid, first.saturating_add(tick_ns));
+        let (tgid, start_boot_ns) = *self.read().members.range(within).next()?;
+        Some(ProcessKey {
+            tgid,
+            unattributed: 0,
+            start_boot_ns,
+        })
+    }
+
+    /// Learns of a process: `is_member` is asked at its first sight only.
+    ///
+    /// # Errors
+    /// What `is_member` says.
+    pub fn meet<E>(
+        &self,
+        process: ProcessKey,
+        is_member: impl FnOnce(&ProcessKey) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let known = self.read();
+        if known.members.contains(&member(process)) || known.others.contains(&process) {
+            return Ok(());
+        }
+        drop(known);
+        let belongs = is_member(&process)?;
+        let mut known = self.write();
+        if belongs {
+            known.members.insert(member(process));
+            return Ok(());
+        }
+        if known.others.len() >= MAX_OTHERS {
+            // Most of them are gone by now; the others are asked about once more.
+            known.others.clear();
+        }
+        known.others.insert(process);
+        Ok(())
+    }
+
+    /// Learns of members.
+    pub fn add(&self, members: impl IntoIterator<Item = ProcessKey>) {
+        self.write().members.extend(members.into_iter().map(member));
+    }
+
+    // What a thread that panicked has left is a set all the same.
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn member(process: ProcessKey) -> (u32, u64) {
+    (process.tgid, process.start_boot_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn key(tgid: u32, start_boot_ns: u64) -> ProcessKey {
+        ProcessKey {
+            tgid,
+            unattributed: 0,
+            start_boot_ns,
+        }
+    }
+
+    fn never(_: &ProcessKey) -> Result<bool, Infallible> {
+        panic!("asked again")
+    }
+
+    #[test]
+    fn the_kernel_is_asked_once_and_clones_know_the_answer() {
+        let family = Family::default();
+        let seen_by_a_filter = family.clone();
+        assert!(!seen_by_a_filter.has(key(7, 1)));
+        family
+            .meet(key(7, 1), |_| Ok::<_, Infallible>(true))
+            .unwrap();
+        family
+            .meet(key(8, 1), |_| Ok::<_, Infallible>(false))
+            .unwrap();
+        family.meet(key(7, 1), never).unwrap();
+        family.meet(key(8, 1), never).unwrap();
+        assert!(seen_by_a_filter.has(key(7, 1)));
+        assert!(!seen_by_a_filter.has(key(8, 1)));
+        assert!(!seen_by_a_filter.has(key(7, 2)), "the pid's next owner");
+        assert_eq!(family.meet(key(9, 1), |_| Err("no map")), Err("no map"));
+        assert!(!seen_by_a_filter.has(key(9, 1)));
+    }
+
+    #[test]
+    fn a_start_to_the_tick_finds_the_member() {
+        const TICK_NS: u64 = 10_000_000;
+        let family = Family::default();
+        family.add([key(7, 5 * TICK_NS + 123), key(7, 9 * TICK_NS)]);
+        let at = |tgid, ticks| family.at_tick(tgid, ticks, TICK_NS);
+        assert_eq!(at(7, 5), Some(key(7, 5 * TICK_NS + 123)));
+        assert_eq!(at(7, 9), Some(key(7, 9 * TICK_NS)));
+        assert_eq!(at(7, 4), None);
+        assert_eq!(at(7, 6), None);
+        assert_eq!(at(8, 5), None);
+        assert_eq!(at(7, u64::MAX), None);
+    }
+
+    #[test]
+    fn processes_without_end_do_not_fill_the_memory() {
+        let family = Family::default();
+        for tgid in 1..=2 * MAX_OTHERS as u32 + 1 {
+            family
+                .meet(key(tgid, 1), |_| Ok::<_, Infallible>(false))
+                .unwrap();
+        }
+        assert!(family.read().others.len() <= MAX_OTHERS);
+    }
+}

@@ -1,0 +1,186 @@
+//! Where the output goes: to standard output; with a command, whose that is, to standard error; or to a file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+
+/// A place to write to.
+#[derive(Debug)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file.
+    File(OutputFile),
+}
+
+/// A file that can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("can't write {}: {error}", .path.display())]
+pub struct OutputError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// A file that is open for writing, and as it was until something is written. Dropped before, it is removed if it
+/// was not there.
+#[derive(Debug)]
+pub struct OutputFile {
+    path: PathBuf,
+    file: File,
+    is_ours: bool,
+}
+
+impl Target {
+    /// The file, or else the stream. To be called before privileges are dropped, and before anything that takes
+    /// time: a path that won't do is best told at once.
+    ///
+    /// # Errors
+    /// When the file can't be opened or made; names it.
+    pub fn open(file: Option<&Path>, has_command: bool) -> Result<Self, OutputError> {
+        match file {
+            Some(path) => OutputFile::open(path).map(Self::File),
+            None if has_command => Ok(Self::Stderr),
+            None => Ok(Self::Stdout),
+        }
+    }
+
+    /// Writes a whole document.
+    ///
+    /// # Errors
+    /// When it can't be written. A closed pipe is told as such.
+    pub fn print(self, text: &[u8]) -> io::Result<()> {
+        let (mut stream, _) = self.into_stream()?;
+        stream.write_all(text)?;
+        stream.flush()
+    }
+
+    /// The stream, and its descriptor where it may have a reader that goes away.
+    ///
+    /// # Errors
+    /// When a file that was there can't be emptied.
+    pub fn into_stream(self) -> io::Result<(Box<dyn Write + Send>, Option<RawFd>)> {
+        Ok(match self {
+            Self::Stdout => (Box::new(io::stdout()), Some(libc::STDOUT_FILENO)),
+            Self::Stderr => (Box::new(io::stderr()), Some(libc::STDERR_FILENO)),
+            Self::File(file) => (Box::new(file.emptied()?), None),
+        })
+    }
+}
+
+impl OutputFile {
+    fn open(path: &Path) -> Result<Self, OutputError> {
+        let open = |is_ours: bool| {
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(is_ours);
+            options.open(path).map(|file| Self {
+                path: path.to_owned(),
+                file,
+                is_ours,
+            })
+        };
+        let opened = match open(true) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(false),
+            other => other,
+        };
+        opened.map_err(|error| OutputError {
+            path: path.to_owned(),
+            error,
+        })
+    }
+
+    fn emptied(mut self) -> io::Result<Named> {
+        let file = self.file.try_clone()?;
+        if file.metadata()?.is_file() {
+            file.set_len(0).map_err(|error| self.named(&error))?;
+        }
+        self.is_ours = false;
+        Ok(Named {
+            path: std::mem::take(&mut self.path),
+            file,
+        })
+    }
+
+    fn named(&self, error: &io::Error) -> io::Error {
+        named(&self.path, error)
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if self.is_ours {
+            // An empty file is all that would be left.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A file whose errors name it.
+struct Named {
+    path: PathBuf,
+    file: File,
+}
+
+impl Write for Named {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file
+            .write(bytes)
+            .map_err(|error| named(&self.path, &error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Keeps the kind, on which callers decide (and `write_all` goes on after EINTR).
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("can't write {}: {error}", path.display()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_the_whole_document_and_nothing_older() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report");
+        fs::write(&path, "an older and longer report").unwrap();
+        let target = Target::open(Some(&path), true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"an older and longer report");
+        target.print(b"new\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new\n");
+    }
+
+    #[test]
+    fn what_was_not_written_is_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report");
+        drop(Target::open(Some(&path), false).unwrap());
+        assert!(!path.exists());
+        fs::write(&path, "older").unwrap();
+        drop(Target::open(Some(&path), false).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"older");
+    }
+
+    #[test]
+    fn a_place_that_will_not_do_is_named_at_once() {
+        let error = Target::open(Some(Path::new("/nonexistent/report")), false).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/report"), "{error}");
+        let full = Target::open(Some(Path::new("/dev/full")), false).unwrap();
+        let error = full.print(b"text").unwrap_err();
+        assert!(error.to_string().contains("/dev/full"), "{error}");
+    }
+
+    #[test]
+    fn the_commands_standard_output_is_its_own() {
+        assert!(matches!(Target::open(None, true), Ok(Target::Stderr)));
+        assert!(matches!(Target::open(None, false), Ok(Target::Stdout)));
+    }
+}

@@ -1,0 +1,130 @@
+//! The command while it runs, and its end.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use super::{FAILED, Launch, LaunchError};
+use crate::session::Session;
+
+/// How long tracing goes on when the command has ended. What it had open is closed as it exits, but a TIME_WAIT
+/// is born when the peer acknowledges: a round trip later. Resets are held back for 50 ms besides.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// A command that was started.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    quit: Signal,
+    /// `None` where twtrace was started with it ignored: so it stays, for both.
+    hangup: Option<Signal>,
+    ended: Option<(io::Result<ExitStatus>, Instant)>,
+}
+
+impl Running {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the command can't be run, or a signal can't be listened for.
+    pub fn start(session: &mut Session, launch: &Launch) -> Result<Self, LaunchError> {
+        // First: from here on what ends the command must not end twtrace.
+        let listen = |kind| signal(kind).map_err(LaunchError::Signals);
+        let quit = listen(SignalKind::quit())?;
+        let hangup = match launch.ignores(libc::SIGHUP) {
+            true => None,
+            false => Some(listen(SignalKind::hangup())?),
+        };
+        Ok(Self {
+            child: session.launch(launch)?,
+            quit,
+            hangup,
+            ended: None,
+        })
+    }
+
+    /// Waits until it has ended, and a moment more. Can be cancelled. The terminal sends SIGINT and SIGQUIT to the
+    /// command, too; what is sent to twtrace alone is passed on.
+    pub async fn wait(&mut self, interrupt: &mut Signal, terminate: &mut Signal) {
+        loop {
+            if let Some((_, at)) = &self.ended {
+                tokio::select! {
+                    () = sleep_until(*at + GRACE) => {}
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                return;
+            }
+            let hangup = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let pass_on = tokio::select! {
+                status = self.child.wait() => {
+                    self.ended = Some((status, Instant::now()));
+                    None
+                }
+                _ = interrupt.recv() => None,
+                _ = self.quit.recv() => None,
+                _ = terminate.recv() => Some(libc::SIGTERM),
+                _ = hangup => Some(libc::SIGHUP),
+            };
+            if let Some(number) = pass_on {
+                self.pass_on(number);
+            }
+        }
+    }
+
+    fn pass_on(&self, number: libc::c_int) {
+        // `None` once it has been waited for: the pid may be another one's then.
+        let pid = self
+            .child
+            .id()
+            .and_then(|pid| libc::pid_t::try_from(pid).ok());
+        if let Some(pid) = pid {
+            // SAFETY: plain numbers, and the pid is that of a child. A refusal (a set-user-ID program) can't be helped.
+            unsafe { libc::kill(pid, number) };
+        }
+    }
+
+    /// The exit code that says how it ended: its own, or 128 and the signal that killed it.
+    pub fn exit_code(&self) -> u8 {
+        match &self.ended {
+            Some((Ok(status), _)) => code_of(*status),
+            Some((Err(error), _)) => {
+                log::warn!("how the command ended is not known: {error}");
+                FAILED
+            }
+            None => FAILED,
+        }
+    }
+}
+
+fn code_of(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_code_is_passed_on_and_a_signal_shows() {
+        let of = |raw| code_of(ExitStatus::from_raw(raw));
+        assert_eq!(of(0), 0);
+        assert_eq!(of(7 << 8), 7);
+        assert_eq!(of(255 << 8), 255);
+        assert_eq!(of(libc::SIGKILL), 137);
+        assert_eq!(of(libc::SIGSEGV | 0x80), 139, "with a core");
+    }
+}
