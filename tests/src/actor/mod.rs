@@ -4,6 +4,7 @@
 mod bulk;
 pub mod command;
 mod play;
+pub mod program;
 mod sockets;
 
 use std::{

@@ -28,6 +28,7 @@ pub use options::{Options, TierLimit};
 use verdicts::{Verdict, Verdicts};
 
 use crate::{
+    actor::program,
     expect::facts::KernelFacts,
     scenarios::{self, Observer, Scenario},
     stage::{self, Ip, Skip, Stage, finding::Finding},
@@ -68,6 +69,9 @@ fn runs_of(options: &Options) -> Vec<Run> {
 /// # Errors
 /// When it can't get so far as to judge anything.
 pub fn run(options: &Options) -> Result<bool> {
+    if !options.program.is_empty() {
+        return program::run(&options.program).map(|()| true);
+    }
     if let Some(name) = &options.stage {
         return run_stage(name, options.ip.into()).map(|()| true);
     }

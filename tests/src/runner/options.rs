@@ -13,7 +13,7 @@ use crate::{
 #[derive(Parser)]
 pub struct Options {
     /// The twtrace to be tested
-    #[arg(long, value_name = "PATH", required_unless_present_any = ["list", "traffic_only", "stage"])]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["list", "traffic_only", "stage", "program"])]
     pub twtrace: Option<PathBuf>,
     /// Hooks that twtrace may use
     #[arg(long, value_enum, default_value_t = TierLimit::Best)]
@@ -33,6 +33,9 @@ pub struct Options {
     /// Play this scenario as a stage of another runner
     #[arg(long, hide = true, value_name = "NAME")]
     pub stage: Option<String>,
+    /// Be a program that makes connections
+    #[arg(long, hide = true, num_args = 3, value_names = ["WAY", "ADDRESS", "COUNT"])]
+    pub program: Vec<String>,
     /// IP version of the stage
     #[arg(long, hide = true, value_enum, default_value_t = StageIp::V4)]
     pub ip: StageIp,

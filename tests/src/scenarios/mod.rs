@@ -4,6 +4,7 @@ mod before;
 mod buckets;
 mod budgets;
 mod close;
+mod command;
 mod crowd;
 mod data_after_close;
 mod doctor;
@@ -237,4 +238,6 @@ pub fn usages() -> impl Iterator<Item = &'static Usage> {
         .iter()
         .chain(overload::USAGES)
         .chain(purge::USAGES)
+        .chain(command::only::USAGES)
+        .chain(command::manners::USAGES)
 }

@@ -1,0 +1,194 @@
+//! Programs that connect in ways whose count is known, for `twtrace report -- COMMAND`: the runner's own binary,
+//! started as `scenarios --program WAY ADDRESS COUNT`. Each connection is closed by its client first.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::sys::check;
+
+/// Between two connections of the noise.
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// How the connections are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By the process itself.
+    Plain,
+    /// The same, slowly, with one byte to standard output after each.
+    Noise,
+    /// Each by a child that lives no longer than it.
+    Children,
+    /// By a grandchild whose parent has gone before, in a session of its own.
+    Orphan,
+    /// By a child that a thread has forked, not the main one.
+    ChildOfThread,
+    /// By the program that a thread, not the main one, makes of the process.
+    ExecByThread,
+    /// Each by a child in the making of which the parent waits (vfork, exec).
+    Spawned,
+}
+
+const WORDS: [(Way, &str); 7] = [
+    (Way::Plain, "plain"),
+    (Way::Noise, "noise"),
+    (Way::Children, "children"),
+    (Way::Orphan, "orphan"),
+    (Way::ChildOfThread, "child_of_thread"),
+    (Way::ExecByThread, "exec_by_thread"),
+    (Way::Spawned, "spawned"),
+];
+
+impl Way {
+    /// As it is written on the command line.
+    pub fn word(self) -> &'static str {
+        let member = WORDS.iter().find(|(way, _)| *way == self);
+        member.map_or("", |(_, word)| word)
+    }
+}
+
+/// The command line of such a program.
+///
+/// # Errors
+/// When this binary can't be found.
+pub fn line(way: Way, server: SocketAddr, count: usize) -> Result<Vec<String>> {
+    let own = std::env::current_exe()?;
+    let own = own.to_str().context("the runner's path is not UTF-8")?;
+    Ok(vec![
+        own.to_owned(),
+        "--program".to_owned(),
+        way.word().to_owned(),
+        server.to_string(),
+        count.to_string(),
+    ])
+}
+
+/// Is such a program.
+///
+/// # Errors
+/// When a connection or process can't be made.
+pub fn run(words: &[String]) -> Result<()> {
+    let [way, server, count] = words else {
+        bail!("not WAY ADDRESS COUNT: {words:?}");
+    };
+    let member = WORDS.iter().find(|(_, word)| word == way);
+    let (way, _) = member.with_context(|| format!("no way {way}"))?;
+    let (server, count) = (server.parse()?, count.parse()?);
+    match way {
+        Way::Plain => connect(server, count)?,
+        Way::Noise => {
+            for _ in 0..count {
+                connect(server, 1)?;
+                io::stdout().write_all(b".")?;
+                io::stdout().flush()?;
+                thread::sleep(PAUSE);
+            }
+        }
+        Way::Children => {
+            for _ in 0..count {
+                await_end(fork(|| connect(server, 1))?)?;
+            }
+        }
+        Way::Orphan => orphan(server, count)?,
+        Way::ChildOfThread => {
+            let child = move || fork(|| connect(server, count));
+            await_end(in_thread(child)?)?;
+        }
+        Way::ExecByThread => in_thread(move || exec(server, count))?,
+        Way::Spawned => {
+            for _ in 0..count {
+                let line = line(Way::Plain, server, 1)?;
+                let status = Command::new(&line[0]).args(&line[1..]).status()?;
+                ensure!(status.success(), "a child ended with {status}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn connect(server: SocketAddr, count: usize) -> io::Result<()> {
+    for _ in 0..count {
+        TcpStream::connect(server)?;
+    }
+    Ok(())
+}
+
+fn in_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T> {
+    match thread::spawn(work).join() {
+        Ok(done) => Ok(done?),
+        Err(_) => bail!("the thread panicked"),
+    }
+}
+
+/// A child that does this and ends.
+fn fork(work: impl FnOnce() -> io::Result<()>) -> io::Result<libc::pid_t> {
+    // SAFETY: the child makes connections and ends; it takes no lock that another thread may hold.
+    match check(unsafe { libc::fork() })? {
+        0 => {
+            let code = i32::from(work().is_err());
+            // SAFETY: ends the child without running what its parent has set up.
+            unsafe { libc::_exit(code) }
+        }
+        child => Ok(child),
+    }
+}
+
+fn await_end(child: libc::pid_t) -> Result<()> {
+    let mut status = 0;
+    // SAFETY: the pointer is to a local of the right type.
+    check(unsafe { libc::waitpid(child, &raw mut status, 0) })?;
+    ensure!(status == 0, "a child ended with status {status}");
+    Ok(())
+}
+
+/// Waits for the grandchild by a pipe that only it still holds.
+fn orphan(server: SocketAddr, count: usize) -> Result<()> {
+    let mut ends = [0; 2];
+    // SAFETY: the pointer is to two descriptors' places.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    // SAFETY: made just now, no other owner.
+    let [reader, writer] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+    let child = fork(|| {
+        // SAFETY: no arguments.
+        check(unsafe { libc::setsid() })?;
+        fork(|| {
+            // Its parent has gone, or is about to; what it inherits is another one's by then.
+            thread::sleep(Duration::from_millis(20));
+            connect(server, count)?;
+            let done = b".";
+            // SAFETY: the pointer and length are of one buffer.
+            let written =
+                unsafe { libc::write(writer.as_raw_fd(), done.as_ptr().cast(), done.len()) };
+            if written == 1 {
+                Ok(())
+            } else {
+                Err(io::Error::last_os_error())
+            }
+        })
+        .map(drop)
+    })?;
+    await_end(child)?;
+    drop(writer);
+    let mut said = Vec::new();
+    std::fs::File::from(reader).read_to_end(&mut said)?;
+    ensure!(said == b".", "the grandchild failed");
+    Ok(())
+}
+
+/// The process goes on as another program, under the pid and the start time of its main thread.
+fn exec(server: SocketAddr, count: usize) -> io::Result<()> {
+    let line = line(Way::Plain, server, count).map_err(io::Error::other)?;
+    Err(Command::new(&line[0]).args(&line[1..]).exec())
+}

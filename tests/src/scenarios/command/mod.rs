@@ -1,0 +1,94 @@
+//! `twtrace report -- COMMAND`: whose connections count, and what the command notices of it.
+
+pub mod manners;
+pub mod only;
+mod server;
+
+use std::{
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::{
+    runner::Context,
+    sys::{netns, process},
+};
+
+/// How long a run may take.
+fn limit() -> Duration {
+    Duration::from_secs(if process::emulated() { 300 } else { 60 })
+}
+
+/// Does it in a network namespace of its own, which only this thread and those it starts are in.
+fn in_netns<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            netns::enter_new().context("make a network namespace")?;
+            work()
+        });
+        worker.join().unwrap_or_else(|_| Err(anyhow!("panicked")))
+    })
+}
+
+/// `twtrace VERB OPTIONS -- LINE`
+fn twtrace(context: &Context, verb: &[&str], line: &[String]) -> Command {
+    let mut command = Command::new(&context.twtrace);
+    command
+        .args(verb)
+        .args(context.tier.options())
+        .arg("--")
+        .args(line)
+        .stdin(Stdio::null());
+    command
+}
+
+fn words(line: &[&str]) -> Vec<String> {
+    line.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn shell(script: &str) -> Vec<String> {
+    words(&["/bin/sh", "-c", script])
+}
+
+/// Runs it to its end. What it started may still hold its streams, so they are files.
+fn output(command: &mut Command) -> Result<Output> {
+    let streams = [tempfile::tempfile()?, tempfile::tempfile()?];
+    let [stdout, stderr] = &streams;
+    let mut child = command
+        .stdout(stdout.try_clone()?)
+        .stderr(stderr.try_clone()?)
+        .spawn()
+        .context("start it")?;
+    let end = Instant::now() + limit();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() >= end {
+            child.kill()?;
+            child.wait()?;
+            bail!("it did not end: {}", text(&contents(stderr)?));
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    Ok(Output {
+        status,
+        stdout: contents(stdout)?,
+        stderr: contents(stderr)?,
+    })
+}
+
+fn contents(mut file: &std::fs::File) -> Result<Vec<u8>> {
+    use std::io::{Read as _, Seek as _};
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
+}
