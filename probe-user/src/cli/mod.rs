@@ -1,6 +1,7 @@
 //! The command line.
 
 mod command;
+mod recording;
 mod values;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 use twtrace_wire::{EventKind, Side};
 
 pub use command::{CommandArgs, OutputArgs};
+pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs};
 
 use crate::doctor::finding::Severity;
 use crate::enrich::procfs::{self, PidError};
@@ -39,6 +41,8 @@ pub struct Cli {
 pub enum Command {
     /// Show events as they happen, one a line.
     Trace(ViewArgs),
+    /// Keep events and all that reports need in a file, for `--from` of the other views.
+    Record(RecordArgs),
     /// Count for a while, then print tables by process and by destination.
     Report(ReportArgs),
     /// Count for a while, then say what is wrong, what to do and what not to do. Changes nothing.
@@ -71,6 +75,7 @@ impl Command {
     pub fn runs(&self) -> &[OsString] {
         match self {
             Self::Trace(view) | Self::Report(ReportArgs { view, .. }) => &view.command.command,
+            Self::Record(args) => &args.command.command,
             Self::Doctor(_) | Self::Probes(_) | Self::Completions(_) | Self::Man(_) => &[],
         }
     }
@@ -95,6 +100,9 @@ pub struct ReportArgs {
     /// Print only this table (repeatable, or comma-separated); JSON always has everything.
     #[arg(long, value_name = "TABLE", value_enum, value_delimiter = ',')]
     pub by: Vec<By>,
+    /// A recording beside it.
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// As `trace` has them.
     #[command(flatten)]
     pub view: ViewArgs,
@@ -118,6 +126,9 @@ pub struct ViewArgs {
     /// Of which command.
     #[command(flatten)]
     pub command: CommandArgs,
+    /// Of which recording.
+    #[command(flatten)]
+    pub from: FromArgs,
 }
 
 /// Options of `doctor`.
@@ -132,12 +143,18 @@ pub struct DoctorArgs {
     /// Exit with code 3 if there is a finding of this level, or of a worse one.
     #[arg(long, value_name = "LEVEL", value_enum)]
     pub fail_on: Option<Severity>,
+    /// A recording beside it.
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// What to judge by.
     #[command(flatten)]
     pub filter: FilterArgs,
     /// How to probe.
     #[command(flatten)]
     pub probing: ProbeArgs,
+    /// Of which recording.
+    #[command(flatten)]
+    pub from: FromArgs,
 }
 
 /// Options of `probes`.
@@ -198,6 +215,9 @@ pub enum FilterError {
     /// `--netns`
     #[error("--netns")]
     Netns(#[from] NetnsError),
+    /// `--netns` with a path, for a recording.
+    #[error("--netns {0}: a recording has inode numbers of namespaces, no paths")]
+    NetnsPath(String),
 }
 
 impl FilterArgs {
@@ -209,20 +229,33 @@ impl FilterArgs {
         self.pid
             .iter()
             .try_for_each(|pid| procfs::check_pid(*pid))?;
-        Ok(Filter {
+        let netns = self.netns.iter().map(NetnsArg::inode);
+        Ok(self.filter(netns.collect::<Result<_, _>>()?))
+    }
+
+    /// For a recording, which may be of another host.
+    ///
+    /// # Errors
+    /// When it asks for a path of this one.
+    pub fn resolve_for_recording(&self) -> Result<Filter, FilterError> {
+        let netns = self.netns.iter().map(|netns| match netns {
+            NetnsArg::Inode(inode) => Ok(*inode),
+            NetnsArg::Path(path) => Err(FilterError::NetnsPath(path.display().to_string())),
+        });
+        Ok(self.filter(netns.collect::<Result<_, _>>()?))
+    }
+
+    fn filter(&self, netns: Vec<u32>) -> Filter {
+        Filter {
             pids: self.pid.clone(),
             comms: self.comm.clone(),
             local: self.local.clone(),
             remote: self.remote.clone(),
-            netns: self
-                .netns
-                .iter()
-                .map(NetnsArg::inode)
-                .collect::<Result<_, _>>()?,
+            netns,
             sides: self.side.clone(),
             kinds: self.event.clone(),
             family: None,
-        })
+        }
     }
 }
 

@@ -7,15 +7,21 @@ use anyhow::Result;
 use super::live::Order;
 use super::measure::measure;
 use super::print;
+use super::replay::Replay;
 use crate::cli::DoctorArgs;
+use crate::doctor::diagnosis::Diagnosis;
+use crate::model::tally::Tally;
 use crate::output::{diagnosis, json};
 use crate::session::observer::Wants;
 
 /// There is a finding as bad as `--fail-on` says.
 const FOUND: u8 = 3;
 
-/// Counts for a while, then judges, and prints.
+/// Counts for a while, or to the end of recordings, then judges, and prints.
 pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
+    if args.from.is_given() {
+        return replay(&args);
+    }
     let order = Order {
         filter: &args.filter,
         probing: &args.probing,
@@ -23,18 +29,36 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         look_interval: None,
         command: &[],
     };
-    let diagnosis = measure(order, Some(args.duration)).await?.tally.diagnosis();
-    let code = match (args.fail_on, diagnosis.worst()) {
+    let measured = measure(order, Some(args.duration), args.keep.order()).await?;
+    let code = print_all(&args, &[measured.tally])?;
+    measured.recorded.map(|()| code)
+}
+
+fn replay(args: &DoctorArgs) -> Result<ExitCode> {
+    let counted = Replay::open(&args.from, &args.filter)?.count();
+    let code = print_all(args, &counted.tallies)?;
+    counted.outcome.map(|()| code)
+}
+
+/// One diagnosis for each host; the exit code is that of the worst.
+fn print_all(args: &DoctorArgs, tallies: &[Tally]) -> Result<ExitCode> {
+    let diagnoses: Vec<Diagnosis> = tallies.iter().map(Tally::diagnosis).collect();
+    let worst = diagnoses.iter().filter_map(Diagnosis::worst).max();
+    let code = match (args.fail_on, worst) {
         (Some(level), Some(worst)) if worst >= level => ExitCode::from(FOUND),
         _ => ExitCode::SUCCESS,
     };
-    let text = if args.json {
-        let mut text = Vec::new();
-        json::append(&mut text, &diagnosis)?;
-        text
-    } else {
-        diagnosis::render(&diagnosis).into_bytes()
-    };
+    let mut text = Vec::new();
+    for (number, diagnosis) in diagnoses.iter().enumerate() {
+        if args.json {
+            json::append(&mut text, diagnosis)?;
+            continue;
+        }
+        if number > 0 {
+            text.push(b'\n');
+        }
+        text.extend(diagnosis::render(diagnosis).into_bytes());
+    }
     match print(&text) {
         // The judgement stands, whether the reader wanted all of it or not.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(code),

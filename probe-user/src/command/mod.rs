@@ -2,11 +2,16 @@
 
 mod definition;
 pub mod doctor;
+mod keep;
 mod live;
 mod measure;
 pub mod probes;
+pub mod record;
+mod replay;
 pub mod report;
+mod start_line;
 pub mod trace;
+mod trace_replay;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,6 +35,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
     runtime.block_on(async {
         match command {
             Command::Trace(args) => return trace::run(args).await,
+            Command::Record(args) => return record::run(args).await,
             Command::Report(args) => return report::run(args).await,
             Command::Doctor(args) => return doctor::run(args).await,
             Command::Probes(args) => probes::run(&args)?,

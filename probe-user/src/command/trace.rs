@@ -3,59 +3,20 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 
-use super::{drop_privileges, notice, open_gate};
+use super::start_line::StartLine;
+use super::{drop_privileges, notice, open_gate, trace_replay};
 use crate::cli::ViewArgs;
 use crate::event::{Event, Lost};
-use crate::filter::{Family, Filter};
+use crate::filter::Family;
 use crate::host::Host;
-use crate::output::json::{FORMAT, Start};
+use crate::model::tally::Opening;
 use crate::output::target::Target;
 use crate::output::writer::{Outcome, Writer};
 use crate::output::{json, lines, quantity, tiers};
-use crate::probe::{Hook, ProbeOptions};
-use crate::session::launch::{self, Launch};
+use crate::session::launch::Launch;
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
-
-/// Options in force, as the `start` event tells them.
-#[derive(Serialize)]
-struct Options<'a> {
-    /// The command line that alone was traced, or null.
-    command: Option<Vec<String>>,
-    duration_ns: Option<u64>,
-    filter: &'a Filter,
-    without: &'a [Hook],
-    btf: Option<String>,
-    max_sockets: u32,
-    max_processes: u32,
-    ring_bytes: u32,
-    slow_port_ns: u64,
-}
-
-impl<'a> Options<'a> {
-    fn new(args: &ViewArgs, filter: &'a Filter, probing: &'a ProbeOptions) -> Self {
-        let command = &args.command.command;
-        Self {
-            command: (!command.is_empty()).then(|| launch::line(command)),
-            duration_ns: args
-                .span
-                .duration
-                .map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)),
-            filter,
-            without: &probing.without,
-            btf: probing
-                .btf
-                .as_ref()
-                .map(|path| path.to_string_lossy().into_owned()),
-            max_sockets: probing.max_sockets,
-            max_processes: probing.max_processes,
-            ring_bytes: probing.ring_bytes,
-            slow_port_ns: probing.slow_port_ns,
-        }
-    }
-}
 
 /// What is printed next.
 struct Lines {
@@ -94,6 +55,9 @@ impl Sink for Lines {
 
 /// Streams events until the end.
 pub async fn run(args: ViewArgs) -> Result<ExitCode> {
+    if args.from.is_given() {
+        return trace_replay::run(&args);
+    }
     let launch = Launch::prepare(&args.command.command)?;
     let target = Target::open(args.output.output.as_deref(), launch.is_some())?;
     let gate = open_gate();
@@ -121,18 +85,14 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
         lost: 0,
     };
     if args.span.json {
-        let host = Host::read();
-        let start = Start {
-            ts: session.started().ts,
-            mono_ns: session.started().mono_ns,
-            event: Default::default(),
-            format: FORMAT,
-            kernel: &host.kernel,
-            host: &host.name,
-            options: Options::new(&args, &filter, &probing),
-            tiers: session.tiers(),
+        let opening = Opening {
+            at: session.started(),
+            host: Host::read(),
+            tiers: session.tiers().clone(),
         };
-        json::append(&mut out.block, &start)?;
+        let command = &args.command.command;
+        StartLine::new(opening, args.span.duration, &filter, &probing, command)
+            .append(&mut out.block, 1)?;
     } else {
         for loss in tiers::losses(session.tiers()).lines() {
             notice(loss);

@@ -19,6 +19,8 @@ pub struct Start<'a, O: Serialize> {
     pub event: StartWord,
     /// [`FORMAT`].
     pub format: u32,
+    /// Number of this part of a recording, from 1.
+    pub part: u32,
     /// Release of the kernel.
     pub kernel: &'a str,
     /// Name of the host.

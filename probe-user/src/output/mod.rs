@@ -3,6 +3,7 @@
 pub mod diagnosis;
 pub mod json;
 pub mod lines;
+pub mod progress;
 pub mod quantity;
 pub mod table;
 pub mod target;

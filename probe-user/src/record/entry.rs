@@ -1,6 +1,7 @@
 //! What the lines of a recording tell.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::observation::Assembler;
 use crate::event::parse::{ParseError, Parser, Told};
@@ -8,6 +9,7 @@ use crate::event::{Event, Lost, Moment, Timestamp};
 use crate::host::Host;
 use crate::model::observation::Observation;
 use crate::model::tally::Opening;
+use crate::output::json;
 use crate::probe::Choice;
 
 /// The first line: how tracing began.
@@ -26,6 +28,8 @@ pub struct Start {
     pub kernel: String,
     /// Name of the host.
     pub host: String,
+    /// Options that were in force, as they were written.
+    pub options: Option<Box<RawValue>>,
     /// What answers each question.
     #[serde(default)]
     pub tiers: Vec<Choice>,
@@ -48,6 +52,21 @@ impl Start {
                 kernel: self.kernel.clone(),
             },
             tiers: self.tiers.clone(),
+        }
+    }
+
+    /// The line again.
+    pub fn line(&self) -> impl Serialize + '_ {
+        json::Start {
+            ts: self.ts,
+            mono_ns: self.mono_ns,
+            event: Default::default(),
+            format: self.format,
+            part: self.part,
+            kernel: &self.kernel,
+            host: &self.host,
+            options: &self.options,
+            tiers: &self.tiers,
         }
     }
 

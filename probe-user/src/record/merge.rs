@@ -26,6 +26,7 @@ pub struct Recordings {
 
 /// One recording: what one twtrace wrote, in one or more parts.
 struct Recording {
+    start: Start,
     opening: Opening,
     /// Whether what it tells is not all that happened between its start and its end: totals then don't fit.
     is_excerpt: bool,
@@ -85,6 +86,11 @@ impl Recordings {
         self.all.iter().map(|recording| &recording.opening)
     }
 
+    /// The first line of each recording.
+    pub fn starts(&self) -> impl Iterator<Item = &Start> {
+        self.all.iter().map(|recording| &recording.start)
+    }
+
     /// Whether totals and audit of some recording are left out, as they are of more than what is read.
     pub fn has_excerpts(&self) -> bool {
         self.all.iter().any(|recording| recording.is_excerpt)
@@ -126,13 +132,14 @@ impl Recording {
             is_excerpt: !is_whole || !window.is_open(),
             since: window.since.map(|bound| bound.resolve(start.ts)),
             until: window.until.map(|bound| bound.resolve(start.ts)),
+            start,
             parts: parts.into(),
             head: None,
             first: VecDeque::new(),
             read_bytes: 0,
         };
         recording.begin(errors);
-        if start.part > 1
+        if recording.start.part > 1
             && let Some(first) = recording.at()
         {
             recording.opening.at = first;

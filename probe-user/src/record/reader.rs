@@ -98,6 +98,7 @@ impl Reader {
                 part: 1,
                 kernel: String::new(),
                 host: String::new(),
+                options: None,
                 tiers: Vec::new(),
             },
         };

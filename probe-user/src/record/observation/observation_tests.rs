@@ -5,7 +5,7 @@ use twtrace_wire::{
 };
 
 use super::*;
-use crate::event::{Process, samples};
+use crate::event::Process;
 use crate::model::audit::Basis;
 use crate::model::budget::ledger::{Look, Looks};
 use crate::model::budget::snapshot::samples::{listener, live, time_wait};

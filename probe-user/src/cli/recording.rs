@@ -1,0 +1,114 @@
+//! Options that make recordings, and those that read them.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::values;
+use super::{CommandArgs, FilterArgs, ProbeArgs};
+use crate::record::rotation::Bounds;
+use crate::record::window::{Bound, Window};
+
+/// Options of `record`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// The file to write; `-` for standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// End after this long, such as 10s or 5m; else with Ctrl-C.
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub duration: Option<std::time::Duration>,
+    /// How much is kept.
+    #[command(flatten)]
+    pub bounds: BoundsArgs,
+    /// Which events.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How to probe.
+    #[command(flatten)]
+    pub probing: ProbeArgs,
+    /// Of which command.
+    #[command(flatten)]
+    pub command: CommandArgs,
+}
+
+/// How much of a recording is kept.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BoundsArgs {
+    /// What the recording may take on disk, such as 500M or 2GiB: kept in parts, of which the oldest goes.
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub max_size: Option<u64>,
+    /// Parts to keep with --max-size: FILE, FILE.1 before it, and so on.
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "max_size",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub keep: u32,
+    /// Overwrite a recording that is there already.
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl BoundsArgs {
+    /// As the writer takes them.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            max_bytes: self.max_size,
+            keep: self.keep,
+        }
+    }
+}
+
+/// A recording beside another view.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Recordings")]
+pub struct KeepArgs {
+    /// Keep what this is made of in a recording, for --from.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// How much of it.
+    #[command(flatten)]
+    pub bounds: BoundsArgs,
+}
+
+impl KeepArgs {
+    /// The file, and how much of it; `None` where none is asked for.
+    pub fn order(&self) -> Option<(&Path, &BoundsArgs)> {
+        Some((self.record.as_deref()?, &self.bounds))
+    }
+}
+
+/// Recordings in place of this host.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Recordings")]
+pub struct FromArgs {
+    /// Read this recording (repeatable: parts, and those of several hosts, are put in order); `-` for standard
+    /// input. Needs no privileges.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "duration", "timers", "btf", "max_sockets", "max_processes", "ring_mb", "ring_kb", "slow_port",
+        ]
+    )]
+    pub from: Vec<PathBuf>,
+    /// Leave out what was before: 2026-11-25T03:00:00Z, 03:00 (UTC), or +10m after the start.
+    #[arg(long, value_name = "WHEN", requires = "from")]
+    pub since: Option<Bound>,
+    /// Leave out what was then, and later.
+    #[arg(long, value_name = "WHEN", requires = "from")]
+    pub until: Option<Bound>,
+}
+
+impl FromArgs {
+    /// Whether a recording is to be read.
+    pub fn is_given(&self) -> bool {
+        !self.from.is_empty()
+    }
+
+    /// The part of it.
+    pub fn window(&self) -> Window {
+        Window {
+            since: self.since,
+            until: self.until,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Keeps what is told in a recording.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::start_line::StartLine;
+use crate::cli::BoundsArgs;
+use crate::event::{Event, Lost};
+use crate::model::observation::Observation;
+use crate::output::json;
+use crate::record::observation;
+use crate::record::writer::{Writer, Written};
+use crate::session::Sink;
+
+/// How often sockets, settings and counters are looked at while a recording is made.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A recording that is being made.
+pub struct Keeper {
+    writer: Writer,
+    /// Events so far.
+    pub events: u64,
+    /// Events that were lost before they got here.
+    pub lost: u64,
+}
+
+impl Keeper {
+    /// Creates the file.
+    ///
+    /// # Errors
+    /// When it can't be created.
+    pub fn create(path: &Path, bounds: &BoundsArgs, start: StartLine) -> Result<Self> {
+        // One that has no JSON form is found out here.
+        start
+            .append(&mut Vec::new(), 1)
+            .context("making the first line")?;
+        let line = move |part| {
+            let mut text = Vec::new();
+            // It worked before.
+            let _ = start.append(&mut text, part);
+            text
+        };
+        let writer = Writer::create(path, bounds.bounds(), bounds.force, Box::new(line))?;
+        Ok(Self {
+            writer,
+            events: 0,
+            lost: 0,
+        })
+    }
+
+    /// Hands on what is due. Waits while the disk is slow. Can be cancelled.
+    ///
+    /// # Errors
+    /// When the file can't be written any more; [`Self::finish`] says why.
+    pub async fn flush_due(&mut self) -> Result<()> {
+        Ok(self.writer.flush_due().await?)
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// When something could not be written.
+    pub async fn finish(self) -> Result<Written> {
+        Ok(self.writer.finish().await?)
+    }
+}
+
+impl Sink for Keeper {
+    fn event(&mut self, event: &Event) -> Result<()> {
+        self.events += 1;
+        Ok(json::append(self.writer.text(), event)?)
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
+        self.lost += lost.count;
+        Ok(json::append(self.writer.text(), lost)?)
+    }
+
+    fn observed(&mut self, observation: &Observation) -> Result<()> {
+        Ok(observation::append(self.writer.text(), observation)?)
+    }
+}

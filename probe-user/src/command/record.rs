@@ -1,0 +1,127 @@
+//! `twtrace record`
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::keep::{Keeper, LOOK_INTERVAL};
+use super::live::{Live, Order};
+use super::notice;
+use super::start_line::StartLine;
+use crate::cli::RecordArgs;
+use crate::output::{quantity, tiers};
+use crate::session::observer::Wants;
+
+/// Between two lines of the status.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Records until the end.
+pub async fn run(args: RecordArgs) -> Result<ExitCode> {
+    let mut live = Live::start(Order {
+        filter: &args.filter,
+        probing: &args.probing,
+        wants: Wants::ALL,
+        look_interval: Some(LOOK_INTERVAL),
+        command: &args.command.command,
+    })?;
+    let start = StartLine::new(
+        live.opening(),
+        args.duration,
+        &live.filter,
+        &live.probing,
+        &args.command.command,
+    );
+    let mut keeper = Keeper::create(&args.output, &args.bounds, start)?;
+    for loss in tiers::losses(live.session.tiers()).lines() {
+        notice(loss);
+    }
+    live.begin(&mut keeper).await?;
+    live.stop.after(args.duration);
+    let mut status = Status::new(args.command.command.is_empty());
+    let mut is_writing = true;
+    while is_writing {
+        tokio::select! {
+            biased;
+            () = live.stop.wait() => break,
+            ready = live.session.ready() => ready?,
+        }
+        live.step(&mut keeper)?;
+        // A slow disk holds the loop up here; the ring buffer fills, and losses are counted.
+        tokio::select! {
+            biased;
+            flushed = keeper.flush_due() => is_writing = flushed.is_ok(),
+            () = live.stop.wait() => break,
+        }
+        status.tick(&keeper);
+    }
+    drop(status);
+    live.stop.wait_for_command().await;
+    if is_writing {
+        live.finish(&mut keeper).await?;
+    }
+    let duration_ns = live.session.now()?.mono_ns - live.session.started().mono_ns;
+    let code = live.stop.command_exit_code();
+    // The probes go before a slow disk is waited for.
+    drop(live);
+    let (events, lost) = (keeper.events, keeper.lost);
+    let written = keeper.finish().await?;
+    notice(&format!(
+        "{events} events in {}, {lost} lost; {} in {}",
+        quantity::duration(duration_ns),
+        quantity::bytes(written.bytes),
+        match written.parts {
+            1 => "one file".to_owned(),
+            parts => format!("{parts} parts, of which the latest are kept"),
+        }
+    ));
+    Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
+}
+
+/// A line on the terminal that tells that something is going on.
+struct Status {
+    is_shown: bool,
+    began: Instant,
+    drawn: Option<Instant>,
+}
+
+impl Status {
+    fn new(is_alone: bool) -> Self {
+        let is_shown = is_alone && io::stderr().is_terminal();
+        if is_alone && !is_shown {
+            notice("recording; Ctrl-C ends it");
+        }
+        Self {
+            is_shown,
+            began: Instant::now(),
+            drawn: None,
+        }
+    }
+
+    fn tick(&mut self, keeper: &Keeper) {
+        let is_due = self
+            .drawn
+            .is_none_or(|drawn| drawn.elapsed() >= STATUS_INTERVAL);
+        if self.is_shown && is_due {
+            self.drawn = Some(Instant::now());
+            let elapsed = self.began.elapsed().as_secs() * 1_000_000_000;
+            // That nobody may see it is no error.
+            let _ = write!(
+                io::stderr(),
+                "\rrecording for {}: {} events, {} lost; Ctrl-C ends it   ",
+                quantity::duration(elapsed),
+                keeper.events,
+                keeper.lost
+            );
+        }
+    }
+}
+
+impl Drop for Status {
+    fn drop(&mut self) {
+        if self.drawn.is_some() {
+            let _ = writeln!(io::stderr());
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Reads recordings in place of the host: what comes out of them is told and counted as if it were live.
+
+use anyhow::{Error, Result};
+
+use crate::cli::{FilterArgs, FromArgs};
+use crate::filter::Filter;
+use crate::model::tally::Tally;
+use crate::output::progress::Progress;
+use crate::record::entry::Entry;
+use crate::record::merge::Recordings;
+
+use super::notice;
+
+/// Recordings, and the filter that applies to them.
+pub struct Replay {
+    /// What is read.
+    pub recordings: Recordings,
+    /// Which events.
+    pub filter: Filter,
+}
+
+/// What was counted.
+pub struct Counted {
+    /// One for each recording, in the order of the files.
+    pub tallies: Vec<Tally>,
+    /// What could not be read.
+    pub outcome: Result<()>,
+}
+
+impl Replay {
+    /// Opens the files.
+    ///
+    /// # Errors
+    /// When one of them can't be opened, or the filter asks for what no recording has.
+    pub fn open(from: &FromArgs, filter: &FilterArgs) -> Result<Self> {
+        let filter = filter.resolve_for_recording()?;
+        let recordings = Recordings::open(&from.from, from.window())?;
+        Ok(Self { recordings, filter })
+    }
+
+    /// Counts everything.
+    pub fn count(self) -> Counted {
+        let Self {
+            mut recordings,
+            filter,
+        } = self;
+        let mut tallies: Vec<Tally> = recordings
+            .openings()
+            .map(|opening| Tally::new(opening.clone(), filter.clone()))
+            .collect();
+        if recordings.has_excerpts() {
+            notice(
+                "only a part of what was recorded is read: figures are counted from its events, without an audit",
+            );
+        }
+        let mut progress = Progress::new(false);
+        while let Some((index, entry)) = recordings.next() {
+            if let Some(tally) = tallies.get_mut(index) {
+                tell(tally, entry);
+            }
+            progress.tick(|| recordings.progress());
+        }
+        drop(progress);
+        Counted {
+            tallies,
+            outcome: outcome(recordings),
+        }
+    }
+}
+
+/// Tells a tally of an entry.
+pub fn tell(tally: &mut Tally, entry: Entry) {
+    match entry {
+        Entry::Start(_) => {}
+        Entry::Event(event) => {
+            tally.any_event(&event);
+            if tally.filter().matches(&event) {
+                tally.event(&event);
+            }
+        }
+        Entry::Lost(lost) => tally.lost(&lost),
+        Entry::Observation(observation) => tally.observe(*observation),
+    }
+}
+
+/// The first of what could not be read; the others are said at once.
+pub fn outcome(recordings: Recordings) -> Result<()> {
+    let mut errors = recordings.into_errors().into_iter();
+    let Some(first) = errors.next() else {
+        return Ok(());
+    };
+    for further in errors {
+        notice(&format!("{:#}", Error::from(further)));
+    }
+    Err(first.into())
+}

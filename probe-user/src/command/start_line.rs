@@ -1,0 +1,81 @@
+//! The `start` line of `trace --json` and of recordings.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::filter::Filter;
+use crate::model::tally::Opening;
+use crate::output::json::{self, FORMAT, Start};
+use crate::probe::{Hook, ProbeOptions};
+use crate::session::launch;
+
+/// Options in force.
+#[derive(Serialize)]
+struct Options {
+    /// The command line that alone was traced, or null.
+    command: Option<Vec<String>>,
+    duration_ns: Option<u64>,
+    filter: Filter,
+    without: Vec<Hook>,
+    btf: Option<String>,
+    max_sockets: u32,
+    max_processes: u32,
+    ring_bytes: u32,
+    slow_port_ns: u64,
+}
+
+/// All of the line but the number of the part.
+pub struct StartLine {
+    opening: Opening,
+    options: Options,
+}
+
+impl StartLine {
+    /// For what is traced with these options.
+    pub fn new(
+        opening: Opening,
+        duration: Option<Duration>,
+        filter: &Filter,
+        probing: &ProbeOptions,
+        command: &[OsString],
+    ) -> Self {
+        let options = Options {
+            command: (!command.is_empty()).then(|| launch::line(command)),
+            duration_ns: duration
+                .map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)),
+            filter: filter.clone(),
+            without: probing.without.clone(),
+            btf: probing
+                .btf
+                .as_ref()
+                .map(|path| path.to_string_lossy().into_owned()),
+            max_sockets: probing.max_sockets,
+            max_processes: probing.max_processes,
+            ring_bytes: probing.ring_bytes,
+            slow_port_ns: probing.slow_port_ns,
+        };
+        Self { opening, options }
+    }
+
+    /// Appends the line of a part.
+    ///
+    /// # Errors
+    /// When a value has no JSON form.
+    pub fn append(&self, text: &mut Vec<u8>, part: u32) -> serde_json::Result<()> {
+        let Self { opening, options } = self;
+        let start = Start {
+            ts: opening.at.ts,
+            mono_ns: opening.at.mono_ns,
+            event: Default::default(),
+            format: FORMAT,
+            part,
+            kernel: &opening.host.kernel,
+            host: &opening.host.name,
+            options,
+            tiers: &opening.tiers,
+        };
+        json::append(text, &start)
+    }
+}

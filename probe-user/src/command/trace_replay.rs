@@ -1,0 +1,139 @@
+//! `twtrace trace --from`
+
+use std::io::{BufWriter, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::replay::{Replay, outcome};
+use crate::cli::ViewArgs;
+use crate::model::tally::Opening;
+use crate::output::progress::Progress;
+use crate::output::target::Target;
+use crate::output::text::escape;
+use crate::output::{json, lines};
+use crate::record::entry::Entry;
+
+/// Prints the events of recordings, merged by time; with the host in front where there are several.
+///
+/// # Errors
+/// When a recording can't be read to its end, or the output can't be written.
+pub fn run(args: &ViewArgs) -> Result<ExitCode> {
+    let target = Target::open(args.output.output.as_deref(), false)?;
+    let Replay {
+        mut recordings,
+        filter,
+    } = Replay::open(&args.from, &args.filter)?;
+    let hosts = Hosts::of(recordings.openings());
+    let (stream, _) = target.into_stream()?;
+    let mut out = BufWriter::with_capacity(1 << 16, stream);
+    let mut text = Vec::new();
+    match args.span.json {
+        true => {
+            for start in recordings.starts() {
+                json::append(&mut text, &start.line())?;
+            }
+        }
+        false => hosts.line(&mut text, "HOST", &lines::header()),
+    }
+    let mut progress = Progress::new(true);
+    loop {
+        out.write_all(&text)?;
+        text.clear();
+        let Some((index, entry)) = recordings.next() else {
+            break;
+        };
+        progress.tick(|| recordings.progress());
+        let host = hosts.name(index);
+        match (&entry, args.span.json) {
+            (Entry::Event(event), _) if !filter.matches(event) => {}
+            (Entry::Event(event), true) => hosts.json(&mut text, host, event)?,
+            (Entry::Event(event), false) => hosts.line(&mut text, host, &lines::event(event)),
+            (Entry::Lost(lost), true) => hosts.json(&mut text, host, lost)?,
+            (Entry::Lost(lost), false) => hosts.line(&mut text, host, &lines::lost(lost)),
+            (Entry::Start(_) | Entry::Observation(_), _) => {}
+        }
+    }
+    out.flush()?;
+    drop(progress);
+    outcome(recordings).map(|()| ExitCode::SUCCESS)
+}
+
+/// Names of hosts, where there are several recordings.
+struct Hosts {
+    names: Vec<String>,
+    width: usize,
+}
+
+/// A host's name is cut to this many characters in lines for people.
+const MAX_WIDTH: usize = 24;
+
+impl Hosts {
+    fn of<'a>(openings: impl Iterator<Item = &'a Opening>) -> Self {
+        let names: Vec<String> = openings.map(|opening| opening.host.name.clone()).collect();
+        let lengths = names.iter().map(|name| escape(name).chars().count());
+        Self {
+            width: lengths.max().unwrap_or(0).clamp(4, MAX_WIDTH),
+            names,
+        }
+    }
+
+    fn are_several(&self) -> bool {
+        self.names.len() > 1
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.names.get(index).map_or("", String::as_str)
+    }
+
+    fn line(&self, text: &mut Vec<u8>, host: &str, line: &str) {
+        if self.are_several() {
+            let host: String = escape(host).chars().take(self.width).collect();
+            let width = self.width;
+            text.extend(format!("{host:<width$}  ").into_bytes());
+        }
+        text.extend_from_slice(line.as_bytes());
+        text.push(b'\n');
+    }
+
+    /// The object as it is, with the host in front.
+    fn json(&self, text: &mut Vec<u8>, host: &str, value: &impl Serialize) -> Result<()> {
+        let begin = text.len();
+        json::append(text, value)?;
+        if self.are_several() {
+            let field = format!("\"host\":{},", serde_json::to_string(host)?);
+            text.splice(begin + 1..=begin, field.into_bytes());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    fn hosts(names: &[&str]) -> Hosts {
+        Hosts {
+            names: names.iter().map(ToString::to_string).collect(),
+            width: 6,
+        }
+    }
+
+    #[test]
+    fn the_host_is_named_where_there_are_several() {
+        let event = samples::abort();
+        let of = |names: &[&str]| {
+            let mut text = Vec::new();
+            hosts(names).json(&mut text, "a\"b", &event).unwrap();
+            hosts(names).line(&mut text, "a\x1b", "line");
+            String::from_utf8(text).unwrap()
+        };
+        let alone = serde_json::to_string(&event).unwrap();
+        assert_eq!(of(&["a"]), format!("{alone}\nline\n"));
+        let several = of(&["a", "b"]);
+        let with_host = alone.replacen('{', r#"{"host":"a\"b","#, 1);
+        assert_eq!(several, format!("{with_host}\na\\x1b   line\n"));
+    }
+}
