@@ -56,6 +56,25 @@ fn probing_options_reach_the_loader() {
 }
 
 #[test]
+fn a_command_keeps_its_own_options() {
+    let line = |arguments: &[&str]| trace(arguments).map(|args| args.command.command);
+    assert!(line(&["--json"]).unwrap().is_empty());
+    assert_eq!(
+        line(&["--json", "--", "ab", "-n", "200", "--", "--json"]).unwrap(),
+        ["ab", "-n", "200", "--", "--json"]
+    );
+    // Without the two dashes it may be a mistyped option's value.
+    assert!(refused(&["ab"]).contains("ab"));
+    let both = refused(&["--duration", "1s", "--", "ab"]);
+    assert!(
+        both.contains("--duration") && both.contains("COMMAND"),
+        "{both}"
+    );
+    let cli = Cli::try_parse_from(["twtrace", "report", "--", "ab"]).unwrap();
+    assert_eq!(cli.into_command().unwrap().runs(), ["ab"]);
+}
+
+#[test]
 fn filters_are_repeatable() {
     let filter = trace(&[
         "--comm",

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{output, shell, text, twtrace, words};
+use super::{end_of, output, shell, text, twtrace, words};
 use crate::{runner::Context, scenarios::Usage, sys::process};
 
 pub const USAGES: &[Usage] = &[
@@ -264,7 +264,7 @@ fn signals(context: &Context) -> Result<()> {
             "SIGINT or SIGQUIT has ended it"
         );
         process::signal(pid, signal)?;
-        let status = child.wait()?;
+        let status = end_of(&mut child)?;
         ensure!(
             status.code() == Some(code),
             "after SIG{name} it ended with {status}"

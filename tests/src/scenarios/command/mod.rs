@@ -5,7 +5,7 @@ pub mod only;
 mod server;
 
 use std::{
-    process::{Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -62,23 +62,30 @@ fn output(command: &mut Command) -> Result<Output> {
         .stderr(stderr.try_clone()?)
         .spawn()
         .context("start it")?;
+    let status = end_of(&mut child);
+    Ok(Output {
+        status: status.with_context(|| {
+            String::from_utf8_lossy(&contents(stderr).unwrap_or_default()).into_owned()
+        })?,
+        stdout: contents(stdout)?,
+        stderr: contents(stderr)?,
+    })
+}
+
+/// Waits for its end, but not for ever.
+fn end_of(child: &mut Child) -> Result<ExitStatus> {
     let end = Instant::now() + limit();
-    let status = loop {
+    loop {
         if let Some(status) = child.try_wait()? {
-            break status;
+            return Ok(status);
         }
         if Instant::now() >= end {
             child.kill()?;
             child.wait()?;
-            bail!("it did not end: {}", text(&contents(stderr)?));
+            bail!("it did not end");
         }
         thread::sleep(Duration::from_millis(5));
-    };
-    Ok(Output {
-        status,
-        stdout: contents(stdout)?,
-        stderr: contents(stderr)?,
-    })
+    }
 }
 
 fn contents(mut file: &std::fs::File) -> Result<Vec<u8>> {

@@ -14,7 +14,7 @@ use crate::{
     actor::program::{self, Way},
     runner::{Context, TierLimit},
     scenarios::{Usage, programs::program},
-    sys::{hidden_births::Recording, process},
+    sys::hidden_births::Recording,
 };
 
 pub const USAGES: &[Usage] = &[
@@ -53,6 +53,10 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "command/traced",
         run: traced,
+    },
+    Usage {
+        name: "command/too_many_descendants",
+        run: too_many_descendants,
     },
 ];
 
@@ -250,9 +254,30 @@ fn traced(context: &Context) -> Result<()> {
         }
         // How exact that is the reports show.
         ensure!((1..=COUNT).contains(&births), "{births} births");
+        Ok(())
+    })
+}
+
+/// What found no room is counted, and no figure is called exact.
+fn too_many_descendants(context: &Context) -> Result<()> {
+    // Eight processes are followed for each that is counted.
+    let verb = ["report", "--json", "--max-processes", "1"];
+    in_netns(|| {
+        let line = program::line(Way::Children, server::start()?, 20)?;
+        let done = output(&mut twtrace(context, &verb, &line))?;
+        let stderr = text(&done.stderr);
+        // The log comes before the report.
+        let report = stderr.lines().last().context("no report")?;
+        let report: Value = serde_json::from_str(report)?;
+        let lost = report["lost"].as_array().cloned().unwrap_or_default();
+        let missed = lost.iter().find(|row| row["probe"] == "descendant_map");
+        let missed = missed.and_then(|row| row["count"].as_u64());
+        // The program and its first seven children are the eight.
+        ensure!(missed == Some(13), "{missed:?} lost, not 13: {stderr}");
+        let exact = &report["exact"];
         ensure!(
-            births == COUNT || !process::emulated() || context.tier == TierLimit::Classic,
-            "{births} births"
+            exact["processes"] == false && exact["destinations"] == false,
+            "{exact}"
         );
         Ok(())
     })
