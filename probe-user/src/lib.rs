@@ -43,6 +43,26 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Reads a recording from memory to its end, or to what can't be read; how many entries that gives. Nothing but
+/// the fuzz targets and tests have a use for it.
+#[doc(hidden)]
+pub fn read_recording(file: &[u8]) -> usize {
+    let source = Box::new(io::Cursor::new(file.to_vec()));
+    let Ok(reader) = record::reader::Reader::new("fuzzed".into(), source) else {
+        return 0;
+    };
+    let mut recordings = record::merge::Recordings::of(vec![reader], Default::default());
+    let mut entries = 0;
+    while recordings.next().is_some() {
+        entries += 1;
+    }
+    for error in recordings.into_errors() {
+        // A message is made of what the file holds, too.
+        let _ = error.to_string();
+    }
+    entries
+}
+
 fn start_log(verbose: u8) {
     let level = match verbose {
         0 => log::LevelFilter::Warn,

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod batch;
+mod borrowed;
 pub mod by;
 pub mod comm;
 pub mod decode;

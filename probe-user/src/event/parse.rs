@@ -3,7 +3,6 @@
 //! A line that a later version wrote may have fields and kinds of events that this one does not know: these are
 //! passed over. A word that is not known is taken for its set's `unknown` or `other`, where it has one.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -14,6 +13,7 @@ use twtrace_wire::{
     TcpState, Unattributed,
 };
 
+use super::borrowed::Text;
 use super::by::By;
 use super::errno::Errno;
 use super::kernel_reason::KernelReason;
@@ -25,6 +25,10 @@ use super::{
 
 /// Processes, and reasons of the kernel, that are kept.
 const CACHED: usize = 8_192;
+/// Bytes of their text, likewise: a line of a stranger may be long.
+const CACHED_TEXT: usize = 16 << 20;
+/// Characters of a stranger's text that a message holds.
+const QUOTED: usize = 160;
 
 /// What a line tells.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ pub enum Told {
 pub enum ParseError {
     /// It is no JSON, or a field is missing or of another kind.
     #[error("{0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// A field's text is not of the contract.
     #[error("{field} is {text:?}")]
     Field {
@@ -53,10 +57,23 @@ pub enum ParseError {
     },
 }
 
+impl From<serde_json::Error> for ParseError {
+    /// Such an error quotes what it did not expect, however long that is.
+    fn from(error: serde_json::Error) -> Self {
+        let whole = error.to_string();
+        Self::Json(match whole.char_indices().nth(QUOTED) {
+            Some((end, _)) => format!("{}...", &whole[..end]),
+            None => whole,
+        })
+    }
+}
+
 /// Reads lines. Keeps processes that it has read, as they come again and again.
 #[derive(Debug, Default)]
 pub struct Parser {
     processes: HashMap<Box<str>, Process>,
+    /// Bytes of the keys of `processes`.
+    processes_text: usize,
     reasons: HashMap<Box<str>, KernelReason>,
 }
 
@@ -64,29 +81,29 @@ pub struct Parser {
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
-    ts: Cow<'a, str>,
+    ts: Text<'a>,
     mono_ns: u64,
     #[serde(borrow)]
-    event: Cow<'a, str>,
+    event: Text<'a>,
     netns: Option<u32>,
     #[serde(borrow)]
-    local: Option<Cow<'a, str>>,
+    local: Option<Text<'a>>,
     #[serde(borrow)]
-    remote: Option<Cow<'a, str>>,
+    remote: Option<Text<'a>>,
     #[serde(default)]
     mapped: bool,
     #[serde(borrow)]
-    side: Option<Cow<'a, str>>,
+    side: Option<Text<'a>>,
     #[serde(borrow)]
     process: Option<&'a RawValue>,
     #[serde(borrow)]
-    unattributed: Option<Cow<'a, str>>,
+    unattributed: Option<Text<'a>>,
     #[serde(borrow)]
     opener: Option<&'a RawValue>,
     #[serde(borrow)]
-    state: Option<Cow<'a, str>>,
+    state: Option<Text<'a>>,
     #[serde(borrow)]
-    from: Option<Cow<'a, str>>,
+    from: Option<Text<'a>>,
     connection_ns: Option<u64>,
     idle_ns: Option<u64>,
     bytes_sent: Option<u64>,
@@ -94,30 +111,30 @@ struct Line<'a> {
     #[serde(default)]
     inferred: bool,
     #[serde(borrow)]
-    cause: Option<Cow<'a, str>>,
+    cause: Option<Text<'a>>,
     age_ns: Option<u64>,
     promoted_ns: Option<u64>,
     #[serde(borrow)]
     by: Option<&'a RawValue>,
     #[serde(borrow)]
-    direction: Option<Cow<'a, str>>,
+    direction: Option<Text<'a>>,
     #[serde(borrow)]
-    reason: Option<Cow<'a, str>>,
+    reason: Option<Text<'a>>,
     #[serde(borrow)]
-    kernel_reason: Option<Cow<'a, str>>,
+    kernel_reason: Option<Text<'a>>,
     #[serde(borrow)]
-    op: Option<Cow<'a, str>>,
+    op: Option<Text<'a>>,
     #[serde(default)]
     requested: u16,
     #[serde(borrow)]
-    result: Option<Cow<'a, str>>,
+    result: Option<Text<'a>>,
     latency_ns: Option<u64>,
     #[serde(default)]
     exact: bool,
     refused_reuse: Option<By<ReuseRefusal, { ReuseRefusal::COUNT }>>,
     socket_range: Option<SocketRange>,
     #[serde(borrow)]
-    probe: Option<Cow<'a, str>>,
+    probe: Option<Text<'a>>,
     count: Option<u64>,
 }
 
@@ -125,7 +142,7 @@ struct Line<'a> {
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(borrow)]
-    event: Cow<'a, str>,
+    event: Text<'a>,
 }
 
 impl Parser {
@@ -139,7 +156,7 @@ impl Parser {
             // Of other kinds, fields of the same name may have other types.
             Err(error) => match serde_json::from_slice::<Head>(line) {
                 Ok(head) if is_other(&head.event) => {
-                    return Ok(Told::Other(head.event.into_owned()));
+                    return Ok(Told::Other(head.event.to_owned()));
                 }
                 _ => return Err(error.into()),
             },
@@ -225,8 +242,10 @@ impl Parser {
             return Ok(Some(known.clone()));
         }
         let process: Process = serde_json::from_str(text)?;
-        if self.processes.len() >= CACHED {
+        self.processes_text += text.len();
+        if self.processes.len() >= CACHED || self.processes_text > CACHED_TEXT {
             self.processes.clear();
+            self.processes_text = text.len();
         }
         self.processes.insert(text.into(), process.clone());
         Ok(Some(process))
@@ -236,6 +255,7 @@ impl Parser {
         if let Some(known) = self.reasons.get(reason) {
             return known.clone();
         }
+        let reason = cut(reason);
         if self.reasons.len() >= CACHED {
             self.reasons.clear();
         }
@@ -295,6 +315,21 @@ fn field(field: &'static str, text: &str) -> ParseError {
     }
 }
 
+/// The longest word of a kernel that is kept, bytes.
+const REASON: usize = 256;
+
+fn cut(reason: &str) -> &str {
+    let mut end = reason.len().min(REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason[..end]
+}
+
 #[cfg(test)]
 #[path = "parse_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "parse_generated_tests.rs"]
+mod generated_tests;

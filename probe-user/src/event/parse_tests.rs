@@ -117,10 +117,40 @@ fn many_processes_are_not_all_kept() {
     let mut parser = Parser::default();
     let line = written(&samples::abort());
     for pid in 0..2 * CACHED {
-        let line = line.replace("\"pid\":1234", &format!("\"pid\":{pid}"));
+        let line = line.replace("\"pid\":1234", &format!("\"pid\":{}", pid + 1));
         parser.parse(line.as_bytes()).unwrap();
         assert!(parser.processes.len() <= CACHED);
     }
+}
+
+#[test]
+fn long_text_of_strangers_is_not_kept() {
+    let mut parser = Parser::default();
+    let line = written(&samples::reset());
+    let long = "x".repeat(1 << 20);
+    for pid in 1..20 {
+        let process = format!("\"exe\":\"{long}\",\"pid\":{pid}");
+        let line = line.replace("\"pid\":1234", &process).replace(
+            "\"kernel_reason\":null",
+            &format!("\"kernel_reason\":\"{long}\""),
+        );
+        let Ok(Told::Event(event)) = parser.parse(line.as_bytes()) else {
+            panic!("process {pid}");
+        };
+        let details = event.process.unwrap().details.unwrap();
+        assert!(details.exe.as_ref().unwrap().len() < 8_192);
+        let kept: usize = parser.processes.keys().map(|text| text.len()).sum();
+        assert!(kept <= CACHED_TEXT + (2 << 20), "{kept}");
+        assert!(parser.reasons.keys().all(|reason| reason.len() <= 256));
+    }
+    let error = read(&format!("\"{long}\"")).unwrap_err();
+    assert!(error.to_string().len() < 1_000);
+}
+
+#[test]
+fn nobody_has_pid_0() {
+    let line = written(&samples::abort()).replace("\"pid\":1234", "\"pid\":0");
+    assert!(read(&line).is_err());
 }
 
 proptest! {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use twtrace_wire::{Process as WireProcess, ProcessKey, ProcessTotals};
 
@@ -120,10 +121,27 @@ struct ReadProcess {
     unit: Option<String>,
 }
 
+/// The longest text of a process that is kept, bytes: PATH_MAX, and room for what the kernel appends.
+const MAX_TEXT: usize = 4_096 + 256;
+
+/// No host has longer text; a file of a stranger may.
+fn cut(mut text: String) -> String {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text.shrink_to_fit();
+    text
+}
+
 /// Its start is counted on the wall clock then, which tells processes apart as well.
 impl<'de> Deserialize<'de> for Process {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let read = ReadProcess::deserialize(deserializer)?;
+        if read.pid == 0 {
+            return Err(D::Error::custom("a process has pid 0"));
+        }
         let comm = Comm::from_text(&read.comm);
         Ok(Self {
             key: ProcessKey {
@@ -138,12 +156,12 @@ impl<'de> Deserialize<'de> for Process {
             details: Some(Arc::new(Details {
                 comm,
                 start_time: read.start_time,
-                exe: read.exe,
+                exe: read.exe.map(cut),
                 cgroup: read.cgroup.map(|path| Place {
-                    path,
-                    container_id: read.container_id,
-                    pod_uid: read.pod_uid,
-                    unit: read.unit,
+                    path: cut(path),
+                    container_id: read.container_id.map(cut),
+                    pod_uid: read.pod_uid.map(cut),
+                    unit: read.unit.map(cut),
                 }),
             })),
         })

@@ -1,0 +1,202 @@
+//! Events of every kind with anything in them: read back and written again, they are the same.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use twtrace_wire::ProcessKey;
+
+use super::*;
+use crate::enrich::Details;
+use crate::enrich::cgroup::Place;
+use crate::event::comm::Comm;
+
+fn member<T: Word + std::fmt::Debug>() -> impl Strategy<Value = T> {
+    select(T::MEMBERS)
+}
+
+prop_compose! {
+    fn place()(
+        path in "\\PC*",
+        container_id in option::of(any::<String>()),
+        pod_uid in option::of(any::<String>()),
+        unit in option::of(any::<String>()),
+    ) -> Place {
+        Place { path, container_id, pod_uid, unit }
+    }
+}
+
+prop_compose! {
+    fn details()(
+        start_time in option::of(any::<u64>().prop_map(Timestamp)),
+        exe in option::of(any::<String>()),
+        cgroup in option::of(place().boxed()),
+    ) -> Details {
+        Details { comm: Comm::default(), start_time, exe, cgroup }
+    }
+}
+
+prop_compose! {
+    fn process()(
+        tgid in 1..=u32::MAX,
+        uid: Option<u32>,
+        comm: [u8; 15],
+        thread_comm in option::of(any::<[u8; 15]>()),
+        details in option::of(details().boxed()),
+    ) -> Process {
+        Process {
+            key: ProcessKey { tgid, unattributed: 0, start_boot_ns: 5 },
+            uid,
+            cgroup_id: 0,
+            comm: Comm::from_bytes(&comm),
+            thread_comm: Comm::from_bytes(&thread_comm.unwrap_or_default()),
+            details: details.map(Arc::new),
+        }
+    }
+}
+
+fn address() -> impl Strategy<Value = Option<SocketAddr>> {
+    option::of((any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from))
+}
+
+prop_compose! {
+    fn flow()(
+        connection_ns: Option<u64>,
+        idle_ns: Option<u64>,
+        bytes_sent: Option<u64>,
+        bytes_received: Option<u64>,
+    ) -> Flow {
+        Flow { connection_ns, idle_ns, bytes_sent, bytes_received }
+    }
+}
+
+prop_compose! {
+    fn time_wait()(
+        state in option::of(member()),
+        from in option::of(member()),
+        flow in flow().boxed(),
+        inferred: bool,
+    ) -> Facts {
+        Facts::TimeWait(TimeWait { state, from, flow, inferred })
+    }
+}
+
+prop_compose! {
+    fn reset()(
+        direction in member(),
+        reason in member(),
+        kernel_reason in option::of("\\PC*"),
+        state in option::of(member()),
+        flow in flow().boxed(),
+    ) -> Facts {
+        let kernel_reason = kernel_reason.map(|word| KernelReason::new(&word));
+        Facts::Reset(Reset { direction, reason, kernel_reason, state, flow })
+    }
+}
+
+prop_compose! {
+    fn abort()(reason in member(), state in option::of(member()), flow in flow().boxed()) -> Facts {
+        Facts::Abort(Abort { reason, state, flow })
+    }
+}
+
+prop_compose! {
+    fn search()(
+        op in member(),
+        requested: u16,
+        failed: Option<u16>,
+        latency_ns: Option<u64>,
+        exact: bool,
+        refused: Option<[u64; 7]>,
+        range: Option<(u16, u16)>,
+    ) -> Facts {
+        Facts::PortAlloc(PortAlloc {
+            op,
+            requested,
+            result: failed.map_or(PortResult::Ok, |number| PortResult::Failed(Errno(number))),
+            latency_ns,
+            exact,
+            refused_reuse: refused.map(By::new),
+            socket_range: range.map(|(low, high)| SocketRange { low, high }),
+        })
+    }
+}
+
+prop_compose! {
+    fn end()(
+        cause in member(),
+        age_ns: Option<u64>,
+        promoted_ns: Option<u64>,
+        by in option::of(process().boxed()),
+        inferred: bool,
+    ) -> Facts {
+        Facts::TimeWaitEnd(TimeWaitEnd { cause, age_ns, promoted_ns, by, inferred })
+    }
+}
+
+fn kind_and_facts() -> impl Strategy<Value = (EventKind, Facts)> {
+    member::<EventKind>().prop_flat_map(|kind| {
+        let facts = match kind {
+            EventKind::TimeWait | EventKind::TimeWaitOverflow => time_wait().boxed(),
+            EventKind::Reset => reset().boxed(),
+            EventKind::Abort => abort().boxed(),
+            EventKind::PortAlloc => search().boxed(),
+            EventKind::TimeWaitEnd => end().boxed(),
+        };
+        (Just(kind), facts)
+    })
+}
+
+prop_compose! {
+    fn event()(
+        clocks: (u64, u64),
+        (event, facts) in kind_and_facts().boxed(),
+        netns: Option<u32>,
+        (local, remote) in (address().boxed(), address().boxed()),
+        mapped: bool,
+        side in member(),
+        process in option::of(process().boxed()),
+        unattributed in option::of(member()),
+        opener in option::of(process().boxed()),
+    ) -> Event {
+        Event {
+            ts: Timestamp(clocks.0),
+            mono_ns: clocks.1,
+            event,
+            netns,
+            local,
+            remote,
+            mapped,
+            side,
+            process,
+            unattributed,
+            opener,
+            facts,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_event_that_is_read_and_written_again_is_the_same(event in event().boxed()) {
+        let line = serde_json::to_string(&event).unwrap();
+        let Ok(Told::Event(read)) = Parser::default().parse(line.as_bytes()) else {
+            panic!("{line}");
+        };
+        prop_assert_eq!(serde_json::to_string(&read).unwrap(), line);
+    }
+
+    #[test]
+    fn a_changed_event_is_read_without_a_panic(
+        event in event().boxed(),
+        at: prop::sample::Index,
+        byte: u8,
+    ) {
+        let mut line = serde_json::to_string(&event).unwrap().into_bytes();
+        let at = at.index(line.len());
+        line[at] = byte;
+        let _ = Parser::default().parse(&line);
+    }
+}
