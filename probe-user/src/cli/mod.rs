@@ -81,6 +81,10 @@ pub struct ReportArgs {
     /// Print only this table (repeatable, or comma-separated); JSON always has everything.
     #[arg(long, value_name = "TABLE", value_enum, value_delimiter = ',')]
     pub by: Vec<By>,
+    /// Also write everything, with a timeline and doctor's findings, as one page that stands alone: no script,
+    /// no network. Replaces FILE, which only its owner may read.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// As `trace` has them.
     #[command(flatten)]
     pub view: ViewArgs,

@@ -22,6 +22,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         probing: &args.probing,
         wants_budgets: true,
         wants_diagnostics: true,
+        writes_file: false,
     })
     .await?;
     let found = measured.diagnostics.unwrap_or_default();

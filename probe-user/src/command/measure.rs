@@ -5,13 +5,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use twtrace_wire::EventKind;
 
-use super::{drop_privileges, existing, notice, open_gate};
+use super::{drop_privileges, drop_privileges_but_writing, existing, notice, open_gate};
 use crate::cli::{FilterArgs, ProbeArgs};
 use crate::event::{Event, Lost, LostBy};
 use crate::filter::Filter;
 use crate::host::Host;
 use crate::model::dealings::Dealings;
 use crate::model::report::{Exact, LostRow, MissRow, Report};
+use crate::model::timeline::Timeline;
 use crate::model::{KernelTotals, Model};
 use crate::output::quantity;
 use crate::probe::{Choice, tell_refused_reuse};
@@ -39,6 +40,8 @@ pub struct Order<'a> {
     pub wants_budgets: bool,
     /// Whether [`Measured::diagnostics`] is.
     pub wants_diagnostics: bool,
+    /// Whether a file is to be written in the end.
+    pub writes_file: bool,
 }
 
 /// What came of it.
@@ -48,6 +51,8 @@ pub struct Measured {
     pub report: Report,
     /// What a report does not tell, where it was asked for.
     pub diagnostics: Option<Diagnostics>,
+    /// When what happened.
+    pub timeline: Timeline,
     /// The filter in force.
     pub filter: Filter,
 }
@@ -66,6 +71,7 @@ pub struct Diagnostics {
 /// Counts events, and notes where the audit has to look.
 struct Counting {
     model: Model,
+    timeline: Timeline,
     auditor: Auditor,
     /// `None` where budgets are not asked for.
     budgeter: Option<Budgeter>,
@@ -83,13 +89,15 @@ impl Sink for Counting {
 
     fn event(&mut self, event: &Event) -> Result<()> {
         self.model.apply(event);
+        self.timeline.apply(event);
         if let Some(diagnostics) = &mut self.diagnostics {
             diagnostics.dealings.apply(event);
         }
         Ok(())
     }
 
-    fn lost(&mut self, _lost: &Lost) -> Result<()> {
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
+        self.timeline.lost(lost);
         // The report tells the totals.
         Ok(())
     }
@@ -118,6 +126,7 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
             true => Model::new(filter.clone()),
             false => Model::with_presumed_ends(filter.clone()),
         },
+        timeline: Timeline::new(session.started().mono_ns, session.started().ts),
         auditor: Auditor::begin(session.counted_at()),
         budgeter: None,
         diagnostics: None,
@@ -133,7 +142,10 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
     }
     // The first reading may have to enter namespaces that no process is in, which takes privileges.
     read_step(&session, &mut counting)?;
-    drop_privileges();
+    match order.writes_file {
+        true => drop_privileges_but_writing(),
+        false => drop_privileges(),
+    }
     settle(&mut session, &mut counting).await?;
     counting.auditor.take_baseline();
 
@@ -176,6 +188,7 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
     Ok(Measured {
         report,
         diagnostics: counting.diagnostics,
+        timeline: counting.timeline,
         filter,
     })
 }

@@ -12,6 +12,7 @@ pub mod quantile;
 pub mod report;
 pub mod residence;
 pub mod reuse;
+pub mod timeline;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
