@@ -12,6 +12,7 @@ mod doctor_ports;
 mod ends;
 mod experiments;
 mod handover;
+mod html;
 mod leak;
 mod overload;
 mod peers;
@@ -235,6 +236,7 @@ pub fn all() -> Vec<Scenario> {
 pub fn usages() -> impl Iterator<Item = &'static Usage> {
     usage::USAGES
         .iter()
+        .chain(html::USAGES)
         .chain(overload::USAGES)
         .chain(purge::USAGES)
 }

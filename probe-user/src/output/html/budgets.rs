@@ -26,7 +26,7 @@ pub fn render(report: &Report) -> Markup {
             @for row in budgets::worth(report).into_iter().take(DRAWN) { (bar(row)) }
         }
         @if !table.is_empty() {
-            p.note { "Dark: live sockets. Hatched: TIME_WAITs that are in the way. Empty: free." }
+            p.note { "In the bars, dark: live sockets; pale: TIME_WAITs that are in the way; empty: free." }
         }
         (grid("Budgets of local ports", &table))
         @for remark in budgets::remarks(report) { p.note { (shown(&remark)) } }

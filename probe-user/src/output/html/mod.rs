@@ -56,8 +56,8 @@ pub fn render(page: &Page) -> String {
                 main {
                     (trust::summary(page))
                     (figures::render(page.report))
-                    (findings::render(page))
                     (timeline::render(page))
+                    (findings::render(page))
                     (budgets::render(page.report))
                     (sections::render(page.report))
                     (trust::details(page.report))

@@ -9,7 +9,7 @@ use crate::model::report::Report;
 use crate::output::table::{audit, lost};
 use crate::probe::Tier;
 
-/// Losses, the audit's outcome and what the hooks leave open; never left out.
+/// The worst finding, losses, the audit's outcome and what the hooks leave open; never left out.
 pub fn summary(page: &Page) -> Markup {
     let report = page.report;
     let lost: u64 = report.lost.iter().map(|row| row.count).sum();
@@ -28,11 +28,22 @@ pub fn summary(page: &Page) -> Markup {
     let (is_exact, audited) = audited(report);
     html! {
         section.trust aria-labelledby="trust-h" {
-            h2 #trust-h.unseen { "How far to trust it" }
+            h2 #trust-h.unseen { "First of all" }
             ul {
+                @if let Some(worst) = page.findings.first() {
+                    (line(false, &format!(
+                        "Findings: {}, the worst {}: {}",
+                        page.findings.len(), worst.severity.word(), worst.title
+                    ), "findings"))
+                } @else {
+                    (line(true, "Findings: nothing wrong", "findings"))
+                }
                 (line(lost == 0 && missed == 0, &match (lost, missed) {
                     (0, 0) => "Lost: nothing".to_owned(),
                     (lost, 0) => format!("Lost: {}; figures marked ≥ are lower bounds", grouped(lost)),
+                    (0, missed) => format!(
+                        "Lost: nothing; but the kernel skipped {} runs of programs", grouped(missed)
+                    ),
                     (lost, missed) => format!(
                         "Lost: {}; the kernel skipped {} runs of programs", grouped(lost), grouped(missed)
                     ),
@@ -69,7 +80,8 @@ fn audited(report: &Report) -> (bool, String) {
         .sum();
     let mut words = match (busy().count(), off) {
         (0, _) => "Audit: neither twtrace nor the kernel counted a TIME_WAIT".to_owned(),
-        (_, 0) if open == 0 => format!(
+        (all, 0) if open == all => format!("Audit: {} TIME_WAITs seen", grouped(seen)),
+        (_, 0) => format!(
             "Audit: {} TIME_WAITs seen, as many as the kernel counted",
             grouped(seen)
         ),
@@ -80,7 +92,7 @@ fn audited(report: &Report) -> (bool, String) {
         ),
     };
     if open > 0 {
-        words.push_str(&format!("; {open} namespaces could not be audited"));
+        words.push_str(&format!("; not compared in {open} namespaces"));
     }
     (off == 0 && open == 0, words)
 }
