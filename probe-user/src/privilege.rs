@@ -2,6 +2,7 @@
 
 use std::io;
 
+const CAP_DAC_OVERRIDE: u32 = 1;
 const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
@@ -84,6 +85,15 @@ fn missing(held: u64) -> Vec<&'static str> {
 /// When the kernel refuses.
 pub fn drop_unneeded() -> io::Result<()> {
     keep_only(kept_of)
+}
+
+/// As [`drop_unneeded`], but keeps CAP_DAC_OVERRIDE too: a file is still to be written where root is not the
+/// owner of the directory.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn drop_all_but_writing() -> io::Result<()> {
+    keep_only(|held| kept_of(held) | bit(CAP_DAC_OVERRIDE))
 }
 
 /// Keeps the capabilities that entering network namespaces takes: CAP_SYS_ADMIN, and those by which the files

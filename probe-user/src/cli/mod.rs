@@ -103,6 +103,10 @@ pub struct ReportArgs {
     /// A recording beside it.
     #[command(flatten)]
     pub keep: KeepArgs,
+    /// Also write everything, with a timeline and doctor's findings, as one page that stands alone: no script,
+    /// no network. Replaces FILE, which only its owner may read.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// As `trace` has them.
     #[command(flatten)]
     pub view: ViewArgs,

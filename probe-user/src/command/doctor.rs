@@ -27,6 +27,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         probing: &args.probing,
         wants: Wants::ALL,
         look_interval: None,
+        writes_files: false,
         command: &[],
     };
     let measured = measure(order, Some(args.duration), args.keep.order()).await?;

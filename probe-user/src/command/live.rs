@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use twtrace_wire::EventKind;
 
-use super::{drop_privileges, open_gate};
+use super::{drop_privileges, drop_privileges_but_writing, open_gate};
 use crate::cli::{FilterArgs, ProbeArgs};
 use crate::event::{Event, Lost};
 use crate::filter::{Family, Filter};
@@ -37,6 +37,8 @@ pub struct Order<'a> {
     pub wants: Wants,
     /// How often it is looked at in between, and the audit told; `None`: not at all.
     pub look_interval: Option<Duration>,
+    /// Whether files are to be made while it lasts, or in the end.
+    pub writes_files: bool,
     /// What to run, and to follow alone until it ends; empty: nothing.
     pub command: &'a [OsString],
 }
@@ -54,6 +56,7 @@ pub struct Live {
     observer: Observer,
     look_interval: Option<Duration>,
     launch: Option<Launch>,
+    writes_files: bool,
 }
 
 impl Live {
@@ -88,6 +91,7 @@ impl Live {
             observer,
             look_interval: order.look_interval,
             launch,
+            writes_files: order.writes_files,
         })
     }
 
@@ -110,16 +114,23 @@ impl Live {
         // The first reading may have to enter namespaces that no process is in, which takes privileges.
         self.observer.audit_step(&self.session)?;
         if self.launch.is_none() {
-            drop_privileges();
+            self.drop_privileges();
         }
         self.settle(sink).await?;
         self.observer.take_baseline();
         if let Some(launch) = self.launch.take() {
             self.stop.launch(&mut self.session, &launch)?;
             // The command was to have all of them.
-            drop_privileges();
+            self.drop_privileges();
         }
         Ok(())
+    }
+
+    fn drop_privileges(&self) {
+        match self.writes_files {
+            true => drop_privileges_but_writing(),
+            false => drop_privileges(),
+        }
     }
 
     /// Hands on what is there, and looks where that is due. To be called when [`Session::ready`] says so.

@@ -99,6 +99,7 @@ pub async fn measure(
         Some(_) => Order {
             wants: Wants::ALL,
             look_interval: Some(LOOK_INTERVAL),
+            writes_files: true,
             ..order
         },
     };

@@ -78,7 +78,16 @@ fn open_gate() -> Option<Rc<Gate>> {
 
 /// Gives up privileges; where that fails, says so and goes on.
 fn drop_privileges() {
-    if let Err(error) = crate::privilege::drop_unneeded() {
+    told(crate::privilege::drop_unneeded());
+}
+
+/// The same where a file is still to be written.
+fn drop_privileges_but_writing() {
+    told(crate::privilege::drop_all_but_writing());
+}
+
+fn told(dropped: io::Result<()>) {
+    if let Err(error) = dropped {
         log::warn!("can't drop capabilities: {error}");
     }
 }

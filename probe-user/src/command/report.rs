@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use super::live::Order;
 use super::measure::measure;
 use super::replay::Replay;
 use crate::cli::ReportArgs;
 use crate::model::report::Report;
+use crate::model::tally::Tally;
+use crate::output::file::WholeFile;
+use crate::output::html::{self, Page};
 use crate::output::table::By;
 use crate::output::target::Target;
 use crate::output::{json, table};
@@ -19,22 +22,34 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     if args.view.from.is_given() {
         return replay(&args);
     }
-    let ReportArgs { by, keep, view } = &args;
+    let ReportArgs {
+        by,
+        html,
+        keep,
+        view,
+    } = &args;
+    let page = html.as_deref().map(WholeFile::create);
+    let page = page.transpose().context("--html")?;
     let command = &view.command.command;
     let target = Target::open(view.output.output.as_deref(), !command.is_empty())?;
     let order = Order {
         filter: &view.filter,
         probing: &view.probing,
         wants: Wants {
-            sockets: view.span.json || by.is_empty() || by.contains(&By::Budget),
-            namespaces: false,
+            sockets: page.is_some() || view.span.json || by.is_empty() || by.contains(&By::Budget),
+            namespaces: page.is_some(),
         },
         look_interval: None,
+        writes_files: page.is_some(),
         command,
     };
     let measured = measure(order, view.span.duration, keep.order()).await?;
     let mut text = Vec::new();
     append(&mut text, &measured.tally.report(), &args)?;
+    // The page first: whoever reads the tables may have gone.
+    if let Some(file) = page {
+        write_page(file, &measured.tally)?;
+    }
     let printed = target.print(&text);
     let Some(code) = measured.command_exit_code else {
         printed?;
@@ -53,7 +68,15 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
 fn replay(args: &ReportArgs) -> Result<ExitCode> {
     let view = &args.view;
     let target = Target::open(view.output.output.as_deref(), false)?;
+    let page = args.html.as_deref().map(WholeFile::create);
+    let page = page.transpose().context("--html")?;
     let counted = Replay::open(&view.from, &view.filter)?.count();
+    if let Some(file) = page {
+        let [tally] = &counted.tallies[..] else {
+            bail!("--html makes the page of one recording: give --from that of one host");
+        };
+        write_page(file, tally)?;
+    }
     let mut text = Vec::new();
     for (number, tally) in counted.tallies.iter().enumerate() {
         if number > 0 && !view.span.json {
@@ -63,6 +86,17 @@ fn replay(args: &ReportArgs) -> Result<ExitCode> {
     }
     target.print(&text)?;
     counted.outcome.map(|()| ExitCode::SUCCESS)
+}
+
+fn write_page(file: WholeFile, tally: &Tally) -> Result<()> {
+    let diagnosis = tally.diagnosis();
+    let page = html::render(&Page {
+        report: &tally.report(),
+        timeline: &tally.timeline(),
+        findings: &diagnosis.findings,
+        caveats: &diagnosis.caveats,
+    });
+    file.write(page.as_bytes()).context("--html")
 }
 
 fn append(text: &mut Vec<u8>, report: &Report, args: &ReportArgs) -> Result<()> {

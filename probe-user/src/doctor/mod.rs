@@ -7,7 +7,7 @@ pub mod finding;
 
 mod advice;
 mod bind_before_connect;
-mod budget;
+pub mod budget;
 mod close_wait;
 mod conntrack;
 mod fin_timeout;
@@ -21,7 +21,7 @@ mod side;
 mod tw_buckets;
 
 #[cfg(test)]
-mod samples;
+pub mod samples;
 
 use facts::Facts;
 use finding::Finding;

@@ -14,6 +14,7 @@ pub mod report;
 pub mod residence;
 pub mod reuse;
 pub mod tally;
+pub mod timeline;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

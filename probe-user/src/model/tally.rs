@@ -13,6 +13,7 @@ use super::dealings::Dealings;
 use super::memory::{CacheRow, Memory};
 use super::observation::{CloseWait, KernelTotals, Observation, Seen};
 use super::report::{Exact, LostRow, MissRow, ProcessRow, Report};
+use super::timeline::Timeline;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::doctor::facts::Facts;
 use crate::event::{Event, Lost, LostBy, Moment, Process};
@@ -40,6 +41,7 @@ pub struct Tally {
     model: Model,
     dealings: Dealings,
     ledger: Ledger,
+    timeline: Timeline,
     /// Rates of budgets count from the look before the latest.
     has_recent_rates: bool,
     /// Settings and counters at the first and at the latest look.
@@ -62,6 +64,7 @@ impl Tally {
                 false => Model::with_presumed_ends(filter.clone()),
             },
             latest: opening.at,
+            timeline: Timeline::new(opening.at.mono_ns, opening.at.ts),
             opening,
             filter,
             dealings: Dealings::default(),
@@ -110,10 +113,12 @@ impl Tally {
     pub fn event(&mut self, event: &Event) {
         self.model.apply(event);
         self.dealings.apply(event);
+        self.timeline.apply(event);
     }
 
     /// Counts what was lost.
     pub fn lost(&mut self, lost: &Lost) {
+        self.timeline.lost(lost);
         *self.lost.entry(lost.probe).or_default() += lost.count;
         self.reached(Moment {
             ts: lost.ts,
@@ -189,6 +194,11 @@ impl Tally {
             processes,
             lost,
         }
+    }
+
+    /// When what happened, up to the latest moment.
+    pub fn timeline(&self) -> Timeline {
+        self.timeline.until(self.latest.mono_ns)
     }
 
     /// What is wrong, going by everything up to the latest moment.

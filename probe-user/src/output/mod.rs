@@ -1,6 +1,8 @@
 //! Everything that is printed. One renderer a file.
 
 pub mod diagnosis;
+pub mod file;
+pub mod html;
 pub mod json;
 pub mod lines;
 pub mod progress;

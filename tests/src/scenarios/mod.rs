@@ -13,6 +13,7 @@ mod doctor_ports;
 mod ends;
 mod experiments;
 mod handover;
+mod html;
 mod leak;
 mod overload;
 mod peers;
@@ -236,6 +237,7 @@ pub fn all() -> Vec<Scenario> {
 pub fn usages() -> impl Iterator<Item = &'static Usage> {
     usage::USAGES
         .iter()
+        .chain(html::USAGES)
         .chain(overload::USAGES)
         .chain(purge::USAGES)
         .chain(command::only::USAGES)

@@ -40,6 +40,12 @@ const TRAFFIC: [Tool; 6] = [
     },
 ];
 
+/// What shows the page of `report --html`: on the machine alone, being too large for a guest.
+const BROWSER: [Tool; 1] = [Tool {
+    program: "chromium",
+    package: "chromium",
+}];
+
 /// What booting a guest takes.
 const BOOTING: [Tool; 3] = [
     Tool {
@@ -61,6 +67,10 @@ const BOOTING: [Tool; 3] = [
 /// # Errors
 /// When it can't be installed; the error has the command to type.
 pub fn ensure_for_scenarios() -> Result<()> {
+    if let Err(error) = ensure(&BROWSER, "one scenario uses a browser") {
+        // It is skipped, and says so.
+        eprintln!("{error:#}");
+    }
     ensure(&TRAFFIC, "the scenarios use programs that are not here")
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::grid::{Align, Grid};
+use super::grid::{Align, Grid, text};
 use crate::model::report::Report;
 
 fn signed(difference: Option<i64>) -> String {
@@ -15,6 +15,21 @@ fn signed(difference: Option<i64>) -> String {
 
 /// The table, and what it leaves out.
 pub fn render(report: &Report) -> String {
+    let mut text = text(&grid(report));
+    let quiet = report.audit.iter().filter(|row| row.is_quiet()).count();
+    if quiet > 0 {
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            text,
+            "{quiet} more namespace{} without any",
+            if quiet == 1 { "" } else { "s" }
+        );
+    }
+    text
+}
+
+/// The table.
+pub fn grid(report: &Report) -> Grid<12> {
     let mut grid = Grid::new(&[
         ("NETNS", Align::Right),
         ("SEEN", Align::Right),
@@ -52,18 +67,5 @@ pub fn render(report: &Report) -> String {
             remark,
         ]);
     }
-    let mut text = match grid.is_empty() {
-        true => String::new(),
-        false => grid.to_string(),
-    };
-    let quiet = report.audit.iter().filter(|row| row.is_quiet()).count();
-    if quiet > 0 {
-        // Writing to a String does not fail.
-        let _ = writeln!(
-            text,
-            "{quiet} more namespace{} without any",
-            if quiet == 1 { "" } else { "s" }
-        );
-    }
-    text
+    grid
 }

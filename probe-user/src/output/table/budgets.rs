@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::SHOWN;
-use super::grid::{Align, Grid};
+use super::grid::{Align, Grid, text};
 use crate::model::budget::row::{BudgetRow, OtherBudgets, Outlook, PoolWord};
 use crate::model::report::Report;
 use crate::output::quantity::duration;
@@ -18,30 +18,50 @@ pub fn render(report: &Report, is_asked_for: bool) -> String {
     if is_asked_for && report.budgets.is_empty() && report.budgets_unknown.is_empty() {
         return "no local port is held by a client\n".to_owned();
     }
-    let is_worth =
-        |row: &&BudgetRow| row.failures > 0 || row.used().is_none_or(|used| used >= WORTH_SHOWING);
-    let (worth, mut hidden): (Vec<&BudgetRow>, Vec<&BudgetRow>) =
-        report.budgets.iter().partition(is_worth);
-    let shown = &worth[..worth.len().min(SHOWN)];
-    hidden.extend(&worth[shown.len()..]);
-    let mut text = match shown.is_empty() {
-        true => String::new(),
-        false => grid(shown).to_string(),
-    };
-    let mut others = OtherBudgets::of(hidden);
-    others.add(&report.other_budgets);
-    if !others.is_empty() {
+    let mut text = text(&table(report));
+    for remark in remarks(report) {
         // Writing to a String does not fail.
-        let _ = writeln!(
-            text,
-            "{} more, less full: live {}, TIME_WAIT {}, failed {}",
-            others.count, others.live, others.time_wait, others.failures
-        );
-    }
-    for unknown in &report.budgets_unknown {
-        let _ = writeln!(text, "{}: {}", unknown.netns, escape(&unknown.why));
+        let _ = writeln!(text, "{remark}");
     }
     text
+}
+
+/// Budgets that are worth a row, the fullest first.
+pub fn worth(report: &Report) -> Vec<&BudgetRow> {
+    let rows = report.budgets.iter().filter(|row| is_worth(row));
+    rows.take(SHOWN).collect()
+}
+
+fn is_worth(row: &BudgetRow) -> bool {
+    row.failures > 0 || row.used().is_none_or(|used| used >= WORTH_SHOWING)
+}
+
+/// The table.
+pub fn table(report: &Report) -> Grid<12> {
+    grid(&worth(report))
+}
+
+/// What the table leaves out, in lines.
+pub fn remarks(report: &Report) -> Vec<String> {
+    let hidden = report.budgets.iter().filter(|row| !is_worth(row));
+    let beyond = report
+        .budgets
+        .iter()
+        .filter(|row| is_worth(row))
+        .skip(SHOWN);
+    let mut others = OtherBudgets::of(hidden.chain(beyond));
+    others.add(&report.other_budgets);
+    let mut remarks = Vec::new();
+    if !others.is_empty() {
+        remarks.push(format!(
+            "{} more, less full: live {}, TIME_WAIT {}, failed {}",
+            others.count, others.live, others.time_wait, others.failures
+        ));
+    }
+    for unknown in &report.budgets_unknown {
+        remarks.push(format!("{}: {}", unknown.netns, escape(&unknown.why)));
+    }
+    remarks
 }
 
 fn grid(rows: &[&BudgetRow]) -> Grid<12> {
@@ -125,7 +145,7 @@ fn rate(per_s: f64) -> String {
 }
 
 /// `full`, `full in 41s`, or `-` for never; and whether the half that is tried first is full.
-fn left(row: &BudgetRow) -> String {
+pub fn left(row: &BudgetRow) -> String {
     let left = match (row.outlook, row.full_in_ns) {
         (Outlook::Full, _) => return "full".to_owned(),
         (Outlook::RunsOut, Some(full_in_ns)) => format!("full in {}", duration(full_in_ns)),

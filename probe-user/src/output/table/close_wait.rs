@@ -1,6 +1,6 @@
 //! Connections that the peer has closed and the process has not.
 
-use super::grid::{Align, Grid};
+use super::grid::{Align, Grid, text};
 use super::{SHOWN, count};
 use crate::event::words::Word;
 use crate::model::close_wait::CloseWaitRow;
@@ -10,10 +10,12 @@ use crate::output::quantity::duration;
 
 /// The table; empty where there are none.
 pub fn render(report: &Report) -> String {
+    text(&grid(report))
+}
+
+/// The table.
+pub fn grid(report: &Report) -> Grid<7> {
     let rows = &report.close_wait;
-    if rows.is_empty() {
-        return String::new();
-    }
     let mut grid = Grid::new(&[
         ("PROCESS", Align::Left),
         ("SIDE", Align::Left),
@@ -52,19 +54,21 @@ pub fn render(report: &Report) -> String {
             ),
         ]);
     }
-    grid.to_string()
+    grid
 }
 
 /// Namespaces of which it is not known, and why.
 pub fn unscanned(report: &Report) -> String {
+    text(&unscanned_grid(report))
+}
+
+/// The table of those.
+pub fn unscanned_grid(report: &Report) -> Grid<2> {
     let mut grid = Grid::new(&[("NETNS", Align::Right), ("", Align::Left)]);
     for row in &report.unscanned {
         grid.row([row.netns.to_string(), row.why.clone()]);
     }
-    match grid.is_empty() {
-        true => String::new(),
-        false => grid.to_string(),
-    }
+    grid
 }
 
 fn name(row: &CloseWaitRow) -> String {

@@ -1,12 +1,17 @@
 //! By destination: remote address and port of clients, local port of servers.
 
-use super::grid::{Align, Grid};
+use super::grid::{Align, Grid, text};
 use super::{SHOWN, by_reason, count};
 use crate::event::words::Word;
 use crate::model::report::Report;
 
 /// The table; empty where nothing happened.
 pub fn render(report: &Report) -> String {
+    text(&grid(report))
+}
+
+/// The table.
+pub fn grid(report: &Report) -> Grid<10> {
     // What was only reused has a table of its own.
     let rows: Vec<_> = report
         .destinations
@@ -87,8 +92,5 @@ pub fn render(report: &Report) -> String {
             dash(),
         ]);
     }
-    match grid.is_empty() {
-        true => String::new(),
-        false => grid.to_string(),
-    }
+    grid
 }

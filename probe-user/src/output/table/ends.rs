@@ -2,7 +2,7 @@
 
 use twtrace_wire::EndCause;
 
-use super::grid::{Align, Grid};
+use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, count};
 use crate::model::report::{ProcessRow, Report};
@@ -10,14 +10,16 @@ use crate::output::quantity;
 
 /// The table, or nothing where none went.
 pub fn render(report: &Report) -> String {
+    text(&grid(report))
+}
+
+/// The table.
+pub fn grid(report: &Report) -> Grid<9> {
     let mut rows: Vec<&ProcessRow> = report
         .processes
         .iter()
         .filter(|row| row.counts.ended.total() > 0)
         .collect();
-    if rows.is_empty() {
-        return String::new();
-    }
     rows.sort_by_key(|row| std::cmp::Reverse(row.counts.ended.total()));
     let at_least = !report.exact.processes;
     let mut grid = Grid::new(&[
@@ -47,5 +49,5 @@ pub fn render(report: &Report) -> String {
             age(residence.map(|ages| ages.max_ns)),
         ]);
     }
-    grid.to_string()
+    grid
 }

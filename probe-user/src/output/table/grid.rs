@@ -32,9 +32,27 @@ impl<const N: usize> Grid<N> {
         self.rows.push(cells);
     }
 
+    /// Titles of the columns, and where their text stands.
+    pub fn headings(&self) -> &[(&'static str, Align); N] {
+        &self.headings
+    }
+
+    /// The cells, row by row.
+    pub fn rows(&self) -> &[[String; N]] {
+        &self.rows
+    }
+
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+}
+
+/// The table, or nothing where it has no rows.
+pub fn text<const N: usize>(grid: &Grid<N>) -> String {
+    match grid.is_empty() {
+        true => String::new(),
+        false => grid.to_string(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What TIME_WAIT costs: a line for the host, then those who pay for most of it.
 
-use super::grid::{Align, Grid};
+use super::grid::{Align, Grid, text};
 use super::processes::name_of;
 use super::{SHOWN, count};
 use crate::model::memory::{CacheRow, Memory, ShareRow};
@@ -9,21 +9,25 @@ use crate::output::quantity::bytes;
 
 /// `tw_sock_TCP 80 of 256B = 20.5kB, tcp_bind_bucket not known: …`, with the sum of mini-sockets before it.
 pub fn render(report: &Report) -> String {
+    format!("{}\n{}", in_words(report), text(&grid(report)))
+}
+
+/// The line for the host.
+pub fn in_words(report: &Report) -> String {
     let memory = &report.memory;
-    let at_least = !report.exact.processes;
     let sum = match memory.time_wait_bytes {
         Some(sum) => format!("{} in mini-sockets", bytes(sum)),
         None => "not known".to_owned(),
     };
     let caches: Vec<String> = memory.caches.iter().map(cache).collect();
-    let mut text = format!("{sum} ({})\n", caches.join(", "));
-    if let Some(shares) = memory.processes.as_deref().filter(|rows| !rows.is_empty()) {
-        text.push_str(&grid(memory, shares, at_least));
-    }
-    text
+    format!("{sum} ({})", caches.join(", "))
 }
 
-fn grid(memory: &Memory, shares: &[ShareRow], at_least: bool) -> String {
+/// Those who pay.
+pub fn grid(report: &Report) -> Grid<4> {
+    let memory = &report.memory;
+    let shares: &[ShareRow] = memory.processes.as_deref().unwrap_or_default();
+    let at_least = !report.exact.processes;
     let mut grid = Grid::new(&[
         ("PROCESS", Align::Left),
         ("TIME_WAITS ALIVE", Align::Right),
@@ -44,7 +48,7 @@ fn grid(memory: &Memory, shares: &[ShareRow], at_least: bool) -> String {
         let name = format!("({} others)", others.len());
         grid.row(cells(name, alive, sum, memory, at_least));
     }
-    grid.to_string()
+    grid
 }
 
 fn cells(

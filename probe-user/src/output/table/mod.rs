@@ -2,16 +2,16 @@
 
 pub mod grid;
 
-mod audit;
-mod budgets;
-mod close_wait;
-mod destinations;
-mod ends;
-mod lost;
-mod memory;
-mod ports;
-mod processes;
-mod reuse;
+pub mod audit;
+pub mod budgets;
+pub mod close_wait;
+pub mod destinations;
+pub mod ends;
+pub mod lost;
+pub mod memory;
+pub mod ports;
+pub mod processes;
+pub mod reuse;
 
 use std::fmt::Write;
 

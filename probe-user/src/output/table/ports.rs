@@ -1,6 +1,6 @@
 //! Searches for a local port: how many, how many failed, and how long they took.
 
-use super::grid::{Align, Grid};
+use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, count};
 use crate::event::words::Word;
@@ -9,14 +9,16 @@ use crate::output::quantity::duration;
 
 /// The table; empty where nobody searched. Failures first, then the slowest.
 pub fn render(report: &Report) -> String {
+    text(&grid(report))
+}
+
+/// The table.
+pub fn grid(report: &Report) -> Grid<7> {
     let mut rows: Vec<_> = report
         .processes
         .iter()
         .flat_map(|row| row.ports.iter().map(move |port| (row, port)))
         .collect();
-    if rows.is_empty() {
-        return String::new();
-    }
     rows.sort_by_key(|(_, port)| std::cmp::Reverse((port.failures, port.max_ns, port.count)));
     let at_least = !report.exact.processes;
     let mut grid = Grid::new(&[
@@ -61,5 +63,5 @@ pub fn render(report: &Report) -> String {
             dash(),
         ]);
     }
-    grid.to_string()
+    grid
 }

@@ -13,14 +13,20 @@ use crate::output::text::escape;
 
 /// The table, or a sentence where nothing happened.
 pub fn render(report: &Report) -> String {
+    let grid = grid(report);
+    match grid.is_empty() {
+        true => "no TIME_WAIT, reset or abort\n".to_owned(),
+        false => grid.to_string(),
+    }
+}
+
+/// The table.
+pub fn grid(report: &Report) -> Grid<10> {
     let rows: Vec<&ProcessRow> = report
         .processes
         .iter()
         .filter(|row| !row.counts.is_empty())
         .collect();
-    if rows.is_empty() {
-        return "no TIME_WAIT, reset or abort\n".to_owned();
-    }
     let at_least = !report.exact.processes;
     let mut grid = Grid::new(&[
         ("PROCESS", Align::Left),
@@ -47,7 +53,7 @@ pub fn render(report: &Report) -> String {
         let name = format!("({} others)", others.len());
         grid.row(cells(name, &counts, at_least, "-".to_owned()));
     }
-    grid.to_string()
+    grid
 }
 
 /// The process, or why there is none.

@@ -1,6 +1,6 @@
 //! TIME_WAITs that connects took, and those that were in their way.
 
-use super::grid::{Align, Grid};
+use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, by_reason, count};
 use crate::model::report::Report;
@@ -8,6 +8,11 @@ use crate::model::reuse::Reuse;
 
 /// By process; empty where no connect() met a TIME_WAIT.
 pub fn by_process(report: &Report) -> String {
+    text(&grid_by_process(report))
+}
+
+/// The table by process.
+pub fn grid_by_process(report: &Report) -> Grid<4> {
     let rows = report
         .processes
         .iter()
@@ -18,6 +23,11 @@ pub fn by_process(report: &Report) -> String {
 
 /// By destination; empty where no connect() met a TIME_WAIT.
 pub fn by_destination(report: &Report) -> String {
+    text(&grid_by_destination(report))
+}
+
+/// The table by destination.
+pub fn grid_by_destination(report: &Report) -> Grid<4> {
     let rows = report
         .destinations
         .iter()
@@ -37,10 +47,7 @@ fn table(
     mut rows: Vec<(String, &Reuse)>,
     report: &Report,
     at_least: bool,
-) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
+) -> Grid<4> {
     rows.sort_by_key(|(_, reuse)| {
         std::cmp::Reverse((reuse.refused.total(), reuse.hindered, reuse.taken))
     });
@@ -76,5 +83,5 @@ fn table(
         }
         grid.row(cells(format!("({} others)", others.len()), &sum));
     }
-    grid.to_string()
+    grid
 }

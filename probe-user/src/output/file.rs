@@ -1,0 +1,118 @@
+//! Files that are written whole or not at all.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::{NamedTempFile, TempPath};
+
+/// A document that is to be a file: a temporary one beside it until it is whole.
+#[derive(Debug)]
+pub struct WholeFile {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+/// A file that can't be written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// There is something else under that name.
+    #[error("{0} is not a regular file")]
+    NotRegular(PathBuf),
+    /// The system refuses.
+    #[error("can't write {0}")]
+    Refused(PathBuf, #[source] io::Error),
+}
+
+impl WholeFile {
+    /// Makes the temporary file, so that what is wrong with the place shows before anything is measured. Only
+    /// its owner may read it (mode 0600): it tells of all users' processes.
+    ///
+    /// # Errors
+    /// When there is no such directory, it may not be written to, or the name belongs to a directory, a device
+    /// or a pipe.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
+            || path.file_name().is_none()
+        {
+            return Err(FileError::NotRegular(path.to_owned()));
+        }
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let file = tempfile::Builder::new()
+            .prefix(".twtrace-")
+            .tempfile_in(directory)
+            .map_err(|error| FileError::Refused(path.to_owned(), error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Writes it all, and gives it its name. What had that name is replaced.
+    ///
+    /// # Errors
+    /// When the disk is full, or the directory has become closed to us.
+    pub fn write(mut self, content: &[u8]) -> Result<(), FileError> {
+        let written = self
+            .file
+            .write_all(content)
+            .and_then(|()| self.file.as_file().sync_all());
+        let temporary: TempPath = self.file.into_temp_path();
+        written
+            .and_then(|()| temporary.persist(&self.path).map_err(|error| error.error))
+            .map_err(|error| FileError::Refused(self.path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        entries
+            .map(|entry| name(entry).to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn whole_and_for_the_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("page.html");
+        fs::write(&path, "old").unwrap();
+        let file = WholeFile::create(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        file.write(b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(names(directory.path()), ["page.html"]);
+    }
+
+    #[test]
+    fn nothing_is_left_where_it_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("page.html");
+        drop(WholeFile::create(&path).unwrap());
+        assert!(names(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_place_for_a_file_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        for path in [directory.path(), Path::new("/dev/null"), Path::new("..")] {
+            let error = WholeFile::create(path).unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{error}");
+        }
+        let path = directory.path().join("none/page.html");
+        let error = anyhow::Error::from(WholeFile::create(&path).unwrap_err());
+        let error = format!("{error:#}");
+        assert!(error.contains("none/page.html: No such file"), "{error}");
+    }
+}

@@ -1,0 +1,67 @@
+//! Local ports left: a bar for each budget that is used, and the table.
+
+use maud::{Markup, html};
+
+use super::sections::grid;
+use super::text::{grouped, shown};
+use super::{plot, section};
+use crate::doctor;
+use crate::model::budget::row::BudgetRow;
+use crate::model::report::Report;
+use crate::output::table::budgets;
+
+/// Bars that are drawn.
+const DRAWN: usize = 10;
+
+/// Nothing but a sentence where no client holds a port.
+pub fn render(report: &Report) -> Markup {
+    let table = budgets::table(report);
+    let body = html! {
+        @if report.budgets.is_empty() && report.budgets_unknown.is_empty() {
+            p { "No local port is held by a client." }
+        } @else if table.is_empty() {
+            p { "None is used to 1 %." }
+        }
+        ul.budgets {
+            @for row in budgets::worth(report).into_iter().take(DRAWN) { (bar(row)) }
+        }
+        @if !table.is_empty() {
+            p.note { "In the bars, dark: live sockets; pale: TIME_WAITs that are in the way; empty: free." }
+        }
+        (grid("Budgets of local ports", &table))
+        @for remark in budgets::remarks(report) { p.note { (shown(&remark)) } }
+    };
+    section("budgets", "Local ports left", &body)
+}
+
+fn bar(row: &BudgetRow) -> Markup {
+    let name = doctor::budget::towards(row);
+    let (Some(used), Some(capacity), Some(free)) = (row.used(), row.capacity, row.free) else {
+        return html! {
+            li {
+                b { (shown(&name)) }
+                span { @match &row.why { Some(why) => (shown(why)), None => "not known" } }
+            }
+        };
+    };
+    let share = |count: u64| count as f64 / capacity.max(1) as f64;
+    let live = share(row.live.unwrap_or(0));
+    let words = format!(
+        "{:.0} % used: {} of {} ports free",
+        used * 100.0,
+        grouped(free),
+        grouped(capacity)
+    );
+    let left = budgets::left(row);
+    html! {
+        li {
+            b { (shown(&name)) }
+            span {
+                (words)
+                @if left != "-" { ", " strong { (left) } }
+                @if row.failures > 0 { ", " strong { (grouped(row.failures)) " searches failed" } }
+            }
+            (plot::bar(&[("live", live), ("tw", (used - live).max(0.0))], &format!("{name}: {words}")))
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Which host, which kernel, when, for how long.
+
+use maud::{Markup, html};
+
+use super::Page;
+use super::text::shown;
+use crate::event::Timestamp;
+use crate::output::quantity::duration;
+
+/// The top of the page.
+pub fn render(page: &Page) -> Markup {
+    let report = page.report;
+    html! {
+        header {
+            p.kicker { "twtrace report" }
+            h1 { (shown(&report.host)) }
+            dl.facts {
+                div { dt { "Kernel" } dd { "Linux " (shown(&report.kernel)) } }
+                div { dt { "From" } dd { (to_the_second(report.start)) " UTC" } }
+                div { dt { "To" } dd { (to_the_second(report.end)) " UTC" } }
+                div { dt { "Duration" } dd { (duration(report.duration_ns)) } }
+            }
+        }
+    }
+}
+
+/// `2026-11-23 21:28:35`
+fn to_the_second(time: Timestamp) -> String {
+    let text = time.to_string();
+    let whole = text.split('.').next().unwrap_or(&text);
+    whole.replace('T', " ")
+}

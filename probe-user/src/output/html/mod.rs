@@ -1,0 +1,84 @@
+//! A report as one page that stands alone: no script, no network, styles and plots inline. It can be mailed,
+//! printed, and read on a phone.
+//!
+//! Names in it are chosen by strangers. Every text goes through [`text::shown`], and [`maud`] escapes what it
+//! is given, in elements and in attributes alike; nothing here builds markup of strings. Should one get through
+//! all the same, the page's own policy lets no script run and nothing be loaded.
+
+mod budgets;
+mod figures;
+mod findings;
+mod head;
+mod plot;
+mod sections;
+mod text;
+mod timeline;
+mod trust;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::doctor::finding::Finding;
+use crate::model::report::Report;
+use crate::model::timeline::Timeline;
+
+/// What the browser may do with the page: draw it.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+/// What a page is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// The figures.
+    pub report: &'a Report,
+    /// When what happened.
+    pub timeline: &'a Timeline,
+    /// What is wrong, the worst first.
+    pub findings: &'a [Finding],
+    /// What weakens that judgement.
+    pub caveats: &'a [String],
+}
+
+/// The whole document.
+pub fn render(page: &Page) -> String {
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                title { "twtrace: " (text::shown(&page.report.host)) }
+                style { (PreEscaped(include_str!("style.css"))) }
+            }
+            body {
+                (head::render(page))
+                main {
+                    (trust::summary(page))
+                    (figures::render(page.report))
+                    (timeline::render(page))
+                    (findings::render(page))
+                    (budgets::render(page.report))
+                    (sections::render(page.report))
+                    (trust::details(page.report))
+                }
+                footer { p { "Made by twtrace " (env!("CARGO_PKG_VERSION")) ". Times are UTC." } }
+            }
+        }
+    };
+    markup.into_string()
+}
+
+/// A section with its heading.
+fn section(id: &str, heading: &str, body: &Markup) -> Markup {
+    html! {
+        section id=(id) aria-labelledby={ (id) "-h" } {
+            h2 id={ (id) "-h" } { (heading) }
+            (body)
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "html_tests.rs"]
+mod tests;

@@ -1,0 +1,85 @@
+//! The tables of the report, as the terminal shows them: both are made of the same grids.
+
+use maud::{Markup, html};
+
+use super::section;
+use super::text::{attribute, shown};
+use crate::model::report::Report;
+use crate::output::table::grid::{Align, Grid};
+use crate::output::table::{close_wait, destinations, ends, memory, ports, processes, reuse};
+
+/// All that have rows.
+pub fn render(report: &Report) -> Markup {
+    let presumed = match report.exact.ends {
+        true => "",
+        false => "Presumed: no hook of this kernel sees TIME_WAITs end.",
+    };
+    html! {
+        @let by_process = processes::grid(report);
+        @if by_process.is_empty() {
+            (section("processes", "By process", &html! { p { "No TIME_WAIT, reset or abort." } }))
+        }
+        (table("processes", "By process", "", &by_process))
+        (table("destinations", "By destination", "", &destinations::grid(report)))
+        (table("ports", "Searches for a local port, by process", "", &ports::grid(report)))
+        (table("ends", "Ends of TIME_WAITs, by the process that made them", presumed, &ends::grid(report)))
+        (table("reuse", "Reuse of TIME_WAITs, by the process that connects", "",
+               &reuse::grid_by_process(report)))
+        (table("reuse-to", "Reuse of TIME_WAITs, by destination", "", &reuse::grid_by_destination(report)))
+        (table("close-wait", "In CLOSE_WAIT at the end",
+               "Closed by the peer, not by the process.", &close_wait::grid(report)))
+        (table("unscanned", "Namespaces that could not be searched for CLOSE_WAIT", "",
+               &close_wait::unscanned_grid(report)))
+        (section("memory", "Memory of TIME_WAIT on the whole host", &html! {
+            p { (shown(&memory::in_words(report))) }
+            (grid("Memory by process", &memory::grid(report)))
+        }))
+    }
+}
+
+/// A section, or nothing where there are no rows.
+pub fn table<const N: usize>(id: &str, heading: &str, note: &str, rows: &Grid<N>) -> Markup {
+    if rows.is_empty() {
+        return html! {};
+    }
+    let body = html! {
+        @if !note.is_empty() { p.note { (note) } }
+        (grid(heading, rows))
+    };
+    section(id, heading, &body)
+}
+
+/// The table alone. A wide one is scrolled by itself, by keyboard too.
+pub fn grid<const N: usize>(name: &str, rows: &Grid<N>) -> Markup {
+    let class = |align: Align| match align {
+        Align::Left => None,
+        Align::Right => Some("n"),
+    };
+    html! {
+        @if !rows.is_empty() {
+            div.scroll tabindex="0" role="region" aria-label=(attribute(name)) {
+                table {
+                    thead {
+                        tr {
+                            @for (heading, align) in rows.headings() {
+                                th scope="col" class=[class(*align)] {
+                                    @if heading.is_empty() { span.unseen { "Remark" } }
+                                    (heading)
+                                }
+                            }
+                        }
+                    }
+                    tbody {
+                        @for cells in rows.rows() {
+                            tr {
+                                @for (cell, (_, align)) in cells.iter().zip(rows.headings()) {
+                                    td class=[class(*align)] { (shown(cell)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! When it happened: one plot a kind, all over the same time.
+
+use maud::{Markup, html};
+use twtrace_wire::Side;
+
+use super::text::grouped;
+use super::{Page, plot, section};
+use crate::model::timeline::{Bucket, Timeline};
+use crate::output::quantity::duration;
+
+/// What is plotted: a name, the number of an interval, and how the plot is filled.
+type Kind = (&'static str, fn(&Bucket) -> u64, &'static str);
+
+const KINDS: [Kind; 8] = [
+    (
+        "TIME_WAIT as client",
+        |it| it.time_wait.of(Side::Client),
+        "tw",
+    ),
+    (
+        "TIME_WAIT as server",
+        |it| it.time_wait.of(Side::Server),
+        "tw",
+    ),
+    (
+        "TIME_WAIT, side unknown",
+        |it| it.time_wait.of(Side::Unknown),
+        "tw",
+    ),
+    ("TIME_WAIT refused", |it| it.overflow, "bad"),
+    ("RST sent", |it| it.reset_sent, "rst"),
+    ("RST received", |it| it.reset_received, "rst"),
+    ("Port searches failed", |it| it.port_failures, "bad"),
+    ("Events lost", |it| it.lost, "bad"),
+];
+
+/// Plots of what happened at all; the rest is named.
+pub fn render(page: &Page) -> Markup {
+    let start_ns = page.timeline.start_mono_ns;
+    let whole = page
+        .timeline
+        .until(start_ns.saturating_add(page.report.duration_ns));
+    let sum = |kind: &Kind| -> u64 { whole.buckets.iter().map(kind.1).sum() };
+    let (some, none): (Vec<&Kind>, Vec<&Kind>) = KINDS.iter().partition(|kind| sum(kind) > 0);
+    let body = html! {
+        @if some.is_empty() {
+            p { "None of these happened: " (names(&none)) "." }
+        } @else {
+            @for kind in some { (row(&whole, kind)) }
+            (axis(&whole))
+            p.note {
+                "From events, in intervals of " (duration(whole.width_ns))
+                "; each plot has a scale of its own, from 0 to its peak."
+                @if !none.is_empty() { " None: " (names(&none)) "." }
+            }
+        }
+    };
+    section("timeline", "Timeline", &body)
+}
+
+fn names(kinds: &[&Kind]) -> String {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.0).collect();
+    names.join(", ")
+}
+
+fn row(whole: &Timeline, (name, number, class): &Kind) -> Markup {
+    let values: Vec<u64> = whole.buckets.iter().map(number).collect();
+    let sum: u64 = values.iter().sum();
+    let peak = values.iter().copied().max().unwrap_or(0);
+    let at = values.iter().position(|value| *value == peak).unwrap_or(0);
+    let peak_at = &whole.starts_at(at).time_of_day_us()[..8];
+    let width = duration(whole.width_ns);
+    let alternative = format!(
+        "{name}: {} in all; the most in {width}: {}, at {peak_at}",
+        grouped(sum),
+        grouped(peak)
+    );
+    html! {
+        div.kind {
+            div.label {
+                b { (name) }
+                span { (grouped(sum)) }
+                small { "peak " (grouped(peak)) " in " (width) ", at " (peak_at) }
+            }
+            div class={ "plot " (class) } { (plot::steps(&values, &alternative)) }
+        }
+    }
+}
+
+/// Wall-clock times under the plots.
+fn axis(whole: &Timeline) -> Markup {
+    let count = whole.buckets.len();
+    html! {
+        div.axis aria-hidden="true" {
+            @for quarter in 0..=4 {
+                span { (&whole.starts_at(count * quarter / 4).time_of_day_us()[..8]) }
+            }
+        }
+    }
+}

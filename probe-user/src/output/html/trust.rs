@@ -1,0 +1,135 @@
+//! How far the figures can be trusted: at the top in short, at the end in full.
+
+use maud::{Markup, html};
+
+use super::sections::grid;
+use super::text::{grouped, shown};
+use super::{Page, section};
+use crate::model::report::Report;
+use crate::output::table::{audit, lost};
+use crate::probe::Tier;
+
+/// The worst finding, losses, the audit's outcome and what the hooks leave open; never left out.
+pub fn summary(page: &Page) -> Markup {
+    let report = page.report;
+    let lost: u64 = report.lost.iter().map(|row| row.count).sum();
+    let missed: u64 = report
+        .recursion_misses
+        .iter()
+        .flatten()
+        .map(|row| row.count)
+        .sum();
+    let degraded: Vec<&str> = report
+        .tiers
+        .iter()
+        .filter(|choice| choice.lost.is_some())
+        .map(|choice| choice.question.name())
+        .collect();
+    let (is_exact, audited) = audited(report);
+    html! {
+        section.trust aria-labelledby="trust-h" {
+            h2 #trust-h.unseen { "First of all" }
+            ul {
+                @if let Some(worst) = page.findings.first() {
+                    (line(false, &format!(
+                        "Findings: {}, the worst {}: {}",
+                        page.findings.len(), worst.severity.word(), worst.title
+                    ), "findings"))
+                } @else {
+                    (line(true, "Findings: nothing wrong", "findings"))
+                }
+                (line(lost == 0 && missed == 0, &match (lost, missed) {
+                    (0, 0) => "Lost: nothing".to_owned(),
+                    (lost, 0) => format!("Lost: {}; figures marked ≥ are lower bounds", grouped(lost)),
+                    (0, missed) => format!(
+                        "Lost: nothing; but the kernel skipped {} runs of programs", grouped(missed)
+                    ),
+                    (lost, missed) => format!(
+                        "Lost: {}; the kernel skipped {} runs of programs", grouped(lost), grouped(missed)
+                    ),
+                }, "lost"))
+                (line(is_exact, &audited, "audit"))
+                (line(degraded.is_empty(), &match degraded.is_empty() {
+                    true => "Hooks: every question is answered in full".to_owned(),
+                    false => format!(
+                        "Hooks: {} of {} questions not answered in full: {}",
+                        degraded.len(), report.tiers.len(), degraded.join(", ")
+                    ),
+                }, "hooks"))
+            }
+        }
+    }
+}
+
+fn line(is_good: bool, words: &str, id: &str) -> Markup {
+    html! {
+        li class=(if is_good { "good" } else { "doubt" }) {
+            span aria-hidden="true" { (if is_good { "✓ " } else { "! " }) }
+            a href={ "#" (id) } { (shown(words)) }
+        }
+    }
+}
+
+/// Whether all births were seen as far as the kernel tells, and a sentence that says so.
+fn audited(report: &Report) -> (bool, String) {
+    let busy = || report.audit.iter().filter(|row| !row.is_quiet());
+    let seen: u64 = busy().map(|row| row.births_seen).sum();
+    let open = busy().filter(|row| !row.audited).count();
+    let off: u64 = busy()
+        .map(|row| row.difference.map_or(0, i64::unsigned_abs))
+        .sum();
+    let mut words = match (busy().count(), off) {
+        (0, _) => "Audit: neither twtrace nor the kernel counted a TIME_WAIT".to_owned(),
+        (all, 0) if open == all => format!("Audit: {} TIME_WAITs seen", grouped(seen)),
+        (_, 0) => format!(
+            "Audit: {} TIME_WAITs seen, as many as the kernel counted",
+            grouped(seen)
+        ),
+        _ => format!(
+            "Audit: {} TIME_WAITs seen, off by {} from the kernel's count",
+            grouped(seen),
+            grouped(off)
+        ),
+    };
+    if open > 0 {
+        words.push_str(&format!("; not compared in {open} namespaces"));
+    }
+    (off == 0 && open == 0, words)
+}
+
+/// The tables behind it.
+pub fn details(report: &Report) -> Markup {
+    let quiet = report.audit.iter().filter(|row| row.is_quiet()).count();
+    html! {
+        (section("audit", "Audit: births of TIME_WAIT seen, against the kernel's own counters", &html! {
+            (grid("Audit", &audit::grid(report)))
+            @if quiet > 0 { p.note { (quiet) " namespaces without any." } }
+        }))
+        (section("lost", "Lost", &html! {
+            @let rows = lost::grid(report);
+            @if rows.is_empty() { p { "Nothing." } }
+            (grid("Lost", &rows))
+            @if report.recursion_misses.is_none() { p.note { "But " (lost::NOT_COUNTED) "." } }
+        }))
+        (section("hooks", "What answered each question, and what it can't know", &html! {
+            dl.hooks {
+                @for choice in &report.tiers {
+                    dt { (choice.question.name()) " " code { (tier(choice.tier)) } }
+                    dd {
+                        @match &choice.lost {
+                            Some(lost) => { span aria-hidden="true" { "! " } (shown(lost)) }
+                            None => { span aria-hidden="true" { "✓ " } "in full" }
+                        }
+                    }
+                }
+            }
+        }))
+    }
+}
+
+fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::None => "no hook",
+        tier => tier.name(),
+    }
+}
