@@ -16,6 +16,7 @@ mod privilege;
 mod probe;
 mod scan;
 mod session;
+mod stack;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

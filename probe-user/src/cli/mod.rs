@@ -1,6 +1,9 @@
 //! The command line.
 
+mod stacks;
 mod values;
+
+pub use stacks::StackArgs;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,6 +84,9 @@ pub struct ReportArgs {
     /// Print only this table (repeatable, or comma-separated); JSON always has everything.
     #[arg(long, value_name = "TABLE", value_enum, value_delimiter = ',')]
     pub by: Vec<By>,
+    /// Where in the code.
+    #[command(flatten)]
+    pub stacks: StackArgs,
     /// As `trace` has them.
     #[command(flatten)]
     pub view: ViewArgs,
@@ -271,6 +277,7 @@ impl ProbeArgs {
             },
             slow_port_ns: u64::try_from(self.slow_port.as_nanos()).unwrap_or(u64::MAX),
             tell_special: false,
+            stacks: None,
             existing_sockets: 0,
         }
     }

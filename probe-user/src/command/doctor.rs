@@ -21,6 +21,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         filter: &args.filter,
         probing: &args.probing,
         wants_budgets: true,
+        max_stacks: None,
         wants_diagnostics: true,
     })
     .await?;

@@ -14,12 +14,13 @@ use crate::model::dealings::Dealings;
 use crate::model::report::{Exact, LostRow, MissRow, Report};
 use crate::model::{KernelTotals, Model};
 use crate::output::quantity;
-use crate::probe::{Choice, tell_refused_reuse};
+use crate::probe::{Choice, StackOptions, tell_refused_reuse};
 use crate::scan::namespace::{self, Looks};
 use crate::session::auditor::{Auditor, SeenByNetns};
 use crate::session::budgets::Budgeter;
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
+use crate::stack::Stacks;
 
 /// Readings of the audit's counters before they are taken as they are.
 const READINGS: usize = 10;
@@ -37,6 +38,8 @@ pub struct Order<'a> {
     pub probing: &'a ProbeArgs,
     /// Whether budgets of local ports are worked out.
     pub wants_budgets: bool,
+    /// Whether user stacks are kept, and how many.
+    pub max_stacks: Option<u32>,
     /// Whether [`Measured::diagnostics`] is.
     pub wants_diagnostics: bool,
 }
@@ -105,6 +108,11 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
     let mut stop = Stop::listen().context("listening for signals")?;
     let filter = order.filter.resolve()?;
     let mut probing = order.probing.options();
+    probing.stacks = order.max_stacks.map(|max_stacks| StackOptions {
+        max_stacks,
+        slow_port_ns: probing.slow_port_ns,
+    });
+    let mut stacks = Stacks::default();
     if !filter.is_by_process() && filter.shows_kind(EventKind::PortAlloc) {
         // The kernel's histograms can't be filtered by address, so every search has to be an event.
         probing.slow_port_ns = 0;
@@ -152,6 +160,10 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
             ready = session.ready() => ready?,
         }
         session.drain(&mut counting)?;
+        if order.max_stacks.is_some() {
+            // Soon: the process may not live long.
+            stacks.look(session.attached())?;
+        }
         let now_ns = session.now()?.mono_ns;
         if counting.auditor.is_due(now_ns) {
             let seen = seen_by_netns(&session)?;
@@ -169,7 +181,15 @@ pub async fn measure(order: Order<'_>) -> Result<Measured> {
     counting.auditor.begin_last_round(&seen);
     read_step(&session, &mut counting)?;
     settle(&mut session, &mut counting).await?;
+    let kernel = session.kernel_totals()?;
     let mut report = report(&mut session, &mut counting, &filter)?;
+    if order.max_stacks.is_some() {
+        stacks.look_now(session.attached())?;
+        let counts = session.attached().site_counts()?;
+        let mut rows = stacks.rows(&counts, |key| counting.model.named(key, &kernel));
+        rows.retain(|row| filter.shows_kind(row.kind()));
+        report.stacks = Some(rows);
+    }
     (report.close_wait, report.unscanned) =
         existing::close_wait(gate, &filter, &report.processes, session.enricher());
     // The probes go with the session, before a slow reader is waited for.
@@ -251,6 +271,7 @@ fn report(session: &mut Session, counting: &mut Counting, filter: &Filter) -> Re
         budgets_unknown: budgets.unknown,
         close_wait: Vec::new(),
         unscanned: Vec::new(),
+        stacks: None,
         memory,
         audit: auditor.rows(&seen, end.mono_ns),
         recursion_misses: misses(kernel),

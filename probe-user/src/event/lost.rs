@@ -64,6 +64,12 @@ impl LostBy {
             Self::Probe(Probe::NetnsMap) => {
                 "facts of network namespaces beyond the map's size: not audited"
             }
+            Self::Probe(Probe::StackMap) => {
+                "what followed from places in the code beyond --max-stacks: counted without its stack"
+            }
+            Self::Probe(Probe::StackSlot) => {
+                "stacks whose slot was taken (--max-stacks): only their innermost frames are known"
+            }
             Self::Decode => "records that could not be read",
         }
     }

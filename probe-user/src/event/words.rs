@@ -3,7 +3,7 @@
 use serde::Serializer;
 use twtrace_wire::{
     AbortReason, EndCause, EventKind, PortOp, Probe, ResetDirection, ResetReason, ReuseRefusal,
-    Side, TcpState, Unattributed,
+    Side, StackWhat, TcpState, Unattributed,
 };
 
 /// A set whose members each have one word in JSON, on the command line and in tables.
@@ -140,6 +140,15 @@ words! {
         PortMap = "port_map",
         NetnsMap = "netns_map",
         TimeWaitEnd = "time_wait_end",
+        StackMap = "stack_map",
+        StackSlot = "stack_slot",
+    }
+    StackWhat {
+        TimeWait = "time_wait",
+        TimeWaitOverflow = "time_wait_overflow",
+        ResetSent = "reset_sent",
+        PortFailed = "port_failed",
+        PortSlow = "port_slow",
     }
 }
 
@@ -167,5 +176,6 @@ mod tests {
         go_there_and_back::<Unattributed>();
         go_there_and_back::<PortOp>();
         go_there_and_back::<Probe>();
+        go_there_and_back::<StackWhat>();
     }
 }

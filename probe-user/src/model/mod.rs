@@ -12,6 +12,7 @@ pub mod quantile;
 pub mod report;
 pub mod residence;
 pub mod reuse;
+pub mod stacks;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -196,6 +197,13 @@ impl Model {
         self.filter
             .shows_process(process.as_ref())
             .then(|| ProcessRow::new(process, key))
+    }
+
+    /// The process of a key, if the filter shows it.
+    pub fn named(&self, key: ProcessKey, kernel: &KernelTotals) -> Option<Option<Process>> {
+        let totals = kernel.processes.iter().find(|(other, _)| *other == key);
+        self.row(key, totals.map(|(_, totals)| totals))
+            .map(|row| row.process)
     }
 
     fn add_port_row(

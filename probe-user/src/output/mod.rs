@@ -1,6 +1,7 @@
 //! Everything that is printed. One renderer a file.
 
 pub mod diagnosis;
+pub mod folded;
 pub mod json;
 pub mod lines;
 pub mod quantity;
