@@ -70,6 +70,8 @@ pub enum Missing {
     Lost,
     /// Frames beyond the innermost ones: their slot was taken.
     OuterFrames,
+    /// Frames beyond the innermost ones: functions without frame pointers, and more of the stack was not kept.
+    NoFramePointers,
     /// No close() was seen: it closed before tracing, or the kernel closed by itself.
     NotSeen,
     /// The process's memory map can't be read.
@@ -85,6 +87,7 @@ impl Missing {
             Self::ProcessGone => "(process gone before it could be looked at)",
             Self::Lost => "(lost: more stacks than --max-stacks)",
             Self::OuterFrames => "(outer frames lost: see --max-stacks)",
+            Self::NoFramePointers => "(outer frames not known: no frame pointers)",
             Self::NotSeen => "(no close() seen)",
             Self::Unreadable => "(the process's memory map can't be read)",
         }

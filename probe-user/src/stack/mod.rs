@@ -88,9 +88,13 @@ impl Stacks {
             let (frames, why) = match (&mut image, without) {
                 (_, Some(why)) => (Vec::new(), Some(why)),
                 (Ok(image), None) => {
-                    let addresses = unwind::unwind(&found.site, &found.frames, image);
-                    let outer = (found.site.stack == STACK_LOST).then_some(Missing::OuterFrames);
-                    (symbols.name(&addresses, image), outer)
+                    let stack = unwind::unwind(&found.site, &found.frames, image);
+                    let outer = match (found.site.stack, stack.is_cut) {
+                        (STACK_LOST, _) => Some(Missing::OuterFrames),
+                        (_, true) => Some(Missing::NoFramePointers),
+                        (_, false) => None,
+                    };
+                    (symbols.name(&stack.frames, image), outer)
                 }
                 (Err(error), None) => {
                     let why = match error {

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -26,7 +27,9 @@ pub struct Mapping {
     pub end: u64,
     /// Where it begins in the file.
     pub offset: u64,
-    /// The file in the process's own root, `[vdso]` or the like; `None` for anonymous memory.
+    /// Number of the file's inode, or 0.
+    pub inode: u64,
+    /// The file in the process's own root or ours, `[vdso]` or the like; `None` for anonymous memory.
     pub name: Option<Vec<u8>>,
 }
 
@@ -42,13 +45,15 @@ impl Mapping {
             return None;
         }
         let offset = text(fields.next())?;
-        let name = fields.nth(2).unwrap_or_default().trim_ascii_start();
+        let inode = text(fields.nth(1))?;
+        let name = fields.next().unwrap_or_default().trim_ascii_start();
         let (start, end) = range.split_once('-')?;
         let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
         Some(Self {
             start: hex(start)?,
             end: hex(end)?,
             offset: hex(&offset)?,
+            inode: inode.parse().ok()?,
             name: (!name.is_empty()).then(|| name.to_vec()),
         })
     }
@@ -132,10 +137,7 @@ impl Image {
         if let Some(file) = self.files.get(name) {
             return file.clone();
         }
-        let opened = match mapping.path() {
-            Some(path) => self.open(path),
-            None => self.deleted(name),
-        };
+        let opened = self.open_mapped(mapping, name);
         let file = opened
             .inspect_err(|error| {
                 log::debug!(
@@ -150,44 +152,27 @@ impl Image {
         file
     }
 
-    /// A program that was replaced while it runs.
-    fn deleted(&self, name: &[u8]) -> io::Result<File> {
+    /// The program itself, also one that was replaced while it runs; else by its path in the process's root,
+    /// else in ours: the kernel shows paths as from the reader's root where they can be reached from there
+    /// (a process in a chroot).
+    fn open_mapped(&self, mapping: &Mapping, name: &[u8]) -> io::Result<File> {
         let exe = format!("/proc/{}/exe", self.pid);
-        if fs::read_link(&exe)?.as_os_str().as_bytes() != name {
-            return Err(io::ErrorKind::NotFound.into());
+        if fs::read_link(&exe).is_ok_and(|target| target.as_os_str().as_bytes() == name) {
+            return File::open(exe);
         }
-        File::open(exe)
+        let path = mapping.path().ok_or(io::ErrorKind::NotFound)?;
+        self.open(path).or_else(|_| {
+            let file = open_in(&File::open("/")?.into(), path)?;
+            match file.metadata()?.ino() == mapping.inode {
+                true => Ok(file),
+                false => Err(io::ErrorKind::NotFound.into()),
+            }
+        })
     }
 
-    /// A regular file in the process's own root. Symbolic links stay in there, and nothing else is waited
-    /// for: whoever owns the process may have put anything there.
+    /// A regular file in the process's own root.
     pub fn open(&self, path: &Path) -> io::Result<File> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        // SAFETY: a struct of integers, for which zero is valid.
-        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
-        how.flags = u64::from(flags.unsigned_abs());
-        how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
-        // SAFETY: a path that ends with NUL, and a struct of the size given.
-        let fd = unsafe {
-            libc::syscall(
-                libc::SYS_openat2,
-                self.root.as_raw_fd(),
-                path.as_ptr(),
-                &raw const how,
-                size_of::<libc::open_how>(),
-            )
-        };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let fd = i32::try_from(fd).map_err(io::Error::other)?;
-        // SAFETY: a descriptor that was just made, and is nobody else's.
-        let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        Ok(file)
+        open_in(&self.root, path)
     }
 
     /// What a JIT says of its code.
@@ -202,6 +187,37 @@ impl Image {
         }
         self.perf_map.get_or_insert_default()
     }
+}
+
+/// A regular file below a root directory. Symbolic links stay in there, and nothing else is waited
+/// for: whoever owns the process may have put anything there.
+fn open_in(root: &OwnedFd, path: &Path) -> io::Result<File> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: a struct of integers, for which zero is valid.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    how.flags = u64::from(flags.unsigned_abs());
+    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: a path that ends with NUL, and a struct of the size given.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: a descriptor that was just made, and is nobody else's.
+    let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok(file)
 }
 
 /// Executable mappings, by address.

@@ -21,13 +21,25 @@ use crate::model::stacks::FoundBy;
 /// A module's tables that are larger are not read.
 const MAX_TABLE_BYTES: u64 = 128 << 20;
 
+/// No function's frame is larger: else the register is no frame pointer.
+const MAX_FRAME_BYTES: u64 = 8 << 20;
+
 /// An address of a stack, and how it was found. All but the first are return addresses.
 pub type Found = (u64, FoundBy);
 
 type Sections = ExplicitModuleSectionInfo<Vec<u8>>;
 
-/// The stack of a site, innermost first.
-pub fn unwind(site: &Site, walked: &[u64], image: &mut Image) -> Vec<Found> {
+/// A stack, innermost first.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// Its addresses.
+    pub frames: Vec<Found>,
+    /// It goes on, and nobody knows how: its functions make no frames, and more of it was not kept.
+    pub is_cut: bool,
+}
+
+/// The stack of a site.
+pub fn unwind(site: &Site, walked: &[u64], image: &mut Image) -> Stack {
     let executable = |address: u64| image.mapping(address.wrapping_sub(1)).is_some();
     // The walk follows whatever the frame pointer's register holds.
     let walked: Vec<u64> = walked
@@ -38,16 +50,21 @@ pub fn unwind(site: &Site, walked: &[u64], image: &mut Image) -> Vec<Found> {
         .map(|(_, address)| address)
         .collect();
     if site.sp == 0 {
-        return by_frame_pointers(&walked);
+        return Stack {
+            frames: by_frame_pointers(&walked),
+            is_cut: false,
+        };
     }
-    let top = by_tables(site, image);
-    if let Some(top) = top {
-        return joined(site.ip, &top, &walked);
+    if let Some(top) = by_tables(site, image) {
+        return joined(site.ip, &top, &located(site, &walked));
     }
     let likely = scanned(site, |address| {
         image.mapping(address - 1).map(|mapping| mapping.start)
     });
-    with_likely(site, likely, &walked)
+    Stack {
+        frames: with_likely(site, likely, &walked),
+        is_cut: walked.len() < 2,
+    }
 }
 
 /// The stack of a process that is gone: nothing is known of its addresses.
@@ -65,38 +82,68 @@ fn by_frame_pointers(walked: &[u64]) -> Vec<Found> {
         .collect()
 }
 
+/// A return address and the word of the stack that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Return {
+    address: u64,
+    /// Where, from the stack pointer; `None` beyond what was kept.
+    index: Option<usize>,
+}
+
 /// What the tables tell of the top of the stack.
 #[derive(Debug, PartialEq, Eq)]
 struct Top {
-    /// Return addresses.
-    returns: Vec<u64>,
+    /// With places on the stack, each.
+    returns: Vec<Return>,
     /// They reach to the stack's end.
     is_whole: bool,
 }
 
-/// The tables' frames up to where they meet the walk, and the walk from there on.
-fn joined(ip: u64, top: &Top, walked: &[u64]) -> Vec<Found> {
-    let outer = walked.get(1..).unwrap_or_default();
-    let meeting = top
-        .returns
+/// The tables' frames, and those of the walk that lie farther out on the stack. Addresses alone would not do:
+/// a function that calls itself has one many times.
+fn joined(ip: u64, top: &Top, walked: &[Return]) -> Stack {
+    let reached = top.returns.last().and_then(|last| last.index);
+    let outer: Vec<u64> = walked
         .iter()
-        .enumerate()
-        .rev()
-        .find_map(|(at, address)| {
-            let in_walk = outer.iter().position(|other| other == address)?;
-            Some((at, in_walk))
-        });
-    let (inner, outer) = match meeting {
-        Some((at, in_walk)) => (&top.returns[..=at], &outer[in_walk + 1..]),
-        None if top.is_whole => (&top.returns[..], &outer[..0]),
-        // What was kept of the stack ends before: the frame pointer is that of a function farther out.
-        None => (&top.returns[..], outer),
-    };
+        .filter(|frame| !top.is_whole && (frame.index.is_none() || frame.index > reached))
+        .map(|frame| frame.address)
+        .collect();
+    let is_cut =
+        !top.is_whole && outer.is_empty() && walked.iter().all(|frame| frame.index.is_none());
     let mut frames = vec![(ip, FoundBy::FramePointer)];
-    frames.extend(inner.iter().map(|address| (*address, FoundBy::UnwindTable)));
-    frames.extend(by_frame_pointers(outer));
+    frames.extend(
+        top.returns
+            .iter()
+            .map(|frame| (frame.address, FoundBy::UnwindTable)),
+    );
+    frames.extend(by_frame_pointers(&outer));
     frames.truncate(STACK_DEPTH);
-    frames
+    Stack { frames, is_cut }
+}
+
+/// Where on the stack the walk's return addresses lie; none of them where the register held no frame pointer.
+fn located(site: &Site, walked: &[u64]) -> Vec<Return> {
+    let mut frame = site.bp;
+    if frame < site.sp || frame - site.sp > MAX_FRAME_BYTES {
+        return Vec::new();
+    }
+    let word = |address: u64| {
+        let index = usize::try_from(address.wrapping_sub(site.sp) / 8).ok()?;
+        (address >= site.sp && index < WINDOW_WORDS).then_some(index)
+    };
+    let mut returns = Vec::new();
+    for address in walked.iter().skip(1) {
+        let index = frame.checked_add(8).and_then(word);
+        returns.push(Return {
+            address: *address,
+            index,
+        });
+        frame = match word(frame) {
+            Some(index) => site.window[index],
+            None => u64::MAX,
+        };
+    }
+    returns
 }
 
 fn with_likely(site: &Site, likely: Option<u64>, walked: &[u64]) -> Vec<Found> {
@@ -173,8 +220,14 @@ fn by_tables(site: &Site, image: &mut Image) -> Option<Top> {
             break;
         }
         match unwinder.unwind_frame(frame, &mut registers, &mut cache, &mut read_stack) {
-            Ok(Some(address)) if is_kept(site, registers.sp(), address) => {
-                top.returns.push(address);
+            Ok(Some(address)) => {
+                let Some(index) = kept_at(site, registers.sp(), address) else {
+                    break;
+                };
+                top.returns.push(Return {
+                    address,
+                    index: Some(index),
+                });
                 let Some(next) = FrameAddress::from_return_address(address) else {
                     break;
                 };
@@ -184,21 +237,18 @@ fn by_tables(site: &Site, image: &mut Image) -> Option<Top> {
                 top.is_whole = true;
                 break;
             }
-            Ok(Some(_)) | Err(_) => break,
+            Err(_) => break,
         }
     }
     (!top.returns.is_empty()).then_some(top)
 }
 
-/// Whether the address was read from a word that looked like a return address to the kernel side, too: only
+/// The word that the address was read from, if it looked like a return address to the kernel side, too: only
 /// those are the same whenever the site is counted.
-fn is_kept(site: &Site, frame: u64, address: u64) -> bool {
-    let at = frame.wrapping_sub(8).wrapping_sub(site.sp) / 8;
-    let kept = usize::try_from(at).ok().and_then(|at| {
-        let word = site.window.get(at)?;
-        Some((*word, site.returns >> at & 1))
-    });
-    kept == Some((address, 1))
+fn kept_at(site: &Site, frame: u64, address: u64) -> Option<usize> {
+    let index = usize::try_from(frame.wrapping_sub(8).wrapping_sub(site.sp) / 8).ok()?;
+    let is_kept = site.window.get(index) == Some(&address) && site.returns >> index & 1 != 0;
+    is_kept.then_some(index)
 }
 
 /// A mapped file's unwind tables; `None` where it has none.
@@ -269,35 +319,71 @@ fn read(file: &File, mapping: &Mapping) -> Option<Tables> {
 mod tests {
     use super::*;
 
-    fn top(returns: &[u64], is_whole: bool) -> Top {
+    fn returns(frames: &[(u64, Option<usize>)]) -> Vec<Return> {
+        frames
+            .iter()
+            .map(|(address, index)| Return {
+                address: *address,
+                index: *index,
+            })
+            .collect()
+    }
+
+    fn top(frames: &[(u64, usize)], is_whole: bool) -> Top {
+        let frames: Vec<_> = frames
+            .iter()
+            .map(|(address, index)| (*address, Some(*index)))
+            .collect();
         Top {
-            returns: returns.to_vec(),
+            returns: returns(&frames),
             is_whole,
         }
     }
 
-    fn addresses(frames: Vec<Found>) -> Vec<u64> {
-        frames.into_iter().map(|(address, _)| address).collect()
+    fn addresses(stack: Stack) -> Vec<u64> {
+        stack
+            .frames
+            .into_iter()
+            .map(|(address, _)| address)
+            .collect()
     }
 
     #[test]
     fn the_wrappers_caller_comes_between() {
-        // 20 called close(), 30 called 20: the walk has 30 first.
+        // 20 called close(), 30 called 20 and itself: the walk has 30 first.
+        let walked = returns(&[(30, Some(3)), (30, Some(7)), (40, None)]);
         assert_eq!(
-            addresses(joined(10, &top(&[20, 30], false), &[10, 30, 40])),
-            [10, 20, 30, 40]
+            addresses(joined(10, &top(&[(20, 0), (30, 3)], false), &walked)),
+            [10, 20, 30, 30, 40]
         );
-        // The window ends in 20's frame.
+        // What was kept of the stack ends in 20's frame.
+        let outer = returns(&[(30, None), (40, None)]);
         assert_eq!(
-            addresses(joined(10, &top(&[20], false), &[10, 30, 40])),
+            addresses(joined(10, &top(&[(20, 0)], false), &outer)),
             [10, 20, 30, 40]
         );
         // The walk went astray, and the tables reach to the end.
+        let whole = top(&[(20, 0), (30, 4)], true);
         assert_eq!(
-            addresses(joined(10, &top(&[20, 30], true), &[10, 99])),
+            addresses(joined(10, &whole, &returns(&[(99, None)]))),
             [10, 20, 30]
         );
-        assert_eq!(addresses(joined(10, &top(&[20], false), &[])), [10, 20]);
+        let cut = joined(10, &top(&[(20, 0)], false), &[]);
+        assert!(cut.is_cut);
+        assert_eq!(addresses(cut), [10, 20]);
+        assert!(!joined(10, &whole, &[]).is_cut);
+    }
+
+    #[test]
+    fn the_walk_is_located_on_the_stack() {
+        let mut at = site(&[(2, 0x7000 + 6 * 8, false), (6, 0x9000, false)]);
+        at.bp = 0x7000 + 2 * 8;
+        assert_eq!(
+            located(&at, &[1, 30, 40, 50]),
+            returns(&[(30, Some(3)), (40, Some(7)), (50, None)])
+        );
+        at.bp = 5;
+        assert_eq!(located(&at, &[1, 30]), []);
     }
 
     fn site(words: &[(usize, u64, bool)]) -> Site {
@@ -324,9 +410,6 @@ mod tests {
         bounded.bp = bounded.sp + 3 * 8;
         assert_eq!(scanned(&bounded, module_of), Some(1500));
         assert_eq!(scanned(&site(&[(0, 9000, true)]), module_of), None);
-        assert_eq!(
-            addresses(with_likely(&pushed, Some(2500), &[1000, 2500, 3])),
-            [1000, 2500, 3]
-        );
+        assert_eq!(with_likely(&pushed, Some(2500), &[1000, 2500, 3]).len(), 3);
     }
 }
