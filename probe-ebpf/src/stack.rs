@@ -197,7 +197,8 @@ fn mixed(hash: u64, word: u64) -> u64 {
 /// Whether what stands before this address is a call instruction of x86-64.
 #[inline(always)]
 fn is_return_address(word: u64, sp: u64) -> bool {
-    if word < LOWEST_CODE || word >= HIGHEST_CODE || word.wrapping_sub(sp) < STACK_SPAN {
+    let is_code = (LOWEST_CODE..HIGHEST_CODE).contains(&word);
+    if !is_code || word.wrapping_sub(sp) < STACK_SPAN {
         return false;
     }
     let before = read_user(word - 8);
