@@ -17,12 +17,17 @@ pub static CONFIG: Config = Config {
     slow_port_ns: 0,
     wake_bytes: 0,
     started_ns: 0,
+    stack_slow_port_ns: 0,
     sk_kern_sock_bit: ABSENT,
     sk_shutdown_bit: ABSENT,
     births: BIRTHS_HOOKED,
     ends_by_timer: 0,
     ports_by_syscall: 0,
     tell_special: 0,
+    stacks: 0,
+    user_registers: 0,
+    registers_offset: 0,
+    reserved: 0,
 };
 
 /// A field of one of the statics above, as it was replaced after compilation.

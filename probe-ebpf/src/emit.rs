@@ -13,7 +13,7 @@ use crate::{
     maps::{EVENTS, NETNS, add, count_lost, increment},
     process,
     records::{Actor, MiniStory, PRE_EXISTING, Story},
-    segment,
+    segment, stack,
     story::now_ns,
     timewait::{mini_story, stranger_reason},
 };
@@ -36,6 +36,7 @@ pub struct Fact {
 pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 {
     let sock = Sock(sock);
     count(fact, story.side, &charged.key);
+    stack::count_fact(fact, story.site);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -71,6 +72,7 @@ pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 
 pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
     let mini = Sock(mini);
     count(fact, kept.side, &kept.closer.key);
+    stack::count_fact(fact, kept.site);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;

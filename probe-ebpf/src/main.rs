@@ -28,6 +28,7 @@ mod records;
 mod reset;
 mod reuse;
 mod segment;
+mod stack;
 mod state;
 mod story;
 mod timewait;

@@ -4,11 +4,11 @@ use core::ptr;
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, StackTrace},
 };
 use twtrace_wire::{
     Cancelled, Existing, ExistingKey, NetnsTotals, PortKey, PortTotals, Probe, ProcessKey,
-    ProcessTotals, TupleKey,
+    ProcessTotals, Site, SiteCount, TupleKey,
 };
 
 use crate::records::{Actor, Arguments, Birth, Call, MiniStory, Search, Story};
@@ -105,6 +105,22 @@ pub static MPTCP: LruHashMap<u64, Story> = LruHashMap::with_max_entries(4096, 0)
 /// Threads that are closing a listener, whose queued children die in their hands.
 #[map]
 pub static LISTENER_CLOSERS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(256, 0);
+
+/// User stacks by frame pointers (`--stacks`; else tiny, as the three that follow).
+#[map]
+pub static STACKS: StackTrace = StackTrace::with_max_entries(1, 0);
+
+/// Those whose slot in [`STACKS`] was taken by another: slots go by hash.
+#[map]
+pub static STACKS_MORE: StackTrace = StackTrace::with_max_entries(1, 0);
+
+/// Places in processes' code, by hash.
+#[map]
+pub static SITES: HashMap<u64, Site> = HashMap::with_max_entries(1, 0);
+
+/// What followed from each place.
+#[map]
+pub static SITE_COUNTS: HashMap<SiteCount, u64> = HashMap::with_max_entries(1, 0);
 
 /// What was lost, by [`Probe`].
 #[map]

@@ -2,8 +2,8 @@
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
 use twtrace_wire::{
-    EventKind, LATENCY_BUCKETS, PortEvent, PortKey, PortOp, PortTotals, Probe, ReuseRefusal, Tuple,
-    bucket_of_ns, flags,
+    EventKind, LATENCY_BUCKETS, PortEvent, PortKey, PortOp, PortTotals, Probe, ReuseRefusal,
+    StackWhat, Tuple, bucket_of_ns, flags,
 };
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     process::{self, actor},
     records::{Actor, Call, Search},
     reuse,
+    stack::{self, Ctx},
     story::now_ns,
 };
 
@@ -95,7 +96,7 @@ pub fn refused(why: ReuseRefusal) {
 
 /// Any of these functions returns.
 #[inline(always)]
-pub fn returned(result: i32) {
+pub fn returned(ctx: Ctx, result: i32) {
     let thread = bpf_get_current_pid_tgid();
     let Some(search) = SEARCHES.get_ptr(thread) else {
         return;
@@ -129,7 +130,7 @@ pub fn returned(result: i32) {
         tuple.remote = [0; 16];
         tuple.remote_port = 0;
     }
-    finished(&outcome, &tuple, more, &actor(sock));
+    finished(ctx, &outcome, &tuple, more, &actor(sock));
 }
 
 /// The socket's own range, where connect() looked for any port.
@@ -186,7 +187,7 @@ pub fn connect_began(sock: Sock) {
 
 /// A system call returns.
 #[inline(always)]
-pub fn call_returned(result: i64) {
+pub fn call_returned(ctx: Ctx, result: i64) {
     let thread = bpf_get_current_pid_tgid();
     let Some(call) = CALLS.get_ptr(thread) else {
         return;
@@ -242,7 +243,7 @@ pub fn call_returned(result: i64) {
     if call.address != 0 {
         more |= fill_asked(&call, &mut outcome, &mut tuple);
     }
-    finished(&outcome, &tuple, more, &actor(sock));
+    finished(ctx, &outcome, &tuple, more, &actor(sock));
 }
 
 /// From the user's `struct sockaddr`: what bind() asked for, or where connect() wanted to go. A call
@@ -299,13 +300,14 @@ fn read_user<T: Copy>(base: u64, offset: u64) -> T {
 
 /// Counts a search and, if it failed, was slow or is to be told for what it met, reports it.
 #[inline(always)]
-fn finished(outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
+fn finished(ctx: Ctx, outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
     let key = PortKey {
         process: process.key,
         op: outcome.op,
         exact: (outcome.flags & flags::EXACT != 0) as u32,
     };
     count(&key, outcome);
+    count_stack(ctx, outcome, process);
     let hindered = reuse::count_refused(process, &outcome.refused);
     let [range_low, range_high] = outcome.own_range;
     let is_special = hindered || range_low != 0 || range_high != 0;
@@ -336,6 +338,24 @@ fn finished(outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
         process::fill(&mut (*event).process, process);
     }
     entry.submit(wakeup());
+}
+
+/// Where in the code a search failed or was slow.
+#[inline(always)]
+fn count_stack(ctx: Ctx, outcome: &Outcome, process: &Actor) {
+    if config!(stacks) == 0 {
+        return;
+    }
+    let what = if outcome.errno != 0 {
+        StackWhat::PortFailed
+    } else if outcome.flags & flags::UNTIMED == 0
+        && outcome.latency_ns >= config!(stack_slow_port_ns)
+    {
+        StackWhat::PortSlow
+    } else {
+        return;
+    };
+    stack::count(stack::site(ctx, process), what);
 }
 
 #[inline(always)]

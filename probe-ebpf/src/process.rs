@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// `task_struct.flags`: a kernel thread (include/linux/sched.h; has not moved since 2.6.35).
-const PF_KTHREAD: u32 = 0x0020_0000;
+pub const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// BPF_NOEXIST: two CPUs may meet the same new process.
 const NO_EXIST: u64 = 1;

@@ -1,6 +1,6 @@
 //! What the maps hold: keys and values of the kernel side's own.
 
-use twtrace_wire::{COMM_LEN, ProcessKey, ReuseRefusal, Side, UNKNOWN, Unattributed};
+use twtrace_wire::{COMM_LEN, NO_SITE, ProcessKey, ReuseRefusal, Side, UNKNOWN, Unattributed};
 
 /// A comm as two words.
 pub type Comm = [u64; COMM_LEN / 8];
@@ -64,6 +64,8 @@ pub struct Story {
     pub closer: Actor,
     /// CLOCK_MONOTONIC at ESTABLISHED, or 0.
     pub established_ns: u64,
+    /// Where in its code the closer closed: a key of `SITES`, `NO_SITE` or `LOST_SITE`.
+    pub site: u64,
     /// The constants above.
     pub flags: u32,
     /// [`Side`].
@@ -79,6 +81,7 @@ impl Story {
             opener: Actor::nobody(Unattributed::Unknown),
             closer: Actor::nobody(closer),
             established_ns: 0,
+            site: NO_SITE,
             flags: PRE_EXISTING,
             side: Side::Unknown as u8,
             closed_from: 0,
@@ -117,6 +120,8 @@ pub struct MiniStory {
     pub promoted_ns: u64,
     /// CLOCK_MONOTONIC, or 0.
     pub established_ns: u64,
+    /// As in [`Story`].
+    pub site: u64,
     /// CLOCK_MONOTONIC when data last went either way, or 0.
     pub last_data_ns: u64,
     pub bytes_sent: u64,
@@ -136,6 +141,7 @@ pub static NEW_MINI: MiniStory = MiniStory {
     born_ns: 0,
     promoted_ns: UNKNOWN,
     established_ns: 0,
+    site: NO_SITE,
     last_data_ns: 0,
     bytes_sent: 0,
     bytes_received: 0,

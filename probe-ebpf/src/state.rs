@@ -14,13 +14,14 @@ use crate::{
     records::{
         ACTIVE_CLOSE, Actor, BORN, CLOSED, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
     },
+    stack::{self, Ctx},
     story::{self, now_ns},
     timewait,
 };
 
 /// `inet_sock_set_state(sk, oldstate, newstate)`.
 #[inline(always)]
-pub fn transition(sock: Sock, old: u8, new: u8) {
+pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8) {
     if !is_watched(old, new) {
         return;
     }
@@ -32,9 +33,9 @@ pub fn transition(sock: Sock, old: u8, new: u8) {
     match new {
         state::SYN_SENT => connecting(sock),
         state::ESTABLISHED => established(sock, old),
-        state::FIN_WAIT1 => closing(sock, old, true),
-        state::LAST_ACK => closing(sock, old, false),
-        _ => closed(sock, old),
+        state::FIN_WAIT1 => closing(ctx, sock, old, true),
+        state::LAST_ACK => closing(ctx, sock, old, false),
+        _ => closed(ctx, sock, old),
     }
 }
 
@@ -46,7 +47,7 @@ pub fn transition(sock: Sock, old: u8, new: u8) {
 /// program left 2 closers of 12,000 unknown and a third one 3 of 8,000: all of them can be preempted at
 /// once. A classic tracepoint's program can't be, and comes last.
 #[inline(always)]
-pub fn transition_again(sock: Sock, old: u8, new: u8) {
+pub fn transition_again(ctx: Ctx, sock: Sock, old: u8, new: u8) {
     if !is_watched(old, new) {
         return;
     }
@@ -76,7 +77,7 @@ pub fn transition_again(sock: Sock, old: u8, new: u8) {
             return;
         }
     }
-    transition(sock, old, new);
+    transition(ctx, sock, old, new);
 }
 
 /// Whether a transition says anything about the connection's actors or its end.
@@ -147,7 +148,7 @@ fn established(sock: Sock, old: u8) {
 
 /// ESTABLISHED or SYN_RECV → FIN_WAIT1 (active), CLOSE_WAIT → LAST_ACK (passive): in the closer.
 #[inline(always)]
-fn closing(sock: Sock, old: u8, active: bool) {
+fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
     let Some(story) = story::alive(sock).or_else(|| existing::begin(sock, &NEW)) else {
         return;
     };
@@ -164,6 +165,7 @@ fn closing(sock: Sock, old: u8, active: bool) {
         }
         if owned && !(*story).closer.is_process() {
             (*story).closer = closer_or_opener(sock, &*story);
+            (*story).site = stack::site(ctx, &(*story).closer);
         }
         if active {
             (*story).flags |= ACTIVE_CLOSE;
@@ -203,27 +205,27 @@ fn closer_or_opener(sock: Sock, story: &Story) -> Actor {
 
 /// any → CLOSE.
 #[inline(always)]
-fn closed(sock: Sock, old: u8) {
+fn closed(ctx: Ctx, sock: Sock, old: u8) {
     if old == state::LISTEN {
         let thread = bpf_get_current_pid_tgid();
         let _ = LISTENER_CLOSERS.insert(thread, sock.0, 0);
         return;
     }
     if let Some(story) = story::in_state(sock, old) {
-        finish(sock, story, old);
+        finish(ctx, sock, story, old);
     }
 }
 
 /// →CLOSE, or what is left of it at `tcp_destroy_sock` (`old` 0) where the kernel skipped the program
 /// that should have seen it.
 #[inline(always)]
-fn finish(sock: Sock, story: *mut Story, old: u8) {
+fn finish(ctx: Ctx, sock: Sock, story: *mut Story, old: u8) {
     // SAFETY: the entry of a live socket.
     let known = unsafe { &mut *story };
     let error = sock.error();
     let reset = known.flags & (RST_SENT | RST_RECEIVED) != 0;
     if !known.closer.is_process() && error == 0 && !reset && old != 0 {
-        set_last_closer(sock, known, old);
+        set_last_closer(ctx, sock, known, old);
     }
     if timewait::leaves_mini(sock, known, old) {
         timewait::infer(sock, story, old);
@@ -239,7 +241,7 @@ fn finish(sock: Sock, story: *mut Story, old: u8) {
 /// by whoever runs: linger 0, unread data, connect(AF_UNSPEC); or it is a queued child of a listener
 /// that this thread is closing (inet_csk_listen_stop; the child itself is not owned then).
 #[inline(always)]
-fn set_last_closer(sock: Sock, story: &mut Story, old: u8) {
+fn set_last_closer(ctx: Ctx, sock: Sock, story: &mut Story, old: u8) {
     match old {
         state::ESTABLISHED
         | state::SYN_RECV
@@ -260,7 +262,10 @@ fn set_last_closer(sock: Sock, story: &mut Story, old: u8) {
             .is_some()
     {
         story.closer = actor(sock);
+    } else {
+        return;
     }
+    story.site = stack::site(ctx, &story.closer);
 }
 
 #[inline(always)]
@@ -284,7 +289,7 @@ fn abort(sock: Sock, story: &Story, from: u8, error: u32) {
 /// in the middle of the transition's program lets softirq run TCP, whose transitions then meet the same
 /// program on that CPU and are skipped; this one is another program.
 #[inline(always)]
-pub fn destroyed(sock: Sock) {
+pub fn destroyed(ctx: Ctx, sock: Sock) {
     let Some(story) = STORIES.get_ptr_mut(sock.0) else {
         let _ = LISTENER_CLOSERS.remove(bpf_get_current_pid_tgid());
         return;
@@ -292,7 +297,7 @@ pub fn destroyed(sock: Sock) {
     // SAFETY: the entry of a socket that is being destroyed once.
     let flags = unsafe {
         if (*story).flags & CLOSED == 0 {
-            finish(sock, story, 0);
+            finish(ctx, sock, story, 0);
         }
         (*story).flags
     };
@@ -310,9 +315,9 @@ pub fn destroyed(sock: Sock) {
 
 /// `tcp_destroy_sock(sk)`, in another program: a story that is left was missed by the first one.
 #[inline(always)]
-pub fn destroyed_again(sock: Sock) {
+pub fn destroyed_again(ctx: Ctx, sock: Sock) {
     if STORIES.get_ptr(sock.0).is_some() {
-        destroyed(sock);
+        destroyed(ctx, sock);
     }
 }
 

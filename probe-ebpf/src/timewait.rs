@@ -239,6 +239,7 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         (*kept).born_ns = now_ns();
         (*kept).promoted_ns = UNKNOWN;
         (*kept).established_ns = story.established_ns;
+        (*kept).site = story.site;
         (*kept).last_data_ns = now_ns().wrapping_sub(traffic.idle_ns);
         (*kept).bytes_sent = traffic.bytes_sent;
         (*kept).bytes_received = traffic.bytes_received;

@@ -17,6 +17,7 @@ mod probe;
 mod record;
 mod scan;
 mod session;
+mod stack;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

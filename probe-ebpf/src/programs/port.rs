@@ -7,7 +7,7 @@ use aya_ebpf::{
 use twtrace_wire::PortOp;
 
 use super::field;
-use crate::port;
+use crate::{port, stack};
 
 /// `int inet_csk_get_port(struct sock *sk, unsigned short snum)`: 5.10 to 7.3.
 #[fentry(function = "inet_csk_get_port")]
@@ -19,7 +19,7 @@ pub fn get_port_fentry(ctx: FEntryContext) -> u32 {
 /// `inet_csk_get_port`, returned.
 #[fexit(function = "inet_csk_get_port")]
 pub fn get_port_fexit(ctx: FExitContext) -> u32 {
-    port::returned(ctx.arg(2));
+    port::returned(stack::ctx(&ctx), ctx.arg(2));
     0
 }
 
@@ -33,7 +33,7 @@ pub fn hash_connect_fentry(ctx: FEntryContext) -> u32 {
 /// `inet_hash_connect`, returned.
 #[fexit(function = "inet_hash_connect")]
 pub fn hash_connect_fexit(ctx: FExitContext) -> u32 {
-    port::returned(ctx.arg(2));
+    port::returned(stack::ctx(&ctx), ctx.arg(2));
     0
 }
 
@@ -47,7 +47,7 @@ pub fn hash_connect6_fentry(ctx: FEntryContext) -> u32 {
 /// `inet6_hash_connect`, returned.
 #[fexit(function = "inet6_hash_connect")]
 pub fn hash_connect6_fexit(ctx: FExitContext) -> u32 {
-    port::returned(ctx.arg(2));
+    port::returned(stack::ctx(&ctx), ctx.arg(2));
     0
 }
 
@@ -73,7 +73,7 @@ pub fn hash_connect_kprobe(ctx: ProbeContext) -> u32 {
 /// Any of the three, returned.
 #[kretprobe]
 pub fn port_kretprobe(ctx: RetProbeContext) -> u32 {
-    port::returned(ctx.ret());
+    port::returned(stack::ctx(&ctx), ctx.ret());
     0
 }
 
@@ -101,6 +101,6 @@ pub fn connect_enter(ctx: TracePointContext) -> u32 {
 /// `syscalls:sys_exit_bind`, `sys_exit_listen` and `sys_exit_connect`: ret 16.
 #[tracepoint]
 pub fn port_exit(ctx: TracePointContext) -> u32 {
-    port::call_returned(field(&ctx, 16));
+    port::call_returned(stack::ctx(&ctx), field(&ctx, 16));
     0
 }

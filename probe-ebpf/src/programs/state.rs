@@ -6,12 +6,13 @@ use aya_ebpf::{
 };
 
 use super::{field, tell_of_losses};
-use crate::{existing, kernel::Sock, state};
+use crate::{existing, kernel::Sock, stack, state};
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, since 4.16.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn state_raw(ctx: RawTracePointContext) -> u32 {
     state::transition(
+        stack::ctx(&ctx),
         Sock(ctx.arg(0)),
         ctx.arg::<u32>(1) as u8,
         ctx.arg::<u32>(2) as u8,
@@ -23,6 +24,7 @@ pub fn state_raw(ctx: RawTracePointContext) -> u32 {
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn state_again_raw(ctx: RawTracePointContext) -> u32 {
     state::transition_again(
+        stack::ctx(&ctx),
         Sock(ctx.arg(0)),
         ctx.arg::<u32>(1) as u8,
         ctx.arg::<u32>(2) as u8,
@@ -33,7 +35,7 @@ pub fn state_again_raw(ctx: RawTracePointContext) -> u32 {
 /// `tcp_destroy_sock(struct sock *sk)`, since 4.16.
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 pub fn destroy_raw(ctx: RawTracePointContext) -> u32 {
-    state::destroyed(Sock(ctx.arg(0)));
+    state::destroyed(stack::ctx(&ctx), Sock(ctx.arg(0)));
     tell_of_losses(&ctx);
     0
 }
@@ -50,6 +52,7 @@ pub fn process_start(ctx: RawTracePointContext) -> u32 {
 #[tracepoint]
 pub fn state_tracepoint(ctx: TracePointContext) -> u32 {
     state::transition(
+        stack::ctx(&ctx),
         Sock(field(&ctx, 8)),
         field::<u32>(&ctx, 16) as u8,
         field::<u32>(&ctx, 20) as u8,
@@ -60,7 +63,7 @@ pub fn state_tracepoint(ctx: TracePointContext) -> u32 {
 /// `tcp:tcp_destroy_sock`: skaddr 8.
 #[tracepoint]
 pub fn destroy_tracepoint(ctx: TracePointContext) -> u32 {
-    state::destroyed(Sock(field(&ctx, 8)));
+    state::destroyed(stack::ctx(&ctx), Sock(field(&ctx, 8)));
     tell_of_losses(&ctx);
     0
 }
@@ -69,6 +72,7 @@ pub fn destroy_tracepoint(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn state_again_tracepoint(ctx: TracePointContext) -> u32 {
     state::transition_again(
+        stack::ctx(&ctx),
         Sock(field(&ctx, 8)),
         field::<u32>(&ctx, 16) as u8,
         field::<u32>(&ctx, 20) as u8,
@@ -79,6 +83,6 @@ pub fn state_again_tracepoint(ctx: TracePointContext) -> u32 {
 /// `tcp:tcp_destroy_sock`.
 #[tracepoint]
 pub fn destroy_again_tracepoint(ctx: TracePointContext) -> u32 {
-    state::destroyed_again(Sock(field(&ctx, 8)));
+    state::destroyed_again(stack::ctx(&ctx), Sock(field(&ctx, 8)));
     0
 }

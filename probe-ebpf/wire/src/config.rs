@@ -93,6 +93,7 @@ offsets! {
     pid_tasks = "pid"."tasks";
     proc_inode_pid = "proc_inode"."pid";
     proc_inode_vfs_inode = "proc_inode"."vfs_inode";
+    task_stack = "task_struct"."stack";
     task_files = "task_struct"."files";
     files_fdt = "files_struct"."fdt";
     fdt_max_fds = "fdtable"."max_fds";
@@ -126,6 +127,8 @@ pub struct Config {
     pub wake_bytes: u64,
     /// CLOCK_MONOTONIC when tracing began, nanoseconds.
     pub started_ns: u64,
+    /// Port searches at least this long have their user stack counted, nanoseconds.
+    pub stack_slow_port_ns: u64,
     /// Bit offset of `sock.sk_kern_sock`, or [`ABSENT`].
     pub sk_kern_sock_bit: u32,
     /// Bit offset of `sock.sk_shutdown`, or [`ABSENT`] (a bit field in some kernels).
@@ -139,6 +142,14 @@ pub struct Config {
     /// 1 where each connect() that met a TIME_WAIT it could not take, or that looked through a range of ports of
     /// its socket's own, gets an event of its own.
     pub tell_special: u32,
+    /// 1 where user stacks are kept and counted.
+    pub stacks: u32,
+    /// How the user's registers are found: one of the constants `REGISTERS_…`.
+    pub user_registers: u32,
+    /// With `REGISTERS_BY_STACK`: where they are from the task's kernel stack, bytes.
+    pub registers_offset: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// [`Config::births`]: by a hook on inet_twsk_alloc().
@@ -149,4 +160,4 @@ pub const BIRTHS_BY_TIMER: u32 = 1;
 /// [`Config::births`]: not at all; inferred. No mini-socket is known by its address.
 pub const BIRTHS_INFERRED: u32 = 2;
 
-const _: () = assert!(size_of::<Config>() == 5 * 8 + 6 * 4);
+const _: () = assert!(size_of::<Config>() == 6 * 8 + 10 * 4);

@@ -227,6 +227,27 @@ codes! {
         TimeWaitEnd = 8,
         /// New processes of a command that found the map of its descendants full.
         DescendantMap = 9,
+        /// Closes, connects and what followed from them whose place in the code found its map full
+        /// (`--max-stacks`).
+        StackMap = 10,
+        /// Stacks whose slots were both taken by others: only their innermost frames are known.
+        StackSlot = 11,
+    }
+}
+
+codes! {
+    /// What a user stack is counted for.
+    StackWhat {
+        /// The close() behind a TIME_WAIT.
+        TimeWait = 0,
+        /// The close() behind one that the kernel refused to make.
+        TimeWaitOverflow = 1,
+        /// The close() behind a RST that this host sent.
+        ResetSent = 2,
+        /// A search for a local port that failed.
+        PortFailed = 3,
+        /// One that took long (`--slow-port`).
+        PortSlow = 4,
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod event;
 mod existing;
 mod kinds;
+mod stacks;
 mod totals;
 
 pub use config::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, Offsets};
@@ -17,7 +18,12 @@ pub use event::{
 pub use existing::{Existing, ExistingKey};
 pub use kinds::{
     AbortReason, EndCause, EventKind, NO_KERNEL_REASON, PortOp, Probe, ResetDirection, ResetReason,
-    ReuseRefusal, Side, TcpState, Unattributed, flags,
+    ReuseRefusal, Side, StackWhat, TcpState, Unattributed, flags,
+};
+pub use stacks::{
+    LOST_SITE, NO_SITE, REGISTERS_ABSENT, REGISTERS_BY_HELPER, REGISTERS_BY_STACK, STACK_DEPTH,
+    STACK_ID_MASK, STACK_IN_MORE, STACK_LOST, STACK_OF_EXIT, STACK_OF_KERNEL_THREAD, Site,
+    SiteCount, WINDOW_WORDS,
 };
 pub use totals::{
     LATENCY_BUCKETS, NetnsTotals, PortKey, PortTotals, ProcessTotals, bucket_lower_bound_ns,
@@ -52,4 +58,8 @@ mod pod {
     unsafe impl aya::Pod for super::ExistingKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Existing {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Site {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::SiteCount {}
 }

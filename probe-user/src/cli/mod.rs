@@ -2,6 +2,7 @@
 
 mod command;
 mod recording;
+mod stacks;
 mod values;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use twtrace_wire::{EventKind, Side};
 
 pub use command::{CommandArgs, OutputArgs};
 pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs};
+pub use stacks::StackArgs;
 
 use crate::doctor::finding::Severity;
 use crate::enrich::procfs::{self, PidError};
@@ -107,6 +109,9 @@ pub struct ReportArgs {
     /// no network. Replaces FILE, which only its owner may read.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Where in the code.
+    #[command(flatten)]
+    pub stacks: StackArgs,
     /// As `trace` has them.
     #[command(flatten)]
     pub view: ViewArgs,
@@ -329,6 +334,7 @@ impl ProbeArgs {
             },
             slow_port_ns: u64::try_from(self.slow_port.as_nanos()).unwrap_or(u64::MAX),
             tell_special: false,
+            stacks: None,
             existing_sockets: 0,
             follows_command: false,
         }

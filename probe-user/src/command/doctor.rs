@@ -27,6 +27,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         probing: &args.probing,
         wants: Wants::ALL,
         look_interval: None,
+        max_stacks: None,
         writes_files: false,
         command: &[],
     };

@@ -14,12 +14,13 @@ use crate::filter::{Family, Filter};
 use crate::host::Host;
 use crate::model::observation::{Observation, Seen};
 use crate::model::tally::Opening;
-use crate::probe::ProbeOptions;
+use crate::probe::{ProbeOptions, StackOptions};
 use crate::scan::gate::Gate;
 use crate::session::launch::Launch;
 use crate::session::observer::{self, Observer, Wants};
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
+use crate::stack::Stacks;
 
 /// Readings of the audit's counters before they are taken as they are.
 const READINGS: usize = 10;
@@ -37,6 +38,8 @@ pub struct Order<'a> {
     pub wants: Wants,
     /// How often it is looked at in between, and the audit told; `None`: not at all.
     pub look_interval: Option<Duration>,
+    /// How many different user stacks are kept; `None`: none.
+    pub max_stacks: Option<u32>,
     /// Whether files are to be made while it lasts, or in the end.
     pub writes_files: bool,
     /// What to run, and to follow alone until it ends; empty: nothing.
@@ -56,6 +59,8 @@ pub struct Live {
     observer: Observer,
     look_interval: Option<Duration>,
     launch: Option<Launch>,
+    /// `None` where they are not asked for.
+    stacks: Option<Stacks>,
     writes_files: bool,
 }
 
@@ -70,6 +75,10 @@ impl Live {
         let stop = Stop::listen().context("listening for signals")?;
         let mut filter = order.filter.resolve()?;
         let mut probing = order.probing.options();
+        probing.stacks = order.max_stacks.map(|max_stacks| StackOptions {
+            max_stacks,
+            slow_port_ns: probing.slow_port_ns,
+        });
         if launch.is_some() {
             filter.family = Some(Family::default());
             probing.follows_command = true;
@@ -91,6 +100,7 @@ impl Live {
             observer,
             look_interval: order.look_interval,
             launch,
+            stacks: order.max_stacks.map(|_| Stacks::default()),
             writes_files: order.writes_files,
         })
     }
@@ -139,6 +149,10 @@ impl Live {
     /// As above.
     pub fn step(&mut self, sink: &mut dyn Sink) -> Result<()> {
         self.drain(sink)?;
+        if let Some(stacks) = &mut self.stacks {
+            // Soon: the process may not live long.
+            stacks.look(self.session.attached())?;
+        }
         self.observer.keep_up(&self.session)?;
         if let Some(interval) = self.look_interval
             && self.observer.is_look_due(interval)
@@ -183,6 +197,9 @@ impl Live {
         };
         self.session.finish(&mut noting)?;
         let end = self.session.now()?;
+        if let Some(stacks) = &mut self.stacks {
+            tell(sink, [observer::stacks(&mut self.session, stacks, end)?])?;
+        }
         tell(sink, [self.observer.audit(&seen, end)])?;
         tell(sink, self.observer.look_at_tables(&mut self.session)?)?;
         let last = Observation {

@@ -24,6 +24,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
         probing: &args.probing,
         wants: Wants::ALL,
         look_interval: Some(LOOK_INTERVAL),
+        max_stacks: None,
         writes_files: true,
         command: &args.command.command,
     })?;

@@ -14,7 +14,7 @@ use crate::output::file::WholeFile;
 use crate::output::html::{self, Page};
 use crate::output::table::By;
 use crate::output::target::Target;
-use crate::output::{json, table};
+use crate::output::{folded, json, table};
 use crate::session::observer::Wants;
 
 /// Counts until the end, or to the end of recordings, then prints.
@@ -26,10 +26,13 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         by,
         html,
         keep,
+        stacks,
         view,
     } = &args;
     let page = html.as_deref().map(WholeFile::create);
     let page = page.transpose().context("--html")?;
+    let folded = stacks.folded.as_deref().map(WholeFile::create);
+    let folded = folded.transpose().context("--folded")?;
     let command = &view.command.command;
     let target = Target::open(view.output.output.as_deref(), !command.is_empty())?;
     let order = Order {
@@ -40,15 +43,20 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
             namespaces: page.is_some(),
         },
         look_interval: None,
-        writes_files: page.is_some(),
+        max_stacks: stacks.wanted(),
+        writes_files: page.is_some() || folded.is_some(),
         command,
     };
     let measured = measure(order, view.span.duration, keep.order()).await?;
+    let report = measured.tally.report();
     let mut text = Vec::new();
-    append(&mut text, &measured.tally.report(), &args)?;
+    append(&mut text, &report, &args)?;
     // The page first: whoever reads the tables may have gone.
     if let Some(file) = page {
         write_page(file, &measured.tally)?;
+    }
+    if let Some(file) = folded {
+        write_folded(file, &report)?;
     }
     let printed = target.print(&text);
     let Some(code) = measured.command_exit_code else {
@@ -77,12 +85,19 @@ fn replay(args: &ReportArgs) -> Result<ExitCode> {
         };
         write_page(file, tally)?;
     }
+    let reports: Vec<Report> = counted.tallies.iter().map(Tally::report).collect();
+    if let Some(path) = &args.stacks.folded {
+        let [report] = &reports[..] else {
+            bail!("--folded takes the stacks of one recording: give --from that of one host");
+        };
+        write_folded(WholeFile::create(path).context("--folded")?, report)?;
+    }
     let mut text = Vec::new();
-    for (number, tally) in counted.tallies.iter().enumerate() {
+    for (number, report) in reports.iter().enumerate() {
         if number > 0 && !view.span.json {
             text.push(b'\n');
         }
-        append(&mut text, &tally.report(), args)?;
+        append(&mut text, report, args)?;
     }
     target.print(&text)?;
     counted.outcome.map(|()| ExitCode::SUCCESS)
@@ -97,6 +112,14 @@ fn write_page(file: WholeFile, tally: &Tally) -> Result<()> {
         caveats: &diagnosis.caveats,
     });
     file.write(page.as_bytes()).context("--html")
+}
+
+fn write_folded(file: WholeFile, report: &Report) -> Result<()> {
+    let Some(rows) = &report.stacks else {
+        bail!("--folded: the recording has no stacks: make it by report --stacks --record FILE");
+    };
+    file.write(folded::render(rows).as_bytes())
+        .context("--folded")
 }
 
 fn append(text: &mut Vec<u8>, report: &Report, args: &ReportArgs) -> Result<()> {

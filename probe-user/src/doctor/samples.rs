@@ -40,6 +40,7 @@ pub fn healthy() -> Facts {
             budgets_unknown: vec![],
             close_wait: vec![],
             unscanned: vec![],
+            stacks: None,
             memory: Memory::of(vec![]),
             audit: vec![],
             lost: vec![],

@@ -79,6 +79,12 @@ impl LostBy {
             Self::Probe(Probe::DescendantMap) => {
                 "processes of the command beyond eight times --max-processes: they and what they start are left out"
             }
+            Self::Probe(Probe::StackMap) => {
+                "what followed from places in the code beyond --max-stacks: counted without its stack"
+            }
+            Self::Probe(Probe::StackSlot) => {
+                "stacks whose slot was taken (--max-stacks): only their innermost frames are known"
+            }
             Self::Decode => "records that could not be read",
         }
     }

@@ -4,7 +4,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 use twtrace_wire::{
     AbortReason, EndCause, EventKind, PortOp, Probe, ResetDirection, ResetReason, ReuseRefusal,
-    Side, TcpState, Unattributed,
+    Side, StackWhat, TcpState, Unattributed,
 };
 
 /// A set whose members each have one word in JSON, on the command line and in tables.
@@ -173,6 +173,15 @@ words! {
         NetnsMap = "netns_map",
         TimeWaitEnd = "time_wait_end",
         DescendantMap = "descendant_map",
+        StackMap = "stack_map",
+        StackSlot = "stack_slot",
+    }
+    StackWhat {
+        TimeWait = "time_wait",
+        TimeWaitOverflow = "time_wait_overflow",
+        ResetSent = "reset_sent",
+        PortFailed = "port_failed",
+        PortSlow = "port_slow",
     }
 }
 
@@ -200,5 +209,6 @@ mod tests {
         go_there_and_back::<Unattributed>();
         go_there_and_back::<PortOp>();
         go_there_and_back::<Probe>();
+        go_there_and_back::<StackWhat>();
     }
 }

@@ -13,6 +13,7 @@ pub mod quantile;
 pub mod report;
 pub mod residence;
 pub mod reuse;
+pub mod stacks;
 pub mod tally;
 pub mod timeline;
 
@@ -189,6 +190,11 @@ impl Model {
         self.filter
             .shows_process(process.as_ref())
             .then(|| ProcessRow::new(process, key))
+    }
+
+    /// A process as events told of it.
+    pub fn known(&self, key: ProcessKey) -> Option<&Process> {
+        self.processes.get(&key)?.process.as_ref()
     }
 
     fn add_port_row(

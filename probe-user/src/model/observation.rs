@@ -9,6 +9,7 @@ use super::budget::ledger::Looks as SocketLooks;
 use super::close_wait::Connection;
 use super::memory::CacheRow;
 use super::report::UnscannedRow;
+use super::stacks::StackRow;
 use crate::event::{Moment, Process};
 use crate::scan::namespace::Looks as NamespaceLooks;
 
@@ -37,6 +38,8 @@ pub enum Seen {
     Audit(Vec<AuditRow>),
     /// What the kernel side counted since tracing began.
     Totals(KernelTotals),
+    /// What places in the code led to, since tracing began.
+    Stacks(Vec<StackRow>),
     /// Tracing ended: nothing follows.
     End,
 }

@@ -12,6 +12,7 @@ use super::memory::Memory;
 use super::quantile;
 use super::residence::Quantiles;
 use super::reuse::Reuse;
+use super::stacks::StackRow;
 use crate::event::by::By;
 use crate::event::decode::unattributed;
 use crate::event::words::{self, Word};
@@ -50,6 +51,8 @@ pub struct Report {
     pub close_wait: Vec<CloseWaitRow>,
     /// Namespaces that could not be searched for them.
     pub unscanned: Vec<UnscannedRow>,
+    /// By process and user stack; `None` where stacks were not asked for.
+    pub stacks: Option<Vec<StackRow>>,
     /// What the kernel's tables take when tracing ends. Never filtered.
     pub memory: Memory,
     /// By network namespace: traced against counted by the kernel. Never filtered.

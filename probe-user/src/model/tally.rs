@@ -13,6 +13,7 @@ use super::dealings::Dealings;
 use super::memory::{CacheRow, Memory};
 use super::observation::{CloseWait, KernelTotals, Observation, Seen};
 use super::report::{Exact, LostRow, MissRow, ProcessRow, Report};
+use super::stacks::StackRow;
 use super::timeline::Timeline;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::doctor::facts::Facts;
@@ -50,6 +51,7 @@ pub struct Tally {
     caches: Vec<CacheRow>,
     audit: Vec<AuditRow>,
     totals: Option<KernelTotals>,
+    stacks: Option<Vec<StackRow>>,
     lost: BTreeMap<LostBy, u64>,
     /// The latest moment that was told of.
     latest: Moment,
@@ -75,6 +77,7 @@ impl Tally {
             caches: Vec::new(),
             audit: Vec::new(),
             totals: None,
+            stacks: None,
             lost: BTreeMap::new(),
         }
     }
@@ -144,6 +147,7 @@ impl Tally {
             Seen::Memory(caches) => self.caches = caches,
             Seen::Audit(rows) => self.audit = rows,
             Seen::Totals(totals) => self.totals = Some(totals),
+            Seen::Stacks(rows) => self.stacks = Some(rows),
             // The end is when the totals were read, not when everything had been told.
             Seen::End => {
                 self.latest = at;
@@ -188,6 +192,7 @@ impl Tally {
                 self.known(&processes, holder)
             }),
             unscanned: self.close_wait.unscanned.clone(),
+            stacks: self.stacks(),
             memory: self.memory(&processes),
             audit: self.audit.clone(),
             recursion_misses: self.misses(),
@@ -230,6 +235,21 @@ impl Tally {
             true => memory.shared_by(processes),
             false => memory,
         }
+    }
+
+    /// Those that the filter shows.
+    fn stacks(&self) -> Option<Vec<StackRow>> {
+        let rows = self.stacks.as_ref()?.iter().filter(|row| {
+            self.filter.shows_kind(row.kind()) && self.filter.shows_process(row.process.as_ref())
+        });
+        let named = rows.map(|row| StackRow {
+            process: row.process.as_ref().map(|process| {
+                let known = self.model.known(process.key);
+                known.unwrap_or(process).clone()
+            }),
+            ..row.clone()
+        });
+        Some(named.collect())
     }
 
     fn misses(&self) -> Option<Vec<MissRow>> {

@@ -2,6 +2,7 @@
 
 pub mod diagnosis;
 pub mod file;
+pub mod folded;
 pub mod html;
 pub mod json;
 pub mod lines;

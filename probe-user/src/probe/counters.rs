@@ -81,7 +81,10 @@ impl Attached {
         Ok(ended)
     }
 
-    fn entries<K: Pod, V: Pod>(&self, name: &'static str) -> Result<Vec<(K, V)>, ProbeError> {
+    pub(super) fn entries<K: Pod, V: Pod>(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<(K, V)>, ProbeError> {
         let fails = |error: MapError| map_error(name, &error);
         let map = self.ebpf.map(name).ok_or_else(|| missing(name))?;
         let map: HashMap<&MapData, K, V> = map.try_into().map_err(fails)?;

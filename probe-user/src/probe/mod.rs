@@ -12,10 +12,12 @@ mod error;
 mod existing;
 mod facts;
 mod plan;
+mod stacks;
 mod tiers;
 mod tracefs;
 
 pub use error::ProbeError;
+pub use stacks::{FoundSite, StackOptions};
 pub use tiers::{Choice, Hook, Question, Tier, Tiers, sees_ends, tell_refused_reuse};
 
 use std::{cell::OnceCell, collections::HashMap, path::PathBuf};
@@ -66,6 +68,8 @@ pub struct ProbeOptions {
     /// Whether connects that met a TIME_WAIT they could not take, or looked through a range of ports of their
     /// socket's own, get an event of their own, too.
     pub tell_special: bool,
+    /// Where user stacks are to be kept and counted.
+    pub stacks: Option<StackOptions>,
     /// Sockets that the kernel side can be told of by [`Attached::tell_existing`]; `max_sockets` at most.
     pub existing_sockets: u64,
     /// Whether new processes are looked at, for [`Attached::follow_own_children`].
@@ -197,10 +201,17 @@ fn configure(
             .types
             .member_bit_offset("sock", "sk_shutdown")
             .unwrap_or(ABSENT),
+        stack_slow_port_ns: options
+            .stacks
+            .map_or(u64::MAX, |stacks| stacks.slow_port_ns),
         births,
         ends_by_timer: u32::from(by_timer),
         ports_by_syscall: u32::from(by_syscall),
         tell_special: u32::from(options.tell_special),
+        stacks: u32::from(options.stacks.is_some()),
+        user_registers: stacks::user_registers(kernel.types),
+        registers_offset: stacks::REGISTERS_OFFSET,
+        reserved: 0,
     })
 }
 
@@ -222,6 +233,7 @@ fn load(
         false => 1,
     };
     let existing = u32::try_from(options.existing_sockets).unwrap_or(u32::MAX);
+    let stacks = options.stacks.map_or(1, |stacks| stacks.max_stacks);
     let mut ebpf = EbpfLoader::new()
         // For CO-RE relocations, of which these programs have none.
         .btf(None)
@@ -236,6 +248,11 @@ fn load(
         .map_max_entries("PROCESSES", options.max_processes)
         .map_max_entries("PORTS", options.max_processes)
         .map_max_entries("DESCENDANTS", descendants)
+        .map_max_entries("STACKS", stacks)
+        .map_max_entries("STACKS_MORE", stacks)
+        .map_max_entries("SITES", stacks)
+        // Few are counted for more than one thing.
+        .map_max_entries("SITE_COUNTS", stacks * 2)
         .load(OBJECT)
         .map_err(|error| ProbeError::Object(one_line(&error)))?;
     let logger = match EbpfLogger::init(&mut ebpf) {

@@ -14,6 +14,7 @@ use crate::model::budget::servers::ServerPorts;
 use crate::model::observation::{KernelTotals, Observation, Seen};
 use crate::scan::gate::Gate;
 use crate::scan::namespace;
+use crate::stack::Stacks;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +191,21 @@ fn named(
             (process.key, process)
         })
         .collect()
+}
+
+/// What places in the code led to.
+///
+/// # Errors
+/// When a map can't be read.
+pub fn stacks(session: &mut Session, stacks: &mut Stacks, at: Moment) -> Result<Observation> {
+    stacks.look_now(session.attached())?;
+    let counts = session.attached().site_counts()?;
+    let rows = stacks.rows(&counts, |key| {
+        let mut process = Process::from_totals(key, None)?;
+        session.enricher().complete(&mut process);
+        Some(process)
+    });
+    Ok(observation(at, Seen::Stacks(rows)))
 }
 
 /// What the probes counted, by namespace.

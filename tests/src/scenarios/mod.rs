@@ -24,6 +24,7 @@ mod purge;
 mod reconnect;
 mod reset;
 mod reuse;
+mod stacks;
 mod usage;
 
 use anyhow::Result;
@@ -242,4 +243,5 @@ pub fn usages() -> impl Iterator<Item = &'static Usage> {
         .chain(purge::USAGES)
         .chain(command::only::USAGES)
         .chain(command::manners::USAGES)
+        .chain(stacks::USAGES)
 }

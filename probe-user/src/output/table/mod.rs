@@ -12,6 +12,7 @@ pub mod memory;
 pub mod ports;
 pub mod processes;
 pub mod reuse;
+mod stacks;
 
 use std::fmt::Write;
 
@@ -73,6 +74,11 @@ pub fn render(report: &Report, asked: &[By]) -> String {
             &reuse::by_process(report),
         );
     }
+    section(
+        &mut text,
+        "By process and stack, innermost function first",
+        &stacks::render(report),
+    );
     if has(By::Destination) {
         section(&mut text, "By destination", &destinations::render(report));
         section(

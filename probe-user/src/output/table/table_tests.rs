@@ -101,6 +101,7 @@ fn report() -> Report {
         other_budgets: Default::default(),
         budgets_unknown: vec![],
         close_wait: vec![close_wait_row(), nobodys_close_wait_row()],
+        stacks: None,
         unscanned: vec![UnscannedRow {
             netns: 43,
             why: "not allowed".into(),

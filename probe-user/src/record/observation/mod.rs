@@ -1,7 +1,7 @@
 //! Observations as lines of a recording, and back.
 //!
 //! Each has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `close_wait`, `memory`, `audit`,
-//! `totals`, `end`), and `part` of `parts`: one that is long takes several lines, and counts when its last line
+//! `totals`, `stacks`, `end`), and `part` of `parts`: one that is long takes several lines, and counts when its last line
 //! is there. An observation that lost a line is left out.
 
 mod close_wait;
@@ -16,6 +16,7 @@ use crate::event::{Moment, Timestamp};
 use crate::model::audit::AuditRow;
 use crate::model::memory::CacheRow;
 use crate::model::observation::{CloseWait, KernelTotals, Observation, Seen};
+use crate::model::stacks::StackRow;
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub enum Kind {
     Audit,
     /// [`Seen::Totals`]
     Totals,
+    /// [`Seen::Stacks`]
+    Stacks,
     /// [`Seen::End`]
     End,
 }
@@ -75,6 +78,27 @@ struct Audit {
     rows: Vec<AuditRow>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Stacks {
+    rows: Vec<StackRow>,
+}
+
+/// Stacks that one line tells of.
+const STACKS_A_LINE: usize = 500;
+
+impl Parts for Vec<StackRow> {
+    type Part = Stacks;
+
+    fn cut(&self) -> Vec<Stacks> {
+        let chunks = chunks(self, STACKS_A_LINE).into_iter();
+        chunks.map(|rows| Stacks { rows }).collect()
+    }
+
+    fn add(&mut self, part: Stacks) {
+        self.extend(part.rows);
+    }
+}
+
 #[derive(Serialize)]
 struct End {}
 
@@ -111,6 +135,7 @@ pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Resu
         ),
         Seen::Audit(rows) => lines.all(Kind::Audit, [Audit { rows: rows.clone() }]),
         Seen::Totals(totals) => lines.all(Kind::Totals, totals.cut()),
+        Seen::Stacks(rows) => lines.all(Kind::Stacks, rows.cut()),
         Seen::End => lines.all(Kind::End, [End {}]),
     }
 }
@@ -150,6 +175,7 @@ pub struct Assembler {
     sockets: Pending<crate::model::budget::ledger::Looks>,
     close_wait: Pending<CloseWait>,
     totals: Pending<KernelTotals>,
+    stacks: Pending<Vec<StackRow>>,
 }
 
 /// An observation of which not all parts are there.
@@ -218,6 +244,7 @@ impl Assembler {
             Kind::Memory => Some(Seen::Memory(body::<Memory>(line)?.caches)),
             Kind::Audit => Some(Seen::Audit(body::<Audit>(line)?.rows)),
             Kind::Totals => self.totals.take(&head, line)?.map(Seen::Totals),
+            Kind::Stacks => self.stacks.take(&head, line)?.map(Seen::Stacks),
             Kind::End => Some(Seen::End),
         };
         Ok(seen.map(|seen| Observation {

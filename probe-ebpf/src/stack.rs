@@ -1,0 +1,275 @@
+//! Where in its code a process closes a connection, or looks for a port.
+//!
+//! The kernel walks user stacks by frame pointers. What it can't find by them is the function that called
+//! the system call's wrapper: libc's close() and connect() make no frame, so that the frame pointer is still
+//! their caller's, and the first return address that it leads to is one function too far out. The wanted one
+//! lies at the stack pointer, or a few words above it. So the top of the stack is kept as well, and userspace
+//! unwinds it by the modules' own tables (.eh_frame).
+//!
+//! A *site* is a process, its stack by frame pointers, and those words at the top of the stack that look like
+//! return addresses: two functions that close from the same place in main() are two sites.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{
+        bpf_get_stackid,
+        generated::{
+            bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs,
+        },
+    },
+    maps::StackTrace,
+};
+use twtrace_wire::{
+    EventKind, LOST_SITE, NO_SITE, Probe, REGISTERS_BY_HELPER, REGISTERS_BY_STACK, ResetDirection,
+    STACK_ID_MASK, STACK_IN_MORE, STACK_LOST, STACK_OF_EXIT, STACK_OF_KERNEL_THREAD, Site,
+    SiteCount, StackWhat, WINDOW_WORDS,
+};
+
+use crate::{
+    constants::{config, offset},
+    emit::Fact,
+    kernel::read,
+    maps::{SITE_COUNTS, SITES, STACKS, STACKS_MORE, count_lost, increment},
+    process::PF_KTHREAD,
+    records::Actor,
+};
+
+/// BPF_F_USER_STACK
+const USER_STACK: u64 = 1 << 8;
+const EEXIST: i64 = 17;
+/// BPF_NOEXIST
+const NO_EXIST: u64 = 1;
+
+/// `struct pt_regs` of x86-64.
+const PT_REGS_BP: u32 = 4 * 8;
+const PT_REGS_IP: u32 = 16 * 8;
+const PT_REGS_SP: u32 = 19 * 8;
+
+/// User addresses lie between these, with four levels of page tables and with five.
+const LOWEST_CODE: u64 = 0x1_0000;
+const HIGHEST_CODE: u64 = 1 << 56;
+/// What lies this near above the stack pointer is on the stack.
+const STACK_SPAN: u64 = 8 << 20;
+
+static NO_WORDS: Site = Site::NONE;
+
+/// What the program was called with, for bpf_get_stackid().
+#[derive(Clone, Copy)]
+pub struct Ctx(*mut c_void);
+
+/// The context of a program.
+#[inline(always)]
+pub fn ctx<C: EbpfContext>(ctx: &C) -> Ctx {
+    Ctx(ctx.as_ptr())
+}
+
+/// The place in `actor`'s code that this happens at: a key of `SITES`, [`NO_SITE`] where stacks are not
+/// asked for or there is no process, or [`LOST_SITE`]. To be called in process context only.
+#[inline(always)]
+pub fn site(ctx: Ctx, actor: &Actor) -> u64 {
+    if config!(stacks) == 0 || !actor.is_process() {
+        return NO_SITE;
+    }
+    // The context stays in this function: a program's own.
+    let stack = stack_of(ctx);
+    enter(actor, stack)
+}
+
+/// The user's stack by frame pointers.
+#[inline(always)]
+fn stack_of(ctx: Ctx) -> u32 {
+    let first = stack_id(ctx, &STACKS);
+    if first >= 0 {
+        return first as u32 & STACK_ID_MASK;
+    }
+    if first == -EEXIST {
+        let second = stack_id(ctx, &STACKS_MORE);
+        if second >= 0 {
+            return second as u32 & STACK_ID_MASK | STACK_IN_MORE;
+        }
+        count_lost(Probe::StackSlot);
+        return STACK_LOST;
+    }
+    // SAFETY: no arguments, no effect.
+    let task = unsafe { bpf_get_current_task() };
+    if read::<u32>(task, offset!(task_flags)) & PF_KTHREAD != 0 {
+        STACK_OF_KERNEL_THREAD
+    } else {
+        STACK_OF_EXIT
+    }
+}
+
+#[inline(always)]
+fn stack_id(ctx: Ctx, map: &'static StackTrace) -> i64 {
+    let map: *const StackTrace = map;
+    // SAFETY: the program's own context, and a map of the kind that is asked for.
+    unsafe { bpf_get_stackid(ctx.0, map.cast_mut().cast(), USER_STACK) }
+}
+
+/// The user's registers as they were saved on entering the kernel, or 0.
+#[inline(always)]
+fn user_registers() -> u64 {
+    match config!(user_registers) {
+        // SAFETY: the current task, by a helper that this kernel has.
+        REGISTERS_BY_HELPER => unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 },
+        REGISTERS_BY_STACK => {
+            // SAFETY: no arguments, no effect.
+            let task = unsafe { bpf_get_current_task() };
+            read::<u64>(task, offset!(task_stack)) + config!(registers_offset) as u64
+        }
+        _ => 0,
+    }
+}
+
+/// Finds the site, or makes it.
+#[inline(never)]
+fn enter(actor: &Actor, stack: u32) -> u64 {
+    let mut hash = mixed(actor.key.start_boot_ns, actor.key.tgid as u64);
+    hash = mixed(hash, stack as u64);
+    let mut sp = 0;
+    let mut registers = 0;
+    let mut returns: u32 = 0;
+    if stack <= STACK_ID_MASK | STACK_IN_MORE || stack == STACK_LOST {
+        registers = user_registers();
+        if registers != 0 {
+            sp = read::<u64>(registers, PT_REGS_SP);
+        }
+    }
+    if sp != 0 {
+        let mut index = 0;
+        while index < WINDOW_WORDS as u64 {
+            let word = read_user(sp + index * 8);
+            if is_return_address(word, sp) {
+                returns |= 1 << index;
+                hash = mixed(hash, word ^ index << 56);
+            }
+            index += 1;
+        }
+    }
+    // Two of the numbers mean something else.
+    if hash == NO_SITE || hash == LOST_SITE {
+        hash = 1;
+    }
+    if SITES.get_ptr(hash).is_some() {
+        return hash;
+    }
+    if SITES.insert(hash, &NO_WORDS, NO_EXIST).is_err() {
+        if SITES.get_ptr(hash).is_some() {
+            return hash;
+        }
+        return LOST_SITE;
+    }
+    let Some(site) = SITES.get_ptr_mut(hash) else {
+        return LOST_SITE;
+    };
+    // SAFETY: a map value that only its maker writes; `ready` comes last.
+    unsafe {
+        (*site).process = actor.key;
+        (*site).stack = stack;
+        (*site).returns = returns;
+        (*site).tid = actor.tid;
+        if sp != 0 {
+            (*site).ip = read(registers, PT_REGS_IP);
+            (*site).sp = sp;
+            (*site).bp = read(registers, PT_REGS_BP);
+            bpf_probe_read_user(
+                (&raw mut (*site).window).cast(),
+                size_of::<[u64; WINDOW_WORDS]>() as u32,
+                sp as *const _,
+            );
+        }
+        (*site).ready = 1;
+    }
+    hash
+}
+
+/// One step of a hash (the finaliser of splitmix64).
+#[inline(always)]
+fn mixed(hash: u64, word: u64) -> u64 {
+    let mut hash = (hash ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ hash >> 31
+}
+
+/// Whether what stands before this address is a call instruction of x86-64.
+#[inline(always)]
+fn is_return_address(word: u64, sp: u64) -> bool {
+    let is_code = (LOWEST_CODE..HIGHEST_CODE).contains(&word);
+    if !is_code || word.wrapping_sub(sp) < STACK_SPAN {
+        return false;
+    }
+    let before = read_user(word - 8);
+    // call rel32
+    if before >> 24 & 0xff == 0xe8 {
+        return true;
+    }
+    // call r/m64 is FF /2, and 2, 3, 4, 6 or 7 bytes long.
+    is_indirect(before >> 48)
+        || is_indirect(before >> 40)
+        || is_indirect(before >> 32)
+        || is_indirect(before >> 16)
+        || is_indirect(before >> 8)
+}
+
+#[inline(always)]
+fn is_indirect(bytes: u64) -> bool {
+    bytes & 0x38ff == 0x10ff
+}
+
+/// A word of the user's memory; zero where it can't be read without waiting.
+#[inline(always)]
+fn read_user(address: u64) -> u64 {
+    let mut word = 0_u64;
+    // SAFETY: a local of the size given; the helper checks the source, and writes zero where that faults.
+    unsafe {
+        bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _);
+    }
+    word
+}
+
+/// Counts what followed from a place in the code.
+#[inline(always)]
+pub fn count(site: u64, what: StackWhat) {
+    if config!(stacks) == 0 {
+        return;
+    }
+    if site == LOST_SITE {
+        count_lost(Probe::StackMap);
+    }
+    let key = SiteCount::new(site, what);
+    let counter = match SITE_COUNTS.get_ptr_mut(&key) {
+        Some(counter) => counter,
+        None => {
+            let _ = SITE_COUNTS.insert(&key, &0, NO_EXIST);
+            match SITE_COUNTS.get_ptr_mut(&key) {
+                Some(counter) => counter,
+                None => {
+                    if site != LOST_SITE {
+                        count_lost(Probe::StackMap);
+                    }
+                    return;
+                }
+            }
+        }
+    };
+    // SAFETY: a map value.
+    unsafe { increment(counter) }
+}
+
+/// Counts a fact about a connection under the close() behind it, if it is one of those that have one.
+#[inline(always)]
+pub fn count_fact(fact: &Fact, site: u64) {
+    if config!(stacks) == 0 {
+        return;
+    }
+    let what = match fact.kind {
+        EventKind::TimeWait => StackWhat::TimeWait,
+        EventKind::TimeWaitOverflow => StackWhat::TimeWaitOverflow,
+        EventKind::Reset if fact.from == ResetDirection::Sent as u8 => StackWhat::ResetSent,
+        _ => return,
+    };
+    count(site, what);
+}

@@ -1,0 +1,30 @@
+//! Options about user stacks.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Where in the code.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Stacks")]
+pub struct StackArgs {
+    /// Count the user stacks of the close() behind TIME_WAITs and RSTs sent, and of searches for a port that
+    /// fail or are slow.
+    #[arg(long, conflicts_with_all = ["local", "remote", "netns", "side"])]
+    pub stacks: bool,
+    /// Write the stacks to a file as well, one a line as flamegraph.pl and inferno take them (implies
+    /// --stacks).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["local", "remote", "netns", "side"])]
+    pub folded: Option<PathBuf>,
+    /// Different stacks kept.
+    #[arg(long, value_name = "N", default_value_t = 4_096,
+          value_parser = clap::value_parser!(u32).range(1..=262_144))]
+    pub max_stacks: u32,
+}
+
+impl StackArgs {
+    /// How many different stacks are kept; `None` where stacks are not asked for.
+    pub fn wanted(&self) -> Option<u32> {
+        (self.stacks || self.folded.is_some()).then_some(self.max_stacks)
+    }
+}

@@ -1,0 +1,95 @@
+//! Where in the code.
+
+use super::SHOWN;
+use super::grid::{Align, Grid};
+use super::processes::name_of;
+use crate::event::words::Word;
+use crate::model::report::Report;
+use crate::model::stacks::{FoundBy, Frame, StackRow};
+use crate::output::text::escape;
+
+/// Frames that a row shows.
+const FRAMES: usize = 12;
+/// Characters of a symbol that are shown: names of templates have no end.
+const SYMBOL: usize = 100;
+
+/// One block a row; empty where stacks were not asked for.
+pub fn render(report: &Report) -> String {
+    let Some(rows) = &report.stacks else {
+        return String::new();
+    };
+    if rows.is_empty() {
+        return "none\n".to_owned();
+    }
+    let mut grid = Grid::new(&[
+        ("COUNT", Align::Right),
+        ("WHAT", Align::Left),
+        ("PROCESS", Align::Left),
+        ("STACK", Align::Left),
+    ]);
+    let shown = rows.len().min(SHOWN);
+    for row in &rows[..shown] {
+        let mut lines = lines(row).into_iter();
+        grid.row([
+            row.count.to_string(),
+            row.what.word().to_owned(),
+            name_of(row.process.as_ref(), row.unattributed),
+            lines.next().unwrap_or_default(),
+        ]);
+        for line in lines {
+            grid.row([String::new(), String::new(), String::new(), line]);
+        }
+    }
+    let others = &rows[shown..];
+    if !others.is_empty() {
+        let sum: u64 = others.iter().map(|row| row.count).sum();
+        grid.row([
+            sum.to_string(),
+            "-".to_owned(),
+            format!("({} others)", others.len()),
+            String::new(),
+        ]);
+    }
+    grid.to_string()
+}
+
+fn lines(row: &StackRow) -> Vec<String> {
+    let mut lines: Vec<String> = row.frames.iter().take(FRAMES).map(frame).collect();
+    if row.frames.len() > FRAMES {
+        lines.push(format!("({} more)", row.frames.len() - FRAMES));
+    }
+    lines.extend(row.why.map(|why| why.text().to_owned()));
+    lines
+}
+
+/// `close_all+0x1c (/usr/bin/client) client.c:12`
+fn frame(frame: &Frame) -> String {
+    let mut text = match &frame.symbol {
+        Some(symbol) => {
+            let mut name: String = symbol.chars().take(SYMBOL).collect();
+            if name.len() < symbol.len() {
+                name.push('…');
+            }
+            escape(&name)
+        }
+        None => format!("0x{:x}", frame.address),
+    };
+    if let Some(offset) = frame.offset
+        && frame.symbol.is_some()
+    {
+        text.push_str(&format!("+0x{offset:x}"));
+    }
+    if frame.found_by == FoundBy::Scan {
+        text.push_str(" [likely]");
+    }
+    if let Some(module) = &frame.module {
+        text.push_str(&format!(" ({})", escape(module)));
+    }
+    if let Some(file) = &frame.file {
+        text.push_str(&format!(" {}", escape(file)));
+        if let Some(line) = frame.line {
+            text.push_str(&format!(":{line}"));
+        }
+    }
+    text
+}

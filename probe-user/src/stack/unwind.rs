@@ -1,0 +1,415 @@
+//! One stack of two: the kernel's walk along frame pointers, and the top of the stack by unwind tables.
+//!
+//! The kernel's walk misses the callers of functions that make no frame, above all the one that called
+//! libc's close() or connect(). The top of the stack was kept: it is unwound by the tables of the modules
+//! until it meets the walk.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
+use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder};
+use object::elf::{PF_X, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Object, ObjectSection, ReadCache};
+use twtrace_wire::{STACK_DEPTH, Site, WINDOW_WORDS};
+
+use super::process::{Image, Mapping};
+use crate::model::stacks::FoundBy;
+
+/// A module's tables that are larger are not read.
+const MAX_TABLE_BYTES: u64 = 128 << 20;
+
+/// No function's frame is larger: else the register is no frame pointer.
+const MAX_FRAME_BYTES: u64 = 8 << 20;
+
+/// An address of a stack, and how it was found. All but the first are return addresses.
+pub type Found = (u64, FoundBy);
+
+type Sections = ExplicitModuleSectionInfo<Vec<u8>>;
+
+/// A stack, innermost first.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// Its addresses.
+    pub frames: Vec<Found>,
+    /// It goes on, and nobody knows how: its functions make no frames, and more of it was not kept.
+    pub is_cut: bool,
+}
+
+/// The stack of a site.
+pub fn unwind(site: &Site, walked: &[u64], image: &mut Image) -> Stack {
+    let executable = |address: u64| image.mapping(address.wrapping_sub(1)).is_some();
+    // The walk follows whatever the frame pointer's register holds.
+    let walked: Vec<u64> = walked
+        .iter()
+        .copied()
+        .enumerate()
+        .take_while(|(index, address)| *index == 0 || executable(*address))
+        .map(|(_, address)| address)
+        .collect();
+    if site.sp == 0 {
+        return Stack {
+            frames: by_frame_pointers(&walked),
+            is_cut: false,
+        };
+    }
+    if let Some(top) = by_tables(site, image) {
+        return joined(site.ip, &top, &located(site, &walked));
+    }
+    let likely = scanned(site, |address| {
+        image.mapping(address - 1).map(|mapping| mapping.start)
+    });
+    Stack {
+        frames: with_likely(site, likely, &walked),
+        is_cut: walked.len() < 2,
+    }
+}
+
+/// The stack of a process that is gone: nothing is known of its addresses.
+pub fn raw(site: &Site, walked: &[u64]) -> Vec<Found> {
+    if site.sp == 0 {
+        return by_frame_pointers(walked);
+    }
+    with_likely(site, scanned(site, |_| Some(0)), walked)
+}
+
+fn by_frame_pointers(walked: &[u64]) -> Vec<Found> {
+    walked
+        .iter()
+        .map(|address| (*address, FoundBy::FramePointer))
+        .collect()
+}
+
+/// A return address and the word of the stack that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Return {
+    address: u64,
+    /// Where, from the stack pointer; `None` beyond what was kept.
+    index: Option<usize>,
+}
+
+/// What the tables tell of the top of the stack.
+#[derive(Debug, PartialEq, Eq)]
+struct Top {
+    /// With places on the stack, each.
+    returns: Vec<Return>,
+    /// They reach to the stack's end.
+    is_whole: bool,
+}
+
+/// The tables' frames, and those of the walk that lie farther out on the stack. Addresses alone would not do:
+/// a function that calls itself has one many times.
+fn joined(ip: u64, top: &Top, walked: &[Return]) -> Stack {
+    let reached = top.returns.last().and_then(|last| last.index);
+    let outer: Vec<u64> = walked
+        .iter()
+        .filter(|frame| !top.is_whole && (frame.index.is_none() || frame.index > reached))
+        .map(|frame| frame.address)
+        .collect();
+    let is_cut =
+        !top.is_whole && outer.is_empty() && walked.iter().all(|frame| frame.index.is_none());
+    let mut frames = vec![(ip, FoundBy::FramePointer)];
+    frames.extend(
+        top.returns
+            .iter()
+            .map(|frame| (frame.address, FoundBy::UnwindTable)),
+    );
+    frames.extend(by_frame_pointers(&outer));
+    frames.truncate(STACK_DEPTH);
+    Stack { frames, is_cut }
+}
+
+/// Where on the stack the walk's return addresses lie; none of them where the register held no frame pointer.
+fn located(site: &Site, walked: &[u64]) -> Vec<Return> {
+    let mut frame = site.bp;
+    if frame < site.sp || frame - site.sp > MAX_FRAME_BYTES {
+        return Vec::new();
+    }
+    let word = |address: u64| {
+        let index = usize::try_from(address.wrapping_sub(site.sp) / 8).ok()?;
+        (address >= site.sp && index < WINDOW_WORDS).then_some(index)
+    };
+    let mut returns = Vec::new();
+    for address in walked.iter().skip(1) {
+        let index = frame.checked_add(8).and_then(word);
+        returns.push(Return {
+            address: *address,
+            index,
+        });
+        frame = match word(frame) {
+            Some(index) => site.window[index],
+            None => u64::MAX,
+        };
+    }
+    returns
+}
+
+fn with_likely(site: &Site, likely: Option<u64>, walked: &[u64]) -> Vec<Found> {
+    let mut frames = vec![(site.ip, FoundBy::FramePointer)];
+    let outer = walked.get(1..).unwrap_or_default();
+    if let Some(address) = likely
+        && outer.first() != Some(&address)
+    {
+        frames.push((address, FoundBy::Scan));
+    }
+    frames.extend(by_frame_pointers(outer));
+    frames
+}
+
+/// The word that is likely the innermost return address: the one at the stack pointer, else the first of
+/// another module than the one that called the kernel. `module_of` names the module of executable addresses.
+fn scanned(site: &Site, module_of: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+    // The frame pointer's own frame has its return address just above it; the caller in question is below.
+    let beyond = site.sp.saturating_add(8 * WINDOW_WORDS as u64);
+    let end = if (site.sp..beyond).contains(&site.bp) {
+        site.bp
+    } else {
+        beyond
+    };
+    let own = module_of(site.ip.wrapping_add(1));
+    let mut likely = None;
+    for (index, word) in site.window.iter().enumerate() {
+        let is_return = site.returns >> index & 1 != 0;
+        if !is_return || site.sp + 8 * index as u64 >= end {
+            continue;
+        }
+        match module_of(*word) {
+            Some(_) if index == 0 => return Some(*word),
+            Some(module) if Some(module) != own => return Some(*word),
+            Some(_) => likely = likely.or(Some(*word)),
+            None => {}
+        }
+    }
+    likely
+}
+
+/// Unwinds what was kept of the stack; `None` where the module has no tables.
+fn by_tables(site: &Site, image: &mut Image) -> Option<Top> {
+    let mut unwinder = UnwinderX86_64::<Vec<u8>>::new();
+    let mut cache = CacheX86_64::<_>::new();
+    let mut has_tables: HashMap<u64, bool> = HashMap::new();
+    let mut registers = UnwindRegsX86_64::new(site.ip, site.sp, site.bp);
+    let mut read_stack = |address: u64| {
+        let index = usize::try_from(address.wrapping_sub(site.sp) / 8).map_err(|_| ())?;
+        match address % 8 {
+            0 => site.window.get(index).copied().ok_or(()),
+            _ => Err(()),
+        }
+    };
+    let mut frame = FrameAddress::from_instruction_pointer(site.ip);
+    let mut top = Top {
+        returns: Vec::new(),
+        is_whole: false,
+    };
+    while top.returns.len() < WINDOW_WORDS {
+        let mapping = image.mapping(frame.address_for_lookup()).cloned();
+        let known = mapping.is_some_and(|mapping| {
+            *has_tables.entry(mapping.start).or_insert_with(|| {
+                let module = module(&mapping, image);
+                let found = module.is_some();
+                module
+                    .into_iter()
+                    .for_each(|module| unwinder.add_module(module));
+                found
+            })
+        });
+        if !known {
+            // framehop would go on by the frame pointer.
+            break;
+        }
+        match unwinder.unwind_frame(frame, &mut registers, &mut cache, &mut read_stack) {
+            Ok(Some(address)) => {
+                let Some(index) = kept_at(site, registers.sp(), address) else {
+                    break;
+                };
+                top.returns.push(Return {
+                    address,
+                    index: Some(index),
+                });
+                let Some(next) = FrameAddress::from_return_address(address) else {
+                    break;
+                };
+                frame = next;
+            }
+            Ok(None) => {
+                top.is_whole = true;
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    (!top.returns.is_empty()).then_some(top)
+}
+
+/// The word that the address was read from, if it looked like a return address to the kernel side, too: only
+/// those are the same whenever the site is counted.
+fn kept_at(site: &Site, frame: u64, address: u64) -> Option<usize> {
+    let index = usize::try_from(frame.wrapping_sub(8).wrapping_sub(site.sp) / 8).ok()?;
+    let is_kept = site.window.get(index) == Some(&address) && site.returns >> index & 1 != 0;
+    is_kept.then_some(index)
+}
+
+/// A mapped file's unwind tables; `None` where it has none.
+fn module(mapping: &Mapping, image: &mut Image) -> Option<Module<Vec<u8>>> {
+    let file = image.file(mapping)?;
+    let sections = read(&file, mapping)?;
+    Some(Module::new(
+        String::new(),
+        mapping.start..mapping.end,
+        sections.bias,
+        sections.tables,
+    ))
+}
+
+struct Tables {
+    /// What is added to the file's addresses.
+    bias: u64,
+    tables: Sections,
+}
+
+fn read(file: &File, mapping: &Mapping) -> Option<Tables> {
+    let cache = ReadCache::new(file);
+    let header = object::elf::FileHeader64::<object::Endianness>::parse(&cache).ok()?;
+    let endian = header.endian().ok()?;
+    let bias = header
+        .program_headers(endian, &cache)
+        .ok()?
+        .iter()
+        .find_map(|segment| {
+            let executable =
+                segment.p_type(endian) == PT_LOAD && segment.p_flags(endian) & PF_X != 0;
+            let (offset, size) = segment.file_range(endian);
+            // Mappings begin at a page.
+            let first = offset & !0xfff;
+            let inside = (first..offset.checked_add(size)?).contains(&mapping.offset);
+            let address = segment
+                .p_vaddr(endian)
+                .wrapping_sub(offset)
+                .wrapping_add(mapping.offset);
+            (executable && inside).then(|| mapping.start.wrapping_sub(address))
+        })?;
+    let object = object::read::elf::ElfFile64::<object::Endianness, _>::parse(&cache).ok()?;
+    let range = |name: &str| -> Option<Range<u64>> {
+        let section = object.section_by_name(name)?;
+        Some(section.address()..section.address().checked_add(section.size())?)
+    };
+    let data = |name: &str| -> Option<Vec<u8>> {
+        let section = object.section_by_name(name)?;
+        (section.size() > 0 && section.size() <= MAX_TABLE_BYTES)
+            .then(|| section.data().ok().map(<[u8]>::to_vec))?
+    };
+    let tables = Sections {
+        base_svma: 0,
+        text_svma: range(".text"),
+        got_svma: range(".got"),
+        eh_frame_svma: range(".eh_frame"),
+        eh_frame: data(".eh_frame"),
+        eh_frame_hdr_svma: range(".eh_frame_hdr"),
+        eh_frame_hdr: data(".eh_frame_hdr"),
+        debug_frame: data(".debug_frame"),
+        ..Default::default()
+    };
+    let has_any = tables.eh_frame.is_some() || tables.debug_frame.is_some();
+    has_any.then_some(Tables { bias, tables })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn returns(frames: &[(u64, Option<usize>)]) -> Vec<Return> {
+        frames
+            .iter()
+            .map(|(address, index)| Return {
+                address: *address,
+                index: *index,
+            })
+            .collect()
+    }
+
+    fn top(frames: &[(u64, usize)], is_whole: bool) -> Top {
+        let frames: Vec<_> = frames
+            .iter()
+            .map(|(address, index)| (*address, Some(*index)))
+            .collect();
+        Top {
+            returns: returns(&frames),
+            is_whole,
+        }
+    }
+
+    fn addresses(stack: Stack) -> Vec<u64> {
+        stack
+            .frames
+            .into_iter()
+            .map(|(address, _)| address)
+            .collect()
+    }
+
+    #[test]
+    fn the_wrappers_caller_comes_between() {
+        // 20 called close(), 30 called 20 and itself: the walk has 30 first.
+        let walked = returns(&[(30, Some(3)), (30, Some(7)), (40, None)]);
+        assert_eq!(
+            addresses(joined(10, &top(&[(20, 0), (30, 3)], false), &walked)),
+            [10, 20, 30, 30, 40]
+        );
+        // What was kept of the stack ends in 20's frame.
+        let outer = returns(&[(30, None), (40, None)]);
+        assert_eq!(
+            addresses(joined(10, &top(&[(20, 0)], false), &outer)),
+            [10, 20, 30, 40]
+        );
+        // The walk went astray, and the tables reach to the end.
+        let whole = top(&[(20, 0), (30, 4)], true);
+        assert_eq!(
+            addresses(joined(10, &whole, &returns(&[(99, None)]))),
+            [10, 20, 30]
+        );
+        let cut = joined(10, &top(&[(20, 0)], false), &[]);
+        assert!(cut.is_cut);
+        assert_eq!(addresses(cut), [10, 20]);
+        assert!(!joined(10, &whole, &[]).is_cut);
+    }
+
+    #[test]
+    fn the_walk_is_located_on_the_stack() {
+        let mut at = site(&[(2, 0x7000 + 6 * 8, false), (6, 0x9000, false)]);
+        at.bp = 0x7000 + 2 * 8;
+        assert_eq!(
+            located(&at, &[1, 30, 40, 50]),
+            returns(&[(30, Some(3)), (40, Some(7)), (50, None)])
+        );
+        at.bp = 5;
+        assert_eq!(located(&at, &[1, 30]), []);
+    }
+
+    fn site(words: &[(usize, u64, bool)]) -> Site {
+        let mut site = Site {
+            ip: 1000,
+            sp: 0x7000,
+            ..Site::NONE
+        };
+        for (index, word, is_return) in words {
+            site.window[*index] = *word;
+            site.returns |= u32::from(*is_return) << index;
+        }
+        site
+    }
+
+    #[test]
+    fn scanning_takes_the_top_word_or_the_first_of_another_module() {
+        let module_of = |address: u64| (address < 5000).then_some(address / 1000);
+        let at_top = site(&[(0, 1500, true), (1, 2000, true)]);
+        assert_eq!(scanned(&at_top, module_of), Some(1500));
+        let pushed = site(&[(0, 7, false), (2, 1500, true), (3, 2500, true)]);
+        assert_eq!(scanned(&pushed, module_of), Some(2500));
+        let mut bounded = pushed;
+        bounded.bp = bounded.sp + 3 * 8;
+        assert_eq!(scanned(&bounded, module_of), Some(1500));
+        assert_eq!(scanned(&site(&[(0, 9000, true)]), module_of), None);
+        assert_eq!(with_likely(&pushed, Some(2500), &[1000, 2500, 3]).len(), 3);
+    }
+}

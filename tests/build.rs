@@ -1,0 +1,55 @@
+//! Builds the programs whose stacks are looked at (`programs/`), each with and without what unwinding needs.
+//! Where there is no C compiler they are left empty, and what would run them is skipped.
+
+use std::{env, error::Error, fs, path::Path, process::Command};
+
+const C: &[(&str, &[&str])] = &[
+    (
+        "frame_pointers",
+        &[
+            "-O1",
+            "-fno-omit-frame-pointer",
+            "-fno-asynchronous-unwind-tables",
+        ],
+    ),
+    ("tables_only", &["-O2", "-fomit-frame-pointer"]),
+    (
+        "neither",
+        &[
+            "-O2",
+            "-fomit-frame-pointer",
+            "-fno-asynchronous-unwind-tables",
+            "-fno-unwind-tables",
+        ],
+    ),
+    ("static", &["-O1", "-fno-omit-frame-pointer", "-static"]),
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=programs");
+    let out = env::var("OUT_DIR")?;
+    for (name, options) in C {
+        let mut command = Command::new("cc");
+        command.args(*options).args([
+            "-fno-optimize-sibling-calls",
+            "-pthread",
+            "programs/closer.c",
+            "-o",
+        ]);
+        build(command, &Path::new(&out).join(format!("closer_{name}")))?;
+    }
+    let mut command = Command::new(env::var("RUSTC")?);
+    command
+        .args(["--edition", "2024", "-O", "-C", "force-frame-pointers=yes"])
+        .args(["-C", "strip=none", "programs/closer.rs", "-o"]);
+    build(command, &Path::new(&out).join("closer_rust"))
+}
+
+fn build(mut command: Command, program: &Path) -> Result<(), Box<dyn Error>> {
+    let built = command.arg(program).status();
+    if !built.is_ok_and(|status| status.success()) {
+        println!("cargo::warning={command:?} failed: its checks of stacks will be skipped");
+        fs::write(program, [])?;
+    }
+    Ok(())
+}
