@@ -1,5 +1,6 @@
 //! The command line.
 
+mod filter_words;
 mod values;
 
 use std::path::PathBuf;
@@ -16,13 +17,15 @@ use crate::event::words::Word;
 use crate::filter::netns::{NetnsArg, NetnsError};
 use crate::filter::{AddressFilter, Filter};
 use crate::output::table::By;
+use crate::output::tui::terminal;
 use crate::probe::{Hook, ProbeOptions};
+pub use filter_words::{display_filter, filter_words};
 
 /// Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
 #[derive(Debug, Parser)]
 #[command(name = "twtrace", version, about)]
 pub struct Cli {
-    /// What to do; `trace` if not given.
+    /// What to do; if not given `top` on a terminal, else `trace`.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Tell more of what twtrace itself does, on stderr (twice: everything).
@@ -33,6 +36,8 @@ pub struct Cli {
 /// A verb.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show it all live, full-screen: processes, destinations and their budgets, events, what is wrong.
+    Top(TopArgs),
     /// Show events as they happen, one a line.
     Trace(ViewArgs),
     /// Count for a while, then print tables by process and by destination.
@@ -70,9 +75,27 @@ impl Cli {
     pub fn into_command(self) -> Result<Command, clap::Error> {
         match self.command {
             Some(command) => Ok(command),
-            None => Self::try_parse_from(["twtrace", "trace"])?.into_command(),
+            None => Self::try_parse_from(["twtrace", default_verb()])?.into_command(),
         }
     }
+}
+
+fn default_verb() -> &'static str {
+    match terminal::check() {
+        Ok(()) => "top",
+        Err(_) => "trace",
+    }
+}
+
+/// Options of `top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Which events.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How to probe.
+    #[command(flatten)]
+    pub probing: ProbeArgs,
 }
 
 /// Options of `report`.
@@ -189,6 +212,14 @@ impl FilterArgs {
         self.pid
             .iter()
             .try_for_each(|pid| procfs::check_pid(*pid))?;
+        self.unchecked()
+    }
+
+    /// The same for what was told already: its processes may be gone.
+    ///
+    /// # Errors
+    /// When a path stands for no namespace.
+    pub fn unchecked(&self) -> Result<Filter, FilterError> {
         Ok(Filter {
             pids: self.pid.clone(),
             comms: self.comm.clone(),

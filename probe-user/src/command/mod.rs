@@ -6,6 +6,7 @@ mod existing;
 mod measure;
 pub mod probes;
 pub mod report;
+pub mod top;
 pub mod trace;
 
 use std::io::{self, Write};
@@ -28,6 +29,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         .context("starting the event loop")?;
     runtime.block_on(async {
         match command {
+            Command::Top(args) => top::run(args).await?,
             Command::Trace(args) => trace::run(args).await?,
             Command::Report(args) => report::run(args).await?,
             Command::Doctor(args) => return doctor::run(args).await,

@@ -228,7 +228,8 @@ impl Model {
     }
 }
 
-fn key_of(event: &Event) -> ProcessKey {
+/// Who is answerable for an event; where there is no process, the reason.
+pub fn key_of(event: &Event) -> ProcessKey {
     match (&event.process, event.unattributed) {
         (Some(process), _) => process.key,
         (None, Some(reason)) => without_process(reason),
@@ -236,7 +237,8 @@ fn key_of(event: &Event) -> ProcessKey {
     }
 }
 
-fn without_process(reason: Unattributed) -> ProcessKey {
+/// What stands for facts without a process.
+pub fn without_process(reason: Unattributed) -> ProcessKey {
     ProcessKey {
         tgid: 0,
         unattributed: reason as u32,

@@ -3,8 +3,10 @@
 pub mod diagnosis;
 pub mod json;
 pub mod lines;
+pub mod log_lines;
 pub mod quantity;
 pub mod table;
 pub mod text;
 pub mod tiers;
+pub mod tui;
 pub mod writer;
