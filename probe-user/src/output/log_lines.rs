@@ -8,9 +8,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const MAX_LINES: usize = 100;
 
 /// `None`: to stderr.
-static HELD: Mutex<Option<VecDeque<String>>> = Mutex::new(None);
+static HELD: Mutex<Option<Held>> = Mutex::new(None);
 
-fn held() -> MutexGuard<'static, Option<VecDeque<String>>> {
+/// What was written since somebody took it.
+#[derive(Debug, Default)]
+struct Held {
+    lines: VecDeque<String>,
+    /// The beginning of a line.
+    begun: String,
+}
+
+impl Held {
+    fn push(&mut self, text: &str) {
+        for part in text.split_inclusive('\n') {
+            match part.strip_suffix('\n') {
+                Some(rest) => {
+                    if self.lines.len() == MAX_LINES {
+                        self.lines.pop_front();
+                    }
+                    self.lines.push_back(std::mem::take(&mut self.begun) + rest);
+                }
+                None => self.begun.push_str(part),
+            }
+        }
+    }
+}
+
+fn held() -> MutexGuard<'static, Option<Held>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -21,13 +45,8 @@ pub struct LogLines;
 impl Write for LogLines {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         match &mut *held() {
-            Some(lines) => {
-                for line in String::from_utf8_lossy(text).lines() {
-                    if lines.len() == MAX_LINES {
-                        lines.pop_front();
-                    }
-                    lines.push_back(line.to_owned());
-                }
+            Some(held) => {
+                held.push(&String::from_utf8_lossy(text));
                 Ok(text.len())
             }
             None => io::stderr().write(text),
@@ -47,14 +66,14 @@ pub fn hold() {
 /// Those that were kept since the last time.
 pub fn take() -> Vec<String> {
     match &mut *held() {
-        Some(lines) => lines.drain(..).collect(),
+        Some(held) => held.lines.drain(..).collect(),
         None => Vec::new(),
     }
 }
 
 /// From now on lines go to stderr again, those that nobody took first.
 pub fn release() {
-    let lines = held().take();
+    let lines = held().take().map(|held| held.lines);
     for line in lines.into_iter().flatten() {
         // Nobody may listen.
         let _ = writeln!(io::stderr(), "{line}");
@@ -66,16 +85,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_kept_while_they_are_held() {
-        hold();
-        for number in 0..MAX_LINES + 1 {
-            writeln!(LogLines, "line {number}").unwrap();
+    fn the_newest_lines_are_kept() {
+        let mut held = Held::default();
+        for number in 0..=MAX_LINES {
+            held.push("line ");
+            held.push(&format!("{number}\n"));
         }
-        let lines = take();
-        assert_eq!(lines.len(), MAX_LINES);
-        assert_eq!(lines[0], "line 1");
-        assert!(take().is_empty());
-        release();
-        assert!(take().is_empty());
+        held.push("begun");
+        assert_eq!(held.lines.len(), MAX_LINES);
+        assert_eq!(held.lines[0], "line 1");
+        assert_eq!(held.begun, "begun");
     }
 }

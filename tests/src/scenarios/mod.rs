@@ -22,6 +22,7 @@ mod purge;
 mod reconnect;
 mod reset;
 mod reuse;
+mod top;
 mod usage;
 
 use anyhow::Result;
@@ -237,4 +238,5 @@ pub fn usages() -> impl Iterator<Item = &'static Usage> {
         .iter()
         .chain(overload::USAGES)
         .chain(purge::USAGES)
+        .chain(top::USAGES)
 }

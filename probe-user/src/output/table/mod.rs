@@ -120,11 +120,6 @@ pub fn lost(report: &Report) -> String {
     lost::render(report)
 }
 
-/// Births and ends seen, against the kernel's own counters.
-pub fn audit(report: &Report) -> String {
-    audit::render(report)
-}
-
 /// A budget in one line.
 pub fn budget_line(row: &BudgetRow) -> String {
     budgets::line(row)

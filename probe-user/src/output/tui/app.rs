@@ -576,7 +576,11 @@ impl App {
             pane::too_small(buffer, area);
             return;
         }
-        let screen = layout::screen(area, self.message.is_some());
+        let has_mistake = self
+            .typing
+            .as_ref()
+            .is_some_and(|line| line.mistake().is_some());
+        let screen = layout::screen(area, self.message.is_some() || has_mistake);
         pane::header::draw(self, screen.header, buffer);
         pane::status::draw(self, screen.status, buffer);
         let overlay = self.overlay.take();

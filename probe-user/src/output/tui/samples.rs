@@ -5,6 +5,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::Value;
 use twtrace_wire::{EndCause, Probe, ResetReason, Side};
+use unicode_width::UnicodeWidthStr;
 
 use super::app::ReplaySpan;
 use super::{Action, App, Opening, Sample};
@@ -309,18 +310,21 @@ pub fn crowded() -> Sample {
 pub fn screen(app: &mut App, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| app.draw(frame)).unwrap();
-    terminal
-        .backend()
-        .to_string()
-        .lines()
-        .map(|line| {
-            let line = line
-                .strip_prefix('"')
-                .and_then(|line| line.strip_suffix('"'))
-                .unwrap_or(line);
-            format!("{}\n", line.trim_end())
-        })
-        .collect()
+    let buffer = terminal.backend().buffer();
+    let mut shown = String::new();
+    for y in 0..height {
+        let mut line = String::new();
+        let mut x = 0;
+        while x < width {
+            let symbol = buffer[(x, y)].symbol();
+            line.push_str(symbol);
+            // What is wide hides the cell beside it.
+            x += symbol.width().max(1) as u16;
+        }
+        shown.push_str(line.trim_end());
+        shown.push('\n');
+    }
+    shown
 }
 
 /// Presses a key.

@@ -35,9 +35,9 @@ const ALL: [Column; 7] = [
 /// In a narrow terminal: indexes into the same cells.
 const FEW: [(usize, Column); 5] = [
     (0, column("TIME", 8, Align::Left)),
-    (1, column("EVENT", 10, Align::Left)),
-    (2, column("PROCESS", 17, Align::Left)),
-    (5, column("REMOTE", 19, Align::Ends)),
+    (1, column("EVENT", 13, Align::Left)),
+    (2, column("PROCESS", 16, Align::Left)),
+    (5, column("REMOTE", 18, Align::Ends)),
     (6, column("DETAILS", 0, Align::Left)),
 ];
 /// From here on there is room for all.
@@ -90,9 +90,15 @@ fn cells(app: &App, told: &Told, chosen: &[(usize, Column)]) -> Vec<Cell> {
         .map(|(index, _)| match (index, &told.host) {
             (2, Some(host)) => (format!("{}:{}", escape(host), texts[2]), app.look.plain()),
             (1, _) => (texts[1].clone(), style),
+            (0, _) if chosen.len() < ALL.len() => (seconds(&texts[0]), app.look.plain()),
             (index, _) => (texts[*index].clone(), app.look.plain()),
         })
         .collect()
+}
+
+/// `12:34:56` of `12:34:56.123456`.
+fn seconds(time: &str) -> String {
+    time.split('.').next().unwrap_or(time).to_owned()
 }
 
 fn style(app: &App, event: &Event) -> Style {

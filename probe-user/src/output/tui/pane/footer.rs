@@ -47,10 +47,9 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
         app.look.key(),
     );
     let x = area.x + PROMPT.len() as u16;
-    let (beside, style) = match line.mistake() {
-        Some(mistake) => (escape(mistake), app.look.bad()),
-        None if line.text().is_empty() => (EXAMPLE.to_owned(), app.look.dim()),
-        None => (String::new(), app.look.dim()),
+    let beside = match line.text().is_empty() {
+        true => EXAMPLE,
+        false => "",
     };
     // Its end is what is being typed.
     let mut text = escape(line.text());
@@ -76,16 +75,28 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
             buffer,
             (after, area.y),
             area.right() - after,
-            &beside,
+            beside,
             Align::Left,
-            style,
+            app.look.dim(),
         );
     }
     Position::new(x + width, area.y)
 }
 
-/// Draws the last message.
+/// Draws what is wrong with the filter that is typed, or the last message.
 pub fn draw_message(app: &App, area: Rect, buffer: &mut Buffer) {
+    if let Some(mistake) = app.typing.as_ref().and_then(FilterLine::mistake) {
+        let mistake = format!("! {}", escape(mistake));
+        put(
+            buffer,
+            (area.x, area.y),
+            area.width,
+            &mistake,
+            Align::Left,
+            app.look.bad(),
+        );
+        return;
+    }
     if let Some((text, count)) = &app.message {
         let more = match count {
             1 => String::new(),

@@ -10,6 +10,7 @@ use super::notes::Note;
 use super::report;
 use crate::doctor::finding::Finding;
 use crate::event::Process;
+use crate::model::audit::AuditRow;
 use crate::output::lines;
 use crate::output::table;
 use crate::output::text::escape;
@@ -91,12 +92,12 @@ fn integrity(app: &App) -> Vec<Note> {
         false => &degraded,
     };
     block(&mut notes, "tiers", tiers, plain);
-    let audit = table::audit(report);
-    let audit = match audit.is_empty() {
-        true => "nothing to compare yet",
-        false => &audit,
-    };
-    block(&mut notes, "audit", audit, plain);
+    for row in report.audit.iter().filter(|row| !row.is_quiet()) {
+        notes.push(note("audit", audit_line(row), plain));
+    }
+    if report.audit.iter().all(AuditRow::is_quiet) {
+        notes.push(note("audit", "nothing to compare yet", plain));
+    }
     let left_out = app.shown().towards.left_out();
     if left_out > 0 {
         let text =
@@ -113,6 +114,32 @@ fn integrity(app: &App) -> Vec<Note> {
         }
     }
     notes
+}
+
+/// Seen, against the kernel's own counters.
+fn audit_line(row: &AuditRow) -> String {
+    let known = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
+    let signed = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
+    let mut line = format!(
+        "namespace {}: {} births seen, {} by the kernel: off by {}; {} refused, {} by the kernel; \
+         {} inferred; {} ended, alive off by {}; {} reused, {} by the kernel",
+        row.netns,
+        row.births_seen,
+        known(row.births_kernel),
+        signed(row.difference),
+        row.overflow_seen,
+        known(row.overflow_kernel),
+        row.inferred,
+        known(row.ends_seen),
+        signed(row.alive_difference),
+        known(row.reused_seen),
+        known(row.reused_kernel)
+    );
+    if let Some(why) = &row.why {
+        line.push_str("; ");
+        line.push_str(&escape(why));
+    }
+    line
 }
 
 fn of_finding(app: &App, finding: &Finding) -> Vec<Note> {

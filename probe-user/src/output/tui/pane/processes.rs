@@ -32,15 +32,15 @@ const COLUMNS: [(Column, Option<ByProcess>); 10] = [
         },
         Some(ByProcess::Name),
     ),
-    (right("TW/s", 7), Some(ByProcess::Rate)),
+    (right("TW/s", 6), Some(ByProcess::Rate)),
     (right("CLIENT", 6), None),
     (right("SERVER", 6), None),
-    (right("ALIVE", 7), Some(ByProcess::Alive)),
+    (right("ALIVE", 6), Some(ByProcess::Alive)),
     (right("RST>/s", 7), Some(ByProcess::Resets)),
     (right("RST</s", 6), None),
     (right("PORT/s", 7), Some(ByProcess::Searches)),
-    (right("P99", 8), Some(ByProcess::P99)),
-    (right("FAIL", 6), Some(ByProcess::Failures)),
+    (right("P99", 7), Some(ByProcess::P99)),
+    (right("FAIL", 5), Some(ByProcess::Failures)),
 ];
 
 /// Draws it from a row on.
