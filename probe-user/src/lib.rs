@@ -72,6 +72,9 @@ fn start_log(verbose: u8) {
     };
     env_logger::Builder::new()
         .filter_level(level)
+        .target(env_logger::Target::Pipe(Box::new(
+            output::log_lines::LogLines,
+        )))
         .format(|line, record| writeln!(line, "twtrace: {}", record.args()))
         .init();
 }

@@ -22,9 +22,10 @@ fn the_definition_holds_together() {
 }
 
 #[test]
-fn no_verb_is_trace() {
+fn no_verb_is_top_on_a_terminal_and_else_trace() {
     let cli = Cli::try_parse_from(["twtrace"]).unwrap();
-    assert!(matches!(cli.into_command(), Ok(Command::Trace(_))));
+    let is_top = matches!(cli.into_command(), Ok(Command::Top(_)));
+    assert_eq!(is_top, terminal::check().is_ok());
 }
 
 #[test]

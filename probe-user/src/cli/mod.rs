@@ -1,6 +1,7 @@
 //! The command line.
 
 mod command;
+mod filter_words;
 mod recording;
 mod stacks;
 mod values;
@@ -24,13 +25,15 @@ use crate::event::words::Word;
 use crate::filter::netns::{NetnsArg, NetnsError};
 use crate::filter::{AddressFilter, Filter};
 use crate::output::table::By;
+use crate::output::tui::terminal;
 use crate::probe::{Hook, ProbeOptions};
+pub use filter_words::{display_filter, filter_words};
 
 /// Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
 #[derive(Debug, Parser)]
 #[command(name = "twtrace", version, about)]
 pub struct Cli {
-    /// What to do; `trace` if not given.
+    /// What to do; if not given `top` on a terminal, else `trace`.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Tell more of what twtrace itself does, on stderr (twice: everything).
@@ -41,6 +44,8 @@ pub struct Cli {
 /// A verb.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show it all live, full-screen: processes, destinations and their budgets, events, what is wrong.
+    Top(TopArgs),
     /// Show events as they happen, one a line.
     Trace(ViewArgs),
     /// Keep events and all that reports need in a file, for `--from` of the other views.
@@ -78,7 +83,11 @@ impl Command {
         match self {
             Self::Trace(view) | Self::Report(ReportArgs { view, .. }) => &view.command.command,
             Self::Record(args) => &args.command.command,
-            Self::Doctor(_) | Self::Probes(_) | Self::Completions(_) | Self::Man(_) => &[],
+            Self::Top(_)
+            | Self::Doctor(_)
+            | Self::Probes(_)
+            | Self::Completions(_)
+            | Self::Man(_) => &[],
         }
     }
 }
@@ -91,9 +100,30 @@ impl Cli {
     pub fn into_command(self) -> Result<Command, clap::Error> {
         match self.command {
             Some(command) => Ok(command),
-            None => Self::try_parse_from(["twtrace", "trace"])?.into_command(),
+            None => Self::try_parse_from(["twtrace", default_verb()])?.into_command(),
         }
     }
+}
+
+fn default_verb() -> &'static str {
+    match terminal::check() {
+        Ok(()) => "top",
+        Err(_) => "trace",
+    }
+}
+
+/// Options of `top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Of which recording.
+    #[command(flatten)]
+    pub from: FromArgs,
+    /// Which events.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How to probe.
+    #[command(flatten)]
+    pub probing: ProbeArgs,
 }
 
 /// Options of `report`.
@@ -144,7 +174,8 @@ pub struct ViewArgs {
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// How long to look before judging, such as 10s or 5m; Ctrl-C ends it early.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration,
+          conflicts_with = "from")]
     pub duration: Duration,
     /// Print one JSON document.
     #[arg(long)]
@@ -181,7 +212,7 @@ pub struct ProbesArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SpanArgs {
     /// End after this long, such as 10s or 5m; else with Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::duration, conflicts_with = "from")]
     pub duration: Option<Duration>,
     /// Print JSON: one object a line (trace), one document (report).
     #[arg(long)]
@@ -238,6 +269,14 @@ impl FilterArgs {
         self.pid
             .iter()
             .try_for_each(|pid| procfs::check_pid(*pid))?;
+        self.unchecked()
+    }
+
+    /// The same for what was told already: its processes may be gone.
+    ///
+    /// # Errors
+    /// When a path stands for no namespace.
+    pub fn unchecked(&self) -> Result<Filter, FilterError> {
         let netns = self.netns.iter().map(NetnsArg::inode);
         Ok(self.filter(netns.collect::<Result<_, _>>()?))
     }

@@ -86,7 +86,7 @@ pub struct FromArgs {
         long,
         value_name = "FILE",
         conflicts_with_all = [
-            "duration", "timers", "btf", "max_sockets", "max_processes", "ring_mb", "ring_kb", "slow_port",
+            "timers", "btf", "max_sockets", "max_processes", "ring_mb", "ring_kb", "slow_port",
         ]
     )]
     pub from: Vec<PathBuf>,

@@ -10,6 +10,8 @@ pub mod record;
 mod replay;
 pub mod report;
 mod start_line;
+pub mod top;
+mod top_replay;
 pub mod trace;
 mod trace_replay;
 
@@ -37,6 +39,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
             Command::Trace(args) => return trace::run(args).await,
             Command::Record(args) => return record::run(args).await,
             Command::Report(args) => return report::run(args).await,
+            Command::Top(args) => top::run(args).await?,
             Command::Doctor(args) => return doctor::run(args).await,
             Command::Probes(args) => probes::run(&args)?,
             Command::Completions(args) => definition::completions(&args)?,

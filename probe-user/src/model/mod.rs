@@ -223,7 +223,8 @@ impl Model {
     }
 }
 
-fn key_of(event: &Event) -> ProcessKey {
+/// Who is answerable for an event; where there is no process, the reason.
+pub fn key_of(event: &Event) -> ProcessKey {
     match (&event.process, event.unattributed) {
         (Some(process), _) => process.key,
         (None, Some(reason)) => without_process(reason),

@@ -13,6 +13,7 @@ use super::quantile;
 use super::residence::Quantiles;
 use super::reuse::Reuse;
 use super::stacks::StackRow;
+use super::without_process;
 use crate::event::by::By;
 use crate::event::decode::unattributed;
 use crate::event::words::{self, Word};
@@ -154,6 +155,14 @@ impl ProcessRow {
             residence: None,
             reuse: Reuse::default(),
             ports: Vec::new(),
+        }
+    }
+
+    /// Who it is; where there is no process, the reason.
+    pub fn key(&self) -> ProcessKey {
+        match (&self.process, self.unattributed) {
+            (Some(process), _) => process.key,
+            (None, reason) => without_process(reason.unwrap_or(Unattributed::Unknown)),
         }
     }
 

@@ -98,7 +98,7 @@ impl Tally {
         &self.filter
     }
 
-    /// The latest moment that was told of.
+    /// The latest moment that was told of, or that time has come to.
     pub fn latest(&self) -> Moment {
         self.latest
     }
@@ -157,7 +157,8 @@ impl Tally {
         self.reached(at);
     }
 
-    fn reached(&mut self, moment: Moment) {
+    /// Time has come to this moment, whether anything was told of it or not.
+    pub fn reached(&mut self, moment: Moment) {
         if moment.mono_ns > self.latest.mono_ns {
             self.latest = moment;
         }
@@ -208,8 +209,13 @@ impl Tally {
 
     /// What is wrong, going by everything up to the latest moment.
     pub fn diagnosis(&self) -> Diagnosis {
+        self.diagnosis_of(self.report())
+    }
+
+    /// The same, of a report that was made now.
+    pub fn diagnosis_of(&self, report: Report) -> Diagnosis {
         let (before, after) = self.namespaces.clone().unwrap_or_default();
-        let facts = Facts::new(self.report(), &self.dealings, before, after);
+        let facts = Facts::new(report, &self.dealings, before, after);
         Diagnosis::new(facts, &self.filter, self.dealings.left_out())
     }
 

@@ -23,6 +23,12 @@ pub fn header() -> String {
 
 /// One event.
 pub fn event(event: &Event) -> String {
+    let [time, kind, process, side, local, remote, details] = cells(event);
+    columns(&time, &kind, &process, &side, &local, &remote, &details)
+}
+
+/// One event, by column; escaped.
+pub fn cells(event: &Event) -> [String; 7] {
     let who = match (&event.process, event.unattributed) {
         (Some(process), _) => process_name(process),
         (None, Some(reason)) => format!("({})", reason.word()),
@@ -37,15 +43,15 @@ pub fn event(event: &Event) -> String {
     {
         add(&mut details, &format!("opened by {}", process_name(opener)));
     }
-    columns(
-        &event.ts.time_of_day_us(),
-        event.event.word(),
-        &who,
-        event.side.word(),
-        &end(event.local),
-        &end(event.remote),
-        &details,
-    )
+    [
+        event.ts.time_of_day_us(),
+        event.event.word().to_owned(),
+        who,
+        event.side.word().to_owned(),
+        end(event.local),
+        end(event.remote),
+        details,
+    ]
 }
 
 /// What was lost.

@@ -107,6 +107,12 @@ impl Recordings {
         Some((index, entry))
     }
 
+    /// When the next entry was told; `None` at the end.
+    pub fn peek(&self) -> Option<Moment> {
+        let moments = self.all.iter().filter_map(Recording::at);
+        moments.min_by_key(|at| at.ts)
+    }
+
     /// How much has been read, of 1; `None` where that is not known.
     pub fn progress(&self) -> Option<f64> {
         let length = self.length_bytes.filter(|length| *length > 0)?;

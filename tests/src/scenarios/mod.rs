@@ -25,6 +25,7 @@ mod reconnect;
 mod reset;
 mod reuse;
 mod stacks;
+mod top;
 mod usage;
 
 use anyhow::Result;
@@ -244,4 +245,5 @@ pub fn usages() -> impl Iterator<Item = &'static Usage> {
         .chain(command::only::USAGES)
         .chain(command::manners::USAGES)
         .chain(stacks::USAGES)
+        .chain(top::USAGES)
 }

@@ -13,7 +13,7 @@ struct Tool {
 }
 
 /// What the scenarios run as real programs, on the machine and in guests.
-const TRAFFIC: [Tool; 6] = [
+const TRAFFIC: [Tool; 7] = [
     Tool {
         program: "nginx",
         package: "nginx",
@@ -37,6 +37,10 @@ const TRAFFIC: [Tool; 6] = [
     Tool {
         program: "nft",
         package: "nftables",
+    },
+    Tool {
+        program: "tmux",
+        package: "tmux",
     },
 ];
 

@@ -103,6 +103,30 @@ fn grid(rows: &[&BudgetRow]) -> Grid<12> {
     grid
 }
 
+/// One budget in a line: `10.0.0.1, 32768-60999: 3 live, 500 in TIME_WAIT, 27729 free (2% used), 12 new/s, ...`.
+pub fn line(row: &BudgetRow) -> String {
+    let used = row
+        .used()
+        .map_or_else(dash, |used| format!("{:.0}%", used * 100.0));
+    let left = match left(row).as_str() {
+        "-" => "never full at this rate".to_owned(),
+        "?" => "outlook not known".to_owned(),
+        left => left.to_owned(),
+    };
+    format!(
+        "from {}, range {}: {} live, {} in TIME_WAIT, {} free ({used} used), {} new/s, {} expire/s, \
+         {} failed, {left}",
+        or_dash(row.source),
+        range(row),
+        or_dash(row.live),
+        time_waits(row),
+        or_dash(row.free),
+        row.connections_per_s.map_or_else(dash, rate),
+        row.expiry_per_s.map_or_else(dash, rate),
+        row.failures,
+    )
+}
+
 fn dash() -> String {
     "-".to_owned()
 }

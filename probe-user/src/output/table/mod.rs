@@ -22,6 +22,7 @@ use super::quantity;
 use super::tiers;
 use crate::event::by;
 use crate::event::words::Word;
+use crate::model::budget::row::BudgetRow;
 use crate::model::report::Report;
 
 /// Rows that a table shows; the rest is summed up in one.
@@ -120,6 +121,16 @@ pub fn render(report: &Report, asked: &[By]) -> String {
     text
 }
 
+/// What was lost.
+pub fn lost(report: &Report) -> String {
+    lost::render(report)
+}
+
+/// A budget in one line.
+pub fn budget_line(row: &BudgetRow) -> String {
+    budgets::line(row)
+}
+
 /// Nothing for a section without text, unless it stands at the top.
 fn section(text: &mut String, heading: &str, body: &str) {
     if body.is_empty() && !text.is_empty() {
@@ -133,7 +144,7 @@ fn section(text: &mut String, heading: &str, body: &str) {
 }
 
 /// `linger_zero 20, refused 3`, or `-`.
-fn by_reason<T: Word + PartialEq, const N: usize>(
+pub fn by_reason<T: Word + PartialEq, const N: usize>(
     numbers: &by::By<T, N>,
     at_least: bool,
 ) -> String {

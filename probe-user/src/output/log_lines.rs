@@ -1,0 +1,99 @@
+//! Where the program's log goes: to stderr, or, while a full-screen view is up, to that view.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Lines that are kept for the view.
+const MAX_LINES: usize = 100;
+
+/// `None`: to stderr.
+static HELD: Mutex<Option<Held>> = Mutex::new(None);
+
+/// What was written since somebody took it.
+#[derive(Debug, Default)]
+struct Held {
+    lines: VecDeque<String>,
+    /// The beginning of a line.
+    begun: String,
+}
+
+impl Held {
+    fn push(&mut self, text: &str) {
+        for part in text.split_inclusive('\n') {
+            match part.strip_suffix('\n') {
+                Some(rest) => {
+                    if self.lines.len() == MAX_LINES {
+                        self.lines.pop_front();
+                    }
+                    self.lines.push_back(std::mem::take(&mut self.begun) + rest);
+                }
+                None => self.begun.push_str(part),
+            }
+        }
+    }
+}
+
+fn held() -> MutexGuard<'static, Option<Held>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the log writes to.
+#[derive(Debug)]
+pub struct LogLines;
+
+impl Write for LogLines {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        match &mut *held() {
+            Some(held) => {
+                held.push(&String::from_utf8_lossy(text));
+                Ok(text.len())
+            }
+            None => io::stderr().write(text),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// From now on lines are kept.
+pub fn hold() {
+    held().get_or_insert_default();
+}
+
+/// Those that were kept since the last time.
+pub fn take() -> Vec<String> {
+    match &mut *held() {
+        Some(held) => held.lines.drain(..).collect(),
+        None => Vec::new(),
+    }
+}
+
+/// From now on lines go to stderr again, those that nobody took first.
+pub fn release() {
+    let lines = held().take().map(|held| held.lines);
+    for line in lines.into_iter().flatten() {
+        // Nobody may listen.
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_lines_are_kept() {
+        let mut held = Held::default();
+        for number in 0..=MAX_LINES {
+            held.push("line ");
+            held.push(&format!("{number}\n"));
+        }
+        held.push("begun");
+        assert_eq!(held.lines.len(), MAX_LINES);
+        assert_eq!(held.lines[0], "line 1");
+        assert_eq!(held.begun, "begun");
+    }
+}

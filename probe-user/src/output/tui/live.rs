@@ -1,0 +1,77 @@
+//! What is known at one moment. A pause keeps a copy of it.
+
+use std::collections::HashMap;
+
+use twtrace_wire::ProcessKey;
+
+use super::app::Sample;
+use super::history::History;
+use super::rates::{self, Rates, Totals};
+use super::tail::Tail;
+use super::towards::{DestinationKey, Towards};
+use crate::event::Event;
+
+/// The last sample, what led to it, and the newest events.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// The last sample.
+    pub sample: Option<Sample>,
+    /// Rates of processes; empty before the second sample.
+    pub process_rates: HashMap<ProcessKey, Rates>,
+    /// TIME_WAITs a second by destination; empty before the second sample.
+    pub destination_rates: HashMap<DestinationKey, f64>,
+    /// Rates of the host.
+    pub history: History,
+    /// The newest events.
+    pub tail: Tail,
+    /// What each process did towards each destination.
+    pub towards: Towards,
+    process_totals: HashMap<ProcessKey, Totals>,
+    destination_totals: HashMap<DestinationKey, u64>,
+}
+
+impl Live {
+    /// Takes an event.
+    pub fn event(&mut self, event: &Event, host: Option<&str>) {
+        self.tail.push(event, host);
+        self.towards.apply(event);
+    }
+
+    /// Takes a sample. One from before the last is that of a replay that went back: what came after it is
+    /// forgotten.
+    pub fn sample(&mut self, sample: Sample) {
+        if let Some(last) = &self.sample
+            && sample.mono_ns < last.mono_ns
+        {
+            *self = Self::default();
+        }
+        let seconds = self
+            .sample
+            .as_ref()
+            .map(|last| (sample.mono_ns - last.mono_ns) as f64 / 1e9)
+            .filter(|seconds| *seconds > 0.0);
+        let processes = rates::totals(&sample.report);
+        let destinations: HashMap<DestinationKey, u64> = sample
+            .report
+            .destinations
+            .iter()
+            .map(|row| ((row.netns, row.side, row.destination), row.time_wait))
+            .collect();
+        if let Some(seconds) = seconds {
+            let (rates, all) = rates::between(&self.process_totals, &processes, seconds);
+            self.process_rates = rates;
+            self.history.push(all);
+            self.destination_rates = destinations
+                .iter()
+                .map(|(key, now)| {
+                    let before = self.destination_totals.get(key).copied().unwrap_or(0);
+                    (*key, now.saturating_sub(before) as f64 / seconds)
+                })
+                .collect();
+        }
+        self.towards.sample(seconds);
+        self.process_totals = processes;
+        self.destination_totals = destinations;
+        self.sample = Some(sample);
+    }
+}

@@ -1,0 +1,30 @@
+//! `twtrace top`: the full-screen view.
+//!
+//! [`App`] holds the state: it is fed events, a [`Sample`] about once a second, and keys; it draws itself into
+//! any frame of ratatui. It has no clock and does no I/O, so live views, replays and tests share it. The
+//! terminal is [`terminal::Screen`]'s.
+
+mod app;
+mod cells;
+mod filter_line;
+mod history;
+mod keys;
+mod layout;
+mod live;
+mod look;
+mod pane;
+mod rates;
+mod sort;
+mod tail;
+pub mod terminal;
+mod towards;
+mod view;
+
+pub use app::{Action, App, Opening, ReplaySpan, Sample};
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod screen_tests;
+#[cfg(test)]
+mod state_tests;

@@ -1,0 +1,197 @@
+//! By destination: TIME_WAITs, and how many local ports are left.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::super::app::App;
+use super::super::cells::{Align, Cell, Column, table};
+use super::super::layout::Pane;
+use super::super::look::Look;
+use super::super::sort::ByDestination;
+use super::super::view::{DestinationLine, Scope, Target};
+use super::{at_least, frame, nothing, rate_or_dash, report, window};
+use crate::event::words::Word;
+use crate::model::budget::row::{BudgetRow, Outlook};
+use crate::model::report::Report;
+use crate::output::quantity;
+
+/// Columns of a bar.
+const BAR: usize = 10;
+/// Eighths of a column.
+const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+/// Part of the ports from which on there is cause to look: connect() has gone through the half that it tries
+/// first.
+const HALF: f64 = 0.5;
+/// And from which on to act.
+const NEARLY_FULL: f64 = 0.8;
+
+const fn column(heading: &'static str, width: u16, align: Align) -> Column {
+    Column {
+        heading,
+        width,
+        align,
+    }
+}
+
+const COLUMNS: [(Column, Option<ByDestination>); 9] = [
+    (
+        column("DESTINATION", 0, Align::Ends),
+        Some(ByDestination::Name),
+    ),
+    (column("SIDE", 6, Align::Left), None),
+    (column("TW/s", 6, Align::Right), Some(ByDestination::Rate)),
+    (
+        column("MADE", 7, Align::Right),
+        Some(ByDestination::TimeWaits),
+    ),
+    (column("RST", 6, Align::Right), Some(ByDestination::Resets)),
+    (column("PORTS USED", BAR as u16, Align::Left), None),
+    (column("%", 5, Align::Right), Some(ByDestination::Used)),
+    (
+        column("FULL IN", 8, Align::Right),
+        Some(ByDestination::Left),
+    ),
+    (
+        column("FAIL", 6, Align::Right),
+        Some(ByDestination::Failures),
+    ),
+];
+
+/// Draws it from a row on.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
+    let lines = &app.view.destinations;
+    let height = usize::from(area.height).saturating_sub(2);
+    let of = match app.scope {
+        Scope::Process(_) => " of this process, from events",
+        _ => " and budgets of local ports",
+    };
+    let title = format!("Destinations{of} ({})", window(offset, height, lines.len()));
+    let inner = frame(app, Pane::Destinations, area, buffer, &title);
+    let Some(report) = report(app) else {
+        return;
+    };
+    let selected = app.index(Pane::Destinations);
+    let columns = COLUMNS.map(|(column, _)| column);
+    table(
+        buffer,
+        inner,
+        &columns,
+        |index| match app.destination_order.mark(COLUMNS[index].1) {
+            Some(mark) => (app.look.sorted(), mark),
+            None => (app.look.heading(), ""),
+        },
+        lines
+            .iter()
+            .enumerate()
+            .skip(offset)
+            .take(height)
+            .map(|(index, line)| {
+                let is_selected = index == selected && app.focus == Pane::Destinations;
+                (
+                    cells(app, report, line),
+                    is_selected.then(|| app.look.selected()),
+                )
+            }),
+    );
+    if lines.is_empty() {
+        nothing(app, inner, buffer, "no destination yet");
+    }
+}
+
+fn cells(app: &App, report: &Report, line: &DestinationLine) -> Vec<Cell> {
+    let look = app.look;
+    let is_exact = report.exact.destinations
+        && (!matches!(app.scope, Scope::Process(_)) || app.shown().towards.left_out() == 0);
+    let budget = line.budget.and_then(|index| report.budgets.get(index));
+    let count = |number: u64, style: Style| match number {
+        0 if is_exact => ("0".to_owned(), look.dim()),
+        number => (at_least(number, is_exact), style),
+    };
+    let (bar, used, style) = match budget.and_then(BudgetRow::used) {
+        Some(used) => {
+            let style = fullness(look, used);
+            (bar(used), format!("{:.0}%", used * 100.0), style)
+        }
+        None => ("-".to_owned(), "-".to_owned(), look.dim()),
+    };
+    let (left, left_style) = left(look, budget);
+    vec![
+        (name(&line.target), look.plain()),
+        (side(&line.target).to_owned(), look.dim()),
+        match line.rate {
+            Some(per_s) if per_s > 0.0 => (rate_or_dash(line.rate), look.time_wait()),
+            _ => (rate_or_dash(line.rate), look.dim()),
+        },
+        count(line.time_waits, look.plain()),
+        count(line.resets, look.reset()),
+        (bar, style),
+        (used, style),
+        (left, left_style),
+        count(line.failures, look.bad()),
+    ]
+}
+
+fn fullness(look: Look, used: f64) -> Style {
+    match used {
+        _ if used >= NEARLY_FULL => look.bad(),
+        _ if used >= HALF => look.warning(),
+        _ => look.good(),
+    }
+}
+
+/// `███▌······`
+fn bar(used: f64) -> String {
+    let eighths = (used.clamp(0.0, 1.0) * (BAR * 8) as f64).round() as usize;
+    let mut bar = "█".repeat(eighths / 8);
+    bar.push_str(EIGHTHS[eighths % 8]);
+    let filled = eighths.div_ceil(8);
+    bar.push_str(&"·".repeat(BAR - filled));
+    bar
+}
+
+fn left(look: Look, budget: Option<&BudgetRow>) -> (String, Style) {
+    let Some(budget) = budget else {
+        return ("-".to_owned(), look.dim());
+    };
+    match (budget.outlook, budget.full_in_ns) {
+        (Outlook::Full, _) => ("FULL".to_owned(), look.bad()),
+        (Outlook::RunsOut, Some(ns)) => (quantity::duration(ns), look.warning()),
+        (Outlook::RunsOut, None) | (Outlook::Never, _) => ("never".to_owned(), look.dim()),
+        (Outlook::Unknown, _) => ("?".to_owned(), look.dim()),
+    }
+}
+
+/// As `--remote` and `--local` take it.
+pub fn name(target: &Target) -> String {
+    match target {
+        Target::Destination((_, _, destination)) => destination.to_string(),
+        Target::Pool { source, .. } => match source {
+            Some(source) => format!("any, bound to {source}"),
+            None => "any, bound before".to_owned(),
+        },
+    }
+}
+
+fn side(target: &Target) -> &'static str {
+    match target {
+        Target::Destination((_, side, _)) => match side.word() {
+            "unknown" => "-",
+            word => word,
+        },
+        Target::Pool { .. } => "client",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_as_long_as_they_say() {
+        assert_eq!(bar(0.0), "··········");
+        assert_eq!(bar(0.25), "██▌·······");
+        assert_eq!(bar(1.0), "██████████");
+        assert_eq!(bar(7.0), "██████████");
+    }
+}

@@ -1,0 +1,174 @@
+//! All about the process or destination that was opened.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use twtrace_wire::ProcessKey;
+
+use super::super::app::App;
+use super::super::layout::Pane;
+use super::super::view::{Scope, Target};
+use super::notes::{self, Note};
+use super::overlay::{note, of_process};
+use super::{destinations, frame, processes, report};
+use crate::event::words::Word;
+use crate::model::destination::Destination;
+use crate::model::report::{ProcessRow, Report};
+use crate::output::quantity::duration;
+use crate::output::table;
+use crate::output::text::escape;
+
+/// Draws it from a line on. The line that it begins with, where there are fewer.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) -> usize {
+    let (title, notes) = match (app.scope, report(app)) {
+        (Scope::Process(key), Some(report)) => process(app, report, key),
+        (Scope::Target(target), Some(report)) => destination(app, report, target),
+        _ => (String::new(), Vec::new()),
+    };
+    let inner = frame(app, Pane::Detail, area, buffer, &title);
+    notes::draw_below(app, inner, buffer, &notes, offset)
+}
+
+fn process(app: &App, report: &Report, key: ProcessKey) -> (String, Vec<Note>) {
+    let plain = app.look.plain();
+    let Some(row) = report.processes.iter().find(|row| row.key() == key) else {
+        let gone = note("", "nothing is counted for it here", plain);
+        return (format!("Process {}", key.tgid), vec![gone]);
+    };
+    let is_exact = report.exact.processes;
+    let mut notes = vec![
+        note("TIME_WAIT", time_waits(row, is_exact), plain),
+        note(
+            "ended",
+            table::by_reason(&row.counts.ended, !is_exact),
+            plain,
+        ),
+        note(
+            "RST sent",
+            table::by_reason(&row.counts.reset_sent, !is_exact),
+            plain,
+        ),
+        note(
+            "RST received",
+            table::by_reason(&row.counts.reset_received, !is_exact),
+            plain,
+        ),
+        note(
+            "aborts",
+            table::by_reason(&row.counts.abort, !is_exact),
+            plain,
+        ),
+    ];
+    if let Some(ages) = row.residence {
+        let text = format!(
+            "ages of TIME_WAITs that ended: p50 {}, p99 {}, max {}",
+            duration(ages.p50_ns),
+            duration(ages.p99_ns),
+            duration(ages.max_ns)
+        );
+        notes.push(note("", text, plain));
+    }
+    for port in &row.ports {
+        let bound = |ns: Option<u64>| processes::p99(ns.map(|ns| (ns, port.exact)));
+        let text = format!(
+            "{} searches for a port, {} failed, p50 {}, p99 {}, max {}",
+            port.count,
+            port.failures,
+            bound(port.p50_ns),
+            bound(port.p99_ns),
+            bound(port.max_ns)
+        );
+        notes.push(note(port.op.word(), text, plain));
+    }
+    if !row.reuse.is_empty() {
+        let text = format!(
+            "{} TIME_WAITs taken by its connects, {} connects met some they could not take: {}",
+            row.reuse.taken,
+            row.reuse.hindered,
+            table::by_reason(&row.reuse.refused, !is_exact)
+        );
+        notes.push(note("reuse", text, plain));
+    }
+    of_process(app, &mut notes, row.process.as_ref());
+    (format!("Process {}", processes::name(row)), notes)
+}
+
+fn time_waits(row: &ProcessRow, is_exact: bool) -> String {
+    let counts = &row.counts;
+    format!(
+        "made: {}; began in FIN_WAIT2: {}; refused: {}",
+        table::by_reason(&counts.time_wait, !is_exact),
+        counts.fin_wait2.total(),
+        counts.overflow.total()
+    )
+}
+
+fn destination(app: &App, report: &Report, target: Target) -> (String, Vec<Note>) {
+    let plain = app.look.plain();
+    let mut notes = Vec::new();
+    if let Target::Destination(key) = target {
+        let row = report
+            .destinations
+            .iter()
+            .find(|row| (row.netns, row.side, row.destination) == key);
+        if let Some(row) = row {
+            let at_least = !report.exact.destinations;
+            let sign = if at_least { "≥" } else { "" };
+            notes.push(note(
+                "TIME_WAIT",
+                format!(
+                    "{} side, made: {sign}{}; began in FIN_WAIT2: {sign}{}; refused: {sign}{}",
+                    row.side.word(),
+                    row.time_wait,
+                    row.fin_wait2,
+                    row.overflow
+                ),
+                plain,
+            ));
+            let deaths = &row.deaths;
+            for (label, text) in [
+                ("RST sent", table::by_reason(&deaths.reset_sent, at_least)),
+                (
+                    "RST received",
+                    table::by_reason(&deaths.reset_received, at_least),
+                ),
+                ("aborts", table::by_reason(&deaths.abort, at_least)),
+                ("no port", format!("{sign}{}", row.port_failures)),
+            ] {
+                notes.push(note(label, text, plain));
+            }
+            if !row.reuse.is_empty() {
+                let text = format!(
+                    "{sign}{} TIME_WAITs taken by connects, {sign}{} connects met some they could not take: {}",
+                    row.reuse.taken,
+                    row.reuse.hindered,
+                    table::by_reason(&row.reuse.refused, at_least)
+                );
+                notes.push(note("reuse", text, plain));
+            }
+        }
+        if let Some(netns) = key.0 {
+            notes.push(note("netns", netns.to_string(), plain));
+        }
+    }
+    for row in &report.budgets {
+        let is_its = match target {
+            Target::Destination((netns, _, Destination::Remote(remote))) => {
+                Some(row.netns) == netns && row.destination == Some(remote)
+            }
+            Target::Destination(_) => false,
+            Target::Pool { netns, source } => {
+                row.netns == netns && row.source == source && row.destination.is_none()
+            }
+        };
+        if is_its {
+            notes.push(note("local ports", table::budget_line(row), plain));
+            if let Some(why) = &row.why {
+                notes.push(note("", escape(why), app.look.warning()));
+            }
+        }
+    }
+    (
+        format!("Destination {}", destinations::name(&target)),
+        notes,
+    )
+}

@@ -1,0 +1,113 @@
+//! The newest events, one a line as `trace` has them.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use twtrace_wire::EventKind;
+
+use super::super::app::App;
+use super::super::cells::{Align, Cell, Column, table};
+use super::super::layout::Pane;
+use super::super::tail::Told;
+use super::{frame, nothing, window};
+use crate::event::{Event, Facts, PortResult};
+use crate::output::lines;
+use crate::output::text::escape;
+
+const fn column(heading: &'static str, width: u16, align: Align) -> Column {
+    Column {
+        heading,
+        width,
+        align,
+    }
+}
+
+/// Columns as [`lines::cells`] has them, where there is room.
+const ALL: [Column; 7] = [
+    column("TIME (UTC)", 15, Align::Left),
+    column("EVENT", 18, Align::Left),
+    column("PROCESS", 24, Align::Left),
+    column("SIDE", 7, Align::Left),
+    column("LOCAL", 24, Align::Ends),
+    column("REMOTE", 24, Align::Ends),
+    column("DETAILS", 0, Align::Left),
+];
+/// In a narrow terminal: indexes into the same cells.
+const FEW: [(usize, Column); 5] = [
+    (0, column("TIME", 8, Align::Left)),
+    (1, column("EVENT", 13, Align::Left)),
+    (2, column("PROCESS", 16, Align::Left)),
+    (5, column("REMOTE", 18, Align::Ends)),
+    (6, column("DETAILS", 0, Align::Left)),
+];
+/// From here on there is room for all.
+const WIDE: u16 = 150;
+
+/// Draws it from a row on.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
+    let events = app.events();
+    let height = usize::from(area.height).saturating_sub(2);
+    let told = app.shown().tail.told();
+    let title = format!(
+        "Events ({}; {told} since the start)",
+        window(offset, height, events.len())
+    );
+    let inner = frame(app, Pane::Events, area, buffer, &title);
+    let selected = app.index(Pane::Events);
+    let chosen: Vec<(usize, Column)> = match area.width >= WIDE {
+        true => ALL.into_iter().enumerate().collect(),
+        false => FEW.to_vec(),
+    };
+    let columns: Vec<Column> = chosen.iter().map(|(_, column)| *column).collect();
+    table(
+        buffer,
+        inner,
+        &columns,
+        |_| (app.look.heading(), ""),
+        events
+            .iter()
+            .enumerate()
+            .skip(offset)
+            .take(height)
+            .map(|(index, told)| {
+                let is_selected = index == selected && app.focus == Pane::Events;
+                (
+                    cells(app, told, &chosen),
+                    is_selected.then(|| app.look.selected()),
+                )
+            }),
+    );
+    if events.is_empty() {
+        nothing(app, inner, buffer, "no event yet");
+    }
+}
+
+fn cells(app: &App, told: &Told, chosen: &[(usize, Column)]) -> Vec<Cell> {
+    let texts = lines::cells(&told.event);
+    let style = style(app, &told.event);
+    chosen
+        .iter()
+        .map(|(index, _)| match (index, &told.host) {
+            (2, Some(host)) => (format!("{}:{}", escape(host), texts[2]), app.look.plain()),
+            (1, _) => (texts[1].clone(), style),
+            (0, _) if chosen.len() < ALL.len() => (seconds(&texts[0]), app.look.plain()),
+            (index, _) => (texts[*index].clone(), app.look.plain()),
+        })
+        .collect()
+}
+
+/// `12:34:56` of `12:34:56.123456`.
+fn seconds(time: &str) -> String {
+    time.split('.').next().unwrap_or(time).to_owned()
+}
+
+fn style(app: &App, event: &Event) -> Style {
+    match (&event.facts, event.event) {
+        (_, EventKind::TimeWaitOverflow) => app.look.bad(),
+        (Facts::PortAlloc(facts), _) if facts.result != PortResult::Ok => app.look.bad(),
+        (Facts::PortAlloc(_), _) => app.look.port(),
+        (Facts::TimeWait(_), _) => app.look.time_wait(),
+        (Facts::TimeWaitEnd(_), _) => app.look.dim(),
+        (Facts::Reset(_) | Facts::Abort(_), _) => app.look.reset(),
+    }
+}

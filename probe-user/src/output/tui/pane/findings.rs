@@ -1,0 +1,76 @@
+//! What doctor finds, a line each; Enter tells the rest.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::super::app::App;
+use super::super::cells::{Align, put};
+use super::super::layout::Pane;
+use super::super::look::Look;
+use super::{frame, window};
+use crate::doctor::finding::Severity;
+use crate::output::text::escape;
+
+/// Columns of a severity.
+const SEVERITY: u16 = 9;
+
+/// Draws it from a row on.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
+    let findings = match &app.shown().sample {
+        Some(sample) => sample.findings.as_slice(),
+        None => &[],
+    };
+    let height = usize::from(area.height).saturating_sub(1);
+    let title = match findings.is_empty() {
+        true => "Doctor".to_owned(),
+        false => format!(
+            "Doctor ({}; Enter: what to do)",
+            window(offset, height, findings.len())
+        ),
+    };
+    let inner = frame(app, Pane::Findings, area, buffer, &title);
+    let selected = app.index(Pane::Findings);
+    for (y, (index, finding)) in
+        (inner.top()..inner.bottom()).zip(findings.iter().enumerate().skip(offset))
+    {
+        put(
+            buffer,
+            (inner.x, y),
+            SEVERITY - 1,
+            &finding.severity.word().to_uppercase(),
+            Align::Left,
+            severity(app.look, finding.severity),
+        );
+        put(
+            buffer,
+            (inner.x + SEVERITY, y),
+            inner.width.saturating_sub(SEVERITY),
+            &escape(&finding.title),
+            Align::Left,
+            app.look.plain(),
+        );
+        if index == selected && app.focus == Pane::Findings {
+            buffer.set_style(Rect::new(inner.x, y, inner.width, 1), app.look.selected());
+        }
+    }
+    if findings.is_empty() && !inner.is_empty() {
+        put(
+            buffer,
+            (inner.x + 2, inner.y),
+            inner.width.saturating_sub(2),
+            "nothing wrong so far",
+            Align::Left,
+            app.look.good(),
+        );
+    }
+}
+
+/// How a severity looks.
+pub fn severity(look: Look, severity: Severity) -> Style {
+    match severity {
+        Severity::Critical => look.bad(),
+        Severity::Warning => look.warning(),
+        Severity::Notice => look.plain(),
+    }
+}

@@ -1,0 +1,114 @@
+//! The last line: keys, or the filter that is typed; and above it what the program's log says.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use unicode_width::UnicodeWidthStr;
+
+use super::super::app::App;
+use super::super::cells::{Align, put};
+use super::super::filter_line::FilterLine;
+use super::super::keys;
+use super::parts;
+use crate::output::text::escape;
+
+/// What may be typed.
+const EXAMPLE: &str = "such as --comm nginx --remote :80 --event reset; Enter, Esc";
+
+/// Draws it. Where the cursor stands, if something is typed.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    if let Some(line) = &app.typing {
+        return Some(draw_filter(app, line, area, buffer));
+    }
+    let mut line = Vec::new();
+    if !app.filter_words.is_empty() {
+        line.push((
+            format!("shown: {} ", escape(&app.filter_words)),
+            app.look.warning(),
+        ));
+        line.push((" ".to_owned(), app.look.plain()));
+    }
+    for binding in keys::bindings(app.is_replay()).filter(|binding| !binding.hint.is_empty()) {
+        let key = binding.shown.split(' ').next().unwrap_or_default();
+        line.push((key.to_owned(), app.look.key()));
+        line.push((format!(" {}  ", binding.hint), app.look.dim()));
+    }
+    parts(buffer, area, &line);
+    None
+}
+
+fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) -> Position {
+    const PROMPT: &str = "filter: ";
+    put(
+        buffer,
+        (area.x, area.y),
+        area.width,
+        PROMPT,
+        Align::Left,
+        app.look.key(),
+    );
+    let x = area.x + PROMPT.len() as u16;
+    let beside = match line.text().is_empty() {
+        true => EXAMPLE,
+        false => "",
+    };
+    // Its end is what is being typed.
+    let mut text = escape(line.text());
+    let room = match beside.is_empty() {
+        true => area.right() - x - 1,
+        false => (area.right() - x) / 2,
+    };
+    while text.width() > usize::from(room) {
+        text.remove(0);
+    }
+    let width = text.width() as u16;
+    put(
+        buffer,
+        (x, area.y),
+        room,
+        &text,
+        Align::Left,
+        app.look.plain(),
+    );
+    let after = x + width + 2;
+    if after < area.right() {
+        put(
+            buffer,
+            (after, area.y),
+            area.right() - after,
+            beside,
+            Align::Left,
+            app.look.dim(),
+        );
+    }
+    Position::new(x + width, area.y)
+}
+
+/// Draws what is wrong with the filter that is typed, or the last message.
+pub fn draw_message(app: &App, area: Rect, buffer: &mut Buffer) {
+    if let Some(mistake) = app.typing.as_ref().and_then(FilterLine::mistake) {
+        let mistake = format!("! {}", escape(mistake));
+        put(
+            buffer,
+            (area.x, area.y),
+            area.width,
+            &mistake,
+            Align::Left,
+            app.look.bad(),
+        );
+        return;
+    }
+    if let Some((text, count)) = &app.message {
+        let more = match count {
+            1 => String::new(),
+            count => format!(" ({count} messages)"),
+        };
+        parts(
+            buffer,
+            area,
+            &[
+                (format!("! {}", escape(text)), app.look.warning()),
+                (format!("{more}  Esc"), app.look.dim()),
+            ],
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! The first line: host, time, and whether it stands still.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::super::app::App;
+use super::super::cells::{Align, put};
+use super::{parts, report};
+use crate::output::quantity;
+use crate::output::text::escape;
+
+/// Draws it.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    let look = app.look;
+    let mut line = vec![
+        ("twtrace top".to_owned(), look.focused()),
+        (
+            format!(
+                "  {}  Linux {}",
+                escape(&app.opening.host),
+                escape(&app.opening.kernel)
+            ),
+            look.plain(),
+        ),
+    ];
+    if let (Some(sample), Some(report)) = (&app.shown().sample, report(app)) {
+        let time = sample.ts.time_of_day_us();
+        // Microseconds say nothing here.
+        let seconds = time.split('.').next().unwrap_or(&time).to_owned();
+        line.push((
+            format!(
+                "  {seconds} UTC  traced for {}",
+                quantity::duration(report.duration_ns)
+            ),
+            look.plain(),
+        ));
+    }
+    if !app.opening.filter_words.is_empty() {
+        line.push((
+            format!("  only {}", escape(&app.opening.filter_words)),
+            look.warning(),
+        ));
+    }
+    let (state, style) = state(app);
+    let width = state.chars().count() as u16 + 1;
+    let left = Rect::new(area.x, area.y, area.width.saturating_sub(width), 1);
+    parts(buffer, left, &line);
+    put(
+        buffer,
+        (left.right(), area.y),
+        width,
+        &state,
+        Align::Right,
+        style,
+    );
+}
+
+fn state(app: &App) -> (String, ratatui::style::Style) {
+    let look = app.look;
+    if let Some(span) = app.opening.replay {
+        let whole = span.end.0.saturating_sub(span.start.0).max(1);
+        let at = app.shown().sample.as_ref().map_or(span.start, |it| it.ts);
+        let part = at.0.saturating_sub(span.start.0).min(whole) as f64 / whole as f64;
+        let mark = if app.is_paused { "‖ paused" } else { "▶" };
+        return (
+            format!(
+                "REPLAY {mark} x{} {:.0}% of {}",
+                app.speed(),
+                part * 100.0,
+                quantity::duration(whole)
+            ),
+            look.focused(),
+        );
+    }
+    match app.is_paused {
+        true => (
+            format!("PAUSED, {} events since", app.held_back()),
+            look.warning(),
+        ),
+        false => ("live".to_owned(), look.good()),
+    }
+}

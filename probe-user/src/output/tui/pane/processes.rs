@@ -1,0 +1,146 @@
+//! By process: TIME_WAITs, RSTs, searches for ports.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use twtrace_wire::Side;
+
+use super::super::app::App;
+use super::super::cells::{Align, Cell, Column, table};
+use super::super::layout::Pane;
+use super::super::sort::ByProcess;
+use super::super::view::{ProcessLine, Scope};
+use super::{at_least, frame, nothing, number, rate_or_dash, report, window};
+use crate::event::words::Word;
+use crate::model::report::{ProcessRow, Report};
+use crate::output::lines::process_name;
+use crate::output::quantity;
+
+const fn right(heading: &'static str, width: u16) -> Column {
+    Column {
+        heading,
+        width,
+        align: Align::Right,
+    }
+}
+
+const COLUMNS: [(Column, Option<ByProcess>); 10] = [
+    (
+        Column {
+            heading: "PROCESS",
+            width: 0,
+            align: Align::Left,
+        },
+        Some(ByProcess::Name),
+    ),
+    (right("TW/s", 6), Some(ByProcess::Rate)),
+    (right("CLIENT", 6), None),
+    (right("SERVER", 6), None),
+    (right("ALIVE", 6), Some(ByProcess::Alive)),
+    (right("RST>/s", 7), Some(ByProcess::Resets)),
+    (right("RST</s", 6), None),
+    (right("PORT/s", 7), Some(ByProcess::Searches)),
+    (right("P99", 7), Some(ByProcess::P99)),
+    (right("FAIL", 5), Some(ByProcess::Failures)),
+];
+
+/// Draws it from a row on.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
+    let lines = &app.view.processes;
+    let height = usize::from(area.height).saturating_sub(2);
+    let towards = match app.scope {
+        Scope::Target(_) => " that deal with it",
+        _ if !app.filter.is_by_process() => " that deal with these; figures are of all they do",
+        _ => "",
+    };
+    let title = format!(
+        "Processes{towards}, TIME_WAITs by side ({})",
+        window(offset, height, lines.len())
+    );
+    let inner = frame(app, Pane::Processes, area, buffer, &title);
+    let Some(report) = report(app) else {
+        return;
+    };
+    let selected = app.index(Pane::Processes);
+    let columns = COLUMNS.map(|(column, _)| column);
+    table(
+        buffer,
+        inner,
+        &columns,
+        |index| match app.process_order.mark(COLUMNS[index].1) {
+            Some(mark) => (app.look.sorted(), mark),
+            None => (app.look.heading(), ""),
+        },
+        lines
+            .iter()
+            .enumerate()
+            .skip(offset)
+            .take(height)
+            .map(|(index, line)| {
+                let is_selected = index == selected && app.focus == Pane::Processes;
+                (
+                    cells(app, report, line),
+                    is_selected.then(|| app.look.selected()),
+                )
+            }),
+    );
+    if lines.is_empty() {
+        nothing(
+            app,
+            inner,
+            buffer,
+            "no TIME_WAIT, RST or search for a port yet",
+        );
+    }
+}
+
+fn cells(app: &App, report: &Report, line: &ProcessLine) -> Vec<Cell> {
+    let look = app.look;
+    let row = &report.processes[line.row];
+    let rates = line.rates;
+    let of = |side| rates.map(|rates| rates.time_waits_of(side));
+    let lively = |per_s: Option<f64>, style| match per_s {
+        Some(per_s) if per_s > 0.0 => (rate_or_dash(Some(per_s)), style),
+        other => (rate_or_dash(other), look.dim()),
+    };
+    let alive = match (report.exact.ends, report.exact.processes) {
+        (true, is_exact) => at_least(line.alive, is_exact),
+        (false, _) => format!("~{}", number(line.alive)),
+    };
+    let failures = match line.failures {
+        0 => ("0".to_owned(), look.dim()),
+        failures => (at_least(failures, report.exact.processes), look.bad()),
+    };
+    vec![
+        (name(row), look.plain()),
+        lively(rates.map(|rates| rates.all_time_waits()), look.time_wait()),
+        lively(of(Side::Client), look.time_wait()),
+        lively(of(Side::Server), look.time_wait()),
+        match line.alive {
+            0 => (alive, look.dim()),
+            _ => (alive, look.plain()),
+        },
+        lively(rates.map(|rates| rates.resets_sent), look.reset()),
+        lively(rates.map(|rates| rates.resets_received), look.reset()),
+        lively(rates.map(|rates| rates.searches), look.port()),
+        (p99(line.p99), look.plain()),
+        failures,
+    ]
+}
+
+/// `≤` marks an upper bound.
+pub fn p99(p99: Option<(u64, bool)>) -> String {
+    match p99 {
+        Some((ns, true)) => quantity::duration(ns),
+        Some((ns, false)) => format!("≤{}", quantity::duration(ns)),
+        None => "-".to_owned(),
+    }
+}
+
+/// `nginx(1234)`, or why there is none.
+pub fn name(row: &ProcessRow) -> String {
+    match (&row.process, row.unattributed) {
+        (Some(process), _) => process_name(process),
+        (None, Some(why)) => format!("({})", why.word()),
+        (None, None) => "(unknown)".to_owned(),
+    }
+}

@@ -1,0 +1,100 @@
+//! The second line: what was lost, tiers of hooks, the audit. Always in sight, and in words.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::super::app::App;
+use super::{Part, parts, report};
+use crate::model::audit::AuditRow;
+use crate::model::report::Report;
+
+/// Draws it.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    let look = app.look;
+    let Some(report) = report(app) else {
+        parts(
+            buffer,
+            area,
+            &[("waiting for the first sample".to_owned(), look.dim())],
+        );
+        return;
+    };
+    let between = || (" │ ".to_owned(), look.dim());
+    parts(
+        buffer,
+        area,
+        &[
+            lost(app, report),
+            between(),
+            tiers(app, report),
+            between(),
+            audit(app, report),
+            (" (i)".to_owned(), look.dim()),
+        ],
+    );
+}
+
+fn lost(app: &App, report: &Report) -> Part {
+    let events: u64 = report
+        .lost
+        .iter()
+        .filter(|row| row.probe.is_event())
+        .map(|row| row.count)
+        .sum();
+    let all: u64 = report.lost.iter().map(|row| row.count).sum();
+    match (all, events) {
+        (0, _) => ("lost: nothing".to_owned(), app.look.good()),
+        (all, events) if all == events => (format!("LOST: {events} events"), app.look.bad()),
+        (all, events) => (
+            format!("LOST: {events} events, {} other facts", all - events),
+            app.look.bad(),
+        ),
+    }
+}
+
+fn tiers(app: &App, report: &Report) -> Part {
+    let lesser: Vec<&str> = report
+        .tiers
+        .iter()
+        .filter(|choice| choice.lost.is_some())
+        .map(|choice| choice.question.name())
+        .collect();
+    match lesser.len() {
+        0 => ("tiers: the best".to_owned(), app.look.good()),
+        count => (
+            format!("tiers: {count} of {} degraded", report.tiers.len()),
+            app.look.warning(),
+        ),
+    }
+}
+
+fn audit(app: &App, report: &Report) -> Part {
+    let loud: Vec<&AuditRow> = report.audit.iter().filter(|row| !row.is_quiet()).collect();
+    let births: u64 = loud.iter().map(|row| row.births_seen).sum();
+    let off: u64 = loud
+        .iter()
+        .filter_map(|row| row.difference)
+        .map(i64::unsigned_abs)
+        .sum();
+    let margin: u64 = loud.iter().map(|row| row.uncertainty).sum();
+    let unaudited = loud.iter().filter(|row| !row.audited).count();
+    let mut text = match off {
+        _ if loud.is_empty() => {
+            return ("audit: nothing to compare yet".to_owned(), app.look.dim());
+        }
+        0 => format!("audit: 0 off of {births} births"),
+        off => format!("AUDIT: OFF BY {off} of {births} births"),
+    };
+    if margin > 0 && off > 0 {
+        text.push_str(&format!(" ({margin} in flight)"));
+    }
+    if unaudited > 0 {
+        text.push_str(&format!(", {unaudited} namespaces unaudited"));
+    }
+    let style = match (off > margin, unaudited > 0 || off > 0) {
+        (true, _) => app.look.bad(),
+        (false, true) => app.look.warning(),
+        (false, false) => app.look.good(),
+    };
+    (text, style)
+}

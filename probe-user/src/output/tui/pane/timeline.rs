@@ -1,0 +1,152 @@
+//! Rates of the host over time, one line of bars each.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::super::app::App;
+use super::super::cells::{Align, put};
+use super::super::history::Point;
+use super::super::layout::Pane;
+use super::{frame, rate};
+use crate::output::quantity;
+
+/// Columns left of the bars.
+const LABEL: u16 = 13;
+/// Columns right of them: the newest and the highest.
+const FIGURES: u16 = 19;
+const BARS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+
+/// One rate over time.
+struct Row {
+    label: &'static str,
+    of: fn(&Point) -> f64,
+    style: Style,
+}
+
+/// Draws it.
+pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    let columns = usize::from(area.width.saturating_sub(LABEL + FIGURES));
+    let span_ns = columns as u64 * app.span() as u64 * 1_000_000_000;
+    let title = format!(
+        "Rates a second, the last {}, a column {}s (t)",
+        quantity::duration(span_ns),
+        app.span()
+    );
+    let inner = frame(app, Pane::Timeline, area, buffer, &title);
+    let look = app.look;
+    let all = [
+        Row {
+            label: "TIME_WAIT",
+            of: |point| point.time_waits,
+            style: look.time_wait(),
+        },
+        Row {
+            label: "RST sent",
+            of: |point| point.resets_sent,
+            style: look.reset(),
+        },
+        Row {
+            label: "RST received",
+            of: |point| point.resets_received,
+            style: look.reset(),
+        },
+        Row {
+            label: "port search",
+            of: |point| point.searches,
+            style: look.port(),
+        },
+        Row {
+            label: "no port",
+            of: |point| point.failures,
+            style: look.bad(),
+        },
+    ];
+    let few = [
+        Row {
+            label: "TIME_WAIT",
+            of: |point| point.time_waits,
+            style: look.time_wait(),
+        },
+        Row {
+            label: "RST",
+            of: |point| point.resets_sent + point.resets_received,
+            style: look.reset(),
+        },
+        Row {
+            label: "port search",
+            of: |point| point.searches,
+            style: look.port(),
+        },
+    ];
+    let rows: &[Row] = match usize::from(inner.height) >= all.len() {
+        true => &all,
+        false => &few[..few.len().min(usize::from(inner.height))],
+    };
+    if rows.is_empty() {
+        return;
+    }
+    let height = inner.height / rows.len() as u16;
+    // What is left over goes to the first.
+    let mut y = inner.y;
+    for (index, row) in rows.iter().enumerate() {
+        let height = match index {
+            0 => inner.height - height * (rows.len() as u16 - 1),
+            _ => height,
+        };
+        draw_row(app, row, Rect::new(inner.x, y, inner.width, height), buffer);
+        y += height;
+    }
+}
+
+fn draw_row(app: &App, row: &Row, area: Rect, buffer: &mut Buffer) {
+    let width = area.width.saturating_sub(LABEL + FIGURES);
+    let history = &app.shown().history;
+    let values = history.columns(row.of, app.span(), usize::from(width));
+    let highest = values.iter().copied().fold(0.0, f64::max);
+    let base = area.bottom() - 1;
+    put(
+        buffer,
+        (area.x, base),
+        LABEL - 1,
+        row.label,
+        Align::Left,
+        app.look.plain(),
+    );
+    // The newest is at the right.
+    let mut x = area.x + LABEL + width - values.len() as u16;
+    for value in &values {
+        let eighths = match *value > 0.0 {
+            // What is not nothing is seen.
+            true => ((value / highest * f64::from(area.height) * 8.0).round() as u16).max(1),
+            false => 0,
+        };
+        for up in 0..area.height {
+            let part = eighths.saturating_sub(up * 8).min(8);
+            if part > 0 {
+                put(
+                    buffer,
+                    (x, base - up),
+                    1,
+                    BARS[usize::from(part)],
+                    Align::Left,
+                    row.style,
+                );
+            }
+        }
+        x += 1;
+    }
+    let now = history.last().map(|point| (row.of)(&point));
+    let figures = match now {
+        Some(now) => format!("{} max {}", rate(now), rate(highest)),
+        None => "-".to_owned(),
+    };
+    put(
+        buffer,
+        (area.x + LABEL + width + 1, base),
+        FIGURES - 1,
+        &figures,
+        Align::Right,
+        app.look.plain(),
+    );
+}

@@ -1,0 +1,341 @@
+//! A deterministic series of samples and events for tests.
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use serde_json::Value;
+use twtrace_wire::{EndCause, Probe, ResetReason, Side};
+use unicode_width::UnicodeWidthStr;
+
+use super::app::ReplaySpan;
+use super::{Action, App, Opening, Sample};
+use crate::cli::display_filter;
+use crate::doctor::finding::{Finding, Severity};
+use crate::event::{Event, Facts, LostBy, PortResult, Timestamp, samples};
+use crate::model::audit::{AuditRow, Basis};
+use crate::model::budget::ports::PortRange;
+use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
+use crate::model::destination::Destinations;
+use crate::model::memory::Memory;
+use crate::model::report::{Exact, LostRow, PortRow, ProcessRow, Report};
+use crate::probe::{Choice, Question, Tier};
+
+/// Namespace of all.
+pub const NETNS: u32 = 4_026_531_840;
+/// When it begins.
+const START_NS: u64 = 1_700_000_000_000_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// A view of this host.
+pub fn opening() -> Opening {
+    Opening {
+        host: "web-1\x1b".into(),
+        kernel: "6.12".into(),
+        replay: None,
+        has_colour: true,
+        filter_words: String::new(),
+        parse_filter: display_filter,
+    }
+}
+
+/// A view of a recording.
+pub fn replay_opening() -> Opening {
+    Opening {
+        replay: Some(ReplaySpan {
+            start: Timestamp(START_NS),
+            end: Timestamp(START_NS + 100 * SECOND_NS),
+        }),
+        ..opening()
+    }
+}
+
+/// A process with so many TIME_WAITs of a side.
+pub fn process(tgid: u32, comm: &str, side: Side, time_waits: u64) -> ProcessRow {
+    let process = samples::process(tgid, comm);
+    let mut row = ProcessRow::new(Some(process.clone()), process.key);
+    for _ in 0..time_waits {
+        row.counts.time_wait.add(side);
+    }
+    row
+}
+
+fn port(count: u64, failures: u64, exact: bool) -> PortRow {
+    PortRow {
+        op: twtrace_wire::PortOp::Connect,
+        exact,
+        count,
+        failures,
+        untimed: 0,
+        p50_ns: Some(12_000),
+        p99_ns: Some(1_500_000),
+        max_ns: Some(2_000_000),
+    }
+}
+
+fn budget(
+    destination: Option<&str>,
+    free: u64,
+    outlook: Outlook,
+    left_s: Option<u64>,
+) -> BudgetRow {
+    BudgetRow {
+        netns: NETNS,
+        pool: match destination {
+            Some(_) => PoolWord::Connect,
+            None => PoolWord::Bind,
+        },
+        source: Some("10.0.0.1".parse().unwrap()),
+        destination: destination.map(|it| it.parse().unwrap()),
+        range: Some(PortRange {
+            low: 40_000,
+            high: 40_999,
+        }),
+        socket_range: false,
+        excluded: Some(0),
+        capacity: Some(1_000),
+        live: Some(10),
+        time_wait: Some(990 - free),
+        time_wait_reusable: Some(0),
+        free: Some(free),
+        fast_half: None,
+        connections_per_s: Some(12.34),
+        live_growth_per_s: Some(0.0),
+        expiry_per_s: Some(3.0),
+        failures: 0,
+        outlook,
+        full_in_ns: left_s.map(|seconds| seconds * SECOND_NS),
+        why: None,
+    }
+}
+
+/// Names that strangers chose.
+pub const HOSTILE: [&str; 4] = [
+    "\x1b[2Jroot\n",
+    "日本語サー",
+    "e\u{301}e\u{301}\u{202e}evil",
+    "\u{1f468}\u{200d}\u{1f469}",
+];
+
+/// A moment, `second` seconds after the start.
+pub fn sample(second: u64) -> Sample {
+    let mut nginx = process(80, "nginx", Side::Server, 40 * second);
+    nginx.ports.push(port(2, 0, true));
+    let mut curl = process(1234, "curl", Side::Client, second * second);
+    for _ in 0..second {
+        curl.counts.reset_sent.add(ResetReason::LingerZero);
+        curl.counts.reset_received.add(ResetReason::Refused);
+        curl.counts.ended.add(EndCause::Expired);
+    }
+    curl.ports.push(port(20 * second, second, false));
+    let mut processes = vec![nginx, curl];
+    for (index, name) in HOSTILE.iter().enumerate() {
+        processes.push(process(5_000 + index as u32, name, Side::Client, 3));
+    }
+    let mut nobody = ProcessRow::new(
+        None,
+        crate::model::without_process(twtrace_wire::Unattributed::NoSocket),
+    );
+    nobody.counts.reset_sent.add(ResetReason::NoSocket);
+    processes.push(nobody);
+
+    let mut destinations = Destinations::default();
+    for _ in 0..second * second {
+        destinations.apply(&time_wait(1234, "curl", "10.0.0.2:5432"));
+    }
+    destinations.apply(&time_wait(1234, "curl", LONG));
+    for _ in 0..40 * second {
+        let mut event = time_wait(80, "nginx", "10.9.9.9:50000");
+        event.side = Side::Server;
+        event.local = Some("10.0.0.1:443".parse().unwrap());
+        destinations.apply(&event);
+    }
+    let used = 100 + second * second;
+    Sample {
+        ts: Timestamp(START_NS + second * SECOND_NS),
+        mono_ns: second * SECOND_NS,
+        report: Report {
+            start: Timestamp(START_NS),
+            end: Timestamp(START_NS + second * SECOND_NS),
+            duration_ns: second * SECOND_NS,
+            host: "web-1".into(),
+            kernel: "6.12".into(),
+            tiers: vec![choice(Question::State, None), choice(Question::Port, Some("a latency is an upper bound"))],
+            exact: Exact {
+                processes: true,
+                destinations: true,
+                refused_reuse: true,
+                ends: true,
+            },
+            processes,
+            destinations: destinations.rows(),
+            budgets: vec![
+                budget(Some("10.0.0.2:5432"), 990 - used.min(990), Outlook::RunsOut, Some(41)),
+                budget(Some(LONG), 970, Outlook::Never, None),
+                budget(None, 400, Outlook::Full, Some(0)),
+            ],
+            other_budgets: Default::default(),
+            budgets_unknown: vec![],
+            close_wait: vec![],
+            unscanned: vec![],
+            stacks: None,
+            memory: Memory::of(vec![]),
+            audit: vec![audit(0)],
+            lost: vec![],
+            recursion_misses: None,
+        },
+        findings: vec![Finding {
+            id: "budget_nearly_full",
+            severity: Severity::Critical,
+            title: "local ports from 10.0.0.1 to 10.0.0.2:5432 run out in 41 s: evil\x1b[2J(7)".into(),
+            evidence: vec!["curl(1234) makes 40 TIME_WAITs a second, and each holds its port for a minute; the range 40000-40999 has a thousand of them".into()],
+            figures: Value::Null,
+            to_do: vec!["keep connections alive and use them again".into()],
+            do_not: vec!["net.ipv4.tcp_fin_timeout: it bounds FIN_WAIT2 only".into()],
+        }],
+    }
+}
+
+/// A destination that takes room.
+pub const LONG: &str = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535";
+
+fn choice(question: Question, lost: Option<&str>) -> Choice {
+    Choice {
+        question,
+        tier: Tier::RawTracepoint,
+        hooks: vec![],
+        lost: lost.map(str::to_owned),
+        refused: vec![],
+    }
+}
+
+/// An audit that is off by so many.
+pub fn audit(difference: i64) -> AuditRow {
+    AuditRow {
+        netns: NETNS,
+        births_seen: 1_000,
+        births_kernel: Some(1_000u64.saturating_add_signed(-difference)),
+        difference: Some(difference),
+        overflow_seen: 0,
+        overflow_kernel: Some(0),
+        inferred: 0,
+        ends_seen: Some(1),
+        alive_growth: Some(999),
+        alive_difference: Some(0),
+        reused_seen: Some(0),
+        reused_kernel: Some(0),
+        uncertainty: 0,
+        basis: Basis::TcpExt,
+        audited: true,
+        why: None,
+    }
+}
+
+/// So many events were lost.
+pub fn lossy(mut sample: Sample, count: u64) -> Sample {
+    sample.report.lost.push(LostRow {
+        probe: LostBy::Probe(Probe::TimeWait),
+        count,
+    });
+    sample.report.exact.destinations = false;
+    sample.report.audit = vec![audit(-7)];
+    sample
+}
+
+/// A TIME_WAIT of a process towards a destination.
+pub fn time_wait(tgid: u32, comm: &str, remote: &str) -> Event {
+    Event {
+        netns: Some(NETNS),
+        remote: Some(remote.parse().unwrap()),
+        process: Some(samples::process(tgid, comm)),
+        opener: None,
+        ..samples::time_wait()
+    }
+}
+
+/// Events of one second.
+pub fn events() -> Vec<Event> {
+    let mut slow = samples::port_alloc();
+    if let Facts::PortAlloc(facts) = &mut slow.facts {
+        facts.result = PortResult::Ok;
+    }
+    let mut reset = samples::reset();
+    reset.process = Some(samples::process(5_000, HOSTILE[0]));
+    vec![
+        time_wait(1234, "curl", "10.0.0.2:5432"),
+        time_wait(1234, "curl", LONG),
+        time_wait(80, "nginx", "10.9.9.9:50000"),
+        reset,
+        samples::port_alloc(),
+        slow,
+        samples::abort(),
+        samples::time_wait_end(),
+    ]
+}
+
+/// Ten seconds later.
+pub fn app(opening: Opening) -> App {
+    let mut app = App::new(opening);
+    for second in 0..10 {
+        for event in events() {
+            app.event(&event, None);
+        }
+        app.sample(sample(second));
+    }
+    app
+}
+
+/// Thousands of rows of everything.
+pub fn crowded() -> Sample {
+    let mut sample = sample(10);
+    sample.report.processes = (1..=5_000)
+        .map(|tgid| {
+            process(
+                tgid,
+                &format!("worker-{tgid}"),
+                Side::Client,
+                u64::from(tgid % 7),
+            )
+        })
+        .collect();
+    let mut destinations = Destinations::default();
+    for number in 0..5_000u32 {
+        let remote = format!("10.1.{}.{}:80", number / 256, number % 256);
+        destinations.apply(&time_wait(9, "curl", &remote));
+    }
+    sample.report.destinations = destinations.rows();
+    sample.findings = vec![sample.findings[0].clone(); 300];
+    sample
+}
+
+/// What the screen shows.
+pub fn screen(app: &mut App, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| app.draw(frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let mut shown = String::new();
+    for y in 0..height {
+        let mut line = String::new();
+        let mut x = 0;
+        while x < width {
+            let symbol = buffer[(x, y)].symbol();
+            line.push_str(symbol);
+            // What is wide hides the cell beside it.
+            x += symbol.width().max(1) as u16;
+        }
+        shown.push_str(line.trim_end());
+        shown.push('\n');
+    }
+    shown
+}
+
+/// Presses a key.
+pub fn press(app: &mut App, code: KeyCode) -> Option<Action> {
+    app.key(KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+/// Types a text.
+pub fn write(app: &mut App, text: &str) {
+    for char in text.chars() {
+        press(app, KeyCode::Char(char));
+    }
+}

@@ -1,0 +1,51 @@
+//! The newest events.
+
+use std::collections::VecDeque;
+
+use crate::event::Event;
+
+/// Events that are kept.
+pub const MAX_EVENTS: usize = 1_000;
+
+/// An event with its number.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Counts up from 0.
+    pub number: u64,
+    /// The host it comes from, where several are shown.
+    pub host: Option<String>,
+    /// The event; made into text only where it is visible.
+    pub event: Event,
+}
+
+/// The last [`MAX_EVENTS`] events.
+#[derive(Clone, Debug, Default)]
+pub struct Tail {
+    events: VecDeque<Told>,
+    next: u64,
+}
+
+impl Tail {
+    /// Adds the newest.
+    pub fn push(&mut self, event: &Event, host: Option<&str>) {
+        if self.events.len() == MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(Told {
+            number: self.next,
+            host: host.map(str::to_owned),
+            event: event.clone(),
+        });
+        self.next += 1;
+    }
+
+    /// The events, the oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Told> {
+        self.events.iter()
+    }
+
+    /// How many were ever added.
+    pub fn told(&self) -> u64 {
+        self.next
+    }
+}

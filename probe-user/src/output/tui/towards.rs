@@ -1,0 +1,122 @@
+//! What each process did towards each destination, from events: lower bounds where events were lost.
+
+use std::collections::HashMap;
+
+use twtrace_wire::{EventKind, ProcessKey, Side};
+
+use crate::event::{Event, Facts, PortResult};
+use crate::model::destination::Destination;
+use crate::model::key_of;
+
+/// Pairs that are kept; what further ones do is left out, and counted.
+const MAX_PAIRS: usize = 16_384;
+
+/// A destination, as reports keep them apart.
+pub type DestinationKey = (Option<u32>, Side, Destination);
+
+/// Sums of one pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Dealt {
+    /// TIME_WAITs made.
+    pub time_waits: u64,
+    /// The same a second, as of the last sample.
+    pub rate: f64,
+    /// RSTs, either way.
+    pub resets: u64,
+    /// Searches for a port that failed.
+    pub failures: u64,
+    /// `time_waits` at the last sample.
+    sampled: u64,
+}
+
+/// All pairs.
+#[derive(Clone, Debug, Default)]
+pub struct Towards {
+    pairs: HashMap<(ProcessKey, DestinationKey), Dealt>,
+    left_out: u64,
+}
+
+/// The destination of an event.
+pub fn destination_of(event: &Event) -> DestinationKey {
+    (event.netns, event.side, Destination::of(event.side, event))
+}
+
+impl Towards {
+    /// Counts an event.
+    pub fn apply(&mut self, event: &Event) {
+        let mut more = Dealt::default();
+        match &event.facts {
+            Facts::TimeWait(_) => {
+                more.time_waits = u64::from(event.event == EventKind::TimeWait);
+            }
+            Facts::Reset(_) => more.resets = 1,
+            Facts::PortAlloc(facts) => more.failures = u64::from(facts.result != PortResult::Ok),
+            Facts::Abort(_) => {}
+            // It was counted when it began.
+            Facts::TimeWaitEnd(_) => return,
+        }
+        let key = (key_of(event), destination_of(event));
+        if self.pairs.len() >= MAX_PAIRS && !self.pairs.contains_key(&key) {
+            self.left_out += 1;
+            return;
+        }
+        let dealt = self.pairs.entry(key).or_default();
+        dealt.time_waits += more.time_waits;
+        dealt.resets += more.resets;
+        dealt.failures += more.failures;
+    }
+
+    /// A sample was taken, this long after the last one; `None` for the first.
+    pub fn sample(&mut self, seconds: Option<f64>) {
+        for dealt in self.pairs.values_mut() {
+            let grown = dealt.time_waits - dealt.sampled;
+            dealt.rate = seconds.map_or(0.0, |seconds| grown as f64 / seconds);
+            dealt.sampled = dealt.time_waits;
+        }
+    }
+
+    /// The pairs.
+    pub fn iter(&self) -> impl Iterator<Item = (ProcessKey, DestinationKey, Dealt)> {
+        self.pairs
+            .iter()
+            .map(|((process, destination), dealt)| (*process, *destination, *dealt))
+    }
+
+    /// Events that found no room.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn pairs_are_counted_and_bounded() {
+        let mut towards = Towards::default();
+        for event in [
+            samples::time_wait(),
+            samples::time_wait(),
+            samples::reset(),
+            samples::port_alloc(),
+            samples::time_wait_end(),
+        ] {
+            towards.apply(&event);
+        }
+        towards.sample(Some(0.5));
+        let pairs: Vec<_> = towards.iter().collect();
+        assert_eq!(pairs.len(), 1);
+        let dealt = pairs[0].2;
+        assert_eq!((dealt.time_waits, dealt.resets, dealt.failures), (2, 1, 1));
+        assert_eq!(dealt.rate, 4.0);
+        for tgid in 0..MAX_PAIRS as u32 + 9 {
+            let mut event = samples::reset();
+            event.process = Some(samples::process(tgid + 5_000, "p"));
+            towards.apply(&event);
+        }
+        assert_eq!(towards.iter().count(), MAX_PAIRS);
+        assert_eq!(towards.left_out(), 10);
+    }
+}

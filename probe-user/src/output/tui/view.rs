@@ -1,0 +1,414 @@
+//! Rows in their order: what is in scope and passes the filter. Made anew with each sample, not for each
+//! drawing.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use twtrace_wire::{ProcessKey, Side};
+
+use super::live::Live;
+use super::rates::{Rates, Totals};
+use super::sort::{ByDestination, ByProcess, Order};
+use super::towards::{Dealt, DestinationKey, destination_of};
+use crate::event::{Event, Facts};
+use crate::filter::Filter;
+use crate::model::budget::row::{BudgetRow, PoolWord};
+use crate::model::destination::Destination;
+use crate::model::key_of;
+use crate::model::report::Report;
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The host.
+    All,
+    /// One process.
+    Process(ProcessKey),
+    /// One destination.
+    Target(Target),
+}
+
+/// A row of destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A destination.
+    Destination(DestinationKey),
+    /// Ports of a source address that all destinations share (bind before connect).
+    Pool {
+        /// Inode number of the network namespace.
+        netns: u32,
+        /// The source.
+        source: Option<IpAddr>,
+    },
+}
+
+/// A process.
+#[derive(Clone, Debug)]
+pub struct ProcessLine {
+    /// Who.
+    pub key: ProcessKey,
+    /// Its row of the report.
+    pub row: usize,
+    /// `None` before the second sample.
+    pub rates: Option<Rates>,
+    /// TIME_WAITs made that have not ended.
+    pub alive: u64,
+    /// The slowest of its operations' 99th percentiles, nanoseconds, and whether it is exact.
+    pub p99: Option<(u64, bool)>,
+    /// Searches for a port that failed.
+    pub failures: u64,
+}
+
+/// A destination.
+#[derive(Clone, Debug)]
+pub struct DestinationLine {
+    /// Which.
+    pub target: Target,
+    /// TIME_WAITs a second; `None` before the second sample.
+    pub rate: Option<f64>,
+    /// TIME_WAITs made.
+    pub time_waits: u64,
+    /// RSTs, either way.
+    pub resets: u64,
+    /// Searches for a port that failed.
+    pub failures: u64,
+    /// Its budget of local ports in the report; the fullest, where there are several sources.
+    pub budget: Option<usize>,
+}
+
+/// Rows.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// By process.
+    pub processes: Vec<ProcessLine>,
+    /// By destination.
+    pub destinations: Vec<DestinationLine>,
+}
+
+impl Scope {
+    /// Whether an event belongs to it.
+    pub fn has(&self, event: &Event) -> bool {
+        match self {
+            Self::All => true,
+            Self::Process(key) => {
+                let by = match &event.facts {
+                    Facts::TimeWaitEnd(facts) => facts.by.as_ref(),
+                    _ => None,
+                };
+                key_of(event) == *key
+                    || [event.opener.as_ref(), by]
+                        .into_iter()
+                        .flatten()
+                        .any(|process| process.key == *key)
+            }
+            Self::Target(Target::Destination(key)) => destination_of(event) == *key,
+            Self::Target(Target::Pool { netns, source }) => {
+                event.netns == Some(*netns)
+                    && event.side != Side::Server
+                    && source.is_none_or(|source| {
+                        source.is_unspecified()
+                            || event.local.is_some_and(|local| local.ip() == source)
+                    })
+            }
+        }
+    }
+}
+
+impl Target {
+    /// Whether what was done towards a destination belongs to it.
+    fn has(&self, key: &DestinationKey) -> bool {
+        match self {
+            Self::Destination(own) => own == key,
+            Self::Pool { netns, .. } => key.0 == Some(*netns) && key.1 != Side::Server,
+        }
+    }
+
+    /// Whether the filter shows it, as far as that goes.
+    fn passes(&self, filter: &Filter) -> bool {
+        let has = |netns: Option<u32>, side: Side| {
+            (filter.netns.is_empty() || netns.is_some_and(|netns| filter.shows_netns(netns)))
+                && (filter.sides.is_empty() || filter.sides.contains(&side))
+        };
+        match self {
+            Self::Destination((netns, side, destination)) => {
+                let (local, remote) = ends(destination);
+                has(*netns, *side)
+                    && (filter.local.is_empty() || local.is_none() || filter.shows_local(local))
+                    && filter.shows_remote(remote)
+            }
+            Self::Pool { netns, source } => {
+                has(Some(*netns), Side::Client)
+                    && filter.shows_local(source.map(|source| (source, 0).into()))
+                    && filter.remote.is_empty()
+            }
+        }
+    }
+}
+
+/// The ends that a destination tells, local and remote.
+fn ends(destination: &Destination) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    match destination {
+        Destination::Remote(remote) => (None, Some(*remote)),
+        Destination::LocalPort(port) => (Some((Ipv4Addr::UNSPECIFIED, *port).into()), None),
+        Destination::Peer(address) => (None, Some((*address, 0).into())),
+        Destination::Unknown | Destination::Others => (None, None),
+    }
+}
+
+impl View {
+    /// Rows of what is known.
+    pub fn of(
+        live: &Live,
+        scope: Scope,
+        filter: &Filter,
+        by_process: Order<ByProcess>,
+        by_destination: Order<ByDestination>,
+    ) -> Self {
+        let Some(sample) = &live.sample else {
+            return Self::default();
+        };
+        let report = &sample.report;
+        let mut processes = process_lines(live, report, scope, filter);
+        sort_processes(&mut processes, report, by_process);
+        let mut destinations = destination_lines(live, report, scope, filter);
+        sort_destinations(&mut destinations, &report.budgets, by_destination);
+        Self {
+            processes,
+            destinations,
+        }
+    }
+}
+
+fn process_lines(live: &Live, report: &Report, scope: Scope, filter: &Filter) -> Vec<ProcessLine> {
+    // Reports do not tell the destinations of a process, so events have to.
+    let is_by_destination = !filter.is_by_process();
+    let dealing: Option<HashSet<ProcessKey>> = match scope {
+        Scope::Target(target) => Some(
+            live.towards
+                .iter()
+                .filter(|(_, key, _)| target.has(key))
+                .map(|(process, ..)| process)
+                .collect(),
+        ),
+        _ if is_by_destination => Some(
+            live.towards
+                .iter()
+                .filter(|(_, key, _)| Target::Destination(*key).passes(filter))
+                .map(|(process, ..)| process)
+                .collect(),
+        ),
+        _ => None,
+    };
+    report
+        .processes
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| filter.shows_process(row.process.as_ref()))
+        .filter(|(_, row)| {
+            dealing
+                .as_ref()
+                .is_none_or(|dealing| dealing.contains(&row.key()))
+        })
+        .map(|(index, row)| ProcessLine {
+            key: row.key(),
+            row: index,
+            rates: live.process_rates.get(&row.key()).copied(),
+            alive: row
+                .counts
+                .time_wait
+                .total()
+                .saturating_sub(row.counts.ended.total()),
+            p99: row
+                .ports
+                .iter()
+                .filter_map(|port| Some((port.p99_ns?, port.exact)))
+                .max(),
+            failures: Totals::of(row).failures,
+        })
+        .collect()
+}
+
+fn destination_lines(
+    live: &Live,
+    report: &Report,
+    scope: Scope,
+    filter: &Filter,
+) -> Vec<DestinationLine> {
+    let mut budgets = Budgets::of(&report.budgets);
+    let mut lines: Vec<DestinationLine> = match scope {
+        Scope::Process(process) => live
+            .towards
+            .iter()
+            .filter(|(key, ..)| *key == process)
+            .map(|(_, key, dealt)| of_process(key, &dealt, budgets.of_destination(&key)))
+            .collect(),
+        _ => report
+            .destinations
+            .iter()
+            .map(|row| {
+                let key = (row.netns, row.side, row.destination);
+                let deaths = &row.deaths;
+                DestinationLine {
+                    target: Target::Destination(key),
+                    rate: live.destination_rates.get(&key).copied(),
+                    time_waits: row.time_wait,
+                    resets: deaths.reset_sent.total() + deaths.reset_received.total(),
+                    failures: row.port_failures,
+                    budget: budgets.of_destination(&key),
+                }
+            })
+            .collect(),
+    };
+    if !matches!(scope, Scope::Process(_)) {
+        lines.extend(budgets.rest(&report.budgets));
+    }
+    lines.retain(|line| line.target.passes(filter));
+    lines
+}
+
+fn of_process(key: DestinationKey, dealt: &Dealt, budget: Option<usize>) -> DestinationLine {
+    DestinationLine {
+        target: Target::Destination(key),
+        rate: Some(dealt.rate),
+        time_waits: dealt.time_waits,
+        resets: dealt.resets,
+        failures: dealt.failures,
+        budget,
+    }
+}
+
+/// Budgets by destination; those that no destination took are rows of their own.
+struct Budgets {
+    /// The first for each: reports have the fullest first.
+    by_destination: HashMap<(u32, SocketAddr), usize>,
+    taken: HashSet<usize>,
+}
+
+impl Budgets {
+    fn of(rows: &[BudgetRow]) -> Self {
+        let mut by_destination = HashMap::new();
+        for (index, row) in rows.iter().enumerate() {
+            if let Some(destination) = row.destination {
+                by_destination
+                    .entry((row.netns, destination))
+                    .or_insert(index);
+            }
+        }
+        Self {
+            by_destination,
+            taken: HashSet::new(),
+        }
+    }
+
+    fn of_destination(&mut self, key: &DestinationKey) -> Option<usize> {
+        let (Some(netns), Side::Client, Destination::Remote(remote)) = key else {
+            return None;
+        };
+        let index = *self.by_destination.get(&(*netns, *remote))?;
+        self.taken.insert(index);
+        Some(index)
+    }
+
+    fn rest(&self, rows: &[BudgetRow]) -> Vec<DestinationLine> {
+        let first = |index: usize, row: &BudgetRow| {
+            row.destination
+                .is_none_or(|to| self.by_destination.get(&(row.netns, to)) == Some(&index))
+        };
+        rows.iter()
+            .enumerate()
+            .filter(|(index, row)| !self.taken.contains(index) && first(*index, row))
+            .map(|(index, row)| DestinationLine {
+                target: match (row.pool, row.destination) {
+                    (PoolWord::Connect, Some(destination)) => Target::Destination((
+                        Some(row.netns),
+                        Side::Client,
+                        Destination::Remote(destination),
+                    )),
+                    _ => Target::Pool {
+                        netns: row.netns,
+                        source: row.source,
+                    },
+                },
+                rate: None,
+                time_waits: 0,
+                resets: 0,
+                failures: row.failures,
+                budget: Some(index),
+            })
+            .collect()
+    }
+}
+
+/// Numbers with the greatest first, unless reversed; the report's order breaks ties.
+fn sort_processes(lines: &mut [ProcessLine], report: &Report, order: Order<ByProcess>) {
+    let rates = |line: &ProcessLine| line.rates.unwrap_or_default();
+    let number = |line: &ProcessLine| match order.by {
+        ByProcess::Rate => rates(line).all_time_waits(),
+        ByProcess::Alive => line.alive as f64,
+        ByProcess::Resets => rates(line).resets_sent + rates(line).resets_received,
+        ByProcess::Searches => rates(line).searches,
+        ByProcess::P99 => line.p99.map_or(-1.0, |(ns, _)| ns as f64),
+        ByProcess::Failures => line.failures as f64,
+        ByProcess::Name => 0.0,
+    };
+    let name = |line: &ProcessLine| {
+        let process = report.processes[line.row].process.as_ref();
+        process.map(|process| (process.comm.padded(), process.key))
+    };
+    lines.sort_by(|a, b| {
+        let ordering = match order.by {
+            ByProcess::Name => name(a).cmp(&name(b)),
+            _ => number(b).total_cmp(&number(a)),
+        };
+        turned(ordering, order.is_reversed)
+    });
+}
+
+fn sort_destinations(
+    lines: &mut [DestinationLine],
+    budgets: &[BudgetRow],
+    order: Order<ByDestination>,
+) {
+    let budget = |line: &DestinationLine| line.budget.and_then(|index| budgets.get(index));
+    let number = |line: &DestinationLine| match order.by {
+        ByDestination::Rate => line.rate.unwrap_or(0.0),
+        ByDestination::TimeWaits => line.time_waits as f64,
+        ByDestination::Resets => line.resets as f64,
+        ByDestination::Used => budget(line).and_then(BudgetRow::used).unwrap_or(-1.0),
+        // The soonest first.
+        ByDestination::Left => budget(line)
+            .and_then(|row| row.full_in_ns)
+            .map_or(f64::MIN, |ns| -(ns as f64)),
+        ByDestination::Failures => line.failures as f64,
+        ByDestination::Name => 0.0,
+    };
+    let name = |line: &DestinationLine| match line.target {
+        Target::Destination((netns, side, destination)) => {
+            (Some(destination), netns, side as u32, None)
+        }
+        Target::Pool { netns, source } => (None, Some(netns), 0, source),
+    };
+    lines.sort_by(|a, b| {
+        let ordering = match order.by {
+            ByDestination::Name => Ordering::Equal,
+            _ => number(b).total_cmp(&number(a)),
+        };
+        turned(ordering, order.is_reversed)
+            .then_with(|| match order.by {
+                ByDestination::Name => Ordering::Equal,
+                _ => b.time_waits.cmp(&a.time_waits),
+            })
+            .then_with(|| {
+                let is_turned = order.by == ByDestination::Name && order.is_reversed;
+                turned(name(a).cmp(&name(b)), is_turned)
+            })
+    });
+}
+
+fn turned(ordering: Ordering, is_reversed: bool) -> Ordering {
+    match is_reversed {
+        true => ordering.reverse(),
+        false => ordering,
+    }
+}
