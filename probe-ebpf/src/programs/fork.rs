@@ -16,14 +16,14 @@ pub fn fork_raw(ctx: RawTracePointContext) -> u32 {
     0
 }
 
-/// `sched:sched_process_fork`: child_pid 44, up to 6.15 or so (names as arrays).
+/// `sched:sched_process_fork`: child_pid 44 in older kernels (5.10: names as arrays).
 #[tracepoint]
 pub fn fork_tracepoint_44(ctx: TracePointContext) -> u32 {
     descendants::forked_by_pid(field(&ctx, 44));
     0
 }
 
-/// `sched:sched_process_fork`: child_pid 20, later on (names behind the record).
+/// `sched:sched_process_fork`: child_pid 20 in newer ones (6.18: names behind the record).
 #[tracepoint]
 pub fn fork_tracepoint_20(ctx: TracePointContext) -> u32 {
     descendants::forked_by_pid(field(&ctx, 20));

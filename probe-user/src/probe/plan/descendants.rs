@@ -5,7 +5,7 @@ use crate::probe::{Hook, Question, Tier};
 
 const NAME: &str = "sched_process_fork";
 
-/// Up to 6.15 or so the record has both names in it, later on only where they are.
+/// Older kernels (5.10) have both names in the record, newer ones (6.18) only where they are.
 const WITH_NAMES: Part = (
     "fork_tracepoint_44",
     Attach::Tracepoint("sched", NAME, &[("child_pid", 44)]),
