@@ -156,15 +156,15 @@ impl Tmux {
             ensure!(Instant::now() < end, "twtrace goes on after {mark}");
             thread::sleep(Duration::from_millis(20));
         }
-        self.line(&format!("stty -a; echo {mark}$((1))"))?;
+        self.line(&format!(
+            "echo $(stty -a | grep -ow -e '-*isig' -e '-*icanon' -e '-*echo') {mark}$((1))"
+        ))?;
         let done = format!("{mark}1");
         let screen = self.await_screen(mark, |screen| screen.contains(&done))?;
-        for setting in [" icanon", " echo", " isig"] {
-            ensure!(
-                screen.contains(setting) && !screen.contains(&format!("-{}", setting.trim())),
-                "the terminal is not{setting} after {mark}:\n{screen}"
-            );
-        }
+        ensure!(
+            screen.contains(&format!("isig icanon echo {done}")),
+            "the terminal is not as it was after {mark}:\n{screen}"
+        );
         let flags = self.command(&[
             "display-message",
             "-p",
