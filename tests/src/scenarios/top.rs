@@ -104,7 +104,7 @@ impl Tmux {
     }
 
     fn write(&self, text: &str) -> Result<()> {
-        self.command(&["send-keys", "-l", text]).map(drop)
+        self.command(&["send-keys", "-l", "--", text]).map(drop)
     }
 
     fn line(&self, text: &str) -> Result<()> {
@@ -133,10 +133,16 @@ impl Tmux {
         }
     }
 
-    /// The process in the terminal's foreground.
-    fn foreground(&self) -> Result<i32> {
+    /// The shell's process.
+    fn shell(&self) -> Result<i32> {
         let shell = self.command(&["display-message", "-p", "#{pane_pid}"])?;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", shell.trim()))?;
+        Ok(shell.trim().parse()?)
+    }
+
+    /// The process group in the terminal's foreground.
+    fn foreground(&self) -> Result<i32> {
+        let shell = self.shell()?;
+        let stat = fs::read_to_string(format!("/proc/{shell}/stat"))?;
         let (_, fields) = stat.rsplit_once(')').context("no stat")?;
         // state, ppid, pgrp, session, tty_nr, tpgid
         let group = fields.split_whitespace().nth(5).context("no tpgid")?;
@@ -145,14 +151,20 @@ impl Tmux {
 
     /// The shell has its terminal back: cooked, with a cursor, not the alternate screen.
     fn check_restored(&self, mark: &str) -> Result<()> {
-        self.line(&format!("stty -a; echo {mark}$((1))"))?;
-        let screen = self.await_screen(mark, |screen| screen.contains(&format!("{mark}1")))?;
-        for setting in [" icanon", " echo", " isig"] {
-            ensure!(
-                screen.contains(setting) && !screen.contains(&format!("-{}", setting.trim())),
-                "the terminal is not{setting} after {mark}:\n{screen}"
-            );
+        let end = Instant::now() + Duration::from_secs(20);
+        while self.foreground()? != self.shell()? {
+            ensure!(Instant::now() < end, "twtrace goes on after {mark}");
+            thread::sleep(Duration::from_millis(20));
         }
+        self.line(&format!(
+            "echo $(stty -a | grep -ow -e '-*isig' -e '-*icanon' -e '-*echo') {mark}$((1))"
+        ))?;
+        let done = format!("{mark}1");
+        let screen = self.await_screen(mark, |screen| screen.contains(&done))?;
+        ensure!(
+            screen.contains(&format!("isig icanon echo {done}")),
+            "the terminal is not as it was after {mark}:\n{screen}"
+        );
         let flags = self.command(&[
             "display-message",
             "-p",

@@ -50,7 +50,11 @@ impl Look {
 
     /// The row that keys act on.
     pub fn selected(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
+        // In one piece: colours and dim text would make a patchwork of it.
+        Style::new()
+            .fg(Color::Reset)
+            .add_modifier(Modifier::REVERSED)
+            .remove_modifier(Modifier::DIM)
     }
 
     /// A key.

@@ -11,8 +11,8 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture};
 use ratatui::crossterm::terminal::{
-    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
+    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
 use tokio::sync::mpsc;
@@ -90,7 +90,10 @@ impl Screen {
     /// # Errors
     /// When the terminal can't be written to.
     pub fn clear(&mut self) -> io::Result<()> {
-        self.0.clear()
+        // `Terminal::clear` asks the terminal for its cursor, and the thread that reads keys takes the answer.
+        execute!(io::stdout(), Clear(ClearType::All))?;
+        self.0 = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
     }
 
     /// Has the terminal report the mouse, or not.

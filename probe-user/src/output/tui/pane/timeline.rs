@@ -105,6 +105,8 @@ fn draw_row(app: &App, row: &Row, area: Rect, buffer: &mut Buffer) {
     let values = history.columns(row.of, app.span(), usize::from(width));
     let highest = values.iter().copied().fold(0.0, f64::max);
     let base = area.bottom() - 1;
+    // An eighth less than there is, so that the highest does not touch the bars above.
+    let full = area.height * 8 - 1;
     put(
         buffer,
         (area.x, base),
@@ -114,11 +116,11 @@ fn draw_row(app: &App, row: &Row, area: Rect, buffer: &mut Buffer) {
         app.look.plain(),
     );
     // The newest is at the right.
-    let mut x = area.x + LABEL + width - values.len() as u16;
-    for value in &values {
+    let first = area.x + LABEL + width - values.len() as u16;
+    for (x, value) in (first..).zip(&values) {
         let eighths = match *value > 0.0 {
             // What is not nothing is seen.
-            true => ((value / highest * f64::from(area.height) * 8.0).round() as u16).max(1),
+            true => ((value / highest * f64::from(full)).round() as u16).max(1),
             false => 0,
         };
         for up in 0..area.height {
@@ -134,7 +136,6 @@ fn draw_row(app: &App, row: &Row, area: Rect, buffer: &mut Buffer) {
                 );
             }
         }
-        x += 1;
     }
     let now = history.last().map(|point| (row.of)(&point));
     let figures = match now {
