@@ -15,6 +15,7 @@ mod output;
 mod privilege;
 mod probe;
 mod scan;
+mod schema;
 mod session;
 
 use std::io::{self, Write};

@@ -17,6 +17,7 @@ use crate::filter::netns::{NetnsArg, NetnsError};
 use crate::filter::{AddressFilter, Filter};
 use crate::output::table::By;
 use crate::probe::{Hook, ProbeOptions};
+use crate::schema::Kind;
 
 /// Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ pub enum Command {
     Probes(ProbesArgs),
     /// Print a script that completes twtrace's command lines, for a shell to read.
     Completions(CompletionsArgs),
+    /// Print the JSON Schema of what `--json` prints.
+    Schema(SchemaArgs),
     /// Print a manual page, for `man -l -` or a file.
     Man(ManArgs),
 }
@@ -53,6 +56,14 @@ pub struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
     pub shell: Shell,
+}
+
+/// Options of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of a line of `trace`, or of the document of `report`, `doctor` or `probes`.
+    #[arg(value_enum, default_value_t = Kind::Event)]
+    pub of: Kind,
 }
 
 /// Options of `man`.

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 /// What is to be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// Closer, opener, side and 4-tuple of each connection.
@@ -54,7 +56,9 @@ impl Tier {
 }
 
 /// A kind of hook, as `--without` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
+#[derive(
+    schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Hook {
     /// Raw tracepoints (BPF_PROG_TYPE_RAW_TRACEPOINT) on the socket's state.
@@ -72,7 +76,7 @@ pub enum Hook {
 }
 
 /// How a question is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Raw tracepoint.
@@ -94,7 +98,7 @@ pub enum Tier {
 }
 
 /// The tier chosen for one question.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Choice {
     /// The question.
     pub question: Question,
