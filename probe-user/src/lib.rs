@@ -16,6 +16,7 @@ mod privilege;
 mod probe;
 mod record;
 mod scan;
+mod schema;
 mod session;
 mod stack;
 

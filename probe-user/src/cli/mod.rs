@@ -27,6 +27,7 @@ use crate::filter::{AddressFilter, Filter};
 use crate::output::table::By;
 use crate::output::tui::terminal;
 use crate::probe::{Hook, ProbeOptions};
+use crate::schema::Kind;
 pub use filter_words::{display_filter, filter_words};
 
 /// Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
@@ -58,6 +59,8 @@ pub enum Command {
     Probes(ProbesArgs),
     /// Print a script that completes twtrace's command lines, for a shell to read.
     Completions(CompletionsArgs),
+    /// Print the JSON Schema of what `--json` prints.
+    Schema(SchemaArgs),
     /// Print a manual page, for `man -l -` or a file.
     Man(ManArgs),
 }
@@ -68,6 +71,14 @@ pub struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
     pub shell: Shell,
+}
+
+/// Options of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of a line of `trace`, or of the document of `report`, `doctor` or `probes`.
+    #[arg(value_enum, default_value_t = Kind::Event)]
+    pub of: Kind,
 }
 
 /// Options of `man`.
@@ -84,6 +95,7 @@ impl Command {
             Self::Trace(view) | Self::Report(ReportArgs { view, .. }) => &view.command.command,
             Self::Record(args) => &args.command.command,
             Self::Top(_)
+            | Self::Schema(_)
             | Self::Doctor(_)
             | Self::Probes(_)
             | Self::Completions(_)

@@ -8,7 +8,8 @@ use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
 use super::print;
-use crate::cli::{Cli, CompletionsArgs, ManArgs};
+use crate::cli::{Cli, CompletionsArgs, ManArgs, SchemaArgs};
+use crate::schema;
 
 const NAME: &str = "twtrace";
 
@@ -24,6 +25,15 @@ fn script(shell: Shell) -> Vec<u8> {
     let mut text = Vec::new();
     generate(shell, &mut Cli::command(), NAME, &mut text);
     text
+}
+
+/// Prints the schema.
+///
+/// # Errors
+/// When it can't be written.
+pub fn schema(args: &SchemaArgs) -> Result<()> {
+    let text = serde_json::to_string_pretty(&schema::of(args.of))?;
+    Ok(print(format!("{text}\n").as_bytes())?)
 }
 
 /// Prints the page.
@@ -69,7 +79,15 @@ mod tests {
     fn every_shell_completes_every_verb() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish] {
             let script = text(script(shell));
-            for verb in ["trace", "report", "doctor", "probes", "completions", "man"] {
+            for verb in [
+                "trace",
+                "report",
+                "doctor",
+                "probes",
+                "completions",
+                "schema",
+                "man",
+            ] {
                 assert!(script.contains(verb), "{shell}: {verb}");
             }
             assert!(script.contains("duration"), "{shell}");

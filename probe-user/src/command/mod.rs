@@ -43,6 +43,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
             Command::Doctor(args) => return doctor::run(args).await,
             Command::Probes(args) => probes::run(&args)?,
             Command::Completions(args) => definition::completions(&args)?,
+            Command::Schema(args) => definition::schema(&args)?,
             Command::Man(args) => definition::man(&args)?,
         }
         Ok(ExitCode::SUCCESS)

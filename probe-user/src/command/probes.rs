@@ -10,8 +10,8 @@ use crate::output::{json, tiers};
 use crate::probe::{self, Choice, ProbeOptions};
 
 /// The document of `probes --json`.
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(schemars::JsonSchema, Serialize)]
+pub struct Document<'a> {
     host: &'a str,
     kernel: &'a str,
     tiers: &'a [Choice],

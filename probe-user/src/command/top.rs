@@ -82,8 +82,8 @@ pub async fn run(args: TopArgs) -> Result<()> {
         }
     }
     // Detaching takes a while, in which keys would be taken from the shell.
-    drop(session);
-    drop(screen);
+    drop(live);
+    drop(front);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::model::audit::AuditRow;
 use crate::model::budget::row::BudgetRow;
 
 /// The document of `doctor --json`.
-#[derive(Debug, Serialize)]
+#[derive(schemars::JsonSchema, Debug, Serialize)]
 pub struct Diagnosis {
     /// When counting began.
     pub start: Timestamp,
@@ -34,7 +34,7 @@ pub struct Diagnosis {
 }
 
 /// Sums over everything that was looked at.
-#[derive(Debug, Serialize)]
+#[derive(schemars::JsonSchema, Debug, Serialize)]
 pub struct Figures {
     /// Namespaces whose settings and counters were read.
     pub namespaces: u64,
@@ -51,6 +51,7 @@ pub struct Figures {
     /// Connections in CLOSE_WAIT at the end.
     pub close_wait: u64,
     /// The budget of local ports that is used most, as reports have it; null where there is none.
+    #[schemars(with = "Option<BudgetRow>")]
     pub fullest_budget: Value,
     /// The same in words.
     #[serde(skip)]

@@ -5,7 +5,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// How bad it is: the worse, the greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[derive(
+    schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Worth knowing; nothing fails because of it.
@@ -29,7 +31,7 @@ impl Severity {
 
 /// One thing that is wrong, or may be taken for something it is not. Texts may hold names that strangers
 /// chose: to be escaped before they are printed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Finding {
     /// Of which kind; a word that stays.
     pub id: &'static str,
@@ -40,6 +42,7 @@ pub struct Finding {
     /// What it rests on, in sentences.
     pub evidence: Vec<String>,
     /// The same as figures; which ones depends on `id`.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     pub figures: Value,
     /// What to do, the best first.
     #[serde(rename = "do")]

@@ -30,7 +30,7 @@ pub enum Facts {
 }
 
 /// How the connection had been used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Flow {
     /// Time since ESTABLISHED, nanoseconds.
     pub connection_ns: Option<u64>,
@@ -43,13 +43,15 @@ pub struct Flow {
 }
 
 /// A mini-socket was made, or refused.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct TimeWait {
     /// `time_wait` or `fin_wait2`, as the mini-socket began.
     #[serde(serialize_with = "words::serialize_option")]
+    #[schemars(with = "Option<crate::schema::WordOf<TcpState>>")]
     pub state: Option<TcpState>,
     /// The state the full socket left.
     #[serde(serialize_with = "words::serialize_option")]
+    #[schemars(with = "Option<crate::schema::WordOf<TcpState>>")]
     pub from: Option<TcpState>,
     /// How the connection had been used.
     #[serde(flatten)]
@@ -59,10 +61,11 @@ pub struct TimeWait {
 }
 
 /// A mini-socket went. The event's process is the one that made it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct TimeWaitEnd {
     /// How.
     #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<EndCause>")]
     pub cause: EndCause,
     /// Time since it was made, nanoseconds; `None` where that was before tracing.
     pub age_ns: Option<u64>,
@@ -75,18 +78,21 @@ pub struct TimeWaitEnd {
 }
 
 /// A RST went out or came in.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Reset {
     /// Which way.
     #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<ResetDirection>")]
     pub direction: ResetDirection,
     /// Why, as twtrace judges it.
     #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<ResetReason>")]
     pub reason: ResetReason,
     /// Why, in the kernel's own word.
     pub kernel_reason: Option<KernelReason>,
     /// The state before it.
     #[serde(serialize_with = "words::serialize_option")]
+    #[schemars(with = "Option<crate::schema::WordOf<TcpState>>")]
     pub state: Option<TcpState>,
     /// How the connection had been used.
     #[serde(flatten)]
@@ -94,13 +100,15 @@ pub struct Reset {
 }
 
 /// A connection died without a RST of either side.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Abort {
     /// Why.
     #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<AbortReason>")]
     pub reason: AbortReason,
     /// The state before it.
     #[serde(serialize_with = "words::serialize_option")]
+    #[schemars(with = "Option<crate::schema::WordOf<TcpState>>")]
     pub state: Option<TcpState>,
     /// How the connection had been used.
     #[serde(flatten)]
@@ -108,10 +116,11 @@ pub struct Abort {
 }
 
 /// A search for a local port.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct PortAlloc {
     /// The system call.
     #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<PortOp>")]
     pub op: PortOp,
     /// The port asked for, 0 for any.
     pub requested: u16,
@@ -129,7 +138,19 @@ pub struct PortAlloc {
 }
 
 /// IP_LOCAL_PORT_RANGE. The kernel passes over an end that is 0 or outside of the namespace's range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+)]
 pub struct SocketRange {
     /// The lowest port, or 0.
     pub low: u16,

@@ -97,7 +97,7 @@ impl Serialize for LostBy {
 }
 
 /// The `lost` event: how much was lost since the last one of the same probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Lost {
     /// Wall-clock time.
     pub ts: Timestamp,
@@ -112,7 +112,7 @@ pub struct Lost {
 }
 
 /// The word `lost`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LostWord {
     /// The only one.

@@ -32,7 +32,7 @@ pub use process::Process;
 pub use timestamp::{Moment, Timestamp};
 
 /// One fact about one connection or port: one line of `--json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Event {
     /// Wall-clock time.
     pub ts: Timestamp,
@@ -40,6 +40,7 @@ pub struct Event {
     pub mono_ns: u64,
     /// Names the variant of `facts`.
     #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<EventKind>")]
     pub event: EventKind,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
@@ -51,15 +52,18 @@ pub struct Event {
     pub mapped: bool,
     /// Which end this host's socket is.
     #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<Side>")]
     pub side: Side,
     /// Who is answerable.
     pub process: Option<Process>,
     /// Why `process` is `None`.
     #[serde(serialize_with = "words::serialize_option")]
+    #[schemars(with = "Option<crate::schema::WordOf<Unattributed>>")]
     pub unattributed: Option<Unattributed>,
     /// Who connected or accepted.
     pub opener: Option<Process>,
     /// What is told of this kind of event only.
+    #[schemars(skip)]
     #[serde(flatten)]
     pub facts: Facts,
 }

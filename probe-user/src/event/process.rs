@@ -63,6 +63,8 @@ impl Process {
 }
 
 /// The object `process` of the JSON contract.
+#[derive(schemars::JsonSchema)]
+#[schemars(rename = "Process")]
 #[derive(Serialize)]
 struct ProcessJson<'a> {
     pid: u32,
@@ -83,6 +85,20 @@ struct ProcessJson<'a> {
     pod_uid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<&'a str>,
+}
+
+impl schemars::JsonSchema for Process {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Process".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        generator.subschema_for::<ProcessJson>()
+    }
 }
 
 impl Serialize for Process {

@@ -30,7 +30,7 @@ pub enum CountedAt {
 }
 
 /// What the figures of the kernel rest on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// TcpExt TW and TWKilled.
@@ -64,7 +64,7 @@ pub enum Last {
 }
 
 /// One namespace's audit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRow {
     /// Inode number of the network namespace.
     pub netns: u32,

@@ -18,7 +18,7 @@ use crate::scan::snapshot::NetnsSockets;
 pub const STATES: &[TcpState] = &[TcpState::CloseWait, TcpState::Listen];
 
 /// One process's connections to one destination.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct CloseWaitRow {
     /// Who holds them.
     pub process: Option<Process>,
@@ -28,6 +28,7 @@ pub struct CloseWaitRow {
     pub netns: u32,
     /// `server` where somebody listens on the local port, else `client`.
     #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<Side>")]
     pub side: Side,
     /// Client: `address:port`.
     pub remote: Option<String>,
@@ -47,7 +48,19 @@ pub struct CloseWaitRow {
 }
 
 /// Why no process holds a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum NoHolder {
     /// It waits for accept() in its listener's queue.

@@ -107,7 +107,7 @@ impl Counts {
 }
 
 /// Connections that did not end by FIN, by reason.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Deaths {
     /// RSTs sent.
     pub reset_sent: By<ResetReason, { ResetReason::COUNT }>,

@@ -87,12 +87,13 @@ struct Done {
 }
 
 /// One destination's facts.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct DestinationRow {
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
     /// Which end this host's sockets were.
     #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<Side>")]
     pub side: Side,
     /// Client: `address:port`; side unknown: the address alone.
     pub remote: Option<String>,

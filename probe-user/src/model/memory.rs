@@ -11,7 +11,7 @@ use crate::event::Process;
 use crate::event::words;
 
 /// Memory when tracing ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Memory {
     /// Bytes of mini-sockets in use, of both IP versions; `None` where one of them is not known.
     pub time_wait_bytes: Option<u64>,
@@ -22,12 +22,13 @@ pub struct Memory {
 }
 
 /// The TIME_WAITs of one process that were alive when tracing ended. Those from before tracing are nobody's.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct ShareRow {
     /// The process, or `None` where none is known.
     pub process: Option<Process>,
     /// Why there is none.
     #[serde(serialize_with = "words::serialize_option")]
+    #[schemars(with = "Option<crate::schema::WordOf<Unattributed>>")]
     pub unattributed: Option<Unattributed>,
     /// TIME_WAITs alive.
     pub alive: u64,
@@ -36,7 +37,7 @@ pub struct ShareRow {
 }
 
 /// One of the kernel's caches of equal objects.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheRow {
     /// Its name, as `slabtop` shows it.
     pub name: Cow<'static, str>,

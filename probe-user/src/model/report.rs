@@ -22,7 +22,7 @@ use crate::filter::Filter;
 use crate::probe::Choice;
 
 /// A report over one span of time.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Report {
     /// When tracing began: all probes attached.
     pub start: Timestamp,
@@ -65,7 +65,7 @@ pub struct Report {
 }
 
 /// Which figures are complete; the others are lower bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Exact {
     /// Rows by process.
     pub processes: bool,
@@ -97,10 +97,11 @@ pub struct ProcessRow {
 }
 
 /// Port searches of one process by one operation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct PortRow {
     /// The system call.
     #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<PortOp>")]
     pub op: PortOp,
     /// Whether latencies are those of the search itself; else they are upper bounds.
     pub exact: bool,
@@ -119,7 +120,7 @@ pub struct PortRow {
 }
 
 /// A namespace whose sockets could not be listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnscannedRow {
     /// Its inode number.
     pub netns: u32,
@@ -128,7 +129,7 @@ pub struct UnscannedRow {
 }
 
 /// What one probe lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LostRow {
     /// The probe.
     pub probe: LostBy,
@@ -137,7 +138,7 @@ pub struct LostRow {
 }
 
 /// How often the kernel skipped one of our programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MissRow {
     /// The program.
     pub program: String,
@@ -224,12 +225,18 @@ impl PortRow {
 }
 
 /// The object of a process row.
+#[derive(schemars::JsonSchema)]
+#[schemars(rename = "ProcessRow")]
 #[derive(Serialize)]
 struct ProcessRowJson<'a> {
     process: &'a Option<Process>,
+    #[schemars(with = "Option<crate::schema::WordOf<Unattributed>>")]
     unattributed: Option<&'static str>,
+    #[schemars(with = "crate::schema::EachSide")]
     time_wait: BySide<'a>,
+    #[schemars(with = "crate::schema::EachSide")]
     fin_wait2: BySide<'a>,
+    #[schemars(with = "crate::schema::EachSide")]
     overflow: BySide<'a>,
     ended: &'a By<EndCause, { EndCause::COUNT }>,
     residence: Option<Quantiles>,
@@ -237,6 +244,20 @@ struct ProcessRowJson<'a> {
     deaths: Deaths,
     reuse: &'a Reuse,
     ports: &'a [PortRow],
+}
+
+impl schemars::JsonSchema for ProcessRow {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ProcessRow".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        generator.subschema_for::<ProcessRowJson>()
+    }
 }
 
 impl Serialize for ProcessRow {

@@ -10,7 +10,7 @@ use super::quantile;
 pub struct Residence(Option<Box<PortTotals>>);
 
 /// What a histogram of ages comes to. From events: incomplete where some were lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Quantiles {
     /// TIME_WAITs that went and whose age is known.
     pub count: u64,

@@ -7,7 +7,7 @@ use crate::event::by::By;
 use crate::event::{Event, Facts};
 
 /// What became of TIME_WAITs that connect() met while it looked for a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reuse {
     /// Tuples taken.
     pub taken: u64,

@@ -5,17 +5,20 @@ use twtrace_wire::{EventKind, StackWhat, Unattributed};
 
 use crate::event::Process;
 use crate::event::words::{self, Word};
+use crate::schema::WordOf;
 
 /// What one place in one process's code led to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize, Deserialize)]
 pub struct StackRow {
     /// Whose code, or `None` where nobody's is known.
     pub process: Option<Process>,
     /// Why there is none.
     #[serde(with = "words::optional")]
+    #[schemars(with = "Option<WordOf<Unattributed>>")]
     pub unattributed: Option<Unattributed>,
     /// What is counted.
     #[serde(with = "words")]
+    #[schemars(with = "WordOf<StackWhat>")]
     pub what: StackWhat,
     /// How many.
     pub count: u64,
@@ -26,7 +29,7 @@ pub struct StackRow {
 }
 
 /// One function of a stack.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {
     /// Demangled name, where known.
     pub symbol: Option<String>,
@@ -45,7 +48,7 @@ pub struct Frame {
 }
 
 /// How a frame was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FoundBy {
     /// The instruction pointer itself, or the frame pointers' chain.
@@ -57,7 +60,7 @@ pub enum FoundBy {
 }
 
 /// What is missing of a stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
     /// The process was exiting; the kernel closed for it.

@@ -3,7 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 /// What is to be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// Closer, opener, side and 4-tuple of each connection.
@@ -57,7 +69,9 @@ impl Tier {
 }
 
 /// A kind of hook, as `--without` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
+#[derive(
+    schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Hook {
     /// Raw tracepoints (BPF_PROG_TYPE_RAW_TRACEPOINT) on the socket's state.
@@ -75,7 +89,7 @@ pub enum Hook {
 }
 
 /// How a question is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Raw tracepoint.
@@ -97,7 +111,7 @@ pub enum Tier {
 }
 
 /// The tier chosen for one question.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize, Deserialize)]
 pub struct Choice {
     /// The question.
     pub question: Question,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 const WORDS: usize = 65_536 / 64;
 
 /// `ip_local_port_range`: both ends belong to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRange {
     /// The lowest port.
     pub low: u16,

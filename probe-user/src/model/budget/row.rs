@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::ports::PortRange;
 
 /// One budget of ports. What is not known is `None`, and `why` says why.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Serialize)]
 pub struct BudgetRow {
     /// Inode number of the network namespace.
     pub netns: u32,
@@ -56,7 +56,7 @@ pub struct BudgetRow {
 }
 
 /// One half of the ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct HalfRow {
     /// Ports there are.
     pub capacity: u64,
@@ -68,7 +68,7 @@ pub struct HalfRow {
 }
 
 /// Who looks for a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PoolWord {
     /// connect().
@@ -78,7 +78,7 @@ pub enum PoolWord {
 }
 
 /// What is to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outlook {
     /// No port is free.
@@ -92,7 +92,7 @@ pub enum Outlook {
 }
 
 /// Budgets that are not shown one by one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OtherBudgets {
     /// How many there are.
     pub count: u64,
