@@ -37,3 +37,6 @@ pub mod writer;
 pub const FRAME_TEXT: usize = 1 << 20;
 /// Text of a frame, bytes, beyond which the reader takes it for none of ours.
 pub const MAX_FRAME_TEXT: usize = 8 << 20;
+
+#[cfg(test)]
+mod sample_tests;

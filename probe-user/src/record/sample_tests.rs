@@ -1,0 +1,64 @@
+//! A recording of the first format, made by real traffic, stays readable.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use super::entry::Entry;
+use super::reader::Reader;
+use crate::event::words::Word;
+
+const SAMPLE: &[u8] = include_bytes!("../../../tests/data/format_1.twt");
+
+/// How many there are of each kind of event, and of everything else.
+fn counts(file: &[u8]) -> (BTreeMap<&'static str, u32>, u32) {
+    let mut reader = Reader::new("sample".into(), Box::new(Cursor::new(file.to_vec()))).unwrap();
+    let (mut events, mut others) = (BTreeMap::new(), 0);
+    while let Some(entry) = reader.next().unwrap() {
+        match entry {
+            Entry::Event(event) => *events.entry(event.event.word()).or_default() += 1,
+            _ => others += 1,
+        }
+    }
+    (events, others)
+}
+
+#[test]
+fn the_first_format_stays_readable() {
+    let (events, others) = counts(SAMPLE);
+    let expected = [
+        ("port_alloc", 15),
+        ("reset", 8),
+        ("time_wait", 7),
+        ("time_wait_end", 7),
+        ("time_wait_overflow", 1),
+    ];
+    assert_eq!(events, expected.into());
+    // Two looks at sockets and at namespaces; close_wait, memory, audit, totals and the end.
+    assert_eq!(others, 9);
+}
+
+#[test]
+fn events_of_the_first_format_are_written_as_they_were() {
+    let reader = Reader::new("sample".into(), Box::new(Cursor::new(SAMPLE.to_vec())));
+    let mut reader = reader.unwrap();
+    let mut frames = super::frames::Frames::new(Cursor::new(SAMPLE), Default::default()).unwrap();
+    let mut text = Vec::new();
+    while let Some(frame) = frames.next().unwrap() {
+        text.extend_from_slice(&frame);
+    }
+    let text = String::from_utf8(text).unwrap();
+    let mut lines = text.lines();
+    while let Some(entry) = reader.next().unwrap() {
+        if let Entry::Event(event) = entry {
+            let again = serde_json::to_string(&event).unwrap();
+            assert!(lines.any(|line| line == again), "{again}");
+        }
+    }
+}
+
+#[test]
+fn cut_anywhere_it_is_no_panic() {
+    for length in 0..SAMPLE.len() {
+        crate::read_recording(&SAMPLE[..length]);
+    }
+}
