@@ -26,14 +26,14 @@ pub fn forked(child: u64) {
     // SAFETY: no arguments, no effect.
     let parent = process::current_key(unsafe { bpf_get_current_task() });
     if DESCENDANTS.get_ptr(parent).is_some() {
-        adopt(child);
+        adopt(child, true);
     }
 }
 
 /// The current task has forked, and all that is known of the child is its pid: it is looked for among the last
 /// children of the task (or of its parent, where the new process was to be a sibling: CLONE_PARENT).
 #[inline(always)]
-pub fn forked_by_pid(pid: u32) {
+pub fn forked_by_pid(pid: u32, counts_lost: bool) {
     // SAFETY: no arguments, no effect.
     let task = unsafe { bpf_get_current_task() };
     if DESCENDANTS.get_ptr(process::current_key(task)).is_none() {
@@ -45,7 +45,7 @@ pub fn forked_by_pid(pid: u32) {
     };
     // A thread is nobody's child.
     if child != 0 {
-        adopt(child);
+        adopt(child, counts_lost);
     }
 }
 
@@ -67,17 +67,18 @@ fn last_child(parent: u64, pid: u32) -> u64 {
 }
 
 #[inline(always)]
-fn adopt(child: u64) {
+fn adopt(child: u64, counts_lost: bool) {
     let tgid: u32 = read(child, offset!(task_tgid));
     if read::<u32>(child, offset!(task_pid)) != tgid {
         // A thread of its process.
         return;
     }
-    follow(&ProcessKey {
+    let key = ProcessKey {
         tgid,
         unattributed: 0,
         start_boot_ns: read(child, offset!(task_start_boottime)),
-    });
+    };
+    follow(&key, counts_lost);
 }
 
 /// The current process itself is followed, or no more.
@@ -86,7 +87,7 @@ pub fn follow_children_of_current(follows: bool) {
     // SAFETY: no arguments, no effect.
     let key = process::current_key(unsafe { bpf_get_current_task() });
     if follows {
-        follow(&key);
+        follow(&key, true);
     } else {
         // It need not be there.
         let _ = DESCENDANTS.remove(key);
@@ -94,8 +95,8 @@ pub fn follow_children_of_current(follows: bool) {
 }
 
 #[inline(always)]
-fn follow(key: &ProcessKey) {
-    if DESCENDANTS.insert(key, &1_u8, 0).is_err() {
+fn follow(key: &ProcessKey, counts_lost: bool) {
+    if DESCENDANTS.insert(key, &1_u8, 0).is_err() && counts_lost {
         count_lost(Probe::DescendantMap);
     }
 }

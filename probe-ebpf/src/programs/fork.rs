@@ -19,14 +19,21 @@ pub fn fork_raw(ctx: RawTracePointContext) -> u32 {
 /// `sched:sched_process_fork`: child_pid 44 in older kernels (5.10: names as arrays).
 #[tracepoint]
 pub fn fork_tracepoint_44(ctx: TracePointContext) -> u32 {
-    descendants::forked_by_pid(field(&ctx, 44));
+    descendants::forked_by_pid(field(&ctx, 44), true);
     0
 }
 
 /// `sched:sched_process_fork`: child_pid 20 in newer ones (6.18: names behind the record).
 #[tracepoint]
 pub fn fork_tracepoint_20(ctx: TracePointContext) -> u32 {
-    descendants::forked_by_pid(field(&ctx, 20));
+    descendants::forked_by_pid(field(&ctx, 20), true);
+    0
+}
+
+/// `sched:sched_process_fork` as above, a second time: what found no room was counted the first time.
+#[tracepoint]
+pub fn fork_again_tracepoint_20(ctx: TracePointContext) -> u32 {
+    descendants::forked_by_pid(field(&ctx, 20), false);
     0
 }
 

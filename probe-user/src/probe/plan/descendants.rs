@@ -39,7 +39,10 @@ pub const DESCENDANTS: Plan = Plan {
             condition: Condition::Always,
             parts: &[("fork_raw", Attach::RawTracepoint(NAME))],
             // Tracepoints can be preempted in 7.x only, which has the later record.
-            second_chance: &[WITHOUT_NAMES],
+            second_chance: &[(
+                "fork_again_tracepoint_20",
+                Attach::Tracepoint("sched", NAME, &[("child_pid", 20)]),
+            )],
             behaviour: Behaviour::Same,
             lost: None,
         },
