@@ -240,7 +240,7 @@ impl Recording {
                 let Observation { seen, .. } = &**observation;
                 // They count from the start of tracing.
                 let is_of_all = matches!(seen, Seen::Totals(_) | Seen::Audit(_) | Seen::Stacks(_));
-                !is_late && !(self.is_excerpt && is_of_all)
+                !(is_late || self.is_excerpt && is_of_all)
             }
         }
     }
