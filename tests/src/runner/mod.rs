@@ -30,7 +30,7 @@ use verdicts::{Verdict, Verdicts};
 use crate::{
     actor::program,
     expect::facts::KernelFacts,
-    scenarios::{self, Observer, Scenario},
+    scenarios::{self, Observer, Reach, Scenario, Usage},
     stage::{self, Ip, Skip, Stage, finding::Finding},
     sys::process,
 };
@@ -76,13 +76,14 @@ pub fn run(options: &Options) -> Result<bool> {
         return run_stage(name, options.ip.into()).map(|()| true);
     }
     let runs = runs_of(options);
-    let usages =
-        || scenarios::usages().filter(|usage| options::selected(&options.only, usage.name));
+    let usages: Vec<(&Usage, Reach)> = scenarios::usages()
+        .filter(|(usage, _)| options::selected(&options.only, usage.name))
+        .collect();
     if options.list {
         for run in &runs {
             println!("{}", run.name);
         }
-        for usage in usages() {
+        for (usage, _) in usages {
             println!("{}", usage.name);
         }
         return Ok(true);
@@ -102,7 +103,7 @@ pub fn run(options: &Options) -> Result<bool> {
             },
         );
     }
-    let runs = without_repetitions(options, runs);
+    let (runs, usages) = without_repetitions(options, runs, usages);
     let mut keeper = Vec::new();
     let kernel = kernel_facts(&mut keeper)?;
     if options.traffic_only {
@@ -137,7 +138,7 @@ pub fn run(options: &Options) -> Result<bool> {
         let verdict = played.unwrap_or_else(|error| Verdict::broken(&error));
         verdicts.add(&run.name, start.elapsed(), verdict);
     }
-    for usage in usages() {
+    for usage in usages {
         let start = Instant::now();
         let verdict = match (usage.run)(&context) {
             Ok(()) => Verdict::Passed,
@@ -155,23 +156,38 @@ pub fn run(options: &Options) -> Result<bool> {
 
 /// What is the same on every tier is played on the best one only where it takes long, unless it is asked for:
 /// each of these has a twtrace of its own, and attaching takes seconds in an emulated machine.
-fn without_repetitions(options: &Options, runs: Vec<Run>) -> Vec<Run> {
-    if !options.only.is_empty() {
-        return runs;
-    }
-    let emulated = process::emulated();
-    let all = runs.len();
+fn without_repetitions(
+    options: &Options,
+    runs: Vec<Run>,
+    usages: Vec<(&'static Usage, Reach)>,
+) -> (Vec<Run>, Vec<&'static Usage>) {
+    let (tier, emulated) = (options.tier, process::emulated());
+    let is_asked_for = !options.only.is_empty();
+    let all = runs.len() + usages.len();
     let runs: Vec<Run> = runs
         .into_iter()
-        .filter(|run| is_worth_it(run, options.tier, emulated))
+        .filter(|run| is_asked_for || is_worth_it(run, tier, emulated))
         .collect();
-    if runs.len() < all {
+    let usages: Vec<&Usage> = usages
+        .into_iter()
+        .filter(|(_, reach)| is_asked_for || reaches(*reach, tier, emulated))
+        .map(|(usage, _)| usage)
+        .collect();
+    let left_out = all - runs.len() - usages.len();
+    if left_out > 0 {
         println!(
-            "     {} runs of scenarios that say the same on every tier or with both IP versions are left out here",
-            all - runs.len()
+            "     {left_out} runs of scenarios that say the same on every tier or with both IP versions are left out here"
         );
     }
-    runs
+    (runs, usages)
+}
+
+fn reaches(reach: Reach, tier: TierLimit, emulated: bool) -> bool {
+    match reach {
+        Reach::EveryTier => true,
+        Reach::Tracepoints => tier == TierLimit::Best || (tier == TierLimit::Classic && !emulated),
+        Reach::BestTier => tier == TierLimit::Best,
+    }
 }
 
 fn is_worth_it(run: &Run, tier: TierLimit, emulated: bool) -> bool {

@@ -235,15 +235,30 @@ pub fn all() -> Vec<Scenario> {
     .concat()
 }
 
+/// Where a check of usage says something that it does not say elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// On every tier.
+    EveryTier,
+    /// Where hooks are raw tracepoints, and where they are classic ones.
+    Tracepoints,
+    /// It is about userspace: the best tier will do.
+    BestTier,
+}
+
 /// All checks of usage, in the order they are run.
-pub fn usages() -> impl Iterator<Item = &'static Usage> {
-    usage::USAGES
-        .iter()
-        .chain(html::USAGES)
-        .chain(overload::USAGES)
-        .chain(purge::USAGES)
-        .chain(command::only::USAGES)
-        .chain(command::manners::USAGES)
-        .chain(stacks::USAGES)
-        .chain(top::USAGES)
+pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
+    let groups = [
+        (usage::USAGES, Reach::EveryTier),
+        (overload::USAGES, Reach::EveryTier),
+        (purge::USAGES, Reach::EveryTier),
+        (command::only::USAGES, Reach::Tracepoints),
+        (command::manners::USAGES, Reach::BestTier),
+        (stacks::USAGES, Reach::Tracepoints),
+        (html::USAGES, Reach::BestTier),
+        (top::USAGES, Reach::BestTier),
+    ];
+    groups
+        .into_iter()
+        .flat_map(|(usages, reach)| usages.iter().map(move |usage| (usage, reach)))
 }
