@@ -8,6 +8,7 @@ use super::replay::{Replay, outcome, tell};
 use super::top::{Front, Obeyed, Step, opening, sample};
 use crate::cli::TopArgs;
 use crate::event::{Moment, Timestamp};
+use crate::model::observation::Seen;
 use crate::model::tally::Tally;
 use crate::output::progress::Progress;
 use crate::output::tui::{Action, App, ReplaySpan};
@@ -83,6 +84,11 @@ fn find_end(mut recordings: Recordings) -> (Moment, Result<()>) {
     }
     drop(progress);
     (end, outcome(recordings))
+}
+
+/// Totals come at the end only: all that they know beyond the events would seem to happen then.
+fn is_totals(entry: &Entry) -> bool {
+    matches!(entry, Entry::Observation(observation) if matches!(observation.seen, Seen::Totals(_)))
 }
 
 /// What has been played, and how it goes on.
@@ -212,7 +218,9 @@ impl Player {
             {
                 app.event(event, None);
             }
-            tell(&mut self.tally, entry);
+            if !is_totals(&entry) {
+                tell(&mut self.tally, entry);
+            }
         }
     }
 
