@@ -44,7 +44,10 @@ fn replay(args: &DoctorArgs) -> Result<ExitCode> {
 
 /// One diagnosis for each host; the exit code is that of the worst.
 fn print_all(args: &DoctorArgs, tallies: &[Tally]) -> Result<ExitCode> {
-    let diagnoses: Vec<Diagnosis> = tallies.iter().map(Tally::diagnosis).collect();
+    let diagnoses: Vec<Diagnosis> = tallies
+        .iter()
+        .map(|tally| Diagnosis::of(tally, tally.report()))
+        .collect();
     let worst = diagnoses.iter().filter_map(Diagnosis::worst).max();
     let code = match (args.fail_on, worst) {
         (Some(level), Some(worst)) if worst >= level => ExitCode::from(FOUND),

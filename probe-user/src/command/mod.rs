@@ -9,6 +9,7 @@ pub mod probes;
 pub mod record;
 mod replay;
 pub mod report;
+mod screen;
 mod start_line;
 pub mod top;
 mod top_replay;

@@ -8,6 +8,7 @@ use super::live::Order;
 use super::measure::measure;
 use super::replay::Replay;
 use crate::cli::ReportArgs;
+use crate::doctor::diagnosis::Diagnosis;
 use crate::model::report::Report;
 use crate::model::tally::Tally;
 use crate::output::file::WholeFile;
@@ -104,9 +105,10 @@ fn replay(args: &ReportArgs) -> Result<ExitCode> {
 }
 
 fn write_page(file: WholeFile, tally: &Tally) -> Result<()> {
-    let diagnosis = tally.diagnosis();
+    let report = tally.report();
+    let diagnosis = Diagnosis::of(tally, report.clone());
     let page = html::render(&Page {
-        report: &tally.report(),
+        report: &report,
         timeline: &tally.timeline(),
         findings: &diagnosis.findings,
         caveats: &diagnosis.caveats,

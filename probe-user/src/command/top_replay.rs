@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::replay::{Replay, outcome, tell};
-use super::top::{Front, Obeyed, Step, opening, sample};
+use super::screen::{Front, Obeyed, Step, opening, sample};
 use crate::cli::TopArgs;
 use crate::event::{Moment, Timestamp};
 use crate::model::observation::Seen;

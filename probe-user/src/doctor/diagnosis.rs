@@ -11,6 +11,8 @@ use crate::event::Timestamp;
 use crate::filter::Filter;
 use crate::model::audit::AuditRow;
 use crate::model::budget::row::BudgetRow;
+use crate::model::report::Report;
+use crate::model::tally::Tally;
 
 /// The document of `doctor --json`.
 #[derive(schemars::JsonSchema, Debug, Serialize)]
@@ -59,6 +61,13 @@ pub struct Figures {
 }
 
 impl Diagnosis {
+    /// Of everything that was told up to the latest moment; `report` is of the same.
+    pub fn of(tally: &Tally, report: Report) -> Self {
+        let (before, after) = tally.namespaces();
+        let facts = Facts::new(report, tally.dealings(), before, after);
+        Self::new(facts, tally.filter(), tally.dealings().left_out())
+    }
+
     /// Runs the checks.
     pub fn new(facts: Facts, filter: &Filter, left_out: u64) -> Self {
         Self {

@@ -15,8 +15,6 @@ use super::observation::{CloseWait, KernelTotals, Observation, Seen};
 use super::report::{Exact, LostRow, MissRow, ProcessRow, Report};
 use super::stacks::StackRow;
 use super::timeline::Timeline;
-use crate::doctor::diagnosis::Diagnosis;
-use crate::doctor::facts::Facts;
 use crate::event::{Event, Lost, LostBy, Moment, Process};
 use crate::filter::Filter;
 use crate::host::Host;
@@ -207,16 +205,14 @@ impl Tally {
         self.timeline.until(self.latest.mono_ns)
     }
 
-    /// What is wrong, going by everything up to the latest moment.
-    pub fn diagnosis(&self) -> Diagnosis {
-        self.diagnosis_of(self.report())
+    /// Who did what towards whom.
+    pub fn dealings(&self) -> &Dealings {
+        &self.dealings
     }
 
-    /// The same, of a report that was made now.
-    pub fn diagnosis_of(&self, report: Report) -> Diagnosis {
-        let (before, after) = self.namespaces.clone().unwrap_or_default();
-        let facts = Facts::new(report, &self.dealings, before, after);
-        Diagnosis::new(facts, &self.filter, self.dealings.left_out())
+    /// Settings and counters at the first look and at the latest; empty where nobody looked.
+    pub fn namespaces(&self) -> (Looks, Looks) {
+        self.namespaces.clone().unwrap_or_default()
     }
 
     fn exactness(&self, lost: &[LostRow]) -> Exact {

@@ -1,0 +1,202 @@
+//! The full-screen view, live or played: the terminal, keys and signals.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::cli::{TopArgs, display_filter, filter_words};
+use crate::doctor::diagnosis::Diagnosis;
+use crate::model::tally::{Opening as Tracing, Tally};
+use crate::output::log_lines;
+use crate::output::tui::terminal::{self, Input, Screen};
+use crate::output::tui::{Action, App, Opening, ReplaySpan, Sample};
+use crate::session::stop::Stop;
+
+/// Between two drawings, unless a key asks for one.
+const DRAW: Duration = Duration::from_millis(250);
+
+/// What the view is told when it opens.
+pub fn opening(args: &TopArgs, tracing: &Tracing, replay: Option<ReplaySpan>) -> Opening {
+    Opening {
+        host: tracing.host.name.clone(),
+        kernel: tracing.host.kernel.clone(),
+        replay,
+        has_colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        filter_words: filter_words(&args.filter),
+        parse_filter: display_filter,
+    }
+}
+
+/// What is known now.
+pub fn sample(tally: &Tally) -> Sample {
+    let report = tally.report();
+    let at = tally.latest();
+    Sample {
+        ts: at.ts,
+        mono_ns: at.mono_ns,
+        findings: Diagnosis::of(tally, report.clone()).findings,
+        report,
+    }
+}
+
+/// The terminal and what comes from it.
+pub struct Front {
+    screen: Screen,
+    inputs: mpsc::Receiver<io::Result<Input>>,
+    drawing: Interval,
+    signals: Signals,
+}
+
+/// What comes next.
+pub enum Step {
+    /// A signal, or the terminal is gone.
+    End,
+    /// A key, the mouse, or another size.
+    Input(Input),
+    /// Time to draw.
+    Tick,
+}
+
+/// What came of a key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Obeyed {
+    /// The view is to end.
+    End,
+    /// There is nothing more to do.
+    Done,
+    /// This is left to whoever replays.
+    Replay(Action),
+}
+
+impl Front {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    /// When it can't be taken.
+    pub fn open(app: &mut App) -> Result<Self> {
+        let signals = Signals::listen().context("listening for signals")?;
+        let mut screen = Screen::open()?;
+        screen.draw(app)?;
+        let mut drawing = interval(DRAW);
+        drawing.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        Ok(Self {
+            screen,
+            inputs: terminal::inputs().context("starting the thread that reads keys")?,
+            drawing,
+            signals,
+        })
+    }
+
+    /// Waits for what comes next. Can be cancelled.
+    ///
+    /// # Errors
+    /// When keys can't be read, or the terminal can't be given back for Ctrl-Z.
+    pub async fn next(&mut self, stop: &mut Stop) -> Result<Step> {
+        tokio::select! {
+            biased;
+            () = stop.wait() => Ok(Step::End),
+            wanted = self.signals.wait() => {
+                match wanted {
+                    Wanted::End => return Ok(Step::End),
+                    Wanted::Suspend => self.screen.suspend()?,
+                }
+                Ok(Step::Tick)
+            }
+            input = self.inputs.recv() => match input {
+                None => Ok(Step::End),
+                Some(input) => Ok(Step::Input(input.context("reading keys")?)),
+            },
+            _ = self.drawing.tick() => Ok(Step::Tick),
+        }
+    }
+
+    /// Draws what changed.
+    ///
+    /// # Errors
+    /// When the terminal can't be written to.
+    pub fn draw(&mut self, app: &mut App) -> Result<()> {
+        for line in log_lines::take() {
+            app.log(&line);
+        }
+        if app.is_dirty() {
+            self.screen.draw(app)?;
+        }
+        Ok(())
+    }
+
+    /// Does what a key or the mouse asks for, and draws.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn obey(&mut self, app: &mut App, input: Input) -> Result<Obeyed> {
+        let action = match input {
+            Input::Key(key) => app.key(key),
+            Input::Mouse(mouse) => {
+                app.mouse(mouse);
+                None
+            }
+            Input::Resize(..) | Input::FocusGained | Input::FocusLost | Input::Paste(_) => {
+                app.resized();
+                None
+            }
+        };
+        let obeyed = match action {
+            Some(Action::Quit) => return Ok(Obeyed::End),
+            Some(Action::Suspend) => {
+                self.screen.suspend()?;
+                Obeyed::Done
+            }
+            Some(Action::Redraw) => {
+                self.screen.clear()?;
+                Obeyed::Done
+            }
+            Some(Action::Mouse(is_on)) => {
+                self.screen.mouse(is_on)?;
+                Obeyed::Done
+            }
+            // Live only the screen stands still; there is nothing to seek.
+            Some(action @ (Action::Pause(_) | Action::Speed(_) | Action::Seek(_))) => {
+                Obeyed::Replay(action)
+            }
+            None => Obeyed::Done,
+        };
+        self.draw(app)?;
+        Ok(obeyed)
+    }
+}
+
+/// Signals that end the view, or send it to the background, beside those of [`Stop`]: each gives the terminal back
+/// first.
+struct Signals {
+    hangup: Signal,
+    quit: Signal,
+    suspend: Signal,
+}
+
+enum Wanted {
+    End,
+    Suspend,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
+            suspend: signal(SignalKind::from_raw(libc::SIGTSTP))?,
+        })
+    }
+
+    /// Can be cancelled.
+    async fn wait(&mut self) -> Wanted {
+        tokio::select! {
+            _ = self.hangup.recv() => Wanted::End,
+            _ = self.quit.recv() => Wanted::End,
+            _ = self.suspend.recv() => Wanted::Suspend,
+        }
+    }
+}
