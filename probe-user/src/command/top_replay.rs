@@ -231,3 +231,67 @@ impl Player {
         app.sample(sample);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use ratatui::crossterm::event::{KeyCode, KeyEvent};
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::output::tui::screen_tests::assert_screen;
+
+    /// The recording of the first format, with real traffic of every kind.
+    fn played() -> (TopArgs, App, Player) {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/format_1.twt");
+        let cli = Cli::try_parse_from(["twtrace", "top", "--from", path]).unwrap();
+        let Ok(Command::Top(args)) = cli.into_command() else {
+            panic!("not top");
+        };
+        let Replay { recordings, .. } = Replay::open(&args.from, &args.filter).unwrap();
+        let (end, damage) = find_end(recordings);
+        damage.unwrap();
+        let player = Player::open(&args, end).unwrap();
+        let span = ReplaySpan {
+            start: player.start.ts,
+            end: end.ts,
+        };
+        let mut app = App::new(opening(&args, player.tally.opening(), Some(span)));
+        app.sample(sample(&player.tally));
+        (args, app, player)
+    }
+
+    #[test]
+    fn every_pane_of_a_recording() {
+        let (_, mut app, mut player) = played();
+        player.go_to(&mut app, player.later(u64::MAX));
+        assert_screen("recording", &mut app);
+        app.key(KeyEvent::from(KeyCode::Enter));
+        assert_screen("recording_process", &mut app);
+        app.key(KeyEvent::from(KeyCode::Esc));
+        app.key(KeyEvent::from(KeyCode::Char('i')));
+        assert_screen("recording_integrity", &mut app);
+    }
+
+    #[test]
+    fn back_and_forth_it_is_the_same() {
+        const SECOND_NS: i64 = 1_000_000_000;
+        let (args, mut app, mut player) = played();
+        player.go_to(&mut app, player.later(u64::MAX));
+        let at_end = serde_json::to_string(&player.tally.report()).unwrap();
+        let end = player.at;
+        player.seek(&args, &mut app, -2 * SECOND_NS).unwrap();
+        assert_eq!(player.at.ts.0 + 2_000_000_000, end.ts.0);
+        assert_ne!(
+            serde_json::to_string(&player.tally.report()).unwrap(),
+            at_end
+        );
+        player.seek(&args, &mut app, 2 * SECOND_NS).unwrap();
+        assert_eq!(
+            serde_json::to_string(&player.tally.report()).unwrap(),
+            at_end
+        );
+        player.seek(&args, &mut app, i64::MIN).unwrap();
+        assert_eq!(player.at, player.start);
+    }
+}

@@ -25,6 +25,6 @@ pub use app::{Action, App, Opening, ReplaySpan, Sample};
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
-mod screen_tests;
+pub mod screen_tests;
 #[cfg(test)]
 mod state_tests;

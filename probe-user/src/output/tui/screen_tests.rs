@@ -10,7 +10,8 @@ use ratatui::crossterm::event::KeyCode;
 use super::samples::*;
 use super::*;
 
-fn assert_screen(name: &str, app: &mut App) {
+/// At both sizes.
+pub fn assert_screen(name: &str, app: &mut App) {
     for (width, height) in [(80, 24), (200, 50)] {
         let shown = screen(app, width, height);
         assert!(!shown.contains('\x1b'), "{shown}");
