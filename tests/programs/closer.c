@@ -43,13 +43,18 @@ APART void deeper(int depth, void (*function)(int), int fd) {
 static void *work(void *unused) {
     for (int i = 0; i < plain; i++) deeper(20, closes_plainly, connected());
     for (int i = 0; i < reset; i++) deeper(20, closes_with_reset, connected());
-    /* A tuple that is taken: bound to the port of a connection to the same place. */
-    int first = connected();
-    struct sockaddr_in own;
+    /* A tuple that is taken: bound to the port of a connection to the same place. That port is bound first, so
+     * that no TIME_WAIT of another connection has it, which would be in the way of the others. */
+    struct sockaddr_in own = {.sin_family = AF_INET}, to = {.sin_family = AF_INET, .sin_port = htons(port)};
+    own.sin_addr.s_addr = to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof own;
-    int one = 1;
-    getsockname(first, (struct sockaddr *)&own, &length);
+    int one = 1, first = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(first, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(first, (struct sockaddr *)&own, sizeof own) || connect(first, (struct sockaddr *)&to, sizeof to)) {
+        perror("bind first");
+        exit(1);
+    }
+    getsockname(first, (struct sockaddr *)&own, &length);
     for (int i = 0; i < failing; i++) {
         int second = socket(AF_INET, SOCK_STREAM, 0);
         setsockopt(second, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
