@@ -130,7 +130,6 @@ fn enter(actor: &Actor, stack: u32) -> u64 {
     hash = mixed(hash, stack as u64);
     let mut sp = 0;
     let mut registers = 0;
-    let mut returns: u32 = 0;
     if stack <= STACK_ID_MASK | STACK_IN_MORE || stack == STACK_LOST {
         registers = user_registers();
         if registers != 0 {
@@ -142,8 +141,7 @@ fn enter(actor: &Actor, stack: u32) -> u64 {
         while index < WINDOW_WORDS as u64 {
             let word = read_user(sp + index * 8);
             if is_return_address(word, sp) {
-                returns |= 1 << index;
-                hash = mixed(hash, word ^ index << 56);
+                hash = mixed(hash, word ^ (index << 56));
             }
             index += 1;
         }
@@ -168,7 +166,6 @@ fn enter(actor: &Actor, stack: u32) -> u64 {
     unsafe {
         (*site).process = actor.key;
         (*site).stack = stack;
-        (*site).returns = returns;
         (*site).tid = actor.tid;
         if sp != 0 {
             (*site).ip = read(registers, PT_REGS_IP);
@@ -179,10 +176,31 @@ fn enter(actor: &Actor, stack: u32) -> u64 {
                 size_of::<[u64; WINDOW_WORDS]>() as u32,
                 sp as *const _,
             );
+            mark_returns(site, sp);
         }
         (*site).ready = 1;
     }
     hash
+}
+
+/// Marks the words that look like return addresses. Not in the first loop: up to 6.1 the verifier follows every
+/// value that a number kept in a register can take, where there are functions; what is in a map it does not.
+///
+/// # Safety
+/// `site` is a map value.
+#[inline(always)]
+unsafe fn mark_returns(site: *mut Site, sp: u64) {
+    let mut index = 0;
+    while index < WINDOW_WORDS {
+        // SAFETY: the caller's promise, and an index below the number of words.
+        unsafe {
+            let word = (&raw const (*site).window).cast::<u64>().add(index).read();
+            if is_return_address(word, sp) {
+                (*site).returns |= 1 << index;
+            }
+        }
+        index += 1;
+    }
 }
 
 /// One step of a hash (the finaliser of splitmix64).
