@@ -22,9 +22,9 @@ use aya_ebpf::{
     maps::StackTrace,
 };
 use twtrace_wire::{
-    EventKind, LOST_SITE, NO_SITE, Probe, REGISTERS_BY_HELPER, REGISTERS_BY_STACK, ResetDirection,
-    STACK_ID_MASK, STACK_IN_MORE, STACK_LOST, STACK_OF_EXIT, STACK_OF_KERNEL_THREAD, Site,
-    SiteCount, StackWhat, WINDOW_WORDS,
+    EventKind, LOST_SITE, NO_SITE, Probe, ProcessKey, REGISTERS_BY_HELPER, REGISTERS_BY_STACK,
+    ResetDirection, STACK_ID_MASK, STACK_IN_MORE, STACK_LOST, STACK_OF_EXIT,
+    STACK_OF_KERNEL_THREAD, Site, SiteCount, StackWhat, WINDOW_WORDS,
 };
 
 use crate::{
@@ -74,7 +74,12 @@ pub fn site(ctx: Ctx, actor: &Actor) -> u64 {
     }
     // The context stays in this function: a program's own.
     let stack = stack_of(ctx);
-    enter(actor, stack)
+    stack_site(
+        actor.key.start_boot_ns,
+        actor.key.tgid as u64,
+        actor.tid as u64,
+        stack as u64,
+    )
 }
 
 /// The user's stack by frame pointers.
@@ -123,14 +128,16 @@ fn user_registers() -> u64 {
     }
 }
 
-/// Finds the site, or makes it.
+/// Finds the site, or makes it. A global function, which takes numbers only: the verifier looks at it by itself,
+/// once, and not again for each state that its callers may be in.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn enter(actor: &Actor, stack: u32) -> u64 {
-    let mut hash = mixed(actor.key.start_boot_ns, actor.key.tgid as u64);
-    hash = mixed(hash, stack as u64);
+pub extern "C" fn stack_site(start_boot_ns: u64, tgid: u64, tid: u64, stack: u64) -> u64 {
+    let mut hash = mixed(start_boot_ns, tgid);
+    hash = mixed(hash, stack);
+    let stack = stack as u32;
     let mut sp = 0;
     let mut registers = 0;
-    let mut returns: u32 = 0;
     if stack <= STACK_ID_MASK | STACK_IN_MORE || stack == STACK_LOST {
         registers = user_registers();
         if registers != 0 {
@@ -142,8 +149,7 @@ fn enter(actor: &Actor, stack: u32) -> u64 {
         while index < WINDOW_WORDS as u64 {
             let word = read_user(sp + index * 8);
             if is_return_address(word, sp) {
-                returns |= 1 << index;
-                hash = mixed(hash, word ^ index << 56);
+                hash = mixed(hash, word ^ (index << 56));
             }
             index += 1;
         }
@@ -166,10 +172,13 @@ fn enter(actor: &Actor, stack: u32) -> u64 {
     };
     // SAFETY: a map value that only its maker writes; `ready` comes last.
     unsafe {
-        (*site).process = actor.key;
+        (*site).process = ProcessKey {
+            tgid: tgid as u32,
+            unattributed: 0,
+            start_boot_ns,
+        };
         (*site).stack = stack;
-        (*site).returns = returns;
-        (*site).tid = actor.tid;
+        (*site).tid = tid as u32;
         if sp != 0 {
             (*site).ip = read(registers, PT_REGS_IP);
             (*site).sp = sp;
@@ -179,10 +188,31 @@ fn enter(actor: &Actor, stack: u32) -> u64 {
                 size_of::<[u64; WINDOW_WORDS]>() as u32,
                 sp as *const _,
             );
+            mark_returns(site, sp);
         }
         (*site).ready = 1;
     }
     hash
+}
+
+/// Marks the words that look like return addresses. Not in the first loop: up to 6.1 the verifier follows every
+/// value that a number kept in a register can take, where there are functions; what is in a map it does not.
+///
+/// # Safety
+/// `site` is a map value.
+#[inline(always)]
+unsafe fn mark_returns(site: *mut Site, sp: u64) {
+    let mut index = 0;
+    while index < WINDOW_WORDS {
+        // SAFETY: the caller's promise, and an index below the number of words.
+        unsafe {
+            let word = (&raw const (*site).window).cast::<u64>().add(index).read();
+            if is_return_address(word, sp) {
+                (*site).returns |= 1 << index;
+            }
+        }
+        index += 1;
+    }
 }
 
 /// One step of a hash (the finaliser of splitmix64).
