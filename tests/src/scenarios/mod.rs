@@ -22,6 +22,7 @@ mod programs;
 mod protocols;
 mod purge;
 mod reconnect;
+mod recordings;
 mod reset;
 mod reuse;
 mod stacks;
@@ -245,5 +246,6 @@ pub fn usages() -> impl Iterator<Item = &'static Usage> {
         .chain(command::only::USAGES)
         .chain(command::manners::USAGES)
         .chain(stacks::USAGES)
+        .chain(recordings::USAGES)
         .chain(top::USAGES)
 }
