@@ -20,10 +20,10 @@ const ATTACH_LIMIT: Duration = Duration::from_secs(120);
 /// How long twtrace may take to end after SIGINT.
 const END_LIMIT: Duration = Duration::from_secs(120);
 
-/// What it says on standard error once everything is attached.
-const READY: &str = "counting";
+/// What it says on standard error once everything is attached: one of these.
+const READY: [&str; 2] = ["counting", "recording; Ctrl-C"];
 
-/// A running report.
+/// A running report, or another verb that goes on until it is told to end.
 pub struct Report {
     child: Child,
     errors: Receiver<String>,
@@ -38,7 +38,7 @@ impl Report {
         Self::start_verb(twtrace, &["report", "--json"], options)
     }
 
-    /// The same with another verb that counts for a while.
+    /// The same with another verb that counts or records for a while.
     ///
     /// # Errors
     /// As above.
@@ -69,7 +69,7 @@ impl Report {
         let mut said = Vec::new();
         while let Some(left) = end.checked_duration_since(Instant::now()) {
             match self.errors.recv_timeout(left) {
-                Ok(line) if line.contains(READY) => return Ok(()),
+                Ok(line) if READY.iter().any(|ready| line.contains(ready)) => return Ok(()),
                 Ok(line) => said.push(line),
                 Err(_) => break,
             }

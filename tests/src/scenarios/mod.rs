@@ -22,6 +22,7 @@ mod programs;
 mod protocols;
 mod purge;
 mod reconnect;
+mod recordings;
 mod reset;
 mod reuse;
 mod stacks;
@@ -255,6 +256,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (command::only::USAGES, Reach::Tracepoints),
         (command::manners::USAGES, Reach::BestTier),
         (stacks::USAGES, Reach::Tracepoints),
+        (recordings::USAGES, Reach::BestTier),
         (html::USAGES, Reach::BestTier),
         (top::USAGES, Reach::BestTier),
     ];

@@ -23,7 +23,7 @@ fn limit() -> Duration {
 }
 
 /// Does it in a network namespace of its own, which only this thread and those it starts are in.
-fn in_netns<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(super) fn in_netns<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let worker = scope.spawn(|| {
             netns::enter_new().context("make a network namespace")?;
@@ -54,7 +54,7 @@ fn shell(script: &str) -> Vec<String> {
 }
 
 /// Runs it to its end. What it started may still hold its streams, so they are files.
-fn output(command: &mut Command) -> Result<Output> {
+pub(super) fn output(command: &mut Command) -> Result<Output> {
     let streams = [tempfile::tempfile()?, tempfile::tempfile()?];
     let [stdout, stderr] = &streams;
     let mut child = command
@@ -96,6 +96,6 @@ fn contents(mut file: &std::fs::File) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }

@@ -1,0 +1,143 @@
+//! Recordings: a replay says what the live view said, and what is damaged, unfit or in parts is told.
+
+mod damaged;
+mod file;
+mod refused;
+mod same;
+mod several;
+mod traffic;
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    Usage,
+    command::{in_netns, output, text},
+};
+use crate::{
+    runner::{Context, report::Report},
+    sys::check,
+};
+
+pub const USAGES: &[Usage] = &[
+    Usage {
+        name: "recordings/report_is_the_same",
+        run: same::report,
+    },
+    Usage {
+        name: "recordings/trace_is_the_same",
+        run: same::trace,
+    },
+    Usage {
+        name: "recordings/killed",
+        run: damaged::killed,
+    },
+    Usage {
+        name: "recordings/refused",
+        run: refused::refused,
+    },
+    Usage {
+        name: "recordings/parts",
+        run: several::parts,
+    },
+    Usage {
+        name: "recordings/two_hosts",
+        run: several::two_hosts,
+    },
+];
+
+/// nobody
+const UNPRIVILEGED: u32 = 65_534;
+
+/// Starts `twtrace VERB`, and waits until it counts or records.
+fn start<S: AsRef<OsStr>>(context: &Context, verb: &[S]) -> Result<Report> {
+    let mut words: Vec<&str> = Vec::new();
+    for word in verb {
+        words.push(word.as_ref().to_str().context("not UTF-8")?);
+    }
+    Report::start_verb(&context.twtrace, &words, &context.tier.options())
+}
+
+/// `twtrace` with these arguments, to its end.
+fn run<S: AsRef<OsStr>>(context: &Context, arguments: &[S]) -> Result<Output> {
+    let mut command = Command::new(&context.twtrace);
+    output(command.args(arguments).stdin(Stdio::null()))
+}
+
+/// The same by a user who may do nothing.
+fn run_unprivileged<S: AsRef<OsStr>>(context: &Context, arguments: &[S]) -> Result<Output> {
+    // The directory of the binary may be closed to others: the open file is run instead.
+    let program = File::open(&context.twtrace)?;
+    let fd = program.as_raw_fd();
+    let mut command = Command::new(format!("/proc/self/fd/{fd}"));
+    command.args(arguments).stdin(Stdio::null());
+    // SAFETY: only system calls between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            check(libc::fcntl(fd, libc::F_SETFD, 0))?;
+            check(libc::setgroups(0, std::ptr::null()))?;
+            check(libc::setgid(UNPRIVILEGED))?;
+            check(libc::setuid(UNPRIVILEGED))?;
+            Ok(())
+        });
+    }
+    output(&mut command)
+}
+
+/// Its standard output, after exit code 0.
+fn printed(done: &Output) -> Result<&str> {
+    ensure!(
+        done.status.success(),
+        "ended with {}: {}",
+        done.status,
+        text(&done.stderr)
+    );
+    Ok(std::str::from_utf8(&done.stdout)?)
+}
+
+/// One line on standard error that has all the words, and this exit code.
+fn fails_with(done: &Output, code: i32, words: &[&str]) -> Result<()> {
+    let stderr = text(&done.stderr);
+    ensure!(
+        done.status.code() == Some(code),
+        "ended with {}, not with code {code}: {stderr}",
+        done.status
+    );
+    ensure!(
+        code == 2 || stderr.lines().count() == 1,
+        "not one line but {}: {stderr}",
+        stderr.lines().count()
+    );
+    for word in words {
+        ensure!(stderr.contains(word), "does not say {word}: {stderr}");
+    }
+    Ok(())
+}
+
+/// Records some traffic of a namespace of its own.
+fn recorded(context: &Context, path: &Path) -> Result<()> {
+    let recorder = start(
+        context,
+        &[OsStr::new("record"), "-o".as_ref(), path.as_ref()],
+    )?;
+    let traffic = in_netns(traffic::play)?;
+    recorder.end_with(&[0])?;
+    drop(traffic);
+    Ok(())
+}
+
+/// `FLAG FILE` for each file, behind the verb.
+fn with_files<'a>(verb: &[&'a str], flag: &'a str, files: &[&'a Path]) -> Vec<&'a OsStr> {
+    let verb = verb.iter().map(|word| OsStr::new(*word));
+    let files = files
+        .iter()
+        .flat_map(|file| [OsStr::new(flag), file.as_os_str()]);
+    verb.chain(files).collect()
+}
