@@ -76,7 +76,7 @@ pub struct TimestampError;
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
-    /// RFC 3339 in UTC (`Z`), from 1970 on, with up to nine digits of a second.
+    /// RFC 3339 in UTC (`Z`), from 1970 on, with up to nine digits of a second, without leap seconds.
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         Self::parse(text.as_bytes()).ok_or(TimestampError)
     }
@@ -102,7 +102,8 @@ impl Timestamp {
             && (1..=31).contains(&day)
             && hour < 24
             && minute < 60
-            && second < 61;
+            // The kernel's clock has no leap seconds.
+            && second < 60;
         if !is_valid {
             return None;
         }
@@ -120,7 +121,9 @@ impl Timestamp {
         };
         let seconds =
             days_since_1970(year, month, day) * DAY_S + hour * 3_600 + minute * 60 + second;
-        Some(Self(seconds.checked_mul(SECOND_NS)?.checked_add(ns)?))
+        let time = Self(seconds.checked_mul(SECOND_NS)?.checked_add(ns)?);
+        // 31 February would be 3 March.
+        (time.date() == (year, month, day)).then_some(time)
     }
 }
 
@@ -249,6 +252,12 @@ mod tests {
             "2026-11-25T16:31:01",
             "2026-11-25T16:31:01+01:00",
             "2026-13-25T16:31:01Z",
+            "2026-02-31T16:31:01Z",
+            "2026-02-29T16:31:01Z",
+            "2100-02-29T16:31:01Z",
+            "2026-11-00T16:31:01Z",
+            "2026-11-31T16:31:01Z",
+            "2026-11-25T16:31:60Z",
             "2026-11-25T24:31:01Z",
             "2026-11-25T16:31:01.Z",
             "2026-11-25T16:31:01.1234567890Z",
@@ -268,6 +277,20 @@ mod tests {
         #[test]
         fn every_time_is_read_as_it_was_written(ns in any::<u64>()) {
             prop_assert_eq!(Timestamp(ns).to_string().parse(), Ok(Timestamp(ns)));
+        }
+
+        #[test]
+        fn what_is_read_is_written_as_it_was(
+            (year, month, day) in (1970_u64..2600, 0_u64..14, 0_u64..33),
+            (hour, minute, second) in (0_u64..26, 0_u64..62, 0_u64..62),
+            ns in 0..SECOND_NS,
+        ) {
+            let text = format!(
+                "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ns:09}Z"
+            );
+            if let Ok(time) = text.parse::<Timestamp>() {
+                prop_assert_eq!(time.to_string(), text);
+            }
         }
     }
 

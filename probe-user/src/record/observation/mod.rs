@@ -2,14 +2,15 @@
 //!
 //! Each has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `close_wait`, `memory`, `audit`,
 //! `totals`, `stacks`, `end`), and `part` of `parts`: one that is long takes several lines, and counts when its last line
-//! is there. An observation that lost a line is left out.
+//! is there. An observation that lost a line is left out; one that is longer than any twtrace writes
+//! ([`MAX_TEXT`]) is an error, so that a stranger's file can't fill the memory part by part.
 
 mod close_wait;
 mod namespaces;
 mod sockets;
 mod totals;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Moment, Timestamp};
@@ -17,6 +18,9 @@ use crate::model::audit::AuditRow;
 use crate::model::memory::CacheRow;
 use crate::model::observation::{CloseWait, KernelTotals, Observation, Seen};
 use crate::model::stacks::StackRow;
+
+/// Text of all lines of one observation, bytes: that of millions of sockets.
+const MAX_TEXT: usize = 256 << 20;
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -183,6 +187,8 @@ pub struct Assembler {
 struct Pending<T> {
     at: Option<Moment>,
     next: u32,
+    /// Of the lines so far.
+    text_bytes: usize,
     value: T,
 }
 
@@ -191,6 +197,7 @@ impl<T: Default> Default for Pending<T> {
         Self {
             at: None,
             next: 1,
+            text_bytes: 0,
             value: T::default(),
         }
     }
@@ -209,6 +216,12 @@ impl<T: Parts + Default> Pending<T> {
         if self.at != Some(at) || head.part != self.next {
             *self = Self::default();
             return Ok(None);
+        }
+        self.text_bytes = self.text_bytes.saturating_add(line.len());
+        if self.text_bytes > MAX_TEXT {
+            *self = Self::default();
+            let why = format!("its observation is longer than {} MiB", MAX_TEXT >> 20);
+            return Err(serde_json::Error::custom(why));
         }
         self.value.add(body(line)?);
         self.next += 1;

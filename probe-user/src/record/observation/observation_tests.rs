@@ -264,3 +264,25 @@ fn what_is_not_known_is_an_error_and_no_panic() {
         assert!(assembler.take(line.as_bytes()).is_err(), "{line}");
     }
 }
+
+#[test]
+fn an_observation_without_end_is_an_error() {
+    let part = |part: u32| {
+        format!(
+            r#"{{"ts":"2026-11-25T03:00:00Z","mono_ns":1,"event":"stacks","part":{part},"parts":4000000000,"rows":[]}}"#
+        )
+    };
+    let mut assembler = Assembler::default();
+    let first = part(1);
+    assert!(assembler.take(first.as_bytes()).unwrap().is_none());
+    assert_eq!(assembler.stacks.text_bytes, first.len());
+    // As if many others had come.
+    assembler.stacks.text_bytes = MAX_TEXT - part(2).len();
+    assert!(assembler.take(part(2).as_bytes()).unwrap().is_none());
+    let error = assembler.take(part(3).as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("256 MiB"), "{error}");
+    assert_eq!(assembler.stacks.text_bytes, 0);
+    // What comes after it counts anew.
+    assert!(assembler.take(part(1).as_bytes()).unwrap().is_none());
+    assert_eq!(assembler.stacks.text_bytes, first.len());
+}
