@@ -170,7 +170,7 @@ fn without_repetitions(
         .collect();
     let usages: Vec<&Usage> = usages
         .into_iter()
-        .filter(|(_, reach)| is_asked_for || reaches(*reach, tier, emulated))
+        .filter(|(usage, reach)| is_asked_for || reaches(usage, *reach, tier, emulated))
         .map(|(usage, _)| usage)
         .collect();
     let left_out = all - runs.len() - usages.len();
@@ -182,11 +182,26 @@ fn without_repetitions(
     (runs, usages)
 }
 
-fn reaches(reach: Reach, tier: TierLimit, emulated: bool) -> bool {
+/// Checks of usage that are played in emulated machines too, beside those of every tier: what another kernel may
+/// do otherwise. Each starts a twtrace of its own.
+const IN_GUESTS: &[&str] = &[
+    "command/only_its_own",
+    "command/orphaned_grandchild",
+    "command/child_of_thread",
+    "command/too_many_descendants",
+    "stacks/frame_pointers",
+    "stacks/tables_only",
+    "stacks/rust",
+    "recordings/report_is_the_same",
+];
+
+fn reaches(usage: &Usage, reach: Reach, tier: TierLimit, emulated: bool) -> bool {
+    let is_best = tier == TierLimit::Best;
     match reach {
         Reach::EveryTier => true,
-        Reach::Tracepoints => tier == TierLimit::Best || (tier == TierLimit::Classic && !emulated),
-        Reach::BestTier => tier == TierLimit::Best,
+        _ if emulated => is_best && IN_GUESTS.contains(&usage.name),
+        Reach::Tracepoints => is_best || tier == TierLimit::Classic,
+        Reach::BestTier => is_best,
     }
 }
 
@@ -300,6 +315,16 @@ mod tests {
         assert!(played(TierLimit::Classic, false) < all);
         assert!(played(TierLimit::Best, true) < all);
         assert!(played(TierLimit::NoFentry, true) < played(TierLimit::Best, true));
+    }
+
+    #[test]
+    fn what_is_played_in_guests_exists() {
+        for name in IN_GUESTS {
+            assert!(
+                scenarios::usages().any(|(usage, _)| usage.name == *name),
+                "{name}"
+            );
+        }
     }
 
     #[test]
