@@ -41,7 +41,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut command = Command::new(env::var("RUSTC")?);
     command
         .args(["--edition", "2024", "-O", "-C", "force-frame-pointers=yes"])
-        .args(["-C", "strip=none", "programs/closer.rs", "-o"]);
+        // A guest has no libgcc_s.
+        .args(["-C", "target-feature=+crt-static", "-C", "strip=none"])
+        .args(["programs/closer.rs", "-o"]);
     build(command, &Path::new(&out).join("closer_rust"))
 }
 
