@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::notice;
 use super::replay::{Replay, outcome};
 use crate::cli::ViewArgs;
 use crate::model::tally::Opening;
@@ -25,6 +26,9 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
         mut recordings,
         filter,
     } = Replay::open(&args.from, &args.filter)?;
+    if recordings.lack_parts() {
+        notice("parts of the recording are missing: what they told is not shown");
+    }
     let hosts = Hosts::of(recordings.openings());
     let (stream, _) = target.into_stream()?;
     let mut out = BufWriter::with_capacity(1 << 16, stream);

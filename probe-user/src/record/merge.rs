@@ -28,6 +28,8 @@ pub struct Recordings {
 struct Recording {
     start: Start,
     opening: Opening,
+    /// Whether its first part is not there, or one between.
+    lacks_parts: bool,
     /// Whether what it tells is not all that happened between its start and its end: totals then don't fit.
     is_excerpt: bool,
     since: Option<Timestamp>,
@@ -91,6 +93,11 @@ impl Recordings {
         self.all.iter().map(|recording| &recording.start)
     }
 
+    /// Whether parts of some recording are missing.
+    pub fn lack_parts(&self) -> bool {
+        self.all.iter().any(|recording| recording.lacks_parts)
+    }
+
     /// Whether totals and audit of some recording are left out, as they are of more than what is read.
     pub fn has_excerpts(&self) -> bool {
         self.all.iter().any(|recording| recording.is_excerpt)
@@ -135,6 +142,7 @@ impl Recording {
         let start: Start = parts[0].start().clone();
         let mut recording = Self {
             opening: start.opening(),
+            lacks_parts: !is_whole,
             is_excerpt: !is_whole || !window.is_open(),
             since: window.since.map(|bound| bound.resolve(start.ts)),
             until: window.until.map(|bound| bound.resolve(start.ts)),

@@ -73,7 +73,7 @@ fn hosts_are_merged_by_time() {
         .map(|it| it.host.name.clone())
         .collect();
     assert_eq!(hosts, ["a", "b"]);
-    assert!(!recordings.has_excerpts());
+    assert!(!recordings.has_excerpts() && !recordings.lack_parts());
     assert_eq!(
         read(recordings),
         [(0, 1), (1, 2), (1, 3), (0, 4), (0, 5), (1, 9)]
@@ -103,7 +103,7 @@ fn without_its_first_part_a_recording_begins_later() {
         seen(5, Seen::End),
     ])];
     let recordings = Recordings::of(parts, Window::default());
-    assert!(recordings.has_excerpts());
+    assert!(recordings.has_excerpts() && recordings.lack_parts());
     assert_eq!(recordings.openings().next().unwrap().at, at(3));
     // Totals are of the parts that are missing as well.
     assert_eq!(read(recordings), [(0, 3), (0, 5)]);
