@@ -1,0 +1,262 @@
+//! What keys and the mouse do.
+
+use ratatui::crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Position;
+
+use super::super::filter_line::{FilterLine, Typed};
+use super::super::keys::{self, Command};
+use super::super::layout::{self, Pane};
+use super::super::sort::{ByDestination, ByProcess, Order};
+use super::super::view::Scope;
+use super::{Action, App, Overlay, SECOND_NS, SPANS, SPEEDS};
+use crate::filter::Filter;
+
+impl App {
+    /// Takes a key.
+    pub fn key(&mut self, key: KeyEvent) -> Option<Action> {
+        if key.kind == KeyEventKind::Release {
+            return None;
+        }
+        self.is_dirty = true;
+        let command = keys::command(key, self.is_replay());
+        if let Some(line) = &mut self.typing
+            && !matches!(command, Some(Command::Quit | Command::Suspend) if has_control(key))
+        {
+            match line.key(key, self.opening.parse_filter) {
+                Typed::More => {}
+                Typed::Cancelled => self.typing = None,
+                Typed::Done(filter, words) => {
+                    self.typing = None;
+                    self.filter_by(filter, words);
+                }
+            }
+            return None;
+        }
+        let command = command?;
+        match self.overlay {
+            Some(_) => self.command_in_overlay(command),
+            None => self.command(command),
+        }
+    }
+
+    pub(super) fn command_in_overlay(&mut self, command: Command) -> Option<Action> {
+        let page = self.heights[Pane::Detail as usize].max(1);
+        let offset = &mut self.overlay_offset;
+        match command {
+            Command::Up => *offset = offset.saturating_sub(1),
+            Command::Down => *offset = offset.saturating_add(1),
+            Command::PageUp => *offset = offset.saturating_sub(page),
+            Command::PageDown => *offset = offset.saturating_add(page),
+            Command::First => *offset = 0,
+            Command::Last => *offset = usize::MAX,
+            Command::Back | Command::Open => self.overlay = None,
+            Command::Help if matches!(self.overlay, Some(Overlay::Help)) => self.overlay = None,
+            Command::Integrity if matches!(self.overlay, Some(Overlay::Integrity)) => {
+                self.overlay = None;
+            }
+            Command::Help | Command::Integrity => return self.command(command),
+            Command::Quit | Command::Suspend | Command::Redraw | Command::Mouse => {
+                return self.command(command);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    pub(super) fn command(&mut self, command: Command) -> Option<Action> {
+        match command {
+            Command::Quit => return Some(Action::Quit),
+            Command::Suspend => return Some(Action::Suspend),
+            Command::Redraw => return Some(Action::Redraw),
+            Command::Help => self.cover(Overlay::Help),
+            Command::Integrity => self.cover(Overlay::Integrity),
+            Command::Up => self.step(-1),
+            Command::Down => self.step(1),
+            Command::PageUp => self.step(-self.page()),
+            Command::PageDown => self.step(self.page()),
+            Command::First => self.step(isize::MIN),
+            Command::Last => self.step(isize::MAX),
+            Command::NextPane => self.focus_next(1),
+            Command::PreviousPane => self.focus_next(-1),
+            Command::Open => self.open(),
+            Command::Back => self.back(),
+            Command::Sort => self.sort(Order::next, Order::next),
+            Command::ReverseSort => self.sort(Order::reverse, Order::reverse),
+            Command::Filter => self.typing = Some(FilterLine::new(&self.filter_words)),
+            Command::Pause => return Some(self.pause()),
+            Command::Zoom => self.is_zoomed = !self.is_zoomed,
+            Command::Span => self.span = (self.span + 1) % SPANS.len(),
+            Command::Mouse => {
+                self.has_mouse = !self.has_mouse;
+                return Some(Action::Mouse(self.has_mouse));
+            }
+            Command::Faster => {
+                self.speed = (self.speed + 1).min(SPEEDS.len() - 1);
+                return Some(Action::Speed(self.speed()));
+            }
+            Command::Slower => {
+                self.speed = self.speed.saturating_sub(1);
+                return Some(Action::Speed(self.speed()));
+            }
+            Command::Forth => return Some(Action::Seek(10 * SECOND_NS)),
+            Command::Back10 => return Some(Action::Seek(-10 * SECOND_NS)),
+            Command::FarForth => return Some(Action::Seek(60 * SECOND_NS)),
+            Command::FarBack => return Some(Action::Seek(-60 * SECOND_NS)),
+        }
+        None
+    }
+
+    /// Takes what the mouse did: a click selects, the wheel moves.
+    pub fn mouse(&mut self, mouse: MouseEvent) {
+        let at = Position::new(mouse.column, mouse.row);
+        let Some((pane, area)) = self
+            .places
+            .iter()
+            .copied()
+            .find(|(_, area)| area.contains(at))
+        else {
+            return;
+        };
+        if self.overlay.is_some() || self.typing.is_some() {
+            return;
+        }
+        let step = match mouse.kind {
+            MouseEventKind::Down(MouseButton::Left) => 0,
+            MouseEventKind::ScrollUp => -1,
+            MouseEventKind::ScrollDown => 1,
+            _ => return,
+        };
+        self.is_dirty = true;
+        if pane.takes_keys() {
+            self.focus = pane;
+        }
+        if step != 0 {
+            self.step(step);
+        } else if let Some(row) = usize::from(mouse.row - area.y).checked_sub(pane.rows_above()) {
+            self.select(self.offsets[pane as usize] + row);
+        }
+    }
+
+    pub(super) fn cover(&mut self, overlay: Overlay) {
+        self.overlay = Some(overlay);
+        self.overlay_offset = 0;
+    }
+
+    pub(super) fn filter_by(&mut self, filter: Filter, words: String) {
+        self.filter = filter;
+        self.filter_words = words;
+        self.event_at = None;
+        self.refresh();
+    }
+
+    pub(super) fn enter(&mut self, scope: Scope) {
+        self.scope = scope;
+        self.event_at = None;
+        self.offsets = [0; Pane::COUNT];
+        let panes = layout::panes(scope);
+        if !panes.contains(&self.focus) {
+            self.focus = panes
+                .iter()
+                .copied()
+                .find(|pane| pane.takes_keys() && *pane != Pane::Detail)
+                .unwrap_or(Pane::Events);
+        }
+        self.refresh();
+    }
+
+    pub(super) fn open(&mut self) {
+        match self.focus {
+            Pane::Processes => {
+                if let Some(line) = self.view.processes.get(self.index(Pane::Processes)) {
+                    let key = line.key;
+                    self.process_at = Some(key);
+                    self.enter(Scope::Process(key));
+                }
+            }
+            Pane::Destinations => {
+                if let Some(line) = self.view.destinations.get(self.index(Pane::Destinations)) {
+                    let target = line.target;
+                    self.destination_at = Some(target);
+                    self.enter(Scope::Target(target));
+                }
+            }
+            Pane::Events => {
+                let at = self.index(Pane::Events);
+                if let Some(told) = self.events().get(at).map(|told| Box::new((*told).clone())) {
+                    self.cover(Overlay::Event(told));
+                }
+            }
+            Pane::Findings => {
+                let findings = self.shown().sample.as_ref().map(|sample| &sample.findings);
+                if let Some(finding) = findings.and_then(|all| all.get(self.finding_at)).cloned() {
+                    self.cover(Overlay::Finding(Box::new(finding)));
+                }
+            }
+            Pane::Timeline | Pane::Detail => {}
+        }
+    }
+
+    /// One step out: the message, the zoom, the process or destination, the filter.
+    pub(super) fn back(&mut self) {
+        if self.message.take().is_some() {
+            return;
+        }
+        if self.is_zoomed {
+            self.is_zoomed = false;
+        } else if self.scope != Scope::All {
+            let from = self.scope;
+            self.enter(Scope::All);
+            self.focus = match from {
+                Scope::Target(_) => Pane::Destinations,
+                _ => Pane::Processes,
+            };
+        } else if !self.filter_words.is_empty() {
+            self.filter_by(Filter::default(), String::new());
+        }
+    }
+
+    pub(super) fn pause(&mut self) -> Action {
+        self.is_paused = !self.is_paused;
+        if !self.is_replay() {
+            self.frozen = self.is_paused.then(|| Box::new(self.live.clone()));
+            self.refresh();
+        }
+        Action::Pause(self.is_paused)
+    }
+
+    pub(super) fn sort(
+        &mut self,
+        processes: fn(&mut Order<ByProcess>),
+        destinations: fn(&mut Order<ByDestination>),
+    ) {
+        match self.focus {
+            Pane::Processes => processes(&mut self.process_order),
+            Pane::Destinations => destinations(&mut self.destination_order),
+            _ => return,
+        }
+        self.refresh();
+    }
+
+    pub(super) fn focus_next(&mut self, step: isize) {
+        let panes: Vec<Pane> = layout::panes(self.scope)
+            .iter()
+            .copied()
+            .filter(|pane| pane.takes_keys())
+            .collect();
+        let at = panes
+            .iter()
+            .position(|pane| *pane == self.focus)
+            .unwrap_or(0);
+        let next = at.cast_signed() + step;
+        self.focus = panes[next.rem_euclid(panes.len().cast_signed()).cast_unsigned()];
+    }
+
+    pub(super) fn page(&self) -> isize {
+        self.heights[self.focus as usize].max(1).cast_signed()
+    }
+}
+
+fn has_control(key: KeyEvent) -> bool {
+    key.modifiers
+        .contains(ratatui::crossterm::event::KeyModifiers::CONTROL)
+}
