@@ -50,6 +50,14 @@ impl Keeper {
         })
     }
 
+    /// Adds an observation.
+    ///
+    /// # Errors
+    /// When it has no JSON form.
+    pub fn observation(&mut self, observation: &Observation) -> Result<()> {
+        Ok(observation::append(self.writer.text(), observation)?)
+    }
+
     /// Hands on what is due. Waits while the disk is slow. Can be cancelled.
     ///
     /// # Errors
@@ -78,7 +86,7 @@ impl Sink for Keeper {
         Ok(json::append(self.writer.text(), lost)?)
     }
 
-    fn observed(&mut self, observation: &Observation) -> Result<()> {
-        Ok(observation::append(self.writer.text(), observation)?)
+    fn observed(&mut self, observation: Observation) -> Result<()> {
+        self.observation(&observation)
     }
 }

@@ -11,9 +11,7 @@ use super::{drop_privileges, drop_privileges_but_writing, open_gate};
 use crate::cli::{FilterArgs, ProbeArgs};
 use crate::event::{Event, Lost};
 use crate::filter::{Family, Filter};
-use crate::host::Host;
 use crate::model::observation::{Observation, Seen};
-use crate::model::tally::Opening;
 use crate::probe::{ProbeOptions, StackOptions};
 use crate::scan::gate::Gate;
 use crate::session::launch::Launch;
@@ -103,15 +101,6 @@ impl Live {
             stacks: order.max_stacks.map(|_| Stacks::default()),
             writes_files: order.writes_files,
         })
-    }
-
-    /// How tracing began.
-    pub fn opening(&self) -> Opening {
-        Opening {
-            at: self.session.started(),
-            host: Host::read(),
-            tiers: self.session.tiers().clone(),
-        }
     }
 
     /// Looks for the first time, waits until the audit has something to count from, starts the command, and drops
@@ -232,7 +221,7 @@ impl Live {
 fn tell(sink: &mut dyn Sink, observations: impl IntoIterator<Item = Observation>) -> Result<()> {
     observations
         .into_iter()
-        .try_for_each(|observation| sink.observed(&observation))
+        .try_for_each(|observation| sink.observed(observation))
 }
 
 /// Lets the observer see what passes.

@@ -32,8 +32,8 @@ impl Sink for Tally {
         Ok(())
     }
 
-    fn observed(&mut self, observation: &Observation) -> Result<()> {
-        self.observe(observation.clone());
+    fn observed(&mut self, observation: Observation) -> Result<()> {
+        self.observe(observation);
         Ok(())
     }
 }
@@ -74,9 +74,9 @@ impl Sink for Both {
             .map_or(Ok(()), |keeper| keeper.lost(lost))
     }
 
-    fn observed(&mut self, observation: &Observation) -> Result<()> {
+    fn observed(&mut self, observation: Observation) -> Result<()> {
         if let Some(keeper) = &mut self.keeper {
-            keeper.observed(observation)?;
+            keeper.observation(&observation)?;
         }
         self.tally.observed(observation)
     }
@@ -104,7 +104,7 @@ pub async fn measure(
         },
     };
     let mut live = Live::start(order)?;
-    let opening = live.opening();
+    let opening = live.session.opening();
     let keeper = match record {
         None => None,
         Some((path, bounds)) => {

@@ -29,7 +29,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
         command: &args.command.command,
     })?;
     let start = StartLine::new(
-        live.opening(),
+        live.session.opening(),
         args.duration,
         &live.filter,
         &live.probing,

@@ -40,8 +40,8 @@ pub async fn run(args: TopArgs) -> Result<()> {
         command: &[],
     })?;
     let mut both = Both {
-        tally: Tally::new(live.opening(), live.filter.clone()).with_recent_rates(),
-        app: App::new(opening(&args, &live.opening(), None)),
+        tally: Tally::new(live.session.opening(), live.filter.clone()).with_recent_rates(),
+        app: App::new(opening(&args, &live.session.opening(), None)),
     };
     live.begin(&mut both).await?;
     let mut front = Front::open(&mut both.app)?;
@@ -108,7 +108,7 @@ impl Sink for Both {
         Ok(())
     }
 
-    fn observed(&mut self, observation: &Observation) -> Result<()> {
+    fn observed(&mut self, observation: Observation) -> Result<()> {
         self.tally.observed(observation)
     }
 }

@@ -9,8 +9,6 @@ use super::{drop_privileges, notice, open_gate, trace_replay};
 use crate::cli::ViewArgs;
 use crate::event::{Event, Lost};
 use crate::filter::Family;
-use crate::host::Host;
-use crate::model::tally::Opening;
 use crate::output::target::Target;
 use crate::output::writer::{Outcome, Writer};
 use crate::output::{json, lines, quantity, tiers};
@@ -85,11 +83,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
         lost: 0,
     };
     if args.span.json {
-        let opening = Opening {
-            at: session.started(),
-            host: Host::read(),
-            tiers: session.tiers().clone(),
-        };
+        let opening = session.opening();
         let command = &args.command.command;
         StartLine::new(opening, args.span.duration, &filter, &probing, command)
             .append(&mut out.block, 1)?;

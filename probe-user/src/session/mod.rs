@@ -25,8 +25,10 @@ use crate::event::kernel_reason::KernelReasons;
 use crate::event::timestamp::Clocks;
 use crate::event::{Event, Lost, Moment, Process};
 use crate::filter::Filter;
+use crate::host::Host;
 use crate::model::audit::CountedAt;
 use crate::model::observation::{KernelTotals, Observation};
+use crate::model::tally::Opening;
 use crate::probe::{self, Attached, ProbeOptions, Tiers, sees_ends, tell_refused_reuse};
 use losses::Losses;
 use presumed::Presumed;
@@ -58,7 +60,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// As above.
-    fn observed(&mut self, _observation: &Observation) -> Result<()> {
+    fn observed(&mut self, _observation: Observation) -> Result<()> {
         Ok(())
     }
 }
@@ -130,6 +132,15 @@ impl Session {
     /// When all probes were attached.
     pub fn started(&self) -> Moment {
         self.start
+    }
+
+    /// How tracing began.
+    pub fn opening(&self) -> Opening {
+        Opening {
+            at: self.start,
+            host: Host::read(),
+            tiers: self.tiers().clone(),
+        }
     }
 
     /// What answers each question.

@@ -25,6 +25,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 pub use options::{Options, TierLimit};
+pub use trace::wait;
 use verdicts::{Verdict, Verdicts};
 
 use crate::{

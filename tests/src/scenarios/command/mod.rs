@@ -7,13 +7,13 @@ mod server;
 use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 
 use crate::{
-    runner::Context,
+    runner::{Context, wait},
     sys::{netns, process},
 };
 
@@ -74,18 +74,7 @@ pub(super) fn output(command: &mut Command) -> Result<Output> {
 
 /// Waits for its end, but not for ever.
 fn end_of(child: &mut Child) -> Result<ExitStatus> {
-    let end = Instant::now() + limit();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if Instant::now() >= end {
-            child.kill()?;
-            child.wait()?;
-            bail!("it did not end");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait(child, limit())
 }
 
 fn contents(mut file: &std::fs::File) -> Result<Vec<u8>> {

@@ -5,12 +5,12 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::super::app::App;
-use super::super::cells::{Align, Cell, Column, table};
+use super::super::cells::{Align, Cell, Column};
 use super::super::layout::Pane;
 use super::super::look::Look;
 use super::super::sort::ByDestination;
 use super::super::view::{DestinationLine, Scope, Target};
-use super::{at_least, frame, nothing, rate_or_dash, report, window};
+use super::{at_least, frame, nothing, rate_or_dash, report, sortable, window};
 use crate::event::words::Word;
 use crate::model::budget::row::{BudgetRow, Outlook};
 use crate::model::report::Report;
@@ -71,28 +71,15 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     let Some(report) = report(app) else {
         return;
     };
-    let selected = app.index(Pane::Destinations);
-    let columns = COLUMNS.map(|(column, _)| column);
-    table(
-        buffer,
-        inner,
-        &columns,
-        |index| match app.destination_order.mark(COLUMNS[index].1) {
-            Some(mark) => (app.look.sorted(), mark),
-            None => (app.look.heading(), ""),
-        },
-        lines
-            .iter()
-            .enumerate()
-            .skip(offset)
-            .take(height)
-            .map(|(index, line)| {
-                let is_selected = index == selected && app.focus == Pane::Destinations;
-                (
-                    cells(app, report, line),
-                    is_selected.then(|| app.look.selected()),
-                )
-            }),
+    let visible = lines.iter().skip(offset).take(height);
+    let rows = visible.map(|line| cells(app, report, line));
+    sortable(
+        app,
+        Pane::Destinations,
+        (inner, buffer),
+        (&COLUMNS, app.destination_order),
+        rows,
+        offset,
     );
     if lines.is_empty() {
         nothing(app, inner, buffer, "no destination yet");

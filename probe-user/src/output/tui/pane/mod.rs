@@ -18,8 +18,9 @@ use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
 use super::app::App;
-use super::cells::{Align, put};
+use super::cells::{Align, Cell, Column, put, table};
 use super::layout::{MIN_HEIGHT, MIN_WIDTH, Pane};
+use super::sort::{Order, SortBy};
 use crate::model::report::Report;
 
 /// Text in some style.
@@ -94,6 +95,31 @@ fn at_least(count: u64, is_exact: bool) -> String {
 /// The shown report; `None` before the first sample.
 fn report(app: &App) -> Option<&Report> {
     app.shown().sample.as_ref().map(|sample| &sample.report)
+}
+
+/// A table that some column sorts. `rows` begin at `offset`.
+fn sortable<T: SortBy, const N: usize>(
+    app: &App,
+    pane: Pane,
+    (area, buffer): (Rect, &mut Buffer),
+    (columns, order): (&[(Column, Option<T>); N], Order<T>),
+    rows: impl Iterator<Item = Vec<Cell>>,
+    offset: usize,
+) {
+    let selected = app.index(pane);
+    table(
+        buffer,
+        area,
+        &columns.map(|(column, _)| column),
+        |index| match order.mark(columns[index].1) {
+            Some(mark) => (app.look.sorted(), mark),
+            None => (app.look.heading(), ""),
+        },
+        (offset..).zip(rows).map(|(index, cells)| {
+            let is_selected = index == selected && app.focus == pane;
+            (cells, is_selected.then(|| app.look.selected()))
+        }),
+    );
 }
 
 /// Rows below a title that has none to show.

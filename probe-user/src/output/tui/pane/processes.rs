@@ -5,11 +5,11 @@ use ratatui::layout::Rect;
 use twtrace_wire::Side;
 
 use super::super::app::App;
-use super::super::cells::{Align, Cell, Column, table};
+use super::super::cells::{Align, Cell, Column};
 use super::super::layout::Pane;
 use super::super::sort::ByProcess;
 use super::super::view::{ProcessLine, Scope};
-use super::{at_least, frame, nothing, number, rate_or_dash, report, window};
+use super::{at_least, frame, nothing, number, rate_or_dash, report, sortable, window};
 use crate::event::words::Word;
 use crate::model::report::{ProcessRow, Report};
 use crate::output::lines::process_name;
@@ -60,28 +60,15 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     let Some(report) = report(app) else {
         return;
     };
-    let selected = app.index(Pane::Processes);
-    let columns = COLUMNS.map(|(column, _)| column);
-    table(
-        buffer,
-        inner,
-        &columns,
-        |index| match app.process_order.mark(COLUMNS[index].1) {
-            Some(mark) => (app.look.sorted(), mark),
-            None => (app.look.heading(), ""),
-        },
-        lines
-            .iter()
-            .enumerate()
-            .skip(offset)
-            .take(height)
-            .map(|(index, line)| {
-                let is_selected = index == selected && app.focus == Pane::Processes;
-                (
-                    cells(app, report, line),
-                    is_selected.then(|| app.look.selected()),
-                )
-            }),
+    let visible = lines.iter().skip(offset).take(height);
+    let rows = visible.map(|line| cells(app, report, line));
+    sortable(
+        app,
+        Pane::Processes,
+        (inner, buffer),
+        (&COLUMNS, app.process_order),
+        rows,
+        offset,
     );
     if lines.is_empty() {
         nothing(
