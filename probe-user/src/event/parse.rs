@@ -74,6 +74,8 @@ pub struct Parser {
     processes: HashMap<Box<str>, Process>,
     /// Bytes of the keys of `processes`.
     processes_text: usize,
+    /// The one read last: the opener is mostly the process itself.
+    last: Option<(Box<str>, Process)>,
     reasons: HashMap<Box<str>, KernelReason>,
 }
 
@@ -151,10 +153,12 @@ impl Parser {
     /// # Errors
     /// When it is not of the contract.
     pub fn parse(&mut self, line: &[u8]) -> Result<Told, ParseError> {
-        let line: Line = match serde_json::from_slice(line) {
+        // Once for the line, not for each text in it.
+        let line = str::from_utf8(line).map_err(|error| ParseError::Json(error.to_string()))?;
+        let line: Line = match serde_json::from_str(line) {
             Ok(line) => line,
             // Of other kinds, fields of the same name may have other types.
-            Err(error) => match serde_json::from_slice::<Head>(line) {
+            Err(error) => match serde_json::from_str::<Head>(line) {
                 Ok(head) if is_other(&head.event) => {
                     return Ok(Told::Other(head.event.to_owned()));
                 }
@@ -238,8 +242,17 @@ impl Parser {
         let Some(text) = raw.map(RawValue::get).filter(|text| *text != "null") else {
             return Ok(None);
         };
+        if let Some((_, last)) = self.last.as_ref().filter(|(known, _)| **known == *text) {
+            return Ok(Some(last.clone()));
+        }
+        let process = self.looked_up(text)?;
+        self.last = Some((text.into(), process.clone()));
+        Ok(Some(process))
+    }
+
+    fn looked_up(&mut self, text: &str) -> Result<Process, ParseError> {
         if let Some(known) = self.processes.get(text) {
-            return Ok(Some(known.clone()));
+            return Ok(known.clone());
         }
         let process: Process = serde_json::from_str(text)?;
         self.processes_text += text.len();
@@ -248,7 +261,7 @@ impl Parser {
             self.processes_text = text.len();
         }
         self.processes.insert(text.into(), process.clone());
-        Ok(Some(process))
+        Ok(process)
     }
 
     fn kernel_reason(&mut self, reason: &str) -> KernelReason {

@@ -170,7 +170,7 @@ impl Reader {
     fn next_line(&mut self) -> Result<Option<Bytes>, ReadError> {
         let mut searched = 0;
         loop {
-            if let Some(end) = memchr(&self.pending[searched..]) {
+            if let Some(end) = memchr::memchr(b'\n', &self.pending[searched..]) {
                 let line = self.pending.split_to(searched + end).freeze();
                 self.pending.advance(1);
                 return Ok(Some(line));
@@ -197,6 +197,11 @@ impl Reader {
                 let offset = frames.offset();
                 match frames.next() {
                     Ok(None) => Ok(false),
+                    // Frames end with a line, as a rule: nothing needs to be copied then.
+                    Ok(Some(text)) if self.pending.is_empty() => {
+                        self.pending = text.into();
+                        Ok(true)
+                    }
                     Ok(Some(text)) => {
                         self.pending.extend_from_slice(&text);
                         Ok(true)
@@ -226,10 +231,6 @@ impl Reader {
             }
         }
     }
-}
-
-fn memchr(text: &[u8]) -> Option<usize> {
-    text.iter().position(|byte| *byte == b'\n')
 }
 
 fn io_error(path: &Path, source: io::Error) -> ReadError {

@@ -194,6 +194,7 @@ const IN_GUESTS: &[&str] = &[
     "stacks/tables_only",
     "stacks/rust",
     "recordings/report_is_the_same",
+    "schema/outputs",
 ];
 
 fn reaches(usage: &Usage, reach: Reach, tier: TierLimit, emulated: bool) -> bool {

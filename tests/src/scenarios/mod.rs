@@ -25,6 +25,7 @@ mod reconnect;
 mod recordings;
 mod reset;
 mod reuse;
+mod schema;
 mod stacks;
 mod top;
 mod usage;
@@ -257,6 +258,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (command::manners::USAGES, Reach::BestTier),
         (stacks::USAGES, Reach::Tracepoints),
         (recordings::USAGES, Reach::BestTier),
+        (schema::USAGES, Reach::BestTier),
         (html::USAGES, Reach::BestTier),
         (top::USAGES, Reach::BestTier),
     ];

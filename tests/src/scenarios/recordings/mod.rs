@@ -5,7 +5,7 @@ mod file;
 mod refused;
 mod same;
 mod several;
-mod traffic;
+pub mod traffic;
 
 use std::{
     ffi::OsStr,
@@ -57,7 +57,7 @@ pub const USAGES: &[Usage] = &[
 const UNPRIVILEGED: u32 = 65_534;
 
 /// Starts `twtrace VERB`, and waits until it counts or records.
-fn start<S: AsRef<OsStr>>(context: &Context, verb: &[S]) -> Result<Report> {
+pub fn start<S: AsRef<OsStr>>(context: &Context, verb: &[S]) -> Result<Report> {
     let mut words: Vec<&str> = Vec::new();
     for word in verb {
         words.push(word.as_ref().to_str().context("not UTF-8")?);
@@ -102,6 +102,11 @@ fn printed(done: &Output) -> Result<&str> {
     Ok(std::str::from_utf8(&done.stdout)?)
 }
 
+/// What `twtrace` prints with these arguments, after exit code 0.
+pub fn printed_by<S: AsRef<OsStr>>(context: &Context, arguments: &[S]) -> Result<String> {
+    Ok(printed(&run(context, arguments)?)?.to_owned())
+}
+
 /// One line on standard error that has all the words, and this exit code.
 fn fails_with(done: &Output, code: i32, words: &[&str]) -> Result<()> {
     let stderr = text(&done.stderr);
@@ -134,7 +139,7 @@ fn recorded(context: &Context, path: &Path) -> Result<()> {
 }
 
 /// `FLAG FILE` for each file, behind the verb.
-fn with_files<'a>(verb: &[&'a str], flag: &'a str, files: &[&'a Path]) -> Vec<&'a OsStr> {
+pub fn with_files<'a>(verb: &[&'a str], flag: &'a str, files: &[&'a Path]) -> Vec<&'a OsStr> {
     let verb = verb.iter().map(|word| OsStr::new(*word));
     let files = files
         .iter()
