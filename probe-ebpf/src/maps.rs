@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use twtrace_wire::{
     Cancelled, Existing, ExistingKey, NetnsTotals, PortKey, PortTotals, Probe, ProcessKey,
-    ProcessTotals, Site, SiteCount, TupleKey,
+    ProcessNames, ProcessTotals, Site, SiteCount, TupleKey,
 };
 
 use crate::records::{Actor, Arguments, Birth, Call, MiniStory, Search, Story};
@@ -73,7 +73,15 @@ pub static ARGUMENTS: LruHashMap<u64, Arguments> = LruHashMap::with_max_entries(
 #[map]
 pub static CANCELLED: HashMap<TupleKey, Cancelled> = HashMap::with_max_entries(1, 0);
 
-/// Totals by process.
+/// Which of two epochs counts now, 0 or 1. Userspace turns it, and takes what the other one counted.
+#[map]
+pub static EPOCH: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Names of processes that acted, the latest: totals may be taken away under a process that lives on.
+#[map]
+pub static NAMES: LruHashMap<ProcessKey, ProcessNames> = LruHashMap::with_max_entries(1, 0);
+
+/// Totals by process, by epoch.
 #[map]
 pub static PROCESSES: HashMap<ProcessKey, ProcessTotals> = HashMap::with_max_entries(1, 0);
 
@@ -86,7 +94,7 @@ pub static DESCENDANTS: HashMap<ProcessKey, u8> = HashMap::with_max_entries(1, 0
 #[map]
 pub static NETNS: HashMap<u32, NetnsTotals> = HashMap::with_max_entries(8192, 0);
 
-/// Port searches by process and operation.
+/// Port searches by process and operation, by epoch.
 #[map]
 pub static PORTS: HashMap<PortKey, PortTotals> = HashMap::with_max_entries(1, 0);
 
@@ -129,6 +137,12 @@ pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Probe::COUNT a
 /// First losses on this CPU that the user's log has not been told of: bits by [`Probe`].
 #[map]
 pub static UNTOLD: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// A process's key for counting now.
+#[inline(always)]
+pub fn in_this_epoch(key: ProcessKey) -> ProcessKey {
+    key.in_epoch(EPOCH.get(0).map_or(0, |epoch| *epoch & 1))
+}
 
 /// Counts something lost.
 #[inline(always)]

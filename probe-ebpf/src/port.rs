@@ -11,7 +11,7 @@ use crate::{
     descriptor::socket_of,
     emit::wakeup,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, set_v4, set_v6, state},
-    maps::{CALLS, EVENTS, PORTS, SEARCHES, count_lost, increment, increment_u32},
+    maps::{CALLS, EVENTS, PORTS, SEARCHES, count_lost, in_this_epoch, increment, increment_u32},
     process::{self, actor},
     records::{Actor, Call, Search},
     reuse,
@@ -360,6 +360,10 @@ fn count_stack(ctx: Ctx, outcome: &Outcome, process: &Actor) {
 
 #[inline(always)]
 fn count(key: &PortKey, outcome: &Outcome) {
+    let key = &PortKey {
+        process: in_this_epoch(key.process),
+        ..*key
+    };
     let totals = match PORTS.get_ptr_mut(key) {
         Some(totals) => totals,
         None => {

@@ -4,12 +4,14 @@ use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     generated::{bpf_get_current_cgroup_id, bpf_get_current_task, bpf_probe_read_kernel},
 };
-use twtrace_wire::{COMM_LEN, Probe, Process, ProcessKey, ProcessTotals, Unattributed};
+use twtrace_wire::{
+    COMM_LEN, Probe, Process, ProcessKey, ProcessNames, ProcessTotals, Unattributed,
+};
 
 use crate::{
     constants::offset,
     kernel::{Sock, read},
-    maps::{MPTCP, PROCESSES, count_lost},
+    maps::{MPTCP, NAMES, PROCESSES, count_lost, in_this_epoch},
     records::{Actor, Comm, Story},
 };
 
@@ -21,10 +23,6 @@ const NO_EXIST: u64 = 1;
 
 /// Copied into the map for a new process; too large for the stack.
 static NO_TOTALS: ProcessTotals = ProcessTotals {
-    comm: [0; COMM_LEN],
-    uid: 0,
-    reserved: 0,
-    cgroup_id: 0,
     time_wait: [0; 3],
     fin_wait2: [0; 3],
     overflow: [0; 3],
@@ -105,7 +103,7 @@ fn leader_of(task: u64) -> u64 {
     }
 }
 
-/// The current process, entered in `PROCESSES` with the names it has now. Also right for a task that is
+/// The current process, entered in `NAMES` with the names it has now. Also right for a task that is
 /// exiting: pid, comm and start time outlive mm and nsproxy.
 #[inline(always)]
 pub fn current(task: u64) -> Actor {
@@ -122,16 +120,16 @@ pub fn current(task: u64) -> Actor {
     if tid != tgid {
         actor.thread_comm = read(task, offset!(task_comm));
     }
-    if let Some(totals) = totals_of(&actor.key) {
-        // SAFETY: `totals` points to a map value; another CPU may write the same names at this time.
+    if let Some(names) = names_of(&actor.key) {
+        // SAFETY: `names` points to a map value; another CPU may write the same names at this time.
         unsafe {
             bpf_probe_read_kernel(
-                (&raw mut (*totals).comm).cast(),
+                (&raw mut (*names).comm).cast(),
                 COMM_LEN as u32,
                 (leader + offset!(task_comm) as u64) as *const _,
             );
-            (*totals).uid = bpf_get_current_uid_gid() as u32;
-            (*totals).cgroup_id = bpf_get_current_cgroup_id();
+            (*names).uid = bpf_get_current_uid_gid() as u32;
+            (*names).cgroup_id = bpf_get_current_cgroup_id();
         }
     }
     actor
@@ -140,24 +138,42 @@ pub fn current(task: u64) -> Actor {
 /// Names a process that has not acted since tracing began.
 #[inline(always)]
 pub fn introduce(process: &Process) {
-    if PROCESSES.get_ptr(process.key).is_some() {
+    if NAMES.get_ptr(process.key).is_some() {
         return;
     }
-    if let Some(totals) = totals_of(&process.key) {
-        // SAFETY: `totals` points to a map value; another CPU may write the same names at this time.
+    if let Some(names) = names_of(&process.key) {
+        // SAFETY: `names` points to a map value; another CPU may write the same names at this time.
         unsafe {
-            (&raw mut (*totals).comm)
+            (&raw mut (*names).comm)
                 .cast::<Comm>()
                 .write((&raw const process.comm).cast::<Comm>().read());
-            (*totals).uid = process.uid;
-            (*totals).cgroup_id = process.cgroup_id;
+            (*names).uid = process.uid;
+            (*names).cgroup_id = process.cgroup_id;
         }
     }
 }
 
-/// The totals of a process or of a cause without one, made where missing.
+/// The names of a process, made where missing.
+#[inline(always)]
+fn names_of(key: &ProcessKey) -> Option<*mut ProcessNames> {
+    if let Some(names) = NAMES.get_ptr_mut(key) {
+        return Some(names);
+    }
+    let none = ProcessNames {
+        comm: [0; COMM_LEN],
+        uid: 0,
+        reserved: 0,
+        cgroup_id: 0,
+    };
+    // The oldest has to go where there is no room.
+    let _ = NAMES.insert(key, &none, NO_EXIST);
+    NAMES.get_ptr_mut(key)
+}
+
+/// The totals of a process or of a cause without one in this epoch, made where missing.
 #[inline(always)]
 pub fn totals_of(key: &ProcessKey) -> Option<*mut ProcessTotals> {
+    let key = in_this_epoch(*key);
     if let Some(totals) = PROCESSES.get_ptr_mut(key) {
         return Some(totals);
     }
@@ -169,7 +185,7 @@ pub fn totals_of(key: &ProcessKey) -> Option<*mut ProcessTotals> {
     totals
 }
 
-/// Writes a process into an event, with the names its entry in `PROCESSES` has.
+/// Writes a process into an event, with the names its entry in `NAMES` has.
 #[inline(always)]
 pub fn fill(process: &mut Process, actor: &Actor) {
     process.key = actor.key;
@@ -181,13 +197,14 @@ pub fn fill(process: &mut Process, actor: &Actor) {
             .cast::<Comm>()
             .write(actor.thread_comm)
     };
-    match PROCESSES.get_ptr(actor.key) {
-        Some(totals) if actor.key.tgid != 0 => {
-            // SAFETY: a map value that is only ever overwritten with other names.
+    match NAMES.get_ptr(actor.key) {
+        Some(names) if actor.key.tgid != 0 => {
+            // SAFETY: a map value that is only ever overwritten with other names; where its slot is given to
+            // another process at this very time, that one's.
             unsafe {
-                comm.write((&raw const (*totals).comm).cast::<Comm>().read());
-                process.uid = (*totals).uid;
-                process.cgroup_id = (*totals).cgroup_id;
+                comm.write((&raw const (*names).comm).cast::<Comm>().read());
+                process.uid = (*names).uid;
+                process.cgroup_id = (*names).cgroup_id;
             }
         }
         _ => {

@@ -26,8 +26,8 @@ pub use stacks::{
     SiteCount, WINDOW_WORDS,
 };
 pub use totals::{
-    LATENCY_BUCKETS, NetnsTotals, PortKey, PortTotals, ProcessTotals, bucket_lower_bound_ns,
-    bucket_of_ns,
+    LATENCY_BUCKETS, NetnsTotals, PortKey, PortTotals, ProcessNames, ProcessTotals,
+    bucket_lower_bound_ns, bucket_of_ns,
 };
 
 /// Length of the kernel's `TASK_COMM_LEN`, with the final NUL.
@@ -40,6 +40,8 @@ mod pod {
     unsafe impl aya::Pod for super::ProcessKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::ProcessTotals {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::ProcessNames {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::NetnsTotals {}
     // SAFETY: as above.

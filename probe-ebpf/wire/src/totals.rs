@@ -2,12 +2,11 @@
 
 use crate::{AbortReason, COMM_LEN, EndCause, ProcessKey, ResetReason, ReuseRefusal, Side};
 
-/// Value of the map `PROCESSES`, keyed by [`ProcessKey`]. Causes without a process have entries of
-/// their own (`tgid` 0 and the reason).
+/// Value of the map `NAMES`, keyed by [`ProcessKey`]: a process as it was when it last acted.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProcessTotals {
-    /// The group leader's comm when it last acted, NUL-padded.
+pub struct ProcessNames {
+    /// The group leader's comm, NUL-padded.
     pub comm: [u8; COMM_LEN],
     /// Real user id.
     pub uid: u32,
@@ -15,6 +14,37 @@ pub struct ProcessTotals {
     pub reserved: u32,
     /// cgroup v2 id, or 0.
     pub cgroup_id: u64,
+}
+
+/// Bit of [`ProcessKey::unattributed`] that tells, in keys of `PROCESSES` and `PORTS`, in which epoch was counted.
+const EPOCH_BIT: u32 = 1 << 31;
+
+impl ProcessKey {
+    /// The key of what is counted of this process in an epoch, 0 or 1. Userspace begins the other epoch when it
+    /// takes totals away: what is written by then goes on being counted where it was.
+    #[inline(always)]
+    pub const fn in_epoch(self, epoch: u32) -> Self {
+        Self {
+            unattributed: self.unattributed | epoch << 31,
+            ..self
+        }
+    }
+
+    /// The process, and the epoch in which was counted.
+    pub const fn split_epoch(self) -> (Self, u32) {
+        let key = Self {
+            unattributed: self.unattributed & !EPOCH_BIT,
+            ..self
+        };
+        (key, self.unattributed >> 31)
+    }
+}
+
+/// Value of the map `PROCESSES`, keyed by [`ProcessKey`] in its epoch. Causes without a process have entries of
+/// their own (`tgid` 0 and the reason).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessTotals {
     /// Mini-sockets made, by [`Side`].
     pub time_wait: [u64; Side::COUNT],
     /// Those of `time_wait` that began in FIN_WAIT2, by [`Side`].
@@ -37,6 +67,27 @@ pub struct ProcessTotals {
     pub refused: [u64; ReuseRefusal::COUNT],
 }
 
+impl ProcessTotals {
+    /// Adds another's numbers. What one epoch takes back of another's (two's complement) comes out right.
+    pub fn add(&mut self, other: &Self) {
+        fn each<const N: usize>(mine: &mut [u64; N], other: &[u64; N]) {
+            for (mine, other) in mine.iter_mut().zip(other) {
+                *mine = mine.wrapping_add(*other);
+            }
+        }
+        each(&mut self.time_wait, &other.time_wait);
+        each(&mut self.fin_wait2, &other.fin_wait2);
+        each(&mut self.overflow, &other.overflow);
+        each(&mut self.reset_sent, &other.reset_sent);
+        each(&mut self.reset_received, &other.reset_received);
+        each(&mut self.abort, &other.abort);
+        each(&mut self.ended, &other.ended);
+        self.reused = self.reused.wrapping_add(other.reused);
+        self.hindered = self.hindered.wrapping_add(other.hindered);
+        each(&mut self.refused, &other.refused);
+    }
+}
+
 /// Value of the map `NETNS`, keyed by the namespace's inode number: the traced side of the audit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +104,7 @@ pub struct NetnsTotals {
     pub reused: u64,
 }
 
-/// Key of the map `PORTS`.
+/// Key of the map `PORTS`; its process in its epoch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortKey {
@@ -96,12 +147,25 @@ impl Default for PortTotals {
     }
 }
 
+impl PortTotals {
+    /// Adds another's numbers.
+    pub fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.failures += other.failures;
+        self.untimed += other.untimed;
+        if other.max_ns > self.max_ns {
+            self.max_ns = other.max_ns;
+        }
+        for (mine, other) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine = mine.saturating_add(*other);
+        }
+    }
+}
+
+const _: () = assert!(size_of::<ProcessNames>() == COMM_LEN + 16);
 const _: () = assert!(
     size_of::<ProcessTotals>()
-        == COMM_LEN
-            + 8
-            + 8
-            + 8 * (3 * Side::COUNT + 2 * ResetReason::COUNT + AbortReason::COUNT + EndCause::COUNT)
+        == 8 * (3 * Side::COUNT + 2 * ResetReason::COUNT + AbortReason::COUNT + EndCause::COUNT)
             + 8 * (2 + ReuseRefusal::COUNT)
 );
 const _: () = assert!(size_of::<NetnsTotals>() == 40);
@@ -137,6 +201,19 @@ pub const fn bucket_lower_bound_ns(bucket: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_epoch_is_apart_from_process_and_reason() {
+        let reason = ProcessKey {
+            tgid: 0,
+            unattributed: 3,
+            start_boot_ns: 0,
+        };
+        for epoch in [0, 1] {
+            assert_eq!(reason.in_epoch(epoch).split_epoch(), (reason, epoch));
+        }
+        assert_ne!(reason.in_epoch(0), reason.in_epoch(1));
+    }
 
     #[test]
     fn every_bucket_begins_where_its_lower_bound_says() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use twtrace_wire::{Process as WireProcess, ProcessKey, ProcessTotals};
+use twtrace_wire::{Process as WireProcess, ProcessKey, ProcessNames};
 
 use super::comm::Comm;
 use super::timestamp::Timestamp;
@@ -42,16 +42,16 @@ impl Process {
     }
 
     /// One that is known only to the kernel's totals: its events were lost, or it made only fast port searches.
-    pub fn from_totals(key: ProcessKey, totals: Option<&ProcessTotals>) -> Option<Self> {
+    pub fn from_names(key: ProcessKey, names: Option<&ProcessNames>) -> Option<Self> {
         let mut process = Self::from_wire(&WireProcess {
             key,
             tid: key.tgid,
             ..WireProcess::default()
         })?;
-        process.uid = totals.map(|totals| totals.uid);
-        if let Some(totals) = totals {
-            process.cgroup_id = totals.cgroup_id;
-            process.comm = Comm::new(totals.comm);
+        process.uid = names.map(|names| names.uid);
+        if let Some(names) = names {
+            process.cgroup_id = names.cgroup_id;
+            process.comm = Comm::new(names.comm);
         }
         Some(process)
     }

@@ -37,7 +37,7 @@ pub struct ShareRow {
 }
 
 /// One of the kernel's caches of equal objects.
-#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheRow {
     /// Its name, as `slabtop` shows it.
     pub name: Cow<'static, str>,

@@ -12,9 +12,8 @@ fn key(tgid: u32) -> ProcessKey {
     samples::process(tgid, "x").key
 }
 
-fn totals(comm: &[u8], client: u64, resets: u64) -> ProcessTotals {
+fn totals(client: u64, resets: u64) -> ProcessTotals {
     let mut totals = ProcessTotals::default();
-    totals.comm[..comm.len()].copy_from_slice(comm);
     totals.time_wait[Side::Client as usize] = client;
     totals.reset_sent[ResetReason::Refused as usize] = resets;
     totals
@@ -22,16 +21,15 @@ fn totals(comm: &[u8], client: u64, resets: u64) -> ProcessTotals {
 
 fn kernel() -> KernelTotals {
     let processes = vec![
-        (key(1), totals(b"few", 1, 0)),
-        (key(2), totals(b"many", 500, 3)),
-        (without_process(Unattributed::NoSocket), totals(b"", 0, 9)),
-        (key(3), totals(b"nothing", 0, 0)),
+        (key(1), totals(1, 0)),
+        (key(2), totals(500, 3)),
+        (without_process(Unattributed::NoSocket), totals(0, 9)),
+        (key(3), totals(0, 0)),
     ];
     KernelTotals {
-        named: processes
-            .iter()
-            .filter_map(|(key, totals)| Some((*key, Process::from_totals(*key, Some(totals))?)))
-            .collect(),
+        named: [(1, "few"), (2, "many"), (3, "nothing")]
+            .map(|(tgid, comm)| (key(tgid), samples::process(tgid, comm)))
+            .into(),
         processes,
         ports: vec![(
             PortKey {

@@ -68,3 +68,33 @@ pub struct KernelTotals {
     /// The processes, completed. One whose events were seen is shown as they told of it.
     pub named: HashMap<ProcessKey, Process>,
 }
+
+impl KernelTotals {
+    /// Adds what was counted later.
+    pub fn add(&mut self, later: &Self) {
+        fn add<K: Copy + Eq + std::hash::Hash, V: Copy>(
+            sums: &mut Vec<(K, V)>,
+            later: &[(K, V)],
+            add: impl Fn(&mut V, &V),
+        ) {
+            let places = sums.iter().enumerate();
+            let mut places: HashMap<K, usize> =
+                places.map(|(place, (key, _))| (*key, place)).collect();
+            for (key, more) in later {
+                match places.get(key) {
+                    Some(place) => add(&mut sums[*place].1, more),
+                    None => {
+                        places.insert(*key, sums.len());
+                        sums.push((*key, *more));
+                    }
+                }
+            }
+        }
+        add(&mut self.processes, &later.processes, ProcessTotals::add);
+        add(&mut self.ports, &later.ports, PortTotals::add);
+        self.recursion_misses.clone_from(&later.recursion_misses);
+        let named = later.named.iter();
+        self.named
+            .extend(named.map(|(key, process)| (*key, process.clone())));
+    }
+}

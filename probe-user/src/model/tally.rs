@@ -86,6 +86,30 @@ impl Tally {
         self
     }
 
+    /// Begins another interval at this moment: everything is counted from 0. What was looked at stays what it
+    /// was, so that budgets and their rates are known from the beginning.
+    pub fn begin_interval(&mut self, at: Moment) {
+        let opening = Opening {
+            at,
+            ..self.opening.clone()
+        };
+        let anew = Self::new(opening, self.filter.clone());
+        let ended = std::mem::replace(self, anew);
+        self.ledger = ended.ledger;
+        self.ledger.begin_interval();
+        self.has_recent_rates = ended.has_recent_rates;
+        self.namespaces = ended.namespaces.map(|(_, latest)| (latest.clone(), latest));
+        self.close_wait = ended.close_wait;
+        self.caches = ended.caches;
+        self.audit = ended.audit;
+    }
+
+    /// Adds what the kernel side counted since the last time. Not to be mixed with [`Seen::Totals`], which are
+    /// those of the whole time.
+    pub fn add_totals(&mut self, taken: &KernelTotals) {
+        self.totals.get_or_insert_default().add(taken);
+    }
+
     /// How tracing began.
     pub fn opening(&self) -> &Opening {
         &self.opening
@@ -296,6 +320,7 @@ mod tests {
     use super::*;
     use crate::event::Timestamp;
     use crate::event::samples;
+    use twtrace_wire::Side;
 
     fn opening() -> Opening {
         Opening {
@@ -333,6 +358,51 @@ mod tests {
         assert!(found.is(&process) && found.comm == process.comm);
         assert!(tally.known(&rows, &holder(60)).is_none());
         assert!(tally.known(&rows, &holder(40)).is_none());
+    }
+
+    #[test]
+    fn an_interval_begins_with_nothing_but_what_was_looked_at() {
+        let mut tally = Tally::new(opening(), Filter::default()).with_recent_rates();
+        let event = samples::time_wait();
+        tally.any_event(&event);
+        tally.event(&event);
+        tally.observe(Observation {
+            at: tally.latest(),
+            seen: Seen::Memory(vec![CacheRow::default()]),
+        });
+        let at = Moment {
+            ts: Timestamp(2_000),
+            mono_ns: event.mono_ns + 1,
+        };
+        tally.begin_interval(at);
+        let report = tally.report();
+        assert_eq!((report.start, report.duration_ns), (at.ts, 0));
+        assert!(report.processes.is_empty() && report.destinations.is_empty());
+        assert!(tally.has_recent_rates && tally.caches.len() == 1);
+        tally.event(&event);
+        assert_eq!(tally.report().processes[0].counts.time_wait.total(), 1);
+    }
+
+    #[test]
+    fn totals_that_were_taken_add_up() {
+        let key = samples::process(7, "one").key;
+        let taken = |time_wait| KernelTotals {
+            processes: vec![(
+                key,
+                twtrace_wire::ProcessTotals {
+                    time_wait: [time_wait; Side::COUNT],
+                    ..Default::default()
+                },
+            )],
+            named: [(key, samples::process(7, "one"))].into(),
+            ..KernelTotals::default()
+        };
+        let mut tally = Tally::new(opening(), Filter::default());
+        tally.add_totals(&taken(2));
+        tally.add_totals(&taken(3));
+        let rows = tally.report().processes;
+        assert_eq!(rows[0].counts.time_wait.total(), 5 * Side::COUNT as u64);
+        assert!(rows[0].process.as_ref().unwrap().comm.is_of("one"));
     }
 
     #[test]

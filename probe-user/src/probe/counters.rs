@@ -7,36 +7,37 @@ use aya::{
     maps::{HashMap, MapData, MapError, PerCpuArray},
     programs::{Program, ProgramFd},
 };
-use twtrace_wire::{
-    Cancelled, EndEvent, NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals,
-    TupleKey,
-};
+use twtrace_wire::{Cancelled, EndEvent, NetnsTotals, Probe, TupleKey};
 
 use super::{Attached, ProbeError};
 
 impl Attached {
-    /// Totals by process, counted in the kernel.
-    ///
-    /// # Errors
-    /// When the map can't be read.
-    pub fn processes(&self) -> Result<Vec<(ProcessKey, ProcessTotals)>, ProbeError> {
-        self.entries("PROCESSES")
-    }
-
-    /// Port searches by process and operation, counted in the kernel.
-    ///
-    /// # Errors
-    /// When the map can't be read.
-    pub fn ports(&self) -> Result<Vec<(PortKey, PortTotals)>, ProbeError> {
-        self.entries("PORTS")
-    }
-
     /// Totals by network namespace (inode number), counted in the kernel.
     ///
     /// # Errors
     /// When the map can't be read.
     pub fn netns(&self) -> Result<Vec<(u32, NetnsTotals)>, ProbeError> {
         self.entries("NETNS")
+    }
+
+    /// Forgets what was counted in a namespace that is gone.
+    ///
+    /// # Errors
+    /// When the map can't be written.
+    pub fn forget_netns(&mut self, netns: u32) -> Result<(), ProbeError> {
+        let fails = |error: MapError| map_error("NETNS", &error);
+        let map = self.ebpf.map_mut("NETNS").ok_or_else(|| missing("NETNS"))?;
+        let mut map: HashMap<&mut MapData, u32, NetnsTotals> = map.try_into().map_err(fails)?;
+        match map.remove(&netns) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            // There was nothing to forget.
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(fails(error)),
+        }
     }
 
     /// What was lost, by [`Probe`], summed over CPUs.

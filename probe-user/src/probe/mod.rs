@@ -14,6 +14,7 @@ mod facts;
 mod plan;
 mod stacks;
 mod tiers;
+mod totals;
 mod tracefs;
 
 pub use error::ProbeError;
@@ -86,6 +87,8 @@ pub struct Attached {
     tiers: Tiers,
     reset_reasons: HashMap<u32, String>,
     counts_at_expiry: bool,
+    /// Whether this kernel can tell when an epoch of counting is over.
+    waits_for_programs: bool,
 }
 
 /// Loads and attaches the best tier of each question that this kernel allows.
@@ -133,6 +136,7 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
         counts_at_expiry: types
             .member_bit_offset("inet_timewait_sock", "tw_kill")
             .is_some(),
+        waits_for_programs: true,
     })
 }
 
@@ -245,6 +249,8 @@ fn load(
         .map_max_entries("EXISTING", existing.clamp(1, options.max_sockets))
         .map_max_entries("CLOSING", closing)
         .map_max_entries("CANCELLED", cancelled)
+        // One that is counted may have acted before many others did.
+        .map_max_entries("NAMES", options.max_processes.saturating_mul(2))
         .map_max_entries("PROCESSES", options.max_processes)
         .map_max_entries("PORTS", options.max_processes)
         .map_max_entries("DESCENDANTS", descendants)

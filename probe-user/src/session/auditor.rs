@@ -1,6 +1,6 @@
 //! Keeps the readings that the audit compares, by network namespace.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use twtrace_wire::{EventKind, NetnsTotals};
@@ -44,6 +44,8 @@ struct Namespace {
     is_unread: bool,
     /// Its counters went back once.
     is_replaced: bool,
+    /// What the probes had counted when it was found to be gone.
+    gone_with: Option<NetnsTotals>,
     state: State,
 }
 
@@ -187,6 +189,45 @@ impl Auditor {
         }
     }
 
+    /// After a round whose audit was told, where tracing goes on for weeks: forgets namespaces that were gone a
+    /// round ago already, and gives their numbers. One that took another's number is audited from here on.
+    pub fn turn(&mut self, seen: &SeenByNetns) -> Vec<u32> {
+        let is_lost =
+            |namespace: &Namespace| matches!(namespace.state, State::Unreachable | State::Unread);
+        // Looked up only where it matters.
+        let existing: HashSet<u32> = match self.namespaces.values().any(is_lost) {
+            true => netns::inhabited()
+                .into_keys()
+                .chain(netns::mounted().into_iter().map(|(netns, _)| netns))
+                .collect(),
+            false => HashSet::new(),
+        };
+        self.forget_gone(seen, &existing)
+    }
+
+    fn forget_gone(&mut self, seen: &SeenByNetns, existing: &HashSet<u32>) -> Vec<u32> {
+        let mut gone = Vec::new();
+        self.namespaces.retain(|netns, namespace| {
+            if namespace.is_replaced {
+                namespace.audit_from_here();
+            }
+            let is_there = existing.contains(netns)
+                || matches!(namespace.state, State::Settled | State::Moving);
+            if is_there {
+                namespace.gone_with = None;
+                return true;
+            }
+            // Its sockets may live on for a minute after its last process.
+            let seen = seen.get(netns).copied().unwrap_or_default();
+            if namespace.gone_with.replace(seen) != Some(seen) {
+                return true;
+            }
+            gone.push(*netns);
+            false
+        });
+        gone
+    }
+
     /// The audit.
     pub fn rows(&self, seen: &SeenByNetns, now_ns: u64) -> Vec<AuditRow> {
         self.namespaces
@@ -219,6 +260,14 @@ impl Auditor {
 type Inhabited = Option<BTreeMap<u32, Vec<u32>>>;
 
 impl Namespace {
+    fn audit_from_here(&mut self) {
+        self.is_replaced = false;
+        (self.baseline, self.baseline_moved) = match self.latest {
+            Some((reading, _)) => (Baseline::Read(reading), self.moved),
+            None => (Baseline::Unreadable, 0),
+        };
+    }
+
     fn read(
         &mut self,
         netns: u32,

@@ -7,6 +7,7 @@ pub mod launch;
 pub mod losses;
 pub mod observer;
 pub mod open;
+pub mod owed;
 pub mod presumed;
 pub mod ring;
 pub mod stop;
@@ -15,7 +16,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use twtrace_wire::Probe;
+use twtrace_wire::{Probe, ProcessKey};
 
 use crate::clock::monotonic_ns;
 use crate::enrich::Enricher;
@@ -31,6 +32,7 @@ use crate::model::observation::{KernelTotals, Observation};
 use crate::model::tally::Opening;
 use crate::probe::{self, Attached, ProbeOptions, Tiers, sees_ends, tell_refused_reuse};
 use losses::Losses;
+use owed::Owed;
 use presumed::Presumed;
 use ring::Ring;
 
@@ -76,6 +78,7 @@ pub struct Session {
     enricher: Enricher,
     filter: Filter,
     losses: Losses,
+    owed: Owed,
     /// `None` where ends of TIME_WAITs are seen.
     presumed: Option<Presumed>,
     housekept: Instant,
@@ -119,6 +122,7 @@ impl Session {
             enricher: Enricher::new(clocks),
             filter,
             losses: Losses::default(),
+            owed: Owed::default(),
             presumed: (!sees_ends(attached.tiers())).then(|| Presumed::new(options.max_sockets)),
             housekept: Instant::now(),
             start: Moment {
@@ -156,6 +160,11 @@ impl Session {
     /// Looks processes up.
     pub fn enricher(&mut self) -> &mut Enricher {
         &mut self.enricher
+    }
+
+    /// Shows other events from here on.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = filter;
     }
 
     /// When this kernel counts mini-sockets.
@@ -355,6 +364,38 @@ impl Session {
             recursion_misses: self.attached.recursion_misses()?,
             named: Default::default(),
         })
+    }
+
+    /// What the kernel side counted since it was last taken from it, with the names of its processes. It is gone
+    /// from there then.
+    ///
+    /// # Errors
+    /// When a map can't be read or written.
+    pub fn take_totals(&mut self) -> Result<KernelTotals> {
+        let mut taken = self.attached.take_totals()?;
+        self.owed.settle(&mut taken.processes);
+        Ok(KernelTotals {
+            processes: taken.processes,
+            ports: taken.ports,
+            recursion_misses: self.attached.recursion_misses()?,
+            named: Default::default(),
+        })
+    }
+
+    /// Forgets what the kernel side counted in a namespace that is gone.
+    ///
+    /// # Errors
+    /// When the map can't be written.
+    pub fn forget_netns(&mut self, netns: u32) -> Result<()> {
+        Ok(self.attached.forget_netns(netns)?)
+    }
+
+    /// A process that the kernel side counted, completed; `None` where the key names none.
+    pub fn named(&mut self, key: ProcessKey) -> Option<Process> {
+        let names = self.attached.names_of(key);
+        let mut process = Process::from_names(key, names.as_ref())?;
+        self.enricher.complete(&mut process);
+        Some(process)
     }
 
     fn lost_by_probe(&self) -> Result<[u64; Probe::COUNT]> {

@@ -147,6 +147,17 @@ impl Observer {
         observation(at, Seen::Audit(rows))
     }
 
+    /// After an audit, where tracing goes on for weeks: forgets namespaces that are gone, here and in the kernel.
+    ///
+    /// # Errors
+    /// When a map can't be read or written.
+    pub fn forget_gone(&mut self, session: &mut Session) -> Result<()> {
+        for netns in self.auditor.turn(&seen_by_netns(session)?) {
+            session.forget_netns(netns)?;
+        }
+        Ok(())
+    }
+
     /// An audit in between: not as still as that of the end.
     ///
     /// # Errors
@@ -157,6 +168,17 @@ impl Observer {
         self.audit_step(session)?;
         Ok(self.audit(&seen_by_netns(session)?, session.now()?))
     }
+}
+
+/// What the kernel side counted since it was last taken from it, with the names of its processes.
+///
+/// # Errors
+/// When a map can't be read or written.
+pub fn taken_totals(session: &mut Session) -> Result<Observation> {
+    let at = session.now()?;
+    let mut totals = session.take_totals()?;
+    totals.named = named(session, &totals);
+    Ok(observation(at, Seen::Totals(totals)))
 }
 
 /// What the kernel side counted so far, with the names of its processes.
@@ -174,22 +196,14 @@ fn named(
     session: &mut Session,
     totals: &KernelTotals,
 ) -> std::collections::HashMap<ProcessKey, Process> {
-    let counted: HashSet<ProcessKey> = totals.processes.iter().map(|(key, _)| *key).collect();
-    let by_totals = totals
+    let keys: HashSet<ProcessKey> = totals
         .processes
         .iter()
-        .filter_map(|(key, totals)| Process::from_totals(*key, Some(totals)));
-    let by_ports = totals
-        .ports
-        .iter()
-        .filter(|(key, _)| !counted.contains(&key.process))
-        .filter_map(|(key, _)| Process::from_totals(key.process, None));
-    by_totals
-        .chain(by_ports)
-        .map(|mut process| {
-            session.enricher().complete(&mut process);
-            (process.key, process)
-        })
+        .map(|(key, _)| *key)
+        .chain(totals.ports.iter().map(|(key, _)| key.process))
+        .collect();
+    keys.into_iter()
+        .filter_map(|key| Some((key, session.named(key)?)))
         .collect()
 }
 
@@ -200,11 +214,7 @@ fn named(
 pub fn stacks(session: &mut Session, stacks: &mut Stacks, at: Moment) -> Result<Observation> {
     stacks.look_now(session.attached())?;
     let counts = session.attached().site_counts()?;
-    let rows = stacks.rows(&counts, |key| {
-        let mut process = Process::from_totals(key, None)?;
-        session.enricher().complete(&mut process);
-        Some(process)
-    });
+    let rows = stacks.rows(&counts, |key| session.named(key));
     Ok(observation(at, Seen::Stacks(rows)))
 }
 

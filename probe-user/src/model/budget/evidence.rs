@@ -43,10 +43,17 @@ pub struct Told {
     pub failures: u64,
 }
 
+#[derive(Debug, Default)]
+struct Kept {
+    told: Told,
+    /// Something was told since [`Evidence::age`].
+    is_fresh: bool,
+}
+
 /// Facts by network namespace and budget.
 #[derive(Debug, Default)]
 pub struct Evidence {
-    told: HashMap<u32, HashMap<Pool, Told>>,
+    told: HashMap<u32, HashMap<Pool, Kept>>,
     /// Budgets in `told`.
     kept: usize,
     /// Failures in budgets beyond [`MAX_KEYS`].
@@ -137,7 +144,9 @@ impl Evidence {
             }
             self.kept += 1;
         }
-        Some(pools.entry(pool).or_default())
+        let kept = pools.entry(pool).or_default();
+        kept.is_fresh = true;
+        Some(&mut kept.told)
     }
 
     /// Network namespaces of which something was told.
@@ -148,13 +157,29 @@ impl Evidence {
     /// What was told of one namespace.
     pub fn of(&self, netns: u32) -> impl Iterator<Item = (Pool, Told)> {
         let pools = self.told.get(&netns).into_iter().flatten();
-        pools.map(|(pool, told)| (*pool, *told))
+        pools.map(|(pool, kept)| (*pool, kept.told))
     }
 
     /// Begins to count TIME_WAITs anew.
     pub fn forget_made(&mut self) {
-        for told in self.told.values_mut().flat_map(HashMap::values_mut) {
-            told.made = 0;
+        for kept in self.told.values_mut().flat_map(HashMap::values_mut) {
+            kept.told.made = 0;
+        }
+    }
+
+    /// Begins to count failures anew, and forgets what nothing was told of since this was last called: what is
+    /// kept for weeks would fill up otherwise.
+    pub fn age(&mut self) {
+        for pools in self.told.values_mut() {
+            pools.retain(|_, kept| std::mem::take(&mut kept.is_fresh));
+            pools.values_mut().for_each(|kept| kept.told.failures = 0);
+        }
+        self.told.retain(|_, pools| !pools.is_empty());
+        self.kept = self.told.values().map(HashMap::len).sum();
+        self.further_failures = 0;
+        if self.binders.len() >= MAX_KEYS {
+            // Those that still bind are known again soon.
+            self.binders.clear();
         }
     }
 
@@ -233,6 +258,21 @@ mod tests {
                 }
             )]
         );
+    }
+
+    #[test]
+    fn what_nothing_is_told_of_any_more_is_forgotten() {
+        let mut evidence = Evidence::default();
+        evidence.note(&samples::time_wait());
+        evidence.note(&search(PortOp::Connect, 0, Some(libc::EADDRNOTAVAIL)));
+        evidence.age();
+        let [(_, kept)] = told(&evidence)[..] else {
+            panic!("it was told of");
+        };
+        assert_eq!((kept.made, kept.failures), (1, 0));
+        evidence.age();
+        assert_eq!((told(&evidence).len(), evidence.kept), (0, 0));
+        assert_eq!(evidence.namespaces().count(), 0);
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl Ledger {
         }
     }
 
+    /// Begins another interval: failures count from here, rates go on as they were.
+    pub fn begin_interval(&mut self) {
+        self.evidence.age();
+    }
+
     /// The budgets that the filter shows: by namespace, source and destination. By process they are not
     /// known, as TIME_WAITs have none. None where there was no second look.
     pub fn budgets(&self, filter: &Filter) -> Budgets {

@@ -18,8 +18,11 @@ impl ServerPorts {
     pub fn note(&mut self, event: &Event) {
         if let (EventKind::TimeWait, Side::Server, Some(netns), Some(local)) =
             (event.event, event.side, event.netns, event.local)
-            && self.0.len() < MAX_PORTS
         {
+            if self.0.len() >= MAX_PORTS {
+                // Those that are still served are known again soon.
+                self.0.clear();
+            }
             self.0.insert((netns, local.port()));
         }
     }

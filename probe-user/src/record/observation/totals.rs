@@ -141,7 +141,6 @@ impl ProcessRow {
         }
     }
 
-    /// Without name, user and cgroup, which the process has.
     fn totals(&self) -> ProcessTotals {
         ProcessTotals {
             time_wait: self.time_wait.numbers(),
@@ -154,7 +153,6 @@ impl ProcessRow {
             reused: self.reused,
             hindered: self.hindered,
             refused: self.refused.numbers(),
-            ..ProcessTotals::default()
         }
     }
 }

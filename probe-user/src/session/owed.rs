@@ -1,0 +1,80 @@
+//! What the kernel side takes back after it was taken from it.
+
+use std::collections::HashMap;
+
+use twtrace_wire::{ProcessKey, ProcessTotals, ResetReason};
+
+/// Processes that owe something, kept at most.
+const MAX_PROCESSES: usize = 4_096;
+
+/// RSTs counted as received that turned out to be something else (a replacement, see the event contract) when
+/// they had been taken already. They are made up for by the next ones: what was told never goes back.
+#[derive(Debug, Default)]
+pub struct Owed(HashMap<ProcessKey, [u64; ResetReason::COUNT]>);
+
+impl Owed {
+    /// Takes negative numbers out of what was taken, and makes up for those of before.
+    pub fn settle(&mut self, taken: &mut [(ProcessKey, ProcessTotals)]) {
+        for (key, totals) in taken {
+            let owed = self.0.get(key).copied().unwrap_or_default();
+            let mut left = [0; ResetReason::COUNT];
+            for ((count, owed), left) in totals.reset_received.iter_mut().zip(owed).zip(&mut left) {
+                let net = count.wrapping_sub(owed).cast_signed();
+                *count = u64::try_from(net).unwrap_or(0);
+                *left = u64::try_from(-net).unwrap_or(0);
+            }
+            if left == [0; ResetReason::COUNT] {
+                self.0.remove(key);
+            } else {
+                if self.0.len() >= MAX_PROCESSES {
+                    // Of processes that are long gone, most of them.
+                    log::debug!("RSTs that were taken back are forgotten: they stay counted");
+                    self.0.clear();
+                }
+                self.0.insert(*key, left);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(counts: [i64; 2]) -> Vec<(ProcessKey, ProcessTotals)> {
+        let mut totals = ProcessTotals::default();
+        for (to, count) in totals.reset_received.iter_mut().zip(counts) {
+            *to = count.cast_unsigned();
+        }
+        vec![(ProcessKey::default(), totals)]
+    }
+
+    #[test]
+    fn what_is_taken_back_is_made_up_for() {
+        let mut owed = Owed::default();
+        for (kernel, told) in [
+            ([1, 0], [1, 0]),
+            ([-1, 2], [0, 2]),
+            ([-1, 0], [0, 0]),
+            ([1, 0], [0, 0]),
+            ([3, 1], [2, 1]),
+            ([1, 0], [1, 0]),
+        ] {
+            let mut taken = taken(kernel);
+            owed.settle(&mut taken);
+            assert_eq!(taken[0].1.reset_received[..2], told);
+        }
+        assert!(owed.0.is_empty());
+    }
+
+    #[test]
+    fn debts_are_bounded() {
+        let mut owed = Owed::default();
+        for tgid in 1..=2 * MAX_PROCESSES as u32 {
+            let mut taken = taken([-1, 0]);
+            taken[0].0.tgid = tgid;
+            owed.settle(&mut taken);
+        }
+        assert!(owed.0.len() <= MAX_PROCESSES);
+    }
+}
