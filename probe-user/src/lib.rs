@@ -5,6 +5,7 @@
 mod cli;
 mod clock;
 mod command;
+mod confine;
 mod doctor;
 mod enrich;
 mod event;
@@ -17,6 +18,7 @@ mod probe;
 mod record;
 mod scan;
 mod schema;
+mod serve;
 mod session;
 mod stack;
 

@@ -77,27 +77,62 @@ fn missing(held: u64) -> Vec<&'static str> {
     .collect()
 }
 
-/// Keeps the capabilities that reading /proc of other users (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH) and maps
-/// (CAP_BPF on older kernels) takes, and drops all others, for good, of this thread and those it starts.
-/// Attached probes stay attached, and go with their descriptors.
-///
-/// # Errors
-/// When the kernel refuses.
-pub fn drop_unneeded() -> io::Result<()> {
-    keep_only(kept_of)
+/// What is kept of the capabilities when probes are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// None.
+    Nothing,
+    /// What some kernels ask for when maps are read (CAP_BPF, or CAP_SYS_ADMIN before 5.8).
+    Maps,
+    /// That, and what it takes to read other users' processes in /proc (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH).
+    Naming,
+    /// That, and CAP_DAC_OVERRIDE: a file is still to be written where root is not the owner of the directory.
+    NamingAndWriting,
 }
 
-/// As [`drop_unneeded`], but keeps CAP_DAC_OVERRIDE too: a file is still to be written where root is not the
-/// owner of the directory.
+impl Keep {
+    fn of(self, held: u64) -> u64 {
+        let maps = match held & bit(CAP_BPF) {
+            // Before 5.8, and for those who were only given that.
+            0 => bit(CAP_SYS_ADMIN),
+            _ => bit(CAP_BPF),
+        };
+        let naming = bit(CAP_DAC_READ_SEARCH) | bit(CAP_SYS_PTRACE);
+        match self {
+            Self::Nothing => 0,
+            Self::Maps => maps,
+            Self::Naming => naming | maps,
+            Self::NamingAndWriting => naming | maps | bit(CAP_DAC_OVERRIDE),
+        }
+    }
+}
+
+/// Drops all capabilities but these, for good, of this thread and those it starts, which gain none by running
+/// programs either. Attached probes stay attached, and go with their descriptors.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn drop_all_but_writing() -> io::Result<()> {
-    keep_only(|held| kept_of(held) | bit(CAP_DAC_OVERRIDE))
+pub fn drop_all_but(keep: Keep) -> io::Result<()> {
+    keep_only(|held| keep.of(held))
+}
+
+/// Whether something can be done without any capability: tries it so.
+///
+/// # Errors
+/// When the kernel refuses to tell capabilities, or to lay them down and take them up again.
+pub fn works_without(attempt: impl FnOnce() -> bool) -> io::Result<bool> {
+    let before = own()?;
+    set(&before.map(|word| Word {
+        effective: 0,
+        ..word
+    }))?;
+    let works = attempt();
+    set(&before)?;
+    Ok(works)
 }
 
 /// Keeps the capabilities that entering network namespaces takes: CAP_SYS_ADMIN, and those by which the files
-/// that stand for them are reached. Otherwise as [`drop_unneeded`].
+/// that stand for them are reached. Otherwise as [`drop_all_but`].
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -122,6 +157,10 @@ fn keep_only(wanted_of: impl Fn(u64) -> u64) -> io::Result<()> {
             inheritable: 0,
         };
     }
+    set(&words)
+}
+
+fn set(words: &[Word; 2]) -> io::Result<()> {
     let mut header = Header::own();
     // SAFETY: as in `own`.
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) };
@@ -133,15 +172,6 @@ fn keep_only(wanted_of: impl Fn(u64) -> u64) -> io::Result<()> {
 
 const fn bit(capability: u32) -> u64 {
     1 << capability
-}
-
-fn kept_of(held: u64) -> u64 {
-    let maps = match held & bit(CAP_BPF) {
-        // Before 5.8, and for those who were only given that.
-        0 => bit(CAP_SYS_ADMIN),
-        _ => bit(CAP_BPF),
-    };
-    bit(CAP_DAC_READ_SEARCH) | bit(CAP_SYS_PTRACE) | maps
 }
 
 #[cfg(test)]
@@ -164,30 +194,46 @@ mod tests {
     #[test]
     fn only_what_is_needed_is_kept() {
         assert_eq!(
-            kept_of(u64::MAX),
+            Keep::Naming.of(u64::MAX),
             1 << CAP_DAC_READ_SEARCH | 1 << CAP_SYS_PTRACE | 1 << CAP_BPF
         );
-        assert_ne!(kept_of(1 << CAP_SYS_ADMIN) & 1 << CAP_SYS_ADMIN, 0);
+        assert_ne!(Keep::Maps.of(1 << CAP_SYS_ADMIN) & 1 << CAP_SYS_ADMIN, 0);
+        assert_eq!(Keep::Nothing.of(u64::MAX), 0);
+    }
+
+    fn effective() -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff:"))
+            .unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
     }
 
     #[test]
     fn what_is_dropped_is_gone_and_only_of_this_thread() {
-        let effective = || {
-            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("CapEff:"))
-                .unwrap();
-            u64::from_str_radix(line.trim(), 16).unwrap()
-        };
         let before = effective();
-        let after = std::thread::spawn(move || {
-            drop_unneeded().unwrap();
-            effective()
-        })
-        .join()
-        .unwrap();
-        assert_eq!(after, before & kept_of(before));
+        for keep in [Keep::Naming, Keep::Maps, Keep::Nothing] {
+            let after = std::thread::spawn(move || {
+                drop_all_but(keep).unwrap();
+                effective()
+            })
+            .join()
+            .unwrap();
+            assert_eq!(after, before & keep.of(before));
+        }
         assert_eq!(effective(), before);
+    }
+
+    #[test]
+    fn an_attempt_without_is_one_and_no_more() {
+        let before = effective();
+        let mut within = u64::MAX;
+        let works = works_without(|| {
+            within = effective();
+            false
+        });
+        assert!(!works.unwrap());
+        assert_eq!((within, effective()), (0, before));
     }
 }

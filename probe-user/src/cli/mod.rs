@@ -3,6 +3,7 @@
 mod command;
 mod filter_words;
 mod recording;
+mod serve;
 mod stacks;
 mod values;
 
@@ -17,6 +18,7 @@ use twtrace_wire::{EventKind, Side};
 
 pub use command::{CommandArgs, OutputArgs};
 pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs};
+pub use serve::{HistoryArgs, Privileges, ServeArgs};
 pub use stacks::StackArgs;
 
 use crate::doctor::finding::Severity;
@@ -55,6 +57,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Count for a while, then say what is wrong, what to do and what not to do. Changes nothing.
     Doctor(DoctorArgs),
+    /// Trace for as long as it runs, as a service: metrics for Prometheus, and a history.
+    Serve(Box<ServeArgs>),
     /// Show what this kernel allows: the hooks chosen for each question, and what is lost.
     Probes(ProbesArgs),
     /// Print a script that completes twtrace's command lines, for a shell to read.
@@ -97,6 +101,7 @@ impl Command {
             Self::Top(_)
             | Self::Schema(_)
             | Self::Doctor(_)
+            | Self::Serve(_)
             | Self::Probes(_)
             | Self::Completions(_)
             | Self::Man(_) => &[],
@@ -320,7 +325,7 @@ impl FilterArgs {
 }
 
 /// How to probe.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Probing")]
 pub struct ProbeArgs {
     /// Do without this kind of hook, even where the kernel has it (repeatable, or comma-separated).

@@ -12,6 +12,7 @@ use crate::cli::DoctorArgs;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::model::tally::Tally;
 use crate::output::{diagnosis, json};
+use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
 /// There is a finding as bad as `--fail-on` says.
@@ -28,7 +29,8 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         wants: Wants::ALL,
         look_interval: None,
         max_stacks: None,
-        writes_files: false,
+        is_service: false,
+        keep: Keep::Naming,
         command: &[],
     };
     let measured = measure(order, Some(args.duration), args.keep.order()).await?;

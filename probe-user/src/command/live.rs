@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use twtrace_wire::EventKind;
 
-use super::{drop_privileges, drop_privileges_but_writing, open_gate};
+use super::{drop_privileges, open_gate};
 use crate::cli::{FilterArgs, ProbeArgs};
 use crate::event::{Event, Lost};
 use crate::filter::{Family, Filter};
 use crate::model::observation::{Observation, Seen};
+use crate::privilege::{self, Keep};
 use crate::probe::{ProbeOptions, StackOptions};
 use crate::scan::gate::Gate;
 use crate::session::launch::Launch;
@@ -38,8 +39,11 @@ pub struct Order<'a> {
     pub look_interval: Option<Duration>,
     /// How many different user stacks are kept; `None`: none.
     pub max_stacks: Option<u32>,
-    /// Whether files are to be made while it lasts, or in the end.
-    pub writes_files: bool,
+    /// Capabilities kept when it has begun.
+    pub keep: Keep,
+    /// Whether it goes on for weeks: what the kernel side counts is taken from it each time, and namespaces that
+    /// are gone are forgotten.
+    pub is_service: bool,
     /// What to run, and to follow alone until it ends; empty: nothing.
     pub command: &'a [OsString],
 }
@@ -59,7 +63,8 @@ pub struct Live {
     launch: Option<Launch>,
     /// `None` where they are not asked for.
     stacks: Option<Stacks>,
-    writes_files: bool,
+    keep: Keep,
+    is_service: bool,
 }
 
 impl Live {
@@ -69,7 +74,10 @@ impl Live {
     /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
     pub fn start(order: Order<'_>) -> Result<Self> {
         let launch = Launch::prepare(order.command)?;
-        let gate: Option<Rc<Gate>> = open_gate();
+        let gate: Option<Rc<Gate>> = match order.keep {
+            Keep::Nothing | Keep::Maps => None,
+            Keep::Naming | Keep::NamingAndWriting => open_gate(),
+        };
         let stop = Stop::listen().context("listening for signals")?;
         let mut filter = order.filter.resolve()?;
         let mut probing = order.probing.options();
@@ -99,7 +107,8 @@ impl Live {
             look_interval: order.look_interval,
             launch,
             stacks: order.max_stacks.map(|_| Stacks::default()),
-            writes_files: order.writes_files,
+            keep: order.keep,
+            is_service: order.is_service,
         })
     }
 
@@ -126,10 +135,21 @@ impl Live {
     }
 
     fn drop_privileges(&self) {
-        match self.writes_files {
-            true => drop_privileges_but_writing(),
-            false => drop_privileges(),
-        }
+        drop_privileges(match self.keep {
+            Keep::Nothing if !self.reads_maps_without_capabilities() => {
+                log::warn!("this kernel asks for CAP_BPF when maps are read, so that is kept");
+                Keep::Maps
+            }
+            keep => keep,
+        });
+    }
+
+    fn reads_maps_without_capabilities(&self) -> bool {
+        let attempt = || self.session.attached().lost().is_ok();
+        privilege::works_without(attempt).unwrap_or_else(|error| {
+            log::warn!("can't lay down capabilities: {error}");
+            false
+        })
     }
 
     /// Hands on what is there, and looks where that is due. To be called when [`Session::ready`] says so.
@@ -158,15 +178,44 @@ impl Live {
     pub fn look(&mut self, sink: &mut dyn Sink) -> Result<()> {
         tell(sink, self.observer.look(&self.session)?)?;
         tell(sink, self.observer.look_at_tables(&mut self.session)?)?;
-        tell(sink, [self.observer.audit_now(&self.session)?])
+        tell(sink, [self.observer.audit_now(&self.session)?])?;
+        if self.is_service {
+            self.observer.forget_gone(&mut self.session)?;
+        }
+        Ok(())
     }
 
-    /// Hands on what the kernel side counted so far.
+    /// Hands on everything that had been written when this was called, or as much of it as is worth a wait.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn catch_up(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        /// A batch each. Under a load that fills them as fast, there is no end to it.
+        const BATCHES: usize = 64;
+        for _ in 0..BATCHES {
+            if self.drain(sink)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands on what the kernel side counted so far; of a service, since the last time.
     ///
     /// # Errors
     /// As above.
     pub fn totals(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        tell(sink, [observer::totals(&mut self.session)?])
+        let totals = match self.is_service {
+            true => observer::taken_totals(&mut self.session)?,
+            false => observer::totals(&mut self.session)?,
+        };
+        tell(sink, [totals])
+    }
+
+    /// Shows other events from here on.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = filter.clone();
+        self.session.set_filter(filter);
     }
 
     /// Looks for the last time, and hands on everything that is left.

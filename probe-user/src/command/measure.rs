@@ -14,6 +14,7 @@ use crate::event::{Event, Lost};
 use crate::model::observation::Observation;
 use crate::model::tally::Tally;
 use crate::output::quantity;
+use crate::privilege::Keep;
 use crate::session::Sink;
 use crate::session::observer::Wants;
 
@@ -99,7 +100,7 @@ pub async fn measure(
         Some(_) => Order {
             wants: Wants::ALL,
             look_interval: Some(LOOK_INTERVAL),
-            writes_files: true,
+            keep: Keep::NamingAndWriting,
             ..order
         },
     };

@@ -10,6 +10,7 @@ pub mod record;
 mod replay;
 pub mod report;
 mod screen;
+pub mod serve;
 mod start_line;
 pub mod top;
 mod top_replay;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 
 use crate::cli::Command;
+use crate::privilege::Keep;
 use crate::scan::gate::Gate;
 use crate::session::launch::{self, LaunchError};
 
@@ -42,6 +44,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
             Command::Report(args) => return report::run(args).await,
             Command::Top(args) => top::run(args).await?,
             Command::Doctor(args) => return doctor::run(args).await,
+            Command::Serve(args) => return serve::run(*args).await,
             Command::Probes(args) => probes::run(&args)?,
             Command::Completions(args) => definition::completions(&args)?,
             Command::Schema(args) => definition::schema(&args)?,
@@ -82,13 +85,8 @@ fn open_gate() -> Option<Rc<Gate>> {
 }
 
 /// Gives up privileges; where that fails, says so and goes on.
-fn drop_privileges() {
-    told(crate::privilege::drop_unneeded());
-}
-
-/// The same where a file is still to be written.
-fn drop_privileges_but_writing() {
-    told(crate::privilege::drop_all_but_writing());
+fn drop_privileges(keep: Keep) {
+    told(crate::privilege::drop_all_but(keep));
 }
 
 fn told(dropped: io::Result<()>) {

@@ -12,6 +12,7 @@ use super::notice;
 use super::start_line::StartLine;
 use crate::cli::RecordArgs;
 use crate::output::{quantity, tiers};
+use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
 /// Between two lines of the status.
@@ -25,7 +26,8 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
         wants: Wants::ALL,
         look_interval: Some(LOOK_INTERVAL),
         max_stacks: None,
-        writes_files: true,
+        is_service: false,
+        keep: Keep::NamingAndWriting,
         command: &args.command.command,
     })?;
     let start = StartLine::new(

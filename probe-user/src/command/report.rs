@@ -16,6 +16,7 @@ use crate::output::html::{self, Page};
 use crate::output::table::By;
 use crate::output::target::Target;
 use crate::output::{folded, json, table};
+use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
 /// Counts until the end, or to the end of recordings, then prints.
@@ -45,7 +46,11 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         },
         look_interval: None,
         max_stacks: stacks.wanted(),
-        writes_files: page.is_some() || folded.is_some(),
+        is_service: false,
+        keep: match page.is_some() || folded.is_some() {
+            true => Keep::NamingAndWriting,
+            false => Keep::Naming,
+        },
         command,
     };
     let measured = measure(order, view.span.duration, keep.order()).await?;

@@ -14,6 +14,7 @@ use crate::model::observation::Observation;
 use crate::model::tally::Tally;
 use crate::output::tui::App;
 use crate::output::tui::terminal;
+use crate::privilege::Keep;
 use crate::session::observer::Wants;
 use crate::session::{Session, Sink};
 
@@ -36,7 +37,8 @@ pub async fn run(args: TopArgs) -> Result<()> {
         wants: Wants::ALL,
         look_interval: Some(LOOK),
         max_stacks: None,
-        writes_files: false,
+        is_service: false,
+        keep: Keep::Naming,
         command: &[],
     })?;
     let mut both = Both {

@@ -12,6 +12,7 @@ use crate::filter::Family;
 use crate::output::target::Target;
 use crate::output::writer::{Outcome, Writer};
 use crate::output::{json, lines, quantity, tiers};
+use crate::privilege::Keep;
 use crate::session::launch::Launch;
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
@@ -73,7 +74,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
     if let Some(launch) = &launch {
         stop.launch(&mut session, launch)?;
     }
-    drop_privileges();
+    drop_privileges(Keep::Naming);
     stop.after(args.span.duration);
 
     let mut out = Lines {

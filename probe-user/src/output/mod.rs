@@ -8,6 +8,7 @@ pub mod json;
 pub mod lines;
 pub mod log_lines;
 pub mod progress;
+pub mod prometheus;
 pub mod quantity;
 pub mod table;
 pub mod target;

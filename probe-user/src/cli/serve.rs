@@ -1,0 +1,92 @@
+//! Options of `serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::values;
+use super::{FilterArgs, ProbeArgs};
+
+/// Options of `serve`. Each may stand in the configuration file under its long name.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Where metrics are served: /metrics, and /healthz and /readyz for probes. Whoever can reach it can read the
+    /// names of this host's processes.
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "TWTRACE_LISTEN",
+        default_value = "127.0.0.1:10660"
+    )]
+    pub listen: SocketAddr,
+    /// Read options from this file too (TOML: the same names). The command line comes before the environment, and
+    /// that before the file. SIGHUP reads it again.
+    #[arg(long, value_name = "FILE", env = "TWTRACE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Only say what would be in force, and what is wrong with it.
+    #[arg(long)]
+    pub check_config: bool,
+    /// Processes, by name and place, that have metrics of their own; the others are one.
+    #[arg(long, value_name = "N", env = "TWTRACE_TOP_PROCESSES", default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub top_processes: u32,
+    /// Destinations that have metrics of their own, likewise.
+    #[arg(long, value_name = "N", env = "TWTRACE_TOP_DESTINATIONS", default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub top_destinations: u32,
+    /// What it may do once it has attached its probes.
+    #[arg(long, value_name = "MODE", env = "TWTRACE_PRIVILEGES", value_enum,
+          default_value_t = Privileges::Naming)]
+    pub privileges: Privileges,
+    /// What is remembered.
+    #[command(flatten)]
+    pub history: HistoryArgs,
+    /// Which events.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How to probe.
+    #[command(flatten)]
+    pub probing: ProbeArgs,
+}
+
+/// What is kept when probes are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Privileges {
+    /// Keep what it takes to name other users' processes and to look into other network namespaces.
+    Naming,
+    /// Keep nothing: executables of other users have no names, and of other network namespaces only what events
+    /// tell is known.
+    Least,
+}
+
+/// What is remembered, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(next_help_heading = "History")]
+pub struct HistoryArgs {
+    /// Remember what happened in this directory, for --store of report, top and doctor.
+    #[arg(long = "history", value_name = "DIR", env = "TWTRACE_HISTORY")]
+    pub directory: Option<PathBuf>,
+    /// How finely: what happened is summed up over this long.
+    #[arg(long = "history-interval", value_name = "TIME", default_value = "60s",
+          env = "TWTRACE_HISTORY_INTERVAL", value_parser = interval)]
+    pub interval: Duration,
+    /// Forget what is older.
+    #[arg(long = "history-max-age", value_name = "TIME", default_value = "30d",
+          env = "TWTRACE_HISTORY_MAX_AGE", value_parser = values::duration)]
+    pub max_age: Duration,
+    /// Forget the oldest when the directory would take more, such as 500M or 2GiB.
+    #[arg(long = "history-max-size", value_name = "SIZE", default_value = "1GiB",
+          env = "TWTRACE_HISTORY_MAX_SIZE", value_parser = values::size)]
+    pub max_size: u64,
+}
+
+/// Shorter ones would be mostly overhead, longer ones would not answer questions.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = values::duration(text)?;
+    match (1..=86_400).contains(&interval.as_secs()) {
+        true => Ok(interval),
+        false => Err("not from 1s to 1d".to_owned()),
+    }
+}

@@ -1,0 +1,149 @@
+//! Confines a thread to what it has to reach, beside dropping capabilities: Landlock, where the kernel has it
+//! (5.13; TCP since 6.7, signals and abstract sockets since 6.12).
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+};
+
+use crate::privilege::{self, Keep};
+
+/// What is known of Landlock here; of what a kernel does not have, it enforces what it has.
+const KNOWN: ABI = ABI::V6;
+
+/// What a thread may still reach. What it holds open already stays open.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach<'a> {
+    /// No file, and no TCP connection or port of its own.
+    Nothing,
+    /// The same, but files beneath this directory.
+    Directory(&'a Path),
+    /// The same, but files beneath these are readable; those that do not exist are left out.
+    Reading(&'a [&'a Path]),
+}
+
+/// Drops all capabilities but these, and confines the thread. Threads of a confined thread are confined as well.
+/// False where this kernel has no Landlock, or less of it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn confine(keep: Keep, reach: Reach<'_>) -> Result<bool> {
+    privilege::drop_all_but(keep).context("dropping capabilities")?;
+    let restricted = ruleset(reach)?.restrict_self().context("Landlock")?;
+    Ok(restricted.ruleset == RulesetStatus::FullyEnforced)
+}
+
+fn ruleset(reach: Reach<'_>) -> Result<RulesetCreated> {
+    let all = AccessFs::from_all(KNOWN);
+    let rules = Ruleset::default()
+        .handle_access(all)
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(KNOWN)))
+        .and_then(|rules| rules.scope(Scope::from_all(KNOWN)))
+        .and_then(Ruleset::create)
+        .context("Landlock")?;
+    let allow = |rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>| {
+        let beneath = PathFd::new(path).with_context(|| path.display().to_string())?;
+        let rule = PathBeneath::new(beneath, access);
+        rules.add_rule(rule).context("Landlock")
+    };
+    match reach {
+        Reach::Nothing => Ok(rules),
+        Reach::Directory(path) => allow(rules, path, all),
+        Reach::Reading(paths) => paths
+            .iter()
+            .filter(|path| path.exists())
+            .try_fold(rules, |rules, path| {
+                allow(rules, path, AccessFs::from_read(KNOWN))
+            }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// In a thread of its own, which is confined for good. `None` where this kernel can't.
+    fn confined<T: Send>(reach: Reach<'_>, attempt: impl FnOnce() -> T + Send) -> Option<T> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let is_full = confine(Keep::Nothing, reach).unwrap();
+                if !is_full {
+                    eprintln!("skipped: this kernel has no Landlock, or less than is asked for");
+                }
+                is_full.then(attempt)
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    fn is_refused<T>(result: io::Result<T>) -> bool {
+        result.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    #[test]
+    fn nothing_is_reached_but_what_is_open() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        let refused = confined(Reach::Nothing, || {
+            assert!(listener.accept().is_ok(), "what is open stays so");
+            [
+                is_refused(File::open("/etc/passwd")),
+                is_refused(File::open("/proc/self/status")),
+                is_refused(std::fs::read_dir("/")),
+                is_refused(TcpStream::connect(address)),
+                is_refused(TcpListener::bind("127.0.0.1:0")),
+            ]
+        });
+        drop(client);
+        assert!(
+            refused.is_none_or(|refused| refused == [true; 5]),
+            "{refused:?}"
+        );
+        // Of that thread alone.
+        assert!(File::open("/etc/passwd").is_ok() && TcpStream::connect(address).is_ok());
+    }
+
+    #[test]
+    fn only_the_directory_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let attempts = confined(Reach::Directory(directory.path()), || {
+            [
+                File::create(directory.path().join("new")).is_ok(),
+                is_refused(File::create(other.path().join("new"))),
+                is_refused(File::open("/etc/passwd")),
+            ]
+        });
+        assert!(
+            attempts.is_none_or(|attempts| attempts == [true; 3]),
+            "{attempts:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_readable_is_not_writable() {
+        let directory = tempfile::tempdir().unwrap();
+        let known = directory.path().join("known");
+        std::fs::write(&known, "text").unwrap();
+        let paths = [directory.path(), Path::new("/nonexistent")];
+        let attempts = confined(Reach::Reading(&paths), || {
+            [
+                std::fs::read(&known).is_ok(),
+                is_refused(File::create(&known)),
+                is_refused(File::open("/etc/passwd")),
+            ]
+        });
+        assert!(
+            attempts.is_none_or(|attempts| attempts == [true; 3]),
+            "{attempts:?}"
+        );
+    }
+}

@@ -1,0 +1,220 @@
+//! The configuration file: options of the command line under their long names. The command line comes before the
+//! environment, and that before the file.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
+use toml::{Table, Value};
+
+/// A larger file is no configuration.
+const MAX_BYTES: u64 = 1 << 20;
+/// Options that say which file, or what to do with it.
+const NOT_IN_FILES: [&str; 5] = ["config", "check-config", "verbose", "help", "version"];
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It can't be read.
+    #[error("{}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is no TOML.
+    #[error("{} line {line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// As the parser says it.
+        message: String,
+    },
+    /// It has a key that is no option.
+    #[error("{}: there is no option {key:?}; there are {known}", path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A key has a value that its option can't have.
+    #[error("{}: {key}: {why}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// The command line with what the file adds to it.
+///
+/// # Errors
+/// When the file can't be read, or has what no option takes.
+pub fn extend(
+    argv: &[OsString],
+    given: &ArgMatches,
+    verb: &Command,
+    path: &Path,
+) -> Result<Vec<OsString>, ConfigError> {
+    let mut argv = argv.to_vec();
+    for (key, value) in read(path)? {
+        let option = option(verb, &key).ok_or_else(|| ConfigError::Unknown {
+            path: path.to_owned(),
+            key: key.clone(),
+            known: known(verb).join(", "),
+        })?;
+        let fails = |why: String| ConfigError::Value {
+            path: path.to_owned(),
+            key: key.clone(),
+            why,
+        };
+        let words = words(&value).map_err(fails)?;
+        let added: Vec<OsString> = words
+            .iter()
+            .map(|word| format!("--{key}={word}").into())
+            .collect();
+        check(verb, &added).map_err(fails)?;
+        // A choice between two options is one choice.
+        let rivals = verb.get_arg_conflicts_with(option);
+        if !is_given(given, option) && !rivals.iter().any(|rival| is_given(given, rival)) {
+            argv.extend(added);
+        }
+    }
+    Ok(argv)
+}
+
+/// Options that a file may have, by their long names.
+pub fn known(verb: &Command) -> Vec<&str> {
+    let named = verb.get_arguments().filter_map(Arg::get_long);
+    named.filter(|name| !NOT_IN_FILES.contains(name)).collect()
+}
+
+/// What is in force: a line for each option, as a file would have it, and where it comes from. `verb` and `used`
+/// are those of the extended command line, `given` is of the command line alone.
+pub fn in_force(verb: &Command, used: &ArgMatches, given: &ArgMatches) -> String {
+    let mut text = String::new();
+    for name in known(verb) {
+        let Some(option) = option(verb, name) else {
+            continue;
+        };
+        let id = option.get_id().as_str();
+        let Some(values) = used.get_raw(id) else {
+            continue;
+        };
+        let source = match given.value_source(id) {
+            Some(ValueSource::CommandLine) => "command line",
+            Some(ValueSource::EnvVariable) => "environment",
+            _ => match used.value_source(id) {
+                Some(ValueSource::CommandLine) => "file",
+                _ => "default",
+            },
+        };
+        let mut values: Vec<Value> = values
+            .map(|value| Value::String(value.to_string_lossy().into_owned()))
+            .collect();
+        let value = match (option.get_action(), values.len()) {
+            (clap::ArgAction::Append, _) | (_, 2..) => Value::Array(values),
+            _ => values.swap_remove(0),
+        };
+        text.push_str(&format!("{name} = {value} # {source}\n"));
+    }
+    text
+}
+
+fn option<'a>(verb: &'a Command, name: &str) -> Option<&'a Arg> {
+    let mut options = verb.get_arguments();
+    options
+        .find(|option| option.get_long() == Some(name))
+        .filter(|_| !NOT_IN_FILES.contains(&name))
+}
+
+fn is_given(given: &ArgMatches, option: &Arg) -> bool {
+    let id = option.get_id().as_str();
+    // Panics for what is no option of the verb, which this can't be.
+    matches!(
+        given.value_source(id),
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+    )
+}
+
+fn read(path: &Path) -> Result<Table, ConfigError> {
+    let fails = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(fails)?;
+    if !file.metadata().map_err(fails)?.is_file() {
+        return Err(fails(io::Error::other("not a regular file")));
+    }
+    let mut text = String::new();
+    let mut file = file.take(MAX_BYTES + 1);
+    file.read_to_string(&mut text).map_err(fails)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(fails(io::Error::other("larger than 1 MiB")));
+    }
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        ConfigError::Syntax {
+            path: path.to_owned(),
+            line: before.map_or(1, |before| 1 + before.matches('\n').count()),
+            message: error.message().replace('\n', " "),
+        }
+    })
+}
+
+/// The values as the command line would have them.
+fn words(value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::String(text) => Ok(vec![text.clone()]),
+        Value::Integer(number) => Ok(vec![number.to_string()]),
+        Value::Boolean(on) => Ok(vec![if *on { "on" } else { "off" }.to_owned()]),
+        Value::Array(values) => {
+            let each = values.iter().map(|value| match value {
+                Value::Array(_) => Err("a list within a list".to_owned()),
+                value => words(value),
+            });
+            Ok(each.collect::<Result<Vec<_>, _>>()?.concat())
+        }
+        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => Err(format!(
+            "{}: write a string, a number, or a list of them",
+            value.type_str()
+        )),
+    }
+}
+
+/// Whether the verb would take these by themselves.
+fn check(verb: &Command, added: &[OsString]) -> Result<(), String> {
+    let name = OsString::from(verb.get_name());
+    let argv = std::iter::once(name).chain(added.iter().cloned());
+    match verb.clone().try_get_matches_from(argv) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(in_one_line(&error)),
+    }
+}
+
+/// What clap says, without how to use the command line.
+fn in_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim);
+    let said =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let said: Vec<&str> = said.filter(|line| !line.is_empty()).collect();
+    let said = said.join(" ");
+    said.strip_prefix("error: ").unwrap_or(&said).to_owned()
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

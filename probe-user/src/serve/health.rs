@@ -1,0 +1,106 @@
+//! Whether the tracer does its work: told by its loop, asked by the HTTP thread.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A loop that has not gone round for this long is stuck. It looks at sockets of all namespaces in between, which
+/// may take a while on a crowded host.
+pub const STUCK_AFTER: Duration = Duration::from_secs(15);
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Probes are attached, but nothing is there to count from yet.
+    Starting = 0,
+    /// It counts.
+    Tracing = 1,
+    /// It is about to end.
+    Stopping = 2,
+}
+
+/// Shared between both threads.
+#[derive(Debug)]
+pub struct Health {
+    since: Instant,
+    /// When the loop last went round, milliseconds after `since`.
+    beat_ms: AtomicU64,
+    stage: AtomicU8,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            beat_ms: AtomicU64::new(0),
+            stage: AtomicU8::new(Stage::Starting as u8),
+        }
+    }
+}
+
+impl Health {
+    /// The loop goes round.
+    pub fn beat(&self) {
+        self.beat_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// It has come to this stage.
+    pub fn reach(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+        self.beat();
+    }
+
+    /// Whether the loop goes round; if not, why that is thought.
+    ///
+    /// # Errors
+    /// With what is wrong.
+    pub fn alive(&self) -> Result<(), String> {
+        let silent_ms = self
+            .now_ms()
+            .saturating_sub(self.beat_ms.load(Ordering::Relaxed));
+        match Duration::from_millis(silent_ms) {
+            silent if silent > STUCK_AFTER => Err(format!(
+                "the tracer's loop has not gone round for {} s",
+                silent.as_secs()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether what it serves is worth reading.
+    ///
+    /// # Errors
+    /// With what is wrong.
+    pub fn ready(&self) -> Result<(), String> {
+        match self.stage.load(Ordering::Relaxed) {
+            stage if stage == Stage::Tracing as u8 => self.alive(),
+            stage if stage == Stage::Stopping as u8 => Err("it is about to end".to_owned()),
+            _ => Err("it has not begun to count yet".to_owned()),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_ready_while_it_traces_and_alive_while_it_goes_round() {
+        let mut health = Health::default();
+        assert!(health.alive().is_ok() && health.ready().is_err());
+        health.reach(Stage::Tracing);
+        assert!(health.ready().is_ok());
+        health.since -= STUCK_AFTER + Duration::from_secs(2);
+        let why = health.alive().unwrap_err();
+        assert!(why.contains("has not gone round for"), "{why}");
+        assert!(health.ready().is_err());
+        health.beat();
+        assert!(health.ready().is_ok());
+        health.reach(Stage::Stopping);
+        assert!(health.ready().is_err() && health.alive().is_ok());
+    }
+}

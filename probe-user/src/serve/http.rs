@@ -1,0 +1,241 @@
+//! The HTTP endpoint, on a thread of its own without any privileges: it asks the tracer for pages, at most once a
+//! second, and no client can make the tracer wait.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::connections::{Activity, Connections};
+use super::health::Health;
+use crate::output::prometheus::Format;
+
+/// Between two collections: more scrapes than that are given the same page.
+const COLLECTED_FOR: Duration = Duration::from_secs(1);
+/// The tracer answers well within this, or something is wrong.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+/// A client has this long to ask, and to ask again: more than between two scrapes.
+const ASKED_WITHIN: Duration = Duration::from_secs(130);
+/// What one connection buffers of what it is sent, bytes.
+const MAX_REQUEST_BYTES: usize = 16 << 10;
+/// How often it is looked whether a connection can be closed for another.
+const BETWEEN_SHEDDING: Duration = Duration::from_millis(50);
+
+const INDEX: &str = "twtrace\n\n/metrics  for Prometheus: text or OpenMetrics\n/healthz  200 while the tracer's loop \
+                     goes round\n/readyz   200 while it counts\n";
+
+/// A question to the tracer.
+#[derive(Debug)]
+pub struct Ask {
+    /// Which page.
+    pub format: Format,
+    /// Where to.
+    pub reply: oneshot::Sender<Bytes>,
+}
+
+/// Listens, so that a port that can't be had is known before anything else is done.
+///
+/// # Errors
+/// When the address or port can't be had.
+pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(listen)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves until the process ends. `confine` gives up what the thread does not need.
+///
+/// # Errors
+/// When there can be no other thread.
+pub fn start(
+    listener: TcpListener,
+    asks: mpsc::Sender<Ask>,
+    health: Arc<Health>,
+    confine: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let pages = Arc::new(Pages {
+        asks,
+        health,
+        collected: Mutex::default(),
+    });
+    let serve = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        confine();
+        let served = runtime.and_then(|runtime| runtime.block_on(accept_all(listener, pages)));
+        if let Err(error) = served {
+            log::error!("metrics are not served any more: {error}");
+        }
+    };
+    std::thread::Builder::new()
+        .name("http".to_owned())
+        .spawn(serve)
+        .map(drop)
+}
+
+async fn accept_all(listener: TcpListener, pages: Arc<Pages>) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut tasks = JoinSet::new();
+    let mut connections = Connections::default();
+    loop {
+        let has_room = connections.has_room();
+        if !has_room {
+            connections.shed();
+        }
+        tokio::select! {
+            biased;
+            Some(ended) = tasks.join_next_with_id() => {
+                connections.closed(ended.map_or_else(|error| error.id(), |(id, ())| id));
+            }
+            () = tokio::time::sleep(BETWEEN_SHEDDING), if !has_room => {}
+            accepted = listener.accept(), if has_room => match accepted {
+                Ok((stream, _)) => {
+                    let activity = connections.activity();
+                    let task = tasks.spawn(serve(stream, Arc::clone(&pages), Arc::clone(&activity)));
+                    connections.opened(task, activity);
+                }
+                Err(error) => {
+                    // Of the connection, or there are no descriptors left for now.
+                    log::debug!("accepting a connection: {error}");
+                    tokio::time::sleep(BETWEEN_SHEDDING).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, pages: Arc<Pages>, activity: Arc<Activity>) {
+    let service = service_fn(|request| {
+        let (pages, activity) = (Arc::clone(&pages), Arc::clone(&activity));
+        async move {
+            activity.busy();
+            let response = pages.answer(&request).await;
+            activity.idle();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(ASKED_WITHIN)
+        .max_buf_size(MAX_REQUEST_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        log::debug!("a connection: {error}");
+    }
+}
+
+/// What there is to read.
+struct Pages {
+    asks: mpsc::Sender<Ask>,
+    health: Arc<Health>,
+    /// The latest page of each format, and when it was asked for.
+    collected: Mutex<[Option<(Instant, Bytes)>; Format::ALL.len()]>,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Pages {
+    async fn answer(&self, request: &Request<Incoming>) -> Answer {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            answer.headers_mut().insert(ALLOW, allowed);
+            return answer;
+        }
+        match request.uri().path() {
+            "/metrics" => self.metrics(format_of(request)).await,
+            "/healthz" => judged(self.health.alive()),
+            "/readyz" => judged(self.health.ready()),
+            "/" => plain(StatusCode::OK, INDEX.into()),
+            _ => plain(
+                StatusCode::NOT_FOUND,
+                "there is /metrics, /healthz and /readyz\n".into(),
+            ),
+        }
+    }
+
+    async fn metrics(&self, format: Format) -> Answer {
+        match self.page(format).await {
+            Ok(page) => {
+                let content_type = HeaderValue::from_static(format.content_type());
+                answer(StatusCode::OK, content_type, page)
+            }
+            Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n").into()),
+        }
+    }
+
+    async fn page(&self, format: Format) -> Result<Bytes, &'static str> {
+        // Whoever comes meanwhile waits for the same page.
+        let mut collected = self.collected.lock().await;
+        let kept = &mut collected[format as usize];
+        if let Some((at, page)) = kept
+            && at.elapsed() < COLLECTED_FOR
+        {
+            return Ok(page.clone());
+        }
+        let asked_at = Instant::now();
+        let (reply, answer) = oneshot::channel();
+        let asking = async {
+            self.asks.send(Ask { format, reply }).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(ANSWERED_WITHIN, asking).await {
+            Ok(Some(page)) => {
+                *kept = Some((asked_at, page.clone()));
+                Ok(page)
+            }
+            Ok(None) => Err("the tracer has ended"),
+            Err(_) => Err("the tracer did not answer in time"),
+        }
+    }
+}
+
+/// OpenMetrics for those who ask for it, text for all others.
+fn format_of(request: &Request<Incoming>) -> Format {
+    let accepted = request.headers().get_all(ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|accepted| accepted.to_str().ok());
+    match accepted.any(|accepted| accepted.contains("application/openmetrics-text")) {
+        true => Format::OpenMetrics,
+        false => Format::Text,
+    }
+}
+
+fn judged(is_well: Result<(), String>) -> Answer {
+    match is_well {
+        Ok(()) => plain(StatusCode::OK, "ok\n".into()),
+        Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n").into()),
+    }
+}
+
+fn plain(status: StatusCode, text: Bytes) -> Answer {
+    let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer(status, content_type, text)
+}
+
+fn answer(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

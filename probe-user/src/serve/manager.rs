@@ -1,0 +1,56 @@
+//! What the service manager is told (sd_notify(3)); nothing where there is none.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// The manager's end, if there is one.
+#[derive(Debug)]
+pub struct Manager {
+    /// How often it wants to hear of us.
+    watchdog: Option<Duration>,
+}
+
+impl Manager {
+    /// Asks the environment.
+    pub fn find() -> Self {
+        let mut usec = 0;
+        let watched = sd_notify::watchdog_enabled(false, &mut usec);
+        Self {
+            watchdog: (watched && usec > 0).then(|| Duration::from_micros(usec)),
+        }
+    }
+
+    /// How often to call [`Self::alive`]; `None` where nobody waits for it.
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        self.watchdog.map(|within| within / 2)
+    }
+
+    /// Tracing began, or a reload is over.
+    pub fn ready(&self, status: &str) {
+        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+
+    /// The configuration is read again.
+    pub fn reloading(&self) {
+        let mut states = vec![NotifyState::Reloading];
+        states.extend(NotifyState::monotonic_usec_now().ok());
+        tell(&states);
+    }
+
+    /// The loop goes round.
+    pub fn alive(&self) {
+        tell(&[NotifyState::Watchdog]);
+    }
+
+    /// It is about to end.
+    pub fn stopping(&self) {
+        tell(&[NotifyState::Stopping]);
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, states) {
+        log::debug!("the service manager can't be told: {error}");
+    }
+}
