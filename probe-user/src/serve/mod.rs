@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod connections;
+pub mod counting;
 pub mod health;
 pub mod http;
 pub mod manager;
+pub mod settings;
