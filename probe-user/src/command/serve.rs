@@ -1,6 +1,7 @@
 //! `twtrace serve`
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ struct Server {
     counting: Counting,
     health: Arc<Health>,
     manager: Manager,
+    address: SocketAddr,
     asks: mpsc::Receiver<Ask>,
     hangup: Signal,
     state: ServeState,
@@ -80,6 +82,7 @@ impl Server {
         // Before there are probes: a port that can't be had is the most likely mistake.
         let listener = http::bind(args.listen)
             .with_context(|| format!("listening on {} (--listen takes another)", args.listen))?;
+        let address = listener.local_addr().context("asking for the port")?;
         let hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let live = Live::start(Order {
             filter: &args.filter,
@@ -113,6 +116,7 @@ impl Server {
             counting: Counting { series },
             health,
             manager: Manager::find(),
+            address,
             asks,
             hangup,
             state: ServeState::default(),
@@ -128,10 +132,9 @@ impl Server {
             confine_tracer(&self.settings);
         }
         self.health.reach(Stage::Tracing);
-        let listen = self.settings.args.listen;
-        self.manager
-            .ready(&format!("serving http://{listen}/metrics"));
-        notice(&format!("serving http://{listen}/metrics"));
+        let serving = format!("serving http://{}/metrics", self.address);
+        self.manager.ready(&serving);
+        notice(&serving);
         Ok(())
     }
 
