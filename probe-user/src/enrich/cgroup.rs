@@ -1,30 +1,59 @@
 //! What a cgroup's path says about container, pod and systemd unit.
 
+use std::borrow::Cow;
+
+use super::cgroup_names as names;
+pub use names::CONTAINER_ID_DIGITS;
+
 /// Where a process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The cgroup's path, from the root of the hierarchy.
     pub path: String,
-    /// Id of the innermost container.
+    /// Id of the innermost container; its name where it has no other id (LXC, systemd-nspawn).
     pub container_id: Option<String>,
     /// UID of the Kubernetes pod, with dashes.
     pub pod_uid: Option<String>,
-    /// Innermost systemd service or scope.
+    /// Innermost systemd service or scope, as systemd writes it.
     pub unit: Option<String>,
 }
 
 impl Place {
     /// Reads what is known from a path, as these name cgroups: Docker, containerd, CRI-O and Podman with
-    /// either cgroup driver, and the kubelet.
+    /// either cgroup driver, the kubelet, LXC, systemd-nspawn, and systemd.
     pub fn from_path(path: String) -> Self {
-        let last = |find: fn(&str) -> Option<String>| path.rsplit('/').find_map(find);
+        let container_id = containers(&path).next();
+        let pod_uid = pods(&path).next();
+        let unit = components(&path).rev().find_map(names::unit);
         Self {
-            container_id: last(container_id),
-            pod_uid: last(pod_uid),
-            unit: last(unit),
+            container_id,
+            pod_uid,
+            unit: unit.map(str::to_owned),
             path,
         }
     }
+}
+
+/// The containers that a path leads into, the innermost first.
+pub fn containers(path: &str) -> impl Iterator<Item = String> {
+    let components: Vec<&str> = components(path).collect();
+    (0..components.len())
+        .rev()
+        .filter_map(move |index| names::container(&components, index).map(Cow::into_owned))
+}
+
+/// The pods that a path leads into, the innermost first.
+pub fn pods(path: &str) -> impl Iterator<Item = String> {
+    components(path).rev().filter_map(names::pod_uid)
+}
+
+/// The systemd units that a path leads into, slices too, the innermost first.
+pub fn units(path: &str) -> impl Iterator<Item = &str> {
+    components(path).rev().filter_map(names::any_unit)
+}
+
+fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
+    path.split('/').filter(|component| !component.is_empty())
 }
 
 /// The line of /proc/PID/cgroup to go by: the v2 hierarchy, unless the process sits at its root while a v1
@@ -47,50 +76,6 @@ pub fn choose_path(text: &str) -> Option<String> {
         .find(|path| *path != "/")
         .or_else(|| lines().next().map(|_| "/"))
         .map(str::to_owned)
-}
-
-/// `docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope`, `libpod-ID.scope`, `...:cri-containerd:ID`
-/// or the bare ID, each of 64 hexadecimal digits.
-fn container_id(component: &str) -> Option<String> {
-    let name = component.strip_suffix(".scope").unwrap_or(component);
-    let (runtime, id) = match name.rfind(['-', ':']) {
-        Some(at) => (&name[..at], &name[at + 1..]),
-        None => ("", name),
-    };
-    // The container's monitor runs beside it, not in it.
-    let is_monitor = runtime.ends_with("conmon");
-    (id.len() == 64 && is_hex(id) && !is_monitor).then(|| id.to_owned())
-}
-
-/// `podUID`, `kubepods-burstable-podUID.slice`; the UID with dashes or underscores, or the 32 digits of a
-/// static pod.
-fn pod_uid(component: &str) -> Option<String> {
-    // Some runtimes append their own part: `kubepods-podUID.slice:cri-containerd:ID`.
-    let slice = component.split(':').next()?;
-    let name = slice.strip_suffix(".slice").unwrap_or(slice);
-    let at = name.rfind("pod")?;
-    if !(at == 0 || name[..at].ends_with('-')) {
-        return None;
-    }
-    let uid = name[at + 3..].replace('_', "-");
-    let is_uid = match uid.len() {
-        32 => is_hex(&uid),
-        36 => uid.char_indices().all(|(index, char)| match index {
-            8 | 13 | 18 | 23 => char == '-',
-            _ => char.is_ascii_hexdigit(),
-        }),
-        _ => false,
-    };
-    is_uid.then_some(uid)
-}
-
-fn unit(component: &str) -> Option<String> {
-    (component.ends_with(".service") || component.ends_with(".scope")).then(|| component.to_owned())
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the kernel side does not say about a process: start time, executable, cgroup and container.
 
 pub mod cgroup;
+mod cgroup_names;
 pub mod cgroup_tree;
 pub mod counters;
 pub mod netns;
