@@ -1,6 +1,8 @@
 //! What the kernel side does not say about a process: start time, executable, cgroup and container.
 
 pub mod cgroup;
+mod cgroup_lines;
+mod cgroup_names;
 pub mod cgroup_tree;
 pub mod counters;
 pub mod netns;
@@ -107,14 +109,15 @@ impl Enricher {
     fn look_up(&mut self, process: &Process) -> Details {
         let start_boot_ns = process.key.start_boot_ns;
         let found = procfs::read(process.key.tgid, start_boot_ns).unwrap_or_default();
-        let path = found
-            .cgroup
-            .or_else(|| self.cgroups.path_of(process.cgroup_id));
+        let cgroup = found.cgroup.or_else(|| {
+            let path = self.cgroups.path_of(process.cgroup_id)?;
+            Some(Place::from_path(path))
+        });
         Details {
             comm: found.comm,
             start_time: (start_boot_ns != 0).then(|| self.clocks.of_boottime(start_boot_ns)),
             exe: found.exe,
-            cgroup: path.map(Place::from_path),
+            cgroup,
         }
     }
 }

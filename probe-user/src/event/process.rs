@@ -56,6 +56,11 @@ impl Process {
         Some(process)
     }
 
+    /// Where it runs, if that was found out.
+    pub fn place(&self) -> Option<&Place> {
+        self.details.as_ref()?.cgroup.as_ref()
+    }
+
     /// Whether both are the same process.
     pub fn is(&self, other: &Self) -> bool {
         self.key == other.key
@@ -104,7 +109,7 @@ impl schemars::JsonSchema for Process {
 impl Serialize for Process {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let details = self.details.as_deref();
-        let place = details.and_then(|details| details.cgroup.as_ref());
+        let place = self.place();
         ProcessJson {
             pid: self.key.tgid,
             comm: self.comm,
