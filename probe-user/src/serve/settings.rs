@@ -1,16 +1,28 @@
 //! What is in force: the command line, the environment and the configuration file together.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use super::config;
+use super::config::{self, ConfigError};
 use crate::cli::{Cli, Command, ServeArgs};
 use crate::filter::Filter;
 
 const VERB: &str = "serve";
+
+/// What can't be in force.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file by itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The command line, or both together.
+    #[error("{0}")]
+    Usage(String),
+}
+
+type Result<T> = std::result::Result<T, SettingsError>;
 
 /// Options, and how they came about.
 #[derive(Debug)]
@@ -28,14 +40,13 @@ impl Settings {
     pub fn read(argv: &[OsString]) -> Result<Self> {
         let mut whole = Cli::command();
         whole.build();
-        let verb = whole.find_subcommand(VERB).context("no such verb")?.clone();
+        let verb = whole.find_subcommand(VERB).ok_or_else(no_verb)?.clone();
         let given = matches(&whole, argv)?;
-        let Some(path) = given.get_one::<std::path::PathBuf>("config") else {
+        let Some(path) = given.get_one::<PathBuf>("config") else {
             return Self::of(&verb, &given, &whole, argv);
         };
         let extended = config::extend(argv, &given, &verb, path)?;
         Self::of(&verb, &given, &whole, &extended)
-            .with_context(|| format!("{} with the command line", path.display()))
     }
 
     fn of(
@@ -48,10 +59,10 @@ impl Settings {
             .clone()
             .try_get_matches_from(argv)
             .map_err(in_one_line)?;
-        let used = all.subcommand_matches(VERB).context("no such verb")?;
+        let used = all.subcommand_matches(VERB).ok_or_else(no_verb)?;
         let Some(Command::Serve(args)) = Cli::from_arg_matches(&all).map_err(in_one_line)?.command
         else {
-            return Err(anyhow!("no such verb"));
+            return Err(no_verb());
         };
         Ok(Self {
             args: *args,
@@ -109,10 +120,15 @@ fn matches(whole: &clap::Command, argv: &[OsString]) -> Result<ArgMatches> {
         .clone()
         .try_get_matches_from(argv)
         .map_err(in_one_line)?;
-    let (_, given) = all.remove_subcommand().context("no such verb")?;
+    let (_, given) = all.remove_subcommand().ok_or_else(no_verb)?;
     Ok(given)
 }
 
-fn in_one_line(error: clap::Error) -> anyhow::Error {
-    anyhow!(config::in_one_line(&error))
+fn in_one_line(error: clap::Error) -> SettingsError {
+    SettingsError::Usage(config::in_one_line(&error))
+}
+
+/// Of a command line that is one of `serve`, it is there.
+fn no_verb() -> SettingsError {
+    SettingsError::Usage(format!("the command line is not one of {VERB}"))
 }

@@ -52,7 +52,7 @@ fn is_refused(context: &Context, text: &str, words: &[&str]) -> Result<()> {
     for command in [check, serve] {
         let (code, said) = service::refused(command)?;
         ensure!(
-            code == 1 && said.lines().count() == 1 && said.contains(&name),
+            code == 2 && said.lines().count() == 1 && said.contains(&name),
             "{text:?}: {code}: {said}"
         );
         for word in words {
@@ -76,7 +76,7 @@ pub fn refused(context: &Context) -> Result<()> {
     }
     let (code, said) = service::refused(check(context, "/nonexistent.toml".as_ref(), &[]))?;
     ensure!(
-        code == 1 && said.contains("/nonexistent.toml") && said.contains("No such file"),
+        code == 2 && said.contains("/nonexistent.toml") && said.contains("No such file"),
         "{code}: {said}"
     );
     Ok(())
