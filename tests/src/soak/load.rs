@@ -183,9 +183,8 @@ fn run_jobs(load: Load, played: &'static Played) -> Result<()> {
         loop {
             let wait = running >= MAX_RUNNING;
             // SAFETY: a null status is allowed.
-            let ended = unsafe {
-                libc::waitpid(-1, ptr::null_mut(), if wait { 0 } else { libc::WNOHANG })
-            };
+            let ended =
+                unsafe { libc::waitpid(-1, ptr::null_mut(), if wait { 0 } else { libc::WNOHANG }) };
             if ended <= 0 {
                 break;
             }
@@ -220,7 +219,7 @@ fn job(number: u64, load: Load, played: &Played) {
         let counter = if closes_first(listener) {
             let _ = stream.read(&mut [0]);
             &played.server_first
-        } else if (number + index) / 2 % RESET_EVERY == 0 {
+        } else if ((number + index) / 2).is_multiple_of(RESET_EVERY) {
             let linger = libc::linger {
                 l_onoff: 1,
                 l_linger: 0,

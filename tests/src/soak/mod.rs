@@ -4,7 +4,7 @@ mod load;
 mod sample;
 
 use std::{
-    io::{BufRead as _, BufReader},
+    fs,
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -13,8 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
+use tempfile::NamedTempFile;
 
 use crate::sys::process;
 use load::{Load, Played};
@@ -88,7 +89,8 @@ pub fn run(options: &Options) -> Result<bool> {
 
 struct Service {
     child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
+    /// A pipe that nobody reads meanwhile would stop it, and there are no threads yet when the load is forked.
+    stderr: NamedTempFile,
     address: SocketAddr,
 }
 
@@ -101,39 +103,49 @@ impl Drop for Service {
 
 impl Service {
     fn start(options: &Options) -> Result<Self> {
-        let mut child = Command::new(&options.twtrace)
+        let stderr = NamedTempFile::new()?;
+        let child = Command::new(&options.twtrace)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(&options.serve)
             .stdin(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(stderr.reopen()?)
             .spawn()
             .context("start twtrace")?;
-        let mut stderr = BufReader::new(child.stderr.take().context("no stderr")?);
-        let mut said = String::new();
+        let mut service = Self {
+            child,
+            stderr,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
-            let mut line = String::new();
-            if stderr.read_line(&mut line)? == 0 {
-                bail!("twtrace ended: {said}");
+            let said = service.said()?;
+            if let Some((_, url)) = said
+                .iter()
+                .find_map(|line| line.split_once("serving http://"))
+            {
+                service.address = url.split('/').next().unwrap_or_default().parse()?;
+                return Ok(service);
             }
-            if let Some((_, url)) = line.split_once("serving http://") {
-                let address = url.split('/').next().unwrap_or_default().parse()?;
-                return Ok(Self {
-                    child,
-                    stderr,
-                    address,
-                });
-            }
-            said.push_str(&line);
+            ensure!(
+                service.child.try_wait()?.is_none() && Instant::now() < end,
+                "twtrace does not serve: {}",
+                said.join("\n")
+            );
+            thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Ends it; what it said meanwhile.
+    fn said(&self) -> Result<Vec<String>> {
+        let text = fs::read_to_string(self.stderr.path())?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Ends it; what it said in its life.
     fn stop(&mut self) -> Result<Vec<String>> {
         process::signal(self.child.id().cast_signed(), libc::SIGTERM)?;
-        let said = self.stderr.by_ref().lines().collect::<Result<_, _>>()?;
         let status = self.child.wait()?;
         ensure!(status.success(), "twtrace ended with {status}");
-        Ok(said)
+        self.said()
     }
 }
 

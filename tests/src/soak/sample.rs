@@ -118,3 +118,65 @@ fn scrape(address: SocketAddr) -> Result<String> {
     anyhow::ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
     Ok(body.to_owned())
 }
+
+const TIME_WAIT: &str = "twtrace_time_waits_total";
+const RESETS: &str = "twtrace_resets_total";
+const LOST: &str = "twtrace_lost_total";
+const UNEXPLAINED: &str = "twtrace_audit_absolute_difference_sockets";
+
+/// What must be true of all of it; prints it, and says whether it is.
+///
+/// # Errors
+/// When there are too few samples to judge.
+pub fn summary(
+    samples: &[Sample],
+    played: &Played,
+    duration: Duration,
+    said: &[String],
+) -> Result<bool> {
+    let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
+        anyhow::bail!("no samples");
+    };
+    let wall_s = last.at.duration_since(first.at).as_secs_f64();
+    let made = of(&played.client_first) + of(&played.server_first);
+    let counted = last.sum(TIME_WAIT) - first.sum(TIME_WAIT);
+    let scrapes = (last.scrapes - first.scrapes) as f64;
+    let peak = |part: &[Sample]| part.iter().map(|sample| sample.resident_kib).max();
+    let settled = &samples[samples.len() / 3..];
+    let (second, third) = settled.split_at(settled.len() / 2);
+    println!(
+        "{:.0} s; {} processes ({:.0}/s), {} connections ({:.0}/s), {} failed, {} reset by their client",
+        duration.as_secs_f64(),
+        of(&played.jobs),
+        of(&played.jobs) as f64 / duration.as_secs_f64(),
+        last.connections,
+        last.connections as f64 / duration.as_secs_f64(),
+        of(&played.failed),
+        of(&played.resets),
+    );
+    println!(
+        "TIME_WAITs: {made} by the load, {scrapes} by scrapes; twtrace counted {counted} ({:+})",
+        counted - made as f64 - scrapes
+    );
+    println!(
+        "memory: {} KiB at first, at most {} in the second third and {} in the last; CPU {:.1} % of one core",
+        first.resident_kib,
+        peak(second).unwrap_or(0),
+        peak(third).unwrap_or(0),
+        (last.cpu_ms - first.cpu_ms) as f64 / wall_s / 10.0,
+    );
+    let most = samples.iter().map(|sample| sample.series).max();
+    println!(
+        "series: at most {}; lost: {}; unexplained by the audit: {}",
+        most.unwrap_or(0),
+        last.sum(LOST),
+        last.sum(UNEXPLAINED)
+    );
+    for line in said {
+        println!("it said: {line}");
+    }
+    let is_flat = peak(third)
+        .zip(peak(second))
+        .is_some_and(|(third, second)| third <= second + second / 20);
+    Ok(is_flat && last.sum(LOST) == 0.0 && last.sum(UNEXPLAINED) == 0.0)
+}

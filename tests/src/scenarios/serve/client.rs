@@ -50,6 +50,23 @@ fn parse(answer: &str) -> Result<Answer> {
     Ok(Answer {
         status: status.parse()?,
         headers: headers.to_owned(),
-        body: body.to_owned(),
+        body: match headers
+            .to_lowercase()
+            .contains("transfer-encoding: chunked")
+        {
+            true => joined(body)?,
+            false => body.to_owned(),
+        },
     })
+}
+
+/// What was sent in chunks.
+fn joined(mut chunks: &str) -> Result<String> {
+    let mut body = String::new();
+    while let Some((length, rest)) = chunks.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16)?;
+        body.push_str(rest.get(..length).context("a chunk is cut off")?);
+        chunks = rest.get(length + 2..).unwrap_or_default();
+    }
+    Ok(body)
 }

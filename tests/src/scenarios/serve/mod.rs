@@ -2,11 +2,15 @@
 
 mod client;
 mod configuration;
+mod counts;
 mod endpoint;
 mod hostile;
 mod manager;
+mod page;
 mod privileges;
+mod prometheus;
 mod service;
+mod traffic;
 
 use super::Usage;
 
@@ -38,6 +42,14 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "serve/privileges",
         run: privileges::kept,
+    },
+    Usage {
+        name: "serve/counts",
+        run: counts::equal,
+    },
+    Usage {
+        name: "serve/prometheus",
+        run: prometheus::scraped,
     },
     Usage {
         name: "serve/hostile_clients",
