@@ -18,7 +18,7 @@ pub struct Process {
     pub key: ProcessKey,
     /// Real user id, in the initial user namespace, where known.
     pub uid: Option<u32>,
-    /// cgroup v2 id, or 0.
+    /// Id of its cgroup, as on the wire, or 0.
     pub cgroup_id: u64,
     /// The group leader's name; empty where it is not known.
     pub comm: Comm,
