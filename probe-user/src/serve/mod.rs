@@ -5,3 +5,6 @@ pub mod connections;
 pub mod health;
 pub mod http;
 pub mod manager;
+
+#[cfg(test)]
+mod example_tests;

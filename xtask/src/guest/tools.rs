@@ -66,6 +66,22 @@ const BOOTING: [Tool; 3] = [
     },
 ];
 
+/// What puts packages together.
+const PACKING: [Tool; 3] = [
+    Tool {
+        program: "dpkg-deb",
+        package: "dpkg",
+    },
+    Tool {
+        program: "readelf",
+        package: "binutils",
+    },
+    Tool {
+        program: "git",
+        package: "git",
+    },
+];
+
 /// Installs what the scenarios use and is missing.
 ///
 /// # Errors
@@ -87,6 +103,14 @@ pub fn ensure_for_guests() -> Result<()> {
         &BOOTING,
         "booting a virtual machine takes programs that are not here",
     )
+}
+
+/// Installs what putting packages together takes and is missing.
+///
+/// # Errors
+/// When it can't be installed; the error has the command to type.
+pub fn ensure_for_packages() -> Result<()> {
+    ensure(&PACKING, "making packages takes programs that are not here")
 }
 
 /// Names of the programs that are packed into a guest where they are here.
