@@ -32,6 +32,14 @@ pub enum Reach<'a> {
 /// When the kernel refuses.
 pub fn confine(keep: Keep, reach: Reach<'_>) -> Result<bool> {
     privilege::drop_all_but(keep).context("dropping capabilities")?;
+    confine_to(reach)
+}
+
+/// The same of a thread whose capabilities were dropped already.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn confine_to(reach: Reach<'_>) -> Result<bool> {
     let restricted = ruleset(reach)?.restrict_self().context("Landlock")?;
     Ok(restricted.ruleset == RulesetStatus::FullyEnforced)
 }

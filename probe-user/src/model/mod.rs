@@ -13,6 +13,7 @@ pub mod quantile;
 pub mod report;
 pub mod residence;
 pub mod reuse;
+pub mod series;
 pub mod stacks;
 pub mod tally;
 pub mod timeline;

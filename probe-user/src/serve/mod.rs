@@ -2,9 +2,11 @@
 
 pub mod config;
 pub mod connections;
+pub mod counting;
 pub mod health;
 pub mod http;
 pub mod manager;
+pub mod settings;
 
 #[cfg(test)]
 mod example_tests;

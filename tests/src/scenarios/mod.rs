@@ -26,6 +26,7 @@ mod recordings;
 mod reset;
 mod reuse;
 mod schema;
+mod serve;
 mod stacks;
 mod top;
 mod usage;
@@ -261,6 +262,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (schema::USAGES, Reach::BestTier),
         (html::USAGES, Reach::BestTier),
         (top::USAGES, Reach::BestTier),
+        (serve::USAGES, Reach::BestTier),
     ];
     groups
         .into_iter()

@@ -21,3 +21,13 @@ impl Format {
         }
     }
 }
+/// stub
+#[derive(Debug, Default)]
+pub struct ServeState {
+    pub pages: u64,
+    pub is_reload_good: bool,
+}
+/// stub
+pub fn render(_: &crate::model::series::Series, _: &ServeState, _: Format) -> bytes::Bytes {
+    bytes::Bytes::new()
+}

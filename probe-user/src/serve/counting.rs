@@ -1,0 +1,48 @@
+//! What a service counts: series for as long as it runs.
+
+use anyhow::Result;
+
+use crate::event::{Event, Lost};
+use crate::filter::Filter;
+use crate::model::observation::{Observation, Seen};
+use crate::model::series::Series;
+use crate::session::Sink;
+
+/// Takes everything that tracing finds.
+#[derive(Debug)]
+pub struct Counting {
+    /// What is scraped.
+    pub series: Series,
+}
+
+impl Counting {
+    /// Counts what passes this filter from here on.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.series.set_filter(filter);
+    }
+}
+
+impl Sink for Counting {
+    fn any_event(&mut self, event: &Event) {
+        self.series.any_event(event);
+    }
+
+    fn event(&mut self, event: &Event) -> Result<()> {
+        self.series.event(event);
+        Ok(())
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
+        self.series.lost(lost);
+        Ok(())
+    }
+
+    fn observed(&mut self, observation: Observation) -> Result<()> {
+        match &observation.seen {
+            // Of the time since they were last taken.
+            Seen::Totals(taken) => self.series.add_totals(taken),
+            _ => self.series.observe(&observation),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! `twtrace serve`: as a service manager, an administrator and clients of every kind meet it.
+
+mod client;
+mod configuration;
+mod endpoint;
+mod hostile;
+mod manager;
+mod privileges;
+mod service;
+
+use super::Usage;
+
+pub const USAGES: &[Usage] = &[
+    Usage {
+        name: "serve/endpoint",
+        run: endpoint::endpoint,
+    },
+    Usage {
+        name: "serve/port_taken",
+        run: endpoint::port_taken,
+    },
+    Usage {
+        name: "serve/configuration",
+        run: configuration::precedence,
+    },
+    Usage {
+        name: "serve/bad_configuration",
+        run: configuration::refused,
+    },
+    Usage {
+        name: "serve/reload",
+        run: configuration::reload,
+    },
+    Usage {
+        name: "serve/manager",
+        run: manager::notified,
+    },
+    Usage {
+        name: "serve/privileges",
+        run: privileges::kept,
+    },
+    Usage {
+        name: "serve/hostile_clients",
+        run: hostile::clients,
+    },
+];
