@@ -4,9 +4,14 @@
 mod check;
 mod components;
 mod deb;
+mod debian_root;
+mod disk;
+mod in_guest;
+mod in_root;
 mod licences;
 mod material;
 mod sbom;
+mod snapshot;
 mod staging;
 mod tarball;
 
@@ -32,6 +37,12 @@ pub struct DistArgs {
     /// Look into what was made: contents, owners, checksums, and whether making it again gives the same bytes
     #[arg(long)]
     check: bool,
+    /// Install, use, remove and purge the package in a clean Debian root (as root)
+    #[arg(long)]
+    test_root: bool,
+    /// Boot a Debian with systemd under QEMU, and try the package there as a service (as root)
+    #[arg(long)]
+    test_guest: bool,
 }
 
 /// The files made.
@@ -61,6 +72,12 @@ pub fn verb(workspace: &Workspace, args: &DistArgs) -> Result<ExitCode> {
     if args.check {
         check::contents(&material, &artifacts)?;
         check::same_bytes_again(&material, &artifacts, &workspace.target.join("dist-again"))?;
+    }
+    if args.test_root {
+        in_root::play(workspace, &artifacts)?;
+    }
+    if args.test_guest {
+        in_guest::play(workspace, &artifacts)?;
     }
     for path in [
         &artifacts.deb,

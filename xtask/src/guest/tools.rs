@@ -82,6 +82,18 @@ const PACKING: [Tool; 3] = [
     },
 ];
 
+/// What makes a Debian root, and a disk of it.
+const ROOTS: [Tool; 2] = [
+    Tool {
+        program: "mmdebstrap",
+        package: "mmdebstrap",
+    },
+    Tool {
+        program: "mke2fs",
+        package: "e2fsprogs",
+    },
+];
+
 /// Installs what the scenarios use and is missing.
 ///
 /// # Errors
@@ -111,6 +123,17 @@ pub fn ensure_for_guests() -> Result<()> {
 /// When it can't be installed; the error has the command to type.
 pub fn ensure_for_packages() -> Result<()> {
     ensure(&PACKING, "making packages takes programs that are not here")
+}
+
+/// Installs what making Debian roots takes and is missing.
+///
+/// # Errors
+/// When it can't be installed; the error has the command to type.
+pub fn ensure_for_debian_roots() -> Result<()> {
+    ensure(
+        &ROOTS,
+        "making a Debian root takes programs that are not here",
+    )
 }
 
 /// Names of the programs that are packed into a guest where they are here.
