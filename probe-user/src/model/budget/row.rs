@@ -125,6 +125,28 @@ impl BudgetRow {
     }
 }
 
+impl PoolWord {
+    /// As in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Bind => "bind",
+        }
+    }
+}
+
+impl Outlook {
+    /// As in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::RunsOut => "runs_out",
+            Self::Never => "never",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl OtherBudgets {
     /// Sums up.
     pub fn of<'a>(rows: impl IntoIterator<Item = &'a BudgetRow>) -> Self {
