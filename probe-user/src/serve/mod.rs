@@ -7,3 +7,6 @@ pub mod health;
 pub mod http;
 pub mod manager;
 pub mod settings;
+
+#[cfg(test)]
+mod example_tests;
