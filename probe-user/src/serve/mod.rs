@@ -5,3 +5,4 @@ pub mod connections;
 pub mod health;
 pub mod http;
 pub mod manager;
+pub mod own;
