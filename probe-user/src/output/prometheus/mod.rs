@@ -37,7 +37,7 @@ impl Format {
 }
 
 /// What an interval has come to so far, and how the service does.
-pub fn render(series: &Series, state: &ServeState<'_>, format: Format) -> Bytes {
+pub fn render(series: &Series, state: &ServeState, format: Format) -> Bytes {
     let mut page = Page::new(format);
     own::trust(&mut page, series);
     counters::whole(&mut page, series);

@@ -14,7 +14,7 @@ use crate::serve::own::Own;
 
 /// How the service does.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ServeState<'a> {
+pub struct ServeState {
     /// Whether the configuration was last reloaded with success, and when that was tried, Unix time in seconds.
     pub config_reload: Option<(bool, f64)>,
     /// `None` where there is no history.
@@ -22,7 +22,7 @@ pub struct ServeState<'a> {
     /// Pages made so far.
     pub scrapes: u64,
     /// What the process takes; `None` where that was not read.
-    pub own: Option<&'a Own>,
+    pub own: Option<Own>,
 }
 
 /// How the history does.
@@ -86,7 +86,7 @@ pub fn trust(page: &mut Page, series: &Series) {
 }
 
 /// How the service does.
-pub fn service(page: &mut Page, state: &ServeState<'_>) {
+pub fn service(page: &mut Page, state: &ServeState) {
     if let Some(history) = &state.history {
         page.family(&families::HISTORY_WRITES).only(history.writes);
         page.family(&families::HISTORY_FAILURES)

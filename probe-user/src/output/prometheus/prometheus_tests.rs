@@ -201,7 +201,7 @@ fn seen() -> Vec<Seen> {
     ]
 }
 
-fn state(own: &Own) -> ServeState<'_> {
+fn state(own: Own) -> ServeState {
     ServeState {
         config_reload: Some((true, 1_700_000_100.25)),
         history: Some(HistoryState {
@@ -223,7 +223,7 @@ fn page(format: Format) -> String {
         started_s: Some(1_699_999_999.5),
         open_fds: Some(42),
     };
-    let page = render(&series(), &state(&own), format);
+    let page = render(&series(), &state(own), format);
     String::from_utf8(page.to_vec()).unwrap()
 }
 
