@@ -6,6 +6,7 @@ pub mod counting;
 pub mod health;
 pub mod http;
 pub mod manager;
+pub mod own;
 pub mod remembering;
 pub mod settings;
 
