@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use twtrace_wire::{EventKind, PortKey, PortOp, PortTotals, ProcessTotals, Side, bucket_of_ns};
 
 use super::grammar::{Sample, check};
+use super::own::HistoryState;
 use super::*;
 use crate::event::{Lost, LostBy, Moment, Process, Timestamp, samples};
 use crate::host::Host;
