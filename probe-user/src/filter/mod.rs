@@ -138,6 +138,11 @@ impl Filter {
             && self.netns.is_empty()
             && self.sides.is_empty()
     }
+
+    /// Whether each port search has to be an event: the kernel's histograms can't be filtered by address.
+    pub fn needs_each_search(&self) -> bool {
+        !self.is_by_process() && self.shows_kind(EventKind::PortAlloc)
+    }
 }
 
 fn any<T>(values: &[T], matches: impl Fn(&T) -> bool) -> bool {

@@ -42,6 +42,23 @@ impl Destination {
         }
     }
 
+    /// The way back from how it is displayed.
+    pub fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "(unknown)" => return Some(Self::Unknown),
+            "(others)" => return Some(Self::Others),
+            _ => {}
+        }
+        if let Some(port) = text.strip_prefix(':') {
+            // No IPv6 address: `::1` has no number after its first colon.
+            if let Ok(port) = port.parse() {
+                return Some(Self::LocalPort(port));
+            }
+        }
+        let remote = text.parse().map(Self::Remote);
+        remote.or_else(|_| text.parse().map(Self::Peer)).ok()
+    }
+
     /// As `--remote` takes it; `None` where `local` tells it.
     pub fn remote(&self) -> Option<String> {
         match self {
@@ -79,11 +96,45 @@ type Key = (Option<u32>, Side, Destination);
 pub struct Destinations(HashMap<Key, Box<Done>>);
 
 /// What was done towards one destination.
-#[derive(Debug, Default)]
-struct Done {
-    counts: Counts,
-    port_failures: u64,
-    reuse: Reuse,
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// TIME_WAITs, refusals, resets and aborts.
+    pub counts: Counts,
+    /// Port searches that failed.
+    pub port_failures: u64,
+    /// TIME_WAITs towards it that connects took or could not take.
+    pub reuse: Reuse,
+}
+
+impl Done {
+    /// Counts an event.
+    pub fn add(&mut self, event: &Event) {
+        if !matches!(event.facts, Facts::TimeWaitEnd(_)) {
+            self.counts.add(event);
+        }
+        self.port_failures += u64::from(is_port_failure(event));
+        self.reuse.add(event);
+    }
+}
+
+fn is_port_failure(event: &Event) -> bool {
+    matches!(&event.facts, Facts::PortAlloc(facts) if facts.result != PortResult::Ok)
+}
+
+/// Under which destination an event counts; `None` where it does not. Of port searches only those count that failed
+/// or met a TIME_WAIT; of ends of TIME_WAITs only those by reuse.
+pub fn towards(event: &Event) -> Option<(Side, Destination)> {
+    let mut reuse = Reuse::default();
+    reuse.add(event);
+    let mut side = event.side;
+    match &event.facts {
+        Facts::PortAlloc(_) if !is_port_failure(event) && reuse.is_empty() => return None,
+        Facts::TimeWaitEnd(_) if reuse.is_empty() => return None,
+        // Who connects is the client, whoever the TIME_WAIT's maker had been.
+        Facts::TimeWaitEnd(_) => side = Side::Client,
+        _ => {}
+    }
+    Some((side, Destination::of(side, event)))
 }
 
 /// One destination's facts.
@@ -117,52 +168,50 @@ pub struct DestinationRow {
     pub destination: Destination,
 }
 
+/// Those with the most TIME_WAITs first, then those with the most resets.
+pub fn sort(rows: &mut [DestinationRow]) {
+    rows.sort_by_cached_key(|row| {
+        (
+            std::cmp::Reverse((
+                row.time_wait + row.overflow,
+                row.deaths.reset_sent.total() + row.deaths.reset_received.total(),
+                row.port_failures,
+            )),
+            (row.netns, row.side, row.destination),
+        )
+    });
+}
+
+impl DestinationRow {
+    /// Adds what came later, or of others.
+    pub fn add(&mut self, later: &Self) {
+        self.time_wait += later.time_wait;
+        self.fin_wait2 += later.fin_wait2;
+        self.overflow += later.overflow;
+        self.deaths.add_all(&later.deaths);
+        self.port_failures += later.port_failures;
+        self.reuse.add_all(&later.reuse);
+    }
+}
+
 impl Destinations {
-    /// Counts an event. Of port searches only those count that failed or met a TIME_WAIT; of ends of
-    /// TIME_WAITs only those by reuse.
+    /// Counts an event, if it counts (see [`towards`]).
     pub fn apply(&mut self, event: &Event) {
-        let mut reuse = Reuse::default();
-        reuse.add(event);
-        let (mut is_port_failure, mut side) = (false, event.side);
-        match &event.facts {
-            Facts::PortAlloc(facts) => {
-                is_port_failure = facts.result != PortResult::Ok;
-                if !is_port_failure && reuse.is_empty() {
-                    return;
-                }
-            }
-            Facts::TimeWaitEnd(_) if reuse.is_empty() => return,
-            // Who connects is the client, whoever the TIME_WAIT's maker had been.
-            Facts::TimeWaitEnd(_) => side = Side::Client,
-            _ => {}
-        }
-        let mut key = (event.netns, side, Destination::of(side, event));
+        let Some((side, destination)) = towards(event) else {
+            return;
+        };
+        let mut key = (event.netns, side, destination);
         if self.0.len() >= MAX_DESTINATIONS && !self.0.contains_key(&key) {
             key = (None, side, Destination::Others);
         }
-        let done = self.0.entry(key).or_default();
-        if !matches!(event.facts, Facts::TimeWaitEnd(_)) {
-            done.counts.add(event);
-        }
-        done.port_failures += u64::from(is_port_failure);
-        done.reuse.add_all(&reuse);
+        self.0.entry(key).or_default().add(event);
     }
 
     /// Rows, those with the most TIME_WAITs first, then those with the most resets.
     pub fn rows(&self) -> Vec<DestinationRow> {
-        let mut entries: Vec<_> = self.0.iter().collect();
-        entries.sort_by_cached_key(|(key, done)| {
-            (
-                std::cmp::Reverse((
-                    done.counts.time_wait.total() + done.counts.overflow.total(),
-                    done.counts.resets(),
-                    done.port_failures,
-                )),
-                **key,
-            )
-        });
-        entries
-            .into_iter()
+        let mut rows: Vec<DestinationRow> = self
+            .0
+            .iter()
             .map(|((netns, side, destination), done)| {
                 let counts = &done.counts;
                 DestinationRow {
@@ -179,7 +228,9 @@ impl Destinations {
                     destination: *destination,
                 }
             })
-            .collect()
+            .collect();
+        sort(&mut rows);
+        rows
     }
 }
 
@@ -220,6 +271,26 @@ mod tests {
         );
         assert_eq!(rows[2].local.as_deref(), Some(":40000"));
         assert_eq!(rows[2].remote, None);
+    }
+
+    #[test]
+    fn texts_go_there_and_back() {
+        for text in [
+            "10.0.0.1:80",
+            "[2001:db8::2]:80",
+            "10.0.0.1",
+            "::1",
+            "::",
+            ":443",
+            "(unknown)",
+            "(others)",
+        ] {
+            let destination = Destination::from_text(text).unwrap();
+            assert_eq!(destination.to_string(), text);
+        }
+        for text in ["", ":", ":65536", "nobody", "(others"] {
+            assert_eq!(Destination::from_text(text), None, "{text}");
+        }
     }
 
     #[test]

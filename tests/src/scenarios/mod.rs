@@ -27,6 +27,7 @@ mod recordings;
 mod reset;
 mod reuse;
 mod schema;
+mod serve;
 mod stacks;
 mod top;
 mod usage;
@@ -264,6 +265,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (schema::USAGES, Reach::BestTier),
         (html::USAGES, Reach::BestTier),
         (top::USAGES, Reach::BestTier),
+        (serve::USAGES, Reach::BestTier),
     ];
     groups
         .into_iter()
