@@ -2,6 +2,7 @@
 
 mod definition;
 pub mod doctor;
+mod history;
 mod keep;
 mod live;
 mod measure;

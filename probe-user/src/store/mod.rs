@@ -11,6 +11,7 @@ mod keeper;
 pub mod merge;
 pub mod reader;
 mod retention;
+pub mod span;
 mod writer;
 
 use std::path::PathBuf;

@@ -79,6 +79,11 @@ fn damage_while_it_runs_costs_no_interval_that_comes() {
     kept(directory.path(), (0..20).map(interval));
     let history = History::start(options(directory.path()), || {}).unwrap();
     let path = database::path_in(directory.path());
+    // What another one changed is read from the disk again.
+    let other = Connection::open(&path).unwrap();
+    let changed = "UPDATE interval SET lost = 7; PRAGMA wal_checkpoint(TRUNCATE)";
+    other.execute_batch(changed).unwrap();
+    drop(other);
     let length = fs::metadata(&path).unwrap().len();
     use std::os::unix::fs::FileExt;
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
