@@ -14,6 +14,7 @@ mod screen;
 pub mod serve;
 mod start_line;
 pub mod top;
+mod top_past;
 mod top_replay;
 pub mod trace;
 mod trace_replay;

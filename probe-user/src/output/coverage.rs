@@ -25,7 +25,7 @@ pub fn line(coverage: &Coverage, end: Timestamp) -> String {
         let more = coverage.gaps.len().saturating_sub(SHOWN) as u64 + coverage.more_gaps;
         let more = match more {
             0 => String::new(),
-            more => format!(", and {} more", count(more, "time")),
+            more => format!(", and {more} more"),
         };
         parts.push(format!(
             "nothing is known of {} ({}{more})",
@@ -97,7 +97,7 @@ mod tests {
         let text = line(&coverage, end);
         for part in [
             "nothing is known of 25.0s (1970-01-01T00:00:10Z to 1970-01-01T00:00:15Z, ",
-            ", and 2 more times); the clock was set 2 times; 1 process had no row",
+            ", and 2 more); the clock was set 2 times; 1 process had no row",
         ] {
             assert!(text.contains(part), "{part}\nis not in\n{text}");
         }

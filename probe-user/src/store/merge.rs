@@ -30,7 +30,7 @@ type DestinationKey = (Option<u32>, Side, Destination);
 type BudgetKey = (u32, PoolWord, Option<IpAddr>, Option<SocketAddr>, bool);
 
 /// Intervals in sum, as far as they were added.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Merge {
     filter: Filter,
     span: Span,

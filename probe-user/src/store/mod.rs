@@ -141,6 +141,6 @@ fn keep(mut keeper: Keeper, intervals: &Receiver<Box<Interval>>) {
 }
 
 #[cfg(test)]
-mod samples;
+pub mod samples;
 #[cfg(test)]
 mod tests;
