@@ -83,7 +83,7 @@ fn say_what_is_left_out(filter: &Filter) {
             "a history does not know processes by address, side or namespace: tables by process are left out",
         );
     }
-    if !filter.pids.is_empty() || !filter.comms.is_empty() {
+    if filter.asks_for_processes() {
         notice("a history does not know destinations by process: that table is left out");
     }
 }

@@ -96,11 +96,45 @@ type Key = (Option<u32>, Side, Destination);
 pub struct Destinations(HashMap<Key, Box<Done>>);
 
 /// What was done towards one destination.
-#[derive(Debug, Default)]
-struct Done {
-    counts: Counts,
-    port_failures: u64,
-    reuse: Reuse,
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// TIME_WAITs, refusals, resets and aborts.
+    pub counts: Counts,
+    /// Port searches that failed.
+    pub port_failures: u64,
+    /// TIME_WAITs towards it that connects took or could not take.
+    pub reuse: Reuse,
+}
+
+impl Done {
+    /// Counts an event.
+    pub fn add(&mut self, event: &Event) {
+        if !matches!(event.facts, Facts::TimeWaitEnd(_)) {
+            self.counts.add(event);
+        }
+        self.port_failures += u64::from(is_port_failure(event));
+        self.reuse.add(event);
+    }
+}
+
+fn is_port_failure(event: &Event) -> bool {
+    matches!(&event.facts, Facts::PortAlloc(facts) if facts.result != PortResult::Ok)
+}
+
+/// Under which destination an event counts; `None` where it does not. Of port searches only those count that failed
+/// or met a TIME_WAIT; of ends of TIME_WAITs only those by reuse.
+pub fn towards(event: &Event) -> Option<(Side, Destination)> {
+    let mut reuse = Reuse::default();
+    reuse.add(event);
+    let mut side = event.side;
+    match &event.facts {
+        Facts::PortAlloc(_) if !is_port_failure(event) && reuse.is_empty() => return None,
+        Facts::TimeWaitEnd(_) if reuse.is_empty() => return None,
+        // Who connects is the client, whoever the TIME_WAIT's maker had been.
+        Facts::TimeWaitEnd(_) => side = Side::Client,
+        _ => {}
+    }
+    Some((side, Destination::of(side, event)))
 }
 
 /// One destination's facts.
@@ -161,34 +195,16 @@ impl DestinationRow {
 }
 
 impl Destinations {
-    /// Counts an event. Of port searches only those count that failed or met a TIME_WAIT; of ends of
-    /// TIME_WAITs only those by reuse.
+    /// Counts an event, if it counts (see [`towards`]).
     pub fn apply(&mut self, event: &Event) {
-        let mut reuse = Reuse::default();
-        reuse.add(event);
-        let (mut is_port_failure, mut side) = (false, event.side);
-        match &event.facts {
-            Facts::PortAlloc(facts) => {
-                is_port_failure = facts.result != PortResult::Ok;
-                if !is_port_failure && reuse.is_empty() {
-                    return;
-                }
-            }
-            Facts::TimeWaitEnd(_) if reuse.is_empty() => return,
-            // Who connects is the client, whoever the TIME_WAIT's maker had been.
-            Facts::TimeWaitEnd(_) => side = Side::Client,
-            _ => {}
-        }
-        let mut key = (event.netns, side, Destination::of(side, event));
+        let Some((side, destination)) = towards(event) else {
+            return;
+        };
+        let mut key = (event.netns, side, destination);
         if self.0.len() >= MAX_DESTINATIONS && !self.0.contains_key(&key) {
             key = (None, side, Destination::Others);
         }
-        let done = self.0.entry(key).or_default();
-        if !matches!(event.facts, Facts::TimeWaitEnd(_)) {
-            done.counts.add(event);
-        }
-        done.port_failures += u64::from(is_port_failure);
-        done.reuse.add_all(&reuse);
+        self.0.entry(key).or_default().add(event);
     }
 
     /// Rows, those with the most TIME_WAITs first, then those with the most resets.

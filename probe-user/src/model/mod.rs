@@ -16,6 +16,7 @@ pub mod quantile;
 pub mod report;
 pub mod residence;
 pub mod reuse;
+pub mod series;
 pub mod stacks;
 pub mod tally;
 pub mod timeline;

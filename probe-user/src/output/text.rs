@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::event::comm::is_unsafe;
+
 /// Writes what a terminal would act on or not show, as escapes: control characters, marks that turn the
 /// direction of writing, separators and invisible characters. Everything else is left as it is.
 pub fn escape(text: &str) -> String {
@@ -18,22 +20,6 @@ pub fn escape(text: &str) -> String {
         }
     }
     escaped
-}
-
-fn is_unsafe(char: char) -> bool {
-    char.is_control()
-        || matches!(
-            char,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
 }
 
 #[cfg(test)]

@@ -248,7 +248,7 @@ impl Merge {
             .filter(|row| is_by_process && filter.shows_process(row.process.as_ref()))
             .map(|row| row.row().only(&filter));
         let processes = sorted(processes);
-        let asks_for_process = !filter.pids.is_empty() || !filter.comms.is_empty();
+        let asks_for_process = filter.asks_for_processes();
         let rows = std::mem::take(&mut self.destinations).into_values();
         let mut destinations: Vec<DestinationRow> = rows
             .filter(|row| !asks_for_process && self.shows(row.netns, row.side, row.destination))

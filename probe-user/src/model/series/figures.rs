@@ -1,0 +1,196 @@
+//! What is counted of a process, of the others, and of the whole host.
+
+use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessTotals, ResetReason};
+
+use super::histogram::{Histogram, SEARCH_BOUNDS_NS};
+use crate::event::by::By;
+use crate::event::words::Word;
+use crate::event::{Event, Facts, PortAlloc, PortResult};
+use crate::filter::Filter;
+use crate::model::counts::Counts;
+use crate::model::reuse::Reuse;
+
+/// Port searches by one system call.
+#[derive(Clone, Debug)]
+pub struct Searches {
+    /// Searches, whatever their result.
+    pub count: u64,
+    /// Searches that failed.
+    pub failures: u64,
+    /// Those of known latency.
+    pub latency: Histogram,
+}
+
+impl Default for Searches {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            failures: 0,
+            latency: Histogram::new(SEARCH_BOUNDS_NS),
+        }
+    }
+}
+
+impl Searches {
+    /// Adds what the kernel side counted.
+    pub fn add(&mut self, totals: &PortTotals) {
+        self.count += totals.count;
+        self.failures += totals.failures;
+        self.latency.add_searches(totals);
+    }
+
+    /// Counts a search that an event tells of.
+    pub fn add_event(&mut self, facts: &PortAlloc) {
+        self.count += 1;
+        self.failures += u64::from(facts.result != PortResult::Ok);
+        if let Some(latency_ns) = facts.latency_ns {
+            self.latency.add(latency_ns);
+        }
+    }
+}
+
+/// Counters of one series. None of them ever goes down.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// TIME_WAITs, refusals, resets and aborts.
+    pub counts: Counts,
+    /// TIME_WAITs that its connects took or could not take.
+    pub reuse: Reuse,
+    /// Port searches, in the order of [`PortOp::MEMBERS`].
+    pub searches: [Searches; PortOp::COUNT],
+    /// What was taken back of ends before others made up for it.
+    owed_ends: By<EndCause, { EndCause::COUNT }>,
+    /// Likewise of RSTs received.
+    owed_resets: By<ResetReason, { ResetReason::COUNT }>,
+}
+
+/// What is added to a series at once. Ends and RSTs received may be negative (two's complement): where the kernel
+/// side finds that it counted one too early, it takes it back, and may have told of it before.
+#[derive(Clone, Debug, Default)]
+pub struct Added {
+    /// TIME_WAITs, refusals, resets and aborts.
+    pub counts: Counts,
+    /// TIME_WAITs that connects took or could not take.
+    pub reuse: Reuse,
+}
+
+impl Added {
+    /// What the kernel side counted, as far as the filter shows it.
+    pub fn from_totals(totals: &ProcessTotals, filter: &Filter) -> Self {
+        let mut added = Self {
+            counts: Counts::from_totals(totals),
+            reuse: Reuse::from_totals(totals),
+        };
+        added.counts.keep_only(|kind| filter.shows_kind(kind));
+        if !filter.shows_kind(EventKind::TimeWaitEnd) {
+            added.reuse.taken = 0;
+        }
+        if !filter.shows_kind(EventKind::PortAlloc) {
+            added.reuse.forget_refused();
+        }
+        added
+    }
+
+    /// What an event tells of the process that is answerable for it.
+    pub fn from_event(event: &Event) -> Self {
+        let mut added = Self::default();
+        added.counts.add(event);
+        // The maker of a TIME_WAIT whose tuple was taken took nothing.
+        if !matches!(event.facts, Facts::TimeWaitEnd(_)) {
+            added.reuse.add(event);
+        }
+        added
+    }
+
+    /// Whether it adds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.reuse.is_empty()
+    }
+
+    /// How much it counts when it comes to who has a series. What became of TIME_WAITs comes a minute late.
+    pub fn worth(&self) -> u64 {
+        let Counts {
+            time_wait,
+            overflow,
+            reset_sent,
+            reset_received,
+            abort,
+            ..
+        } = &self.counts;
+        let resets_received = reset_received.numbers().into_iter();
+        time_wait.total()
+            + overflow.total()
+            + reset_sent.total()
+            + abort.total()
+            + resets_received.map(not_negative).sum::<u64>()
+    }
+}
+
+impl Figures {
+    /// Adds this, and gives what it came to: nothing goes down.
+    pub fn add(&mut self, added: &Added) -> Added {
+        let mut come_to = added.clone();
+        come_to.counts.ended = settle(&mut self.owed_ends, &added.counts.ended);
+        come_to.counts.reset_received = settle(&mut self.owed_resets, &added.counts.reset_received);
+        self.counts.add_all(&come_to.counts);
+        self.reuse.add_all(&come_to.reuse);
+        come_to
+    }
+
+    /// Searches by this system call.
+    pub fn searches_by(&mut self, op: PortOp) -> &mut Searches {
+        &mut self.searches[op as usize]
+    }
+
+    /// Searches of each system call that made some.
+    pub fn searched(&self) -> impl Iterator<Item = (PortOp, &Searches)> {
+        let ops = PortOp::MEMBERS.iter().copied().zip(&self.searches);
+        ops.filter(|(_, searches)| searches.count > 0)
+    }
+}
+
+/// What may be added now, after what is owed.
+fn settle<T, const N: usize>(owed: &mut By<T, N>, added: &By<T, N>) -> By<T, N> {
+    let (mut debts, mut numbers) = (owed.numbers(), added.numbers());
+    for (debt, number) in debts.iter_mut().zip(&mut numbers) {
+        let taken_back = number.cast_signed().min(0).unsigned_abs();
+        let come = not_negative(*number);
+        *debt += taken_back;
+        *number = come.saturating_sub(*debt);
+        *debt = debt.saturating_sub(come);
+    }
+    *owed = By::new(debts);
+    By::new(numbers)
+}
+
+fn not_negative(number: u64) -> u64 {
+    number.cast_signed().max(0).unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_back_is_made_up_for_first() {
+        let ended = |number: i64| {
+            let mut added = Added::default();
+            added.counts.ended = By::new([number.cast_unsigned(), 0, 0, 0, 0]);
+            added
+        };
+        let mut figures = Figures::default();
+        let mut came_to = 0;
+        for (number, shown) in [(5, 5), (-2, 5), (1, 5), (-1, 5), (4, 7), (0, 7)] {
+            came_to += figures.add(&ended(number)).counts.ended.total();
+            assert_eq!(figures.counts.ended.total(), shown, "{number}");
+            assert_eq!(came_to, shown);
+        }
+    }
+
+    #[test]
+    fn each_call_has_its_place() {
+        for (place, op) in PortOp::MEMBERS.iter().enumerate() {
+            assert_eq!(place, *op as usize);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! What a service counts for as long as it runs: counters that never go down, by process and destination, of as many
+//! of these as there is room for.
+
+pub mod figures;
+pub mod histogram;
+pub mod looked;
+pub mod owner;
+pub mod top;
+
+use std::collections::BTreeMap;
+
+use twtrace_wire::{
+    EndCause, EventKind, PortKey, PortOp, PortTotals, ProcessKey, Side, Unattributed,
+};
+
+use super::budget::ledger::Ledger;
+use super::destination::{Destination, Done, towards};
+use super::key_of;
+use super::observation::{KernelTotals, Observation, Seen};
+use super::report::Exact;
+use super::tally::Opening;
+use crate::event::decode::unattributed;
+use crate::event::errno::Errno;
+use crate::event::{
+    Event, Facts, Lost, LostBy, Moment, PortAlloc, PortResult, Process, TimeWaitEnd,
+};
+use crate::filter::Filter;
+use crate::probe::{sees_ends, tell_refused_reuse};
+use figures::{Added, Figures, Searches};
+use histogram::{Histogram, RESIDENCE_BOUNDS_NS};
+use looked::Looked;
+use owner::Owner;
+use top::Top;
+
+/// Different errors of port searches that are told apart: more than there are.
+const MAX_ERRNOS: usize = 64;
+
+/// How much is told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesLimits {
+    /// Processes, by name and place.
+    pub max_processes: usize,
+    /// Destinations, and budgets and network namespaces likewise.
+    pub max_destinations: usize,
+}
+
+/// Counters and gauges.
+#[derive(Debug)]
+pub struct Series {
+    opening: Opening,
+    limits: SeriesLimits,
+    filter: Filter,
+    whole: Figures,
+    /// Port searches of the whole host, and whether their latencies are exact.
+    searches: BTreeMap<(PortOp, bool), Searches>,
+    port_errors: BTreeMap<(PortOp, Errno), u64>,
+    processes: Top<Owner, Figures>,
+    destinations: Top<(Side, Destination), Done>,
+    residence: BTreeMap<EndCause, Histogram>,
+    lost: BTreeMap<LostBy, u64>,
+    recursion_misses: Option<Vec<(String, u64)>>,
+    ledger: Ledger,
+    looked: Looked,
+    latest: Moment,
+}
+
+impl Series {
+    /// Nothing counted yet; everything is.
+    pub fn new(opening: &Opening, limits: SeriesLimits) -> Self {
+        Self {
+            limits,
+            filter: Filter::default(),
+            whole: Figures::default(),
+            searches: BTreeMap::new(),
+            // 0 rather than not there, so that the first one is seen to come.
+            port_errors: [
+                ((PortOp::Connect, libc::EADDRNOTAVAIL), 0),
+                ((PortOp::Bind, libc::EADDRINUSE), 0),
+                ((PortOp::Listen, libc::EADDRINUSE), 0),
+            ]
+            .map(|((op, errno), count)| ((op, Errno(errno as u16)), count))
+            .into(),
+            processes: Top::new(limits.max_processes),
+            destinations: Top::new(limits.max_destinations),
+            residence: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            recursion_misses: None,
+            ledger: Ledger::default(),
+            looked: Looked::default(),
+            latest: opening.at,
+            opening: opening.clone(),
+        }
+    }
+
+    /// Counts what passes this filter from here on. Kernel totals up to now are to be taken before.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = filter;
+    }
+
+    /// Takes an event, whether it passes the filter or not.
+    pub fn any_event(&mut self, event: &Event) {
+        self.ledger.note(event);
+        self.reached(Moment {
+            ts: event.ts,
+            mono_ns: event.mono_ns,
+        });
+    }
+
+    /// Counts an event that passes the filter.
+    pub fn event(&mut self, event: &Event) {
+        if let Some(towards) = towards(event) {
+            self.destinations.count(towards, 1, |done| done.add(event));
+        }
+        match &event.facts {
+            Facts::TimeWaitEnd(facts) => self.end(event, facts),
+            Facts::PortAlloc(facts) => self.search(event, facts),
+            Facts::TimeWait(_) | Facts::Reset(_) | Facts::Abort(_) => {}
+        }
+        let is_end = event.event == EventKind::TimeWaitEnd;
+        if !self.filter.is_by_process() || (is_end && !self.sees_ends()) {
+            self.add(owner_of(event), &Added::from_event(event));
+        }
+    }
+
+    /// Counts what was lost.
+    pub fn lost(&mut self, lost: &Lost) {
+        *self.lost.entry(lost.probe).or_default() += lost.count;
+        self.reached(Moment {
+            ts: lost.ts,
+            mono_ns: lost.mono_ns,
+        });
+    }
+
+    /// Takes an observation. [`Seen::Totals`] come by [`Self::add_totals`].
+    pub fn observe(&mut self, observation: &Observation) {
+        match &observation.seen {
+            Seen::Sockets(looks) => {
+                self.ledger.turn();
+                self.ledger.look(looks.clone(), observation.at.mono_ns);
+                let budgets = self.ledger.budgets(&self.filter);
+                self.looked.budgets(budgets, self.limits);
+            }
+            Seen::Namespaces(looks) => self.looked.namespaces(looks, &self.filter, self.limits),
+            Seen::CloseWait(seen) => self.looked.close_wait(seen, &self.filter, self.limits),
+            Seen::Memory(caches) => self.looked.caches.clone_from(caches),
+            Seen::Audit(rows) => self.looked.audit(rows, self.limits),
+            Seen::Totals(_) | Seen::Stacks(_) | Seen::End => {}
+        }
+        self.reached(observation.at);
+    }
+
+    /// Counts what the kernel side did since the last time: the source of everything that is counted by process,
+    /// unless the filter asks for more than it can tell.
+    pub fn add_totals(&mut self, taken: &KernelTotals) {
+        if let Some(misses) = &taken.recursion_misses {
+            self.recursion_misses = Some(misses.clone());
+        }
+        if !self.filter.is_by_process() {
+            return;
+        }
+        let shown = |filter: &Filter, key| filter.shows_process(taken.named.get(&key));
+        let totals = taken.processes.iter();
+        let totals = totals.filter(|(key, _)| shown(&self.filter, *key));
+        let mut added: Vec<(ProcessKey, Added)> = totals
+            .map(|(key, totals)| (*key, Added::from_totals(totals, &self.filter)))
+            .collect();
+        // Those that do the most come first where there is not room for all.
+        added.sort_by_cached_key(|(key, added)| (std::cmp::Reverse(added.worth()), *key));
+        for (key, added) in added {
+            self.add(owner(key, taken.named.get(&key)), &added);
+        }
+        if !self.filter.shows_kind(EventKind::PortAlloc) {
+            return;
+        }
+        let mut ports: Vec<&(PortKey, PortTotals)> = taken.ports.iter().collect();
+        ports.sort_by_key(|(key, totals)| (std::cmp::Reverse(totals.count), *key));
+        for (key, totals) in ports {
+            let op = u8::try_from(key.op).ok().and_then(PortOp::from_code);
+            if let Some(op) = op.filter(|_| shown(&self.filter, key.process)) {
+                let owner = owner(key.process, taken.named.get(&key.process));
+                self.processes.count(owner, totals.count, |figures| {
+                    figures.searches_by(op).add(totals);
+                });
+                let exact = key.exact != 0;
+                self.searches.entry((op, exact)).or_default().add(totals);
+            }
+        }
+    }
+
+    /// An interval ends: who has a series of its own is decided anew.
+    pub fn turn(&mut self) {
+        self.processes.turn();
+        self.destinations.turn();
+        self.ledger.begin_interval();
+    }
+
+    /// How much is told apart.
+    pub fn limits(&self) -> SeriesLimits {
+        self.limits
+    }
+
+    /// How tracing began.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// The latest moment that was told of.
+    pub fn latest(&self) -> Moment {
+        self.latest
+    }
+
+    /// What all processes did together, but for port searches.
+    pub fn whole(&self) -> &Figures {
+        &self.whole
+    }
+
+    /// Port searches of the whole host, by system call and whether their latencies are exact.
+    pub fn searches(&self) -> &BTreeMap<(PortOp, bool), Searches> {
+        &self.searches
+    }
+
+    /// Port searches that failed, by system call and error, as events told.
+    pub fn port_errors(&self) -> &BTreeMap<(PortOp, Errno), u64> {
+        &self.port_errors
+    }
+
+    /// By process.
+    pub fn processes(&self) -> &Top<Owner, Figures> {
+        &self.processes
+    }
+
+    /// By destination.
+    pub fn destinations(&self) -> &Top<(Side, Destination), Done> {
+        &self.destinations
+    }
+
+    /// How long TIME_WAITs stayed, by how they went.
+    pub fn residence(&self) -> &BTreeMap<EndCause, Histogram> {
+        &self.residence
+    }
+
+    /// What was lost.
+    pub fn losses(&self) -> &BTreeMap<LostBy, u64> {
+        &self.lost
+    }
+
+    /// Runs of our programs that the kernel skipped, by program; `None` where it does not count them.
+    pub fn recursion_misses(&self) -> Option<&[(String, u64)]> {
+        self.recursion_misses.as_deref()
+    }
+
+    /// What was looked at.
+    pub fn looked(&self) -> &Looked {
+        &self.looked
+    }
+
+    /// Which figures are complete.
+    pub fn exact(&self) -> Exact {
+        let any =
+            |is: fn(LostBy) -> bool| self.lost.iter().any(|(by, count)| *count > 0 && is(*by));
+        let lost_events = any(LostBy::is_event);
+        Exact {
+            processes: match self.filter.is_by_process() {
+                true => !any(LostBy::is_total),
+                false => !lost_events,
+            },
+            destinations: !lost_events,
+            refused_reuse: tell_refused_reuse(&self.opening.tiers),
+            ends: self.sees_ends(),
+        }
+    }
+
+    fn sees_ends(&self) -> bool {
+        sees_ends(&self.opening.tiers)
+    }
+
+    fn end(&mut self, event: &Event, facts: &TimeWaitEnd) {
+        if let Some(age_ns) = facts.age_ns {
+            let histogram = self.residence.entry(facts.cause);
+            histogram
+                .or_insert_with(|| Histogram::new(RESIDENCE_BOUNDS_NS))
+                .add(age_ns);
+        }
+        if let Some(by) = &facts.by
+            && (!self.filter.is_by_process() || !self.sees_ends())
+        {
+            let mut added = Added::default();
+            added.reuse.add(event);
+            self.add(Owner::of(by), &added);
+        }
+    }
+
+    fn search(&mut self, event: &Event, facts: &PortAlloc) {
+        if let PortResult::Failed(errno) = facts.result
+            && (self.port_errors.len() < MAX_ERRNOS
+                || self.port_errors.contains_key(&(facts.op, errno)))
+        {
+            *self.port_errors.entry((facts.op, errno)).or_default() += 1;
+        }
+        if !self.filter.is_by_process() {
+            self.processes.count(owner_of(event), 1, |figures| {
+                figures.searches_by(facts.op).add_event(facts);
+            });
+            let searches = self.searches.entry((facts.op, facts.exact));
+            searches.or_default().add_event(facts);
+        }
+    }
+
+    fn add(&mut self, owner: Owner, added: &Added) {
+        if !added.is_empty() {
+            let count = |figures: &mut Figures| figures.add(added);
+            let come_to = self.processes.count(owner, added.worth(), count);
+            self.whole.add(&come_to);
+        }
+    }
+
+    fn reached(&mut self, moment: Moment) {
+        if moment.mono_ns > self.latest.mono_ns {
+            self.latest = moment;
+        }
+    }
+}
+
+fn owner_of(event: &Event) -> Owner {
+    owner(key_of(event), event.process.as_ref())
+}
+
+fn owner(key: ProcessKey, named: Option<&Process>) -> Owner {
+    match named {
+        Some(process) => Owner::of(process),
+        None => Owner::Nobody(unattributed(key).unwrap_or(Unattributed::Unknown)),
+    }
+}
+
+#[cfg(test)]
+#[path = "series_tests.rs"]
+mod tests;
