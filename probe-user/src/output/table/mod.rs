@@ -19,6 +19,7 @@ use std::fmt::Write;
 
 use clap::ValueEnum;
 
+use super::coverage;
 use super::quantity;
 use super::tiers;
 use crate::event::by;
@@ -44,6 +45,8 @@ pub enum By {
 pub fn render(report: &Report, asked: &[By]) -> String {
     let has = |by: By| asked.is_empty() || asked.contains(&by);
     let mut text = String::new();
+    let history = report.history.as_ref();
+    let history = history.map_or_else(String::new, |it| coverage::line(it, report.end));
     section(
         &mut text,
         &format!(
@@ -53,7 +56,7 @@ pub fn render(report: &Report, asked: &[By]) -> String {
             super::text::escape(&report.kernel),
             report.start
         ),
-        &tiers::losses(&report.tiers),
+        &(tiers::losses(&report.tiers) + &history),
     );
     if has(By::Process) {
         section(&mut text, "By process", &processes::render(report));
