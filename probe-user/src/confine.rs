@@ -44,6 +44,17 @@ pub fn confine_to(reach: Reach<'_>) -> Result<bool> {
     Ok(restricted.ruleset == RulesetStatus::FullyEnforced)
 }
 
+/// Says so where a thread could not be confined; it goes on.
+pub fn told(confined: Result<bool>) {
+    match confined {
+        Ok(true) => {}
+        Ok(false) => {
+            log::info!("this kernel's Landlock confines less than is asked for, or it has none")
+        }
+        Err(error) => log::warn!("can't confine a thread: {error:#}"),
+    }
+}
+
 fn ruleset(reach: Reach<'_>) -> Result<RulesetCreated> {
     let all = AccessFs::from_all(KNOWN);
     let rules = Ruleset::default()

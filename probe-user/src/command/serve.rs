@@ -24,6 +24,7 @@ use crate::serve::counting::Counting;
 use crate::serve::health::{Health, Stage};
 use crate::serve::http::{self, Ask};
 use crate::serve::manager::Manager;
+use crate::serve::remembering::Remembering;
 use crate::serve::settings::Settings;
 use crate::session::Session;
 use crate::session::observer::Wants;
@@ -104,6 +105,12 @@ impl Server {
         let mut series = Series::new(&live.session.opening(), limits);
         series.set_filter(live.filter.clone());
         let health = Arc::new(Health::default());
+        let remembering = Remembering::start(
+            &args.history,
+            live.session.opening(),
+            live.filter.clone(),
+            live.probing.slow_port_ns,
+        )?;
         let (ask, asks) = mpsc::channel(WAITING_ASKS);
         // Not sooner: the gate into other namespaces takes a process without threads.
         http::start(listener, ask, Arc::clone(&health), confine_http)
@@ -113,7 +120,10 @@ impl Server {
             argv,
             settings,
             live,
-            counting: Counting { series },
+            counting: Counting {
+                series,
+                remembering,
+            },
             health,
             manager: Manager::find(),
             address,
@@ -184,13 +194,26 @@ impl Server {
         if is_due(&mut self.turned, TURN) {
             self.counting.series.turn();
         }
+        let remembering = self.counting.remembering.as_ref();
+        if remembering.is_some_and(Remembering::is_due) {
+            self.catch_up()?;
+            let now = self.live.session.now()?;
+            if let Some(remembering) = &mut self.counting.remembering {
+                remembering.end_interval(now);
+            }
+        }
         Ok(())
+    }
+
+    /// Takes everything up to now.
+    fn catch_up(&mut self) -> Result<()> {
+        self.live.catch_up(&mut self.counting)?;
+        self.live.totals(&mut self.counting)
     }
 
     /// Everything up to now.
     fn page(&mut self, format: Format) -> Result<Bytes> {
-        self.live.catch_up(&mut self.counting)?;
-        self.live.totals(&mut self.counting)?;
+        self.catch_up()?;
         self.state.pages += 1;
         Ok(prometheus::render(
             &self.counting.series,
@@ -224,10 +247,9 @@ impl Server {
             anyhow::bail!("these take a restart: {}", need_restart.join(", "));
         }
         // What was told so far passed the filter of before.
-        self.live.catch_up(&mut self.counting)?;
-        self.live.totals(&mut self.counting)?;
-        self.live.set_filter(filter.clone());
-        self.counting.set_filter(filter);
+        self.catch_up()?;
+        self.counting.set_filter(self.live.session.now()?, &filter);
+        self.live.set_filter(filter);
         self.settings = later;
         Ok(())
     }
@@ -235,7 +257,11 @@ impl Server {
     async fn finish(&mut self) -> Result<()> {
         self.health.reach(Stage::Stopping);
         self.manager.stopping();
-        self.live.finish(&mut self.counting).await
+        self.live.finish(&mut self.counting).await?;
+        if let Some(remembering) = self.counting.remembering.take() {
+            remembering.stop();
+        }
+        Ok(())
     }
 }
 
@@ -246,22 +272,12 @@ async fn ready_after(session: &mut Session, moment: Instant) -> Result<()> {
 
 /// The thread for HTTP needs nothing but its sockets.
 fn confine_http() {
-    told(confine::confine(Keep::Nothing, Reach::Nothing));
+    confine::told(confine::confine(Keep::Nothing, Reach::Nothing));
 }
 
 /// The tracer itself goes on reading what everyone may read.
 fn confine_tracer(settings: &Settings) {
     let mut readable = vec![Path::new("/proc"), Path::new("/sys")];
     readable.extend(settings.directory());
-    told(confine::confine_to(Reach::Reading(&readable)));
-}
-
-fn told(confined: Result<bool>) {
-    match confined {
-        Ok(true) => {}
-        Ok(false) => {
-            log::info!("this kernel's Landlock confines less than is asked for, or it has none")
-        }
-        Err(error) => log::warn!("can't confine a thread: {error:#}"),
-    }
+    confine::told(confine::confine_to(Reach::Reading(&readable)));
 }

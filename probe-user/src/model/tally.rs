@@ -64,10 +64,7 @@ impl Tally {
     /// Nothing told yet. What passes the filter is counted; the audit is of everything.
     pub fn new(opening: Opening, filter: Filter) -> Self {
         Self {
-            model: match sees_ends(&opening.tiers) {
-                true => Model::new(filter.clone()),
-                false => Model::with_presumed_ends(filter.clone()),
-            },
+            model: Self::model(&opening, &filter),
             latest: opening.at,
             timeline: Timeline::new(opening.at.mono_ns, opening.at.ts),
             opening,
@@ -111,6 +108,19 @@ impl Tally {
         self.close_wait = ended.close_wait;
         self.caches = ended.caches;
         self.audit = ended.audit;
+    }
+
+    /// Counts what passes another filter, where nothing was counted in this interval yet.
+    pub fn begin_with(&mut self, filter: Filter) {
+        self.model = Self::model(&self.opening, &filter);
+        self.filter = filter;
+    }
+
+    fn model(opening: &Opening, filter: &Filter) -> Model {
+        match sees_ends(&opening.tiers) {
+            true => Model::new(filter.clone()),
+            false => Model::with_presumed_ends(filter.clone()),
+        }
     }
 
     /// Adds what the kernel side counted since the last time. Not to be mixed with [`Seen::Totals`], which are
@@ -228,6 +238,7 @@ impl Tally {
             memory: self.memory(&processes),
             audit: self.audit.clone(),
             recursion_misses: self.misses(),
+            history: None,
             processes,
             lost,
         }

@@ -1,8 +1,9 @@
-//! What a service counts: series for as long as it runs.
+//! What a service counts: series for as long as it runs, and intervals for its history.
 
 use anyhow::Result;
 
-use crate::event::{Event, Lost};
+use super::remembering::Remembering;
+use crate::event::{Event, Lost, Moment};
 use crate::filter::Filter;
 use crate::model::observation::{Observation, Seen};
 use crate::model::series::Series;
@@ -13,27 +14,41 @@ use crate::session::Sink;
 pub struct Counting {
     /// What is scraped.
     pub series: Series,
+    /// What is remembered, if anything is.
+    pub remembering: Option<Remembering>,
 }
 
 impl Counting {
     /// Counts what passes this filter from here on.
-    pub fn set_filter(&mut self, filter: Filter) {
-        self.series.set_filter(filter);
+    pub fn set_filter(&mut self, at: Moment, filter: &Filter) {
+        self.series.set_filter(filter.clone());
+        if let Some(remembering) = &mut self.remembering {
+            remembering.set_filter(at, filter.clone());
+        }
     }
 }
 
 impl Sink for Counting {
     fn any_event(&mut self, event: &Event) {
         self.series.any_event(event);
+        if let Some(remembering) = &mut self.remembering {
+            remembering.any_event(event);
+        }
     }
 
     fn event(&mut self, event: &Event) -> Result<()> {
         self.series.event(event);
+        if let Some(remembering) = &mut self.remembering {
+            remembering.event(event);
+        }
         Ok(())
     }
 
     fn lost(&mut self, lost: &Lost) -> Result<()> {
         self.series.lost(lost);
+        if let Some(remembering) = &mut self.remembering {
+            remembering.lost(lost);
+        }
         Ok(())
     }
 
@@ -42,6 +57,9 @@ impl Sink for Counting {
             // Of the time since they were last taken.
             Seen::Totals(taken) => self.series.add_totals(taken),
             _ => self.series.observe(&observation),
+        }
+        if let Some(remembering) = &mut self.remembering {
+            remembering.observed(observation);
         }
         Ok(())
     }

@@ -9,7 +9,9 @@ pub mod top;
 
 use std::collections::BTreeMap;
 
-use twtrace_wire::{EndCause, EventKind, PortKey, PortOp, PortTotals, ProcessKey, Side};
+use twtrace_wire::{
+    EndCause, EventKind, PortKey, PortOp, PortTotals, ProcessKey, Side, Unattributed,
+};
 
 use super::budget::ledger::Ledger;
 use super::destination::{Destination, Done, towards};
@@ -29,7 +31,6 @@ use histogram::{Histogram, RESIDENCE_BOUNDS_NS};
 use looked::Looked;
 use owner::Owner;
 use top::Top;
-use twtrace_wire::Unattributed;
 
 /// Different errors of port searches that are told apart: more than there are.
 const MAX_ERRNOS: usize = 64;
@@ -71,7 +72,14 @@ impl Series {
             filter: Filter::default(),
             whole: Figures::default(),
             searches: BTreeMap::new(),
-            port_errors: BTreeMap::new(),
+            // 0 rather than not there, so that the first one is seen to come.
+            port_errors: [
+                ((PortOp::Connect, libc::EADDRNOTAVAIL), 0),
+                ((PortOp::Bind, libc::EADDRINUSE), 0),
+                ((PortOp::Listen, libc::EADDRINUSE), 0),
+            ]
+            .map(|((op, errno), count)| ((op, Errno(errno as u16)), count))
+            .into(),
             processes: Top::new(limits.max_processes),
             destinations: Top::new(limits.max_destinations),
             residence: BTreeMap::new(),
@@ -186,6 +194,11 @@ impl Series {
         self.ledger.begin_interval();
     }
 
+    /// How much is told apart.
+    pub fn limits(&self) -> SeriesLimits {
+        self.limits
+    }
+
     /// How tracing began.
     pub fn opening(&self) -> &Opening {
         &self.opening
@@ -196,7 +209,7 @@ impl Series {
         self.latest
     }
 
-    /// Everything by process, of all of them.
+    /// What all processes did together, but for port searches.
     pub fn whole(&self) -> &Figures {
         &self.whole
     }

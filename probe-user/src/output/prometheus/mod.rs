@@ -1,5 +1,19 @@
 //! Metrics for Prometheus.
 
+mod counters;
+pub mod families;
+mod gauges;
+#[cfg(test)]
+mod grammar;
+mod own;
+mod page;
+
+use bytes::Bytes;
+
+use crate::model::series::Series;
+pub use own::{HistoryState, ServeState};
+use page::Page;
+
 /// In which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -21,13 +35,23 @@ impl Format {
         }
     }
 }
-/// stub
-#[derive(Debug, Default)]
-pub struct ServeState {
-    pub pages: u64,
-    pub is_reload_good: bool,
+
+/// What an interval has come to so far, and how the service does.
+pub fn render(series: &Series, state: &ServeState, format: Format) -> Bytes {
+    let mut page = Page::new(format);
+    own::trust(&mut page, series);
+    counters::whole(&mut page, series);
+    counters::processes(&mut page, series);
+    counters::destinations(&mut page, series);
+    gauges::budgets(&mut page, series);
+    gauges::namespaces(&mut page, series);
+    gauges::close_wait(&mut page, series);
+    gauges::memory(&mut page, series);
+    gauges::audit(&mut page, series);
+    own::service(&mut page, state);
+    page.finish().into()
 }
-/// stub
-pub fn render(_: &crate::model::series::Series, _: &ServeState, _: Format) -> bytes::Bytes {
-    bytes::Bytes::new()
-}
+
+#[cfg(test)]
+#[path = "prometheus_tests.rs"]
+mod tests;

@@ -1,0 +1,389 @@
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use twtrace_wire::{EventKind, PortKey, PortOp, PortTotals, ProcessTotals, Side, bucket_of_ns};
+
+use super::grammar::{Sample, check};
+use super::*;
+use crate::event::{Lost, LostBy, Moment, Process, Timestamp, samples};
+use crate::host::Host;
+use crate::model::audit::{AuditRow, Basis};
+use crate::model::budget::ledger::{Look, Looks as SocketLooks};
+use crate::model::budget::snapshot::Snapshot;
+use crate::model::budget::snapshot::samples::{live, time_wait};
+use crate::model::budget::sysctls::samples::narrow;
+use crate::model::close_wait::{Connection, NoHolder};
+use crate::model::memory::CacheRow;
+use crate::model::observation::{CloseWait, KernelTotals, Observation, Seen};
+use crate::model::series::SeriesLimits;
+use crate::model::tally::Opening;
+use crate::probe::{Choice, Question, Tier};
+use crate::scan::namespace;
+use crate::scan::row::Times;
+use crate::serve::own::Own;
+
+const AT: Moment = Moment {
+    ts: Timestamp(1_700_000_000_500_000_000),
+    mono_ns: 500,
+};
+
+fn opening() -> Opening {
+    let choice = |question, tier| Choice {
+        question,
+        tier,
+        hooks: Vec::new(),
+        lost: None,
+        refused: Vec::new(),
+    };
+    Opening {
+        at: AT,
+        host: Host {
+            name: "web-1".into(),
+            kernel: "6.12.1".into(),
+        },
+        tiers: vec![
+            choice(Question::TimeWait, Tier::Timer),
+            choice(Question::TimeWaitEnd, Tier::Timer),
+        ],
+    }
+}
+
+fn taken(process: Process) -> KernelTotals {
+    let mut totals = ProcessTotals::default();
+    totals.time_wait[Side::Client as usize] = 3;
+    totals.fin_wait2[Side::Client as usize] = 1;
+    totals.overflow[Side::Server as usize] = 5;
+    totals.reset_sent[1] = 2;
+    totals.abort[1] = 1;
+    totals.ended[0] = 2;
+    totals.reused = 1;
+    totals.hindered = 1;
+    totals.refused[1] = 4;
+    let mut searches = PortTotals {
+        count: 2,
+        failures: 1,
+        max_ns: 3_000_000,
+        ..PortTotals::default()
+    };
+    searches.buckets[bucket_of_ns(2_000)] += 1;
+    searches.buckets[bucket_of_ns(3_000_000)] += 1;
+    let key = PortKey {
+        process: process.key,
+        op: PortOp::Connect as u32,
+        exact: 1,
+    };
+    KernelTotals {
+        processes: vec![(process.key, totals)],
+        ports: vec![(key, searches)],
+        recursion_misses: Some(vec![("state".to_owned(), 0)]),
+        named: [(process.key, process)].into(),
+    }
+}
+
+/// Of one with everything in it.
+fn series() -> Series {
+    let limits = SeriesLimits {
+        max_processes: 2,
+        max_destinations: 2,
+    };
+    let mut series = Series::new(&opening(), limits);
+    for name in ["curl", "we\"ird\\\n\x1b[31m", "late"] {
+        series.add_totals(&taken(samples::process(name.len() as u32, name)));
+    }
+    let mut refused = samples::time_wait();
+    refused.event = EventKind::TimeWaitOverflow;
+    for event in [
+        samples::time_wait(),
+        refused,
+        samples::reset(),
+        samples::abort(),
+        samples::port_alloc(),
+        samples::time_wait_end(),
+    ] {
+        series.any_event(&event);
+        series.event(&event);
+    }
+    series.lost(&Lost {
+        ts: AT.ts,
+        mono_ns: 600,
+        event: Default::default(),
+        probe: LostBy::Decode,
+        count: 7,
+    });
+    for seen in seen() {
+        series.observe(&Observation { at: AT, seen });
+    }
+    series
+}
+
+/// Two tuples, one of which will never be full.
+fn sockets() -> SocketLooks {
+    let sysctls = narrow();
+    let sockets = [
+        time_wait("10.0.0.1:40000", "10.0.0.2:80", 58),
+        time_wait("10.0.0.1:40002", "10.0.0.2:80", 57),
+        live("10.0.0.1:40000", "10.0.0.3:80"),
+    ];
+    let sockets = Snapshot::new(&sockets, sysctls.range, |_| false);
+    [
+        (5, Ok(Look { sysctls, sockets })),
+        (6, Err("gone".to_owned())),
+    ]
+    .into()
+}
+
+fn seen() -> Vec<Seen> {
+    let look = namespace::Look {
+        path: None,
+        state: Ok(namespace::State {
+            time_waits: Some(12),
+            conntrack: Some(namespace::Conntrack {
+                count: 40,
+                max: 65_536,
+                ..Default::default()
+            }),
+            ..namespace::samples::defaults()
+        }),
+    };
+    let connection = |holders| Connection {
+        netns: 5,
+        side: Side::Client,
+        local: "10.0.0.1:4000".parse().unwrap(),
+        remote: "10.0.0.2:80".parse().unwrap(),
+        times: Some(Times {
+            since_data: Duration::from_secs(90),
+            since_ack: Duration::from_millis(72_500),
+        }),
+        holders,
+    };
+    let cache = |name: &'static str| CacheRow {
+        name: name.into(),
+        active_objects: Some(2),
+        object_bytes: Some(256),
+        active_bytes: Some(512),
+        held_bytes: Some(4_096),
+        why: None,
+    };
+    let audit = AuditRow {
+        netns: 5,
+        births_seen: 9,
+        births_kernel: Some(10),
+        difference: Some(-1),
+        overflow_seen: 0,
+        overflow_kernel: None,
+        inferred: 0,
+        ends_seen: None,
+        alive_growth: None,
+        alive_difference: None,
+        reused_seen: None,
+        reused_kernel: None,
+        uncertainty: 0,
+        basis: Basis::TcpExt,
+        audited: true,
+        why: None,
+    };
+    vec![
+        Seen::Sockets(sockets()),
+        Seen::Sockets(sockets()),
+        Seen::Namespaces([(5, look)].into()),
+        Seen::CloseWait(CloseWait {
+            connections: vec![
+                connection(Ok(vec![samples::process(9, "leaky")])),
+                connection(Err(NoHolder::NotAccepted)),
+            ],
+            ..CloseWait::default()
+        }),
+        Seen::Memory(vec![cache("tw_sock_TCP"), cache("tw_sock_TCPv6")]),
+        Seen::Audit(vec![audit]),
+    ]
+}
+
+fn state(own: Own) -> ServeState {
+    ServeState {
+        config_reload: Some((true, 1_700_000_100.25)),
+        history: Some(HistoryState {
+            writes: 4,
+            failures: 1,
+            is_failing: true,
+            size_bytes: 8_192,
+            oldest_s: Some(1_699_999_980.0),
+        }),
+        scrapes: 6,
+        own: Some(own),
+    }
+}
+
+fn page(format: Format) -> String {
+    let own = Own {
+        resident_bytes: Some(20_971_520),
+        cpu_s: Some(1.25),
+        started_s: Some(1_699_999_999.5),
+        open_fds: Some(42),
+    };
+    let page = render(&series(), &state(own), format);
+    String::from_utf8(page.to_vec()).unwrap()
+}
+
+fn values(samples: &[Sample], name: &str) -> Vec<(Vec<(String, String)>, f64)> {
+    let named = samples.iter().filter(|sample| sample.name == name);
+    named
+        .map(|sample| (sample.labels.clone().into_iter().collect(), sample.value))
+        .collect()
+}
+
+#[test]
+fn pages_are_as_both_grammars_say() {
+    let text = check(&page(Format::Text), Format::Text);
+    let open = check(&page(Format::OpenMetrics), Format::OpenMetrics);
+    assert_eq!(text, open);
+}
+
+/// A change here is one that users see.
+#[test]
+fn pages_read_as_they_did() {
+    for (format, golden) in [
+        (Format::Text, include_str!("golden.txt")),
+        (Format::OpenMetrics, include_str!("golden.openmetrics")),
+    ] {
+        let page = page(format).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        if page != golden {
+            let path = std::env::temp_dir().join(format!("twtrace-golden-{format:?}"));
+            std::fs::write(&path, &page).unwrap();
+            panic!("it differs from the golden page: see {}", path.display());
+        }
+    }
+}
+
+/// The page has everything that the list of families promises, and no label beyond.
+#[test]
+fn every_family_has_samples_with_its_labels() {
+    let samples = check(&page(Format::Text), Format::Text);
+    for family in families::ALL {
+        let name = family.sample_name();
+        let own: Vec<&Sample> = samples
+            .iter()
+            .filter(|sample| sample.name == name || sample.name == format!("{name}_count"))
+            .collect();
+        assert!(!own.is_empty(), "{name} has no sample");
+        for label in own.iter().flat_map(|sample| sample.labels.keys()) {
+            assert!(
+                family.labels.contains(&label.as_str()),
+                "{name} has a {label}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_of_strangers_stay_within_their_label() {
+    let samples = check(&page(Format::Text), Format::Text);
+    let time_waits = values(&samples, "twtrace_process_time_waits_total");
+    let names: BTreeSet<&str> = time_waits
+        .iter()
+        .flat_map(|(labels, _)| labels)
+        .filter(|(label, _)| label == "process")
+        .map(|(_, name)| name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["curl", "other", "we\"ird\\\u{fffd}\u{fffd}[31m"].into()
+    );
+}
+
+#[test]
+fn what_processes_did_sums_up_to_the_whole() {
+    let samples = check(&page(Format::Text), Format::Text);
+    for (by_process, whole) in [
+        (
+            "twtrace_process_time_waits_total",
+            "twtrace_time_waits_total",
+        ),
+        ("twtrace_process_resets_total", "twtrace_resets_total"),
+        (
+            "twtrace_process_time_waits_refused_total",
+            "twtrace_time_waits_refused_total",
+        ),
+        (
+            "twtrace_process_port_failures_total",
+            "twtrace_port_failures_total",
+        ),
+        (
+            "twtrace_process_port_search_duration_seconds_count",
+            "twtrace_port_search_duration_seconds_count",
+        ),
+    ] {
+        let sum = |name| {
+            values(&samples, name)
+                .iter()
+                .map(|(_, value)| value)
+                .sum::<f64>()
+        };
+        assert!(sum(whole) > 0.0, "{whole}");
+        assert_eq!(sum(by_process), sum(whole), "{whole}");
+    }
+}
+
+/// A process may be called what the others are called.
+#[test]
+fn a_process_called_other_is_told_from_the_others() {
+    let limits = SeriesLimits {
+        max_processes: 1,
+        max_destinations: 1,
+    };
+    let mut series = Series::new(&opening(), limits);
+    series.add_totals(&taken(samples::process(1, "other")));
+    series.add_totals(&taken(samples::process(2, "more")));
+    let page = render(&series, &ServeState::default(), Format::Text);
+    check(str::from_utf8(&page).unwrap(), Format::Text);
+}
+
+/// Where it is installed: it knows more conventions than we do.
+#[test]
+fn promtool_finds_nothing() {
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = promtool else {
+        return;
+    };
+    let mut stdin = promtool.stdin.take().unwrap();
+    stdin.write_all(page(Format::Text).as_bytes()).unwrap();
+    drop(stdin);
+    let said = promtool.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && text.is_empty(), "{text}");
+}
+
+proptest! {
+    #[test]
+    fn whatever_names_are_the_page_is_one(
+        names in prop::collection::vec(prop::collection::vec(1_u8.., 0..16), 1..20),
+        units in prop::collection::vec("/\\PC{0,9}[\"\\\\\n\t]{0,2}\\.service", 1..4),
+    ) {
+        let limits = SeriesLimits { max_processes: 5, max_destinations: 5 };
+        let mut series = Series::new(&opening(), limits);
+        for (number, name) in (1_u32..).zip(&names) {
+            let mut process = samples::process(number, "");
+            process.comm = crate::event::comm::Comm::from_bytes(name);
+            let path = units[number as usize % units.len()].clone();
+            process.details = Some(std::sync::Arc::new(crate::enrich::Details {
+                cgroup: Some(crate::enrich::cgroup::Place::from_path(path)),
+                ..Default::default()
+            }));
+            series.add_totals(&taken(process));
+            if number % 7 == 0 {
+                series.turn();
+            }
+        }
+        for format in Format::ALL {
+            let page = render(&series, &ServeState::default(), format);
+            check(str::from_utf8(&page).unwrap(), format);
+        }
+    }
+}
