@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -214,7 +214,10 @@ impl Server {
     /// Everything up to now.
     fn page(&mut self, format: Format) -> Result<Bytes> {
         self.catch_up()?;
-        self.state.pages += 1;
+        self.state.scrapes += 1;
+        self.state.own.get_or_insert_default().read();
+        let remembering = self.counting.remembering.as_ref();
+        self.state.history = remembering.map(|remembering| remembering.status().into());
         Ok(prometheus::render(
             &self.counting.series,
             &self.state,
@@ -226,7 +229,7 @@ impl Server {
     fn reload(&mut self) {
         self.manager.reloading();
         let reloaded = self.take_settings();
-        self.state.is_reload_good = reloaded.is_ok();
+        self.state.config_reload = Some((reloaded.is_ok(), unix_s(SystemTime::now())));
         match &reloaded {
             Ok(()) => notice("the configuration was read again"),
             Err(error) => log::error!("the configuration stays as it is: {error:#}"),
@@ -280,4 +283,10 @@ fn confine_tracer(settings: &Settings) {
     let mut readable = vec![Path::new("/proc"), Path::new("/sys")];
     readable.extend(settings.directory());
     confine::told(confine::confine_to(Reach::Reading(&readable)));
+}
+
+fn unix_s(time: SystemTime) -> f64 {
+    // A clock before 1970 has other worries.
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }

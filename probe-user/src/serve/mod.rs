@@ -6,12 +6,9 @@ pub mod counting;
 pub mod health;
 pub mod http;
 pub mod manager;
-<<<<<<< HEAD
+pub mod own;
 pub mod remembering;
 pub mod settings;
 
 #[cfg(test)]
 mod example_tests;
-=======
-pub mod own;
->>>>>>> 99fa679

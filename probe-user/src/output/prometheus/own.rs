@@ -11,6 +11,7 @@ use crate::event::words::Word;
 use crate::model::series::Series;
 use crate::model::series::owner::printable;
 use crate::serve::own::Own;
+use crate::store::Status;
 
 /// How the service does.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +39,21 @@ pub struct HistoryState {
     pub size_bytes: u64,
     /// Beginning of the oldest interval, Unix time in seconds.
     pub oldest_s: Option<f64>,
+}
+
+impl From<Status> for HistoryState {
+    fn from(status: Status) -> Self {
+        Self {
+            writes: status.writes,
+            // What is not kept at all is a failure, whoever was too slow.
+            failures: status.failures + status.dropped,
+            is_failing: status.is_failing,
+            size_bytes: status.size_bytes,
+            oldest_s: status
+                .oldest
+                .map(|oldest| oldest.0 as f64 / SECOND_NS as f64),
+        }
+    }
 }
 
 /// How tracing goes.
