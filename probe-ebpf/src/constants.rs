@@ -27,7 +27,7 @@ pub static CONFIG: Config = Config {
     stacks: 0,
     user_registers: 0,
     registers_offset: 0,
-    reserved: 0,
+    cgroup_controller: ABSENT,
 };
 
 /// A field of one of the statics above, as it was replaced after compilation.

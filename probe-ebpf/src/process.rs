@@ -5,11 +5,12 @@ use aya_ebpf::helpers::{
     generated::{bpf_get_current_cgroup_id, bpf_get_current_task, bpf_probe_read_kernel},
 };
 use twtrace_wire::{
-    COMM_LEN, Probe, Process, ProcessKey, ProcessNames, ProcessTotals, Unattributed,
+    ABSENT, CGROUP_V1, COMM_LEN, Probe, Process, ProcessKey, ProcessNames, ProcessTotals,
+    Unattributed,
 };
 
 use crate::{
-    constants::offset,
+    constants::{config, offset},
     kernel::{Sock, read},
     maps::{MPTCP, NAMES, PROCESSES, count_lost, in_this_epoch},
     records::{Actor, Comm, Story},
@@ -17,6 +18,9 @@ use crate::{
 
 /// `task_struct.flags`: a kernel thread (include/linux/sched.h; has not moved since 2.6.35).
 pub const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// Id of the root of each hierarchy (fs/kernfs/dir.c).
+const ROOT_CGROUP: u64 = 1;
 
 /// BPF_NOEXIST: two CPUs may meet the same new process.
 const NO_EXIST: u64 = 1;
@@ -129,10 +133,29 @@ pub fn current(task: u64) -> Actor {
                 (leader + offset!(task_comm) as u64) as *const _,
             );
             (*names).uid = bpf_get_current_uid_gid() as u32;
-            (*names).cgroup_id = bpf_get_current_cgroup_id();
+            (*names).cgroup_id = cgroup_of(task);
         }
     }
     actor
+}
+
+/// The cgroup of the current task: in the v1 hierarchy that userspace chose, if it is in one of its cgroups, else
+/// in v2. Also right for a task that is exiting.
+#[inline(always)]
+fn cgroup_of(task: u64) -> u64 {
+    let controller = config!(cgroup_controller);
+    if controller != ABSENT {
+        let set: u64 = read(task, offset!(task_cgroups));
+        let state: u64 = read(set, controller);
+        let cgroup: u64 = read(state, offset!(css_cgroup));
+        let node: u64 = read(cgroup, offset!(cgroup_kn));
+        let id: u64 = read(node, offset!(kernfs_id));
+        if id > ROOT_CGROUP {
+            return id | CGROUP_V1;
+        }
+    }
+    // SAFETY: no arguments, no effect.
+    unsafe { bpf_get_current_cgroup_id() }
 }
 
 /// Names a process that has not acted since tracing began.

@@ -32,8 +32,27 @@ pub enum Reach<'a> {
 /// When the kernel refuses.
 pub fn confine(keep: Keep, reach: Reach<'_>) -> Result<bool> {
     privilege::drop_all_but(keep).context("dropping capabilities")?;
+    confine_to(reach)
+}
+
+/// The same of a thread whose capabilities were dropped already.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn confine_to(reach: Reach<'_>) -> Result<bool> {
     let restricted = ruleset(reach)?.restrict_self().context("Landlock")?;
     Ok(restricted.ruleset == RulesetStatus::FullyEnforced)
+}
+
+/// Says so where a thread could not be confined; it goes on.
+pub fn told(confined: Result<bool>) {
+    match confined {
+        Ok(true) => {}
+        Ok(false) => {
+            log::info!("this kernel's Landlock confines less than is asked for, or it has none")
+        }
+        Err(error) => log::warn!("can't confine a thread: {error:#}"),
+    }
 }
 
 fn ruleset(reach: Reach<'_>) -> Result<RulesetCreated> {

@@ -21,6 +21,7 @@ mod schema;
 mod serve;
 mod session;
 mod stack;
+mod store;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

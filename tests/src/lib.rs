@@ -9,6 +9,7 @@ pub mod actor;
 pub mod expect;
 pub mod runner;
 pub mod scenarios;
+pub mod soak;
 pub mod stage;
 pub mod sys;
 pub mod tun_peer;

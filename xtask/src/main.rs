@@ -2,6 +2,7 @@
 
 mod apt;
 mod build;
+mod dist;
 mod guest;
 mod process;
 mod run;
@@ -37,6 +38,8 @@ enum Verb {
     Run(run::RunArgs),
     /// Format, lint, unit tests, and the scenarios on this machine and in virtual machines
     Test(test::TestArgs),
+    /// Make a Debian package, a tarball with the static binary, checksums and a list of what is inside
+    Dist(dist::DistArgs),
     /// Boot one virtual machine with twtrace in it
     Vm(vm::VmArgs),
 }
@@ -58,6 +61,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Build(args) => build::verb(&workspace, args).map(|()| ExitCode::SUCCESS),
         Verb::Run(args) => run::verb(&workspace, args),
         Verb::Test(args) => test::verb(&workspace, args),
+        Verb::Dist(args) => dist::verb(&workspace, args),
         Verb::Vm(args) => vm::verb(&workspace, args),
     }
 }

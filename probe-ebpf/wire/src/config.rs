@@ -109,6 +109,10 @@ offsets! {
     dev_net = "net_device"."nd_net.net";
     subflow_conn = "mptcp_subflow_context"."conn";
     ulp_name = "tcp_ulp_ops"."name";
+    task_cgroups = "task_struct"."cgroups";
+    css_cgroup = "cgroup_subsys_state"."cgroup";
+    cgroup_kn = "cgroup"."kn";
+    kernfs_id = "kernfs_node"."id";
 }
 
 const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::SOURCES.len());
@@ -148,8 +152,8 @@ pub struct Config {
     pub user_registers: u32,
     /// With `REGISTERS_BY_STACK`: where they are from the task's kernel stack, bytes.
     pub registers_offset: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Where the v1 controller by whose hierarchy processes are placed is in a `css_set`, bytes; or [`ABSENT`].
+    pub cgroup_controller: u32,
 }
 
 /// [`Config::births`]: by a hook on inet_twsk_alloc().

@@ -5,6 +5,9 @@ use crate::COMM_LEN;
 /// Written where a `u64` measure is not known.
 pub const UNKNOWN: u64 = u64::MAX;
 
+/// Bit of a cgroup's id that says that it is one of a v1 hierarchy: each hierarchy counts for itself.
+pub const CGROUP_V1: u64 = 1 << 63;
+
 /// Who a process is, for as long as the host is up: thread-group id in the initial pid namespace and the
 /// leader's start time on CLOCK_BOOTTIME. A `tgid` of 0 stands for no process.
 #[repr(C)]
@@ -28,7 +31,7 @@ pub struct Process {
     pub tid: u32,
     /// Real user id, in the initial user namespace.
     pub uid: u32,
-    /// cgroup v2 id (the inode number of its directory), or 0.
+    /// Id of its cgroup (the inode number of its directory), or 0: in a v1 hierarchy with [`CGROUP_V1`], else in v2.
     pub cgroup_id: u64,
     /// The group leader's comm, NUL-padded, any bytes.
     pub comm: [u8; COMM_LEN],

@@ -13,7 +13,8 @@ mod totals;
 
 pub use config::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, Offsets};
 pub use event::{
-    Cancelled, ConnectionEvent, EndEvent, PortEvent, Process, ProcessKey, Tuple, TupleKey, UNKNOWN,
+    CGROUP_V1, Cancelled, ConnectionEvent, EndEvent, PortEvent, Process, ProcessKey, Tuple,
+    TupleKey, UNKNOWN,
 };
 pub use existing::{Existing, ExistingKey};
 pub use kinds::{

@@ -12,7 +12,7 @@ pub struct ProcessNames {
     pub uid: u32,
     /// Zero.
     pub reserved: u32,
-    /// cgroup v2 id, or 0.
+    /// Id of its cgroup, as in [`crate::Process`].
     pub cgroup_id: u64,
 }
 

@@ -92,6 +92,14 @@ fn filters_are_repeatable() {
         "reset",
         "--netns",
         "42",
+        "--container",
+        "0123456789ab",
+        "--pod",
+        "3f1b2c4d-0a1b-4c2d-8e3f-001122334455",
+        "--unit",
+        "nginx",
+        "--unit",
+        "run-*.scope",
         "--duration",
         "10s",
     ])
@@ -102,6 +110,9 @@ fn filters_are_repeatable() {
     assert_eq!(filter.sides, [Side::Client]);
     assert_eq!(filter.kinds, [EventKind::TimeWait, EventKind::Reset]);
     assert_eq!(filter.netns, [42]);
+    assert_eq!((filter.containers.len(), filter.pods.len()), (1, 1));
+    assert_eq!(filter.units[0].to_string(), "nginx.service");
+    assert_eq!(filter.units[1].to_string(), "run-*.scope");
     assert_eq!(filter.remote.len(), 1);
 }
 
@@ -117,6 +128,9 @@ fn wrong_usage_is_refused_with_a_hint() {
     assert!(refused(&["--remote", "example.org"]).contains("10.0.0.0/8"));
     assert!(refused(&["--netns", "blue"]).contains("inode number"));
     assert!(refused(&["--pid", "0"]).contains("0"));
+    assert!(refused(&["--container", "abc"]).contains("6 digits"));
+    assert!(refused(&["--pod", "web-0"]).contains("such as 3f1b2c4d"));
+    assert!(refused(&["--unit", "a/b"]).contains("such as nginx.service"));
 }
 
 #[test]

@@ -36,6 +36,9 @@ pub fn filter_words(args: &FilterArgs) -> String {
     };
     add("pid", texts(&args.pid));
     add("comm", args.comm.clone());
+    add("container", texts(&args.container));
+    add("pod", texts(&args.pod));
+    add("unit", texts(&args.unit));
     add("local", texts(&args.local));
     add("remote", texts(&args.remote));
     add("netns", args.netns.iter().map(of_netns).collect());
@@ -113,7 +116,7 @@ mod tests {
 
     #[test]
     fn words_come_back() {
-        let text = "--pid 7 --comm nginx --remote [::1]:80 --netns 42 --side client --event reset";
+        let text = "--pid 7 --comm nginx --container 0123456789ab --pod 3f1b2c4d --unit a.service --remote [::1]:80 --netns 42 --side client --event reset";
         let args = Words::try_parse_from(text.split(' ')).unwrap().filter;
         assert_eq!(filter_words(&args), text);
     }
@@ -127,6 +130,7 @@ mod tests {
             ("--help", "--help"),
             ("--comm 'x", "not closed"),
             ("--netns /proc/0/ns/net", "/proc/0/ns/net"),
+            ("--container abc", "6 digits"),
         ] {
             let mistake = display_filter(text).unwrap_err();
             assert!(mistake.contains(word), "{mistake}");

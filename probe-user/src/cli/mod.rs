@@ -25,7 +25,7 @@ use crate::doctor::finding::Severity;
 use crate::enrich::procfs::{self, PidError};
 use crate::event::words::Word;
 use crate::filter::netns::{NetnsArg, NetnsError};
-use crate::filter::{AddressFilter, Filter};
+use crate::filter::{AddressFilter, ContainerFilter, Filter, PodFilter, UnitFilter};
 use crate::output::table::By;
 use crate::output::tui::terminal;
 use crate::probe::{Hook, ProbeOptions};
@@ -246,6 +246,15 @@ pub struct FilterArgs {
     /// Process that is answerable, by its name.
     #[arg(long, value_name = "NAME")]
     pub comm: Vec<String>,
+    /// Container that the process runs in: its id or the first digits of it, or its name in LXC and systemd-nspawn.
+    #[arg(long, value_name = "ID")]
+    pub container: Vec<ContainerFilter>,
+    /// Kubernetes pod that it runs in, by its UID.
+    #[arg(long, value_name = "UID")]
+    pub pod: Vec<PodFilter>,
+    /// systemd unit or slice that it runs in, such as nginx, user@1000.service or 'my*.scope'.
+    #[arg(long, value_name = "UNIT")]
+    pub unit: Vec<UnitFilter>,
     /// This host's end: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:80, [::1]:80, :443.
     #[arg(long, value_name = "ADDRESS")]
     pub local: Vec<AddressFilter>,
@@ -314,6 +323,9 @@ impl FilterArgs {
         Filter {
             pids: self.pid.clone(),
             comms: self.comm.clone(),
+            containers: self.container.clone(),
+            pods: self.pod.clone(),
+            units: self.unit.clone(),
             local: self.local.clone(),
             remote: self.remote.clone(),
             netns,

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use twtrace_wire::EventKind;
 
 use super::{drop_privileges, open_gate};
 use crate::cli::{FilterArgs, ProbeArgs};
@@ -89,8 +88,7 @@ impl Live {
             filter.family = Some(Family::default());
             probing.follows_command = true;
         }
-        if !filter.is_by_process() && filter.shows_kind(EventKind::PortAlloc) {
-            // The kernel's histograms can't be filtered by address, so every search has to be an event.
+        if filter.needs_each_search() {
             probing.slow_port_ns = 0;
         }
         // Rows by destination are made of events.

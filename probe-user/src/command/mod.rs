@@ -26,6 +26,7 @@ use anyhow::{Context, Result};
 use crate::cli::Command;
 use crate::privilege::Keep;
 use crate::scan::gate::Gate;
+use crate::serve::settings::SettingsError;
 use crate::session::launch::{self, LaunchError};
 
 /// Does what was asked, and says how the process is to end.
@@ -54,8 +55,14 @@ pub fn run(command: Command) -> Result<ExitCode> {
     })
 }
 
+/// As after a wrong command line.
+const WRONG_USE: u8 = 2;
+
 /// How the process ends after an error; where it was to run a command, as `env` does.
 pub fn exit_code_of(error: &anyhow::Error, runs_command: bool) -> ExitCode {
+    if error.is::<SettingsError>() {
+        return ExitCode::from(WRONG_USE);
+    }
     match error.downcast_ref::<LaunchError>() {
         Some(error) => ExitCode::from(error.exit_code()),
         None if runs_command => ExitCode::from(launch::FAILED),

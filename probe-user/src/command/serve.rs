@@ -1,9 +1,288 @@
 //! `twtrace serve`
-use crate::cli::ServeArgs;
-use anyhow::Result;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
-/// x
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use super::live::{Live, Order};
+use super::notice;
+use crate::cli::{Privileges, ServeArgs};
+use crate::confine::{self, Reach};
+use crate::model::series::{Series, SeriesLimits};
+use crate::output::prometheus::{self, Format, ServeState};
+use crate::privilege::Keep;
+use crate::serve::counting::Counting;
+use crate::serve::health::{Health, Stage};
+use crate::serve::http::{self, Ask};
+use crate::serve::manager::Manager;
+use crate::serve::remembering::Remembering;
+use crate::serve::settings::Settings;
+use crate::session::Session;
+use crate::session::observer::Wants;
+
+/// Between two looks at the kernel's sockets and settings.
+const LOOK: Duration = Duration::from_secs(10);
+/// The ring buffer is drained at most that often: a wake-up for each event would cost more than the events.
+const DRAIN: Duration = Duration::from_millis(25);
+/// How often the loop sees to what is due.
+const TICK: Duration = Duration::from_secs(1);
+/// Between two takings of what the kernel side counts: its maps must not fill up.
+const TOTALS: Duration = Duration::from_secs(5);
+/// What had most in this time has series of its own in the next.
+const TURN: Duration = Duration::from_secs(60);
+/// Questions that wait: one for each form of the page is all that the endpoint asks at a time.
+const WAITING_ASKS: usize = Format::ALL.len();
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// When what is asked for can't be, with what to do.
 pub async fn run(args: ServeArgs) -> Result<ExitCode> {
-    let _ = args;
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let settings = Settings::read(&argv)?;
+    if args.check_config {
+        settings.args.filter.unchecked()?;
+        super::print(settings.in_force().as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut server = Server::start(argv, settings)?;
+    server.begin().await?;
+    server.serve().await?;
+    server.finish().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+struct Server {
+    argv: Vec<OsString>,
+    settings: Settings,
+    live: Live,
+    counting: Counting,
+    health: Arc<Health>,
+    manager: Manager,
+    address: SocketAddr,
+    asks: mpsc::Receiver<Ask>,
+    hangup: Signal,
+    state: ServeState,
+    told_manager: Instant,
+    took_totals: Instant,
+    turned: Instant,
+}
+
+impl Server {
+    fn start(argv: Vec<OsString>, settings: Settings) -> Result<Self> {
+        let args = &settings.args;
+        // Before there are probes: a port that can't be had is the most likely mistake.
+        let listener = http::bind(args.listen)
+            .with_context(|| format!("listening on {} (--listen takes another)", args.listen))?;
+        let address = listener.local_addr().context("asking for the port")?;
+        let hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+        let live = Live::start(Order {
+            filter: &args.filter,
+            probing: &args.probing,
+            wants: Wants::ALL,
+            look_interval: Some(LOOK),
+            max_stacks: None,
+            keep: match args.privileges {
+                Privileges::Naming => Keep::Naming,
+                Privileges::Least => Keep::Nothing,
+            },
+            is_service: true,
+            command: &[],
+        })?;
+        let limits = SeriesLimits {
+            max_processes: args.top_processes as usize,
+            max_destinations: args.top_destinations as usize,
+        };
+        let mut series = Series::new(&live.session.opening(), limits);
+        series.set_filter(live.filter.clone());
+        let health = Arc::new(Health::default());
+        let remembering = Remembering::start(
+            &args.history,
+            live.session.opening(),
+            live.filter.clone(),
+            live.probing.slow_port_ns,
+        )?;
+        let (ask, asks) = mpsc::channel(WAITING_ASKS);
+        // Not sooner: the gate into other namespaces takes a process without threads.
+        http::start(listener, ask, Arc::clone(&health), confine_http)
+            .context("starting the thread for HTTP")?;
+        let now = Instant::now();
+        Ok(Self {
+            argv,
+            settings,
+            live,
+            counting: Counting {
+                series,
+                remembering,
+            },
+            health,
+            manager: Manager::find(),
+            address,
+            asks,
+            hangup,
+            state: ServeState::default(),
+            told_manager: now,
+            took_totals: now,
+            turned: now,
+        })
+    }
+
+    async fn begin(&mut self) -> Result<()> {
+        self.live.begin(&mut self.counting).await?;
+        if self.settings.args.privileges == Privileges::Least {
+            confine_tracer(&self.settings);
+        }
+        self.health.reach(Stage::Tracing);
+        let serving = format!("serving http://{}/metrics", self.address);
+        self.manager.ready(&serving);
+        notice(&serving);
+        Ok(())
+    }
+
+    async fn serve(&mut self) -> Result<()> {
+        let mut drain_at = Instant::now();
+        let mut tick_at = Instant::now() + TICK;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.live.stop.wait() => return Ok(()),
+                Some(()) = self.hangup.recv() => self.reload(),
+                () = sleep_until(tick_at.into()) => {
+                    self.see_to_what_is_due()?;
+                    tick_at = Instant::now() + TICK;
+                }
+                Some(ask) = self.asks.recv() => {
+                    let page = self.page(ask.format)?;
+                    // Nobody may wait for it any more.
+                    let _ = ask.reply.send(page);
+                }
+                ready = ready_after(&mut self.live.session, drain_at) => {
+                    ready?;
+                    self.live.step(&mut self.counting)?;
+                    drain_at = Instant::now() + DRAIN;
+                }
+            }
+        }
+    }
+
+    fn see_to_what_is_due(&mut self) -> Result<()> {
+        self.health.beat();
+        let is_due = |last: &mut Instant, interval: Duration| {
+            let is_due = last.elapsed() >= interval;
+            if is_due {
+                *last = Instant::now();
+            }
+            is_due
+        };
+        if let Some(interval) = self.manager.watchdog_interval()
+            && is_due(&mut self.told_manager, interval)
+        {
+            self.manager.alive();
+        }
+        if is_due(&mut self.took_totals, TOTALS) {
+            self.live.totals(&mut self.counting)?;
+        }
+        if is_due(&mut self.turned, TURN) {
+            self.counting.series.turn();
+        }
+        let remembering = self.counting.remembering.as_ref();
+        if remembering.is_some_and(Remembering::is_due) {
+            self.catch_up()?;
+            let now = self.live.session.now()?;
+            if let Some(remembering) = &mut self.counting.remembering {
+                remembering.end_interval(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything up to now.
+    fn catch_up(&mut self) -> Result<()> {
+        self.live.catch_up(&mut self.counting)?;
+        self.live.totals(&mut self.counting)
+    }
+
+    /// Everything up to now.
+    fn page(&mut self, format: Format) -> Result<Bytes> {
+        self.catch_up()?;
+        self.state.scrapes += 1;
+        self.state.own.get_or_insert_default().read();
+        let remembering = self.counting.remembering.as_ref();
+        self.state.history = remembering.map(Remembering::status);
+        Ok(prometheus::render(
+            &self.counting.series,
+            &self.state,
+            format,
+        ))
+    }
+
+    /// Reads the configuration again. What is wrong with it is told, and changes nothing.
+    fn reload(&mut self) {
+        self.manager.reloading();
+        let reloaded = self.take_settings();
+        if let Ok(now) = self.live.session.now() {
+            self.state.config_reload = Some((reloaded.is_ok(), now.ts));
+        }
+        match &reloaded {
+            Ok(()) => notice("the configuration was read again"),
+            Err(error) => log::error!("the configuration stays as it is: {error:#}"),
+        }
+        self.manager.ready(match reloaded {
+            Ok(()) => "serving",
+            Err(_) => "serving; the new configuration is bad",
+        });
+    }
+
+    fn take_settings(&mut self) -> Result<()> {
+        let later = Settings::read(&self.argv)?;
+        let filter = later.args.filter.resolve()?;
+        let need_restart = self
+            .settings
+            .need_restart(&later, [&self.live.filter, &filter]);
+        if !need_restart.is_empty() {
+            anyhow::bail!("these take a restart: {}", need_restart.join(", "));
+        }
+        // What was told so far passed the filter of before.
+        self.catch_up()?;
+        self.counting.set_filter(self.live.session.now()?, &filter);
+        self.live.set_filter(filter);
+        self.settings = later;
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.health.reach(Stage::Stopping);
+        self.manager.stopping();
+        self.live.finish(&mut self.counting).await?;
+        if let Some(remembering) = self.counting.remembering.take() {
+            remembering.stop();
+        }
+        Ok(())
+    }
+}
+
+async fn ready_after(session: &mut Session, moment: Instant) -> Result<()> {
+    sleep_until(moment.into()).await;
+    session.ready().await
+}
+
+/// The thread for HTTP needs nothing but its sockets.
+fn confine_http() {
+    confine::told(confine::confine(Keep::Nothing, Reach::Nothing));
+}
+
+/// The tracer itself goes on reading what everyone may read.
+fn confine_tracer(settings: &Settings) {
+    let mut readable = vec![Path::new("/proc"), Path::new("/sys")];
+    readable.extend(settings.directory());
+    confine::told(confine::confine_to(Reach::Reading(&readable)));
 }

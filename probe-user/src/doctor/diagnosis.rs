@@ -176,10 +176,8 @@ fn caveats(facts: &Facts, filter: &Filter, left_out: u64) -> Vec<String> {
             report.other_budgets.count
         ));
     }
-    let is_filtered = !filter.is_by_process()
-        || !filter.pids.is_empty()
-        || !filter.comms.is_empty()
-        || !filter.kinds.is_empty();
+    let is_filtered =
+        !filter.is_by_process() || filter.asks_for_processes() || !filter.kinds.is_empty();
     if is_filtered {
         caveats.push("only what passes the filter was judged".to_owned());
     }

@@ -1,72 +1,202 @@
 //! From a cgroup's id to its path, for processes that are gone before /proc could be asked.
 
 use std::collections::HashMap;
-use std::fs;
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use twtrace_wire::CGROUP_V1;
+
+use super::hierarchies::{Hierarchies, Mount};
+use super::remembered::Remembered;
+
+/// Ids that are remembered when their directories are gone: this many to twice as many.
+const REMEMBERED: usize = 8_192;
 /// Directories that one walk looks at.
 const MAX_DIRECTORIES: usize = 20_000;
-/// An id that is not known starts a new walk, but no more often than this.
-const WALK_INTERVAL: Duration = Duration::from_secs(1);
+/// Walks take this share of the time at most, in parts of the whole.
+const WALKS_SHARE: u32 = 20;
+/// But for an id that is not known yet one is not put off for longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// `FILEID_KERNFS` of linux/exportfs.h: the handle is the id.
+const HANDLE_OF_KERNFS: i32 = 0xfe;
 
-/// The cgroup v2 hierarchy, walked when an id turns up that is not known yet. The id of a cgroup is the
-/// inode number of its directory.
-#[derive(Debug, Default)]
+/// What an id says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// The cgroup's path, from the root of its hierarchy.
+    Path(String),
+    /// It is not known, and will not be.
+    Unknown,
+    /// It may be known when it is asked for again.
+    NotYet,
+}
+
+/// The cgroup hierarchies, in which ids are looked up. The id of a cgroup is the inode number of its directory.
+#[derive(Debug)]
 pub struct CgroupTree {
-    mount: Option<PathBuf>,
-    paths: HashMap<u64, String>,
-    walked: Option<Instant>,
+    unified: Option<Hierarchy>,
+    v1: Option<Hierarchy>,
+    /// Also of those that are gone. Ids are not given again.
+    known: Remembered<u64, String>,
 }
 
 impl CgroupTree {
-    /// Finds where the hierarchy is mounted. Where it is not, no id has a path.
-    pub fn find() -> Self {
-        let mount = fs::read_to_string("/proc/self/mountinfo")
-            .ok()
-            .and_then(|text| cgroup2_mount(&text));
+    /// In these hierarchies.
+    pub fn of(hierarchies: &Hierarchies) -> Self {
+        let v1 = hierarchies.v1.as_ref();
         Self {
+            unified: hierarchies.unified.clone().map(Hierarchy::new),
+            v1: v1.map(|(_, mount)| Hierarchy::new(mount.clone())),
+            known: Remembered::new(REMEMBERED),
+        }
+    }
+
+    /// The path of a cgroup. 0 stands for no cgroup.
+    pub fn resolve(&mut self, cgroup_id: u64) -> Resolved {
+        if let Some(path) = self.known.get(&cgroup_id) {
+            return Resolved::Path(path.clone());
+        }
+        let hierarchy = match cgroup_id & CGROUP_V1 {
+            0 => &mut self.unified,
+            _ => &mut self.v1,
+        };
+        let resolved = match (hierarchy, cgroup_id & !CGROUP_V1) {
+            (None, _) | (_, 0) => Resolved::Unknown,
+            (Some(hierarchy), id) => hierarchy.resolve(id),
+        };
+        if let Resolved::Path(path) = &resolved {
+            self.known.insert(cgroup_id, path.clone());
+        }
+        resolved
+    }
+}
+
+#[derive(Debug)]
+struct Hierarchy {
+    mount: Mount,
+    /// The mount, as long as directories can be opened by their ids, which takes CAP_DAC_READ_SEARCH.
+    opens_by_id: Option<File>,
+    /// What the last walk found.
+    listed: HashMap<u64, String>,
+    /// When it ended, and how long there is to be none.
+    walked: Option<(Instant, Duration)>,
+}
+
+impl Hierarchy {
+    fn new(mount: Mount) -> Self {
+        Self {
+            opens_by_id: opened_by_id(&mount.point),
             mount,
-            ..Self::default()
+            listed: HashMap::new(),
+            walked: None,
         }
     }
 
-    /// The path of a cgroup, from the root of the hierarchy. 0 stands for no cgroup.
-    pub fn path_of(&mut self, cgroup_id: u64) -> Option<String> {
-        if cgroup_id == 0 {
-            return None;
+    fn resolve(&mut self, id: u64) -> Resolved {
+        if let Some(directory) = &self.opens_by_id {
+            match open_by_id(directory, id) {
+                Ok(found) => return self.path_of(&found),
+                Err(error) if error.raw_os_error() == Some(libc::ESTALE) => {
+                    return Resolved::Unknown;
+                }
+                // Not allowed any more: it has to be found by looking at all.
+                Err(_) => self.opens_by_id = None,
+            }
         }
-        if let Some(path) = self.paths.get(&cgroup_id) {
-            return Some(path.clone());
+        if let Some(path) = self.listed.get(&id) {
+            return Resolved::Path(path.clone());
         }
-        let is_due = self
-            .walked
-            .is_none_or(|walked| walked.elapsed() >= WALK_INTERVAL);
-        if is_due && let Some(mount) = &self.mount {
-            self.paths = walk(mount);
-            self.walked = Some(Instant::now());
+        if let Some((ended, pause)) = self.walked
+            && ended.elapsed() < pause
+        {
+            return Resolved::NotYet;
         }
-        self.paths.get(&cgroup_id).cloned()
+        let started = Instant::now();
+        self.listed = walk(&self.mount);
+        let pause = started.elapsed().saturating_mul(WALKS_SHARE);
+        self.walked = Some((Instant::now(), pause.min(LONGEST_PAUSE)));
+        match self.listed.get(&id) {
+            Some(path) => Resolved::Path(path.clone()),
+            None => Resolved::Unknown,
+        }
+    }
+
+    fn path_of(&self, directory: &OwnedFd) -> Resolved {
+        let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+        let path = fs::read_link(link).ok();
+        match path.and_then(|path| self.mount.path_of(&without_mark(path))) {
+            Some(path) => Resolved::Path(path),
+            // Outside of what is mounted.
+            None => Resolved::Unknown,
+        }
     }
 }
 
-fn cgroup2_mount(mountinfo: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let fstype = right.split(' ').next()?;
-        let mount_point = left.split(' ').nth(4)?;
-        (fstype == "cgroup2").then(|| PathBuf::from(mount_point))
-    })
+/// It was removed since it was opened.
+fn without_mark(path: PathBuf) -> PathBuf {
+    match path.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+        Some(bytes) => PathBuf::from(std::ffi::OsStr::from_bytes(bytes)),
+        None => path,
+    }
 }
 
-fn walk(mount: &Path) -> HashMap<u64, String> {
+/// `struct file_handle` with the id as its handle.
+#[repr(C)]
+struct Handle {
+    bytes: u32,
+    kind: i32,
+    id: u64,
+}
+
+/// The directory, if it can be opened by its own id.
+fn opened_by_id(point: &Path) -> Option<File> {
+    let directory = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY)
+        .open(point)
+        .ok()?;
+    let id = directory.metadata().ok()?.ino();
+    open_by_id(&directory, id).ok().map(|_| directory)
+}
+
+/// Opens a directory of the same file system by its id. ESTALE where it is gone.
+fn open_by_id(within: &File, id: u64) -> io::Result<OwnedFd> {
+    let mut handle = Handle {
+        bytes: 8,
+        kind: HANDLE_OF_KERNFS,
+        id,
+    };
+    // SAFETY: the descriptor is open, and the handle is as long as it says.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_open_by_handle_at,
+            within.as_raw_fd(),
+            &raw mut handle,
+            libc::O_PATH | libc::O_CLOEXEC,
+        )
+    };
+    match i32::try_from(result) {
+        // SAFETY: made just now, no other owner.
+        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn walk(mount: &Mount) -> HashMap<u64, String> {
     let mut paths = HashMap::new();
-    if let Ok(metadata) = fs::metadata(mount) {
-        paths.insert(metadata.ino(), "/".to_owned());
+    let path_of = |directory: &Path| mount.path_of(directory);
+    if let Ok(metadata) = fs::metadata(&mount.point)
+        && let Some(path) = path_of(&mount.point)
+    {
+        paths.insert(metadata.ino(), path);
     }
-    let mut open = vec![(mount.to_owned(), String::new())];
-    while let Some((directory, path)) = open.pop() {
+    let mut open = vec![mount.point.clone()];
+    while let Some(directory) = open.pop() {
         let Ok(entries) = fs::read_dir(&directory) else {
             continue;
         };
@@ -77,9 +207,11 @@ fn walk(mount: &Path) -> HashMap<u64, String> {
             if paths.len() >= MAX_DIRECTORIES {
                 return paths;
             }
-            let child = format!("{path}/{}", entry.file_name().to_string_lossy());
-            paths.insert(entry.ino(), child.clone());
-            open.push((entry.path(), child));
+            let child = entry.path();
+            if let Some(path) = path_of(&child) {
+                paths.insert(entry.ino(), path);
+            }
+            open.push(child);
         }
     }
     paths
@@ -89,33 +221,84 @@ fn walk(mount: &Path) -> HashMap<u64, String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_mount_is_found_among_others() {
-        let mountinfo = "\
-22 1 0:20 / /proc rw - proc proc rw
-30 22 0:26 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate
-";
-        assert_eq!(
-            cgroup2_mount(mountinfo),
-            Some(PathBuf::from("/sys/fs/cgroup/unified"))
-        );
-        assert_eq!(cgroup2_mount("22 1 0:20 / /proc rw - proc proc rw"), None);
+    fn mount_at(point: &Path) -> Mount {
+        Mount {
+            point: point.to_owned(),
+            root: "/".to_owned(),
+        }
+    }
+
+    fn path(text: &str) -> Resolved {
+        Resolved::Path(text.to_owned())
+    }
+
+    /// Anything but cgroups has to be walked: its handles are of another kind.
+    fn tree_at(point: &Path) -> CgroupTree {
+        CgroupTree::of(&Hierarchies {
+            unified: Some(mount_at(point)),
+            v1: None,
+        })
     }
 
     #[test]
-    fn directories_are_found_by_inode() {
+    fn directories_are_found_by_inode_and_remembered_when_they_are_gone() {
         let root = tempfile::tempdir().unwrap();
         let inner = root.path().join("a.slice/b.service");
         fs::create_dir_all(&inner).unwrap();
         fs::write(inner.join("cgroup.procs"), "").unwrap();
-        let mut tree = CgroupTree {
-            mount: Some(root.path().to_owned()),
-            ..CgroupTree::default()
-        };
+        let mut tree = tree_at(root.path());
         let inode = fs::metadata(&inner).unwrap().ino();
-        assert_eq!(tree.path_of(inode).as_deref(), Some("/a.slice/b.service"));
-        assert_eq!(tree.path_of(0), None);
-        // The next walk is not due yet, so an unknown id stays unknown without one.
-        assert_eq!(tree.path_of(u64::MAX), None);
+        assert_eq!(tree.resolve(inode), path("/a.slice/b.service"));
+        assert_eq!(tree.resolve(0), Resolved::Unknown);
+        assert_eq!(tree.resolve(inode | CGROUP_V1), Resolved::Unknown);
+        let hierarchy = tree.unified.as_mut().unwrap();
+        assert!(hierarchy.opens_by_id.is_none());
+        // The next walk is not due yet.
+        hierarchy.walked = Some((Instant::now(), LONGEST_PAUSE));
+        assert_eq!(tree.resolve(u64::MAX >> 1), Resolved::NotYet);
+        fs::remove_dir_all(&inner).unwrap();
+        tree.unified.as_mut().unwrap().walked = None;
+        assert_eq!(tree.resolve(u64::MAX >> 1), Resolved::Unknown);
+        assert!(tree.unified.as_ref().unwrap().listed.len() < 3);
+        assert_eq!(tree.resolve(inode), path("/a.slice/b.service"));
+    }
+
+    #[test]
+    fn walks_are_not_all_that_is_done() {
+        let root = tempfile::tempdir().unwrap();
+        for number in 0..200 {
+            fs::create_dir(root.path().join(number.to_string())).unwrap();
+        }
+        let mut tree = tree_at(root.path());
+        tree.resolve(u64::MAX >> 1);
+        let (_, pause) = tree.unified.unwrap().walked.unwrap();
+        assert!(!pause.is_zero() && pause <= LONGEST_PAUSE);
+    }
+
+    /// Needs root and a mounted hierarchy.
+    #[test]
+    fn cgroups_are_opened_by_id() {
+        let hierarchies = Hierarchies::find();
+        let Some(mount) = &hierarchies.unified else {
+            return;
+        };
+        let directory = mount
+            .point
+            .join(format!("twtrace-test-{}", std::process::id()));
+        if fs::create_dir(&directory).is_err() {
+            return;
+        }
+        let id = fs::metadata(&directory).unwrap().ino();
+        let mut tree = CgroupTree::of(&hierarchies);
+        let resolved = tree.resolve(id);
+        fs::remove_dir(&directory).unwrap();
+        assert_eq!(
+            Some(resolved),
+            mount.path_of(&directory).map(Resolved::Path)
+        );
+        let by_id = tree.unified.as_ref().unwrap().opens_by_id.is_some();
+        assert_eq!(by_id, tree.unified.as_ref().unwrap().walked.is_none());
+        let mut anew = CgroupTree::of(&hierarchies);
+        assert_eq!(anew.resolve(id), Resolved::Unknown, "it is gone");
     }
 }

@@ -1,12 +1,15 @@
 //! What the kernel side does not say about a process: start time, executable, cgroup and container.
 
 pub mod cgroup;
+mod cgroup_lines;
+mod cgroup_names;
 pub mod cgroup_tree;
 pub mod counters;
+pub mod hierarchies;
 pub mod netns;
 pub mod procfs;
+mod remembered;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use twtrace_wire::ProcessKey;
@@ -15,7 +18,9 @@ use crate::event::comm::Comm;
 use crate::event::timestamp::{Clocks, Timestamp};
 use crate::event::{Event, Facts, Process};
 use cgroup::Place;
-use cgroup_tree::CgroupTree;
+use cgroup_tree::{CgroupTree, Resolved};
+use hierarchies::Hierarchies;
+use remembered::Remembered;
 
 /// Processes whose details are kept; twice as many at most are in memory.
 const CACHED: usize = 8_192;
@@ -33,27 +38,29 @@ pub struct Details {
     pub cgroup: Option<Place>,
 }
 
-/// A process under one name: exec changes both the name and the executable.
-type CacheKey = (ProcessKey, Comm);
+/// A process under one name and in one cgroup: exec changes both the name and the executable, and a process may
+/// be moved.
+type CacheKey = (ProcessKey, Comm, u64);
 
 /// Looks details up in /proc while the process lives, and keeps them.
 #[derive(Debug)]
 pub struct Enricher {
     clocks: Clocks,
     cgroups: CgroupTree,
-    /// Used since the last turn-over, and before it: the older half is dropped when the newer is full.
-    recent: HashMap<CacheKey, Arc<Details>>,
-    older: HashMap<CacheKey, Arc<Details>>,
+    /// Whether a process may be in cgroups of more than one hierarchy.
+    has_v1: bool,
+    known: Remembered<CacheKey, Arc<Details>>,
 }
 
 impl Enricher {
     /// Looks nothing up yet. `clocks` gives processes their start times.
     pub fn new(clocks: Clocks) -> Self {
+        let hierarchies = Hierarchies::find();
         Self {
             clocks,
-            cgroups: CgroupTree::find(),
-            recent: HashMap::new(),
-            older: HashMap::new(),
+            cgroups: CgroupTree::of(&hierarchies),
+            has_v1: hierarchies.v1.is_some(),
+            known: Remembered::new(CACHED),
         }
     }
 
@@ -83,18 +90,15 @@ impl Enricher {
 
     /// Completes a process.
     pub fn complete(&mut self, process: &mut Process) {
-        let cache_key = (process.key, process.comm);
-        let details = match self.recent.get(&cache_key) {
+        let cache_key = (process.key, process.comm, process.cgroup_id);
+        let details = match self.known.get(&cache_key) {
             Some(details) => Arc::clone(details),
             None => {
-                let details = match self.older.remove(&cache_key) {
-                    Some(details) => details,
-                    None => Arc::new(self.look_up(process)),
-                };
-                if self.recent.len() >= CACHED {
-                    self.older = std::mem::take(&mut self.recent);
+                let (details, is_all) = self.look_up(process);
+                let details = Arc::new(details);
+                if is_all {
+                    self.known.insert(cache_key, Arc::clone(&details));
                 }
-                self.recent.insert(cache_key, Arc::clone(&details));
                 details
             }
         };
@@ -104,18 +108,30 @@ impl Enricher {
         process.details = Some(details);
     }
 
-    fn look_up(&mut self, process: &Process) -> Details {
+    /// What there is, and whether that is all there will be.
+    fn look_up(&mut self, process: &Process) -> (Details, bool) {
         let start_boot_ns = process.key.start_boot_ns;
         let found = procfs::read(process.key.tgid, start_boot_ns).unwrap_or_default();
-        let path = found
-            .cgroup
-            .or_else(|| self.cgroups.path_of(process.cgroup_id));
-        Details {
+        let resolved = self.cgroups.resolve(process.cgroup_id);
+        let is_all = resolved != Resolved::NotYet;
+        let cgroup = match (resolved, found.cgroup) {
+            (Resolved::Path(path), now) => {
+                let then = Place::from_path(path);
+                match now {
+                    // The other hierarchies.
+                    Some(now) if self.has_v1 => Some(then.or_if_it_says_more(now)),
+                    _ => Some(then),
+                }
+            }
+            (_, now) => now,
+        };
+        let details = Details {
             comm: found.comm,
             start_time: (start_boot_ns != 0).then(|| self.clocks.of_boottime(start_boot_ns)),
             exe: found.exe,
-            cgroup: path.map(Place::from_path),
-        }
+            cgroup,
+        };
+        (details, is_all)
     }
 }
 
@@ -153,6 +169,6 @@ mod tests {
             // Beyond the largest pid, so that no process is read.
             enricher.complete(&mut samples::process(0x7000_0000 + tgid, "gone"));
         }
-        assert!(enricher.recent.len() + enricher.older.len() <= 2 * CACHED);
+        assert!(enricher.known.len() <= 2 * CACHED);
     }
 }

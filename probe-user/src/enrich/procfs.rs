@@ -3,7 +3,8 @@
 use std::fs;
 use std::io;
 
-use super::cgroup;
+use super::cgroup::Place;
+use super::cgroup_lines;
 use crate::event::comm::Comm;
 
 /// What /proc tells of a process.
@@ -13,8 +14,8 @@ pub struct Found {
     pub comm: Comm,
     /// Target of /proc/PID/exe; `None` for kernel threads.
     pub exe: Option<String>,
-    /// Path of its cgroup.
-    pub cgroup: Option<String>,
+    /// Its cgroup.
+    pub cgroup: Option<Place>,
 }
 
 /// Reads /proc/PID, if that is still the process that started then (CLOCK_BOOTTIME, nanoseconds).
@@ -28,9 +29,9 @@ pub fn read(pid: u32, start_boot_ns: u64) -> Option<Found> {
         exe: fs::read_link(format!("/proc/{pid}/exe"))
             .ok()
             .map(|path| path.to_string_lossy().into_owned()),
-        cgroup: fs::read_to_string(format!("/proc/{pid}/cgroup"))
+        cgroup: fs::read(format!("/proc/{pid}/cgroup"))
             .ok()
-            .and_then(|text| cgroup::choose_path(&text)),
+            .and_then(|text| cgroup_lines::choose(&text)),
     };
     // Last, so that what was read before belongs to the process that is checked here.
     let started = start_ticks(pid)?;

@@ -18,7 +18,7 @@ pub struct Process {
     pub key: ProcessKey,
     /// Real user id, in the initial user namespace, where known.
     pub uid: Option<u32>,
-    /// cgroup v2 id, or 0.
+    /// Id of its cgroup, as on the wire, or 0.
     pub cgroup_id: u64,
     /// The group leader's name; empty where it is not known.
     pub comm: Comm,
@@ -54,6 +54,11 @@ impl Process {
             process.comm = Comm::new(names.comm);
         }
         Some(process)
+    }
+
+    /// Where it runs, if that was found out.
+    pub fn place(&self) -> Option<&Place> {
+        self.details.as_ref()?.cgroup.as_ref()
     }
 
     /// Whether both are the same process.
@@ -104,7 +109,7 @@ impl schemars::JsonSchema for Process {
 impl Serialize for Process {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let details = self.details.as_deref();
-        let place = details.and_then(|details| details.cgroup.as_ref());
+        let place = self.place();
         ProcessJson {
             pid: self.key.tgid,
             comm: self.comm,

@@ -3,16 +3,19 @@
 pub mod address;
 pub mod family;
 pub mod netns;
+pub mod place;
 
 use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, Side};
 
+use crate::enrich::cgroup::Place;
 use crate::event::words::Word;
 use crate::event::{Event, Process};
 pub use address::AddressFilter;
 pub use family::Family;
+pub use place::{ContainerFilter, PodFilter, UnitFilter};
 
 /// Conditions on events. Different conditions must all hold; of several values for one, any will do. An
 /// empty list asks for nothing.
@@ -22,6 +25,12 @@ pub struct Filter {
     pub pids: Vec<u32>,
     /// Its names.
     pub comms: Vec<String>,
+    /// Containers that it runs in.
+    pub containers: Vec<ContainerFilter>,
+    /// Pods that it runs in.
+    pub pods: Vec<PodFilter>,
+    /// systemd units that it runs in.
+    pub units: Vec<UnitFilter>,
     /// This host's end.
     pub local: Vec<AddressFilter>,
     /// The other end.
@@ -94,6 +103,27 @@ impl Filter {
             && any(&self.comms, |comm| {
                 process.is_some_and(|process| process.comm.is_of(comm))
             })
+            && (!self.asks_for_place() || self.shows_place(process.and_then(Process::place)))
+    }
+
+    /// Whether it asks where processes run: they have to be looked up before it can tell.
+    pub fn asks_for_place(&self) -> bool {
+        !(self.containers.is_empty() && self.pods.is_empty() && self.units.is_empty())
+    }
+
+    fn shows_place(&self, place: Option<&Place>) -> bool {
+        any(&self.containers, |filter| {
+            place.is_some_and(|place| filter.matches(place))
+        }) && any(&self.pods, |filter| {
+            place.is_some_and(|place| filter.matches(place))
+        }) && any(&self.units, |filter| {
+            place.is_some_and(|place| filter.matches(place))
+        })
+    }
+
+    /// Whether it asks for certain processes.
+    pub fn asks_for_processes(&self) -> bool {
+        !(self.pids.is_empty() && self.comms.is_empty()) || self.asks_for_place()
     }
 
     /// Whether events of this kind pass, as far as the kind goes.
@@ -107,6 +137,11 @@ impl Filter {
             && self.remote.is_empty()
             && self.netns.is_empty()
             && self.sides.is_empty()
+    }
+
+    /// Whether each port search has to be an event: the kernel's histograms can't be filtered by address.
+    pub fn needs_each_search(&self) -> bool {
+        !self.is_by_process() && self.shows_kind(EventKind::PortAlloc)
     }
 }
 
@@ -172,6 +207,32 @@ mod tests {
         filter.comms.clear();
         event.process = None;
         assert!(!filter.matches(&event), "nobody is no member");
+    }
+
+    #[test]
+    fn where_a_process_runs_is_a_matter_of_the_process() {
+        let mut event = samples::time_wait();
+        let filter = Filter {
+            units: vec!["nginx".parse().unwrap(), "curl*".parse().unwrap()],
+            ..Filter::default()
+        };
+        assert!(filter.is_by_process() && filter.asks_for_place() && filter.asks_for_processes());
+        assert!(!filter.matches(&event), "not looked up");
+        let place = Place::from_path("/system.slice/curl-1.scope".into());
+        if let Some(process) = &mut event.process {
+            process.details = Some(std::sync::Arc::new(crate::enrich::Details {
+                cgroup: Some(place),
+                ..Default::default()
+            }));
+        }
+        assert!(filter.matches(&event));
+        let in_a_container = Filter {
+            containers: vec!["012345".parse().unwrap()],
+            ..filter.clone()
+        };
+        assert!(!in_a_container.matches(&event));
+        event.process = None;
+        assert!(!filter.matches(&event));
     }
 
     #[test]

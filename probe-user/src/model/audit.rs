@@ -109,6 +109,61 @@ impl CountedAt {
 }
 
 impl AuditRow {
+    /// What came since an earlier reading of the same namespace. As it is where its counters went back meanwhile:
+    /// then it is another namespace with the same number.
+    pub fn since(&self, before: &Self) -> Self {
+        let is_later = before.births_seen <= self.births_seen
+            && before.overflow_seen <= self.overflow_seen
+            && before.births_kernel <= self.births_kernel;
+        if !is_later {
+            return self.clone();
+        }
+        let less = |now: Option<u64>, before: Option<u64>| now?.checked_sub(before?);
+        let difference = |now: Option<i64>, before: Option<i64>| now?.checked_sub(before?);
+        Self {
+            netns: self.netns,
+            births_seen: self.births_seen - before.births_seen,
+            births_kernel: less(self.births_kernel, before.births_kernel),
+            difference: difference(self.difference, before.difference),
+            overflow_seen: self.overflow_seen - before.overflow_seen,
+            overflow_kernel: less(self.overflow_kernel, before.overflow_kernel),
+            inferred: self.inferred.saturating_sub(before.inferred),
+            ends_seen: less(self.ends_seen, before.ends_seen),
+            alive_growth: difference(self.alive_growth, before.alive_growth),
+            alive_difference: difference(self.alive_difference, before.alive_difference),
+            reused_seen: less(self.reused_seen, before.reused_seen),
+            reused_kernel: less(self.reused_kernel, before.reused_kernel),
+            uncertainty: self.uncertainty.saturating_add(before.uncertainty),
+            basis: self.basis,
+            audited: self.audited && before.audited,
+            why: self.why.clone().or_else(|| before.why.clone()),
+        }
+    }
+
+    /// Adds what came later.
+    pub fn add(&mut self, later: &Self) {
+        let sum = |one: Option<u64>, other: Option<u64>| one?.checked_add(other?);
+        let signed = |one: Option<i64>, other: Option<i64>| one?.checked_add(other?);
+        self.births_seen += later.births_seen;
+        self.births_kernel = sum(self.births_kernel, later.births_kernel);
+        self.difference = signed(self.difference, later.difference);
+        self.overflow_seen += later.overflow_seen;
+        self.overflow_kernel = sum(self.overflow_kernel, later.overflow_kernel);
+        self.inferred += later.inferred;
+        self.ends_seen = sum(self.ends_seen, later.ends_seen);
+        self.alive_growth = signed(self.alive_growth, later.alive_growth);
+        self.alive_difference = signed(self.alive_difference, later.alive_difference);
+        self.reused_seen = sum(self.reused_seen, later.reused_seen);
+        self.reused_kernel = sum(self.reused_kernel, later.reused_kernel);
+        // What one reading was off by, the next one makes up for.
+        self.uncertainty = self.uncertainty.max(later.uncertainty);
+        self.basis = later.basis;
+        self.audited &= later.audited;
+        if later.why.is_some() {
+            self.why.clone_from(&later.why);
+        }
+    }
+
     /// Whether anything happened in the namespace.
     pub fn is_quiet(&self) -> bool {
         self.births_seen == 0

@@ -118,6 +118,13 @@ pub struct Deaths {
 }
 
 impl Deaths {
+    /// Adds another's numbers.
+    pub fn add_all(&mut self, other: &Self) {
+        self.reset_sent.add_all(&other.reset_sent);
+        self.reset_received.add_all(&other.reset_received);
+        self.abort.add_all(&other.abort);
+    }
+
     /// Those of all counts.
     pub fn of(counts: &Counts) -> Self {
         Self {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side};
 
 use super::destination::Destination;
+use super::interval::DealingSums;
 use super::key_of;
 use super::reuse::Reuse;
 use crate::event::{Event, Facts, PortResult, Process};
@@ -42,7 +43,7 @@ pub struct DealingRow {
 #[derive(Clone, Debug, Default)]
 pub struct Dealing {
     /// As it was when it acted last.
-    process: Option<Process>,
+    pub process: Option<Process>,
     /// TIME_WAITs made by closing first.
     pub time_wait: u64,
     /// RSTs sent by closing with SO_LINGER 0.
@@ -53,6 +54,22 @@ pub struct Dealing {
     pub bind_failures: u64,
     /// Its connects that met TIME_WAITs they could not take. Those that they took are not counted here.
     pub reuse: Reuse,
+}
+
+impl Dealing {
+    fn add(&mut self, other: &Self) {
+        self.time_wait += other.time_wait;
+        self.linger_zero += other.linger_zero;
+        self.connect_failures += other.connect_failures;
+        self.bind_failures += other.bind_failures;
+        self.reuse.add_all(&other.reuse);
+    }
+
+    /// Events that are counted here.
+    pub fn events(&self) -> u64 {
+        let searches = self.connect_failures + self.bind_failures;
+        self.time_wait + self.linger_zero + searches.max(self.reuse.hindered)
+    }
 }
 
 impl Dealings {
@@ -103,12 +120,44 @@ impl Dealings {
             return;
         }
         let row = self.rows.entry(key).or_default();
-        row.time_wait += one.time_wait;
-        row.linger_zero += one.linger_zero;
-        row.connect_failures += one.connect_failures;
-        row.bind_failures += one.bind_failures;
-        row.reuse.add_all(&one.reuse);
+        row.add(&one);
         row.process.clone_from(&event.process);
+    }
+
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, sums: DealingSums) {
+        let key = (sums.netns, sums.side, sums.destination, sums.key);
+        if self.rows.len() >= MAX_DEALINGS && !self.rows.contains_key(&key) {
+            self.left_out += sums.did.events();
+            return;
+        }
+        let row = self.rows.entry(key).or_default();
+        row.add(&sums.did);
+        row.process = sums.did.process;
+    }
+
+    /// Adds events that found no room elsewhere.
+    pub fn add_left_out(&mut self, events: u64) {
+        self.left_out += events;
+    }
+
+    /// The rows as they can be added to others, those with the most first.
+    pub fn sums(&self) -> Vec<DealingSums> {
+        let rows = self.rows.iter();
+        let mut sums: Vec<DealingSums> = rows
+            .map(|((netns, side, destination, key), did)| DealingSums {
+                netns: *netns,
+                side: *side,
+                destination: *destination,
+                key: *key,
+                did: did.clone(),
+            })
+            .collect();
+        sums.sort_by_cached_key(|row| {
+            let place = (row.netns, row.side as u32, row.destination, row.key);
+            (std::cmp::Reverse(row.did.events()), place)
+        });
+        sums
     }
 
     /// The rows, those with the most TIME_WAITs first.

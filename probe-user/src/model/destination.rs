@@ -42,6 +42,23 @@ impl Destination {
         }
     }
 
+    /// The way back from how it is displayed.
+    pub fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "(unknown)" => return Some(Self::Unknown),
+            "(others)" => return Some(Self::Others),
+            _ => {}
+        }
+        if let Some(port) = text.strip_prefix(':') {
+            // No IPv6 address: `::1` has no number after its first colon.
+            if let Ok(port) = port.parse() {
+                return Some(Self::LocalPort(port));
+            }
+        }
+        let remote = text.parse().map(Self::Remote);
+        remote.or_else(|_| text.parse().map(Self::Peer)).ok()
+    }
+
     /// As `--remote` takes it; `None` where `local` tells it.
     pub fn remote(&self) -> Option<String> {
         match self {
@@ -151,6 +168,18 @@ pub struct DestinationRow {
     pub destination: Destination,
 }
 
+impl DestinationRow {
+    /// Adds what came later, or of others.
+    pub fn add(&mut self, later: &Self) {
+        self.time_wait += later.time_wait;
+        self.fin_wait2 += later.fin_wait2;
+        self.overflow += later.overflow;
+        self.deaths.add_all(&later.deaths);
+        self.port_failures += later.port_failures;
+        self.reuse.add_all(&later.reuse);
+    }
+}
+
 impl Destinations {
     /// Counts an event, if it counts (see [`towards`]).
     pub fn apply(&mut self, event: &Event) {
@@ -236,6 +265,26 @@ mod tests {
         );
         assert_eq!(rows[2].local.as_deref(), Some(":40000"));
         assert_eq!(rows[2].remote, None);
+    }
+
+    #[test]
+    fn texts_go_there_and_back() {
+        for text in [
+            "10.0.0.1:80",
+            "[2001:db8::2]:80",
+            "10.0.0.1",
+            "::1",
+            "::",
+            ":443",
+            "(unknown)",
+            "(others)",
+        ] {
+            let destination = Destination::from_text(text).unwrap();
+            assert_eq!(destination.to_string(), text);
+        }
+        for text in ["", ":", ":65536", "nobody", "(others"] {
+            assert_eq!(Destination::from_text(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use twtrace_wire::{PortTotals, bucket_of_ns};
 use super::quantile;
 
 /// A histogram of ages, in the buckets of the kernel side's latencies (four to each power of two, to 137 s).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Residence(Option<Box<PortTotals>>);
 
 /// What a histogram of ages comes to. From events: incomplete where some were lost.
@@ -29,6 +29,23 @@ impl Residence {
         histogram.count += 1;
         histogram.max_ns = histogram.max_ns.max(age_ns);
         histogram.buckets[bucket_of_ns(age_ns)] += 1;
+    }
+
+    /// Adds another's.
+    pub fn add_all(&mut self, other: &Self) {
+        if let Some(other) = other.0.as_deref() {
+            self.0.get_or_insert_default().add(other);
+        }
+    }
+
+    /// The histogram; `None` where none went.
+    pub fn histogram(&self) -> Option<&PortTotals> {
+        self.0.as_deref()
+    }
+
+    /// From a histogram.
+    pub fn of(histogram: PortTotals) -> Self {
+        Self((histogram.count > 0).then(|| Box::new(histogram)))
     }
 
     /// `None` where none went.

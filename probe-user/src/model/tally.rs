@@ -10,6 +10,7 @@ use super::audit::AuditRow;
 use super::budget::ledger::Ledger;
 use super::close_wait;
 use super::dealings::Dealings;
+use super::interval::ProcessSums;
 use super::memory::{CacheRow, Memory};
 use super::observation::{CloseWait, KernelTotals, Observation, Seen};
 use super::report::{Exact, LostRow, MissRow, ProcessRow, Report};
@@ -48,7 +49,11 @@ pub struct Tally {
     close_wait: CloseWait,
     caches: Vec<CacheRow>,
     audit: Vec<AuditRow>,
+    /// The same when the interval began.
+    audit_before: Vec<AuditRow>,
     totals: Option<KernelTotals>,
+    /// Runs that the kernel had skipped when the interval began.
+    misses_before: Vec<MissRow>,
     stacks: Option<Vec<StackRow>>,
     lost: BTreeMap<LostBy, u64>,
     /// The latest moment that was told of.
@@ -59,10 +64,7 @@ impl Tally {
     /// Nothing told yet. What passes the filter is counted; the audit is of everything.
     pub fn new(opening: Opening, filter: Filter) -> Self {
         Self {
-            model: match sees_ends(&opening.tiers) {
-                true => Model::new(filter.clone()),
-                false => Model::with_presumed_ends(filter.clone()),
-            },
+            model: Self::model(&opening, &filter),
             latest: opening.at,
             timeline: Timeline::new(opening.at.mono_ns, opening.at.ts),
             opening,
@@ -74,7 +76,9 @@ impl Tally {
             close_wait: CloseWait::default(),
             caches: Vec::new(),
             audit: Vec::new(),
+            audit_before: Vec::new(),
             totals: None,
+            misses_before: Vec::new(),
             stacks: None,
             lost: BTreeMap::new(),
         }
@@ -95,6 +99,8 @@ impl Tally {
         };
         let anew = Self::new(opening, self.filter.clone());
         let ended = std::mem::replace(self, anew);
+        self.misses_before = ended.misses().unwrap_or(ended.misses_before);
+        self.audit_before.clone_from(&ended.audit);
         self.ledger = ended.ledger;
         self.ledger.begin_interval();
         self.has_recent_rates = ended.has_recent_rates;
@@ -102,6 +108,19 @@ impl Tally {
         self.close_wait = ended.close_wait;
         self.caches = ended.caches;
         self.audit = ended.audit;
+    }
+
+    /// Counts what passes another filter, where nothing was counted in this interval yet.
+    pub fn begin_with(&mut self, filter: Filter) {
+        self.model = Self::model(&self.opening, &filter);
+        self.filter = filter;
+    }
+
+    fn model(opening: &Opening, filter: &Filter) -> Model {
+        match sees_ends(&opening.tiers) {
+            true => Model::new(filter.clone()),
+            false => Model::with_presumed_ends(filter.clone()),
+        }
     }
 
     /// Adds what the kernel side counted since the last time. Not to be mixed with [`Seen::Totals`], which are
@@ -237,6 +256,35 @@ impl Tally {
     /// Settings and counters at the first look and at the latest; empty where nobody looked.
     pub fn namespaces(&self) -> (Looks, Looks) {
         self.namespaces.clone().unwrap_or_default()
+    }
+
+    /// The rows by process, in sums that can be added to.
+    pub fn process_sums(&self) -> Vec<ProcessSums> {
+        self.model.process_sums(self.totals.as_ref())
+    }
+
+    /// The audit of this interval alone: [`Report::audit`] goes back to when tracing began.
+    pub fn audit_of_interval(&self) -> Vec<AuditRow> {
+        let rows = self.audit.iter().map(|row| {
+            let before = self.audit_before.iter();
+            match before.into_iter().find(|before| before.netns == row.netns) {
+                Some(before) => row.since(before),
+                None => row.clone(),
+            }
+        });
+        rows.collect()
+    }
+
+    /// Runs of our programs that the kernel skipped in this interval; `None` where it does not count them.
+    pub fn misses_of_interval(&self) -> Option<Vec<MissRow>> {
+        let mut misses = self.misses()?;
+        for row in &mut misses {
+            let mut before = self.misses_before.iter();
+            if let Some(before) = before.find(|before| before.program == row.program) {
+                row.count = row.count.saturating_sub(before.count);
+            }
+        }
+        Some(misses)
     }
 
     fn exactness(&self, lost: &[LostRow]) -> Exact {

@@ -80,6 +80,24 @@ impl Timeline {
         }
     }
 
+    /// The same with intervals of at least this width, for what is known no finer.
+    pub fn with_width(mut self, width_ns: u64) -> Self {
+        self.width_ns = self.width_ns.max(width_ns);
+        self
+    }
+
+    /// Adds counts of a moment.
+    pub fn add(&mut self, mono_ns: u64, counts: &Bucket) {
+        self.at(mono_ns).add_all(counts);
+    }
+
+    /// Everything in sum.
+    pub fn sum(&self) -> Bucket {
+        let mut sum = Bucket::default();
+        self.buckets.iter().for_each(|bucket| sum.add_all(bucket));
+        sum
+    }
+
     /// All of it up to an end, also where nothing happened. What is later than that end stays in.
     pub fn until(&self, end_mono_ns: u64) -> Self {
         let mut whole = self.clone();

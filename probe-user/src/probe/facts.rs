@@ -5,9 +5,12 @@ use std::fs;
 use twtrace_wire::{ABSENT, Offsets};
 
 use super::{ProbeError, btf::KernelBtf};
+use crate::enrich::hierarchies::Hierarchies;
 
 /// Where a kernel shows its own BTF.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+const POINTER_BYTES: u32 = 8;
 
 /// Members that kernels may do without: what needs them says "not known".
 const OPTIONAL: &[&str] = &[
@@ -22,6 +25,10 @@ const OPTIONAL: &[&str] = &[
     "pid_tasks",
     "proc_inode_pid",
     "proc_inode_vfs_inode",
+    "task_cgroups",
+    "css_cgroup",
+    "cgroup_kn",
+    "kernfs_id",
 ];
 
 /// All offsets the programs need.
@@ -43,6 +50,31 @@ pub fn offsets(btf: &KernelBtf) -> Result<Offsets, ProbeError> {
         }
     }
     Ok(Offsets::from_values(&values))
+}
+
+/// Where the best controller of v1 that is mounted is in a `css_set`, if any is, or [`ABSENT`].
+pub fn cgroup_controller(btf: &KernelBtf) -> u32 {
+    let Some((controller, _)) = Hierarchies::find().v1 else {
+        return ABSENT;
+    };
+    let members = [
+        ("task_struct", "cgroups"),
+        ("cgroup_subsys_state", "cgroup"),
+        ("cgroup", "kn"),
+        ("kernfs_node", "id"),
+    ];
+    let has_all = members
+        .iter()
+        .all(|(strct, member)| btf.member_offset(strct, member).is_some());
+    let wanted = controller.kernel_name();
+    let index = btf
+        .enum_values("cgroup_subsys_id")
+        .into_iter()
+        .find_map(|(index, name)| (name == wanted).then_some(index));
+    match (btf.member_offset("css_set", "subsys"), index) {
+        (Some(states), Some(index)) if has_all => states + index * POINTER_BYTES,
+        _ => ABSENT,
+    }
 }
 
 /// Length of the kernel's tick: the resolution of its coarse clock.

@@ -215,7 +215,7 @@ fn configure(
         stacks: u32::from(options.stacks.is_some()),
         user_registers: stacks::user_registers(kernel.types),
         registers_offset: stacks::REGISTERS_OFFSET,
-        reserved: 0,
+        cgroup_controller: facts::cgroup_controller(kernel.types),
     })
 }
 

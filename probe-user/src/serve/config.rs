@@ -205,7 +205,7 @@ fn check(verb: &Command, added: &[OsString]) -> Result<(), String> {
 }
 
 /// What clap says, without how to use the command line.
-fn in_one_line(error: &clap::Error) -> String {
+pub fn in_one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim);
     let said =

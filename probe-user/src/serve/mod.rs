@@ -2,7 +2,13 @@
 
 pub mod config;
 pub mod connections;
+pub mod counting;
 pub mod health;
 pub mod http;
 pub mod manager;
 pub mod own;
+pub mod remembering;
+pub mod settings;
+
+#[cfg(test)]
+mod example_tests;

@@ -255,8 +255,14 @@ impl Session {
     fn hand_on(&mut self, mut event: Event, sink: &mut dyn Sink) -> Result<()> {
         sink.any_event(&event);
         self.meet(event.process.as_ref())?;
-        if self.filter.matches(&event) {
+        let asks_for_place = self.filter.asks_for_place();
+        if asks_for_place {
             self.enricher.complete_event(&mut event);
+        }
+        if self.filter.matches(&event) {
+            if !asks_for_place {
+                self.enricher.complete_event(&mut event);
+            }
             sink.event(&event)?;
         }
         Ok(())

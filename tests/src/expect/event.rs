@@ -332,6 +332,14 @@ impl Expected {
         self.process(who).acceptor(who).side(Side::Server)
     }
 
+    /// Where the process runs: its cgroup, container, pod and unit.
+    pub fn place(self, cgroup: &str, [container, pod, unit]: [Option<&str>; 3]) -> Self {
+        self.with("process.cgroup", json!(cgroup))
+            .with("process.container_id", json!(container))
+            .with("process.pod_uid", json!(pod))
+            .with("process.unit", json!(unit))
+    }
+
     /// `side`
     pub fn side(self, side: Side) -> Self {
         self.with("side", word(side))

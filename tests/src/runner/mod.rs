@@ -6,6 +6,7 @@ mod doctor;
 mod judge;
 mod memory;
 mod options;
+mod own_trace;
 mod replay;
 pub mod report;
 mod reported;
@@ -25,6 +26,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 pub use options::{Options, TierLimit};
+pub use own_trace::play_with_own_trace;
 pub use trace::wait;
 use verdicts::{Verdict, Verdicts};
 
@@ -190,6 +192,7 @@ const IN_GUESTS: &[&str] = &[
     "command/orphaned_grandchild",
     "command/child_of_thread",
     "command/too_many_descendants",
+    "containers/v1_alone",
     "stacks/frame_pointers",
     "stacks/tables_only",
     "stacks/rust",

@@ -5,6 +5,7 @@ mod buckets;
 mod budgets;
 mod close;
 mod command;
+mod containers;
 mod crowd;
 mod data_after_close;
 mod doctor;
@@ -26,6 +27,7 @@ mod recordings;
 mod reset;
 mod reuse;
 mod schema;
+mod serve;
 mod stacks;
 mod top;
 mod usage;
@@ -217,6 +219,7 @@ pub fn all() -> Vec<Scenario> {
         ends::SCENARIOS,
         close::SCENARIOS,
         handover::SCENARIOS,
+        containers::SCENARIOS,
         protocols::SCENARIOS,
         reset::SCENARIOS,
         data_after_close::SCENARIOS,
@@ -257,10 +260,12 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (command::only::USAGES, Reach::Tracepoints),
         (command::manners::USAGES, Reach::BestTier),
         (stacks::USAGES, Reach::Tracepoints),
+        (containers::USAGES, Reach::Tracepoints),
         (recordings::USAGES, Reach::BestTier),
         (schema::USAGES, Reach::BestTier),
         (html::USAGES, Reach::BestTier),
         (top::USAGES, Reach::BestTier),
+        (serve::USAGES, Reach::BestTier),
     ];
     groups
         .into_iter()

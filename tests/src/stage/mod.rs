@@ -1,5 +1,6 @@
 //! The stage: the process that plays one scenario in a network namespace of its own.
 
+mod cgroups;
 pub mod finding;
 mod pair;
 
@@ -9,6 +10,7 @@ use std::{
     fmt, fs,
     io::{self, BufRead, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     rc::Rc,
     thread,
     time::{Duration, Instant},
@@ -94,6 +96,7 @@ pub struct Stage {
     at_start: Cell<Counters>,
     /// Kept until the runner has seen all events: an actor that goes closes its sockets.
     actors: RefCell<Vec<Rc<Actor>>>,
+    cgroups: RefCell<Vec<PathBuf>>,
     truth: RefCell<Vec<Expected>>,
     otherwise: RefCell<Vec<Vec<Expected>>>,
     crowd: RefCell<Vec<CrowdRow>>,
@@ -121,6 +124,7 @@ impl Stage {
             since_ns,
             at_start: Cell::new(Counters::read()?),
             actors: RefCell::default(),
+            cgroups: RefCell::default(),
             truth: RefCell::default(),
             otherwise: RefCell::default(),
             crowd: RefCell::default(),
@@ -382,7 +386,7 @@ pub fn run(ip: Ip, prepares: bool, play: fn(&Stage) -> Result<()>) -> Result<()>
     }
     tell(&Message::Finding(finding))?;
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
-    Ok(())
+    stage.remove_cgroups()
 }
 
 fn play_on(stage: &Stage, prepares: bool, play: fn(&Stage) -> Result<()>) -> Result<Played> {

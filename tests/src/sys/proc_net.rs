@@ -30,9 +30,9 @@ impl Counters {
     /// # Errors
     /// When /proc/net/netstat or snmp can't be read or has another form.
     pub fn read() -> io::Result<Self> {
-        let netstat = fs::read_to_string("/proc/self/net/netstat")?;
-        let snmp = fs::read_to_string("/proc/self/net/snmp")?;
-        let sockstat = fs::read_to_string("/proc/self/net/sockstat")?;
+        let netstat = fs::read_to_string("/proc/thread-self/net/netstat")?;
+        let snmp = fs::read_to_string("/proc/thread-self/net/snmp")?;
+        let sockstat = fs::read_to_string("/proc/thread-self/net/sockstat")?;
         Self::parse(&netstat, &snmp, &sockstat)
     }
 
@@ -135,7 +135,7 @@ pub struct Socket {
 pub fn sockets() -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
     for name in ["tcp", "tcp6"] {
-        match fs::read_to_string(format!("/proc/self/net/{name}")) {
+        match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
             Ok(text) => found.extend(text.lines().skip(1).filter_map(parse_socket)),
             // A kernel without IPv6.
             Err(error) if name == "tcp6" && error.kind() == io::ErrorKind::NotFound => {}

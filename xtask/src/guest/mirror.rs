@@ -123,10 +123,7 @@ impl Mirror {
         address: Option<&str>,
         suites: &[(Archive, &str)],
     ) -> Result<()> {
-        let keyring = KEYRINGS
-            .iter()
-            .copied()
-            .find(|path| Path::new(path).exists());
+        let keyring = keyring();
         let mut text = String::new();
         for (archive, suite) in suites {
             text.push_str(&source_line(machine, address, keyring, *archive, suite)?);
@@ -175,6 +172,22 @@ impl Mirror {
         }
         command
     }
+}
+
+/// A `deb` line for a suite of Debian's main archive, at the mirror that this machine uses.
+///
+/// # Errors
+/// When no mirror is known.
+pub fn machine_source(address: Option<&str>, suite: &str) -> Result<String> {
+    let machine = sources::of_machine();
+    source_line(&machine, address, keyring(), Archive::Main, suite)
+}
+
+fn keyring() -> Option<&'static str> {
+    KEYRINGS
+        .iter()
+        .copied()
+        .find(|path| Path::new(path).exists())
 }
 
 /// One `deb` line: the address and trust of the machine's own source of that archive, another suite.

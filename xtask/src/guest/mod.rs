@@ -11,4 +11,5 @@ mod protocol;
 mod qemu;
 pub mod tools;
 
-pub use qemu::Accelerator;
+pub use mirror::machine_source;
+pub use qemu::{Accelerator, NoLine, Running};

@@ -125,14 +125,6 @@ impl Machine {
             } else {
                 "stdio"
             });
-        // SAFETY: prctl is async-signal-safe, and so may be called between fork and exec.
-        unsafe {
-            command.pre_exec(|| {
-                // However xtask ends, its guests end with it.
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                Ok(())
-            });
-        }
         command
     }
 
@@ -141,10 +133,9 @@ impl Machine {
     /// # Errors
     /// When QEMU can't be run or fails.
     pub fn interactive(&self) -> Result<()> {
-        let status = self
-            .command(Mode::Shell)
-            .status()
-            .context("can't run qemu-system-x86_64")?;
+        let mut command = self.command(Mode::Shell);
+        die_with_xtask(&mut command);
+        let status = command.status().context("can't run qemu-system-x86_64")?;
         if !status.success() {
             bail!("qemu-system-x86_64 failed with {status}");
         }
@@ -156,35 +147,18 @@ impl Machine {
     /// # Errors
     /// When QEMU can't be run.
     pub fn start(&self, mode: Mode) -> Result<Running> {
-        let log = File::create(self.qemu_log())
-            .with_context(|| format!("can't write {}", self.qemu_log().display()))?;
-        let mut child = self
-            .command(mode)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .context("can't run qemu-system-x86_64")?;
-        let (sender, lines) = mpsc::channel();
-        let output = child.stdout.take().context("QEMU has no stdout")?;
-        thread::spawn(move || {
-            let mut reader = BufReader::new(output);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                let text = String::from_utf8_lossy(&line)
-                    .trim_end_matches(['\r', '\n'])
-                    .to_owned();
-                line.clear();
-                if sender.send(text).is_err() {
-                    return;
-                }
-            }
+        Running::of(self.command(mode), self.qemu_log())
+    }
+}
+
+/// However xtask ends, its guests end with it.
+fn die_with_xtask(command: &mut Command) {
+    // SAFETY: prctl is async-signal-safe, and so may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
         });
-        Ok(Running {
-            child,
-            lines,
-            qemu_log: self.qemu_log(),
-        })
     }
 }
 
@@ -207,6 +181,42 @@ pub enum NoLine {
 }
 
 impl Running {
+    /// Runs QEMU by this command, which has a serial line on its stdout; what it complains of goes to a file.
+    ///
+    /// # Errors
+    /// When it can't be run.
+    pub fn of(mut command: Command, qemu_log: PathBuf) -> Result<Self> {
+        let log = File::create(&qemu_log)
+            .with_context(|| format!("can't write {}", qemu_log.display()))?;
+        die_with_xtask(&mut command);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .context("can't run qemu-system-x86_64")?;
+        let (sender, lines) = mpsc::channel();
+        let output = child.stdout.take().context("QEMU has no stdout")?;
+        thread::spawn(move || {
+            let mut reader = BufReader::new(output);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+                let text = String::from_utf8_lossy(&line)
+                    .trim_end_matches(['\r', '\n'])
+                    .to_owned();
+                line.clear();
+                if sender.send(text).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self {
+            child,
+            lines,
+            qemu_log,
+        })
+    }
+
     /// The next line, waited for until `deadline`.
     pub fn line(&self, deadline: Instant) -> Result<String, NoLine> {
         loop {

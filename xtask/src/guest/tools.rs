@@ -66,6 +66,34 @@ const BOOTING: [Tool; 3] = [
     },
 ];
 
+/// What puts packages together.
+const PACKING: [Tool; 3] = [
+    Tool {
+        program: "dpkg-deb",
+        package: "dpkg",
+    },
+    Tool {
+        program: "readelf",
+        package: "binutils",
+    },
+    Tool {
+        program: "git",
+        package: "git",
+    },
+];
+
+/// What makes a Debian root, and a disk of it.
+const ROOTS: [Tool; 2] = [
+    Tool {
+        program: "mmdebstrap",
+        package: "mmdebstrap",
+    },
+    Tool {
+        program: "mke2fs",
+        package: "e2fsprogs",
+    },
+];
+
 /// Installs what the scenarios use and is missing.
 ///
 /// # Errors
@@ -86,6 +114,25 @@ pub fn ensure_for_guests() -> Result<()> {
     ensure(
         &BOOTING,
         "booting a virtual machine takes programs that are not here",
+    )
+}
+
+/// Installs what putting packages together takes and is missing.
+///
+/// # Errors
+/// When it can't be installed; the error has the command to type.
+pub fn ensure_for_packages() -> Result<()> {
+    ensure(&PACKING, "making packages takes programs that are not here")
+}
+
+/// Installs what making Debian roots takes and is missing.
+///
+/// # Errors
+/// When it can't be installed; the error has the command to type.
+pub fn ensure_for_debian_roots() -> Result<()> {
+    ensure(
+        &ROOTS,
+        "making a Debian root takes programs that are not here",
     )
 }
 

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::ports::PortRange;
 
 /// One budget of ports. What is not known is `None`, and `why` says why.
-#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BudgetRow {
     /// Inode number of the network namespace.
     pub netns: u32,
@@ -56,7 +56,7 @@ pub struct BudgetRow {
 }
 
 /// One half of the ports.
-#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HalfRow {
     /// Ports there are.
     pub capacity: u64,
@@ -68,7 +68,9 @@ pub struct HalfRow {
 }
 
 /// Who looks for a port.
-#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum PoolWord {
     /// connect().
@@ -78,7 +80,9 @@ pub enum PoolWord {
 }
 
 /// What is to come.
-#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Outlook {
     /// No port is free.
@@ -92,7 +96,9 @@ pub enum Outlook {
 }
 
 /// Budgets that are not shown one by one.
-#[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(
+    schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
+)]
 pub struct OtherBudgets {
     /// How many there are.
     pub count: u64,
@@ -116,6 +122,28 @@ impl BudgetRow {
     /// Whether no port of the half that is tried first is free.
     pub fn is_fast_half_full(&self) -> bool {
         self.fast_half.is_some_and(|half| half.free == 0)
+    }
+}
+
+impl PoolWord {
+    /// As in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Bind => "bind",
+        }
+    }
+}
+
+impl Outlook {
+    /// As in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::RunsOut => "runs_out",
+            Self::Never => "never",
+            Self::Unknown => "unknown",
+        }
     }
 }
 

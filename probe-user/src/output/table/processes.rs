@@ -4,6 +4,7 @@ use twtrace_wire::{Side, Unattributed};
 
 use super::grid::{Align, Grid};
 use super::{SHOWN, by_reason, count};
+use crate::enrich::cgroup::CONTAINER_ID_DIGITS;
 use crate::event::Process;
 use crate::event::words::Word;
 use crate::model::counts::Counts;
@@ -77,17 +78,20 @@ pub fn name_of(process: Option<&Process>, unattributed: Option<Unattributed>) ->
 
 /// Container or unit.
 fn place(row: &ProcessRow) -> String {
-    let place = row
-        .process
-        .as_ref()
-        .and_then(|process| process.details.as_ref()?.cgroup.clone());
-    match place {
-        Some(place) => match (place.container_id, place.unit) {
-            (Some(id), _) => format!("container {}", &id[..12]),
-            (None, Some(unit)) => escape(&unit),
-            (None, None) => "-".to_owned(),
-        },
-        None => "-".to_owned(),
+    let place = row.process.as_ref().and_then(Process::place);
+    match place.map(|place| (&place.container_id, &place.unit)) {
+        Some((Some(id), _)) => format!("container {}", escape(&short_id(id))),
+        Some((None, Some(unit))) => escape(unit),
+        Some((None, None)) | None => "-".to_owned(),
+    }
+}
+
+/// As much of a container's id as its tools show; a name as it is. What a recording has may be anything.
+fn short_id(id: &str) -> String {
+    const SHOWN_DIGITS: usize = 12;
+    match id.len() {
+        CONTAINER_ID_DIGITS => id.chars().take(SHOWN_DIGITS).collect(),
+        _ => id.to_owned(),
     }
 }
 

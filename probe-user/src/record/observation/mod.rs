@@ -6,7 +6,7 @@
 //! ([`MAX_TEXT`]) is an error, so that a stranger's file can't fill the memory part by part.
 
 mod close_wait;
-mod namespaces;
+pub mod namespaces;
 mod sockets;
 mod totals;
 

@@ -1,0 +1,143 @@
+//! /proc/PID/cgroup: a process's cgroup in each hierarchy, and which of them to go by.
+
+use super::cgroup::Place;
+
+/// The kernel adds it to the name of a cgroup that was removed while a process is not quite gone.
+const DELETED: &str = " (deleted)";
+
+/// The place that says the most: a container before a pod, a unit, and nothing but a path. Of several that say as
+/// much, that in the v2 hierarchy, then in those of v1 that everything uses.
+///
+/// On a host with both, Docker's containers may be in v1 hierarchies only, and what v2 has is the daemon's own.
+pub fn choose(text: &[u8]) -> Option<Place> {
+    let text = String::from_utf8_lossy(text);
+    let mut lines: Vec<Line<'_>> = text.lines().filter_map(Line::parse).collect();
+    lines.sort_by_key(Line::rank);
+    let places = lines.into_iter().map(|line| Place::from_path(line.path()));
+    places.reduce(|best, other| best.or_if_it_says_more(other))
+}
+
+struct Line<'a> {
+    /// Empty for v2.
+    controllers: &'a str,
+    path: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// `0::/a.service`, `4:cpu,cpuacct:/docker/ID`, `1:name=systemd:/a.service`. A path may have colons.
+    fn parse(line: &'a str) -> Option<Self> {
+        let (_id, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        path.starts_with('/').then_some(Self { controllers, path })
+    }
+
+    fn rank(&self) -> usize {
+        const FIRST: [&str; 4] = ["", "name=systemd", "pids", "memory"];
+        let has = |wanted: &&str| self.controllers.split(',').any(|name| name == *wanted);
+        FIRST.iter().position(has).unwrap_or(FIRST.len())
+    }
+
+    /// From the root of the hierarchy, as far as that is seen: what is outside of the reader's cgroup namespace
+    /// begins with one `/..` for each level up.
+    fn path(&self) -> String {
+        let mut path = match self.controllers {
+            "" => self.path.strip_suffix(DELETED).unwrap_or(self.path),
+            _ => self.path,
+        };
+        while let Some(rest) = path.strip_prefix("/..")
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            path = rest;
+        }
+        match path {
+            "" => "/".to_owned(),
+            path => path.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn chosen(text: &str) -> Option<String> {
+        choose(text.replace("{ID}", ID).as_bytes()).map(|place| place.path)
+    }
+
+    fn is(text: &str, path: &str) {
+        assert_eq!(chosen(text), Some(path.replace("{ID}", ID)), "{text}");
+    }
+
+    #[test]
+    fn on_v2_there_is_one() {
+        is("0::/system.slice/a.service\n", "/system.slice/a.service");
+        is("0::/\n", "/");
+        is("0::/a:b\n", "/a:b");
+        assert_eq!(chosen(""), None);
+        assert_eq!(chosen("0::\nx\n0:/a"), None);
+    }
+
+    #[test]
+    fn on_v1_all_say_the_same_or_some_say_nothing() {
+        is(
+            "4:memory:/docker/{ID}\n2:cpu,cpuacct:/docker/{ID}\n1:name=systemd:/docker/{ID}\n",
+            "/docker/{ID}",
+        );
+        is("4:cpu,memory:/docker/x\n1:name=systemd:/\n", "/docker/x");
+        is("9:rdma:/a\n4:memory:/b\n", "/b");
+        is("9:rdma:/a\n4:memory:/\n", "/a");
+    }
+
+    #[test]
+    fn where_there_are_both_the_one_that_says_more_is_taken() {
+        // Docker without the systemd driver on a hybrid host: the shim's unit is what v2 has.
+        is(
+            "4:memory:/docker/{ID}\n1:name=systemd:/docker/{ID}\n0::/system.slice/containerd.service\n",
+            "/docker/{ID}",
+        );
+        // A unit without accounting.
+        is(
+            "4:memory:/\n1:name=systemd:/system.slice/a.service\n0::/system.slice/a.service\n",
+            "/system.slice/a.service",
+        );
+        is("4:memory:/x\n1:name=systemd:/y\n0::/\n", "/y");
+        is("4:memory:/x\n0::/a.service\n", "/a.service");
+    }
+
+    #[test]
+    fn what_is_outside_of_this_cgroup_namespace_goes_up_first() {
+        is(
+            "0::/../../system.slice/a.service\n",
+            "/system.slice/a.service",
+        );
+        is(
+            "0::/../cri-containerd-{ID}.scope\n",
+            "/cri-containerd-{ID}.scope",
+        );
+        is("0::/../..\n", "/");
+        is("0::/..x/a\n", "/..x/a");
+    }
+
+    #[test]
+    fn a_cgroup_that_was_removed_has_its_name() {
+        is("0::/docker/{ID} (deleted)\n", "/docker/{ID}");
+        // Only in v2 is it the kernel that says so.
+        is("1:pids:/docker/{ID} (deleted)\n", "/docker/{ID} (deleted)");
+    }
+
+    #[test]
+    fn names_need_not_be_utf8() {
+        let place = choose(b"0::/a\xff/b.service\n").unwrap();
+        assert_eq!(place.path, "/a\u{fffd}/b.service");
+        assert_eq!(place.unit.as_deref(), Some("b.service"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text: Vec<u8>) {
+            let _ = choose(&text);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Where cgroup hierarchies are mounted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Controllers of v1 that tell where a process is, the best first: systemd and all runtimes use them.
+const CONTROLLERS: [Controller; 5] = [
+    Controller::Pids,
+    Controller::Memory,
+    Controller::Cpu,
+    Controller::Devices,
+    Controller::Freezer,
+];
+
+/// A controller that may be in a v1 hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controller {
+    /// `pids`
+    Pids,
+    /// `memory`
+    Memory,
+    /// `cpu`
+    Cpu,
+    /// `devices`
+    Devices,
+    /// `freezer`
+    Freezer,
+}
+
+impl Controller {
+    /// As it is mounted.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pids => "pids",
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Devices => "devices",
+            Self::Freezer => "freezer",
+        }
+    }
+
+    /// Its index in the kernel, by name: a value of the enum `cgroup_subsys_id`.
+    pub fn kernel_name(self) -> String {
+        format!("{}_cgrp_id", self.name())
+    }
+}
+
+/// A place where a hierarchy is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where.
+    pub point: PathBuf,
+    /// The cgroup that is seen there.
+    pub root: String,
+}
+
+impl Mount {
+    /// The path of the cgroup that a directory stands for, from the root of the hierarchy.
+    pub fn path_of(&self, directory: &Path) -> Option<String> {
+        let below = directory.strip_prefix(&self.point).ok()?;
+        let below = below.to_string_lossy();
+        // What is above this cgroup namespace is not known by name.
+        let root = match self.root.as_str() {
+            "/" => "",
+            root if root.starts_with("/..") => "",
+            root => root,
+        };
+        Some(match (root, below.as_ref()) {
+            ("", "") => "/".to_owned(),
+            (root, "") => root.to_owned(),
+            (root, below) => format!("{root}/{below}"),
+        })
+    }
+}
+
+/// The hierarchies by which processes are placed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hierarchies {
+    /// v2
+    pub unified: Option<Mount>,
+    /// That of the best controller in v1.
+    pub v1: Option<(Controller, Mount)>,
+}
+
+impl Hierarchies {
+    /// As this process sees them.
+    pub fn find() -> Self {
+        fs::read("/proc/self/mountinfo")
+            .map(|text| Self::parse(&String::from_utf8_lossy(&text)))
+            .unwrap_or_default()
+    }
+
+    fn parse(mountinfo: &str) -> Self {
+        let lines: Vec<Line<'_>> = mountinfo.lines().filter_map(Line::parse).collect();
+        Self {
+            unified: widest(lines.iter().filter(|line| line.fstype == "cgroup2")),
+            v1: CONTROLLERS.into_iter().find_map(|controller| {
+                let of_it = lines.iter().filter(|line| line.has(controller));
+                Some((controller, widest(of_it)?))
+            }),
+        }
+    }
+}
+
+/// The first that is mounted as a whole, else the first.
+fn widest<'a>(lines: impl Iterator<Item = &'a Line<'a>>) -> Option<Mount> {
+    lines.min_by_key(|line| line.root != "/").map(|line| Mount {
+        point: PathBuf::from(unescape(line.point)),
+        root: unescape(line.root),
+    })
+}
+
+struct Line<'a> {
+    root: &'a str,
+    point: &'a str,
+    fstype: &'a str,
+    options: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let (left, right) = line.split_once(" - ")?;
+        let mut left = left.split(' ').skip(3);
+        let mut right = right.split(' ');
+        Some(Self {
+            root: left.next()?,
+            point: left.next()?,
+            fstype: right.next()?,
+            options: right.nth(1)?,
+        })
+    }
+
+    fn has(&self, controller: Controller) -> bool {
+        let mut options = self.options.split(',');
+        self.fstype == "cgroup" && options.any(|option| option == controller.name())
+    }
+}
+
+/// Blanks, tabs, newlines and backslashes are written as `\040` and so on.
+fn unescape(text: &str) -> String {
+    let mut unescaped = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        unescaped.push_str(&rest[..at]);
+        let code = rest.get(at + 1..at + 4);
+        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
+            Some(byte) if byte.is_ascii() => {
+                unescaped.push(char::from(byte));
+                rest = &rest[at + 4..];
+            }
+            _ => {
+                unescaped.push('\\');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    unescaped + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(point: &str, root: &str) -> Mount {
+        Mount {
+            point: point.into(),
+            root: root.into(),
+        }
+    }
+
+    #[test]
+    fn hierarchies_are_found_among_others() {
+        let mountinfo = "\
+22 1 0:20 / /proc rw - proc proc rw
+31 22 0:27 / /sys/fs/cgroup/memory rw,nosuid shared:10 - cgroup cgroup rw,memory
+32 22 0:28 / /sys/fs/cgroup/systemd rw,nosuid - cgroup cgroup rw,xattr,name=systemd
+33 22 0:29 / /sys/fs/cgroup/pids\\040and\\134rdma rw,nosuid - cgroup cgroup rw,pids,rdma
+30 22 0:26 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate
+";
+        assert_eq!(
+            Hierarchies::parse(mountinfo),
+            Hierarchies {
+                unified: Some(mount("/sys/fs/cgroup/unified", "/")),
+                v1: Some((
+                    Controller::Pids,
+                    mount("/sys/fs/cgroup/pids and\\rdma", "/")
+                )),
+            }
+        );
+        let none = Hierarchies::parse("22 1 0:20 / /proc rw - proc proc rw\n\nx - y\n");
+        assert_eq!(none, Hierarchies::default());
+    }
+
+    #[test]
+    fn a_mount_of_all_goes_before_one_of_a_part() {
+        let mountinfo = "\
+40 1 0:26 /docker/x /mnt rw - cgroup2 cgroup rw
+41 1 0:26 / /host/cgroup rw - cgroup2 cgroup rw
+";
+        let found = Hierarchies::parse(mountinfo);
+        assert_eq!(found.unified, Some(mount("/host/cgroup", "/")));
+    }
+
+    #[test]
+    fn paths_begin_at_the_root_of_the_hierarchy_as_far_as_it_is_known() {
+        for (point, root, directory, path) in [
+            ("/c", "/", "/c/a/b", Some("/a/b")),
+            ("/c", "/", "/c", Some("/")),
+            ("/c", "/docker/x", "/c/a", Some("/docker/x/a")),
+            ("/c", "/docker/x", "/c", Some("/docker/x")),
+            ("/c", "/../..", "/c/a", Some("/a")),
+            ("/c", "/", "/d/a", None),
+            ("/c", "/", "/cc/a", None),
+        ] {
+            let found = mount(point, root).path_of(Path::new(directory));
+            assert_eq!(found.as_deref(), path, "{root} {directory}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Events worth keeping one by one: what failed, what was slow, who was reset. Bounded, and fair to each kind.
+
+use twtrace_wire::{EventKind, ResetDirection};
+
+use crate::event::{Event, Facts, PortResult};
+
+/// Kinds that do not crowd each other out.
+const KINDS: usize = 6;
+
+/// Why an event is notable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    PortFailed,
+    PortSlow,
+    ResetSent,
+    ResetReceived,
+    Abort,
+    Overflow,
+}
+
+impl Kind {
+    /// `None` for what is only counted.
+    fn of(event: &Event) -> Option<Self> {
+        match &event.facts {
+            Facts::PortAlloc(facts) => Some(match facts.result {
+                PortResult::Failed(_) => Self::PortFailed,
+                PortResult::Ok => Self::PortSlow,
+            }),
+            Facts::Reset(facts) => Some(match facts.direction {
+                ResetDirection::Sent => Self::ResetSent,
+                ResetDirection::Received => Self::ResetReceived,
+            }),
+            Facts::Abort(_) => Some(Self::Abort),
+            Facts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
+                Some(Self::Overflow)
+            }
+            Facts::TimeWait(_) | Facts::TimeWaitEnd(_) => None,
+        }
+    }
+}
+
+/// The notable events of one interval.
+#[derive(Debug)]
+pub struct Notable {
+    max: usize,
+    slow_port_ns: u64,
+    kinds: [Vec<Event>; KINDS],
+    left_out: u64,
+}
+
+/// What was kept.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// In the order in which they happened.
+    pub events: Vec<Event>,
+    /// Those there was no room for.
+    pub left_out: u64,
+}
+
+impl Notable {
+    /// Nothing yet; room for `max` events. A search for a port that succeeds is notable when it took at least
+    /// `slow_port_ns`.
+    pub fn new(max: usize, slow_port_ns: u64) -> Self {
+        Self {
+            max,
+            slow_port_ns,
+            kinds: Default::default(),
+            left_out: 0,
+        }
+    }
+
+    /// Takes an event that passes the filter. Where there is no room, the first of each kind stay: a flood of one
+    /// kind leaves the others their share.
+    pub fn add(&mut self, event: &Event) {
+        let Some(kind) = Kind::of(event) else {
+            return;
+        };
+        if kind == Kind::PortSlow && !self.is_slow(event) {
+            return;
+        }
+        let held: usize = self.kinds.iter().map(Vec::len).sum();
+        let kind = kind as usize;
+        if held >= self.max {
+            self.left_out += 1;
+            let largest = (0..KINDS).max_by_key(|kind| self.kinds[*kind].len());
+            match largest {
+                Some(largest) if self.kinds[kind].len() < self.max / KINDS => {
+                    self.kinds[largest].pop();
+                }
+                _ => return,
+            }
+        }
+        self.kinds[kind].push(event.clone());
+    }
+
+    fn is_slow(&self, event: &Event) -> bool {
+        match &event.facts {
+            Facts::PortAlloc(facts) => facts
+                .latency_ns
+                .is_some_and(|latency_ns| latency_ns >= self.slow_port_ns),
+            _ => false,
+        }
+    }
+
+    /// Gives what there is away, and begins anew.
+    pub fn take(&mut self) -> Kept {
+        let mut events = std::mem::take(&mut self.kinds).concat();
+        events.sort_by_key(|event| event.mono_ns);
+        Kept {
+            events,
+            left_out: std::mem::take(&mut self.left_out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    fn at(mut event: Event, mono_ns: u64) -> Event {
+        event.mono_ns = mono_ns;
+        event
+    }
+
+    #[test]
+    fn what_is_only_counted_is_not_kept() {
+        let mut notable = Notable::new(10, 1_000_000);
+        notable.add(&samples::time_wait());
+        notable.add(&samples::time_wait_end());
+        let mut fast = samples::port_alloc();
+        if let Facts::PortAlloc(facts) = &mut fast.facts {
+            facts.result = PortResult::Ok;
+        }
+        notable.add(&fast);
+        assert!(notable.take().events.is_empty());
+        if let Facts::PortAlloc(facts) = &mut fast.facts {
+            facts.latency_ns = Some(1_000_000);
+        }
+        notable.add(&fast);
+        notable.add(&samples::port_alloc());
+        notable.add(&samples::reset());
+        notable.add(&samples::abort());
+        let kept = notable.take();
+        assert_eq!((kept.events.len(), kept.left_out), (4, 0));
+        assert!(notable.take().events.is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_leaves_room_for_others() {
+        let mut notable = Notable::new(60, 0);
+        for mono_ns in 0..1_000 {
+            notable.add(&at(samples::reset(), mono_ns));
+        }
+        for mono_ns in 1_000..1_020 {
+            notable.add(&at(samples::abort(), mono_ns));
+        }
+        let kept = notable.take();
+        let aborts = |event: &&Event| matches!(event.facts, Facts::Abort(_));
+        assert_eq!(kept.events.iter().filter(aborts).count(), 10);
+        assert_eq!((kept.events.len(), kept.left_out), (60, 960));
+        assert_eq!(kept.events[0].mono_ns, 0);
+        assert!(kept.events.is_sorted_by_key(|event| event.mono_ns));
+    }
+}

@@ -1,0 +1,123 @@
+//! What a service remembers: interval after interval, handed to the history as they end.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::cli::HistoryArgs;
+use crate::confine::{self, Reach};
+use crate::event::{Event, Lost, Moment};
+use crate::filter::Filter;
+use crate::model::interval::Interval;
+use crate::model::notable::Notable;
+use crate::model::observation::{Observation, Seen};
+use crate::model::tally::{Opening, Tally};
+use crate::privilege::Keep;
+use crate::store::{History, Options, Status};
+
+/// Events of one interval that are kept one by one.
+const MAX_EVENTS: usize = 1_000;
+
+/// The interval that has not ended, and where those go that have.
+#[derive(Debug)]
+pub struct Remembering {
+    history: History,
+    tally: Tally,
+    notable: Notable,
+    interval: Duration,
+    due: Instant,
+}
+
+impl Remembering {
+    /// Begins with what follows; `None` where nothing is to be remembered.
+    ///
+    /// # Errors
+    /// When the history can't be opened.
+    pub fn start(
+        args: &HistoryArgs,
+        opening: Opening,
+        filter: Filter,
+        slow_port_ns: u64,
+    ) -> Result<Option<Self>> {
+        let Some(directory) = args.directory.clone() else {
+            return Ok(None);
+        };
+        let confined = directory.clone();
+        let confine = move || {
+            confine::told(confine::confine(Keep::Nothing, Reach::Directory(&confined)));
+        };
+        let history = History::start(
+            Options {
+                directory: directory.clone(),
+                max_age: args.max_age,
+                max_bytes: args.max_size,
+            },
+            confine,
+        )
+        .with_context(|| format!("the history in {}", directory.display()))?;
+        Ok(Some(Self {
+            history,
+            tally: Tally::new(opening, filter).with_recent_rates(),
+            notable: Notable::new(MAX_EVENTS, slow_port_ns),
+            interval: args.interval,
+            due: Instant::now() + args.interval,
+        }))
+    }
+
+    /// Whether the interval is over.
+    pub fn is_due(&self) -> bool {
+        Instant::now() >= self.due
+    }
+
+    /// Ends the interval here and begins the next.
+    pub fn end_interval(&mut self, at: Moment) {
+        self.tally.reached(at);
+        let interval = Interval::of(&self.tally, self.notable.take());
+        self.history.put(interval);
+        self.tally.begin_interval(self.tally.latest());
+        // Not too soon again where this one was late.
+        self.due = (self.due + self.interval).max(Instant::now() + self.interval / 2);
+    }
+
+    /// The same, and what follows passes another filter.
+    pub fn set_filter(&mut self, at: Moment, filter: Filter) {
+        self.end_interval(at);
+        self.tally.begin_with(filter);
+    }
+
+    /// How the history goes.
+    pub fn status(&self) -> Status {
+        self.history.status()
+    }
+
+    /// Ends with what was told.
+    pub fn stop(mut self) {
+        self.end_interval(self.tally.latest());
+        self.history.stop();
+    }
+
+    /// As [`crate::session::Sink`] has it.
+    pub fn any_event(&mut self, event: &Event) {
+        self.tally.any_event(event);
+    }
+
+    /// Likewise.
+    pub fn event(&mut self, event: &Event) {
+        self.tally.event(event);
+        self.notable.add(event);
+    }
+
+    /// Likewise.
+    pub fn lost(&mut self, lost: &Lost) {
+        self.tally.lost(lost);
+    }
+
+    /// Likewise.
+    pub fn observed(&mut self, observation: Observation) {
+        match &observation.seen {
+            // Of the time since they were last taken.
+            Seen::Totals(taken) => self.tally.add_totals(taken),
+            _ => self.tally.observe(observation),
+        }
+    }
+}

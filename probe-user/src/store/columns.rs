@@ -1,0 +1,246 @@
+//! Figures as columns, and back. A row's values stand in the order of its table's columns.
+
+use rusqlite::types::{FromSql, Type, Value};
+use rusqlite::{CachedStatement, Connection, Row, params_from_iter};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use twtrace_wire::{LATENCY_BUCKETS, PortTotals, bucket_lower_bound_ns, bucket_of_ns};
+
+use crate::event::by::By;
+use crate::event::words::Word;
+use crate::model::counts::{Counts, Deaths};
+use crate::model::reuse::Reuse;
+
+/// Values of a row that is to be written.
+#[derive(Debug, Default)]
+pub struct Values(Vec<Value>);
+
+impl Values {
+    /// One value.
+    pub fn put(mut self, value: impl Into<Value>) -> Self {
+        self.0.push(value.into());
+        self
+    }
+
+    /// A number; SQLite's go to 2⁶³ − 1.
+    pub fn number(self, number: impl Into<u64>) -> Self {
+        self.put(integer(number.into()))
+    }
+
+    /// A number, or null.
+    pub fn optional(self, number: Option<u64>) -> Self {
+        self.put(number.map(integer))
+    }
+
+    /// A text, or null.
+    pub fn text(self, text: Option<String>) -> Self {
+        self.put(text)
+    }
+
+    /// A word.
+    pub fn word(self, member: impl Word) -> Self {
+        self.put(member.word().to_owned())
+    }
+
+    /// What only twtrace reads.
+    pub fn json(self, value: &impl Serialize) -> rusqlite::Result<Self> {
+        Ok(self.put(to_json(value)?))
+    }
+
+    /// A column for each member of a set.
+    pub fn by<T: Word + PartialEq, const N: usize>(self, numbers: &By<T, N>) -> Self {
+        let numbers = numbers.iter();
+        numbers.fold(self, |values, (_, number)| values.number(number))
+    }
+
+    /// Resets and aborts.
+    pub fn deaths(self, deaths: &Deaths) -> Self {
+        self.by(&deaths.reset_sent)
+            .by(&deaths.reset_received)
+            .by(&deaths.abort)
+    }
+
+    /// What connects did with TIME_WAITs.
+    pub fn reuse(self, reuse: &Reuse) -> Self {
+        self.number(reuse.taken)
+            .number(reuse.hindered)
+            .by(&reuse.refused)
+    }
+
+    /// All counts of a process.
+    pub fn counts(self, counts: &Counts) -> Self {
+        self.by(&counts.time_wait)
+            .by(&counts.fin_wait2)
+            .by(&counts.overflow)
+            .deaths(&Deaths::of(counts))
+            .by(&counts.ended)
+    }
+
+    /// Writes the row.
+    ///
+    /// # Errors
+    /// As SQLite has them.
+    pub fn insert(self, connection: &Connection, table: &str) -> rusqlite::Result<()> {
+        let marks = vec!["?"; self.0.len()].join(",");
+        let sql = format!("INSERT INTO {table} VALUES ({marks})");
+        connection
+            .prepare_cached(&sql)?
+            .execute(params_from_iter(self.0))
+            .map(drop)
+    }
+}
+
+/// As SQLite takes it.
+pub fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn to_json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// Cells of a row that is read, one after the other.
+pub struct Cells<'a, 'stmt> {
+    row: &'a Row<'stmt>,
+    next: usize,
+}
+
+impl<'a, 'stmt> Cells<'a, 'stmt> {
+    /// From the first one on.
+    pub fn of(row: &'a Row<'stmt>) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// One value.
+    pub fn take<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        let value = self.row.get(self.next)?;
+        self.next += 1;
+        Ok(value)
+    }
+
+    /// A number.
+    pub fn number(&mut self) -> rusqlite::Result<u64> {
+        Ok(unsigned(self.take()?))
+    }
+
+    /// A number, or null.
+    pub fn optional(&mut self) -> rusqlite::Result<Option<u64>> {
+        Ok(self.take::<Option<i64>>()?.map(unsigned))
+    }
+
+    /// Passes over columns that are there for people.
+    pub fn skip(&mut self, columns: usize) {
+        self.next += columns;
+    }
+
+    /// A number of a namespace.
+    pub fn netns(&mut self) -> rusqlite::Result<u32> {
+        self.take()
+    }
+
+    /// A text that stands for something.
+    pub fn parsed<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
+        let text: String = self.take()?;
+        parse(&text).ok_or_else(|| self.is_wrong(format!("{text:?} is no known word").into()))
+    }
+
+    /// A word.
+    pub fn word<T: Word>(&mut self) -> rusqlite::Result<T> {
+        self.parsed(T::from_word)
+    }
+
+    /// What only twtrace reads.
+    pub fn json<T: DeserializeOwned>(&mut self) -> rusqlite::Result<T> {
+        let text: String = self.take()?;
+        serde_json::from_str(&text).map_err(|error| self.is_wrong(error.into()))
+    }
+
+    /// The cell that was taken last can't be what was written.
+    pub fn is_wrong(&self, why: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+        rusqlite::Error::FromSqlConversionFailure(self.next.saturating_sub(1), Type::Text, why)
+    }
+
+    /// A column for each member of a set.
+    pub fn by<T: Word, const N: usize>(&mut self) -> rusqlite::Result<By<T, N>> {
+        let mut numbers = [0; N];
+        for number in &mut numbers {
+            *number = self.number()?;
+        }
+        Ok(By::new(numbers))
+    }
+
+    /// Resets and aborts.
+    pub fn deaths(&mut self) -> rusqlite::Result<Deaths> {
+        Ok(Deaths {
+            reset_sent: self.by()?,
+            reset_received: self.by()?,
+            abort: self.by()?,
+        })
+    }
+
+    /// What connects did with TIME_WAITs.
+    pub fn reuse(&mut self) -> rusqlite::Result<Reuse> {
+        Ok(Reuse {
+            taken: self.number()?,
+            hindered: self.number()?,
+            refused: self.by()?,
+        })
+    }
+
+    /// All counts of a process.
+    pub fn counts(&mut self) -> rusqlite::Result<Counts> {
+        let (time_wait, fin_wait2, overflow) = (self.by()?, self.by()?, self.by()?);
+        let deaths = self.deaths()?;
+        Ok(Counts {
+            time_wait,
+            fin_wait2,
+            overflow,
+            reset_sent: deaths.reset_sent,
+            reset_received: deaths.reset_received,
+            abort: deaths.abort,
+            ended: self.by()?,
+        })
+    }
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// The rows of one interval in a table.
+///
+/// # Errors
+/// As SQLite has them.
+pub fn rows<T>(
+    mut statement: CachedStatement<'_>,
+    interval_id: i64,
+    mut read: impl FnMut(&mut Cells<'_, '_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let mut rows = statement.query([interval_id])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(&mut Cells::of(row))?);
+    }
+    Ok(all)
+}
+
+/// A histogram as JSON: how many by the smallest time of their bucket, nanoseconds.
+pub fn histogram_json(totals: &PortTotals) -> String {
+    let counted = totals.buckets.iter().enumerate();
+    let pairs: Vec<String> = counted
+        .filter(|(_, count)| **count > 0)
+        .map(|(bucket, count)| format!("\"{}\":{count}", bucket_lower_bound_ns(bucket)))
+        .collect();
+    format!("{{{}}}", pairs.join(","))
+}
+
+/// The buckets of one.
+pub fn buckets(counts: &std::collections::BTreeMap<u64, u32>) -> [u32; LATENCY_BUCKETS] {
+    let mut buckets = [0_u32; LATENCY_BUCKETS];
+    for (time_ns, count) in counts {
+        let bucket = &mut buckets[bucket_of_ns(*time_ns)];
+        *bucket = bucket.saturating_add(*count);
+    }
+    buckets
+}

@@ -1,0 +1,336 @@
+//! The file: opens it, makes it, brings it to this version, and puts a damaged one aside.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::error::{StoreError, is_damage};
+
+/// Name of the file in its directory.
+const FILE: &str = "history.db";
+/// Held by whoever writes.
+const LOCK: &str = "history.lock";
+/// What a damaged file is renamed to, with the time.
+const DAMAGED: &str = "history.db.damaged-";
+/// `PRAGMA application_id`: `twth`.
+const APPLICATION_ID: i64 = 0x7477_7468;
+/// How each version is made of the one before; the first one of nothing.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+/// Somebody may look into the file with a transaction of their own.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The file of a directory.
+pub fn path_in(directory: &Path) -> PathBuf {
+    directory.join(FILE)
+}
+
+/// Kept for as long as a history is written.
+#[derive(Debug)]
+pub struct Lock {
+    /// Closing it lets it go, also when the process is killed.
+    _file: File,
+}
+
+impl Lock {
+    /// Makes the directory, if there is none, and takes the lock in it.
+    ///
+    /// # Errors
+    /// When it is taken, or can't be made.
+    pub fn take(directory: &Path) -> Result<Self, StoreError> {
+        let fails = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { path, source }
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(fails(directory))?;
+        let path = directory.join(LOCK);
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(fails(&path))?;
+        // SAFETY: the descriptor is open for the length of the call.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+            let error = io::Error::last_os_error();
+            return Err(match error.kind() {
+                io::ErrorKind::WouldBlock => StoreError::InUse(directory.to_owned()),
+                _ => fails(&path)(error),
+            });
+        }
+        Ok(Self { _file: file })
+    }
+}
+
+/// Opens the history of a directory to be written, whatever its state. What is damaged is put aside.
+///
+/// # Errors
+/// When it is not ours, is of a later version, or the disk refuses.
+pub fn open_to_write(directory: &Path) -> Result<Connection, StoreError> {
+    open_with(directory, MIGRATIONS)
+}
+
+fn open_with(directory: &Path, migrations: &[&str]) -> Result<Connection, StoreError> {
+    let path = path_in(directory);
+    match try_open(&path, migrations) {
+        Err(error) if is_damaged(&error) => {
+            let aside = put_aside(directory)?;
+            log::warn!(
+                "{error:#}. It is now {}, and a new history begins",
+                aside.display()
+            );
+            try_open(&path, migrations)
+        }
+        opened => opened,
+    }
+}
+
+fn is_damaged(error: &StoreError) -> bool {
+    match error {
+        StoreError::Damaged { .. } => true,
+        StoreError::Sqlite { source, .. } => is_damage(source),
+        _ => false,
+    }
+}
+
+fn try_open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> {
+    let fails = |source| StoreError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    // SQLite gives its other files the mode of this one.
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| StoreError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(fails)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(fails)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let known = migrations.len() as i64;
+    let found = version(&connection).map_err(fails)?;
+    if found != 0 || !is_empty(&connection).map_err(fails)? {
+        check_origin(path, &connection, known)?;
+        check_whole(path, &connection)?;
+    }
+    prepare(&connection).map_err(fails)?;
+    if found < known {
+        migrate(&mut connection, found, migrations).map_err(fails)?;
+        if found > 0 {
+            log::info!("{}: brought to version {known}", path.display());
+        }
+    }
+    Ok(connection)
+}
+
+/// Settings of the connection. The temporary tables stay in memory: no other directory may be written.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    // Has an effect before the first table only.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // A commit is on the disk when it returns: it comes once a minute.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cell_size_check", "ON")?;
+    // A view or an index in a file of a stranger runs nothing.
+    connection.pragma_update(None, "trusted_schema", "OFF")
+}
+
+fn migrate(connection: &mut Connection, found: i64, migrations: &[&str]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    let from = usize::try_from(found).unwrap_or(0);
+    for step in &migrations[from..] {
+        transaction.execute_batch(step)?;
+    }
+    set_version(&transaction, migrations.len() as i64)?;
+    transaction.commit()
+}
+
+fn set_version(transaction: &Transaction<'_>, version: i64) -> rusqlite::Result<()> {
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", version)
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    number(connection, "user_version")
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| {
+        row.get(0)
+    })
+}
+
+fn check_origin(path: &Path, connection: &Connection, known: i64) -> Result<(), StoreError> {
+    let fails = |source| StoreError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    if number(connection, "application_id").map_err(fails)? != APPLICATION_ID {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    match version(connection).map_err(fails)? {
+        found if found > known => Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Reads all of it.
+fn check_whole(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let said: rusqlite::Result<String> =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    let why = match said {
+        Ok(said) if said == "ok" => return Ok(()),
+        Ok(said) => said,
+        Err(source) if is_damage(&source) => source.to_string(),
+        Err(source) => {
+            return Err(StoreError::Sqlite {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    Err(StoreError::Damaged {
+        path: path.to_owned(),
+        why: why.replace('\n', " "),
+    })
+}
+
+/// Renames the file, and what belongs to it. Of damaged files only the latest is kept.
+fn put_aside(directory: &Path) -> Result<PathBuf, StoreError> {
+    let fails = |source| StoreError::Io {
+        path: directory.to_owned(),
+        source,
+    };
+    for entry in fs::read_dir(directory).map_err(fails)? {
+        let entry = entry.map_err(fails)?;
+        if entry.file_name().to_string_lossy().starts_with(DAMAGED) {
+            fs::remove_file(entry.path()).map_err(fails)?;
+        }
+    }
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
+    let aside = directory.join(format!("{DAMAGED}{now}"));
+    for suffix in ["", "-wal", "-shm"] {
+        let with_suffix = |path: &Path| {
+            let mut path = path.as_os_str().to_owned();
+            path.push(suffix);
+            PathBuf::from(path)
+        };
+        match fs::rename(with_suffix(&path_in(directory)), with_suffix(&aside)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fails(error)),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+/// Opens the history of a directory to be read. Whoever writes it goes on.
+///
+/// # Errors
+/// When there is none, or it is not of this version.
+pub fn open_to_read(directory: &Path) -> Result<Connection, StoreError> {
+    let path = path_in(directory);
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(StoreError::Missing(directory.to_owned()));
+        }
+        Err(source) => return Err(StoreError::Io { path, source }),
+        Ok(_) => {}
+    }
+    let opened = read_only(&path, false);
+    // On a disk that can't be written there is no index for its log, but no writer either.
+    let has_log = fs::metadata(path.with_extension("db-wal")).is_ok_and(|log| log.len() > 0);
+    let opened = match opened {
+        Err(rusqlite::Error::SqliteFailure(failure, _))
+            if !has_log
+                && matches!(
+                    failure.code,
+                    rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly
+                ) =>
+        {
+            read_only(&path, true)
+        }
+        opened => opened,
+    };
+    let connection = opened.map_err(|source| of(&path, source))?;
+    let known = MIGRATIONS.len() as i64;
+    check_origin(&path, &connection, known)?;
+    match version(&connection).map_err(|source| of(&path, source))? {
+        found if found < known => Err(StoreError::Older { path, found, known }),
+        _ => Ok(connection),
+    }
+}
+
+/// What SQLite says of a file that is read.
+pub fn of(path: &Path, source: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match is_damage(&source) {
+        true => StoreError::Damaged {
+            path,
+            why: source.to_string(),
+        },
+        false => StoreError::Sqlite { path, source },
+    }
+}
+
+fn read_only(path: &Path, is_immutable: bool) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = match is_immutable {
+        false => Connection::open_with_flags(path, flags)?,
+        true => {
+            let uri = format!("file:{}?immutable=1", percent_encoded(path));
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
+        }
+    };
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "trusted_schema", "OFF")?;
+    // Reads the file for the first time.
+    is_empty(&connection)?;
+    Ok(connection)
+}
+
+fn percent_encoded(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = path.as_os_str().as_bytes().iter();
+    bytes
+        .map(|byte| match byte {
+            b'/' | b'-' | b'.' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
+                char::from(*byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// What tells a file from another one under its name.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+#[path = "database_tests.rs"]
+mod tests;

@@ -1,0 +1,92 @@
+//! Why a history can't be kept, or read.
+
+use std::io;
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+
+/// What is wrong with a history.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Its directory, or a file in it.
+    #[error("{}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another one writes it.
+    #[error("{} is in use: another twtrace keeps its history there", .0.display())]
+    InUse(PathBuf),
+    /// There is none.
+    #[error("there is no history in {}: twtrace serve --history {} keeps one", .0.display(), .0.display())]
+    Missing(PathBuf),
+    /// A later twtrace made it.
+    #[error(
+        "{} is of version {found}, and this twtrace knows versions up to {known}: take a newer twtrace, or another \
+         directory. It is left as it is",
+        .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// What is known here.
+        known: i64,
+    },
+    /// An earlier twtrace made it, and reading does not change it.
+    #[error(
+        "{} is of version {found}, and this twtrace reads version {known}: twtrace serve --history brings it there",
+        .path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// What is read here.
+        known: i64,
+    },
+    /// Another program's database.
+    #[error("{} is a database of another program. It is left as it is", .0.display())]
+    Foreign(PathBuf),
+    /// It is not as it was written.
+    #[error("{} is damaged ({why}): twtrace serve --history puts it aside and begins a new one", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// It may take less than it needs to begin with.
+    #[error("a history takes at least {} MiB", super::MIN_BYTES >> 20)]
+    TooSmall,
+    /// SQLite refuses.
+    #[error("{}", .path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The thread that writes it can't be started.
+    #[error("starting the thread that keeps the history")]
+    Thread(#[source] io::Error),
+}
+
+/// Whether an error says that the file is not as it was written.
+pub fn is_damage(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => matches!(
+            failure.code,
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
+        ),
+        // Values of other types, or words that no twtrace of this version writes.
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::InvalidColumnIndex(_) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,181 @@
+//! What the history's thread does: writes what comes, and bears with a disk that refuses.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::error::{StoreError, is_damage};
+use super::writer::Writer;
+use super::{Options, Status};
+use crate::event::Timestamp;
+use crate::model::interval::Interval;
+
+/// Intervals that wait for a disk that refuses. Beyond them the oldest goes.
+const MAX_PENDING: usize = 30;
+
+/// What others see of it.
+#[derive(Debug, Default)]
+pub struct Shared {
+    writes: AtomicU64,
+    failures: AtomicU64,
+    dropped: AtomicU64,
+    is_failing: AtomicBool,
+    size_bytes: AtomicU64,
+    /// 0 where there is none.
+    oldest_unix_ns: AtomicU64,
+}
+
+impl Shared {
+    /// As it is now.
+    pub fn status(&self) -> Status {
+        let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let oldest = number(&self.oldest_unix_ns);
+        Status {
+            writes: number(&self.writes),
+            failures: number(&self.failures),
+            dropped: number(&self.dropped),
+            is_failing: self.is_failing.load(Ordering::Relaxed),
+            size_bytes: number(&self.size_bytes),
+            oldest: (oldest > 0).then_some(Timestamp(oldest)),
+        }
+    }
+
+    /// An interval is not kept.
+    pub fn dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Writes, and tries again.
+#[derive(Debug)]
+pub struct Keeper {
+    /// `None` while the file can't be opened.
+    writer: Option<Writer>,
+    directory: PathBuf,
+    max_age_ns: u64,
+    max_bytes: u64,
+    pending: VecDeque<Box<Interval>>,
+    shared: Arc<Shared>,
+}
+
+impl Keeper {
+    /// Goes on with an open file.
+    pub fn new(writer: Writer, options: Options, shared: Arc<Shared>) -> Self {
+        let keeper = Self {
+            writer: Some(writer),
+            directory: options.directory,
+            max_age_ns: u64::try_from(options.max_age.as_nanos()).unwrap_or(u64::MAX),
+            max_bytes: options.max_bytes,
+            pending: VecDeque::new(),
+            shared,
+        };
+        keeper.tell_size();
+        keeper
+    }
+
+    /// Takes an interval, and writes it and those that wait. `written` is told the id of each.
+    pub fn take(&mut self, interval: Box<Interval>, written: impl FnMut(i64)) {
+        self.pending.push_back(interval);
+        if self.pending.len() > MAX_PENDING {
+            self.pending.pop_front();
+            self.shared.dropped();
+        }
+        self.write_pending(written);
+    }
+
+    /// Writes what waits, if the disk lets it, and ends.
+    pub fn finish(mut self) {
+        self.write_pending(|_| {});
+        let lost = self.pending.len();
+        for _ in 0..lost {
+            self.shared.dropped();
+        }
+        if lost > 0 {
+            log::warn!("the last {lost} intervals are not in the history");
+        }
+    }
+
+    fn write_pending(&mut self, mut written: impl FnMut(i64)) {
+        let was_failing = self.shared.is_failing.load(Ordering::Relaxed);
+        let waited = self.pending.len();
+        match self.try_pending(&mut written) {
+            Ok(()) => {
+                if was_failing {
+                    log::warn!(
+                        "the history goes on in {}; {waited} intervals that had waited are in it",
+                        self.directory.display()
+                    );
+                }
+                self.shared.is_failing.store(false, Ordering::Relaxed);
+            }
+            Err(error) => {
+                self.shared.failures.fetch_add(1, Ordering::Relaxed);
+                if !was_failing {
+                    let error = anyhow::Error::from(error);
+                    log::warn!(
+                        "the history can't be written: {error:#}. Tracing goes on; up to {MAX_PENDING} intervals \
+                         wait"
+                    );
+                }
+                self.shared.is_failing.store(true, Ordering::Relaxed);
+            }
+        }
+        self.tell_size();
+    }
+
+    fn try_pending(&mut self, written: &mut impl FnMut(i64)) -> Result<(), StoreError> {
+        if self
+            .writer
+            .as_ref()
+            .is_some_and(|writer| !writer.is_there())
+        {
+            log::warn!(
+                "the history in {} was removed: a new one begins",
+                self.directory.display()
+            );
+            self.writer = None;
+        }
+        while let Some(interval) = self.pending.front() {
+            let writer = match &mut self.writer {
+                Some(writer) => writer,
+                closed => closed.insert(Writer::open(&self.directory)?),
+            };
+            match writer.write(interval) {
+                Ok(id) => {
+                    self.pending.pop_front();
+                    self.shared.writes.fetch_add(1, Ordering::Relaxed);
+                    written(id);
+                }
+                Err(source) => return Err(self.gave_up(source)),
+            }
+        }
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        match writer.tidy(self.max_age_ns, self.max_bytes) {
+            Ok(()) => Ok(()),
+            Err(source) => Err(self.gave_up(source)),
+        }
+    }
+
+    /// What is damaged is opened anew, which puts it aside.
+    fn gave_up(&mut self, source: rusqlite::Error) -> StoreError {
+        if is_damage(&source) {
+            self.writer = None;
+        }
+        super::database::of(&super::database::path_in(&self.directory), source)
+    }
+
+    fn tell_size(&self) {
+        let Some(writer) = &self.writer else {
+            return;
+        };
+        let size_bytes = writer.size_bytes();
+        self.shared.size_bytes.store(size_bytes, Ordering::Relaxed);
+        if let Ok(oldest) = writer.oldest() {
+            let oldest = oldest.map_or(0, |oldest| oldest.0);
+            self.shared.oldest_unix_ns.store(oldest, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Clients that mean no good, or are too many.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+
+use super::{client, service::Service};
+use crate::runner::Context;
+
+/// Connections that ask slowly, or never.
+const SLOW: usize = 600;
+/// Scrapes at a time.
+const SCRAPES: u64 = 1_000;
+/// What all of it may take, KiB. Half of it would do; a page is a few hundred.
+const MAX_GROWTH_KIB: u64 = 24 << 10;
+
+/// It goes on tracing, answers others, and its memory stays bounded.
+pub fn clients(context: &Context) -> Result<()> {
+    let service = Service::start(context, &[])?;
+    let at = service.address;
+    // What one of a kind takes is taken.
+    service.metrics()?;
+    let before_kib = service.peak_memory_kib()?;
+
+    // Slow ones, and some that send headers without end.
+    let mut slow = Vec::new();
+    for number in 0..SLOW {
+        if let Ok(mut stream) = TcpStream::connect(at) {
+            let _ = stream.write_all(match number % 3 {
+                0 => b"",
+                1 => b"GET /metrics HTTP/1.1\r\nX-A: ",
+                // Asked for, and never read.
+                _ => b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+            });
+            slow.push(stream);
+        }
+    }
+    let endless = thread::spawn(move || endless_header(at));
+    // One of them may have to wait until others have been shed.
+    let answer = client::get(at, "/metrics")?;
+    ensure!(answer.status == 200, "{answer:?}");
+    ensure!(client::get(at, "/healthz")?.status == 200);
+    for stream in &mut slow {
+        let _ = stream.write_all(b"a");
+    }
+    let taken = endless.join().unwrap_or(u64::MAX);
+    ensure!(taken < 1 << 20, "took {taken} bytes of one header");
+    garbage(at)?;
+
+    // All at once.
+    let (answered, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..SCRAPES {
+            scope.spawn(|| match client::get(at, "/metrics") {
+                Ok(answer) if answer.status == 200 => answered.fetch_add(1, Ordering::Relaxed),
+                _ => refused.fetch_add(1, Ordering::Relaxed),
+            });
+        }
+    });
+    let (answered, refused) = (answered.into_inner(), refused.into_inner());
+    ensure!(
+        answered >= SCRAPES * 9 / 10,
+        "{answered} scrapes of {SCRAPES} were answered, {refused} were not"
+    );
+    drop(slow);
+
+    ensure!(client::get(at, "/readyz")?.status == 200);
+    let growth_kib = service.peak_memory_kib()?.saturating_sub(before_kib);
+    ensure!(growth_kib < MAX_GROWTH_KIB, "took {growth_kib} KiB more");
+    let said = service.stop()?;
+    ensure!(said.len() == 1, "{said:?}");
+    Ok(())
+}
+
+/// How much of a header is taken before the connection is closed.
+fn endless_header(at: SocketAddr) -> u64 {
+    let Ok(mut stream) = TcpStream::connect(at) else {
+        return 0;
+    };
+    let _ = stream.set_write_timeout(Some(Duration::from_secs(2)));
+    let mut taken = 0;
+    let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nX-A: ");
+    while taken < 64 << 20 {
+        match stream.write(&[b'a'; 4_096]) {
+            Ok(length @ 1..) => taken += length as u64,
+            // Its end, or it reads no further.
+            _ => break,
+        }
+    }
+    // What the kernel buffers on both sides was not taken by anyone.
+    taken.saturating_sub(8 << 20)
+}
+
+/// What is not HTTP is answered with an error or an end.
+fn garbage(at: SocketAddr) -> Result<()> {
+    for text in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"GET /metrics\r\n\r\n",
+        b"GET \x1b[31m HTTP/1.1\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\n",
+        b"\r\n\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(at)?;
+        stream.write_all(text)?;
+        stream.shutdown(Shutdown::Write)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let mut answer = Vec::new();
+        // An error is an end as well.
+        let _ = stream.read_to_end(&mut answer);
+    }
+    Ok(())
+}

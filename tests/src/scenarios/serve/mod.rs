@@ -1,0 +1,58 @@
+//! `twtrace serve`: as a service manager, an administrator and clients of every kind meet it.
+
+mod client;
+mod configuration;
+mod counts;
+mod endpoint;
+mod hostile;
+mod manager;
+mod page;
+mod privileges;
+mod prometheus;
+mod service;
+mod traffic;
+
+use super::Usage;
+
+pub const USAGES: &[Usage] = &[
+    Usage {
+        name: "serve/endpoint",
+        run: endpoint::endpoint,
+    },
+    Usage {
+        name: "serve/port_taken",
+        run: endpoint::port_taken,
+    },
+    Usage {
+        name: "serve/configuration",
+        run: configuration::precedence,
+    },
+    Usage {
+        name: "serve/bad_configuration",
+        run: configuration::refused,
+    },
+    Usage {
+        name: "serve/reload",
+        run: configuration::reload,
+    },
+    Usage {
+        name: "serve/manager",
+        run: manager::notified,
+    },
+    Usage {
+        name: "serve/privileges",
+        run: privileges::kept,
+    },
+    Usage {
+        name: "serve/counts",
+        run: counts::equal,
+    },
+    Usage {
+        name: "serve/prometheus",
+        run: prometheus::scraped,
+    },
+    Usage {
+        name: "serve/hostile_clients",
+        run: hostile::clients,
+    },
+];

@@ -1,0 +1,65 @@
+//! Connections of a process that no other process is called like, so that it is known what is counted of it.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::symlink,
+    process::{Command, Stdio},
+    thread,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+use crate::actor::program::{self, Way};
+
+/// A program under a name of its own.
+pub struct Named {
+    directory: TempDir,
+    /// Its name: what the kernel calls its processes.
+    pub comm: String,
+}
+
+impl Named {
+    /// # Errors
+    /// When there is no room for it.
+    pub fn new(name: &str) -> Result<Self> {
+        let comm = format!("{name}{}", std::process::id());
+        ensure!(comm.len() < 16, "{comm}: the kernel keeps 15 bytes");
+        let directory = tempfile::tempdir()?;
+        symlink(std::env::current_exe()?, directory.path().join(&comm))?;
+        Ok(Self { directory, comm })
+    }
+
+    /// Connects `count` times to `address`, where [`answer`] listens, and closes each first.
+    ///
+    /// # Errors
+    /// When it does not get so far.
+    pub fn connect(&self, address: SocketAddr, count: usize) -> Result<()> {
+        let line = program::line(Way::Plain, address, count)?;
+        let status = Command::new(self.directory.path().join(&self.comm))
+            .args(&line[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .context("start a program under another name")?;
+        ensure!(status.success(), "it ended with {status}");
+        Ok(())
+    }
+}
+
+/// Listens, and closes each of `count` connections after its client did.
+///
+/// # Errors
+/// When the address can't be had.
+pub fn answer(address: &str, count: usize) -> Result<(SocketAddr, thread::JoinHandle<Result<()>>)> {
+    let listener = TcpListener::bind(address)?;
+    let address = listener.local_addr()?;
+    let thread = thread::spawn(move || {
+        for _ in 0..count {
+            let (mut stream, _) = listener.accept()?;
+            std::io::copy(&mut stream, &mut std::io::sink())?;
+        }
+        Ok(())
+    });
+    Ok((address, thread))
+}

@@ -1,0 +1,182 @@
+//! What is looked at every few seconds, and what must be true of it in the end.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{load::Played, of};
+
+/// Scrapes so far: each leaves a TIME_WAIT with twtrace itself, which closes first.
+static SCRAPES: AtomicU64 = AtomicU64::new(0);
+
+/// One look.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    resident_kib: u64,
+    cpu_ms: u64,
+    at: Instant,
+    jobs: u64,
+    connections: u64,
+    /// Lines of the page that are samples, and its length.
+    series: usize,
+    page_bytes: usize,
+    scrape_ms: u128,
+    /// Sums by name of metric.
+    sums: BTreeMap<String, f64>,
+    scrapes: u64,
+}
+
+impl Sample {
+    pub const HEADER: &str = "    time    RSS_KiB  cpu_%    jobs  connections  series  page_KiB  scrape_ms  \
+                              time_wait  resets  lost  unexplained";
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// When the service does not answer.
+    pub fn take(pid: u32, address: SocketAddr, played: &Played) -> Result<Self> {
+        let asked = Instant::now();
+        let page = scrape(address)?;
+        let scrape_ms = asked.elapsed().as_millis();
+        let mut sums = BTreeMap::new();
+        let mut series = 0;
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let Some((name, value)) = line.rsplit_once(' ') else {
+                continue;
+            };
+            series += 1;
+            let name = name.split('{').next().unwrap_or_default();
+            let value: f64 = value.parse().with_context(|| line.to_owned())?;
+            *sums.entry(name.to_owned()).or_default() += value;
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next())
+            .context("no VmRSS")?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let (_, fields) = stat.rsplit_once(')').context("no comm")?;
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum();
+        Ok(Self {
+            resident_kib: resident.parse()?,
+            cpu_ms: ticks * 10,
+            at: Instant::now(),
+            jobs: of(&played.jobs),
+            connections: of(&played.client_first) + of(&played.server_first) + of(&played.resets),
+            series,
+            page_bytes: page.len(),
+            scrape_ms,
+            sums,
+            scrapes: SCRAPES.load(Ordering::Relaxed),
+        })
+    }
+
+    /// A line of the table.
+    pub fn row(&self, elapsed: Duration) -> String {
+        format!(
+            "{:>7}s {:>10} {:>6} {:>7} {:>12} {:>7} {:>9} {:>10} {:>10} {:>7} {:>5} {:>12}",
+            elapsed.as_secs(),
+            self.resident_kib,
+            "",
+            self.jobs,
+            self.connections,
+            self.series,
+            self.page_bytes >> 10,
+            self.scrape_ms,
+            self.sum(TIME_WAIT),
+            self.sum(RESETS),
+            self.sum(LOST),
+            self.sum(UNEXPLAINED),
+        )
+    }
+
+    fn sum(&self, name: &str) -> f64 {
+        self.sums.get(name).copied().unwrap_or_default()
+    }
+}
+
+fn scrape(address: SocketAddr) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    SCRAPES.fetch_add(1, Ordering::Relaxed);
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+    anyhow::ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+    Ok(body.to_owned())
+}
+
+const TIME_WAIT: &str = "twtrace_time_waits_total";
+const RESETS: &str = "twtrace_resets_total";
+const LOST: &str = "twtrace_lost_total";
+const UNEXPLAINED: &str = "twtrace_audit_absolute_difference_sockets";
+
+/// What must be true of all of it; prints it, and says whether it is.
+///
+/// # Errors
+/// When there are too few samples to judge.
+pub fn summary(
+    samples: &[Sample],
+    played: &Played,
+    duration: Duration,
+    said: &[String],
+) -> Result<bool> {
+    let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
+        anyhow::bail!("no samples");
+    };
+    let wall_s = last.at.duration_since(first.at).as_secs_f64();
+    let made = of(&played.client_first) + of(&played.server_first);
+    let counted = last.sum(TIME_WAIT) - first.sum(TIME_WAIT);
+    let scrapes = (last.scrapes - first.scrapes) as f64;
+    let peak = |part: &[Sample]| part.iter().map(|sample| sample.resident_kib).max();
+    let settled = &samples[samples.len() / 3..];
+    let (second, third) = settled.split_at(settled.len() / 2);
+    println!(
+        "{:.0} s; {} processes ({:.0}/s), {} connections ({:.0}/s), {} failed, {} reset by their client",
+        duration.as_secs_f64(),
+        of(&played.jobs),
+        of(&played.jobs) as f64 / duration.as_secs_f64(),
+        last.connections,
+        last.connections as f64 / duration.as_secs_f64(),
+        of(&played.failed),
+        of(&played.resets),
+    );
+    println!(
+        "TIME_WAITs: {made} by the load, {scrapes} by scrapes; twtrace counted {counted} ({:+})",
+        counted - made as f64 - scrapes
+    );
+    println!(
+        "memory: {} KiB at first, at most {} in the second third and {} in the last; CPU {:.1} % of one core",
+        first.resident_kib,
+        peak(second).unwrap_or(0),
+        peak(third).unwrap_or(0),
+        (last.cpu_ms - first.cpu_ms) as f64 / wall_s / 10.0,
+    );
+    let most = samples.iter().map(|sample| sample.series).max();
+    println!(
+        "series: at most {}; lost: {}; unexplained by the audit: {}",
+        most.unwrap_or(0),
+        last.sum(LOST),
+        last.sum(UNEXPLAINED)
+    );
+    for line in said {
+        println!("it said: {line}");
+    }
+    let is_flat = peak(third)
+        .zip(peak(second))
+        .is_some_and(|(third, second)| third <= second + second / 20);
+    Ok(is_flat && last.sum(LOST) == 0.0 && last.sum(UNEXPLAINED) == 0.0)
+}

@@ -1,0 +1,64 @@
+//! Cgroups that a scenario makes, and that are removed after it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Skip, Stage};
+use crate::{
+    actor::Actor,
+    sys::{
+        cgroup::{self, Version},
+        process,
+    },
+};
+
+/// How long a killed actor may take to be gone.
+const DEATH_LIMIT: Duration = Duration::from_secs(5);
+
+impl Stage {
+    /// Moves an actor into a cgroup, which is made if need be. Returns the path that a hierarchy has for it: all
+    /// of a stage's cgroups are below one of its own.
+    ///
+    /// # Errors
+    /// When it can't be made or entered; a [`Skip`] where the hierarchy is not mounted.
+    pub fn into_cgroup(&self, actor: &Actor, version: Version, path: &str) -> Result<String> {
+        let Some(mount) = cgroup::mounted(version)? else {
+            bail!(Skip(format!("the hierarchy of {version:?} is not mounted")));
+        };
+        let own = format!("twtrace-{}", std::process::id());
+        let top = mount.join(&own);
+        let directory = top.join(path);
+        match fs::create_dir(&top) {
+            Ok(()) => self.cgroups.borrow_mut().push(top),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => bail!(Skip(format!("{}: {error}", top.display()))),
+        }
+        fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+        cgroup::enter(&directory, actor.pid)
+            .with_context(|| format!("enter {}", directory.display()))?;
+        Ok(format!("/{own}/{path}"))
+    }
+
+    /// Ends the actors and removes the cgroups, if any were made.
+    pub(super) fn remove_cgroups(&self) -> Result<()> {
+        let cgroups: Vec<PathBuf> = self.cgroups.take();
+        if cgroups.is_empty() {
+            return Ok(());
+        }
+        for actor in self.actors.take() {
+            // Some are gone by themselves.
+            let _ = process::signal(actor.pid, libc::SIGKILL);
+            process::reap(actor.pid, DEATH_LIMIT);
+        }
+        cgroups.iter().try_for_each(|top| remove(top))
+    }
+}
+
+fn remove(top: &Path) -> Result<()> {
+    cgroup::remove(top).with_context(|| format!("remove {}", top.display()))
+}

@@ -1,0 +1,73 @@
+//! Clean Debian roots, by mmdebstrap: made once and kept as tarballs in the target directory. To have a newer one,
+//! remove the file.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    guest::{machine_source, tools},
+    process::{is_root, run},
+    workspace::Workspace,
+};
+
+/// The release that packages are tried on.
+const SUITE: &str = "bookworm";
+
+/// A root, beside what every Debian has.
+#[derive(Debug)]
+pub struct Recipe {
+    /// Of its tarball.
+    pub name: &'static str,
+    /// Packages that are installed.
+    pub packages: &'static [&'static str],
+}
+
+/// The tarball of a root.
+///
+/// # Errors
+/// When this is not root, or mmdebstrap fails.
+pub fn tarball(workspace: &Workspace, recipe: &Recipe) -> Result<PathBuf> {
+    ensure!(
+        is_root(),
+        "a Debian root is made and unpacked as root: run this by sudo"
+    );
+    tools::ensure_for_debian_roots()?;
+    let directory = workspace.target.join("debian-roots");
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("can't make {}", directory.display()))?;
+    let path = directory.join(format!("{SUITE}-{}.tar", recipe.name));
+    if path.is_file() {
+        return Ok(path);
+    }
+    let unfinished = path.with_extension("unfinished.tar");
+    run(Command::new("mmdebstrap")
+        .args(["--variant=minbase", "--mode=root"])
+        .arg(format!("--include={}", recipe.packages.join(",")))
+        .arg(SUITE)
+        .arg(&unfinished)
+        .arg(machine_source(None, SUITE)?))?;
+    fs::rename(&unfinished, &path)?;
+    Ok(path)
+}
+
+/// Unpacks a root into a directory, which is emptied before.
+///
+/// # Errors
+/// When tar fails.
+pub fn unpack(tarball: &Path, into: &Path) -> Result<()> {
+    if into.exists() {
+        fs::remove_dir_all(into).with_context(|| format!("can't empty {}", into.display()))?;
+    }
+    fs::create_dir_all(into)?;
+    run(Command::new("tar")
+        .args(["--extract", "--numeric-owner", "--xattrs"])
+        .arg("--file")
+        .arg(tarball)
+        .arg("--directory")
+        .arg(into))
+}

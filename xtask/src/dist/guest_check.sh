@@ -1,0 +1,121 @@
+#!/bin/sh
+# Runs as root in a guest that systemd has booted: the package installed, used as a service, removed. Each line on
+# standard output that begins with `ok` or `not ok` is a verdict, others are for the reader.
+set -u
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive SYSTEMD_PAGER=cat SYSTEMD_COLORS=0
+address=http://127.0.0.1:10660
+package=/mnt/twtrace.deb
+
+# Says whether a command succeeds, and shows what it printed if not.
+check() {
+    name=$1
+    shift
+    if printed=$("$@" 2>&1); then
+        echo "ok $name"
+    else
+        echo "not ok $name"
+        echo "$printed" | tail -n 20 | sed 's/^/    /'
+    fi
+}
+
+# Tries a command every half second, for so many seconds.
+within() {
+    left=$(($1 * 2))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || { "$@"; return; }
+        sleep 0.5
+    done
+}
+
+not() { ! "$@"; }
+answers() { curl --fail --silent --show-error --max-time 10 "$address$1"; }
+is_active() { systemctl is-active twtrace.service; }
+main_pid() { systemctl show --property MainPID --value twtrace.service; }
+is_another_than() { [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ] && is_active && answers /readyz; }
+said() { journalctl --unit twtrace.service --no-pager | grep -F "$1"; }
+files() {
+    find / -xdev \( -path /var/lib/dpkg -o -path /var/log -o -path /tmp -o -path /var/tmp \) -prune -o -print | sort
+}
+left_behind() { files | diff /run/files-before - | grep '^[<>]'; }
+serves_what_curl_did() {
+    count=$(answers /metrics | awk '/^twtrace_time_waits_total\{.*comm="curl"/ { sum += $NF } END { print sum + 0 }')
+    echo "TIME_WAITs of curl: $count"
+    [ "$count" -ge "$1" ]
+}
+has_history() { find /var/lib/twtrace -type f -size +0 | grep .; }
+
+echo "Linux $(uname -r), systemd $(systemctl --version | head -n 1 | cut -d ' ' -f 2)"
+systemctl is-system-running --wait >/dev/null
+files >/run/files-before
+
+check "the package is installed" dpkg --install "$package"
+check "it is active at once" is_active
+check "it is enabled" systemctl is-enabled twtrace.service
+check "/healthz answers" answers /healthz
+check "/readyz answers" answers /readyz
+check "/metrics answers" answers /metrics
+grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' "/proc/$(main_pid)/status"
+systemctl show --property MemoryCurrent,TasksCurrent twtrace.service
+
+for _ in $(seq 20); do answers /healthz >/dev/null; done
+check "TIME_WAITs of curl are counted" within 10 serves_what_curl_did 20
+
+pid=$(main_pid)
+check "it is restarted" systemctl restart twtrace.service
+check "it answers after the restart" is_another_than "$pid"
+
+pid=$(main_pid)
+kill -KILL "$pid"
+check "it comes back after kill -9" within 30 is_another_than "$pid"
+
+echo 'comm = ["curl"]' >>/etc/twtrace/twtrace.toml
+pid=$(main_pid)
+check "it is reloaded" systemctl reload twtrace.service
+check "it says so" within 10 said "the configuration was read again"
+check "it is the same process" [ "$(main_pid)" = "$pid" ]
+echo 'comm = 1.5' >>/etc/twtrace/twtrace.toml
+check "a reload with a wrong file fails" not systemctl reload twtrace.service
+check "it goes on" answers /readyz
+sed -i '/^comm/d' /etc/twtrace/twtrace.toml
+
+echo 'history = "/var/lib/twtrace"' >>/etc/twtrace/twtrace.toml
+echo 'history-interval = "1s"' >>/etc/twtrace/twtrace.toml
+mkdir -p /run/systemd/system/twtrace.service.d
+printf '[Service]\nWatchdogSec=10\n' >/run/systemd/system/twtrace.service.d/soon.conf
+systemctl daemon-reload
+check "it is restarted with a history" systemctl restart twtrace.service
+check "the history is kept in /var/lib/twtrace" within 10 has_history
+pid=$(main_pid)
+kill -STOP "$pid"
+check "the watchdog replaces one that is stuck" within 60 is_another_than "$pid"
+rm -r /run/systemd/system/twtrace.service.d
+systemctl daemon-reload
+
+check "systemd warns of nothing in the unit" not said "Unknown key"
+systemd-analyze security --no-pager twtrace.service | tail -n 1
+
+check "it is installed over itself" dpkg --install "$package"
+check "it is active after that" within 10 is_active
+check "the changed configuration stays" grep -q '^history' /etc/twtrace/twtrace.toml
+systemctl disable --now twtrace.service
+check "it is installed over itself once more" dpkg --install "$package"
+check "what was disabled stays so" not systemctl is-enabled --quiet twtrace.service
+check "and is not started" not is_active
+systemctl enable --now twtrace.service
+
+check "it is removed" dpkg --remove twtrace
+check "it is not active any more" not is_active
+check "nothing listens" not answers /healthz
+check "no process is left" not pgrep -x twtrace
+check "the configuration is kept" grep -q '^history' /etc/twtrace/twtrace.toml
+check "the history is kept" has_history
+check "it is installed again" dpkg --install "$package"
+check "it is active again" is_active
+
+check "it is purged" dpkg --purge twtrace
+check "no process is left after that" not pgrep -x twtrace
+check "no file is left" not left_behind
+journalctl --no-pager --unit twtrace.service | tail -n 60 | sed 's/^/journal: /'
+echo end

@@ -1,0 +1,112 @@
+//! `cargo xtask dist`: what is given to users: a Debian package, a tarball with the static binary, checksums, and
+//! a list of what is inside (SBOM).
+
+mod check;
+mod components;
+mod deb;
+mod debian_root;
+mod disk;
+mod in_guest;
+mod in_root;
+mod licences;
+mod material;
+mod sbom;
+mod snapshot;
+mod staging;
+mod tarball;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use self::material::Material;
+use crate::{
+    build::{self, Parts, Profile},
+    guest::tools,
+    workspace::Workspace,
+};
+
+/// Options of `cargo xtask dist`.
+#[derive(Args)]
+pub struct DistArgs {
+    /// Look into what was made: contents, owners, checksums, and whether making it again gives the same bytes
+    #[arg(long)]
+    check: bool,
+    /// Install, use, remove and purge the package in a clean Debian root (as root)
+    #[arg(long)]
+    test_root: bool,
+    /// Boot a Debian with systemd under QEMU, and try the package there as a service (as root)
+    #[arg(long)]
+    test_guest: bool,
+}
+
+/// The files made.
+#[derive(Debug)]
+pub struct Artifacts {
+    /// Where they are.
+    pub directory: PathBuf,
+    /// The Debian package.
+    pub deb: PathBuf,
+    /// The tarball.
+    pub tarball: PathBuf,
+    /// What is inside, as CycloneDX JSON.
+    pub sbom: PathBuf,
+    /// SHA-256 of the others.
+    pub sums: PathBuf,
+}
+
+/// Builds, packs, and prints the paths of what was made.
+///
+/// # Errors
+/// When a build or a tool fails, or a check finds something.
+pub fn verb(workspace: &Workspace, args: &DistArgs) -> Result<ExitCode> {
+    tools::ensure_for_packages()?;
+    let binaries = build::everything(workspace, Profile::Release, Parts::Program)?;
+    let material = Material::collect(workspace, &binaries.twtrace())?;
+    let artifacts = assemble(&material, &workspace.target.join("dist"))?;
+    if args.check {
+        check::contents(&material, &artifacts)?;
+        check::same_bytes_again(&material, &artifacts, &workspace.target.join("dist-again"))?;
+    }
+    if args.test_root {
+        in_root::play(workspace, &artifacts)?;
+    }
+    if args.test_guest {
+        in_guest::play(workspace, &artifacts)?;
+    }
+    for path in [
+        &artifacts.deb,
+        &artifacts.tarball,
+        &artifacts.sbom,
+        &artifacts.sums,
+    ] {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes all files anew in a directory, which is emptied before.
+fn assemble(material: &Material<'_>, directory: &Path) -> Result<Artifacts> {
+    if directory.exists() {
+        fs::remove_dir_all(directory)
+            .with_context(|| format!("can't empty {}", directory.display()))?;
+    }
+    fs::create_dir_all(directory).with_context(|| format!("can't make {}", directory.display()))?;
+    let sbom = directory.join(format!("{}.cdx.json", material.name()));
+    fs::write(&sbom, &material.sbom).with_context(|| format!("can't write {}", sbom.display()))?;
+    let deb = deb::build(material, directory)?;
+    let tarball = tarball::build(material, directory)?;
+    let sums = staging::write_sums(directory, &[&deb, &tarball, &sbom])?;
+    Ok(Artifacts {
+        directory: directory.to_owned(),
+        deb,
+        tarball,
+        sbom,
+        sums,
+    })
+}

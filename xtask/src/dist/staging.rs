@@ -1,0 +1,166 @@
+//! Laying out files that are packed, and the small tools around them.
+
+use std::{
+    fs::{self, Permissions},
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::{line_of, output};
+
+/// A directory whose content becomes a package.
+pub struct Staging {
+    root: PathBuf,
+}
+
+impl Staging {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// When the directory can't be made.
+    pub fn new(root: PathBuf) -> Result<Self> {
+        if root.exists() {
+            fs::remove_dir_all(&root)?;
+        }
+        fs::create_dir_all(&root).with_context(|| format!("can't make {}", root.display()))?;
+        set_mode(&root, 0o755)?;
+        Ok(Self { root })
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Writes a file that all may read.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn put(&self, path: &str, content: &[u8]) -> Result<()> {
+        self.put_as(path, content, 0o644)
+    }
+
+    /// The same with a mode: 0o755 for programs.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn put_as(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
+        let target = self.root.join(path);
+        // Whatever the umask: packages have the modes written here.
+        let parents = Path::new(path).ancestors().skip(1);
+        let mut parents: Vec<_> = parents.filter(|parent| *parent != Path::new("")).collect();
+        parents.reverse();
+        for parent in parents {
+            let parent = self.root.join(parent);
+            if !parent.is_dir() {
+                fs::create_dir(&parent)
+                    .with_context(|| format!("can't make {}", parent.display()))?;
+                set_mode(&parent, 0o755)?;
+            }
+        }
+        fs::write(&target, content).with_context(|| format!("can't write {}", target.display()))?;
+        set_mode(&target, mode)
+    }
+
+    /// All files, relative to the directory, sorted.
+    ///
+    /// # Errors
+    /// When a directory can't be read.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        let mut left = vec![self.root.clone()];
+        while let Some(directory) = left.pop() {
+            for entry in fs::read_dir(&directory)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    left.push(path);
+                } else {
+                    files.push(path.strip_prefix(&self.root)?.to_owned());
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .with_context(|| format!("can't set the mode of {}", path.display()))
+}
+
+/// Compressed by gzip, without name and time.
+///
+/// # Errors
+/// When gzip fails.
+pub fn gzip(content: &[u8]) -> Result<Vec<u8>> {
+    filter(Command::new("gzip").arg("-9n"), content)
+}
+
+/// What a program makes of its standard input.
+///
+/// # Errors
+/// When it can't be run, or fails.
+pub fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
+    let line = line_of(command);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("can't run {line}"))?;
+    let mut stdin = child.stdin.take().context("no stdin")?;
+    let result = std::thread::scope(|scope| {
+        // Beside reading: either pipe may fill up.
+        let writer = scope.spawn(move || stdin.write_all(input));
+        let result = child.wait_with_output();
+        (writer.join(), result)
+    });
+    let (Ok(written), done) = result else {
+        anyhow::bail!("writing to {line} failed");
+    };
+    written.with_context(|| format!("can't write to {line}"))?;
+    let done = done?;
+    ensure!(done.status.success(), "{line} failed with {}", done.status);
+    Ok(done.stdout)
+}
+
+/// SHA-256 of files, in hexadecimal digits.
+///
+/// # Errors
+/// When one can't be read.
+pub fn sha256(path: &Path) -> Result<String> {
+    let line = output(Command::new("sha256sum").arg("--").arg(path))?;
+    let sum = line.split(' ').next().unwrap_or_default();
+    Ok(sum.trim_start_matches('\\').to_owned())
+}
+
+/// Writes SHA256SUMS for files in the directory, as `sha256sum -c` reads it.
+///
+/// # Errors
+/// When a file can't be read, or the sums not be written.
+pub fn write_sums(directory: &Path, files: &[&Path]) -> Result<PathBuf> {
+    let mut text = String::new();
+    for file in files {
+        let name = file.strip_prefix(directory)?;
+        text.push_str(&format!("{}  {}\n", sha256(file)?, name.display()));
+    }
+    let sums = directory.join("SHA256SUMS");
+    fs::write(&sums, text).with_context(|| format!("can't write {}", sums.display()))?;
+    Ok(sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_takes_more_than_a_pipe_holds() {
+        let content = vec![b'x'; 1 << 20];
+        assert_eq!(filter(&mut Command::new("cat"), &content).unwrap(), content);
+        assert!(filter(&mut Command::new("false"), b"").is_err());
+    }
+}
