@@ -208,8 +208,7 @@ impl Merge {
             }
             Some(known) => {
                 let failures = known.failures + row.failures;
-                let fullness =
-                    |row: &BudgetRow| (row.free == Some(0), row.used().unwrap_or(-1.0));
+                let fullness = |row: &BudgetRow| (row.free == Some(0), row.used().unwrap_or(-1.0));
                 if fullness(&row) > fullness(known) {
                     *known = row;
                 }
