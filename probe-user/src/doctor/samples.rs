@@ -45,6 +45,7 @@ pub fn healthy() -> Facts {
             audit: vec![],
             lost: vec![],
             recursion_misses: Some(vec![]),
+            history: None,
         },
         dealings: vec![],
         namespaces: BTreeMap::from([(

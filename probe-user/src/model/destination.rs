@@ -168,6 +168,20 @@ pub struct DestinationRow {
     pub destination: Destination,
 }
 
+/// Those with the most TIME_WAITs first, then those with the most resets.
+pub fn sort(rows: &mut [DestinationRow]) {
+    rows.sort_by_cached_key(|row| {
+        (
+            std::cmp::Reverse((
+                row.time_wait + row.overflow,
+                row.deaths.reset_sent.total() + row.deaths.reset_received.total(),
+                row.port_failures,
+            )),
+            (row.netns, row.side, row.destination),
+        )
+    });
+}
+
 impl DestinationRow {
     /// Adds what came later, or of others.
     pub fn add(&mut self, later: &Self) {
@@ -195,19 +209,9 @@ impl Destinations {
 
     /// Rows, those with the most TIME_WAITs first, then those with the most resets.
     pub fn rows(&self) -> Vec<DestinationRow> {
-        let mut entries: Vec<_> = self.0.iter().collect();
-        entries.sort_by_cached_key(|(key, done)| {
-            (
-                std::cmp::Reverse((
-                    done.counts.time_wait.total() + done.counts.overflow.total(),
-                    done.counts.resets(),
-                    done.port_failures,
-                )),
-                **key,
-            )
-        });
-        entries
-            .into_iter()
+        let mut rows: Vec<DestinationRow> = self
+            .0
+            .iter()
             .map(|((netns, side, destination), done)| {
                 let counts = &done.counts;
                 DestinationRow {
@@ -224,7 +228,9 @@ impl Destinations {
                     destination: *destination,
                 }
             })
-            .collect()
+            .collect();
+        sort(&mut rows);
+        rows
     }
 }
 

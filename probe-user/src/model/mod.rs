@@ -4,6 +4,7 @@ pub mod audit;
 pub mod budget;
 pub mod close_wait;
 pub mod counts;
+pub mod coverage;
 pub mod dealings;
 pub mod destination;
 pub mod interval;

@@ -7,6 +7,7 @@ use super::audit::AuditRow;
 use super::budget::row::{BudgetRow, OtherBudgets};
 use super::close_wait::CloseWaitRow;
 use super::counts::{Counts, Deaths};
+use super::coverage::Coverage;
 use super::destination::DestinationRow;
 use super::memory::Memory;
 use super::quantile;
@@ -62,6 +63,9 @@ pub struct Report {
     pub lost: Vec<LostRow>,
     /// Runs of our programs that the kernel skipped; `None` where it does not count them.
     pub recursion_misses: Option<Vec<MissRow>>,
+    /// The time that it covers, where it is out of a history; then `duration_ns` is without gaps, and budgets are as
+    /// they were when they were fullest.
+    pub history: Option<Coverage>,
 }
 
 /// Which figures are complete; the others are lower bounds.

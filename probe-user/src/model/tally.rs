@@ -238,6 +238,7 @@ impl Tally {
             memory: self.memory(&processes),
             audit: self.audit.clone(),
             recursion_misses: self.misses(),
+            history: None,
             processes,
             lost,
         }

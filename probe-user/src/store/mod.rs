@@ -8,6 +8,8 @@ mod columns;
 mod database;
 pub mod error;
 mod keeper;
+pub mod merge;
+pub mod reader;
 mod retention;
 mod writer;
 

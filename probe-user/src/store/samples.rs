@@ -1,1 +1,204 @@
+//! Intervals for tests.
 
+use std::collections::BTreeMap;
+
+use twtrace_wire::{Probe, ResetReason, Side};
+
+use crate::clock::SECOND_NS;
+use crate::doctor::finding::{Finding, Severity};
+use crate::event::lost::LostWord;
+use crate::event::{Event, Lost, LostBy, Moment, Timestamp, samples};
+use crate::filter::Filter;
+use crate::host::Host;
+use crate::model::audit::{AuditRow, Basis};
+use crate::model::budget::ports::PortRange;
+use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
+use crate::model::close_wait::CloseWaitRow;
+use crate::model::destination::Destination;
+use crate::model::interval::Interval;
+use crate::model::memory::CacheRow;
+use crate::model::notable::Notable;
+use crate::model::report::{MissRow, UnscannedRow};
+use crate::model::tally::{Opening, Tally};
+use crate::scan::namespace::{Look, samples::defaults};
+
+/// Wall clock when the first one begins.
+pub const START_NS: u64 = 1_700_000_000 * SECOND_NS;
+/// How long they are.
+pub const LENGTH_NS: u64 = 60 * SECOND_NS;
+
+/// A moment of the first boot whose wall clock is off by so much.
+pub fn moment(minute: u64, off_ns: i64) -> Moment {
+    let mono_ns = (1 + minute) * LENGTH_NS;
+    Moment {
+        ts: Timestamp((START_NS + minute * LENGTH_NS).saturating_add_signed(off_ns)),
+        mono_ns,
+    }
+}
+
+/// The interval of a minute, with something of everything.
+pub fn interval(minute: u64) -> Interval {
+    with_clock(minute, 0)
+}
+
+/// The same with a wall clock that is off.
+pub fn with_clock(minute: u64, off_ns: i64) -> Interval {
+    let at = moment(minute, off_ns);
+    let opening = Opening {
+        at,
+        host: Host {
+            name: "host".into(),
+            kernel: "6.18".into(),
+        },
+        tiers: Vec::new(),
+    };
+    let mut tally = Tally::new(opening, Filter::default());
+    let mut notable = Notable::new(100, 0);
+    for event in events(at) {
+        tally.any_event(&event);
+        tally.event(&event);
+        notable.add(&event);
+    }
+    tally.lost(&Lost {
+        ts: at.ts,
+        mono_ns: at.mono_ns,
+        event: LostWord::Lost,
+        probe: LostBy::Probe(Probe::Reset),
+        count: 3,
+    });
+    tally.reached(moment(minute + 1, off_ns));
+    let mut interval = Interval::of(&tally, notable.take());
+    interval.budgets = vec![budget(900 - minute.min(900))];
+    interval.budgets_unknown = vec![UnscannedRow {
+        netns: 9,
+        why: "not permitted".into(),
+    }];
+    interval.close_wait = vec![CloseWaitRow {
+        process: Some(samples::process(8, "leak")),
+        unattributed: None,
+        netns: 7,
+        side: Side::Server,
+        remote: None,
+        local: Some(":443".into()),
+        count: 2,
+        shared: 1,
+        oldest_ns: Some(5),
+        oldest_at_most_ns: None,
+        destination: Destination::LocalPort(443),
+    }];
+    interval.caches = vec![CacheRow {
+        name: "tw_sock_TCP".into(),
+        active_objects: Some(4),
+        object_bytes: Some(256),
+        active_bytes: Some(1_024),
+        held_bytes: Some(4_096),
+        why: None,
+    }];
+    interval.audit = vec![audit()];
+    interval.recursion_misses = Some(vec![MissRow {
+        program: "state".into(),
+        count: 1,
+    }]);
+    let look = Look {
+        path: None,
+        state: Ok(defaults()),
+    };
+    interval.before = BTreeMap::from([(7, look.clone())]);
+    interval.after = BTreeMap::from([(7, look)]);
+    interval.findings = vec![Finding {
+        id: "budget_full",
+        severity: Severity::Critical,
+        title: "ports ran out for evil\x1b".into(),
+        evidence: vec!["none is free".into(), "67 failed".into()],
+        figures: serde_json::Value::Null,
+        to_do: vec![],
+        do_not: vec![],
+    }];
+    interval
+}
+
+fn events(at: Moment) -> Vec<Event> {
+    let mut hostile = samples::reset();
+    hostile.process = Some(samples::process(66, "e\x1b[2Jvil"));
+    let mut nobodys = samples::reset();
+    nobodys.process = None;
+    nobodys.unattributed = Some(twtrace_wire::Unattributed::NoSocket);
+    let mut overflow = samples::time_wait();
+    overflow.event = twtrace_wire::EventKind::TimeWaitOverflow;
+    let mut events = vec![
+        samples::time_wait(),
+        samples::time_wait_end(),
+        samples::reset(),
+        samples::abort(),
+        samples::port_alloc(),
+        hostile,
+        nobodys,
+        overflow,
+    ];
+    for (later_ns, event) in (1..).zip(&mut events) {
+        event.ts = Timestamp(at.ts.0 + later_ns);
+        event.mono_ns = at.mono_ns + later_ns;
+    }
+    events
+}
+
+/// One of 1,000 ports.
+pub fn budget(free: u64) -> BudgetRow {
+    BudgetRow {
+        netns: 7,
+        pool: PoolWord::Connect,
+        source: Some([10, 0, 0, 1].into()),
+        destination: Some(([10, 0, 0, 2], 80).into()),
+        range: Some(PortRange {
+            low: 1_000,
+            high: 1_999,
+        }),
+        socket_range: false,
+        excluded: Some(0),
+        capacity: Some(1_000),
+        live: Some(0),
+        time_wait: Some(1_000 - free),
+        time_wait_reusable: Some(0),
+        free: Some(free),
+        fast_half: None,
+        connections_per_s: Some(0.5),
+        live_growth_per_s: None,
+        expiry_per_s: Some(0.25),
+        failures: 1,
+        outlook: match free {
+            0 => Outlook::Full,
+            _ => Outlook::Never,
+        },
+        full_in_ns: (free == 0).then_some(0),
+        why: None,
+    }
+}
+
+fn audit() -> AuditRow {
+    AuditRow {
+        netns: 7,
+        births_seen: 5,
+        births_kernel: Some(5),
+        difference: Some(0),
+        overflow_seen: 0,
+        overflow_kernel: Some(0),
+        inferred: 0,
+        ends_seen: Some(1),
+        alive_growth: Some(4),
+        alive_difference: Some(0),
+        reused_seen: Some(1),
+        reused_kernel: Some(1),
+        uncertainty: 0,
+        basis: Basis::TcpExt,
+        audited: true,
+        why: None,
+    }
+}
+
+/// RSTs of linger 0 that `curl` sent in an interval: what tests count by.
+pub fn resets_of_curl(interval: &Interval) -> u64 {
+    let rows = interval.processes.iter();
+    rows.filter(|row| row.key.tgid == 1234)
+        .map(|row| row.counts.reset_sent.of(ResetReason::LingerZero))
+        .sum()
+}

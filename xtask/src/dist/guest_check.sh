@@ -40,9 +40,21 @@ files() {
 }
 left_behind() { files | diff /run/files-before - | grep '^[<>]'; }
 serves_what_curl_did() {
-    count=$(answers /metrics | awk '/^twtrace_time_waits_total\{.*comm="curl"/ { sum += $NF } END { print sum + 0 }')
+    count=$(answers /metrics | awk '/^twtrace_process_time_waits_total\{.*process="curl"/ { sum += $NF } END { print sum + 0 }')
     echo "TIME_WAITs of curl: $count"
     [ "$count" -ge "$1" ]
+}
+# The same unit, but for what it runs.
+probes_in_sandbox() {
+    sed -e 's/^ExecStart=.*/ExecStart=\/usr\/bin\/twtrace probes/' -e 's/^Type=.*/Type=oneshot/' \
+        -e '/^\(Restart\|RestartSec\|RestartPreventExitStatus\|WatchdogSec\|ExecReload\|StateDirectory.*\)=/d' \
+        /usr/lib/systemd/system/twtrace.service >/run/systemd/system/probes.service
+    systemctl daemon-reload
+    systemctl start probes.service || return
+    journalctl --unit probes.service --output cat --no-pager --identifier twtrace >/run/probes-inside
+    rm /run/systemd/system/probes.service
+    twtrace probes >/run/probes-outside
+    diff /run/probes-outside /run/probes-inside && grep -q '^time_wait ' /run/probes-inside
 }
 has_history() { find /var/lib/twtrace -type f -size +0 | grep .; }
 
@@ -61,6 +73,9 @@ systemctl show --property MemoryCurrent,TasksCurrent twtrace.service
 
 for _ in $(seq 20); do answers /healthz >/dev/null; done
 check "TIME_WAITs of curl are counted" within 10 serves_what_curl_did 20
+
+check "its sandbox hides no hook" probes_in_sandbox
+head -n 8 /run/probes-inside
 
 pid=$(main_pid)
 check "it is restarted" systemctl restart twtrace.service

@@ -9,6 +9,8 @@ mod disk;
 mod in_guest;
 mod in_root;
 mod licences;
+#[cfg(test)]
+mod manifest_tests;
 mod material;
 mod sbom;
 mod snapshot;

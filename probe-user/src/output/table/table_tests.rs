@@ -129,6 +129,7 @@ fn report() -> Report {
             why: None,
         }],
         lost: vec![],
+        history: None,
         recursion_misses: Some(vec![MissRow {
             program: "state".into(),
             count: 2,

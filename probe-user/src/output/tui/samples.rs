@@ -182,6 +182,7 @@ pub fn sample(second: u64) -> Sample {
             audit: vec![audit(0)],
             lost: vec![],
             recursion_misses: None,
+            history: None,
         },
         findings: vec![Finding {
             id: "budget_nearly_full",

@@ -1,0 +1,339 @@
+//! Puts intervals together: a report and a diagnosis over a longer time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use twtrace_wire::{ProcessKey, Side};
+
+use super::reader::{Place, Span};
+use crate::clock::SECOND_NS;
+use crate::doctor::diagnosis::Diagnosis;
+use crate::doctor::facts::Facts;
+use crate::event::{LostBy, Timestamp};
+use crate::filter::Filter;
+use crate::model::audit::AuditRow;
+use crate::model::budget::row::{self, BudgetRow, PoolWord};
+use crate::model::coverage::Coverage;
+use crate::model::dealings::Dealings;
+use crate::model::destination::{self, Destination, DestinationRow};
+use crate::model::interval::{Interval, ProcessSums};
+use crate::model::memory::Memory;
+use crate::model::report::{LostRow, MissRow, Report, sorted};
+use crate::model::timeline::{Bucket, Timeline};
+use crate::output::quantity;
+use crate::scan::namespace::Looks;
+
+/// The wall clock and CLOCK_MONOTONIC drift apart by less in an interval.
+const CLOCK_SET_NS: u64 = SECOND_NS;
+
+type DestinationKey = (Option<u32>, Side, Destination);
+type BudgetKey = (u32, PoolWord, Option<IpAddr>, Option<SocketAddr>, bool);
+
+/// Intervals in sum, as far as they were added.
+#[derive(Debug)]
+pub struct Merge {
+    filter: Filter,
+    span: Span,
+    coverage: Coverage,
+    last: Option<(Interval, Arc<str>)>,
+    start: Timestamp,
+    traced_ns: u64,
+    exact: Option<crate::model::report::Exact>,
+    /// By boot: ids of processes are given again after it.
+    processes: HashMap<(Arc<str>, ProcessKey), ProcessSums>,
+    destinations: HashMap<DestinationKey, DestinationRow>,
+    dealings: Dealings,
+    budgets: HashMap<BudgetKey, BudgetRow>,
+    audit: BTreeMap<u32, AuditRow>,
+    lost: BTreeMap<LostBy, u64>,
+    misses: Option<BTreeMap<String, u64>>,
+    /// Counts of each interval, and when it began since the first one, nanoseconds.
+    sums: Vec<(u64, Bucket)>,
+    widest_ns: u64,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Merged {
+    /// As `twtrace report` has it.
+    pub report: Report,
+    /// What happened when, as far as intervals tell.
+    pub timeline: Timeline,
+    dealings: Dealings,
+    filter: Filter,
+}
+
+impl Merge {
+    /// Nothing yet. What passes the filter is counted.
+    pub fn new(filter: Filter, span: Span) -> Self {
+        Self {
+            filter,
+            span,
+            coverage: Coverage::default(),
+            last: None,
+            start: Timestamp::default(),
+            traced_ns: 0,
+            exact: None,
+            processes: HashMap::new(),
+            destinations: HashMap::new(),
+            dealings: Dealings::default(),
+            budgets: HashMap::new(),
+            audit: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            misses: None,
+            sums: Vec::new(),
+            widest_ns: 0,
+        }
+    }
+
+    /// Adds an interval; they come in the order in which they were.
+    pub fn add(&mut self, place: &Place, mut interval: Interval) {
+        self.cover(place, &interval);
+        let length_ns = interval.end.mono_ns.saturating_sub(interval.start.mono_ns);
+        self.traced_ns += length_ns;
+        self.widest_ns = self.widest_ns.max(length_ns);
+        let began_ns = interval.start.ts.0.saturating_sub(self.start.0);
+        self.sums
+            .push((began_ns, std::mem::take(&mut interval.sum)));
+        self.add_exactness(&interval);
+        for row in std::mem::take(&mut interval.processes) {
+            let key = (place.boot_id.clone(), row.key);
+            match self.processes.get_mut(&key) {
+                Some(known) => known.add(row),
+                None => {
+                    self.processes.insert(key, row);
+                }
+            }
+        }
+        for row in std::mem::take(&mut interval.destinations) {
+            let key = (row.netns, row.side, row.destination);
+            match self.destinations.get_mut(&key) {
+                Some(known) => known.add(&row),
+                None => {
+                    self.destinations.insert(key, row);
+                }
+            }
+        }
+        for row in std::mem::take(&mut interval.dealings) {
+            if self.shows(Some(row.netns), row.side, row.destination)
+                && self.filter.shows_process(row.did.process.as_ref())
+            {
+                self.dealings.add(row);
+            }
+        }
+        self.dealings.add_left_out(interval.dealings_left_out);
+        for row in std::mem::take(&mut interval.budgets) {
+            self.add_budget(row);
+        }
+        for row in &interval.audit {
+            match self.audit.get_mut(&row.netns) {
+                Some(known) => known.add(row),
+                None => {
+                    self.audit.insert(row.netns, row.clone());
+                }
+            }
+        }
+        for row in &interval.lost {
+            *self.lost.entry(row.probe).or_default() += row.count;
+        }
+        for row in interval.recursion_misses.iter().flatten() {
+            let misses = self.misses.get_or_insert_default();
+            *misses.entry(row.program.clone()).or_default() += row.count;
+        }
+        self.last = Some((interval, place.boot_id.clone()));
+    }
+
+    /// Finds what is missing between the interval before and this one.
+    fn cover(&mut self, place: &Place, interval: &Interval) {
+        let coverage = &mut self.coverage;
+        coverage.intervals += 1;
+        coverage.processes_folded += interval.processes_folded;
+        coverage.events_left_out += interval.events_left_out;
+        let is_set = |wall_ns: i128, mono_ns: u64| {
+            (wall_ns - i128::from(mono_ns)).unsigned_abs() > u128::from(CLOCK_SET_NS)
+        };
+        let wall = |from: Timestamp, to: Timestamp| i128::from(to.0) - i128::from(from.0);
+        let length_ns = interval.end.mono_ns.saturating_sub(interval.start.mono_ns);
+        coverage.clock_changes +=
+            u64::from(is_set(wall(interval.start.ts, interval.end.ts), length_ns));
+        let Some((before, boot_id)) = &self.last else {
+            self.start = interval.start.ts;
+            if let Some(since) = self.span.since {
+                coverage.add_gap(since, interval.start.ts);
+            }
+            return;
+        };
+        let (ended, begins) = (before.end, interval.start);
+        match begins.mono_ns.checked_sub(ended.mono_ns) {
+            Some(gap_ns) if *boot_id == place.boot_id => {
+                let to = Timestamp(ended.ts.0.saturating_add(gap_ns));
+                coverage.add_gap(ended.ts, to);
+                coverage.clock_changes += u64::from(is_set(wall(ended.ts, begins.ts), gap_ns));
+            }
+            _ => {
+                coverage.add_gap(ended.ts, begins.ts);
+                coverage.clock_changes += u64::from(begins.ts < ended.ts);
+            }
+        }
+    }
+
+    fn add_exactness(&mut self, interval: &Interval) {
+        let exact = self.exact.get_or_insert(interval.exact);
+        exact.processes &= interval.exact.processes && interval.processes_folded == 0;
+        exact.destinations &= interval.exact.destinations;
+        exact.refused_reuse &= interval.exact.refused_reuse;
+        exact.ends &= interval.exact.ends;
+    }
+
+    /// A budget is shown as it was when it was fullest; failures are those of the whole time.
+    fn add_budget(&mut self, row: BudgetRow) {
+        let is_shown = self.filter.shows_netns(row.netns)
+            && self
+                .filter
+                .shows_local(row.source.map(|source| (source, 0).into()))
+            && self.filter.shows_remote(row.destination);
+        if !is_shown {
+            return;
+        }
+        let key = (
+            row.netns,
+            row.pool,
+            row.source,
+            row.destination,
+            row.socket_range,
+        );
+        match self.budgets.get_mut(&key) {
+            None => {
+                self.budgets.insert(key, row);
+            }
+            Some(known) => {
+                let failures = known.failures + row.failures;
+                let used = |row: &BudgetRow| (row.free == Some(0), row.used().unwrap_or(0.0));
+                if used(&row) > used(known) {
+                    *known = row;
+                }
+                known.failures = failures;
+            }
+        }
+    }
+
+    /// Whether facts towards a destination pass, as far as that is known.
+    fn shows(&self, netns: Option<u32>, side: Side, destination: Destination) -> bool {
+        let filter = &self.filter;
+        let (local, remote) = match destination {
+            Destination::Remote(remote) => (None, Some(remote)),
+            Destination::Peer(address) => (None, Some((address, 0).into())),
+            Destination::LocalPort(port) => {
+                let any = IpAddr::from([0, 0, 0, 0]);
+                (Some((any, port).into()), None)
+            }
+            Destination::Unknown | Destination::Others => (None, None),
+        };
+        (filter.netns.is_empty() || netns.is_some_and(|netns| filter.shows_netns(netns)))
+            && (filter.sides.is_empty() || filter.sides.contains(&side))
+            && filter.shows_local(local)
+            && filter.shows_remote(remote)
+    }
+
+    /// The whole; `None` where there was no interval.
+    pub fn finish(mut self) -> Option<Merged> {
+        let (last, _) = self.last.take()?;
+        if let Some(until) = self.span.until {
+            self.coverage.add_gap(last.end.ts, until);
+        }
+        let filter = self.filter.clone();
+        let is_by_process = filter.is_by_process();
+        let rows = std::mem::take(&mut self.processes).into_values();
+        let processes = rows
+            .filter(|row| is_by_process && filter.shows_process(row.process.as_ref()))
+            .map(|row| row.row().only(&filter));
+        let processes = sorted(processes);
+        let asks_for_process = !filter.pids.is_empty() || !filter.comms.is_empty();
+        let rows = std::mem::take(&mut self.destinations).into_values();
+        let mut destinations: Vec<DestinationRow> = rows
+            .filter(|row| !asks_for_process && self.shows(row.netns, row.side, row.destination))
+            .collect();
+        destination::sort(&mut destinations);
+        let mut budgets: Vec<BudgetRow> = std::mem::take(&mut self.budgets).into_values().collect();
+        row::sort(&mut budgets);
+        let mut close_wait = last.close_wait;
+        close_wait.retain(|row| {
+            filter.shows_process(row.process.as_ref())
+                && self.shows(Some(row.netns), row.side, row.destination)
+        });
+        let exact = self.exact?;
+        let report = Report {
+            start: self.start,
+            end: last.end.ts,
+            duration_ns: self.traced_ns,
+            host: last.host.name,
+            kernel: last.host.kernel,
+            tiers: last.tiers,
+            exact,
+            processes,
+            destinations,
+            budgets,
+            other_budgets: last.other_budgets,
+            budgets_unknown: last.budgets_unknown,
+            close_wait,
+            unscanned: last.unscanned,
+            stacks: None,
+            memory: Memory::of(last.caches),
+            audit: self.audit.into_values().collect(),
+            lost: self
+                .lost
+                .into_iter()
+                .map(|(probe, count)| LostRow { probe, count })
+                .collect(),
+            recursion_misses: self.misses.map(|misses| {
+                let misses = misses.into_iter();
+                misses
+                    .map(|(program, count)| MissRow { program, count })
+                    .collect()
+            }),
+            history: Some(self.coverage),
+        };
+        let mut timeline = Timeline::new(0, self.start).with_width(self.widest_ns);
+        for (began_ns, sum) in &self.sums {
+            timeline.add(*began_ns, sum);
+        }
+        Some(Merged {
+            report,
+            timeline,
+            dealings: self.dealings,
+            filter,
+        })
+    }
+}
+
+impl Merged {
+    /// What is wrong, going by settings and counters of namespaces at the beginning and at the end.
+    pub fn diagnosis(&self, before: Looks, after: Looks) -> Diagnosis {
+        let facts = Facts::new(self.report.clone(), &self.dealings, before, after);
+        let mut diagnosis = Diagnosis::new(facts, &self.filter, self.dealings.left_out());
+        if let Some(coverage) = &self.report.history {
+            diagnosis.caveats.extend(caveats(coverage));
+        }
+        diagnosis
+    }
+}
+
+/// What a judgement out of a history does not know.
+fn caveats(coverage: &Coverage) -> Vec<String> {
+    let mut caveats = vec![
+        "it is out of a history: budgets are as they were when they were fullest, and CLOSE_WAIT and settings as \
+         they were at the end"
+            .to_owned(),
+    ];
+    if coverage.untraced_ns > 0 {
+        caveats.push(format!(
+            "of {} nothing is known",
+            quantity::duration(coverage.untraced_ns)
+        ));
+    }
+    if coverage.clock_changes > 0 {
+        caveats.push("the clock was set meanwhile".to_owned());
+    }
+    caveats
+}

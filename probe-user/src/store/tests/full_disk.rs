@@ -1,0 +1,134 @@
+//! A disk that is full.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+
+use super::*;
+
+fn c(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap()
+}
+
+/// This thread's mounts are its own, and go with it. `None` where that is not permitted.
+pub fn private_mounts() -> Option<()> {
+    // SAFETY: no pointers.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+        return None;
+    }
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: the paths are NUL-terminated.
+    let made = unsafe { libc::mount(ptr::null(), c"/".as_ptr(), ptr::null(), flags, ptr::null()) };
+    assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+    Some(())
+}
+
+pub fn mount_again_read_only(path: &Path) {
+    for flags in [
+        libc::MS_BIND,
+        libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY,
+    ] {
+        let path = c(path);
+        // SAFETY: the paths are NUL-terminated.
+        let mounted = unsafe {
+            libc::mount(
+                path.as_ptr(),
+                path.as_ptr(),
+                ptr::null(),
+                flags,
+                ptr::null(),
+            )
+        };
+        assert_eq!(mounted, 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
+fn mount_small_disk(path: &Path, size: &str) {
+    let (path, options) = (c(path), CString::new(format!("size={size}")).unwrap());
+    // SAFETY: all texts are NUL-terminated.
+    let mounted = unsafe {
+        libc::mount(
+            c"tmpfs".as_ptr(),
+            path.as_ptr(),
+            c"tmpfs".as_ptr(),
+            0,
+            options.as_ptr().cast(),
+        )
+    };
+    assert_eq!(mounted, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn it_waits_and_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    if private_mounts().is_none() {
+        eprintln!("skipped: takes root, to mount");
+        return;
+    }
+    mount_small_disk(directory.path(), "2m");
+    let history = History::start(options(directory.path()), || {}).unwrap();
+    let put = |minute| {
+        let before = history.status();
+        history.put(interval(minute));
+        wait_for(|| {
+            let now = history.status();
+            now.writes + now.failures > before.writes + before.failures
+        });
+        history.status()
+    };
+    assert!(!put(0).is_failing);
+    // Somebody else fills the disk.
+    let filler = directory.path().join("filler");
+    let mut size: usize = 2 << 20;
+    while size >= 4_096 {
+        let mut there = fs::read(&filler).unwrap_or_default();
+        there.resize(there.len() + size, 1);
+        if fs::write(&filler, &there).is_err() {
+            size /= 2;
+        }
+    }
+    let mut minute = 1;
+    while !put(minute).is_failing {
+        minute += 1;
+        assert!(minute < 100, "the disk is not full");
+    }
+    let failed = put(minute + 1);
+    assert!(failed.is_failing && failed.failures >= 2 && failed.dropped == 0);
+    // What was committed is read all the same.
+    assert_eq!(ids(directory.path()).len() as u64, failed.writes);
+    fs::remove_file(&filler).unwrap();
+    let resumed = put(minute + 2);
+    wait_for(|| history.status().writes == minute + 3);
+    let resumed = (resumed.dropped, history.status().is_failing);
+    assert_eq!(resumed, (0, false));
+    history.stop();
+    assert_eq!(ids(directory.path()).len() as u64, minute + 3);
+    let connection = Connection::open(database::path_in(directory.path())).unwrap();
+    let check: String = connection
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(check, "ok");
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history");
+    let history = History::start(options(&path), || {}).unwrap();
+    history.put(interval(0));
+    wait_for(|| history.status().writes == 1);
+    // Nothing can be opened here any more.
+    fs::remove_dir_all(&path).unwrap();
+    for minute in 1..=35 {
+        let before = history.status().failures;
+        history.put(interval(minute));
+        wait_for(|| history.status().failures > before);
+    }
+    assert_eq!(history.status().dropped, 5);
+    fs::create_dir(&path).unwrap();
+    history.put(interval(36));
+    wait_for(|| !history.status().is_failing);
+    history.stop();
+    assert_eq!(ids(&path).len(), 30);
+}
