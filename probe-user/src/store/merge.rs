@@ -208,8 +208,9 @@ impl Merge {
             }
             Some(known) => {
                 let failures = known.failures + row.failures;
-                let used = |row: &BudgetRow| (row.free == Some(0), row.used().unwrap_or(0.0));
-                if used(&row) > used(known) {
+                let fullness =
+                    |row: &BudgetRow| (row.free == Some(0), row.used().unwrap_or(-1.0));
+                if fullness(&row) > fullness(known) {
                     *known = row;
                 }
                 known.failures = failures;
