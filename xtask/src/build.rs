@@ -143,13 +143,17 @@ fn userspace(
     object: &Path,
 ) -> Result<Binaries> {
     let triple = host_triple();
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    if profile == Profile::Release {
+        flags.extend(without_own_paths(workspace));
+    }
     let mut command = workspace.clean_cargo(&crate::workspace::outer_cargo());
     command
         // The triple is named, so that the flags are for the programs only, not for build scripts.
         .args(["build", "--locked", "--target", &triple, "--target-dir"])
         .arg(&workspace.target)
         .args(["--package", "probe-user", "--bins"])
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join(FLAG_SEPARATOR))
         .env("TWTRACE_BPF_OBJECT", object);
     if parts == Parts::ProgramAndTests {
         command.args(["--package", "twtrace-tests"]);
@@ -165,4 +169,19 @@ fn userspace(
     Ok(Binaries {
         directory: workspace.target.join(triple).join(directory),
     })
+}
+
+/// Where it was built is nobody's business, and must not make a difference: places of panics have it otherwise.
+fn without_own_paths(workspace: &Workspace) -> Vec<String> {
+    let mut flags = vec![format!(
+        "--remap-path-prefix={}=/twtrace",
+        workspace.root.display()
+    )];
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    if let Some(home) = home {
+        flags.push(format!("--remap-path-prefix={}=/cargo", home.display()));
+    }
+    flags
 }

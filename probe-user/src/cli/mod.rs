@@ -270,7 +270,7 @@ pub struct FilterArgs {
     /// The other end, likewise.
     #[arg(long, value_name = "ADDRESS")]
     pub remote: Vec<AddressFilter>,
-    /// Network namespace: its inode number, or a path such as /proc/PID/ns/net or /run/netns/NAME.
+    /// Network namespace: its inode number, its name in `ip netns`, or a path such as /proc/PID/ns/net.
     #[arg(long, value_name = "NETNS")]
     pub netns: Vec<NetnsArg>,
     /// Which end this host's socket is.
@@ -290,8 +290,10 @@ pub enum FilterError {
     /// `--netns`
     #[error("--netns")]
     Netns(#[from] NetnsError),
-    /// `--netns` with a path, for a recording.
-    #[error("--netns {0}: a recording has inode numbers of namespaces, no paths")]
+    /// `--netns` with a name or path, for a recording.
+    #[error(
+        "--netns {0}: in a recording namespaces are told by inode number; its report lists those with names"
+    )]
     NetnsPath(String),
 }
 
@@ -324,6 +326,7 @@ impl FilterArgs {
         let netns = self.netns.iter().map(|netns| match netns {
             NetnsArg::Inode(inode) => Ok(*inode),
             NetnsArg::Path(path) => Err(FilterError::NetnsPath(path.display().to_string())),
+            NetnsArg::Name(name) => Err(FilterError::NetnsPath(name.clone())),
         });
         Ok(self.filter(netns.collect::<Result<_, _>>()?))
     }

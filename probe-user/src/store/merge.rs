@@ -278,6 +278,7 @@ impl Merge {
             budgets_unknown: last.budgets_unknown,
             close_wait,
             unscanned: last.unscanned,
+            netns_names: Vec::new(),
             stacks: None,
             memory: Memory::of(last.caches),
             audit: self.audit.into_values().collect(),

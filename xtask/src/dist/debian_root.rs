@@ -41,17 +41,20 @@ pub fn tarball(workspace: &Workspace, recipe: &Recipe) -> Result<PathBuf> {
     fs::create_dir_all(&directory)
         .with_context(|| format!("can't make {}", directory.display()))?;
     let path = directory.join(format!("{SUITE}-{}.tar", recipe.name));
-    if path.is_file() {
+    let packages = recipe.packages.join(",");
+    let made_of = path.with_extension("packages");
+    if path.is_file() && fs::read_to_string(&made_of).is_ok_and(|text| text == packages) {
         return Ok(path);
     }
     let unfinished = path.with_extension("unfinished.tar");
     run(Command::new("mmdebstrap")
         .args(["--variant=minbase", "--mode=root"])
-        .arg(format!("--include={}", recipe.packages.join(",")))
+        .arg(format!("--include={}", packages))
         .arg(SUITE)
         .arg(&unfinished)
         .arg(machine_source(None, SUITE)?))?;
     fs::rename(&unfinished, &path)?;
+    fs::write(&made_of, &packages)?;
     Ok(path)
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::debian_root::{self, Recipe};
 use crate::{process::run, workspace::Workspace};
 
-/// With a kernel; curl, find and diff are for what runs in it.
+/// With a kernel; curl and others are for what runs in it.
 const BOOTABLE: Recipe = Recipe {
     name: "bootable",
     packages: &[
@@ -20,6 +20,7 @@ const BOOTABLE: Recipe = Recipe {
         "udev",
         "linux-image-cloud-amd64",
         "initramfs-tools",
+        "busybox",
         "curl",
         "iproute2",
         "procps",

@@ -44,6 +44,36 @@ serves_what_curl_did() {
     echo "TIME_WAITs of curl: $count"
     [ "$count" -ge "$1" ]
 }
+# Another namespace, which is there for as long as a file says so: entered by its mount, or by a process in it.
+makes_time_waits_in_blue() {
+    ip netns add blue && ip -n blue link set lo up || return
+    ip netns exec blue busybox httpd -f -p 127.0.0.1:80 -h /mnt &
+    blue_server=$!
+    within 5 ip netns exec blue curl --silent --output /dev/null http://127.0.0.1/check.sh
+    for _ in 1 2 3 4; do ip netns exec blue curl --silent --output /dev/null http://127.0.0.1/check.sh; done
+    kill "$blue_server"
+}
+looks_into() { answers /metrics | grep "^twtrace_netns_time_wait_sockets{netns=\"$1\"} [1-9]"; }
+
+# What a pod has of it: the binary alone, a network of its own, and the capabilities of the DaemonSet.
+starts_in_a_pod() {
+    mkdir -p /var/pod && cp /usr/bin/twtrace /var/pod/ || return
+    systemd-run --quiet --unit pod --property RootDirectory=/var/pod --property MountAPIVFS=yes \
+        --property PrivateNetwork=yes --property ProtectSystem=strict --property MemoryMax=1G \
+        --property "CapabilityBoundingSet=$(sed -n 's/^CapabilityBoundingSet=//p' /usr/lib/systemd/system/twtrace.service)" \
+        --property "BindReadOnlyPaths=/sys/fs/cgroup /sys/kernel/tracing /run/netns" \
+        /twtrace serve --listen 0.0.0.0:10661
+}
+in_pod() {
+    nsenter --net="/proc/$(systemctl show --property MainPID --value pod.service)/ns/net" \
+        curl --fail --silent --show-error --max-time 10 "http://127.0.0.1:10661$1"
+}
+pod_sees_the_node() {
+    in_pod /metrics >/run/pod-metrics || return
+    grep '^twtrace_process_time_waits_total{process="curl",side="client"} [1-9]' /run/pod-metrics &&
+        grep "^twtrace_netns_time_wait_sockets{netns=\"$(stat -Lc %i /proc/1/ns/net)\"} [1-9]" /run/pod-metrics
+}
+
 # The same unit, but for what it runs.
 probes_in_sandbox() {
     sed -e 's/^ExecStart=.*/ExecStart=\/usr\/bin\/twtrace probes/' -e 's/^Type=.*/Type=oneshot/' \
@@ -56,6 +86,7 @@ probes_in_sandbox() {
     twtrace probes >/run/probes-outside
     diff /run/probes-outside /run/probes-inside && grep -q '^time_wait ' /run/probes-inside
 }
+tells_of_curl() { twtrace report --store /var/lib/twtrace | grep '^curl '; }
 has_history() { find /var/lib/twtrace -type f -size +0 | grep .; }
 
 echo "Linux $(uname -r), systemd $(systemctl --version | head -n 1 | cut -d ' ' -f 2)"
@@ -74,6 +105,8 @@ systemctl show --property MemoryCurrent,TasksCurrent twtrace.service
 for _ in $(seq 20); do answers /healthz >/dev/null; done
 check "TIME_WAITs of curl are counted" within 10 serves_what_curl_did 20
 
+check "TIME_WAITs are made in another namespace" makes_time_waits_in_blue
+check "it looks into that namespace" within 30 looks_into "$(stat -Lc %i /run/netns/blue)"
 check "its sandbox hides no hook" probes_in_sandbox
 head -n 8 /run/probes-inside
 
@@ -101,12 +134,29 @@ mkdir -p /run/systemd/system/twtrace.service.d
 printf '[Service]\nWatchdogSec=10\n' >/run/systemd/system/twtrace.service.d/soon.conf
 systemctl daemon-reload
 check "it is restarted with a history" systemctl restart twtrace.service
+for _ in 1 2 3 4 5; do answers /healthz >/dev/null; done
 check "the history is kept in /var/lib/twtrace" within 10 has_history
+check "the history can be read" within 20 tells_of_curl
 pid=$(main_pid)
 kill -STOP "$pid"
 check "the watchdog replaces one that is stuck" within 60 is_another_than "$pid"
 rm -r /run/systemd/system/twtrace.service.d
 systemctl daemon-reload
+
+echo 'listen = 5' >>/etc/twtrace/twtrace.toml
+check "it does not start with a wrong file" not systemctl restart twtrace.service
+sleep 7
+check "and is not tried again and again" systemctl is-failed twtrace.service
+sed -i '/^listen = 5/d' /etc/twtrace/twtrace.toml
+check "it starts with a good one" systemctl start twtrace.service
+
+check "a pod is started" starts_in_a_pod
+check "it answers in its own network" within 60 in_pod /readyz
+for _ in 1 2 3 4 5; do answers /healthz >/dev/null; done
+check "it sees what the node does" within 30 pod_sees_the_node
+systemctl stop pod.service
+ip netns delete blue
+rm -r /var/pod
 
 check "systemd warns of nothing in the unit" not said "Unknown key"
 systemd-analyze security --no-pager twtrace.service | tail -n 1

@@ -9,6 +9,7 @@ pub mod destinations;
 pub mod ends;
 pub mod lost;
 pub mod memory;
+mod names;
 pub mod ports;
 pub mod processes;
 pub mod reuse;
@@ -113,6 +114,11 @@ pub fn render(report: &Report, asked: &[By]) -> String {
             &mut text,
             "Memory of TIME_WAIT on the whole host",
             &memory::render(report),
+        );
+        section(
+            &mut text,
+            "Names of network namespaces",
+            &names::render(report),
         );
         section(
             &mut text,
