@@ -10,6 +10,7 @@ use super::reader::{Place, Span};
 use crate::clock::SECOND_NS;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::doctor::facts::Facts;
+use crate::enrich::netns_names::NetnsName;
 use crate::event::{LostBy, Timestamp};
 use crate::filter::Filter;
 use crate::model::audit::AuditRow;
@@ -45,6 +46,7 @@ pub struct Merge {
     dealings: Dealings,
     budgets: HashMap<BudgetKey, BudgetRow>,
     audit: BTreeMap<u32, AuditRow>,
+    names: BTreeMap<u32, NetnsName>,
     lost: BTreeMap<LostBy, u64>,
     misses: Option<BTreeMap<String, u64>>,
     /// Counts of each interval, and when it began since the first one, nanoseconds.
@@ -79,6 +81,7 @@ impl Merge {
             dealings: Dealings::default(),
             budgets: HashMap::new(),
             audit: BTreeMap::new(),
+            names: BTreeMap::new(),
             lost: BTreeMap::new(),
             misses: None,
             sums: Vec::new(),
@@ -132,6 +135,9 @@ impl Merge {
                     self.audit.insert(row.netns, row.clone());
                 }
             }
+        }
+        for named in std::mem::take(&mut interval.netns_names) {
+            self.names.insert(named.netns, named);
         }
         for row in &interval.lost {
             *self.lost.entry(row.probe).or_default() += row.count;
@@ -277,7 +283,7 @@ impl Merge {
             budgets_unknown: last.budgets_unknown,
             close_wait,
             unscanned: last.unscanned,
-            netns_names: Vec::new(),
+            netns_names: self.names.into_values().collect(),
             stacks: None,
             memory: Memory::of(last.caches),
             audit: self.audit.into_values().collect(),

@@ -70,6 +70,7 @@ fn what_is_read_is_what_was_written() {
     };
     let written = report(interval(0));
     for part in [
+        "web",
         "curl",
         "leak",
         "10.0.0.2:80",
@@ -186,6 +187,7 @@ fn people_ask_it_with_sql() {
     );
     assert_eq!(one("SELECT sum(searches) FROM port_search"), "Integer(3)");
     assert_eq!(one("SELECT comm FROM close_wait"), "Text(\"leak\")");
+    assert_eq!(one("SELECT netns_name FROM budget"), "Text(\"web\")");
     // Nothing that a terminal would obey.
     assert_eq!(
         one("SELECT comm FROM event WHERE pid = 66"),
