@@ -1,10 +1,11 @@
 //! What was seen of the kernel when it was looked at last: gauges, of as many things as there is room for.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::SeriesLimits;
 use super::owner::Owner;
+use crate::enrich::netns_names::NetnsName;
 use crate::filter::Filter;
 use crate::model::audit::AuditRow;
 use crate::model::budget::ledger::Budgets;
@@ -30,6 +31,8 @@ pub struct Looked {
     pub time_waits: Option<u64>,
     /// Namespaces that could not be looked into.
     pub unseen_namespaces: u64,
+    /// Names of all namespaces that have one.
+    pub names: Vec<NetnsName>,
 }
 
 /// Connections in CLOSE_WAIT of one holder.
@@ -116,6 +119,17 @@ impl Looked {
             });
         }
         self.close_wait = Some(rows);
+    }
+
+    /// Names of the namespaces that anything above is of.
+    pub fn names(&self) -> impl Iterator<Item = &NetnsName> {
+        let budgets = self.budgets.rows.iter().map(|row| row.netns);
+        let audit = self.audit.rows.iter().map(|row| row.netns);
+        let namespaces = self.namespaces.iter().map(|row| row.netns);
+        let told: HashSet<u32> = budgets.chain(audit).chain(namespaces).collect();
+        self.names
+            .iter()
+            .filter(move |name| told.contains(&name.netns))
     }
 
     /// Takes an audit.

@@ -161,6 +161,8 @@ families! {
     BUDGET_UNKNOWN: Gauge "twtrace_budget_unknown_namespaces" ["namespaces"] {}
         "Network namespaces whose budgets are not known.";
     SOCKETS: Gauge "twtrace_time_wait_sockets" ["sockets"] {} "TIME_WAIT sockets that there are, by the kernel's count.";
+    NETNS_NAME: Info "twtrace_netns" {"netns", "name", "after"}
+        "What a network namespace is called, and what it is named after: host, ip_netns, pod, container, unit, mount.";
     NETNS_SOCKETS: Gauge "twtrace_netns_time_wait_sockets" ["sockets"] {"netns"} "TIME_WAIT sockets of a network namespace, by the kernel's count.";
     NETNS_LIMIT: Gauge "twtrace_netns_time_wait_limit_sockets" ["sockets"] {"netns"}
         "TIME_WAIT sockets that a network namespace may have: tcp_max_tw_buckets.";

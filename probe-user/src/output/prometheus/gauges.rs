@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
 use super::families::{self, Family};
 use super::page::{Labels, Page, Samples};
+use crate::enrich::netns_names::NetnsName;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::memory::{CacheRow, Memory};
 use crate::model::series::Series;
 use crate::model::series::looked::{Holder, NamespaceRow};
+use crate::model::series::owner::printable;
 
 /// Budgets of local ports.
 pub fn budgets(page: &mut Page, series: &Series) {
@@ -57,6 +59,11 @@ pub fn namespaces(page: &mut Page, series: &Series) {
     let looked = series.looked();
     if let Some(time_waits) = looked.time_waits {
         page.family(&families::SOCKETS).only(time_waits);
+    }
+    let mut names = page.family(&families::NETNS_NAME);
+    for NetnsName { netns, after, name } in looked.names() {
+        let labels = of_netns(*netns).with("name", &printable(name));
+        names.add(&labels.with("after", after.word()), 1);
     }
     let mut gauge = |family: &'static Family, number: fn(&NamespaceRow) -> Option<u64>| {
         let mut samples = page.family(family);

@@ -8,6 +8,7 @@ use twtrace_wire::{EventKind, PortKey, PortOp, PortTotals, ProcessTotals, Side, 
 
 use super::grammar::{Sample, check};
 use super::*;
+use crate::enrich::netns_names::{NamedAfter, NetnsName};
 use crate::event::{Lost, LostBy, Moment, Process, Timestamp, samples};
 use crate::host::Host;
 use crate::model::audit::{AuditRow, Basis};
@@ -168,6 +169,11 @@ fn seen() -> Vec<Seen> {
         held_bytes: Some(4_096),
         why: None,
     };
+    let name = |netns, name: &str| NetnsName {
+        netns,
+        after: NamedAfter::IpNetns,
+        name: name.to_owned(),
+    };
     let audit = AuditRow {
         netns: 5,
         births_seen: 9,
@@ -189,6 +195,11 @@ fn seen() -> Vec<Seen> {
     vec![
         Seen::Sockets(sockets()),
         Seen::Sockets(sockets()),
+        Seen::Names(vec![
+            name(5, "blue\x1b\"}"),
+            // Nothing is told of it.
+            name(77, "elsewhere"),
+        ]),
         Seen::Namespaces([(5, look)].into()),
         Seen::CloseWait(CloseWait {
             connections: vec![
