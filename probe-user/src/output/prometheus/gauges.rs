@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
 use super::families::{self, Family};
 use super::page::{Labels, Page, Samples};
-use crate::enrich::netns_names::{NamedAfter, NetnsName};
+use crate::enrich::netns_names::NetnsName;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::memory::{CacheRow, Memory};
 use crate::model::series::Series;
@@ -69,7 +69,7 @@ pub fn namespaces(page: &mut Page, series: &Series) {
         if told.contains(netns) {
             let labels = of_netns(*netns)
                 .with("name", &printable(name))
-                .with("named_after", named_after(*after));
+                .with("named_after", after.word());
             names.add(&labels, 1);
         }
     }
@@ -175,17 +175,6 @@ fn of_budget(row: &BudgetRow) -> Labels {
         .with_some("source", source.as_deref())
         .with_some("destination", destination.as_deref())
         .with_some("range", range.as_deref())
-}
-
-fn named_after(after: NamedAfter) -> &'static str {
-    match after {
-        NamedAfter::Host => "host",
-        NamedAfter::IpNetns => "ip_netns",
-        NamedAfter::Pod => "pod",
-        NamedAfter::Container => "container",
-        NamedAfter::Unit => "unit",
-        NamedAfter::Mount => "mount",
-    }
 }
 
 fn of_netns(netns: u32) -> Labels {

@@ -17,15 +17,27 @@ pub fn render(report: &Report) -> String {
         return String::new();
     }
     let mut grid = Grid::new(&[("NETNS", Align::Right), ("NAME", Align::Left)]);
-    for NetnsName { netns, after, name } in named {
-        let name = escape(name);
-        let shown = match after {
-            NamedAfter::Host => "the host's".to_owned(),
-            NamedAfter::IpNetns | NamedAfter::Mount | NamedAfter::Unit => name,
-            NamedAfter::Pod => format!("pod {name}"),
-            NamedAfter::Container => format!("container {name}"),
-        };
-        grid.row([netns.to_string(), shown]);
+    for name in named {
+        grid.row([name.netns.to_string(), shown(name)]);
     }
     text(&grid)
+}
+
+/// Number and name of a namespace: `4026532177 (blue)`.
+pub fn numbered(report: &Report, netns: u32) -> String {
+    let mut names = report.netns_names.iter();
+    match names.find(|name| name.netns == netns) {
+        Some(name) => format!("{netns} ({})", shown(name)),
+        None => netns.to_string(),
+    }
+}
+
+fn shown(NetnsName { after, name, .. }: &NetnsName) -> String {
+    let name = escape(name);
+    match after {
+        NamedAfter::Host => "the host's".to_owned(),
+        NamedAfter::IpNetns | NamedAfter::Mount | NamedAfter::Unit => name,
+        NamedAfter::Pod => format!("pod {name}"),
+        NamedAfter::Container => format!("container {name}"),
+    }
 }
