@@ -126,7 +126,7 @@ fn wrong_usage_is_refused_with_a_hint() {
     assert!(refused(&["--event", "lost"]).contains("possible values"));
     assert!(refused(&["--without", "magic"]).contains("possible values"));
     assert!(refused(&["--remote", "example.org"]).contains("10.0.0.0/8"));
-    assert!(refused(&["--netns", "blue"]).contains("inode number"));
+    assert!(refused(&["--netns", ".."]).contains("inode number"));
     assert!(refused(&["--pid", "0"]).contains("0"));
     assert!(refused(&["--container", "abc"]).contains("6 digits"));
     assert!(refused(&["--pod", "web-0"]).contains("such as 3f1b2c4d"));

@@ -61,6 +61,7 @@ fn of_netns(netns: &NetnsArg) -> String {
     match netns {
         NetnsArg::Inode(inode) => inode.to_string(),
         NetnsArg::Path(path) => path.display().to_string(),
+        NetnsArg::Name(name) => name.clone(),
     }
 }
 

@@ -17,7 +17,7 @@ use clap_complete::Shell;
 use twtrace_wire::{EventKind, Side};
 
 pub use command::{CommandArgs, OutputArgs};
-pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs};
+pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs, StoreArgs};
 pub use serve::{HistoryArgs, Privileges, ServeArgs};
 pub use stacks::StackArgs;
 
@@ -132,6 +132,9 @@ fn default_verb() -> &'static str {
 /// Options of `top`.
 #[derive(Debug, Args)]
 pub struct TopArgs {
+    /// Of which history.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Of which recording.
     #[command(flatten)]
     pub from: FromArgs,
@@ -146,6 +149,9 @@ pub struct TopArgs {
 /// Options of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
+    /// Of which history.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Print only this table (repeatable, or comma-separated); JSON always has everything.
     #[arg(long, value_name = "TABLE", value_enum, value_delimiter = ',')]
     pub by: Vec<By>,
@@ -190,9 +196,12 @@ pub struct ViewArgs {
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// Of which history.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// How long to look before judging, such as 10s or 5m; Ctrl-C ends it early.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration,
-          conflicts_with = "from")]
+          conflicts_with = "past")]
     pub duration: Duration,
     /// Print one JSON document.
     #[arg(long)]
@@ -229,7 +238,7 @@ pub struct ProbesArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SpanArgs {
     /// End after this long, such as 10s or 5m; else with Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = values::duration, conflicts_with = "from")]
+    #[arg(long, value_name = "TIME", value_parser = values::duration, conflicts_with = "past")]
     pub duration: Option<Duration>,
     /// Print JSON: one object a line (trace), one document (report).
     #[arg(long)]
@@ -261,7 +270,7 @@ pub struct FilterArgs {
     /// The other end, likewise.
     #[arg(long, value_name = "ADDRESS")]
     pub remote: Vec<AddressFilter>,
-    /// Network namespace: its inode number, or a path such as /proc/PID/ns/net or /run/netns/NAME.
+    /// Network namespace: its inode number, its name in `ip netns`, or a path such as /proc/PID/ns/net.
     #[arg(long, value_name = "NETNS")]
     pub netns: Vec<NetnsArg>,
     /// Which end this host's socket is.
@@ -281,8 +290,10 @@ pub enum FilterError {
     /// `--netns`
     #[error("--netns")]
     Netns(#[from] NetnsError),
-    /// `--netns` with a path, for a recording.
-    #[error("--netns {0}: a recording has inode numbers of namespaces, no paths")]
+    /// `--netns` with a name or path, for a recording.
+    #[error(
+        "--netns {0}: in a recording namespaces are told by inode number; its report lists those with names"
+    )]
     NetnsPath(String),
 }
 
@@ -315,6 +326,7 @@ impl FilterArgs {
         let netns = self.netns.iter().map(|netns| match netns {
             NetnsArg::Inode(inode) => Ok(*inode),
             NetnsArg::Path(path) => Err(FilterError::NetnsPath(path.display().to_string())),
+            NetnsArg::Name(name) => Err(FilterError::NetnsPath(name.clone())),
         });
         Ok(self.filter(netns.collect::<Result<_, _>>()?))
     }

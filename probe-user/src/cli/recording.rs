@@ -85,16 +85,18 @@ pub struct FromArgs {
     #[arg(
         long,
         value_name = "FILE",
+        group = "past",
         conflicts_with_all = [
             "timers", "btf", "max_sockets", "max_processes", "ring_mb", "ring_kb", "slow_port",
         ]
     )]
     pub from: Vec<PathBuf>,
-    /// Leave out what was before: 2026-11-25T03:00:00Z, 03:00 (UTC), or +10m after the start.
-    #[arg(long, value_name = "WHEN", requires = "from")]
+    /// Leave out what was before: 2026-11-25T03:00:00Z, "2026-11-25 03:00", 03:00, 2h ago, or +10m after the start.
+    /// Where no zone is written, it is UTC for a recording, and this host's for a history.
+    #[arg(long, value_name = "WHEN", requires = "past")]
     pub since: Option<Bound>,
     /// Leave out what was then, and later.
-    #[arg(long, value_name = "WHEN", requires = "from")]
+    #[arg(long, value_name = "WHEN", requires = "past")]
     pub until: Option<Bound>,
 }
 
@@ -111,4 +113,20 @@ impl FromArgs {
             until: self.until,
         }
     }
+}
+
+/// A history in place of this host.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Recordings")]
+pub struct StoreArgs {
+    /// Read the history that `serve --history DIR` keeps, also while it does. Needs no privileges but to read it.
+    #[arg(
+        long,
+        value_name = "DIR",
+        group = "past",
+        conflicts_with_all = [
+            "timers", "btf", "max_sockets", "max_processes", "ring_mb", "ring_kb", "slow_port",
+        ]
+    )]
+    pub store: Option<PathBuf>,
 }

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
+use super::history;
 use super::live::Order;
 use super::measure::measure;
 use super::print;
@@ -23,6 +24,13 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
     if args.from.is_given() {
         return replay(&args);
     }
+    if let Some(directory) = &args.store.store {
+        if args.keep.order().is_some() {
+            bail!("--store reads what was counted: there is nothing to record");
+        }
+        let past = history::read(directory, &args.from, &args.filter)?;
+        return print_all(&args, &[past.diagnosis]);
+    }
     let order = Order {
         filter: &args.filter,
         probing: &args.probing,
@@ -34,22 +42,26 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         command: &[],
     };
     let measured = measure(order, Some(args.duration), args.keep.order()).await?;
-    let code = print_all(&args, &[measured.tally])?;
+    let code = print_all(&args, &diagnoses(&[measured.tally]))?;
     measured.recorded.map(|()| code)
 }
 
 fn replay(args: &DoctorArgs) -> Result<ExitCode> {
     let counted = Replay::open(&args.from, &args.filter)?.count();
-    let code = print_all(args, &counted.tallies)?;
+    let code = print_all(args, &diagnoses(&counted.tallies))?;
     counted.outcome.map(|()| code)
 }
 
-/// One diagnosis for each host; the exit code is that of the worst.
-fn print_all(args: &DoctorArgs, tallies: &[Tally]) -> Result<ExitCode> {
-    let diagnoses: Vec<Diagnosis> = tallies
-        .iter()
+/// One for each host.
+fn diagnoses(tallies: &[Tally]) -> Vec<Diagnosis> {
+    let tallies = tallies.iter();
+    tallies
         .map(|tally| Diagnosis::of(tally, tally.report()))
-        .collect();
+        .collect()
+}
+
+/// The exit code is that of the worst.
+fn print_all(args: &DoctorArgs, diagnoses: &[Diagnosis]) -> Result<ExitCode> {
     let worst = diagnoses.iter().filter_map(Diagnosis::worst).max();
     let code = match (args.fail_on, worst) {
         (Some(level), Some(worst)) if worst >= level => ExitCode::from(FOUND),

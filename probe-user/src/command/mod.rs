@@ -2,6 +2,7 @@
 
 mod definition;
 pub mod doctor;
+mod history;
 mod keep;
 mod live;
 mod measure;
@@ -13,6 +14,7 @@ mod screen;
 pub mod serve;
 mod start_line;
 pub mod top;
+mod top_past;
 mod top_replay;
 pub mod trace;
 mod trace_replay;

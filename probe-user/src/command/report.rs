@@ -1,9 +1,11 @@
 //! `twtrace report`
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+use super::history::{self, Past};
 use super::live::Order;
 use super::measure::measure;
 use super::replay::Replay;
@@ -11,6 +13,7 @@ use crate::cli::ReportArgs;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::model::report::Report;
 use crate::model::tally::Tally;
+use crate::model::timeline::Timeline;
 use crate::output::file::WholeFile;
 use crate::output::html::{self, Page};
 use crate::output::table::By;
@@ -24,7 +27,11 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     if args.view.from.is_given() {
         return replay(&args);
     }
+    if let Some(directory) = &args.store.store {
+        return past(&args, directory);
+    }
     let ReportArgs {
+        store: _,
         by,
         html,
         keep,
@@ -109,12 +116,43 @@ fn replay(args: &ReportArgs) -> Result<ExitCode> {
     counted.outcome.map(|()| ExitCode::SUCCESS)
 }
 
+/// Out of a history.
+fn past(args: &ReportArgs, directory: &Path) -> Result<ExitCode> {
+    if args.stacks.wanted().is_some() {
+        bail!("a history has no stacks: record them (report --stacks --record FILE)");
+    }
+    if args.keep.order().is_some() || !args.view.command.command.is_empty() {
+        bail!("--store reads what was counted: there is nothing to run or to record");
+    }
+    let view = &args.view;
+    let target = Target::open(view.output.output.as_deref(), false)?;
+    let page = args.html.as_deref().map(WholeFile::create);
+    let page = page.transpose().context("--html")?;
+    let Past { merged, diagnosis } = history::read(directory, &view.from, &view.filter)?;
+    if let Some(file) = page {
+        print_page(file, &merged.report, &merged.timeline, &diagnosis)?;
+    }
+    let mut text = Vec::new();
+    append(&mut text, &merged.report, args)?;
+    target.print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn write_page(file: WholeFile, tally: &Tally) -> Result<()> {
     let report = tally.report();
     let diagnosis = Diagnosis::of(tally, report.clone());
+    print_page(file, &report, &tally.timeline(), &diagnosis)
+}
+
+fn print_page(
+    file: WholeFile,
+    report: &Report,
+    timeline: &Timeline,
+    diagnosis: &Diagnosis,
+) -> Result<()> {
     let page = html::render(&Page {
-        report: &report,
-        timeline: &tally.timeline(),
+        report,
+        timeline,
         findings: &diagnosis.findings,
         caveats: &diagnosis.caveats,
     });

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -217,7 +217,7 @@ impl Server {
         self.state.scrapes += 1;
         self.state.own.get_or_insert_default().read();
         let remembering = self.counting.remembering.as_ref();
-        self.state.history = remembering.map(|remembering| remembering.status().into());
+        self.state.history = remembering.map(Remembering::status);
         Ok(prometheus::render(
             &self.counting.series,
             &self.state,
@@ -229,7 +229,9 @@ impl Server {
     fn reload(&mut self) {
         self.manager.reloading();
         let reloaded = self.take_settings();
-        self.state.config_reload = Some((reloaded.is_ok(), unix_s(SystemTime::now())));
+        if let Ok(now) = self.live.session.now() {
+            self.state.config_reload = Some((reloaded.is_ok(), now.ts));
+        }
         match &reloaded {
             Ok(()) => notice("the configuration was read again"),
             Err(error) => log::error!("the configuration stays as it is: {error:#}"),
@@ -283,10 +285,4 @@ fn confine_tracer(settings: &Settings) {
     let mut readable = vec![Path::new("/proc"), Path::new("/sys")];
     readable.extend(settings.directory());
     confine::told(confine::confine_to(Reach::Reading(&readable)));
-}
-
-fn unix_s(time: SystemTime) -> f64 {
-    // A clock before 1970 has other worries.
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default().as_secs_f64()
 }

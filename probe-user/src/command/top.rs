@@ -7,7 +7,7 @@ use tokio::time::sleep_until;
 
 use super::live::{Live, Order};
 use super::screen::{Front, Obeyed, Step, opening, sample};
-use super::top_replay;
+use super::{top_past, top_replay};
 use crate::cli::TopArgs;
 use crate::event::{Event, Lost};
 use crate::model::observation::Observation;
@@ -28,6 +28,9 @@ const DRAIN: Duration = Duration::from_millis(25);
 /// Shows it until `q`.
 pub async fn run(args: TopArgs) -> Result<()> {
     terminal::check()?;
+    if let Some(directory) = &args.store.store {
+        return top_past::run(&args, directory).await;
+    }
     if args.from.is_given() {
         return top_replay::run(&args).await;
     }

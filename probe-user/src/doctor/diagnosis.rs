@@ -11,8 +11,10 @@ use crate::event::Timestamp;
 use crate::filter::Filter;
 use crate::model::audit::AuditRow;
 use crate::model::budget::row::BudgetRow;
+use crate::model::coverage::Coverage;
 use crate::model::report::Report;
 use crate::model::tally::Tally;
+use crate::output::quantity;
 
 /// The document of `doctor --json`.
 #[derive(schemars::JsonSchema, Debug, Serialize)]
@@ -33,6 +35,8 @@ pub struct Diagnosis {
     pub caveats: Vec<String>,
     /// What is wrong, the worst first.
     pub findings: Vec<Finding>,
+    /// The time that it covers, where it is out of a history; then `duration_ns` is without gaps.
+    pub history: Option<Coverage>,
 }
 
 /// Sums over everything that was looked at.
@@ -74,6 +78,7 @@ impl Diagnosis {
             figures: Figures::of(&facts),
             caveats: caveats(&facts, filter, left_out),
             findings: findings(&facts),
+            history: facts.report.history,
             start: facts.report.start,
             end: facts.report.end,
             duration_ns: facts.report.duration_ns,
@@ -175,6 +180,19 @@ fn caveats(facts: &Facts, filter: &Filter, left_out: u64) -> Vec<String> {
             "{} budgets were not judged",
             report.other_budgets.count
         ));
+    }
+    if let Some(history) = &report.history {
+        caveats.push(
+            "this is out of a history: budgets are judged as they were when they were fullest, CLOSE_WAIT and \
+             settings as they were at the end"
+                .to_owned(),
+        );
+        if history.untraced_ns > 0 {
+            caveats.push(format!(
+                "of {} nothing is known",
+                quantity::duration(history.untraced_ns)
+            ));
+        }
     }
     let is_filtered =
         !filter.is_by_process() || filter.asks_for_processes() || !filter.kinds.is_empty();

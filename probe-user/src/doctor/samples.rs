@@ -40,6 +40,7 @@ pub fn healthy() -> Facts {
             budgets_unknown: vec![],
             close_wait: vec![],
             unscanned: vec![],
+            netns_names: vec![],
             stacks: None,
             memory: Memory::of(vec![]),
             audit: vec![],

@@ -137,7 +137,7 @@ impl<'a> Line<'a> {
 }
 
 /// Blanks, tabs, newlines and backslashes are written as `\040` and so on.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let mut unescaped = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {

@@ -7,6 +7,7 @@ pub mod cgroup_tree;
 pub mod counters;
 pub mod hierarchies;
 pub mod netns;
+pub mod netns_names;
 pub mod procfs;
 mod remembered;
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::counters::{Counters, CountersError};
+use super::hierarchies::unescape;
 
 /// How many processes of one namespace are remembered: enough that one of them still lives at the end.
 const REMEMBERED: usize = 8;
@@ -57,7 +58,7 @@ fn parse_mounted(mountinfo: &str) -> Vec<(u32, PathBuf)> {
             let root = fields.nth(3)?;
             let mount_point = fields.next()?;
             let inode = root.strip_prefix("net:[")?.strip_suffix(']')?;
-            Some((inode.parse().ok()?, PathBuf::from(mount_point)))
+            Some((inode.parse().ok()?, PathBuf::from(unescape(mount_point))))
         })
         .collect()
 }

@@ -1,28 +1,34 @@
 //! Network namespaces as `--netns` names them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::enrich::netns;
+use crate::enrich::netns_names::NAMED;
 
-/// An inode number, or a file that stands for a namespace: `/proc/PID/ns/net`, `/run/netns/NAME`.
+/// An inode number, a name that `ip netns` shows, or a file that stands for a namespace: `/proc/PID/ns/net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetnsArg {
     /// As `ip netns identify`, `lsns` and events show it.
     Inode(u32),
     /// To be looked at when tracing begins.
     Path(PathBuf),
+    /// Likewise.
+    Name(String),
 }
 
 /// A `--netns` that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetnsError {
     /// Neither a number nor a path.
-    #[error("neither an inode number nor a path such as /proc/PID/ns/net")]
+    #[error("neither an inode number, a name nor a path such as /proc/PID/ns/net")]
     Malformed,
     /// The file is not there, or may not be looked at.
     #[error("{0} does not stand for a network namespace that can be looked at")]
     Path(String),
+    /// `ip netns` has none of that name.
+    #[error("no network namespace is named {0} in {dir}", dir = NAMED[0])]
+    Name(String),
 }
 
 impl FromStr for NetnsArg {
@@ -37,7 +43,9 @@ impl FromStr for NetnsArg {
         match number.parse() {
             Ok(inode) => Ok(Self::Inode(inode)),
             Err(_) if text.contains('/') => Ok(Self::Path(PathBuf::from(text))),
-            Err(_) => Err(NetnsError::Malformed),
+            // A name of a file.
+            Err(_) if matches!(text, "" | "." | "..") => Err(NetnsError::Malformed),
+            Err(_) => Ok(Self::Name(text.to_owned())),
         }
     }
 }
@@ -53,6 +61,10 @@ impl NetnsArg {
             Self::Path(path) => {
                 netns::inode(path).ok_or_else(|| NetnsError::Path(path.display().to_string()))
             }
+            Self::Name(name) => NAMED
+                .iter()
+                .find_map(|directory| netns::inode(&Path::new(directory).join(name)))
+                .ok_or_else(|| NetnsError::Name(name.clone())),
         }
     }
 }
@@ -68,7 +80,11 @@ mod tests {
             "net:[4026531840]".parse(),
             Ok(NetnsArg::Inode(4_026_531_840))
         );
-        assert_eq!("blue".parse::<NetnsArg>(), Err(NetnsError::Malformed));
+        assert_eq!("blue".parse(), Ok(NetnsArg::Name("blue".to_owned())));
+        assert_eq!("..".parse::<NetnsArg>(), Err(NetnsError::Malformed));
+        let none = NetnsArg::Name("twtrace-no-such".to_owned());
+        let error = none.inode().unwrap_err().to_string();
+        assert!(error.contains("twtrace-no-such in /run/netns"), "{error}");
         let own: NetnsArg = "/proc/self/ns/net".parse().unwrap();
         assert_eq!(own.inode().ok(), netns::of_process(std::process::id()));
         let none: NetnsArg = "/proc/0/ns/net".parse().unwrap();

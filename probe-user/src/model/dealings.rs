@@ -16,7 +16,7 @@ const MAX_DEALINGS: usize = 65_536;
 type Key = (u32, Side, Destination, ProcessKey);
 
 /// Facts by process and destination, from events: lower bounds where events were lost.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Dealings {
     rows: HashMap<Key, Dealing>,
     left_out: u64,

@@ -139,7 +139,7 @@ fn a_process_row_reads_as_the_contract_says() {
     let rows = model.process_rows(Some(&kernel()));
     assert_eq!(
         serde_json::to_string(&rows[0]).unwrap(),
-        r#"{"process":{"pid":2,"comm":"many","uid":0},"unattributed":null,"time_wait":{"client":500,"server":0,"unknown":0},"fin_wait2":{"client":0,"server":0,"unknown":0},"overflow":{"client":0,"server":0,"unknown":0},"ended":{},"residence":null,"reset_sent":{"refused":3},"reset_received":{},"abort":{},"reuse":{"taken":0,"hindered":0,"refused":{}},"ports":[{"op":"connect","exact":true,"count":7,"failures":0,"untimed":0,"p50_ns":null,"p99_ns":null,"max_ns":null}]}"#
+        r#"{"process":{"pid":2,"comm":"many","uid":1000},"unattributed":null,"time_wait":{"client":500,"server":0,"unknown":0},"fin_wait2":{"client":0,"server":0,"unknown":0},"overflow":{"client":0,"server":0,"unknown":0},"ended":{},"residence":null,"reset_sent":{"refused":3},"reset_received":{},"abort":{},"reuse":{"taken":0,"hindered":0,"refused":{}},"ports":[{"op":"connect","exact":true,"count":7,"failures":0,"untimed":0,"p50_ns":null,"p99_ns":null,"max_ns":null}]}"#
     );
 }
 

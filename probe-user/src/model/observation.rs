@@ -10,6 +10,7 @@ use super::close_wait::Connection;
 use super::memory::CacheRow;
 use super::report::UnscannedRow;
 use super::stacks::StackRow;
+use crate::enrich::netns_names::NetnsName;
 use crate::event::{Moment, Process};
 use crate::scan::namespace::Looks as NamespaceLooks;
 
@@ -30,6 +31,8 @@ pub enum Seen {
     Sockets(SocketLooks),
     /// Settings and counters of every namespace; likewise.
     Namespaces(NamespaceLooks),
+    /// Names of namespaces; likewise.
+    Names(Vec<NetnsName>),
     /// Connections that the peer has closed and their process has not.
     CloseWait(CloseWait),
     /// What the kernel's tables take.

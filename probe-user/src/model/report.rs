@@ -15,6 +15,7 @@ use super::residence::Quantiles;
 use super::reuse::Reuse;
 use super::stacks::StackRow;
 use super::without_process;
+use crate::enrich::netns_names::NetnsName;
 use crate::event::by::By;
 use crate::event::decode::unattributed;
 use crate::event::words::{self, Word};
@@ -53,6 +54,8 @@ pub struct Report {
     pub close_wait: Vec<CloseWaitRow>,
     /// Namespaces that could not be searched for them.
     pub unscanned: Vec<UnscannedRow>,
+    /// Names of network namespaces, of those that have one. Never filtered.
+    pub netns_names: Vec<NetnsName>,
     /// By process and user stack; `None` where stacks were not asked for.
     pub stacks: Option<Vec<StackRow>>,
     /// What the kernel's tables take when tracing ends. Never filtered.

@@ -16,6 +16,7 @@ use super::observation::{CloseWait, KernelTotals, Observation, Seen};
 use super::report::{Exact, LostRow, MissRow, ProcessRow, Report};
 use super::stacks::StackRow;
 use super::timeline::Timeline;
+use crate::enrich::netns_names::NetnsName;
 use crate::event::{Event, Lost, LostBy, Moment, Process};
 use crate::filter::Filter;
 use crate::host::Host;
@@ -46,6 +47,9 @@ pub struct Tally {
     has_recent_rates: bool,
     /// Settings and counters at the first and at the latest look.
     namespaces: Option<(Looks, Looks)>,
+    /// Of namespaces, at any look; and at the latest.
+    names: BTreeMap<u32, NetnsName>,
+    latest_names: Vec<NetnsName>,
     close_wait: CloseWait,
     caches: Vec<CacheRow>,
     audit: Vec<AuditRow>,
@@ -73,6 +77,8 @@ impl Tally {
             ledger: Ledger::default(),
             has_recent_rates: false,
             namespaces: None,
+            names: BTreeMap::new(),
+            latest_names: Vec::new(),
             close_wait: CloseWait::default(),
             caches: Vec::new(),
             audit: Vec::new(),
@@ -105,6 +111,7 @@ impl Tally {
         self.ledger.begin_interval();
         self.has_recent_rates = ended.has_recent_rates;
         self.namespaces = ended.namespaces.map(|(_, latest)| (latest.clone(), latest));
+        self.name(ended.latest_names);
         self.close_wait = ended.close_wait;
         self.caches = ended.caches;
         self.audit = ended.audit;
@@ -184,6 +191,7 @@ impl Tally {
                 None => self.namespaces = Some((looks.clone(), looks)),
                 Some((_, after)) => *after = looks,
             },
+            Seen::Names(names) => self.name(names),
             Seen::CloseWait(close_wait) => self.close_wait = close_wait,
             Seen::Memory(caches) => self.caches = caches,
             Seen::Audit(rows) => self.audit = rows,
@@ -196,6 +204,12 @@ impl Tally {
             }
         }
         self.reached(at);
+    }
+
+    fn name(&mut self, names: Vec<NetnsName>) {
+        let by_number = names.iter().map(|name| (name.netns, name.clone()));
+        self.names.extend(by_number);
+        self.latest_names = names;
     }
 
     /// Time has come to this moment, whether anything was told of it or not.
@@ -234,6 +248,7 @@ impl Tally {
                 self.known(&processes, holder)
             }),
             unscanned: self.close_wait.unscanned.clone(),
+            netns_names: self.names.values().cloned().collect(),
             stacks: self.stacks(),
             memory: self.memory(&processes),
             audit: self.audit.clone(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::coverage;
 use super::quantity;
 use super::text::escape;
 use crate::doctor::diagnosis::{Diagnosis, Figures};
@@ -22,6 +23,11 @@ pub fn render(diagnosis: &Diagnosis) -> String {
         escape(&diagnosis.kernel),
         diagnosis.start
     );
+    if let Some(history) = &diagnosis.history {
+        text.pop();
+        text.push_str(&coverage::line(history, diagnosis.end));
+        text.push('\n');
+    }
     for finding in &diagnosis.findings {
         self::finding(&mut text, finding);
         text.push('\n');
@@ -126,6 +132,7 @@ mod tests {
             },
             caveats: vec![],
             findings: vec![],
+            history: None,
         }
     }
 

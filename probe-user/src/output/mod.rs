@@ -1,5 +1,6 @@
 //! Everything that is printed. One renderer a file.
 
+pub mod coverage;
 pub mod diagnosis;
 pub mod file;
 pub mod folded;

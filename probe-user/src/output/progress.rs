@@ -16,6 +16,8 @@ pub struct Progress {
     began: Instant,
     drawn: Option<Instant>,
     calls: u32,
+    /// Calls of which one asks the clock.
+    stride: u32,
 }
 
 impl Progress {
@@ -26,6 +28,15 @@ impl Progress {
             began: Instant::now(),
             drawn: None,
             calls: 0,
+            stride: 1024,
+        }
+    }
+
+    /// The same where each call comes after some work: the clock is asked each time.
+    pub fn each_call(tears_output: bool) -> Self {
+        Self {
+            stride: 1,
+            ..Self::new(tears_output)
         }
     }
 
@@ -33,7 +44,7 @@ impl Progress {
     pub fn tick(&mut self, done: impl FnOnce() -> Option<f64>) {
         self.calls = self.calls.wrapping_add(1);
         // Clocks are not asked for each line.
-        if !self.is_shown || !self.calls.is_multiple_of(1024) {
+        if !self.is_shown || !self.calls.is_multiple_of(self.stride) {
             return;
         }
         let now = Instant::now();

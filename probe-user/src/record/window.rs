@@ -1,7 +1,7 @@
 //! `--since` and `--until`: a part of a recording.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::clock::SECOND_NS;
 use crate::event::Timestamp;
@@ -11,10 +11,18 @@ const DAY_NS: u64 = 86_400 * SECOND_NS;
 /// A moment of a recording, as people write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// RFC 3339, UTC.
+    /// RFC 3339, or so long ago.
     At(Timestamp),
-    /// Time of the day, UTC, nanoseconds: the first one that is not long before the recording began.
-    OfDay(u64),
+    /// Date and time, nanoseconds since 1970 as if it were UTC: UTC for a recording, this host's zone for a history.
+    Civil(u64),
+    /// Time of the day. Of a recording the first one that is not long before it began, UTC; of a history the latest
+    /// one that is past, in this host's zone unless it says otherwise.
+    OfDay {
+        /// Since midnight, nanoseconds.
+        time_ns: u64,
+        /// Whether it was written with a Z.
+        is_utc: bool,
+    },
     /// After the recording began, nanoseconds.
     AfterStart(u64),
 }
@@ -22,7 +30,8 @@ pub enum Bound {
 /// What is wrong with one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "write a time (2026-11-25T03:00:00Z), a time of the day in UTC (03:00) or, after the start, +10m"
+    "write a time (2026-11-25T03:00:00Z), a date and time (2026-11-25 03:00), a time of the day (03:00), so long \
+     ago (2h) or, after the start, +10m"
 )]
 pub struct BoundError;
 
@@ -36,19 +45,63 @@ impl FromStr for Bound {
                 .map(Self::AfterStart)
                 .map_err(|_| BoundError);
         }
-        let text = text.strip_suffix('Z').unwrap_or(text);
+        if text.ends_with(|last: char| last.is_ascii_lowercase()) {
+            let ago = humantime::parse_duration(text).map_err(|_| BoundError)?;
+            let at = SystemTime::now().checked_sub(ago).ok_or(BoundError)?;
+            let since_1970 = at.duration_since(UNIX_EPOCH).map_err(|_| BoundError)?;
+            return u64::try_from(since_1970.as_nanos())
+                .map(|ns| Self::At(Timestamp(ns)))
+                .map_err(|_| BoundError);
+        }
+        let (text, offset_s) = zone(text)?;
         let whole = |text: &str| {
             // Seconds may be left out.
             let seconds = if text.len() == 16 { ":00" } else { "" };
-            format!("{text}{seconds}Z").parse::<Timestamp>()
+            let whole = format!("{}{seconds}Z", text.replacen(' ', "T", 1));
+            whole.parse::<Timestamp>().map_err(|_| BoundError)
         };
-        if text.contains('T') {
-            return whole(text).map(Self::At).map_err(|_| BoundError);
+        let offset_ns = offset_s.unwrap_or(0) * SECOND_NS as i64;
+        match (text.find(['T', ' ']), offset_s) {
+            (None, None | Some(0)) => Ok(Self::OfDay {
+                time_ns: whole(&format!("1970-01-01T{text}"))?.0,
+                is_utc: offset_s.is_some(),
+            }),
+            (None, Some(_)) => Err(BoundError),
+            (Some(_), None) if text.contains(' ') => Ok(Self::Civil(whole(text)?.0)),
+            (Some(_), _) => {
+                let at = whole(text)?.0.checked_add_signed(-offset_ns);
+                at.map(|at| Self::At(Timestamp(at))).ok_or(BoundError)
+            }
         }
-        whole(&format!("1970-01-01T{text}"))
-            .map(|time| Self::OfDay(time.0))
-            .map_err(|_| BoundError)
     }
+}
+
+/// Takes the zone off: seconds ahead of UTC, where it is written.
+fn zone(text: &str) -> Result<(&str, Option<i64>), BoundError> {
+    if let Some(text) = text.strip_suffix('Z') {
+        return Ok((text, Some(0)));
+    }
+    // `2026-11-25T03:00` is the shortest before one, and its last dash is not there.
+    let Some((before, offset)) = text
+        .len()
+        .checked_sub(6)
+        .filter(|at| *at >= 16)
+        .and_then(|at| text.split_at_checked(at))
+    else {
+        return Ok((text, None));
+    };
+    let sign = match offset.as_bytes()[0] {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return Ok((text, None)),
+    };
+    let (hours, minutes) = offset[1..].split_once(':').ok_or(BoundError)?;
+    let number = |text: &str, below: i64| match text.parse::<i64>() {
+        Ok(number) if text.len() == 2 && (0..below).contains(&number) => Ok(number),
+        _ => Err(BoundError),
+    };
+    let ahead_s = number(hours, 24)? * 3_600 + number(minutes, 60)? * 60;
+    Ok((before, Some(sign * ahead_s)))
 }
 
 impl Bound {
@@ -56,8 +109,9 @@ impl Bound {
     pub fn resolve(self, start: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
+            Self::Civil(civil_ns) => Timestamp(civil_ns),
             Self::AfterStart(after_ns) => Timestamp(start.0.saturating_add(after_ns)),
-            Self::OfDay(time_ns) => {
+            Self::OfDay { time_ns, .. } => {
                 let on_first_day = start.0 / DAY_NS * DAY_NS + time_ns;
                 // 03:00 of a recording that began at 22:00 is that of the next day; of one that began at 03:10 it
                 // is just before it.
@@ -106,9 +160,27 @@ mod tests {
             ("21:50", "2026-11-24T21:50:00.000000000Z"),
             ("+10m", "2026-11-24T22:10:00.000000000Z"),
             ("+1h 5s", "2026-11-24T23:00:05.000000000Z"),
+            ("03:00Z", "2026-11-25T03:00:00.000000000Z"),
+            ("2026-11-25 03:00", "2026-11-25T03:00:00.000000000Z"),
+            ("2026-11-25 03:00:01Z", "2026-11-25T03:00:01.000000000Z"),
+            ("2026-11-25T03:00+02:00", "2026-11-25T01:00:00.000000000Z"),
+            (
+                "2026-11-25T03:00:00.5-00:30",
+                "2026-11-25T03:30:00.500000000Z",
+            ),
         ] {
             assert_eq!(resolved(bound, start), at, "{bound}");
         }
+    }
+
+    #[test]
+    fn so_long_ago_is_from_now() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let Ok(Bound::At(at)) = "2h 30m".parse() else {
+            panic!("no time");
+        };
+        let ago_s = now.as_secs() - at.0 / SECOND_NS;
+        assert!((8_999..=9_001).contains(&ago_s), "{ago_s}");
     }
 
     #[test]
@@ -123,6 +195,12 @@ mod tests {
             "+x",
             "-5m",
             "2026-11-25",
+            "2026-11-25 ",
+            "2026-11-25T03:00+2:00",
+            "2026-11-25T03:00+02:60",
+            "03:00+02:00",
+            "99999999999y",
+            "2026-11-25T03:00:00\u{e9}\u{e9}\u{e9}",
         ] {
             assert_eq!(text.parse::<Bound>(), Err(BoundError), "{text}");
         }

@@ -9,6 +9,7 @@ use twtrace_wire::ProcessKey;
 
 use super::auditor::{Auditor, SeenByNetns};
 use super::{Session, budgets, existing};
+use crate::enrich::netns_names;
 use crate::event::{Event, Moment, Process};
 use crate::model::budget::servers::ServerPorts;
 use crate::model::observation::{KernelTotals, Observation, Seen};
@@ -65,13 +66,16 @@ impl Observer {
         self.servers.note(event);
     }
 
-    /// Looks at sockets and namespaces.
+    /// Looks at sockets and namespaces, and how these are called.
     ///
     /// # Errors
     /// When a clock can't be read.
     pub fn look(&mut self, session: &Session) -> Result<Vec<Observation>> {
         let began = Instant::now();
-        let mut seen = Vec::new();
+        let mut seen = vec![observation(
+            session.now()?,
+            Seen::Names(netns_names::find()),
+        )];
         if self.wants.sockets {
             let at = session.now()?;
             let looks = budgets::look(self.gate.as_deref(), &self.only, &self.servers);

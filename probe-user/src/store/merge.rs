@@ -21,7 +21,6 @@ use crate::model::interval::{Interval, ProcessSums};
 use crate::model::memory::Memory;
 use crate::model::report::{LostRow, MissRow, Report, sorted};
 use crate::model::timeline::{Bucket, Timeline};
-use crate::output::quantity;
 use crate::scan::namespace::Looks;
 
 /// The wall clock and CLOCK_MONOTONIC drift apart by less in an interval.
@@ -31,7 +30,7 @@ type DestinationKey = (Option<u32>, Side, Destination);
 type BudgetKey = (u32, PoolWord, Option<IpAddr>, Option<SocketAddr>, bool);
 
 /// Intervals in sum, as far as they were added.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Merge {
     filter: Filter,
     span: Span,
@@ -209,8 +208,9 @@ impl Merge {
             }
             Some(known) => {
                 let failures = known.failures + row.failures;
-                let used = |row: &BudgetRow| (row.free == Some(0), row.used().unwrap_or(0.0));
-                if used(&row) > used(known) {
+                let fullness =
+                    |row: &BudgetRow| (row.free == Some(0), row.used().unwrap_or(-1.0));
+                if fullness(&row) > fullness(known) {
                     *known = row;
                 }
                 known.failures = failures;
@@ -249,7 +249,7 @@ impl Merge {
             .filter(|row| is_by_process && filter.shows_process(row.process.as_ref()))
             .map(|row| row.row().only(&filter));
         let processes = sorted(processes);
-        let asks_for_process = !filter.pids.is_empty() || !filter.comms.is_empty();
+        let asks_for_process = filter.asks_for_processes();
         let rows = std::mem::take(&mut self.destinations).into_values();
         let mut destinations: Vec<DestinationRow> = rows
             .filter(|row| !asks_for_process && self.shows(row.netns, row.side, row.destination))
@@ -278,6 +278,7 @@ impl Merge {
             budgets_unknown: last.budgets_unknown,
             close_wait,
             unscanned: last.unscanned,
+            netns_names: Vec::new(),
             stacks: None,
             memory: Memory::of(last.caches),
             audit: self.audit.into_values().collect(),
@@ -311,29 +312,6 @@ impl Merged {
     /// What is wrong, going by settings and counters of namespaces at the beginning and at the end.
     pub fn diagnosis(&self, before: Looks, after: Looks) -> Diagnosis {
         let facts = Facts::new(self.report.clone(), &self.dealings, before, after);
-        let mut diagnosis = Diagnosis::new(facts, &self.filter, self.dealings.left_out());
-        if let Some(coverage) = &self.report.history {
-            diagnosis.caveats.extend(caveats(coverage));
-        }
-        diagnosis
+        Diagnosis::new(facts, &self.filter, self.dealings.left_out())
     }
-}
-
-/// What a judgement out of a history does not know.
-fn caveats(coverage: &Coverage) -> Vec<String> {
-    let mut caveats = vec![
-        "it is out of a history: budgets are as they were when they were fullest, and CLOSE_WAIT and settings as \
-         they were at the end"
-            .to_owned(),
-    ];
-    if coverage.untraced_ns > 0 {
-        caveats.push(format!(
-            "of {} nothing is known",
-            quantity::duration(coverage.untraced_ns)
-        ));
-    }
-    if coverage.clock_changes > 0 {
-        caveats.push("the clock was set meanwhile".to_owned());
-    }
-    caveats
 }

@@ -11,6 +11,7 @@ mod keeper;
 pub mod merge;
 pub mod reader;
 mod retention;
+pub mod span;
 mod writer;
 
 use std::path::PathBuf;
@@ -140,6 +141,6 @@ fn keep(mut keeper: Keeper, intervals: &Receiver<Box<Interval>>) {
 }
 
 #[cfg(test)]
-mod samples;
+pub mod samples;
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,10 @@ pub struct Place {
     run_id: i64,
     /// Which boot of the host.
     pub boot_id: Arc<str>,
+    /// When the interval began.
+    pub start: Moment,
+    /// When it ended.
+    pub end: Moment,
 }
 
 /// A history that is read.
@@ -187,14 +191,24 @@ impl Reader {
         let until = span.until.map_or(i64::MAX, |until| integer(until.0));
         // The clock may have been set back in one: then it ends before it begins.
         let mut statement = self.connection.prepare(
-            "SELECT id, run_id FROM interval \
+            "SELECT id, run_id, start_unix_ns, start_mono_ns, end_unix_ns, end_mono_ns FROM interval \
              WHERE max(start_unix_ns, end_unix_ns) > ?1 AND min(start_unix_ns, end_unix_ns) < ?2 ORDER BY id",
         )?;
         let places = statement.query_map([since, until], |row| {
-            let run_id = row.get(1)?;
+            let mut cells = Cells::of(row);
+            let (id, run_id) = (cells.take()?, cells.take()?);
+            let mut moment = || -> rusqlite::Result<Moment> {
+                Ok(Moment {
+                    ts: Timestamp(cells.number()?),
+                    mono_ns: cells.number()?,
+                })
+            };
+            let (start, end) = (moment()?, moment()?);
             Ok(Place {
-                id: row.get(0)?,
+                id,
                 run_id,
+                start,
+                end,
                 boot_id: self
                     .runs
                     .get(&run_id)

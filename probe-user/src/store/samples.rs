@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use twtrace_wire::{Probe, ResetReason, Side};
 
+use std::path::Path;
+
+use super::writer::Writer;
 use crate::clock::SECOND_NS;
 use crate::doctor::finding::{Finding, Severity};
 use crate::event::lost::LostWord;
@@ -192,6 +195,15 @@ fn audit() -> AuditRow {
         basis: Basis::TcpExt,
         audited: true,
         why: None,
+    }
+}
+
+/// A history of these, as a service leaves it.
+pub fn kept(directory: &Path, intervals: impl IntoIterator<Item = Interval>) {
+    let mut writer = Writer::open(directory).unwrap();
+    for interval in intervals {
+        writer.write(&interval).unwrap();
+        writer.tidy(u64::MAX, u64::MAX).unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::merge::Merge;
 use super::reader::{Reader, Span};
-use super::samples::{LENGTH_NS, START_NS, interval, moment, resets_of_curl, with_clock};
+use super::samples::{LENGTH_NS, START_NS, interval, kept, moment, resets_of_curl, with_clock};
 use super::*;
 use crate::clock::SECOND_NS;
 use crate::filter::Filter;
@@ -21,15 +21,6 @@ fn options(directory: &Path) -> Options {
         directory: directory.to_owned(),
         max_age: Duration::from_secs(30 * 86_400),
         max_bytes: 64 << 20,
-    }
-}
-
-/// A history of these, as a service leaves it.
-fn kept(directory: &Path, intervals: impl IntoIterator<Item = Interval>) {
-    let mut writer = Writer::open(directory).unwrap();
-    for interval in intervals {
-        writer.write(&interval).unwrap();
-        writer.tidy(u64::MAX, u64::MAX).unwrap();
     }
 }
 

@@ -21,9 +21,7 @@ use super::report::Exact;
 use super::tally::Opening;
 use crate::event::decode::unattributed;
 use crate::event::errno::Errno;
-use crate::event::{
-    Event, Facts, Lost, LostBy, Moment, PortAlloc, PortResult, Process, TimeWaitEnd,
-};
+use crate::event::{Event, Facts, Lost, LostBy, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
 use crate::probe::{sees_ends, tell_refused_reuse};
 use figures::{Added, Figures, Searches};
@@ -61,7 +59,6 @@ pub struct Series {
     recursion_misses: Option<Vec<(String, u64)>>,
     ledger: Ledger,
     looked: Looked,
-    latest: Moment,
 }
 
 impl Series {
@@ -87,7 +84,6 @@ impl Series {
             recursion_misses: None,
             ledger: Ledger::default(),
             looked: Looked::default(),
-            latest: opening.at,
             opening: opening.clone(),
         }
     }
@@ -100,10 +96,6 @@ impl Series {
     /// Takes an event, whether it passes the filter or not.
     pub fn any_event(&mut self, event: &Event) {
         self.ledger.note(event);
-        self.reached(Moment {
-            ts: event.ts,
-            mono_ns: event.mono_ns,
-        });
     }
 
     /// Counts an event that passes the filter.
@@ -125,10 +117,6 @@ impl Series {
     /// Counts what was lost.
     pub fn lost(&mut self, lost: &Lost) {
         *self.lost.entry(lost.probe).or_default() += lost.count;
-        self.reached(Moment {
-            ts: lost.ts,
-            mono_ns: lost.mono_ns,
-        });
     }
 
     /// Takes an observation. [`Seen::Totals`] come by [`Self::add_totals`].
@@ -144,9 +132,8 @@ impl Series {
             Seen::CloseWait(seen) => self.looked.close_wait(seen, &self.filter, self.limits),
             Seen::Memory(caches) => self.looked.caches.clone_from(caches),
             Seen::Audit(rows) => self.looked.audit(rows, self.limits),
-            Seen::Totals(_) | Seen::Stacks(_) | Seen::End => {}
+            Seen::Names(_) | Seen::Totals(_) | Seen::Stacks(_) | Seen::End => {}
         }
-        self.reached(observation.at);
     }
 
     /// Counts what the kernel side did since the last time: the source of everything that is counted by process,
@@ -202,11 +189,6 @@ impl Series {
     /// How tracing began.
     pub fn opening(&self) -> &Opening {
         &self.opening
-    }
-
-    /// The latest moment that was told of.
-    pub fn latest(&self) -> Moment {
-        self.latest
     }
 
     /// What all processes did together, but for port searches.
@@ -311,12 +293,6 @@ impl Series {
             let count = |figures: &mut Figures| figures.add(added);
             let come_to = self.processes.count(owner, added.worth(), count);
             self.whole.add(&come_to);
-        }
-    }
-
-    fn reached(&mut self, moment: Moment) {
-        if moment.mono_ns > self.latest.mono_ns {
-            self.latest = moment;
         }
     }
 }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use twtrace_wire::{ProcessTotals, ResetReason};
 
 use super::*;
-use crate::event::Timestamp;
 use crate::event::samples;
+use crate::event::{Moment, Timestamp};
 use crate::host::Host;
 use crate::model::tally::Tally;
 use crate::probe::{Choice, Question, Tier};

@@ -18,6 +18,12 @@ pub fn render(page: &Page) -> Markup {
                 div { dt { "Kernel" } dd { "Linux " (shown(&report.kernel)) } }
                 div { dt { "From" } dd { (to_the_second(report.start)) " UTC" } }
                 div { dt { "To" } dd { (to_the_second(report.end)) " UTC" } }
+                @if let Some(history) = &report.history {
+                    div { dt { "Out of" } dd { "a history, " (history.intervals) " intervals" } }
+                    @if history.untraced_ns > 0 {
+                        div { dt { "Not traced" } dd { (duration(history.untraced_ns)) } }
+                    }
+                }
                 div { dt { "Duration" } dd { (duration(report.duration_ns)) } }
             }
         }

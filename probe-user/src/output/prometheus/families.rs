@@ -65,7 +65,8 @@ macro_rules! families {
             };
         )+
 
-        /// All of them, in the order in which they are printed.
+        /// All of them.
+        #[cfg(test)]
         pub static ALL: &[&Family] = &[$(&$id,)+];
     };
     (@unit) => { None };
@@ -188,6 +189,7 @@ families! {
 
     HISTORY_WRITES: Counter "twtrace_history_writes" {} "Intervals written to the history.";
     HISTORY_FAILURES: Counter "twtrace_history_failures" {} "Writes to the history that failed.";
+    HISTORY_DROPPED: Counter "twtrace_history_dropped" {} "Intervals that the history does not have, as they could not be written.";
     HISTORY_FAILING: Gauge "twtrace_history_failing" {} "1 while the history can't be written.";
     HISTORY_SIZE: Gauge "twtrace_history_size_bytes" ["bytes"] {} "What the history takes.";
     HISTORY_OLDEST: Gauge "twtrace_history_oldest_timestamp_seconds" ["seconds"] {}
@@ -201,6 +203,7 @@ families! {
     OWN_FDS: Gauge "process_open_fds" {} "Descriptors that twtrace has open.";
 }
 
+#[cfg(test)]
 impl Family {
     /// Name of its samples, but for those of a histogram.
     pub fn sample_name(&self) -> String {

@@ -6,8 +6,8 @@ use super::counters::labels;
 use super::families;
 use super::page::{Labels, Page};
 use crate::clock::SECOND_NS;
-use crate::event::LostBy;
 use crate::event::words::Word;
+use crate::event::{LostBy, Timestamp};
 use crate::model::series::Series;
 use crate::model::series::owner::printable;
 use crate::serve::own::Own;
@@ -16,44 +16,14 @@ use crate::store::Status;
 /// How the service does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServeState {
-    /// Whether the configuration was last reloaded with success, and when that was tried, Unix time in seconds.
-    pub config_reload: Option<(bool, f64)>,
+    /// Whether the configuration was last reloaded with success, and when that was tried.
+    pub config_reload: Option<(bool, Timestamp)>,
     /// `None` where there is no history.
-    pub history: Option<HistoryState>,
+    pub history: Option<Status>,
     /// Pages made so far.
     pub scrapes: u64,
     /// What the process takes; `None` where that was not read.
     pub own: Option<Own>,
-}
-
-/// How the history does.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct HistoryState {
-    /// Intervals written.
-    pub writes: u64,
-    /// Writes that failed.
-    pub failures: u64,
-    /// Whether the last one did.
-    pub is_failing: bool,
-    /// What it takes.
-    pub size_bytes: u64,
-    /// Beginning of the oldest interval, Unix time in seconds.
-    pub oldest_s: Option<f64>,
-}
-
-impl From<Status> for HistoryState {
-    fn from(status: Status) -> Self {
-        Self {
-            writes: status.writes,
-            // What is not kept at all is a failure, whoever was too slow.
-            failures: status.failures + status.dropped,
-            is_failing: status.is_failing,
-            size_bytes: status.size_bytes,
-            oldest_s: status
-                .oldest
-                .map(|oldest| oldest.0 as f64 / SECOND_NS as f64),
-        }
-    }
 }
 
 /// How tracing goes.
@@ -79,8 +49,7 @@ pub fn trust(page: &mut Page, series: &Series) {
     ] {
         figures.add(&labels("figures", name), u8::from(is_exact));
     }
-    let start_s = opening.at.ts.0 as f64 / SECOND_NS as f64;
-    page.family(&families::START).only(start_s);
+    page.family(&families::START).only(unix_s(opening.at.ts));
     let mut lost = page.family(&families::LOST);
     let probes = Probe::MEMBERS.iter().map(|probe| LostBy::Probe(*probe));
     for by in probes.chain([LostBy::Decode]) {
@@ -107,17 +76,19 @@ pub fn service(page: &mut Page, state: &ServeState) {
         page.family(&families::HISTORY_WRITES).only(history.writes);
         page.family(&families::HISTORY_FAILURES)
             .only(history.failures);
+        page.family(&families::HISTORY_DROPPED)
+            .only(history.dropped);
         let is_failing = u8::from(history.is_failing);
         page.family(&families::HISTORY_FAILING).only(is_failing);
         page.family(&families::HISTORY_SIZE)
             .only(history.size_bytes);
-        if let Some(oldest_s) = history.oldest_s {
-            page.family(&families::HISTORY_OLDEST).only(oldest_s);
+        if let Some(oldest) = history.oldest {
+            page.family(&families::HISTORY_OLDEST).only(unix_s(oldest));
         }
     }
-    if let Some((is_ok, at_s)) = state.config_reload {
+    if let Some((is_ok, at)) = state.config_reload {
         page.family(&families::RELOAD_OK).only(u8::from(is_ok));
-        page.family(&families::RELOAD_AT).only(at_s);
+        page.family(&families::RELOAD_AT).only(unix_s(at));
     }
     page.family(&families::SCRAPES).only(state.scrapes);
     if let Some(own) = state.own {
@@ -135,4 +106,8 @@ pub fn service(page: &mut Page, state: &ServeState) {
         some(page, &families::OWN_START, own.started_s);
         some(page, &families::OWN_FDS, own.open_fds.map(|fds| fds as f64));
     }
+}
+
+fn unix_s(at: Timestamp) -> f64 {
+    at.0 as f64 / SECOND_NS as f64
 }

@@ -24,6 +24,7 @@ use crate::probe::{Choice, Question, Tier};
 use crate::scan::namespace;
 use crate::scan::row::Times;
 use crate::serve::own::Own;
+use crate::store::Status;
 
 const AT: Moment = Moment {
     ts: Timestamp(1_700_000_000_500_000_000),
@@ -203,13 +204,14 @@ fn seen() -> Vec<Seen> {
 
 fn state(own: Own) -> ServeState {
     ServeState {
-        config_reload: Some((true, 1_700_000_100.25)),
-        history: Some(HistoryState {
+        config_reload: Some((true, Timestamp(1_700_000_100_250_000_000))),
+        history: Some(Status {
             writes: 4,
             failures: 1,
+            dropped: 2,
             is_failing: true,
             size_bytes: 8_192,
-            oldest_s: Some(1_699_999_980.0),
+            oldest: Some(Timestamp(1_699_999_980_000_000_000)),
         }),
         scrapes: 6,
         own: Some(own),

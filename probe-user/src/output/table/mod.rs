@@ -9,6 +9,7 @@ pub mod destinations;
 pub mod ends;
 pub mod lost;
 pub mod memory;
+mod names;
 pub mod ports;
 pub mod processes;
 pub mod reuse;
@@ -18,6 +19,7 @@ use std::fmt::Write;
 
 use clap::ValueEnum;
 
+use super::coverage;
 use super::quantity;
 use super::tiers;
 use crate::event::by;
@@ -43,6 +45,8 @@ pub enum By {
 pub fn render(report: &Report, asked: &[By]) -> String {
     let has = |by: By| asked.is_empty() || asked.contains(&by);
     let mut text = String::new();
+    let history = report.history.as_ref();
+    let history = history.map_or_else(String::new, |it| coverage::line(it, report.end));
     section(
         &mut text,
         &format!(
@@ -52,7 +56,7 @@ pub fn render(report: &Report, asked: &[By]) -> String {
             super::text::escape(&report.kernel),
             report.start
         ),
-        &tiers::losses(&report.tiers),
+        &(tiers::losses(&report.tiers) + &history),
     );
     if has(By::Process) {
         section(&mut text, "By process", &processes::render(report));
@@ -110,6 +114,11 @@ pub fn render(report: &Report, asked: &[By]) -> String {
             &mut text,
             "Memory of TIME_WAIT on the whole host",
             &memory::render(report),
+        );
+        section(
+            &mut text,
+            "Names of network namespaces",
+            &names::render(report),
         );
         section(
             &mut text,

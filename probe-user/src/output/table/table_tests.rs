@@ -1,6 +1,7 @@
 use twtrace_wire::{Probe, ResetReason, Side, Unattributed};
 
 use super::*;
+use crate::enrich::netns_names::{NamedAfter, NetnsName};
 use crate::event::by;
 use crate::event::{LostBy, Timestamp, samples};
 use crate::model::audit::{AuditRow, Basis};
@@ -102,6 +103,7 @@ fn report() -> Report {
         budgets_unknown: vec![],
         close_wait: vec![close_wait_row(), nobodys_close_wait_row()],
         stacks: None,
+        netns_names: Vec::new(),
         unscanned: vec![UnscannedRow {
             netns: 43,
             why: "not allowed".into(),
@@ -182,6 +184,36 @@ fn reuse_is_told_as_far_as_it_is_seen() {
     assert_eq!(line(&report), "4 2 too_young 9");
     report.exact.refused_reuse = false;
     assert_eq!(line(&report), "4 ? ?");
+}
+
+#[test]
+fn namespaces_that_occur_and_have_a_name_are_named() {
+    let mut report = report();
+    let named = |netns, after, name: &str| NetnsName {
+        netns,
+        after,
+        name: name.to_owned(),
+    };
+    report.netns_names = vec![
+        named(42, NamedAfter::Host, "host"),
+        named(99, NamedAfter::IpNetns, "elsewhere"),
+    ];
+    const HEADING: &str = "Names of network namespaces";
+    assert!(!render(&report, &[]).contains(HEADING), "the host's alone");
+    report.audit.push(AuditRow {
+        netns: 43,
+        ..report.audit[0].clone()
+    });
+    report
+        .netns_names
+        .push(named(43, NamedAfter::Container, "a\x1bb"));
+    let text = render(&report, &[]);
+    assert!(text.contains(HEADING), "{text}");
+    assert!(text.contains("43  container a\\x1bb"), "{text}");
+    assert!(
+        text.contains("the host's") && !text.contains("elsewhere"),
+        "{text}"
+    );
 }
 
 #[test]

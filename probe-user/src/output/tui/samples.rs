@@ -177,6 +177,7 @@ pub fn sample(second: u64) -> Sample {
             budgets_unknown: vec![],
             close_wait: vec![],
             unscanned: vec![],
+            netns_names: vec![],
             stacks: None,
             memory: Memory::of(vec![]),
             audit: vec![audit(0)],

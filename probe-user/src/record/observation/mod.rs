@@ -1,6 +1,6 @@
 //! Observations as lines of a recording, and back.
 //!
-//! Each has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `close_wait`, `memory`, `audit`,
+//! Each has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `names`, `close_wait`, `memory`, `audit`,
 //! `totals`, `stacks`, `end`), and `part` of `parts`: one that is long takes several lines, and counts when its last line
 //! is there. An observation that lost a line is left out; one that is longer than any twtrace writes
 //! ([`MAX_TEXT`]) is an error, so that a stranger's file can't fill the memory part by part.
@@ -13,6 +13,7 @@ mod totals;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
+use crate::enrich::netns_names::NetnsName;
 use crate::event::{Moment, Timestamp};
 use crate::model::audit::AuditRow;
 use crate::model::memory::CacheRow;
@@ -30,6 +31,8 @@ pub enum Kind {
     Sockets,
     /// [`Seen::Namespaces`]
     Namespaces,
+    /// [`Seen::Names`]
+    Names,
     /// [`Seen::CloseWait`]
     CloseWait,
     /// [`Seen::Memory`]
@@ -75,6 +78,11 @@ struct Head {
 #[derive(Serialize, Deserialize)]
 struct Memory {
     caches: Vec<CacheRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Names {
+    names: Vec<NetnsName>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -130,6 +138,12 @@ pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Resu
     match &observation.seen {
         Seen::Sockets(looks) => lines.all(Kind::Sockets, looks.cut()),
         Seen::Namespaces(looks) => lines.all(Kind::Namespaces, [namespaces::body(looks)]),
+        Seen::Names(names) => lines.all(
+            Kind::Names,
+            [Names {
+                names: names.clone(),
+            }],
+        ),
         Seen::CloseWait(close_wait) => lines.all(Kind::CloseWait, close_wait.cut()),
         Seen::Memory(caches) => lines.all(
             Kind::Memory,
@@ -253,6 +267,7 @@ impl Assembler {
         let seen = match head.event {
             Kind::Sockets => self.sockets.take(&head, line)?.map(Seen::Sockets),
             Kind::Namespaces => Some(Seen::Namespaces(namespaces::looks(body(line)?))),
+            Kind::Names => Some(Seen::Names(body::<Names>(line)?.names)),
             Kind::CloseWait => self.close_wait.take(&head, line)?.map(Seen::CloseWait),
             Kind::Memory => Some(Seen::Memory(body::<Memory>(line)?.caches)),
             Kind::Audit => Some(Seen::Audit(body::<Audit>(line)?.rows)),

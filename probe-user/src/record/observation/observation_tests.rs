@@ -5,6 +5,7 @@ use twtrace_wire::{
 };
 
 use super::*;
+use crate::enrich::netns_names::NamedAfter;
 use crate::event::Process;
 use crate::model::audit::Basis;
 use crate::model::budget::ledger::{Look, Looks};
@@ -93,6 +94,20 @@ fn sockets() {
     gone.insert(8, Err("no way in".to_owned()));
     goes_there_and_back(Seen::Sockets(gone));
     goes_there_and_back(Seen::Sockets(Looks::new()));
+}
+
+#[test]
+fn names() {
+    let text = goes_there_and_back(Seen::Names(vec![NetnsName {
+        netns: 7,
+        after: NamedAfter::IpNetns,
+        name: "blue".to_owned(),
+    }]));
+    assert!(
+        text.contains(r#""names":[{"netns":7,"after":"ip_netns","name":"blue"}]"#),
+        "{text}"
+    );
+    goes_there_and_back(Seen::Names(Vec::new()));
 }
 
 #[test]

@@ -7,9 +7,10 @@ use serde_json::Value;
 use zstd::zstd_safe;
 
 /// Words in the field `event` of lines that tell what was read of the kernel beside its events.
-const OBSERVATIONS: [&str; 8] = [
+const OBSERVATIONS: [&str; 9] = [
     "sockets",
     "namespaces",
+    "names",
     "close_wait",
     "memory",
     "audit",

@@ -54,7 +54,8 @@ pub fn equal(context: &Context) -> Result<()> {
             let (address, server) = answer(SERVER, COUNT)?;
             named.connect(address, COUNT)?;
             server.join().ok().context("the server panicked")??;
-            Ok(Counters::read()?.alive)
+            // A FIN that overtakes the handshake's last segment ends some of them at once.
+            Ok(Counters::read()?.births())
         });
         played.join().ok().context("the traffic panicked")?
     })?;

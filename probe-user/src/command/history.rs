@@ -1,0 +1,89 @@
+//! Reads a history in place of the host.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::notice;
+use crate::cli::{FilterArgs, FromArgs};
+use crate::clock::clock_ns;
+use crate::doctor::diagnosis::Diagnosis;
+use crate::event::Timestamp;
+use crate::filter::Filter;
+use crate::output::progress::Progress;
+use crate::store::merge::{Merge, Merged};
+use crate::store::reader::{Place, Reader, Span};
+use crate::store::span;
+
+/// What a history tells of a time.
+pub struct Past {
+    /// Figures and timeline.
+    pub merged: Merged,
+    /// What was wrong.
+    pub diagnosis: Diagnosis,
+}
+
+/// Puts the intervals of the time that is asked for together.
+///
+/// # Errors
+/// When there is no such history, it can't be read, or it has nothing of that time.
+pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<Past> {
+    let filter = filter.resolve_for_recording()?;
+    say_what_is_left_out(&filter);
+    let mut reader = Reader::open(directory)?;
+    let (span, places) = find(&reader, directory, window)?;
+    let mut merge = Merge::new(filter, span);
+    let mut progress = Progress::each_call(false);
+    for (number, place) in places.iter().enumerate() {
+        merge.add(place, reader.interval(place)?);
+        progress.tick(|| Some(number as f64 / places.len() as f64));
+    }
+    drop(progress);
+    let (Some(last), Some(merged)) = (places.last(), merge.finish()) else {
+        bail!("the history in {} has nothing", directory.display());
+    };
+    // Counters begin anew with the host.
+    let first = places.iter().find(|place| place.boot_id == last.boot_id);
+    let before = reader.looks_before(first.unwrap_or(last))?;
+    let diagnosis = merged.diagnosis(before, reader.looks_after(last)?);
+    Ok(Past { merged, diagnosis })
+}
+
+/// The intervals that are asked for: at least one.
+///
+/// # Errors
+/// When there are none.
+pub fn find(reader: &Reader, directory: &Path, window: &FromArgs) -> Result<(Span, Vec<Place>)> {
+    let Some((began, ended)) = reader.extent()? else {
+        bail!(
+            "the history in {} has no interval yet: the first is written when it is over",
+            directory.display()
+        );
+    };
+    let now = Timestamp(clock_ns(libc::CLOCK_REALTIME).context("reading the clock")?);
+    let span = span::resolve(window.since, window.until, began, now)?;
+    let places = reader.places(span)?;
+    if places.is_empty() {
+        bail!(
+            "the history in {} has nothing of that time{}{}: it goes from {began} to {ended}",
+            directory.display(),
+            span.since
+                .map_or_else(String::new, |since| format!(" from {since}")),
+            span.until
+                .map_or_else(String::new, |until| format!(" to {until}")),
+        );
+    }
+    Ok((span, places))
+}
+
+/// An interval has processes and destinations in tables of their own.
+fn say_what_is_left_out(filter: &Filter) {
+    if !filter.is_by_process() {
+        notice(
+            "a history does not know processes by address, side or namespace: tables by process are left out",
+        );
+    }
+    if filter.asks_for_processes() {
+        notice("a history does not know destinations by process: that table is left out");
+    }
+}
