@@ -31,7 +31,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub const HEADER: &str = "    time    RSS_KiB  cpu_%    jobs  connections  series  page_KiB  scrape_ms  \
+    pub const HEADER: &str = "    time    RSS_KiB    jobs  connections  series  page_KiB  scrape_ms  \
                               time_wait  resets  lost  unexplained";
 
     /// Takes one.
@@ -91,10 +91,9 @@ impl Sample {
     /// A line of the table.
     pub fn row(&self, elapsed: Duration) -> String {
         format!(
-            "{:>7}s {:>10} {:>6} {:>7} {:>12} {:>7} {:>9} {:>10} {:>10} {:>7} {:>5} {:>12}",
+            "{:>7}s {:>10} {:>7} {:>12} {:>7} {:>9} {:>10} {:>10} {:>7} {:>5} {:>12}",
             elapsed.as_secs(),
             self.resident_kib,
-            "",
             self.jobs,
             self.connections,
             self.series,
