@@ -172,9 +172,13 @@ impl Merge {
         let (ended, begins) = (before.end, interval.start);
         match begins.mono_ns.checked_sub(ended.mono_ns) {
             Some(gap_ns) if *boot_id == place.boot_id => {
-                let to = Timestamp(ended.ts.0.saturating_add(gap_ns));
+                let is_set = is_set(wall(ended.ts, begins.ts), gap_ns);
+                let to = match is_set {
+                    true => Timestamp(ended.ts.0.saturating_add(gap_ns)),
+                    false => begins.ts,
+                };
                 coverage.add_gap(ended.ts, to);
-                coverage.clock_changes += u64::from(is_set(wall(ended.ts, begins.ts), gap_ns));
+                coverage.clock_changes += u64::from(is_set);
             }
             _ => {
                 coverage.add_gap(ended.ts, begins.ts);

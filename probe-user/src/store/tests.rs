@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use super::merge::Merge;
 use super::reader::{Reader, Span};
 use super::samples::{LENGTH_NS, START_NS, interval, kept, moment, resets_of_curl, with_clock};
+use super::writer::Writer;
 use super::*;
 use crate::clock::SECOND_NS;
 use crate::filter::Filter;
