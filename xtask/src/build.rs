@@ -97,7 +97,7 @@ pub fn everything(workspace: &Workspace, profile: Profile, parts: Parts) -> Resu
 pub fn bpf_object(workspace: &Workspace, toolchain: &BpfToolchain) -> Result<PathBuf> {
     // A directory of its own: another compiler in the common one would mean rebuilding both each time.
     let target = workspace.target.join("bpf");
-    let flags = [
+    let mut flags = vec![
         format!("-Clinker={}", toolchain.linker.display()),
         "-Clink-arg=--btf".to_owned(),
         // Else every array that is cleared is a call of memset(), one byte at a time.
@@ -105,6 +105,8 @@ pub fn bpf_object(workspace: &Workspace, toolchain: &BpfToolchain) -> Result<Pat
         "-Cdebuginfo=2".to_owned(),
         format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
     ];
+    // It has debug info, for BTF.
+    flags.extend(without_own_paths(workspace));
     let mut command = workspace.clean_cargo(&toolchain.cargo);
     command
         .args([

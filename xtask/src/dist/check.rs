@@ -8,7 +8,7 @@ use super::{Artifacts, assemble, deb, material::Material, staging};
 use crate::process::{find_program, output, run};
 
 /// Files that the package has to have, beside the pages.
-const IN_PACKAGE: [&str; 11] = [
+const IN_PACKAGE: [&str; 12] = [
     "./usr/bin/twtrace",
     "./etc/twtrace/twtrace.toml",
     "./usr/lib/systemd/system/twtrace.service",
@@ -20,12 +20,15 @@ const IN_PACKAGE: [&str; 11] = [
     "./usr/share/doc/twtrace/changelog.Debian.gz",
     "./usr/share/doc/twtrace/THIRD-PARTY-LICENCES.gz",
     "./usr/share/doc/twtrace/sbom.cdx.json",
+    "./usr/share/doc/twtrace/examples/twtrace.rules.yml",
 ];
 /// Likewise the tarball.
-const IN_TARBALL: [&str; 5] = [
+const IN_TARBALL: [&str; 7] = [
     "twtrace",
     "twtrace.service",
     "twtrace.toml",
+    "twtrace.rules.yml",
+    "kubernetes/daemonset.yaml",
     "sbom.cdx.json",
     "THIRD-PARTY-LICENCES",
 ];

@@ -91,6 +91,10 @@ fn put_payload(material: &Material<'_>, staging: &Staging) -> Result<()> {
         "THIRD-PARTY-LICENCES.gz",
         &staging::gzip(&material.third_party)?,
     )?;
+    document(
+        "examples/twtrace.rules.yml",
+        &material.file("deploy/prometheus/twtrace.rules.yml")?,
+    )?;
     document("sbom.cdx.json", &material.sbom)
 }
 

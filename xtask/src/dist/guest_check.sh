@@ -70,8 +70,11 @@ in_pod() {
 }
 pod_sees_the_node() {
     in_pod /metrics >/run/pod-metrics || return
-    grep '^twtrace_process_time_waits_total{process="curl",side="client"} [1-9]' /run/pod-metrics &&
-        grep "^twtrace_netns_time_wait_sockets{netns=\"$(stat -Lc %i /proc/1/ns/net)\"} [1-9]" /run/pod-metrics
+    grep '^twtrace_process_time_waits_total{.*process="curl".*} [1-9]' /run/pod-metrics &&
+        grep "^twtrace_netns_time_wait_sockets{netns=\"$(stat -Lc %i /proc/1/ns/net)\"} [1-9]" /run/pod-metrics &&
+        return
+    grep -E '^twtrace_(process_time_waits_total|netns_time_wait|unseen)' /run/pod-metrics
+    return 1
 }
 
 # The same unit, but for what it runs.

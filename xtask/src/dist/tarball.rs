@@ -14,13 +14,19 @@ use super::{
 use crate::process::line_of;
 
 /// Files of the repository that go along, and where to.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 9] = [
     ("README.md", "README.md"),
     ("CHANGELOG.md", "CHANGELOG.md"),
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("LICENSE-MIT", "LICENSE-MIT"),
     ("deploy/twtrace.toml", "twtrace.toml"),
     ("deploy/systemd/twtrace.service", "twtrace.service"),
+    ("deploy/prometheus/twtrace.rules.yml", "twtrace.rules.yml"),
+    (
+        "deploy/kubernetes/daemonset.yaml",
+        "kubernetes/daemonset.yaml",
+    ),
+    ("deploy/kubernetes/Dockerfile", "kubernetes/Dockerfile"),
 ];
 
 /// Packs it into the directory.

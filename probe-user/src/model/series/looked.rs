@@ -1,7 +1,7 @@
 //! What was seen of the kernel when it was looked at last: gauges, of as many things as there is room for.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::SeriesLimits;
 use super::owner::Owner;
@@ -27,12 +27,12 @@ pub struct Looked {
     pub audit: Audit,
     /// TIME_WAITs and limits, by namespace, those with the most first.
     pub namespaces: Vec<NamespaceRow>,
+    /// Names of namespaces.
+    pub names: Vec<NetnsName>,
     /// TIME_WAITs of all namespaces that the filter shows; `None` where none could be looked into.
     pub time_waits: Option<u64>,
     /// Namespaces that could not be looked into.
     pub unseen_namespaces: u64,
-    /// Names of all namespaces that have one.
-    pub names: Vec<NetnsName>,
 }
 
 /// Connections in CLOSE_WAIT of one holder.
@@ -119,17 +119,6 @@ impl Looked {
             });
         }
         self.close_wait = Some(rows);
-    }
-
-    /// Names of the namespaces that anything above is of.
-    pub fn names(&self) -> impl Iterator<Item = &NetnsName> {
-        let budgets = self.budgets.rows.iter().map(|row| row.netns);
-        let audit = self.audit.rows.iter().map(|row| row.netns);
-        let namespaces = self.namespaces.iter().map(|row| row.netns);
-        let told: HashSet<u32> = budgets.chain(audit).chain(namespaces).collect();
-        self.names
-            .iter()
-            .filter(move |name| told.contains(&name.netns))
     }
 
     /// Takes an audit.

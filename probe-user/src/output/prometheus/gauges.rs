@@ -57,13 +57,24 @@ pub fn budgets(page: &mut Page, series: &Series) {
 /// TIME_WAIT sockets and limits of namespaces.
 pub fn namespaces(page: &mut Page, series: &Series) {
     let looked = series.looked();
+    let told: BTreeSet<u32> = looked
+        .namespaces
+        .iter()
+        .map(|row| row.netns)
+        .chain(looked.budgets.rows.iter().map(|row| row.netns))
+        .chain(looked.audit.rows.iter().map(|row| row.netns))
+        .collect();
+    let mut names = page.family(&families::NETNS);
+    for NetnsName { netns, after, name } in &looked.names {
+        if told.contains(netns) {
+            let labels = of_netns(*netns)
+                .with("name", &printable(name))
+                .with("named_after", after.word());
+            names.add(&labels, 1);
+        }
+    }
     if let Some(time_waits) = looked.time_waits {
         page.family(&families::SOCKETS).only(time_waits);
-    }
-    let mut names = page.family(&families::NETNS_NAME);
-    for NetnsName { netns, after, name } in looked.names() {
-        let labels = of_netns(*netns).with("name", &printable(name));
-        names.add(&labels.with("after", after.word()), 1);
     }
     let mut gauge = |family: &'static Family, number: fn(&NamespaceRow) -> Option<u64>| {
         let mut samples = page.family(family);

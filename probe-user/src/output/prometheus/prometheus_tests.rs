@@ -169,11 +169,6 @@ fn seen() -> Vec<Seen> {
         held_bytes: Some(4_096),
         why: None,
     };
-    let name = |netns, name: &str| NetnsName {
-        netns,
-        after: NamedAfter::IpNetns,
-        name: name.to_owned(),
-    };
     let audit = AuditRow {
         netns: 5,
         births_seen: 9,
@@ -195,12 +190,16 @@ fn seen() -> Vec<Seen> {
     vec![
         Seen::Sockets(sockets()),
         Seen::Sockets(sockets()),
-        Seen::Names(vec![
-            name(5, "blue\x1b\"}"),
-            // Nothing is told of it.
-            name(77, "elsewhere"),
-        ]),
         Seen::Namespaces([(5, look)].into()),
+        Seen::Names(
+            [(5, "shop\n"), (7, "not told of")]
+                .map(|(netns, name)| NetnsName {
+                    netns,
+                    after: NamedAfter::IpNetns,
+                    name: name.to_owned(),
+                })
+                .into(),
+        ),
         Seen::CloseWait(CloseWait {
             connections: vec![
                 connection(Ok(vec![samples::process(9, "leaky")])),

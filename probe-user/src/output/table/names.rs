@@ -1,7 +1,5 @@
 //! Names of the network namespaces that other tables have by number.
 
-use std::collections::BTreeSet;
-
 use super::grid::{Align, Grid, text};
 use crate::enrich::netns_names::{NamedAfter, NetnsName};
 use crate::model::report::Report;
@@ -9,7 +7,7 @@ use crate::output::text::escape;
 
 /// The table; empty where nothing but the host's own namespace occurs.
 pub fn render(report: &Report) -> String {
-    let numbers = occurring(report);
+    let numbers = report.namespaces();
     let named: Vec<&NetnsName> = report
         .netns_names
         .iter()
@@ -42,13 +40,4 @@ fn shown(NetnsName { after, name, .. }: &NetnsName) -> String {
         NamedAfter::Pod => format!("pod {name}"),
         NamedAfter::Container => format!("container {name}"),
     }
-}
-
-fn occurring(report: &Report) -> BTreeSet<u32> {
-    let destinations = report.destinations.iter().filter_map(|row| row.netns);
-    destinations
-        .chain(report.budgets.iter().map(|row| row.netns))
-        .chain(report.close_wait.iter().map(|row| row.netns))
-        .chain(report.audit.iter().map(|row| row.netns))
-        .collect()
 }

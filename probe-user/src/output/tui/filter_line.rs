@@ -26,7 +26,7 @@ pub enum Typed {
     /// Given up.
     Cancelled,
     /// A filter, and the words that it was made of.
-    Done(Filter, String),
+    Done(Box<Filter>, String),
 }
 
 impl FilterLine {
@@ -56,7 +56,7 @@ impl FilterLine {
             KeyCode::Enter => match parse(&self.text) {
                 Ok(filter) => {
                     let words: Vec<&str> = self.text.split_whitespace().collect();
-                    return Typed::Done(filter, words.join(" "));
+                    return Typed::Done(Box::new(filter), words.join(" "));
                 }
                 Err(mistake) => {
                     self.mistake = Some(mistake);

@@ -27,7 +27,7 @@ impl App {
                 Typed::Cancelled => self.typing = None,
                 Typed::Done(filter, words) => {
                     self.typing = None;
-                    self.filter_by(filter, words);
+                    self.filter_by(*filter, words);
                 }
             }
             return None;
