@@ -1,11 +1,19 @@
 //! Work that has nothing to do with TCP, to see what the hooks cost it.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Write as _,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use super::{
+    spread::Spread,
+    tracer::{Setup, Tracer, Who},
+};
 use crate::sys::{check, inet, process};
 
 /// What it has to do with the hooks.
@@ -88,4 +96,79 @@ fn hand_to_and_fro(count: u64) -> Result<Duration> {
         "the other one does not end"
     );
     Ok(elapsed)
+}
+
+/// A table of what it costs, under nobody, empty programs, and twtrace with all hooks and without some.
+///
+/// # Errors
+/// When it can't be played.
+pub fn measure(setup: &Setup, pairs: u32) -> Result<String> {
+    let variants: [(&str, Who, &[&str]); 6] = [
+        (Who::Nobody.title(), Who::Nobody, &[]),
+        (Who::Empty.title(), Who::Empty, &[]),
+        ("twtrace report", Who::Report, &[]),
+        (
+            "twtrace report --timers off",
+            Who::Report,
+            &["--timers", "off"],
+        ),
+        (
+            "twtrace report --without syscalls",
+            Who::Report,
+            &["--without", "syscalls"],
+        ),
+        (
+            "twtrace report --without syscalls,timers",
+            Who::Report,
+            &["--without", "syscalls,timers"],
+        ),
+    ];
+    let mut text = String::from(
+        "### Work that has nothing to do with TCP\n\n\
+         ns added to a getppid(), and to a byte handed to another process and back (two system calls and a timer \
+         on either side).\n\n\
+         | tracer | getppid() | as a multiple | a byte and back | as a multiple |\n|---|---|---|---|---|\n",
+    );
+    for (title, who, more) in variants {
+        eprintln!("bench: bystanders, {title}");
+        let mut setup = setup.clone();
+        setup
+            .options
+            .extend(more.iter().map(|option| (*option).to_owned()));
+        let _ = write!(text, "| {title} |");
+        for kind in [Bystander::Syscalls, Bystander::Timers] {
+            let (mut added, mut ratios) = (Vec::new(), Vec::new());
+            for _ in 0..pairs {
+                let before = play(kind)?;
+                let tracer = Tracer::start(who, &setup)?;
+                let traced = play(kind)?;
+                if let Some(tracer) = tracer {
+                    tracer.finish(&setup)?;
+                }
+                let alone = f64::midpoint(before, play(kind)?);
+                added.push(traced - alone);
+                ratios.push(traced / alone);
+            }
+            let cell = |values| super::table::cell(Spread::of(values), 0);
+            let ratio = super::table::cell(Spread::of(ratios), 2);
+            let _ = write!(text, " {} | {ratio} |", cell(added));
+        }
+        text.push('\n');
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// Nanoseconds for each.
+fn play(kind: Bystander) -> Result<f64> {
+    let (word, count) = match kind {
+        Bystander::Syscalls => ("syscalls", "3000000"),
+        Bystander::Timers => ("timers", "60000"),
+    };
+    let output = Command::new(std::env::current_exe()?)
+        .args(["bystander", "--kind", word, "--count", count])
+        .output()?;
+    ensure!(output.status.success(), "bystander: {}", output.status);
+    let text = String::from_utf8(output.stdout)?;
+    text.trim().parse().context("no number")
 }

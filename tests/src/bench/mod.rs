@@ -8,8 +8,12 @@ pub mod load;
 pub mod meter;
 pub mod null;
 pub mod pairs;
+pub mod replay;
+pub mod scale;
 pub mod sections;
 pub mod spread;
+pub mod start;
+pub mod table;
 pub mod tracer;
 
 use anyhow::Result;

@@ -55,7 +55,8 @@ impl Sample {
 }
 
 /// A load that is ready to begin.
-struct Load {
+#[derive(Debug)]
+pub struct Load {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: std::io::Lines<BufReader<ChildStdout>>,
@@ -72,7 +73,11 @@ impl Drop for Load {
 }
 
 impl Load {
-    fn start(arguments: &[String]) -> Result<Self> {
+    /// Starts it with these options.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub fn start(arguments: &[String]) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["load", "--wait"])
             .args(arguments)
@@ -94,7 +99,11 @@ impl Load {
         Ok(self.lines.next().context("it ended")??)
     }
 
-    fn play(&mut self) -> Result<Played> {
+    /// Plays it. What it leaves stays until it is dropped.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn play(&mut self) -> Result<Played> {
         let stdin = self.stdin.as_mut().context("no standard input")?;
         stdin.write_all(b"go\n")?;
         Ok(serde_json::from_str(&self.line()?)?)
