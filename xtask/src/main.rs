@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask VERB`. One module a verb.
 
 mod apt;
+mod bench;
 mod build;
 mod guest;
 mod process;
@@ -37,6 +38,8 @@ enum Verb {
     Run(run::RunArgs),
     /// Format, lint, unit tests, and the scenarios on this machine and in virtual machines
     Test(test::TestArgs),
+    /// Measure what tracing costs, and write docs/performance.md
+    Bench(bench::BenchArgs),
     /// Boot one virtual machine with twtrace in it
     Vm(vm::VmArgs),
 }
@@ -58,6 +61,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Build(args) => build::verb(&workspace, args).map(|()| ExitCode::SUCCESS),
         Verb::Run(args) => run::verb(&workspace, args),
         Verb::Test(args) => test::verb(&workspace, args),
+        Verb::Bench(args) => bench::verb(&workspace, args).map(|()| ExitCode::SUCCESS),
         Verb::Vm(args) => vm::verb(&workspace, args),
     }
 }

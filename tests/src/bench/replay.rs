@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
+    meter,
     pairs::Load,
     spread::Spread,
     table::cell,
@@ -75,22 +76,22 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     };
     let row = |took: &[Took]| {
         format!(
-            "{} | {} | {}",
+            "{} | {}",
             spread(took, |took| took.wall_ms),
             spread(took, |took| took.cpu_ms),
-            spread(took, |took| took.peak_mib)
         )
     };
     Ok(format!(
         "### Replay of {events} events\n\nA recording of {connections} connections, {} MiB, with {} TIME_WAITs rightly \
          attributed and {} events lost.\n\n\
          | command | wall ms | CPU ms | peak MiB |\n|---|---|---|---|\n\
-         | `twtrace report --from FILE` | {} |\n| `zstdcat FILE \\| jq -c .event` | {} |\n\
-         | the second as a multiple of the first | {} | {} | |\n\n",
+         | `twtrace report --from FILE` | {} | {} |\n| `zstdcat FILE \\| jq -c .event` | {} | - |\n\
+         | the second as a multiple of the first | {} | {} | - |\n\n",
         std::fs::metadata(&file)?.len() / 1_048_576,
         said.births_client,
         said.lost,
         row(&ours),
+        spread(&ours, |took| took.peak_mib),
         row(&theirs),
         ratio(|took| took.wall_ms),
         ratio(|took| took.cpu_ms),
@@ -109,16 +110,32 @@ fn count_events(file: &Path) -> Result<u64> {
 fn time(mut command: Command) -> Result<Took> {
     let started = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let pid = child.id();
     // SAFETY: plain numbers, for which zero is valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    let mut status = 0;
-    // SAFETY: writes status and usage. The child is not waited for otherwise.
-    check(unsafe { libc::wait4(child.id().cast_signed(), &raw mut status, 0, &raw mut usage) })?;
+    let (mut status, mut peak_kib) = (0, 0);
+    // Not the usage's own peak: that begins with what this process had when it forked.
+    loop {
+        // SAFETY: writes status and usage. The child is not waited for otherwise.
+        let ended = check(unsafe {
+            libc::wait4(
+                pid.cast_signed(),
+                &raw mut status,
+                libc::WNOHANG,
+                &raw mut usage,
+            )
+        })?;
+        if ended != 0 {
+            break;
+        }
+        peak_kib = peak_kib.max(meter::peak_kib(pid).unwrap_or(0));
+        thread::sleep(Duration::from_millis(2));
+    }
     ensure!(status == 0, "{:?} failed", command.get_program());
     let ms = |time: libc::timeval| time.tv_sec as f64 * 1e3 + time.tv_usec as f64 / 1e3;
     Ok(Took {
         wall_ms: started.elapsed().as_secs_f64() * 1e3,
         cpu_ms: ms(usage.ru_utime) + ms(usage.ru_stime),
-        peak_mib: usage.ru_maxrss as f64 / 1024.0,
+        peak_mib: peak_kib as f64 / 1024.0,
     })
 }
