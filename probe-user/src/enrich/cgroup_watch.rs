@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Directories that are watched at a time: the kernel keeps about a kilobyte for each.
 const MAX_WATCHED: usize = 4_096;
+/// Of those that a user may have, the part that is taken: others of the same user have need of them, too.
+const SHARE: usize = 4;
 /// Length of `struct inotify_event` without its name.
 const EVENT_HEAD: usize = 16;
 
@@ -21,6 +23,7 @@ pub struct CgroupWatch {
     top: PathBuf,
     /// By watch descriptor.
     watched: HashMap<i32, PathBuf>,
+    max_watched: usize,
     buffer: Vec<u8>,
 }
 
@@ -40,6 +43,7 @@ impl CgroupWatch {
             inotify: unsafe { File::from_raw_fd(descriptor) },
             top: top.to_owned(),
             watched: HashMap::new(),
+            max_watched: max_watched(),
             buffer: vec![0; 16 << 10],
         };
         watch.add(top)?;
@@ -99,7 +103,7 @@ impl CgroupWatch {
     }
 
     fn add(&mut self, directory: &Path) -> io::Result<()> {
-        if self.watched.len() >= MAX_WATCHED {
+        if self.watched.len() >= self.max_watched {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let path = CString::new(directory.as_os_str().as_bytes())?;
@@ -117,6 +121,12 @@ impl CgroupWatch {
         self.watched.insert(watch, directory.to_owned());
         Ok(())
     }
+}
+
+fn max_watched() -> usize {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok();
+    let limit: Option<usize> = limit.and_then(|text| text.trim().parse().ok());
+    limit.map_or(MAX_WATCHED, |limit| MAX_WATCHED.min(limit / SHARE))
 }
 
 /// `struct inotify_event`
