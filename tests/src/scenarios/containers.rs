@@ -211,6 +211,7 @@ fn removed(stage: &Stage) -> Result<()> {
         let at_server = server.accept(listener)?;
         client.exit()?;
         stage.remove_cgroups()?;
+        stage.until_parked(&at_client)?;
         follow(stage, &server, &at_server, &at_client)?;
         stage.expect(placed(parked(&at_client).own_client(&client).bytes(0, 0)));
     }
