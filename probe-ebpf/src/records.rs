@@ -177,6 +177,9 @@ pub struct Arguments {
     pub twp: u64,
 }
 
+/// [`Call::op`] of a call that has returned: threads keep their entry for the next one.
+pub const RETURNED: u32 = u32::MAX;
+
 /// A system call under way.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -21,14 +21,15 @@ use crate::{
     story::{self, now_ns},
 };
 
-/// `local_port` is given because full and mini-sockets keep it in different places.
+/// Of a mini-socket, or of a full socket that still has its port.
 #[inline(always)]
-pub fn tuple_key(sock: Sock, local_port: u16) -> TupleKey {
+pub fn tuple_key(sock: Sock) -> TupleKey {
+    let head = sock.head();
     TupleKey {
-        net: sock.net(),
-        hash: sock.hash(),
-        local_port,
-        remote_port: sock.remote_port(),
+        net: head.net(),
+        hash: head.hash(),
+        local_port: head.local_port(),
+        remote_port: head.remote_port(),
     }
 }
 
@@ -36,7 +37,7 @@ pub fn tuple_key(sock: Sock, local_port: u16) -> TupleKey {
 #[inline(always)]
 pub fn expect_birth(sock: Sock) {
     if config!(births) == BIRTHS_BY_TIMER {
-        let key = tuple_key(sock, sock.source_port());
+        let key = tuple_key(sock);
         let _ = CLOSING.insert(key, sock.0, 0);
     }
 }
@@ -45,7 +46,10 @@ pub fn expect_birth(sock: Sock) {
 #[inline(always)]
 pub fn expect_no_birth(sock: Sock) {
     if config!(births) == BIRTHS_BY_TIMER {
-        let key = tuple_key(sock, sock.source_port());
+        let key = TupleKey {
+            local_port: sock.source_port(),
+            ..tuple_key(sock)
+        };
         let _ = CLOSING.remove(key);
     }
 }
@@ -154,7 +158,7 @@ pub fn mini_of(timer: u64) -> Option<Sock> {
 /// Whether a socket is known to be closing with the mini-socket's tuple: then this is its birth.
 #[inline(always)]
 fn started_by_closing(mini: Sock) -> bool {
-    let key = tuple_key(mini, mini.local_port());
+    let key = tuple_key(mini);
     let Some(sock) = CLOSING.get_ptr(key) else {
         return false;
     };
@@ -321,8 +325,9 @@ pub fn mini_story(mini: Sock) -> Option<&'static MiniStory> {
     let kept = MINIS.get_ptr(mini.0)?;
     // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
     let kept = unsafe { &*kept };
-    let same = kept.hash == mini.hash()
-        && kept.local_port == mini.local_port()
-        && kept.remote_port == mini.remote_port();
+    let head = mini.head();
+    let same = kept.hash == head.hash()
+        && kept.local_port == head.local_port()
+        && kept.remote_port == head.remote_port();
     same.then_some(kept)
 }

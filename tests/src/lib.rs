@@ -6,6 +6,7 @@
 //! and compares them with the stage's truth, less what the running tier can't know ([`expect::limits`]).
 
 pub mod actor;
+pub mod bench;
 pub mod expect;
 pub mod runner;
 pub mod scenarios;

@@ -59,6 +59,11 @@ impl Binaries {
         self.directory.join("scenarios")
     }
 
+    /// What measures the cost of tracing.
+    pub fn bench(&self) -> PathBuf {
+        self.directory.join("bench")
+    }
+
     /// The first process of a virtual machine.
     pub fn guest_init(&self) -> PathBuf {
         self.directory.join("guest_init")

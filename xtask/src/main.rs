@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask VERB`. One module a verb.
 
 mod apt;
+mod bench;
 mod build;
 mod dist;
 mod guest;
@@ -40,6 +41,8 @@ enum Verb {
     Test(test::TestArgs),
     /// Make a Debian package, a tarball with the static binary, checksums and a list of what is inside
     Dist(dist::DistArgs),
+    /// Measure what tracing costs, and write docs/performance.md
+    Bench(bench::BenchArgs),
     /// Boot one virtual machine with twtrace in it
     Vm(vm::VmArgs),
 }
@@ -62,6 +65,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Run(args) => run::verb(&workspace, args),
         Verb::Test(args) => test::verb(&workspace, args),
         Verb::Dist(args) => dist::verb(&workspace, args),
+        Verb::Bench(args) => bench::verb(&workspace, args).map(|()| ExitCode::SUCCESS),
         Verb::Vm(args) => vm::verb(&workspace, args),
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use twtrace_wire::CGROUP_V1;
 
+use super::cgroup_watch::CgroupWatch;
 use super::hierarchies::{Hierarchies, Mount};
 use super::remembered::Remembered;
 
@@ -48,11 +49,40 @@ pub struct CgroupTree {
 impl CgroupTree {
     /// In these hierarchies.
     pub fn of(hierarchies: &Hierarchies) -> Self {
+        let mut known = Remembered::new(REMEMBERED);
+        let mut watched = |mount: &Mount, tag| {
+            let mut hierarchy = Hierarchy::new(mount.clone());
+            hierarchy.watch = CgroupWatch::begin(&mount.point, &mut |directory, id| {
+                if let Some(path) = mount.path_of(directory) {
+                    known.insert(id | tag, path);
+                }
+            })
+            .ok();
+            hierarchy
+        };
+        let unified = hierarchies.unified.as_ref();
         let v1 = hierarchies.v1.as_ref();
         Self {
-            unified: hierarchies.unified.clone().map(Hierarchy::new),
-            v1: v1.map(|(_, mount)| Hierarchy::new(mount.clone())),
-            known: Remembered::new(REMEMBERED),
+            unified: unified.map(|mount| watched(mount, 0)),
+            v1: v1.map(|(_, mount)| watched(mount, CGROUP_V1)),
+            known,
+        }
+    }
+
+    /// Learns of cgroups that were made since the last time.
+    pub fn keep_up(&mut self) {
+        let Self { unified, v1, known } = self;
+        for (hierarchy, tag) in [(unified, 0), (v1, CGROUP_V1)] {
+            let Some(Hierarchy { mount, watch, .. }) = hierarchy else {
+                continue;
+            };
+            if let Some(watch) = watch {
+                watch.keep_up(&mut |directory, id| {
+                    if let Some(path) = mount.path_of(directory) {
+                        known.insert(id | tag, path);
+                    }
+                });
+            }
         }
     }
 
@@ -79,6 +109,8 @@ impl CgroupTree {
 #[derive(Debug)]
 struct Hierarchy {
     mount: Mount,
+    /// `None` where the kernel refuses it.
+    watch: Option<CgroupWatch>,
     /// The mount, as long as directories can be opened by their ids, which takes CAP_DAC_READ_SEARCH.
     opens_by_id: Option<File>,
     /// What the last walk found.
@@ -92,6 +124,7 @@ impl Hierarchy {
         Self {
             opens_by_id: opened_by_id(&mount.point),
             mount,
+            watch: None,
             listed: HashMap::new(),
             walked: None,
         }
@@ -273,6 +306,19 @@ mod tests {
         tree.resolve(u64::MAX >> 1);
         let (_, pause) = tree.unified.unwrap().walked.unwrap();
         assert!(!pause.is_zero() && pause <= LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn what_was_there_for_a_moment_is_known() {
+        let root = tempfile::tempdir().unwrap();
+        let mut tree = tree_at(root.path());
+        let inner = root.path().join("docker/1");
+        fs::create_dir_all(&inner).unwrap();
+        let inode = fs::metadata(&inner).unwrap().ino();
+        tree.keep_up();
+        fs::remove_dir_all(&inner).unwrap();
+        assert_eq!(tree.resolve(inode), path("/docker/1"));
+        assert!(tree.unified.unwrap().walked.is_none());
     }
 
     /// Needs root and a mounted hierarchy.

@@ -62,7 +62,7 @@ impl Mount {
         // What is above this cgroup namespace is not known by name.
         let root = match self.root.as_str() {
             "/" => "",
-            root if root.starts_with("/..") => "",
+            root if is_above(root) => "",
             root => root,
         };
         Some(match (root, below.as_ref()) {
@@ -102,12 +102,23 @@ impl Hierarchies {
     }
 }
 
-/// The first that is mounted as a whole, else the first.
+/// The first in which the most is seen: more than this cgroup namespace, all of it, or a part.
 fn widest<'a>(lines: impl Iterator<Item = &'a Line<'a>>) -> Option<Mount> {
-    lines.min_by_key(|line| line.root != "/").map(|line| Mount {
+    let rank = |line: &&Line<'_>| match line.root {
+        "/" => 1,
+        root if is_above(root) => 0,
+        _ => 2,
+    };
+    lines.min_by_key(rank).map(|line| Mount {
         point: PathBuf::from(unescape(line.point)),
         root: unescape(line.root),
     })
+}
+
+/// `/..`, `/../..`: a cgroup that the reader's namespace is in.
+fn is_above(root: &str) -> bool {
+    root.strip_prefix('/')
+        .is_some_and(|root| root.split('/').all(|component| component == ".."))
 }
 
 struct Line<'a> {
@@ -199,6 +210,10 @@ mod tests {
 ";
         let found = Hierarchies::parse(mountinfo);
         assert_eq!(found.unified, Some(mount("/host/cgroup", "/")));
+        // The host's, in a container.
+        let more = "42 1 0:26 /../../.. /host/all rw - cgroup2 cgroup rw\n";
+        let found = Hierarchies::parse(&format!("{mountinfo}{more}"));
+        assert_eq!(found.unified, Some(mount("/host/all", "/../../..")));
     }
 
     #[test]
@@ -209,6 +224,8 @@ mod tests {
             ("/c", "/docker/x", "/c/a", Some("/docker/x/a")),
             ("/c", "/docker/x", "/c", Some("/docker/x")),
             ("/c", "/../..", "/c/a", Some("/a")),
+            ("/c", "/../..", "/c", Some("/")),
+            ("/c", "/..x", "/c/a", Some("/..x/a")),
             ("/c", "/", "/d/a", None),
             ("/c", "/", "/cc/a", None),
         ] {

@@ -4,6 +4,7 @@ pub mod cgroup;
 mod cgroup_lines;
 mod cgroup_names;
 pub mod cgroup_tree;
+mod cgroup_watch;
 pub mod counters;
 pub mod hierarchies;
 pub mod netns;
@@ -63,6 +64,11 @@ impl Enricher {
             has_v1: hierarchies.v1.is_some(),
             known: Remembered::new(CACHED),
         }
+    }
+
+    /// Learns of cgroups that were made, before they are gone again. To be called often.
+    pub fn keep_up(&mut self) {
+        self.cgroups.keep_up();
     }
 
     /// Completes the processes of an event.

@@ -32,6 +32,20 @@ pub enum NamedAfter {
     Mount,
 }
 
+impl NamedAfter {
+    /// As it is written.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::IpNetns => "ip_netns",
+            Self::Pod => "pod",
+            Self::Container => "container",
+            Self::Unit => "unit",
+            Self::Mount => "mount",
+        }
+    }
+}
+
 /// A network namespace and its name.
 #[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetnsName {

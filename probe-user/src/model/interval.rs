@@ -21,6 +21,7 @@ use super::timeline::Bucket;
 use super::{Model, without_process};
 use crate::doctor::diagnosis::Diagnosis;
 use crate::doctor::finding::Finding;
+use crate::enrich::netns_names::NetnsName;
 use crate::event::{Event, Moment, Process};
 use crate::host::Host;
 use crate::probe::Choice;
@@ -70,6 +71,8 @@ pub struct Interval {
     pub caches: Vec<CacheRow>,
     /// Births that were seen against those that the kernel counted, within the interval.
     pub audit: Vec<AuditRow>,
+    /// Names of the network namespaces that occur in it.
+    pub netns_names: Vec<NetnsName>,
     /// What was lost.
     pub lost: Vec<LostRow>,
     /// Runs of our programs that the kernel skipped within the interval; `None` where it does not count them.
@@ -135,6 +138,9 @@ impl Interval {
     /// What was told since the interval of this tally began.
     pub fn of(tally: &Tally, notable: Kept) -> Self {
         let report = tally.report();
+        let occurring = report.namespaces();
+        let mut names = report.netns_names.clone();
+        names.retain(|named| occurring.contains(&named.netns));
         let findings = Diagnosis::of(tally, report.clone()).findings;
         let (before, after) = tally.namespaces();
         let (processes, processes_folded) = fold_processes(tally.process_sums());
@@ -165,6 +171,7 @@ impl Interval {
             close_wait: fold_close_wait(report.close_wait),
             unscanned: report.unscanned,
             caches: report.memory.caches,
+            netns_names: names,
             audit: tally.audit_of_interval(),
             lost: report.lost,
             recursion_misses: tally.misses_of_interval(),

@@ -1,5 +1,7 @@
 //! The report document: what `report --json` prints, and what tables are made of.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize, Serializer};
 use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessKey, Side, Unattributed};
 
@@ -69,6 +71,18 @@ pub struct Report {
     /// The time that it covers, where it is out of a history; then `duration_ns` is without gaps, and budgets are as
     /// they were when they were fullest.
     pub history: Option<Coverage>,
+}
+
+impl Report {
+    /// The network namespaces that occur in its rows.
+    pub fn namespaces(&self) -> BTreeSet<u32> {
+        let destinations = self.destinations.iter().filter_map(|row| row.netns);
+        destinations
+            .chain(self.budgets.iter().map(|row| row.netns))
+            .chain(self.close_wait.iter().map(|row| row.netns))
+            .chain(self.audit.iter().map(|row| row.netns))
+            .collect()
+    }
 }
 
 /// Which figures are complete; the others are lower bounds.

@@ -212,6 +212,7 @@ impl Session {
     /// When the sink refuses, or a clock or map can't be read.
     pub fn drain(&mut self, sink: &mut dyn Sink) -> Result<bool> {
         self.keep_house(sink)?;
+        self.enricher.keep_up();
         let now = self.now()?;
         let (batch, is_empty) = self.ring.take_batch();
         let mut seen_until_ns = 0;

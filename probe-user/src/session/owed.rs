@@ -2,38 +2,50 @@
 
 use std::collections::HashMap;
 
-use twtrace_wire::{ProcessKey, ProcessTotals, ResetReason};
+use twtrace_wire::{EndCause, ProcessKey, ProcessTotals, ResetReason};
 
 /// Processes that owe something, kept at most.
 const MAX_PROCESSES: usize = 4_096;
 
-/// RSTs counted as received that turned out to be something else (a replacement, see the event contract) when
-/// they had been taken already. They are made up for by the next ones: what was told never goes back.
+/// RSTs counted as received that turned out to be something else (a replacement, see the event contract), and ends of
+/// TIME_WAITs that went otherwise than was thought, when they had been taken already. They are made up for by the
+/// next ones: what was told never goes back.
 #[derive(Debug, Default)]
-pub struct Owed(HashMap<ProcessKey, [u64; ResetReason::COUNT]>);
+pub struct Owed(HashMap<ProcessKey, Debt>);
+
+/// What one process owes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Debt {
+    reset_received: [u64; ResetReason::COUNT],
+    ended: [u64; EndCause::COUNT],
+}
 
 impl Owed {
     /// Takes negative numbers out of what was taken, and makes up for those of before.
     pub fn settle(&mut self, taken: &mut [(ProcessKey, ProcessTotals)]) {
         for (key, totals) in taken {
-            let owed = self.0.get(key).copied().unwrap_or_default();
-            let mut left = [0; ResetReason::COUNT];
-            for ((count, owed), left) in totals.reset_received.iter_mut().zip(owed).zip(&mut left) {
-                let net = count.wrapping_sub(owed).cast_signed();
-                *count = u64::try_from(net).unwrap_or(0);
-                *left = u64::try_from(-net).unwrap_or(0);
-            }
-            if left == [0; ResetReason::COUNT] {
+            let mut debt = self.0.get(key).copied().unwrap_or_default();
+            settle(&mut totals.reset_received, &mut debt.reset_received);
+            settle(&mut totals.ended, &mut debt.ended);
+            if debt == Debt::default() {
                 self.0.remove(key);
             } else {
                 if self.0.len() >= MAX_PROCESSES {
                     // Of processes that are long gone, most of them.
-                    log::debug!("RSTs that were taken back are forgotten: they stay counted");
+                    log::debug!("what was taken back is forgotten: it stays counted");
                     self.0.clear();
                 }
-                self.0.insert(*key, left);
+                self.0.insert(*key, debt);
             }
         }
+    }
+}
+
+fn settle<const N: usize>(counts: &mut [u64; N], owed: &mut [u64; N]) {
+    for (count, owed) in counts.iter_mut().zip(owed) {
+        let net = count.wrapping_sub(*owed).cast_signed();
+        *count = u64::try_from(net).unwrap_or(0);
+        *owed = net.min(0).unsigned_abs();
     }
 }
 
@@ -63,6 +75,20 @@ mod tests {
             let mut taken = taken(kernel);
             owed.settle(&mut taken);
             assert_eq!(taken[0].1.reset_received[..2], told);
+        }
+        assert!(owed.0.is_empty());
+    }
+
+    #[test]
+    fn ends_are_made_up_for_as_well() {
+        let mut owed = Owed::default();
+        for (kernel, told) in [([3, 0], [3, 0]), ([-1, 1], [0, 1]), ([2, 0], [1, 0])] {
+            let mut taken = taken([0, 0]);
+            for (to, count) in taken[0].1.ended.iter_mut().zip(kernel) {
+                *to = i64::cast_unsigned(count);
+            }
+            owed.settle(&mut taken);
+            assert_eq!(taken[0].1.ended[..2], told);
         }
         assert!(owed.0.is_empty());
     }

@@ -76,6 +76,23 @@ pub enum StoreError {
     Thread(#[source] io::Error),
 }
 
+impl StoreError {
+    /// Whether it may go away by itself: there is no room, or the disk refuses.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            Self::Sqlite { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::DatabaseBusy)
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// Whether an error says that the file is not as it was written.
 pub fn is_damage(error: &rusqlite::Error) -> bool {
     match error {

@@ -60,10 +60,23 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Goes on with an open file.
-    pub fn new(writer: Writer, options: Options, shared: Arc<Shared>) -> Self {
+    /// Opens the history of a directory. Where the disk refuses, it begins with waiting.
+    ///
+    /// # Errors
+    /// When the history can't be opened, and that won't go away by itself.
+    pub fn open(options: Options, shared: Arc<Shared>) -> Result<Self, StoreError> {
+        let writer = match Writer::open(&options.directory) {
+            Ok(writer) => Some(writer),
+            Err(error) if error.is_passing() => {
+                shared.is_failing.store(true, Ordering::Relaxed);
+                shared.failures.fetch_add(1, Ordering::Relaxed);
+                tell_failure(error);
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let keeper = Self {
-            writer: Some(writer),
+            writer,
             directory: options.directory,
             max_age_ns: u64::try_from(options.max_age.as_nanos()).unwrap_or(u64::MAX),
             max_bytes: options.max_bytes,
@@ -71,7 +84,7 @@ impl Keeper {
             shared,
         };
         keeper.tell_size();
-        keeper
+        Ok(keeper)
     }
 
     /// Takes an interval, and writes it and those that wait. `written` is told the id of each.
@@ -112,11 +125,7 @@ impl Keeper {
             Err(error) => {
                 self.shared.failures.fetch_add(1, Ordering::Relaxed);
                 if !was_failing {
-                    let error = anyhow::Error::from(error);
-                    log::warn!(
-                        "the history can't be written: {error:#}. Tracing goes on; up to {MAX_PENDING} intervals \
-                         wait"
-                    );
+                    tell_failure(error);
                 }
                 self.shared.is_failing.store(true, Ordering::Relaxed);
             }
@@ -178,4 +187,11 @@ impl Keeper {
             self.shared.oldest_unix_ns.store(oldest, Ordering::Relaxed);
         }
     }
+}
+
+fn tell_failure(error: StoreError) {
+    let error = anyhow::Error::from(error);
+    log::warn!(
+        "the history can't be written: {error:#}. Tracing goes on; up to {MAX_PENDING} intervals wait"
+    );
 }

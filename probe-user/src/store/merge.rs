@@ -10,6 +10,7 @@ use super::reader::{Place, Span};
 use crate::clock::SECOND_NS;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::doctor::facts::Facts;
+use crate::enrich::netns_names::NetnsName;
 use crate::event::{LostBy, Timestamp};
 use crate::filter::Filter;
 use crate::model::audit::AuditRow;
@@ -45,6 +46,7 @@ pub struct Merge {
     dealings: Dealings,
     budgets: HashMap<BudgetKey, BudgetRow>,
     audit: BTreeMap<u32, AuditRow>,
+    names: BTreeMap<u32, NetnsName>,
     lost: BTreeMap<LostBy, u64>,
     misses: Option<BTreeMap<String, u64>>,
     /// Counts of each interval, and when it began since the first one, nanoseconds.
@@ -79,6 +81,7 @@ impl Merge {
             dealings: Dealings::default(),
             budgets: HashMap::new(),
             audit: BTreeMap::new(),
+            names: BTreeMap::new(),
             lost: BTreeMap::new(),
             misses: None,
             sums: Vec::new(),
@@ -133,6 +136,9 @@ impl Merge {
                 }
             }
         }
+        for named in std::mem::take(&mut interval.netns_names) {
+            self.names.insert(named.netns, named);
+        }
         for row in &interval.lost {
             *self.lost.entry(row.probe).or_default() += row.count;
         }
@@ -166,9 +172,13 @@ impl Merge {
         let (ended, begins) = (before.end, interval.start);
         match begins.mono_ns.checked_sub(ended.mono_ns) {
             Some(gap_ns) if *boot_id == place.boot_id => {
-                let to = Timestamp(ended.ts.0.saturating_add(gap_ns));
+                let is_set = is_set(wall(ended.ts, begins.ts), gap_ns);
+                let to = match is_set {
+                    true => Timestamp(ended.ts.0.saturating_add(gap_ns)),
+                    false => begins.ts,
+                };
                 coverage.add_gap(ended.ts, to);
-                coverage.clock_changes += u64::from(is_set(wall(ended.ts, begins.ts), gap_ns));
+                coverage.clock_changes += u64::from(is_set);
             }
             _ => {
                 coverage.add_gap(ended.ts, begins.ts);
@@ -208,8 +218,7 @@ impl Merge {
             }
             Some(known) => {
                 let failures = known.failures + row.failures;
-                let fullness =
-                    |row: &BudgetRow| (row.free == Some(0), row.used().unwrap_or(-1.0));
+                let fullness = |row: &BudgetRow| (row.free == Some(0), row.used().unwrap_or(-1.0));
                 if fullness(&row) > fullness(known) {
                     *known = row;
                 }
@@ -278,7 +287,7 @@ impl Merge {
             budgets_unknown: last.budgets_unknown,
             close_wait,
             unscanned: last.unscanned,
-            netns_names: Vec::new(),
+            netns_names: self.names.into_values().collect(),
             stacks: None,
             memory: Memory::of(last.caches),
             audit: self.audit.into_values().collect(),

@@ -26,7 +26,6 @@ use crate::event::Timestamp;
 use crate::model::interval::Interval;
 use database::Lock;
 use keeper::{Keeper, Shared};
-use writer::Writer;
 
 /// What a history takes with next to nothing in it, bytes, and some room.
 const MIN_BYTES: u64 = 4 << 20;
@@ -77,7 +76,7 @@ impl History {
     ///
     /// # Errors
     /// When the directory can't be written, is in use, or has what this twtrace does not know. What is damaged is
-    /// put aside, with a warning.
+    /// put aside, with a warning; a full disk is waited for, with another.
     pub fn start(
         options: Options,
         confine: impl FnOnce() + Send + 'static,
@@ -86,9 +85,8 @@ impl History {
             return Err(StoreError::TooSmall);
         }
         let lock = Lock::take(&options.directory)?;
-        let writer = Writer::open(&options.directory)?;
         let shared = Arc::new(Shared::default());
-        let keeper = Keeper::new(writer, options, shared.clone());
+        let keeper = Keeper::open(options, shared.clone())?;
         let (queue, intervals) = mpsc::sync_channel(QUEUED);
         let (end, ended) = mpsc::channel();
         thread::Builder::new()

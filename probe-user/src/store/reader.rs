@@ -335,6 +335,10 @@ impl Rows<'_> {
             cells.skip(7);
             cells.json()
         })?;
+        interval.netns_names = self.table("netns_row", |cells| {
+            cells.skip(4);
+            cells.json()
+        })?;
         interval.lost = self.table("lost_row", |cells| {
             cells.skip(1);
             Ok(LostRow {
@@ -413,6 +417,7 @@ impl Rows<'_> {
                 unscanned: rest.unscanned,
                 caches: rest.caches,
                 audit: Vec::new(),
+                netns_names: Vec::new(),
                 lost: Vec::new(),
                 recursion_misses: misses,
                 before: Looks::new(),

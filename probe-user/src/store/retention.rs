@@ -6,7 +6,7 @@ use crate::clock::SECOND_NS;
 use crate::event::{Moment, Timestamp};
 
 /// Tables with rows of intervals.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "process_row",
     "port_row",
     "destination_row",
@@ -14,6 +14,7 @@ const TABLES: [&str; 11] = [
     "budget_row",
     "close_wait_row",
     "audit_row",
+    "netns_row",
     "lost_row",
     "finding_row",
     "event_row",

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::writer::Writer;
 use crate::clock::SECOND_NS;
 use crate::doctor::finding::{Finding, Severity};
+use crate::enrich::netns_names::{NamedAfter, NetnsName};
 use crate::event::lost::LostWord;
 use crate::event::{Event, Lost, LostBy, Moment, Timestamp, samples};
 use crate::filter::Filter;
@@ -98,6 +99,11 @@ pub fn with_clock(minute: u64, off_ns: i64) -> Interval {
         why: None,
     }];
     interval.audit = vec![audit()];
+    interval.netns_names = vec![NetnsName {
+        netns: 7,
+        after: NamedAfter::Container,
+        name: "web".into(),
+    }];
     interval.recursion_misses = Some(vec![MissRow {
         program: "state".into(),
         count: 1,

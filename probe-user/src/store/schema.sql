@@ -152,6 +152,14 @@ CREATE TABLE audit_row(
     PRIMARY KEY(interval_id, netns)
 ) WITHOUT ROWID;
 
+-- Names of the network namespaces that occur in the interval.
+CREATE TABLE netns_row(
+    interval_id INTEGER NOT NULL, netns INTEGER NOT NULL,
+    name TEXT NOT NULL, named_after TEXT NOT NULL,
+    json TEXT NOT NULL, -- as in `report --json`
+    PRIMARY KEY(interval_id, netns)
+) WITHOUT ROWID;
+
 -- What was lost, by probe.
 CREATE TABLE lost_row(
     interval_id INTEGER NOT NULL, probe TEXT NOT NULL, lost INTEGER NOT NULL,
@@ -200,22 +208,35 @@ CREATE VIEW port_search AS
     FROM port_row JOIN (SELECT at, id FROM intervals) AS i ON i.id = interval_id
         JOIN process_row USING (interval_id, n) LEFT JOIN who ON who.id = who_id;
 CREATE VIEW destination AS
-    SELECT at, destination_row.*
+    SELECT at,
+        (SELECT name FROM netns_row WHERE netns_row.interval_id = destination_row.interval_id
+            AND netns_row.netns = destination_row.netns) AS netns_name,
+        destination_row.*
     FROM destination_row JOIN (SELECT at, id FROM intervals) AS i ON i.id = interval_id;
 CREATE VIEW dealing AS
     SELECT at, coalesce(comm, '(' || unattributed || ')') AS comm, pid, uid, exe, cgroup, container, pod, unit,
+        (SELECT name FROM netns_row WHERE netns_row.interval_id = dealing_row.interval_id
+            AND netns_row.netns = dealing_row.netns) AS netns_name,
         dealing_row.*
     FROM dealing_row JOIN (SELECT at, id FROM intervals) AS i ON i.id = interval_id LEFT JOIN who ON who.id = who_id;
 CREATE VIEW budget AS
-    SELECT at, budget_row.*
+    SELECT at,
+        (SELECT name FROM netns_row WHERE netns_row.interval_id = budget_row.interval_id
+            AND netns_row.netns = budget_row.netns) AS netns_name,
+        budget_row.*
     FROM budget_row JOIN (SELECT at, id FROM intervals) AS i ON i.id = interval_id;
 CREATE VIEW close_wait AS
     SELECT at, coalesce(comm, '(' || unattributed || ')') AS comm, pid, uid, exe, cgroup, container, pod, unit,
+        (SELECT name FROM netns_row WHERE netns_row.interval_id = close_wait_row.interval_id
+            AND netns_row.netns = close_wait_row.netns) AS netns_name,
         close_wait_row.*
     FROM close_wait_row JOIN (SELECT at, id FROM intervals) AS i ON i.id = interval_id
         LEFT JOIN who ON who.id = who_id;
 CREATE VIEW audit AS
-    SELECT at, audit_row.*
+    SELECT at,
+        (SELECT name FROM netns_row WHERE netns_row.interval_id = audit_row.interval_id
+            AND netns_row.netns = audit_row.netns) AS netns_name,
+        audit_row.*
     FROM audit_row JOIN (SELECT at, id FROM intervals) AS i ON i.id = interval_id;
 CREATE VIEW lost AS
     SELECT at, lost_row.*
@@ -226,5 +247,7 @@ CREATE VIEW finding AS
 CREATE VIEW event AS
     SELECT strftime('%Y-%m-%d %H:%M:%f', unix_ns / 1e9, 'unixepoch') AS at,
         coalesce(comm, '(' || unattributed || ')') AS comm, pid, uid, exe, cgroup, container, pod, unit,
+        (SELECT name FROM netns_row WHERE netns_row.interval_id = event_row.interval_id
+            AND netns_row.netns = event_row.netns) AS netns_name,
         event_row.*
     FROM event_row LEFT JOIN who ON who.id = who_id;

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use super::merge::Merge;
 use super::reader::{Reader, Span};
 use super::samples::{LENGTH_NS, START_NS, interval, kept, moment, resets_of_curl, with_clock};
+use super::writer::Writer;
 use super::*;
 use crate::clock::SECOND_NS;
 use crate::filter::Filter;
@@ -70,6 +71,7 @@ fn what_is_read_is_what_was_written() {
     };
     let written = report(interval(0));
     for part in [
+        "web",
         "curl",
         "leak",
         "10.0.0.2:80",
@@ -186,6 +188,7 @@ fn people_ask_it_with_sql() {
     );
     assert_eq!(one("SELECT sum(searches) FROM port_search"), "Integer(3)");
     assert_eq!(one("SELECT comm FROM close_wait"), "Text(\"leak\")");
+    assert_eq!(one("SELECT netns_name FROM budget"), "Text(\"web\")");
     // Nothing that a terminal would obey.
     assert_eq!(
         one("SELECT comm FROM event WHERE pid = 66"),

@@ -342,6 +342,14 @@ impl Rows<'_> {
                 .json(row)?
                 .insert(self.connection, "audit_row")?;
         }
+        for named in &interval.netns_names {
+            let after = serde_json::to_value(named.after).ok();
+            self.row(named.netns)
+                .put(escape(&named.name))
+                .text(after.and_then(|after| after.as_str().map(str::to_owned)))
+                .json(named)?
+                .insert(self.connection, "netns_row")?;
+        }
         for row in &interval.lost {
             Values::default()
                 .put(self.interval_id)

@@ -1,15 +1,21 @@
 //! A scenario with a `twtrace trace` of its own.
 
-use std::time::Duration;
+use std::{fs::File, time::Duration};
 
 use anyhow::{Result, bail};
 
 use super::{Context, judge, stage_process::StageProcess, trace::Trace};
 use crate::{
     expect::facts::{self, Facts, KernelFacts},
-    stage::{Ip, Skip, finding::Finding},
+    stage::{
+        Ip, Skip,
+        finding::{Finding, Played},
+    },
     sys::process,
 };
+
+/// How often it is played again.
+const REPLAYS: u32 = 5;
 
 /// Plays a scenario while a trace that the calling thread starts watches: in the namespaces of that thread.
 ///
@@ -26,12 +32,7 @@ pub fn play_with_own_trace(context: &Context, scenario: &str) -> Result<()> {
         },
     };
     let mut keeper = Vec::new();
-    let mut stage = StageProcess::start(scenario, Ip::V4, &mut keeper)?;
-    let played = match stage.play()? {
-        Finding::Played(played) => played,
-        Finding::Skip { reason } => bail!(Skip(reason)),
-        Finding::Again { reason } | Finding::Broken { error: reason } => bail!("{reason}"),
-    };
+    let (stage, played) = played(scenario, &mut keeper)?;
     let pace = if process::emulated() { 5 } else { 1 };
     let quiet = Duration::from_millis(300) * pace;
     let limit = Duration::from_secs(5) * pace;
@@ -48,4 +49,19 @@ pub fn play_with_own_trace(context: &Context, scenario: &str) -> Result<()> {
         bail!("{}", wrong.join("\n"));
     }
     Ok(())
+}
+
+/// What was played, again where the kernel took a rare way.
+fn played(scenario: &str, keeper: &mut Vec<File>) -> Result<(StageProcess, Box<Played>)> {
+    let mut rare = String::new();
+    for _ in 0..=REPLAYS {
+        let mut stage = StageProcess::start(scenario, Ip::V4, keeper)?;
+        match stage.play()? {
+            Finding::Played(played) => return Ok((stage, played)),
+            Finding::Skip { reason } => bail!(Skip(reason)),
+            Finding::Broken { error } => bail!("{error}"),
+            Finding::Again { reason } => rare = reason,
+        }
+    }
+    bail!("{rare}, in {} tries", REPLAYS + 1)
 }

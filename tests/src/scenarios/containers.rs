@@ -1,6 +1,6 @@
 //! Processes in cgroups that are named as container runtimes, the kubelet and systemd name them.
 
-use std::thread;
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -21,6 +21,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::single(ON_V2, |stage| play(stage, Version::V2)),
     Scenario::single(ON_V1, |stage| play(stage, Version::V1)),
     Scenario::single("containers/moved", moved),
+    Scenario::single("containers/removed", removed),
 ];
 
 pub const USAGES: &[Usage] = &[
@@ -189,6 +190,27 @@ fn moved(stage: &Stage) -> Result<()> {
         let at_client = client.connect(address)?;
         let at_server = server.accept(listener)?;
         client.close(&at_client)?;
+        stage.until_parked(&at_client)?;
+        follow(stage, &server, &at_server, &at_client)?;
+        stage.expect(placed(parked(&at_client).own_client(&client).bytes(0, 0)));
+    }
+    Ok(())
+}
+
+/// A container that lives for a moment: when anybody looks, neither the process nor its cgroup is there.
+fn removed(stage: &Stage) -> Result<()> {
+    /// Less than a runtime takes to start a container.
+    const MOMENT: Duration = Duration::from_millis(150);
+    let server = stage.actor("sv")?;
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    for index in [0, 2] {
+        let client = stage.actor("cl")?;
+        let placed = PLACES[index].enter(stage, &client, Version::V2, &id(index))?;
+        stage.pause(MOMENT);
+        let at_client = client.connect(address)?;
+        let at_server = server.accept(listener)?;
+        client.exit()?;
+        stage.remove_cgroups()?;
         stage.until_parked(&at_client)?;
         follow(stage, &server, &at_server, &at_client)?;
         stage.expect(placed(parked(&at_client).own_client(&client).bytes(0, 0)));

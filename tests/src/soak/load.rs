@@ -21,6 +21,9 @@ const RESET_EVERY: u64 = 16;
 /// Jobs at a time, so that nothing piles up where the machine is too slow.
 const MAX_RUNNING: u64 = 512;
 
+/// How long the namespace is there when all has been played.
+pub const AFTERWARDS: Duration = Duration::from_secs(25);
+
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -47,6 +50,10 @@ pub struct Played {
     pub resets: AtomicU64,
     /// Connections that could not be made.
     pub failed: AtomicU64,
+    /// Inode number of the network namespace.
+    pub netns: AtomicU64,
+    /// 1 when all has been played; the namespace is still there for a while.
+    pub done: AtomicU64,
 }
 
 impl Played {
@@ -95,7 +102,8 @@ pub fn start(load: Load, played: &'static Played) -> io::Result<i32> {
 
 fn play(load: Load, played: &'static Played) -> Result<()> {
     process::die_with_parent()?;
-    netns::enter_new().context("a network namespace")?;
+    let netns = netns::enter_new().context("a network namespace")?;
+    played.netns.store(netns, Ordering::Relaxed);
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535")?;
     // The default follows the machine's memory.
     std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "1048576")?;
@@ -117,8 +125,9 @@ fn play(load: Load, played: &'static Played) -> Result<()> {
     // That one was a connection, which the server closed first.
     played.server_first.fetch_add(1, Ordering::Relaxed);
     let run = run_jobs(load, played);
-    // Connections may still be open on its side.
-    thread::sleep(Duration::from_secs(1));
+    // Connections may still be open on its side, and what is gone is not audited.
+    played.done.store(1, Ordering::Relaxed);
+    thread::sleep(AFTERWARDS);
     process::signal(server, libc::SIGKILL)?;
     process::reap(server, Duration::from_secs(5));
     run

@@ -17,9 +17,12 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use tempfile::NamedTempFile;
 
-use crate::sys::process;
+use crate::sys::{hidden_births::Recording, process};
 use load::{Load, Played};
 use sample::Sample;
+
+/// For a start, and for what is slow.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Options of `soak`.
 #[derive(Debug, Parser)]
@@ -62,29 +65,36 @@ pub fn run(options: &Options) -> Result<bool> {
     let played = Played::shared()?;
     println!("{}", Sample::HEADER);
     let mut samples = vec![Sample::take(service.child.id(), service.address, played)?];
+    let hidden = Recording::begin();
     let started = Instant::now();
     let pid = load::start(load, played)?;
     let mut next = started + Duration::from_secs(options.sample_s);
-    loop {
-        if process::reap(pid, next.saturating_duration_since(Instant::now())) {
-            break;
+    while of(&played.done) == 0 {
+        thread::sleep(Duration::from_millis(100));
+        ensure!(
+            !process::reap(pid, Duration::ZERO) && started.elapsed() < load.duration * 2 + GRACE,
+            "the load did not get to its end"
+        );
+        if Instant::now() < next {
+            continue;
         }
         let sample = Sample::take(service.child.id(), service.address, played)?;
         println!("{}", sample.row(started.elapsed()));
         samples.push(sample);
         next += Duration::from_secs(options.sample_s);
-        ensure!(
-            started.elapsed() < load.duration * 2 + Duration::from_secs(60),
-            "the load does not end"
-        );
     }
     // The audit is told every ten seconds.
-    thread::sleep(Duration::from_secs(12));
+    thread::sleep(load::AFTERWARDS / 2);
     let last = Sample::take(service.child.id(), service.address, played)?;
     println!("{}", last.row(started.elapsed()));
     samples.push(last);
+    let hidden = hidden.map(|hidden| hidden.births()).transpose()?;
+    ensure!(
+        process::reap(pid, load::AFTERWARDS * 2),
+        "the load does not end"
+    );
     let said = service.stop()?;
-    sample::summary(&samples, played, load.duration, &said)
+    sample::summary(&samples, played, hidden, &said)
 }
 
 struct Service {

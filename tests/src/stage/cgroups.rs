@@ -44,10 +44,18 @@ impl Stage {
         Ok(format!("/{own}/{path}"))
     }
 
-    /// Ends the actors and removes the cgroups, if any were made.
-    pub(super) fn remove_cgroups(&self) -> Result<()> {
+    /// Removes the cgroups that were made, which must have no processes any more.
+    ///
+    /// # Errors
+    /// When there still are some after a while.
+    pub fn remove_cgroups(&self) -> Result<()> {
         let cgroups: Vec<PathBuf> = self.cgroups.take();
-        if cgroups.is_empty() {
+        cgroups.iter().try_for_each(|top| remove(top))
+    }
+
+    /// Ends the actors and removes the cgroups, if there are any.
+    pub(super) fn clean_cgroups(&self) -> Result<()> {
+        if self.cgroups.borrow().is_empty() {
             return Ok(());
         }
         for actor in self.actors.take() {
@@ -55,7 +63,7 @@ impl Stage {
             let _ = process::signal(actor.pid, libc::SIGKILL);
             process::reap(actor.pid, DEATH_LIMIT);
         }
-        cgroups.iter().try_for_each(|top| remove(top))
+        self.remove_cgroups()
     }
 }
 

@@ -386,7 +386,7 @@ pub fn run(ip: Ip, prepares: bool, play: fn(&Stage) -> Result<()>) -> Result<()>
     }
     tell(&Message::Finding(finding))?;
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
-    stage.remove_cgroups()
+    stage.clean_cgroups()
 }
 
 fn play_on(stage: &Stage, prepares: bool, play: fn(&Stage) -> Result<()>) -> Result<Played> {

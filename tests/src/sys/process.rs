@@ -79,3 +79,17 @@ pub fn emulated() -> bool {
 pub fn cpus() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
+
+/// Keeps the calling thread, and what it starts, on one CPU.
+///
+/// # Errors
+/// errno of sched_setaffinity(): EINVAL where there is no such CPU.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: plain bits, for which zero is valid.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: indexes beyond the set are ignored.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: reads the set, whose size is given.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })
+        .map(drop)
+}

@@ -29,3 +29,13 @@ pub fn ensure() -> io::Result<PathBuf> {
     super::check(result)?;
     Ok(root.to_path_buf())
 }
+
+/// The number by which perf knows a tracepoint.
+///
+/// # Errors
+/// When there is none of this name.
+pub fn tracepoint_id(category: &str, name: &str) -> io::Result<u64> {
+    let path = ensure()?.join(format!("events/{category}/{name}/id"));
+    let text = std::fs::read_to_string(path)?;
+    text.trim().parse().map_err(io::Error::other)
+}

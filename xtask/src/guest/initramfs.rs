@@ -49,8 +49,13 @@ pub fn pack(file: &Path, kernel: &Kernel, binaries: &Binaries, commands: &[Strin
     archive.character_device("/dev/console", 5, 1)?;
     add(&mut archive, "/init", &binaries.guest_init())?;
     add(&mut archive, "/bin/twtrace", &binaries.twtrace())?;
-    if binaries.scenarios().is_file() {
-        add(&mut archive, "/bin/scenarios", &binaries.scenarios())?;
+    for (path, program) in [
+        ("/bin/scenarios", binaries.scenarios()),
+        ("/bin/bench", binaries.bench()),
+    ] {
+        if program.is_file() {
+            add(&mut archive, path, &program)?;
+        }
     }
     let busybox = find_program("busybox").context("there is no busybox")?;
     add(&mut archive, "/bin/busybox", &busybox)?;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::SeriesLimits;
 use super::owner::Owner;
+use crate::enrich::netns_names::NetnsName;
 use crate::filter::Filter;
 use crate::model::audit::AuditRow;
 use crate::model::budget::ledger::Budgets;
@@ -26,6 +27,8 @@ pub struct Looked {
     pub audit: Audit,
     /// TIME_WAITs and limits, by namespace, those with the most first.
     pub namespaces: Vec<NamespaceRow>,
+    /// Names of namespaces.
+    pub names: Vec<NetnsName>,
     /// TIME_WAITs of all namespaces that the filter shows; `None` where none could be looked into.
     pub time_waits: Option<u64>,
     /// Namespaces that could not be looked into.

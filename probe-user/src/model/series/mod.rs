@@ -129,10 +129,11 @@ impl Series {
                 self.looked.budgets(budgets, self.limits);
             }
             Seen::Namespaces(looks) => self.looked.namespaces(looks, &self.filter, self.limits),
+            Seen::Names(names) => self.looked.names.clone_from(names),
             Seen::CloseWait(seen) => self.looked.close_wait(seen, &self.filter, self.limits),
             Seen::Memory(caches) => self.looked.caches.clone_from(caches),
             Seen::Audit(rows) => self.looked.audit(rows, self.limits),
-            Seen::Names(_) | Seen::Totals(_) | Seen::Stacks(_) | Seen::End => {}
+            Seen::Totals(_) | Seen::Stacks(_) | Seen::End => {}
         }
     }
 

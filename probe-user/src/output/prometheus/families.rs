@@ -50,7 +50,7 @@ pub struct Family {
 }
 
 /// What tells a process.
-const PROCESS: [&str; 5] = ["process", "container_id", "pod_uid", "unit", "unattributed"];
+pub const PROCESS: [&str; 5] = ["process", "container_id", "pod_uid", "unit", "unattributed"];
 
 macro_rules! families {
     ($($id:ident: $kind:ident $name:literal $([$unit:literal])? {$($label:tt),*} $help:literal;)+) => {
@@ -160,6 +160,8 @@ families! {
         "Time until no local port of a budget is free at the rate of late: 0 where none is, +Inf for never.";
     BUDGET_UNKNOWN: Gauge "twtrace_budget_unknown_namespaces" ["namespaces"] {}
         "Network namespaces whose budgets are not known.";
+    NETNS: Info "twtrace_netns" {"netns", "name", "named_after"}
+        "What a network namespace that other metrics tell of is called.";
     SOCKETS: Gauge "twtrace_time_wait_sockets" ["sockets"] {} "TIME_WAIT sockets that there are, by the kernel's count.";
     NETNS_SOCKETS: Gauge "twtrace_netns_time_wait_sockets" ["sockets"] {"netns"} "TIME_WAIT sockets of a network namespace, by the kernel's count.";
     NETNS_LIMIT: Gauge "twtrace_netns_time_wait_limit_sockets" ["sockets"] {"netns"}

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
 use super::families::{self, Family};
 use super::page::{Labels, Page, Samples};
+use crate::enrich::netns_names::NetnsName;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::memory::{CacheRow, Memory};
 use crate::model::series::Series;
 use crate::model::series::looked::{Holder, NamespaceRow};
+use crate::model::series::owner::printable;
 
 /// Budgets of local ports.
 pub fn budgets(page: &mut Page, series: &Series) {
@@ -55,6 +57,22 @@ pub fn budgets(page: &mut Page, series: &Series) {
 /// TIME_WAIT sockets and limits of namespaces.
 pub fn namespaces(page: &mut Page, series: &Series) {
     let looked = series.looked();
+    let told: BTreeSet<u32> = looked
+        .namespaces
+        .iter()
+        .map(|row| row.netns)
+        .chain(looked.budgets.rows.iter().map(|row| row.netns))
+        .chain(looked.audit.rows.iter().map(|row| row.netns))
+        .collect();
+    let mut names = page.family(&families::NETNS);
+    for NetnsName { netns, after, name } in &looked.names {
+        if told.contains(netns) {
+            let labels = of_netns(*netns)
+                .with("name", &printable(name))
+                .with("named_after", after.word());
+            names.add(&labels, 1);
+        }
+    }
     if let Some(time_waits) = looked.time_waits {
         page.family(&families::SOCKETS).only(time_waits);
     }

@@ -53,5 +53,7 @@ pub fn render(series: &Series, state: &ServeState, format: Format) -> Bytes {
 }
 
 #[cfg(test)]
+mod deployed;
+#[cfg(test)]
 #[path = "prometheus_tests.rs"]
 mod tests;

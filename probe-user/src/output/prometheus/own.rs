@@ -4,8 +4,7 @@ use twtrace_wire::Probe;
 
 use super::counters::labels;
 use super::families;
-use super::page::{Labels, Page};
-use crate::clock::SECOND_NS;
+use super::page::{Labels, Page, seconds};
 use crate::event::words::Word;
 use crate::event::{LostBy, Timestamp};
 use crate::model::series::Series;
@@ -109,5 +108,5 @@ pub fn service(page: &mut Page, state: &ServeState) {
 }
 
 fn unix_s(at: Timestamp) -> f64 {
-    at.0 as f64 / SECOND_NS as f64
+    seconds(at.0)
 }

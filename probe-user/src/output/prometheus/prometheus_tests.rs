@@ -8,6 +8,7 @@ use twtrace_wire::{EventKind, PortKey, PortOp, PortTotals, ProcessTotals, Side, 
 
 use super::grammar::{Sample, check};
 use super::*;
+use crate::enrich::netns_names::{NamedAfter, NetnsName};
 use crate::event::{Lost, LostBy, Moment, Process, Timestamp, samples};
 use crate::host::Host;
 use crate::model::audit::{AuditRow, Basis};
@@ -190,6 +191,15 @@ fn seen() -> Vec<Seen> {
         Seen::Sockets(sockets()),
         Seen::Sockets(sockets()),
         Seen::Namespaces([(5, look)].into()),
+        Seen::Names(
+            [(5, "shop\n"), (7, "not told of")]
+                .map(|(netns, name)| NetnsName {
+                    netns,
+                    after: NamedAfter::IpNetns,
+                    name: name.to_owned(),
+                })
+                .into(),
+        ),
         Seen::CloseWait(CloseWait {
             connections: vec![
                 connection(Ok(vec![samples::process(9, "leaky")])),

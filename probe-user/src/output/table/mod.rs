@@ -9,7 +9,7 @@ pub mod destinations;
 pub mod ends;
 pub mod lost;
 pub mod memory;
-mod names;
+pub mod names;
 pub mod ports;
 pub mod processes;
 pub mod reuse;

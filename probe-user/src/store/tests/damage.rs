@@ -52,6 +52,16 @@ fn garbage_within_is_put_aside() {
 }
 
 #[test]
+fn one_page_of_garbage_is_found_when_it_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    damaged(directory.path(), |bytes| {
+        let end = bytes.len();
+        bytes[end - 4_096..end].fill(0x5a);
+    });
+    begins_anew(directory.path());
+}
+
+#[test]
 fn what_is_no_database_is_put_aside() {
     let directory = tempfile::tempdir().unwrap();
     damaged(directory.path(), |bytes| bytes[..100].fill(0x5a));

@@ -59,6 +59,43 @@ fn mount_small_disk(path: &Path, size: &str) {
     assert_eq!(mounted, 0, "{}", std::io::Error::last_os_error());
 }
 
+/// Leaves no room.
+fn fill(filler: &Path) {
+    let mut size: usize = 2 << 20;
+    while size >= 4_096 {
+        let mut there = fs::read(filler).unwrap_or_default();
+        there.resize(there.len() + size, 1);
+        if fs::write(filler, &there).is_err() {
+            size /= 2;
+        }
+    }
+}
+
+#[test]
+fn it_begins_on_a_full_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    if private_mounts().is_none() {
+        eprintln!("skipped: takes root, to mount");
+        return;
+    }
+    mount_small_disk(directory.path(), "2m");
+    kept(directory.path(), (0..3).map(interval));
+    let filler = directory.path().join("filler");
+    // The lock is taken first.
+    drop(Lock::take(directory.path()).unwrap());
+    fill(&filler);
+    let history = History::start(options(directory.path()), || {}).unwrap();
+    let failures = history.status().failures;
+    history.put(interval(3));
+    wait_for(|| history.status().failures > failures);
+    assert!(history.status().is_failing);
+    fs::remove_file(&filler).unwrap();
+    history.put(interval(4));
+    wait_for(|| !history.status().is_failing);
+    history.stop();
+    assert_eq!(ids(directory.path()).len(), 5);
+}
+
 #[test]
 fn it_waits_and_goes_on() {
     let directory = tempfile::tempdir().unwrap();
@@ -80,14 +117,7 @@ fn it_waits_and_goes_on() {
     assert!(!put(0).is_failing);
     // Somebody else fills the disk.
     let filler = directory.path().join("filler");
-    let mut size: usize = 2 << 20;
-    while size >= 4_096 {
-        let mut there = fs::read(&filler).unwrap_or_default();
-        there.resize(there.len() + size, 1);
-        if fs::write(&filler, &there).is_err() {
-            size /= 2;
-        }
-    }
+    fill(&filler);
     let mut minute = 1;
     while !put(minute).is_failing {
         minute += 1;

@@ -15,8 +15,7 @@ fn writes_until_it_is_killed() {
     };
     let options = options(Path::new(&directory));
     let _lock = Lock::take(&options.directory).unwrap();
-    let writer = Writer::open(&options.directory).unwrap();
-    let mut keeper = Keeper::new(writer, options, Arc::default());
+    let mut keeper = Keeper::open(options, Arc::default()).unwrap();
     for minute in 0.. {
         keeper.take(Box::new(interval(minute)), |id| {
             println!("committed {id}");

@@ -4,6 +4,7 @@ mod client;
 mod configuration;
 mod counts;
 mod endpoint;
+mod history;
 mod hostile;
 mod manager;
 mod page;
@@ -50,6 +51,18 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "serve/prometheus",
         run: prometheus::scraped,
+    },
+    Usage {
+        name: "serve/history",
+        run: history::killed,
+    },
+    Usage {
+        name: "serve/history_full_disk",
+        run: history::full_disk,
+    },
+    Usage {
+        name: "serve/history_refused",
+        run: history::refused,
     },
     Usage {
         name: "serve/hostile_clients",

@@ -147,7 +147,7 @@ fn destination(app: &App, report: &Report, target: Target) -> (String, Vec<Note>
             }
         }
         if let Some(netns) = key.0 {
-            notes.push(note("netns", netns.to_string(), plain));
+            notes.push(note("netns", table::names::numbered(report, netns), plain));
         }
     }
     for row in &report.budgets {

@@ -62,7 +62,7 @@ fn help(app: &App) -> Vec<Note> {
         ),
         (
             "filter",
-            "--pid 12 --comm nginx --local :80 --remote 10.0.0.0/8 --netns INODE --side client --event reset; each may be repeated",
+            "--pid 12 --comm nginx --container ID --pod UID --unit 'my*' --local :80 --remote 10.0.0.0/8 --netns NAME --side client --event reset; each may be repeated",
         ),
     ] {
         notes.push(note(label, text, plain));

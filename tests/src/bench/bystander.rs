@@ -1,0 +1,174 @@
+//! Work that has nothing to do with TCP, to see what the hooks cost it.
+
+use std::{
+    fmt::Write as _,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    spread::Spread,
+    tracer::{Setup, Tracer, Who},
+};
+use crate::sys::{check, inet, process};
+
+/// What it has to do with the hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[value(rename_all = "kebab-case")]
+pub enum Bystander {
+    /// getppid(), which does nothing.
+    Syscalls,
+    /// Two processes that hand a byte to and fro, each waiting with a timeout: a timer for each.
+    Timers,
+}
+
+/// Options of `bench bystander`.
+#[derive(Clone, Debug, Parser)]
+pub struct Options {
+    /// What it does.
+    #[arg(long, value_enum)]
+    pub kind: Bystander,
+    /// How often.
+    #[arg(long, default_value_t = 100_000)]
+    pub count: u64,
+}
+
+/// Plays it and prints nanoseconds for each.
+///
+/// # Errors
+/// errno of the call that failed.
+pub fn run(options: &Options) -> Result<()> {
+    process::die_with_parent()?;
+    process::pin(process::cpus() - 1)?;
+    let elapsed = match options.kind {
+        Bystander::Syscalls => {
+            let started = Instant::now();
+            for _ in 0..options.count {
+                // SAFETY: takes nothing. The wrapper of libc does not cache it.
+                unsafe { libc::getppid() };
+            }
+            started.elapsed()
+        }
+        Bystander::Timers => hand_to_and_fro(options.count)?,
+    };
+    println!("{}", elapsed.as_nanos() as f64 / options.count as f64);
+    Ok(())
+}
+
+fn hand_to_and_fro(count: u64) -> Result<Duration> {
+    let mut fds = [0; 2];
+    // SAFETY: the kernel writes two descriptors.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, fds.as_mut_ptr()) })?;
+    for fd in fds {
+        let limit = libc::timeval {
+            tv_sec: 10,
+            tv_usec: 0,
+        };
+        inet::set_option(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, limit)?;
+    }
+    // SAFETY: this process has one thread.
+    let pid = check(unsafe { libc::fork() })?;
+    let fd = fds[usize::from(pid == 0)];
+    let mut byte = 0_u8;
+    let mut receive = || {
+        // SAFETY: one byte of ours.
+        check(unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, 0) } as i32)
+    };
+    let send = || {
+        // SAFETY: as above.
+        check(unsafe { libc::send(fd, [0_u8].as_ptr().cast(), 1, 0) } as i32)
+    };
+    if pid == 0 {
+        let served = (0..count).try_for_each(|_| receive().and_then(|_| send()).map(drop));
+        // SAFETY: ends this process alone.
+        unsafe { libc::_exit(i32::from(served.is_err())) };
+    }
+    let started = Instant::now();
+    (0..count).try_for_each(|_| send().and_then(|_| receive()).map(drop))?;
+    let elapsed = started.elapsed();
+    ensure!(
+        process::reap(pid, Duration::from_secs(10)),
+        "the other one does not end"
+    );
+    Ok(elapsed)
+}
+
+/// A table of what it costs, under nobody, empty programs, and twtrace with all hooks and without some.
+///
+/// # Errors
+/// When it can't be played.
+pub fn measure(setup: &Setup, pairs: u32) -> Result<String> {
+    let variants: [(&str, Who, &[&str]); 6] = [
+        (Who::Nobody.title(), Who::Nobody, &[]),
+        (Who::Empty.title(), Who::Empty, &[]),
+        ("twtrace report", Who::Report, &[]),
+        (
+            "twtrace report --timers off",
+            Who::Report,
+            &["--timers", "off"],
+        ),
+        (
+            "twtrace report --without syscalls",
+            Who::Report,
+            &["--without", "syscalls"],
+        ),
+        (
+            "twtrace report --without syscalls,timers",
+            Who::Report,
+            &["--without", "syscalls,timers"],
+        ),
+    ];
+    let mut text = String::from(
+        "### Work that has nothing to do with TCP\n\n\
+         ns added to a getppid(), and to a byte handed to another process and back (two system calls and a timer \
+         on either side).\n\n\
+         | tracer | getppid() | as a multiple | a byte and back | as a multiple |\n|---|---|---|---|---|\n",
+    );
+    for (title, who, more) in variants {
+        eprintln!("bench: bystanders, {title}");
+        let mut setup = setup.clone();
+        setup
+            .options
+            .extend(more.iter().map(|option| (*option).to_owned()));
+        let _ = write!(text, "| {title} |");
+        for kind in [Bystander::Syscalls, Bystander::Timers] {
+            let (mut added, mut ratios) = (Vec::new(), Vec::new());
+            for _ in 0..pairs {
+                let before = play(kind)?;
+                let tracer = Tracer::start(who, &setup)?;
+                let traced = play(kind)?;
+                if let Some(tracer) = tracer {
+                    tracer.finish(&setup)?;
+                }
+                let alone = f64::midpoint(before, play(kind)?);
+                added.push(traced - alone);
+                ratios.push(traced / alone);
+            }
+            let cell = |values| super::table::cell(Spread::of(values), 0);
+            let ratio = super::table::cell(Spread::of(ratios), 2);
+            let _ = write!(text, " {} | {ratio} |", cell(added));
+        }
+        text.push('\n');
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// Nanoseconds for each.
+fn play(kind: Bystander) -> Result<f64> {
+    let (word, count) = match kind {
+        Bystander::Syscalls => ("syscalls", "3000000"),
+        Bystander::Timers => ("timers", "60000"),
+    };
+    let output = Command::new(std::env::current_exe()?)
+        .args(["bystander", "--kind", word, "--count", count])
+        .output()?;
+    ensure!(output.status.success(), "bystander: {}", output.status);
+    let text = String::from_utf8(output.stdout)?;
+    text.trim().parse().context("no number")
+}

@@ -1,0 +1,146 @@
+//! Programs that do nothing, on the hooks that twtrace says it would take.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use serde::Deserialize;
+
+use crate::sys::{
+    bpf::{self, Place},
+    process,
+};
+
+/// Options of `bench null`.
+#[derive(Clone, Debug, Parser)]
+pub struct Options {
+    /// The program that is asked for its hooks.
+    #[arg(long)]
+    pub twtrace: PathBuf,
+    /// Its options.
+    #[arg(last = true)]
+    pub options: Vec<String>,
+}
+
+/// `twtrace probes --json`, as far as it is needed.
+#[derive(Deserialize)]
+struct Probes {
+    tiers: Vec<Choice>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    question: String,
+    tier: String,
+    hooks: Vec<String>,
+}
+
+/// Attaches them, prints `ready`, and keeps them until standard input ends.
+///
+/// # Errors
+/// When one can't be attached.
+pub fn run(options: &Options) -> Result<()> {
+    process::die_with_parent()?;
+    let output = Command::new(&options.twtrace)
+        .args(["probes", "--json"])
+        .args(&options.options)
+        .output()
+        .context("twtrace probes")?;
+    ensure!(output.status.success(), "twtrace probes: {}", output.status);
+    let probes: Probes = serde_json::from_slice(&output.stdout)?;
+    let mut attached = Vec::new();
+    for place in places(&probes) {
+        attached.push(bpf::attach_empty(&place).with_context(|| format!("{place:?}"))?);
+    }
+    println!("ready");
+    io::stdout().flush()?;
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(())
+}
+
+/// All hooks, without those for following a command.
+fn places(probes: &Probes) -> Vec<Place> {
+    let mut places = Vec::new();
+    for choice in probes
+        .tiers
+        .iter()
+        .filter(|choice| choice.question != "descendants")
+    {
+        for hook in &choice.hooks {
+            for place in places_of(choice, hook) {
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
+        }
+    }
+    places
+}
+
+fn places_of(choice: &Choice, hook: &str) -> Vec<Place> {
+    if let Some((category, name)) = hook.split_once(':') {
+        return vec![Place::Tracepoint(category.to_owned(), name.to_owned())];
+    }
+    let name = hook.to_owned();
+    // Both ends of what is timed, or judged by what it returns; else the end that tells.
+    let (entry, exit) = match (choice.question.as_str(), choice.tier.as_str()) {
+        ("port", _) => (true, true),
+        ("accept", _) => (false, true),
+        ("time_wait", "fentry") => (false, true),
+        ("time_wait", _) => (true, true),
+        ("time_wait_end", tier) => {
+            let judged = matches!(hook, "tcp_twsk_unique" | "tcp_timewait_state_process");
+            (!judged || tier == "kprobe", judged)
+        }
+        _ => (true, false),
+    };
+    match choice.tier.as_str() {
+        "fentry" => [
+            entry.then(|| Place::Fentry(name.clone())),
+            exit.then_some(Place::Fexit(name)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        "kprobe" => [
+            entry.then(|| Place::Kprobe(name.clone())),
+            exit.then_some(Place::Kretprobe(name)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        _ => vec![Place::RawTracepoint(name)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hook_is_taken_where_twtrace_takes_it() {
+        let text = r#"{"tiers":[
+            {"question":"state","tier":"raw_tracepoint","hooks":["inet_sock_set_state"]},
+            {"question":"port","tier":"fentry","hooks":["inet_csk_get_port"]},
+            {"question":"time_wait_end","tier":"kprobe","hooks":["inet_twsk_kill","tcp_twsk_unique"]},
+            {"question":"accept","tier":"syscall","hooks":["syscalls:sys_exit_accept"]},
+            {"question":"descendants","tier":"raw_tracepoint","hooks":["sched_process_fork"]}]}"#;
+        let probes: Probes = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            places(&probes),
+            [
+                Place::RawTracepoint("inet_sock_set_state".to_owned()),
+                Place::Fentry("inet_csk_get_port".to_owned()),
+                Place::Fexit("inet_csk_get_port".to_owned()),
+                Place::Kprobe("inet_twsk_kill".to_owned()),
+                Place::Kprobe("tcp_twsk_unique".to_owned()),
+                Place::Kretprobe("tcp_twsk_unique".to_owned()),
+                Place::Tracepoint("syscalls".to_owned(), "sys_exit_accept".to_owned()),
+            ]
+        );
+    }
+}

@@ -1,0 +1,269 @@
+//! Runs in turns: alone, traced, alone, traced by another. Each traced run is compared with the two beside it, so that
+//! what else the machine does (it changes by the minute) comes to all of them alike.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    load::Played,
+    meter::{self, BpfStatistics},
+    spread::Spread,
+    tracer::{Said, Setup, Tracer, Who},
+};
+use crate::sys::bpf::{self, Runs};
+
+/// Until a tracer has what a load left in its buffers.
+const DRAIN: Duration = Duration::from_millis(300);
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// What was played.
+    pub played: Played,
+    /// CPU time of the whole machine meanwhile.
+    pub machine_ns: f64,
+    /// CPU time of the tracer meanwhile.
+    pub tracer_ns: f64,
+    /// Its programs' runs, if they were counted.
+    pub runs: Vec<Runs>,
+    /// The most memory it has had.
+    pub peak_kib: u64,
+    /// Memory of its maps.
+    pub map_bytes: u64,
+    /// What it says it saw.
+    pub said: Option<Said>,
+}
+
+impl Sample {
+    /// Something for each connection.
+    pub fn each(&self, total: f64) -> f64 {
+        total / self.played.connections as f64
+    }
+
+    /// What was right of what it says; `None` where it says nothing.
+    pub fn right(&self) -> Option<u64> {
+        self.said
+            .as_ref()
+            .map(|said| said.births_client + said.births_server)
+    }
+}
+
+/// A load that is ready to begin.
+#[derive(Debug)]
+pub struct Load {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // Its namespace goes with it.
+        drop(self.stdin.take());
+        if self.child.wait().is_err() {
+            let _ = self.child.kill();
+        }
+    }
+}
+
+impl Load {
+    /// Starts it with these options.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub fn start(arguments: &[String]) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["load", "--wait"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().context("no standard output")?;
+        let mut load = Self {
+            child,
+            stdin,
+            lines: BufReader::new(stdout).lines(),
+        };
+        load.line().context("the load does not begin")?;
+        Ok(load)
+    }
+
+    fn line(&mut self) -> Result<String> {
+        Ok(self.lines.next().context("it ended")??)
+    }
+
+    /// Plays it. What it leaves stays until it is dropped.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn play(&mut self) -> Result<Played> {
+        let stdin = self.stdin.as_mut().context("no standard input")?;
+        stdin.write_all(b"go\n")?;
+        Ok(serde_json::from_str(&self.line()?)?)
+    }
+}
+
+/// Plays a load once, under a tracer or under nobody.
+///
+/// # Errors
+/// When either fails.
+pub fn sample(who: Who, setup: &Setup, load: &[String]) -> Result<Sample> {
+    let tracer = Tracer::start(who, setup)?;
+    let pid = tracer.as_ref().map(Tracer::pid);
+    let mut load = Load::start(load)?;
+    meter::settle()?;
+    let of_tracer = || -> Result<_> {
+        Ok(match pid {
+            Some(pid) => (bpf::runs_of(pid)?, meter::process_cpu_ns(pid)?),
+            None => Default::default(),
+        })
+    };
+    let (runs, tracer_ns) = of_tracer()?;
+    let machine_ns = meter::machine_cpu_ns()?;
+    let played = load.play()?;
+    thread::sleep(DRAIN);
+    let machine_ns = meter::machine_cpu_ns()? - machine_ns;
+    let (runs_after, tracer_after_ns) = of_tracer()?;
+    let (peak_kib, map_bytes) = match pid {
+        Some(pid) => (meter::peak_kib(pid)?, bpf::map_bytes_of(pid)?),
+        None => (0, 0),
+    };
+    let said = match tracer {
+        Some(tracer) => tracer.finish(setup)?,
+        None => None,
+    };
+    drop(load);
+    Ok(Sample {
+        played,
+        machine_ns: machine_ns as f64,
+        tracer_ns: tracer_after_ns.saturating_sub(tracer_ns) as f64,
+        runs: meter::runs_between(&runs, &runs_after),
+        peak_kib,
+        map_bytes,
+        said,
+    })
+}
+
+/// A traced run, and the two without a tracer beside it.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// Traced.
+    pub traced: Sample,
+    /// Before and after.
+    pub alone: [Sample; 2],
+}
+
+impl Pair {
+    /// Something of the traced run, as a multiple of the same of the others.
+    pub fn ratio(&self, of: impl Fn(&Sample) -> f64) -> f64 {
+        of(&self.traced) * 2.0 / self.alone.iter().map(of).sum::<f64>()
+    }
+}
+
+/// What came of one tracer.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The tracer.
+    pub who: Who,
+    /// Runs in turns with others, without counting of programs.
+    pub pairs: Vec<Pair>,
+    /// Runs with it.
+    pub counted: Vec<Sample>,
+    /// Why there is nothing, or nothing more.
+    pub trouble: Option<String>,
+}
+
+impl Measured {
+    /// A ratio over all pairs.
+    pub fn ratio(&self, of: impl Fn(&Sample) -> f64 + Copy) -> Option<Spread> {
+        Spread::of(self.pairs.iter().map(|pair| pair.ratio(of)))
+    }
+
+    /// Traced runs, counted or not.
+    pub fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.pairs
+            .iter()
+            .map(|pair| &pair.traced)
+            .chain(&self.counted)
+    }
+
+    /// Time in programs for each connection, nanoseconds.
+    pub fn bpf_ns(&self) -> Option<Spread> {
+        Spread::of(
+            self.counted.iter().map(|sample| {
+                sample.each(sample.runs.iter().map(|runs| runs.time_ns as f64).sum())
+            }),
+        )
+    }
+
+    /// Runs of programs for each connection.
+    pub fn bpf_runs(&self) -> Option<Spread> {
+        Spread::of(
+            self.counted
+                .iter()
+                .map(|sample| sample.each(sample.runs.iter().map(|runs| runs.count as f64).sum())),
+        )
+    }
+}
+
+/// Measures each tracer with this load: so many pairs, and so many runs with programs counted.
+///
+/// # Errors
+/// When the load can't be played alone.
+pub fn measure(
+    whom: &[Who],
+    setup: &Setup,
+    load: &[String],
+    (pairs, counted): (u32, u32),
+) -> Result<Vec<Measured>> {
+    let statistics = BpfStatistics::keep()?;
+    let mut all: Vec<Measured> = whom
+        .iter()
+        .map(|who| Measured {
+            who: *who,
+            pairs: Vec::new(),
+            counted: Vec::new(),
+            trouble: None,
+        })
+        .collect();
+    for round in 0..pairs {
+        statistics.set(false)?;
+        let mut before = sample(Who::Nobody, setup, load)?;
+        for measured in all.iter_mut().filter(|measured| measured.trouble.is_none()) {
+            eprintln!(
+                "bench: {} {}, {} of {pairs}",
+                load.join(" "),
+                measured.who.title(),
+                round + 1
+            );
+            let traced = sample(measured.who, setup, load);
+            let after = sample(Who::Nobody, setup, load)?;
+            match traced {
+                Ok(traced) => measured.pairs.push(Pair {
+                    traced,
+                    alone: [before, after.clone()],
+                }),
+                Err(error) => measured.trouble = Some(format!("{error:#}")),
+            }
+            before = after;
+        }
+        statistics.set(true)?;
+        let counted_now = all.iter_mut().filter(|measured| {
+            measured.trouble.is_none() && measured.who != Who::Nobody && round < counted
+        });
+        for measured in counted_now {
+            match sample(measured.who, setup, load) {
+                Ok(sample) => measured.counted.push(sample),
+                Err(error) => measured.trouble = Some(format!("{error:#}")),
+            }
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,130 @@
+//! Whether what an event costs depends on how many processes and destinations there are.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use super::{
+    meter::BpfStatistics,
+    pairs::{self, Sample},
+    spread::Spread,
+    table::cell,
+    tracer::{Setup, Who},
+};
+
+/// Of the memory section: all alive at a time, since a TIME_WAIT lasts a minute.
+const MANY: u64 = 1_000_000;
+const MANY_TUPLES: u32 = 100_000;
+
+fn load(connections: u64, processes: u64, tuples: u32) -> Vec<String> {
+    format!("--connections {connections} --processes {processes} --tuples {tuples}")
+        .split(' ')
+        .map(str::to_owned)
+        .collect()
+}
+
+fn bpf_ns(sample: &Sample) -> f64 {
+    sample.each(sample.runs.iter().map(|runs| runs.time_ns as f64).sum())
+}
+
+/// A table of costs by number.
+///
+/// # Errors
+/// When a load can't be played, or twtrace fails.
+pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
+    let statistics = BpfStatistics::keep()?;
+    statistics.set(true)?;
+    // No more than the ports of one destination, no fewer than two for each process.
+    let few = connections.min(40_000);
+    let settings = [
+        (few, 1, 16),
+        (few, 100, 16),
+        (few, 10_000, 16),
+        (few, 1, 1),
+        (few, 1, 1_000),
+        (100_000, 1, 100_000),
+    ];
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); settings.len()];
+    for _ in 0..rounds {
+        for (setting, samples) in settings.iter().zip(&mut samples) {
+            let (connections, processes, tuples) = *setting;
+            eprintln!("bench: scale, {processes} processes, {tuples} destinations");
+            let load = load(connections, processes, tuples);
+            samples.push(pairs::sample(Who::Report, setup, &load)?);
+        }
+    }
+    let mut text = String::from(
+        "### Many processes, many destinations\n\n`twtrace report`, by number of client processes and of \
+         destinations.\n\n\
+         | processes | destinations | connections | BPF ns/conn | own CPU ns/conn | peak MiB | seen | lost |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for ((connections, processes, tuples), samples) in settings.iter().zip(&samples) {
+        let _ = write!(text, "| {processes} | {tuples} | {connections} |");
+        text += &tail(samples);
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+fn tail(samples: &[Sample]) -> String {
+    let own = |sample: &Sample| sample.each(sample.tracer_ns);
+    let peak_kib = samples
+        .iter()
+        .map(|sample| sample.peak_kib)
+        .max()
+        .unwrap_or(0);
+    let truth: u64 = samples
+        .iter()
+        .map(|sample| sample.played.births_client)
+        .sum();
+    let right: u64 = samples.iter().filter_map(Sample::right).sum();
+    let lost: u64 = samples
+        .iter()
+        .filter_map(|sample| Some(sample.said.as_ref()?.lost))
+        .sum();
+    format!(
+        " {} | {} | {:.1} | {:.2} % | {lost} |\n",
+        cell(Spread::of(samples.iter().map(bpf_ns)), 0),
+        cell(Spread::of(samples.iter().map(own)), 0),
+        peak_kib as f64 / 1024.0,
+        right as f64 * 100.0 / truth as f64,
+    )
+}
+
+/// A million TIME_WAITs alive; a tenth of it where runs are short.
+///
+/// # Errors
+/// When the load can't be played, or twtrace fails.
+pub fn memory(setup: &Setup, connections: u64) -> Result<String> {
+    let statistics = BpfStatistics::keep()?;
+    statistics.set(true)?;
+    let many = MANY.min(connections * 25);
+    let mut text = format!(
+        "### {many} TIME_WAITs alive, {MANY_TUPLES} destinations\n\n\
+         | options | BPF ns/conn | own CPU ns/conn | peak MiB | seen | lost | maps MiB |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for options in ["", "--max-sockets 2097152"] {
+        eprintln!("bench: memory {options}");
+        let mut setup = setup.clone();
+        setup
+            .options
+            .extend(options.split_whitespace().map(str::to_owned));
+        let sample = pairs::sample(Who::Report, &setup, &load(many, 1, MANY_TUPLES))?;
+        let maps = sample.map_bytes as f64 / 1_048_576.0;
+        let row = tail(&[sample]);
+        let _ = writeln!(
+            text,
+            "| {} |{} {maps:.1} |",
+            if options.is_empty() {
+                "defaults"
+            } else {
+                options
+            },
+            row.trim_end()
+        );
+    }
+    text.push('\n');
+    Ok(text)
+}

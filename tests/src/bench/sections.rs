@@ -1,0 +1,134 @@
+//! What `bench run` measures, by section, and the tables of it.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+
+use super::{
+    bystander,
+    load::Kind,
+    pairs, replay, scale, start, table,
+    tracer::{Setup, Who},
+};
+
+/// A part of what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Section {
+    /// Plain closes, under each tracer.
+    Churn,
+    /// Other ends of connections, under nobody, empty programs and `twtrace report`.
+    Kinds,
+    /// Work that has nothing to do with TCP.
+    Bystanders,
+    /// From one process and one destination to very many.
+    Scale,
+    /// A million TIME_WAITs to 100,000 destinations.
+    Memory,
+    /// From the start to the first event that could be seen.
+    Start,
+    /// Of a recording with a million events.
+    Replay,
+}
+
+/// Options of `bench run`.
+#[derive(Clone, Debug, Parser)]
+pub struct Options {
+    /// The program.
+    #[arg(long)]
+    pub twtrace: PathBuf,
+    /// What to measure; all if not given.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub section: Vec<Section>,
+    /// Of which tracers in `churn`; all if not given.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub who: Vec<Who>,
+    /// Pairs.
+    #[arg(long, default_value_t = 9)]
+    pub pairs: u32,
+    /// Connections of a run.
+    #[arg(long, default_value_t = 40_000)]
+    pub connections: u64,
+    /// More options of twtrace.
+    #[arg(last = true)]
+    pub options: Vec<String>,
+}
+
+/// Measures, and returns tables in Markdown.
+///
+/// # Errors
+/// When a load can't be played.
+pub fn run(options: &Options) -> Result<String> {
+    let directory = tempfile::tempdir()?;
+    let setup = Setup {
+        twtrace: options.twtrace.clone(),
+        options: options.options.clone(),
+        directory: directory.path().to_owned(),
+    };
+    let sections = match options.section.is_empty() {
+        true => Section::value_variants(),
+        false => &options.section[..],
+    };
+    let mut text = String::new();
+    for section in sections {
+        match section {
+            Section::Churn => text += &churn(options, &setup)?,
+            Section::Kinds => text += &kinds(options, &setup)?,
+            Section::Bystanders => text += &bystander::measure(&setup, options.pairs)?,
+            Section::Scale => {
+                text += &scale::measure(&setup, options.connections, options.pairs.min(3))?
+            }
+            Section::Memory => text += &scale::memory(&setup, options.connections)?,
+            Section::Start => text += &start::measure(&setup, options.pairs)?,
+            Section::Replay => {
+                text += &replay::measure(&setup, options.connections, options.pairs.min(3))?
+            }
+        }
+    }
+    Ok(text)
+}
+
+fn load(kind: Kind, connections: u64) -> Vec<String> {
+    let connections = connections.to_string();
+    ["--kind", kind.word(), "--connections", &connections]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn churn(options: &Options, setup: &Setup) -> Result<String> {
+    let whom = match options.who.is_empty() {
+        true => Who::value_variants(),
+        false => &options.who[..],
+    };
+    let load = load(Kind::Plain, options.connections);
+    let all = pairs::measure(whom, setup, &load, (options.pairs, options.pairs.min(3)))?;
+    let mut text = format!(
+        "### Plain closes\n\n{} connections a run, {} pairs.\n\n",
+        options.connections, options.pairs
+    );
+    text += &table::of(&all);
+    text += &table::programs(&all);
+    Ok(text)
+}
+
+fn kinds(options: &Options, setup: &Setup) -> Result<String> {
+    let mut text = String::new();
+    for kind in Kind::value_variants()
+        .iter()
+        .filter(|kind| **kind != Kind::Plain)
+    {
+        let pairs = options.pairs.min(5);
+        let load = load(*kind, options.connections);
+        let whom = [Who::Nobody, Who::Empty, Who::Report];
+        let all = pairs::measure(&whom, setup, &load, (pairs, pairs.min(2)))?;
+        let _ = write!(
+            text,
+            "### {}\n\n{} runs of {} each.\n\n",
+            kind.word(),
+            pairs,
+            options.connections
+        );
+        text += &table::of(&all);
+    }
+    Ok(text)
+}

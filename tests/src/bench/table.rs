@@ -1,0 +1,121 @@
+//! Tables in Markdown.
+
+use std::fmt::Write as _;
+
+use super::{
+    pairs::{Measured, Sample},
+    spread::Spread,
+    tracer::Who,
+};
+
+/// `-` where there is nothing.
+pub fn cell(spread: Option<Spread>, digits: usize) -> String {
+    spread.map_or_else(|| "-".to_owned(), |spread| format!("{spread:.digits$}"))
+}
+
+/// A row for each tracer.
+pub fn of(all: &[Measured]) -> String {
+    let mut text = String::from(
+        "| tracer | throughput | CPU of the machine | BPF ns/conn | BPF runs/conn | own CPU ns/conn | peak MiB | maps MiB | seen | wrong | lost |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for measured in all {
+        let _ = writeln!(text, "| {} |", row(measured).join(" | "));
+    }
+    text.push('\n');
+    for measured in all {
+        if let Some(trouble) = &measured.trouble {
+            let _ = writeln!(text, "{}: {trouble}\n", measured.who.title());
+        }
+    }
+    text
+}
+
+fn row(measured: &Measured) -> Vec<String> {
+    let of_traced = |of: &dyn Fn(&Sample) -> f64| {
+        Spread::of(measured.pairs.iter().map(|pair| of(&pair.traced)))
+    };
+    let most = |of: &dyn Fn(&Sample) -> f64| {
+        let value = measured.samples().map(of).fold(0.0, f64::max);
+        if value > 0.0 {
+            format!("{:.1}", value / 1_048_576.0)
+        } else {
+            "-".to_owned()
+        }
+    };
+    let mut row = vec![
+        measured.who.title().to_owned(),
+        cell(
+            measured.ratio(|sample| 1.0 / sample.played.elapsed_ns as f64),
+            3,
+        ),
+        cell(measured.ratio(|sample| sample.machine_ns), 3),
+        cell(measured.bpf_ns(), 0),
+        cell(measured.bpf_runs(), 1),
+    ];
+    if measured.who == Who::Nobody {
+        row.extend(vec!["-".to_owned(); 6]);
+        return row;
+    }
+    row.push(cell(of_traced(&|sample| sample.each(sample.tracer_ns)), 0));
+    row.push(most(&|sample| sample.peak_kib as f64 * 1024.0));
+    row.push(most(&|sample| sample.map_bytes as f64));
+    let truth: u64 = measured
+        .samples()
+        .map(|sample| sample.played.births_client + sample.played.births_server)
+        .sum();
+    let said: Vec<_> = measured
+        .samples()
+        .filter_map(|sample| Some((sample.right()?, sample.said.as_ref()?)))
+        .collect();
+    if said.is_empty() {
+        row.extend(vec!["-".to_owned(); 3]);
+        return row;
+    }
+    let right: u64 = said.iter().map(|(right, _)| right).sum();
+    row.push(match truth {
+        0 => right.to_string(),
+        truth => format!("{:.2} %", right as f64 * 100.0 / truth as f64),
+    });
+    row.push(
+        said.iter()
+            .map(|(_, said)| said.wrong)
+            .sum::<u64>()
+            .to_string(),
+    );
+    row.push(
+        said.iter()
+            .map(|(_, said)| said.lost)
+            .sum::<u64>()
+            .to_string(),
+    );
+    row
+}
+
+/// Where the time in programs goes.
+pub fn programs(all: &[Measured]) -> String {
+    let Some(sample) = all
+        .iter()
+        .find(|measured| measured.who == Who::Report)
+        .and_then(|measured| measured.counted.last())
+    else {
+        return String::new();
+    };
+    let mut text = String::from(
+        "Programs of `twtrace report`:\n\n| program | runs/conn | ns a run | ns/conn |\n|---|---|---|---|\n",
+    );
+    let mut runs = sample.runs.clone();
+    runs.sort_by_key(|runs| std::cmp::Reverse(runs.time_ns));
+    for runs in runs {
+        let _ = writeln!(
+            text,
+            "| {} | {:.2} | {:.0} | {:.0} |",
+            runs.name,
+            sample.each(runs.count as f64),
+            runs.time_ns as f64 / runs.count as f64,
+            sample.each(runs.time_ns as f64)
+        );
+    }
+    text.push('\n');
+    text
+}

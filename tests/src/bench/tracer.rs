@@ -1,0 +1,384 @@
+//! The tracers that are measured: how each is started, ended, and what it says it saw.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _},
+    os::fd::{FromRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    ptr, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::{
+    load::{CLIENT, SERVER},
+    meter,
+};
+use crate::sys::{check, process};
+
+/// What traces, if anything does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Who {
+    /// Nobody: the null pair.
+    Nobody,
+    /// Programs that do nothing, on the hooks of twtrace.
+    Empty,
+    /// `twtrace report`.
+    Report,
+    /// `twtrace trace --json`, to a file.
+    Trace,
+    /// `twtrace record`.
+    Record,
+    /// `twtrace serve`.
+    Serve,
+    /// `twtrace top`, on a terminal of 80 columns.
+    Top,
+    /// `tcpstates` of bpfcc-tools.
+    Tcpstates,
+    /// `tcplife` of bpfcc-tools.
+    Tcplife,
+}
+
+impl Who {
+    /// As tables name it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody (null pair)",
+            Self::Empty => "empty programs",
+            Self::Report => "twtrace report",
+            Self::Trace => "twtrace trace --json",
+            Self::Record => "twtrace record",
+            Self::Serve => "twtrace serve",
+            Self::Top => "twtrace top",
+            Self::Tcpstates => "tcpstates",
+            Self::Tcplife => "tcplife",
+        }
+    }
+
+    /// Whether it is of another project.
+    pub fn is_peer(self) -> bool {
+        matches!(self, Self::Tcpstates | Self::Tcplife)
+    }
+}
+
+/// Where programs are, and what twtrace is told besides.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The program.
+    pub twtrace: PathBuf,
+    /// More options of it.
+    pub options: Vec<String>,
+    /// A directory for what they write.
+    pub directory: PathBuf,
+}
+
+/// A tracer at work.
+#[derive(Debug)]
+pub struct Tracer {
+    who: Who,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    output: PathBuf,
+    errors: PathBuf,
+}
+
+/// What it says it saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// TIME_WAITs of the client's processes, as clients.
+    pub births_client: u64,
+    /// TIME_WAITs of the server's process, as server.
+    pub births_server: u64,
+    /// TIME_WAITs of these processes on the wrong side, and those of no process.
+    pub wrong: u64,
+    /// What it lost, in its own words' unit.
+    pub lost: u64,
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Tracer {
+    /// Starts it, and waits until its programs are attached.
+    ///
+    /// # Errors
+    /// When it can't be started, or ends.
+    pub fn start(who: Who, setup: &Setup) -> Result<Option<Self>> {
+        let output = setup.directory.join("output");
+        let errors = setup.directory.join("errors");
+        let recording = setup.directory.join("recording.twt");
+        let mut command = match who {
+            Who::Nobody => return Ok(None),
+            Who::Empty => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command
+                    .arg("null")
+                    .arg("--twtrace")
+                    .arg(&setup.twtrace)
+                    .arg("--");
+                command
+            }
+            Who::Tcpstates | Who::Tcplife => Command::new(peer(who)?),
+            _ => Command::new(&setup.twtrace),
+        };
+        match who {
+            Who::Report => command.args(["report", "--json"]),
+            Who::Trace => command.args(["trace", "--json"]),
+            Who::Record => command.args(["record", "-o"]).arg(&recording),
+            Who::Serve => command.args(["serve", "--listen", "127.0.0.1:0"]),
+            Who::Top => command.arg("top"),
+            _ => &mut command,
+        };
+        if !who.is_peer() {
+            command.args(&setup.options);
+        }
+        let _ = fs::remove_file(&recording);
+        command
+            .stdin(Stdio::null())
+            .stdout(File::create(&output)?)
+            .stderr(File::create(&errors)?);
+        match who {
+            Who::Empty => {
+                command.stdin(Stdio::piped());
+            }
+            Who::Top => {
+                let terminal = terminal()?;
+                command
+                    .env("TERM", "xterm")
+                    .stdin(terminal.try_clone()?)
+                    .stdout(terminal);
+            }
+            _ => {}
+        }
+        let mut child = command.spawn().with_context(|| who.title())?;
+        drop(command);
+        let stdin = child.stdin.take();
+        let tracer = Self {
+            who,
+            child,
+            stdin,
+            output: if who == Who::Record {
+                recording
+            } else {
+                output
+            },
+            errors,
+        };
+        // Compilers take their time.
+        let limit = Duration::from_secs(60);
+        if let Err(error) = meter::await_programs(tracer.pid(), limit) {
+            let said = fs::read_to_string(&tracer.errors).unwrap_or_default();
+            let last = said.lines().rfind(|line| !line.trim().is_empty());
+            bail!(
+                "{}: {error:#}: {}",
+                who.title(),
+                last.unwrap_or_default().trim()
+            );
+        }
+        Ok(Some(tracer))
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it and reads what it says it saw; `None` of those who say nothing that could be compared.
+    ///
+    /// # Errors
+    /// When it does not end, or fails.
+    pub fn finish(mut self, setup: &Setup) -> Result<Option<Said>> {
+        match self.stdin.take() {
+            Some(stdin) => drop(stdin),
+            None => process::signal(self.pid().cast_signed(), libc::SIGINT)?,
+        }
+        let end = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            ensure!(Instant::now() < end, "{} does not end", self.who.title());
+            thread::sleep(Duration::from_millis(10));
+        };
+        ensure!(
+            status.success() || self.who.is_peer(),
+            "{} ended with {status}: {}",
+            self.who.title(),
+            fs::read_to_string(&self.errors).unwrap_or_default()
+        );
+        Ok(match self.who {
+            Who::Report => Some(of_report(&fs::read(&self.output)?)?),
+            Who::Record => {
+                let output = Command::new(&setup.twtrace)
+                    .args(["report", "--json", "--from"])
+                    .arg(&self.output)
+                    .output()?;
+                ensure!(output.status.success(), "replay: {}", output.status);
+                Some(of_report(&output.stdout)?)
+            }
+            Who::Trace => Some(of_trace(&self.output)?),
+            Who::Tcpstates | Who::Tcplife => Some(self.of_peer()?),
+            Who::Nobody | Who::Empty | Who::Serve | Who::Top => None,
+        })
+    }
+
+    /// `tcpstates` shows the end of the socket that a TIME_WAIT takes the place of; `tcplife` an end of any kind.
+    fn of_peer(&self) -> Result<Said> {
+        let mut said = Said::default();
+        for line in BufReader::new(File::open(&self.output)?).lines() {
+            let line = line?;
+            let ends = match self.who {
+                Who::Tcpstates => line.contains("FIN_WAIT2   -> CLOSE "),
+                _ => true,
+            };
+            let mut words = line.split_whitespace();
+            let comm = match self.who {
+                Who::Tcpstates => words.nth(2),
+                _ => words.nth(1),
+            };
+            match comm {
+                Some(comm) if ends && CLIENT.starts_with(comm) => said.births_client += 1,
+                Some(comm) if ends && SERVER.starts_with(comm) => said.births_server += 1,
+                _ => {}
+            }
+        }
+        // `Possibly lost 123 samples`
+        said.lost = fs::read_to_string(&self.errors)?
+            .lines()
+            .filter_map(|line| {
+                line.split_once("lost ")?
+                    .1
+                    .split_whitespace()
+                    .next()?
+                    .parse::<u64>()
+                    .ok()
+            })
+            .sum();
+        Ok(said)
+    }
+}
+
+/// The program of a peer: Debian gives them a suffix.
+///
+/// # Errors
+/// When it is not installed.
+pub fn peer(who: Who) -> Result<PathBuf> {
+    let name = who.title();
+    for directory in ["/usr/sbin", "/usr/bin", "/usr/share/bcc/tools"] {
+        for file in [format!("{name}-bpfcc"), name.to_owned()] {
+            let path = Path::new(directory).join(file);
+            if path.is_file() {
+                return Ok(path);
+            }
+        }
+    }
+    bail!("{name} is not installed (bpfcc-tools)")
+}
+
+/// A terminal whose output goes nowhere.
+fn terminal() -> Result<OwnedFd> {
+    let (mut ours, mut theirs) = (0, 0);
+    let size = libc::winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the kernel writes two descriptors and reads the size.
+    check(unsafe {
+        libc::openpty(
+            &raw mut ours,
+            &raw mut theirs,
+            ptr::null_mut(),
+            ptr::null(),
+            &raw const size,
+        )
+    })?;
+    // SAFETY: made just now, no other owners.
+    let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) };
+    thread::spawn(move || {
+        let mut file = File::from(ours);
+        // Ends with an error when the last of the other end is closed.
+        while file.read(&mut [0; 65_536]).is_ok_and(|read| read > 0) {}
+    });
+    Ok(theirs)
+}
+
+fn of_report(text: &[u8]) -> Result<Said> {
+    let report: Value = serde_json::from_slice(text).context("report --json")?;
+    let mut said = Said::default();
+    for row in report["processes"].as_array().context("no processes")? {
+        let count = |side: &str| row["time_wait"][side].as_u64().unwrap_or(0);
+        said.add(row["process"]["comm"].as_str(), count);
+    }
+    for row in report["lost"].as_array().context("no lost")? {
+        said.lost += row["count"].as_u64().unwrap_or(0);
+    }
+    Ok(said)
+}
+
+fn of_trace(path: &Path) -> Result<Said> {
+    let mut said = Said::default();
+    for line in BufReader::new(File::open(path)?).lines() {
+        let event: Value = serde_json::from_str(&line?)?;
+        match event["event"].as_str() {
+            Some("time_wait") => said.add(event["process"]["comm"].as_str(), |side| {
+                u64::from(event["side"] == side)
+            }),
+            Some("lost") => said.lost += event["count"].as_u64().unwrap_or(0),
+            _ => {}
+        }
+    }
+    Ok(said)
+}
+
+impl Said {
+    /// TIME_WAITs by side of a process. Other processes of the host are not our affair.
+    fn add(&mut self, comm: Option<&str>, count: impl Fn(&str) -> u64) {
+        let (client, server, unknown) = (count("client"), count("server"), count("unknown"));
+        match comm {
+            Some(CLIENT) => {
+                self.births_client += client;
+                self.wrong += server + unknown;
+            }
+            Some(SERVER) => {
+                self.births_server += server;
+                self.wrong += client + unknown;
+            }
+            Some(_) => {}
+            None => self.wrong += client + server + unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wrong_side_and_nobody_are_wrong() {
+        let report = br#"{"processes":[
+            {"process":{"comm":"bench-client"},"time_wait":{"client":5,"server":1,"unknown":0}},
+            {"process":{"comm":"bench-server"},"time_wait":{"client":0,"server":3,"unknown":0}},
+            {"process":{"comm":"curl"},"time_wait":{"client":9,"server":0,"unknown":0}},
+            {"process":null,"time_wait":{"client":0,"server":0,"unknown":2}}],
+            "lost":[{"probe":"x","count":4}]}"#;
+        assert_eq!(
+            of_report(report).unwrap(),
+            Said {
+                births_client: 5,
+                births_server: 3,
+                wrong: 3,
+                lost: 4
+            }
+        );
+    }
+}
