@@ -89,7 +89,7 @@ probes_in_sandbox() {
     twtrace probes >/run/probes-outside
     diff /run/probes-outside /run/probes-inside && grep -q '^time_wait ' /run/probes-inside
 }
-tells_of_curl() { twtrace report --store /var/lib/twtrace | grep '^curl '; }
+tells_of_curl() { twtrace report --store /var/lib/twtrace | grep '^curl('; }
 has_history() { find /var/lib/twtrace -type f -size +0 | grep .; }
 
 echo "Linux $(uname -r), systemd $(systemctl --version | head -n 1 | cut -d ' ' -f 2)"
