@@ -30,6 +30,7 @@ use self::material::Material;
 use crate::{
     build::{self, Parts, Profile},
     guest::tools,
+    process::is_root,
     workspace::Workspace,
 };
 
@@ -69,7 +70,38 @@ pub struct Artifacts {
 pub fn verb(workspace: &Workspace, args: &DistArgs) -> Result<ExitCode> {
     tools::ensure_for_packages()?;
     let binaries = build::everything(workspace, Profile::Release, Parts::Program)?;
-    let material = Material::collect(workspace, &binaries.twtrace())?;
+    let artifacts = make(workspace, &binaries.twtrace(), args)?;
+    for path in [
+        &artifacts.deb,
+        &artifacts.tarball,
+        &artifacts.sbom,
+        &artifacts.sums,
+    ] {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes them of a program that is built, and tries them as far as it goes here.
+///
+/// # Errors
+/// As above.
+pub fn test(workspace: &Workspace, twtrace: &Path, test_guest: bool) -> Result<()> {
+    tools::ensure_for_packages()?;
+    let is_root = is_root();
+    if !is_root {
+        println!("skipped: a Debian root and a guest of it take root");
+    }
+    let args = DistArgs {
+        check: true,
+        test_root: is_root,
+        test_guest: is_root && test_guest,
+    };
+    make(workspace, twtrace, &args).map(drop)
+}
+
+fn make(workspace: &Workspace, twtrace: &Path, args: &DistArgs) -> Result<Artifacts> {
+    let material = Material::collect(workspace, twtrace)?;
     let artifacts = assemble(&material, &workspace.target.join("dist"))?;
     if args.check {
         check::contents(&material, &artifacts)?;
@@ -81,15 +113,7 @@ pub fn verb(workspace: &Workspace, args: &DistArgs) -> Result<ExitCode> {
     if args.test_guest {
         in_guest::play(workspace, &artifacts)?;
     }
-    for path in [
-        &artifacts.deb,
-        &artifacts.tarball,
-        &artifacts.sbom,
-        &artifacts.sums,
-    ] {
-        println!("{}", path.display());
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(artifacts)
 }
 
 /// Makes all files anew in a directory, which is emptied before.

@@ -68,6 +68,11 @@ impl TestArgs {
             .collect()
     }
 
+    /// Whether no guest was left out.
+    fn boots_all(&self) -> bool {
+        !self.no_guests && self.kernel.is_empty()
+    }
+
     fn guest_limits(&self) -> Limits {
         Limits {
             whole: Duration::from_secs(self.guest_timeout.saturating_mul(60)),
@@ -96,6 +101,9 @@ pub fn verb(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
             phases.machine(&binaries, args.only.as_deref());
         }
         phases.guests(workspace, &series, &binaries, args);
+        if !args.guests_only && args.only.is_none() {
+            phases.packages(workspace, &binaries, args.boots_all());
+        }
     }
     print!("{}", summary::table(phases.results()));
     Ok(

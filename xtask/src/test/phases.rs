@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     build::{self, Binaries, Parts, Profile},
+    dist,
     guest::{kernels::Series, tools},
     process::run,
     run::as_root,
@@ -109,6 +110,13 @@ impl Phases {
             args,
         };
         self.results.extend(guests.run(series));
+    }
+
+    /// What is given to users, and what becomes of a host that it is installed on.
+    pub fn packages(&mut self, workspace: &Workspace, binaries: &Binaries, in_guest: bool) {
+        self.phase("packages", || {
+            dist::test(workspace, &binaries.twtrace(), in_guest)
+        });
     }
 
     fn scenarios(&mut self, name: &str, work: impl FnOnce() -> Result<(Outcome, i32)>) {
