@@ -118,7 +118,8 @@ impl AuditRow {
         if !is_later {
             return self.clone();
         }
-        let less = |now: Option<u64>, before: Option<u64>| now?.checked_sub(before?);
+        // An end that was counted too early is taken back.
+        let less = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
         let difference = |now: Option<i64>, before: Option<i64>| now?.checked_sub(before?);
         Self {
             netns: self.netns,
@@ -438,6 +439,27 @@ mod tests {
         );
         assert_eq!((row.births_seen, row.births_kernel), (45, None));
         assert!(!row.audited && row.why.is_some());
+    }
+
+    #[test]
+    fn parts_of_the_time_add_up() {
+        let base = reading(100, 10, 5, 30, [0, 0, 0]);
+        let middle = reading(150, 14, 8, 80, [54, 3, 4]);
+        let end = reading(151, 14, 8, 82, [57, 3, 3]);
+        let of = |at| audit(1, Some(base), at_end(at), BIRTH);
+        let (first, whole) = (of(middle), of(end));
+        let second = whole.since(&first);
+        assert_eq!((second.births_seen, second.births_kernel), (3, Some(1)));
+        assert_eq!((second.difference, second.ends_seen), (Some(2), Some(0)));
+        assert!(second.audited);
+        let mut sum = first.clone();
+        sum.add(&second);
+        assert_eq!(sum.difference, whole.difference);
+        assert_eq!(sum.alive_difference, whole.alive_difference);
+        assert_eq!(sum.births_kernel, whole.births_kernel);
+        // Another namespace with the same number.
+        let other = audit(1, None, at_end(base), BIRTH);
+        assert_eq!(other.since(&whole), other);
     }
 
     #[test]
