@@ -91,14 +91,6 @@ impl Sock {
     }
 
     #[inline(always)]
-    pub fn head(self) -> Head {
-        Head {
-            sock: self.0,
-            words: read(self.0, 0),
-        }
-    }
-
-    #[inline(always)]
     pub fn state(self) -> u8 {
         read(self.0, offset!(skc_state))
     }
@@ -212,11 +204,14 @@ impl Sock {
         read(context, offset!(subflow_conn))
     }
 
-    /// Hash, ports and namespace: the same in a full socket from FIN_WAIT1 on and in its mini-socket
+    /// Hash, ports and namespace of it are the same in a full socket from FIN_WAIT1 on and in its mini-socket
     /// (inet_twsk_alloc copies them).
     #[inline(always)]
-    pub fn hash(self) -> u32 {
-        read(self.0, offset!(skc_hash))
+    pub fn head(self) -> Head {
+        Head {
+            sock: self.0,
+            words: read(self.0, 0),
+        }
     }
 
     #[inline(always)]
