@@ -219,11 +219,6 @@ impl Sock {
         read(self.0, offset!(skc_num))
     }
 
-    #[inline(always)]
-    pub fn remote_port(self) -> u16 {
-        u16::from_be(read(self.0, offset!(skc_dport)))
-    }
-
     /// Port as inet_sport has it: right also after →CLOSE, when inet_put_port() has cleared skc_num.
     /// Full sockets only.
     #[inline(always)]
