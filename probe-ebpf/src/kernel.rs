@@ -91,14 +91,6 @@ impl Sock {
     }
 
     #[inline(always)]
-    pub fn head(self) -> Head {
-        Head {
-            sock: self.0,
-            words: read(self.0, 0),
-        }
-    }
-
-    #[inline(always)]
     pub fn state(self) -> u8 {
         read(self.0, offset!(skc_state))
     }
@@ -212,21 +204,19 @@ impl Sock {
         read(context, offset!(subflow_conn))
     }
 
-    /// Hash, ports and namespace: the same in a full socket from FIN_WAIT1 on and in its mini-socket
+    /// Hash, ports and namespace of it are the same in a full socket from FIN_WAIT1 on and in its mini-socket
     /// (inet_twsk_alloc copies them).
     #[inline(always)]
-    pub fn hash(self) -> u32 {
-        read(self.0, offset!(skc_hash))
+    pub fn head(self) -> Head {
+        Head {
+            sock: self.0,
+            words: read(self.0, 0),
+        }
     }
 
     #[inline(always)]
     pub fn local_port(self) -> u16 {
         read(self.0, offset!(skc_num))
-    }
-
-    #[inline(always)]
-    pub fn remote_port(self) -> u16 {
-        u16::from_be(read(self.0, offset!(skc_dport)))
     }
 
     /// Port as inet_sport has it: right also after →CLOSE, when inet_put_port() has cleared skc_num.

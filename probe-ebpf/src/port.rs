@@ -163,6 +163,8 @@ pub fn call_entered(op: PortOp, descriptor: u64, address: u64) {
             PortOp::Listen => port_of(descriptor) as u32,
             PortOp::Bind | PortOp::Connect => 0,
         },
+        own_range: [0; 2],
+        reserved: 0,
     };
     let thread = bpf_get_current_pid_tgid();
     match CALLS.get_ptr_mut(thread) {
@@ -191,6 +193,7 @@ pub fn connect_began(sock: Sock) {
         unsafe {
             (*call).began_ns = now_ns();
             (*call).requested = sock.local_port() as u32;
+            (*call).own_range = range_searched(sock, (*call).op, (*call).requested);
         }
     }
 }
@@ -211,7 +214,12 @@ pub fn call_returned(ctx: Ctx, result: i64) {
     if call.op == RETURNED || call.began_ns == 0 {
         return;
     }
-    if call.op == PortOp::Connect as u32 && result == 0 && config!(tell_special) == 0 {
+    let latency_ns = now_ns().wrapping_sub(call.began_ns);
+    if call.op == PortOp::Connect as u32
+        && result == 0
+        && call.own_range == [0; 2]
+        && latency_ns < config!(slow_port_ns)
+    {
         return count_connected();
     }
     let sock = Sock(socket_of(call.descriptor));
@@ -227,10 +235,10 @@ pub fn call_returned(ctx: Ctx, result: i64) {
         op: call.op,
         requested: call.requested as u16,
         errno: result.wrapping_neg() as u16,
-        latency_ns: now_ns().wrapping_sub(call.began_ns),
+        latency_ns,
         flags: 0,
         refused: [0; ReuseRefusal::COUNT],
-        own_range: range_searched(sock, call.op, call.requested),
+        own_range: call.own_range,
     };
     if result >= 0 {
         outcome.errno = 0;

@@ -193,4 +193,7 @@ pub struct Call {
     pub op: u32,
     /// Of listen() and connect(): bind() has it in `address`.
     pub requested: u32,
+    /// The socket's own range of ports, where connect() looks through that.
+    pub own_range: [u16; 2],
+    pub reserved: u32,
 }

@@ -221,7 +221,8 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         flags: 0,
     };
     count_birth(sock.netns(), refused, false);
-    emit::of_socket(&fact, sock.0, story, &story.closer);
+    let traffic = sock.traffic();
+    emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
     if refused {
         return 0;
     }
@@ -229,22 +230,24 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
     let Some(kept) = MINIS.get_ptr_mut(mini) else {
         return 1;
     };
-    let traffic = sock.traffic();
+    let head = sock.head();
+    let now = now_ns();
     // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
     // because `hash` and ports are compared.
     unsafe {
         (*kept).closer = story.closer;
         (*kept).opener = story.opener;
-        (*kept).hash = sock.hash();
-        (*kept).local_port = sock.source_port();
-        (*kept).remote_port = sock.remote_port();
+        (*kept).hash = head.hash();
+        // The socket has its port until →CLOSE.
+        (*kept).local_port = head.local_port();
+        (*kept).remote_port = head.remote_port();
         (*kept).side = story.side;
         (*kept).substate = substate;
-        (*kept).born_ns = now_ns();
+        (*kept).born_ns = now;
         (*kept).promoted_ns = UNKNOWN;
         (*kept).established_ns = story.established_ns;
         (*kept).site = story.site;
-        (*kept).last_data_ns = now_ns().wrapping_sub(traffic.idle_ns);
+        (*kept).last_data_ns = now.wrapping_sub(traffic.idle_ns);
         (*kept).bytes_sent = traffic.bytes_sent;
         (*kept).bytes_received = traffic.bytes_received;
     }

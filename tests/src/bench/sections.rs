@@ -44,7 +44,7 @@ pub struct Options {
     #[arg(long, value_enum, value_delimiter = ',')]
     pub who: Vec<Who>,
     /// Pairs.
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 5)]
     pub pairs: u32,
     /// Connections of a run.
     #[arg(long, default_value_t = 40_000)]
@@ -117,7 +117,7 @@ fn kinds(options: &Options, setup: &Setup) -> Result<String> {
         .iter()
         .filter(|kind| **kind != Kind::Plain)
     {
-        let pairs = options.pairs.min(5);
+        let pairs = options.pairs.min(3);
         let load = load(*kind, options.connections);
         let whom = [Who::Nobody, Who::Empty, Who::Report];
         let all = pairs::measure(&whom, setup, &load, (pairs, pairs.min(2)))?;

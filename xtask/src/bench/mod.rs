@@ -69,24 +69,52 @@ pub struct BenchArgs {
 /// When something can't be built or measured.
 pub fn verb(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     let binaries = build::everything(workspace, Profile::Release, Parts::ProgramAndTests)?;
-    let part = if args.vm { Part::Guests } else { Part::Machine };
-    let tables = match part {
-        Part::Machine => machine(args, &binaries)?,
-        Part::Guests => guests(workspace, args, &binaries)?,
-    };
-    let text = format!("{}\n{tables}", made_by(args)?);
-    if args.print {
-        print!("{text}");
-        return Ok(());
+    if args.vm {
+        let tables = guests(workspace, args, &binaries)?;
+        return publish(workspace, args, Part::Guests, &tables);
     }
+    let mut tables = String::new();
+    for section in wanted(args)? {
+        let table = machine(args, &binaries, section)?;
+        tables += &table;
+        // At once: what comes after may fail.
+        let text = if args.print { &table } else { &tables };
+        publish(workspace, args, Part::Machine, text)?;
+    }
+    Ok(())
+}
+
+/// Sections that are asked for.
+fn wanted(args: &BenchArgs) -> Result<Vec<&'static str>> {
+    let Some(glob) = &args.only else {
+        return Ok(SECTIONS.to_vec());
+    };
     ensure!(
-        args.only.is_none(),
+        args.print,
         "a part alone would take the place of all: --only goes with --print"
     );
+    let wanted: Vec<_> = SECTIONS
+        .into_iter()
+        .filter(|section| page::matches(glob, section))
+        .collect();
+    ensure!(
+        !wanted.is_empty(),
+        "--only matches none of {}",
+        SECTIONS.join(", ")
+    );
+    Ok(wanted)
+}
+
+/// Writes tables into the page, or prints them.
+fn publish(workspace: &Workspace, args: &BenchArgs, part: Part, tables: &str) -> Result<()> {
+    if args.print {
+        print!("{tables}");
+        return Ok(());
+    }
     let path = workspace.root.join("docs/performance.md");
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let text = format!("{}\n{tables}", made_by(args)?);
     fs::write(&path, page::replace(&page, part, &text)?)?;
-    println!("{}", path.display());
     Ok(())
 }
 
@@ -111,25 +139,12 @@ fn made_by(args: &BenchArgs) -> Result<String> {
     ))
 }
 
-fn machine(args: &BenchArgs, binaries: &Binaries) -> Result<String> {
-    let wanted: Vec<&str> = SECTIONS
-        .into_iter()
-        .filter(|section| {
-            args.only
-                .as_deref()
-                .is_none_or(|glob| page::matches(glob, section))
-        })
-        .collect();
-    ensure!(
-        !wanted.is_empty(),
-        "--only matches none of {}",
-        SECTIONS.join(", ")
-    );
+fn machine(args: &BenchArgs, binaries: &Binaries, section: &str) -> Result<String> {
     let mut command = as_root(&binaries.bench())?;
     command
         .args(["run", "--twtrace"])
         .arg(binaries.twtrace())
-        .args(["--section", &wanted.join(",")]);
+        .args(["--section", section]);
     if args.quick {
         command.args(["--pairs", "2", "--connections", "8000"]);
     }
