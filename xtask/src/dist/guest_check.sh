@@ -89,6 +89,12 @@ probes_in_sandbox() {
     twtrace probes >/run/probes-outside
     diff /run/probes-outside /run/probes-inside && grep -q '^time_wait ' /run/probes-inside
 }
+intervals() { twtrace report --store /var/lib/twtrace | sed -n 's/^history: \([0-9]*\) interval.*/\1/p'; }
+has_more_than() {
+    there=$(intervals)
+    echo "intervals: $there"
+    [ "${there:-0}" -gt "$1" ]
+}
 tells_of_curl() { twtrace report --store /var/lib/twtrace | grep '^curl('; }
 has_history() { find /var/lib/twtrace -type f -size +0 | grep .; }
 
@@ -140,6 +146,15 @@ check "it is restarted with a history" systemctl restart twtrace.service
 for _ in 1 2 3 4 5; do answers /healthz >/dev/null; done
 check "the history is kept in /var/lib/twtrace" within 10 has_history
 check "the history can be read" within 20 tells_of_curl
+kept=$(intervals)
+date --set "+60 days" >/dev/null
+check "intervals follow a clock that leapt ahead" within 30 has_more_than $((kept + 3))
+date --set "-61 days" >/dev/null
+check "and one that was set back" within 30 has_more_than $((kept + 6))
+date --set "+1 day" >/dev/null
+check "and one that was put right" within 30 has_more_than $((kept + 9))
+check "what was before the leap is not forgotten" tells_of_curl
+twtrace report --store /var/lib/twtrace | grep '^history'
 pid=$(main_pid)
 kill -STOP "$pid"
 check "the watchdog replaces one that is stuck" within 60 is_another_than "$pid"
