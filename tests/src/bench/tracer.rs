@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Read as _},
-    os::fd::{FromRawFd as _, OwnedFd},
+    os::{
+        fd::{FromRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     ptr, thread,
@@ -157,6 +160,14 @@ impl Tracer {
                     .stdout(terminal);
             }
             _ => {}
+        }
+        // A shell starts what is in its background with SIGINT ignored, and Python keeps to that.
+        // SAFETY: signal() may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            });
         }
         let mut child = command.spawn().with_context(|| who.title())?;
         drop(command);
