@@ -185,7 +185,7 @@ pub fn timer_cancelled(timer: u64) {
         return;
     }
     emit::count_end(mini, EndCause::Killed);
-    let key = tuple_key(mini);
+    let key = tuple_key(mini, mini.local_port());
     if let Some(before) = CANCELLED.get_ptr(key) {
         // SAFETY: a map value of integers.
         unsafe {
@@ -213,7 +213,7 @@ pub fn armed_again(mini: Sock) {
     if config!(ends_by_timer) == 0 {
         return;
     }
-    let key = tuple_key(mini);
+    let key = tuple_key(mini, mini.local_port());
     let Some(cancelled) = CANCELLED.get_ptr(key) else {
         return;
     };
@@ -235,7 +235,7 @@ pub fn established(sock: Sock) {
     if config!(ends_by_timer) == 0 {
         return;
     }
-    if let Some(cancelled) = CANCELLED.get_ptr_mut(tuple_key(sock)) {
+    if let Some(cancelled) = CANCELLED.get_ptr_mut(tuple_key(sock, sock.source_port())) {
         // SAFETY: a map value of integers.
         unsafe {
             if (*cancelled).event.cause == EndCause::Killed as u8 {
@@ -319,6 +319,6 @@ unsafe fn fill_maker(event: *mut EndEvent, kept: &MiniStory, now: u64) {
         (*event).age_ns = now.wrapping_sub(kept.born_ns);
         (*event).promoted_ns = kept.promoted_ns;
         process::fill(&mut (*event).process, &kept.closer);
-        process::fill_beside(&mut (*event).opener, &kept.opener, &(*event).process);
+        process::fill(&mut (*event).opener, &kept.opener);
     }
 }

@@ -37,49 +37,6 @@ pub fn read<T: Copy>(base: u64, offset: u32) -> T {
     }
 }
 
-/// The first 64 bytes of a `sock_common`: both ends, hash, family and namespace, read at once where these are (in all
-/// kernels so far), since each read is a call of its own and most of what a program does.
-pub struct Head {
-    sock: u64,
-    words: [u64; HEAD_WORDS],
-}
-
-const HEAD_WORDS: usize = 8;
-
-impl Head {
-    #[inline(always)]
-    fn get<T: Copy>(&self, offset: u32) -> T {
-        let at = offset as usize;
-        if at + size_of::<T>() <= size_of::<[u64; HEAD_WORDS]>() {
-            // SAFETY: integers inside the words, at an offset that the kernel aligns them to.
-            return unsafe { self.words.as_ptr().byte_add(at).cast::<T>().read() };
-        }
-        read(self.sock, offset)
-    }
-
-    /// Address of the `struct net`.
-    #[inline(always)]
-    pub fn net(&self) -> u64 {
-        self.get(offset!(skc_net))
-    }
-
-    #[inline(always)]
-    pub fn hash(&self) -> u32 {
-        self.get(offset!(skc_hash))
-    }
-
-    /// Cleared in a full socket that has given its port back.
-    #[inline(always)]
-    pub fn local_port(&self) -> u16 {
-        self.get(offset!(skc_num))
-    }
-
-    #[inline(always)]
-    pub fn remote_port(&self) -> u16 {
-        u16::from_be(self.get(offset!(skc_dport)))
-    }
-}
-
 /// A `struct sock`, or the `sock_common` at the head of a mini-socket or request socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Sock(pub u64);
@@ -204,19 +161,21 @@ impl Sock {
         read(context, offset!(subflow_conn))
     }
 
-    /// Hash, ports and namespace of it are the same in a full socket from FIN_WAIT1 on and in its mini-socket
+    /// Hash, ports and namespace: the same in a full socket from FIN_WAIT1 on and in its mini-socket
     /// (inet_twsk_alloc copies them).
     #[inline(always)]
-    pub fn head(self) -> Head {
-        Head {
-            sock: self.0,
-            words: read(self.0, 0),
-        }
+    pub fn hash(self) -> u32 {
+        read(self.0, offset!(skc_hash))
     }
 
     #[inline(always)]
     pub fn local_port(self) -> u16 {
         read(self.0, offset!(skc_num))
+    }
+
+    #[inline(always)]
+    pub fn remote_port(self) -> u16 {
+        u16::from_be(read(self.0, offset!(skc_dport)))
     }
 
     /// Port as inet_sport has it: right also after →CLOSE, when inet_put_port() has cleared skc_num.
@@ -241,21 +200,19 @@ impl Sock {
     /// Returns extra event flags.
     #[inline(always)]
     pub fn fill_tuple(self, tuple: &mut Tuple, local_port: u16) -> u16 {
-        let head = self.head();
         *tuple = Tuple::default();
         tuple.local_port = local_port;
-        tuple.remote_port = head.remote_port();
-        tuple.netns = netns_inum(head.net());
-        if head.get::<u16>(offset!(skc_family)) == AF_INET6 {
+        tuple.remote_port = self.remote_port();
+        tuple.netns = self.netns();
+        if read::<u16>(self.0, offset!(skc_family)) == AF_INET6 {
             let local: [u32; 4] = read(self.0, offset!(skc_v6_rcv_saddr));
             let remote: [u32; 4] = read(self.0, offset!(skc_v6_daddr));
             return set_v6(tuple, local, remote);
+        } else {
+            let local: u32 = read(self.0, offset!(skc_rcv_saddr));
+            let remote: u32 = read(self.0, offset!(skc_daddr));
+            set_v4(tuple, local, remote);
         }
-        set_v4(
-            tuple,
-            head.get(offset!(skc_rcv_saddr)),
-            head.get(offset!(skc_daddr)),
-        );
         0
     }
 

@@ -102,8 +102,7 @@ pub static PORTS: HashMap<PortKey, PortTotals> = HashMap::with_max_entries(1, 0)
 #[map]
 pub static SEARCHES: LruHashMap<u64, Search> = LruHashMap::with_max_entries(4096, 0);
 
-/// bind(), listen() and connect() calls, by thread: the one under way or the last (system-call tier only). LRU: an
-/// entry stays for its thread's next call.
+/// bind(), listen() and connect() calls under way, by thread (system-call tier only).
 #[map]
 pub static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(4096, 0);
 

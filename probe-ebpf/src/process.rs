@@ -239,30 +239,6 @@ pub fn fill(process: &mut Process, actor: &Actor) {
     }
 }
 
-/// The same, beside a process that is filled in already and is often the same one: then its names are taken.
-#[inline(always)]
-pub fn fill_beside(process: &mut Process, actor: &Actor, filled: &Process) {
-    let same = actor.key.tgid == filled.key.tgid
-        && actor.key.start_boot_ns == filled.key.start_boot_ns
-        && actor.key.tgid != 0;
-    if !same {
-        return fill(process, actor);
-    }
-    process.key = actor.key;
-    process.tid = actor.tid;
-    process.uid = filled.uid;
-    process.cgroup_id = filled.cgroup_id;
-    // SAFETY: names are 16 bytes each, at multiples of eight in a `Process`.
-    unsafe {
-        (&raw mut process.comm)
-            .cast::<Comm>()
-            .write((&raw const filled.comm).cast::<Comm>().read());
-        (&raw mut process.thread_comm)
-            .cast::<Comm>()
-            .write(actor.thread_comm);
-    }
-}
-
 /// Whom a reset or abort is charged to: the closer if there is one, else the opener.
 #[inline(always)]
 pub fn answerable(story: &Story) -> &Actor {

@@ -177,9 +177,6 @@ pub struct Arguments {
     pub twp: u64,
 }
 
-/// [`Call::op`] of a call that has returned: threads keep their entry for the next one.
-pub const RETURNED: u32 = u32::MAX;
-
 /// A system call under way.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -193,7 +190,4 @@ pub struct Call {
     pub op: u32,
     /// Of listen() and connect(): bind() has it in `address`.
     pub requested: u32,
-    /// The socket's own range of ports, where connect() looks through that.
-    pub own_range: [u16; 2],
-    pub reserved: u32,
 }

@@ -21,15 +21,14 @@ use crate::{
     story::{self, now_ns},
 };
 
-/// Of a mini-socket, or of a full socket that still has its port.
+/// `local_port` is given because full and mini-sockets keep it in different places.
 #[inline(always)]
-pub fn tuple_key(sock: Sock) -> TupleKey {
-    let head = sock.head();
+pub fn tuple_key(sock: Sock, local_port: u16) -> TupleKey {
     TupleKey {
-        net: head.net(),
-        hash: head.hash(),
-        local_port: head.local_port(),
-        remote_port: head.remote_port(),
+        net: sock.net(),
+        hash: sock.hash(),
+        local_port,
+        remote_port: sock.remote_port(),
     }
 }
 
@@ -37,7 +36,7 @@ pub fn tuple_key(sock: Sock) -> TupleKey {
 #[inline(always)]
 pub fn expect_birth(sock: Sock) {
     if config!(births) == BIRTHS_BY_TIMER {
-        let key = tuple_key(sock);
+        let key = tuple_key(sock, sock.source_port());
         let _ = CLOSING.insert(key, sock.0, 0);
     }
 }
@@ -46,10 +45,7 @@ pub fn expect_birth(sock: Sock) {
 #[inline(always)]
 pub fn expect_no_birth(sock: Sock) {
     if config!(births) == BIRTHS_BY_TIMER {
-        let key = TupleKey {
-            local_port: sock.source_port(),
-            ..tuple_key(sock)
-        };
+        let key = tuple_key(sock, sock.source_port());
         let _ = CLOSING.remove(key);
     }
 }
@@ -158,7 +154,7 @@ pub fn mini_of(timer: u64) -> Option<Sock> {
 /// Whether a socket is known to be closing with the mini-socket's tuple: then this is its birth.
 #[inline(always)]
 fn started_by_closing(mini: Sock) -> bool {
-    let key = tuple_key(mini);
+    let key = tuple_key(mini, mini.local_port());
     let Some(sock) = CLOSING.get_ptr(key) else {
         return false;
     };
@@ -221,8 +217,7 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         flags: 0,
     };
     count_birth(sock.netns(), refused, false);
-    let traffic = sock.traffic();
-    emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
+    emit::of_socket(&fact, sock.0, story, &story.closer);
     if refused {
         return 0;
     }
@@ -230,24 +225,22 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
     let Some(kept) = MINIS.get_ptr_mut(mini) else {
         return 1;
     };
-    let head = sock.head();
-    let now = now_ns();
+    let traffic = sock.traffic();
     // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
     // because `hash` and ports are compared.
     unsafe {
         (*kept).closer = story.closer;
         (*kept).opener = story.opener;
-        (*kept).hash = head.hash();
-        // The socket has its port until →CLOSE.
-        (*kept).local_port = head.local_port();
-        (*kept).remote_port = head.remote_port();
+        (*kept).hash = sock.hash();
+        (*kept).local_port = sock.source_port();
+        (*kept).remote_port = sock.remote_port();
         (*kept).side = story.side;
         (*kept).substate = substate;
-        (*kept).born_ns = now;
+        (*kept).born_ns = now_ns();
         (*kept).promoted_ns = UNKNOWN;
         (*kept).established_ns = story.established_ns;
         (*kept).site = story.site;
-        (*kept).last_data_ns = now.wrapping_sub(traffic.idle_ns);
+        (*kept).last_data_ns = now_ns().wrapping_sub(traffic.idle_ns);
         (*kept).bytes_sent = traffic.bytes_sent;
         (*kept).bytes_received = traffic.bytes_received;
     }
@@ -328,9 +321,8 @@ pub fn mini_story(mini: Sock) -> Option<&'static MiniStory> {
     let kept = MINIS.get_ptr(mini.0)?;
     // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
     let kept = unsafe { &*kept };
-    let head = mini.head();
-    let same = kept.hash == head.hash()
-        && kept.local_port == head.local_port()
-        && kept.remote_port == head.remote_port();
+    let same = kept.hash == mini.hash()
+        && kept.local_port == mini.local_port()
+        && kept.remote_port == mini.remote_port();
     same.then_some(kept)
 }
