@@ -8,6 +8,7 @@ use clap::Args;
 use crate::{
     process::run,
     setup::{self, BpfToolchain, Origin},
+    stack_depth,
     workspace::{Workspace, host_triple},
 };
 
@@ -92,6 +93,12 @@ pub fn verb(workspace: &Workspace, args: &BuildArgs) -> Result<()> {
 pub fn everything(workspace: &Workspace, profile: Profile, parts: Parts) -> Result<Binaries> {
     let toolchain = setup::ensure(workspace)?;
     let object = bpf_object(workspace, &toolchain)?;
+    match (stack_depth::check(&object), parts) {
+        (Ok(()), _) => {}
+        // Other compilers lay out other stacks, and this one's kernel may be a later one.
+        (Err(error), Parts::Program) => eprintln!("warning: {error:#}"),
+        (Err(error), _) => return Err(error),
+    }
     userspace(workspace, profile, parts, &object)
 }
 

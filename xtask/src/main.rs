@@ -8,6 +8,7 @@ mod guest;
 mod process;
 mod run;
 mod setup;
+mod stack_depth;
 mod test;
 mod vm;
 mod workspace;
