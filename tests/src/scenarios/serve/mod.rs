@@ -45,6 +45,10 @@ pub const USAGES: &[Usage] = &[
         run: privileges::kept,
     },
     Usage {
+        name: "serve/privileges_to_start",
+        run: privileges::to_start,
+    },
+    Usage {
         name: "serve/counts",
         run: counts::equal,
     },

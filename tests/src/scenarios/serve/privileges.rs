@@ -1,14 +1,23 @@
 //! What is left of its privileges when it has attached its probes.
 
+use std::{
+    fs,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    process::Command,
+};
+
 use anyhow::{Context as _, Result, ensure};
 
-use super::service::{Service, field};
-use crate::runner::Context;
+use super::service::{self, Service, field};
+use crate::{runner::Context, sys::check};
 
 const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
+/// More than there are.
+const MAX_CAPABILITY: u32 = 63;
 
 /// By mode and thread, as the kernel tells. (That nothing more can be opened then is a test of the program's own.)
 pub fn kept(context: &Context) -> Result<()> {
@@ -44,4 +53,84 @@ pub fn kept(context: &Context) -> Result<()> {
         service.stop()?;
     }
     Ok(())
+}
+
+/// With less to begin with it does less, or says what is missing.
+pub fn to_start(context: &Context) -> Result<()> {
+    let mut elsewhere = Command::new("sleep");
+    elsewhere.arg("600");
+    // SAFETY: only a system call between fork and exec.
+    unsafe {
+        elsewhere.pre_exec(|| check(libc::unshare(libc::CLONE_NEWNET)).map(drop));
+    }
+    let mut elsewhere = elsewhere.spawn().context("start sleep")?;
+    let tried = fs::metadata(format!("/proc/{}/ns/net", elsewhere.id()))
+        .map_err(Into::into)
+        .and_then(|namespace| try_each(context, namespace.ino()));
+    elsewhere.kill()?;
+    elsewhere.wait()?;
+    tried
+}
+
+fn try_each(context: &Context, netns: u64) -> Result<()> {
+    let least = [CAP_BPF, CAP_PERFMON, CAP_DAC_READ_SEARCH];
+    for (held, is_blind) in [
+        (&least[..], true),
+        // It may enter namespaces, and finds none: whose a process is can't be read.
+        (&[CAP_SYS_ADMIN][..], true),
+        (
+            &[&least[..], &[CAP_SYS_ADMIN, CAP_SYS_PTRACE]].concat()[..],
+            false,
+        ),
+    ] {
+        let service = Service::of(with_only(service::command(context, &[]), held))?;
+        let page = service.metrics()?;
+        let is_seen = page.contains(&format!(
+            "twtrace_netns_time_wait_sockets{{netns=\"{netns}\"}}"
+        ));
+        ensure!(
+            is_seen != is_blind,
+            "with {held:?} namespace {netns} is {}seen\n{page}",
+            if is_seen { "" } else { "not " }
+        );
+        service.stop()?;
+    }
+    for missing in least {
+        let held: Vec<u32> = least.into_iter().filter(|held| *held != missing).collect();
+        let (code, said) = service::refused(with_only(service::command(context, &[]), &held))?;
+        let name = match missing {
+            CAP_BPF => "missing CAP_BPF",
+            CAP_PERFMON => "missing CAP_PERFMON",
+            _ => "missing CAP_DAC_READ_SEARCH",
+        };
+        ensure!(code == 1 && said.contains(name), "{code}: {said}");
+    }
+    Ok(())
+}
+
+/// A program that gets these capabilities and no others, though it is root's.
+fn with_only(mut command: Command, held: &[u32]) -> Command {
+    let held = held.to_vec();
+    // SAFETY: only system calls between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            for capability in (0..=MAX_CAPABILITY).filter(|capability| !held.contains(capability)) {
+                let dropped = libc::prctl(
+                    libc::PR_CAPBSET_DROP,
+                    libc::c_ulong::from(capability),
+                    0,
+                    0,
+                    0,
+                );
+                // EINVAL: this kernel has no such capability.
+                if dropped < 0
+                    && std::io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL)
+                {
+                    check(dropped)?;
+                }
+            }
+            Ok(())
+        });
+    }
+    command
 }
