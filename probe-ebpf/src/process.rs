@@ -124,19 +124,34 @@ pub fn current(task: u64) -> Actor {
     if tid != tgid {
         actor.thread_comm = read(task, offset!(task_comm));
     }
-    if let Some(names) = names_of(&actor.key) {
-        // SAFETY: `names` points to a map value; another CPU may write the same names at this time.
-        unsafe {
-            bpf_probe_read_kernel(
-                (&raw mut (*names).comm).cast(),
-                COMM_LEN as u32,
-                (leader + offset!(task_comm) as u64) as *const _,
-            );
-            (*names).uid = bpf_get_current_uid_gid() as u32;
-            (*names).cgroup_id = cgroup_of(task);
-        }
-    }
+    enter_names(tgid as u64, actor.key.start_boot_ns, task, leader);
     actor
+}
+
+/// Writes the names that the current process has now. A global function, which takes numbers only: the verifier looks at
+/// it by itself, once, and not again for each state that its callers may be in; before 6.2 it gave up on some of them.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn enter_names(tgid: u64, start_boot_ns: u64, task: u64, leader: u64) -> u32 {
+    let key = ProcessKey {
+        tgid: tgid as u32,
+        unattributed: 0,
+        start_boot_ns,
+    };
+    let Some(names) = names_of(&key) else {
+        return 1;
+    };
+    // SAFETY: `names` points to a map value; another CPU may write the same names at this time.
+    unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut (*names).comm).cast(),
+            COMM_LEN as u32,
+            (leader + offset!(task_comm) as u64) as *const _,
+        );
+        (*names).uid = bpf_get_current_uid_gid() as u32;
+        (*names).cgroup_id = cgroup_of(task);
+    }
+    0
 }
 
 /// The cgroup of the current task: in the v1 hierarchy that userspace chose, if it is in one of its cgroups, else
