@@ -50,6 +50,18 @@ const BROWSER: [Tool; 1] = [Tool {
     package: "chromium",
 }];
 
+/// What scrapes `twtrace serve`, and checks its rules: on the machine alone.
+const SCRAPER: [Tool; 2] = [
+    Tool {
+        program: "prometheus",
+        package: "prometheus",
+    },
+    Tool {
+        program: "promtool",
+        package: "prometheus",
+    },
+];
+
 /// What booting a guest takes.
 const BOOTING: [Tool; 3] = [
     Tool {
@@ -99,9 +111,15 @@ const ROOTS: [Tool; 2] = [
 /// # Errors
 /// When it can't be installed; the error has the command to type.
 pub fn ensure_for_scenarios() -> Result<()> {
-    if let Err(error) = ensure(&BROWSER, "one scenario uses a browser") {
-        // It is skipped, and says so.
-        eprintln!("{error:#}");
+    let optional = [
+        (&BROWSER[..], "one scenario uses a browser"),
+        (&SCRAPER[..], "one scenario uses Prometheus"),
+    ];
+    for (tools, why) in optional {
+        if let Err(error) = ensure(tools, why) {
+            // It is skipped, and says so.
+            eprintln!("{error:#}");
+        }
     }
     ensure(&TRAFFIC, "the scenarios use programs that are not here")
 }
