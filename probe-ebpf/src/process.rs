@@ -129,7 +129,7 @@ pub fn current(task: u64) -> Actor {
 }
 
 /// Writes the names that the current process has now. A global function, which takes numbers only: the verifier looks at
-/// it by itself, once, and not again for each state that its callers may be in; before 6.2 it gave up on some of them.
+/// it by itself, once, and not again for each state that its callers may be in: that of 6.1 gave up on some of them.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn enter_names(tgid: u64, start_boot_ns: u64, task: u64, leader: u64) -> u32 {

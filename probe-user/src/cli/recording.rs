@@ -76,6 +76,17 @@ impl KeepArgs {
     }
 }
 
+/// Options that say how to probe: there is nothing to probe in what is past.
+const PROBING: [&str; 7] = [
+    "timers",
+    "btf",
+    "max_sockets",
+    "max_processes",
+    "ring_mb",
+    "ring_kb",
+    "slow_port",
+];
+
 /// Recordings in place of this host.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Recordings")]
@@ -86,9 +97,7 @@ pub struct FromArgs {
         long,
         value_name = "FILE",
         group = "past",
-        conflicts_with_all = [
-            "timers", "btf", "max_sockets", "max_processes", "ring_mb", "ring_kb", "slow_port",
-        ]
+        conflicts_with_all = PROBING
     )]
     pub from: Vec<PathBuf>,
     /// Leave out what was before: 2026-11-25T03:00:00Z, "2026-11-25 03:00", 03:00, 2h ago, or +10m after the start.
@@ -124,9 +133,7 @@ pub struct StoreArgs {
         long,
         value_name = "DIR",
         group = "past",
-        conflicts_with_all = [
-            "timers", "btf", "max_sockets", "max_processes", "ring_mb", "ring_kb", "slow_port",
-        ]
+        conflicts_with_all = PROBING
     )]
     pub store: Option<PathBuf>,
 }

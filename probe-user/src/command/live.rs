@@ -20,6 +20,9 @@ use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
 use crate::stack::Stacks;
 
+/// Where tracing goes on for long, the ring buffer is drained at most that often: a wake-up for each event would cost
+/// more than the events.
+pub const DRAIN: Duration = Duration::from_millis(25);
 /// Readings of the audit's counters before they are taken as they are.
 const READINGS: usize = 10;
 /// Between them.

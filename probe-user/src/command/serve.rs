@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use super::live::{Live, Order};
+use super::live::{DRAIN, Live, Order};
 use super::notice;
 use crate::cli::{Privileges, ServeArgs};
 use crate::confine::{self, Reach};
@@ -26,13 +26,10 @@ use crate::serve::http::{self, Ask};
 use crate::serve::manager::Manager;
 use crate::serve::remembering::Remembering;
 use crate::serve::settings::Settings;
-use crate::session::Session;
 use crate::session::observer::Wants;
 
 /// Between two looks at the kernel's sockets and settings.
 const LOOK: Duration = Duration::from_secs(10);
-/// The ring buffer is drained at most that often: a wake-up for each event would cost more than the events.
-const DRAIN: Duration = Duration::from_millis(25);
 /// How often the loop sees to what is due.
 const TICK: Duration = Duration::from_secs(1);
 /// Between two takings of what the kernel side counts: its maps must not fill up.
@@ -165,7 +162,7 @@ impl Server {
                     // Nobody may wait for it any more.
                     let _ = ask.reply.send(page);
                 }
-                ready = ready_after(&mut self.live.session, drain_at) => {
+                ready = self.live.session.ready_after(drain_at) => {
                     ready?;
                     self.live.step(&mut self.counting)?;
                     drain_at = Instant::now() + DRAIN;
@@ -268,11 +265,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-async fn ready_after(session: &mut Session, moment: Instant) -> Result<()> {
-    sleep_until(moment.into()).await;
-    session.ready().await
 }
 
 /// The thread for HTTP needs nothing but its sockets.

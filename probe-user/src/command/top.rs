@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tokio::time::sleep_until;
 
-use super::live::{Live, Order};
+use super::live::{DRAIN, Live, Order};
 use super::screen::{Front, Obeyed, Step, opening, sample};
 use super::{top_past, top_replay};
 use crate::cli::TopArgs;
@@ -15,15 +14,13 @@ use crate::model::tally::Tally;
 use crate::output::tui::App;
 use crate::output::tui::terminal;
 use crate::privilege::Keep;
+use crate::session::Sink;
 use crate::session::observer::Wants;
-use crate::session::{Session, Sink};
 
 /// Between two samples.
 const SAMPLE: Duration = Duration::from_secs(1);
 /// Between two looks at the kernel's sockets and settings.
 const LOOK: Duration = Duration::from_secs(5);
-/// The ring buffer is drained at most that often: a wake-up for each event would cost more than the events.
-const DRAIN: Duration = Duration::from_millis(25);
 
 /// Shows it until `q`.
 pub async fn run(args: TopArgs) -> Result<()> {
@@ -73,7 +70,7 @@ pub async fn run(args: TopArgs) -> Result<()> {
                     front.draw(&mut both.app)?;
                 }
             },
-            ready = ready_after(&mut live.session, drain_at) => {
+            ready = live.session.ready_after(drain_at) => {
                 ready?;
                 live.step(&mut both)?;
                 drain_at = Instant::now() + DRAIN;
@@ -84,11 +81,6 @@ pub async fn run(args: TopArgs) -> Result<()> {
     drop(live);
     drop(front);
     Ok(())
-}
-
-async fn ready_after(session: &mut Session, moment: Instant) -> Result<()> {
-    sleep_until(moment.into()).await;
-    session.ready().await
 }
 
 /// To be counted and to be shown.

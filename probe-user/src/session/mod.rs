@@ -205,6 +205,15 @@ impl Session {
             .context("waiting for the ring buffer")
     }
 
+    /// The same, but not before this moment.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn ready_after(&mut self, moment: Instant) -> Result<()> {
+        tokio::time::sleep_until(moment.into()).await;
+        self.ready().await
+    }
+
     /// Takes one batch out of the ring buffer and hands what can be judged to the sink. True where the ring
     /// buffer was empty then.
     ///

@@ -1,13 +1,13 @@
 //! What is read off the kernel's meters before and after a load.
 
-use std::{collections::BTreeMap, fs, io, path::Path, thread, time::Duration};
+use std::{collections::BTreeMap, fs, io, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use crate::sys::bpf::{self, Runs};
-
-/// Of /proc/stat and /proc/PID/stat.
-const TICK_NS: u64 = 10_000_000;
+use crate::sys::{
+    bpf::{self, Runs},
+    process_usage::TICK_NS,
+};
 
 /// Turns the kernel's counting of program runs on or off, and puts it back when it goes.
 #[derive(Debug)]
@@ -61,53 +61,6 @@ pub fn machine_cpu_ns() -> Result<u64> {
         .filter_map(|index| ticks.get(*index))
         .sum();
     Ok(busy * TICK_NS)
-}
-
-/// CPU time of a process and of the children it has waited for.
-///
-/// # Errors
-/// When it is gone.
-pub fn process_cpu_ns(pid: u32) -> Result<u64> {
-    // Nanoseconds by thread, where the kernel keeps them.
-    let mut total = 0;
-    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let path = entry?.path().join("schedstat");
-        match run_time(&path) {
-            Some(ns) => total += ns,
-            None => return process_ticks(pid),
-        }
-    }
-    Ok(total)
-}
-
-fn run_time(path: &Path) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
-    text.split_whitespace().next()?.parse().ok()
-}
-
-fn process_ticks(pid: u32) -> Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = text.rsplit_once(')').context("no comm")?;
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    Ok(ticks * TICK_NS)
-}
-
-/// The most memory that a process has had, KiB.
-///
-/// # Errors
-/// When it is gone.
-pub fn peak_kib(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next())
-        .context("no VmHWM")?;
-    Ok(peak.parse()?)
 }
 
 /// What the programs of a process took between two looks, by name.

@@ -16,7 +16,10 @@ use super::{
     spread::Spread,
     tracer::{Said, Setup, Tracer, Who},
 };
-use crate::sys::bpf::{self, Runs};
+use crate::sys::{
+    bpf::{self, Runs},
+    process_usage,
+};
 
 /// Until a tracer has what a load left in its buffers.
 const DRAIN: Duration = Duration::from_millis(300);
@@ -121,7 +124,7 @@ pub fn sample(who: Who, setup: &Setup, load: &[String]) -> Result<Sample> {
     meter::settle()?;
     let of_tracer = || -> Result<_> {
         Ok(match pid {
-            Some(pid) => (bpf::runs_of(pid)?, meter::process_cpu_ns(pid)?),
+            Some(pid) => (bpf::runs_of(pid)?, process_usage::cpu_ns(pid)?),
             None => Default::default(),
         })
     };
@@ -132,7 +135,10 @@ pub fn sample(who: Who, setup: &Setup, load: &[String]) -> Result<Sample> {
     let machine_ns = meter::machine_cpu_ns()? - machine_ns;
     let (runs_after, tracer_after_ns) = of_tracer()?;
     let (peak_kib, map_bytes) = match pid {
-        Some(pid) => (meter::peak_kib(pid)?, bpf::map_bytes_of(pid)?),
+        Some(pid) => (
+            process_usage::peak_memory_kib(pid)?,
+            bpf::map_bytes_of(pid)?,
+        ),
         None => (0, 0),
     };
     let said = match tracer {

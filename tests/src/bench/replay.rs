@@ -10,13 +10,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    meter,
     pairs::Load,
     spread::Spread,
     table::cell,
     tracer::{Setup, Tracer, Who},
 };
-use crate::sys::check;
+use crate::sys::{check, process_usage};
 
 /// What a command took.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +127,7 @@ fn time(mut command: Command) -> Result<Took> {
         if ended != 0 {
             break;
         }
-        peak_kib = peak_kib.max(meter::peak_kib(pid).unwrap_or(0));
+        peak_kib = peak_kib.max(process_usage::peak_memory_kib(pid).unwrap_or(0));
         thread::sleep(Duration::from_millis(2));
     }
     ensure!(status == 0, "{:?} failed", command.get_program());

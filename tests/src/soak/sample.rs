@@ -2,15 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{load::Played, of};
+use crate::sys::{http, process_usage};
 
 /// One look.
 #[derive(Clone, Debug)]
@@ -40,7 +39,9 @@ impl Sample {
     /// When the service does not answer.
     pub fn take(pid: u32, address: SocketAddr, played: &Played) -> Result<Self> {
         let asked = Instant::now();
-        let page = scrape(address)?;
+        let answer = http::get(address, "/metrics")?;
+        ensure!(answer.status == 200, "{answer:?}");
+        let page = answer.body;
         let scrape_ms = asked.elapsed().as_millis();
         let mut sums = BTreeMap::new();
         let mut series = 0;
@@ -61,22 +62,9 @@ impl Sample {
                 }
             }
         }
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let resident = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next())
-            .context("no VmRSS")?;
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let (_, fields) = stat.rsplit_once(')').context("no comm")?;
-        let ticks: u64 = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum();
         Ok(Self {
-            resident_kib: resident.parse()?,
-            cpu_ms: ticks * 10,
+            resident_kib: process_usage::resident_memory_kib(pid)?,
+            cpu_ms: process_usage::cpu_ns(pid)? / 1_000_000,
             at: Instant::now(),
             jobs: of(&played.jobs),
             connections: of(&played.client_first) + of(&played.server_first) + of(&played.resets),
@@ -109,17 +97,6 @@ impl Sample {
     fn sum(&self, name: &str) -> f64 {
         self.sums.get(name).copied().unwrap_or_default()
     }
-}
-
-fn scrape(address: SocketAddr) -> Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
-    anyhow::ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
-    Ok(body.to_owned())
 }
 
 const TIME_WAIT: &str = "twtrace_time_waits_total";

@@ -70,6 +70,14 @@ pub fn reap(pid: i32, limit: Duration) -> bool {
     }
 }
 
+/// A field of a /proc/PID/status.
+pub fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| {
+        let (of, value) = line.split_once(':')?;
+        (of == name).then(|| value.trim())
+    })
+}
+
 /// Whether this machine is emulated instruction by instruction (QEMU's TCG), 10 to 20 times slower.
 pub fn emulated() -> bool {
     fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("TCG"))

@@ -16,7 +16,7 @@ use super::{
     staging::Staging,
 };
 use crate::{
-    guest::{NoLine, Running, tools},
+    guest::{self, Accelerator, NoLine, Running, tools},
     workspace::Workspace,
 };
 
@@ -77,29 +77,8 @@ pub fn play(workspace: &Workspace, artifacts: &Artifacts) -> Result<()> {
 
 /// Emulated: it takes half a minute to boot, and works everywhere.
 fn machine(disk: &Disk, second: &Path, kernel_log: &Path) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
+    let mut command = guest::bare(Accelerator::Tcg, &disk.kernel, &disk.initramfs);
     command
-        .args([
-            "-accel",
-            "tcg,thread=single",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            "1500M",
-        ])
-        .args([
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-        ])
-        .arg("-kernel")
-        .arg(&disk.kernel)
-        .arg("-initrd")
-        .arg(&disk.initramfs)
         .args([
             "-append",
             "console=ttyS0 root=/dev/vda rw panic=-1 softlockup_panic=1 loglevel=4",

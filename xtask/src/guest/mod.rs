@@ -12,4 +12,4 @@ mod qemu;
 pub mod tools;
 
 pub use mirror::machine_source;
-pub use qemu::{Accelerator, NoLine, Running};
+pub use qemu::{Accelerator, NoLine, Running, bare};

@@ -60,6 +60,39 @@ impl Mode {
     }
 }
 
+/// QEMU with what every guest has: two CPUs, a kernel, no devices.
+pub fn bare(accelerator: Accelerator, kernel: &Path, initramfs: &Path) -> Command {
+    let accelerator = match accelerator {
+        Accelerator::Kvm => "kvm",
+        Accelerator::Tcg => "tcg,thread=single",
+        Accelerator::TcgParallel => "tcg,thread=multi",
+    };
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args([
+            "-accel",
+            accelerator,
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            "1500M",
+        ])
+        .args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
+        .arg("-kernel")
+        .arg(kernel)
+        .arg("-initrd")
+        .arg(initramfs);
+    command
+}
+
 /// A machine to boot.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -84,39 +117,13 @@ impl Machine {
     }
 
     fn command(&self, mode: Mode) -> Command {
-        let accelerator = match self.accelerator {
-            Accelerator::Kvm => "kvm",
-            Accelerator::Tcg => "tcg,thread=single",
-            Accelerator::TcgParallel => "tcg,thread=multi",
-        };
         // A guest that locks up dies, with a stack in its log.
         let append = format!(
             "console=ttyS0 loglevel=7 softlockup_panic=1 watchdog_thresh=30 panic=-1 -- {}",
             mode.argument()
         );
-        let mut command = Command::new("qemu-system-x86_64");
+        let mut command = bare(self.accelerator, &self.vmlinuz, &self.initramfs);
         command
-            .args([
-                "-accel",
-                accelerator,
-                "-cpu",
-                "max",
-                "-smp",
-                "2",
-                "-m",
-                "1500M",
-            ])
-            .args([
-                "-nodefaults",
-                "-no-user-config",
-                "-display",
-                "none",
-                "-no-reboot",
-            ])
-            .arg("-kernel")
-            .arg(&self.vmlinuz)
-            .arg("-initrd")
-            .arg(&self.initramfs)
             .args(["-append", &append, "-serial"])
             .arg(format!("file:{}", self.kernel_log().display()))
             .arg("-serial")

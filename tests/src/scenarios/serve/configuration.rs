@@ -101,7 +101,7 @@ pub fn reload(context: &Context) -> Result<()> {
         fs::write(&file, text)?;
         service.signal(libc::SIGHUP)?;
         service.until_it_says(says)?;
-        ensure!(super::client::get(service.address, "/readyz")?.status == 200);
+        ensure!(crate::sys::http::get(service.address, "/readyz")?.status == 200);
     }
     service.stop().map(drop)
 }

@@ -4,11 +4,11 @@ use std::{net::TcpListener, process::Command};
 
 use anyhow::{Result, ensure};
 
-use super::{
-    client::{ask, get},
-    service::{self, Service},
+use super::service::{self, Service};
+use crate::{
+    runner::Context,
+    sys::http::{ask, get},
 };
-use crate::runner::Context;
 
 /// Each page, in each form.
 pub fn endpoint(context: &Context) -> Result<()> {

@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-use super::{client, service::Service};
-use crate::runner::Context;
+use super::service::Service;
+use crate::{runner::Context, sys::http};
 
 /// Connections that ask slowly, or never.
 const SLOW: usize = 600;
@@ -43,9 +43,9 @@ pub fn clients(context: &Context) -> Result<()> {
     }
     let endless = thread::spawn(move || endless_header(at));
     // One of them may have to wait until others have been shed.
-    let answer = client::get(at, "/metrics")?;
+    let answer = http::get(at, "/metrics")?;
     ensure!(answer.status == 200, "{answer:?}");
-    ensure!(client::get(at, "/healthz")?.status == 200);
+    ensure!(http::get(at, "/healthz")?.status == 200);
     for stream in &mut slow {
         let _ = stream.write_all(b"a");
     }
@@ -57,7 +57,7 @@ pub fn clients(context: &Context) -> Result<()> {
     let (answered, refused) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         for _ in 0..SCRAPES {
-            scope.spawn(|| match client::get(at, "/metrics") {
+            scope.spawn(|| match http::get(at, "/metrics") {
                 Ok(answer) if answer.status == 200 => answered.fetch_add(1, Ordering::Relaxed),
                 _ => refused.fetch_add(1, Ordering::Relaxed),
             });
@@ -70,7 +70,7 @@ pub fn clients(context: &Context) -> Result<()> {
     );
     drop(slow);
 
-    ensure!(client::get(at, "/readyz")?.status == 200);
+    ensure!(http::get(at, "/readyz")?.status == 200);
     let growth_kib = service.peak_memory_kib()?.saturating_sub(before_kib);
     ensure!(growth_kib < MAX_GROWTH_KIB, "took {growth_kib} KiB more");
     let said = service.stop()?;

@@ -1,6 +1,5 @@
 //! `twtrace serve`: as a service manager, an administrator and clients of every kind meet it.
 
-mod client;
 mod configuration;
 mod counts;
 mod endpoint;

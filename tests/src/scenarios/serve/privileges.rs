@@ -8,8 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::service::{self, Service, field};
-use crate::{runner::Context, sys::check};
+use super::service::{self, Service};
+use crate::{
+    runner::Context,
+    sys::{check, process::field},
+};
 
 const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SYS_PTRACE: u32 = 19;

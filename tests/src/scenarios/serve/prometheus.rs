@@ -13,14 +13,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{
-    client,
     service::{Service, until},
     traffic::{Named, answer},
 };
 use crate::{
     runner::Context,
     stage::Skip,
-    sys::{netns, process},
+    sys::{http, netns, process},
 };
 
 /// Connections, each closed first by its client.
@@ -193,14 +192,14 @@ impl Prometheus {
             .spawn()?;
         let prometheus = Self { child, address };
         until("Prometheus is ready", || {
-            Ok(client::get(address, "/-/ready").is_ok_and(|answer| answer.status == 200))
+            Ok(http::get(address, "/-/ready").is_ok_and(|answer| answer.status == 200))
         })
         .with_context(|| fs::read_to_string(directory.join("log")).unwrap_or_default())?;
         Ok(prometheus)
     }
 
     fn get(&self, path: &str) -> Result<Value> {
-        let answer = client::get(self.address, path)?;
+        let answer = http::get(self.address, path)?;
         ensure!(answer.status == 200, "{path}: {answer:?}");
         Ok(serde_json::from_str(&answer.body)?)
     }

@@ -13,8 +13,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::client;
-use crate::{runner::Context, sys::process};
+use crate::{
+    runner::Context,
+    sys::{http, process, process_usage},
+};
 
 const SERVING: &str = "serving http://";
 
@@ -133,7 +135,7 @@ impl Service {
     /// # Errors
     /// When there is none.
     pub fn metrics(&self) -> Result<String> {
-        let answer = client::get(self.address, "/metrics")?;
+        let answer = http::get(self.address, "/metrics")?;
         ensure!(answer.status == 200, "{answer:?}");
         Ok(answer.body)
     }
@@ -191,19 +193,8 @@ impl Service {
     /// # Errors
     /// When it is gone.
     pub fn peak_memory_kib(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let peak = field(&status, "VmHWM").context("no VmHWM")?;
-        let kib = peak.split_whitespace().next().context("no VmHWM")?;
-        Ok(kib.parse()?)
+        process_usage::peak_memory_kib(self.child.id())
     }
-}
-
-/// A field of a status file.
-pub fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| {
-        let (of, value) = line.split_once(':')?;
-        (of == name).then(|| value.trim())
-    })
 }
 
 /// The one that ran to its end without serving: what it printed on either output.
