@@ -28,6 +28,8 @@ pub static CONFIG: Config = Config {
     user_registers: 0,
     registers_offset: 0,
     cgroup_controller: ABSENT,
+    direct_reads: 0,
+    reserved: 0,
 };
 
 /// A field of one of the statics above, as it was replaced after compilation.

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_probe_read_kernel};
-use twtrace_wire::{ABSENT, TcpState, Tuple, flags};
+use twtrace_wire::{ABSENT, CAST_MARK, TcpState, Tuple, flags};
 
 use crate::constants::{config, offset};
 
@@ -21,9 +21,14 @@ const SOCK_LINGER: u64 = 1 << 4;
 pub const ECONNABORTED: u32 = 103;
 pub const ETIMEDOUT: u32 = 110;
 
-/// Reads a `T` (integers only) at a kernel address; all zero where that faults.
+/// Reads a `T` (integers only, a word at most or an array of them) at a kernel address; all zero where that faults.
 #[inline(always)]
 pub fn read<T: Copy>(base: u64, offset: u32) -> T {
+    if config!(direct_reads) != 0 {
+        // SAFETY: the kernel's just-in-time compiler guards the loads: one that faults gives zero. Integers are valid
+        // whatever they are.
+        return unsafe { readable(base + offset as u64).cast::<T>().read() };
+    }
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the destination is a local of the size given; the helper checks the source itself, and
     // fills the destination with zeros where it can't be read, so that it is always written.
@@ -35,6 +40,19 @@ pub fn read<T: Copy>(base: u64, offset: u32) -> T {
         );
         value.assume_init()
     }
+}
+
+/// An address that a program may read at, as it is: a load, where the helper is a call and two more.
+///
+/// `void *bpf_rdonly_cast(const void *obj, u32 btf_id)`: any type of program, and since 6.17 with no type at all. The
+/// verifier puts a move in its place.
+#[inline(always)]
+fn readable(address: u64) -> *const u8 {
+    // SAFETY: a call by number, as the helpers' are; userspace has replaced the number.
+    let cast: unsafe extern "C" fn(u64, u64) -> *const u8 =
+        unsafe { core::mem::transmute(CAST_MARK as usize) };
+    // SAFETY: it does nothing.
+    unsafe { cast(address, 0) }
 }
 
 /// A `struct sock`, or the `sock_common` at the head of a mini-socket or request socket.

@@ -11,7 +11,9 @@ mod kinds;
 mod stacks;
 mod totals;
 
-pub use config::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, Offsets};
+pub use config::{
+    ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, CAST_MARK, Config, Offsets,
+};
 pub use event::{
     CGROUP_V1, Cancelled, ConnectionEvent, EndEvent, PortEvent, Process, ProcessKey, Tuple,
     TupleKey, UNKNOWN,

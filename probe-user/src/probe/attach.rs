@@ -29,6 +29,8 @@ pub struct Kernel<'a> {
     pub preemption: Preemption,
     /// Hooks that were switched off.
     pub without: &'a [Hook],
+    /// The number of `bpf_rdonly_cast`, where programs may read with it.
+    pub cast: Option<u32>,
 }
 
 impl Kernel<'_> {

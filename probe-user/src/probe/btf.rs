@@ -227,6 +227,13 @@ impl KernelBtf {
         None
     }
 
+    /// The id of a kernel function, by which programs call it where they may.
+    pub fn function_id(&self, name: &str) -> Option<u32> {
+        self.names
+            .get(&(Named::Func, name.as_bytes().to_vec()))
+            .copied()
+    }
+
     /// How many arguments a kernel function takes; `None` where BTF does not know it.
     pub fn function_arguments(&self, name: &str) -> Option<usize> {
         let prototype = self.head(self.named(Named::Func, name)?.size_or_type)?;

@@ -8,6 +8,7 @@ mod attach;
 mod btf;
 mod counters;
 mod descendants;
+mod direct_reads;
 mod error;
 mod existing;
 mod facts;
@@ -118,6 +119,7 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
         tw_timer_handler: OnceCell::new(),
         preemption: Preemption::of(&types),
         without: &options.without,
+        cast: direct_reads::cast(&types),
     };
     let (ebpf, logger, mut tiers) = load_and_attach(options, &kernel, &offsets)?;
     tiers.sort_by_key(|choice| choice.question);
@@ -150,7 +152,7 @@ fn load_and_attach(
     let mut behaviours: Vec<Behaviour> = Vec::new();
     loop {
         let config = configure(options, kernel, &behaviours)?;
-        let (mut ebpf, logger) = load(options, offsets, &config)?;
+        let (mut ebpf, logger) = load(options, offsets, &config, kernel.cast)?;
         let mut tiers = Tiers::new();
         let mut wanted = behaviours.clone();
         let wanted_plans = PLANS
@@ -216,6 +218,8 @@ fn configure(
         user_registers: stacks::user_registers(kernel.types),
         registers_offset: stacks::REGISTERS_OFFSET,
         cgroup_controller: facts::cgroup_controller(kernel.types),
+        direct_reads: u32::from(kernel.cast.is_some()),
+        reserved: 0,
     })
 }
 
@@ -223,6 +227,7 @@ fn load(
     options: &ProbeOptions,
     offsets: &Offsets,
     config: &Config,
+    cast: Option<u32>,
 ) -> Result<(Ebpf, Option<Logger>), ProbeError> {
     // Only the timer tier looks sockets up by tuple.
     let (closing, cancelled) = if config.births == BIRTHS_BY_TIMER {
@@ -259,7 +264,7 @@ fn load(
         .map_max_entries("SITES", stacks)
         // Few are counted for more than one thing.
         .map_max_entries("SITE_COUNTS", stacks * 2)
-        .load(OBJECT)
+        .load(&direct_reads::object(OBJECT, cast))
         .map_err(|error| ProbeError::Object(one_line(&error)))?;
     let logger = match EbpfLogger::init(&mut ebpf) {
         Ok(logger) => Some(logger),
