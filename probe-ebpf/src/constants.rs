@@ -29,7 +29,7 @@ pub static CONFIG: Config = Config {
     registers_offset: 0,
     cgroup_controller: ABSENT,
     direct_reads: 0,
-    reserved: 0,
+    closing_mask: 0,
 };
 
 /// A field of one of the statics above, as it was replaced after compilation.

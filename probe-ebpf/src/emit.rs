@@ -9,7 +9,7 @@ use twtrace_wire::{
 use crate::{
     constants::config,
     end, existing,
-    kernel::Sock,
+    kernel::{Sock, Traffic},
     maps::{EVENTS, NETNS, add, count_lost, increment},
     process,
     records::{Actor, MiniStory, PRE_EXISTING, Story},
@@ -31,9 +31,21 @@ pub struct Fact {
 }
 
 /// A fact about a full socket: counted under its process and, if the ring buffer has room, reported.
-/// The record is written in place: the stack of a program is 512 bytes.
-#[inline(never)]
+#[inline(always)]
 pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 {
+    of_socket_with(fact, sock, story, charged, &Sock(sock).traffic())
+}
+
+/// The same, where its traffic has been looked at. The record is written in place: the stack of a program is 512
+/// bytes.
+#[inline(never)]
+pub fn of_socket_with(
+    fact: &Fact,
+    sock: u64,
+    story: &Story,
+    charged: &Actor,
+    traffic: &Traffic,
+) -> u32 {
     let sock = Sock(sock);
     count(fact, story.side, &charged.key);
     stack::count_fact(fact, story.site);
@@ -42,7 +54,6 @@ pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 
         return 1;
     };
     let event = entry.as_mut_ptr();
-    let traffic = sock.traffic();
     // SAFETY: `event` is the reserved record; with `begin` every field of it is written before it is
     // submitted.
     unsafe {
@@ -61,7 +72,7 @@ pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 
         (*event).bytes_sent = traffic.bytes_sent;
         (*event).bytes_received = traffic.bytes_received;
         process::fill(&mut (*event).process, charged);
-        process::fill(&mut (*event).opener, &story.opener);
+        process::fill_beside(&mut (*event).opener, &story.opener, &(*event).process);
     }
     entry.submit(wakeup());
     0

@@ -319,6 +319,6 @@ unsafe fn fill_maker(event: *mut EndEvent, kept: &MiniStory, now: u64) {
         (*event).age_ns = now.wrapping_sub(kept.born_ns);
         (*event).promoted_ns = kept.promoted_ns;
         process::fill(&mut (*event).process, &kept.closer);
-        process::fill(&mut (*event).opener, &kept.opener);
+        process::fill_beside(&mut (*event).opener, &kept.opener, &(*event).process);
     }
 }

@@ -13,6 +13,7 @@
 )]
 
 mod accept;
+mod closing;
 mod constants;
 mod descendants;
 mod descriptor;

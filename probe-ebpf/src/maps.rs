@@ -11,7 +11,7 @@ use twtrace_wire::{
     ProcessNames, ProcessTotals, Site, SiteCount, TupleKey,
 };
 
-use crate::records::{Actor, Arguments, Birth, Call, MiniStory, Search, Story};
+use crate::records::{Actor, Arguments, Birth, Call, MiniStory, Named, Search, Story};
 
 /// Events to userspace. Resized by `--ring-mb`.
 #[map]
@@ -31,9 +31,12 @@ pub static RECENT: LruHashMap<u64, Story> = LruHashMap::with_max_entries(1024, 0
 #[map]
 pub static MINIS: LruHashMap<u64, MiniStory> = LruHashMap::with_max_entries(1, 0);
 
-/// Sockets between FIN_WAIT1 and the birth of their mini-socket, by tuple: where the birth is seen at
-/// the mini-socket's timer, this is the way back to the socket. LRU: an end that was missed leaves its
-/// entry behind.
+/// Sockets between FIN_WAIT1 and the birth of their mini-socket, by some bits of their hash: where the birth is seen at
+/// the mini-socket's timer, this is the way back to the socket.
+#[map]
+pub static CLOSING_SLOTS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Those that found their slot taken, by tuple. LRU: an end that was missed leaves its entry behind.
 #[map]
 pub static CLOSING: LruHashMap<TupleKey, u64> = LruHashMap::with_max_entries(1, 0);
 
@@ -81,6 +84,10 @@ pub static EPOCH: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub static NAMES: LruHashMap<ProcessKey, ProcessNames> = LruHashMap::with_max_entries(1, 0);
 
+/// Whose names this CPU wrote last.
+#[map]
+pub static NAMED: PerCpuArray<Named> = PerCpuArray::with_max_entries(1, 0);
+
 /// Totals by process, by epoch.
 #[map]
 pub static PROCESSES: HashMap<ProcessKey, ProcessTotals> = HashMap::with_max_entries(1, 0);
@@ -102,7 +109,8 @@ pub static PORTS: HashMap<PortKey, PortTotals> = HashMap::with_max_entries(1, 0)
 #[map]
 pub static SEARCHES: LruHashMap<u64, Search> = LruHashMap::with_max_entries(4096, 0);
 
-/// bind(), listen() and connect() calls under way, by thread (system-call tier only).
+/// bind(), listen() and connect() calls, by thread: the one under way or the last (system-call tier only). LRU: an
+/// entry stays for its thread's next call.
 #[map]
 pub static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(4096, 0);
 

@@ -1,6 +1,9 @@
 //! Searches for a local port: how long they take, and how they fail.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_get_current_task, bpf_probe_read_user},
+};
 use twtrace_wire::{
     EventKind, LATENCY_BUCKETS, PortEvent, PortKey, PortOp, PortTotals, Probe, ReuseRefusal,
     StackWhat, Tuple, bucket_of_ns, flags,
@@ -13,7 +16,7 @@ use crate::{
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, set_v4, set_v6, state},
     maps::{CALLS, EVENTS, PORTS, SEARCHES, count_lost, in_this_epoch, increment, increment_u32},
     process::{self, actor},
-    records::{Actor, Call, Search},
+    records::{Actor, Call, RETURNED, Search},
     reuse,
     stack::{self, Ctx},
     story::now_ns,
@@ -160,8 +163,17 @@ pub fn call_entered(op: PortOp, descriptor: u64, address: u64) {
             PortOp::Listen => port_of(descriptor) as u32,
             PortOp::Bind | PortOp::Connect => 0,
         },
+        own_range: [0; 2],
+        reserved: 0,
     };
-    let _ = CALLS.insert(bpf_get_current_pid_tgid(), &call, 0);
+    let thread = bpf_get_current_pid_tgid();
+    match CALLS.get_ptr_mut(thread) {
+        // SAFETY: only this thread writes this entry.
+        Some(entry) => unsafe { *entry = call },
+        None => {
+            let _ = CALLS.insert(thread, &call, 0);
+        }
+    }
 }
 
 #[inline(always)]
@@ -181,6 +193,7 @@ pub fn connect_began(sock: Sock) {
         unsafe {
             (*call).began_ns = now_ns();
             (*call).requested = sock.local_port() as u32;
+            (*call).own_range = range_searched(sock, (*call).op, (*call).requested);
         }
     }
 }
@@ -189,14 +202,25 @@ pub fn connect_began(sock: Sock) {
 #[inline(always)]
 pub fn call_returned(ctx: Ctx, result: i64) {
     let thread = bpf_get_current_pid_tgid();
-    let Some(call) = CALLS.get_ptr(thread) else {
+    let Some(entry) = CALLS.get_ptr_mut(thread) else {
         return;
     };
     // SAFETY: only this thread writes this entry.
-    let call = unsafe { *call };
-    let _ = CALLS.remove(thread);
-    if call.began_ns == 0 {
+    let call = unsafe {
+        let call = *entry;
+        (*entry).op = RETURNED;
+        call
+    };
+    if call.op == RETURNED || call.began_ns == 0 {
         return;
+    }
+    let latency_ns = now_ns().wrapping_sub(call.began_ns);
+    if call.op == PortOp::Connect as u32
+        && result == 0
+        && call.own_range == [0; 2]
+        && latency_ns < config!(slow_port_ns)
+    {
+        return count_connected();
     }
     let sock = Sock(socket_of(call.descriptor));
     if sock.0 == 0 {
@@ -211,10 +235,10 @@ pub fn call_returned(ctx: Ctx, result: i64) {
         op: call.op,
         requested: call.requested as u16,
         errno: result.wrapping_neg() as u16,
-        latency_ns: now_ns().wrapping_sub(call.began_ns),
+        latency_ns,
         flags: 0,
         refused: [0; ReuseRefusal::COUNT],
-        own_range: range_searched(sock, call.op, call.requested),
+        own_range: call.own_range,
     };
     if result >= 0 {
         outcome.errno = 0;
@@ -244,6 +268,26 @@ pub fn call_returned(ctx: Ctx, result: i64) {
         more |= fill_asked(&call, &mut outcome, &mut tuple);
     }
     finished(ctx, &outcome, &tuple, more, &actor(sock));
+}
+
+/// A connect() that came to an established connection, the most frequent call by far: that it was counted is all
+/// there is to say. SYN_SENT has entered the process's names, and the socket is not the kernel's.
+#[inline(always)]
+fn count_connected() {
+    // SAFETY: no arguments, no effect.
+    let task = unsafe { bpf_get_current_task() };
+    let key = PortKey {
+        process: in_this_epoch(process::current_key(task)),
+        op: PortOp::Connect as u32,
+        exact: 0,
+    };
+    if let Some(totals) = totals_of(&key) {
+        // SAFETY: inside the map value.
+        unsafe {
+            increment(&raw mut (*totals).count);
+            increment(&raw mut (*totals).untimed);
+        }
+    }
 }
 
 /// From the user's `struct sockaddr`: what bind() asked for, or where connect() wanted to go. A call
@@ -358,24 +402,28 @@ fn count_stack(ctx: Ctx, outcome: &Outcome, process: &Actor) {
     stack::count(stack::site(ctx, process), what);
 }
 
+/// The totals of a process and operation, made where missing.
+#[inline(always)]
+fn totals_of(key: &PortKey) -> Option<*mut PortTotals> {
+    if let Some(totals) = PORTS.get_ptr_mut(key) {
+        return Some(totals);
+    }
+    let _ = PORTS.insert(key, &NO_PORTS, NO_EXIST);
+    let totals = PORTS.get_ptr_mut(key);
+    if totals.is_none() {
+        count_lost(Probe::PortMap);
+    }
+    totals
+}
+
 #[inline(always)]
 fn count(key: &PortKey, outcome: &Outcome) {
     let key = &PortKey {
         process: in_this_epoch(key.process),
         ..*key
     };
-    let totals = match PORTS.get_ptr_mut(key) {
-        Some(totals) => totals,
-        None => {
-            let _ = PORTS.insert(key, &NO_PORTS, NO_EXIST);
-            match PORTS.get_ptr_mut(key) {
-                Some(totals) => totals,
-                None => {
-                    count_lost(Probe::PortMap);
-                    return;
-                }
-            }
-        }
+    let Some(totals) = totals_of(key) else {
+        return;
     };
     // SAFETY: all inside the map value. Two threads of one process may race for the maximum; the
     // histogram has both.

@@ -12,8 +12,8 @@ use twtrace_wire::{
 use crate::{
     constants::{config, offset},
     kernel::{Sock, read},
-    maps::{MPTCP, NAMES, PROCESSES, count_lost, in_this_epoch},
-    records::{Actor, Comm, Story},
+    maps::{MPTCP, NAMED, NAMES, PROCESSES, count_lost, in_this_epoch},
+    records::{Actor, Comm, Named, Story},
 };
 
 /// `task_struct.flags`: a kernel thread (include/linux/sched.h; has not moved since 2.6.35).
@@ -124,8 +124,50 @@ pub fn current(task: u64) -> Actor {
     if tid != tgid {
         actor.thread_comm = read(task, offset!(task_comm));
     }
-    enter_names(tgid as u64, actor.key.start_boot_ns, task, leader);
+    if !just_named(&actor.key, task, leader) {
+        enter_names(tgid as u64, actor.key.start_boot_ns, task, leader);
+    }
     actor
+}
+
+/// Names are written at least each so many times that a process acts: an LRU entry may be gone meanwhile.
+const NAMED_TIMES: u32 = 64;
+
+/// Whether this CPU wrote the names of this very process last, and it still has them. Three reads more, which do not pay
+/// where each takes a call.
+#[inline(always)]
+fn just_named(key: &ProcessKey, task: u64, leader: u64) -> bool {
+    if config!(direct_reads) == 0 {
+        return false;
+    }
+    let Some(last) = NAMED.get_ptr_mut(0) else {
+        return false;
+    };
+    let comm: Comm = read(leader, offset!(task_comm));
+    let cgroups: u64 = read(task, offset!(task_cgroups));
+    let cred: u64 = read(task, offset!(task_cred));
+    // SAFETY: a per-CPU slot. What interrupts this between the look and the writing acts for the same process.
+    unsafe {
+        let same = (*last).tgid == key.tgid
+            && (*last).start_boot_ns == key.start_boot_ns
+            && (*last).comm == comm
+            && (*last).cgroups == cgroups
+            && (*last).cred == cred
+            && (*last).times < NAMED_TIMES;
+        if same {
+            (*last).times += 1;
+            return true;
+        }
+        *last = Named {
+            start_boot_ns: key.start_boot_ns,
+            tgid: key.tgid,
+            times: 0,
+            comm,
+            cgroups,
+            cred,
+        };
+    }
+    false
 }
 
 /// Writes the names that the current process has now. A global function, which takes numbers only: the verifier looks at
@@ -251,6 +293,30 @@ pub fn fill(process: &mut Process, actor: &Actor) {
             process.uid = 0;
             process.cgroup_id = 0;
         }
+    }
+}
+
+/// The same, beside a process that is filled in already and is often the same one: then its names are taken.
+#[inline(always)]
+pub fn fill_beside(process: &mut Process, actor: &Actor, filled: &Process) {
+    let same = actor.key.tgid == filled.key.tgid
+        && actor.key.start_boot_ns == filled.key.start_boot_ns
+        && actor.key.tgid != 0;
+    if !same {
+        return fill(process, actor);
+    }
+    process.key = actor.key;
+    process.tid = actor.tid;
+    process.uid = filled.uid;
+    process.cgroup_id = filled.cgroup_id;
+    // SAFETY: names are 16 bytes each, at multiples of eight in a `Process`.
+    unsafe {
+        (&raw mut process.comm)
+            .cast::<Comm>()
+            .write((&raw const filled.comm).cast::<Comm>().read());
+        (&raw mut process.thread_comm)
+            .cast::<Comm>()
+            .write(actor.thread_comm);
     }
 }
 

@@ -177,6 +177,25 @@ pub struct Arguments {
     pub twp: u64,
 }
 
+/// What a process was when its names were last written on this CPU: as long as it is all that, they need not be written
+/// again.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Named {
+    pub start_boot_ns: u64,
+    pub tgid: u32,
+    /// How often it was found the same.
+    pub times: u32,
+    pub comm: Comm,
+    /// `css_set`, which changes with any of its cgroups.
+    pub cgroups: u64,
+    /// `cred`, which changes with its user.
+    pub cred: u64,
+}
+
+/// [`Call::op`] of a call that has returned: threads keep their entry for the next one.
+pub const RETURNED: u32 = u32::MAX;
+
 /// A system call under way.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -190,4 +209,7 @@ pub struct Call {
     pub op: u32,
     /// Of listen() and connect(): bind() has it in `address`.
     pub requested: u32,
+    /// The socket's own range of ports, where connect() looks through that.
+    pub own_range: [u16; 2],
+    pub reserved: u32,
 }

@@ -10,11 +10,12 @@ use twtrace_wire::{
 };
 
 use crate::{
+    closing,
     constants::{config, offset},
     emit::{self, Addresses, Fact},
     end, existing,
     kernel::{IPPROTO_TCP, Sock, read, state},
-    maps::{ALLOCATING, CLOSING, MINIS, increment},
+    maps::{ALLOCATING, MINIS, increment},
     records::{
         ACTIVE_CLOSE, BORN, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, Story,
     },
@@ -36,8 +37,7 @@ pub fn tuple_key(sock: Sock, local_port: u16) -> TupleKey {
 #[inline(always)]
 pub fn expect_birth(sock: Sock) {
     if config!(births) == BIRTHS_BY_TIMER {
-        let key = tuple_key(sock, sock.source_port());
-        let _ = CLOSING.insert(key, sock.0, 0);
+        closing::enter(sock);
     }
 }
 
@@ -45,8 +45,7 @@ pub fn expect_birth(sock: Sock) {
 #[inline(always)]
 pub fn expect_no_birth(sock: Sock) {
     if config!(births) == BIRTHS_BY_TIMER {
-        let key = tuple_key(sock, sock.source_port());
-        let _ = CLOSING.remove(key);
+        closing::leave(sock);
     }
 }
 
@@ -154,13 +153,9 @@ pub fn mini_of(timer: u64) -> Option<Sock> {
 /// Whether a socket is known to be closing with the mini-socket's tuple: then this is its birth.
 #[inline(always)]
 fn started_by_closing(mini: Sock) -> bool {
-    let key = tuple_key(mini, mini.local_port());
-    let Some(sock) = CLOSING.get_ptr(key) else {
+    let Some(sock) = closing::take(mini) else {
         return false;
     };
-    // SAFETY: a plain integer in a map value.
-    let sock = Sock(unsafe { *sock });
-    let _ = CLOSING.remove(key);
     allocated(sock, read(mini.0, offset!(tw_substate)), mini.0);
     true
 }
@@ -217,7 +212,8 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         flags: 0,
     };
     count_birth(sock.netns(), refused, false);
-    emit::of_socket(&fact, sock.0, story, &story.closer);
+    let traffic = sock.traffic();
+    emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
     if refused {
         return 0;
     }
@@ -225,7 +221,7 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
     let Some(kept) = MINIS.get_ptr_mut(mini) else {
         return 1;
     };
-    let traffic = sock.traffic();
+    let now = now_ns();
     // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
     // because `hash` and ports are compared.
     unsafe {
@@ -236,11 +232,11 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         (*kept).remote_port = sock.remote_port();
         (*kept).side = story.side;
         (*kept).substate = substate;
-        (*kept).born_ns = now_ns();
+        (*kept).born_ns = now;
         (*kept).promoted_ns = UNKNOWN;
         (*kept).established_ns = story.established_ns;
         (*kept).site = story.site;
-        (*kept).last_data_ns = now_ns().wrapping_sub(traffic.idle_ns);
+        (*kept).last_data_ns = now.wrapping_sub(traffic.idle_ns);
         (*kept).bytes_sent = traffic.bytes_sent;
         (*kept).bytes_received = traffic.bytes_received;
     }

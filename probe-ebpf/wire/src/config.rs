@@ -109,6 +109,7 @@ offsets! {
     dev_net = "net_device"."nd_net.net";
     subflow_conn = "mptcp_subflow_context"."conn";
     ulp_name = "tcp_ulp_ops"."name";
+    task_cred = "task_struct"."cred";
     task_cgroups = "task_struct"."cgroups";
     css_cgroup = "cgroup_subsys_state"."cgroup";
     cgroup_kn = "cgroup"."kn";
@@ -156,7 +157,8 @@ pub struct Config {
     pub cgroup_controller: u32,
     /// 1 where the kernel's memory can be read without a helper: [`CAST_MARK`] has been replaced.
     pub direct_reads: u32,
-    pub reserved: u32,
+    /// One less than the number of slots that closing sockets have, a power of two.
+    pub closing_mask: u32,
 }
 
 /// The number of no helper. The programs call it in the place of the kernel function `bpf_rdonly_cast`, whose number is

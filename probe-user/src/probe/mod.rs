@@ -46,6 +46,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tw
 /// Size of a map that the chosen tiers do not use.
 const UNUSED_ENTRIES: u32 = 64;
 
+/// Closing sockets that may have found their slot taken.
+const CLOSING_ENTRIES: u32 = 65_536;
+
 /// TIME_WAITs that may be killed or reopened in a second on the timer tier before some go untold.
 const CANCELLED_ENTRIES: u32 = 8192;
 
@@ -219,8 +222,17 @@ fn configure(
         registers_offset: stacks::REGISTERS_OFFSET,
         cgroup_controller: facts::cgroup_controller(kernel.types),
         direct_reads: u32::from(kernel.cast.is_some()),
-        reserved: 0,
+        closing_mask: closing_slots(options, births) - 1,
     })
+}
+
+/// How many closing sockets have a slot: most of a table's chains are short where it has as many slots as entries.
+fn closing_slots(options: &ProbeOptions, births: u32) -> u32 {
+    if births == BIRTHS_BY_TIMER {
+        options.max_sockets.clamp(1, 1 << 24).next_power_of_two()
+    } else {
+        1
+    }
 }
 
 fn load(
@@ -231,7 +243,10 @@ fn load(
 ) -> Result<(Ebpf, Option<Logger>), ProbeError> {
     // Only the timer tier looks sockets up by tuple.
     let (closing, cancelled) = if config.births == BIRTHS_BY_TIMER {
-        (options.max_sockets, CANCELLED_ENTRIES)
+        (
+            options.max_sockets.min(CLOSING_ENTRIES),
+            CANCELLED_ENTRIES,
+        )
     } else {
         (UNUSED_ENTRIES, UNUSED_ENTRIES)
     };
@@ -253,6 +268,7 @@ fn load(
         .map_max_entries("MINIS", options.max_sockets)
         .map_max_entries("EXISTING", existing.clamp(1, options.max_sockets))
         .map_max_entries("CLOSING", closing)
+        .map_max_entries("CLOSING_SLOTS", config.closing_mask + 1)
         .map_max_entries("CANCELLED", cancelled)
         // One that is counted may have acted before many others did.
         .map_max_entries("NAMES", options.max_processes.saturating_mul(2))
