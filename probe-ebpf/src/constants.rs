@@ -30,6 +30,8 @@ pub static CONFIG: Config = Config {
     cgroup_controller: ABSENT,
     direct_reads: 0,
     closing_mask: 0,
+    story_slot_bits: 0,
+    reserved: 0,
 };
 
 /// A field of one of the statics above, as it was replaced after compilation.

@@ -11,13 +11,17 @@ use twtrace_wire::{
     ProcessNames, ProcessTotals, Site, SiteCount, TupleKey,
 };
 
-use crate::records::{Actor, Arguments, Birth, Call, MiniStory, Named, Search, Story};
+use crate::records::{Actor, Arguments, Birth, Call, MiniStory, Named, Search, Story, StorySlot};
 
 /// Events to userspace. Resized by `--ring-mb`.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
-/// What is known of each open socket, by its address; deleted at `tcp_destroy_sock`. Preallocated:
+/// What is known of each open socket, in a slot that is found by its address.
+#[map]
+pub static STORY_SLOTS: Array<StorySlot> = Array::with_max_entries(1, 0);
+
+/// The same of those that have no slot, by address; deleted at `tcp_destroy_sock`. Preallocated:
 /// these programs run where memory must not be allocated.
 #[map]
 pub static STORIES: HashMap<u64, Story> = HashMap::with_max_entries(1, 0);

@@ -75,6 +75,17 @@ pub struct Story {
     pub reserved: [u8; 2],
 }
 
+/// Where a socket's story usually is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct StorySlot {
+    /// The socket's address; 0 for nobody's.
+    pub sock: u64,
+    /// Not 0 once another socket found this slot taken: stories of such are in `STORIES`.
+    pub spilled: u64,
+    pub story: Story,
+}
+
 impl Story {
     const fn new(closer: Unattributed) -> Self {
         Self {

@@ -9,7 +9,7 @@ use crate::{
     constants::{config, offset},
     emit::{self, Addresses, Fact},
     kernel::{Sock, read, state},
-    maps::{RECENT, STORIES},
+    maps::RECENT,
     process::answerable,
     records::{RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story},
     segment::{TCP_RST, TCP_SYN, header_flags},
@@ -53,7 +53,7 @@ pub fn sent_again(sock: u64, skb: u64, kernel_reason: u8) {
     if matches!(now, state::TIME_WAIT | state::NEW_SYN_RECV | state::LISTEN) {
         return;
     }
-    let told = match STORIES.get_ptr(sock) {
+    let told = match story::find(sock) {
         // SAFETY: the entry of a live socket.
         Some(story) => unsafe { (*story).flags & RST_SENT != 0 },
         // After data that came too late the first program forgets what it told of.
@@ -134,7 +134,7 @@ fn active(sock: Sock, kernel_reason: u8) {
 #[inline(always)]
 fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8) {
     if now == state::CLOSE {
-        if let Some(story) = STORIES.get_ptr_mut(sock.0) {
+        if let Some(story) = story::find(sock.0) {
             // SAFETY: the entry of a live socket.
             let story = unsafe { &mut *story };
             return too_late(sock, story, kernel_reason);
@@ -238,8 +238,7 @@ fn no_socket(skb: u64, kernel_reason: u8) {
 /// The same RST, in another program: see [`sent_again`].
 #[inline(always)]
 pub fn received_again(sock: Sock) {
-    let told = STORIES
-        .get_ptr(sock.0)
+    let told = story::find(sock.0)
         // SAFETY: the entry of a live socket.
         .is_some_and(|story| unsafe { (*story).flags & RST_RECEIVED != 0 });
     if !told {

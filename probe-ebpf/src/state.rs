@@ -8,7 +8,7 @@ use crate::{
     emit::{self, Fact},
     end, existing,
     kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
-    maps::{LISTENER_CLOSERS, MPTCP, RECENT, STORIES},
+    maps::{LISTENER_CLOSERS, MPTCP, RECENT},
     port,
     process::{actor, answerable},
     records::{
@@ -52,7 +52,7 @@ pub fn transition_again(ctx: Ctx, sock: Sock, old: u8, new: u8) {
         return;
     }
     let story = if new == state::CLOSE {
-        STORIES.get_ptr_mut(sock.0)
+        story::find(sock.0)
     } else {
         story::alive(sock)
     };
@@ -290,7 +290,7 @@ fn abort(sock: Sock, story: &Story, from: u8, error: u32) {
 /// program on that CPU and are skipped; this one is another program.
 #[inline(always)]
 pub fn destroyed(ctx: Ctx, sock: Sock) {
-    let Some(story) = STORIES.get_ptr_mut(sock.0) else {
+    let Some(story) = story::find(sock.0) else {
         let _ = LISTENER_CLOSERS.remove(bpf_get_current_pid_tgid());
         return;
     };
@@ -310,13 +310,13 @@ pub fn destroyed(ctx: Ctx, sock: Sock) {
             let _ = RECENT.insert(sock.0, unsafe { &*story }, 0);
         }
     }
-    let _ = STORIES.remove(sock.0);
+    story::forget(sock.0);
 }
 
 /// `tcp_destroy_sock(sk)`, in another program: a story that is left was missed by the first one.
 #[inline(always)]
 pub fn destroyed_again(ctx: Ctx, sock: Sock) {
-    if STORIES.get_ptr(sock.0).is_some() {
+    if story::find(sock.0).is_some() {
         destroyed(ctx, sock);
     }
 }

@@ -1,19 +1,51 @@
 //! Entries of the story maps, and the clock their times are of.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use twtrace_wire::Probe;
+use twtrace_wire::{CLAIM_MARK, Probe};
 
 use crate::{
+    constants::config,
     existing,
     kernel::{Sock, state},
-    maps::{MPTCP, STORIES, STORIES_WERE_FULL, count_lost},
-    records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story},
+    maps::{MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS, count_lost},
+    records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story, StorySlot},
 };
+
+/// The story of the socket at an address.
+///
+/// In its slot of [`STORY_SLOTS`], which is found by arithmetic; or in [`STORIES`], where another socket has the slot, or
+/// there are none.
+#[inline(always)]
+pub fn find(sock: u64) -> Option<*mut Story> {
+    if let Some(slot) = slot(sock) {
+        // SAFETY: a map value; a slot changes hands when its socket is destroyed.
+        unsafe {
+            if (*slot).sock == sock {
+                return Some(&raw mut (*slot).story);
+            }
+            if (*slot).spilled == 0 {
+                return None;
+            }
+        }
+    }
+    STORIES.get_ptr_mut(sock)
+}
 
 /// Puts a new story (`NEW` or a [`stranger`]) under a socket's address, over any that was there, to be
 /// filled in place. `None`: the map is full.
 #[inline(always)]
 pub fn begin(sock: u64, story: &'static Story) -> Option<*mut Story> {
+    if let Some(slot) = slot(sock) {
+        // SAFETY: a map value. Whoever has claimed a slot is the only one to write its story.
+        unsafe {
+            if (*slot).sock == sock || claim(&raw mut (*slot).sock, sock) {
+                (*slot).story = *story;
+                return Some(&raw mut (*slot).story);
+            }
+            // Never taken back: it only says where to look, too.
+            (*slot).spilled = 1;
+        }
+    }
     if STORIES.insert(sock, story, 0).is_err() {
         count_lost(Probe::StoryMap);
         if let Some(full) = STORIES_WERE_FULL.get_ptr_mut(0) {
@@ -25,17 +57,81 @@ pub fn begin(sock: u64, story: &'static Story) -> Option<*mut Story> {
     STORIES.get_ptr_mut(sock)
 }
 
+/// Forgets a socket's story.
+#[inline(always)]
+pub fn forget(sock: u64) {
+    if let Some(slot) = slot(sock) {
+        // SAFETY: a map value; the slot of this socket, which is destroyed once.
+        unsafe {
+            if (*slot).sock == sock {
+                (*slot).sock = 0;
+            }
+            if (*slot).spilled == 0 {
+                return;
+            }
+        }
+    }
+    let _ = STORIES.remove(sock);
+}
+
+/// The slot of a socket's address, where there are slots. Sockets are some 2 KiB apart in slabs of eight pages and more:
+/// a multiplication spreads all their bits.
+#[inline(always)]
+fn slot(sock: u64) -> Option<*mut StorySlot> {
+    let bits = config!(story_slot_bits);
+    if bits == 0 {
+        return None;
+    }
+    let spread = (sock >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    STORY_SLOTS.get_ptr_mut((spread >> (64 - bits as u64)) as u32)
+}
+
+/// Makes a slot a socket's own if it is nobody's: with one instruction, since two CPUs may want it at once.
+///
+/// # Safety
+/// `owner` is aligned and in a map value; there are slots (see [`CLAIM_MARK`]).
+#[inline(always)]
+unsafe fn claim(owner: *mut u64, sock: u64) -> bool {
+    #[cfg(target_arch = "bpf")]
+    {
+        let before: u64;
+        // SAFETY: the caller's promise. Userspace has put `lock cmpxchg` in the place of the call, which compares with r0;
+        // a call's other registers are taken for lost.
+        unsafe {
+            core::arch::asm!(
+                "r0 = 0",
+                "call {mark}",
+                mark = const CLAIM_MARK,
+                inout("r1") owner => _,
+                in("r3") sock,
+                lateout("r0") before,
+                lateout("r2") _,
+                lateout("r3") _,
+                lateout("r4") _,
+                lateout("r5") _,
+            );
+        }
+        before == 0
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: the caller's promise; only ever compiled to be checked.
+    unsafe {
+        *owner = sock;
+        true
+    }
+}
+
 /// A socket's story; where it has none, `new` is begun.
 #[inline(always)]
 pub fn of(sock: Sock, new: &'static Story) -> Option<*mut Story> {
-    STORIES.get_ptr_mut(sock.0).or_else(|| begin(sock.0, new))
+    find(sock.0).or_else(|| begin(sock.0, new))
 }
 
 /// The story of a socket that is not in CLOSE. One that ended in CLOSE already is that of an earlier socket
 /// at this address, whose destruction the kernel skipped our programs for.
 #[inline(always)]
 pub fn alive(sock: Sock) -> Option<*mut Story> {
-    let story = STORIES.get_ptr_mut(sock.0)?;
+    let story = find(sock.0)?;
     // SAFETY: a map value.
     (unsafe { (*story).flags } & CLOSED == 0).then_some(story)
 }
@@ -44,7 +140,7 @@ pub fn alive(sock: Sock) -> Option<*mut Story> {
 #[inline(always)]
 pub fn in_state(sock: Sock, now: u8) -> Option<*mut Story> {
     let story = if now == state::CLOSE {
-        STORIES.get_ptr_mut(sock.0)
+        find(sock.0)
     } else {
         alive(sock)
     };

@@ -159,7 +159,14 @@ pub struct Config {
     pub direct_reads: u32,
     /// One less than the number of slots that closing sockets have, a power of two.
     pub closing_mask: u32,
+    /// Two to the power of this is the number of slots that stories have; 0: none has one.
+    pub story_slot_bits: u32,
+    pub reserved: u32,
 }
+
+/// The number of no helper, either. The programs call it where they want `lock *(u64 *)(r1 + 0) = cmpxchg(r0, r3)`, which
+/// the instruction set has from 5.12 on. Userspace puts that there where there are slots for stories.
+pub const CLAIM_MARK: u32 = 0x7277_636c;
 
 /// The number of no helper. The programs call it in the place of the kernel function `bpf_rdonly_cast`, whose number is
 /// this kernel's own: userspace puts that there, where the kernel has it. Elsewhere the verifier never gets to it.
@@ -173,4 +180,4 @@ pub const BIRTHS_BY_TIMER: u32 = 1;
 /// [`Config::births`]: not at all; inferred. No mini-socket is known by its address.
 pub const BIRTHS_INFERRED: u32 = 2;
 
-const _: () = assert!(size_of::<Config>() == 6 * 8 + 12 * 4);
+const _: () = assert!(size_of::<Config>() == 6 * 8 + 14 * 4);

@@ -10,7 +10,7 @@ use std::{
     os::fd::{FromRawFd as _, OwnedFd},
 };
 
-use twtrace_wire::CAST_MARK;
+use twtrace_wire::{CAST_MARK, CLAIM_MARK};
 
 use super::btf::KernelBtf;
 
@@ -22,6 +22,10 @@ const RAW_TRACEPOINT: u32 = 17;
 const CALL: u8 = 0x85;
 /// `src_reg` of a call of a kernel function, `BPF_PSEUDO_KFUNC_CALL`.
 const KERNEL_FUNCTION: u8 = 2;
+/// `BPF_STX | BPF_ATOMIC | BPF_DW`
+const ATOMIC: u8 = 0xdb;
+/// `BPF_CMPXCHG`
+const COMPARE_AND_EXCHANGE: u32 = 0xf1;
 const INSTRUCTION_BYTES: usize = 8;
 
 /// The number of `bpf_rdonly_cast`, if this kernel lets the programs read with it.
@@ -36,20 +40,27 @@ pub fn cast(types: &KernelBtf) -> Option<u32> {
     }
 }
 
-/// The object with calls of the mark replaced by those of the kernel function, if there is one.
+/// The object with the marks replaced by what they stand for, if the kernel has that.
 pub fn object(object: &[u8], cast: Option<u32>) -> Cow<'_, [u8]> {
     let Some(id) = cast else {
         return Cow::Borrowed(object);
     };
-    let (marked, call) = (
-        instruction(CALL, 0, 0, CAST_MARK),
-        instruction(CALL, 0, KERNEL_FUNCTION, id),
-    );
+    let replaced = [
+        (
+            instruction(CALL, 0, 0, CAST_MARK),
+            instruction(CALL, 0, KERNEL_FUNCTION, id),
+        ),
+        // Such a kernel has this, too.
+        (
+            instruction(CALL, 0, 0, CLAIM_MARK),
+            instruction(ATOMIC, 1, 3, COMPARE_AND_EXCHANGE),
+        ),
+    ];
     let mut object = object.to_vec();
     // Sections of instructions are aligned to theirs.
     for place in object.chunks_exact_mut(INSTRUCTION_BYTES) {
-        if place == marked {
-            place.copy_from_slice(&call);
+        if let Some((_, instead)) = replaced.iter().find(|(mark, _)| place == mark) {
+            place.copy_from_slice(instead);
         }
     }
     Cow::Owned(object)
@@ -129,12 +140,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_calls_of_the_mark_are_replaced() {
+    fn only_calls_of_marks_are_replaced() {
         let other = instruction(CALL, 0, 0, 113);
         let mark_in_data = instruction(0xb7, 1, 0, CAST_MARK);
-        let before = [other, instruction(CALL, 0, 0, CAST_MARK), mark_in_data].concat();
+        let claim = instruction(CALL, 0, 0, CLAIM_MARK);
+        let before = [
+            other,
+            instruction(CALL, 0, 0, CAST_MARK),
+            mark_in_data,
+            claim,
+        ]
+        .concat();
         assert_eq!(object(&before, None), before);
-        let after = [other, instruction(CALL, 0, 2, 4711), mark_in_data].concat();
+        let exchange = [0xdb, 0x31, 0, 0, 0xf1, 0, 0, 0];
+        let after = [other, instruction(CALL, 0, 2, 4711), mark_in_data, exchange].concat();
         assert_eq!(object(&before, Some(4711)), after);
     }
 }

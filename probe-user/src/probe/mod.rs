@@ -223,8 +223,18 @@ fn configure(
         cgroup_controller: facts::cgroup_controller(kernel.types),
         direct_reads: u32::from(kernel.cast.is_some()),
         closing_mask: closing_slots(options, births) - 1,
+        story_slot_bits: match kernel.cast {
+            Some(_) if options.max_sockets >= SLOTS_FROM => {
+                options.max_sockets.next_power_of_two().ilog2()
+            }
+            _ => 0,
+        },
+        reserved: 0,
     })
 }
+
+/// Fewer sockets than this are followed to the very number that was asked for.
+const SLOTS_FROM: u32 = 4096;
 
 /// How many closing sockets have a slot: most of a table's chains are short where it has as many slots as entries.
 fn closing_slots(options: &ProbeOptions, births: u32) -> u32 {
@@ -243,12 +253,14 @@ fn load(
 ) -> Result<(Ebpf, Option<Logger>), ProbeError> {
     // Only the timer tier looks sockets up by tuple.
     let (closing, cancelled) = if config.births == BIRTHS_BY_TIMER {
-        (
-            options.max_sockets.min(CLOSING_ENTRIES),
-            CANCELLED_ENTRIES,
-        )
+        (options.max_sockets.min(CLOSING_ENTRIES), CANCELLED_ENTRIES)
     } else {
         (UNUSED_ENTRIES, UNUSED_ENTRIES)
+    };
+    // With as many slots as sockets, a bit more than a third of so many find theirs taken.
+    let stories = match config.story_slot_bits {
+        0 => options.max_sockets,
+        _ => options.max_sockets / 2,
     };
     let descendants = match options.follows_command {
         true => options
@@ -264,7 +276,8 @@ fn load(
         .override_global("OFFSETS", offsets, true)
         .override_global("CONFIG", config, true)
         .map_max_entries("EVENTS", options.ring_bytes)
-        .map_max_entries("STORIES", options.max_sockets)
+        .map_max_entries("STORY_SLOTS", 1 << config.story_slot_bits)
+        .map_max_entries("STORIES", stories)
         .map_max_entries("MINIS", options.max_sockets)
         .map_max_entries("EXISTING", existing.clamp(1, options.max_sockets))
         .map_max_entries("CLOSING", closing)
