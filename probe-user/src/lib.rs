@@ -2,6 +2,7 @@
 //!
 //! The program is a library with one entry, so that what reads bytes of strangers can be fuzzed.
 
+mod allocator;
 mod cli;
 mod clock;
 mod command;
