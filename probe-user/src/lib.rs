@@ -31,6 +31,7 @@ use clap::Parser;
 
 /// Runs the program: reads the command line, does what it says, prints errors.
 pub fn main() -> ExitCode {
+    allocator::prepare();
     let cli = cli::Cli::parse();
     start_log(cli.verbose);
     let command = match cli.into_command() {

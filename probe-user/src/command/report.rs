@@ -62,15 +62,14 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         command,
     };
     let measured = measure(order, view.span.duration, keep.order()).await?;
-    let report = measured.tally.report();
     // The page first: whoever reads the tables may have gone.
     if let Some(file) = page {
         write_page(file, &measured.tally)?;
     }
+    let report = measured.tally.into_report();
     if let Some(file) = folded {
         write_folded(file, &report)?;
     }
-    drop(measured.tally);
     let printed = print(target, &[report], &args);
     let Some(code) = measured.command_exit_code else {
         printed?;
@@ -98,14 +97,14 @@ fn replay(args: &ReportArgs) -> Result<ExitCode> {
         };
         write_page(file, tally)?;
     }
-    let reports: Vec<Report> = counted.tallies.iter().map(Tally::report).collect();
+    let tallies = counted.tallies.into_iter();
+    let reports: Vec<Report> = tallies.map(Tally::into_report).collect();
     if let Some(path) = &args.stacks.folded {
         let [report] = &reports[..] else {
             bail!("--folded takes the stacks of one recording: give --from that of one host");
         };
         write_folded(WholeFile::create(path).context("--folded")?, report)?;
     }
-    drop(counted.tallies);
     print(target, &reports, args)?;
     counted.outcome.map(|()| ExitCode::SUCCESS)
 }
