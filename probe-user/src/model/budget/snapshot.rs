@@ -248,19 +248,22 @@ impl Snapshot {
         tuples: impl IntoIterator<Item = (Tuple, Held)>,
         bound: Vec<SocketAddr>,
     ) {
-        let before = self.held.len();
+        let mut known = std::mem::take(&mut self.held);
         for (tuple, held) in tuples {
             held.into_iter()
                 .for_each(|(port, hold)| self.push(tuple, port, hold));
         }
-        let (known, new) = self.held.split_at_mut(before);
-        new.sort_unstable_by_key(HeldPort::place);
-        let is_in_order = known.last().map(HeldPort::place) < new.first().map(HeldPort::place);
+        self.sort();
+        let port = |held: &HeldPort| (held.tuple, held.port);
+        let first = self.held.first().map(port);
+        let is_in_order = first.is_none() || known.last().map(port) < first;
+        known.append(&mut self.held);
+        self.held = known;
         if !is_in_order {
             // Merges the two.
             self.held.sort_by_key(HeldPort::place);
+            self.held.dedup_by_key(|held| port(held));
         }
-        self.held.dedup_by_key(|held| (held.tuple, held.port));
         self.bound.extend(bound);
     }
 
