@@ -118,8 +118,9 @@ impl Enricher {
     /// What there is, and whether that is all there will be.
     fn look_up(&mut self, process: &Process) -> (Details, bool) {
         let start_boot_ns = process.key.start_boot_ns;
-        let found = procfs::read(process.key.tgid, start_boot_ns).unwrap_or_default();
         let resolved = self.cgroups.resolve(process.cgroup_id);
+        let wants_cgroup = self.has_v1 || !matches!(resolved, Resolved::Path(_));
+        let found = procfs::read(process.key.tgid, start_boot_ns, wants_cgroup).unwrap_or_default();
         let is_all = resolved != Resolved::NotYet;
         let cgroup = match (resolved, found.cgroup) {
             (Resolved::Path(path), now) => {
