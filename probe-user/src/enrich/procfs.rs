@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 use super::cgroup::Place;
 use super::cgroup_lines;
@@ -25,6 +26,9 @@ pub struct Found {
 pub fn read(pid: u32, start_boot_ns: u64, wants_cgroup: bool) -> Option<Found> {
     // Of most processes that live for a moment nothing but this is asked: they are gone. It stands for one process,
     // and its files can't be read any more when that is gone.
+    if is_gone(pid) {
+        return None;
+    }
     let directory = Directory::open(pid)?;
     let stat = directory.stat()?;
     if stat.start_ticks()? != start_boot_ns / tick_ns() {
@@ -39,6 +43,24 @@ pub fn read(pid: u32, start_boot_ns: u64, wants_cgroup: bool) -> Option<Found> {
         exe: directory.link(c"exe"),
         cgroup: cgroup.and_then(|text| cgroup_lines::choose(&text)),
     })
+}
+
+/// Whether no process has this pid: quicker to ask than /proc, where pids are those of this process's own namespace.
+fn is_gone(pid: u32) -> bool {
+    static SHOWS_OWN: OnceLock<bool> = OnceLock::new();
+    let shows_own = || {
+        let own = fs::read_link("/proc/self");
+        own.is_ok_and(|own| own.as_os_str() == std::process::id().to_string().as_str())
+    };
+    if !*SHOWS_OWN.get_or_init(shows_own) {
+        return false;
+    }
+    let Ok(pid) = libc::pid_t::try_from(pid) else {
+        return true;
+    };
+    // SAFETY: integers only, and signal 0 is none.
+    let answer = unsafe { libc::kill(pid, 0) };
+    answer != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
 }
 
 /// Start time of a process in clock ticks since boot: field 22 of /proc/PID/stat.

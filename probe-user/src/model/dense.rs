@@ -57,7 +57,6 @@ impl<K: Eq + Hash, V> Dense<K, V> {
     }
 
     /// A key's value.
-    #[cfg(test)]
     pub fn get(&self, key: &K) -> Option<&V> {
         self.number(key).map(|number| &self.rows[number].1)
     }
@@ -91,6 +90,17 @@ impl<K: Eq + Hash, V> Dense<K, V> {
             }
         } as usize;
         Some((number, &mut rows[number].1))
+    }
+
+    /// A key's value, which is made if there is none.
+    ///
+    /// # Panics
+    /// Where there are four thousand millions.
+    pub fn of(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
+        match self.within(key, usize::MAX, new) {
+            Some((_, value)) => value,
+            None => panic!("more rows than have numbers"),
+        }
     }
 
     /// Forgets those that are not to be kept.

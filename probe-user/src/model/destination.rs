@@ -302,9 +302,7 @@ impl Destinations {
             return;
         }
         let others = (None, side, Destination::Others);
-        if let Some((_, sums)) = self.0.within(others, usize::MAX, Sums::default) {
-            sums.add(event);
-        }
+        self.0.of(others, Sums::default).add(event);
     }
 
     /// Rows, those with the most TIME_WAITs first, then those with the most resets.

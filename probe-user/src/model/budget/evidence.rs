@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
+use hashbrown::DefaultHashBuilder;
 use twtrace_wire::{PortOp, ProcessKey, Side};
 
 use crate::event::errno::Errno;
@@ -54,7 +55,7 @@ struct Kept {
 /// Facts by network namespace and budget.
 #[derive(Debug, Default)]
 pub struct Evidence {
-    told: HashMap<u32, Dense<Pool, Kept>>,
+    told: HashMap<u32, Dense<Pool, Kept>, DefaultHashBuilder>,
     /// Budgets in `told`.
     kept: usize,
     /// Failures in budgets beyond [`MAX_KEYS`].
