@@ -14,6 +14,8 @@ mod filter;
 mod host;
 mod model;
 mod output;
+#[doc(hidden)]
+pub mod path;
 mod privilege;
 mod probe;
 mod record;
