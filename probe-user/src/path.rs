@@ -23,6 +23,7 @@ use crate::filter::Filter;
 use crate::host::Host;
 use crate::model::series::{Series, SeriesLimits};
 use crate::model::tally::{Opening, Tally};
+use crate::output::event_json::EventJson;
 use crate::output::{json, lines};
 use crate::record::FRAME_TEXT;
 use crate::record::entry::Lines;
@@ -163,14 +164,17 @@ impl Stage {
                     black_box(lines::event(event));
                 }
             }),
-            "json" => Box::new(move || {
-                text.clear();
-                for event in &events {
-                    // It has a JSON form.
-                    let _ = json::append(&mut text, event);
-                }
-                black_box(&text);
-            }),
+            "json" => {
+                let mut event_json = EventJson::default();
+                Box::new(move || {
+                    text.clear();
+                    for event in &events {
+                        // It has a JSON form.
+                        let _ = event_json.append(&mut text, event);
+                    }
+                    black_box(&text);
+                })
+            }
             "compress" => {
                 let mut compressor = Compressor::new(1).ok()?;
                 for event in events.iter().cycle() {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use twtrace_wire::{EventKind, Side};
 
-use super::parse::{Parser, ProcessText};
+use super::parse::{LATEST, Parser, ProcessText};
 use super::words::Word;
 use super::{
     Abort, Event, Facts, Flow, PortAlloc, PortResult, Process, Reset, TimeWait, TimeWaitEnd,
@@ -350,8 +350,10 @@ impl Parser {
         if rest.is_next(b"null") {
             return Some(None);
         }
+        let mut pid = Rest(rest.0.strip_prefix(b"{\"pid\":")?);
+        let place = pid.number()? as usize % LATEST;
         // No object begins another one, so this needs no look for its end.
-        if let Some(ProcessText { text, process }) = &self.last
+        if let Some(Some(ProcessText { text, process })) = self.latest.get(place)
             && rest.is_next(text.as_bytes())
         {
             return Some(Some(process.clone()));

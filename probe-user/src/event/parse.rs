@@ -26,6 +26,8 @@ use super::{
 
 /// Processes, and reasons of the kernel, that are kept.
 const CACHED: usize = 8_192;
+/// Places of those that were read last.
+pub(super) const LATEST: usize = 64;
 /// Bytes of their text, likewise: a line of a stranger may be long.
 const CACHED_TEXT: usize = 16 << 20;
 /// Characters of a stranger's text that a message holds.
@@ -75,8 +77,8 @@ pub struct Parser {
     processes: HashMap<Box<str>, Process>,
     /// Bytes of the keys of `processes`.
     processes_text: usize,
-    /// The one read last: the opener is mostly the process itself.
-    pub(super) last: Option<ProcessText>,
+    /// Those read last, each in a place by its pid: the opener is mostly the process itself, and comes again.
+    pub(super) latest: Vec<Option<ProcessText>>,
     reasons: HashMap<Box<str>, KernelReason>,
     pub(super) day: Day,
 }
@@ -261,11 +263,11 @@ impl Parser {
     }
 
     pub(super) fn process(&mut self, text: &str) -> Result<Process, ParseError> {
-        if let Some(last) = self.last.as_ref().filter(|last| *last.text == *text) {
-            return Ok(last.process.clone());
-        }
         let process = self.looked_up(text)?;
-        self.last = Some(ProcessText {
+        if self.latest.is_empty() {
+            self.latest.resize_with(LATEST, || None);
+        }
+        self.latest[process.key.tgid as usize % LATEST] = Some(ProcessText {
             text: text.into(),
             process: process.clone(),
         });

@@ -12,6 +12,7 @@ use super::*;
 use crate::enrich::Details;
 use crate::enrich::cgroup::Place;
 use crate::event::comm::Comm;
+use crate::output::event_json::EventJson;
 
 fn member<T: Word + std::fmt::Debug>() -> impl Strategy<Value = T> {
     select(T::MEMBERS)
@@ -186,6 +187,17 @@ proptest! {
             panic!("{line}");
         };
         prop_assert_eq!(serde_json::to_string(&read).unwrap(), line);
+    }
+
+    #[test]
+    fn events_are_written_as_serde_writes_them(events in prop::collection::vec(event().boxed(), 1..5)) {
+        let mut event_json = EventJson::default();
+        for event in events.iter().flat_map(|event| [event, event]) {
+            let mut text = Vec::new();
+            event_json.append(&mut text, event).unwrap();
+            let expected = serde_json::to_string(event).unwrap() + "\n";
+            prop_assert_eq!(String::from_utf8(text).unwrap(), expected);
+        }
     }
 
     #[test]
