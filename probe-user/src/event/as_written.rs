@@ -64,12 +64,17 @@ fn digit(byte: u8) -> Option<u64> {
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    fn expect(&mut self, text: &[u8]) -> Option<()> {
-        self.0 = self.0.strip_prefix(text)?;
+    /// Of a length that the compiler knows: a few words are compared then, and no function is called.
+    fn expect<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
+        let (begin, rest) = self.0.split_first_chunk::<N>()?;
+        if begin != text {
+            return None;
+        }
+        self.0 = rest;
         Some(())
     }
 
-    fn is_next(&mut self, text: &[u8]) -> bool {
+    fn is_next<const N: usize>(&mut self, text: &[u8; N]) -> bool {
         self.expect(text).is_some()
     }
 
@@ -354,8 +359,9 @@ impl Parser {
         let place = pid.number()? as usize % LATEST;
         // No object begins another one, so this needs no look for its end.
         if let Some(Some(ProcessText { text, process })) = self.latest.get(place)
-            && rest.is_next(text.as_bytes())
+            && let Some(after) = rest.0.strip_prefix(text.as_bytes())
         {
+            rest.0 = after;
             return Some(Some(process.clone()));
         }
         let text = rest.object()?;
