@@ -2,6 +2,7 @@
 //!
 //! The program is a library with one entry, so that what reads bytes of strangers can be fuzzed.
 
+mod allocator;
 mod cli;
 mod clock;
 mod command;
@@ -13,6 +14,8 @@ mod filter;
 mod host;
 mod model;
 mod output;
+#[doc(hidden)]
+pub mod path;
 mod privilege;
 mod probe;
 mod record;
@@ -30,6 +33,7 @@ use clap::Parser;
 
 /// Runs the program: reads the command line, does what it says, prints errors.
 pub fn main() -> ExitCode {
+    allocator::prepare();
     let cli = cli::Cli::parse();
     start_log(cli.verbose);
     let command = match cli.into_command() {

@@ -41,6 +41,8 @@ pub enum Parts {
     Program,
     /// twtrace, and the programs of the tests crate.
     ProgramAndTests,
+    /// The same, and the program that does one stage of an event's way.
+    ForBench,
 }
 
 /// The programs built.
@@ -63,6 +65,11 @@ impl Binaries {
     /// What measures the cost of tracing.
     pub fn bench(&self) -> PathBuf {
         self.directory.join("bench")
+    }
+
+    /// One stage of an event's way through twtrace.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join("examples/path")
     }
 
     /// The first process of a virtual machine.
@@ -169,8 +176,14 @@ fn userspace(
         .args(["--package", "probe-user", "--bins"])
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join(FLAG_SEPARATOR))
         .env("TWTRACE_BPF_OBJECT", object);
-    if parts == Parts::ProgramAndTests {
-        command.args(["--package", "twtrace-tests"]);
+    match parts {
+        Parts::Program => {}
+        Parts::ProgramAndTests => {
+            command.args(["--package", "twtrace-tests"]);
+        }
+        Parts::ForBench => {
+            command.args(["--package", "twtrace-tests", "--examples"]);
+        }
     }
     if profile == Profile::Release {
         command.arg("--release");

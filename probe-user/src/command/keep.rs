@@ -9,6 +9,7 @@ use super::start_line::StartLine;
 use crate::cli::BoundsArgs;
 use crate::event::{Event, Lost};
 use crate::model::observation::Observation;
+use crate::output::event_json::EventJson;
 use crate::output::json;
 use crate::record::observation;
 use crate::record::writer::{Writer, Written};
@@ -20,6 +21,7 @@ pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// A recording that is being made.
 pub struct Keeper {
     writer: Writer,
+    event_json: EventJson,
     /// Events so far.
     pub events: u64,
     /// Events that were lost before they got here.
@@ -45,6 +47,7 @@ impl Keeper {
         let writer = Writer::create(path, bounds.bounds(), bounds.force, Box::new(line))?;
         Ok(Self {
             writer,
+            event_json: EventJson::default(),
             events: 0,
             lost: 0,
         })
@@ -78,7 +81,7 @@ impl Keeper {
 impl Sink for Keeper {
     fn event(&mut self, event: &Event) -> Result<()> {
         self.events += 1;
-        Ok(json::append(self.writer.text(), event)?)
+        Ok(self.event_json.append(self.writer.text(), event)?)
     }
 
     fn lost(&mut self, lost: &Lost) -> Result<()> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{drop_privileges, open_gate};
+use crate::allocator;
 use crate::cli::{FilterArgs, ProbeArgs};
 use crate::event::{Event, Lost};
 use crate::filter::{Family, Filter};
@@ -98,6 +99,7 @@ impl Live {
         probing.tell_special = true;
         let mut session = Session::start(&probing, filter.clone())?;
         session.adopt_open(gate.as_ref(), &filter.netns)?;
+        allocator::give_back();
         let observer = Observer::new(&session, gate, &filter.netns, order.wants);
         Ok(Self {
             session,

@@ -1,5 +1,6 @@
 //! `twtrace report`
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ use crate::output::file::WholeFile;
 use crate::output::html::{self, Page};
 use crate::output::table::By;
 use crate::output::target::Target;
-use crate::output::{folded, json, table};
+use crate::output::{folded, table};
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
@@ -61,17 +62,15 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         command,
     };
     let measured = measure(order, view.span.duration, keep.order()).await?;
-    let report = measured.tally.report();
-    let mut text = Vec::new();
-    append(&mut text, &report, &args)?;
     // The page first: whoever reads the tables may have gone.
     if let Some(file) = page {
         write_page(file, &measured.tally)?;
     }
+    let report = measured.tally.into_report();
     if let Some(file) = folded {
         write_folded(file, &report)?;
     }
-    let printed = target.print(&text);
+    let printed = print(target, &[report], &args);
     let Some(code) = measured.command_exit_code else {
         printed?;
         measured.recorded?;
@@ -79,7 +78,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     };
     match printed {
         // The command's code stands, whether the reader wanted all of the report or not.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
         _ => {}
     }
     measured.recorded?;
@@ -98,21 +97,15 @@ fn replay(args: &ReportArgs) -> Result<ExitCode> {
         };
         write_page(file, tally)?;
     }
-    let reports: Vec<Report> = counted.tallies.iter().map(Tally::report).collect();
+    let tallies = counted.tallies.into_iter();
+    let reports: Vec<Report> = tallies.map(Tally::into_report).collect();
     if let Some(path) = &args.stacks.folded {
         let [report] = &reports[..] else {
             bail!("--folded takes the stacks of one recording: give --from that of one host");
         };
         write_folded(WholeFile::create(path).context("--folded")?, report)?;
     }
-    let mut text = Vec::new();
-    for (number, report) in reports.iter().enumerate() {
-        if number > 0 && !view.span.json {
-            text.push(b'\n');
-        }
-        append(&mut text, report, args)?;
-    }
-    target.print(&text)?;
+    print(target, &reports, args)?;
     counted.outcome.map(|()| ExitCode::SUCCESS)
 }
 
@@ -132,9 +125,7 @@ fn past(args: &ReportArgs, directory: &Path) -> Result<ExitCode> {
     if let Some(file) = page {
         print_page(file, &merged.report, &merged.timeline, &diagnosis)?;
     }
-    let mut text = Vec::new();
-    append(&mut text, &merged.report, args)?;
-    target.print(&text)?;
+    print(target, &[merged.report], args)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -167,10 +158,20 @@ fn write_folded(file: WholeFile, report: &Report) -> Result<()> {
         .context("--folded")
 }
 
-fn append(text: &mut Vec<u8>, report: &Report, args: &ReportArgs) -> Result<()> {
-    match args.view.span.json {
-        true => json::append(text, report)?,
-        false => text.extend(table::render(report, &args.by).into_bytes()),
-    }
-    Ok(())
+/// As it goes: a hundred thousand rows are long in JSON.
+fn print(target: Target, reports: &[Report], args: &ReportArgs) -> io::Result<()> {
+    target.print(|stream| {
+        for (number, report) in reports.iter().enumerate() {
+            if args.view.span.json {
+                serde_json::to_writer(&mut *stream, report)?;
+                stream.write_all(b"\n")?;
+                continue;
+            }
+            if number > 0 {
+                stream.write_all(b"\n")?;
+            }
+            stream.write_all(table::render(report, &args.by).as_bytes())?;
+        }
+        Ok(())
+    })
 }

@@ -9,6 +9,7 @@ use super::{drop_privileges, notice, open_gate, trace_replay};
 use crate::cli::ViewArgs;
 use crate::event::{Event, Lost};
 use crate::filter::Family;
+use crate::output::event_json::EventJson;
 use crate::output::target::Target;
 use crate::output::writer::{Outcome, Writer};
 use crate::output::{json, lines, quantity, tiers};
@@ -20,6 +21,7 @@ use crate::session::{Session, Sink};
 /// What is printed next.
 struct Lines {
     json: bool,
+    event_json: EventJson,
     block: Vec<u8>,
     events: u64,
     lost: u64,
@@ -36,7 +38,7 @@ impl Sink for Lines {
     fn event(&mut self, event: &Event) -> Result<()> {
         self.events += 1;
         match self.json {
-            true => json::append(&mut self.block, event)?,
+            true => self.event_json.append(&mut self.block, event)?,
             false => self.push(&lines::event(event)),
         }
         Ok(())
@@ -79,6 +81,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
 
     let mut out = Lines {
         json: args.span.json,
+        event_json: EventJson::default(),
         block: Vec::new(),
         events: 0,
         lost: 0,

@@ -10,6 +10,7 @@ use super::notice;
 use super::replay::{Replay, outcome};
 use crate::cli::ViewArgs;
 use crate::model::tally::Opening;
+use crate::output::event_json::EventJson;
 use crate::output::progress::Progress;
 use crate::output::target::Target;
 use crate::output::text::escape;
@@ -41,6 +42,7 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
         }
         false => hosts.line(&mut text, "HOST", &lines::header()),
     }
+    let mut event_json = EventJson::default();
     let mut progress = Progress::new(true);
     loop {
         out.write_all(&text)?;
@@ -52,6 +54,9 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
         let host = hosts.name(index);
         match (&entry, args.span.json) {
             (Entry::Event(event), _) if !filter.matches(event) => {}
+            (Entry::Event(event), true) if !hosts.are_several() => {
+                event_json.append(&mut text, event)?;
+            }
             (Entry::Event(event), true) => hosts.json(&mut text, host, event)?,
             (Entry::Event(event), false) => hosts.line(&mut text, host, &lines::event(event)),
             (Entry::Lost(lost), true) => hosts.json(&mut text, host, lost)?,

@@ -52,6 +52,8 @@ pub struct Enricher {
     /// Whether a process may be in cgroups of more than one hierarchy.
     has_v1: bool,
     known: Remembered<CacheKey, Arc<Details>>,
+    /// The one that was asked for last: mostly it is the next one as well.
+    last: Option<(CacheKey, Arc<Details>)>,
 }
 
 impl Enricher {
@@ -63,6 +65,7 @@ impl Enricher {
             cgroups: CgroupTree::of(&hierarchies),
             has_v1: hierarchies.v1.is_some(),
             known: Remembered::new(CACHED),
+            last: None,
         }
     }
 
@@ -98,8 +101,19 @@ impl Enricher {
     /// Completes a process.
     pub fn complete(&mut self, process: &mut Process) {
         let cache_key = (process.key, process.comm, process.cgroup_id);
+        if let Some((_, details)) = self.last.as_ref().filter(|(last, _)| *last == cache_key) {
+            process.details = Some(Arc::clone(details));
+            if process.comm.is_empty() {
+                process.comm = details.comm;
+            }
+            return;
+        }
         let details = match self.known.get(&cache_key) {
-            Some(details) => Arc::clone(details),
+            Some(details) => {
+                let details = Arc::clone(details);
+                self.last = Some((cache_key, Arc::clone(&details)));
+                details
+            }
             None => {
                 let (details, is_all) = self.look_up(process);
                 let details = Arc::new(details);
@@ -118,8 +132,9 @@ impl Enricher {
     /// What there is, and whether that is all there will be.
     fn look_up(&mut self, process: &Process) -> (Details, bool) {
         let start_boot_ns = process.key.start_boot_ns;
-        let found = procfs::read(process.key.tgid, start_boot_ns).unwrap_or_default();
         let resolved = self.cgroups.resolve(process.cgroup_id);
+        let wants_cgroup = self.has_v1 || !matches!(resolved, Resolved::Path(_));
+        let found = procfs::read(process.key.tgid, start_boot_ns, wants_cgroup).unwrap_or_default();
         let is_all = resolved != Resolved::NotYet;
         let cgroup = match (resolved, found.cgroup) {
             (Resolved::Path(path), now) => {

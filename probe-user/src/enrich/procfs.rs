@@ -1,7 +1,10 @@
 //! One process in /proc.
 
-use std::fs;
-use std::io;
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 use super::cgroup::Place;
 use super::cgroup_lines;
@@ -18,34 +21,121 @@ pub struct Found {
     pub cgroup: Option<Place>,
 }
 
-/// Reads /proc/PID, if that is still the process that started then (CLOCK_BOOTTIME, nanoseconds).
-pub fn read(pid: u32, start_boot_ns: u64) -> Option<Found> {
-    let mut comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    if comm.last() == Some(&b'\n') {
-        comm.pop();
+/// Reads /proc/PID, if that is still the process that started then (CLOCK_BOOTTIME, nanoseconds). The cgroup's file is
+/// only read where it is wanted.
+pub fn read(pid: u32, start_boot_ns: u64, wants_cgroup: bool) -> Option<Found> {
+    // Of most processes that live for a moment nothing but this is asked: they are gone. It stands for one process,
+    // and its files can't be read any more when that is gone.
+    if is_gone(pid) {
+        return None;
     }
-    let found = Found {
-        comm: Comm::from_bytes(&comm),
-        exe: fs::read_link(format!("/proc/{pid}/exe"))
-            .ok()
-            .map(|path| path.to_string_lossy().into_owned()),
-        cgroup: fs::read(format!("/proc/{pid}/cgroup"))
-            .ok()
-            .and_then(|text| cgroup_lines::choose(&text)),
+    let directory = Directory::open(pid)?;
+    let stat = directory.stat()?;
+    if stat.start_ticks()? != start_boot_ns / tick_ns() {
+        return None;
+    }
+    let cgroup = match wants_cgroup {
+        true => directory.read(c"cgroup"),
+        false => None,
     };
-    // Last, so that what was read before belongs to the process that is checked here.
-    let started = start_ticks(pid)?;
-    (started == start_boot_ns / tick_ns()).then_some(found)
+    Some(Found {
+        comm: Comm::from_bytes(stat.name()?),
+        exe: directory.link(c"exe"),
+        cgroup: cgroup.and_then(|text| cgroup_lines::choose(&text)),
+    })
+}
+
+/// Whether no process has this pid: quicker to ask than /proc, where pids are those of this process's own namespace.
+fn is_gone(pid: u32) -> bool {
+    static SHOWS_OWN: OnceLock<bool> = OnceLock::new();
+    let shows_own = || {
+        let own = fs::read_link("/proc/self");
+        own.is_ok_and(|own| own.as_os_str() == std::process::id().to_string().as_str())
+    };
+    if !*SHOWS_OWN.get_or_init(shows_own) {
+        return false;
+    }
+    let Ok(pid) = libc::pid_t::try_from(pid) else {
+        return true;
+    };
+    // SAFETY: integers only, and signal 0 is none.
+    let answer = unsafe { libc::kill(pid, 0) };
+    answer != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
 }
 
 /// Start time of a process in clock ticks since boot: field 22 of /proc/PID/stat.
 pub fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold spaces and parentheses itself.
-    let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let fields = str::from_utf8(&stat[after_name..]).ok()?;
-    // Field 3, the state, is the first one after the name.
-    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    Directory::open(pid)?.stat()?.start_ticks()
+}
+
+/// /proc/PID.
+struct Directory(OwnedFd);
+
+impl Directory {
+    fn open(pid: u32) -> Option<Self> {
+        let path = CString::new(format!("/proc/{pid}")).ok()?;
+        open_at(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY)
+            .ok()
+            .map(Self)
+    }
+
+    fn read(&self, name: &CStr) -> Option<Vec<u8>> {
+        let file = open_at(self.0.as_raw_fd(), name, libc::O_RDONLY).ok()?;
+        let mut text = Vec::with_capacity(READ_BYTES);
+        File::from(file).read_to_end(&mut text).ok()?;
+        Some(text)
+    }
+
+    fn stat(&self) -> Option<Stat> {
+        self.read(c"stat").map(Stat)
+    }
+
+    /// Where a link leads.
+    fn link(&self, name: &CStr) -> Option<String> {
+        let mut target = [0_u8; libc::PATH_MAX as usize];
+        // SAFETY: the name ends with a NUL, and the kernel writes within the length given.
+        let length = unsafe {
+            libc::readlinkat(
+                self.0.as_raw_fd(),
+                name.as_ptr(),
+                target.as_mut_ptr().cast(),
+                target.len(),
+            )
+        };
+        let target = target.get(..usize::try_from(length).ok()?)?;
+        Some(String::from_utf8_lossy(target).into_owned())
+    }
+}
+
+/// More than most of these files have.
+const READ_BYTES: usize = 1024;
+
+fn open_at(directory: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: the name ends with a NUL.
+    let fd = unsafe { libc::openat(directory, name.as_ptr(), flags | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: made just now, no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// /proc/PID/stat: the name, in parentheses, may hold spaces and parentheses itself.
+struct Stat(Vec<u8>);
+
+impl Stat {
+    fn name(&self) -> Option<&[u8]> {
+        let begin = memchr::memchr(b'(', &self.0)? + 1;
+        let end = memchr::memrchr(b')', &self.0)?;
+        self.0.get(begin..end)
+    }
+
+    fn start_ticks(&self) -> Option<u64> {
+        let after_name = memchr::memrchr(b')', &self.0)? + 1;
+        let fields = str::from_utf8(&self.0[after_name..]).ok()?;
+        // Field 3, the state, is the first one after the name.
+        fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    }
 }
 
 /// Real user id of a process.
@@ -112,6 +202,31 @@ mod tests {
             check_pid(u32::MAX),
             Err(PidError::NotFound(u32::MAX))
         ));
+    }
+
+    #[test]
+    fn this_process_is_read_and_one_that_started_otherwise_is_not() {
+        let pid = std::process::id();
+        let start_boot_ns = start_ticks(pid).unwrap() * tick_ns();
+        let found = read(pid, start_boot_ns, true).unwrap();
+        let exe = std::env::current_exe().unwrap();
+        assert_eq!(found.exe.as_deref(), exe.to_str());
+        let comm = fs::read(format!("/proc/{pid}/comm")).unwrap();
+        assert_eq!(found.comm, Comm::from_bytes(comm.trim_ascii_end()));
+        assert!(found.cgroup.is_some());
+        let found = read(pid, start_boot_ns, false).unwrap();
+        assert_eq!(found.cgroup, None);
+        assert_eq!(read(pid, start_boot_ns + tick_ns(), true), None);
+        assert_eq!(start_ticks(0), None);
+    }
+
+    #[test]
+    fn a_name_may_have_parentheses() {
+        let mut stat = b"7 (a) b (c) R".to_vec();
+        (4..=22).for_each(|field| stat.extend(format!(" {field}").bytes()));
+        let stat = Stat(stat);
+        assert_eq!(stat.name().unwrap(), b"a) b (c");
+        assert_eq!(stat.start_ticks(), Some(22));
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use hashbrown::DefaultHashBuilder;
+
 /// Values by key. What was used since the last turn-over is kept, and what was used before it: the older half is
 /// dropped when the newer one is full.
 #[derive(Debug)]
 pub struct Remembered<K, V> {
     half: usize,
-    recent: HashMap<K, V>,
-    older: HashMap<K, V>,
+    recent: HashMap<K, V, DefaultHashBuilder>,
+    older: HashMap<K, V, DefaultHashBuilder>,
 }
 
 impl<K: Eq + Hash, V> Remembered<K, V> {
@@ -17,8 +19,8 @@ impl<K: Eq + Hash, V> Remembered<K, V> {
     pub fn new(half: usize) -> Self {
         Self {
             half,
-            recent: HashMap::new(),
-            older: HashMap::new(),
+            recent: HashMap::default(),
+            older: HashMap::default(),
         }
     }
 

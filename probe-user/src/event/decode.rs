@@ -283,7 +283,7 @@ fn code<T>(
 ///
 /// # Safety
 /// `repr(C)`, made of integers or of such structs, without padding.
-unsafe trait Wire: Copy {}
+pub unsafe trait Wire: Copy {}
 
 // SAFETY: the wire crate asserts its size to be the sum of its fields, which are integers and such structs.
 unsafe impl Wire for ConnectionEvent {}

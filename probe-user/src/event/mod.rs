@@ -4,6 +4,7 @@
 //! [`judge::Judge`] drops the resets that a later record replaces.
 
 pub mod address;
+mod as_written;
 pub mod batch;
 mod borrowed;
 pub mod by;

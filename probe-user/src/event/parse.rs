@@ -13,6 +13,7 @@ use twtrace_wire::{
     TcpState, Unattributed,
 };
 
+use super::as_written::Day;
 use super::borrowed::Text;
 use super::by::By;
 use super::errno::Errno;
@@ -25,6 +26,8 @@ use super::{
 
 /// Processes, and reasons of the kernel, that are kept.
 const CACHED: usize = 8_192;
+/// Places of those that were read last.
+pub(super) const LATEST: usize = 64;
 /// Bytes of their text, likewise: a line of a stranger may be long.
 const CACHED_TEXT: usize = 16 << 20;
 /// Characters of a stranger's text that a message holds.
@@ -74,9 +77,17 @@ pub struct Parser {
     processes: HashMap<Box<str>, Process>,
     /// Bytes of the keys of `processes`.
     processes_text: usize,
-    /// The one read last: the opener is mostly the process itself.
-    last: Option<(Box<str>, Process)>,
+    /// Those read last, each in a place by its pid: the opener is mostly the process itself, and comes again.
+    pub(super) latest: Vec<Option<ProcessText>>,
     reasons: HashMap<Box<str>, KernelReason>,
+    pub(super) day: Day,
+}
+
+/// A process, and how it is written.
+#[derive(Debug)]
+pub(super) struct ProcessText {
+    pub(super) text: Box<str>,
+    pub(super) process: Process,
 }
 
 /// Every field of every kind.
@@ -153,6 +164,14 @@ impl Parser {
     /// # Errors
     /// When it is not of the contract.
     pub fn parse(&mut self, line: &[u8]) -> Result<Told, ParseError> {
+        if let Some(event) = self.as_written(line) {
+            return Ok(Told::Event(Box::new(event)));
+        }
+        self.parse_any(line)
+    }
+
+    /// The long way.
+    pub(super) fn parse_any(&mut self, line: &[u8]) -> Result<Told, ParseError> {
         // Once for the line, not for each text in it.
         let line = str::from_utf8(line).map_err(|error| ParseError::Json(error.to_string()))?;
         let line: Line = match serde_json::from_str(line) {
@@ -180,9 +199,9 @@ impl Parser {
             remote: address("remote", line.remote.as_deref())?,
             mapped: line.mapped,
             side: word_or(line.side.as_deref(), Side::Unknown).unwrap_or(Side::Unknown),
-            process: self.process(line.process)?,
+            process: self.process_or_null(line.process)?,
             unattributed: word_or(line.unattributed.as_deref(), Unattributed::Unknown),
-            opener: self.process(line.opener)?,
+            opener: self.process_or_null(line.opener)?,
             facts: self.facts(kind, &line)?,
         })))
     }
@@ -232,22 +251,27 @@ impl Parser {
                 cause: word::<EndCause>("cause", line.cause.as_deref())?,
                 age_ns: line.age_ns,
                 promoted_ns: line.promoted_ns,
-                by: self.process(line.by)?,
+                by: self.process_or_null(line.by)?,
                 inferred: line.inferred,
             }),
         })
     }
 
-    fn process(&mut self, raw: Option<&RawValue>) -> Result<Option<Process>, ParseError> {
-        let Some(text) = raw.map(RawValue::get).filter(|text| *text != "null") else {
-            return Ok(None);
-        };
-        if let Some((_, last)) = self.last.as_ref().filter(|(known, _)| **known == *text) {
-            return Ok(Some(last.clone()));
-        }
+    fn process_or_null(&mut self, raw: Option<&RawValue>) -> Result<Option<Process>, ParseError> {
+        let text = raw.map(RawValue::get).filter(|text| *text != "null");
+        text.map(|text| self.process(text)).transpose()
+    }
+
+    pub(super) fn process(&mut self, text: &str) -> Result<Process, ParseError> {
         let process = self.looked_up(text)?;
-        self.last = Some((text.into(), process.clone()));
-        Ok(Some(process))
+        if self.latest.is_empty() {
+            self.latest.resize_with(LATEST, || None);
+        }
+        self.latest[process.key.tgid as usize % LATEST] = Some(ProcessText {
+            text: text.into(),
+            process: process.clone(),
+        });
+        Ok(process)
     }
 
     fn looked_up(&mut self, text: &str) -> Result<Process, ParseError> {
@@ -264,7 +288,7 @@ impl Parser {
         Ok(process)
     }
 
-    fn kernel_reason(&mut self, reason: &str) -> KernelReason {
+    pub(super) fn kernel_reason(&mut self, reason: &str) -> KernelReason {
         if let Some(known) = self.reasons.get(reason) {
             return known.clone();
         }

@@ -12,6 +12,7 @@ use super::*;
 use crate::enrich::Details;
 use crate::enrich::cgroup::Place;
 use crate::event::comm::Comm;
+use crate::output::event_json::EventJson;
 
 fn member<T: Word + std::fmt::Debug>() -> impl Strategy<Value = T> {
     select(T::MEMBERS)
@@ -186,6 +187,56 @@ proptest! {
             panic!("{line}");
         };
         prop_assert_eq!(serde_json::to_string(&read).unwrap(), line);
+    }
+
+    #[test]
+    fn events_are_written_as_serde_writes_them(events in prop::collection::vec(event().boxed(), 1..5)) {
+        let mut event_json = EventJson::default();
+        for event in events.iter().flat_map(|event| [event, event]) {
+            let mut text = Vec::new();
+            event_json.append(&mut text, event).unwrap();
+            let expected = serde_json::to_string(event).unwrap() + "\n";
+            prop_assert_eq!(String::from_utf8(text).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn the_quick_way_reads_as_the_long_way_does(events in prop::collection::vec(event().boxed(), 1..5)) {
+        let mut parsers = [Parser::default(), Parser::default()];
+        for event in events.iter().flat_map(|event| [event, event]) {
+            let line = serde_json::to_string(&event).unwrap();
+            let [quick, long] = &mut parsers;
+            let Ok(Told::Event(read)) = long.parse_any(line.as_bytes()) else {
+                panic!("{line}");
+            };
+            if let Some(quick) = quick.as_written(line.as_bytes()) {
+                prop_assert_eq!(format!("{quick:?}"), format!("{read:?}"));
+            } else {
+                let is_rare = match &event.facts {
+                    Facts::PortAlloc(_) => true,
+                    Facts::Reset(facts) => facts.kernel_reason.is_some(),
+                    _ => false,
+                };
+                prop_assert!(is_rare, "not read: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_line_is_not_read_otherwise(
+        event in event().boxed(),
+        at: prop::sample::Index,
+        byte in select(&b"0192,:{}\"\\nTZ. \x1f\xff"[..]),
+    ) {
+        let mut line = serde_json::to_string(&event).unwrap().into_bytes();
+        let at = at.index(line.len());
+        line[at] = byte;
+        if let Some(quick) = Parser::default().as_written(&line) {
+            let Ok(Told::Event(long)) = Parser::default().parse_any(&line) else {
+                panic!("{}", String::from_utf8_lossy(&line));
+            };
+            prop_assert_eq!(format!("{quick:?}"), format!("{long:?}"));
+        }
     }
 
     #[test]

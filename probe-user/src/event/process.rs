@@ -65,6 +65,19 @@ impl Process {
     pub fn is(&self, other: &Self) -> bool {
         self.key == other.key
     }
+
+    /// Whether both are the same process, and nothing is known of one that is not of the other.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let details = match (&self.details, &other.details) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        let names = |process: &Self| (process.comm, process.thread_comm);
+        details
+            && self.is(other)
+            && names(self) == names(other)
+            && (self.uid, self.cgroup_id) == (other.uid, other.cgroup_id)
+    }
 }
 
 /// The object `process` of the JSON contract.

@@ -5,6 +5,7 @@ use twtrace_wire::{
     AbortReason, EndCause, EventKind, ProcessTotals, ResetDirection, ResetReason, Side,
 };
 
+use super::rare::Nothing;
 use crate::event::by::By;
 use crate::event::{Event, Facts};
 
@@ -107,7 +108,7 @@ impl Counts {
 }
 
 /// Connections that did not end by FIN, by reason.
-#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Deaths {
     /// RSTs sent.
     pub reset_sent: By<ResetReason, { ResetReason::COUNT }>,
@@ -115,6 +116,18 @@ pub struct Deaths {
     pub reset_received: By<ResetReason, { ResetReason::COUNT }>,
     /// Deaths without RST.
     pub abort: By<AbortReason, { AbortReason::COUNT }>,
+}
+
+impl Nothing for Deaths {
+    const NOTHING: &'static Self = &Self {
+        reset_sent: By::new([0; ResetReason::COUNT]),
+        reset_received: By::new([0; ResetReason::COUNT]),
+        abort: By::new([0; AbortReason::COUNT]),
+    };
+
+    fn is_nothing(&self) -> bool {
+        self == Self::NOTHING
+    }
 }
 
 impl Deaths {

@@ -1,9 +1,10 @@
 //! Who did what towards whom: the events of each process by destination.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side};
 
+use super::dense::Dense;
 use super::destination::Destination;
 use super::interval::DealingSums;
 use super::key_of;
@@ -18,8 +19,39 @@ type Key = (u32, Side, Destination, ProcessKey);
 /// Facts by process and destination, from events: lower bounds where events were lost.
 #[derive(Clone, Debug, Default)]
 pub struct Dealings {
-    rows: HashMap<Key, Dealing>,
+    rows: Dense<Key, Kept>,
+    /// The one that acted last: mostly the next one as well.
+    last: Option<Arc<Process>>,
     left_out: u64,
+}
+
+/// Numbers of one pair: mostly TIME_WAITs alone.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    /// As it was when it acted last. Many have the same.
+    process: Option<Arc<Process>>,
+    time_wait: u64,
+    /// All but the process and TIME_WAITs.
+    more: Option<Box<Dealing>>,
+}
+
+impl Kept {
+    fn add(&mut self, did: &Dealing) {
+        self.time_wait += did.time_wait;
+        if did.events() > did.time_wait || !did.reuse.is_empty() {
+            let more = self.more.get_or_insert_default();
+            more.add(did);
+            more.time_wait = 0;
+        }
+    }
+
+    fn whole(&self) -> Dealing {
+        Dealing {
+            process: self.process.as_deref().cloned(),
+            time_wait: self.time_wait,
+            ..self.more.as_deref().cloned().unwrap_or_default()
+        }
+    }
 }
 
 /// What one process did towards one destination.
@@ -115,25 +147,41 @@ impl Dealings {
             Destination::of(event.side, event),
             key_of(event),
         );
-        if self.rows.len() >= MAX_DEALINGS && !self.rows.contains_key(&key) {
+        let process = event.process.as_ref().map(|process| self.shared(process));
+        let Some((_, row)) = self.rows.within(key, MAX_DEALINGS, Kept::default) else {
             self.left_out += 1;
             return;
-        }
-        let row = self.rows.entry(key).or_default();
+        };
         row.add(&one);
-        row.process.clone_from(&event.process);
+        row.process = process;
+    }
+
+    /// A process as it is now, which rows have in common.
+    fn shared(&mut self, process: &Process) -> Arc<Process> {
+        match &self.last {
+            Some(last) if last.is_as(process) => Arc::clone(last),
+            _ => {
+                let new = Arc::new(process.clone());
+                self.last = Some(Arc::clone(&new));
+                new
+            }
+        }
     }
 
     /// Adds what was counted elsewhere.
     pub fn add(&mut self, sums: DealingSums) {
         let key = (sums.netns, sums.side, sums.destination, sums.key);
-        if self.rows.len() >= MAX_DEALINGS && !self.rows.contains_key(&key) {
+        let process = sums
+            .did
+            .process
+            .as_ref()
+            .map(|process| self.shared(process));
+        let Some((_, row)) = self.rows.within(key, MAX_DEALINGS, Kept::default) else {
             self.left_out += sums.did.events();
             return;
-        }
-        let row = self.rows.entry(key).or_default();
+        };
         row.add(&sums.did);
-        row.process = sums.did.process;
+        row.process = process;
     }
 
     /// Adds events that found no room elsewhere.
@@ -150,7 +198,7 @@ impl Dealings {
                 side: *side,
                 destination: *destination,
                 key: *key,
-                did: did.clone(),
+                did: did.whole(),
             })
             .collect();
         sums.sort_by_cached_key(|row| {
@@ -169,9 +217,12 @@ impl Dealings {
                 netns: *netns,
                 side: *side,
                 destination: *destination,
-                process: did.process.as_ref().map_or_else(|| NOBODY.to_owned(), name),
+                process: did
+                    .process
+                    .as_deref()
+                    .map_or_else(|| NOBODY.to_owned(), name),
                 pid: key.tgid,
-                did: did.clone(),
+                did: did.whole(),
             })
             .collect();
         rows.sort_by_cached_key(|row| {

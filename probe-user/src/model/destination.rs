@@ -1,13 +1,14 @@
 //! Where connections go, or come to.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Serialize;
-use twtrace_wire::Side;
+use serde::{Serialize, Serializer};
+use twtrace_wire::{EventKind, Side, TcpState};
 
 use super::counts::{Counts, Deaths};
+use super::dense::Dense;
+use super::rare::{Nothing, Rare};
 use super::reuse::Reuse;
 use crate::event::{Event, Facts, PortResult, words};
 
@@ -91,9 +92,51 @@ impl fmt::Display for Destination {
 
 type Key = (Option<u32>, Side, Destination);
 
-/// Facts by destination, from events. Boxed: a table of 65,536 has up to twice as many slots.
+/// Facts by destination, from events.
 #[derive(Debug, Default)]
-pub struct Destinations(HashMap<Key, Box<Done>>);
+pub struct Destinations(Dense<Key, Sums>);
+
+/// What was done towards one destination: mostly TIME_WAITs, and of one side.
+#[derive(Debug, Default)]
+struct Sums {
+    time_wait: u64,
+    fin_wait2: u64,
+    /// Everything else.
+    more: Option<Box<Done>>,
+}
+
+impl Sums {
+    fn add(&mut self, event: &Event) {
+        match &event.facts {
+            Facts::TimeWait(facts) if event.event == EventKind::TimeWait => {
+                self.time_wait += 1;
+                self.fin_wait2 += u64::from(facts.state == Some(TcpState::FinWait2));
+            }
+            _ => self.more.get_or_insert_default().add(event),
+        }
+    }
+
+    fn row(&self, (netns, side, destination): Key) -> DestinationRow {
+        let mut row = DestinationRow {
+            netns,
+            side,
+            time_wait: self.time_wait,
+            fin_wait2: self.fin_wait2,
+            overflow: 0,
+            deaths: Rare::default(),
+            port_failures: 0,
+            reuse: Rare::default(),
+            destination,
+        };
+        if let Some(done) = &self.more {
+            row.overflow = done.counts.overflow.total();
+            row.deaths = Deaths::of(&done.counts).into();
+            row.port_failures = done.port_failures;
+            row.reuse = done.reuse.into();
+        }
+        row
+    }
+}
 
 /// What was done towards one destination.
 #[derive(Clone, Debug, Default)]
@@ -138,18 +181,12 @@ pub fn towards(event: &Event) -> Option<(Side, Destination)> {
 }
 
 /// One destination's facts.
-#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct DestinationRow {
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
     /// Which end this host's sockets were.
-    #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<Side>")]
     pub side: Side,
-    /// Client: `address:port`; side unknown: the address alone.
-    pub remote: Option<String>,
-    /// Server, or what was bound for either side: `:port`.
-    pub local: Option<String>,
     /// Mini-sockets made.
     pub time_wait: u64,
     /// Those that began in FIN_WAIT2.
@@ -157,20 +194,75 @@ pub struct DestinationRow {
     /// Mini-sockets refused.
     pub overflow: u64,
     /// Resets and aborts.
-    #[serde(flatten)]
-    pub deaths: Deaths,
+    pub deaths: Rare<Deaths>,
     /// Port searches that failed.
     pub port_failures: u64,
     /// TIME_WAITs towards it that connects took or could not take.
-    pub reuse: Reuse,
-    /// As tables show it.
-    #[serde(skip)]
+    pub reuse: Rare<Reuse>,
+    /// Towards whom.
     pub destination: Destination,
+}
+
+/// The object of a destination row.
+#[derive(schemars::JsonSchema, Serialize)]
+#[schemars(rename = "DestinationRow")]
+struct DestinationRowJson<'a> {
+    /// Inode number of the network namespace.
+    netns: Option<u32>,
+    /// Which end this host's sockets were.
+    #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::schema::WordOf<Side>")]
+    side: Side,
+    /// Client: `address:port`; side unknown: the address alone.
+    remote: Option<String>,
+    /// Server, or what was bound for either side: `:port`.
+    local: Option<String>,
+    /// Mini-sockets made.
+    time_wait: u64,
+    /// Those that began in FIN_WAIT2.
+    fin_wait2: u64,
+    /// Mini-sockets refused.
+    overflow: u64,
+    /// Resets and aborts.
+    #[serde(flatten)]
+    deaths: &'a Deaths,
+    /// Port searches that failed.
+    port_failures: u64,
+    /// TIME_WAITs towards it that connects took or could not take.
+    reuse: &'a Reuse,
+}
+
+impl schemars::JsonSchema for DestinationRow {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DestinationRow".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        DestinationRowJson::json_schema(generator)
+    }
+}
+
+impl Serialize for DestinationRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        DestinationRowJson {
+            netns: self.netns,
+            side: self.side,
+            remote: self.destination.remote(),
+            local: self.destination.local(),
+            time_wait: self.time_wait,
+            fin_wait2: self.fin_wait2,
+            overflow: self.overflow,
+            deaths: &self.deaths,
+            port_failures: self.port_failures,
+            reuse: &self.reuse,
+        }
+        .serialize(serializer)
+    }
 }
 
 /// Those with the most TIME_WAITs first, then those with the most resets.
 pub fn sort(rows: &mut [DestinationRow]) {
-    rows.sort_by_cached_key(|row| {
+    rows.sort_unstable_by_key(|row| {
         (
             std::cmp::Reverse((
                 row.time_wait + row.overflow,
@@ -188,9 +280,13 @@ impl DestinationRow {
         self.time_wait += later.time_wait;
         self.fin_wait2 += later.fin_wait2;
         self.overflow += later.overflow;
-        self.deaths.add_all(&later.deaths);
+        if !later.deaths.is_nothing() {
+            self.deaths.add_all(&later.deaths);
+        }
         self.port_failures += later.port_failures;
-        self.reuse.add_all(&later.reuse);
+        if !later.reuse.is_nothing() {
+            self.reuse.add_all(&later.reuse);
+        }
     }
 }
 
@@ -200,35 +296,19 @@ impl Destinations {
         let Some((side, destination)) = towards(event) else {
             return;
         };
-        let mut key = (event.netns, side, destination);
-        if self.0.len() >= MAX_DESTINATIONS && !self.0.contains_key(&key) {
-            key = (None, side, Destination::Others);
+        let key = (event.netns, side, destination);
+        if let Some((_, sums)) = self.0.within(key, MAX_DESTINATIONS, Sums::default) {
+            sums.add(event);
+            return;
         }
-        self.0.entry(key).or_default().add(event);
+        let others = (None, side, Destination::Others);
+        self.0.of(others, Sums::default).add(event);
     }
 
     /// Rows, those with the most TIME_WAITs first, then those with the most resets.
     pub fn rows(&self) -> Vec<DestinationRow> {
-        let mut rows: Vec<DestinationRow> = self
-            .0
-            .iter()
-            .map(|((netns, side, destination), done)| {
-                let counts = &done.counts;
-                DestinationRow {
-                    netns: *netns,
-                    side: *side,
-                    remote: destination.remote(),
-                    local: destination.local(),
-                    time_wait: counts.time_wait.total(),
-                    fin_wait2: counts.fin_wait2.total(),
-                    overflow: counts.overflow.total(),
-                    deaths: Deaths::of(counts),
-                    port_failures: done.port_failures,
-                    reuse: done.reuse,
-                    destination: *destination,
-                }
-            })
-            .collect();
+        let mut rows: Vec<DestinationRow> =
+            self.0.iter().map(|(key, sums)| sums.row(*key)).collect();
         sort(&mut rows);
         rows
     }
@@ -269,8 +349,9 @@ mod tests {
                 (":40000".to_owned(), 1, 0),
             ]
         );
-        assert_eq!(rows[2].local.as_deref(), Some(":40000"));
-        assert_eq!(rows[2].remote, None);
+        let local = rows[2].destination.local();
+        assert_eq!(local.as_deref(), Some(":40000"));
+        assert_eq!(rows[2].destination.remote(), None);
     }
 
     #[test]

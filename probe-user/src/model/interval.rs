@@ -312,8 +312,6 @@ fn fold_destinations(mut rows: Vec<DestinationRow>) -> Vec<DestinationRow> {
             Some(others) => others.add(&row),
             None => rows.push(DestinationRow {
                 netns: None,
-                remote: None,
-                local: None,
                 destination: Destination::Others,
                 ..row
             }),

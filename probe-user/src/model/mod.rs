@@ -6,6 +6,7 @@ pub mod close_wait;
 pub mod counts;
 pub mod coverage;
 pub mod dealings;
+pub mod dense;
 pub mod destination;
 pub mod interval;
 pub mod memory;
@@ -13,6 +14,7 @@ pub mod notable;
 pub mod observation;
 pub mod presume;
 pub mod quantile;
+pub mod rare;
 pub mod report;
 pub mod residence;
 pub mod reuse;
@@ -29,6 +31,7 @@ use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Unattributed, bucket
 use crate::event::{Event, Facts, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
 use counts::Counts;
+use dense::Dense;
 use destination::Destinations;
 use observation::KernelTotals;
 use report::{PortRow, ProcessRow};
@@ -44,7 +47,7 @@ pub struct Model {
     filter: Filter,
     /// Ends come as events only: the kernel side does not count them.
     ends_presumed: bool,
-    processes: HashMap<ProcessKey, Seen>,
+    processes: Dense<ProcessKey, Seen>,
     ports: HashMap<PortKey, PortTotals>,
     destinations: Destinations,
 }
@@ -84,10 +87,12 @@ impl Model {
 
     /// Counts an event.
     pub fn apply(&mut self, event: &Event) {
-        let key = self.with_room(key_of(event));
-        let seen = self.processes.entry(key).or_default();
-        if key.tgid != 0 {
-            seen.process.clone_from(&event.process);
+        let (key, seen) = self.with_room(key_of(event));
+        if key.tgid != 0
+            && let Some(process) = &event.process
+            && !seen.process.as_ref().is_some_and(|it| it.is_as(process))
+        {
+            seen.process = Some(process.clone());
         }
         seen.counts.add(event);
         if let Facts::TimeWaitEnd(TimeWaitEnd {
@@ -114,18 +119,20 @@ impl Model {
         self.destinations.apply(event);
     }
 
-    /// The key, or where there is no room for another process that of what was lost.
-    fn with_room(&self, key: ProcessKey) -> ProcessKey {
-        if self.processes.len() >= MAX_PROCESSES && !self.processes.contains_key(&key) {
-            return without_process(Unattributed::Lost);
-        }
-        key
+    /// What is known of a process, or where there is no room for another one, that of what was lost.
+    fn with_room(&mut self, key: ProcessKey) -> (ProcessKey, &mut Seen) {
+        let has_room =
+            self.processes.len() < MAX_PROCESSES || self.processes.number(&key).is_some();
+        let key = match has_room {
+            true => key,
+            false => without_process(Unattributed::Lost),
+        };
+        (key, self.processes.of(key, Seen::default))
     }
 
     /// The end of a TIME_WAIT whose tuple this process took.
     fn apply_reuse(&mut self, by: &Process, event: &Event) {
-        let key = self.with_room(by.key);
-        let seen = self.processes.entry(key).or_default();
+        let (key, seen) = self.with_room(by.key);
         if key.tgid != 0 && seen.process.is_none() {
             seen.process = Some(by.clone());
         }
@@ -154,7 +161,7 @@ impl Model {
                 self.add_port_row(&mut rows, *port_key, totals, named);
             }
         } else {
-            for (key, seen) in &self.processes {
+            for (key, seen) in self.processes.iter() {
                 if let Some(row) = self.row(*key, None) {
                     rows.insert(
                         *key,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use twtrace_wire::{EndCause, ProcessTotals, ReuseRefusal};
 
+use super::rare::Nothing;
 use crate::event::by::By;
 use crate::event::{Event, Facts};
 
@@ -15,6 +16,18 @@ pub struct Reuse {
     pub hindered: u64,
     /// TIME_WAITs that they met so. One connect may meet many.
     pub refused: By<ReuseRefusal, { ReuseRefusal::COUNT }>,
+}
+
+impl Nothing for Reuse {
+    const NOTHING: &'static Self = &Self {
+        taken: 0,
+        hindered: 0,
+        refused: By::new([0; ReuseRefusal::COUNT]),
+    };
+
+    fn is_nothing(&self) -> bool {
+        self.is_empty()
+    }
 }
 
 impl Reuse {

@@ -7,7 +7,7 @@ use twtrace_wire::EventKind;
 
 use super::Model;
 use super::audit::AuditRow;
-use super::budget::ledger::Ledger;
+use super::budget::ledger::{Budgets, Ledger};
 use super::close_wait;
 use super::dealings::Dealings;
 use super::interval::ProcessSums;
@@ -221,8 +221,19 @@ impl Tally {
 
     /// Everything up to the latest moment.
     pub fn report(&self) -> Report {
-        let processes = self.model.process_rows(self.totals.as_ref());
+        self.report_with(self.ledger.budgets(&self.filter))
+    }
+
+    /// The same where nothing else is asked for afterwards: what rows are made of goes before further ones are made.
+    pub fn into_report(mut self) -> Report {
+        self.dealings = Dealings::default();
         let budgets = self.ledger.budgets(&self.filter);
+        self.ledger = Ledger::default();
+        self.report_with(budgets)
+    }
+
+    fn report_with(&self, budgets: Budgets) -> Report {
+        let processes = self.model.process_rows(self.totals.as_ref());
         let lost: Vec<LostRow> = self
             .lost
             .iter()

@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod diagnosis;
+pub mod event_json;
 pub mod file;
 pub mod folded;
 pub mod html;

@@ -1,7 +1,7 @@
 //! Where the output goes: to standard output; with a command, whose that is, to standard error; or to a file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
@@ -47,13 +47,14 @@ impl Target {
         }
     }
 
-    /// Writes a whole document.
+    /// Writes a document that is made as it goes: a long one is never there as a whole.
     ///
     /// # Errors
     /// When it can't be written. A closed pipe is told as such.
-    pub fn print(self, text: &[u8]) -> io::Result<()> {
-        let (mut stream, _) = self.into_stream()?;
-        stream.write_all(text)?;
+    pub fn print(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        let (stream, _) = self.into_stream()?;
+        let mut stream = BufWriter::with_capacity(64 << 10, stream);
+        write(&mut stream)?;
         stream.flush()
     }
 
@@ -154,7 +155,7 @@ mod tests {
         fs::write(&path, "an older and longer report").unwrap();
         let target = Target::open(Some(&path), true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"an older and longer report");
-        target.print(b"new\n").unwrap();
+        target.print(|stream| stream.write_all(b"new\n")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new\n");
     }
 
@@ -174,7 +175,7 @@ mod tests {
         let error = Target::open(Some(Path::new("/nonexistent/report")), false).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/report"), "{error}");
         let full = Target::open(Some(Path::new("/dev/full")), false).unwrap();
-        let error = full.print(b"text").unwrap_err();
+        let error = full.print(|stream| stream.write_all(b"text")).unwrap_err();
         assert!(error.to_string().contains("/dev/full"), "{error}");
     }
 

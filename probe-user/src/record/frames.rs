@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe;
 
@@ -57,14 +57,14 @@ impl<R: Read> Frames<R> {
         self.offset
     }
 
-    /// The text of the next frame, once its checksum was found right; `None` at the end.
+    /// Puts the text of the next frame into `text`, once its checksum was found right; false at the end.
     ///
     /// # Errors
     /// When there is no whole frame.
-    pub fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
+    pub fn next(&mut self, text: &mut Vec<u8>) -> Result<bool, FrameError> {
         let length = loop {
             if self.buffer.is_empty() && self.is_at_end {
-                return Ok(None);
+                return Ok(false);
             }
             match zstd_safe::find_frame_compressed_size(&self.buffer) {
                 Ok(length) => break length,
@@ -84,13 +84,13 @@ impl<R: Read> Frames<R> {
             }
             self.fill().map_err(FrameError::Io)?;
         };
-        let text = self.decompress(length)?;
+        self.decompress(length, text)?;
         self.buffer.advance(length);
         self.offset += length as u64;
-        Ok(Some(text))
+        Ok(true)
     }
 
-    fn decompress(&mut self, length: usize) -> Result<Bytes, FrameError> {
+    fn decompress(&mut self, length: usize, text: &mut Vec<u8>) -> Result<(), FrameError> {
         let frame = &self.buffer[..length];
         let room = match zstd_safe::get_frame_content_size(frame) {
             Ok(Some(size)) if size > MAX_FRAME_TEXT as u64 => return Err(FrameError::TooLarge),
@@ -99,9 +99,11 @@ impl<R: Read> Frames<R> {
             Ok(Some(size)) => usize::try_from(size).unwrap_or(MAX_FRAME_TEXT),
             Err(_) => return Err(FrameError::Damaged("its header is wrong".to_owned())),
         };
+        text.clear();
+        text.reserve(room);
         self.decompressor
-            .decompress(frame, room)
-            .map(Bytes::from)
+            .decompress_to_buffer(frame, text)
+            .map(|_| ())
             .map_err(|error| FrameError::Damaged(error.to_string()))
     }
 
@@ -143,26 +145,31 @@ mod tests {
         let first = file.len() as u64;
         file.extend(zstd::bulk::compress(&vec![b'x'; 3 << 20], 1).unwrap());
         let mut frames = frames(file);
-        assert_eq!(frames.next().unwrap().unwrap(), "one\n");
+        let mut text = Vec::new();
+        assert!(frames.next(&mut text).unwrap());
+        assert_eq!(text, b"one\n");
         assert_eq!(frames.offset(), first);
-        assert_eq!(frames.next().unwrap().unwrap().len(), 3 << 20);
-        assert!(frames.next().unwrap().is_none());
+        assert!(frames.next(&mut text).unwrap());
+        assert_eq!(text.len(), 3 << 20);
+        assert!(!frames.next(&mut text).unwrap());
     }
 
     #[test]
     fn what_would_fill_the_memory_is_refused() {
         let bomb = zstd::bulk::compress(&vec![0; MAX_FRAME_TEXT + 1], 1).unwrap();
-        assert!(matches!(frames(bomb).next(), Err(FrameError::TooLarge)));
+        let mut text = Vec::new();
+        let refused = frames(bomb).next(&mut text);
+        assert!(matches!(refused, Err(FrameError::TooLarge)));
         // One that does not tell its size.
         let bomb = zstd::stream::encode_all(&vec![0; 4 * MAX_FRAME_TEXT][..], 1).unwrap();
-        assert!(frames(bomb).next().is_err());
+        assert!(frames(bomb).next(&mut text).is_err());
     }
 
     #[test]
     fn garbage_is_no_frame() {
         for garbage in [&b"{\"ts\":1}"[..], b"\x28", b"\x28\xb5\x2f\xfd\xff\xff"] {
-            assert!(frames(garbage.to_vec()).next().is_err());
+            assert!(frames(garbage.to_vec()).next(&mut Vec::new()).is_err());
         }
-        assert!(frames(Vec::new()).next().unwrap().is_none());
+        assert!(!frames(Vec::new()).next(&mut Vec::new()).unwrap());
     }
 }

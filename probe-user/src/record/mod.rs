@@ -23,6 +23,7 @@
 //!
 //! [Zstandard]: https://datatracker.ietf.org/doc/html/rfc8878
 
+mod ahead;
 pub mod entry;
 pub mod error;
 pub mod frames;

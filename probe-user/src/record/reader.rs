@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::MAX_FRAME_TEXT;
+use super::ahead::Ahead;
 use super::entry::{Entry, Lines, Start};
 use super::error::ReadError;
 use super::frames::{FrameError, Frames, MAGIC};
@@ -23,13 +25,15 @@ pub struct Reader {
     /// Lines so far.
     line: u64,
     /// Whole lines, and perhaps the beginning of another one.
-    pending: BytesMut,
+    pending: Vec<u8>,
+    /// Where in them the next line begins.
+    next: usize,
     start: Start,
 }
 
 /// Where lines come from.
 enum Text {
-    Frames(Frames<Source>),
+    Frames(Ahead<Source>),
     Plain {
         source: Source,
         is_at_end: bool,
@@ -67,14 +71,15 @@ impl Reader {
                 Err(error) => return Err(io_error(&path, error)),
             }
         }
-        let taken = BytesMut::from(&begin[..length]);
+        let taken = &begin[..length];
         if taken.is_empty() {
             return Err(not_a_recording(path, "it is empty"));
         }
         let (text, pending) = match begin == MAGIC {
             true => {
-                let frames = Frames::new(source, taken).map_err(|error| io_error(&path, error))?;
-                (Text::Frames(frames), BytesMut::new())
+                let frames = Frames::new(source, BytesMut::from(taken))
+                    .map_err(|error| io_error(&path, error))?;
+                (Text::Frames(Ahead::new(frames)), Vec::new())
             }
             false => {
                 let plain = Text::Plain {
@@ -82,7 +87,7 @@ impl Reader {
                     is_at_end: false,
                     taken: taken.len() as u64,
                 };
-                (plain, taken)
+                (plain, taken.to_vec())
             }
         };
         let mut reader = Self {
@@ -91,6 +96,7 @@ impl Reader {
             lines: Lines::default(),
             line: 0,
             pending,
+            next: 0,
             start: Start {
                 ts: Default::default(),
                 mono_ns: 0,
@@ -139,14 +145,15 @@ impl Reader {
     /// When what comes next can't be read. There is nothing more then.
     pub fn next(&mut self) -> Result<Option<Entry>, ReadError> {
         loop {
-            let Some(line) = self.next_line()? else {
+            let Some(range) = self.next_line()? else {
                 return Ok(None);
             };
             self.line += 1;
+            let line = &self.pending[range];
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            match self.lines.read(&line) {
+            match self.lines.read(line) {
                 Ok(None) => {}
                 Ok(Some(Entry::Start(start))) if start.format > FORMAT => {
                     return Err(ReadError::TooNew {
@@ -167,16 +174,16 @@ impl Reader {
         }
     }
 
-    fn next_line(&mut self) -> Result<Option<Bytes>, ReadError> {
-        let mut searched = 0;
+    /// Where in `pending` it is.
+    fn next_line(&mut self) -> Result<Option<Range<usize>>, ReadError> {
+        let mut searched = self.next;
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.pending[searched..]) {
-                let line = self.pending.split_to(searched + end).freeze();
-                self.pending.advance(1);
-                return Ok(Some(line));
+            if let Some(length) = memchr::memchr(b'\n', &self.pending[searched..]) {
+                let end = searched + length;
+                return Ok(Some(std::mem::replace(&mut self.next, end + 1)..end));
             }
-            searched = self.pending.len();
-            if searched > MAX_FRAME_TEXT {
+            let left = self.pending.len() - self.next;
+            if left > MAX_FRAME_TEXT {
                 return Err(ReadError::Line {
                     path: self.path.clone(),
                     line: self.line + 1,
@@ -184,30 +191,32 @@ impl Reader {
                 });
             }
             if !self.fill()? {
-                let last = self.pending.split().freeze();
+                let last = self.next..self.pending.len();
+                self.next = last.end;
                 return Ok((!last.is_empty()).then_some(last));
             }
+            searched = self.next + left;
         }
     }
 
-    /// False at the end.
+    /// False at the end. What was read of `pending` is not there any more then.
     fn fill(&mut self) -> Result<bool, ReadError> {
+        // Frames end with a line, as a rule: there is nothing left then.
+        self.pending.drain(..self.next);
+        self.next = 0;
         match &mut self.text {
             Text::Frames(frames) => {
                 let offset = frames.offset();
-                match frames.next() {
-                    Ok(None) => Ok(false),
-                    // Frames end with a line, as a rule: nothing needs to be copied then.
-                    Ok(Some(text)) if self.pending.is_empty() => {
-                        self.pending = text.into();
-                        Ok(true)
+                let found = match self.pending.is_empty() {
+                    true => frames.next(&mut self.pending),
+                    false => {
+                        let mut text = Vec::new();
+                        let found = frames.next(&mut text);
+                        self.pending.extend(text);
+                        found
                     }
-                    Ok(Some(text)) => {
-                        self.pending.extend_from_slice(&text);
-                        Ok(true)
-                    }
-                    Err(error) => Err(frame_error(&self.path, offset, error)),
-                }
+                };
+                found.map_err(|error| frame_error(&self.path, offset, error))
             }
             Text::Plain { is_at_end, .. } if *is_at_end => Ok(false),
             Text::Plain {

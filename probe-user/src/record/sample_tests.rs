@@ -43,7 +43,8 @@ fn events_of_the_first_format_are_written_as_they_were() {
     let mut reader = reader.unwrap();
     let mut frames = super::frames::Frames::new(Cursor::new(SAMPLE), Default::default()).unwrap();
     let mut text = Vec::new();
-    while let Some(frame) = frames.next().unwrap() {
+    let mut frame = Vec::new();
+    while frames.next(&mut frame).unwrap() {
         text.extend_from_slice(&frame);
     }
     let text = String::from_utf8(text).unwrap();

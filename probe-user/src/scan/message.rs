@@ -55,7 +55,7 @@ pub enum MessageError {
 pub fn parse(
     datagram: &[u8],
     sequence: u32,
-    rows: &mut Vec<Row>,
+    rows: &mut impl Extend<Row>,
 ) -> Result<Progress, MessageError> {
     let mut progress = Progress::default();
     let mut rest = datagram;
@@ -77,7 +77,7 @@ pub fn parse(
                     // An acknowledgement, which nobody asked for.
                     return Err(MessageError::Malformed);
                 }
-                SOCK_DIAG_BY_FAMILY => rows.push(row(payload)?),
+                SOCK_DIAG_BY_FAMILY => rows.extend([row(payload)?]),
                 _ => {}
             }
         }

@@ -30,8 +30,27 @@ pub struct Snapshot {
 /// Lists the sockets of every namespace that a process lives in or a mount keeps alive; of those in `only`,
 /// where that is not empty. Without a gate no namespace but this thread's own can be entered.
 pub fn take(gate: Option<&Gate>, query: Query, only: &[u32]) -> Snapshot {
+    let mut namespaces = Vec::new();
+    let unscanned = visit(gate, only, |netns, _, socket| {
+        let rows = socket.dump(query)?;
+        namespaces.push(NetnsSockets { netns, rows });
+        Ok(())
+    });
+    Snapshot {
+        namespaces,
+        unscanned,
+    }
+}
+
+/// Goes to the same namespaces, in the order of their numbers: `look` is given files that stand for one, and what
+/// lists its sockets. Returns those that could not be looked into, and why.
+pub fn visit(
+    gate: Option<&Gate>,
+    only: &[u32],
+    mut look: impl FnMut(u32, &[PathBuf], &mut DiagSocket) -> Result<(), DiagError>,
+) -> Vec<(u32, String)> {
     let own = netns::of_process(std::process::id());
-    let mut snapshot = Snapshot::default();
+    let mut unscanned = Vec::new();
     for (netns, paths) in namespaces() {
         if !only.is_empty() && !only.contains(&netns) {
             continue;
@@ -42,16 +61,13 @@ pub fn take(gate: Option<&Gate>, query: Query, only: &[u32]) -> Snapshot {
                 .map_err(DiagError::Io),
             false => reach(gate, netns, &paths),
         };
-        match socket.and_then(|mut socket| socket.dump(query)) {
-            Ok(rows) => snapshot.namespaces.push(NetnsSockets { netns, rows }),
+        match socket.and_then(|mut socket| look(netns, &paths, &mut socket)) {
+            Ok(()) => {}
             Err(DiagError::Enter(error)) if is_gone(&error) => {}
-            Err(error) => {
-                let why = format!("{:#}", anyhow::Error::from(error));
-                snapshot.unscanned.push((netns, why));
-            }
+            Err(error) => unscanned.push((netns, format!("{:#}", anyhow::Error::from(error)))),
         }
     }
-    snapshot
+    unscanned
 }
 
 /// Every namespace, with files that stand for it.

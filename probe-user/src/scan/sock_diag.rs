@@ -140,38 +140,57 @@ impl DiagSocket {
     /// # Errors
     /// When the kernel refuses.
     pub fn dump(&mut self, query: Query) -> Result<Vec<Row>, DiagError> {
-        let mut rows = self.dump_family(libc::AF_INET, query)?;
-        match self.dump_family(libc::AF_INET6, query) {
-            Ok(more) => rows.extend(more),
-            // A kernel without IPv6.
-            Err(DiagError::NoModule) => {}
-            Err(error) => return Err(error),
-        }
+        let mut rows: Vec<Row> = self.dump_into(query, Vec::new)?;
         let mut seen = HashSet::with_capacity(rows.len());
         rows.retain(|row| row.cookie == 0 || seen.insert(row.cookie));
         Ok(rows)
     }
 
-    fn dump_family(&mut self, family: i32, query: Query) -> Result<Vec<Row>, DiagError> {
-        let mut rows = Vec::new();
-        for _ in 0..TRIES {
-            rows.clear();
-            self.sequence = self.sequence.wrapping_add(1);
-            self.send(&request(family, query, self.sequence))?;
-            let mut is_interrupted = false;
-            loop {
-                let datagram = self.receive()?;
-                let progress = message::parse(&self.buffer[..datagram], self.sequence, &mut rows)?;
-                is_interrupted |= progress.is_interrupted;
-                if progress.is_done {
-                    break;
-                }
+    /// The same for what makes something smaller of them: `anew` is called again where the dump has to be. A socket
+    /// that moved meanwhile may come twice.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn dump_into<R: Extend<Row>>(
+        &mut self,
+        query: Query,
+        anew: impl Fn() -> R,
+    ) -> Result<R, DiagError> {
+        let mut tries = 0;
+        loop {
+            let mut rows = anew();
+            let mut is_interrupted = self.dump_family(libc::AF_INET, query, &mut rows)?;
+            match self.dump_family(libc::AF_INET6, query, &mut rows) {
+                Ok(interrupted) => is_interrupted |= interrupted,
+                // A kernel without IPv6.
+                Err(DiagError::NoModule) => {}
+                Err(error) => return Err(error),
             }
-            if !is_interrupted {
-                break;
+            tries += 1;
+            if !is_interrupted || tries == TRIES {
+                return Ok(rows);
             }
         }
-        Ok(rows)
+    }
+
+    /// Whether it was disturbed.
+    fn dump_family(
+        &mut self,
+        family: i32,
+        query: Query,
+        rows: &mut impl Extend<Row>,
+    ) -> Result<bool, DiagError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.send(&request(family, query, self.sequence))?;
+        let mut is_interrupted = false;
+        loop {
+            let datagram = self.receive()?;
+            let progress = message::parse(&self.buffer[..datagram], self.sequence, rows)?;
+            is_interrupted |= progress.is_interrupted;
+            if progress.is_done {
+                return Ok(is_interrupted);
+            }
+        }
     }
 
     fn send(&self, request: &[u8]) -> io::Result<()> {

@@ -4,44 +4,47 @@ use std::collections::HashMap;
 
 use crate::model::budget::ledger::{Look, Looks};
 use crate::model::budget::servers::ServerPorts;
-use crate::model::budget::snapshot::{Hold, Snapshot, Socket, SocketState};
+use crate::model::budget::snapshot::{Hold, SnapshotBuilder, Socket, SocketState};
 use crate::scan::gate::Gate;
 use crate::scan::row::Row;
 use crate::scan::setting;
-use crate::scan::snapshot::{namespaces, take};
+use crate::scan::snapshot::visit;
 use crate::scan::sock_diag::Query;
 use twtrace_wire::TcpState;
 
 /// Sockets and settings of every namespace, of those in `only` where that is not empty, or why they are not
 /// known. Those that go away meanwhile are left out.
 pub fn look(gate: Option<&Gate>, only: &[u32], servers: &ServerPorts) -> Looks {
-    let ways = namespaces();
-    let found = take(gate, Query::all(), only);
     let mut looks = HashMap::new();
-    for dump in found.namespaces {
-        let netns = dump.netns;
-        let paths = ways.get(&netns).map(Vec::as_slice).unwrap_or_default();
-        let look = match setting::read(gate, netns, paths) {
-            Ok(sysctls) => {
-                let sockets: Vec<Socket> = dump.rows.iter().map(socket).collect();
-                let is_server = |port| servers.has(netns, port);
-                Ok(Look {
-                    sockets: Snapshot::new(&sockets, sysctls.range, is_server),
-                    sysctls,
-                })
+    let unscanned = visit(gate, only, |netns, paths, diag| {
+        let sysctls = match setting::read(gate, netns, paths) {
+            Ok(sysctls) => sysctls,
+            Err(error) if error.is_gone() => return Ok(()),
+            Err(error) => {
+                looks.insert(netns, Err(format!("{:#}", anyhow::Error::from(error))));
+                return Ok(());
             }
-            Err(error) if error.is_gone() => continue,
-            Err(error) => Err(format!("{:#}", anyhow::Error::from(error))),
         };
-        looks.insert(netns, look);
-    }
-    looks.extend(
-        found
-            .unscanned
-            .into_iter()
-            .map(|(netns, why)| (netns, Err(why))),
-    );
+        // One by one: a million rows are more than what is made of them.
+        let sorting = diag.dump_into(Query::all(), || {
+            let is_server = |port| servers.has(netns, port);
+            Sorting(SnapshotBuilder::new(sysctls.range, is_server))
+        })?;
+        let sockets = sorting.0.finish();
+        looks.insert(netns, Ok(Look { sysctls, sockets }));
+        Ok(())
+    });
+    looks.extend(unscanned.into_iter().map(|(netns, why)| (netns, Err(why))));
     looks
+}
+
+/// Takes rows of a dump.
+struct Sorting<S>(SnapshotBuilder<S>);
+
+impl<S: Fn(u16) -> bool> Extend<Row> for Sorting<S> {
+    fn extend<I: IntoIterator<Item = Row>>(&mut self, rows: I) {
+        rows.into_iter().for_each(|row| self.0.add(&socket(&row)));
+    }
 }
 
 fn socket(row: &Row) -> Socket {

@@ -274,14 +274,12 @@ impl Rows<'_> {
             Ok(DestinationRow {
                 netns,
                 side,
-                remote: destination.remote(),
-                local: destination.local(),
                 time_wait: cells.number()?,
                 fin_wait2: cells.number()?,
                 overflow: cells.number()?,
-                deaths: cells.deaths()?,
+                deaths: cells.deaths()?.into(),
                 port_failures: cells.number()?,
-                reuse: cells.reuse()?,
+                reuse: cells.reuse()?.into(),
                 destination,
             })
         })?;

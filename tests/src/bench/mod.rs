@@ -8,6 +8,7 @@ pub mod load;
 pub mod meter;
 pub mod null;
 pub mod pairs;
+pub mod path;
 pub mod replay;
 pub mod scale;
 pub mod sections;

@@ -141,9 +141,9 @@ pub fn sample(who: Who, setup: &Setup, load: &[String]) -> Result<Sample> {
         ),
         None => (0, 0),
     };
-    let said = match tracer {
+    let (said, last_kib) = match tracer {
         Some(tracer) => tracer.finish(setup)?,
-        None => None,
+        None => (None, 0),
     };
     drop(load);
     Ok(Sample {
@@ -151,7 +151,7 @@ pub fn sample(who: Who, setup: &Setup, load: &[String]) -> Result<Sample> {
         machine_ns: machine_ns as f64,
         tracer_ns: tracer_after_ns.saturating_sub(tracer_ns) as f64,
         runs: meter::runs_between(&runs, &runs_after),
-        peak_kib,
+        peak_kib: peak_kib.max(last_kib),
         map_bytes,
         said,
     })

@@ -44,7 +44,8 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     // All its TIME_WAITs end with its namespace.
     drop(load);
     thread::sleep(Duration::from_secs(5));
-    let said = tracer.finish(setup)?.context("nothing was recorded")?;
+    let (said, _) = tracer.finish(setup)?;
+    let said = said.context("nothing was recorded")?;
     let file = setup.directory.join("recording.twt");
     let events = count_events(&file)?;
     let report = || {

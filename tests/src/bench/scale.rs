@@ -15,6 +15,7 @@ use super::{
 /// Of the memory section: all alive at a time, since a TIME_WAIT lasts a minute.
 const MANY: u64 = 1_000_000;
 const MANY_TUPLES: u32 = 100_000;
+const MANY_PROCESSES: u64 = 10_000;
 
 fn load(connections: u64, processes: u64, tuples: u32) -> Vec<String> {
     format!("--connections {connections} --processes {processes} --tuples {tuples}")
@@ -34,12 +35,13 @@ fn bpf_ns(sample: &Sample) -> f64 {
 pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     let statistics = BpfStatistics::keep()?;
     statistics.set(true)?;
-    // No more than the ports of one destination, no fewer than two for each process.
+    // No more than the ports of one destination.
     let few = connections.min(40_000);
     let settings = [
         (few, 1, 16),
         (few, 100, 16),
-        (few, 10_000, 16),
+        (MANY_PROCESSES * 4, MANY_PROCESSES, 16),
+        (MANY_PROCESSES * 40, MANY_PROCESSES, 16),
         (few, 1, 1),
         (few, 1, 1_000),
         (100_000, 1, 100_000),
@@ -54,17 +56,30 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
         }
     }
     let mut text = String::from(
-        "### Many processes, many destinations\n\n`twtrace report`, by number of client processes and of \
-         destinations.\n\n\
-         | processes | destinations | connections | BPF ns/conn | own CPU ns/conn | peak MiB | seen | lost |\n\
-         |---|---|---|---|---|---|---|---|\n",
+        "### Many processes, many destinations\n\n`twtrace report`, by number of client processes, which live one after \
+         the other, and of destinations. What a process costs is what its row has more than the first one.\n\n\
+         | processes | destinations | connections | own CPU ns/process | BPF ns/conn | own CPU ns/conn | peak MiB | \
+         seen | lost |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
     );
+    let of_one = own_ns(&samples[0]);
     for ((connections, processes, tuples), samples) in settings.iter().zip(&samples) {
-        let _ = write!(text, "| {processes} | {tuples} | {connections} |");
+        let more = own_ns(samples) - of_one;
+        let each = match processes {
+            1 => "-".to_owned(),
+            _ => format!("{:.0}", more * *connections as f64 / *processes as f64),
+        };
+        let _ = write!(text, "| {processes} | {tuples} | {connections} | {each} |");
         text += &tail(samples);
     }
     text.push('\n');
     Ok(text)
+}
+
+/// CPU time of the tracer for a connection, the median.
+fn own_ns(samples: &[Sample]) -> f64 {
+    let each = samples.iter().map(|sample| sample.each(sample.tracer_ns));
+    Spread::of(each).map_or(0.0, |spread| spread.median)
 }
 
 fn tail(samples: &[Sample]) -> String {

@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use super::{
     bystander,
     load::Kind,
-    pairs, replay, scale, start, table,
+    pairs, path, replay, scale, start, table,
     tracer::{Setup, Who},
 };
 
@@ -29,6 +29,8 @@ pub enum Section {
     Start,
     /// Of a recording with a million events.
     Replay,
+    /// What an event costs in userspace, by stage.
+    Path,
 }
 
 /// Options of `bench run`.
@@ -43,6 +45,15 @@ pub struct Options {
     /// Of which tracers in `churn`; all if not given.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub who: Vec<Who>,
+    /// The example `path` of twtrace, for that section.
+    #[arg(long)]
+    pub path_program: Option<PathBuf>,
+    /// Instructions of its stages, as they are committed.
+    #[arg(long)]
+    pub path_committed: Option<PathBuf>,
+    /// Put what comes out there.
+    #[arg(long)]
+    pub path_commit: bool,
     /// Pairs.
     #[arg(long, default_value_t = 5)]
     pub pairs: u32,
@@ -83,9 +94,22 @@ pub fn run(options: &Options) -> Result<String> {
             Section::Replay => {
                 text += &replay::measure(&setup, options.connections, options.pairs.min(3))?
             }
+            Section::Path => text += &way(options)?,
         }
     }
     Ok(text)
+}
+
+fn way(options: &Options) -> Result<String> {
+    let (Some(program), Some(committed)) = (&options.path_program, &options.path_committed) else {
+        return Ok("The way of an event is not measured: --path-program and --path-committed tell of it.\n\n".to_owned());
+    };
+    let given = path::Given {
+        program: program.clone(),
+        committed: committed.clone(),
+        commit: options.path_commit,
+    };
+    path::measure(&given, options.pairs)
 }
 
 fn load(kind: Kind, connections: u64) -> Vec<String> {

@@ -21,7 +21,7 @@ use super::{
     load::{CLIENT, SERVER},
     meter,
 };
-use crate::sys::{check, process};
+use crate::sys::{check, process, process_usage};
 
 /// What traces, if anything does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -202,22 +202,27 @@ impl Tracer {
         self.child.id()
     }
 
-    /// Ends it and reads what it says it saw; `None` of those who say nothing that could be compared.
+    /// Ends it and reads what it says it saw; `None` of those who say nothing that could be compared. With it the most
+    /// memory it has had until just before its end, KiB: a report is more than counting was.
     ///
     /// # Errors
     /// When it does not end, or fails.
-    pub fn finish(mut self, setup: &Setup) -> Result<Option<Said>> {
+    pub fn finish(mut self, setup: &Setup) -> Result<(Option<Said>, u64)> {
+        let mut peak_kib = 0;
         match self.stdin.take() {
             Some(stdin) => drop(stdin),
             None => process::signal(self.pid().cast_signed(), libc::SIGINT)?,
         }
         let end = Instant::now() + Duration::from_secs(60);
         let status = loop {
+            // Not of one that has ended and is not waited for yet.
+            let now_kib = process_usage::peak_memory_kib(self.pid()).unwrap_or(0);
+            peak_kib = peak_kib.max(now_kib);
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
             ensure!(Instant::now() < end, "{} does not end", self.who.title());
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(2));
         };
         ensure!(
             status.success() || self.who.is_peer(),
@@ -225,7 +230,7 @@ impl Tracer {
             self.who.title(),
             fs::read_to_string(&self.errors).unwrap_or_default()
         );
-        Ok(match self.who {
+        let said = match self.who {
             Who::Report => Some(of_report(&fs::read(&self.output)?)?),
             Who::Record => {
                 let output = Command::new(&setup.twtrace)
@@ -238,7 +243,8 @@ impl Tracer {
             Who::Trace => Some(of_trace(&self.output)?),
             Who::Tcpstates | Who::Tcplife => Some(self.of_peer()?),
             Who::Nobody | Who::Empty | Who::Serve | Who::Top => None,
-        })
+        };
+        Ok((said, peak_kib))
     }
 
     /// `tcpstates` shows the end of the socket that a TIME_WAIT takes the place of; `tcplife` an end of any kind.

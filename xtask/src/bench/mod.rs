@@ -28,7 +28,7 @@ use crate::{
 use page::Part;
 
 /// Parts of what is measured, as `bench run --section` takes them.
-const SECTIONS: [&str; 7] = [
+const SECTIONS: [&str; 8] = [
     "churn",
     "kinds",
     "bystanders",
@@ -36,6 +36,7 @@ const SECTIONS: [&str; 7] = [
     "memory",
     "start",
     "replay",
+    "path",
 ];
 
 /// Options of `cargo xtask bench`.
@@ -44,7 +45,7 @@ pub struct BenchArgs {
     /// Few pairs of short runs: to try it, not for figures that last
     #[arg(long)]
     quick: bool,
-    /// Only sections whose name matches: churn, kinds, bystanders, scale, memory, start, replay
+    /// Only sections whose name matches: churn, kinds, bystanders, scale, memory, start, replay, path
     #[arg(long, value_name = "GLOB")]
     only: Option<String>,
     /// Print the tables in place of writing them to docs/performance.md
@@ -68,14 +69,14 @@ pub struct BenchArgs {
 /// # Errors
 /// When something can't be built or measured.
 pub fn verb(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
-    let binaries = build::everything(workspace, Profile::Release, Parts::ProgramAndTests)?;
+    let binaries = build::everything(workspace, Profile::Release, Parts::ForBench)?;
     if args.vm {
         let tables = guests(workspace, args, &binaries)?;
         return publish(workspace, args, Part::Guests, &tables);
     }
     let mut tables = String::new();
     for section in wanted(args)? {
-        let table = machine(args, &binaries, section)?;
+        let table = machine(workspace, args, &binaries, section)?;
         tables += &table;
         // At once: what comes after may fail.
         let text = if args.print { &table } else { &tables };
@@ -139,12 +140,29 @@ fn made_by(args: &BenchArgs) -> Result<String> {
     ))
 }
 
-fn machine(args: &BenchArgs, binaries: &Binaries, section: &str) -> Result<String> {
+fn machine(
+    workspace: &Workspace,
+    args: &BenchArgs,
+    binaries: &Binaries,
+    section: &str,
+) -> Result<String> {
     let mut command = as_root(&binaries.bench())?;
     command
         .args(["run", "--twtrace"])
         .arg(binaries.twtrace())
         .args(["--section", section]);
+    if section == "path" {
+        if let Err(error) = tools::ensure_for_path() {
+            // The table says so.
+            eprintln!("{error:#}");
+        }
+        let committed = workspace.root.join("tests/src/bench/instructions.txt");
+        command.arg("--path-program").arg(binaries.path());
+        command.arg("--path-committed").arg(committed);
+        if !args.print {
+            command.arg("--path-commit");
+        }
+    }
     if args.quick {
         command.args(["--pairs", "2", "--connections", "8000"]);
     }

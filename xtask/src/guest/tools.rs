@@ -78,6 +78,12 @@ const BOOTING: [Tool; 3] = [
     },
 ];
 
+/// What counts instructions for the benchmark.
+const COUNTING: [Tool; 1] = [Tool {
+    program: "valgrind",
+    package: "valgrind",
+}];
+
 /// What puts packages together.
 const PACKING: [Tool; 3] = [
     Tool {
@@ -122,6 +128,17 @@ pub fn ensure_for_scenarios() -> Result<()> {
         }
     }
     ensure(&TRAFFIC, "the scenarios use programs that are not here")
+}
+
+/// Installs what counts instructions, where it is missing.
+///
+/// # Errors
+/// When it can't be installed; the error has the command to type.
+pub fn ensure_for_path() -> Result<()> {
+    ensure(
+        &COUNTING,
+        "instructions are counted by a program that is not here",
+    )
 }
 
 /// Installs what booting a guest takes and is missing.

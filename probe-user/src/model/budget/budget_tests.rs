@@ -18,6 +18,12 @@ fn snapshot(sockets: &[Socket], sysctls: &PortSysctls) -> Snapshot {
     Snapshot::new(sockets, sysctls.range, |_| false)
 }
 
+fn all_rows(namespace: &Namespace, evidence: &Evidence) -> Vec<BudgetRow> {
+    let mut rows = Vec::new();
+    each_row(namespace, evidence, &mut |row| rows.push(row));
+    rows
+}
+
 /// Rows after ten seconds that began with nothing.
 fn rows_of(sockets: &[Socket], sysctls: &PortSysctls, evidence: &Evidence) -> Vec<BudgetRow> {
     let namespace = Namespace {
@@ -27,7 +33,7 @@ fn rows_of(sockets: &[Socket], sysctls: &PortSysctls, evidence: &Evidence) -> Ve
         end: Ok(&snapshot(sockets, sysctls)),
         lasted_ns: TEN_S,
     };
-    let mut rows = rows(&namespace, evidence);
+    let mut rows = all_rows(&namespace, evidence);
     row::sort(&mut rows);
     rows
 }
@@ -154,7 +160,7 @@ fn what_is_not_known_is_said() {
         end: Err("it came later"),
         lasted_ns: TEN_S,
     };
-    let rows = rows(&namespace, &evidence);
+    let rows = all_rows(&namespace, &evidence);
     assert_eq!((rows[0].failures, rows[0].capacity), (1, None));
     assert_eq!(rows[0].why.as_deref(), Some("it came later"));
     let sysctls = narrow();
@@ -164,7 +170,7 @@ fn what_is_not_known_is_said() {
         end: Ok(&end),
         ..namespace
     };
-    let rows = super::rows(&namespace, &Evidence::default());
+    let rows = all_rows(&namespace, &Evidence::default());
     assert_eq!((rows[0].live, rows[0].connections_per_s), (Some(1), None));
     assert_eq!(rows[0].outlook, Outlook::Unknown);
     assert!(rows[0].why.is_some());

@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
+use hashbrown::DefaultHashBuilder;
 use twtrace_wire::{PortOp, ProcessKey, Side};
 
 use crate::event::errno::Errno;
 use crate::event::{Event, Facts, PortAlloc, PortResult, SocketRange};
+use crate::model::dense::Dense;
 
 /// Budgets, processes and ports kept apart, each.
 const MAX_KEYS: usize = 65_536;
@@ -53,7 +55,7 @@ struct Kept {
 /// Facts by network namespace and budget.
 #[derive(Debug, Default)]
 pub struct Evidence {
-    told: HashMap<u32, HashMap<Pool, Kept>>,
+    told: HashMap<u32, Dense<Pool, Kept>, DefaultHashBuilder>,
     /// Budgets in `told`.
     kept: usize,
     /// Failures in budgets beyond [`MAX_KEYS`].
@@ -138,13 +140,11 @@ impl Evidence {
     /// `None` where there is no room.
     fn told(&mut self, netns: u32, pool: Pool) -> Option<&mut Told> {
         let pools = self.told.entry(netns).or_default();
-        if !pools.contains_key(&pool) {
-            if self.kept >= MAX_KEYS {
-                return None;
-            }
-            self.kept += 1;
-        }
-        let kept = pools.entry(pool).or_default();
+        let before = pools.len();
+        // As many as all namespaces together leave room for.
+        let max = before + (MAX_KEYS - self.kept);
+        let (number, kept) = pools.within(pool, max, Kept::default)?;
+        self.kept += usize::from(number == before);
         kept.is_fresh = true;
         Some(&mut kept.told)
     }
@@ -156,13 +156,19 @@ impl Evidence {
 
     /// What was told of one namespace.
     pub fn of(&self, netns: u32) -> impl Iterator<Item = (Pool, Told)> {
-        let pools = self.told.get(&netns).into_iter().flatten();
+        let pools = self.told.get(&netns).into_iter().flat_map(Dense::iter);
         pools.map(|(pool, kept)| (*pool, kept.told))
+    }
+
+    /// Whether anything was told of one budget.
+    pub fn has(&self, netns: u32, pool: &Pool) -> bool {
+        let pools = self.told.get(&netns);
+        pools.is_some_and(|pools| pools.number(pool).is_some())
     }
 
     /// Begins to count TIME_WAITs anew.
     pub fn forget_made(&mut self) {
-        for kept in self.told.values_mut().flat_map(HashMap::values_mut) {
+        for kept in self.told.values_mut().flat_map(Dense::values_mut) {
             kept.told.made = 0;
         }
     }
@@ -175,7 +181,7 @@ impl Evidence {
             pools.values_mut().for_each(|kept| kept.told.failures = 0);
         }
         self.told.retain(|_, pools| !pools.is_empty());
-        self.kept = self.told.values().map(HashMap::len).sum();
+        self.kept = self.told.values().map(Dense::len).sum();
         self.further_failures = 0;
         if self.binders.len() >= MAX_KEYS {
             // Those that still bind are known again soon.

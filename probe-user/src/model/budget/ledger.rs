@@ -6,7 +6,7 @@ use super::evidence::Evidence;
 use super::row::{self, BudgetRow, OtherBudgets};
 use super::snapshot::Snapshot;
 use super::sysctls::PortSysctls;
-use super::{Namespace, rows};
+use super::{Namespace, each_row};
 use crate::event::Event;
 use crate::filter::Filter;
 use crate::model::report::UnscannedRow;
@@ -95,10 +95,11 @@ impl Ledger {
                 end: look.as_ref().map(|look| &look.sockets).map_err(|_| why),
                 lasted_ns: end_ns.saturating_sub(*start_ns),
             };
-            let rows = rows(&namespace, &self.evidence).into_iter();
-            budgets
-                .rows
-                .extend(rows.filter(|row| is_shown(row, filter)));
+            each_row(&namespace, &self.evidence, &mut |row| {
+                if is_shown(&row, filter) {
+                    budgets.push(row);
+                }
+            });
             if !why.is_empty() && filter.shows_netns(netns) {
                 budgets.unknown.push(UnscannedRow {
                     netns,
@@ -107,12 +108,31 @@ impl Ledger {
             }
         }
         budgets.unknown.sort_by_key(|unknown| unknown.netns);
+        budgets.fold();
+        budgets.rows.shrink_to_fit();
         row::sort(&mut budgets.rows);
-        let further = budgets.rows.len().min(MAX_BUDGETS);
-        budgets.others = OtherBudgets::of(&budgets.rows[further..]);
         budgets.others.failures += self.evidence.further_failures();
-        budgets.rows.truncate(MAX_BUDGETS);
         budgets
+    }
+}
+
+impl Budgets {
+    /// There are never many more than are shown.
+    fn push(&mut self, row: BudgetRow) {
+        if self.rows.len() >= MAX_BUDGETS + MAX_BUDGETS / 8 {
+            self.fold();
+        }
+        self.rows.push(row);
+    }
+
+    /// Sums up those beyond the fullest.
+    fn fold(&mut self) {
+        if self.rows.len() > MAX_BUDGETS {
+            self.rows.select_nth_unstable_by(MAX_BUDGETS, row::order);
+            let further = &self.rows[MAX_BUDGETS..];
+            self.others.add(&OtherBudgets::of(further));
+            self.rows.truncate(MAX_BUDGETS);
+        }
     }
 }
 

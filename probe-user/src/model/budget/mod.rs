@@ -22,7 +22,8 @@ pub mod snapshot;
 pub mod sysctls;
 mod view;
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use evidence::{Evidence, Pool, Told};
@@ -46,42 +47,72 @@ pub struct Namespace<'a> {
     pub lasted_ns: u64,
 }
 
-/// The budgets of one namespace that hold a port or had a search fail, in no order.
-pub fn rows(namespace: &Namespace, evidence: &Evidence) -> Vec<BudgetRow> {
-    let mut told: HashMap<Pool, Told> = evidence.of(namespace.netns).collect();
-    if let Ok(end) = namespace.end {
-        give_source(&mut told, end);
-    }
+/// Gives the budgets of one namespace that hold a port or had a search fail, in no order.
+pub fn each_row(namespace: &Namespace, evidence: &Evidence, take: &mut dyn FnMut(BudgetRow)) {
+    let netns = namespace.netns;
+    let mut given = match namespace.end {
+        Ok(end) => given_source(netns, evidence, end),
+        Err(_) => HashMap::new(),
+    };
+    let is_given_away = !given.is_empty();
+    let told = evidence
+        .of(netns)
+        .filter(|(pool, _)| !(is_given_away && is_nameless(pool)));
     let (sysctls, end) = match (namespace.sysctls, namespace.end) {
         (Ok(sysctls), Ok(end)) => (sysctls, end),
         (Err(why), _) | (_, Err(why)) => {
-            return told
-                .into_iter()
-                .map(|(pool, told)| unknown(namespace.netns, pool, told, why))
-                .collect();
+            let why: Cow<'static, str> = why.to_owned().into();
+            for (pool, mut told) in told {
+                told.failures += given.remove(&pool).unwrap_or(0);
+                take(unknown(netns, pool, told, why.clone()));
+            }
+            for (pool, failures) in given {
+                take(unknown(
+                    netns,
+                    pool,
+                    Told { made: 0, failures },
+                    why.clone(),
+                ));
+            }
+            return;
         }
     };
     let view = View::new(namespace, sysctls, end);
-    let held = end.tuples().map(|(source, destination)| Pool::Connect {
-        source: Some(source),
-        destination,
-        own: None,
-    });
-    let pools: HashSet<Pool> = told.keys().copied().chain(held).collect();
-    pools
-        .into_iter()
-        .filter_map(|pool| {
-            let told = told.get(&pool).copied().unwrap_or_default();
-            view.row(pool, told)
-        })
-        .collect()
+    let mut give = |pool, told| {
+        if let Some(row) = view.row(pool, told) {
+            take(row);
+        }
+    };
+    for (pool, mut told) in told {
+        told.failures += given.remove(&pool).unwrap_or(0);
+        give(pool, told);
+    }
+    for (source, destination) in end.tuples() {
+        let pool = Pool::Connect {
+            source: Some(source),
+            destination,
+            own: None,
+        };
+        if !evidence.has(netns, &pool) {
+            let failures = given.remove(&pool).unwrap_or(0);
+            give(pool, Told { made: 0, failures });
+        }
+    }
+    for (pool, failures) in given {
+        give(pool, Told { made: 0, failures });
+    }
 }
 
-/// Failures without a source address go to the one budget for that destination, where there is just one.
-fn give_source(told: &mut HashMap<Pool, Told>, end: &Snapshot) {
-    let is_nameless = |pool: &Pool| matches!(pool, Pool::Connect { source: None, .. });
-    if !told.keys().any(is_nameless) {
-        return;
+fn is_nameless(pool: &Pool) -> bool {
+    matches!(pool, Pool::Connect { source: None, .. })
+}
+
+/// Failures without a source address, by the budget that they go to: the one for that destination, where there is
+/// just one.
+fn given_source(netns: u32, evidence: &Evidence, end: &Snapshot) -> HashMap<Pool, u64> {
+    let nameless = || evidence.of(netns).filter(|(pool, _)| is_nameless(pool));
+    if nameless().next().is_none() {
+        return HashMap::new();
     }
     // `None` for a destination of more than one source.
     let mut sources: HashMap<SocketAddr, Option<IpAddr>> = HashMap::new();
@@ -91,8 +122,8 @@ fn give_source(told: &mut HashMap<Pool, Told>, end: &Snapshot) {
             .and_modify(|known| *known = None)
             .or_insert(Some(source));
     }
-    let nameless: Vec<(Pool, Told)> = told.extract_if(|pool, _| is_nameless(pool)).collect();
-    for (pool, nameless) in nameless {
+    let mut given: HashMap<Pool, u64> = HashMap::new();
+    for (pool, told) in nameless() {
         let named = match pool {
             Pool::Connect {
                 destination, own, ..
@@ -103,12 +134,13 @@ fn give_source(told: &mut HashMap<Pool, Told>, end: &Snapshot) {
             },
             Pool::Bind { .. } => pool,
         };
-        told.entry(named).or_default().failures += nameless.failures;
+        *given.entry(named).or_default() += told.failures;
     }
+    given
 }
 
 /// A row of which only what events told is known.
-fn unknown(netns: u32, pool: Pool, told: Told, why: &str) -> BudgetRow {
+fn unknown(netns: u32, pool: Pool, told: Told, why: Cow<'static, str>) -> BudgetRow {
     let (word, source, destination) = name(pool);
     BudgetRow {
         netns,
@@ -130,7 +162,7 @@ fn unknown(netns: u32, pool: Pool, told: Told, why: &str) -> BudgetRow {
         failures: told.failures,
         outlook: Outlook::Unknown,
         full_in_ns: None,
-        why: Some(why.to_owned()),
+        why: Some(why),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One budget, as reports show it.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -52,7 +54,7 @@ pub struct BudgetRow {
     /// Time until no port is free, nanoseconds from the end of the report; 0 where none is.
     pub full_in_ns: Option<u64>,
     /// Why figures are missing.
-    pub why: Option<String>,
+    pub why: Option<Cow<'static, str>>,
 }
 
 /// One half of the ports.
@@ -187,22 +189,25 @@ impl OtherBudgets {
 }
 
 /// The fullest first: those that are full or will be, the soonest first, then by part used.
+pub fn order(a: &BudgetRow, b: &BudgetRow) -> Ordering {
+    let place = |row: &BudgetRow| {
+        (
+            row.outlook,
+            row.full_in_ns,
+            std::cmp::Reverse(row.failures > 0),
+        )
+    };
+    let used = |row: &BudgetRow| row.used().unwrap_or(0.0);
+    let name = |row: &BudgetRow| (row.netns, row.pool, row.source, row.destination);
+    place(a)
+        .cmp(&place(b))
+        .then(used(b).total_cmp(&used(a)))
+        .then(name(a).cmp(&name(b)))
+}
+
+/// In that order.
 pub fn sort(rows: &mut [BudgetRow]) {
-    rows.sort_by(|a, b| {
-        let place = |row: &BudgetRow| {
-            (
-                row.outlook,
-                row.full_in_ns,
-                std::cmp::Reverse(row.failures > 0),
-            )
-        };
-        let used = |row: &BudgetRow| row.used().unwrap_or(0.0);
-        let name = |row: &BudgetRow| (row.netns, row.pool, row.source, row.destination);
-        place(a)
-            .cmp(&place(b))
-            .then(used(b).total_cmp(&used(a)))
-            .then(name(a).cmp(&name(b)))
-    });
+    rows.sort_unstable_by(order);
 }
 
 /// To three places: more is not measured.

@@ -1,10 +1,14 @@
 //! The sockets of one network namespace at one moment, sorted into the ports that each tuple holds.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::ports::{PortRange, PortSet};
 use super::sysctls::{PortSysctls, TIME_WAIT_NS};
+use crate::model::dense::Dense;
+
+const MS_NS: u64 = 1_000_000;
 
 /// One socket, as a dump tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,90 +67,241 @@ impl Hold {
 /// Ports and how they are held, in order of the ports.
 pub type Held = Vec<(u16, Hold)>;
 
+/// Source address and destination.
+type Tuple = (IpAddr, SocketAddr);
+
 /// The client sockets of one network namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    tuples: HashMap<(IpAddr, SocketAddr), Held>,
+    tuples: Dense<Tuple, ()>,
+    /// By tuple and port.
+    held: Vec<HeldPort>,
     bound: Vec<SocketAddr>,
 }
 
-impl Snapshot {
-    /// Sorts sockets.
-    ///
-    /// Which end a socket is, no dump says. It is taken for a client's where its port belongs to the range
-    /// and nothing in the namespace listens on that port, nor, by `is_server`, is known to have accepted
-    /// there. Ports outside of the range were asked for by number and take nothing from a budget. What is
-    /// left of a server in the range that listens no more and was not seen accepting is taken for clients'.
-    pub fn new(sockets: &[Socket], range: PortRange, is_server: impl Fn(u16) -> bool) -> Self {
-        let in_range = || {
-            let in_range = |socket: &&Socket| range.contains(socket.local.port());
-            sockets.iter().filter(in_range)
-        };
-        let mut bound: HashSet<SocketAddr> = in_range()
-            .filter(|socket| !matches!(socket.state, SocketState::Holding(_)))
-            .map(|socket| socket.local)
-            .collect();
-        let listening: PortSet = in_range()
-            .filter(|socket| socket.state == SocketState::Listening)
-            .map(|socket| socket.local.port())
-            .collect();
-        let mut tuples: HashMap<_, Held> = HashMap::new();
-        for socket in in_range() {
-            let port = socket.local.port();
-            let SocketState::Holding(hold) = socket.state else {
-                continue;
-            };
-            if listening.contains(port) {
-                continue;
+/// A port that is held. There may be millions, so it has no room between its fields.
+#[derive(Clone, Copy, Debug)]
+#[repr(Rust, packed(2))]
+struct HeldPort {
+    /// Number of the tuple.
+    tuple: u32,
+    port: u16,
+    hold: Packed,
+}
+
+/// A [`Hold`] in little room: whole milliseconds, as the kernel tells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Packed(u32);
+
+impl Packed {
+    const LIVE: Self = Self(u32::MAX);
+    const IN_FIN_WAIT2: u32 = 1 << 31;
+    /// Twelve days.
+    const MAX_MS: u32 = (1 << 30) - 1;
+
+    fn new(hold: Hold) -> Self {
+        match hold {
+            Hold::Live => Self::LIVE,
+            Hold::TimeWait {
+                left_ns,
+                in_fin_wait2,
+            } => {
+                let left_ms = u32::try_from(left_ns / MS_NS).unwrap_or(u32::MAX);
+                let flag = match in_fin_wait2 {
+                    true => Self::IN_FIN_WAIT2,
+                    false => 0,
+                };
+                Self(left_ms.min(Self::MAX_MS) | flag)
             }
-            if is_server(port) {
-                bound.insert(socket.local);
-                continue;
-            }
-            tuples
-                .entry((socket.local.ip(), socket.remote))
-                .or_default()
-                .push((port, hold));
-        }
-        tuples.values_mut().for_each(one_hold_a_port);
-        Self {
-            tuples,
-            bound: bound.into_iter().collect(),
         }
     }
 
+    fn hold(self) -> Hold {
+        match self {
+            Self::LIVE => Hold::Live,
+            Self(bits) => Hold::TimeWait {
+                left_ns: u64::from(bits & Self::MAX_MS) * MS_NS,
+                in_fin_wait2: bits & Self::IN_FIN_WAIT2 != 0,
+            },
+        }
+    }
+
+    /// What holds longer is more.
+    fn length(self) -> u32 {
+        match self {
+            Self::LIVE => u32::MAX,
+            Self(bits) => bits & Self::MAX_MS,
+        }
+    }
+}
+
+impl HeldPort {
+    /// Of each tuple and port, what holds it longest comes first.
+    fn place(&self) -> (u32, u16, Reverse<u32>) {
+        let Self { tuple, port, hold } = *self;
+        (tuple, port, Reverse(hold.length()))
+    }
+}
+
+/// Sorts sockets.
+///
+/// Which end a socket is, no dump says. It is taken for a client's where its port belongs to the range
+/// and nothing in the namespace listens on that port, nor, by `is_server`, is known to have accepted
+/// there. Ports outside of the range were asked for by number and take nothing from a budget. What is
+/// left of a server in the range that listens no more and was not seen accepting is taken for clients'.
+pub struct SnapshotBuilder<S> {
+    range: PortRange,
+    is_server: S,
+    snapshot: Snapshot,
+    bound: HashSet<SocketAddr>,
+    /// Of servers that need not listen any more.
+    accepted: HashSet<SocketAddr>,
+    listening: PortSet,
+}
+
+impl<S: Fn(u16) -> bool> SnapshotBuilder<S> {
+    /// No sockets yet.
+    pub fn new(range: PortRange, is_server: S) -> Self {
+        Self {
+            range,
+            is_server,
+            snapshot: Snapshot::default(),
+            bound: HashSet::new(),
+            accepted: HashSet::new(),
+            listening: PortSet::default(),
+        }
+    }
+
+    /// Takes a socket.
+    pub fn add(&mut self, socket: &Socket) {
+        let port = socket.local.port();
+        if !self.range.contains(port) {
+            return;
+        }
+        match socket.state {
+            SocketState::Holding(hold) if !(self.is_server)(port) => {
+                let tuple = (socket.local.ip(), socket.remote);
+                self.snapshot.push(tuple, port, hold);
+            }
+            SocketState::Holding(_) => {
+                self.accepted.insert(socket.local);
+            }
+            SocketState::Bound => {
+                self.bound.insert(socket.local);
+            }
+            SocketState::Listening => {
+                self.bound.insert(socket.local);
+                self.listening.insert(port);
+            }
+        }
+    }
+
+    /// What came of it.
+    pub fn finish(mut self) -> Snapshot {
+        let Self {
+            snapshot,
+            listening,
+            bound,
+            accepted,
+            ..
+        } = &mut self;
+        let is_clients = |socket: &HeldPort| !listening.contains(socket.port);
+        snapshot.held.retain(is_clients);
+        accepted.retain(|local| !listening.contains(local.port()));
+        bound.extend(accepted.drain());
+        snapshot.bound = bound.drain().collect();
+        snapshot.sort();
+        snapshot.held.shrink_to_fit();
+        self.snapshot
+    }
+}
+
+impl Snapshot {
+    /// Of all sockets at once: see [`SnapshotBuilder`].
+    #[cfg(test)]
+    pub fn new(sockets: &[Socket], range: PortRange, is_server: impl Fn(u16) -> bool) -> Self {
+        let mut builder = SnapshotBuilder::new(range, is_server);
+        sockets.iter().for_each(|socket| builder.add(socket));
+        builder.finish()
+    }
+
+    fn push(&mut self, tuple: Tuple, port: u16, hold: Hold) {
+        if let Some((number, ())) = self.tuples.within(tuple, usize::MAX, || ()) {
+            self.held.push(HeldPort {
+                // There are no more than that, see `Dense`.
+                tuple: number as u32,
+                port,
+                hold: Packed::new(hold),
+            });
+        }
+    }
+
+    /// Keeps of each port what holds it longest.
+    fn sort(&mut self) {
+        self.held.sort_unstable_by_key(HeldPort::place);
+        self.held.dedup_by_key(|held| (held.tuple, held.port));
+    }
+
     /// Adds what another part of the same moment has.
-    pub fn extend(&mut self, tuples: HashMap<(IpAddr, SocketAddr), Held>, bound: Vec<SocketAddr>) {
+    pub fn extend(
+        &mut self,
+        tuples: impl IntoIterator<Item = (Tuple, Held)>,
+        bound: Vec<SocketAddr>,
+    ) {
+        let mut known = std::mem::take(&mut self.held);
         for (tuple, held) in tuples {
-            let known = self.tuples.entry(tuple).or_default();
-            known.extend(held);
-            one_hold_a_port(known);
+            held.into_iter()
+                .for_each(|(port, hold)| self.push(tuple, port, hold));
+        }
+        self.sort();
+        let port = |held: &HeldPort| (held.tuple, held.port);
+        let first = self.held.first().map(port);
+        let is_in_order = first.is_none() || known.last().map(port) < first;
+        known.append(&mut self.held);
+        self.held = known;
+        if !is_in_order {
+            // Merges the two.
+            self.held.sort_by_key(HeldPort::place);
+            self.held.dedup_by_key(|held| port(held));
         }
         self.bound.extend(bound);
     }
 
     /// Tuples that hold a port: source address and destination.
-    pub fn tuples(&self) -> impl Iterator<Item = (IpAddr, SocketAddr)> {
-        self.tuples.keys().copied()
+    pub fn tuples(&self) -> impl Iterator<Item = Tuple> {
+        let chunks = self.held.chunk_by(|one, next| one.tuple == next.tuple);
+        let numbers = chunks.filter_map(|chunk| chunk.first().map(|held| held.tuple));
+        numbers.filter_map(|number| Some(*self.tuples.key(number as usize)?))
     }
 
     /// The ports held by one tuple.
-    pub fn held_by(&self, source: IpAddr, destination: SocketAddr) -> &[(u16, Hold)] {
-        self.tuples
-            .get(&(source, destination))
-            .map_or(&[], Vec::as_slice)
+    pub fn held_by(&self, source: IpAddr, destination: SocketAddr) -> Held {
+        let number = self.tuples.number(&(source, destination));
+        number.map_or_else(Vec::new, |number| self.held_by_number(number))
+    }
+
+    fn held_by_number(&self, number: usize) -> Held {
+        let from = self
+            .held
+            .partition_point(|held| (held.tuple as usize) < number);
+        let of_it = self.held[from..].iter();
+        of_it
+            .take_while(|held| held.tuple as usize == number)
+            .map(|held| (held.port, { held.hold }.hold()))
+            .collect()
     }
 
     /// The ports held on one address, whatever the destination: those that a bind() to any port of that
     /// address can't have. On the unspecified address: all of them.
     pub fn held_on(&self, source: IpAddr) -> Held {
-        let mut held: Held = self
-            .tuples
-            .iter()
-            .filter(|((address, _), _)| source.is_unspecified() || *address == source)
-            .flat_map(|(_, held)| held.iter().copied())
+        let tuples = self.tuples.iter().enumerate();
+        let mut held: Held = tuples
+            .filter(|(_, ((address, _), ()))| source.is_unspecified() || *address == source)
+            .flat_map(|(number, _)| self.held_by_number(number))
             .collect();
-        one_hold_a_port(&mut held);
+        let length = |hold: &Hold| Reverse(Packed::new(*hold).length());
+        held.sort_unstable_by_key(|(port, hold)| (*port, length(hold)));
+        held.dedup_by_key(|(port, _)| *port);
         held
     }
 
@@ -155,16 +310,6 @@ impl Snapshot {
     pub fn bound(&self) -> &[SocketAddr] {
         &self.bound
     }
-}
-
-/// Sorts, and keeps of each port what holds it longest.
-fn one_hold_a_port(held: &mut Held) {
-    let length = |hold: &Hold| match hold {
-        Hold::Live => u64::MAX,
-        Hold::TimeWait { left_ns, .. } => *left_ns,
-    };
-    held.sort_unstable_by_key(|(port, hold)| (*port, std::cmp::Reverse(length(hold))));
-    held.dedup_by_key(|(port, _)| *port);
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl<'a> View<'a> {
         match pool {
             Pool::Connect { source: None, .. } => {
                 let why = "the source address of the failed searches is not known";
-                (told.failures > 0).then(|| unknown(self.namespace.netns, pool, told, why))
+                (told.failures > 0).then(|| unknown(self.namespace.netns, pool, told, why.into()))
             }
             Pool::Connect {
                 source: Some(source),
@@ -68,13 +68,15 @@ impl<'a> View<'a> {
                     None => {
                         let use_ = Use {
                             usable: &self.for_connect,
-                            held,
-                            before,
+                            held: &held,
+                            before: before.as_deref(),
                             is_reused,
                         };
                         self.fill(pool, told, &use_)
                     }
-                    Some(own) => self.narrowed(pool, told, own, held, before, is_reused),
+                    Some(own) => {
+                        self.narrowed(pool, told, own, &held, before.as_deref(), is_reused)
+                    }
                 })
             }
             Pool::Bind { source } => {
@@ -167,8 +169,8 @@ impl<'a> View<'a> {
             expiry_per_s: rate(measured.ended_per_s),
             outlook,
             full_in_ns,
-            why: (!is_measured).then(|| why.to_owned()),
-            ..unknown(self.namespace.netns, pool, told, why)
+            why: (!is_measured).then_some(why.into()),
+            ..unknown(self.namespace.netns, pool, told, why.into())
         }
     }
 

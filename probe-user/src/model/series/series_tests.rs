@@ -186,7 +186,7 @@ fn numbers_are_those_of_a_report() {
             let key = (row.side, row.destination);
             let (_, done) = shown.find(|(known, _)| **known == key).unwrap();
             assert_eq!(
-                (row.time_wait, row.port_failures, row.reuse),
+                (row.time_wait, row.port_failures, *row.reuse),
                 (
                     done.counts.time_wait.total(),
                     done.port_failures,

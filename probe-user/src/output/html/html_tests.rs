@@ -91,7 +91,7 @@ fn strangers_add_no_element_and_hide_no_text() {
                     why: name.into(),
                 });
             report.budgets[0].capacity = None;
-            report.budgets[0].why = Some(name.into());
+            report.budgets[0].why = Some(name.to_owned().into());
             findings.push(finding(name));
         })
     };

@@ -32,7 +32,7 @@ pub fn grid_by_destination(report: &Report) -> Grid<4> {
         .destinations
         .iter()
         .filter(|row| !row.reuse.is_empty())
-        .map(|row| (row.destination.to_string(), &row.reuse));
+        .map(|row| (row.destination.to_string(), &*row.reuse));
     table(
         "DESTINATION",
         rows.collect(),

@@ -1,6 +1,5 @@
 //! Sockets and settings that decide about local ports, as a recording has them.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -110,11 +109,8 @@ impl Parts for Looks {
             let Some(Ok(look)) = self.get_mut(&row.netns) else {
                 continue;
             };
-            let tuples: HashMap<(IpAddr, SocketAddr), Held> = row
-                .tuples
-                .into_iter()
-                .map(|tuple| ((tuple.source, tuple.destination), tuple.held()))
-                .collect();
+            let tuples = row.tuples.into_iter();
+            let tuples = tuples.map(|tuple| ((tuple.source, tuple.destination), tuple.held()));
             look.sockets.extend(tuples, row.bound);
         }
     }

@@ -1,0 +1,354 @@
+//! The way of an event through the program, stage by stage, for `cargo xtask bench --only path`.
+//!
+//! Each stage does the same work again and again on the same events, so what one event costs is the difference
+//! between many rounds and few.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use twtrace_wire::{
+    ConnectionEvent, EndCause, EndEvent, EventKind, NO_KERNEL_REASON, PortEvent, PortOp, Process,
+    ProcessKey, ResetDirection, ResetReason, Side, TcpState, Tuple, UNKNOWN, flags,
+};
+use zstd::bulk::Compressor;
+
+use crate::clock::SECOND_NS;
+use crate::enrich::Enricher;
+use crate::event::batch::{Batch, BatchBuilder};
+use crate::event::decode::{Decoder, Wire};
+use crate::event::judge::Judge;
+use crate::event::timestamp::Clocks;
+use crate::event::{Event, Moment};
+use crate::filter::Filter;
+use crate::host::Host;
+use crate::model::series::{Series, SeriesLimits};
+use crate::model::tally::{Opening, Tally};
+use crate::output::event_json::EventJson;
+use crate::output::{json, lines};
+use crate::record::FRAME_TEXT;
+use crate::record::entry::Lines;
+
+/// Names of the stages, in the order in which an event comes through them.
+pub const STAGES: [&str; 10] = [
+    "decode",
+    "enrich",
+    "enrich-new",
+    "filter",
+    "tally",
+    "series",
+    "text",
+    "json",
+    "compress",
+    "read",
+];
+
+/// Events of a round.
+pub const EVENTS: u64 = 1024;
+/// Processes and destinations among them.
+const PROCESSES: u64 = 8;
+const DESTINATIONS: u64 = 64;
+/// No process has a pid that is as large.
+const NO_PID: u32 = 0x4000_0000;
+
+/// Does so many rounds of a stage; how long they took for an event, nanoseconds. `None` where there is no such stage,
+/// or the system refuses what it takes.
+pub fn run(stage: &str, rounds: u64) -> Option<f64> {
+    let mut stage = Stage::new(stage)?;
+    let started = Instant::now();
+    for _ in 0..rounds {
+        stage.round();
+    }
+    Some(started.elapsed().as_nanos() as f64 / (rounds.max(1) * EVENTS) as f64)
+}
+
+/// One round's work.
+struct Stage(Box<dyn FnMut()>);
+
+impl Stage {
+    fn round(&mut self) {
+        (self.0)();
+    }
+
+    fn new(name: &str) -> Option<Self> {
+        let clocks = Clocks::measure().ok()?;
+        let batch = batch();
+        let decoder = Decoder {
+            clocks,
+            kernel_reasons: Default::default(),
+            sees_refused_reuse: true,
+        };
+        let mut enricher = Enricher::new(clocks);
+        let mut events: Vec<Event> = batch
+            .records()
+            .filter_map(|record| Some(decoder.decode(record).ok()?.event))
+            .collect();
+        assert_eq!(events.len() as u64, EVENTS);
+        events
+            .iter_mut()
+            .for_each(|event| enricher.complete_event(event));
+        let opening = Opening {
+            at: Moment::default(),
+            host: Host {
+                name: String::new(),
+                kernel: String::new(),
+            },
+            tiers: Vec::new(),
+        };
+        let mut text = Vec::new();
+        let work: Box<dyn FnMut()> = match name {
+            "decode" => {
+                let mut judge = Judge::default();
+                Box::new(move || {
+                    for record in batch.records() {
+                        if let Ok(decoded) = decoder.decode(record) {
+                            judge.push(decoded);
+                        }
+                    }
+                    judge.release(u64::MAX).for_each(|event| {
+                        black_box(event);
+                    });
+                })
+            }
+            "enrich" => Box::new(move || {
+                for event in &mut events {
+                    enricher.complete_event(event);
+                }
+            }),
+            "enrich-new" => {
+                let mut number = 0;
+                Box::new(move || {
+                    for event in &mut events {
+                        number += 1;
+                        if let Some(process) = &mut event.process {
+                            process.key.tgid = NO_PID + number;
+                            enricher.complete(process);
+                        }
+                    }
+                })
+            }
+            "filter" => {
+                let filter = Filter {
+                    remote: vec!["10.9.0.0/16".parse().ok()?],
+                    ..Filter::default()
+                };
+                Box::new(move || {
+                    for event in &events {
+                        black_box(filter.matches(event));
+                    }
+                })
+            }
+            "tally" => {
+                let mut tally = Tally::new(opening, Filter::default());
+                Box::new(move || {
+                    for event in &events {
+                        tally.any_event(event);
+                        tally.event(event);
+                    }
+                })
+            }
+            "series" => {
+                let limits = SeriesLimits {
+                    max_processes: 100,
+                    max_destinations: 100,
+                };
+                let mut series = Series::new(&opening, limits);
+                Box::new(move || {
+                    for event in &events {
+                        series.any_event(event);
+                        series.event(event);
+                    }
+                })
+            }
+            "text" => Box::new(move || {
+                for event in &events {
+                    black_box(lines::event(event));
+                }
+            }),
+            "json" => {
+                let mut event_json = EventJson::default();
+                Box::new(move || {
+                    text.clear();
+                    for event in &events {
+                        // It has a JSON form.
+                        let _ = event_json.append(&mut text, event);
+                    }
+                    black_box(&text);
+                })
+            }
+            "compress" => {
+                let mut compressor = Compressor::new(1).ok()?;
+                for event in events.iter().cycle() {
+                    json::append(&mut text, event).ok()?;
+                    if text.len() >= FRAME_TEXT {
+                        break;
+                    }
+                }
+                let mut frame = Vec::with_capacity(2 * FRAME_TEXT);
+                // As many bytes as a round's events have.
+                let share = json_bytes(&events);
+                Box::new(move || {
+                    frame.clear();
+                    let _ = compressor.compress_to_buffer(&text[..share], &mut frame);
+                    black_box(&frame);
+                })
+            }
+            "read" => {
+                for event in &events {
+                    json::append(&mut text, event).ok()?;
+                }
+                let mut lines = Lines::default();
+                Box::new(move || {
+                    let mut rest = &text[..];
+                    while let Some(end) = memchr::memchr(b'\n', rest) {
+                        let _ = black_box(lines.read(&rest[..end]));
+                        rest = &rest[end + 1..];
+                    }
+                })
+            }
+            _ => return None,
+        };
+        Some(Self(work))
+    }
+}
+
+fn json_bytes(events: &[Event]) -> usize {
+    let mut text = Vec::new();
+    for event in events {
+        let _ = json::append(&mut text, event);
+    }
+    text.len().min(FRAME_TEXT)
+}
+
+/// The same records each time: of ten, four TIME_WAITs and their ends, a RST, and a search for a port.
+fn batch() -> Batch {
+    let mut builder = BatchBuilder::default();
+    for number in 0..EVENTS {
+        match number % 10 {
+            0..4 => builder.push(bytes_of(&birth(number))),
+            4..8 => builder.push(bytes_of(&end(number))),
+            8 => builder.push(bytes_of(&reset(number))),
+            _ => builder.push(bytes_of(&search(number))),
+        }
+    }
+    builder.finish()
+}
+
+fn bytes_of<T: Wire>(wire: &T) -> &[u8] {
+    // SAFETY: such a struct has integers and no padding, so all its bytes are initialised; the slice borrows it.
+    unsafe { std::slice::from_raw_parts((&raw const *wire).cast(), size_of::<T>()) }
+}
+
+fn process(number: u64) -> Process {
+    let id = (number % PROCESSES) as u32;
+    let mut comm = [0; 16];
+    comm[..8].copy_from_slice(b"worker-0");
+    comm[7] += id as u8;
+    Process {
+        key: ProcessKey {
+            tgid: NO_PID - 1 - id,
+            unattributed: 0,
+            start_boot_ns: SECOND_NS * u64::from(id + 1),
+        },
+        tid: NO_PID - 1 - id,
+        uid: 1000,
+        cgroup_id: 0,
+        comm,
+        thread_comm: [0; 16],
+    }
+}
+
+fn tuple(number: u64) -> Tuple {
+    let mut tuple = Tuple {
+        local_port: 32_768 + number as u16,
+        remote_port: 443,
+        ip_version: 4,
+        netns: 4_026_531_840,
+        ..Tuple::NONE
+    };
+    tuple.local[..4].copy_from_slice(&[10, 0, 0, 1]);
+    tuple.remote[..4].copy_from_slice(&[10, 9, 0, (number % DESTINATIONS) as u8]);
+    tuple
+}
+
+fn mono_ns(number: u64) -> u64 {
+    3_600 * SECOND_NS + number * 10_000
+}
+
+fn birth(number: u64) -> ConnectionEvent {
+    ConnectionEvent {
+        mono_ns: mono_ns(number),
+        kind: EventKind::TimeWait as u8,
+        side: Side::Client as u8,
+        state: TcpState::FinWait2 as u8,
+        from: TcpState::FinWait2 as u8,
+        reason: 0,
+        kernel_reason: NO_KERNEL_REASON,
+        flags: 0,
+        tuple: tuple(number),
+        socket: number + 1,
+        connection_ns: 1_234_567,
+        idle_ns: 1_000_000,
+        bytes_sent: 512,
+        bytes_received: 4_096,
+        process: process(number),
+        opener: process(number),
+    }
+}
+
+fn end(number: u64) -> EndEvent {
+    EndEvent {
+        mono_ns: mono_ns(number),
+        kind: EventKind::TimeWaitEnd as u8,
+        side: Side::Client as u8,
+        cause: EndCause::Expired as u8,
+        reserved: 0,
+        flags: 0,
+        reserved2: 0,
+        tuple: tuple(number),
+        age_ns: 60 * SECOND_NS + number,
+        promoted_ns: UNKNOWN,
+        process: process(number),
+        opener: process(number),
+        by: Process::NONE,
+    }
+}
+
+fn reset(number: u64) -> ConnectionEvent {
+    ConnectionEvent {
+        kind: EventKind::Reset as u8,
+        state: TcpState::Established as u8,
+        from: ResetDirection::Sent as u8,
+        reason: ResetReason::LingerZero as u8,
+        ..birth(number)
+    }
+}
+
+fn search(number: u64) -> PortEvent {
+    PortEvent {
+        mono_ns: mono_ns(number),
+        kind: EventKind::PortAlloc as u8,
+        op: PortOp::Connect as u8,
+        requested: 0,
+        errno: 0,
+        flags: flags::EXACT,
+        tuple: tuple(number),
+        latency_ns: 1_500_000,
+        refused: Default::default(),
+        range_low: 0,
+        range_high: 0,
+        process: process(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_does_its_work() {
+        for stage in STAGES {
+            assert!(run(stage, 1).is_some(), "{stage}");
+        }
+        assert!(run("no such stage", 1).is_none());
+    }
+}

@@ -1,0 +1,105 @@
+//! Frames that are decompressed while those before them are read.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use super::frames::{FrameError, Frames};
+
+/// Texts that wait to be read: with the one that is made and the one that is read there are so many more in memory.
+const WAITING: usize = 1;
+
+/// What comes of one look for a frame.
+type Found = Result<Frame, FrameError>;
+
+/// A frame's text, where it ended.
+struct Frame {
+    /// `None` at the end.
+    text: Option<Vec<u8>>,
+    offset: u64,
+}
+
+/// The frames of a file. The first is decompressed when it is asked for, as all files of a recording are opened to
+/// see how they begin; the further ones in a thread of their own, ahead of who reads.
+pub struct Ahead<R> {
+    frames: Option<Frames<R>>,
+    thread: Option<(Receiver<Found>, Sender<Vec<u8>>)>,
+    has_begun: bool,
+    offset: u64,
+}
+
+impl<R: Read + Send + 'static> Ahead<R> {
+    /// Nothing was read yet.
+    pub fn new(frames: Frames<R>) -> Self {
+        Self {
+            frames: Some(frames),
+            thread: None,
+            has_begun: false,
+            offset: 0,
+        }
+    }
+
+    /// Where the next frame begins, bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next frame's text takes the place of `text`; false at the end.
+    ///
+    /// # Errors
+    /// When there is no whole frame. There is nothing more then.
+    pub fn next(&mut self, text: &mut Vec<u8>) -> Result<bool, FrameError> {
+        if self.has_begun
+            && let Some(frames) = self.frames.take()
+        {
+            self.thread = Some(spawn(frames).map_err(FrameError::Io)?);
+        }
+        self.has_begun = true;
+        if let Some(frames) = &mut self.frames {
+            let found = frames.next(text);
+            self.offset = frames.offset();
+            return found;
+        }
+        let Some((found, used)) = &self.thread else {
+            return Ok(false);
+        };
+        // It has ended where nothing comes.
+        let Ok(found) = found.recv() else {
+            return Ok(false);
+        };
+        let frame = found?;
+        self.offset = frame.offset;
+        let Some(new) = frame.text else {
+            return Ok(false);
+        };
+        // It is of no use any more at the end.
+        let _ = used.send(std::mem::replace(text, new));
+        Ok(true)
+    }
+}
+
+fn spawn<R: Read + Send + 'static>(
+    frames: Frames<R>,
+) -> io::Result<(Receiver<Found>, Sender<Vec<u8>>)> {
+    let (found, to_reader) = sync_channel(WAITING);
+    let (used, from_reader) = channel();
+    thread::Builder::new()
+        .name("frames".to_owned())
+        .spawn(move || run(frames, &found, &from_reader))?;
+    Ok((to_reader, used))
+}
+
+/// Until the end, what can't be read, or nobody reads any more.
+fn run<R: Read>(mut frames: Frames<R>, found: &SyncSender<Found>, used: &Receiver<Vec<u8>>) {
+    loop {
+        let mut text = used.try_recv().unwrap_or_default();
+        let frame = frames.next(&mut text).map(|is_there| Frame {
+            text: is_there.then_some(text),
+            offset: frames.offset(),
+        });
+        let is_last = !matches!(&frame, Ok(frame) if frame.text.is_some());
+        if found.send(frame).is_err() || is_last {
+            return;
+        }
+    }
+}
