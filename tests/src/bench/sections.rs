@@ -5,6 +5,8 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
+use crate::sys::process;
+
 use super::{
     bystander,
     load::Kind,
@@ -133,8 +135,9 @@ fn tiers(options: &Options, setup: &Setup) -> Result<String> {
     let counted = options.pairs.min(2);
     let all = pairs::measure(&subjects, setup, &load, (options.pairs, counted))?;
     let mut text = format!(
-        "Linux {}, {} connections a run, {} pairs.\n\n",
+        "Linux {}, CPUs: {}. {} connections a run, {} pairs.\n\n",
         fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+        process::cpus(),
         options.connections,
         options.pairs
     );

@@ -134,10 +134,7 @@ fn made_by(args: &BenchArgs, part: Part) -> Result<String> {
             let cpus = std::thread::available_parallelism()?;
             format!("on a machine with {cpus} CPUs and Linux {}", kernel.trim())
         }
-        Part::Guests => format!(
-            "in a guest with 2 CPUs, run by {}",
-            guests::accelerator(args)
-        ),
+        Part::Guests => format!("in a guest run by {}", guests::accelerator(args)),
     };
     Ok(format!("Made by `{command}` on {}, {place}.", date.trim()))
 }
