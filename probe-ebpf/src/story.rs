@@ -1,7 +1,7 @@
 //! Entries of the story maps, and the clock their times are of.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use twtrace_wire::{CLAIM_MARK, Probe};
+use twtrace_wire::Probe;
 
 use crate::{
     constants::config,
@@ -101,7 +101,7 @@ unsafe fn claim(owner: *mut u64, sock: u64) -> bool {
             core::arch::asm!(
                 "r0 = 0",
                 "call {mark}",
-                mark = const CLAIM_MARK,
+                mark = const twtrace_wire::CLAIM_MARK,
                 inout("r1") owner => _,
                 in("r3") sock,
                 lateout("r0") before,

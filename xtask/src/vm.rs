@@ -77,6 +77,7 @@ pub fn verb(workspace: &Workspace, args: &VmArgs) -> Result<ExitCode> {
         kernel: &kernel,
         binaries: &binaries,
         accelerator: args.accel,
+        programs: tools::guest_programs().collect(),
     };
     if args.shell {
         guest.shell()?;

@@ -1,6 +1,9 @@
 //! What has to be found out about this kernel before the programs load.
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+};
 
 use twtrace_wire::{ABSENT, Offsets};
 
@@ -123,16 +126,22 @@ fn preempts(mode: Option<&str>, version: &str) -> bool {
 
 /// Address of a kernel symbol, or `None` where kallsyms does not have it or hides it.
 pub fn symbol_address(symbol: &str) -> Option<u64> {
-    let symbols = fs::read("/proc/kallsyms").ok()?;
-    let needle = format!(" {symbol}");
-    symbols
-        .split(|byte| *byte == b'\n')
-        .filter(|line| line.ends_with(needle.as_bytes()))
-        .find_map(|line| {
+    // The kernel spells each line out when it is read, so no more of them are read than it takes.
+    address_in(BufReader::new(File::open("/proc/kallsyms").ok()?), symbol)
+}
+
+fn address_in(mut lines: impl BufRead, symbol: &str) -> Option<u64> {
+    let needle = format!(" {symbol}\n");
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).ok()? > 0 {
+        if line.ends_with(needle.as_bytes()) {
             let address = line.split(|byte| *byte == b' ').next()?;
-            u64::from_str_radix(std::str::from_utf8(address).ok()?, 16).ok()
-        })
-        .filter(|address| *address != 0)
+            let address = u64::from_str_radix(std::str::from_utf8(address).ok()?, 16).ok()?;
+            return (address != 0).then_some(address);
+        }
+        line.clear();
+    }
+    None
 }
 
 /// Kernels before 5.11 charge maps to RLIMIT_MEMLOCK.
@@ -150,6 +159,16 @@ pub fn raise_memlock_limit() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_symbol_is_found_by_its_whole_name_and_hidden_ones_are_none() {
+        let text = "ffffffff81000010 t not_tw_timer_handler\nffffffff82006870 t tw_timer_handler\n\
+            ffffffffc0000000 t tw_timer_handler\nffffffffc0000010 t other\t[module]\n";
+        let found = |symbol| address_in(text.as_bytes(), symbol);
+        assert_eq!(found("tw_timer_handler"), Some(0xffff_ffff_8200_6870));
+        assert_eq!(found("timer_handler"), None);
+        assert_eq!(address_in(&b"0000000000000000 t x\n"[..], "x"), None);
+    }
 
     #[test]
     fn the_preemption_model_is_read_where_debugfs_shows_it_and_else_assumed() {

@@ -1,12 +1,18 @@
 //! What is read off the kernel's meters before and after a load.
 
-use std::{collections::BTreeMap, fs, io, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs, io,
+    process::Child,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::sys::{
     bpf::{self, Runs},
-    process_usage::TICK_NS,
+    process_usage::{self, TICK_NS},
 };
 
 /// Turns the kernel's counting of program runs on or off, and puts it back when it goes.
@@ -79,28 +85,45 @@ pub fn runs_between(before: &BTreeMap<u32, Runs>, after: &BTreeMap<u32, Runs>) -
         .collect()
 }
 
-/// Its programs, once their number does not change any more.
+/// Waits until a process has programs, their number does not change any more, and the process has come to rest:
+/// where the kernel takes long to check a program, none comes for a while.
 ///
 /// # Errors
-/// When there are none after a while, or the process is gone.
-pub fn await_programs(pid: u32, limit: Duration) -> Result<()> {
+/// When there are none after a while, or the process has ended.
+pub fn await_programs(child: &mut Child, limit: Duration) -> Result<()> {
     const STEP: Duration = Duration::from_millis(20);
-    let (mut last, mut same, mut waited) = (0, 0, Duration::ZERO);
-    while waited < limit {
-        let count = bpf::programs_of(pid)?.len();
-        same = if count == last && count > 0 {
-            same + 1
-        } else {
-            0
-        };
-        if same >= 20 {
-            return Ok(());
+    const STEPS: usize = 20;
+    let mut looks: VecDeque<(usize, u64)> = VecDeque::new();
+    let end = Instant::now() + limit;
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended with {status}");
         }
-        last = count;
+        looks.push_back((
+            bpf::programs_of(child.id())?.len(),
+            process_usage::cpu_ns(child.id())?,
+        ));
+        if looks.len() > STEPS {
+            looks.pop_front();
+            if is_at_rest(looks.make_contiguous()) {
+                return Ok(());
+            }
+        }
         thread::sleep(STEP);
-        waited += STEP;
     }
-    anyhow::bail!("it attaches no programs")
+    bail!("it attaches no programs")
+}
+
+/// Of looks at the number of programs and at the CPU time so far.
+fn is_at_rest(looks: &[(usize, u64)]) -> bool {
+    // A fifth of the time between first and last: drawing a screen is no work.
+    const MOST_NS: u64 = 80_000_000;
+    let (Some(first), Some(last)) = (looks.first(), looks.last()) else {
+        return false;
+    };
+    first.0 > 0
+        && looks.iter().all(|look| look.0 == first.0)
+        && last.1.saturating_sub(first.1) <= MOST_NS
 }
 
 /// Waits until the machine is quiet, for a few seconds at most: what a load leaves behind (a network namespace full
@@ -130,6 +153,15 @@ mod tests {
             time_ns,
             count,
         }
+    }
+
+    #[test]
+    fn who_still_works_is_not_at_rest() {
+        let ms = |count, ms: u64| (count, ms * 1_000_000);
+        assert!(is_at_rest(&[ms(9, 500), ms(9, 510), ms(9, 520)]));
+        assert!(!is_at_rest(&[ms(9, 500), ms(9, 700), ms(9, 900)]));
+        assert!(!is_at_rest(&[ms(9, 500), ms(10, 500), ms(9, 500)]));
+        assert!(!is_at_rest(&[ms(0, 500), ms(0, 500)]) && !is_at_rest(&[]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What tracing costs: the same load again and again, alone and traced, in turns.
 //!
-//! `bench run` measures and prints one JSON document; `cargo xtask bench` makes the tables of it. `load`, `bystander`
+//! `bench run` measures and prints tables; `cargo xtask bench` puts them into the page. `load`, `bystander`
 //! and `null` are what it starts.
 
 pub mod bystander;
@@ -9,12 +9,15 @@ pub mod meter;
 pub mod null;
 pub mod pairs;
 pub mod path;
+pub mod peer;
 pub mod replay;
 pub mod scale;
 pub mod sections;
 pub mod spread;
 pub mod start;
+pub mod subject;
 pub mod table;
+pub mod targets;
 pub mod tracer;
 
 use anyhow::Result;
@@ -38,7 +41,7 @@ pub enum Verb {
     Bystander(bystander::Options),
     /// Attach programs that do nothing, until standard input ends.
     Null(null::Options),
-    /// Measure, and print a JSON document.
+    /// Measure, and print tables in Markdown.
     Run(sections::Options),
 }
 

@@ -45,6 +45,7 @@ struct Choice {
 /// When one can't be attached.
 pub fn run(options: &Options) -> Result<()> {
     process::die_with_parent()?;
+    raise_memlock_limit();
     let output = Command::new(&options.twtrace)
         .args(["probes", "--json"])
         .args(&options.options)
@@ -60,6 +61,17 @@ pub fn run(options: &Options) -> Result<()> {
     io::stdout().flush()?;
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
+}
+
+/// Kernels before 5.11 charge programs to RLIMIT_MEMLOCK, and refuse them with EPERM. Later ones need no more, so it does
+/// not matter where it can't be raised.
+fn raise_memlock_limit() {
+    let unlimited = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: reads the limit.
+    let _ = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) };
 }
 
 /// All hooks, without those for following a command.

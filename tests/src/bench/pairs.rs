@@ -14,6 +14,7 @@ use super::{
     load::Played,
     meter::{self, BpfStatistics},
     spread::Spread,
+    subject::Subject,
     tracer::{Said, Setup, Tracer, Who},
 };
 use crate::sys::{
@@ -177,7 +178,7 @@ impl Pair {
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The tracer.
-    pub who: Who,
+    pub subject: Subject,
     /// Runs in turns with others, without counting of programs.
     pub pairs: Vec<Pair>,
     /// Runs with it.
@@ -187,6 +188,10 @@ pub struct Measured {
 }
 
 impl Measured {
+    fn sample(&self, setup: &Setup, load: &[String]) -> Result<Sample> {
+        sample(self.subject.who, &self.subject.setup(setup), load)
+    }
+
     /// A ratio over all pairs.
     pub fn ratio(&self, of: impl Fn(&Sample) -> f64 + Copy) -> Option<Spread> {
         Spread::of(self.pairs.iter().map(|pair| pair.ratio(of)))
@@ -209,6 +214,15 @@ impl Measured {
         )
     }
 
+    /// CPU time of its process for each connection, nanoseconds.
+    pub fn own_ns(&self) -> Option<Spread> {
+        Spread::of(
+            self.pairs
+                .iter()
+                .map(|pair| pair.traced.each(pair.traced.tracer_ns)),
+        )
+    }
+
     /// Runs of programs for each connection.
     pub fn bpf_runs(&self) -> Option<Spread> {
         Spread::of(
@@ -224,16 +238,16 @@ impl Measured {
 /// # Errors
 /// When the load can't be played alone.
 pub fn measure(
-    whom: &[Who],
+    subjects: &[Subject],
     setup: &Setup,
     load: &[String],
     (pairs, counted): (u32, u32),
 ) -> Result<Vec<Measured>> {
     let statistics = BpfStatistics::keep()?;
-    let mut all: Vec<Measured> = whom
+    let mut all: Vec<Measured> = subjects
         .iter()
-        .map(|who| Measured {
-            who: *who,
+        .map(|subject| Measured {
+            subject: subject.clone(),
             pairs: Vec::new(),
             counted: Vec::new(),
             trouble: None,
@@ -246,10 +260,10 @@ pub fn measure(
             eprintln!(
                 "bench: {} {}, {} of {pairs}",
                 load.join(" "),
-                measured.who.title(),
+                measured.subject.title(),
                 round + 1
             );
-            let traced = sample(measured.who, setup, load);
+            let traced = measured.sample(setup, load);
             let after = sample(Who::Nobody, setup, load)?;
             match traced {
                 Ok(traced) => measured.pairs.push(Pair {
@@ -262,10 +276,10 @@ pub fn measure(
         }
         statistics.set(true)?;
         let counted_now = all.iter_mut().filter(|measured| {
-            measured.trouble.is_none() && measured.who != Who::Nobody && round < counted
+            measured.trouble.is_none() && measured.subject.who != Who::Nobody && round < counted
         });
         for measured in counted_now {
-            match sample(measured.who, setup, load) {
+            match measured.sample(setup, load) {
                 Ok(sample) => measured.counted.push(sample),
                 Err(error) => measured.trouble = Some(format!("{error:#}")),
             }

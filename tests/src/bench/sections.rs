@@ -1,14 +1,18 @@
 //! What `bench run` measures, by section, and the tables of it.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, fs, path::PathBuf};
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
+use crate::sys::process;
+
 use super::{
     bystander,
     load::Kind,
-    pairs, path, replay, scale, start, table,
+    pairs, path, replay, scale, start,
+    subject::{self, Subject},
+    table, targets,
     tracer::{Setup, Who},
 };
 
@@ -31,6 +35,8 @@ pub enum Section {
     Replay,
     /// What an event costs in userspace, by stage.
     Path,
+    /// Plain closes under each tier that this kernel has, and under peers that need no compiler.
+    Tiers,
 }
 
 /// Options of `bench run`.
@@ -91,6 +97,7 @@ pub fn run(options: &Options) -> Result<String> {
             }
             Section::Memory => text += &scale::memory(&setup, options.connections)?,
             Section::Start => text += &start::measure(&setup, options.pairs)?,
+            Section::Tiers => text += &tiers(options, &setup)?,
             Section::Replay => {
                 text += &replay::measure(&setup, options.connections, options.pairs.min(3))?
             }
@@ -124,11 +131,39 @@ fn churn(options: &Options, setup: &Setup) -> Result<String> {
         true => Who::value_variants(),
         false => &options.who[..],
     };
+    let subjects: Vec<_> = whom.iter().copied().map(Subject::plain).collect();
     let load = load(Kind::Plain, options.connections);
-    let all = pairs::measure(whom, setup, &load, (options.pairs, options.pairs.min(3)))?;
+    let counted = options.pairs.min(3);
+    let all = pairs::measure(&subjects, setup, &load, (options.pairs, counted))?;
     let mut text = format!(
         "### Plain closes\n\n{} connections a run, {} pairs.\n\n",
         options.connections, options.pairs
+    );
+    text += &table::of(&all);
+    text += &targets::of(&all);
+    text += &table::programs(&all);
+    Ok(text)
+}
+
+/// Peers whose programs were compiled for any kernel: they run where there are no headers.
+const COMPILED: [Who; 4] = [
+    Who::LibbpfTcpstates,
+    Who::LibbpfTcplife,
+    Who::LibbpfTcptracer,
+    Who::LibbpfFunclatency,
+];
+
+fn tiers(options: &Options, setup: &Setup) -> Result<String> {
+    let subjects = subject::tiers(&COMPILED);
+    let load = load(Kind::Plain, options.connections);
+    let counted = options.pairs.min(2);
+    let all = pairs::measure(&subjects, setup, &load, (options.pairs, counted))?;
+    let mut text = format!(
+        "Linux {}, CPUs: {}. {} connections a run, {} pairs.\n\n",
+        fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+        process::cpus(),
+        options.connections,
+        options.pairs
     );
     text += &table::of(&all);
     text += &table::programs(&all);
@@ -143,8 +178,8 @@ fn kinds(options: &Options, setup: &Setup) -> Result<String> {
     {
         let pairs = options.pairs.min(3);
         let load = load(*kind, options.connections);
-        let whom = [Who::Nobody, Who::Empty, Who::Report];
-        let all = pairs::measure(&whom, setup, &load, (pairs, pairs.min(2)))?;
+        let subjects = [Who::Nobody, Who::Empty, Who::Report].map(Subject::plain);
+        let all = pairs::measure(&subjects, setup, &load, (pairs, pairs.min(2)))?;
         let _ = write!(
             text,
             "### {}\n\n{} runs of {} each.\n\n",

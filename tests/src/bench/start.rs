@@ -9,11 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    spread::Spread,
-    table::cell,
-    tracer::{self, Setup, Who},
-};
+use super::{peer, spread::Spread, table::cell, tracer::Setup};
 use crate::sys::process;
 
 /// A table of times.
@@ -30,7 +26,7 @@ pub fn measure(setup: &Setup, rounds: u32) -> Result<String> {
         Ok((command, "\"start\""))
     };
     let tcpstates = || {
-        let mut command = Command::new(tracer::peer(Who::Tcpstates)?);
+        let mut command = Command::new(peer::TCPSTATES.program()?);
         command.env("PYTHONUNBUFFERED", "1");
         Ok((command, "OLDSTATE"))
     };

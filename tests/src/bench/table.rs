@@ -16,25 +16,32 @@ pub fn cell(spread: Option<Spread>, digits: usize) -> String {
 /// A row for each tracer.
 pub fn of(all: &[Measured]) -> String {
     let mut text = String::from(
-        "| tracer | throughput | CPU of the machine | BPF ns/conn | BPF runs/conn | own CPU ns/conn | peak MiB | maps MiB | seen | wrong | lost |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| tracer | throughput | CPU of the machine | BPF ns/conn | of empty | BPF runs/conn | own CPU ns/conn | peak MiB | maps MiB | seen | wrong | lost |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for measured in all {
-        let _ = writeln!(text, "| {} |", row(measured).join(" | "));
+        let _ = writeln!(text, "| {} |", row(measured, all).join(" | "));
     }
     text.push('\n');
     for measured in all {
         if let Some(trouble) = &measured.trouble {
-            let _ = writeln!(text, "{}: {trouble}\n", measured.who.title());
+            let _ = writeln!(text, "{}: {trouble}\n", measured.subject.title());
         }
     }
     text
 }
 
-fn row(measured: &Measured) -> Vec<String> {
-    let of_traced = |of: &dyn Fn(&Sample) -> f64| {
-        Spread::of(measured.pairs.iter().map(|pair| of(&pair.traced)))
+/// Time in programs as a multiple of what empty ones on the same hooks take.
+pub fn of_empty(measured: &Measured, all: &[Measured]) -> Option<f64> {
+    let same = |other: &&Measured| {
+        other.subject.who == Who::Empty && other.subject.options == measured.subject.options
     };
+    let is_ours = measured.subject.who.peer().is_none() && measured.subject.who != Who::Empty;
+    let empty = all.iter().find(same).filter(|_| is_ours)?;
+    Some(measured.bpf_ns()?.median / empty.bpf_ns()?.median)
+}
+
+fn row(measured: &Measured, all: &[Measured]) -> Vec<String> {
     let most = |of: &dyn Fn(&Sample) -> f64| {
         let value = measured.samples().map(of).fold(0.0, f64::max);
         if value > 0.0 {
@@ -44,20 +51,21 @@ fn row(measured: &Measured) -> Vec<String> {
         }
     };
     let mut row = vec![
-        measured.who.title().to_owned(),
+        measured.subject.title(),
         cell(
             measured.ratio(|sample| 1.0 / sample.played.elapsed_ns as f64),
             3,
         ),
         cell(measured.ratio(|sample| sample.machine_ns), 3),
         cell(measured.bpf_ns(), 0),
+        of_empty(measured, all).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
         cell(measured.bpf_runs(), 1),
     ];
-    if measured.who == Who::Nobody {
+    if measured.subject.who == Who::Nobody {
         row.extend(vec!["-".to_owned(); 6]);
         return row;
     }
-    row.push(cell(of_traced(&|sample| sample.each(sample.tracer_ns)), 0));
+    row.push(cell(measured.own_ns(), 0));
     row.push(most(&|sample| sample.peak_kib as f64 * 1024.0));
     row.push(most(&|sample| sample.map_bytes as f64));
     let truth: u64 = measured
@@ -94,28 +102,32 @@ fn row(measured: &Measured) -> Vec<String> {
 
 /// Where the time in programs goes.
 pub fn programs(all: &[Measured]) -> String {
-    let Some(sample) = all
+    let mut text = String::new();
+    for measured in all
         .iter()
-        .find(|measured| measured.who == Who::Report)
-        .and_then(|measured| measured.counted.last())
-    else {
-        return String::new();
-    };
-    let mut text = String::from(
-        "Programs of `twtrace report`:\n\n| program | runs/conn | ns a run | ns/conn |\n|---|---|---|---|\n",
-    );
-    let mut runs = sample.runs.clone();
-    runs.sort_by_key(|runs| std::cmp::Reverse(runs.time_ns));
-    for runs in runs {
+        .filter(|measured| measured.subject.who == Who::Report)
+    {
+        let Some(sample) = measured.counted.last() else {
+            continue;
+        };
         let _ = writeln!(
             text,
-            "| {} | {:.2} | {:.0} | {:.0} |",
-            runs.name,
-            sample.each(runs.count as f64),
-            runs.time_ns as f64 / runs.count as f64,
-            sample.each(runs.time_ns as f64)
+            "Programs of {}:\n\n| program | runs/conn | ns a run | ns/conn |\n|---|---|---|---|",
+            measured.subject.title()
         );
+        let mut runs = sample.runs.clone();
+        runs.sort_by_key(|runs| std::cmp::Reverse(runs.time_ns));
+        for runs in runs {
+            let _ = writeln!(
+                text,
+                "| {} | {:.2} | {:.0} | {:.0} |",
+                runs.name,
+                sample.each(runs.count as f64),
+                runs.time_ns as f64 / runs.count as f64,
+                sample.each(runs.time_ns as f64)
+            );
+        }
+        text.push('\n');
     }
-    text.push('\n');
     text
 }

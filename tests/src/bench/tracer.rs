@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::{
     load::{CLIENT, SERVER},
     meter,
+    peer::{self, Peer},
 };
 use crate::sys::{check, process, process_usage};
 
@@ -40,10 +41,22 @@ pub enum Who {
     Serve,
     /// `twtrace top`, on a terminal of 80 columns.
     Top,
-    /// `tcpstates` of bpfcc-tools.
+    /// `tcpstates` of BCC.
     Tcpstates,
-    /// `tcplife` of bpfcc-tools.
+    /// `tcplife` of BCC.
     Tcplife,
+    /// `tcptracer` of BCC.
+    Tcptracer,
+    /// `funclatency` of BCC.
+    Funclatency,
+    /// `tcpstates` of libbpf-tools.
+    LibbpfTcpstates,
+    /// `tcplife` of libbpf-tools.
+    LibbpfTcplife,
+    /// `tcptracer` of libbpf-tools.
+    LibbpfTcptracer,
+    /// `funclatency` of libbpf-tools.
+    LibbpfFunclatency,
 }
 
 impl Who {
@@ -57,14 +70,23 @@ impl Who {
             Self::Record => "twtrace record",
             Self::Serve => "twtrace serve",
             Self::Top => "twtrace top",
-            Self::Tcpstates => "tcpstates",
-            Self::Tcplife => "tcplife",
+            _ => self.peer().map_or("", |peer| peer.title),
         }
     }
 
-    /// Whether it is of another project.
-    pub fn is_peer(self) -> bool {
-        matches!(self, Self::Tcpstates | Self::Tcplife)
+    /// What it is, where it is of another project.
+    pub fn peer(self) -> Option<&'static Peer> {
+        match self {
+            Self::Tcpstates => Some(&peer::TCPSTATES),
+            Self::Tcplife => Some(&peer::TCPLIFE),
+            Self::Tcptracer => Some(&peer::TCPTRACER),
+            Self::Funclatency => Some(&peer::FUNCLATENCY),
+            Self::LibbpfTcpstates => Some(&peer::LIBBPF_TCPSTATES),
+            Self::LibbpfTcplife => Some(&peer::LIBBPF_TCPLIFE),
+            Self::LibbpfTcptracer => Some(&peer::LIBBPF_TCPTRACER),
+            Self::LibbpfFunclatency => Some(&peer::LIBBPF_FUNCLATENCY),
+            _ => None,
+        }
     }
 }
 
@@ -129,8 +151,14 @@ impl Tracer {
                     .arg("--");
                 command
             }
-            Who::Tcpstates | Who::Tcplife => Command::new(peer(who)?),
-            _ => Command::new(&setup.twtrace),
+            _ => match who.peer() {
+                Some(peer) => {
+                    let mut command = Command::new(peer.program()?);
+                    command.args(peer.arguments);
+                    command
+                }
+                None => Command::new(&setup.twtrace),
+            },
         };
         match who {
             Who::Report => command.args(["report", "--json"]),
@@ -140,7 +168,7 @@ impl Tracer {
             Who::Top => command.arg("top"),
             _ => &mut command,
         };
-        if !who.is_peer() {
+        if who.peer().is_none() {
             command.args(&setup.options);
         }
         let _ = fs::remove_file(&recording);
@@ -172,7 +200,7 @@ impl Tracer {
         let mut child = command.spawn().with_context(|| who.title())?;
         drop(command);
         let stdin = child.stdin.take();
-        let tracer = Self {
+        let mut tracer = Self {
             who,
             child,
             stdin,
@@ -185,14 +213,10 @@ impl Tracer {
         };
         // Compilers take their time.
         let limit = Duration::from_secs(60);
-        if let Err(error) = meter::await_programs(tracer.pid(), limit) {
+        if let Err(error) = meter::await_programs(&mut tracer.child, limit) {
             let said = fs::read_to_string(&tracer.errors).unwrap_or_default();
             let last = said.lines().rfind(|line| !line.trim().is_empty());
-            bail!(
-                "{}: {error:#}: {}",
-                who.title(),
-                last.unwrap_or_default().trim()
-            );
+            bail!("{error:#}: {}", last.unwrap_or_default().trim());
         }
         Ok(Some(tracer))
     }
@@ -225,7 +249,7 @@ impl Tracer {
             thread::sleep(Duration::from_millis(2));
         };
         ensure!(
-            status.success() || self.who.is_peer(),
+            status.success() || self.who.peer().is_some(),
             "{} ended with {status}: {}",
             self.who.title(),
             fs::read_to_string(&self.errors).unwrap_or_default()
@@ -241,63 +265,16 @@ impl Tracer {
                 Some(of_report(&output.stdout)?)
             }
             Who::Trace => Some(of_trace(&self.output)?),
-            Who::Tcpstates | Who::Tcplife => Some(self.of_peer()?),
-            Who::Nobody | Who::Empty | Who::Serve | Who::Top => None,
+            _ => match self.who.peer() {
+                Some(peer) => peer.said(
+                    BufReader::new(File::open(&self.output)?),
+                    &fs::read_to_string(&self.errors)?,
+                )?,
+                None => None,
+            },
         };
         Ok((said, peak_kib))
     }
-
-    /// `tcpstates` shows the end of the socket that a TIME_WAIT takes the place of; `tcplife` an end of any kind.
-    fn of_peer(&self) -> Result<Said> {
-        let mut said = Said::default();
-        for line in BufReader::new(File::open(&self.output)?).lines() {
-            let line = line?;
-            let ends = match self.who {
-                Who::Tcpstates => line.contains("FIN_WAIT2   -> CLOSE "),
-                _ => true,
-            };
-            let mut words = line.split_whitespace();
-            let comm = match self.who {
-                Who::Tcpstates => words.nth(2),
-                _ => words.nth(1),
-            };
-            match comm {
-                Some(comm) if ends && CLIENT.starts_with(comm) => said.births_client += 1,
-                Some(comm) if ends && SERVER.starts_with(comm) => said.births_server += 1,
-                _ => {}
-            }
-        }
-        // `Possibly lost 123 samples`
-        said.lost = fs::read_to_string(&self.errors)?
-            .lines()
-            .filter_map(|line| {
-                line.split_once("lost ")?
-                    .1
-                    .split_whitespace()
-                    .next()?
-                    .parse::<u64>()
-                    .ok()
-            })
-            .sum();
-        Ok(said)
-    }
-}
-
-/// The program of a peer: Debian gives them a suffix.
-///
-/// # Errors
-/// When it is not installed.
-pub fn peer(who: Who) -> Result<PathBuf> {
-    let name = who.title();
-    for directory in ["/usr/sbin", "/usr/bin", "/usr/share/bcc/tools"] {
-        for file in [format!("{name}-bpfcc"), name.to_owned()] {
-            let path = Path::new(directory).join(file);
-            if path.is_file() {
-                return Ok(path);
-            }
-        }
-    }
-    bail!("{name} is not installed (bpfcc-tools)")
 }
 
 /// A terminal whose output goes nowhere.

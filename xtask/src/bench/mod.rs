@@ -2,12 +2,12 @@
 //!
 //! The measuring is done by the program `bench` of the tests crate, which also runs in guests.
 
+mod guests;
 mod page;
 
 use std::{
     fs,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -15,12 +15,7 @@ use clap::Args;
 
 use crate::{
     build::{self, Binaries, Parts, Profile},
-    guest::{
-        Accelerator,
-        boot::{Guest, Limits},
-        kernels::{self, KernelSource},
-        tools,
-    },
+    guest::{Accelerator, kernels::KernelSource, tools},
     process::{line_of, output},
     run::as_root,
     workspace::Workspace,
@@ -45,8 +40,9 @@ pub struct BenchArgs {
     /// Few pairs of short runs: to try it, not for figures that last
     #[arg(long)]
     quick: bool,
-    /// Only sections whose name matches: churn, kinds, bystanders, scale, memory, start, replay, path
-    #[arg(long, value_name = "GLOB")]
+    /// Only sections whose name matches: churn, kinds, bystanders, scale, memory, start, replay, path. The others stay as
+    /// they are in the page
+    #[arg(long, value_name = "GLOB", conflicts_with = "vm")]
     only: Option<String>,
     /// Print the tables in place of writing them to docs/performance.md
     #[arg(long)]
@@ -54,12 +50,13 @@ pub struct BenchArgs {
     /// Measure in guests, the tiers of each kernel, in place of this machine
     #[arg(long)]
     vm: bool,
-    /// With --vm, boot only this kernel series (repeatable; default: 6.12)
+    /// With --vm, boot only this kernel series (repeatable; default: all)
     #[arg(long, value_name = "SERIES", requires = "vm")]
     kernel: Vec<String>,
     #[command(flatten)]
     source: KernelSource,
-    /// What runs the guests' code (default: KVM where it works)
+    /// What runs the guests' code (default: emulation with a clock that counts instructions, which gives the same
+    /// figures whatever else this machine does)
     #[arg(long, value_name = "WHAT")]
     accel: Option<Accelerator>,
 }
@@ -67,33 +64,24 @@ pub struct BenchArgs {
 /// Measures, and writes or prints the tables.
 ///
 /// # Errors
-/// When something can't be built or measured.
+/// When something can't be built or measured. What was measured before is in the page by then.
 pub fn verb(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
+    let sections = wanted(args)?;
     let binaries = build::everything(workspace, Profile::Release, Parts::ForBench)?;
+    tools::ensure_peers();
     if args.vm {
-        let tables = guests(workspace, args, &binaries)?;
-        return publish(workspace, args, Part::Guests, &tables);
+        return guests::verb(workspace, args, &binaries);
     }
-    let mut tables = String::new();
-    for section in wanted(args)? {
+    for section in sections {
         let table = machine(workspace, args, &binaries, section)?;
-        tables += &table;
-        // At once: what comes after may fail.
-        let text = if args.print { &table } else { &tables };
-        publish(workspace, args, Part::Machine, text)?;
+        publish(workspace, args, Part::Machine, section, &table)?;
     }
     Ok(())
 }
 
 /// Sections that are asked for.
 fn wanted(args: &BenchArgs) -> Result<Vec<&'static str>> {
-    let Some(glob) = &args.only else {
-        return Ok(SECTIONS.to_vec());
-    };
-    ensure!(
-        args.print,
-        "a part alone would take the place of all: --only goes with --print"
-    );
+    let glob = args.only.as_deref().unwrap_or("*");
     let wanted: Vec<_> = SECTIONS
         .into_iter()
         .filter(|section| page::matches(glob, section))
@@ -106,38 +94,50 @@ fn wanted(args: &BenchArgs) -> Result<Vec<&'static str>> {
     Ok(wanted)
 }
 
-/// Writes tables into the page, or prints them.
-fn publish(workspace: &Workspace, args: &BenchArgs, part: Part, tables: &str) -> Result<()> {
+/// Writes a section of the page, or prints it. Other sections stay.
+fn publish(
+    workspace: &Workspace,
+    args: &BenchArgs,
+    part: Part,
+    section: &str,
+    table: &str,
+) -> Result<()> {
+    let text = format!("{}\n\n{}", table.trim(), made_by(args, part)?);
     if args.print {
-        print!("{tables}");
+        println!("{text}");
         return Ok(());
     }
     let path = workspace.root.join("docs/performance.md");
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let text = format!("{}\n{tables}", made_by(args)?);
-    fs::write(&path, page::replace(&page, part, &text)?)?;
+    fs::write(&path, page::replace(&page, part, section, &text)?)?;
     Ok(())
 }
 
-/// What made the tables: command, date, kernel.
-fn made_by(args: &BenchArgs) -> Result<String> {
+/// What made a section: command, date, machine.
+fn made_by(args: &BenchArgs, part: Part) -> Result<String> {
     let date = output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let mut command = "cargo xtask bench".to_owned();
-    for (given, option) in [(args.quick, " --quick"), (args.vm, " --vm")] {
-        if given {
-            command += option;
-        }
+    if args.quick {
+        command += " --quick";
+    }
+    if let Some(glob) = &args.only {
+        command += &format!(" --only '{glob}'");
+    }
+    if args.vm {
+        command += " --vm";
     }
     for kernel in &args.kernel {
         command += &format!(" --kernel {kernel}");
     }
-    let kernel = output(Command::new("uname").arg("-r"))?;
-    let cpus = std::thread::available_parallelism()?;
-    Ok(format!(
-        "Made by `{command}` on {}, on a machine with {cpus} CPUs and Linux {}.\n",
-        date.trim(),
-        kernel.trim()
-    ))
+    let place = match part {
+        Part::Machine => {
+            let kernel = output(Command::new("uname").arg("-r"))?;
+            let cpus = std::thread::available_parallelism()?;
+            format!("on a machine with {cpus} CPUs and Linux {}", kernel.trim())
+        }
+        Part::Guests => format!("in a guest run by {}", guests::accelerator(args)),
+    };
+    Ok(format!("Made by `{command}` on {}, {place}.", date.trim()))
 }
 
 fn machine(
@@ -173,59 +173,4 @@ fn machine(
         .with_context(|| format!("can't run {}", line_of(&command)))?;
     ensure!(ran.status.success(), "bench ended with {}", ran.status);
     Ok(String::from_utf8(ran.stdout)?)
-}
-
-/// Tiers that a guest's kernel has, as titles and options of twtrace.
-const TIERS: [(&str, &str); 3] = [
-    ("fentry", ""),
-    ("kprobes", "-- --without fentry,timers"),
-    ("tracepoints", "-- --without fentry,kprobe"),
-];
-
-fn guests(workspace: &Workspace, args: &BenchArgs, binaries: &Binaries) -> Result<String> {
-    tools::ensure_for_guests()?;
-    let default = ["6.12".to_owned()];
-    let names = if args.kernel.is_empty() {
-        &default[..]
-    } else {
-        &args.kernel
-    };
-    // An emulated guest is 20 times slower: what is compared are its tiers.
-    let size = if args.quick {
-        "--pairs 1 --connections 500"
-    } else {
-        "--pairs 3 --connections 3000"
-    };
-    let mut text = String::new();
-    for name in names {
-        let kernel = kernels::obtain(workspace, kernels::series(name)?, &args.source)?;
-        let guest = Guest {
-            workspace,
-            kernel: &kernel,
-            binaries,
-            accelerator: args.accel,
-        };
-        let commands = TIERS.map(|(_, options)| {
-            format!("bench run --twtrace /bin/twtrace --section churn --who nobody,empty,report {size} {options}")
-        });
-        let mut tables = TIERS.map(|_| String::new());
-        let limits = Limits {
-            whole: Duration::from_secs(1800),
-            silence: Some(Duration::from_secs(600)),
-        };
-        let report = guest.run(&commands, limits, &mut |index, line| {
-            eprintln!("{line}");
-            if line.starts_with('|') || line.is_empty() || line.starts_with("Programs of") {
-                tables[index] += line;
-                tables[index].push('\n');
-            }
-        })?;
-        if let Some(trouble) = report.trouble {
-            anyhow::bail!("{}: {trouble}", kernel.name);
-        }
-        for ((title, _), table) in TIERS.iter().zip(&tables) {
-            text += &format!("### Linux {name}, {title}\n\n{}\n\n", table.trim());
-        }
-    }
-    Ok(text)
 }

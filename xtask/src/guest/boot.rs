@@ -54,6 +54,8 @@ pub struct Guest<'a> {
     pub binaries: &'a Binaries,
     /// What runs its code; the best that works, if not given.
     pub accelerator: Option<Accelerator>,
+    /// Programs of this machine that are in it, where they are here.
+    pub programs: Vec<&'static str>,
 }
 
 /// How a command in a guest ended.
@@ -167,7 +169,13 @@ impl Guest<'_> {
             .with_context(|| format!("can't make {}", directory.display()))?;
         let lock = kernels::lock(&directory.join("lock"))?;
         let initramfs = directory.join("initramfs.cpio");
-        initramfs::pack(&initramfs, self.kernel, self.binaries, commands)?;
+        let contents = initramfs::Contents {
+            kernel: self.kernel,
+            binaries: self.binaries,
+            programs: &self.programs,
+            commands,
+        };
+        initramfs::pack(&initramfs, &contents)?;
         let mut machine = Machine {
             vmlinuz: self.kernel.vmlinuz.clone(),
             initramfs,

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{cpio::Archive, kernels::Kernel, libraries, modules, tools};
+use super::{cpio::Archive, kernels::Kernel, libraries, modules};
 use crate::{build::Binaries, process::find_program};
 
 const DIRECTORIES: [&str; 13] = [
@@ -35,11 +35,24 @@ const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n\
 const GROUPS: &str = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\nnobody:x:65534:\n";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 
-/// Packs the initramfs of a kernel into `file`, with the commands it runs, one a line.
+/// What differs from guest to guest.
+pub struct Contents<'a> {
+    /// The kernel, for its modules.
+    pub kernel: &'a Kernel,
+    /// Programs of the project.
+    pub binaries: &'a Binaries,
+    /// Programs of this machine.
+    pub programs: &'a [&'static str],
+    /// What it runs, one a line.
+    pub commands: &'a [String],
+}
+
+/// Packs an initramfs into `file`.
 ///
 /// # Errors
 /// When a program or module can't be read, or the file can't be written.
-pub fn pack(file: &Path, kernel: &Kernel, binaries: &Binaries, commands: &[String]) -> Result<()> {
+pub fn pack(file: &Path, contents: &Contents<'_>) -> Result<()> {
+    let binaries = contents.binaries;
     let out = File::create(file).with_context(|| format!("can't write {}", file.display()))?;
     let mut archive = Archive::new(BufWriter::new(out));
     for directory in DIRECTORIES {
@@ -60,7 +73,7 @@ pub fn pack(file: &Path, kernel: &Kernel, binaries: &Binaries, commands: &[Strin
     let busybox = find_program("busybox").context("there is no busybox")?;
     add(&mut archive, "/bin/busybox", &busybox)?;
     archive.symlink("/bin/sh", "busybox")?;
-    add_programs(&mut archive)?;
+    add_programs(&mut archive, contents.programs)?;
     for (path, text) in [
         ("/etc/passwd", USERS),
         ("/etc/group", GROUPS),
@@ -68,14 +81,14 @@ pub fn pack(file: &Path, kernel: &Kernel, binaries: &Binaries, commands: &[Strin
     ] {
         archive.file(path, 0o644, text.as_bytes())?;
     }
-    if let Some(directory) = &kernel.modules {
+    if let Some(directory) = &contents.kernel.modules {
         for (number, module) in modules::collect(directory)?.iter().enumerate() {
             // The numbers are the order in which guest_init loads them.
             let path = format!("/modules/{number:02}-{}.ko", module.name);
             archive.file(&path, 0o644, &module.content)?;
         }
     }
-    let mut list = commands.join("\n");
+    let mut list = contents.commands.join("\n");
     list.push('\n');
     archive.file("/commands", 0o644, list.as_bytes())?;
     archive.finish()?;
@@ -84,9 +97,9 @@ pub fn pack(file: &Path, kernel: &Kernel, binaries: &Binaries, commands: &[Strin
 
 /// The host's programs at their own paths, with their libraries; those not here are left out, and the
 /// scenarios that need them say so.
-fn add_programs(archive: &mut Archive<BufWriter<File>>) -> Result<()> {
+fn add_programs(archive: &mut Archive<BufWriter<File>>, programs: &[&str]) -> Result<()> {
     let mut files: BTreeSet<PathBuf> = BTreeSet::new();
-    for name in tools::guest_programs() {
+    for name in programs {
         match find_program(name) {
             Some(program) => {
                 files.extend(libraries::of_program(&program)?);

@@ -62,6 +62,34 @@ const SCRAPER: [Tool; 2] = [
     },
 ];
 
+/// Tracers of others that the bench compares with. Those of libbpf-tools are also packed into its guests.
+const PEERS: [Tool; 6] = [
+    Tool {
+        program: "tcpstates",
+        package: "libbpf-tools",
+    },
+    Tool {
+        program: "tcplife",
+        package: "libbpf-tools",
+    },
+    Tool {
+        program: "tcptracer",
+        package: "libbpf-tools",
+    },
+    Tool {
+        program: "funclatency",
+        package: "libbpf-tools",
+    },
+    Tool {
+        program: "tcpstates-bpfcc",
+        package: "bpfcc-tools",
+    },
+    Tool {
+        program: "bpftrace",
+        package: "bpftrace",
+    },
+];
+
 /// What booting a guest takes.
 const BOOTING: [Tool; 3] = [
     Tool {
@@ -139,6 +167,21 @@ pub fn ensure_for_path() -> Result<()> {
         &COUNTING,
         "instructions are counted by a program that is not here",
     )
+}
+
+/// Installs the peers that are missing. What can't be installed is told here, and again in the tables.
+pub fn ensure_peers() {
+    if let Err(error) = ensure(&PEERS, "the bench compares with programs that are not here") {
+        eprintln!("{error:#}");
+    }
+}
+
+/// Names of the peers that run in a guest: those that bring no compiler.
+pub fn guest_peers() -> impl Iterator<Item = &'static str> {
+    PEERS
+        .iter()
+        .filter(|tool| tool.package == "libbpf-tools")
+        .map(|tool| tool.program)
 }
 
 /// Installs what booting a guest takes and is missing.

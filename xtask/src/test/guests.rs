@@ -19,6 +19,7 @@ use crate::{
     guest::{
         boot::{self, Guest},
         kernels::{self, Series},
+        tools,
     },
     workspace::Workspace,
 };
@@ -110,6 +111,7 @@ impl Guests<'_> {
             kernel: &kernel,
             binaries: self.binaries,
             accelerator: self.args.accel,
+            programs: tools::guest_programs().collect(),
         };
         for boot in 1..=BOOTS {
             let left = played.left();

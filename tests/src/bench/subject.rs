@@ -1,0 +1,65 @@
+//! What is measured under a load: a tracer, with options of its own.
+
+use super::tracer::{Setup, Who};
+
+/// A tracer, told how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The tracer.
+    pub who: Who,
+    /// What is special, for its title; empty where nothing is.
+    pub variant: &'static str,
+    /// Options that twtrace is given besides those of all.
+    pub options: &'static [&'static str],
+}
+
+impl Subject {
+    /// A tracer as it is.
+    pub fn plain(who: Who) -> Self {
+        Self {
+            who,
+            variant: "",
+            options: &[],
+        }
+    }
+
+    /// As tables name it.
+    pub fn title(&self) -> String {
+        match self.variant {
+            "" => self.who.title().to_owned(),
+            variant => format!("{}, {variant}", self.who.title()),
+        }
+    }
+
+    /// What it is started with.
+    pub fn setup(&self, common: &Setup) -> Setup {
+        let mut setup = common.clone();
+        let options = self.options.iter().map(|option| (*option).to_owned());
+        setup.options.extend(options);
+        setup
+    }
+}
+
+/// The tiers that a kernel may have: what is tried first on each, and what is left where others refuse.
+pub const TIERS: [(&str, &[&str]); 4] = [
+    ("fentry", &[]),
+    ("kprobes and timers", &["--without", "fentry"]),
+    ("kprobes", &["--without", "fentry,timers"]),
+    ("tracepoints", &["--without", "fentry,kprobe"]),
+];
+
+/// Nobody, each tier beside empty programs on its hooks, and these peers.
+pub fn tiers(peers: &[Who]) -> Vec<Subject> {
+    let ours = TIERS.iter().flat_map(|(variant, options)| {
+        [Who::Empty, Who::Report].map(|who| Subject {
+            who,
+            variant,
+            options,
+        })
+    });
+    [Subject::plain(Who::Nobody)]
+        .into_iter()
+        .chain(ours)
+        .chain(peers.iter().copied().map(Subject::plain))
+        .collect()
+}
