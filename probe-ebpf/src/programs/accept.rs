@@ -5,20 +5,20 @@ use aya_ebpf::{
     programs::{FExitContext, RetProbeContext, TracePointContext},
 };
 
-use super::field;
+use super::{address, field};
 use crate::accept;
 
 /// `struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)`, to 6.6.
 #[fexit(function = "inet_csk_accept")]
 pub fn accept_fexit_4(ctx: FExitContext) -> u32 {
-    accept::accepted(ctx.arg(4));
+    accept::accepted(address(&ctx, 4));
     0
 }
 
 /// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`, 6.10 on.
 #[fexit(function = "inet_csk_accept")]
 pub fn accept_fexit_2(ctx: FExitContext) -> u32 {
-    accept::accepted(ctx.arg(2));
+    accept::accepted(address(&ctx, 2));
     0
 }
 

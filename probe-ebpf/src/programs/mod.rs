@@ -12,17 +12,31 @@ mod reset;
 mod state;
 mod time_wait;
 
-use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid, programs::TracePointContext};
+use aya_ebpf::{
+    EbpfContext,
+    helpers::bpf_get_current_pid_tgid,
+    programs::{FExitContext, TracePointContext},
+};
 use aya_log_ebpf::warn;
 use twtrace_wire::Probe;
 
-use crate::maps;
+use crate::{constants::config, kernel::read, maps};
 
 /// A field of a classic tracepoint's record; zero beyond its end.
 #[inline(always)]
 pub fn field<T: Default>(ctx: &TracePointContext, offset: usize) -> T {
     // SAFETY: the verifier bounds the read to the record.
     unsafe { ctx.read_at(offset) }.unwrap_or_default()
+}
+
+/// An argument (or the return value, after them) of a traced function, as a number: where stories have slots, one is found
+/// by arithmetic, which the verifier allows with no pointer, and a fexit program's arguments are such.
+#[inline(always)]
+pub fn address(ctx: &FExitContext, index: u32) -> u64 {
+    if config!(story_slot_bits) == 0 {
+        return ctx.arg(index as usize);
+    }
+    read(ctx.as_ptr() as u64, index * size_of::<u64>() as u32)
 }
 
 /// Tells the user's log, once for each CPU, that something is being lost; the counts go on by themselves.

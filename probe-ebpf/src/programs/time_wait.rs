@@ -5,6 +5,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext},
 };
 
+use super::address;
 use crate::{end, kernel::Sock, records::Arguments, reuse, timewait};
 
 /// `timer_start(struct timer_list *timer, …)`: the first argument has never moved.
@@ -24,7 +25,7 @@ pub fn timer_start_again_raw(ctx: RawTracePointContext) -> u32 {
 /// `inet_twsk_alloc`, a second time.
 #[fexit(function = "inet_twsk_alloc")]
 pub fn twsk_alloc_again_fexit(ctx: FExitContext) -> u32 {
-    timewait::allocated_again(Sock(ctx.arg(0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
+    timewait::allocated_again(Sock(address(&ctx, 0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
     0
 }
 
@@ -32,7 +33,7 @@ pub fn twsk_alloc_again_fexit(ctx: FExitContext) -> u32 {
 /// *dr, const int state)`: 5.10 to 7.3. Null is a refusal.
 #[fexit(function = "inet_twsk_alloc")]
 pub fn twsk_alloc_fexit(ctx: FExitContext) -> u32 {
-    timewait::allocated(Sock(ctx.arg(0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
+    timewait::allocated(Sock(address(&ctx, 0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
     0
 }
 
