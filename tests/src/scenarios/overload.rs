@@ -11,20 +11,103 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::Usage;
-use crate::{runner::Context, sys::process};
+use crate::{
+    runner::Context,
+    sys::{hidden_births::Recording, process},
+};
 
-pub const USAGES: &[Usage] = &[Usage {
-    name: "usage/too_many_sockets",
-    run: too_many_sockets,
-}];
+pub const USAGES: &[Usage] = &[
+    Usage {
+        name: "usage/too_many_sockets",
+        run: too_many_sockets,
+    },
+    Usage {
+        name: "usage/nearly_too_many_sockets",
+        run: nearly_too_many_sockets,
+    },
+];
 
 const CONNECTIONS: usize = 24;
+
+/// Some seventy of their sockets find that another one has their slot, where there are 4096 slots for stories.
+const MANY_CONNECTIONS: usize = 400;
 
 /// What found no room is counted, told in the log by the kernel side, and called lost: not taken for a
 /// connection of the time before tracing.
 fn too_many_sockets(context: &Context) -> Result<()> {
+    let traced = trace(context, "4", CONNECTIONS)?;
+    ensure!(
+        traced.log.contains("--max-sockets"),
+        "the log does not tell of it: {}",
+        traced.log
+    );
+    ensure!(
+        traced
+            .events
+            .iter()
+            .any(|event| event["event"] == "lost" && event["probe"] == "story_map"),
+        "no lost event of the story map: {:?}",
+        traced.events
+    );
+    let excuse = traced
+        .ours()
+        .find(|event| event["unattributed"] == "closed_before_tracing");
+    match excuse {
+        None => Ok(()),
+        Some(event) => anyhow::bail!("called older than it is: {event}"),
+    }
+}
+
+/// Each of many sockets that are open at once keeps its story, wherever it found room for it.
+fn nearly_too_many_sockets(context: &Context) -> Result<()> {
+    let hidden = Recording::begin();
+    let traced = trace(context, "4096", MANY_CONNECTIONS)?;
+    let hidden = hidden.map_or(Ok(0), |hidden| hidden.births())?;
+    let own = std::process::id();
+    let known = traced
+        .ours()
+        .filter(|event| event["event"] == "time_wait")
+        .inspect(|event| {
+            if event["process"]["pid"] != own || event["side"] != "client" {
+                eprintln!("not known: {event}");
+            }
+        })
+        .filter(|event| event["process"]["pid"] == own && event["side"] == "client")
+        .count();
+    let least = MANY_CONNECTIONS.saturating_sub(usize::try_from(hidden)?);
+    ensure!(
+        (least..=MANY_CONNECTIONS).contains(&known),
+        "{known} of {MANY_CONNECTIONS} TIME_WAITs have their process ({hidden} were hidden from all programs): {}",
+        traced.log
+    );
+    Ok(())
+}
+
+/// What `twtrace trace` had to say while connections were made and closed.
+struct Traced {
+    events: Vec<Value>,
+    log: String,
+    /// The server's.
+    port: u16,
+}
+
+impl Traced {
+    /// Events of these connections.
+    fn ours(&self) -> impl Iterator<Item = &Value> {
+        let ours = format!(":{}", self.port);
+        self.events.iter().filter(move |event| {
+            ["local", "remote"].iter().any(|end| {
+                event[end]
+                    .as_str()
+                    .is_some_and(|address| address.ends_with(&ours))
+            })
+        })
+    }
+}
+
+fn trace(context: &Context, max_sockets: &str, connections: usize) -> Result<Traced> {
     let mut child = Command::new(&context.twtrace)
-        .args(["trace", "--json", "--max-sockets", "4"])
+        .args(["trace", "--json", "--max-sockets", max_sockets])
         .args(context.tier.options())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -33,7 +116,7 @@ fn too_many_sockets(context: &Context) -> Result<()> {
     let mut stdout = BufReader::new(child.stdout.take().context("no output")?);
     let mut start = String::new();
     stdout.read_line(&mut start)?;
-    let port = connect_and_close()?;
+    let port = connect_and_close(connections)?;
     // Losses are told once a second.
     std::thread::sleep(Duration::from_millis(if process::emulated() {
         6000
@@ -45,42 +128,22 @@ fn too_many_sockets(context: &Context) -> Result<()> {
     stdout.read_to_string(&mut text)?;
     let output = child.wait_with_output()?;
     ensure!(output.status.success(), "ended with {}", output.status);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        stderr.contains("--max-sockets"),
-        "the log does not tell of it: {stderr}"
-    );
-    let events: Vec<Value> = text
-        .lines()
-        .map(serde_json::from_str)
-        .collect::<Result<_, _>>()?;
-    ensure!(
-        events
-            .iter()
-            .any(|event| event["event"] == "lost" && event["probe"] == "story_map"),
-        "no lost event of the story map: {text}"
-    );
-    let ours = format!(":{port}");
-    let excuse = events.iter().find(|event| {
-        let at_port = |end: &str| {
-            event[end]
-                .as_str()
-                .is_some_and(|address| address.ends_with(&ours))
-        };
-        event["unattributed"] == "closed_before_tracing" && (at_port("local") || at_port("remote"))
-    });
-    match excuse {
-        None => Ok(()),
-        Some(event) => anyhow::bail!("called older than it is: {event}"),
-    }
+    Ok(Traced {
+        events: text
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?,
+        log: String::from_utf8_lossy(&output.stderr).into_owned(),
+        port,
+    })
 }
 
 /// Many connections at once, closed first by the client. Returns the server's port.
-fn connect_and_close() -> Result<u16> {
+fn connect_and_close(connections: usize) -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let mut pairs = Vec::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..connections {
         let client = TcpStream::connect(address)?;
         pairs.push((client, listener.accept()?.0));
     }
