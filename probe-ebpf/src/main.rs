@@ -23,6 +23,7 @@ mod existing;
 mod kernel;
 mod maps;
 mod port;
+mod port_call;
 mod process;
 mod programs;
 mod records;

@@ -9,7 +9,7 @@ use crate::{
     end, existing,
     kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
     maps::{LISTENER_CLOSERS, MPTCP, RECENT},
-    port,
+    port_call,
     process::{actor, answerable},
     records::{
         ACTIVE_CLOSE, Actor, BORN, CLOSED, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
@@ -107,7 +107,7 @@ fn connecting(sock: Sock) {
         }
     }
     if config!(ports_by_syscall) != 0 {
-        port::connect_began(sock);
+        port_call::connect_began(sock);
     }
 }
 

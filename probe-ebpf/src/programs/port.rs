@@ -7,7 +7,7 @@ use aya_ebpf::{
 use twtrace_wire::PortOp;
 
 use super::field;
-use crate::{port, stack};
+use crate::{port, port_call, stack};
 
 /// `int inet_csk_get_port(struct sock *sk, unsigned short snum)`: 5.10 to 7.3.
 #[fentry(function = "inet_csk_get_port")]
@@ -80,27 +80,27 @@ pub fn port_kretprobe(ctx: RetProbeContext) -> u32 {
 /// `syscalls:sys_enter_bind`: fd 16, umyaddr 24.
 #[tracepoint]
 pub fn bind_enter(ctx: TracePointContext) -> u32 {
-    port::call_entered(PortOp::Bind, field(&ctx, 16), field(&ctx, 24));
+    port_call::entered(PortOp::Bind, field(&ctx, 16), field(&ctx, 24));
     0
 }
 
 /// `syscalls:sys_enter_listen`: fd 16.
 #[tracepoint]
 pub fn listen_enter(ctx: TracePointContext) -> u32 {
-    port::call_entered(PortOp::Listen, field(&ctx, 16), 0);
+    port_call::entered(PortOp::Listen, field(&ctx, 16), 0);
     0
 }
 
 /// `syscalls:sys_enter_connect`: fd 16, uservaddr 24.
 #[tracepoint]
 pub fn connect_enter(ctx: TracePointContext) -> u32 {
-    port::call_entered(PortOp::Connect, field(&ctx, 16), field(&ctx, 24));
+    port_call::entered(PortOp::Connect, field(&ctx, 16), field(&ctx, 24));
     0
 }
 
 /// `syscalls:sys_exit_bind`, `sys_exit_listen` and `sys_exit_connect`: ret 16.
 #[tracepoint]
 pub fn port_exit(ctx: TracePointContext) -> u32 {
-    port::call_returned(stack::ctx(&ctx), field(&ctx, 16));
+    port_call::returned(stack::ctx(&ctx), field(&ctx, 16));
     0
 }

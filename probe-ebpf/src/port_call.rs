@@ -1,0 +1,222 @@
+//! Searches for a local port as bind(), listen() and connect() show them (system-call tier).
+
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_get_current_task, bpf_probe_read_user},
+};
+use twtrace_wire::{PortKey, PortOp, ReuseRefusal, Tuple, flags};
+
+use crate::{
+    constants::config,
+    descriptor::socket_of,
+    kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, set_v4, set_v6},
+    maps::{CALLS, in_this_epoch, increment},
+    port::{Outcome, finished, range_searched, totals_of},
+    process::{self, actor},
+    records::{Call, RETURNED},
+    stack::Ctx,
+    story::now_ns,
+};
+
+/// What a failed search gives connect(): none left, memory, or a cgroup program's no.
+const EADDRNOTAVAIL: u16 = 99;
+const ENOMEM: u16 = 12;
+const EPERM: u16 = 1;
+/// A connect() that does not wait for the handshake.
+const EINPROGRESS: u16 = 115;
+
+/// A system call begins.
+#[inline(always)]
+pub fn entered(op: PortOp, descriptor: u64, address: u64) {
+    let call = Call {
+        descriptor,
+        address,
+        began_ns: if matches!(op, PortOp::Connect) {
+            0
+        } else {
+            now_ns()
+        },
+        op: op as u32,
+        // listen() looks for the port that the socket has, and for any if it has none.
+        requested: match op {
+            PortOp::Listen => port_of(descriptor) as u32,
+            PortOp::Bind | PortOp::Connect => 0,
+        },
+        own_range: [0; 2],
+        reserved: 0,
+    };
+    let thread = bpf_get_current_pid_tgid();
+    match CALLS.get_ptr_mut(thread) {
+        // SAFETY: only this thread writes this entry.
+        Some(entry) => unsafe { *entry = call },
+        None => {
+            let _ = CALLS.insert(thread, &call, 0);
+        }
+    }
+}
+
+#[inline(always)]
+fn port_of(descriptor: u64) -> u16 {
+    match socket_of(descriptor) {
+        0 => 0,
+        sock => Sock(sock).local_port(),
+    }
+}
+
+/// SYN_SENT: the search of the connect() under way begins now. A socket that is bound looks for its own
+/// port.
+#[inline(always)]
+pub fn connect_began(sock: Sock) {
+    if let Some(call) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) {
+        // SAFETY: only this thread writes this entry.
+        unsafe {
+            (*call).began_ns = now_ns();
+            (*call).requested = sock.local_port() as u32;
+            (*call).own_range = range_searched(sock, (*call).op, (*call).requested);
+        }
+    }
+}
+
+/// A system call returns.
+#[inline(always)]
+pub fn returned(ctx: Ctx, result: i64) {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(entry) = CALLS.get_ptr_mut(thread) else {
+        return;
+    };
+    // SAFETY: only this thread writes this entry.
+    let call = unsafe {
+        let call = *entry;
+        (*entry).op = RETURNED;
+        call
+    };
+    if call.op == RETURNED || call.began_ns == 0 {
+        return;
+    }
+    let latency_ns = now_ns().wrapping_sub(call.began_ns);
+    if call.op == PortOp::Connect as u32
+        && result == 0
+        && call.own_range == [0; 2]
+        && latency_ns < config!(slow_port_ns)
+    {
+        return count_connected();
+    }
+    let sock = Sock(socket_of(call.descriptor));
+    if sock.0 == 0 {
+        return;
+    }
+    match sock.protocol() {
+        IPPROTO_TCP | IPPROTO_MPTCP => {}
+        _ => return,
+    }
+    let connect = call.op == PortOp::Connect as u32;
+    let mut outcome = Outcome {
+        op: call.op,
+        requested: call.requested as u16,
+        errno: result.wrapping_neg() as u16,
+        latency_ns,
+        flags: 0,
+        refused: [0; ReuseRefusal::COUNT],
+        own_range: call.own_range,
+    };
+    if result >= 0 {
+        outcome.errno = 0;
+    }
+    if connect {
+        // After a search that succeeded connect() waits for the peer.
+        match outcome.errno {
+            EADDRNOTAVAIL | ENOMEM | EPERM => {}
+            EINPROGRESS => outcome.errno = 0,
+            _ => {
+                outcome.errno = 0;
+                outcome.flags = flags::UNTIMED;
+            }
+        }
+    }
+    let mut tuple = Tuple::default();
+    let mut more = sock.fill_tuple(&mut tuple, sock.local_port());
+    if !connect {
+        tuple.remote = [0; 16];
+        tuple.remote_port = 0;
+    }
+    if call.op == PortOp::Bind as u32 && outcome.errno == 0 && tuple.local_port == 0 {
+        // IP_BIND_ADDRESS_NO_PORT: the search is put off until connect().
+        return;
+    }
+    if call.address != 0 {
+        more |= fill_asked(&call, &mut outcome, &mut tuple);
+    }
+    finished(ctx, &outcome, &tuple, more, &actor(sock));
+}
+
+/// A connect() that came to an established connection, the most frequent call by far: that it was counted is all
+/// there is to say. SYN_SENT has entered the process's names, and the socket is not the kernel's.
+#[inline(always)]
+fn count_connected() {
+    // SAFETY: no arguments, no effect.
+    let task = unsafe { bpf_get_current_task() };
+    let key = PortKey {
+        process: in_this_epoch(process::current_key(task)),
+        op: PortOp::Connect as u32,
+        exact: 0,
+    };
+    if let Some(totals) = totals_of(&key) {
+        // SAFETY: inside the map value.
+        unsafe {
+            increment(&raw mut (*totals).count);
+            increment(&raw mut (*totals).untimed);
+        }
+    }
+}
+
+/// From the user's `struct sockaddr`: what bind() asked for, or where connect() wanted to go. A call
+/// that failed has cleared it from the socket.
+#[inline(always)]
+fn fill_asked(call: &Call, outcome: &mut Outcome, tuple: &mut Tuple) -> u16 {
+    // sockaddr_in6: family, port, flow label, address.
+    let family: u16 = read_user(call.address, 0);
+    let port = u16::from_be(read_user(call.address, 2));
+    let mut asked = Tuple::default();
+    let flags = match family {
+        AF_INET => {
+            let address: u32 = read_user(call.address, 4);
+            set_v4(&mut asked, address, address);
+            0
+        }
+        AF_INET6 => {
+            let address: [u32; 4] = read_user(call.address, 8);
+            set_v6(&mut asked, address, address)
+        }
+        _ => return 0,
+    };
+    if call.op == PortOp::Connect as u32 {
+        if outcome.errno != 0 || tuple.remote_port == 0 {
+            tuple.remote = asked.remote;
+            tuple.remote_port = port;
+            tuple.ip_version = asked.ip_version;
+        }
+        return flags;
+    }
+    outcome.requested = port;
+    if outcome.errno != 0 {
+        tuple.local = asked.local;
+        tuple.local_port = port;
+        tuple.ip_version = asked.ip_version;
+    }
+    flags
+}
+
+#[inline(always)]
+fn read_user<T: Copy>(base: u64, offset: u64) -> T {
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    // SAFETY: the destination is a local of the size given; the helper checks the source itself, and
+    // fills the destination with zeros where it can't be read, so that it is always written.
+    unsafe {
+        bpf_probe_read_user(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            (base + offset) as *const _,
+        );
+        value.assume_init()
+    }
+}
