@@ -11,7 +11,9 @@ use twtrace_wire::{
     ProcessNames, ProcessTotals, Site, SiteCount, TupleKey,
 };
 
-use crate::records::{Actor, Arguments, Birth, Call, MiniStory, Named, Search, Story, StorySlot};
+use crate::records::{
+    Actor, Arguments, Birth, Call, CallSlot, MiniStory, Named, Search, Story, StorySlot,
+};
 
 /// Events to userspace. Resized by `--ring-mb`.
 #[map]
@@ -113,8 +115,14 @@ pub static PORTS: HashMap<PortKey, PortTotals> = HashMap::with_max_entries(1, 0)
 #[map]
 pub static SEARCHES: LruHashMap<u64, Search> = LruHashMap::with_max_entries(4096, 0);
 
-/// bind(), listen() and connect() calls, by thread: the one under way or the last (system-call tier only). LRU: an
-/// entry stays for its thread's next call.
+/// bind(), listen() and connect() calls under way, in a slot that is found by the thread's id (system-call tier only).
+#[map]
+pub static CALL_SLOTS: Array<CallSlot> = Array::with_max_entries(CALL_SLOT_COUNT, 0);
+
+/// How many: a power of two. Thread ids follow each other.
+pub const CALL_SLOT_COUNT: u32 = 8192;
+
+/// The same of threads that have no slot.
 #[map]
 pub static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(4096, 0);
 
@@ -242,4 +250,39 @@ pub unsafe fn increment_u32(counter: *mut u32) {
 pub unsafe fn increment(counter: *mut u64) {
     // SAFETY: the caller's promise.
     unsafe { add(counter, 1) }
+}
+
+/// Makes a slot its owner's if it is nobody's (0): with one instruction, since two CPUs may want it at once.
+///
+/// # Safety
+/// `slot` is aligned and in a map value; this kernel has the instruction: see [`CLAIM_MARK`](twtrace_wire::CLAIM_MARK).
+#[inline(always)]
+pub unsafe fn claim(slot: *mut u64, owner: u64) -> bool {
+    #[cfg(target_arch = "bpf")]
+    {
+        let before: u64;
+        // SAFETY: the caller's promise. Userspace has put `lock cmpxchg` in the place of the call, which compares with r0;
+        // a call's other registers are taken for lost.
+        unsafe {
+            core::arch::asm!(
+                "r0 = 0",
+                "call {mark}",
+                mark = const twtrace_wire::CLAIM_MARK,
+                inout("r1") slot => _,
+                in("r3") owner,
+                lateout("r0") before,
+                lateout("r2") _,
+                lateout("r3") _,
+                lateout("r4") _,
+                lateout("r5") _,
+            );
+        }
+        before == 0
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: the caller's promise; only ever compiled to be checked.
+    unsafe {
+        *slot = owner;
+        true
+    }
 }

@@ -10,10 +10,10 @@ use crate::{
     constants::config,
     descriptor::socket_of,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, set_v4, set_v6},
-    maps::{CALLS, in_this_epoch, increment},
+    maps::{CALL_SLOT_COUNT, CALL_SLOTS, CALLS, claim, in_this_epoch, increment},
     port::{Outcome, finished, range_searched, totals_of},
     process::{self, actor},
-    records::{Call, RETURNED},
+    records::{Call, CallSlot},
     stack::Ctx,
     story::now_ns,
 };
@@ -24,6 +24,60 @@ const ENOMEM: u16 = 12;
 const EPERM: u16 = 1;
 /// A connect() that does not wait for the handshake.
 const EINPROGRESS: u16 = 115;
+
+/// The slot of a thread, where slots can be claimed.
+#[inline(always)]
+fn slot(thread: u64) -> Option<*mut CallSlot> {
+    if config!(direct_reads) == 0 {
+        return None;
+    }
+    CALL_SLOTS.get_ptr_mut(thread as u32 & (CALL_SLOT_COUNT - 1))
+}
+
+/// Keeps a thread's call until it returns.
+#[inline(always)]
+fn begin(thread: u64, call: &Call) {
+    if let Some(slot) = slot(thread) {
+        // SAFETY: a map value. Whoever has claimed a slot is the only one to write its call; one that the kernel skipped
+        // the return of is the thread's still.
+        unsafe {
+            if (*slot).thread == thread || claim(&raw mut (*slot).thread, thread) {
+                (*slot).call = *call;
+                return;
+            }
+        }
+    }
+    let _ = CALLS.insert(thread, call, 0);
+}
+
+/// The call that a thread is in.
+#[inline(always)]
+fn find(thread: u64) -> Option<*mut Call> {
+    if let Some(slot) = slot(thread) {
+        // SAFETY: a map value.
+        unsafe {
+            if (*slot).thread == thread {
+                return Some(&raw mut (*slot).call);
+            }
+        }
+    }
+    CALLS.get_ptr_mut(thread)
+}
+
+/// Its call has returned.
+#[inline(always)]
+fn forget(thread: u64) {
+    if let Some(slot) = slot(thread) {
+        // SAFETY: a map value; the slot of this thread.
+        unsafe {
+            if (*slot).thread == thread {
+                (*slot).thread = 0;
+                return;
+            }
+        }
+    }
+    let _ = CALLS.remove(thread);
+}
 
 /// A system call begins.
 #[inline(always)]
@@ -45,14 +99,7 @@ pub fn entered(op: PortOp, descriptor: u64, address: u64) {
         own_range: [0; 2],
         reserved: 0,
     };
-    let thread = bpf_get_current_pid_tgid();
-    match CALLS.get_ptr_mut(thread) {
-        // SAFETY: only this thread writes this entry.
-        Some(entry) => unsafe { *entry = call },
-        None => {
-            let _ = CALLS.insert(thread, &call, 0);
-        }
-    }
+    begin(bpf_get_current_pid_tgid(), &call);
 }
 
 #[inline(always)]
@@ -67,7 +114,7 @@ fn port_of(descriptor: u64) -> u16 {
 /// port.
 #[inline(always)]
 pub fn connect_began(sock: Sock) {
-    if let Some(call) = CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) {
+    if let Some(call) = find(bpf_get_current_pid_tgid()) {
         // SAFETY: only this thread writes this entry.
         unsafe {
             (*call).began_ns = now_ns();
@@ -81,16 +128,13 @@ pub fn connect_began(sock: Sock) {
 #[inline(always)]
 pub fn returned(ctx: Ctx, result: i64) {
     let thread = bpf_get_current_pid_tgid();
-    let Some(entry) = CALLS.get_ptr_mut(thread) else {
+    let Some(call) = find(thread) else {
         return;
     };
     // SAFETY: only this thread writes this entry.
-    let call = unsafe {
-        let call = *entry;
-        (*entry).op = RETURNED;
-        call
-    };
-    if call.op == RETURNED || call.began_ns == 0 {
+    let call = unsafe { *call };
+    forget(thread);
+    if call.began_ns == 0 {
         return;
     }
     let latency_ns = now_ns().wrapping_sub(call.began_ns);

@@ -204,9 +204,6 @@ pub struct Named {
     pub cred: u64,
 }
 
-/// [`Call::op`] of a call that has returned: threads keep their entry for the next one.
-pub const RETURNED: u32 = u32::MAX;
-
 /// A system call under way.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -223,4 +220,13 @@ pub struct Call {
     /// The socket's own range of ports, where connect() looks through that.
     pub own_range: [u16; 2],
     pub reserved: u32,
+}
+
+/// Where a system call under way usually is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CallSlot {
+    /// The thread (`bpf_get_current_pid_tgid`); 0 for nobody's.
+    pub thread: u64,
+    pub call: Call,
 }

@@ -7,7 +7,7 @@ use crate::{
     constants::config,
     existing,
     kernel::{Sock, state},
-    maps::{MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS, count_lost},
+    maps::{MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS, claim, count_lost},
     records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story, StorySlot},
 };
 
@@ -84,41 +84,6 @@ fn slot(sock: u64) -> Option<*mut StorySlot> {
     }
     let spread = (sock >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     STORY_SLOTS.get_ptr_mut((spread >> (64 - bits as u64)) as u32)
-}
-
-/// Makes a slot a socket's own if it is nobody's: with one instruction, since two CPUs may want it at once.
-///
-/// # Safety
-/// `owner` is aligned and in a map value; there are slots (see [`CLAIM_MARK`]).
-#[inline(always)]
-unsafe fn claim(owner: *mut u64, sock: u64) -> bool {
-    #[cfg(target_arch = "bpf")]
-    {
-        let before: u64;
-        // SAFETY: the caller's promise. Userspace has put `lock cmpxchg` in the place of the call, which compares with r0;
-        // a call's other registers are taken for lost.
-        unsafe {
-            core::arch::asm!(
-                "r0 = 0",
-                "call {mark}",
-                mark = const twtrace_wire::CLAIM_MARK,
-                inout("r1") owner => _,
-                in("r3") sock,
-                lateout("r0") before,
-                lateout("r2") _,
-                lateout("r3") _,
-                lateout("r4") _,
-                lateout("r5") _,
-            );
-        }
-        before == 0
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    // SAFETY: the caller's promise; only ever compiled to be checked.
-    unsafe {
-        *owner = sock;
-        true
-    }
 }
 
 /// A socket's story; where it has none, `new` is begun.
