@@ -59,7 +59,7 @@ pub fn take(mini: Sock) -> Option<Sock> {
     if let Some(slot) = slot(key.hash) {
         // SAFETY: a map value, an integer.
         let sock = Sock(unsafe { *slot });
-        if sock.0 != 0 && is_closing(sock) && is_same(&key_of(sock), &key) {
+        if sock.0 != 0 && is_closing(sock) && key_of(sock) == key {
             // SAFETY: as above.
             unsafe { *slot = 0 };
             return Some(sock);
@@ -75,14 +75,6 @@ pub fn take(mini: Sock) -> Option<Sock> {
 #[inline(always)]
 fn key_of(sock: Sock) -> TupleKey {
     tuple_key(sock, sock.source_port())
-}
-
-#[inline(always)]
-fn is_same(a: &TupleKey, b: &TupleKey) -> bool {
-    a.hash == b.hash
-        && a.local_port == b.local_port
-        && a.remote_port == b.remote_port
-        && a.net == b.net
 }
 
 /// Whether the socket of a slot has not gone without a word. Its memory may be another's by now: then it is most

@@ -101,32 +101,30 @@ impl Enricher {
     /// Completes a process.
     pub fn complete(&mut self, process: &mut Process) {
         let cache_key = (process.key, process.comm, process.cgroup_id);
-        if let Some((_, details)) = self.last.as_ref().filter(|(last, _)| *last == cache_key) {
-            process.details = Some(Arc::clone(details));
-            if process.comm.is_empty() {
-                process.comm = details.comm;
-            }
-            return;
-        }
-        let details = match self.known.get(&cache_key) {
-            Some(details) => {
-                let details = Arc::clone(details);
-                self.last = Some((cache_key, Arc::clone(&details)));
-                details
-            }
-            None => {
-                let (details, is_all) = self.look_up(process);
-                let details = Arc::new(details);
-                if is_all {
-                    self.known.insert(cache_key, Arc::clone(&details));
-                }
-                details
-            }
+        let last = self.last.as_ref().filter(|(last, _)| *last == cache_key);
+        let details = match last {
+            Some((_, details)) => Arc::clone(details),
+            None => self.find(cache_key, process),
         };
         if process.comm.is_empty() {
             process.comm = details.comm;
         }
         process.details = Some(details);
+    }
+
+    /// What is known, or can be found out.
+    fn find(&mut self, cache_key: CacheKey, process: &Process) -> Arc<Details> {
+        if let Some(details) = self.known.get(&cache_key) {
+            let details = Arc::clone(details);
+            self.last = Some((cache_key, Arc::clone(&details)));
+            return details;
+        }
+        let (details, is_all) = self.look_up(process);
+        let details = Arc::new(details);
+        if is_all {
+            self.known.insert(cache_key, Arc::clone(&details));
+        }
+        details
     }
 
     /// What there is, and whether that is all there will be.
