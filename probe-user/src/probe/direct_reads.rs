@@ -12,10 +12,10 @@ use std::{
 
 use twtrace_wire::{CAST_MARK, CLAIM_MARK};
 
-use super::btf::KernelBtf;
+use super::{bpf_call::bpf, btf::KernelBtf};
 
 /// BPF_PROG_LOAD of `enum bpf_cmd`.
-const PROG_LOAD: libc::c_long = 5;
+const PROG_LOAD: libc::c_int = 5;
 /// `BPF_PROG_TYPE_RAW_TRACEPOINT` of `enum bpf_prog_type`.
 const RAW_TRACEPOINT: u32 = 17;
 /// `BPF_JMP | BPF_CALL`
@@ -119,18 +119,8 @@ fn load(instructions: &[u8]) -> io::Result<OwnedFd> {
         prog_flags: 0,
         prog_name: *b"twtrace_trial\0\0\0",
     };
-    // SAFETY: the kernel reads the attribute, whose length is given, and what it points to, which is there.
-    let descriptor = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            PROG_LOAD,
-            &raw mut attribute,
-            size_of::<ProgramLoad>(),
-        )
-    };
-    if descriptor < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    // SAFETY: the layout of this command; instructions and licence outlive the call.
+    let descriptor = unsafe { bpf(PROG_LOAD, &mut attribute) }?;
     // SAFETY: a descriptor that nobody else has.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
 }

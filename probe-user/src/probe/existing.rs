@@ -1,13 +1,13 @@
 //! Telling the kernel side of sockets that were there before it, and asking it who processes are.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use aya::programs::Program;
 use twtrace_wire::{Existing, ExistingKey};
 
+use super::bpf_call::bpf;
 use super::counters::{map_error, missing};
 use super::{Attached, ProbeError};
 
@@ -100,18 +100,8 @@ impl Attached {
             ctx_in: context.as_ptr() as u64,
             ..TestRun::default()
         };
-        // SAFETY: the attributes are of the command's layout and of the size given; `context` outlives the call.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                BPF_PROG_TEST_RUN,
-                &raw mut attributes,
-                size_of::<TestRun>(),
-            )
-        };
-        match result {
-            0 => Ok(()),
-            _ => Err(fails(io::Error::last_os_error().to_string())),
-        }
+        // SAFETY: the attributes are of the command's layout; `context` outlives the call.
+        let result = unsafe { bpf(BPF_PROG_TEST_RUN, &mut attributes) };
+        result.map(|_| ()).map_err(|error| fails(error.to_string()))
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! `plan` is the tier table, `attach` tries it, `facts`, `btf` and `tracefs` find out what the programs
 //! must know of this kernel, and `counters` reads what they count. `existing` and `descendants` are what they are
-//! told and asked while they run.
+//! told and asked while they run. `direct_reads` lets them read by loads, where the kernel does.
 
 mod attach;
+mod bpf_call;
 mod btf;
 mod counters;
 mod descendants;
