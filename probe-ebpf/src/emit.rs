@@ -58,7 +58,14 @@ pub fn of_socket_with(
     // submitted.
     unsafe {
         let more = sock.fill_tuple(&mut (*event).tuple, sock.source_port());
-        begin(event, fact, more, story.side, story.established_ns);
+        begin(
+            event,
+            traffic.at_ns,
+            fact,
+            more,
+            story.side,
+            story.established_ns,
+        );
         (*event).socket = sock.0;
         (*event).idle_ns = if story.established_ns != 0 {
             // Ticks are coarse: never idle for longer than connected.
@@ -92,7 +99,7 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
     // SAFETY: as in `of_socket`.
     unsafe {
         let more = mini.fill_tuple(&mut (*event).tuple, mini.local_port());
-        begin(event, fact, more, kept.side, kept.established_ns);
+        begin(event, now_ns(), fact, more, kept.side, kept.established_ns);
         (*event).socket = mini.0;
         (*event).idle_ns = if kept.last_data_ns == 0 {
             UNKNOWN
@@ -155,7 +162,7 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
                 (more, sock)
             }
         };
-        begin(event, fact, more, side, 0);
+        begin(event, now_ns(), fact, more, side, 0);
         (*event).socket = socket;
         (*event).idle_ns = UNKNOWN;
         (*event).bytes_sent = UNKNOWN;
@@ -244,15 +251,15 @@ pub fn end_again(event: &EndEvent) {
 #[inline(always)]
 unsafe fn begin(
     event: *mut ConnectionEvent,
+    now_ns: u64,
     fact: &Fact,
     more: u16,
     side: u8,
     established_ns: u64,
 ) {
-    let now = now_ns();
     // SAFETY: the caller's promise.
     unsafe {
-        (*event).mono_ns = now;
+        (*event).mono_ns = now_ns;
         (*event).kind = fact.kind as u8;
         (*event).side = side;
         (*event).state = fact.state;
@@ -263,7 +270,7 @@ unsafe fn begin(
         (*event).connection_ns = if established_ns == 0 {
             UNKNOWN
         } else {
-            now.wrapping_sub(established_ns)
+            now_ns.wrapping_sub(established_ns)
         };
     }
 }

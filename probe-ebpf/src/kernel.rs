@@ -5,7 +5,10 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_probe_read_kernel};
 use twtrace_wire::{ABSENT, CAST_MARK, TcpState, Tuple, flags};
 
-use crate::constants::{config, offset};
+use crate::{
+    constants::{config, offset},
+    story::now_ns,
+};
 
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
@@ -251,6 +254,7 @@ impl Sock {
             since_received
         };
         Traffic {
+            at_ns: now_ns(),
             idle_ns: ticks as u64 * config!(tick_ns),
             bytes_sent: sent.wrapping_sub(again),
             bytes_received: received.wrapping_sub((self.peer_fin_seen() && received > 0) as u64),
@@ -261,6 +265,8 @@ impl Sock {
 /// What went over a connection.
 #[derive(Clone, Copy)]
 pub struct Traffic {
+    /// When it was looked at: what is told of that look has this time, so that the clock is read once.
+    pub at_ns: u64,
     pub idle_ns: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,

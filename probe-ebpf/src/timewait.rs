@@ -221,7 +221,6 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
     let Some(kept) = MINIS.get_ptr_mut(mini) else {
         return 1;
     };
-    let now = now_ns();
     // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
     // because `hash` and ports are compared.
     unsafe {
@@ -232,11 +231,11 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         (*kept).remote_port = sock.remote_port();
         (*kept).side = story.side;
         (*kept).substate = substate;
-        (*kept).born_ns = now;
+        (*kept).born_ns = traffic.at_ns;
         (*kept).promoted_ns = UNKNOWN;
         (*kept).established_ns = story.established_ns;
         (*kept).site = story.site;
-        (*kept).last_data_ns = now.wrapping_sub(traffic.idle_ns);
+        (*kept).last_data_ns = traffic.at_ns.wrapping_sub(traffic.idle_ns);
         (*kept).bytes_sent = traffic.bytes_sent;
         (*kept).bytes_received = traffic.bytes_received;
     }

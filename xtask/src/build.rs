@@ -9,6 +9,7 @@ use crate::{
     process::run,
     setup::{self, BpfToolchain, Origin},
     stack_depth,
+    strip::strip,
     workspace::{Workspace, host_triple},
 };
 
@@ -106,7 +107,8 @@ pub fn everything(workspace: &Workspace, profile: Profile, parts: Parts) -> Resu
         (Err(error), Parts::Program) => eprintln!("warning: {error:#}"),
         (Err(error), _) => return Err(error),
     }
-    userspace(workspace, profile, parts, &object)
+    let stripped = strip(&object)?;
+    userspace(workspace, profile, parts, &stripped)
 }
 
 /// Builds the eBPF side and returns the object's path.

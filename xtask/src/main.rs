@@ -9,6 +9,7 @@ mod process;
 mod run;
 mod setup;
 mod stack_depth;
+mod strip;
 mod test;
 mod vm;
 mod workspace;
