@@ -139,7 +139,7 @@ pub fn towards(row: &BudgetRow) -> String {
 }
 
 fn figures_in_words(row: &BudgetRow) -> String {
-    let number = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
+    let number = |value: Option<u32>| value.map_or("?".to_owned(), |value| value.to_string());
     match (row.range, row.why.as_ref(), row.capacity) {
         (_, Some(why), None) => format!("namespace {}: {why}", row.netns),
         (range, ..) => format!(

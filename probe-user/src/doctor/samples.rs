@@ -62,7 +62,7 @@ pub fn healthy() -> Facts {
 }
 
 /// 1,000 ports towards 10.0.0.2:80, the others in TIME_WAIT.
-pub fn budget(free: u64, failures: u64) -> BudgetRow {
+pub fn budget(free: u32, failures: u64) -> BudgetRow {
     BudgetRow {
         netns: NETNS,
         pool: PoolWord::Connect,

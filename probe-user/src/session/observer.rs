@@ -9,6 +9,7 @@ use twtrace_wire::ProcessKey;
 
 use super::auditor::{Auditor, SeenByNetns};
 use super::{Session, budgets, existing};
+use crate::allocator;
 use crate::enrich::netns_names;
 use crate::event::{Event, Moment, Process};
 use crate::model::budget::servers::ServerPorts;
@@ -77,6 +78,8 @@ impl Observer {
             Seen::Names(netns_names::find()),
         )];
         if self.wants.sockets {
+            // Of a million sockets a list takes 16 MiB: not beside what batches of events have left.
+            allocator::give_back();
             let at = session.now()?;
             let looks = budgets::look(self.gate.as_deref(), &self.only, &self.servers);
             seen.push(observation(at, Seen::Sockets(looks)));

@@ -28,8 +28,8 @@ impl Values {
     }
 
     /// A number, or null.
-    pub fn optional(self, number: Option<u64>) -> Self {
-        self.put(number.map(integer))
+    pub fn optional(self, number: Option<impl Into<u64>>) -> Self {
+        self.put(number.map(|number| integer(number.into())))
     }
 
     /// A text, or null.

@@ -72,7 +72,7 @@ pub fn with_clock(minute: u64, off_ns: i64) -> Interval {
     });
     tally.reached(moment(minute + 1, off_ns));
     let mut interval = Interval::of(&tally, notable.take());
-    interval.budgets = vec![budget(900 - minute.min(900))];
+    interval.budgets = vec![budget(900 - minute.min(900) as u32)];
     interval.budgets_unknown = vec![UnscannedRow {
         netns: 9,
         why: "not permitted".into(),
@@ -152,7 +152,7 @@ fn events(at: Moment) -> Vec<Event> {
 }
 
 /// One of 1,000 ports.
-pub fn budget(free: u64) -> BudgetRow {
+pub fn budget(free: u32) -> BudgetRow {
     BudgetRow {
         netns: 7,
         pool: PoolWord::Connect,

@@ -119,7 +119,7 @@ impl Ledger {
 impl Budgets {
     /// There are never many more than are shown.
     fn push(&mut self, row: BudgetRow) {
-        if self.rows.len() >= MAX_BUDGETS + MAX_BUDGETS / 8 {
+        if self.rows.len() >= MAX_BUDGETS + MAX_BUDGETS / 16 {
             self.fold();
         }
         self.rows.push(row);

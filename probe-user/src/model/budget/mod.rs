@@ -20,6 +20,7 @@ pub mod row;
 pub mod servers;
 pub mod snapshot;
 pub mod sysctls;
+mod tuple;
 mod view;
 
 use std::borrow::Cow;

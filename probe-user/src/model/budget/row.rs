@@ -24,18 +24,18 @@ pub struct BudgetRow {
     /// Whether that is the sockets' own (IP_LOCAL_PORT_RANGE), and not their namespace's.
     pub socket_range: bool,
     /// Ports of the range that are reserved, or belong to a bind().
-    pub excluded: Option<u64>,
+    pub excluded: Option<u32>,
     /// Ports of the range that are neither.
-    pub capacity: Option<u64>,
+    pub capacity: Option<u32>,
     /// Ports held by live sockets.
-    pub live: Option<u64>,
+    pub live: Option<u32>,
     /// Ports held by TIME_WAITs.
-    pub time_wait: Option<u64>,
+    pub time_wait: Option<u32>,
     /// Those of them that are not in the way, going by sysctls. That the peer uses TCP timestamps, without
     /// which a TIME_WAIT is not reused, is taken for granted.
-    pub time_wait_reusable: Option<u64>,
+    pub time_wait_reusable: Option<u32>,
     /// Ports that a search would find.
-    pub free: Option<u64>,
+    pub free: Option<u32>,
     /// The half of the range that is tried first.
     pub fast_half: Option<HalfRow>,
     /// Ports newly taken a second.
@@ -61,9 +61,9 @@ pub struct BudgetRow {
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HalfRow {
     /// Ports there are.
-    pub capacity: u64,
+    pub capacity: u32,
     /// Ports that a search would find.
-    pub free: u64,
+    pub free: u32,
     /// Time until none is free, nanoseconds; 0 where none is, `None` for never or not known. From then on each
     /// search goes through the whole half in vain first.
     pub full_in_ns: Option<u64>,
@@ -127,7 +127,7 @@ impl BudgetRow {
     pub fn used(&self) -> Option<f64> {
         match (self.capacity?, self.free?) {
             (0, _) => Some(1.0),
-            (capacity, free) => Some((capacity - free) as f64 / capacity as f64),
+            (capacity, free) => Some(f64::from(capacity - free) / f64::from(capacity)),
         }
     }
 
@@ -166,8 +166,8 @@ impl OtherBudgets {
         for row in rows {
             others.add(&Self {
                 count: 1,
-                live: row.live.unwrap_or(0),
-                time_wait: row.time_wait.unwrap_or(0),
+                live: row.live.map_or(0, u64::from),
+                time_wait: row.time_wait.map_or(0, u64::from),
                 failures: row.failures,
             });
         }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::ports::{PortRange, PortSet};
 use super::sysctls::{PortSysctls, TIME_WAIT_NS};
+use super::tuple::{PackedTuple, Tuple};
 use crate::model::dense::Dense;
 
 const MS_NS: u64 = 1_000_000;
@@ -67,13 +68,10 @@ impl Hold {
 /// Ports and how they are held, in order of the ports.
 pub type Held = Vec<(u16, Hold)>;
 
-/// Source address and destination.
-type Tuple = (IpAddr, SocketAddr);
-
 /// The client sockets of one network namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    tuples: Dense<Tuple, ()>,
+    tuples: Dense<PackedTuple, ()>,
     /// By tuple and port.
     held: Vec<HeldPort>,
     bound: Vec<SocketAddr>,
@@ -226,7 +224,7 @@ impl Snapshot {
     }
 
     fn push(&mut self, tuple: Tuple, port: u16, hold: Hold) {
-        if let Some((number, ())) = self.tuples.within(tuple, usize::MAX, || ()) {
+        if let Some((number, ())) = self.tuples.within(tuple.into(), usize::MAX, || ()) {
             self.held.push(HeldPort {
                 // There are no more than that, see `Dense`.
                 tuple: number as u32,
@@ -271,12 +269,12 @@ impl Snapshot {
     pub fn tuples(&self) -> impl Iterator<Item = Tuple> {
         let chunks = self.held.chunk_by(|one, next| one.tuple == next.tuple);
         let numbers = chunks.filter_map(|chunk| chunk.first().map(|held| held.tuple));
-        numbers.filter_map(|number| Some(*self.tuples.key(number as usize)?))
+        numbers.filter_map(|number| Some(self.tuples.key(number as usize)?.into()))
     }
 
     /// The ports held by one tuple.
     pub fn held_by(&self, source: IpAddr, destination: SocketAddr) -> Held {
-        let number = self.tuples.number(&(source, destination));
+        let number = self.tuples.number(&(source, destination).into());
         number.map_or_else(Vec::new, |number| self.held_by_number(number))
     }
 
@@ -296,7 +294,7 @@ impl Snapshot {
     pub fn held_on(&self, source: IpAddr) -> Held {
         let tuples = self.tuples.iter().enumerate();
         let mut held: Held = tuples
-            .filter(|(_, ((address, _), ()))| source.is_unspecified() || *address == source)
+            .filter(|(_, (tuple, ()))| source.is_unspecified() || Tuple::from(*tuple).0 == source)
             .flat_map(|(number, _)| self.held_by_number(number))
             .collect();
         let length = |hold: &Hold| Reverse(Packed::new(*hold).length());

@@ -153,15 +153,15 @@ impl<'a> View<'a> {
         let why = "its sockets were not known when tracing began, so no rate is";
         BudgetRow {
             range: Some(use_.usable.range),
-            excluded: Some(use_.usable.range.count() - all.capacity),
-            capacity: Some(all.capacity),
-            live: Some(all.live),
-            time_wait: Some(all.given_back_ns.len() as u64 + all.reusable),
-            time_wait_reusable: Some(all.reusable),
-            free: Some(all.free()),
+            excluded: Some(ports(use_.usable.range.count() - all.capacity)),
+            capacity: Some(ports(all.capacity)),
+            live: Some(ports(all.live)),
+            time_wait: Some(ports(all.given_back_ns.len() as u64 + all.reusable)),
+            time_wait_reusable: Some(ports(all.reusable)),
+            free: Some(ports(all.free())),
             fast_half: Some(HalfRow {
-                capacity: fast.capacity,
-                free: fast.free(),
+                capacity: ports(fast.capacity),
+                free: ports(fast.free()),
                 full_in_ns: words(ahead(&fast)).1,
             }),
             connections_per_s: rate(measured.taken_per_s()),
@@ -267,6 +267,11 @@ impl Count {
         self.capacity
             .saturating_sub(self.live + self.given_back_ns.len() as u64)
     }
+}
+
+/// There are few enough of them; a row, of which there may be very many, has little room.
+fn ports(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn words(ahead: Option<Forecast>) -> (Outlook, Option<u64>) {

@@ -44,13 +44,13 @@ fn bar(row: &BudgetRow) -> Markup {
             }
         };
     };
-    let share = |count: u64| count as f64 / capacity.max(1) as f64;
+    let share = |count: u32| f64::from(count) / f64::from(capacity.max(1));
     let live = share(row.live.unwrap_or(0));
     let words = format!(
         "{:.0} % used: {} of {} ports free",
         used * 100.0,
-        grouped(free),
-        grouped(capacity)
+        grouped(free.into()),
+        grouped(capacity.into())
     );
     let left = budgets::left(row);
     html! {

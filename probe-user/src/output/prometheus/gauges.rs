@@ -26,10 +26,10 @@ pub fn budgets(page: &mut Page, series: &Series) {
         })
         .map(|row| (of_budget(row), row))
         .collect();
-    let mut gauge = |family: &'static Family, number: fn(&BudgetRow) -> Option<u64>| {
+    let mut gauge = |family: &'static Family, number: fn(&BudgetRow) -> Option<u32>| {
         let mut samples = page.family(family);
         for (labels, row) in &rows {
-            known(&mut samples, labels, number(row));
+            known(&mut samples, labels, number(row).map(u64::from));
         }
     };
     gauge(&families::BUDGET_CAPACITY, |row| row.capacity);

@@ -188,7 +188,7 @@ mod tests {
     use crate::model::budget::ports::PortRange;
     use crate::model::budget::row::HalfRow;
 
-    fn row(free: u64, failures: u64, outlook: Outlook, full_in_ns: Option<u64>) -> BudgetRow {
+    fn row(free: u32, failures: u64, outlook: Outlook, full_in_ns: Option<u64>) -> BudgetRow {
         BudgetRow {
             netns: 42,
             pool: PoolWord::Connect,

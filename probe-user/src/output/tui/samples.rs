@@ -74,7 +74,7 @@ fn port(count: u64, failures: u64, exact: bool) -> PortRow {
 
 fn budget(
     destination: Option<&str>,
-    free: u64,
+    free: u32,
     outlook: Outlook,
     left_s: Option<u64>,
 ) -> BudgetRow {
@@ -169,7 +169,7 @@ pub fn sample(second: u64) -> Sample {
             processes,
             destinations: destinations.rows(),
             budgets: vec![
-                budget(Some("10.0.0.2:5432"), 990 - used.min(990), Outlook::RunsOut, Some(41)),
+                budget(Some("10.0.0.2:5432"), 990 - used.min(990) as u32, Outlook::RunsOut, Some(41)),
                 budget(Some(LONG), 970, Outlook::Never, None),
                 budget(None, 400, Outlook::Full, Some(0)),
             ],

@@ -1,0 +1,54 @@
+//! Source address and destination in little room: there may be a hundred thousand of them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+
+/// Source address and destination.
+pub type Tuple = (IpAddr, SocketAddr);
+
+/// A [`Tuple`] in a third of its room, where it is of IPv4.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PackedTuple {
+    /// IPv4.
+    V4(Ipv4Addr, SocketAddrV4),
+    /// Everything else.
+    Other(Box<Tuple>),
+}
+
+const _: () = assert!(size_of::<PackedTuple>() == 16 && size_of::<Tuple>() > 48);
+
+impl From<Tuple> for PackedTuple {
+    fn from(tuple: Tuple) -> Self {
+        match tuple {
+            (IpAddr::V4(source), SocketAddr::V4(destination)) => Self::V4(source, destination),
+            other => Self::Other(Box::new(other)),
+        }
+    }
+}
+
+impl From<&PackedTuple> for Tuple {
+    fn from(packed: &PackedTuple) -> Self {
+        match packed {
+            PackedTuple::V4(source, destination) => ((*source).into(), (*destination).into()),
+            PackedTuple::Other(other) => **other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_leads_to_the_same() {
+        for (source, destination) in [
+            ("10.0.0.1", "10.0.0.2:443"),
+            ("2001:db8::1", "[2001:db8::2%3]:443"),
+            ("::ffff:10.0.0.1", "[::ffff:10.0.0.2]:443"),
+            // No dump has such; no tuple is taken for another all the same.
+            ("10.0.0.1", "[2001:db8::2]:443"),
+        ] {
+            let tuple: Tuple = (source.parse().unwrap(), destination.parse().unwrap());
+            assert_eq!(Tuple::from(&PackedTuple::from(tuple)), tuple);
+        }
+    }
+}
