@@ -16,6 +16,8 @@ use super::{
 const MANY: u64 = 1_000_000;
 const MANY_TUPLES: u32 = 100_000;
 const MANY_PROCESSES: u64 = 10_000;
+/// What everything is compared with.
+const FEW_TUPLES: u32 = 16;
 
 fn load(connections: u64, processes: u64, tuples: u32) -> Vec<String> {
     format!("--connections {connections} --processes {processes} --tuples {tuples}")
@@ -35,16 +37,17 @@ fn bpf_ns(sample: &Sample) -> f64 {
 pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     let statistics = BpfStatistics::keep()?;
     statistics.set(true)?;
-    // No more than the ports of one destination.
+    // No more than the ports of one destination; and ten times that.
     let few = connections.min(40_000);
     let settings = [
-        (few, 1, 16),
-        (few, 100, 16),
-        (MANY_PROCESSES * 4, MANY_PROCESSES, 16),
-        (MANY_PROCESSES * 40, MANY_PROCESSES, 16),
+        (few, 1, FEW_TUPLES),
+        (few, 100, FEW_TUPLES),
+        (few, MANY_PROCESSES.min(few / 4), FEW_TUPLES),
         (few, 1, 1),
         (few, 1, 1_000),
-        (100_000, 1, 100_000),
+        (few * 10, 1, FEW_TUPLES),
+        (few * 10, MANY_PROCESSES, FEW_TUPLES),
+        (few * 10, 1, MANY_TUPLES),
     ];
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); settings.len()];
     for _ in 0..rounds {
@@ -55,35 +58,48 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
             samples.push(pairs::sample(Who::Report, setup, &load)?);
         }
     }
-    let mut text = String::from(
+    let mut text = format!(
         "### Many processes, many destinations\n\n`twtrace report`, by number of client processes, which live one after \
-         the other, and of destinations. What a process costs is what its row has more than the first one.\n\n\
-         | processes | destinations | connections | own CPU ns/process | BPF ns/conn | own CPU ns/conn | peak MiB | \
-         seen | lost |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+         the other, and of destinations. `of one` is the figure before it as a multiple of that of one process and \
+         {FEW_TUPLES} destinations with as many connections; what there is more of own CPU time, for each process or \
+         destination, is `for one more`.\n\n\
+         | connections | processes | destinations | BPF of one | own CPU of one | own CPU ns for one more | BPF ns/conn | \
+         own CPU ns/conn | peak MiB | seen | lost |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    let of_one = own_ns(&samples[0]);
+    let mut one = (0.0, 0.0);
     for ((connections, processes, tuples), samples) in settings.iter().zip(&samples) {
-        let more = own_ns(samples) - of_one;
-        let each = match processes {
-            1 => "-".to_owned(),
-            _ => format!("{:.0}", more * *connections as f64 / *processes as f64),
+        let (bpf, own) = (median(samples, bpf_ns), median(samples, own_ns));
+        if (*processes, *tuples) == (1, FEW_TUPLES) {
+            one = (bpf, own);
+        }
+        let many = (*processes).max(u64::from(*tuples));
+        let each = match many > u64::from(FEW_TUPLES) {
+            true => format!("{:.0}", (own - one.1) * *connections as f64 / many as f64),
+            false => "-".to_owned(),
         };
-        let _ = write!(text, "| {processes} | {tuples} | {connections} | {each} |");
+        let _ = write!(
+            text,
+            "| {connections} | {processes} | {tuples} | {:.2} | {:.2} | {each} |",
+            bpf / one.0,
+            own / one.1,
+        );
         text += &tail(samples);
     }
     text.push('\n');
     Ok(text)
 }
 
-/// CPU time of the tracer for a connection, the median.
-fn own_ns(samples: &[Sample]) -> f64 {
-    let each = samples.iter().map(|sample| sample.each(sample.tracer_ns));
-    Spread::of(each).map_or(0.0, |spread| spread.median)
+/// CPU time of the tracer for a connection.
+fn own_ns(sample: &Sample) -> f64 {
+    sample.each(sample.tracer_ns)
+}
+
+fn median(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
+    Spread::of(samples.iter().map(of)).map_or(0.0, |spread| spread.median)
 }
 
 fn tail(samples: &[Sample]) -> String {
-    let own = |sample: &Sample| sample.each(sample.tracer_ns);
     let peak_kib = samples
         .iter()
         .map(|sample| sample.peak_kib)
@@ -101,7 +117,7 @@ fn tail(samples: &[Sample]) -> String {
     format!(
         " {} | {} | {:.1} | {:.2} % | {lost} |\n",
         cell(Spread::of(samples.iter().map(bpf_ns)), 0),
-        cell(Spread::of(samples.iter().map(own)), 0),
+        cell(Spread::of(samples.iter().map(own_ns)), 0),
         peak_kib as f64 / 1024.0,
         right as f64 * 100.0 / truth as f64,
     )
