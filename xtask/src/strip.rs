@@ -1,5 +1,5 @@
-//! Takes the DWARF out of the eBPF object: bpf-linker has made BTF of it, and the program, which carries the object
-//! within itself, would have nine tenths of it in memory for nothing.
+//! Takes the DWARF out of the eBPF object, three quarters of it: bpf-linker has made BTF of it by then, and the program,
+//! which carries the object within itself, would have it in memory for nothing.
 
 use std::{
     fs,
