@@ -9,12 +9,11 @@ use twtrace_wire::{
 use crate::{
     constants::config,
     end, existing,
-    kernel::{Sock, Traffic},
+    kernel::{Sock, Traffic, now_ns},
     maps::{EVENTS, NETNS, add, count_lost, increment},
     process,
     records::{Actor, MiniStory, PRE_EXISTING, Story},
     segment, stack,
-    story::now_ns,
     timewait::{mini_story, stranger_reason},
 };
 

@@ -16,12 +16,11 @@ use twtrace_wire::{
 use crate::{
     constants::{config, offset},
     emit, existing,
-    kernel::{Sock, read, state},
+    kernel::{Sock, now_ns, read, state},
     maps::{ARGUMENTS, CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, count_lost},
     process,
     records::{Actor, Arguments, MiniStory},
     reuse,
-    story::now_ns,
     timewait::{mini_of, mini_story, stranger_reason, tuple_key},
 };
 

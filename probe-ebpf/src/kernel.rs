@@ -1,14 +1,11 @@
-//! Reading the kernel's structs, by the offsets that userspace found in BTF.
+//! Reading the kernel's structs, by the offsets that userspace found in BTF, and its clock.
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns, bpf_probe_read_kernel};
 use twtrace_wire::{ABSENT, CAST_MARK, TcpState, Tuple, flags};
 
-use crate::{
-    constants::{config, offset},
-    story::now_ns,
-};
+use crate::constants::{config, offset};
 
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
@@ -270,6 +267,13 @@ pub struct Traffic {
     pub idle_ns: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
+}
+
+/// CLOCK_MONOTONIC, nanoseconds.
+#[inline(always)]
+pub fn now_ns() -> u64 {
+    // SAFETY: no arguments, no effect.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// Inode number of a `struct net`.

@@ -9,13 +9,12 @@ use twtrace_wire::{
 use crate::{
     constants::config,
     emit::wakeup,
-    kernel::{IPPROTO_TCP, Sock, state},
+    kernel::{IPPROTO_TCP, Sock, now_ns, state},
     maps::{EVENTS, PORTS, SEARCHES, count_lost, in_this_epoch, increment, increment_u32},
     process::{self, actor},
     records::{Actor, Search},
     reuse,
     stack::{self, Ctx},
-    story::now_ns,
 };
 
 /// What inet_csk_get_port() stands for, whatever it returns (1 in 5.10, -EADDRINUSE later).

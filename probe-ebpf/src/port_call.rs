@@ -9,13 +9,12 @@ use twtrace_wire::{PortKey, PortOp, ReuseRefusal, Tuple, flags};
 use crate::{
     constants::config,
     descriptor::socket_of,
-    kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, set_v4, set_v6},
+    kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, now_ns, set_v4, set_v6},
     maps::{CALL_SLOT_COUNT, CALL_SLOTS, CALLS, claim, in_this_epoch, increment},
     port::{Outcome, finished, range_searched, totals_of},
     process::{self, actor},
     records::{Call, CallSlot},
     stack::Ctx,
-    story::now_ns,
 };
 
 /// What a failed search gives connect(): none left, memory, or a cgroup program's no.

@@ -7,7 +7,7 @@ use crate::{
     constants::config,
     emit::{self, Fact},
     end, existing,
-    kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
+    kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, now_ns, state},
     maps::{LISTENER_CLOSERS, MPTCP, RECENT},
     port_call,
     process::{actor, answerable},
@@ -15,8 +15,7 @@ use crate::{
         ACTIVE_CLOSE, Actor, BORN, CLOSED, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
     },
     stack::{self, Ctx},
-    story::{self, now_ns},
-    timewait,
+    story, timewait,
 };
 
 /// `inet_sock_set_state(sk, oldstate, newstate)`.

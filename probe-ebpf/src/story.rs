@@ -1,6 +1,5 @@
-//! Entries of the story maps, and the clock their times are of.
+//! Entries of the story maps.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use twtrace_wire::Probe;
 
 use crate::{
@@ -143,11 +142,4 @@ pub fn mptcp(sock: u64) -> Option<*mut Story> {
     }
     let _ = MPTCP.insert(sock, &NEW, 0);
     MPTCP.get_ptr_mut(sock)
-}
-
-/// CLOCK_MONOTONIC, nanoseconds.
-#[inline(always)]
-pub fn now_ns() -> u64 {
-    // SAFETY: no arguments, no effect.
-    unsafe { bpf_ktime_get_ns() }
 }

@@ -14,12 +14,12 @@ use crate::{
     constants::{config, offset},
     emit::{self, Addresses, Fact},
     end, existing,
-    kernel::{IPPROTO_TCP, Sock, read, state},
+    kernel::{IPPROTO_TCP, Sock, now_ns, read, state},
     maps::{ALLOCATING, MINIS, increment},
     records::{
         ACTIVE_CLOSE, BORN, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, Story,
     },
-    story::{self, now_ns},
+    story,
 };
 
 /// `local_port` is given because full and mini-sockets keep it in different places.
