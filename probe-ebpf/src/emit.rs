@@ -46,8 +46,8 @@ pub fn of_socket_with(
     traffic: &Traffic,
 ) -> u32 {
     let sock = Sock(sock);
-    count(fact, story.side, &charged.key);
-    stack::count_fact(fact, story.site);
+    count(fact, story.side, &charged.key, 1);
+    stack::count_fact(fact, story.site, 1);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -88,8 +88,8 @@ pub fn of_socket_with(
 #[inline(never)]
 pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
     let mini = Sock(mini);
-    count(fact, kept.side, &kept.closer.key);
-    stack::count_fact(fact, kept.site);
+    count(fact, kept.side, &kept.closer.key, 1);
+    stack::count_fact(fact, kept.site, 1);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -137,7 +137,7 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
     } else {
         side as u8
     };
-    count(fact, side, &nobody.key);
+    count(fact, side, &nobody.key, 1);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -303,17 +303,17 @@ pub fn wakeup() -> u64 {
 /// # Safety
 /// `first` points to `N` counters in a map value.
 #[inline(always)]
-unsafe fn increment_slot<const N: usize>(first: *mut [u64; N], index: u8) {
+unsafe fn add_to_slot<const N: usize>(first: *mut [u64; N], index: u8, amount: u64) {
     // The verifier must see the bound that is used: kept from being optimised into another register.
     let index = core::hint::black_box(index as usize) & 15;
     if index < N {
         // SAFETY: below N.
-        unsafe { increment(first.cast::<u64>().add(index)) }
+        unsafe { add(first.cast::<u64>().add(index), amount) }
     }
 }
 
 #[inline(always)]
-fn count(fact: &Fact, side: u8, key: &ProcessKey) {
+fn count(fact: &Fact, side: u8, key: &ProcessKey, amount: u64) {
     let Some(totals) = process::totals_of(key) else {
         return;
     };
@@ -322,13 +322,13 @@ fn count(fact: &Fact, side: u8, key: &ProcessKey) {
     unsafe {
         match fact.kind {
             EventKind::TimeWait => {
-                increment_slot::<{ Side::COUNT }>(&raw mut (*totals).time_wait, side);
+                add_to_slot::<{ Side::COUNT }>(&raw mut (*totals).time_wait, side, amount);
                 if fact.state == crate::kernel::state::FIN_WAIT2 {
-                    increment_slot::<{ Side::COUNT }>(&raw mut (*totals).fin_wait2, side);
+                    add_to_slot::<{ Side::COUNT }>(&raw mut (*totals).fin_wait2, side, amount);
                 }
             }
             EventKind::TimeWaitOverflow => {
-                increment_slot::<{ Side::COUNT }>(&raw mut (*totals).overflow, side);
+                add_to_slot::<{ Side::COUNT }>(&raw mut (*totals).overflow, side, amount);
             }
             EventKind::Reset => {
                 let counters = if fact.from == ResetDirection::Sent as u8 {
@@ -336,28 +336,26 @@ fn count(fact: &Fact, side: u8, key: &ProcessKey) {
                 } else {
                     &raw mut (*totals).reset_received
                 };
-                increment_slot::<{ ResetReason::COUNT }>(counters, fact.reason);
+                add_to_slot::<{ ResetReason::COUNT }>(counters, fact.reason, amount);
             }
             EventKind::Abort => {
-                increment_slot::<{ AbortReason::COUNT }>(&raw mut (*totals).abort, fact.reason);
+                add_to_slot::<{ AbortReason::COUNT }>(
+                    &raw mut (*totals).abort,
+                    fact.reason,
+                    amount,
+                );
             }
             EventKind::PortAlloc | EventKind::TimeWaitEnd => {}
         }
     }
 }
 
-/// Takes back a RST that was counted as received and turned out to be the answer to data.
+/// Takes back a fact about a full socket that turns out to be another, after it was counted and reported.
 #[inline(always)]
-pub fn uncount_received(process: &Actor) {
-    if let Some(totals) = process::totals_of(&process.key) {
-        // SAFETY: inside the map value; adding -1 wraps to a subtraction.
-        unsafe {
-            let counter = (&raw mut (*totals).reset_received)
-                .cast::<u64>()
-                .add(ResetReason::Peer as usize);
-            add(counter, u64::MAX);
-        }
-    }
+pub fn uncount(fact: &Fact, story: &Story, charged: &Actor) {
+    const MINUS_ONE: u64 = u64::MAX;
+    count(fact, story.side, &charged.key, MINUS_ONE);
+    stack::count_fact(fact, story.site, MINUS_ONE);
 }
 
 /// The totals of a network namespace, made where missing.

@@ -26,6 +26,7 @@ mod port;
 mod port_call;
 mod process;
 mod programs;
+mod recent;
 mod records;
 mod reset;
 mod reuse;

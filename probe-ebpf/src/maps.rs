@@ -12,7 +12,7 @@ use twtrace_wire::{
 };
 
 use crate::records::{
-    Actor, Arguments, Birth, Call, CallSlot, MiniStory, Named, Search, Story, StorySlot,
+    Actor, Arguments, Birth, Call, CallSlot, MiniStory, Named, Recent, Search, Story, StorySlot,
 };
 
 /// Events to userspace. Resized by `--ring-mb`.
@@ -28,10 +28,9 @@ pub static STORY_SLOTS: Array<StorySlot> = Array::with_max_entries(1, 0);
 #[map]
 pub static STORIES: HashMap<u64, Story> = HashMap::with_max_entries(1, 0);
 
-/// Stories of sockets that were destroyed in a way a RST may still follow (data after close), by the
-/// address of the socket. Small and LRU: the RST follows in the same call chain.
+/// The socket that this CPU destroyed last, where a RST of its may follow: see `recent`.
 #[map]
-pub static RECENT: LruHashMap<u64, Story> = LruHashMap::with_max_entries(1024, 0);
+pub static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(1, 0);
 
 /// What stays known of a closed connection, by the address of its mini-socket.
 #[map]
@@ -130,7 +129,8 @@ pub static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 pub static MPTCP: LruHashMap<u64, Story> = LruHashMap::with_max_entries(4096, 0);
 
-/// Threads that are closing a listener, whose queued children die in their hands.
+/// Listeners that are being closed, by thread: connections in their queues are closed by that thread. An entry is removed
+/// when that listener is destroyed.
 #[map]
 pub static LISTENER_CLOSERS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(256, 0);
 

@@ -2,8 +2,8 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{
-    EventKind, LATENCY_BUCKETS, PortEvent, PortKey, PortOp, PortTotals, Probe, ReuseRefusal,
-    StackWhat, Tuple, bucket_of_ns, flags,
+    EventKind, LATENCY_BUCKETS, PortEvent, PortKey, PortOp, PortTotals, Probe, ProcessKey,
+    ReuseRefusal, StackWhat, bucket_of_ns, flags,
 };
 
 use crate::{
@@ -30,19 +30,6 @@ static NO_PORTS: PortTotals = PortTotals {
     max_ns: 0,
     buckets: [0; LATENCY_BUCKETS],
 };
-
-/// What a search came to.
-#[repr(C)]
-pub struct Outcome {
-    pub op: u32,
-    pub requested: u16,
-    pub errno: u16,
-    pub latency_ns: u64,
-    pub flags: u16,
-    pub refused: [u32; ReuseRefusal::COUNT],
-    /// The socket's own range of ports, where connect() looked through that.
-    pub own_range: [u16; 2],
-}
 
 /// `inet_csk_get_port(sk, snum)` begins: bind(), or listen(), which looks again even if bound.
 #[inline(always)]
@@ -87,15 +74,18 @@ pub fn refused(why: ReuseRefusal) {
 }
 
 /// Any of these functions returns.
+///
+/// What follows is done by [global functions](count_search): a search that was counted, that met TIME_WAITs, and that is
+/// reported would else be looked at by the verifier in each combination with what kind of process searched.
 #[inline(always)]
 pub fn returned(ctx: Ctx, result: i32) {
     let thread = bpf_get_current_pid_tgid();
     let Some(search) = SEARCHES.get_ptr(thread) else {
         return;
     };
-    // SAFETY: only this thread writes this entry.
-    let search = unsafe { *search };
-    let _ = SEARCHES.remove(thread);
+    // SAFETY: only this thread writes this entry; an LRU entry that is recycled still has integers.
+    let search = unsafe { &*search };
+    let sock = Sock(search.sock);
     let errno = if result == 0 {
         0
     } else if search.op == PortOp::Connect as u32 {
@@ -103,26 +93,121 @@ pub fn returned(ctx: Ctx, result: i32) {
     } else {
         EADDRINUSE
     };
-    let sock = Sock(search.sock);
-    let outcome = Outcome {
-        op: search.op,
-        requested: search.requested as u16,
-        errno,
-        latency_ns: now_ns().wrapping_sub(search.began_ns),
-        flags: flags::EXACT,
-        refused: search.refused,
-        own_range: range_searched(sock, search.op, search.requested),
+    let latency_ns = now_ns().wrapping_sub(search.began_ns);
+    let operation = search.op as u64 | EXACT;
+    count_own_search(sock.0, operation, latency_ns, errno as u64);
+    if config!(stacks) != 0 {
+        count_stack(ctx, errno, 0, latency_ns, &actor(sock));
+    }
+    let mut met = 0;
+    for number in &search.refused {
+        met |= *number;
+    }
+    if met != 0 {
+        count_hindered(thread);
+    }
+    let is_special = config!(tell_special) != 0
+        && (met != 0 || range_searched(sock, search.op, search.requested) != [0; 2]);
+    if errno != 0 || latency_ns >= config!(slow_port_ns) || is_special {
+        report_search(thread, latency_ns, errno as u64);
+    }
+    let _ = SEARCHES.remove(thread);
+}
+
+/// Beside an operation in a number: the search itself was seen.
+const EXACT: u64 = 1 << 32;
+
+/// Counts a search of the current process. A global function, see [`count_search`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn count_own_search(
+    sock: u64,
+    operation: u64,
+    latency_ns: u64,
+    outcome: u64,
+) -> u32 {
+    let key = actor(Sock(sock)).key;
+    count_search(
+        key.tgid as u64 | (key.unattributed as u64) << 32,
+        key.start_boot_ns,
+        operation,
+        latency_ns,
+        outcome,
+    )
+}
+
+/// Counts what the search of this thread met and could not take. A global function, see [`count_search`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn count_hindered(thread: u64) -> u32 {
+    let Some(search) = SEARCHES.get_ptr(thread) else {
+        return 1;
     };
-    let mut tuple = Tuple::default();
-    let more = sock.fill_tuple(&mut tuple, sock.local_port());
-    if tuple.local_port == 0 {
-        tuple.local_port = outcome.requested;
+    // SAFETY: as in `returned`.
+    let search = unsafe { &*search };
+    reuse::count_refused(&actor(Sock(search.sock)), &search.refused);
+    0
+}
+
+/// Reports the search of this thread. A global function, see [`count_search`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn report_search(thread: u64, latency_ns: u64, errno: u64) -> u32 {
+    let Some(search) = SEARCHES.get_ptr(thread) else {
+        return 1;
+    };
+    let Some(mut entry) = EVENTS.reserve::<PortEvent>(0) else {
+        count_lost(Probe::PortAlloc);
+        return 1;
+    };
+    let event = entry.as_mut_ptr();
+    // SAFETY: `search` as in `returned`. `event` is the reserved record; every field of it is written before it is
+    // submitted. It is written in place: what lies on the stack is part of what the verifier compares.
+    unsafe {
+        let search = &*search;
+        let sock = Sock(search.sock);
+        let requested = search.requested as u16;
+        let more = sock.fill_tuple(&mut (*event).tuple, sock.local_port());
+        if (*event).tuple.local_port == 0 {
+            (*event).tuple.local_port = requested;
+        }
+        if search.op != PortOp::Connect as u32 {
+            (*event).tuple.remote = [0; 16];
+            (*event).tuple.remote_port = 0;
+        }
+        (*event).requested = requested;
+        (*event).flags = flags::EXACT | more;
+        (*event).refused = search.refused;
+        let own_range = range_searched(sock, search.op, search.requested);
+        fill(event, search.op, errno as u16, latency_ns, own_range, sock);
     }
-    if outcome.op != PortOp::Connect as u32 {
-        tuple.remote = [0; 16];
-        tuple.remote_port = 0;
+    entry.submit(wakeup());
+    0
+}
+
+/// What all reports of searches have.
+///
+/// # Safety
+/// `event` may be written.
+#[inline(always)]
+pub unsafe fn fill(
+    event: *mut PortEvent,
+    op: u32,
+    errno: u16,
+    latency_ns: u64,
+    own_range: [u16; 2],
+    sock: Sock,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*event).mono_ns = now_ns();
+        (*event).kind = EventKind::PortAlloc as u8;
+        (*event).op = op as u8;
+        (*event).errno = errno;
+        (*event).latency_ns = latency_ns;
+        [(*event).range_low, (*event).range_high] = own_range;
+        process::fill(&mut (*event).process, &actor(sock));
     }
-    finished(ctx, &outcome, &tuple, more, &actor(sock));
 }
 
 /// The socket's own range, where connect() looked for any port.
@@ -135,59 +220,15 @@ pub fn range_searched(sock: Sock, op: u32, requested: u32) -> [u16; 2] {
     }
 }
 
-/// Counts a search and, if it failed, was slow or is to be told for what it met, reports it.
-#[inline(always)]
-pub fn finished(ctx: Ctx, outcome: &Outcome, tuple: &Tuple, more: u16, process: &Actor) {
-    let key = PortKey {
-        process: process.key,
-        op: outcome.op,
-        exact: (outcome.flags & flags::EXACT != 0) as u32,
-    };
-    count(&key, outcome);
-    count_stack(ctx, outcome, process);
-    let hindered = reuse::count_refused(process, &outcome.refused);
-    let [range_low, range_high] = outcome.own_range;
-    let is_special = hindered || range_low != 0 || range_high != 0;
-    let is_told = outcome.errno != 0
-        || outcome.latency_ns >= config!(slow_port_ns)
-        || is_special && config!(tell_special) != 0;
-    if !is_told {
-        return;
-    }
-    let Some(mut entry) = EVENTS.reserve::<PortEvent>(0) else {
-        count_lost(Probe::PortAlloc);
-        return;
-    };
-    let event = entry.as_mut_ptr();
-    // SAFETY: `event` is the reserved record; every field of it is written before it is submitted.
-    unsafe {
-        (*event).mono_ns = now_ns();
-        (*event).kind = EventKind::PortAlloc as u8;
-        (*event).op = outcome.op as u8;
-        (*event).requested = outcome.requested;
-        (*event).errno = outcome.errno;
-        (*event).flags = outcome.flags | more;
-        (*event).tuple = *tuple;
-        (*event).latency_ns = outcome.latency_ns;
-        (*event).refused = outcome.refused;
-        (*event).range_low = range_low;
-        (*event).range_high = range_high;
-        process::fill(&mut (*event).process, process);
-    }
-    entry.submit(wakeup());
-}
-
 /// Where in the code a search failed or was slow.
 #[inline(always)]
-fn count_stack(ctx: Ctx, outcome: &Outcome, process: &Actor) {
+pub fn count_stack(ctx: Ctx, errno: u16, how: u16, latency_ns: u64, process: &Actor) {
     if config!(stacks) == 0 {
         return;
     }
-    let what = if outcome.errno != 0 {
+    let what = if errno != 0 {
         StackWhat::PortFailed
-    } else if outcome.flags & flags::UNTIMED == 0
-        && outcome.latency_ns >= config!(stack_slow_port_ns)
-    {
+    } else if how & flags::UNTIMED == 0 && latency_ns >= config!(stack_slow_port_ns) {
         StackWhat::PortSlow
     } else {
         return;
@@ -209,32 +250,49 @@ pub fn totals_of(key: &PortKey) -> Option<*mut PortTotals> {
     totals
 }
 
-#[inline(always)]
-fn count(key: &PortKey, outcome: &Outcome) {
-    let key = &PortKey {
-        process: in_this_epoch(key.process),
-        ..*key
+/// Counts a search under its process and operation, given as halves of numbers: thread group and reason why there is none,
+/// operation and whether it is exact, errno and flags. A global function: the verifier looks at it by itself, once. Kernels
+/// before 6.3 hold every number in a program that calls functions for one whose value matters (`__mark_reg_unknown()`), so that the
+/// ways through this would be multiplied by the ways to it, up to a million instructions.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn count_search(
+    process: u64,
+    start_boot_ns: u64,
+    operation: u64,
+    latency_ns: u64,
+    outcome: u64,
+) -> u32 {
+    let key = PortKey {
+        process: in_this_epoch(ProcessKey {
+            tgid: process as u32,
+            unattributed: (process >> 32) as u32,
+            start_boot_ns,
+        }),
+        op: operation as u32,
+        exact: (operation >> 32) as u32,
     };
-    let Some(totals) = totals_of(key) else {
-        return;
+    let (errno, how) = (outcome as u16, (outcome >> 32) as u16);
+    let Some(totals) = totals_of(&key) else {
+        return 1;
     };
     // SAFETY: all inside the map value. Two threads of one process may race for the maximum; the
     // histogram has both.
     unsafe {
         increment(&raw mut (*totals).count);
-        if outcome.errno != 0 {
+        if errno != 0 {
             increment(&raw mut (*totals).failures);
         }
-        if outcome.flags & flags::UNTIMED != 0 {
+        if how & flags::UNTIMED != 0 {
             increment(&raw mut (*totals).untimed);
-            return;
+            return 0;
         }
-        if (*totals).max_ns < outcome.latency_ns {
-            (*totals).max_ns = outcome.latency_ns;
+        if (*totals).max_ns < latency_ns {
+            (*totals).max_ns = latency_ns;
         }
         // The verifier must see the bound that is used.
-        let bucket =
-            core::hint::black_box(bucket_of_ns(outcome.latency_ns)) & (LATENCY_BUCKETS - 1);
+        let bucket = core::hint::black_box(bucket_of_ns(latency_ns)) & (LATENCY_BUCKETS - 1);
         increment_u32((&raw mut (*totals).buckets).cast::<u32>().add(bucket));
     }
+    0
 }

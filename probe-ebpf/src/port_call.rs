@@ -4,14 +4,17 @@ use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
     generated::{bpf_get_current_task, bpf_probe_read_user},
 };
-use twtrace_wire::{PortKey, PortOp, ReuseRefusal, Tuple, flags};
+use twtrace_wire::{PortEvent, PortKey, PortOp, Probe, ReuseRefusal, Tuple, flags};
 
 use crate::{
     constants::config,
     descriptor::socket_of,
+    emit::wakeup,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, now_ns, set_v4, set_v6},
-    maps::{CALL_SLOT_COUNT, CALL_SLOTS, CALLS, claim, in_this_epoch, increment},
-    port::{Outcome, finished, range_searched, totals_of},
+    maps::{
+        CALL_SLOT_COUNT, CALL_SLOTS, CALLS, EVENTS, claim, count_lost, in_this_epoch, increment,
+    },
+    port::{count_own_search, count_stack, fill, range_searched, totals_of},
     process::{self, actor},
     records::{Call, CallSlot},
     stack::Ctx,
@@ -124,6 +127,8 @@ pub fn connect_began(sock: Sock) {
 }
 
 /// A system call returns.
+///
+/// What follows is done by global functions, as for [searches that are seen themselves](crate::port::returned).
 #[inline(always)]
 pub fn returned(ctx: Ctx, result: i64) {
     let thread = bpf_get_current_pid_tgid();
@@ -131,65 +136,103 @@ pub fn returned(ctx: Ctx, result: i64) {
         return;
     };
     // SAFETY: only this thread writes this entry.
-    let call = unsafe { *call };
-    forget(thread);
-    if call.began_ns == 0 {
-        return;
-    }
-    let latency_ns = now_ns().wrapping_sub(call.began_ns);
-    if call.op == PortOp::Connect as u32
-        && result == 0
-        && call.own_range == [0; 2]
-        && latency_ns < config!(slow_port_ns)
-    {
-        return count_connected();
-    }
-    let sock = Sock(socket_of(call.descriptor));
-    if sock.0 == 0 {
-        return;
-    }
-    match sock.protocol() {
-        IPPROTO_TCP | IPPROTO_MPTCP => {}
-        _ => return,
-    }
-    let connect = call.op == PortOp::Connect as u32;
-    let mut outcome = Outcome {
-        op: call.op,
-        requested: call.requested as u16,
-        errno: result.wrapping_neg() as u16,
-        latency_ns,
-        flags: 0,
-        refused: [0; ReuseRefusal::COUNT],
-        own_range: call.own_range,
-    };
-    if result >= 0 {
-        outcome.errno = 0;
-    }
-    if connect {
-        // After a search that succeeded connect() waits for the peer.
-        match outcome.errno {
-            EADDRNOTAVAIL | ENOMEM | EPERM => {}
-            EINPROGRESS => outcome.errno = 0,
-            _ => {
-                outcome.errno = 0;
-                outcome.flags = flags::UNTIMED;
+    let (op, own_range, began_ns) = unsafe { ((*call).op, (*call).own_range, (*call).began_ns) };
+    if began_ns != 0 {
+        let latency_ns = now_ns().wrapping_sub(began_ns);
+        let is_connect = op == PortOp::Connect as u32;
+        if is_connect && result == 0 && own_range == [0; 2] && latency_ns < config!(slow_port_ns) {
+            count_connected();
+        } else {
+            // SAFETY: as above.
+            let sock = socket_of(unsafe { (*call).descriptor });
+            if sock != 0 {
+                found(ctx, thread, sock, op, latency_ns, result);
             }
         }
     }
-    let mut tuple = Tuple::default();
-    let mut more = sock.fill_tuple(&mut tuple, sock.local_port());
-    if !connect {
-        tuple.remote = [0; 16];
-        tuple.remote_port = 0;
+    forget(thread);
+}
+
+/// The call's socket is known.
+#[inline(always)]
+fn found(ctx: Ctx, thread: u64, sock: u64, op: u32, latency_ns: u64, result: i64) {
+    match Sock(sock).protocol() {
+        IPPROTO_TCP | IPPROTO_MPTCP => {}
+        _ => return,
     }
-    if call.op == PortOp::Bind as u32 && outcome.errno == 0 && tuple.local_port == 0 {
+    let (errno, how) = outcome_of(op, result);
+    if op == PortOp::Bind as u32 && errno == 0 && Sock(sock).local_port() == 0 {
         // IP_BIND_ADDRESS_NO_PORT: the search is put off until connect().
         return;
     }
-    if call.address != 0 {
-        more |= fill_asked(&call, &mut outcome, &mut tuple);
+    let outcome = errno as u64 | (how as u64) << 32;
+    count_own_search(sock, op as u64, latency_ns, outcome);
+    if config!(stacks) != 0 {
+        count_stack(ctx, errno, how, latency_ns, &actor(Sock(sock)));
     }
-    finished(ctx, &outcome, &tuple, more, &actor(sock));
+    if errno != 0 || latency_ns >= config!(slow_port_ns) || config!(tell_special) != 0 {
+        report_call(thread, sock, latency_ns, outcome);
+    }
+}
+
+/// What a result says of the search: errno and flags.
+#[inline(always)]
+fn outcome_of(op: u32, result: i64) -> (u16, u16) {
+    let errno = if result < 0 {
+        result.wrapping_neg() as u16
+    } else {
+        0
+    };
+    if op != PortOp::Connect as u32 {
+        return (errno, 0);
+    }
+    // After a search that succeeded connect() waits for the peer.
+    match errno {
+        EADDRNOTAVAIL | ENOMEM | EPERM => (errno, 0),
+        EINPROGRESS => (0, 0),
+        _ => (0, flags::UNTIMED),
+    }
+}
+
+/// Reports the search of this thread's call, if it failed, was slow, or was one through a range of its socket's own. A
+/// global function, see [`count_own_search`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn report_call(thread: u64, sock: u64, latency_ns: u64, outcome: u64) -> u32 {
+    let (errno, how) = (outcome as u16, (outcome >> 32) as u16);
+    let Some(call) = find(thread) else {
+        return 1;
+    };
+    // SAFETY: only this thread writes this entry.
+    let call = unsafe { &*call };
+    if errno == 0 && latency_ns < config!(slow_port_ns) && call.own_range == [0; 2] {
+        return 0;
+    }
+    let Some(mut entry) = EVENTS.reserve::<PortEvent>(0) else {
+        count_lost(Probe::PortAlloc);
+        return 1;
+    };
+    let event = entry.as_mut_ptr();
+    let sock = Sock(sock);
+    // SAFETY: `event` is the reserved record; every field of it is written before it is submitted. It is written in
+    // place: what lies on the stack is part of what the verifier compares.
+    unsafe {
+        let tuple = &mut (*event).tuple;
+        let mut more = sock.fill_tuple(tuple, sock.local_port());
+        if call.op != PortOp::Connect as u32 {
+            tuple.remote = [0; 16];
+            tuple.remote_port = 0;
+        }
+        (*event).requested = call.requested as u16;
+        if call.address != 0 {
+            more |= fill_asked(call, errno, event);
+        }
+        (*event).flags = how | more;
+        (*event).refused = [0; ReuseRefusal::COUNT];
+        fill(event, call.op, errno, latency_ns, call.own_range, sock);
+    }
+    entry.submit(wakeup());
+    0
 }
 
 /// A connect() that came to an established connection, the most frequent call by far: that it was counted is all
@@ -213,9 +256,12 @@ fn count_connected() {
 }
 
 /// From the user's `struct sockaddr`: what bind() asked for, or where connect() wanted to go. A call
-/// that failed has cleared it from the socket.
+/// that failed has cleared it from the socket. Returns event flags.
+///
+/// # Safety
+/// `event` may be written, and its tuple is.
 #[inline(always)]
-fn fill_asked(call: &Call, outcome: &mut Outcome, tuple: &mut Tuple) -> u16 {
+unsafe fn fill_asked(call: &Call, errno: u16, event: *mut PortEvent) -> u16 {
     // sockaddr_in6: family, port, flow label, address.
     let family: u16 = read_user(call.address, 0);
     let port = u16::from_be(read_user(call.address, 2));
@@ -232,19 +278,23 @@ fn fill_asked(call: &Call, outcome: &mut Outcome, tuple: &mut Tuple) -> u16 {
         }
         _ => return 0,
     };
-    if call.op == PortOp::Connect as u32 {
-        if outcome.errno != 0 || tuple.remote_port == 0 {
-            tuple.remote = asked.remote;
-            tuple.remote_port = port;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let tuple = &mut (*event).tuple;
+        if call.op == PortOp::Connect as u32 {
+            if errno != 0 || tuple.remote_port == 0 {
+                tuple.remote = asked.remote;
+                tuple.remote_port = port;
+                tuple.ip_version = asked.ip_version;
+            }
+            return flags;
+        }
+        (*event).requested = port;
+        if errno != 0 {
+            tuple.local = asked.local;
+            tuple.local_port = port;
             tuple.ip_version = asked.ip_version;
         }
-        return flags;
-    }
-    outcome.requested = port;
-    if outcome.errno != 0 {
-        tuple.local = asked.local;
-        tuple.local_port = port;
-        tuple.ip_version = asked.ip_version;
     }
     flags
 }

@@ -1,6 +1,8 @@
 //! What the maps hold: keys and values of the kernel side's own.
 
-use twtrace_wire::{COMM_LEN, NO_SITE, ProcessKey, ReuseRefusal, Side, UNKNOWN, Unattributed};
+use twtrace_wire::{
+    COMM_LEN, NO_SITE, ProcessKey, ReuseRefusal, Side, TupleKey, UNKNOWN, Unattributed,
+};
 
 /// A comm as two words.
 pub type Comm = [u64; COMM_LEN / 8];
@@ -45,6 +47,8 @@ pub const PRE_EXISTING: u32 = 1 << 0;
 pub const ACTIVE_CLOSE: u32 = 1 << 1;
 /// Its mini-socket was seen being made, or refused.
 pub const BORN: u32 = 1 << 2;
+/// ... by the socket's last state only: a RST that follows says that it was not (`flags::MAY_BE_DATA`).
+pub const BORN_INFERRED: u32 = 1 << 12;
 /// →CLOSE was seen.
 pub const CLOSED: u32 = 1 << 3;
 /// A RST was sent.
@@ -53,6 +57,56 @@ pub const RST_SENT: u32 = 1 << 4;
 pub const RST_RECEIVED: u32 = 1 << 5;
 /// ... which may have been data after close (`flags::MAY_BE_DATA`).
 pub const RST_MAY_BE_DATA: u32 = 1 << 6;
+/// →CLOSE was reported by the second program, and the first one has not come yet.
+pub const CLOSED_BY_SECOND: u32 = 1 << 7;
+
+/// Which of the two programs of a hook this is: see [`Turns`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    First,
+    Second,
+}
+
+/// Who has reported a fact that the other program has not come for yet, as bits of [`Story::flags`].
+///
+/// A hook whose program can be preempted has a second one, for what the kernel skips the first one for. Either may come
+/// first: classic tracepoints run in the order in which their tracepoint was first used on this host, so that any tracer that
+/// was there before puts the second program before the first (seen on 7.3). Whichever finds the fact reported by the other
+/// takes the bit back and reports nothing. A program that was skipped leaves the bit of the other one behind. Then the next
+/// fact of that kind is the other one's, too: it is reported once in any case.
+#[derive(Clone, Copy)]
+pub struct Turns {
+    first: u32,
+    second: u32,
+}
+
+/// Of a RST that was sent.
+pub const RST_SENT_TURNS: Turns = Turns {
+    first: 1 << 8,
+    second: 1 << 9,
+};
+/// Of one that was received.
+pub const RST_RECEIVED_TURNS: Turns = Turns {
+    first: 1 << 10,
+    second: 1 << 11,
+};
+
+impl Turns {
+    /// Whether the other program has reported this fact; else this one is to.
+    #[inline(always)]
+    pub fn is_reported(self, flags: &mut u32, program: Program) -> bool {
+        let (mine, other) = match program {
+            Program::First => (self.first, self.second),
+            Program::Second => (self.second, self.first),
+        };
+        if *flags & other != 0 {
+            *flags &= !other;
+            return true;
+        }
+        *flags |= mine;
+        false
+    }
+}
 
 /// The story of an open socket.
 #[repr(C)]
@@ -157,6 +211,17 @@ pub static NEW_MINI: MiniStory = MiniStory {
     bytes_sent: 0,
     bytes_received: 0,
 };
+
+/// A socket that was destroyed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Recent {
+    /// Its address; 0 for none.
+    pub sock: u64,
+    /// Its connection.
+    pub tuple: TupleKey,
+    pub story: Story,
+}
 
 /// Arguments of an inet_twsk_alloc() under way.
 #[repr(C)]

@@ -9,9 +9,12 @@ use crate::{
     constants::{config, offset},
     emit::{self, Addresses, Fact},
     kernel::{Sock, read, state},
-    maps::RECENT,
     process::answerable,
-    records::{RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story},
+    recent,
+    records::{
+        BORN_INFERRED, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS, RST_SENT,
+        RST_SENT_TURNS, Story,
+    },
     segment::{TCP_RST, TCP_SYN, header_flags},
     story, timewait,
 };
@@ -28,7 +31,7 @@ const SHUT_BOTH: u8 = 3;
 #[inline(always)]
 pub fn sent(sock: u64, skb: u64, kernel_reason: u8) {
     if skb == 0 {
-        return active(Sock(sock), kernel_reason);
+        return active(Sock(sock), kernel_reason, Program::First);
     }
     if sock == 0 {
         return no_socket(skb, kernel_reason);
@@ -37,7 +40,7 @@ pub fn sent(sock: u64, skb: u64, kernel_reason: u8) {
     match sock.state() {
         state::TIME_WAIT => answered_by_mini(sock, skb, kernel_reason),
         state::NEW_SYN_RECV | state::LISTEN => no_connection(sock, skb, kernel_reason),
-        now => answered(sock, now, skb, kernel_reason),
+        now => answered(sock, now, skb, kernel_reason, Program::First),
     }
 }
 
@@ -53,19 +56,10 @@ pub fn sent_again(sock: u64, skb: u64, kernel_reason: u8) {
     if matches!(now, state::TIME_WAIT | state::NEW_SYN_RECV | state::LISTEN) {
         return;
     }
-    let told = match story::find(sock) {
-        // SAFETY: the entry of a live socket.
-        Some(story) => unsafe { (*story).flags & RST_SENT != 0 },
-        // After data that came too late the first program forgets what it told of.
-        None => skb != 0 && now == state::CLOSE && RECENT.get_ptr(sock).is_none(),
-    };
-    if told {
-        return;
-    }
     if skb == 0 {
-        active(full, kernel_reason);
+        active(full, kernel_reason, Program::Second);
     } else {
-        answered(full, now, skb, kernel_reason);
+        answered(full, now, skb, kernel_reason, Program::Second);
     }
 }
 
@@ -99,16 +93,24 @@ fn fact(direction: ResetDirection, reason: ResetReason, kernel_reason: u8, befor
     }
 }
 
+#[inline(always)]
+fn received_fact(reason: ResetReason, before: u8) -> Fact {
+    fact(ResetDirection::Received, reason, NO_KERNEL_REASON, before)
+}
+
 /// tcp_send_active_reset(): nothing was answered. A disconnect sets CLOSE first; timers and tcp_abort()
 /// send the RST first.
 #[inline(always)]
-fn active(sock: Sock, kernel_reason: u8) {
+fn active(sock: Sock, kernel_reason: u8, program: Program) {
     let now = sock.state();
     let Some(story) = story::in_state(sock, now) else {
         return;
     };
     // SAFETY: the entry of a live socket.
     let story = unsafe { &mut *story };
+    if RST_SENT_TURNS.is_reported(&mut story.flags, program) {
+        return;
+    }
     story.flags |= RST_SENT;
     let (reason, before) = if now == state::CLOSE {
         let closing = sock.shutdown() == SHUT_BOTH;
@@ -125,26 +127,29 @@ fn active(sock: Sock, kernel_reason: u8) {
     } else {
         (ResetReason::Timeout, now)
     };
-    let fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
+    let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
+    fact.flags = take_back(sock, story);
     emit::of_socket(&fact, sock.0, story, answerable(story));
 }
 
 /// A full socket answers a segment. After data that came too late it is in CLOSE already, and destroyed
 /// if no descriptor is left.
 #[inline(always)]
-fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8) {
+fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8, program: Program) {
     if now == state::CLOSE {
         if let Some(story) = story::find(sock.0) {
             // SAFETY: the entry of a live socket.
             let story = unsafe { &mut *story };
-            return too_late(sock, story, kernel_reason);
+            return too_late(sock, story, kernel_reason, program);
         }
-        if let Some(recent) = RECENT.get_ptr_mut(sock.0) {
-            // SAFETY: LRU entries may be recycled under us; integers can be stale, not invalid.
-            let recent = unsafe { &mut *recent };
-            too_late(sock, recent, kernel_reason);
-            let _ = RECENT.remove(sock.0);
+        // A destroyed socket answers with bottom halves off, where the first program is not preempted.
+        if program == Program::Second {
             return;
+        }
+        if let Some(story) = recent::take(sock) {
+            // SAFETY: a per-CPU slot.
+            let story = unsafe { &mut *story };
+            return too_late(sock, story, kernel_reason, program);
         }
         // A listener that has just closed, for example: gone, and not to get a story now.
         return no_connection(sock, skb, kernel_reason);
@@ -154,13 +159,19 @@ fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8) {
     };
     // SAFETY: the entry of a live socket.
     let story = unsafe { &mut *story };
+    if RST_SENT_TURNS.is_reported(&mut story.flags, program) {
+        return;
+    }
     story.flags |= RST_SENT;
     let fact = fact(ResetDirection::Sent, ResetReason::Other, kernel_reason, now);
     emit::of_socket(&fact, sock.0, story, answerable(story));
 }
 
 #[inline(always)]
-fn too_late(sock: Sock, story: &mut Story, kernel_reason: u8) {
+fn too_late(sock: Sock, story: &mut Story, kernel_reason: u8, program: Program) {
+    if RST_SENT_TURNS.is_reported(&mut story.flags, program) {
+        return;
+    }
     story.flags |= RST_SENT;
     let before = story.closed_from;
     let late = before == state::FIN_WAIT1 || before == state::FIN_WAIT2 || before == 0;
@@ -170,12 +181,24 @@ fn too_late(sock: Sock, story: &mut Story, kernel_reason: u8) {
         ResetReason::Other
     };
     let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
-    let process = answerable(story);
-    if story.flags & RST_MAY_BE_DATA != 0 {
-        fact.flags = flags::REPLACES_RECEIVED;
-        emit::uncount_received(process);
+    fact.flags = take_back(sock, story);
+    emit::of_socket(&fact, sock.0, story, answerable(story));
+}
+
+/// A RST of a socket that is in CLOSE says that there was no mini-socket, and that none was received if one may have been:
+/// takes back what was counted, and returns the event's flags.
+#[inline(always)]
+fn take_back(sock: Sock, story: &mut Story) -> u16 {
+    if story.flags & BORN_INFERRED != 0 {
+        story.flags &= !BORN_INFERRED;
+        timewait::take_back(sock, story);
+    } else if story.flags & RST_MAY_BE_DATA != 0 {
+        let fact = received_fact(ResetReason::Peer, 0);
+        emit::uncount(&fact, story, answerable(story));
+    } else {
+        return 0;
     }
-    emit::of_socket(&fact, sock.0, story, process);
+    flags::REPLACES
 }
 
 /// The mini-socket answers: to data (the process has closed), or to a SYN in FIN_WAIT2
@@ -235,20 +258,9 @@ fn no_socket(skb: u64, kernel_reason: u8) {
     );
 }
 
-/// The same RST, in another program: see [`sent_again`].
-#[inline(always)]
-pub fn received_again(sock: Sock) {
-    let told = story::find(sock.0)
-        // SAFETY: the entry of a live socket.
-        .is_some_and(|story| unsafe { (*story).flags & RST_RECEIVED != 0 });
-    if !told {
-        received(sock);
-    }
-}
-
 /// `tcp_receive_reset(sk)`: before →CLOSE, with the state the RST found.
 #[inline(always)]
-pub fn received(sock: Sock) {
+pub fn received(sock: Sock, program: Program) {
     let now = sock.state();
     if now == state::CLOSE {
         return;
@@ -258,13 +270,16 @@ pub fn received(sock: Sock) {
     };
     // SAFETY: the entry of a live socket.
     let story = unsafe { &mut *story };
+    if RST_RECEIVED_TURNS.is_reported(&mut story.flags, program) {
+        return;
+    }
     story.flags |= RST_RECEIVED;
     let reason = if now == state::SYN_SENT {
         ResetReason::Refused
     } else {
         ResetReason::Peer
     };
-    let mut fact = fact(ResetDirection::Received, reason, NO_KERNEL_REASON, now);
+    let mut fact = received_fact(reason, now);
     // tcp_rcv_state_process() calls tcp_reset() for data after close as well.
     if matches!(now, state::FIN_WAIT1 | state::FIN_WAIT2) && sock.shutdown() & SHUT_RECEIVE != 0 {
         fact.flags = flags::MAY_BE_DATA;

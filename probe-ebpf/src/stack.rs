@@ -31,7 +31,7 @@ use crate::{
     constants::{config, offset},
     emit::Fact,
     kernel::read,
-    maps::{SITE_COUNTS, SITES, STACKS, STACKS_MORE, count_lost, increment},
+    maps::{SITE_COUNTS, SITES, STACKS, STACKS_MORE, add, count_lost},
     process::PF_KTHREAD,
     records::Actor,
 };
@@ -263,6 +263,11 @@ fn read_user(address: u64) -> u64 {
 /// Counts what followed from a place in the code.
 #[inline(always)]
 pub fn count(site: u64, what: StackWhat) {
+    add_to_count(site, what, 1);
+}
+
+#[inline(always)]
+fn add_to_count(site: u64, what: StackWhat, amount: u64) {
     if config!(stacks) == 0 {
         return;
     }
@@ -286,12 +291,12 @@ pub fn count(site: u64, what: StackWhat) {
         }
     };
     // SAFETY: a map value.
-    unsafe { increment(counter) }
+    unsafe { add(counter, amount) }
 }
 
 /// Counts a fact about a connection under the close() behind it, if it is one of those that have one.
 #[inline(always)]
-pub fn count_fact(fact: &Fact, site: u64) {
+pub fn count_fact(fact: &Fact, site: u64, amount: u64) {
     if config!(stacks) == 0 {
         return;
     }
@@ -301,5 +306,5 @@ pub fn count_fact(fact: &Fact, site: u64) {
         EventKind::Reset if fact.from == ResetDirection::Sent as u8 => StackWhat::ResetSent,
         _ => return,
     };
-    count(site, what);
+    add_to_count(site, what, amount);
 }

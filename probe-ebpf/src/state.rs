@@ -8,19 +8,22 @@ use crate::{
     emit::{self, Fact},
     end, existing,
     kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, now_ns, state},
-    maps::{LISTENER_CLOSERS, MPTCP, RECENT},
+    maps::{LISTENER_CLOSERS, MPTCP},
     port_call,
     process::{actor, answerable},
+    recent,
     records::{
-        ACTIVE_CLOSE, Actor, BORN, CLOSED, NEW, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
+        ACTIVE_CLOSE, Actor, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, NEW, Program,
+        RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
     },
     stack::{self, Ctx},
     story, timewait,
 };
 
-/// `inet_sock_set_state(sk, oldstate, newstate)`.
+/// `inet_sock_set_state(sk, oldstate, newstate)`. Where the [second program](transition_again) was first, all but →CLOSE
+/// sets what is set.
 #[inline(always)]
-pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8) {
+pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8, program: Program) {
     if !is_watched(old, new) {
         return;
     }
@@ -34,7 +37,7 @@ pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8) {
         state::ESTABLISHED => established(sock, old),
         state::FIN_WAIT1 => closing(ctx, sock, old, true),
         state::LAST_ACK => closing(ctx, sock, old, false),
-        _ => closed(ctx, sock, old),
+        _ => closed(ctx, sock, old, program),
     }
 }
 
@@ -76,7 +79,7 @@ pub fn transition_again(ctx: Ctx, sock: Sock, old: u8, new: u8) {
             return;
         }
     }
-    transition(ctx, sock, old, new);
+    transition(ctx, sock, old, new, Program::Second);
 }
 
 /// Whether a transition says anything about the connection's actors or its end.
@@ -204,14 +207,35 @@ fn closer_or_opener(sock: Sock, story: &Story) -> Actor {
 
 /// any → CLOSE.
 #[inline(always)]
-fn closed(ctx: Ctx, sock: Sock, old: u8) {
+fn closed(ctx: Ctx, sock: Sock, old: u8, program: Program) {
     if old == state::LISTEN {
         let thread = bpf_get_current_pid_tgid();
         let _ = LISTENER_CLOSERS.insert(thread, sock.0, 0);
         return;
     }
+    if program == Program::First && closed_by_second(sock, old) {
+        return;
+    }
     if let Some(story) = story::in_state(sock, old) {
         finish(ctx, sock, story, old);
+        if program == Program::Second {
+            // SAFETY: the entry of a live socket.
+            unsafe { (*story).flags |= CLOSED_BY_SECOND };
+        }
+    }
+}
+
+/// Whether the second program was here before the first, with this →CLOSE: see [`Turns`](crate::records::Turns).
+#[inline(always)]
+fn closed_by_second(sock: Sock, old: u8) -> bool {
+    let Some(story) = story::find(sock.0) else {
+        return false;
+    };
+    // SAFETY: the entry of a live socket.
+    unsafe {
+        let is_closed = (*story).flags & CLOSED_BY_SECOND != 0 && (*story).closed_from == old;
+        (*story).flags &= !CLOSED_BY_SECOND;
+        is_closed
     }
 }
 
@@ -289,8 +313,9 @@ fn abort(sock: Sock, story: &Story, from: u8, error: u32) {
 /// program on that CPU and are skipped; this one is another program.
 #[inline(always)]
 pub fn destroyed(ctx: Ctx, sock: Sock) {
+    recent::forget_others(sock);
     let Some(story) = story::find(sock.0) else {
-        let _ = LISTENER_CLOSERS.remove(bpf_get_current_pid_tgid());
+        listener_destroyed(sock);
         return;
     };
     // SAFETY: the entry of a socket that is being destroyed once.
@@ -300,16 +325,28 @@ pub fn destroyed(ctx: Ctx, sock: Sock) {
         }
         (*story).flags
     };
-    if flags & ACTIVE_CLOSE != 0 && flags & BORN == 0 {
+    if flags & ACTIVE_CLOSE != 0 && (flags & BORN == 0 || flags & BORN_INFERRED != 0) {
         timewait::expect_no_birth(sock);
-        // Data after close: tcp_rcv_state_process() destroys the orphan first, and its caller sends the
-        // RST then (net/ipv4/tcp_input.c).
+        // Data after close: the RST follows.
         if flags & RST_SENT == 0 && flags & (RST_RECEIVED | RST_MAY_BE_DATA) != RST_RECEIVED {
-            // SAFETY: as above; copied into the other map.
-            let _ = RECENT.insert(sock.0, unsafe { &*story }, 0);
+            // SAFETY: as above.
+            recent::keep(sock, unsafe { &*story });
         }
     }
     story::forget(sock.0);
+}
+
+/// The queue of a listener is empty when it is destroyed. A child has no story left either, where the second program was
+/// before the first.
+#[inline(always)]
+fn listener_destroyed(sock: Sock) {
+    let thread = bpf_get_current_pid_tgid();
+    if let Some(listener) = LISTENER_CLOSERS.get_ptr(thread) {
+        // SAFETY: an integer in an LRU entry that only this thread writes.
+        if unsafe { *listener } == sock.0 {
+            let _ = LISTENER_CLOSERS.remove(thread);
+        }
+    }
 }
 
 /// `tcp_destroy_sock(sk)`, in another program: a story that is left was missed by the first one.

@@ -15,9 +15,10 @@ use crate::{
     emit::{self, Addresses, Fact},
     end, existing,
     kernel::{IPPROTO_TCP, Sock, now_ns, read, state},
-    maps::{ALLOCATING, MINIS, increment},
+    maps::{ALLOCATING, MINIS, add},
     records::{
-        ACTIVE_CLOSE, BORN, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED, RST_SENT, Story,
+        ACTIVE_CLOSE, BORN, BORN_INFERRED, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED,
+        RST_SENT, Story,
     },
     story,
 };
@@ -171,7 +172,7 @@ fn born_of_stranger(mini: Sock, substate: u8) {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
-    count_birth(mini.netns(), false, false);
+    count_birth(mini.netns(), false, false, 1);
     let why = stranger_reason();
     emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
 }
@@ -211,7 +212,7 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
-    count_birth(sock.netns(), refused, false);
+    count_birth(sock.netns(), refused, false, 1);
     let traffic = sock.traffic();
     emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
     if refused {
@@ -249,10 +250,33 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
 pub fn infer(sock: Sock, story: *mut Story, from: u8) {
     // SAFETY: the caller's entry of a live socket, or its own copy.
     let story = unsafe { &mut *story };
-    let refused = config!(births) == BIRTHS_BY_TIMER;
-    story.flags |= BORN;
-    let fact = Fact {
-        kind: if refused {
+    story.flags |= BORN | BORN_INFERRED;
+    let fact = inferred(sock, from);
+    count_birth(sock.netns(), is_refused(), true, 1);
+    emit::of_socket(&fact, sock.0, story, &story.closer);
+}
+
+/// What was [inferred](infer) has turned out to be no birth and no refusal.
+#[inline(always)]
+pub fn take_back(sock: Sock, story: &Story) {
+    let fact = inferred(sock, story.closed_from);
+    count_birth(sock.netns(), is_refused(), true, u64::MAX);
+    emit::uncount(&fact, story, &story.closer);
+}
+
+/// Whether a mini-socket that is missing was refused; else its birth was not seen.
+#[inline(always)]
+fn is_refused() -> bool {
+    config!(births) == BIRTHS_BY_TIMER
+}
+
+#[inline(always)]
+fn inferred(sock: Sock, from: u8) -> Fact {
+    // FIN_WAIT1 meets data with the ACK of the FIN: the kernel takes it through FIN_WAIT2 to CLOSE, makes no mini-socket
+    // and sends a RST at once.
+    let may_be_data = from != state::CLOSING && sock.orphan();
+    Fact {
+        kind: if is_refused() {
             EventKind::TimeWaitOverflow
         } else {
             EventKind::TimeWait
@@ -266,10 +290,12 @@ pub fn infer(sock: Sock, story: *mut Story, from: u8) {
         from,
         reason: 0,
         kernel_reason: NO_KERNEL_REASON,
-        flags: flags::INFERRED,
-    };
-    count_birth(sock.netns(), refused, true);
-    emit::of_socket(&fact, sock.0, story, &story.closer);
+        flags: if may_be_data {
+            flags::INFERRED | flags::MAY_BE_DATA
+        } else {
+            flags::INFERRED
+        },
+    }
 }
 
 /// Whether →CLOSE from `from` leaves a mini-socket behind, for one that saw only states.
@@ -283,7 +309,7 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
         return false;
     }
     match from {
-        state::CLOSING => true,
+        state::CLOSING => !may_be_disconnect(sock),
         // Either the peer's FIN came, or the last descriptor went. A disconnect or a close() over unread
         // data leaves FIN_WAIT2 too, but before the socket is orphaned and without the FIN.
         state::FIN_WAIT2 => !sock.linger2_negative() && (sock.peer_fin_seen() || sock.orphan()),
@@ -293,18 +319,27 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
     }
 }
 
+/// CLOSING → CLOSE by a process that holds the socket: it works off its backlog, which leaves a mini-socket; or it
+/// disconnects, by close() with SO_LINGER {on, 0} for example, which leaves nothing and sends no RST (tcp_need_reset()). A
+/// refusal is not said where it may be that.
 #[inline(always)]
-fn count_birth(netns: u32, refused: bool, inferred: bool) {
+fn may_be_disconnect(sock: Sock) -> bool {
+    sock.owned() && !sock.orphan() && (is_refused() || sock.lingers_zero())
+}
+
+/// `amount`: 1, or -1 in two's complement.
+#[inline(always)]
+fn count_birth(netns: u32, refused: bool, inferred: bool, amount: u64) {
     if let Some(totals) = emit::netns_totals(netns) {
         // SAFETY: inside the map value.
         unsafe {
             if refused {
-                increment(&raw mut (*totals).overflow);
+                add(&raw mut (*totals).overflow, amount);
             } else {
-                increment(&raw mut (*totals).births);
+                add(&raw mut (*totals).births, amount);
             }
             if inferred {
-                increment(&raw mut (*totals).inferred);
+                add(&raw mut (*totals).inferred, amount);
             }
         }
     }

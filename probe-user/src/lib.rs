@@ -31,9 +31,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Runs the program: reads the command line, does what it says, prints errors.
-pub fn main() -> ExitCode {
+/// Runs the program with its eBPF object: reads the command line, does what it says, prints errors.
+pub fn main(object: &'static [u8]) -> ExitCode {
     allocator::prepare();
+    probe::provide_object(object);
     let cli = cli::Cli::parse();
     start_log(cli.verbose);
     let command = match cli.into_command() {

@@ -2,7 +2,12 @@
 
 pub mod sources;
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -35,7 +40,10 @@ pub fn install(packages: &[String]) -> Result<()> {
     if !is_root() {
         bail!("not root; type: sudo sh -c '{}'", install_line(packages));
     }
-    eprintln!("installing by apt: {}", packages.join(" "));
+    eprintln!(
+        "installing by apt (a minute or two): {}",
+        packages.join(" ")
+    );
     if has_lists() && run(&mut install_command(packages)).is_ok() {
         return Ok(());
     }
@@ -50,7 +58,7 @@ pub fn install(packages: &[String]) -> Result<()> {
 /// # Errors
 /// When apt-get fails.
 pub fn update() -> Result<()> {
-    run(Command::new("apt-get").args(["-q", "update"]))
+    run(apt_get().arg("update"))
 }
 
 /// Whether package lists were ever fetched: minimal images come without.
@@ -63,11 +71,20 @@ pub fn has_lists() -> bool {
 }
 
 fn install_command(packages: &[String]) -> Command {
-    let mut command = Command::new("apt-get");
+    let mut command = apt_get();
     command
         .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-q", "install", "-y", "--no-install-recommends"])
+        .args(["install", "-y", "--no-install-recommends"])
         .args(packages);
+    command
+}
+
+/// With a bar of progress where there is a terminal to show it.
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    if !io::stderr().is_terminal() {
+        command.arg("-q");
+    }
     command
 }
 

@@ -19,9 +19,9 @@ use crate::{
 /// Options of `cargo xtask run`.
 #[derive(Args)]
 pub struct RunArgs {
-    /// Build without optimising: quicker to build, slower to run
+    /// Run what users get, fully optimised: takes longer to build
     #[arg(long)]
-    dev: bool,
+    release: bool,
     /// Arguments of twtrace
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<OsString>,
@@ -32,11 +32,7 @@ pub struct RunArgs {
 /// # Errors
 /// When the build fails, or neither root nor sudo is at hand.
 pub fn verb(workspace: &Workspace, args: &RunArgs) -> Result<ExitCode> {
-    let profile = if args.dev {
-        Profile::Dev
-    } else {
-        Profile::Release
-    };
+    let profile = Profile::of(args.release);
     let binaries = build::everything(workspace, profile, Parts::Program)?;
     let mut command = as_root(&binaries.twtrace())?;
     let error = command.args(&args.args).exec();

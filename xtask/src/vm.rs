@@ -71,13 +71,14 @@ pub fn verb(workspace: &Workspace, args: &VmArgs) -> Result<ExitCode> {
     if args.exec.is_empty() && !args.shell {
         tools::ensure_for_scenarios()?;
     }
-    let binaries = build::everything(workspace, Profile::Release, Parts::ProgramAndTests)?;
+    let binaries = build::everything(workspace, Profile::Quick, Parts::ProgramAndTests)?;
     let guest = Guest {
         workspace,
         kernel: &kernel,
         binaries: &binaries,
         accelerator: args.accel,
         programs: tools::guest_programs().collect(),
+        other: None,
     };
     if args.shell {
         guest.shell()?;

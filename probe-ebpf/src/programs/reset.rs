@@ -7,7 +7,7 @@ use aya_ebpf::{
 use twtrace_wire::NO_KERNEL_REASON;
 
 use super::field;
-use crate::{kernel::Sock, reset};
+use crate::{kernel::Sock, records::Program, reset};
 
 /// `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb)`, to 6.1: `sk` is a full socket.
 #[raw_tracepoint(tracepoint = "tcp_send_reset")]
@@ -27,7 +27,7 @@ pub fn send_reset_reason_raw(ctx: RawTracePointContext) -> u32 {
 /// `tcp_receive_reset(struct sock *sk)`, since 4.16.
 #[raw_tracepoint(tracepoint = "tcp_receive_reset")]
 pub fn receive_reset_raw(ctx: RawTracePointContext) -> u32 {
-    reset::received(Sock(ctx.arg(0)));
+    reset::received(Sock(ctx.arg(0)), Program::First);
     0
 }
 
@@ -52,7 +52,7 @@ pub fn send_reset_tracepoint(ctx: TracePointContext) -> u32 {
 /// `tcp:tcp_receive_reset`: skaddr 8.
 #[tracepoint]
 pub fn receive_reset_tracepoint(ctx: TracePointContext) -> u32 {
-    reset::received(Sock(field(&ctx, 8)));
+    reset::received(Sock(field(&ctx, 8)), Program::First);
     0
 }
 
@@ -70,7 +70,7 @@ pub fn send_reset_again_tracepoint(ctx: TracePointContext) -> u32 {
 /// `tcp:tcp_receive_reset`.
 #[tracepoint]
 pub fn receive_reset_again_tracepoint(ctx: TracePointContext) -> u32 {
-    reset::received_again(Sock(field(&ctx, 8)));
+    reset::received(Sock(field(&ctx, 8)), Program::Second);
     0
 }
 

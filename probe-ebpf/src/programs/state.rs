@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 
 use super::{field, tell_of_losses};
-use crate::{existing, kernel::Sock, stack, state};
+use crate::{existing, kernel::Sock, records::Program, stack, state};
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, since 4.16.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
@@ -16,6 +16,7 @@ pub fn state_raw(ctx: RawTracePointContext) -> u32 {
         Sock(ctx.arg(0)),
         ctx.arg::<u32>(1) as u8,
         ctx.arg::<u32>(2) as u8,
+        Program::First,
     );
     0
 }
@@ -56,6 +57,7 @@ pub fn state_tracepoint(ctx: TracePointContext) -> u32 {
         Sock(field(&ctx, 8)),
         field::<u32>(&ctx, 16) as u8,
         field::<u32>(&ctx, 20) as u8,
+        Program::First,
     );
     0
 }

@@ -258,12 +258,12 @@ pub const NO_KERNEL_REASON: u8 = 255;
 pub mod flags {
     /// The mini-socket was inferred from the socket's last state; no hook saw it being made.
     pub const INFERRED: u16 = 1 << 0;
-    /// A RST "received" in FIN_WAIT1 or FIN_WAIT2 after the receive side was shut down. The kernel's
-    /// `tcp_reset()` runs there for data after close too; then a sent RST of the same socket follows
-    /// at once, and it is the one that counts.
+    /// It looks like what it says, but may be data after close: then a sent RST of the same socket follows at once, and
+    /// it is the one that counts. A RST "received" in FIN_WAIT1 or FIN_WAIT2 after the receive side was shut down, as
+    /// the kernel's `tcp_reset()` runs there for data too; and an [`INFERRED`] mini-socket of an orphan.
     pub const MAY_BE_DATA: u16 = 1 << 1;
     /// A RST sent that takes the place of the `MAY_BE_DATA` event just before it on the same socket.
-    pub const REPLACES_RECEIVED: u16 = 1 << 2;
+    pub const REPLACES: u16 = 1 << 2;
     /// The latency is that of the port search itself, not an upper bound.
     pub const EXACT: u16 = 1 << 3;
     /// `latency_ns` was not measured (a blocking connect() seen only by its system call).
@@ -276,15 +276,58 @@ pub mod flags {
 mod tests {
     use super::*;
 
+    /// Of each of the enums above; a test compares them with what is declared.
+    macro_rules! for_each_enum {
+        ($each:ident) => {
+            $each!(
+                EventKind,
+                Side,
+                TcpState,
+                ResetDirection,
+                ResetReason,
+                AbortReason,
+                EndCause,
+                ReuseRefusal,
+                Unattributed,
+                PortOp,
+                Probe,
+                StackWhat
+            )
+        };
+    }
+
     #[test]
     fn codes_are_consecutive_and_go_there_and_back() {
-        for (index, kind) in EventKind::ALL.iter().enumerate() {
-            assert_eq!(*kind as usize, index);
-            assert_eq!(EventKind::from_code(*kind as u8), Some(*kind));
+        macro_rules! check {
+            ($($name:ident),+) => {$(
+                assert!($name::COUNT > 1, stringify!($name));
+                for (index, member) in $name::ALL.iter().enumerate() {
+                    assert_eq!(*member as usize, index, stringify!($name));
+                    assert_eq!($name::from_code(index as u8), Some(*member));
+                }
+                for code in $name::COUNT..=usize::from(u8::MAX) {
+                    assert_eq!($name::from_code(code as u8), None, stringify!($name));
+                }
+            )+};
         }
-        for (index, state) in TcpState::ALL.iter().enumerate() {
-            assert_eq!(*state as usize, index);
+        for_each_enum!(check);
+    }
+
+    #[test]
+    fn every_enum_is_tried() {
+        macro_rules! names {
+            ($($name:ident),+) => { [$(stringify!($name)),+] };
         }
-        assert_eq!(EventKind::from_code(EventKind::COUNT as u8), None);
+        let mut declared = include_str!("kinds.rs")
+            .split("\ncodes! {\n")
+            .skip(1)
+            .filter_map(|body| {
+                let line = body.lines().find(|line| !line.trim().starts_with("///"))?;
+                line.trim().strip_suffix(" {")
+            });
+        for name in for_each_enum!(names) {
+            assert_eq!(declared.next(), Some(name));
+        }
+        assert_eq!(declared.next(), None);
     }
 }

@@ -215,6 +215,51 @@ mod tests {
         assert_ne!(reason.in_epoch(0), reason.in_epoch(1));
     }
 
+    /// Each number in it differs from the others by its factor.
+    fn totals(number: u64) -> ProcessTotals {
+        ProcessTotals {
+            time_wait: [number; Side::COUNT],
+            fin_wait2: [2 * number; Side::COUNT],
+            overflow: [3 * number; Side::COUNT],
+            reset_sent: [4 * number; ResetReason::COUNT],
+            reset_received: [5 * number; ResetReason::COUNT],
+            abort: [6 * number; AbortReason::COUNT],
+            ended: [7 * number; EndCause::COUNT],
+            reused: 8 * number,
+            hindered: 9 * number,
+            refused: [10 * number; ReuseRefusal::COUNT],
+        }
+    }
+
+    #[test]
+    fn sums_have_every_number() {
+        let mut sum = totals(1);
+        sum.add(&totals(2));
+        assert_eq!(sum, totals(3));
+        // Taken back in a later epoch.
+        sum.add(&ProcessTotals {
+            ended: [u64::MAX; EndCause::COUNT],
+            ..ProcessTotals::default()
+        });
+        assert_eq!(sum.ended, [20; EndCause::COUNT]);
+    }
+
+    #[test]
+    fn sums_of_searches_have_the_longest() {
+        let search = |count, max_ns| PortTotals {
+            count,
+            failures: 2 * count,
+            untimed: 3 * count,
+            max_ns,
+            buckets: [count as u32; LATENCY_BUCKETS],
+        };
+        for (one, other) in [(search(1, 5), search(2, 7)), (search(2, 7), search(1, 5))] {
+            let mut sum = one;
+            sum.add(&other);
+            assert_eq!(sum, search(3, 7));
+        }
+    }
+
     #[test]
     fn every_bucket_begins_where_its_lower_bound_says() {
         for bucket in 0..LATENCY_BUCKETS {

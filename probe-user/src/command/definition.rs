@@ -77,18 +77,27 @@ mod tests {
 
     #[test]
     fn every_shell_completes_every_verb() {
+        let definition = Cli::command();
+        let verbs: Vec<&str> = definition
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
+        for verb in [
+            "top", "trace", "report", "record", "serve", "doctor", "probes",
+        ] {
+            assert!(verbs.contains(&verb), "{verb}");
+        }
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish] {
             let script = text(script(shell));
-            for verb in [
-                "trace",
-                "report",
-                "doctor",
-                "probes",
-                "completions",
-                "schema",
-                "man",
-            ] {
-                assert!(script.contains(verb), "{shell}: {verb}");
+            // A verb may also be a word of some help.
+            let offered = |verb: &str| match shell {
+                Shell::Bash => format!("twtrace,{verb})"),
+                Shell::Zsh => format!("'{verb}:"),
+                Shell::Fish => format!("-a \"{verb}\""),
+                _ => format!("cand {verb} "),
+            };
+            for verb in &verbs {
+                assert!(script.contains(&offered(verb)), "{shell}: {verb}");
             }
             assert!(script.contains("duration"), "{shell}");
         }

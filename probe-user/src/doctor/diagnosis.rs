@@ -67,8 +67,7 @@ pub struct Figures {
 impl Diagnosis {
     /// Of everything that was told up to the latest moment; `report` is of the same.
     pub fn of(tally: &Tally, report: Report) -> Self {
-        let (before, after) = tally.namespaces();
-        let facts = Facts::new(report, tally.dealings(), before, after);
+        let facts = Facts::new(report, tally.dealings(), tally.namespaces(), tally.filter());
         Self::new(facts, tally.filter(), tally.dealings().left_out())
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use twtrace_wire::Side;
 
+use crate::filter::Filter;
 use crate::model::dealings::{Dealing, DealingRow, Dealings};
 use crate::model::report::Report;
 use crate::scan::namespace::{Looks, State};
@@ -34,15 +35,24 @@ pub struct Namespace {
 }
 
 impl Facts {
-    /// Puts them together. Namespaces that are gone at the end are left out.
-    pub fn new(report: Report, dealings: &Dealings, mut before: Looks, after: Looks) -> Self {
+    /// Puts them together. Namespaces that are gone at the end are left out, and those that the filter does not show: a
+    /// recording has all of its host.
+    pub fn new(
+        report: Report,
+        dealings: &Dealings,
+        (mut before, after): (Looks, Looks),
+        filter: &Filter,
+    ) -> Self {
         let mut facts = Self {
             report,
             dealings: dealings.rows(),
             namespaces: BTreeMap::new(),
             unknown: Vec::new(),
         };
-        for (netns, look) in after {
+        let shown = after
+            .into_iter()
+            .filter(|(netns, _)| filter.shows_netns(*netns));
+        for (netns, look) in shown {
             let before = before.remove(&netns).and_then(|look| look.state.ok());
             match look.state {
                 Ok(now) => {
@@ -106,5 +116,39 @@ impl Facts {
     #[cfg(test)]
     pub fn state_mut(&mut self) -> &mut State {
         &mut self.namespaces.values_mut().next().unwrap().now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use crate::scan::namespace::Look;
+
+    #[test]
+    fn namespaces_that_the_filter_hides_are_not_judged() {
+        let healthy = samples::healthy();
+        let state = &healthy.namespaces.values().next().unwrap().now;
+        let looks = || -> Looks {
+            let states = [
+                (1, Ok(state.clone())),
+                (2, Ok(state.clone())),
+                (3, Err("gone".to_owned())),
+            ];
+            let looks = states.map(|(netns, state)| (netns, Look { path: None, state }));
+            looks.into()
+        };
+        let facts = |filter: &Filter| {
+            let report = samples::healthy().report;
+            Facts::new(report, &Dealings::default(), (looks(), looks()), filter)
+        };
+        let all = facts(&Filter::default());
+        assert_eq!((all.namespaces.len(), all.unknown.len()), (2, 1));
+        let one = facts(&Filter {
+            netns: vec![2],
+            ..Filter::default()
+        });
+        assert_eq!(one.namespaces.keys().collect::<Vec<_>>(), [&2]);
+        assert!(one.unknown.is_empty());
     }
 }

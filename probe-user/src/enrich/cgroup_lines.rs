@@ -10,8 +10,35 @@ const DELETED: &str = " (deleted)";
 ///
 /// On a host with both, Docker's containers may be in v1 hierarchies only, and what v2 has is the daemon's own.
 pub fn choose(text: &[u8]) -> Option<Place> {
+    choose_of(text, Lines::All)
+}
+
+/// Which hierarchies are gone by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// All.
+    All,
+    /// Those of v1.
+    V1,
+    /// That of v2.
+    V2,
+}
+
+/// The same of some hierarchies only. The file says where a process is now; where it was in one hierarchy when
+/// something happened may be known better, and then that hierarchy's line must not be asked: the process may have been
+/// moved. Hierarchies of v1 count as one here, as whoever moves a process moves it in all of them.
+pub fn choose_of(text: &[u8], wanted: Lines) -> Option<Place> {
     let text = String::from_utf8_lossy(text);
-    let mut lines: Vec<Line<'_>> = text.lines().filter_map(Line::parse).collect();
+    let is_wanted = |line: &Line<'_>| match wanted {
+        Lines::All => true,
+        Lines::V1 => !line.controllers.is_empty(),
+        Lines::V2 => line.controllers.is_empty(),
+    };
+    let mut lines: Vec<Line<'_>> = text
+        .lines()
+        .filter_map(Line::parse)
+        .filter(is_wanted)
+        .collect();
     lines.sort_by_key(Line::rank);
     let places = lines.into_iter().map(|line| Place::from_path(line.path()));
     places.reduce(|best, other| best.or_if_it_says_more(other))
@@ -104,6 +131,15 @@ mod tests {
         );
         is("4:memory:/x\n1:name=systemd:/y\n0::/\n", "/y");
         is("4:memory:/x\n0::/a.service\n", "/a.service");
+    }
+
+    #[test]
+    fn a_hierarchy_that_is_known_better_is_left_out() {
+        let text = b"4:memory:/b.service\n1:name=systemd:/b.service\n0::/docker/a.scope\n";
+        let chosen = |lines| choose_of(text, lines).map(|place| place.path);
+        assert_eq!(chosen(Lines::V1).as_deref(), Some("/b.service"));
+        assert_eq!(chosen(Lines::V2).as_deref(), Some("/docker/a.scope"));
+        assert_eq!(choose_of(b"0::/a\n", Lines::V1), None);
     }
 
     #[test]

@@ -14,12 +14,13 @@ mod remembered;
 
 use std::sync::Arc;
 
-use twtrace_wire::ProcessKey;
+use twtrace_wire::{CGROUP_V1, ProcessKey};
 
 use crate::event::comm::Comm;
 use crate::event::timestamp::{Clocks, Timestamp};
 use crate::event::{Event, Facts, Process};
 use cgroup::Place;
+use cgroup_lines::Lines;
 use cgroup_tree::{CgroupTree, Resolved};
 use hierarchies::Hierarchies;
 use remembered::Remembered;
@@ -131,16 +132,22 @@ impl Enricher {
     fn look_up(&mut self, process: &Process) -> (Details, bool) {
         let start_boot_ns = process.key.start_boot_ns;
         let resolved = self.cgroups.resolve(process.cgroup_id);
-        let wants_cgroup = self.has_v1 || !matches!(resolved, Resolved::Path(_));
-        let found = procfs::read(process.key.tgid, start_boot_ns, wants_cgroup).unwrap_or_default();
+        // The id says where it was then. /proc says where it is now, to which it may have been moved: that is asked
+        // only for hierarchies of which the id says nothing.
+        let wanted = match resolved {
+            Resolved::Path(_) if !self.has_v1 => None,
+            Resolved::Path(_) if process.cgroup_id & CGROUP_V1 == 0 => Some(Lines::V1),
+            Resolved::Path(_) => Some(Lines::V2),
+            Resolved::Unknown | Resolved::NotYet => Some(Lines::All),
+        };
+        let found = procfs::read(process.key.tgid, start_boot_ns, wanted).unwrap_or_default();
         let is_all = resolved != Resolved::NotYet;
         let cgroup = match (resolved, found.cgroup) {
             (Resolved::Path(path), now) => {
                 let then = Place::from_path(path);
                 match now {
-                    // The other hierarchies.
-                    Some(now) if self.has_v1 => Some(then.or_if_it_says_more(now)),
-                    _ => Some(then),
+                    Some(now) => Some(then.or_if_it_says_more(now)),
+                    None => Some(then),
                 }
             }
             (_, now) => now,

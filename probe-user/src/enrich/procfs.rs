@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
 use super::cgroup::Place;
-use super::cgroup_lines;
+use super::cgroup_lines::{self, Lines};
 use crate::event::comm::Comm;
 
 /// What /proc tells of a process.
@@ -22,8 +22,8 @@ pub struct Found {
 }
 
 /// Reads /proc/PID, if that is still the process that started then (CLOCK_BOOTTIME, nanoseconds). The cgroup's file is
-/// only read where it is wanted.
-pub fn read(pid: u32, start_boot_ns: u64, wants_cgroup: bool) -> Option<Found> {
+/// only read where hierarchies are wanted.
+pub fn read(pid: u32, start_boot_ns: u64, wanted: Option<Lines>) -> Option<Found> {
     // Of most processes that live for a moment nothing but this is asked: they are gone. It stands for one process,
     // and its files can't be read any more when that is gone.
     if is_gone(pid) {
@@ -34,14 +34,14 @@ pub fn read(pid: u32, start_boot_ns: u64, wants_cgroup: bool) -> Option<Found> {
     if stat.start_ticks()? != start_boot_ns / tick_ns() {
         return None;
     }
-    let cgroup = match wants_cgroup {
-        true => directory.read(c"cgroup"),
-        false => None,
-    };
+    let cgroup = wanted.and_then(|lines| {
+        let text = directory.read(c"cgroup")?;
+        cgroup_lines::choose_of(&text, lines)
+    });
     Some(Found {
         comm: Comm::from_bytes(stat.name()?),
         exe: directory.link(c"exe"),
-        cgroup: cgroup.and_then(|text| cgroup_lines::choose(&text)),
+        cgroup,
     })
 }
 
@@ -208,15 +208,15 @@ mod tests {
     fn this_process_is_read_and_one_that_started_otherwise_is_not() {
         let pid = std::process::id();
         let start_boot_ns = start_ticks(pid).unwrap() * tick_ns();
-        let found = read(pid, start_boot_ns, true).unwrap();
+        let found = read(pid, start_boot_ns, Some(Lines::All)).unwrap();
         let exe = std::env::current_exe().unwrap();
         assert_eq!(found.exe.as_deref(), exe.to_str());
         let comm = fs::read(format!("/proc/{pid}/comm")).unwrap();
         assert_eq!(found.comm, Comm::from_bytes(comm.trim_ascii_end()));
         assert!(found.cgroup.is_some());
-        let found = read(pid, start_boot_ns, false).unwrap();
+        let found = read(pid, start_boot_ns, None).unwrap();
         assert_eq!(found.cgroup, None);
-        assert_eq!(read(pid, start_boot_ns + tick_ns(), true), None);
+        assert_eq!(read(pid, start_boot_ns + tick_ns(), None), None);
         assert_eq!(start_ticks(0), None);
     }
 

@@ -59,9 +59,9 @@ pub struct Decoded {
     pub event: Event,
     /// Names the socket among records that follow each other at once.
     pub socket: u64,
-    /// A received reset that the next one of the same socket may replace.
+    /// An event that a reset of the same socket, sent next, may replace.
     pub may_be_replaced: bool,
-    /// A sent reset that replaces the received one before it.
+    /// A sent reset that replaces such an event before it.
     pub replaces: bool,
 }
 
@@ -143,7 +143,7 @@ impl Decoder {
             event,
             socket: wire.socket,
             may_be_replaced: wire.flags & flags::MAY_BE_DATA != 0,
-            replaces: wire.flags & flags::REPLACES_RECEIVED != 0,
+            replaces: wire.flags & flags::REPLACES != 0,
         })
     }
 

@@ -1,20 +1,18 @@
-//! Resets that can only be judged a moment later.
+//! Events that can only be judged a moment later.
 //!
-//! Where data arrives after close, the kernel first runs through the code that handles a received RST, then
-//! sends one itself. The kernel side marks the first as replaceable and the second as its replacement, and
-//! has set its own totals right by then; here the first is dropped from the stream of events.
+//! Where data arrives after close, the kernel first runs through the code that handles a received RST, or goes to CLOSE as
+//! if it had left a mini-socket or refused one; then it sends a RST. The kernel side marks the first as replaceable and the
+//! second as its replacement, and has set its own totals right by then; here the first is dropped from the stream of events.
 
 use std::collections::VecDeque;
 
-use twtrace_wire::{EventKind, ResetDirection};
-
+use super::Event;
 use super::decode::Decoded;
-use super::{Event, Facts};
 
 /// How long a replacement is waited for, nanoseconds of the events' own time.
 pub const HOLD_NS: u64 = 50_000_000;
 
-/// Holds replaceable resets back, and all that came after them, so that order is kept.
+/// Holds replaceable events back, and all that came after them, so that order is kept.
 #[derive(Debug, Default)]
 pub struct Judge {
     held: VecDeque<Decoded>,
@@ -27,7 +25,7 @@ impl Judge {
             let replaced = self.held.iter().rposition(|held| {
                 held.may_be_replaced
                     && held.socket == decoded.socket
-                    && is_received_reset(&held.event)
+                    && is_same_connection(&held.event, &decoded.event)
             });
             if let Some(index) = replaced {
                 self.held.remove(index);
@@ -56,15 +54,17 @@ impl Judge {
     }
 }
 
-fn is_received_reset(event: &Event) -> bool {
-    event.event == EventKind::Reset
-        && matches!(&event.facts, Facts::Reset(reset) if reset.direction == ResetDirection::Received)
+/// Of two sockets that were at the same address one after the other, neither replaces what the other one's record says.
+fn is_same_connection(one: &Event, other: &Event) -> bool {
+    (one.netns, one.local, one.remote) == (other.netns, other.local, other.remote)
 }
 
 #[cfg(test)]
 mod tests {
+    use twtrace_wire::ResetDirection;
+
     use super::*;
-    use crate::event::samples;
+    use crate::event::{Facts, samples};
 
     fn reset(mono_ns: u64, socket: u64, direction: ResetDirection) -> Decoded {
         let mut event = samples::reset();
@@ -115,6 +115,25 @@ mod tests {
         judge.push(other(3));
         assert!(times(judge.release(1 + HOLD_NS)).is_empty());
         assert_eq!(times(judge.release(2 + HOLD_NS)), [2, 3]);
+    }
+
+    #[test]
+    fn an_inferred_refusal_is_replaced_by_a_reset_of_its_connection_only() {
+        for (is_same, left) in [(true, vec![3]), (false, vec![2, 3])] {
+            let mut judge = Judge::default();
+            let mut replacement = reset(3, 7, ResetDirection::Sent);
+            replacement.replaces = true;
+            let mut refused = other(2);
+            refused.socket = 7;
+            refused.may_be_replaced = true;
+            let connection = &replacement.event;
+            refused.event.netns = connection.netns;
+            refused.event.remote = connection.remote;
+            refused.event.local = is_same.then_some(connection.local).flatten();
+            judge.push(refused);
+            judge.push(replacement);
+            assert_eq!(times(judge.release(u64::MAX)), left);
+        }
     }
 
     #[test]

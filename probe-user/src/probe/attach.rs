@@ -1,28 +1,23 @@
 //! Trying the tiers: what really loads and attaches is kept.
 
-use std::{cell::OnceCell, error::Error, io, path::Path};
+use std::cell::OnceCell;
 
-use aya::{
-    Btf, Ebpf, Endianness,
-    programs::{Program, ProgramError},
-};
+use aya::{Btf, Ebpf};
 
 use super::{
     Choice, Hook, ProbeError, Question, Tier,
     btf::KernelBtf,
-    facts::{self, Preemption},
-    plan::{Attach, Behaviour, Candidate, Condition, Part, Plan},
-    tracefs,
+    facts::Preemption,
+    plan::{self, Attach, Behaviour, Candidate, Condition, Part, Plan},
+    program, symbols, tracefs, trial,
 };
 
 /// What the candidates are tried against.
 pub struct Kernel<'a> {
-    /// Our reading of the kernel's BTF.
+    /// The kernel's BTF.
     pub types: &'a KernelBtf,
-    /// The same file, for aya's reading of it.
-    pub btf_path: &'a Path,
-    /// aya's, for fentry: read when it is first needed.
-    pub btf: OnceCell<Option<Btf>>,
+    /// What aya needs of it, for fentry: made when it is first needed.
+    pub functions: OnceCell<Option<Btf>>,
     /// Address of `tw_timer_handler`, or 0: looked for when it is first needed, which takes a while.
     pub tw_timer_handler: OnceCell<u64>,
     /// Whether, and where, the kernel may preempt programs.
@@ -34,17 +29,22 @@ pub struct Kernel<'a> {
 }
 
 impl Kernel<'_> {
-    fn btf(&self) -> Option<&Btf> {
-        self.btf
-            .get_or_init(|| Btf::parse_file(self.btf_path, Endianness::default()).ok())
+    /// The functions that programs may be attached to, as aya takes them.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn functions(&self) -> Result<&Btf, String> {
+        self.functions
+            .get_or_init(|| self.types.for_aya(&plan::functions()))
             .as_ref()
+            .ok_or_else(|| "aya does not take the kernel's functions".to_owned())
     }
 
     /// Address of the mini-sockets' timer function, or 0 where kallsyms does not show it.
     pub fn tw_timer_handler(&self) -> u64 {
         *self
             .tw_timer_handler
-            .get_or_init(|| facts::symbol_address("tw_timer_handler").unwrap_or(0))
+            .get_or_init(|| symbols::address("tw_timer_handler").unwrap_or(0))
     }
 }
 
@@ -173,6 +173,41 @@ fn place(attach: &Attach) -> String {
     }
 }
 
+/// The candidates that will be chosen: by trying each without the object, as far as that goes. Where one is refused all
+/// the same once its programs are loaded, [`choose`] says what it takes instead.
+pub fn foresee(kernel: &Kernel<'_>, plans: &[&'static Plan]) -> Vec<&'static Candidate> {
+    let mut chosen: Vec<Choice> = Vec::new();
+    let mut candidates = Vec::new();
+    for plan in plans {
+        let expected = plan.candidates.iter().find(|candidate| {
+            check(kernel, candidate, &chosen).is_ok()
+                && candidate
+                    .parts
+                    .iter()
+                    .all(|(_, attach)| is_expected(kernel, attach))
+        });
+        let Some(candidate) = expected else { continue };
+        candidates.push(candidate);
+        chosen.push(Choice {
+            question: plan.question,
+            tier: candidate.tier,
+            hooks: Vec::new(),
+            lost: None,
+            refused: Vec::new(),
+        });
+    }
+    candidates
+}
+
+fn is_expected(kernel: &Kernel<'_>, attach: &Attach) -> bool {
+    match attach {
+        Attach::Fentry(_) | Attach::Fexit(_) => worth_loading(kernel, attach).is_ok(),
+        Attach::RawTracepoint(name) => kernel.types.tracepoint_arguments(name).is_some(),
+        Attach::Tracepoint(category, name, fields) => check_fields(category, name, fields).is_ok(),
+        Attach::Kprobe(_) => tracefs::has_kprobes(),
+    }
+}
+
 /// Loads and attaches all parts, or none. The error is the reason, or `None` where the candidate is
 /// another one's variant for other kernels.
 fn attempt(
@@ -184,8 +219,10 @@ fn attempt(
     check(kernel, candidate, chosen)?;
     for part in candidate.parts {
         if let Err(error) = attach_part(ebpf, kernel, part) {
-            for (program, _) in candidate.parts {
-                unload(ebpf, program);
+            for (name, _) in candidate.parts {
+                if let Some(program) = ebpf.program_mut(name) {
+                    program::unload(program);
+                }
             }
             return Err(Some(format!("{}: {error}", place(&part.1))));
         }
@@ -248,86 +285,49 @@ fn switched_off(kernel: &Kernel<'_>, candidate: &Candidate) -> bool {
         .is_some_and(|hook| kernel.without.contains(&hook))
 }
 
-fn unload(ebpf: &mut Ebpf, name: &str) {
-    let Some(program) = ebpf.program_mut(name) else {
-        return;
-    };
-    // A program that is not loaded has nothing to unload.
-    let _ = match program {
-        Program::RawTracePoint(program) => program.unload(),
-        Program::TracePoint(program) => program.unload(),
-        Program::FEntry(program) => program.unload(),
-        Program::FExit(program) => program.unload(),
-        Program::KProbe(program) => program.unload(),
-        _ => Ok(()),
-    };
-}
-
 fn attach_part(ebpf: &mut Ebpf, kernel: &Kernel<'_>, part: &Part) -> Result<(), String> {
     let (name, attach) = part;
+    worth_loading(kernel, attach)?;
+    if let Attach::Tracepoint(category, tracepoint, fields) = attach {
+        check_fields(category, tracepoint, fields)?;
+    }
     let program = ebpf
         .program_mut(name)
         .ok_or_else(|| format!("the object has no program {name}"))?;
-    let result = match (program, attach) {
-        (Program::RawTracePoint(program), Attach::RawTracepoint(tracepoint)) => {
-            loaded(program.load()).and_then(|()| program.attach(tracepoint).map(|_| ()))
-        }
-        (Program::TracePoint(program), Attach::Tracepoint(category, tracepoint, fields)) => {
-            check_fields(category, tracepoint, fields)?;
-            loaded(program.load()).and_then(|()| program.attach(category, tracepoint).map(|_| ()))
-        }
-        (Program::FEntry(program), Attach::Fentry(function)) => {
-            let btf = kernel.btf().ok_or("aya can't read the kernel's BTF")?;
-            loaded(program.load(function, btf)).and_then(|()| program.attach().map(|_| ()))
-        }
-        (Program::FExit(program), Attach::Fexit(function)) => {
-            let btf = kernel.btf().ok_or("aya can't read the kernel's BTF")?;
-            loaded(program.load(function, btf)).and_then(|()| program.attach().map(|_| ()))
-        }
-        (Program::KProbe(program), Attach::Kprobe(function)) => {
-            loaded(program.load()).and_then(|()| program.attach(function, 0).map(|_| ()))
-        }
-        _ => return Err(format!("the object's program {name} is of another type")),
+    let functions = match attach.function() {
+        Some(_) => Some(kernel.functions()?),
+        None => None,
     };
-    result.map_err(|error| explain(&error))
+    program::load(program, attach, functions)
+        .and_then(|()| program::attach(program, attach))
+        .map_err(|error| program::explain(&error, NO_SUCH_HOOK))
 }
 
-/// A program that goes to several places is loaded once.
-fn loaded(result: Result<(), ProgramError>) -> Result<(), ProgramError> {
-    match result {
-        Err(ProgramError::AlreadyLoaded) => Ok(()),
-        other => other,
-    }
+/// Whether the kernel takes a program of two instructions there; that it takes ours is seen when it is loaded. (aya asks
+/// ten times more for the verifier's log where the kernel refuses a program.)
+///
+/// # Errors
+/// With the kernel's reason.
+pub fn worth_loading(kernel: &Kernel<'_>, attach: &Attach) -> Result<(), String> {
+    let is_there = match attach {
+        Attach::Fentry(function) | Attach::Fexit(function) => {
+            match kernel.types.function_id(function) {
+                Some(id) => {
+                    let at_return = matches!(attach, Attach::Fexit(_));
+                    return trial::function(id, at_return).map_err(|error| error.to_string());
+                }
+                None => false,
+            }
+        }
+        Attach::Kprobe(_) => tracefs::has_kprobes(),
+        Attach::RawTracepoint(_) | Attach::Tracepoint(..) => true,
+    };
+    is_there
+        .then_some(())
+        .ok_or_else(|| NO_SUCH_HOOK.to_owned())
 }
 
-/// One line: the innermost cause. The verifier's log goes to the debug log.
-fn explain(error: &ProgramError) -> String {
-    log::debug!("{error}");
-    if let ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    } = error
-    {
-        let log = verifier_log.to_string();
-        let last = log
-            .lines()
-            .rfind(|line| !line.trim().is_empty() && !line.starts_with("processed"));
-        return match last {
-            Some(line) => format!("{io_error}: {}", line.trim()),
-            None => io_error.to_string(),
-        };
-    }
-    let mut innermost: &dyn Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    if let Some(error) = innermost.downcast_ref::<io::Error>()
-        && error.kind() == io::ErrorKind::NotFound
-    {
-        return "this kernel has no such hook".to_owned();
-    }
-    innermost.to_string()
-}
+const NO_SUCH_HOOK: &str = "this kernel has no such hook";
 
 fn check_fields(category: &str, name: &str, fields: &[(&str, u32)]) -> Result<(), String> {
     for (field, expected) in fields {

@@ -24,6 +24,9 @@ pub enum ProbeError {
     /// The kernel refuses a clock.
     #[error("can't read the clock: {0}")]
     Clock(io::Error),
+    /// The kernel refuses to read or set the limit of open files.
+    #[error("can't set the limit of open files (RLIMIT_NOFILE) while the object is loaded: {0}")]
+    FileLimit(io::Error),
     /// This build carries no programs.
     #[error("this binary was built without its eBPF programs: build it with `cargo xtask build`")]
     NoObject,

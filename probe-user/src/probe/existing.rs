@@ -7,38 +7,13 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use aya::programs::Program;
 use twtrace_wire::{Existing, ExistingKey};
 
-use super::bpf_call::bpf;
+use super::bpf_call::run_once;
 use super::counters::{map_error, missing};
 use super::{Attached, ProbeError};
 
 const MAP: &str = "EXISTING";
 const PROGRAM: &str = "process_start";
 const ANSWER: &str = "PROCESS_START";
-
-/// `enum bpf_cmd`.
-const BPF_PROG_TEST_RUN: libc::c_int = 10;
-
-/// The part of `union bpf_attr` that BPF_PROG_TEST_RUN takes.
-#[repr(C)]
-#[derive(Default)]
-struct TestRun {
-    prog_fd: u32,
-    retval: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    ctx_size_in: u32,
-    ctx_size_out: u32,
-    ctx_in: u64,
-    ctx_out: u64,
-    flags: u32,
-    cpu: u32,
-}
-
-const _: () = assert!(size_of::<TestRun>() == 72);
 
 impl Attached {
     /// Tells the kernel side of sockets. Returns for how many there was no room.
@@ -93,15 +68,7 @@ impl Attached {
             program.load().map_err(|error| fails(error.to_string()))?;
         }
         let descriptor = program.fd().map_err(|error| fails(error.to_string()))?;
-        let context = [u64::from(argument.unsigned_abs())];
-        let mut attributes = TestRun {
-            prog_fd: descriptor.as_fd().as_raw_fd().unsigned_abs(),
-            ctx_size_in: size_of_val(&context) as u32,
-            ctx_in: context.as_ptr() as u64,
-            ..TestRun::default()
-        };
-        // SAFETY: the attributes are of the command's layout; `context` outlives the call.
-        let result = unsafe { bpf(BPF_PROG_TEST_RUN, &mut attributes) };
-        result.map(|_| ()).map_err(|error| fails(error.to_string()))
+        let mut context = [u64::from(argument.unsigned_abs())];
+        run_once(descriptor.as_fd(), &mut context).map_err(|error| fails(error.to_string()))
     }
 }

@@ -1,17 +1,16 @@
 //! What has to be found out about this kernel before the programs load.
 
-use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader},
-};
+use std::{borrow::Cow, fs};
 
 use twtrace_wire::{ABSENT, Offsets};
 
-use super::{ProbeError, btf::KernelBtf};
+use super::{
+    ProbeError,
+    btf::KernelBtf,
+    direct_reads::READ_BY_LOAD,
+    plan::{self, Attach},
+};
 use crate::enrich::hierarchies::Hierarchies;
-
-/// Where a kernel shows its own BTF.
-pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 const POINTER_BYTES: u32 = 8;
 
@@ -33,6 +32,50 @@ const OPTIONAL: &[&str] = &[
     "cgroup_kn",
     "kernfs_id",
 ];
+
+/// Names that are looked up in BTF beside those of [`Offsets::SOURCES`] and of the plans.
+const NAMES: &[&str] = &[
+    SLEEPABLE_TRACEPOINTS,
+    READ_BY_LOAD,
+    "btf_trace_tcp_send_reset",
+    "bpf_func_id",
+    "cgroup",
+    "cgroup_subsys_id",
+    "cgroup_subsys_state",
+    "css_set",
+    "inet_timewait_sock",
+    "kernfs_node",
+    "sk_rst_reason",
+    "sock",
+    "task_struct",
+];
+
+/// Class of the lock that tracepoints take where programs in them can be preempted.
+const SLEEPABLE_TRACEPOINTS: &str = "class_srcu_fast_notrace_t";
+
+/// All names that are looked up in the kernel's BTF.
+pub fn names() -> Vec<Cow<'static, str>> {
+    let structs = Offsets::SOURCES
+        .iter()
+        .flat_map(|(_, places)| places.iter().map(|(strct, _)| *strct));
+    let counted = plan::candidates().filter_map(|candidate| candidate.condition.function());
+    structs
+        .chain(plan::functions())
+        .chain(counted)
+        .chain(NAMES.iter().copied())
+        .map(Cow::Borrowed)
+        .chain(raw_tracepoints().map(|name| Cow::Owned(KernelBtf::tracepoint_typedef(name))))
+        .collect()
+}
+
+fn raw_tracepoints() -> impl Iterator<Item = &'static str> {
+    plan::candidates()
+        .flat_map(|candidate| candidate.parts)
+        .filter_map(|(_, attach)| match attach {
+            Attach::RawTracepoint(name) => Some(*name),
+            _ => None,
+        })
+}
 
 /// All offsets the programs need.
 ///
@@ -109,7 +152,7 @@ impl Preemption {
         let version = fs::read_to_string("/proc/sys/kernel/version").unwrap_or_default();
         let functions = preempts(mode.as_deref(), &version);
         Self {
-            tracepoints: functions && btf.has_typedef("class_srcu_fast_notrace_t"),
+            tracepoints: functions && btf.has_typedef(SLEEPABLE_TRACEPOINTS),
             functions,
         }
     }
@@ -122,26 +165,6 @@ fn preempts(mode: Option<&str>, version: &str) -> bool {
         Some((mode, _)) => !matches!(mode, "none" | "voluntary"),
         None => version.contains("PREEMPT"),
     }
-}
-
-/// Address of a kernel symbol, or `None` where kallsyms does not have it or hides it.
-pub fn symbol_address(symbol: &str) -> Option<u64> {
-    // The kernel spells each line out when it is read, so no more of them are read than it takes.
-    address_in(BufReader::new(File::open("/proc/kallsyms").ok()?), symbol)
-}
-
-fn address_in(mut lines: impl BufRead, symbol: &str) -> Option<u64> {
-    let needle = format!(" {symbol}\n");
-    let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line).ok()? > 0 {
-        if line.ends_with(needle.as_bytes()) {
-            let address = line.split(|byte| *byte == b' ').next()?;
-            let address = u64::from_str_radix(std::str::from_utf8(address).ok()?, 16).ok()?;
-            return (address != 0).then_some(address);
-        }
-        line.clear();
-    }
-    None
 }
 
 /// Kernels before 5.11 charge maps to RLIMIT_MEMLOCK.
@@ -159,16 +182,6 @@ pub fn raise_memlock_limit() {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_symbol_is_found_by_its_whole_name_and_hidden_ones_are_none() {
-        let text = "ffffffff81000010 t not_tw_timer_handler\nffffffff82006870 t tw_timer_handler\n\
-            ffffffffc0000000 t tw_timer_handler\nffffffffc0000010 t other\t[module]\n";
-        let found = |symbol| address_in(text.as_bytes(), symbol);
-        assert_eq!(found("tw_timer_handler"), Some(0xffff_ffff_8200_6870));
-        assert_eq!(found("timer_handler"), None);
-        assert_eq!(address_in(&b"0000000000000000 t x\n"[..], "x"), None);
-    }
 
     #[test]
     fn the_preemption_model_is_read_where_debugfs_shows_it_and_else_assumed() {

@@ -1,9 +1,10 @@
 //! Loading and attaching: what this kernel allows, in tiers, and what was chosen.
 //!
 //! `plan` is the tier table, `attach` tries it, `facts`, `btf` and `tracefs` find out what the programs
-//! must know of this kernel, and `counters` reads what they count. `existing` and `descendants` are what they are
+//! must know of this kernel (`trial` and `symbols` by asking it with small programs), and `counters` reads what they count. `existing` and `descendants` are what they are
 //! told and asked while they run. `direct_reads` lets them read by loads, where the kernel does.
 
+mod ahead;
 mod attach;
 mod bpf_call;
 mod btf;
@@ -13,20 +14,24 @@ mod direct_reads;
 mod error;
 mod existing;
 mod facts;
+mod loader;
 mod plan;
+mod program;
 mod stacks;
+mod symbols;
 mod tiers;
 mod totals;
 mod tracefs;
+mod trial;
 
 pub use error::ProbeError;
 pub use stacks::{FoundSite, StackOptions};
 pub use tiers::{Choice, Hook, Question, Tier, Tiers, sees_ends, tell_refused_reuse};
 
-use std::{cell::OnceCell, collections::HashMap, path::PathBuf};
+use std::{cell::OnceCell, collections::HashMap, path::PathBuf, sync::OnceLock};
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::{MapData, RingBuf},
 };
 use aya_log::EbpfLogger;
@@ -38,11 +43,21 @@ use self::{
     attach::{Kernel, Outcome},
     btf::KernelBtf,
     facts::Preemption,
-    plan::{Behaviour, PLANS},
+    plan::{Behaviour, PLANS, Plan},
 };
 
-/// The eBPF object; empty in builds that did not go through `cargo xtask`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/twtrace-bpf"));
+/// The eBPF object. The program provides it, so that a change of it compiles nothing of this library.
+static OBJECT: OnceLock<&'static [u8]> = OnceLock::new();
+
+/// Sets the eBPF object, once, before anything is attached; an empty one stands for a build without.
+pub fn provide_object(object: &'static [u8]) {
+    // A second one can't come: the program has one entry.
+    let _ = OBJECT.set(object);
+}
+
+fn object() -> &'static [u8] {
+    OBJECT.get().copied().unwrap_or_default()
+}
 
 /// Size of a map that the chosen tiers do not use.
 const UNUSED_ENTRIES: u32 = 64;
@@ -102,7 +117,7 @@ pub struct Attached {
 /// One error that names what failed and what to do, where even the last tier of a question that twtrace
 /// can't do without is refused.
 pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
-    if OBJECT.is_empty() {
+    if object().is_empty() {
         return Err(ProbeError::NoObject);
     }
     let missing = privilege::missing_to_attach().map_err(ProbeError::Capabilities)?;
@@ -113,13 +128,13 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
     let path = options
         .btf
         .clone()
-        .unwrap_or_else(|| PathBuf::from(facts::KERNEL_BTF));
-    let types = KernelBtf::from_file(&path)?;
+        .unwrap_or_else(|| PathBuf::from(btf::KERNEL_BTF));
+    let names = facts::names();
+    let types = KernelBtf::from_file(&path, names.iter().map(AsRef::as_ref))?;
     let offsets = facts::offsets(&types)?;
     let kernel = Kernel {
         types: &types,
-        btf_path: &path,
-        btf: OnceCell::new(),
+        functions: OnceCell::new(),
         tw_timer_handler: OnceCell::new(),
         preemption: Preemption::of(&types),
         without: &options.without,
@@ -146,23 +161,30 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
     })
 }
 
-/// Loads the object and attaches tier by tier; once more, where a tier that is left to try needs other
-/// programs to behave otherwise.
+/// Loads the object, made for the tiers that trials say will do, and attaches tier by tier; loads it once more where
+/// one of them is refused all the same, and what is left to try needs other programs to behave otherwise.
 fn load_and_attach(
     options: &ProbeOptions,
     kernel: &Kernel<'_>,
     offsets: &Offsets,
 ) -> Result<(Ebpf, Option<Logger>, Tiers), ProbeError> {
-    let mut behaviours: Vec<Behaviour> = Vec::new();
+    let plans: Vec<&Plan> = PLANS
+        .iter()
+        .filter(|plan| options.follows_command || plan.question != Question::Descendants)
+        .collect();
+    let expected = attach::foresee(kernel, &plans);
+    let mut behaviours: Vec<Behaviour> = expected
+        .iter()
+        .map(|candidate| candidate.behaviour)
+        .filter(|behaviour| *behaviour != Behaviour::Same)
+        .collect();
     loop {
         let config = configure(options, kernel, &behaviours)?;
         let (mut ebpf, logger) = load(options, offsets, &config, kernel.cast)?;
+        ahead::load(&mut ebpf, kernel, &expected);
         let mut tiers = Tiers::new();
         let mut wanted = behaviours.clone();
-        let wanted_plans = PLANS
-            .iter()
-            .filter(|plan| options.follows_command || plan.question != Question::Descendants);
-        for plan in wanted_plans {
+        for plan in &plans {
             match attach::choose(&mut ebpf, kernel, plan, &behaviours, &tiers)? {
                 Outcome::Attached(choice) => tiers.push(choice),
                 Outcome::Reload(behaviour) => wanted.push(behaviour),
@@ -271,9 +293,8 @@ fn load(
     };
     let existing = u32::try_from(options.existing_sockets).unwrap_or(u32::MAX);
     let stacks = options.stacks.map_or(1, |stacks| stacks.max_stacks);
-    let mut ebpf = EbpfLoader::new()
-        // For CO-RE relocations, of which these programs have none.
-        .btf(None)
+    let mut ebpf = loader::without_kernel_btf()
+        .map_err(ProbeError::FileLimit)?
         .override_global("OFFSETS", offsets, true)
         .override_global("CONFIG", config, true)
         .map_max_entries("EVENTS", options.ring_bytes)
@@ -294,7 +315,7 @@ fn load(
         .map_max_entries("SITES", stacks)
         // Few are counted for more than one thing.
         .map_max_entries("SITE_COUNTS", stacks * 2)
-        .load(&direct_reads::object(OBJECT, cast))
+        .load(&direct_reads::object(object(), cast))
         .map_err(|error| ProbeError::Object(one_line(&error)))?;
     let logger = match EbpfLogger::init(&mut ebpf) {
         Ok(logger) => Some(logger),

@@ -40,6 +40,16 @@ pub fn ensure_tracefs() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this kernel is built with kprobes, as far as can be seen without one.
+pub fn has_kprobes() -> bool {
+    /// Its number in perf_event_open().
+    const PERF_KPROBE: &str = "/sys/bus/event_source/devices/kprobe/type";
+    let in_tracefs = [TRACEFS, TRACEFS_IN_DEBUGFS]
+        .iter()
+        .any(|place| Path::new(place).join("kprobe_events").exists());
+    Path::new(PERF_KPROBE).exists() || in_tracefs
+}
+
 /// Offset of a field in a classic tracepoint's record, by its `format` file.
 ///
 /// # Errors

@@ -195,28 +195,31 @@ mod tests {
         assert!(error.contains("ip_local_port_range") && error.contains("CAP_SYS_ADMIN"));
     }
 
+    fn text_of(setting: Setting, delay: Option<&str>) -> Result<String, SettingError> {
+        let text = match setting {
+            Setting::PortRange => "32768\t60999\n",
+            Setting::ReservedPorts => "40000-40001\n",
+            Setting::TwReuse => "2\n",
+            Setting::Timestamps => "1\n",
+            Setting::TwReuseDelay => delay.ok_or_else(|| {
+                let error = io::Error::from_raw_os_error(libc::ENOENT);
+                SettingError::Read(setting, error)
+            })?,
+            other => panic!("{other:?} does not decide about ports"),
+        };
+        Ok(text.to_owned())
+    }
+
     #[test]
     fn files_are_read_as_the_kernel_writes_them() {
-        let sysctls = parse(|setting| {
-            let text = match setting {
-                Setting::PortRange => "32768\t60999\n",
-                Setting::ReservedPorts => "40000-40001\n",
-                Setting::TwReuse => "2\n",
-                Setting::Timestamps => "1\n",
-                Setting::TwReuseDelay => {
-                    let error = io::Error::from_raw_os_error(libc::ENOENT);
-                    return Err(SettingError::Read(setting, error));
-                }
-                other => panic!("{other:?} does not decide about ports"),
-            };
-            Ok(text.to_owned())
-        })
-        .unwrap();
+        let sysctls = parse(|setting| text_of(setting, None)).unwrap();
         assert_eq!(sysctls.range.low, 32_768);
         assert_eq!(sysctls.reserved.iter().count(), 2);
         assert_eq!(sysctls.tw_reuse, TwReuse::Loopback);
         assert!(sysctls.timestamps);
         assert_eq!(sysctls.reuse_delay_ns, REUSE_DELAY_NS);
+        let sysctls = parse(|setting| text_of(setting, Some("500\n"))).unwrap();
+        assert_eq!(sysctls.reuse_delay_ns, 500_000_000);
         let error = parse(|_| Ok("7\n".to_owned())).unwrap_err();
         assert!(error.to_string().contains("ip_local_port_range"));
     }

@@ -320,7 +320,12 @@ impl Merge {
 impl Merged {
     /// What is wrong, going by settings and counters of namespaces at the beginning and at the end.
     pub fn diagnosis(&self, before: Looks, after: Looks) -> Diagnosis {
-        let facts = Facts::new(self.report.clone(), &self.dealings, before, after);
+        let facts = Facts::new(
+            self.report.clone(),
+            &self.dealings,
+            (before, after),
+            &self.filter,
+        );
         Diagnosis::new(facts, &self.filter, self.dealings.left_out())
     }
 }

@@ -142,6 +142,11 @@ pub enum Command {
         /// The socket.
         fd: Fd,
     },
+    /// Leaves it to a ring of io_uring, which is closed at once: a worker of the kernel then closes the socket.
+    LeaveToUring {
+        /// The socket.
+        fd: Fd,
+    },
     /// close() in a new thread with this name.
     CloseInThread {
         /// Any descriptor.

@@ -98,6 +98,7 @@ fn perform(command: &Command) -> io::Result<Answer> {
         Command::ShutdownWrite { fd } => inet::shutdown(fd, libc::SHUT_WR).map(done),
         Command::Close { fd } => inet::close(fd).map(done),
         Command::CloseByUring { fd } => uring::close(fd).map(done),
+        Command::LeaveToUring { fd } => uring::leave(fd).map(done),
         Command::CloseInThread { fd, ref name } => close_in_thread(fd, name).map(done),
         Command::Pass { over, fd } => descriptors::send(&over, b"fd", Some(fd)).map(done),
         Command::TakeOver { over } => {

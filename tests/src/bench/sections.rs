@@ -60,6 +60,9 @@ pub struct Options {
     /// Put what comes out there.
     #[arg(long)]
     pub path_commit: bool,
+    /// Another build of twtrace, to compare starts with.
+    #[arg(long)]
+    pub against: Option<PathBuf>,
     /// Pairs.
     #[arg(long, default_value_t = 5)]
     pub pairs: u32,
@@ -96,7 +99,9 @@ pub fn run(options: &Options) -> Result<String> {
                 text += &scale::measure(&setup, options.connections, options.pairs.min(3))?
             }
             Section::Memory => text += &scale::memory(&setup, options.connections)?,
-            Section::Start => text += &start::measure(&setup, options.pairs)?,
+            Section::Start => {
+                text += &{ start::measure(&setup, options.against.as_deref(), options.pairs)? }
+            }
             Section::Tiers => text += &tiers(options, &setup)?,
             Section::Replay => {
                 text += &replay::measure(&setup, options.connections, options.pairs.min(3))?

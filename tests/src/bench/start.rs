@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -10,21 +11,30 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{peer, spread::Spread, table::cell, tracer::Setup};
-use crate::sys::process;
+use crate::sys::{process, process_usage};
 
-/// A table of times.
+/// One start.
+struct Start {
+    ms: f64,
+    peak_mib: f64,
+}
+
+/// A table of times and of the most memory up to then: of twtrace, of another build of it where one is given, and of
+/// peers, in turns.
 ///
 /// # Errors
 /// When twtrace can't be started.
-pub fn measure(setup: &Setup, rounds: u32) -> Result<String> {
+pub fn measure(setup: &Setup, against: Option<&Path>, rounds: u32) -> Result<String> {
     let mut text = String::from(
-        "### Until all is attached\n\n| tracer | ms | as a multiple of twtrace |\n|---|---|---|\n",
+        "### Until all is attached\n\n| tracer | ms | as a multiple of twtrace | peak MiB |\n|---|---|---|---|\n",
     );
-    let ours = || {
-        let mut command = Command::new(&setup.twtrace);
+    let trace = |program: &Path| {
+        let mut command = Command::new(program);
         command.args(["trace", "--json"]).args(&setup.options);
         Ok((command, "\"start\""))
     };
+    let ours = || trace(&setup.twtrace);
+    let other = || trace(against.context("no other build")?);
     let tcpstates = || {
         let mut command = Command::new(peer::TCPSTATES.program()?);
         command.env("PYTHONUNBUFFERED", "1");
@@ -39,18 +49,21 @@ pub fn measure(setup: &Setup, rounds: u32) -> Result<String> {
         Ok((command, "attached"))
     };
     type Make<'a> = &'a dyn Fn() -> Result<(Command, &'static str)>;
-    let all: [(&str, Make<'_>); 3] = [
+    let mut all: Vec<(&str, Make<'_>)> = vec![
         ("twtrace trace --json", &ours),
         ("tcpstates", &tcpstates),
         ("bpftrace, one probe", &bpftrace),
     ];
-    let mut times: [Vec<f64>; 3] = Default::default();
-    let mut trouble: [Option<String>; 3] = Default::default();
+    if against.is_some() {
+        all.insert(1, ("the other build", &other));
+    }
+    let mut starts: Vec<Vec<Start>> = all.iter().map(|_| Vec::new()).collect();
+    let mut trouble: Vec<Option<String>> = all.iter().map(|_| None).collect();
     for _ in 0..rounds {
         for (index, (title, make)) in all.iter().enumerate() {
             eprintln!("bench: start of {title}");
-            match make().and_then(|(command, word)| time_ms(command, word)) {
-                Ok(ms) => times[index].push(ms),
+            match make().and_then(|(command, word)| start(command, word)) {
+                Ok(start) => starts[index].push(start),
                 Err(error) if index == 0 => return Err(error),
                 Err(error) => trouble[index] = Some(format!("{error:#}")),
             }
@@ -59,18 +72,22 @@ pub fn measure(setup: &Setup, rounds: u32) -> Result<String> {
     for (index, (title, _)) in all.iter().enumerate() {
         match &trouble[index] {
             Some(trouble) => {
-                let _ = writeln!(text, "| {title} | {trouble} | |");
+                let _ = writeln!(text, "| {title} | {trouble} | | |");
             }
             None => {
-                let ratios = times[index]
+                let ratios = starts[index]
                     .iter()
-                    .zip(&times[0])
-                    .map(|(theirs, ours)| theirs / ours);
+                    .zip(&starts[0])
+                    .map(|(theirs, ours)| theirs.ms / ours.ms);
                 let _ = writeln!(
                     text,
-                    "| {title} | {} | {} |",
-                    cell(Spread::of(times[index].iter().copied()), 0),
-                    cell(Spread::of(ratios), 2)
+                    "| {title} | {} | {} | {} |",
+                    cell(Spread::of(starts[index].iter().map(|start| start.ms)), 0),
+                    cell(Spread::of(ratios), 2),
+                    cell(
+                        Spread::of(starts[index].iter().map(|start| start.peak_mib)),
+                        0
+                    )
                 );
             }
         }
@@ -80,7 +97,7 @@ pub fn measure(setup: &Setup, rounds: u32) -> Result<String> {
 }
 
 /// Until it prints a line with this word.
-fn time_ms(mut command: Command, word: &str) -> Result<f64> {
+fn start(mut command: Command, word: &str) -> Result<Start> {
     let started = Instant::now();
     let mut child = command
         .stdin(Stdio::null())
@@ -92,7 +109,9 @@ fn time_ms(mut command: Command, word: &str) -> Result<f64> {
     let mut found = None;
     for line in BufReader::new(stdout).lines() {
         if line?.contains(word) {
-            found = Some(started.elapsed());
+            let ms = started.elapsed().as_secs_f64() * 1e3;
+            let peak_mib = process_usage::peak_memory_kib(child.id())? as f64 / 1024.0;
+            found = Some(Start { ms, peak_mib });
             break;
         }
     }
@@ -102,7 +121,7 @@ fn time_ms(mut command: Command, word: &str) -> Result<f64> {
         child.wait()?;
     }
     match found {
-        Some(time) => Ok(time.as_secs_f64() * 1e3),
+        Some(start) => Ok(start),
         None => bail!("it does not begin"),
     }
 }

@@ -177,6 +177,11 @@ impl Expected {
         expected
     }
 
+    /// Whether it is something that a listener does.
+    pub fn is_of_listener(&self) -> bool {
+        matches!(self.checks.get("state"), Some(Check::Is(state)) if state == "listen")
+    }
+
     /// A birth in this state (`TimeWait` or `FinWait2`).
     pub fn time_wait(state: TcpState) -> Self {
         Self::new(Kind::TimeWait, Question::TimeWait)

@@ -1,14 +1,18 @@
 //! A `twtrace doctor` around one scenario.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::{
-    Context, Options, Run, keep,
+    Context, Options, keep,
     replay::{Outcome, until_judged},
     report::Report,
+    selection::Run,
     stage_process::StageProcess,
     verdicts::Verdict,
 };
@@ -22,16 +26,13 @@ use crate::{
 /// It is ended by a signal.
 const FOR_LONG: &str = "1h";
 
-/// How often a scenario is played again.
-const REPLAYS: u32 = 5;
-
 /// Plays, and compares.
 ///
 /// # Errors
 /// When it can't get so far as to compare anything.
 pub fn play(context: &Context, options: &Options, run: &Run, wanted: DoctorRun) -> Result<Verdict> {
     let hidden = Recording::begin();
-    until_judged(&run.name, hidden.as_ref(), REPLAYS, || {
+    until_judged(&run.name, hidden.as_ref(), &context.verdicts, || {
         play_once(context, options, run, wanted)
     })
 }
@@ -44,30 +45,46 @@ fn play_once(
 ) -> Result<Outcome> {
     let mut keeper = Vec::new();
     let mut stage = StageProcess::start(run.scenario.name, run.ip, &mut keeper)?;
-    let netns = stage.namespace.netns.to_string();
     let mut arguments = context.tier.options();
-    for argument in [
-        "--duration",
-        FOR_LONG,
-        "--netns",
-        &netns,
-        "--fail-on",
-        wanted.fail_on,
-    ] {
-        arguments.push(argument.to_owned());
-    }
-    let verb: &[&str] = match wanted.prints {
-        Some(_) => &["doctor"],
-        None => &["doctor", "--json"],
-    };
-    let doctor = Report::start_verb(&context.twtrace, verb, &arguments)?;
+    arguments.extend(["--duration".to_owned(), FOR_LONG.to_owned()]);
+    arguments.extend(wanted_of(stage.namespace.netns, wanted));
+    let doctor = Report::start_verb(&context.twtrace, verb(wanted), &arguments)?;
     let played = match stage.play()? {
         Finding::Played(played) => played,
         Finding::Skip { reason } => return Ok(Outcome::Judged(Verdict::Skipped { reason })),
         Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
         Finding::Broken { error } => bail!("{error}"),
     };
-    let (code, output) = doctor.end_with(&[0, 3])?;
+    let said = doctor.end_with(&[0, 3])?;
+    judged(context, options, run, wanted, &played, said).map(Outcome::Judged)
+}
+
+/// The verb, as text or as JSON.
+pub fn verb(wanted: DoctorRun) -> &'static [&'static str] {
+    match wanted.prints {
+        Some(_) => &["doctor"],
+        None => &["doctor", "--json"],
+    }
+}
+
+/// Its options that depend on what is wanted.
+pub fn wanted_of(netns: u64, wanted: DoctorRun) -> [String; 4] {
+    let netns = netns.to_string();
+    ["--netns", &netns, "--fail-on", wanted.fail_on].map(str::to_owned)
+}
+
+/// What its exit code and its output are worth.
+///
+/// # Errors
+/// When they can't be compared.
+pub fn judged(
+    context: &Context,
+    options: &Options,
+    run: &Run,
+    wanted: DoctorRun,
+    played: &Played,
+    (code, output): (i32, String),
+) -> Result<Verdict> {
     let mut wrong = Vec::new();
     if code != wanted.code {
         wrong.push(format!("ended with code {code}, not {}", wanted.code));
@@ -80,14 +97,14 @@ fn play_once(
                 .with_context(|| format!("not a JSON document: {output:.300}"))?;
             keep(options, &run.name, std::slice::from_ref(&diagnosis))?;
             let hooks = hooks(context, &wanted)?;
-            wrong.extend(judge(&wanted, &comms(&played), &hooks, &diagnosis));
+            wrong.extend(judge(&wanted, &comms(played), &hooks, &diagnosis));
         }
     }
     if wrong.is_empty() {
-        return Ok(Outcome::Judged(Verdict::Passed));
+        return Ok(Verdict::Passed);
     }
     let told = output.lines().map(str::to_owned).collect();
-    Ok(Outcome::Judged(Verdict::Failed { wrong, told }))
+    Ok(Verdict::Failed { wrong, told })
 }
 
 /// Names of the actors that the scenario said something of.
@@ -97,8 +114,9 @@ fn comms(played: &Played) -> Vec<String> {
     crowd.chain(close_wait).collect()
 }
 
-/// What twtrace says it would use; asked only where a finding depends on it.
+/// What twtrace says it would use; asked only where a finding depends on it, and once.
 fn hooks(context: &Context, wanted: &DoctorRun) -> Result<Facts> {
+    static HOOKS: Mutex<Option<Facts>> = Mutex::new(None);
     if wanted
         .finds
         .iter()
@@ -106,16 +124,21 @@ fn hooks(context: &Context, wanted: &DoctorRun) -> Result<Facts> {
     {
         return Ok(Facts::default());
     }
+    let mut known = HOOKS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(hooks) = &*known {
+        return Ok(hooks.clone());
+    }
     let output = Command::new(&context.twtrace)
         .args(["probes", "--json"])
         .args(context.tier.options())
         .output()
         .context("run twtrace probes")?;
     let document: Value = serde_json::from_slice(&output.stdout).context("read its probes")?;
-    Ok(Facts {
+    let hooks = Facts {
         tiers: tiers_of(&document)?,
         ..Facts::default()
-    })
+    };
+    Ok(known.insert(hooks).clone())
 }
 
 /// Whether these hooks let it be found.

@@ -29,8 +29,8 @@ fn relevant(played: &Played, events: &[Value]) -> Vec<Value> {
 }
 
 /// What is wrong with the events of a namespace. Empty: nothing.
-pub fn judge_events(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
-    let events = relevant(played, events);
+pub fn judge_events(played: &Played, facts: &Facts, all: &[Value]) -> Vec<String> {
+    let events = relevant(played, all);
     if !played.crowd.is_empty() {
         return judge_crowd(played, facts, &events);
     }
@@ -47,17 +47,21 @@ pub fn judge_events(played: &Played, facts: &Facts, events: &[Value]) -> Vec<Str
         .min_by_key(Vec::len)
         .unwrap_or_default();
     wrong.extend(against_kernel(played, facts, &events));
+    wrong.extend(ends_against_kernel(played, facts, all));
     wrong
 }
 
-/// Whether enough was told for [`judge_events`]; more may still be on its way.
-pub fn is_complete(played: &Played, facts: &Facts, events: &[Value]) -> bool {
-    if played.crowd.is_empty() {
-        judge_events(played, facts, events).is_empty()
-    } else {
-        let births: u64 = played.crowd.iter().map(|row| row.births).sum();
-        count(events, "time_wait") >= births
-    }
+/// Whether a listener answered a segment by a RST, which the scenario does not expect of it. While a mini-socket takes
+/// the place of its socket, or a socket that of its request, a segment of theirs finds neither and goes to the listener
+/// (mended upstream in 2025: "inet: Avoid ehash lookup race in inet_twsk_hashdance_schedule()").
+pub fn met_listener(played: &Played, events: &[Value]) -> bool {
+    let by_listener = |event: &Value| event["event"] == "reset" && event["state"] == "listen";
+    let is_expected = played
+        .alternatives
+        .iter()
+        .flatten()
+        .any(|expected| expected.is_of_listener());
+    !is_expected && events.iter().any(by_listener)
 }
 
 fn count(events: &[Value], kind: &str) -> u64 {
@@ -84,7 +88,6 @@ fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<Strin
             told.0, told.1, kernel.0, kernel.1
         ));
     }
-    wrong.extend(ends_against_kernel(played, facts, events));
     let sent = events
         .iter()
         .filter(|event| event["event"] == "reset" && event["direction"] == "sent")
@@ -105,11 +108,12 @@ fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<Strin
     wrong
 }
 
-/// Births less ends are what is left alive, and reuses are TWRecycled.
+/// Births less ends are what is left alive, and reuses are TWRecycled: also where ends are not what the scenario is
+/// about, so that there is none too many.
 fn ends_against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
-    // Presumed ends can't be compared with what was there before tracing.
+    // Presumed ends can't be compared with what was there before tracing, and come when somebody looks.
     let presumed = facts.tier(Question::TimeWaitEnd) == Tier::Inferred;
-    if !played.about_ends || (presumed && played.alive_before > 0) {
+    if presumed && (!played.about_ends || played.alive_before > 0) {
         return Vec::new();
     }
     let mut wrong = Vec::new();

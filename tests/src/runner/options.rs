@@ -21,9 +21,18 @@ pub struct Options {
     /// Only scenarios whose name matches (`*` and `?`; repeatable)
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<String>,
-    /// Print the names of the scenarios and stop
+    /// Print the names of the scenarios that would be played, and stop
     #[arg(long)]
     pub list: bool,
+    /// With --list: as in an emulated guest
+    #[arg(long, requires = "list")]
+    pub emulated: bool,
+    /// With --list: as on this release of the kernel
+    #[arg(long, requires = "list", value_name = "RELEASE")]
+    pub kernel: Option<String>,
+    /// How many are played at a time, of those that have a twtrace of their own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
     /// Keep what twtrace said, by scenario, in this directory
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
@@ -33,6 +42,9 @@ pub struct Options {
     /// Play this scenario as a stage of another runner
     #[arg(long, hide = true, value_name = "NAME")]
     pub stage: Option<String>,
+    /// As a stage, end the scenario with a fence
+    #[arg(long, hide = true, requires = "stage")]
+    pub fenced: bool,
     /// Be a program that makes connections
     #[arg(long, hide = true, num_args = 3, value_names = ["WAY", "ADDRESS", "COUNT"])]
     pub program: Vec<String>,

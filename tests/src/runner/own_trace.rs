@@ -1,27 +1,49 @@
 //! A scenario with a `twtrace trace` of its own.
 
-use std::{fs::File, time::Duration};
+use std::fs::File;
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Context, judge, stage_process::StageProcess, trace::Trace};
+use super::{
+    Context, judge, play_until_lucky,
+    replay::{Outcome, REPLAYS},
+    selection::Run,
+    stage_process::StageProcess,
+    trace::Trace,
+    traced,
+    verdicts::Verdict,
+};
 use crate::{
     expect::facts::{self, Facts, KernelFacts},
-    stage::{
-        Ip, Skip,
-        finding::{Finding, Played},
-    },
-    sys::{hidden_births::Recording, process},
+    stage::{Ip, finding::Finding},
+    sys::hidden_births::Recording,
 };
-
-/// How often it is played again.
-const REPLAYS: u32 = 5;
 
 /// Plays a scenario while a trace that the calling thread starts watches: in the namespaces of that thread.
 ///
 /// # Errors
-/// With what is wrong; a [`Skip`] where it can't be played.
+/// With what is wrong; a [`crate::stage::Skip`] where it can't be played.
 pub fn play_with_own_trace(context: &Context, scenario: &str) -> Result<()> {
+    play(context, scenario, Reading::AtOnce)
+}
+
+/// The same with a trace that is stopped while the scenario is played, as on a machine that is too busy: it reads the
+/// events when everything is over.
+///
+/// # Errors
+/// As above.
+pub fn play_while_stopped(context: &Context, scenario: &str) -> Result<()> {
+    play(context, scenario, Reading::Afterwards)
+}
+
+/// When the trace reads its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    AtOnce,
+    Afterwards,
+}
+
+fn play(context: &Context, scenario: &str, reading: Reading) -> Result<()> {
     let hidden = Recording::begin();
     let hidden_so_far = || hidden.as_ref().and_then(|hidden| hidden.all().ok());
     let trace = Trace::start(&context.twtrace, &context.tier.options())?;
@@ -36,7 +58,7 @@ pub fn play_with_own_trace(context: &Context, scenario: &str) -> Result<()> {
     let mut keeper = Vec::new();
     for tries_left in (0..=REPLAYS).rev() {
         let missed = (trace.misses(), hidden_so_far());
-        let wrong = play_once(&trace, &facts, scenario, &mut keeper)?;
+        let wrong = play_once(context, &trace, &facts, (scenario, reading), &mut keeper)?;
         if wrong.is_empty() {
             break;
         }
@@ -44,40 +66,55 @@ pub fn play_with_own_trace(context: &Context, scenario: &str) -> Result<()> {
         if (trace.misses(), hidden_so_far()) == missed || tries_left == 0 {
             bail!("{}", wrong.join("\n"));
         }
+        context.again("the kernel skipped a program meanwhile, and counted that");
     }
-    let status = trace.end()?.status;
-    ensure!(status.success(), "twtrace ended with {status}");
+    let wrong = traced::wrong_at_end(&trace.end()?);
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
 /// What is wrong.
 fn play_once(
+    context: &Context,
     trace: &Trace,
     facts: &Facts,
-    scenario: &str,
+    (scenario, reading): (&str, Reading),
     keeper: &mut Vec<File>,
 ) -> Result<Vec<String>> {
-    let (stage, played) = played(scenario, keeper)?;
-    let pace = if process::emulated() { 5 } else { 1 };
-    let quiet = Duration::from_millis(300) * pace;
-    let limit = Duration::from_secs(5) * pace;
-    let events = trace.collect(stage.namespace, quiet, limit, |events| {
-        judge::is_complete(&played, facts, events)
+    if reading == Reading::Afterwards {
+        trace.signal(libc::SIGSTOP)?;
+    }
+    let played = play_until_lucky(context, || {
+        StageProcess::start_fenced(scenario, Ip::V4, keeper)
     });
-    Ok(judge::judge_events(&played, facts, &events))
+    // Or it could not be ended.
+    trace.signal(libc::SIGCONT)?;
+    let (stage, played) = played?;
+    let collected = traced::collect(trace, &played, facts, &stage);
+    Ok(traced::wrong(&played, facts, &collected))
 }
 
-/// What was played, again where the kernel took a rare way.
-fn played(scenario: &str, keeper: &mut Vec<File>) -> Result<(StageProcess, Box<Played>)> {
-    let mut rare = String::new();
-    for _ in 0..=REPLAYS {
-        let mut stage = StageProcess::start(scenario, Ip::V4, keeper)?;
-        match stage.play()? {
-            Finding::Played(played) => return Ok((stage, played)),
-            Finding::Skip { reason } => bail!(Skip(reason)),
-            Finding::Broken { error } => bail!("{error}"),
-            Finding::Again { reason } => rare = reason,
-        }
+/// Plays a scenario that begins before tracing.
+///
+/// # Errors
+/// When it can't be played.
+pub fn play_from_the_middle(context: &Context, facts: &Facts, run: &Run) -> Result<Outcome> {
+    let mut keeper = Vec::new();
+    let mut stage = StageProcess::start_fenced(run.scenario.name, run.ip, &mut keeper)?;
+    let trace = Trace::start(&context.twtrace, &context.tier.options())?;
+    let played = match stage.play()? {
+        Finding::Played(played) => played,
+        Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
+        Finding::Skip { reason } => return Ok(Outcome::Judged(Verdict::Skipped { reason })),
+        Finding::Broken { error } => bail!("{error}"),
+    };
+    let collected = traced::collect(&trace, &played, facts, &stage);
+    let mut wrong = traced::wrong(&played, facts, &collected);
+    wrong.extend(traced::wrong_at_end(&trace.end()?));
+    if !wrong.is_empty() {
+        return Ok(Outcome::Judged(Verdict::failed(wrong)));
     }
-    bail!("{rare}, in {} tries", REPLAYS + 1)
+    let births = collected.events.iter();
+    let births = births.filter(|event| event["event"] == "time_wait").count();
+    Ok(Outcome::Judged(judge::passed(&played, births as u64)))
 }

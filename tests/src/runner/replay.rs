@@ -2,8 +2,11 @@
 
 use anyhow::Result;
 
-use super::verdicts::Verdict;
+use super::verdicts::{Verdict, Verdicts};
 use crate::sys::hidden_births::Recording;
+
+/// How often a scenario is played again; beyond that it fails: a way that is taken so often is not rare.
+pub const REPLAYS: u32 = 5;
 
 const HIDDEN: &str = "meanwhile a socket changed its state in the context of init, where this kernel runs no eBPF program";
 
@@ -15,15 +18,15 @@ pub enum Outcome {
     Unlucky(String),
 }
 
-/// Has it played until it was judged, at most so many times more than once. A failure does not count while
-/// something was hidden from every eBPF program; the last time it does.
+/// Has it played until it was judged, at most [`REPLAYS`] times more than once; each time more is printed and counted.
+/// A failure does not count while something was hidden from every eBPF program; the last time it does.
 ///
 /// # Errors
 /// When it can't be played.
 pub fn until_judged(
     name: &str,
     hidden: Option<&Recording>,
-    replays: u32,
+    verdicts: &Verdicts,
     mut play: impl FnMut() -> Result<Outcome>,
 ) -> Result<Verdict> {
     let hidden_so_far = || {
@@ -31,7 +34,7 @@ pub fn until_judged(
             .and_then(|recording| recording.all().ok())
             .unwrap_or(0)
     };
-    for _ in 0..replays {
+    for _ in 0..REPLAYS {
         let before = hidden_so_far();
         let reason = match play()? {
             Outcome::Judged(Verdict::Failed { .. }) if hidden_so_far() > before => {
@@ -40,10 +43,51 @@ pub fn until_judged(
             Outcome::Judged(verdict) => return Ok(verdict),
             Outcome::Unlucky(reason) => reason,
         };
-        println!("     {name}: {reason}; playing it again");
+        verdicts.again(name, &reason);
     }
     match play()? {
         Outcome::Judged(verdict) => Ok(verdict),
-        Outcome::Unlucky(reason) => Ok(Verdict::Skipped { reason }),
+        Outcome::Unlucky(reason) => Ok(Verdict::failed(vec![format!(
+            "not once in {} tries as it is to be played; at last: {reason}",
+            REPLAYS + 1
+        )])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tries(unlucky: u32) -> (u32, Verdict, u32) {
+        let verdicts = Verdicts::default();
+        let mut tries = 0;
+        let verdict = until_judged("a", None, &verdicts, || {
+            tries += 1;
+            Ok(match tries > unlucky {
+                true => Outcome::Judged(Verdict::Passed),
+                false => Outcome::Unlucky("rare".to_owned()),
+            })
+        });
+        (tries, verdict.unwrap(), verdicts.repeats())
+    }
+
+    #[test]
+    fn what_is_never_played_fails() {
+        assert!(matches!(tries(0), (1, Verdict::Passed, 0)));
+        assert!(matches!(tries(REPLAYS), (6, Verdict::Passed, REPLAYS)));
+        assert!(matches!(
+            tries(REPLAYS + 1),
+            (6, Verdict::Failed { .. }, REPLAYS)
+        ));
+    }
+
+    #[test]
+    fn a_failure_that_nothing_excuses_counts_at_once() {
+        let verdicts = Verdicts::default();
+        let verdict = until_judged("a", None, &verdicts, || {
+            Ok(Outcome::Judged(Verdict::failed(vec![String::new()])))
+        });
+        assert!(matches!(verdict, Ok(Verdict::Failed { .. })));
+        assert_eq!(verdicts.repeats(), 0);
     }
 }

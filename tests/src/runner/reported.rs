@@ -1,23 +1,22 @@
 //! The scenarios that have a `twtrace report` of their own.
 
 use anyhow::{Result, bail};
+use serde_json::Value;
 
 use super::{
-    Context, Options, Run, TierLimit, judge, keep, memory,
+    Context, Options, TierLimit, judge, keep, memory,
     replay::{Outcome, until_judged},
     report,
+    selection::Run,
     stage_process::StageProcess,
     verdicts::Verdict,
 };
 use crate::{
     expect::facts::{self, Facts, KernelFacts},
     scenarios::{Observer, ReportRun},
-    stage::finding::Finding,
-    sys::hidden_births::Recording,
+    stage::finding::{Finding, Played},
+    sys::{hidden_births::Recording, slabinfo::Slab},
 };
-
-/// How often a scenario is played again.
-const REPLAYS: u32 = 5;
 
 /// Plays it within a report, and judges that.
 ///
@@ -30,7 +29,7 @@ pub fn play(
     run: &Run,
 ) -> Result<Verdict> {
     let hidden = Recording::begin();
-    until_judged(&run.name, hidden.as_ref(), REPLAYS, || {
+    until_judged(&run.name, hidden.as_ref(), &context.verdicts, || {
         play_once(context, options, kernel, run)
     })
 }
@@ -38,7 +37,7 @@ pub fn play(
 fn play_once(
     context: &Context,
     options: &Options,
-    mut kernel: KernelFacts,
+    kernel: KernelFacts,
     run: &Run,
 ) -> Result<Outcome> {
     let Observer::Report(report_run) = run.scenario.observer else {
@@ -57,21 +56,37 @@ fn play_once(
     let report = report.end()?;
     let slab_after = memory::now(&played)?;
     keep(options, &run.name, std::slice::from_ref(&report))?;
+    let slabs = (slab_before, slab_after);
+    let netns = stage.namespace.netns;
+    judged(report_run, kernel, netns, &played, (&report, slabs)).map(Outcome::Judged)
+}
+
+/// What a report is worth that was made while the scenario was played; with what /proc/slabinfo said just before the report
+/// ended, and just after.
+///
+/// # Errors
+/// When it can't be compared.
+pub fn judged(
+    run: ReportRun,
+    mut kernel: KernelFacts,
+    netns: u64,
+    played: &Played,
+    (report, (slab_before, slab_after)): (&Value, (Option<Slab>, Option<Slab>)),
+) -> Result<Verdict> {
     kernel.reset_reasons = facts::has_reset_reasons()?;
     let facts = Facts {
-        tiers: facts::tiers_of(&report)?,
+        tiers: facts::tiers_of(report)?,
         kernel,
     };
-    let mut wrong =
-        judge::judge_report(&played, &facts, report_run, stage.namespace.netns, &report);
-    wrong.extend(memory::judge(&played, slab_before, slab_after, &report));
+    let mut wrong = judge::judge_report(played, &facts, run, netns, report);
+    wrong.extend(memory::judge(played, slab_before, slab_after, report));
     let audit = report["audit"].as_array().into_iter().flatten();
     let seen = audit
-        .filter(|row| row["netns"] == stage.namespace.netns)
+        .filter(|row| row["netns"] == netns)
         .filter_map(|row| row["births_seen"].as_u64())
         .sum();
     if wrong.is_empty() {
-        return Ok(Outcome::Judged(judge::passed(&played, seen)));
+        return Ok(judge::passed(played, seen));
     }
     let rows = |name: &str| {
         let rows = report[name].as_array().into_iter().flatten();
@@ -87,7 +102,7 @@ fn play_once(
     ]
     .map(rows)
     .concat();
-    Ok(Outcome::Judged(Verdict::Failed { wrong, told }))
+    Ok(Verdict::Failed { wrong, told })
 }
 
 fn arguments(tier: TierLimit, run: ReportRun) -> Vec<String> {

@@ -2,15 +2,16 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::stage::{
     Ip,
-    finding::{Finding, Message},
+    finding::{Ending, Finding, Message},
 };
 
 /// Name of the stage that plays nothing of the registry but finds out what the kernel does.
@@ -23,6 +24,14 @@ pub struct Namespace {
     pub netns: u64,
     /// Events before this moment of CLOCK_MONOTONIC are of another one with the same number.
     pub since_ns: u64,
+}
+
+impl Namespace {
+    /// Whether an event is of this one, and not of an earlier one with its number.
+    pub fn has(&self, event: &Value) -> bool {
+        let is_later = |mono_ns| mono_ns >= self.since_ns;
+        event["netns"] == self.netns && event["mono_ns"].as_u64().is_some_and(is_later)
+    }
 }
 
 /// A stage. Dropping it ends the scenario's processes.
@@ -41,6 +50,18 @@ impl StageProcess {
     /// # Errors
     /// When it can't be started, or breaks before it is set.
     pub fn start(name: &str, ip: Ip, keeper: &mut Vec<File>) -> Result<Self> {
+        Self::start_with(name, ip, &[], keeper)
+    }
+
+    /// The same of a stage that ends its scenario with a fence.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_fenced(name: &str, ip: Ip, keeper: &mut Vec<File>) -> Result<Self> {
+        Self::start_with(name, ip, &["--fenced"], keeper)
+    }
+
+    fn start_with(name: &str, ip: Ip, options: &[&str], keeper: &mut Vec<File>) -> Result<Self> {
         let mut child = Command::new("/proc/self/exe")
             .arg("--stage")
             .arg(name)
@@ -49,6 +70,7 @@ impl StageProcess {
                 Ip::V4 => "v4",
                 Ip::V6 => "v6",
             })
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -66,7 +88,7 @@ impl StageProcess {
                 stage.namespace = Namespace { netns, since_ns };
             }
             Message::Finding(Finding::Broken { error }) => bail!("{error}"),
-            Message::Finding(other) => bail!("the stage began with {other:?}"),
+            other => bail!("the stage began with {other:?}"),
         }
         let path = format!("/proc/{}/ns/net", stage.child.id());
         keeper.push(File::open(&path).with_context(|| format!("open {path}"))?);
@@ -93,7 +115,24 @@ impl StageProcess {
         }
         match self.message()? {
             Message::Finding(finding) => Ok(finding),
-            Message::Prepared { .. } => bail!("the stage was set twice"),
+            other => bail!("instead of playing the stage said {other:?}"),
+        }
+    }
+
+    /// The comm of its actor with this role.
+    pub fn comm(&self, role: &str) -> String {
+        format!("{role}-{}", self.child.id())
+    }
+
+    /// Ends it, and waits until it has gone. Returns what there was when it began to go.
+    ///
+    /// # Errors
+    /// When the stage breaks.
+    pub fn end(mut self) -> Result<Ending> {
+        self.orders = None;
+        match self.message()? {
+            Message::Ending(ending) => Ok(ending),
+            other => bail!("instead of ending the stage said {other:?}"),
         }
     }
 }
@@ -102,6 +141,8 @@ impl Drop for StageProcess {
     fn drop(&mut self) {
         // The end of its input is the end of the stage.
         self.orders = None;
+        // What it still says must not hold it up.
+        let _ = io::copy(&mut self.lines, &mut io::sink());
         let _ = self.child.wait();
     }
 }

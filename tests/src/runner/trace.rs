@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashMap,
-    io::{BufRead, BufReader, Read},
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::Path,
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -14,7 +15,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::stage_process::Namespace;
-use crate::sys::{bpf, process};
+use crate::{
+    stage::fence,
+    sys::{bpf, process},
+};
 
 /// How long twtrace may take to end after SIGINT.
 const END_LIMIT: Duration = Duration::from_secs(60);
@@ -25,7 +29,7 @@ pub struct Trace {
     /// The `start` event.
     pub start: Value,
     told: Arc<Told>,
-    reader: Option<JoinHandle<()>>,
+    reader: Option<JoinHandle<io::Result<File>>>,
     errors: Option<JoinHandle<String>>,
 }
 
@@ -39,11 +43,50 @@ pub struct Ended {
     pub lost: Vec<Value>,
     /// Lines that are no JSON objects.
     pub unreadable: Vec<String>,
+    /// All that was told, by namespace.
+    events: HashMap<u64, Vec<Arc<Value>>>,
+    /// What it printed.
+    pub output: File,
 }
+
+impl Ended {
+    /// All that was told of a namespace, without the fence.
+    pub fn events(&self, namespace: Namespace) -> Vec<Value> {
+        let mut collected = Collected::default();
+        let all = self.events.get(&namespace.netns);
+        collected.add(namespace, all.map_or(&[], Vec::as_slice));
+        collected.events
+    }
+}
+
+/// Between two looks at the clock while nothing is told.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Told {
     lines: Mutex<Lines>,
+    /// There are more lines.
+    came: Condvar,
+}
+
+/// What was told of a namespace.
+#[derive(Default)]
+pub struct Collected {
+    /// The events, without those of the fence.
+    pub events: Vec<Value>,
+    /// Whether the fence was told.
+    pub is_fenced: bool,
+}
+
+impl Collected {
+    fn add(&mut self, namespace: Namespace, fresh: &[Arc<Value>]) {
+        for event in fresh.iter().filter(|event| namespace.has(event)) {
+            self.is_fenced |= fence::is_passed_by(event);
+            if !fence::is_about(event) {
+                self.events.push((**event).clone());
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -78,6 +121,8 @@ impl Told {
             }
             _ => lines.unreadable.push(line.to_owned()),
         }
+        drop(lines);
+        self.came.notify_all();
     }
 }
 
@@ -114,9 +159,11 @@ impl Trace {
             );
         }
         let told = Arc::new(Told::default());
+        let mut output = tempfile::tempfile().context("keep what is told")?;
+        output.write_all(first.as_bytes())?;
         let reader = thread::spawn({
             let told = Arc::clone(&told);
-            move || read_into(stdout, &told)
+            move || read_into(stdout, &told, output)
         });
         Ok(Self {
             child,
@@ -127,47 +174,50 @@ impl Trace {
         })
     }
 
-    /// The events of a namespace, once they are `complete` and no more came for the time `quiet`, or as they
+    /// The events of a namespace once its fence was told and they are `complete`, without the fence's own; or as they
     /// are when none came for the time `limit`.
+    ///
+    /// What comes in one go ends with the fence, as a rule. Only ends of TIME_WAITs that time has to show come later.
     pub fn collect(
         &self,
         namespace: Namespace,
-        quiet: Duration,
         limit: Duration,
         complete: impl Fn(&[Value]) -> bool,
-    ) -> Vec<Value> {
+    ) -> Collected {
         let mut last = Instant::now();
         let mut taken = 0;
-        let mut events = Vec::new();
-        let mut is_complete = None;
+        let mut collected = Collected::default();
         loop {
             // What is behind the lock is only copied: twtrace's reader must not wait for a comparison.
-            let lines = self.told.lines();
-            let fresh = lines.from(namespace, taken);
+            let mut lines = self.told.lines();
+            let mut fresh = lines.from(namespace, taken);
+            if fresh.is_empty() {
+                let waited = self.told.came.wait_timeout(lines, PATIENCE);
+                lines = waited.unwrap_or_else(PoisonError::into_inner).0;
+                fresh = lines.from(namespace, taken);
+            }
             drop(lines);
             taken += fresh.len();
-            let is_later = |event: &&Arc<Value>| {
-                event["mono_ns"]
-                    .as_u64()
-                    .is_some_and(|mono_ns| mono_ns >= namespace.since_ns)
-            };
-            let fresh: Vec<Value> = fresh
-                .iter()
-                .filter(is_later)
-                .map(|event| (**event).clone())
-                .collect();
             if fresh.is_empty() {
-                let is_complete = *is_complete.get_or_insert_with(|| complete(&events));
-                if last.elapsed() >= if is_complete { quiet } else { limit } {
-                    return events;
+                if last.elapsed() >= limit {
+                    return collected;
                 }
-            } else {
-                last = Instant::now();
-                is_complete = None;
-                events.extend(fresh);
+                continue;
             }
-            thread::sleep(Duration::from_millis(20));
+            last = Instant::now();
+            collected.add(namespace, &fresh);
+            if collected.is_fenced && complete(&collected.events) {
+                return collected;
+            }
         }
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        process::signal(self.child.id().cast_signed(), signal)
     }
 
     /// How often the kernel skipped its programs so far; 0 where it does not count it.
@@ -180,11 +230,10 @@ impl Trace {
     /// # Errors
     /// When it does not end.
     pub fn end(mut self) -> Result<Ended> {
-        process::signal(self.child.id().cast_signed(), libc::SIGINT)?;
+        self.signal(libc::SIGINT)?;
         let status = wait(&mut self.child, END_LIMIT)?;
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
+        let output = self.reader.take().and_then(|reader| reader.join().ok());
+        let output = output.context("the reader panicked")?;
         let errors = self.errors.take();
         let stderr = errors.and_then(|errors| errors.join().ok());
         let mut lines = self.told.lines();
@@ -193,6 +242,8 @@ impl Trace {
             stderr: stderr.unwrap_or_default(),
             lost: std::mem::take(&mut lines.lost),
             unreadable: std::mem::take(&mut lines.unreadable),
+            events: std::mem::take(&mut lines.events),
+            output: output.context("read what is told")?,
         })
     }
 }
@@ -224,13 +275,16 @@ pub fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
     }
 }
 
-fn read_into(stdout: BufReader<ChildStdout>, told: &Told) {
+/// Reads it all, and keeps it as it is.
+fn read_into(stdout: BufReader<ChildStdout>, told: &Told, output: File) -> io::Result<File> {
+    let mut output = BufWriter::new(output);
     for line in stdout.split(b'\n') {
-        match line {
-            Ok(line) => told.take(&String::from_utf8_lossy(&line)),
-            Err(_) => return,
-        }
+        let line = line?;
+        told.take(&String::from_utf8_lossy(&line));
+        output.write_all(&line)?;
+        output.write_all(b"\n")?;
     }
+    Ok(output.into_inner()?)
 }
 
 fn all_of(mut stderr: ChildStderr) -> String {

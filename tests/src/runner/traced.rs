@@ -11,10 +11,15 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::{
-    Context, Options, Run, judge, keep,
+    Context, judge, keep,
+    late::{self, Accepted},
+    options::Options,
+    own_trace,
     replay::{Outcome, until_judged},
+    replayed,
+    selection::Run,
     stage_process::StageProcess,
-    trace::Trace,
+    trace::{Collected, Ended, Trace},
     verdicts::{Verdict, Verdicts},
 };
 use crate::{
@@ -25,82 +30,234 @@ use crate::{
 };
 
 /// Scenarios played at a time: most of them wait most of the time.
-const AT_A_TIME: usize = 4;
-/// How often a scenario is played again where the kernel takes a rare way that is not the scenario's.
-const REPLAYS: u32 = 5;
+const AT_A_TIME: usize = 8;
+/// In an emulated machine their processes need the CPUs.
+const AT_A_TIME_EMULATED: usize = 4;
 
 /// Where ends are presumed, twtrace looks every five seconds whether they have come.
 const LOOKS: Duration = Duration::from_secs(10);
 
-/// What all runs share.
-struct Session<'a> {
-    hidden: Option<Recording>,
+/// One trace, and the scenarios that it watches.
+pub struct Session<'a> {
+    context: &'a Context,
     options: &'a Options,
+    hidden: Option<Recording>,
     facts: Facts,
     trace: Trace,
-    keeper: &'a Mutex<Vec<File>>,
+    /// Namespaces, as long as events are told apart by them.
+    keeper: Mutex<Vec<File>>,
+    /// What passed so far, to be judged once more when all has been told.
+    accepted: Mutex<Vec<Accepted>>,
 }
 
-/// Plays all of them, and prints the verdicts.
-///
-/// # Errors
-/// When twtrace can't be started or does not say its tiers.
-pub fn play_all(
-    context: &Context,
-    options: &Options,
-    mut kernel: KernelFacts,
-    runs: &[Run],
-    keeper: &Mutex<Vec<File>>,
-    verdicts: &Verdicts,
-) -> Result<()> {
-    let watched_by = |observer| {
-        runs.iter()
-            .filter(move |run| run.scenario.observer == observer)
-    };
-    let early: Vec<(&Run, Result<StageProcess>)> = watched_by(Observer::TraceFromTheMiddle)
-        .map(|run| (run, start(run, keeper)))
-        .collect();
+/// Scenarios that have begun before the trace.
+type Early<'a> = Vec<(&'a Run, Result<StageProcess>)>;
 
-    let trace = Trace::start(&context.twtrace, &context.tier.options())?;
-    kernel.reset_reasons = facts::has_reset_reasons()?;
-    let session = Session {
-        hidden: Recording::begin(),
-        options,
-        facts: Facts {
+impl<'a> Session<'a> {
+    /// Starts what begins before tracing, and then the trace.
+    ///
+    /// # Errors
+    /// When twtrace can't be started or does not say its tiers.
+    pub fn start<'r>(
+        context: &'a Context,
+        options: &'a Options,
+        mut kernel: KernelFacts,
+        runs: &'r [Run],
+    ) -> Result<(Self, Early<'r>)> {
+        let keeper = Mutex::default();
+        let early = watched_by(runs, Observer::TraceFromTheMiddle)
+            .map(|run| (run, start_stage(run, &keeper)))
+            .collect();
+        let trace = Trace::start(&context.twtrace, &context.tier.options())?;
+        kernel.reset_reasons = facts::has_reset_reasons()?;
+        let facts = Facts {
             tiers: facts::tiers_of(&trace.start)?,
             kernel,
-        },
-        trace,
-        keeper,
-    };
-    for (run, stage) in early {
-        // What began before tracing can't be played again.
-        session.play(run, stage, 0, verdicts);
+        };
+        let session = Self {
+            context,
+            options,
+            hidden: Recording::begin(),
+            facts,
+            trace,
+            keeper,
+            accepted: Mutex::default(),
+        };
+        Ok((session, early))
     }
-    let queue = Mutex::new(watched_by(Observer::Trace));
-    thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(run) = next else {
-                        return;
-                    };
-                    session.start_and_play(run, verdicts);
-                }
-            });
+
+    /// Plays all but those that last for a minute, and prints the verdicts.
+    pub fn play_all(&self, runs: &[Run], early: Early<'_>) {
+        for (run, stage) in early {
+            self.play_early(run, stage);
         }
-    });
-    for run in watched_by(Observer::TraceAlone) {
-        session.start_and_play(run, verdicts);
+        let queue = Mutex::new(
+            watched_by(runs, Observer::Trace).filter(|run| !run.scenario.lasts_a_minute()),
+        );
+        let at_a_time = match process::emulated() {
+            true => AT_A_TIME_EMULATED,
+            false => AT_A_TIME,
+        };
+        thread::scope(|scope| {
+            for _ in 0..at_a_time {
+                scope.spawn(|| {
+                    loop {
+                        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        let Some(run) = next else {
+                            return;
+                        };
+                        self.start_and_play(run);
+                    }
+                });
+            }
+        });
+        for run in watched_by(runs, Observer::TraceAlone) {
+            self.start_and_play(run);
+        }
     }
-    end(session, verdicts);
-    Ok(())
+
+    /// Plays one, and prints the verdict.
+    pub fn start_and_play(&self, run: &Run) {
+        let started = Instant::now();
+        let verdict = until_judged(&run.name, self.hidden.as_ref(), self.verdicts(), || {
+            self.watch(run, start_stage(run, &self.keeper)?)
+        });
+        self.add(run, started, verdict);
+    }
+
+    /// What began before tracing can't be played again in this trace: it gets one of its own then.
+    fn play_early(&self, run: &Run, stage: Result<StageProcess>) {
+        let started = Instant::now();
+        let mut first = Some(stage);
+        let verdict = until_judged(
+            &run.name,
+            self.hidden.as_ref(),
+            self.verdicts(),
+            || match first.take() {
+                Some(stage) => self.watch(run, stage?),
+                None => own_trace::play_from_the_middle(self.context, &self.facts, run),
+            },
+        );
+        self.add(run, started, verdict);
+    }
+
+    fn verdicts(&self) -> &Verdicts {
+        &self.context.verdicts
+    }
+
+    fn add(&self, run: &Run, started: Instant, verdict: Result<Verdict>) {
+        let verdict = verdict.unwrap_or_else(|error| Verdict::broken(&error));
+        self.verdicts().add(&run.name, started.elapsed(), verdict);
+    }
+
+    /// Has it played once. What the kernel skipped, and counted as skipped, is not twtrace's fault where it says so.
+    fn watch(&self, run: &Run, stage: StageProcess) -> Result<Outcome> {
+        let missed = self.trace.misses();
+        match self.play_once(run, stage)? {
+            Outcome::Judged(Verdict::Failed { .. })
+                if self.owns_up_to_misses() && self.trace.misses() > missed =>
+            {
+                Ok(Outcome::Unlucky(
+                    "the kernel skipped a program meanwhile, and counted that".to_owned(),
+                ))
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Whether something is seen by classic tracepoints or kprobes, which the kernel skips while another program runs or a
+    /// map is being read on that CPU: twtrace says so of these tiers.
+    fn owns_up_to_misses(&self) -> bool {
+        let questions = [Question::Port, Question::TimeWait, Question::TimeWaitEnd];
+        questions.into_iter().any(|question| {
+            let lost = self.facts.lost(question).unwrap_or_default();
+            matches!(self.facts.tier(question), Tier::Syscall | Tier::Kprobe)
+                && lost.contains("skips")
+        })
+    }
+
+    fn play_once(&self, run: &Run, mut stage: StageProcess) -> Result<Outcome> {
+        let truth = match stage.play()? {
+            Finding::Played(truth) => truth,
+            Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
+            Finding::Skip { reason } => return Ok(Outcome::Judged(Verdict::Skipped { reason })),
+            Finding::Broken { error } => {
+                let told = self
+                    .trace
+                    .collect(stage.namespace, Duration::from_secs(1), |_| true);
+                return Ok(Outcome::Judged(failed(vec![error], &told.events)));
+            }
+        };
+        let collected = collect(&self.trace, &truth, &self.facts, &stage);
+        keep(self.options, &run.name, &collected.events)?;
+        let wrong = wrong(&truth, &self.facts, &collected);
+        let namespace = stage.namespace;
+        let ending = stage.end()?;
+        if !wrong.is_empty() {
+            if judge::met_listener(&truth, &collected.events) {
+                return Ok(Outcome::Unlucky(
+                    "the kernel had the listener answer a connection's segment".to_owned(),
+                ));
+            }
+            return Ok(Outcome::Judged(failed(wrong, &collected.events)));
+        }
+        let births = collected.events.iter();
+        let births = births.filter(|event| event["event"] == "time_wait").count();
+        let verdict = judge::passed(&truth, births as u64);
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.push(Accepted {
+            name: run.name.clone(),
+            namespace,
+            truth,
+            ending,
+        });
+        Ok(Outcome::Judged(verdict))
+    }
+
+    /// Ends the trace by SIGINT, which must be clean, with nothing lost and nothing odd said; and judges all that was
+    /// told, once more.
+    pub fn end(self) {
+        let verdicts = &self.context.verdicts;
+        let started = Instant::now();
+        let ended = match self.trace.end() {
+            Ok(ended) => ended,
+            Err(error) => {
+                let verdict = Verdict::broken(&error);
+                verdicts.add("trace_ends_by_sigint", started.elapsed(), verdict);
+                return;
+            }
+        };
+        let wrong = wrong_at_end(&ended);
+        let verdict = match wrong.is_empty() {
+            true => Verdict::Passed,
+            false => Verdict::Failed {
+                wrong,
+                told: ended.stderr.lines().map(str::to_owned).collect(),
+            },
+        };
+        verdicts.add("trace_ends_by_sigint", started.elapsed(), verdict);
+
+        let started = Instant::now();
+        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrong = late::judge(&accepted, &self.facts, &ended);
+        verdicts.add("nothing_told_later", started.elapsed(), Verdict::of(wrong));
+        drop(accepted);
+
+        let started = Instant::now();
+        let verdict = replayed::compare(self.context, ended.output);
+        let verdict = verdict.unwrap_or_else(|error| Verdict::broken(&error));
+        verdicts.add("replay_is_the_same", started.elapsed(), verdict);
+    }
 }
 
-fn start(run: &Run, keeper: &Mutex<Vec<File>>) -> Result<StageProcess> {
+fn watched_by(runs: &[Run], observer: Observer) -> impl Iterator<Item = &Run> {
+    runs.iter()
+        .filter(move |run| run.scenario.observer == observer)
+}
+
+fn start_stage(run: &Run, keeper: &Mutex<Vec<File>>) -> Result<StageProcess> {
     let mut file = Vec::new();
-    let stage = StageProcess::start(run.scenario.name, run.ip, &mut file);
+    let stage = StageProcess::start_fenced(run.scenario.name, run.ip, &mut file);
     keeper
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -108,119 +265,49 @@ fn start(run: &Run, keeper: &Mutex<Vec<File>>) -> Result<StageProcess> {
     stage
 }
 
-impl Session<'_> {
-    fn start_and_play(&self, run: &Run, verdicts: &Verdicts) {
-        self.play(run, start(run, self.keeper), REPLAYS, verdicts);
+/// What is told of a scenario that was played, until its fence.
+pub fn collect(trace: &Trace, played: &Played, facts: &Facts, stage: &StageProcess) -> Collected {
+    // Only what is missing is waited for so long.
+    let pace = if process::emulated() { 5 } else { 1 };
+    let mut limit = Duration::from_secs(5) * pace;
+    if facts.tier(Question::TimeWaitEnd) == Tier::Inferred {
+        limit += LOOKS;
     }
+    trace.collect(stage.namespace, limit, |events| {
+        judge::judge_events(played, facts, events).is_empty()
+    })
+}
 
-    fn play(&self, run: &Run, stage: Result<StageProcess>, replays: u32, verdicts: &Verdicts) {
-        let started = Instant::now();
-        let verdict = self
-            .try_play(run, stage, replays)
-            .unwrap_or_else(|error| Verdict::broken(&error));
-        verdicts.add(&run.name, started.elapsed(), verdict);
+/// What is wrong with it.
+pub fn wrong(played: &Played, facts: &Facts, collected: &Collected) -> Vec<String> {
+    let mut wrong = judge::judge_events(played, facts, &collected.events);
+    if !collected.is_fenced {
+        wrong.push("the fence at its end was not told".to_owned());
     }
+    wrong
+}
 
-    fn try_play(&self, run: &Run, stage: Result<StageProcess>, replays: u32) -> Result<Verdict> {
-        let mut first = Some(stage);
-        until_judged(&run.name, self.hidden.as_ref(), replays, || {
-            let stage = first.take().unwrap_or_else(|| start(run, self.keeper));
-            let missed = self.trace.misses();
-            match self.play_once(run, &mut stage?)? {
-                Outcome::Judged(Verdict::Failed { .. })
-                    if self.owns_up_to_misses() && self.trace.misses() > missed =>
-                {
-                    Ok(Outcome::Unlucky(
-                        "the kernel skipped a program meanwhile, and counted that".to_owned(),
-                    ))
-                }
-                outcome => Ok(outcome),
-            }
-        })
-    }
-
-    /// Whether searches for ports are seen by classic tracepoints, which the kernel skips while a map is
-    /// being read on that CPU: twtrace says so of that tier.
-    fn owns_up_to_misses(&self) -> bool {
-        let lost = self.facts.lost(Question::Port).unwrap_or_default();
-        self.facts.tier(Question::Port) == Tier::Syscall && lost.contains("skips")
-    }
-
-    fn play_once(&self, run: &Run, stage: &mut StageProcess) -> Result<Outcome> {
-        let truth = match stage.play()? {
-            Finding::Played(truth) => truth,
-            Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
-            Finding::Skip { reason } => return Ok(Outcome::Judged(Verdict::Skipped { reason })),
-            Finding::Broken { error } => {
-                return Ok(Outcome::Judged(Verdict::Failed {
-                    wrong: vec![error],
-                    told: self.told(stage).iter().map(Value::to_string).collect(),
-                }));
-            }
-        };
-        let events = self.collect(&truth, stage);
-        keep(self.options, &run.name, &events)?;
-        let wrong = judge::judge_events(&truth, &self.facts, &events);
-        if wrong.is_empty() {
-            let births = events.iter().filter(|event| event["event"] == "time_wait");
-            let verdict = judge::passed(&truth, births.count() as u64);
-            return Ok(Outcome::Judged(verdict));
-        }
-        Ok(Outcome::Judged(Verdict::Failed {
-            wrong,
-            told: events.iter().map(Value::to_string).collect(),
-        }))
-    }
-
-    fn collect(&self, played: &Played, stage: &StageProcess) -> Vec<Value> {
-        // twtrace hands events on every 50 ms and holds some resets back for as long again.
-        let pace = if process::emulated() { 5 } else { 1 };
-        let quiet = Duration::from_millis(300) * pace;
-        let mut limit = Duration::from_secs(5) * pace;
-        if played.about_ends && self.facts.tier(Question::TimeWaitEnd) == Tier::Inferred {
-            limit += LOOKS;
-        }
-        self.trace.collect(stage.namespace, quiet, limit, |events| {
-            judge::is_complete(played, &self.facts, events)
-        })
-    }
-
-    fn told(&self, stage: &StageProcess) -> Vec<Value> {
-        self.trace.collect(
-            stage.namespace,
-            Duration::from_millis(300),
-            Duration::ZERO,
-            |_| true,
-        )
+fn failed(wrong: Vec<String>, events: &[Value]) -> Verdict {
+    Verdict::Failed {
+        wrong,
+        told: events.iter().map(Value::to_string).collect(),
     }
 }
 
-/// SIGINT must end the trace cleanly, with nothing lost and nothing odd said.
-fn end(session: Session, verdicts: &Verdicts) {
-    let started = Instant::now();
-    let verdict = match session.trace.end() {
-        Err(error) => Verdict::broken(&error),
-        Ok(ended) => {
-            let mut wrong = Vec::new();
-            if !ended.status.success() {
-                wrong.push(format!("twtrace ended with {}", ended.status));
-            }
-            if !ended.lost.is_empty() {
-                wrong.push(format!("events were lost: {:?}", ended.lost));
-            }
-            if let Some(line) = ended.unreadable.first() {
-                wrong.push(format!("a line is no JSON object: {line}"));
-            }
-            if ended.stderr.contains("panicked") {
-                wrong.push("twtrace panicked".to_owned());
-            }
-            if wrong.is_empty() {
-                Verdict::Passed
-            } else {
-                let told = ended.stderr.lines().map(str::to_owned).collect();
-                Verdict::Failed { wrong, told }
-            }
-        }
-    };
-    verdicts.add("trace_ends_by_sigint", started.elapsed(), verdict);
+/// What is wrong with how a trace ended: SIGINT must end it cleanly, with nothing lost and nothing odd said.
+pub fn wrong_at_end(ended: &Ended) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if !ended.status.success() {
+        wrong.push(format!("twtrace ended with {}", ended.status));
+    }
+    if !ended.lost.is_empty() {
+        wrong.push(format!("events were lost: {:?}", ended.lost));
+    }
+    if let Some(line) = ended.unreadable.first() {
+        wrong.push(format!("a line is no JSON object: {line}"));
+    }
+    if ended.stderr.contains("panicked") {
+        wrong.push("twtrace panicked".to_owned());
+    }
+    wrong
 }

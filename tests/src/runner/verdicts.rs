@@ -29,12 +29,25 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Something went wrong before anything could be compared.
-    pub fn broken(error: &anyhow::Error) -> Self {
+    /// Failed, with nothing more to show.
+    pub fn failed(wrong: Vec<String>) -> Self {
         Self::Failed {
-            wrong: vec![format!("{error:#}")],
+            wrong,
             told: Vec::new(),
         }
+    }
+
+    /// Failed where something is wrong, else passed.
+    pub fn of(wrong: Vec<String>) -> Self {
+        match wrong.is_empty() {
+            true => Self::Passed,
+            false => Self::failed(wrong),
+        }
+    }
+
+    /// Something went wrong before anything could be compared.
+    pub fn broken(error: &anyhow::Error) -> Self {
+        Self::failed(vec![format!("{error:#}")])
     }
 }
 
@@ -49,6 +62,14 @@ struct Counts {
     passed: u32,
     failed: u32,
     skipped: u32,
+    again: u32,
+}
+
+impl Counts {
+    /// Whether the run has shown something, and nothing that is wrong.
+    fn is_success(&self) -> bool {
+        self.failed == 0 && self.passed > 0
+    }
 }
 
 /// More lines of a kind than a reader wants.
@@ -91,13 +112,61 @@ impl Verdicts {
         }
     }
 
-    /// Prints the sum; whether nothing failed.
+    /// Prints that a scenario is played again, and why.
+    pub fn again(&self, name: &str, reason: &str) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.again += 1;
+        // The line is for a program as well: it has no further ones.
+        println!("AGAIN {name}: {}", reason.replace('\n', "; "));
+    }
+
+    /// How many were played again so far.
+    #[cfg(test)]
+    pub fn repeats(&self) -> u32 {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.again
+    }
+
+    /// Prints the sum; whether something passed and nothing failed.
     pub fn finish(&self) -> bool {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.again > 0 {
+            println!("{} again", counts.again);
+        }
+        if counts.passed + counts.failed == 0 {
+            println!("nothing was played: that is no success");
+        }
         println!(
             "{} passed, {} failed, {} skipped",
             counts.passed, counts.failed, counts.skipped
         );
-        counts.failed == 0
+        counts.is_success()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_success(verdicts: Vec<Verdict>) -> bool {
+        let all = Verdicts::default();
+        for verdict in verdicts {
+            all.add("a", Duration::ZERO, verdict);
+        }
+        all.finish()
+    }
+
+    #[test]
+    fn what_shows_nothing_is_no_success() {
+        let skipped = || Verdict::Skipped {
+            reason: String::new(),
+        };
+        assert!(!is_success(vec![]));
+        assert!(!is_success(vec![skipped()]));
+        assert!(is_success(vec![skipped(), Verdict::Passed]));
+        assert!(!is_success(vec![
+            Verdict::Passed,
+            Verdict::of(vec![String::new()])
+        ]));
     }
 }

@@ -140,10 +140,7 @@ pub fn filled(stage: &Stage, ports: usize, held: usize) -> Result<(Rc<Actor>, So
     server.start_accepting(listener, held, FirstCloser::Client)?;
     connect(&client, address, held)?;
     ensure!(server.finished_many()? == held);
-    stage.pause(SETTLED);
-    if time_waits_to(&[address])? < held as u64 {
-        bail!(Unlucky(PORT_CAME_BACK.to_owned()));
-    }
+    still_waiting(stage, &[address], held)?;
     Ok((client, address))
 }
 
@@ -190,10 +187,7 @@ fn own_range(stage: &Stage) -> Result<()> {
         client.close(&connection)?;
     }
     ensure!(server.finished_many()? == usize::from(OWN));
-    stage.pause(SETTLED);
-    if time_waits_to(&[address])? < u64::from(OWN) {
-        bail!(Unlucky(PORT_CAME_BACK.to_owned()));
-    }
+    still_waiting(stage, &[address], usize::from(OWN))?;
     let fd = client.tcp_for(address)?;
     client.set(fd, option)?;
     client.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
@@ -248,6 +242,15 @@ fn connect(client: &Actor, target: SocketAddr, count: usize) -> Result<()> {
         count,
         interval_us: 4000,
     })?;
+    Ok(())
+}
+
+/// Waits until no segment is on its way any more. All TIME_WAITs towards these have to be there still.
+pub fn still_waiting(stage: &Stage, addresses: &[SocketAddr], count: usize) -> Result<()> {
+    stage.pause(SETTLED);
+    if time_waits_to(addresses)? < count as u64 {
+        bail!(Unlucky(PORT_CAME_BACK.to_owned()));
+    }
     Ok(())
 }
 

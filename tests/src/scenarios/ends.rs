@@ -18,7 +18,7 @@ use crate::{
 
 pub const SCENARIOS: &[Scenario] = &[
     // The longest first: the others are played meanwhile.
-    Scenario::single("time_wait_end/expired", expired),
+    Scenario::single(EXPIRED, expired),
     Scenario::both("time_wait_end/expired_in_fin_wait2", expired_in_fin_wait2),
     Scenario::both("time_wait_end/reused_by_connect", reused_by_connect),
     Scenario::both(
@@ -28,7 +28,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("time_wait_end/reopened_by_syn", reopened_by_syn),
     Scenario::both("time_wait_end/killed_by_reset", killed_by_reset),
     Scenario::both("time_wait_end/killed_by_data", killed_by_data),
+    Scenario::both("time_wait_end/started_anew", started_anew),
 ];
+
+/// Lasts a minute.
+pub const EXPIRED: &str = "time_wait_end/expired";
 
 /// TCP_TIMEWAIT_LEN, and the latest that the timer wheel may be (HZ 1000), with an emulated machine's lag.
 const TIME_WAIT: Duration = Duration::from_secs(60);
@@ -257,5 +261,15 @@ fn killed_by_data(stage: &Stage) -> Result<()> {
     stage.expect(
         end("killed", &pair.at_client, &pair).checked("age_ns", age_since(closing, seen, seen)),
     );
+    Ok(())
+}
+
+/// The peer's FIN stops the timer of one that waited for it for a short time, and starts it for a minute: it lives on.
+fn started_anew(stage: &Stage) -> Result<()> {
+    stage.about_ends();
+    stage.sysctl("ipv4/tcp_fin_timeout", "10")?;
+    let pair = stage.pair()?;
+    close_both(stage, &pair)?;
+    anyhow::ensure!(is_there(&pair.at_client)?, "the mini-socket is gone");
     Ok(())
 }

@@ -185,7 +185,11 @@ fn slab_memory(stage: &Stage) -> Result<()> {
         Ip::V6 => "tw_sock_TCPv6",
     };
     match slabinfo::read(cache) {
-        Err(error) => bail!(Skip(format!("/proc/slabinfo: {error}"))),
+        // A kernel without CONFIG_SLUB_DEBUG. Whoever loads eBPF programs may read it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!(Skip(format!("/proc/slabinfo: {error}")))
+        }
+        Err(error) => return Err(error.into()),
         Ok(None) => bail!(Skip(format!("/proc/slabinfo has no line {cache}"))),
         Ok(Some(_)) => {}
     }

@@ -22,6 +22,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("shutdown_and_close_by_two", shutdown_and_close_by_two),
     Scenario::both("thread_closes", thread_closes),
     Scenario::both("io_uring_close", io_uring_close),
+    Scenario::both("io_uring_torn_down", io_uring_torn_down),
     Scenario::both("accepted_by_forked_child", accepted_by_forked_child),
 ];
 
@@ -90,13 +91,18 @@ fn thread_closes(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn io_uring_close(stage: &Stage) -> Result<()> {
-    if let Err(error) = uring::available() {
-        match error.raw_os_error() {
-            Some(libc::ENOSYS | libc::EPERM) => bail!(Skip(format!("io_uring: {error}"))),
-            _ => return Err(error.into()),
+fn uring_or_skip() -> Result<()> {
+    match uring::available() {
+        Ok(()) => Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            bail!(Skip(format!("io_uring: {error}")))
         }
+        Err(error) => Err(error.into()),
     }
+}
+
+fn io_uring_close(stage: &Stage) -> Result<()> {
+    uring_or_skip()?;
     let pair = stage.pair()?;
     pair.client.call(&Command::CloseByUring {
         fd: pair.at_client.fd,
@@ -107,6 +113,21 @@ fn io_uring_close(stage: &Stage) -> Result<()> {
     let mut expected = clients_bytes(parked(&pair.at_client).own_client(&pair.client));
     expected.checks.remove("process.thread_comm");
     stage.expect(expected);
+    Ok(())
+}
+
+/// The last to have the socket is a ring, which a worker of the kernel takes down: it stands for who opened the socket.
+fn io_uring_torn_down(stage: &Stage) -> Result<()> {
+    uring_or_skip()?;
+    let pair = stage.pair()?;
+    pair.client.call(&Command::LeaveToUring {
+        fd: pair.at_client.fd,
+    })?;
+    stage.until_parked(&pair.at_client)?;
+    pair.server_follows(stage)?;
+    stage.expect(clients_bytes(
+        parked(&pair.at_client).own_client(&pair.client),
+    ));
     Ok(())
 }
 

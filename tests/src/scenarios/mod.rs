@@ -19,6 +19,7 @@ mod leak;
 mod overload;
 mod peers;
 mod ports;
+mod privileges;
 mod programs;
 mod protocols;
 mod purge;
@@ -30,6 +31,7 @@ mod schema;
 mod serve;
 mod stacks;
 mod top;
+mod totals;
 mod usage;
 
 use anyhow::Result;
@@ -145,6 +147,11 @@ impl Scenario {
             .any(|crowded| crowded.name == self.name)
     }
 
+    /// It waits until a TIME_WAIT has run out by itself.
+    pub fn lasts_a_minute(&self) -> bool {
+        self.name == ends::EXPIRED
+    }
+
     /// What userspace makes of events, and of what it reads of the kernel itself: the same on every tier.
     pub fn is_of_userspace(&self) -> bool {
         let reported = matches!(self.observer, Observer::Report(_) | Observer::Doctor(_));
@@ -257,6 +264,8 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (usage::USAGES, Reach::EveryTier),
         (overload::USAGES, Reach::EveryTier),
         (purge::USAGES, Reach::EveryTier),
+        (totals::USAGES, Reach::BestTier),
+        (privileges::USAGES, Reach::BestTier),
         (command::only::USAGES, Reach::Tracepoints),
         (command::manners::USAGES, Reach::BestTier),
         (stacks::USAGES, Reach::Tracepoints),

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Usage;
 use crate::{
-    runner::Context,
+    runner::{Context, TierLimit},
     sys::{hidden_births::Recording, process},
 };
 
@@ -25,9 +25,18 @@ pub const USAGES: &[Usage] = &[
         name: "usage/nearly_too_many_sockets",
         run: nearly_too_many_sockets,
     },
+    Usage {
+        name: "usage/sockets_come_and_go",
+        run: sockets_come_and_go,
+    },
 ];
 
 const CONNECTIONS: usize = 24;
+
+/// Room for so many sockets, with what else this machine has open.
+const ROOM_FOR_FEW: &str = "256";
+/// So many one after the other, at both ends.
+const COMING_AND_GOING: usize = 1_000;
 
 /// Some seventy of their sockets find that another one has their slot, where there are 4096 slots for stories.
 const MANY_CONNECTIONS: usize = 400;
@@ -35,7 +44,7 @@ const MANY_CONNECTIONS: usize = 400;
 /// What found no room is counted, told in the log by the kernel side, and called lost: not taken for a
 /// connection of the time before tracing.
 fn too_many_sockets(context: &Context) -> Result<()> {
-    let traced = trace(context, "4", CONNECTIONS)?;
+    let traced = trace(context, "4", || connect_and_close(CONNECTIONS))?;
     ensure!(
         traced.log.contains("--max-sockets"),
         "the log does not tell of it: {}",
@@ -61,7 +70,7 @@ fn too_many_sockets(context: &Context) -> Result<()> {
 /// Each of many sockets that are open at once keeps its story, wherever it found room for it.
 fn nearly_too_many_sockets(context: &Context) -> Result<()> {
     let hidden = Recording::begin();
-    let traced = trace(context, "4096", MANY_CONNECTIONS)?;
+    let traced = trace(context, "4096", || connect_and_close(MANY_CONNECTIONS))?;
     let hidden = hidden.map_or(Ok(0), |hidden| hidden.births())?;
     let own = std::process::id();
     let known = traced
@@ -80,6 +89,26 @@ fn nearly_too_many_sockets(context: &Context) -> Result<()> {
         "{known} of {MANY_CONNECTIONS} TIME_WAITs have their process ({hidden} were hidden from all programs): {}",
         traced.log
     );
+    Ok(())
+}
+
+/// Those that are gone leave their room to those that come.
+fn sockets_come_and_go(context: &Context) -> Result<()> {
+    let traced = trace(context, ROOM_FOR_FEW, connect_one_after_the_other)?;
+    // Where ends are presumed, a TIME_WAIT takes its room for a minute.
+    let is_presumed =
+        |event: &Value| context.tier == TierLimit::Inferred && event["probe"] == "time_wait_end";
+    let lost = traced
+        .events
+        .iter()
+        .find(|event| event["event"] == "lost" && !is_presumed(event));
+    ensure!(lost.is_none(), "{lost:?}: {}", traced.log);
+    let own = std::process::id();
+    let unknown = traced
+        .ours()
+        .filter(|event| event["event"] == "time_wait")
+        .find(|event| event["process"]["pid"] != own || event["side"] != "client");
+    ensure!(unknown.is_none(), "not known: {unknown:?}");
     Ok(())
 }
 
@@ -105,7 +134,11 @@ impl Traced {
     }
 }
 
-fn trace(context: &Context, max_sockets: &str, connections: usize) -> Result<Traced> {
+fn trace(
+    context: &Context,
+    max_sockets: &str,
+    connect: impl FnOnce() -> Result<u16>,
+) -> Result<Traced> {
     let mut child = Command::new(&context.twtrace)
         .args(["trace", "--json", "--max-sockets", max_sockets])
         .args(context.tier.options())
@@ -116,7 +149,7 @@ fn trace(context: &Context, max_sockets: &str, connections: usize) -> Result<Tra
     let mut stdout = BufReader::new(child.stdout.take().context("no output")?);
     let mut start = String::new();
     stdout.read_line(&mut start)?;
-    let port = connect_and_close(connections)?;
+    let port = connect()?;
     // Losses are told once a second.
     std::thread::sleep(Duration::from_millis(if process::emulated() {
         6000
@@ -150,5 +183,19 @@ fn connect_and_close(connections: usize) -> Result<u16> {
     let servers: Vec<TcpStream> = pairs.into_iter().map(|(_, server)| server).collect();
     std::thread::sleep(Duration::from_millis(100));
     drop(servers);
+    Ok(address.port())
+}
+
+/// One connection after the other, each closed first by the client. Returns the server's port.
+fn connect_one_after_the_other() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    for _ in 0..COMING_AND_GOING {
+        let client = TcpStream::connect(address)?;
+        let mut server = listener.accept()?.0;
+        drop(client);
+        // Until the FIN has come.
+        server.read_to_end(&mut Vec::new())?;
+    }
     Ok(address.port())
 }

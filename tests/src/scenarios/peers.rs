@@ -11,9 +11,9 @@ use crate::{
         Actor,
         command::{Command, Connection, SocketOption},
     },
-    expect::{Check, Expected, Reason, TcpState},
+    expect::{Check, Expected, Reason, Side, TcpState},
     stage::Stage,
-    sys::proc_net::State,
+    sys::proc_net::{self, State},
     tun_peer::{PeerEnd, TunPeer, segment::Flags},
 };
 
@@ -21,6 +21,9 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("both_close_at_once", both_close_at_once),
     Scenario::both("fin_and_ack_in_one", fin_and_ack_in_one),
     Scenario::both("data_after_close/in_fin_wait1", data_in_fin_wait1),
+    Scenario::both("data_after_close/acknowledging", data_acknowledging),
+    Scenario::both("linger_zero_in_closing", linger_zero_in_closing),
+    Scenario::both("reset_in_last_ack", reset_in_last_ack),
     Scenario::both("user_timeout", user_timeout),
     Scenario::both("keepalive", keepalive),
     Scenario::both("connect_times_out", connect_times_out),
@@ -100,17 +103,69 @@ pub fn close_in_one(stage: &Stage, it: &mut Dialogue) -> Result<()> {
 
 /// The orphan is still a full socket: its FIN is on the way when the data comes.
 fn data_in_fin_wait1(stage: &Stage) -> Result<()> {
+    late_data(stage, false, TcpState::FinWait1)
+}
+
+/// The data acknowledges the orphan's FIN: the kernel takes it through FIN_WAIT2 to CLOSE, as it does where it makes a
+/// mini-socket or refuses one, and sends a RST.
+fn data_acknowledging(stage: &Stage) -> Result<()> {
+    late_data(stage, true, TcpState::FinWait2)
+}
+
+/// Data that comes after close(), with or without the ACK of the FIN, is answered by a RST.
+fn late_data(stage: &Stage, acknowledges_fin: bool, left: TcpState) -> Result<()> {
     let mut it = dialogue(stage, &[])?;
     it.client.close(&it.at_client)?;
-    it.peer.await_fin()?;
+    let fin = it.peer.await_fin()?;
+    if acknowledges_fin {
+        it.end.acknowledge(&fin);
+    }
     it.peer
         .send(&mut it.end, Flags::ACK.and(Flags::PSH), b"late")?;
     it.peer.await_reset()?;
     stage.expect(
         Expected::reset_sent(Reason::DataAfterClose, "ABORT_ON_DATA")
-            .state(TcpState::FinWait1)
+            .state(left)
             .own_client(&it.client)
             .ends(&it.at_client),
+    );
+    Ok(())
+}
+
+/// The FINs crossed, and close() with SO_LINGER {on, 0} disconnects: no mini-socket, no refusal, no RST.
+fn linger_zero_in_closing(stage: &Stage) -> Result<()> {
+    let mut it = dialogue(stage, &[])?;
+    it.client.shutdown_write(&it.at_client)?;
+    it.peer.await_fin()?;
+    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
+    stage.until_state(it.at_client.local, it.at_client.remote, State::Closing)?;
+    it.client.set(it.at_client.fd, SocketOption::LingerZero)?;
+    it.client.close(&it.at_client)
+}
+
+/// The RST is charged to who closed second, as that is what it answers.
+fn reset_in_last_ack(stage: &Stage) -> Result<()> {
+    let mut it = dialogue(stage, &[])?;
+    let child = stage.fork(&it.client, "ch")?;
+    it.client.close(&it.at_client)?;
+    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
+    child.await_end(&it.at_client)?;
+    child.close(&it.at_client)?;
+    let fin = it.peer.await_fin()?;
+    it.peer.send(&mut it.end, Flags::RST, b"")?;
+    let closed = |socket: &proc_net::Socket| socket.local == it.at_client.local;
+    stage.until("the client's end is gone", || {
+        Ok(!proc_net::sockets()?.iter().any(closed))
+    })?;
+    it.end.acknowledge(&fin);
+    stage.expect(
+        Expected::reset_received(Reason::Peer)
+            .state(TcpState::LastAck)
+            .process(&child)
+            .opener(&it.client)
+            .side(Side::Client)
+            .ends(&it.at_client)
+            .bytes(0, 0),
     );
     Ok(())
 }

@@ -2,13 +2,13 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::Usage;
 use crate::{
-    runner::{Context, report::Report, stage_process::StageProcess},
-    stage::{Ip, finding::Finding},
+    runner::{Context, play_until_lucky, report::Report, stage_process::StageProcess},
+    stage::Ip,
     sys::process,
 };
 
@@ -17,21 +17,20 @@ pub const USAGES: &[Usage] = &[Usage {
     run: purged_with_namespace,
 }];
 
-/// A scenario that leaves one TIME_WAIT, of a process named so.
+/// A scenario that leaves one TIME_WAIT, of the actor in this role.
 const SCENARIO: &str = "client_closes_first";
-const MAKER: &str = "cl-";
+const MAKER: &str = "cl";
 
 /// A worker of the kernel purges it: the end is still counted under its maker.
 fn purged_with_namespace(context: &Context) -> Result<()> {
     let report = Report::start(&context.twtrace, &context.tier.options())?;
     let mut keeper = Vec::new();
-    let mut stage = StageProcess::start(SCENARIO, Ip::V4, &mut keeper)?;
-    let finding = stage.play()?;
+    let (stage, _) = play_until_lucky(context, || {
+        StageProcess::start(SCENARIO, Ip::V4, &mut keeper)
+    })?;
+    let maker = stage.comm(MAKER);
     // The last that holds the namespace.
     drop((stage, keeper));
-    if let Finding::Broken { error } | Finding::Again { reason: error } = finding {
-        bail!("{error}");
-    }
     let patience = if process::emulated() { 6 } else { 3 };
     thread::sleep(Duration::from_secs(patience));
     let report = report.end()?;
@@ -39,11 +38,7 @@ fn purged_with_namespace(context: &Context) -> Result<()> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|row| {
-            row["process"]["comm"]
-                .as_str()
-                .is_some_and(|comm| comm.starts_with(MAKER))
-        })
+        .filter(|row| row["process"]["comm"] == maker.as_str())
         .filter_map(|row| row["ended"]["purged"].as_u64())
         .sum();
     ensure!(

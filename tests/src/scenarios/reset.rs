@@ -26,6 +26,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("connection_refused", connection_refused),
     Scenario::both("peer_resets_idle_connection", peer_resets_idle_connection),
     Scenario::both("disconnect_by_af_unspec", disconnect),
+    Scenario::both("disconnect_in_fin_wait2", disconnect_in_fin_wait2),
     Scenario::both("listener_closed_over_queue", listener_closed_over_queue),
     Scenario::both("negative_linger2", negative_linger2),
     Scenario::both("destroyed_by_sock_diag", destroyed_by_sock_diag),
@@ -112,6 +113,7 @@ fn linger_zero_and_unread_data(stage: &Stage) -> Result<()> {
 fn closed_over_unread_data(stage: &Stage, option: Option<SocketOption>) -> Result<()> {
     let pair = stage.pair()?;
     pair.server.send(&pair.at_server, 300)?;
+    stage.until_unread(&pair.at_client, 300)?;
     if let Some(option) = option {
         pair.client.set(pair.at_client.fd, option)?;
     }
@@ -206,6 +208,26 @@ fn disconnect(stage: &Stage) -> Result<()> {
             .remote(pair.at_client.remote),
     );
     stage.expect(received_by_server(&pair).state(TcpState::Established));
+    Ok(())
+}
+
+/// It leaves FIN_WAIT2 for CLOSE as one does that leaves a mini-socket behind; this one leaves none.
+fn disconnect_in_fin_wait2(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    pair.client.shutdown_write(&pair.at_client)?;
+    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
+    pair.client.call(&Command::Disconnect {
+        fd: pair.at_client.fd,
+    })?;
+    pair.server.await_reset(&pair.at_server)?;
+    stage.expect(
+        Expected::reset_sent(Reason::Aborted, "TCP_STATE")
+            .state(TcpState::FinWait2)
+            .own_client(&pair.client)
+            .local(pair.at_client.local)
+            .remote(pair.at_client.remote),
+    );
+    stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
     Ok(())
 }
 

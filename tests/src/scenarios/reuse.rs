@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    thread,
     time::Duration,
 };
 
@@ -15,12 +16,13 @@ use super::{
     ports::connecting,
 };
 use crate::{
-    actor::command::Command,
+    actor::{Actor, command::Command},
     expect::Side,
     stage::{
         Stage, Unlucky,
         finding::{CrowdRow, ReuseTruth},
     },
+    sys::clock,
     tun_peer::TunPeer,
 };
 
@@ -44,25 +46,42 @@ const PORT: u16 = 40_000;
 /// Another process fails to connect, for want of a TIME_WAIT that it met and could not take.
 fn hindered(stage: &Stage, address: SocketAddr, why: &str) -> Result<()> {
     let other = stage.actor("c2")?;
+    hindered_by(stage, &other, address, why)
+}
+
+fn hindered_by(stage: &Stage, other: &Actor, address: SocketAddr, why: &str) -> Result<()> {
     let fd = other.tcp_for(address)?;
     other.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
     stage.expect(
-        connecting(&other, address, 0, "EADDRNOTAVAIL").with("refused_reuse", json!({ why: 1 })),
+        connecting(other, address, 0, "EADDRNOTAVAIL").with("refused_reuse", json!({ why: 1 })),
     );
     Ok(())
 }
 
 /// A client at `address` closes first, the server follows, and the next connect() meets its TIME_WAIT.
 fn refused(stage: &Stage, address: IpAddr, tw_reuse: &str, why: &str) -> Result<()> {
+    refused_after(stage, address, tw_reuse, why, || Ok(()))
+}
+
+/// The same, with something done before the peer's last segment comes.
+fn refused_after(
+    stage: &Stage,
+    address: IpAddr,
+    tw_reuse: &str,
+    why: &str,
+    before_last: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     stage.sysctl("ipv4/tcp_tw_reuse", tw_reuse)?;
     let pair = stage.pair_on_port_of(address, PORT)?;
+    let other = stage.actor("c2")?;
     pair.client.close(&pair.at_client)?;
     stage.until_parked(&pair.at_client)?;
+    before_last()?;
     pair.server_follows(stage)?;
     stage.expect(clients_bytes(
         parked(&pair.at_client).own_client(&pair.client),
     ));
-    hindered(stage, pair.address, why)
+    hindered_by(stage, &other, pair.address, why)
 }
 
 fn disabled(stage: &Stage) -> Result<()> {
@@ -103,12 +122,22 @@ fn fin_wait2(stage: &Stage) -> Result<()> {
 
 /// At once. Up to 6.12 whole seconds are compared: the next may have begun.
 fn too_young(stage: &Stage) -> Result<()> {
-    match refused(stage, stage.ip.loopback(), "1", "too_young") {
+    match refused_after(stage, stage.ip.loopback(), "1", "too_young", begin_second) {
         Err(error) if error.to_string().contains("did not fail") => {
             bail!(Unlucky("a new second had begun: it was reused".to_owned()))
         }
         other => other,
     }
+}
+
+/// Waits until a second of the kernel's clock has just begun.
+fn begin_second() -> Result<()> {
+    const SECOND_NS: u64 = 1_000_000_000;
+    // ktime_get_seconds() is updated once a tick.
+    const TICKS_NS: u64 = 20_000_000;
+    let left = SECOND_NS - clock::monotonic_ns()? % SECOND_NS;
+    thread::sleep(Duration::from_nanos(left + TICKS_NS));
+    Ok(())
 }
 
 /// How many ports there are.

@@ -174,7 +174,10 @@ impl Program {
             Err(error) => {
                 let _ = fs::remove_dir_all(&directory);
                 // Its interpreter is not there: a guest without these libraries.
-                bail!(Skip(format!("{} does not run here: {error}", self.comm)));
+                if error.kind() == std::io::ErrorKind::NotFound {
+                    bail!(Skip(format!("{} does not run here: {error}", self.comm)));
+                }
+                return Err(error).context(self.comm);
             }
         };
         let mut running = Running { child, directory };

@@ -36,7 +36,10 @@ impl Stage {
         match fs::create_dir(&top) {
             Ok(()) => self.cgroups.borrow_mut().push(top),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => bail!(Skip(format!("{}: {error}", top.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+                bail!(Skip(format!("{}: {error}", top.display())))
+            }
+            Err(error) => return Err(error).with_context(|| format!("make {}", top.display())),
         }
         fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
         cgroup::enter(&directory, actor.pid)

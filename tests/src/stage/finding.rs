@@ -25,6 +25,28 @@ pub enum Message {
     },
     /// The scenario is over; everything is kept until standard input ends.
     Finding(Finding),
+    /// Standard input has ended: from here on sockets are closed as their processes go.
+    Ending(Ending),
+}
+
+/// What there was when a stage began to go.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Ending {
+    /// CLOCK_MONOTONIC, nanoseconds: no event before it is the end's doing.
+    pub at_ns: u64,
+    /// Sockets that the end may close, reset or kill, and nothing else does.
+    pub sockets: Vec<Left>,
+}
+
+/// A socket that was there when a stage began to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Local address; mapped ones as IPv4.
+    pub local: SocketAddr,
+    /// Remote address.
+    pub remote: SocketAddr,
+    /// A TIME_WAIT: nobody has it open.
+    pub is_mini: bool,
 }
 
 /// How a scenario went.

@@ -1,14 +1,16 @@
 //! The stage: the process that plays one scenario in a network namespace of its own.
 
 mod cgroups;
+pub mod fence;
 pub mod finding;
 mod pair;
+mod run;
 
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     fmt, fs,
-    io::{self, BufRead, Write},
+    io::{self, BufRead},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     rc::Rc,
@@ -18,13 +20,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use finding::{
-    BudgetTruth, CloseWaitRow, CrowdRow, Finding, Message, Played, ReuseTruth, SlabTruth, TableRow,
+    BudgetTruth, CloseWaitRow, CrowdRow, Message, Played, ReuseTruth, SlabTruth, TableRow,
 };
 pub use pair::Pair;
+pub use run::{Part, run};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    actor::Actor,
+    actor::{Actor, command::Connection},
     expect::{Expected, Side},
     sys::{
         clock, netns,
@@ -147,7 +150,7 @@ impl Stage {
     /// When the runner is gone.
     pub fn begin_tracing(&self) -> Result<()> {
         self.announced.set(true);
-        tell(&self.prepared())?;
+        run::tell(&self.prepared())?;
         let mut line = String::new();
         if io::stdin().lock().read_line(&mut line)? == 0 {
             bail!("the runner is gone");
@@ -311,6 +314,19 @@ impl Stage {
         })
     }
 
+    /// Waits until so many bytes have come to an end of a connection, and nobody has read them.
+    ///
+    /// # Errors
+    /// When they do not come.
+    pub fn until_unread(&self, connection: &Connection, bytes: u64) -> Result<()> {
+        self.until(&format!("{bytes} bytes have come"), || {
+            Ok(proc_net::sockets()?.iter().any(|socket| {
+                (socket.local, socket.remote) == (connection.local, connection.remote)
+                    && socket.unread == bytes
+            }))
+        })
+    }
+
     /// Lets time pass, and returns how long it really took.
     pub fn pause(&self, time: Duration) -> Duration {
         let start = Instant::now();
@@ -336,63 +352,4 @@ impl Stage {
             hidden_births: self.hidden_births.get(),
         })
     }
-}
-
-fn tell(message: &Message) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    serde_json::to_writer(&mut stdout, message)?;
-    stdout.write_all(b"\n")?;
-    stdout.flush()?;
-    Ok(())
-}
-
-fn failed(error: &anyhow::Error) -> Finding {
-    if let Some(skip) = error.downcast_ref::<Skip>() {
-        return Finding::Skip {
-            reason: skip.0.clone(),
-        };
-    }
-    match error.downcast_ref::<Unlucky>() {
-        Some(unlucky) => Finding::Again {
-            reason: unlucky.0.clone(),
-        },
-        None => Finding::Broken {
-            error: format!("{error:#}"),
-        },
-    }
-}
-
-/// The body of a stage's process: plays the scenario, says what must be told of it, and then keeps everything
-/// as it is until the runner closes standard input.
-///
-/// # Errors
-/// When the runner can't be told.
-pub fn run(ip: Ip, prepares: bool, play: fn(&Stage) -> Result<()>) -> Result<()> {
-    let stage = match Stage::enter(ip) {
-        Ok(stage) => stage,
-        Err(error) => {
-            return tell(&Message::Finding(Finding::Broken {
-                error: format!("{error:#}"),
-            }));
-        }
-    };
-    let result = play_on(&stage, prepares, play);
-    let finding = match result {
-        Ok(played) => Finding::Played(Box::new(played)),
-        Err(error) => failed(&error),
-    };
-    if !stage.announced.get() {
-        tell(&stage.prepared())?;
-    }
-    tell(&Message::Finding(finding))?;
-    io::copy(&mut io::stdin().lock(), &mut io::sink())?;
-    stage.clean_cgroups()
-}
-
-fn play_on(stage: &Stage, prepares: bool, play: fn(&Stage) -> Result<()>) -> Result<Played> {
-    if !prepares {
-        stage.begin_tracing()?;
-    }
-    play(stage)?;
-    stage.played()
 }

@@ -14,7 +14,7 @@ use crate::{
         Actor,
         command::{Connection, Fd, SocketOption},
     },
-    sys::proc_net::{self, Socket, State},
+    sys::proc_net::{self, MINI_SOCKET, Socket, State},
 };
 
 /// Payload bytes the client sends in [`Stage::pair`], and the server receives.
@@ -22,8 +22,6 @@ pub const REQUEST_BYTES: usize = 100;
 /// Payload bytes the server sends, and the client receives.
 pub const RESPONSE_BYTES: usize = 2000;
 
-/// Timer of a mini-socket, in /proc/net/tcp.
-const MINI_SOCKET: u8 = 3;
 /// Keepalive timer, which also ends a full socket in FIN_WAIT2.
 const KEEPALIVE: u8 = 2;
 /// Longer than a state lasts that is passed through.

@@ -235,6 +235,29 @@ fn open_perf(
     config: u64,
     function: Option<&str>,
 ) -> io::Result<OwnedFd> {
+    let event = perf_event(kind, config, function)?;
+    // SAFETY: both take an integer.
+    check(unsafe { libc::ioctl(event.as_raw_fd(), PERF_SET_BPF, program.as_raw_fd()) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::ioctl(event.as_raw_fd(), PERF_ENABLE, 0) })?;
+    Ok(event)
+}
+
+/// Uses a tracepoint as `perf` does, without a program: perf's function for it runs from now on, before what is
+/// registered later.
+///
+/// # Errors
+/// When there is no such tracepoint, or errno of perf_event_open().
+pub fn use_tracepoint(category: &str, name: &str) -> io::Result<OwnedFd> {
+    const PERF_TYPE_TRACEPOINT: u32 = 2;
+    perf_event(
+        PERF_TYPE_TRACEPOINT,
+        tracefs::tracepoint_id(category, name)?,
+        None,
+    )
+}
+
+fn perf_event(kind: u32, config: u64, function: Option<&str>) -> io::Result<OwnedFd> {
     /// `struct perf_event_attr` up to `config2`.
     #[repr(C)]
     struct Attribute {
@@ -276,12 +299,7 @@ fn open_perf(
         )
     })?;
     // SAFETY: made just now, no other owner.
-    let event = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
-    // SAFETY: both take an integer.
-    check(unsafe { libc::ioctl(event.as_raw_fd(), PERF_SET_BPF, program.as_raw_fd()) })?;
-    // SAFETY: as above.
-    check(unsafe { libc::ioctl(event.as_raw_fd(), PERF_ENABLE, 0) })?;
-    Ok(event)
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// How often and how long a program ran, by `kernel.bpf_stats_enabled`.

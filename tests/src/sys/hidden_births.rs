@@ -5,11 +5,19 @@
 //! softirq that interrupts a thread of process 1 is then invisible, with all the connections it carries on.
 //! ftrace still sees it, so they are counted here, one by one: what twtrace missed must be these and no others.
 
-use std::{fs, io::Read as _, path::PathBuf};
+use std::{
+    fs,
+    io::Read as _,
+    path::PathBuf,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use anyhow::{Context, Result};
 
-use super::tracefs;
+use super::{process, tracefs};
 
 /// Kilobytes of trace buffer on each CPU.
 const BUFFER_KB: &str = "8192";
@@ -25,16 +33,25 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Begins to record. `None` where tracefs or the timer's function can't be had.
+    /// Begins to record. `None` where tracefs or the timer's function can't be had, and in emulated guests, whose stock
+    /// kernels hide nothing.
     pub fn begin() -> Option<Self> {
+        /// Scenarios that are played at a time have one each.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        /// All symbols have to be read for it.
+        static HANDLER: OnceLock<Option<String>> = OnceLock::new();
+        if process::emulated() {
+            return None;
+        }
         let root = tracefs::ensure().ok()?;
-        let handler = handler_address()?;
+        let handler = HANDLER.get_or_init(handler_address).as_ref()?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let instance = root
             .join("instances")
-            .join(format!("twtrace-tests-{}", std::process::id()));
+            .join(format!("twtrace-tests-{}-{number}", std::process::id()));
         fs::create_dir(&instance).ok()?;
         let recording = Self { instance };
-        recording.configure(&handler).ok()?;
+        recording.configure(handler).ok()?;
         Some(recording)
     }
 

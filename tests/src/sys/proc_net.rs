@@ -94,6 +94,9 @@ fn counter(text: &str, group: &str, name: &str) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other(format!("no counter {group} {name}")))
 }
 
+/// Timer of a mini-socket, in /proc/net/tcp.
+pub const MINI_SOCKET: u8 = 3;
+
 /// States as /proc/net/tcp prints them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -122,6 +125,8 @@ pub struct Socket {
     pub remote: SocketAddr,
     /// State; of a mini-socket, its substate.
     pub state: State,
+    /// Bytes that have come and that nobody has read.
+    pub unread: u64,
     /// Which timer runs: 2 keepalive, 3 that of a mini-socket.
     pub timer: u8,
     /// 0 for sockets without a file: orphans, mini-sockets, children that wait for accept().
@@ -159,13 +164,16 @@ fn parse_socket(line: &str) -> Option<Socket> {
         _ => State::Other,
     };
     // tx:rx queues, timer:when, retransmits, uid, timeout, inode.
-    let (timer, _) = fields.nth(1)?.split_once(':')?;
+    let (_, unread) = fields.next()?.split_once(':')?;
+    let unread = u64::from_str_radix(unread, 16).ok()?;
+    let (timer, _) = fields.next()?.split_once(':')?;
     let timer = u8::from_str_radix(timer, 16).ok()?;
     let inode = fields.nth(3)?.parse().ok()?;
     Some(Socket {
         local,
         remote,
         state,
+        unread,
         timer,
         inode,
     })
@@ -194,12 +202,12 @@ mod tests {
 
     #[test]
     fn a_line_of_proc_net_tcp_is_read() {
-        let line = "   0: 0100007F:1F90 0100007F:A001 05 00000000:00000000 03:00001770 00000000     0        0 4711 3 0";
+        let line = "   0: 0100007F:1F90 0100007F:A001 05 00000000:0000012C 03:00001770 00000000     0        0 4711 3 0";
         let socket = parse_socket(line).unwrap();
         assert_eq!(socket.local.to_string(), "127.0.0.1:8080");
         assert_eq!(socket.remote.to_string(), "127.0.0.1:40961");
         assert_eq!(socket.state, State::FinWait2);
-        assert_eq!(socket.inode, 4711);
+        assert_eq!((socket.unread, socket.inode), (300, 4711));
     }
 
     #[test]

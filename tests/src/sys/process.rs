@@ -54,6 +54,30 @@ pub fn signal(pid: i32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
+/// Has programs that this process starts get signals as they are by default, whatever it was started with: a shell
+/// ignores SIGINT for what it runs in the background, `nohup` SIGHUP. A handler that does nothing is not handed on to
+/// a program, and this process itself ignores the signal as before.
+///
+/// # Errors
+/// errno of sigaction().
+pub fn give_children_default_signals() -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: plain bytes, for which zero is valid.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes one sigaction.
+        check(unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) })?;
+        if action.sa_sigaction != libc::SIG_IGN {
+            continue;
+        }
+        action.sa_sigaction = nothing as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        // SAFETY: the handler does nothing, which is safe at any time.
+        check(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) })?;
+    }
+    Ok(())
+}
+
 /// Waits for a child to end; `false` where it still runs after `limit`.
 pub fn reap(pid: i32, limit: Duration) -> bool {
     let end = Instant::now() + limit;

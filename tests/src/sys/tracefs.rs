@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 /// Where it is, mounted if need be.
@@ -10,6 +11,9 @@ use std::{
 /// # Errors
 /// When it can't be mounted.
 pub fn ensure() -> io::Result<PathBuf> {
+    /// Several threads may need it at once.
+    static MOUNTING: Mutex<()> = Mutex::new(());
+    let _mounting = MOUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new("/sys/kernel/tracing");
     for place in [root, Path::new("/sys/kernel/debug/tracing")] {
         if place.join("events").is_dir() {

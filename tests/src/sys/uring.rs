@@ -1,4 +1,4 @@
-//! close() by io_uring, with raw system calls.
+//! close() by io_uring, and by the end of a ring, with raw system calls.
 
 use std::{
     io, mem,
@@ -15,6 +15,7 @@ const OFFSET_CQ_RING: libc::off_t = 0x0800_0000;
 const OFFSET_SQES: libc::off_t = 0x1000_0000;
 const OP_CLOSE: u8 = 19;
 const ENTER_GETEVENTS: u32 = 1;
+const REGISTER_FILES: u32 = 2;
 const SQE_BYTES: usize = 64;
 const CQE_BYTES: usize = 16;
 
@@ -108,19 +109,42 @@ impl Drop for Mapping {
     }
 }
 
-/// Closes `fd` by an IORING_OP_CLOSE of a ring of its own.
-///
-/// # Errors
-/// ENOSYS or EPERM where io_uring is missing or switched off; else the errno of the call that failed, or
-/// that of the close itself.
-pub fn close(fd: RawFd) -> io::Result<()> {
+fn set_up() -> io::Result<(OwnedFd, Params)> {
     // SAFETY: plain integers, for which zero is valid.
     let mut params: Params = unsafe { mem::zeroed() };
     // SAFETY: the kernel reads and writes `params`.
     let ring =
         check_long(unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut params) })?;
     // SAFETY: made just now, no other owner.
-    let ring = unsafe { OwnedFd::from_raw_fd(ring as RawFd) };
+    Ok((unsafe { OwnedFd::from_raw_fd(ring as RawFd) }, params))
+}
+
+/// Hands `fd` over to a ring, whose files are closed by a worker of the kernel (io_ring_exit_work) when it is closed.
+///
+/// # Errors
+/// errno of the call that failed.
+pub fn leave(fd: RawFd) -> io::Result<()> {
+    let (ring, _) = set_up()?;
+    // SAFETY: the kernel reads one descriptor.
+    check_long(unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            ring.as_raw_fd(),
+            REGISTER_FILES,
+            &raw const fd,
+            1,
+        )
+    })?;
+    inet::close(fd)
+}
+
+/// Closes `fd` by an IORING_OP_CLOSE of a ring of its own.
+///
+/// # Errors
+/// ENOSYS or EPERM where io_uring is missing or switched off; else the errno of the call that failed, or
+/// that of the close itself.
+pub fn close(fd: RawFd) -> io::Result<()> {
+    let (ring, params) = set_up()?;
     let submissions = Mapping::new(
         ring.as_raw_fd(),
         OFFSET_SQ_RING,

@@ -8,7 +8,7 @@ use super::{BenchArgs, page::Part, publish};
 use crate::{
     build::Binaries,
     guest::{
-        Accelerator,
+        Accelerator, OTHER_TWTRACE,
         boot::{Guest, Limits, Outcome},
         kernels::{self, SERIES, Series},
         tools,
@@ -41,6 +41,10 @@ pub fn verb(workspace: &Workspace, args: &BenchArgs, binaries: &Binaries) -> Res
     };
     for series in series {
         let table = measure(workspace, args, binaries, series)?;
+        if args.against.is_some() {
+            println!("{table}");
+            continue;
+        }
         publish(workspace, args, Part::Guests, series.name, &table)?;
     }
     Ok(())
@@ -59,6 +63,7 @@ fn measure(
         binaries,
         accelerator: Some(accelerator(args)),
         programs: tools::guest_peers().collect(),
+        other: args.against.as_deref(),
     };
     // Counted instructions hardly differ from run to run.
     let size = if args.quick {
@@ -66,7 +71,11 @@ fn measure(
     } else {
         "--pairs 3 --connections 3000"
     };
-    let command = format!("bench run --twtrace /bin/twtrace --section tiers {size}");
+    let section = match args.against {
+        Some(_) => format!("start --against {OTHER_TWTRACE}"),
+        None => "tiers".to_owned(),
+    };
+    let command = format!("bench run --twtrace /bin/twtrace --section {section} {size}");
     let limits = Limits {
         whole: Duration::from_secs(1800),
         silence: Some(Duration::from_secs(300)),

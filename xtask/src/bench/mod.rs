@@ -7,6 +7,7 @@ mod page;
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -15,6 +16,7 @@ use clap::Args;
 
 use crate::{
     build::{self, Binaries, Parts, Profile},
+    glob,
     guest::{Accelerator, kernels::KernelSource, tools},
     process::{line_of, output},
     run::as_root,
@@ -53,6 +55,9 @@ pub struct BenchArgs {
     /// With --vm, boot only this kernel series (repeatable; default: all)
     #[arg(long, value_name = "SERIES", requires = "vm")]
     kernel: Vec<String>,
+    /// Compare the start with that of another build of twtrace; with --vm, measure nothing else
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     #[command(flatten)]
     source: KernelSource,
     /// What runs the guests' code (default: emulation with a clock that counts instructions, which gives the same
@@ -67,7 +72,7 @@ pub struct BenchArgs {
 /// When something can't be built or measured. What was measured before is in the page by then.
 pub fn verb(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     let sections = wanted(args)?;
-    let binaries = build::everything(workspace, Profile::Release, Parts::ForBench)?;
+    let binaries = build::everything(workspace, Profile::Release, Parts::ProgramAndTests)?;
     tools::ensure_peers();
     if args.vm {
         return guests::verb(workspace, args, &binaries);
@@ -81,10 +86,10 @@ pub fn verb(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
 
 /// Sections that are asked for.
 fn wanted(args: &BenchArgs) -> Result<Vec<&'static str>> {
-    let glob = args.only.as_deref().unwrap_or("*");
+    let pattern = args.only.as_deref().unwrap_or("*");
     let wanted: Vec<_> = SECTIONS
         .into_iter()
-        .filter(|section| page::matches(glob, section))
+        .filter(|section| glob::matches(pattern, section))
         .collect();
     ensure!(
         !wanted.is_empty(),
@@ -165,6 +170,9 @@ fn machine(
     }
     if args.quick {
         command.args(["--pairs", "2", "--connections", "8000"]);
+    }
+    if let Some(other) = &args.against {
+        command.arg("--against").arg(other);
     }
     let ran = command
         .stdin(Stdio::null())

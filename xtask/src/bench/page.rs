@@ -65,17 +65,6 @@ pub fn replace(page: &str, part: Part, section: &str, text: &str) -> Result<Stri
     Ok(format!("{before}{begin}\n{new}{end}{after}"))
 }
 
-/// Whether a name matches a pattern with `*`.
-pub fn matches(glob: &str, name: &str) -> bool {
-    match glob.split_once('*') {
-        None => glob == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
-            (0..=tail.len())
-                .any(|skipped| tail.get(skipped..).is_some_and(|tail| matches(rest, tail)))
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,11 +96,5 @@ mod tests {
             "a\n<!-- bench in guests -->\n\n{sections}\n<!-- end of bench in guests -->\nb\n"
         );
         assert_eq!(page, expected);
-    }
-
-    #[test]
-    fn stars_stand_for_anything() {
-        assert!(matches("*", "churn") && matches("ch*n", "churn") && matches("churn", "churn"));
-        assert!(!matches("ch*x", "churn") && !matches("chur", "churn"));
     }
 }

@@ -43,7 +43,7 @@ type Key = (String, String);
 /// # Errors
 /// When cargo fails, or knows no licence of a crate.
 pub fn linked(workspace: &Workspace) -> Result<Vec<Component>> {
-    let mut keys = tree(workspace, "probe-user", &host_triple())?;
+    let mut keys = tree(workspace, "twtrace", &host_triple())?;
     // The eBPF object is inside of the binary.
     keys.extend(tree(workspace, "probe-ebpf", "bpfel-unknown-none")?);
     let metadata: Value =

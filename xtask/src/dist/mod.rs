@@ -20,7 +20,7 @@ mod tarball;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context, Result};
@@ -30,13 +30,16 @@ use self::material::Material;
 use crate::{
     build::{self, Parts, Profile},
     guest::tools,
-    process::is_root,
+    process::run,
     workspace::Workspace,
 };
 
 /// Options of `cargo xtask dist`.
 #[derive(Args)]
 pub struct DistArgs {
+    /// Pack what tests test, which is quick to build, in the place of what users run; into a directory of its own
+    #[arg(long)]
+    quick: bool,
     /// Look into what was made: contents, owners, checksums, and whether making it again gives the same bytes
     #[arg(long)]
     check: bool,
@@ -69,8 +72,11 @@ pub struct Artifacts {
 /// When a build or a tool fails, or a check finds something.
 pub fn verb(workspace: &Workspace, args: &DistArgs) -> Result<ExitCode> {
     tools::ensure_for_packages()?;
-    let binaries = build::everything(workspace, Profile::Release, Parts::Program)?;
-    let artifacts = make(workspace, &binaries.twtrace(), args)?;
+    let twtrace = match args.quick {
+        false => build::everything(workspace, Profile::Release, Parts::Program)?.twtrace(),
+        true => quick(workspace)?,
+    };
+    let artifacts = make(workspace, &twtrace, args)?;
     for path in [
         &artifacts.deb,
         &artifacts.tarball,
@@ -82,30 +88,27 @@ pub fn verb(workspace: &Workspace, args: &DistArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes them of a program that is built, and tries them as far as it goes here.
-///
-/// # Errors
-/// As above.
-pub fn test(workspace: &Workspace, twtrace: &Path, test_guest: bool) -> Result<()> {
-    tools::ensure_for_packages()?;
-    let is_root = is_root();
-    if !is_root {
-        println!("skipped: a Debian root and a guest of it take root");
-    }
-    let args = DistArgs {
-        check: true,
-        test_root: is_root,
-        test_guest: is_root && test_guest,
-    };
-    make(workspace, twtrace, &args).map(drop)
+/// What tests test, without its debug information, as users' programs are.
+fn quick(workspace: &Workspace) -> Result<PathBuf> {
+    let binaries = build::everything(workspace, Profile::Quick, Parts::ProgramAndTests)?;
+    let stripped = workspace.target.join("twtrace-stripped");
+    let mut strip = Command::new("strip");
+    strip.arg("-o").args([&stripped, &binaries.twtrace()]);
+    run(&mut strip)?;
+    Ok(stripped)
 }
 
 fn make(workspace: &Workspace, twtrace: &Path, args: &DistArgs) -> Result<Artifacts> {
     let material = Material::collect(workspace, twtrace)?;
-    let artifacts = assemble(&material, &workspace.target.join("dist"))?;
+    let name = match args.quick {
+        false => "dist",
+        true => "dist-quick",
+    };
+    let artifacts = assemble(&material, &workspace.target.join(name))?;
     if args.check {
         check::contents(&material, &artifacts)?;
-        check::same_bytes_again(&material, &artifacts, &workspace.target.join("dist-again"))?;
+        let again = workspace.target.join(format!("{name}-again"));
+        check::same_bytes_again(&material, &artifacts, &again)?;
     }
     if args.test_root {
         in_root::play(workspace, &artifacts)?;

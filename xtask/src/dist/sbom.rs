@@ -18,7 +18,7 @@ pub struct Bill<'a> {
 }
 
 /// twtrace's own crates that the binary is made of directly.
-const OWN: [&str; 2] = ["probe-user", "probe-ebpf"];
+const OWN: [&str; 2] = ["twtrace", "probe-ebpf"];
 
 impl Bill<'_> {
     /// The document; the same for the same parts.
@@ -103,7 +103,7 @@ mod tests {
                 .map(|name| format!("pkg:cargo/{name}@1"))
                 .collect(),
         };
-        let parts = [part("a", &[]), part("probe-user", &["a"])];
+        let parts = [part("a", &[]), part("twtrace", &["a"])];
         let bill = Bill {
             version: "1.2.3",
             timestamp: "2026-01-01T00:00:00Z",
@@ -122,7 +122,7 @@ mod tests {
             .collect();
         assert_eq!(
             targets,
-            BTreeSet::from(["pkg:cargo/a@1", "pkg:cargo/probe-user@1"])
+            BTreeSet::from(["pkg:cargo/a@1", "pkg:cargo/twtrace@1"])
         );
     }
 }

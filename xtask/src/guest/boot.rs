@@ -56,6 +56,8 @@ pub struct Guest<'a> {
     pub accelerator: Option<Accelerator>,
     /// Programs of this machine that are in it, where they are here.
     pub programs: Vec<&'static str>,
+    /// Another build of twtrace, to be compared with.
+    pub other: Option<&'a Path>,
 }
 
 /// How a command in a guest ended.
@@ -99,6 +101,8 @@ pub struct Report {
     pub trouble: Option<String>,
     /// The output of all commands.
     pub console_log: PathBuf,
+    /// What ran its code.
+    pub accelerator: Accelerator,
 }
 
 impl Guest<'_> {
@@ -137,7 +141,7 @@ impl Guest<'_> {
             }
         };
         if trouble.is_some() {
-            print_end(&machine.kernel_log());
+            print_end(&self.kernel.name, &machine.kernel_log());
         } else {
             // Powering off is quick; what hangs there is killed when `running` goes.
             let _ = running.line(Instant::now() + Duration::from_secs(10));
@@ -146,6 +150,7 @@ impl Guest<'_> {
             outcomes: follower.outcomes,
             trouble,
             console_log,
+            accelerator: machine.accelerator,
         })
     }
 
@@ -173,6 +178,7 @@ impl Guest<'_> {
             kernel: self.kernel,
             binaries: self.binaries,
             programs: &self.programs,
+            other: self.other,
             commands,
         };
         initramfs::pack(&initramfs, &contents)?;
@@ -299,13 +305,13 @@ impl Follower {
 }
 
 /// Shows the last kernel messages: they say why a guest died.
-fn print_end(kernel_log: &Path) {
+fn print_end(guest: &str, kernel_log: &Path) {
     const LINES: usize = 20;
     let text = fs::read(kernel_log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();
     for line in &lines[lines.len().saturating_sub(LINES)..] {
-        eprintln!("kernel: {}", line.trim_end());
+        eprintln!("[{guest}] kernel: {}", line.trim_end());
     }
 }
 

@@ -13,6 +13,9 @@ use anyhow::{Context, Result};
 use super::{cpio::Archive, kernels::Kernel, libraries, modules};
 use crate::{build::Binaries, process::find_program};
 
+/// Where a guest has the other build of twtrace, if there is one.
+pub const OTHER_TWTRACE: &str = "/bin/other-twtrace";
+
 const DIRECTORIES: [&str; 13] = [
     "/dev",
     "/proc",
@@ -43,6 +46,8 @@ pub struct Contents<'a> {
     pub binaries: &'a Binaries,
     /// Programs of this machine.
     pub programs: &'a [&'static str],
+    /// Another build of twtrace.
+    pub other: Option<&'a Path>,
     /// What it runs, one a line.
     pub commands: &'a [String],
 }
@@ -69,6 +74,9 @@ pub fn pack(file: &Path, contents: &Contents<'_>) -> Result<()> {
         if program.is_file() {
             add(&mut archive, path, &program)?;
         }
+    }
+    if let Some(other) = contents.other {
+        add(&mut archive, OTHER_TWTRACE, other)?;
     }
     let busybox = find_program("busybox").context("there is no busybox")?;
     add(&mut archive, "/bin/busybox", &busybox)?;

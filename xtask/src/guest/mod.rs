@@ -11,5 +11,6 @@ mod protocol;
 mod qemu;
 pub mod tools;
 
+pub use initramfs::OTHER_TWTRACE;
 pub use mirror::machine_source;
 pub use qemu::{Accelerator, NoLine, Running, bare};

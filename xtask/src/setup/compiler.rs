@@ -1,4 +1,4 @@
-//! The compilers that can build for `bpfel-unknown-none`: each needs the source of its own `core`.
+//! The compilers that can build for `bpfel-unknown-none`: each needs its own `core` for it, or the source of that.
 
 use std::{
     env, fs,
@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
+use super::bpf_core::{self, Core};
 use crate::{
     apt,
     process::{find_program, output},
@@ -18,8 +19,13 @@ use crate::{
 /// The workspace's rust-version: older compilers can't build it.
 const MINIMUM: (u32, u32) = (1, 88);
 
-/// Debian's compiler packages with their source, the likelier first.
-const APT_PAIRS: [[&str; 2]; 2] = [["rustc-web", "rust-web-src"], ["rustc", "rust-src"]];
+/// Debian's compiler packages, each with a `core` for eBPF: ready, or its source, which is larger and has to be compiled.
+const APT_PAIRS: [[&str; 2]; 4] = [
+    ["rustc-web", "libstd-rust-web-dev-bpf"],
+    ["rustc-web", "rust-web-src"],
+    ["rustc", "libstd-rust-dev-bpf"],
+    ["rustc", "rust-src"],
+];
 
 /// What to tell rustup.
 pub const RUSTUP_INSTALL: [&str; 7] = [
@@ -73,8 +79,8 @@ pub struct Compiler {
     pub rustc: PathBuf,
     /// The cargo to drive it.
     pub cargo: PathBuf,
-    /// `library/core` of the same version.
-    pub core: PathBuf,
+    /// `core` of the same version.
+    pub core: Core,
     /// Major version of its LLVM.
     pub llvm_major: u32,
 }
@@ -106,12 +112,12 @@ pub fn rustup_nightly() -> Result<Compiler, String> {
         origin: Origin::RustupNightly,
         rustc,
         cargo,
-        core,
+        core: Core::Source(core),
         llvm_major: version.llvm_major,
     })
 }
 
-/// The system's compiler, if it is new enough and its source is there; else why not.
+/// The system's compiler, if it is new enough and has a `core` or its source; else why not.
 pub fn system() -> Result<Compiler, String> {
     let rustc = PathBuf::from("/usr/bin/rustc");
     // A link to rustup's proxy is no system compiler.
@@ -123,19 +129,10 @@ pub fn system() -> Result<Compiler, String> {
     if (version.major, version.minor) < MINIMUM {
         return Err(format!("the system's rustc {} is too old", version.release));
     }
-    let core = PathBuf::from("/usr/lib/rustlib/src/rust/library/core");
-    if !core.join("Cargo.toml").is_file() {
-        return Err(format!(
-            "the source of the system's rustc {} is not installed",
-            version.release
-        ));
-    }
-    if let Some(other) = source_version(&core).filter(|v| *v != version.release) {
-        return Err(format!(
-            "the system's rustc is {}, but its source {other}",
-            version.release
-        ));
-    }
+    let core = match bpf_core::ready(&rustc) {
+        Some(library) => Core::Ready(library),
+        None => Core::Source(system_source(&version)?),
+    };
     Ok(Compiler {
         origin: Origin::System,
         rustc,
@@ -143,6 +140,25 @@ pub fn system() -> Result<Compiler, String> {
         core,
         llvm_major: version.llvm_major,
     })
+}
+
+/// The source of the system's `core`, if it is there and of the compiler's version; else why not.
+fn system_source(version: &Version) -> Result<PathBuf, String> {
+    let core = PathBuf::from("/usr/lib/rustlib/src/rust/library/core");
+    if !core.join("Cargo.toml").is_file() {
+        return Err(format!(
+            "the system's rustc {} has no core for {}, nor its source",
+            version.release,
+            bpf_core::TARGET
+        ));
+    }
+    match source_version(&core).filter(|v| *v != version.release) {
+        Some(other) => Err(format!(
+            "the system's rustc is {}, but its source {other}",
+            version.release
+        )),
+        None => Ok(core),
+    }
 }
 
 /// Debian keeps the source in a directory named for its version, `rustc-1.96.0`.
@@ -189,6 +205,7 @@ fn packages_in_lists() -> Result<Option<Vec<String>>> {
     for pair in APT_PAIRS {
         if let Some(version) = apt::candidate(pair[0])?
             && leading_version(&version).is_some_and(|v| v >= MINIMUM)
+            && apt::candidate(pair[1])?.is_some_and(|other| other == version)
         {
             return Ok(Some(pair.map(str::to_owned).to_vec()));
         }

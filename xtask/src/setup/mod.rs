@@ -1,8 +1,9 @@
-//! `cargo xtask setup`: a compiler for eBPF with the source of its `core`, and a linker that speaks the
+//! `cargo xtask setup`: a compiler for eBPF with its `core` or the source of it, and a linker that speaks the
 //! same LLVM. Two kinds of machine are served: rustup's nightly with rust-src, and a system's own compiler
 //! with its source package. Found once, the choice is kept in a stamp file, so that later calls cost only
 //! a few file lookups.
 
+mod bpf_core;
 mod compiler;
 mod linker;
 mod stamp;
@@ -11,7 +12,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-pub use compiler::Origin;
+pub use self::{
+    bpf_core::{Core, TARGET},
+    compiler::Origin,
+};
 
 use crate::workspace::Workspace;
 use compiler::Compiler;
@@ -25,8 +29,8 @@ pub struct BpfToolchain {
     pub rustc: PathBuf,
     /// The cargo that drives it.
     pub cargo: PathBuf,
-    /// `library/core` of the same version.
-    pub core: PathBuf,
+    /// `core` of the same version.
+    pub core: Core,
     /// Major version of the compiler's LLVM.
     pub llvm_major: u32,
     /// bpf-linker.
@@ -138,7 +142,7 @@ fn present() -> (Vec<Choice>, Vec<String>) {
         ),
         (
             compiler::system(),
-            "chosen because the system has it with its source",
+            "chosen because the system has it with its core for eBPF, or the source of that",
         ),
     ] {
         match found {
@@ -208,7 +212,9 @@ fn by_hand() -> String {
     format!(
         "by hand, either: rustup {}; or on Debian as root: {}; then: {}",
         compiler::RUSTUP_INSTALL.join(" "),
-        crate::apt::install_line(&["rustc-web", "rust-web-src", "llvm-22-dev"].map(str::to_owned)),
+        crate::apt::install_line(
+            &["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev"].map(str::to_owned)
+        ),
         linker::install_line(22),
     )
 }

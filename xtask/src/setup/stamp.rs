@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{BpfToolchain, Origin};
+use super::{BpfToolchain, Core, Origin};
 use crate::workspace::Workspace;
 
 fn path(workspace: &Workspace) -> PathBuf {
@@ -24,7 +24,10 @@ pub fn read(workspace: &Workspace) -> Option<BpfToolchain> {
         origin: Origin::from_name(&text("origin")?)?,
         rustc: text("rustc")?.into(),
         cargo: text("cargo")?.into(),
-        core: text("core")?.into(),
+        core: match (text("core"), text("core_source")) {
+            (Some(library), _) => Core::Ready(library.into()),
+            (None, source) => Core::Source(source?.into()),
+        },
         llvm_major: u32::try_from(stamp.get("llvm_major")?.as_u64()?).ok()?,
         linker: text("linker")?.into(),
         reason: text("reason")?,
@@ -38,26 +41,29 @@ pub fn read(workspace: &Workspace) -> Option<BpfToolchain> {
 /// # Errors
 /// When the target directory can't be written.
 pub fn write(workspace: &Workspace, toolchain: &BpfToolchain) -> Result<()> {
-    let stamp = json!({
+    let mut stamp = json!({
         "origin": toolchain.origin.name(),
         "rustc": toolchain.rustc,
         "cargo": toolchain.cargo,
-        "core": toolchain.core,
         "llvm_major": toolchain.llvm_major,
         "linker": toolchain.linker,
         "reason": toolchain.reason,
         "changed": changed(toolchain),
     });
+    match &toolchain.core {
+        Core::Ready(library) => stamp["core"] = json!(library),
+        Core::Source(directory) => stamp["core_source"] = json!(directory),
+    }
     let path = path(workspace);
     fs::create_dir_all(&workspace.target)
         .and_then(|()| fs::write(&path, format!("{stamp:#}\n")))
         .with_context(|| format!("can't write {}", path.display()))
 }
 
-/// Times of the last change of the compiler, its source and the linker, in nanoseconds.
+/// Times of the last change of the compiler, its core and the linker, in nanoseconds.
 fn changed(toolchain: &BpfToolchain) -> Option<Value> {
-    let source = toolchain.core.join("Cargo.toml");
-    let times: Option<Vec<String>> = [toolchain.rustc.as_path(), &source, &toolchain.linker]
+    let core = toolchain.core.file();
+    let times: Option<Vec<String>> = [toolchain.rustc.as_path(), &core, &toolchain.linker]
         .into_iter()
         .map(modified_ns)
         .collect();

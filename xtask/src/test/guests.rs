@@ -1,22 +1,20 @@
-//! The guests of a test run: several at a time, each booted again when it dies.
+//! One guest of a test run, booted again when it dies.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    thread,
-    time::Instant,
-};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use super::{
-    TestArgs,
-    phases::{arguments, judge},
+    TestArgs, console,
+    machine::arguments,
+    plan::{GUEST_TIERS, Unit},
+    result::{Numbers, PhaseResult, Verdict, judge},
     scenarios::{Outcome, Tier},
-    summary::{PhaseResult, Verdict},
 };
 use crate::{
     build::Binaries,
     guest::{
+        Accelerator,
         boot::{self, Guest},
         kernels::{self, Series},
         tools,
@@ -24,14 +22,12 @@ use crate::{
     workspace::Workspace,
 };
 
-/// On stock kernels, in one boot.
-const TIERS: [Tier; 3] = [Tier::Best, Tier::NoFentry, Tier::Tracepoints];
-
 /// How often a guest is booted that dies or stands still, as emulated ones do now and then; what had ended by
 /// then stands.
 const BOOTS: u32 = 4;
 
-/// What the guests are made of.
+/// What guests are made of.
+#[derive(Clone, Copy)]
 pub struct Guests<'a> {
     /// Where their files are.
     pub workspace: &'a Workspace,
@@ -42,65 +38,44 @@ pub struct Guests<'a> {
 }
 
 impl Guests<'_> {
-    /// Boots a guest for each series, as many at a time as the options say. The results are in the order of
-    /// the series, a line for each and one for each of its tiers.
-    pub fn run(&self, series: &[&'static Series]) -> Vec<PhaseResult> {
-        let waiting = Mutex::new(series.iter().enumerate());
-        let ended = Mutex::new(Vec::new());
-        thread::scope(|scope| {
-            for _ in 0..self.args.jobs().min(series.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let next = waiting
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .next();
-                        let Some((index, series)) = next else { return };
-                        let results = self.kernel(series);
-                        ended
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((index, results));
-                    }
-                });
-            }
-        });
-        let mut ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
-        ended.sort_by_key(|(index, _)| *index);
-        ended.into_iter().flat_map(|(_, results)| results).collect()
-    }
-
-    /// One kernel, with the scenarios in all tiers.
-    fn kernel(&self, series: &Series) -> Vec<PhaseResult> {
-        let name = format!("kernel {}", series.name);
-        println!("==== {name} ====");
+    /// One kernel, with the scenarios in all tiers: a result for the guest, and one for each tier.
+    pub fn play(&self, series: &'static Series) -> Vec<PhaseResult> {
+        let unit = Unit::Kernel(series);
+        println!("\n==== {} ====", unit.name());
         let begun = Instant::now();
         let mut played = Played::default();
         let verdict = match self.boot_until_played(series, &mut played) {
             Ok(()) => Verdict::Well,
             Err(error) => {
-                println!("[{}] error: {error:#}", series.name);
+                println!("[{}] error: {error:#}", unit.tag());
                 Verdict::Failed(format!("{error:#}"))
             }
         };
-        let took = begun.elapsed();
-        println!("==== {name}: ended in {:.1} s", took.as_secs_f64());
-        let mut results = vec![PhaseResult {
-            name: name.clone(),
-            took: Some(took),
-            verdict,
-        }];
+        let numbers = match (&self.args.only, played.accelerator) {
+            (Some(_), _) => Numbers::Any,
+            // The runner plays more where it is not emulated.
+            (None, Some(Accelerator::Kvm)) => Numbers::AtLeast,
+            (None, _) => Numbers::Same,
+        };
+        let guest = PhaseResult::new(&unit.name(), begun.elapsed(), verdict);
+        let mut results = vec![guest];
         results.extend(
             played
                 .tiers
                 .into_iter()
-                .zip(TIERS)
+                .zip(GUEST_TIERS)
                 .map(|(tier, limit)| PhaseResult {
-                    name: format!("{name} {}", limit.name()),
                     took: tier.end.took(),
-                    verdict: judge(tier.outcome, tier.end.code()),
+                    numbers,
+                    ..PhaseResult::new(
+                        &unit.tier(limit),
+                        begun.elapsed(),
+                        judge(tier.outcome, tier.end.code()),
+                    )
                 }),
         );
+        let is_well = results.iter().all(PhaseResult::has_worked);
+        console::end(&unit.name(), is_well, begun.elapsed());
         results
     }
 
@@ -112,6 +87,7 @@ impl Guests<'_> {
             binaries: self.binaries,
             accelerator: self.args.accel,
             programs: tools::guest_programs().collect(),
+            other: None,
         };
         for boot in 1..=BOOTS {
             let left = played.left();
@@ -119,7 +95,7 @@ impl Guests<'_> {
                 .iter()
                 .map(|&tier| {
                     played.tiers[tier].outcome = Outcome::default();
-                    command(TIERS[tier], self.args.only.as_deref())
+                    command(GUEST_TIERS[tier], self.args.only.as_deref())
                 })
                 .collect();
             let report = guest.run(&commands, self.args.guest_limits(), &mut |command, line| {
@@ -127,6 +103,7 @@ impl Guests<'_> {
                 played.tiers[left[command]].outcome.take(line);
             })?;
             println!("[{}] kept in {}", series.name, report.console_log.display());
+            played.accelerator = Some(report.accelerator);
             for (&tier, end) in left.iter().zip(report.outcomes) {
                 played.tiers[tier].end = end;
             }
@@ -146,7 +123,8 @@ impl Guests<'_> {
 /// How far a kernel's tiers have come.
 #[derive(Default)]
 struct Played {
-    tiers: [PlayedTier; TIERS.len()],
+    tiers: [PlayedTier; GUEST_TIERS.len()],
+    accelerator: Option<Accelerator>,
 }
 
 struct PlayedTier {

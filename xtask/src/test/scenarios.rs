@@ -1,5 +1,7 @@
-//! Reading what the scenario runner prints: `ok   name`, `SKIP name: reason`, `FAIL name: what`, and the
-//! line of counts at the end.
+//! Reading what the scenario runner prints: `ok   NAME (1.2 s)`, `SKIP NAME: reason`, `FAIL NAME: what`,
+//! `AGAIN NAME: reason`, and the line of counts at the end.
+
+use std::time::Duration;
 
 /// The tiers in which scenarios run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,24 +42,74 @@ pub struct Counts {
     pub skipped: u32,
 }
 
+impl Counts {
+    /// Whether the runner ends with success: something passed, and nothing failed.
+    pub fn is_success(self) -> bool {
+        self.passed > 0 && self.failed == 0
+    }
+
+    /// The counts of both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+}
+
+/// A scenario that was not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// Which.
+    pub scenario: String,
+    /// Why not.
+    pub reason: String,
+}
+
 /// What one run of the runner printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// From the last line; none if the runner did not come to its end.
     pub counts: Option<Counts>,
-    /// Failures and skips with their reasons, as printed.
-    pub remarks: Vec<String>,
+    /// Names of the scenarios that passed, with the time each took.
+    pub times: Vec<(String, Duration)>,
+    /// Failures, as printed.
+    pub failures: Vec<String>,
+    /// Scenarios that were not run.
+    pub skips: Vec<Skip>,
+    /// Scenarios that were run again because of a race of the kernel: a line each time, as printed.
+    pub repeats: Vec<String>,
 }
 
 impl Outcome {
     /// Takes one line of output.
     pub fn take(&mut self, line: &str) {
-        if line.starts_with("SKIP ") || line.starts_with("FAIL ") {
-            self.remarks.push(line.to_owned());
+        let line = line.trim_end();
+        if let Some(rest) = line.strip_prefix("ok ") {
+            self.times.extend(parse_time(rest));
+        } else if let Some(rest) = line.strip_prefix("SKIP ") {
+            let (scenario, reason) = rest.split_once(": ").unwrap_or((rest, ""));
+            self.skips.push(Skip {
+                scenario: scenario.to_owned(),
+                reason: reason.to_owned(),
+            });
+        } else if line.starts_with("FAIL ") {
+            self.failures.push(line.to_owned());
+        } else if line.starts_with("AGAIN ") {
+            self.repeats.push(line.to_owned());
         } else if let Some(counts) = parse_counts(line) {
             self.counts = Some(counts);
         }
     }
+}
+
+/// `NAME (1.2 s)`, and perhaps a note behind it.
+fn parse_time(text: &str) -> Option<(String, Duration)> {
+    let (name, rest) = text.trim_start().split_once(' ')?;
+    let (seconds, _) = rest.trim_start().strip_prefix('(')?.split_once(" s)")?;
+    let took = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?;
+    Some((name.to_owned(), took))
 }
 
 /// `N passed, N failed, N skipped`.
@@ -67,11 +119,12 @@ fn parse_counts(line: &str) -> Option<Counts> {
         Some(Some((number, what))) if what == word => number.parse().ok(),
         _ => None,
     };
-    Some(Counts {
+    let counts = Counts {
         passed: count("passed")?,
         failed: count("failed")?,
         skipped: count("skipped")?,
-    })
+    };
+    parts.next().is_none().then_some(counts)
 }
 
 #[cfg(test)]
@@ -79,31 +132,52 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_and_remarks_are_read() {
+    fn what_the_runner_prints_is_read() {
         let mut outcome = Outcome::default();
         for line in [
-            "PASS a",
-            "SKIP b: no MPTCP",
+            "ok   close/client/v4 (1.2 s)",
+            "ok   close/server/v4 (0.5 s): seen late (2 s)",
+            "SKIP protocols/sctp: this kernel has no Sctp: not supported",
             "  detail",
+            "AGAIN ports/bind/v4: the kernel skipped a program",
             "FAIL c: off by one",
-            "1 passed, 1 failed, 1 skipped",
+            "ok",
+            "ok   without_time",
+            "2 passed, 1 failed, 1 skipped\r",
         ] {
             outcome.take(line);
         }
-        assert_eq!(
-            outcome.counts,
-            Some(Counts {
-                passed: 1,
+        let expected = Outcome {
+            counts: Some(Counts {
+                passed: 2,
                 failed: 1,
-                skipped: 1
-            })
-        );
-        assert_eq!(outcome.remarks, ["SKIP b: no MPTCP", "FAIL c: off by one"]);
+                skipped: 1,
+            }),
+            times: vec![
+                ("close/client/v4".to_owned(), Duration::from_millis(1200)),
+                ("close/server/v4".to_owned(), Duration::from_millis(500)),
+            ],
+            failures: vec!["FAIL c: off by one".to_owned()],
+            skips: vec![Skip {
+                scenario: "protocols/sctp".to_owned(),
+                reason: "this kernel has no Sctp: not supported".to_owned(),
+            }],
+            repeats: vec!["AGAIN ports/bind/v4: the kernel skipped a program".to_owned()],
+        };
+        assert_eq!(outcome, expected);
     }
 
     #[test]
     fn other_lines_are_no_counts() {
         assert_eq!(parse_counts("3 passed"), None);
         assert_eq!(parse_counts("x passed, 1 failed, 0 skipped"), None);
+        assert_eq!(parse_counts("1 passed, 1 failed, 0 skipped, 2 x"), None);
+    }
+
+    #[test]
+    fn times_that_are_none_are_left_out() {
+        assert_eq!(parse_time("a (x s)"), None);
+        assert_eq!(parse_time("a (-1 s)"), None);
+        assert_eq!(parse_time("a 1.0 s"), None);
     }
 }

@@ -1,44 +1,17 @@
-//! The table at the end of a test run.
+//! The end of a test run: a table of the phases, what is wrong, what took long, and the counts of all scenarios.
 
 use std::{fmt::Write, time::Duration};
 
-use super::scenarios::{Counts, Outcome};
+use super::{
+    result::{PhaseResult, Verdict},
+    scenarios::Counts,
+};
 
-/// How a phase ended.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// Without complaint.
-    Well,
-    /// It failed, for this reason.
-    Failed(String),
-    /// Scenarios ran, and the runner came to its end.
-    Scenarios(Outcome),
-}
+/// Scenarios that are named for taking long.
+const SLOWEST: usize = 10;
 
-/// One phase.
-#[derive(Clone, Debug)]
-pub struct PhaseResult {
-    /// Its heading.
-    pub name: String,
-    /// How long it took, if it came to its end.
-    pub took: Option<Duration>,
-    /// How it ended.
-    pub verdict: Verdict,
-}
-
-impl PhaseResult {
-    /// Whether nothing failed in it.
-    pub fn is_well(&self) -> bool {
-        match &self.verdict {
-            Verdict::Well => true,
-            Verdict::Failed(_) => false,
-            Verdict::Scenarios(outcome) => outcome.counts.is_some_and(|counts| counts.failed == 0),
-        }
-    }
-}
-
-/// One line a phase, then every failure and every skip with its reason.
-pub fn table(results: &[PhaseResult]) -> String {
+/// What is printed. The last line is that of the counts, for CI systems that read one.
+pub fn text(results: &[PhaseResult], whole: Duration) -> String {
     let mut text = String::from("\n==== summary ====\n");
     let width = results
         .iter()
@@ -50,30 +23,38 @@ pub fn table(results: &[PhaseResult]) -> String {
         let time = result
             .took
             .map_or_else(String::new, |took| format!("{} s", took.as_secs()));
-        let counts = match &result.verdict {
-            Verdict::Scenarios(Outcome {
-                counts: Some(counts),
-                ..
-            }) => describe(*counts),
-            _ => String::new(),
-        };
-        let line = format!("{mark}  {:width$}  {time:>7}  {counts}", result.name);
+        let line = format!(
+            "{mark}  {:width$}  {time:>7}  {}",
+            result.name,
+            numbers(result)
+        );
         let _ = writeln!(text, "{}", line.trim_end());
     }
-    for result in results {
-        match &result.verdict {
-            Verdict::Well => {}
-            Verdict::Failed(why) => {
-                let _ = writeln!(text, "{}: {why}", result.name);
+    text.push_str(&remarks(results, peculiarities));
+    text.push_str(&slowest(results));
+    text.push_str(&building(results, whole));
+    // Last, where they are seen: what shows only the end of a long output has them too.
+    text.push_str(&remarks(results, failures));
+    let sum = results
+        .iter()
+        .filter_map(PhaseResult::counts)
+        .fold(Counts::default(), Counts::and);
+    let _ = writeln!(text, "{}", describe(sum));
+    text
+}
+
+fn numbers(result: &PhaseResult) -> String {
+    match &result.verdict {
+        Verdict::Well | Verdict::Failed(_) => String::new(),
+        Verdict::Tests(tests) => format!("{} passed, {} left out", tests.passed, tests.left_out),
+        Verdict::Scenarios(outcome) => {
+            let mut text = outcome.counts.map_or_else(String::new, describe);
+            if !outcome.repeats.is_empty() {
+                let _ = write!(text, ", {} repeated", outcome.repeats.len());
             }
-            Verdict::Scenarios(outcome) => {
-                for remark in &outcome.remarks {
-                    let _ = writeln!(text, "{}: {remark}", result.name);
-                }
-            }
+            text
         }
     }
-    text
 }
 
 fn describe(counts: Counts) -> String {
@@ -83,39 +64,133 @@ fn describe(counts: Counts) -> String {
     )
 }
 
+/// Lines of what there is to say of each phase.
+fn remarks(results: &[PhaseResult], of: impl Fn(&PhaseResult) -> Vec<String>) -> String {
+    let mut text = String::new();
+    for result in results {
+        for remark in of(result) {
+            let _ = writeln!(text, "{}: {remark}", result.name);
+        }
+    }
+    text
+}
+
+/// What was skipped and what was repeated: nothing of it is wrong.
+fn peculiarities(result: &PhaseResult) -> Vec<String> {
+    let Verdict::Scenarios(outcome) = &result.verdict else {
+        return Vec::new();
+    };
+    let skips = outcome.skips.iter();
+    let skips = skips.map(|skip| format!("SKIP {}: {}", skip.scenario, skip.reason));
+    skips.chain(outcome.repeats.iter().cloned()).collect()
+}
+
+/// What is wrong with a phase.
+fn failures(result: &PhaseResult) -> Vec<String> {
+    let mut failures = match &result.verdict {
+        Verdict::Well | Verdict::Tests(_) => Vec::new(),
+        Verdict::Failed(why) => vec![why.clone()],
+        Verdict::Scenarios(outcome) => outcome.failures.clone(),
+    };
+    failures.extend(result.faults.iter().map(|fault| format!("FAIL {fault}")));
+    failures
+}
+
+fn slowest(results: &[PhaseResult]) -> String {
+    let mut all: Vec<(Duration, &str, &str)> = Vec::new();
+    for result in results {
+        if let Verdict::Scenarios(outcome) = &result.verdict {
+            let times = outcome.times.iter();
+            all.extend(times.map(|(name, took)| (*took, result.name.as_str(), name.as_str())));
+        }
+    }
+    all.sort_by_key(|(took, ..)| std::cmp::Reverse(*took));
+    all.truncate(SLOWEST);
+    let mut text = String::new();
+    if !all.is_empty() {
+        let _ = writeln!(text, "slowest scenarios:");
+    }
+    for (took, phase, name) in all {
+        let _ = writeln!(text, "{:>7.1} s  {name} ({phase})", took.as_secs_f64());
+    }
+    text
+}
+
+/// Some of it may be beside other phases: the share of the whole is of the time for which anything was built.
+fn building(results: &[PhaseResult], whole: Duration) -> String {
+    let built: Duration = results
+        .iter()
+        .filter(|result| result.is_building)
+        .filter_map(|result| result.took)
+        .sum();
+    format!("building took {} of {}\n", minutes(built), minutes(whole))
+}
+
+fn minutes(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{} min {:02} s", seconds / 60, seconds % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test::result::tests::outcome;
 
     fn phase(name: &str, verdict: Verdict) -> PhaseResult {
-        PhaseResult {
-            name: name.into(),
-            took: Some(Duration::from_secs(61)),
-            verdict,
-        }
+        PhaseResult::new(name, Duration::from_secs(61), verdict)
     }
 
     #[test]
-    fn the_table_shows_failures_and_skips() {
-        let mut outcome = Outcome::default();
-        outcome.take("SKIP mptcp: not in this kernel");
-        outcome.take("3 passed, 0 failed, 1 skipped");
+    fn failures_skips_repeats_and_times_are_shown() {
+        let old = outcome(&[
+            "ok   a/v4 (1.0 s)",
+            "ok   b/v4 (61.5 s)",
+            "AGAIN b/v4: a race",
+            "SKIP mptcp: not in this kernel",
+            "2 passed, 0 failed, 1 skipped",
+        ]);
+        let machine = outcome(&[
+            "ok   a/v4 (0.5 s)",
+            "FAIL c: x",
+            "1 passed, 1 failed, 0 skipped",
+        ]);
         let results = [
             phase("fmt", Verdict::Well),
-            phase("clippy", Verdict::Failed("cargo failed with 101".into())),
-            phase("kernel 5.10 best", Verdict::Scenarios(outcome)),
+            PhaseResult {
+                is_building: true,
+                ..phase("clippy", Verdict::Failed("cargo failed with 101".into()))
+            },
+            phase("this machine best", Verdict::Scenarios(machine)),
+            PhaseResult {
+                faults: vec!["too few".to_owned()],
+                ..phase("kernel 5.10 best", Verdict::Scenarios(old))
+            },
         ];
         let expected = "\n==== summary ====\n\
-            ok      fmt                  61 s\n\
-            FAILED  clippy               61 s\n\
-            ok      kernel 5.10 best     61 s  3 passed, 0 failed, 1 skipped\n\
+            ok      fmt                   61 s\n\
+            FAILED  clippy                61 s\n\
+            FAILED  this machine best     61 s  1 passed, 1 failed, 0 skipped\n\
+            FAILED  kernel 5.10 best      61 s  2 passed, 0 failed, 1 skipped, 1 repeated\n\
+            kernel 5.10 best: SKIP mptcp: not in this kernel\n\
+            kernel 5.10 best: AGAIN b/v4: a race\n\
+            slowest scenarios:\n   \
+            61.5 s  b/v4 (kernel 5.10 best)\n    \
+            1.0 s  a/v4 (kernel 5.10 best)\n    \
+            0.5 s  a/v4 (this machine best)\n\
+            building took 1 min 01 s of 5 min 00 s\n\
             clippy: cargo failed with 101\n\
-            kernel 5.10 best: SKIP mptcp: not in this kernel\n";
-        assert_eq!(table(&results), expected);
+            this machine best: FAIL c: x\n\
+            kernel 5.10 best: FAIL too few\n\
+            3 passed, 1 failed, 1 skipped\n";
+        assert_eq!(text(&results, Duration::from_secs(300)), expected);
     }
 
     #[test]
-    fn a_run_without_counts_is_no_success() {
-        assert!(!phase("x", Verdict::Scenarios(Outcome::default())).is_well());
+    fn the_last_line_is_the_sum_even_of_nothing() {
+        let text = text(&[phase("fmt", Verdict::Well)], Duration::ZERO);
+        assert!(
+            text.ends_with("\n0 passed, 0 failed, 0 skipped\n"),
+            "{text}"
+        );
     }
 }

@@ -23,6 +23,16 @@ pub enum Attach {
     Kprobe(&'static str),
 }
 
+impl Attach {
+    /// The kernel function that it is found by in BTF.
+    pub fn function(&self) -> Option<&'static str> {
+        match self {
+            Self::Fentry(function) | Self::Fexit(function) => Some(function),
+            Self::RawTracepoint(_) | Self::Tracepoint(..) | Self::Kprobe(_) => None,
+        }
+    }
+}
+
 /// One program and where it goes. A program may appear several times with different places.
 pub type Part = (&'static str, Attach);
 
@@ -41,6 +51,16 @@ pub enum Condition {
     TimerHandlerKnown,
     /// The tracepoint of this tier answers resets of full sockets, and reports those without as well.
     ResetsReportedAnyway,
+}
+
+impl Condition {
+    /// The kernel function that it asks BTF about.
+    pub fn function(self) -> Option<&'static str> {
+        match self {
+            Self::Arguments(function, _) => Some(function),
+            _ => None,
+        }
+    }
 }
 
 /// What a tier changes in programs that other questions share, by way of the programs' constants.
@@ -112,3 +132,53 @@ pub const PLANS: &[Plan] = &[
     state::ACCEPT,
     descendants::DESCENDANTS,
 ];
+
+/// All candidates of all questions.
+pub fn candidates() -> impl Iterator<Item = &'static Candidate> {
+    PLANS.iter().flat_map(|plan| plan.candidates)
+}
+
+/// The kernel functions whose entry or return programs are attached to.
+pub fn functions() -> Vec<&'static str> {
+    let parts =
+        candidates().flat_map(|candidate| candidate.parts.iter().chain(candidate.second_chance));
+    let mut functions: Vec<&str> = parts.filter_map(|(_, attach)| attach.function()).collect();
+    functions.sort_unstable();
+    functions.dedup();
+    functions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a raw tracepoint's program is preempted, the kernel skips it for other tasks meanwhile: a classic one's can't
+    /// be preempted. (Kernels that pass two arguments to tcp_send_reset don't preempt either.)
+    #[test]
+    fn what_raw_tracepoints_miss_has_a_second_chance() {
+        let raw = |part: &Part| match part.1 {
+            Attach::RawTracepoint(name) => Some(name),
+            _ => None,
+        };
+        let may_be_preempted = |candidate: &&Candidate| {
+            candidate.tier == Tier::RawTracepoint
+                && candidate.condition != Condition::SendResetArguments(2)
+        };
+        let mut hooks = Vec::new();
+        for candidate in candidates().filter(may_be_preempted) {
+            for hook in candidate.parts.iter().filter_map(raw) {
+                let is_there = |(_, attach): &Part| matches!(attach, Attach::Tracepoint(_, name, _) if *name == hook);
+                assert!(candidate.second_chance.iter().any(is_there), "{hook}");
+                hooks.push(hook);
+            }
+        }
+        for hook in [
+            "inet_sock_set_state",
+            "tcp_destroy_sock",
+            "tcp_send_reset",
+            "tcp_receive_reset",
+        ] {
+            assert!(hooks.contains(&hook), "{hook} is not attached to");
+        }
+    }
+}

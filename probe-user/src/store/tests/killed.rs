@@ -50,6 +50,10 @@ fn what_was_committed_is_there() {
         child.kill().unwrap();
         child.wait().unwrap();
         latest = reading.join().unwrap().unwrap_or(latest);
+        if latest == 0 {
+            // It had not come so far as to make the file: nothing was promised yet.
+            continue;
+        }
         let ids = ids(directory.path());
         let all: Vec<i64> = (1..=ids.len() as i64).collect();
         assert_eq!(ids, all, "none is missing in between");

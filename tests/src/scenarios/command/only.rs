@@ -145,7 +145,9 @@ fn exactly(
             if too_many || !may_miss {
                 bail!("{counts:?}, not {expected:?}");
             }
-            println!("     {counts:?}, not {expected:?}, where something may be hidden; once more");
+            context.again(&format!(
+                "{counts:?}, not {expected:?}, where something may be hidden"
+            ));
         }
         let counts = report_beside_noise(context, server, &line)?;
         ensure!(expected.contains(&counts), "{counts:?}, not {expected:?}");

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::service::Service;
 use crate::{runner::Context, sys::http};
@@ -41,6 +41,8 @@ pub fn clients(context: &Context) -> Result<()> {
             slow.push(stream);
         }
     }
+    // Some may find the queue full.
+    ensure!(slow.len() > SLOW / 2, "{} slow clients", slow.len());
     let endless = thread::spawn(move || endless_header(at));
     // One of them may have to wait until others have been shed.
     let answer = http::get(at, "/metrics")?;
@@ -49,7 +51,7 @@ pub fn clients(context: &Context) -> Result<()> {
     for stream in &mut slow {
         let _ = stream.write_all(b"a");
     }
-    let taken = endless.join().unwrap_or(u64::MAX);
+    let taken = endless.join().ok().context("the client panicked")??;
     ensure!(taken < 1 << 20, "took {taken} bytes of one header");
     garbage(at)?;
 
@@ -79,13 +81,11 @@ pub fn clients(context: &Context) -> Result<()> {
 }
 
 /// How much of a header is taken before the connection is closed.
-fn endless_header(at: SocketAddr) -> u64 {
-    let Ok(mut stream) = TcpStream::connect(at) else {
-        return 0;
-    };
-    let _ = stream.set_write_timeout(Some(Duration::from_secs(2)));
+fn endless_header(at: SocketAddr) -> Result<u64> {
+    let mut stream = TcpStream::connect(at)?;
+    stream.set_write_timeout(Some(Duration::from_secs(2)))?;
     let mut taken = 0;
-    let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nX-A: ");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nX-A: ")?;
     while taken < 64 << 20 {
         match stream.write(&[b'a'; 4_096]) {
             Ok(length @ 1..) => taken += length as u64,
@@ -94,7 +94,7 @@ fn endless_header(at: SocketAddr) -> u64 {
         }
     }
     // What the kernel buffers on both sides was not taken by anyone.
-    taken.saturating_sub(8 << 20)
+    Ok(taken.saturating_sub(8 << 20))
 }
 
 /// What is not HTTP is answered with an error or an end.

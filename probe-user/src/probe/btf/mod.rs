@@ -2,8 +2,20 @@
 //!
 //! Format: Documentation/bpf/btf.rst. Only what the probes need is looked up: member offsets (bit fields
 //! and members of anonymous structs included), numbers of arguments, and names of enum values.
+//!
+//! A kernel has 100,000 types and more, and the probes ask for a hundred names. So the file is read once, in two
+//! passes without a copy: over the strings, to find where the wanted names are, and over the types, to note where each
+//! begins and which of them have those names. The map of names holds the wanted ones only.
 
-use std::{collections::HashMap, path::Path};
+mod functions;
+mod names;
+mod source;
+
+use std::{collections::HashMap, ops::Range, path::Path};
+
+use names::{OffsetSet, WantedNames};
+pub use source::KERNEL_BTF;
+use source::Source;
 
 use super::ProbeError;
 
@@ -56,13 +68,30 @@ enum Named {
     Func,
 }
 
+impl Named {
+    fn of_kind(kind: u32) -> Option<Self> {
+        match kind {
+            KIND_STRUCT => Some(Self::Struct),
+            KIND_ENUM => Some(Self::Enum),
+            KIND_TYPEDEF => Some(Self::Typedef),
+            KIND_FUNC => Some(Self::Func),
+            _ => None,
+        }
+    }
+}
+
 /// Parsed BTF of a kernel.
 pub struct KernelBtf {
-    data: Vec<u8>,
-    strings: usize,
+    data: Source,
+    /// The string section's place in `data`.
+    strings: Range<usize>,
     /// Offset of each type's head in `data`, by type id; id 0 is void.
-    types: Vec<usize>,
+    types: Vec<u32>,
+    /// Ids of the types whose names were wanted.
     names: HashMap<(Named, Vec<u8>), u32>,
+    /// The names that were wanted, whether the kernel has them or not.
+    #[cfg(debug_assertions)]
+    asked: std::collections::HashSet<Vec<u8>>,
 }
 
 #[derive(Clone, Copy)]
@@ -77,50 +106,63 @@ struct Head {
 }
 
 impl KernelBtf {
-    /// Reads and indexes a BTF file.
+    /// Reads a BTF file, and notes where types with these names are; others are not found later.
     ///
     /// # Errors
     /// When the file can't be read or is not BTF.
-    pub fn from_file(path: &Path) -> Result<Self, ProbeError> {
-        let data = std::fs::read(path).map_err(|error| ProbeError::BtfUnreadable {
+    pub fn from_file<'a>(
+        path: &Path,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ProbeError> {
+        let data = Source::open(path).map_err(|error| ProbeError::BtfUnreadable {
             path: path.to_path_buf(),
             error,
         })?;
-        Self::parse(data).ok_or_else(|| ProbeError::BtfMalformed(path.to_path_buf()))
+        Self::parse(data, names).ok_or_else(|| ProbeError::BtfMalformed(path.to_path_buf()))
     }
 
-    fn parse(data: Vec<u8>) -> Option<Self> {
+    fn parse<'a>(data: Source, names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let names: Vec<&str> = names.into_iter().collect();
         if u16_at(&data, 0)? != MAGIC {
             return None;
         }
         let header = u32_at(&data, 4)? as usize;
         let types_at = header.checked_add(u32_at(&data, 8)? as usize)?;
         let types_end = types_at.checked_add(u32_at(&data, 12)? as usize)?;
-        let strings = header.checked_add(u32_at(&data, 16)? as usize)?;
+        let strings_at = header.checked_add(u32_at(&data, 16)? as usize)?;
+        let strings_end = strings_at.checked_add(u32_at(&data, 20)? as usize)?;
+        let wanted =
+            WantedNames::new(names.iter().copied()).find(data.get(strings_at..strings_end)?);
         let mut btf = Self {
             data,
-            strings,
+            strings: strings_at..strings_end,
             types: vec![0],
-            names: HashMap::new(),
+            names: HashMap::with_capacity(wanted.len()),
+            #[cfg(debug_assertions)]
+            asked: names.iter().map(|name| name.as_bytes().to_vec()).collect(),
         };
-        let mut at = types_at;
-        while at < types_end {
-            let head = btf.head_at(at)?;
-            let id = u32::try_from(btf.types.len()).ok()?;
-            btf.types.push(at);
-            let named = match head.kind {
-                KIND_STRUCT => Some(Named::Struct),
-                KIND_ENUM => Some(Named::Enum),
-                KIND_TYPEDEF => Some(Named::Typedef),
-                KIND_FUNC => Some(Named::Func),
-                _ => None,
-            };
-            if let Some(named) = named
-                && head.name != 0
+        btf.note_types(types_at..types_end, wanted)?;
+        Some(btf)
+    }
+
+    /// Walks over all types.
+    fn note_types(&mut self, types: Range<usize>, wanted: HashMap<Vec<u8>, u32>) -> Option<()> {
+        let is_wanted = OffsetSet::new(self.strings.len(), wanted.values().copied());
+        let wanted: HashMap<u32, Vec<u8>> = wanted
+            .into_iter()
+            .map(|(name, offset)| (offset, name))
+            .collect();
+        let mut at = types.start;
+        while at < types.end {
+            let head = self.head_at(at)?;
+            let id = u32::try_from(self.types.len()).ok()?;
+            self.types.push(u32::try_from(at).ok()?);
+            if is_wanted.contains(head.name)
+                && let Some(named) = Named::of_kind(head.kind)
+                && let Some(name) = wanted.get(&head.name)
             {
-                let name = btf.string(head.name)?.to_vec();
                 // Of several with one name the first is the kernel's own; modules have their own BTF.
-                btf.names.entry((named, name)).or_insert(id);
+                self.names.entry((named, name.clone())).or_insert(id);
             }
             let (fixed, each) = *EXTRA.get(head.kind as usize)?;
             at = head
@@ -128,7 +170,18 @@ impl KernelBtf {
                 .checked_add(fixed)?
                 .checked_add(each.checked_mul(head.members)?)?;
         }
-        Some(btf)
+        Some(())
+    }
+
+    /// The functions of these names that the kernel has, as [`aya`] takes them.
+    pub fn for_aya(&self, functions: &[&str]) -> Option<aya::Btf> {
+        let known: Vec<(&str, u32)> = functions
+            .iter()
+            .filter_map(|name| Some((*name, self.function_id(name)?)))
+            .collect();
+        functions::with_functions(&known)
+            .inspect_err(|error| log::debug!("functions for aya: {error}"))
+            .ok()
     }
 
     fn head_at(&self, at: usize) -> Option<Head> {
@@ -147,18 +200,38 @@ impl KernelBtf {
         if id == 0 {
             return None;
         }
-        self.head_at(*self.types.get(id as usize)?)
+        self.head_at(*self.types.get(id as usize)? as usize)
     }
 
+    /// The string at an offset, up to its zero byte.
     fn string(&self, offset: u32) -> Option<&[u8]> {
-        let rest = self
-            .data
-            .get(self.strings.checked_add(offset as usize)?..)?;
-        rest.split(|byte| *byte == 0).next()
+        let rest = self.strings_from(offset)?;
+        rest.get(..memchr::memchr(0, rest)?)
+    }
+
+    fn is_string(&self, offset: u32, wanted: &[u8]) -> bool {
+        self.strings_from(offset)
+            .and_then(|rest| rest.strip_prefix(wanted))
+            .is_some_and(|rest| rest.first() == Some(&0))
+    }
+
+    fn strings_from(&self, offset: u32) -> Option<&[u8]> {
+        self.data
+            .get(self.strings.clone())?
+            .get(usize::try_from(offset).ok()?..)
     }
 
     fn named(&self, kind: Named, name: &str) -> Option<Head> {
-        self.head(*self.names.get(&(kind, name.as_bytes().to_vec()))?)
+        self.head(self.id_of(kind, name)?)
+    }
+
+    fn id_of(&self, kind: Named, name: &str) -> Option<u32> {
+        #[cfg(debug_assertions)]
+        assert!(
+            self.asked.contains(name.as_bytes()),
+            "{name} is looked up in BTF and is not in the list of names that are noted (facts::names)"
+        );
+        self.names.get(&(kind, name.as_bytes().to_vec())).copied()
     }
 
     /// Bit offset of a member: `path` is dotted, and runs through embedded structs only.
@@ -206,7 +279,7 @@ impl KernelBtf {
                 if let Some((more, found)) = inner {
                     return Some((offset + more, found));
                 }
-            } else if self.string(member_name)? == name {
+            } else if self.is_string(member_name, name) {
                 return Some((offset, member_type));
             }
         }
@@ -229,9 +302,7 @@ impl KernelBtf {
 
     /// The id of a kernel function, by which programs call it where they may.
     pub fn function_id(&self, name: &str) -> Option<u32> {
-        self.names
-            .get(&(Named::Func, name.as_bytes().to_vec()))
-            .copied()
+        self.id_of(Named::Func, name)
     }
 
     /// How many arguments a kernel function takes; `None` where BTF does not know it.
@@ -240,11 +311,16 @@ impl KernelBtf {
         (prototype.kind == KIND_FUNC_PROTO).then_some(prototype.members)
     }
 
+    /// The typedef that stands for a raw tracepoint.
+    pub fn tracepoint_typedef(name: &str) -> String {
+        format!("btf_trace_{name}")
+    }
+
     /// How many arguments a raw tracepoint passes (its `TP_PROTO`); `None` where there is none such.
     /// `btf_trace_NAME` is a pointer to a function that takes `void *__data` before them
     /// (include/trace/bpf_probe.h).
     pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
-        let typedef = self.named(Named::Typedef, &format!("btf_trace_{name}"))?;
+        let typedef = self.named(Named::Typedef, &Self::tracepoint_typedef(name))?;
         let pointer = self.head(typedef.size_or_type)?;
         if pointer.kind != KIND_PTR {
             return None;
@@ -285,84 +361,4 @@ fn u32_at(data: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// `struct outer { int a; union { struct { int b; inner_t c; }; }; }` with
-    /// `typedef struct inner { int d; int e:3; } inner_t`, written by hand.
-    fn example() -> Vec<u8> {
-        let strings = b"\0int\0inner\0d\0e\0inner_t\0outer\0a\0b\0c\0";
-        let at = |name: &str| {
-            let needle = [b"\0", name.as_bytes(), b"\0"].concat();
-            strings
-                .windows(needle.len())
-                .position(|w| w == needle)
-                .unwrap() as u32
-                + 1
-        };
-        let info = |kind: u32, members: u32, flag: u32| flag << 31 | kind << 24 | members;
-        let words: Vec<u32> = [
-            vec![at("int"), info(1, 0, 0), 4, 32], // 1
-            vec![
-                at("inner"),
-                info(4, 2, 1),
-                8,
-                at("d"),
-                1,
-                0,
-                at("e"),
-                1,
-                3 << 24 | 33,
-            ], // 2
-            vec![at("inner_t"), info(8, 0, 0), 2], // 3
-            vec![0, info(4, 2, 0), 12, at("b"), 1, 0, at("c"), 3, 32], // 4
-            vec![0, info(5, 1, 0), 12, 0, 4, 0],   // 5
-            vec![at("outer"), info(4, 2, 0), 16, at("a"), 1, 0, 0, 5, 32], // 6
-        ]
-        .concat();
-        let types: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let mut data = Vec::new();
-        data.extend(MAGIC.to_le_bytes());
-        data.extend([1, 0]);
-        for word in [
-            24,
-            0,
-            types.len() as u32,
-            types.len() as u32,
-            strings.len() as u32,
-        ] {
-            data.extend(word.to_le_bytes());
-        }
-        data.extend(types);
-        data.extend(strings);
-        data
-    }
-
-    #[test]
-    fn members_are_found_through_anonymous_structs_and_typedefs() {
-        let btf = KernelBtf::parse(example()).unwrap();
-        assert_eq!(btf.member_offset("outer", "a"), Some(0));
-        assert_eq!(btf.member_offset("outer", "b"), Some(4));
-        assert_eq!(btf.member_offset("outer", "c.d"), Some(8));
-        assert_eq!(btf.member_bit_offset("outer", "c.e"), Some(8 * 8 + 33));
-        assert_eq!(btf.member_offset("outer", "c.e"), None, "a bit field");
-        assert_eq!(btf.member_offset("outer", "x"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn damaged_btf_is_refused_or_read_and_never_panics(
-            cut in 0usize..200, place in 0usize..200, byte in any::<u8>()
-        ) {
-            let mut data = example();
-            let place = place % data.len();
-            data[place] = byte;
-            data.truncate(cut.min(data.len()));
-            if let Some(btf) = KernelBtf::parse(data) {
-                let _ = btf.member_bit_offset("outer", "c.e");
-                let _ = btf.function_arguments("outer");
-            }
-        }
-    }
-}
+mod tests;

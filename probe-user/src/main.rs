@@ -1,7 +1,0 @@
-//! The binary `twtrace`.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    twtrace::main()
-}

@@ -1,0 +1,64 @@
+//! Loading the programs that will be attached, on several CPUs.
+//!
+//! Most of a start goes into the kernel's verifier, which takes one program after another where they are loaded when
+//! their turn to be attached comes.
+
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use aya::{Ebpf, programs::Program};
+
+use super::{
+    attach::Kernel,
+    plan::{Attach, Candidate},
+    program,
+};
+
+/// The largest program takes a third of all the time: more threads than this have nothing to do.
+const MAX_THREADS: usize = 3;
+
+/// Loads the programs of these candidates. One that is refused is loaded again when its turn comes, which says why.
+pub fn load(ebpf: &mut Ebpf, kernel: &Kernel<'_>, candidates: &[&'static Candidate]) {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    if threads == 1 {
+        return;
+    }
+    let parts = candidates.iter().flat_map(|candidate| candidate.parts);
+    let places: HashMap<&str, (usize, &Attach)> = parts
+        .enumerate()
+        .map(|(order, (program, attach))| (*program, (order, attach)))
+        .collect();
+    let has_functions = places
+        .values()
+        .any(|(_, attach)| attach.function().is_some());
+    let functions = has_functions.then(|| kernel.functions().ok()).flatten();
+    let mut waiting: Vec<(usize, &mut Program, &Attach)> = ebpf
+        .programs_mut()
+        .filter_map(|(name, program)| {
+            let (order, attach) = places.get(name)?;
+            Some((*order, program, *attach))
+        })
+        .collect();
+    // They are taken from the end, where the largest are: those of the socket's states.
+    waiting.sort_by_key(|(order, ..)| *order);
+    let waiting = Mutex::new(waiting);
+    thread::scope(|scope| {
+        for _ in 0..threads.min(MAX_THREADS) {
+            scope.spawn(|| {
+                loop {
+                    let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                    let Some((_, program, attach)) = next else {
+                        return;
+                    };
+                    if let Err(error) = program::load(program, attach, functions) {
+                        log::debug!("a program that was loaded ahead of its turn: {error}");
+                    }
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,375 @@
+//! What is played: on which tier, on which kernel, and in which order.
+
+use anyhow::{Result, ensure};
+
+use super::options::{self, Options, TierLimit};
+use crate::{
+    scenarios::{self, Observer, Reach, Scenario, Usage},
+    stage::Ip,
+    sys::process,
+};
+
+/// One run of a scenario.
+#[derive(Clone)]
+pub struct Run {
+    /// Its name, with the IP version where there are two.
+    pub name: String,
+    /// IP version.
+    pub ip: Ip,
+    /// What is played.
+    pub scenario: Scenario,
+}
+
+/// Where scenarios are played.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Hooks that twtrace may use.
+    pub tier: TierLimit,
+    /// An emulated guest, 10 to 20 times slower.
+    pub emulated: bool,
+    /// Release of its kernel.
+    pub kernel: String,
+}
+
+impl Place {
+    /// This machine, or what the options of --list say.
+    pub fn of(options: &Options) -> Self {
+        Self {
+            tier: options.tier,
+            emulated: options.emulated || process::emulated(),
+            kernel: options.kernel.clone().unwrap_or_else(release),
+        }
+    }
+}
+
+fn release() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
+    release.unwrap_or_default().trim().to_owned()
+}
+
+/// What is played in one run of the runner.
+pub struct Selection {
+    /// Scenarios.
+    pub runs: Vec<Run>,
+    /// Scenarios that can't be judged on this tier.
+    pub inexact: Vec<Run>,
+    /// Checks of usage.
+    pub usages: Vec<&'static Usage>,
+    /// How many are left out because they say the same elsewhere.
+    pub left_out: usize,
+}
+
+impl Selection {
+    /// What the options ask for, of what is worth it here; with --only, all that it names.
+    ///
+    /// # Errors
+    /// When a pattern of --only names nothing.
+    pub fn of(options: &Options) -> Result<Self> {
+        let place = Place::of(options);
+        let is_asked_for = !options.only.is_empty();
+        let runs: Vec<Run> = all_runs().collect();
+        let usages: Vec<(&Usage, Reach)> = scenarios::usages().collect();
+        let mut names = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>();
+        names.extend(usages.iter().map(|(usage, _)| usage.name));
+        each_names_something(&options.only, &names)?;
+
+        let selected = |name: &str| options::selected(&options.only, name);
+        let runs: Vec<Run> = runs.into_iter().filter(|run| selected(&run.name)).collect();
+        let usages: Vec<_> = usages
+            .into_iter()
+            .filter(|(usage, _)| selected(usage.name))
+            .collect();
+        let all = runs.len() + usages.len();
+        let (inexact, runs): (Vec<Run>, Vec<Run>) = runs
+            .into_iter()
+            .filter(|run| is_asked_for || is_worth_it(run, &place))
+            .partition(|run| place.tier == TierLimit::Classic && run.scenario.is_crowded());
+        let usages: Vec<&Usage> = usages
+            .into_iter()
+            .filter(|(usage, reach)| is_asked_for || reaches(usage.name, *reach, &place))
+            .map(|(usage, _)| usage)
+            .collect();
+        let left_out = all - runs.len() - inexact.len() - usages.len();
+        Ok(Self {
+            runs,
+            inexact,
+            usages,
+            left_out,
+        })
+    }
+
+    /// Names of what is played.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let runs = self.runs.iter().map(|run| run.name.as_str());
+        runs.chain(self.usages.iter().map(|usage| usage.name))
+    }
+}
+
+fn all_runs() -> impl Iterator<Item = Run> {
+    scenarios::all().into_iter().flat_map(|scenario| {
+        let runs = scenario.runs().into_iter();
+        runs.map(move |(name, ip)| Run { name, ip, scenario })
+    })
+}
+
+/// A pattern with a slip of the pen would have everything pass.
+fn each_names_something(patterns: &[String], names: &[&str]) -> Result<()> {
+    for pattern in patterns {
+        let one = std::slice::from_ref(pattern);
+        ensure!(
+            names.iter().any(|name| options::selected(one, name)),
+            "no scenario is named {pattern} (--list prints the names)"
+        );
+    }
+    Ok(())
+}
+
+/// Checks of usage that are played in emulated machines too, beside those of every tier: what another kernel may
+/// do otherwise. Each starts a twtrace of its own.
+const USAGES_IN_GUESTS: &[&str] = &[
+    "command/only_its_own",
+    "command/child_of_thread",
+    "command/too_many_descendants",
+    "containers/v1_alone",
+    "stacks/frame_pointers",
+    "stacks/tables_only",
+    "usage/late_acknowledging_data_in_report",
+];
+
+/// Of budgets, leaks, experiments and doctor: those that rest on what a kernel has or not, one for each thing that is
+/// read of it (`docs/tests.md`).
+const TABLES_IN_GUESTS: &[&str] = &[
+    "budget/full",
+    "budget/own_range",
+    "budget/bind_before_connect",
+    "experiment/slab_memory",
+    "doctor/healthy",
+    "doctor/close_wait",
+    "doctor/fin_timeout",
+    "doctor/tw_buckets",
+    "doctor/listen_queue",
+    "doctor/bind_before_connect",
+    "doctor/binder",
+    "doctor/reuse_refused_without_timestamps",
+    "doctor/reuse_peer_without_timestamps",
+    "doctor/nat_ports_exhausted",
+];
+
+/// The guest that plays what lasts a minute on the tier whose ends come from timers, beside this machine: the kernel
+/// that is farthest from it.
+const TIMERS_FOR_A_MINUTE: &str = "5.10.";
+
+/// Checks of usage that have nothing to do with the kernel: the machine plays them.
+const ON_NO_KERNEL: &[&str] = &[
+    "usage/no_btf",
+    "usage/wrong_arguments",
+    "usage/unknown_pid",
+    "usage/completions",
+    "usage/closed_pipe",
+    // Guests begin without tracefs: the first twtrace in each has to mount it.
+    "usage/tracefs_not_mounted",
+    "usage/tracefs_out_of_reach",
+];
+
+/// Those that have nothing to do with hooks, or with those of states alone: a guest's best tier plays them.
+const ON_ANY_TIER: &[&str] = &[
+    "usage/not_root",
+    "usage/hook_missing",
+    "usage/nearly_too_many_sockets",
+    "usage/sockets_come_and_go",
+];
+
+/// The oldest and the newest kernel. Those between them play less on their second and third tier: the hooks are those of
+/// their own best tier, or of both of these.
+const OUTERMOST_KERNELS: &[&str] = &["5.10.", "7."];
+
+/// Checks of usage that kernels between the outermost play on their second and third tier.
+const BETWEEN_KERNELS: &[&str] = &["usage/no_probe_left"];
+
+/// Whether a guest is one of those in which less is played.
+fn is_between(place: &Place) -> bool {
+    let is_outermost = OUTERMOST_KERNELS
+        .iter()
+        .any(|release| place.kernel.starts_with(release));
+    place.emulated && place.tier != TierLimit::Best && !is_outermost
+}
+
+fn reaches(name: &str, reach: Reach, place: &Place) -> bool {
+    let is_best = place.tier == TierLimit::Best;
+    match reach {
+        Reach::EveryTier if place.emulated && ON_NO_KERNEL.contains(&name) => false,
+        Reach::EveryTier if place.emulated && ON_ANY_TIER.contains(&name) => is_best,
+        Reach::EveryTier if is_between(place) => BETWEEN_KERNELS.contains(&name),
+        Reach::EveryTier => true,
+        _ if place.emulated => is_best && USAGES_IN_GUESTS.contains(&name),
+        Reach::Tracepoints => is_best || place.tier == TierLimit::Classic,
+        Reach::BestTier => is_best,
+    }
+}
+
+fn is_worth_it(run: &Run, place: &Place) -> bool {
+    let is_best = place.tier == TierLimit::Best;
+    if run.scenario.lasts_a_minute() {
+        return is_worth_a_minute(place);
+    }
+    if run.scenario.is_of_userspace() {
+        return match place.emulated {
+            true => is_best && run.ip == Ip::V4 && TABLES_IN_GUESTS.contains(&run.scenario.name),
+            // The classic tier has the best one's events, by other hooks for states.
+            false => place.tier != TierLimit::Classic,
+        };
+    }
+    if !place.emulated {
+        return true;
+    }
+    let has_own_report = matches!(run.scenario.observer, Observer::Report(_));
+    let is_again = run.scenario.runs().len() > 1 && run.ip == Ip::V6;
+    if is_between(place) {
+        return !has_own_report && !is_again;
+    }
+    !is_again || !(has_own_report || run.scenario.is_crowded() && !is_best)
+}
+
+/// Once for each mechanism: timers by tracepoints and presumed ends on this machine, fentry and kprobes in guests.
+fn is_worth_a_minute(place: &Place) -> bool {
+    match place.tier {
+        TierLimit::Best => true,
+        TierLimit::NoFentry => place.emulated && !is_between(place),
+        TierLimit::Tracepoints => place.emulated && place.kernel.starts_with(TIMERS_FOR_A_MINUTE),
+        TierLimit::Classic => false,
+        TierLimit::Inferred => !place.emulated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(tier: TierLimit, emulated: bool) -> Place {
+        Place {
+            tier,
+            emulated,
+            kernel: "6.1.0-1-cloud-amd64".to_owned(),
+        }
+    }
+
+    fn played(place: &Place) -> Vec<String> {
+        let runs = all_runs().filter(|run| is_worth_it(run, place));
+        let mut names: Vec<String> = runs.map(|run| run.name).collect();
+        let usages = scenarios::usages();
+        let usages = usages.filter(|(usage, reach)| reaches(usage.name, *reach, place));
+        names.extend(usages.map(|(usage, _)| usage.name.to_owned()));
+        names
+    }
+
+    #[test]
+    fn each_scenario_is_played_somewhere() {
+        use TierLimit::{Best, Classic, Inferred, NoFentry};
+        let of = |tier, emulated| played(&place(tier, emulated)).len();
+        let all = all_runs().count() + scenarios::usages().count();
+        assert_eq!(of(Best, false), all);
+        assert!(of(Classic, false) < of(Inferred, false) + scenarios::usages().count());
+        assert!(of(Best, true) < all);
+        assert!(of(NoFentry, true) < of(Best, true));
+    }
+
+    #[test]
+    fn a_minute_is_spent_once_for_each_mechanism() {
+        const MINUTE: &str = "time_wait_end/expired";
+        let is_played = |place: &Place| played(place).iter().any(|name| name == MINUTE);
+        assert!(is_played(&place(TierLimit::Best, false)));
+        assert!(is_played(&place(TierLimit::Inferred, false)));
+        assert!(!is_played(&place(TierLimit::Classic, false)));
+        assert!(is_played(&place(TierLimit::Best, true)));
+        let of = |tier: TierLimit, kernel: &str| {
+            is_played(&Place {
+                kernel: kernel.to_owned(),
+                ..place(tier, true)
+            })
+        };
+        let (oldest, between, newest) = ("5.10.0-30-cloud-amd64", "6.1.0-9", "7.3.1-cloud-amd64");
+        assert!(of(TierLimit::NoFentry, oldest) && of(TierLimit::NoFentry, newest));
+        assert!(!of(TierLimit::NoFentry, between));
+        assert!(of(TierLimit::Tracepoints, oldest));
+        assert!(!of(TierLimit::Tracepoints, between) && !of(TierLimit::Tracepoints, newest));
+    }
+
+    #[test]
+    fn kernels_between_play_each_scenario_of_events_once_on_lesser_tiers() {
+        let of = |kernel: &str| {
+            played(&Place {
+                kernel: kernel.to_owned(),
+                ..place(TierLimit::NoFentry, true)
+            })
+        };
+        let (newest, between) = (of("7.3.1-cloud"), of("6.12.1-cloud"));
+        let has = |played: &[String], name: &str| played.iter().any(|found| found == name);
+        for name in ["linger_zero/v4", "crowd/trace/v4", "usage/no_probe_left"] {
+            assert!(has(&newest, name) && has(&between, name), "{name}");
+        }
+        for name in ["linger_zero/v6", "crowd/report/v4", "usage/probes"] {
+            assert!(has(&newest, name) && !has(&between, name), "{name}");
+        }
+        assert!(!has(&newest, "crowd/trace/v6"));
+    }
+
+    #[test]
+    fn what_is_played_in_guests_exists() {
+        let guest = place(TierLimit::Best, true);
+        let played = played(&guest);
+        let lists = [
+            USAGES_IN_GUESTS,
+            TABLES_IN_GUESTS,
+            ON_ANY_TIER,
+            BETWEEN_KERNELS,
+        ];
+        for name in lists.concat() {
+            assert!(
+                played
+                    .iter()
+                    .any(|found| found == name || *found == format!("{name}/v4")),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_nothing_to_do_with_the_kernel_is_played_on_the_machine() {
+        let machine = played(&place(TierLimit::Best, false));
+        let guest = played(&place(TierLimit::Best, true));
+        for name in ON_NO_KERNEL {
+            assert!(machine.iter().any(|found| found == name), "{name}");
+            assert!(guest.iter().all(|found| found != name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_must_name_something() {
+        let names = ["ports/listen/v4", "leak/v6"];
+        let patterns = |patterns: &[&str]| patterns.iter().map(|it| (*it).to_owned()).collect();
+        let check = |given: &[&str]| {
+            let given: Vec<String> = patterns(given);
+            each_names_something(&given, &names)
+        };
+        assert!(check(&[]).is_ok());
+        assert!(check(&["ports/*", "leak/*"]).is_ok());
+        let error = check(&["ports/*", "port/*"]).unwrap_err().to_string();
+        assert!(error.contains("port/*"), "{error}");
+    }
+
+    #[test]
+    fn the_scenarios_of_documented_experiments_exist() {
+        let index = include_str!("../../../docs/experiments/README.md");
+        let rows = index.lines().filter(|line| line.starts_with("| ["));
+        let patterns: Vec<_> = rows.filter_map(|row| row.split('`').nth_back(1)).collect();
+        assert_eq!(patterns.len(), 10);
+        for pattern in patterns {
+            let pattern = [pattern.to_owned()];
+            let mut names = scenarios::all().into_iter().map(|scenario| scenario.name);
+            assert!(
+                names.any(|name| options::selected(&pattern, name)),
+                "{pattern:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Scenarios that nobody traces: their truth against the kernel's own counters.
+
+use std::{fs::File, time::Instant};
+
+use anyhow::{Result, bail};
+
+use super::{
+    judge,
+    replay::{Outcome, until_judged},
+    selection::Run,
+    stage_process::StageProcess,
+    verdicts::{Verdict, Verdicts},
+};
+use crate::{expect::facts::KernelFacts, stage::finding::Finding};
+
+/// Plays all of them, and prints the verdicts.
+pub fn play_all(runs: &[Run], kernel: KernelFacts, verdicts: &Verdicts) {
+    let mut keeper = Vec::new();
+    for run in runs {
+        let start = Instant::now();
+        let verdict = until_judged(&run.name, None, verdicts, || {
+            play_once(run, kernel, &mut keeper)
+        });
+        let verdict = verdict.unwrap_or_else(|error| Verdict::broken(&error));
+        verdicts.add(&run.name, start.elapsed(), verdict);
+    }
+}
+
+fn play_once(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Result<Outcome> {
+    let mut stage = StageProcess::start(run.scenario.name, run.ip, keeper)?;
+    Ok(match stage.play()? {
+        Finding::Broken { error } => bail!("{error}"),
+        Finding::Again { reason } => Outcome::Unlucky(reason),
+        Finding::Skip { reason } => Outcome::Judged(Verdict::Skipped { reason }),
+        Finding::Played(played) => Outcome::Judged(Verdict::of(judge::judge_traffic(
+            &played,
+            kernel.counts_births,
+        ))),
+    })
+}

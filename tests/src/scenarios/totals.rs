@@ -1,0 +1,133 @@
+//! What reports and the audit say of single facts, which events alone do not show to be counted.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use super::Usage;
+use crate::{
+    runner::{Context, report::Report, stage_process::StageProcess},
+    stage::{Ip, finding::Finding},
+};
+
+pub const USAGES: &[Usage] = &[
+    Usage {
+        name: "usage/late_data_in_report",
+        run: late_data,
+    },
+    Usage {
+        name: "usage/late_acknowledging_data_in_report",
+        run: late_acknowledging_data,
+    },
+    Usage {
+        name: "usage/reuse_in_audit",
+        run: reuse,
+    },
+];
+
+/// The report about a scenario.
+struct Reported {
+    report: Value,
+    /// The scenario's namespace.
+    netns: u64,
+    client: String,
+    server: String,
+}
+
+fn report_about(context: &Context, scenario: &str) -> Result<Reported> {
+    let report = Report::start(&context.twtrace, &context.tier.options())?;
+    let mut keeper = Vec::new();
+    let mut stage = StageProcess::start(scenario, Ip::V4, &mut keeper)?;
+    let finding = stage.play()?;
+    let reported = Reported {
+        report: report.end()?,
+        netns: stage.namespace.netns,
+        client: stage.comm("cl"),
+        server: stage.comm("sv"),
+    };
+    match finding {
+        Finding::Played(_) => Ok(reported),
+        Finding::Broken { error } | Finding::Again { reason: error } => bail!("{error}"),
+        other => bail!("{other:?}"),
+    }
+}
+
+impl Reported {
+    /// The row of an actor.
+    fn row_of(&self, comm: &str) -> Result<&Value> {
+        let processes = &self.report["processes"];
+        let mut rows = processes.as_array().into_iter().flatten();
+        rows.find(|row| row["process"]["comm"] == comm)
+            .with_context(|| format!("no row of {comm}: {processes}"))
+    }
+
+    /// The scenario's row in the audit.
+    fn audited(&self) -> Option<&Value> {
+        let mut rows = self.report["audit"].as_array().into_iter().flatten();
+        rows.find(|row| row["netns"] == self.netns)
+    }
+}
+
+fn is_empty(reasons: &Value) -> bool {
+    reasons
+        .as_object()
+        .is_some_and(|reasons| reasons.is_empty())
+}
+
+/// The kernel first takes it for a RST received, and then sends one: only the latter is counted.
+fn late_data(context: &Context) -> Result<()> {
+    let reported = report_about(context, "data_after_close/full_socket")?;
+    let client = reported.row_of(&reported.client)?;
+    let (sent, received) = (&client["reset_sent"], &client["reset_received"]);
+    ensure!(
+        *sent == serde_json::json!({"data_after_close": 1}),
+        "the client sent {sent}"
+    );
+    ensure!(is_empty(received), "the client received {received}");
+    let server = &reported.row_of(&reported.server)?["reset_received"];
+    ensure!(
+        *server == serde_json::json!({"peer": 1}),
+        "the server received {server}"
+    );
+    Ok(())
+}
+
+/// The kernel first seems to have refused a mini-socket, or to have made one; then it sends a RST, and only that is counted.
+fn late_acknowledging_data(context: &Context) -> Result<()> {
+    let reported = report_about(context, "data_after_close/acknowledging")?;
+    let client = reported.row_of(&reported.client)?;
+    let sent = &client["reset_sent"];
+    ensure!(
+        *sent == serde_json::json!({"data_after_close": 1}),
+        "the client sent {sent}"
+    );
+    for figure in ["time_wait", "fin_wait2", "overflow"] {
+        ensure!(
+            client[figure]["client"] == 0,
+            "the client's {figure} is not 0: {client}"
+        );
+    }
+    // Where nothing else happened there may be no row.
+    if let Some(row) = reported.audited() {
+        for figure in ["births_seen", "overflow_seen", "inferred"] {
+            ensure!(row[figure] == 0, "{figure} is not 0: {row}");
+        }
+    }
+    Ok(())
+}
+
+/// One TIME_WAIT is made and reused: the audit has it all, and the kernel's counters beside it.
+fn reuse(context: &Context) -> Result<()> {
+    let reported = report_about(context, "time_wait_end/reused_from_bound_port")?;
+    let row = reported.audited();
+    let row = row.with_context(|| format!("no row of it: {}", reported.report["audit"]))?;
+    for (figure, expected) in [
+        ("births_seen", 1),
+        ("ends_seen", 1),
+        ("reused_seen", 1),
+        ("reused_kernel", 1),
+        ("alive_difference", 0),
+    ] {
+        ensure!(row[figure] == expected, "{figure} is not {expected}: {row}");
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! The scenarios on the machine's own kernel.
+
+use super::{
+    console,
+    plan::Unit,
+    result::{Numbers, PhaseResult, judge},
+    scenarios::{Outcome, Tier},
+};
+use crate::{build::Binaries, run::as_root};
+
+/// Plays all scenarios of a tier, or those that match `only`.
+pub fn play(
+    unit: &Unit,
+    tier: Tier,
+    binaries: &Binaries,
+    only: Option<&str>,
+    numbers: Numbers,
+) -> PhaseResult {
+    let work = || {
+        let mut command = as_root(&binaries.scenarios())?;
+        command
+            .arg("--twtrace")
+            .arg(binaries.twtrace())
+            .args(arguments(tier, only));
+        let mut outcome = Outcome::default();
+        let code = console::follow(&unit.tag(), command, |line| {
+            outcome.take(line);
+            true
+        })?;
+        Ok((outcome, code))
+    };
+    let (mut result, _) = console::phase(
+        &unit.name(),
+        |(outcome, code)| judge(outcome.clone(), Some(*code)),
+        work,
+    );
+    result.numbers = numbers;
+    result
+}
+
+/// The runner's arguments for a tier.
+pub fn arguments(tier: Tier, only: Option<&str>) -> Vec<String> {
+    let mut arguments = vec!["--tier".to_owned(), tier.name().to_owned()];
+    if let Some(glob) = only {
+        arguments.extend(["--only".to_owned(), glob.to_owned()]);
+    }
+    arguments
+}

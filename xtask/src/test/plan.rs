@@ -1,0 +1,181 @@
+//! What a run consists of: the units that are dealt out to shards and run beside each other.
+
+use super::scenarios::Tier;
+use crate::guest::kernels::{SERIES, Series};
+
+/// Tiers that are tested on the machine's own kernel.
+const MACHINE_TIERS: [Tier; 3] = [Tier::Best, Tier::Classic, Tier::Inferred];
+
+/// Tiers that are tested on stock kernels, in one boot.
+pub const GUEST_TIERS: [Tier; 3] = [Tier::Best, Tier::NoFentry, Tier::Tracepoints];
+
+/// The phase whose tests are counted.
+pub const UNIT_TESTS: &str = "unit and property tests";
+
+/// Phases that run one after the other on the same machine.
+#[derive(Clone, Copy, Debug)]
+pub enum Unit {
+    /// Format, lints, unit and property tests.
+    Checks,
+    /// The scenarios on the machine's own kernel, in one tier.
+    Machine(Tier),
+    /// The scenarios in a guest with a kernel of that series, in all of its tiers.
+    Kernel(&'static Series),
+    /// What is given to users.
+    Packages,
+}
+
+impl Unit {
+    /// Its name in headings, and of the phases that it consists of.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Checks => "checks".to_owned(),
+            Self::Machine(tier) => format!("this machine {}", tier.name()),
+            Self::Kernel(series) => format!("kernel {}", series.name),
+            Self::Packages => "packages".to_owned(),
+        }
+    }
+
+    /// The phases in it whose passes are counted.
+    #[cfg(test)]
+    pub fn counted_phases(&self) -> Vec<String> {
+        match self {
+            Self::Checks => vec![UNIT_TESTS.to_owned()],
+            Self::Machine(_) => vec![self.name()],
+            Self::Kernel(_) => GUEST_TIERS.iter().map(|tier| self.tier(*tier)).collect(),
+            Self::Packages => Vec::new(),
+        }
+    }
+
+    /// The name of one tier's phase of a guest.
+    pub fn tier(&self, tier: Tier) -> String {
+        format!("{} {}", self.name(), tier.name())
+    }
+
+    /// Begins the lines of output of what runs beside others.
+    pub fn tag(&self) -> String {
+        match self {
+            Self::Checks => "unit tests".to_owned(),
+            Self::Machine(tier) => format!("machine {}", tier.name()),
+            Self::Kernel(series) => series.name.to_owned(),
+            Self::Packages => "packages".to_owned(),
+        }
+    }
+
+    /// Minutes it takes beside others on two CPUs, roughly: what shards are balanced by, and what begins first.
+    pub fn weight(&self) -> u32 {
+        match self {
+            Self::Checks => 2,
+            Self::Machine(Tier::Best) => 4,
+            Self::Machine(_) => 2,
+            // The outermost play all their tiers.
+            Self::Kernel(series) if is_outermost(series) => 13,
+            Self::Kernel(_) => 9,
+            Self::Packages => 10,
+        }
+    }
+
+    /// Whether it runs scenarios.
+    pub fn has_scenarios(&self) -> bool {
+        matches!(self, Self::Machine(_) | Self::Kernel(_))
+    }
+}
+
+/// Whether it is the oldest or the newest.
+fn is_outermost(series: &Series) -> bool {
+    let ends = [SERIES.first(), SERIES.last()];
+    ends.into_iter()
+        .flatten()
+        .any(|end| end.name == series.name)
+}
+
+/// What the options of a run leave of everything.
+#[derive(Debug)]
+pub struct Selection {
+    /// Format, lints and unit tests.
+    pub checks: bool,
+    /// The tiers on the machine itself.
+    pub machine: MachineTiers,
+    /// Kernels of guests.
+    pub kernels: Vec<&'static Series>,
+    /// Packages.
+    pub packages: bool,
+}
+
+/// Which tiers the machine itself plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineTiers {
+    /// None.
+    None,
+    /// The best one.
+    Best,
+    /// All.
+    All,
+}
+
+impl Selection {
+    /// The units, in the order in which they begin.
+    pub fn units(self) -> Vec<Unit> {
+        let tiers = match self.machine {
+            MachineTiers::None => &[],
+            MachineTiers::Best => &MACHINE_TIERS[..1],
+            MachineTiers::All => &MACHINE_TIERS[..],
+        };
+        let mut units = Vec::new();
+        if self.checks {
+            units.push(Unit::Checks);
+        }
+        units.extend(tiers.iter().copied().map(Unit::Machine));
+        units.extend(self.kernels.into_iter().map(Unit::Kernel));
+        if self.packages {
+            units.push(Unit::Packages);
+        }
+        units
+    }
+}
+
+/// All units of a full run.
+#[cfg(test)]
+pub fn everything() -> Vec<Unit> {
+    let selection = Selection {
+        checks: true,
+        machine: MachineTiers::All,
+        kernels: SERIES.iter().collect(),
+        packages: true,
+    };
+    selection.units()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_run_has_every_tier_and_every_kernel() {
+        let names: Vec<String> = everything().iter().map(Unit::name).collect();
+        let expected = [
+            "checks",
+            "this machine best",
+            "this machine classic",
+            "this machine inferred",
+            "kernel 5.10",
+            "kernel 6.1",
+            "kernel 6.12",
+            "kernel 7.3",
+            "packages",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_there() {
+        let quick = Selection {
+            checks: true,
+            machine: MachineTiers::Best,
+            kernels: Vec::new(),
+            packages: false,
+        };
+        let names: Vec<String> = quick.units().iter().map(Unit::name).collect();
+        assert_eq!(names, ["checks", "this machine best"]);
+    }
+}
