@@ -16,7 +16,7 @@ use crate::{
     guest::{
         Accelerator,
         boot::{self, Guest},
-        kernels::{self, Series},
+        kernels::{self, Kernel, Series},
         tools,
     },
     workspace::Workspace,
@@ -79,16 +79,46 @@ impl Guests<'_> {
         results
     }
 
-    fn boot_until_played(&self, series: &Series, played: &mut Played) -> Result<()> {
+    /// A guest of its own, with these scenarios of one tier, each in a run of its own: how each ended.
+    ///
+    /// # Errors
+    /// When the guest can't be started, or dies.
+    pub fn play_each(&self, series: &Series, tier: Tier, names: &[&str]) -> Result<Vec<Verdict>> {
         let kernel = kernels::obtain(self.workspace, series, &self.args.source)?;
-        let guest = Guest {
+        let commands: Vec<_> = names.iter().map(|name| command(tier, Some(name))).collect();
+        let mut outcomes = vec![Outcome::default(); commands.len()];
+        let limits = self.args.guest_limits();
+        let report = self
+            .guest(&kernel)
+            .run(&commands, limits, &mut |command, line| {
+                println!("[{}] {line}", series.name);
+                outcomes[command].take(line);
+            })?;
+        if let Some(trouble) = report.trouble {
+            bail!("{trouble}");
+        }
+        let ends = report.outcomes.into_iter().map(|end| end.code());
+        Ok(outcomes
+            .into_iter()
+            .zip(ends)
+            .map(|(outcome, code)| judge(outcome, code))
+            .collect())
+    }
+
+    fn guest<'b>(&'b self, kernel: &'b Kernel) -> Guest<'b> {
+        Guest {
             workspace: self.workspace,
-            kernel: &kernel,
+            kernel,
             binaries: self.binaries,
             accelerator: self.args.accel,
             programs: tools::guest_programs().collect(),
             other: None,
-        };
+        }
+    }
+
+    fn boot_until_played(&self, series: &Series, played: &mut Played) -> Result<()> {
+        let kernel = kernels::obtain(self.workspace, series, &self.args.source)?;
+        let guest = self.guest(&kernel);
         for boot in 1..=BOOTS {
             let left = played.left();
             let commands: Vec<_> = left

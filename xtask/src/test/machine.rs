@@ -1,5 +1,7 @@
 //! The scenarios on the machine's own kernel.
 
+use anyhow::Result;
+
 use super::{
     console,
     plan::Unit,
@@ -16,19 +18,7 @@ pub fn play(
     only: Option<&str>,
     numbers: Numbers,
 ) -> PhaseResult {
-    let work = || {
-        let mut command = as_root(&binaries.scenarios())?;
-        command
-            .arg("--twtrace")
-            .arg(binaries.twtrace())
-            .args(arguments(tier, only));
-        let mut outcome = Outcome::default();
-        let code = console::follow(&unit.tag(), command, |line| {
-            outcome.take(line);
-            true
-        })?;
-        Ok((outcome, code))
-    };
+    let work = || run(&unit.tag(), tier, binaries, only);
     let (mut result, _) = console::phase(
         &unit.name(),
         |(outcome, code)| judge(outcome.clone(), Some(*code)),
@@ -36,6 +26,29 @@ pub fn play(
     );
     result.numbers = numbers;
     result
+}
+
+/// One run of the runner: what it printed, and its exit code.
+///
+/// # Errors
+/// When it can't be run.
+pub fn run(
+    tag: &str,
+    tier: Tier,
+    binaries: &Binaries,
+    only: Option<&str>,
+) -> Result<(Outcome, i32)> {
+    let mut command = as_root(&binaries.scenarios())?;
+    command
+        .arg("--twtrace")
+        .arg(binaries.twtrace())
+        .args(arguments(tier, only));
+    let mut outcome = Outcome::default();
+    let code = console::follow(tag, command, |line| {
+        outcome.take(line);
+        true
+    })?;
+    Ok((outcome, code))
 }
 
 /// The runner's arguments for a tier.

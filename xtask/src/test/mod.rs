@@ -11,6 +11,7 @@ mod plan;
 mod result;
 pub mod scenarios;
 mod shard;
+mod steadiness;
 mod summary;
 mod units;
 
@@ -172,6 +173,9 @@ pub fn verb(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     };
     let jobs = units.iter().map(|unit| run.job(unit)).collect();
     results.extend(jobs::run(jobs, args.jobs()));
+    if args.only.is_none() {
+        steadiness::play_failed_again(&run, &units, &mut results);
+    }
     for result in &mut results {
         result.faults.extend(expected.wrong_skips(result));
         if !args.update_expected {
@@ -230,14 +234,15 @@ impl<'a> Run<'a> {
             (Unit::Kernel(_), _) if !self.ready.boots_guests => {
                 vec![PhaseResult::not_run(&name, "programs are missing")]
             }
-            (Unit::Kernel(series), Some(binaries)) => {
-                let guests = Guests {
-                    workspace: self.workspace,
-                    binaries,
-                    args: self.args,
-                };
-                guests.play(series)
-            }
+            (Unit::Kernel(series), Some(binaries)) => self.guests(binaries).play(series),
+        }
+    }
+
+    fn guests(&self, binaries: &'a Binaries) -> Guests<'a> {
+        Guests {
+            workspace: self.workspace,
+            binaries,
+            args: self.args,
         }
     }
 }

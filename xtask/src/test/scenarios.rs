@@ -80,6 +80,8 @@ pub struct Outcome {
     pub skips: Vec<Skip>,
     /// Scenarios that were run again because of a race of the kernel: a line each time, as printed.
     pub repeats: Vec<String>,
+    /// Scenarios that failed once and passed whenever they were played again: a line each. They count as passed.
+    pub unsteady: Vec<String>,
 }
 
 impl Outcome {
@@ -163,6 +165,7 @@ mod tests {
                 reason: "this kernel has no Sctp: not supported".to_owned(),
             }],
             repeats: vec!["AGAIN ports/bind/v4: the kernel skipped a program".to_owned()],
+            unsteady: Vec::new(),
         };
         assert_eq!(outcome, expected);
     }

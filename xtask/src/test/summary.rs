@@ -34,6 +34,7 @@ pub fn text(results: &[PhaseResult], whole: Duration) -> String {
     text.push_str(&slowest(results));
     text.push_str(&building(results, whole));
     // Last, where they are seen: what shows only the end of a long output has them too.
+    text.push_str(&remarks(results, unsteady));
     text.push_str(&remarks(results, failures));
     let sum = results
         .iter()
@@ -51,6 +52,9 @@ fn numbers(result: &PhaseResult) -> String {
             let mut text = outcome.counts.map_or_else(String::new, describe);
             if !outcome.repeats.is_empty() {
                 let _ = write!(text, ", {} repeated", outcome.repeats.len());
+            }
+            if !outcome.unsteady.is_empty() {
+                let _ = write!(text, ", {} UNSTEADY", outcome.unsteady.len());
             }
             text
         }
@@ -83,6 +87,14 @@ fn peculiarities(result: &PhaseResult) -> Vec<String> {
     let skips = outcome.skips.iter();
     let skips = skips.map(|skip| format!("SKIP {}: {}", skip.scenario, skip.reason));
     skips.chain(outcome.repeats.iter().cloned()).collect()
+}
+
+/// What failed once, and is to be looked into.
+fn unsteady(result: &PhaseResult) -> Vec<String> {
+    match &result.verdict {
+        Verdict::Scenarios(outcome) => outcome.unsteady.clone(),
+        _ => Vec::new(),
+    }
 }
 
 /// What is wrong with a phase.
