@@ -36,6 +36,7 @@ use self::{
     shard::Shard,
 };
 use crate::{
+    build::Binaries,
     guest::{
         Accelerator,
         boot::Limits,
