@@ -4,10 +4,10 @@ use twtrace_wire::Side;
 
 use crate::{
     descriptor::socket_of,
-    kernel::{IPPROTO_MPTCP, IPPROTO_TCP, Sock},
+    kernel::{IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
     process::actor,
-    records::{Actor, NEW},
-    story,
+    records::{Actor, NEW, Story},
+    story, unaccepted,
 };
 
 /// `inet_csk_accept()` returned `child` in the accepting process. MPTCP listeners pass here too, with
@@ -24,7 +24,7 @@ pub fn accepted(child: u64) {
         _ => return,
     }
     let opener = actor(sock);
-    let Some(story) = story::of(sock, &NEW) else {
+    let Some(story) = story_of(sock) else {
         return;
     };
     // SAFETY: the entry of a live socket.
@@ -34,10 +34,22 @@ pub fn accepted(child: u64) {
             (*story).opener = opener;
         }
     }
+    unaccepted::accepted(sock, story);
     let mptcp = sock.mptcp_socket();
     if mptcp != 0 {
         accepted_mptcp(mptcp, opener);
     }
+}
+
+/// A child is accepted before it is seen as established, if two CPUs do that at once. One that is in CLOSE and has no story
+/// was closed by another thread before its accept() returned, and its address may be another socket's soon.
+#[inline(always)]
+fn story_of(sock: Sock) -> Option<*mut Story> {
+    let story = story::find(sock.0);
+    if story.is_some() || sock.state() == state::CLOSE {
+        return story;
+    }
+    story::begin(sock.0, &NEW)
 }
 
 /// Further subflows are never accept()ed: they take this opener from the MPTCP socket.

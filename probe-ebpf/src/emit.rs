@@ -2,17 +2,17 @@
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use twtrace_wire::{
-    AbortReason, ConnectionEvent, EndCause, EndEvent, EventKind, NetnsTotals, Probe, ProcessKey,
-    ProcessTotals, ResetDirection, ResetReason, Side, UNKNOWN, Unattributed,
+    AbortReason, ConnectionEvent, EndCause, EndEvent, EventKind, NetnsKey, NetnsTotals, Probe,
+    ProcessKey, ProcessTotals, ResetDirection, ResetReason, Side, UNKNOWN, Unattributed,
 };
 
 use crate::{
     constants::config,
     end, existing,
-    kernel::{Sock, Traffic, now_ns},
+    kernel::{Sock, Traffic, now_ns, set_netns},
     maps::{EVENTS, NETNS, add, count_lost, increment},
     process,
-    records::{Actor, MiniStory, PRE_EXISTING, Story},
+    records::{Actor, BEGUN, MiniStory, Story},
     segment, stack,
     timewait::{mini_story, stranger_reason},
 };
@@ -69,7 +69,7 @@ pub fn of_socket_with(
         (*event).idle_ns = if story.established_ns != 0 {
             // Ticks are coarse: never idle for longer than connected.
             min((*event).connection_ns, traffic.idle_ns)
-        } else if story.flags & PRE_EXISTING != 0 {
+        } else if story.flags & BEGUN == 0 {
             traffic.idle_ns
         } else {
             // Never established: the kernel has set no time yet.
@@ -156,7 +156,7 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
             Addresses::Segment { skb, sock } => {
                 let more = segment::fill_tuple(&mut (*event).tuple, skb);
                 if sock != 0 {
-                    (*event).tuple.netns = Sock(sock).netns();
+                    set_netns(&mut (*event).tuple, Sock(sock).net());
                 }
                 (more, sock)
             }
@@ -176,7 +176,7 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
 /// Counts the end of a mini-socket under its maker and in its namespace.
 #[inline(always)]
 pub fn count_end(mini: Sock, cause: EndCause) {
-    if let Some(totals) = netns_totals(mini.netns()) {
+    if let Some(totals) = netns_totals(mini.netns_key()) {
         // SAFETY: inside the map value.
         unsafe {
             increment(&raw mut (*totals).ends);
@@ -194,7 +194,7 @@ pub fn count_end(mini: Sock, cause: EndCause) {
 
 /// Takes back an end that was counted too early.
 #[inline(always)]
-pub fn uncount_end(netns: u32, key: &ProcessKey, cause: EndCause) {
+pub fn uncount_end(netns: NetnsKey, key: &ProcessKey, cause: EndCause) {
     if let Some(totals) = netns_totals(netns) {
         // SAFETY: inside the map value; adding -1 wraps to a subtraction.
         unsafe { add(&raw mut (*totals).ends, u64::MAX) }
@@ -360,7 +360,7 @@ pub fn uncount(fact: &Fact, story: &Story, charged: &Actor) {
 
 /// The totals of a network namespace, made where missing.
 #[inline(always)]
-pub fn netns_totals(netns: u32) -> Option<*mut NetnsTotals> {
+pub fn netns_totals(netns: NetnsKey) -> Option<*mut NetnsTotals> {
     if let Some(totals) = NETNS.get_ptr_mut(netns) {
         return Some(totals);
     }

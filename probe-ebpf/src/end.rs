@@ -223,7 +223,7 @@ pub fn armed_again(mini: Sock) {
         // A timer that stays in its bucket of the wheel is armed again without a trace (__mod_timer): then
         // the moment of the promotion is not known.
         promoted(mini);
-        emit::uncount_end(mini.netns(), &maker, EndCause::Killed);
+        emit::uncount_end(mini.netns_key(), &maker, EndCause::Killed);
     }
 }
 

@@ -8,8 +8,8 @@ use twtrace_wire::{ABSENT, Existing, ExistingKey, Side, Unattributed};
 use crate::{
     constants::offset,
     descriptor::file_of,
-    kernel::{Sock, read},
-    maps::{EXISTING, PROCESS_START},
+    kernel::{Sock, netns_key, read},
+    maps::{EXISTING, NETNS_IDENTITY, PROCESS_START},
     process,
     records::{Actor, Story},
     story,
@@ -94,6 +94,34 @@ pub fn answer_process_start(descriptor: u64) {
         // SAFETY: a map value; there is one caller.
         unsafe { *answer = process_start(descriptor) }
     }
+}
+
+/// Answers userspace, which runs the program itself: which network namespace is it whose file the caller has open under
+/// this descriptor?
+#[inline(always)]
+pub fn answer_netns_identity(descriptor: u64) {
+    if let Some(answer) = NETNS_IDENTITY.get_ptr_mut(0) {
+        // SAFETY: a map value; there is one caller.
+        unsafe { *answer = netns_key(net_of(descriptor)) }
+    }
+}
+
+/// `file` → `inode.i_private` (fs/nsfs.c): the `ns_common` in the `struct net`.
+#[inline(always)]
+fn net_of(descriptor: u64) -> u64 {
+    if offset!(inode_private) == ABSENT || offset!(net_ns) == ABSENT {
+        return 0;
+    }
+    let file = file_of(descriptor);
+    if file == 0 {
+        return 0;
+    }
+    let inode: u64 = read(file, offset!(file_inode));
+    let common: u64 = read(inode, offset!(inode_private));
+    if common == 0 {
+        return 0;
+    }
+    common.wrapping_sub(offset!(net_ns) as u64)
 }
 
 /// `file` → `proc_inode.pid` (fs/proc/internal.h) → the first task in `pid.tasks[PIDTYPE_TGID]`: the leader.

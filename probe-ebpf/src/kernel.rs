@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns, bpf_probe_read_kernel};
-use twtrace_wire::{ABSENT, CAST_MARK, TcpState, Tuple, flags};
+use twtrace_wire::{ABSENT, CAST_MARK, NetnsKey, TcpState, Tuple, flags};
 
 use crate::constants::{config, offset};
 
@@ -149,7 +149,13 @@ impl Sock {
     /// Inode number of the network namespace. Not `current`'s: that one may be long gone.
     #[inline(always)]
     pub fn netns(self) -> u32 {
-        netns_inum(read(self.0, offset!(skc_net)))
+        netns_inum(self.net())
+    }
+
+    /// Which network namespace it is, also after another one got its number.
+    #[inline(always)]
+    pub fn netns_key(self) -> NetnsKey {
+        netns_key(self.net())
     }
 
     /// Address of the `struct net`.
@@ -221,7 +227,7 @@ impl Sock {
         *tuple = Tuple::default();
         tuple.local_port = local_port;
         tuple.remote_port = self.remote_port();
-        tuple.netns = self.netns();
+        set_netns(tuple, self.net());
         if read::<u16>(self.0, offset!(skc_family)) == AF_INET6 {
             let local: [u32; 4] = read(self.0, offset!(skc_v6_rcv_saddr));
             let remote: [u32; 4] = read(self.0, offset!(skc_v6_daddr));
@@ -283,6 +289,28 @@ pub fn netns_inum(net: u64) -> u32 {
         return 0;
     }
     read(net, offset!(net_inum))
+}
+
+/// Which network namespace a `struct net` is.
+#[inline(always)]
+pub fn netns_key(net: u64) -> NetnsKey {
+    let mark = offset!(net_hash_mix);
+    NetnsKey {
+        netns: netns_inum(net),
+        mark: if net == 0 || mark == ABSENT {
+            0
+        } else {
+            read(net, mark)
+        },
+    }
+}
+
+/// Writes the network namespace into a tuple.
+#[inline(always)]
+pub fn set_netns(tuple: &mut Tuple, net: u64) {
+    let key = netns_key(net);
+    tuple.netns = key.netns;
+    tuple.netns_mark = key.mark;
 }
 
 /// Writes IPv4 addresses (network order) into a zeroed tuple.

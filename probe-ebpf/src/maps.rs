@@ -7,12 +7,13 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, StackTrace},
 };
 use twtrace_wire::{
-    Cancelled, Existing, ExistingKey, NetnsTotals, PortKey, PortTotals, Probe, ProcessKey,
-    ProcessNames, ProcessTotals, Site, SiteCount, TupleKey,
+    Cancelled, Existing, ExistingKey, NetnsKey, NetnsTotals, PortKey, PortTotals, Probe,
+    ProcessKey, ProcessNames, ProcessTotals, Site, SiteCount, TupleKey,
 };
 
 use crate::records::{
     Actor, Arguments, Birth, Call, CallSlot, MiniStory, Named, Recent, Search, Story, StorySlot,
+    Unaccepted,
 };
 
 /// Events to userspace. Resized by `--ring-mb`.
@@ -31,6 +32,11 @@ pub static STORIES: HashMap<u64, Story> = HashMap::with_max_entries(1, 0);
 /// The socket that this CPU destroyed last, where a RST of its may follow: see `recent`.
 #[map]
 pub static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(1, 0);
+
+/// RSTs that came before accept(), by the address of their socket. An entry is taken out by accept(), and removed when the
+/// socket is destroyed, so that none speaks for another socket; one that made room for others leaves its RST as it was.
+#[map]
+pub static UNACCEPTED: LruHashMap<u64, Unaccepted> = LruHashMap::with_max_entries(4096, 0);
 
 /// What stays known of a closed connection, by the address of its mini-socket.
 #[map]
@@ -56,6 +62,10 @@ pub static EXISTING: HashMap<ExistingKey, Existing> = HashMap::with_max_entries(
 /// The answer of the program `process_start`, nanoseconds of CLOCK_BOOTTIME.
 #[map]
 pub static PROCESS_START: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The answer of the program `netns_identity`.
+#[map]
+pub static NETNS_IDENTITY: Array<NetnsKey> = Array::with_max_entries(1, 0);
 
 /// Calls of `inet_twsk_alloc` under way, by thread (kprobe tier only).
 #[map]
@@ -102,9 +112,10 @@ pub static PROCESSES: HashMap<ProcessKey, ProcessTotals> = HashMap::with_max_ent
 #[map]
 pub static DESCENDANTS: HashMap<ProcessKey, u8> = HashMap::with_max_entries(1, 0);
 
-/// Totals by network namespace.
+/// Totals by network namespace. Userspace takes out those of namespaces that are gone; what is left of one says nothing of
+/// another one with its number, whose mark is another.
 #[map]
-pub static NETNS: HashMap<u32, NetnsTotals> = HashMap::with_max_entries(8192, 0);
+pub static NETNS: HashMap<NetnsKey, NetnsTotals> = HashMap::with_max_entries(8192, 0);
 
 /// Port searches by process and operation, by epoch.
 #[map]
@@ -250,6 +261,29 @@ pub unsafe fn increment_u32(counter: *mut u32) {
 pub unsafe fn increment(counter: *mut u64) {
     // SAFETY: the caller's promise.
     unsafe { add(counter, 1) }
+}
+
+/// Makes a slot nobody's, after all that was written before: a processor with x86's order of stores needs no more than
+/// that the compiler keeps it.
+///
+/// # Safety
+/// `slot` is aligned and in a map value.
+#[inline(always)]
+pub unsafe fn release(slot: *mut u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the caller's promise. To the compiler it may read and write any memory.
+    unsafe {
+        core::arch::asm!(
+            "*(u64 *)({slot} + 0) = {nobody}",
+            slot = in(reg) slot,
+            nobody = in(reg) 0_u64,
+        );
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: the caller's promise; only ever compiled to be checked.
+    unsafe {
+        *slot = 0;
+    }
 }
 
 /// Makes a slot its owner's if it is nobody's (0): with one instruction, since two CPUs may want it at once.

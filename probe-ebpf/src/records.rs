@@ -41,8 +41,8 @@ impl Actor {
     }
 }
 
-/// Its beginning was not seen.
-pub const PRE_EXISTING: u32 = 1 << 0;
+/// Its beginning was seen: it was not open before tracing.
+pub const BEGUN: u32 = 1 << 0;
 /// It went to FIN_WAIT1: its end is a TIME_WAIT, or something went wrong.
 pub const ACTIVE_CLOSE: u32 = 1 << 1;
 /// Its mini-socket was seen being made, or refused.
@@ -59,6 +59,9 @@ pub const RST_RECEIVED: u32 = 1 << 5;
 pub const RST_MAY_BE_DATA: u32 = 1 << 6;
 /// →CLOSE was reported by the second program, and the first one has not come yet.
 pub const CLOSED_BY_SECOND: u32 = 1 << 7;
+
+/// A RST was received before anybody had accepted it: see `unaccepted`.
+pub const RST_UNACCEPTED: u32 = 1 << 13;
 
 /// Which of the two programs of a hook this is: see [`Turns`].
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,18 +125,20 @@ pub struct Story {
     pub site: u64,
     /// The constants above.
     pub flags: u32,
+    /// The kernel's hash of its connection at ESTABLISHED.
+    pub hash: u32,
     /// [`Side`].
     pub side: u8,
     /// State before →CLOSE.
     pub closed_from: u8,
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 6],
 }
 
 /// Where a socket's story usually is.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct StorySlot {
-    /// The socket's address; 0 for nobody's.
+    /// The socket's address; 0 for nobody's, and then the story is that of a socket of which nothing is known yet.
     pub sock: u64,
     /// Not 0 once another socket found this slot taken: stories of such are in `STORIES`.
     pub spilled: u64,
@@ -147,16 +152,19 @@ impl Story {
             closer: Actor::nobody(closer),
             established_ns: 0,
             site: NO_SITE,
-            flags: PRE_EXISTING,
+            flags: 0,
+            hash: 0,
             side: Side::Unknown as u8,
             closed_from: 0,
-            reserved: [0; 2],
+            reserved: [0; 6],
         }
     }
 }
 
-/// The story of a socket of which nothing is known yet.
+/// The story of a socket of which nothing is known yet: all zero, as slots are that nobody has used.
 pub static NEW: Story = Story::new(Unattributed::Unknown);
+const _: () =
+    assert!(Unattributed::Unknown as u32 == 0 && NO_SITE == 0 && Side::Unknown as u8 == 0);
 
 /// The story of a socket that had begun to close before tracing.
 pub static STRANGER: Story = Story::new(Unattributed::ClosedBeforeTracing);
@@ -221,6 +229,16 @@ pub struct Recent {
     /// Its connection.
     pub tuple: TupleKey,
     pub story: Story,
+}
+
+/// A RST that nobody could be named for yet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Unaccepted {
+    /// CLOCK_MONOTONIC when it came.
+    pub at_ns: u64,
+    /// The state that it found.
+    pub state: u64,
 }
 
 /// Arguments of an inet_twsk_alloc() under way.

@@ -16,7 +16,7 @@ use crate::{
         RST_SENT_TURNS, Story,
     },
     segment::{TCP_RST, TCP_SYN, header_flags},
-    story, timewait,
+    story, timewait, unaccepted,
 };
 
 /// `SK_RST_REASON_TCP_ABORT_ON_CLOSE` (include/net/rstreason.h, 6.10 on): data was unread at close().
@@ -285,5 +285,14 @@ pub fn received(sock: Sock, program: Program) {
         fact.flags = flags::MAY_BE_DATA;
         story.flags |= RST_MAY_BE_DATA;
     }
-    emit::of_socket(&fact, sock.0, story, answerable(story));
+    let charged = answerable(story);
+    let awaits_accept = unaccepted::may_come(sock, story, charged);
+    if awaits_accept {
+        fact.flags |= flags::AWAITS_ACCEPT;
+    }
+    let traffic = sock.traffic();
+    emit::of_socket_with(&fact, sock.0, story, charged, &traffic);
+    if awaits_accept {
+        unaccepted::keep(sock, story, &fact, &traffic);
+    }
 }

@@ -4,7 +4,7 @@ use twtrace_wire::Tuple;
 
 use crate::{
     constants::offset,
-    kernel::{netns_inum, read, set_v4, set_v6},
+    kernel::{read, set_netns, set_v4, set_v6},
 };
 
 /// Bits of [`header_flags`].
@@ -38,7 +38,7 @@ pub fn fill_tuple(tuple: &mut Tuple, skb: u64) -> u16 {
     }
     let device: u64 = read(skb, offset!(skb_dev));
     if device != 0 {
-        tuple.netns = netns_inum(read(device, offset!(dev_net)));
+        set_netns(tuple, read(device, offset!(dev_net)));
     }
     0
 }

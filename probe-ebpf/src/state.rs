@@ -13,11 +13,11 @@ use crate::{
     process::{actor, answerable},
     recent,
     records::{
-        ACTIVE_CLOSE, Actor, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, NEW, Program,
+        ACTIVE_CLOSE, Actor, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, NEW, Program,
         RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
     },
     stack::{self, Ctx},
-    story, timewait,
+    story, timewait, unaccepted,
 };
 
 /// `inet_sock_set_state(sk, oldstate, newstate)`. Where the [second program](transition_again) was first, all but →CLOSE
@@ -60,17 +60,18 @@ pub fn transition_again(ctx: Ctx, sock: Sock, old: u8, new: u8) {
     };
     if let Some(story) = story {
         // SAFETY: the entry of a live socket; a copy of integers.
-        let (flags, established_ns, opened, closed) = unsafe {
+        let (flags, established, opened, closed) = unsafe {
             (
                 (*story).flags,
-                (*story).established_ns,
+                (*story).established_ns != 0,
                 (*story).opener.tid == bpf_get_current_pid_tgid() as u32,
                 (*story).closer.is_process(),
             )
         };
         let done = match new {
-            state::SYN_SENT => opened && established_ns == 0,
-            state::ESTABLISHED => established_ns != 0,
+            state::SYN_SENT => opened && !established,
+            // SAFETY: as above.
+            state::ESTABLISHED => unsafe { is_established(&*story, sock.hash()) },
             state::FIN_WAIT1 => flags & ACTIVE_CLOSE != 0,
             state::LAST_ACK => closed,
             _ => flags & CLOSED != 0,
@@ -100,11 +101,11 @@ fn is_watched(old: u8, new: u8) -> bool {
 /// connect(): in process context, by the opener.
 #[inline(always)]
 fn connecting(sock: Sock) {
-    if let Some(story) = story::begin(sock.0, &NEW) {
+    if let Some(story) = story::begin_anew(sock.0) {
         // SAFETY: the entry of a live socket.
         unsafe {
             (*story).side = Side::Client as u8;
-            (*story).flags = 0;
+            (*story).flags = BEGUN;
             (*story).opener = actor(sock);
         }
     }
@@ -113,39 +114,55 @@ fn connecting(sock: Sock) {
     }
 }
 
-/// Softirq or backlog; the process is whoever happens to run.
+/// Softirq or backlog; the process is whoever happens to run. A server's accept() may have been here before.
 #[inline(always)]
 fn established(sock: Sock, old: u8) {
+    let hash = sock.hash();
+    let mut is_client = old == state::SYN_SENT;
     if let Some(story) = story::alive(sock) {
         // SAFETY: the entry of a live socket.
         unsafe {
-            // Crossed SYNs take a client through SYN_RECV.
-            if old == state::SYN_SENT || (*story).established_ns == 0 {
-                (*story).established_ns = now_ns();
+            if is_established(&*story, hash) {
                 return;
+            }
+            let is_client_story = (*story).side == Side::Client as u8;
+            let is_child = old == state::SYN_RECV && is_client_story && sock.without_file();
+            if (*story).established_ns != 0 || is_child {
+                // An earlier socket's, whose end the kernel skipped our programs for.
+                *story = NEW;
+            } else {
+                // Crossed SYNs take a client through SYN_RECV.
+                is_client |= is_client_story;
             }
         }
     }
-    let side = if old == state::SYN_SENT {
-        Side::Client
-    } else {
-        Side::Server
-    };
-    if matches!(side, Side::Server) {
+    if !is_client {
         end::established(sock);
     }
     if let Some(story) = story::begin(sock.0, &NEW) {
         // SAFETY: the entry of a live socket.
         unsafe {
-            (*story).side = side as u8;
-            (*story).flags = 0;
+            // It was connecting before tracing began.
+            let was_connecting = is_client && (*story).flags & BEGUN == 0;
+            (*story).side = if is_client {
+                Side::Client
+            } else {
+                Side::Server
+            } as u8;
+            (*story).flags |= BEGUN;
+            (*story).hash = hash;
             (*story).established_ns = now_ns();
-        }
-        // It was connecting already.
-        if matches!(side, Side::Client) {
-            existing::adopt(sock.0, story);
+            if was_connecting {
+                existing::adopt(sock.0, story);
+            }
         }
     }
+}
+
+/// Whether a story has this very ESTABLISHED from the other program: an earlier socket's has another connection.
+#[inline(always)]
+fn is_established(story: &Story, hash: u32) -> bool {
+    story.established_ns != 0 && story.hash == hash
 }
 
 /// ESTABLISHED or SYN_RECV → FIN_WAIT1 (active), CLOSE_WAIT → LAST_ACK (passive): in the closer.
@@ -333,6 +350,7 @@ pub fn destroyed(ctx: Ctx, sock: Sock) {
             recent::keep(sock, unsafe { &*story });
         }
     }
+    unaccepted::destroyed(sock, story, flags);
     story::forget(sock.0);
 }
 

@@ -1,4 +1,9 @@
 //! Entries of the story maps.
+//!
+//! Two CPUs may meet a connection's beginning at once: the server's accept() can return the child before softirq, on
+//! another one, has taken it to ESTABLISHED. So whoever begins a story finds what the other one has written. An entry that
+//! is alive is never written over: a slot is claimed by one instruction and is empty then, a map takes an entry only
+//! where there is none.
 
 use twtrace_wire::Probe;
 
@@ -6,9 +11,12 @@ use crate::{
     constants::config,
     existing,
     kernel::{Sock, state},
-    maps::{MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS, claim, count_lost},
+    maps::{MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS, claim, count_lost, release},
     records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story, StorySlot},
 };
+
+/// BPF_NOEXIST
+const NO_EXIST: u64 = 1;
 
 /// The story of the socket at an address.
 ///
@@ -30,40 +38,74 @@ pub fn find(sock: u64) -> Option<*mut Story> {
     STORIES.get_ptr_mut(sock)
 }
 
-/// Puts a new story (`NEW` or a [`stranger`]) under a socket's address, over any that was there, to be
-/// filled in place. `None`: the map is full.
+/// The story of a socket that has none that is alive, to be filled in place: `NEW` or that of a [`stranger`], or what
+/// another CPU has begun at this moment. One that ended in CLOSE is an earlier socket's. `None`: the map is full.
 #[inline(always)]
-pub fn begin(sock: u64, story: &'static Story) -> Option<*mut Story> {
+pub fn begin(sock: u64, new: &'static Story) -> Option<*mut Story> {
+    let story = entry(sock)?;
+    // SAFETY: the entry of a live socket. What accept() writes into one of an earlier socket, in the moment before this,
+    // is lost: then its opener is unknown.
+    unsafe {
+        if (*story).flags & CLOSED != 0 {
+            *story = NEW;
+        }
+        if !(*story).closer.is_process() {
+            (*story).closer.key.unattributed = new.closer.key.unattributed;
+        }
+    }
+    Some(story)
+}
+
+/// The same of a socket that nobody else can have met yet: any story at its address is an earlier socket's.
+#[inline(always)]
+pub fn begin_anew(sock: u64) -> Option<*mut Story> {
+    let story = entry(sock)?;
+    // SAFETY: the entry of a live socket.
+    unsafe { *story = NEW };
+    Some(story)
+}
+
+/// The entry of a socket's address, made where missing.
+#[inline(always)]
+fn entry(sock: u64) -> Option<*mut Story> {
     if let Some(slot) = slot(sock) {
-        // SAFETY: a map value. Whoever has claimed a slot is the only one to write its story.
+        // SAFETY: a map value.
         unsafe {
-            if (*slot).sock == sock || claim(&raw mut (*slot).sock, sock) {
-                (*slot).story = *story;
+            let owner = &raw mut (*slot).sock;
+            if *owner == sock || claim(owner, sock) {
                 return Some(&raw mut (*slot).story);
             }
-            // Never taken back: it only says where to look, too.
+            // Claimed by another CPU meanwhile, for this very socket.
+            if owner.read_volatile() == sock {
+                return Some(&raw mut (*slot).story);
+            }
+            // Never taken back: it only says where to look, too. A slot that becomes free at this moment, while another
+            // CPU begins the story of this socket, splits it: then its opener is unknown.
             (*slot).spilled = 1;
         }
     }
-    if STORIES.insert(sock, story, 0).is_err() {
+    // There may be one by now.
+    let _ = STORIES.insert(sock, &NEW, NO_EXIST);
+    let story = STORIES.get_ptr_mut(sock);
+    if story.is_none() {
         count_lost(Probe::StoryMap);
         if let Some(full) = STORIES_WERE_FULL.get_ptr_mut(0) {
             // SAFETY: a map value; everybody writes the same.
             unsafe { *full = 1 };
         }
-        return None;
     }
-    STORIES.get_ptr_mut(sock)
+    story
 }
 
 /// Forgets a socket's story.
 #[inline(always)]
 pub fn forget(sock: u64) {
     if let Some(slot) = slot(sock) {
-        // SAFETY: a map value; the slot of this socket, which is destroyed once.
+        // SAFETY: a map value; the slot of this socket, which is destroyed once. It is emptied before it is free.
         unsafe {
             if (*slot).sock == sock {
-                (*slot).sock = 0;
+                (*slot).story = NEW;
+                release(&raw mut (*slot).sock);
             }
             if (*slot).spilled == 0 {
                 return;
@@ -83,12 +125,6 @@ fn slot(sock: u64) -> Option<*mut StorySlot> {
     }
     let spread = (sock >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     STORY_SLOTS.get_ptr_mut((spread >> (64 - bits as u64)) as u32)
-}
-
-/// A socket's story; where it has none, `new` is begun.
-#[inline(always)]
-pub fn of(sock: Sock, new: &'static Story) -> Option<*mut Story> {
-    find(sock.0).or_else(|| begin(sock.0, new))
 }
 
 /// The story of a socket that is not in CLOSE. One that ended in CLOSE already is that of an earlier socket
@@ -140,6 +176,6 @@ pub fn mptcp(sock: u64) -> Option<*mut Story> {
     if let Some(story) = MPTCP.get_ptr_mut(sock) {
         return Some(story);
     }
-    let _ = MPTCP.insert(sock, &NEW, 0);
+    let _ = MPTCP.insert(sock, &NEW, NO_EXIST);
     MPTCP.get_ptr_mut(sock)
 }

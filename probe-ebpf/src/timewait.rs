@@ -5,8 +5,8 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{
-    BIRTHS_BY_TIMER, EventKind, NO_KERNEL_REASON, Side, TcpState, TupleKey, UNKNOWN, Unattributed,
-    flags,
+    BIRTHS_BY_TIMER, EventKind, NO_KERNEL_REASON, NetnsKey, Side, TcpState, TupleKey, UNKNOWN,
+    Unattributed, flags,
 };
 
 use crate::{
@@ -172,7 +172,7 @@ fn born_of_stranger(mini: Sock, substate: u8) {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
-    count_birth(mini.netns(), false, false, 1);
+    count_birth(mini.netns_key(), false, false, 1);
     let why = stranger_reason();
     emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
 }
@@ -212,7 +212,7 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
-    count_birth(sock.netns(), refused, false, 1);
+    count_birth(sock.netns_key(), refused, false, 1);
     let traffic = sock.traffic();
     emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
     if refused {
@@ -252,7 +252,7 @@ pub fn infer(sock: Sock, story: *mut Story, from: u8) {
     let story = unsafe { &mut *story };
     story.flags |= BORN | BORN_INFERRED;
     let fact = inferred(sock, from);
-    count_birth(sock.netns(), is_refused(), true, 1);
+    count_birth(sock.netns_key(), is_refused(), true, 1);
     emit::of_socket(&fact, sock.0, story, &story.closer);
 }
 
@@ -260,7 +260,7 @@ pub fn infer(sock: Sock, story: *mut Story, from: u8) {
 #[inline(always)]
 pub fn take_back(sock: Sock, story: &Story) {
     let fact = inferred(sock, story.closed_from);
-    count_birth(sock.netns(), is_refused(), true, u64::MAX);
+    count_birth(sock.netns_key(), is_refused(), true, u64::MAX);
     emit::uncount(&fact, story, &story.closer);
 }
 
@@ -329,7 +329,7 @@ fn may_be_disconnect(sock: Sock) -> bool {
 
 /// `amount`: 1, or -1 in two's complement.
 #[inline(always)]
-fn count_birth(netns: u32, refused: bool, inferred: bool, amount: u64) {
+fn count_birth(netns: NetnsKey, refused: bool, inferred: bool, amount: u64) {
     if let Some(totals) = emit::netns_totals(netns) {
         // SAFETY: inside the map value.
         unsafe {

@@ -76,6 +76,8 @@ impl Stage {
             clocks,
             kernel_reasons: Default::default(),
             sees_refused_reuse: true,
+            sees_accept: true,
+            netns_order: Default::default(),
         };
         let mut enricher = Enricher::new(clocks);
         let mut events: Vec<Event> = batch

@@ -49,6 +49,13 @@ pub fn process_start(ctx: RawTracePointContext) -> u32 {
     0
 }
 
+/// Attached to nothing: userspace runs it with a descriptor of a namespace's file (`/proc/PID/ns/net`).
+#[raw_tracepoint]
+pub fn netns_identity(ctx: RawTracePointContext) -> u32 {
+    existing::answer_netns_identity(ctx.arg(0));
+    0
+}
+
 /// `sock:inet_sock_set_state`: skaddr 8, oldstate 16, newstate 20, since 4.16.
 #[tracepoint]
 pub fn state_tracepoint(ctx: TracePointContext) -> u32 {

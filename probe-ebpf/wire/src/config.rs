@@ -114,6 +114,9 @@ offsets! {
     css_cgroup = "cgroup_subsys_state"."cgroup";
     cgroup_kn = "cgroup"."kn";
     kernfs_id = "kernfs_node"."id";
+    net_hash_mix = "net"."hash_mix";
+    net_ns = "net"."ns";
+    inode_private = "inode"."i_private";
 }
 
 const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::SOURCES.len());

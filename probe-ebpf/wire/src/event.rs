@@ -74,8 +74,8 @@ pub struct Tuple {
     pub reserved: [u8; 3],
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// Zero.
-    pub reserved2: u32,
+    /// [`crate::NetnsKey::mark`]
+    pub netns_mark: u32,
 }
 
 impl Tuple {
@@ -88,7 +88,7 @@ impl Tuple {
         ip_version: 0,
         reserved: [0; 3],
         netns: 0,
-        reserved2: 0,
+        netns_mark: 0,
     };
 }
 

@@ -177,8 +177,8 @@ codes! {
 codes! {
     /// Why no process can be named.
     Unattributed {
-        /// A process is named.
-        Attributed = 0,
+        /// No process acted, and the opener is not known. Zero: what is not known yet needs no writing.
+        Unknown = 0,
         /// The socket had left ESTABLISHED before tracing began.
         ClosedBeforeTracing = 1,
         /// A socket of the kernel itself.
@@ -187,8 +187,6 @@ codes! {
         NoSocket = 3,
         /// What was known about the socket was lost (a full map).
         Lost = 4,
-        /// No process acted, and the opener is not known.
-        Unknown = 5,
     }
 }
 
@@ -254,6 +252,9 @@ codes! {
 /// [`crate::ConnectionEvent::kernel_reason`] where the kernel gives none.
 pub const NO_KERNEL_REASON: u8 = 255;
 
+/// How long after a RST accept() may name its process, nanoseconds.
+pub const ACCEPT_WAIT_NS: u64 = 1_000_000_000;
+
 /// Bits of [`crate::ConnectionEvent::flags`] and [`crate::PortEvent::flags`].
 pub mod flags {
     /// The mini-socket was inferred from the socket's last state; no hook saw it being made.
@@ -270,6 +271,10 @@ pub mod flags {
     pub const UNTIMED: u16 = 1 << 4;
     /// The address is an IPv4 one, used through an IPv6 socket.
     pub const MAPPED: u16 = 1 << 5;
+    /// A RST that was received before anybody had accepted the connection: an [`ACCEPTED`] record may follow.
+    pub const AWAITS_ACCEPT: u16 = 1 << 6;
+    /// Names the process of the `AWAITS_ACCEPT` event of the same socket and time; no event of its own.
+    pub const ACCEPTED: u16 = 1 << 7;
 }
 
 #[cfg(test)]

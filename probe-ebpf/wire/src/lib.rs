@@ -20,8 +20,8 @@ pub use event::{
 };
 pub use existing::{Existing, ExistingKey};
 pub use kinds::{
-    AbortReason, EndCause, EventKind, NO_KERNEL_REASON, PortOp, Probe, ResetDirection, ResetReason,
-    ReuseRefusal, Side, StackWhat, TcpState, Unattributed, flags,
+    ACCEPT_WAIT_NS, AbortReason, EndCause, EventKind, NO_KERNEL_REASON, PortOp, Probe,
+    ResetDirection, ResetReason, ReuseRefusal, Side, StackWhat, TcpState, Unattributed, flags,
 };
 pub use stacks::{
     LOST_SITE, NO_SITE, REGISTERS_ABSENT, REGISTERS_BY_HELPER, REGISTERS_BY_STACK, STACK_DEPTH,
@@ -29,7 +29,7 @@ pub use stacks::{
     SiteCount, WINDOW_WORDS,
 };
 pub use totals::{
-    LATENCY_BUCKETS, NetnsTotals, PortKey, PortTotals, ProcessNames, ProcessTotals,
+    LATENCY_BUCKETS, NetnsKey, NetnsTotals, PortKey, PortTotals, ProcessNames, ProcessTotals,
     bucket_lower_bound_ns, bucket_of_ns,
 };
 
@@ -47,6 +47,8 @@ mod pod {
     unsafe impl aya::Pod for super::ProcessNames {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::NetnsTotals {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::NetnsKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::PortKey {}
     // SAFETY: as above.

@@ -88,7 +88,19 @@ impl ProcessTotals {
     }
 }
 
-/// Value of the map `NETNS`, keyed by the namespace's inode number: the traced side of the audit.
+/// Which network namespace: the kernel gives a number to another one as soon as it is free.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NetnsKey {
+    /// Inode number.
+    pub netns: u32,
+    /// What tells namespaces apart that had this number one after the other: a random number of the kernel's
+    /// (`net.hash_mix`), set before the first socket. 0 where this kernel's structs are others. Not to be shown: what it
+    /// goes into is to be hard to guess.
+    pub mark: u32,
+}
+
+/// Value of the map `NETNS`, keyed by [`NetnsKey`]: the traced side of the audit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetnsTotals {

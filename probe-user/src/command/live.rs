@@ -241,7 +241,7 @@ impl Live {
         if let Some(stacks) = &mut self.stacks {
             tell(sink, [observer::stacks(&mut self.session, stacks, end)?])?;
         }
-        tell(sink, [self.observer.audit(&seen, end)])?;
+        tell(sink, [self.observer.audit(&self.session, &seen, end)])?;
         tell(sink, self.observer.look_at_tables(&mut self.session)?)?;
         let last = Observation {
             at: end,

@@ -87,12 +87,13 @@ impl Facts {
         }
     }
 
-    /// TIME_WAITs that were made in a namespace, by side.
+    /// TIME_WAITs that were made in a namespace, by side: of those that had its number, in the last one.
     pub fn time_waits(&self, netns: u32, side: Side) -> u64 {
-        self.report
-            .destinations
-            .iter()
-            .filter(|row| row.netns == Some(netns) && row.side == side)
+        let rows = self.report.destinations.iter();
+        let of_number = rows.filter(|row| row.netns == Some(netns));
+        let last = of_number.clone().map(|row| row.netns_nth).max();
+        of_number
+            .filter(|row| Some(row.netns_nth) == last && row.side == side)
             .map(|row| row.time_wait)
             .sum()
     }

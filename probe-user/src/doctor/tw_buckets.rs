@@ -13,7 +13,9 @@ const NEARLY: f64 = 0.9;
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (netns, it) in &facts.namespaces {
-        let audit = facts.report.audit.iter().find(|row| row.netns == *netns);
+        // Of those that had this number, the one that has it now.
+        let rows = facts.report.audit.iter().filter(|row| row.netns == *netns);
+        let audit = rows.max_by_key(|row| row.netns_nth);
         // Of two counts that differ the kernel's is the better one.
         let refused = audit.map_or(0, |row| row.overflow_kernel.unwrap_or(row.overflow_seen));
         let (alive, max) = (it.now.time_waits.unwrap_or(0), it.now.max_tw_buckets);

@@ -7,6 +7,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use twtrace_wire::NetnsKey;
+
 use super::counters::{Counters, CountersError};
 use super::hierarchies::unescape;
 
@@ -63,14 +65,42 @@ fn parse_mounted(mountinfo: &str) -> Vec<(u32, PathBuf)> {
         .collect()
 }
 
+/// Finds out which namespace a file stands for; `None` where the kernel does not say.
+pub type Identify<'a> = &'a dyn Fn(&File) -> Option<NetnsKey>;
+
+/// The namespace that a file stands for; with no mark where only its number is known.
+fn key_of(file: &File, identify: Identify<'_>) -> Option<NetnsKey> {
+    let netns = u32::try_from(file.metadata().ok()?.ino()).ok()?;
+    let number_alone = NetnsKey { netns, mark: 0 };
+    Some(identify(file).unwrap_or(number_alone))
+}
+
+/// The namespace of a mount.
+pub fn key_of_mount(path: &Path, identify: Identify<'_>) -> Option<NetnsKey> {
+    key_of(&File::open(path).ok()?, identify)
+}
+
+/// The namespace of a process.
+pub fn key_of_process(pid: u32, identify: Identify<'_>) -> Option<NetnsKey> {
+    key_of(&own_file(pid)?, identify)
+}
+
+fn own_file(pid: u32) -> Option<File> {
+    File::open(format!("/proc/{pid}/ns/net")).ok()
+}
+
 /// Reads a namespace's counters through a process in it; `None` where it is not in it (any more).
-pub fn counters_by_process(netns: u32, pid: u32) -> Option<Counters> {
-    if of_process(pid) != Some(netns) {
+pub fn counters_by_process(netns: NetnsKey, pid: u32, identify: Identify<'_>) -> Option<Counters> {
+    // As long as it is open the namespace lives, and no other one gets its number.
+    let file = own_file(pid)?;
+    if key_of(&file, identify)? != netns {
         return None;
     }
     let counters = Counters::read(Path::new(&format!("/proc/{pid}/net"))).ok()?;
     // Once more: the pid may have been given to another process meanwhile.
-    (of_process(pid) == Some(netns)).then_some(counters)
+    let is_still_it = of_process(pid) == Some(netns.netns);
+    drop(file);
+    is_still_it.then_some(counters)
 }
 
 /// Why a mounted namespace can't be read.
@@ -118,8 +148,12 @@ mod tests {
     fn this_process_is_in_a_namespace_with_counters() {
         let me = std::process::id();
         let netns = of_process(me).unwrap();
-        assert!(counters_by_process(netns, me).is_some());
-        assert_eq!(counters_by_process(netns + 1, me), None);
+        let identify = |_: &File| Some(NetnsKey { netns, mark: 5 });
+        let key = |netns, mark| NetnsKey { netns, mark };
+        assert!(counters_by_process(key(netns, 5), me, &identify).is_some());
+        assert_eq!(counters_by_process(key(netns + 1, 5), me, &identify), None);
+        // Another one that had this number.
+        assert_eq!(counters_by_process(key(netns, 6), me, &identify), None);
         assert!(inhabited().contains_key(&netns));
     }
 

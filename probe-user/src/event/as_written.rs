@@ -246,6 +246,8 @@ impl Parser {
             mono_ns,
             event,
             netns,
+            // The line would not be like this.
+            netns_nth: 0,
             local,
             remote,
             mapped,

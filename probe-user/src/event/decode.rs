@@ -1,14 +1,18 @@
 //! Wire records to events. Structs are read where they lie; nothing is copied but what an event keeps.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use twtrace_wire::{
-    AbortReason, ConnectionEvent, EndCause, EndEvent, EventKind, PortEvent, PortOp, ProcessKey,
-    ResetDirection, ResetReason, Side, TcpState, Tuple, UNKNOWN, Unattributed, flags,
+    AbortReason, ConnectionEvent, EndCause, EndEvent, EventKind, NetnsKey, PortEvent, PortOp,
+    ProcessKey, ResetDirection, ResetReason, Side, TcpState, Tuple, UNKNOWN, Unattributed, flags,
 };
 
 use super::address::{Ends, ends};
 use super::by::By;
 use super::errno::Errno;
 use super::kernel_reason::KernelReasons;
+use super::netns_order::NetnsOrder;
 use super::timestamp::Clocks;
 use super::{
     Abort, Event, Facts, Flow, PortAlloc, PortResult, Process, Reset, SocketRange, TimeWait,
@@ -63,6 +67,10 @@ pub struct Decoded {
     pub may_be_replaced: bool,
     /// A sent reset that replaces such an event before it.
     pub replaces: bool,
+    /// A reset whose process accept() may still name.
+    pub awaits_accept: bool,
+    /// No event: names the process of the one that awaits it.
+    pub is_acceptor: bool,
 }
 
 /// Reads records.
@@ -74,6 +82,10 @@ pub struct Decoder {
     pub kernel_reasons: KernelReasons,
     /// Whether it is seen why connects could not take TIME_WAITs.
     pub sees_refused_reuse: bool,
+    /// Whether it is seen who accept()s.
+    pub sees_accept: bool,
+    /// For `netns_nth`.
+    pub netns_order: Rc<RefCell<NetnsOrder>>,
 }
 
 impl Decoder {
@@ -144,6 +156,8 @@ impl Decoder {
             socket: wire.socket,
             may_be_replaced: wire.flags & flags::MAY_BE_DATA != 0,
             replaces: wire.flags & flags::REPLACES != 0,
+            awaits_accept: self.sees_accept && wire.flags & flags::AWAITS_ACCEPT != 0,
+            is_acceptor: wire.flags & flags::ACCEPTED != 0,
         })
     }
 
@@ -174,6 +188,8 @@ impl Decoder {
             socket: 0,
             may_be_replaced: false,
             replaces: false,
+            awaits_accept: false,
+            is_acceptor: false,
         })
     }
 
@@ -220,6 +236,8 @@ impl Decoder {
             socket: 0,
             may_be_replaced: false,
             replaces: false,
+            awaits_accept: false,
+            is_acceptor: false,
         })
     }
 
@@ -243,6 +261,10 @@ impl Decoder {
             mono_ns,
             event: kind,
             netns: (tuple.netns != 0).then_some(tuple.netns),
+            netns_nth: self.netns_order.borrow_mut().nth(NetnsKey {
+                netns: tuple.netns,
+                mark: tuple.netns_mark,
+            }),
             local,
             remote,
             mapped: mapped || wire_flags & flags::MAPPED != 0,
@@ -262,8 +284,7 @@ pub fn unattributed(key: ProcessKey) -> Option<Unattributed> {
     }
     let reason = u8::try_from(key.unattributed)
         .ok()
-        .and_then(Unattributed::from_code)
-        .filter(|reason| *reason != Unattributed::Attributed);
+        .and_then(Unattributed::from_code);
     Some(reason.unwrap_or(Unattributed::Unknown))
 }
 

@@ -10,6 +10,8 @@ fn decoder() -> Decoder {
         clocks: Clocks::fixed(1_000_000, 0),
         kernel_reasons: KernelReasons::new(|code| (code == 14).then_some("TCP_STATE")),
         sees_refused_reuse: true,
+        sees_accept: true,
+        netns_order: Default::default(),
     }
 }
 

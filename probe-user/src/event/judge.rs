@@ -3,8 +3,13 @@
 //! Where data arrives after close, the kernel first runs through the code that handles a received RST, or goes to CLOSE as
 //! if it had left a mini-socket or refused one; then it sends a RST. The kernel side marks the first as replaceable and the
 //! second as its replacement, and has set its own totals right by then; here the first is dropped from the stream of events.
+//!
+//! A connection that was reset before anybody had accepted it waits beside the others, for a second at most: accept() names
+//! its process. Such events come late, with the time at which they were.
 
 use std::collections::VecDeque;
+
+use twtrace_wire::ACCEPT_WAIT_NS;
 
 use super::Event;
 use super::decode::Decoded;
@@ -16,11 +21,20 @@ pub const HOLD_NS: u64 = 50_000_000;
 #[derive(Debug, Default)]
 pub struct Judge {
     held: VecDeque<Decoded>,
+    /// Resets whose process accept() may still name, oldest first.
+    unaccepted: VecDeque<Decoded>,
 }
 
 impl Judge {
     /// Takes the next event, in the order of the ring buffer.
     pub fn push(&mut self, decoded: Decoded) {
+        if decoded.is_acceptor {
+            return self.accepted(decoded);
+        }
+        if decoded.awaits_accept {
+            self.unaccepted.push_back(decoded);
+            return;
+        }
         if decoded.replaces {
             let replaced = self.held.iter().rposition(|held| {
                 held.may_be_replaced
@@ -34,9 +48,27 @@ impl Judge {
         self.held.push_back(decoded);
     }
 
+    /// Lets go of the reset that waits for this acceptor: the same socket at the same nanosecond. Addresses are cleared
+    /// where a listener closes what nobody accepted.
+    fn accepted(&mut self, acceptor: Decoded) {
+        let waiting = self.unaccepted.iter().position(|waiting| {
+            waiting.socket == acceptor.socket && waiting.event.mono_ns == acceptor.event.mono_ns
+        });
+        if let Some(mut reset) = waiting.and_then(|index| self.unaccepted.remove(index)) {
+            reset.event.process = acceptor.event.process;
+            reset.event.unattributed = acceptor.event.unattributed;
+            reset.event.opener = acceptor.event.opener;
+            self.held.push_back(reset);
+        }
+    }
+
     /// Lets go, oldest first, what no replacement can reach any more, given that every record before
     /// `seen_until_mono_ns` was pushed.
     pub fn release(&mut self, seen_until_mono_ns: u64) -> impl Iterator<Item = Event> {
+        let in_vain = self.unaccepted.partition_point(|waiting| {
+            waiting.event.mono_ns.saturating_add(ACCEPT_WAIT_NS) <= seen_until_mono_ns
+        });
+        self.held.extend(self.unaccepted.drain(..in_vain));
         let blocked_by = |held: &Decoded| {
             held.may_be_replaced && held.event.mono_ns.saturating_add(HOLD_NS) > seen_until_mono_ns
         };
@@ -50,7 +82,8 @@ impl Judge {
 
     /// Time of the latest event that is held.
     pub fn latest_mono_ns(&self) -> Option<u64> {
-        self.held.back().map(|held| held.event.mono_ns)
+        let latest = |queue: &VecDeque<Decoded>| queue.back().map(|held| held.event.mono_ns);
+        latest(&self.held).max(latest(&self.unaccepted))
     }
 }
 
@@ -64,7 +97,7 @@ mod tests {
     use twtrace_wire::ResetDirection;
 
     use super::*;
-    use crate::event::{Facts, samples};
+    use crate::event::{Facts, Process, samples};
 
     fn reset(mono_ns: u64, socket: u64, direction: ResetDirection) -> Decoded {
         let mut event = samples::reset();
@@ -77,6 +110,8 @@ mod tests {
             socket,
             may_be_replaced: direction == ResetDirection::Received,
             replaces: false,
+            awaits_accept: false,
+            is_acceptor: false,
         }
     }
 
@@ -88,6 +123,8 @@ mod tests {
             socket: 0,
             may_be_replaced: false,
             replaces: false,
+            awaits_accept: false,
+            is_acceptor: false,
         }
     }
 
@@ -144,6 +181,52 @@ mod tests {
         replacement.replaces = true;
         judge.push(replacement);
         assert_eq!(times(judge.release(u64::MAX)), [2, 4]);
+    }
+
+    fn unaccepted(mono_ns: u64) -> Decoded {
+        let mut decoded = reset(mono_ns, 7, ResetDirection::Received);
+        decoded.may_be_replaced = false;
+        decoded.awaits_accept = true;
+        decoded.event.process = None;
+        decoded
+    }
+
+    #[test]
+    fn who_accepts_is_named_for_a_reset_that_came_before() {
+        let mut judge = Judge::default();
+        judge.push(unaccepted(2));
+        judge.push(other(3));
+        // Others do not wait.
+        assert_eq!(times(judge.release(3)), [3]);
+        let mut acceptor = unaccepted(2);
+        acceptor.awaits_accept = false;
+        acceptor.is_acceptor = true;
+        acceptor.event.process = samples::reset().process;
+        assert!(acceptor.event.process.is_some());
+        // Not that of another socket, or of an earlier reset at this address.
+        for (socket, mono_ns) in [(8, 2), (7, 1)] {
+            let mut stranger = acceptor.clone();
+            stranger.socket = socket;
+            stranger.event.mono_ns = mono_ns;
+            judge.push(stranger);
+            assert!(times(judge.release(4)).is_empty());
+        }
+        judge.push(acceptor.clone());
+        // Once.
+        judge.push(acceptor);
+        let told: Vec<Event> = judge.release(5).collect();
+        assert_eq!(told.len(), 1);
+        let pid = |process: &Option<_>| process.as_ref().map(|it: &Process| it.key);
+        assert_eq!(pid(&told[0].process), pid(&samples::reset().process));
+    }
+
+    #[test]
+    fn a_reset_that_nobody_accepts_is_told_as_nobodys() {
+        let mut judge = Judge::default();
+        judge.push(unaccepted(2));
+        assert!(times(judge.release(1 + ACCEPT_WAIT_NS)).is_empty());
+        let told: Vec<Event> = judge.release(2 + ACCEPT_WAIT_NS).collect();
+        assert!(told.len() == 1 && told[0].process.is_none());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod facts;
 pub mod judge;
 pub mod kernel_reason;
 pub mod lost;
+pub mod netns_order;
 pub mod parse;
 pub mod process;
 pub mod timestamp;
@@ -45,6 +46,9 @@ pub struct Event {
     pub event: EventKind,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
+    /// How many namespaces had this number before it, since tracing began: a number is used again at once.
+    #[serde(skip_serializing_if = "is_first")]
+    pub netns_nth: u32,
     /// This host's end.
     pub local: Option<SocketAddr>,
     /// The other end.
@@ -67,6 +71,11 @@ pub struct Event {
     #[schemars(skip)]
     #[serde(flatten)]
     pub facts: Facts,
+}
+
+/// Whether a namespace is the first one with its number: then it is not written that it is.
+pub fn is_first(nth: &u32) -> bool {
+    *nth == 0
 }
 
 #[cfg(test)]

@@ -99,6 +99,8 @@ struct Line<'a> {
     #[serde(borrow)]
     event: Text<'a>,
     netns: Option<u32>,
+    #[serde(default)]
+    netns_nth: u32,
     #[serde(borrow)]
     local: Option<Text<'a>>,
     #[serde(borrow)]
@@ -195,6 +197,7 @@ impl Parser {
             mono_ns: line.mono_ns,
             event: kind,
             netns: line.netns,
+            netns_nth: line.netns_nth,
             local: address("local", line.local.as_deref())?,
             remote: address("remote", line.remote.as_deref())?,
             mapped: line.mapped,

@@ -35,6 +35,7 @@ fn event(kind: EventKind, facts: Facts) -> Event {
         local: Some("10.0.0.1:40000".parse().unwrap()),
         remote: Some("[2001:db8::2]:80".parse().unwrap()),
         mapped: false,
+        netns_nth: 0,
         side: Side::Client,
         process: Some(process(1234, "curl")),
         unattributed: None,

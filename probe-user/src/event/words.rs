@@ -150,12 +150,11 @@ words! {
         TooYoung = "too_young",
     }
     Unattributed {
-        Attributed = "attributed",
+        Unknown = "unknown",
         ClosedBeforeTracing = "closed_before_tracing",
         KernelSocket = "kernel_socket",
         NoSocket = "no_socket",
         Lost = "lost",
-        Unknown = "unknown",
     }
     PortOp {
         Bind = "bind",

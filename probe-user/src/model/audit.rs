@@ -61,6 +61,11 @@ pub enum Last {
         /// What the probes had counted at the end.
         seen: NetnsTotals,
     },
+    /// The kernel does not say which of the namespaces with its number it is.
+    Unproven {
+        /// What the probes had counted at the end.
+        seen: NetnsTotals,
+    },
 }
 
 /// One namespace's audit.
@@ -68,6 +73,9 @@ pub enum Last {
 pub struct AuditRow {
     /// Inode number of the network namespace.
     pub netns: u32,
+    /// How many namespaces had this number before it, since tracing began: a number is used again at once.
+    #[serde(default, skip_serializing_if = "crate::event::is_first")]
+    pub netns_nth: u32,
     /// Mini-sockets seen being made.
     pub births_seen: u64,
     /// Mini-sockets the kernel counted.
@@ -123,6 +131,7 @@ impl AuditRow {
         let difference = |now: Option<i64>, before: Option<i64>| now?.checked_sub(before?);
         Self {
             netns: self.netns,
+            netns_nth: self.netns_nth,
             births_seen: self.births_seen - before.births_seen,
             births_kernel: less(self.births_kernel, before.births_kernel),
             difference: difference(self.difference, before.difference),
@@ -165,6 +174,11 @@ impl AuditRow {
         }
     }
 
+    /// Whether it is about the same namespace.
+    pub fn is_of_same(&self, other: &Self) -> bool {
+        (self.netns, self.netns_nth) == (other.netns, other.netns_nth)
+    }
+
     /// Whether anything happened in the namespace.
     pub fn is_quiet(&self) -> bool {
         self.births_seen == 0
@@ -175,6 +189,7 @@ impl AuditRow {
     }
 }
 
+const UNPROVEN: &str = "the kernel does not say which of the namespaces that had its number it is";
 const REPLACED: &str = "its counters went back: another namespace was given its number";
 
 /// Compares a namespace's first and last reading. `baseline` is `None` where it was there before tracing
@@ -185,11 +200,12 @@ pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, counted: Counted
             reading,
             uncertainty,
         } => (reading.seen, uncertainty),
-        Last::Gone { seen, .. } | Last::Replaced { seen } => (seen, 0),
+        Last::Gone { seen, .. } | Last::Replaced { seen } | Last::Unproven { seen } => (seen, 0),
     };
     let base_seen = baseline.unwrap_or_default().seen;
     let mut row = AuditRow {
         netns,
+        netns_nth: 0,
         births_seen: seen.births.saturating_sub(base_seen.births),
         births_kernel: None,
         difference: None,
@@ -215,6 +231,7 @@ pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, counted: Counted
     };
     match (baseline, last) {
         (_, Last::Replaced { .. }) => row.why = Some(REPLACED.to_owned()),
+        (_, Last::Unproven { .. }) => row.why = Some(UNPROVEN.to_owned()),
         (None, _) => {
             row.why = Some("its counters could not be read when tracing began".to_owned());
         }

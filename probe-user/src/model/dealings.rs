@@ -1,5 +1,6 @@
 //! Who did what towards whom: the events of each process by destination.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side};
@@ -14,7 +15,8 @@ use crate::event::{Event, Facts, PortResult, Process};
 /// Pairs of process and destination kept apart; what further ones do is left out.
 const MAX_DEALINGS: usize = 65_536;
 
-type Key = (u32, Side, Destination, ProcessKey);
+/// The namespace, and how many had its number before it.
+type Key = (u32, u32, Side, Destination, ProcessKey);
 
 /// Facts by process and destination, from events: lower bounds where events were lost.
 #[derive(Clone, Debug, Default)]
@@ -143,6 +145,7 @@ impl Dealings {
         }
         let key = (
             netns,
+            event.netns_nth,
             event.side,
             Destination::of(event.side, event),
             key_of(event),
@@ -170,7 +173,13 @@ impl Dealings {
 
     /// Adds what was counted elsewhere.
     pub fn add(&mut self, sums: DealingSums) {
-        let key = (sums.netns, sums.side, sums.destination, sums.key);
+        let key = (
+            sums.netns,
+            sums.netns_nth,
+            sums.side,
+            sums.destination,
+            sums.key,
+        );
         let process = sums
             .did
             .process
@@ -193,27 +202,42 @@ impl Dealings {
     pub fn sums(&self) -> Vec<DealingSums> {
         let rows = self.rows.iter();
         let mut sums: Vec<DealingSums> = rows
-            .map(|((netns, side, destination, key), did)| DealingSums {
-                netns: *netns,
-                side: *side,
-                destination: *destination,
-                key: *key,
-                did: did.whole(),
-            })
+            .map(
+                |((netns, netns_nth, side, destination, key), did)| DealingSums {
+                    netns: *netns,
+                    netns_nth: *netns_nth,
+                    side: *side,
+                    destination: *destination,
+                    key: *key,
+                    did: did.whole(),
+                },
+            )
             .collect();
         sums.sort_by_cached_key(|row| {
-            let place = (row.netns, row.side as u32, row.destination, row.key);
+            let place = (
+                (row.netns, row.netns_nth),
+                row.side as u32,
+                row.destination,
+                row.key,
+            );
             (std::cmp::Reverse(row.did.events()), place)
         });
         sums
     }
 
-    /// The rows, those with the most TIME_WAITs first.
+    /// The rows, those with the most TIME_WAITs first. Of namespaces that had the same number only those of the last one:
+    /// the others are gone.
     pub fn rows(&self) -> Vec<DealingRow> {
+        let mut last: HashMap<u32, u32> = HashMap::new();
+        for ((netns, netns_nth, ..), _) in self.rows.iter() {
+            let last = last.entry(*netns).or_default();
+            *last = (*last).max(*netns_nth);
+        }
         let mut rows: Vec<DealingRow> = self
             .rows
             .iter()
-            .map(|((netns, side, destination, key), did)| DealingRow {
+            .filter(|((netns, netns_nth, ..), _)| last.get(netns) == Some(netns_nth))
+            .map(|((netns, _, side, destination, key), did)| DealingRow {
                 netns: *netns,
                 side: *side,
                 destination: *destination,

@@ -90,7 +90,8 @@ impl fmt::Display for Destination {
     }
 }
 
-type Key = (Option<u32>, Side, Destination);
+/// The namespace, and how many had its number before it.
+type Key = (Option<u32>, u32, Side, Destination);
 
 /// Facts by destination, from events.
 #[derive(Debug, Default)]
@@ -116,9 +117,10 @@ impl Sums {
         }
     }
 
-    fn row(&self, (netns, side, destination): Key) -> DestinationRow {
+    fn row(&self, (netns, netns_nth, side, destination): Key) -> DestinationRow {
         let mut row = DestinationRow {
             netns,
+            netns_nth,
             side,
             time_wait: self.time_wait,
             fin_wait2: self.fin_wait2,
@@ -185,6 +187,8 @@ pub fn towards(event: &Event) -> Option<(Side, Destination)> {
 pub struct DestinationRow {
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
+    /// How many namespaces had this number before it, since tracing began.
+    pub netns_nth: u32,
     /// Which end this host's sockets were.
     pub side: Side,
     /// Mini-sockets made.
@@ -209,6 +213,9 @@ pub struct DestinationRow {
 struct DestinationRowJson<'a> {
     /// Inode number of the network namespace.
     netns: Option<u32>,
+    /// How many namespaces had this number before it, since tracing began.
+    #[serde(skip_serializing_if = "crate::event::is_first")]
+    netns_nth: u32,
     /// Which end this host's sockets were.
     #[serde(serialize_with = "words::serialize")]
     #[schemars(with = "crate::schema::WordOf<Side>")]
@@ -246,6 +253,7 @@ impl Serialize for DestinationRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         DestinationRowJson {
             netns: self.netns,
+            netns_nth: self.netns_nth,
             side: self.side,
             remote: self.destination.remote(),
             local: self.destination.local(),
@@ -269,7 +277,7 @@ pub fn sort(rows: &mut [DestinationRow]) {
                 row.deaths.reset_sent.total() + row.deaths.reset_received.total(),
                 row.port_failures,
             )),
-            (row.netns, row.side, row.destination),
+            (row.netns, row.netns_nth, row.side, row.destination),
         )
     });
 }
@@ -296,12 +304,12 @@ impl Destinations {
         let Some((side, destination)) = towards(event) else {
             return;
         };
-        let key = (event.netns, side, destination);
+        let key = (event.netns, event.netns_nth, side, destination);
         if let Some((_, sums)) = self.0.within(key, MAX_DESTINATIONS, Sums::default) {
             sums.add(event);
             return;
         }
-        let others = (None, side, Destination::Others);
+        let others = (None, 0, side, Destination::Others);
         self.0.of(others, Sums::default).add(event);
     }
 

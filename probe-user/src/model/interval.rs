@@ -124,6 +124,8 @@ pub struct PortSums {
 pub struct DealingSums {
     /// Inode number of the network namespace.
     pub netns: u32,
+    /// How many namespaces had this number before it, since tracing began.
+    pub netns_nth: u32,
     /// Which end this host's sockets were.
     pub side: Side,
     /// Towards whom.
@@ -312,6 +314,7 @@ fn fold_destinations(mut rows: Vec<DestinationRow>) -> Vec<DestinationRow> {
             Some(others) => others.add(&row),
             None => rows.push(DestinationRow {
                 netns: None,
+                netns_nth: 0,
                 destination: Destination::Others,
                 ..row
             }),

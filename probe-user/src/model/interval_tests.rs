@@ -32,6 +32,7 @@ fn later(seconds: u64) -> Moment {
 fn audit(births: u64) -> AuditRow {
     AuditRow {
         netns: 7,
+        netns_nth: 0,
         births_seen: births,
         births_kernel: Some(births + 1),
         difference: Some(-1),

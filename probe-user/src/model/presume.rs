@@ -22,6 +22,7 @@ const LATE_NS: u64 = TIME_WAIT_NS / 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Tuple {
     netns: u32,
+    netns_nth: u32,
     local: SocketAddr,
     remote: SocketAddr,
 }
@@ -120,6 +121,7 @@ impl PresumedEnds {
     pub fn note(&mut self, event: &Event, clocks: Clocks) -> Option<Event> {
         let tuple = Tuple {
             netns: event.netns?,
+            netns_nth: event.netns_nth,
             local: event.local?,
             remote: event.remote?,
         };

@@ -294,7 +294,7 @@ impl Tally {
     pub fn audit_of_interval(&self) -> Vec<AuditRow> {
         let rows = self.audit.iter().map(|row| {
             let before = self.audit_before.iter();
-            match before.into_iter().find(|before| before.netns == row.netns) {
+            match before.into_iter().find(|before| before.is_of_same(row)) {
                 Some(before) => row.since(before),
                 None => row.clone(),
             }

@@ -39,7 +39,7 @@ impl EventJson {
     /// # Errors
     /// When a value has no JSON form.
     pub fn append(&mut self, text: &mut Vec<u8>, event: &Event) -> serde_json::Result<()> {
-        if is_rare(&event.facts) {
+        if event.netns_nth != 0 || is_rare(&event.facts) {
             return json::append(text, event);
         }
         text.extend(b"{\"ts\":\"");

@@ -7,16 +7,16 @@ use aya::{
     maps::{HashMap, MapData, MapError, PerCpuArray},
     programs::{Program, ProgramFd},
 };
-use twtrace_wire::{Cancelled, EndEvent, NetnsTotals, Probe, TupleKey};
+use twtrace_wire::{Cancelled, EndEvent, NetnsKey, NetnsTotals, Probe, TupleKey};
 
 use super::{Attached, ProbeError};
 
 impl Attached {
-    /// Totals by network namespace (inode number), counted in the kernel.
+    /// Totals by network namespace, counted in the kernel.
     ///
     /// # Errors
     /// When the map can't be read.
-    pub fn netns(&self) -> Result<Vec<(u32, NetnsTotals)>, ProbeError> {
+    pub fn netns(&self) -> Result<Vec<(NetnsKey, NetnsTotals)>, ProbeError> {
         self.entries("NETNS")
     }
 
@@ -24,10 +24,11 @@ impl Attached {
     ///
     /// # Errors
     /// When the map can't be written.
-    pub fn forget_netns(&mut self, netns: u32) -> Result<(), ProbeError> {
+    pub fn forget_netns(&mut self, netns: NetnsKey) -> Result<(), ProbeError> {
         let fails = |error: MapError| map_error("NETNS", &error);
         let map = self.ebpf.map_mut("NETNS").ok_or_else(|| missing("NETNS"))?;
-        let mut map: HashMap<&mut MapData, u32, NetnsTotals> = map.try_into().map_err(fails)?;
+        let mut map: HashMap<&mut MapData, NetnsKey, NetnsTotals> =
+            map.try_into().map_err(fails)?;
         match map.remove(&netns) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             // There was nothing to forget.

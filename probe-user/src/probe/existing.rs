@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use aya::programs::Program;
-use twtrace_wire::{Existing, ExistingKey};
+use twtrace_wire::{Existing, ExistingKey, NetnsKey};
 
 use super::bpf_call::run_once;
 use super::counters::{map_error, missing};
@@ -14,6 +14,8 @@ use super::{Attached, ProbeError};
 const MAP: &str = "EXISTING";
 const PROGRAM: &str = "process_start";
 const ANSWER: &str = "PROCESS_START";
+const IDENTITY_PROGRAM: &str = "netns_identity";
+const IDENTITY: &str = "NETNS_IDENTITY";
 
 impl Attached {
     /// Tells the kernel side of sockets. Returns for how many there was no room.
@@ -55,6 +57,32 @@ impl Attached {
         let map: Array<&MapData, u64> = map.try_into().map_err(fails)?;
         let start = map.get(&0, 0).map_err(fails)?;
         Ok((start != 0).then_some(start))
+    }
+
+    /// Which network namespace a file stands for (`/proc/PID/ns/net`), as the kernel side knows it; `None` where this
+    /// kernel does not say.
+    pub fn netns_identity(&self, file: &File) -> Option<NetnsKey> {
+        let Some(Program::RawTracePoint(program)) = self.ebpf.program(IDENTITY_PROGRAM) else {
+            return None;
+        };
+        let descriptor = program.fd().ok()?;
+        let mut context = [u64::from(file.as_raw_fd().unsigned_abs())];
+        run_once(descriptor.as_fd(), &mut context)
+            .inspect_err(|error| log::debug!("which namespace a file stands for: {error}"))
+            .ok()?;
+        let map = self.ebpf.map(IDENTITY)?;
+        let map: Array<&MapData, NetnsKey> = map.try_into().ok()?;
+        let identity = map.get(&0, 0).ok()?;
+        (identity.netns != 0 && identity.mark != 0).then_some(identity)
+    }
+
+    /// Loads what [`Self::netns_identity`] runs.
+    pub(super) fn load_netns_identity(&mut self) {
+        if let Some(Program::RawTracePoint(program)) = self.ebpf.program_mut(IDENTITY_PROGRAM)
+            && let Err(error) = program.load()
+        {
+            log::debug!("namespaces with the same number are not told apart: {error}");
+        }
     }
 
     /// Runs a program for raw tracepoints once, with one argument.

@@ -16,6 +16,9 @@ const POINTER_BYTES: u32 = 8;
 
 /// Members that kernels may do without: what needs them says "not known".
 const OPTIONAL: &[&str] = &[
+    "net_hash_mix",
+    "net_ns",
+    "inode_private",
     "icsk_ulp_ops",
     "icsk_ulp_data",
     "subflow_conn",

@@ -26,7 +26,7 @@ mod trial;
 
 pub use error::ProbeError;
 pub use stacks::{FoundSite, StackOptions};
-pub use tiers::{Choice, Hook, Question, Tier, Tiers, sees_ends, tell_refused_reuse};
+pub use tiers::{Choice, Hook, Question, Tier, Tiers, sees_accept, sees_ends, tell_refused_reuse};
 
 use std::{cell::OnceCell, collections::HashMap, path::PathBuf, sync::OnceLock};
 
@@ -142,7 +142,7 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
     };
     let (ebpf, logger, mut tiers) = load_and_attach(options, &kernel, &offsets)?;
     tiers.sort_by_key(|choice| choice.question);
-    Ok(Attached {
+    let mut attached = Attached {
         ebpf,
         logger,
         tiers,
@@ -158,7 +158,9 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
             .member_bit_offset("inet_timewait_sock", "tw_kill")
             .is_some(),
         waits_for_programs: true,
-    })
+    };
+    attached.load_netns_identity();
+    Ok(attached)
 }
 
 /// Loads the object, made for the tiers that trials say will do, and attaches tier by tier; loads it once more where

@@ -140,6 +140,13 @@ pub fn tell_refused_reuse(tiers: &[Choice]) -> bool {
         })
 }
 
+/// Whether it is seen who accept()s.
+pub fn sees_accept(tiers: &[Choice]) -> bool {
+    tiers
+        .iter()
+        .any(|choice| choice.question == Question::Accept && choice.tier != Tier::None)
+}
+
 /// Whether ends of mini-sockets are seen, and not only presumed.
 pub fn sees_ends(tiers: &[Choice]) -> bool {
     let seen_by = |choice: &Choice| !matches!(choice.tier, Tier::Inferred | Tier::None);

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
-use twtrace_wire::{EventKind, NetnsTotals};
+use twtrace_wire::{EventKind, NetnsKey, NetnsTotals};
 
 use crate::enrich::counters::Counters;
-use crate::enrich::netns;
+use crate::enrich::netns::{self, Identify};
 use crate::event::Event;
 use crate::model::audit::{AuditRow, CountedAt, Last, Reading, audit};
 
@@ -16,16 +16,20 @@ const READ_INTERVAL_NS: u64 = 200_000_000;
 const REMEMBERED: usize = 8;
 
 /// What the probes counted, by namespace.
-pub type SeenByNetns = HashMap<u32, NetnsTotals>;
+pub type SeenByNetns = HashMap<NetnsKey, NetnsTotals>;
 
-/// Follows every namespace that can be reached.
+/// Follows every namespace that can be reached. The kernel gives the number of one that is gone to another one at once:
+/// what is read of a process's namespace belongs to the one whose mark that has.
 #[derive(Debug)]
 pub struct Auditor {
     counted: CountedAt,
-    namespaces: BTreeMap<u32, Namespace>,
+    namespaces: BTreeMap<NetnsKey, Namespace>,
+    /// Numbers of those that had births since they were read, with processes that were in them, the latest first.
+    unread: BTreeMap<u32, Vec<u32>>,
+    /// How many namespaces with a number were met.
+    met: HashMap<u32, u32>,
     /// `None`: due as soon as there is something unread.
     last_read_ns: Option<u64>,
-    has_unread: bool,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +44,6 @@ struct Namespace {
     moved: u64,
     /// Those of the baseline.
     baseline_moved: u64,
-    /// Had births since it was read.
-    is_unread: bool,
     /// Its counters went back once.
     is_replaced: bool,
     /// What the probes had counted when it was found to be gone.
@@ -76,26 +78,45 @@ enum State {
 impl Auditor {
     /// Finds the namespaces that exist. Then read with [`Self::step`] until settled, and
     /// [`Self::take_baseline`].
-    pub fn begin(counted: CountedAt) -> Self {
-        let mut namespaces: BTreeMap<u32, Namespace> = BTreeMap::new();
-        for (netns, pids) in netns::inhabited() {
-            namespaces.entry(netns).or_default().pids = pids;
-        }
-        for (netns, path) in netns::mounted() {
-            namespaces.entry(netns).or_default().mount = Some(path);
-        }
-        Self {
+    pub fn begin(counted: CountedAt, identify: Identify<'_>) -> Self {
+        let mut auditor = Self {
             counted,
-            namespaces,
+            namespaces: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            met: HashMap::new(),
             last_read_ns: None,
-            has_unread: false,
+        };
+        auditor.find_inhabited(identify);
+        for (_, path) in netns::mounted() {
+            if let Some(key) = netns::key_of_mount(&path, identify) {
+                auditor.namespaces.entry(key).or_default().mount = Some(path);
+            }
+        }
+        auditor.met = auditor
+            .namespaces
+            .keys()
+            .map(|key| (key.netns, 1))
+            .collect();
+        auditor
+    }
+
+    /// The namespaces that are known.
+    pub fn namespaces(&self) -> impl Iterator<Item = NetnsKey> {
+        self.namespaces.keys().copied()
+    }
+
+    fn find_inhabited(&mut self, identify: Identify<'_>) {
+        for (netns, pids) in netns::inhabited() {
+            if let Some(key) = key_among(netns, &pids, identify) {
+                self.namespaces.entry(key).or_default().pids = pids;
+            }
         }
     }
 
     /// Reads each namespace that is not settled yet once more. True when all are settled: the figures of
     /// kernel and probes, which can't be read in one instant, then belong together.
-    pub fn step(&mut self, seen: &SeenByNetns, now_ns: u64) -> bool {
-        let mut inhabited = None;
+    pub fn step(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) -> bool {
+        let mut inhabited = Inhabited::new(identify);
         let mut all_settled = true;
         for (netns, namespace) in &mut self.namespaces {
             let before = match namespace.state {
@@ -137,50 +158,49 @@ impl Auditor {
         else {
             return;
         };
-        let namespace = self.namespaces.entry(netns).or_insert_with(|| {
+        let met = self.met.entry(netns).or_default();
+        if event.netns_nth >= *met {
             // It may be short-lived: not to wait for the next time.
             self.last_read_ns = None;
-            Namespace::default()
-        });
-        namespace.is_unread = true;
-        self.has_unread = true;
+            *met = event.netns_nth + 1;
+        }
+        let pids = self.unread.entry(netns).or_default();
         for process in [&event.process, &event.opener].into_iter().flatten() {
-            let pid = process.key.tgid;
-            if namespace.pids.first() != Some(&pid) {
-                namespace.pids.retain(|known| *known != pid);
-                namespace.pids.insert(0, pid);
-                namespace.pids.truncate(REMEMBERED);
-            }
+            put_first(pids, process.key.tgid);
         }
     }
 
     /// Whether [`Self::read_changed`] is due.
     pub fn is_due(&self, now_ns: u64) -> bool {
-        self.has_unread
+        !self.unread.is_empty()
             && self
                 .last_read_ns
                 .is_none_or(|last| now_ns.saturating_sub(last) >= READ_INTERVAL_NS)
     }
 
     /// Reads the namespaces that had births, so that something is known of them if they vanish.
-    pub fn read_changed(&mut self, seen: &SeenByNetns, now_ns: u64) {
-        let mut inhabited = None;
-        for (netns, namespace) in &mut self.namespaces {
-            if namespace.is_unread {
-                namespace.read(*netns, seen, now_ns, &mut inhabited);
-                namespace.is_unread = false;
+    pub fn read_changed(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
+        let mut inhabited = Inhabited::new(identify);
+        for (netns, pids) in std::mem::take(&mut self.unread) {
+            // Of those that had this number, the one that has it now.
+            let key = key_among(netns, &pids, identify)
+                .or_else(|| key_among(netns, &inhabited.pids(netns), identify));
+            let Some(key) = key else {
+                continue;
+            };
+            let namespace = self.namespaces.entry(key).or_default();
+            for pid in pids.into_iter().rev() {
+                put_first(&mut namespace.pids, pid);
             }
+            namespace.read(key, seen, now_ns, &mut inhabited);
         }
         self.last_read_ns = Some(now_ns);
-        self.has_unread = false;
     }
 
     /// Starts the last round of readings: [`Self::step`] until settled, then [`Self::rows`]. Takes in
     /// namespaces in which no birth was noted.
-    pub fn begin_last_round(&mut self, seen: &SeenByNetns) {
-        for (netns, pids) in netns::inhabited() {
-            self.namespaces.entry(netns).or_default().pids = pids;
-        }
+    pub fn begin_last_round(&mut self, seen: &SeenByNetns, identify: Identify<'_>) {
+        self.find_inhabited(identify);
         for netns in seen.keys() {
             self.namespaces.entry(*netns).or_default();
         }
@@ -190,8 +210,8 @@ impl Auditor {
     }
 
     /// After a round whose audit was told, where tracing goes on for weeks: forgets namespaces that were gone a
-    /// round ago already, and gives their numbers. One that took another's number is audited from here on.
-    pub fn turn(&mut self, seen: &SeenByNetns) -> Vec<u32> {
+    /// round ago already, and says which. One that took another's number is audited from here on.
+    pub fn turn(&mut self, seen: &SeenByNetns) -> Vec<NetnsKey> {
         let is_lost =
             |namespace: &Namespace| matches!(namespace.state, State::Unreachable | State::Unread);
         // Looked up only where it matters.
@@ -205,14 +225,22 @@ impl Auditor {
         self.forget_gone(seen, &existing)
     }
 
-    fn forget_gone(&mut self, seen: &SeenByNetns, existing: &HashSet<u32>) -> Vec<u32> {
+    fn forget_gone(&mut self, seen: &SeenByNetns, existing: &HashSet<u32>) -> Vec<NetnsKey> {
         let mut gone = Vec::new();
+        // Of those with one number at most one is there: one that was read, if any was.
+        let read: HashSet<u32> = self
+            .namespaces
+            .iter()
+            .filter(|(_, namespace)| matches!(namespace.state, State::Settled | State::Moving))
+            .map(|(key, _)| key.netns)
+            .collect();
         self.namespaces.retain(|netns, namespace| {
             if namespace.is_replaced {
                 namespace.audit_from_here();
             }
-            let is_there = existing.contains(netns)
-                || matches!(namespace.state, State::Settled | State::Moving);
+            let is_read = matches!(namespace.state, State::Settled | State::Moving);
+            let is_there =
+                is_read || existing.contains(&netns.netns) && !read.contains(&netns.netns);
             if is_there {
                 namespace.gone_with = None;
                 return true;
@@ -229,7 +257,12 @@ impl Auditor {
     }
 
     /// The audit.
-    pub fn rows(&self, seen: &SeenByNetns, now_ns: u64) -> Vec<AuditRow> {
+    pub fn rows(
+        &self,
+        seen: &SeenByNetns,
+        now_ns: u64,
+        nth: &dyn Fn(NetnsKey) -> u32,
+    ) -> Vec<AuditRow> {
         self.namespaces
             .iter()
             .map(|(netns, namespace)| {
@@ -241,6 +274,7 @@ impl Auditor {
                 let seen = seen.get(netns).copied().unwrap_or_default();
                 let last = match (namespace.state, namespace.latest) {
                     _ if namespace.is_replaced => Last::Replaced { seen },
+                    _ if netns.mark == 0 => Last::Unproven { seen },
                     (State::Settled | State::Moving, Some((reading, _))) => Last::AtEnd {
                         reading,
                         uncertainty: namespace.moved + namespace.baseline_moved,
@@ -250,14 +284,49 @@ impl Auditor {
                         seen,
                     },
                 };
-                audit(*netns, baseline, last, self.counted)
+                AuditRow {
+                    netns_nth: nth(*netns),
+                    ..audit(netns.netns, baseline, last, self.counted)
+                }
             })
             .collect()
     }
 }
 
 /// Who lives where, looked up once a round if at all.
-type Inhabited = Option<BTreeMap<u32, Vec<u32>>>;
+struct Inhabited<'a> {
+    identify: Identify<'a>,
+    found: Option<BTreeMap<u32, Vec<u32>>>,
+}
+
+impl<'a> Inhabited<'a> {
+    fn new(identify: Identify<'a>) -> Self {
+        Self {
+            identify,
+            found: None,
+        }
+    }
+
+    fn pids(&mut self, netns: u32) -> Vec<u32> {
+        let found = self.found.get_or_insert_with(netns::inhabited);
+        found.get(&netns).cloned().unwrap_or_default()
+    }
+}
+
+/// The namespace with this number that one of these processes is in.
+fn key_among(netns: u32, pids: &[u32], identify: Identify<'_>) -> Option<NetnsKey> {
+    pids.iter()
+        .filter_map(|pid| netns::key_of_process(*pid, identify))
+        .find(|key| key.netns == netns)
+}
+
+fn put_first(pids: &mut Vec<u32>, pid: u32) {
+    if pids.first() != Some(&pid) {
+        pids.retain(|known| *known != pid);
+        pids.insert(0, pid);
+        pids.truncate(REMEMBERED);
+    }
+}
 
 impl Namespace {
     fn audit_from_here(&mut self) {
@@ -270,10 +339,10 @@ impl Namespace {
 
     fn read(
         &mut self,
-        netns: u32,
+        netns: NetnsKey,
         seen: &SeenByNetns,
         now_ns: u64,
-        inhabited: &mut Inhabited,
+        inhabited: &mut Inhabited<'_>,
     ) -> Option<Reading> {
         let kernel = self.counters(netns, inhabited)?;
         let seen = seen.get(&netns).copied().unwrap_or_default();
@@ -287,26 +356,26 @@ impl Namespace {
         Some(reading)
     }
 
-    fn counters(&mut self, netns: u32, inhabited: &mut Inhabited) -> Option<Counters> {
+    fn counters(&mut self, netns: NetnsKey, inhabited: &mut Inhabited<'_>) -> Option<Counters> {
+        let identify = inhabited.identify;
         let by_known = |pids: &[u32]| {
             pids.iter()
-                .find_map(|pid| netns::counters_by_process(netns, *pid))
+                .find_map(|pid| netns::counters_by_process(netns, *pid, identify))
         };
         if let Some(counters) = by_known(&self.pids) {
             return Some(counters);
         }
-        self.pids = inhabited
-            .get_or_insert_with(netns::inhabited)
-            .get(&netns)
-            .cloned()
-            .unwrap_or_default();
+        self.pids = inhabited.pids(netns.netns);
         if let Some(counters) = by_known(&self.pids) {
             return Some(counters);
         }
         // Only works before privileges are dropped.
         let path = self.mount.as_deref()?;
+        if netns::key_of_mount(path, identify) != Some(netns) {
+            return None;
+        }
         netns::counters_by_mount(path)
-            .inspect_err(|error| log::debug!("reading namespace {netns}: {error:#}"))
+            .inspect_err(|error| log::debug!("reading namespace {}: {error:#}", netns.netns))
             .ok()
     }
 }

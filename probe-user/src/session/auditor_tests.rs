@@ -1,3 +1,6 @@
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
 use super::*;
 use crate::event::samples;
 
@@ -5,10 +8,25 @@ fn own_netns() -> u32 {
     netns::of_process(std::process::id()).unwrap()
 }
 
+/// Every namespace has this mark.
+const MARK: u32 = 5;
+
+fn marked(file: &File) -> Option<NetnsKey> {
+    Some(key(u32::try_from(file.metadata().ok()?.ino()).ok()?))
+}
+
+fn key(netns: u32) -> NetnsKey {
+    NetnsKey { netns, mark: MARK }
+}
+
+fn first(_: NetnsKey) -> u32 {
+    0
+}
+
 fn settled(counted: CountedAt) -> Auditor {
-    let mut auditor = Auditor::begin(counted);
+    let mut auditor = Auditor::begin(counted, &marked);
     for _ in 0..10 {
-        if auditor.step(&SeenByNetns::new(), 1) {
+        if auditor.step(&SeenByNetns::new(), 1, &marked) {
             break;
         }
     }
@@ -20,13 +38,13 @@ fn settled(counted: CountedAt) -> Auditor {
 fn a_quiet_namespace_is_audited() {
     let mut auditor = settled(CountedAt::Birth { ends_seen: true });
     let seen = SeenByNetns::new();
-    auditor.begin_last_round(&seen);
+    auditor.begin_last_round(&seen, &marked);
     for _ in 0..10 {
-        if auditor.step(&seen, 2) {
+        if auditor.step(&seen, 2, &marked) {
             break;
         }
     }
-    let rows = auditor.rows(&seen, 3);
+    let rows = auditor.rows(&seen, 3, &first);
     let own = rows.iter().find(|row| row.netns == own_netns()).unwrap();
     assert!(own.audited, "{own:?}");
     assert_eq!(own.births_seen, 0);
@@ -40,17 +58,17 @@ fn a_namespace_that_was_never_there_is_named() {
     auditor.note(&event);
     assert!(auditor.is_due(1));
     let seen = SeenByNetns::from([(
-        7,
+        key(7),
         NetnsTotals {
             births: 5,
             ..NetnsTotals::default()
         },
     )]);
-    auditor.read_changed(&seen, 1);
+    auditor.read_changed(&seen, 1, &marked);
     assert!(!auditor.is_due(u64::MAX));
-    auditor.begin_last_round(&seen);
-    auditor.step(&seen, 2);
-    let rows = auditor.rows(&seen, 3);
+    auditor.begin_last_round(&seen, &marked);
+    auditor.step(&seen, 2, &marked);
+    let rows = auditor.rows(&seen, 3, &first);
     let gone = rows.iter().find(|row| row.netns == 7).unwrap();
     assert_eq!((gone.births_seen, gone.audited), (5, false));
     assert!(gone.why.as_ref().unwrap().contains("vanished"));
@@ -76,36 +94,77 @@ fn what_is_gone_for_two_rounds_is_forgotten() {
             births,
             ..NetnsTotals::default()
         };
-        SeenByNetns::from([(7, totals)])
+        SeenByNetns::from([(key(7), totals)])
     };
     let mut round = |births| {
-        auditor.begin_last_round(&seen(births));
-        auditor.step(&seen(births), 2);
+        auditor.begin_last_round(&seen(births), &marked);
+        auditor.step(&seen(births), 2, &marked);
         auditor.turn(&seen(births))
     };
     assert!(round(5).is_empty());
     // A socket of before went into TIME_WAIT still.
     assert!(round(6).is_empty());
-    assert_eq!(round(6), [7]);
-    assert!(auditor.namespaces.contains_key(&own_netns()));
-    assert!(!auditor.namespaces.contains_key(&7));
+    assert_eq!(round(6), [key(7)]);
+    assert!(auditor.namespaces.contains_key(&key(own_netns())));
+    assert!(!auditor.namespaces.contains_key(&key(7)));
 }
 
 #[test]
 fn a_namespace_that_took_the_number_of_another_is_audited_from_there() {
     let mut auditor = settled(CountedAt::Birth { ends_seen: true });
     let seen = SeenByNetns::new();
-    auditor.begin_last_round(&seen);
-    auditor.step(&seen, 2);
-    auditor.step(&seen, 3);
-    let own = auditor.namespaces.get_mut(&own_netns()).unwrap();
+    auditor.begin_last_round(&seen, &marked);
+    auditor.step(&seen, 2, &marked);
+    auditor.step(&seen, 3, &marked);
+    let own = auditor.namespaces.get_mut(&key(own_netns())).unwrap();
     own.is_replaced = true;
     let is_audited = |auditor: &Auditor| {
-        let rows = auditor.rows(&seen, 4);
+        let rows = auditor.rows(&seen, 4, &first);
         rows.iter()
             .any(|row| row.netns == own_netns() && row.audited)
     };
     assert!(!is_audited(&auditor));
     assert!(auditor.turn(&seen).is_empty());
     assert!(is_audited(&auditor));
+}
+
+#[test]
+fn namespaces_with_the_same_number_are_audited_apart() {
+    let mut auditor = settled(CountedAt::Birth { ends_seen: true });
+    let totals = |births| NetnsTotals {
+        births,
+        ..NetnsTotals::default()
+    };
+    let gone = NetnsKey {
+        netns: own_netns(),
+        mark: MARK + 1,
+    };
+    let seen = SeenByNetns::from([(gone, totals(24))]);
+    auditor.begin_last_round(&seen, &marked);
+    for _ in 0..10 {
+        if auditor.step(&seen, 2, &marked) {
+            break;
+        }
+    }
+    let nth = |netns| u32::from(netns != gone);
+    let rows = auditor.rows(&seen, 3, &nth);
+    let of_number = rows.iter().filter(|row| row.netns == own_netns());
+    let figures: Vec<_> = of_number
+        .map(|row| (row.netns_nth, row.births_seen, row.audited))
+        .collect();
+    assert_eq!(figures, [(1, 0, true), (0, 24, false)]);
+}
+
+#[test]
+fn what_can_not_be_told_apart_is_not_audited() {
+    let nobody = |_: &File| None;
+    let mut auditor = Auditor::begin(CountedAt::Birth { ends_seen: true }, &nobody);
+    let seen = SeenByNetns::new();
+    auditor.step(&seen, 1, &nobody);
+    auditor.take_baseline();
+    auditor.begin_last_round(&seen, &nobody);
+    auditor.step(&seen, 2, &nobody);
+    let rows = auditor.rows(&seen, 3, &first);
+    let own = rows.iter().find(|row| row.netns == own_netns()).unwrap();
+    assert!(!own.audited && own.why.as_ref().unwrap().contains("does not say which"));
 }

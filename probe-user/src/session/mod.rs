@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use twtrace_wire::{Probe, ProcessKey};
+use twtrace_wire::{NetnsKey, Probe, ProcessKey};
 
 use crate::clock::monotonic_ns;
 use crate::enrich::Enricher;
@@ -30,7 +30,9 @@ use crate::host::Host;
 use crate::model::audit::CountedAt;
 use crate::model::observation::{KernelTotals, Observation};
 use crate::model::tally::Opening;
-use crate::probe::{self, Attached, ProbeOptions, Tiers, sees_ends, tell_refused_reuse};
+use crate::probe::{
+    self, Attached, ProbeOptions, Tiers, sees_accept, sees_ends, tell_refused_reuse,
+};
 use losses::Losses;
 use owed::Owed;
 use presumed::Presumed;
@@ -116,6 +118,8 @@ impl Session {
                 clocks,
                 kernel_reasons: KernelReasons::new(|code| attached.reset_reason_name(code)),
                 sees_refused_reuse: tell_refused_reuse(attached.tiers()),
+                sees_accept: sees_accept(attached.tiers()),
+                netns_order: Default::default(),
             },
             judge: Judge::default(),
             released: Vec::new(),
@@ -402,8 +406,13 @@ impl Session {
     ///
     /// # Errors
     /// When the map can't be written.
-    pub fn forget_netns(&mut self, netns: u32) -> Result<()> {
+    pub fn forget_netns(&mut self, netns: NetnsKey) -> Result<()> {
         Ok(self.attached.forget_netns(netns)?)
+    }
+
+    /// How many namespaces had the number of this one before it.
+    pub fn netns_nth(&self, key: NetnsKey) -> u32 {
+        self.decoder.netns_order.borrow_mut().nth(key)
     }
 
     /// A process that the kernel side counted, completed; `None` where the key names none.

@@ -1,11 +1,12 @@
 //! Looks at the kernel beside its events: when tracing begins, now and then, and when it ends.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use twtrace_wire::ProcessKey;
+use twtrace_wire::{NetnsKey, ProcessKey};
 
 use super::auditor::{Auditor, SeenByNetns};
 use super::{Session, budgets, existing};
@@ -51,11 +52,16 @@ pub struct Observer {
 impl Observer {
     /// Nothing looked at yet.
     pub fn new(session: &Session, gate: Option<Rc<Gate>>, only: &[u32], wants: Wants) -> Self {
+        let auditor = Auditor::begin(session.counted_at(), &identify(session));
+        // Those that are there are the first with their numbers.
+        for key in auditor.namespaces() {
+            session.netns_nth(key);
+        }
         Self {
             gate,
             only: only.to_vec(),
             wants,
-            auditor: Auditor::begin(session.counted_at()),
+            auditor,
             servers: ServerPorts::default(),
             looked: (Instant::now(), Duration::ZERO),
         }
@@ -120,7 +126,8 @@ impl Observer {
     pub fn keep_up(&mut self, session: &Session) -> Result<()> {
         let now_ns = session.now()?.mono_ns;
         if self.auditor.is_due(now_ns) {
-            self.auditor.read_changed(&seen_by_netns(session)?, now_ns);
+            let seen = seen_by_netns(session)?;
+            self.auditor.read_changed(&seen, now_ns, &identify(session));
         }
         Ok(())
     }
@@ -131,7 +138,8 @@ impl Observer {
     /// As above.
     pub fn audit_step(&mut self, session: &Session) -> Result<bool> {
         let seen = seen_by_netns(session)?;
-        Ok(self.auditor.step(&seen, session.now()?.mono_ns))
+        let now_ns = session.now()?.mono_ns;
+        Ok(self.auditor.step(&seen, now_ns, &identify(session)))
     }
 
     /// The audit counts from here.
@@ -144,13 +152,15 @@ impl Observer {
     /// # Errors
     /// When a map can't be read.
     pub fn begin_audit(&mut self, session: &Session) -> Result<()> {
-        self.auditor.begin_last_round(&seen_by_netns(session)?);
+        let seen = seen_by_netns(session)?;
+        self.auditor.begin_last_round(&seen, &identify(session));
         Ok(())
     }
 
     /// The audit, given what was counted when its readings ended.
-    pub fn audit(&self, seen: &SeenByNetns, at: Moment) -> Observation {
-        let rows = self.auditor.rows(seen, at.mono_ns);
+    pub fn audit(&self, session: &Session, seen: &SeenByNetns, at: Moment) -> Observation {
+        let nth = |key| session.netns_nth(key);
+        let rows = self.auditor.rows(seen, at.mono_ns, &nth);
         observation(at, Seen::Audit(rows))
     }
 
@@ -173,7 +183,7 @@ impl Observer {
         self.begin_audit(session)?;
         self.audit_step(session)?;
         self.audit_step(session)?;
-        Ok(self.audit(&seen_by_netns(session)?, session.now()?))
+        Ok(self.audit(session, &seen_by_netns(session)?, session.now()?))
     }
 }
 
@@ -231,6 +241,11 @@ pub fn stacks(session: &mut Session, stacks: &mut Stacks, at: Moment) -> Result<
 /// When the map can't be read.
 pub fn seen_by_netns(session: &Session) -> Result<SeenByNetns> {
     Ok(session.attached().netns()?.into_iter().collect())
+}
+
+/// How the session's kernel side tells namespaces apart.
+fn identify(session: &Session) -> impl Fn(&File) -> Option<NetnsKey> + '_ {
+    |file| session.attached().netns_identity(file)
 }
 
 fn observation(at: Moment, seen: Seen) -> Observation {

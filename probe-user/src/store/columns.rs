@@ -11,6 +11,11 @@ use crate::event::words::Word;
 use crate::model::counts::{Counts, Deaths};
 use crate::model::reuse::Reuse;
 
+/// A namespace in one number: above 2^32 where others had its number before it.
+pub fn netns_cell(netns: u32, nth: u32) -> u64 {
+    u64::from(nth) << 32 | u64::from(netns)
+}
+
 /// Values of a row that is to be written.
 #[derive(Debug, Default)]
 pub struct Values(Vec<Value>);
@@ -137,6 +142,21 @@ impl<'a, 'stmt> Cells<'a, 'stmt> {
     /// A number of a namespace.
     pub fn netns(&mut self) -> rusqlite::Result<u32> {
         self.take()
+    }
+
+    /// A namespace, as [`netns_cell`] writes it: its number, and how many had it before.
+    pub fn netns_and_nth(&mut self) -> rusqlite::Result<(u32, u32)> {
+        let cell = self.number()?;
+        Ok((cell as u32, (cell >> 32) as u32))
+    }
+
+    /// The same, or null.
+    pub fn netns_and_nth_or_null(&mut self) -> rusqlite::Result<(Option<u32>, u32)> {
+        let cell = self.optional()?;
+        Ok((
+            cell.map(|cell| cell as u32),
+            (cell.unwrap_or(0) >> 32) as u32,
+        ))
     }
 
     /// A text that stands for something.

@@ -27,7 +27,7 @@ use crate::scan::namespace::Looks;
 /// The wall clock and CLOCK_MONOTONIC drift apart by less in an interval.
 const CLOCK_SET_NS: u64 = SECOND_NS;
 
-type DestinationKey = (Option<u32>, Side, Destination);
+type DestinationKey = (Option<u32>, u32, Side, Destination);
 type BudgetKey = (u32, PoolWord, Option<IpAddr>, Option<SocketAddr>, bool);
 
 /// Intervals in sum, as far as they were added.
@@ -45,7 +45,7 @@ pub struct Merge {
     destinations: HashMap<DestinationKey, DestinationRow>,
     dealings: Dealings,
     budgets: HashMap<BudgetKey, BudgetRow>,
-    audit: BTreeMap<u32, AuditRow>,
+    audit: BTreeMap<(u32, u32), AuditRow>,
     names: BTreeMap<u32, NetnsName>,
     lost: BTreeMap<LostBy, u64>,
     misses: Option<BTreeMap<String, u64>>,
@@ -109,7 +109,7 @@ impl Merge {
             }
         }
         for row in std::mem::take(&mut interval.destinations) {
-            let key = (row.netns, row.side, row.destination);
+            let key = (row.netns, row.netns_nth, row.side, row.destination);
             match self.destinations.get_mut(&key) {
                 Some(known) => known.add(&row),
                 None => {
@@ -129,10 +129,10 @@ impl Merge {
             self.add_budget(row);
         }
         for row in &interval.audit {
-            match self.audit.get_mut(&row.netns) {
+            match self.audit.get_mut(&(row.netns, row.netns_nth)) {
                 Some(known) => known.add(row),
                 None => {
-                    self.audit.insert(row.netns, row.clone());
+                    self.audit.insert((row.netns, row.netns_nth), row.clone());
                 }
             }
         }

@@ -269,10 +269,12 @@ impl Rows<'_> {
         interval.processes = self.processes(known)?;
         interval.destinations = self.table("destination_row", |cells| {
             cells.skip(2);
-            let (netns, side) = (cells.take()?, cells.word()?);
+            let (netns, netns_nth) = cells.netns_and_nth_or_null()?;
+            let side = cells.word()?;
             let destination = cells.parsed(Destination::from_text)?;
             Ok(DestinationRow {
                 netns,
+                netns_nth,
                 side,
                 time_wait: cells.number()?,
                 fin_wait2: cells.number()?,
@@ -286,9 +288,11 @@ impl Rows<'_> {
         interval.dealings = self.table("dealing_row", |cells| {
             cells.skip(2);
             let (key, process) = self.who(cells, known)?;
+            let (netns, netns_nth) = cells.netns_and_nth()?;
             Ok(DealingSums {
                 key,
-                netns: cells.netns()?,
+                netns,
+                netns_nth,
                 side: cells.word()?,
                 destination: cells.parsed(Destination::from_text)?,
                 did: Dealing {

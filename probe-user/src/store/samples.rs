@@ -186,6 +186,7 @@ pub fn budget(free: u32) -> BudgetRow {
 fn audit() -> AuditRow {
     AuditRow {
         netns: 7,
+        netns_nth: 0,
         births_seen: 5,
         births_kernel: Some(5),
         difference: Some(0),

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 use twtrace_wire::{ProcessKey, Side, Unattributed};
 
-use super::columns::{Values, histogram_json, integer};
+use super::columns::{Values, histogram_json, integer, netns_cell};
 use super::database;
 use super::error::StoreError;
 use super::retention::{self, AgeClock};
@@ -277,7 +277,7 @@ impl Rows<'_> {
         }
         for (n, row) in (0_u64..).zip(&interval.destinations) {
             self.row(n)
-                .optional(row.netns.map(u64::from))
+                .optional(row.netns.map(|netns| netns_cell(netns, row.netns_nth)))
                 .word(row.side)
                 .put(row.destination.to_string())
                 .number(row.time_wait)
@@ -293,7 +293,7 @@ impl Rows<'_> {
             self.row(n)
                 .put(self.who(did.process.as_ref())?)
                 .text(no_process(row.key))
-                .number(row.netns)
+                .number(netns_cell(row.netns, row.netns_nth))
                 .word(row.side)
                 .put(row.destination.to_string())
                 .number(did.time_wait)
@@ -333,7 +333,7 @@ impl Rows<'_> {
                 .insert(self.connection, "close_wait_row")?;
         }
         for row in interval.audit.iter().filter(|row| !row.is_quiet()) {
-            self.row(row.netns)
+            self.row(netns_cell(row.netns, row.netns_nth))
                 .number(row.births_seen)
                 .optional(row.births_kernel)
                 .put(row.difference)

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    command::{Family, Fd, FirstCloser, Protocol},
-    play::{await_end, open},
+    command::{Family, Fd, FirstCloser, Protocol, SocketOption},
+    play::{await_end, open, set},
 };
 use crate::sys::inet;
 
@@ -25,14 +25,63 @@ pub fn connect_many(target: SocketAddr, count: usize, first: FirstCloser) -> io:
 }
 
 fn connected(target: SocketAddr) -> io::Result<Fd> {
+    let fd = tcp_for(target)?;
+    inet::connect(fd, &inet::RawAddress::new(target))?;
+    Ok(fd)
+}
+
+fn tcp_for(target: SocketAddr) -> io::Result<Fd> {
     let family = if target.is_ipv4() {
         Family::V4
     } else {
         Family::V6
     };
-    let fd = open(family, Protocol::Tcp)?;
-    inet::connect(fd, &inet::RawAddress::new(target))?;
-    Ok(fd)
+    open(family, Protocol::Tcp)
+}
+
+/// Connects `count` times, one after the other, from `first` and the ports that follow, and resets each at once. Returns
+/// how many there were.
+///
+/// # Errors
+/// errno of the first call that failed.
+pub fn reset_many(target: SocketAddr, first: SocketAddr, count: u16) -> io::Result<usize> {
+    for index in 0..count {
+        let fd = tcp_for(target)?;
+        let own = SocketAddr::new(first.ip(), first.port().wrapping_add(index));
+        inet::bind(fd, own)?;
+        inet::connect(fd, &inet::RawAddress::new(target))?;
+        set(fd, SocketOption::LingerZero)?;
+        inet::close(fd)?;
+    }
+    Ok(count.into())
+}
+
+/// How long after the last connection of a loop the next one may come.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Polls accept() until `count` connections have come, or no more do, and waits for the end of each before it closes it.
+/// Returns how many there were.
+///
+/// # Errors
+/// errno of the first call that failed.
+pub fn accept_polled(listener: Fd, count: usize) -> io::Result<usize> {
+    inet::set_nonblocking(listener)?;
+    let mut accepted = 0;
+    let mut last = Instant::now();
+    while accepted < count && last.elapsed() < QUIET {
+        match inet::accept(listener) {
+            Ok(fd) => {
+                // By a RST.
+                let _ = await_end(fd);
+                inet::close(fd)?;
+                accepted += 1;
+                last = Instant::now();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(accepted)
 }
 
 /// Connects `count` times, one each `interval`, and closes each after a quarter of that. Returns how many there

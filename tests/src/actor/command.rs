@@ -202,6 +202,24 @@ pub enum Command {
         /// `Client`: waits for the client's FIN before each close.
         first: FirstCloser,
     },
+    /// Connects `count` times, one after the other, from ports that follow each other, and resets each at once. Answer:
+    /// [`Answer::Count`].
+    ResetMany {
+        /// The server.
+        target: SocketAddr,
+        /// The first local address.
+        first: SocketAddr,
+        /// How many connections.
+        count: u16,
+    },
+    /// Polls accept() until `count` connections have come and none more comes for a while, and waits for the end of each.
+    /// Answer: [`Answer::Count`], those that came.
+    AcceptPolled {
+        /// The listener.
+        fd: Fd,
+        /// How many connections.
+        count: usize,
+    },
     /// Burns CPU until killed. No answer.
     Spin,
 }

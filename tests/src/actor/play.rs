@@ -120,6 +120,12 @@ fn perform(command: &Command) -> io::Result<Answer> {
         Command::AcceptMany { fd, count, first } => {
             bulk::accept_many(fd, count, first).map(Answer::Count)
         }
+        Command::ResetMany {
+            target,
+            first,
+            count,
+        } => bulk::reset_many(target, first, count).map(Answer::Count),
+        Command::AcceptPolled { fd, count } => bulk::accept_polled(fd, count).map(Answer::Count),
         Command::Spin => loop {
             std::hint::spin_loop();
         },
@@ -158,7 +164,11 @@ fn connection(fd: Fd) -> io::Result<Answer> {
     }))
 }
 
-fn set(fd: Fd, option: SocketOption) -> io::Result<()> {
+/// setsockopt()
+///
+/// # Errors
+/// Its errno.
+pub fn set(fd: Fd, option: SocketOption) -> io::Result<()> {
     use libc::{IPPROTO_IP, IPPROTO_TCP, SOL_SOCKET};
     match option {
         SocketOption::LingerZero => inet::set_option(

@@ -1,6 +1,6 @@
 //! Many connections at full speed.
 
-use std::{rc::Rc, thread, time::Duration};
+use std::{net::SocketAddr, rc::Rc, thread, time::Duration};
 
 use anyhow::{Result, ensure};
 
@@ -10,8 +10,8 @@ use crate::{
         Actor,
         command::{Command, FirstCloser},
     },
-    expect::Side,
-    stage::{Stage, finding::CrowdRow},
+    expect::{Expected, Reason, Side},
+    stage::{Stage, Unlucky, finding::CrowdRow},
     sys::{hidden_births::Recording, process},
 };
 
@@ -22,6 +22,7 @@ pub const SCENARIOS: &[Scenario] = &[
         loses: false,
         ends_before: false,
     }),
+    Scenario::both("crowd/raced_accepts", raced_accepts).alone(),
     Scenario::single("flood", flood).reported(ReportRun {
         options: &["--ring-kb", "4"],
         loses: true,
@@ -55,6 +56,50 @@ fn crowd(stage: &Stage) -> Result<()> {
     play(stage, connections())?;
     for spinner in busy {
         spinner.kill()?;
+    }
+    Ok(())
+}
+
+/// Connections of the race: each is an event of its own to compare.
+const RACED: u16 = 300;
+/// Below the range of ports that other sockets are given.
+const FIRST_RACER: u16 = 10_000;
+
+/// A server polls accept() while its peer connects and resets at once: on two CPUs accept() may return a connection before
+/// softirq has taken it to ESTABLISHED, or after the RST has come.
+fn raced_accepts(stage: &Stage) -> Result<()> {
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    server.post(&Command::AcceptPolled {
+        fd: listener,
+        count: RACED.into(),
+    })?;
+    let at = |index| SocketAddr::new(stage.ip.loopback(), FIRST_RACER + index);
+    client.post(&Command::ResetMany {
+        target: address,
+        first: at(0),
+        count: RACED,
+    })?;
+    ensure!(client.finished_many()? == usize::from(RACED));
+    if server.finished_many()? != usize::from(RACED) {
+        // The RST overtook the handshake's last segment on another CPU.
+        return Err(Unlucky("a connection was reset before it was one".to_owned()).into());
+    }
+    for index in 0..RACED {
+        stage.expect(
+            Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
+                .own_client(&client)
+                .local(at(index))
+                .remote(address),
+        );
+        stage.expect(
+            Expected::reset_received(Reason::Peer)
+                .acceptors(&server)
+                .side(Side::Server)
+                .local(address)
+                .remote(at(index)),
+        );
     }
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! Connections that die by RST, both ends of each.
 
-use std::time::{Duration, Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 
@@ -8,7 +11,7 @@ use super::Scenario;
 use crate::{
     actor::{
         Actor,
-        command::{Command, Connection, SocketOption},
+        command::{Command, Connection, Fd, FirstCloser, SocketOption},
     },
     expect::{Check, Expected, Reason, Side, TcpState, Unattributed},
     stage::{Pair, Skip, Stage},
@@ -25,6 +28,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("linger_zero_and_unread_data", linger_zero_and_unread_data),
     Scenario::both("connection_refused", connection_refused),
     Scenario::both("peer_resets_idle_connection", peer_resets_idle_connection),
+    Scenario::both("reset_before_accept", reset_before_accept),
+    Scenario::both("reset_and_never_accepted", reset_and_never_accepted),
     Scenario::both("disconnect_by_af_unspec", disconnect),
     Scenario::both("disconnect_in_fin_wait2", disconnect_in_fin_wait2),
     Scenario::both("listener_closed_over_queue", listener_closed_over_queue),
@@ -78,6 +83,61 @@ fn linger_zero(stage: &Stage) -> Result<()> {
             .bytes(2000, 100),
     );
     Ok(())
+}
+
+/// The peer is gone when accept() returns the connection: it is the acceptor's all the same.
+fn reset_before_accept(stage: &Stage) -> Result<()> {
+    let server = stage.actor("sv")?;
+    let (listener, client, connection) = reset_in_queue(stage, &server)?;
+    server.start_accepting(listener, 1, FirstCloser::Server)?;
+    server.finished_many()?;
+    expect_reset_in_queue(stage, &client, &connection, |received| {
+        received.acceptors(&server)
+    });
+    Ok(())
+}
+
+/// Nobody is named for what nobody accepted, even if the listener's process goes on to another connection.
+fn reset_and_never_accepted(stage: &Stage) -> Result<()> {
+    let server = stage.actor("sv")?;
+    let (listener, client, connection) = reset_in_queue(stage, &server)?;
+    server.close_fd(listener)?;
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    client.connect(address)?;
+    server.accept(listener)?;
+    expect_reset_in_queue(stage, &client, &connection, |received| {
+        received.no_opener().nobody(Unattributed::Unknown)
+    });
+    Ok(())
+}
+
+/// A connection that its client resets while it waits for accept().
+fn reset_in_queue(stage: &Stage, server: &Actor) -> Result<(Fd, Rc<Actor>, Connection)> {
+    let client = stage.actor("cl")?;
+    let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
+    let connection = client.connect(address)?;
+    client.set(connection.fd, SocketOption::LingerZero)?;
+    client.close(&connection)?;
+    Ok((listener, client, connection))
+}
+
+fn expect_reset_in_queue(
+    stage: &Stage,
+    client: &Actor,
+    at_client: &Connection,
+    by: impl Fn(Expected) -> Expected,
+) {
+    stage.expect(
+        Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
+            .state(TcpState::Established)
+            .own_client(client)
+            .ends(at_client),
+    );
+    stage.expect(by(Expected::reset_received(Reason::Peer)
+        .state(TcpState::Established)
+        .side(Side::Server)
+        .local(at_client.remote)
+        .remote(at_client.local)));
 }
 
 fn linger_zero_by_server(stage: &Stage) -> Result<()> {

@@ -127,6 +127,12 @@ pub fn accept(fd: RawFd) -> io::Result<RawFd> {
     })
 }
 
+/// Sets O_NONBLOCK.
+pub fn set_nonblocking(fd: RawFd) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK) }).map(drop)
+}
+
 /// shutdown()
 pub fn shutdown(fd: RawFd, how: i32) -> io::Result<()> {
     // SAFETY: integers only.

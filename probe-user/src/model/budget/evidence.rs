@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use hashbrown::DefaultHashBuilder;
 use twtrace_wire::{PortOp, ProcessKey, Side};
 
+use super::latest::LatestNetns;
 use crate::event::errno::Errno;
 use crate::event::{Event, Facts, PortAlloc, PortResult, SocketRange};
 use crate::model::dense::Dense;
@@ -62,6 +63,7 @@ pub struct Evidence {
     further_failures: u64,
     /// Processes that have bound to any port.
     binders: HashSet<(u32, ProcessKey)>,
+    latest: LatestNetns,
 }
 
 impl Evidence {
@@ -70,6 +72,14 @@ impl Evidence {
         let Some(netns) = event.netns else {
             return;
         };
+        if !self.latest.is_of_latest(netns, event.netns_nth, || {
+            if let Some(pools) = self.told.remove(&netns) {
+                self.kept -= pools.iter().count();
+            }
+            self.binders.retain(|(known, _)| *known != netns);
+        }) {
+            return;
+        }
         match &event.facts {
             Facts::TimeWait(_) if event.event == twtrace_wire::EventKind::TimeWait => {
                 self.note_made(netns, event);

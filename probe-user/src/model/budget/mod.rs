@@ -13,6 +13,7 @@
 
 pub mod evidence;
 pub mod forecast;
+mod latest;
 pub mod ledger;
 pub mod pace;
 pub mod ports;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use twtrace_wire::{EventKind, Side};
 
+use super::latest::LatestNetns;
 use crate::event::Event;
 
 /// Ports kept.
@@ -11,7 +12,10 @@ const MAX_PORTS: usize = 65_536;
 
 /// Ports of servers, by network namespace.
 #[derive(Debug, Default)]
-pub struct ServerPorts(HashSet<(u32, u16)>);
+pub struct ServerPorts {
+    ports: HashSet<(u32, u16)>,
+    latest: LatestNetns,
+}
 
 impl ServerPorts {
     /// Takes what an event tells.
@@ -19,17 +23,22 @@ impl ServerPorts {
         if let (EventKind::TimeWait, Side::Server, Some(netns), Some(local)) =
             (event.event, event.side, event.netns, event.local)
         {
-            if self.0.len() >= MAX_PORTS {
+            if self.ports.len() >= MAX_PORTS {
                 // Those that are still served are known again soon.
-                self.0.clear();
+                self.ports.clear();
             }
-            self.0.insert((netns, local.port()));
+            let is_of_latest = self.latest.is_of_latest(netns, event.netns_nth, || {
+                self.ports.retain(|(known, _)| *known != netns);
+            });
+            if is_of_latest {
+                self.ports.insert((netns, local.port()));
+            }
         }
     }
 
     /// Whether connections were accepted on this port.
     pub fn has(&self, netns: u32, port: u16) -> bool {
-        self.0.contains(&(netns, port))
+        self.ports.contains(&(netns, port))
     }
 }
 

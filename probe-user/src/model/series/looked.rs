@@ -128,7 +128,15 @@ impl Looked {
             audited.map_or(0, i64::unsigned_abs)
         };
         let audited = rows.iter().filter(|row| row.audited).count() as u64;
-        let mut shown: Vec<AuditRow> = rows.iter().filter(|row| !row.is_quiet()).cloned().collect();
+        // Of namespaces that had the same number the last one: the others are gone.
+        let mut last: HashMap<u32, u32> = HashMap::new();
+        for row in rows {
+            let last = last.entry(row.netns).or_default();
+            *last = (*last).max(row.netns_nth);
+        }
+        let is_shown =
+            |row: &&AuditRow| !row.is_quiet() && last.get(&row.netns) == Some(&row.netns_nth);
+        let mut shown: Vec<AuditRow> = rows.iter().filter(is_shown).cloned().collect();
         shown.sort_by_key(|row| (Reverse((difference(row), row.births_seen)), row.netns));
         shown.truncate(limits.max_destinations);
         self.audit = Audit {

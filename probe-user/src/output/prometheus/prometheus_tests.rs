@@ -171,6 +171,7 @@ fn seen() -> Vec<Seen> {
     };
     let audit = AuditRow {
         netns: 5,
+        netns_nth: 0,
         births_seen: 9,
         births_kernel: Some(10),
         difference: Some(-1),

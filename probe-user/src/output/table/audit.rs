@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::grid::{Align, Grid, text};
+use super::names::shown_netns;
 use crate::model::report::Report;
 
 fn signed(difference: Option<i64>) -> String {
@@ -53,7 +54,7 @@ pub fn grid(report: &Report) -> Grid<12> {
             (Some(why), false) => format!("not audited: {why}"),
         };
         grid.row([
-            row.netns.to_string(),
+            shown_netns(row.netns, row.netns_nth),
             row.births_seen.to_string(),
             number(row.births_kernel),
             signed(row.difference),

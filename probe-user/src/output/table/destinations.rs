@@ -1,6 +1,7 @@
 //! By destination: remote address and port of clients, local port of servers.
 
 use super::grid::{Align, Grid, text};
+use super::names::shown_netns;
 use super::{SHOWN, by_reason, count};
 use crate::event::words::Word;
 use crate::model::report::Report;
@@ -42,7 +43,7 @@ pub fn grid(report: &Report) -> Grid<10> {
             row.side.word().to_owned(),
             row.destination.to_string(),
             row.netns
-                .map_or_else(|| "-".to_owned(), |netns| netns.to_string()),
+                .map_or_else(|| "-".to_owned(), |netns| shown_netns(netns, row.netns_nth)),
             count(row.time_wait, at_least),
             count(row.fin_wait2, at_least),
             count(row.overflow, at_least),

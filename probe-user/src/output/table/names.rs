@@ -23,6 +23,14 @@ pub fn render(report: &Report) -> String {
     text(&grid)
 }
 
+/// The number of a namespace, with its place among those that had it: `4026532177 #2`.
+pub fn shown_netns(netns: u32, nth: u32) -> String {
+    match nth {
+        0 => netns.to_string(),
+        _ => format!("{netns} #{}", u64::from(nth) + 1),
+    }
+}
+
 /// Number and name of a namespace: `4026532177 (blue)`.
 pub fn numbered(report: &Report, netns: u32) -> String {
     let mut names = report.netns_names.iter();

@@ -114,6 +114,7 @@ fn report() -> Report {
         ]),
         audit: vec![AuditRow {
             netns: 42,
+            netns_nth: 0,
             births_seen: 4,
             births_kernel: Some(5),
             difference: Some(-1),

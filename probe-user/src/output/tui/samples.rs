@@ -214,6 +214,7 @@ fn choice(question: Question, lost: Option<&str>) -> Choice {
 pub fn audit(difference: i64) -> AuditRow {
     AuditRow {
         netns: NETNS,
+        netns_nth: 0,
         births_seen: 1_000,
         births_kernel: Some(1_000u64.saturating_add_signed(-difference)),
         difference: Some(difference),

@@ -200,6 +200,7 @@ fn memory_audit_and_end() {
     goes_there_and_back(Seen::Memory(vec![cache]));
     goes_there_and_back(Seen::Audit(vec![AuditRow {
         netns: 5,
+        netns_nth: 0,
         births_seen: 7,
         births_kernel: Some(8),
         difference: Some(-1),

@@ -123,7 +123,7 @@ fn audit_line(row: &AuditRow) -> String {
     let mut line = format!(
         "namespace {}: {} births seen, {} by the kernel: off by {}; {} refused, {} by the kernel; \
          {} inferred; {} ended, alive off by {}; {} reused, {} by the kernel",
-        row.netns,
+        table::names::shown_netns(row.netns, row.netns_nth),
         row.births_seen,
         known(row.births_kernel),
         signed(row.difference),
