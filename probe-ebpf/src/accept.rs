@@ -5,6 +5,7 @@ use twtrace_wire::Side;
 use crate::{
     descriptor::socket_of,
     kernel::{IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
+    maps::in_this_order,
     process::actor,
     records::{Actor, NEW, Story},
     story, unaccepted,
@@ -31,13 +32,30 @@ pub fn accepted(child: u64) {
     unsafe {
         (*story).side = Side::Server as u8;
         if !(*story).opener.is_process() {
-            (*story).opener = opener;
+            write_opener(story, &opener);
         }
     }
     unaccepted::accepted(sock, story);
     let mptcp = sock.mptcp_socket();
     if mptcp != 0 {
         accepted_mptcp(mptcp, opener);
+    }
+}
+
+/// The thread-group id comes last: softirq on another CPU may be looking whether there is an opener.
+///
+/// # Safety
+/// `story` is the entry of a live socket.
+#[inline(always)]
+unsafe fn write_opener(story: *mut Story, opener: &Actor) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*story).opener.key.start_boot_ns = opener.key.start_boot_ns;
+        (*story).opener.tid = opener.tid;
+        (*story).opener.thread_comm = opener.thread_comm;
+        in_this_order();
+        (*story).opener.key.unattributed = opener.key.unattributed;
+        (*story).opener.key.tgid = opener.key.tgid;
     }
 }
 

@@ -263,26 +263,13 @@ pub unsafe fn increment(counter: *mut u64) {
     unsafe { add(counter, 1) }
 }
 
-/// Makes a slot nobody's, after all that was written before: a processor with x86's order of stores needs no more than
-/// that the compiler keeps it.
-///
-/// # Safety
-/// `slot` is aligned and in a map value.
+/// Keeps the compiler from writing what stands after this before what stands before it; x86 keeps the order of stores.
 #[inline(always)]
-pub unsafe fn release(slot: *mut u64) {
+pub fn in_this_order() {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: the caller's promise. To the compiler it may read and write any memory.
+    // SAFETY: no instruction. To the compiler it may read and write any memory.
     unsafe {
-        core::arch::asm!(
-            "*(u64 *)({slot} + 0) = {nobody}",
-            slot = in(reg) slot,
-            nobody = in(reg) 0_u64,
-        );
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    // SAFETY: the caller's promise; only ever compiled to be checked.
-    unsafe {
-        *slot = 0;
+        core::arch::asm!("");
     }
 }
 

@@ -285,10 +285,12 @@ pub fn received(sock: Sock, program: Program) {
         fact.flags = flags::MAY_BE_DATA;
         story.flags |= RST_MAY_BE_DATA;
     }
-    let charged = answerable(story);
+    let mut charged = answerable(story);
     let awaits_accept = unaccepted::may_come(sock, story, charged);
     if awaits_accept {
         fact.flags |= flags::AWAITS_ACCEPT;
+        // Whoever accepts it at this moment: what is counted now is put right later.
+        charged = &unaccepted::NOBODY;
     }
     let traffic = sock.traffic();
     emit::of_socket_with(&fact, sock.0, story, charged, &traffic);

@@ -11,7 +11,7 @@ use crate::{
     constants::config,
     existing,
     kernel::{Sock, state},
-    maps::{MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS, claim, count_lost, release},
+    maps::{MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS, claim, count_lost, in_this_order},
     records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story, StorySlot},
 };
 
@@ -105,7 +105,8 @@ pub fn forget(sock: u64) {
         unsafe {
             if (*slot).sock == sock {
                 (*slot).story = NEW;
-                release(&raw mut (*slot).sock);
+                in_this_order();
+                (*slot).sock = 0;
             }
             if (*slot).spilled == 0 {
                 return;

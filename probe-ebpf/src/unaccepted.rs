@@ -21,7 +21,8 @@ use crate::{
 /// How long before userspace gives up the last accept() may come that is told of.
 const MARGIN_NS: u64 = 100_000_000;
 
-static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
+/// Whom it is charged to until then.
+pub static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
 
 /// Whether accept() may name the process of a RST that has none.
 #[inline(always)]

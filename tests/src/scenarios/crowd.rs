@@ -61,7 +61,7 @@ fn crowd(stage: &Stage) -> Result<()> {
 }
 
 /// Connections of the race: each is an event of its own to compare.
-const RACED: u16 = 300;
+const RACED: u16 = 100;
 /// Below the range of ports that other sockets are given.
 const FIRST_RACER: u16 = 10_000;
 
