@@ -64,8 +64,12 @@ unsafe fn write_opener(story: *mut Story, opener: &Actor) {
 #[inline(always)]
 fn story_of(sock: Sock) -> Option<*mut Story> {
     let story = story::find(sock.0);
-    if story.is_some() || sock.state() == state::CLOSE {
+    if story.is_some() {
         return story;
+    }
+    if sock.state() == state::CLOSE {
+        // It may have been established and reset since the look: then it has one by now.
+        return story::find(sock.0);
     }
     story::begin(sock.0, &NEW)
 }
