@@ -7,7 +7,7 @@ use crate::{
     kernel::{IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
     maps::in_this_order,
     process::actor,
-    records::{Actor, NEW, Story},
+    records::{Actor, Story},
     story, unaccepted,
 };
 
@@ -71,7 +71,8 @@ fn story_of(sock: Sock) -> Option<*mut Story> {
         // It may have been established and reset since the look: then it has one by now.
         return story::find(sock.0);
     }
-    story::begin(sock.0, &NEW)
+    // Not begun anew where it has one by now, even if that has ended in CLOSE: it is this one's.
+    story::entry(sock.0)
 }
 
 /// Further subflows are never accept()ed: they take this opener from the MPTCP socket.

@@ -65,9 +65,9 @@ pub fn begin_anew(sock: u64) -> Option<*mut Story> {
     Some(story)
 }
 
-/// The entry of a socket's address, made where missing.
+/// The entry of a socket's address, made where missing, and as it is where not.
 #[inline(always)]
-fn entry(sock: u64) -> Option<*mut Story> {
+pub fn entry(sock: u64) -> Option<*mut Story> {
     if let Some(slot) = slot(sock) {
         // SAFETY: a map value.
         unsafe {
