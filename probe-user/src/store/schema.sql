@@ -90,7 +90,8 @@ CREATE TABLE port_row(
     PRIMARY KEY(interval_id, n, op, exact)
 ) WITHOUT ROWID;
 
--- By destination: `address:port` of clients, `:port` of servers.
+-- By destination: `address:port` of clients, `:port` of servers. Here, in `dealing_row` and in `audit_row`, 2^32 is added to
+-- `netns` for each namespace that had this number before it, since twtrace was started.
 CREATE TABLE destination_row(
     interval_id INTEGER NOT NULL, n INTEGER NOT NULL,
     netns INTEGER, side TEXT NOT NULL, destination TEXT NOT NULL,
