@@ -10,8 +10,8 @@ pub const NO_RECYCLE: &str = "net.ipv4.tcp_tw_recycle: gone since Linux 4.12; wh
     connections of clients behind NAT";
 
 /// tcp_fin_timeout, which is mistaken for the length of TIME_WAIT.
-pub const NO_FIN_TIMEOUT: &str = "net.ipv4.tcp_fin_timeout: it bounds FIN_WAIT2 only; a TIME_WAIT lasts 60 s \
-    whatever it says";
+pub const NO_FIN_TIMEOUT: &str = "net.ipv4.tcp_fin_timeout: it bounds FIN_WAIT2 only; a TIME_WAIT lasts as \
+    long whatever it says";
 
 /// SO_LINGER 0 as a remedy.
 pub const NO_LINGER: &str = "SO_LINGER with 0 s to avoid TIME_WAITs: the connection ends with a RST, and data on \

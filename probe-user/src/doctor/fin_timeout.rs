@@ -32,11 +32,10 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             "tcp_fin_timeout is {seconds} s in {}: that does not shorten TIME_WAIT",
             advice::namespaces(&numbers)
         ),
-        evidence: vec![
-            "it bounds how long a closed connection waits for the peer's FIN (FIN_WAIT2); a TIME_WAIT lasts \
-             60 s, which no setting changes"
-                .to_owned(),
-        ],
+        evidence: vec![format!(
+            "it bounds how long a closed connection waits for the peer's FIN (FIN_WAIT2); a TIME_WAIT lasts {}",
+            lasts(facts, *first)
+        )],
         figures: json!({ "namespaces": rows }),
         to_do: vec![format!(
             "leave it if peers that never close are the reason for it; else set it back: {}",
@@ -50,10 +49,20 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     }]
 }
 
+/// How long, and by which setting.
+fn lasts(facts: &Facts, netns: u32) -> String {
+    let set = facts.state(netns).and_then(|state| state.ports.tw_timeout);
+    match set {
+        Some(timeout) => format!("{} s, by net.ipv4.tcp_tw_timeout", timeout.seconds()),
+        None => "60 s, which no setting changes".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::model::budget::sysctls::TwTimeout;
 
     #[test]
     fn a_lowered_one_is_told_and_the_default_is_not() {
@@ -62,6 +71,13 @@ mod tests {
         facts.state_mut().fin_timeout_s = Some(15);
         let findings = check(&facts);
         assert!(findings[0].title.contains("15 s in namespace 42"));
+        assert!(findings[0].evidence[0].ends_with("lasts 60 s, which no setting changes"));
+        facts.state_mut().ports.tw_timeout = TwTimeout::from_seconds(20);
+        let evidence = &check(&facts)[0].evidence[0];
+        assert!(
+            evidence.ends_with("lasts 20 s, by net.ipv4.tcp_tw_timeout"),
+            "{evidence}"
+        );
         facts.state_mut().fin_timeout_s = Some(120);
         assert!(check(&facts).is_empty());
     }

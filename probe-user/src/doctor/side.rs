@@ -6,6 +6,7 @@ use twtrace_wire::Side;
 use super::advice;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
+use crate::clock::SECOND_NS;
 use crate::model::budget::sysctls::TIME_WAIT_NS;
 use crate::model::dealings::DealingRow;
 use crate::model::destination::Destination;
@@ -28,8 +29,10 @@ pub fn client_closes_first(facts: &Facts) -> Vec<Finding> {
             return None;
         };
         let per_s = per_s(facts, row);
-        let held = per_s * TIME_WAIT_NS as f64 / 1e9;
         let state = facts.state(row.netns);
+        let length_ns = state.map_or(TIME_WAIT_NS, |state| state.ports.time_wait_ns());
+        let length_s = length_ns / SECOND_NS;
+        let held = per_s * length_ns as f64 / 1e9;
         // Between loopback addresses both ends are alike, elsewhere the source makes no difference.
         let is_reused = state.is_some_and(|state| state.ports.reuses(remote.ip(), remote));
         let range = state.map(|state| state.ports.range.count());
@@ -45,9 +48,9 @@ pub fn client_closes_first(facts: &Facts) -> Vec<Finding> {
         evidence.push(match (range, is_reused) {
             (_, true) => "TIME_WAITs towards it are reused after a second, so ports do not run out".to_owned(),
             (Some(count), false) => format!(
-                "each holds a port for 60 s: this rate comes to hold {held:.0} of {count}"
+                "each holds a port for {length_s} s: this rate comes to hold {held:.0} of {count}"
             ),
-            (None, false) => format!("each holds a port for 60 s: this rate comes to hold {held:.0}"),
+            (None, false) => format!("each holds a port for {length_s} s: this rate comes to hold {held:.0}"),
         });
         Some(Finding {
             id: "client_closes_first",
@@ -147,6 +150,7 @@ fn thousandths(rate: f64) -> f64 {
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::model::budget::sysctls::TwTimeout;
 
     fn with(side: Side, destination: &str, time_waits: u64) -> Facts {
         let mut facts = samples::healthy();
@@ -161,6 +165,12 @@ mod tests {
         assert_eq!(findings[0].severity, Severity::Notice);
         assert!(findings[0].evidence[0].contains("1000 times, 100 a second"));
         assert!(findings[0].evidence[1].contains("hold 6000 of 28232"));
+        assert!(findings[0].evidence[1].starts_with("each holds a port for 60 s"));
+        let mut facts = with(Side::Client, "10.0.0.2:80", 3_000);
+        facts.state_mut().ports.tw_timeout = TwTimeout::from_seconds(5);
+        let short = &client_closes_first(&facts)[0];
+        assert_eq!(short.severity, Severity::Notice);
+        assert!(short.evidence[1].contains("for 5 s: this rate comes to hold 1500 of 28232"));
         let facts = with(Side::Client, "10.0.0.2:80", 3_000);
         assert_eq!(client_closes_first(&facts)[0].severity, Severity::Warning);
         // Reused: the default between loopback addresses.

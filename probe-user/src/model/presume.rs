@@ -89,6 +89,8 @@ impl End<'_> {
 pub struct Look<'a> {
     /// Its sockets.
     pub sockets: &'a [Row],
+    /// How long a TIME_WAIT lives there, nanoseconds.
+    pub time_wait_ns: u64,
     /// `tcp_fin_timeout`, nanoseconds: how long a mini-socket waits for the peer's FIN.
     pub fin_timeout_ns: Option<u64>,
     /// CLOCK_MONOTONIC before the kernel was asked, nanoseconds.
@@ -100,6 +102,8 @@ pub struct Look<'a> {
 pub struct PresumedEnds {
     max_entries: usize,
     entries: HashMap<Tuple, Entry>,
+    /// How long TIME_WAITs live, nanoseconds, in namespaces where that was found to be other than usual.
+    lengths: HashMap<u32, u64>,
     /// Ends, the next first. One that its entry does not have any more is void.
     due: BinaryHeap<Reverse<(u64, Tuple)>>,
     /// TIME_WAITs there was no room for: their ends go untold.
@@ -112,6 +116,7 @@ impl PresumedEnds {
         Self {
             max_entries,
             entries: HashMap::new(),
+            lengths: HashMap::new(),
             due: BinaryHeap::new(),
             without_room: 0,
         }
@@ -137,7 +142,10 @@ impl PresumedEnds {
             self.without_room += 1;
             return;
         }
-        let ends_ns = event.mono_ns.saturating_add(TIME_WAIT_NS);
+        let length_ns = self.lengths.get(&tuple.netns);
+        let ends_ns = event
+            .mono_ns
+            .saturating_add(*length_ns.unwrap_or(&TIME_WAIT_NS));
         let entry = Entry {
             birth: event.clone(),
             ends_ns,
@@ -220,6 +228,7 @@ impl PresumedEnds {
 
     /// The namespace is gone, and all in it.
     pub fn purge(&mut self, netns: u32, now_ns: u64, clocks: Clocks) -> Vec<Event> {
+        self.lengths.remove(&netns);
         let gone = self.tuples_of(netns, now_ns);
         gone.into_iter()
             .filter_map(|tuple| self.end(tuple, End::before(EndCause::Purged, now_ns), clocks))
@@ -229,6 +238,7 @@ impl PresumedEnds {
     /// Puts right what is presumed of a namespace, by a look at it. Returns the ends that it shows.
     pub fn correct(&mut self, netns: u32, look: Look<'_>, clocks: Clocks) -> Vec<Event> {
         let asked_ns = look.asked_ns;
+        self.learn_length(netns, look.time_wait_ns);
         let by_ends: HashMap<(SocketAddr, SocketAddr), &Row> = look
             .sockets
             .iter()
@@ -257,6 +267,24 @@ impl PresumedEnds {
             }
         }
         ends
+    }
+
+    /// What no dump has shown yet is presumed to live that long.
+    fn learn_length(&mut self, netns: u32, time_wait_ns: u64) {
+        let before_ns = match time_wait_ns {
+            TIME_WAIT_NS => self.lengths.remove(&netns),
+            _ => self.lengths.insert(netns, time_wait_ns),
+        };
+        if before_ns.unwrap_or(TIME_WAIT_NS) == time_wait_ns {
+            return;
+        }
+        let of_netns = self.entries.iter_mut();
+        for (tuple, entry) in of_netns.filter(|(tuple, _)| tuple.netns == netns) {
+            if !entry.is_confirmed {
+                entry.ends_ns = entry.birth.mono_ns.saturating_add(time_wait_ns);
+                self.due.push(Reverse((entry.ends_ns, *tuple)));
+            }
+        }
     }
 
     /// Those that a look at this time should have shown.

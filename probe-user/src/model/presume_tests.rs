@@ -60,6 +60,7 @@ fn with_one() -> (PresumedEnds, Event) {
 
 fn look(presumed: &mut PresumedEnds, sockets: &[Row], at_s: u64) -> Vec<Event> {
     let look = Look {
+        time_wait_ns: TIME_WAIT_NS,
         sockets,
         fin_timeout_ns: Some(60 * SECOND_NS),
         asked_ns: at_s * SECOND_NS,
@@ -193,9 +194,40 @@ fn a_search_for_a_port_that_finds_one_has_taken_it() {
 }
 
 #[test]
+fn where_a_setting_says_so_it_lives_for_another_time() {
+    let look = |presumed: &mut PresumedEnds, time_wait_s, at_s, sockets: &[Row]| {
+        let look = Look {
+            time_wait_ns: time_wait_s * SECOND_NS,
+            sockets,
+            fin_timeout_ns: Some(60 * SECOND_NS),
+            asked_ns: at_s * SECOND_NS,
+        };
+        presumed.correct(NETNS, look, clocks())
+    };
+    let (mut presumed, _) = with_one();
+    let ends = look(&mut presumed, 5, 107, &[]);
+    assert_eq!(told(&ends[0]), (EndCause::Expired, Some(5), 105, None));
+    // From then on it is known when the next one is born.
+    assert!(presumed.note(&birth(110), clocks()).is_none());
+    assert!(presumed.expired(114 * SECOND_NS, clocks()).is_empty());
+    let ends = presumed.expired(115 * SECOND_NS, clocks());
+    assert_eq!(told(&ends[0]), (EndCause::Expired, Some(5), 115, None));
+    // Put back, and lengthened, with one alive that no dump has shown.
+    assert!(presumed.note(&birth(120), clocks()).is_none());
+    assert!(look(&mut presumed, 600, 120, &[]).is_empty());
+    assert!(presumed.expired(719 * SECOND_NS, clocks()).is_empty());
+    let ends = presumed.expired(720 * SECOND_NS, clocks());
+    assert_eq!(told(&ends[0]), (EndCause::Expired, Some(600), 720, None));
+    assert!(look(&mut presumed, 60, 721, &[]).is_empty());
+    assert!(presumed.note(&birth(730), clocks()).is_none());
+    assert_eq!(presumed.expired(790 * SECOND_NS, clocks()).len(), 1);
+}
+
+#[test]
 fn the_wait_for_the_peers_fin_may_be_shorter() {
     let (mut presumed, _) = with_one();
     let look = Look {
+        time_wait_ns: TIME_WAIT_NS,
         sockets: &[],
         fin_timeout_ns: Some(5 * SECOND_NS),
         asked_ns: 107 * SECOND_NS,

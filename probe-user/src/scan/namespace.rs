@@ -151,6 +151,7 @@ pub mod samples {
                 tw_reuse: TwReuse::Loopback,
                 timestamps: true,
                 reuse_delay_ns: REUSE_DELAY_NS,
+                tw_timeout: None,
             },
             fin_timeout_s: Some(60),
             max_tw_buckets: Some(65_536),

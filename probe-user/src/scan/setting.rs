@@ -9,7 +9,7 @@ use super::gate::Gate;
 use super::snapshot::is_gone;
 use crate::enrich::netns;
 use crate::model::budget::ports::PortsError;
-use crate::model::budget::sysctls::{PortSysctls, REUSE_DELAY_NS, TwReuse};
+use crate::model::budget::sysctls::{PortSysctls, REUSE_DELAY_NS, TwReuse, TwTimeout};
 
 /// A file in /proc, which shows the namespace of whoever opens it. Those of ipv4 hold for IPv6 too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Setting {
     TwReuse,
     /// `tcp_tw_reuse_delay` (6.16 and later), milliseconds
     TwReuseDelay,
+    /// `tcp_tw_timeout` of kernels that have it, seconds
+    TwTimeout,
     /// `tcp_timestamps`
     Timestamps,
     /// `tcp_fin_timeout`, seconds
@@ -42,11 +44,12 @@ pub enum Setting {
 }
 
 impl Setting {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::PortRange,
         Self::ReservedPorts,
         Self::TwReuse,
         Self::TwReuseDelay,
+        Self::TwTimeout,
         Self::Timestamps,
         Self::FinTimeout,
         Self::MaxTwBuckets,
@@ -69,6 +72,7 @@ impl Setting {
             Self::ReservedPorts => "/proc/sys/net/ipv4/ip_local_reserved_ports",
             Self::TwReuse => "/proc/sys/net/ipv4/tcp_tw_reuse",
             Self::TwReuseDelay => "/proc/sys/net/ipv4/tcp_tw_reuse_delay",
+            Self::TwTimeout => "/proc/sys/net/ipv4/tcp_tw_timeout",
             Self::Timestamps => "/proc/sys/net/ipv4/tcp_timestamps",
             Self::FinTimeout => "/proc/sys/net/ipv4/tcp_fin_timeout",
             Self::MaxTwBuckets => "/proc/sys/net/ipv4/tcp_max_tw_buckets",
@@ -177,6 +181,10 @@ fn parse(
             // Kernels before 6.16.
             Err(_) => REUSE_DELAY_NS,
         },
+        // Most kernels have none.
+        tw_timeout: number(Setting::TwTimeout)
+            .ok()
+            .and_then(TwTimeout::from_seconds),
     })
 }
 
@@ -195,16 +203,25 @@ mod tests {
         assert!(error.contains("ip_local_port_range") && error.contains("CAP_SYS_ADMIN"));
     }
 
-    fn text_of(setting: Setting, delay: Option<&str>) -> Result<String, SettingError> {
+    /// With the settings that not all kernels have.
+    fn text_of(
+        setting: Setting,
+        delay: Option<&'static str>,
+        timeout: Option<&'static str>,
+    ) -> Result<String, SettingError> {
+        let there = |text: Option<&'static str>| {
+            text.ok_or_else(|| {
+                let error = io::Error::from_raw_os_error(libc::ENOENT);
+                SettingError::Read(setting, error)
+            })
+        };
         let text = match setting {
             Setting::PortRange => "32768\t60999\n",
             Setting::ReservedPorts => "40000-40001\n",
             Setting::TwReuse => "2\n",
             Setting::Timestamps => "1\n",
-            Setting::TwReuseDelay => delay.ok_or_else(|| {
-                let error = io::Error::from_raw_os_error(libc::ENOENT);
-                SettingError::Read(setting, error)
-            })?,
+            Setting::TwReuseDelay => there(delay)?,
+            Setting::TwTimeout => there(timeout)?,
             other => panic!("{other:?} does not decide about ports"),
         };
         Ok(text.to_owned())
@@ -212,14 +229,20 @@ mod tests {
 
     #[test]
     fn files_are_read_as_the_kernel_writes_them() {
-        let sysctls = parse(|setting| text_of(setting, None)).unwrap();
+        let sysctls = parse(|setting| text_of(setting, None, None)).unwrap();
         assert_eq!(sysctls.range.low, 32_768);
         assert_eq!(sysctls.reserved.iter().count(), 2);
         assert_eq!(sysctls.tw_reuse, TwReuse::Loopback);
         assert!(sysctls.timestamps);
         assert_eq!(sysctls.reuse_delay_ns, REUSE_DELAY_NS);
-        let sysctls = parse(|setting| text_of(setting, Some("500\n"))).unwrap();
+        assert_eq!(sysctls.tw_timeout, None);
+        let sysctls = parse(|setting| text_of(setting, Some("500\n"), Some("15\n"))).unwrap();
         assert_eq!(sysctls.reuse_delay_ns, 500_000_000);
+        assert_eq!(sysctls.time_wait_ns(), 15_000_000_000);
+        for not_one in ["0\n", "many\n", ""] {
+            let sysctls = parse(|setting| text_of(setting, None, Some(not_one))).unwrap();
+            assert_eq!(sysctls.tw_timeout, None, "{not_one:?}");
+        }
         let error = parse(|_| Ok("7\n".to_owned())).unwrap_err();
         assert!(error.to_string().contains("ip_local_port_range"));
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::event::Event;
 use crate::event::timestamp::Clocks;
+use crate::model::budget::sysctls::{TIME_WAIT_NS, TwTimeout};
 use crate::model::presume::{Look, PresumedEnds};
 use crate::scan::gate::Gate;
 use crate::scan::setting::{self, Setting};
@@ -68,11 +69,16 @@ impl Presumed {
             let found = snapshot::take(self.gate.as_deref(), Query::all(), &wanted);
             let existing = namespaces();
             for namespace in &found.namespaces {
+                let netns = namespace.netns;
+                let paths = existing.get(&netns);
+                let seconds = |setting| self.seconds(netns, paths?, setting);
                 let look = Look {
                     sockets: &namespace.rows,
-                    fin_timeout_ns: existing
-                        .get(&namespace.netns)
-                        .and_then(|paths| self.fin_timeout_ns(namespace.netns, paths)),
+                    time_wait_ns: seconds(Setting::TwTimeout)
+                        .and_then(TwTimeout::from_seconds)
+                        .map_or(TIME_WAIT_NS, TwTimeout::nanoseconds),
+                    fin_timeout_ns: seconds(Setting::FinTimeout)
+                        .and_then(|seconds| seconds.checked_mul(SECOND_NS)),
                     asked_ns: now_ns,
                 };
                 told.extend(self.ends.correct(namespace.netns, look, clocks));
@@ -88,8 +94,9 @@ impl Presumed {
         told
     }
 
-    fn fin_timeout_ns(&self, netns: u32, paths: &[PathBuf]) -> Option<u64> {
-        let text = setting::text(self.gate.as_deref(), netns, paths, Setting::FinTimeout).ok()?;
-        text.trim().parse::<u64>().ok()?.checked_mul(SECOND_NS)
+    /// `None` where the kernel has no such setting.
+    fn seconds(&self, netns: u32, paths: &[PathBuf], setting: Setting) -> Option<u64> {
+        let text = setting::text(self.gate.as_deref(), netns, paths, setting).ok()?;
+        text.trim().parse().ok()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::ports::{PortRange, PortSet};
-use super::sysctls::{PortSysctls, TIME_WAIT_NS};
+use super::sysctls::PortSysctls;
 use super::tuple::{PackedTuple, Tuple};
 use crate::model::dense::Dense;
 
@@ -57,7 +57,7 @@ impl Hold {
                 left_ns,
                 in_fin_wait2: false,
             } if is_reused => {
-                let age_ns = TIME_WAIT_NS.saturating_sub(left_ns);
+                let age_ns = sysctls.time_wait_ns().saturating_sub(left_ns);
                 Some(sysctls.reuse_delay_ns.saturating_sub(age_ns))
             }
             Self::TimeWait { left_ns, .. } => Some(left_ns),
@@ -344,7 +344,7 @@ pub mod samples {
 mod tests {
     use super::samples::{listener, live, time_wait};
     use super::*;
-    use crate::model::budget::sysctls::{TwReuse, samples::narrow};
+    use crate::model::budget::sysctls::{TwReuse, TwTimeout, samples::narrow};
 
     #[test]
     fn listeners_and_what_they_accepted_are_no_clients() {
@@ -406,5 +406,11 @@ mod tests {
         assert_eq!(ask(hold(59, false), false), Some(59 * second));
         assert_eq!(ask(hold(59, true), true), Some(59 * second));
         assert_eq!(ask(Hold::Live, true), None);
+        sysctls.tw_timeout = TwTimeout::from_seconds(10);
+        let left = hold(10, false);
+        assert_eq!(left.blocks_for_ns(&sysctls, true), Some(second));
+        assert_eq!(hold(9, false).blocks_for_ns(&sysctls, true), Some(0));
+        // It was made before the setting was lowered.
+        assert_eq!(hold(59, false).blocks_for_ns(&sysctls, true), Some(second));
     }
 }

@@ -6,9 +6,38 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ports::{PortRange, PortSet, PortsError};
+use crate::clock::SECOND_NS;
 
-/// TCP_TIMEWAIT_LEN: how long a TIME_WAIT lives, nanoseconds.
+/// TCP_TIMEWAIT_LEN: how long a TIME_WAIT lives where no setting says otherwise, nanoseconds.
 pub const TIME_WAIT_NS: u64 = Duration::from_secs(60).as_nanos() as u64;
+
+/// `tcp_tw_timeout` of kernels that have it: how long a TIME_WAIT lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TwTimeout(u16);
+
+impl TwTimeout {
+    /// The longest, seconds: kernels that have it take 600 at most.
+    const MAX_S: u64 = 3_600;
+
+    /// From the number in /proc/sys/net/ipv4/tcp_tw_timeout; `None` for one that can't be.
+    pub fn from_seconds(seconds: u64) -> Option<Self> {
+        let is_possible = (1..=Self::MAX_S).contains(&seconds);
+        u16::try_from(seconds)
+            .ok()
+            .filter(|_| is_possible)
+            .map(Self)
+    }
+
+    /// Seconds, as in /proc.
+    pub fn seconds(self) -> u64 {
+        self.0.into()
+    }
+
+    /// Nanoseconds.
+    pub fn nanoseconds(self) -> u64 {
+        self.seconds() * SECOND_NS
+    }
+}
 
 /// `tcp_tw_reuse_delay` of kernels that do not have it (before 6.16), nanoseconds.
 pub const REUSE_DELAY_NS: u64 = Duration::from_secs(1).as_nanos() as u64;
@@ -59,9 +88,16 @@ pub struct PortSysctls {
     pub timestamps: bool,
     /// `tcp_tw_reuse_delay`: how old a TIME_WAIT must be to be reused, nanoseconds.
     pub reuse_delay_ns: u64,
+    /// `tcp_tw_timeout`, where the kernel has it.
+    pub tw_timeout: Option<TwTimeout>,
 }
 
 impl PortSysctls {
+    /// How long a TIME_WAIT lives, nanoseconds; never 0.
+    pub fn time_wait_ns(&self) -> u64 {
+        self.tw_timeout.map_or(TIME_WAIT_NS, TwTimeout::nanoseconds)
+    }
+
     /// Whether a connect() between these ends that looks for a port may take one in TIME_WAIT, once that is
     /// older than [`Self::reuse_delay_ns`] and past FIN_WAIT2.
     ///
@@ -87,6 +123,9 @@ struct Settings {
     tcp_tw_reuse: u64,
     tcp_timestamps: bool,
     tcp_tw_reuse_delay_ns: u64,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tcp_tw_timeout: Option<u64>,
 }
 
 impl From<PortSysctls> for Settings {
@@ -97,6 +136,7 @@ impl From<PortSysctls> for Settings {
             tcp_tw_reuse: sysctls.tw_reuse.number(),
             tcp_timestamps: sysctls.timestamps,
             tcp_tw_reuse_delay_ns: sysctls.reuse_delay_ns,
+            tcp_tw_timeout: sysctls.tw_timeout.map(TwTimeout::seconds),
         }
     }
 }
@@ -109,6 +149,9 @@ impl TryFrom<Settings> for PortSysctls {
         if range.low > range.high {
             return Err(format!("{range} is not a range of ports"));
         }
+        let tw_timeout = settings.tcp_tw_timeout.map(|seconds| {
+            TwTimeout::from_seconds(seconds).ok_or_else(|| format!("tcp_tw_timeout is {seconds}"))
+        });
         Ok(Self {
             range,
             reserved: settings
@@ -119,6 +162,7 @@ impl TryFrom<Settings> for PortSysctls {
                 .ok_or_else(|| format!("tcp_tw_reuse is {}", settings.tcp_tw_reuse))?,
             timestamps: settings.tcp_timestamps,
             reuse_delay_ns: settings.tcp_tw_reuse_delay_ns,
+            tw_timeout: tw_timeout.transpose()?,
         })
     }
 }
@@ -138,6 +182,7 @@ pub mod samples {
             tw_reuse: TwReuse::Never,
             timestamps: true,
             reuse_delay_ns: REUSE_DELAY_NS,
+            tw_timeout: None,
         }
     }
 }
@@ -145,6 +190,27 @@ pub mod samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_wait_lives_for_a_minute_unless_the_kernel_has_a_setting() {
+        let mut sysctls = samples::narrow();
+        assert_eq!(sysctls.time_wait_ns(), TIME_WAIT_NS);
+        let of_recording = |sysctls: &PortSysctls| serde_json::to_string(sysctls).unwrap();
+        assert!(!of_recording(&sysctls).contains("tcp_tw_timeout"));
+        sysctls.tw_timeout = TwTimeout::from_seconds(5);
+        assert_eq!(sysctls.time_wait_ns(), 5 * SECOND_NS);
+        let text = of_recording(&sysctls);
+        assert!(text.contains(r#""tcp_tw_timeout":5"#), "{text}");
+        assert_eq!(serde_json::from_str::<PortSysctls>(&text).unwrap(), sysctls);
+        for seconds in [0, 3_601, u64::MAX] {
+            assert_eq!(TwTimeout::from_seconds(seconds), None);
+            let text = text.replace("timeout\":5", &format!("timeout\":{seconds}"));
+            assert!(
+                serde_json::from_str::<PortSysctls>(&text).is_err(),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn reuse_takes_the_setting_the_addresses_and_timestamps() {

@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::evidence::{Pool, Told};
 use super::forecast::{Forecast, Held, forecast};
-use super::pace::Measured;
+use super::pace::{Measured, Span};
 use super::ports::{Half, PortRange, PortSet};
 use super::row::{BudgetRow, HalfRow, Outlook};
 use super::snapshot::{Hold, Snapshot};
-use super::sysctls::{PortSysctls, TIME_WAIT_NS};
+use super::sysctls::PortSysctls;
 use super::{Namespace, unknown};
 use crate::event::SocketRange;
 
@@ -135,7 +135,10 @@ impl<'a> View<'a> {
         let measured = Measured::between(
             use_.before.unwrap_or(use_.held),
             use_.held,
-            self.namespace.lasted_ns,
+            Span {
+                lasted_ns: self.namespace.lasted_ns,
+                time_wait_ns: self.sysctls.time_wait_ns(),
+            },
             made,
         );
         let is_measured = use_.before.is_some() || told.made > 0;
@@ -143,7 +146,7 @@ impl<'a> View<'a> {
         let (all, fast) = (self.count(use_, false), self.count(use_, true));
         let hold_ns = match use_.is_reused {
             true => self.sysctls.reuse_delay_ns,
-            false => TIME_WAIT_NS,
+            false => self.sysctls.time_wait_ns(),
         };
         let ahead = |count: &Count| {
             let outlook = forecast(&count.held(), &measured.pace(hold_ns));
