@@ -344,6 +344,7 @@ impl FilterArgs {
             sides: self.side.clone(),
             kinds: self.event.clone(),
             family: None,
+            recorded: None,
         }
     }
 }

@@ -47,7 +47,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
 }
 
 fn replay(args: &DoctorArgs) -> Result<ExitCode> {
-    let counted = Replay::open(&args.from, &args.filter)?.count();
+    let counted = Replay::open(&args.from, &args.filter)?.count()?;
     let code = print_all(args, &diagnoses(&counted.tallies))?;
     counted.outcome.map(|()| code)
 }

@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 use super::start_line::StartLine;
 use crate::cli::BoundsArgs;
 use crate::event::{Event, Lost};
-use crate::model::observation::Observation;
+use crate::filter::Filter;
+use crate::model::budget::evidence::Evidence;
+use crate::model::observation::{Observation, Seen};
 use crate::output::event_json::EventJson;
 use crate::output::json;
 use crate::record::observation;
@@ -22,6 +24,8 @@ pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Keeper {
     writer: Writer,
     event_json: EventJson,
+    /// What events tell of budgets, those included that are not written; `None` where all are written.
+    evidence: Option<(Evidence, Filter)>,
     /// Events so far.
     pub events: u64,
     /// Events that were lost before they got here.
@@ -34,6 +38,10 @@ impl Keeper {
     /// # Errors
     /// When it can't be created.
     pub fn create(path: &Path, bounds: &BoundsArgs, start: StartLine) -> Result<Self> {
+        let filter = start.filter();
+        let evidence = filter
+            .hides_events()
+            .then(|| (Evidence::default(), filter.clone()));
         // One that has no JSON form is found out here.
         start
             .append(&mut Vec::new(), 1)
@@ -48,6 +56,7 @@ impl Keeper {
         Ok(Self {
             writer,
             event_json: EventJson::default(),
+            evidence,
             events: 0,
             lost: 0,
         })
@@ -58,6 +67,16 @@ impl Keeper {
     /// # Errors
     /// When it has no JSON form.
     pub fn observation(&mut self, observation: &Observation) -> Result<()> {
+        // With each look, so that a part of the recording has its own.
+        if let Some((evidence, _)) = &mut self.evidence
+            && matches!(observation.seen, Seen::Sockets(_) | Seen::End)
+        {
+            let told = Observation {
+                at: observation.at,
+                seen: Seen::Told(evidence.take()),
+            };
+            observation::append(self.writer.text(), &told)?;
+        }
         Ok(observation::append(self.writer.text(), observation)?)
     }
 
@@ -79,6 +98,14 @@ impl Keeper {
 }
 
 impl Sink for Keeper {
+    fn any_event(&mut self, event: &Event) {
+        if let Some((evidence, filter)) = &mut self.evidence
+            && event.netns.is_some_and(|netns| filter.shows_netns(netns))
+        {
+            evidence.note(event);
+        }
+    }
+
     fn event(&mut self, event: &Event) -> Result<()> {
         self.events += 1;
         Ok(self.event_json.append(self.writer.text(), event)?)

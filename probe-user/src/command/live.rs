@@ -212,6 +212,7 @@ impl Live {
             true => observer::taken_totals(&mut self.session)?,
             false => observer::totals(&mut self.session)?,
         };
+        tell(sink, observer::family(&mut self.session)?)?;
         tell(sink, [totals])
     }
 

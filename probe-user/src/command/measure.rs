@@ -59,6 +59,9 @@ struct Both {
 impl Sink for Both {
     fn any_event(&mut self, event: &Event) {
         self.tally.any_event(event);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.any_event(event);
+        }
     }
 
     fn event(&mut self, event: &Event) -> Result<()> {

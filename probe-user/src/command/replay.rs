@@ -35,19 +35,40 @@ impl Replay {
     pub fn open(from: &FromArgs, filter: &FilterArgs) -> Result<Self> {
         let filter = filter.resolve_for_recording()?;
         let recordings = Recordings::open(&from.from, from.window())?;
+        let outside = recordings.outside();
+        if outside.len() == recordings.openings().len()
+            && let Some(first) = outside.first()
+        {
+            return Err(first.clone().into());
+        }
+        for without in outside {
+            notice(&without.to_string());
+        }
         Ok(Self { recordings, filter })
     }
 
+    /// Begins to count each recording: what passes the filter that it was made with, and the one that applies now.
+    ///
+    /// # Errors
+    /// When a recording was made with a filter that is not known.
+    pub fn tallies(&self) -> Result<Vec<Tally>> {
+        let recorded = self.recordings.filters()?.into_iter();
+        let tallies = self.recordings.openings().zip(recorded);
+        Ok(tallies
+            .map(|(opening, recorded)| {
+                let filter = self.filter.clone().within(Some(recorded));
+                Tally::new(opening.clone(), filter)
+            })
+            .collect())
+    }
+
     /// Counts everything.
-    pub fn count(self) -> Counted {
-        let Self {
-            mut recordings,
-            filter,
-        } = self;
-        let mut tallies: Vec<Tally> = recordings
-            .openings()
-            .map(|opening| Tally::new(opening.clone(), filter.clone()))
-            .collect();
+    ///
+    /// # Errors
+    /// As above.
+    pub fn count(self) -> Result<Counted> {
+        let mut tallies = self.tallies()?;
+        let mut recordings = self.recordings;
         if recordings.has_excerpts() {
             notice(
                 "only a part of what was recorded is read: figures are counted from its events, without an audit",
@@ -61,10 +82,10 @@ impl Replay {
             progress.tick(|| recordings.progress());
         }
         drop(progress);
-        Counted {
+        Ok(Counted {
             tallies,
             outcome: outcome(recordings),
-        }
+        })
     }
 }
 
@@ -72,12 +93,7 @@ impl Replay {
 pub fn tell(tally: &mut Tally, entry: Entry) {
     match entry {
         Entry::Start(_) => {}
-        Entry::Event(event) => {
-            tally.any_event(&event);
-            if tally.filter().matches(&event) {
-                tally.event(&event);
-            }
-        }
+        Entry::Event(event) => tally.recorded_event(&event),
         Entry::Lost(lost) => tally.lost(&lost),
         Entry::Observation(observation) => tally.observe(*observation),
     }

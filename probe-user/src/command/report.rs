@@ -90,7 +90,7 @@ fn replay(args: &ReportArgs) -> Result<ExitCode> {
     let target = Target::open(view.output.output.as_deref(), false)?;
     let page = args.html.as_deref().map(WholeFile::create);
     let page = page.transpose().context("--html")?;
-    let counted = Replay::open(&view.from, &view.filter)?.count();
+    let counted = Replay::open(&view.from, &view.filter)?.count()?;
     if let Some(file) = page {
         let [tally] = &counted.tallies[..] else {
             bail!("--html makes the page of one recording: give --from that of one host");

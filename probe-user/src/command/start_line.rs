@@ -59,6 +59,11 @@ impl StartLine {
         Self { opening, options }
     }
 
+    /// The filter in force.
+    pub fn filter(&self) -> &Filter {
+        &self.options.filter
+    }
+
     /// Appends the line of a part.
     ///
     /// # Errors

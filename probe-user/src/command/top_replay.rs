@@ -108,16 +108,13 @@ struct Player {
 
 impl Player {
     fn open(args: &TopArgs, end: Moment) -> Result<Self> {
-        let Replay { recordings, filter } = Replay::open(&args.from, &args.filter)?;
-        let opening = recordings
-            .openings()
-            .next()
-            .cloned()
-            .context("there is no recording")?;
-        let start = opening.at;
+        let replay = Replay::open(&args.from, &args.filter)?;
+        let tally = replay.tallies()?.into_iter().next();
+        let tally = tally.context("there is no recording")?;
+        let start = tally.opening().at;
         Ok(Self {
-            recordings,
-            tally: Tally::new(opening, filter).with_recent_rates(),
+            recordings: replay.recordings,
+            tally: tally.with_recent_rates(),
             start,
             end,
             at: start,

@@ -193,9 +193,7 @@ fn caveats(facts: &Facts, filter: &Filter, left_out: u64) -> Vec<String> {
             ));
         }
     }
-    let is_filtered =
-        !filter.is_by_process() || filter.asks_for_processes() || !filter.kinds.is_empty();
-    if is_filtered {
+    if filter.hides_events() {
         caveats.push("only what passes the filter was judged".to_owned());
     }
     caveats

@@ -46,6 +46,7 @@ pub fn healthy() -> Facts {
             audit: vec![],
             lost: vec![],
             recursion_misses: Some(vec![]),
+            has_totals: true,
             history: None,
         },
         dealings: vec![],

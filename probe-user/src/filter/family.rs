@@ -26,10 +26,10 @@ impl Family {
         self.read().members.contains(&member(process))
     }
 
-    /// The member with this pid that started in this tick of `tick_ns`, which is all that /proc tells of a start.
-    pub fn at_tick(&self, tgid: u32, start_ticks: u64, tick_ns: u64) -> Option<ProcessKey> {
-        let first = start_ticks.checked_mul(tick_ns)?;
-        let within = (tgid, first)..(tgid, first.saturating_add(tick_ns));
+    /// The member with this pid that started in the tick of `tick_ns` that begins then, which is all that /proc tells
+    /// of a start.
+    pub fn at_tick(&self, tgid: u32, tick_start_ns: u64, tick_ns: u64) -> Option<ProcessKey> {
+        let within = (tgid, tick_start_ns)..(tgid, tick_start_ns.saturating_add(tick_ns));
         let (tgid, start_boot_ns) = *self.read().members.range(within).next()?;
         Some(ProcessKey {
             tgid,
@@ -128,13 +128,13 @@ mod tests {
         const TICK_NS: u64 = 10_000_000;
         let family = Family::default();
         family.add([key(7, 5 * TICK_NS + 123), key(7, 9 * TICK_NS)]);
-        let at = |tgid, ticks| family.at_tick(tgid, ticks, TICK_NS);
+        let at = |tgid, ticks| family.at_tick(tgid, ticks * TICK_NS, TICK_NS);
         assert_eq!(at(7, 5), Some(key(7, 5 * TICK_NS + 123)));
         assert_eq!(at(7, 9), Some(key(7, 9 * TICK_NS)));
         assert_eq!(at(7, 4), None);
         assert_eq!(at(7, 6), None);
         assert_eq!(at(8, 5), None);
-        assert_eq!(at(7, u64::MAX), None);
+        assert_eq!(family.at_tick(7, u64::MAX, TICK_NS), None);
     }
 
     #[test]

@@ -4,8 +4,10 @@ pub mod address;
 pub mod family;
 pub mod netns;
 pub mod place;
+pub mod recorded;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, Side};
@@ -46,36 +48,46 @@ pub struct Filter {
     /// The command whose processes alone are shown.
     #[serde(skip)]
     pub family: Option<Family>,
+    /// The filter of the recording that is read. Its events have passed it; what was read beside them, such as totals by
+    /// process, is of the whole host, and has to pass both.
+    #[serde(skip)]
+    pub recorded: Option<Arc<Filter>>,
 }
 
 impl Filter {
-    /// Whether an event passes.
+    /// The same for what is read of a recording that was made with another filter.
+    #[must_use]
+    pub fn within(self, recorded: Option<Self>) -> Self {
+        Self {
+            recorded: recorded.map(Arc::new),
+            ..self
+        }
+    }
+
+    /// Whether an event passes. One of a recording has passed the recording's filter already.
     pub fn matches(&self, event: &Event) -> bool {
-        self.shows_kind(event.event)
+        any(&self.kinds, |kind| *kind == event.event)
             && any(&self.sides, |side| *side == event.side)
             && any(&self.netns, |netns| Some(*netns) == event.netns)
-            && self.shows_process(event.process.as_ref())
-            && self.shows_local(event.local)
-            && self.shows_remote(event.remote)
+            && self.has_process(event.process.as_ref())
+            && any_end(&self.local, event.local)
+            && any_end(&self.remote, event.remote)
     }
 
     /// Whether facts of a network namespace pass, as far as that goes.
     pub fn shows_netns(&self, netns: u32) -> bool {
         any(&self.netns, |known| *known == netns)
+            && self.has_recorded(|recorded| recorded.shows_netns(netns))
     }
 
     /// Whether facts of this host's end pass, as far as that goes.
     pub fn shows_local(&self, local: Option<SocketAddr>) -> bool {
-        any(&self.local, |filter| {
-            local.is_some_and(|address| filter.matches(address))
-        })
+        any_end(&self.local, local) && self.has_recorded(|recorded| recorded.shows_local(local))
     }
 
     /// Whether facts of the other end pass, as far as that goes.
     pub fn shows_remote(&self, remote: Option<SocketAddr>) -> bool {
-        any(&self.remote, |filter| {
-            remote.is_some_and(|address| filter.matches(address))
-        })
+        any_end(&self.remote, remote) && self.has_recorded(|recorded| recorded.shows_remote(remote))
     }
 
     /// Whether a connection that exists passes, as far as its namespace and its ends go.
@@ -88,12 +100,17 @@ impl Filter {
     ) -> bool {
         any(&self.netns, |wanted| *wanted == netns)
             && any(&self.sides, |wanted| *wanted == side)
-            && any(&self.local, |filter| filter.matches(local))
-            && any(&self.remote, |filter| filter.matches(remote))
+            && any_end(&self.local, Some(local))
+            && any_end(&self.remote, Some(remote))
+            && self.has_recorded(|recorded| recorded.shows_ends(netns, side, local, remote))
     }
 
     /// Whether facts of a process pass, as far as the process goes.
     pub fn shows_process(&self, process: Option<&Process>) -> bool {
+        self.has_process(process) && self.has_recorded(|recorded| recorded.shows_process(process))
+    }
+
+    fn has_process(&self, process: Option<&Process>) -> bool {
         self.family
             .as_ref()
             .is_none_or(|family| process.is_some_and(|process| family.has(process.key)))
@@ -103,15 +120,19 @@ impl Filter {
             && any(&self.comms, |comm| {
                 process.is_some_and(|process| process.comm.is_of(comm))
             })
-            && (!self.asks_for_place() || self.shows_place(process.and_then(Process::place)))
+            && (!self.has_places() || self.has_place(process.and_then(Process::place)))
     }
 
     /// Whether it asks where processes run: they have to be looked up before it can tell.
     pub fn asks_for_place(&self) -> bool {
+        self.has_places() || self.recorded_asks(Self::asks_for_place)
+    }
+
+    fn has_places(&self) -> bool {
         !(self.containers.is_empty() && self.pods.is_empty() && self.units.is_empty())
     }
 
-    fn shows_place(&self, place: Option<&Place>) -> bool {
+    fn has_place(&self, place: Option<&Place>) -> bool {
         any(&self.containers, |filter| {
             place.is_some_and(|place| filter.matches(place))
         }) && any(&self.pods, |filter| {
@@ -123,12 +144,20 @@ impl Filter {
 
     /// Whether it asks for certain processes.
     pub fn asks_for_processes(&self) -> bool {
-        !(self.pids.is_empty() && self.comms.is_empty()) || self.asks_for_place()
+        !(self.pids.is_empty() && self.comms.is_empty())
+            || self.has_places()
+            || self.recorded_asks(Self::asks_for_processes)
     }
 
     /// Whether events of this kind pass, as far as the kind goes.
     pub fn shows_kind(&self, kind: EventKind) -> bool {
         any(&self.kinds, |known| *known == kind)
+            && self.has_recorded(|recorded| recorded.shows_kind(kind))
+    }
+
+    /// Whether it asks for certain kinds of events.
+    pub fn asks_for_kinds(&self) -> bool {
+        !self.kinds.is_empty() || self.recorded_asks(Self::asks_for_kinds)
     }
 
     /// Whether it asks for nothing but processes and kinds, which the kernel's totals by process can tell.
@@ -137,16 +166,45 @@ impl Filter {
             && self.remote.is_empty()
             && self.netns.is_empty()
             && self.sides.is_empty()
+            && self.has_recorded(Self::is_by_process)
+    }
+
+    /// Whether it may hide events.
+    pub fn hides_events(&self) -> bool {
+        self.family.is_some()
+            || !self.is_by_process()
+            || self.asks_for_processes()
+            || self.asks_for_kinds()
     }
 
     /// Whether each port search has to be an event: the kernel's histograms can't be filtered by address.
     pub fn needs_each_search(&self) -> bool {
         !self.is_by_process() && self.shows_kind(EventKind::PortAlloc)
     }
+
+    /// The processes of the command that is, or was, followed alone.
+    pub fn known_family(&self) -> Option<&Family> {
+        let recorded = || self.recorded.as_deref()?.known_family();
+        self.family.as_ref().or_else(recorded)
+    }
+
+    fn has_recorded(&self, passes: impl Fn(&Self) -> bool) -> bool {
+        self.recorded.as_deref().is_none_or(passes)
+    }
+
+    fn recorded_asks(&self, asks: impl Fn(&Self) -> bool) -> bool {
+        self.recorded.as_deref().is_some_and(asks)
+    }
 }
 
 fn any<T>(values: &[T], matches: impl Fn(&T) -> bool) -> bool {
     values.is_empty() || values.iter().any(matches)
+}
+
+fn any_end(filters: &[AddressFilter], end: Option<SocketAddr>) -> bool {
+    any(filters, |filter| {
+        end.is_some_and(|address| filter.matches(address))
+    })
 }
 
 fn serialize_words<T: Word, S: Serializer>(
@@ -220,7 +278,7 @@ mod tests {
         assert!(!filter.matches(&event), "not looked up");
         let place = Place::from_path("/system.slice/curl-1.scope".into());
         if let Some(process) = &mut event.process {
-            process.details = Some(std::sync::Arc::new(crate::enrich::Details {
+            process.details = Some(Arc::new(crate::enrich::Details {
                 cgroup: Some(place),
                 ..Default::default()
             }));
@@ -233,6 +291,32 @@ mod tests {
         assert!(!in_a_container.matches(&event));
         event.process = None;
         assert!(!filter.matches(&event));
+    }
+
+    #[test]
+    fn what_is_beside_the_events_of_a_recording_has_to_pass_both_filters() {
+        let event = samples::time_wait();
+        let process = event.process.as_ref();
+        let recorded = Filter {
+            comms: vec!["nginx".into()],
+            netns: vec![7],
+            kinds: vec![EventKind::Reset],
+            local: vec![":1".parse().unwrap()],
+            ..Filter::default()
+        };
+        let filter = Filter::default().within(Some(recorded));
+        assert!(filter.matches(&event), "it would not be in the recording");
+        assert!(!filter.shows_process(process) && !filter.shows_kind(event.event));
+        assert!(!filter.shows_local(event.local) && filter.shows_remote(event.remote));
+        assert!(filter.shows_netns(7) && !filter.shows_netns(8));
+        assert!(!filter.is_by_process() && filter.asks_for_processes() && filter.hides_events());
+        let both = Filter {
+            netns: vec![8],
+            ..filter
+        };
+        assert!(!both.shows_netns(7) && !both.shows_netns(8));
+        let all = Filter::default().within(Some(Filter::default()));
+        assert!(all.shows_process(process) && all.is_by_process() && !all.hides_events());
     }
 
     #[test]

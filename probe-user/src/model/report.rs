@@ -66,8 +66,11 @@ pub struct Report {
     pub audit: Vec<AuditRow>,
     /// Who lost something.
     pub lost: Vec<LostRow>,
-    /// Runs of our programs that the kernel skipped; `None` where it does not count them.
+    /// Runs of our programs that the kernel skipped; `None` where it does not count them, or they are not known.
     pub recursion_misses: Option<Vec<MissRow>>,
+    /// Whether what the kernel side counted was read: it is not of a part of a recording, or after a crash.
+    #[serde(skip)]
+    pub has_totals: bool,
     /// The time that it covers, where it is out of a history; then `duration_ns` is without gaps, and budgets are as
     /// they were when they were fullest.
     pub history: Option<Coverage>,

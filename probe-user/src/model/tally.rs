@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use twtrace_wire::EventKind;
+use twtrace_wire::{EventKind, ProcessKey};
 
 use super::Model;
 use super::audit::AuditRow;
@@ -160,6 +160,21 @@ impl Tally {
         });
     }
 
+    /// Takes an event of a recording: whoever acted belongs to the command, where only that was recorded.
+    pub fn recorded_event(&mut self, event: &Event) {
+        self.meet(event.process.as_ref().map(|process| process.key));
+        self.any_event(event);
+        if self.filter.matches(event) {
+            self.event(event);
+        }
+    }
+
+    fn meet(&self, members: impl IntoIterator<Item = ProcessKey>) {
+        if let Some(family) = self.filter.known_family() {
+            family.add(members);
+        }
+    }
+
     /// Counts an event that passes the filter.
     pub fn event(&mut self, event: &Event) {
         self.model.apply(event);
@@ -197,6 +212,8 @@ impl Tally {
             Seen::Audit(rows) => self.audit = rows,
             Seen::Totals(totals) => self.totals = Some(totals),
             Seen::Stacks(rows) => self.stacks = Some(rows),
+            Seen::Told(told) => self.ledger.take_told(told),
+            Seen::Family(members) => self.meet(members.iter().map(|member| member.key)),
             // The end is when the totals were read, not when everything had been told.
             Seen::End => {
                 self.latest = at;
@@ -264,6 +281,7 @@ impl Tally {
             memory: self.memory(&processes),
             audit: self.audit.clone(),
             recursion_misses: self.misses(),
+            has_totals: self.totals.is_some(),
             history: None,
             processes,
             lost,
@@ -381,10 +399,9 @@ impl Tally {
         }
         // A member of the command's family that no event told of.
         let tick_ns = self.close_wait.tick_ns;
-        let ticks = holder.key.start_boot_ns.checked_div(tick_ns)?;
-        let family = self.filter.family.as_ref()?;
+        let family = self.filter.known_family()?;
         Some(Process {
-            key: family.at_tick(holder.key.tgid, ticks, tick_ns)?,
+            key: family.at_tick(holder.key.tgid, holder.key.start_boot_ns, tick_ns)?,
             ..holder.clone()
         })
     }

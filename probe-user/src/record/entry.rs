@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::observation::Assembler;
 use crate::event::parse::{ParseError, Parser, Told};
 use crate::event::{Event, Lost, Moment, Timestamp};
+use crate::filter::{Filter, recorded};
 use crate::host::Host;
 use crate::model::observation::Observation;
 use crate::model::tally::Opening;
@@ -53,6 +54,15 @@ impl Start {
             },
             tiers: self.tiers.clone(),
         }
+    }
+
+    /// The filter that was in force.
+    ///
+    /// # Errors
+    /// With what this version does not know of it.
+    pub fn filter(&self) -> Result<Filter, String> {
+        let written = self.options.as_deref().map(RawValue::get);
+        written.map_or_else(|| Ok(Filter::default()), recorded::of_options)
     }
 
     /// The line again.

@@ -69,6 +69,14 @@ pub enum ReadError {
         /// What was found.
         why: String,
     },
+    /// It was made with a filter that was not known when this one was made.
+    #[error("{} was made with a filter that this twtrace does not know ({why}): use a newer twtrace", .path.display())]
+    Filter {
+        /// The file.
+        path: PathBuf,
+        /// What is not known.
+        why: String,
+    },
     /// It is of a version that was not known when this one was made.
     #[error(
         "{} has format {format}, and this twtrace reads up to {known}: use a newer twtrace",

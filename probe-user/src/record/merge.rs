@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use super::entry::{Entry, Start};
 use super::error::ReadError;
 use super::reader::Reader;
-use super::window::Window;
+use super::window::{Window, WindowError};
 use crate::event::{Moment, Timestamp};
+use crate::filter::Filter;
 use crate::model::observation::{Observation, Seen};
 use crate::model::tally::Opening;
 
@@ -28,6 +29,10 @@ pub struct Recordings {
 struct Recording {
     start: Start,
     opening: Opening,
+    /// One of its files.
+    path: PathBuf,
+    /// When it begins, whatever part of it is asked for, and the latest moment that was read.
+    extent: (Timestamp, Timestamp),
     /// Whether its first part is not there, or one between.
     lacks_parts: bool,
     /// Whether what it tells is not all that happened between its start and its end: totals then don't fit.
@@ -88,6 +93,30 @@ impl Recordings {
         self.all.iter().map(|recording| &recording.opening)
     }
 
+    /// The filter that each recording was made with.
+    ///
+    /// # Errors
+    /// When one of them asks for what this version does not know: what it hid would be shown.
+    pub fn filters(&self) -> Result<Vec<Filter>, ReadError> {
+        let filter = |recording: &Recording| {
+            let found = recording.start.filter();
+            found.map_err(|why| ReadError::Filter {
+                path: recording.path.clone(),
+                why,
+            })
+        };
+        self.all.iter().map(filter).collect()
+    }
+
+    /// Why there is nothing of the time that is asked for, where there is nothing: of each such recording. Of damaged
+    /// ones that is not known.
+    pub fn outside(&self) -> Vec<WindowError> {
+        match self.errors.is_empty() {
+            true => self.all.iter().filter_map(Recording::outside).collect(),
+            false => Vec::new(),
+        }
+    }
+
     /// The first line of each recording.
     pub fn starts(&self) -> impl Iterator<Item = &Start> {
         self.all.iter().map(|recording| &recording.start)
@@ -142,6 +171,8 @@ impl Recording {
         let start: Start = parts[0].start().clone();
         let mut recording = Self {
             opening: start.opening(),
+            path: parts[0].path().to_owned(),
+            extent: (start.ts, start.ts),
             lacks_parts: !is_whole,
             is_excerpt: !is_whole || !window.is_open(),
             since: window.since.map(|bound| bound.resolve(start.ts)),
@@ -157,6 +188,7 @@ impl Recording {
             && let Some(first) = recording.at()
         {
             recording.opening.at = first;
+            recording.extent.0 = first.ts;
         }
         if let Some(since) = recording.since
             && since > recording.opening.at.ts
@@ -195,6 +227,34 @@ impl Recording {
         self.first = looks.map(Entry::Observation).collect();
     }
 
+    fn outside(&self) -> Option<WindowError> {
+        let (since, until) = (self.since, self.until);
+        let (began, ended) = self.extent;
+        if let (Some(since), Some(until)) = (since, until)
+            && until <= since
+        {
+            return Some(WindowError::Reversed { since, until });
+        }
+        let path = self.path.clone();
+        if until.is_some_and(|until| until <= began) {
+            return Some(WindowError::Before {
+                path,
+                since,
+                until,
+                began,
+            });
+        }
+        // All of it was read in search of the first entry.
+        let is_after = self.head.is_none() && since.is_some_and(|since| since > ended);
+        is_after.then_some(WindowError::After {
+            path,
+            since,
+            until,
+            began,
+            ended,
+        })
+    }
+
     /// When the next entry was told.
     fn at(&self) -> Option<Moment> {
         self.first.front().or(self.head.as_ref()).map(Entry::at)
@@ -216,6 +276,9 @@ impl Recording {
                 break None;
             };
             let next = part.next();
+            if let Ok(Some(entry)) = &next {
+                self.extent.1 = self.extent.1.max(entry.at().ts);
+            }
             match next {
                 Ok(Some(entry)) if self.is_wanted(&entry) => break Some(entry),
                 Ok(Some(entry)) => {

@@ -141,6 +141,72 @@ fn a_window_leaves_out_what_lies_outside() {
 }
 
 #[test]
+fn a_window_outside_of_the_recording_is_found_out() {
+    let lines = [
+        start("a", 1),
+        event(1),
+        // Nothing happened for a while.
+        seen(6, Seen::Sockets(Default::default())),
+        seen(8, Seen::End),
+    ];
+    let outside = |since, until| {
+        let recordings = Recordings::of(vec![reader(&lines)], window(since, until));
+        let outside = recordings.outside();
+        outside.first().map(ToString::to_string)
+    };
+    for (since, until) in [
+        (None, None),
+        (Some("+8s"), None),
+        (Some("+2s"), Some("+3s")),
+        (Some("15:59"), Some("+1s")),
+        (None, Some("17:00")),
+    ] {
+        assert_eq!(outside(since, until), None, "{since:?} {until:?}");
+    }
+    let whole = "it goes from 2026-11-25T16:00:00.000000000Z to 2026-11-25T16:00:08.000000000Z";
+    let begins = "it begins at 2026-11-25T16:00:00.000000000Z";
+    let second = |time: &str| format!("2026-11-25T{time}.000000000Z");
+    for (since, until, named, extent) in [
+        (
+            Some("+9s"),
+            None,
+            format!(" from {}", second("16:00:09")),
+            whole,
+        ),
+        (
+            Some("+9s"),
+            Some("+10s"),
+            format!(" from {} to {}", second("16:00:09"), second("16:00:10")),
+            whole,
+        ),
+        (
+            None,
+            Some("16:00:00"),
+            format!(" to {}", second("16:00:00")),
+            begins,
+        ),
+        (
+            None,
+            Some("15:00"),
+            format!(" to {}", second("15:00:00")),
+            begins,
+        ),
+    ] {
+        let said = outside(since, until).unwrap();
+        assert_eq!(said, format!("r has nothing of that time{named}: {extent}"));
+    }
+    let reversed = outside(Some("+5s"), Some("+5s")).unwrap();
+    assert!(
+        reversed.starts_with("--since 2026-11-25T16:00:05"),
+        "{reversed}"
+    );
+    // What is beyond the damage is not known.
+    let damaged = reader(&[start("a", 1), event(1), "{".to_owned()]);
+    let recordings = Recordings::of(vec![damaged], window(Some("+9s"), None));
+    assert!(recordings.outside().is_empty());
+}
+
+#[test]
 fn one_that_is_damaged_does_not_hide_the_other() {
     let one = reader(&[start("a", 1), event(1), "{".to_owned(), event(4)]);
     let other = reader(&[start("b", 1), event(2), event(3)]);

@@ -126,6 +126,11 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Its name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Its first line.
     pub fn start(&self) -> &Start {
         &self.start

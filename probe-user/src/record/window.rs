@@ -1,5 +1,7 @@
 //! `--since` and `--until`: a part of a recording.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -137,6 +139,63 @@ impl Window {
     /// Whether it leaves anything out.
     pub fn is_open(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// A part of a recording that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WindowError {
+    /// Its end does not come after its beginning.
+    #[error("--since {since} is not before --until {until}")]
+    Reversed {
+        /// The beginning.
+        since: Timestamp,
+        /// The end.
+        until: Timestamp,
+    },
+    /// The recording began after it.
+    #[error(
+        "{} has nothing of that time{}{}: it begins at {began}",
+        .path.display(), Worded(" from", .since), Worded(" to", .until)
+    )]
+    Before {
+        /// The file, or one of them.
+        path: PathBuf,
+        /// The beginning.
+        since: Option<Timestamp>,
+        /// The end.
+        until: Option<Timestamp>,
+        /// When the recording begins.
+        began: Timestamp,
+    },
+    /// The recording ended before it.
+    #[error(
+        "{} has nothing of that time{}{}: it goes from {began} to {ended}",
+        .path.display(), Worded(" from", .since), Worded(" to", .until)
+    )]
+    After {
+        /// The file, or one of them.
+        path: PathBuf,
+        /// The beginning.
+        since: Option<Timestamp>,
+        /// The end.
+        until: Option<Timestamp>,
+        /// When the recording begins.
+        began: Timestamp,
+        /// When it ends.
+        ended: Timestamp,
+    },
+}
+
+/// A bound with a word before it; nothing where there is none.
+struct Worded<'a>(&'a str, &'a Option<Timestamp>);
+
+impl fmt::Display for Worded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(word, Some(at)) => write!(f, "{word} {at}"),
+            Self(_, None) => Ok(()),
+        }
     }
 }
 

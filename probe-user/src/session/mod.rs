@@ -369,6 +369,17 @@ impl Session {
         Ok(())
     }
 
+    /// The processes of the command that is followed; `None` where none is.
+    ///
+    /// # Errors
+    /// When the map can't be read.
+    pub fn family(&self) -> Result<Option<Vec<ProcessKey>>> {
+        match &self.filter.family {
+            Some(_) => Ok(Some(self.attached.descendants()?)),
+            None => Ok(None),
+        }
+    }
+
     /// What the kernel side counted so far.
     ///
     /// # Errors

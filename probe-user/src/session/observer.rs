@@ -209,6 +209,19 @@ pub fn totals(session: &mut Session) -> Result<Observation> {
     Ok(observation(at, Seen::Totals(totals)))
 }
 
+/// The processes of the command that is followed, with their names; nothing where none is.
+///
+/// # Errors
+/// As above.
+pub fn family(session: &mut Session) -> Result<Option<Observation>> {
+    let at = session.now()?;
+    let Some(members) = session.family()? else {
+        return Ok(None);
+    };
+    let named = members.into_iter().filter_map(|key| session.named(key));
+    Ok(Some(observation(at, Seen::Family(named.collect()))))
+}
+
 fn named(
     session: &mut Session,
     totals: &KernelTotals,

@@ -302,6 +302,7 @@ impl Merge {
                     .map(|(program, count)| MissRow { program, count })
                     .collect()
             }),
+            has_totals: true,
             history: Some(self.coverage),
         };
         let mut timeline = Timeline::new(0, self.start).with_width(self.widest_ns);

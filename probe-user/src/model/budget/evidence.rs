@@ -11,6 +11,15 @@ use crate::event::errno::Errno;
 use crate::event::{Event, Facts, PortAlloc, PortResult, SocketRange};
 use crate::model::dense::Dense;
 
+/// What events told of budgets since it was last asked: by network namespace, in no order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToldSince {
+    /// By budget. One without figures exists all the same.
+    pub budgets: Vec<(u32, Pool, Told)>,
+    /// Failures in budgets there was no room for.
+    pub further_failures: u64,
+}
+
 /// Budgets, processes and ports kept apart, each.
 const MAX_KEYS: usize = 65_536;
 
@@ -199,6 +208,34 @@ impl Evidence {
         }
     }
 
+    /// What was told since this was last called. It is forgotten, but for who binds before it connects.
+    pub fn take(&mut self) -> ToldSince {
+        self.kept = 0;
+        let all = std::mem::take(&mut self.told).into_iter();
+        let budgets = all.flat_map(|(netns, pools)| {
+            let pools = pools.iter().map(|(pool, kept)| (netns, *pool, kept.told));
+            pools.collect::<Vec<_>>()
+        });
+        ToldSince {
+            budgets: budgets.collect(),
+            further_failures: std::mem::take(&mut self.further_failures),
+        }
+    }
+
+    /// Adds what others took notice of.
+    pub fn add(&mut self, since: ToldSince) {
+        for (netns, pool, more) in since.budgets {
+            match self.told(netns, pool) {
+                Some(told) => {
+                    told.made = told.made.saturating_add(more.made);
+                    told.failures = told.failures.saturating_add(more.failures);
+                }
+                None => self.further_failures = self.further_failures.saturating_add(more.failures),
+            }
+        }
+        self.further_failures = self.further_failures.saturating_add(since.further_failures);
+    }
+
     /// Failures for which there was no room to say where.
     pub fn further_failures(&self) -> u64 {
         self.further_failures
@@ -333,6 +370,33 @@ mod tests {
             told(&evidence)[0].0,
             Pool::Connect { source: None, .. }
         ));
+    }
+
+    #[test]
+    fn what_is_taken_piece_by_piece_adds_up_to_the_whole() {
+        let mut events = vec![
+            search(PortOp::Connect, 40_000, None),
+            search(PortOp::Bind, 0, None),
+        ];
+        events.extend(std::iter::repeat_n(samples::time_wait(), 2));
+        events.push(search(PortOp::Connect, 0, Some(libc::EADDRNOTAVAIL)));
+        events.push(samples::time_wait());
+        events.push(search(PortOp::Connect, 40_000, None));
+        for piece in 1..=events.len() {
+            let (mut whole, mut taken, mut added) = (
+                Evidence::default(),
+                Evidence::default(),
+                Evidence::default(),
+            );
+            for events in events.chunks(piece) {
+                events.iter().for_each(|event| whole.note(event));
+                events.iter().for_each(|event| taken.note(event));
+                added.add(taken.take());
+            }
+            assert_eq!(taken.take(), ToldSince::default());
+            assert_eq!(told(&added), told(&whole), "{piece} at a time");
+            assert_eq!(told(&added).len(), 2);
+        }
     }
 
     #[test]

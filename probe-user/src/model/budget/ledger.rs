@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, ToldSince};
 use super::row::{self, BudgetRow, OtherBudgets};
 use super::snapshot::Snapshot;
 use super::sysctls::PortSysctls;
@@ -30,6 +30,8 @@ pub type Looks = HashMap<u32, Result<Look, String>>;
 #[derive(Debug, Default)]
 pub struct Ledger {
     evidence: Evidence,
+    /// A recording has what all events told, also those that its filter hid.
+    has_told: bool,
     start: Option<(HashMap<u32, Snapshot>, u64)>,
     end: Option<(Looks, u64)>,
 }
@@ -48,7 +50,18 @@ pub struct Budgets {
 impl Ledger {
     /// Takes what an event tells.
     pub fn note(&mut self, event: &Event) {
-        self.evidence.note(event);
+        if !self.has_told {
+            self.evidence.note(event);
+        }
+    }
+
+    /// Takes what all events told, those included that are not given to [`Self::note`]. From then on nothing else
+    /// counts.
+    pub fn take_told(&mut self, told: ToldSince) {
+        if !std::mem::replace(&mut self.has_told, true) {
+            self.evidence = Evidence::default();
+        }
+        self.evidence.add(told);
     }
 
     /// Takes a look: the first one is what rates count from, the latest what forecasts count from. `mono_ns` is
@@ -167,6 +180,22 @@ mod tests {
         let row = budgets.rows.iter().find(|row| row.netns == 7).unwrap();
         assert_eq!((row.failures, row.capacity), (1, None));
         assert!(budgets.unknown.iter().any(|row| row.netns == 7));
+    }
+
+    #[test]
+    fn what_all_events_told_counts_and_those_that_are_shown_not_once_more() {
+        let failure = crate::event::samples::port_alloc();
+        let mut all = Evidence::default();
+        all.note(&failure);
+        all.note(&failure);
+        let mut ledger = Ledger::default();
+        ledger.note(&failure);
+        ledger.take_told(all.take());
+        ledger.note(&failure);
+        ledger.look(Looks::new(), 1);
+        ledger.look(Looks::new(), 2);
+        let budgets = ledger.budgets(&Filter::default());
+        assert_eq!((budgets.rows.len(), budgets.rows[0].failures), (1, 2));
     }
 
     #[test]

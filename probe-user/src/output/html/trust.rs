@@ -109,7 +109,7 @@ pub fn details(report: &Report) -> Markup {
             @let rows = lost::grid(report);
             @if rows.is_empty() { p { "Nothing." } }
             (grid("Lost", &rows))
-            @if report.recursion_misses.is_none() { p.note { "But " (lost::NOT_COUNTED) "." } }
+            @if let Some(why) = lost::why_no_misses(report) { p.note { "But " (why) "." } }
         }))
         (section("hooks", "What answered each question, and what it can't know", &html! {
             dl.hooks {

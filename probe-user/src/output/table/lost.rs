@@ -3,9 +3,18 @@
 use super::grid::{Align, Grid};
 use crate::model::report::Report;
 
-/// What is to be said where [`Report::recursion_misses`] is `None`.
-pub const NOT_COUNTED: &str =
-    "this kernel does not count skipped runs of programs (recursion_misses)";
+/// What is to be said of [`Report::recursion_misses`], where that is `None`.
+pub fn why_no_misses(report: &Report) -> Option<&'static str> {
+    match (&report.recursion_misses, report.has_totals) {
+        (Some(_), _) => None,
+        (None, true) => {
+            Some("this kernel does not count skipped runs of programs (recursion_misses)")
+        }
+        (None, false) => Some(
+            "skipped runs of programs (recursion_misses) are known at the end of a whole recording only",
+        ),
+    }
+}
 
 /// Losses by probe, and runs of our programs that the kernel skipped; a sentence where nothing was lost.
 pub fn render(report: &Report) -> String {
@@ -14,8 +23,8 @@ pub fn render(report: &Report) -> String {
         true => "nothing\n".to_owned(),
         false => grid.to_string(),
     };
-    if report.recursion_misses.is_none() {
-        text.push_str(NOT_COUNTED);
+    if let Some(why) = why_no_misses(report) {
+        text.push_str(why);
         text.push('\n');
     }
     text

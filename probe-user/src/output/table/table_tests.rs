@@ -132,6 +132,7 @@ fn report() -> Report {
             why: None,
         }],
         lost: vec![],
+        has_totals: true,
         history: None,
         recursion_misses: Some(vec![MissRow {
             program: "state".into(),
@@ -273,4 +274,10 @@ fn nothing_at_all_is_said_too() {
     assert!(text.ends_with(
         "Lost\nnothing\nthis kernel does not count skipped runs of programs (recursion_misses)\n"
     ));
+    report.has_totals = false;
+    let text = render(&report, &[]);
+    assert!(
+        text.ends_with("are known at the end of a whole recording only\n"),
+        "{text}"
+    );
 }

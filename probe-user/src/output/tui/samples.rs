@@ -183,6 +183,7 @@ pub fn sample(second: u64) -> Sample {
             audit: vec![audit(0)],
             lost: vec![],
             recursion_misses: None,
+            has_totals: true,
             history: None,
         },
         findings: vec![Finding {

@@ -1,21 +1,23 @@
 //! Observations as lines of a recording, and back.
 //!
 //! Each has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `names`, `close_wait`, `memory`, `audit`,
-//! `totals`, `stacks`, `end`), and `part` of `parts`: one that is long takes several lines, and counts when its last line
+//! `totals`, `stacks`, `told`, `family`, `end`), and `part` of `parts`: one that is long takes several lines, and counts when its last line
 //! is there. An observation that lost a line is left out; one that is longer than any twtrace writes
 //! ([`MAX_TEXT`]) is an error, so that a stranger's file can't fill the memory part by part.
 
 mod close_wait;
 pub mod namespaces;
 mod sockets;
+mod told;
 mod totals;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
 use crate::enrich::netns_names::NetnsName;
-use crate::event::{Moment, Timestamp};
+use crate::event::{Moment, Process, Timestamp};
 use crate::model::audit::AuditRow;
+use crate::model::budget::evidence::ToldSince;
 use crate::model::memory::CacheRow;
 use crate::model::observation::{CloseWait, KernelTotals, Observation, Seen};
 use crate::model::stacks::StackRow;
@@ -43,6 +45,10 @@ pub enum Kind {
     Totals,
     /// [`Seen::Stacks`]
     Stacks,
+    /// [`Seen::Told`]
+    Told,
+    /// [`Seen::Family`]
+    Family,
     /// [`Seen::End`]
     End,
 }
@@ -111,6 +117,27 @@ impl Parts for Vec<StackRow> {
     }
 }
 
+#[derive(Serialize, Deserialize)]
+struct Family {
+    processes: Vec<Process>,
+}
+
+/// Processes that one line tells of.
+const PROCESSES_A_LINE: usize = 1_000;
+
+impl Parts for Vec<Process> {
+    type Part = Family;
+
+    fn cut(&self) -> Vec<Family> {
+        let chunks = chunks(self, PROCESSES_A_LINE).into_iter();
+        chunks.map(|processes| Family { processes }).collect()
+    }
+
+    fn add(&mut self, part: Family) {
+        self.extend(part.processes);
+    }
+}
+
 #[derive(Serialize)]
 struct End {}
 
@@ -154,6 +181,8 @@ pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Resu
         Seen::Audit(rows) => lines.all(Kind::Audit, [Audit { rows: rows.clone() }]),
         Seen::Totals(totals) => lines.all(Kind::Totals, totals.cut()),
         Seen::Stacks(rows) => lines.all(Kind::Stacks, rows.cut()),
+        Seen::Told(told) => lines.all(Kind::Told, told.cut()),
+        Seen::Family(processes) => lines.all(Kind::Family, processes.cut()),
         Seen::End => lines.all(Kind::End, [End {}]),
     }
 }
@@ -194,6 +223,8 @@ pub struct Assembler {
     close_wait: Pending<CloseWait>,
     totals: Pending<KernelTotals>,
     stacks: Pending<Vec<StackRow>>,
+    told: Pending<ToldSince>,
+    family: Pending<Vec<Process>>,
 }
 
 /// An observation of which not all parts are there.
@@ -273,6 +304,8 @@ impl Assembler {
             Kind::Audit => Some(Seen::Audit(body::<Audit>(line)?.rows)),
             Kind::Totals => self.totals.take(&head, line)?.map(Seen::Totals),
             Kind::Stacks => self.stacks.take(&head, line)?.map(Seen::Stacks),
+            Kind::Told => self.told.take(&head, line)?.map(Seen::Told),
+            Kind::Family => self.family.take(&head, line)?.map(Seen::Family),
             Kind::End => Some(Seen::End),
         };
         Ok(seen.map(|seen| Observation {

@@ -6,8 +6,9 @@ use twtrace_wire::{
 
 use super::*;
 use crate::enrich::netns_names::NamedAfter;
-use crate::event::Process;
+use crate::event::{Process, SocketRange};
 use crate::model::audit::Basis;
+use crate::model::budget::evidence::{Pool, Told};
 use crate::model::budget::ledger::{Look, Looks};
 use crate::model::budget::snapshot::samples::{listener, live, time_wait};
 use crate::model::budget::snapshot::{Hold, Snapshot, Socket, SocketState};
@@ -185,6 +186,42 @@ fn close_wait() {
         tick_ns: 10_000_000,
     }));
     goes_there_and_back(Seen::CloseWait(CloseWait::default()));
+}
+
+#[test]
+fn what_hidden_events_told_of_budgets() {
+    let pool = |source: Option<&str>, own| Pool::Connect {
+        source: source.map(|source| source.parse().unwrap()),
+        destination: "[2001:db8::1]:80".parse().unwrap(),
+        own,
+    };
+    let told = Told {
+        made: 3,
+        failures: 4,
+    };
+    let bind = Pool::Bind {
+        source: "::".parse().unwrap(),
+    };
+    let since = ToldSince {
+        budgets: vec![
+            (1, pool(Some("2001:db8::2"), None), told),
+            (1, pool(None, Some(SocketRange { low: 5, high: 9 })), told),
+            (2, bind, Told::default()),
+        ],
+        further_failures: 7,
+    };
+    let text = goes_there_and_back(Seen::Told(since.clone()));
+    let Seen::Told(found) = &read(&text)[0].seen else {
+        panic!("{text}");
+    };
+    assert_eq!(*found, since);
+    goes_there_and_back(Seen::Told(ToldSince::default()));
+}
+
+#[test]
+fn the_processes_of_a_command() {
+    goes_there_and_back(Seen::Family(vec![process(1), process(2)]));
+    goes_there_and_back(Seen::Family(Vec::new()));
 }
 
 #[test]

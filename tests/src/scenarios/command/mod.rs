@@ -2,7 +2,7 @@
 
 pub mod manners;
 pub mod only;
-mod server;
+pub(super) mod server;
 
 use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -49,7 +49,7 @@ fn words(line: &[&str]) -> Vec<String> {
     line.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn shell(script: &str) -> Vec<String> {
+pub(super) fn shell(script: &str) -> Vec<String> {
     words(&["/bin/sh", "-c", script])
 }
 

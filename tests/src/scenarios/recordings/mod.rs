@@ -2,6 +2,7 @@
 
 mod damaged;
 mod file;
+mod filtered;
 mod refused;
 mod same;
 mod several;
@@ -34,6 +35,14 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "recordings/trace_is_the_same",
         run: same::trace,
+    },
+    Usage {
+        name: "recordings/filters",
+        run: filtered::filters,
+    },
+    Usage {
+        name: "recordings/of_a_command",
+        run: filtered::command,
     },
     Usage {
         name: "recordings/killed",

@@ -41,6 +41,18 @@ fn writing(context: &Context, directory: &Path) -> Result<()> {
     let lines = Recorded::read(&path)?.lines()?;
     ensure!(lines.len() >= 2, "{lines:?} is not a whole recording");
 
+    for verb in ["report", "trace", "doctor"] {
+        for (bounds, extent) in [
+            (["--since", "+1h"], "it goes from"),
+            (["--until", "2020-01-01T00:00:00Z"], "it begins at"),
+        ] {
+            let past = [&[verb], &bounds[..]].concat();
+            let outside = run(context, &with_files(&past, "--from", &[&path]))?;
+            fails_with(&outside, 1, &[&name, "nothing of that time", extent])?;
+            ensure!(outside.stdout.is_empty(), "{verb} prints something");
+        }
+    }
+
     let full = record(context, &["/dev/full".as_ref()])?;
     fails_with(&full, 1, &["/dev/full", "No space left"])?;
 

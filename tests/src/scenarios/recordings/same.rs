@@ -59,8 +59,8 @@ pub fn report(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Where two texts of one line part.
-fn first_difference(got: &str, expected: &str) -> String {
+/// Where two texts part.
+pub fn first_difference(got: &str, expected: &str) -> String {
     let at = got.bytes().zip(expected.bytes());
     let at = at.take_while(|(got, expected)| got == expected).count();
     let around = |text: &str| {

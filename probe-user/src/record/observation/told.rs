@@ -1,0 +1,96 @@
+//! What events told of budgets of local ports, as a recording has it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Parts, chunks};
+use crate::event::SocketRange;
+use crate::model::budget::evidence::{Pool, Told, ToldSince};
+
+const BUDGETS_A_LINE: usize = 2_000;
+
+#[derive(Serialize, Deserialize)]
+pub struct Part {
+    budgets: Vec<Row>,
+    /// Failures in budgets there was no room for; in the first part.
+    further_failures: u64,
+}
+
+/// One budget: of a `destination` for connect(), of none for bind() before it.
+#[derive(Clone, Serialize, Deserialize)]
+struct Row {
+    netns: u32,
+    source: Option<IpAddr>,
+    destination: Option<SocketAddr>,
+    /// Where sockets have a range of their own: its ends.
+    socket_range: Option<(u16, u16)>,
+    made: u64,
+    failures: u64,
+}
+
+impl Parts for ToldSince {
+    type Part = Part;
+
+    fn cut(&self) -> Vec<Part> {
+        let rows = self.budgets.iter();
+        let rows: Vec<Row> = rows
+            .map(|(netns, pool, told)| Row::new(*netns, *pool, *told))
+            .collect();
+        let mut further_failures = self.further_failures;
+        let parts = chunks(&rows, BUDGETS_A_LINE).into_iter();
+        parts
+            .map(|budgets| Part {
+                budgets,
+                further_failures: std::mem::take(&mut further_failures),
+            })
+            .collect()
+    }
+
+    fn add(&mut self, part: Part) {
+        let rows = part.budgets.into_iter();
+        self.budgets.extend(rows.filter_map(Row::told));
+        self.further_failures = self.further_failures.saturating_add(part.further_failures);
+    }
+}
+
+impl Row {
+    fn new(netns: u32, pool: Pool, told: Told) -> Self {
+        let (source, destination, own) = match pool {
+            Pool::Connect {
+                source,
+                destination,
+                own,
+            } => (source, Some(destination), own),
+            Pool::Bind { source } => (Some(source), None, None),
+        };
+        Self {
+            netns,
+            source,
+            destination,
+            socket_range: own.map(|own| (own.low, own.high)),
+            made: told.made,
+            failures: told.failures,
+        }
+    }
+
+    /// `None` for neither kind of budget.
+    fn told(self) -> Option<(u32, Pool, Told)> {
+        let pool = match (self.destination, self.source) {
+            (Some(destination), source) => Pool::Connect {
+                source,
+                destination,
+                own: self
+                    .socket_range
+                    .map(|(low, high)| SocketRange { low, high }),
+            },
+            (None, Some(source)) => Pool::Bind { source },
+            (None, None) => return None,
+        };
+        let told = Told {
+            made: self.made,
+            failures: self.failures,
+        };
+        Some((self.netns, pool, told))
+    }
+}
