@@ -5,16 +5,17 @@ use twtrace_wire::Side;
 use crate::{
     descriptor::socket_of,
     kernel::{IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
+    listener,
     maps::in_this_order,
     process::actor,
     records::{Actor, Story},
-    story, unaccepted,
+    stack, story, unaccepted,
 };
 
 /// `inet_csk_accept()` returned `child` in the accepting process. MPTCP listeners pass here too, with
-/// the first subflow.
+/// the first subflow. `listener` is 0 where the hook does not tell it: it is looked up then.
 #[inline(always)]
-pub fn accepted(child: u64) {
+pub fn accepted(listener: u64, child: u64) {
     if child == 0 {
         return;
     }
@@ -36,6 +37,13 @@ pub fn accepted(child: u64) {
         }
     }
     unaccepted::accepted(sock, story);
+    let listener = match listener {
+        0 => listener_of_call(sock),
+        known => known,
+    };
+    if listener != 0 {
+        listener::accepted(Sock(listener), &opener);
+    }
     let mptcp = sock.mptcp_socket();
     if mptcp != 0 {
         accepted_mptcp(mptcp, opener);
@@ -88,6 +96,22 @@ fn accepted_mptcp(mptcp: u64, opener: Actor) {
 #[inline(always)]
 pub fn returned(descriptor: i64) {
     if descriptor >= 0 {
-        accepted(socket_of(descriptor as u64));
+        accepted(0, socket_of(descriptor as u64));
     }
+}
+
+/// The listener that the current system call names by a descriptor, if it listens on the child's port; else 0: the call is no
+/// accept(), as with io_uring, or the descriptor has become another one.
+#[inline(always)]
+fn listener_of_call(child: Sock) -> u64 {
+    let descriptor = stack::first_argument();
+    let listener = socket_of(descriptor as u32 as u64);
+    if listener == 0 {
+        return 0;
+    }
+    let found = Sock(listener);
+    let is_it = found.state() == state::LISTEN
+        && found.net() == child.net()
+        && found.local_port() == child.local_port();
+    if is_it { listener } else { 0 }
 }

@@ -10,6 +10,7 @@ use crate::{
     constants::config,
     end, existing,
     kernel::{Sock, Traffic, now_ns, set_netns},
+    listener,
     maps::{EVENTS, NETNS, add, count_lost, increment},
     process,
     records::{Actor, BEGUN, MiniStory, Story},
@@ -123,21 +124,28 @@ pub enum Addresses {
     Segment { skb: u64, sock: u64 },
 }
 
-/// A fact that no process can be named for.
+/// A fact that no process can be named for by a story: a listener's owner may be known, and else it is nobody's.
 #[inline(never)]
 pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattributed) -> u32 {
-    let nobody = Actor::nobody(why);
-    // A socket may be one that the start-up scan knows.
-    let (known_side, opener) = match addresses {
-        Addresses::Sock(sock) => existing::of(Sock(sock)),
-        Addresses::Segment { .. } => (Side::Unknown as u8, Actor::nobody(Unattributed::Unknown)),
-    };
+    let mut actor = Actor::nobody(why);
+    let mut opener = Actor::nobody(Unattributed::Unknown);
+    let mut known_side = Side::Unknown as u8;
+    match addresses {
+        // One that the start-up scan may know.
+        Addresses::Sock(sock) => {
+            let (side, known) = existing::of(Sock(sock));
+            known_side = side;
+            opener = known;
+        }
+        Addresses::Segment { sock: 0, .. } => {}
+        Addresses::Segment { sock, .. } => listener::name_owner(Sock(sock), &mut actor),
+    }
     let side = if matches!(side, Side::Unknown) {
         known_side
     } else {
         side as u8
     };
-    count(fact, side, &nobody.key, 1);
+    count(fact, side, &actor.key, 1);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -166,7 +174,7 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
         (*event).idle_ns = UNKNOWN;
         (*event).bytes_sent = UNKNOWN;
         (*event).bytes_received = UNKNOWN;
-        process::fill(&mut (*event).process, &nobody);
+        process::fill(&mut (*event).process, &actor);
         process::fill(&mut (*event).opener, &opener);
     }
     entry.submit(wakeup());
@@ -187,7 +195,7 @@ pub fn count_end(mini: Sock, cause: EndCause) {
     }
     let key = match mini_story(mini) {
         Some(kept) => kept.closer.key,
-        None => Actor::nobody(stranger_reason()).key,
+        None => Actor::nobody(stranger_reason(mini)).key,
     };
     add_end(&key, cause, 1);
 }

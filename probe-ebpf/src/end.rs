@@ -299,7 +299,7 @@ pub unsafe fn fill(event: *mut EndEvent, mini: Sock, cause: EndCause, by: &Actor
                 (*event).side = side;
                 (*event).age_ns = UNKNOWN;
                 (*event).promoted_ns = UNKNOWN;
-                let nobody = Actor::nobody(stranger_reason());
+                let nobody = Actor::nobody(stranger_reason(mini));
                 process::fill(&mut (*event).process, &nobody);
                 process::fill(&mut (*event).opener, &opener);
             }

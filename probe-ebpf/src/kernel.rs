@@ -136,14 +136,13 @@ impl Sock {
         bit != ABSENT && (read::<u8>(self.0, bit / 8) >> (bit % 8)) & 1 != 0
     }
 
-    /// Received bytes that the process never read. At the FIN `rcv_nxt` counts one more.
+    /// Whether bytes have come that the process never read. The peer's FIN counts as one in `rcv_nxt`, and in `copied_seq`
+    /// once a recv() has returned 0 for it (tcp_recvmsg_locked, `found_fin_ok`).
     #[inline(always)]
-    pub fn unread_bytes(self) -> u32 {
+    pub fn has_unread_bytes(self) -> bool {
         let received: u32 = read(self.0, offset!(tcp_rcv_nxt));
         let copied: u32 = read(self.0, offset!(tcp_copied_seq));
-        received
-            .wrapping_sub(copied)
-            .wrapping_sub(self.peer_fin_seen() as u32)
+        received.wrapping_sub(copied) > self.peer_fin_seen() as u32
     }
 
     /// Inode number of the network namespace. Not `current`'s: that one may be long gone.
@@ -162,6 +161,12 @@ impl Sock {
     #[inline(always)]
     pub fn net(self) -> u64 {
         read(self.0, offset!(skc_net))
+    }
+
+    /// Of a half-open request, its listener: `rsk_listener`, in a union with `skc_flags` (include/net/request_sock.h).
+    #[inline(always)]
+    pub fn listener(self) -> Sock {
+        Sock(read(self.0, offset!(skc_flags)))
     }
 
     /// The MPTCP socket this one is a subflow of, or 0.
@@ -345,6 +350,9 @@ fn set_words(address: &mut [u8; 16], words: [u32; 4]) {
 fn is_mapped(words: [u32; 4]) -> bool {
     words[0] == 0 && words[1] == 0 && words[2] == 0xffff_u32.to_be()
 }
+
+/// SHUTDOWN_MASK: __tcp_close() sets it before anything else.
+pub const SHUT_BOTH: u8 = 3;
 
 /// State numbers as constants to match on.
 pub mod state {

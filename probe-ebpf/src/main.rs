@@ -21,6 +21,7 @@ mod emit;
 mod end;
 mod existing;
 mod kernel;
+mod listener;
 mod maps;
 mod port;
 mod port_call;

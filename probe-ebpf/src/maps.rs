@@ -12,8 +12,8 @@ use twtrace_wire::{
 };
 
 use crate::records::{
-    Actor, Arguments, Birth, Call, CallSlot, MiniStory, Named, Recent, Search, Story, StorySlot,
-    Unaccepted,
+    Actor, Arguments, Birth, Call, CallSlot, Listener, MiniStory, Named, Recent, Search, Story,
+    StorySlot, Unaccepted,
 };
 
 /// Events to userspace. Resized by `--ring-mb`.
@@ -29,9 +29,13 @@ pub static STORY_SLOTS: Array<StorySlot> = Array::with_max_entries(1, 0);
 #[map]
 pub static STORIES: HashMap<u64, Story> = HashMap::with_max_entries(1, 0);
 
-/// The socket that this CPU destroyed last, where a RST of its may follow: see `recent`.
+/// The socket that softirq destroyed last on this CPU, where a RST of its may follow: see `recent`.
 #[map]
 pub static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same of threads that destroyed a socket while they worked off its backlog, by thread.
+#[map]
+pub static RECENT_OF_THREADS: LruHashMap<u64, Recent> = LruHashMap::with_max_entries(512, 0);
 
 /// RSTs that came before accept(), by the address of their socket. An entry is taken out by accept(), and removed when the
 /// socket is destroyed, so that none speaks for another socket; one that made room for others leaves its RST as it was.
@@ -139,6 +143,18 @@ pub static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(4096, 0);
 /// Closer (and opener) of MPTCP sockets, by their address: their subflows are closed by a kworker.
 #[map]
 pub static MPTCP: LruHashMap<u64, Story> = LruHashMap::with_max_entries(4096, 0);
+
+/// Who has reported a RST that answers a segment and that no full socket sends, by the segment's address: bits of
+/// [`RST_SENT_TURNS`](crate::records::RST_SENT_TURNS). The other program takes the entry back within the same call of the
+/// tracepoint. An entry that stays, because the kernel skipped one of them, keeps the other one of a later segment at that
+/// address silent, which the first one has then reported.
+#[map]
+pub static SEGMENT_TURNS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(1024, 0);
+
+/// Whose listeners are, by their address: see `listener`. Removed when a listener is closed; should that have been skipped, the
+/// next one at that address overwrites it in listen(), and one of another namespace or port is told apart.
+#[map]
+pub static LISTENERS: LruHashMap<u64, Listener> = LruHashMap::with_max_entries(4096, 0);
 
 /// Listeners that are being closed, by thread: connections in their queues are closed by that thread. An entry is removed
 /// when that listener is destroyed.

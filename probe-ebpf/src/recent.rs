@@ -1,23 +1,42 @@
-//! The socket that this CPU destroyed last, if a RST of its may follow.
+//! The socket that was destroyed last where this runs, if a RST of its may follow.
 //!
 //! Data after close: tcp_rcv_state_process() has tcp_done() destroy the orphan, and its caller sends the RST then, by the
-//! destroyed socket (net/ipv4/tcp_input.c, tcp_ipv4.c). Bottom halves are off from the one to the other, also where an
-//! orphan works off its backlog (__tcp_close()): no other socket is destroyed on this CPU in between, and none gets this
-//! one's memory. The next one to be destroyed here takes its place, whether or not a RST may follow of that; and the
-//! connection is compared besides, so that an entry whose RST never came speaks for no other socket at its address.
+//! destroyed socket (net/ipv4/tcp_input.c, tcp_ipv4.c). In softirq, bottom halves are off from the one to the other: nothing
+//! else runs on that CPU, and it keeps one entry. A process that works off its socket's backlog in close() does both with
+//! bottom halves on (__release_sock() unlocks them): softirq may destroy other sockets on that CPU in between, and the
+//! process may be preempted; so its entry goes by thread. Which it is, the socket says by being owned, at both moments.
+//!
+//! The next socket to be destroyed there takes the entry's place, whether or not a RST may follow of that; and the connection
+//! is compared besides, so that an entry whose RST never came speaks for no other socket at its address. The story says
+//! itself, by [`RST_SENT_TURNS`](crate::records::RST_SENT_TURNS), which of the two programs has reported a RST.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 
 use crate::{
     kernel::Sock,
-    maps::RECENT,
-    records::{Recent, Story},
+    maps::{RECENT, RECENT_OF_THREADS},
+    records::{NO_RECENT, Recent, Story},
     timewait::tuple_key,
 };
+
+/// The entry of where this runs.
+#[inline(always)]
+fn entry(sock: Sock) -> Option<*mut Recent> {
+    if sock.owned() {
+        RECENT_OF_THREADS.get_ptr_mut(bpf_get_current_pid_tgid())
+    } else {
+        RECENT.get_ptr_mut(0)
+    }
+}
 
 /// Keeps what is known of a socket that is being destroyed.
 #[inline(always)]
 pub fn keep(sock: Sock, story: &Story) {
-    if let Some(recent) = RECENT.get_ptr_mut(0) {
-        // SAFETY: a per-CPU slot; integers.
+    if sock.owned() {
+        let _ = RECENT_OF_THREADS.insert(bpf_get_current_pid_tgid(), &NO_RECENT, 0);
+    }
+    if let Some(recent) = entry(sock) {
+        // SAFETY: a per-CPU slot, or the entry of this thread; integers.
         unsafe {
             *recent = Recent {
                 sock: sock.0,
@@ -28,12 +47,12 @@ pub fn keep(sock: Sock, story: &Story) {
     }
 }
 
-/// A socket is being destroyed: what this CPU destroyed before answers nothing any more. The other program of the hook may
+/// A socket is being destroyed: what was destroyed here before answers nothing any more. The other program of the hook may
 /// have kept this very one.
 #[inline(always)]
 pub fn forget_others(sock: Sock) {
-    if let Some(recent) = RECENT.get_ptr_mut(0) {
-        // SAFETY: a per-CPU slot.
+    if let Some(recent) = entry(sock) {
+        // SAFETY: as above.
         unsafe {
             if (*recent).sock != sock.0 {
                 (*recent).sock = 0;
@@ -42,16 +61,15 @@ pub fn forget_others(sock: Sock) {
     }
 }
 
-/// What was known of a socket that this CPU has just destroyed; once.
+/// What was known of a socket that has just been destroyed here.
 #[inline(always)]
-pub fn take(sock: Sock) -> Option<*mut Story> {
-    let recent = RECENT.get_ptr_mut(0)?;
-    // SAFETY: a per-CPU slot; integers.
+pub fn find(sock: Sock) -> Option<*mut Story> {
+    let recent = entry(sock)?;
+    // SAFETY: as above.
     unsafe {
         if (*recent).sock != sock.0 || (*recent).tuple != tuple_key(sock, sock.source_port()) {
             return None;
         }
-        (*recent).sock = 0;
         Some(&raw mut (*recent).story)
     }
 }

@@ -231,6 +231,33 @@ pub struct Recent {
     pub story: Story,
 }
 
+/// None: copied into the map, since it is too large for the stack.
+pub static NO_RECENT: Recent = Recent {
+    sock: 0,
+    tuple: TupleKey {
+        net: 0,
+        hash: 0,
+        local_port: 0,
+        remote_port: 0,
+    },
+    story: Story::new(Unattributed::Unknown),
+};
+
+/// Whose a listener is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Listener {
+    /// Who called listen().
+    pub opener: Actor,
+    /// Who was the first to accept from it.
+    pub acceptor: Actor,
+    /// Address of its `struct net`.
+    pub net: u64,
+    pub port: u32,
+    /// 1 where others accept from it, too.
+    pub is_shared: u32,
+}
+
 /// A RST that nobody could be named for yet.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -8,7 +8,8 @@ use twtrace_wire::{
 use crate::{
     constants::{config, offset},
     emit::{self, Addresses, Fact},
-    kernel::{Sock, read, state},
+    kernel::{SHUT_BOTH, Sock, read, state},
+    maps::SEGMENT_TURNS,
     process::answerable,
     recent,
     records::{
@@ -24,43 +25,58 @@ const ABORT_ON_CLOSE: u8 = 11;
 
 /// RCV_SHUTDOWN
 const SHUT_RECEIVE: u8 = 1;
-/// SHUTDOWN_MASK: __tcp_close() sets it before anything else.
-const SHUT_BOTH: u8 = 3;
 
 /// `tcp_send_reset(sk, skb[, reason])`.
 #[inline(always)]
 pub fn sent(sock: u64, skb: u64, kernel_reason: u8) {
+    seen(sock, skb, kernel_reason, Program::First);
+}
+
+/// The same RST, in another program: does what the first one was kept from doing.
+#[inline(always)]
+pub fn sent_again(sock: u64, skb: u64, kernel_reason: u8) {
+    seen(sock, skb, kernel_reason, Program::Second);
+}
+
+#[inline(always)]
+fn seen(sock: u64, skb: u64, kernel_reason: u8, program: Program) {
     if skb == 0 {
-        return active(Sock(sock), kernel_reason, Program::First);
+        return active(Sock(sock), kernel_reason, program);
     }
-    if sock == 0 {
-        return no_socket(skb, kernel_reason);
+    let full = Sock(sock);
+    let now = if sock == 0 { 0 } else { full.state() };
+    let has_no_story = matches!(
+        now,
+        0 | state::TIME_WAIT | state::NEW_SYN_RECV | state::LISTEN
+    );
+    if !has_no_story {
+        return answered(full, now, skb, kernel_reason, program);
     }
-    let sock = Sock(sock);
-    match sock.state() {
-        state::TIME_WAIT => answered_by_mini(sock, skb, kernel_reason),
-        state::NEW_SYN_RECV | state::LISTEN => no_connection(sock, skb, kernel_reason),
-        now => answered(sock, now, skb, kernel_reason, Program::First),
+    if is_reported(skb, program) {
+        return;
+    }
+    match now {
+        0 => no_socket(skb, kernel_reason),
+        state::TIME_WAIT => answered_by_mini(full, skb, kernel_reason),
+        _ => no_connection(full, skb, kernel_reason),
     }
 }
 
-/// The same RST, in another program: does what the first one was kept from doing. Only where that can have
-/// been preempted, which is in process context: mini-sockets, listeners and nobody answer in softirq.
+/// Whether the other program has reported the answer to this segment, of which no story can tell.
 #[inline(always)]
-pub fn sent_again(sock: u64, skb: u64, kernel_reason: u8) {
-    if sock == 0 {
-        return;
+fn is_reported(skb: u64, program: Program) -> bool {
+    if let Some(turns) = SEGMENT_TURNS.get_ptr_mut(skb) {
+        // SAFETY: an integer in an LRU entry; it is this segment's while the segment is answered.
+        let is_reported = unsafe { RST_SENT_TURNS.is_reported(&mut *turns, program) };
+        if is_reported {
+            let _ = SEGMENT_TURNS.remove(skb);
+        }
+        return is_reported;
     }
-    let full = Sock(sock);
-    let now = full.state();
-    if matches!(now, state::TIME_WAIT | state::NEW_SYN_RECV | state::LISTEN) {
-        return;
-    }
-    if skb == 0 {
-        active(full, kernel_reason, Program::Second);
-    } else {
-        answered(full, now, skb, kernel_reason, Program::Second);
-    }
+    let mut turns = 0;
+    RST_SENT_TURNS.is_reported(&mut turns, program);
+    let _ = SEGMENT_TURNS.insert(skb, turns, 0);
+    false
 }
 
 /// `tcp_v4_send_reset(sk, skb)` and its twin of IPv6, where the tracepoint is silent unless `sk` is a
@@ -114,7 +130,7 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
     story.flags |= RST_SENT;
     let (reason, before) = if now == state::CLOSE {
         let closing = sock.shutdown() == SHUT_BOTH;
-        let reason = if kernel_reason == ABORT_ON_CLOSE || (closing && sock.unread_bytes() != 0) {
+        let reason = if kernel_reason == ABORT_ON_CLOSE || (closing && sock.has_unread_bytes()) {
             ResetReason::UnreadData
         } else if closing && sock.lingers_zero() {
             ResetReason::LingerZero
@@ -142,17 +158,16 @@ fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8, program: Program) 
             let story = unsafe { &mut *story };
             return too_late(sock, story, kernel_reason, program);
         }
-        // A destroyed socket answers with bottom halves off, where the first program is not preempted.
-        if program == Program::Second {
-            return;
-        }
-        if let Some(story) = recent::take(sock) {
-            // SAFETY: a per-CPU slot.
+        if let Some(story) = recent::find(sock) {
+            // SAFETY: a per-CPU slot, or the entry of this thread.
             let story = unsafe { &mut *story };
             return too_late(sock, story, kernel_reason, program);
         }
         // A listener that has just closed, for example: gone, and not to get a story now.
-        return no_connection(sock, skb, kernel_reason);
+        if !is_reported(skb, program) {
+            no_connection(sock, skb, kernel_reason);
+        }
+        return;
     }
     let Some(story) = story::in_state(sock, now) else {
         return;
@@ -162,7 +177,8 @@ fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8, program: Program) 
     if RST_SENT_TURNS.is_reported(&mut story.flags, program) {
         return;
     }
-    story.flags |= RST_SENT;
+    // Not RST_SENT: the connection lives on. In SYN_SENT, for example, the RST is for an acknowledgment of what another
+    // connection of this tuple sent (tcp_rcv_synsent_state_process).
     let fact = fact(ResetDirection::Sent, ResetReason::Other, kernel_reason, now);
     emit::of_socket(&fact, sock.0, story, answerable(story));
 }
@@ -193,6 +209,7 @@ fn take_back(sock: Sock, story: &mut Story) -> u16 {
         story.flags &= !BORN_INFERRED;
         timewait::take_back(sock, story);
     } else if story.flags & RST_MAY_BE_DATA != 0 {
+        story.flags &= !RST_MAY_BE_DATA;
         let fact = received_fact(ResetReason::Peer, 0);
         emit::uncount(&fact, story, answerable(story));
     } else {
@@ -219,12 +236,12 @@ fn answered_by_mini(mini: Sock, skb: u64, kernel_reason: u8) {
     let why = if config!(births) == BIRTHS_INFERRED {
         Unattributed::Unknown
     } else {
-        timewait::stranger_reason()
+        timewait::stranger_reason(mini)
     };
     emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
 }
 
-/// A listener or a half-open request answers: there is no connection, and no process has it yet.
+/// A listener or a half-open request answers: there is no connection (any more), and the listener's owner is answerable.
 #[inline(always)]
 fn no_connection(sock: Sock, skb: u64, kernel_reason: u8) {
     let fact = fact(

@@ -44,6 +44,7 @@ const NO_EXIST: u64 = 1;
 
 /// `struct pt_regs` of x86-64.
 const PT_REGS_BP: u32 = 4 * 8;
+const PT_REGS_DI: u32 = 14 * 8;
 const PT_REGS_IP: u32 = 16 * 8;
 const PT_REGS_SP: u32 = 19 * 8;
 
@@ -125,6 +126,15 @@ fn user_registers() -> u64 {
             read::<u64>(task, offset!(task_stack)) + config!(registers_offset) as u64
         }
         _ => 0,
+    }
+}
+
+/// The first argument of the current system call; 0 where it can't be had, or it is not one of x86-64.
+#[inline(always)]
+pub fn first_argument() -> u64 {
+    match user_registers() {
+        0 => 0,
+        registers => read(registers, PT_REGS_DI),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     emit::{self, Fact},
     end, existing,
     kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, now_ns, state},
+    listener,
     maps::{LISTENER_CLOSERS, MPTCP},
     port_call,
     process::{actor, answerable},
@@ -37,6 +38,7 @@ pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8, program: Program) {
         state::ESTABLISHED => established(sock, old),
         state::FIN_WAIT1 => closing(ctx, sock, old, true),
         state::LAST_ACK => closing(ctx, sock, old, false),
+        state::LISTEN => listener::opened(sock),
         _ => closed(ctx, sock, old, program),
     }
 }
@@ -94,6 +96,7 @@ fn is_watched(old: u8, new: u8) -> bool {
                 | state::ESTABLISHED
                 | state::FIN_WAIT1
                 | state::LAST_ACK
+                | state::LISTEN
                 | state::CLOSE
         )
 }
@@ -228,6 +231,7 @@ fn closed(ctx: Ctx, sock: Sock, old: u8, program: Program) {
     if old == state::LISTEN {
         let thread = bpf_get_current_pid_tgid();
         let _ = LISTENER_CLOSERS.insert(thread, sock.0, 0);
+        listener::closed(sock);
         return;
     }
     if program == Program::First && closed_by_second(sock, old) {

@@ -3,10 +3,10 @@
 //! tcp_time_wait() makes one with inet_twsk_alloc() while the full socket is still in FIN_WAIT1,
 //! FIN_WAIT2 or CLOSING; the full socket's →CLOSE follows (net/ipv4/tcp_minisocks.c).
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_jiffies64};
 use twtrace_wire::{
-    BIRTHS_BY_TIMER, EventKind, NO_KERNEL_REASON, NetnsKey, Side, TcpState, TupleKey, UNKNOWN,
-    Unattributed, flags,
+    BIRTHS_BY_TIMER, BIRTHS_INFERRED, EventKind, NO_KERNEL_REASON, NetnsKey, Side, TcpState,
+    TupleKey, UNKNOWN, Unattributed, flags,
 };
 
 use crate::{
@@ -173,7 +173,7 @@ fn born_of_stranger(mini: Sock, substate: u8) {
         flags: 0,
     };
     count_birth(mini.netns_key(), false, false, 1);
-    let why = stranger_reason();
+    let why = unknown_since();
     emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
 }
 
@@ -186,14 +186,49 @@ fn old_enough() -> bool {
     now_ns().wrapping_sub(config!(started_ns)) >= MINI_LIFE_NS
 }
 
-/// Why nothing is known of a mini-socket: it is of the time before tracing, as long as there can be such.
+/// Why nothing is known of who made a mini-socket.
 #[inline(always)]
-pub fn stranger_reason() -> Unattributed {
+pub fn stranger_reason(mini: Sock) -> Unattributed {
+    if was_made_since_start(mini) {
+        Unattributed::Lost
+    } else {
+        unknown_since()
+    }
+}
+
+/// Of something whose maker is not known: it is of the time before tracing, as long as there can be such.
+#[inline(always)]
+fn unknown_since() -> Unattributed {
     if !story::were_full() && !old_enough() {
         Unattributed::ClosedBeforeTracing
     } else {
         Unattributed::Lost
     }
+}
+
+/// TCP_TIMEWAIT_LEN: no orphan waits for longer as a mini-socket (tcp_rcv_state_process, tcp_close).
+const MAX_WAIT_NS: u64 = 60_000_000_000;
+
+/// More than a mini-socket waits, at 1,000 ticks a second; keeps a product within 64 bits.
+const MAX_TICKS: u64 = 1 << 20;
+
+/// Whether a mini-socket that still waits for the peer's FIN was made while tracing: its timer, which is started once until
+/// that comes, has so much left that it was started since.
+#[inline(always)]
+fn was_made_since_start(mini: Sock) -> bool {
+    if read::<u8>(mini.0, offset!(tw_substate)) != state::FIN_WAIT2 {
+        return false;
+    }
+    let timer = mini.0 + offset!(tw_timer) as u64;
+    let expires: u64 = read(timer, offset!(timer_expires));
+    // SAFETY: no arguments, no effect.
+    let now = unsafe { bpf_jiffies64() };
+    let left_ns = expires
+        .saturating_sub(now)
+        .min(MAX_TICKS)
+        .wrapping_mul(config!(tick_ns));
+    let traced_ns = now_ns().saturating_sub(config!(started_ns));
+    left_ns.saturating_add(traced_ns) > MAX_WAIT_NS + config!(tick_ns)
 }
 
 #[inline(never)]
@@ -313,18 +348,24 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
         // Either the peer's FIN came, or the last descriptor went. A disconnect or a close() over unread
         // data leaves FIN_WAIT2 too, but before the socket is orphaned and without the FIN.
         state::FIN_WAIT2 => !sock.linger2_negative() && (sock.peer_fin_seen() || sock.orphan()),
-        // The program that should have seen →CLOSE was skipped; the story knows who closed first.
-        0 => story.flags & ACTIVE_CLOSE != 0 && (sock.peer_fin_seen() || sock.orphan()),
+        // The program that should have seen →CLOSE was skipped; the story knows who closed first. A disconnect may have been
+        // what was skipped: hooks of births that saw none are believed.
+        0 => {
+            config!(births) == BIRTHS_INFERRED
+                && story.flags & ACTIVE_CLOSE != 0
+                && (sock.peer_fin_seen() || sock.orphan())
+        }
         _ => false,
     }
 }
 
-/// CLOSING → CLOSE by a process that holds the socket: it works off its backlog, which leaves a mini-socket; or it
-/// disconnects, by close() with SO_LINGER {on, 0} for example, which leaves nothing and sends no RST (tcp_need_reset()). A
-/// refusal is not said where it may be that.
+/// CLOSING → CLOSE by a process that holds the socket by a descriptor: it works off its backlog, which leaves a mini-socket;
+/// or it disconnects, by close() with SO_LINGER {on, 0} or over unread data, or by connect(AF_UNSPEC), which leaves nothing,
+/// and sends no RST as a rule (tcp_need_reset()). The hooks of births saw none here, and are believed: that they were skipped
+/// is rarer. Where there are none, the audit shows what is missing.
 #[inline(always)]
 fn may_be_disconnect(sock: Sock) -> bool {
-    sock.owned() && !sock.orphan() && (is_refused() || sock.lingers_zero())
+    sock.owned() && !sock.orphan()
 }
 
 /// `amount`: 1, or -1 in two's complement.

@@ -12,5 +12,6 @@ pub mod runner;
 pub mod scenarios;
 pub mod soak;
 pub mod stage;
+pub mod storm;
 pub mod sys;
 pub mod tun_peer;

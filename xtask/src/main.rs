@@ -11,6 +11,7 @@ mod process;
 mod run;
 mod setup;
 mod stack_depth;
+mod storm;
 mod strip;
 mod test;
 mod vm;
@@ -47,6 +48,8 @@ enum Verb {
     Dist(dist::DistArgs),
     /// Measure what tracing costs, and write docs/performance.md
     Bench(bench::BenchArgs),
+    /// Play random lives of connections, and compare what twtrace tells with what each process did
+    Storm(storm::StormArgs),
     /// Boot one virtual machine with twtrace in it
     Vm(vm::VmArgs),
 }
@@ -70,6 +73,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Test(args) => test::verb(&workspace, args),
         Verb::Dist(args) => dist::verb(&workspace, args),
         Verb::Bench(args) => bench::verb(&workspace, args).map(|()| ExitCode::SUCCESS),
+        Verb::Storm(args) => storm::verb(&workspace, args),
         Verb::Vm(args) => vm::verb(&workspace, args),
     }
 }

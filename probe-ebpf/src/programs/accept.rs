@@ -11,21 +11,21 @@ use crate::accept;
 /// `struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)`, to 6.6.
 #[fexit(function = "inet_csk_accept")]
 pub fn accept_fexit_4(ctx: FExitContext) -> u32 {
-    accept::accepted(address(&ctx, 4));
+    accept::accepted(address(&ctx, 0), address(&ctx, 4));
     0
 }
 
 /// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)`, 6.10 on.
 #[fexit(function = "inet_csk_accept")]
 pub fn accept_fexit_2(ctx: FExitContext) -> u32 {
-    accept::accepted(address(&ctx, 2));
+    accept::accepted(address(&ctx, 0), address(&ctx, 2));
     0
 }
 
 /// `inet_csk_accept`, returned.
 #[kretprobe]
 pub fn accept_kretprobe(ctx: RetProbeContext) -> u32 {
-    accept::accepted(ctx.ret());
+    accept::accepted(0, ctx.ret());
     0
 }
 

@@ -15,7 +15,7 @@ use super::Event;
 use super::decode::Decoded;
 
 /// How long a replacement is waited for, nanoseconds of the events' own time.
-pub const HOLD_NS: u64 = 50_000_000;
+pub const HOLD_NS: u64 = 150_000_000;
 
 /// Holds replaceable events back, and all that came after them, so that order is kept.
 #[derive(Debug, Default)]

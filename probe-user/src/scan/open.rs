@@ -23,7 +23,7 @@ pub struct OpenSocket {
     pub inode: u32,
 }
 
-/// All that are connections, full sockets before mini-sockets. `range_of` is `ip_local_port_range` of a
+/// All that are connections or listeners, full sockets before mini-sockets. `range_of` is `ip_local_port_range` of a
 /// namespace, where that is known.
 pub fn sockets(
     namespaces: &[NetnsSockets],
@@ -35,7 +35,7 @@ pub fn sockets(
         let listeners = Listeners::of(&namespace.rows);
         let range = range_of(namespace.netns);
         for row in &namespace.rows {
-            if matches!(row.state, TcpState::Listen | TcpState::Close) || row.cookie == 0 {
+            if row.state == TcpState::Close || row.cookie == 0 {
                 continue;
             }
             let socket = OpenSocket {
@@ -175,7 +175,11 @@ mod tests {
             row(open, "10.0.0.2:700", 6),
             row(TcpState::SynSent, "10.0.0.2:701", 7),
         ];
+        let listener = (100, Side::Server);
         let expected = [
+            listener,
+            listener,
+            listener,
             (1, Side::Server),
             (2, Side::Unknown),
             (3, Side::Server),
@@ -186,7 +190,7 @@ mod tests {
         ];
         assert_eq!(sides(rows.clone(), RANGE), expected);
         // Without the range only what listens is known.
-        assert_eq!(sides(rows, None)[4], (5, Side::Unknown));
+        assert_eq!(sides(rows, None)[7], (5, Side::Unknown));
     }
 
     #[test]

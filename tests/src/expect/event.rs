@@ -58,6 +58,8 @@ pub enum TcpState {
     CloseWait,
     /// `last_ack`
     LastAck,
+    /// `listen`
+    Listen,
 }
 
 /// Reasons of resets and aborts, by their names in the contract.
@@ -82,6 +84,8 @@ pub enum Reason {
     Peer,
     /// destroyed from outside
     Destroyed,
+    /// none of the others
+    Other,
 }
 
 /// Why an event names no process.

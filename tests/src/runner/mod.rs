@@ -18,6 +18,7 @@ mod reported;
 mod reuse;
 mod selection;
 pub mod stage_process;
+mod storm;
 mod table;
 mod trace;
 mod traced;
@@ -36,6 +37,7 @@ pub use options::{Options, TierLimit};
 pub use own_trace::{play_while_stopped, play_with_own_trace};
 use replay::{Outcome, REPLAYS, until_judged};
 use selection::{Run, Selection};
+pub use storm::{StormSize, storm};
 pub use trace::wait;
 use traced::Session;
 use verdicts::{Verdict, Verdicts};
@@ -89,6 +91,12 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     if let Some(name) = &options.stage {
         return run_stage(name, options).map(|()| true);
+    }
+    if let Some(ground) = &options.storm_namespace {
+        return crate::storm::play_namespace(ground).map(|()| true);
+    }
+    if options.storm {
+        return storm::run(options);
     }
     let selection = Selection::of(options)?;
     if options.list {
@@ -214,7 +222,9 @@ fn play_alone(
 
 /// Checks count what is told as well: a failure does not count at once where something was hidden from all programs.
 fn check_usage(context: &Context, usage: &Usage) -> Result<Verdict> {
-    let hidden = Recording::begin();
+    // A storm knows what was hidden from it. Played again it would be another one.
+    let judges_hidden = usage.name.starts_with("storm/");
+    let hidden = (!judges_hidden).then(Recording::begin).flatten();
     until_judged(&context.name, hidden.as_ref(), &context.verdicts, || {
         Ok(Outcome::Judged(match (usage.run)(context) {
             Ok(()) => Verdict::Passed,

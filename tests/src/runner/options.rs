@@ -13,7 +13,7 @@ use crate::{
 #[derive(Parser)]
 pub struct Options {
     /// The twtrace to be tested
-    #[arg(long, value_name = "PATH", required_unless_present_any = ["list", "traffic_only", "stage", "program"])]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["list", "traffic_only", "stage", "program", "storm_namespace"])]
     pub twtrace: Option<PathBuf>,
     /// Hooks that twtrace may use
     #[arg(long, value_enum, default_value_t = TierLimit::Best)]
@@ -45,6 +45,21 @@ pub struct Options {
     /// As a stage, end the scenario with a fence
     #[arg(long, hide = true, requires = "stage")]
     pub fenced: bool,
+    /// Play random lives of connections instead of scenarios
+    #[arg(long)]
+    pub storm: bool,
+    /// With --storm: the first round's seed (default: a random one)
+    #[arg(long, value_name = "N", requires = "storm")]
+    pub seed: Option<u64>,
+    /// With --storm: go on for so long
+    #[arg(long, value_name = "SECONDS", requires = "storm", default_value_t = 0)]
+    pub seconds: u64,
+    /// With --storm: lives of each of its namespaces in a round
+    #[arg(long, value_name = "N", requires = "storm", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..30_000))]
+    pub lives: u32,
+    /// Be a namespace of a storm
+    #[arg(long, hide = true, value_name = "JSON")]
+    pub storm_namespace: Option<String>,
     /// Be a program that makes connections
     #[arg(long, hide = true, num_args = 3, value_names = ["WAY", "ADDRESS", "COUNT"])]
     pub program: Vec<String>,

@@ -40,6 +40,7 @@ const ALONE: &[(&str, &str)] = &[
         "usage/purged_with_namespace",
         "another namespace would get the number of its own",
     ),
+    ("storm/*", "keeps all CPUs busy"),
     ("containers/*", "their cgroups have the same names"),
     ("top/keys", "its process has to be among the busiest"),
     (

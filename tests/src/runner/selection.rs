@@ -161,6 +161,7 @@ const TIMERS_FOR_A_MINUTE: &str = "5.10.";
 
 /// Checks of usage that have nothing to do with the kernel: the machine plays them.
 const ON_NO_KERNEL: &[&str] = &[
+    "storm/seeds_that_failed",
     "usage/no_btf",
     "usage/wrong_arguments",
     "usage/unknown_pid",
@@ -184,7 +185,7 @@ const ON_ANY_TIER: &[&str] = &[
 const OUTERMOST_KERNELS: &[&str] = &["5.10.", "7."];
 
 /// Checks of usage that kernels between the outermost play on their second and third tier.
-const BETWEEN_KERNELS: &[&str] = &["usage/no_probe_left"];
+const BETWEEN_KERNELS: &[&str] = &["usage/no_probe_left", "storm/new_seeds"];
 
 /// Whether a guest is one of those in which less is played.
 fn is_between(place: &Place) -> bool {

@@ -30,6 +30,7 @@ mod reuse;
 mod schema;
 mod serve;
 mod stacks;
+mod storm;
 mod top;
 mod totals;
 mod usage;
@@ -264,6 +265,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (usage::USAGES, Reach::EveryTier),
         (overload::USAGES, Reach::EveryTier),
         (purge::USAGES, Reach::EveryTier),
+        (storm::USAGES, Reach::EveryTier),
         (totals::USAGES, Reach::BestTier),
         (privileges::USAGES, Reach::BestTier),
         (command::only::USAGES, Reach::Tracepoints),

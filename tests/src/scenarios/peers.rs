@@ -1,6 +1,6 @@
 //! Peers that answer at a chosen moment, or never.
 
-use std::rc::Rc;
+use std::{net::SocketAddr, rc::Rc};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -23,6 +23,14 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("data_after_close/in_fin_wait1", data_in_fin_wait1),
     Scenario::both("data_after_close/acknowledging", data_acknowledging),
     Scenario::both("linger_zero_in_closing", linger_zero_in_closing),
+    Scenario::both("disconnect_in_closing", disconnect_in_closing),
+    Scenario::both("unread_data_in_closing", unread_data_in_closing),
+    Scenario::both("reset_in_syn_sent", reset_in_syn_sent),
+    Scenario::both("stray_segment", stray_segment),
+    Scenario::both(
+        "stray_segment/listener_handed_on",
+        stray_segment_to_handed_on,
+    ),
     Scenario::both("reset_in_last_ack", reset_in_last_ack),
     Scenario::both("user_timeout", user_timeout),
     Scenario::both("keepalive", keepalive),
@@ -134,13 +142,131 @@ fn late_data(stage: &Stage, acknowledges_fin: bool, left: TcpState) -> Result<()
 
 /// The FINs crossed, and close() with SO_LINGER {on, 0} disconnects: no mini-socket, no refusal, no RST.
 fn linger_zero_in_closing(stage: &Stage) -> Result<()> {
+    let it = in_closing(stage, b"")?;
+    it.client.set(it.at_client.fd, SocketOption::LingerZero)?;
+    it.client.close(&it.at_client)
+}
+
+/// connect(AF_UNSPEC) does the same.
+fn disconnect_in_closing(stage: &Stage) -> Result<()> {
+    let it = in_closing(stage, b"")?;
+    it.client.call(&Command::Disconnect {
+        fd: it.at_client.fd,
+    })?;
+    Ok(())
+}
+
+/// close() over unread data sends a RST, and leaves no mini-socket either.
+fn unread_data_in_closing(stage: &Stage) -> Result<()> {
+    let mut it = in_closing(stage, b"unread")?;
+    it.client.close(&it.at_client)?;
+    it.peer.await_reset()?;
+    stage.expect(
+        Expected::reset_sent(Reason::UnreadData, "ABORT_ON_CLOSE")
+            .state(TcpState::Closing)
+            .own_client(&it.client)
+            .ends(&it.at_client),
+    );
+    Ok(())
+}
+
+/// The FINs have crossed, the peer's after this data.
+fn in_closing(stage: &Stage, data: &[u8]) -> Result<Dialogue> {
     let mut it = dialogue(stage, &[])?;
     it.client.shutdown_write(&it.at_client)?;
     it.peer.await_fin()?;
-    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
+    it.peer
+        .send(&mut it.end, Flags::FIN.and(Flags::ACK), data)?;
     stage.until_state(it.at_client.local, it.at_client.remote, State::Closing)?;
-    it.client.set(it.at_client.fd, SocketOption::LingerZero)?;
-    it.client.close(&it.at_client)
+    Ok(it)
+}
+
+/// A segment of the tuple's last connection meets SYN_SENT: its RST ends nothing, and a later one of the same connection is
+/// told as well.
+fn reset_in_syn_sent(stage: &Stage) -> Result<()> {
+    let mut peer = TunPeer::new(stage.ip)?;
+    let client = stage.actor("cl")?;
+    let address = peer.address;
+    let fd = client.tcp_for(address)?;
+    client.post(&Command::Connect { fd, address })?;
+    let mut end = peer.accept_after_stray_ack()?;
+    let at_client = client.awaited_connection()?;
+    client.close(&at_client)?;
+    peer.await_fin()?;
+    peer.send(&mut end, Flags::ACK.and(Flags::PSH), b"late")?;
+    peer.await_reset()?;
+    stage.expect(
+        Expected::reset_sent(Reason::Other, "INVALID_ACK_SEQUENCE")
+            .state(TcpState::SynSent)
+            .own_client(&client)
+            .ends(&at_client),
+    );
+    stage.expect(
+        Expected::reset_sent(Reason::DataAfterClose, "ABORT_ON_DATA")
+            .state(TcpState::FinWait1)
+            .own_client(&client)
+            .ends(&at_client),
+    );
+    Ok(())
+}
+
+/// A listener answers what belongs to no connection: its owner's RST.
+fn stray_segment(stage: &Stage) -> Result<()> {
+    let mut peer = TunPeer::new(stage.ip)?;
+    let server = stage.actor("sv")?;
+    let (_, address) = server.listen((TunPeer::host(stage.ip), 0).into())?;
+    answer_stray(stage, &mut peer, address, &server)
+}
+
+/// Who accepts from it owns it, not who called listen() and has gone on to other things.
+fn stray_segment_to_handed_on(stage: &Stage) -> Result<()> {
+    let mut peer = TunPeer::new(stage.ip)?;
+    let parent = stage.actor("sv")?;
+    let (listener, address) = parent.listen((TunPeer::host(stage.ip), 0).into())?;
+    let child = stage.fork(&parent, "ch")?;
+    parent.close_fd(listener)?;
+    let client = stage.actor("cl")?;
+    let at_client = client.connect(address)?;
+    let at_child = child.accept(listener)?;
+    answer_stray(stage, &mut peer, address, &child)?;
+    client.set(at_client.fd, SocketOption::LingerZero)?;
+    client.close(&at_client)?;
+    child.await_reset(&at_child)?;
+    stage.expect(
+        Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
+            .state(TcpState::Established)
+            .own_client(&client)
+            .ends(&at_client),
+    );
+    stage.expect(
+        Expected::reset_received(Reason::Peer)
+            .state(TcpState::Established)
+            .acceptors(&child)
+            .side(Side::Server)
+            .ends(&at_child),
+    );
+    Ok(())
+}
+
+fn answer_stray(
+    stage: &Stage,
+    peer: &mut TunPeer,
+    listener: SocketAddr,
+    owner: &Actor,
+) -> Result<()> {
+    let mut end = peer.stranger_to(listener);
+    peer.send(&mut end, Flags::ACK.and(Flags::PSH), b"who are you")?;
+    peer.await_reset()?;
+    stage.expect(
+        Expected::reset_sent(Reason::Other, "TCP_FLAGS")
+            .state(TcpState::Listen)
+            .process(owner)
+            .no_opener()
+            .side(Side::Server)
+            .local(listener)
+            .remote(peer.address),
+    );
+    Ok(())
 }
 
 /// The RST is charged to who closed second, as that is what it answers.

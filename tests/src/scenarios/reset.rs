@@ -24,6 +24,7 @@ use crate::{
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("linger_zero", linger_zero),
     Scenario::both("linger_zero_by_server", linger_zero_by_server),
+    Scenario::both("linger_zero_after_eof", linger_zero_after_eof),
     Scenario::both("unread_data", unread_data),
     Scenario::both("linger_zero_and_unread_data", linger_zero_and_unread_data),
     Scenario::both("connection_refused", connection_refused),
@@ -157,6 +158,28 @@ fn linger_zero_by_server(stage: &Stage) -> Result<()> {
         received_by_client(&pair.client, &pair.at_client)
             .state(TcpState::Established)
             .bytes(100, 2000),
+    );
+    Ok(())
+}
+
+/// The peer's FIN has been read, and nothing is unread.
+fn linger_zero_after_eof(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    pair.client.shutdown_write(&pair.at_client)?;
+    pair.server.await_end(&pair.at_server)?;
+    pair.server
+        .set(pair.at_server.fd, SocketOption::LingerZero)?;
+    pair.server.close(&pair.at_server)?;
+    pair.client.await_reset(&pair.at_client)?;
+    stage.expect(
+        Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
+            .state(TcpState::CloseWait)
+            .own_server(&pair.server)
+            .ends(&pair.at_server),
+    );
+    stage.expect(
+        received_by_client(&pair.client, &pair.at_client)
+            .state_of(&[TcpState::FinWait1, TcpState::FinWait2]),
     );
     Ok(())
 }

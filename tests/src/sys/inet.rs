@@ -127,6 +127,18 @@ pub fn accept(fd: RawFd) -> io::Result<RawFd> {
     })
 }
 
+/// accept4() with these flags: the new descriptor, and the peer's address, which the kernel tells even of a connection that
+/// has been reset.
+pub fn accept_from(fd: RawFd, flags: i32) -> io::Result<(RawFd, SocketAddr)> {
+    // SAFETY: plain bytes, for which zero is valid.
+    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let mut length = socklen(size_of_val(&storage));
+    let address = (&raw mut storage).cast();
+    // SAFETY: the storage and its length.
+    let accepted = check(unsafe { libc::accept4(fd, address, &raw mut length, flags) })?;
+    Ok((accepted, parse(&storage)?))
+}
+
 /// Sets O_NONBLOCK.
 pub fn set_nonblocking(fd: RawFd) -> io::Result<()> {
     // SAFETY: integers only.

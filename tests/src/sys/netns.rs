@@ -160,3 +160,78 @@ fn open_clone_device() -> io::Result<File> {
     }
     open()
 }
+
+/// rtnetlink's messages as the kernel takes them: header, route, and two attributes.
+#[repr(C)]
+struct NewRoute {
+    header: libc::nlmsghdr,
+    family: u8,
+    destination_bits: u8,
+    source_bits: u8,
+    tos: u8,
+    table: u8,
+    protocol: u8,
+    scope: u8,
+    kind: u8,
+    flags: u32,
+    destination_length: u16,
+    destination_type: u16,
+    destination: [u8; 16],
+    interface_length: u16,
+    interface_type: u16,
+    interface: u32,
+}
+
+/// Has `lo` take every address of an IPv6 network for this namespace's own (`ip -6 route add local NET dev lo`).
+///
+/// # Errors
+/// errno of the call, or of the kernel's answer.
+pub fn accept_all_of(net: Ipv6Addr, bits: u8) -> io::Result<()> {
+    const ANSWER_BYTES: usize = 256;
+    // SAFETY: a NUL-terminated name.
+    let lo = unsafe { libc::if_nametoindex(c"lo".as_ptr()) };
+    let request = NewRoute {
+        header: libc::nlmsghdr {
+            nlmsg_len: size_of::<NewRoute>() as u32,
+            nlmsg_type: libc::RTM_NEWROUTE,
+            nlmsg_flags: (libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE) as u16,
+            nlmsg_seq: 1,
+            nlmsg_pid: 0,
+        },
+        family: libc::AF_INET6 as u8,
+        destination_bits: bits,
+        source_bits: 0,
+        tos: 0,
+        table: libc::RT_TABLE_LOCAL,
+        protocol: libc::RTPROT_STATIC,
+        scope: libc::RT_SCOPE_UNIVERSE,
+        kind: libc::RTN_LOCAL,
+        flags: 0,
+        destination_length: 20,
+        destination_type: libc::RTA_DST,
+        destination: net.octets(),
+        interface_length: 8,
+        interface_type: libc::RTA_OIF,
+        interface: lo,
+    };
+    let socket = inet::socket(
+        libc::AF_NETLINK,
+        libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+        libc::NETLINK_ROUTE,
+    )?;
+    // SAFETY: made just now, no other owner.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    // SAFETY: plain integers without padding, of the length that is given.
+    let bytes = unsafe {
+        std::slice::from_raw_parts((&raw const request).cast::<u8>(), size_of::<NewRoute>())
+    };
+    inet::send_all(socket.as_raw_fd(), bytes)?;
+    let mut answer = [0; ANSWER_BYTES];
+    let length = inet::receive(socket.as_raw_fd(), &mut answer)?;
+    // nlmsgerr: the error stands behind the header.
+    match answer[..length].get(16..20).map(<[u8; 4]>::try_from) {
+        Some(Ok([0, 0, 0, 0])) => Ok(()),
+        Some(Ok(error)) => Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(error))),
+        _ => Err(io::Error::other("a short answer of rtnetlink")),
+    }
+}

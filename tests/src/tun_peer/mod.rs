@@ -130,6 +130,43 @@ impl TunPeer {
         Ok(end)
     }
 
+    /// The same, but before the SYN is answered, what another connection sent is acknowledged; returns when the host has
+    /// answered that by a RST, and then connected all the same.
+    ///
+    /// # Errors
+    /// When the host does not.
+    pub fn accept_after_stray_ack(&mut self) -> Result<PeerEnd> {
+        let syn = self.next("a SYN", |segment| segment.flags.has(Flags::SYN))?;
+        let mut stray = PeerEnd {
+            host: syn.source,
+            peer: syn.target,
+            sequence: FIRST_SEQUENCE,
+            expected: syn.sequence.wrapping_sub(10_000),
+        };
+        self.send(&mut stray, Flags::ACK, b"")?;
+        self.await_reset()?;
+        let mut end = PeerEnd {
+            expected: syn.sequence.wrapping_add(1),
+            ..stray
+        };
+        self.send(&mut end, Flags::SYN.and(Flags::ACK), b"")?;
+        let sequence = end.sequence;
+        self.next("the ACK of the handshake", |segment| {
+            segment.flags.has(Flags::ACK) && segment.acknowledged == sequence
+        })?;
+        Ok(end)
+    }
+
+    /// One that has no connection with this address of the host's.
+    pub fn stranger_to(&self, host: SocketAddr) -> PeerEnd {
+        PeerEnd {
+            host,
+            peer: self.address,
+            sequence: FIRST_SEQUENCE,
+            expected: FIRST_SEQUENCE,
+        }
+    }
+
     /// Sends a segment, with what has been received so far acknowledged.
     ///
     /// # Errors

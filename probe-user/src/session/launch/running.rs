@@ -13,7 +13,7 @@ use super::{FAILED, Launch, LaunchError};
 use crate::session::Session;
 
 /// How long tracing goes on when the command has ended. What it had open is closed as it exits, but a TIME_WAIT
-/// is born when the peer acknowledges: a round trip later. Resets are held back for 50 ms besides.
+/// is born when the peer acknowledges: a round trip later. Resets are held back for 150 ms besides.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// A command that was started.

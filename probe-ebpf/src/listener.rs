@@ -1,0 +1,107 @@
+//! Whose a listener is: it answers by RST what belongs to no connection (any more), and that is its owner's.
+//!
+//! Whoever called listen() is known, and whoever accept()s from it. Where one process alone accepts, it is the owner: a
+//! parent may have called listen() and closed its own descriptor. Where several do, that is no proof for any of them, and
+//! whoever called listen() stands for all.
+
+use twtrace_wire::Unattributed;
+
+use crate::{
+    existing,
+    kernel::{Sock, state},
+    maps::LISTENERS,
+    process::actor,
+    records::{Actor, Listener},
+};
+
+/// Copied into the map, since it is too large for the stack.
+static NEW: Listener = Listener {
+    opener: Actor::nobody(Unattributed::Unknown),
+    acceptor: Actor::nobody(Unattributed::Unknown),
+    net: 0,
+    port: 0,
+    is_shared: 0,
+};
+
+/// The entry of this very listener: the one of an earlier socket at its address has another port, or was removed.
+#[inline(always)]
+fn entry(listener: Sock) -> Option<*mut Listener> {
+    let entry = LISTENERS.get_ptr_mut(listener.0)?;
+    // SAFETY: integers in an LRU entry.
+    let is_its =
+        unsafe { (*entry).net == listener.net() && (*entry).port == listener.local_port() as u32 };
+    is_its.then_some(entry)
+}
+
+#[inline(always)]
+fn begin(listener: Sock) -> Option<*mut Listener> {
+    let _ = LISTENERS.insert(listener.0, &NEW, 0);
+    let entry = LISTENERS.get_ptr_mut(listener.0)?;
+    // SAFETY: integers in an LRU entry.
+    unsafe {
+        (*entry).net = listener.net();
+        (*entry).port = listener.local_port() as u32;
+    }
+    Some(entry)
+}
+
+/// CLOSE → LISTEN: listen(), in process context (inet_csk_listen_start).
+#[inline(always)]
+pub fn opened(listener: Sock) {
+    if let Some(entry) = begin(listener) {
+        // SAFETY: as above.
+        unsafe { (*entry).opener = actor(listener) };
+    }
+}
+
+/// LISTEN → CLOSE.
+#[inline(always)]
+pub fn closed(listener: Sock) {
+    let _ = LISTENERS.remove(listener.0);
+}
+
+/// A process has accepted from it.
+#[inline(always)]
+pub fn accepted(listener: Sock, acceptor: &Actor) {
+    if !acceptor.is_process() || listener.state() != state::LISTEN {
+        return;
+    }
+    let Some(entry) = entry(listener).or_else(|| begin(listener)) else {
+        return;
+    };
+    // SAFETY: as above.
+    unsafe {
+        if !(*entry).acceptor.is_process() {
+            (*entry).acceptor = *acceptor;
+        } else if (*entry).acceptor.key.tgid != acceptor.key.tgid {
+            (*entry).is_shared = 1;
+        }
+    }
+}
+
+/// Names the owner of a listener, or of the one behind a half-open request, where that is known.
+#[inline(always)]
+pub fn name_owner(sock: Sock, actor: &mut Actor) {
+    let listener = match sock.state() {
+        state::LISTEN => sock,
+        state::NEW_SYN_RECV => sock.listener(),
+        _ => return,
+    };
+    if let Some(entry) = entry(listener) {
+        // SAFETY: as above; copies of integers.
+        unsafe {
+            if (*entry).acceptor.is_process() && (*entry).is_shared == 0 {
+                *actor = (*entry).acceptor;
+                return;
+            }
+            if (*entry).opener.is_process() {
+                *actor = (*entry).opener;
+                return;
+            }
+        }
+    }
+    let (_, known) = existing::of(listener);
+    if known.is_process() {
+        *actor = known;
+    }
+}

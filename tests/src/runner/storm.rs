@@ -1,0 +1,138 @@
+//! The storm, as a run of its own and as a check among others.
+
+use std::{fmt::Write as _, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Context, Options, TierLimit, Verdicts, kernel_facts};
+use crate::storm::{self, Ended};
+
+/// How much of it is played.
+#[derive(Clone, Copy, Debug)]
+pub struct StormSize {
+    /// Rounds at least.
+    pub rounds: u32,
+    /// Lives of each namespace in a round.
+    pub lives: u32,
+    /// No further round begins after that.
+    pub duration: Duration,
+}
+
+/// Plays it as the command line says; whether nothing was wrong.
+///
+/// # Errors
+/// When it can't be played to its end.
+pub fn run(options: &Options) -> Result<bool> {
+    let seed = options.seed.unwrap_or_else(storm::random_seed);
+    let size = StormSize {
+        rounds: 1,
+        lives: options.lives,
+        duration: Duration::from_secs(options.seconds),
+    };
+    let ended = storm::run(&storm::Options {
+        twtrace: options.twtrace.clone().context("no --twtrace")?,
+        options: options.tier.options(),
+        seed,
+        lives: size.lives,
+        rounds: size.rounds,
+        duration: size.duration,
+        counts_births: kernel_facts(&Verdicts::default())?.counts_births,
+    })?;
+    for example in ended.verdict.examples.values() {
+        println!("{example}");
+    }
+    print!("{}", summary(&ended));
+    match why_not(&ended, options.tier) {
+        None => Ok(true),
+        Some(why) => {
+            println!("{}", of_seed(&why, ended.failed_seed.unwrap_or(seed), size));
+            Ok(false)
+        }
+    }
+}
+
+/// The same as a check.
+///
+/// # Errors
+/// When something was wrong.
+pub fn storm(context: &Context, seed: u64, size: StormSize) -> Result<()> {
+    let ended = storm::run(&storm::Options {
+        twtrace: context.twtrace.clone(),
+        options: context.tier.options(),
+        seed,
+        lives: size.lives,
+        rounds: size.rounds,
+        duration: size.duration,
+        counts_births: kernel_facts(&context.verdicts)?.counts_births,
+    })?;
+    print!("{}", summary(&ended));
+    let why = why_not(&ended, context.tier).unwrap_or_default();
+    ensure!(
+        why.is_empty(),
+        "{}",
+        of_seed(&why, ended.failed_seed.unwrap_or(seed), size)
+    );
+    Ok(())
+}
+
+fn of_seed(why: &str, seed: u64, size: StormSize) -> String {
+    format!(
+        "{why} (again by: cargo xtask storm --seed {seed} --lives {})",
+        size.lives
+    )
+}
+
+/// One event of so many may say that it does not know the process though somebody is answerable, beside those around what
+/// the kernel ran no program for.
+const UNKNOWN_ONE_OF: u64 = 500;
+
+/// What was wrong, in one line.
+fn why_not(ended: &Ended, tier: TierLimit) -> Option<String> {
+    let verdict = &ended.verdict;
+    if let Some(wrong) = verdict.wrong.first() {
+        return wrong.lines().next().map(str::to_owned);
+    }
+    // Without hooks for births, data after close is nobody's: it says so.
+    if tier == TierLimit::Inferred {
+        return None;
+    }
+    let unknown = verdict.unknown().saturating_sub(2 * verdict.hidden);
+    let allowed = verdict.attributable / UNKNOWN_ONE_OF + 2;
+    (unknown > allowed).then(|| {
+        format!(
+            "{unknown} of {} events say that they do not know their process",
+            verdict.attributable
+        )
+    })
+}
+
+fn summary(ended: &Ended) -> String {
+    let verdict = &ended.verdict;
+    let seconds = ended.took.as_secs_f64();
+    let mut text = format!(
+        "     {} rounds, {} lives, {} connections in {seconds:.0} s: {} events, {} RSTs, {} TIME_WAITs, {} events without \
+         their process of {}, {} missing where the kernel ran no program {} times, {} lost; twtrace took {} KiB\n",
+        ended.rounds,
+        ended.lives,
+        verdict.connections,
+        verdict.events,
+        verdict.resets_sent,
+        verdict.births,
+        verdict.unknown(),
+        verdict.attributable,
+        verdict.missing,
+        verdict.hidden,
+        ended.lost,
+        ended.peak_kib
+    );
+    for (title, counts) in [
+        ("told", &verdict.kinds),
+        ("unknown", &verdict.unknown),
+        ("other", &verdict.other_reason),
+    ] {
+        for (what, count) in counts {
+            let _ = writeln!(text, "     {title}: {count} x {what}");
+        }
+    }
+    text
+}

@@ -1,0 +1,67 @@
+//! Random lives of connections beside what was thought of: see [`crate::storm`].
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Usage;
+use crate::{
+    runner::{Context, StormSize, TierLimit, storm},
+    sys::process,
+};
+
+pub const USAGES: &[Usage] = &[
+    Usage {
+        name: "storm/new_seeds",
+        run: new_seeds,
+    },
+    Usage {
+        name: "storm/seeds_that_failed",
+        run: seeds_that_failed,
+    },
+];
+
+/// Seeds by which something was found once, and what it was; when each process acts is not in the seed, so a fault may
+/// need more than one of them.
+const FAILED_ONCE: &[u64] = &[
+    // SO_LINGER 0 after the peer's FIN had been read was called unread data.
+    1, // A RST sent in SYN_SENT hid the later one of the same connection.
+    2,
+];
+
+const ROUND_HERE: u32 = 3_000;
+/// What a guest plays in a quarter of a minute.
+const ROUND_EMULATED: u32 = 250;
+
+fn lives() -> u32 {
+    match process::emulated() {
+        true => ROUND_EMULATED,
+        false => ROUND_HERE,
+    }
+}
+
+fn new_seeds(context: &Context) -> Result<()> {
+    let seconds = match (process::emulated(), context.tier) {
+        (true, _) => 0,
+        (false, TierLimit::Best) => 60,
+        (false, _) => 15,
+    };
+    let size = StormSize {
+        rounds: 1,
+        lives: lives(),
+        duration: Duration::from_secs(seconds),
+    };
+    storm(context, crate::storm::random_seed(), size)
+}
+
+fn seeds_that_failed(context: &Context) -> Result<()> {
+    for &seed in FAILED_ONCE {
+        let size = StormSize {
+            rounds: 1,
+            lives: lives(),
+            duration: Duration::ZERO,
+        };
+        storm(context, seed, size)?;
+    }
+    Ok(())
+}

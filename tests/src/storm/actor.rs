@@ -1,0 +1,383 @@
+//! A process that plays one end of many connections at a time: each step when it is due, whatever has come by then.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    io,
+    os::fd::{OwnedFd, RawFd},
+    thread,
+};
+
+use anyhow::{Result, bail};
+
+use super::{
+    calls::{is_connecting, perform},
+    holder,
+    ledger::{Entry, Ledger},
+    plan::{self, Action, CONNECTIONS, End, Life, Step},
+};
+use crate::sys::{check, clock, inet, process};
+
+/// Connections that one client has at a time.
+const MAX_OPEN: usize = 300;
+/// The same where each takes twenty times as long: more, and segments would be under way for seconds.
+const MAX_OPEN_EMULATED: usize = 16;
+/// New ones between two looks at what is due.
+const NEW_AT_ONCE: usize = 4;
+/// Between two looks at whether a connection has come about.
+const GLANCE_US: u32 = 300;
+/// The same where each look takes twenty times as long.
+const GLANCE_EMULATED_US: u32 = 5_000;
+/// One client of so many does not wait for that.
+const IMPATIENT: Life = 16;
+/// What a connection may take to come about, for one that waits; a full queue of a listener drops its SYN for ever.
+const MAX_WAIT_NS: u64 = 2_000_000_000;
+/// A pause where nothing is due for long: a listener may have got a connection.
+const MAX_PAUSE_NS: u64 = 20_000_000;
+
+/// Which end of which connection.
+pub type Whose = (Life, u8, End);
+
+/// Something to do at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// The next step of the connection in this place.
+    Step(usize),
+    /// The next connection of a life.
+    Connect(Life, u8),
+}
+
+/// A connection this process has open.
+struct Held {
+    whose: Whose,
+    fd: RawFd,
+    steps: std::vec::IntoIter<Step>,
+    next: Step,
+    /// Until when it waits for the connection to come about, CLOCK_MONOTONIC nanoseconds; 0 where it does not.
+    wait_ns: u64,
+}
+
+/// What both kinds of actors have.
+pub struct Actor<'a> {
+    ledger: &'a Ledger,
+    seed: u64,
+    /// Leads to the process that is given descriptors.
+    holder: OwnedFd,
+    held: Vec<Option<Held>>,
+    free: Vec<usize>,
+    max_open: usize,
+    glance_us: u32,
+    due: BinaryHeap<Reverse<(u64, Due)>>,
+}
+
+impl<'a> Actor<'a> {
+    /// One that has nothing to do yet.
+    pub fn new(ledger: &'a Ledger, seed: u64, holder: OwnedFd) -> Self {
+        let (max_open, glance_us) = match process::emulated() {
+            true => (MAX_OPEN_EMULATED, GLANCE_EMULATED_US),
+            false => (MAX_OPEN, GLANCE_US),
+        };
+        Self {
+            ledger,
+            seed,
+            holder,
+            held: Vec::new(),
+            free: Vec::new(),
+            max_open,
+            glance_us,
+            due: BinaryHeap::new(),
+        }
+    }
+
+    fn open(&self) -> usize {
+        self.held.len() - self.free.len()
+    }
+
+    fn hold(&mut self, whose: Whose, fd: RawFd) -> Result<()> {
+        let (life, connection, end) = whose;
+        let mut steps = plan::script(self.seed, life, connection, end).into_iter();
+        let Some(next) = steps.next() else {
+            return Ok(());
+        };
+        let is_patient = end == End::Client && !life.is_multiple_of(IMPATIENT);
+        let wait_ns = match is_patient {
+            true => clock::monotonic_ns()? + MAX_WAIT_NS,
+            false => 0,
+        };
+        let held = Held {
+            whose,
+            fd,
+            steps,
+            next,
+            wait_ns,
+        };
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.held[place] = Some(held);
+                place
+            }
+            None => {
+                self.held.push(Some(held));
+                self.held.len() - 1
+            }
+        };
+        let delay_us = if is_patient { 0 } else { next.delay_us };
+        self.schedule(delay_us, Due::Step(place))
+    }
+
+    fn schedule(&mut self, delay_us: u32, due: Due) -> Result<()> {
+        let at = clock::monotonic_ns()? + u64::from(delay_us) * 1_000;
+        self.due.push(Reverse((at, due)));
+        Ok(())
+    }
+
+    /// What is due first, if it is due now.
+    fn due(&mut self) -> Result<Option<Due>> {
+        let now = clock::monotonic_ns()?;
+        match self.due.peek() {
+            Some(Reverse((at, _))) if *at <= now => Ok(self.due.pop().map(|Reverse((_, due))| due)),
+            _ => Ok(None),
+        }
+    }
+
+    /// How long nothing is due, nanoseconds.
+    fn pause_ns(&self) -> Result<u64> {
+        let now = clock::monotonic_ns()?;
+        Ok(self.due.peek().map_or(MAX_PAUSE_NS, |Reverse((at, _))| {
+            at.saturating_sub(now).min(MAX_PAUSE_NS)
+        }))
+    }
+
+    /// Does the next step of a connection; whose it was, if that was the last.
+    fn step(&mut self, place: usize) -> Result<Option<Whose>> {
+        let Some(held) = self.held.get_mut(place).and_then(Option::as_mut) else {
+            return Ok(None);
+        };
+        if held.wait_ns != 0 {
+            if is_connecting(held.fd)? && clock::monotonic_ns()? < held.wait_ns {
+                self.schedule(self.glance_us, Due::Step(place))?;
+                return Ok(None);
+            }
+            held.wait_ns = 0;
+            let delay_us = held.next.delay_us;
+            self.schedule(delay_us, Due::Step(place))?;
+            return Ok(None);
+        }
+        let (whose, fd, action) = (held.whose, held.fd, held.next.action);
+        if let Some(next) = held.steps.next() {
+            held.next = next;
+            // What a call says of a connection that is broken is in the ledger.
+            let _ = self
+                .ledger
+                .doing(whose, action, || perform(fd, action).map(drop));
+            self.schedule(next.delay_us, Due::Step(place))?;
+            return Ok(None);
+        }
+        self.held[place] = None;
+        self.free.push(place);
+        self.end(whose, fd, action)?;
+        Ok(Some(whose))
+    }
+
+    fn end(&self, whose: Whose, fd: RawFd, action: Action) -> Result<()> {
+        let Action::Hand(last) = action else {
+            let _ = self.ledger.doing(whose, action, || perform(fd, action));
+            return Ok(());
+        };
+        // Whoever gets it waits as if it had been given a step.
+        let (life, connection, _) = whose;
+        let delay_us = plan::script(self.seed, life, connection, End::Client)[0].delay_us;
+        let order = holder::Order {
+            whose,
+            last,
+            delay_us,
+        };
+        self.ledger.doing(whose, action, || {
+            order.send(&self.holder, fd)?;
+            inet::close(fd)
+        })?;
+        Ok(())
+    }
+}
+
+impl Actor<'_> {
+    /// Plays these lives as their client.
+    ///
+    /// # Errors
+    /// When a call fails that can't.
+    pub fn connect_all(mut self, lives: impl Iterator<Item = Life>) -> Result<()> {
+        let mut lives = lives.peekable();
+        loop {
+            for _ in 0..NEW_AT_ONCE {
+                if self.open() >= self.max_open {
+                    break;
+                }
+                let Some(life) = lives.next() else { break };
+                self.connect(life, 0)?;
+            }
+            while let Some(due) = self.due()? {
+                match due {
+                    Due::Connect(life, connection) => self.connect(life, connection)?,
+                    Due::Step(place) => {
+                        if let Some((life, connection, _)) = self.step(place)? {
+                            self.connect_again(life, connection + 1)?;
+                        }
+                    }
+                }
+            }
+            let is_full = self.open() >= self.max_open || lives.peek().is_none();
+            if is_full && self.due.is_empty() {
+                return Ok(());
+            }
+            if is_full {
+                thread::sleep(std::time::Duration::from_nanos(self.pause_ns()?));
+            }
+        }
+    }
+
+    fn connect_again(&mut self, life: Life, connection: u8) -> Result<()> {
+        match plan::plan(self.seed, life).again {
+            Some((_, delay_us)) if connection < CONNECTIONS => {
+                self.schedule(delay_us, Due::Connect(life, connection))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn connect(&mut self, life: Life, connection: u8) -> Result<()> {
+        let plan = plan::plan(self.seed, life);
+        let domain = if plan.is_v6 {
+            libc::AF_INET6
+        } else {
+            libc::AF_INET
+        };
+        let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        let fd = inet::socket(domain, kind, 0)?;
+        let port = plan.again.map_or(0, |(port, _)| port);
+        if port == 0 {
+            let option = libc::IP_BIND_ADDRESS_NO_PORT;
+            inet::set_option(fd, libc::IPPROTO_IP, option, 1_i32)?;
+        } else {
+            inet::set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1_i32)?;
+        }
+        let whose = (life, connection, End::Client);
+        let target = super::server_address(plan.target, plan.is_v6);
+        let bound = inet::bind(fd, (plan::address(life, plan.is_v6), port).into());
+        let connected = bound.and_then(|()| {
+            self.ledger.doing(whose, Action::Connect, || {
+                inet::connect(fd, &inet::RawAddress::new(target))
+            })
+        });
+        match connected {
+            Ok(()) => self.hold(whose, fd),
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => self.hold(whose, fd),
+            // Refused, or the tuple is in TIME_WAIT.
+            Err(_) => Ok(inet::close(fd)?),
+        }
+    }
+
+    /// Plays as the server behind these listeners until no client has anything left to do, and nothing is open.
+    ///
+    /// # Errors
+    /// When a call fails that can't.
+    pub fn serve(mut self, listeners: &[RawFd]) -> Result<()> {
+        let mut connections = HashMap::new();
+        loop {
+            // Asked before: what comes in until then is accepted.
+            let is_last = self.ledger.are_clients_done();
+            for &listener in listeners {
+                while self.accept(listener, &mut connections)? {}
+            }
+            self.do_what_is_due()?;
+            if is_last && self.open() == 0 {
+                return self.close_listeners(listeners);
+            }
+            let mut ready: Vec<_> = listeners
+                .iter()
+                .map(|&fd| libc::pollfd {
+                    fd,
+                    events: libc::POLLIN,
+                    revents: 0,
+                })
+                .collect();
+            let pause_ns = self.pause_ns()?;
+            let pause = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: pause_ns.cast_signed(),
+            };
+            let count = ready.len() as libc::nfds_t;
+            // SAFETY: the array has as many; no signal mask.
+            let polled = unsafe {
+                libc::ppoll(
+                    ready.as_mut_ptr(),
+                    count,
+                    &raw const pause,
+                    std::ptr::null(),
+                )
+            };
+            check(polled)?;
+        }
+    }
+
+    /// What waits in their queues is reset: a SYN may have been under way for long.
+    fn close_listeners(&self, listeners: &[RawFd]) -> Result<()> {
+        for &listener in listeners {
+            let whose = (0, 0, End::Server);
+            let closing = || inet::close(listener);
+            self.ledger.doing(whose, Action::CloseListener, closing)?;
+        }
+        Ok(())
+    }
+
+    /// Does all that is due now.
+    ///
+    /// # Errors
+    /// When a call fails that can't.
+    pub fn do_what_is_due(&mut self) -> Result<()> {
+        while let Some(due) = self.due()? {
+            if let Due::Step(place) = due {
+                self.step(place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no connection is open.
+    pub fn is_idle(&self) -> bool {
+        self.open() == 0
+    }
+
+    /// Accepts one connection, if there is one. How many each life has had is kept by the caller.
+    ///
+    /// # Errors
+    /// When accept() fails for another reason than that there is none.
+    pub fn accept(&mut self, listener: RawFd, connections: &mut HashMap<Life, u8>) -> Result<bool> {
+        let before_ns = clock::monotonic_ns()?;
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        let (fd, remote) = match inet::accept_from(listener, flags) {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        let after_ns = clock::monotonic_ns()?;
+        let Some(life) = plan::life_at(super::unmapped(remote.ip())) else {
+            bail!("{remote} is no life's address");
+        };
+        let connection = connections.entry(life).or_insert(0);
+        let whose = (life, *connection, End::Server);
+        *connection += 1;
+        self.ledger.write(Entry {
+            life,
+            connection: whose.1,
+            end: End::Server,
+            action: Action::Accept,
+            pid: std::process::id().cast_signed(),
+            before_ns,
+            after_ns,
+            errno: 0,
+        });
+        self.hold(whose, fd)?;
+        Ok(true)
+    }
+}

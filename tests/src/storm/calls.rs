@@ -1,0 +1,79 @@
+//! Calls on a connection that wait for nothing.
+
+use std::{io, os::fd::RawFd, thread};
+
+use super::plan::Action;
+use crate::sys::{check, inet};
+
+/// Whether neither a connection has come about nor an error.
+///
+/// # Errors
+/// errno of poll().
+pub fn is_connecting(fd: RawFd) -> io::Result<bool> {
+    let mut wanted = libc::pollfd {
+        fd,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: one pollfd.
+    let ready = check(unsafe { libc::poll(&raw mut wanted, 1, 0) })?;
+    Ok(ready == 0)
+}
+
+/// A call on a connection that does not wait for anything.
+///
+/// # Errors
+/// errno of the call; EINVAL for what is no such call.
+pub fn perform(fd: RawFd, action: Action) -> io::Result<()> {
+    match action {
+        Action::Write(bytes) => {
+            let data = vec![b'x'; usize::from(bytes)];
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            // SAFETY: pointer and length describe `data`.
+            let sent = unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), flags) };
+            usize::try_from(sent)
+                .map(drop)
+                .map_err(|_| io::Error::last_os_error())
+        }
+        Action::Read => {
+            let mut buffer = [0_u8; 16_384];
+            let (room, flags) = (buffer.len(), libc::MSG_DONTWAIT);
+            // SAFETY: pointer and length describe `buffer`.
+            let received = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), room, flags) };
+            usize::try_from(received)
+                .map(drop)
+                .map_err(|_| io::Error::last_os_error())
+        }
+        Action::ShutdownWrite => inet::shutdown(fd, libc::SHUT_WR),
+        Action::ShutdownBoth => inet::shutdown(fd, libc::SHUT_RDWR),
+        Action::Close => inet::close(fd),
+        Action::CloseInThread => thread::scope(|scope| {
+            let closing = scope.spawn(|| inet::close(fd)).join();
+            closing.unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+        }),
+        Action::Abort => {
+            linger_zero(fd)?;
+            inet::close(fd)
+        }
+        Action::Disconnect => {
+            let disconnected = inet::connect(fd, &inet::RawAddress::unspecified());
+            inet::close(fd)?;
+            disconnected
+        }
+        Action::Connect | Action::Accept | Action::Hand(_) | Action::CloseListener => {
+            Err(io::Error::from_raw_os_error(libc::EINVAL))
+        }
+    }
+}
+
+/// SO_LINGER {on, 0}
+///
+/// # Errors
+/// errno of setsockopt().
+pub fn linger_zero(fd: RawFd) -> io::Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    inet::set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, linger)
+}

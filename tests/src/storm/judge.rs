@@ -1,0 +1,409 @@
+//! Compares what was told of a round with what is true of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt::Write as _,
+};
+
+use super::{
+    ledger::Entry,
+    namespace::Outcome,
+    plan::{self, Action, End, Life},
+    told::{Process, Told},
+    truth::{Allowed, ClosedListener, Truth},
+    verdict::{Verdict, summary},
+};
+
+/// A namespace whose round is over.
+pub struct Namespace {
+    /// What it said.
+    pub outcome: Outcome,
+    /// Its ledger.
+    pub entries: Vec<Entry>,
+    /// Its lives.
+    pub lives: std::ops::Range<Life>,
+}
+
+/// What is known of twtrace and the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    /// The kernel counts TIME_WAITs as they are made.
+    pub counts_births: bool,
+    /// Their ends are seen as they are.
+    pub sees_ends: bool,
+    /// RSTs are seen that no full socket sends.
+    pub sees_all_resets: bool,
+}
+
+/// Judges all that was told of a round.
+pub fn judge(seed: u64, namespaces: &[Namespace], told: &[Told], sight: Sight) -> Verdict {
+    let mut verdict = Verdict::default();
+    for namespace in namespaces {
+        let of_it: Vec<&Told> = told
+            .iter()
+            .filter(|told| {
+                told.netns == namespace.outcome.netns && told.mono_ns >= namespace.outcome.since_ns
+            })
+            .collect();
+        let mut judge = Judge {
+            namespace,
+            seed,
+            verdict: &mut verdict,
+        };
+        judge.sums(&of_it, sight);
+        judge.lives(&of_it, sight);
+    }
+    let known: BTreeSet<u64> = namespaces
+        .iter()
+        .map(|namespace| namespace.outcome.netns)
+        .collect();
+    let strangers = told.iter().filter(|told| {
+        !known.contains(&told.netns)
+            && told
+                .end()
+                .is_some_and(|(life, _)| namespaces.iter().any(|it| it.lives.contains(&life)))
+    });
+    verdict
+        .wrong
+        .extend(strangers.map(|told| format!("told of another namespace: {}", told.line)));
+    verdict
+}
+
+struct Judge<'a> {
+    namespace: &'a Namespace,
+    seed: u64,
+    verdict: &'a mut Verdict,
+}
+
+impl Judge<'_> {
+    fn sums(&mut self, told: &[&Told], sight: Sight) {
+        let count = |of: fn(&Told) -> bool| told.iter().filter(|told| of(told)).count() as u64;
+        let counters = self.namespace.outcome.counters;
+        let read_ns = self.namespace.outcome.read_ns;
+        let born = count(|told| told.event == "time_wait");
+        let ended = told
+            .iter()
+            .filter(|told| told.event == "time_wait_end" && told.mono_ns <= read_ns)
+            .count() as u64;
+        let births = match sight.counts_births {
+            true => counters.births(),
+            false => ended + counters.alive,
+        };
+        self.verdict.births += born;
+        self.verdict.resets_sent += counters.resets_sent;
+        let pairs = [
+            (
+                "RSTs sent",
+                count(|told| told.is_reset("sent")),
+                counters.resets_sent,
+                sight.sees_all_resets,
+            ),
+            (
+                "births",
+                born,
+                births,
+                sight.counts_births || sight.sees_ends,
+            ),
+            (
+                "refusals",
+                count(|told| told.event == "time_wait_overflow"),
+                counters.overflow,
+                true,
+            ),
+        ];
+        for (what, told, kernel, is_comparable) in pairs {
+            if told != kernel && is_comparable {
+                let number = self.namespace.outcome.netns;
+                let text =
+                    format!("namespace {number}: {told} {what} told, {kernel} by the kernel");
+                self.verdict.differences.push((text, told.abs_diff(kernel)));
+            }
+        }
+    }
+
+    fn lives(&mut self, told: &[&Told], sight: Sight) {
+        let mut entries: HashMap<Life, Vec<Entry>> = HashMap::new();
+        let mut closed_listeners = Vec::new();
+        for entry in &self.namespace.entries {
+            match entry.action {
+                Action::CloseListener => closed_listeners.push(ClosedListener {
+                    entry: *entry,
+                    is_of_flaky: entry.pid == self.namespace.outcome.flaky,
+                }),
+                _ => entries.entry(entry.life).or_default().push(*entry),
+            }
+        }
+        let mut events: BTreeMap<Life, Vec<(&Told, End)>> = BTreeMap::new();
+        for told in told {
+            match told.end() {
+                // Of an earlier namespace that had this number: an end that was noticed late.
+                Some((life, _)) if life < self.namespace.lives.start => {}
+                Some((life, end)) => events.entry(life).or_default().push((told, end)),
+                None => {}
+            }
+        }
+        self.verdict.connections += self
+            .namespace
+            .entries
+            .iter()
+            .filter(|entry| entry.action == Action::Connect)
+            .count() as u64;
+        for (life, events) in events {
+            let entries = entries.get(&life).map_or(&[][..], Vec::as_slice);
+            let truth = Truth {
+                life,
+                plan: plan::plan(self.seed, life),
+                entries,
+                closed_listeners: &closed_listeners,
+            };
+            let mut wrong = Vec::new();
+            for (told, end) in &events {
+                match self.event(&truth, told, *end) {
+                    Judged::Right => {}
+                    Judged::Wrong(why) => wrong.push(why),
+                    Judged::Noteworthy(what) => {
+                        if !self.verdict.examples.contains_key(&what) {
+                            let text = self.describe(&truth, &events, std::slice::from_ref(&what));
+                            self.verdict.examples.insert(what, text);
+                        }
+                    }
+                }
+            }
+            wrong.extend(too_many_births(&truth, &events));
+            let mut incomplete = match sight.sees_all_resets {
+                true => of_both_ends(&events),
+                false => Vec::new(),
+            };
+            if sight.sees_ends {
+                incomplete.extend(self.of_what_is_left(&events));
+            }
+            if !incomplete.is_empty() {
+                let text = self.describe(&truth, &events, &incomplete);
+                self.verdict.incomplete.push(text);
+            }
+            if !wrong.is_empty() {
+                let text = self.describe(&truth, &events, &wrong);
+                self.verdict.wrong.push(text);
+            }
+        }
+    }
+
+    fn event(&mut self, truth: &Truth, told: &Told, end: End) -> Judged {
+        self.verdict.events += 1;
+        *self.verdict.kinds.entry(what(told)).or_insert(0) += 1;
+        if told.event == "port_alloc" {
+            return Judged::Right;
+        }
+        if let Some(wrong) = self
+            .names(truth, told, end)
+            .or_else(|| of_one(truth, told, end))
+        {
+            return Judged::Wrong(format!("{}: {wrong}", what(told)));
+        }
+        if let Some(unknown) = self.unknown(truth, told, end) {
+            *self.verdict.unknown.entry(unknown.clone()).or_insert(0) += 1;
+            return Judged::Noteworthy(unknown);
+        }
+        if told.reason.as_deref() == Some("other") {
+            let line: serde_json::Value = serde_json::from_str(&told.line).unwrap_or_default();
+            let other = format!(
+                "{}: {}, in {}",
+                what(told),
+                line["kernel_reason"],
+                line["state"]
+            );
+            *self.verdict.other_reason.entry(other.clone()).or_insert(0) += 1;
+            return Judged::Noteworthy(other);
+        }
+        Judged::Right
+    }
+
+    /// What is wrong with whom it names.
+    fn names(&mut self, truth: &Truth, told: &Told, end: End) -> Option<String> {
+        if let Some(process) = &told.process {
+            self.verdict.attributable += 1;
+            let allowed = match told.is_of_listener() {
+                true => self.namespace.outcome.listening.iter().copied().collect(),
+                false => allowed(truth, told, end).pids,
+            };
+            if !allowed.contains(&process.pid) {
+                let Process { pid, comm } = process;
+                return Some(format!("names {pid} {comm}, not one of {allowed:?}"));
+            }
+            if !self.is_named(process.pid, &process.comm) {
+                return Some(format!("calls {} {}", process.pid, process.comm));
+            }
+        }
+        let opener = told.opener.as_ref()?;
+        let is_of_it = truth.all(end).contains(&opener.pid);
+        (!is_of_it).then(|| format!("was opened by {} {}", opener.pid, opener.comm))
+    }
+
+    /// What does not name anybody, though somebody is answerable.
+    fn unknown(&mut self, truth: &Truth, told: &Told, end: End) -> Option<String> {
+        let why = told.unattributed.as_deref()?;
+        if why == "no_socket" {
+            return None;
+        }
+        if !told.is_of_listener() && allowed(truth, told, end).nobody {
+            return None;
+        }
+        self.verdict.attributable += 1;
+        Some(format!("{} ({why})", what(told)))
+    }
+
+    /// What was told of mini-sockets but is not so: what was made and has not ended must be there.
+    fn of_what_is_left(&self, events: &[(&Told, End)]) -> Option<String> {
+        let outcome = &self.namespace.outcome;
+        for end in [End::Client, End::Server] {
+            let count = |what: &str| {
+                let of_end = events.iter().filter(|(told, at)| {
+                    *at == end && told.event == what && told.mono_ns <= outcome.read_ns
+                });
+                of_end.count()
+            };
+            let (born, ended) = (count("time_wait"), count("time_wait_end"));
+            let Some((first, _)) = events.iter().find(|(_, at)| *at == end) else {
+                continue;
+            };
+            let pair = (first.local?, first.remote?);
+            let alive = outcome.alive.iter().filter(|other| **other == pair).count();
+            if born != ended + alive {
+                return Some(format!(
+                    "{born} births and {ended} ends at the {end:?}, and {alive} there"
+                ));
+            }
+        }
+        None
+    }
+
+    fn is_named(&self, pid: i32, comm: &str) -> bool {
+        let names = &self.namespace.outcome.names;
+        match names.get(&pid) {
+            Some(name) => comm == name,
+            // A child of the holder's, perhaps before it was given its name.
+            None => names
+                .get(&self.namespace.outcome.holder)
+                .is_some_and(|holder| comm == holder || comm == format!("{holder}-child")),
+        }
+    }
+
+    fn describe(&self, truth: &Truth, events: &[(&Told, End)], wrong: &[String]) -> String {
+        let mut text = format!("life {}: {}\n", truth.life, wrong.join("; "));
+        let _ = writeln!(text, "  {:?}", truth.plan);
+        let mut lines: Vec<(u64, String)> = truth
+            .entries
+            .iter()
+            .map(|entry| {
+                let text = format!(
+                    "{:?} {} {:?} by {} {}errno {}, until {}",
+                    entry.end,
+                    entry.connection,
+                    entry.action,
+                    entry.pid,
+                    self.namespace
+                        .outcome
+                        .names
+                        .get(&entry.pid)
+                        .map_or(String::new(), |name| format!("{name} ")),
+                    entry.errno,
+                    entry.after_ns
+                );
+                (entry.before_ns, text)
+            })
+            .chain(
+                events
+                    .iter()
+                    .map(|(told, end)| (told.mono_ns, summary(told, *end))),
+            )
+            .collect();
+        lines.sort();
+        for (at_ns, line) in lines {
+            let _ = writeln!(text, "  {at_ns} {line}");
+        }
+        text
+    }
+}
+
+/// What is said of an event.
+enum Judged {
+    /// Nothing.
+    Right,
+    /// It is wrong.
+    Wrong(String),
+    /// It says less than it might.
+    Noteworthy(String),
+}
+
+fn what(told: &Told) -> String {
+    let why = told.reason.as_deref().or(told.cause.as_deref());
+    format!("{} {}", told.kind(), why.unwrap_or_default())
+        .trim_end()
+        .to_owned()
+}
+
+fn allowed(truth: &Truth, told: &Told, end: End) -> Allowed {
+    match told.event.as_str() {
+        // It says who made it.
+        "time_wait_end" => Allowed {
+            pids: truth.all(end),
+            nobody: false,
+        },
+        _ => truth.allowed(end, told.mono_ns),
+    }
+}
+
+/// What is wrong with what it says beside names.
+fn of_one(truth: &Truth, told: &Told, end: End) -> Option<String> {
+    let is_no_socket = told.unattributed.as_deref() == Some("no_socket");
+    if is_no_socket && !truth.may_be_gone(end, told.mono_ns) {
+        return Some("this end had its socket".to_owned());
+    }
+    let side = match end {
+        End::Client => "client",
+        End::Server => "server",
+    };
+    if let Some(other) = told.side.as_deref()
+        && ![side, "unknown"].contains(&other)
+    {
+        return Some(format!("is of the {side}, not the {other}"));
+    }
+    truth.contradicts(told, end).map(str::to_owned)
+}
+
+/// No end of a connection has more than one.
+fn too_many_births(truth: &Truth, events: &[(&Told, End)]) -> Option<String> {
+    let connections = truth
+        .entries
+        .iter()
+        .filter(|entry| entry.action == Action::Connect)
+        .count();
+    [End::Client, End::Server].into_iter().find_map(|end| {
+        let births = events
+            .iter()
+            .filter(|(told, at)| *at == end && told.event == "time_wait")
+            .count();
+        (births > connections).then(|| format!("{births} births at the {end:?}"))
+    })
+}
+
+/// What was not told: it takes both ends to see that.
+fn of_both_ends(events: &[(&Told, End)]) -> Vec<String> {
+    let count = |end: End, of: fn(&Told) -> bool| {
+        events
+            .iter()
+            .filter(|(told, at)| *at == end && of(told))
+            .count()
+    };
+    let mut wrong = Vec::new();
+    for end in [End::Client, End::Server] {
+        let received = count(end, |told| told.is_reset("received"));
+        let sent = count(end.other(), |told| told.is_reset("sent"));
+        if received > sent {
+            wrong.push(format!(
+                "{received} resets were received by the {end:?}, and {sent} sent"
+            ));
+        }
+    }
+    wrong
+}

@@ -1,0 +1,157 @@
+//! The judge, of lives that were made up.
+
+use serde_json::{Value, json};
+
+use super::{judge::*, ledger::Entry, namespace::Outcome, told::Told, verdict::Verdict};
+use crate::{
+    storm::{
+        plan::{self, Action, End, FIRST_LIFE, Life, Target},
+        server_address,
+    },
+    sys::proc_net::Counters,
+};
+
+const CLIENT: i32 = 10;
+const SERVER: i32 = 20;
+const SIGHT: Sight = Sight {
+    counts_births: true,
+    sees_ends: true,
+    sees_all_resets: true,
+};
+
+/// A life whose client connects to one that always listens, by IPv4, once.
+fn plain_life(seed: u64) -> Life {
+    (FIRST_LIFE..)
+        .find(|&life| {
+            let plan = plan::plan(seed, life);
+            plan.target == Target::Separate && !plan.is_v6 && plan.again.is_none()
+        })
+        .unwrap()
+}
+
+fn entry(life: Life, end: End, action: Action, pid: i32, before_ns: u64) -> Entry {
+    Entry {
+        life,
+        connection: 0,
+        end,
+        action,
+        pid,
+        before_ns,
+        after_ns: before_ns + 5,
+        errno: 0,
+    }
+}
+
+/// The client aborts at 300.
+fn namespace(life: Life, resets_sent: u64) -> Namespace {
+    let names = [(CLIENT, "client"), (SERVER, "server")];
+    Namespace {
+        outcome: Outcome {
+            netns: 7,
+            since_ns: 50,
+            counters: Counters {
+                resets_sent,
+                ..Counters::default()
+            },
+            read_ns: 1_000,
+            alive: Vec::new(),
+            names: names
+                .iter()
+                .map(|(pid, name)| (*pid, (*name).to_owned()))
+                .collect(),
+            holder: 30,
+            flaky: 40,
+            listening: vec![SERVER],
+        },
+        entries: vec![
+            entry(life, End::Client, Action::Connect, CLIENT, 100),
+            entry(life, End::Server, Action::Accept, SERVER, 200),
+            entry(life, End::Client, Action::Abort, CLIENT, 300),
+        ],
+        lives: life..life + 1,
+    }
+}
+
+fn told(value: &Value) -> Told {
+    let line = value.to_string();
+    Told {
+        line: line.clone(),
+        ..serde_json::from_str(&line).unwrap()
+    }
+}
+
+/// The client's RST, and the server's receiving it.
+fn events(life: Life, sender: i32) -> Vec<Value> {
+    let client = format!("{}:40000", plan::address(life, false));
+    let server = server_address(Target::Separate, false).to_string();
+    let name = if sender == CLIENT { "client" } else { "server" };
+    vec![
+        json!({
+            "event": "reset", "direction": "sent", "reason": "linger_zero", "state": "established",
+            "netns": 7, "mono_ns": 302, "local": client, "remote": server, "side": "client",
+            "process": {"pid": sender, "comm": name}, "opener": {"pid": CLIENT, "comm": "client"},
+        }),
+        json!({
+            "event": "reset", "direction": "received", "reason": "peer", "state": "established",
+            "netns": 7, "mono_ns": 303, "local": server, "remote": client, "side": "server",
+            "process": {"pid": SERVER, "comm": "server"}, "opener": {"pid": SERVER, "comm": "server"},
+        }),
+    ]
+}
+
+fn verdict(namespace: Namespace, events: &[Value]) -> Verdict {
+    let told: Vec<Told> = events.iter().map(told).collect();
+    judge(1, &[namespace], &told, SIGHT)
+}
+
+#[test]
+fn what_is_right_is_right() {
+    let life = plain_life(1);
+    let verdict = verdict(namespace(life, 1), &events(life, CLIENT));
+    assert!(verdict.wrong.is_empty(), "{:?}", verdict.wrong);
+    assert!(verdict.differences.is_empty() && verdict.incomplete.is_empty());
+    assert_eq!((verdict.attributable, verdict.unknown()), (2, 0));
+}
+
+#[test]
+fn the_wrong_name_is_wrong() {
+    let life = plain_life(1);
+    let verdict = verdict(namespace(life, 1), &events(life, SERVER));
+    assert_eq!(verdict.wrong.len(), 1);
+    assert!(verdict.wrong[0].contains("names 20 server, not one of {10}"));
+}
+
+#[test]
+fn the_wrong_reason_is_wrong() {
+    let life = plain_life(1);
+    let mut events = events(life, CLIENT);
+    events[0]["reason"] = json!("unread_data");
+    let verdict = verdict(namespace(life, 1), &events);
+    assert!(verdict.wrong[0].contains("the peer never wrote anything"));
+}
+
+#[test]
+fn nobody_is_counted_and_a_sum_that_differs_is_said() {
+    let life = plain_life(1);
+    let mut events = events(life, CLIENT);
+    events[0]["process"] = Value::Null;
+    events[0]["unattributed"] = json!("lost");
+    let verdict = verdict(namespace(life, 2), &events);
+    assert!(verdict.wrong.is_empty(), "{:?}", verdict.wrong);
+    assert_eq!(verdict.unknown(), 1);
+    assert_eq!(verdict.differences.len(), 1);
+}
+
+#[test]
+fn what_was_received_must_have_been_sent_and_what_is_left_must_be_there() {
+    let life = plain_life(1);
+    let mut told = events(life, CLIENT).split_off(1);
+    assert_eq!(verdict(namespace(life, 0), &told).incomplete.len(), 1);
+    told = events(life, CLIENT);
+    told[0]["event"] = json!("time_wait");
+    told[0]["direction"] = Value::Null;
+    told[0]["reason"] = Value::Null;
+    told[1]["event"] = json!("port_alloc");
+    let verdict = verdict(namespace(life, 0), &told);
+    assert!(verdict.incomplete[0].contains("1 births and 0 ends at the Client, and 0 there"));
+}

@@ -1,0 +1,368 @@
+//! A storm: random lives of connections, by seed, in several network namespaces and many processes at once, and an oracle that
+//! knows what each process did. What nobody thought of is found here.
+//!
+//! A round makes namespaces, plays so many lives in each, and is judged: every event's process, side and reason by the ledgers
+//! of the processes, and the sums by the kernel's counters.
+
+mod actor;
+mod calls;
+mod holder;
+mod judge;
+#[cfg(test)]
+mod judge_tests;
+mod ledger;
+mod namespace;
+mod plan;
+mod told;
+mod truth;
+mod verdict;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+pub use self::verdict::Verdict;
+use self::{
+    judge::{Namespace, Sight},
+    ledger::Ledger,
+    namespace::{FENCE, Ground, Outcome},
+    plan::{FIRST_LIFE, Life, MAX_LIVES, Target},
+    told::{Told, Tracer},
+};
+use crate::{
+    expect::facts::{Question, Tier},
+    sys::{hidden_births::Recording, process},
+};
+
+/// Namespaces of a round.
+const NAMESPACES: u32 = 3;
+/// The same where processes that only wait for the CPU make segments late.
+const NAMESPACES_EMULATED: u32 = 2;
+/// How long nothing may come before the fence.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What is told late is told a second later at most; a slow guest takes longer.
+const AFTERWARDS: Duration = Duration::from_millis(2_500);
+/// Sockets that there are at a time, at most.
+const MAX_SOCKETS: &str = "300000";
+/// However often the kernel ran no program, no more than one event of so many may be missing.
+const EXCUSED_ONE_OF: u64 = 100;
+/// Of what was wrong, so much is printed.
+const SHOWN: usize = 12;
+
+/// How much.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The twtrace to be tested.
+    pub twtrace: PathBuf,
+    /// Its options.
+    pub options: Vec<String>,
+    /// The first round's seed; each further one has the next.
+    pub seed: u64,
+    /// Lives of a namespace in a round.
+    pub lives: u32,
+    /// Rounds at least.
+    pub rounds: u32,
+    /// No further round begins after that.
+    pub duration: Duration,
+    /// Whether the kernel counts TIME_WAITs as they are made.
+    pub counts_births: bool,
+}
+
+/// What came of it.
+pub struct Ended {
+    /// Sums of all rounds.
+    pub verdict: Verdict,
+    /// Rounds that were played.
+    pub rounds: u32,
+    /// Lives of all of them.
+    pub lives: u64,
+    /// How long they took.
+    pub took: Duration,
+    /// twtrace's peak memory, KiB.
+    pub peak_kib: u64,
+    /// Events that were lost.
+    pub lost: u64,
+    /// The first seed in which something was wrong.
+    pub failed_seed: Option<u64>,
+}
+
+/// Where a client connects to.
+fn server_address(target: Target, is_v6: bool) -> SocketAddr {
+    let host: IpAddr = match is_v6 {
+        true => Ipv6Addr::LOCALHOST.into(),
+        false => Ipv4Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(host, target.port())
+}
+
+/// An IPv4 address that came through a socket of IPv6, as IPv4.
+fn unmapped(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
+    }
+}
+
+/// The body of a namespace's process.
+///
+/// # Errors
+/// When it can't be played to its end.
+pub fn play_namespace(ground: &str) -> Result<()> {
+    namespace::play(&serde_json::from_str(ground)?)
+}
+
+/// Plays rounds until time is up or something is wrong.
+///
+/// # Errors
+/// When a round can't be played to its end, or twtrace does not stay.
+pub fn run(options: &Options) -> Result<Ended> {
+    let mut given = options.options.clone();
+    if !process::emulated() {
+        // A minute's TIME_WAITs of a long storm.
+        given.extend(["--max-sockets", MAX_SOCKETS].map(str::to_owned));
+    }
+    let mut tracer = Tracer::start(&options.twtrace, &given)?;
+    let hidden = Recording::begin();
+    let mut hidden_before = 0;
+    let begun = Instant::now();
+    let mut ended = Ended {
+        verdict: Verdict::default(),
+        rounds: 0,
+        lives: 0,
+        took: Duration::ZERO,
+        peak_kib: 0,
+        lost: 0,
+        failed_seed: None,
+    };
+    let mut first = FIRST_LIFE;
+    let namespaces = match process::emulated() {
+        true => NAMESPACES_EMULATED,
+        false => NAMESPACES,
+    };
+    while ended.rounds < options.rounds || begun.elapsed() < options.duration {
+        let seed = options.seed + u64::from(ended.rounds);
+        if first + namespaces * options.lives > MAX_LIVES {
+            first = FIRST_LIFE;
+        }
+        let round = Round {
+            seed,
+            first,
+            namespaces,
+            lives: options.lives,
+            is_pinned: seed.is_multiple_of(2),
+        };
+        let sight = Sight {
+            counts_births: options.counts_births,
+            sees_ends: !matches!(
+                tracer.facts.tier(Question::TimeWaitEnd),
+                Tier::Inferred | Tier::None
+            ),
+            sees_all_resets: tracer.facts.tier(Question::ResetWithoutSocket) != Tier::None,
+        };
+        let mut verdict = round.play(&mut tracer, sight)?;
+        first += namespaces * options.lives;
+        ended.rounds += 1;
+        ended.lives += u64::from(namespaces * options.lives);
+        let (lost, last_lost, unreadable) = tracer.trouble();
+        if let Some(line) = unreadable {
+            verdict.wrong.push(format!("no event: {line}"));
+        }
+        if lost > ended.lost {
+            verdict
+                .wrong
+                .push(format!("{} were lost: {last_lost}", lost - ended.lost));
+            ended.lost = lost;
+        }
+        let hidden_now = tracer.misses()
+            + match &hidden {
+                Some(hidden) => hidden.all()?,
+                None => 0,
+            };
+        verdict.hidden = hidden_now - hidden_before;
+        hidden_before = hidden_now;
+        excuse(&mut verdict);
+        println!("     {}", line(&round, &verdict, begun.elapsed()));
+        let is_wrong = !verdict.wrong.is_empty();
+        for wrong in verdict.wrong.iter().take(SHOWN) {
+            println!("     | {}", wrong.replace('\n', "\n     | "));
+        }
+        ended.verdict.add(verdict);
+        if is_wrong {
+            ended.failed_seed = Some(seed);
+            break;
+        }
+    }
+    ended.took = begun.elapsed();
+    ended.peak_kib = tracer.peak_kib();
+    tracer.end()?;
+    Ok(ended)
+}
+
+/// What the kernel ran no program for can't be seen: so many differences and lives of which something is missing are no fault.
+fn excuse(verdict: &mut Verdict) {
+    let differences = verdict.differences.iter().map(|(_, by)| by).sum::<u64>();
+    let missing = verdict.incomplete.len() as u64;
+    let excused = verdict.hidden.min(verdict.events / EXCUSED_ONE_OF);
+    if differences.max(missing) <= excused {
+        verdict.missing += differences.max(missing);
+    } else {
+        verdict.wrong.append(&mut verdict.incomplete);
+        let texts = verdict.differences.iter().map(|(text, _)| text.clone());
+        verdict.wrong.extend(texts);
+    }
+    verdict.differences.clear();
+    verdict.incomplete.clear();
+}
+
+fn line(round: &Round, verdict: &Verdict, elapsed: Duration) -> String {
+    format!(
+        "seed {}: {} connections, {} events, {} RSTs, {} TIME_WAITs, {} unknown, {} missing of {} hidden, {} wrong ({:.0} s)",
+        round.seed,
+        verdict.connections,
+        verdict.events,
+        verdict.resets_sent,
+        verdict.births,
+        verdict.unknown(),
+        verdict.missing,
+        verdict.hidden,
+        verdict.wrong.len(),
+        elapsed.as_secs_f64()
+    )
+}
+
+struct Round {
+    seed: u64,
+    first: Life,
+    namespaces: u32,
+    lives: u32,
+    is_pinned: bool,
+}
+
+impl Round {
+    fn play(&self, tracer: &mut Tracer, sight: Sight) -> Result<Verdict> {
+        let folder = tempfile::tempdir().context("a folder for ledgers")?;
+        let mut running = Vec::new();
+        for number in 0..self.namespaces {
+            let first = self.first + number * self.lives;
+            let ground = Ground {
+                ledger: folder.path().join(number.to_string()),
+                seed: self.seed,
+                number,
+                first,
+                count: self.lives,
+                is_pinned: self.is_pinned,
+            };
+            running.push(Running::start(ground)?);
+        }
+        let mut told = Vec::new();
+        let mut namespaces = Vec::new();
+        for running in &mut running {
+            let outcome = loop {
+                // What is told meanwhile is taken, so that nothing piles up.
+                told.extend(tracer.take(Duration::ZERO, |_| false)?);
+                if let Some(outcome) = running.outcome()? {
+                    break outcome;
+                }
+            };
+            namespaces.push(Namespace {
+                outcome,
+                entries: running.ledger.entries()?,
+                lives: running.ground.first..running.ground.first + running.ground.count,
+            });
+        }
+        let fences = |told: &[Told]| {
+            let is_fenced =
+                |namespace: &Namespace| told.iter().any(|told| is_fence(told, &namespace.outcome));
+            namespaces
+                .iter()
+                .filter(|namespace| is_fenced(namespace))
+                .count()
+        };
+        let before = fences(&told);
+        if before < namespaces.len() {
+            told.extend(tracer.take(PATIENCE, |fresh| before + fences(fresh) >= namespaces.len())?);
+        }
+        told.extend(tracer.take(AFTERWARDS, |_| false)?);
+        let verdict = judge::judge(self.seed, &namespaces, &told, sight);
+        drop(running);
+        Ok(verdict)
+    }
+}
+
+fn is_fence(told: &Told, outcome: &Outcome) -> bool {
+    let is_fence = |address: Option<SocketAddr>| address.is_some_and(|it| it.ip() == FENCE);
+    told.event == "reset"
+        && told.netns == outcome.netns
+        && told.mono_ns >= outcome.since_ns
+        && is_fence(told.local)
+}
+
+/// A namespace's process. Dropping it ends all of its processes.
+struct Running {
+    ground: Ground,
+    ledger: Ledger,
+    child: Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(ground: Ground) -> Result<Self> {
+        let ledger = Ledger::create(&ground.ledger).context("make a ledger")?;
+        let mut child = Command::new("/proc/self/exe")
+            .arg("--storm-namespace")
+            .arg(serde_json::to_string(&ground)?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start a namespace")?;
+        let stdout = child.stdout.take().context("a namespace has no output")?;
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self {
+            ground,
+            ledger,
+            child,
+            lines,
+        })
+    }
+
+    /// What it said, if it is over.
+    fn outcome(&mut self) -> Result<Option<Outcome>> {
+        match self.lines.recv_timeout(Duration::from_millis(20)) {
+            Ok(line) => Ok(Some(serde_json::from_str(&line)?)),
+            Err(_) => {
+                let ended = self.child.try_wait()?;
+                ensure!(
+                    ended.is_none(),
+                    "a namespace ended before its time ({ended:?})"
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The end of its input is its end.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A seed that nobody has chosen.
+pub fn random_seed() -> u64 {
+    u64::from(fastrand::u32(..))
+}

@@ -1,0 +1,362 @@
+//! What is to happen: the lives of connections, drawn from a seed. The same seed, number and connection give the same
+//! script, in whatever process it is asked for.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use fastrand::Rng;
+
+/// A life's number: no two of a whole storm have the same, so that addresses lead to it.
+pub type Life = u32;
+
+/// The first number: what lies below are other addresses of 127.0.0.0/8.
+pub const FIRST_LIFE: Life = 1 << 8;
+/// So many numbers there are.
+pub const MAX_LIVES: Life = (247 << 16) - 1;
+/// The second byte of the addresses of the first 65,536 lives.
+const FIRST_NET: u8 = 8;
+/// Clients' IPv6 addresses are in this network, which `lo` accepts as a whole.
+pub const V6_NET: Ipv6Addr = Ipv6Addr::new(0xfd57, 0, 0, 0, 0, 0, 0, 0);
+/// Its prefix length.
+pub const V6_NET_BITS: u8 = 64;
+
+/// Which end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The one that connects: its address tells the life.
+    Client,
+    /// The one that accepts.
+    Server,
+}
+
+impl End {
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// Something an end does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// connect()
+    Connect,
+    /// accept()
+    Accept,
+    /// Sends so many bytes, if the buffer has room for them.
+    Write(u16),
+    /// Receives all there is.
+    Read,
+    /// shutdown(SHUT_WR)
+    ShutdownWrite,
+    /// shutdown(SHUT_RDWR)
+    ShutdownBoth,
+    /// close()
+    Close,
+    /// close() in a thread of its own.
+    CloseInThread,
+    /// close() with SO_LINGER {on, 0}
+    Abort,
+    /// connect(AF_UNSPEC), then close()
+    Disconnect,
+    /// The descriptor goes to another process, which does this with it; the own one is closed at once.
+    Hand(Last),
+    /// A listener is closed, with whatever waits in its queue. Only in ledgers.
+    CloseListener,
+}
+
+/// How a process that was given a descriptor ends with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// close()
+    Close,
+    /// close() with SO_LINGER {on, 0}
+    Abort,
+    /// exit() closes it.
+    Exit,
+    /// SIGKILL does.
+    Killed,
+}
+
+impl Action {
+    /// Whether the connection is over for this end, as far as this descriptor goes.
+    pub fn is_last(self) -> bool {
+        matches!(
+            self,
+            Self::Close | Self::CloseInThread | Self::Abort | Self::Disconnect | Self::Hand(_)
+        )
+    }
+
+    /// Whether a FIN or a RST may come of it.
+    pub fn may_end(self) -> bool {
+        self.is_last() || matches!(self, Self::ShutdownWrite | Self::ShutdownBoth)
+    }
+}
+
+/// Something an end does, so long after what it did before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Microseconds.
+    pub delay_us: u32,
+    /// What.
+    pub action: Action,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} us {:?}", self.delay_us, self.action)
+    }
+}
+
+/// Where a client connects to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The server that listens with sockets of IPv4 and IPv6.
+    Separate,
+    /// The server that takes IPv4 through a socket of IPv6.
+    Dual,
+    /// One that has a short queue, accepts when it likes, and closes its listener again and again.
+    Flaky,
+    /// Nobody listens.
+    Nobody,
+}
+
+impl Target {
+    /// Its port.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Separate => 7000,
+            Self::Dual => 7001,
+            Self::Flaky => 7002,
+            Self::Nobody => 7003,
+        }
+    }
+}
+
+/// A client's part of a life, but for what it does on its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Where it connects to.
+    pub target: Target,
+    /// Whether it does so by IPv6.
+    pub is_v6: bool,
+    /// A port of its own, and how long after the end of each connection it makes the next from there, microseconds.
+    pub again: Option<(u16, u32)>,
+}
+
+/// Connections of a life that makes more than one.
+pub const CONNECTIONS: u8 = 3;
+
+/// The delays that matter: none, within a segment's way, before and after a delayed ACK's 40 ms, and far beyond it.
+const DELAYS_US: [(u32, u32); 6] = [
+    (40, 0),
+    (20, 100),
+    (15, 500),
+    (12, 5_000),
+    (9, 45_000),
+    (4, 200_000),
+];
+
+fn delay(rng: &mut Rng) -> u32 {
+    pick(rng, &DELAYS_US)
+}
+
+/// One of several, each with its weight.
+fn pick<T: Copy>(rng: &mut Rng, of: &[(u32, T)]) -> T {
+    let all: u32 = of.iter().map(|(weight, _)| weight).sum();
+    let mut left = rng.u32(..all);
+    for (weight, what) in of {
+        match left.checked_sub(*weight) {
+            Some(less) => left = less,
+            None => return *what,
+        }
+    }
+    of[0].1
+}
+
+fn rng(seed: u64, life: Life, salt: u64) -> Rng {
+    // Numbers next to each other must not give sequences that are alike: each is stirred by one draw.
+    let first = Rng::with_seed(seed ^ (u64::from(life) << 20) ^ salt).u64(..);
+    Rng::with_seed(first)
+}
+
+/// The client's part.
+pub fn plan(seed: u64, life: Life) -> Plan {
+    let mut rng = rng(seed, life, 0xc11e);
+    let target = pick(
+        &mut rng,
+        &[
+            (60, Target::Separate),
+            (30, Target::Dual),
+            (6, Target::Flaky),
+            (4, Target::Nobody),
+        ],
+    );
+    let again = matches!(target, Target::Separate | Target::Dual) && rng.u8(..100) < 4;
+    Plan {
+        target,
+        // The flaky one listens on IPv4 only.
+        is_v6: target != Target::Flaky && rng.u8(..100) < 30,
+        again: again.then(|| (rng.u16(20_000..30_000), delay(&mut rng))),
+    }
+}
+
+/// What one end does on one connection of a life, from when that is made; the last step is a last one.
+pub fn script(seed: u64, life: Life, connection: u8, end: End) -> Vec<Step> {
+    let salt = match end {
+        End::Client => 0x0c,
+        End::Server => 0x5e,
+    };
+    let mut rng = rng(seed, life, salt << 8 | u64::from(connection));
+    let mut steps = Vec::new();
+    let mut can_write = true;
+    for _ in 0..rng.u8(..5) {
+        let action = pick(
+            &mut rng,
+            &[
+                (40, Action::Write(1)),
+                (8, Action::Write(4_000)),
+                (34, Action::Read),
+                (14, Action::ShutdownWrite),
+                (4, Action::ShutdownBoth),
+            ],
+        );
+        // A write after that would only be EPIPE.
+        if !can_write && action != Action::Read {
+            continue;
+        }
+        can_write &= matches!(action, Action::Write(_) | Action::Read);
+        steps.push(Step {
+            delay_us: delay(&mut rng),
+            action,
+        });
+    }
+    let action = pick(
+        &mut rng,
+        &[
+            (640, Action::Close),
+            (200, Action::Abort),
+            (20, Action::CloseInThread),
+            (60, Action::Disconnect),
+            (30, Action::Hand(Last::Close)),
+            (20, Action::Hand(Last::Abort)),
+            (20, Action::Hand(Last::Exit)),
+            (10, Action::Hand(Last::Killed)),
+        ],
+    );
+    steps.push(Step {
+        delay_us: delay(&mut rng),
+        action,
+    });
+    steps
+}
+
+/// The address a life's client has.
+pub fn address(life: Life, is_v6: bool) -> IpAddr {
+    let [_, high, middle, low] = life.to_be_bytes();
+    if is_v6 {
+        let mut octets = V6_NET.octets();
+        octets[12..].copy_from_slice(&life.to_be_bytes());
+        return Ipv6Addr::from(octets).into();
+    }
+    Ipv4Addr::new(127, FIRST_NET + high, middle, low).into()
+}
+
+/// The life whose client has this address.
+pub fn life_at(address: IpAddr) -> Option<Life> {
+    match address {
+        IpAddr::V4(v4) => match v4.octets() {
+            [127, net, middle, low] if net >= FIRST_NET => {
+                Some(Life::from_be_bytes([0, net - FIRST_NET, middle, low]))
+            }
+            _ => None,
+        },
+        IpAddr::V6(v6) => {
+            let octets = v6.octets();
+            let is_ours = octets[..8] == V6_NET.octets()[..8] && octets[8..12] == [0; 4];
+            let life: [u8; 4] = octets[12..].try_into().ok()?;
+            is_ours.then(|| Life::from_be_bytes(life))
+        }
+    }
+}
+
+/// Which life a pair of addresses is of, and which of its ends the first one is.
+pub fn end_of(local: SocketAddr, remote: SocketAddr) -> Option<(Life, End)> {
+    let client = life_at(local.ip()).map(|life| (life, End::Client));
+    client.or_else(|| life_at(remote.ip()).map(|life| (life, End::Server)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_lead_to_their_lives() {
+        for life in [FIRST_LIFE, 65_535, 65_536, MAX_LIVES] {
+            for is_v6 in [false, true] {
+                assert_eq!(life_at(address(life, is_v6)), Some(life));
+            }
+        }
+        for other in ["127.0.0.1", "127.7.255.255", "10.0.0.1", "::1", "fd58::1"] {
+            assert_eq!(life_at(other.parse().unwrap()), None, "{other}");
+        }
+        let (client, server) = (
+            SocketAddr::new(address(300, false), 1),
+            "127.0.0.1:7000".parse().unwrap(),
+        );
+        assert_eq!(end_of(client, server), Some((300, End::Client)));
+        assert_eq!(end_of(server, client), Some((300, End::Server)));
+        assert_eq!(end_of(server, server), None);
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_lives_again() {
+        let scripts = |seed| {
+            (0..50)
+                .map(|life| (plan(seed, life), script(seed, life, 0, End::Client)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(scripts(1), scripts(1));
+        assert_ne!(scripts(1), scripts(2));
+    }
+
+    #[test]
+    fn only_the_last_step_is_a_last_one() {
+        for life in 0..2_000 {
+            let script = script(7, life, 1, End::Server);
+            let (last, rest) = script.split_last().unwrap();
+            assert!(last.action.is_last());
+            assert!(rest.iter().all(|step| !step.action.is_last()));
+        }
+    }
+
+    #[test]
+    fn every_kind_of_life_occurs() {
+        let scripts: Vec<_> = (0..5_000)
+            .map(|life| script(3, life, 0, End::Client))
+            .collect();
+        let occurs = |action| scripts.iter().flatten().any(|step| step.action == action);
+        for last in [Last::Close, Last::Abort, Last::Exit, Last::Killed] {
+            assert!(occurs(Action::Hand(last)));
+        }
+        for action in [
+            Action::Close,
+            Action::Abort,
+            Action::CloseInThread,
+            Action::Disconnect,
+            Action::ShutdownBoth,
+        ] {
+            assert!(occurs(action));
+        }
+        let plans: Vec<_> = (0..5_000).map(|life| plan(3, life)).collect();
+        assert!(plans.iter().any(|plan| plan.again.is_some()));
+        assert!(plans.iter().any(|plan| plan.is_v6));
+        assert!(plans.iter().any(|plan| plan.target == Target::Flaky));
+        assert!(plans.iter().any(|plan| plan.target == Target::Nobody));
+    }
+}

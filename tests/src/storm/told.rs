@@ -1,0 +1,303 @@
+//! The `twtrace trace` that watches a storm: its events as they come, and nothing of them kept.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::plan::{self, End, Life};
+use crate::{
+    expect::facts::Facts,
+    runner,
+    sys::{bpf, process},
+};
+
+/// A process as an event names it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Process {
+    /// Thread group.
+    pub pid: i32,
+    /// comm of its leader.
+    pub comm: String,
+}
+
+/// An event, as far as it is judged.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Told {
+    /// `event`
+    pub event: String,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub mono_ns: u64,
+    /// Inode number of the network namespace; 0 where an event has none.
+    #[serde(default)]
+    pub netns: u64,
+    /// This end.
+    #[serde(default)]
+    pub local: Option<SocketAddr>,
+    /// The other one.
+    #[serde(default)]
+    pub remote: Option<SocketAddr>,
+    /// `client`, `server` or `unknown`.
+    #[serde(default)]
+    pub side: Option<String>,
+    /// Who is answerable.
+    #[serde(default)]
+    pub process: Option<Process>,
+    /// Who connected or accepted.
+    #[serde(default)]
+    pub opener: Option<Process>,
+    /// Why there is no process.
+    #[serde(default)]
+    pub unattributed: Option<String>,
+    /// Of a reset.
+    #[serde(default)]
+    pub direction: Option<String>,
+    /// Of a reset or an abort.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Of a reset or an abort: the state before it.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// Of the end of a TIME_WAIT.
+    #[serde(default)]
+    pub cause: Option<String>,
+    /// The whole line.
+    #[serde(skip)]
+    pub line: String,
+}
+
+impl Told {
+    /// The life that it is about, and which end of it.
+    pub fn end(&self) -> Option<(Life, End)> {
+        plan::end_of(self.local?, self.remote?)
+    }
+
+    /// `event`, for a reset with its direction.
+    pub fn kind(&self) -> String {
+        match &self.direction {
+            Some(direction) => format!("{} {direction}", self.event),
+            None => self.event.clone(),
+        }
+    }
+
+    /// Whether a listener did it, or a half-open request of its.
+    pub fn is_of_listener(&self) -> bool {
+        matches!(self.state.as_deref(), Some("listen" | "new_syn_recv"))
+    }
+
+    /// Whether it is a reset in this direction.
+    pub fn is_reset(&self, direction: &str) -> bool {
+        self.event == "reset" && self.direction.as_deref() == Some(direction)
+    }
+}
+
+#[derive(Default)]
+struct Came {
+    told: Vec<Told>,
+    lost: u64,
+    last_lost: String,
+    unreadable: Vec<String>,
+}
+
+/// A running `twtrace trace --json`.
+pub struct Tracer {
+    child: Child,
+    /// What it answers with.
+    pub facts: Facts,
+    came: Arc<Mutex<Came>>,
+    threads: Vec<JoinHandle<()>>,
+    errors: Arc<Mutex<String>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tracer {
+    /// Starts it with these options, and waits until it has attached.
+    ///
+    /// # Errors
+    /// When it does not get that far.
+    pub fn start(twtrace: &Path, options: &[String]) -> Result<Self> {
+        let mut child = Command::new(twtrace)
+            .args(["trace", "--json", "--ring-mb", "64", "--slow-port", "10s"])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("start {}", twtrace.display()))?;
+        let mut stdout = BufReader::new(child.stdout.take().context("twtrace has no output")?);
+        let stderr = child.stderr.take().context("twtrace has no errors")?;
+        let errors = Arc::new(Mutex::new(String::new()));
+        let mut threads = vec![thread::spawn({
+            let errors = Arc::clone(&errors);
+            move || take_errors(stderr, &errors)
+        })];
+        let mut first = String::new();
+        stdout.read_line(&mut first)?;
+        let start: Value = serde_json::from_str(&first).unwrap_or_default();
+        let facts = serde_json::from_value(start["tiers"].clone()).map(|tiers| Facts {
+            tiers,
+            ..Facts::default()
+        });
+        let Ok(facts) = facts else {
+            let _ = child.kill();
+            let _ = child.wait();
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+            bail!(
+                "twtrace trace began with \"{}\": {}",
+                first.trim(),
+                locked(&errors).trim()
+            );
+        };
+        let came = Arc::new(Mutex::new(Came::default()));
+        threads.push(thread::spawn({
+            let came = Arc::clone(&came);
+            move || take_events(stdout, &came)
+        }));
+        Ok(Self {
+            child,
+            facts,
+            came,
+            threads,
+            errors,
+        })
+    }
+
+    /// Everything told since the last time, once `is_whole` says so of all of it or nothing came for as long as `patience`.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn take(
+        &mut self,
+        patience: Duration,
+        is_whole: impl Fn(&[Told]) -> bool,
+    ) -> Result<Vec<Told>> {
+        let mut all = Vec::new();
+        let mut last = Instant::now();
+        loop {
+            let fresh = std::mem::take(&mut locked(&self.came).told);
+            if !fresh.is_empty() {
+                last = Instant::now();
+                all.extend(fresh);
+                if is_whole(&all) {
+                    return Ok(all);
+                }
+            }
+            if last.elapsed() >= patience {
+                return Ok(all);
+            }
+            ensure!(
+                self.child.try_wait()?.is_none(),
+                "twtrace ended: {}",
+                locked(&self.errors).trim()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// How much was lost so far, the last line that said so, and the first of the lines that are no events.
+    pub fn trouble(&self) -> (u64, String, Option<String>) {
+        let came = locked(&self.came);
+        (
+            came.lost,
+            came.last_lost.clone(),
+            came.unreadable.first().cloned(),
+        )
+    }
+
+    /// How often the kernel skipped its programs so far; 0 where it does not count it.
+    pub fn misses(&self) -> u64 {
+        bpf::misses_of(self.child.id()).unwrap_or(0)
+    }
+
+    /// Its peak memory, KiB.
+    pub fn peak_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).unwrap_or_default();
+        process::field(&status, "VmHWM")
+            .and_then(|value| value.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Ends it as a user does; what it said on standard error.
+    ///
+    /// # Errors
+    /// When it does not end, or not well.
+    pub fn end(mut self) -> Result<String> {
+        process::signal(self.child.id().cast_signed(), libc::SIGINT)?;
+        let status = runner::wait(&mut self.child, Duration::from_secs(60))?;
+        self.threads
+            .drain(..)
+            .for_each(|thread| drop(thread.join()));
+        let said = locked(&self.errors).clone();
+        ensure!(status.success(), "twtrace ended ({status}): {said}");
+        Ok(said)
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        // Gone already, after `end`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn take_errors(stderr: ChildStderr, errors: &Mutex<String>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        let mut errors = locked(errors);
+        errors.push_str(&line);
+        errors.push('\n');
+    }
+}
+
+fn take_events(mut stdout: BufReader<ChildStdout>, came: &Mutex<Came>) {
+    let mut line = Vec::new();
+    let mut fresh = Vec::new();
+    loop {
+        line.clear();
+        match stdout.by_ref().read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => fresh.push(String::from_utf8_lossy(&line).trim_end().to_owned()),
+        }
+        // One lock for whatever has come in one go.
+        if stdout.buffer().is_empty() {
+            take_lines(&mut fresh, came);
+        }
+    }
+    take_lines(&mut fresh, came);
+}
+
+fn take_lines(lines: &mut Vec<String>, came: &Mutex<Came>) {
+    let events: Vec<_> = lines
+        .drain(..)
+        .map(|line| match serde_json::from_str::<Told>(&line) {
+            Ok(told) => Ok(Told { line, ..told }),
+            Err(_) => Err(line),
+        })
+        .collect();
+    let mut came = locked(came);
+    for event in events {
+        match event {
+            Ok(told) if told.event == "lost" => {
+                let value: Value = serde_json::from_str(&told.line).unwrap_or_default();
+                came.lost += value["count"].as_u64().unwrap_or(1);
+                came.last_lost = told.line;
+            }
+            Ok(told) => came.told.push(told),
+            Err(line) => came.unreadable.push(line),
+        }
+    }
+}

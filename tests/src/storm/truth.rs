@@ -1,0 +1,313 @@
+//! What is true of a life: who may be named for what, and which reasons there can be.
+
+use std::collections::BTreeSet;
+
+use super::{
+    ledger::Entry,
+    plan::{Action, End, Life, Plan, Target},
+    told::Told,
+};
+
+/// A listener that was closed, with what waited in its queue.
+#[derive(Clone, Copy, Debug)]
+pub struct ClosedListener {
+    /// By whom and when.
+    pub entry: Entry,
+    /// It was one of those of the server that does so again and again.
+    pub is_of_flaky: bool,
+}
+
+/// Everything that was done to the connections of one life.
+pub struct Truth<'a> {
+    /// Which.
+    pub life: Life,
+    /// The client's part of it.
+    pub plan: Plan,
+    /// In the order of the ledger.
+    pub entries: &'a [Entry],
+    /// When listeners were closed.
+    pub closed_listeners: &'a [ClosedListener],
+}
+
+/// When a connection was ended for one end, and by whom: one of several where that can't be told.
+struct Ending {
+    pids: Vec<i32>,
+    before_ns: u64,
+    after_ns: u64,
+}
+
+/// Who may be named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// These processes.
+    pub pids: BTreeSet<i32>,
+    /// Nobody: there is nobody whose doing it is, or not yet.
+    pub nobody: bool,
+}
+
+impl Truth<'_> {
+    fn of(&self, end: End) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.end == end)
+    }
+
+    fn connections(&self, end: End) -> BTreeSet<u8> {
+        self.of(end).map(|entry| entry.connection).collect()
+    }
+
+    /// Who may be named for something that happened at this end at this time.
+    pub fn allowed(&self, end: End, at_ns: u64) -> Allowed {
+        let mut allowed = Allowed::default();
+        for connection in self.connections(end) {
+            self.allow(end, connection, at_ns, &mut allowed);
+        }
+        // A connection waits for accept() still.
+        let begun = self
+            .entries
+            .iter()
+            .filter(|entry| entry.action == Action::Connect && entry.before_ns <= at_ns);
+        let accepted = self
+            .of(end)
+            .filter(|entry| entry.action == Action::Accept && entry.after_ns <= at_ns);
+        if end == End::Server && accepted.count() < begun.count() {
+            allowed.nobody = true;
+        }
+        if end == End::Server && allowed.nobody {
+            let closes = self
+                .closed_listeners
+                .iter()
+                .map(|close| close.entry)
+                .filter(|close| close.before_ns <= at_ns && at_ns <= close.after_ns);
+            allowed.pids.extend(closes.map(|close| close.pid));
+        }
+        allowed
+    }
+
+    fn allow(&self, end: End, connection: u8, at_ns: u64, allowed: &mut Allowed) {
+        let of_it = || self.of(end).filter(|entry| entry.connection == connection);
+        // Of what comes before accept() it is told when that was called.
+        let openers = of_it().filter(|entry| match entry.action {
+            Action::Connect => entry.before_ns <= at_ns,
+            Action::Accept => true,
+            _ => false,
+        });
+        let openers: Vec<i32> = openers.map(|entry| entry.pid).collect();
+        if openers.is_empty() {
+            return;
+        }
+        let endings = self.endings(end, connection);
+        let possible = || endings.iter().filter(|ending| ending.before_ns <= at_ns);
+        // The one that was surely first: whoever began before it was done may have been.
+        let first_ns = possible().map(|ending| ending.after_ns).min();
+        let firsts = possible()
+            .filter(|ending| first_ns.is_some_and(|first_ns| ending.before_ns <= first_ns));
+        allowed
+            .pids
+            .extend(firsts.flat_map(|ending| ending.pids.iter().copied()));
+        // Broken by the peer before that, or ended by nobody so far.
+        if first_ns.is_none_or(|first_ns| at_ns <= first_ns) {
+            allowed.pids.extend(openers);
+        }
+    }
+
+    /// What ended a connection for this end: calls that do so at once, and the last of those that close a descriptor.
+    fn endings(&self, end: End, connection: u8) -> Vec<Ending> {
+        let of_it = || self.of(end).filter(|entry| entry.connection == connection);
+        let at_once = of_it().filter(|entry| {
+            let acts = matches!(
+                entry.action,
+                Action::ShutdownWrite | Action::ShutdownBoth | Action::Disconnect
+            );
+            acts && entry.errno == 0
+        });
+        let mut endings: Vec<Ending> = at_once
+            .map(|entry| Ending {
+                pids: vec![entry.pid],
+                before_ns: entry.before_ns,
+                after_ns: entry.after_ns,
+            })
+            .collect();
+        let closes = || {
+            of_it().filter(|entry| {
+                matches!(
+                    entry.action,
+                    Action::Close | Action::CloseInThread | Action::Abort | Action::Hand(_)
+                )
+            })
+        };
+        // Not before the last of them has begun, and not after all are done.
+        let before_ns = closes().map(|entry| entry.before_ns).max();
+        let after_ns = closes().map(|entry| entry.after_ns).max();
+        if let (Some(before_ns), Some(after_ns)) = (before_ns, after_ns) {
+            let last = closes().filter(|entry| entry.after_ns >= before_ns);
+            endings.push(Ending {
+                pids: last.map(|entry| entry.pid).collect(),
+                before_ns,
+                after_ns,
+            });
+        }
+        endings
+    }
+
+    /// Everybody who ever had this end.
+    pub fn all(&self, end: End) -> BTreeSet<i32> {
+        self.of(end).map(|entry| entry.pid).collect()
+    }
+
+    /// Whether this end may have had no socket at this time.
+    pub fn may_be_gone(&self, end: End, at_ns: u64) -> bool {
+        let connections = self.connections(end);
+        connections.is_empty()
+            || connections.iter().any(|&connection| {
+                let is_open_yet = self.of(end).any(|entry| {
+                    entry.connection == connection
+                        && matches!(entry.action, Action::Connect | Action::Accept)
+                        && entry.before_ns <= at_ns
+                });
+                let mut endings = self.endings(end, connection).into_iter();
+                !is_open_yet || endings.any(|ending| ending.before_ns <= at_ns)
+            })
+            || self.has_closed_listener(at_ns)
+            // A RST of the peer's takes the socket out of the kernel's table.
+            || self.did(end.other(), at_ns, Action::may_end)
+    }
+
+    /// Whether connections may have been reset in a listener's queue, or met no listener any more.
+    fn has_closed_listener(&self, at_ns: u64) -> bool {
+        self.plan.target == Target::Flaky
+            || self
+                .closed_listeners
+                .iter()
+                .any(|close| !close.is_of_flaky && close.entry.before_ns <= at_ns)
+    }
+
+    fn did(&self, end: End, at_ns: u64, what: impl Fn(Action) -> bool) -> bool {
+        self.of(end)
+            .any(|entry| entry.before_ns <= at_ns && what(entry.action))
+    }
+
+    /// Whether the reason of a reset fits what was done; else what is missing.
+    pub fn contradicts(&self, told: &Told, end: End) -> Option<&'static str> {
+        let at_ns = told.mono_ns;
+        let own = |what: fn(Action) -> bool| self.did(end, at_ns, what);
+        let peer = |what: fn(Action) -> bool| self.did(end.other(), at_ns, what);
+        let may_have_no_listener = self.has_closed_listener(at_ns);
+        let wrote = |action| matches!(action, Action::Write(_));
+        let why = match (told.direction.as_deref(), told.reason.as_deref()) {
+            (Some("sent"), Some("linger_zero")) if !own(|it| it == Action::Abort) => {
+                "this end never had SO_LINGER 0"
+            }
+            (Some("sent"), Some("unread_data")) if !own(Action::is_last) => {
+                "this end was not closed"
+            }
+            (Some("sent"), Some("unread_data" | "data_after_close")) if !peer(wrote) => {
+                "the peer never wrote anything"
+            }
+            (Some("sent"), Some("data_after_close"))
+                if !own(|it| it.is_last() || it == Action::ShutdownBoth) =>
+            {
+                "this end was not closed"
+            }
+            (Some("sent"), Some("aborted"))
+                if !own(|it| it == Action::Disconnect)
+                    && (end == End::Client || !may_have_no_listener) =>
+            {
+                "this end never disconnected"
+            }
+            (Some("sent"), Some("no_socket")) if !self.may_be_gone(end, at_ns) => {
+                "this end had its socket"
+            }
+            (Some("sent"), Some("time_wait")) if self.plan.again.is_none() => {
+                "no connection came to this address again"
+            }
+            (Some("sent"), Some("timeout")) => "no timer ran out",
+            (Some("received"), Some("refused"))
+                if end != End::Client
+                    // A listener answers an acknowledgment of the tuple's last connection by a RST.
+                    || !(self.plan.again.is_some()
+                        || may_have_no_listener
+                        || self.plan.target == Target::Nobody) =>
+            {
+                "somebody listened"
+            }
+            (Some("received"), Some("peer")) if !may_have_no_listener && !peer(Action::may_end) => {
+                "the peer ended nothing"
+            }
+            _ => return None,
+        };
+        Some(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(end: End, action: Action, pid: i32, before_ns: u64, after_ns: u64) -> Entry {
+        Entry {
+            life: 300,
+            connection: 0,
+            end,
+            action,
+            pid,
+            before_ns,
+            after_ns,
+            errno: 0,
+        }
+    }
+
+    fn truth(entries: &[Entry]) -> Truth<'_> {
+        Truth {
+            life: 300,
+            plan: Plan {
+                target: Target::Separate,
+                is_v6: false,
+                again: None,
+            },
+            entries,
+            closed_listeners: &[],
+        }
+    }
+
+    fn pids(allowed: Allowed) -> Vec<i32> {
+        allowed.pids.into_iter().collect()
+    }
+
+    #[test]
+    fn who_acted_first_is_answerable() {
+        let entries = [
+            entry(End::Client, Action::Connect, 1, 10, 20),
+            entry(End::Client, Action::ShutdownWrite, 1, 30, 40),
+            entry(End::Client, Action::Close, 2, 50, 60),
+        ];
+        let truth = truth(&entries);
+        assert_eq!(pids(truth.allowed(End::Client, 25)), [1]);
+        assert_eq!(pids(truth.allowed(End::Client, 70)), [1]);
+        assert!(truth.allowed(End::Client, 5).pids.is_empty());
+        assert!(truth.allowed(End::Server, 25).nobody);
+    }
+
+    #[test]
+    fn of_descriptors_the_last_one_counts() {
+        let entries = [
+            entry(End::Server, Action::Accept, 1, 10, 20),
+            entry(
+                End::Server,
+                Action::Hand(super::super::plan::Last::Close),
+                1,
+                30,
+                40,
+            ),
+            entry(End::Server, Action::Close, 2, 50, 60),
+            entry(End::Server, Action::Close, 3, 55, u64::MAX),
+        ];
+        let truth = truth(&entries);
+        // The opener, as long as it may not be over.
+        assert_eq!(pids(truth.allowed(End::Server, 45)), [1]);
+        assert_eq!(pids(truth.allowed(End::Server, 80)), [1, 2, 3]);
+        assert_eq!(
+            pids(self::truth(&entries[..3]).allowed(End::Server, 80)),
+            [2]
+        );
+        assert!(!truth.allowed(End::Server, 45).nobody);
+    }
+}
