@@ -9,7 +9,7 @@ use twtrace_wire::{
 use crate::{
     constants::config,
     end, existing,
-    kernel::{Sock, Traffic, now_ns, set_netns},
+    kernel::{Sock, Traffic, netns_key, now_ns, set_netns},
     listener,
     maps::{EVENTS, NETNS, add, count_lost, increment},
     process,
@@ -33,10 +33,12 @@ pub struct Fact {
 /// A fact about a full socket: counted under its process and, if the ring buffer has room, reported.
 #[inline(always)]
 pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 {
+    count_sent(fact, Sock(sock).net());
     of_socket_with(fact, sock, story, charged, &Sock(sock).traffic())
 }
 
-/// The same, where its traffic has been looked at. The record is written in place: the stack of a program is 512
+/// The same, where its traffic has been looked at; not for RSTs sent, which [`of_socket`] counts in their namespace: one
+/// more call from here is too much for the stack of the callers. The record is written in place: the stack of a program is 512
 /// bytes.
 #[inline(never)]
 pub fn of_socket_with(
@@ -90,6 +92,7 @@ pub fn of_socket_with(
 pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
     let mini = Sock(mini);
     count(fact, kept.side, &kept.closer.key, 1);
+    count_sent(fact, mini.net());
     stack::count_fact(fact, kept.site, 1);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
@@ -124,6 +127,18 @@ pub enum Addresses {
     Segment { skb: u64, sock: u64 },
 }
 
+impl Addresses {
+    /// The `struct net` whose counters the kernel raises: that of the socket if there is one.
+    #[inline(always)]
+    fn net(self) -> u64 {
+        match self {
+            Self::Sock(sock) => Sock(sock).net(),
+            Self::Segment { skb, sock: 0 } => segment::net(skb),
+            Self::Segment { sock, .. } => Sock(sock).net(),
+        }
+    }
+}
+
 /// A fact that no process can be named for by a story: a listener's owner may be known, and else it is nobody's.
 #[inline(never)]
 pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattributed) -> u32 {
@@ -146,6 +161,7 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
         side as u8
     };
     count(fact, side, &actor.key, 1);
+    count_sent(fact, addresses.net());
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -358,6 +374,24 @@ fn count(fact: &Fact, side: u8, key: &ProcessKey, amount: u64) {
     }
 }
 
+/// Counts a RST that was sent, in the namespace where the kernel counts it (Tcp OutRsts). None is ever taken back: what
+/// [`uncount`] is for is a RST received, or a TIME_WAIT.
+#[inline(always)]
+fn count_sent(fact: &Fact, net: u64) {
+    if matches!(fact.kind, EventKind::Reset) && fact.from == ResetDirection::Sent as u8 {
+        add_sent(net);
+    }
+}
+
+#[inline(never)]
+fn add_sent(net: u64) -> u32 {
+    if let Some(totals) = netns_totals(netns_key(net)) {
+        // SAFETY: inside the map value.
+        unsafe { increment(&raw mut (*totals).resets_sent) }
+    }
+    0
+}
+
 /// Takes back a fact about a full socket that turns out to be another, after it was counted and reported.
 #[inline(always)]
 pub fn uncount(fact: &Fact, story: &Story, charged: &Actor) {
@@ -379,6 +413,7 @@ pub fn netns_totals(netns: NetnsKey) -> Option<*mut NetnsTotals> {
         ends: 0,
         inferred: 0,
         reused: 0,
+        resets_sent: 0,
     };
     let _ = NETNS.insert(netns, &zero, NO_EXIST);
     let totals = NETNS.get_ptr_mut(netns);

@@ -36,9 +36,19 @@ pub fn fill_tuple(tuple: &mut Tuple, skb: u64) -> u16 {
     } else {
         set_v4(tuple, read(network, 16), read(network, 12));
     }
-    let device: u64 = read(skb, offset!(skb_dev));
-    if device != 0 {
-        set_netns(tuple, read(device, offset!(dev_net)));
+    let net = net(skb);
+    if net != 0 {
+        set_netns(tuple, net);
     }
     0
+}
+
+/// The `struct net` of the device that it came by, or 0.
+#[inline(always)]
+pub fn net(skb: u64) -> u64 {
+    let device: u64 = read(skb, offset!(skb_dev));
+    if device == 0 {
+        return 0;
+    }
+    read(device, offset!(dev_net))
 }

@@ -9,7 +9,7 @@ use super::finding::{Finding, Severity};
 use super::findings;
 use crate::event::Timestamp;
 use crate::filter::Filter;
-use crate::model::audit::AuditRow;
+use crate::model::audit::{AuditRow, warning};
 use crate::model::budget::row::BudgetRow;
 use crate::model::coverage::Coverage;
 use crate::model::report::Report;
@@ -23,6 +23,11 @@ pub struct Diagnosis {
     pub start: Timestamp,
     /// When it ended.
     pub end: Timestamp,
+    /// In how many network namespaces figures differ from the kernel's, as reports have it.
+    pub audit_off: u64,
+    /// The same in words.
+    #[serde(skip)]
+    pub audit_warning: Option<String>,
     /// Time between both, nanoseconds.
     pub duration_ns: u64,
     /// Name of the host.
@@ -80,6 +85,8 @@ impl Diagnosis {
             history: facts.report.history,
             start: facts.report.start,
             end: facts.report.end,
+            audit_off: facts.report.audit_off,
+            audit_warning: warning(&facts.report.audit),
             duration_ns: facts.report.duration_ns,
             host: facts.report.host,
             kernel: facts.report.kernel,
@@ -141,9 +148,7 @@ fn caveats(facts: &Facts, filter: &Filter, left_out: u64) -> Vec<String> {
     }
     // The audit is never filtered.
     let differs = |row: &&AuditRow| {
-        let difference = row.difference.map_or(0, i64::unsigned_abs);
-        filter.shows_netns(row.netns)
-            && (difference > row.uncertainty || (!row.audited && row.births_seen > 0))
+        filter.shows_netns(row.netns) && (row.is_off() || (!row.audited && row.births_seen > 0))
     };
     let unsure: Vec<u32> = report
         .audit
@@ -153,7 +158,7 @@ fn caveats(facts: &Facts, filter: &Filter, left_out: u64) -> Vec<String> {
         .collect();
     if !unsure.is_empty() {
         caveats.push(format!(
-            "TIME_WAITs seen are not, or not surely, those that the kernel counted in {}",
+            "TIME_WAITs and RSTs seen are not, or not surely, those that the kernel counted in {}",
             super::advice::namespaces(&unsure)
         ));
     }

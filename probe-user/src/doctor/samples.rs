@@ -23,6 +23,7 @@ pub fn healthy() -> Facts {
         report: Report {
             start: Timestamp(0),
             end: Timestamp(10_000_000_000),
+            audit_off: 0,
             duration_ns: 10_000_000_000,
             host: "host".into(),
             kernel: "6.18".into(),

@@ -76,7 +76,8 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 mod tests {
     use super::super::samples;
     use super::*;
-    use crate::model::audit::{CountedAt, Last, Reading, audit};
+    use crate::model::audit::{CountedAt, Last, Reading, Sight, Uncertainty, audit};
+    use crate::probe::ResetsSeen;
 
     fn with(refused: u64, alive: u64) -> Vec<Finding> {
         let mut facts = samples::healthy();
@@ -86,15 +87,13 @@ mod tests {
         reading.kernel.overflow = refused;
         let last = Last::AtEnd {
             reading,
-            uncertainty: 0,
+            uncertainty: Uncertainty::default(),
         };
-        let counted = CountedAt::Birth { ends_seen: true };
-        facts.report.audit = vec![audit(
-            samples::NETNS,
-            Some(Reading::default()),
-            last,
-            counted,
-        )];
+        let sight = Sight {
+            counted: CountedAt::Birth { ends_seen: true },
+            resets: ResetsSeen::All,
+        };
+        facts.report.audit = vec![audit(samples::NETNS, Some(Reading::default()), last, sight)];
         check(&facts)
     }
 

@@ -17,6 +17,8 @@ pub struct Counters {
     pub overflow: u64,
     /// Mini-sockets alive, from sockstat.
     pub alive: u64,
+    /// Tcp OutRsts: RSTs sent.
+    pub resets_sent: u64,
 }
 
 /// Why the counters can't be read.
@@ -41,7 +43,7 @@ impl Counters {
             fs::read_to_string(&path)
                 .map_err(|error| CountersError::Read(path.display().to_string(), error))
         };
-        Self::parse(&read("netstat")?, &read("sockstat")?)
+        Self::parse(&read("netstat")?, &read("snmp")?, &read("sockstat")?)
     }
 
     /// Whether a counter is lower than in an earlier reading of the same namespace, which can't be.
@@ -50,9 +52,10 @@ impl Counters {
             || self.tw_killed < earlier.tw_killed
             || self.tw_recycled < earlier.tw_recycled
             || self.overflow < earlier.overflow
+            || self.resets_sent < earlier.resets_sent
     }
 
-    fn parse(netstat: &str, sockstat: &str) -> Result<Self, CountersError> {
+    fn parse(netstat: &str, snmp: &str, sockstat: &str) -> Result<Self, CountersError> {
         let counter =
             |name| tcp_ext(netstat, name).ok_or(CountersError::Missing("/proc/net/netstat", name));
         Ok(Self {
@@ -62,13 +65,20 @@ impl Counters {
             overflow: counter("TCPTimeWaitOverflow")?,
             alive: sockstat_alive(sockstat)
                 .ok_or(CountersError::Missing("/proc/net/sockstat", "TCP: tw"))?,
+            resets_sent: of_protocol(snmp, "Tcp:", "OutRsts")
+                .ok_or(CountersError::Missing("/proc/net/snmp", "OutRsts"))?,
         })
     }
 }
 
-/// A counter of TcpExt. netstat has a line of names, then a line of values, each beginning with `TcpExt:`.
+/// A counter of TcpExt.
 pub fn tcp_ext(netstat: &str, name: &str) -> Option<u64> {
-    let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
+    of_protocol(netstat, "TcpExt:", name)
+}
+
+/// netstat and snmp have a line of names, then a line of values, each beginning with the protocol.
+fn of_protocol(file: &str, protocol: &str, name: &str) -> Option<u64> {
+    let mut lines = file.lines().filter(|line| line.starts_with(protocol));
     let (names, values) = (lines.next()?, lines.next()?);
     names
         .split(' ')
@@ -108,6 +118,12 @@ TcpExt: 0 40 3 2 1
 IpExt: InNoRoutes TW
 IpExt: 0 99
 ";
+    const SNMP: &str = "\
+Ip: InReceives OutRsts
+Ip: 7 8
+Tcp: InErrs OutRsts InCsumErrors
+Tcp: 0 5 0
+";
     const SOCKSTAT: &str = "\
 sockets: used 12
 TCP: inuse 1 orphan 0 tw 7 alloc 4 mem 130
@@ -115,15 +131,16 @@ UDP: inuse 0 mem 0
 ";
 
     #[test]
-    fn the_five_are_found() {
+    fn the_six_are_found() {
         assert_eq!(
-            Counters::parse(NETSTAT, SOCKSTAT).unwrap(),
+            Counters::parse(NETSTAT, SNMP, SOCKSTAT).unwrap(),
             Counters {
                 tw: 40,
                 tw_killed: 2,
                 tw_recycled: 3,
                 overflow: 1,
-                alive: 7
+                alive: 7,
+                resets_sent: 5
             }
         );
     }
@@ -137,7 +154,7 @@ UDP: inuse 0 mem 0
 
     #[test]
     fn counters_that_went_back_are_another_namespaces() {
-        let earlier = Counters::parse(NETSTAT, SOCKSTAT).unwrap();
+        let earlier = Counters::parse(NETSTAT, SNMP, SOCKSTAT).unwrap();
         let mut later = earlier;
         later.tw += 1;
         later.alive = 0;
@@ -153,9 +170,10 @@ UDP: inuse 0 mem 0
 
     #[test]
     fn what_is_missing_is_named() {
-        let error = Counters::parse("TcpExt: TW\nTcpExt: 1\n", SOCKSTAT).unwrap_err();
+        let error = Counters::parse("TcpExt: TW\nTcpExt: 1\n", SNMP, SOCKSTAT).unwrap_err();
         assert_eq!(error.to_string(), "/proc/net/netstat has no TWKilled");
-        assert!(Counters::parse(NETSTAT, "").is_err());
-        assert!(Counters::parse("", SOCKSTAT).is_err());
+        assert!(Counters::parse(NETSTAT, SNMP, "").is_err());
+        assert!(Counters::parse(NETSTAT, "", SOCKSTAT).is_err());
+        assert!(Counters::parse("", SNMP, SOCKSTAT).is_err());
     }
 }

@@ -1,9 +1,12 @@
 //! The audit: what was traced against what the kernel counted itself, by network namespace.
 
+use std::ops::Add;
+
 use serde::{Deserialize, Serialize};
 use twtrace_wire::NetnsTotals;
 
 use crate::enrich::counters::Counters;
+use crate::probe::ResetsSeen;
 
 /// What the kernel counted and what the probes counted, read at the same moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,11 +32,66 @@ pub enum CountedAt {
     },
 }
 
+/// What can be compared on this kernel, with these hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// Mini-sockets.
+    pub counted: CountedAt,
+    /// RSTs.
+    pub resets: ResetsSeen,
+}
+
+/// How much was counted between two readings, and so may be on one side only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uncertainty {
+    /// Mini-sockets made.
+    pub births: u64,
+    /// Mini-sockets refused.
+    pub overflow: u64,
+    /// RSTs sent.
+    pub resets_sent: u64,
+}
+
+impl Uncertainty {
+    /// What was counted from one reading to a later one, by whichever side counted more. The probes' figures are read
+    /// before the kernel's: what the kernel alone has came after its own figures of the reading before.
+    pub fn between(before: &Reading, now: &Reading, counted: CountedAt) -> Self {
+        let grown = |of: fn(&NetnsTotals) -> u64| of(&now.seen).saturating_sub(of(&before.seen));
+        let kernel = |of: fn(&Counters) -> u64| of(&now.kernel).saturating_sub(of(&before.kernel));
+        let births = match counted {
+            CountedAt::Birth { .. } => kernel(|it| it.tw + it.tw_killed),
+            CountedAt::Expiry { .. } => {
+                grown(|it| it.ends).max(now.kernel.alive.abs_diff(before.kernel.alive))
+            }
+        };
+        Self {
+            births: grown(|it| it.births).max(births),
+            overflow: grown(|it| it.overflow).max(kernel(|it| it.overflow)),
+            resets_sent: grown(|it| it.resets_sent).max(kernel(|it| it.resets_sent)),
+        }
+    }
+}
+
+impl Add for Uncertainty {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            births: self.births + other.births,
+            overflow: self.overflow + other.overflow,
+            resets_sent: self.resets_sent + other.resets_sent,
+        }
+    }
+}
+
 /// What the figures of the kernel rest on.
-#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// TcpExt TW and TWKilled.
+    #[default]
     TcpExt,
     /// sockstat's tw and the ends that were seen.
     Sockstat,
@@ -42,12 +100,12 @@ pub enum Basis {
 /// The end of a namespace's audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
-    /// Read at the end. Births made between the last two readings, which may be on one side only.
+    /// Read at the end.
     AtEnd {
         /// The reading.
         reading: Reading,
-        /// Births that went on while it was taken.
-        uncertainty: u64,
+        /// What went on while it was taken.
+        uncertainty: Uncertainty,
     },
     /// The namespace could not be reached at the end.
     Gone {
@@ -69,7 +127,7 @@ pub enum Last {
 }
 
 /// One namespace's audit.
-#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(schemars::JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRow {
     /// Inode number of the network namespace.
     pub netns: u32,
@@ -86,7 +144,13 @@ pub struct AuditRow {
     pub overflow_seen: u64,
     /// Refusals the kernel counted.
     pub overflow_kernel: Option<u64>,
-    /// Those of `births_seen` that were inferred from the socket's states.
+    /// `overflow_seen` − `overflow_kernel`, whether they were seen or inferred: positive where some were none.
+    #[serde(default)]
+    pub overflow_difference: Option<i64>,
+    /// Refusals that went on while the counters were read, by which that may be off.
+    #[serde(default)]
+    pub overflow_uncertainty: u64,
+    /// Those of `births_seen` and `overflow_seen` that were inferred from the socket's states.
     pub inferred: u64,
     /// Mini-sockets seen going; `None` where no hook sees that.
     pub ends_seen: Option<u64>,
@@ -98,6 +162,21 @@ pub struct AuditRow {
     pub reused_seen: Option<u64>,
     /// The same by the kernel's count (TcpExt TWRecycled).
     pub reused_kernel: Option<u64>,
+    /// RSTs sent that were seen; `None` where no hook sees them.
+    #[serde(default)]
+    pub resets_sent_seen: Option<u64>,
+    /// RSTs that the kernel counted as sent (Tcp OutRsts).
+    #[serde(default)]
+    pub resets_sent_kernel: Option<u64>,
+    /// `resets_sent_seen` − `resets_sent_kernel`; `None` where the hooks can't see all of them.
+    #[serde(default)]
+    pub resets_sent_difference: Option<i64>,
+    /// RSTs that were sent while the counters were read, by which that may be off.
+    #[serde(default)]
+    pub resets_sent_uncertainty: u64,
+    /// Why RSTs can't be compared, where other figures can.
+    #[serde(default)]
+    pub resets_sent_why: Option<String>,
     /// Births that went on while the counters were read, by which the difference may be off.
     pub uncertainty: u64,
     /// What `births_kernel` rests on.
@@ -122,6 +201,7 @@ impl AuditRow {
     pub fn since(&self, before: &Self) -> Self {
         let is_later = before.births_seen <= self.births_seen
             && before.overflow_seen <= self.overflow_seen
+            && before.resets_sent_seen <= self.resets_sent_seen
             && before.births_kernel <= self.births_kernel;
         if !is_later {
             return self.clone();
@@ -137,12 +217,26 @@ impl AuditRow {
             difference: difference(self.difference, before.difference),
             overflow_seen: self.overflow_seen - before.overflow_seen,
             overflow_kernel: less(self.overflow_kernel, before.overflow_kernel),
+            overflow_difference: difference(self.overflow_difference, before.overflow_difference),
+            overflow_uncertainty: self
+                .overflow_uncertainty
+                .saturating_add(before.overflow_uncertainty),
             inferred: self.inferred.saturating_sub(before.inferred),
             ends_seen: less(self.ends_seen, before.ends_seen),
             alive_growth: difference(self.alive_growth, before.alive_growth),
             alive_difference: difference(self.alive_difference, before.alive_difference),
             reused_seen: less(self.reused_seen, before.reused_seen),
             reused_kernel: less(self.reused_kernel, before.reused_kernel),
+            resets_sent_seen: less(self.resets_sent_seen, before.resets_sent_seen),
+            resets_sent_kernel: less(self.resets_sent_kernel, before.resets_sent_kernel),
+            resets_sent_difference: difference(
+                self.resets_sent_difference,
+                before.resets_sent_difference,
+            ),
+            resets_sent_uncertainty: self
+                .resets_sent_uncertainty
+                .saturating_add(before.resets_sent_uncertainty),
+            resets_sent_why: self.resets_sent_why.clone(),
             uncertainty: self.uncertainty.saturating_add(before.uncertainty),
             basis: self.basis,
             audited: self.audited && before.audited,
@@ -159,14 +253,26 @@ impl AuditRow {
         self.difference = signed(self.difference, later.difference);
         self.overflow_seen += later.overflow_seen;
         self.overflow_kernel = sum(self.overflow_kernel, later.overflow_kernel);
+        self.overflow_difference = signed(self.overflow_difference, later.overflow_difference);
         self.inferred += later.inferred;
         self.ends_seen = sum(self.ends_seen, later.ends_seen);
         self.alive_growth = signed(self.alive_growth, later.alive_growth);
         self.alive_difference = signed(self.alive_difference, later.alive_difference);
         self.reused_seen = sum(self.reused_seen, later.reused_seen);
         self.reused_kernel = sum(self.reused_kernel, later.reused_kernel);
+        self.resets_sent_seen = sum(self.resets_sent_seen, later.resets_sent_seen);
+        self.resets_sent_kernel = sum(self.resets_sent_kernel, later.resets_sent_kernel);
+        self.resets_sent_difference =
+            signed(self.resets_sent_difference, later.resets_sent_difference);
+        if later.resets_sent_why.is_some() {
+            self.resets_sent_why.clone_from(&later.resets_sent_why);
+        }
         // What one reading was off by, the next one makes up for.
         self.uncertainty = self.uncertainty.max(later.uncertainty);
+        self.overflow_uncertainty = self.overflow_uncertainty.max(later.overflow_uncertainty);
+        self.resets_sent_uncertainty = self
+            .resets_sent_uncertainty
+            .max(later.resets_sent_uncertainty);
         self.basis = later.basis;
         self.audited &= later.audited;
         if later.why.is_some() {
@@ -186,21 +292,83 @@ impl AuditRow {
             && self.ends_seen.unwrap_or(0) == 0
             && self.births_kernel.unwrap_or(0) == 0
             && self.overflow_kernel.unwrap_or(0) == 0
+            && self.resets_sent_seen.unwrap_or(0) == 0
+            && self.resets_sent_kernel.unwrap_or(0) == 0
+    }
+
+    /// By how much what was seen differs from what the kernel counted, beyond the uncertainty of reading: TIME_WAITs made,
+    /// TIME_WAITs refused, RSTs sent; 0 where it does not, or can't be compared.
+    pub fn off_by(&self) -> [i64; 3] {
+        [
+            (self.difference, self.uncertainty),
+            (self.overflow_difference, self.overflow_uncertainty),
+            (self.resets_sent_difference, self.resets_sent_uncertainty),
+        ]
+        .map(|(difference, uncertainty)| {
+            difference
+                .filter(|difference| difference.unsigned_abs() > uncertainty)
+                .unwrap_or(0)
+        })
+    }
+
+    /// Whether a figure differs from the kernel's by more than the uncertainty of reading.
+    pub fn is_off(&self) -> bool {
+        self.off_by() != [0; 3]
     }
 }
 
 const UNPROVEN: &str = "the kernel does not say which of the namespaces that had its number it is";
+const NO_RESETS: &str = "no hook sees RSTs";
+const NO_RESETS_WITHOUT_SOCKET: &str =
+    "RSTs without a socket, or for a TIME_WAIT socket, are not seen on this kernel";
 const REPLACED: &str = "its counters went back: another namespace was given its number";
+
+/// In how many network namespaces a figure is off.
+pub fn count_off(rows: &[AuditRow]) -> u64 {
+    rows.iter().filter(|row| row.is_off()).count() as u64
+}
+
+/// What is to be read before any figure: that some differ from what the kernel counted. `None` where none does.
+pub fn warning(rows: &[AuditRow]) -> Option<String> {
+    let off: Vec<&AuditRow> = rows.iter().filter(|row| row.is_off()).collect();
+    if off.is_empty() {
+        return None;
+    }
+    let figures: Vec<String> = ["TIME_WAITs", "refused TIME_WAITs", "RSTs sent"]
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, what)| {
+            let differences = off.iter().map(|row| row.off_by()[index]);
+            let more: i64 = differences.clone().filter(|it| *it > 0).sum();
+            let less: i64 = differences.filter(|it| *it < 0).sum();
+            let amounts: Vec<String> = [more, less]
+                .iter()
+                .filter(|amount| **amount != 0)
+                .map(|amount| format!("{amount:+}"))
+                .collect();
+            (!amounts.is_empty()).then(|| format!("{what} {}", amounts.join(" and ")))
+        })
+        .collect();
+    Some(format!(
+        "AUDIT OFF: in {} network namespace{} figures differ from what the kernel counted: {}",
+        off.len(),
+        if off.len() == 1 { "" } else { "s" },
+        figures.join(", ")
+    ))
+}
 
 /// Compares a namespace's first and last reading. `baseline` is `None` where it was there before tracing
 /// began and could not be read then.
-pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, counted: CountedAt) -> AuditRow {
+pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, sight: Sight) -> AuditRow {
+    let counted = sight.counted;
     let (seen, uncertainty) = match last {
         Last::AtEnd {
             reading,
             uncertainty,
         } => (reading.seen, uncertainty),
-        Last::Gone { seen, .. } | Last::Replaced { seen } | Last::Unproven { seen } => (seen, 0),
+        Last::Gone { seen, .. } | Last::Replaced { seen } | Last::Unproven { seen } => {
+            (seen, Uncertainty::default())
+        }
     };
     let base_seen = baseline.unwrap_or_default().seen;
     let mut row = AuditRow {
@@ -211,6 +379,8 @@ pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, counted: Counted
         difference: None,
         overflow_seen: seen.overflow.saturating_sub(base_seen.overflow),
         overflow_kernel: None,
+        overflow_difference: None,
+        overflow_uncertainty: uncertainty.overflow,
         inferred: seen.inferred.saturating_sub(base_seen.inferred),
         ends_seen: counted
             .ends_seen()
@@ -221,7 +391,13 @@ pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, counted: Counted
             .ends_seen()
             .then(|| seen.reused.saturating_sub(base_seen.reused)),
         reused_kernel: None,
-        uncertainty,
+        resets_sent_seen: (sight.resets != ResetsSeen::None)
+            .then(|| seen.resets_sent.saturating_sub(base_seen.resets_sent)),
+        resets_sent_kernel: None,
+        resets_sent_difference: None,
+        resets_sent_uncertainty: uncertainty.resets_sent,
+        resets_sent_why: None,
+        uncertainty: uncertainty.births,
         basis: match counted {
             CountedAt::Birth { .. } => Basis::TcpExt,
             CountedAt::Expiry { .. } => Basis::Sockstat,
@@ -248,6 +424,7 @@ pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, counted: Counted
         (Some(base), Last::AtEnd { reading, .. }) => {
             row.compare(Growth::between(&base, &reading, counted));
             row.compare_living(&base.kernel, &reading.kernel);
+            row.compare_resets(&base.kernel, &reading.kernel, sight.resets);
         }
     }
     row
@@ -266,13 +443,36 @@ impl AuditRow {
         self.reused_kernel = Some(end.tw_recycled - base.tw_recycled);
     }
 
+    fn compare_resets(&mut self, base: &Counters, end: &Counters, seen: ResetsSeen) {
+        if end.is_before(base) {
+            return;
+        }
+        let kernel = end.resets_sent - base.resets_sent;
+        self.resets_sent_kernel = Some(kernel);
+        self.resets_sent_why = match seen {
+            ResetsSeen::All => None,
+            ResetsSeen::OfFullSockets => Some(NO_RESETS_WITHOUT_SOCKET.to_owned()),
+            ResetsSeen::None => Some(NO_RESETS.to_owned()),
+        };
+        if seen == ResetsSeen::All {
+            self.resets_sent_difference = self
+                .resets_sent_seen
+                .map(|seen| seen.cast_signed() - kernel.cast_signed());
+        }
+    }
+
+    fn compare_overflow(&mut self, overflow: u64) {
+        self.overflow_kernel = Some(overflow);
+        self.overflow_difference = Some(self.overflow_seen.cast_signed() - overflow.cast_signed());
+    }
+
     fn compare(&mut self, growth: Growth) {
         match growth {
             Growth::WentBack => {
                 self.why = Some(REPLACED.to_owned());
             }
             Growth::EndsNotSeen { overflow } => {
-                self.overflow_kernel = Some(overflow);
+                self.compare_overflow(overflow);
                 self.why = Some(
                     "this kernel counts a TIME_WAIT when it expires, and no hook counts ends"
                         .to_owned(),
@@ -280,7 +480,7 @@ impl AuditRow {
             }
             Growth::Known { births, overflow } => {
                 self.births_kernel = Some(births);
-                self.overflow_kernel = Some(overflow);
+                self.compare_overflow(overflow);
                 self.difference = Some(self.births_seen.cast_signed() - births.cast_signed());
                 self.audited = true;
                 if self.uncertainty > 0 {
@@ -343,162 +543,5 @@ impl Growth {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BIRTH: CountedAt = CountedAt::Birth { ends_seen: true };
-
-    fn reading(tw: u64, tw_killed: u64, overflow: u64, alive: u64, seen: [u64; 3]) -> Reading {
-        Reading {
-            kernel: Counters {
-                tw,
-                tw_killed,
-                tw_recycled: 0,
-                overflow,
-                alive,
-            },
-            seen: NetnsTotals {
-                births: seen[0],
-                overflow: seen[1],
-                ends: seen[2],
-                inferred: 0,
-                reused: 0,
-            },
-        }
-    }
-
-    fn at_end(reading: Reading) -> Last {
-        Last::AtEnd {
-            reading,
-            uncertainty: 0,
-        }
-    }
-
-    #[test]
-    fn births_are_compared_with_the_growth_since_the_baseline() {
-        let base = reading(100, 10, 5, 30, [7, 1, 0]);
-        let end = reading(150, 14, 8, 80, [61, 4, 0]);
-        let row = audit(1, Some(base), at_end(end), BIRTH);
-        assert_eq!((row.births_seen, row.births_kernel), (54, Some(54)));
-        assert_eq!((row.overflow_seen, row.overflow_kernel), (3, Some(3)));
-        assert_eq!((row.difference, row.audited), (Some(0), true));
-        assert_eq!(row.why, None);
-        assert_eq!(
-            (row.alive_growth, row.alive_difference),
-            (Some(50), Some(4))
-        );
-        let missed = reading(150, 14, 8, 80, [59, 4, 0]);
-        assert_eq!(
-            audit(1, Some(base), at_end(missed), BIRTH).difference,
-            Some(-2)
-        );
-    }
-
-    #[test]
-    fn where_expiry_is_counted_ends_and_the_living_tell_births() {
-        let base = reading(0, 0, 0, 30, [0, 0, 0]);
-        let end = reading(0, 0, 0, 20, [40, 0, 50]);
-        let row = audit(
-            1,
-            Some(base),
-            at_end(end),
-            CountedAt::Expiry { ends_seen: true },
-        );
-        assert_eq!((row.births_kernel, row.difference), (Some(40), Some(0)));
-        assert_eq!(row.basis, Basis::Sockstat);
-        let row = audit(
-            1,
-            Some(base),
-            at_end(end),
-            CountedAt::Expiry { ends_seen: false },
-        );
-        assert_eq!((row.births_kernel, row.audited), (None, false));
-        assert!(row.why.unwrap().contains("when it expires"));
-    }
-
-    #[test]
-    fn a_vanished_namespace_is_named_with_its_last_figures() {
-        let last = reading(40, 0, 0, 40, [40, 0, 0]);
-        let row = audit(
-            1,
-            Some(Reading::default()),
-            Last::Gone {
-                last: Some((last, 1_500_000_000)),
-                seen: NetnsTotals {
-                    births: 45,
-                    ..NetnsTotals::default()
-                },
-            },
-            BIRTH,
-        );
-        assert!(!row.audited);
-        assert_eq!(
-            (row.births_seen, row.births_kernel, row.difference),
-            (45, None, None)
-        );
-        assert_eq!(
-            row.why.as_deref(),
-            Some(
-                "no process is left in it; 1.5 s before the end 40 births had been seen, and the kernel had counted 40"
-            )
-        );
-        let row = audit(
-            1,
-            Some(Reading::default()),
-            Last::Gone {
-                last: None,
-                seen: NetnsTotals {
-                    births: 45,
-                    ..NetnsTotals::default()
-                },
-            },
-            BIRTH,
-        );
-        assert_eq!((row.births_seen, row.births_kernel), (45, None));
-        assert!(!row.audited && row.why.is_some());
-    }
-
-    #[test]
-    fn parts_of_the_time_add_up() {
-        let base = reading(100, 10, 5, 30, [0, 0, 0]);
-        let middle = reading(150, 14, 8, 80, [54, 3, 4]);
-        let end = reading(151, 14, 8, 82, [57, 3, 3]);
-        let of = |at| audit(1, Some(base), at_end(at), BIRTH);
-        let (first, whole) = (of(middle), of(end));
-        let second = whole.since(&first);
-        assert_eq!((second.births_seen, second.births_kernel), (3, Some(1)));
-        assert_eq!((second.difference, second.ends_seen), (Some(2), Some(0)));
-        assert!(second.audited);
-        let mut sum = first.clone();
-        sum.add(&second);
-        assert_eq!(sum.difference, whole.difference);
-        assert_eq!(sum.alive_difference, whole.alive_difference);
-        assert_eq!(sum.births_kernel, whole.births_kernel);
-        // Another namespace with the same number.
-        let other = audit(1, None, at_end(base), BIRTH);
-        assert_eq!(other.since(&whole), other);
-    }
-
-    #[test]
-    fn what_can_not_be_compared_is_said() {
-        let base = reading(100, 10, 5, 30, [0, 0, 0]);
-        let row = audit(1, Some(base), at_end(Reading::default()), BIRTH);
-        assert!(!row.audited && row.why.unwrap().contains("went back"));
-        let replaced = Last::Replaced { seen: base.seen };
-        let row = audit(1, Some(base), replaced, BIRTH);
-        assert!(!row.audited && row.why.unwrap().contains("went back"));
-        let row = audit(1, None, at_end(base), BIRTH);
-        assert!(!row.audited && row.why.unwrap().contains("when tracing began"));
-        let row = audit(
-            1,
-            Some(base),
-            Last::AtEnd {
-                reading: base,
-                uncertainty: 9,
-            },
-            BIRTH,
-        );
-        assert!(row.audited && row.why.unwrap().contains("up to 9"));
-        assert_eq!(row.uncertainty, 9);
-    }
-}
+#[path = "audit_tests.rs"]
+mod tests;

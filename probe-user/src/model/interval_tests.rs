@@ -48,6 +48,7 @@ fn audit(births: u64) -> AuditRow {
         basis: Basis::TcpExt,
         audited: true,
         why: None,
+        ..AuditRow::default()
     }
 }
 

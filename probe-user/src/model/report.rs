@@ -32,6 +32,9 @@ pub struct Report {
     pub start: Timestamp,
     /// When the totals were read.
     pub end: Timestamp,
+    /// In how many network namespaces a figure of `audit` differs from the kernel's by more than the uncertainty of
+    /// reading: if any, no figure here is to be trusted before that is understood. Never filtered.
+    pub audit_off: u64,
     /// Time between both, nanoseconds of CLOCK_MONOTONIC.
     pub duration_ns: u64,
     /// Name of the host.

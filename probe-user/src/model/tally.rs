@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use twtrace_wire::{EventKind, ProcessKey};
 
 use super::Model;
-use super::audit::AuditRow;
+use super::audit::{self, AuditRow};
 use super::budget::ledger::{Budgets, Ledger};
 use super::close_wait;
 use super::dealings::Dealings;
@@ -279,6 +279,7 @@ impl Tally {
             netns_names: self.names.values().cloned().collect(),
             stacks: self.stacks(),
             memory: self.memory(&processes),
+            audit_off: audit::count_off(&self.audit),
             audit: self.audit.clone(),
             recursion_misses: self.misses(),
             has_totals: self.totals.is_some(),

@@ -14,6 +14,10 @@ const WIDTH: usize = 100;
 /// Findings, or that there are none; then the figures, and what weakens the judgement.
 pub fn render(diagnosis: &Diagnosis) -> String {
     let mut text = String::new();
+    if let Some(warning) = &diagnosis.audit_warning {
+        text.push_str(warning);
+        text.push_str("\n\n");
+    }
     // Writing to a String does not fail.
     let _ = writeln!(
         text,
@@ -130,6 +134,8 @@ mod tests {
                 fullest_budget: Value::Null,
                 fullest_in_words: None,
             },
+            audit_off: 0,
+            audit_warning: None,
             caveats: vec![],
             findings: vec![],
             history: None,

@@ -26,7 +26,10 @@ mod trial;
 
 pub use error::ProbeError;
 pub use stacks::{FoundSite, StackOptions};
-pub use tiers::{Choice, Hook, Question, Tier, Tiers, sees_accept, sees_ends, tell_refused_reuse};
+pub use tiers::{
+    Choice, Hook, Question, ResetsSeen, Tier, Tiers, resets_seen, sees_accept, sees_ends,
+    tell_refused_reuse,
+};
 
 use std::{cell::OnceCell, collections::HashMap, path::PathBuf, sync::OnceLock};
 

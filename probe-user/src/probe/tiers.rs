@@ -147,6 +147,33 @@ pub fn sees_accept(tiers: &[Choice]) -> bool {
         .any(|choice| choice.question == Question::Accept && choice.tier != Tier::None)
 }
 
+/// Which RSTs that are sent the hooks see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetsSeen {
+    /// All of them.
+    All,
+    /// Those of full sockets only.
+    OfFullSockets,
+    /// None.
+    None,
+}
+
+/// Which RSTs that are sent are seen.
+pub fn resets_seen(tiers: &[Choice]) -> ResetsSeen {
+    let is_seen = |question| {
+        let mut choices = tiers.iter();
+        choices.any(|choice| choice.question == question && choice.tier != Tier::None)
+    };
+    match (
+        is_seen(Question::Reset),
+        is_seen(Question::ResetWithoutSocket),
+    ) {
+        (true, true) => ResetsSeen::All,
+        (true, false) => ResetsSeen::OfFullSockets,
+        (false, _) => ResetsSeen::None,
+    }
+}
+
 /// Whether ends of mini-sockets are seen, and not only presumed.
 pub fn sees_ends(tiers: &[Choice]) -> bool {
     let seen_by = |choice: &Choice| !matches!(choice.tier, Tier::Inferred | Tier::None);

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
-use twtrace_wire::{EventKind, NetnsKey, NetnsTotals};
+use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
 
 use crate::enrich::counters::Counters;
 use crate::enrich::netns::{self, Identify};
 use crate::event::Event;
-use crate::model::audit::{AuditRow, CountedAt, Last, Reading, audit};
+use crate::event::facts::Facts;
+use crate::model::audit::{AuditRow, CountedAt, Last, Reading, Sight, Uncertainty, audit};
 
-/// How often a namespace with new births is read, nanoseconds: it may vanish before the end.
+/// How often a namespace with new births or RSTs is read, nanoseconds: it may vanish before the end.
 const READ_INTERVAL_NS: u64 = 200_000_000;
 /// Processes of a namespace to read it by.
 const REMEMBERED: usize = 8;
@@ -22,9 +23,9 @@ pub type SeenByNetns = HashMap<NetnsKey, NetnsTotals>;
 /// what is read of a process's namespace belongs to the one whose mark that has.
 #[derive(Debug)]
 pub struct Auditor {
-    counted: CountedAt,
+    sight: Sight,
     namespaces: BTreeMap<NetnsKey, Namespace>,
-    /// Numbers of those that had births since they were read, with processes that were in them, the latest first.
+    /// Numbers of those where something was counted since they were read, with processes that were in them, the latest first.
     unread: BTreeMap<u32, Vec<u32>>,
     /// How many namespaces with a number were met.
     met: HashMap<u32, u32>,
@@ -40,10 +41,10 @@ struct Namespace {
     /// What the audit starts from. A namespace that came later starts from nothing.
     baseline: Baseline,
     latest: Option<(Reading, u64)>,
-    /// Births that were seen between the two latest readings.
-    moved: u64,
+    /// What was seen between the two latest readings.
+    moved: Uncertainty,
     /// Those of the baseline.
-    baseline_moved: u64,
+    baseline_moved: Uncertainty,
     /// Its counters went back once.
     is_replaced: bool,
     /// What the probes had counted when it was found to be gone.
@@ -78,9 +79,9 @@ enum State {
 impl Auditor {
     /// Finds the namespaces that exist. Then read with [`Self::step`] until settled, and
     /// [`Self::take_baseline`].
-    pub fn begin(counted: CountedAt, identify: Identify<'_>) -> Self {
+    pub fn begin(sight: Sight, identify: Identify<'_>) -> Self {
         let mut auditor = Self {
-            counted,
+            sight,
             namespaces: BTreeMap::new(),
             unread: BTreeMap::new(),
             met: HashMap::new(),
@@ -116,7 +117,7 @@ impl Auditor {
     /// Reads each namespace that is not settled yet once more. True when all are settled: the figures of
     /// kernel and probes, which can't be read in one instant, then belong together.
     pub fn step(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) -> bool {
-        let mut inhabited = Inhabited::new(identify);
+        let mut inhabited = Inhabited::new(identify, self.sight.counted);
         let mut all_settled = true;
         for (netns, namespace) in &mut self.namespaces {
             let before = match namespace.state {
@@ -146,16 +147,20 @@ impl Auditor {
             };
             namespace.baseline_moved = match namespace.state {
                 State::Moving => namespace.moved,
-                State::Unread | State::Settled | State::Unreachable => 0,
+                State::Unread | State::Settled | State::Unreachable => Uncertainty::default(),
             };
         }
     }
 
-    /// Notes where births happen, and who is there.
+    /// Notes where births happen and RSTs are sent, and who is there. RSTs without a process don't count here: a scan of
+    /// ports makes any number of them, and to find who lives in a namespace takes a walk through /proc.
     pub fn note(&mut self, event: &Event) {
-        let (EventKind::TimeWait | EventKind::TimeWaitOverflow, Some(netns)) =
-            (event.event, event.netns)
-        else {
+        let is_counted = match event.event {
+            EventKind::TimeWait | EventKind::TimeWaitOverflow => true,
+            EventKind::Reset => is_sent(event) && event.process.is_some(),
+            EventKind::Abort | EventKind::TimeWaitEnd | EventKind::PortAlloc => false,
+        };
+        let Some(netns) = event.netns.filter(|_| is_counted) else {
             return;
         };
         let met = self.met.entry(netns).or_default();
@@ -180,7 +185,7 @@ impl Auditor {
 
     /// Reads the namespaces that had births, so that something is known of them if they vanish.
     pub fn read_changed(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
-        let mut inhabited = Inhabited::new(identify);
+        let mut inhabited = Inhabited::new(identify, self.sight.counted);
         for (netns, pids) in std::mem::take(&mut self.unread) {
             // Of those that had this number, the one that has it now.
             let key = key_among(netns, &pids, identify)
@@ -286,23 +291,29 @@ impl Auditor {
                 };
                 AuditRow {
                     netns_nth: nth(*netns),
-                    ..audit(netns.netns, baseline, last, self.counted)
+                    ..audit(netns.netns, baseline, last, self.sight)
                 }
             })
             .collect()
     }
 }
 
-/// Who lives where, looked up once a round if at all.
+fn is_sent(event: &Event) -> bool {
+    matches!(&event.facts, Facts::Reset(reset) if reset.direction == ResetDirection::Sent)
+}
+
+/// A round of readings: who lives where, looked up once if at all, and how figures are compared.
 struct Inhabited<'a> {
     identify: Identify<'a>,
+    counted: CountedAt,
     found: Option<BTreeMap<u32, Vec<u32>>>,
 }
 
 impl<'a> Inhabited<'a> {
-    fn new(identify: Identify<'a>) -> Self {
+    fn new(identify: Identify<'a>, counted: CountedAt) -> Self {
         Self {
             identify,
+            counted,
             found: None,
         }
     }
@@ -333,7 +344,7 @@ impl Namespace {
         self.is_replaced = false;
         (self.baseline, self.baseline_moved) = match self.latest {
             Some((reading, _)) => (Baseline::Read(reading), self.moved),
-            None => (Baseline::Unreadable, 0),
+            None => (Baseline::Unreadable, Uncertainty::default()),
         };
     }
 
@@ -350,8 +361,10 @@ impl Namespace {
         self.is_replaced |= self
             .latest
             .is_some_and(|(before, _)| kernel.is_before(&before.kernel));
-        let births_before = self.latest.map_or(0, |(before, _)| before.seen.births);
-        self.moved = reading.seen.births.saturating_sub(births_before);
+        let before = self
+            .latest
+            .map_or_else(Reading::default, |(before, _)| before);
+        self.moved = Uncertainty::between(&before, &reading, inhabited.counted);
         self.latest = Some((reading, now_ns));
         Some(reading)
     }

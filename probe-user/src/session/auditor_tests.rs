@@ -3,10 +3,16 @@ use std::os::unix::fs::MetadataExt;
 
 use super::*;
 use crate::event::samples;
+use crate::probe::ResetsSeen;
 
 fn own_netns() -> u32 {
     netns::of_process(std::process::id()).unwrap()
 }
+
+const SIGHT: Sight = Sight {
+    counted: CountedAt::Birth { ends_seen: true },
+    resets: ResetsSeen::All,
+};
 
 /// Every namespace has this mark.
 const MARK: u32 = 5;
@@ -23,8 +29,8 @@ fn first(_: NetnsKey) -> u32 {
     0
 }
 
-fn settled(counted: CountedAt) -> Auditor {
-    let mut auditor = Auditor::begin(counted, &marked);
+fn settled(sight: Sight) -> Auditor {
+    let mut auditor = Auditor::begin(sight, &marked);
     for _ in 0..10 {
         if auditor.step(&SeenByNetns::new(), 1, &marked) {
             break;
@@ -36,7 +42,7 @@ fn settled(counted: CountedAt) -> Auditor {
 
 #[test]
 fn a_quiet_namespace_is_audited() {
-    let mut auditor = settled(CountedAt::Birth { ends_seen: true });
+    let mut auditor = settled(SIGHT);
     let seen = SeenByNetns::new();
     auditor.begin_last_round(&seen, &marked);
     for _ in 0..10 {
@@ -52,7 +58,7 @@ fn a_quiet_namespace_is_audited() {
 
 #[test]
 fn a_namespace_that_was_never_there_is_named() {
-    let mut auditor = settled(CountedAt::Birth { ends_seen: true });
+    let mut auditor = settled(SIGHT);
     let mut event = samples::time_wait();
     event.netns = Some(7);
     auditor.note(&event);
@@ -75,17 +81,20 @@ fn a_namespace_that_was_never_there_is_named() {
 }
 
 #[test]
-fn resets_do_not_make_a_namespace_due() {
-    let mut auditor = settled(CountedAt::Birth { ends_seen: true });
-    auditor.note(&samples::reset());
+fn resets_of_nobody_do_not_make_a_namespace_due() {
+    let mut auditor = settled(SIGHT);
+    let mut reset = samples::reset();
+    let process = reset.process.take();
+    auditor.note(&reset);
     assert!(!auditor.is_due(u64::MAX));
-    auditor.note(&samples::time_wait());
+    reset.process = process;
+    auditor.note(&reset);
     assert!(auditor.is_due(u64::MAX));
 }
 
 #[test]
 fn what_is_gone_for_two_rounds_is_forgotten() {
-    let mut auditor = settled(CountedAt::Birth { ends_seen: true });
+    let mut auditor = settled(SIGHT);
     let mut event = samples::time_wait();
     event.netns = Some(7);
     auditor.note(&event);
@@ -111,7 +120,7 @@ fn what_is_gone_for_two_rounds_is_forgotten() {
 
 #[test]
 fn a_namespace_that_took_the_number_of_another_is_audited_from_there() {
-    let mut auditor = settled(CountedAt::Birth { ends_seen: true });
+    let mut auditor = settled(SIGHT);
     let seen = SeenByNetns::new();
     auditor.begin_last_round(&seen, &marked);
     auditor.step(&seen, 2, &marked);
@@ -130,7 +139,7 @@ fn a_namespace_that_took_the_number_of_another_is_audited_from_there() {
 
 #[test]
 fn namespaces_with_the_same_number_are_audited_apart() {
-    let mut auditor = settled(CountedAt::Birth { ends_seen: true });
+    let mut auditor = settled(SIGHT);
     let totals = |births| NetnsTotals {
         births,
         ..NetnsTotals::default()
@@ -158,7 +167,7 @@ fn namespaces_with_the_same_number_are_audited_apart() {
 #[test]
 fn what_can_not_be_told_apart_is_not_audited() {
     let nobody = |_: &File| None;
-    let mut auditor = Auditor::begin(CountedAt::Birth { ends_seen: true }, &nobody);
+    let mut auditor = Auditor::begin(SIGHT, &nobody);
     let seen = SeenByNetns::new();
     auditor.step(&seen, 1, &nobody);
     auditor.take_baseline();

@@ -27,11 +27,11 @@ use crate::event::timestamp::Clocks;
 use crate::event::{Event, Lost, Moment, Process};
 use crate::filter::Filter;
 use crate::host::Host;
-use crate::model::audit::CountedAt;
+use crate::model::audit::{CountedAt, Sight};
 use crate::model::observation::{KernelTotals, Observation};
 use crate::model::tally::Opening;
 use crate::probe::{
-    self, Attached, ProbeOptions, Tiers, sees_accept, sees_ends, tell_refused_reuse,
+    self, Attached, ProbeOptions, Tiers, resets_seen, sees_accept, sees_ends, tell_refused_reuse,
 };
 use losses::Losses;
 use owed::Owed;
@@ -171,13 +171,16 @@ impl Session {
         self.filter = filter;
     }
 
-    /// When this kernel counts mini-sockets.
-    pub fn counted_at(&self) -> CountedAt {
+    /// What the audit can compare: when this kernel counts mini-sockets, and what the hooks see.
+    pub fn sight(&self) -> Sight {
         let ends_seen = self.sees_ends();
-        if self.attached.counts_time_wait_at_expiry() {
-            CountedAt::Expiry { ends_seen }
-        } else {
-            CountedAt::Birth { ends_seen }
+        Sight {
+            counted: if self.attached.counts_time_wait_at_expiry() {
+                CountedAt::Expiry { ends_seen }
+            } else {
+                CountedAt::Birth { ends_seen }
+            },
+            resets: resets_seen(self.tiers()),
         }
     }
 

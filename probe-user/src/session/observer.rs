@@ -52,7 +52,7 @@ pub struct Observer {
 impl Observer {
     /// Nothing looked at yet.
     pub fn new(session: &Session, gate: Option<Rc<Gate>>, only: &[u32], wants: Wants) -> Self {
-        let auditor = Auditor::begin(session.counted_at(), &identify(session));
+        let auditor = Auditor::begin(session.sight(), &identify(session));
         // Those that are there are the first with their numbers.
         for key in auditor.namespaces() {
             session.netns_nth(key);

@@ -13,7 +13,7 @@ use crate::doctor::facts::Facts;
 use crate::enrich::netns_names::NetnsName;
 use crate::event::{LostBy, Timestamp};
 use crate::filter::Filter;
-use crate::model::audit::AuditRow;
+use crate::model::audit::{self, AuditRow};
 use crate::model::budget::row::{self, BudgetRow, PoolWord};
 use crate::model::coverage::Coverage;
 use crate::model::dealings::Dealings;
@@ -272,6 +272,7 @@ impl Merge {
                 && self.shows(Some(row.netns), row.side, row.destination)
         });
         let exact = self.exact?;
+        let audit_rows: Vec<AuditRow> = self.audit.into_values().collect();
         let report = Report {
             start: self.start,
             end: last.end.ts,
@@ -290,7 +291,8 @@ impl Merge {
             netns_names: self.names.into_values().collect(),
             stacks: None,
             memory: Memory::of(last.caches),
-            audit: self.audit.into_values().collect(),
+            audit_off: audit::count_off(&audit_rows),
+            audit: audit_rows,
             lost: self
                 .lost
                 .into_iter()

@@ -202,6 +202,7 @@ fn audit() -> AuditRow {
         basis: Basis::TcpExt,
         audited: true,
         why: None,
+        ..AuditRow::default()
     }
 }
 

@@ -294,6 +294,7 @@ fn judge_audit(played: &Played, facts: &Facts, row: &Value) -> Vec<String> {
     if !hidden && (seen < births || (ours && seen != births)) {
         wrong.push(format!("births_seen is {seen}, not {births}"));
     }
+    wrong.extend(resets_audited(played, facts, row));
     let ends_unseen = facts.tier(Question::TimeWaitEnd) == Tier::Inferred;
     if !facts.kernel.counts_births && ends_unseen {
         // This kernel counts expiries, and nobody saw them: that must be said.
@@ -315,6 +316,20 @@ fn judge_audit(played: &Played, facts: &Facts, row: &Value) -> Vec<String> {
         ));
     }
     wrong
+}
+
+/// What is wrong with the RSTs of an audit: all were seen, or the tier can't and there is no difference.
+fn resets_audited(played: &Played, facts: &Facts, row: &Value) -> Option<String> {
+    let tier = facts.tier(Question::ResetWithoutSocket);
+    let difference = row["resets_sent_difference"].as_i64();
+    // As where events are compared with the kernel's count.
+    let may_be_missed =
+        played.hidden_births > 0 || (tier == Tier::Kprobe && !played.crowd.is_empty());
+    let is_right = match tier {
+        Tier::None => difference.is_none() && !row["resets_sent_why"].is_null(),
+        _ => difference == Some(0) || (may_be_missed && difference.is_some_and(|by| by < 0)),
+    };
+    (!is_right).then(|| format!("the audit of RSTs sent is not right: {row}"))
 }
 
 /// What is wrong with a scenario that nobody traced: its truth against the kernel's counters.

@@ -178,6 +178,9 @@ const ON_ANY_TIER: &[&str] = &[
     "usage/hook_missing",
     "usage/nearly_too_many_sockets",
     "usage/sockets_come_and_go",
+    // What the kernel counts, and how namespaces are told apart, no hook changes.
+    "usage/number_of_another_namespace",
+    "usage/refusals_in_audit",
 ];
 
 /// The oldest and the newest kernel. Those between them play less on their second and third tier: the hooks are those of

@@ -1,5 +1,6 @@
 //! The scenarios: one file a family.
 
+mod audited;
 mod before;
 mod buckets;
 mod budgets;
@@ -266,6 +267,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (overload::USAGES, Reach::EveryTier),
         (purge::USAGES, Reach::EveryTier),
         (storm::USAGES, Reach::EveryTier),
+        (audited::USAGES, Reach::EveryTier),
         (totals::USAGES, Reach::BestTier),
         (privileges::USAGES, Reach::BestTier),
         (command::only::USAGES, Reach::Tracepoints),

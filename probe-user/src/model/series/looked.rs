@@ -7,7 +7,7 @@ use super::SeriesLimits;
 use super::owner::Owner;
 use crate::enrich::netns_names::NetnsName;
 use crate::filter::Filter;
-use crate::model::audit::AuditRow;
+use crate::model::audit::{AuditRow, count_off};
 use crate::model::budget::ledger::Budgets;
 use crate::model::close_wait::{self, NoHolder};
 use crate::model::memory::CacheRow;
@@ -66,6 +66,8 @@ pub struct Audit {
     pub audited: u64,
     /// How many could not be.
     pub unaudited: u64,
+    /// In how many a figure differs from the kernel's by more than the uncertainty of reading.
+    pub off: u64,
     /// Differences of all audited ones, signs left out.
     pub difference: u64,
 }
@@ -143,6 +145,7 @@ impl Looked {
             rows: shown,
             audited,
             unaudited: rows.len() as u64 - audited,
+            off: count_off(rows),
             difference: rows.iter().map(difference).sum(),
         };
     }

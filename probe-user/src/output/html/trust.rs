@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::sections::grid;
 use super::text::{grouped, shown};
 use super::{Page, section};
+use crate::model::audit::warning;
 use crate::model::report::Report;
 use crate::output::table::{audit, lost};
 use crate::probe::Tier;
@@ -30,6 +31,9 @@ pub fn summary(page: &Page) -> Markup {
         section.trust aria-labelledby="trust-h" {
             h2 #trust-h.unseen { "First of all" }
             ul {
+                @if let Some(warning) = warning(&report.audit) {
+                    (line(false, &warning, "audit"))
+                }
                 @if let Some(worst) = page.findings.first() {
                     (line(false, &format!(
                         "Findings: {}, the worst {}: {}",
@@ -70,7 +74,7 @@ fn line(is_good: bool, words: &str, id: &str) -> Markup {
     }
 }
 
-/// Whether all births were seen as far as the kernel tells, and a sentence that says so.
+/// Whether all births and RSTs were seen as far as the kernel tells, and a sentence that says so.
 fn audited(report: &Report) -> (bool, String) {
     let busy = || report.audit.iter().filter(|row| !row.is_quiet());
     let seen: u64 = busy().map(|row| row.births_seen).sum();
@@ -79,7 +83,7 @@ fn audited(report: &Report) -> (bool, String) {
         .map(|row| row.difference.map_or(0, i64::unsigned_abs))
         .sum();
     let mut words = match (busy().count(), off) {
-        (0, _) => "Audit: neither twtrace nor the kernel counted a TIME_WAIT".to_owned(),
+        (0, _) => "Audit: neither twtrace nor the kernel counted a TIME_WAIT or a RST".to_owned(),
         (all, 0) if open == all => format!("Audit: {} TIME_WAITs seen", grouped(seen)),
         (_, 0) => format!(
             "Audit: {} TIME_WAITs seen, as many as the kernel counted",
@@ -94,15 +98,40 @@ fn audited(report: &Report) -> (bool, String) {
     if open > 0 {
         words.push_str(&format!("; not compared in {open} namespaces"));
     }
-    (off == 0 && open == 0, words)
+    let resets: u64 = busy().filter_map(|row| row.resets_sent_seen).sum();
+    let resets_off: u64 = busy()
+        .map(|row| row.resets_sent_difference.map_or(0, i64::unsigned_abs))
+        .sum();
+    let compares_resets = busy().any(|row| row.resets_sent_difference.is_some());
+    match resets_off {
+        0 if compares_resets => {
+            words.push_str(&format!("; {} RSTs sent, likewise", grouped(resets)))
+        }
+        0 => {}
+        off => words.push_str(&format!(
+            "; {} RSTs sent, off by {}",
+            grouped(resets),
+            grouped(off)
+        )),
+    }
+    let refused_off: u64 = busy()
+        .map(|row| row.overflow_difference.map_or(0, i64::unsigned_abs))
+        .sum();
+    if refused_off > 0 {
+        words.push_str(&format!("; refused ones off by {}", grouped(refused_off)));
+    }
+    (off + resets_off + refused_off == 0 && open == 0, words)
 }
 
 /// The tables behind it.
 pub fn details(report: &Report) -> Markup {
     let quiet = report.audit.iter().filter(|row| row.is_quiet()).count();
     html! {
-        (section("audit", "Audit: births of TIME_WAIT seen, against the kernel's own counters", &html! {
+        (section("audit", "Audit: what was seen, against the kernel's own counters", &html! {
             (grid("Audit", &audit::grid(report)))
+            @if let Some(why) = audit::why_no_resets(report) {
+                p.note { "RSTs sent can't be compared: " (shown(why)) "." }
+            }
             @if quiet > 0 { p.note { (quiet) " namespaces without any." } }
         }))
         (section("lost", "Lost", &html! {

@@ -186,6 +186,12 @@ families! {
         "TIME_WAIT sockets that were traced less those that the kernel counted: negative where some were missed.";
     AUDIT_UNCERTAINTY: Gauge "twtrace_audit_uncertainty_sockets" ["sockets"] {"netns"}
         "TIME_WAIT sockets that were made while both counts were read, by which their difference may be off.";
+    AUDIT_REFUSED: Gauge "twtrace_audit_refused_time_waits" {"netns", "counted_by"}
+        "TIME_WAIT sockets refused since tracing began, as twtrace and the kernel counted them.";
+    AUDIT_RESETS: Gauge "twtrace_audit_resets_sent" {"netns", "counted_by"}
+        "RSTs sent since tracing began, as twtrace and the kernel counted them.";
+    AUDIT_OFF: Gauge "twtrace_audit_off_namespaces" ["namespaces"] {}
+        "Network namespaces where a figure differs from the kernel's by more than went on while both were read.";
     AUDIT_ALL: Gauge "twtrace_audit_absolute_difference_sockets" ["sockets"] {}
         "Sum of the differences of all network namespaces, without their signs.";
 

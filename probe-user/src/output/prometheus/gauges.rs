@@ -157,6 +157,19 @@ pub fn audit(page: &mut Page, series: &Series) {
     for row in audit.rows.iter().filter(|row| row.audited) {
         uncertainty.add(&of_netns(row.netns), row.uncertainty);
     }
+    let mut refused = page.family(&families::AUDIT_REFUSED);
+    for row in &audit.rows {
+        let of = |by| of_netns(row.netns).with("counted_by", by);
+        refused.add(&of("twtrace"), row.overflow_seen);
+        known(&mut refused, &of("kernel"), row.overflow_kernel);
+    }
+    let mut resets = page.family(&families::AUDIT_RESETS);
+    for row in &audit.rows {
+        let of = |by| of_netns(row.netns).with("counted_by", by);
+        known(&mut resets, &of("twtrace"), row.resets_sent_seen);
+        known(&mut resets, &of("kernel"), row.resets_sent_kernel);
+    }
+    page.family(&families::AUDIT_OFF).only(audit.off);
     page.family(&families::AUDIT_ALL).only(audit.difference);
 }
 

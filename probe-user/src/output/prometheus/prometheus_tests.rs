@@ -187,6 +187,9 @@ fn seen() -> Vec<Seen> {
         basis: Basis::TcpExt,
         audited: true,
         why: None,
+        resets_sent_seen: Some(3),
+        resets_sent_kernel: Some(3),
+        ..AuditRow::default()
     };
     vec![
         Seen::Sockets(sockets()),

@@ -17,9 +17,12 @@ fn signed(difference: Option<i64>) -> String {
 /// The table, and what it leaves out.
 pub fn render(report: &Report) -> String {
     let mut text = text(&grid(report));
+    if let Some(why) = why_no_resets(report) {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "RSTs sent can't be compared: {why}");
+    }
     let quiet = report.audit.iter().filter(|row| row.is_quiet()).count();
     if quiet > 0 {
-        // Writing to a String does not fail.
         let _ = writeln!(
             text,
             "{quiet} more namespace{} without any",
@@ -29,8 +32,14 @@ pub fn render(report: &Report) -> String {
     text
 }
 
+/// Why RSTs are not compared, where they are not: the same in all namespaces.
+pub fn why_no_resets(report: &Report) -> Option<&str> {
+    let mut rows = report.audit.iter().filter(|row| !row.is_quiet());
+    rows.find_map(|row| row.resets_sent_why.as_deref())
+}
+
 /// The table.
-pub fn grid(report: &Report) -> Grid<12> {
+pub fn grid(report: &Report) -> Grid<16> {
     let mut grid = Grid::new(&[
         ("NETNS", Align::Right),
         ("SEEN", Align::Right),
@@ -38,6 +47,10 @@ pub fn grid(report: &Report) -> Grid<12> {
         ("DIFFERENCE", Align::Right),
         ("OVERFLOW SEEN", Align::Right),
         ("KERNEL", Align::Right),
+        ("DIFFERENCE", Align::Right),
+        ("RSTS SENT SEEN", Align::Right),
+        ("KERNEL", Align::Right),
+        ("DIFFERENCE", Align::Right),
         ("INFERRED", Align::Right),
         ("ENDED", Align::Right),
         ("ALIVE OFF BY", Align::Right),
@@ -60,6 +73,10 @@ pub fn grid(report: &Report) -> Grid<12> {
             signed(row.difference),
             row.overflow_seen.to_string(),
             number(row.overflow_kernel),
+            signed(row.overflow_difference),
+            number(row.resets_sent_seen),
+            number(row.resets_sent_kernel),
+            signed(row.resets_sent_difference),
             row.inferred.to_string(),
             number(row.ends_seen),
             signed(row.alive_difference),

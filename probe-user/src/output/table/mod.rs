@@ -24,6 +24,7 @@ use super::quantity;
 use super::tiers;
 use crate::event::by;
 use crate::event::words::Word;
+use crate::model::audit::warning;
 use crate::model::budget::row::BudgetRow;
 use crate::model::report::Report;
 
@@ -45,6 +46,10 @@ pub enum By {
 pub fn render(report: &Report, asked: &[By]) -> String {
     let has = |by: By| asked.is_empty() || asked.contains(&by);
     let mut text = String::new();
+    if let Some(warning) = warning(&report.audit) {
+        text.push_str(&warning);
+        text.push('\n');
+    }
     let history = report.history.as_ref();
     let history = history.map_or_else(String::new, |it| coverage::line(it, report.end));
     section(
@@ -122,7 +127,7 @@ pub fn render(report: &Report, asked: &[By]) -> String {
         );
         section(
             &mut text,
-            "Audit: births of TIME_WAIT seen, against the kernel's own counters",
+            "Audit: what was seen, against the kernel's own counters",
             &audit::render(report),
         );
     }

@@ -80,6 +80,7 @@ fn report() -> Report {
     Report {
         start: Timestamp(0),
         end: Timestamp(1),
+        audit_off: 0,
         duration_ns: 10_000_000_000,
         host: "host\x1b".into(),
         kernel: "6.18".into(),
@@ -130,6 +131,11 @@ fn report() -> Report {
             basis: Basis::TcpExt,
             audited: true,
             why: None,
+            overflow_difference: Some(0),
+            resets_sent_seen: Some(3),
+            resets_sent_kernel: Some(3),
+            resets_sent_difference: Some(0),
+            ..AuditRow::default()
         }],
         lost: vec![],
         has_totals: true,
@@ -144,6 +150,8 @@ fn report() -> Report {
 #[test]
 fn every_table_is_there() {
     let text = render(&report(), &[]);
+    let first = "AUDIT OFF: in 1 network namespace figures differ from what the kernel counted: TIME_WAITs -1\n\n10.0s on";
+    assert!(text.starts_with(first), "{text}");
     for part in [
         "10.0s on host\\x1b (Linux 6.18), from 1970-01-01T00:00:00.000000000Z\ntime_wait: tier inferred: refusals\n",
         "linger_zero 1",
@@ -154,7 +162,7 @@ fn every_table_is_there() {
         "(not_accepted)  server  :80             42      3       0          5.00s\n",
         "\n   43  not allowed\n",
         "\n20.5kB in mini-sockets (tw_sock_TCP: 80 of 256B, 36.9kB held, tcp_bind_bucket: root only)\n",
-        "\n   42     4       5          -1              0       0         0      1             0            1       1\n",
+        "\n   42     4       5          -1              0       0           0               3       3           0         0      1             0            1       1\n",
         "state      2  runs of this program that the kernel skipped",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");

@@ -156,6 +156,7 @@ pub fn sample(second: u64) -> Sample {
         report: Report {
             start: Timestamp(START_NS),
             end: Timestamp(START_NS + second * SECOND_NS),
+            audit_off: 0,
             duration_ns: second * SECOND_NS,
             host: "web-1".into(),
             kernel: "6.12".into(),
@@ -231,6 +232,7 @@ pub fn audit(difference: i64) -> AuditRow {
         basis: Basis::TcpExt,
         audited: true,
         why: None,
+        ..AuditRow::default()
     }
 }
 
@@ -242,6 +244,7 @@ pub fn lossy(mut sample: Sample, count: u64) -> Sample {
     });
     sample.report.exact.destinations = false;
     sample.report.audit = vec![audit(-7)];
+    sample.report.audit_off = 1;
     sample
 }
 

@@ -253,6 +253,7 @@ fn memory_audit_and_end() {
         basis: Basis::TcpExt,
         audited: false,
         why: Some("because".to_owned()),
+        ..AuditRow::default()
     }]));
     assert_eq!(
         goes_there_and_back(Seen::End),

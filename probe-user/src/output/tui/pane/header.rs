@@ -41,6 +41,10 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             look.warning(),
         ));
     }
+    if report(app).is_some_and(|report| report.audit_off > 0) {
+        // The second line says by how much.
+        line.insert(1, ("  AUDIT OFF".to_owned(), look.bad()));
+    }
     let (state, style) = state(app);
     let width = state.chars().count() as u16 + 1;
     let left = Rect::new(area.x, area.y, area.width.saturating_sub(width), 1);

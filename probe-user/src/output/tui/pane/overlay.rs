@@ -121,21 +121,25 @@ fn audit_line(row: &AuditRow) -> String {
     let known = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
     let signed = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
     let mut line = format!(
-        "namespace {}: {} births seen, {} by the kernel: off by {}; {} refused, {} by the kernel; \
-         {} inferred; {} ended, alive off by {}; {} reused, {} by the kernel",
+        "namespace {}: {} births seen, {} by the kernel: off by {}; {} refused, {} by the kernel: off by {}; \
+         {} RSTs sent, {} by the kernel: off by {}; {} inferred; {} ended, alive off by {}; {} reused, {} by the kernel",
         table::names::shown_netns(row.netns, row.netns_nth),
         row.births_seen,
         known(row.births_kernel),
         signed(row.difference),
         row.overflow_seen,
         known(row.overflow_kernel),
+        signed(row.overflow_difference),
+        known(row.resets_sent_seen),
+        known(row.resets_sent_kernel),
+        signed(row.resets_sent_difference),
         row.inferred,
         known(row.ends_seen),
         signed(row.alive_difference),
         known(row.reused_seen),
         known(row.reused_kernel)
     );
-    if let Some(why) = &row.why {
+    for why in [&row.why, &row.resets_sent_why].into_iter().flatten() {
         line.push_str("; ");
         line.push_str(&escape(why));
     }

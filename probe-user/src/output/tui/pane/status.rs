@@ -71,27 +71,44 @@ fn tiers(app: &App, report: &Report) -> Part {
 fn audit(app: &App, report: &Report) -> Part {
     let loud: Vec<&AuditRow> = report.audit.iter().filter(|row| !row.is_quiet()).collect();
     let births: u64 = loud.iter().map(|row| row.births_seen).sum();
+    let sum = |differences: [Option<i64>; 2]| -> u64 {
+        let known = differences.into_iter().flatten();
+        known.map(i64::unsigned_abs).sum()
+    };
+    let resets_off: u64 = loud
+        .iter()
+        .map(|row| sum([row.resets_sent_difference, None]))
+        .sum();
     let off: u64 = loud
         .iter()
-        .filter_map(|row| row.difference)
-        .map(i64::unsigned_abs)
+        .map(|row| sum([row.difference, row.overflow_difference]))
         .sum();
-    let margin: u64 = loud.iter().map(|row| row.uncertainty).sum();
+    let margin: u64 = loud
+        .iter()
+        .map(|row| row.uncertainty + row.overflow_uncertainty + row.resets_sent_uncertainty)
+        .sum();
+    let resets: u64 = loud.iter().filter_map(|row| row.resets_sent_seen).sum();
     let unaudited = loud.iter().filter(|row| !row.audited).count();
-    let mut text = match off {
+    let mut text = match (off, resets_off) {
         _ if loud.is_empty() => {
             return ("audit: nothing to compare yet".to_owned(), app.look.dim());
         }
-        0 => format!("audit: 0 off of {births} births"),
-        off => format!("AUDIT: OFF BY {off} of {births} births"),
+        (0, 0) => format!("audit: 0 off of {births} births"),
+        (off, 0) => format!("AUDIT: OFF BY {off} of {births} births"),
+        (0, resets_off) => format!("AUDIT: OFF BY {resets_off} of {resets} RSTs sent"),
+        (off, resets_off) => {
+            format!("AUDIT: OFF BY {off} of {births} births, {resets_off} of {resets} RSTs")
+        }
     };
+    let off = off + resets_off;
     if margin > 0 && off > 0 {
         text.push_str(&format!(" ({margin} in flight)"));
     }
     if unaudited > 0 {
         text.push_str(&format!(", {unaudited} namespaces unaudited"));
     }
-    let style = match (off > margin, unaudited > 0 || off > 0) {
+    let is_off = loud.iter().any(|row| row.is_off());
+    let style = match (is_off, unaudited > 0 || off > 0) {
         (true, _) => app.look.bad(),
         (false, true) => app.look.warning(),
         (false, false) => app.look.good(),
