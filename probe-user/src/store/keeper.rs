@@ -31,14 +31,22 @@ impl Shared {
     pub fn status(&self) -> Status {
         let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let oldest = number(&self.oldest_unix_ns);
+        // Before the flag, which is set before it.
+        let failures = self.failures.load(Ordering::Acquire);
         Status {
             writes: number(&self.writes),
-            failures: number(&self.failures),
+            failures,
             dropped: number(&self.dropped),
             is_failing: self.is_failing.load(Ordering::Relaxed),
             size_bytes: number(&self.size_bytes),
             oldest: (oldest > 0).then_some(Timestamp(oldest)),
         }
+    }
+
+    /// Something could not be written. Who sees that it is counted sees that it is so.
+    fn failed(&self) {
+        self.is_failing.store(true, Ordering::Relaxed);
+        self.failures.fetch_add(1, Ordering::Release);
     }
 
     /// An interval is not kept.
@@ -68,8 +76,7 @@ impl Keeper {
         let writer = match Writer::open(&options.directory) {
             Ok(writer) => Some(writer),
             Err(error) if error.is_passing() => {
-                shared.is_failing.store(true, Ordering::Relaxed);
-                shared.failures.fetch_add(1, Ordering::Relaxed);
+                shared.failed();
                 tell_failure(error);
                 None
             }
@@ -123,11 +130,10 @@ impl Keeper {
                 self.shared.is_failing.store(false, Ordering::Relaxed);
             }
             Err(error) => {
-                self.shared.failures.fetch_add(1, Ordering::Relaxed);
                 if !was_failing {
                     tell_failure(error);
                 }
-                self.shared.is_failing.store(true, Ordering::Relaxed);
+                self.shared.failed();
             }
         }
         self.tell_size();
