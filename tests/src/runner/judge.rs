@@ -253,7 +253,9 @@ pub fn judge_report(
     wrong.extend(table::judge(played, netns, report));
     wrong.extend(reuse::judge(played, facts, netns, report));
     let audit = rows_of(report, "audit", &mut wrong);
-    match audit.iter().find(|row| row["netns"] == netns) {
+    // Another one may have had its number before.
+    let of_number = audit.iter().filter(|row| row["netns"] == netns);
+    match of_number.max_by_key(|row| row["netns_nth"].as_u64()) {
         None => wrong.push(format!("the audit has no row for the namespace {netns}")),
         Some(row) => wrong.extend(judge_audit(played, facts, row)),
     }

@@ -62,8 +62,10 @@ impl Reported {
 
     /// The scenario's row in the audit.
     fn audited(&self) -> Option<&Value> {
-        let mut rows = self.report["audit"].as_array().into_iter().flatten();
-        rows.find(|row| row["netns"] == self.netns)
+        let rows = self.report["audit"].as_array().into_iter().flatten();
+        // Another one may have had its number before.
+        rows.filter(|row| row["netns"] == self.netns)
+            .max_by_key(|row| row["netns_nth"].as_u64())
     }
 }
 
