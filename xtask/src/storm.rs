@@ -14,6 +14,7 @@ use crate::{
         tools,
     },
     run::as_root,
+    vm,
     workspace::Workspace,
 };
 
@@ -112,17 +113,5 @@ fn in_guest(
         "scenarios --twtrace /bin/twtrace {}",
         args.arguments().join(" ")
     );
-    let report = guest.run(&[command], limits, &mut |_, line| println!("{line}"))?;
-    if let Some(trouble) = report.trouble {
-        anyhow::bail!("{trouble}");
-    }
-    let is_well = report
-        .outcomes
-        .iter()
-        .all(|outcome| outcome.code() == Some(0));
-    Ok(if is_well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    vm::play(&guest, &[command], limits)
 }

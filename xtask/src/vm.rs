@@ -97,7 +97,15 @@ pub fn verb(workspace: &Workspace, args: &VmArgs) -> Result<ExitCode> {
         // What a user runs may well be silent.
         silence: None,
     };
-    let report = guest.run(&commands, limits, &mut |_, line| println!("{line}"))?;
+    play(&guest, &commands, limits)
+}
+
+/// Runs these commands in a guest, and prints what they print; success if all of them ended with 0.
+///
+/// # Errors
+/// When the guest can't be started, or dies.
+pub fn play(guest: &Guest<'_>, commands: &[String], limits: Limits) -> Result<ExitCode> {
+    let report = guest.run(commands, limits, &mut |_, line| println!("{line}"))?;
     if let Some(trouble) = report.trouble {
         anyhow::bail!("{trouble}");
     }

@@ -38,7 +38,7 @@ pub use own_trace::{play_while_stopped, play_with_own_trace};
 use replay::{Outcome, REPLAYS, until_judged};
 use selection::{Run, Selection};
 pub use storm::{StormSize, storm};
-pub use trace::wait;
+pub use trace::{spawn, wait};
 use traced::Session;
 use verdicts::{Verdict, Verdicts};
 

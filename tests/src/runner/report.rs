@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     io::{self, BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::spawn;
 use crate::sys::{bpf, process};
 
 /// How long attaching may take.
@@ -43,14 +44,7 @@ impl Report {
     /// # Errors
     /// As above.
     pub fn start_verb(twtrace: &Path, verb: &[&str], options: &[String]) -> Result<Self> {
-        let mut child = Command::new(twtrace)
-            .args(verb)
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {}", twtrace.display()))?;
+        let mut child = spawn(twtrace, verb, options)?;
         let stderr = child.stderr.take().context("twtrace has no errors")?;
         let (told, errors) = mpsc::channel();
         thread::spawn(move || {

@@ -1,8 +1,8 @@
 //! The storm, as a run of its own and as a check among others.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Context, Options, TierLimit, Verdicts, kernel_facts};
 use crate::storm::{self, Ended};
@@ -10,11 +10,9 @@ use crate::storm::{self, Ended};
 /// How much of it is played.
 #[derive(Clone, Copy, Debug)]
 pub struct StormSize {
-    /// Rounds at least.
-    pub rounds: u32,
     /// Lives of each namespace in a round.
     pub lives: u32,
-    /// No further round begins after that.
+    /// No further round begins after that; one is played in any case.
     pub duration: Duration,
 }
 
@@ -23,32 +21,21 @@ pub struct StormSize {
 /// # Errors
 /// When it can't be played to its end.
 pub fn run(options: &Options) -> Result<bool> {
+    let twtrace = options.twtrace.as_deref().context("no --twtrace")?;
     let seed = options.seed.unwrap_or_else(storm::random_seed);
     let size = StormSize {
-        rounds: 1,
         lives: options.lives,
         duration: Duration::from_secs(options.seconds),
     };
-    let ended = storm::run(&storm::Options {
-        twtrace: options.twtrace.clone().context("no --twtrace")?,
-        options: options.tier.options(),
-        seed,
-        lives: size.lives,
-        rounds: size.rounds,
-        duration: size.duration,
-        counts_births: kernel_facts(&Verdicts::default())?.counts_births,
-    })?;
+    let (ended, wrong) = play(twtrace, options.tier, &Verdicts::default(), seed, size)?;
     for example in ended.verdict.examples.values() {
         println!("{example}");
     }
     print!("{}", summary(&ended));
-    match why_not(&ended, options.tier) {
-        None => Ok(true),
-        Some(why) => {
-            println!("{}", of_seed(&why, ended.failed_seed.unwrap_or(seed), size));
-            Ok(false)
-        }
+    if let Some(wrong) = &wrong {
+        println!("{wrong}");
     }
+    Ok(wrong.is_none())
 }
 
 /// The same as a check.
@@ -56,23 +43,34 @@ pub fn run(options: &Options) -> Result<bool> {
 /// # Errors
 /// When something was wrong.
 pub fn storm(context: &Context, seed: u64, size: StormSize) -> Result<()> {
+    let verdicts = &context.verdicts;
+    let (ended, wrong) = play(&context.twtrace, context.tier, verdicts, seed, size)?;
+    print!("{}", summary(&ended));
+    match wrong {
+        None => Ok(()),
+        Some(wrong) => bail!("{wrong}"),
+    }
+}
+
+/// What came of it, and what was wrong, with how to play it again.
+fn play(
+    twtrace: &Path,
+    tier: TierLimit,
+    verdicts: &Verdicts,
+    seed: u64,
+    size: StormSize,
+) -> Result<(Ended, Option<String>)> {
     let ended = storm::run(&storm::Options {
-        twtrace: context.twtrace.clone(),
-        options: context.tier.options(),
+        twtrace: twtrace.to_owned(),
+        options: tier.options(),
         seed,
         lives: size.lives,
-        rounds: size.rounds,
         duration: size.duration,
-        counts_births: kernel_facts(&context.verdicts)?.counts_births,
+        counts_births: kernel_facts(verdicts)?.counts_births,
     })?;
-    print!("{}", summary(&ended));
-    let why = why_not(&ended, context.tier).unwrap_or_default();
-    ensure!(
-        why.is_empty(),
-        "{}",
-        of_seed(&why, ended.failed_seed.unwrap_or(seed), size)
-    );
-    Ok(())
+    let seed = ended.failed_seed.unwrap_or(seed);
+    let wrong = why_not(&ended, tier).map(|why| of_seed(&why, seed, size));
+    Ok((ended, wrong))
 }
 
 fn of_seed(why: &str, seed: u64, size: StormSize) -> String {

@@ -133,14 +133,7 @@ impl Trace {
     /// # Errors
     /// When it does not get that far; with what it wrote to standard error.
     pub fn start(twtrace: &Path, options: &[String]) -> Result<Self> {
-        let mut child = Command::new(twtrace)
-            .args(["trace", "--json", "--slow-port", "0"])
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {}", twtrace.display()))?;
+        let mut child = spawn(twtrace, &["trace", "--json", "--slow-port", "0"], options)?;
         let stdout = child.stdout.take().context("twtrace has no output")?;
         let stderr = child.stderr.take().context("twtrace has no errors")?;
         let errors = thread::spawn(move || all_of(stderr));
@@ -254,6 +247,21 @@ impl Drop for Trace {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts twtrace with its output and its errors in pipes.
+///
+/// # Errors
+/// When it can't be started.
+pub fn spawn(twtrace: &Path, verb: &[&str], options: &[String]) -> Result<Child> {
+    Command::new(twtrace)
+        .args(verb)
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("start {}", twtrace.display()))
 }
 
 /// Waits for a child to end.

@@ -17,7 +17,7 @@ use crate::{
     expect::{Expected, Side, TcpState},
     stage::{Pair, Skip, Stage},
     sys::{
-        Errno,
+        Errno, inet,
         proc_net::{self, State},
     },
 };
@@ -119,17 +119,10 @@ fn sctp(stage: &Stage) -> Result<()> {
 
 /// The same connection, its mapped addresses written as IPv4.
 fn unmapped(connection: Connection) -> Connection {
-    let plain = |address: SocketAddr| {
-        let ip = match address.ip() {
-            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
-            v4 => v4,
-        };
-        SocketAddr::new(ip, address.port())
-    };
     Connection {
         fd: connection.fd,
-        local: plain(connection.local),
-        remote: plain(connection.remote),
+        local: inet::unmapped(connection.local),
+        remote: inet::unmapped(connection.remote),
     }
 }
 

@@ -21,13 +21,10 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// Seeds by which something was found once, and what it was; when each process acts is not in the seed, so a fault may
-/// need more than one of them.
-const FAILED_ONCE: &[u64] = &[
-    // SO_LINGER 0 after the peer's FIN had been read was called unread data.
-    1, // A RST sent in SYN_SENT hid the later one of the same connection.
-    2,
-];
+/// Seeds by which something was found once: that SO_LINGER 0 after the peer's FIN had been read was called unread data, and
+/// that a RST sent in SYN_SENT hid a later one of the same connection. When each process acts is not in the seed, so a fault
+/// may need more than one of them.
+const FAILED_ONCE: [u64; 2] = [1, 2];
 
 const ROUND_HERE: u32 = 3_000;
 /// What a guest plays in a quarter of a minute.
@@ -47,7 +44,6 @@ fn new_seeds(context: &Context) -> Result<()> {
         (false, _) => 15,
     };
     let size = StormSize {
-        rounds: 1,
         lives: lives(),
         duration: Duration::from_secs(seconds),
     };
@@ -55,9 +51,8 @@ fn new_seeds(context: &Context) -> Result<()> {
 }
 
 fn seeds_that_failed(context: &Context) -> Result<()> {
-    for &seed in FAILED_ONCE {
+    for seed in FAILED_ONCE {
         let size = StormSize {
-            rounds: 1,
             lives: lives(),
             duration: Duration::ZERO,
         };

@@ -361,7 +361,7 @@ impl Actor<'_> {
             Err(error) => return Err(error.into()),
         };
         let after_ns = clock::monotonic_ns()?;
-        let Some(life) = plan::life_at(super::unmapped(remote.ip())) else {
+        let Some(life) = plan::life_at(inet::unmapped(remote).ip()) else {
             bail!("{remote} is no life's address");
         };
         let connection = connections.entry(life).or_insert(0);

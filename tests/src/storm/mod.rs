@@ -66,9 +66,7 @@ pub struct Options {
     pub seed: u64,
     /// Lives of a namespace in a round.
     pub lives: u32,
-    /// Rounds at least.
-    pub rounds: u32,
-    /// No further round begins after that.
+    /// No further round begins after that; one is played in any case.
     pub duration: Duration,
     /// Whether the kernel counts TIME_WAITs as they are made.
     pub counts_births: bool,
@@ -101,14 +99,6 @@ fn server_address(target: Target, is_v6: bool) -> SocketAddr {
     SocketAddr::new(host, target.port())
 }
 
-/// An IPv4 address that came through a socket of IPv6, as IPv4.
-fn unmapped(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
-        IpAddr::V4(_) => address,
-    }
-}
-
 /// The body of a namespace's process.
 ///
 /// # Errors
@@ -128,6 +118,14 @@ pub fn run(options: &Options) -> Result<Ended> {
         given.extend(["--max-sockets", MAX_SOCKETS].map(str::to_owned));
     }
     let mut tracer = Tracer::start(&options.twtrace, &given)?;
+    let sight = Sight {
+        counts_births: options.counts_births,
+        sees_ends: !matches!(
+            tracer.facts.tier(Question::TimeWaitEnd),
+            Tier::Inferred | Tier::None
+        ),
+        sees_all_resets: tracer.facts.tier(Question::ResetWithoutSocket) != Tier::None,
+    };
     let hidden = Recording::begin();
     let mut hidden_before = 0;
     let begun = Instant::now();
@@ -145,7 +143,7 @@ pub fn run(options: &Options) -> Result<Ended> {
         true => NAMESPACES_EMULATED,
         false => NAMESPACES,
     };
-    while ended.rounds < options.rounds || begun.elapsed() < options.duration {
+    while ended.rounds == 0 || begun.elapsed() < options.duration {
         let seed = options.seed + u64::from(ended.rounds);
         if first + namespaces * options.lives > MAX_LIVES {
             first = FIRST_LIFE;
@@ -156,14 +154,6 @@ pub fn run(options: &Options) -> Result<Ended> {
             namespaces,
             lives: options.lives,
             is_pinned: seed.is_multiple_of(2),
-        };
-        let sight = Sight {
-            counts_births: options.counts_births,
-            sees_ends: !matches!(
-                tracer.facts.tier(Question::TimeWaitEnd),
-                Tier::Inferred | Tier::None
-            ),
-            sees_all_resets: tracer.facts.tier(Question::ResetWithoutSocket) != Tier::None,
         };
         let mut verdict = round.play(&mut tracer, sight)?;
         first += namespaces * options.lives;
@@ -199,7 +189,7 @@ pub fn run(options: &Options) -> Result<Ended> {
         }
     }
     ended.took = begun.elapsed();
-    ended.peak_kib = tracer.peak_kib();
+    ended.peak_kib = tracer.peak_kib()?;
     tracer.end()?;
     Ok(ended)
 }

@@ -310,12 +310,10 @@ fn serve_flakily(ledger: &Ledger, seed: u64, holder: OwnedFd) -> Result<()> {
 }
 
 fn mini_sockets() -> Result<Vec<(SocketAddr, SocketAddr)>> {
-    let unmapped =
-        |address: SocketAddr| SocketAddr::new(super::unmapped(address.ip()), address.port());
     let sockets = proc_net::sockets()?.into_iter();
     let minis = sockets.filter(|socket| socket.timer == proc_net::MINI_SOCKET);
     Ok(minis
-        .map(|socket| (unmapped(socket.local), unmapped(socket.remote)))
+        .map(|socket| (inet::unmapped(socket.local), inet::unmapped(socket.remote)))
         .collect())
 }
 

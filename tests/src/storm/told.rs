@@ -1,11 +1,10 @@
 //! The `twtrace trace` that watches a storm: its events as they come, and nothing of them kept.
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::Path,
-    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+    process::{Child, ChildStderr, ChildStdout},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -19,7 +18,7 @@ use super::plan::{self, End, Life};
 use crate::{
     expect::facts::Facts,
     runner,
-    sys::{bpf, process},
+    sys::{bpf, process, process_usage},
 };
 
 /// A process as an event names it.
@@ -129,14 +128,8 @@ impl Tracer {
     /// # Errors
     /// When it does not get that far.
     pub fn start(twtrace: &Path, options: &[String]) -> Result<Self> {
-        let mut child = Command::new(twtrace)
-            .args(["trace", "--json", "--ring-mb", "64", "--slow-port", "10s"])
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {}", twtrace.display()))?;
+        let verb = ["trace", "--json", "--ring-mb", "64", "--slow-port", "10s"];
+        let mut child = runner::spawn(twtrace, &verb, options)?;
         let mut stdout = BufReader::new(child.stdout.take().context("twtrace has no output")?);
         let stderr = child.stderr.take().context("twtrace has no errors")?;
         let errors = Arc::new(Mutex::new(String::new()));
@@ -223,12 +216,11 @@ impl Tracer {
     }
 
     /// Its peak memory, KiB.
-    pub fn peak_kib(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = fs::read_to_string(path).unwrap_or_default();
-        process::field(&status, "VmHWM")
-            .and_then(|value| value.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0)
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn peak_kib(&self) -> Result<u64> {
+        process_usage::peak_memory_kib(self.child.id())
     }
 
     /// Ends it as a user does; what it said on standard error.

@@ -2,7 +2,7 @@
 
 use std::{
     io, mem,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     os::fd::RawFd,
     ptr,
 };
@@ -89,6 +89,15 @@ fn parse(storage: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
         }
         family => Err(io::Error::other(format!("address family {family}"))),
     }
+}
+
+/// An IPv4 address that came through a socket of IPv6, as IPv4.
+pub fn unmapped(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
+        v4 => v4,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// socket()

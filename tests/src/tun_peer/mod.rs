@@ -115,19 +115,8 @@ impl TunPeer {
     /// # Errors
     /// When the host does not connect.
     pub fn accept(&mut self) -> Result<PeerEnd> {
-        let syn = self.next("a SYN", |segment| segment.flags.has(Flags::SYN))?;
-        let mut end = PeerEnd {
-            host: syn.source,
-            peer: syn.target,
-            sequence: FIRST_SEQUENCE,
-            expected: syn.sequence.wrapping_add(1),
-        };
-        self.send(&mut end, Flags::SYN.and(Flags::ACK), b"")?;
-        let sequence = end.sequence;
-        self.next("the ACK of the handshake", |segment| {
-            segment.flags.has(Flags::ACK) && segment.acknowledged == sequence
-        })?;
-        Ok(end)
+        let end = self.await_syn()?;
+        self.answer_syn(end)
     }
 
     /// The same, but before the SYN is answered, what another connection sent is acknowledged; returns when the host has
@@ -136,19 +125,28 @@ impl TunPeer {
     /// # Errors
     /// When the host does not.
     pub fn accept_after_stray_ack(&mut self) -> Result<PeerEnd> {
-        let syn = self.next("a SYN", |segment| segment.flags.has(Flags::SYN))?;
+        let end = self.await_syn()?;
         let mut stray = PeerEnd {
-            host: syn.source,
-            peer: syn.target,
-            sequence: FIRST_SEQUENCE,
-            expected: syn.sequence.wrapping_sub(10_000),
+            expected: end.expected.wrapping_sub(10_000),
+            ..end
         };
         self.send(&mut stray, Flags::ACK, b"")?;
         self.await_reset()?;
-        let mut end = PeerEnd {
+        self.answer_syn(end)
+    }
+
+    /// Waits for a SYN, without answering it.
+    fn await_syn(&mut self) -> Result<PeerEnd> {
+        let syn = self.next("a SYN", |segment| segment.flags.has(Flags::SYN))?;
+        Ok(PeerEnd {
+            host: syn.source,
+            peer: syn.target,
+            sequence: FIRST_SEQUENCE,
             expected: syn.sequence.wrapping_add(1),
-            ..stray
-        };
+        })
+    }
+
+    fn answer_syn(&mut self, mut end: PeerEnd) -> Result<PeerEnd> {
         self.send(&mut end, Flags::SYN.and(Flags::ACK), b"")?;
         let sequence = end.sequence;
         self.next("the ACK of the handshake", |segment| {

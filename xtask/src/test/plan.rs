@@ -41,15 +41,25 @@ impl Unit {
     pub fn counted_phases(&self) -> Vec<String> {
         match self {
             Self::Checks => vec![UNIT_TESTS.to_owned()],
-            Self::Machine(_) => vec![self.name()],
-            Self::Kernel(_) => GUEST_TIERS.iter().map(|tier| self.tier(*tier)).collect(),
-            Self::Packages => Vec::new(),
+            _ => self.tiers().iter().map(|tier| self.tier(*tier)).collect(),
         }
     }
 
-    /// The name of one tier's phase of a guest.
+    /// The tiers in which it plays scenarios, each in a phase of its own.
+    pub fn tiers(&self) -> &[Tier] {
+        match self {
+            Self::Machine(tier) => std::slice::from_ref(tier),
+            Self::Kernel(_) => &GUEST_TIERS,
+            Self::Checks | Self::Packages => &[],
+        }
+    }
+
+    /// The name of one tier's phase.
     pub fn tier(&self, tier: Tier) -> String {
-        format!("{} {}", self.name(), tier.name())
+        match self {
+            Self::Kernel(_) => format!("{} {}", self.name(), tier.name()),
+            _ => self.name(),
+        }
     }
 
     /// Begins the lines of output of what runs beside others.
@@ -165,6 +175,29 @@ mod tests {
             "packages",
         ];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn each_tier_is_a_phase_of_its_own() {
+        let units = everything();
+        let phases: Vec<_> = units.iter().flat_map(Unit::counted_phases).collect();
+        let machine = [
+            "this machine best",
+            "this machine classic",
+            "this machine inferred",
+        ];
+        let guests = ["5.10", "6.1", "6.12", "7.3"]
+            .into_iter()
+            .flat_map(|kernel| {
+                ["best", "no-fentry", "tracepoints"].map(|tier| format!("kernel {kernel} {tier}"))
+            });
+        let expected: Vec<_> = [UNIT_TESTS]
+            .into_iter()
+            .chain(machine)
+            .map(str::to_owned)
+            .chain(guests)
+            .collect();
+        assert_eq!(phases, expected);
     }
 
     #[test]

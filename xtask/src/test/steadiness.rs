@@ -6,7 +6,7 @@
 
 use super::{
     Run, machine,
-    plan::{GUEST_TIERS, Unit},
+    plan::Unit,
     result::{PhaseResult, Verdict, judge},
     scenarios::{Outcome, Tier},
 };
@@ -24,8 +24,11 @@ pub fn play_failed_again(run: &Run, units: &[Unit], results: &mut [PhaseResult])
         return;
     }
     println!("\n==== again, alone: what failed ====");
-    for (unit, tier) in units.iter().flat_map(tiers) {
-        let name = phase(unit, tier);
+    let phases = units
+        .iter()
+        .flat_map(|unit| unit.tiers().iter().map(move |tier| (unit, *tier)));
+    for (unit, tier) in phases {
+        let name = unit.tier(tier);
         for result in results.iter_mut().filter(|result| result.name == name) {
             for line in failures(result).to_vec() {
                 if let Some(scenario) = scenario(&line) {
@@ -34,21 +37,6 @@ pub fn play_failed_again(run: &Run, units: &[Unit], results: &mut [PhaseResult])
                 }
             }
         }
-    }
-}
-
-fn tiers(unit: &Unit) -> Vec<(&Unit, Tier)> {
-    match unit {
-        Unit::Machine(tier) => vec![(unit, *tier)],
-        Unit::Kernel(_) => GUEST_TIERS.iter().map(|tier| (unit, *tier)).collect(),
-        Unit::Checks | Unit::Packages => Vec::new(),
-    }
-}
-
-fn phase(unit: &Unit, tier: Tier) -> String {
-    match unit {
-        Unit::Kernel(_) => unit.tier(tier),
-        _ => unit.name(),
     }
 }
 
@@ -124,7 +112,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::test::{plan, result::tests::outcome};
+    use crate::test::result::tests::outcome;
 
     fn verdict(lines: &[&str]) -> Verdict {
         judge(outcome(lines), Some(0))
@@ -171,18 +159,5 @@ mod tests {
         };
         assert_eq!(outcome.unsteady.len(), 1);
         assert!(outcome.unsteady[0].ends_with("FAIL b: x: y"));
-    }
-
-    #[test]
-    fn every_counted_phase_of_scenarios_has_its_tier() {
-        let units = plan::everything();
-        let names: Vec<_> = units.iter().flat_map(tiers).collect();
-        let names: Vec<_> = names
-            .iter()
-            .map(|(unit, tier)| phase(unit, *tier))
-            .collect();
-        let counted = units.iter().flat_map(Unit::counted_phases);
-        let counted: Vec<_> = counted.filter(|name| name != plan::UNIT_TESTS).collect();
-        assert_eq!(names, counted);
     }
 }
