@@ -26,7 +26,7 @@ pub fn accepted(listener: u64, child: u64) {
         _ => return,
     }
     let opener = actor(sock);
-    let Some(story) = story_of(sock) else {
+    let Some(story) = story::accepted(sock) else {
         return;
     };
     // SAFETY: the entry of a live socket.
@@ -65,22 +65,6 @@ unsafe fn write_opener(story: *mut Story, opener: &Actor) {
         (*story).opener.key.unattributed = opener.key.unattributed;
         (*story).opener.key.tgid = opener.key.tgid;
     }
-}
-
-/// A child is accepted before it is seen as established, if two CPUs do that at once. One that is in CLOSE and has no story
-/// was closed by another thread before its accept() returned, and its address may be another socket's soon.
-#[inline(always)]
-fn story_of(sock: Sock) -> Option<*mut Story> {
-    let story = story::find(sock.0);
-    if story.is_some() {
-        return story;
-    }
-    if sock.state() == state::CLOSE {
-        // It may have been established and reset since the look: then it has one by now.
-        return story::find(sock.0);
-    }
-    // Not begun anew where it has one by now, even if that has ended in CLOSE: it is this one's.
-    story::entry(sock.0)
 }
 
 /// Further subflows are never accept()ed: they take this opener from the MPTCP socket.

@@ -130,7 +130,7 @@ fn established(sock: Sock, old: u8) {
             }
             let is_client_story = (*story).side == Side::Client as u8;
             let is_child = old == state::SYN_RECV && is_client_story && sock.without_file();
-            if (*story).established_ns != 0 || is_child {
+            if is_child {
                 // An earlier socket's, whose end the kernel skipped our programs for.
                 *story = NEW;
             } else {
@@ -336,6 +336,7 @@ fn abort(sock: Sock, story: &Story, from: u8, error: u32) {
 pub fn destroyed(ctx: Ctx, sock: Sock) {
     recent::forget_others(sock);
     let Some(story) = story::find(sock.0) else {
+        story::forget(sock.0);
         listener_destroyed(sock);
         return;
     };

@@ -5,7 +5,7 @@
 //! is alive is never written over: a slot is claimed by one instruction and is empty then, a map takes an entry only
 //! where there is none.
 
-use twtrace_wire::Probe;
+use twtrace_wire::{Probe, Side};
 
 use crate::{
     constants::config,
@@ -39,14 +39,16 @@ pub fn find(sock: u64) -> Option<*mut Story> {
 }
 
 /// The story of a socket that has none that is alive, to be filled in place: `NEW` or that of a [`stranger`], or what
-/// another CPU has begun at this moment. One that ended in CLOSE is an earlier socket's. `None`: the map is full.
+/// another CPU has begun at this moment. One that ended in CLOSE, or had another connection, is an earlier socket's.
+/// `None`: the map is full.
 #[inline(always)]
 pub fn begin(sock: u64, new: &'static Story) -> Option<*mut Story> {
     let story = entry(sock)?;
     // SAFETY: the entry of a live socket. What accept() writes into one of an earlier socket, in the moment before this,
     // is lost: then its opener is unknown.
     unsafe {
-        if (*story).flags & CLOSED != 0 {
+        let hash = (*story).hash;
+        if (*story).flags & CLOSED != 0 || (hash != 0 && hash != Sock(sock).hash()) {
             *story = NEW;
         }
         if !(*story).closer.is_process() {
@@ -65,9 +67,39 @@ pub fn begin_anew(sock: u64) -> Option<*mut Story> {
     Some(story)
 }
 
+/// The story of a socket that a process accept()s: it has one, but where that was skipped, or its ESTABLISHED comes at
+/// this moment on another CPU. What begins here says which connection it is for.
+#[inline(always)]
+pub fn accepted(sock: Sock) -> Option<*mut Story> {
+    let mut found = find(sock.0);
+    if found.is_none() {
+        if sock.state() == state::CLOSE {
+            // Closed by another thread before its accept() returned: its address may be another socket's soon. Or it has
+            // been established and reset since the look: then it has one by now.
+            return find(sock.0);
+        }
+        found = entry(sock.0);
+    }
+    let story = found?;
+    let hash = sock.hash();
+    // SAFETY: the entry of a live socket; integers.
+    unsafe {
+        // A client is never accepted. And not begun anew where ended in CLOSE: that is this one's, if its hash says so.
+        let is_of_another = match (*story).hash {
+            0 => (*story).side == Side::Client as u8,
+            other => other != hash,
+        };
+        if is_of_another {
+            *story = NEW;
+        }
+        (*story).hash = hash;
+    }
+    found
+}
+
 /// The entry of a socket's address, made where missing, and as it is where not.
 #[inline(always)]
-pub fn entry(sock: u64) -> Option<*mut Story> {
+fn entry(sock: u64) -> Option<*mut Story> {
     if let Some(slot) = slot(sock) {
         // SAFETY: a map value.
         unsafe {
