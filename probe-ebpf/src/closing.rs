@@ -3,8 +3,8 @@
 //!
 //! The kernel's hash of a tuple is the same in both, and a socket's address in a slot of an array is found by it without a
 //! hash table's work. That the slot's socket is the one is seen by looking at it. A slot that is taken sends the next one
-//! to a map. Two CPUs that meet in one slot at the same nanoseconds make one of the births be told as a refusal: with as
-//! many slots as sockets that has odds of one to billions.
+//! to a map. Where two CPUs meet in one slot at the same nanoseconds, one of the entries is lost: that birth is told at the full
+//! socket's →CLOSE, since the mini-socket is in the kernel's table then ([`hashed`](crate::hashed)).
 
 use twtrace_wire::TupleKey;
 

@@ -20,6 +20,7 @@ mod descriptor;
 mod emit;
 mod end;
 mod existing;
+mod hashed;
 mod kernel;
 mod listener;
 mod maps;

@@ -13,8 +13,8 @@ use crate::{
     closing,
     constants::{config, offset},
     emit::{self, Addresses, Fact},
-    end, existing,
-    kernel::{IPPROTO_TCP, Sock, now_ns, read, state},
+    end, existing, hashed,
+    kernel::{IPPROTO_TCP, Sock, Traffic, now_ns, read, state},
     maps::{ALLOCATING, MINIS, add},
     records::{
         ACTIVE_CLOSE, BORN, BORN_INFERRED, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED,
@@ -250,12 +250,18 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
     count_birth(sock.netns_key(), refused, false, 1);
     let traffic = sock.traffic();
     emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
-    if refused {
-        return 0;
+    if !refused {
+        keep(sock, story, substate, mini, &traffic);
     }
+    0
+}
+
+/// Keeps for a mini-socket what is known of the full one.
+#[inline(always)]
+fn keep(sock: Sock, story: &Story, substate: u8, mini: u64, traffic: &Traffic) {
     let _ = MINIS.insert(mini, &NEW_MINI, 0);
     let Some(kept) = MINIS.get_ptr_mut(mini) else {
-        return 1;
+        return;
     };
     // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
     // because `hash` and ports are compared.
@@ -275,20 +281,51 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         (*kept).bytes_sent = traffic.bytes_sent;
         (*kept).bytes_received = traffic.bytes_received;
     }
-    0
 }
 
-/// A socket reached CLOSE as if it had left a mini-socket behind, and none was seen being made: with the
-/// timer tier the kernel refused it; without a hook for births it is inferred; with the others the
-/// kernel skipped our program, and this recovers what it would have said.
+/// A socket reached CLOSE as if it had left a mini-socket behind, and none was seen being made. Where the kernel skipped our
+/// program, the mini-socket is in its table, and this says what that program would have said. Else, with the timer tier, the
+/// kernel refused it; without a hook for births it is inferred; with the others it was made, and is gone already.
 #[inline(always)]
 pub fn infer(sock: Sock, story: *mut Story, from: u8) {
     // SAFETY: the caller's entry of a live socket, or its own copy.
     let story = unsafe { &mut *story };
+    if config!(births) != BIRTHS_INFERRED {
+        let mini = hashed::mini_of(sock.0);
+        if mini != 0 {
+            return recover(sock, story, mini, from);
+        }
+    }
     story.flags |= BORN | BORN_INFERRED;
     let fact = inferred(sock, from);
     count_birth(sock.netns_key(), is_refused(), true, 1);
     emit::of_socket(&fact, sock.0, story, &story.closer);
+}
+
+/// A birth that was not seen as it happened.
+#[inline(always)]
+fn recover(sock: Sock, story: &mut Story, mini: u64, from: u8) {
+    story.flags |= BORN;
+    expect_no_birth(sock);
+    let substate = read(mini, offset!(tw_substate));
+    let fact = Fact {
+        kind: EventKind::TimeWait,
+        state: substate,
+        from,
+        reason: 0,
+        kernel_reason: NO_KERNEL_REASON,
+        flags: 0,
+    };
+    count_birth(sock.netns_key(), false, false, 1);
+    emit::of_socket(&fact, sock.0, story, &story.closer);
+    keep_recovered(sock.0, story, substate, mini);
+}
+
+#[inline(never)]
+fn keep_recovered(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
+    let sock = Sock(sock);
+    keep(sock, story, substate, mini, &sock.traffic());
+    0
 }
 
 /// What was [inferred](infer) has turned out to be no birth and no refusal.

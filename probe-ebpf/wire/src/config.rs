@@ -49,6 +49,7 @@ offsets! {
     skc_v6_daddr = "sock_common"."skc_v6_daddr";
     skc_v6_rcv_saddr = "sock_common"."skc_v6_rcv_saddr";
     skc_flags = "sock_common"."skc_flags";
+    skc_next = "sock_common"."skc_nulls_node.next";
     skc_unhashed = "sock_common"."skc_nulls_node.pprev";
     skc_cookie = "sock_common"."skc_cookie.counter";
     skc_refcnt = "sock_common"."skc_refcnt.refs.counter";
@@ -116,6 +117,9 @@ offsets! {
     kernfs_id = "kernfs_node"."id";
     net_hash_mix = "net"."hash_mix";
     net_ns = "net"."ns";
+    net_tcp_hashinfo = "net"."ipv4.tcp_death_row.hashinfo";
+    hashinfo_ehash = "inet_hashinfo"."ehash";
+    hashinfo_ehash_mask = "inet_hashinfo"."ehash_mask";
     inode_private = "inode"."i_private";
 }
 

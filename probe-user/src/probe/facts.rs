@@ -18,6 +18,9 @@ const POINTER_BYTES: u32 = 8;
 const OPTIONAL: &[&str] = &[
     "net_hash_mix",
     "net_ns",
+    "net_tcp_hashinfo",
+    "hashinfo_ehash",
+    "hashinfo_ehash_mask",
     "inode_private",
     "icsk_ulp_ops",
     "icsk_ulp_data",

@@ -1,0 +1,51 @@
+//! The kernel's table of connections: whether a mini-socket has taken its full socket's place.
+//!
+//! tcp_time_wait() puts the mini-socket at the head of the full socket's chain before it takes that to CLOSE
+//! (inet_twsk_hashdance, 5.10 to 7.3: `inet_hashinfo.ehash[hash & ehash_mask].chain`).
+
+use twtrace_wire::ABSENT;
+
+use crate::{
+    constants::offset,
+    kernel::{Sock, read, state},
+};
+
+/// Others may have come before it by now; the kernel keeps chains short.
+const MAX_LOOKED_AT: u32 = 8;
+/// `struct inet_ehash_bucket` is one pointer.
+const BUCKET_BYTES: u64 = 8;
+
+/// The mini-socket with a full socket's connection, or 0: there is none, or it can't be seen.
+#[inline(never)]
+pub fn mini_of(full: u64) -> u64 {
+    let full = Sock(full);
+    if offset!(net_tcp_hashinfo) == ABSENT
+        || offset!(hashinfo_ehash) == ABSENT
+        || offset!(hashinfo_ehash_mask) == ABSENT
+    {
+        return 0;
+    }
+    let hash = full.hash();
+    let table: u64 = read(full.net(), offset!(net_tcp_hashinfo));
+    let buckets: u64 = read(table, offset!(hashinfo_ehash));
+    let mask: u32 = read(table, offset!(hashinfo_ehash_mask));
+    let bucket = buckets.wrapping_add((hash & mask) as u64 * BUCKET_BYTES);
+    let mut node: u64 = read(bucket, 0);
+    for _ in 0..MAX_LOOKED_AT {
+        // The end of such a list is an odd number; a read that failed gives 0.
+        if node & 1 != 0 || node == 0 {
+            return 0;
+        }
+        let found = Sock(node.wrapping_sub(offset!(skc_next) as u64));
+        if found.state() == state::TIME_WAIT
+            && found.hash() == hash
+            && found.net() == full.net()
+            && found.local_port() == full.source_port()
+            && found.remote_port() == full.remote_port()
+        {
+            return found.0;
+        }
+        node = read(found.0, offset!(skc_next));
+    }
+    0
+}
