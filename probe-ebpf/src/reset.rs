@@ -210,6 +210,7 @@ fn take_back(sock: Sock, story: &mut Story) -> u16 {
         timewait::take_back(sock, story);
     } else if story.flags & RST_MAY_BE_DATA != 0 {
         story.flags &= !RST_MAY_BE_DATA;
+        unaccepted::taken_back(sock, story.flags);
         let fact = received_fact(ResetReason::Peer, 0);
         emit::uncount(&fact, story, answerable(story));
     } else {
@@ -297,8 +298,9 @@ pub fn received(sock: Sock, program: Program) {
         ResetReason::Peer
     };
     let mut fact = received_fact(reason, now);
-    // tcp_rcv_state_process() calls tcp_reset() for data after close as well.
-    if matches!(now, state::FIN_WAIT1 | state::FIN_WAIT2) && sock.shutdown() & SHUT_RECEIVE != 0 {
+    // tcp_rcv_state_process() calls tcp_reset() for data after close as well, and for data after the peer's FIN.
+    let takes_no_data = !matches!(now, state::SYN_SENT | state::SYN_RECV | state::ESTABLISHED);
+    if takes_no_data && sock.shutdown() & SHUT_RECEIVE != 0 {
         fact.flags = flags::MAY_BE_DATA;
         story.flags |= RST_MAY_BE_DATA;
     }

@@ -347,13 +347,16 @@ pub fn destroyed(ctx: Ctx, sock: Sock) {
         }
         (*story).flags
     };
-    if flags & ACTIVE_CLOSE != 0 && (flags & BORN == 0 || flags & BORN_INFERRED != 0) {
+    let leaves_nothing = flags & BORN == 0 || flags & BORN_INFERRED != 0;
+    let is_active = flags & ACTIVE_CLOSE != 0;
+    if is_active && leaves_nothing {
         timewait::expect_no_birth(sock);
-        // Data after close: the RST follows.
-        if flags & RST_SENT == 0 && flags & (RST_RECEIVED | RST_MAY_BE_DATA) != RST_RECEIVED {
-            // SAFETY: as above.
-            recent::keep(sock, unsafe { &*story });
-        }
+    }
+    // Data after close: the RST follows.
+    let may_answer = is_active && flags & RST_RECEIVED == 0 || flags & RST_MAY_BE_DATA != 0;
+    if leaves_nothing && may_answer && flags & RST_SENT == 0 {
+        // SAFETY: as above.
+        recent::keep(sock, unsafe { &*story });
     }
     unaccepted::destroyed(sock, story, flags);
     story::forget(sock.0);

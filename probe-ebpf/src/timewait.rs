@@ -285,7 +285,8 @@ fn keep(sock: Sock, story: &Story, substate: u8, mini: u64, traffic: &Traffic) {
 
 /// A socket reached CLOSE as if it had left a mini-socket behind, and none was seen being made. Where the kernel skipped our
 /// program, the mini-socket is in its table, and this says what that program would have said. Else, with the timer tier, the
-/// kernel refused it; without a hook for births it is inferred; with the others it was made, and is gone already.
+/// kernel refused it; without a hook for births it is inferred; with the others it was made, and is gone already. `from` is 0
+/// where the program of →CLOSE was skipped, too.
 #[inline(always)]
 pub fn infer(sock: Sock, story: *mut Story, from: u8) {
     // SAFETY: the caller's entry of a live socket, or its own copy.
@@ -294,6 +295,9 @@ pub fn infer(sock: Sock, story: *mut Story, from: u8) {
         let mini = hashed::mini_of(sock.0);
         if mini != 0 {
             return recover(sock, story, mini, from);
+        }
+        if from == 0 {
+            return;
         }
     }
     story.flags |= BORN | BORN_INFERRED;
@@ -386,12 +390,8 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
         // data leaves FIN_WAIT2 too, but before the socket is orphaned and without the FIN.
         state::FIN_WAIT2 => !sock.linger2_negative() && (sock.peer_fin_seen() || sock.orphan()),
         // The program that should have seen →CLOSE was skipped; the story knows who closed first. A disconnect may have been
-        // what was skipped: hooks of births that saw none are believed.
-        0 => {
-            config!(births) == BIRTHS_INFERRED
-                && story.flags & ACTIVE_CLOSE != 0
-                && (sock.peer_fin_seen() || sock.orphan())
-        }
+        // what was skipped: where there are hooks of births, the kernel's table has the word.
+        0 => story.flags & ACTIVE_CLOSE != 0 && (sock.peer_fin_seen() || sock.orphan()),
         _ => false,
     }
 }

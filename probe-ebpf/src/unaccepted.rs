@@ -74,6 +74,14 @@ pub fn destroyed(sock: Sock, story: *mut Story, flags: u32) {
     }
 }
 
+/// None was received after all.
+#[inline(always)]
+pub fn taken_back(sock: Sock, flags: u32) {
+    if flags & RST_UNACCEPTED != 0 {
+        let _ = UNACCEPTED.remove(sock.0);
+    }
+}
+
 /// Charges the RST to the opener, if there is one, and has userspace wait no longer; unless that is done.
 #[inline(never)]
 fn put_right(sock: u64, story: *mut Story) -> u32 {

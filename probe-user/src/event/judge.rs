@@ -36,13 +36,16 @@ impl Judge {
             return;
         }
         if decoded.replaces {
-            let replaced = self.held.iter().rposition(|held| {
-                held.may_be_replaced
-                    && held.socket == decoded.socket
-                    && is_same_connection(&held.event, &decoded.event)
-            });
-            if let Some(index) = replaced {
-                self.held.remove(index);
+            for queue in [&mut self.held, &mut self.unaccepted] {
+                let replaced = queue.iter().rposition(|held| {
+                    held.may_be_replaced
+                        && held.socket == decoded.socket
+                        && is_same_connection(&held.event, &decoded.event)
+                });
+                if let Some(index) = replaced {
+                    queue.remove(index);
+                    break;
+                }
             }
         }
         self.held.push_back(decoded);
@@ -189,6 +192,18 @@ mod tests {
         decoded.awaits_accept = true;
         decoded.event.process = None;
         decoded
+    }
+
+    #[test]
+    fn none_accepts_what_was_no_reset() {
+        let mut judge = Judge::default();
+        let mut waiting = unaccepted(2);
+        waiting.may_be_replaced = true;
+        judge.push(waiting);
+        let mut replacement = reset(3, 7, ResetDirection::Sent);
+        replacement.replaces = true;
+        judge.push(replacement);
+        assert_eq!(times(judge.release(u64::MAX)), [3]);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("fin_and_ack_in_one", fin_and_ack_in_one),
     Scenario::both("data_after_close/in_fin_wait1", data_in_fin_wait1),
     Scenario::both("data_after_close/acknowledging", data_acknowledging),
+    Scenario::both("data_after_fin/held", data_after_fin_held),
+    Scenario::both("data_after_fin/in_last_ack", data_after_fin_in_last_ack),
     Scenario::both("linger_zero_in_closing", linger_zero_in_closing),
     Scenario::both("disconnect_in_closing", disconnect_in_closing),
     Scenario::both("unread_data_in_closing", unread_data_in_closing),
@@ -133,6 +135,40 @@ fn late_data(stage: &Stage, acknowledges_fin: bool, left: TcpState) -> Result<()
     it.peer.await_reset()?;
     stage.expect(
         Expected::reset_sent(Reason::DataAfterClose, "ABORT_ON_DATA")
+            .state(left)
+            .own_client(&it.client)
+            .ends(&it.at_client),
+    );
+    Ok(())
+}
+
+/// Data in the place of the peer's own FIN, to a socket in CLOSE_WAIT: the kernel runs through the code for a received RST, and
+/// sends one.
+fn data_after_fin_held(stage: &Stage) -> Result<()> {
+    let mut it = dialogue(stage, &[])?;
+    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
+    it.client.await_end(&it.at_client)?;
+    data_after_fin(stage, &mut it, TcpState::CloseWait)?;
+    it.client.close(&it.at_client)
+}
+
+/// The same to one that has been closed meanwhile: it is destroyed before its RST is sent.
+fn data_after_fin_in_last_ack(stage: &Stage) -> Result<()> {
+    let mut it = dialogue(stage, &[])?;
+    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
+    it.client.await_end(&it.at_client)?;
+    it.client.close(&it.at_client)?;
+    it.peer.await_fin()?;
+    data_after_fin(stage, &mut it, TcpState::LastAck)
+}
+
+fn data_after_fin(stage: &Stage, it: &mut Dialogue, left: TcpState) -> Result<()> {
+    it.end.step_back();
+    it.peer
+        .send(&mut it.end, Flags::ACK.and(Flags::PSH), b"more")?;
+    it.peer.await_reset()?;
+    stage.expect(
+        Expected::reset_sent(Reason::Other, "ABORT_ON_DATA")
             .state(left)
             .own_client(&it.client)
             .ends(&it.at_client),

@@ -2,7 +2,7 @@
 
 use std::{io, os::fd::RawFd, thread};
 
-use super::plan::Action;
+use super::{forge, plan::Action};
 use crate::sys::{check, inet};
 
 /// Whether neither a connection has come about nor an error.
@@ -44,6 +44,7 @@ pub fn perform(fd: RawFd, action: Action) -> io::Result<()> {
                 .map(drop)
                 .map_err(|_| io::Error::last_os_error())
         }
+        Action::Forge(forged) => forge::send(fd, forged),
         Action::ShutdownWrite => inet::shutdown(fd, libc::SHUT_WR),
         Action::ShutdownBoth => inet::shutdown(fd, libc::SHUT_RDWR),
         Action::Close => inet::close(fd),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    climate::{self, Setting},
     ledger::Entry,
     namespace::Outcome,
     plan::{self, Action, End, Life},
@@ -22,6 +23,8 @@ pub struct Namespace {
     pub entries: Vec<Entry>,
     /// Its lives.
     pub lives: std::ops::Range<Life>,
+    /// How its kernel was set.
+    pub settings: Vec<Setting>,
 }
 
 /// What is known of twtrace and the kernel.
@@ -171,8 +174,8 @@ impl Judge<'_> {
             }
             wrong.extend(too_many_births(&truth, &events));
             let mut incomplete = match sight.sees_all_resets {
-                true => of_both_ends(&events),
-                false => Vec::new(),
+                true if !truth.plan.forges => of_both_ends(&events),
+                _ => Vec::new(),
             };
             if sight.sees_ends {
                 incomplete.extend(self.of_what_is_left(&events));
@@ -290,7 +293,8 @@ impl Judge<'_> {
 
     fn describe(&self, truth: &Truth, events: &[(&Told, End)], wrong: &[String]) -> String {
         let mut text = format!("life {}: {}\n", truth.life, wrong.join("; "));
-        let _ = writeln!(text, "  {:?}", truth.plan);
+        let settings = climate::describe(&self.namespace.settings);
+        let _ = writeln!(text, "  {:?}; {settings}", truth.plan);
         let mut lines: Vec<(u64, String)> = truth
             .entries
             .iter()

@@ -69,6 +69,7 @@ fn namespace(life: Life, resets_sent: u64) -> Namespace {
             entry(life, End::Client, Action::Abort, CLIENT, 300),
         ],
         lives: life..life + 1,
+        settings: Vec::new(),
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::plan::{Action, End, Last, Life};
+use super::{
+    forge::Forged,
+    plan::{Action, End, Last, Life},
+};
 use crate::sys::clock;
 
 /// Something a process did.
@@ -221,7 +224,7 @@ impl Drop for Ledger {
 }
 
 /// All actions but writes, by their code less two.
-const ACTIONS: [Action; 14] = [
+const ACTIONS: [Action; 21] = [
     Action::Connect,
     Action::Accept,
     Action::Read,
@@ -236,6 +239,13 @@ const ACTIONS: [Action; 14] = [
     Action::Hand(Last::Abort),
     Action::Hand(Last::Exit),
     Action::Hand(Last::Killed),
+    Action::Forge(Forged::Reset),
+    Action::Forge(Forged::ResetInWindow),
+    Action::Forge(Forged::Syn),
+    Action::Forge(Forged::OldData),
+    Action::Forge(Forged::NewData),
+    Action::Forge(Forged::Fin),
+    Action::Forge(Forged::KeepaliveProbe),
 ];
 
 /// 0 is none: memory is zeroed at first.

@@ -6,6 +6,8 @@
 
 mod actor;
 mod calls;
+mod climate;
+mod forge;
 mod holder;
 mod judge;
 #[cfg(test)]
@@ -264,6 +266,7 @@ impl Round {
                 outcome,
                 entries: running.ledger.entries()?,
                 lives: running.ground.first..running.ground.first + running.ground.count,
+                settings: climate::settings(self.seed, running.ground.number),
             });
         }
         let fences = |told: &[Told]| {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     io::{self, BufRead as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{OwnedFd, RawFd},
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     actor::Actor,
     calls::linger_zero,
-    holder,
+    climate, holder,
     ledger::Ledger,
     plan::{self, Action, End, Life, Target},
 };
@@ -86,13 +85,7 @@ pub fn play(ground: &Ground) -> Result<()> {
     let since_ns = clock::monotonic_ns()?;
     let netns = netns::enter_new().context("a network namespace")?;
     netns::accept_all_of(plan::V6_NET, plan::V6_NET_BITS).context("a route for IPv6")?;
-    for (name, value) in [
-        ("ipv6/ip_nonlocal_bind", "1"),
-        ("ipv4/tcp_max_tw_buckets", "1048576"),
-    ] {
-        let path = format!("/proc/sys/net/{name}");
-        fs::write(&path, value).with_context(|| format!("write {path}"))?;
-    }
+    climate::set(&climate::settings(ground.seed, ground.number))?;
     more_descriptors()?;
     if ground.is_pinned {
         process::pin(0)?;

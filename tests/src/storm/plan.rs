@@ -8,6 +8,8 @@ use std::{
 
 use fastrand::Rng;
 
+use super::forge::Forged;
+
 /// A life's number: no two of a whole storm have the same, so that addresses lead to it.
 pub type Life = u32;
 
@@ -66,6 +68,8 @@ pub enum Action {
     Disconnect,
     /// The descriptor goes to another process, which does this with it; the own one is closed at once.
     Hand(Last),
+    /// A segment that its TCP does not send, in its name.
+    Forge(Forged),
     /// A listener is closed, with whatever waits in its queue. Only in ledgers.
     CloseListener,
 }
@@ -147,6 +151,8 @@ pub struct Plan {
     pub is_v6: bool,
     /// A port of its own, and how long after the end of each connection it makes the next from there, microseconds.
     pub again: Option<(u16, u32)>,
+    /// Whether its ends send segments that their TCP knows nothing of.
+    pub forges: bool,
 }
 
 /// Connections of a life that makes more than one.
@@ -203,6 +209,7 @@ pub fn plan(seed: u64, life: Life) -> Plan {
         // The flaky one listens on IPv4 only.
         is_v6: target != Target::Flaky && rng.u8(..100) < 30,
         again: again.then(|| (rng.u16(20_000..30_000), delay(&mut rng))),
+        forges: rng.u8(..100) < 4,
     }
 }
 
@@ -253,6 +260,17 @@ pub fn script(seed: u64, life: Life, connection: u8, end: End) -> Vec<Step> {
         delay_us: delay(&mut rng),
         action,
     });
+    if plan(seed, life).forges {
+        for _ in 0..rng.usize(..3) {
+            let forged = Forged::ALL[rng.usize(..Forged::ALL.len())];
+            let step = Step {
+                delay_us: delay(&mut rng),
+                action: Action::Forge(forged),
+            };
+            // Before the last one.
+            steps.insert(rng.usize(..steps.len()), step);
+        }
+    }
     steps
 }
 
@@ -344,6 +362,9 @@ mod tests {
         for last in [Last::Close, Last::Abort, Last::Exit, Last::Killed] {
             assert!(occurs(Action::Hand(last)));
         }
+        for forged in Forged::ALL {
+            assert!(occurs(Action::Forge(forged)));
+        }
         for action in [
             Action::Close,
             Action::Abort,
@@ -356,6 +377,7 @@ mod tests {
         let plans: Vec<_> = (0..5_000).map(|life| plan(3, life)).collect();
         assert!(plans.iter().any(|plan| plan.again.is_some()));
         assert!(plans.iter().any(|plan| plan.is_v6));
+        assert!(plans.iter().any(|plan| plan.forges));
         assert!(plans.iter().any(|plan| plan.target == Target::Flaky));
         assert!(plans.iter().any(|plan| plan.target == Target::Nobody));
     }

@@ -156,7 +156,8 @@ impl Truth<'_> {
     /// Whether this end may have had no socket at this time.
     pub fn may_be_gone(&self, end: End, at_ns: u64) -> bool {
         let connections = self.connections(end);
-        connections.is_empty()
+        self.plan.forges
+            || connections.is_empty()
             || connections.iter().any(|&connection| {
                 let is_open_yet = self.of(end).any(|entry| {
                     entry.connection == connection
@@ -192,6 +193,10 @@ impl Truth<'_> {
         let peer = |what: fn(Action) -> bool| self.did(end.other(), at_ns, what);
         let may_have_no_listener = self.has_closed_listener(at_ns);
         let wrote = |action| matches!(action, Action::Write(_));
+        // What its ends did does not say any more what came.
+        if self.plan.forges && told.reason.as_deref() != Some("linger_zero") {
+            return None;
+        }
         let why = match (told.direction.as_deref(), told.reason.as_deref()) {
             (Some("sent"), Some("linger_zero")) if !own(|it| it == Action::Abort) => {
                 "this end never had SO_LINGER 0"
@@ -262,6 +267,7 @@ mod tests {
                 target: Target::Separate,
                 is_v6: false,
                 again: None,
+                forges: false,
             },
             entries,
             closed_listeners: &[],

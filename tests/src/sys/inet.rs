@@ -181,6 +181,34 @@ pub fn set_option<T: Copy>(fd: RawFd, level: i32, name: i32, value: T) -> io::Re
     .map(drop)
 }
 
+/// getsockopt() of a plain value.
+pub fn option<T: Copy + Default>(fd: RawFd, level: i32, name: i32) -> io::Result<T> {
+    let mut value = T::default();
+    let mut length = socklen(size_of::<T>());
+    // SAFETY: pointer and length describe `value`, a plain one.
+    check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut length) })?;
+    Ok(value)
+}
+
+/// send() to an address, which waits for nothing.
+pub fn send_to(fd: RawFd, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+    let to = RawAddress::new(to);
+    // SAFETY: pointers and lengths describe the bytes and the address.
+    let sent = unsafe {
+        libc::sendto(
+            fd,
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            libc::MSG_DONTWAIT,
+            to.as_ptr(),
+            to.length,
+        )
+    };
+    usize::try_from(sent)
+        .map(drop)
+        .map_err(|_| io::Error::last_os_error())
+}
+
 /// getsockname()
 pub fn local_address(fd: RawFd) -> io::Result<SocketAddr> {
     name_by(|address, length| {

@@ -202,6 +202,11 @@ impl TunPeer {
 }
 
 impl PeerEnd {
+    /// Sends what comes next as if it had not sent the last number: a FIN, for example.
+    pub fn step_back(&mut self) {
+        self.sequence = self.sequence.wrapping_sub(1);
+    }
+
     /// Takes a segment of the host's as received: the next one sent acknowledges it.
     pub fn acknowledge(&mut self, segment: &Segment) {
         self.expected = segment.sequence.wrapping_add(segment.sequence_length());

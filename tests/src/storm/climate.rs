@@ -1,0 +1,79 @@
+//! How a namespace's kernel is set, drawn from the seed: what is usual is likely.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use fastrand::Rng;
+
+/// A setting: its path below /proc/sys/net, and its value.
+pub type Setting = (&'static str, u32);
+
+/// What no one waits for any more, and what an end waits for in vain, goes within the round.
+const ALWAYS: [Setting; 3] = [
+    ("ipv6/ip_nonlocal_bind", 1),
+    ("ipv4/tcp_orphan_retries", 2),
+    ("ipv4/tcp_retries2", 4),
+];
+
+/// More than a round makes TIME_WAITs.
+const MANY: u32 = 1 << 20;
+
+/// The settings of a round's namespace.
+pub fn settings(seed: u64, number: u32) -> Vec<Setting> {
+    // Numbers next to each other must not give what is alike: each is stirred by one draw.
+    let first = Rng::with_seed(seed ^ (u64::from(number) << 32) ^ 0xc11a).u64(..);
+    let mut rng = Rng::with_seed(first);
+    let mut settings = ALWAYS.to_vec();
+    let mut one_of = |name, usual: u32, share: u8, other: u32| {
+        let is_other = rng.u8(..100) < share;
+        settings.push((name, if is_other { other } else { usual }));
+    };
+    // TIME_WAITs are refused.
+    one_of("ipv4/tcp_max_tw_buckets", MANY, 30, 60);
+    // What does not fit into a listener's queue is reset.
+    one_of("ipv4/tcp_abort_on_overflow", 0, 30, 1);
+    // No connect() takes the tuple of a TIME_WAIT.
+    one_of("ipv4/tcp_tw_reuse", 2, 20, 0);
+    one_of("ipv4/tcp_timestamps", 1, 20, 0);
+    // A RST does not end a TIME_WAIT.
+    one_of("ipv4/tcp_rfc1337", 0, 20, 1);
+    // What waits for the peer's FIN goes within the round.
+    one_of("ipv4/tcp_fin_timeout", 60, 25, 1);
+    settings
+}
+
+/// Sets this process's namespace so.
+///
+/// # Errors
+/// When a setting can't be written.
+pub fn set(settings: &[Setting]) -> Result<()> {
+    for (name, value) in settings {
+        let path = format!("/proc/sys/net/{name}");
+        fs::write(&path, value.to_string()).with_context(|| format!("write {path}"))?;
+    }
+    Ok(())
+}
+
+/// In one line.
+pub fn describe(settings: &[Setting]) -> String {
+    let each = settings.iter().map(|(name, value)| {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        format!("{name} {value}")
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_occurs_both_ways() {
+        let all: Vec<_> = (0..200).map(|seed| settings(seed, 1)).collect();
+        for setting in all.iter().flatten().filter(|it| !ALWAYS.contains(it)) {
+            let share = all.iter().flatten().filter(|it| *it == setting).count();
+            assert!((20..=180).contains(&share), "{setting:?}: {share}");
+        }
+        assert_ne!(settings(1, 0), settings(1, 1));
+    }
+}
