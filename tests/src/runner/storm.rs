@@ -32,10 +32,47 @@ pub fn run(options: &Options) -> Result<bool> {
         println!("{example}");
     }
     print!("{}", summary(&ended));
-    if let Some(wrong) = &wrong {
-        println!("{wrong}");
+    let Some(wrong) = wrong else { return Ok(true) };
+    println!("{wrong}");
+    if let Some(seed) = ended.failed_seed {
+        let fails = |lives| -> Result<bool> {
+            for _ in 0..TRIES {
+                let size = StormSize {
+                    lives,
+                    duration: Duration::ZERO,
+                };
+                let (_, wrong) = play(twtrace, options.tier, &Verdicts::default(), seed, size)?;
+                if wrong.is_some() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        let lives = shortest(options.lives, fails)?;
+        println!("the shortest that failed again: cargo xtask storm --seed {seed} --lives {lives}");
     }
-    Ok(wrong.is_none())
+    Ok(false)
+}
+
+/// When each process acts is not in the seed: what does not fail so often is taken not to fail.
+const TRIES: u32 = 2;
+/// It is halved so often.
+const HALVINGS: u32 = 7;
+
+/// The fewest lives, the first ones of each namespace, with which it still fails, of those that halving comes by.
+fn shortest(lives: u32, fails: impl Fn(u32) -> Result<bool>) -> Result<u32> {
+    let (mut passes, mut failed) = (0, lives);
+    for _ in 0..HALVINGS {
+        let middle = passes + (failed - passes) / 2;
+        if middle == passes {
+            break;
+        }
+        match fails(middle)? {
+            true => failed = middle,
+            false => passes = middle,
+        }
+    }
+    Ok(failed)
 }
 
 /// The same as a check.
@@ -133,4 +170,22 @@ fn summary(ended: &Ended) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_prefix_is_found_by_halving() {
+        for (needed, lives) in [(1, 100), (37, 100), (100, 100)] {
+            assert_eq!(
+                shortest(lives, |lives| Ok(lives >= needed)).unwrap(),
+                needed
+            );
+        }
+        // Not to the last one of many.
+        let found = shortest(10_000, |lives| Ok(lives >= 37)).unwrap();
+        assert!((37..120).contains(&found), "{found}");
+    }
 }
