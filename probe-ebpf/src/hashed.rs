@@ -15,16 +15,21 @@ const MAX_LOOKED_AT: u32 = 8;
 /// `struct inet_ehash_bucket` is one pointer.
 const BUCKET_BYTES: u64 = 8;
 
+/// Whether this kernel's table can be read. From 5.18 to 6.0 `struct net` leads to it by a pointer more.
+#[inline(always)]
+pub fn is_readable() -> bool {
+    offset!(net_tcp_hashinfo) != ABSENT
+        && offset!(hashinfo_ehash) != ABSENT
+        && offset!(hashinfo_ehash_mask) != ABSENT
+}
+
 /// The mini-socket with a full socket's connection, or 0: there is none, or it can't be seen.
 #[inline(never)]
 pub fn mini_of(full: u64) -> u64 {
-    let full = Sock(full);
-    if offset!(net_tcp_hashinfo) == ABSENT
-        || offset!(hashinfo_ehash) == ABSENT
-        || offset!(hashinfo_ehash_mask) == ABSENT
-    {
+    if !is_readable() {
         return 0;
     }
+    let full = Sock(full);
     let hash = full.hash();
     let table: u64 = read(full.net(), offset!(net_tcp_hashinfo));
     let buckets: u64 = read(table, offset!(hashinfo_ehash));

@@ -1,12 +1,11 @@
 //! RSTs sent and received, and why.
 
 use twtrace_wire::{
-    BIRTHS_INFERRED, EventKind, NO_KERNEL_REASON, ResetDirection, ResetReason, Side, Unattributed,
-    flags,
+    EventKind, NO_KERNEL_REASON, ResetDirection, ResetReason, Side, Unattributed, flags,
 };
 
 use crate::{
-    constants::{config, offset},
+    constants::offset,
     emit::{self, Addresses, Fact},
     kernel::{SHUT_BOTH, Sock, read, state},
     maps::SEGMENT_TURNS,
@@ -234,11 +233,7 @@ fn answered_by_mini(mini: Sock, skb: u64, kernel_reason: u8) {
         emit::of_mini(&fact, mini.0, kept);
         return;
     }
-    let why = if config!(births) == BIRTHS_INFERRED {
-        Unattributed::Unknown
-    } else {
-        timewait::stranger_reason(mini)
-    };
+    let why = timewait::stranger_reason(mini);
     emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
 }
 

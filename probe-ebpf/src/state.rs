@@ -178,7 +178,8 @@ fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
     let owned = sock.owned();
     // SAFETY: the entry of a live socket.
     unsafe {
-        if old == state::SYN_RECV {
+        // A client gets there by crossed SYNs.
+        if old == state::SYN_RECV && (*story).side != Side::Client as u8 {
             (*story).side = Side::Server as u8;
         }
         let mptcp = sock.mptcp_socket();

@@ -284,21 +284,19 @@ fn keep(sock: Sock, story: &Story, substate: u8, mini: u64, traffic: &Traffic) {
 }
 
 /// A socket reached CLOSE as if it had left a mini-socket behind, and none was seen being made. Where the kernel skipped our
-/// program, the mini-socket is in its table, and this says what that program would have said. Else, with the timer tier, the
-/// kernel refused it; without a hook for births it is inferred; with the others it was made, and is gone already. `from` is 0
-/// where the program of →CLOSE was skipped, too.
+/// program, or there is none, the mini-socket is in its table, and this says what that program would have said. Else the kernel
+/// refused it; with fentry and kprobes, which see refusals, it was made, and is gone already. `from` is 0 where the program of
+/// →CLOSE was skipped, too.
 #[inline(always)]
 pub fn infer(sock: Sock, story: *mut Story, from: u8) {
     // SAFETY: the caller's entry of a live socket, or its own copy.
     let story = unsafe { &mut *story };
-    if config!(births) != BIRTHS_INFERRED {
-        let mini = hashed::mini_of(sock.0);
-        if mini != 0 {
-            return recover(sock, story, mini, from);
-        }
-        if from == 0 {
-            return;
-        }
+    let mini = hashed::mini_of(sock.0);
+    if mini != 0 {
+        return recover(sock, story, mini, from);
+    }
+    if from == 0 && (hashed::is_readable() || config!(births) != BIRTHS_INFERRED) {
+        return;
     }
     story.flags |= BORN | BORN_INFERRED;
     let fact = inferred(sock, from);
@@ -343,7 +341,11 @@ pub fn take_back(sock: Sock, story: &Story) {
 /// Whether a mini-socket that is missing was refused; else its birth was not seen.
 #[inline(always)]
 fn is_refused() -> bool {
-    config!(births) == BIRTHS_BY_TIMER
+    match config!(births) {
+        BIRTHS_BY_TIMER => true,
+        BIRTHS_INFERRED => hashed::is_readable(),
+        _ => false,
+    }
 }
 
 #[inline(always)]

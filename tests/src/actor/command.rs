@@ -42,6 +42,8 @@ pub enum SocketOption {
     LocalPortRange(u16, u16),
     /// TCP_USER_TIMEOUT, milliseconds
     UserTimeout(u32),
+    /// SO_SNDTIMEO, milliseconds: connect() waits no longer
+    SendTimeout(u32),
     /// SO_KEEPALIVE with TCP_KEEPIDLE 1 s, TCP_KEEPINTVL 1 s, TCP_KEEPCNT 1
     QuickKeepalive,
     /// TCP_LINGER2, seconds; below 0 there is no FIN_WAIT2

@@ -193,6 +193,13 @@ pub fn set(fd: Fd, option: SocketOption) -> io::Result<()> {
         SocketOption::UserTimeout(timeout_ms) => {
             inet::set_option(fd, IPPROTO_TCP, libc::TCP_USER_TIMEOUT, timeout_ms)
         }
+        SocketOption::SendTimeout(timeout_ms) => {
+            let timeout = libc::timeval {
+                tv_sec: i64::from(timeout_ms / 1_000),
+                tv_usec: i64::from(timeout_ms % 1_000) * 1_000,
+            };
+            inet::set_option(fd, SOL_SOCKET, libc::SO_SNDTIMEO, timeout)
+        }
         SocketOption::QuickKeepalive => {
             inet::set_option(fd, SOL_SOCKET, libc::SO_KEEPALIVE, 1_i32)?;
             for option in [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT] {

@@ -38,15 +38,6 @@ fn changed(expected: &Expected, change: impl Fn(&mut Expected)) -> Option<Effect
 pub const LIMITS: &[Limit] = &[
     Limit {
         owned_by: Some(Question::TimeWait),
-        reason: "only states are seen: a mini-socket is inferred from the state the full socket left",
-        holds: |facts| facts.tier(Question::TimeWait) == Tier::Inferred,
-        effect: |expected| match expected.kind {
-            Kind::TimeWait => changed(expected, |it| it.set("inferred", Check::Is(json!(true)))),
-            _ => None,
-        },
-    },
-    Limit {
-        owned_by: Some(Question::TimeWait),
         reason: "the kernel skips a kprobe while another program runs on that CPU: the birth is recovered \
                  from the states, and marked",
         holds: |facts| facts.tier(Question::TimeWait) == Tier::Kprobe,
@@ -59,21 +50,8 @@ pub const LIMITS: &[Limit] = &[
     },
     Limit {
         owned_by: Some(Question::TimeWait),
-        reason: "a refused mini-socket leaves the same states as one that was made",
-        holds: |facts| facts.tier(Question::TimeWait) == Tier::Inferred,
-        effect: |expected| match expected.kind {
-            Kind::TimeWaitOverflow => changed(expected, |it| {
-                it.kind = Kind::TimeWait;
-                it.set("event", Check::Is(json!("time_wait")));
-                it.set("inferred", Check::Is(json!(true)));
-            }),
-            _ => None,
-        },
-    },
-    Limit {
-        owned_by: Some(Question::TimeWait),
-        reason: "no timer is started for a refused mini-socket: it is inferred from the one that is missing",
-        holds: |facts| facts.tier(Question::TimeWait) == Tier::Timer,
+        reason: "a refused mini-socket starts no timer and is in no table: it is inferred from the one that is missing",
+        holds: |facts| matches!(facts.tier(Question::TimeWait), Tier::Timer | Tier::Inferred),
         effect: |expected| match expected.kind {
             Kind::TimeWaitOverflow => {
                 changed(expected, |it| it.set("inferred", Check::Is(json!(true))))
@@ -87,18 +65,6 @@ pub const LIMITS: &[Limit] = &[
         holds: |facts| facts.tier(Question::ResetWithoutSocket) == Tier::None,
         effect: |expected| {
             (expected.question == Question::ResetWithoutSocket).then_some(Effect::Unseen)
-        },
-    },
-    Limit {
-        owned_by: Some(Question::TimeWait),
-        reason: "the births of mini-sockets are not seen: who made the one that answers is not known",
-        holds: |facts| facts.tier(Question::TimeWait) == Tier::Inferred,
-        effect: |expected| {
-            let by_mini_socket = expected.question == Question::ResetWithoutSocket
-                && expected.checks.contains_key("process.pid");
-            by_mini_socket
-                .then(|| changed(expected, by_nobody_known))
-                .flatten()
         },
     },
     Limit {
@@ -216,12 +182,6 @@ fn without_process(expected: &mut Expected) {
         .retain(|path, _| !path.starts_with("process"));
     expected.set("process", Check::Is(Value::Null));
     expected.set("unattributed", Check::Is(json!("unknown")));
-}
-
-fn by_nobody_known(expected: &mut Expected) {
-    without_opener(expected);
-    without_process(expected);
-    expected.set("side", Check::Is(json!("unknown")));
 }
 
 /// What twtrace must say under these facts, and the limits that changed it.

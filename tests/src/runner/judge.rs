@@ -162,7 +162,6 @@ pub fn passed(played: &Played, seen: u64) -> Verdict {
 fn judge_crowd(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
     let mut wrong: Vec<String> = events.iter().flat_map(contract::violations).collect();
     wrong.extend(against_kernel(played, facts, events));
-    let inferred = facts.tier(Question::TimeWait) == Tier::Inferred;
     // Skipped kprobes are recovered by inference (expect/limits.rs).
     let may_be_either = facts.tier(Question::TimeWait) == Tier::Kprobe;
     let mut explained = 0;
@@ -174,7 +173,7 @@ fn judge_crowd(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> 
                     && field(event, "process.comm") == row.comm.as_str()
                     && row.pid.is_none_or(|pid| field(event, "process.pid") == pid)
                     && event["side"] == side_word(row.side)
-                    && (may_be_either || event["inferred"] == inferred)
+                    && (may_be_either || event["inferred"] == false)
             })
             .count() as u64;
         explained += found;

@@ -106,7 +106,7 @@ fn play(
         counts_births: kernel_facts(verdicts)?.counts_births,
     })?;
     let seed = ended.failed_seed.unwrap_or(seed);
-    let wrong = why_not(&ended, tier).map(|why| of_seed(&why, seed, size));
+    let wrong = why_not(&ended).map(|why| of_seed(&why, seed, size));
     Ok((ended, wrong))
 }
 
@@ -122,14 +122,10 @@ fn of_seed(why: &str, seed: u64, size: StormSize) -> String {
 const UNKNOWN_ONE_OF: u64 = 500;
 
 /// What was wrong, in one line.
-fn why_not(ended: &Ended, tier: TierLimit) -> Option<String> {
+fn why_not(ended: &Ended) -> Option<String> {
     let verdict = &ended.verdict;
     if let Some(wrong) = verdict.wrong.first() {
         return wrong.lines().next().map(str::to_owned);
-    }
-    // Without hooks for births, data after close is nobody's: it says so.
-    if tier == TierLimit::Inferred {
-        return None;
     }
     let unknown = verdict.unknown().saturating_sub(2 * verdict.hidden);
     let allowed = verdict.attributable / UNKNOWN_ONE_OF + 2;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::Scenario;
@@ -13,7 +13,10 @@ use crate::{
     },
     expect::{Check, Expected, Reason, Side, TcpState},
     stage::Stage,
-    sys::proc_net::{self, State},
+    sys::{
+        Errno,
+        proc_net::{self, State},
+    },
     tun_peer::{PeerEnd, TunPeer, segment::Flags},
 };
 
@@ -37,6 +40,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("user_timeout", user_timeout),
     Scenario::both("keepalive", keepalive),
     Scenario::both("connect_times_out", connect_times_out),
+    Scenario::both("crossed_syns/closed_at_once", crossed_syns),
 ];
 
 /// A client that is connected to a peer which does nothing by itself.
@@ -377,6 +381,31 @@ fn connect_times_out(stage: &Stage) -> Result<()> {
             .own_client(&client)
             .remote(address)
             .with("connection_ns", Value::Null),
+    );
+    Ok(())
+}
+
+/// The SYNs cross, which takes the client to SYN_RECV; it closes there, and nobody answers its FIN.
+fn crossed_syns(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_orphan_retries", "1")?;
+    let mut peer = TunPeer::new(stage.ip)?;
+    let client = stage.actor("cl")?;
+    let address = peer.address;
+    let fd = client.tcp_for(address)?;
+    client.set(fd, SocketOption::SendTimeout(1_000))?;
+    client.post(&Command::Connect { fd, address })?;
+    peer.cross_syns()?;
+    let given_up = client.outcome()?;
+    ensure!(
+        given_up == Err(Errno(libc::EINPROGRESS)),
+        "connect() gave {given_up:?}"
+    );
+    client.close_fd(fd)?;
+    stage.expect(
+        Expected::abort(Reason::Timeout)
+            .state(TcpState::FinWait1)
+            .own_client(&client)
+            .remote(address),
     );
     Ok(())
 }

@@ -135,6 +135,19 @@ impl TunPeer {
         self.answer_syn(end)
     }
 
+    /// Waits for a SYN and sends one of its own, as if it had seen none; returns when the host has answered that.
+    ///
+    /// # Errors
+    /// When the host does not.
+    pub fn cross_syns(&mut self) -> Result<PeerEnd> {
+        let mut end = self.await_syn()?;
+        self.send(&mut end, Flags::SYN, b"")?;
+        self.next("the answer to a SYN", |segment| {
+            segment.flags.has(Flags::SYN.and(Flags::ACK))
+        })?;
+        Ok(end)
+    }
+
     /// Waits for a SYN, without answering it.
     fn await_syn(&mut self) -> Result<PeerEnd> {
         let syn = self.next("a SYN", |segment| segment.flags.has(Flags::SYN))?;

@@ -53,8 +53,8 @@ pub const TIME_WAIT: Plan = Plan {
             second_chance: &[],
             behaviour: Behaviour::BirthsInferred,
             lost: Some(
-                "births are inferred from the socket's states: a refused birth \
-                 (tcp_max_tw_buckets) looks like one that was made",
+                "births are looked up in the kernel's table of connections when a socket closes; a \
+                 refused birth (tcp_max_tw_buckets) is inferred from the one that is missing there",
             ),
         },
     ],
