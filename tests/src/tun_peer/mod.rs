@@ -197,6 +197,18 @@ impl TunPeer {
             .context("write to the TUN device")
     }
 
+    /// Sends a keepalive probe: nothing, from before the next sequence number.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn probe(&mut self, end: &PeerEnd) -> Result<()> {
+        let mut before = PeerEnd {
+            sequence: end.sequence.wrapping_sub(1),
+            ..*end
+        };
+        self.send(&mut before, Flags::ACK, b"")
+    }
+
     /// Waits for the host's FIN, without acknowledging it.
     ///
     /// # Errors

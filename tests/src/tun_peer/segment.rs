@@ -6,6 +6,8 @@ const PROTOCOL_TCP: u8 = 6;
 const IPV4_BYTES: usize = 20;
 const IPV6_BYTES: usize = 40;
 const TCP_BYTES: usize = 20;
+/// Options of a SYN: "SACK permitted", as every stack offers it, and two of no operation.
+const SYN_OPTIONS: [u8; 4] = [4, 2, 1, 1];
 
 /// Flags of the TCP header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,17 +62,23 @@ impl Segment {
 
     /// The packet. Source and target are of the same family.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut tcp = Vec::with_capacity(TCP_BYTES + self.payload.len());
+        let options: &[u8] = match self.flags.has(Flags::SYN) {
+            true => &SYN_OPTIONS,
+            false => &[],
+        };
+        let header_bytes = TCP_BYTES + options.len();
+        let mut tcp = Vec::with_capacity(header_bytes + self.payload.len());
         tcp.extend(self.source.port().to_be_bytes());
         tcp.extend(self.target.port().to_be_bytes());
         tcp.extend(self.sequence.to_be_bytes());
         tcp.extend(self.acknowledged.to_be_bytes());
-        tcp.push(((TCP_BYTES / 4) as u8) << 4);
+        tcp.push(((header_bytes / 4) as u8) << 4);
         tcp.push(self.flags.0);
         // Window.
         tcp.extend(u16::MAX.to_be_bytes());
         // Checksum and urgent pointer.
         tcp.extend([0; 4]);
+        tcp.extend(options);
         tcp.extend(&self.payload);
         let length = tcp.len() as u16;
         let checksum = |pseudo: Vec<u8>| internet_checksum(&[&pseudo, &tcp]);
