@@ -9,13 +9,14 @@ use twtrace_wire::{
 use crate::{
     constants::config,
     end, existing,
-    kernel::{Sock, Traffic, netns_key, now_ns, set_netns},
+    kernel::{Sock, netns_key, now_ns, set_netns},
     listener,
     maps::{EVENTS, NETNS, add, count_lost, increment},
     process,
     records::{Actor, BEGUN, MiniStory, Story},
     segment, stack,
     timewait::{mini_story, stranger_reason},
+    traffic::{Traffic, after_close, counted, within},
 };
 
 /// What happened.
@@ -34,7 +35,8 @@ pub struct Fact {
 #[inline(always)]
 pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 {
     count_sent(fact, Sock(sock).net());
-    of_socket_with(fact, sock, story, charged, &Sock(sock).traffic())
+    let traffic = Sock(sock).traffic(counted(fact));
+    of_socket_with(fact, sock, story, charged, &traffic)
 }
 
 /// The same, where its traffic has been looked at; not for RSTs sent, which [`of_socket`] counts in their namespace: one
@@ -69,15 +71,13 @@ pub fn of_socket_with(
             story.established_ns,
         );
         (*event).socket = sock.0;
-        (*event).idle_ns = if story.established_ns != 0 {
-            // Ticks are coarse: never idle for longer than connected.
-            min((*event).connection_ns, traffic.idle_ns)
-        } else if story.flags & BEGUN == 0 {
-            traffic.idle_ns
-        } else {
-            // Never established: the kernel has set no time yet.
-            UNKNOWN
-        };
+        // Never established: the kernel has set no time yet.
+        let is_open = story.established_ns != 0 || story.flags & BEGUN == 0;
+        let connection_ns = (*event).connection_ns;
+        (*event).idle_ns = within(connection_ns, traffic.idle_ns, is_open);
+        (*event).peer_silent_ns = within(connection_ns, traffic.peer_silent_ns, is_open);
+        (*event).send_idle_ns = within(connection_ns, traffic.send_idle_ns, is_open);
+        (*event).after_close_ns = after_close(fact, traffic.at_ns, story.closed_ns);
         (*event).bytes_sent = traffic.bytes_sent;
         (*event).bytes_received = traffic.bytes_received;
         process::fill(&mut (*event).process, charged);
@@ -109,6 +109,14 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
         } else {
             (*event).mono_ns.wrapping_sub(kept.last_data_ns)
         };
+        // It answers a segment of the peer's.
+        (*event).peer_silent_ns = 0;
+        (*event).send_idle_ns = if kept.last_sent_ns == 0 {
+            UNKNOWN
+        } else {
+            (*event).mono_ns.wrapping_sub(kept.last_sent_ns)
+        };
+        (*event).after_close_ns = after_close(fact, (*event).mono_ns, kept.closed_ns);
         (*event).bytes_sent = kept.bytes_sent;
         (*event).bytes_received = kept.bytes_received;
         process::fill(&mut (*event).process, &kept.closer);
@@ -140,8 +148,15 @@ impl Addresses {
 }
 
 /// A fact that no process can be named for by a story: a listener's owner may be known, and else it is nobody's.
+#[inline(always)]
+pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattributed) {
+    // Not from there: one more call is too much for its stack.
+    count_sent(fact, addresses.net());
+    of_nobody_uncounted(fact, addresses, side, why);
+}
+
 #[inline(never)]
-pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattributed) -> u32 {
+fn of_nobody_uncounted(fact: &Fact, addresses: Addresses, side: Side, why: Unattributed) -> u32 {
     let mut actor = Actor::nobody(why);
     let mut opener = Actor::nobody(Unattributed::Unknown);
     let mut known_side = Side::Unknown as u8;
@@ -161,7 +176,6 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
         side as u8
     };
     count(fact, side, &actor.key, 1);
-    count_sent(fact, addresses.net());
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -169,6 +183,12 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
     let event = entry.as_mut_ptr();
     // SAFETY: as in `of_socket`.
     unsafe {
+        (*event).idle_ns = UNKNOWN;
+        (*event).peer_silent_ns = UNKNOWN;
+        (*event).send_idle_ns = UNKNOWN;
+        (*event).after_close_ns = UNKNOWN;
+        (*event).bytes_sent = UNKNOWN;
+        (*event).bytes_received = UNKNOWN;
         let (more, socket) = match addresses {
             Addresses::Sock(sock) => {
                 let sock = Sock(sock);
@@ -187,9 +207,6 @@ pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattribute
         };
         begin(event, now_ns(), fact, more, side, 0);
         (*event).socket = socket;
-        (*event).idle_ns = UNKNOWN;
-        (*event).bytes_sent = UNKNOWN;
-        (*event).bytes_received = UNKNOWN;
         process::fill(&mut (*event).process, &actor);
         process::fill(&mut (*event).opener, &opener);
     }
@@ -296,11 +313,6 @@ unsafe fn begin(
             now_ns.wrapping_sub(established_ns)
         };
     }
-}
-
-#[inline(always)]
-fn min(a: u64, b: u64) -> u64 {
-    if a < b { a } else { b }
 }
 
 #[inline(always)]

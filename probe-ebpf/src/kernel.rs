@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel};
 use twtrace_wire::{ABSENT, CAST_MARK, NetnsKey, TcpState, Tuple, flags};
 
 use crate::constants::{config, offset};
@@ -244,40 +244,6 @@ impl Sock {
         }
         0
     }
-
-    /// Payload bytes sent (each once) and received, and the time since data last went either way.
-    #[inline(always)]
-    pub fn traffic(self) -> Traffic {
-        let sent: u64 = read(self.0, offset!(tcp_bytes_sent));
-        let again: u64 = read(self.0, offset!(tcp_bytes_retrans));
-        // bytes_received counts the peer's FIN as one (tcp_rcv_nxt_update runs up to end_seq).
-        let received: u64 = read(self.0, offset!(tcp_bytes_received));
-        // SAFETY: no arguments, no effect.
-        let now = unsafe { bpf_jiffies64() } as u32;
-        let since_sent = now.wrapping_sub(read(self.0, offset!(tcp_lsndtime)));
-        let since_received = now.wrapping_sub(read(self.0, offset!(icsk_lrcvtime)));
-        let ticks = if since_sent < since_received {
-            since_sent
-        } else {
-            since_received
-        };
-        Traffic {
-            at_ns: now_ns(),
-            idle_ns: ticks as u64 * config!(tick_ns),
-            bytes_sent: sent.wrapping_sub(again),
-            bytes_received: received.wrapping_sub((self.peer_fin_seen() && received > 0) as u64),
-        }
-    }
-}
-
-/// What went over a connection.
-#[derive(Clone, Copy)]
-pub struct Traffic {
-    /// When it was looked at: what is told of that look has this time, so that the clock is read once.
-    pub at_ns: u64,
-    pub idle_ns: u64,
-    pub bytes_sent: u64,
-    pub bytes_received: u64,
 }
 
 /// CLOCK_MONOTONIC, nanoseconds.

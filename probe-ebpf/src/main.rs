@@ -37,6 +37,7 @@ mod stack;
 mod state;
 mod story;
 mod timewait;
+mod traffic;
 mod unaccepted;
 /// Helpers that read kernel memory are for GPL-compatible programs only; these are under the GPL too.
 #[unsafe(link_section = "license")]

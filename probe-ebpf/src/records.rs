@@ -121,6 +121,8 @@ pub struct Story {
     pub closer: Actor,
     /// CLOCK_MONOTONIC at ESTABLISHED, or 0.
     pub established_ns: u64,
+    /// CLOCK_MONOTONIC when no more data was to come: close(), or shutdown() both ways; or 0.
+    pub closed_ns: u64,
     /// Where in its code the closer closed: a key of `SITES`, `NO_SITE` or `LOST_SITE`.
     pub site: u64,
     /// The constants above.
@@ -151,6 +153,7 @@ impl Story {
             opener: Actor::nobody(Unattributed::Unknown),
             closer: Actor::nobody(closer),
             established_ns: 0,
+            closed_ns: 0,
             site: NO_SITE,
             flags: 0,
             hash: 0,
@@ -194,9 +197,13 @@ pub struct MiniStory {
     /// CLOCK_MONOTONIC, or 0.
     pub established_ns: u64,
     /// As in [`Story`].
+    pub closed_ns: u64,
+    /// As in [`Story`].
     pub site: u64,
     /// CLOCK_MONOTONIC when data last went either way, or 0.
     pub last_data_ns: u64,
+    /// CLOCK_MONOTONIC when this end last sent data, or 0.
+    pub last_sent_ns: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
 }
@@ -214,8 +221,10 @@ pub static NEW_MINI: MiniStory = MiniStory {
     born_ns: 0,
     promoted_ns: UNKNOWN,
     established_ns: 0,
+    closed_ns: 0,
     site: NO_SITE,
     last_data_ns: 0,
+    last_sent_ns: 0,
     bytes_sent: 0,
     bytes_received: 0,
 };

@@ -16,7 +16,7 @@ use crate::{
         RST_SENT_TURNS, Story,
     },
     segment::{TCP_RST, TCP_SYN, header_flags},
-    story, timewait, unaccepted,
+    story, timewait, traffic, unaccepted,
 };
 
 /// `SK_RST_REASON_TCP_ABORT_ON_CLOSE` (include/net/rstreason.h, 6.10 on): data was unread at close().
@@ -306,7 +306,7 @@ pub fn received(sock: Sock, program: Program) {
         // Whoever accepts it at this moment: what is counted now is put right later.
         charged = &unaccepted::NOBODY;
     }
-    let traffic = sock.traffic();
+    let traffic = sock.traffic(traffic::counted(&fact));
     emit::of_socket_with(&fact, sock.0, story, charged, &traffic);
     if awaits_accept {
         unaccepted::keep(sock, story, &fact, &traffic);

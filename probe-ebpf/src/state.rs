@@ -7,7 +7,7 @@ use crate::{
     constants::config,
     emit::{self, Fact},
     end, existing,
-    kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, Sock, now_ns, state},
+    kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock, now_ns, state},
     listener,
     maps::{LISTENER_CLOSERS, MPTCP},
     port_call,
@@ -34,6 +34,7 @@ pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8, program: Program) {
         _ => return,
     }
     match new {
+        _ if old == new => closed_after_shutdown(sock),
         state::SYN_SENT => connecting(sock),
         state::ESTABLISHED => established(sock, old),
         state::FIN_WAIT1 => closing(ctx, sock, old, true),
@@ -54,6 +55,10 @@ pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8, program: Program) {
 pub fn transition_again(ctx: Ctx, sock: Sock, old: u8, new: u8) {
     if !is_watched(old, new) {
         return;
+    }
+    if old == new {
+        // Sets what is set.
+        return transition(ctx, sock, old, new, Program::Second);
     }
     let story = if new == state::CLOSE {
         story::find(sock.0)
@@ -88,17 +93,19 @@ pub fn transition_again(ctx: Ctx, sock: Sock, old: u8, new: u8) {
 /// Whether a transition says anything about the connection's actors or its end.
 #[inline(always)]
 fn is_watched(old: u8, new: u8) -> bool {
-    // close() after shutdown() repeats FIN_WAIT1 and FIN_WAIT2; a listener's abort repeats CLOSE.
-    old != new
-        && matches!(
-            new,
-            state::SYN_SENT
-                | state::ESTABLISHED
-                | state::FIN_WAIT1
-                | state::LAST_ACK
-                | state::LISTEN
-                | state::CLOSE
-        )
+    if old == new {
+        // close() after shutdown() repeats these; a listener's abort repeats CLOSE.
+        return matches!(new, state::FIN_WAIT1 | state::FIN_WAIT2);
+    }
+    matches!(
+        new,
+        state::SYN_SENT
+            | state::ESTABLISHED
+            | state::FIN_WAIT1
+            | state::LAST_ACK
+            | state::LISTEN
+            | state::CLOSE
+    )
 }
 
 /// connect(): in process context, by the opener.
@@ -192,10 +199,34 @@ fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
         }
         if active {
             (*story).flags |= ACTIVE_CLOSE;
+            note_close(sock, story);
         }
     }
     if active {
         timewait::expect_birth(sock);
+    }
+}
+
+/// FIN_WAIT1 or FIN_WAIT2 again: close(), where shutdown() had sent the FIN.
+#[inline(always)]
+fn closed_after_shutdown(sock: Sock) {
+    if let Some(story) = story::alive(sock) {
+        // SAFETY: the entry of a live socket.
+        unsafe { note_close(sock, story) }
+    }
+}
+
+/// Notes since when data is too late: __tcp_close() and inet_shutdown() say that no more is received before they say more.
+///
+/// # Safety
+/// The entry of a live socket.
+#[inline(always)]
+unsafe fn note_close(sock: Sock, story: *mut Story) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if (*story).closed_ns == 0 && sock.shutdown() == SHUT_BOTH {
+            (*story).closed_ns = now_ns();
+        }
     }
 }
 

@@ -14,13 +14,14 @@ use crate::{
     constants::{config, offset},
     emit::{self, Addresses, Fact},
     end, existing, hashed,
-    kernel::{IPPROTO_TCP, Sock, Traffic, now_ns, read, state},
+    kernel::{IPPROTO_TCP, Sock, now_ns, read, state},
     maps::{ALLOCATING, MINIS, add},
     records::{
         ACTIVE_CLOSE, BORN, BORN_INFERRED, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED,
         RST_SENT, Story,
     },
     story,
+    traffic::{Counted, Traffic},
 };
 
 /// `local_port` is given because full and mini-sockets keep it in different places.
@@ -248,7 +249,8 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         flags: 0,
     };
     count_birth(sock.netns_key(), refused, false, 1);
-    let traffic = sock.traffic();
+    // The peer has acknowledged all, the FIN too.
+    let traffic = sock.traffic(Counted::Sent);
     emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
     if !refused {
         keep(sock, story, substate, mini, &traffic);
@@ -277,9 +279,21 @@ fn keep(sock: Sock, story: &Story, substate: u8, mini: u64, traffic: &Traffic) {
         (*kept).promoted_ns = UNKNOWN;
         (*kept).established_ns = story.established_ns;
         (*kept).site = story.site;
-        (*kept).last_data_ns = traffic.at_ns.wrapping_sub(traffic.idle_ns);
+        (*kept).closed_ns = story.closed_ns;
+        (*kept).last_data_ns = moment(traffic.at_ns, traffic.idle_ns);
+        (*kept).last_sent_ns = moment(traffic.at_ns, traffic.send_idle_ns);
         (*kept).bytes_sent = traffic.bytes_sent;
         (*kept).bytes_received = traffic.bytes_received;
+    }
+}
+
+/// The moment that is so long ago, or 0 where that is not known.
+#[inline(always)]
+fn moment(now_ns: u64, ago_ns: u64) -> u64 {
+    if ago_ns == UNKNOWN {
+        0
+    } else {
+        now_ns.wrapping_sub(ago_ns)
     }
 }
 
@@ -326,7 +340,7 @@ fn recover(sock: Sock, story: &mut Story, mini: u64, from: u8) {
 #[inline(never)]
 fn keep_recovered(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
     let sock = Sock(sock);
-    keep(sock, story, substate, mini, &sock.traffic());
+    keep(sock, story, substate, mini, &sock.traffic(Counted::Sent));
     0
 }
 

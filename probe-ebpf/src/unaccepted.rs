@@ -13,9 +13,10 @@ use twtrace_wire::{
 
 use crate::{
     emit::{self, Fact},
-    kernel::{Sock, Traffic},
+    kernel::{Sock, now_ns},
     maps::{UNACCEPTED, add},
     records::{Actor, BEGUN, RST_UNACCEPTED, Story, Unaccepted},
+    traffic::Traffic,
 };
 
 /// How long before userspace gives up the last accept() may come that is told of.
@@ -94,11 +95,11 @@ fn put_right(sock: u64, story: *mut Story) -> u32 {
     if UNACCEPTED.remove(sock.0).is_err() {
         return 0;
     }
-    let mut traffic = sock.traffic();
-    if traffic.at_ns.wrapping_sub(at_ns) > ACCEPT_WAIT_NS - MARGIN_NS {
+    if now_ns().wrapping_sub(at_ns) > ACCEPT_WAIT_NS - MARGIN_NS {
         return 0;
     }
-    traffic.at_ns = at_ns;
+    // What went over it, the reset itself has told.
+    let traffic = Traffic::unmeasured(at_ns);
     // SAFETY: the entry of a live socket.
     let story = unsafe { &*story };
     let mut fact = Fact {

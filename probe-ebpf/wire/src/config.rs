@@ -64,6 +64,11 @@ offsets! {
     icsk_ulp_ops = "inet_connection_sock"."icsk_ulp_ops";
     icsk_ulp_data = "inet_connection_sock"."icsk_ulp_data";
     icsk_lrcvtime = "inet_connection_sock"."icsk_ack.lrcvtime";
+    tcp_rcv_tstamp = "tcp_sock"."rcv_tstamp";
+    tcp_last_oow_ack_time = "tcp_sock"."last_oow_ack_time";
+    tcp_rack_mstamp = "tcp_sock"."rack.mstamp";
+    tcp_snd_una = "tcp_sock"."snd_una";
+    tcp_snd_nxt = "tcp_sock"."snd_nxt";
     tcp_rcv_nxt = "tcp_sock"."rcv_nxt";
     tcp_copied_seq = "tcp_sock"."copied_seq";
     tcp_bytes_sent = "tcp_sock"."bytes_sent";

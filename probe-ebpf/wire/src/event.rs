@@ -121,6 +121,12 @@ pub struct ConnectionEvent {
     pub connection_ns: u64,
     /// Time since data last went either way, or [`UNKNOWN`]. In steps of the kernel's tick.
     pub idle_ns: u64,
+    /// Time since any segment of the peer's but a RST came, or [`UNKNOWN`]. In steps of the kernel's tick.
+    pub peer_silent_ns: u64,
+    /// Time since this end last sent data, or shook hands, or [`UNKNOWN`]. In steps of the kernel's tick.
+    pub send_idle_ns: u64,
+    /// Reset for data after close: time since the close, or [`UNKNOWN`].
+    pub after_close_ns: u64,
     /// Payload bytes sent, each counted once, or [`UNKNOWN`].
     pub bytes_sent: u64,
     /// Payload bytes received in order, or [`UNKNOWN`].
@@ -222,7 +228,7 @@ pub struct PortEvent {
 const _: () = assert!(size_of::<ProcessKey>() == 16);
 const _: () = assert!(size_of::<Process>() == 64);
 const _: () = assert!(size_of::<Tuple>() == 48);
-const _: () = assert!(size_of::<ConnectionEvent>() == 16 + 48 + 5 * 8 + 128);
+const _: () = assert!(size_of::<ConnectionEvent>() == 16 + 48 + 8 * 8 + 128);
 const _: () = assert!(size_of::<EndEvent>() == 16 + 48 + 16 + 192);
 const _: () = assert!(size_of::<TupleKey>() == 16);
 const _: () = assert!(size_of::<Cancelled>() == 8 + size_of::<EndEvent>());

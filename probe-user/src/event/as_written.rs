@@ -156,12 +156,18 @@ impl<'a> Rest<'a> {
         let connection_ns = self.number_or_null()?;
         self.expect(b",\"idle_ns\":")?;
         let idle_ns = self.number_or_null()?;
+        self.expect(b",\"peer_silent_ns\":")?;
+        let peer_silent_ns = self.number_or_null()?;
+        self.expect(b",\"send_idle_ns\":")?;
+        let send_idle_ns = self.number_or_null()?;
         self.expect(b",\"bytes_sent\":")?;
         let bytes_sent = self.number_or_null()?;
         self.expect(b",\"bytes_received\":")?;
         Some(Flow {
             connection_ns,
             idle_ns,
+            peer_silent_ns,
+            send_idle_ns,
             bytes_sent,
             bytes_received: self.number_or_null()?,
         })
@@ -302,12 +308,15 @@ impl Parser {
                 let kernel_reason = rest.text_or_null()?;
                 rest.expect(b",\"state\":")?;
                 let state = rest.word_or_null()?;
+                let flow = rest.flow()?;
+                rest.expect(b",\"after_close_ns\":")?;
                 Facts::Reset(Reset {
                     direction,
                     reason,
                     kernel_reason: kernel_reason.map(|reason| self.kernel_reason(reason)),
                     state,
-                    flow: rest.flow()?,
+                    flow,
+                    after_close_ns: rest.number_or_null()?,
                 })
             }
             EventKind::Abort => {

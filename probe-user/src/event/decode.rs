@@ -113,6 +113,8 @@ impl Decoder {
         let flow = Flow {
             connection_ns: known(wire.connection_ns),
             idle_ns: known(wire.idle_ns),
+            peer_silent_ns: known(wire.peer_silent_ns),
+            send_idle_ns: known(wire.send_idle_ns),
             bytes_sent: known(wire.bytes_sent),
             bytes_received: known(wire.bytes_received),
         };
@@ -123,6 +125,7 @@ impl Decoder {
                 kernel_reason: self.kernel_reasons.get(wire.kernel_reason),
                 state,
                 flow,
+                after_close_ns: known(wire.after_close_ns),
             }),
             EventKind::Abort => Facts::Abort(Abort {
                 reason: code("reason", wire.reason, AbortReason::from_code)?,

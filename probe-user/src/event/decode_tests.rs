@@ -68,6 +68,9 @@ fn wire_reset() -> ConnectionEvent {
         socket: 0xffff_8880_1234_5678,
         connection_ns: 100,
         idle_ns: UNKNOWN,
+        peer_silent_ns: 70,
+        send_idle_ns: 80,
+        after_close_ns: 90,
         bytes_sent: 1,
         bytes_received: 2,
         process: wire_process(42, b"nginx"),
@@ -98,6 +101,9 @@ fn a_reset_comes_out_whole() {
     assert_eq!(reset.kernel_reason.unwrap().to_string(), "TCP_STATE");
     assert_eq!(reset.flow.connection_ns, Some(100));
     assert_eq!(reset.flow.idle_ns, None);
+    assert_eq!(reset.flow.peer_silent_ns, Some(70));
+    assert_eq!(reset.flow.send_idle_ns, Some(80));
+    assert_eq!(reset.after_close_ns, Some(90));
 }
 
 fn wire_end() -> EndEvent {

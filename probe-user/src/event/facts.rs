@@ -34,8 +34,13 @@ pub enum Facts {
 pub struct Flow {
     /// Time since ESTABLISHED, nanoseconds.
     pub connection_ns: Option<u64>,
-    /// Time since data last went either way, nanoseconds.
+    /// Time since data last went either way, nanoseconds. As `send_idle_ns`, without the data that provoked what ended it.
     pub idle_ns: Option<u64>,
+    /// Time since any segment of the peer's came, nanoseconds; of a RST received, before it.
+    pub peer_silent_ns: Option<u64>,
+    /// Time since this end last sent data (or shook hands, where it had sent none), nanoseconds. Of a RST received and of a
+    /// time-out, before the data that the peer has not acknowledged: the write that provoked it does not count.
+    pub send_idle_ns: Option<u64>,
     /// Payload bytes sent, each counted once.
     pub bytes_sent: Option<u64>,
     /// Payload bytes received in order.
@@ -97,6 +102,8 @@ pub struct Reset {
     /// How the connection had been used.
     #[serde(flatten)]
     pub flow: Flow,
+    /// Of `data_after_close`: how long after the close that data came, nanoseconds.
+    pub after_close_ns: Option<u64>,
 }
 
 /// A connection died without a RST of either side.

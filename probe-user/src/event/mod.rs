@@ -122,6 +122,8 @@ mod tests {
                     "from",
                     "connection_ns",
                     "idle_ns",
+                    "peer_silent_ns",
+                    "send_idle_ns",
                     "bytes_sent",
                     "bytes_received",
                     "inferred",
@@ -136,8 +138,11 @@ mod tests {
                     "state",
                     "connection_ns",
                     "idle_ns",
+                    "peer_silent_ns",
+                    "send_idle_ns",
                     "bytes_sent",
                     "bytes_received",
+                    "after_close_ns",
                 ],
             ),
             (
@@ -147,6 +152,8 @@ mod tests {
                     "state",
                     "connection_ns",
                     "idle_ns",
+                    "peer_silent_ns",
+                    "send_idle_ns",
                     "bytes_sent",
                     "bytes_received",
                 ],
@@ -183,7 +190,7 @@ mod tests {
         event.opener = None;
         assert_eq!(
             serde_json::to_string(&event).unwrap(),
-            r#"{"ts":"2023-11-14T22:13:20.000000007Z","mono_ns":1000,"event":"time_wait","netns":4026531840,"local":"10.0.0.1:40000","remote":"[2001:db8::2]:80","mapped":false,"side":"client","process":null,"unattributed":"closed_before_tracing","opener":null,"state":"fin_wait2","from":"fin_wait1","connection_ns":5000000,"idle_ns":null,"bytes_sent":80,"bytes_received":612,"inferred":false}"#
+            r#"{"ts":"2023-11-14T22:13:20.000000007Z","mono_ns":1000,"event":"time_wait","netns":4026531840,"local":"10.0.0.1:40000","remote":"[2001:db8::2]:80","mapped":false,"side":"client","process":null,"unattributed":"closed_before_tracing","opener":null,"state":"fin_wait2","from":"fin_wait1","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612,"inferred":false}"#
         );
     }
 }

@@ -121,6 +121,9 @@ struct Line<'a> {
     from: Option<Text<'a>>,
     connection_ns: Option<u64>,
     idle_ns: Option<u64>,
+    peer_silent_ns: Option<u64>,
+    send_idle_ns: Option<u64>,
+    after_close_ns: Option<u64>,
     bytes_sent: Option<u64>,
     bytes_received: Option<u64>,
     #[serde(default)]
@@ -213,6 +216,8 @@ impl Parser {
         let flow = Flow {
             connection_ns: line.connection_ns,
             idle_ns: line.idle_ns,
+            peer_silent_ns: line.peer_silent_ns,
+            send_idle_ns: line.send_idle_ns,
             bytes_sent: line.bytes_sent,
             bytes_received: line.bytes_received,
         };
@@ -234,6 +239,7 @@ impl Parser {
                     .map(|reason| self.kernel_reason(reason)),
                 state,
                 flow,
+                after_close_ns: line.after_close_ns,
             }),
             EventKind::Abort => Facts::Abort(Abort {
                 reason: word_or(line.reason.as_deref(), AbortReason::Other)

@@ -66,10 +66,12 @@ prop_compose! {
     fn flow()(
         connection_ns: Option<u64>,
         idle_ns: Option<u64>,
+        peer_silent_ns: Option<u64>,
+        send_idle_ns: Option<u64>,
         bytes_sent: Option<u64>,
         bytes_received: Option<u64>,
     ) -> Flow {
-        Flow { connection_ns, idle_ns, bytes_sent, bytes_received }
+        Flow { connection_ns, idle_ns, peer_silent_ns, send_idle_ns, bytes_sent, bytes_received }
     }
 }
 
@@ -91,9 +93,10 @@ prop_compose! {
         kernel_reason in option::of("\\PC*"),
         state in option::of(member()),
         flow in flow().boxed(),
+        after_close_ns: Option<u64>,
     ) -> Facts {
         let kernel_reason = kernel_reason.map(|word| KernelReason::new(&word));
-        Facts::Reset(Reset { direction, reason, kernel_reason, state, flow })
+        Facts::Reset(Reset { direction, reason, kernel_reason, state, flow, after_close_ns })
     }
 }
 

@@ -47,6 +47,8 @@ fn event(kind: EventKind, facts: Facts) -> Event {
 const FLOW: Flow = Flow {
     connection_ns: Some(5_000_000),
     idle_ns: None,
+    peer_silent_ns: None,
+    send_idle_ns: None,
     bytes_sent: Some(80),
     bytes_received: Some(612),
 };
@@ -74,6 +76,7 @@ pub fn reset() -> Event {
             kernel_reason: None,
             state: Some(TcpState::Established),
             flow: FLOW,
+            after_close_ns: None,
         }),
     )
 }

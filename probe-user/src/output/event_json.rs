@@ -102,6 +102,8 @@ impl EventJson {
                 text.extend(b",\"state\":");
                 word_or_null(text, facts.state);
                 flow(text, &facts.flow);
+                text.extend(b",\"after_close_ns\":");
+                number_or_null(text, facts.after_close_ns);
             }
             Facts::Abort(facts) => {
                 text.extend(b",\"reason\":");
@@ -268,6 +270,10 @@ fn flow(text: &mut Vec<u8>, flow: &Flow) {
     number_or_null(text, flow.connection_ns);
     text.extend(b",\"idle_ns\":");
     number_or_null(text, flow.idle_ns);
+    text.extend(b",\"peer_silent_ns\":");
+    number_or_null(text, flow.peer_silent_ns);
+    text.extend(b",\"send_idle_ns\":");
+    number_or_null(text, flow.send_idle_ns);
     text.extend(b",\"bytes_sent\":");
     number_or_null(text, flow.bytes_sent);
     text.extend(b",\"bytes_received\":");

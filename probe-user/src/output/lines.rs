@@ -7,6 +7,7 @@ use super::quantity;
 use super::text::escape;
 use crate::event::words::Word;
 use crate::event::{Event, Facts, Flow, Lost, Process};
+use twtrace_wire::ResetReason;
 
 /// The line above all others.
 pub fn header() -> String {
@@ -113,7 +114,9 @@ fn details(facts: &Facts) -> String {
             if facts.inferred {
                 add(&mut details, "inferred");
             }
-            add_flow(&mut details, &facts.flow);
+            add_age(&mut details, &facts.flow);
+            add_idle(&mut details, &facts.flow);
+            add_bytes(&mut details, &facts.flow);
         }
         Facts::Reset(facts) => {
             add(
@@ -129,14 +132,26 @@ fn details(facts: &Facts) -> String {
             if let Some(state) = facts.state {
                 add(&mut details, &format!("in {}", state.word()));
             }
-            add_flow(&mut details, &facts.flow);
+            let is_late = facts.reason == ResetReason::DataAfterClose;
+            if let Some(after_close_ns) = facts.after_close_ns.filter(|_| is_late) {
+                add(
+                    &mut details,
+                    &format!("{} after close", quantity::duration(after_close_ns)),
+                );
+            }
+            add_age(&mut details, &facts.flow);
+            // The peer has just been heard: its data is what came too late.
+            add_silence(&mut details, &facts.flow, !is_late);
+            add_bytes(&mut details, &facts.flow);
         }
         Facts::Abort(facts) => {
             add(&mut details, facts.reason.word());
             if let Some(state) = facts.state {
                 add(&mut details, &format!("in {}", state.word()));
             }
-            add_flow(&mut details, &facts.flow);
+            add_age(&mut details, &facts.flow);
+            add_silence(&mut details, &facts.flow, true);
+            add_bytes(&mut details, &facts.flow);
         }
         Facts::TimeWaitEnd(facts) => {
             add(&mut details, facts.cause.word());
@@ -196,13 +211,38 @@ fn details(facts: &Facts) -> String {
     details
 }
 
-fn add_flow(details: &mut String, flow: &Flow) {
+fn add_age(details: &mut String, flow: &Flow) {
     if let Some(age_ns) = flow.connection_ns {
         add(details, &format!("age {}", quantity::duration(age_ns)));
     }
+}
+
+/// For how long each end had been quiet when the connection died; in recordings of earlier versions, both together.
+fn add_silence(details: &mut String, flow: &Flow, of_peer: bool) {
+    if flow.peer_silent_ns.is_none() && flow.send_idle_ns.is_none() {
+        return add_idle(details, flow);
+    }
+    if let Some(silent_ns) = flow.peer_silent_ns.filter(|_| of_peer) {
+        add(
+            details,
+            &format!("peer silent {}", quantity::duration(silent_ns)),
+        );
+    }
+    if let Some(sent_ns) = flow.send_idle_ns {
+        add(
+            details,
+            &format!("last sent {} ago", quantity::duration(sent_ns)),
+        );
+    }
+}
+
+fn add_idle(details: &mut String, flow: &Flow) {
     if let Some(idle_ns) = flow.idle_ns {
         add(details, &format!("idle {}", quantity::duration(idle_ns)));
     }
+}
+
+fn add_bytes(details: &mut String, flow: &Flow) {
     if let (Some(sent), Some(received)) = (flow.bytes_sent, flow.bytes_received) {
         add(
             details,
@@ -249,6 +289,40 @@ mod tests {
         sample.process = None;
         sample.unattributed = Some(twtrace_wire::Unattributed::NoSocket);
         assert!(event(&sample).contains("(no_socket)"));
+    }
+
+    #[test]
+    fn a_death_tells_how_long_each_end_was_quiet() {
+        let mut sample = samples::abort();
+        let Facts::Abort(abort) = &mut sample.facts else {
+            panic!("{sample:?}");
+        };
+        // As an earlier version wrote it.
+        abort.flow.idle_ns = Some(0);
+        assert!(event(&sample).contains("age 5.00ms, idle 0ns, sent 80B"));
+        let Facts::Abort(abort) = &mut sample.facts else {
+            panic!("{sample:?}");
+        };
+        abort.flow.peer_silent_ns = Some(9_000_000_000);
+        abort.flow.send_idle_ns = Some(4_000_000);
+        let flow = abort.flow;
+        let quiet = "age 5.00ms, peer silent 9.00s, last sent 4.00ms ago, sent 80B";
+        assert!(event(&sample).contains(quiet), "{}", event(&sample));
+        let mut late = samples::reset();
+        let Facts::Reset(reset) = &mut late.facts else {
+            panic!("{late:?}");
+        };
+        reset.flow = flow;
+        reset.reason = ResetReason::DataAfterClose;
+        reset.after_close_ns = Some(300_000_000);
+        assert!(
+            event(&late).ends_with(
+                "sent data_after_close, in established, 300ms after close, age 5.00ms, last sent \
+                 4.00ms ago, sent 80B received 612B"
+            ),
+            "{}",
+            event(&late)
+        );
     }
 
     #[test]

@@ -27,6 +27,8 @@ const OPTIONAL: &[&str] = &[
     "subflow_conn",
     "ulp_name",
     "tcp_linger2",
+    "tcp_last_oow_ack_time",
+    "tcp_rack_mstamp",
     "tcp_bytes_retrans",
     "inet_local_port_range",
     "task_pid_links",

@@ -52,6 +52,10 @@ fn events_of_the_first_format_are_written_as_they_were() {
     while let Some(entry) = reader.next().unwrap() {
         if let Entry::Event(event) = entry {
             let again = serde_json::to_string(&event).unwrap();
+            // Fields that came later.
+            let again = again
+                .replace(r#","peer_silent_ns":null,"send_idle_ns":null"#, "")
+                .replace(r#","after_close_ns":null"#, "");
             assert!(lines.any(|line| line == again), "{again}");
         }
     }

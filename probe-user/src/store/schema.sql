@@ -184,7 +184,8 @@ CREATE TABLE event_row(
     who_id INTEGER, unattributed TEXT,
     direction TEXT, reason TEXT, kernel_reason TEXT, -- of resets and aborts
     op TEXT, requested INTEGER, result TEXT, latency_ns INTEGER, -- of searches for a port
-    state TEXT, connection_ns INTEGER, idle_ns INTEGER, bytes_sent INTEGER, bytes_received INTEGER,
+    state TEXT, connection_ns INTEGER, idle_ns INTEGER, peer_silent_ns INTEGER, send_idle_ns INTEGER,
+    bytes_sent INTEGER, bytes_received INTEGER, after_close_ns INTEGER,
     PRIMARY KEY(interval_id, n)
 ) WITHOUT ROWID;
 

@@ -430,16 +430,16 @@ impl Rows<'_> {
                     .word(facts.reason)
                     .text(facts.kernel_reason.as_ref().map(ToString::to_string));
                 let state = facts.state.map(|state| state.word().to_owned());
-                flow(none(values, 4).text(state), &facts.flow)
+                flow(none(values, 4).text(state), &facts.flow).optional(facts.after_close_ns)
             }
             Facts::Abort(facts) => {
                 let values = values.text(None).word(facts.reason).text(None);
                 let state = facts.state.map(|state| state.word().to_owned());
-                flow(none(values, 4).text(state), &facts.flow)
+                none(flow(none(values, 4).text(state), &facts.flow), 1)
             }
             Facts::TimeWait(facts) => {
                 let state = facts.from.map(|state| state.word().to_owned());
-                flow(none(values, 7).text(state), &facts.flow)
+                none(flow(none(values, 7).text(state), &facts.flow), 1)
             }
             Facts::PortAlloc(facts) => none(
                 none(values, 3)
@@ -447,9 +447,9 @@ impl Rows<'_> {
                     .number(facts.requested)
                     .put(facts.result.to_string())
                     .optional(facts.latency_ns),
-                5,
+                8,
             ),
-            Facts::TimeWaitEnd(facts) => none(values.text(None).text(word(facts.cause.word())), 10),
+            Facts::TimeWaitEnd(facts) => none(values.text(None).text(word(facts.cause.word())), 13),
         };
         values.insert(self.connection, "event_row")
     }
@@ -509,6 +509,8 @@ fn flow(values: Values, flow: &Flow) -> Values {
     values
         .optional(flow.connection_ns)
         .optional(flow.idle_ns)
+        .optional(flow.peer_silent_ns)
+        .optional(flow.send_idle_ns)
         .optional(flow.bytes_sent)
         .optional(flow.bytes_received)
 }

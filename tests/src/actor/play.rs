@@ -207,6 +207,7 @@ pub fn set(fd: Fd, option: SocketOption) -> io::Result<()> {
             }
             Ok(())
         }
+        SocketOption::Repair => inet::set_option(fd, IPPROTO_TCP, libc::TCP_REPAIR, 1_i32),
         SocketOption::Linger2(seconds) => {
             inet::set_option(fd, IPPROTO_TCP, libc::TCP_LINGER2, seconds)
         }

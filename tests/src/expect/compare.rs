@@ -174,7 +174,8 @@ mod tests {
             "local": "127.0.0.1:1", "remote": "127.0.0.1:2", "mapped": false, "side": "client",
             "process": {"pid": pid, "comm": "cl", "uid": 0}, "unattributed": null,
             "opener": {"pid": pid, "comm": "cl", "uid": 0}, "state": "fin_wait2", "from": "fin_wait2",
-            "connection_ns": 5, "idle_ns": 5, "bytes_sent": 0, "bytes_received": 0, "inferred": inferred,
+            "connection_ns": 5, "idle_ns": 5, "peer_silent_ns": 0, "send_idle_ns": 5, "bytes_sent": 0,
+            "bytes_received": 0, "inferred": inferred,
         })
     }
 

@@ -18,12 +18,28 @@ const COMMON: &[&str] = &[
     "opener",
 ];
 
-const FLOW: &[&str] = &["connection_ns", "idle_ns", "bytes_sent", "bytes_received"];
+const FLOW: &[&str] = &[
+    "connection_ns",
+    "idle_ns",
+    "peer_silent_ns",
+    "send_idle_ns",
+    "bytes_sent",
+    "bytes_received",
+];
 
 fn own_fields(event: &str) -> Option<(&'static [&'static str], bool)> {
     match event {
         "time_wait" | "time_wait_overflow" => Some((&["state", "from", "inferred"], true)),
-        "reset" => Some((&["direction", "reason", "kernel_reason", "state"], true)),
+        "reset" => Some((
+            &[
+                "direction",
+                "reason",
+                "kernel_reason",
+                "state",
+                "after_close_ns",
+            ],
+            true,
+        )),
         "abort" => Some((&["reason", "state"], true)),
         "time_wait_end" => Some((&["cause", "age_ns", "promoted_ns", "by", "inferred"], false)),
         "port_alloc" => Some((
@@ -94,8 +110,8 @@ mod tests {
             "ts": "2026-01-02T03:04:05.000000006Z", "mono_ns": 1, "event": "abort", "netns": 1,
             "local": "127.0.0.1:1", "remote": "127.0.0.1:2", "mapped": false, "side": "client",
             "process": null, "unattributed": "unknown", "opener": null, "reason": "timeout",
-            "state": "established", "connection_ns": null, "idle_ns": null, "bytes_sent": null,
-            "bytes_received": null,
+            "state": "established", "connection_ns": null, "idle_ns": null,
+            "peer_silent_ns": null, "send_idle_ns": null, "bytes_sent": null, "bytes_received": null,
         });
         assert_eq!(violations(&event), Vec::<String>::new());
         let mut without = event.clone();

@@ -1,36 +1,45 @@
 //! The peer's data meets a connection that its process has closed.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use super::{
     Scenario,
     close::{clients_bytes, parked},
-    reset::received_by_server,
+    reset::{lasting, received_by_server},
 };
 use crate::{
-    expect::{Expected, Reason, TcpState},
-    stage::Stage,
+    expect::{Check, Expected, Reason, TcpState},
+    stage::{Pair, Stage},
     sys::proc_net::State,
 };
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("data_after_close/full_socket", full_socket),
     Scenario::both("data_after_close/mini_socket", mini_socket),
+    Scenario::both("data_after_close/after_shutdown", after_shutdown),
 ];
+
+/// How much later than the close the data is.
+const LATE: Duration = Duration::from_millis(300);
 
 /// With tcp_fin_timeout above a minute, the orphan stays a full socket for the first part of its wait.
 fn full_socket(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_fin_timeout", "120")?;
     let pair = stage.pair()?;
+    let closing = Instant::now();
     pair.client.close(&pair.at_client)?;
-    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
-    pair.server.send(&pair.at_server, 500)?;
-    pair.server.await_reset(&pair.at_server)?;
+    let after_close = late_data(stage, &pair, closing, || {
+        stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)
+    })?;
     stage.expect(clients_bytes(
         Expected::reset_sent(Reason::DataAfterClose, "ABORT_ON_DATA")
             .state(TcpState::FinWait2)
             .own_client(&pair.client)
-            .ends(&pair.at_client),
+            .ends(&pair.at_client)
+            .checked("peer_silent_ns", just_heard())
+            .checked("after_close_ns", after_close),
     ));
     stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
     Ok(())
@@ -39,19 +48,63 @@ fn full_socket(stage: &Stage) -> Result<()> {
 /// By default the mini-socket is there already, and it is the one that answers.
 fn mini_socket(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
+    let closing = Instant::now();
     pair.client.close(&pair.at_client)?;
-    stage.until_parked(&pair.at_client)?;
+    let after_close = late_data(stage, &pair, closing, || {
+        stage.until_parked(&pair.at_client)
+    })?;
+    expect_mini(stage, &pair, parked(&pair.at_client), after_close);
+    Ok(())
+}
+
+/// A connection whose end was shut down for writing takes data until it is closed: only since then it is late.
+fn after_shutdown(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    pair.client.shutdown_write(&pair.at_client)?;
+    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
+    stage.pause(2 * LATE);
+    let closing = Instant::now();
+    pair.client.close(&pair.at_client)?;
+    let after_close = late_data(stage, &pair, closing, || {
+        stage.until_parked(&pair.at_client)
+    })?;
+    let born = Expected::time_wait(TcpState::FinWait2)
+        .from(&[TcpState::FinWait2])
+        .ends(&pair.at_client);
+    expect_mini(stage, &pair, born, after_close);
+    Ok(())
+}
+
+/// The server sends, long after the client has closed, and meets a RST; returns how long after.
+fn late_data(
+    stage: &Stage,
+    pair: &Pair,
+    closing: Instant,
+    until_closed: impl Fn() -> Result<()>,
+) -> Result<Check> {
+    let closed = Instant::now();
+    until_closed()?;
+    stage.pause(LATE);
+    let late_at_least = closed.elapsed();
     pair.server.send(&pair.at_server, 500)?;
     pair.server.await_reset(&pair.at_server)?;
-    stage.expect(clients_bytes(
-        parked(&pair.at_client).own_client(&pair.client),
-    ));
+    Ok(lasting(late_at_least, closing.elapsed()))
+}
+
+fn expect_mini(stage: &Stage, pair: &Pair, born: Expected, after_close: Check) {
+    stage.expect(clients_bytes(born.own_client(&pair.client)));
     stage.expect(
         Expected::reset_without_socket(Reason::DataAfterClose, "TIMEWAIT_SOCKET")
             .state_of(&[TcpState::TimeWait, TcpState::FinWait2])
             .own_client(&pair.client)
-            .ends(&pair.at_client),
+            .ends(&pair.at_client)
+            .checked("peer_silent_ns", just_heard())
+            .checked("after_close_ns", after_close),
     );
-    stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
-    Ok(())
+    stage.expect(received_by_server(pair).state(TcpState::CloseWait));
+}
+
+/// What the RST answers came from the peer.
+fn just_heard() -> Check {
+    lasting(Duration::ZERO, Duration::ZERO)
 }

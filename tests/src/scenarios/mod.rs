@@ -16,6 +16,7 @@ mod ends;
 mod experiments;
 mod handover;
 mod html;
+mod idle;
 mod leak;
 mod overload;
 mod peers;
@@ -232,6 +233,7 @@ pub fn all() -> Vec<Scenario> {
         protocols::SCENARIOS,
         reset::SCENARIOS,
         data_after_close::SCENARIOS,
+        idle::SCENARIOS,
         peers::SCENARIOS,
         ports::SCENARIOS,
         reconnect::SCENARIOS,

@@ -1,11 +1,15 @@
 //! Peers that answer at a chosen moment, or never.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use super::Scenario;
+use super::{Scenario, reset::lasting};
 use crate::{
     actor::{
         Actor,
@@ -129,11 +133,16 @@ fn data_acknowledging(stage: &Stage) -> Result<()> {
 /// Data that comes after close(), with or without the ACK of the FIN, is answered by a RST.
 fn late_data(stage: &Stage, acknowledges_fin: bool, left: TcpState) -> Result<()> {
     let mut it = dialogue(stage, &[])?;
+    let closing = Instant::now();
     it.client.close(&it.at_client)?;
+    let closed = Instant::now();
     let fin = it.peer.await_fin()?;
     if acknowledges_fin {
         it.end.acknowledge(&fin);
     }
+    // The FIN is not sent again so soon.
+    stage.pause(Duration::from_millis(100));
+    let late_at_least = closed.elapsed();
     it.peer
         .send(&mut it.end, Flags::ACK.and(Flags::PSH), b"late")?;
     it.peer.await_reset()?;
@@ -141,7 +150,8 @@ fn late_data(stage: &Stage, acknowledges_fin: bool, left: TcpState) -> Result<()
         Expected::reset_sent(Reason::DataAfterClose, "ABORT_ON_DATA")
             .state(left)
             .own_client(&it.client)
-            .ends(&it.at_client),
+            .ends(&it.at_client)
+            .checked("after_close_ns", lasting(late_at_least, closing.elapsed())),
     );
     Ok(())
 }

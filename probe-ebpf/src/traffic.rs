@@ -1,0 +1,187 @@
+//! What went over a connection, and since when nothing has.
+
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use twtrace_wire::{ABSENT, AbortReason, EventKind, ResetDirection, ResetReason, UNKNOWN};
+
+use crate::{
+    constants::{config, offset},
+    emit::Fact,
+    kernel::{Sock, now_ns, read},
+};
+
+/// A time for which nothing went since ESTABLISHED, whenever that was: below [`UNKNOWN`], above all others.
+pub const SINCE_HANDSHAKE: u64 = UNKNOWN - 1;
+
+/// Which data counts as sent by this end, when it is asked since when it has sent none.
+#[derive(Clone, Copy)]
+pub enum Counted {
+    /// All of it.
+    Sent,
+    /// What the peer has acknowledged. A write that met a RST or silence is what ended the connection: what was before
+    /// that is asked for. Retransmissions don't count either.
+    Acknowledged,
+}
+
+/// What went over a connection. The times are [`UNKNOWN`] where the kernel does not keep them.
+#[derive(Clone, Copy)]
+pub struct Traffic {
+    /// When it was looked at: what is told of that look has this time, so that the clock is read once.
+    pub at_ns: u64,
+    /// Since data last went either way.
+    pub idle_ns: u64,
+    /// Since the peer was last heard.
+    pub peer_silent_ns: u64,
+    /// Since this end last sent data, or [`SINCE_HANDSHAKE`].
+    pub send_idle_ns: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+}
+
+impl Traffic {
+    /// Nothing is known but the moment.
+    #[inline(always)]
+    pub fn unmeasured(at_ns: u64) -> Self {
+        Self {
+            at_ns,
+            idle_ns: UNKNOWN,
+            peer_silent_ns: UNKNOWN,
+            send_idle_ns: UNKNOWN,
+            bytes_sent: UNKNOWN,
+            bytes_received: UNKNOWN,
+        }
+    }
+}
+
+impl Sock {
+    /// Payload bytes sent (each once) and received, and for how long neither end was heard.
+    #[inline(always)]
+    pub fn traffic(self, counted: Counted) -> Traffic {
+        let sent: u64 = read(self.0, offset!(tcp_bytes_sent));
+        let again: u64 = read(self.0, offset!(tcp_bytes_retrans));
+        // bytes_received counts the peer's FIN as one (tcp_rcv_nxt_update runs up to end_seq).
+        let received: u64 = read(self.0, offset!(tcp_bytes_received));
+        // SAFETY: no arguments, no effect.
+        let now = unsafe { bpf_jiffies64() } as u32;
+        let at_ns = now_ns();
+        let since_received = since(now, read(self.0, offset!(icsk_lrcvtime)));
+        // tcp_ack(), for segments that acknowledge what they may.
+        let since_acknowledged = since(now, read(self.0, offset!(tcp_rcv_tstamp)));
+        let mut peer_silent_ns = min(since_received, since_acknowledged);
+        let refused = offset!(tcp_last_oow_ack_time);
+        if refused != ABSENT {
+            // Keepalive probes, above all: __tcp_oow_rate_limited().
+            peer_silent_ns = min(peer_silent_ns, since(now, read(self.0, refused)));
+        }
+        let bytes_sent = sent.wrapping_sub(again);
+        let in_flight = if let Counted::Acknowledged = counted {
+            self.in_flight()
+        } else {
+            0
+        };
+        let send_idle_ns = if in_flight == 0 {
+            since(now, read(self.0, offset!(tcp_lsndtime)))
+        } else {
+            self.since_acknowledged_sent(at_ns, bytes_sent <= in_flight as u64)
+        };
+        Traffic {
+            at_ns,
+            idle_ns: if send_idle_ns == UNKNOWN {
+                UNKNOWN
+            } else {
+                min(send_idle_ns, since_received)
+            },
+            peer_silent_ns,
+            send_idle_ns,
+            bytes_sent,
+            bytes_received: received.wrapping_sub((self.peer_fin_seen() && received > 0) as u64),
+        }
+    }
+
+    /// Sequence numbers that the peer has not acknowledged. `packets_out` is cleared before some connections end
+    /// (tcp_write_queue_purge()); these are not.
+    #[inline(always)]
+    fn in_flight(self) -> u32 {
+        let next: u32 = read(self.0, offset!(tcp_snd_nxt));
+        next.wrapping_sub(read(self.0, offset!(tcp_snd_una)))
+    }
+
+    /// Time since the latest of what the peer has acknowledged was sent: tcp_rack_advance(), with SACK only. A client's SYN
+    /// counts; a server that has had nothing acknowledged has no such time.
+    #[inline(always)]
+    fn since_acknowledged_sent(self, at_ns: u64, nothing_before: bool) -> u64 {
+        let at = offset!(tcp_rack_mstamp);
+        let sent_us: u64 = if at == ABSENT { 0 } else { read(self.0, at) };
+        if sent_us != 0 {
+            // Paced segments may carry a time to come.
+            at_ns.saturating_sub(sent_us.wrapping_mul(1000))
+        } else if nothing_before {
+            SINCE_HANDSHAKE
+        } else {
+            UNKNOWN
+        }
+    }
+}
+
+/// Time since a moment in ticks (`tcp_jiffies32`), or [`UNKNOWN`] if it never came.
+#[inline(always)]
+fn since(now: u32, ticks: u32) -> u64 {
+    /// A moment that is so little ahead came on another CPU since `now` was read.
+    const AHEAD: u32 = 1 << 16;
+    if ticks == 0 {
+        return UNKNOWN;
+    }
+    let passed = now.wrapping_sub(ticks);
+    if passed > u32::MAX - AHEAD {
+        return 0;
+    }
+    passed as u64 * config!(tick_ns)
+}
+
+#[inline(always)]
+fn min(a: u64, b: u64) -> u64 {
+    if a < b { a } else { b }
+}
+
+/// What was on its way counts as sent where this end itself ended the connection.
+#[inline(always)]
+pub fn counted(fact: &Fact) -> Counted {
+    let is_ended_by_peer = match fact.kind {
+        EventKind::Reset => {
+            fact.from == ResetDirection::Received as u8 || fact.reason == ResetReason::Timeout as u8
+        }
+        EventKind::Abort => fact.reason != AbortReason::Destroyed as u8,
+        _ => false,
+    };
+    if is_ended_by_peer {
+        Counted::Acknowledged
+    } else {
+        Counted::Sent
+    }
+}
+
+/// A time of a connection that is (or was) open. Ticks are coarse: none is longer than it is established.
+#[inline(always)]
+pub fn within(connection_ns: u64, measured: u64, is_open: bool) -> u64 {
+    if !is_open || measured == UNKNOWN {
+        return UNKNOWN;
+    }
+    let bounded = min(connection_ns, measured);
+    if bounded == SINCE_HANDSHAKE {
+        // Established before tracing.
+        return UNKNOWN;
+    }
+    bounded
+}
+
+/// How long after the close what a RST is for came, where that is data after close.
+#[inline(always)]
+pub fn after_close(fact: &Fact, now_ns: u64, closed_ns: u64) -> u64 {
+    let is_late = matches!(fact.kind, EventKind::Reset)
+        && fact.from == ResetDirection::Sent as u8
+        && fact.reason == ResetReason::DataAfterClose as u8;
+    if is_late && closed_ns != 0 {
+        now_ns.wrapping_sub(closed_ns)
+    } else {
+        UNKNOWN
+    }
+}
