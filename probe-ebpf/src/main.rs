@@ -26,6 +26,7 @@ mod listener;
 mod maps;
 mod port;
 mod port_call;
+mod port_uncalled;
 mod process;
 mod programs;
 mod recent;

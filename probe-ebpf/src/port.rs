@@ -179,7 +179,15 @@ pub extern "C" fn report_search(thread: u64, latency_ns: u64, errno: u64) -> u32
         (*event).flags = flags::EXACT | more;
         (*event).refused = search.refused;
         let own_range = range_searched(sock, search.op, search.requested);
-        fill(event, search.op, errno as u16, latency_ns, own_range, sock);
+        let process = actor(sock);
+        fill(
+            event,
+            search.op,
+            errno as u16,
+            latency_ns,
+            own_range,
+            &process,
+        );
     }
     entry.submit(wakeup());
     0
@@ -196,7 +204,7 @@ pub unsafe fn fill(
     errno: u16,
     latency_ns: u64,
     own_range: [u16; 2],
-    sock: Sock,
+    process: &Actor,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -206,7 +214,7 @@ pub unsafe fn fill(
         (*event).errno = errno;
         (*event).latency_ns = latency_ns;
         [(*event).range_low, (*event).range_high] = own_range;
-        process::fill(&mut (*event).process, &actor(sock));
+        process::fill(&mut (*event).process, process);
     }
 }
 

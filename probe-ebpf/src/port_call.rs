@@ -1,4 +1,8 @@
 //! Searches for a local port as bind(), listen() and connect() show them (system-call tier).
+//!
+//! A call is not a search: most ways in which it fails come before one. The kernel searches in connect() after SYN_SENT
+//! (tcp_v4_connect), in listen() after LISTEN (inet_csk_listen_start), and in bind() at last (__inet_bind), whose own errors
+//! are others than that of the search.
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
@@ -24,6 +28,9 @@ use crate::{
 const EADDRNOTAVAIL: u16 = 99;
 const ENOMEM: u16 = 12;
 const EPERM: u16 = 1;
+/// What one gives bind() and listen(). bind() says EACCES, EADDRNOTAVAIL (an address that is not local), EINVAL and the like
+/// before it searches.
+const EADDRINUSE: u16 = 98;
 /// A connect() that does not wait for the handshake.
 const EINPROGRESS: u16 = 115;
 
@@ -87,43 +94,48 @@ pub fn entered(op: PortOp, descriptor: u64, address: u64) {
     let call = Call {
         descriptor,
         address,
-        began_ns: if matches!(op, PortOp::Connect) {
-            0
-        } else {
+        began_ns: if matches!(op, PortOp::Bind) {
             now_ns()
+        } else {
+            0
         },
         op: op as u32,
-        // listen() looks for the port that the socket has, and for any if it has none.
-        requested: match op {
-            PortOp::Listen => port_of(descriptor) as u32,
-            PortOp::Bind | PortOp::Connect => 0,
-        },
+        requested: 0,
         own_range: [0; 2],
         reserved: 0,
     };
     begin(bpf_get_current_pid_tgid(), &call);
 }
 
+/// SYN_SENT: the search of the connect() under way begins now. Whether one is; else somebody connects by other means.
 #[inline(always)]
-fn port_of(descriptor: u64) -> u16 {
-    match socket_of(descriptor) {
-        0 => 0,
-        sock => Sock(sock).local_port(),
-    }
+pub fn connect_began(sock: Sock) -> bool {
+    began(PortOp::Connect, sock)
 }
 
-/// SYN_SENT: the search of the connect() under way begins now. A socket that is bound looks for its own
-/// port.
+/// LISTEN: that of the listen() under way. One on a socket that listens already changes no state and looks for no port.
 #[inline(always)]
-pub fn connect_began(sock: Sock) {
-    if let Some(call) = find(bpf_get_current_pid_tgid()) {
-        // SAFETY: only this thread writes this entry.
-        unsafe {
-            (*call).began_ns = now_ns();
-            (*call).requested = sock.local_port() as u32;
-            (*call).own_range = range_searched(sock, (*call).op, (*call).requested);
+pub fn listen_began(sock: Sock) {
+    began(PortOp::Listen, sock);
+}
+
+/// A socket that is bound looks for its own port.
+#[inline(always)]
+fn began(op: PortOp, sock: Sock) -> bool {
+    let Some(call) = find(bpf_get_current_pid_tgid()) else {
+        return false;
+    };
+    // SAFETY: only this thread writes this entry.
+    unsafe {
+        // A call whose return the kernel skipped us for.
+        if (*call).op != op as u32 {
+            return false;
         }
+        (*call).began_ns = now_ns();
+        (*call).requested = sock.local_port() as u32;
+        (*call).own_range = range_searched(sock, (*call).op, (*call).requested);
     }
+    true
 }
 
 /// A system call returns.
@@ -160,7 +172,9 @@ fn found(ctx: Ctx, thread: u64, sock: u64, op: u32, latency_ns: u64, result: i64
         IPPROTO_TCP | IPPROTO_MPTCP => {}
         _ => return,
     }
-    let (errno, how) = outcome_of(op, result);
+    let Some((errno, how)) = outcome_of(op, result) else {
+        return;
+    };
     if op == PortOp::Bind as u32 && errno == 0 && Sock(sock).local_port() == 0 {
         // IP_BIND_ADDRESS_NO_PORT: the search is put off until connect().
         return;
@@ -175,22 +189,27 @@ fn found(ctx: Ctx, thread: u64, sock: u64, op: u32, latency_ns: u64, result: i64
     }
 }
 
-/// What a result says of the search: errno and flags.
+/// What a result says of the search: errno and flags. `None`: there was none, for all that is known.
 #[inline(always)]
-fn outcome_of(op: u32, result: i64) -> (u16, u16) {
+fn outcome_of(op: u32, result: i64) -> Option<(u16, u16)> {
     let errno = if result < 0 {
         result.wrapping_neg() as u16
     } else {
         0
     };
-    if op != PortOp::Connect as u32 {
-        return (errno, 0);
+    if op == PortOp::Connect as u32 {
+        // After a search that succeeded connect() waits for the peer.
+        return Some(match errno {
+            EADDRNOTAVAIL | ENOMEM | EPERM => (errno, 0),
+            EINPROGRESS => (0, 0),
+            _ => (0, flags::UNTIMED),
+        });
     }
-    // After a search that succeeded connect() waits for the peer.
     match errno {
-        EADDRNOTAVAIL | ENOMEM | EPERM => (errno, 0),
-        EINPROGRESS => (0, 0),
-        _ => (0, flags::UNTIMED),
+        0 | EADDRINUSE => Some((errno, 0)),
+        // It searched, and failed later.
+        _ if op == PortOp::Listen as u32 => Some((0, 0)),
+        _ => None,
     }
 }
 
@@ -229,7 +248,8 @@ pub extern "C" fn report_call(thread: u64, sock: u64, latency_ns: u64, outcome: 
         }
         (*event).flags = how | more;
         (*event).refused = [0; ReuseRefusal::COUNT];
-        fill(event, call.op, errno, latency_ns, call.own_range, sock);
+        let process = actor(sock);
+        fill(event, call.op, errno, latency_ns, call.own_range, &process);
     }
     entry.submit(wakeup());
     0

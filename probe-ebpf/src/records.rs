@@ -63,6 +63,9 @@ pub const CLOSED_BY_SECOND: u32 = 1 << 7;
 /// A RST was received before anybody had accepted it: see `unaccepted`.
 pub const RST_UNACCEPTED: u32 = 1 << 13;
 
+/// Its search for a port is counted, and what came of it is not known yet: see `port_uncalled`.
+pub const SEARCHES_UNCALLED: u32 = 1 << 14;
+
 /// Which of the two programs of a hook this is: see [`Turns`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -133,7 +136,9 @@ pub struct Story {
     pub side: u8,
     /// State before →CLOSE.
     pub closed_from: u8,
-    pub reserved: [u8; 6],
+    /// The port that it was bound to when it connected, where it [`SEARCHES_UNCALLED`].
+    pub requested: u16,
+    pub reserved: [u8; 4],
 }
 
 /// Where a socket's story usually is.
@@ -159,7 +164,8 @@ impl Story {
             hash: 0,
             side: Side::Unknown as u8,
             closed_from: 0,
-            reserved: [0; 6],
+            requested: 0,
+            reserved: [0; 4],
         }
     }
 }
@@ -330,11 +336,11 @@ pub struct Call {
     pub descriptor: u64,
     /// The user's `struct sockaddr`; 0 for listen().
     pub address: u64,
-    /// When the search began: with bind() and listen() the call itself, with connect() SYN_SENT, and 0
+    /// When the search began: with bind() the call itself, with listen() LISTEN and with connect() SYN_SENT, and 0
     /// as long as that has not come.
     pub began_ns: u64,
     pub op: u32,
-    /// Of listen() and connect(): bind() has it in `address`.
+    /// Of listen() and connect(), once it began: bind() has it in `address`.
     pub requested: u32,
     /// The socket's own range of ports, where connect() looks through that.
     pub own_range: [u16; 2],

@@ -10,7 +10,7 @@ use crate::{
     kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock, now_ns, state},
     listener,
     maps::{LISTENER_CLOSERS, MPTCP},
-    port_call,
+    port_call, port_uncalled,
     process::{actor, answerable},
     recent,
     records::{
@@ -39,7 +39,7 @@ pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8, program: Program) {
         state::ESTABLISHED => established(sock, old),
         state::FIN_WAIT1 => closing(ctx, sock, old, true),
         state::LAST_ACK => closing(ctx, sock, old, false),
-        state::LISTEN => listener::opened(sock),
+        state::LISTEN => listening(sock),
         _ => closed(ctx, sock, old, program),
     }
 }
@@ -111,16 +111,27 @@ fn is_watched(old: u8, new: u8) -> bool {
 /// connect(): in process context, by the opener.
 #[inline(always)]
 fn connecting(sock: Sock) {
+    let is_uncalled = config!(ports_by_syscall) != 0 && !port_call::connect_began(sock);
+    let is_counted = is_uncalled && port_uncalled::is_counted(sock);
     if let Some(story) = story::begin_anew(sock.0) {
         // SAFETY: the entry of a live socket.
         unsafe {
             (*story).side = Side::Client as u8;
             (*story).flags = BEGUN;
             (*story).opener = actor(sock);
+            if is_uncalled {
+                port_uncalled::began(sock, story, is_counted);
+            }
         }
     }
+}
+
+/// listen(): in process context.
+#[inline(always)]
+fn listening(sock: Sock) {
+    listener::opened(sock);
     if config!(ports_by_syscall) != 0 {
-        port_call::connect_began(sock);
+        port_call::listen_began(sock);
     }
 }
 
@@ -165,6 +176,7 @@ fn established(sock: Sock, old: u8) {
             if was_connecting {
                 existing::adopt(sock.0, story);
             }
+            port_uncalled::established(sock, story);
         }
     }
 }
@@ -298,6 +310,7 @@ fn closed_by_second(sock: Sock, old: u8) -> bool {
 fn finish(ctx: Ctx, sock: Sock, story: *mut Story, old: u8) {
     // SAFETY: the entry of a live socket.
     let known = unsafe { &mut *story };
+    port_uncalled::closed(ctx, sock, known, old != 0);
     let error = sock.error();
     let reset = known.flags & (RST_SENT | RST_RECEIVED) != 0;
     if !known.closer.is_process() && error == 0 && !reset && old != 0 {

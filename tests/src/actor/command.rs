@@ -97,6 +97,20 @@ pub enum Command {
         /// The target.
         address: SocketAddr,
     },
+    /// connect() by io_uring. Answer: [`Answer::Connection`].
+    ConnectByUring {
+        /// The socket.
+        fd: Fd,
+        /// The target.
+        address: SocketAddr,
+    },
+    /// sendto(MSG_FASTOPEN) of some bytes, which connects. Answer: [`Answer::Connection`].
+    SendFastOpen {
+        /// The socket.
+        fd: Fd,
+        /// The target.
+        address: SocketAddr,
+    },
     /// connect(AF_UNSPEC)
     Disconnect {
         /// The socket.
@@ -177,6 +191,8 @@ pub enum Command {
         /// Comm of the child.
         name: String,
     },
+    /// setuid() to a user without capabilities.
+    DropPrivileges,
     /// _exit(0), with everything open. No answer.
     Exit,
     /// Connects `count` times, one after the other, and closes each. Answer: [`Answer::Count`].

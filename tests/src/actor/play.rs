@@ -89,6 +89,14 @@ fn perform(command: &Command) -> io::Result<Answer> {
             inet::connect(fd, &inet::RawAddress::new(address))?;
             connection(fd)
         }
+        Command::ConnectByUring { fd, address } => {
+            uring::connect(fd, &inet::RawAddress::new(address))?;
+            connection(fd)
+        }
+        Command::SendFastOpen { fd, address } => {
+            inet::send_fast_open(fd, &inet::RawAddress::new(address), b"x")?;
+            connection(fd)
+        }
         Command::Disconnect { fd } => inet::connect(fd, &inet::RawAddress::unspecified()).map(done),
         Command::Accept { fd } => connection(inet::accept(fd)?),
         Command::Send { fd, bytes } => inet::send_all(fd, &vec![b'x'; bytes]).map(done),
@@ -126,6 +134,7 @@ fn perform(command: &Command) -> io::Result<Answer> {
             count,
         } => bulk::reset_many(target, first, count).map(Answer::Count),
         Command::AcceptPolled { fd, count } => bulk::accept_polled(fd, count).map(Answer::Count),
+        Command::DropPrivileges => process::drop_privileges().map(done),
         Command::Spin => loop {
             std::hint::spin_loop();
         },

@@ -92,6 +92,14 @@ impl Actor {
         self.connection(&Command::Connect { fd, address })
     }
 
+    /// Connects a socket by sendto(MSG_FASTOPEN).
+    ///
+    /// # Errors
+    /// When sendto() fails.
+    pub fn connect_by_sending(&self, fd: Fd, address: SocketAddr) -> Result<Connection> {
+        self.connection(&Command::SendFastOpen { fd, address })
+    }
+
     /// accept()
     ///
     /// # Errors

@@ -91,7 +91,8 @@ fn thread_closes(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn uring_or_skip() -> Result<()> {
+/// Skips a scenario where this process may not use io_uring.
+pub fn uring_or_skip() -> Result<()> {
     match uring::available() {
         Ok(()) => Ok(()),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {

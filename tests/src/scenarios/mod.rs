@@ -20,6 +20,7 @@ mod idle;
 mod leak;
 mod overload;
 mod peers;
+mod port_calls;
 mod ports;
 mod privileges;
 mod programs;
@@ -236,6 +237,7 @@ pub fn all() -> Vec<Scenario> {
         idle::SCENARIOS,
         peers::SCENARIOS,
         ports::SCENARIOS,
+        port_calls::SCENARIOS,
         reconnect::SCENARIOS,
         reuse::SCENARIOS,
         buckets::SCENARIOS,

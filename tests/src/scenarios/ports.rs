@@ -52,7 +52,7 @@ pub fn connecting(who: &Actor, target: SocketAddr, requested: u16, result: &str)
 }
 
 /// `local`: the port that was asked for or got, or 0 from a hook that sees only what was asked for.
-fn asked_or_got(expected: Expected, got: SocketAddr) -> Expected {
+pub fn asked_or_got(expected: Expected, got: SocketAddr) -> Expected {
     let asked = SocketAddr::new(got.ip(), 0);
     expected.checked(
         "local",

@@ -16,6 +16,11 @@ pub struct RawAddress {
 }
 
 impl RawAddress {
+    /// How long it is.
+    pub fn length(&self) -> libc::socklen_t {
+        self.length
+    }
+
     /// Of an IPv4 or IPv6 address.
     pub fn new(address: SocketAddr) -> Self {
         match address {
@@ -59,7 +64,8 @@ impl RawAddress {
         }
     }
 
-    fn as_ptr(&self) -> *const libc::sockaddr {
+    /// Where it is.
+    pub fn as_ptr(&self) -> *const libc::sockaddr {
         (&raw const self.storage).cast()
     }
 }
@@ -126,6 +132,22 @@ pub fn listen(fd: RawFd, backlog: i32) -> io::Result<()> {
 pub fn connect(fd: RawFd, address: &RawAddress) -> io::Result<()> {
     // SAFETY: pointer and length describe `address`, which outlives the call.
     check(unsafe { libc::connect(fd, address.as_ptr(), address.length) }).map(drop)
+}
+
+/// sendto(MSG_FASTOPEN): connects, and sends.
+pub fn send_fast_open(fd: RawFd, address: &RawAddress, bytes: &[u8]) -> io::Result<()> {
+    // SAFETY: pointers and lengths describe `bytes` and `address`, which outlive the call.
+    let sent = unsafe {
+        libc::sendto(
+            fd,
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL,
+            address.as_ptr(),
+            address.length,
+        )
+    };
+    usize::try_from(sent).map_or_else(|_| Err(io::Error::last_os_error()), |_| Ok(()))
 }
 
 /// accept()

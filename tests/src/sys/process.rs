@@ -21,6 +21,13 @@ pub fn set_name(name: &str) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) }).map(drop)
 }
 
+/// Becomes a user without capabilities, for good.
+pub fn drop_privileges() -> io::Result<()> {
+    const NOBODY: libc::uid_t = 65_534;
+    // SAFETY: an integer.
+    check(unsafe { libc::setuid(NOBODY) }).map(drop)
+}
+
 /// Has the kernel kill this process when its parent thread ends.
 ///
 /// # Errors

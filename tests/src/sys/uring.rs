@@ -1,4 +1,4 @@
-//! close() by io_uring, and by the end of a ring, with raw system calls.
+//! close() and connect() by io_uring, and by the end of a ring, with raw system calls.
 
 use std::{
     io, mem,
@@ -13,6 +13,7 @@ const ENTRIES: u32 = 4;
 const OFFSET_SQ_RING: libc::off_t = 0;
 const OFFSET_CQ_RING: libc::off_t = 0x0800_0000;
 const OFFSET_SQES: libc::off_t = 0x1000_0000;
+const OP_CONNECT: u8 = 16;
 const OP_CLOSE: u8 = 19;
 const ENTER_GETEVENTS: u32 = 1;
 const REGISTER_FILES: u32 = 2;
@@ -141,9 +142,26 @@ pub fn leave(fd: RawFd) -> io::Result<()> {
 /// Closes `fd` by an IORING_OP_CLOSE of a ring of its own.
 ///
 /// # Errors
-/// ENOSYS or EPERM where io_uring is missing or switched off; else the errno of the call that failed, or
-/// that of the close itself.
+/// As [`perform`].
 pub fn close(fd: RawFd) -> io::Result<()> {
+    perform(OP_CLOSE, fd, 0, 0)
+}
+
+/// Connects `fd` by an IORING_OP_CONNECT of a ring of its own.
+///
+/// # Errors
+/// As [`perform`].
+pub fn connect(fd: RawFd, address: &inet::RawAddress) -> io::Result<()> {
+    let length = u64::from(address.length());
+    perform(OP_CONNECT, fd, length, address.as_ptr() as u64)
+}
+
+/// Has one entry done by a ring of its own, and waits for it. What `offset` and `address` are depends on the operation.
+///
+/// # Errors
+/// ENOSYS or EPERM where io_uring is missing or switched off; else the errno of the call that failed, or
+/// that of the operation itself.
+fn perform(operation: u8, fd: RawFd, offset: u64, address: u64) -> io::Result<()> {
     let (ring, params) = set_up()?;
     let submissions = Mapping::new(
         ring.as_raw_fd(),
@@ -161,11 +179,14 @@ pub fn close(fd: RawFd) -> io::Result<()> {
         params.sq_entries as usize * SQE_BYTES,
     )?;
 
-    // SAFETY: the first entry lies inside the mapping: opcode at 0, descriptor at 4; the rest is zero.
+    // SAFETY: the first entry lies inside the mapping: opcode at 0, descriptor at 4, offset at 8, address at 16; the
+    // rest is zero.
     unsafe {
         ptr::write_bytes(entries.start, 0, SQE_BYTES);
-        entries.start.write(OP_CLOSE);
+        entries.start.write(operation);
         entries.start.add(4).cast::<i32>().write(fd);
+        entries.start.add(8).cast::<u64>().write(offset);
+        entries.start.add(16).cast::<u64>().write(address);
     }
     submissions
         .word(params.sq.array)

@@ -85,8 +85,9 @@ pub const PORT: Plan = Plan {
             second_chance: &[],
             behaviour: Behaviour::PortsBySyscall,
             lost: Some(
-                "a latency is that of the system call, an upper bound; a blocking connect() that \
-                 waits for its handshake is counted without one; io_uring is not seen, nor why a connect() \
+                "a latency is that of the system call, an upper bound; a connect() that waits for its \
+                 handshake, or comes by sendto(MSG_FASTOPEN), io_uring or a 32-bit program, is counted without \
+                 one; bind() and listen() by io_uring or a 32-bit program are not seen, nor why a connect() \
                  could not reuse a TIME_WAIT; the kernel skips these hooks while a map is being read on \
                  that CPU: a search may go uncounted",
             ),
