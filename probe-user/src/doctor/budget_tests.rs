@@ -70,7 +70,7 @@ fn what_kept_time_waits_from_reuse_is_told() {
     assert_eq!(findings[0].figures["refused_by"][0]["count"], 3);
     let at_peer = |found: &Finding| found.to_do.iter().any(|text| text.contains("at the peer"));
     assert!(at_peer(&findings[0]));
-    facts.report.exact.refused_reuse = false;
+    facts.report.tiers.clear();
     let findings = check(&facts);
     assert_eq!(findings[0].evidence.len(), 1);
     assert!(!at_peer(&findings[0]));

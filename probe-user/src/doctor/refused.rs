@@ -12,7 +12,7 @@ impl Facts {
     /// The rows of connects that met such TIME_WAITs, those with the most first; none where the hooks do not
     /// tell.
     pub fn hindered(&self, of: impl Fn(&DealingRow) -> bool) -> Vec<&DealingRow> {
-        if !self.report.exact.refused_reuse {
+        if !self.report.sees_refused_reuse() {
             return Vec::new();
         }
         let is_hindered =
@@ -93,7 +93,7 @@ mod tests {
         assert!(all[NAMED - 1].ends_with("; and 2 more processes or destinations likewise"));
         assert!(facts.hindered(|row| row.netns != samples::NETNS).is_empty());
         // Nothing is said where it is not seen.
-        facts.report.exact.refused_reuse = false;
+        facts.report.tiers.clear();
         assert!(facts.hindered(|_| true).is_empty());
     }
 }

@@ -179,7 +179,7 @@ mod tests {
             let mut facts = samples::healthy();
             facts.dealings = vec![samples::refused("10.0.0.2:80", 3, why, count)];
             let told = peer_without_timestamps(&facts);
-            facts.report.exact.refused_reuse = false;
+            facts.report.tiers.clear();
             assert!(peer_without_timestamps(&facts).is_empty());
             told
         };

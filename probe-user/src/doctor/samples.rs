@@ -12,10 +12,21 @@ use crate::model::dealings::{DealingRow, Dealings};
 use crate::model::destination::{Destination, DestinationRow};
 use crate::model::memory::Memory;
 use crate::model::report::{Exact, ProcessRow, Report};
+use crate::probe::{Choice, Question, Tier};
 use crate::scan::namespace::samples::defaults;
 
 /// The only namespace.
 pub const NETNS: u32 = 42;
+
+fn by_fentry(question: Question) -> Choice {
+    Choice {
+        question,
+        tier: Tier::Fentry,
+        hooks: vec![],
+        lost: None,
+        refused: vec![],
+    }
+}
 
 /// Ten seconds in which nothing happened, with the kernel's defaults.
 pub fn healthy() -> Facts {
@@ -27,13 +38,16 @@ pub fn healthy() -> Facts {
             duration_ns: 10_000_000_000,
             host: "host".into(),
             kernel: "6.18".into(),
-            tiers: vec![],
+            tiers: [Question::Port, Question::TimeWaitEnd]
+                .map(by_fentry)
+                .into(),
             exact: Exact {
                 refused_reuse: true,
                 ends: true,
                 processes: true,
                 destinations: true,
             },
+            inexact: vec![],
             processes: vec![],
             destinations: vec![],
             budgets: vec![budget(900, 0)],

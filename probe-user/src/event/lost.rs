@@ -48,14 +48,6 @@ impl LostBy {
         )
     }
 
-    /// Whether what it lost is missing in the totals by process.
-    pub fn is_total(self) -> bool {
-        matches!(
-            self,
-            Self::Probe(Probe::ProcessMap | Probe::PortMap | Probe::DescendantMap)
-        )
-    }
-
     /// What is missing from the output because of it.
     pub fn consequence(self) -> &'static str {
         match self {

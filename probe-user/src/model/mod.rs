@@ -8,6 +8,7 @@ pub mod coverage;
 pub mod dealings;
 pub mod dense;
 pub mod destination;
+pub mod exactness;
 pub mod interval;
 pub mod memory;
 pub mod notable;
@@ -78,11 +79,6 @@ impl Model {
             ends_presumed: true,
             ..Self::new(filter)
         }
-    }
-
-    /// Whether ends are seen, and counted by the kernel side.
-    pub fn sees_ends(&self) -> bool {
-        !self.ends_presumed
     }
 
     /// Counts an event.

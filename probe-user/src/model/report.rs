@@ -11,6 +11,7 @@ use super::close_wait::CloseWaitRow;
 use super::counts::{Counts, Deaths};
 use super::coverage::Coverage;
 use super::destination::DestinationRow;
+use super::exactness::{Figures, Inexact};
 use super::memory::Memory;
 use super::quantile;
 use super::residence::Quantiles;
@@ -23,7 +24,7 @@ use crate::event::decode::unattributed;
 use crate::event::words::{self, Word};
 use crate::event::{LostBy, Process, Timestamp};
 use crate::filter::Filter;
-use crate::probe::Choice;
+use crate::probe::{Choice, sees_ends, tell_refused_reuse};
 
 /// A report over one span of time.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
@@ -45,6 +46,8 @@ pub struct Report {
     pub tiers: Vec<Choice>,
     /// Which figures are complete.
     pub exact: Exact,
+    /// What was lost that figures would have counted which are not complete.
+    pub inexact: Vec<Inexact>,
     /// By process.
     pub processes: Vec<ProcessRow>,
     /// By destination.
@@ -80,6 +83,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether ends of TIME_WAITs are seen, and not only presumed.
+    pub fn sees_ends(&self) -> bool {
+        sees_ends(&self.tiers)
+    }
+
+    /// Whether it is seen why connects could not take TIME_WAITs.
+    pub fn sees_refused_reuse(&self) -> bool {
+        tell_refused_reuse(&self.tiers)
+    }
+
     /// The network namespaces that occur in its rows.
     pub fn namespaces(&self) -> BTreeSet<u32> {
         let destinations = self.destinations.iter().filter_map(|row| row.netns);
@@ -91,19 +104,31 @@ impl Report {
     }
 }
 
-/// Which figures are complete; the others are lower bounds.
+/// Which figures are complete; the others are lower bounds, or presumed.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Exact {
     /// Rows by process.
     pub processes: bool,
     /// Rows by destination.
     pub destinations: bool,
-    /// Whether it is seen at all why connects could not take TIME_WAITs: [`Reuse::hindered`] and
-    /// [`Reuse::refused`].
+    /// Why connects could not take TIME_WAITs: [`Reuse::hindered`] and [`Reuse::refused`]. Also false where that is not
+    /// seen at all.
     pub refused_reuse: bool,
-    /// Whether ends of TIME_WAITs are seen. Else they are presumed, and so is what follows from them: ages,
-    /// reuse, and who has how many alive.
+    /// Ends of TIME_WAITs, and what follows from them: ages, reuse, and who has how many alive. Also false where they are not
+    /// seen but presumed.
     pub ends: bool,
+}
+
+impl Exact {
+    /// Whether these are.
+    pub fn is(self, figures: Figures) -> bool {
+        match figures {
+            Figures::Processes => self.processes,
+            Figures::Destinations => self.destinations,
+            Figures::RefusedReuse => self.refused_reuse,
+            Figures::Ends => self.ends,
+        }
+    }
 }
 
 /// What one process did.

@@ -10,17 +10,18 @@ use super::audit::{self, AuditRow};
 use super::budget::ledger::{Budgets, Ledger};
 use super::close_wait;
 use super::dealings::Dealings;
+use super::exactness::{Losses, forgotten};
 use super::interval::ProcessSums;
 use super::memory::{CacheRow, Memory};
 use super::observation::{CloseWait, KernelTotals, Observation, Seen};
-use super::report::{Exact, LostRow, MissRow, ProcessRow, Report};
+use super::report::{LostRow, MissRow, ProcessRow, Report};
 use super::stacks::StackRow;
 use super::timeline::Timeline;
 use crate::enrich::netns_names::NetnsName;
 use crate::event::{Event, Lost, LostBy, Moment, Process};
 use crate::filter::Filter;
 use crate::host::Host;
-use crate::probe::{Choice, sees_ends, tell_refused_reuse};
+use crate::probe::{Choice, sees_ends};
 use crate::scan::namespace::Looks;
 
 /// How tracing began.
@@ -260,6 +261,15 @@ impl Tally {
             })
             .collect();
         let end = self.latest;
+        let misses = self.misses_of_interval();
+        let (exact, inexact) = Losses {
+            tiers: &self.opening.tiers,
+            lost: &lost,
+            misses: misses.as_deref(),
+            by_totals: self.totals.is_some() && self.filter.is_by_process(),
+            forgotten: forgotten(&processes),
+        }
+        .exactness();
         Report {
             start: self.opening.at.ts,
             end: end.ts,
@@ -267,7 +277,8 @@ impl Tally {
             host: self.opening.host.name.clone(),
             kernel: self.opening.host.kernel.clone(),
             tiers: self.opening.tiers.clone(),
-            exact: self.exactness(&lost),
+            exact,
+            inexact,
             destinations: self.model.destination_rows(),
             budgets: budgets.rows,
             other_budgets: budgets.others,
@@ -331,21 +342,6 @@ impl Tally {
             }
         }
         Some(misses)
-    }
-
-    fn exactness(&self, lost: &[LostRow]) -> Exact {
-        let any = |is: fn(LostBy) -> bool| lost.iter().any(|row| row.count > 0 && is(row.probe));
-        let lost_events = any(LostBy::is_event);
-        let has_totals = self.totals.is_some() && self.filter.is_by_process();
-        Exact {
-            processes: match has_totals {
-                true => !any(LostBy::is_total),
-                false => !lost_events,
-            },
-            destinations: !lost_events,
-            refused_reuse: tell_refused_reuse(&self.opening.tiers),
-            ends: self.model.sees_ends(),
-        }
     }
 
     fn memory(&self, processes: &[ProcessRow]) -> Memory {

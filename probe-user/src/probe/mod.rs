@@ -25,6 +25,7 @@ mod tracefs;
 mod trial;
 
 pub use error::ProbeError;
+pub use plan::missed;
 pub use stacks::{FoundSite, StackOptions};
 pub use tiers::{
     Choice, Hook, Question, ResetsSeen, Tier, Tiers, resets_seen, sees_accept, sees_ends,

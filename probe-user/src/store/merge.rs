@@ -18,6 +18,7 @@ use crate::model::budget::row::{self, BudgetRow, PoolWord};
 use crate::model::coverage::Coverage;
 use crate::model::dealings::Dealings;
 use crate::model::destination::{self, Destination, DestinationRow};
+use crate::model::exactness::{Losses, forgotten};
 use crate::model::interval::{Interval, ProcessSums};
 use crate::model::memory::Memory;
 use crate::model::report::{LostRow, MissRow, Report, sorted};
@@ -272,6 +273,30 @@ impl Merge {
                 && self.shows(Some(row.netns), row.side, row.destination)
         });
         let exact = self.exact?;
+        let lost: Vec<LostRow> = self
+            .lost
+            .into_iter()
+            .map(|(probe, count)| LostRow { probe, count })
+            .collect();
+        let misses: Option<Vec<MissRow>> = self.misses.map(|misses| {
+            let misses = misses.into_iter();
+            misses
+                .map(|(program, count)| MissRow { program, count })
+                .collect()
+        });
+        let (_, mut inexact) = Losses {
+            tiers: &last.tiers,
+            lost: &lost,
+            misses: misses.as_deref(),
+            by_totals: true,
+            forgotten: match self.coverage.processes_folded {
+                0 => forgotten(&processes),
+                _ => 0,
+            },
+        }
+        .exactness();
+        // A program may have been skipped in one interval, and what makes good for it in another.
+        inexact.retain(|row| row.figures.iter().any(|figures| !exact.is(*figures)));
         let audit_rows: Vec<AuditRow> = self.audit.into_values().collect();
         let report = Report {
             start: self.start,
@@ -281,6 +306,7 @@ impl Merge {
             kernel: last.host.kernel,
             tiers: last.tiers,
             exact,
+            inexact,
             processes,
             destinations,
             budgets,
@@ -293,17 +319,8 @@ impl Merge {
             memory: Memory::of(last.caches),
             audit_off: audit::count_off(&audit_rows),
             audit: audit_rows,
-            lost: self
-                .lost
-                .into_iter()
-                .map(|(probe, count)| LostRow { probe, count })
-                .collect(),
-            recursion_misses: self.misses.map(|misses| {
-                let misses = misses.into_iter();
-                misses
-                    .map(|(program, count)| MissRow { program, count })
-                    .collect()
-            }),
+            lost,
+            recursion_misses: misses,
             has_totals: true,
             history: Some(self.coverage),
         };

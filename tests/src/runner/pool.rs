@@ -33,6 +33,10 @@ const ALONE: &[(&str, &str)] = &[
         "the room for sockets is shared with whatever is open",
     ),
     (
+        "usage/exact_while_programs_are_skipped",
+        "has the kernel skip programs, those of others as well",
+    ),
+    (
         "usage/sockets_come_and_go",
         "the room for sockets is shared with whatever is open",
     ),

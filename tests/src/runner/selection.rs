@@ -181,6 +181,7 @@ const ON_ANY_TIER: &[&str] = &[
     // What the kernel counts, and how namespaces are told apart, no hook changes.
     "usage/number_of_another_namespace",
     "usage/refusals_in_audit",
+    "usage/exact_beyond_max_sockets",
 ];
 
 /// The oldest and the newest kernel. Those between them play less on their second and third tier: the hooks are those of

@@ -13,6 +13,7 @@ mod doctor;
 mod doctor_nat;
 mod doctor_ports;
 mod ends;
+mod exactness;
 mod experiments;
 mod handover;
 mod html;
@@ -272,6 +273,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (purge::USAGES, Reach::EveryTier),
         (storm::USAGES, Reach::EveryTier),
         (audited::USAGES, Reach::EveryTier),
+        (exactness::USAGES, Reach::EveryTier),
         (totals::USAGES, Reach::BestTier),
         (privileges::USAGES, Reach::BestTier),
         (command::only::USAGES, Reach::Tracepoints),

@@ -172,7 +172,7 @@ fn trace(
 }
 
 /// Many connections at once, closed first by the client. Returns the server's port.
-fn connect_and_close(connections: usize) -> Result<u16> {
+pub fn connect_and_close(connections: usize) -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let mut pairs = Vec::new();

@@ -195,7 +195,11 @@ pub fn attach_empty(place: &Place) -> io::Result<Vec<OwnedFd>> {
 ///
 /// # Safety
 /// The attribute must be of `length` bytes, and right for the command.
-unsafe fn bpf<T>(command: libc::c_int, attribute: *mut T, length: usize) -> io::Result<OwnedFd> {
+pub unsafe fn bpf<T>(
+    command: libc::c_int,
+    attribute: *mut T,
+    length: usize,
+) -> io::Result<OwnedFd> {
     // SAFETY: as the caller promises.
     let fd = check_long(unsafe { libc::syscall(libc::SYS_bpf, command, attribute, length) })?;
     // SAFETY: made just now, no other owner.

@@ -15,15 +15,16 @@ use twtrace_wire::{
 
 use super::budget::ledger::Ledger;
 use super::destination::{Destination, Done, towards};
+use super::exactness::Losses;
 use super::key_of;
 use super::observation::{KernelTotals, Observation, Seen};
-use super::report::Exact;
+use super::report::{Exact, LostRow, MissRow};
 use super::tally::Opening;
 use crate::event::decode::unattributed;
 use crate::event::errno::Errno;
 use crate::event::{Event, Facts, Lost, LostBy, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
-use crate::probe::{sees_ends, tell_refused_reuse};
+use crate::probe::sees_ends;
 use figures::{Added, Figures, Searches};
 use histogram::{Histogram, RESIDENCE_BOUNDS_NS};
 use looked::Looked;
@@ -57,6 +58,8 @@ pub struct Series {
     residence: BTreeMap<EndCause, Histogram>,
     lost: BTreeMap<LostBy, u64>,
     recursion_misses: Option<Vec<(String, u64)>>,
+    /// Facts whose process was known once, and is not any more.
+    forgotten: u64,
     ledger: Ledger,
     looked: Looked,
 }
@@ -82,6 +85,7 @@ impl Series {
             residence: BTreeMap::new(),
             lost: BTreeMap::new(),
             recursion_misses: None,
+            forgotten: 0,
             ledger: Ledger::default(),
             looked: Looked::default(),
             opening: opening.clone(),
@@ -155,6 +159,9 @@ impl Series {
         // Those that do the most come first where there is not room for all.
         added.sort_by_cached_key(|(key, added)| (std::cmp::Reverse(added.worth()), *key));
         for (key, added) in added {
+            if unattributed(key) == Some(Unattributed::Lost) {
+                self.forgotten += added.worth();
+            }
             self.add(owner(key, taken.named.get(&key)), &added);
         }
         if !self.filter.shows_kind(EventKind::PortAlloc) {
@@ -239,18 +246,24 @@ impl Series {
 
     /// Which figures are complete.
     pub fn exact(&self) -> Exact {
-        let any =
-            |is: fn(LostBy) -> bool| self.lost.iter().any(|(by, count)| *count > 0 && is(*by));
-        let lost_events = any(LostBy::is_event);
-        Exact {
-            processes: match self.filter.is_by_process() {
-                true => !any(LostBy::is_total),
-                false => !lost_events,
-            },
-            destinations: !lost_events,
-            refused_reuse: tell_refused_reuse(&self.opening.tiers),
-            ends: self.sees_ends(),
-        }
+        let lost = self.lost.iter().map(|(probe, count)| LostRow {
+            probe: *probe,
+            count: *count,
+        });
+        let misses = self.recursion_misses.iter().flatten();
+        let misses = misses.map(|(program, count)| MissRow {
+            program: program.clone(),
+            count: *count,
+        });
+        let (lost, misses): (Vec<_>, Vec<_>) = (lost.collect(), misses.collect());
+        let losses = Losses {
+            tiers: &self.opening.tiers,
+            lost: &lost,
+            misses: Some(&misses),
+            by_totals: self.filter.is_by_process(),
+            forgotten: self.forgotten,
+        };
+        losses.exactness().0
     }
 
     fn sees_ends(&self) -> bool {

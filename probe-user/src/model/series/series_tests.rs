@@ -234,6 +234,35 @@ fn losses_weaken_what_comes_from_events() {
     assert_eq!(series.losses().values().sum::<u64>(), 3);
 }
 
+#[test]
+fn skipped_programs_and_forgotten_processes_weaken_totals() {
+    let weakened = |weaken: fn(&mut KernelTotals)| {
+        let mut series = series(5);
+        series.opening.tiers.push(Choice {
+            question: Question::Port,
+            tier: Tier::Syscall,
+            hooks: vec![],
+            lost: None,
+            refused: vec![],
+        });
+        let mut totals = taken(&[(1, "a", 3)]);
+        let calls = ["bind_enter", "listen_enter", "connect_enter", "port_exit"];
+        let misses = calls.map(|program| (program.to_owned(), 0));
+        totals.recursion_misses = Some(misses.into());
+        weaken(&mut totals);
+        series.add_totals(&totals);
+        !series.exact().processes
+    };
+    assert!(!weakened(|_| {}));
+    assert!(weakened(|totals| {
+        let misses = totals.recursion_misses.as_mut().unwrap();
+        misses[3].1 = 116;
+    }));
+    assert!(weakened(|totals| {
+        totals.processes[0].0 = crate::model::without_process(Unattributed::Lost);
+    }));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Made(u8, u32),

@@ -10,7 +10,7 @@ use crate::output::table::{close_wait, destinations, ends, memory, ports, proces
 
 /// All that have rows.
 pub fn render(report: &Report) -> Markup {
-    let presumed = match report.exact.ends {
+    let presumed = match report.sees_ends() {
         true => "",
         false => "Presumed: no hook of this kernel sees TIME_WAITs end.",
     };

@@ -1,6 +1,7 @@
 //! What is missing.
 
 use super::grid::{Align, Grid};
+use crate::model::exactness::Inexact;
 use crate::model::report::Report;
 
 /// What is to be said of [`Report::recursion_misses`], where that is `None`.
@@ -46,10 +47,15 @@ pub fn grid(report: &Report) -> Grid<3> {
     }
     for row in report.recursion_misses.iter().flatten() {
         if row.count > 0 {
+            let is_missing = |reason: &&Inexact| reason.by == row.program;
+            let missing = report.inexact.iter().find(is_missing);
+            let missing = missing.map_or_else(String::new, |reason| {
+                format!(": {} facts are missing at most", reason.count)
+            });
             grid.row([
                 row.program.clone(),
                 row.count.to_string(),
-                "runs of this program that the kernel skipped (recursion_misses)".to_owned(),
+                format!("runs of this program that the kernel skipped (recursion_misses){missing}"),
             ]);
         }
     }

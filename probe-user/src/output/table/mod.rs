@@ -72,7 +72,7 @@ pub fn render(report: &Report, asked: &[By]) -> String {
         );
         section(
             &mut text,
-            match report.exact.ends {
+            match report.sees_ends() {
                 true => "Ends of TIME_WAITs, by the process that made them",
                 false => "Presumed ends of TIME_WAITs, by the process that made them",
             },

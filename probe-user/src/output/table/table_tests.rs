@@ -7,6 +7,7 @@ use crate::event::{LostBy, Timestamp, samples};
 use crate::model::audit::{AuditRow, Basis};
 use crate::model::close_wait::{CloseWaitRow, NoHolder};
 use crate::model::destination::{Destination, Destinations};
+use crate::model::exactness::{Figures, Inexact};
 use crate::model::memory::{CacheRow, Memory};
 use crate::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
 use crate::model::reuse::Reuse;
@@ -84,19 +85,29 @@ fn report() -> Report {
         duration_ns: 10_000_000_000,
         host: "host\x1b".into(),
         kernel: "6.18".into(),
-        tiers: vec![Choice {
-            question: Question::TimeWait,
-            tier: Tier::Inferred,
-            hooks: vec![],
-            lost: Some("refusals".into()),
-            refused: vec![],
-        }],
+        tiers: vec![
+            Choice {
+                question: Question::TimeWait,
+                tier: Tier::Inferred,
+                hooks: vec![],
+                lost: Some("refusals".into()),
+                refused: vec![],
+            },
+            Choice {
+                question: Question::TimeWaitEnd,
+                tier: Tier::Fentry,
+                hooks: vec![],
+                lost: None,
+                refused: vec![],
+            },
+        ],
         exact: Exact {
             refused_reuse: true,
             ends: true,
             processes: true,
             destinations: true,
         },
+        inexact: vec![],
         processes: vec![nginx, nobody],
         destinations: destinations.rows(),
         budgets: vec![],
@@ -252,6 +263,28 @@ fn losses_are_marked_where_numbers_are_lower_bounds() {
     assert!(text.contains("lost: 12 events"), "{text}");
     assert!(
         text.contains("time_wait     12  events that found the ring buffer full"),
+        "{text}"
+    );
+}
+
+#[test]
+fn skipped_programs_say_what_is_missing_where_nothing_made_good_for_them() {
+    let mut report = report();
+    let row = |program: &str| MissRow {
+        program: program.to_owned(),
+        count: 7,
+    };
+    report.recursion_misses = Some(vec![row("state_raw"), row("port_exit")]);
+    report.inexact = vec![Inexact {
+        figures: vec![Figures::Processes],
+        by: "port_exit".to_owned(),
+        count: 5,
+        why: String::new(),
+    }];
+    let text = lost::render(&report);
+    assert!(text.contains("(recursion_misses)\nport_exit"), "{text}");
+    assert!(
+        text.contains("(recursion_misses): 5 facts are missing at most\n"),
         "{text}"
     );
 }

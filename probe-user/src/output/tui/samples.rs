@@ -160,13 +160,14 @@ pub fn sample(second: u64) -> Sample {
             duration_ns: second * SECOND_NS,
             host: "web-1".into(),
             kernel: "6.12".into(),
-            tiers: vec![choice(Question::State, None), choice(Question::Port, Some("a latency is an upper bound"))],
+            tiers: vec![choice(Question::TimeWaitEnd, None), choice(Question::Port, Some("a latency is an upper bound"))],
             exact: Exact {
                 processes: true,
                 destinations: true,
                 refused_reuse: true,
                 ends: true,
             },
+            inexact: vec![],
             processes,
             destinations: destinations.rows(),
             budgets: vec![

@@ -2,9 +2,12 @@
 
 mod descendants;
 mod port;
+mod recovery;
 mod reset;
 mod state;
 mod time_wait;
+
+pub use recovery::missed;
 
 use super::{Hook, Question, Tier};
 

@@ -89,7 +89,7 @@ fn cells(app: &App, report: &Report, line: &ProcessLine) -> Vec<Cell> {
         Some(per_s) if per_s > 0.0 => (rate_or_dash(Some(per_s)), style),
         other => (rate_or_dash(other), look.dim()),
     };
-    let alive = match (report.exact.ends, report.exact.processes) {
+    let alive = match (report.sees_ends(), report.exact.processes) {
         (true, is_exact) => at_least(line.alive, is_exact),
         (false, _) => format!("~{}", number(line.alive)),
     };

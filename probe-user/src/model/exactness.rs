@@ -1,0 +1,312 @@
+//! Which figures are complete, and what was lost that the others would have counted.
+
+use serde::Serialize;
+use twtrace_wire::{Probe, Unattributed};
+
+use super::report::{Exact, LostRow, MissRow, ProcessRow};
+use crate::event::LostBy;
+use crate::probe::{Choice, Question, missed, sees_ends, tell_refused_reuse};
+
+/// Figures that are complete or not together: the members of [`Exact`].
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Figures {
+    /// Rows by process.
+    Processes,
+    /// Rows by destination.
+    Destinations,
+    /// Why connects could not take TIME_WAITs.
+    RefusedReuse,
+    /// Ends of TIME_WAITs, and what follows from them.
+    Ends,
+}
+
+/// Why figures are not complete.
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Inexact {
+    /// Which.
+    pub figures: Vec<Figures>,
+    /// Who lost something: a probe of `lost`, a program of `recursion_misses`, or `unattributed`.
+    pub by: String,
+    /// How much, at most.
+    pub count: u64,
+    /// What is missing, in words.
+    pub why: String,
+}
+
+/// What the answer depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Losses<'a> {
+    /// What answers each question.
+    pub tiers: &'a [Choice],
+    /// What was lost.
+    pub lost: &'a [LostRow],
+    /// Runs of programs that the kernel skipped, where it counts them.
+    pub misses: Option<&'a [MissRow]>,
+    /// Whether rows by process are what the kernel side counted, and not made of events.
+    pub by_totals: bool,
+    /// Facts whose process was known once, and is not any more.
+    pub forgotten: u64,
+}
+
+impl Losses<'_> {
+    /// Which figures are complete, and why not.
+    pub fn exactness(&self) -> (Exact, Vec<Inexact>) {
+        let inexact = self.inexact();
+        let is_whole = |figures| !inexact.iter().any(|row| row.figures.contains(&figures));
+        let exact = Exact {
+            processes: is_whole(Figures::Processes),
+            destinations: is_whole(Figures::Destinations),
+            refused_reuse: tell_refused_reuse(self.tiers) && is_whole(Figures::RefusedReuse),
+            ends: sees_ends(self.tiers) && is_whole(Figures::Ends),
+        };
+        (exact, inexact)
+    }
+
+    fn inexact(&self) -> Vec<Inexact> {
+        let lost = self.lost.iter().map(|row| Inexact {
+            figures: self.missing_by(row.probe),
+            by: row.probe.word().to_owned(),
+            count: row.count,
+            why: row.probe.consequence().to_owned(),
+        });
+        let misses = self.misses.unwrap_or_default().iter();
+        let misses: Vec<(&str, u64)> = misses.map(|row| (&*row.program, row.count)).collect();
+        let missed = missed(self.tiers, &misses).into_iter().map(|missed| Inexact {
+            figures: missing_from(missed.question).to_vec(),
+            by: missed.program,
+            count: missed.count,
+            why: "the kernel skipped this program, and no other one did its work: what it would have counted is \
+                  missing, or has no process"
+                .to_owned(),
+        });
+        let forgotten = Inexact {
+            figures: vec![Figures::Processes],
+            by: "unattributed".to_owned(),
+            count: self.forgotten,
+            why: "facts whose process is not known any more (--max-sockets): they are in the row (lost)"
+                .to_owned(),
+        };
+        let all = lost.chain(missed).chain([forgotten]);
+        all.filter(|row| row.count > 0 && !row.figures.is_empty())
+            .collect()
+    }
+
+    /// What is not complete where this one lost something.
+    fn missing_by(&self, lost: LostBy) -> Vec<Figures> {
+        use Figures::{Destinations, Ends, Processes, RefusedReuse};
+        let mut figures: Vec<Figures> = match lost {
+            // Side and process are not known: the facts are in other rows.
+            LostBy::Probe(Probe::StoryMap) => vec![Processes, Destinations],
+            LostBy::Probe(Probe::DescendantMap) => vec![Processes, Destinations],
+            LostBy::Probe(Probe::ProcessMap) if self.by_totals => vec![Processes, RefusedReuse],
+            LostBy::Probe(Probe::PortMap) if self.by_totals => vec![Processes],
+            LostBy::Probe(Probe::TimeWaitEnd) => vec![Destinations, Ends],
+            lost if lost.is_event() => vec![Destinations],
+            // Of the audit, and of stacks.
+            _ => vec![],
+        };
+        if !self.by_totals && lost.is_event() && !figures.contains(&Processes) {
+            figures.push(Processes);
+        }
+        figures
+    }
+}
+
+/// What is not complete where a program of this question was skipped.
+fn missing_from(question: Question) -> &'static [Figures] {
+    use Figures::{Destinations, Ends, Processes, RefusedReuse};
+    match question {
+        Question::Accept => &[Processes],
+        Question::TimeWaitEnd => &[Processes, Destinations, RefusedReuse, Ends],
+        Question::Port => &[Processes, Destinations, RefusedReuse],
+        Question::State
+        | Question::TimeWait
+        | Question::Reset
+        | Question::ResetWithoutSocket
+        | Question::Descendants => &[Processes, Destinations],
+    }
+}
+
+/// Facts in the row of those whose process is not known any more.
+pub fn forgotten(rows: &[ProcessRow]) -> u64 {
+    let lost = rows
+        .iter()
+        .filter(|row| row.unattributed == Some(Unattributed::Lost));
+    lost.map(|row| {
+        let counts = &row.counts;
+        counts.time_wait.total()
+            + counts.overflow.total()
+            + counts.ended.total()
+            + counts.resets()
+            + counts.abort.total()
+    })
+    .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Tier;
+
+    fn choice(question: Question, tier: Tier) -> Choice {
+        Choice {
+            question,
+            tier,
+            hooks: vec![],
+            lost: None,
+            refused: vec![],
+        }
+    }
+
+    fn tiers() -> Vec<Choice> {
+        vec![
+            choice(Question::State, Tier::RawTracepoint),
+            choice(Question::Port, Tier::Kprobe),
+            choice(Question::TimeWaitEnd, Tier::Fentry),
+        ]
+    }
+
+    fn lost(probe: Probe) -> LostRow {
+        LostRow {
+            probe: LostBy::Probe(probe),
+            count: 3,
+        }
+    }
+
+    /// [processes, destinations, refused_reuse, ends]
+    fn flags(losses: Losses<'_>) -> [bool; 4] {
+        let (exact, inexact) = losses.exactness();
+        let flags = [
+            exact.processes,
+            exact.destinations,
+            exact.refused_reuse,
+            exact.ends,
+        ];
+        assert_eq!(inexact.is_empty(), flags == [true; 4], "{inexact:?}");
+        flags
+    }
+
+    fn with<'a>(tiers: &'a [Choice], lost: &'a [LostRow], misses: &'a [MissRow]) -> Losses<'a> {
+        Losses {
+            tiers,
+            lost,
+            misses: Some(misses),
+            by_totals: true,
+            forgotten: 0,
+        }
+    }
+
+    #[test]
+    fn each_loss_is_missing_where_it_would_have_counted() {
+        let tiers = tiers();
+        let all = |probe, by_totals| {
+            flags(Losses {
+                by_totals,
+                ..with(&tiers, &[lost(probe)], &[])
+            })
+        };
+        for (probe, by_totals, by_events) in [
+            (
+                Probe::StoryMap,
+                [false, false, true, true],
+                [false, false, true, true],
+            ),
+            (Probe::ProcessMap, [false, true, false, true], [true; 4]),
+            (Probe::PortMap, [false, true, true, true], [true; 4]),
+            (
+                Probe::DescendantMap,
+                [false, false, true, true],
+                [false, false, true, true],
+            ),
+            (
+                Probe::TimeWait,
+                [true, false, true, true],
+                [false, false, true, true],
+            ),
+            (
+                Probe::Reset,
+                [true, false, true, true],
+                [false, false, true, true],
+            ),
+            (
+                Probe::Abort,
+                [true, false, true, true],
+                [false, false, true, true],
+            ),
+            (
+                Probe::PortAlloc,
+                [true, false, true, true],
+                [false, false, true, true],
+            ),
+            (
+                Probe::TimeWaitEnd,
+                [true, false, true, false],
+                [false, false, true, false],
+            ),
+            (Probe::NetnsMap, [true; 4], [true; 4]),
+            (Probe::StackMap, [true; 4], [true; 4]),
+            (Probe::StackSlot, [true; 4], [true; 4]),
+        ] {
+            assert_eq!(all(probe, true), by_totals, "{probe:?} by totals");
+            assert_eq!(all(probe, false), by_events, "{probe:?} by events");
+        }
+        assert_eq!(flags(with(&tiers, &[], &[])), [true; 4]);
+    }
+
+    #[test]
+    fn skipped_programs_are_a_loss_where_nothing_made_good_for_them() {
+        let miss = |program: &str, count| MissRow {
+            program: program.to_owned(),
+            count,
+        };
+        let states = |destroyed| [miss("state_raw", 7), miss("destroy_raw", destroyed)];
+        let tiers = tiers();
+        assert_eq!(flags(with(&tiers, &[], &states(0))), [true; 4]);
+        assert_eq!(
+            flags(with(&tiers, &[], &states(1))),
+            [false, false, true, true]
+        );
+        let port = [
+            miss("get_port_kprobe", 0),
+            miss("hash_connect_kprobe", 2),
+            miss("port_kretprobe", 0),
+        ];
+        let losses = with(&tiers, &[], &port);
+        assert_eq!(flags(losses), [false, false, false, true]);
+        let (_, inexact) = losses.exactness();
+        assert_eq!(
+            (&*inexact[0].by, inexact[0].count),
+            ("hash_connect_kprobe", 2)
+        );
+        // Where the kernel does not count them, nothing is known.
+        let unknown = Losses {
+            misses: None,
+            ..losses
+        };
+        assert_eq!(flags(unknown), [true; 4]);
+    }
+
+    #[test]
+    fn a_row_of_facts_without_their_process_is_a_loss() {
+        let tiers = tiers();
+        let losses = Losses {
+            forgotten: 4,
+            ..with(&tiers, &[], &[])
+        };
+        assert_eq!(flags(losses), [false, true, true, true]);
+        assert_eq!(losses.exactness().1[0].by, "unattributed");
+    }
+
+    #[test]
+    fn what_is_not_seen_at_all_is_not_exact() {
+        let tiers = [
+            choice(Question::Port, Tier::Syscall),
+            choice(Question::TimeWaitEnd, Tier::Inferred),
+        ];
+        let (exact, inexact) = with(&tiers, &[], &[]).exactness();
+        assert!(!exact.refused_reuse && !exact.ends && exact.processes);
+        // The tiers say why.
+        assert!(inexact.is_empty());
+    }
+}

@@ -1,0 +1,213 @@
+//! What the kernel skipped programs for, and no other program made good for.
+//!
+//! The kernel counts skipped runs (`recursion_misses`), not the facts that they were about. Programs whose hooks come one after
+//! the other in one call are skipped independently, so that a fact is lost only where all of those that could have
+//! seen it were skipped: of so many facts at most as the least of them was skipped for.
+
+use super::{Candidate, PLANS, Part};
+use crate::probe::{Choice, Question};
+
+/// Programs, and what does their work where they are skipped: see `second_chance` in the tier table.
+const MADE_GOOD_BY: &[(&str, &[&str])] = &[
+    ("state_raw", &["state_again_raw", "state_again_tracepoint"]),
+    ("destroy_raw", &["destroy_again_tracepoint"]),
+    ("accept_fexit_2", &["accept_kretprobe"]),
+    ("accept_fexit_4", &["accept_kretprobe"]),
+    ("twsk_alloc_fexit", &["twsk_alloc_again_fexit"]),
+    ("timer_start_raw", &["timer_start_again_raw"]),
+    ("send_reset_reason_raw", &["send_reset_again_tracepoint"]),
+    ("receive_reset_raw", &["receive_reset_again_tracepoint"]),
+    ("get_port_fentry", &["get_port_kprobe"]),
+    ("get_port_fexit", &["port_kretprobe"]),
+    ("hash_connect_fentry", &["hash_connect_kprobe"]),
+    ("hash_connect_fexit", &["port_kretprobe"]),
+    ("hash_connect6_fentry", &["hash_connect_kprobe"]),
+    ("hash_connect6_fexit", &["port_kretprobe"]),
+    ("fork_raw", &["fork_again_tracepoint_20"]),
+];
+
+/// Where programs can't be preempted, softirq alone meets this one in the middle of its work, with a →CLOSE, and
+/// `tcp_destroy_sock` comes after that.
+const STATE_WITHOUT_PREEMPTION: (&str, &str) = ("state_raw", "destroy_raw");
+
+/// Programs whose facts the socket's states tell as well: births are inferred from them, and SYN_SENT comes without a system
+/// call that was seen.
+const MADE_GOOD_BY_STATES: &[&str] =
+    &["twsk_alloc_kretprobe", "twsk_alloc_kprobe", "connect_enter"];
+const STATES: &[&str] = &["state_raw", "state_tracepoint"];
+
+/// Skipped runs of a program, as far as nothing else made good for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// What it answers.
+    pub question: Question,
+    /// Its name.
+    pub program: String,
+    /// How many facts are missing at most.
+    pub count: u64,
+}
+
+/// What is missing, by program, given the skipped runs of all programs that are loaded.
+pub fn missed(tiers: &[Choice], misses: &[(&str, u64)]) -> Vec<Missed> {
+    let of = |program: &str| {
+        let mut programs = misses.iter();
+        programs.find_map(|(name, count)| (*name == program).then_some(*count))
+    };
+    let mut missed = Vec::new();
+    for choice in tiers {
+        for program in programs(choice, &|program| of(program).is_some()) {
+            let count = lost(program, &of);
+            if count > 0 {
+                missed.push(Missed {
+                    question: choice.question,
+                    program: program.to_owned(),
+                    count,
+                });
+            }
+        }
+    }
+    missed
+}
+
+/// The programs of the tier, each once.
+fn programs(choice: &Choice, is_loaded: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
+    let plans = PLANS.iter().filter(|plan| plan.question == choice.question);
+    let is_chosen = |candidate: &&Candidate| {
+        candidate.tier == choice.tier && candidate.parts.iter().all(|(name, _)| is_loaded(name))
+    };
+    let chosen = plans.flat_map(|plan| plan.candidates).find(is_chosen);
+    let parts: &[Part] = chosen.map_or(&[], |candidate| candidate.parts);
+    let mut names: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// How many facts of a program are missing, given the skipped runs of those that are loaded.
+fn lost(program: &str, of: &dyn Fn(&str) -> Option<u64>) -> u64 {
+    let skipped = of(program).unwrap_or(0);
+    let seconds = MADE_GOOD_BY.iter().find(|(first, _)| *first == program);
+    let seconds = seconds.map_or(&[][..], |(_, seconds)| seconds);
+    let least = seconds.iter().filter_map(|second| of(second)).min();
+    let least = match (least, STATE_WITHOUT_PREEMPTION) {
+        (None, (state, destroy)) if program == state => of(destroy),
+        _ if MADE_GOOD_BY_STATES.contains(&program) => {
+            let states = STATES.iter().filter(|state| of(state).is_some());
+            states.map(|state| lost(state, of)).min()
+        }
+        (least, _) => least,
+    };
+    least.map_or(skipped, |least| skipped.min(least))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::{Tier, plan::candidates};
+
+    fn choice(question: Question, tier: Tier) -> Choice {
+        Choice {
+            question,
+            tier,
+            hooks: vec![],
+            lost: None,
+            refused: vec![],
+        }
+    }
+
+    fn of(question: Question, tier: Tier, misses: &[(&str, u64)]) -> Vec<(String, u64)> {
+        let missed = missed(&[choice(question, tier)], misses);
+        missed
+            .into_iter()
+            .map(|missed| (missed.program, missed.count))
+            .collect()
+    }
+
+    #[test]
+    fn each_program_is_one_of_the_table() {
+        let parts = candidates()
+            .flat_map(|candidate| candidate.parts.iter().chain(candidate.second_chance));
+        let names: Vec<&str> = parts.map(|(name, _)| *name).collect();
+        let (state, destroy) = STATE_WITHOUT_PREEMPTION;
+        let covers = MADE_GOOD_BY
+            .iter()
+            .flat_map(|(first, seconds)| [&[*first], *seconds].concat());
+        let others = [STATES, MADE_GOOD_BY_STATES, &[state, destroy]].concat();
+        for name in covers.chain(others) {
+            assert!(names.contains(&name), "{name}");
+        }
+    }
+
+    /// A second chance that this file does not know would have its tier called inexact for nothing.
+    #[test]
+    fn each_second_chance_makes_good_for_a_program() {
+        for candidate in candidates() {
+            for (name, _) in candidate.second_chance {
+                let is_for = |(first, _): &Part| {
+                    MADE_GOOD_BY
+                        .iter()
+                        .any(|(known, seconds)| known == first && seconds.contains(name))
+                };
+                assert!(candidate.parts.iter().any(is_for), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_second_program_saw_is_not_missing() {
+        let state = |misses: &[(&str, u64)]| of(Question::State, Tier::RawTracepoint, misses);
+        let (raw, destroy) = (("state_raw", 100), ("destroy_raw", 0));
+        let seconds = [("state_again_raw", 3), ("destroy_again_tracepoint", 0)];
+        let third = |count| ("state_again_tracepoint", count);
+        let all = |count| [&[raw, destroy, third(count)], &seconds[..]].concat();
+        assert!(state(&all(0)).is_empty());
+        assert_eq!(state(&all(2)), [("state_raw".to_owned(), 2)]);
+        assert_eq!(state(&all(7)), [("state_raw".to_owned(), 3)]);
+        // Where no program is preempted, there are no further ones, and none is needed.
+        assert!(state(&[raw, destroy]).is_empty());
+        let both = [raw, ("destroy_raw", 4)];
+        assert_eq!(
+            state(&both),
+            [("destroy_raw".to_owned(), 4), ("state_raw".to_owned(), 4)]
+        );
+    }
+
+    #[test]
+    fn what_nothing_else_sees_is_missing() {
+        let calls = [
+            ("bind_enter", 0),
+            ("listen_enter", 0),
+            ("connect_enter", 50),
+            ("port_exit", 116),
+        ];
+        let port = |states: (&'static str, u64)| {
+            let misses = [&calls[..], &[states, ("destroy_raw", 0)]].concat();
+            of(Question::Port, Tier::Syscall, &misses)
+        };
+        // A connect() that was not seen is seen in SYN_SENT; a return is seen nowhere else.
+        let exit = ("port_exit".to_owned(), 116);
+        assert_eq!(port(("state_raw", 9)), vec![exit.clone()]);
+        let connect = ("connect_enter".to_owned(), 9);
+        assert_eq!(port(("state_tracepoint", 9)), [connect, exit]);
+        let states = [("state_tracepoint", 2), ("destroy_tracepoint", 0)];
+        assert_eq!(
+            of(Question::State, Tier::Tracepoint, &states),
+            [("state_tracepoint".to_owned(), 2)]
+        );
+    }
+
+    #[test]
+    fn births_that_a_kprobe_missed_are_inferred() {
+        let kprobes = [("twsk_alloc_kprobe", 3), ("twsk_alloc_kretprobe", 2)];
+        let states = [("state_raw", 0), ("destroy_raw", 0)];
+        let misses = [kprobes, states].concat();
+        assert!(of(Question::TimeWait, Tier::Kprobe, &misses).is_empty());
+        assert_eq!(of(Question::TimeWait, Tier::Kprobe, &kprobes).len(), 2);
+    }
+
+    #[test]
+    fn a_tier_that_is_not_attached_misses_nothing() {
+        assert!(of(Question::Port, Tier::Fentry, &[("port_exit", 5)]).is_empty());
+        assert!(of(Question::TimeWait, Tier::Inferred, &[("port_exit", 5)]).is_empty());
+    }
+}
