@@ -16,7 +16,6 @@ pub static CONFIG: Config = Config {
     tick_ns: 0,
     slow_port_ns: 0,
     wake_bytes: 0,
-    started_ns: 0,
     stack_slow_port_ns: 0,
     sk_kern_sock_bit: ABSENT,
     sk_shutdown_bit: ABSENT,

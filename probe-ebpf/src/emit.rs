@@ -8,7 +8,7 @@ use twtrace_wire::{
 
 use crate::{
     constants::config,
-    end, existing,
+    counting, end, existing,
     kernel::{Sock, netns_key, now_ns, set_netns},
     listener,
     maps::{EVENTS, NETNS, add, count_lost, increment},
@@ -34,12 +34,15 @@ pub struct Fact {
 /// A fact about a full socket: counted under its process and, if the ring buffer has room, reported.
 #[inline(always)]
 pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 {
+    if !counting::has_begun() {
+        return 0;
+    }
     count_sent(fact, Sock(sock).net());
     let traffic = Sock(sock).traffic(counted(fact));
     of_socket_with(fact, sock, story, charged, &traffic)
 }
 
-/// The same, where its traffic has been looked at; not for RSTs sent, which [`of_socket`] counts in their namespace: one
+/// The same once counting [has begun](counting), where its traffic has been looked at; not for RSTs sent, which [`of_socket`] counts in their namespace: one
 /// more call from here is too much for the stack of the callers. The record is written in place: the stack of a program is 512
 /// bytes.
 #[inline(never)]
@@ -90,6 +93,9 @@ pub fn of_socket_with(
 /// A fact about a mini-socket whose story was kept.
 #[inline(never)]
 pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
+    if !counting::has_begun() {
+        return 0;
+    }
     let mini = Sock(mini);
     count(fact, kept.side, &kept.closer.key, 1);
     count_sent(fact, mini.net());
@@ -150,6 +156,9 @@ impl Addresses {
 /// A fact that no process can be named for by a story: a listener's owner may be known, and else it is nobody's.
 #[inline(always)]
 pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattributed) {
+    if !counting::has_begun() {
+        return;
+    }
     // Not from there: one more call is too much for its stack.
     count_sent(fact, addresses.net());
     of_nobody_uncounted(fact, addresses, side, why);

@@ -15,7 +15,7 @@ use twtrace_wire::{
 
 use crate::{
     constants::{config, offset},
-    emit, existing,
+    counting, emit, existing,
     kernel::{Sock, now_ns, read, state},
     maps::{ARGUMENTS, CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, count_lost},
     process,
@@ -183,13 +183,16 @@ pub fn timer_cancelled(timer: u64) {
     if unsafe { bpf_jiffies64() } >= read::<u64>(timer, offset!(timer_expires)) {
         return;
     }
-    emit::count_end(mini, EndCause::Killed);
+    let counts = counting::has_begun();
+    if counts {
+        emit::count_end(mini, EndCause::Killed);
+    }
     let key = tuple_key(mini, mini.local_port());
     if let Some(before) = CANCELLED.get_ptr(key) {
         // SAFETY: a map value of integers.
         unsafe {
             // A timer that was started again is not here any more: the one before is gone for sure.
-            if (*before).mini != 0 {
+            if (*before).mini != 0 && (*before).event.before_start == 0 {
                 emit::end_again(&(*before).event);
             }
         }
@@ -201,6 +204,7 @@ pub fn timer_cancelled(timer: u64) {
         // SAFETY: a map value, filled in place; `mini` comes last.
         unsafe {
             fill(&raw mut (*cancelled).event, mini, EndCause::Killed, &NOBODY);
+            (*cancelled).event.before_start = !counts as u8;
             (*cancelled).mini = mini.0;
         }
     }
@@ -217,13 +221,22 @@ pub fn armed_again(mini: Sock) {
         return;
     };
     // SAFETY: a map value of integers.
-    let (before, maker) = unsafe { ((*cancelled).mini, (*cancelled).event.process.key) };
+    let (before, maker, was_counted) = unsafe {
+        let event = &(*cancelled).event;
+        (
+            (*cancelled).mini,
+            event.process.key,
+            event.before_start == 0,
+        )
+    };
     if before == mini.0 {
         let _ = CANCELLED.remove(key);
         // A timer that stays in its bucket of the wheel is armed again without a trace (__mod_timer): then
         // the moment of the promotion is not known.
         promoted(mini);
-        emit::uncount_end(mini.netns_key(), &maker, EndCause::Killed);
+        if was_counted {
+            emit::uncount_end(mini.netns_key(), &maker, EndCause::Killed);
+        }
     }
 }
 
@@ -239,8 +252,10 @@ pub fn established(sock: Sock) {
         unsafe {
             if (*cancelled).event.cause == EndCause::Killed as u8 {
                 (*cancelled).event.cause = EndCause::ReopenedBySyn as u8;
-                let maker = (*cancelled).event.process.key;
-                emit::recount_end(&maker, EndCause::Killed, EndCause::ReopenedBySyn);
+                if (*cancelled).event.before_start == 0 {
+                    let maker = (*cancelled).event.process.key;
+                    emit::recount_end(&maker, EndCause::Killed, EndCause::ReopenedBySyn);
+                }
             }
         }
     }
@@ -254,7 +269,7 @@ static NO_CANCELLED: Cancelled = Cancelled {
         kind: 0,
         side: 0,
         cause: 0,
-        reserved: 0,
+        before_start: 0,
         flags: 0,
         reserved2: 0,
         tuple: Tuple::NONE,
@@ -269,11 +284,13 @@ static NO_CANCELLED: Cancelled = Cancelled {
 /// Counts an end, reports it and forgets the mini-socket.
 #[inline(never)]
 fn tell(mini: Sock, cause: EndCause, by: &Actor) {
-    emit::count_end(mini, cause);
-    if let EndCause::ReusedByConnect = cause {
-        reuse::count_reused(by);
+    if counting::has_begun() {
+        emit::count_end(mini, cause);
+        if let EndCause::ReusedByConnect = cause {
+            reuse::count_reused(by);
+        }
+        emit::end(mini, cause, by);
     }
-    emit::end(mini, cause, by);
     let _ = MINIS.remove(mini.0);
 }
 
@@ -290,7 +307,7 @@ pub unsafe fn fill(event: *mut EndEvent, mini: Sock, cause: EndCause, by: &Actor
         (*event).mono_ns = now;
         (*event).kind = twtrace_wire::EventKind::TimeWaitEnd as u8;
         (*event).cause = cause as u8;
-        (*event).reserved = 0;
+        (*event).before_start = 0;
         (*event).reserved2 = 0;
         match mini_story(mini) {
             Some(kept) => fill_maker(event, kept, now),

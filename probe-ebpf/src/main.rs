@@ -15,6 +15,7 @@
 mod accept;
 mod closing;
 mod constants;
+mod counting;
 mod descendants;
 mod descriptor;
 mod emit;

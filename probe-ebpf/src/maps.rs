@@ -20,6 +20,10 @@ use crate::records::{
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
+/// How far the start has come: `ATTACHING`, `FOLLOWING`, or when counting began. Userspace writes it.
+#[map]
+pub static STARTED: Array<u64> = Array::with_max_entries(1, 0);
+
 /// What is known of each open socket, in a slot that is found by its address.
 #[map]
 pub static STORY_SLOTS: Array<StorySlot> = Array::with_max_entries(1, 0);

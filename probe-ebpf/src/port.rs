@@ -8,6 +8,7 @@ use twtrace_wire::{
 
 use crate::{
     constants::config,
+    counting,
     emit::wakeup,
     kernel::{IPPROTO_TCP, Sock, now_ns, state},
     maps::{EVENTS, PORTS, SEARCHES, count_lost, in_this_epoch, increment, increment_u32},
@@ -85,6 +86,10 @@ pub fn returned(ctx: Ctx, result: i32) {
     };
     // SAFETY: only this thread writes this entry; an LRU entry that is recycled still has integers.
     let search = unsafe { &*search };
+    if !counting::has_begun() {
+        let _ = SEARCHES.remove(thread);
+        return;
+    }
     let sock = Sock(search.sock);
     let errno = if result == 0 {
         0

@@ -12,6 +12,7 @@ use twtrace_wire::{PortEvent, PortKey, PortOp, Probe, ReuseRefusal, Tuple, flags
 
 use crate::{
     constants::config,
+    counting,
     descriptor::socket_of,
     emit::wakeup,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, now_ns, set_v4, set_v6},
@@ -149,7 +150,7 @@ pub fn returned(ctx: Ctx, result: i64) {
     };
     // SAFETY: only this thread writes this entry.
     let (op, own_range, began_ns) = unsafe { ((*call).op, (*call).own_range, (*call).began_ns) };
-    if began_ns != 0 {
+    if began_ns != 0 && counting::has_begun() {
         let latency_ns = now_ns().wrapping_sub(began_ns);
         let is_connect = op == PortOp::Connect as u32;
         if is_connect && result == 0 && own_range == [0; 2] && latency_ns < config!(slow_port_ns) {

@@ -66,6 +66,9 @@ pub const RST_UNACCEPTED: u32 = 1 << 13;
 /// Its search for a port is counted, and what came of it is not known yet: see `port_uncalled`.
 pub const SEARCHES_UNCALLED: u32 = 1 << 14;
 
+/// What [`BORN_INFERRED`] or [`RST_MAY_BE_DATA`] stands for was before counting began: there is nothing to take back.
+pub const UNCOUNTED: u32 = 1 << 15;
+
 /// Which of the two programs of a hook this is: see [`Turns`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Program {

@@ -6,6 +6,7 @@ use twtrace_wire::{
 
 use crate::{
     constants::offset,
+    counting,
     emit::{self, Addresses, Fact},
     kernel::{SHUT_BOTH, Sock, read, state},
     maps::SEGMENT_TURNS,
@@ -13,7 +14,7 @@ use crate::{
     recent,
     records::{
         BORN_INFERRED, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS, RST_SENT,
-        RST_SENT_TURNS, Story,
+        RST_SENT_TURNS, Story, UNCOUNTED,
     },
     segment::{TCP_RST, TCP_SYN, header_flags},
     story, timewait, traffic, unaccepted,
@@ -39,6 +40,9 @@ pub fn sent_again(sock: u64, skb: u64, kernel_reason: u8) {
 
 #[inline(always)]
 fn seen(sock: u64, skb: u64, kernel_reason: u8, program: Program) {
+    if !counting::is_following() {
+        return;
+    }
     if skb == 0 {
         return active(Sock(sock), kernel_reason, program);
     }
@@ -204,6 +208,10 @@ fn too_late(sock: Sock, story: &mut Story, kernel_reason: u8, program: Program) 
 /// takes back what was counted, and returns the event's flags.
 #[inline(always)]
 fn take_back(sock: Sock, story: &mut Story) -> u16 {
+    if story.flags & UNCOUNTED != 0 {
+        story.flags &= !(UNCOUNTED | BORN_INFERRED | RST_MAY_BE_DATA);
+        return 0;
+    }
     if story.flags & BORN_INFERRED != 0 {
         story.flags &= !BORN_INFERRED;
         timewait::take_back(sock, story);
@@ -298,6 +306,10 @@ pub fn received(sock: Sock, program: Program) {
     if takes_no_data && sock.shutdown() & SHUT_RECEIVE != 0 {
         fact.flags = flags::MAY_BE_DATA;
         story.flags |= RST_MAY_BE_DATA;
+    }
+    if !counting::has_begun() {
+        story.flags |= UNCOUNTED;
+        return;
     }
     let mut charged = answerable(story);
     let awaits_accept = unaccepted::may_come(sock, story, charged);

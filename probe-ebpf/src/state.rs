@@ -5,6 +5,7 @@ use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed}
 
 use crate::{
     constants::config,
+    counting,
     emit::{self, Fact},
     end, existing,
     kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock, now_ns, state},
@@ -273,6 +274,9 @@ fn closer_or_opener(sock: Sock, story: &Story) -> Actor {
 #[inline(always)]
 fn closed(ctx: Ctx, sock: Sock, old: u8, program: Program) {
     if old == state::LISTEN {
+        if !counting::is_following() {
+            return;
+        }
         let thread = bpf_get_current_pid_tgid();
         let _ = LISTENER_CLOSERS.insert(thread, sock.0, 0);
         listener::closed(sock);

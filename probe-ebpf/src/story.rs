@@ -9,7 +9,7 @@ use twtrace_wire::{Probe, Side};
 
 use crate::{
     constants::config,
-    existing,
+    counting, existing,
     kernel::{Sock, state},
     maps::{MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS, claim, count_lost, in_this_order},
     records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story, StorySlot},
@@ -97,9 +97,13 @@ pub fn accepted(sock: Sock) -> Option<*mut Story> {
     found
 }
 
-/// The entry of a socket's address, made where missing, and as it is where not.
+/// The entry of a socket's address, made where missing, and as it is where not. None is made before the programs are
+/// attached that take it away again.
 #[inline(always)]
 fn entry(sock: u64) -> Option<*mut Story> {
+    if !counting::is_following() {
+        return None;
+    }
     if let Some(slot) = slot(sock) {
         // SAFETY: a map value.
         unsafe {

@@ -12,13 +12,14 @@ use twtrace_wire::{
 use crate::{
     closing,
     constants::{config, offset},
+    counting,
     emit::{self, Addresses, Fact},
     end, existing, hashed,
     kernel::{IPPROTO_TCP, Sock, now_ns, read, state},
     maps::{ALLOCATING, MINIS, add},
     records::{
         ACTIVE_CLOSE, BORN, BORN_INFERRED, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED,
-        RST_SENT, Story,
+        RST_SENT, Story, UNCOUNTED,
     },
     story,
     traffic::{Counted, Traffic},
@@ -56,6 +57,9 @@ pub fn expect_no_birth(sock: Sock) {
 #[inline(always)]
 pub fn allocated(sock: Sock, substate: u8, mini: u64) {
     if sock.protocol() != IPPROTO_TCP || allocated_again(sock, substate, mini) {
+        return;
+    }
+    if !counting::is_following() {
         return;
     }
     let stranger = story::stranger();
@@ -173,6 +177,9 @@ fn born_of_stranger(mini: Sock, substate: u8) {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
+    if !counting::has_begun() {
+        return;
+    }
     count_birth(mini.netns_key(), false, false, 1);
     let why = unknown_since();
     emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
@@ -184,7 +191,7 @@ const MINI_LIFE_NS: u64 = 120_000_000_000;
 /// Whether no mini-socket of the time before tracing can be left.
 #[inline(always)]
 fn old_enough() -> bool {
-    now_ns().wrapping_sub(config!(started_ns)) >= MINI_LIFE_NS
+    now_ns().wrapping_sub(counting::since_ns()) >= MINI_LIFE_NS
 }
 
 /// Why nothing is known of who made a mini-socket.
@@ -228,7 +235,7 @@ fn was_made_since_start(mini: Sock) -> bool {
         .saturating_sub(now)
         .min(MAX_TICKS)
         .wrapping_mul(config!(tick_ns));
-    let traced_ns = now_ns().saturating_sub(config!(started_ns));
+    let traced_ns = now_ns().saturating_sub(counting::since_ns());
     left_ns.saturating_add(traced_ns) > MAX_WAIT_NS + config!(tick_ns)
 }
 
@@ -248,10 +255,12 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
-    count_birth(sock.netns_key(), refused, false, 1);
     // The peer has acknowledged all, the FIN too.
     let traffic = sock.traffic(Counted::Sent);
-    emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
+    if counting::has_begun() {
+        count_birth(sock.netns_key(), refused, false, 1);
+        emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
+    }
     if !refused {
         keep(sock, story, substate, mini, &traffic);
     }
@@ -313,6 +322,10 @@ pub fn infer(sock: Sock, story: *mut Story, from: u8) {
         return;
     }
     story.flags |= BORN | BORN_INFERRED;
+    if !counting::has_begun() {
+        story.flags |= UNCOUNTED;
+        return;
+    }
     let fact = inferred(sock, from);
     count_birth(sock.netns_key(), is_refused(), true, 1);
     emit::of_socket(&fact, sock.0, story, &story.closer);
@@ -332,8 +345,10 @@ fn recover(sock: Sock, story: &mut Story, mini: u64, from: u8) {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
-    count_birth(sock.netns_key(), false, false, 1);
-    emit::of_socket(&fact, sock.0, story, &story.closer);
+    if counting::has_begun() {
+        count_birth(sock.netns_key(), false, false, 1);
+        emit::of_socket(&fact, sock.0, story, &story.closer);
+    }
     keep_recovered(sock.0, story, substate, mini);
 }
 

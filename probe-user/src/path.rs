@@ -319,7 +319,7 @@ fn end(number: u64) -> EndEvent {
         kind: EventKind::TimeWaitEnd as u8,
         side: Side::Client as u8,
         cause: EndCause::Expired as u8,
-        reserved: 0,
+        before_start: 0,
         flags: 0,
         reserved2: 0,
         tuple: tuple(number),

@@ -142,8 +142,6 @@ pub struct Config {
     pub slow_port_ns: u64,
     /// Wake userspace when the ring buffer holds this many bytes.
     pub wake_bytes: u64,
-    /// CLOCK_MONOTONIC when tracing began, nanoseconds.
-    pub started_ns: u64,
     /// Port searches at least this long have their user stack counted, nanoseconds.
     pub stack_slow_port_ns: u64,
     /// Bit offset of `sock.sk_kern_sock`, or [`ABSENT`].
@@ -184,6 +182,12 @@ pub const CLAIM_MARK: u32 = 0x7277_636c;
 /// this kernel's own: userspace puts that there, where the kernel has it. Elsewhere the verifier never gets to it.
 pub const CAST_MARK: u32 = 0x7277_6361;
 
+/// In the map `STARTED`: programs are being attached, and none keeps anything. A greater number than [`FOLLOWING`] is the
+/// time at which counting began, nanoseconds of CLOCK_MONOTONIC.
+pub const ATTACHING: u64 = 0;
+/// In the map `STARTED`: all programs are attached and keep stories, and none counts or reports.
+pub const FOLLOWING: u64 = 1;
+
 /// [`Config::births`]: by a hook on inet_twsk_alloc().
 pub const BIRTHS_HOOKED: u32 = 0;
 /// [`Config::births`]: by the timer of the mini-socket. The full socket is then found by its tuple, and a
@@ -192,4 +196,4 @@ pub const BIRTHS_BY_TIMER: u32 = 1;
 /// [`Config::births`]: not at all; inferred. No mini-socket is known by its address.
 pub const BIRTHS_INFERRED: u32 = 2;
 
-const _: () = assert!(size_of::<Config>() == 6 * 8 + 14 * 4);
+const _: () = assert!(size_of::<Config>() == 5 * 8 + 14 * 4);

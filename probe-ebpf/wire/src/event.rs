@@ -149,8 +149,8 @@ pub struct EndEvent {
     pub side: u8,
     /// [`crate::EndCause`].
     pub cause: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// In `CANCELLED`: 1 for an end from before counting began. Else zero.
+    pub before_start: u8,
     /// Bits of [`crate::flags`].
     pub flags: u16,
     /// Zero.

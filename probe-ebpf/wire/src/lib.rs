@@ -12,7 +12,8 @@ mod stacks;
 mod totals;
 
 pub use config::{
-    ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, CAST_MARK, CLAIM_MARK, Config, Offsets,
+    ABSENT, ATTACHING, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, CAST_MARK, CLAIM_MARK,
+    Config, FOLLOWING, Offsets,
 };
 pub use event::{
     CGROUP_V1, Cancelled, ConnectionEvent, EndEvent, PortEvent, Process, ProcessKey, Tuple,

@@ -71,7 +71,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Attaches the probes, and scans what is open.
+    /// Attaches the probes, scans what is open, and begins to count: probes and audit at the same moment.
     ///
     /// # Errors
     /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
@@ -97,10 +97,14 @@ impl Live {
         }
         // Rows by destination are made of events.
         probing.tell_special = true;
-        let mut session = Session::start(&probing, filter.clone())?;
+        let mut session = Session::attach(&probing, filter.clone())?;
         session.adopt_open(gate.as_ref(), &filter.netns)?;
         allocator::give_back();
-        let observer = Observer::new(&session, gate, &filter.netns, order.wants);
+        let mut observer = Observer::new(&session, gate, &filter.netns, order.wants);
+        // Close together: what the kernel counts in between may be on its side alone.
+        observer.read_before_start(&session)?;
+        session.begin_counting()?;
+        observer.read_at_start(&session)?;
         Ok(Self {
             session,
             stop,
@@ -115,25 +119,17 @@ impl Live {
         })
     }
 
-    /// Looks for the first time, waits until the audit has something to count from, starts the command, and drops
-    /// privileges.
+    /// Looks for the first time, starts the command, and drops privileges.
     ///
     /// # Errors
     /// When the sink refuses, the kernel a map or a clock, or the command can't be run.
-    pub async fn begin(&mut self, sink: &mut dyn Sink) -> Result<()> {
+    pub fn begin(&mut self, sink: &mut dyn Sink) -> Result<()> {
         tell(sink, self.observer.look(&self.session)?)?;
-        // The first reading may have to enter namespaces that no process is in, which takes privileges.
-        self.observer.audit_step(&self.session)?;
-        if self.launch.is_none() {
-            self.drop_privileges();
-        }
-        self.settle(sink).await?;
-        self.observer.take_baseline();
         if let Some(launch) = self.launch.take() {
             self.stop.launch(&mut self.session, &launch)?;
-            // The command was to have all of them.
-            self.drop_privileges();
         }
+        // Not sooner: the command was to have all of them.
+        self.drop_privileges();
         Ok(())
     }
 

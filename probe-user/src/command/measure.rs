@@ -126,7 +126,7 @@ pub async fn measure(
         tally: Tally::new(opening, live.filter.clone()),
         keeper,
     };
-    live.begin(&mut both).await?;
+    live.begin(&mut both)?;
     live.stop.after(duration);
     if order.command.is_empty() {
         tell_how_it_ends(duration);

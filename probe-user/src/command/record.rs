@@ -41,7 +41,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
     for loss in tiers::losses(live.session.tiers()).lines() {
         notice(loss);
     }
-    live.begin(&mut keeper).await?;
+    live.begin(&mut keeper)?;
     live.stop.after(args.duration);
     let mut status = Status::new(args.command.command.is_empty());
     let mut is_writing = true;

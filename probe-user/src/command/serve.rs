@@ -52,7 +52,7 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut server = Server::start(argv, settings)?;
-    server.begin().await?;
+    server.begin()?;
     server.serve().await?;
     server.finish().await?;
     Ok(ExitCode::SUCCESS)
@@ -133,8 +133,8 @@ impl Server {
         })
     }
 
-    async fn begin(&mut self) -> Result<()> {
-        self.live.begin(&mut self.counting).await?;
+    fn begin(&mut self) -> Result<()> {
+        self.live.begin(&mut self.counting)?;
         if self.settings.args.privileges == Privileges::Least {
             confine_tracer(&self.settings);
         }

@@ -45,7 +45,7 @@ pub async fn run(args: TopArgs) -> Result<()> {
         tally: Tally::new(live.session.opening(), live.filter.clone()).with_recent_rates(),
         app: App::new(opening(&args, &live.session.opening(), None)),
     };
-    live.begin(&mut both).await?;
+    live.begin(&mut both)?;
     let mut front = Front::open(&mut both.app)?;
     let mut sampled: Option<Instant> = None;
     let mut drain_at = Instant::now();

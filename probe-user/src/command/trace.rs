@@ -69,8 +69,9 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
         filter.family = Some(Family::default());
         probing.follows_command = true;
     }
-    let mut session = Session::start(&probing, filter.clone())?;
+    let mut session = Session::attach(&probing, filter.clone())?;
     session.adopt_open(gate.as_ref(), &filter.netns)?;
+    session.begin_counting()?;
     // Whoever needs it later has it.
     drop(gate);
     if let Some(launch) = &launch {

@@ -112,7 +112,7 @@ fn wire_end() -> EndEvent {
         kind: EventKind::TimeWaitEnd as u8,
         side: Side::Client as u8,
         cause: EndCause::ReusedByConnect as u8,
-        reserved: 0,
+        before_start: 0,
         flags: 0,
         reserved2: 0,
         tuple: wire_reset().tuple,

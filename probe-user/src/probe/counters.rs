@@ -76,7 +76,7 @@ impl Attached {
         let mut ended = Vec::new();
         for (key, cancelled) in over {
             // One that has been started again meanwhile is not there any more.
-            if map.remove(&key).is_ok() {
+            if map.remove(&key).is_ok() && cancelled.event.before_start == 0 {
                 ended.push(cancelled.event);
             }
         }
@@ -93,12 +93,20 @@ impl Attached {
         map.iter().collect::<Result<_, _>>().map_err(fails)
     }
 
-    /// How often the kernel skipped each of our programs because one was running on that CPU:
+    /// How often the kernel skipped each of our programs because one was running on that CPU, since all were attached:
     /// (program, count). `None` where this kernel does not count it (before 5.12).
     ///
     /// # Errors
     /// When /proc/self/fdinfo can't be read.
     pub fn recursion_misses(&self) -> Result<Option<Vec<(String, u64)>>, ProbeError> {
+        let mut misses = self.misses()?;
+        for (name, count) in misses.iter_mut().flatten() {
+            *count -= self.misses_before.get(name).copied().unwrap_or(0);
+        }
+        Ok(misses)
+    }
+
+    pub(super) fn misses(&self) -> Result<Option<Vec<(String, u64)>>, ProbeError> {
         let mut misses = Vec::new();
         for (name, program) in self.ebpf.programs() {
             let Some(count) = program_fd(program).map(misses_of).transpose()? else {

@@ -36,10 +36,12 @@ use std::{cell::OnceCell, collections::HashMap, path::PathBuf, sync::OnceLock};
 
 use aya::{
     Ebpf,
-    maps::{MapData, RingBuf},
+    maps::{Array, MapData, MapError, RingBuf},
 };
 use aya_log::EbpfLogger;
-use twtrace_wire::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, Offsets};
+use twtrace_wire::{
+    ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, FOLLOWING, Offsets,
+};
 
 use crate::{clock, privilege};
 
@@ -113,9 +115,12 @@ pub struct Attached {
     counts_at_expiry: bool,
     /// Whether this kernel can tell when an epoch of counting is over.
     waits_for_programs: bool,
+    /// Runs that the kernel had skipped before all programs were attached.
+    misses_before: HashMap<String, u64>,
 }
 
-/// Loads and attaches the best tier of each question that this kernel allows.
+/// Loads and attaches the best tier of each question that this kernel allows. From then on the programs keep what they need
+/// to know of sockets; they count and report from [`Attached::begin_counting`] on.
 ///
 /// # Errors
 /// One error that names what failed and what to do, where even the last tier of a question that twtrace
@@ -162,8 +167,11 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
             .member_bit_offset("inet_timewait_sock", "tw_kill")
             .is_some(),
         waits_for_programs: true,
+        misses_before: HashMap::new(),
     };
     attached.load_netns_identity();
+    attached.misses_before = attached.misses()?.unwrap_or_default().into_iter().collect();
+    attached.set_started(FOLLOWING)?;
     Ok(attached)
 }
 
@@ -230,7 +238,6 @@ fn configure(
         tick_ns: facts::tick_ns(),
         slow_port_ns: options.slow_port_ns,
         wake_bytes: u64::from(options.ring_bytes) / 4,
-        started_ns: clock::monotonic_ns().map_err(ProbeError::Clock)?,
         sk_kern_sock_bit: kernel
             .types
             .member_bit_offset("sock", "sk_kern_sock")
@@ -351,6 +358,26 @@ impl Attached {
     /// What was chosen for each question, and why the better ones were not.
     pub fn tiers(&self) -> &Tiers {
         &self.tiers
+    }
+
+    /// Has all programs count and report from now on. Returns since when (CLOCK_MONOTONIC, nanoseconds): no event is
+    /// earlier.
+    ///
+    /// # Errors
+    /// When the kernel refuses the clock or the map.
+    pub fn begin_counting(&mut self) -> Result<u64, ProbeError> {
+        let now_ns = clock::monotonic_ns().map_err(ProbeError::Clock)?;
+        self.set_started(now_ns)?;
+        Ok(now_ns)
+    }
+
+    fn set_started(&mut self, started: u64) -> Result<(), ProbeError> {
+        const MAP: &str = "STARTED";
+        let fails = |error: MapError| counters::map_error(MAP, &error);
+        let map = self.ebpf.map_mut(MAP);
+        let map = map.ok_or_else(|| counters::missing(MAP))?;
+        let mut map: Array<&mut MapData, u64> = map.try_into().map_err(fails)?;
+        map.set(0, started, 0).map_err(fails)
     }
 
     /// The ring buffer; to be called once.

@@ -77,8 +77,7 @@ enum State {
 }
 
 impl Auditor {
-    /// Finds the namespaces that exist. Then read with [`Self::step`] until settled, and
-    /// [`Self::take_baseline`].
+    /// Finds the namespaces that exist. Then [`Self::read_before_start`] and [`Self::read_at_start`].
     pub fn begin(sight: Sight, identify: Identify<'_>) -> Self {
         let mut auditor = Self {
             sight,
@@ -88,11 +87,7 @@ impl Auditor {
             last_read_ns: None,
         };
         auditor.find_inhabited(identify);
-        for (_, path) in netns::mounted() {
-            if let Some(key) = netns::key_of_mount(&path, identify) {
-                auditor.namespaces.entry(key).or_default().mount = Some(path);
-            }
-        }
+        auditor.find_mounted(identify);
         auditor.met = auditor
             .namespaces
             .keys()
@@ -104,6 +99,14 @@ impl Auditor {
     /// The namespaces that are known.
     pub fn namespaces(&self) -> impl Iterator<Item = NetnsKey> {
         self.namespaces.keys().copied()
+    }
+
+    fn find_mounted(&mut self, identify: Identify<'_>) {
+        for (_, path) in netns::mounted() {
+            if let Some(key) = netns::key_of_mount(&path, identify) {
+                self.namespaces.entry(key).or_default().mount = Some(path);
+            }
+        }
     }
 
     fn find_inhabited(&mut self, identify: Identify<'_>) {
@@ -138,17 +141,33 @@ impl Auditor {
         all_settled
     }
 
-    /// Ends the first round of readings.
-    pub fn take_baseline(&mut self) {
-        for namespace in self.namespaces.values_mut() {
-            namespace.baseline = match namespace.latest {
-                Some((reading, _)) => Baseline::Read(reading),
+    /// Takes the kernel's counters before the probes count: the audit counts from here.
+    pub fn read_before_start(&mut self, now_ns: u64, identify: Identify<'_>) {
+        let mut inhabited = Inhabited::new(identify, self.sight.counted);
+        let nothing = SeenByNetns::new();
+        for (netns, namespace) in &mut self.namespaces {
+            namespace.baseline = match namespace.read(*netns, &nothing, now_ns, &mut inhabited) {
+                Some(reading) => Baseline::Read(reading),
                 None => Baseline::Unreadable,
             };
-            namespace.baseline_moved = match namespace.state {
-                State::Moving => namespace.moved,
-                State::Unread | State::Settled | State::Unreachable => Uncertainty::default(),
-            };
+        }
+    }
+
+    /// Takes them once more when the probes have begun to count: what the kernel has counted meanwhile may have been before
+    /// that, and so may all that it has counted in a namespace that came meanwhile.
+    pub fn read_at_start(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
+        let mut inhabited = Inhabited::new(identify, self.sight.counted);
+        for (netns, namespace) in &mut self.namespaces {
+            namespace.read_at_start(*netns, seen, now_ns, &mut inhabited);
+        }
+        let known: HashSet<NetnsKey> = self.namespaces().collect();
+        self.find_inhabited(identify);
+        self.find_mounted(identify);
+        for (netns, namespace) in &mut self.namespaces {
+            if !known.contains(netns) {
+                *self.met.entry(netns.netns).or_default() += 1;
+                namespace.read_at_start(*netns, seen, now_ns, &mut inhabited);
+            }
         }
     }
 
@@ -346,6 +365,18 @@ impl Namespace {
             Some((reading, _)) => (Baseline::Read(reading), self.moved),
             None => (Baseline::Unreadable, Uncertainty::default()),
         };
+    }
+
+    fn read_at_start(
+        &mut self,
+        netns: NetnsKey,
+        seen: &SeenByNetns,
+        now_ns: u64,
+        inhabited: &mut Inhabited<'_>,
+    ) {
+        if self.read(netns, seen, now_ns, inhabited).is_some() {
+            self.baseline_moved = self.moved;
+        }
     }
 
     fn read(

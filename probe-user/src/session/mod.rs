@@ -88,11 +88,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Attaches the probes. Needs a tokio runtime.
+    /// Attaches the probes; they count and report from [`Self::begin_counting`] on. Needs a tokio runtime.
     ///
     /// # Errors
     /// When the kernel refuses the probes, or a clock.
-    pub fn start(options: &ProbeOptions, filter: Filter) -> Result<Self> {
+    pub fn attach(options: &ProbeOptions, filter: Filter) -> Result<Self> {
         let options = ProbeOptions {
             existing_sockets: open::expected_sockets(),
             ..options.clone()
@@ -137,7 +137,21 @@ impl Session {
         })
     }
 
-    /// When all probes were attached.
+    /// Has the probes count and report from now on, all at once.
+    ///
+    /// # Errors
+    /// When the kernel refuses a clock or a map.
+    pub fn begin_counting(&mut self) -> Result<()> {
+        let mono_ns = self.attached.begin_counting()?;
+        self.start = Moment {
+            ts: self.decoder.clocks.of_monotonic(mono_ns),
+            mono_ns,
+        };
+        self.housekept = Instant::now();
+        Ok(())
+    }
+
+    /// When counting began.
     pub fn started(&self) -> Moment {
         self.start
     }

@@ -142,9 +142,29 @@ impl Observer {
         Ok(self.auditor.step(&seen, now_ns, &identify(session)))
     }
 
-    /// The audit counts from here.
-    pub fn take_baseline(&mut self) {
-        self.auditor.take_baseline();
+    /// Reads what the kernel has counted before the probes count. To be called just before [`Session::begin_counting`].
+    ///
+    /// # Errors
+    /// When a clock can't be read.
+    pub fn read_before_start(&mut self, session: &Session) -> Result<()> {
+        let now_ns = session.now()?.mono_ns;
+        self.auditor.read_before_start(now_ns, &identify(session));
+        Ok(())
+    }
+
+    /// Reads it once more just after that: what the kernel counted meanwhile may be missing on the other side.
+    ///
+    /// # Errors
+    /// When a map or a clock can't be read.
+    pub fn read_at_start(&mut self, session: &Session) -> Result<()> {
+        let seen = seen_by_netns(session)?;
+        let now_ns = session.now()?.mono_ns;
+        let identify = identify(session);
+        self.auditor.read_at_start(&seen, now_ns, &identify);
+        for key in self.auditor.namespaces() {
+            session.netns_nth(key);
+        }
+        Ok(())
     }
 
     /// Begins the last round of readings for an audit.

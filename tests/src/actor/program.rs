@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::sys::check;
+use crate::sys::{check, inet};
 
 /// Between two connections of the noise.
 const PAUSE: Duration = Duration::from_micros(500);
@@ -27,6 +27,8 @@ pub enum Way {
     Plain,
     /// The same, slowly, with one byte to standard output after each.
     Noise,
+    /// Each with a request that is answered, so that the server keeps up, and each second one ended by a RST.
+    Busy,
     /// Each by a child that lives no longer than it.
     Children,
     /// By a grandchild whose parent has gone before, in a session of its own.
@@ -39,9 +41,10 @@ pub enum Way {
     Spawned,
 }
 
-const WORDS: [(Way, &str); 7] = [
+const WORDS: [(Way, &str); 8] = [
     (Way::Plain, "plain"),
     (Way::Noise, "noise"),
+    (Way::Busy, "busy"),
     (Way::Children, "children"),
     (Way::Orphan, "orphan"),
     (Way::ChildOfThread, "child_of_thread"),
@@ -94,6 +97,12 @@ pub fn run(words: &[String]) -> Result<()> {
                 thread::sleep(PAUSE);
             }
         }
+        Way::Busy => {
+            for _ in 0..count {
+                ask(server)?;
+                reset(&ask(server)?)?;
+            }
+        }
         Way::Children => {
             for _ in 0..count {
                 await_end(fork(|| connect(server, 1))?)?;
@@ -121,6 +130,33 @@ fn connect(server: SocketAddr, count: usize) -> io::Result<()> {
         TcpStream::connect(server)?;
     }
     Ok(())
+}
+
+fn ask(server: SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.write_all(b"\r\n\r\n")?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\nwell\n") {
+        let mut buffer = [0; 256];
+        match stream.read(&mut buffer)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            length => answer.extend_from_slice(&buffer[..length]),
+        }
+    }
+    Ok(stream)
+}
+
+fn reset(stream: &TcpStream) -> io::Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    inet::set_option(
+        stream.as_raw_fd(),
+        libc::SOL_SOCKET,
+        libc::SO_LINGER,
+        linger,
+    )
 }
 
 fn in_thread<T: Send + 'static>(

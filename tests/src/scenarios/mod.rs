@@ -34,6 +34,7 @@ mod reuse;
 mod schema;
 mod serve;
 mod stacks;
+mod start;
 mod storm;
 mod top;
 mod totals;
@@ -274,6 +275,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (storm::USAGES, Reach::EveryTier),
         (audited::USAGES, Reach::EveryTier),
         (exactness::USAGES, Reach::EveryTier),
+        (start::USAGES, Reach::EveryTier),
         (totals::USAGES, Reach::BestTier),
         (privileges::USAGES, Reach::BestTier),
         (command::only::USAGES, Reach::Tracepoints),

@@ -1,0 +1,35 @@
+//! When counting begins: for all programs at once, when the last of them is attached and userspace is ready.
+//!
+//! Programs are attached one after the other, which takes seconds on a slow machine. Until all are there none keeps a story:
+//! half of what a socket does would be missed. Then stories are kept, so that a connection that opens meanwhile has its own,
+//! and nothing is counted or reported. From the moment that userspace sets, everything is.
+
+use twtrace_wire::{ATTACHING, FOLLOWING};
+
+use crate::maps::STARTED;
+
+#[inline(always)]
+fn phase() -> u64 {
+    // SAFETY: an integer in a map value, which userspace writes.
+    STARTED
+        .get_ptr(0)
+        .map_or(ATTACHING, |started| unsafe { started.read_volatile() })
+}
+
+/// Whether stories are kept: all programs are attached.
+#[inline(always)]
+pub fn is_following() -> bool {
+    phase() >= FOLLOWING
+}
+
+/// Whether facts are counted and reported. Once true, it stays so.
+#[inline(always)]
+pub fn has_begun() -> bool {
+    phase() > FOLLOWING
+}
+
+/// CLOCK_MONOTONIC when counting began.
+#[inline(always)]
+pub fn since_ns() -> u64 {
+    phase()
+}
