@@ -3,7 +3,7 @@
 //! Userspace attaches first and scans then. A socket that has a story by then keeps it: what was learned by
 //! events wins. The others get theirs at their first event, and here it is completed.
 
-use twtrace_wire::{ABSENT, Existing, ExistingKey, Side, Unattributed};
+use twtrace_wire::{ABSENT, Existing, ExistingKey, ProcessKey, Side, Unattributed};
 
 use crate::{
     constants::offset,
@@ -85,14 +85,14 @@ fn opener_of(known: &Existing) -> Actor {
     }
 }
 
-/// Answers userspace, which runs the program itself: when did the process start whose directory in /proc the
-/// caller has open under this descriptor? /proc shows it to the clock tick only; in events it is part of
-/// the process's identity, to the nanosecond.
+/// Answers userspace, which runs the program itself: which process is it whose directory in /proc the caller has open under
+/// this descriptor? /proc shows its start to the clock tick only; in events it is part of the process's identity, to the
+/// nanosecond. And its id is that of the initial pid namespace, whichever one the caller is in.
 #[inline(always)]
 pub fn answer_process_start(descriptor: u64) {
     if let Some(answer) = PROCESS_START.get_ptr_mut(0) {
         // SAFETY: a map value; there is one caller.
-        unsafe { *answer = process_start(descriptor) }
+        unsafe { *answer = process_key(descriptor) }
     }
 }
 
@@ -124,9 +124,28 @@ fn net_of(descriptor: u64) -> u64 {
     common.wrapping_sub(offset!(net_ns) as u64)
 }
 
+#[inline(always)]
+fn process_key(descriptor: u64) -> ProcessKey {
+    let leader = leader_of(descriptor);
+    if leader == 0 {
+        return NO_PROCESS;
+    }
+    ProcessKey {
+        tgid: read(leader, offset!(task_tgid)),
+        unattributed: 0,
+        start_boot_ns: read(leader, offset!(task_start_boottime)),
+    }
+}
+
+const NO_PROCESS: ProcessKey = ProcessKey {
+    tgid: 0,
+    unattributed: 0,
+    start_boot_ns: 0,
+};
+
 /// `file` → `proc_inode.pid` (fs/proc/internal.h) → the first task in `pid.tasks[PIDTYPE_TGID]`: the leader.
 #[inline(always)]
-fn process_start(descriptor: u64) -> u64 {
+fn leader_of(descriptor: u64) -> u64 {
     if offset!(proc_inode_pid) == ABSENT
         || offset!(proc_inode_vfs_inode) == ABSENT
         || offset!(pid_tasks) == ABSENT
@@ -149,6 +168,5 @@ fn process_start(descriptor: u64) -> u64 {
     if node == 0 {
         return 0;
     }
-    let leader = node.wrapping_sub((offset!(task_pid_links) + PIDTYPE_TGID * 16) as u64);
-    read(leader, offset!(task_start_boottime))
+    node.wrapping_sub((offset!(task_pid_links) + PIDTYPE_TGID * 16) as u64)
 }

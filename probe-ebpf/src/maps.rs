@@ -67,9 +67,9 @@ pub static STORIES_WERE_FULL: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub static EXISTING: HashMap<ExistingKey, Existing> = HashMap::with_max_entries(1, 0);
 
-/// The answer of the program `process_start`, nanoseconds of CLOCK_BOOTTIME.
+/// The answer of the program `process_start`; all zero for none.
 #[map]
-pub static PROCESS_START: Array<u64> = Array::with_max_entries(1, 0);
+pub static PROCESS_START: Array<ProcessKey> = Array::with_max_entries(1, 0);
 
 /// The answer of the program `netns_identity`.
 #[map]

@@ -9,6 +9,7 @@ pub mod counters;
 pub mod hierarchies;
 pub mod netns;
 pub mod netns_names;
+pub mod pid_namespace;
 pub mod procfs;
 mod remembered;
 
@@ -140,8 +141,11 @@ impl Enricher {
             Resolved::Path(_) => Some(Lines::V2),
             Resolved::Unknown | Resolved::NotYet => Some(Lines::All),
         };
-        let found = procfs::read(process.key.tgid, start_boot_ns, wanted).unwrap_or_default();
-        let is_all = resolved != Resolved::NotYet;
+        let found = procfs::read(process.key, wanted);
+        // One that is in twtrace's pid namespace is known there soon.
+        let may_be_shown = !pid_namespace::shows_all() && found.is_none();
+        let is_all = resolved != Resolved::NotYet && !may_be_shown;
+        let found = found.unwrap_or_default();
         let cgroup = match (resolved, found.cgroup) {
             (Resolved::Path(path), now) => {
                 let then = Place::from_path(path);
@@ -169,7 +173,8 @@ mod tests {
 
     #[test]
     fn this_process_is_found_and_an_impostor_is_not() {
-        let start_boot_ns = procfs::start_ticks(std::process::id()).unwrap() * procfs::tick_ns();
+        let start_boot_ns =
+            procfs::boot_ns_of_ticks(procfs::start_ticks(std::process::id()).unwrap());
         let mut enricher = Enricher::new(Clocks::measure().unwrap());
         let mut me = samples::process(std::process::id(), "me");
         me.key.start_boot_ns = start_boot_ns;

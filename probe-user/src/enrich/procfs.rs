@@ -6,8 +6,12 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
+use twtrace_wire::ProcessKey;
+
 use super::cgroup::Place;
 use super::cgroup_lines::{self, Lines};
+use super::pid_namespace;
+use crate::clock;
 use crate::event::comm::Comm;
 
 /// What /proc tells of a process.
@@ -21,9 +25,10 @@ pub struct Found {
     pub cgroup: Option<Place>,
 }
 
-/// Reads /proc/PID, if that is still the process that started then (CLOCK_BOOTTIME, nanoseconds). The cgroup's file is
-/// only read where hierarchies are wanted.
-pub fn read(pid: u32, start_boot_ns: u64, wanted: Option<Lines>) -> Option<Found> {
+/// Reads what /proc shows of a process, if it does and the process lives. The cgroup's file is only read where hierarchies
+/// are wanted.
+pub fn read(key: ProcessKey, wanted: Option<Lines>) -> Option<Found> {
+    let pid = pid_namespace::shown_pid(key)?;
     // Of most processes that live for a moment nothing but this is asked: they are gone. It stands for one process,
     // and its files can't be read any more when that is gone.
     if is_gone(pid) {
@@ -31,7 +36,7 @@ pub fn read(pid: u32, start_boot_ns: u64, wanted: Option<Lines>) -> Option<Found
     }
     let directory = Directory::open(pid)?;
     let stat = directory.stat()?;
-    if stat.start_ticks()? != start_boot_ns / tick_ns() {
+    if stat.start_ticks()? != shown_ticks(key.start_boot_ns) {
         return None;
     }
     let cgroup = wanted.and_then(|lines| {
@@ -61,6 +66,21 @@ fn is_gone(pid: u32) -> bool {
     // SAFETY: integers only, and signal 0 is none.
     let answer = unsafe { libc::kill(pid, 0) };
     answer != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+}
+
+/// The id by which /proc shows this process.
+pub fn own_pid() -> Option<u32> {
+    fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
+}
+
+/// What /proc/PID/stat shows of a start (CLOCK_BOOTTIME, nanoseconds), in clock ticks.
+pub fn shown_ticks(start_boot_ns: u64) -> u64 {
+    clock::shown_boot_ns(start_boot_ns) / tick_ns()
+}
+
+/// The way back, to the tick.
+pub fn boot_ns_of_ticks(shown_ticks: u64) -> u64 {
+    clock::boot_ns_of_shown(shown_ticks * tick_ns())
 }
 
 /// Start time of a process in clock ticks since boot: field 22 of /proc/PID/stat.
@@ -166,6 +186,12 @@ pub enum PidError {
         /// Its process.
         tgid: u32,
     },
+    /// /proc has other ids than events.
+    #[error(
+        "twtrace runs in a pid namespace, and {0} is an id in it that events don't have: run twtrace in the host's (--pid=host, \
+         hostPID: true), or filter by --comm"
+    )]
+    OtherIds(u32),
     /// /proc can't be read.
     #[error("reading /proc/{0}/status")]
     Read(u32, #[source] io::Error),
@@ -176,6 +202,9 @@ pub enum PidError {
 /// # Errors
 /// When there is none, or it is the id of a thread.
 pub fn check_pid(pid: u32) -> Result<(), PidError> {
+    if !pid_namespace::shows_all() {
+        return Err(PidError::OtherIds(pid));
+    }
     let status =
         fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => PidError::NotFound(pid),
@@ -207,16 +236,21 @@ mod tests {
     #[test]
     fn this_process_is_read_and_one_that_started_otherwise_is_not() {
         let pid = std::process::id();
-        let start_boot_ns = start_ticks(pid).unwrap() * tick_ns();
-        let found = read(pid, start_boot_ns, Some(Lines::All)).unwrap();
+        let key = |start_boot_ns| ProcessKey {
+            tgid: pid,
+            unattributed: 0,
+            start_boot_ns,
+        };
+        let start_boot_ns = boot_ns_of_ticks(start_ticks(pid).unwrap());
+        let found = read(key(start_boot_ns), Some(Lines::All)).unwrap();
         let exe = std::env::current_exe().unwrap();
         assert_eq!(found.exe.as_deref(), exe.to_str());
         let comm = fs::read(format!("/proc/{pid}/comm")).unwrap();
         assert_eq!(found.comm, Comm::from_bytes(comm.trim_ascii_end()));
         assert!(found.cgroup.is_some());
-        let found = read(pid, start_boot_ns, None).unwrap();
+        let found = read(key(start_boot_ns), None).unwrap();
         assert_eq!(found.cgroup, None);
-        assert_eq!(read(pid, start_boot_ns + tick_ns(), None), None);
+        assert_eq!(read(key(start_boot_ns + tick_ns()), None), None);
         assert_eq!(start_ticks(0), None);
     }
 

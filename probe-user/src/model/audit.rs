@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use twtrace_wire::NetnsTotals;
 
 use crate::enrich::counters::Counters;
+use crate::enrich::pid_namespace::HIDDEN;
 use crate::probe::ResetsSeen;
 
 /// What the kernel counted and what the probes counted, read at the same moment.
@@ -111,6 +112,11 @@ pub enum Last {
     Gone {
         /// The last time it could be, and how long before the end that was, nanoseconds.
         last: Option<(Reading, u64)>,
+        /// What the probes had counted at the end.
+        seen: NetnsTotals,
+    },
+    /// It could not be reached, and may be there all the same: /proc does not show all processes.
+    Hidden {
         /// What the probes had counted at the end.
         seen: NetnsTotals,
     },
@@ -366,9 +372,10 @@ pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, sight: Sight) ->
             reading,
             uncertainty,
         } => (reading.seen, uncertainty),
-        Last::Gone { seen, .. } | Last::Replaced { seen } | Last::Unproven { seen } => {
-            (seen, Uncertainty::default())
-        }
+        Last::Gone { seen, .. }
+        | Last::Hidden { seen }
+        | Last::Replaced { seen }
+        | Last::Unproven { seen } => (seen, Uncertainty::default()),
     };
     let base_seen = baseline.unwrap_or_default().seen;
     let mut row = AuditRow {
@@ -408,6 +415,7 @@ pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, sight: Sight) ->
     match (baseline, last) {
         (_, Last::Replaced { .. }) => row.why = Some(REPLACED.to_owned()),
         (_, Last::Unproven { .. }) => row.why = Some(UNPROVEN.to_owned()),
+        (_, Last::Hidden { .. }) => row.why = Some(HIDDEN.to_owned()),
         (None, _) => {
             row.why = Some("its counters could not be read when tracing began".to_owned());
         }

@@ -101,7 +101,8 @@ impl Attached {
     pub fn recursion_misses(&self) -> Result<Option<Vec<(String, u64)>>, ProbeError> {
         let mut misses = self.misses()?;
         for (name, count) in misses.iter_mut().flatten() {
-            *count -= self.misses_before.get(name).copied().unwrap_or(0);
+            let before = self.misses_before.get(name).copied().unwrap_or(0);
+            *count = count.saturating_sub(before);
         }
         Ok(misses)
     }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use aya::programs::Program;
-use twtrace_wire::{Existing, ExistingKey, NetnsKey};
+use twtrace_wire::{Existing, ExistingKey, NetnsKey, ProcessKey};
 
 use super::bpf_call::run_once;
 use super::counters::{map_error, missing};
@@ -45,18 +45,18 @@ impl Attached {
         Ok(without_room)
     }
 
-    /// When a process started whose directory in /proc is given: nanoseconds of CLOCK_BOOTTIME, as events
-    /// have it. `None` where the process is gone, or this kernel's structs are others.
+    /// Which process it is whose directory in /proc is given, as events have it: its id in the initial pid namespace, and
+    /// when it started. `None` where the process is gone, or this kernel's structs are others.
     ///
     /// # Errors
     /// When this kernel can't run the program that finds out (before 5.10).
-    pub fn process_start_boot_ns(&mut self, directory: &File) -> Result<Option<u64>, ProbeError> {
+    pub fn process_key(&mut self, directory: &File) -> Result<Option<ProcessKey>, ProbeError> {
         self.run(PROGRAM, directory.as_raw_fd())?;
         let fails = |error: MapError| map_error(ANSWER, &error);
         let map = self.ebpf.map(ANSWER).ok_or_else(|| missing(ANSWER))?;
-        let map: Array<&MapData, u64> = map.try_into().map_err(fails)?;
-        let start = map.get(&0, 0).map_err(fails)?;
-        Ok((start != 0).then_some(start))
+        let map: Array<&MapData, ProcessKey> = map.try_into().map_err(fails)?;
+        let key = map.get(&0, 0).map_err(fails)?;
+        Ok((key.tgid != 0 && key.start_boot_ns != 0).then_some(key))
     }
 
     /// Which network namespace a file stands for (`/proc/PID/ns/net`), as the kernel side knows it; `None` where this

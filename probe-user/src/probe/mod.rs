@@ -355,6 +355,18 @@ fn one_line(error: &dyn std::error::Error) -> String {
 }
 
 impl Attached {
+    /// Adds what can't be known of who acts, for another reason than the hooks.
+    pub fn add_loss(&mut self, loss: &str) {
+        for choice in &mut self.tiers {
+            if choice.question == Question::State {
+                choice.lost = Some(match choice.lost.take() {
+                    Some(before) => format!("{before}; {loss}"),
+                    None => loss.to_owned(),
+                });
+            }
+        }
+    }
+
     /// What was chosen for each question, and why the better ones were not.
     pub fn tiers(&self) -> &Tiers {
         &self.tiers

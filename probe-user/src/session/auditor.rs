@@ -7,6 +7,7 @@ use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
 
 use crate::enrich::counters::Counters;
 use crate::enrich::netns::{self, Identify};
+use crate::enrich::pid_namespace;
 use crate::event::Event;
 use crate::event::facts::Facts;
 use crate::model::audit::{AuditRow, CountedAt, Last, Reading, Sight, Uncertainty, audit};
@@ -24,6 +25,8 @@ pub type SeenByNetns = HashMap<NetnsKey, NetnsTotals>;
 #[derive(Debug)]
 pub struct Auditor {
     sight: Sight,
+    /// /proc shows some processes only: what namespaces there are is not known.
+    is_limited: bool,
     namespaces: BTreeMap<NetnsKey, Namespace>,
     /// Numbers of those where something was counted since they were read, with processes that were in them, the latest first.
     unread: BTreeMap<u32, Vec<u32>>,
@@ -81,6 +84,7 @@ impl Auditor {
     pub fn begin(sight: Sight, identify: Identify<'_>) -> Self {
         let mut auditor = Self {
             sight,
+            is_limited: !pid_namespace::shows_all(),
             namespaces: BTreeMap::new(),
             unread: BTreeMap::new(),
             met: HashMap::new(),
@@ -291,6 +295,8 @@ impl Auditor {
             .iter()
             .map(|(netns, namespace)| {
                 let baseline = match namespace.baseline {
+                    // It may have been there before.
+                    Baseline::Zero if self.is_limited => None,
                     Baseline::Zero => Some(Reading::default()),
                     Baseline::Read(reading) => Some(reading),
                     Baseline::Unreadable => None,
@@ -303,6 +309,7 @@ impl Auditor {
                         reading,
                         uncertainty: namespace.moved + namespace.baseline_moved,
                     },
+                    _ if self.is_limited => Last::Hidden { seen },
                     (_, latest) => Last::Gone {
                         last: latest.map(|(reading, at)| (reading, now_ns.saturating_sub(at))),
                         seen,

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use twtrace_wire::ProcessKey;
 
-use crate::enrich::{Enricher, procfs};
+use super::Session;
+use crate::enrich::{pid_namespace, procfs};
 use crate::event::Process;
 use crate::event::comm::Comm;
 use crate::model::close_wait;
@@ -17,30 +18,43 @@ use crate::scan::slab;
 use crate::scan::snapshot;
 use crate::scan::sock_diag::Query;
 
-/// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` where that is not empty.
-pub fn close_wait(gate: Option<&Gate>, only: &[u32], enricher: &mut Enricher) -> CloseWait {
+/// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` where that is not empty. `counted` are those where
+/// something was counted.
+pub fn close_wait(
+    gate: Option<&Gate>,
+    only: &[u32],
+    counted: &[u32],
+    session: &mut Session,
+) -> CloseWait {
     let query = Query::of(close_wait::STATES).with_times();
     let snapshot = snapshot::take(gate, query, only);
     let owners = Owners::find(&close_wait::inodes(&snapshot.namespaces));
     if owners.unreadable > 0 {
         log::debug!("descriptors of {} processes are hidden", owners.unreadable);
     }
-    let mut known: HashMap<(u32, u64), Process> = HashMap::new();
+    let mut known: HashMap<(u32, u64), Option<Process>> = HashMap::new();
     let mut complete = |holder: &Holder| {
         known
             .entry((holder.pid, holder.start_ticks))
             .or_insert_with(|| {
-                let mut process = process_of(holder);
-                enricher.complete(&mut process);
-                process
+                let mut process = process_of(holder, session)?;
+                session.enricher().complete(&mut process);
+                Some(process)
             })
             .clone()
     };
     let connections = close_wait::connections(&snapshot.namespaces, |inode| {
-        owners.of(inode).iter().map(&mut complete).collect()
+        owners.of(inode).iter().filter_map(&mut complete).collect()
     });
-    let unscanned = snapshot
-        .unscanned
+    let seen: Vec<u32> = snapshot.namespaces.iter().map(|it| it.netns).collect();
+    let mut unscanned = snapshot.unscanned;
+    for netns in pid_namespace::hidden(counted, only) {
+        let is_named = unscanned.iter().any(|(named, _)| *named == netns);
+        if !seen.contains(&netns) && !is_named {
+            unscanned.push((netns, pid_namespace::HIDDEN.to_owned()));
+        }
+    }
+    let unscanned = unscanned
         .into_iter()
         .map(|(netns, why)| UnscannedRow { netns, why });
     CloseWait {
@@ -66,17 +80,24 @@ pub fn caches() -> Vec<CacheRow> {
     rows.collect()
 }
 
-fn process_of(holder: &Holder) -> Process {
-    Process {
-        key: ProcessKey {
+/// `None` where its id in the initial pid namespace is not known.
+fn process_of(holder: &Holder, session: &mut Session) -> Option<Process> {
+    let as_shown = || {
+        pid_namespace::shows_all().then(|| ProcessKey {
             tgid: holder.pid,
             unattributed: 0,
-            start_boot_ns: holder.start_ticks * procfs::tick_ns(),
-        },
+            start_boot_ns: procfs::boot_ns_of_ticks(holder.start_ticks),
+        })
+    };
+    let key = session
+        .key_of_pid(holder.pid)
+        .filter(|key| procfs::shown_ticks(key.start_boot_ns) == holder.start_ticks);
+    Some(Process {
+        key: key.or_else(as_shown)?,
         uid: None,
         cgroup_id: 0,
         comm: holder.comm,
         thread_comm: Comm::default(),
         details: None,
-    }
+    })
 }

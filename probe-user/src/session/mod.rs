@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use twtrace_wire::{NetnsKey, Probe, ProcessKey};
 
-use crate::clock::monotonic_ns;
-use crate::enrich::Enricher;
+use crate::clock::{self, monotonic_ns};
+use crate::enrich::{Enricher, pid_namespace};
 use crate::event::decode::Decoder;
 use crate::event::judge::Judge;
 use crate::event::kernel_reason::KernelReasons;
@@ -98,6 +98,11 @@ impl Session {
             ..options.clone()
         };
         let mut attached = probe::attach(&options)?;
+        let hidden = (!pid_namespace::shows_all()).then_some(pid_namespace::LOST);
+        for loss in [hidden, clock::doubt()].into_iter().flatten() {
+            log::warn!("{loss}");
+            attached.add_loss(loss);
+        }
         let mut source = attached.take_ring()?;
         let descriptor = source
             .as_fd()
@@ -347,6 +352,7 @@ impl Session {
             .remeasure()
             .context("reading the clocks")?;
         self.attached.flush_log();
+        self.learn_pids();
         let now_ns = self.now()?.mono_ns;
         self.take_cancelled(now_ns.saturating_sub(CANCELLED_FOR_NS))?;
         let clocks = self.decoder.clocks;

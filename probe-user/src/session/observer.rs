@@ -11,7 +11,7 @@ use twtrace_wire::{NetnsKey, ProcessKey};
 use super::auditor::{Auditor, SeenByNetns};
 use super::{Session, budgets, existing};
 use crate::allocator;
-use crate::enrich::netns_names;
+use crate::enrich::{netns_names, pid_namespace};
 use crate::event::{Event, Moment, Process};
 use crate::model::budget::servers::ServerPorts;
 use crate::model::observation::{KernelTotals, Observation, Seen};
@@ -87,7 +87,12 @@ impl Observer {
             // Of a million sockets a list takes 16 MiB: not beside what batches of events have left.
             allocator::give_back();
             let at = session.now()?;
-            let looks = budgets::look(self.gate.as_deref(), &self.only, &self.servers);
+            let mut looks = budgets::look(self.gate.as_deref(), &self.only, &self.servers);
+            for netns in pid_namespace::hidden(&counted(session)?, &self.only) {
+                looks
+                    .entry(netns)
+                    .or_insert_with(|| Err(pid_namespace::HIDDEN.to_owned()));
+            }
             seen.push(observation(at, Seen::Sockets(looks)));
         }
         if self.wants.namespaces {
@@ -112,7 +117,8 @@ impl Observer {
     /// When a clock can't be read.
     pub fn look_at_tables(&self, session: &mut Session) -> Result<Vec<Observation>> {
         let at = session.now()?;
-        let close_wait = existing::close_wait(self.gate.as_deref(), &self.only, session.enricher());
+        let counted = counted(session)?;
+        let close_wait = existing::close_wait(self.gate.as_deref(), &self.only, &counted, session);
         Ok(vec![
             observation(at, Seen::CloseWait(close_wait)),
             observation(at, Seen::Memory(existing::caches())),
@@ -274,6 +280,12 @@ pub fn stacks(session: &mut Session, stacks: &mut Stacks, at: Moment) -> Result<
 /// When the map can't be read.
 pub fn seen_by_netns(session: &Session) -> Result<SeenByNetns> {
     Ok(session.attached().netns()?.into_iter().collect())
+}
+
+/// Namespaces in which something was counted.
+fn counted(session: &Session) -> Result<Vec<u32>> {
+    let seen = seen_by_netns(session)?;
+    Ok(seen.keys().map(|key| key.netns).collect())
 }
 
 /// How the session's kernel side tells namespaces apart.

@@ -12,8 +12,9 @@ use anyhow::Result;
 use twtrace_wire::{Existing, ExistingKey, Process, ProcessKey};
 
 use super::Session;
+use crate::clock;
 use crate::enrich::counters::{sockstat_alive, sockstat_allocated};
-use crate::enrich::procfs;
+use crate::enrich::{pid_namespace, procfs};
 use crate::model::budget::ports::PortRange;
 use crate::scan::gate::Gate;
 use crate::scan::open::{self, OpenSocket};
@@ -53,6 +54,8 @@ impl Session {
     /// # Errors
     /// When the kernel side can't be told.
     pub fn adopt_open(&mut self, gate: Option<&Rc<Gate>>, only: &[u32]) -> Result<()> {
+        self.learn_starts();
+        self.learn_pids();
         if let Some(presumed) = &mut self.presumed {
             presumed.look_through(gate.cloned());
         }
@@ -79,6 +82,30 @@ impl Session {
             );
         }
         Ok(())
+    }
+
+    /// Learns by which ids /proc shows processes, where these are not those that events have.
+    pub fn learn_pids(&mut self) {
+        pid_namespace::learn(|pid| self.key_of_pid(pid));
+    }
+
+    /// Learns on which clock /proc shows when processes started.
+    pub(super) fn learn_starts(&mut self) {
+        let Some(pid) = procfs::own_pid() else {
+            return;
+        };
+        if let (Some(key), Some(ticks)) = (self.key_of_pid(pid), procfs::start_ticks(pid)) {
+            let tick_ns = procfs::tick_ns();
+            clock::learn_how_starts_are_shown(key.start_boot_ns, ticks * tick_ns, tick_ns);
+        }
+    }
+
+    /// As events name the process that /proc shows by this id; `None` where it is gone, or the kernel does not say.
+    pub fn key_of_pid(&mut self, pid: u32) -> Option<ProcessKey> {
+        let directory = File::open(format!("/proc/{pid}")).ok()?;
+        let key = self.attached.process_key(&directory);
+        key.inspect_err(|error| log::debug!("which process is {pid}: {error}"))
+            .ok()?
     }
 
     /// The holders as events name them.
@@ -115,19 +142,15 @@ impl Session {
         let Ok(directory) = File::open(format!("/proc/{}", holder.pid)) else {
             return Ok(None);
         };
-        let Some(start_boot_ns) = self.attached.process_start_boot_ns(&directory)? else {
+        let Some(key) = self.attached.process_key(&directory)? else {
             return Ok(None);
         };
-        if start_boot_ns / procfs::tick_ns() != holder.start_ticks {
+        if procfs::shown_ticks(key.start_boot_ns) != holder.start_ticks {
             return Ok(None);
         }
         Ok(Some(Process {
-            key: ProcessKey {
-                tgid: holder.pid,
-                unattributed: 0,
-                start_boot_ns,
-            },
-            tid: holder.pid,
+            key,
+            tid: key.tgid,
             uid: procfs::real_uid(holder.pid).unwrap_or_default(),
             cgroup_id: 0,
             comm: holder.comm.padded(),

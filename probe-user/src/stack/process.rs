@@ -13,7 +13,7 @@ use std::rc::Rc;
 use twtrace_wire::ProcessKey;
 
 use super::perf_map::PerfMap;
-use crate::enrich::procfs;
+use crate::enrich::{pid_namespace, procfs};
 
 /// Mappings that are looked at: a hostile process may have any number.
 const MAX_MAPPINGS: usize = 65_536;
@@ -95,14 +95,15 @@ pub struct Image {
 
 /// Whether the process still lives: pids are used again.
 pub fn is_alive(process: ProcessKey) -> bool {
-    procfs::start_ticks(process.tgid)
-        .is_some_and(|ticks| ticks == process.start_boot_ns / procfs::tick_ns())
+    pid_namespace::shown_pid(process)
+        .and_then(procfs::start_ticks)
+        .is_some_and(|ticks| ticks == procfs::shown_ticks(process.start_boot_ns))
 }
 
 impl Image {
     /// Of a process. That it is the right one is to be asked afterwards ([`is_alive`]).
     pub fn of(process: ProcessKey) -> Result<Self, NoImage> {
-        let pid = process.tgid;
+        let pid = pid_namespace::shown_pid(process).ok_or(NoImage::Unreadable)?;
         let why = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => NoImage::Gone,
             _ if error.raw_os_error() == Some(libc::ESRCH) => NoImage::Gone,
@@ -277,7 +278,7 @@ mod tests {
         let key = ProcessKey {
             tgid: pid,
             unattributed: 0,
-            start_boot_ns: procfs::start_ticks(pid).unwrap() * procfs::tick_ns(),
+            start_boot_ns: procfs::boot_ns_of_ticks(procfs::start_ticks(pid).unwrap()),
         };
         let mut image = Image::of(key).unwrap();
         assert!(is_alive(key));

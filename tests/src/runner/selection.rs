@@ -134,6 +134,9 @@ const USAGES_IN_GUESTS: &[&str] = &[
     "stacks/frame_pointers",
     "stacks/tables_only",
     "usage/late_acknowledging_data_in_report",
+    "usage/pid_namespace",
+    "usage/command_in_pid_namespace",
+    "usage/time_namespace",
 ];
 
 /// Of budgets, leaks, experiments and doctor: those that rest on what a kernel has or not, one for each thing that is

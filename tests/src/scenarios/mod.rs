@@ -19,6 +19,7 @@ mod handover;
 mod html;
 mod idle;
 mod leak;
+mod namespaces;
 mod overload;
 mod peers;
 mod port_calls;
@@ -276,6 +277,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (audited::USAGES, Reach::EveryTier),
         (exactness::USAGES, Reach::EveryTier),
         (start::USAGES, Reach::EveryTier),
+        (namespaces::USAGES, Reach::BestTier),
         (totals::USAGES, Reach::BestTier),
         (privileges::USAGES, Reach::BestTier),
         (command::only::USAGES, Reach::Tracepoints),

@@ -1,0 +1,91 @@
+//! Whether /proc shows all processes, under the ids that events have.
+//!
+//! The kernel side names processes by their ids in the initial pid namespace. A twtrace in another one (`unshare --pid`, a
+//! container without the host's) usually has a /proc that shows the processes of that one alone, under other ids. Which of
+//! them is which the kernel side tells (the program `process_start`); the others can't be looked up.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use twtrace_wire::ProcessKey;
+
+/// Why a network namespace is not seen that may well have processes.
+pub const HIDDEN: &str =
+    "no process in it is in twtrace's pid namespace, so that it can't be looked into";
+
+/// What is lost, and what to do.
+pub const LOST: &str = "twtrace runs in a pid namespace, and /proc shows no other processes than those in it: of others \
+     the executable is not known, nor which of them have a connection open (openers from before the start, CLOSE_WAIT), and \
+     network namespaces that only they are in are neither searched nor audited; run twtrace in the host's pid namespace \
+     (--pid=host, hostPID: true)";
+
+/// Whether /proc is that of the initial pid namespace.
+pub fn shows_all() -> bool {
+    static SHOWS_ALL: OnceLock<bool> = OnceLock::new();
+    *SHOWS_ALL.get_or_init(|| {
+        let stat = fs::read("/proc/2/stat").unwrap_or_default();
+        is_kernel_thread(&stat) == Some(true)
+    })
+}
+
+/// kthreadd has the id 2, and only the initial namespace has kernel threads. By its flags, which nobody can forge.
+fn is_kernel_thread(stat: &[u8]) -> Option<bool> {
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    let after_name = memchr::memrchr(b')', stat)? + 1;
+    let fields = str::from_utf8(stat.get(after_name..)?).ok()?;
+    // Field 3, the state, is the first one after the name.
+    let flags: u32 = fields.split_ascii_whitespace().nth(9 - 3)?.parse().ok()?;
+    Some(flags & PF_KTHREAD != 0)
+}
+
+/// Ids in /proc of processes, where these are others.
+static SHOWN: Mutex<Option<HashMap<ProcessKey, u32>>> = Mutex::new(None);
+
+/// The id by which /proc shows a process; `None` where it shows it not, or is not known to.
+pub fn shown_pid(key: ProcessKey) -> Option<u32> {
+    if shows_all() {
+        return Some(key.tgid);
+    }
+    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    shown.as_ref()?.get(&key).copied()
+}
+
+/// Network namespaces where something was counted, which may be hidden: of those in `only`, where that is not empty. None where
+/// /proc shows all processes.
+pub fn hidden(counted: &[u32], only: &[u32]) -> Vec<u32> {
+    if shows_all() {
+        return Vec::new();
+    }
+    let is_wanted = |netns: &u32| only.is_empty() || only.contains(netns);
+    counted.iter().copied().filter(is_wanted).collect()
+}
+
+/// Takes up which processes /proc shows now, given what asks the kernel side about one. Nothing to do where it shows all.
+pub fn learn(mut key_of: impl FnMut(u32) -> Option<ProcessKey>) {
+    if shows_all() {
+        return;
+    }
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return;
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let found = pids.filter_map(|pid| Some((key_of(pid)?, pid))).collect();
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_threads_are_told_by_their_flags() {
+        let of = |stat: &str| is_kernel_thread(stat.as_bytes());
+        assert_eq!(of("2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0"), Some(true));
+        assert_eq!(of("2 (kthreadd) S 0 0 0 0 -1 4194560 0 0"), Some(false));
+        assert_eq!(of("2 (a) S 1) S 0 0 0 0 -1 2129984 0"), Some(true));
+        assert_eq!(of(""), None);
+    }
+}
