@@ -15,10 +15,9 @@ pub const HIDDEN: &str =
     "no process in it is in twtrace's pid namespace, so that it can't be looked into";
 
 /// What is lost, and what to do.
-pub const LOST: &str = "twtrace runs in a pid namespace, and /proc shows no other processes than those in it: of others \
-     the executable is not known, nor which of them have a connection open (openers from before the start, CLOSE_WAIT), and \
-     network namespaces that only they are in are neither searched nor audited; run twtrace in the host's pid namespace \
-     (--pid=host, hostPID: true)";
+pub const LOST: &str = "in this pid namespace /proc shows only the processes that are in it: of others the executable is not \
+     known, nor which connections they have open, and network namespaces that only they are in are neither searched nor \
+     audited; run twtrace in the host's pid namespace (--pid=host, hostPID: true)";
 
 /// Whether /proc is that of the initial pid namespace.
 pub fn shows_all() -> bool {
