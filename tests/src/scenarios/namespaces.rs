@@ -197,14 +197,19 @@ fn traffic() -> Result<Vec<TcpStream>> {
     for _ in 0..5 {
         let client = TcpStream::connect(address)?;
         let (mut accepted, _) = listener.accept()?;
-        drop(client);
-        ensure!(accepted.read(&mut [0])? == 0, "no end");
+        end_first(&client, &mut accepted)?;
     }
     let client = TcpStream::connect(address)?;
     let (mut accepted, _) = listener.accept()?;
+    end_first(&client, &mut accepted)?;
+    Ok(vec![client, accepted])
+}
+
+/// Not by close(): another thread of the runner may have forked just then, and its child would be the last to close.
+fn end_first(client: &TcpStream, accepted: &mut TcpStream) -> Result<()> {
     client.shutdown(Shutdown::Write)?;
     ensure!(accepted.read(&mut [0])? == 0, "no end");
-    Ok(vec![client, accepted])
+    Ok(())
 }
 
 fn own_netns() -> Result<u64> {
@@ -314,8 +319,8 @@ fn time_namespace(context: &Context) -> Result<()> {
         let arguments = ["trace", "--json", "--duration", duration()];
         let mut inside = Inside::start(context, Into::TimeNamespace, &arguments, &[])?;
         inside.await_text("\"start\"")?;
-        drop(opened_before);
-        ensure!(accepted.read(&mut [0])? == 0, "no end");
+        end_first(&opened_before, &mut accepted)?;
+        drop(accepted);
         let _open = traffic()?;
         let (printed, _) = inside.end()?;
         let events = printed.lines().map(serde_json::from_str);
