@@ -13,10 +13,10 @@ use crate::{
     listener,
     maps::{EVENTS, NETNS, add, count_lost, increment},
     process,
-    records::{Actor, BEGUN, MiniStory, Story},
+    records::{Actor, MiniStory, Story},
     segment, stack,
     timewait::{mini_story, stranger_reason},
-    traffic::{Traffic, after_close, counted, within},
+    traffic::{Traffic, after_close, counted},
 };
 
 /// What happened.
@@ -38,13 +38,13 @@ pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 
         return 0;
     }
     count_sent(fact, Sock(sock).net());
-    let traffic = Sock(sock).traffic(counted(fact));
+    let traffic = Sock(sock).traffic(counted(fact), story);
     of_socket_with(fact, sock, story, charged, &traffic)
 }
 
-/// The same once counting [has begun](counting), where its traffic has been looked at; not for RSTs sent, which [`of_socket`] counts in their namespace: one
-/// more call from here is too much for the stack of the callers. The record is written in place: the stack of a program is 512
-/// bytes.
+/// The same once counting [has begun](counting), where its traffic has been looked at; not for RSTs sent, which [`of_socket`]
+/// counts in their namespace: one more call from here is too much for the stack of the callers. The record is written in place:
+/// the stack of a program is 512 bytes.
 #[inline(never)]
 pub fn of_socket_with(
     fact: &Fact,
@@ -74,12 +74,9 @@ pub fn of_socket_with(
             story.established_ns,
         );
         (*event).socket = sock.0;
-        // Never established: the kernel has set no time yet.
-        let is_open = story.established_ns != 0 || story.flags & BEGUN == 0;
-        let connection_ns = (*event).connection_ns;
-        (*event).idle_ns = within(connection_ns, traffic.idle_ns, is_open);
-        (*event).peer_silent_ns = within(connection_ns, traffic.peer_silent_ns, is_open);
-        (*event).send_idle_ns = within(connection_ns, traffic.send_idle_ns, is_open);
+        (*event).idle_ns = traffic.idle_ns;
+        (*event).peer_silent_ns = traffic.peer_silent_ns;
+        (*event).send_idle_ns = traffic.send_idle_ns;
         (*event).after_close_ns = after_close(fact, traffic.at_ns, story.closed_ns);
         (*event).bytes_sent = traffic.bytes_sent;
         (*event).bytes_received = traffic.bytes_received;

@@ -318,7 +318,7 @@ pub fn received(sock: Sock, program: Program) {
         // Whoever accepts it at this moment: what is counted now is put right later.
         charged = &unaccepted::NOBODY;
     }
-    let traffic = sock.traffic(traffic::counted(&fact));
+    let traffic = sock.traffic(traffic::counted(&fact), story);
     emit::of_socket_with(&fact, sock.0, story, charged, &traffic);
     if awaits_accept {
         unaccepted::keep(sock, story, &fact, &traffic);

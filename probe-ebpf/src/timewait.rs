@@ -256,23 +256,24 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         flags: 0,
     };
     // The peer has acknowledged all, the FIN too.
-    let traffic = sock.traffic(Counted::Sent);
+    let traffic = sock.traffic(Counted::Sent, story);
     if counting::has_begun() {
         count_birth(sock.netns_key(), refused, false, 1);
         emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
     }
     if !refused {
-        keep(sock, story, substate, mini, &traffic);
+        keep(sock.0, story, substate, mini, &traffic);
     }
     0
 }
 
-/// Keeps for a mini-socket what is known of the full one.
-#[inline(always)]
-fn keep(sock: Sock, story: &Story, substate: u8, mini: u64, traffic: &Traffic) {
+/// Keeps for a mini-socket what is known of the full one. Not inlined: its callers have little stack left.
+#[inline(never)]
+fn keep(sock: u64, story: &Story, substate: u8, mini: u64, traffic: &Traffic) -> u32 {
+    let sock = Sock(sock);
     let _ = MINIS.insert(mini, &NEW_MINI, 0);
     let Some(kept) = MINIS.get_ptr_mut(mini) else {
-        return;
+        return 1;
     };
     // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
     // because `hash` and ports are compared.
@@ -294,6 +295,7 @@ fn keep(sock: Sock, story: &Story, substate: u8, mini: u64, traffic: &Traffic) {
         (*kept).bytes_sent = traffic.bytes_sent;
         (*kept).bytes_received = traffic.bytes_received;
     }
+    0
 }
 
 /// The moment that is so long ago, or 0 where that is not known.
@@ -355,8 +357,8 @@ fn recover(sock: Sock, story: &mut Story, mini: u64, from: u8) {
 #[inline(never)]
 fn keep_recovered(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
     let sock = Sock(sock);
-    keep(sock, story, substate, mini, &sock.traffic(Counted::Sent));
-    0
+    let traffic = sock.traffic(Counted::Sent, story);
+    keep(sock.0, story, substate, mini, &traffic)
 }
 
 /// What was [inferred](infer) has turned out to be no birth and no refusal.

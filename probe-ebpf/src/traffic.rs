@@ -7,6 +7,7 @@ use crate::{
     constants::{config, offset},
     emit::Fact,
     kernel::{Sock, now_ns, read},
+    records::{BEGUN, Story},
 };
 
 /// A time for which nothing went since ESTABLISHED, whenever that was: below [`UNKNOWN`], above all others.
@@ -53,46 +54,25 @@ impl Traffic {
 }
 
 impl Sock {
-    /// Payload bytes sent (each once) and received, and for how long neither end was heard.
+    /// Payload bytes sent (each once) and received, and for how long neither end was heard, of a connection with this story.
     #[inline(always)]
-    pub fn traffic(self, counted: Counted) -> Traffic {
+    pub fn traffic(self, counted: Counted, story: &Story) -> Traffic {
         let sent: u64 = read(self.0, offset!(tcp_bytes_sent));
         let again: u64 = read(self.0, offset!(tcp_bytes_retrans));
         // bytes_received counts the peer's FIN as one (tcp_rcv_nxt_update runs up to end_seq).
         let received: u64 = read(self.0, offset!(tcp_bytes_received));
-        // SAFETY: no arguments, no effect.
-        let now = unsafe { bpf_jiffies64() } as u32;
         let at_ns = now_ns();
-        let since_received = since(now, read(self.0, offset!(icsk_lrcvtime)));
-        // tcp_ack(), for segments that acknowledge what they may.
-        let since_acknowledged = since(now, read(self.0, offset!(tcp_rcv_tstamp)));
-        let mut peer_silent_ns = min(since_received, since_acknowledged);
-        let refused = offset!(tcp_last_oow_ack_time);
-        if refused != ABSENT {
-            // Keepalive probes, above all: __tcp_oow_rate_limited().
-            peer_silent_ns = min(peer_silent_ns, since(now, read(self.0, refused)));
-        }
-        let bytes_sent = sent.wrapping_sub(again);
-        let in_flight = if let Counted::Acknowledged = counted {
-            self.in_flight()
-        } else {
-            0
-        };
-        let send_idle_ns = if in_flight == 0 {
-            since(now, read(self.0, offset!(tcp_lsndtime)))
-        } else {
-            self.since_acknowledged_sent(at_ns, bytes_sent <= in_flight as u64)
+        let send_idle_ns = send_idle(self.0, at_ns, counted as u64);
+        let within = |measured| {
+            let begun = (story.flags & BEGUN) as u64;
+            within(at_ns, story.established_ns, begun, measured)
         };
         Traffic {
             at_ns,
-            idle_ns: if send_idle_ns == UNKNOWN {
-                UNKNOWN
-            } else {
-                min(send_idle_ns, since_received)
-            },
-            peer_silent_ns,
-            send_idle_ns,
-            bytes_sent,
+            idle_ns: within(idle(self.0, send_idle_ns)),
+            peer_silent_ns: within(peer_silent(self.0)),
+            send_idle_ns: within(send_idle_ns),
+            bytes_sent: sent.wrapping_sub(again),
             bytes_received: received.wrapping_sub((self.peer_fin_seen() && received > 0) as u64),
         }
     }
@@ -122,14 +102,59 @@ impl Sock {
     }
 }
 
+/// Since the peer was last heard. A global function, see [`count_search`](crate::port::count_search).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn peer_silent(sock: u64) -> u64 {
+    let received = since(read(sock, offset!(icsk_lrcvtime)));
+    // tcp_ack(), for segments that acknowledge what they may.
+    let acknowledged = since(read(sock, offset!(tcp_rcv_tstamp)));
+    let silent_ns = min(received, acknowledged);
+    let refused = offset!(tcp_last_oow_ack_time);
+    if refused == ABSENT {
+        return silent_ns;
+    }
+    // Keepalive probes, above all: __tcp_oow_rate_limited().
+    min(silent_ns, since(read(sock, refused)))
+}
+
+/// Since this end last sent data of the kind that [counts](Counted). A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn send_idle(sock: u64, at_ns: u64, counted: u64) -> u64 {
+    let sock = Sock(sock);
+    if counted == Counted::Acknowledged as u64 {
+        let in_flight = sock.in_flight();
+        if in_flight != 0 {
+            let sent: u64 = read(sock.0, offset!(tcp_bytes_sent));
+            let again: u64 = read(sock.0, offset!(tcp_bytes_retrans));
+            let nothing_before = sent.wrapping_sub(again) <= in_flight as u64;
+            return sock.since_acknowledged_sent(at_ns, nothing_before);
+        }
+    }
+    since(read(sock.0, offset!(tcp_lsndtime)))
+}
+
+/// Since data last went either way. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn idle(sock: u64, send_idle_ns: u64) -> u64 {
+    if send_idle_ns == UNKNOWN {
+        return UNKNOWN;
+    }
+    min(send_idle_ns, since(read(sock, offset!(icsk_lrcvtime))))
+}
+
 /// Time since a moment in ticks (`tcp_jiffies32`), or [`UNKNOWN`] if it never came.
 #[inline(always)]
-fn since(now: u32, ticks: u32) -> u64 {
+fn since(ticks: u32) -> u64 {
     /// A moment that is so little ahead came on another CPU since `now` was read.
     const AHEAD: u32 = 1 << 16;
     if ticks == 0 {
         return UNKNOWN;
     }
+    // SAFETY: no arguments, no effect.
+    let now = unsafe { bpf_jiffies64() } as u32;
     let passed = now.wrapping_sub(ticks);
     if passed > u32::MAX - AHEAD {
         return 0;
@@ -159,18 +184,24 @@ pub fn counted(fact: &Fact) -> Counted {
     }
 }
 
-/// A time of a connection that is (or was) open. Ticks are coarse: none is longer than it is established.
-#[inline(always)]
-pub fn within(connection_ns: u64, measured: u64, is_open: bool) -> u64 {
+/// A time of a connection that is open, or was. Ticks are coarse: none is longer than it is established. `begun`: 0 where its
+/// beginning was not seen. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn within(at_ns: u64, established_ns: u64, begun: u64, measured: u64) -> u64 {
+    // Never established: the kernel has set no time yet.
+    let is_open = established_ns != 0 || begun == 0;
     if !is_open || measured == UNKNOWN {
         return UNKNOWN;
     }
-    let bounded = min(connection_ns, measured);
-    if bounded == SINCE_HANDSHAKE {
+    if established_ns != 0 {
+        return min(at_ns.wrapping_sub(established_ns), measured);
+    }
+    if measured == SINCE_HANDSHAKE {
         // Established before tracing.
         return UNKNOWN;
     }
-    bounded
+    measured
 }
 
 /// How long after the close what a RST is for came, where that is data after close.
