@@ -28,8 +28,8 @@ use crate::{
 const TCP_TW_ACK: u32 = 2;
 const TCP_TW_SYN: u32 = 3;
 
-/// A mini-socket that met a SYN goes in the same call chain, or not because of it.
-const REOPENING_NS: u64 = 10_000_000;
+/// A mini-socket that met a SYN goes in the same call chain, or not because of it. A virtual CPU may be put aside in between.
+const REOPENING_NS: u64 = 100_000_000;
 
 /// Why no process is named that a mini-socket was reused by.
 static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
