@@ -323,6 +323,9 @@ pub fn infer(sock: Sock, story: *mut Story, from: u8) {
     if from == 0 && (hashed::is_readable() || config!(births) != BIRTHS_INFERRED) {
         return;
     }
+    if from == state::CLOSING && may_be_disconnect(sock) {
+        return;
+    }
     story.flags |= BORN | BORN_INFERRED;
     if !counting::has_begun() {
         story.flags |= UNCOUNTED;
@@ -418,7 +421,7 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
         return false;
     }
     match from {
-        state::CLOSING => !may_be_disconnect(sock),
+        state::CLOSING => true,
         // Either the peer's FIN came, or the last descriptor went. A disconnect or a close() over unread
         // data leaves FIN_WAIT2 too, but before the socket is orphaned and without the FIN.
         state::FIN_WAIT2 => !sock.linger2_negative() && (sock.peer_fin_seen() || sock.orphan()),
@@ -431,8 +434,7 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
 
 /// CLOSING → CLOSE by a process that holds the socket by a descriptor: it works off its backlog, which leaves a mini-socket;
 /// or it disconnects, by close() with SO_LINGER {on, 0} or over unread data, or by connect(AF_UNSPEC), which leaves nothing,
-/// and sends no RST as a rule (tcp_need_reset()). The hooks of births saw none here, and are believed: that they were skipped
-/// is rarer. Where there are none, the audit shows what is missing.
+/// and sends no RST as a rule (tcp_need_reset()). Where the kernel's table has no mini-socket, it is taken for the latter.
 #[inline(always)]
 fn may_be_disconnect(sock: Sock) -> bool {
     sock.owned() && !sock.orphan()
