@@ -18,12 +18,29 @@ use crate::{
 /// BPF_NOEXIST
 const NO_EXIST: u64 = 1;
 
-/// The story of the socket at an address.
-///
-/// In its slot of [`STORY_SLOTS`], which is found by arithmetic; or in [`STORIES`], where another socket has the slot, or
-/// there are none.
+/// The story of the socket at an address. Not that of an earlier one there, whose end the kernel skipped our programs for.
 #[inline(always)]
 pub fn find(sock: u64) -> Option<*mut Story> {
+    let story = at(sock)?;
+    // SAFETY: a map value.
+    unsafe { is_of_connection(story, Sock(sock)) }.then_some(story)
+}
+
+/// Whether a story is of a socket's connection, as far as it says of which it is: an earlier socket had another one.
+///
+/// # Safety
+/// `story` is a map value.
+#[inline(always)]
+unsafe fn is_of_connection(story: *const Story, sock: Sock) -> bool {
+    // SAFETY: the caller's promise; an integer.
+    let hash = unsafe { (*story).hash };
+    hash == 0 || hash == sock.hash()
+}
+
+/// What there is for an address: in its slot of [`STORY_SLOTS`], which is found by arithmetic; or in [`STORIES`], where another
+/// socket has the slot, or there are none.
+#[inline(always)]
+fn at(sock: u64) -> Option<*mut Story> {
     if let Some(slot) = slot(sock) {
         // SAFETY: a map value; a slot changes hands when its socket is destroyed.
         unsafe {
@@ -47,8 +64,7 @@ pub fn begin(sock: u64, new: &'static Story) -> Option<*mut Story> {
     // SAFETY: the entry of a live socket. What accept() writes into one of an earlier socket, in the moment before this,
     // is lost: then its opener is unknown.
     unsafe {
-        let hash = (*story).hash;
-        if (*story).flags & CLOSED != 0 || (hash != 0 && hash != Sock(sock).hash()) {
+        if (*story).flags & CLOSED != 0 || !is_of_connection(story, Sock(sock)) {
             *story = NEW;
         }
         if !(*story).closer.is_process() {
@@ -81,18 +97,14 @@ pub fn accepted(sock: Sock) -> Option<*mut Story> {
         found = entry(sock.0);
     }
     let story = found?;
-    let hash = sock.hash();
     // SAFETY: the entry of a live socket; integers.
     unsafe {
-        // A client is never accepted. And not begun anew where ended in CLOSE: that is this one's, if its hash says so.
-        let is_of_another = match (*story).hash {
-            0 => (*story).side == Side::Client as u8,
-            other => other != hash,
-        };
-        if is_of_another {
+        // A client is never accepted. Not begun anew where it ended in CLOSE: that is this one's, if its hash says so.
+        let is_of_client = (*story).hash == 0 && (*story).side == Side::Client as u8;
+        if is_of_client || !is_of_connection(story, sock) {
             *story = NEW;
         }
-        (*story).hash = hash;
+        (*story).hash = sock.hash();
     }
     found
 }
