@@ -16,7 +16,7 @@ use crate::{
     records::{Actor, MiniStory, Story},
     segment, stack,
     timewait::{mini_story, stranger_reason},
-    traffic::{Traffic, after_close, counted},
+    traffic::{Traffic, after_close, counted, elapsed},
 };
 
 /// What happened.
@@ -107,18 +107,10 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
         let more = mini.fill_tuple(&mut (*event).tuple, mini.local_port());
         begin(event, now_ns(), fact, more, kept.side, kept.established_ns);
         (*event).socket = mini.0;
-        (*event).idle_ns = if kept.last_data_ns == 0 {
-            UNKNOWN
-        } else {
-            (*event).mono_ns.wrapping_sub(kept.last_data_ns)
-        };
+        (*event).idle_ns = elapsed((*event).mono_ns, kept.last_data_ns);
         // It answers a segment of the peer's.
         (*event).peer_silent_ns = 0;
-        (*event).send_idle_ns = if kept.last_sent_ns == 0 {
-            UNKNOWN
-        } else {
-            (*event).mono_ns.wrapping_sub(kept.last_sent_ns)
-        };
+        (*event).send_idle_ns = elapsed((*event).mono_ns, kept.last_sent_ns);
         (*event).after_close_ns = after_close(fact, (*event).mono_ns, kept.closed_ns);
         (*event).bytes_sent = kept.bytes_sent;
         (*event).bytes_received = kept.bytes_received;
@@ -313,11 +305,7 @@ unsafe fn begin(
         (*event).reason = fact.reason;
         (*event).kernel_reason = fact.kernel_reason;
         (*event).flags = fact.flags | more;
-        (*event).connection_ns = if established_ns == 0 {
-            UNKNOWN
-        } else {
-            now_ns.wrapping_sub(established_ns)
-        };
+        (*event).connection_ns = elapsed(now_ns, established_ns);
     }
 }
 

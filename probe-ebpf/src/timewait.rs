@@ -22,7 +22,7 @@ use crate::{
         RST_SENT, Story, UNCOUNTED,
     },
     story,
-    traffic::{Counted, Traffic},
+    traffic::{Counted, Traffic, moment},
 };
 
 /// `local_port` is given because full and mini-sockets keep it in different places.
@@ -296,16 +296,6 @@ fn keep(sock: u64, story: &Story, substate: u8, mini: u64, traffic: &Traffic) ->
         (*kept).bytes_received = traffic.bytes_received;
     }
     0
-}
-
-/// The moment that is so long ago, or 0 where that is not known.
-#[inline(always)]
-fn moment(now_ns: u64, ago_ns: u64) -> u64 {
-    if ago_ns == UNKNOWN {
-        0
-    } else {
-        now_ns.wrapping_sub(ago_ns)
-    }
 }
 
 /// A socket reached CLOSE as if it had left a mini-socket behind, and none was seen being made. Where the kernel skipped our

@@ -210,9 +210,29 @@ pub fn after_close(fact: &Fact, now_ns: u64, closed_ns: u64) -> u64 {
     let is_late = matches!(fact.kind, EventKind::Reset)
         && fact.from == ResetDirection::Sent as u8
         && fact.reason == ResetReason::DataAfterClose as u8;
-    if is_late && closed_ns != 0 {
-        now_ns.wrapping_sub(closed_ns)
+    if is_late {
+        elapsed(now_ns, closed_ns)
     } else {
         UNKNOWN
+    }
+}
+
+/// Time since a moment, or [`UNKNOWN`] if it never came, or is not known (0).
+#[inline(always)]
+pub fn elapsed(now_ns: u64, since_ns: u64) -> u64 {
+    if since_ns == 0 {
+        UNKNOWN
+    } else {
+        now_ns.wrapping_sub(since_ns)
+    }
+}
+
+/// The way back: the moment that is so long ago, or 0.
+#[inline(always)]
+pub fn moment(now_ns: u64, ago_ns: u64) -> u64 {
+    if ago_ns == UNKNOWN {
+        0
+    } else {
+        now_ns.wrapping_sub(ago_ns)
     }
 }

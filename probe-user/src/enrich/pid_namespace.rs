@@ -50,16 +50,6 @@ pub fn shown_pid(key: ProcessKey) -> Option<u32> {
     shown.as_ref()?.get(&key).copied()
 }
 
-/// Network namespaces where something was counted, which may be hidden: of those in `only`, where that is not empty. None where
-/// /proc shows all processes.
-pub fn hidden(counted: &[u32], only: &[u32]) -> Vec<u32> {
-    if shows_all() {
-        return Vec::new();
-    }
-    let is_wanted = |netns: &u32| only.is_empty() || only.contains(netns);
-    counted.iter().copied().filter(is_wanted).collect()
-}
-
 /// Takes up which processes /proc shows now, given what asks the kernel side about one. Nothing to do where it shows all.
 pub fn learn(mut key_of: impl FnMut(u32) -> Option<ProcessKey>) {
     if shows_all() {

@@ -149,21 +149,11 @@ mod tests {
     use super::*;
     use crate::probe::Tier;
 
-    fn choice(question: Question, tier: Tier) -> Choice {
-        Choice {
-            question,
-            tier,
-            hooks: vec![],
-            lost: None,
-            refused: vec![],
-        }
-    }
-
     fn tiers() -> Vec<Choice> {
         vec![
-            choice(Question::State, Tier::RawTracepoint),
-            choice(Question::Port, Tier::Kprobe),
-            choice(Question::TimeWaitEnd, Tier::Fentry),
+            Choice::sample(Question::State, Tier::RawTracepoint),
+            Choice::sample(Question::Port, Tier::Kprobe),
+            Choice::sample(Question::TimeWaitEnd, Tier::Fentry),
         ]
     }
 
@@ -301,8 +291,8 @@ mod tests {
     #[test]
     fn what_is_not_seen_at_all_is_not_exact() {
         let tiers = [
-            choice(Question::Port, Tier::Syscall),
-            choice(Question::TimeWaitEnd, Tier::Inferred),
+            Choice::sample(Question::Port, Tier::Syscall),
+            Choice::sample(Question::TimeWaitEnd, Tier::Inferred),
         ];
         let (exact, inexact) = with(&tiers, &[], &[]).exactness();
         assert!(!exact.refused_reuse && !exact.ends && exact.processes);

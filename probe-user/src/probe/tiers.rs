@@ -125,6 +125,20 @@ pub struct Choice {
     pub refused: Vec<(Tier, String)>,
 }
 
+#[cfg(test)]
+impl Choice {
+    /// One of a test's, with nothing to say of it.
+    pub fn sample(question: Question, tier: Tier) -> Self {
+        Self {
+            question,
+            tier,
+            hooks: vec![],
+            lost: None,
+            refused: vec![],
+        }
+    }
+}
+
 /// One choice a question.
 pub type Tiers = Vec<Choice>;
 

@@ -18,12 +18,12 @@ use crate::scan::slab;
 use crate::scan::snapshot;
 use crate::scan::sock_diag::Query;
 
-/// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` where that is not empty. `counted` are those where
-/// something was counted.
+/// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` where that is not empty. `hidden` are those that
+/// may not be found.
 pub fn close_wait(
     gate: Option<&Gate>,
     only: &[u32],
-    counted: &[u32],
+    hidden: &[u32],
     session: &mut Session,
 ) -> CloseWait {
     let query = Query::of(close_wait::STATES).with_times();
@@ -48,7 +48,7 @@ pub fn close_wait(
     });
     let seen: Vec<u32> = snapshot.namespaces.iter().map(|it| it.netns).collect();
     let mut unscanned = snapshot.unscanned;
-    for netns in pid_namespace::hidden(counted, only) {
+    for &netns in hidden {
         let is_named = unscanned.iter().any(|(named, _)| *named == netns);
         if !seen.contains(&netns) && !is_named {
             unscanned.push((netns, pid_namespace::HIDDEN.to_owned()));

@@ -88,7 +88,7 @@ impl Observer {
             allocator::give_back();
             let at = session.now()?;
             let mut looks = budgets::look(self.gate.as_deref(), &self.only, &self.servers);
-            for netns in pid_namespace::hidden(&counted(session)?, &self.only) {
+            for netns in hidden(session, &self.only)? {
                 looks
                     .entry(netns)
                     .or_insert_with(|| Err(pid_namespace::HIDDEN.to_owned()));
@@ -117,8 +117,8 @@ impl Observer {
     /// When a clock can't be read.
     pub fn look_at_tables(&self, session: &mut Session) -> Result<Vec<Observation>> {
         let at = session.now()?;
-        let counted = counted(session)?;
-        let close_wait = existing::close_wait(self.gate.as_deref(), &self.only, &counted, session);
+        let hidden = hidden(session, &self.only)?;
+        let close_wait = existing::close_wait(self.gate.as_deref(), &self.only, &hidden, session);
         Ok(vec![
             observation(at, Seen::CloseWait(close_wait)),
             observation(at, Seen::Memory(existing::caches())),
@@ -282,10 +282,17 @@ pub fn seen_by_netns(session: &Session) -> Result<SeenByNetns> {
     Ok(session.attached().netns()?.into_iter().collect())
 }
 
-/// Namespaces in which something was counted.
-fn counted(session: &Session) -> Result<Vec<u32>> {
+/// Namespaces in which something was counted, and which may be hidden: of those in `only`, where that is not empty. None where
+/// /proc shows all processes.
+fn hidden(session: &Session, only: &[u32]) -> Result<Vec<u32>> {
+    if pid_namespace::shows_all() {
+        return Ok(Vec::new());
+    }
     let seen = seen_by_netns(session)?;
-    Ok(seen.keys().map(|key| key.netns).collect())
+    let counted = seen.keys().map(|key| key.netns);
+    Ok(counted
+        .filter(|netns| only.is_empty() || only.contains(netns))
+        .collect())
 }
 
 /// How the session's kernel side tells namespaces apart.

@@ -93,23 +93,15 @@ fn enter(into: Into) -> io::Result<()> {
     // SAFETY: integers only.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
     if into == Into::PidNamespace {
-        let nothing = std::ptr::null();
-        let private = libc::MS_REC | libc::MS_PRIVATE;
-        // SAFETY: NUL-terminated strings, or none.
+        process::keep_mounts_private()?;
+        // SAFETY: NUL-terminated strings, and no options.
         unsafe {
-            check(libc::mount(
-                nothing,
-                c"/".as_ptr(),
-                nothing,
-                private,
-                nothing.cast(),
-            ))?;
             check(libc::mount(
                 c"proc".as_ptr(),
                 c"/proc".as_ptr(),
                 c"proc".as_ptr(),
                 0,
-                nothing.cast(),
+                std::ptr::null(),
             ))?;
         }
     }

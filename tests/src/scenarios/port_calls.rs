@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     Scenario,
     handover::uring_or_skip,
-    ports::{asked_or_got, bind, connecting, listening},
+    ports::{asked_or_got, bind, connecting, expect_searches_of, listening},
 };
 use crate::{
     actor::{
@@ -78,13 +78,7 @@ fn listen_again(stage: &Stage) -> Result<()> {
     let fd = pair.at_client.fd;
     pair.client
         .must_fail(&Command::Listen { fd }, libc::EINVAL)?;
-    let port = pair.address.port();
-    stage.expect(asked_or_got(bind(&pair.server, 0, "ok"), pair.address));
-    stage.expect(listening(&pair.server, port, "ok").local(pair.address));
-    stage.expect(asked_or_got(
-        connecting(&pair.client, pair.address, 0, "ok"),
-        pair.at_client.local,
-    ));
+    expect_searches_of(stage, &pair);
     Ok(())
 }
 
@@ -99,12 +93,7 @@ fn connect_fails(stage: &Stage) -> Result<()> {
     let (fd, address) = (pair.at_client.fd, pair.address);
     pair.client
         .must_fail(&Command::Connect { fd, address }, libc::EISCONN)?;
-    stage.expect(asked_or_got(bind(&pair.server, 0, "ok"), address));
-    stage.expect(listening(&pair.server, address.port(), "ok").local(address));
-    stage.expect(asked_or_got(
-        connecting(&pair.client, address, 0, "ok"),
-        pair.at_client.local,
-    ));
+    expect_searches_of(stage, &pair);
     Ok(())
 }
 
@@ -115,6 +104,17 @@ fn server_at(stage: &Stage, server: &Actor, port: u16) -> Result<SocketAddr> {
     Ok(address)
 }
 
+/// Connects by sendto(MSG_FASTOPEN), from any port.
+fn open_fast(stage: &Stage, client: &Actor, address: SocketAddr) -> Result<()> {
+    let fd = client.tcp_for(address)?;
+    let at_client = client.connect_by_sending(fd, address)?;
+    stage.expect(asked_or_got(
+        connecting(client, address, 0, "ok"),
+        at_client.local,
+    ));
+    Ok(())
+}
+
 /// sendto(MSG_FASTOPEN) connects, from a socket that is bound and one that is not.
 fn fast_open(stage: &Stage) -> Result<()> {
     stage.about_ports();
@@ -122,12 +122,7 @@ fn fast_open(stage: &Stage) -> Result<()> {
     let client = stage.actor("cl")?;
     let address = server_at(stage, &server, 20_000)?;
     for _ in 0..6 {
-        let fd = client.tcp_for(address)?;
-        let at_client = client.connect_by_sending(fd, address)?;
-        stage.expect(asked_or_got(
-            connecting(&client, address, 0, "ok"),
-            at_client.local,
-        ));
+        open_fast(stage, &client, address)?;
     }
     let local = SocketAddr::new(stage.ip.loopback(), 20_001);
     let fd = client.tcp_for(address)?;
@@ -151,12 +146,7 @@ fn fast_open_range_used_up(stage: &Stage) -> Result<()> {
     let address = server_at(stage, &server, 20_000)?;
     stage.sysctl("ipv4/ip_local_port_range", "40000 40003")?;
     for _ in 0..4 {
-        let fd = client.tcp_for(address)?;
-        let at_client = client.connect_by_sending(fd, address)?;
-        stage.expect(asked_or_got(
-            connecting(&client, address, 0, "ok"),
-            at_client.local,
-        ));
+        open_fast(stage, &client, address)?;
     }
     for _ in 0..2 {
         let fd = client.tcp_for(address)?;

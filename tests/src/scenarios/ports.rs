@@ -12,7 +12,7 @@ use crate::{
         command::{Command, SocketOption},
     },
     expect::{Check, Expected, Side},
-    stage::Stage,
+    stage::{Pair, Stage},
 };
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -137,6 +137,12 @@ fn listen_in_use(stage: &Stage) -> Result<()> {
 fn connect(stage: &Stage) -> Result<()> {
     stage.about_ports();
     let pair = stage.silent_pair()?;
+    expect_searches_of(stage, &pair);
+    Ok(())
+}
+
+/// What a pair looks for, each once: the server by bind() and listen(), the client by connect().
+pub fn expect_searches_of(stage: &Stage, pair: &Pair) {
     let port = pair.address.port();
     stage.expect(asked_or_got(bind(&pair.server, 0, "ok"), pair.address));
     stage.expect(listening(&pair.server, port, "ok").local(pair.address));
@@ -144,7 +150,6 @@ fn connect(stage: &Stage) -> Result<()> {
         connecting(&pair.client, pair.address, 0, "ok"),
         pair.at_client.local,
     ));
-    Ok(())
 }
 
 /// The last port of a narrow range is taken; the next connect() has none.

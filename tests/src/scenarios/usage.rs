@@ -165,15 +165,7 @@ fn without_tracefs(mut command: Command, may_mount: bool) -> Result<Output> {
     unsafe {
         command.pre_exec(move || {
             check(libc::unshare(libc::CLONE_NEWNS))?;
-            let private = libc::MS_REC | libc::MS_PRIVATE;
-            let nothing = std::ptr::null();
-            check(libc::mount(
-                nothing,
-                c"/".as_ptr(),
-                nothing,
-                private,
-                nothing.cast(),
-            ))?;
+            process::keep_mounts_private()?;
             for point in &points {
                 // Until nothing is mounted there: it may be mounted more than once, or not at all.
                 while libc::umount2(point.as_ptr(), libc::MNT_DETACH) == 0 {}

@@ -132,3 +132,14 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })
         .map(drop)
 }
+/// Keeps what this process mounts in its own mount namespace. Only a system call: for between fork and exec, too.
+///
+/// # Errors
+/// errno of mount().
+pub fn keep_mounts_private() -> io::Result<()> {
+    let nothing = std::ptr::null();
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: a NUL-terminated string, or none.
+    check(unsafe { libc::mount(nothing, c"/".as_ptr(), nothing, private, nothing.cast()) })
+        .map(drop)
+}

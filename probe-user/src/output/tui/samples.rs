@@ -205,11 +205,8 @@ pub const LONG: &str = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535";
 
 fn choice(question: Question, lost: Option<&str>) -> Choice {
     Choice {
-        question,
-        tier: Tier::RawTracepoint,
-        hooks: vec![],
         lost: lost.map(str::to_owned),
-        refused: vec![],
+        ..Choice::sample(question, Tier::RawTracepoint)
     }
 }
 

@@ -30,8 +30,8 @@ const MADE_GOOD_BY: &[(&str, &[&str])] = &[
 /// `tcp_destroy_sock` comes after that.
 const STATE_WITHOUT_PREEMPTION: (&str, &str) = ("state_raw", "destroy_raw");
 
-/// Programs whose facts the socket's states tell as well: births are inferred from them, and SYN_SENT comes without a system
-/// call that was seen.
+/// Programs whose facts the socket's states show as well: at →CLOSE births are found in the kernel's table, and SYN_SENT comes
+/// without a system call that was seen.
 const MADE_GOOD_BY_STATES: &[&str] =
     &["twsk_alloc_kretprobe", "twsk_alloc_kprobe", "connect_enter"];
 const STATES: &[&str] = &["state_raw", "state_tracepoint"];
@@ -105,18 +105,8 @@ mod tests {
     use super::*;
     use crate::probe::{Tier, plan::candidates};
 
-    fn choice(question: Question, tier: Tier) -> Choice {
-        Choice {
-            question,
-            tier,
-            hooks: vec![],
-            lost: None,
-            refused: vec![],
-        }
-    }
-
     fn of(question: Question, tier: Tier, misses: &[(&str, u64)]) -> Vec<(String, u64)> {
-        let missed = missed(&[choice(question, tier)], misses);
+        let missed = missed(&[Choice::sample(question, tier)], misses);
         missed
             .into_iter()
             .map(|missed| (missed.program, missed.count))
