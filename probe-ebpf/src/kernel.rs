@@ -112,6 +112,26 @@ impl Sock {
         read::<u64>(self.0, offset!(sk_socket)) == 0
     }
 
+    /// Its last descriptor is gone, or it never had one: fput() takes a file's last reference before __fput() closes what it
+    /// is of. `f_count` is 0 then (to 6.12), `f_ref` below zero (6.13 and later, include/linux/file_ref.h: FILE_REF_DEAD).
+    #[inline(always)]
+    pub fn is_released(self) -> bool {
+        let socket: u64 = read(self.0, offset!(sk_socket));
+        if socket == 0 {
+            return true;
+        }
+        let file: u64 = read(socket, offset!(socket_file));
+        if file == 0 {
+            return true;
+        }
+        let at = offset!(file_count);
+        if at != ABSENT {
+            return read::<i64>(file, at) == 0;
+        }
+        let at = offset!(file_ref);
+        at == ABSENT || read::<i64>(file, at) < 0
+    }
+
     /// RCV_SHUTDOWN (1) and SEND_SHUTDOWN (2).
     #[inline(always)]
     pub fn shutdown(self) -> u8 {

@@ -132,7 +132,8 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
     }
     story.flags |= RST_SENT;
     let (reason, before) = if now == state::CLOSE {
-        let closing = sock.shutdown() == SHUT_BOTH;
+        // A disconnect after shutdown() has both sides shut, too.
+        let closing = sock.shutdown() == SHUT_BOTH && sock.is_released();
         let reason = if kernel_reason == ABORT_ON_CLOSE || (closing && sock.has_unread_bytes()) {
             ResetReason::UnreadData
         } else if closing && sock.lingers_zero() {

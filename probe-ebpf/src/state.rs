@@ -315,6 +315,9 @@ fn finish(ctx: Ctx, sock: Sock, story: *mut Story, old: u8) {
     // SAFETY: the entry of a live socket.
     let known = unsafe { &mut *story };
     port_uncalled::closed(ctx, sock, known, old != 0);
+    if matches!(old, state::ESTABLISHED | state::CLOSE_WAIT) && counting::has_begun() {
+        emit::add_connection_reset(sock.net());
+    }
     let error = sock.error();
     let reset = known.flags & (RST_SENT | RST_RECEIVED) != 0;
     if !known.closer.is_process() && error == 0 && !reset && old != 0 {

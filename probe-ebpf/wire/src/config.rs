@@ -108,6 +108,9 @@ offsets! {
     file_private_data = "file"."private_data";
     inode_mode = "inode"."i_mode";
     socket_sk = "socket"."sk";
+    socket_file = "socket"."file";
+    file_count = "file"."f_count.counter";
+    file_ref = "file"."f_ref.refcnt.counter";
     skb_head = "sk_buff"."head";
     skb_network_header = "sk_buff"."network_header";
     skb_transport_header = "sk_buff"."transport_header";

@@ -116,6 +116,8 @@ pub struct NetnsTotals {
     pub reused: u64,
     /// RSTs sent, whoever they are charged to.
     pub resets_sent: u64,
+    /// Full sockets that went from ESTABLISHED or CLOSE_WAIT to CLOSE.
+    pub connections_reset: u64,
 }
 
 /// Key of the map `PORTS`; its process in its epoch.
@@ -182,7 +184,7 @@ const _: () = assert!(
         == 8 * (3 * Side::COUNT + 2 * ResetReason::COUNT + AbortReason::COUNT + EndCause::COUNT)
             + 8 * (2 + ReuseRefusal::COUNT)
 );
-const _: () = assert!(size_of::<NetnsTotals>() == 48);
+const _: () = assert!(size_of::<NetnsTotals>() == 56);
 const _: () = assert!(size_of::<PortKey>() == size_of::<ProcessKey>() + 8);
 const _: () = assert!(size_of::<PortTotals>() == 32 + 4 * LATENCY_BUCKETS);
 

@@ -1,8 +1,10 @@
-//! The kernel's own counters of TIME_WAIT, per network namespace.
+//! The kernel's own counters of TIME_WAITs and of connections that failed, per network namespace.
 
 use std::fs;
 use std::io;
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 /// Counters of one network namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,65 @@ pub struct Counters {
     pub alive: u64,
     /// Tcp OutRsts: RSTs sent.
     pub resets_sent: u64,
+    /// Tcp EstabResets: connections that went from ESTABLISHED or CLOSE_WAIT straight to CLOSE.
+    pub connections_reset: u64,
+    /// Those that nothing is compared with.
+    pub others: FailureCounters,
+}
+
+/// What the kernel counts of failures beside what is traced one by one.
+#[derive(
+    schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
+)]
+pub struct FailureCounters {
+    /// Tcp AttemptFails: connects that failed, and half-open requests of listeners that a RST or a SYN ended.
+    pub attempts_failed: u64,
+    /// TcpExt TCPAbortOnData: close() with linger 0, and data that came after close().
+    pub abort_on_data: u64,
+    /// TcpExt TCPAbortOnClose: close() over unread data.
+    pub abort_on_close: u64,
+    /// TcpExt TCPAbortOnMemory: too many orphans, or no memory for them.
+    pub abort_on_memory: u64,
+    /// TcpExt TCPAbortOnTimeout: no answer to data, probes or SYNs.
+    pub abort_on_timeout: u64,
+    /// TcpExt TCPAbortOnLinger: no FIN within TCP_LINGER2, or where that is negative.
+    pub abort_on_linger: u64,
+}
+
+impl FailureCounters {
+    /// Each with its name in the kernel's files.
+    pub fn named(&self) -> [(&'static str, u64); 6] {
+        [
+            ("AttemptFails", self.attempts_failed),
+            ("TCPAbortOnData", self.abort_on_data),
+            ("TCPAbortOnClose", self.abort_on_close),
+            ("TCPAbortOnMemory", self.abort_on_memory),
+            ("TCPAbortOnTimeout", self.abort_on_timeout),
+            ("TCPAbortOnLinger", self.abort_on_linger),
+        ]
+    }
+
+    /// Both by each counter.
+    fn with(&self, other: &Self, of: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            attempts_failed: of(self.attempts_failed, other.attempts_failed),
+            abort_on_data: of(self.abort_on_data, other.abort_on_data),
+            abort_on_close: of(self.abort_on_close, other.abort_on_close),
+            abort_on_memory: of(self.abort_on_memory, other.abort_on_memory),
+            abort_on_timeout: of(self.abort_on_timeout, other.abort_on_timeout),
+            abort_on_linger: of(self.abort_on_linger, other.abort_on_linger),
+        }
+    }
+
+    /// What was added since an earlier reading of the same namespace.
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.with(earlier, u64::saturating_sub)
+    }
+
+    /// Both together.
+    pub fn and(&self, other: &Self) -> Self {
+        self.with(other, u64::saturating_add)
+    }
 }
 
 /// Why the counters can't be read.
@@ -53,11 +114,15 @@ impl Counters {
             || self.tw_recycled < earlier.tw_recycled
             || self.overflow < earlier.overflow
             || self.resets_sent < earlier.resets_sent
+            || self.connections_reset < earlier.connections_reset
     }
 
     fn parse(netstat: &str, snmp: &str, sockstat: &str) -> Result<Self, CountersError> {
         let counter =
             |name| tcp_ext(netstat, name).ok_or(CountersError::Missing("/proc/net/netstat", name));
+        let of_tcp = |name| {
+            of_protocol(snmp, "Tcp:", name).ok_or(CountersError::Missing("/proc/net/snmp", name))
+        };
         Ok(Self {
             tw: counter("TW")?,
             tw_killed: counter("TWKilled")?,
@@ -65,8 +130,16 @@ impl Counters {
             overflow: counter("TCPTimeWaitOverflow")?,
             alive: sockstat_alive(sockstat)
                 .ok_or(CountersError::Missing("/proc/net/sockstat", "TCP: tw"))?,
-            resets_sent: of_protocol(snmp, "Tcp:", "OutRsts")
-                .ok_or(CountersError::Missing("/proc/net/snmp", "OutRsts"))?,
+            resets_sent: of_tcp("OutRsts")?,
+            connections_reset: of_tcp("EstabResets")?,
+            others: FailureCounters {
+                attempts_failed: of_tcp("AttemptFails")?,
+                abort_on_data: counter("TCPAbortOnData")?,
+                abort_on_close: counter("TCPAbortOnClose")?,
+                abort_on_memory: counter("TCPAbortOnMemory")?,
+                abort_on_timeout: counter("TCPAbortOnTimeout")?,
+                abort_on_linger: counter("TCPAbortOnLinger")?,
+            },
         })
     }
 }
@@ -113,16 +186,16 @@ mod tests {
     use super::*;
 
     const NETSTAT: &str = "\
-TcpExt: SyncookiesSent TW TWRecycled TWKilled TCPTimeWaitOverflow
-TcpExt: 0 40 3 2 1
+TcpExt: TW TWRecycled TWKilled TCPTimeWaitOverflow TCPAbortOnData TCPAbortOnClose TCPAbortOnMemory TCPAbortOnTimeout TCPAbortOnLinger
+TcpExt: 40 3 2 1 11 12 13 14 15
 IpExt: InNoRoutes TW
 IpExt: 0 99
 ";
     const SNMP: &str = "\
 Ip: InReceives OutRsts
 Ip: 7 8
-Tcp: InErrs OutRsts InCsumErrors
-Tcp: 0 5 0
+Tcp: AttemptFails EstabResets InErrs OutRsts InCsumErrors
+Tcp: 10 6 0 5 0
 ";
     const SOCKSTAT: &str = "\
 sockets: used 12
@@ -131,7 +204,7 @@ UDP: inuse 0 mem 0
 ";
 
     #[test]
-    fn the_six_are_found() {
+    fn each_is_found() {
         assert_eq!(
             Counters::parse(NETSTAT, SNMP, SOCKSTAT).unwrap(),
             Counters {
@@ -140,7 +213,16 @@ UDP: inuse 0 mem 0
                 tw_recycled: 3,
                 overflow: 1,
                 alive: 7,
-                resets_sent: 5
+                resets_sent: 5,
+                connections_reset: 6,
+                others: FailureCounters {
+                    attempts_failed: 10,
+                    abort_on_data: 11,
+                    abort_on_close: 12,
+                    abort_on_memory: 13,
+                    abort_on_timeout: 14,
+                    abort_on_linger: 15,
+                },
             }
         );
     }

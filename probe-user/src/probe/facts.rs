@@ -16,6 +16,8 @@ const POINTER_BYTES: u32 = 8;
 
 /// Members that kernels may do without: what needs them says "not known".
 const OPTIONAL: &[&str] = &[
+    "file_count",
+    "file_ref",
     "net_hash_mix",
     "net_ns",
     "net_tcp_hashinfo",

@@ -150,6 +150,11 @@ pub enum Command {
         /// The socket.
         fd: Fd,
     },
+    /// shutdown(SHUT_RDWR).
+    ShutdownBoth {
+        /// The socket.
+        fd: Fd,
+    },
     /// close()
     Close {
         /// Any descriptor.

@@ -104,6 +104,7 @@ fn perform(command: &Command) -> io::Result<Answer> {
         Command::AwaitEnd { fd } => await_end(fd).map(done),
         Command::AwaitReset { fd } => inet::await_error_state(fd).map(done),
         Command::ShutdownWrite { fd } => inet::shutdown(fd, libc::SHUT_WR).map(done),
+        Command::ShutdownBoth { fd } => inet::shutdown(fd, libc::SHUT_RDWR).map(done),
         Command::Close { fd } => inet::close(fd).map(done),
         Command::CloseByUring { fd } => uring::close(fd).map(done),
         Command::LeaveToUring { fd } => uring::leave(fd).map(done),

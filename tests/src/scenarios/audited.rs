@@ -31,6 +31,7 @@ const RESETS: &[&str] = &[
     "linger_zero",
     "unread_data",
     "disconnect_by_af_unspec",
+    "disconnect_in_fin_wait2",
     "listener_closed_over_queue",
     "data_after_close/full_socket",
     "data_after_close/acknowledging",
@@ -109,6 +110,11 @@ fn resets(context: &Context) -> Result<()> {
     let (report, found) = audited(context, RESETS, &directory.path().join("r.twt"))?;
     let all_seen = tier(&report, Question::ResetWithoutSocket)? != Tier::None;
     ensure!(!found.is_empty(), "nothing was played");
+    let reset = |audited: &Audited| audited.played.counters.connections_reset;
+    ensure!(
+        found.iter().map(reset).sum::<u64>() > 0,
+        "the kernel counted no connection reset"
+    );
     for audited in &found {
         let kernel = audited.played.counters.resets_sent.cast_signed();
         ensure!(kernel > 0, "{} sent no RST", audited.name);
@@ -118,6 +124,10 @@ fn resets(context: &Context) -> Result<()> {
             "what can't be seen is not said: {}",
             audited.row
         );
+        let reset = audited.played.counters.connections_reset.cast_signed();
+        audited.ensure("connections_reset_seen", Some(reset))?;
+        audited.ensure("connections_reset_kernel", Some(reset))?;
+        audited.ensure("connections_reset_difference", Some(0))?;
         if all_seen {
             audited.ensure("resets_sent_seen", Some(kernel))?;
             audited.ensure("resets_sent_difference", Some(0))?;

@@ -33,6 +33,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("reset_and_never_accepted", reset_and_never_accepted),
     Scenario::both("disconnect_by_af_unspec", disconnect),
     Scenario::both("disconnect_in_fin_wait2", disconnect_in_fin_wait2),
+    Scenario::both("disconnect_over_unread_data", disconnect_over_unread_data),
+    Scenario::both("disconnect_with_linger_zero", disconnect_with_linger_zero),
     Scenario::both("listener_closed_over_queue", listener_closed_over_queue),
     Scenario::both("negative_linger2", negative_linger2),
     Scenario::both("destroyed_by_sock_diag", destroyed_by_sock_diag),
@@ -298,6 +300,48 @@ fn disconnect(stage: &Stage) -> Result<()> {
 fn disconnect_in_fin_wait2(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     pair.client.shutdown_write(&pair.at_client)?;
+    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
+    pair.client.call(&Command::Disconnect {
+        fd: pair.at_client.fd,
+    })?;
+    pair.server.await_reset(&pair.at_server)?;
+    stage.expect(
+        Expected::reset_sent(Reason::Aborted, "TCP_STATE")
+            .state(TcpState::FinWait2)
+            .own_client(&pair.client)
+            .local(pair.at_client.local)
+            .remote(pair.at_client.remote),
+    );
+    stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
+    Ok(())
+}
+
+/// No close(), though all is shut down and there is data that nobody read: the kernel does not count it as one
+/// (TCPAbortOnClose).
+fn disconnect_over_unread_data(stage: &Stage) -> Result<()> {
+    disconnected_after_shutdown(stage, 300, None)
+}
+
+fn disconnect_with_linger_zero(stage: &Stage) -> Result<()> {
+    disconnected_after_shutdown(stage, 0, Some(SocketOption::LingerZero))
+}
+
+fn disconnected_after_shutdown(
+    stage: &Stage,
+    unread: usize,
+    option: Option<SocketOption>,
+) -> Result<()> {
+    let pair = stage.pair()?;
+    if unread > 0 {
+        pair.server.send(&pair.at_server, unread)?;
+        stage.until_unread(&pair.at_client, 300)?;
+    }
+    if let Some(option) = option {
+        pair.client.set(pair.at_client.fd, option)?;
+    }
+    pair.client.call(&Command::ShutdownBoth {
+        fd: pair.at_client.fd,
+    })?;
     stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
     pair.client.call(&Command::Disconnect {
         fd: pair.at_client.fd,

@@ -102,6 +102,20 @@ impl Judge<'_> {
                 sight.sees_all_resets,
             ),
             (
+                "connections reset",
+                count(Told::is_connection_reset),
+                counters.connections_reset,
+                true,
+            ),
+            (
+                "RSTs over unread data",
+                count(|told| {
+                    told.reason.as_deref() == Some("unread_data") && told.is_reset("sent")
+                }),
+                counters.abort_on_close,
+                true,
+            ),
+            (
                 "births",
                 born,
                 births,
@@ -200,6 +214,7 @@ impl Judge<'_> {
         if let Some(wrong) = self
             .names(truth, told, end)
             .or_else(|| of_one(truth, told, end))
+            .or_else(|| against_kernel(told))
         {
             return Judged::Wrong(format!("{}: {wrong}", what(told)));
         }
@@ -208,12 +223,11 @@ impl Judge<'_> {
             return Judged::Noteworthy(unknown);
         }
         if told.reason.as_deref() == Some("other") {
-            let line: serde_json::Value = serde_json::from_str(&told.line).unwrap_or_default();
             let other = format!(
-                "{}: {}, in {}",
+                "{}: {:?}, in {:?}",
                 what(told),
-                line["kernel_reason"],
-                line["state"]
+                told.kernel_reason.as_deref().unwrap_or("?"),
+                told.state.as_deref().unwrap_or("?")
             );
             *self.verdict.other_reason.entry(other.clone()).or_insert(0) += 1;
             return Judged::Noteworthy(other);
@@ -410,4 +424,12 @@ fn of_both_ends(events: &[(&Told, End)]) -> Vec<String> {
         }
     }
     wrong
+}
+/// What the kernel's own reason says against it: since 6.10 it tells a close() over unread data from all other RSTs.
+fn against_kernel(told: &Told) -> Option<String> {
+    let kernel_reason = told.kernel_reason.as_deref()?;
+    let is_of_close = kernel_reason == "TCP_ABORT_ON_CLOSE";
+    let is_unread = told.reason.as_deref() == Some("unread_data");
+    (told.is_reset("sent") && is_of_close != is_unread)
+        .then(|| format!("the kernel's reason is {kernel_reason}"))
 }

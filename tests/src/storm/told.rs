@@ -64,6 +64,9 @@ pub struct Told {
     /// Of a reset or an abort.
     #[serde(default)]
     pub reason: Option<String>,
+    /// Of a RST sent: the kernel's own reason, where it has one.
+    #[serde(default)]
+    pub kernel_reason: Option<String>,
     /// Of a reset or an abort: the state before it.
     #[serde(default)]
     pub state: Option<String>,
@@ -92,6 +95,12 @@ impl Told {
     /// Whether a listener did it, or a half-open request of its.
     pub fn is_of_listener(&self) -> bool {
         matches!(self.state.as_deref(), Some("listen" | "new_syn_recv"))
+    }
+
+    /// Whether it ended an open connection: what the kernel counts in EstabResets.
+    pub fn is_connection_reset(&self) -> bool {
+        matches!(self.state.as_deref(), Some("established" | "close_wait"))
+            && matches!(self.event.as_str(), "reset" | "abort")
     }
 
     /// Whether it is a reset in this direction.

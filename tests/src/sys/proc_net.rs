@@ -18,6 +18,12 @@ pub struct Counters {
     pub overflow: u64,
     /// Tcp OutRsts.
     pub resets_sent: u64,
+    /// Tcp EstabResets.
+    #[serde(default)]
+    pub connections_reset: u64,
+    /// TcpExt TCPAbortOnClose.
+    #[serde(default)]
+    pub abort_on_close: u64,
     /// TcpExt TWRecycled.
     pub recycled: u64,
     /// Mini-sockets alive, by sockstat; this one is no counter.
@@ -42,6 +48,8 @@ impl Counters {
             time_wait_killed: counter(netstat, "TcpExt:", "TWKilled")?,
             overflow: counter(netstat, "TcpExt:", "TCPTimeWaitOverflow")?,
             resets_sent: counter(snmp, "Tcp:", "OutRsts")?,
+            connections_reset: counter(snmp, "Tcp:", "EstabResets")?,
+            abort_on_close: counter(netstat, "TcpExt:", "TCPAbortOnClose")?,
             recycled: counter(netstat, "TcpExt:", "TWRecycled")?,
             alive: alive(sockstat)?,
         })
@@ -54,6 +62,10 @@ impl Counters {
             time_wait_killed: self.time_wait_killed.wrapping_sub(earlier.time_wait_killed),
             overflow: self.overflow.wrapping_sub(earlier.overflow),
             resets_sent: self.resets_sent.wrapping_sub(earlier.resets_sent),
+            connections_reset: self
+                .connections_reset
+                .wrapping_sub(earlier.connections_reset),
+            abort_on_close: self.abort_on_close.wrapping_sub(earlier.abort_on_close),
             recycled: self.recycled.wrapping_sub(earlier.recycled),
             alive: self.alive,
         }
@@ -222,8 +234,8 @@ mod tests {
 
     #[test]
     fn counters_are_found_by_name() {
-        let netstat = "TcpExt: TWKilled TW X TCPTimeWaitOverflow TWRecycled\nTcpExt: 2 3 4 5 6\nIpExt: A\nIpExt: 1\n";
-        let snmp = "Ip: OutRsts\nIp: 9\nTcp: InErrs OutRsts\nTcp: 0 7\n";
+        let netstat = "TcpExt: TWKilled TW X TCPTimeWaitOverflow TWRecycled TCPAbortOnClose\nTcpExt: 2 3 4 5 6 8\nIpExt: A\nIpExt: 1\n";
+        let snmp = "Ip: OutRsts\nIp: 9\nTcp: InErrs OutRsts EstabResets\nTcp: 0 7 10\n";
         let sockstat = "sockets: used 9\nTCP: inuse 7 orphan 0 tw 2 alloc 9 mem 1\n";
         let counters = Counters::parse(netstat, snmp, sockstat).unwrap();
         assert_eq!(counters.births(), 5);

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::sections::grid;
 use super::text::{grouped, shown};
 use super::{Page, section};
-use crate::model::audit::warning;
+use crate::model::audit::{AuditRow, warning};
 use crate::model::report::Report;
 use crate::output::table::{audit, lost};
 use crate::probe::Tier;
@@ -99,9 +99,10 @@ fn audited(report: &Report) -> (bool, String) {
         words.push_str(&format!("; not compared in {open} namespaces"));
     }
     let resets: u64 = busy().filter_map(|row| row.resets_sent_seen).sum();
-    let resets_off: u64 = busy()
-        .map(|row| row.resets_sent_difference.map_or(0, i64::unsigned_abs))
-        .sum();
+    let off_by = |of: fn(&AuditRow) -> Option<i64>| -> u64 {
+        busy().map(|row| of(row).map_or(0, i64::unsigned_abs)).sum()
+    };
+    let resets_off = off_by(|row| row.resets_sent_difference);
     let compares_resets = busy().any(|row| row.resets_sent_difference.is_some());
     match resets_off {
         0 if compares_resets => {
@@ -114,13 +115,22 @@ fn audited(report: &Report) -> (bool, String) {
             grouped(off)
         )),
     }
-    let refused_off: u64 = busy()
-        .map(|row| row.overflow_difference.map_or(0, i64::unsigned_abs))
-        .sum();
-    if refused_off > 0 {
-        words.push_str(&format!("; refused ones off by {}", grouped(refused_off)));
+    let mut others_off = 0;
+    for (what, off) in [
+        ("refused ones", off_by(|row| row.overflow_difference)),
+        (
+            "connections reset",
+            off_by(|row| row.connections_reset_difference),
+        ),
+        ("ended ones", off_by(|row| row.ends_difference)),
+        ("reused ones", off_by(|row| row.reused_difference)),
+    ] {
+        if off > 0 {
+            words.push_str(&format!("; {what} off by {}", grouped(off)));
+            others_off += off;
+        }
     }
-    (off + resets_off + refused_off == 0 && open == 0, words)
+    (off + resets_off + others_off == 0 && open == 0, words)
 }
 
 /// The tables behind it.
@@ -129,9 +139,6 @@ pub fn details(report: &Report) -> Markup {
     html! {
         (section("audit", "Audit: what was seen, against the kernel's own counters", &html! {
             (grid("Audit", &audit::grid(report)))
-            @if let Some(why) = audit::why_no_resets(report) {
-                p.note { "RSTs sent can't be compared: " (shown(why)) "." }
-            }
             @if quiet > 0 { p.note { (quiet) " namespaces without any." } }
         }))
         (section("lost", "Lost", &html! {

@@ -190,6 +190,12 @@ families! {
         "TIME_WAIT sockets refused since tracing began, as twtrace and the kernel counted them.";
     AUDIT_RESETS: Gauge "twtrace_audit_resets_sent" {"netns", "counted_by"}
         "RSTs sent since tracing began, as twtrace and the kernel counted them.";
+    AUDIT_CONNECTIONS: Gauge "twtrace_audit_connections_reset" {"netns", "counted_by"}
+        "Connections that a RST, an abort or a timeout ended since tracing began, as twtrace and the kernel counted them.";
+    AUDIT_ENDED: Gauge "twtrace_audit_ended_time_waits" {"netns", "counted_by"}
+        "TIME_WAIT sockets that went since tracing began, as twtrace and the kernel counted them.";
+    AUDIT_REUSED: Gauge "twtrace_audit_reused_time_waits" {"netns", "counted_by"}
+        "TIME_WAIT sockets whose port a connect() took since tracing began, as twtrace and the kernel counted them.";
     AUDIT_OFF: Gauge "twtrace_audit_off_namespaces" ["namespaces"] {}
         "Network namespaces where a figure differs from the kernel's by more than went on while both were read.";
     AUDIT_ALL: Gauge "twtrace_audit_absolute_difference_sockets" ["sockets"] {}

@@ -6,6 +6,7 @@ use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
 use super::families::{self, Family};
 use super::page::{Labels, Page, Samples};
 use crate::enrich::netns_names::NetnsName;
+use crate::model::audit::AuditRow;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::memory::{CacheRow, Memory};
 use crate::model::series::Series;
@@ -135,6 +136,31 @@ pub fn memory(page: &mut Page, series: &Series) {
     gauge(&families::SLAB_HELD, |row| row.held_bytes);
 }
 
+/// What twtrace and the kernel counted.
+type Compared = fn(&AuditRow) -> (Option<u64>, Option<u64>);
+
+/// Beside births, whose difference has a metric of its own.
+const COMPARED: [(&Family, Compared); 5] = [
+    (&families::AUDIT_REFUSED, |row| {
+        (Some(row.overflow_seen), row.overflow_kernel)
+    }),
+    (&families::AUDIT_RESETS, |row| {
+        (row.resets_sent_seen, row.resets_sent_kernel)
+    }),
+    (&families::AUDIT_CONNECTIONS, |row| {
+        (
+            Some(row.connections_reset_seen),
+            row.connections_reset_kernel,
+        )
+    }),
+    (&families::AUDIT_ENDED, |row| {
+        (row.ends_seen, row.ends_kernel)
+    }),
+    (&families::AUDIT_REUSED, |row| {
+        (row.reused_seen, row.reused_kernel)
+    }),
+];
+
 /// What was traced against what the kernel counted.
 pub fn audit(page: &mut Page, series: &Series) {
     let audit = &series.looked().audit;
@@ -157,17 +183,14 @@ pub fn audit(page: &mut Page, series: &Series) {
     for row in audit.rows.iter().filter(|row| row.audited) {
         uncertainty.add(&of_netns(row.netns), row.uncertainty);
     }
-    let mut refused = page.family(&families::AUDIT_REFUSED);
-    for row in &audit.rows {
-        let of = |by| of_netns(row.netns).with("counted_by", by);
-        refused.add(&of("twtrace"), row.overflow_seen);
-        known(&mut refused, &of("kernel"), row.overflow_kernel);
-    }
-    let mut resets = page.family(&families::AUDIT_RESETS);
-    for row in &audit.rows {
-        let of = |by| of_netns(row.netns).with("counted_by", by);
-        known(&mut resets, &of("twtrace"), row.resets_sent_seen);
-        known(&mut resets, &of("kernel"), row.resets_sent_kernel);
+    for (family, of) in COMPARED {
+        let mut samples = page.family(family);
+        for row in &audit.rows {
+            let by = |by| of_netns(row.netns).with("counted_by", by);
+            let (seen, kernel) = of(row);
+            known(&mut samples, &by("twtrace"), seen);
+            known(&mut samples, &by("kernel"), kernel);
+        }
     }
     page.family(&families::AUDIT_OFF).only(audit.off);
     page.family(&families::AUDIT_ALL).only(audit.difference);

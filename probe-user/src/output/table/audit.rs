@@ -1,28 +1,18 @@
-//! The audit: both figures and their difference, by network namespace.
+//! The audit: a line for each figure of a network namespace, as it was seen and as the kernel counted it.
 
 use std::fmt::Write;
 
 use super::grid::{Align, Grid, text};
 use super::names::shown_netns;
+use crate::model::audit::AuditRow;
 use crate::model::report::Report;
-
-fn signed(difference: Option<i64>) -> String {
-    match difference {
-        Some(0) => "0".to_owned(),
-        Some(difference) => format!("{difference:+}"),
-        None => "-".to_owned(),
-    }
-}
 
 /// The table, and what it leaves out.
 pub fn render(report: &Report) -> String {
     let mut text = text(&grid(report));
-    if let Some(why) = why_no_resets(report) {
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "RSTs sent can't be compared: {why}");
-    }
     let quiet = report.audit.iter().filter(|row| row.is_quiet()).count();
     if quiet > 0 {
+        // Writing to a String does not fail.
         let _ = writeln!(
             text,
             "{quiet} more namespace{} without any",
@@ -32,58 +22,137 @@ pub fn render(report: &Report) -> String {
     text
 }
 
-/// Why RSTs are not compared, where they are not: the same in all namespaces.
-pub fn why_no_resets(report: &Report) -> Option<&str> {
-    let mut rows = report.audit.iter().filter(|row| !row.is_quiet());
-    rows.find_map(|row| row.resets_sent_why.as_deref())
-}
-
 /// The table.
-pub fn grid(report: &Report) -> Grid<16> {
+pub fn grid(report: &Report) -> Grid<6> {
     let mut grid = Grid::new(&[
         ("NETNS", Align::Right),
+        ("COUNTED", Align::Left),
         ("SEEN", Align::Right),
         ("KERNEL", Align::Right),
         ("DIFFERENCE", Align::Right),
-        ("OVERFLOW SEEN", Align::Right),
-        ("KERNEL", Align::Right),
-        ("DIFFERENCE", Align::Right),
-        ("RSTS SENT SEEN", Align::Right),
-        ("KERNEL", Align::Right),
-        ("DIFFERENCE", Align::Right),
-        ("INFERRED", Align::Right),
-        ("ENDED", Align::Right),
-        ("ALIVE OFF BY", Align::Right),
-        ("REUSED SEEN", Align::Right),
-        ("KERNEL", Align::Right),
         ("", Align::Left),
     ]);
-    let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
     for row in report.audit.iter().filter(|row| !row.is_quiet()) {
-        let remark = match (&row.why, row.audited) {
-            (None, true) => String::new(),
-            (None, false) => "not audited".to_owned(),
-            (Some(why), true) => why.clone(),
-            (Some(why), false) => format!("not audited: {why}"),
-        };
-        grid.row([
-            shown_netns(row.netns, row.netns_nth),
-            row.births_seen.to_string(),
-            number(row.births_kernel),
-            signed(row.difference),
-            row.overflow_seen.to_string(),
-            number(row.overflow_kernel),
-            signed(row.overflow_difference),
-            number(row.resets_sent_seen),
-            number(row.resets_sent_kernel),
-            signed(row.resets_sent_difference),
-            row.inferred.to_string(),
-            number(row.ends_seen),
-            signed(row.alive_difference),
-            number(row.reused_seen),
-            number(row.reused_kernel),
-            remark,
-        ]);
+        for (index, line) in lines(row).into_iter().enumerate() {
+            let netns = match index {
+                0 => shown_netns(row.netns, row.netns_nth),
+                _ => String::new(),
+            };
+            grid.row([
+                netns,
+                line.counted.to_owned(),
+                number(line.seen),
+                number(line.kernel),
+                signed(line.difference),
+                line.remark,
+            ]);
+        }
     }
     grid
+}
+
+fn number(number: Option<i64>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+fn signed(difference: Option<i64>) -> String {
+    match difference {
+        Some(0) => "0".to_owned(),
+        Some(difference) => format!("{difference:+}"),
+        None => "-".to_owned(),
+    }
+}
+
+struct Line {
+    counted: &'static str,
+    seen: Option<i64>,
+    kernel: Option<i64>,
+    difference: Option<i64>,
+    remark: String,
+}
+
+/// The figures of one namespace; but for the first, those that are 0 on both sides are left out.
+fn lines(row: &AuditRow) -> Vec<Line> {
+    let count = |count: Option<u64>| count.map(u64::cast_signed);
+    let line = |counted, seen, kernel, difference| Line {
+        counted,
+        seen,
+        kernel,
+        difference,
+        remark: String::new(),
+    };
+    let mut lines = vec![
+        Line {
+            remark: remark(row),
+            ..line(
+                "TIME_WAITs created",
+                count(Some(row.births_seen)),
+                count(row.births_kernel),
+                row.difference,
+            )
+        },
+        line(
+            "TIME_WAITs refused",
+            count(Some(row.overflow_seen)),
+            count(row.overflow_kernel),
+            row.overflow_difference,
+        ),
+        line(
+            "TIME_WAITs ended",
+            count(row.ends_seen),
+            count(row.ends_kernel),
+            row.ends_difference,
+        ),
+        line(
+            "TIME_WAITs reused",
+            count(row.reused_seen),
+            count(row.reused_kernel),
+            row.reused_difference,
+        ),
+        Line {
+            remark: row.resets_sent_why.clone().unwrap_or_default(),
+            ..line(
+                "RSTs sent",
+                count(row.resets_sent_seen),
+                count(row.resets_sent_kernel),
+                row.resets_sent_difference,
+            )
+        },
+        line(
+            "connections reset",
+            count(Some(row.connections_reset_seen)),
+            count(row.connections_reset_kernel),
+            row.connections_reset_difference,
+        ),
+    ];
+    let kernel_counted = row.kernel_counted.unwrap_or_default();
+    lines.extend(
+        kernel_counted
+            .named()
+            .map(|(name, kernel)| line(name, None, count(Some(kernel)), None)),
+    );
+    let mut is_first = true;
+    lines.retain(|line| {
+        let is_shown = is_first || line.seen.unwrap_or(0) != 0 || line.kernel.unwrap_or(0) != 0;
+        is_first = false;
+        is_shown
+    });
+    lines
+}
+
+fn remark(row: &AuditRow) -> String {
+    let mut words = match (&row.why, row.audited) {
+        (None, true) => String::new(),
+        (None, false) => "not audited".to_owned(),
+        (Some(why), true) => why.clone(),
+        (Some(why), false) => format!("not audited: {why}"),
+    };
+    if row.inferred > 0 {
+        if !words.is_empty() {
+            words.push_str("; ");
+        }
+        // Writing to a String does not fail.
+        let _ = write!(words, "{} inferred", row.inferred);
+    }
+    words
 }

@@ -122,7 +122,8 @@ fn audit_line(row: &AuditRow) -> String {
     let signed = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
     let mut line = format!(
         "namespace {}: {} births seen, {} by the kernel: off by {}; {} refused, {} by the kernel: off by {}; \
-         {} RSTs sent, {} by the kernel: off by {}; {} inferred; {} ended, alive off by {}; {} reused, {} by the kernel",
+         {} RSTs sent, {} by the kernel: off by {}; {} connections reset, {} by the kernel: off by {}; \
+         {} inferred; {} ended, alive off by {}; {} reused, {} by the kernel",
         table::names::shown_netns(row.netns, row.netns_nth),
         row.births_seen,
         known(row.births_kernel),
@@ -133,6 +134,9 @@ fn audit_line(row: &AuditRow) -> String {
         known(row.resets_sent_seen),
         known(row.resets_sent_kernel),
         signed(row.resets_sent_difference),
+        row.connections_reset_seen,
+        known(row.connections_reset_kernel),
+        signed(row.connections_reset_difference),
         row.inferred,
         known(row.ends_seen),
         signed(row.alive_difference),

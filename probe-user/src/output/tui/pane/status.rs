@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::super::app::App;
 use super::{Part, parts, report};
-use crate::model::audit::AuditRow;
+use crate::model::audit::{AuditRow, COMPARED};
 use crate::model::report::Report;
 
 /// Draws it.
@@ -71,37 +71,28 @@ fn tiers(app: &App, report: &Report) -> Part {
 fn audit(app: &App, report: &Report) -> Part {
     let loud: Vec<&AuditRow> = report.audit.iter().filter(|row| !row.is_quiet()).collect();
     let births: u64 = loud.iter().map(|row| row.births_seen).sum();
-    let sum = |differences: [Option<i64>; 2]| -> u64 {
-        let known = differences.into_iter().flatten();
-        known.map(i64::unsigned_abs).sum()
-    };
-    let resets_off: u64 = loud
-        .iter()
-        .map(|row| sum([row.resets_sent_difference, None]))
-        .sum();
-    let off: u64 = loud
-        .iter()
-        .map(|row| sum([row.difference, row.overflow_difference]))
-        .sum();
-    let margin: u64 = loud
-        .iter()
-        .map(|row| row.uncertainty + row.overflow_uncertainty + row.resets_sent_uncertainty)
-        .sum();
-    let resets: u64 = loud.iter().filter_map(|row| row.resets_sent_seen).sum();
+    if loud.is_empty() {
+        return ("audit: nothing to compare yet".to_owned(), app.look.dim());
+    }
     let unaudited = loud.iter().filter(|row| !row.audited).count();
-    let mut text = match (off, resets_off) {
-        _ if loud.is_empty() => {
-            return ("audit: nothing to compare yet".to_owned(), app.look.dim());
+    let mut parts = Vec::new();
+    let (mut off, mut margin) = (0, 0);
+    for (index, what) in COMPARED.into_iter().enumerate() {
+        let differences = loud.iter().map(|row| row.compared()[index]);
+        let (amount, uncertainty) = differences.fold((0, 0), |(sum, margin), (one, more)| {
+            (sum + one.map_or(0, i64::unsigned_abs), margin + more)
+        });
+        if amount > 0 {
+            parts.push(format!("{amount} {what}"));
+            off += amount;
+            margin += uncertainty;
         }
-        (0, 0) => format!("audit: 0 off of {births} births"),
-        (off, 0) => format!("AUDIT: OFF BY {off} of {births} births"),
-        (0, resets_off) => format!("AUDIT: OFF BY {resets_off} of {resets} RSTs sent"),
-        (off, resets_off) => {
-            format!("AUDIT: OFF BY {off} of {births} births, {resets_off} of {resets} RSTs")
-        }
+    }
+    let mut text = match parts.is_empty() {
+        true => format!("audit: 0 off of {births} TIME_WAITs"),
+        false => format!("AUDIT: OFF BY {}", parts.join(", ")),
     };
-    let off = off + resets_off;
-    if margin > 0 && off > 0 {
+    if margin > 0 {
         text.push_str(&format!(" ({margin} in flight)"));
     }
     if unaudited > 0 {

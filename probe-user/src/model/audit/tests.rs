@@ -1,4 +1,8 @@
+use twtrace_wire::NetnsTotals;
+
 use super::*;
+use crate::enrich::counters::Counters;
+use crate::probe::ResetsSeen;
 
 const BIRTH: Sight = of(CountedAt::Birth { ends_seen: true });
 
@@ -17,15 +21,13 @@ fn reading(tw: u64, tw_killed: u64, overflow: u64, alive: u64, seen: [u64; 3]) -
             tw_recycled: 0,
             overflow,
             alive,
-            resets_sent: 0,
+            ..Counters::default()
         },
         seen: NetnsTotals {
             births: seen[0],
             overflow: seen[1],
             ends: seen[2],
-            inferred: 0,
-            reused: 0,
-            resets_sent: 0,
+            ..NetnsTotals::default()
         },
     }
 }
@@ -189,7 +191,7 @@ fn resets_are_compared_with_the_growth_since_the_baseline() {
     let missed = audit(1, Some(base), at_end(with_resets(140, 41)), BIRTH);
     assert_eq!(
         (missed.resets_sent_difference, missed.off_by()),
-        (Some(-1), [0, 0, -1])
+        (Some(-1), [0, 0, -1, 0, 0, 0])
     );
     // As many were sent while it was read.
     let last = Last::AtEnd {
@@ -210,6 +212,46 @@ fn resets_are_compared_with_the_growth_since_the_baseline() {
         (row.resets_sent_kernel, row.resets_sent_difference),
         (None, None)
     );
+}
+
+#[test]
+fn connections_reset_and_reuses_are_compared_too() {
+    let base = reading(10, 0, 0, 10, [10, 0, 0]);
+    let mut end = reading(10, 0, 0, 7, [10, 0, 3]);
+    (end.kernel.connections_reset, end.seen.connections_reset) = (9, 7);
+    (end.kernel.tw_recycled, end.seen.reused) = (2, 3);
+    end.kernel.others.abort_on_data = 4;
+    let row = audit(1, Some(base), at_end(end), BIRTH);
+    assert_eq!(row.off_by(), [0, 0, 0, -2, 0, 1]);
+    assert_eq!(
+        (
+            row.connections_reset_seen,
+            row.connections_reset_kernel,
+            row.reused_difference
+        ),
+        (7, Some(9), Some(1))
+    );
+    assert_eq!(row.kernel_counted.unwrap().abort_on_data, 4);
+    assert_eq!(
+        warning(std::slice::from_ref(&row)).unwrap(),
+        "AUDIT OFF: in 1 network namespace figures differ from what the kernel counted: connections reset -2, reused \
+         TIME_WAITs +1"
+    );
+    // An end that no hook saw.
+    end.kernel.alive = 6;
+    let row = audit(1, Some(base), at_end(end), BIRTH);
+    assert_eq!(row.off_by()[4], -1);
+    assert_eq!((row.ends_seen, row.ends_kernel), (Some(3), Some(4)));
+    let last = Last::AtEnd {
+        reading: end,
+        uncertainty: Uncertainty {
+            ends: 1,
+            connections_reset: 2,
+            reused: 1,
+            ..Uncertainty::default()
+        },
+    };
+    assert!(!audit(1, Some(base), last, BIRTH).is_off());
 }
 
 #[test]
@@ -245,7 +287,7 @@ fn refusals_that_the_kernel_did_not_count_are_a_difference_of_their_own() {
     );
     assert_eq!(
         (row.off_by(), count_off(std::slice::from_ref(&row))),
-        ([0, 200, 0], 1)
+        ([0, 200, 0, 0, 0, 0], 1)
     );
     let other = audit(
         2,
