@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     build::{self, Binaries, Parts, Profile},
     guest::{
-        Accelerator,
+        self, Accelerator,
         boot::{Guest, Limits},
         kernels::{self, KernelSource},
         tools,
@@ -41,6 +41,9 @@ pub struct StormArgs {
     /// What runs the guest's code (default: KVM where it works)
     #[arg(long, value_name = "WHAT")]
     accel: Option<Accelerator>,
+    /// CPUs of the guest
+    #[arg(long, value_name = "N", default_value_t = guest::CPUS)]
+    cpus: u8,
 }
 
 /// Lives where everything takes twenty times as long.
@@ -102,6 +105,7 @@ fn in_guest(
         kernel: &kernel,
         binaries,
         accelerator: args.accel,
+        cpus: args.cpus,
         programs: tools::guest_programs().collect(),
         other: None,
     };

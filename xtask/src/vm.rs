@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     build::{self, Parts, Profile},
     guest::{
-        Accelerator,
+        self, Accelerator,
         boot::{Guest, Limits},
         kernels::{self, Kernel, KernelSource},
         tools,
@@ -39,6 +39,9 @@ pub struct VmArgs {
     /// What runs the guest's code (default: KVM where it works)
     #[arg(long, value_name = "WHAT")]
     accel: Option<Accelerator>,
+    /// CPUs of the guest
+    #[arg(long, value_name = "N", default_value_t = guest::CPUS)]
+    cpus: u8,
     /// Minutes the guest may take
     #[arg(long, value_name = "MINUTES", default_value_t = 25)]
     timeout: u64,
@@ -77,6 +80,7 @@ pub fn verb(workspace: &Workspace, args: &VmArgs) -> Result<ExitCode> {
         kernel: &kernel,
         binaries: &binaries,
         accelerator: args.accel,
+        cpus: args.cpus,
         programs: tools::guest_programs().collect(),
         other: None,
     };

@@ -60,33 +60,38 @@ fn crowd(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Connections of the race: each is an event of its own to compare.
-const RACED: u16 = 100;
+/// Connections of the race, unless it is asked for others (SCENARIOS_RACED): each is an event of its own to compare.
+fn raced() -> u16 {
+    let asked = std::env::var("SCENARIOS_RACED").ok();
+    asked.and_then(|number| number.parse().ok()).unwrap_or(100)
+}
+
 /// Below the range of ports that other sockets are given.
 const FIRST_RACER: u16 = 10_000;
 
 /// A server polls accept() while its peer connects and resets at once: on two CPUs accept() may return a connection before
 /// softirq has taken it to ESTABLISHED, or after the RST has come.
 fn raced_accepts(stage: &Stage) -> Result<()> {
+    let raced = raced();
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;
     let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
     server.post(&Command::AcceptPolled {
         fd: listener,
-        count: RACED.into(),
+        count: raced.into(),
     })?;
     let at = |index| SocketAddr::new(stage.ip.loopback(), FIRST_RACER + index);
     client.post(&Command::ResetMany {
         target: address,
         first: at(0),
-        count: RACED,
+        count: raced,
     })?;
-    ensure!(client.finished_many()? == usize::from(RACED));
-    if server.finished_many()? != usize::from(RACED) {
+    ensure!(client.finished_many()? == usize::from(raced));
+    if server.finished_many()? != usize::from(raced) {
         // The RST overtook the handshake's last segment on another CPU.
         return Err(Unlucky("a connection was reset before it was one".to_owned()).into());
     }
-    for index in 0..RACED {
+    for index in 0..raced {
         stage.expect(
             Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
                 .own_client(&client)

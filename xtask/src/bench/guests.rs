@@ -8,7 +8,7 @@ use super::{BenchArgs, page::Part, publish};
 use crate::{
     build::Binaries,
     guest::{
-        Accelerator, OTHER_TWTRACE,
+        self, Accelerator, OTHER_TWTRACE,
         boot::{Guest, Limits, Outcome},
         kernels::{self, SERIES, Series},
         tools,
@@ -62,6 +62,7 @@ fn measure(
         kernel: &kernel,
         binaries,
         accelerator: Some(accelerator(args)),
+        cpus: guest::CPUS,
         programs: tools::guest_peers().collect(),
         other: args.against.as_deref(),
     };

@@ -77,7 +77,7 @@ pub fn play(workspace: &Workspace, artifacts: &Artifacts) -> Result<()> {
 
 /// Emulated: it takes half a minute to boot, and works everywhere.
 fn machine(disk: &Disk, second: &Path, kernel_log: &Path) -> Command {
-    let mut command = guest::bare(Accelerator::Tcg, &disk.kernel, &disk.initramfs);
+    let mut command = guest::bare(Accelerator::Tcg, guest::CPUS, &disk.kernel, &disk.initramfs);
     command
         .args([
             "-append",

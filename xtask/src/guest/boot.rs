@@ -54,6 +54,8 @@ pub struct Guest<'a> {
     pub binaries: &'a Binaries,
     /// What runs its code; the best that works, if not given.
     pub accelerator: Option<Accelerator>,
+    /// How many CPUs it has; one where instructions are counted.
+    pub cpus: u8,
     /// Programs of this machine that are in it, where they are here.
     pub programs: Vec<&'static str>,
     /// Another build of twtrace, to be compared with.
@@ -187,6 +189,7 @@ impl Guest<'_> {
             initramfs,
             directory,
             accelerator: Accelerator::Tcg,
+            cpus: self.cpus,
         };
         machine.accelerator = match self.accelerator {
             Some(chosen) => chosen,

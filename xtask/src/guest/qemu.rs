@@ -65,8 +65,11 @@ impl Mode {
     }
 }
 
-/// QEMU with what every guest has: a kernel, no devices, two CPUs where they can be.
-pub fn bare(accelerator: Accelerator, kernel: &Path, initramfs: &Path) -> Command {
+/// CPUs of a guest that is to be like all others.
+pub const CPUS: u8 = 2;
+
+/// QEMU with what every guest has: a kernel, no devices, and so many CPUs where they can be.
+pub fn bare(accelerator: Accelerator, cpus: u8, kernel: &Path, initramfs: &Path) -> Command {
     let name = match accelerator {
         Accelerator::Kvm => "kvm",
         Accelerator::Tcg | Accelerator::TcgCounted => "tcg,thread=single",
@@ -77,7 +80,7 @@ pub fn bare(accelerator: Accelerator, kernel: &Path, initramfs: &Path) -> Comman
     if counted {
         command.args(["-icount", "shift=0,sleep=off"]);
     }
-    let cpus = if counted { "1" } else { "2" };
+    let cpus = if counted { 1 } else { cpus }.to_string();
     // Emulation moves memory byte by byte where the processor says that it is fast at that (`rep movsb`), which the kernel
     // then does with pages and with programs that it verifies: a third of an attachment's time.
     let model = match accelerator {
@@ -85,7 +88,7 @@ pub fn bare(accelerator: Accelerator, kernel: &Path, initramfs: &Path) -> Comman
         Accelerator::Kvm | Accelerator::TcgCounted => "max",
     };
     command
-        .args(["-accel", name, "-cpu", model, "-smp", cpus, "-m", "1500M"])
+        .args(["-accel", name, "-cpu", model, "-smp", &cpus, "-m", "1500M"])
         .args([
             "-nodefaults",
             "-no-user-config",
@@ -111,6 +114,8 @@ pub struct Machine {
     pub directory: PathBuf,
     /// What runs the guest's code.
     pub accelerator: Accelerator,
+    /// How many CPUs it has.
+    pub cpus: u8,
 }
 
 impl Machine {
@@ -129,7 +134,7 @@ impl Machine {
             "console=ttyS0 loglevel=7 softlockup_panic=1 watchdog_thresh=30 panic=-1 -- {}",
             mode.argument()
         );
-        let mut command = bare(self.accelerator, &self.vmlinuz, &self.initramfs);
+        let mut command = bare(self.accelerator, self.cpus, &self.vmlinuz, &self.initramfs);
         command
             .args(["-append", &append, "-serial"])
             .arg(format!("file:{}", self.kernel_log().display()))

@@ -13,7 +13,7 @@ use crate::{
     build::{self, Binaries, Parts, Profile},
     glob,
     guest::{
-        Accelerator,
+        self, Accelerator,
         boot::{self, Guest, Limits},
         kernels::{self, KernelSource},
         tools,
@@ -135,6 +135,7 @@ impl Player<'_> {
             kernel: &kernel,
             binaries,
             accelerator: self.accelerator,
+            cpus: guest::CPUS,
             programs: tools::guest_programs().collect(),
             other: None,
         };

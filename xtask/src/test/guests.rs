@@ -14,7 +14,7 @@ use super::{
 use crate::{
     build::Binaries,
     guest::{
-        Accelerator,
+        self, Accelerator,
         boot::{self, Guest},
         kernels::{self, Kernel, Series},
         tools,
@@ -111,6 +111,7 @@ impl Guests<'_> {
             kernel,
             binaries: self.binaries,
             accelerator: self.args.accel,
+            cpus: guest::CPUS,
             programs: tools::guest_programs().collect(),
             other: None,
         }
