@@ -108,7 +108,7 @@ pub fn answer_netns_identity(descriptor: u64) {
 
 /// `file` → `inode.i_private` (fs/nsfs.c): the `ns_common` in the `struct net`.
 #[inline(always)]
-fn net_of(descriptor: u64) -> u64 {
+pub fn net_of(descriptor: u64) -> u64 {
     if offset!(inode_private) == ABSENT || offset!(net_ns) == ABSENT {
         return 0;
     }

@@ -13,6 +13,7 @@
 )]
 
 mod accept;
+mod bound;
 mod closing;
 mod constants;
 mod counting;

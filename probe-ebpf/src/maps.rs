@@ -7,8 +7,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, StackTrace},
 };
 use twtrace_wire::{
-    Cancelled, Existing, ExistingKey, NetnsKey, NetnsTotals, PortKey, PortTotals, Probe,
-    ProcessKey, ProcessNames, ProcessTotals, Site, SiteCount, TupleKey,
+    BoundPorts, Cancelled, Existing, ExistingKey, NetnsKey, NetnsTotals, PortKey, PortTotals,
+    Probe, ProcessKey, ProcessNames, ProcessTotals, Site, SiteCount, TupleKey,
 };
 
 use crate::records::{
@@ -74,6 +74,10 @@ pub static PROCESS_START: Array<ProcessKey> = Array::with_max_entries(1, 0);
 /// The answer of the program `netns_identity`.
 #[map]
 pub static NETNS_IDENTITY: Array<NetnsKey> = Array::with_max_entries(1, 0);
+
+/// The answer of the program `bound_ports`.
+#[map]
+pub static BOUND_PORTS: Array<BoundPorts> = Array::with_max_entries(1, 0);
 
 /// Calls of `inet_twsk_alloc` under way, by thread (kprobe tier only).
 #[map]

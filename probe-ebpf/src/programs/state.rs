@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 
 use super::{field, tell_of_losses};
-use crate::{existing, kernel::Sock, records::Program, stack, state};
+use crate::{bound, existing, kernel::Sock, records::Program, stack, state};
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, since 4.16.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
@@ -53,6 +53,13 @@ pub fn process_start(ctx: RawTracePointContext) -> u32 {
 #[raw_tracepoint]
 pub fn netns_identity(ctx: RawTracePointContext) -> u32 {
     existing::answer_netns_identity(ctx.arg(0));
+    0
+}
+
+/// Attached to nothing: userspace runs it with a descriptor of its own namespace's file, and the number of a bucket.
+#[raw_tracepoint]
+pub fn bound_ports(ctx: RawTracePointContext) -> u32 {
+    bound::answer(ctx.arg(0), ctx.arg(1));
     0
 }
 

@@ -129,6 +129,14 @@ offsets! {
     hashinfo_ehash = "inet_hashinfo"."ehash";
     hashinfo_ehash_mask = "inet_hashinfo"."ehash_mask";
     inode_private = "inode"."i_private";
+    hashinfo_bhash = "inet_hashinfo"."bhash";
+    hashinfo_bhash_size = "inet_hashinfo"."bhash_size";
+    bhash_chain = "inet_bind_hashbucket"."chain";
+    bind_bucket_net = "inet_bind_bucket"."ib_net.net";
+    bind_bucket_port = "inet_bind_bucket"."port";
+    bind_bucket_fastreuse = "inet_bind_bucket"."fastreuse";
+    bind_bucket_fastreuseport = "inet_bind_bucket"."fastreuseport";
+    bind_bucket_node = "inet_bind_bucket"."node";
 }
 
 const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::SOURCES.len());

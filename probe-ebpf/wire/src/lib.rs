@@ -4,6 +4,7 @@
 //! compile time: the bytes a program writes into a map or the ring buffer are the bytes userspace reads.
 #![no_std]
 
+mod bound;
 mod config;
 mod event;
 mod existing;
@@ -11,6 +12,7 @@ mod kinds;
 mod stacks;
 mod totals;
 
+pub use bound::{BUCKETS_AT_ONCE, BoundPort, BoundPorts, PORTS_AT_ONCE};
 pub use config::{
     ABSENT, ATTACHING, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, CAST_MARK, CLAIM_MARK,
     Config, FOLLOWING, Offsets,
@@ -66,6 +68,8 @@ mod pod {
     unsafe impl aya::Pod for super::ExistingKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Existing {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::BoundPorts {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Site {}
     // SAFETY: as above.

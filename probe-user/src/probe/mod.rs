@@ -1,11 +1,12 @@
 //! Loading and attaching: what this kernel allows, in tiers, and what was chosen.
 //!
 //! `plan` is the tier table, `attach` tries it, `facts`, `btf` and `tracefs` find out what the programs
-//! must know of this kernel (`trial` and `symbols` by asking it with small programs), and `counters` reads what they count. `existing` and `descendants` are what they are
-//! told and asked while they run. `direct_reads` lets them read by loads, where the kernel does.
+//! must know of this kernel (`trial` and `symbols` by asking it with small programs), and `counters` reads what they count. `existing`, `descendants` and `bound` are what they
+//! are told and asked while they run. `direct_reads` lets them read by loads, where the kernel does.
 
 mod ahead;
 mod attach;
+mod bound;
 mod bpf_call;
 mod btf;
 mod counters;
@@ -24,6 +25,7 @@ mod totals;
 mod tracefs;
 mod trial;
 
+pub use bound::PortsOfBind;
 pub use error::ProbeError;
 pub use plan::missed;
 pub use stacks::{FoundSite, StackOptions};
@@ -170,6 +172,7 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
         misses_before: HashMap::new(),
     };
     attached.load_netns_identity();
+    attached.load_bound_ports();
     attached.misses_before = attached.misses()?.unwrap_or_default().into_iter().collect();
     attached.set_started(FOLLOWING)?;
     Ok(attached)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::model::budget::ledger::{Look, Looks};
 use crate::model::budget::servers::ServerPorts;
 use crate::model::budget::snapshot::{Hold, SnapshotBuilder, Socket, SocketState};
+use crate::probe::PortsOfBind;
 use crate::scan::gate::Gate;
 use crate::scan::row::Row;
 use crate::scan::setting;
@@ -13,8 +14,14 @@ use crate::scan::sock_diag::Query;
 use twtrace_wire::TcpState;
 
 /// Sockets and settings of every namespace, of those in `only` where that is not empty, or why they are not
-/// known. Those that go away meanwhile are left out.
-pub fn look(gate: Option<&Gate>, only: &[u32], servers: &ServerPorts) -> Looks {
+/// known. Those that go away meanwhile are left out. `of_bind` gives the ports that belong to a bind(), where the kernel's table
+/// can be read.
+pub fn look(
+    gate: Option<&Gate>,
+    only: &[u32],
+    servers: &ServerPorts,
+    of_bind: impl FnOnce() -> Option<PortsOfBind>,
+) -> Looks {
     let mut looks = HashMap::new();
     let unscanned = visit(gate, only, |netns, paths, diag| {
         let sysctls = match setting::read(gate, netns, paths) {
@@ -34,6 +41,14 @@ pub fn look(gate: Option<&Gate>, only: &[u32], servers: &ServerPorts) -> Looks {
         looks.insert(netns, Ok(Look { sysctls, sockets }));
         Ok(())
     });
+    if let Some(mut of_bind) = of_bind() {
+        for (netns, look) in &mut looks {
+            if let Ok(look) = look {
+                let ports = of_bind.remove(netns).unwrap_or_default();
+                look.sockets.set_of_bind(Some(ports));
+            }
+        }
+    }
     looks.extend(unscanned.into_iter().map(|(netns, why)| (netns, Err(why))));
     looks
 }
@@ -86,7 +101,7 @@ mod tests {
             ..Filter::default()
         };
         let mut ledger = Ledger::default();
-        let looked = || look(None, &[own], &ServerPorts::default());
+        let looked = || look(None, &[own], &ServerPorts::default(), || None);
         ledger.look(looked(), 1);
         let clients: Vec<TcpStream> = (0..20)
             .map(|_| TcpStream::connect(target).unwrap())

@@ -87,7 +87,8 @@ impl Observer {
             // Of a million sockets a list takes 16 MiB: not beside what batches of events have left.
             allocator::give_back();
             let at = session.now()?;
-            let mut looks = budgets::look(self.gate.as_deref(), &self.only, &self.servers);
+            let of_bind = || session.attached().ports_of_bind();
+            let mut looks = budgets::look(self.gate.as_deref(), &self.only, &self.servers, of_bind);
             for netns in hidden(session, &self.only)? {
                 looks
                     .entry(netns)

@@ -42,6 +42,11 @@ pub const SCENARIOS: &[Scenario] = &[
         loses: false,
         ends_before: false,
     }),
+    Scenario::both("budget/ports_of_bind", ports_of_bind).reported(ReportRun {
+        options: &[],
+        loses: false,
+        ends_before: false,
+    }),
     Scenario::both("budget/bind_before_connect", bind_before_connect).reported(ReportRun {
         options: &["--slow-port", "0"],
         loses: false,
@@ -233,6 +238,47 @@ fn bind_before_connect(stage: &Stage) -> Result<()> {
         ran_out_ns: None,
     });
     stage.expect_births(births(&client, 6));
+    Ok(())
+}
+
+/// connect() passes over ports that bind() gave to others: to sockets that are bound and nothing more, or connected since to
+/// another destination, or in TIME_WAIT. It does not pass over those that connect() chose.
+fn ports_of_bind(stage: &Stage) -> Result<()> {
+    const OF_EACH: usize = 7;
+    narrow(stage, NARROW)?;
+    let server = stage.actor("sv")?;
+    let client = stage.actor("cl")?;
+    let binder = stage.actor("bi")?;
+    let listen = |port| server.listen(SocketAddr::new(stage.ip.loopback(), port));
+    let ((listener, address), (others, other)) = (listen(20_000)?, listen(20_001)?);
+    for _ in 0..OF_EACH {
+        binder.bind(binder.tcp_for(other)?, stage.ip.loopback_any_port())?;
+    }
+    server.start_accepting(others, 3 * OF_EACH, FirstCloser::Client)?;
+    let mut connections = Vec::new();
+    for number in 0..3 * OF_EACH {
+        let fd = binder.tcp_for(other)?;
+        if number < 2 * OF_EACH {
+            binder.bind(fd, stage.ip.loopback_any_port())?;
+        }
+        connections.push(binder.connect_with(fd, other)?);
+        if number < OF_EACH {
+            binder.close(&connections[number])?;
+        }
+    }
+    server.start_accepting(listener, OF_EACH, FirstCloser::Client)?;
+    connect(&client, address, OF_EACH)?;
+    stage.pause(SETTLED);
+    stage.expect_budget(BudgetTruth {
+        destination: Some(address),
+        own_range: false,
+        capacity: (NARROW - 3 * OF_EACH) as u64,
+        time_wait: Some(time_waits_to(&[address])?),
+        failures: 0,
+        ran_out_ns: None,
+    });
+    stage.expect_births(births(&binder, OF_EACH));
+    stage.expect_births(births(&client, OF_EACH));
     Ok(())
 }
 

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use twtrace_wire::PortOp;
 
 use super::evidence::samples::search;
+use super::ports::PortSet;
 use super::row::OtherBudgets;
 use super::snapshot::samples::{listener, live, time_wait};
 use super::snapshot::{Hold, Socket, SocketState};
@@ -81,6 +82,37 @@ fn reserved_and_bound_ports_are_no_capacity() {
         (Some(2), Some(2), Some(1))
     );
     assert!(rows[0].is_fast_half_full());
+}
+
+#[test]
+fn ports_of_bind_are_no_capacity_of_connect_where_they_are_known() {
+    let sockets = [
+        listener("10.0.0.7:40002"),
+        live("10.0.0.1:40000", "10.0.0.3:80"),
+        live("10.0.0.1:40001", "10.0.0.3:80"),
+    ];
+    let figures = |end: &Snapshot| {
+        let namespace = Namespace {
+            netns: NETNS,
+            sysctls: Ok(&narrow()),
+            start: Some(&Snapshot::default()),
+            end: Ok(end),
+            lasted_ns: TEN_S,
+        };
+        let [row] = &all_rows(&namespace, &Evidence::default())[..] else {
+            panic!("not one budget");
+        };
+        (row.capacity, row.excluded, row.live)
+    };
+    let mut end = snapshot(&sockets, &narrow());
+    // Bound before it was connected, or not: nobody says.
+    assert_eq!(figures(&end), (Some(3), Some(1), Some(2)));
+    // The kernel says, and of a port that is only bound, too.
+    end.set_of_bind(Some([40_001, 40_002, 40_003].into_iter().collect()));
+    assert_eq!(figures(&end), (Some(1), Some(3), Some(1)));
+    // One that was freed since it was listed.
+    end.set_of_bind(Some(PortSet::default()));
+    assert_eq!(figures(&end), (Some(4), Some(0), Some(2)));
 }
 
 #[test]

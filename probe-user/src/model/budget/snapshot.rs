@@ -75,6 +75,7 @@ pub struct Snapshot {
     /// By tuple and port.
     held: Vec<HeldPort>,
     bound: Vec<SocketAddr>,
+    of_bind: Option<PortSet>,
 }
 
 /// A port that is held. There may be millions, so it has no room between its fields.
@@ -307,6 +308,26 @@ impl Snapshot {
     /// dump lists sockets that are only bound.)
     pub fn bound(&self) -> &[SocketAddr] {
         &self.bound
+    }
+
+    /// Ports that connect() passes over since they belong to a bind(), by the kernel's own table; `None` where that can't be
+    /// read. They are those of [`Self::bound`], of sockets that were bound before they connected, and up to 6.7 of those that
+    /// are bound and nothing more.
+    pub fn of_bind(&self) -> Option<&PortSet> {
+        self.of_bind.as_ref()
+    }
+
+    /// Takes what the kernel's table says.
+    pub fn set_of_bind(&mut self, ports: Option<PortSet>) {
+        self.of_bind = ports;
+    }
+
+    /// Ports that connect() passes over, as far as is known.
+    pub fn passed_over(&self) -> PortSet {
+        match &self.of_bind {
+            Some(ports) => ports.clone(),
+            None => self.bound.iter().map(SocketAddr::port).collect(),
+        }
     }
 }
 

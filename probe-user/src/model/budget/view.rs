@@ -39,7 +39,7 @@ impl<'a> View<'a> {
             namespace,
             sysctls,
             end,
-            for_connect: Usable::new(sysctls, Half::OfLow, end.bound().iter()),
+            for_connect: Usable::new(sysctls, Half::OfLow, &end.passed_over()),
         }
     }
 
@@ -56,13 +56,14 @@ impl<'a> View<'a> {
                 own,
             } => {
                 let held = self.end.held_by(source, destination);
-                let before = self
-                    .namespace
-                    .start
-                    .map(|start| start.held_by(source, destination));
                 if held.is_empty() && told.failures == 0 {
                     return None;
                 }
+                let held = by_connect(self.end, held);
+                let before = self
+                    .namespace
+                    .start
+                    .map(|start| by_connect(start, start.held_by(source, destination)));
                 let is_reused = self.sysctls.reuses(source, destination);
                 Some(match own {
                     None => {
@@ -86,9 +87,11 @@ impl<'a> View<'a> {
                     .end
                     .bound()
                     .iter()
-                    .filter(|bound| conflicts(source, bound.ip()));
+                    .filter(|bound| conflicts(source, bound.ip()))
+                    .map(SocketAddr::port)
+                    .collect();
                 let use_ = Use {
-                    usable: &Usable::new(self.sysctls, Half::Other, in_the_way),
+                    usable: &Usable::new(self.sysctls, Half::Other, &in_the_way),
                     held: &held,
                     before: before.as_deref(),
                     // bind() takes no port in TIME_WAIT, short of SO_REUSEADDR.
@@ -116,7 +119,7 @@ impl<'a> View<'a> {
         };
         let (held, before) = (within(held), before.map(within));
         let use_ = Use {
-            usable: &Usable::within(range, self.sysctls, Half::OfLow, self.end.bound().iter()),
+            usable: &Usable::within(range, self.sysctls, Half::OfLow, &self.end.passed_over()),
             held: &held,
             before: before.as_deref(),
             is_reused,
@@ -203,27 +206,25 @@ impl<'a> View<'a> {
     }
 }
 
+/// Those of the ports that connect() chose, where that is known: no others are part of its pool.
+fn by_connect(snapshot: &Snapshot, mut held: Vec<(u16, Hold)>) -> Vec<(u16, Hold)> {
+    if let Some(of_bind) = snapshot.of_bind() {
+        held.retain(|(port, _)| !of_bind.contains(*port));
+    }
+    held
+}
+
 /// Whether a bind() to any port of one address can't have a port that is bound on the other.
 fn conflicts(source: IpAddr, bound: IpAddr) -> bool {
     source == bound || source.is_unspecified() || bound.is_unspecified()
 }
 
 impl Usable {
-    fn new<'a>(
-        sysctls: &PortSysctls,
-        fast: Half,
-        bound: impl Iterator<Item = &'a SocketAddr>,
-    ) -> Self {
+    fn new(sysctls: &PortSysctls, fast: Half, bound: &PortSet) -> Self {
         Self::within(sysctls.range, sysctls, fast, bound)
     }
 
-    fn within<'a>(
-        range: PortRange,
-        sysctls: &PortSysctls,
-        fast: Half,
-        bound: impl Iterator<Item = &'a SocketAddr>,
-    ) -> Self {
-        let bound: PortSet = bound.map(SocketAddr::port).collect();
+    fn within(range: PortRange, sysctls: &PortSysctls, fast: Half, bound: &PortSet) -> Self {
         let ports: PortSet = range
             .ports()
             .filter(|port| !sysctls.reserved.contains(*port) && !bound.contains(*port))

@@ -81,12 +81,22 @@ fn sockets() {
         |_| false,
     );
     let mut looks = Looks::new();
-    let look = Look {
+    let mut look = Look {
         sysctls: narrow(),
         sockets,
     };
-    looks.insert(7, Ok(look));
-    let text = goes_there_and_back(Seen::Sockets(looks));
+    looks.insert(7, Ok(look.clone()));
+    let text = goes_there_and_back(Seen::Sockets(looks.clone()));
+    assert!(!text.contains("of_bind"), "{text}");
+    for (ports, written) in [
+        (vec![], r#""of_bind":[]"#),
+        (vec![40_001], r#""of_bind":[40001]"#),
+    ] {
+        look.sockets.set_of_bind(Some(ports.into_iter().collect()));
+        looks.insert(7, Ok(look.clone()));
+        let text = goes_there_and_back(Seen::Sockets(looks.clone()));
+        assert!(text.contains(written), "{text}");
+    }
     assert!(
         text.contains(r#""time_wait":[[40002,30000]],"fin_wait2":[[40003,59999]]"#),
         "{text}"

@@ -29,6 +29,9 @@ struct Row {
     tuples: Vec<Tuple>,
     /// Addresses that somebody bound, listens on, or accepted on.
     bound: Vec<SocketAddr>,
+    /// Ports that belong to a bind(), by the kernel's table; `None` where that was not read, and in further rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of_bind: Option<Vec<u16>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,6 +69,7 @@ impl Parts for Looks {
                 why: None,
                 tuples,
                 bound,
+                of_bind: None,
             };
             let look = match look {
                 Ok(look) => look,
@@ -78,11 +82,21 @@ impl Parts for Looks {
                     continue;
                 }
             };
+            let of_bind: Option<Vec<u16>> =
+                look.sockets.of_bind().map(|ports| ports.iter().collect());
             let first = Row {
                 sysctls: Some(look.sysctls.clone()),
+                of_bind: of_bind.as_ref().map(|_| Vec::new()),
                 ..row(Vec::new(), Vec::new())
             };
             push(first, 1);
+            for ports in of_bind.unwrap_or_default().chunks(PORTS_A_LINE) {
+                let more = Row {
+                    of_bind: Some(ports.to_vec()),
+                    ..row(Vec::new(), Vec::new())
+                };
+                push(more, ports.len());
+            }
             for bound in look.sockets.bound().chunks(PORTS_A_LINE) {
                 push(row(Vec::new(), bound.to_vec()), bound.len());
             }
@@ -112,6 +126,11 @@ impl Parts for Looks {
             let tuples = row.tuples.into_iter();
             let tuples = tuples.map(|tuple| ((tuple.source, tuple.destination), tuple.held()));
             look.sockets.extend(tuples, row.bound);
+            if let Some(ports) = row.of_bind {
+                let mut known = look.sockets.of_bind().cloned().unwrap_or_default();
+                ports.into_iter().for_each(|port| known.insert(port));
+                look.sockets.set_of_bind(Some(known));
+            }
         }
     }
 }

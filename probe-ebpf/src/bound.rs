@@ -1,0 +1,132 @@
+//! The kernel's table of local ports: which of them belong to a bind(), so that connect() passes over them.
+//!
+//! `struct inet_bind_bucket` stands for a port of a namespace while any socket holds it. __inet_hash_connect() takes a port
+//! only where there is none, or where `fastreuse` and `fastreuseport` are both below 0: where connect() chose it. From
+//! 6.18 on a port goes back to that when the last socket has left that bind() gave it to (`sk_userlocks`, SOCK_CONNECT_BIND;
+//! `tw_connect_bind`); before, when it has no socket any more.
+
+use twtrace_wire::{ABSENT, BUCKETS_AT_ONCE, BoundPort, PORTS_AT_ONCE};
+
+use crate::{
+    constants::offset,
+    existing::net_of,
+    kernel::{netns_inum, read},
+    maps::BOUND_PORTS,
+};
+
+/// Ports that share a bucket are those of other namespaces: there are 65,536 buckets on all but small machines.
+const MAX_IN_CHAIN: u32 = 64;
+/// `struct hlist_head`, the last member of `struct inet_bind_hashbucket`, is one pointer.
+const HEAD_BYTES: u32 = 8;
+
+/// Whether this kernel's table can be read.
+#[inline(always)]
+fn is_readable() -> bool {
+    offset!(net_tcp_hashinfo) != ABSENT
+        && offset!(hashinfo_bhash) != ABSENT
+        && offset!(hashinfo_bhash_size) != ABSENT
+        && offset!(bhash_chain) != ABSENT
+        && offset!(bind_bucket_net) != ABSENT
+        && offset!(bind_bucket_port) != ABSENT
+        && offset!(bind_bucket_fastreuse) != ABSENT
+        && offset!(bind_bucket_fastreuseport) != ABSENT
+        && offset!(bind_bucket_node) != ABSENT
+}
+
+/// Answers userspace, which runs the program itself with a descriptor of its own namespace's file: the ports of all
+/// namespaces in [`BUCKETS_AT_ONCE`] buckets from this one on. (Namespaces that have a table of connections of their own share
+/// this one: inet_pernet_hashinfo_alloc, 6.1.)
+#[inline(always)]
+pub fn answer(descriptor: u64, first: u64) {
+    let Some(answer) = BOUND_PORTS.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: a map value; there is one caller.
+    unsafe {
+        (*answer).buckets = 0;
+        (*answer).count = 0;
+        (*answer).missed = 0;
+    }
+    let net = net_of(descriptor);
+    if !is_readable() || net == 0 {
+        return;
+    }
+    let table: u64 = read(net, offset!(net_tcp_hashinfo));
+    let heads: u64 = read(table, offset!(hashinfo_bhash));
+    let buckets: u32 = read(table, offset!(hashinfo_bhash_size));
+    // SAFETY: as above.
+    unsafe { (*answer).buckets = buckets }
+    let stride = (offset!(bhash_chain) + HEAD_BYTES) as u64;
+    for index in 0..BUCKETS_AT_ONCE as u64 {
+        let number = first.wrapping_add(index);
+        if number >= buckets as u64 {
+            break;
+        }
+        let head = heads.wrapping_add(number * stride);
+        let chain: u64 = read(head, offset!(bhash_chain));
+        if chain != 0 {
+            name_bound_chain(chain);
+        }
+    }
+}
+
+/// Names the ports in one chain that belong to a bind(). A global function, as the next one: the verifier looks at each by itself
+/// once, not for each bucket.
+///
+/// Nothing keeps the chain as it is meanwhile. Buckets come from a slab of their own and are named by what they say
+/// themselves; where one goes just then, what follows it may be missed, as if it had been looked at a moment later or earlier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn name_bound_chain(first: u64) -> u32 {
+    let mut node = first;
+    for _ in 0..MAX_IN_CHAIN {
+        if node == 0 {
+            return 0;
+        }
+        name_bound(node);
+        node = read(node, 0);
+    }
+    missed();
+    1
+}
+
+/// Names the port of this node, if it belongs to a bind().
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn name_bound(node: u64) -> u32 {
+    let bucket = node.wrapping_sub(offset!(bind_bucket_node) as u64);
+    let reuse: i8 = read(bucket, offset!(bind_bucket_fastreuse));
+    let reuse_port: i8 = read(bucket, offset!(bind_bucket_fastreuseport));
+    if reuse < 0 && reuse_port < 0 {
+        return 0;
+    }
+    let port: u16 = read(bucket, offset!(bind_bucket_port));
+    let net: u64 = read(bucket, offset!(bind_bucket_net));
+    let named = BoundPort {
+        netns: netns_inum(net),
+        port: port as u32,
+    };
+    let Some(answer) = BOUND_PORTS.get_ptr_mut(0) else {
+        return 1;
+    };
+    // SAFETY: a map value; there is one caller, and the index is within the array.
+    unsafe {
+        let index = (*answer).count as usize;
+        if index >= PORTS_AT_ONCE {
+            missed();
+            return 1;
+        }
+        (*answer).ports[index & (PORTS_AT_ONCE - 1)] = named;
+        (*answer).count = index as u32 + 1;
+    }
+    0
+}
+
+/// Says that the answer is not whole.
+#[inline(always)]
+fn missed() {
+    if let Some(answer) = BOUND_PORTS.get_ptr_mut(0) {
+        // SAFETY: a map value; there is one caller.
+        unsafe { (*answer).missed += 1 };
+    }
+}

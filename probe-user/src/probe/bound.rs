@@ -1,0 +1,71 @@
+//! Asks the kernel side which local ports belong to a bind().
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+
+use aya::maps::{Array, MapData};
+use aya::programs::Program;
+use twtrace_wire::{BUCKETS_AT_ONCE, BoundPorts};
+
+use super::Attached;
+use super::bpf_call::run_once;
+use crate::model::budget::ports::PortSet;
+
+const PROGRAM: &str = "bound_ports";
+const ANSWER: &str = "BOUND_PORTS";
+/// Any namespace's file leads to the table, which is one for all.
+const OWN_NETNS: &str = "/proc/thread-self/ns/net";
+
+/// Ports that belong to a bind(), by network namespace; one without any is not in it.
+pub type PortsOfBind = HashMap<u32, PortSet>;
+
+impl Attached {
+    /// The local ports that connect() passes over, as it does itself: by the kernel's table. `None` where that can't be read.
+    pub fn ports_of_bind(&self) -> Option<PortsOfBind> {
+        let file = File::open(OWN_NETNS).ok()?;
+        let mut ports = PortsOfBind::new();
+        let (mut first, mut buckets) = (0, 1);
+        while first < buckets {
+            let answer = self.bound_ports(&file, first)?;
+            if answer.missed != 0 || answer.buckets == 0 {
+                log::debug!("which ports belong to a bind(): {} missed", answer.missed);
+                return None;
+            }
+            for bound in answer.ports.iter().take(answer.count as usize) {
+                if let Ok(port) = u16::try_from(bound.port) {
+                    ports.entry(bound.netns).or_default().insert(port);
+                }
+            }
+            buckets = answer.buckets;
+            first += BUCKETS_AT_ONCE;
+        }
+        Some(ports)
+    }
+
+    /// What some buckets of the table hold.
+    fn bound_ports(&self, netns: &File, first: u32) -> Option<BoundPorts> {
+        let Some(Program::RawTracePoint(program)) = self.ebpf.program(PROGRAM) else {
+            return None;
+        };
+        let descriptor = program.fd().ok()?;
+        let mut context = [
+            u64::from(netns.as_raw_fd().unsigned_abs()),
+            u64::from(first),
+        ];
+        run_once(descriptor.as_fd(), &mut context)
+            .inspect_err(|error| log::debug!("which ports belong to a bind(): {error}"))
+            .ok()?;
+        let map: Array<&MapData, BoundPorts> = self.ebpf.map(ANSWER)?.try_into().ok()?;
+        map.get(&0, 0).ok()
+    }
+
+    /// Loads what [`Self::ports_of_bind`] runs.
+    pub(super) fn load_bound_ports(&mut self) {
+        if let Some(Program::RawTracePoint(program)) = self.ebpf.program_mut(PROGRAM)
+            && let Err(error) = program.load()
+        {
+            log::debug!("ports of bind() are not told from those of connect(): {error}");
+        }
+    }
+}
