@@ -2,11 +2,12 @@
 
 use std::{
     env, fs,
-    io::{self, Read},
-    net::{SocketAddr, TcpListener},
+    io::{self, Read, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,10 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "html/page_in_a_browser",
         run: page_in_a_browser,
+    },
+    Usage {
+        name: "html/timeline_and_sums_agree",
+        run: timeline_and_sums_agree,
     },
     Usage {
         name: "html/no_place_for_the_page",
@@ -124,6 +129,53 @@ fn page_in_a_browser(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// What userspace makes of events and what the kernel side counted are the same, also where a RST first looks like one that
+/// came in: data after close.
+fn timeline_and_sums_agree(context: &Context) -> Result<()> {
+    const LIVES: u64 = 400;
+    let directory = Directory::new()?;
+    let page = directory.file("page.html");
+    let mut options = context.tier.options();
+    options.extend(["--html".to_owned(), page.display().to_string()]);
+    let report = Report::start(&context.twtrace, &options)?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    for number in 0..LIVES {
+        let mut client = TcpStream::connect(listener.local_addr()?)?;
+        let (mut server, _) = listener.accept()?;
+        if number % 2 == 0 {
+            // Waits for the acknowledgement of the FIN with data.
+            client.write_all(b"?")?;
+        }
+        let (first, second) = match number % 4 < 2 {
+            true => (client, &mut server),
+            false => (server, &mut client),
+        };
+        drop(first);
+        thread::sleep(Duration::from_micros(number % 3 * 700));
+        // A RST may have come already.
+        let _ = second.write_all(b"late");
+        let _ = second.read(&mut [0; 8]);
+    }
+    thread::sleep(Duration::from_secs(1));
+    let report = report.end()?;
+    ensure!(report["lost"] == Value::Array(Vec::new()), "{report}");
+    let page = fs::read_to_string(page)?;
+    let said = page.split("RST sent: ").nth(1).unwrap_or_default();
+    let said = said.split(' ').next().unwrap_or_default();
+    ensure!(
+        said.parse::<u64>().is_ok_and(|sent| sent >= LIVES / 2),
+        "{said} RSTs were sent: {:.3000}",
+        page.split("<main").nth(1).unwrap_or_default()
+    );
+    let differs = page.find("Other than the sums");
+    ensure!(
+        differs.is_none(),
+        "{:.600}",
+        &page[differs.unwrap_or_default()..]
+    );
+    Ok(())
+}
+
 fn made(report: &Value) -> u64 {
     let rows = report["processes"].as_array().into_iter().flatten();
     rows.filter_map(|row| row["time_wait"]["client"].as_u64())
@@ -206,7 +258,7 @@ fn await_end(browser: &mut Child) -> Result<()> {
             browser.wait()?;
             bail!("chromium did not end by itself");
         }
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

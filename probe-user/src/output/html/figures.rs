@@ -6,17 +6,38 @@ use twtrace_wire::Side;
 use super::text::{Number, grouped};
 use crate::model::counts::Counts;
 use crate::model::report::{PortRow, Report};
+use crate::model::timeline::Bucket;
 
-/// One tile each.
-pub fn render(report: &Report) -> Markup {
+fn counts(report: &Report) -> Counts {
     let mut counts = Counts::default();
     for row in &report.processes {
         counts.add_all(&row.counts);
     }
-    let ports = |of: fn(&PortRow) -> u64| -> u64 {
-        let rows = report.processes.iter().flat_map(|row| &row.ports);
-        rows.map(of).sum()
-    };
+    counts
+}
+
+fn ports(report: &Report, of: fn(&PortRow) -> u64) -> u64 {
+    let rows = report.processes.iter().flat_map(|row| &row.ports);
+    rows.map(of).sum()
+}
+
+/// The sums of what the timeline has as well.
+pub fn sums(report: &Report) -> Bucket {
+    let counts = counts(report);
+    Bucket {
+        reset_sent: counts.reset_sent.total(),
+        reset_received: counts.reset_received.total(),
+        overflow: counts.overflow.total(),
+        time_wait: counts.time_wait,
+        port_failures: ports(report, |row| row.failures),
+        ..Bucket::default()
+    }
+}
+
+/// One tile each.
+pub fn render(report: &Report) -> Markup {
+    let counts = counts(report);
+    let ports = |of| ports(report, of);
     let at_least = !report.exact.processes;
     let side = |side| grouped(counts.time_wait.of(side));
     let mut sides = format!(

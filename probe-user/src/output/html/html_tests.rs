@@ -131,3 +131,38 @@ fn the_timeline_is_told_in_words_too() {
     assert!(page.contains(&format!("aria-label=\"{words}\"")), "{page}");
     assert!(page.contains("None: TIME_WAIT as server,"), "{page}");
 }
+
+#[test]
+fn where_timeline_and_sums_differ_the_page_says_by_how_much_and_why() {
+    let page_with = |in_events: usize, lost: u64, is_exact: bool| {
+        page_of(|report, timeline, _| {
+            let process = samples::process(7, "curl");
+            let mut row = ProcessRow::new(Some(process.clone()), process.key);
+            (0..2).for_each(|_| row.counts.add(&samples::reset()));
+            report.processes = vec![row];
+            report.exact.processes = is_exact;
+            report.lost = vec![LostRow {
+                probe: LostBy::Probe(twtrace_wire::Probe::Reset),
+                count: lost,
+            }];
+            (0..in_events).for_each(|_| timeline.apply(&samples::reset()));
+        })
+    };
+    assert!(!page_with(2, 0, true).contains("Other than the sums"));
+    for (page, words) in [
+        (
+            page_with(1, 1, true),
+            "RST sent: 1 in events, 2 in the sums (1 less). That is because 1 events were lost, and the sums have them.",
+        ),
+        (
+            page_with(3, 0, false),
+            "RST sent: 3 in events, 2 in the sums (1 more). That is because the sums marked ≥ are lower bounds",
+        ),
+        (
+            page_with(0, 0, true),
+            "RST sent: 0 in events, 2 in the sums (2 less). That is because the sums are read from the kernel at the end",
+        ),
+    ] {
+        assert!(page.contains(words), "{words}\nis not in\n{page}");
+    }
+}

@@ -4,7 +4,8 @@ use maud::{Markup, html};
 use twtrace_wire::Side;
 
 use super::text::grouped;
-use super::{Page, plot, section};
+use super::{Page, figures, plot, section};
+use crate::model::report::Report;
 use crate::model::timeline::{Bucket, Timeline};
 use crate::output::quantity::duration;
 
@@ -40,8 +41,15 @@ pub fn render(page: &Page) -> Markup {
     let whole = page
         .timeline
         .until(start_ns.saturating_add(page.report.duration_ns));
-    let sum = |kind: &Kind| -> u64 { whole.buckets.iter().map(kind.1).sum() };
-    let (some, none): (Vec<&Kind>, Vec<&Kind>) = KINDS.iter().partition(|kind| sum(kind) > 0);
+    let sum = whole.sum();
+    let counted = Bucket {
+        // Only the timeline has these.
+        lost: sum.lost,
+        ..figures::sums(page.report)
+    };
+    let happened = |kind: &&Kind| kind.1(&sum) > 0 || kind.1(&counted) > 0;
+    let (some, none): (Vec<&Kind>, Vec<&Kind>) = KINDS.iter().partition(happened);
+    let differences = differences(&sum, &counted);
     let body = html! {
         @if some.is_empty() {
             p { "None of these happened: " (names(&none)) "." }
@@ -53,9 +61,57 @@ pub fn render(page: &Page) -> Markup {
                 "; each plot has a scale of its own, from 0 to its peak."
                 @if !none.is_empty() { " None: " (names(&none)) "." }
             }
+            @if !differences.is_empty() {
+                p.note { "Other than the sums above: " (differences.join("; ")) ". " (why(page.report)) }
+            }
         }
     };
     section("timeline", "Timeline", &body)
+}
+
+/// Where events say otherwise than the sums, which are counted in the kernel.
+fn differences(sum: &Bucket, counted: &Bucket) -> Vec<String> {
+    let kinds = KINDS
+        .iter()
+        .map(|(name, number, _)| (name, number(sum), number(counted)));
+    let differing = kinds.filter(|(_, events, sums)| events != sums);
+    differing
+        .map(|(name, events, sums)| {
+            let (by, word) = match events > sums {
+                true => (events - sums, "more"),
+                false => (sums - events, "less"),
+            };
+            let (events, sums, by) = (grouped(events), grouped(sums), grouped(by));
+            format!("{name}: {events} in events, {sums} in the sums ({by} {word})")
+        })
+        .collect()
+}
+
+/// What makes them differ.
+fn why(report: &Report) -> String {
+    let lost: u64 = report
+        .lost
+        .iter()
+        .filter(|row| row.probe.is_event())
+        .map(|row| row.count)
+        .sum();
+    let mut why = Vec::new();
+    if lost > 0 {
+        why.push(format!(
+            "{} events were lost, and the sums have them",
+            grouped(lost)
+        ));
+    }
+    if !report.exact.processes {
+        why.push("the sums marked ≥ are lower bounds, and events have more".to_owned());
+    }
+    if why.is_empty() {
+        why.push(
+            "the sums are read from the kernel at the end, and what happens at that moment may be in one of them only"
+                .to_owned(),
+        );
+    }
+    format!("That is because {}.", why.join("; "))
 }
 
 fn names(kinds: &[&Kind]) -> String {
