@@ -41,8 +41,8 @@ pub const TIME_WAIT: Plan = Plan {
             second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(
-                "the kernel skips kprobes while another eBPF program runs on that CPU: such births \
-                 are inferred from the socket's states",
+                "the kernel skips kprobes while another eBPF program runs on that CPU: such births are looked up \
+                 in the kernel's table of connections, and inferred where they are not there any more",
             ),
         },
         Candidate {
@@ -54,7 +54,9 @@ pub const TIME_WAIT: Plan = Plan {
             behaviour: Behaviour::BirthsInferred,
             lost: Some(
                 "births are looked up in the kernel's table of connections when a socket closes; a \
-                 refused birth (tcp_max_tw_buckets) is inferred from the one that is missing there",
+                 refused birth (tcp_max_tw_buckets) is inferred from the one that is missing there. Where that table \
+                 can't be read (5.18 to 6.0), births are inferred from the socket's states, and RSTs for data after \
+                 close have no process",
             ),
         },
     ],
