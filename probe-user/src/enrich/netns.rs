@@ -45,6 +45,23 @@ pub fn inhabited() -> BTreeMap<u32, Vec<u32>> {
     found
 }
 
+/// Threads of these processes that are in a namespace, some of them: setns() and unshare() move a thread alone, and /proc/PID/ns/net
+/// is that of the main one. Their ids do in the place of a process's: /proc has a directory for each thread.
+pub fn threads_in(netns: u32, pids: &[u32]) -> Vec<u32> {
+    /// Threads of each process that are looked at.
+    const MAX_THREADS: usize = 4_096;
+    let tasks = pids
+        .iter()
+        .filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
+    let tids = tasks.flat_map(|tasks| {
+        let entries = tasks.flatten().take(MAX_THREADS);
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+    });
+    tids.filter(|tid| of_process(*tid) == Some(netns))
+        .take(REMEMBERED)
+        .collect()
+}
+
 /// Every namespace that a mount keeps alive (`ip netns add`, Docker), with its path.
 pub fn mounted() -> Vec<(u32, PathBuf)> {
     fs::read_to_string("/proc/self/mountinfo")
@@ -155,6 +172,25 @@ mod tests {
         // Another one that had this number.
         assert_eq!(counters_by_process(key(netns, 6), me, &identify), None);
         assert!(inhabited().contains_key(&netns));
+    }
+
+    #[test]
+    fn threads_are_found_by_the_namespace_they_are_in() {
+        let me = std::process::id();
+        let netns = of_process(me).unwrap();
+        assert!(!threads_in(netns, &[me]).is_empty());
+        assert!(threads_in(netns + 1, &[me]).is_empty());
+        // None of its own threads has the id of another process.
+        assert!(threads_in(netns, &[u32::MAX]).is_empty());
+        let identify = |_: &File| Some(NetnsKey { netns, mark: 5 });
+        let counters = |tid| counters_by_process(NetnsKey { netns, mark: 5 }, tid, &identify);
+        let thread = std::thread::spawn(|| {
+            // SAFETY: gettid() has no preconditions.
+            unsafe { libc::gettid() }.cast_unsigned()
+        });
+        assert_eq!(counters(thread.join().unwrap()), None);
+        // SAFETY: as above.
+        assert!(counters(unsafe { libc::gettid() }.cast_unsigned()).is_some());
     }
 
     #[test]

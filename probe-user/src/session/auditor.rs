@@ -212,17 +212,71 @@ impl Auditor {
         for (netns, pids) in std::mem::take(&mut self.unread) {
             // Of those that had this number, the one that has it now.
             let key = key_among(netns, &pids, identify)
+                .or_else(|| key_among(netns, &self.pids_of(netns), identify))
                 .or_else(|| key_among(netns, &inhabited.pids(netns), identify));
             let Some(key) = key else {
+                self.read_by_thread(netns, &pids, seen, now_ns, &mut inhabited);
                 continue;
             };
             let namespace = self.namespaces.entry(key).or_default();
             for pid in pids.into_iter().rev() {
-                put_first(&mut namespace.pids, pid);
+                // One whose thread was there, and not itself, finds it no more.
+                if netns::of_process(pid) == Some(netns) {
+                    put_first(&mut namespace.pids, pid);
+                }
             }
             namespace.read(key, seen, now_ns, &mut inhabited);
         }
         self.last_read_ns = Some(now_ns);
+    }
+
+    /// Processes and threads by which namespaces with this number were read.
+    fn pids_of(&self, netns: u32) -> Vec<u32> {
+        let first = NetnsKey { netns, mark: 0 };
+        let last = NetnsKey {
+            netns,
+            mark: u32::MAX,
+        };
+        let known = self.namespaces.range(first..=last);
+        known
+            .flat_map(|(_, namespace)| namespace.pids.iter().copied())
+            .collect()
+    }
+
+    /// Reads a namespace that only a thread of these processes is in: such a one is not among those that were found at the
+    /// start. If more happened in it than was seen it was there before, and is audited from here on.
+    fn read_by_thread(
+        &mut self,
+        netns: u32,
+        pids: &[u32],
+        seen: &SeenByNetns,
+        now_ns: u64,
+        inhabited: &mut Inhabited<'_>,
+    ) {
+        if self.is_limited {
+            // Under these ids /proc may show others.
+            return;
+        }
+        let threads = netns::threads_in(netns, pids);
+        let Some(key) = key_among(netns, &threads, inhabited.identify) else {
+            return;
+        };
+        let sight = self.sight;
+        let is_new = !self.namespaces.contains_key(&key);
+        let namespace = self.namespaces.entry(key).or_default();
+        namespace.pids = threads;
+        let Some(reading) = namespace.read(key, seen, now_ns, inhabited) else {
+            return;
+        };
+        let all = Last::AtEnd {
+            reading,
+            uncertainty: Uncertainty::default(),
+        };
+        if is_new && audit(netns, Some(Reading::default()), all, sight).is_off() {
+            // What was counted between these two is what the second one may have missed.
+            namespace.read(key, seen, now_ns, inhabited);
+            namespace.audit_from_here();
+        }
     }
 
     /// Starts the last round of readings: [`Self::step`] until settled, then [`Self::rows`]. Takes in

@@ -8,6 +8,7 @@ use std::{
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     actor::program::{self, Way},
-    runner::{Context, wait},
+    runner::{Context, report::Report, wait},
     sys::{check, check_long, clock, process},
 };
 
@@ -41,6 +42,10 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "usage/time_namespace",
         run: time_namespace,
+    },
+    Usage {
+        name: "usage/namespace_of_a_thread",
+        run: namespace_of_a_thread,
     },
 ];
 
@@ -298,6 +303,61 @@ fn command_in_pid_namespace(context: &Context) -> Result<()> {
     ensure!(process["pid"].as_u64() > Some(10), "{process}");
     let exe = fs::canonicalize(program)?;
     ensure!(process["exe"].as_str() == exe.to_str(), "{process}");
+    Ok(())
+}
+
+/// A namespace that only a thread is in, which came before or after the start, is audited.
+fn namespace_of_a_thread(context: &Context) -> Result<()> {
+    thread::scope(|scope| {
+        for is_before in [false, true] {
+            let ((ask, asked), (give, given)) = (mpsc::channel(), mpsc::channel());
+            // Not by the thread that is in it: twtrace would be in it, too.
+            scope.spawn(move || {
+                if asked.recv().is_ok() {
+                    let report = Report::start(&context.twtrace, &context.tier.options());
+                    // Nobody waits for it where the other thread failed.
+                    let _ = give.send(report);
+                }
+            });
+            let (report, netns) = in_netns(move || {
+                let before = is_before.then(traffic).transpose()?;
+                ask.send(())?;
+                let report = given.recv()??;
+                let open = [traffic()?, traffic()?];
+                // It is read five times a second.
+                thread::sleep(Duration::from_millis(700));
+                let more = traffic()?;
+                let report = report.end()?;
+                drop((before, open, more));
+                Ok((report, own_netns()?))
+            })?;
+            audited_by_thread(&report, netns, is_before)?;
+        }
+        Ok(())
+    })
+}
+
+fn audited_by_thread(report: &Value, netns: u64, is_before: bool) -> Result<()> {
+    /// Those of [`traffic`], three times.
+    const BIRTHS: u64 = 3 * 5;
+    let rows = report["audit"].as_array().context("no audit")?;
+    let row = rows
+        .iter()
+        .filter(|row| row["netns"] == netns)
+        .max_by_key(|row| row["netns_nth"].as_u64())
+        .with_context(|| format!("no row of {netns}: {rows:?}"))?;
+    let figure = |name: &str| row[name].as_u64().unwrap_or(u64::MAX);
+    ensure!(row["audited"] == true, "not audited: {row}");
+    ensure!(
+        row["difference"].as_i64().map(i64::unsigned_abs) <= row["uncertainty"].as_u64(),
+        "the audit is off: {row}"
+    );
+    let is_all = match is_before {
+        false => figure("births_kernel") == BIRTHS && figure("births_seen") == BIRTHS,
+        // From when it was found on.
+        true => (1..=BIRTHS).contains(&figure("births_kernel")),
+    };
+    ensure!(is_all, "there were {BIRTHS} births: {row}");
     Ok(())
 }
 
