@@ -56,17 +56,12 @@ pub fn answer(descriptor: u64, first: u64) {
     let buckets: u32 = read(table, offset!(hashinfo_bhash_size));
     // SAFETY: as above.
     unsafe { (*answer).buckets = buckets }
-    let stride = (offset!(bhash_chain) + HEAD_BYTES) as u64;
     for index in 0..BUCKETS_AT_ONCE as u64 {
         let number = first.wrapping_add(index);
         if number >= buckets as u64 {
             break;
         }
-        let head = heads.wrapping_add(number * stride);
-        let chain: u64 = read(head, offset!(bhash_chain));
-        if chain != 0 {
-            name_bound_chain(chain);
-        }
+        name_bound_chain(heads, number);
     }
 }
 
@@ -77,8 +72,10 @@ pub fn answer(descriptor: u64, first: u64) {
 /// themselves; where one goes just then, what follows it may be missed, as if it had been looked at a moment later or earlier.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn name_bound_chain(first: u64) -> u32 {
-    let mut node = first;
+pub extern "C" fn name_bound_chain(heads: u64, number: u64) -> u32 {
+    let stride = (offset!(bhash_chain) + HEAD_BYTES) as u64;
+    let head = heads.wrapping_add(number.wrapping_mul(stride));
+    let mut node: u64 = read(head, offset!(bhash_chain));
     for _ in 0..MAX_IN_CHAIN {
         if node == 0 {
             return 0;

@@ -30,7 +30,7 @@ pub static CONFIG: Config = Config {
     direct_reads: 0,
     closing_mask: 0,
     story_slot_bits: 0,
-    reserved: 0,
+    in_execve_bit: ABSENT,
 };
 
 /// A field of one of the statics above, as it was replaced after compilation.

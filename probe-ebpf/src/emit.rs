@@ -81,7 +81,12 @@ pub fn of_socket_with(
         (*event).bytes_sent = traffic.bytes_sent;
         (*event).bytes_received = traffic.bytes_received;
         process::fill(&mut (*event).process, charged);
-        process::fill_beside(&mut (*event).opener, &story.opener, &(*event).process);
+        process::fill_beside(
+            &mut (*event).opener,
+            &story.opener,
+            &(*event).process,
+            charged.generation,
+        );
     }
     entry.submit(wakeup());
     0

@@ -335,6 +335,11 @@ unsafe fn fill_maker(event: *mut EndEvent, kept: &MiniStory, now: u64) {
         (*event).age_ns = now.wrapping_sub(kept.born_ns);
         (*event).promoted_ns = kept.promoted_ns;
         process::fill(&mut (*event).process, &kept.closer);
-        process::fill_beside(&mut (*event).opener, &kept.opener, &(*event).process);
+        process::fill_beside(
+            &mut (*event).opener,
+            &kept.opener,
+            &(*event).process,
+            kept.closer.generation,
+        );
     }
 }

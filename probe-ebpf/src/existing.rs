@@ -3,13 +3,14 @@
 //! Userspace attaches first and scans then. A socket that has a story by then keeps it: what was learned by
 //! events wins. The others get theirs at their first event, and here it is completed.
 
-use twtrace_wire::{ABSENT, Existing, ExistingKey, ProcessKey, Side, Unattributed};
+use twtrace_wire::{ABSENT, Existing, ExistingKey, ProcessKey, ProcessNow, Side, Unattributed};
 
 use crate::{
-    constants::offset,
+    cgroup,
+    constants::{config, offset},
     descriptor::file_of,
     kernel::{Sock, netns_key, read},
-    maps::{EXISTING, NETNS_IDENTITY, PROCESS_START},
+    maps::{EXISTING, NETNS_IDENTITY, PROCESS_NOW},
     process,
     records::{Actor, Story},
     story,
@@ -80,19 +81,19 @@ fn opener_of(known: &Existing) -> Actor {
     Actor {
         key,
         tid: key.tgid,
-        reserved: 0,
+        generation: process::FOUND,
         thread_comm: [0; 2],
     }
 }
 
 /// Answers userspace, which runs the program itself: which process is it whose directory in /proc the caller has open under
-/// this descriptor? /proc shows its start to the clock tick only; in events it is part of the process's identity, to the
-/// nanosecond. And its id is that of the initial pid namespace, whichever one the caller is in.
+/// this descriptor, which program does it run, and where? /proc shows its start to the clock tick only; in events it is part of
+/// the process's identity, to the nanosecond. And its id is that of the initial pid namespace, whichever one the caller is in.
 #[inline(always)]
-pub fn answer_process_start(descriptor: u64) {
-    if let Some(answer) = PROCESS_START.get_ptr_mut(0) {
+pub fn answer_process_now(descriptor: u64) {
+    if let Some(answer) = PROCESS_NOW.get_ptr_mut(0) {
         // SAFETY: a map value; there is one caller.
-        unsafe { *answer = process_key(descriptor) }
+        unsafe { *answer = process_now(descriptor) }
     }
 }
 
@@ -125,23 +126,40 @@ pub fn net_of(descriptor: u64) -> u64 {
 }
 
 #[inline(always)]
-fn process_key(descriptor: u64) -> ProcessKey {
+fn process_now(descriptor: u64) -> ProcessNow {
     let leader = leader_of(descriptor);
     if leader == 0 {
         return NO_PROCESS;
     }
-    ProcessKey {
-        tgid: read(leader, offset!(task_tgid)),
-        unattributed: 0,
-        start_boot_ns: read(leader, offset!(task_start_boottime)),
+    ProcessNow {
+        key: ProcessKey {
+            tgid: read(leader, offset!(task_tgid)),
+            unattributed: 0,
+            start_boot_ns: read(leader, offset!(task_start_boottime)),
+        },
+        cgroup_id: cgroup::of_task(leader),
+        execs: read(leader, offset!(task_self_exec_id)),
+        in_exec: is_in_exec(leader) as u32,
     }
 }
 
-const NO_PROCESS: ProcessKey = ProcessKey {
-    tgid: 0,
-    unattributed: 0,
-    start_boot_ns: 0,
+const NO_PROCESS: ProcessNow = ProcessNow {
+    key: ProcessKey {
+        tgid: 0,
+        unattributed: 0,
+        start_boot_ns: 0,
+    },
+    cgroup_id: 0,
+    execs: 0,
+    in_exec: 0,
 };
+
+/// Set before the new program's memory is taken and reset after `self_exec_id` has grown (fs/exec.c).
+#[inline(always)]
+fn is_in_exec(task: u64) -> bool {
+    let bit = config!(in_execve_bit);
+    bit != ABSENT && read::<u8>(task, bit / 8) >> (bit % 8) & 1 != 0
+}
 
 /// `file` → `proc_inode.pid` (fs/proc/internal.h) → the first task in `pid.tasks[PIDTYPE_TGID]`: the leader.
 #[inline(always)]

@@ -14,6 +14,7 @@
 
 mod accept;
 mod bound;
+mod cgroup;
 mod closing;
 mod constants;
 mod counting;

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use twtrace_wire::{
     BoundPorts, Cancelled, Existing, ExistingKey, NetnsKey, NetnsTotals, PortKey, PortTotals,
-    Probe, ProcessKey, ProcessNames, ProcessTotals, Site, SiteCount, TupleKey,
+    Probe, ProcessKey, ProcessNames, ProcessNow, ProcessTotals, Site, SiteCount, TupleKey,
 };
 
 use crate::records::{
@@ -67,9 +67,9 @@ pub static STORIES_WERE_FULL: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub static EXISTING: HashMap<ExistingKey, Existing> = HashMap::with_max_entries(1, 0);
 
-/// The answer of the program `process_start`; all zero for none.
+/// The answer of the program `process_now`; all zero for none.
 #[map]
-pub static PROCESS_START: Array<ProcessKey> = Array::with_max_entries(1, 0);
+pub static PROCESS_NOW: Array<ProcessNow> = Array::with_max_entries(1, 0);
 
 /// The answer of the program `netns_identity`.
 #[map]
@@ -107,7 +107,8 @@ pub static CANCELLED: HashMap<TupleKey, Cancelled> = HashMap::with_max_entries(1
 #[map]
 pub static EPOCH: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Names of processes that acted, the latest: totals may be taken away under a process that lives on.
+/// Names of processes that acted, the latest: totals may be taken away under a process that lives on. What a process was called
+/// before an exec() or in another cgroup is kept beside them, under its generation.
 #[map]
 pub static NAMES: LruHashMap<ProcessKey, ProcessNames> = LruHashMap::with_max_entries(1, 0);
 

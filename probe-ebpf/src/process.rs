@@ -2,14 +2,14 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-    generated::{bpf_get_current_cgroup_id, bpf_get_current_task, bpf_probe_read_kernel},
+    generated::{bpf_get_current_task, bpf_probe_read_kernel},
 };
 use twtrace_wire::{
-    ABSENT, CGROUP_V1, COMM_LEN, Probe, Process, ProcessKey, ProcessNames, ProcessTotals,
-    Unattributed,
+    COMM_LEN, Probe, Process, ProcessKey, ProcessNames, ProcessTotals, Unattributed,
 };
 
 use crate::{
+    cgroup,
     constants::{config, offset},
     kernel::{Sock, read},
     maps::{MPTCP, NAMED, NAMES, PROCESSES, count_lost, in_this_epoch},
@@ -18,9 +18,6 @@ use crate::{
 
 /// `task_struct.flags`: a kernel thread (include/linux/sched.h; has not moved since 2.6.35).
 pub const PF_KTHREAD: u32 = 0x0020_0000;
-
-/// Id of the root of each hierarchy (fs/kernfs/dir.c).
-const ROOT_CGROUP: u64 = 1;
 
 /// BPF_NOEXIST: two CPUs may meet the same new process.
 const NO_EXIST: u64 = 1;
@@ -118,16 +115,36 @@ pub fn current(task: u64) -> Actor {
     let mut actor = Actor {
         key: key_of(pid_tgid, leader),
         tid,
-        reserved: 0,
+        generation: generation(task, leader),
         thread_comm: [0; 2],
     };
     if tid != tgid {
         actor.thread_comm = read(task, offset!(task_comm));
     }
-    if !just_named(&actor.key, task, leader) {
-        enter_names(tgid as u64, actor.key.start_boot_ns, task, leader);
+    if !just_named(&actor, task, leader) {
+        enter_names(
+            tgid as u64,
+            actor.key.start_boot_ns,
+            task,
+            leader,
+            actor.generation as u64,
+        );
     }
     actor
+}
+
+/// The generation of names that the start-up scan found: no process that acts has an even one.
+pub const FOUND: u32 = 2;
+
+/// A number for the program that a process runs and the cgroups it is in. Another number says that one of them is another; the
+/// same one says that they are the same, but for a `css_set` that came to the address of one that is gone.
+#[inline(always)]
+fn generation(task: u64, leader: u64) -> u32 {
+    /// Knuth's; spreads small numbers over all bits.
+    const SPREAD: u32 = 0x9e37_79b1;
+    let execs: u32 = read(leader, offset!(task_self_exec_id));
+    let cgroups: u64 = read(task, offset!(task_cgroups));
+    execs.wrapping_mul(SPREAD) ^ (cgroups >> 4) as u32 | 1
 }
 
 /// Names are written at least each so many times that a process acts: an LRU entry may be gone meanwhile.
@@ -136,7 +153,8 @@ const NAMED_TIMES: u32 = 64;
 /// Whether this CPU wrote the names of this very process last, and it still has them. Three reads more, which do not pay
 /// where each takes a call.
 #[inline(always)]
-fn just_named(key: &ProcessKey, task: u64, leader: u64) -> bool {
+fn just_named(actor: &Actor, task: u64, leader: u64) -> bool {
+    let key = &actor.key;
     if config!(direct_reads) == 0 {
         return false;
     }
@@ -144,14 +162,14 @@ fn just_named(key: &ProcessKey, task: u64, leader: u64) -> bool {
         return false;
     };
     let comm: Comm = read(leader, offset!(task_comm));
-    let cgroups: u64 = read(task, offset!(task_cgroups));
+    let generation = actor.generation as u64;
     let cred: u64 = read(task, offset!(task_cred));
     // SAFETY: a per-CPU slot. What interrupts this between the look and the writing acts for the same process.
     unsafe {
         let same = (*last).tgid == key.tgid
             && (*last).start_boot_ns == key.start_boot_ns
             && (*last).comm == comm
-            && (*last).cgroups == cgroups
+            && (*last).generation == generation
             && (*last).cred == cred
             && (*last).times < NAMED_TIMES;
         if same {
@@ -163,7 +181,7 @@ fn just_named(key: &ProcessKey, task: u64, leader: u64) -> bool {
             tgid: key.tgid,
             times: 0,
             comm,
-            cgroups,
+            generation,
             cred,
         };
     }
@@ -174,8 +192,14 @@ fn just_named(key: &ProcessKey, task: u64, leader: u64) -> bool {
 /// it by itself, once, and not again for each state that its callers may be in: that of 6.1 gave up on some of them.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn enter_names(tgid: u64, start_boot_ns: u64, task: u64, leader: u64) -> u32 {
-    let key = ProcessKey {
+pub extern "C" fn enter_names(
+    tgid: u64,
+    start_boot_ns: u64,
+    task: u64,
+    leader: u64,
+    generation: u64,
+) -> u32 {
+    let mut key = ProcessKey {
         tgid: tgid as u32,
         unattributed: 0,
         start_boot_ns,
@@ -185,34 +209,23 @@ pub extern "C" fn enter_names(tgid: u64, start_boot_ns: u64, task: u64, leader: 
     };
     // SAFETY: `names` points to a map value; another CPU may write the same names at this time.
     unsafe {
+        let before = (*names).generation;
+        if before != 0 && before != generation as u32 {
+            // What it did until now it did under these.
+            key.unattributed = before;
+            let _ = NAMES.insert(&key, &*names, 0);
+        }
         bpf_probe_read_kernel(
             (&raw mut (*names).comm).cast(),
             COMM_LEN as u32,
             (leader + offset!(task_comm) as u64) as *const _,
         );
         (*names).uid = bpf_get_current_uid_gid() as u32;
-        (*names).cgroup_id = cgroup_of(task);
+        (*names).cgroup_id = cgroup::of_current(task);
+        (*names).execs = read(leader, offset!(task_self_exec_id));
+        (*names).generation = generation as u32;
     }
     0
-}
-
-/// The cgroup of the current task: in the v1 hierarchy that userspace chose, if it is in one of its cgroups, else
-/// in v2. Also right for a task that is exiting.
-#[inline(always)]
-fn cgroup_of(task: u64) -> u64 {
-    let controller = config!(cgroup_controller);
-    if controller != ABSENT {
-        let set: u64 = read(task, offset!(task_cgroups));
-        let state: u64 = read(set, controller);
-        let cgroup: u64 = read(state, offset!(css_cgroup));
-        let node: u64 = read(cgroup, offset!(cgroup_kn));
-        let id: u64 = read(node, offset!(kernfs_id));
-        if id > ROOT_CGROUP {
-            return id | CGROUP_V1;
-        }
-    }
-    // SAFETY: no arguments, no effect.
-    unsafe { bpf_get_current_cgroup_id() }
 }
 
 /// Names a process that has not acted since tracing began.
@@ -229,6 +242,8 @@ pub fn introduce(process: &Process) {
                 .write((&raw const process.comm).cast::<Comm>().read());
             (*names).uid = process.uid;
             (*names).cgroup_id = process.cgroup_id;
+            (*names).execs = process.execs;
+            (*names).generation = FOUND;
         }
     }
 }
@@ -242,8 +257,10 @@ fn names_of(key: &ProcessKey) -> Option<*mut ProcessNames> {
     let none = ProcessNames {
         comm: [0; COMM_LEN],
         uid: 0,
-        reserved: 0,
+        execs: 0,
         cgroup_id: 0,
+        generation: 0,
+        reserved: 0,
     };
     // The oldest has to go where there is no room.
     let _ = NAMES.insert(key, &none, NO_EXIST);
@@ -265,11 +282,24 @@ pub fn totals_of(key: &ProcessKey) -> Option<*mut ProcessTotals> {
     totals
 }
 
-/// Writes a process into an event, with the names its entry in `NAMES` has.
+/// The names that a process had when it acted, where they are still kept.
+#[inline(always)]
+fn names_then(actor: &Actor) -> Option<*const ProcessNames> {
+    let latest = NAMES.get_ptr(actor.key)?;
+    // SAFETY: a map value.
+    if actor.generation == 0 || unsafe { (*latest).generation } == actor.generation {
+        return Some(latest);
+    }
+    NAMES.get_ptr(ProcessKey {
+        unattributed: actor.generation,
+        ..actor.key
+    })
+}
+
+/// Writes a process into an event, with the names it had when it acted.
 #[inline(always)]
 pub fn fill(process: &mut Process, actor: &Actor) {
     process.key = actor.key;
-    process.tid = actor.tid;
     let comm = (&raw mut process.comm).cast::<Comm>();
     // SAFETY: `comm` and `thread_comm` are 16 bytes each, at multiples of eight in a `Process`.
     unsafe {
@@ -277,7 +307,7 @@ pub fn fill(process: &mut Process, actor: &Actor) {
             .cast::<Comm>()
             .write(actor.thread_comm)
     };
-    match NAMES.get_ptr(actor.key) {
+    match names_then(actor) {
         Some(names) if actor.key.tgid != 0 => {
             // SAFETY: a map value that is only ever overwritten with other names; where its slot is given to
             // another process at this very time, that one's.
@@ -285,6 +315,7 @@ pub fn fill(process: &mut Process, actor: &Actor) {
                 comm.write((&raw const (*names).comm).cast::<Comm>().read());
                 process.uid = (*names).uid;
                 process.cgroup_id = (*names).cgroup_id;
+                process.execs = (*names).execs;
             }
         }
         _ => {
@@ -292,21 +323,23 @@ pub fn fill(process: &mut Process, actor: &Actor) {
             unsafe { comm.write([0; 2]) };
             process.uid = 0;
             process.cgroup_id = 0;
+            process.execs = 0;
         }
     }
 }
 
 /// The same, beside a process that is filled in already and is often the same one: then its names are taken.
 #[inline(always)]
-pub fn fill_beside(process: &mut Process, actor: &Actor, filled: &Process) {
+pub fn fill_beside(process: &mut Process, actor: &Actor, filled: &Process, generation: u32) {
     let same = actor.key.tgid == filled.key.tgid
+        && actor.generation == generation
         && actor.key.start_boot_ns == filled.key.start_boot_ns
         && actor.key.tgid != 0;
     if !same {
         return fill(process, actor);
     }
     process.key = actor.key;
-    process.tid = actor.tid;
+    process.execs = filled.execs;
     process.uid = filled.uid;
     process.cgroup_id = filled.cgroup_id;
     // SAFETY: names are 16 bytes each, at multiples of eight in a `Process`.

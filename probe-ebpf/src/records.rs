@@ -14,7 +14,8 @@ pub struct Actor {
     pub key: ProcessKey,
     /// Thread id, 0 where there is no process.
     pub tid: u32,
-    pub reserved: u32,
+    /// Which program it ran, in which cgroup: which of its names are those of then. 0: the latest.
+    pub generation: u32,
     /// The thread's own comm where it is not the leader, else zero.
     /// In words: byte arrays are cleared byte by byte.
     pub thread_comm: Comm,
@@ -30,7 +31,7 @@ impl Actor {
                 start_boot_ns: 0,
             },
             tid: 0,
-            reserved: 0,
+            generation: 0,
             thread_comm: [0; 2],
         }
     }
@@ -326,8 +327,8 @@ pub struct Named {
     /// How often it was found the same.
     pub times: u32,
     pub comm: Comm,
-    /// `css_set`, which changes with any of its cgroups.
-    pub cgroups: u64,
+    /// [`Actor::generation`]
+    pub generation: u64,
     /// `cred`, which changes with its user.
     pub cred: u64,
 }

@@ -87,7 +87,7 @@ impl Stage {
         assert_eq!(events.len() as u64, EVENTS);
         events
             .iter_mut()
-            .for_each(|event| enricher.complete_event(event));
+            .for_each(|event| enricher.complete_event(event, &|_| None));
         let opening = Opening {
             at: Moment::default(),
             host: Host {
@@ -112,7 +112,7 @@ impl Stage {
             "enrich" => Box::new(move || {
                 let mut done = 0;
                 for event in &mut events {
-                    enricher.complete_event(event);
+                    enricher.complete_event(event, &|_| None);
                     done += u64::from(
                         event
                             .process
@@ -130,7 +130,7 @@ impl Stage {
                         number += 1;
                         if let Some(process) = &mut event.process {
                             process.key.tgid = NO_PID + number;
-                            enricher.complete(process);
+                            enricher.complete(process, &|_| None);
                             done += 1;
                         }
                     }
@@ -264,7 +264,7 @@ fn process(number: u64) -> Process {
             unattributed: 0,
             start_boot_ns: SECOND_NS * u64::from(id + 1),
         },
-        tid: NO_PID - 1 - id,
+        execs: 0,
         uid: 1000,
         cgroup_id: 0,
         comm,

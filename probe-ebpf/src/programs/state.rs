@@ -44,8 +44,8 @@ pub fn destroy_raw(ctx: RawTracePointContext) -> u32 {
 /// Attached to nothing: userspace runs it (BPF_PROG_TEST_RUN, 5.10 on) with a descriptor of its own in the
 /// place of the first argument.
 #[raw_tracepoint]
-pub fn process_start(ctx: RawTracePointContext) -> u32 {
-    existing::answer_process_start(ctx.arg(0));
+pub fn process_now(ctx: RawTracePointContext) -> u32 {
+    existing::answer_process_now(ctx.arg(0));
     0
 }
 

@@ -129,6 +129,8 @@ offsets! {
     hashinfo_ehash = "inet_hashinfo"."ehash";
     hashinfo_ehash_mask = "inet_hashinfo"."ehash_mask";
     inode_private = "inode"."i_private";
+    task_self_exec_id = "task_struct"."self_exec_id";
+    css_set_dfl_cgrp = "css_set"."dfl_cgrp";
     hashinfo_bhash = "inet_hashinfo"."bhash";
     hashinfo_bhash_size = "inet_hashinfo"."bhash_size";
     bhash_chain = "inet_bind_hashbucket"."chain";
@@ -182,7 +184,8 @@ pub struct Config {
     pub closing_mask: u32,
     /// Two to the power of this is the number of slots that stories have; 0: none has one.
     pub story_slot_bits: u32,
-    pub reserved: u32,
+    /// Bit offset of `task_struct.in_execve`, or [`ABSENT`].
+    pub in_execve_bit: u32,
 }
 
 /// The number of no helper, either. The programs call it where they want `lock *(u64 *)(r1 + 0) = cmpxchg(r0, r3)`, which

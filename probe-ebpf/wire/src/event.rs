@@ -27,8 +27,8 @@ pub struct ProcessKey {
 pub struct Process {
     /// Identity; names may change under it (exec, prctl).
     pub key: ProcessKey,
-    /// Thread that acted; equal to `key.tgid` for the group leader.
-    pub tid: u32,
+    /// How often it and its ancestors had called exec() (the lower half of `task_struct.self_exec_id`): the program it ran.
+    pub execs: u32,
     /// Real user id, in the initial user namespace.
     pub uid: u32,
     /// Id of its cgroup (the inode number of its directory), or 0: in a v1 hierarchy with [`CGROUP_V1`], else in v2.
@@ -47,7 +47,7 @@ impl Process {
             unattributed: 0,
             start_boot_ns: 0,
         },
-        tid: 0,
+        execs: 0,
         uid: 0,
         cgroup_id: 0,
         comm: [0; COMM_LEN],

@@ -1,6 +1,6 @@
 //! What userspace tells the kernel side: the sockets that were there before tracing began.
 
-use crate::Process;
+use crate::{Process, ProcessKey};
 
 /// Key of the map `EXISTING`: the kernel's own identity of a socket, which its mini-socket keeps
 /// (inet_twsk_alloc). 0 as long as nobody has asked for it (sock_gen_cookie).
@@ -27,5 +27,20 @@ pub struct Existing {
     pub reserved: [u8; 7],
 }
 
+/// The map `PROCESS_NOW`: a process as it is, for what /proc says of it at the same time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessNow {
+    /// Its identity; all zero for none.
+    pub key: ProcessKey,
+    /// Its cgroup, as in [`Process`].
+    pub cgroup_id: u64,
+    /// As in [`Process`].
+    pub execs: u32,
+    /// 1 while it is in exec(): what /proc says may be of either program.
+    pub in_exec: u32,
+}
+
+const _: () = assert!(size_of::<ProcessNow>() == 32);
 const _: () = assert!(size_of::<ExistingKey>() == 16);
 const _: () = assert!(size_of::<Existing>() == 64 + 8);

@@ -21,7 +21,7 @@ pub use event::{
     CGROUP_V1, Cancelled, ConnectionEvent, EndEvent, PortEvent, Process, ProcessKey, Tuple,
     TupleKey, UNKNOWN,
 };
-pub use existing::{Existing, ExistingKey};
+pub use existing::{Existing, ExistingKey, ProcessNow};
 pub use kinds::{
     ACCEPT_WAIT_NS, AbortReason, EndCause, EventKind, NO_KERNEL_REASON, PortOp, Probe,
     ResetDirection, ResetReason, ReuseRefusal, Side, StackWhat, TcpState, Unattributed, flags,
@@ -68,6 +68,8 @@ mod pod {
     unsafe impl aya::Pod for super::ExistingKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Existing {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::ProcessNow {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::BoundPorts {}
     // SAFETY: as above.

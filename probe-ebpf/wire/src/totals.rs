@@ -2,7 +2,8 @@
 
 use crate::{AbortReason, COMM_LEN, EndCause, ProcessKey, ResetReason, ReuseRefusal, Side};
 
-/// Value of the map `NAMES`, keyed by [`ProcessKey`]: a process as it was when it last acted.
+/// Value of the map `NAMES`, keyed by [`ProcessKey`]: a process as it was when it last acted. Where it ran another program or was
+/// in another cgroup before, that is kept beside it, with the generation in the place of [`ProcessKey::unattributed`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessNames {
@@ -10,10 +11,14 @@ pub struct ProcessNames {
     pub comm: [u8; COMM_LEN],
     /// Real user id.
     pub uid: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// As in [`crate::Process`].
+    pub execs: u32,
     /// Id of its cgroup, as in [`crate::Process`].
     pub cgroup_id: u64,
+    /// Which program in which cgroup these names are of; the kernel side's own.
+    pub generation: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Bit of [`ProcessKey::unattributed`] that tells, in keys of `PROCESSES` and `PORTS`, in which epoch was counted.
@@ -178,7 +183,7 @@ impl PortTotals {
     }
 }
 
-const _: () = assert!(size_of::<ProcessNames>() == COMM_LEN + 16);
+const _: () = assert!(size_of::<ProcessNames>() == COMM_LEN + 24);
 const _: () = assert!(
     size_of::<ProcessTotals>()
         == 8 * (3 * Side::COUNT + 2 * ResetReason::COUNT + AbortReason::COUNT + EndCause::COUNT)

@@ -15,7 +15,7 @@ mod remembered;
 
 use std::sync::Arc;
 
-use twtrace_wire::{CGROUP_V1, ProcessKey};
+use twtrace_wire::{CGROUP_V1, ProcessKey, ProcessNow};
 
 use crate::event::comm::Comm;
 use crate::event::timestamp::{Clocks, Timestamp};
@@ -24,6 +24,7 @@ use cgroup::Place;
 use cgroup_lines::Lines;
 use cgroup_tree::{CgroupTree, Resolved};
 use hierarchies::Hierarchies;
+use procfs::Ask;
 use remembered::Remembered;
 
 /// Processes whose details are kept; twice as many at most are in memory.
@@ -42,9 +43,9 @@ pub struct Details {
     pub cgroup: Option<Place>,
 }
 
-/// A process under one name and in one cgroup: exec changes both the name and the executable, and a process may
-/// be moved.
-type CacheKey = (ProcessKey, Comm, u64);
+/// A process under one name, in one cgroup and with one program: exec changes both the name and the executable, and a
+/// process may be moved.
+type CacheKey = (ProcessKey, Comm, u64, u32);
 
 /// Looks details up in /proc while the process lives, and keeps them.
 #[derive(Debug)]
@@ -76,37 +77,37 @@ impl Enricher {
         self.cgroups.keep_up();
     }
 
-    /// Completes the processes of an event.
-    pub fn complete_event(&mut self, event: &mut Event) {
+    /// Completes the processes of an event. What /proc says now is taken where `ask` says that it was so then.
+    pub fn complete_event(&mut self, event: &mut Event, ask: Ask) {
         if let Facts::TimeWaitEnd(facts) = &mut event.facts
             && let Some(by) = &mut facts.by
         {
-            self.complete(by);
+            self.complete(by, ask);
         }
         let Event {
             process, opener, ..
         } = event;
         if let Some(process) = process {
-            self.complete(process);
+            self.complete(process, ask);
         }
         if let Some(opener) = opener {
             // Nearly always the same process, often under the same name.
             match process {
-                Some(process) if process.is(opener) && process.comm == opener.comm => {
+                Some(process) if cache_key(process) == cache_key(opener) => {
                     opener.details.clone_from(&process.details);
                 }
-                _ => self.complete(opener),
+                _ => self.complete(opener, ask),
             }
         }
     }
 
     /// Completes a process.
-    pub fn complete(&mut self, process: &mut Process) {
-        let cache_key = (process.key, process.comm, process.cgroup_id);
+    pub fn complete(&mut self, process: &mut Process, ask: Ask) {
+        let cache_key = cache_key(process);
         let last = self.last.as_ref().filter(|(last, _)| *last == cache_key);
         let details = match last {
             Some((_, details)) => Arc::clone(details),
-            None => self.find(cache_key, process),
+            None => self.find(cache_key, process, ask),
         };
         if process.comm.is_empty() {
             process.comm = details.comm;
@@ -115,13 +116,13 @@ impl Enricher {
     }
 
     /// What is known, or can be found out.
-    fn find(&mut self, cache_key: CacheKey, process: &Process) -> Arc<Details> {
+    fn find(&mut self, cache_key: CacheKey, process: &Process, ask: Ask) -> Arc<Details> {
         if let Some(details) = self.known.get(&cache_key) {
             let details = Arc::clone(details);
             self.last = Some((cache_key, Arc::clone(&details)));
             return details;
         }
-        let (details, is_all) = self.look_up(process);
+        let (details, is_all) = self.look_up(process, ask);
         let details = Arc::new(details);
         if is_all {
             self.known.insert(cache_key, Arc::clone(&details));
@@ -130,7 +131,7 @@ impl Enricher {
     }
 
     /// What there is, and whether that is all there will be.
-    fn look_up(&mut self, process: &Process) -> (Details, bool) {
+    fn look_up(&mut self, process: &Process, ask: Ask) -> (Details, bool) {
         let start_boot_ns = process.key.start_boot_ns;
         let resolved = self.cgroups.resolve(process.cgroup_id);
         // The id says where it was then. /proc says where it is now, to which it may have been moved: that is asked
@@ -141,12 +142,16 @@ impl Enricher {
             Resolved::Path(_) => Some(Lines::V2),
             Resolved::Unknown | Resolved::NotYet => Some(Lines::All),
         };
-        let found = procfs::read(process.key, wanted);
+        let found = procfs::read(process.key, wanted, ask);
         // One that is in twtrace's pid namespace is known there soon.
         let may_be_shown = !pid_namespace::shows_all() && found.is_none();
         let is_all = resolved != Resolved::NotYet && !may_be_shown;
         let found = found.unwrap_or_default();
-        let cgroup = match (resolved, found.cgroup) {
+        let (is_same_program, is_same_cgroup) = found
+            .now
+            .map_or((false, false), |now| is_unchanged(process, &now));
+        let now = found.cgroup.filter(|_| is_same_cgroup);
+        let cgroup = match (resolved, now) {
             (Resolved::Path(path), now) => {
                 let then = Place::from_path(path);
                 match now {
@@ -156,14 +161,29 @@ impl Enricher {
             }
             (_, now) => now,
         };
+        let (comm, exe) = match is_same_program {
+            true => (found.comm, found.exe),
+            false => (Comm::default(), None),
+        };
         let details = Details {
-            comm: found.comm,
+            comm,
             start_time: (start_boot_ns != 0).then(|| self.clocks.of_boottime(start_boot_ns)),
-            exe: found.exe,
+            exe,
             cgroup,
         };
         (details, is_all)
     }
+}
+
+fn cache_key(process: &Process) -> CacheKey {
+    (process.key, process.comm, process.cgroup_id, process.execs)
+}
+
+/// Whether a process ran the same program, and was in the same cgroup, when it acted.
+fn is_unchanged(then: &Process, now: &ProcessNow) -> (bool, bool) {
+    let is_same_program = now.in_exec == 0 && now.execs == then.execs;
+    let is_same_cgroup = then.cgroup_id != 0 && now.cgroup_id == then.cgroup_id;
+    (is_same_program, is_same_cgroup)
 }
 
 #[cfg(test)]
@@ -175,23 +195,65 @@ mod tests {
     fn this_process_is_found_and_an_impostor_is_not() {
         let start_boot_ns =
             procfs::boot_ns_of_ticks(procfs::start_ticks(std::process::id()).unwrap());
-        let mut enricher = Enricher::new(Clocks::measure().unwrap());
         let mut me = samples::process(std::process::id(), "me");
         me.key.start_boot_ns = start_boot_ns;
         me.comm = Comm::default();
-        enricher.complete(&mut me);
-        assert!(!me.comm.is_empty());
-        let details = me.details.unwrap();
-        assert_eq!(
-            details.exe.as_deref(),
-            std::env::current_exe().unwrap().to_str()
-        );
-        assert!(details.start_time.is_some());
+        me.execs = 7;
+        let now = ProcessNow {
+            key: me.key,
+            execs: 7,
+            ..ProcessNow::default()
+        };
+        let found = |mut process: Process, now: Option<ProcessNow>| {
+            let mut enricher = Enricher::new(Clocks::measure().unwrap());
+            enricher.complete(&mut process, &|_| now);
+            let details = process.details.unwrap();
+            assert!(details.start_time.is_some());
+            (process.comm, details.exe.clone())
+        };
+        let (comm, exe) = found(me.clone(), Some(now));
+        assert!(!comm.is_empty());
+        assert_eq!(exe.as_deref(), std::env::current_exe().unwrap().to_str());
 
-        let mut impostor = samples::process(std::process::id(), "other");
-        impostor.key.start_boot_ns = start_boot_ns + 2_000_000_000;
-        enricher.complete(&mut impostor);
-        assert_eq!(impostor.details.unwrap().exe, None);
+        let mut impostor = me.clone();
+        impostor.key.start_boot_ns += 2_000_000_000;
+        let other = ProcessNow {
+            key: impostor.key,
+            ..now
+        };
+        // Another process, another program, one of two, and nobody knows.
+        let nothing = (Comm::default(), None);
+        assert_eq!(found(impostor, Some(other)), nothing);
+        for now in [
+            Some(ProcessNow { execs: 8, ..now }),
+            Some(ProcessNow { in_exec: 1, ..now }),
+            Some(other),
+            None,
+        ] {
+            assert_eq!(found(me.clone(), now), nothing, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn a_cgroup_that_can_not_be_looked_up_is_that_of_now_only_if_it_is_the_same() {
+        let start_boot_ns =
+            procfs::boot_ns_of_ticks(procfs::start_ticks(std::process::id()).unwrap());
+        let mut me = samples::process(std::process::id(), "me");
+        me.key.start_boot_ns = start_boot_ns;
+        // No hierarchy has it.
+        const ID: u64 = u64::MAX >> 2;
+        for (then, now, is_known) in [(ID, ID, true), (ID, ID - 1, false), (0, 0, false)] {
+            me.cgroup_id = then;
+            let now = ProcessNow {
+                key: me.key,
+                cgroup_id: now,
+                ..ProcessNow::default()
+            };
+            let mut process = me.clone();
+            let mut enricher = Enricher::new(Clocks::measure().unwrap());
+            enricher.complete(&mut process, &|_| Some(now));
+            assert_eq!(process.place().is_some(), is_known, "{then} {now:?}");
+        }
     }
 
     #[test]
@@ -199,7 +261,7 @@ mod tests {
         let mut enricher = Enricher::new(Clocks::fixed(0, 0));
         for tgid in 0..3 * CACHED as u32 {
             // Beyond the largest pid, so that no process is read.
-            enricher.complete(&mut samples::process(0x7000_0000 + tgid, "gone"));
+            enricher.complete(&mut samples::process(0x7000_0000 + tgid, "gone"), &|_| None);
         }
         assert!(enricher.known.len() <= 2 * CACHED);
     }

@@ -2,7 +2,7 @@
 //!
 //! The kernel side names processes by their ids in the initial pid namespace. A twtrace in another one (`unshare --pid`, a
 //! container without the host's) usually has a /proc that shows the processes of that one alone, under other ids. Which of
-//! them is which the kernel side tells (the program `process_start`); the others can't be looked up.
+//! them is which the kernel side tells (the program `process_now`); the others can't be looked up.
 
 use std::collections::HashMap;
 use std::fs;

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
-use twtrace_wire::ProcessKey;
+use twtrace_wire::{ProcessKey, ProcessNow};
 
 use super::cgroup::Place;
 use super::cgroup_lines::{self, Lines};
@@ -23,11 +23,16 @@ pub struct Found {
     pub exe: Option<String>,
     /// Its cgroup.
     pub cgroup: Option<Place>,
+    /// Which program it ran in which cgroup just after that was read; `None` where the kernel does not say.
+    pub now: Option<ProcessNow>,
 }
+
+/// Asks the kernel side about the process whose directory in /proc is open under this descriptor.
+pub type Ask<'a> = &'a dyn Fn(RawFd) -> Option<ProcessNow>;
 
 /// Reads what /proc shows of a process, if it does and the process lives. The cgroup's file is only read where hierarchies
 /// are wanted.
-pub fn read(key: ProcessKey, wanted: Option<Lines>) -> Option<Found> {
+pub fn read(key: ProcessKey, wanted: Option<Lines>, ask: Ask) -> Option<Found> {
     let pid = pid_namespace::shown_pid(key)?;
     // Of most processes that live for a moment nothing but this is asked: they are gone. It stands for one process,
     // and its files can't be read any more when that is gone.
@@ -47,6 +52,7 @@ pub fn read(key: ProcessKey, wanted: Option<Lines>) -> Option<Found> {
         comm: Comm::from_bytes(stat.name()?),
         exe: directory.link(c"exe"),
         cgroup,
+        now: ask(directory.0.as_raw_fd()).filter(|now| now.key == key),
     })
 }
 
@@ -242,15 +248,15 @@ mod tests {
             start_boot_ns,
         };
         let start_boot_ns = boot_ns_of_ticks(start_ticks(pid).unwrap());
-        let found = read(key(start_boot_ns), Some(Lines::All)).unwrap();
+        let found = read(key(start_boot_ns), Some(Lines::All), &|_| None).unwrap();
         let exe = std::env::current_exe().unwrap();
         assert_eq!(found.exe.as_deref(), exe.to_str());
         let comm = fs::read(format!("/proc/{pid}/comm")).unwrap();
         assert_eq!(found.comm, Comm::from_bytes(comm.trim_ascii_end()));
         assert!(found.cgroup.is_some());
-        let found = read(key(start_boot_ns), None).unwrap();
+        let found = read(key(start_boot_ns), None, &|_| None).unwrap();
         assert_eq!(found.cgroup, None);
-        assert_eq!(read(key(start_boot_ns + tick_ns()), None), None);
+        assert_eq!(read(key(start_boot_ns + tick_ns()), None, &|_| None), None);
         assert_eq!(start_ticks(0), None);
     }
 

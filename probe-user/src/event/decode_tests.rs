@@ -39,7 +39,7 @@ fn wire_process(tgid: u32, comm: &[u8]) -> WireProcess {
             unattributed: 0,
             start_boot_ns: 9,
         },
-        tid: tgid,
+        execs: 3,
         uid: 33,
         comm: padded,
         ..WireProcess::default()

@@ -51,6 +51,7 @@ prop_compose! {
             key: ProcessKey { tgid, unattributed: 0, start_boot_ns: 5 },
             uid,
             cgroup_id: 0,
+            execs: 0,
             comm: Comm::from_bytes(&comm),
             thread_comm: Comm::from_bytes(&thread_comm.unwrap_or_default()),
             details: details.map(Arc::new),

@@ -20,6 +20,8 @@ pub struct Process {
     pub uid: Option<u32>,
     /// Id of its cgroup, as on the wire, or 0.
     pub cgroup_id: u64,
+    /// Which program it ran, as on the wire.
+    pub execs: u32,
     /// The group leader's name; empty where it is not known.
     pub comm: Comm,
     /// The acting thread's name; empty where it is the leader or not known.
@@ -35,6 +37,7 @@ impl Process {
             key: wire.key,
             uid: Some(wire.uid),
             cgroup_id: wire.cgroup_id,
+            execs: wire.execs,
             comm: Comm::new(wire.comm),
             thread_comm: Comm::new(wire.thread_comm),
             details: None,
@@ -45,12 +48,12 @@ impl Process {
     pub fn from_names(key: ProcessKey, names: Option<&ProcessNames>) -> Option<Self> {
         let mut process = Self::from_wire(&WireProcess {
             key,
-            tid: key.tgid,
             ..WireProcess::default()
         })?;
         process.uid = names.map(|names| names.uid);
         if let Some(names) = names {
             process.cgroup_id = names.cgroup_id;
+            process.execs = names.execs;
             process.comm = Comm::new(names.comm);
         }
         Some(process)
@@ -76,7 +79,7 @@ impl Process {
         details
             && self.is(other)
             && names(self) == names(other)
-            && (self.uid, self.cgroup_id) == (other.uid, other.cgroup_id)
+            && (self.uid, self.cgroup_id, self.execs) == (other.uid, other.cgroup_id, other.execs)
     }
 }
 
@@ -185,6 +188,7 @@ impl<'de> Deserialize<'de> for Process {
             },
             uid: read.uid,
             cgroup_id: 0,
+            execs: 0,
             comm,
             thread_comm: Comm::from_text(&read.thread_comm),
             details: Some(Arc::new(Details {

@@ -20,6 +20,7 @@ pub fn process(tgid: u32, comm: &str) -> Process {
         },
         uid: Some(1000),
         cgroup_id: 0,
+        execs: 0,
         comm: Comm::from_bytes(comm.as_bytes()),
         thread_comm: Comm::default(),
         details: None,

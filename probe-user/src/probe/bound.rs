@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 
 use aya::maps::{Array, MapData};
-use aya::programs::Program;
 use twtrace_wire::{BUCKETS_AT_ONCE, BoundPorts};
 
 use super::Attached;
 use super::bpf_call::run_once;
 use crate::model::budget::ports::PortSet;
 
-const PROGRAM: &str = "bound_ports";
+pub(super) const PROGRAM: &str = "bound_ports";
 const ANSWER: &str = "BOUND_PORTS";
 /// Any namespace's file leads to the table, which is one for all.
 const OWN_NETNS: &str = "/proc/thread-self/ns/net";
@@ -45,27 +44,15 @@ impl Attached {
 
     /// What some buckets of the table hold.
     fn bound_ports(&self, netns: &File, first: u32) -> Option<BoundPorts> {
-        let Some(Program::RawTracePoint(program)) = self.ebpf.program(PROGRAM) else {
-            return None;
-        };
-        let descriptor = program.fd().ok()?;
+        let descriptor = self.program_to_run(PROGRAM)?;
         let mut context = [
             u64::from(netns.as_raw_fd().unsigned_abs()),
             u64::from(first),
         ];
-        run_once(descriptor.as_fd(), &mut context)
+        run_once(descriptor, &mut context)
             .inspect_err(|error| log::debug!("which ports belong to a bind(): {error}"))
             .ok()?;
         let map: Array<&MapData, BoundPorts> = self.ebpf.map(ANSWER)?.try_into().ok()?;
         map.get(&0, 0).ok()
-    }
-
-    /// Loads what [`Self::ports_of_bind`] runs.
-    pub(super) fn load_bound_ports(&mut self) {
-        if let Some(Program::RawTracePoint(program)) = self.ebpf.program_mut(PROGRAM)
-            && let Err(error) = program.load()
-        {
-            log::debug!("ports of bind() are not told from those of connect(): {error}");
-        }
     }
 }

@@ -1,19 +1,19 @@
 //! Telling the kernel side of sockets that were there before it, and asking it who processes are.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use aya::programs::Program;
-use twtrace_wire::{Existing, ExistingKey, NetnsKey, ProcessKey};
+use twtrace_wire::{Existing, ExistingKey, NetnsKey, ProcessNow};
 
 use super::bpf_call::run_once;
 use super::counters::{map_error, missing};
-use super::{Attached, ProbeError};
+use super::{Attached, ProbeError, bound};
 
 const MAP: &str = "EXISTING";
-const PROGRAM: &str = "process_start";
-const ANSWER: &str = "PROCESS_START";
+const PROGRAM: &str = "process_now";
+const ANSWER: &str = "PROCESS_NOW";
 const IDENTITY_PROGRAM: &str = "netns_identity";
 const IDENTITY: &str = "NETNS_IDENTITY";
 
@@ -46,28 +46,25 @@ impl Attached {
     }
 
     /// Which process it is whose directory in /proc is given, as events have it: its id in the initial pid namespace, and
-    /// when it started. `None` where the process is gone, or this kernel's structs are others.
-    ///
-    /// # Errors
-    /// When this kernel can't run the program that finds out (before 5.10).
-    pub fn process_key(&mut self, directory: &File) -> Result<Option<ProcessKey>, ProbeError> {
-        self.run(PROGRAM, directory.as_raw_fd())?;
-        let fails = |error: MapError| map_error(ANSWER, &error);
-        let map = self.ebpf.map(ANSWER).ok_or_else(|| missing(ANSWER))?;
-        let map: Array<&MapData, ProcessKey> = map.try_into().map_err(fails)?;
-        let key = map.get(&0, 0).map_err(fails)?;
-        Ok((key.tgid != 0 && key.start_boot_ns != 0).then_some(key))
+    /// when it started; and which program it runs, and in which cgroup. `None` where the process is gone, or this kernel
+    /// can't run the program that finds out (before 5.10), or its structs are others.
+    pub fn process_now(&self, directory: RawFd) -> Option<ProcessNow> {
+        let descriptor = self.program_to_run(PROGRAM)?;
+        let mut context = [u64::from(directory.unsigned_abs())];
+        run_once(descriptor, &mut context)
+            .inspect_err(|error| log::debug!("which process a directory stands for: {error}"))
+            .ok()?;
+        let map: Array<&MapData, ProcessNow> = self.ebpf.map(ANSWER)?.try_into().ok()?;
+        let now = map.get(&0, 0).ok()?;
+        (now.key.tgid != 0 && now.key.start_boot_ns != 0).then_some(now)
     }
 
     /// Which network namespace a file stands for (`/proc/PID/ns/net`), as the kernel side knows it; `None` where this
     /// kernel does not say.
     pub fn netns_identity(&self, file: &File) -> Option<NetnsKey> {
-        let Some(Program::RawTracePoint(program)) = self.ebpf.program(IDENTITY_PROGRAM) else {
-            return None;
-        };
-        let descriptor = program.fd().ok()?;
+        let descriptor = self.program_to_run(IDENTITY_PROGRAM)?;
         let mut context = [u64::from(file.as_raw_fd().unsigned_abs())];
-        run_once(descriptor.as_fd(), &mut context)
+        run_once(descriptor, &mut context)
             .inspect_err(|error| log::debug!("which namespace a file stands for: {error}"))
             .ok()?;
         let map = self.ebpf.map(IDENTITY)?;
@@ -76,15 +73,28 @@ impl Attached {
         (identity.netns != 0 && identity.mark != 0).then_some(identity)
     }
 
-    /// Loads what [`Self::netns_identity`] runs.
-    pub(super) fn load_netns_identity(&mut self) {
-        if let Some(Program::RawTracePoint(program)) = self.ebpf.program_mut(IDENTITY_PROGRAM)
-            && let Err(error) = program.load()
-        {
-            log::debug!("namespaces with the same number are not told apart: {error}");
-        }
+    /// A program that userspace runs; `None` where the kernel refused it.
+    pub(super) fn program_to_run(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        let Some(Program::RawTracePoint(program)) = self.ebpf.program(name) else {
+            return None;
+        };
+        program.fd().ok().map(|descriptor| descriptor.as_fd())
     }
 
+    /// Loads the programs that userspace runs: later it has not got the privilege.
+    pub(super) fn load_answers(&mut self) {
+        for (name, loss) in [
+            (PROGRAM, "openers from before tracing, and executables"),
+            (IDENTITY_PROGRAM, "which of the namespaces with one number"),
+            (bound::PROGRAM, "which ports belong to a bind()"),
+        ] {
+            if let Some(Program::RawTracePoint(program)) = self.ebpf.program_mut(name)
+                && let Err(error) = program.load()
+            {
+                log::debug!("not known, since the kernel refuses {name}: {loss}: {error}");
+            }
+        }
+    }
     /// Runs a program for raw tracepoints once, with one argument.
     pub(super) fn run(&mut self, name: &'static str, argument: i32) -> Result<(), ProbeError> {
         let fails = |why: String| ProbeError::Run { program: name, why };

@@ -45,8 +45,8 @@ const OPTIONAL: &[&str] = &[
     "pid_tasks",
     "proc_inode_pid",
     "proc_inode_vfs_inode",
-    "task_cgroups",
     "css_cgroup",
+    "css_set_dfl_cgrp",
     "cgroup_kn",
     "kernfs_id",
 ];

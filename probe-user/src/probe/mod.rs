@@ -171,8 +171,7 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
         waits_for_programs: true,
         misses_before: HashMap::new(),
     };
-    attached.load_netns_identity();
-    attached.load_bound_ports();
+    attached.load_answers();
     attached.misses_before = attached.misses()?.unwrap_or_default().into_iter().collect();
     attached.set_started(FOLLOWING)?;
     Ok(attached)
@@ -268,7 +267,10 @@ fn configure(
             }
             _ => 0,
         },
-        reserved: 0,
+        in_execve_bit: kernel
+            .types
+            .member_bit_offset("task_struct", "in_execve")
+            .unwrap_or(ABSENT),
     })
 }
 

@@ -38,7 +38,7 @@ pub fn close_wait(
             .entry((holder.pid, holder.start_ticks))
             .or_insert_with(|| {
                 let mut process = process_of(holder, session)?;
-                session.enricher().complete(&mut process);
+                session.complete(&mut process);
                 Some(process)
             })
             .clone()
@@ -89,13 +89,14 @@ fn process_of(holder: &Holder, session: &mut Session) -> Option<Process> {
             start_boot_ns: procfs::boot_ns_of_ticks(holder.start_ticks),
         })
     };
-    let key = session
-        .key_of_pid(holder.pid)
-        .filter(|key| procfs::shown_ticks(key.start_boot_ns) == holder.start_ticks);
+    let now = session
+        .process_now(holder.pid)
+        .filter(|now| procfs::shown_ticks(now.key.start_boot_ns) == holder.start_ticks);
     Some(Process {
-        key: key.or_else(as_shown)?,
+        key: now.map(|now| now.key).or_else(as_shown)?,
         uid: None,
-        cgroup_id: 0,
+        cgroup_id: now.map_or(0, |now| now.cgroup_id),
+        execs: now.map_or(0, |now| now.execs),
         comm: holder.comm,
         thread_comm: Comm::default(),
         details: None,

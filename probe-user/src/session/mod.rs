@@ -180,9 +180,20 @@ impl Session {
         &self.attached
     }
 
-    /// Looks processes up.
-    pub fn enricher(&mut self) -> &mut Enricher {
-        &mut self.enricher
+    /// Looks a process up.
+    pub fn complete(&mut self, process: &mut Process) {
+        let Self {
+            enricher, attached, ..
+        } = self;
+        enricher.complete(process, &|directory| attached.process_now(directory));
+    }
+
+    /// Looks the processes of an event up.
+    fn complete_event(&mut self, event: &mut Event) {
+        let Self {
+            enricher, attached, ..
+        } = self;
+        enricher.complete_event(event, &|directory| attached.process_now(directory));
     }
 
     /// Shows other events from here on.
@@ -293,11 +304,11 @@ impl Session {
         self.meet(event.process.as_ref())?;
         let asks_for_place = self.filter.asks_for_place();
         if asks_for_place {
-            self.enricher.complete_event(&mut event);
+            self.complete_event(&mut event);
         }
         if self.filter.matches(&event) {
             if !asks_for_place {
-                self.enricher.complete_event(&mut event);
+                self.complete_event(&mut event);
             }
             sink.event(&event)?;
         }
@@ -453,7 +464,7 @@ impl Session {
     pub fn named(&mut self, key: ProcessKey) -> Option<Process> {
         let names = self.attached.names_of(key);
         let mut process = Process::from_names(key, names.as_ref())?;
-        self.enricher.complete(&mut process);
+        self.complete(&mut process);
         Some(process)
     }
 

@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Result;
-use twtrace_wire::{Existing, ExistingKey, Process, ProcessKey};
+use twtrace_wire::{Existing, ExistingKey, Process, ProcessKey, ProcessNow};
 
 use super::Session;
 use crate::clock;
@@ -101,11 +102,14 @@ impl Session {
     }
 
     /// As events name the process that /proc shows by this id; `None` where it is gone, or the kernel does not say.
-    pub fn key_of_pid(&mut self, pid: u32) -> Option<ProcessKey> {
+    pub fn key_of_pid(&self, pid: u32) -> Option<ProcessKey> {
+        self.process_now(pid).map(|now| now.key)
+    }
+
+    /// The same, with what it runs and where.
+    pub fn process_now(&self, pid: u32) -> Option<ProcessNow> {
         let directory = File::open(format!("/proc/{pid}")).ok()?;
-        let key = self.attached.process_key(&directory);
-        key.inspect_err(|error| log::debug!("which process is {pid}: {error}"))
-            .ok()?
+        self.attached.process_now(directory.as_raw_fd())
     }
 
     /// The holders as events name them.
@@ -124,38 +128,27 @@ impl Session {
                 continue;
             }
             match self.identify_one(&holder) {
-                Ok(Some(process)) => {
+                Some(process) => {
                     processes.insert(key, process);
                 }
-                Ok(None) => log::debug!("pid {} went while it was looked at", holder.pid),
-                Err(error) => {
-                    log::warn!("who opened connections before tracing will be unknown: {error:#}");
-                    break;
-                }
+                None => log::debug!("pid {} went while it was looked at", holder.pid),
             }
         }
         processes
     }
 
-    /// `None` where the process is gone, or another one by now.
-    fn identify_one(&mut self, holder: &Holder) -> Result<Option<Process>> {
-        let Ok(directory) = File::open(format!("/proc/{}", holder.pid)) else {
-            return Ok(None);
-        };
-        let Some(key) = self.attached.process_key(&directory)? else {
-            return Ok(None);
-        };
-        if procfs::shown_ticks(key.start_boot_ns) != holder.start_ticks {
-            return Ok(None);
-        }
-        Ok(Some(Process {
-            key,
-            tid: key.tgid,
+    /// `None` where the process is gone, another one by now, or in exec().
+    fn identify_one(&self, holder: &Holder) -> Option<Process> {
+        let now = self.process_now(holder.pid)?;
+        let is_it = procfs::shown_ticks(now.key.start_boot_ns) == holder.start_ticks;
+        (is_it && now.in_exec == 0).then(|| Process {
+            key: now.key,
+            execs: now.execs,
             uid: procfs::real_uid(holder.pid).unwrap_or_default(),
-            cgroup_id: 0,
+            cgroup_id: now.cgroup_id,
             comm: holder.comm.padded(),
             thread_comm: Default::default(),
-        }))
+        })
     }
 }
 

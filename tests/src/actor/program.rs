@@ -8,6 +8,7 @@ use std::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::process::CommandExt as _,
     },
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::Duration,
@@ -39,9 +40,11 @@ pub enum Way {
     ExecByThread,
     /// Each by a child in the making of which the parent waits (vfork, exec).
     Spawned,
+    /// Each by another program under the same pid; the last one waits until its standard input ends.
+    Replaced,
 }
 
-const WORDS: [(Way, &str); 8] = [
+const WORDS: [(Way, &str); 9] = [
     (Way::Plain, "plain"),
     (Way::Noise, "noise"),
     (Way::Busy, "busy"),
@@ -50,6 +53,7 @@ const WORDS: [(Way, &str); 8] = [
     (Way::ChildOfThread, "child_of_thread"),
     (Way::ExecByThread, "exec_by_thread"),
     (Way::Spawned, "spawned"),
+    (Way::Replaced, "replaced"),
 ];
 
 impl Way {
@@ -114,6 +118,13 @@ pub fn run(words: &[String]) -> Result<()> {
             await_end(in_thread(child)?)?;
         }
         Way::ExecByThread => in_thread(move || exec(server, count))?,
+        Way::Replaced => {
+            connect(server, 1)?;
+            match count {
+                1 => drop(io::stdin().read_to_end(&mut Vec::new())?),
+                _ => replace(server, count - 1)?,
+            }
+        }
         Way::Spawned => {
             for _ in 0..count {
                 let line = line(Way::Plain, server, 1)?;
@@ -221,6 +232,20 @@ fn orphan(server: SocketAddr, count: usize) -> Result<()> {
     std::fs::File::from(reader).read_to_end(&mut said)?;
     ensure!(said == b".", "the grandchild failed");
     Ok(())
+}
+
+/// The name under which a program goes on as another one.
+pub fn other(own: &Path) -> PathBuf {
+    own.with_file_name("other-program")
+}
+
+/// The process goes on as the program of the other name.
+fn replace(server: SocketAddr, count: usize) -> Result<()> {
+    let line = line(Way::Replaced, server, count)?;
+    let error = Command::new(other(Path::new(&line[0])))
+        .args(&line[1..])
+        .exec();
+    Err(error.into())
 }
 
 /// The process goes on as another program, under the pid and the start time of its main thread.

@@ -137,6 +137,8 @@ const USAGES_IN_GUESTS: &[&str] = &[
     "usage/pid_namespace",
     "usage/command_in_pid_namespace",
     "usage/time_namespace",
+    "usage/namespace_of_a_thread",
+    "exec/each_program_has_its_own_name",
 ];
 
 /// Of budgets, leaks, experiments and doctor: those that rest on what a kernel has or not, one for each thing that is
@@ -145,6 +147,7 @@ const TABLES_IN_GUESTS: &[&str] = &[
     "budget/full",
     "budget/own_range",
     "budget/bind_before_connect",
+    "budget/ports_of_bind",
     "experiment/slab_memory",
     "doctor/healthy",
     "doctor/close_wait",

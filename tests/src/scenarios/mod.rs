@@ -14,6 +14,7 @@ mod doctor_nat;
 mod doctor_ports;
 mod ends;
 mod exactness;
+mod exec;
 mod experiments;
 mod handover;
 mod html;
@@ -284,6 +285,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
         (command::manners::USAGES, Reach::BestTier),
         (stacks::USAGES, Reach::Tracepoints),
         (containers::USAGES, Reach::Tracepoints),
+        (exec::USAGES, Reach::Tracepoints),
         (recordings::USAGES, Reach::BestTier),
         (schema::USAGES, Reach::BestTier),
         (html::USAGES, Reach::BestTier),

@@ -1,0 +1,51 @@
+//! The cgroup a task is in.
+
+use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
+use twtrace_wire::{ABSENT, CGROUP_V1};
+
+use crate::{
+    constants::{config, offset},
+    kernel::read,
+};
+
+/// Id of the root of each hierarchy (fs/kernfs/dir.c).
+const ROOT_CGROUP: u64 = 1;
+
+/// The cgroup of the current task: in the v1 hierarchy that userspace chose, if it is in one of its cgroups, else
+/// in v2. Also right for a task that is exiting.
+#[inline(always)]
+pub fn of_current(task: u64) -> u64 {
+    match of_v1(task) {
+        // SAFETY: no arguments, no effect.
+        0 => unsafe { bpf_get_current_cgroup_id() },
+        id => id,
+    }
+}
+
+/// The same of any task; 0 where it is not known.
+#[inline(always)]
+pub fn of_task(task: u64) -> u64 {
+    let id = of_v1(task);
+    if id != 0 || offset!(css_set_dfl_cgrp) == ABSENT || offset!(kernfs_id) == ABSENT {
+        return id;
+    }
+    let set: u64 = read(task, offset!(task_cgroups));
+    let cgroup: u64 = read(set, offset!(css_set_dfl_cgrp));
+    let node: u64 = read(cgroup, offset!(cgroup_kn));
+    read(node, offset!(kernfs_id))
+}
+
+/// 0 where it is in none of them.
+#[inline(always)]
+fn of_v1(task: u64) -> u64 {
+    let controller = config!(cgroup_controller);
+    if controller == ABSENT {
+        return 0;
+    }
+    let set: u64 = read(task, offset!(task_cgroups));
+    let state: u64 = read(set, controller);
+    let cgroup: u64 = read(state, offset!(css_cgroup));
+    let node: u64 = read(cgroup, offset!(cgroup_kn));
+    let id: u64 = read(node, offset!(kernfs_id));
+    if id > ROOT_CGROUP { id | CGROUP_V1 } else { 0 }
+}

@@ -1,0 +1,142 @@
+//! A process that goes on as another program: what it did before is not told of the new one.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use super::Usage;
+use crate::{
+    actor::program::{self, Way},
+    runner::{Context, spawn, wait},
+    sys::process,
+};
+
+pub const USAGES: &[Usage] = &[Usage {
+    name: "exec/each_program_has_its_own_name",
+    run: each_has_its_own,
+}];
+
+/// Until mini-sockets are there, and until events are read.
+const SETTLED: Duration = Duration::from_millis(500);
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The runner's binary under another name; gone when dropped.
+struct Other(PathBuf);
+
+impl Other {
+    fn new() -> Result<Self> {
+        let own = env::current_exe()?;
+        let other = program::other(&own);
+        // What a run before left.
+        let _ = fs::remove_file(&other);
+        fs::hard_link(&own, &other).context("link the runner's binary")?;
+        Ok(Self(other))
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// One program closes a connection and becomes another, which closes one, too. All of that is read when it is over; and what
+/// comes late for the first connection comes when the second program has acted.
+fn each_has_its_own(context: &Context) -> Result<()> {
+    let other = Other::new()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let mut options = context.tier.options();
+    options.extend(["--remote".to_owned(), address.to_string()]);
+    let mut trace = spawn(&context.twtrace, &["trace", "--json"], &options)?;
+    let mut lines = BufReader::new(trace.stdout.take().context("no output")?).lines();
+    let first = lines.next().context("twtrace says nothing")??;
+    ensure!(first.contains(r#""start""#), "begins with {first}");
+
+    let signal = |signal| process::signal(trace.id().cast_signed(), signal);
+    signal(libc::SIGSTOP)?;
+    let played = play(&listener, address);
+    signal(libc::SIGCONT)?;
+    let ((program, stdin), ends) = played?;
+    thread::sleep(2 * SETTLED);
+    signal(libc::SIGINT)?;
+    let events: Vec<Value> = lines
+        .map(|line| Ok(serde_json::from_str(&line?)?))
+        .collect::<Result<_>>()?;
+    wait(&mut trace, LIMIT)?;
+    drop(stdin);
+    end(program)?;
+
+    let own = env::current_exe()?;
+    let comm = |path: &PathBuf| -> String {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.chars().take(15).collect()
+    };
+    for (end, program, exe) in [
+        (ends[0], &own, Value::Null),
+        (ends[1], &other.0, other.0.to_str().into()),
+    ] {
+        let found: Vec<&Value> = events
+            .iter()
+            .filter(|event| event["local"] == end.to_string().as_str())
+            .filter(|event| event["event"] == "time_wait" || event["event"] == "reset")
+            .collect();
+        // Up to 6.1 it takes fentry or kprobes to see what mini-sockets send.
+        let births = found.iter().filter(|event| event["event"] == "time_wait");
+        ensure!(births.count() == 1, "of {end}: {events:#?}");
+        for event in found {
+            for actor in ["process", "opener"] {
+                let process = &event[actor];
+                ensure!(
+                    process["comm"] == comm(program).as_str() && process["exe"] == exe,
+                    "the {actor} is not {} with the executable {exe}: {event}",
+                    comm(program)
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+type Played = ((Child, ChildStdin), [SocketAddr; 2]);
+
+fn play(listener: &TcpListener, address: SocketAddr) -> Result<Played> {
+    let line = program::line(Way::Replaced, address, 2)?;
+    let mut program = Command::new(&line[0])
+        .args(&line[1..])
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let stdin = program.stdin.take().context("no standard input")?;
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let (mut stream, end) = listener.accept()?;
+        ensure!(stream.read(&mut [0])? == 0, "the program sent something");
+        connections.push((stream, end));
+    }
+    thread::sleep(SETTLED);
+    // Meets a RST, as the process has closed.
+    let late = |stream: &mut TcpStream| stream.write_all(b"late");
+    for (stream, _) in &mut connections {
+        late(stream)?;
+    }
+    thread::sleep(SETTLED);
+    let [(_, first), (_, second)] = &connections[..] else {
+        bail!("not two connections");
+    };
+    Ok(((program, stdin), [*first, *second]))
+}
+
+fn end(mut program: Child) -> Result<()> {
+    let status = wait(&mut program, LIMIT)?;
+    ensure!(status.success(), "the program ended with {status}");
+    Ok(())
+}
