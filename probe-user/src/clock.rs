@@ -9,8 +9,7 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Nanoseconds of a second.
-pub const SECOND_NS: u64 = 1_000_000_000;
+use crate::event::timestamp::{Clocks, SECOND_NS};
 
 /// CLOCK_MONOTONIC of the host now, nanoseconds.
 ///
@@ -40,6 +39,35 @@ pub fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
         _ => 0,
     };
     Ok(shown_ns.saturating_add_signed(-moved_ns))
+}
+
+/// Measures the offsets of the wall clock to the kernel's.
+///
+/// # Errors
+/// When the kernel refuses a clock.
+pub fn measure() -> io::Result<Clocks> {
+    Ok(Clocks {
+        realtime_minus_monotonic_ns: realtime_minus_ns(libc::CLOCK_MONOTONIC)?,
+        realtime_minus_boottime_ns: realtime_minus_ns(libc::CLOCK_BOOTTIME)?,
+    })
+}
+
+/// Measures that to CLOCK_MONOTONIC anew: the wall clock is stepped and slewed, and CLOCK_MONOTONIC stops while the
+/// host sleeps.
+///
+/// # Errors
+/// When the kernel refuses a clock.
+pub fn remeasure(clocks: &mut Clocks) -> io::Result<()> {
+    clocks.realtime_minus_monotonic_ns = realtime_minus_ns(libc::CLOCK_MONOTONIC)?;
+    Ok(())
+}
+
+fn realtime_minus_ns(clock: libc::clockid_t) -> io::Result<i64> {
+    let before = clock_ns(libc::CLOCK_REALTIME)?;
+    let other = clock_ns(clock)?;
+    let after = clock_ns(libc::CLOCK_REALTIME)?;
+    let middle = before.midpoint(after);
+    Ok(middle.cast_signed() - other.cast_signed())
 }
 
 /// Starts in /proc are on the host's clock, whatever namespace reads them.

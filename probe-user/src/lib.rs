@@ -11,6 +11,7 @@ mod doctor;
 mod enrich;
 mod event;
 mod filter;
+mod hooks;
 mod host;
 mod model;
 mod output;

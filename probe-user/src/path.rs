@@ -12,19 +12,19 @@ use twtrace_wire::{
 };
 use zstd::bulk::Compressor;
 
-use crate::clock::SECOND_NS;
 use crate::enrich::Enricher;
 use crate::event::batch::{Batch, BatchBuilder};
 use crate::event::decode::{Decoder, Wire};
+use crate::event::event_json::EventJson;
+use crate::event::json;
 use crate::event::judge::Judge;
-use crate::event::timestamp::Clocks;
+use crate::event::timestamp::SECOND_NS;
 use crate::event::{Event, Moment};
 use crate::filter::Filter;
-use crate::host::Host;
+use crate::model::host::Host;
 use crate::model::series::{Series, SeriesLimits};
 use crate::model::tally::{Opening, Tally};
-use crate::output::event_json::EventJson;
-use crate::output::{json, lines};
+use crate::output::lines;
 use crate::record::FRAME_TEXT;
 use crate::record::entry::Lines;
 
@@ -70,7 +70,7 @@ impl Stage {
     }
 
     fn new(name: &str) -> Option<Self> {
-        let clocks = Clocks::measure().ok()?;
+        let clocks = crate::clock::measure().ok()?;
         let batch = batch();
         let decoder = Decoder {
             clocks,

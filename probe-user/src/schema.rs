@@ -3,27 +3,19 @@
 //! The schemas are closed: a field that is not in them is an error, and so is one that is missing. Adding a field
 //! to the contract is compatible all the same; a schema tells what its own version prints.
 
-use std::borrow::Cow;
-use std::marker::PhantomData;
-
 use clap::ValueEnum;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
-use twtrace_wire::{EventKind, Probe, Side};
+use twtrace_wire::EventKind;
 
-use crate::command::probes::Document;
 use crate::doctor::diagnosis::Diagnosis;
-use crate::event::by::By;
-use crate::event::comm::Comm;
-use crate::event::kernel_reason::KernelReason;
 use crate::event::words::Word;
-use crate::event::{
-    Abort, Event, Lost, LostBy, PortAlloc, PortResult, Reset, TimeWait, TimeWaitEnd, Timestamp,
-};
+use crate::event::{Abort, Event, Lost, PortAlloc, Reset, TimeWait, TimeWaitEnd, Timestamp};
+use crate::hooks::Choice;
 use crate::model::report::Report;
-use crate::probe::Choice;
+use crate::output::tiers::Document;
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -125,7 +117,7 @@ fn start(generator: &mut SchemaGenerator) -> Schema {
         "ts": generator.subschema_for::<Timestamp>(),
         "mono_ns": generator.subschema_for::<u64>(),
         "event": { "const": "start" },
-        "format": { "const": crate::output::json::FORMAT },
+        "format": { "const": crate::event::json::FORMAT },
         "part": generator.subschema_for::<u32>(),
         "kernel": { "type": "string" },
         "host": { "type": "string" },
@@ -138,68 +130,6 @@ fn start(generator: &mut SchemaGenerator) -> Schema {
         "description": "The first line.",
         "properties": fields,
         "required": names,
-    })
-}
-
-/// Stands for a set whose members are written as words.
-pub struct WordOf<T>(PhantomData<T>);
-
-fn words<T: Word>() -> Vec<&'static str> {
-    T::MEMBERS.iter().map(|member| member.word()).collect()
-}
-
-fn lost_by() -> Vec<&'static str> {
-    [words::<Probe>(), vec![LostBy::Decode.word()]].concat()
-}
-
-/// Schemas that are written where they are used: they have no name of their own.
-macro_rules! inline {
-    ($([$($generic:tt)*] $type:ty = $schema:expr;)+) => {$(
-        impl<$($generic)*> JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                $schema
-            }
-        }
-    )+};
-}
-
-inline! {
-    [T: Word] WordOf<T> = json_schema!({ "enum": words::<T>() });
-    [T: Word, const N: usize] By<T, N> = numbers(&words::<T>(), false);
-    [] EachSide = numbers(&words::<Side>(), true);
-    [] Comm = json_schema!({ "type": "string" });
-    [] KernelReason = json_schema!({ "type": "string" });
-    [] PortResult = json_schema!({ "type": "string", "pattern": "^(ok|E[A-Z0-9]+)$" });
-    [] LostBy = json_schema!({ "enum": lost_by() });
-    [] Timestamp = json_schema!({
-        "type": "string",
-        "format": "date-time",
-        "pattern": "^\\d{4,}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{9}Z$",
-    });
-}
-
-/// Stands for numbers of all sides, also those with nothing.
-pub struct EachSide;
-
-/// One number a word.
-fn numbers(words: &[&str], is_always: bool) -> Schema {
-    let number = json!({ "type": "integer", "minimum": 0 });
-    let fields: Map<String, Value> = words
-        .iter()
-        .map(|word| ((*word).to_owned(), number.clone()))
-        .collect();
-    json_schema!({
-        "type": "object",
-        "properties": fields,
-        "required": if is_always { words } else { &[] },
     })
 }
 

@@ -1,12 +1,15 @@
 use serde::Serialize;
 use twtrace_wire::ResetReason;
 
+use twtrace_wire::{Probe, Side};
+
 use super::*;
 use crate::doctor::samples as facts;
+use crate::event::LostBy;
 use crate::event::{lost::LostWord, samples};
 use crate::filter::Filter;
+use crate::hooks::{Question, Tier};
 use crate::model::report::{LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
-use crate::probe::{Question, Tier};
 
 fn errors(kind: Kind, value: &Value) -> Vec<String> {
     let schema = serde_json::to_value(of(kind)).unwrap();
@@ -71,12 +74,12 @@ fn every_event() {
     );
     is_described(
         Kind::Event,
-        &crate::output::json::Start {
+        &crate::event::json::Start {
             ts: Timestamp(0),
             mono_ns: 5,
-            event: crate::output::json::StartWord::Start,
+            event: crate::event::json::StartWord::Start,
             part: 1,
-            format: crate::output::json::FORMAT,
+            format: crate::event::json::FORMAT,
             kernel: "6.18",
             host: "host",
             options: json!({ "without": [] }),

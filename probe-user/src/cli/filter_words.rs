@@ -3,9 +3,9 @@
 use clap::Parser;
 
 use super::FilterArgs;
+use crate::enrich::netns_arg::NetnsArg;
 use crate::event::words::Word;
 use crate::filter::Filter;
-use crate::filter::netns::NetnsArg;
 
 /// A command line of filters alone.
 #[derive(Debug, Parser)]

@@ -22,13 +22,14 @@ pub use serve::{HistoryArgs, Privileges, ServeArgs};
 pub use stacks::StackArgs;
 
 use crate::doctor::finding::Severity;
+use crate::enrich::netns_arg::{NetnsArg, NetnsError};
 use crate::enrich::procfs::{self, PidError};
 use crate::event::words::Word;
-use crate::filter::netns::{NetnsArg, NetnsError};
 use crate::filter::{AddressFilter, ContainerFilter, Filter, PodFilter, UnitFilter};
+use crate::hooks::Hook;
 use crate::output::table::By;
 use crate::output::tui::terminal;
-use crate::probe::{Hook, ProbeOptions};
+use crate::probe::ProbeOptions;
 use crate::schema::Kind;
 pub use filter_words::{display_filter, filter_words};
 

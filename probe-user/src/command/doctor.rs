@@ -11,8 +11,9 @@ use super::print;
 use super::replay::Replay;
 use crate::cli::DoctorArgs;
 use crate::doctor::diagnosis::Diagnosis;
+use crate::event::json;
 use crate::model::tally::Tally;
-use crate::output::{diagnosis, json};
+use crate::output::diagnosis;
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
 

@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 
 use super::start_line::StartLine;
 use crate::cli::BoundsArgs;
+use crate::event::event_json::EventJson;
+use crate::event::json;
 use crate::event::{Event, Lost};
 use crate::filter::Filter;
 use crate::model::budget::evidence::Evidence;
 use crate::model::observation::{Observation, Seen};
-use crate::output::event_json::EventJson;
-use crate::output::json;
 use crate::record::observation;
 use crate::record::writer::{Writer, Written};
 use crate::session::Sink;

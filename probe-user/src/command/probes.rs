@@ -1,21 +1,13 @@
 //! `twtrace probes`
 
 use anyhow::Result;
-use serde::Serialize;
 
 use super::print;
 use crate::cli::ProbesArgs;
-use crate::host::Host;
-use crate::output::{json, tiers};
-use crate::probe::{self, Choice, ProbeOptions};
-
-/// The document of `probes --json`.
-#[derive(schemars::JsonSchema, Serialize)]
-pub struct Document<'a> {
-    host: &'a str,
-    kernel: &'a str,
-    tiers: &'a [Choice],
-}
+use crate::event::json;
+use crate::output::tiers;
+use crate::output::tiers::Document;
+use crate::probe::{self, ProbeOptions};
 
 /// Attaches, shows what was chosen, and detaches.
 pub fn run(args: &ProbesArgs) -> Result<()> {
@@ -24,7 +16,7 @@ pub fn run(args: &ProbesArgs) -> Result<()> {
         ..args.probing.options()
     };
     let attached = probe::attach(&options)?;
-    let host = Host::read();
+    let host = crate::host::read();
     let text = if args.json {
         let mut text = Vec::new();
         json::append(

@@ -11,7 +11,8 @@ use super::live::{Live, Order};
 use super::notice;
 use super::start_line::StartLine;
 use crate::cli::RecordArgs;
-use crate::output::{quantity, tiers};
+use crate::event::quantity;
+use crate::output::tiers;
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
 

@@ -24,6 +24,7 @@ use crate::serve::counting::Counting;
 use crate::serve::health::{Health, Stage};
 use crate::serve::http::{self, Ask};
 use crate::serve::manager::Manager;
+use crate::serve::own;
 use crate::serve::remembering::Remembering;
 use crate::serve::settings::Settings;
 use crate::session::observer::Wants;
@@ -212,7 +213,7 @@ impl Server {
     fn page(&mut self, format: Format) -> Result<Bytes> {
         self.catch_up()?;
         self.state.scrapes += 1;
-        self.state.own.get_or_insert_default().read();
+        own::read(self.state.own.get_or_insert_default());
         let remembering = self.counting.remembering.as_ref();
         self.state.history = remembering.map(Remembering::status);
         Ok(prometheus::render(

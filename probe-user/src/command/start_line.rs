@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::event::json::{self, FORMAT, Start};
 use crate::filter::Filter;
+use crate::hooks::Hook;
 use crate::model::tally::Opening;
-use crate::output::json::{self, FORMAT, Start};
-use crate::probe::{Hook, ProbeOptions};
+use crate::probe::ProbeOptions;
 use crate::session::launch;
 
 /// Options in force.

@@ -9,12 +9,13 @@ use serde::Serialize;
 use super::notice;
 use super::replay::{Replay, outcome};
 use crate::cli::ViewArgs;
+use crate::event::event_json::EventJson;
+use crate::event::json;
+use crate::event::text::escape;
 use crate::model::tally::Opening;
-use crate::output::event_json::EventJson;
+use crate::output::lines;
 use crate::output::progress::Progress;
 use crate::output::target::Target;
-use crate::output::text::escape;
-use crate::output::{json, lines};
 use crate::record::entry::Entry;
 
 /// Prints the events of recordings, merged by time; with the host in front where there are several.

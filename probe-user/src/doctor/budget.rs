@@ -7,11 +7,11 @@ use super::advice::{self, NAMED};
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use super::refused;
+use crate::event::quantity::duration;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::budget::sysctls::TwReuse;
 use crate::model::dealings::DealingRow;
 use crate::model::destination::Destination;
-use crate::output::quantity::duration;
 
 /// From this part on a budget is nearly used up.
 const NEARLY: f64 = 0.8;

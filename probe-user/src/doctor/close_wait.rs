@@ -5,9 +5,9 @@ use serde_json::json;
 use super::advice;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
+use crate::event::quantity::duration;
 use crate::model::close_wait::{CloseWaitRow, NoHolder};
 use crate::model::dealings;
-use crate::output::quantity::duration;
 
 /// So many of one process are a leak, or it is stuck.
 const MANY: u64 = 20;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
-use crate::scan::namespace::Conntrack;
+use crate::model::namespace::Conntrack;
 
 /// From this part on the table is nearly full.
 const NEARLY: f64 = 0.9;

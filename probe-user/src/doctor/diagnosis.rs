@@ -8,13 +8,13 @@ use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use super::findings;
 use crate::event::Timestamp;
+use crate::event::quantity;
 use crate::filter::Filter;
 use crate::model::audit::{AuditRow, warning};
 use crate::model::budget::row::BudgetRow;
 use crate::model::coverage::Coverage;
 use crate::model::report::Report;
 use crate::model::tally::Tally;
-use crate::output::quantity;
 
 /// The document of `doctor --json`.
 #[derive(schemars::JsonSchema, Debug, Serialize)]

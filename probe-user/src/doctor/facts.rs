@@ -7,8 +7,8 @@ use twtrace_wire::Side;
 
 use crate::filter::Filter;
 use crate::model::dealings::{Dealing, DealingRow, Dealings};
+use crate::model::namespace::{Looks, State};
 use crate::model::report::Report;
-use crate::scan::namespace::{Looks, State};
 
 /// Everything that was measured.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Facts {
 mod tests {
     use super::super::samples;
     use super::*;
-    use crate::scan::namespace::Look;
+    use crate::model::namespace::Look;
 
     #[test]
     fn namespaces_that_the_filter_hides_are_not_judged() {

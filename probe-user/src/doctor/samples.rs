@@ -6,14 +6,14 @@ use twtrace_wire::{ReuseRefusal, Side};
 
 use super::facts::{Facts, Namespace};
 use crate::event::{Timestamp, samples};
+use crate::hooks::{Choice, Question, Tier};
 use crate::model::budget::ports::PortRange;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::dealings::{DealingRow, Dealings};
 use crate::model::destination::{Destination, DestinationRow};
 use crate::model::memory::Memory;
+use crate::model::namespace::samples::defaults;
 use crate::model::report::{Exact, ProcessRow, Report};
-use crate::probe::{Choice, Question, Tier};
-use crate::scan::namespace::samples::defaults;
 
 /// The only namespace.
 pub const NETNS: u32 = 42;

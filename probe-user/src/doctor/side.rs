@@ -6,11 +6,11 @@ use twtrace_wire::Side;
 use super::advice;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
-use crate::clock::SECOND_NS;
+use crate::event::quantity;
+use crate::event::timestamp::SECOND_NS;
 use crate::model::budget::sysctls::TIME_WAIT_NS;
 use crate::model::dealings::DealingRow;
 use crate::model::destination::Destination;
-use crate::output::quantity;
 
 /// TIME_WAITs a second, of one process and destination, from which it is a high rate.
 const HIGH_PER_S: f64 = 10.0;

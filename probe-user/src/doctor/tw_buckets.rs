@@ -76,8 +76,8 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::hooks::ResetsSeen;
     use crate::model::audit::{CountedAt, Last, Reading, Sight, Uncertainty, audit};
-    use crate::probe::ResetsSeen;
 
     fn with(refused: u64, alive: u64) -> Vec<Finding> {
         let mut facts = samples::healthy();

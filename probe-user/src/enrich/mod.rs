@@ -1,13 +1,12 @@
 //! What the kernel side does not say about a process: start time, executable, cgroup and container.
 
-pub mod cgroup;
 mod cgroup_lines;
-mod cgroup_names;
 pub mod cgroup_tree;
 mod cgroup_watch;
 pub mod counters;
 pub mod hierarchies;
 pub mod netns;
+pub mod netns_arg;
 pub mod netns_names;
 pub mod pid_namespace;
 pub mod procfs;
@@ -18,9 +17,10 @@ use std::sync::Arc;
 use twtrace_wire::{CGROUP_V1, ProcessKey, ProcessNow};
 
 use crate::event::comm::Comm;
-use crate::event::timestamp::{Clocks, Timestamp};
+use crate::event::place::Place;
+use crate::event::process::Details;
+use crate::event::timestamp::Clocks;
 use crate::event::{Event, Facts, Process};
-use cgroup::Place;
 use cgroup_lines::Lines;
 use cgroup_tree::{CgroupTree, Resolved};
 use hierarchies::Hierarchies;
@@ -29,19 +29,6 @@ use remembered::Remembered;
 
 /// Processes whose details are kept; twice as many at most are in memory.
 const CACHED: usize = 8_192;
-
-/// What was found out about a process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
-    /// Its name when it was looked up; empty where it was gone.
-    pub comm: Comm,
-    /// When it started.
-    pub start_time: Option<Timestamp>,
-    /// Path of its executable, as the kernel shows it.
-    pub exe: Option<String>,
-    /// Where it runs.
-    pub cgroup: Option<Place>,
-}
 
 /// A process under one name, in one cgroup and with one program: exec changes both the name and the executable, and a
 /// process may be moved.
@@ -205,7 +192,7 @@ mod tests {
             ..ProcessNow::default()
         };
         let found = |mut process: Process, now: Option<ProcessNow>| {
-            let mut enricher = Enricher::new(Clocks::measure().unwrap());
+            let mut enricher = Enricher::new(crate::clock::measure().unwrap());
             enricher.complete(&mut process, &|_| now);
             let details = process.details.unwrap();
             assert!(details.start_time.is_some());
@@ -250,7 +237,7 @@ mod tests {
                 ..ProcessNow::default()
             };
             let mut process = me.clone();
-            let mut enricher = Enricher::new(Clocks::measure().unwrap());
+            let mut enricher = Enricher::new(crate::clock::measure().unwrap());
             enricher.complete(&mut process, &|_| Some(now));
             assert_eq!(process.place().is_some(), is_known, "{then} {now:?}");
         }

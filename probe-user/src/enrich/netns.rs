@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use twtrace_wire::NetnsKey;
 
-use super::counters::{Counters, CountersError};
+use super::counters::CountersError;
 use super::hierarchies::unescape;
+use crate::model::audit::Counters;
 
 /// How many processes of one namespace are remembered: enough that one of them still lives at the end.
 const REMEMBERED: usize = 8;
@@ -113,7 +114,7 @@ pub fn counters_by_process(netns: NetnsKey, pid: u32, identify: Identify<'_>) ->
     if key_of(&file, identify)? != netns {
         return None;
     }
-    let counters = Counters::read(Path::new(&format!("/proc/{pid}/net"))).ok()?;
+    let counters = crate::enrich::counters::read(Path::new(&format!("/proc/{pid}/net"))).ok()?;
     // Once more: the pid may have been given to another process meanwhile.
     let is_still_it = of_process(pid) == Some(netns.netns);
     drop(file);
@@ -150,7 +151,9 @@ pub fn counters_by_mount(path: &Path) -> Result<Counters, MountedError> {
                 if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
                     return Err(enter(io::Error::last_os_error()));
                 }
-                Ok(Counters::read(Path::new("/proc/thread-self/net"))?)
+                Ok(crate::enrich::counters::read(Path::new(
+                    "/proc/thread-self/net",
+                ))?)
             })
             .map_err(|_| MountedError::Thread)?;
         reader.join().map_err(|_| MountedError::Thread)?

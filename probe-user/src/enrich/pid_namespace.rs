@@ -10,10 +10,6 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use twtrace_wire::ProcessKey;
 
-/// Why a network namespace is not seen that may well have processes.
-pub const HIDDEN: &str =
-    "no process in it is in twtrace's pid namespace, so that it can't be looked into";
-
 /// What is lost, and what to do.
 pub const LOST: &str = "in this pid namespace /proc shows only the processes that are in it: of others the executable is not \
      known, nor which connections they have open, and network namespaces that only they are in are neither searched nor \

@@ -11,7 +11,7 @@ use super::{
     Abort, Event, Facts, Flow, PortAlloc, PortResult, Process, Reset, TimeWait, TimeWaitEnd,
     Timestamp,
 };
-use crate::clock::SECOND_NS;
+use crate::event::timestamp::SECOND_NS;
 
 /// `2026-11-25T`
 const DATE: usize = 11;

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use twtrace_wire::COMM_LEN;
 
 /// A task's comm: up to 15 bytes of anything. Shown with U+FFFD for invalid UTF-8; control characters are
-/// left in, so terminal output has to go through [`crate::output::text`].
+/// left in, so terminal output has to go through [`crate::event::text`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Comm([u8; COMM_LEN]);
 

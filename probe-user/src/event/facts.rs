@@ -52,11 +52,11 @@ pub struct Flow {
 pub struct TimeWait {
     /// `time_wait` or `fin_wait2`, as the mini-socket began.
     #[serde(serialize_with = "words::serialize_option")]
-    #[schemars(with = "Option<crate::schema::WordOf<TcpState>>")]
+    #[schemars(with = "Option<crate::event::schema::WordOf<TcpState>>")]
     pub state: Option<TcpState>,
     /// The state the full socket left.
     #[serde(serialize_with = "words::serialize_option")]
-    #[schemars(with = "Option<crate::schema::WordOf<TcpState>>")]
+    #[schemars(with = "Option<crate::event::schema::WordOf<TcpState>>")]
     pub from: Option<TcpState>,
     /// How the connection had been used.
     #[serde(flatten)]
@@ -70,7 +70,7 @@ pub struct TimeWait {
 pub struct TimeWaitEnd {
     /// How.
     #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<EndCause>")]
+    #[schemars(with = "crate::event::schema::WordOf<EndCause>")]
     pub cause: EndCause,
     /// Time since it was made, nanoseconds; `None` where that was before tracing.
     pub age_ns: Option<u64>,
@@ -87,17 +87,17 @@ pub struct TimeWaitEnd {
 pub struct Reset {
     /// Which way.
     #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<ResetDirection>")]
+    #[schemars(with = "crate::event::schema::WordOf<ResetDirection>")]
     pub direction: ResetDirection,
     /// Why, as twtrace judges it.
     #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<ResetReason>")]
+    #[schemars(with = "crate::event::schema::WordOf<ResetReason>")]
     pub reason: ResetReason,
     /// Why, in the kernel's own word.
     pub kernel_reason: Option<KernelReason>,
     /// The state before it.
     #[serde(serialize_with = "words::serialize_option")]
-    #[schemars(with = "Option<crate::schema::WordOf<TcpState>>")]
+    #[schemars(with = "Option<crate::event::schema::WordOf<TcpState>>")]
     pub state: Option<TcpState>,
     /// How the connection had been used.
     #[serde(flatten)]
@@ -111,11 +111,11 @@ pub struct Reset {
 pub struct Abort {
     /// Why.
     #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<AbortReason>")]
+    #[schemars(with = "crate::event::schema::WordOf<AbortReason>")]
     pub reason: AbortReason,
     /// The state before it.
     #[serde(serialize_with = "words::serialize_option")]
-    #[schemars(with = "Option<crate::schema::WordOf<TcpState>>")]
+    #[schemars(with = "Option<crate::event::schema::WordOf<TcpState>>")]
     pub state: Option<TcpState>,
     /// How the connection had been used.
     #[serde(flatten)]
@@ -127,7 +127,7 @@ pub struct Abort {
 pub struct PortAlloc {
     /// The system call.
     #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<PortOp>")]
+    #[schemars(with = "crate::event::schema::WordOf<PortOp>")]
     pub op: PortOp,
     /// The port asked for, 0 for any.
     pub requested: u16,

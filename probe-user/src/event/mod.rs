@@ -8,16 +8,23 @@ mod as_written;
 pub mod batch;
 mod borrowed;
 pub mod by;
+mod cgroup_names;
 pub mod comm;
 pub mod decode;
 pub mod errno;
+pub mod event_json;
 pub mod facts;
+pub mod json;
 pub mod judge;
 pub mod kernel_reason;
 pub mod lost;
 pub mod netns_order;
 pub mod parse;
+pub mod place;
 pub mod process;
+pub mod quantity;
+pub mod schema;
+pub mod text;
 pub mod timestamp;
 pub mod words;
 
@@ -42,7 +49,7 @@ pub struct Event {
     pub mono_ns: u64,
     /// Names the variant of `facts`.
     #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<EventKind>")]
+    #[schemars(with = "crate::event::schema::WordOf<EventKind>")]
     pub event: EventKind,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
@@ -57,13 +64,13 @@ pub struct Event {
     pub mapped: bool,
     /// Which end this host's socket is.
     #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<Side>")]
+    #[schemars(with = "crate::event::schema::WordOf<Side>")]
     pub side: Side,
     /// Who is answerable.
     pub process: Option<Process>,
     /// Why `process` is `None`.
     #[serde(serialize_with = "words::serialize_option")]
-    #[schemars(with = "Option<crate::schema::WordOf<Unattributed>>")]
+    #[schemars(with = "Option<crate::event::schema::WordOf<Unattributed>>")]
     pub unattributed: Option<Unattributed>,
     /// Who connected or accepted.
     pub opener: Option<Process>,

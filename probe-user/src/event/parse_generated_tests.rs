@@ -9,10 +9,10 @@ use proptest::sample::select;
 use twtrace_wire::ProcessKey;
 
 use super::*;
-use crate::enrich::Details;
-use crate::enrich::cgroup::Place;
 use crate::event::comm::Comm;
-use crate::output::event_json::EventJson;
+use crate::event::event_json::EventJson;
+use crate::event::place::Place;
+use crate::event::process::Details;
 
 fn member<T: Word + std::fmt::Debug>() -> impl Strategy<Value = T> {
     select(T::MEMBERS)

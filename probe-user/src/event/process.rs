@@ -7,9 +7,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use twtrace_wire::{Process as WireProcess, ProcessKey, ProcessNames};
 
 use super::comm::Comm;
+use super::place::Place;
 use super::timestamp::Timestamp;
-use crate::enrich::Details;
-use crate::enrich::cgroup::Place;
+
+/// What was found out about a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Its name when it was looked up; empty where it was gone.
+    pub comm: Comm,
+    /// When it started.
+    pub start_time: Option<Timestamp>,
+    /// Path of its executable, as the kernel shows it.
+    pub exe: Option<String>,
+    /// Where it runs.
+    pub cgroup: Option<Place>,
+}
 
 /// A process, as it was when it acted on the socket.
 #[derive(Clone, Debug)]

@@ -1,14 +1,13 @@
 //! Wall-clock time, and the clocks it is derived from.
 
 use std::fmt;
-use std::io;
 use std::str::FromStr;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::clock::{SECOND_NS, clock_ns};
-
+/// Nanoseconds of a second.
+pub const SECOND_NS: u64 = 1_000_000_000;
 const DAY_S: u64 = 86_400;
 
 /// Nanoseconds since 1970-01-01T00:00:00Z; written as RFC 3339 with nine digits of a second.
@@ -159,23 +158,12 @@ pub struct Moment {
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
     /// CLOCK_REALTIME − CLOCK_MONOTONIC, nanoseconds.
-    realtime_minus_monotonic_ns: i64,
+    pub realtime_minus_monotonic_ns: i64,
     /// CLOCK_REALTIME − CLOCK_BOOTTIME, nanoseconds; measured once, so that a process keeps one start time.
-    realtime_minus_boottime_ns: i64,
+    pub realtime_minus_boottime_ns: i64,
 }
 
 impl Clocks {
-    /// Measures both offsets.
-    ///
-    /// # Errors
-    /// When the kernel refuses a clock.
-    pub fn measure() -> io::Result<Self> {
-        Ok(Self {
-            realtime_minus_monotonic_ns: realtime_minus_ns(libc::CLOCK_MONOTONIC)?,
-            realtime_minus_boottime_ns: realtime_minus_ns(libc::CLOCK_BOOTTIME)?,
-        })
-    }
-
     /// Fixed offsets, nanoseconds.
     #[cfg(test)]
     pub const fn fixed(realtime_minus_monotonic_ns: i64, realtime_minus_boottime_ns: i64) -> Self {
@@ -183,16 +171,6 @@ impl Clocks {
             realtime_minus_monotonic_ns,
             realtime_minus_boottime_ns,
         }
-    }
-
-    /// Measures the offset to CLOCK_MONOTONIC anew: the wall clock is stepped and slewed, and
-    /// CLOCK_MONOTONIC stops while the host sleeps.
-    ///
-    /// # Errors
-    /// When the kernel refuses a clock.
-    pub fn remeasure(&mut self) -> io::Result<()> {
-        self.realtime_minus_monotonic_ns = realtime_minus_ns(libc::CLOCK_MONOTONIC)?;
-        Ok(())
     }
 
     /// Wall-clock time of a CLOCK_MONOTONIC reading.
@@ -204,14 +182,6 @@ impl Clocks {
     pub fn of_boottime(&self, boot_ns: u64) -> Timestamp {
         Timestamp(boot_ns.saturating_add_signed(self.realtime_minus_boottime_ns))
     }
-}
-
-fn realtime_minus_ns(clock: libc::clockid_t) -> io::Result<i64> {
-    let before = clock_ns(libc::CLOCK_REALTIME)?;
-    let other = clock_ns(clock)?;
-    let after = clock_ns(libc::CLOCK_REALTIME)?;
-    let middle = before.midpoint(after);
-    Ok(middle.cast_signed() - other.cast_signed())
 }
 
 #[cfg(test)]
@@ -304,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_present_lies_after_this_was_written() {
-        let clocks = Clocks::measure().unwrap();
+        let clocks = crate::clock::measure().unwrap();
         let now = clocks.of_monotonic(monotonic_ns().unwrap());
         assert!(now > Timestamp(1_700_000_000 * SECOND_NS), "{now}");
     }

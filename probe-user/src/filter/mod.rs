@@ -2,7 +2,6 @@
 
 pub mod address;
 pub mod family;
-pub mod netns;
 pub mod place;
 pub mod recorded;
 
@@ -12,7 +11,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, Side};
 
-use crate::enrich::cgroup::Place;
+use crate::event::place::Place;
 use crate::event::words::Word;
 use crate::event::{Event, Process};
 pub use address::AddressFilter;
@@ -278,7 +277,7 @@ mod tests {
         assert!(!filter.matches(&event), "not looked up");
         let place = Place::from_path("/system.slice/curl-1.scope".into());
         if let Some(process) = &mut event.process {
-            process.details = Some(Arc::new(crate::enrich::Details {
+            process.details = Some(Arc::new(crate::event::process::Details {
                 cgroup: Some(place),
                 ..Default::default()
             }));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::enrich::cgroup::{self, Place};
+use crate::event::place::{Place, containers, pods, units};
 
 /// Fewer digits would fit too many.
 const MIN_DIGITS: usize = 6;
@@ -47,7 +47,7 @@ impl ContainerFilter {
             false => id == self.0,
         };
         place.container_id.as_deref().is_some_and(fits)
-            || cgroup::containers(&place.path).any(|id| fits(&id))
+            || containers(&place.path).any(|id| fits(&id))
     }
 
     fn is_id(&self) -> bool {
@@ -59,8 +59,7 @@ impl PodFilter {
     /// Whether a process there is in it.
     pub fn matches(&self, place: &Place) -> bool {
         let fits = |uid: &str| uid.starts_with(&self.0);
-        place.pod_uid.as_deref().is_some_and(fits)
-            || cgroup::pods(&place.path).any(|uid| fits(&uid))
+        place.pod_uid.as_deref().is_some_and(fits) || pods(&place.path).any(|uid| fits(&uid))
     }
 }
 
@@ -68,7 +67,7 @@ impl UnitFilter {
     /// Whether a process there is in it, or in a unit within it.
     pub fn matches(&self, place: &Place) -> bool {
         let fits = |unit: &str| matches_glob(self.0.as_bytes(), unit.as_bytes());
-        place.unit.as_deref().is_some_and(fits) || cgroup::units(&place.path).any(fits)
+        place.unit.as_deref().is_some_and(fits) || units(&place.path).any(fits)
     }
 }
 

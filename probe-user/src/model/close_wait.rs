@@ -11,8 +11,8 @@ use twtrace_wire::{Side, TcpState};
 use super::destination::Destination;
 use crate::event::{Process, words};
 use crate::filter::Filter;
-use crate::scan::row::{Row, Times};
-use crate::scan::snapshot::NetnsSockets;
+use crate::model::socket::NetnsSockets;
+use crate::model::socket::{Row, Times};
 
 /// States to scan for: CLOSE_WAIT, and listeners, which tell servers from clients.
 pub const STATES: &[TcpState] = &[TcpState::CloseWait, TcpState::Listen];
@@ -28,7 +28,7 @@ pub struct CloseWaitRow {
     pub netns: u32,
     /// `server` where somebody listens on the local port, else `client`.
     #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<Side>")]
+    #[schemars(with = "crate::event::schema::WordOf<Side>")]
     pub side: Side,
     /// Client: `address:port`.
     pub remote: Option<String>,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::event::samples;
-use crate::scan::row::{Timer, Times};
+use crate::model::socket::{Timer, Times};
 
 const NETNS: u32 = 42;
 

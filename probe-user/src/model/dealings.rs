@@ -7,9 +7,9 @@ use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, S
 
 use super::dense::Dense;
 use super::destination::Destination;
-use super::interval::DealingSums;
 use super::key_of;
 use super::reuse::Reuse;
+use super::sums::DealingSums;
 use crate::event::{Event, Facts, PortResult, Process};
 
 /// Pairs of process and destination kept apart; what further ones do is left out.

@@ -218,7 +218,7 @@ struct DestinationRowJson<'a> {
     netns_nth: u32,
     /// Which end this host's sockets were.
     #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<Side>")]
+    #[schemars(with = "crate::event::schema::WordOf<Side>")]
     side: Side,
     /// Client: `address:port`; side unknown: the address alone.
     remote: Option<String>,

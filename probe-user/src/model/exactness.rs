@@ -5,7 +5,7 @@ use twtrace_wire::{Probe, Unattributed};
 
 use super::report::{Exact, LostRow, MissRow, ProcessRow};
 use crate::event::LostBy;
-use crate::probe::{Choice, Question, missed, sees_ends, tell_refused_reuse};
+use crate::hooks::{Choice, Question, missed, sees_ends, tell_refused_reuse};
 
 /// Figures that are complete or not together: the members of [`Exact`].
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -147,7 +147,7 @@ pub fn forgotten(rows: &[ProcessRow]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Tier;
+    use crate::hooks::Tier;
 
     fn tiers() -> Vec<Choice> {
         vec![

@@ -28,7 +28,7 @@ pub struct ShareRow {
     pub process: Option<Process>,
     /// Why there is none.
     #[serde(serialize_with = "words::serialize_option")]
-    #[schemars(with = "Option<crate::schema::WordOf<Unattributed>>")]
+    #[schemars(with = "Option<crate::event::schema::WordOf<Unattributed>>")]
     pub unattributed: Option<Unattributed>,
     /// TIME_WAITs alive.
     pub alive: u64,

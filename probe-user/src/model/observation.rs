@@ -11,9 +11,9 @@ use super::close_wait::Connection;
 use super::memory::CacheRow;
 use super::report::UnscannedRow;
 use super::stacks::StackRow;
-use crate::enrich::netns_names::NetnsName;
 use crate::event::{Moment, Process};
-use crate::scan::namespace::Looks as NamespaceLooks;
+use crate::model::namespace::Looks as NamespaceLooks;
+use crate::model::netns_name::NetnsName;
 
 /// One observation.
 #[derive(Clone, Debug)]

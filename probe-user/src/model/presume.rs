@@ -13,7 +13,7 @@ use twtrace_wire::{EndCause, EventKind, PortOp, ResetDirection, ResetReason, Sid
 use super::budget::sysctls::TIME_WAIT_NS;
 use crate::event::timestamp::Clocks;
 use crate::event::{Event, Facts, PortResult, Process, TimeWaitEnd};
-use crate::scan::row::Row;
+use crate::model::socket::Row;
 
 /// The kernel runs timers late, by an eighth of their time at most (kernel/time/timer.c): what is due but for
 /// that is taken to be over.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::event::samples;
-use crate::scan::row::Timer;
+use crate::model::socket::Timer;
 
 const SECOND_NS: u64 = 1_000_000_000;
 

@@ -18,13 +18,13 @@ use super::residence::Quantiles;
 use super::reuse::Reuse;
 use super::stacks::StackRow;
 use super::without_process;
-use crate::enrich::netns_names::NetnsName;
 use crate::event::by::By;
 use crate::event::decode::unattributed;
 use crate::event::words::{self, Word};
 use crate::event::{LostBy, Process, Timestamp};
 use crate::filter::Filter;
-use crate::probe::{Choice, sees_ends, tell_refused_reuse};
+use crate::hooks::{Choice, sees_ends, tell_refused_reuse};
+use crate::model::netns_name::NetnsName;
 
 /// A report over one span of time.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
@@ -153,7 +153,7 @@ pub struct ProcessRow {
 pub struct PortRow {
     /// The system call.
     #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::schema::WordOf<PortOp>")]
+    #[schemars(with = "crate::event::schema::WordOf<PortOp>")]
     pub op: PortOp,
     /// Whether latencies are those of the search itself; else they are upper bounds.
     pub exact: bool,
@@ -282,13 +282,13 @@ impl PortRow {
 #[derive(Serialize)]
 struct ProcessRowJson<'a> {
     process: &'a Option<Process>,
-    #[schemars(with = "Option<crate::schema::WordOf<Unattributed>>")]
+    #[schemars(with = "Option<crate::event::schema::WordOf<Unattributed>>")]
     unattributed: Option<&'static str>,
-    #[schemars(with = "crate::schema::EachSide")]
+    #[schemars(with = "crate::event::schema::EachSide")]
     time_wait: BySide<'a>,
-    #[schemars(with = "crate::schema::EachSide")]
+    #[schemars(with = "crate::event::schema::EachSide")]
     fin_wait2: BySide<'a>,
-    #[schemars(with = "crate::schema::EachSide")]
+    #[schemars(with = "crate::event::schema::EachSide")]
     overflow: BySide<'a>,
     ended: &'a By<EndCause, { EndCause::COUNT }>,
     residence: Option<Quantiles>,

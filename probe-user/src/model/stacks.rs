@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use twtrace_wire::{EventKind, StackWhat, Unattributed};
 
 use crate::event::Process;
+use crate::event::schema::WordOf;
 use crate::event::words::{self, Word};
-use crate::schema::WordOf;
 
 /// What one place in one process's code led to.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize, Deserialize)]

@@ -11,18 +11,18 @@ use super::budget::ledger::{Budgets, Ledger};
 use super::close_wait;
 use super::dealings::Dealings;
 use super::exactness::{Losses, forgotten};
-use super::interval::ProcessSums;
 use super::memory::{CacheRow, Memory};
 use super::observation::{CloseWait, KernelTotals, Observation, Seen};
 use super::report::{LostRow, MissRow, ProcessRow, Report};
 use super::stacks::StackRow;
+use super::sums::ProcessSums;
 use super::timeline::Timeline;
-use crate::enrich::netns_names::NetnsName;
 use crate::event::{Event, Lost, LostBy, Moment, Process};
 use crate::filter::Filter;
-use crate::host::Host;
-use crate::probe::{Choice, sees_ends};
-use crate::scan::namespace::Looks;
+use crate::hooks::{Choice, sees_ends};
+use crate::model::host::Host;
+use crate::model::namespace::Looks;
+use crate::model::netns_name::NetnsName;
 
 /// How tracing began.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use crate::event::Timestamp;
 use crate::model::coverage::Coverage;
 
-use super::quantity::duration;
+use crate::event::quantity::duration;
 
 /// Gaps that are written out.
 const SHOWN: usize = 3;

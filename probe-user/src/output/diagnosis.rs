@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::coverage;
-use super::quantity;
-use super::text::escape;
 use crate::doctor::diagnosis::{Diagnosis, Figures};
 use crate::doctor::finding::Finding;
+use crate::event::quantity;
+use crate::event::text::escape;
 
 /// Where lines end, if a word lets them.
 const WIDTH: usize = 100;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::event::words::Word;
 use crate::model::stacks::{Frame, StackRow};
 
-use super::text::escape;
+use crate::event::text::escape;
 
 /// One line a row.
 pub fn render(rows: &[StackRow]) -> String {

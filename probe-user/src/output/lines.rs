@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use super::quantity;
-use super::text::escape;
+use crate::event::quantity;
+use crate::event::text::escape;
 use crate::event::words::Word;
 use crate::event::{Event, Facts, Flow, Lost, Process};
 use twtrace_wire::ResetReason;

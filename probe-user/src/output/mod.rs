@@ -2,19 +2,15 @@
 
 pub mod coverage;
 pub mod diagnosis;
-pub mod event_json;
 pub mod file;
 pub mod folded;
 pub mod html;
-pub mod json;
 pub mod lines;
 pub mod log_lines;
 pub mod progress;
 pub mod prometheus;
-pub mod quantity;
 pub mod table;
 pub mod target;
-pub mod text;
 pub mod tiers;
 pub mod tui;
 pub mod writer;

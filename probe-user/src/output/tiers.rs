@@ -3,8 +3,21 @@
 use std::fmt::Write;
 
 use super::table::grid::{Align, Grid};
-use super::text::escape;
-use crate::probe::{Choice, Tier};
+use serde::Serialize;
+
+use crate::event::text::escape;
+use crate::hooks::{Choice, Tier};
+
+/// The document of `probes --json`.
+#[derive(schemars::JsonSchema, Serialize)]
+pub struct Document<'a> {
+    /// Name of the host.
+    pub host: &'a str,
+    /// Release of its kernel.
+    pub kernel: &'a str,
+    /// What answers each question.
+    pub tiers: &'a [Choice],
+}
 
 /// The table of `probes`.
 pub fn table(tiers: &[Choice]) -> String {

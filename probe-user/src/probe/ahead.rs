@@ -12,11 +12,8 @@ use std::{
 
 use aya::{Ebpf, programs::Program};
 
-use super::{
-    attach::Kernel,
-    plan::{Attach, Candidate},
-    program,
-};
+use super::{attach::Kernel, program};
+use crate::hooks::plan::{Attach, Candidate};
 
 /// The largest program takes a third of all the time: more threads than this have nothing to do.
 const MAX_THREADS: usize = 3;

@@ -5,12 +5,10 @@ use std::cell::OnceCell;
 use aya::{Btf, Ebpf};
 
 use super::{
-    Choice, Hook, ProbeError, Question, Tier,
-    btf::KernelBtf,
-    facts::Preemption,
-    plan::{self, Attach, Behaviour, Candidate, Condition, Part, Plan},
-    program, symbols, tracefs, trial,
+    Choice, Hook, ProbeError, Question, Tier, btf::KernelBtf, facts::Preemption, program, symbols,
+    tracefs, trial,
 };
+use crate::hooks::plan::{self, Attach, Behaviour, Candidate, Condition, Part, Plan};
 
 /// What the candidates are tried against.
 pub struct Kernel<'a> {

@@ -4,13 +4,9 @@ use std::{borrow::Cow, fs};
 
 use twtrace_wire::{ABSENT, Offsets};
 
-use super::{
-    ProbeError,
-    btf::KernelBtf,
-    direct_reads::READ_BY_LOAD,
-    plan::{self, Attach},
-};
+use super::{ProbeError, btf::KernelBtf, direct_reads::READ_BY_LOAD};
 use crate::enrich::hierarchies::Hierarchies;
+use crate::hooks::plan::{self, Attach};
 
 const POINTER_BYTES: u32 = 8;
 

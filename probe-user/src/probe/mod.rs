@@ -16,23 +16,16 @@ mod error;
 mod existing;
 mod facts;
 mod loader;
-mod plan;
 mod program;
 mod stacks;
 mod symbols;
-mod tiers;
 mod totals;
 mod tracefs;
 mod trial;
 
 pub use bound::PortsOfBind;
 pub use error::ProbeError;
-pub use plan::missed;
 pub use stacks::{FoundSite, StackOptions};
-pub use tiers::{
-    Choice, Hook, Question, ResetsSeen, Tier, Tiers, resets_seen, sees_accept, sees_ends,
-    tell_refused_reuse,
-};
 
 use std::{cell::OnceCell, collections::HashMap, path::PathBuf, sync::OnceLock};
 
@@ -45,13 +38,14 @@ use twtrace_wire::{
     ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, FOLLOWING, Offsets,
 };
 
+use crate::hooks::plan::{Behaviour, PLANS, Plan};
+use crate::hooks::{Choice, Hook, Question, Tier, Tiers};
 use crate::{clock, privilege};
 
 use self::{
     attach::{Kernel, Outcome},
     btf::KernelBtf,
     facts::Preemption,
-    plan::{Behaviour, PLANS, Plan},
 };
 
 /// The eBPF object. The program provides it, so that a change of it compiles nothing of this library.

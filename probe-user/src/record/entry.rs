@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::observation::Assembler;
+use crate::event::json;
 use crate::event::parse::{ParseError, Parser, Told};
 use crate::event::{Event, Lost, Moment, Timestamp};
 use crate::filter::{Filter, recorded};
-use crate::host::Host;
+use crate::hooks::Choice;
+use crate::model::host::Host;
 use crate::model::observation::Observation;
 use crate::model::tally::Opening;
-use crate::output::json;
-use crate::probe::Choice;
 
 /// The first line: how tracing began.
 #[derive(Clone, Debug, Deserialize)]

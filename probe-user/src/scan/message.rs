@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use twtrace_wire::{TcpState, Tuple};
 
-use super::row::{Row, Timer, Times};
 use crate::event::address;
+use crate::model::socket::{Row, Timer, Times};
 
 /// `struct nlmsghdr`.
 pub const HEADER_BYTES: usize = 16;

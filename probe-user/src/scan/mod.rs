@@ -10,7 +10,6 @@ pub mod message;
 pub mod namespace;
 pub mod open;
 pub mod owners;
-pub mod row;
 pub mod setting;
 pub mod slab;
 pub mod snapshot;

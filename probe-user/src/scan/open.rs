@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use twtrace_wire::{Side, TcpState};
 
 use super::owners::{Holder, Owners};
-use super::row::Row;
-use super::snapshot::NetnsSockets;
 use crate::model::budget::ports::PortRange;
+use crate::model::socket::NetnsSockets;
+use crate::model::socket::Row;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Listeners {
 mod tests {
     use super::*;
     use crate::event::comm::Comm;
-    use crate::scan::row::Timer;
+    use crate::model::socket::Timer;
 
     fn row(state: TcpState, local: &str, cookie: u64) -> Row {
         Row {

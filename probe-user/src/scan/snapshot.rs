@@ -5,18 +5,9 @@ use std::io;
 use std::path::PathBuf;
 
 use super::gate::Gate;
-use super::row::Row;
 use super::sock_diag::{self, DiagError, DiagSocket, Query};
 use crate::enrich::netns;
-
-/// The sockets of one namespace.
-#[derive(Debug)]
-pub struct NetnsSockets {
-    /// The namespace's inode number.
-    pub netns: u32,
-    /// Its sockets.
-    pub rows: Vec<Row>,
-}
+use crate::model::socket::NetnsSockets;
 
 /// What could be seen, and what not.
 #[derive(Debug, Default)]

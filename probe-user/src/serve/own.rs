@@ -2,44 +2,31 @@
 
 use std::fs;
 
-use crate::clock::{SECOND_NS, clock_ns};
+use crate::clock::clock_ns;
 use crate::enrich::procfs::tick_ns;
+use crate::event::timestamp::SECOND_NS;
+use crate::output::prometheus::Own;
 
-/// Read from /proc/self. What could not be is `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Own {
-    /// Memory in RAM, bytes.
-    pub resident_bytes: Option<u64>,
-    /// CPU time taken by all threads, seconds.
-    pub cpu_s: Option<f64>,
-    /// When the process was started, Unix time in seconds.
-    pub started_s: Option<f64>,
-    /// Descriptors that are open.
-    pub open_fds: Option<u64>,
-}
-
-impl Own {
-    /// Reads all of it. Where it began does not change with the wall clock.
-    pub fn read(&mut self) {
-        let stat = fs::read_to_string("/proc/self/stat").ok();
-        let field = |number| field(stat.as_deref()?, number);
-        let seconds = |ticks: u64| ticks.saturating_mul(tick_ns()) as f64 / SECOND_NS as f64;
-        self.resident_bytes = resident_bytes();
-        self.cpu_s = field(14)
-            .zip(field(15))
-            .map(|(user, system)| seconds(user + system));
-        self.started_s = self.started_s.or_else(|| {
-            let (now, since_boot) = (
-                clock_ns(libc::CLOCK_REALTIME).ok()?,
-                clock_ns(libc::CLOCK_BOOTTIME).ok()?,
-            );
-            let boot_s = now.checked_sub(since_boot)? as f64 / SECOND_NS as f64;
-            Some(boot_s + seconds(field(22)?))
-        });
-        // The one that reads is one of them.
-        let fds = fs::read_dir("/proc/self/fd").ok();
-        self.open_fds = fds.map(|fds| (fds.count() as u64).saturating_sub(1));
-    }
+/// Reads all of it. Where it began does not change with the wall clock.
+pub fn read(own: &mut Own) {
+    let stat = fs::read_to_string("/proc/self/stat").ok();
+    let field = |number| field(stat.as_deref()?, number);
+    let seconds = |ticks: u64| ticks.saturating_mul(tick_ns()) as f64 / SECOND_NS as f64;
+    own.resident_bytes = resident_bytes();
+    own.cpu_s = field(14)
+        .zip(field(15))
+        .map(|(user, system)| seconds(user + system));
+    own.started_s = own.started_s.or_else(|| {
+        let (now, since_boot) = (
+            clock_ns(libc::CLOCK_REALTIME).ok()?,
+            clock_ns(libc::CLOCK_BOOTTIME).ok()?,
+        );
+        let boot_s = now.checked_sub(since_boot)? as f64 / SECOND_NS as f64;
+        Some(boot_s + seconds(field(22)?))
+    });
+    // The one that reads is one of them.
+    let fds = fs::read_dir("/proc/self/fd").ok();
+    own.open_fds = fds.map(|fds| (fds.count() as u64).saturating_sub(1));
 }
 
 /// A field of /proc/PID/stat, counted from 1. The second, the name, may have spaces and parentheses.
@@ -64,11 +51,11 @@ mod tests {
     #[test]
     fn this_process_takes_something() {
         let mut own = Own::default();
-        own.read();
+        read(&mut own);
         let before = own;
         let more = vec![1_u8; 64 << 20];
         let file = fs::File::open("/proc/self/stat").unwrap();
-        own.read();
+        read(&mut own);
         assert!(own.resident_bytes.unwrap() > before.resident_bytes.unwrap() + (32 << 20));
         assert!(own.open_fds >= Some(3) && own.cpu_s.unwrap() >= before.cpu_s.unwrap());
         assert_eq!(own.started_s, before.started_s);

@@ -8,11 +8,11 @@ use crate::cli::HistoryArgs;
 use crate::confine::{self, Reach};
 use crate::event::{Event, Lost, Moment};
 use crate::filter::Filter;
-use crate::model::interval::Interval;
 use crate::model::notable::Notable;
 use crate::model::observation::{Observation, Seen};
 use crate::model::tally::{Opening, Tally};
 use crate::privilege::Keep;
+use crate::store::interval::Interval;
 use crate::store::{History, Options, Status};
 
 /// Events of one interval that are kept one by one.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
 
-use crate::enrich::counters::Counters;
 use crate::enrich::netns::{self, Identify};
 use crate::enrich::pid_namespace;
 use crate::event::Event;
 use crate::event::facts::Facts;
+use crate::model::audit::Counters;
 use crate::model::audit::{AuditRow, CountedAt, Last, Reading, Sight, Uncertainty, audit};
 
 /// How often a namespace with new births or RSTs is read, nanoseconds: it may vanish before the end.

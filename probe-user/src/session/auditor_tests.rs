@@ -3,7 +3,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::*;
 use crate::event::samples;
-use crate::probe::ResetsSeen;
+use crate::hooks::ResetsSeen;
 
 fn own_netns() -> u32 {
     netns::of_process(std::process::id()).unwrap()

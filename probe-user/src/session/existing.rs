@@ -51,7 +51,7 @@ pub fn close_wait(
     for &netns in hidden {
         let is_named = unscanned.iter().any(|(named, _)| *named == netns);
         if !seen.contains(&netns) && !is_named {
-            unscanned.push((netns, pid_namespace::HIDDEN.to_owned()));
+            unscanned.push((netns, crate::model::audit::HIDDEN.to_owned()));
         }
     }
     let unscanned = unscanned

@@ -23,16 +23,13 @@ use crate::enrich::{Enricher, pid_namespace};
 use crate::event::decode::Decoder;
 use crate::event::judge::Judge;
 use crate::event::kernel_reason::KernelReasons;
-use crate::event::timestamp::Clocks;
 use crate::event::{Event, Lost, Moment, Process};
 use crate::filter::Filter;
-use crate::host::Host;
+use crate::hooks::{Tiers, resets_seen, sees_accept, sees_ends, tell_refused_reuse};
 use crate::model::audit::{CountedAt, Sight};
 use crate::model::observation::{KernelTotals, Observation};
 use crate::model::tally::Opening;
-use crate::probe::{
-    self, Attached, ProbeOptions, Tiers, resets_seen, sees_accept, sees_ends, tell_refused_reuse,
-};
+use crate::probe::{self, Attached, ProbeOptions};
 use losses::Losses;
 use owed::Owed;
 use presumed::Presumed;
@@ -115,7 +112,7 @@ impl Session {
             }
             None => false,
         };
-        let clocks = Clocks::measure().context("reading the clocks")?;
+        let clocks = clock::measure().context("reading the clocks")?;
         let mono_ns = monotonic_ns().context("reading the clocks")?;
         Ok(Self {
             ring: Ring::new(descriptor, next).context("polling the ring buffer")?,
@@ -165,7 +162,7 @@ impl Session {
     pub fn opening(&self) -> Opening {
         Opening {
             at: self.start,
-            host: Host::read(),
+            host: crate::host::read(),
             tiers: self.tiers().clone(),
         }
     }
@@ -358,10 +355,7 @@ impl Session {
             return Ok(());
         }
         self.housekept = Instant::now();
-        self.decoder
-            .clocks
-            .remeasure()
-            .context("reading the clocks")?;
+        clock::remeasure(&mut self.decoder.clocks).context("reading the clocks")?;
         self.attached.flush_log();
         self.learn_pids();
         let now_ns = self.now()?.mono_ns;

@@ -92,7 +92,7 @@ impl Observer {
             for netns in hidden(session, &self.only)? {
                 looks
                     .entry(netns)
-                    .or_insert_with(|| Err(pid_namespace::HIDDEN.to_owned()));
+                    .or_insert_with(|| Err(crate::model::audit::HIDDEN.to_owned()));
             }
             seen.push(observation(at, Seen::Sockets(looks)));
         }

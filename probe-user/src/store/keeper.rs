@@ -9,7 +9,7 @@ use super::error::{StoreError, is_damage};
 use super::writer::Writer;
 use super::{Options, Status};
 use crate::event::Timestamp;
-use crate::model::interval::Interval;
+use crate::store::interval::Interval;
 
 /// Intervals that wait for a disk that refuses. Beyond them the oldest goes.
 const MAX_PENDING: usize = 30;

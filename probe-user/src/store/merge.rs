@@ -7,10 +7,9 @@ use std::sync::Arc;
 use twtrace_wire::{ProcessKey, Side};
 
 use super::reader::{Place, Span};
-use crate::clock::SECOND_NS;
 use crate::doctor::diagnosis::Diagnosis;
 use crate::doctor::facts::Facts;
-use crate::enrich::netns_names::NetnsName;
+use crate::event::timestamp::SECOND_NS;
 use crate::event::{LostBy, Timestamp};
 use crate::filter::Filter;
 use crate::model::audit::{self, AuditRow};
@@ -19,11 +18,13 @@ use crate::model::coverage::Coverage;
 use crate::model::dealings::Dealings;
 use crate::model::destination::{self, Destination, DestinationRow};
 use crate::model::exactness::{Losses, forgotten};
-use crate::model::interval::{Interval, ProcessSums};
 use crate::model::memory::Memory;
+use crate::model::namespace::Looks;
+use crate::model::netns_name::NetnsName;
 use crate::model::report::{LostRow, MissRow, Report, sorted};
+use crate::model::sums::ProcessSums;
 use crate::model::timeline::{Bucket, Timeline};
-use crate::scan::namespace::Looks;
+use crate::store::interval::Interval;
 
 /// The wall clock and CLOCK_MONOTONIC drift apart by less in an interval.
 const CLOCK_SET_NS: u64 = SECOND_NS;

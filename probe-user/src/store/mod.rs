@@ -7,6 +7,7 @@
 mod columns;
 mod database;
 pub mod error;
+pub mod interval;
 mod keeper;
 pub mod merge;
 pub mod reader;
@@ -23,7 +24,7 @@ use std::time::Duration;
 pub use error::StoreError;
 
 use crate::event::Timestamp;
-use crate::model::interval::Interval;
+use crate::store::interval::Interval;
 use database::Lock;
 use keeper::{Keeper, Shared};
 

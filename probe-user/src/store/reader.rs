@@ -14,18 +14,19 @@ use super::error::StoreError;
 use super::writer::Rest;
 use crate::event::words::Word;
 use crate::event::{LostBy, Moment, Process, Timestamp};
-use crate::host::Host;
+use crate::hooks::Choice;
 use crate::model::close_wait::{CloseWaitRow, NoHolder};
 use crate::model::dealings::Dealing;
 use crate::model::destination::{Destination, DestinationRow};
-use crate::model::interval::{DealingSums, Interval, PortSums, ProcessSums};
+use crate::model::host::Host;
+use crate::model::namespace::Looks;
 use crate::model::report::{Exact, LostRow, MissRow};
 use crate::model::residence::Residence;
+use crate::model::sums::{DealingSums, PortSums, ProcessSums};
 use crate::model::timeline::Bucket;
 use crate::model::without_process;
-use crate::probe::Choice;
 use crate::record::observation::namespaces;
-use crate::scan::namespace::Looks;
+use crate::store::interval::Interval;
 
 /// Processes that are kept in memory while intervals are read.
 const MAX_KNOWN: usize = 65_536;

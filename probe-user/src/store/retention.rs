@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::clock::SECOND_NS;
+use crate::event::timestamp::SECOND_NS;
 use crate::event::{Moment, Timestamp};
 
 /// Tables with rows of intervals.

@@ -7,24 +7,24 @@ use twtrace_wire::{Probe, ResetReason, Side};
 use std::path::Path;
 
 use super::writer::Writer;
-use crate::clock::SECOND_NS;
 use crate::doctor::finding::{Finding, Severity};
-use crate::enrich::netns_names::{NamedAfter, NetnsName};
 use crate::event::lost::LostWord;
+use crate::event::timestamp::SECOND_NS;
 use crate::event::{Event, Lost, LostBy, Moment, Timestamp, samples};
 use crate::filter::Filter;
-use crate::host::Host;
 use crate::model::audit::{AuditRow, Basis};
 use crate::model::budget::ports::PortRange;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::close_wait::CloseWaitRow;
 use crate::model::destination::Destination;
-use crate::model::interval::Interval;
+use crate::model::host::Host;
 use crate::model::memory::CacheRow;
+use crate::model::namespace::{Look, samples::defaults};
+use crate::model::netns_name::{NamedAfter, NetnsName};
 use crate::model::notable::Notable;
 use crate::model::report::{MissRow, UnscannedRow};
 use crate::model::tally::{Opening, Tally};
-use crate::scan::namespace::{Look, samples::defaults};
+use crate::store::interval::Interval;
 
 /// Wall clock when the first one begins.
 pub const START_NS: u64 = 1_700_000_000 * SECOND_NS;

@@ -1,8 +1,8 @@
 //! `--since` and `--until` of a history.
 
 use super::reader::Span;
-use crate::clock::SECOND_NS;
 use crate::event::Timestamp;
+use crate::event::timestamp::SECOND_NS;
 use crate::record::window::Bound;
 
 const DAY_NS: u64 = 86_400 * SECOND_NS;

@@ -8,7 +8,7 @@ use super::reader::{Reader, Span};
 use super::samples::{LENGTH_NS, START_NS, interval, kept, moment, resets_of_curl, with_clock};
 use super::writer::Writer;
 use super::*;
-use crate::clock::SECOND_NS;
+use crate::event::timestamp::SECOND_NS;
 use crate::filter::Filter;
 
 const YEAR_NS: i64 = 365 * 86_400 * SECOND_NS as i64;

@@ -12,15 +12,16 @@ use super::database;
 use super::error::StoreError;
 use super::retention::{self, AgeClock};
 use crate::event::decode::unattributed;
+use crate::event::text::escape;
 use crate::event::words::Word;
 use crate::event::{Event, Facts, Flow, Process, Timestamp};
 use crate::model::budget::row::OtherBudgets;
-use crate::model::interval::{Interval, ProcessSums};
 use crate::model::memory::CacheRow;
+use crate::model::namespace::Looks;
 use crate::model::report::UnscannedRow;
-use crate::output::text::escape;
+use crate::model::sums::ProcessSums;
 use crate::record::observation::namespaces;
-use crate::scan::namespace::Looks;
+use crate::store::interval::Interval;
 
 /// Of compression.
 const LEVEL: i32 = 3;

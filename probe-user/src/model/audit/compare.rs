@@ -1,11 +1,13 @@
 //! From readings to figures and their differences.
 
+use super::counters::Counters;
 use super::reading::{CountedAt, Last, Reading, Sight, Uncertainty};
 use super::row::{AuditRow, Basis};
-use crate::enrich::counters::Counters;
-use crate::enrich::pid_namespace::HIDDEN;
-use crate::probe::ResetsSeen;
+use crate::hooks::ResetsSeen;
 
+/// Why a network namespace is not seen that may well have processes.
+pub const HIDDEN: &str =
+    "no process in it is in twtrace's pid namespace, so that it can't be looked into";
 const UNPROVEN: &str = "the kernel does not say which of the namespaces that had its number it is";
 const NO_RESETS: &str = "no hook sees RSTs";
 const NO_RESETS_WITHOUT_SOCKET: &str =

@@ -1,10 +1,12 @@
 //! The audit: what was traced against what the kernel counted itself, by network namespace.
 
 mod compare;
+mod counters;
 mod reading;
 mod row;
 
-pub use compare::audit;
+pub use compare::{HIDDEN, audit};
+pub use counters::{Counters, FailureCounters};
 pub use reading::{CountedAt, Last, Reading, Sight, Uncertainty};
 #[cfg(test)]
 pub use row::Basis;

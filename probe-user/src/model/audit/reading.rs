@@ -4,8 +4,8 @@ use std::ops::Add;
 
 use twtrace_wire::NetnsTotals;
 
-use crate::enrich::counters::Counters;
-use crate::probe::ResetsSeen;
+use super::counters::Counters;
+use crate::hooks::ResetsSeen;
 
 /// What the kernel counted and what the probes counted, read at the same moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::enrich::counters::FailureCounters;
+use super::counters::FailureCounters;
 
 /// What the figures of the kernel rest on.
 #[derive(

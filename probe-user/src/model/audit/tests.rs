@@ -1,8 +1,7 @@
 use twtrace_wire::NetnsTotals;
 
 use super::*;
-use crate::enrich::counters::Counters;
-use crate::probe::ResetsSeen;
+use crate::hooks::ResetsSeen;
 
 const BIRTH: Sight = of(CountedAt::Birth { ends_seen: true });
 

@@ -9,8 +9,8 @@ use super::snapshot::{Hold, Socket, SocketState};
 use super::sysctls::TwReuse;
 use super::sysctls::samples::narrow;
 use super::*;
-use crate::clock::SECOND_NS;
 use crate::event::samples;
+use crate::event::timestamp::SECOND_NS;
 
 const NETNS: u32 = 4_026_531_840;
 const TEN_S: u64 = 10 * SECOND_NS;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::SECOND_NS;
+use crate::event::timestamp::SECOND_NS;
 
 /// What a budget holds at the moment the forecast is made.
 #[derive(Clone, Copy, Debug)]

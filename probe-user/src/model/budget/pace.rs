@@ -2,7 +2,7 @@
 
 use super::forecast::Pace;
 use super::snapshot::Hold;
-use crate::clock::SECOND_NS;
+use crate::event::timestamp::SECOND_NS;
 
 /// A TIME_WAIT that has so much more time left than it had should have is another one, nanoseconds: its
 /// timer was started anew.

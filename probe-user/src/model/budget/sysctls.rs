@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ports::{PortRange, PortSet, PortsError};
-use crate::clock::SECOND_NS;
+use crate::event::timestamp::SECOND_NS;
 
 /// TCP_TIMEWAIT_LEN: how long a TIME_WAIT lives where no setting says otherwise, nanoseconds.
 pub const TIME_WAIT_NS: u64 = Duration::from_secs(60).as_nanos() as u64;

@@ -2,7 +2,7 @@
 
 use twtrace_wire::{LATENCY_BUCKETS, PortTotals, bucket_lower_bound_ns};
 
-use crate::clock::SECOND_NS;
+use crate::event::timestamp::SECOND_NS;
 
 /// Bounds of port searches, nanoseconds: powers of 4 from 1 µs to 69 s. A bucket of the kernel side lies within one of
 /// these, as its own bounds are quarters of powers of 2.

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use super::SeriesLimits;
 use super::owner::Owner;
-use crate::enrich::netns_names::NetnsName;
 use crate::filter::Filter;
 use crate::model::audit::{AuditRow, count_off};
 use crate::model::budget::ledger::Budgets;
 use crate::model::close_wait::{self, NoHolder};
 use crate::model::memory::CacheRow;
+use crate::model::namespace::{Conntrack, Looks};
+use crate::model::netns_name::NetnsName;
 use crate::model::observation::CloseWait;
-use crate::scan::namespace::{Conntrack, Looks};
 
 /// The latest of each.
 #[derive(Debug, Default)]

@@ -24,7 +24,7 @@ use crate::event::decode::unattributed;
 use crate::event::errno::Errno;
 use crate::event::{Event, Facts, Lost, LostBy, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
-use crate::probe::sees_ends;
+use crate::hooks::sees_ends;
 use figures::{Added, Figures, Searches};
 use histogram::{Histogram, RESIDENCE_BOUNDS_NS};
 use looked::Looked;

@@ -58,8 +58,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::enrich::Details;
-    use crate::enrich::cgroup::Place;
+    use crate::event::place::Place;
+    use crate::event::process::Details;
     use crate::event::samples;
 
     #[test]

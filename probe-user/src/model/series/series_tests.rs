@@ -6,9 +6,9 @@ use twtrace_wire::{ProcessTotals, ResetReason};
 use super::*;
 use crate::event::samples;
 use crate::event::{Moment, Timestamp};
-use crate::host::Host;
+use crate::hooks::{Choice, Question, Tier};
+use crate::model::host::Host;
 use crate::model::tally::Tally;
-use crate::probe::{Choice, Question, Tier};
 
 fn opening(ends: Tier) -> Opening {
     Opening {

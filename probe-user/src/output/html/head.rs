@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::Page;
 use super::text::shown;
 use crate::event::Timestamp;
-use crate::output::quantity::duration;
+use crate::event::quantity::duration;
 
 /// The top of the page.
 pub fn render(page: &Page) -> Markup {

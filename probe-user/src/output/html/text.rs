@@ -2,7 +2,7 @@
 
 use maud::{Markup, Render, html};
 
-use crate::output::text::escape;
+use crate::event::text::escape;
 
 /// Text that may hold anything. First what hides or turns text is made visible, as on a terminal; then it is
 /// escaped for HTML, as maud does with every string.

@@ -11,7 +11,7 @@ mod page;
 use bytes::Bytes;
 
 use crate::model::series::Series;
-pub use own::ServeState;
+pub use own::{Own, ServeState};
 use page::Page;
 
 /// In which form.

@@ -9,8 +9,20 @@ use crate::event::words::Word;
 use crate::event::{LostBy, Timestamp};
 use crate::model::series::Series;
 use crate::model::series::owner::printable;
-use crate::serve::own::Own;
 use crate::store::Status;
+
+/// What the process takes, by /proc/self. What could not be read is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Own {
+    /// Memory in RAM, bytes.
+    pub resident_bytes: Option<u64>,
+    /// CPU time taken by all threads, seconds.
+    pub cpu_s: Option<f64>,
+    /// When the process was started, Unix time in seconds.
+    pub started_s: Option<f64>,
+    /// Descriptors that are open.
+    pub open_fds: Option<u64>,
+}
 
 /// How the service does.
 #[derive(Clone, Copy, Debug, Default)]

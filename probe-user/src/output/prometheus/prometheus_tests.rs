@@ -8,23 +8,22 @@ use twtrace_wire::{EventKind, PortKey, PortOp, PortTotals, ProcessTotals, Side, 
 
 use super::grammar::{Sample, check};
 use super::*;
-use crate::enrich::netns_names::{NamedAfter, NetnsName};
 use crate::event::{Lost, LostBy, Moment, Process, Timestamp, samples};
-use crate::host::Host;
+use crate::hooks::{Choice, Question, Tier};
 use crate::model::audit::{AuditRow, Basis};
 use crate::model::budget::ledger::{Look, Looks as SocketLooks};
 use crate::model::budget::snapshot::Snapshot;
 use crate::model::budget::snapshot::samples::{live, time_wait};
 use crate::model::budget::sysctls::samples::narrow;
 use crate::model::close_wait::{Connection, NoHolder};
+use crate::model::host::Host;
 use crate::model::memory::CacheRow;
+use crate::model::namespace;
+use crate::model::netns_name::{NamedAfter, NetnsName};
 use crate::model::observation::{CloseWait, KernelTotals, Observation, Seen};
 use crate::model::series::SeriesLimits;
+use crate::model::socket::Times;
 use crate::model::tally::Opening;
-use crate::probe::{Choice, Question, Tier};
-use crate::scan::namespace;
-use crate::scan::row::Times;
-use crate::serve::own::Own;
 use crate::store::Status;
 
 const AT: Moment = Moment {
@@ -389,8 +388,8 @@ proptest! {
             let mut process = samples::process(number, "");
             process.comm = crate::event::comm::Comm::from_bytes(name);
             let path = units[number as usize % units.len()].clone();
-            process.details = Some(std::sync::Arc::new(crate::enrich::Details {
-                cgroup: Some(crate::enrich::cgroup::Place::from_path(path)),
+            process.details = Some(std::sync::Arc::new(crate::event::process::Details {
+                cgroup: Some(crate::event::place::Place::from_path(path)),
                 ..Default::default()
             }));
             series.add_totals(&taken(process));

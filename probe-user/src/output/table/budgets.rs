@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::SHOWN;
 use super::grid::{Align, Grid, text};
+use crate::event::quantity::duration;
+use crate::event::text::escape;
 use crate::model::budget::row::{BudgetRow, OtherBudgets, Outlook, PoolWord};
 use crate::model::report::Report;
-use crate::output::quantity::duration;
-use crate::output::text::escape;
 
 /// Budgets that are used less are left out, unless a search failed.
 const WORTH_SHOWING: f64 = 0.01;

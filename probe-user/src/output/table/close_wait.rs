@@ -2,11 +2,11 @@
 
 use super::grid::{Align, Grid, text};
 use super::{SHOWN, count};
+use crate::event::quantity::duration;
 use crate::event::words::Word;
 use crate::model::close_wait::CloseWaitRow;
 use crate::model::report::Report;
 use crate::output::lines::process_name;
-use crate::output::quantity::duration;
 
 /// The table; empty where there are none.
 pub fn render(report: &Report) -> String {

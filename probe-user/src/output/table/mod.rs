@@ -20,9 +20,9 @@ use std::fmt::Write;
 use clap::ValueEnum;
 
 use super::coverage;
-use super::quantity;
 use super::tiers;
 use crate::event::by;
+use crate::event::quantity;
 use crate::event::words::Word;
 use crate::model::audit::warning;
 use crate::model::budget::row::BudgetRow;
@@ -57,8 +57,8 @@ pub fn render(report: &Report, asked: &[By]) -> String {
         &format!(
             "{} on {} (Linux {}), from {}",
             quantity::duration(report.duration_ns),
-            super::text::escape(&report.host),
-            super::text::escape(&report.kernel),
+            crate::event::text::escape(&report.host),
+            crate::event::text::escape(&report.kernel),
             report.start
         ),
         &(tiers::losses(&report.tiers) + &history),

@@ -1,9 +1,9 @@
 //! Names of the network namespaces that other tables have by number.
 
 use super::grid::{Align, Grid, text};
-use crate::enrich::netns_names::{NamedAfter, NetnsName};
+use crate::event::text::escape;
+use crate::model::netns_name::{NamedAfter, NetnsName};
 use crate::model::report::Report;
-use crate::output::text::escape;
 
 /// The table; empty where nothing but the host's own namespace occurs.
 pub fn render(report: &Report) -> String {

@@ -3,9 +3,9 @@
 use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, count};
+use crate::event::quantity::duration;
 use crate::event::words::Word;
 use crate::model::report::Report;
-use crate::output::quantity::duration;
 
 /// The table; empty where nobody searched. Failures first, then the slowest.
 pub fn render(report: &Report) -> String {

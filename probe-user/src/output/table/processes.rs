@@ -4,13 +4,13 @@ use twtrace_wire::{Side, Unattributed};
 
 use super::grid::{Align, Grid};
 use super::{SHOWN, by_reason, count};
-use crate::enrich::cgroup::CONTAINER_ID_DIGITS;
 use crate::event::Process;
+use crate::event::place::CONTAINER_ID_DIGITS;
+use crate::event::text::escape;
 use crate::event::words::Word;
 use crate::model::counts::Counts;
 use crate::model::report::{ProcessRow, Report};
 use crate::output::lines::process_name;
-use crate::output::text::escape;
 
 /// The table, or a sentence where nothing happened.
 pub fn render(report: &Report) -> String {

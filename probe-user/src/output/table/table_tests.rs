@@ -1,18 +1,18 @@
 use twtrace_wire::{Probe, ResetReason, Side, Unattributed};
 
 use super::*;
-use crate::enrich::counters::FailureCounters;
-use crate::enrich::netns_names::{NamedAfter, NetnsName};
 use crate::event::by;
 use crate::event::{LostBy, Timestamp, samples};
+use crate::hooks::{Choice, Question, Tier};
+use crate::model::audit::FailureCounters;
 use crate::model::audit::{AuditRow, Basis};
 use crate::model::close_wait::{CloseWaitRow, NoHolder};
 use crate::model::destination::{Destination, Destinations};
 use crate::model::exactness::{Figures, Inexact};
 use crate::model::memory::{CacheRow, Memory};
+use crate::model::netns_name::{NamedAfter, NetnsName};
 use crate::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
 use crate::model::reuse::Reuse;
-use crate::probe::{Choice, Question, Tier};
 
 fn process(tgid: u32, comm: &str, time_waits: u64) -> ProcessRow {
     let process = samples::process(tgid, comm);

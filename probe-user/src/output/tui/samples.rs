@@ -12,13 +12,13 @@ use super::{Action, App, Opening, Sample};
 use crate::cli::display_filter;
 use crate::doctor::finding::{Finding, Severity};
 use crate::event::{Event, Facts, LostBy, PortResult, Timestamp, samples};
+use crate::hooks::{Choice, Question, Tier};
 use crate::model::audit::{AuditRow, Basis};
 use crate::model::budget::ports::PortRange;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::destination::Destinations;
 use crate::model::memory::Memory;
 use crate::model::report::{Exact, LostRow, PortRow, ProcessRow, Report};
-use crate::probe::{Choice, Question, Tier};
 
 /// Namespace of all.
 pub const NETNS: u32 = 4_026_531_840;

@@ -11,7 +11,7 @@ use crate::event::{Process, words};
 use crate::model::close_wait::{Connection, NoHolder};
 use crate::model::observation::CloseWait;
 use crate::model::report::UnscannedRow;
-use crate::scan::row::Times;
+use crate::model::socket::Times;
 
 const CONNECTIONS_A_LINE: usize = 2_000;
 

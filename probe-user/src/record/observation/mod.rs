@@ -14,11 +14,11 @@ mod totals;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
-use crate::enrich::netns_names::NetnsName;
 use crate::event::{Moment, Process, Timestamp};
 use crate::model::audit::AuditRow;
 use crate::model::budget::evidence::ToldSince;
 use crate::model::memory::CacheRow;
+use crate::model::netns_name::NetnsName;
 use crate::model::observation::{CloseWait, KernelTotals, Observation, Seen};
 use crate::model::stacks::StackRow;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scan::namespace::{Look, Looks, State};
+use crate::model::namespace::{Look, Looks, State};
 
 #[derive(Serialize, Deserialize)]
 pub struct Body {

@@ -5,7 +5,6 @@ use twtrace_wire::{
 };
 
 use super::*;
-use crate::enrich::netns_names::NamedAfter;
 use crate::event::{Process, SocketRange};
 use crate::model::audit::Basis;
 use crate::model::budget::evidence::{Pool, Told};
@@ -14,10 +13,11 @@ use crate::model::budget::snapshot::samples::{listener, live, time_wait};
 use crate::model::budget::snapshot::{Hold, Snapshot, Socket, SocketState};
 use crate::model::budget::sysctls::samples::narrow;
 use crate::model::close_wait::{Connection, NoHolder};
+use crate::model::namespace;
+use crate::model::netns_name::NamedAfter;
 use crate::model::report::UnscannedRow;
+use crate::model::socket::Times;
 use crate::model::without_process;
-use crate::scan::namespace;
-use crate::scan::row::Times;
 
 fn written(seen: Seen) -> String {
     let observation = Observation {

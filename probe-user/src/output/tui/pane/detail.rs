@@ -10,12 +10,12 @@ use super::super::view::{Scope, Target};
 use super::notes::{self, Note};
 use super::overlay::{note, of_process};
 use super::{destinations, frame, processes, report};
+use crate::event::quantity::duration;
+use crate::event::text::escape;
 use crate::event::words::Word;
 use crate::model::destination::Destination;
 use crate::model::report::{ProcessRow, Report};
-use crate::output::quantity::duration;
 use crate::output::table;
-use crate::output::text::escape;
 
 /// Draws it from a line on. The line that it begins with, where there are fewer.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) -> usize {

@@ -10,7 +10,7 @@ use super::super::layout::Pane;
 use super::super::look::Look;
 use super::{frame, window};
 use crate::doctor::finding::Severity;
-use crate::output::text::escape;
+use crate::event::text::escape;
 
 /// Columns of a severity.
 const SEVERITY: u16 = 9;

@@ -10,10 +10,10 @@ use super::notes::Note;
 use super::report;
 use crate::doctor::finding::Finding;
 use crate::event::Process;
+use crate::event::text::escape;
 use crate::model::audit::AuditRow;
 use crate::output::lines;
 use crate::output::table;
-use crate::output::text::escape;
 use crate::output::tiers;
 
 /// Its title.

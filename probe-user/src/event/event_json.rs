@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::json;
-use crate::clock::SECOND_NS;
+use crate::event::timestamp::SECOND_NS;
 use crate::event::words::Word;
 use crate::event::{Event, Facts, Flow, PortResult, Process, Timestamp};
 

@@ -1,31 +1,28 @@
 //! What one interval of a host was: what a history keeps, and what reports over longer times are put together of.
 
-use std::collections::HashMap;
+use twtrace_wire::{Side, Unattributed};
 
-use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Side, Unattributed};
-
-use super::audit::AuditRow;
-use super::budget::row::{BudgetRow, OtherBudgets};
-use super::close_wait::{CloseWaitRow, NoHolder};
-use super::counts::Counts;
-use super::dealings::Dealing;
-use super::destination::{Destination, DestinationRow};
-use super::memory::CacheRow;
-use super::notable::Kept;
-use super::observation::KernelTotals;
-use super::report::{Exact, LostRow, MissRow, ProcessRow, UnscannedRow};
-use super::residence::Residence;
-use super::reuse::Reuse;
-use super::tally::Tally;
-use super::timeline::Bucket;
-use super::{Model, without_process};
 use crate::doctor::diagnosis::Diagnosis;
 use crate::doctor::finding::Finding;
-use crate::enrich::netns_names::NetnsName;
-use crate::event::{Event, Moment, Process};
-use crate::host::Host;
-use crate::probe::Choice;
-use crate::scan::namespace::Looks;
+use crate::event::{Event, Moment};
+use crate::hooks::Choice;
+use crate::model::audit::AuditRow;
+use crate::model::budget::row::{BudgetRow, OtherBudgets};
+use crate::model::close_wait::{CloseWaitRow, NoHolder};
+use crate::model::counts::Counts;
+use crate::model::destination::{Destination, DestinationRow};
+use crate::model::host::Host;
+use crate::model::memory::CacheRow;
+use crate::model::namespace::Looks;
+use crate::model::netns_name::NetnsName;
+use crate::model::notable::Kept;
+use crate::model::report::{Exact, LostRow, MissRow, UnscannedRow};
+use crate::model::residence::Residence;
+use crate::model::reuse::Reuse;
+use crate::model::sums::{DealingSums, ProcessSums};
+use crate::model::tally::Tally;
+use crate::model::timeline::Bucket;
+use crate::model::without_process;
 
 /// Rows of one kind that an interval has; the least of more are summed up in one.
 const MAX_ROWS: usize = 2_000;
@@ -89,53 +86,6 @@ pub struct Interval {
     pub findings: Vec<Finding>,
 }
 
-/// What one process did, in sums that can be added to.
-#[derive(Clone, Debug)]
-pub struct ProcessSums {
-    /// Who, or what stands for nobody.
-    pub key: ProcessKey,
-    /// The process, or `None` for facts that have none.
-    pub process: Option<Process>,
-    /// Why there is none.
-    pub unattributed: Option<Unattributed>,
-    /// TIME_WAITs, resets and aborts.
-    pub counts: Counts,
-    /// Ages of its TIME_WAITs that went.
-    pub residence: Residence,
-    /// TIME_WAITs that its connects took or could not take.
-    pub reuse: Reuse,
-    /// Port searches by operation and exactness.
-    pub ports: Vec<PortSums>,
-}
-
-/// Port searches of one process by one operation.
-#[derive(Clone, Debug)]
-pub struct PortSums {
-    /// The system call.
-    pub op: PortOp,
-    /// Whether latencies are those of the search itself.
-    pub exact: bool,
-    /// The figures.
-    pub totals: PortTotals,
-}
-
-/// What one process did towards one destination.
-#[derive(Clone, Debug)]
-pub struct DealingSums {
-    /// Inode number of the network namespace.
-    pub netns: u32,
-    /// How many namespaces had this number before it, since tracing began.
-    pub netns_nth: u32,
-    /// Which end this host's sockets were.
-    pub side: Side,
-    /// Towards whom.
-    pub destination: Destination,
-    /// Who, or what stands for nobody.
-    pub key: ProcessKey,
-    /// What it did.
-    pub did: Dealing,
-}
-
 impl Interval {
     /// What was told since the interval of this tally began.
     pub fn of(tally: &Tally, notable: Kept) -> Self {
@@ -182,91 +132,6 @@ impl Interval {
             events: notable.events,
             events_left_out: notable.left_out,
             findings,
-        }
-    }
-}
-
-impl Model {
-    /// The rows by process, in sums that can be added to.
-    pub fn process_sums(&self, kernel: Option<&KernelTotals>) -> Vec<ProcessSums> {
-        let rows = self.process_rows(kernel);
-        let from_kernel: Option<HashMap<PortKey, &PortTotals>> = kernel
-            .filter(|_| self.filter.is_by_process())
-            .map(|kernel| kernel.ports.iter().map(|(key, it)| (*key, it)).collect());
-        let totals = |key: &PortKey| match &from_kernel {
-            Some(from_kernel) => from_kernel.get(key).copied(),
-            None => self.ports.get(key),
-        };
-        rows.into_iter().map(|row| self.sums(row, totals)).collect()
-    }
-
-    fn sums<'a>(
-        &self,
-        row: ProcessRow,
-        totals: impl Fn(&PortKey) -> Option<&'a PortTotals>,
-    ) -> ProcessSums {
-        let key = row.key();
-        let ports = row.ports.iter().filter_map(|port| {
-            let port_key = PortKey {
-                process: key,
-                op: port.op as u32,
-                exact: u32::from(port.exact),
-            };
-            Some(PortSums {
-                op: port.op,
-                exact: port.exact,
-                totals: *totals(&port_key)?,
-            })
-        });
-        // A row without quantiles hides the ages.
-        let residence = row
-            .residence
-            .and_then(|_| Some(self.processes.get(&key)?.residence.clone()));
-        ProcessSums {
-            key,
-            ports: ports.collect(),
-            residence: residence.unwrap_or_default(),
-            process: row.process,
-            unattributed: row.unattributed,
-            counts: row.counts,
-            reuse: row.reuse,
-        }
-    }
-}
-
-impl ProcessSums {
-    /// Adds what it did later.
-    pub fn add(&mut self, later: Self) {
-        self.counts.add_all(&later.counts);
-        self.residence.add_all(&later.residence);
-        self.reuse.add_all(&later.reuse);
-        for port in later.ports {
-            let known = self
-                .ports
-                .iter_mut()
-                .find(|known| (known.op, known.exact) == (port.op, port.exact));
-            match known {
-                Some(known) => known.totals.add(&port.totals),
-                None => self.ports.push(port),
-            }
-        }
-        if later.process.is_some() {
-            self.process = later.process;
-        }
-    }
-
-    /// As reports show it.
-    pub fn row(self) -> ProcessRow {
-        let ports = self.ports.iter();
-        ProcessRow {
-            ports: ports
-                .map(|port| super::report::PortRow::new(port.op, port.exact, &port.totals))
-                .collect(),
-            residence: self.residence.quantiles(),
-            process: self.process,
-            unattributed: self.unattributed,
-            counts: self.counts,
-            reuse: self.reuse,
         }
     }
 }

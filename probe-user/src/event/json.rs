@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::event::Timestamp;
-use crate::probe::Choice;
+use crate::hooks::Choice;
 
 /// Version of the line format. Adding a field leaves it as it is.
 pub const FORMAT: u32 = 1;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::enrich::netns;
-use crate::enrich::netns_names::NAMED;
+use super::netns;
+use super::netns_names::NAMED;
 
 /// An inode number, a name that `ip netns` shows, or a file that stands for a namespace: `/proc/PID/ns/net`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Births and ends of mini-sockets.
 
 use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, nothing};
-use crate::probe::{Hook, Question, Tier};
+use crate::hooks::{Hook, Question, Tier};
 
 pub const TIME_WAIT: Plan = Plan {
     question: Question::TimeWait,

@@ -1,7 +1,7 @@
 //! Searches for a local port.
 
 use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, nothing};
-use crate::probe::{Hook, Question, Tier};
+use crate::hooks::{Hook, Question, Tier};
 
 /// kprobes of the three functions and of their returns.
 const BY_KPROBE: &[Part] = &[

@@ -1,7 +1,7 @@
 //! New processes.
 
 use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, nothing};
-use crate::probe::{Hook, Question, Tier};
+use crate::hooks::{Hook, Question, Tier};
 
 const NAME: &str = "sched_process_fork";
 

@@ -1,11 +1,14 @@
-use twtrace_wire::{ProcessTotals, ResetReason};
+use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessTotals, ResetReason};
 
 use super::*;
 use crate::event::{Timestamp, samples};
 use crate::filter::Filter;
+use crate::model::Model;
 use crate::model::audit::Basis;
 use crate::model::notable::Notable;
+use crate::model::observation::KernelTotals;
 use crate::model::observation::{Observation, Seen};
+use crate::model::report::ProcessRow;
 use crate::model::tally::Opening;
 
 fn opening() -> Opening {

@@ -1,7 +1,7 @@
 //! RSTs, of full sockets and without one.
 
 use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SKADDR, nothing};
-use crate::probe::{Hook, Question, Tier};
+use crate::hooks::{Hook, Question, Tier};
 
 /// Of 6.12 on.
 const SENT_FIELDS: &[(&str, u32)] = &[("skbaddr", 8), ("skaddr", 16), ("reason", 28)];

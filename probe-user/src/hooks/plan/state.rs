@@ -1,7 +1,7 @@
 //! The socket's states, and who accept()ed it.
 
 use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SKADDR, nothing};
-use crate::probe::{Hook, Question, Tier};
+use crate::hooks::{Hook, Question, Tier};
 
 const STATE_FIELDS: &[(&str, u32)] = &[SKADDR, ("oldstate", 16), ("newstate", 20)];
 

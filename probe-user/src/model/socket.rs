@@ -81,3 +81,12 @@ pub struct Times {
     /// Since the last acceptable acknowledgement, which every segment carries: also a FIN.
     pub since_ack: Duration,
 }
+
+/// The sockets of one namespace.
+#[derive(Debug)]
+pub struct NetnsSockets {
+    /// The namespace's inode number.
+    pub netns: u32,
+    /// Its sockets.
+    pub rows: Vec<Row>,
+}

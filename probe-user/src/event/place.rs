@@ -74,5 +74,5 @@ fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
 }
 
 #[cfg(test)]
-#[path = "cgroup_tests.rs"]
+#[path = "place_tests.rs"]
 mod tests;

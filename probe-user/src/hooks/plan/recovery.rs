@@ -5,7 +5,7 @@
 //! seen it were skipped: of so many facts at most as the least of them was skipped for.
 
 use super::{Candidate, PLANS, Part};
-use crate::probe::{Choice, Question};
+use crate::hooks::{Choice, Question};
 
 /// Programs, and what does their work where they are skipped: see `second_chance` in the tier table.
 const MADE_GOOD_BY: &[(&str, &[&str])] = &[
@@ -103,7 +103,7 @@ fn lost(program: &str, of: &dyn Fn(&str) -> Option<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::{Tier, plan::candidates};
+    use crate::hooks::{Tier, plan::candidates};
 
     fn of(question: Question, tier: Tier, misses: &[(&str, u64)]) -> Vec<(String, u64)> {
         let missed = missed(&[Choice::sample(question, tier)], misses);

@@ -1,0 +1,10 @@
+//! The host that was traced.
+
+/// Its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// As `hostname` prints it; empty where /proc can't be read.
+    pub name: String,
+    /// Release of the kernel, as `uname -r` prints it.
+    pub kernel: String,
+}

@@ -1,0 +1,147 @@
+//! What processes did, in sums that can be added to.
+
+use std::collections::HashMap;
+
+use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Side, Unattributed};
+
+use super::Model;
+use super::counts::Counts;
+use super::dealings::Dealing;
+use super::destination::Destination;
+use super::observation::KernelTotals;
+use super::report::ProcessRow;
+use super::residence::Residence;
+use super::reuse::Reuse;
+use crate::event::Process;
+
+/// What one process did, in sums that can be added to.
+#[derive(Clone, Debug)]
+pub struct ProcessSums {
+    /// Who, or what stands for nobody.
+    pub key: ProcessKey,
+    /// The process, or `None` for facts that have none.
+    pub process: Option<Process>,
+    /// Why there is none.
+    pub unattributed: Option<Unattributed>,
+    /// TIME_WAITs, resets and aborts.
+    pub counts: Counts,
+    /// Ages of its TIME_WAITs that went.
+    pub residence: Residence,
+    /// TIME_WAITs that its connects took or could not take.
+    pub reuse: Reuse,
+    /// Port searches by operation and exactness.
+    pub ports: Vec<PortSums>,
+}
+
+/// Port searches of one process by one operation.
+#[derive(Clone, Debug)]
+pub struct PortSums {
+    /// The system call.
+    pub op: PortOp,
+    /// Whether latencies are those of the search itself.
+    pub exact: bool,
+    /// The figures.
+    pub totals: PortTotals,
+}
+
+/// What one process did towards one destination.
+#[derive(Clone, Debug)]
+pub struct DealingSums {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// How many namespaces had this number before it, since tracing began.
+    pub netns_nth: u32,
+    /// Which end this host's sockets were.
+    pub side: Side,
+    /// Towards whom.
+    pub destination: Destination,
+    /// Who, or what stands for nobody.
+    pub key: ProcessKey,
+    /// What it did.
+    pub did: Dealing,
+}
+
+impl Model {
+    /// The rows by process, in sums that can be added to.
+    pub fn process_sums(&self, kernel: Option<&KernelTotals>) -> Vec<ProcessSums> {
+        let rows = self.process_rows(kernel);
+        let from_kernel: Option<HashMap<PortKey, &PortTotals>> = kernel
+            .filter(|_| self.filter.is_by_process())
+            .map(|kernel| kernel.ports.iter().map(|(key, it)| (*key, it)).collect());
+        let totals = |key: &PortKey| match &from_kernel {
+            Some(from_kernel) => from_kernel.get(key).copied(),
+            None => self.ports.get(key),
+        };
+        rows.into_iter().map(|row| self.sums(row, totals)).collect()
+    }
+
+    fn sums<'a>(
+        &self,
+        row: ProcessRow,
+        totals: impl Fn(&PortKey) -> Option<&'a PortTotals>,
+    ) -> ProcessSums {
+        let key = row.key();
+        let ports = row.ports.iter().filter_map(|port| {
+            let port_key = PortKey {
+                process: key,
+                op: port.op as u32,
+                exact: u32::from(port.exact),
+            };
+            Some(PortSums {
+                op: port.op,
+                exact: port.exact,
+                totals: *totals(&port_key)?,
+            })
+        });
+        // A row without quantiles hides the ages.
+        let residence = row
+            .residence
+            .and_then(|_| Some(self.processes.get(&key)?.residence.clone()));
+        ProcessSums {
+            key,
+            ports: ports.collect(),
+            residence: residence.unwrap_or_default(),
+            process: row.process,
+            unattributed: row.unattributed,
+            counts: row.counts,
+            reuse: row.reuse,
+        }
+    }
+}
+
+impl ProcessSums {
+    /// Adds what it did later.
+    pub fn add(&mut self, later: Self) {
+        self.counts.add_all(&later.counts);
+        self.residence.add_all(&later.residence);
+        self.reuse.add_all(&later.reuse);
+        for port in later.ports {
+            let known = self
+                .ports
+                .iter_mut()
+                .find(|known| (known.op, known.exact) == (port.op, port.exact));
+            match known {
+                Some(known) => known.totals.add(&port.totals),
+                None => self.ports.push(port),
+            }
+        }
+        if later.process.is_some() {
+            self.process = later.process;
+        }
+    }
+
+    /// As reports show it.
+    pub fn row(self) -> ProcessRow {
+        let ports = self.ports.iter();
+        ProcessRow {
+            ports: ports
+                .map(|port| super::report::PortRow::new(port.op, port.exact, &port.totals))
+                .collect(),
+            residence: self.residence.quantiles(),
+            process: self.process,
+            unattributed: self.unattributed,
+            counts: self.counts,
+            reuse: self.reuse,
+        }
+    }
+}
