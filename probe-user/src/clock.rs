@@ -9,7 +9,7 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::event::timestamp::{Clocks, SECOND_NS};
+use twtrace_core::event::timestamp::{Clocks, SECOND_NS};
 
 /// CLOCK_MONOTONIC of the host now, nanoseconds.
 ///
@@ -158,6 +158,8 @@ fn parse(text: &str) -> Option<Shift> {
 
 #[cfg(test)]
 mod tests {
+    use twtrace_core::event::Timestamp;
+
     use super::*;
 
     #[test]
@@ -172,5 +174,11 @@ mod tests {
         assert_eq!(parse("1 1000000 5\n7 -2 500000000\n"), Some(expected));
         assert_eq!(parse("monotonic 1 0\n"), None);
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn the_present_lies_after_this_was_written() {
+        let now = measure().unwrap().of_monotonic(monotonic_ns().unwrap());
+        assert!(now > Timestamp(1_700_000_000 * SECOND_NS), "{now}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::model::host::Host;
+use twtrace_core::model::host::Host;
 
 /// Its names.
 pub fn read() -> Host {

@@ -7,13 +7,10 @@ mod cli;
 mod clock;
 mod command;
 mod confine;
-mod doctor;
 mod enrich;
-mod event;
-mod filter;
-mod hooks;
 mod host;
-mod model;
+#[cfg(test)]
+mod layer_tests;
 mod output;
 #[doc(hidden)]
 pub mod path;

@@ -13,20 +13,20 @@ use twtrace_wire::{
 use zstd::bulk::Compressor;
 
 use crate::enrich::Enricher;
-use crate::event::batch::{Batch, BatchBuilder};
-use crate::event::decode::{Decoder, Wire};
-use crate::event::event_json::EventJson;
-use crate::event::json;
-use crate::event::judge::Judge;
-use crate::event::timestamp::SECOND_NS;
-use crate::event::{Event, Moment};
-use crate::filter::Filter;
-use crate::model::host::Host;
-use crate::model::series::{Series, SeriesLimits};
-use crate::model::tally::{Opening, Tally};
 use crate::output::lines;
 use crate::record::FRAME_TEXT;
 use crate::record::entry::Lines;
+use twtrace_core::event::batch::{Batch, BatchBuilder};
+use twtrace_core::event::decode::{Decoder, Wire};
+use twtrace_core::event::event_json::EventJson;
+use twtrace_core::event::json;
+use twtrace_core::event::judge::Judge;
+use twtrace_core::event::timestamp::SECOND_NS;
+use twtrace_core::event::{Event, Moment};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::host::Host;
+use twtrace_core::model::series::{Series, SeriesLimits};
+use twtrace_core::model::tally::{Opening, Tally};
 
 /// Names of the stages, in the order in which an event comes through them.
 pub const STAGES: [&str; 10] = [

@@ -10,12 +10,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use twtrace_wire::EventKind;
 
-use crate::doctor::diagnosis::Diagnosis;
-use crate::event::words::Word;
-use crate::event::{Abort, Event, Lost, PortAlloc, Reset, TimeWait, TimeWaitEnd, Timestamp};
-use crate::hooks::Choice;
-use crate::model::report::Report;
 use crate::output::tiers::Document;
+use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::event::words::Word;
+use twtrace_core::event::{Abort, Event, Lost, PortAlloc, Reset, TimeWait, TimeWaitEnd, Timestamp};
+use twtrace_core::hooks::Choice;
+use twtrace_core::model::report::Report;
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -117,7 +117,7 @@ fn start(generator: &mut SchemaGenerator) -> Schema {
         "ts": generator.subschema_for::<Timestamp>(),
         "mono_ns": generator.subschema_for::<u64>(),
         "event": { "const": "start" },
-        "format": { "const": crate::event::json::FORMAT },
+        "format": { "const": twtrace_core::event::json::FORMAT },
         "part": generator.subschema_for::<u32>(),
         "kernel": { "type": "string" },
         "host": { "type": "string" },

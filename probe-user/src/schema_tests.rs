@@ -4,12 +4,12 @@ use twtrace_wire::ResetReason;
 use twtrace_wire::{Probe, Side};
 
 use super::*;
-use crate::doctor::samples as facts;
-use crate::event::LostBy;
-use crate::event::{lost::LostWord, samples};
-use crate::filter::Filter;
-use crate::hooks::{Question, Tier};
-use crate::model::report::{LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
+use twtrace_core::doctor::samples as facts;
+use twtrace_core::event::LostBy;
+use twtrace_core::event::{lost::LostWord, samples};
+use twtrace_core::filter::Filter;
+use twtrace_core::hooks::{Question, Tier};
+use twtrace_core::model::report::{LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
 
 fn errors(kind: Kind, value: &Value) -> Vec<String> {
     let schema = serde_json::to_value(of(kind)).unwrap();
@@ -74,12 +74,12 @@ fn every_event() {
     );
     is_described(
         Kind::Event,
-        &crate::event::json::Start {
+        &twtrace_core::event::json::Start {
             ts: Timestamp(0),
             mono_ns: 5,
-            event: crate::event::json::StartWord::Start,
+            event: twtrace_core::event::json::StartWord::Start,
             part: 1,
-            format: crate::event::json::FORMAT,
+            format: twtrace_core::event::json::FORMAT,
             kernel: "6.18",
             host: "host",
             options: json!({ "without": [] }),

@@ -4,8 +4,8 @@ use clap::Parser;
 
 use super::FilterArgs;
 use crate::enrich::netns_arg::NetnsArg;
-use crate::event::words::Word;
-use crate::filter::Filter;
+use twtrace_core::event::words::Word;
+use twtrace_core::filter::Filter;
 
 /// A command line of filters alone.
 #[derive(Debug, Parser)]

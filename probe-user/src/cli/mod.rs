@@ -21,17 +21,17 @@ pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs, StoreArgs};
 pub use serve::{HistoryArgs, Privileges, ServeArgs};
 pub use stacks::StackArgs;
 
-use crate::doctor::finding::Severity;
 use crate::enrich::netns_arg::{NetnsArg, NetnsError};
 use crate::enrich::procfs::{self, PidError};
-use crate::event::words::Word;
-use crate::filter::{AddressFilter, ContainerFilter, Filter, PodFilter, UnitFilter};
-use crate::hooks::Hook;
 use crate::output::table::By;
 use crate::output::tui::terminal;
 use crate::probe::ProbeOptions;
 use crate::schema::Kind;
 pub use filter_words::{display_filter, filter_words};
+use twtrace_core::doctor::finding::Severity;
+use twtrace_core::event::words::Word;
+use twtrace_core::filter::{AddressFilter, ContainerFilter, Filter, PodFilter, UnitFilter};
+use twtrace_core::hooks::Hook;
 
 /// Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
 #[derive(Debug, Parser)]

@@ -10,12 +10,12 @@ use super::measure::measure;
 use super::print;
 use super::replay::Replay;
 use crate::cli::DoctorArgs;
-use crate::doctor::diagnosis::Diagnosis;
-use crate::event::json;
-use crate::model::tally::Tally;
 use crate::output::diagnosis;
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
+use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::event::json;
+use twtrace_core::model::tally::Tally;
 
 /// There is a finding as bad as `--fail-on` says.
 const FOUND: u8 = 3;

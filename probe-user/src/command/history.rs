@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 use super::notice;
 use crate::cli::{FilterArgs, FromArgs};
 use crate::clock::clock_ns;
-use crate::doctor::diagnosis::Diagnosis;
-use crate::event::Timestamp;
-use crate::filter::Filter;
 use crate::output::progress::Progress;
 use crate::store::merge::{Merge, Merged};
 use crate::store::reader::{Place, Reader, Span};
 use crate::store::span;
+use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::event::Timestamp;
+use twtrace_core::filter::Filter;
 
 /// What a history tells of a time.
 pub struct Past {

@@ -9,9 +9,6 @@ use anyhow::{Context, Result};
 use super::{drop_privileges, open_gate};
 use crate::allocator;
 use crate::cli::{FilterArgs, ProbeArgs};
-use crate::event::{Event, Lost};
-use crate::filter::{Family, Filter};
-use crate::model::observation::{Observation, Seen};
 use crate::privilege::{self, Keep};
 use crate::probe::{ProbeOptions, StackOptions};
 use crate::scan::gate::Gate;
@@ -20,6 +17,9 @@ use crate::session::observer::{self, Observer, Wants};
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
 use crate::stack::Stacks;
+use twtrace_core::event::{Event, Lost};
+use twtrace_core::filter::{Family, Filter};
+use twtrace_core::model::observation::{Observation, Seen};
 
 /// Where tracing goes on for long, the ring buffer is drained at most that often: a wake-up for each event would cost
 /// more than the events.

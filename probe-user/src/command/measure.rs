@@ -10,13 +10,13 @@ use super::live::{Live, Order};
 use super::notice;
 use super::start_line::StartLine;
 use crate::cli::BoundsArgs;
-use crate::event::quantity;
-use crate::event::{Event, Lost};
-use crate::model::observation::Observation;
-use crate::model::tally::Tally;
 use crate::privilege::Keep;
 use crate::session::Sink;
 use crate::session::observer::Wants;
+use twtrace_core::event::quantity;
+use twtrace_core::event::{Event, Lost};
+use twtrace_core::model::observation::Observation;
+use twtrace_core::model::tally::Tally;
 
 impl Sink for Tally {
     fn any_event(&mut self, event: &Event) {

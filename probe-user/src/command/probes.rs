@@ -4,10 +4,10 @@ use anyhow::Result;
 
 use super::print;
 use crate::cli::ProbesArgs;
-use crate::event::json;
 use crate::output::tiers;
 use crate::output::tiers::Document;
 use crate::probe::{self, ProbeOptions};
+use twtrace_core::event::json;
 
 /// Attaches, shows what was chosen, and detaches.
 pub fn run(args: &ProbesArgs) -> Result<()> {

@@ -11,10 +11,10 @@ use super::live::{Live, Order};
 use super::notice;
 use super::start_line::StartLine;
 use crate::cli::RecordArgs;
-use crate::event::quantity;
 use crate::output::tiers;
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
+use twtrace_core::event::quantity;
 
 /// Between two lines of the status.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);

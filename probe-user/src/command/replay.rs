@@ -3,11 +3,11 @@
 use anyhow::{Error, Result};
 
 use crate::cli::{FilterArgs, FromArgs};
-use crate::filter::Filter;
-use crate::model::tally::Tally;
 use crate::output::progress::Progress;
 use crate::record::entry::Entry;
 use crate::record::merge::Recordings;
+use twtrace_core::filter::Filter;
+use twtrace_core::model::tally::Tally;
 
 use super::notice;
 

@@ -11,10 +11,6 @@ use super::live::Order;
 use super::measure::measure;
 use super::replay::Replay;
 use crate::cli::ReportArgs;
-use crate::doctor::diagnosis::Diagnosis;
-use crate::model::report::Report;
-use crate::model::tally::Tally;
-use crate::model::timeline::Timeline;
 use crate::output::file::WholeFile;
 use crate::output::html::{self, Page};
 use crate::output::table::By;
@@ -22,6 +18,10 @@ use crate::output::target::Target;
 use crate::output::{folded, table};
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
+use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::model::report::Report;
+use twtrace_core::model::tally::Tally;
+use twtrace_core::model::timeline::Timeline;
 
 /// Counts until the end, or to the end of recordings, then prints.
 pub async fn run(args: ReportArgs) -> Result<ExitCode> {

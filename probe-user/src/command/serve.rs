@@ -17,7 +17,6 @@ use super::live::{DRAIN, Live, Order};
 use super::notice;
 use crate::cli::{Privileges, ServeArgs};
 use crate::confine::{self, Reach};
-use crate::model::series::{Series, SeriesLimits};
 use crate::output::prometheus::{self, Format, ServeState};
 use crate::privilege::Keep;
 use crate::serve::counting::Counting;
@@ -28,6 +27,7 @@ use crate::serve::own;
 use crate::serve::remembering::Remembering;
 use crate::serve::settings::Settings;
 use crate::session::observer::Wants;
+use twtrace_core::model::series::{Series, SeriesLimits};
 
 /// Between two looks at the kernel's sockets and settings.
 const LOOK: Duration = Duration::from_secs(10);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::event::json::{self, FORMAT, Start};
-use crate::filter::Filter;
-use crate::hooks::Hook;
-use crate::model::tally::Opening;
 use crate::probe::ProbeOptions;
 use crate::session::launch;
+use twtrace_core::event::json::{self, FORMAT, Start};
+use twtrace_core::filter::Filter;
+use twtrace_core::hooks::Hook;
+use twtrace_core::model::tally::Opening;
 
 /// Options in force.
 #[derive(Serialize)]

@@ -8,14 +8,14 @@ use super::live::{DRAIN, Live, Order};
 use super::screen::{Front, Obeyed, Step, opening, sample};
 use super::{top_past, top_replay};
 use crate::cli::TopArgs;
-use crate::event::{Event, Lost};
-use crate::model::observation::Observation;
-use crate::model::tally::Tally;
 use crate::output::tui::App;
 use crate::output::tui::terminal;
 use crate::privilege::Keep;
 use crate::session::Sink;
 use crate::session::observer::Wants;
+use twtrace_core::event::{Event, Lost};
+use twtrace_core::model::observation::Observation;
+use twtrace_core::model::tally::Tally;
 
 /// Between two samples.
 const SAMPLE: Duration = Duration::from_secs(1);

@@ -8,13 +8,13 @@ use anyhow::{Context, Result, bail};
 use super::history;
 use super::screen::{Front, Obeyed, Step, opening};
 use crate::cli::TopArgs;
-use crate::event::Timestamp;
-use crate::filter::Filter;
-use crate::model::tally::Opening;
 use crate::output::tui::{Action, App, ReplaySpan, Sample};
 use crate::session::stop::Stop;
 use crate::store::merge::Merge;
 use crate::store::reader::{Place, Reader, Span};
+use twtrace_core::event::Timestamp;
+use twtrace_core::filter::Filter;
+use twtrace_core::model::tally::Opening;
 
 /// Samples of one leap, however far it goes.
 const SAMPLES_A_LEAP: usize = 64;

@@ -7,14 +7,14 @@ use anyhow::{Context, Result, bail};
 use super::replay::{Replay, outcome, tell};
 use super::screen::{Front, Obeyed, Step, opening, sample};
 use crate::cli::TopArgs;
-use crate::event::{Moment, Timestamp};
-use crate::model::observation::Seen;
-use crate::model::tally::Tally;
 use crate::output::progress::Progress;
 use crate::output::tui::{Action, App, ReplaySpan};
 use crate::record::entry::Entry;
 use crate::record::merge::Recordings;
 use crate::session::stop::Stop;
+use twtrace_core::event::{Moment, Timestamp};
+use twtrace_core::model::observation::Seen;
+use twtrace_core::model::tally::Tally;
 
 /// Between two samples at the speed at which it happened, nanoseconds.
 const SAMPLE_NS: u64 = 1_000_000_000;

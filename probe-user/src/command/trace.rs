@@ -7,11 +7,6 @@ use anyhow::{Context, Result};
 use super::start_line::StartLine;
 use super::{drop_privileges, notice, open_gate, trace_replay};
 use crate::cli::ViewArgs;
-use crate::event::event_json::EventJson;
-use crate::event::json;
-use crate::event::quantity;
-use crate::event::{Event, Lost};
-use crate::filter::Family;
 use crate::output::target::Target;
 use crate::output::writer::{Outcome, Writer};
 use crate::output::{lines, tiers};
@@ -19,6 +14,11 @@ use crate::privilege::Keep;
 use crate::session::launch::Launch;
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
+use twtrace_core::event::event_json::EventJson;
+use twtrace_core::event::json;
+use twtrace_core::event::quantity;
+use twtrace_core::event::{Event, Lost};
+use twtrace_core::filter::Family;
 
 /// What is printed next.
 struct Lines {

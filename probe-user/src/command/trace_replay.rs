@@ -9,14 +9,14 @@ use serde::Serialize;
 use super::notice;
 use super::replay::{Replay, outcome};
 use crate::cli::ViewArgs;
-use crate::event::event_json::EventJson;
-use crate::event::json;
-use crate::event::text::escape;
-use crate::model::tally::Opening;
 use crate::output::lines;
 use crate::output::progress::Progress;
 use crate::output::target::Target;
 use crate::record::entry::Entry;
+use twtrace_core::event::event_json::EventJson;
+use twtrace_core::event::json;
+use twtrace_core::event::text::escape;
+use twtrace_core::model::tally::Opening;
 
 /// Prints the events of recordings, merged by time; with the host in front where there are several.
 ///
@@ -122,7 +122,7 @@ impl Hosts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::samples;
+    use twtrace_core::event::samples;
 
     fn hosts(names: &[&str]) -> Hosts {
         Hosts {

@@ -1,6 +1,6 @@
 //! /proc/PID/cgroup: a process's cgroup in each hierarchy, and which of them to go by.
 
-use crate::event::place::Place;
+use twtrace_core::event::place::Place;
 
 /// The kernel adds it to the name of a cgroup that was removed while a process is not quite gone.
 const DELETED: &str = " (deleted)";

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::model::audit::{Counters, FailureCounters};
+use twtrace_core::model::audit::{Counters, FailureCounters};
 
 /// Why the counters can't be read.
 #[derive(Debug, thiserror::Error)]

@@ -16,16 +16,16 @@ use std::sync::Arc;
 
 use twtrace_wire::{CGROUP_V1, ProcessKey, ProcessNow};
 
-use crate::event::comm::Comm;
-use crate::event::place::Place;
-use crate::event::process::Details;
-use crate::event::timestamp::Clocks;
-use crate::event::{Event, Facts, Process};
 use cgroup_lines::Lines;
 use cgroup_tree::{CgroupTree, Resolved};
 use hierarchies::Hierarchies;
 use procfs::Ask;
 use remembered::Remembered;
+use twtrace_core::event::comm::Comm;
+use twtrace_core::event::place::Place;
+use twtrace_core::event::process::Details;
+use twtrace_core::event::timestamp::Clocks;
+use twtrace_core::event::{Event, Facts, Process};
 
 /// Processes whose details are kept; twice as many at most are in memory.
 const CACHED: usize = 8_192;
@@ -176,7 +176,7 @@ fn is_unchanged(then: &Process, now: &ProcessNow) -> (bool, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::samples;
+    use twtrace_core::event::samples;
 
     #[test]
     fn this_process_is_found_and_an_impostor_is_not() {

@@ -11,7 +11,7 @@ use twtrace_wire::NetnsKey;
 
 use super::counters::CountersError;
 use super::hierarchies::unescape;
-use crate::model::audit::Counters;
+use twtrace_core::model::audit::Counters;
 
 /// How many processes of one namespace are remembered: enough that one of them still lives at the end.
 const REMEMBERED: usize = 8;

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{cgroup_lines, netns, procfs};
-use crate::event::place::Place;
-use crate::model::netns_name::{NamedAfter, NetnsName};
+use twtrace_core::event::place::Place;
+use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 
 /// Where `ip netns` keeps its namespaces.
 pub const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
@@ -157,10 +157,10 @@ mod tests {
         let name = NetnsName {
             netns: 1,
             after: NamedAfter::Mount,
-            name: "é".repeat(crate::model::netns_name::MAX_NAME),
+            name: "é".repeat(twtrace_core::model::netns_name::MAX_NAME),
         };
         let text = serde_json::to_string(&name).unwrap();
         let read: NetnsName = serde_json::from_str(&text).unwrap();
-        assert_eq!(read.name.len(), crate::model::netns_name::MAX_NAME);
+        assert_eq!(read.name.len(), twtrace_core::model::netns_name::MAX_NAME);
     }
 }

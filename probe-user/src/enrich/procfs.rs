@@ -11,8 +11,8 @@ use twtrace_wire::{ProcessKey, ProcessNow};
 use super::cgroup_lines::{self, Lines};
 use super::pid_namespace;
 use crate::clock;
-use crate::event::comm::Comm;
-use crate::event::place::Place;
+use twtrace_core::event::comm::Comm;
+use twtrace_core::event::place::Place;
 
 /// What /proc tells of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

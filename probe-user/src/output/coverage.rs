@@ -1,9 +1,9 @@
 //! Which time a report out of a history covers, for people.
 
-use crate::event::Timestamp;
-use crate::model::coverage::Coverage;
+use twtrace_core::event::Timestamp;
+use twtrace_core::model::coverage::Coverage;
 
-use crate::event::quantity::duration;
+use twtrace_core::event::quantity::duration;
 
 /// Gaps that are written out.
 const SHOWN: usize = 3;

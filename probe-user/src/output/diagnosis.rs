@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::coverage;
-use crate::doctor::diagnosis::{Diagnosis, Figures};
-use crate::doctor::finding::Finding;
-use crate::event::quantity;
-use crate::event::text::escape;
+use twtrace_core::doctor::diagnosis::{Diagnosis, Figures};
+use twtrace_core::doctor::finding::Finding;
+use twtrace_core::event::quantity;
+use twtrace_core::event::text::escape;
 
 /// Where lines end, if a word lets them.
 const WIDTH: usize = 100;
@@ -112,9 +112,9 @@ fn figures(text: &mut String, figures: &Figures) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::finding::Severity;
-    use crate::event::Timestamp;
     use serde_json::Value;
+    use twtrace_core::doctor::finding::Severity;
+    use twtrace_core::event::Timestamp;
 
     fn diagnosis() -> Diagnosis {
         Diagnosis {

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::event::words::Word;
-use crate::model::stacks::{Frame, StackRow};
+use twtrace_core::event::words::Word;
+use twtrace_core::model::stacks::{Frame, StackRow};
 
-use crate::event::text::escape;
+use twtrace_core::event::text::escape;
 
 /// One line a row.
 pub fn render(rows: &[StackRow]) -> String {
@@ -49,8 +49,8 @@ mod tests {
     use twtrace_wire::StackWhat;
 
     use super::*;
-    use crate::event::samples;
-    use crate::model::stacks::{FoundBy, Missing};
+    use twtrace_core::event::samples;
+    use twtrace_core::model::stacks::{FoundBy, Missing};
 
     fn frame(symbol: &str) -> Frame {
         Frame {

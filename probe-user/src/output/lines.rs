@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::event::quantity;
-use crate::event::text::escape;
-use crate::event::words::Word;
-use crate::event::{Event, Facts, Flow, Lost, Process};
+use twtrace_core::event::quantity;
+use twtrace_core::event::text::escape;
+use twtrace_core::event::words::Word;
+use twtrace_core::event::{Event, Facts, Flow, Lost, Process};
 use twtrace_wire::ResetReason;
 
 /// The line above all others.
@@ -265,7 +265,7 @@ fn add(details: &mut String, more: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::samples;
+    use twtrace_core::event::samples;
 
     #[test]
     fn lines_stand_under_their_headings() {

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::table::grid::{Align, Grid};
 use serde::Serialize;
 
-use crate::event::text::escape;
-use crate::hooks::{Choice, Tier};
+use twtrace_core::event::text::escape;
+use twtrace_core::hooks::{Choice, Tier};
 
 /// The document of `probes --json`.
 #[derive(schemars::JsonSchema, Serialize)]

@@ -8,7 +8,7 @@ use super::{
     Choice, Hook, ProbeError, Question, Tier, btf::KernelBtf, facts::Preemption, program, symbols,
     tracefs, trial,
 };
-use crate::hooks::plan::{self, Attach, Behaviour, Candidate, Condition, Part, Plan};
+use twtrace_core::hooks::plan::{self, Attach, Behaviour, Candidate, Condition, Part, Plan};
 
 /// What the candidates are tried against.
 pub struct Kernel<'a> {

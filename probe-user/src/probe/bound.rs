@@ -9,7 +9,7 @@ use twtrace_wire::{BUCKETS_AT_ONCE, BoundPorts};
 
 use super::Attached;
 use super::bpf_call::run_once;
-use crate::model::budget::ports::PortSet;
+use twtrace_core::model::budget::ports::PortSet;
 
 pub(super) const PROGRAM: &str = "bound_ports";
 const ANSWER: &str = "BOUND_PORTS";

@@ -38,9 +38,9 @@ use twtrace_wire::{
     ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, FOLLOWING, Offsets,
 };
 
-use crate::hooks::plan::{Behaviour, PLANS, Plan};
-use crate::hooks::{Choice, Hook, Question, Tier, Tiers};
 use crate::{clock, privilege};
+use twtrace_core::hooks::plan::{Behaviour, PLANS, Plan};
+use twtrace_core::hooks::{Choice, Hook, Question, Tier, Tiers};
 
 use self::{
     attach::{Kernel, Outcome},

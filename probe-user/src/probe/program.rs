@@ -7,7 +7,7 @@ use aya::{
     programs::{Program, ProgramError},
 };
 
-use crate::hooks::plan::Attach;
+use twtrace_core::hooks::plan::Attach;
 
 /// Loads a program, unless it is: one that goes to several places is loaded once. `functions` are needed for those that
 /// go to functions.

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::observation::Assembler;
-use crate::event::json;
-use crate::event::parse::{ParseError, Parser, Told};
-use crate::event::{Event, Lost, Moment, Timestamp};
-use crate::filter::{Filter, recorded};
-use crate::hooks::Choice;
-use crate::model::host::Host;
-use crate::model::observation::Observation;
-use crate::model::tally::Opening;
+use twtrace_core::event::json;
+use twtrace_core::event::parse::{ParseError, Parser, Told};
+use twtrace_core::event::{Event, Lost, Moment, Timestamp};
+use twtrace_core::filter::{Filter, recorded};
+use twtrace_core::hooks::Choice;
+use twtrace_core::model::host::Host;
+use twtrace_core::model::observation::Observation;
+use twtrace_core::model::tally::Opening;
 
 /// The first line: how tracing began.
 #[derive(Clone, Debug, Deserialize)]

@@ -8,10 +8,10 @@ use super::entry::{Entry, Start};
 use super::error::ReadError;
 use super::reader::Reader;
 use super::window::{Window, WindowError};
-use crate::event::{Moment, Timestamp};
-use crate::filter::Filter;
-use crate::model::observation::{Observation, Seen};
-use crate::model::tally::Opening;
+use twtrace_core::event::{Moment, Timestamp};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::observation::{Observation, Seen};
+use twtrace_core::model::tally::Opening;
 
 /// Entries are in order but for those that waited for what may replace them: so far back times go at most,
 /// nanoseconds, and much less as a rule.

@@ -1,10 +1,10 @@
 use std::io::Cursor;
 
 use super::*;
-use crate::event::samples;
-use crate::model::observation::KernelTotals;
 use crate::record::observation;
 use crate::record::window::Bound;
+use twtrace_core::event::samples;
+use twtrace_core::model::observation::KernelTotals;
 
 const SECOND_NS: u64 = 1_000_000_000;
 

@@ -7,7 +7,7 @@
 //! each other. The writer ends a frame when it is large enough or its first line is nearly a second old, and
 //! writes it at once, so a crash takes at most the last second, and nothing that was written before.
 //!
-//! The first line is `start`: format ([`crate::event::json::FORMAT`]), host, kernel, options, tiers and `part`.
+//! The first line is `start`: format ([`twtrace_core::event::json::FORMAT`]), host, kernel, options, tiers and `part`.
 //! Then come events and `lost` as `trace --json` prints them, in the order in which they were told (events wait a
 //! moment for what may replace them, so their times go back now and then), and observations
 //! ([`observation`]): what reports need beside events. The last line is `end`; without it, the recording ended

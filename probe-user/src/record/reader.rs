@@ -12,7 +12,7 @@ use super::ahead::Ahead;
 use super::entry::{Entry, Lines, Start};
 use super::error::ReadError;
 use super::frames::{FrameError, Frames, MAGIC};
-use crate::event::json::FORMAT;
+use twtrace_core::event::json::FORMAT;
 
 /// Bytes read at a time from a file that is not compressed.
 const CHUNK: usize = 64 << 10;

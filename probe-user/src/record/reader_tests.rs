@@ -3,7 +3,7 @@ use std::io::Cursor;
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::samples;
+use twtrace_core::event::samples;
 
 const START: &str = r#"{"ts":"2026-11-25T16:00:00.000000000Z","mono_ns":1000,"event":"start","format":1,"part":1,"kernel":"6.12","host":"h","options":{},"tiers":[]}"#;
 

@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use super::entry::Entry;
 use super::reader::Reader;
-use crate::event::words::Word;
+use twtrace_core::event::words::Word;
 
 const SAMPLE: &[u8] = include_bytes!("../../../tests/data/format_1.twt");
 

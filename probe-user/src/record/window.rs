@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::event::Timestamp;
-use crate::event::timestamp::SECOND_NS;
+use twtrace_core::event::Timestamp;
+use twtrace_core::event::timestamp::SECOND_NS;
 
 const DAY_NS: u64 = 86_400 * SECOND_NS;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use twtrace_wire::{TcpState, Tuple};
 
-use crate::event::address;
-use crate::model::socket::{Row, Timer, Times};
+use twtrace_core::event::address;
+use twtrace_core::model::socket::{Row, Timer, Times};
 
 /// `struct nlmsghdr`.
 pub const HEADER_BYTES: usize = 16;

@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use twtrace_wire::{Side, TcpState};
 
 use super::owners::{Holder, Owners};
-use crate::model::budget::ports::PortRange;
-use crate::model::socket::NetnsSockets;
-use crate::model::socket::Row;
+use twtrace_core::model::budget::ports::PortRange;
+use twtrace_core::model::socket::NetnsSockets;
+use twtrace_core::model::socket::Row;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,8 +123,8 @@ impl Listeners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::comm::Comm;
-    use crate::model::socket::Timer;
+    use twtrace_core::event::comm::Comm;
+    use twtrace_core::model::socket::Timer;
 
     fn row(state: TcpState, local: &str, cookie: u64) -> Row {
         Row {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::enrich::procfs;
-use crate::event::comm::Comm;
+use twtrace_core::event::comm::Comm;
 
 /// A process that has a socket open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::gate::Gate;
 use super::sock_diag::{self, DiagError, DiagSocket, Query};
 use crate::enrich::netns;
-use crate::model::socket::NetnsSockets;
+use twtrace_core::model::socket::NetnsSockets;
 
 /// What could be seen, and what not.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use twtrace_wire::TcpState;
 
 use super::message::{self, HEADER_BYTES, INET_DIAG_INFO, MessageError, SOCK_DIAG_BY_FAMILY};
-use crate::model::socket::Row;
+use twtrace_core::model::socket::Row;
 
 const NLM_F_REQUEST: u16 = 1;
 /// `NLM_F_ROOT | NLM_F_MATCH`.
@@ -277,7 +277,7 @@ mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
     use super::*;
-    use crate::model::socket::Timer;
+    use twtrace_core::model::socket::Timer;
 
     fn dump(query: Query) -> Vec<Row> {
         DiagSocket::new(open().unwrap())

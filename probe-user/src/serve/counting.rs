@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use super::remembering::Remembering;
-use crate::event::{Event, Lost, Moment};
-use crate::filter::Filter;
-use crate::model::observation::{Observation, Seen};
-use crate::model::series::Series;
 use crate::session::Sink;
+use twtrace_core::event::{Event, Lost, Moment};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::observation::{Observation, Seen};
+use twtrace_core::model::series::Series;
 
 /// Takes everything that tracing finds.
 #[derive(Debug)]

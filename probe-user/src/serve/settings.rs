@@ -7,7 +7,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::config::{self, ConfigError};
 use crate::cli::{Cli, Command, ServeArgs};
-use crate::filter::Filter;
+use twtrace_core::filter::Filter;
 
 const VERB: &str = "serve";
 

@@ -7,10 +7,10 @@ use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
 
 use crate::enrich::netns::{self, Identify};
 use crate::enrich::pid_namespace;
-use crate::event::Event;
-use crate::event::facts::Facts;
-use crate::model::audit::Counters;
-use crate::model::audit::{AuditRow, CountedAt, Last, Reading, Sight, Uncertainty, audit};
+use twtrace_core::event::Event;
+use twtrace_core::event::facts::Facts;
+use twtrace_core::model::audit::Counters;
+use twtrace_core::model::audit::{AuditRow, CountedAt, Last, Reading, Sight, Uncertainty, audit};
 
 /// How often a namespace with new births or RSTs is read, nanoseconds: it may vanish before the end.
 const READ_INTERVAL_NS: u64 = 200_000_000;

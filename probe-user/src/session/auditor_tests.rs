@@ -2,8 +2,8 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
-use crate::event::samples;
-use crate::hooks::ResetsSeen;
+use twtrace_core::event::samples;
+use twtrace_core::hooks::ResetsSeen;
 
 fn own_netns() -> u32 {
     netns::of_process(std::process::id()).unwrap()

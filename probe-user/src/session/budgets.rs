@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::model::budget::ledger::{Look, Looks};
-use crate::model::budget::servers::ServerPorts;
-use crate::model::budget::snapshot::{Hold, SnapshotBuilder, Socket, SocketState};
-use crate::model::socket::Row;
 use crate::probe::PortsOfBind;
 use crate::scan::gate::Gate;
 use crate::scan::setting;
 use crate::scan::snapshot::visit;
 use crate::scan::sock_diag::Query;
+use twtrace_core::model::budget::ledger::{Look, Looks};
+use twtrace_core::model::budget::servers::ServerPorts;
+use twtrace_core::model::budget::snapshot::{Hold, SnapshotBuilder, Socket, SocketState};
+use twtrace_core::model::socket::Row;
 use twtrace_wire::TcpState;
 
 /// Sockets and settings of every namespace, of those in `only` where that is not empty, or why they are not
@@ -87,9 +87,9 @@ mod tests {
 
     use super::*;
     use crate::enrich::netns;
-    use crate::filter::Filter;
-    use crate::model::budget::ledger::Ledger;
-    use crate::model::budget::row::Outlook;
+    use twtrace_core::filter::Filter;
+    use twtrace_core::model::budget::ledger::Ledger;
+    use twtrace_core::model::budget::row::Outlook;
 
     #[test]
     fn an_open_connection_holds_a_port_of_its_budget() {

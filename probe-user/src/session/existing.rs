@@ -6,17 +6,17 @@ use twtrace_wire::ProcessKey;
 
 use super::Session;
 use crate::enrich::{pid_namespace, procfs};
-use crate::event::Process;
-use crate::event::comm::Comm;
-use crate::model::close_wait;
-use crate::model::memory::CacheRow;
-use crate::model::observation::CloseWait;
-use crate::model::report::UnscannedRow;
 use crate::scan::gate::Gate;
 use crate::scan::owners::{Holder, Owners};
 use crate::scan::slab;
 use crate::scan::snapshot;
 use crate::scan::sock_diag::Query;
+use twtrace_core::event::Process;
+use twtrace_core::event::comm::Comm;
+use twtrace_core::model::close_wait;
+use twtrace_core::model::memory::CacheRow;
+use twtrace_core::model::observation::CloseWait;
+use twtrace_core::model::report::UnscannedRow;
 
 /// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` where that is not empty. `hidden` are those that
 /// may not be found.
@@ -51,7 +51,7 @@ pub fn close_wait(
     for &netns in hidden {
         let is_named = unscanned.iter().any(|(named, _)| *named == netns);
         if !seen.contains(&netns) && !is_named {
-            unscanned.push((netns, crate::model::audit::HIDDEN.to_owned()));
+            unscanned.push((netns, twtrace_core::model::audit::HIDDEN.to_owned()));
         }
     }
     let unscanned = unscanned

@@ -2,7 +2,7 @@
 
 use twtrace_wire::Probe;
 
-use crate::event::LostBy;
+use twtrace_core::event::LostBy;
 
 /// Keeps count.
 #[derive(Debug, Default)]

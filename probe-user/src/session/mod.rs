@@ -20,20 +20,20 @@ use twtrace_wire::{NetnsKey, Probe, ProcessKey};
 
 use crate::clock::{self, monotonic_ns};
 use crate::enrich::{Enricher, pid_namespace};
-use crate::event::decode::Decoder;
-use crate::event::judge::Judge;
-use crate::event::kernel_reason::KernelReasons;
-use crate::event::{Event, Lost, Moment, Process};
-use crate::filter::Filter;
-use crate::hooks::{Tiers, resets_seen, sees_accept, sees_ends, tell_refused_reuse};
-use crate::model::audit::{CountedAt, Sight};
-use crate::model::observation::{KernelTotals, Observation};
-use crate::model::tally::Opening;
 use crate::probe::{self, Attached, ProbeOptions};
 use losses::Losses;
 use owed::Owed;
 use presumed::Presumed;
 use ring::Ring;
+use twtrace_core::event::decode::Decoder;
+use twtrace_core::event::judge::Judge;
+use twtrace_core::event::kernel_reason::KernelReasons;
+use twtrace_core::event::{Event, Lost, Moment, Process};
+use twtrace_core::filter::Filter;
+use twtrace_core::hooks::{Tiers, resets_seen, sees_accept, sees_ends, tell_refused_reuse};
+use twtrace_core::model::audit::{CountedAt, Sight};
+use twtrace_core::model::observation::{KernelTotals, Observation};
+use twtrace_core::model::tally::Opening;
 
 /// How often the offset of the wall clock is measured, and losses are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);

@@ -12,12 +12,12 @@ use super::auditor::{Auditor, SeenByNetns};
 use super::{Session, budgets, existing};
 use crate::allocator;
 use crate::enrich::{netns_names, pid_namespace};
-use crate::event::{Event, Moment, Process};
-use crate::model::budget::servers::ServerPorts;
-use crate::model::observation::{KernelTotals, Observation, Seen};
 use crate::scan::gate::Gate;
 use crate::scan::namespace;
 use crate::stack::Stacks;
+use twtrace_core::event::{Event, Moment, Process};
+use twtrace_core::model::budget::servers::ServerPorts;
+use twtrace_core::model::observation::{KernelTotals, Observation, Seen};
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Observer {
             for netns in hidden(session, &self.only)? {
                 looks
                     .entry(netns)
-                    .or_insert_with(|| Err(crate::model::audit::HIDDEN.to_owned()));
+                    .or_insert_with(|| Err(twtrace_core::model::audit::HIDDEN.to_owned()));
             }
             seen.push(observation(at, Seen::Sockets(looks)));
         }

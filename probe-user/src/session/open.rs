@@ -16,13 +16,13 @@ use super::Session;
 use crate::clock;
 use crate::enrich::counters::{sockstat_alive, sockstat_allocated};
 use crate::enrich::{pid_namespace, procfs};
-use crate::model::budget::ports::PortRange;
 use crate::scan::gate::Gate;
 use crate::scan::open::{self, OpenSocket};
 use crate::scan::owners::{Holder, Owners};
 use crate::scan::setting;
 use crate::scan::snapshot::{self, Snapshot, namespaces};
 use crate::scan::sock_diag::Query;
+use twtrace_core::model::budget::ports::PortRange;
 
 /// Room for sockets that are opened between the first look and the scan.
 const SLACK: u64 = 1024;

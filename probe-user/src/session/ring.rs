@@ -8,7 +8,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::event::batch::{Batch, BatchBuilder};
+use twtrace_core::event::batch::{Batch, BatchBuilder};
 
 /// The kernel side wakes us only when the ring buffer is filling up, so we look by ourselves this often.
 const TICK: Duration = Duration::from_millis(50);

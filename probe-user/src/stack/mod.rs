@@ -16,11 +16,11 @@ use twtrace_wire::{
     StackWhat, Unattributed,
 };
 
-use crate::event::Process;
-use crate::model::stacks::{Frame, Missing, StackRow, merged};
 use crate::probe::{Attached, FoundSite, ProbeError};
 use process::{Image, NoImage};
 use symbols::Symbols;
+use twtrace_core::event::Process;
+use twtrace_core::model::stacks::{Frame, Missing, StackRow, merged};
 
 /// Between two looks at what is new.
 const PAUSE: Duration = Duration::from_millis(100);

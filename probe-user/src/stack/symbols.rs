@@ -12,7 +12,7 @@ use blazesym::symbolize::{CodeInfo, Input, Symbolized, Symbolizer};
 
 use super::process::{Image, shown};
 use super::unwind::Found;
-use crate::model::stacks::Frame;
+use twtrace_core::model::stacks::Frame;
 
 /// Names of strangers have no end.
 const MAX_NAME: usize = 1024;

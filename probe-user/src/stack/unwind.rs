@@ -16,7 +16,7 @@ use object::{Object, ObjectSection, ReadCache};
 use twtrace_wire::{STACK_DEPTH, Site, WINDOW_WORDS};
 
 use super::process::{Image, Mapping};
-use crate::model::stacks::FoundBy;
+use twtrace_core::model::stacks::FoundBy;
 
 /// A module's tables that are larger are not read.
 const MAX_TABLE_BYTES: u64 = 128 << 20;

@@ -6,7 +6,7 @@ use super::super::reader::{Reader, Span};
 use super::super::samples::interval;
 use super::super::writer::Writer;
 use super::*;
-use crate::event::words::Word;
+use twtrace_core::event::words::Word;
 
 fn with_intervals(directory: &Path) {
     let mut writer = Writer::open(directory).unwrap();

@@ -2,27 +2,27 @@
 
 use twtrace_wire::{Side, Unattributed};
 
-use crate::doctor::diagnosis::Diagnosis;
-use crate::doctor::finding::Finding;
-use crate::event::{Event, Moment};
-use crate::hooks::Choice;
-use crate::model::audit::AuditRow;
-use crate::model::budget::row::{BudgetRow, OtherBudgets};
-use crate::model::close_wait::{CloseWaitRow, NoHolder};
-use crate::model::counts::Counts;
-use crate::model::destination::{Destination, DestinationRow};
-use crate::model::host::Host;
-use crate::model::memory::CacheRow;
-use crate::model::namespace::Looks;
-use crate::model::netns_name::NetnsName;
-use crate::model::notable::Kept;
-use crate::model::report::{Exact, LostRow, MissRow, UnscannedRow};
-use crate::model::residence::Residence;
-use crate::model::reuse::Reuse;
-use crate::model::sums::{DealingSums, ProcessSums};
-use crate::model::tally::Tally;
-use crate::model::timeline::Bucket;
-use crate::model::without_process;
+use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::doctor::finding::Finding;
+use twtrace_core::event::{Event, Moment};
+use twtrace_core::hooks::Choice;
+use twtrace_core::model::audit::AuditRow;
+use twtrace_core::model::budget::row::{BudgetRow, OtherBudgets};
+use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};
+use twtrace_core::model::counts::Counts;
+use twtrace_core::model::destination::{Destination, DestinationRow};
+use twtrace_core::model::host::Host;
+use twtrace_core::model::memory::CacheRow;
+use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::netns_name::NetnsName;
+use twtrace_core::model::notable::Kept;
+use twtrace_core::model::report::{Exact, LostRow, MissRow, UnscannedRow};
+use twtrace_core::model::residence::Residence;
+use twtrace_core::model::reuse::Reuse;
+use twtrace_core::model::sums::{DealingSums, ProcessSums};
+use twtrace_core::model::tally::Tally;
+use twtrace_core::model::timeline::Bucket;
+use twtrace_core::model::without_process;
 
 /// Rows of one kind that an interval has; the least of more are summed up in one.
 const MAX_ROWS: usize = 2_000;

@@ -1,15 +1,15 @@
 use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessTotals, ResetReason};
 
 use super::*;
-use crate::event::{Timestamp, samples};
-use crate::filter::Filter;
-use crate::model::Model;
-use crate::model::audit::Basis;
-use crate::model::notable::Notable;
-use crate::model::observation::KernelTotals;
-use crate::model::observation::{Observation, Seen};
-use crate::model::report::ProcessRow;
-use crate::model::tally::Opening;
+use twtrace_core::event::{Timestamp, samples};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::Model;
+use twtrace_core::model::audit::Basis;
+use twtrace_core::model::notable::Notable;
+use twtrace_core::model::observation::KernelTotals;
+use twtrace_core::model::observation::{Observation, Seen};
+use twtrace_core::model::report::ProcessRow;
+use twtrace_core::model::tally::Opening;
 
 fn opening() -> Opening {
     Opening {

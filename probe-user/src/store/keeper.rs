@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::error::{StoreError, is_damage};
 use super::writer::Writer;
 use super::{Options, Status};
-use crate::event::Timestamp;
 use crate::store::interval::Interval;
+use twtrace_core::event::Timestamp;
 
 /// Intervals that wait for a disk that refuses. Beyond them the oldest goes.
 const MAX_PENDING: usize = 30;

@@ -7,24 +7,24 @@ use std::sync::Arc;
 use twtrace_wire::{ProcessKey, Side};
 
 use super::reader::{Place, Span};
-use crate::doctor::diagnosis::Diagnosis;
-use crate::doctor::facts::Facts;
-use crate::event::timestamp::SECOND_NS;
-use crate::event::{LostBy, Timestamp};
-use crate::filter::Filter;
-use crate::model::audit::{self, AuditRow};
-use crate::model::budget::row::{self, BudgetRow, PoolWord};
-use crate::model::coverage::Coverage;
-use crate::model::dealings::Dealings;
-use crate::model::destination::{self, Destination, DestinationRow};
-use crate::model::exactness::{Losses, forgotten};
-use crate::model::memory::Memory;
-use crate::model::namespace::Looks;
-use crate::model::netns_name::NetnsName;
-use crate::model::report::{LostRow, MissRow, Report, sorted};
-use crate::model::sums::ProcessSums;
-use crate::model::timeline::{Bucket, Timeline};
 use crate::store::interval::Interval;
+use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::doctor::facts::Facts;
+use twtrace_core::event::timestamp::SECOND_NS;
+use twtrace_core::event::{LostBy, Timestamp};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::audit::{self, AuditRow};
+use twtrace_core::model::budget::row::{self, BudgetRow, PoolWord};
+use twtrace_core::model::coverage::Coverage;
+use twtrace_core::model::dealings::Dealings;
+use twtrace_core::model::destination::{self, Destination, DestinationRow};
+use twtrace_core::model::exactness::{Losses, forgotten};
+use twtrace_core::model::memory::Memory;
+use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::netns_name::NetnsName;
+use twtrace_core::model::report::{LostRow, MissRow, Report, sorted};
+use twtrace_core::model::sums::ProcessSums;
+use twtrace_core::model::timeline::{Bucket, Timeline};
 
 /// The wall clock and CLOCK_MONOTONIC drift apart by less in an interval.
 const CLOCK_SET_NS: u64 = SECOND_NS;
@@ -41,7 +41,7 @@ pub struct Merge {
     last: Option<(Interval, Arc<str>)>,
     start: Timestamp,
     traced_ns: u64,
-    exact: Option<crate::model::report::Exact>,
+    exact: Option<twtrace_core::model::report::Exact>,
     /// By boot: ids of processes are given again after it.
     processes: HashMap<(Arc<str>, ProcessKey), ProcessSums>,
     destinations: HashMap<DestinationKey, DestinationRow>,

@@ -12,21 +12,21 @@ use super::columns::{Cells, buckets, integer, rows};
 use super::database;
 use super::error::StoreError;
 use super::writer::Rest;
-use crate::event::words::Word;
-use crate::event::{LostBy, Moment, Process, Timestamp};
-use crate::hooks::Choice;
-use crate::model::close_wait::{CloseWaitRow, NoHolder};
-use crate::model::dealings::Dealing;
-use crate::model::destination::{Destination, DestinationRow};
-use crate::model::host::Host;
-use crate::model::namespace::Looks;
-use crate::model::report::{Exact, LostRow, MissRow};
-use crate::model::residence::Residence;
-use crate::model::sums::{DealingSums, PortSums, ProcessSums};
-use crate::model::timeline::Bucket;
-use crate::model::without_process;
 use crate::record::observation::namespaces;
 use crate::store::interval::Interval;
+use twtrace_core::event::words::Word;
+use twtrace_core::event::{LostBy, Moment, Process, Timestamp};
+use twtrace_core::hooks::Choice;
+use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};
+use twtrace_core::model::dealings::Dealing;
+use twtrace_core::model::destination::{Destination, DestinationRow};
+use twtrace_core::model::host::Host;
+use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::report::{Exact, LostRow, MissRow};
+use twtrace_core::model::residence::Residence;
+use twtrace_core::model::sums::{DealingSums, PortSums, ProcessSums};
+use twtrace_core::model::timeline::Bucket;
+use twtrace_core::model::without_process;
 
 /// Processes that are kept in memory while intervals are read.
 const MAX_KNOWN: usize = 65_536;
@@ -379,7 +379,7 @@ impl Rows<'_> {
             cells.skip(1);
             let mut sum = Bucket::default();
             let (client, server, unknown) = (cells.number()?, cells.number()?, cells.number()?);
-            sum.time_wait = crate::event::by::By::new([unknown, client, server]);
+            sum.time_wait = twtrace_core::event::by::By::new([unknown, client, server]);
             sum.overflow = cells.number()?;
             sum.reset_sent = cells.number()?;
             sum.reset_received = cells.number()?;
@@ -448,7 +448,7 @@ impl Rows<'_> {
             Ok(ProcessSums {
                 key,
                 unattributed: (key.tgid == 0)
-                    .then(|| crate::event::decode::unattributed(key))
+                    .then(|| twtrace_core::event::decode::unattributed(key))
                     .flatten(),
                 process,
                 counts,

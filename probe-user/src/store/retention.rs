@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::event::timestamp::SECOND_NS;
-use crate::event::{Moment, Timestamp};
+use twtrace_core::event::timestamp::SECOND_NS;
+use twtrace_core::event::{Moment, Timestamp};
 
 /// Tables with rows of intervals.
 const TABLES: [&str; 12] = [

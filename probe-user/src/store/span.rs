@@ -1,9 +1,9 @@
 //! `--since` and `--until` of a history.
 
 use super::reader::Span;
-use crate::event::Timestamp;
-use crate::event::timestamp::SECOND_NS;
 use crate::record::window::Bound;
+use twtrace_core::event::Timestamp;
+use twtrace_core::event::timestamp::SECOND_NS;
 
 const DAY_NS: u64 = 86_400 * SECOND_NS;
 

@@ -8,8 +8,8 @@ use super::reader::{Reader, Span};
 use super::samples::{LENGTH_NS, START_NS, interval, kept, moment, resets_of_curl, with_clock};
 use super::writer::Writer;
 use super::*;
-use crate::event::timestamp::SECOND_NS;
-use crate::filter::Filter;
+use twtrace_core::event::timestamp::SECOND_NS;
+use twtrace_core::filter::Filter;
 
 const YEAR_NS: i64 = 365 * 86_400 * SECOND_NS as i64;
 
@@ -132,7 +132,7 @@ fn what_was_not_traced_is_said() {
     kept(directory.path(), [1, 2, 5].map(interval));
     let merged = merged(directory.path(), minutes(0, 7), &Filter::default());
     let history = merged.report.history.unwrap();
-    let gap = |from, to| crate::model::coverage::Gap {
+    let gap = |from, to| twtrace_core::model::coverage::Gap {
         from: moment(from, 0).ts,
         to: moment(to, 0).ts,
     };

@@ -11,17 +11,17 @@ use super::columns::{Values, histogram_json, integer, netns_cell};
 use super::database;
 use super::error::StoreError;
 use super::retention::{self, AgeClock};
-use crate::event::decode::unattributed;
-use crate::event::text::escape;
-use crate::event::words::Word;
-use crate::event::{Event, Facts, Flow, Process, Timestamp};
-use crate::model::budget::row::OtherBudgets;
-use crate::model::memory::CacheRow;
-use crate::model::namespace::Looks;
-use crate::model::report::UnscannedRow;
-use crate::model::sums::ProcessSums;
 use crate::record::observation::namespaces;
 use crate::store::interval::Interval;
+use twtrace_core::event::decode::unattributed;
+use twtrace_core::event::text::escape;
+use twtrace_core::event::words::Word;
+use twtrace_core::event::{Event, Facts, Flow, Process, Timestamp};
+use twtrace_core::model::budget::row::OtherBudgets;
+use twtrace_core::model::memory::CacheRow;
+use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::report::UnscannedRow;
+use twtrace_core::model::sums::ProcessSums;
 
 /// Of compression.
 const LEVEL: i32 = 3;
@@ -393,7 +393,8 @@ impl Rows<'_> {
             .text(ages.map(histogram_json))
             .insert(self.connection, "process_row")?;
         for port in &row.ports {
-            let shown = crate::model::report::PortRow::new(port.op, port.exact, &port.totals);
+            let shown =
+                twtrace_core::model::report::PortRow::new(port.op, port.exact, &port.totals);
             self.row(n)
                 .word(port.op)
                 .put(port.exact)

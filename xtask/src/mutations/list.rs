@@ -213,6 +213,7 @@ fn tests(written: &Written) -> Result<Tests> {
             let package = match &written.package {
                 Some(package) => package.as_str(),
                 None if written.file.starts_with("probe-ebpf/wire/") => "twtrace-wire",
+                None if written.file.starts_with("probe-user/core/") => "twtrace-core",
                 None => "probe-user",
             };
             Ok(Tests::Units {
@@ -326,7 +327,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let all = read_from(&root.join(DIRECTORY)).unwrap();
         let is_of = |it: &&Mutation, side: &str| it.file.starts_with(side);
-        for (side, least) in [("probe-ebpf/src/", 22), ("probe-user/src/", 18)] {
+        for (side, least) in [("probe-ebpf/src/", 22), ("probe-user/", 18)] {
             assert!(all.iter().filter(|it| is_of(it, side)).count() >= least);
         }
         for it in all {

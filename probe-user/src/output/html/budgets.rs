@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use super::sections::grid;
 use super::text::{grouped, shown};
 use super::{plot, section};
-use crate::doctor;
-use crate::model::budget::row::BudgetRow;
-use crate::model::report::Report;
 use crate::output::table::budgets;
+use twtrace_core::doctor;
+use twtrace_core::model::budget::row::BudgetRow;
+use twtrace_core::model::report::Report;
 
 /// Bars that are drawn.
 const DRAWN: usize = 10;

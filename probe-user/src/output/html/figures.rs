@@ -4,9 +4,9 @@ use maud::{Markup, html};
 use twtrace_wire::Side;
 
 use super::text::{Number, grouped};
-use crate::model::counts::Counts;
-use crate::model::report::{PortRow, Report};
-use crate::model::timeline::Bucket;
+use twtrace_core::model::counts::Counts;
+use twtrace_core::model::report::{PortRow, Report};
+use twtrace_core::model::timeline::Bucket;
 
 fn counts(report: &Report) -> Counts {
     let mut counts = Counts::default();
@@ -51,7 +51,7 @@ pub fn render(report: &Report) -> Markup {
     let fullest = report
         .budgets
         .iter()
-        .filter_map(crate::model::budget::row::BudgetRow::used)
+        .filter_map(twtrace_core::model::budget::row::BudgetRow::used)
         .max_by(f64::total_cmp);
     html! {
         section aria-labelledby="sums-h" {

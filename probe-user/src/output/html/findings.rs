@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::text::shown;
 use super::{Page, section};
-use crate::doctor::finding::Finding;
+use twtrace_core::doctor::finding::Finding;
 
 /// One card a finding, the worst first; or that there is none.
 pub fn render(page: &Page) -> Markup {

@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::Page;
 use super::text::shown;
-use crate::event::Timestamp;
-use crate::event::quantity::duration;
+use twtrace_core::event::Timestamp;
+use twtrace_core::event::quantity::duration;
 
 /// The top of the page.
 pub fn render(page: &Page) -> Markup {

@@ -1,9 +1,9 @@
 use super::*;
-use crate::doctor::finding::Severity;
-use crate::doctor::{diagnosis::Diagnosis, samples as facts};
-use crate::event::{LostBy, Timestamp, samples};
-use crate::filter::Filter;
-use crate::model::report::{LostRow, ProcessRow};
+use twtrace_core::doctor::finding::Severity;
+use twtrace_core::doctor::{diagnosis::Diagnosis, samples as facts};
+use twtrace_core::event::{LostBy, Timestamp, samples};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::report::{LostRow, ProcessRow};
 
 /// Everything that a browser or a reader's eye could take for something else.
 const HOSTILE: [&str; 5] = [
@@ -86,7 +86,7 @@ fn strangers_add_no_element_and_hide_no_text() {
             report.processes.push(row);
             report
                 .budgets_unknown
-                .push(crate::model::report::UnscannedRow {
+                .push(twtrace_core::model::report::UnscannedRow {
                     netns: 1,
                     why: name.into(),
                 });

@@ -17,9 +17,9 @@ mod trust;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::doctor::finding::Finding;
-use crate::model::report::Report;
-use crate::model::timeline::Timeline;
+use twtrace_core::doctor::finding::Finding;
+use twtrace_core::model::report::Report;
+use twtrace_core::model::timeline::Timeline;
 
 /// What the browser may do with the page: draw it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";

@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::section;
 use super::text::{attribute, shown};
-use crate::model::report::Report;
 use crate::output::table::grid::{Align, Grid};
 use crate::output::table::{close_wait, destinations, ends, memory, ports, processes, reuse};
+use twtrace_core::model::report::Report;
 
 /// All that have rows.
 pub fn render(report: &Report) -> Markup {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, Render, html};
 
-use crate::event::text::escape;
+use twtrace_core::event::text::escape;
 
 /// Text that may hold anything. First what hides or turns text is made visible, as on a terminal; then it is
 /// escaped for HTML, as maud does with every string.

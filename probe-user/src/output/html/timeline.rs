@@ -5,9 +5,9 @@ use twtrace_wire::Side;
 
 use super::text::grouped;
 use super::{Page, figures, plot, section};
-use crate::event::quantity::duration;
-use crate::model::report::Report;
-use crate::model::timeline::{Bucket, Timeline};
+use twtrace_core::event::quantity::duration;
+use twtrace_core::model::report::Report;
+use twtrace_core::model::timeline::{Bucket, Timeline};
 
 /// What is plotted: a name, the number of an interval, and how the plot is filled.
 type Kind = (&'static str, fn(&Bucket) -> u64, &'static str);

@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use super::sections::grid;
 use super::text::{grouped, shown};
 use super::{Page, section};
-use crate::hooks::Tier;
-use crate::model::audit::{AuditRow, warning};
-use crate::model::report::Report;
 use crate::output::table::{audit, lost};
+use twtrace_core::hooks::Tier;
+use twtrace_core::model::audit::{AuditRow, warning};
+use twtrace_core::model::report::Report;
 
 /// The worst finding, losses, the audit's outcome and what the hooks leave open; never left out.
 pub fn summary(page: &Page) -> Markup {

@@ -4,13 +4,13 @@ use twtrace_wire::{EndCause, PortOp, ResetDirection, Side};
 
 use super::families::{self, Family};
 use super::page::{Labels, Page, Samples};
-use crate::event::by::By;
-use crate::event::words::Word;
-use crate::model::counts::Counts;
-use crate::model::destination::{Destination, Done};
-use crate::model::series::Series;
-use crate::model::series::figures::{Figures, Searches};
-use crate::model::series::owner::Owner;
+use twtrace_core::event::by::By;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::counts::Counts;
+use twtrace_core::model::destination::{Destination, Done};
+use twtrace_core::model::series::Series;
+use twtrace_core::model::series::figures::{Figures, Searches};
+use twtrace_core::model::series::owner::Owner;
 
 /// Histograms of one process have a bound for so many of the host's.
 const COARSER: usize = 2;

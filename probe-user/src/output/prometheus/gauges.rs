@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
 use super::families::{self, Family};
 use super::page::{Labels, Page, Samples};
-use crate::model::audit::AuditRow;
-use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
-use crate::model::memory::{CacheRow, Memory};
-use crate::model::netns_name::NetnsName;
-use crate::model::series::Series;
-use crate::model::series::looked::{Holder, NamespaceRow};
-use crate::model::series::owner::printable;
+use twtrace_core::model::audit::AuditRow;
+use twtrace_core::model::budget::row::{BudgetRow, Outlook, PoolWord};
+use twtrace_core::model::memory::{CacheRow, Memory};
+use twtrace_core::model::netns_name::NetnsName;
+use twtrace_core::model::series::Series;
+use twtrace_core::model::series::looked::{Holder, NamespaceRow};
+use twtrace_core::model::series::owner::printable;
 
 /// Budgets of local ports.
 pub fn budgets(page: &mut Page, series: &Series) {

@@ -10,9 +10,9 @@ mod page;
 
 use bytes::Bytes;
 
-use crate::model::series::Series;
 pub use own::{Own, ServeState};
 use page::Page;
+use twtrace_core::model::series::Series;
 
 /// In which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use twtrace_wire::Probe;
 use super::counters::labels;
 use super::families;
 use super::page::{Labels, Page, seconds};
-use crate::event::words::Word;
-use crate::event::{LostBy, Timestamp};
-use crate::model::series::Series;
-use crate::model::series::owner::printable;
 use crate::store::Status;
+use twtrace_core::event::words::Word;
+use twtrace_core::event::{LostBy, Timestamp};
+use twtrace_core::model::series::Series;
+use twtrace_core::model::series::owner::printable;
 
 /// What the process takes, by /proc/self. What could not be read is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

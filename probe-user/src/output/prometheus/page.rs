@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Format;
 use super::families::{Family, Kind};
-use crate::model::series::histogram::Histogram;
+use twtrace_core::model::series::histogram::Histogram;
 
 /// Labels of a sample, as they are written between the braces.
 #[derive(Clone, Debug, Default)]

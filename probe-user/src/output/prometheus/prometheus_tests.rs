@@ -8,23 +8,23 @@ use twtrace_wire::{EventKind, PortKey, PortOp, PortTotals, ProcessTotals, Side, 
 
 use super::grammar::{Sample, check};
 use super::*;
-use crate::event::{Lost, LostBy, Moment, Process, Timestamp, samples};
-use crate::hooks::{Choice, Question, Tier};
-use crate::model::audit::{AuditRow, Basis};
-use crate::model::budget::ledger::{Look, Looks as SocketLooks};
-use crate::model::budget::snapshot::Snapshot;
-use crate::model::budget::snapshot::samples::{live, time_wait};
-use crate::model::budget::sysctls::samples::narrow;
-use crate::model::close_wait::{Connection, NoHolder};
-use crate::model::host::Host;
-use crate::model::memory::CacheRow;
-use crate::model::namespace;
-use crate::model::netns_name::{NamedAfter, NetnsName};
-use crate::model::observation::{CloseWait, KernelTotals, Observation, Seen};
-use crate::model::series::SeriesLimits;
-use crate::model::socket::Times;
-use crate::model::tally::Opening;
 use crate::store::Status;
+use twtrace_core::event::{Lost, LostBy, Moment, Process, Timestamp, samples};
+use twtrace_core::hooks::{Choice, Question, Tier};
+use twtrace_core::model::audit::{AuditRow, Basis};
+use twtrace_core::model::budget::ledger::{Look, Looks as SocketLooks};
+use twtrace_core::model::budget::snapshot::Snapshot;
+use twtrace_core::model::budget::snapshot::samples::{live, time_wait};
+use twtrace_core::model::budget::sysctls::samples::narrow;
+use twtrace_core::model::close_wait::{Connection, NoHolder};
+use twtrace_core::model::host::Host;
+use twtrace_core::model::memory::CacheRow;
+use twtrace_core::model::namespace;
+use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
+use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, Seen};
+use twtrace_core::model::series::SeriesLimits;
+use twtrace_core::model::socket::Times;
+use twtrace_core::model::tally::Opening;
 
 const AT: Moment = Moment {
     ts: Timestamp(1_700_000_000_500_000_000),
@@ -386,10 +386,10 @@ proptest! {
         let mut series = Series::new(&opening(), limits);
         for (number, name) in (1_u32..).zip(&names) {
             let mut process = samples::process(number, "");
-            process.comm = crate::event::comm::Comm::from_bytes(name);
+            process.comm = twtrace_core::event::comm::Comm::from_bytes(name);
             let path = units[number as usize % units.len()].clone();
-            process.details = Some(std::sync::Arc::new(crate::event::process::Details {
-                cgroup: Some(crate::event::place::Place::from_path(path)),
+            process.details = Some(std::sync::Arc::new(twtrace_core::event::process::Details {
+                cgroup: Some(twtrace_core::event::place::Place::from_path(path)),
                 ..Default::default()
             }));
             series.add_totals(&taken(process));

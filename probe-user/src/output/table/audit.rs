@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::grid::{Align, Grid, text};
 use super::names::shown_netns;
-use crate::model::audit::AuditRow;
-use crate::model::report::Report;
+use twtrace_core::model::audit::AuditRow;
+use twtrace_core::model::report::Report;
 
 /// The table, and what it leaves out.
 pub fn render(report: &Report) -> String {

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::SHOWN;
 use super::grid::{Align, Grid, text};
-use crate::event::quantity::duration;
-use crate::event::text::escape;
-use crate::model::budget::row::{BudgetRow, OtherBudgets, Outlook, PoolWord};
-use crate::model::report::Report;
+use twtrace_core::event::quantity::duration;
+use twtrace_core::event::text::escape;
+use twtrace_core::model::budget::row::{BudgetRow, OtherBudgets, Outlook, PoolWord};
+use twtrace_core::model::report::Report;
 
 /// Budgets that are used less are left out, unless a search failed.
 const WORTH_SHOWING: f64 = 0.01;
@@ -185,8 +185,8 @@ pub fn left(row: &BudgetRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::budget::ports::PortRange;
-    use crate::model::budget::row::HalfRow;
+    use twtrace_core::model::budget::ports::PortRange;
+    use twtrace_core::model::budget::row::HalfRow;
 
     fn row(free: u32, failures: u64, outlook: Outlook, full_in_ns: Option<u64>) -> BudgetRow {
         BudgetRow {

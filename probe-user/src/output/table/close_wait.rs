@@ -2,11 +2,11 @@
 
 use super::grid::{Align, Grid, text};
 use super::{SHOWN, count};
-use crate::event::quantity::duration;
-use crate::event::words::Word;
-use crate::model::close_wait::CloseWaitRow;
-use crate::model::report::Report;
 use crate::output::lines::process_name;
+use twtrace_core::event::quantity::duration;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::close_wait::CloseWaitRow;
+use twtrace_core::model::report::Report;
 
 /// The table; empty where there are none.
 pub fn render(report: &Report) -> String {

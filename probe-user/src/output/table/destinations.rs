@@ -3,8 +3,8 @@
 use super::grid::{Align, Grid, text};
 use super::names::shown_netns;
 use super::{SHOWN, by_reason, count};
-use crate::event::words::Word;
-use crate::model::report::Report;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::report::Report;
 
 /// The table; empty where nothing happened.
 pub fn render(report: &Report) -> String {
@@ -55,7 +55,7 @@ pub fn grid(report: &Report) -> Grid<10> {
     }
     let others = &rows[shown..];
     if !others.is_empty() {
-        let sum = |of: fn(&crate::model::destination::DestinationRow) -> u64| {
+        let sum = |of: fn(&twtrace_core::model::destination::DestinationRow) -> u64| {
             count(others.iter().map(|row| of(row)).sum(), at_least)
         };
         let dash = || "-".to_owned();

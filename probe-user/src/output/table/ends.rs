@@ -5,8 +5,8 @@ use twtrace_wire::EndCause;
 use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, count};
-use crate::event::quantity;
-use crate::model::report::{ProcessRow, Report};
+use twtrace_core::event::quantity;
+use twtrace_core::model::report::{ProcessRow, Report};
 
 /// The table, or nothing where none went.
 pub fn render(report: &Report) -> String {

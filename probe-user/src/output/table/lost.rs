@@ -1,8 +1,8 @@
 //! What is missing.
 
 use super::grid::{Align, Grid};
-use crate::model::exactness::Inexact;
-use crate::model::report::Report;
+use twtrace_core::model::exactness::Inexact;
+use twtrace_core::model::report::Report;
 
 /// What is to be said of [`Report::recursion_misses`], where that is `None`.
 pub fn why_no_misses(report: &Report) -> Option<&'static str> {

@@ -3,9 +3,9 @@
 use super::grid::{Align, Grid, text};
 use super::processes::name_of;
 use super::{SHOWN, count};
-use crate::event::quantity::bytes;
-use crate::model::memory::{CacheRow, Memory, ShareRow};
-use crate::model::report::Report;
+use twtrace_core::event::quantity::bytes;
+use twtrace_core::model::memory::{CacheRow, Memory, ShareRow};
+use twtrace_core::model::report::Report;
 
 /// `tw_sock_TCP 80 of 256B = 20.5kB, tcp_bind_bucket not known: …`, with the sum of mini-sockets before it.
 pub fn render(report: &Report) -> String {

@@ -21,12 +21,12 @@ use clap::ValueEnum;
 
 use super::coverage;
 use super::tiers;
-use crate::event::by;
-use crate::event::quantity;
-use crate::event::words::Word;
-use crate::model::audit::warning;
-use crate::model::budget::row::BudgetRow;
-use crate::model::report::Report;
+use twtrace_core::event::by;
+use twtrace_core::event::quantity;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::audit::warning;
+use twtrace_core::model::budget::row::BudgetRow;
+use twtrace_core::model::report::Report;
 
 /// Rows that a table shows; the rest is summed up in one.
 const SHOWN: usize = 20;
@@ -57,8 +57,8 @@ pub fn render(report: &Report, asked: &[By]) -> String {
         &format!(
             "{} on {} (Linux {}), from {}",
             quantity::duration(report.duration_ns),
-            crate::event::text::escape(&report.host),
-            crate::event::text::escape(&report.kernel),
+            twtrace_core::event::text::escape(&report.host),
+            twtrace_core::event::text::escape(&report.kernel),
             report.start
         ),
         &(tiers::losses(&report.tiers) + &history),

@@ -1,9 +1,9 @@
 //! Names of the network namespaces that other tables have by number.
 
 use super::grid::{Align, Grid, text};
-use crate::event::text::escape;
-use crate::model::netns_name::{NamedAfter, NetnsName};
-use crate::model::report::Report;
+use twtrace_core::event::text::escape;
+use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
+use twtrace_core::model::report::Report;
 
 /// The table; empty where nothing but the host's own namespace occurs.
 pub fn render(report: &Report) -> String {

@@ -3,9 +3,9 @@
 use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, count};
-use crate::event::quantity::duration;
-use crate::event::words::Word;
-use crate::model::report::Report;
+use twtrace_core::event::quantity::duration;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::report::Report;
 
 /// The table; empty where nobody searched. Failures first, then the slowest.
 pub fn render(report: &Report) -> String {
@@ -49,7 +49,7 @@ pub fn grid(report: &Report) -> Grid<7> {
     }
     let others = &rows[shown..];
     if !others.is_empty() {
-        let sum = |of: fn(&crate::model::report::PortRow) -> u64| {
+        let sum = |of: fn(&twtrace_core::model::report::PortRow) -> u64| {
             others.iter().map(|(_, port)| of(port)).sum()
         };
         let dash = || "-".to_owned();

@@ -4,13 +4,13 @@ use twtrace_wire::{Side, Unattributed};
 
 use super::grid::{Align, Grid};
 use super::{SHOWN, by_reason, count};
-use crate::event::Process;
-use crate::event::place::CONTAINER_ID_DIGITS;
-use crate::event::text::escape;
-use crate::event::words::Word;
-use crate::model::counts::Counts;
-use crate::model::report::{ProcessRow, Report};
 use crate::output::lines::process_name;
+use twtrace_core::event::Process;
+use twtrace_core::event::place::CONTAINER_ID_DIGITS;
+use twtrace_core::event::text::escape;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::counts::Counts;
+use twtrace_core::model::report::{ProcessRow, Report};
 
 /// The table, or a sentence where nothing happened.
 pub fn render(report: &Report) -> String {

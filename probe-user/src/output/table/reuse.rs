@@ -3,8 +3,8 @@
 use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, by_reason, count};
-use crate::model::report::Report;
-use crate::model::reuse::Reuse;
+use twtrace_core::model::report::Report;
+use twtrace_core::model::reuse::Reuse;
 
 /// By process; empty where no connect() met a TIME_WAIT.
 pub fn by_process(report: &Report) -> String {

@@ -3,10 +3,10 @@
 use super::SHOWN;
 use super::grid::{Align, Grid};
 use super::processes::name_of;
-use crate::event::text::escape;
-use crate::event::words::Word;
-use crate::model::report::Report;
-use crate::model::stacks::{FoundBy, Frame, StackRow};
+use twtrace_core::event::text::escape;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::report::Report;
+use twtrace_core::model::stacks::{FoundBy, Frame, StackRow};
 
 /// Frames that a row shows.
 const FRAMES: usize = 12;

@@ -1,18 +1,18 @@
 use twtrace_wire::{Probe, ResetReason, Side, Unattributed};
 
 use super::*;
-use crate::event::by;
-use crate::event::{LostBy, Timestamp, samples};
-use crate::hooks::{Choice, Question, Tier};
-use crate::model::audit::FailureCounters;
-use crate::model::audit::{AuditRow, Basis};
-use crate::model::close_wait::{CloseWaitRow, NoHolder};
-use crate::model::destination::{Destination, Destinations};
-use crate::model::exactness::{Figures, Inexact};
-use crate::model::memory::{CacheRow, Memory};
-use crate::model::netns_name::{NamedAfter, NetnsName};
-use crate::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
-use crate::model::reuse::Reuse;
+use twtrace_core::event::by;
+use twtrace_core::event::{LostBy, Timestamp, samples};
+use twtrace_core::hooks::{Choice, Question, Tier};
+use twtrace_core::model::audit::FailureCounters;
+use twtrace_core::model::audit::{AuditRow, Basis};
+use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};
+use twtrace_core::model::destination::{Destination, Destinations};
+use twtrace_core::model::exactness::{Figures, Inexact};
+use twtrace_core::model::memory::{CacheRow, Memory};
+use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
+use twtrace_core::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
+use twtrace_core::model::reuse::Reuse;
 
 fn process(tgid: u32, comm: &str, time_waits: u64) -> ProcessRow {
     let process = samples::process(tgid, comm);

@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use crate::filter::Filter;
+use twtrace_core::filter::Filter;
 
 /// Makes a filter of the words of the command line, or says what is wrong with them.
 pub type Parse = fn(&str) -> Result<Filter, String>;

@@ -9,7 +9,7 @@ use super::history::History;
 use super::rates::{self, Rates, Totals};
 use super::tail::Tail;
 use super::towards::{DestinationKey, Towards};
-use crate::event::Event;
+use twtrace_core::event::Event;
 
 /// The last sample, what led to it, and the newest events.
 #[derive(Clone, Debug, Default)]

@@ -10,15 +10,15 @@ use unicode_width::UnicodeWidthStr;
 use super::app::ReplaySpan;
 use super::{Action, App, Opening, Sample};
 use crate::cli::display_filter;
-use crate::doctor::finding::{Finding, Severity};
-use crate::event::{Event, Facts, LostBy, PortResult, Timestamp, samples};
-use crate::hooks::{Choice, Question, Tier};
-use crate::model::audit::{AuditRow, Basis};
-use crate::model::budget::ports::PortRange;
-use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
-use crate::model::destination::Destinations;
-use crate::model::memory::Memory;
-use crate::model::report::{Exact, LostRow, PortRow, ProcessRow, Report};
+use twtrace_core::doctor::finding::{Finding, Severity};
+use twtrace_core::event::{Event, Facts, LostBy, PortResult, Timestamp, samples};
+use twtrace_core::hooks::{Choice, Question, Tier};
+use twtrace_core::model::audit::{AuditRow, Basis};
+use twtrace_core::model::budget::ports::PortRange;
+use twtrace_core::model::budget::row::{BudgetRow, Outlook, PoolWord};
+use twtrace_core::model::destination::Destinations;
+use twtrace_core::model::memory::Memory;
+use twtrace_core::model::report::{Exact, LostRow, PortRow, ProcessRow, Report};
 
 /// Namespace of all.
 pub const NETNS: u32 = 4_026_531_840;
@@ -133,7 +133,7 @@ pub fn sample(second: u64) -> Sample {
     }
     let mut nobody = ProcessRow::new(
         None,
-        crate::model::without_process(twtrace_wire::Unattributed::NoSocket),
+        twtrace_core::model::without_process(twtrace_wire::Unattributed::NoSocket),
     );
     nobody.counts.reset_sent.add(ResetReason::NoSocket);
     processes.push(nobody);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::Event;
+use twtrace_core::event::Event;
 
 /// Events that are kept.
 pub const MAX_EVENTS: usize = 1_000;

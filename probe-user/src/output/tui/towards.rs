@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use twtrace_wire::{EventKind, ProcessKey, Side};
 
-use crate::event::{Event, Facts, PortResult};
-use crate::model::destination::Destination;
-use crate::model::key_of;
+use twtrace_core::event::{Event, Facts, PortResult};
+use twtrace_core::model::destination::Destination;
+use twtrace_core::model::key_of;
 
 /// Pairs that are kept; what further ones do is left out, and counted.
 const MAX_PAIRS: usize = 16_384;
@@ -91,7 +91,7 @@ impl Towards {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::samples;
+    use twtrace_core::event::samples;
 
     #[test]
     fn pairs_are_counted_and_bounded() {

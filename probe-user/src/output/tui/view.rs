@@ -11,12 +11,12 @@ use super::live::Live;
 use super::rates::{Rates, Totals};
 use super::sort::{ByDestination, ByProcess, Order};
 use super::towards::{Dealt, DestinationKey, destination_of};
-use crate::event::{Event, Facts};
-use crate::filter::Filter;
-use crate::model::budget::row::{BudgetRow, PoolWord};
-use crate::model::destination::Destination;
-use crate::model::key_of;
-use crate::model::report::Report;
+use twtrace_core::event::{Event, Facts};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::budget::row::{BudgetRow, PoolWord};
+use twtrace_core::model::destination::Destination;
+use twtrace_core::model::key_of;
+use twtrace_core::model::report::Report;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

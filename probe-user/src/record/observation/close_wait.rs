@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use twtrace_wire::Side;
 
 use super::{Parts, chunks};
-use crate::event::{Process, words};
-use crate::model::close_wait::{Connection, NoHolder};
-use crate::model::observation::CloseWait;
-use crate::model::report::UnscannedRow;
-use crate::model::socket::Times;
+use twtrace_core::event::{Process, words};
+use twtrace_core::model::close_wait::{Connection, NoHolder};
+use twtrace_core::model::observation::CloseWait;
+use twtrace_core::model::report::UnscannedRow;
+use twtrace_core::model::socket::Times;
 
 const CONNECTIONS_A_LINE: usize = 2_000;
 

@@ -14,13 +14,13 @@ mod totals;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Moment, Process, Timestamp};
-use crate::model::audit::AuditRow;
-use crate::model::budget::evidence::ToldSince;
-use crate::model::memory::CacheRow;
-use crate::model::netns_name::NetnsName;
-use crate::model::observation::{CloseWait, KernelTotals, Observation, Seen};
-use crate::model::stacks::StackRow;
+use twtrace_core::event::{Moment, Process, Timestamp};
+use twtrace_core::model::audit::AuditRow;
+use twtrace_core::model::budget::evidence::ToldSince;
+use twtrace_core::model::memory::CacheRow;
+use twtrace_core::model::netns_name::NetnsName;
+use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, Seen};
+use twtrace_core::model::stacks::StackRow;
 
 /// Text of all lines of one observation, bytes: that of millions of sockets.
 const MAX_TEXT: usize = 256 << 20;
@@ -219,7 +219,7 @@ impl Lines<'_> {
 /// Puts the lines of one recording together again.
 #[derive(Debug, Default)]
 pub struct Assembler {
-    sockets: Pending<crate::model::budget::ledger::Looks>,
+    sockets: Pending<twtrace_core::model::budget::ledger::Looks>,
     close_wait: Pending<CloseWait>,
     totals: Pending<KernelTotals>,
     stacks: Pending<Vec<StackRow>>,

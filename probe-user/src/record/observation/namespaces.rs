@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::namespace::{Look, Looks, State};
+use twtrace_core::model::namespace::{Look, Looks, State};
 
 #[derive(Serialize, Deserialize)]
 pub struct Body {

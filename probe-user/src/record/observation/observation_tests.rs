@@ -5,19 +5,19 @@ use twtrace_wire::{
 };
 
 use super::*;
-use crate::event::{Process, SocketRange};
-use crate::model::audit::Basis;
-use crate::model::budget::evidence::{Pool, Told};
-use crate::model::budget::ledger::{Look, Looks};
-use crate::model::budget::snapshot::samples::{listener, live, time_wait};
-use crate::model::budget::snapshot::{Hold, Snapshot, Socket, SocketState};
-use crate::model::budget::sysctls::samples::narrow;
-use crate::model::close_wait::{Connection, NoHolder};
-use crate::model::namespace;
-use crate::model::netns_name::NamedAfter;
-use crate::model::report::UnscannedRow;
-use crate::model::socket::Times;
-use crate::model::without_process;
+use twtrace_core::event::{Process, SocketRange};
+use twtrace_core::model::audit::Basis;
+use twtrace_core::model::budget::evidence::{Pool, Told};
+use twtrace_core::model::budget::ledger::{Look, Looks};
+use twtrace_core::model::budget::snapshot::samples::{listener, live, time_wait};
+use twtrace_core::model::budget::snapshot::{Hold, Snapshot, Socket, SocketState};
+use twtrace_core::model::budget::sysctls::samples::narrow;
+use twtrace_core::model::close_wait::{Connection, NoHolder};
+use twtrace_core::model::namespace;
+use twtrace_core::model::netns_name::NamedAfter;
+use twtrace_core::model::report::UnscannedRow;
+use twtrace_core::model::socket::Times;
+use twtrace_core::model::without_process;
 
 fn written(seen: Seen) -> String {
     let observation = Observation {

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use crate::model::budget::ledger::{Look, Looks};
-use crate::model::budget::snapshot::{Held, Hold, Snapshot};
-use crate::model::budget::sysctls::PortSysctls;
+use twtrace_core::model::budget::ledger::{Look, Looks};
+use twtrace_core::model::budget::snapshot::{Held, Hold, Snapshot};
+use twtrace_core::model::budget::sysctls::PortSysctls;
 
 /// Ports that one line tells of, about: a hundred thousand sockets are ten lines.
 const PORTS_A_LINE: usize = 10_000;

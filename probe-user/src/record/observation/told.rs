@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::{Parts, chunks};
-use crate::event::SocketRange;
-use crate::model::budget::evidence::{Pool, Told, ToldSince};
+use twtrace_core::event::SocketRange;
+use twtrace_core::model::budget::evidence::{Pool, Told, ToldSince};
 
 const BUDGETS_A_LINE: usize = 2_000;
 

@@ -9,11 +9,11 @@ use twtrace_wire::{
 };
 
 use super::{Parts, chunks};
-use crate::event::by::By;
-use crate::event::decode::unattributed;
-use crate::event::{Process, words};
-use crate::model::observation::KernelTotals;
-use crate::model::without_process;
+use twtrace_core::event::by::By;
+use twtrace_core::event::decode::unattributed;
+use twtrace_core::event::{Process, words};
+use twtrace_core::model::observation::KernelTotals;
+use twtrace_core::model::without_process;
 
 const ROWS_A_LINE: usize = 1_000;
 

@@ -9,7 +9,7 @@ use super::super::layout::{self, Pane};
 use super::super::sort::{ByDestination, ByProcess, Order};
 use super::super::view::Scope;
 use super::{Action, App, Overlay, SECOND_NS, SPANS, SPEEDS};
-use crate::filter::Filter;
+use twtrace_core::filter::Filter;
 
 impl App {
     /// Takes a key.

@@ -14,10 +14,10 @@ use super::look::Look;
 use super::sort::{ByDestination, ByProcess, Order};
 use super::tail::Told;
 use super::view::{Scope, Target, View};
-use crate::doctor::finding::Finding;
-use crate::event::{Event, Timestamp};
-use crate::filter::Filter;
-use crate::model::report::Report;
+use twtrace_core::doctor::finding::Finding;
+use twtrace_core::event::{Event, Timestamp};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::report::Report;
 
 /// Steps of a replay's speed, as multiples of real time.
 const SPEEDS: [f64; 11] = [

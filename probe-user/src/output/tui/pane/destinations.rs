@@ -11,10 +11,10 @@ use super::super::look::Look;
 use super::super::sort::ByDestination;
 use super::super::view::{DestinationLine, Scope, Target};
 use super::{at_least, frame, nothing, rate_or_dash, report, sortable, window};
-use crate::event::quantity;
-use crate::event::words::Word;
-use crate::model::budget::row::{BudgetRow, Outlook};
-use crate::model::report::Report;
+use twtrace_core::event::quantity;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::budget::row::{BudgetRow, Outlook};
+use twtrace_core::model::report::Report;
 
 /// Columns of a bar.
 const BAR: usize = 10;

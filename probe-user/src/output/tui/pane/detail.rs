@@ -10,12 +10,12 @@ use super::super::view::{Scope, Target};
 use super::notes::{self, Note};
 use super::overlay::{note, of_process};
 use super::{destinations, frame, processes, report};
-use crate::event::quantity::duration;
-use crate::event::text::escape;
-use crate::event::words::Word;
-use crate::model::destination::Destination;
-use crate::model::report::{ProcessRow, Report};
 use crate::output::table;
+use twtrace_core::event::quantity::duration;
+use twtrace_core::event::text::escape;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::destination::Destination;
+use twtrace_core::model::report::{ProcessRow, Report};
 
 /// Draws it from a line on. The line that it begins with, where there are fewer.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) -> usize {

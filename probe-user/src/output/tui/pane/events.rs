@@ -10,9 +10,9 @@ use super::super::cells::{Align, Cell, Column, table};
 use super::super::layout::Pane;
 use super::super::tail::Told;
 use super::{frame, nothing, window};
-use crate::event::text::escape;
-use crate::event::{Event, Facts, PortResult};
 use crate::output::lines;
+use twtrace_core::event::text::escape;
+use twtrace_core::event::{Event, Facts, PortResult};
 
 const fn column(heading: &'static str, width: u16, align: Align) -> Column {
     Column {

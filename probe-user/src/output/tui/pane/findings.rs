@@ -9,8 +9,8 @@ use super::super::cells::{Align, put};
 use super::super::layout::Pane;
 use super::super::look::Look;
 use super::{frame, window};
-use crate::doctor::finding::Severity;
-use crate::event::text::escape;
+use twtrace_core::doctor::finding::Severity;
+use twtrace_core::event::text::escape;
 
 /// Columns of a severity.
 const SEVERITY: u16 = 9;

@@ -9,7 +9,7 @@ use super::super::cells::{Align, put};
 use super::super::filter_line::FilterLine;
 use super::super::keys;
 use super::parts;
-use crate::event::text::escape;
+use twtrace_core::event::text::escape;
 
 /// What may be typed.
 const EXAMPLE: &str = "such as --comm nginx --remote :80 --event reset; Enter, Esc";

@@ -6,8 +6,8 @@ use ratatui::layout::Rect;
 use super::super::app::App;
 use super::super::cells::{Align, put};
 use super::{parts, report};
-use crate::event::quantity;
-use crate::event::text::escape;
+use twtrace_core::event::quantity;
+use twtrace_core::event::text::escape;
 
 /// Draws it.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {

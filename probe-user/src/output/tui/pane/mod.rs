@@ -21,7 +21,7 @@ use super::app::App;
 use super::cells::{Align, Cell, Column, put, table};
 use super::layout::{MIN_HEIGHT, MIN_WIDTH, Pane};
 use super::sort::{Order, SortBy};
-use crate::model::report::Report;
+use twtrace_core::model::report::Report;
 
 /// Text in some style.
 type Part = (String, Style);

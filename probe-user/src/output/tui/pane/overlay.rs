@@ -8,13 +8,13 @@ use super::super::tail::Told;
 use super::findings::severity;
 use super::notes::Note;
 use super::report;
-use crate::doctor::finding::Finding;
-use crate::event::Process;
-use crate::event::text::escape;
-use crate::model::audit::AuditRow;
 use crate::output::lines;
 use crate::output::table;
 use crate::output::tiers;
+use twtrace_core::doctor::finding::Finding;
+use twtrace_core::event::Process;
+use twtrace_core::event::text::escape;
+use twtrace_core::model::audit::AuditRow;
 
 /// Its title.
 pub fn title(overlay: &Overlay) -> &'static str {

@@ -10,10 +10,10 @@ use super::super::layout::Pane;
 use super::super::sort::ByProcess;
 use super::super::view::{ProcessLine, Scope};
 use super::{at_least, frame, nothing, number, rate_or_dash, report, sortable, window};
-use crate::event::quantity;
-use crate::event::words::Word;
-use crate::model::report::{ProcessRow, Report};
 use crate::output::lines::process_name;
+use twtrace_core::event::quantity;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::report::{ProcessRow, Report};
 
 const fn right(heading: &'static str, width: u16) -> Column {
     Column {

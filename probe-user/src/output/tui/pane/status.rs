@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 
 use super::super::app::App;
 use super::{Part, parts, report};
-use crate::model::audit::{AuditRow, COMPARED};
-use crate::model::report::Report;
+use twtrace_core::model::audit::{AuditRow, COMPARED};
+use twtrace_core::model::report::Report;
 
 /// Draws it.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {

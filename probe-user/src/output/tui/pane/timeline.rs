@@ -9,7 +9,7 @@ use super::super::cells::{Align, put};
 use super::super::history::Point;
 use super::super::layout::Pane;
 use super::{frame, rate};
-use crate::event::quantity;
+use twtrace_core::event::quantity;
 
 /// Columns left of the bars.
 const LABEL: u16 = 13;

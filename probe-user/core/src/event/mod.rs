@@ -85,7 +85,8 @@ pub fn is_first(nth: &u32) -> bool {
     *nth == 0
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "samples"))]
+#[allow(clippy::unwrap_used, reason = "only tests are made of them")]
 pub mod samples;
 
 #[cfg(test)]

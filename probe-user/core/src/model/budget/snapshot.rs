@@ -217,7 +217,7 @@ impl<S: Fn(u16) -> bool> SnapshotBuilder<S> {
 
 impl Snapshot {
     /// Of all sockets at once: see [`SnapshotBuilder`].
-    #[cfg(test)]
+    #[cfg(any(test, feature = "samples"))]
     pub fn new(sockets: &[Socket], range: PortRange, is_server: impl Fn(u16) -> bool) -> Self {
         let mut builder = SnapshotBuilder::new(range, is_server);
         sockets.iter().for_each(|socket| builder.add(socket));
@@ -331,7 +331,8 @@ impl Snapshot {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "samples"))]
+#[allow(clippy::unwrap_used, reason = "only tests are made of them")]
 pub mod samples {
     use super::*;
 

@@ -119,7 +119,7 @@ fn is_same(before: Hold, after: Hold, lasted_ns: u64) -> bool {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "samples"))]
 pub mod samples {
     use super::*;
 

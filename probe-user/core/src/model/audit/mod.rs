@@ -8,9 +8,7 @@ mod row;
 pub use compare::{HIDDEN, audit};
 pub use counters::{Counters, FailureCounters};
 pub use reading::{CountedAt, Last, Reading, Sight, Uncertainty};
-#[cfg(test)]
-pub use row::Basis;
-pub use row::{AuditRow, COMPARED, count_off, warning};
+pub use row::{AuditRow, Basis, COMPARED, count_off, warning};
 
 #[cfg(test)]
 mod tests;

@@ -125,7 +125,7 @@ pub struct Choice {
     pub refused: Vec<(Tier, String)>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "samples"))]
 impl Choice {
     /// One of a test's, with nothing to say of it.
     pub fn sample(question: Question, tier: Tier) -> Self {

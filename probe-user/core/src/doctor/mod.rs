@@ -20,7 +20,8 @@ mod reuse;
 mod side;
 mod tw_buckets;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "samples"))]
+#[allow(clippy::unwrap_used, reason = "only tests are made of them")]
 pub mod samples;
 
 use facts::Facts;

@@ -167,7 +167,8 @@ impl TryFrom<Settings> for PortSysctls {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "samples"))]
+#[allow(clippy::unwrap_used, reason = "only tests are made of them")]
 pub mod samples {
     use super::*;
 

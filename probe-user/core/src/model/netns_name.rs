@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The longest name that is kept, bytes: none of a host is longer.
-pub(crate) const MAX_NAME: usize = 4_096;
+pub const MAX_NAME: usize = 4_096;
 
 /// What a namespace is named after.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -256,7 +256,7 @@ fn connects_pool(event: &Event, facts: &PortAlloc) -> Option<Pool> {
     })
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "samples"))]
 pub mod samples {
     use super::*;
     use crate::event::samples;

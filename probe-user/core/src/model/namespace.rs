@@ -53,7 +53,7 @@ pub struct Conntrack {
     pub early_drop: u64,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "samples"))]
 pub mod samples {
     use super::*;
     use crate::model::budget::ports::{PortRange, PortSet};

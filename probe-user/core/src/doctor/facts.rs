@@ -114,7 +114,8 @@ impl Facts {
     }
 
     /// The state of the only namespace.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "samples"))]
+    #[allow(clippy::unwrap_used, reason = "only tests call it")]
     pub fn state_mut(&mut self) -> &mut State {
         &mut self.namespaces.values_mut().next().unwrap().now
     }

@@ -1,0 +1,15 @@
+//! What twtrace knows, without a clock, a file or a socket: each layer needs only those above it in this list, which a
+//! test keeps.
+
+pub mod hooks;
+
+pub mod event;
+
+pub mod filter;
+
+pub mod model;
+
+pub mod doctor;
+
+#[cfg(test)]
+mod layer_tests;
