@@ -6,16 +6,6 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use twtrace_wire::{
-    ConnectionEvent, EndCause, EndEvent, EventKind, NO_KERNEL_REASON, PortEvent, PortOp, Process,
-    ProcessKey, ResetDirection, ResetReason, Side, TcpState, Tuple, UNKNOWN, flags,
-};
-use zstd::bulk::Compressor;
-
-use crate::enrich::Enricher;
-use crate::output::lines;
-use crate::record::FRAME_TEXT;
-use crate::record::entry::Lines;
 use twtrace_core::event::batch::{Batch, BatchBuilder};
 use twtrace_core::event::decode::{Decoder, Wire};
 use twtrace_core::event::event_json::EventJson;
@@ -27,6 +17,16 @@ use twtrace_core::filter::Filter;
 use twtrace_core::model::host::Host;
 use twtrace_core::model::series::{Series, SeriesLimits};
 use twtrace_core::model::tally::{Opening, Tally};
+use twtrace_wire::{
+    ConnectionEvent, EndCause, EndEvent, EventKind, NO_KERNEL_REASON, PortEvent, PortOp, Process,
+    ProcessKey, ResetDirection, ResetReason, Side, TcpState, Tuple, UNKNOWN, flags,
+};
+use zstd::bulk::Compressor;
+
+use crate::enrich::Enricher;
+use crate::output::lines;
+use crate::record::FRAME_TEXT;
+use crate::record::entry::Lines;
 
 /// Names of the stages, in the order in which an event comes through them.
 pub const STAGES: [&str; 10] = [

@@ -8,14 +8,14 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
-use twtrace_wire::EventKind;
-
-use crate::output::tiers::Document;
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::event::words::Word;
 use twtrace_core::event::{Abort, Event, Lost, PortAlloc, Reset, TimeWait, TimeWaitEnd, Timestamp};
 use twtrace_core::hooks::Choice;
 use twtrace_core::model::report::Report;
+use twtrace_wire::EventKind;
+
+use crate::output::tiers::Document;
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

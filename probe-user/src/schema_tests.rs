@@ -1,15 +1,15 @@
 use serde::Serialize;
-use twtrace_wire::ResetReason;
-
-use twtrace_wire::{Probe, Side};
-
-use super::*;
 use twtrace_core::doctor::samples as facts;
 use twtrace_core::event::LostBy;
 use twtrace_core::event::{lost::LostWord, samples};
 use twtrace_core::filter::Filter;
 use twtrace_core::hooks::{Question, Tier};
 use twtrace_core::model::report::{LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
+use twtrace_wire::ResetReason;
+
+use twtrace_wire::{Probe, Side};
+
+use super::*;
 
 fn errors(kind: Kind, value: &Value) -> Vec<String> {
     let schema = serde_json::to_value(of(kind)).unwrap();

@@ -1,11 +1,11 @@
 //! Filters that are typed while a view is open: the words of the command line.
 
 use clap::Parser;
+use twtrace_core::event::words::Word;
+use twtrace_core::filter::Filter;
 
 use super::FilterArgs;
 use crate::enrich::netns_arg::NetnsArg;
-use twtrace_core::event::words::Word;
-use twtrace_core::filter::Filter;
 
 /// A command line of filters alone.
 #[derive(Debug, Parser)]

@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::event::json;
+use twtrace_core::model::tally::Tally;
 
 use super::history;
 use super::live::Order;
@@ -13,9 +16,6 @@ use crate::cli::DoctorArgs;
 use crate::output::diagnosis;
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
-use twtrace_core::doctor::diagnosis::Diagnosis;
-use twtrace_core::event::json;
-use twtrace_core::model::tally::Tally;
 
 /// There is a finding as bad as `--fail-on` says.
 const FOUND: u8 = 3;

@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::event::Timestamp;
+use twtrace_core::filter::Filter;
 
 use super::notice;
 use crate::cli::{FilterArgs, FromArgs};
@@ -11,9 +14,6 @@ use crate::output::progress::Progress;
 use crate::store::merge::{Merge, Merged};
 use crate::store::reader::{Place, Reader, Span};
 use crate::store::span;
-use twtrace_core::doctor::diagnosis::Diagnosis;
-use twtrace_core::event::Timestamp;
-use twtrace_core::filter::Filter;
 
 /// What a history tells of a time.
 pub struct Past {

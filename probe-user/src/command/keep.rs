@@ -4,18 +4,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-
-use super::start_line::StartLine;
-use crate::cli::BoundsArgs;
-use crate::record::observation;
-use crate::record::writer::{Writer, Written};
-use crate::session::Sink;
 use twtrace_core::event::event_json::EventJson;
 use twtrace_core::event::json;
 use twtrace_core::event::{Event, Lost};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::budget::evidence::Evidence;
 use twtrace_core::model::observation::{Observation, Seen};
+
+use super::start_line::StartLine;
+use crate::cli::BoundsArgs;
+use crate::record::observation;
+use crate::record::writer::{Writer, Written};
+use crate::session::Sink;
 
 /// How often sockets, settings and counters are looked at while a recording is made.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);

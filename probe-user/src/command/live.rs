@@ -5,6 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use twtrace_core::event::{Event, Lost};
+use twtrace_core::filter::{Family, Filter};
+use twtrace_core::model::observation::{Observation, Seen};
 
 use super::{drop_privileges, open_gate};
 use crate::allocator;
@@ -17,9 +20,6 @@ use crate::session::observer::{self, Observer, Wants};
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
 use crate::stack::Stacks;
-use twtrace_core::event::{Event, Lost};
-use twtrace_core::filter::{Family, Filter};
-use twtrace_core::model::observation::{Observation, Seen};
 
 /// Where tracing goes on for long, the ring buffer is drained at most that often: a wake-up for each event would cost
 /// more than the events.

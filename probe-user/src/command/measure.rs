@@ -4,6 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use twtrace_core::event::quantity;
+use twtrace_core::event::{Event, Lost};
+use twtrace_core::model::observation::Observation;
+use twtrace_core::model::tally::Tally;
 
 use super::keep::{Keeper, LOOK_INTERVAL};
 use super::live::{Live, Order};
@@ -13,10 +17,6 @@ use crate::cli::BoundsArgs;
 use crate::privilege::Keep;
 use crate::session::Sink;
 use crate::session::observer::Wants;
-use twtrace_core::event::quantity;
-use twtrace_core::event::{Event, Lost};
-use twtrace_core::model::observation::Observation;
-use twtrace_core::model::tally::Tally;
 
 impl Sink for Tally {
     fn any_event(&mut self, event: &Event) {

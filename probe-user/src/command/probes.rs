@@ -1,13 +1,13 @@
 //! `twtrace probes`
 
 use anyhow::Result;
+use twtrace_core::event::json;
 
 use super::print;
 use crate::cli::ProbesArgs;
 use crate::output::tiers;
 use crate::output::tiers::Document;
 use crate::probe::{self, ProbeOptions};
-use twtrace_core::event::json;
 
 /// Attaches, shows what was chosen, and detaches.
 pub fn run(args: &ProbesArgs) -> Result<()> {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use twtrace_core::event::quantity;
 
 use super::keep::{Keeper, LOOK_INTERVAL};
 use super::live::{Live, Order};
@@ -14,7 +15,6 @@ use crate::cli::RecordArgs;
 use crate::output::tiers;
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
-use twtrace_core::event::quantity;
 
 /// Between two lines of the status.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);

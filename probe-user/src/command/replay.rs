@@ -1,13 +1,13 @@
 //! Reads recordings in place of the host: what comes out of them is told and counted as if it were live.
 
 use anyhow::{Error, Result};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::tally::Tally;
 
 use crate::cli::{FilterArgs, FromArgs};
 use crate::output::progress::Progress;
 use crate::record::entry::Entry;
 use crate::record::merge::Recordings;
-use twtrace_core::filter::Filter;
-use twtrace_core::model::tally::Tally;
 
 use super::notice;
 

@@ -5,6 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::model::report::Report;
+use twtrace_core::model::tally::Tally;
+use twtrace_core::model::timeline::Timeline;
 
 use super::history::{self, Past};
 use super::live::Order;
@@ -18,10 +22,6 @@ use crate::output::target::Target;
 use crate::output::{folded, table};
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
-use twtrace_core::doctor::diagnosis::Diagnosis;
-use twtrace_core::model::report::Report;
-use twtrace_core::model::tally::Tally;
-use twtrace_core::model::timeline::Timeline;
 
 /// Counts until the end, or to the end of recordings, then prints.
 pub async fn run(args: ReportArgs) -> Result<ExitCode> {

@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::model::tally::{Opening as Tracing, Tally};
 
 use crate::cli::{TopArgs, display_filter, filter_words};
 use crate::output::log_lines;
 use crate::output::tui::terminal::{self, Input, Screen};
 use crate::output::tui::{Action, App, Opening, ReplaySpan, Sample};
 use crate::session::stop::Stop;
-use twtrace_core::doctor::diagnosis::Diagnosis;
-use twtrace_core::model::tally::{Opening as Tracing, Tally};
 
 /// Between two drawings, unless a key asks for one.
 const DRAW: Duration = Duration::from_millis(250);

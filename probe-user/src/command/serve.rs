@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
+use twtrace_core::model::series::{Series, SeriesLimits};
 
 use super::live::{DRAIN, Live, Order};
 use super::notice;
@@ -27,7 +28,6 @@ use crate::serve::own;
 use crate::serve::remembering::Remembering;
 use crate::serve::settings::Settings;
 use crate::session::observer::Wants;
-use twtrace_core::model::series::{Series, SeriesLimits};
 
 /// Between two looks at the kernel's sockets and settings.
 const LOOK: Duration = Duration::from_secs(10);

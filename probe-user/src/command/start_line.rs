@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use serde::Serialize;
-
-use crate::probe::ProbeOptions;
-use crate::session::launch;
 use twtrace_core::event::json::{self, FORMAT, Start};
 use twtrace_core::filter::Filter;
 use twtrace_core::hooks::Hook;
 use twtrace_core::model::tally::Opening;
+
+use crate::probe::ProbeOptions;
+use crate::session::launch;
 
 /// Options in force.
 #[derive(Serialize)]

@@ -3,6 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use twtrace_core::event::{Event, Lost};
+use twtrace_core::model::observation::Observation;
+use twtrace_core::model::tally::Tally;
 
 use super::live::{DRAIN, Live, Order};
 use super::screen::{Front, Obeyed, Step, opening, sample};
@@ -13,9 +16,6 @@ use crate::output::tui::terminal;
 use crate::privilege::Keep;
 use crate::session::Sink;
 use crate::session::observer::Wants;
-use twtrace_core::event::{Event, Lost};
-use twtrace_core::model::observation::Observation;
-use twtrace_core::model::tally::Tally;
 
 /// Between two samples.
 const SAMPLE: Duration = Duration::from_secs(1);

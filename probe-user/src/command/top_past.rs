@@ -4,6 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use twtrace_core::event::Timestamp;
+use twtrace_core::filter::Filter;
+use twtrace_core::model::tally::Opening;
 
 use super::history;
 use super::screen::{Front, Obeyed, Step, opening};
@@ -12,9 +15,6 @@ use crate::output::tui::{Action, App, ReplaySpan, Sample};
 use crate::session::stop::Stop;
 use crate::store::merge::Merge;
 use crate::store::reader::{Place, Reader, Span};
-use twtrace_core::event::Timestamp;
-use twtrace_core::filter::Filter;
-use twtrace_core::model::tally::Opening;
 
 /// Samples of one leap, however far it goes.
 const SAMPLES_A_LEAP: usize = 64;

@@ -3,6 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use twtrace_core::event::{Moment, Timestamp};
+use twtrace_core::model::observation::Seen;
+use twtrace_core::model::tally::Tally;
 
 use super::replay::{Replay, outcome, tell};
 use super::screen::{Front, Obeyed, Step, opening, sample};
@@ -12,9 +15,6 @@ use crate::output::tui::{Action, App, ReplaySpan};
 use crate::record::entry::Entry;
 use crate::record::merge::Recordings;
 use crate::session::stop::Stop;
-use twtrace_core::event::{Moment, Timestamp};
-use twtrace_core::model::observation::Seen;
-use twtrace_core::model::tally::Tally;
 
 /// Between two samples at the speed at which it happened, nanoseconds.
 const SAMPLE_NS: u64 = 1_000_000_000;

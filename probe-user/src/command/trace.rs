@@ -3,6 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use twtrace_core::event::event_json::EventJson;
+use twtrace_core::event::json;
+use twtrace_core::event::quantity;
+use twtrace_core::event::{Event, Lost};
+use twtrace_core::filter::Family;
 
 use super::start_line::StartLine;
 use super::{drop_privileges, notice, open_gate, trace_replay};
@@ -14,11 +19,6 @@ use crate::privilege::Keep;
 use crate::session::launch::Launch;
 use crate::session::stop::Stop;
 use crate::session::{Session, Sink};
-use twtrace_core::event::event_json::EventJson;
-use twtrace_core::event::json;
-use twtrace_core::event::quantity;
-use twtrace_core::event::{Event, Lost};
-use twtrace_core::filter::Family;
 
 /// What is printed next.
 struct Lines {

@@ -5,6 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
+use twtrace_core::event::event_json::EventJson;
+use twtrace_core::event::json;
+use twtrace_core::event::text::escape;
+use twtrace_core::model::tally::Opening;
 
 use super::notice;
 use super::replay::{Replay, outcome};
@@ -13,10 +17,6 @@ use crate::output::lines;
 use crate::output::progress::Progress;
 use crate::output::target::Target;
 use crate::record::entry::Entry;
-use twtrace_core::event::event_json::EventJson;
-use twtrace_core::event::json;
-use twtrace_core::event::text::escape;
-use twtrace_core::model::tally::Opening;
 
 /// Prints the events of recordings, merged by time; with the host in front where there are several.
 ///
@@ -121,8 +121,9 @@ impl Hosts {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use twtrace_core::event::samples;
+
+    use super::*;
 
     fn hosts(names: &[&str]) -> Hosts {
         Hosts {

@@ -14,6 +14,11 @@ mod remembered;
 
 use std::sync::Arc;
 
+use twtrace_core::event::comm::Comm;
+use twtrace_core::event::place::Place;
+use twtrace_core::event::process::Details;
+use twtrace_core::event::timestamp::Clocks;
+use twtrace_core::event::{Event, Facts, Process};
 use twtrace_wire::{CGROUP_V1, ProcessKey, ProcessNow};
 
 use cgroup_lines::Lines;
@@ -21,11 +26,6 @@ use cgroup_tree::{CgroupTree, Resolved};
 use hierarchies::Hierarchies;
 use procfs::Ask;
 use remembered::Remembered;
-use twtrace_core::event::comm::Comm;
-use twtrace_core::event::place::Place;
-use twtrace_core::event::process::Details;
-use twtrace_core::event::timestamp::Clocks;
-use twtrace_core::event::{Event, Facts, Process};
 
 /// Processes whose details are kept; twice as many at most are in memory.
 const CACHED: usize = 8_192;
@@ -175,8 +175,9 @@ fn is_unchanged(then: &Process, now: &ProcessNow) -> (bool, bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use twtrace_core::event::samples;
+
+    use super::*;
 
     #[test]
     fn this_process_is_found_and_an_impostor_is_not() {

@@ -7,11 +7,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use twtrace_core::model::audit::Counters;
 use twtrace_wire::NetnsKey;
 
 use super::counters::CountersError;
 use super::hierarchies::unescape;
-use twtrace_core::model::audit::Counters;
 
 /// How many processes of one namespace are remembered: enough that one of them still lives at the end.
 const REMEMBERED: usize = 8;

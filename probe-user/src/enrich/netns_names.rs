@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{cgroup_lines, netns, procfs};
 use twtrace_core::event::place::Place;
 use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
+
+use super::{cgroup_lines, netns, procfs};
 
 /// Where `ip netns` keeps its namespaces.
 pub const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];

@@ -6,13 +6,13 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
+use twtrace_core::event::comm::Comm;
+use twtrace_core::event::place::Place;
 use twtrace_wire::{ProcessKey, ProcessNow};
 
 use super::cgroup_lines::{self, Lines};
 use super::pid_namespace;
 use crate::clock;
-use twtrace_core::event::comm::Comm;
-use twtrace_core::event::place::Place;
 
 /// What /proc tells of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

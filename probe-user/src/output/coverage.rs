@@ -1,9 +1,8 @@
 //! Which time a report out of a history covers, for people.
 
 use twtrace_core::event::Timestamp;
-use twtrace_core::model::coverage::Coverage;
-
 use twtrace_core::event::quantity::duration;
+use twtrace_core::model::coverage::Coverage;
 
 /// Gaps that are written out.
 const SHOWN: usize = 3;

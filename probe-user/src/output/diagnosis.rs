@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use super::coverage;
 use twtrace_core::doctor::diagnosis::{Diagnosis, Figures};
 use twtrace_core::doctor::finding::Finding;
 use twtrace_core::event::quantity;
 use twtrace_core::event::text::escape;
+
+use super::coverage;
 
 /// Where lines end, if a word lets them.
 const WIDTH: usize = 100;
@@ -111,10 +112,11 @@ fn figures(text: &mut String, figures: &Figures) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use serde_json::Value;
     use twtrace_core::doctor::finding::Severity;
     use twtrace_core::event::Timestamp;
+
+    use super::*;
+    use serde_json::Value;
 
     fn diagnosis() -> Diagnosis {
         Diagnosis {

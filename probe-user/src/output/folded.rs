@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
+use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::stacks::{Frame, StackRow};
-
-use twtrace_core::event::text::escape;
 
 /// One line a row.
 pub fn render(rows: &[StackRow]) -> String {
@@ -46,11 +45,11 @@ fn part(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use twtrace_core::event::samples;
+    use twtrace_core::model::stacks::{FoundBy, Missing};
     use twtrace_wire::StackWhat;
 
     use super::*;
-    use twtrace_core::event::samples;
-    use twtrace_core::model::stacks::{FoundBy, Missing};
 
     fn frame(symbol: &str) -> Frame {
         Frame {

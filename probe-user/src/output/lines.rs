@@ -264,8 +264,9 @@ fn add(details: &mut String, more: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use twtrace_core::event::samples;
+
+    use super::*;
 
     #[test]
     fn lines_stand_under_their_headings() {

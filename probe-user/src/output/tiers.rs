@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::table::grid::{Align, Grid};
-use serde::Serialize;
-
 use twtrace_core::event::text::escape;
 use twtrace_core::hooks::{Choice, Tier};
+
+use super::table::grid::{Align, Grid};
+use serde::Serialize;
 
 /// The document of `probes --json`.
 #[derive(schemars::JsonSchema, Serialize)]

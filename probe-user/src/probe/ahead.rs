@@ -11,9 +11,9 @@ use std::{
 };
 
 use aya::{Ebpf, programs::Program};
+use twtrace_core::hooks::plan::{Attach, Candidate};
 
 use super::{attach::Kernel, program};
-use twtrace_core::hooks::plan::{Attach, Candidate};
 
 /// The largest program takes a third of all the time: more threads than this have nothing to do.
 const MAX_THREADS: usize = 3;

@@ -3,12 +3,12 @@
 use std::cell::OnceCell;
 
 use aya::{Btf, Ebpf};
+use twtrace_core::hooks::plan::{self, Attach, Behaviour, Candidate, Condition, Part, Plan};
 
 use super::{
     Choice, Hook, ProbeError, Question, Tier, btf::KernelBtf, facts::Preemption, program, symbols,
     tracefs, trial,
 };
-use twtrace_core::hooks::plan::{self, Attach, Behaviour, Candidate, Condition, Part, Plan};
 
 /// What the candidates are tried against.
 pub struct Kernel<'a> {

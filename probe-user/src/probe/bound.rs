@@ -5,11 +5,11 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 
 use aya::maps::{Array, MapData};
+use twtrace_core::model::budget::ports::PortSet;
 use twtrace_wire::{BUCKETS_AT_ONCE, BoundPorts};
 
 use super::Attached;
 use super::bpf_call::run_once;
-use twtrace_core::model::budget::ports::PortSet;
 
 pub(super) const PROGRAM: &str = "bound_ports";
 const ANSWER: &str = "BOUND_PORTS";

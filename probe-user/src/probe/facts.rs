@@ -2,11 +2,11 @@
 
 use std::{borrow::Cow, fs};
 
+use twtrace_core::hooks::plan::{self, Attach};
 use twtrace_wire::{ABSENT, Offsets};
 
 use super::{ProbeError, btf::KernelBtf, direct_reads::READ_BY_LOAD};
 use crate::enrich::hierarchies::Hierarchies;
-use twtrace_core::hooks::plan::{self, Attach};
 
 const POINTER_BYTES: u32 = 8;
 

@@ -34,13 +34,13 @@ use aya::{
     maps::{Array, MapData, MapError, RingBuf},
 };
 use aya_log::EbpfLogger;
+use twtrace_core::hooks::plan::{Behaviour, PLANS, Plan};
+use twtrace_core::hooks::{Choice, Hook, Question, Tier, Tiers};
 use twtrace_wire::{
     ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, FOLLOWING, Offsets,
 };
 
 use crate::{clock, privilege};
-use twtrace_core::hooks::plan::{Behaviour, PLANS, Plan};
-use twtrace_core::hooks::{Choice, Hook, Question, Tier, Tiers};
 
 use self::{
     attach::{Kernel, Outcome},

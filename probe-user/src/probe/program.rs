@@ -6,7 +6,6 @@ use aya::{
     Btf,
     programs::{Program, ProgramError},
 };
-
 use twtrace_core::hooks::plan::Attach;
 
 /// Loads a program, unless it is: one that goes to several places is loaded once. `functions` are needed for those that

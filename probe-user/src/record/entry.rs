@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-use super::observation::Assembler;
 use twtrace_core::event::json;
 use twtrace_core::event::parse::{ParseError, Parser, Told};
 use twtrace_core::event::{Event, Lost, Moment, Timestamp};
@@ -12,6 +10,8 @@ use twtrace_core::hooks::Choice;
 use twtrace_core::model::host::Host;
 use twtrace_core::model::observation::Observation;
 use twtrace_core::model::tally::Opening;
+
+use super::observation::Assembler;
 
 /// The first line: how tracing began.
 #[derive(Clone, Debug, Deserialize)]

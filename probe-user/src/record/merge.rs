@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 
-use super::entry::{Entry, Start};
-use super::error::ReadError;
-use super::reader::Reader;
-use super::window::{Window, WindowError};
 use twtrace_core::event::{Moment, Timestamp};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::observation::{Observation, Seen};
 use twtrace_core::model::tally::Opening;
+
+use super::entry::{Entry, Start};
+use super::error::ReadError;
+use super::reader::Reader;
+use super::window::{Window, WindowError};
 
 /// Entries are in order but for those that waited for what may replace them: so far back times go at most,
 /// nanoseconds, and much less as a rule.

@@ -1,10 +1,11 @@
 use std::io::Cursor;
 
+use twtrace_core::event::samples;
+use twtrace_core::model::observation::KernelTotals;
+
 use super::*;
 use crate::record::observation;
 use crate::record::window::Bound;
-use twtrace_core::event::samples;
-use twtrace_core::model::observation::KernelTotals;
 
 const SECOND_NS: u64 = 1_000_000_000;
 

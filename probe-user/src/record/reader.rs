@@ -6,13 +6,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::BytesMut;
+use twtrace_core::event::json::FORMAT;
 
 use super::MAX_FRAME_TEXT;
 use super::ahead::Ahead;
 use super::entry::{Entry, Lines, Start};
 use super::error::ReadError;
 use super::frames::{FrameError, Frames, MAGIC};
-use twtrace_core::event::json::FORMAT;
 
 /// Bytes read at a time from a file that is not compressed.
 const CHUNK: usize = 64 << 10;

@@ -1,9 +1,9 @@
 use std::io::Cursor;
 
 use proptest::prelude::*;
+use twtrace_core::event::samples;
 
 use super::*;
-use twtrace_core::event::samples;
 
 const START: &str = r#"{"ts":"2026-11-25T16:00:00.000000000Z","mono_ns":1000,"event":"start","format":1,"part":1,"kernel":"6.12","host":"h","options":{},"tiers":[]}"#;
 

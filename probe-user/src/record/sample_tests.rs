@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
+use twtrace_core::event::words::Word;
+
 use super::entry::Entry;
 use super::reader::Reader;
-use twtrace_core::event::words::Word;
 
 const SAMPLE: &[u8] = include_bytes!("../../../tests/data/format_1.twt");
 

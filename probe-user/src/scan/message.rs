@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use twtrace_wire::{TcpState, Tuple};
-
 use twtrace_core::event::address;
 use twtrace_core::model::socket::{Row, Timer, Times};
+use twtrace_wire::{TcpState, Tuple};
 
 /// `struct nlmsghdr`.
 pub const HEADER_BYTES: usize = 16;

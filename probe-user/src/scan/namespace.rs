@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use twtrace_core::model::namespace::{Conntrack, Look, Looks, State};
+
 use super::gate::Gate;
 use super::setting::{self, Setting, SettingError};
 use super::snapshot::namespaces;
 use crate::enrich::counters::{sockstat_alive, tcp_ext};
 use crate::enrich::netns;
-use twtrace_core::model::namespace::{Conntrack, Look, Looks, State};
 
 /// Looks into every namespace that can be reached; into those in `only`, where that is not empty. Those that
 /// go away meanwhile are left out.

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use twtrace_wire::{Side, TcpState};
-
-use super::owners::{Holder, Owners};
 use twtrace_core::model::budget::ports::PortRange;
 use twtrace_core::model::socket::NetnsSockets;
 use twtrace_core::model::socket::Row;
+use twtrace_wire::{Side, TcpState};
+
+use super::owners::{Holder, Owners};
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,9 +122,10 @@ impl Listeners {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use twtrace_core::event::comm::Comm;
     use twtrace_core::model::socket::Timer;
+
+    use super::*;
 
     fn row(state: TcpState, local: &str, cookie: u64) -> Row {
         Row {

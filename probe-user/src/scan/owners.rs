@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
-use crate::enrich::procfs;
 use twtrace_core::event::comm::Comm;
+
+use crate::enrich::procfs;
 
 /// A process that has a socket open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use twtrace_core::model::budget::ports::PortsError;
+use twtrace_core::model::budget::sysctls::{PortSysctls, REUSE_DELAY_NS, TwReuse, TwTimeout};
+
 use super::gate::Gate;
 use super::snapshot::is_gone;
 use crate::enrich::netns;
-use twtrace_core::model::budget::ports::PortsError;
-use twtrace_core::model::budget::sysctls::{PortSysctls, REUSE_DELAY_NS, TwReuse, TwTimeout};
 
 /// A file in /proc, which shows the namespace of whoever opens it. Those of ipv4 hold for IPv6 too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use twtrace_core::model::socket::NetnsSockets;
+
 use super::gate::Gate;
 use super::sock_diag::{self, DiagError, DiagSocket, Query};
 use crate::enrich::netns;
-use twtrace_core::model::socket::NetnsSockets;
 
 /// What could be seen, and what not.
 #[derive(Debug, Default)]

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use twtrace_core::model::socket::Row;
 use twtrace_wire::TcpState;
 
 use super::message::{self, HEADER_BYTES, INET_DIAG_INFO, MessageError, SOCK_DIAG_BY_FAMILY};
-use twtrace_core::model::socket::Row;
 
 const NLM_F_REQUEST: u16 = 1;
 /// `NLM_F_ROOT | NLM_F_MATCH`.
@@ -276,8 +276,9 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
 
-    use super::*;
     use twtrace_core::model::socket::Timer;
+
+    use super::*;
 
     fn dump(query: Query) -> Vec<Row> {
         DiagSocket::new(open().unwrap())

@@ -1,13 +1,13 @@
 //! What a service counts: series for as long as it runs, and intervals for its history.
 
 use anyhow::Result;
-
-use super::remembering::Remembering;
-use crate::session::Sink;
 use twtrace_core::event::{Event, Lost, Moment};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::observation::{Observation, Seen};
 use twtrace_core::model::series::Series;
+
+use super::remembering::Remembering;
+use crate::session::Sink;
 
 /// Takes everything that tracing finds.
 #[derive(Debug)]

@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use twtrace_core::event::timestamp::SECOND_NS;
+
 use crate::clock::clock_ns;
 use crate::enrich::procfs::tick_ns;
 use crate::output::prometheus::Own;
-use twtrace_core::event::timestamp::SECOND_NS;
 
 /// Reads all of it. Where it began does not change with the wall clock.
 pub fn read(own: &mut Own) {

@@ -3,17 +3,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use twtrace_core::event::{Event, Lost, Moment};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::notable::Notable;
+use twtrace_core::model::observation::{Observation, Seen};
+use twtrace_core::model::tally::{Opening, Tally};
 
 use crate::cli::HistoryArgs;
 use crate::confine::{self, Reach};
 use crate::privilege::Keep;
 use crate::store::interval::Interval;
 use crate::store::{History, Options, Status};
-use twtrace_core::event::{Event, Lost, Moment};
-use twtrace_core::filter::Filter;
-use twtrace_core::model::notable::Notable;
-use twtrace_core::model::observation::{Observation, Seen};
-use twtrace_core::model::tally::{Opening, Tally};
 
 /// Events of one interval that are kept one by one.
 const MAX_EVENTS: usize = 1_000;

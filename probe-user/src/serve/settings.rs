@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use twtrace_core::filter::Filter;
 
 use super::config::{self, ConfigError};
 use crate::cli::{Cli, Command, ServeArgs};
-use twtrace_core::filter::Filter;
 
 const VERB: &str = "serve";
 

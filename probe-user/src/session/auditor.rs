@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
-use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
-
-use crate::enrich::netns::{self, Identify};
-use crate::enrich::pid_namespace;
 use twtrace_core::event::Event;
 use twtrace_core::event::facts::Facts;
 use twtrace_core::model::audit::Counters;
 use twtrace_core::model::audit::{AuditRow, CountedAt, Last, Reading, Sight, Uncertainty, audit};
+use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
+
+use crate::enrich::netns::{self, Identify};
+use crate::enrich::pid_namespace;
 
 /// How often a namespace with new births or RSTs is read, nanoseconds: it may vanish before the end.
 const READ_INTERVAL_NS: u64 = 200_000_000;

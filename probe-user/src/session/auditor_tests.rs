@@ -1,9 +1,10 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-use super::*;
 use twtrace_core::event::samples;
 use twtrace_core::hooks::ResetsSeen;
+
+use super::*;
 
 fn own_netns() -> u32 {
     netns::of_process(std::process::id()).unwrap()

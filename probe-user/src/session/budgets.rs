@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
+use twtrace_core::model::budget::ledger::{Look, Looks};
+use twtrace_core::model::budget::servers::ServerPorts;
+use twtrace_core::model::budget::snapshot::{Hold, SnapshotBuilder, Socket, SocketState};
+use twtrace_core::model::socket::Row;
+
 use crate::probe::PortsOfBind;
 use crate::scan::gate::Gate;
 use crate::scan::setting;
 use crate::scan::snapshot::visit;
 use crate::scan::sock_diag::Query;
-use twtrace_core::model::budget::ledger::{Look, Looks};
-use twtrace_core::model::budget::servers::ServerPorts;
-use twtrace_core::model::budget::snapshot::{Hold, SnapshotBuilder, Socket, SocketState};
-use twtrace_core::model::socket::Row;
 use twtrace_wire::TcpState;
 
 /// Sockets and settings of every namespace, of those in `only` where that is not empty, or why they are not
@@ -85,11 +86,12 @@ fn socket(row: &Row) -> Socket {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use super::*;
-    use crate::enrich::netns;
     use twtrace_core::filter::Filter;
     use twtrace_core::model::budget::ledger::Ledger;
     use twtrace_core::model::budget::row::Outlook;
+
+    use super::*;
+    use crate::enrich::netns;
 
     #[test]
     fn an_open_connection_holds_a_port_of_its_budget() {

@@ -2,6 +2,12 @@
 
 use std::collections::HashMap;
 
+use twtrace_core::event::Process;
+use twtrace_core::event::comm::Comm;
+use twtrace_core::model::close_wait;
+use twtrace_core::model::memory::CacheRow;
+use twtrace_core::model::observation::CloseWait;
+use twtrace_core::model::report::UnscannedRow;
 use twtrace_wire::ProcessKey;
 
 use super::Session;
@@ -11,12 +17,6 @@ use crate::scan::owners::{Holder, Owners};
 use crate::scan::slab;
 use crate::scan::snapshot;
 use crate::scan::sock_diag::Query;
-use twtrace_core::event::Process;
-use twtrace_core::event::comm::Comm;
-use twtrace_core::model::close_wait;
-use twtrace_core::model::memory::CacheRow;
-use twtrace_core::model::observation::CloseWait;
-use twtrace_core::model::report::UnscannedRow;
 
 /// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` where that is not empty. `hidden` are those that
 /// may not be found.

@@ -1,8 +1,7 @@
 //! What was lost since it was last told.
 
-use twtrace_wire::Probe;
-
 use twtrace_core::event::LostBy;
+use twtrace_wire::Probe;
 
 /// Keeps count.
 #[derive(Debug, Default)]

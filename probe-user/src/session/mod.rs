@@ -16,15 +16,6 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use twtrace_wire::{NetnsKey, Probe, ProcessKey};
-
-use crate::clock::{self, monotonic_ns};
-use crate::enrich::{Enricher, pid_namespace};
-use crate::probe::{self, Attached, ProbeOptions};
-use losses::Losses;
-use owed::Owed;
-use presumed::Presumed;
-use ring::Ring;
 use twtrace_core::event::decode::Decoder;
 use twtrace_core::event::judge::Judge;
 use twtrace_core::event::kernel_reason::KernelReasons;
@@ -34,6 +25,15 @@ use twtrace_core::hooks::{Tiers, resets_seen, sees_accept, sees_ends, tell_refus
 use twtrace_core::model::audit::{CountedAt, Sight};
 use twtrace_core::model::observation::{KernelTotals, Observation};
 use twtrace_core::model::tally::Opening;
+use twtrace_wire::{NetnsKey, Probe, ProcessKey};
+
+use crate::clock::{self, monotonic_ns};
+use crate::enrich::{Enricher, pid_namespace};
+use crate::probe::{self, Attached, ProbeOptions};
+use losses::Losses;
+use owed::Owed;
+use presumed::Presumed;
+use ring::Ring;
 
 /// How often the offset of the wall clock is measured, and losses are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);

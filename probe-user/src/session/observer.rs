@@ -6,6 +6,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use twtrace_core::event::{Event, Moment, Process};
+use twtrace_core::model::budget::servers::ServerPorts;
+use twtrace_core::model::observation::{KernelTotals, Observation, Seen};
 use twtrace_wire::{NetnsKey, ProcessKey};
 
 use super::auditor::{Auditor, SeenByNetns};
@@ -15,9 +18,6 @@ use crate::enrich::{netns_names, pid_namespace};
 use crate::scan::gate::Gate;
 use crate::scan::namespace;
 use crate::stack::Stacks;
-use twtrace_core::event::{Event, Moment, Process};
-use twtrace_core::model::budget::servers::ServerPorts;
-use twtrace_core::model::observation::{KernelTotals, Observation, Seen};
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

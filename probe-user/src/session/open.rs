@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Result;
+use twtrace_core::model::budget::ports::PortRange;
 use twtrace_wire::{Existing, ExistingKey, Process, ProcessKey, ProcessNow};
 
 use super::Session;
@@ -22,7 +23,6 @@ use crate::scan::owners::{Holder, Owners};
 use crate::scan::setting;
 use crate::scan::snapshot::{self, Snapshot, namespaces};
 use crate::scan::sock_diag::Query;
-use twtrace_core::model::budget::ports::PortRange;
 
 /// Room for sockets that are opened between the first look and the scan.
 const SLACK: u64 = 1024;

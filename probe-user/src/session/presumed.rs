@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::scan::gate::Gate;
-use crate::scan::setting::{self, Setting};
-use crate::scan::snapshot::{self, namespaces};
-use crate::scan::sock_diag::Query;
 use twtrace_core::event::Event;
 use twtrace_core::event::timestamp::Clocks;
 use twtrace_core::model::budget::sysctls::{TIME_WAIT_NS, TwTimeout};
 use twtrace_core::model::presume::{Look, PresumedEnds};
+
+use crate::scan::gate::Gate;
+use crate::scan::setting::{self, Setting};
+use crate::scan::snapshot::{self, namespaces};
+use crate::scan::sock_diag::Query;
 
 /// How often the kernel is asked for its sockets, in namespaces with TIME_WAITs that are presumed to live. A
 /// hundred thousand take it a tenth of a second.

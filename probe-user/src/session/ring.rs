@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-
 use twtrace_core::event::batch::{Batch, BatchBuilder};
 
 /// The kernel side wakes us only when the ring buffer is filling up, so we look by ourselves this often.

@@ -11,6 +11,8 @@ mod unwind;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use twtrace_core::event::Process;
+use twtrace_core::model::stacks::{Frame, Missing, StackRow, merged};
 use twtrace_wire::{
     LOST_SITE, NO_SITE, ProcessKey, STACK_LOST, STACK_OF_EXIT, STACK_OF_KERNEL_THREAD, SiteCount,
     StackWhat, Unattributed,
@@ -19,8 +21,6 @@ use twtrace_wire::{
 use crate::probe::{Attached, FoundSite, ProbeError};
 use process::{Image, NoImage};
 use symbols::Symbols;
-use twtrace_core::event::Process;
-use twtrace_core::model::stacks::{Frame, Missing, StackRow, merged};
 
 /// Between two looks at what is new.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Symbolized, Symbolizer};
+use twtrace_core::model::stacks::Frame;
 
 use super::process::{Image, shown};
 use super::unwind::Found;
-use twtrace_core::model::stacks::Frame;
 
 /// Names of strangers have no end.
 const MAX_NAME: usize = 1024;

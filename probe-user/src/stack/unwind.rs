@@ -13,10 +13,10 @@ use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder};
 use object::elf::{PF_X, PT_LOAD};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Object, ObjectSection, ReadCache};
+use twtrace_core::model::stacks::FoundBy;
 use twtrace_wire::{STACK_DEPTH, Site, WINDOW_WORDS};
 
 use super::process::{Image, Mapping};
-use twtrace_core::model::stacks::FoundBy;
 
 /// A module's tables that are larger are not read.
 const MAX_TABLE_BYTES: u64 = 128 << 20;

@@ -4,12 +4,11 @@ use rusqlite::types::{FromSql, Type, Value};
 use rusqlite::{CachedStatement, Connection, Row, params_from_iter};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use twtrace_wire::{LATENCY_BUCKETS, PortTotals, bucket_lower_bound_ns, bucket_of_ns};
-
 use twtrace_core::event::by::By;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::counts::{Counts, Deaths};
 use twtrace_core::model::reuse::Reuse;
+use twtrace_wire::{LATENCY_BUCKETS, PortTotals, bucket_lower_bound_ns, bucket_of_ns};
 
 /// A namespace in one number: above 2^32 where others had its number before it.
 pub fn netns_cell(netns: u32, nth: u32) -> u64 {

@@ -1,12 +1,12 @@
 use std::collections::HashMap;
 
+use twtrace_core::event::words::Word;
 use twtrace_wire::{AbortReason, EndCause, ResetReason, ReuseRefusal, Side};
 
 use super::super::reader::{Reader, Span};
 use super::super::samples::interval;
 use super::super::writer::Writer;
 use super::*;
-use twtrace_core::event::words::Word;
 
 fn with_intervals(directory: &Path) {
     let mut writer = Writer::open(directory).unwrap();

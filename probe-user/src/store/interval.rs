@@ -1,7 +1,5 @@
 //! What one interval of a host was: what a history keeps, and what reports over longer times are put together of.
 
-use twtrace_wire::{Side, Unattributed};
-
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::doctor::finding::Finding;
 use twtrace_core::event::{Event, Moment};
@@ -23,6 +21,7 @@ use twtrace_core::model::sums::{DealingSums, ProcessSums};
 use twtrace_core::model::tally::Tally;
 use twtrace_core::model::timeline::Bucket;
 use twtrace_core::model::without_process;
+use twtrace_wire::{Side, Unattributed};
 
 /// Rows of one kind that an interval has; the least of more are summed up in one.
 const MAX_ROWS: usize = 2_000;

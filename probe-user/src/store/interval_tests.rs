@@ -1,6 +1,3 @@
-use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessTotals, ResetReason};
-
-use super::*;
 use twtrace_core::event::{Timestamp, samples};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::Model;
@@ -10,6 +7,9 @@ use twtrace_core::model::observation::KernelTotals;
 use twtrace_core::model::observation::{Observation, Seen};
 use twtrace_core::model::report::ProcessRow;
 use twtrace_core::model::tally::Opening;
+use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessTotals, ResetReason};
+
+use super::*;
 
 fn opening() -> Opening {
     Opening {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use twtrace_core::event::Timestamp;
+
 use super::error::{StoreError, is_damage};
 use super::writer::Writer;
 use super::{Options, Status};
 use crate::store::interval::Interval;
-use twtrace_core::event::Timestamp;
 
 /// Intervals that wait for a disk that refuses. Beyond them the oldest goes.
 const MAX_PENDING: usize = 30;

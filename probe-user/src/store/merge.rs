@@ -4,10 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use twtrace_wire::{ProcessKey, Side};
-
-use super::reader::{Place, Span};
-use crate::store::interval::Interval;
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::doctor::facts::Facts;
 use twtrace_core::event::timestamp::SECOND_NS;
@@ -25,6 +21,10 @@ use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::report::{LostRow, MissRow, Report, sorted};
 use twtrace_core::model::sums::ProcessSums;
 use twtrace_core::model::timeline::{Bucket, Timeline};
+use twtrace_wire::{ProcessKey, Side};
+
+use super::reader::{Place, Span};
+use crate::store::interval::Interval;
 
 /// The wall clock and CLOCK_MONOTONIC drift apart by less in an interval.
 const CLOCK_SET_NS: u64 = SECOND_NS;

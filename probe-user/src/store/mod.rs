@@ -23,10 +23,11 @@ use std::time::Duration;
 
 pub use error::StoreError;
 
+use twtrace_core::event::Timestamp;
+
 use crate::store::interval::Interval;
 use database::Lock;
 use keeper::{Keeper, Shared};
-use twtrace_core::event::Timestamp;
 
 /// What a history takes with next to nothing in it, bytes, and some room.
 const MIN_BYTES: u64 = 4 << 20;

@@ -6,14 +6,6 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use serde_json::from_str;
-use twtrace_wire::{PortTotals, ProcessKey, Unattributed};
-
-use super::columns::{Cells, buckets, integer, rows};
-use super::database;
-use super::error::StoreError;
-use super::writer::Rest;
-use crate::record::observation::namespaces;
-use crate::store::interval::Interval;
 use twtrace_core::event::words::Word;
 use twtrace_core::event::{LostBy, Moment, Process, Timestamp};
 use twtrace_core::hooks::Choice;
@@ -27,6 +19,14 @@ use twtrace_core::model::residence::Residence;
 use twtrace_core::model::sums::{DealingSums, PortSums, ProcessSums};
 use twtrace_core::model::timeline::Bucket;
 use twtrace_core::model::without_process;
+use twtrace_wire::{PortTotals, ProcessKey, Unattributed};
+
+use super::columns::{Cells, buckets, integer, rows};
+use super::database;
+use super::error::StoreError;
+use super::writer::Rest;
+use crate::record::observation::namespaces;
+use crate::store::interval::Interval;
 
 /// Processes that are kept in memory while intervals are read.
 const MAX_KNOWN: usize = 65_536;

@@ -1,7 +1,6 @@
 //! What is forgotten: by age, and by size.
 
 use rusqlite::{Connection, OptionalExtension};
-
 use twtrace_core::event::timestamp::SECOND_NS;
 use twtrace_core::event::{Moment, Timestamp};
 

@@ -2,12 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use twtrace_wire::{Probe, ResetReason, Side};
-
-use std::path::Path;
-
-use super::writer::Writer;
-use crate::store::interval::Interval;
 use twtrace_core::doctor::finding::{Finding, Severity};
 use twtrace_core::event::lost::LostWord;
 use twtrace_core::event::timestamp::SECOND_NS;
@@ -25,6 +19,12 @@ use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 use twtrace_core::model::notable::Notable;
 use twtrace_core::model::report::{MissRow, UnscannedRow};
 use twtrace_core::model::tally::{Opening, Tally};
+use twtrace_wire::{Probe, ResetReason, Side};
+
+use std::path::Path;
+
+use super::writer::Writer;
+use crate::store::interval::Interval;
 
 /// Wall clock when the first one begins.
 pub const START_NS: u64 = 1_700_000_000 * SECOND_NS;

@@ -1,9 +1,10 @@
 //! `--since` and `--until` of a history.
 
-use super::reader::Span;
-use crate::record::window::Bound;
 use twtrace_core::event::Timestamp;
 use twtrace_core::event::timestamp::SECOND_NS;
+
+use super::reader::Span;
+use crate::record::window::Bound;
 
 const DAY_NS: u64 = 86_400 * SECOND_NS;
 

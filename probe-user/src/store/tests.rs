@@ -2,14 +2,14 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 
 use rusqlite::Connection;
+use twtrace_core::event::timestamp::SECOND_NS;
+use twtrace_core::filter::Filter;
 
 use super::merge::Merge;
 use super::reader::{Reader, Span};
 use super::samples::{LENGTH_NS, START_NS, interval, kept, moment, resets_of_curl, with_clock};
 use super::writer::Writer;
 use super::*;
-use twtrace_core::event::timestamp::SECOND_NS;
-use twtrace_core::filter::Filter;
 
 const YEAR_NS: i64 = 365 * 86_400 * SECOND_NS as i64;
 

@@ -5,14 +5,6 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use serde::{Deserialize, Serialize};
-use twtrace_wire::{ProcessKey, Side, Unattributed};
-
-use super::columns::{Values, histogram_json, integer, netns_cell};
-use super::database;
-use super::error::StoreError;
-use super::retention::{self, AgeClock};
-use crate::record::observation::namespaces;
-use crate::store::interval::Interval;
 use twtrace_core::event::decode::unattributed;
 use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
@@ -22,6 +14,14 @@ use twtrace_core::model::memory::CacheRow;
 use twtrace_core::model::namespace::Looks;
 use twtrace_core::model::report::UnscannedRow;
 use twtrace_core::model::sums::ProcessSums;
+use twtrace_wire::{ProcessKey, Side, Unattributed};
+
+use super::columns::{Values, histogram_json, integer, netns_cell};
+use super::database;
+use super::error::StoreError;
+use super::retention::{self, AgeClock};
+use crate::record::observation::namespaces;
+use crate::store::interval::Interval;
 
 /// Of compression.
 const LEVEL: i32 = 3;

@@ -1,14 +1,14 @@
 //! Local ports left: a bar for each budget that is used, and the table.
 
 use maud::{Markup, html};
+use twtrace_core::doctor;
+use twtrace_core::model::budget::row::BudgetRow;
+use twtrace_core::model::report::Report;
 
 use super::sections::grid;
 use super::text::{grouped, shown};
 use super::{plot, section};
 use crate::output::table::budgets;
-use twtrace_core::doctor;
-use twtrace_core::model::budget::row::BudgetRow;
-use twtrace_core::model::report::Report;
 
 /// Bars that are drawn.
 const DRAWN: usize = 10;

@@ -1,12 +1,12 @@
 //! The sums, in large type.
 
 use maud::{Markup, html};
-use twtrace_wire::Side;
-
-use super::text::{Number, grouped};
 use twtrace_core::model::counts::Counts;
 use twtrace_core::model::report::{PortRow, Report};
 use twtrace_core::model::timeline::Bucket;
+use twtrace_wire::Side;
+
+use super::text::{Number, grouped};
 
 fn counts(report: &Report) -> Counts {
     let mut counts = Counts::default();

@@ -1,10 +1,10 @@
 //! What `doctor` finds: evidence, what to do, what not to do.
 
 use maud::{Markup, html};
+use twtrace_core::doctor::finding::Finding;
 
 use super::text::shown;
 use super::{Page, section};
-use twtrace_core::doctor::finding::Finding;
 
 /// One card a finding, the worst first; or that there is none.
 pub fn render(page: &Page) -> Markup {

@@ -1,11 +1,11 @@
 //! Which host, which kernel, when, for how long.
 
 use maud::{Markup, html};
+use twtrace_core::event::Timestamp;
+use twtrace_core::event::quantity::duration;
 
 use super::Page;
 use super::text::shown;
-use twtrace_core::event::Timestamp;
-use twtrace_core::event::quantity::duration;
 
 /// The top of the page.
 pub fn render(page: &Page) -> Markup {

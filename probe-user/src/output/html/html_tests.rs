@@ -1,9 +1,10 @@
-use super::*;
 use twtrace_core::doctor::finding::Severity;
 use twtrace_core::doctor::{diagnosis::Diagnosis, samples as facts};
 use twtrace_core::event::{LostBy, Timestamp, samples};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::report::{LostRow, ProcessRow};
+
+use super::*;
 
 /// Everything that a browser or a reader's eye could take for something else.
 const HOSTILE: [&str; 5] = [

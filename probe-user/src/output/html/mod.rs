@@ -16,7 +16,6 @@ mod timeline;
 mod trust;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-
 use twtrace_core::doctor::finding::Finding;
 use twtrace_core::model::report::Report;
 use twtrace_core::model::timeline::Timeline;

@@ -1,12 +1,12 @@
 //! The tables of the report, as the terminal shows them: both are made of the same grids.
 
 use maud::{Markup, html};
+use twtrace_core::model::report::Report;
 
 use super::section;
 use super::text::{attribute, shown};
 use crate::output::table::grid::{Align, Grid};
 use crate::output::table::{close_wait, destinations, ends, memory, ports, processes, reuse};
-use twtrace_core::model::report::Report;
 
 /// All that have rows.
 pub fn render(report: &Report) -> Markup {

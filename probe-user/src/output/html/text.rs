@@ -1,7 +1,6 @@
 //! Text on its way into the page: the only place where it is made harmless.
 
 use maud::{Markup, Render, html};
-
 use twtrace_core::event::text::escape;
 
 /// Text that may hold anything. First what hides or turns text is made visible, as on a terminal; then it is

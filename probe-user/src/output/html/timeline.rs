@@ -1,13 +1,13 @@
 //! When it happened: one plot a kind, all over the same time.
 
 use maud::{Markup, html};
+use twtrace_core::event::quantity::duration;
+use twtrace_core::model::report::Report;
+use twtrace_core::model::timeline::{Bucket, Timeline};
 use twtrace_wire::Side;
 
 use super::text::grouped;
 use super::{Page, figures, plot, section};
-use twtrace_core::event::quantity::duration;
-use twtrace_core::model::report::Report;
-use twtrace_core::model::timeline::{Bucket, Timeline};
 
 /// What is plotted: a name, the number of an interval, and how the plot is filled.
 type Kind = (&'static str, fn(&Bucket) -> u64, &'static str);

@@ -1,14 +1,14 @@
 //! How far the figures can be trusted: at the top in short, at the end in full.
 
 use maud::{Markup, html};
+use twtrace_core::hooks::Tier;
+use twtrace_core::model::audit::{AuditRow, warning};
+use twtrace_core::model::report::Report;
 
 use super::sections::grid;
 use super::text::{grouped, shown};
 use super::{Page, section};
 use crate::output::table::{audit, lost};
-use twtrace_core::hooks::Tier;
-use twtrace_core::model::audit::{AuditRow, warning};
-use twtrace_core::model::report::Report;
 
 /// The worst finding, losses, the audit's outcome and what the hooks leave open; never left out.
 pub fn summary(page: &Page) -> Markup {

@@ -1,9 +1,5 @@
 //! Counters and histograms: of the whole host, by process, by destination.
 
-use twtrace_wire::{EndCause, PortOp, ResetDirection, Side};
-
-use super::families::{self, Family};
-use super::page::{Labels, Page, Samples};
 use twtrace_core::event::by::By;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::counts::Counts;
@@ -11,6 +7,10 @@ use twtrace_core::model::destination::{Destination, Done};
 use twtrace_core::model::series::Series;
 use twtrace_core::model::series::figures::{Figures, Searches};
 use twtrace_core::model::series::owner::Owner;
+use twtrace_wire::{EndCause, PortOp, ResetDirection, Side};
+
+use super::families::{self, Family};
+use super::page::{Labels, Page, Samples};
 
 /// Histograms of one process have a bound for so many of the host's.
 const COARSER: usize = 2;

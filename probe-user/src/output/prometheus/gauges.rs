@@ -2,9 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
-use super::families::{self, Family};
-use super::page::{Labels, Page, Samples};
 use twtrace_core::model::audit::AuditRow;
 use twtrace_core::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use twtrace_core::model::memory::{CacheRow, Memory};
@@ -12,6 +9,10 @@ use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::series::Series;
 use twtrace_core::model::series::looked::{Holder, NamespaceRow};
 use twtrace_core::model::series::owner::printable;
+
+use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
+use super::families::{self, Family};
+use super::page::{Labels, Page, Samples};
 
 /// Budgets of local ports.
 pub fn budgets(page: &mut Page, series: &Series) {

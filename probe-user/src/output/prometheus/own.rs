@@ -1,15 +1,15 @@
 //! Whether the rest can be trusted, and how the service itself does.
 
+use twtrace_core::event::words::Word;
+use twtrace_core::event::{LostBy, Timestamp};
+use twtrace_core::model::series::Series;
+use twtrace_core::model::series::owner::printable;
 use twtrace_wire::Probe;
 
 use super::counters::labels;
 use super::families;
 use super::page::{Labels, Page, seconds};
 use crate::store::Status;
-use twtrace_core::event::words::Word;
-use twtrace_core::event::{LostBy, Timestamp};
-use twtrace_core::model::series::Series;
-use twtrace_core::model::series::owner::printable;
 
 /// What the process takes, by /proc/self. What could not be read is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

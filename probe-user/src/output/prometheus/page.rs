@@ -3,9 +3,10 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
+use twtrace_core::model::series::histogram::Histogram;
+
 use super::Format;
 use super::families::{Family, Kind};
-use twtrace_core::model::series::histogram::Histogram;
 
 /// Labels of a sample, as they are written between the braces.
 #[derive(Clone, Debug, Default)]

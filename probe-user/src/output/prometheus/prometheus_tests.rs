@@ -4,11 +4,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use twtrace_wire::{EventKind, PortKey, PortOp, PortTotals, ProcessTotals, Side, bucket_of_ns};
-
-use super::grammar::{Sample, check};
-use super::*;
-use crate::store::Status;
 use twtrace_core::event::{Lost, LostBy, Moment, Process, Timestamp, samples};
 use twtrace_core::hooks::{Choice, Question, Tier};
 use twtrace_core::model::audit::{AuditRow, Basis};
@@ -25,6 +20,11 @@ use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, See
 use twtrace_core::model::series::SeriesLimits;
 use twtrace_core::model::socket::Times;
 use twtrace_core::model::tally::Opening;
+use twtrace_wire::{EventKind, PortKey, PortOp, PortTotals, ProcessTotals, Side, bucket_of_ns};
+
+use super::grammar::{Sample, check};
+use super::*;
+use crate::store::Status;
 
 const AT: Moment = Moment {
     ts: Timestamp(1_700_000_000_500_000_000),

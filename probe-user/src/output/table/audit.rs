@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use super::grid::{Align, Grid, text};
-use super::names::shown_netns;
 use twtrace_core::model::audit::AuditRow;
 use twtrace_core::model::report::Report;
+
+use super::grid::{Align, Grid, text};
+use super::names::shown_netns;
 
 /// The table, and what it leaves out.
 pub fn render(report: &Report) -> String {

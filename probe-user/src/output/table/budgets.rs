@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
-use super::SHOWN;
-use super::grid::{Align, Grid, text};
 use twtrace_core::event::quantity::duration;
 use twtrace_core::event::text::escape;
 use twtrace_core::model::budget::row::{BudgetRow, OtherBudgets, Outlook, PoolWord};
 use twtrace_core::model::report::Report;
+
+use super::SHOWN;
+use super::grid::{Align, Grid, text};
 
 /// Budgets that are used less are left out, unless a search failed.
 const WORTH_SHOWING: f64 = 0.01;
@@ -184,9 +185,10 @@ pub fn left(row: &BudgetRow) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use twtrace_core::model::budget::ports::PortRange;
     use twtrace_core::model::budget::row::HalfRow;
+
+    use super::*;
 
     fn row(free: u32, failures: u64, outlook: Outlook, full_in_ns: Option<u64>) -> BudgetRow {
         BudgetRow {

@@ -1,12 +1,13 @@
 //! Connections that the peer has closed and the process has not.
 
-use super::grid::{Align, Grid, text};
-use super::{SHOWN, count};
-use crate::output::lines::process_name;
 use twtrace_core::event::quantity::duration;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::close_wait::CloseWaitRow;
 use twtrace_core::model::report::Report;
+
+use super::grid::{Align, Grid, text};
+use super::{SHOWN, count};
+use crate::output::lines::process_name;
 
 /// The table; empty where there are none.
 pub fn render(report: &Report) -> String {

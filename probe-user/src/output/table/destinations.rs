@@ -1,10 +1,11 @@
 //! By destination: remote address and port of clients, local port of servers.
 
+use twtrace_core::event::words::Word;
+use twtrace_core::model::report::Report;
+
 use super::grid::{Align, Grid, text};
 use super::names::shown_netns;
 use super::{SHOWN, by_reason, count};
-use twtrace_core::event::words::Word;
-use twtrace_core::model::report::Report;
 
 /// The table; empty where nothing happened.
 pub fn render(report: &Report) -> String {

@@ -1,12 +1,12 @@
 //! How TIME_WAITs went, by the process that had made them.
 
+use twtrace_core::event::quantity;
+use twtrace_core::model::report::{ProcessRow, Report};
 use twtrace_wire::EndCause;
 
 use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, count};
-use twtrace_core::event::quantity;
-use twtrace_core::model::report::{ProcessRow, Report};
 
 /// The table, or nothing where none went.
 pub fn render(report: &Report) -> String {

@@ -1,8 +1,9 @@
 //! What is missing.
 
-use super::grid::{Align, Grid};
 use twtrace_core::model::exactness::Inexact;
 use twtrace_core::model::report::Report;
+
+use super::grid::{Align, Grid};
 
 /// What is to be said of [`Report::recursion_misses`], where that is `None`.
 pub fn why_no_misses(report: &Report) -> Option<&'static str> {

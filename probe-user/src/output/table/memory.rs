@@ -1,11 +1,12 @@
 //! What TIME_WAIT costs: a line for the host, then those who pay for most of it.
 
-use super::grid::{Align, Grid, text};
-use super::processes::name_of;
-use super::{SHOWN, count};
 use twtrace_core::event::quantity::bytes;
 use twtrace_core::model::memory::{CacheRow, Memory, ShareRow};
 use twtrace_core::model::report::Report;
+
+use super::grid::{Align, Grid, text};
+use super::processes::name_of;
+use super::{SHOWN, count};
 
 /// `tw_sock_TCP 80 of 256B = 20.5kB, tcp_bind_bucket not known: …`, with the sum of mini-sockets before it.
 pub fn render(report: &Report) -> String {

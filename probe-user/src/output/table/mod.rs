@@ -18,15 +18,15 @@ mod stacks;
 use std::fmt::Write;
 
 use clap::ValueEnum;
-
-use super::coverage;
-use super::tiers;
 use twtrace_core::event::by;
 use twtrace_core::event::quantity;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::audit::warning;
 use twtrace_core::model::budget::row::BudgetRow;
 use twtrace_core::model::report::Report;
+
+use super::coverage;
+use super::tiers;
 
 /// Rows that a table shows; the rest is summed up in one.
 const SHOWN: usize = 20;

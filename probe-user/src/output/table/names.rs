@@ -1,9 +1,10 @@
 //! Names of the network namespaces that other tables have by number.
 
-use super::grid::{Align, Grid, text};
 use twtrace_core::event::text::escape;
 use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 use twtrace_core::model::report::Report;
+
+use super::grid::{Align, Grid, text};
 
 /// The table; empty where nothing but the host's own namespace occurs.
 pub fn render(report: &Report) -> String {

@@ -1,11 +1,12 @@
 //! Searches for a local port: how many, how many failed, and how long they took.
 
-use super::grid::{Align, Grid, text};
-use super::processes::name;
-use super::{SHOWN, count};
 use twtrace_core::event::quantity::duration;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::report::Report;
+
+use super::grid::{Align, Grid, text};
+use super::processes::name;
+use super::{SHOWN, count};
 
 /// The table; empty where nobody searched. Failures first, then the slowest.
 pub fn render(report: &Report) -> String {

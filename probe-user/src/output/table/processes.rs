@@ -1,16 +1,16 @@
 //! By process: TIME_WAITs by side, resets by direction and reason, aborts.
 
-use twtrace_wire::{Side, Unattributed};
-
-use super::grid::{Align, Grid};
-use super::{SHOWN, by_reason, count};
-use crate::output::lines::process_name;
 use twtrace_core::event::Process;
 use twtrace_core::event::place::CONTAINER_ID_DIGITS;
 use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::counts::Counts;
 use twtrace_core::model::report::{ProcessRow, Report};
+use twtrace_wire::{Side, Unattributed};
+
+use super::grid::{Align, Grid};
+use super::{SHOWN, by_reason, count};
+use crate::output::lines::process_name;
 
 /// The table, or a sentence where nothing happened.
 pub fn render(report: &Report) -> String {

@@ -1,10 +1,11 @@
 //! TIME_WAITs that connects took, and those that were in their way.
 
+use twtrace_core::model::report::Report;
+use twtrace_core::model::reuse::Reuse;
+
 use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, by_reason, count};
-use twtrace_core::model::report::Report;
-use twtrace_core::model::reuse::Reuse;
 
 /// By process; empty where no connect() met a TIME_WAIT.
 pub fn by_process(report: &Report) -> String {

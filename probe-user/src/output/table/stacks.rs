@@ -1,12 +1,13 @@
 //! Where in the code.
 
-use super::SHOWN;
-use super::grid::{Align, Grid};
-use super::processes::name_of;
 use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::report::Report;
 use twtrace_core::model::stacks::{FoundBy, Frame, StackRow};
+
+use super::SHOWN;
+use super::grid::{Align, Grid};
+use super::processes::name_of;
 
 /// Frames that a row shows.
 const FRAMES: usize = 12;

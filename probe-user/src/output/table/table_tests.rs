@@ -1,6 +1,3 @@
-use twtrace_wire::{Probe, ResetReason, Side, Unattributed};
-
-use super::*;
 use twtrace_core::event::by;
 use twtrace_core::event::{LostBy, Timestamp, samples};
 use twtrace_core::hooks::{Choice, Question, Tier};
@@ -13,6 +10,9 @@ use twtrace_core::model::memory::{CacheRow, Memory};
 use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 use twtrace_core::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
 use twtrace_core::model::reuse::Reuse;
+use twtrace_wire::{Probe, ResetReason, Side, Unattributed};
+
+use super::*;
 
 fn process(tgid: u32, comm: &str, time_waits: u64) -> ProcessRow {
     let process = samples::process(tgid, comm);

@@ -1,7 +1,6 @@
 //! The line in which a filter is typed.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-
 use twtrace_core::filter::Filter;
 
 /// Makes a filter of the words of the command line, or says what is wrong with them.

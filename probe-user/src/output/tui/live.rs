@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use twtrace_core::event::Event;
 use twtrace_wire::ProcessKey;
 
 use super::app::Sample;
@@ -9,7 +10,6 @@ use super::history::History;
 use super::rates::{self, Rates, Totals};
 use super::tail::Tail;
 use super::towards::{DestinationKey, Towards};
-use twtrace_core::event::Event;
 
 /// The last sample, what led to it, and the newest events.
 #[derive(Clone, Debug, Default)]

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use twtrace_core::model::report::{ProcessRow, Report};
 use twtrace_wire::{ProcessKey, Side};
 
 use super::history::Point;
-use twtrace_core::model::report::{ProcessRow, Report};
 
 /// Sums of one process, as reports have them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

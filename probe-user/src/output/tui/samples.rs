@@ -4,12 +4,6 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::Value;
-use twtrace_wire::{EndCause, Probe, ResetReason, Side};
-use unicode_width::UnicodeWidthStr;
-
-use super::app::ReplaySpan;
-use super::{Action, App, Opening, Sample};
-use crate::cli::display_filter;
 use twtrace_core::doctor::finding::{Finding, Severity};
 use twtrace_core::event::{Event, Facts, LostBy, PortResult, Timestamp, samples};
 use twtrace_core::hooks::{Choice, Question, Tier};
@@ -19,6 +13,12 @@ use twtrace_core::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use twtrace_core::model::destination::Destinations;
 use twtrace_core::model::memory::Memory;
 use twtrace_core::model::report::{Exact, LostRow, PortRow, ProcessRow, Report};
+use twtrace_wire::{EndCause, Probe, ResetReason, Side};
+use unicode_width::UnicodeWidthStr;
+
+use super::app::ReplaySpan;
+use super::{Action, App, Opening, Sample};
+use crate::cli::display_filter;
 
 /// Namespace of all.
 pub const NETNS: u32 = 4_026_531_840;

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use twtrace_wire::{EventKind, ProcessKey, Side};
-
 use twtrace_core::event::{Event, Facts, PortResult};
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::key_of;
+use twtrace_wire::{EventKind, ProcessKey, Side};
 
 /// Pairs that are kept; what further ones do is left out, and counted.
 const MAX_PAIRS: usize = 16_384;
@@ -90,8 +89,9 @@ impl Towards {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use twtrace_core::event::samples;
+
+    use super::*;
 
     #[test]
     fn pairs_are_counted_and_bounded() {

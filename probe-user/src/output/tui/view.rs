@@ -5,18 +5,18 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use twtrace_wire::{ProcessKey, Side};
-
-use super::live::Live;
-use super::rates::{Rates, Totals};
-use super::sort::{ByDestination, ByProcess, Order};
-use super::towards::{Dealt, DestinationKey, destination_of};
 use twtrace_core::event::{Event, Facts};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::budget::row::{BudgetRow, PoolWord};
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::key_of;
 use twtrace_core::model::report::Report;
+use twtrace_wire::{ProcessKey, Side};
+
+use super::live::Live;
+use super::rates::{Rates, Totals};
+use super::sort::{ByDestination, ByProcess, Order};
+use super::towards::{Dealt, DestinationKey, destination_of};
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use twtrace_wire::Side;
-
-use super::{Parts, chunks};
 use twtrace_core::event::{Process, words};
 use twtrace_core::model::close_wait::{Connection, NoHolder};
 use twtrace_core::model::observation::CloseWait;
 use twtrace_core::model::report::UnscannedRow;
 use twtrace_core::model::socket::Times;
+use twtrace_wire::Side;
+
+use super::{Parts, chunks};
 
 const CONNECTIONS_A_LINE: usize = 2_000;
 

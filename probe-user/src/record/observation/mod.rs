@@ -13,7 +13,6 @@ mod totals;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
-
 use twtrace_core::event::{Moment, Process, Timestamp};
 use twtrace_core::model::audit::AuditRow;
 use twtrace_core::model::budget::evidence::ToldSince;

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-
 use twtrace_core::model::namespace::{Look, Looks, State};
 
 #[derive(Serialize, Deserialize)]

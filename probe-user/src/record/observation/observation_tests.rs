@@ -1,10 +1,5 @@
 use std::time::Duration;
 
-use twtrace_wire::{
-    LATENCY_BUCKETS, PortKey, PortOp, PortTotals, ProcessTotals, ResetReason, Side, Unattributed,
-};
-
-use super::*;
 use twtrace_core::event::{Process, SocketRange};
 use twtrace_core::model::audit::Basis;
 use twtrace_core::model::budget::evidence::{Pool, Told};
@@ -18,6 +13,11 @@ use twtrace_core::model::netns_name::NamedAfter;
 use twtrace_core::model::report::UnscannedRow;
 use twtrace_core::model::socket::Times;
 use twtrace_core::model::without_process;
+use twtrace_wire::{
+    LATENCY_BUCKETS, PortKey, PortOp, PortTotals, ProcessTotals, ResetReason, Side, Unattributed,
+};
+
+use super::*;
 
 fn written(seen: Seen) -> String {
     let observation = Observation {

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-
-use super::Parts;
 use twtrace_core::model::budget::ledger::{Look, Looks};
 use twtrace_core::model::budget::snapshot::{Held, Hold, Snapshot};
 use twtrace_core::model::budget::sysctls::PortSysctls;
+
+use super::Parts;
 
 /// Ports that one line tells of, about: a hundred thousand sockets are ten lines.
 const PORTS_A_LINE: usize = 10_000;

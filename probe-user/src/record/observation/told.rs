@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-
-use super::{Parts, chunks};
 use twtrace_core::event::SocketRange;
 use twtrace_core::model::budget::evidence::{Pool, Told, ToldSince};
+
+use super::{Parts, chunks};
 
 const BUDGETS_A_LINE: usize = 2_000;
 

@@ -2,6 +2,7 @@
 
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
+use twtrace_core::filter::Filter;
 
 use super::super::filter_line::{FilterLine, Typed};
 use super::super::keys::{self, Command};
@@ -9,7 +10,6 @@ use super::super::layout::{self, Pane};
 use super::super::sort::{ByDestination, ByProcess, Order};
 use super::super::view::Scope;
 use super::{Action, App, Overlay, SECOND_NS, SPANS, SPEEDS};
-use twtrace_core::filter::Filter;
 
 impl App {
     /// Takes a key.

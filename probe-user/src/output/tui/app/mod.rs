@@ -5,6 +5,10 @@ mod draw;
 mod selection;
 
 use ratatui::layout::Rect;
+use twtrace_core::doctor::finding::Finding;
+use twtrace_core::event::{Event, Timestamp};
+use twtrace_core::filter::Filter;
+use twtrace_core::model::report::Report;
 use twtrace_wire::ProcessKey;
 
 use super::filter_line::{FilterLine, Parse};
@@ -14,10 +18,6 @@ use super::look::Look;
 use super::sort::{ByDestination, ByProcess, Order};
 use super::tail::Told;
 use super::view::{Scope, Target, View};
-use twtrace_core::doctor::finding::Finding;
-use twtrace_core::event::{Event, Timestamp};
-use twtrace_core::filter::Filter;
-use twtrace_core::model::report::Report;
 
 /// Steps of a replay's speed, as multiples of real time.
 const SPEEDS: [f64; 11] = [

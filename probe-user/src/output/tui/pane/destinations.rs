@@ -3,6 +3,10 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use twtrace_core::event::quantity;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::budget::row::{BudgetRow, Outlook};
+use twtrace_core::model::report::Report;
 
 use super::super::app::App;
 use super::super::cells::{Align, Cell, Column};
@@ -11,10 +15,6 @@ use super::super::look::Look;
 use super::super::sort::ByDestination;
 use super::super::view::{DestinationLine, Scope, Target};
 use super::{at_least, frame, nothing, rate_or_dash, report, sortable, window};
-use twtrace_core::event::quantity;
-use twtrace_core::event::words::Word;
-use twtrace_core::model::budget::row::{BudgetRow, Outlook};
-use twtrace_core::model::report::Report;
 
 /// Columns of a bar.
 const BAR: usize = 10;

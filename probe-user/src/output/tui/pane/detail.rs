@@ -2,6 +2,11 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use twtrace_core::event::quantity::duration;
+use twtrace_core::event::text::escape;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::destination::Destination;
+use twtrace_core::model::report::{ProcessRow, Report};
 use twtrace_wire::ProcessKey;
 
 use super::super::app::App;
@@ -11,11 +16,6 @@ use super::notes::{self, Note};
 use super::overlay::{note, of_process};
 use super::{destinations, frame, processes, report};
 use crate::output::table;
-use twtrace_core::event::quantity::duration;
-use twtrace_core::event::text::escape;
-use twtrace_core::event::words::Word;
-use twtrace_core::model::destination::Destination;
-use twtrace_core::model::report::{ProcessRow, Report};
 
 /// Draws it from a line on. The line that it begins with, where there are fewer.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) -> usize {

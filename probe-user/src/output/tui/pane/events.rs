@@ -3,6 +3,8 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use twtrace_core::event::text::escape;
+use twtrace_core::event::{Event, Facts, PortResult};
 use twtrace_wire::EventKind;
 
 use super::super::app::App;
@@ -11,8 +13,6 @@ use super::super::layout::Pane;
 use super::super::tail::Told;
 use super::{frame, nothing, window};
 use crate::output::lines;
-use twtrace_core::event::text::escape;
-use twtrace_core::event::{Event, Facts, PortResult};
 
 const fn column(heading: &'static str, width: u16, align: Align) -> Column {
     Column {

@@ -3,14 +3,14 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use twtrace_core::doctor::finding::Severity;
+use twtrace_core::event::text::escape;
 
 use super::super::app::App;
 use super::super::cells::{Align, put};
 use super::super::layout::Pane;
 use super::super::look::Look;
 use super::{frame, window};
-use twtrace_core::doctor::finding::Severity;
-use twtrace_core::event::text::escape;
 
 /// Columns of a severity.
 const SEVERITY: u16 = 9;

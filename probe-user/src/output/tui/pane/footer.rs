@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
+use twtrace_core::event::text::escape;
 use unicode_width::UnicodeWidthStr;
 
 use super::super::app::App;
@@ -9,7 +10,6 @@ use super::super::cells::{Align, put};
 use super::super::filter_line::FilterLine;
 use super::super::keys;
 use super::parts;
-use twtrace_core::event::text::escape;
 
 /// What may be typed.
 const EXAMPLE: &str = "such as --comm nginx --remote :80 --event reset; Enter, Esc";

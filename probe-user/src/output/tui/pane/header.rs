@@ -2,12 +2,12 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use twtrace_core::event::quantity;
+use twtrace_core::event::text::escape;
 
 use super::super::app::App;
 use super::super::cells::{Align, put};
 use super::{parts, report};
-use twtrace_core::event::quantity;
-use twtrace_core::event::text::escape;
 
 /// Draws it.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {

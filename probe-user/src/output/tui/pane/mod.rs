@@ -15,13 +15,13 @@ pub mod timeline;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use twtrace_core::model::report::Report;
 use unicode_width::UnicodeWidthStr;
 
 use super::app::App;
 use super::cells::{Align, Cell, Column, put, table};
 use super::layout::{MIN_HEIGHT, MIN_WIDTH, Pane};
 use super::sort::{Order, SortBy};
-use twtrace_core::model::report::Report;
 
 /// Text in some style.
 type Part = (String, Style);

@@ -1,6 +1,10 @@
 //! What covers the panes: help, what is lost, one finding, one event.
 
 use ratatui::style::Style;
+use twtrace_core::doctor::finding::Finding;
+use twtrace_core::event::Process;
+use twtrace_core::event::text::escape;
+use twtrace_core::model::audit::AuditRow;
 
 use super::super::app::{App, Overlay};
 use super::super::keys;
@@ -11,10 +15,6 @@ use super::report;
 use crate::output::lines;
 use crate::output::table;
 use crate::output::tiers;
-use twtrace_core::doctor::finding::Finding;
-use twtrace_core::event::Process;
-use twtrace_core::event::text::escape;
-use twtrace_core::model::audit::AuditRow;
 
 /// Its title.
 pub fn title(overlay: &Overlay) -> &'static str {

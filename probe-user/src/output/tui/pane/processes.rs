@@ -2,6 +2,9 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use twtrace_core::event::quantity;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::report::{ProcessRow, Report};
 use twtrace_wire::Side;
 
 use super::super::app::App;
@@ -11,9 +14,6 @@ use super::super::sort::ByProcess;
 use super::super::view::{ProcessLine, Scope};
 use super::{at_least, frame, nothing, number, rate_or_dash, report, sortable, window};
 use crate::output::lines::process_name;
-use twtrace_core::event::quantity;
-use twtrace_core::event::words::Word;
-use twtrace_core::model::report::{ProcessRow, Report};
 
 const fn right(heading: &'static str, width: u16) -> Column {
     Column {

@@ -2,11 +2,11 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use twtrace_core::model::audit::{AuditRow, COMPARED};
+use twtrace_core::model::report::Report;
 
 use super::super::app::App;
 use super::{Part, parts, report};
-use twtrace_core::model::audit::{AuditRow, COMPARED};
-use twtrace_core::model::report::Report;
 
 /// Draws it.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {

@@ -3,13 +3,13 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
+use twtrace_core::event::quantity;
 
 use super::super::app::App;
 use super::super::cells::{Align, put};
 use super::super::history::Point;
 use super::super::layout::Pane;
 use super::{frame, rate};
-use twtrace_core::event::quantity;
 
 /// Columns left of the bars.
 const LABEL: u16 = 13;
