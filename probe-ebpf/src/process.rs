@@ -228,13 +228,18 @@ pub extern "C" fn enter_names(
     0
 }
 
-/// Names a process that has not acted since tracing began.
+/// Names a process that has connections from before tracing began. One that has acted since has names of its own: what it
+/// did before is told under these.
 #[inline(always)]
 pub fn introduce(process: &Process) {
-    if NAMES.get_ptr(process.key).is_some() {
-        return;
+    let mut key = process.key;
+    if let Some(names) = NAMES.get_ptr(key) {
+        // SAFETY: a map value.
+        if unsafe { (*names).generation } != FOUND {
+            key.unattributed = FOUND;
+        }
     }
-    if let Some(names) = names_of(&process.key) {
+    if let Some(names) = names_of(&key) {
         // SAFETY: `names` points to a map value; another CPU may write the same names at this time.
         unsafe {
             (&raw mut (*names).comm)

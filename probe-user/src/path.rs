@@ -10,7 +10,7 @@ use twtrace_core::event::batch::{Batch, BatchBuilder};
 use twtrace_core::event::decode::{Decoder, Wire};
 use twtrace_core::event::event_json::EventJson;
 use twtrace_core::event::json;
-use twtrace_core::event::judge::Judge;
+use twtrace_core::event::reset_correlation::ResetCorrelation;
 use twtrace_core::event::timestamp::SECOND_NS;
 use twtrace_core::event::{Event, Moment};
 use twtrace_core::filter::Filter;
@@ -99,14 +99,14 @@ impl Stage {
         let mut text = Vec::new();
         let work: Box<dyn FnMut() -> u64> = match name {
             "decode" => {
-                let mut judge = Judge::default();
+                let mut reset_correlation = ResetCorrelation::default();
                 Box::new(move || {
                     for record in batch.records() {
                         if let Ok(decoded) = decoder.decode(record) {
-                            judge.push(decoded);
+                            reset_correlation.push(decoded);
                         }
                     }
-                    judge.release(u64::MAX).map(black_box).count() as u64
+                    reset_correlation.release(u64::MAX).map(black_box).count() as u64
                 })
             }
             "enrich" => Box::new(move || {

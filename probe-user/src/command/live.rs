@@ -14,7 +14,7 @@ use crate::allocator;
 use crate::cli::{FilterArgs, ProbeArgs};
 use crate::privilege::{self, Keep};
 use crate::probe::{ProbeOptions, StackOptions};
-use crate::scan::gate::Gate;
+use crate::scan::namespace_helper::NamespaceHelper;
 use crate::session::launch::Launch;
 use crate::session::observer::{self, Observer, Wants};
 use crate::session::stop::Stop;
@@ -77,7 +77,7 @@ impl Live {
     /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
     pub fn start(order: Order<'_>) -> Result<Self> {
         let launch = Launch::prepare(order.command)?;
-        let gate: Option<Rc<Gate>> = match order.keep {
+        let helper: Option<Rc<NamespaceHelper>> = match order.keep {
             Keep::Nothing | Keep::Maps => None,
             Keep::Naming | Keep::NamingAndWriting => open_gate(),
         };
@@ -98,9 +98,9 @@ impl Live {
         // Rows by destination are made of events.
         probing.tell_special = true;
         let mut session = Session::attach(&probing, filter.clone())?;
-        session.adopt_open(gate.as_ref(), &filter.netns)?;
+        session.adopt_open(helper.as_ref(), &filter.netns)?;
         allocator::give_back();
-        let mut observer = Observer::new(&session, gate, &filter.netns, order.wants);
+        let mut observer = Observer::new(&session, helper, &filter.netns, order.wants);
         // Close together: what the kernel counts in between may be on its side alone.
         observer.read_before_start(&session)?;
         session.begin_counting()?;

@@ -27,7 +27,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::Command;
 use crate::privilege::Keep;
-use crate::scan::gate::Gate;
+use crate::scan::namespace_helper::NamespaceHelper;
 use crate::serve::settings::SettingsError;
 use crate::session::launch::{self, LaunchError};
 
@@ -86,8 +86,8 @@ fn print(text: &[u8]) -> io::Result<()> {
 
 /// The way into other network namespaces. To be called while there are privileges to keep, and no other
 /// threads.
-fn open_gate() -> Option<Rc<Gate>> {
-    Gate::open()
+fn open_gate() -> Option<Rc<NamespaceHelper>> {
+    NamespaceHelper::open()
         .inspect_err(|error| log::warn!("other network namespaces can't be entered: {error}"))
         .ok()
         .map(Rc::new)

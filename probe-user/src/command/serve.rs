@@ -110,7 +110,7 @@ impl Server {
             live.probing.slow_port_ns,
         )?;
         let (ask, asks) = mpsc::channel(WAITING_ASKS);
-        // Not sooner: the gate into other namespaces takes a process without threads.
+        // Not sooner: the helper that enters other namespaces takes a process without threads.
         http::start(listener, ask, Arc::clone(&health), confine_http)
             .context("starting the thread for HTTP")?;
         let now = Instant::now();
@@ -190,7 +190,7 @@ impl Server {
             self.live.totals(&mut self.counting)?;
         }
         if is_due(&mut self.turned, TURN) {
-            self.counting.series.turn();
+            self.counting.series.rotate();
         }
         let remembering = self.counting.remembering.as_ref();
         if remembering.is_some_and(Remembering::is_due) {

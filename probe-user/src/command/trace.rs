@@ -63,7 +63,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
     }
     let launch = Launch::prepare(&args.command.command)?;
     let target = Target::open(args.output.output.as_deref(), launch.is_some())?;
-    let gate = open_gate();
+    let helper = open_gate();
     let mut stop = Stop::listen().context("listening for signals")?;
     let mut filter = args.filter.resolve()?;
     let mut probing = args.probing.options();
@@ -72,10 +72,10 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
         probing.follows_command = true;
     }
     let mut session = Session::attach(&probing, filter.clone())?;
-    session.adopt_open(gate.as_ref(), &filter.netns)?;
+    session.adopt_open(helper.as_ref(), &filter.netns)?;
     session.begin_counting()?;
     // Whoever needs it later has it.
-    drop(gate);
+    drop(helper);
     if let Some(launch) = &launch {
         stop.launch(&mut session, launch)?;
     }

@@ -4,7 +4,6 @@
 //! must know of this kernel (`trial` and `symbols` by asking it with small programs), and `counters` reads what they count. `existing`, `descendants` and `bound` are what they
 //! are told and asked while they run. `direct_reads` lets them read by loads, where the kernel does.
 
-mod ahead;
 mod attach;
 mod bound;
 mod bpf_call;
@@ -16,6 +15,7 @@ mod error;
 mod existing;
 mod facts;
 mod loader;
+mod prefetch;
 mod program;
 mod stacks;
 mod symbols;
@@ -191,7 +191,7 @@ fn load_and_attach(
     loop {
         let config = configure(options, kernel, &behaviours)?;
         let (mut ebpf, logger) = load(options, offsets, &config, kernel.cast)?;
-        ahead::load(&mut ebpf, kernel, &expected);
+        prefetch::load(&mut ebpf, kernel, &expected);
         let mut tiers = Tiers::new();
         let mut wanted = behaviours.clone();
         for plan in &plans {

@@ -23,12 +23,12 @@
 //!
 //! [Zstandard]: https://datatracker.ietf.org/doc/html/rfc8878
 
-mod ahead;
 pub mod entry;
 pub mod error;
 pub mod frames;
 pub mod merge;
 pub mod observation;
+mod prefetch;
 pub mod reader;
 pub mod rotation;
 pub mod window;

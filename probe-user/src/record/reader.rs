@@ -9,10 +9,10 @@ use bytes::BytesMut;
 use twtrace_core::event::json::FORMAT;
 
 use super::MAX_FRAME_TEXT;
-use super::ahead::Ahead;
 use super::entry::{Entry, Lines, Start};
 use super::error::ReadError;
 use super::frames::{FrameError, Frames, MAGIC};
+use super::prefetch::Prefetch;
 
 /// Bytes read at a time from a file that is not compressed.
 const CHUNK: usize = 64 << 10;
@@ -33,7 +33,7 @@ pub struct Reader {
 
 /// Where lines come from.
 enum Text {
-    Frames(Ahead<Source>),
+    Frames(Prefetch<Source>),
     Plain {
         source: Source,
         is_at_end: bool,
@@ -79,7 +79,7 @@ impl Reader {
             true => {
                 let frames = Frames::new(source, BytesMut::from(taken))
                     .map_err(|error| io_error(&path, error))?;
-                (Text::Frames(Ahead::new(frames)), Vec::new())
+                (Text::Frames(Prefetch::new(frames)), Vec::new())
             }
             false => {
                 let plain = Text::Plain {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use twtrace_core::model::namespace::{Conntrack, Look, Looks, State};
 
-use super::gate::Gate;
+use super::namespace_helper::NamespaceHelper;
 use super::setting::{self, Setting, SettingError};
 use super::snapshot::namespaces;
 use crate::enrich::counters::{sockstat_alive, tcp_ext};
@@ -12,14 +12,14 @@ use crate::enrich::netns;
 
 /// Looks into every namespace that can be reached; into those in `only`, where that is not empty. Those that
 /// go away meanwhile are left out.
-pub fn look(gate: Option<&Gate>, only: &[u32]) -> Looks {
+pub fn look(helper: Option<&NamespaceHelper>, only: &[u32]) -> Looks {
     let own = netns::of_process(std::process::id());
     let mut looks = Looks::new();
     for (number, paths) in namespaces() {
         if !only.is_empty() && !only.contains(&number) {
             continue;
         }
-        let state = match read(gate, number, &paths) {
+        let state = match read(helper, number, &paths) {
             Err(error) if error.is_gone() => continue,
             Err(error) => Err(format!("{:#}", anyhow::Error::from(error))),
             Ok(state) => Ok(state),
@@ -39,12 +39,16 @@ fn lasting(paths: &[PathBuf]) -> Option<PathBuf> {
     mount.or(paths.first()).cloned()
 }
 
-fn read(gate: Option<&Gate>, netns: u32, paths: &[PathBuf]) -> Result<State, SettingError> {
-    let text = |setting| setting::text(gate, netns, paths, setting);
+fn read(
+    helper: Option<&NamespaceHelper>,
+    netns: u32,
+    paths: &[PathBuf],
+) -> Result<State, SettingError> {
+    let text = |setting| setting::text(helper, netns, paths, setting);
     let number = |setting| text(setting).ok()?.trim().parse().ok();
     let netstat = text(Setting::Netstat)?;
     Ok(State {
-        ports: setting::read(gate, netns, paths)?,
+        ports: setting::read(helper, netns, paths)?,
         fin_timeout_s: number(Setting::FinTimeout),
         max_tw_buckets: number(Setting::MaxTwBuckets),
         time_waits: sockstat_alive(&text(Setting::Sockstat)?),

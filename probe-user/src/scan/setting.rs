@@ -8,7 +8,7 @@ use std::time::Duration;
 use twtrace_core::model::budget::ports::PortsError;
 use twtrace_core::model::budget::sysctls::{PortSysctls, REUSE_DELAY_NS, TwReuse, TwTimeout};
 
-use super::gate::Gate;
+use super::namespace_helper::NamespaceHelper;
 use super::snapshot::is_gone;
 use crate::enrich::netns;
 
@@ -108,16 +108,16 @@ impl SettingError {
 }
 
 /// Reads the settings of a namespace by the first of its files that still leads there; of the calling
-/// thread's own without a gate.
+/// thread's own without a helper.
 ///
 /// # Errors
 /// When it can't be entered, or a file is not as expected.
 pub fn read(
-    gate: Option<&Gate>,
+    helper: Option<&NamespaceHelper>,
     netns: u32,
     paths: &[PathBuf],
 ) -> Result<PortSysctls, SettingError> {
-    parse(|setting| text(gate, netns, paths, setting))
+    parse(|setting| text(helper, netns, paths, setting))
 }
 
 /// The text of one of a namespace's files, by the same way.
@@ -125,27 +125,32 @@ pub fn read(
 /// # Errors
 /// When it can't be entered, or the file can't be read.
 pub fn text(
-    gate: Option<&Gate>,
+    helper: Option<&NamespaceHelper>,
     netns: u32,
     paths: &[PathBuf],
     setting: Setting,
 ) -> Result<String, SettingError> {
     let mut text = String::new();
-    open(gate, netns, paths, setting)
+    open(helper, netns, paths, setting)
         .and_then(|mut file| file.read_to_string(&mut text))
         .map_err(|error| SettingError::Read(setting, error))?;
     Ok(text)
 }
 
-fn open(gate: Option<&Gate>, netns: u32, paths: &[PathBuf], setting: Setting) -> io::Result<File> {
+fn open(
+    helper: Option<&NamespaceHelper>,
+    netns: u32,
+    paths: &[PathBuf],
+    setting: Setting,
+) -> io::Result<File> {
     if netns::of_process(std::process::id()) == Some(netns) {
         return File::open(setting.path());
     }
-    let gate =
-        gate.ok_or_else(|| io::Error::other("entering other namespaces takes CAP_SYS_ADMIN"))?;
+    let helper =
+        helper.ok_or_else(|| io::Error::other("entering other namespaces takes CAP_SYS_ADMIN"))?;
     let mut last = io::Error::from_raw_os_error(libc::ESTALE);
     for path in paths {
-        match gate.setting(setting, netns, path) {
+        match helper.setting(setting, netns, path) {
             Ok(file) => return Ok(file),
             Err(error) => last = error,
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use twtrace_core::model::socket::NetnsSockets;
 
-use super::gate::Gate;
+use super::namespace_helper::NamespaceHelper;
 use super::sock_diag::{self, DiagError, DiagSocket, Query};
 use crate::enrich::netns;
 
@@ -20,10 +20,10 @@ pub struct Snapshot {
 }
 
 /// Lists the sockets of every namespace that a process lives in or a mount keeps alive; of those in `only`,
-/// where that is not empty. Without a gate no namespace but this thread's own can be entered.
-pub fn take(gate: Option<&Gate>, query: Query, only: &[u32]) -> Snapshot {
+/// where that is not empty. Without a helper no namespace but this thread's own can be entered.
+pub fn take(helper: Option<&NamespaceHelper>, query: Query, only: &[u32]) -> Snapshot {
     let mut namespaces = Vec::new();
-    let unscanned = visit(gate, only, |netns, _, socket| {
+    let unscanned = visit(helper, only, |netns, _, socket| {
         let rows = socket.dump(query)?;
         namespaces.push(NetnsSockets { netns, rows });
         Ok(())
@@ -37,7 +37,7 @@ pub fn take(gate: Option<&Gate>, query: Query, only: &[u32]) -> Snapshot {
 /// Goes to the same namespaces, in the order of their numbers: `look` is given files that stand for one, and what
 /// lists its sockets. Returns those that could not be looked into, and why.
 pub fn visit(
-    gate: Option<&Gate>,
+    helper: Option<&NamespaceHelper>,
     only: &[u32],
     mut look: impl FnMut(u32, &[PathBuf], &mut DiagSocket) -> Result<(), DiagError>,
 ) -> Vec<(u32, String)> {
@@ -51,7 +51,7 @@ pub fn visit(
             true => sock_diag::open()
                 .and_then(DiagSocket::new)
                 .map_err(DiagError::Io),
-            false => reach(gate, netns, &paths),
+            false => reach(helper, netns, &paths),
         };
         match socket.and_then(|mut socket| look(netns, &paths, &mut socket)) {
             Ok(()) => {}
@@ -78,14 +78,18 @@ pub fn namespaces() -> BTreeMap<u32, Vec<PathBuf>> {
 }
 
 /// By the first of its files that still leads there; processes come and go.
-fn reach(gate: Option<&Gate>, netns: u32, paths: &[PathBuf]) -> Result<DiagSocket, DiagError> {
-    let Some(gate) = gate else {
+fn reach(
+    helper: Option<&NamespaceHelper>,
+    netns: u32,
+    paths: &[PathBuf],
+) -> Result<DiagSocket, DiagError> {
+    let Some(helper) = helper else {
         let error = io::Error::other("there is no process that may");
         return Err(DiagError::Enter(error));
     };
     let mut last = io::Error::from_raw_os_error(libc::ESTALE);
     for path in paths {
-        match gate.diag_socket(netns, path) {
+        match helper.diag_socket(netns, path) {
             Ok(socket) => return Ok(socket),
             Err(error) => last = error,
         }
@@ -120,8 +124,8 @@ mod tests {
 
     #[test]
     fn all_namespaces_are_seen_or_named() {
-        let gate = Gate::open().unwrap();
-        let snapshot = take(Some(&gate), Query::of(&[]), &[]);
+        let helper = NamespaceHelper::open().unwrap();
+        let snapshot = take(Some(&helper), Query::of(&[]), &[]);
         assert!(!snapshot.namespaces.is_empty());
         for (netns, why) in &snapshot.unscanned {
             assert!(

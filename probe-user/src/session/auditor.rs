@@ -30,6 +30,8 @@ pub struct Auditor {
     namespaces: BTreeMap<NetnsKey, Namespace>,
     /// Numbers of those where something was counted since they were read, with processes that were in them, the latest first.
     unread: BTreeMap<u32, Vec<u32>>,
+    /// Those that were found late, and may have been there before tracing began.
+    late: Vec<NetnsKey>,
     /// How many namespaces with a number were met.
     met: HashMap<u32, u32>,
     /// `None`: due as soon as there is something unread.
@@ -87,6 +89,7 @@ impl Auditor {
             is_limited: !pid_namespace::shows_all(),
             namespaces: BTreeMap::new(),
             unread: BTreeMap::new(),
+            late: Vec::new(),
             met: HashMap::new(),
             last_read_ns: None,
         };
@@ -244,7 +247,8 @@ impl Auditor {
     }
 
     /// Reads a namespace that only a thread of these processes is in: such a one is not among those that were found at the
-    /// start. If more happened in it than was seen it was there before, and is audited from here on.
+    /// start. Where the kernel has counted more in it than was seen, it may have been there before: see
+    /// [`Self::read_late`].
     fn read_by_thread(
         &mut self,
         netns: u32,
@@ -273,9 +277,41 @@ impl Auditor {
             uncertainty: Uncertainty::default(),
         };
         if is_new && audit(netns, Some(Reading::default()), all, sight).is_off() {
-            // What was counted between these two is what the second one may have missed.
-            namespace.read(key, seen, now_ns, inhabited);
-            namespace.audit_from_here();
+            self.late.push(key);
+        }
+    }
+
+    /// Whether [`Self::read_late`] has something to do.
+    pub fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// Finds out of namespaces that were found late whether they were there before tracing began, by figures of the probes
+    /// that are younger than those of the kernel that were read last: what the kernel had counted by then and they have not
+    /// was before. Such a namespace is audited from here on.
+    pub fn read_late(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
+        let mut inhabited = Inhabited::new(identify, self.sight.counted);
+        for key in std::mem::take(&mut self.late) {
+            let Some(namespace) = self.namespaces.get_mut(&key) else {
+                continue;
+            };
+            let Some((reading, _)) = namespace.latest else {
+                continue;
+            };
+            let all = Last::AtEnd {
+                reading: Reading {
+                    seen: seen.get(&key).copied().unwrap_or_default(),
+                    ..reading
+                },
+                uncertainty: Uncertainty::default(),
+            };
+            let row = audit(key.netns, Some(Reading::default()), all, self.sight);
+            let mut differences = row.compared().into_iter().filter_map(|(difference, _)| difference);
+            if differences.any(|difference| difference < 0)
+                && namespace.read(key, seen, now_ns, &mut inhabited).is_some()
+            {
+                namespace.audit_from_here();
+            }
         }
     }
 
@@ -293,7 +329,7 @@ impl Auditor {
 
     /// After a round whose audit was told, where tracing goes on for weeks: forgets namespaces that were gone a
     /// round ago already, and says which. One that took another's number is audited from here on.
-    pub fn turn(&mut self, seen: &SeenByNetns) -> Vec<NetnsKey> {
+    pub fn rotate(&mut self, seen: &SeenByNetns) -> Vec<NetnsKey> {
         let is_lost =
             |namespace: &Namespace| matches!(namespace.state, State::Unreachable | State::Unread);
         // Looked up only where it matters.

@@ -105,7 +105,7 @@ fn what_is_gone_for_two_rounds_is_forgotten() {
     let mut round = |births| {
         auditor.begin_last_round(&seen(births), &marked);
         auditor.step(&seen(births), 2, &marked);
-        auditor.turn(&seen(births))
+        auditor.rotate(&seen(births))
     };
     assert!(round(5).is_empty());
     // A socket of before went into TIME_WAIT still.
@@ -130,7 +130,7 @@ fn a_namespace_that_took_the_number_of_another_is_audited_from_there() {
             .any(|row| row.netns == own_netns() && row.audited)
     };
     assert!(!is_audited(&auditor));
-    assert!(auditor.turn(&seen).is_empty());
+    assert!(auditor.rotate(&seen).is_empty());
     assert!(is_audited(&auditor));
 }
 

@@ -8,7 +8,7 @@ use twtrace_core::model::budget::snapshot::{Hold, SnapshotBuilder, Socket, Socke
 use twtrace_core::model::socket::Row;
 
 use crate::probe::PortsOfBind;
-use crate::scan::gate::Gate;
+use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::setting;
 use crate::scan::snapshot::visit;
 use crate::scan::sock_diag::Query;
@@ -18,14 +18,14 @@ use twtrace_wire::TcpState;
 /// known. Those that go away meanwhile are left out. `of_bind` gives the ports that belong to a bind(), where the kernel's table
 /// can be read.
 pub fn look(
-    gate: Option<&Gate>,
+    helper: Option<&NamespaceHelper>,
     only: &[u32],
     servers: &ServerPorts,
     of_bind: impl FnOnce() -> Option<PortsOfBind>,
 ) -> Looks {
     let mut looks = HashMap::new();
-    let unscanned = visit(gate, only, |netns, paths, diag| {
-        let sysctls = match setting::read(gate, netns, paths) {
+    let unscanned = visit(helper, only, |netns, paths, diag| {
+        let sysctls = match setting::read(helper, netns, paths) {
             Ok(sysctls) => sysctls,
             Err(error) if error.is_gone() => return Ok(()),
             Err(error) => {

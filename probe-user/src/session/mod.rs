@@ -1,24 +1,24 @@
-//! The live loop: ring buffer → decode → judge → enrich → filter → sink.
+//! The live loop: ring buffer → decode → reset correlation → enrich → filter → sink.
 
 pub mod auditor;
 pub mod budgets;
-pub mod existing;
+pub mod inferred_ends;
 pub mod launch;
 pub mod losses;
 pub mod observer;
 pub mod open;
-pub mod owed;
-pub mod presumed;
 pub mod ring;
+pub mod socket_scan;
 pub mod stop;
+pub mod taken_back;
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use twtrace_core::event::decode::Decoder;
-use twtrace_core::event::judge::Judge;
 use twtrace_core::event::kernel_reason::KernelReasons;
+use twtrace_core::event::reset_correlation::ResetCorrelation;
 use twtrace_core::event::{Event, Lost, Moment, Process};
 use twtrace_core::filter::Filter;
 use twtrace_core::hooks::{Tiers, resets_seen, sees_accept, sees_ends, tell_refused_reuse};
@@ -30,10 +30,10 @@ use twtrace_wire::{NetnsKey, Probe, ProcessKey};
 use crate::clock::{self, monotonic_ns};
 use crate::enrich::{Enricher, pid_namespace};
 use crate::probe::{self, Attached, ProbeOptions};
+use inferred_ends::LiveInferredEnds;
 use losses::Losses;
-use owed::Owed;
-use presumed::Presumed;
 use ring::Ring;
+use taken_back::TakenBack;
 
 /// How often the offset of the wall clock is measured, and losses are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -71,15 +71,15 @@ pub struct Session {
     attached: Attached,
     ring: Ring,
     decoder: Decoder,
-    judge: Judge,
+    reset_correlation: ResetCorrelation,
     /// Empty; kept for its room.
     released: Vec<Event>,
     enricher: Enricher,
     filter: Filter,
     losses: Losses,
-    owed: Owed,
+    taken_back: TakenBack,
     /// `None` where ends of TIME_WAITs are seen.
-    presumed: Option<Presumed>,
+    inferred_ends: Option<LiveInferredEnds>,
     housekept: Instant,
     start: Moment,
 }
@@ -123,13 +123,14 @@ impl Session {
                 sees_accept: sees_accept(attached.tiers()),
                 netns_order: Default::default(),
             },
-            judge: Judge::default(),
+            reset_correlation: ResetCorrelation::default(),
             released: Vec::new(),
             enricher: Enricher::new(clocks),
             filter,
             losses: Losses::default(),
-            owed: Owed::default(),
-            presumed: (!sees_ends(attached.tiers())).then(|| Presumed::new(options.max_sockets)),
+            taken_back: TakenBack::default(),
+            inferred_ends: (!sees_ends(attached.tiers()))
+                .then(|| LiveInferredEnds::new(options.max_sockets)),
             housekept: Instant::now(),
             start: Moment {
                 ts: clocks.of_monotonic(mono_ns),
@@ -213,7 +214,7 @@ impl Session {
 
     /// Whether ends of mini-sockets are seen, and not only presumed.
     pub fn sees_ends(&self) -> bool {
-        self.presumed.is_none()
+        self.inferred_ends.is_none()
     }
 
     /// Now, on both clocks.
@@ -254,7 +255,7 @@ impl Session {
     /// # Errors
     /// When the sink refuses, or a clock or map can't be read.
     pub fn drain(&mut self, sink: &mut dyn Sink) -> Result<bool> {
-        self.keep_house(sink)?;
+        self.housekeeping(sink)?;
         self.enricher.keep_up();
         let now = self.now()?;
         let (batch, is_empty) = self.ring.take_batch();
@@ -263,7 +264,7 @@ impl Session {
             match self.decoder.decode(record) {
                 Ok(decoded) => {
                     seen_until_ns = decoded.event.mono_ns.max(seen_until_ns);
-                    self.judge.push(decoded);
+                    self.reset_correlation.push(decoded);
                 }
                 Err(error) => {
                     log::debug!("a record of the ring buffer: {error}");
@@ -283,20 +284,20 @@ impl Session {
     /// `seen_until_ns` was taken.
     fn deliver(&mut self, seen_until_ns: u64, sink: &mut dyn Sink) -> Result<()> {
         let mut events = std::mem::take(&mut self.released);
-        events.extend(self.judge.release(seen_until_ns));
+        events.extend(self.reset_correlation.release(seen_until_ns));
         for event in events.drain(..) {
-            if let Some(presumed) = &mut self.presumed
-                && let Some(end) = presumed.note(&event, self.decoder.clocks)
+            if let Some(inferred_ends) = &mut self.inferred_ends
+                && let Some(end) = inferred_ends.note(&event, self.decoder.clocks)
             {
-                self.hand_on(end, sink)?;
+                self.forward(end, sink)?;
             }
-            self.hand_on(event, sink)?;
+            self.forward(event, sink)?;
         }
         self.released = events;
         Ok(())
     }
 
-    fn hand_on(&mut self, mut event: Event, sink: &mut dyn Sink) -> Result<()> {
+    fn forward(&mut self, mut event: Event, sink: &mut dyn Sink) -> Result<()> {
         sink.any_event(&event);
         self.meet(event.process.as_ref())?;
         let asks_for_place = self.filter.asks_for_place();
@@ -320,10 +321,10 @@ impl Session {
         Ok(())
     }
 
-    fn hand_on_all(&mut self, events: Vec<Event>, sink: &mut dyn Sink) -> Result<()> {
+    fn forward_all(&mut self, events: Vec<Event>, sink: &mut dyn Sink) -> Result<()> {
         events
             .into_iter()
-            .try_for_each(|event| self.hand_on(event, sink))
+            .try_for_each(|event| self.forward(event, sink))
     }
 
     /// Drains what was written so far, and hands everything to the sink, also what could still be replaced.
@@ -335,7 +336,7 @@ impl Session {
         // New records may come as fast as they are taken, so there has to be an end to it.
         while !self.drain(sink)?
             && self
-                .judge
+                .reset_correlation
                 .latest_mono_ns()
                 .is_none_or(|latest| latest < end)
         {}
@@ -343,14 +344,14 @@ impl Session {
         // No more records will come.
         self.deliver(u64::MAX, sink)?;
         let (now_ns, clocks) = (self.now()?.mono_ns, self.decoder.clocks);
-        if let Some(presumed) = &mut self.presumed {
-            let ends = presumed.look(now_ns, clocks);
-            self.hand_on_all(ends, sink)?;
+        if let Some(inferred_ends) = &mut self.inferred_ends {
+            let ends = inferred_ends.look(now_ns, clocks);
+            self.forward_all(ends, sink)?;
         }
         self.report_losses(sink)
     }
 
-    fn keep_house(&mut self, sink: &mut dyn Sink) -> Result<()> {
+    fn housekeeping(&mut self, sink: &mut dyn Sink) -> Result<()> {
         if self.housekept.elapsed() < HOUSEKEEPING {
             return Ok(());
         }
@@ -361,9 +362,9 @@ impl Session {
         let now_ns = self.now()?.mono_ns;
         self.take_cancelled(now_ns.saturating_sub(CANCELLED_FOR_NS))?;
         let clocks = self.decoder.clocks;
-        if let Some(presumed) = &mut self.presumed {
-            let ends = presumed.tick(now_ns, clocks);
-            self.hand_on_all(ends, sink)?;
+        if let Some(inferred_ends) = &mut self.inferred_ends {
+            let ends = inferred_ends.tick(now_ns, clocks);
+            self.forward_all(ends, sink)?;
         }
         self.report_losses(sink)
     }
@@ -372,7 +373,7 @@ impl Session {
     fn take_cancelled(&mut self, before_ns: u64) -> Result<()> {
         for ended in self.attached.take_cancelled(before_ns)? {
             match self.decoder.end(&ended) {
-                Ok(decoded) => self.judge.push(decoded),
+                Ok(decoded) => self.reset_correlation.push(decoded),
                 Err(error) => {
                     log::debug!("a stopped timer: {error}");
                     self.losses.undecoded += 1;
@@ -432,7 +433,7 @@ impl Session {
     /// When a map can't be read or written.
     pub fn take_totals(&mut self) -> Result<KernelTotals> {
         let mut taken = self.attached.take_totals()?;
-        self.owed.settle(&mut taken.processes);
+        self.taken_back.settle(&mut taken.processes);
         Ok(KernelTotals {
             processes: taken.processes,
             ports: taken.ports,
@@ -464,8 +465,8 @@ impl Session {
 
     fn lost_by_probe(&self) -> Result<[u64; Probe::COUNT]> {
         let mut lost = self.attached.lost()?;
-        if let Some(presumed) = &self.presumed {
-            lost[Probe::TimeWaitEnd as usize] += presumed.without_room();
+        if let Some(inferred_ends) = &self.inferred_ends {
+            lost[Probe::TimeWaitEnd as usize] += inferred_ends.without_room();
         }
         Ok(lost)
     }

@@ -12,11 +12,11 @@ use twtrace_core::model::observation::{KernelTotals, Observation, Seen};
 use twtrace_wire::{NetnsKey, ProcessKey};
 
 use super::auditor::{Auditor, SeenByNetns};
-use super::{Session, budgets, existing};
+use super::{Session, budgets, socket_scan};
 use crate::allocator;
 use crate::enrich::{netns_names, pid_namespace};
-use crate::scan::gate::Gate;
 use crate::scan::namespace;
+use crate::scan::namespace_helper::NamespaceHelper;
 use crate::stack::Stacks;
 
 /// What is looked at.
@@ -39,7 +39,7 @@ impl Wants {
 /// Looks, and keeps what it takes to look.
 #[derive(Debug)]
 pub struct Observer {
-    gate: Option<Rc<Gate>>,
+    helper: Option<Rc<NamespaceHelper>>,
     /// Namespaces to look into; all where it is empty.
     only: Vec<u32>,
     wants: Wants,
@@ -51,14 +51,19 @@ pub struct Observer {
 
 impl Observer {
     /// Nothing looked at yet.
-    pub fn new(session: &Session, gate: Option<Rc<Gate>>, only: &[u32], wants: Wants) -> Self {
+    pub fn new(
+        session: &Session,
+        helper: Option<Rc<NamespaceHelper>>,
+        only: &[u32],
+        wants: Wants,
+    ) -> Self {
         let auditor = Auditor::begin(session.sight(), &identify(session));
         // Those that are there are the first with their numbers.
         for key in auditor.namespaces() {
             session.netns_nth(key);
         }
         Self {
-            gate,
+            helper,
             only: only.to_vec(),
             wants,
             auditor,
@@ -88,7 +93,8 @@ impl Observer {
             allocator::give_back();
             let at = session.now()?;
             let of_bind = || session.attached().ports_of_bind();
-            let mut looks = budgets::look(self.gate.as_deref(), &self.only, &self.servers, of_bind);
+            let mut looks =
+                budgets::look(self.helper.as_deref(), &self.only, &self.servers, of_bind);
             for netns in hidden(session, &self.only)? {
                 looks
                     .entry(netns)
@@ -97,7 +103,7 @@ impl Observer {
             seen.push(observation(at, Seen::Sockets(looks)));
         }
         if self.wants.namespaces {
-            let looks = namespace::look(self.gate.as_deref(), &self.only);
+            let looks = namespace::look(self.helper.as_deref(), &self.only);
             seen.push(observation(session.now()?, Seen::Namespaces(looks)));
         }
         self.looked = (Instant::now(), began.elapsed());
@@ -119,10 +125,11 @@ impl Observer {
     pub fn look_at_tables(&self, session: &mut Session) -> Result<Vec<Observation>> {
         let at = session.now()?;
         let hidden = hidden(session, &self.only)?;
-        let close_wait = existing::close_wait(self.gate.as_deref(), &self.only, &hidden, session);
+        let close_wait =
+            socket_scan::close_wait(self.helper.as_deref(), &self.only, &hidden, session);
         Ok(vec![
             observation(at, Seen::CloseWait(close_wait)),
-            observation(at, Seen::Memory(existing::caches())),
+            observation(at, Seen::Memory(socket_scan::caches())),
         ])
     }
 
@@ -135,6 +142,10 @@ impl Observer {
         if self.auditor.is_due(now_ns) {
             let seen = seen_by_netns(session)?;
             self.auditor.read_changed(&seen, now_ns, &identify(session));
+            if self.auditor.has_late() {
+                let seen = seen_by_netns(session)?;
+                self.auditor.read_late(&seen, now_ns, &identify(session));
+            }
         }
         Ok(())
     }
@@ -196,7 +207,7 @@ impl Observer {
     /// # Errors
     /// When a map can't be read or written.
     pub fn forget_gone(&mut self, session: &mut Session) -> Result<()> {
-        for netns in self.auditor.turn(&seen_by_netns(session)?) {
+        for netns in self.auditor.rotate(&seen_by_netns(session)?) {
             session.forget_netns(netns)?;
         }
         Ok(())

@@ -17,7 +17,7 @@ use super::Session;
 use crate::clock;
 use crate::enrich::counters::{sockstat_alive, sockstat_allocated};
 use crate::enrich::{pid_namespace, procfs};
-use crate::scan::gate::Gate;
+use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::open::{self, OpenSocket};
 use crate::scan::owners::{Holder, Owners};
 use crate::scan::setting;
@@ -54,18 +54,18 @@ impl Session {
     ///
     /// # Errors
     /// When the kernel side can't be told.
-    pub fn adopt_open(&mut self, gate: Option<&Rc<Gate>>, only: &[u32]) -> Result<()> {
+    pub fn adopt_open(&mut self, helper: Option<&Rc<NamespaceHelper>>, only: &[u32]) -> Result<()> {
         self.learn_starts();
         self.learn_pids();
-        if let Some(presumed) = &mut self.presumed {
-            presumed.look_through(gate.cloned());
+        if let Some(inferred_ends) = &mut self.inferred_ends {
+            inferred_ends.look_through(helper.cloned());
         }
-        let gate = gate.map(Rc::as_ref);
-        let found = snapshot::take(gate, Query::all(), only);
+        let helper = helper.map(Rc::as_ref);
+        let found = snapshot::take(helper, Query::all(), only);
         for (netns, why) in &found.unscanned {
             log::debug!("what was open in netns {netns} is not known: {why}");
         }
-        let ranges = port_ranges(gate, &found);
+        let ranges = port_ranges(helper, &found);
         let sockets = open::sockets(&found.namespaces, |netns| ranges.get(&netns).copied());
         let owners = Owners::find(&open::inodes(&sockets));
         let processes = self.identify(&sockets, &owners);
@@ -152,11 +152,11 @@ impl Session {
     }
 }
 
-fn port_ranges(gate: Option<&Gate>, found: &Snapshot) -> HashMap<u32, PortRange> {
+fn port_ranges(helper: Option<&NamespaceHelper>, found: &Snapshot) -> HashMap<u32, PortRange> {
     let ways = namespaces();
     let ranges = found.namespaces.iter().filter_map(|namespace| {
         let paths = ways.get(&namespace.netns)?;
-        let sysctls = setting::read(gate, namespace.netns, paths).ok()?;
+        let sysctls = setting::read(helper, namespace.netns, paths).ok()?;
         Some((namespace.netns, sysctls.range))
     });
     ranges.collect()

@@ -17,7 +17,7 @@ use twtrace_core::model::notable::Kept;
 use twtrace_core::model::report::{Exact, LostRow, MissRow, UnscannedRow};
 use twtrace_core::model::residence::Residence;
 use twtrace_core::model::reuse::Reuse;
-use twtrace_core::model::sums::{DealingSums, ProcessSums};
+use twtrace_core::model::sums::{PairSums, ProcessSums};
 use twtrace_core::model::tally::Tally;
 use twtrace_core::model::timeline::Bucket;
 use twtrace_core::model::without_process;
@@ -50,9 +50,9 @@ pub struct Interval {
     /// By destination.
     pub destinations: Vec<DestinationRow>,
     /// By process and destination.
-    pub dealings: Vec<DealingSums>,
+    pub pairs: Vec<PairSums>,
     /// Events without a row there.
-    pub dealings_left_out: u64,
+    pub pairs_left_out: u64,
     /// Budgets of local ports at the end, the fullest first.
     pub budgets: Vec<BudgetRow>,
     /// Those without a row.
@@ -100,10 +100,10 @@ impl Interval {
         let further = budgets.len().min(MAX_BUDGETS);
         other_budgets.add(&OtherBudgets::of(&budgets[further..]));
         budgets.truncate(MAX_BUDGETS);
-        let mut dealings = tally.dealings().sums();
-        let further = dealings.len().min(MAX_ROWS);
-        let left_out: u64 = dealings[further..].iter().map(|row| row.did.events()).sum();
-        dealings.truncate(MAX_ROWS);
+        let mut pairs = tally.pairs().sums();
+        let further = pairs.len().min(MAX_ROWS);
+        let left_out: u64 = pairs[further..].iter().map(|row| row.did.events()).sum();
+        pairs.truncate(MAX_ROWS);
         Self {
             start: tally.opening().at,
             end: tally.latest(),
@@ -114,8 +114,8 @@ impl Interval {
             processes,
             processes_folded,
             destinations: fold_destinations(report.destinations),
-            dealings,
-            dealings_left_out: tally.dealings().left_out() + left_out,
+            pairs,
+            pairs_left_out: tally.pairs().left_out() + left_out,
             budgets,
             other_budgets,
             budgets_unknown: report.budgets_unknown,

@@ -12,12 +12,12 @@ use twtrace_core::filter::Filter;
 use twtrace_core::model::audit::{self, AuditRow};
 use twtrace_core::model::budget::row::{self, BudgetRow, PoolWord};
 use twtrace_core::model::coverage::Coverage;
-use twtrace_core::model::dealings::Dealings;
 use twtrace_core::model::destination::{self, Destination, DestinationRow};
 use twtrace_core::model::exactness::{Losses, forgotten};
 use twtrace_core::model::memory::Memory;
 use twtrace_core::model::namespace::Looks;
 use twtrace_core::model::netns_name::NetnsName;
+use twtrace_core::model::pairs::Pairs;
 use twtrace_core::model::report::{LostRow, MissRow, Report, sorted};
 use twtrace_core::model::sums::ProcessSums;
 use twtrace_core::model::timeline::{Bucket, Timeline};
@@ -45,7 +45,7 @@ pub struct Merge {
     /// By boot: ids of processes are given again after it.
     processes: HashMap<(Arc<str>, ProcessKey), ProcessSums>,
     destinations: HashMap<DestinationKey, DestinationRow>,
-    dealings: Dealings,
+    pairs: Pairs,
     budgets: HashMap<BudgetKey, BudgetRow>,
     audit: BTreeMap<(u32, u32), AuditRow>,
     names: BTreeMap<u32, NetnsName>,
@@ -63,7 +63,7 @@ pub struct Merged {
     pub report: Report,
     /// What happened when, as far as intervals tell.
     pub timeline: Timeline,
-    dealings: Dealings,
+    pairs: Pairs,
     filter: Filter,
 }
 
@@ -80,7 +80,7 @@ impl Merge {
             exact: None,
             processes: HashMap::new(),
             destinations: HashMap::new(),
-            dealings: Dealings::default(),
+            pairs: Pairs::default(),
             budgets: HashMap::new(),
             audit: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -119,14 +119,14 @@ impl Merge {
                 }
             }
         }
-        for row in std::mem::take(&mut interval.dealings) {
+        for row in std::mem::take(&mut interval.pairs) {
             if self.shows(Some(row.netns), row.side, row.destination)
                 && self.filter.shows_process(row.did.process.as_ref())
             {
-                self.dealings.add(row);
+                self.pairs.add(row);
             }
         }
-        self.dealings.add_left_out(interval.dealings_left_out);
+        self.pairs.add_left_out(interval.pairs_left_out);
         for row in std::mem::take(&mut interval.budgets) {
             self.add_budget(row);
         }
@@ -332,7 +332,7 @@ impl Merge {
         Some(Merged {
             report,
             timeline,
-            dealings: self.dealings,
+            pairs: self.pairs,
             filter,
         })
     }
@@ -343,10 +343,10 @@ impl Merged {
     pub fn diagnosis(&self, before: Looks, after: Looks) -> Diagnosis {
         let facts = Facts::new(
             self.report.clone(),
-            &self.dealings,
+            &self.pairs,
             (before, after),
             &self.filter,
         );
-        Diagnosis::new(facts, &self.filter, self.dealings.left_out())
+        Diagnosis::new(facts, &self.filter, self.pairs.left_out())
     }
 }

@@ -10,13 +10,13 @@ use twtrace_core::event::words::Word;
 use twtrace_core::event::{LostBy, Moment, Process, Timestamp};
 use twtrace_core::hooks::Choice;
 use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};
-use twtrace_core::model::dealings::Dealing;
 use twtrace_core::model::destination::{Destination, DestinationRow};
 use twtrace_core::model::host::Host;
 use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::pairs::PairCounts;
 use twtrace_core::model::report::{Exact, LostRow, MissRow};
 use twtrace_core::model::residence::Residence;
-use twtrace_core::model::sums::{DealingSums, PortSums, ProcessSums};
+use twtrace_core::model::sums::{PairSums, PortSums, ProcessSums};
 use twtrace_core::model::timeline::Bucket;
 use twtrace_core::model::without_process;
 use twtrace_wire::{PortTotals, ProcessKey, Unattributed};
@@ -286,17 +286,17 @@ impl Rows<'_> {
                 destination,
             })
         })?;
-        interval.dealings = self.table("dealing_row", |cells| {
+        interval.pairs = self.table("dealing_row", |cells| {
             cells.skip(2);
             let (key, process) = self.who(cells, known)?;
             let (netns, netns_nth) = cells.netns_and_nth()?;
-            Ok(DealingSums {
+            Ok(PairSums {
                 key,
                 netns,
                 netns_nth,
                 side: cells.word()?,
                 destination: cells.parsed(Destination::from_text)?,
-                did: Dealing {
+                did: PairCounts {
                     process,
                     time_wait: cells.number()?,
                     linger_zero: cells.number()?,
@@ -392,7 +392,7 @@ impl Rows<'_> {
                 ends: cells.take()?,
             };
             let processes_folded = cells.number()?;
-            let dealings_left_out = cells.number()?;
+            let pairs_left_out = cells.number()?;
             let events_left_out = cells.number()?;
             let rest: Rest = cells.json()?;
             let misses = rest.recursion_misses.map(|misses| {
@@ -411,8 +411,8 @@ impl Rows<'_> {
                 processes: Vec::new(),
                 processes_folded,
                 destinations: Vec::new(),
-                dealings: Vec::new(),
-                dealings_left_out,
+                pairs: Vec::new(),
+                pairs_left_out,
                 budgets: Vec::new(),
                 other_budgets: rest.other_budgets,
                 budgets_unknown: rest.budgets_unknown,

@@ -243,7 +243,7 @@ fn insert_interval(
         .put(exact.refused_reuse)
         .put(exact.ends)
         .number(interval.processes_folded)
-        .number(interval.dealings_left_out)
+        .number(interval.pairs_left_out)
         .number(interval.events_left_out)
         .json(&rest)?
         .put(before)
@@ -289,7 +289,7 @@ impl Rows<'_> {
                 .reuse(&row.reuse)
                 .insert(self.connection, "destination_row")?;
         }
-        for (n, row) in (0_u64..).zip(&interval.dealings) {
+        for (n, row) in (0_u64..).zip(&interval.pairs) {
             let did = &row.did;
             self.row(n)
                 .put(self.who(did.process.as_ref())?)

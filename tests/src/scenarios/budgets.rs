@@ -268,7 +268,7 @@ fn ports_of_bind(stage: &Stage) -> Result<()> {
     }
     server.start_accepting(listener, OF_EACH, FirstCloser::Client)?;
     connect(&client, address, OF_EACH)?;
-    stage.pause(SETTLED);
+    still_waiting(stage, &[other], OF_EACH)?;
     stage.expect_budget(BudgetTruth {
         destination: Some(address),
         own_range: false,

@@ -7,7 +7,7 @@ use super::budget;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use crate::model::budget::row::PoolWord;
-use crate::model::dealings;
+use crate::model::pairs;
 
 /// bind() calls from which a client that binds is worth a word.
 const MANY: u64 = 50;
@@ -69,7 +69,7 @@ fn processes(facts: &Facts) -> Vec<Finding> {
             .sum();
         let time_waits = row.counts.time_wait.of(Side::Client);
         let is_client = binds >= MANY && time_waits as f64 >= binds as f64 * PART;
-        let name = dealings::name(row.process.as_ref()?);
+        let name = pairs::name(row.process.as_ref()?);
         is_client.then(|| Finding {
             id: "bind_before_connect",
             severity: Severity::Notice,

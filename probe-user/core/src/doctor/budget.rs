@@ -10,8 +10,8 @@ use super::refused;
 use crate::event::quantity::duration;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::budget::sysctls::TwReuse;
-use crate::model::dealings::DealingRow;
 use crate::model::destination::Destination;
+use crate::model::pairs::DealingRow;
 
 /// From this part on a budget is nearly used up.
 const NEARLY: f64 = 0.8;
@@ -173,11 +173,7 @@ fn users<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
         None => true,
     };
     facts.processes(
-        |dealing| {
-            dealing.netns == row.netns
-                && dealing.side == Side::Client
-                && is_of(&dealing.destination)
-        },
+        |pair| pair.netns == row.netns && pair.side == Side::Client && is_of(&pair.destination),
         |did| did.time_wait,
     )
 }
@@ -185,16 +181,13 @@ fn users<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
 fn failed<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
     match (row.pool, row.destination) {
         (PoolWord::Connect, Some(wanted)) => facts.processes(
-            |dealing| {
-                dealing.netns == row.netns && dealing.destination == Destination::Remote(wanted)
-            },
+            |pair| pair.netns == row.netns && pair.destination == Destination::Remote(wanted),
             |did| did.connect_failures,
         ),
         (PoolWord::Connect, None) => Vec::new(),
-        (PoolWord::Bind, _) => facts.processes(
-            |dealing| dealing.netns == row.netns,
-            |did| did.bind_failures,
-        ),
+        (PoolWord::Bind, _) => {
+            facts.processes(|pair| pair.netns == row.netns, |did| did.bind_failures)
+        }
     }
 }
 
@@ -203,9 +196,8 @@ fn hindered<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<&'a DealingRow> {
     let (PoolWord::Connect, Some(wanted)) = (row.pool, row.destination) else {
         return Vec::new();
     };
-    facts.hindered(|dealing| {
-        dealing.netns == row.netns && dealing.destination == Destination::Remote(wanted)
-    })
+    facts
+        .hindered(|pair| pair.netns == row.netns && pair.destination == Destination::Remote(wanted))
 }
 
 /// Whether live sockets hold most of the ports that are held.

@@ -3,11 +3,11 @@ use crate::doctor::samples;
 
 fn only(row: BudgetRow) -> Vec<Finding> {
     let mut facts = samples::healthy();
-    facts.dealings = vec![
-        samples::dealing(Side::Client, "10.0.0.2:80", 800, 0),
-        samples::dealing(Side::Client, "10.0.0.3:80", 9, 0),
+    facts.pairs = vec![
+        samples::pair(Side::Client, "10.0.0.2:80", 800, 0),
+        samples::pair(Side::Client, "10.0.0.3:80", 9, 0),
     ];
-    facts.dealings[0].did.connect_failures = 3;
+    facts.pairs[0].did.connect_failures = 3;
     facts.report.budgets = vec![row];
     check(&facts)
 }
@@ -55,7 +55,7 @@ fn a_range_of_the_sockets_own_is_not_the_namespaces_to_widen() {
 #[test]
 fn what_kept_time_waits_from_reuse_is_told() {
     let mut facts = samples::healthy();
-    facts.dealings = vec![
+    facts.pairs = vec![
         samples::refused("10.0.0.2:80", 3, ReuseRefusal::PeerWithoutTimestamps, 8),
         samples::refused("10.0.0.3:80", 4, ReuseRefusal::Disabled, 4),
     ];

@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use crate::event::quantity::duration;
 use crate::model::close_wait::{CloseWaitRow, NoHolder};
-use crate::model::dealings;
+use crate::model::pairs;
 
 /// So many of one process are a leak, or it is stuck.
 const MANY: u64 = 20;
@@ -32,12 +32,12 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 
 fn name(row: &CloseWaitRow) -> String {
     match (&row.process, row.unattributed) {
-        (Some(process), _) => dealings::name(process),
+        (Some(process), _) => pairs::name(process),
         // Each listener has a queue of its own.
         (None, Some(NoHolder::NotAccepted)) => {
             format!("the queue of the listener on {}", row.destination)
         }
-        (None, _) => dealings::NOBODY.to_owned(),
+        (None, _) => pairs::NOBODY.to_owned(),
     }
 }
 
@@ -92,7 +92,7 @@ fn finding(name: &str, rows: &[&CloseWaitRow]) -> Option<Finding> {
         },
         evidence,
         figures: json!({
-            "process": rows.first().and_then(|row| row.process.as_ref()).map(dealings::name),
+            "process": rows.first().and_then(|row| row.process.as_ref()).map(pairs::name),
             "count": count, "shared": shared, "oldest_ns": oldest_ns, "oldest_at_most_ns": at_most_ns,
             "destinations": places.iter().map(|(place, count)| json!({"destination": place, "count": count}))
                 .collect::<Vec<_>>(),

@@ -72,8 +72,8 @@ pub struct Figures {
 impl Diagnosis {
     /// Of everything that was told up to the latest moment; `report` is of the same.
     pub fn of(tally: &Tally, report: Report) -> Self {
-        let facts = Facts::new(report, tally.dealings(), tally.namespaces(), tally.filter());
-        Self::new(facts, tally.filter(), tally.dealings().left_out())
+        let facts = Facts::new(report, tally.pairs(), tally.namespaces(), tally.filter());
+        Self::new(facts, tally.filter(), tally.pairs().left_out())
     }
 
     /// Runs the checks.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use twtrace_wire::Side;
 
 use crate::filter::Filter;
-use crate::model::dealings::{Dealing, DealingRow, Dealings};
 use crate::model::namespace::{Looks, State};
+use crate::model::pairs::{DealingRow, PairCounts, Pairs};
 use crate::model::report::Report;
 
 /// Everything that was measured.
@@ -16,7 +16,7 @@ pub struct Facts {
     /// As `twtrace report` has it.
     pub report: Report,
     /// Who did what towards whom; those with the most TIME_WAITs first.
-    pub dealings: Vec<DealingRow>,
+    pub pairs: Vec<DealingRow>,
     /// Namespaces whose settings are known, by inode number.
     pub namespaces: BTreeMap<u32, Namespace>,
     /// Namespaces whose settings are not known, and why.
@@ -39,13 +39,13 @@ impl Facts {
     /// recording has all of its host.
     pub fn new(
         report: Report,
-        dealings: &Dealings,
+        pairs: &Pairs,
         (mut before, after): (Looks, Looks),
         filter: &Filter,
     ) -> Self {
         let mut facts = Self {
             report,
-            dealings: dealings.rows(),
+            pairs: pairs.rows(),
             namespaces: BTreeMap::new(),
             unknown: Vec::new(),
         };
@@ -98,14 +98,14 @@ impl Facts {
             .sum()
     }
 
-    /// The processes of some dealings with their sums, the greatest first; those with 0 are left out.
+    /// The processes of some pairs with their sums, the greatest first; those with 0 are left out.
     pub fn processes(
         &self,
         of: impl Fn(&DealingRow) -> bool,
-        number: impl Fn(&Dealing) -> u64,
+        number: impl Fn(&PairCounts) -> u64,
     ) -> Vec<(&str, u64)> {
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
-        for row in self.dealings.iter().filter(|row| of(row)) {
+        for row in self.pairs.iter().filter(|row| of(row)) {
             *sums.entry(&row.process).or_default() += number(&row.did);
         }
         let mut sums: Vec<_> = sums.into_iter().filter(|(_, sum)| *sum > 0).collect();
@@ -142,7 +142,7 @@ mod tests {
         };
         let facts = |filter: &Filter| {
             let report = samples::healthy().report;
-            Facts::new(report, &Dealings::default(), (looks(), looks()), filter)
+            Facts::new(report, &Pairs::default(), (looks(), looks()), filter)
         };
         let all = facts(&Filter::default());
         assert_eq!((all.namespaces.len(), all.unknown.len()), (2, 1));

@@ -13,7 +13,7 @@ const SOME: u64 = 5;
 /// One finding for each side of each namespace.
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut netns: Vec<u32> = facts.dealings.iter().map(|row| row.netns).collect();
+    let mut netns: Vec<u32> = facts.pairs.iter().map(|row| row.netns).collect();
     netns.sort_unstable();
     netns.dedup();
     for netns in netns {
@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn servers_are_warned_and_clients_are_told() {
         let mut facts = samples::healthy();
-        facts.dealings = vec![
-            samples::dealing(Side::Server, "80", 0, 9),
-            samples::dealing(Side::Client, "10.0.0.2:80", 0, 30),
+        facts.pairs = vec![
+            samples::pair(Side::Server, "80", 0, 9),
+            samples::pair(Side::Client, "10.0.0.2:80", 0, 30),
         ];
         let findings = check(&facts);
         assert_eq!(findings[0].id, "linger_on_server");
@@ -100,9 +100,9 @@ mod tests {
     #[test]
     fn a_few_are_none_and_time_waits_neither() {
         let mut facts = samples::healthy();
-        facts.dealings = vec![
-            samples::dealing(Side::Server, "80", 0, 4),
-            samples::dealing(Side::Client, "10.0.0.2:80", 300, 0),
+        facts.pairs = vec![
+            samples::pair(Side::Server, "80", 0, 4),
+            samples::pair(Side::Client, "10.0.0.2:80", 300, 0),
         ];
         assert!(check(&facts).is_empty());
     }

@@ -6,7 +6,7 @@ use twtrace_wire::{ReuseRefusal, Side};
 use super::advice::{self, NAMED};
 use super::facts::Facts;
 use crate::event::words::Word;
-use crate::model::dealings::DealingRow;
+use crate::model::pairs::DealingRow;
 
 impl Facts {
     /// The rows of connects that met such TIME_WAITs, those with the most first; none where the hooks do not
@@ -17,7 +17,7 @@ impl Facts {
         }
         let is_hindered =
             |row: &&DealingRow| row.side == Side::Client && row.did.reuse.hindered > 0 && of(row);
-        let mut rows: Vec<&DealingRow> = self.dealings.iter().filter(is_hindered).collect();
+        let mut rows: Vec<&DealingRow> = self.pairs.iter().filter(is_hindered).collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.did.reuse.hindered));
         rows
     }
@@ -74,9 +74,9 @@ mod tests {
     #[test]
     fn connects_that_were_hindered_are_named() {
         let mut facts = samples::healthy();
-        facts.dealings = vec![
+        facts.pairs = vec![
             samples::refused("10.0.0.2:80", 3, ReuseRefusal::Disabled, 7),
-            samples::dealing(Side::Client, "10.0.0.3:80", 9, 0),
+            samples::pair(Side::Client, "10.0.0.3:80", 9, 0),
         ];
         let rows = facts.hindered(|_| true);
         assert_eq!(
@@ -87,7 +87,7 @@ mod tests {
         );
         assert_eq!(figures(&rows)[0]["refused"]["disabled"], 7);
         assert_eq!(count(&rows, ReuseRefusal::Disabled), 7);
-        facts.dealings = vec![facts.dealings[0].clone(); NAMED + 2];
+        facts.pairs = vec![facts.pairs[0].clone(); NAMED + 2];
         let all = sentences(&facts.hindered(|_| true));
         assert_eq!(all.len(), NAMED);
         assert!(all[NAMED - 1].ends_with("; and 2 more processes or destinations likewise"));

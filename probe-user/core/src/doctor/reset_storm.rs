@@ -7,7 +7,7 @@ use super::advice;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use crate::event::words::Word;
-use crate::model::dealings;
+use crate::model::pairs;
 use crate::model::report::ProcessRow;
 
 /// Resets a second that are a storm.
@@ -79,9 +79,9 @@ fn finding(
 
 fn name(row: &ProcessRow) -> String {
     match (&row.process, row.unattributed) {
-        (Some(process), _) => dealings::name(process),
+        (Some(process), _) => pairs::name(process),
         (None, Some(reason)) => format!("({})", reason.word()),
-        (None, None) => dealings::NOBODY.to_owned(),
+        (None, None) => pairs::NOBODY.to_owned(),
     }
 }
 

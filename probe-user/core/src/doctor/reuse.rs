@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(findings[0].severity, Severity::Warning);
         assert!(findings[0].evidence[0].contains("made 12 TIME_WAITs"));
         assert_eq!(findings[0].evidence.len(), 1);
-        facts.dealings = vec![
+        facts.pairs = vec![
             samples::refused("10.0.0.2:80", 2, ReuseRefusal::TimestampsOff, 9),
             samples::refused("10.0.0.3:80", 2, ReuseRefusal::TooYoung, 9),
         ];
@@ -177,7 +177,7 @@ mod tests {
     fn a_peer_without_timestamps_is_told_where_it_was_in_the_way() {
         let with = |why, count| {
             let mut facts = samples::healthy();
-            facts.dealings = vec![samples::refused("10.0.0.2:80", 3, why, count)];
+            facts.pairs = vec![samples::refused("10.0.0.2:80", 3, why, count)];
             let told = peer_without_timestamps(&facts);
             facts.report.tiers.clear();
             assert!(peer_without_timestamps(&facts).is_empty());
@@ -198,7 +198,7 @@ mod tests {
             samples::destination(Side::Server, 950),
             samples::destination(Side::Client, 50),
         ];
-        facts.dealings = vec![samples::dealing(Side::Server, "80", 950, 0)];
+        facts.pairs = vec![samples::pair(Side::Server, "80", 950, 0)];
         assert!(for_inbound(&facts).is_empty());
         facts.state_mut().ports.tw_reuse = TwReuse::Always;
         let findings = for_inbound(&facts);

@@ -9,10 +9,10 @@ use crate::event::{Timestamp, samples};
 use crate::hooks::{Choice, Question, Tier};
 use crate::model::budget::ports::PortRange;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
-use crate::model::dealings::{DealingRow, Dealings};
 use crate::model::destination::{Destination, DestinationRow};
 use crate::model::memory::Memory;
 use crate::model::namespace::samples::defaults;
+use crate::model::pairs::{DealingRow, Pairs};
 use crate::model::report::{Exact, ProcessRow, Report};
 
 /// The only namespace.
@@ -64,7 +64,7 @@ pub fn healthy() -> Facts {
             has_totals: true,
             history: None,
         },
-        dealings: vec![],
+        pairs: vec![],
         namespaces: BTreeMap::from([(
             NETNS,
             Namespace {
@@ -110,10 +110,10 @@ pub fn budget(free: u32, failures: u64) -> BudgetRow {
 }
 
 /// What `nginx(7)` did towards a destination.
-pub fn dealing(side: Side, destination: &str, time_wait: u64, linger_zero: u64) -> DealingRow {
-    let mut dealings = Dealings::default();
-    dealings.apply(&samples::time_wait());
-    let mut row = dealings.rows().remove(0);
+pub fn pair(side: Side, destination: &str, time_wait: u64, linger_zero: u64) -> DealingRow {
+    let mut pairs = Pairs::default();
+    pairs.apply(&samples::time_wait());
+    let mut row = pairs.rows().remove(0);
     row.netns = NETNS;
     row.side = side;
     row.process = "nginx(7)".into();
@@ -129,7 +129,7 @@ pub fn dealing(side: Side, destination: &str, time_wait: u64, linger_zero: u64) 
 
 /// Connects of `nginx(7)` that met TIME_WAITs and could not take them.
 pub fn refused(remote: &str, hindered: u64, why: ReuseRefusal, count: u64) -> DealingRow {
-    let mut row = dealing(Side::Client, remote, 0, 0);
+    let mut row = pair(Side::Client, remote, 0, 0);
     row.did.reuse.hindered = hindered;
     for _ in 0..count {
         row.did.reuse.refused.add(why);

@@ -9,8 +9,8 @@ use super::finding::{Finding, Severity};
 use crate::event::quantity;
 use crate::event::timestamp::SECOND_NS;
 use crate::model::budget::sysctls::TIME_WAIT_NS;
-use crate::model::dealings::DealingRow;
 use crate::model::destination::Destination;
+use crate::model::pairs::DealingRow;
 
 /// TIME_WAITs a second, of one process and destination, from which it is a high rate.
 const HIGH_PER_S: f64 = 10.0;
@@ -133,7 +133,7 @@ pub fn server_closes_first(facts: &Facts) -> Vec<Finding> {
 }
 
 fn at_high_rate(facts: &Facts, side: Side) -> impl Iterator<Item = &DealingRow> {
-    facts.dealings.iter().filter(move |row| {
+    facts.pairs.iter().filter(move |row| {
         row.side == side && row.did.time_wait >= MANY && per_s(facts, row) >= HIGH_PER_S
     })
 }
@@ -154,7 +154,7 @@ mod tests {
 
     fn with(side: Side, destination: &str, time_waits: u64) -> Facts {
         let mut facts = samples::healthy();
-        facts.dealings = vec![samples::dealing(side, destination, time_waits, 0)];
+        facts.pairs = vec![samples::pair(side, destination, time_waits, 0)];
         facts
     }
 

@@ -34,7 +34,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             .iter()
             .filter(|row| row.counts.overflow.total() > 0)
             .filter_map(|row| {
-                let name = crate::model::dealings::name(row.process.as_ref()?);
+                let name = crate::model::pairs::name(row.process.as_ref()?);
                 Some((name, row.counts.overflow.total()))
             })
             .collect();

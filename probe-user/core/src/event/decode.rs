@@ -56,7 +56,7 @@ pub enum DecodeError {
     },
 }
 
-/// An event, with what only [`super::judge::Judge`] needs.
+/// An event, with what only [`super::reset_correlation::ResetCorrelation`] needs.
 #[derive(Clone, Debug)]
 pub struct Decoded {
     /// The event.

@@ -1,7 +1,7 @@
 //! What happened, in the shape that the JSON contract gives it.
 //!
 //! Records of the ring buffer come in as [`batch::Batch`]es, [`decode::Decoder`] makes [`Event`]s of them,
-//! [`judge::Judge`] drops the resets that a later record replaces.
+//! [`reset_correlation::ResetCorrelation`] drops the resets that a later record replaces.
 
 pub mod address;
 mod as_written;
@@ -15,7 +15,6 @@ pub mod errno;
 pub mod event_json;
 pub mod facts;
 pub mod json;
-pub mod judge;
 pub mod kernel_reason;
 pub mod lost;
 pub mod netns_order;
@@ -23,6 +22,7 @@ pub mod parse;
 pub mod place;
 pub mod process;
 pub mod quantity;
+pub mod reset_correlation;
 pub mod schema;
 pub mod text;
 pub mod timestamp;

@@ -5,7 +5,7 @@ use twtrace_wire::{
     AbortReason, EndCause, EventKind, ProcessTotals, ResetDirection, ResetReason, Side,
 };
 
-use super::rare::Nothing;
+use super::sparse::Nothing;
 use crate::event::by::By;
 use crate::event::{Event, Facts};
 

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, Side, TcpState};
 
+use super::compact_map::CompactMap;
 use super::counts::{Counts, Deaths};
-use super::dense::Dense;
-use super::rare::{Nothing, Rare};
 use super::reuse::Reuse;
+use super::sparse::{Nothing, Sparse};
 use crate::event::{Event, Facts, PortResult, words};
 
 /// Destinations kept apart; facts of further ones are summed up.
@@ -95,7 +95,7 @@ type Key = (Option<u32>, u32, Side, Destination);
 
 /// Facts by destination, from events.
 #[derive(Debug, Default)]
-pub struct Destinations(Dense<Key, Sums>);
+pub struct Destinations(CompactMap<Key, Sums>);
 
 /// What was done towards one destination: mostly TIME_WAITs, and of one side.
 #[derive(Debug, Default)]
@@ -125,9 +125,9 @@ impl Sums {
             time_wait: self.time_wait,
             fin_wait2: self.fin_wait2,
             overflow: 0,
-            deaths: Rare::default(),
+            deaths: Sparse::default(),
             port_failures: 0,
-            reuse: Rare::default(),
+            reuse: Sparse::default(),
             destination,
         };
         if let Some(done) = &self.more {
@@ -198,11 +198,11 @@ pub struct DestinationRow {
     /// Mini-sockets refused.
     pub overflow: u64,
     /// Resets and aborts.
-    pub deaths: Rare<Deaths>,
+    pub deaths: Sparse<Deaths>,
     /// Port searches that failed.
     pub port_failures: u64,
     /// TIME_WAITs towards it that connects took or could not take.
-    pub reuse: Rare<Reuse>,
+    pub reuse: Sparse<Reuse>,
     /// Towards whom.
     pub destination: Destination,
 }

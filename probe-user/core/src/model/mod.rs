@@ -3,26 +3,26 @@
 pub mod audit;
 pub mod budget;
 pub mod close_wait;
+pub mod compact_map;
 pub mod counts;
 pub mod coverage;
-pub mod dealings;
-pub mod dense;
 pub mod destination;
 pub mod exactness;
 pub mod host;
+pub mod inferred_ends;
 pub mod memory;
 pub mod namespace;
 pub mod netns_name;
 pub mod notable;
 pub mod observation;
-pub mod presume;
+pub mod pairs;
 pub mod quantile;
-pub mod rare;
 pub mod report;
 pub mod residence;
 pub mod reuse;
 pub mod series;
 pub mod socket;
+pub mod sparse;
 pub mod stacks;
 pub mod sums;
 pub mod tally;
@@ -35,8 +35,8 @@ use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Unattributed, bucket
 
 use crate::event::{Event, Facts, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
+use compact_map::CompactMap;
 use counts::Counts;
-use dense::Dense;
 use destination::Destinations;
 use observation::KernelTotals;
 use report::{PortRow, ProcessRow};
@@ -52,7 +52,7 @@ pub struct Model {
     filter: Filter,
     /// Ends come as events only: the kernel side does not count them.
     ends_presumed: bool,
-    processes: Dense<ProcessKey, Seen>,
+    processes: CompactMap<ProcessKey, Seen>,
     ports: HashMap<PortKey, PortTotals>,
     destinations: Destinations,
 }

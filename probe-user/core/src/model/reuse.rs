@@ -3,7 +3,7 @@
 use serde::Serialize;
 use twtrace_wire::{EndCause, ProcessTotals, ReuseRefusal};
 
-use super::rare::Nothing;
+use super::sparse::Nothing;
 use crate::event::by::By;
 use crate::event::{Event, Facts};
 

@@ -6,9 +6,9 @@ use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Side, Unattributed};
 
 use super::Model;
 use super::counts::Counts;
-use super::dealings::Dealing;
 use super::destination::Destination;
 use super::observation::KernelTotals;
+use super::pairs::PairCounts;
 use super::report::ProcessRow;
 use super::residence::Residence;
 use super::reuse::Reuse;
@@ -46,7 +46,7 @@ pub struct PortSums {
 
 /// What one process did towards one destination.
 #[derive(Clone, Debug)]
-pub struct DealingSums {
+pub struct PairSums {
     /// Inode number of the network namespace.
     pub netns: u32,
     /// How many namespaces had this number before it, since tracing began.
@@ -58,7 +58,7 @@ pub struct DealingSums {
     /// Who, or what stands for nobody.
     pub key: ProcessKey,
     /// What it did.
-    pub did: Dealing,
+    pub did: PairCounts,
 }
 
 impl Model {

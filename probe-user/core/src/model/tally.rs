@@ -9,10 +9,10 @@ use super::Model;
 use super::audit::{self, AuditRow};
 use super::budget::ledger::{Budgets, Ledger};
 use super::close_wait;
-use super::dealings::Dealings;
 use super::exactness::{Losses, forgotten};
 use super::memory::{CacheRow, Memory};
 use super::observation::{CloseWait, KernelTotals, Observation, Seen};
+use super::pairs::Pairs;
 use super::report::{LostRow, MissRow, ProcessRow, Report};
 use super::stacks::StackRow;
 use super::sums::ProcessSums;
@@ -41,7 +41,7 @@ pub struct Tally {
     opening: Opening,
     filter: Filter,
     model: Model,
-    dealings: Dealings,
+    pairs: Pairs,
     ledger: Ledger,
     timeline: Timeline,
     /// Rates of budgets count from the look before the latest.
@@ -74,7 +74,7 @@ impl Tally {
             timeline: Timeline::new(opening.at.mono_ns, opening.at.ts),
             opening,
             filter,
-            dealings: Dealings::default(),
+            pairs: Pairs::default(),
             ledger: Ledger::default(),
             has_recent_rates: false,
             namespaces: None,
@@ -179,7 +179,7 @@ impl Tally {
     /// Counts an event that passes the filter.
     pub fn event(&mut self, event: &Event) {
         self.model.apply(event);
-        self.dealings.apply(event);
+        self.pairs.apply(event);
         self.timeline.apply(event);
     }
 
@@ -199,7 +199,7 @@ impl Tally {
         match seen {
             Seen::Sockets(looks) => {
                 if self.has_recent_rates {
-                    self.ledger.turn();
+                    self.ledger.rotate();
                 }
                 self.ledger.look(looks, at.mono_ns);
             }
@@ -244,7 +244,7 @@ impl Tally {
 
     /// The same where nothing else is asked for afterwards: what rows are made of goes before further ones are made.
     pub fn into_report(mut self) -> Report {
-        self.dealings = Dealings::default();
+        self.pairs = Pairs::default();
         let budgets = self.ledger.budgets(&self.filter);
         self.ledger = Ledger::default();
         self.report_with(budgets)
@@ -306,8 +306,8 @@ impl Tally {
     }
 
     /// Who did what towards whom.
-    pub fn dealings(&self) -> &Dealings {
-        &self.dealings
+    pub fn pairs(&self) -> &Pairs {
+        &self.pairs
     }
 
     /// Settings and counters at the first look and at the latest; empty where nobody looked.

@@ -10,7 +10,7 @@ use crate::output::table::{close_wait, destinations, ends, memory, ports, proces
 
 /// All that have rows.
 pub fn render(report: &Report) -> Markup {
-    let presumed = match report.sees_ends() {
+    let inferred_ends = match report.sees_ends() {
         true => "",
         false => "Presumed: no hook of this kernel sees TIME_WAITs end.",
     };
@@ -22,7 +22,7 @@ pub fn render(report: &Report) -> Markup {
         (table("processes", "By process", "", &by_process))
         (table("destinations", "By destination", "", &destinations::grid(report)))
         (table("ports", "Searches for a local port, by process", "", &ports::grid(report)))
-        (table("ends", "Ends of TIME_WAITs, by the process that made them", presumed, &ends::grid(report)))
+        (table("ends", "Ends of TIME_WAITs, by the process that made them", inferred_ends, &ends::grid(report)))
         (table("reuse", "Reuse of TIME_WAITs, by the process that connects", "",
                &reuse::grid_by_process(report)))
         (table("reuse-to", "Reuse of TIME_WAITs, by destination", "", &reuse::grid_by_destination(report)))

@@ -394,7 +394,7 @@ proptest! {
             }));
             series.add_totals(&taken(process));
             if number % 7 == 0 {
-                series.turn();
+                series.rotate();
             }
         }
         for format in Format::ALL {

@@ -183,7 +183,7 @@ impl View {
 fn process_lines(live: &Live, report: &Report, scope: Scope, filter: &Filter) -> Vec<ProcessLine> {
     // Reports do not tell the destinations of a process, so events have to.
     let is_by_destination = !filter.is_by_process();
-    let dealing: Option<HashSet<ProcessKey>> = match scope {
+    let pair: Option<HashSet<ProcessKey>> = match scope {
         Scope::Target(target) => Some(
             live.towards
                 .iter()
@@ -205,11 +205,7 @@ fn process_lines(live: &Live, report: &Report, scope: Scope, filter: &Filter) ->
         .iter()
         .enumerate()
         .filter(|(_, row)| filter.shows_process(row.process.as_ref()))
-        .filter(|(_, row)| {
-            dealing
-                .as_ref()
-                .is_none_or(|dealing| dealing.contains(&row.key()))
-        })
+        .filter(|(_, row)| pair.as_ref().is_none_or(|pair| pair.contains(&row.key())))
         .map(|(index, row)| ProcessLine {
             key: row.key(),
             row: index,

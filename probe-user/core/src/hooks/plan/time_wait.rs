@@ -135,7 +135,7 @@ pub const TIME_WAIT_END: Plan = Plan {
         Candidate {
             tier: Tier::Inferred,
             ..nothing(
-                "ends of TIME_WAITs are presumed, after a minute (or tcp_tw_timeout), or when another connection of the \
+                "ends of TIME_WAITs are inferred_ends, after a minute (or tcp_tw_timeout), or when another connection of the \
                  tuple or a look at the kernel's sockets, every five seconds, shows that one has gone: an early end may be \
                  told late, or as an expiry; why a connect() could not reuse one is not known",
             )

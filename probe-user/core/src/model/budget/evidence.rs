@@ -9,7 +9,7 @@ use twtrace_wire::{PortOp, ProcessKey, Side};
 use super::latest::LatestNetns;
 use crate::event::errno::Errno;
 use crate::event::{Event, Facts, PortAlloc, PortResult, SocketRange};
-use crate::model::dense::Dense;
+use crate::model::compact_map::CompactMap;
 
 /// What events told of budgets since it was last asked: by network namespace, in no order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +65,7 @@ struct Kept {
 /// Facts by network namespace and budget.
 #[derive(Debug, Default)]
 pub struct Evidence {
-    told: HashMap<u32, Dense<Pool, Kept>, DefaultHashBuilder>,
+    told: HashMap<u32, CompactMap<Pool, Kept>, DefaultHashBuilder>,
     /// Budgets in `told`.
     kept: usize,
     /// Failures in budgets beyond [`MAX_KEYS`].
@@ -175,7 +175,7 @@ impl Evidence {
 
     /// What was told of one namespace.
     pub fn of(&self, netns: u32) -> impl Iterator<Item = (Pool, Told)> {
-        let pools = self.told.get(&netns).into_iter().flat_map(Dense::iter);
+        let pools = self.told.get(&netns).into_iter().flat_map(CompactMap::iter);
         pools.map(|(pool, kept)| (*pool, kept.told))
     }
 
@@ -187,7 +187,7 @@ impl Evidence {
 
     /// Begins to count TIME_WAITs anew.
     pub fn forget_made(&mut self) {
-        for kept in self.told.values_mut().flat_map(Dense::values_mut) {
+        for kept in self.told.values_mut().flat_map(CompactMap::values_mut) {
             kept.told.made = 0;
         }
     }
@@ -200,7 +200,7 @@ impl Evidence {
             pools.values_mut().for_each(|kept| kept.told.failures = 0);
         }
         self.told.retain(|_, pools| !pools.is_empty());
-        self.kept = self.told.values().map(Dense::len).sum();
+        self.kept = self.told.values().map(CompactMap::len).sum();
         self.further_failures = 0;
         if self.binders.len() >= MAX_KEYS {
             // Those that still bind are known again soon.

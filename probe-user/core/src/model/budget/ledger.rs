@@ -74,7 +74,7 @@ impl Ledger {
     }
 
     /// Rates count from the latest look on.
-    pub fn turn(&mut self) {
+    pub fn rotate(&mut self) {
         if let Some((looks, mono_ns)) = self.end.take() {
             self.start = Some((sockets(looks), mono_ns));
             self.evidence.forget_made();

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::ports::{PortRange, PortSet};
 use super::sysctls::PortSysctls;
 use super::tuple::{PackedTuple, Tuple};
-use crate::model::dense::Dense;
+use crate::model::compact_map::CompactMap;
 
 const MS_NS: u64 = 1_000_000;
 
@@ -71,7 +71,7 @@ pub type Held = Vec<(u16, Hold)>;
 /// The client sockets of one network namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    tuples: Dense<PackedTuple, ()>,
+    tuples: CompactMap<PackedTuple, ()>,
     /// By tuple and port.
     held: Vec<HeldPort>,
     bound: Vec<SocketAddr>,
@@ -227,7 +227,7 @@ impl Snapshot {
     fn push(&mut self, tuple: Tuple, port: u16, hold: Hold) {
         if let Some((number, ())) = self.tuples.within(tuple.into(), usize::MAX, || ()) {
             self.held.push(HeldPort {
-                // There are no more than that, see `Dense`.
+                // There are no more than that, see `CompactMap`.
                 tuple: number as u32,
                 port,
                 hold: Packed::new(hold),

@@ -149,9 +149,9 @@ impl Figures {
     }
 }
 
-/// What may be added now, after what is owed.
-fn settle<T, const N: usize>(owed: &mut By<T, N>, added: &By<T, N>) -> By<T, N> {
-    let (mut debts, mut numbers) = (owed.numbers(), added.numbers());
+/// What may be added now, after what was taken back.
+fn settle<T, const N: usize>(taken_back: &mut By<T, N>, added: &By<T, N>) -> By<T, N> {
+    let (mut debts, mut numbers) = (taken_back.numbers(), added.numbers());
     for (debt, number) in debts.iter_mut().zip(&mut numbers) {
         let taken_back = number.cast_signed().min(0).unsigned_abs();
         let come = not_negative(*number);
@@ -159,7 +159,7 @@ fn settle<T, const N: usize>(owed: &mut By<T, N>, added: &By<T, N>) -> By<T, N> 
         *number = come.saturating_sub(*debt);
         *debt = debt.saturating_sub(come);
     }
-    *owed = By::new(debts);
+    *taken_back = By::new(debts);
     By::new(numbers)
 }
 

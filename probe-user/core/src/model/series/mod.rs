@@ -127,7 +127,7 @@ impl Series {
     pub fn observe(&mut self, observation: &Observation) {
         match &observation.seen {
             Seen::Sockets(looks) => {
-                self.ledger.turn();
+                self.ledger.rotate();
                 self.ledger.look(looks.clone(), observation.at.mono_ns);
                 let budgets = self.ledger.budgets(&self.filter);
                 self.looked.budgets(budgets, self.limits);
@@ -183,9 +183,9 @@ impl Series {
     }
 
     /// An interval ends: who has a series of its own is decided anew.
-    pub fn turn(&mut self) {
-        self.processes.turn();
-        self.destinations.turn();
+    pub fn rotate(&mut self) {
+        self.processes.rotate();
+        self.destinations.rotate();
         self.ledger.begin_interval();
     }
 

@@ -287,7 +287,7 @@ proptest! {
         for step in steps {
             let (name, received) = match step {
                 Step::Turn => {
-                    series.turn();
+                    series.rotate();
                     continue;
                 }
                 Step::Made(name, made) => (name, u64::from(made)),
@@ -325,7 +325,7 @@ proptest! {
         for (number, name) in (1_u32..).zip(&names) {
             series.add_totals(&taken(&[(number, name, 1)]));
             if number % 10 == 0 {
-                series.turn();
+                series.rotate();
             }
         }
         prop_assert!(series.processes().shown().count() <= 3);

@@ -72,7 +72,7 @@ impl<K: Clone + Eq + Hash + Ord, V: Default> Top<K, V> {
     }
 
     /// An interval ends: decides who is shown in the next one.
-    pub fn turn(&mut self) {
+    pub fn rotate(&mut self) {
         self.turn += 1;
         let mut rising: Vec<(u64, K)> = self.watched.iter().map(|(k, n)| (*n, k.clone())).collect();
         rising.sort_by(|(n, a), (m, b)| m.cmp(n).then_with(|| a.cmp(b)));

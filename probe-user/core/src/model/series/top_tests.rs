@@ -18,12 +18,12 @@ fn who_does_more_takes_a_place_and_who_comes_back_goes_on() {
     count(&mut top, 1, 10);
     count(&mut top, 2, 100);
     assert_eq!((values(&top), *top.others()), ([(1, 10)].into(), 100));
-    top.turn();
+    top.rotate();
     assert_eq!(values(&top), [(2, 0)].into());
     count(&mut top, 2, 7);
     count(&mut top, 1, 1_000);
     assert_eq!((values(&top), *top.others()), ([(2, 7)].into(), 1_100));
-    top.turn();
+    top.rotate();
     assert_eq!(values(&top), [(1, 10)].into());
 }
 
@@ -32,10 +32,10 @@ fn a_place_is_kept_by_who_does_little_while_others_do_no_more() {
     let mut top = Top::new(1);
     count(&mut top, 1, 100);
     count(&mut top, 2, 110);
-    top.turn();
+    top.rotate();
     assert_eq!(values(&top), [(1, 100)].into());
     for _ in 0..100 {
-        top.turn();
+        top.rotate();
     }
     assert_eq!(values(&top), [(1, 100)].into());
 }
@@ -52,7 +52,7 @@ fn one_of_a_flood_of_names_that_does_much_is_found() {
         }
         assert!(top.watched.len() <= MIN_WATCHED);
     }
-    top.turn();
+    top.rotate();
     assert!(values(&top).contains_key(&1_000), "{:?}", values(&top));
 }
 
@@ -82,7 +82,7 @@ proptest! {
                     total += amount;
                     count(&mut top, name, amount);
                 }
-                Step::Turn => top.turn(),
+                Step::Turn => top.rotate(),
             }
             let now = values(&top);
             prop_assert!(now.len() <= limit);
@@ -107,7 +107,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Count(name, amount) => count(&mut top, name, amount),
-                Step::Turn => top.turn(),
+                Step::Turn => top.rotate(),
             }
             let now = values(&top);
             prop_assert!(now.len() <= limit);

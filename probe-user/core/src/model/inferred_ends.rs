@@ -99,7 +99,7 @@ pub struct Look<'a> {
 
 /// All that are presumed to live.
 #[derive(Debug)]
-pub struct PresumedEnds {
+pub struct InferredEnds {
     max_entries: usize,
     entries: HashMap<Tuple, Entry>,
     /// How long TIME_WAITs live, nanoseconds, in namespaces where that was found to be other than usual.
@@ -110,7 +110,7 @@ pub struct PresumedEnds {
     pub without_room: u64,
 }
 
-impl PresumedEnds {
+impl InferredEnds {
     /// None yet, and room for so many.
     pub fn new(max_entries: usize) -> Self {
         Self {
@@ -338,5 +338,5 @@ fn taken_over(side: Side) -> EndCause {
 }
 
 #[cfg(test)]
-#[path = "presume_tests.rs"]
+#[path = "inferred_ends_tests.rs"]
 mod tests;

@@ -19,13 +19,13 @@ pub const HOLD_NS: u64 = 150_000_000;
 
 /// Holds replaceable events back, and all that came after them, so that order is kept.
 #[derive(Debug, Default)]
-pub struct Judge {
+pub struct ResetCorrelation {
     held: VecDeque<Decoded>,
     /// Resets whose process accept() may still name, oldest first.
     unaccepted: VecDeque<Decoded>,
 }
 
-impl Judge {
+impl ResetCorrelation {
     /// Takes the next event, in the order of the ring buffer.
     pub fn push(&mut self, decoded: Decoded) {
         if decoded.is_acceptor {
@@ -137,30 +137,30 @@ mod tests {
 
     #[test]
     fn a_replaced_reset_is_dropped_and_order_kept() {
-        let mut judge = Judge::default();
-        judge.push(other(1));
-        judge.push(reset(2, 7, ResetDirection::Received));
-        judge.push(other(3));
-        assert_eq!(times(judge.release(3)), [1]);
+        let mut reset_correlation = ResetCorrelation::default();
+        reset_correlation.push(other(1));
+        reset_correlation.push(reset(2, 7, ResetDirection::Received));
+        reset_correlation.push(other(3));
+        assert_eq!(times(reset_correlation.release(3)), [1]);
         let mut replacement = reset(4, 7, ResetDirection::Sent);
         replacement.replaces = true;
-        judge.push(replacement);
-        assert_eq!(times(judge.release(4)), [3, 4]);
+        reset_correlation.push(replacement);
+        assert_eq!(times(reset_correlation.release(4)), [3, 4]);
     }
 
     #[test]
     fn a_real_reset_goes_through_after_its_time() {
-        let mut judge = Judge::default();
-        judge.push(reset(2, 7, ResetDirection::Received));
-        judge.push(other(3));
-        assert!(times(judge.release(1 + HOLD_NS)).is_empty());
-        assert_eq!(times(judge.release(2 + HOLD_NS)), [2, 3]);
+        let mut reset_correlation = ResetCorrelation::default();
+        reset_correlation.push(reset(2, 7, ResetDirection::Received));
+        reset_correlation.push(other(3));
+        assert!(times(reset_correlation.release(1 + HOLD_NS)).is_empty());
+        assert_eq!(times(reset_correlation.release(2 + HOLD_NS)), [2, 3]);
     }
 
     #[test]
     fn an_inferred_refusal_is_replaced_by_a_reset_of_its_connection_only() {
         for (is_same, left) in [(true, vec![3]), (false, vec![2, 3])] {
-            let mut judge = Judge::default();
+            let mut reset_correlation = ResetCorrelation::default();
             let mut replacement = reset(3, 7, ResetDirection::Sent);
             replacement.replaces = true;
             let mut refused = other(2);
@@ -170,20 +170,20 @@ mod tests {
             refused.event.netns = connection.netns;
             refused.event.remote = connection.remote;
             refused.event.local = is_same.then_some(connection.local).flatten();
-            judge.push(refused);
-            judge.push(replacement);
-            assert_eq!(times(judge.release(u64::MAX)), left);
+            reset_correlation.push(refused);
+            reset_correlation.push(replacement);
+            assert_eq!(times(reset_correlation.release(u64::MAX)), left);
         }
     }
 
     #[test]
     fn another_socket_replaces_nothing() {
-        let mut judge = Judge::default();
-        judge.push(reset(2, 7, ResetDirection::Received));
+        let mut reset_correlation = ResetCorrelation::default();
+        reset_correlation.push(reset(2, 7, ResetDirection::Received));
         let mut replacement = reset(4, 8, ResetDirection::Sent);
         replacement.replaces = true;
-        judge.push(replacement);
-        assert_eq!(times(judge.release(u64::MAX)), [2, 4]);
+        reset_correlation.push(replacement);
+        assert_eq!(times(reset_correlation.release(u64::MAX)), [2, 4]);
     }
 
     fn unaccepted(mono_ns: u64) -> Decoded {
@@ -196,23 +196,23 @@ mod tests {
 
     #[test]
     fn none_accepts_what_was_no_reset() {
-        let mut judge = Judge::default();
+        let mut reset_correlation = ResetCorrelation::default();
         let mut waiting = unaccepted(2);
         waiting.may_be_replaced = true;
-        judge.push(waiting);
+        reset_correlation.push(waiting);
         let mut replacement = reset(3, 7, ResetDirection::Sent);
         replacement.replaces = true;
-        judge.push(replacement);
-        assert_eq!(times(judge.release(u64::MAX)), [3]);
+        reset_correlation.push(replacement);
+        assert_eq!(times(reset_correlation.release(u64::MAX)), [3]);
     }
 
     #[test]
     fn who_accepts_is_named_for_a_reset_that_came_before() {
-        let mut judge = Judge::default();
-        judge.push(unaccepted(2));
-        judge.push(other(3));
+        let mut reset_correlation = ResetCorrelation::default();
+        reset_correlation.push(unaccepted(2));
+        reset_correlation.push(other(3));
         // Others do not wait.
-        assert_eq!(times(judge.release(3)), [3]);
+        assert_eq!(times(reset_correlation.release(3)), [3]);
         let mut acceptor = unaccepted(2);
         acceptor.awaits_accept = false;
         acceptor.is_acceptor = true;
@@ -223,13 +223,13 @@ mod tests {
             let mut stranger = acceptor.clone();
             stranger.socket = socket;
             stranger.event.mono_ns = mono_ns;
-            judge.push(stranger);
-            assert!(times(judge.release(4)).is_empty());
+            reset_correlation.push(stranger);
+            assert!(times(reset_correlation.release(4)).is_empty());
         }
-        judge.push(acceptor.clone());
+        reset_correlation.push(acceptor.clone());
         // Once.
-        judge.push(acceptor);
-        let told: Vec<Event> = judge.release(5).collect();
+        reset_correlation.push(acceptor);
+        let told: Vec<Event> = reset_correlation.release(5).collect();
         assert_eq!(told.len(), 1);
         let pid = |process: &Option<_>| process.as_ref().map(|it: &Process| it.key);
         assert_eq!(pid(&told[0].process), pid(&samples::reset().process));
@@ -237,21 +237,21 @@ mod tests {
 
     #[test]
     fn a_reset_that_nobody_accepts_is_told_as_nobodys() {
-        let mut judge = Judge::default();
-        judge.push(unaccepted(2));
-        assert!(times(judge.release(1 + ACCEPT_WAIT_NS)).is_empty());
-        let told: Vec<Event> = judge.release(2 + ACCEPT_WAIT_NS).collect();
+        let mut reset_correlation = ResetCorrelation::default();
+        reset_correlation.push(unaccepted(2));
+        assert!(times(reset_correlation.release(1 + ACCEPT_WAIT_NS)).is_empty());
+        let told: Vec<Event> = reset_correlation.release(2 + ACCEPT_WAIT_NS).collect();
         assert!(told.len() == 1 && told[0].process.is_none());
     }
 
     #[test]
     fn the_latest_of_two_is_replaced() {
-        let mut judge = Judge::default();
-        judge.push(reset(2, 7, ResetDirection::Received));
-        judge.push(reset(3, 7, ResetDirection::Received));
+        let mut reset_correlation = ResetCorrelation::default();
+        reset_correlation.push(reset(2, 7, ResetDirection::Received));
+        reset_correlation.push(reset(3, 7, ResetDirection::Received));
         let mut replacement = reset(4, 7, ResetDirection::Sent);
         replacement.replaces = true;
-        judge.push(replacement);
-        assert_eq!(times(judge.release(u64::MAX)), [2, 4]);
+        reset_correlation.push(replacement);
+        assert_eq!(times(reset_correlation.release(u64::MAX)), [2, 4]);
     }
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use twtrace_core::event::Event;
 use twtrace_core::event::timestamp::Clocks;
 use twtrace_core::model::budget::sysctls::{TIME_WAIT_NS, TwTimeout};
-use twtrace_core::model::presume::{Look, PresumedEnds};
+use twtrace_core::model::inferred_ends::{InferredEnds, Look};
 
-use crate::scan::gate::Gate;
+use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::setting::{self, Setting};
 use crate::scan::snapshot::{self, namespaces};
 use crate::scan::sock_diag::Query;
@@ -23,25 +23,25 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// Presumed ends, and the way to look.
 #[derive(Debug)]
-pub struct Presumed {
-    ends: PresumedEnds,
-    gate: Option<Rc<Gate>>,
+pub struct LiveInferredEnds {
+    ends: InferredEnds,
+    helper: Option<Rc<NamespaceHelper>>,
     looked: Instant,
 }
 
-impl Presumed {
+impl LiveInferredEnds {
     /// With room for so many TIME_WAITs.
     pub fn new(max_entries: u32) -> Self {
         Self {
-            ends: PresumedEnds::new(usize::try_from(max_entries).unwrap_or(usize::MAX)),
-            gate: None,
+            ends: InferredEnds::new(usize::try_from(max_entries).unwrap_or(usize::MAX)),
+            helper: None,
             looked: Instant::now(),
         }
     }
 
     /// Other namespaces can be looked into through this.
-    pub fn look_through(&mut self, gate: Option<Rc<Gate>>) {
-        self.gate = gate;
+    pub fn look_through(&mut self, helper: Option<Rc<NamespaceHelper>>) {
+        self.helper = helper;
     }
 
     /// TIME_WAITs whose ends will go untold, so far.
@@ -67,7 +67,7 @@ impl Presumed {
         let wanted = self.ends.namespaces();
         let mut told = Vec::new();
         if !wanted.is_empty() {
-            let found = snapshot::take(self.gate.as_deref(), Query::all(), &wanted);
+            let found = snapshot::take(self.helper.as_deref(), Query::all(), &wanted);
             let existing = namespaces();
             for namespace in &found.namespaces {
                 let netns = namespace.netns;
@@ -97,7 +97,7 @@ impl Presumed {
 
     /// `None` where the kernel has no such setting.
     fn seconds(&self, netns: u32, paths: &[PathBuf], setting: Setting) -> Option<u64> {
-        let text = setting::text(self.gate.as_deref(), netns, paths, setting).ok()?;
+        let text = setting::text(self.helper.as_deref(), netns, paths, setting).ok()?;
         text.trim().parse().ok()
     }
 }

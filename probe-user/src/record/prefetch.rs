@@ -21,14 +21,14 @@ struct Frame {
 
 /// The frames of a file. The first is decompressed when it is asked for, as all files of a recording are opened to
 /// see how they begin; the further ones in a thread of their own, ahead of who reads.
-pub struct Ahead<R> {
+pub struct Prefetch<R> {
     frames: Option<Frames<R>>,
     thread: Option<(Receiver<Found>, Sender<Vec<u8>>)>,
     has_begun: bool,
     offset: u64,
 }
 
-impl<R: Read + Send + 'static> Ahead<R> {
+impl<R: Read + Send + 'static> Prefetch<R> {
     /// Nothing was read yet.
     pub fn new(frames: Frames<R>) -> Self {
         Self {

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// A value that takes no room as long as it has nothing in it.
 #[derive(Clone, Debug)]
-pub struct Rare<T>(Option<Box<T>>);
+pub struct Sparse<T>(Option<Box<T>>);
 
 /// What has a value for nothing.
 pub trait Nothing: Sized + 'static {
@@ -17,19 +17,19 @@ pub trait Nothing: Sized + 'static {
     fn is_nothing(&self) -> bool;
 }
 
-impl<T> Default for Rare<T> {
+impl<T> Default for Sparse<T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<T: Nothing> From<T> for Rare<T> {
+impl<T: Nothing> From<T> for Sparse<T> {
     fn from(value: T) -> Self {
         Self((!value.is_nothing()).then(|| Box::new(value)))
     }
 }
 
-impl<T: Nothing> Deref for Rare<T> {
+impl<T: Nothing> Deref for Sparse<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -38,13 +38,13 @@ impl<T: Nothing> Deref for Rare<T> {
 }
 
 /// To write to it takes the room.
-impl<T: Nothing + Default> DerefMut for Rare<T> {
+impl<T: Nothing + Default> DerefMut for Sparse<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.get_or_insert_default()
     }
 }
 
-impl<T: Nothing + Serialize> Serialize for Rare<T> {
+impl<T: Nothing + Serialize> Serialize for Sparse<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (**self).serialize(serializer)
     }
@@ -57,10 +57,10 @@ mod tests {
 
     #[test]
     fn nothing_takes_no_room_and_reads_as_nothing() {
-        let mut rare: Rare<Reuse> = Reuse::default().into();
+        let mut rare: Sparse<Reuse> = Reuse::default().into();
         assert!(rare.0.is_none());
         assert_eq!(*rare, Reuse::default());
         rare.taken += 1;
-        assert_eq!(Rare::from(*rare).taken, 1);
+        assert_eq!(Sparse::from(*rare).taken, 1);
     }
 }

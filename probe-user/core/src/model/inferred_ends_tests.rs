@@ -51,30 +51,30 @@ fn told(end: &Event) -> (EndCause, Option<u64>, u64, Option<u32>) {
     )
 }
 
-fn with_one() -> (PresumedEnds, Event) {
-    let mut presumed = PresumedEnds::new(2);
+fn with_one() -> (InferredEnds, Event) {
+    let mut inferred_ends = InferredEnds::new(2);
     let event = birth(100);
-    assert!(presumed.note(&event, clocks()).is_none());
-    (presumed, event)
+    assert!(inferred_ends.note(&event, clocks()).is_none());
+    (inferred_ends, event)
 }
 
-fn look(presumed: &mut PresumedEnds, sockets: &[Row], at_s: u64) -> Vec<Event> {
+fn look(inferred_ends: &mut InferredEnds, sockets: &[Row], at_s: u64) -> Vec<Event> {
     let look = Look {
         time_wait_ns: TIME_WAIT_NS,
         sockets,
         fin_timeout_ns: Some(60 * SECOND_NS),
         asked_ns: at_s * SECOND_NS,
     };
-    presumed.correct(NETNS, look, clocks())
+    inferred_ends.correct(NETNS, look, clocks())
 }
 
 const NETNS: u32 = 4_026_531_840;
 
 #[test]
 fn without_news_it_lives_for_a_minute() {
-    let (mut presumed, event) = with_one();
-    assert!(presumed.expired(159 * SECOND_NS, clocks()).is_empty());
-    let ends = presumed.expired(163 * SECOND_NS, clocks());
+    let (mut inferred_ends, event) = with_one();
+    assert!(inferred_ends.expired(159 * SECOND_NS, clocks()).is_empty());
+    let ends = inferred_ends.expired(163 * SECOND_NS, clocks());
     assert_eq!(told(&ends[0]), (EndCause::Expired, Some(60), 160, None));
     assert!(
         ends[0]
@@ -83,110 +83,110 @@ fn without_news_it_lives_for_a_minute() {
             .unwrap()
             .is(event.process.as_ref().unwrap())
     );
-    assert!(presumed.expired(u64::MAX, clocks()).is_empty());
+    assert!(inferred_ends.expired(u64::MAX, clocks()).is_empty());
 }
 
 #[test]
 fn another_connection_of_the_tuple_took_it() {
-    let (mut presumed, _) = with_one();
+    let (mut inferred_ends, _) = with_one();
     let mut next = birth(110);
     next.opener = Some(samples::process(9, "next"));
-    let end = presumed.note(&next, clocks()).unwrap();
+    let end = inferred_ends.note(&next, clocks()).unwrap();
     assert_eq!(
         told(&end),
         (EndCause::ReusedByConnect, Some(7), 107, Some(9))
     );
     // The next one has a life of its own, and the time of the first is void.
-    assert!(presumed.expired(165 * SECOND_NS, clocks()).is_empty());
-    assert_eq!(presumed.expired(170 * SECOND_NS, clocks()).len(), 1);
+    assert!(inferred_ends.expired(165 * SECOND_NS, clocks()).is_empty());
+    assert_eq!(inferred_ends.expired(170 * SECOND_NS, clocks()).len(), 1);
 
-    let (mut presumed, _) = with_one();
+    let (mut inferred_ends, _) = with_one();
     let mut next = birth(110);
     next.side = Side::Server;
-    let end = presumed.note(&next, clocks()).unwrap();
+    let end = inferred_ends.note(&next, clocks()).unwrap();
     assert_eq!(told(&end).0, EndCause::ReopenedBySyn);
     assert_eq!(told(&end).3, None);
 }
 
 #[test]
 fn a_reset_of_the_old_connection_is_no_end_and_an_answer_to_data_is() {
-    let (mut presumed, _) = with_one();
+    let (mut inferred_ends, _) = with_one();
     let mut reset = samples::reset();
     reset.mono_ns = 101 * SECOND_NS;
     if let Facts::Reset(facts) = &mut reset.facts {
         facts.flow.connection_ns = Some(4 * SECOND_NS);
     }
-    assert!(presumed.note(&reset, clocks()).is_none());
+    assert!(inferred_ends.note(&reset, clocks()).is_none());
     if let Facts::Reset(facts) = &mut reset.facts {
         facts.flow.connection_ns = None;
         facts.reason = ResetReason::DataAfterClose;
     }
-    let end = presumed.note(&reset, clocks()).unwrap();
+    let end = inferred_ends.note(&reset, clocks()).unwrap();
     assert_eq!(told(&end), (EndCause::Killed, Some(1), 101, None));
 }
 
 #[test]
 fn a_dump_puts_right_when_it_will_end() {
-    let (mut presumed, event) = with_one();
+    let (mut inferred_ends, event) = with_one();
     let waiting = row(&event, TcpState::FinWait2, Timer::TimeWait, 30);
-    assert!(look(&mut presumed, &[waiting], 120).is_empty());
+    assert!(look(&mut inferred_ends, &[waiting], 120).is_empty());
     // Its minute may have begun anew.
-    assert!(presumed.expired(200 * SECOND_NS, clocks()).is_empty());
+    assert!(inferred_ends.expired(200 * SECOND_NS, clocks()).is_empty());
     let promoted = row(&event, TcpState::TimeWait, Timer::TimeWait, 50);
-    assert!(look(&mut presumed, &[promoted], 150).is_empty());
-    assert!(presumed.expired(199 * SECOND_NS, clocks()).is_empty());
-    let ends = presumed.expired(200 * SECOND_NS, clocks());
+    assert!(look(&mut inferred_ends, &[promoted], 150).is_empty());
+    assert!(inferred_ends.expired(199 * SECOND_NS, clocks()).is_empty());
+    let ends = inferred_ends.expired(200 * SECOND_NS, clocks());
     assert_eq!(told(&ends[0]), (EndCause::Expired, Some(100), 200, None));
 }
 
 #[test]
 fn a_dump_shows_what_ended_early() {
-    let (mut presumed, event) = with_one();
-    assert_eq!(presumed.namespaces(), [NETNS]);
+    let (mut inferred_ends, event) = with_one();
+    assert_eq!(inferred_ends.namespaces(), [NETNS]);
     // Of before its birth: says nothing.
-    assert!(look(&mut presumed, &[], 99).is_empty());
-    let ends = look(&mut presumed, &[], 120);
+    assert!(look(&mut inferred_ends, &[], 99).is_empty());
+    let ends = look(&mut inferred_ends, &[], 120);
     assert_eq!(told(&ends[0]), (EndCause::Killed, None, 120, None));
 
-    let (mut presumed, _) = with_one();
-    let ends = look(&mut presumed, &[], 159);
+    let (mut inferred_ends, _) = with_one();
+    let ends = look(&mut inferred_ends, &[], 159);
     assert_eq!(told(&ends[0]), (EndCause::Expired, Some(59), 159, None));
 
-    let (mut presumed, _) = with_one();
+    let (mut inferred_ends, _) = with_one();
     let open = row(&event, TcpState::Established, Timer::Off, 0);
-    let ends = look(&mut presumed, &[open], 120);
+    let ends = look(&mut inferred_ends, &[open], 120);
     assert_eq!(told(&ends[0]), (EndCause::ReusedByConnect, None, 120, None));
 
-    let (mut presumed, _) = with_one();
-    let ends = presumed.purge(NETNS, 130 * SECOND_NS, clocks());
+    let (mut inferred_ends, _) = with_one();
+    let ends = inferred_ends.purge(NETNS, 130 * SECOND_NS, clocks());
     assert_eq!(told(&ends[0]), (EndCause::Purged, None, 130, None));
-    assert!(presumed.namespaces().is_empty());
+    assert!(inferred_ends.namespaces().is_empty());
 }
 
 #[test]
 fn what_finds_no_room_is_counted() {
-    let mut presumed = PresumedEnds::new(1);
+    let mut inferred_ends = InferredEnds::new(1);
     for port in [1, 2, 3] {
         let mut event = birth(100);
         event.local = Some(([10, 0, 0, 1], port).into());
-        presumed.note(&event, clocks());
+        inferred_ends.note(&event, clocks());
     }
-    assert_eq!(presumed.without_room, 2);
-    assert_eq!(presumed.expired(u64::MAX, clocks()).len(), 1);
+    assert_eq!(inferred_ends.without_room, 2);
+    assert_eq!(inferred_ends.expired(u64::MAX, clocks()).len(), 1);
 }
 
 #[test]
 fn a_search_for_a_port_that_finds_one_has_taken_it() {
-    let (mut presumed, event) = with_one();
+    let (mut inferred_ends, event) = with_one();
     let mut search = samples::port_alloc();
     (search.local, search.remote) = (event.local, event.remote);
     search.mono_ns = 105 * SECOND_NS;
     search.process = Some(samples::process(5, "taker"));
-    assert!(presumed.note(&search, clocks()).is_none(), "it failed");
+    assert!(inferred_ends.note(&search, clocks()).is_none(), "it failed");
     if let Facts::PortAlloc(facts) = &mut search.facts {
         facts.result = PortResult::Ok;
     }
-    let end = presumed.note(&search, clocks()).unwrap();
+    let end = inferred_ends.note(&search, clocks()).unwrap();
     assert_eq!(
         told(&end),
         (EndCause::ReusedByConnect, Some(5), 105, Some(5))
@@ -195,43 +195,43 @@ fn a_search_for_a_port_that_finds_one_has_taken_it() {
 
 #[test]
 fn where_a_setting_says_so_it_lives_for_another_time() {
-    let look = |presumed: &mut PresumedEnds, time_wait_s, at_s, sockets: &[Row]| {
+    let look = |inferred_ends: &mut InferredEnds, time_wait_s, at_s, sockets: &[Row]| {
         let look = Look {
             time_wait_ns: time_wait_s * SECOND_NS,
             sockets,
             fin_timeout_ns: Some(60 * SECOND_NS),
             asked_ns: at_s * SECOND_NS,
         };
-        presumed.correct(NETNS, look, clocks())
+        inferred_ends.correct(NETNS, look, clocks())
     };
-    let (mut presumed, _) = with_one();
-    let ends = look(&mut presumed, 5, 107, &[]);
+    let (mut inferred_ends, _) = with_one();
+    let ends = look(&mut inferred_ends, 5, 107, &[]);
     assert_eq!(told(&ends[0]), (EndCause::Expired, Some(5), 105, None));
     // From then on it is known when the next one is born.
-    assert!(presumed.note(&birth(110), clocks()).is_none());
-    assert!(presumed.expired(114 * SECOND_NS, clocks()).is_empty());
-    let ends = presumed.expired(115 * SECOND_NS, clocks());
+    assert!(inferred_ends.note(&birth(110), clocks()).is_none());
+    assert!(inferred_ends.expired(114 * SECOND_NS, clocks()).is_empty());
+    let ends = inferred_ends.expired(115 * SECOND_NS, clocks());
     assert_eq!(told(&ends[0]), (EndCause::Expired, Some(5), 115, None));
     // Put back, and lengthened, with one alive that no dump has shown.
-    assert!(presumed.note(&birth(120), clocks()).is_none());
-    assert!(look(&mut presumed, 600, 120, &[]).is_empty());
-    assert!(presumed.expired(719 * SECOND_NS, clocks()).is_empty());
-    let ends = presumed.expired(720 * SECOND_NS, clocks());
+    assert!(inferred_ends.note(&birth(120), clocks()).is_none());
+    assert!(look(&mut inferred_ends, 600, 120, &[]).is_empty());
+    assert!(inferred_ends.expired(719 * SECOND_NS, clocks()).is_empty());
+    let ends = inferred_ends.expired(720 * SECOND_NS, clocks());
     assert_eq!(told(&ends[0]), (EndCause::Expired, Some(600), 720, None));
-    assert!(look(&mut presumed, 60, 721, &[]).is_empty());
-    assert!(presumed.note(&birth(730), clocks()).is_none());
-    assert_eq!(presumed.expired(790 * SECOND_NS, clocks()).len(), 1);
+    assert!(look(&mut inferred_ends, 60, 721, &[]).is_empty());
+    assert!(inferred_ends.note(&birth(730), clocks()).is_none());
+    assert_eq!(inferred_ends.expired(790 * SECOND_NS, clocks()).len(), 1);
 }
 
 #[test]
 fn the_wait_for_the_peers_fin_may_be_shorter() {
-    let (mut presumed, _) = with_one();
+    let (mut inferred_ends, _) = with_one();
     let look = Look {
         time_wait_ns: TIME_WAIT_NS,
         sockets: &[],
         fin_timeout_ns: Some(5 * SECOND_NS),
         asked_ns: 107 * SECOND_NS,
     };
-    let ends = presumed.correct(NETNS, look, clocks());
+    let ends = inferred_ends.correct(NETNS, look, clocks());
     assert_eq!(told(&ends[0]), (EndCause::Expired, Some(5), 105, None));
 }

@@ -11,7 +11,7 @@ const MAX_PROCESSES: usize = 4_096;
 /// TIME_WAITs that went otherwise than was thought, when they had been taken already. They are made up for by the
 /// next ones: what was told never goes back.
 #[derive(Debug, Default)]
-pub struct Owed(HashMap<ProcessKey, Debt>);
+pub struct TakenBack(HashMap<ProcessKey, Debt>);
 
 /// What one process owes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ struct Debt {
     ended: [u64; EndCause::COUNT],
 }
 
-impl Owed {
+impl TakenBack {
     /// Takes negative numbers out of what was taken, and makes up for those of before.
     pub fn settle(&mut self, taken: &mut [(ProcessKey, ProcessTotals)]) {
         for (key, totals) in taken {
@@ -41,11 +41,11 @@ impl Owed {
     }
 }
 
-fn settle<const N: usize>(counts: &mut [u64; N], owed: &mut [u64; N]) {
-    for (count, owed) in counts.iter_mut().zip(owed) {
-        let net = count.wrapping_sub(*owed).cast_signed();
+fn settle<const N: usize>(counts: &mut [u64; N], taken_back: &mut [u64; N]) {
+    for (count, taken_back) in counts.iter_mut().zip(taken_back) {
+        let net = count.wrapping_sub(*taken_back).cast_signed();
         *count = u64::try_from(net).unwrap_or(0);
-        *owed = net.min(0).unsigned_abs();
+        *taken_back = net.min(0).unsigned_abs();
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_back_is_made_up_for() {
-        let mut owed = Owed::default();
+        let mut taken_back = TakenBack::default();
         for (kernel, told) in [
             ([1, 0], [1, 0]),
             ([-1, 2], [0, 2]),
@@ -73,34 +73,34 @@ mod tests {
             ([1, 0], [1, 0]),
         ] {
             let mut taken = taken(kernel);
-            owed.settle(&mut taken);
+            taken_back.settle(&mut taken);
             assert_eq!(taken[0].1.reset_received[..2], told);
         }
-        assert!(owed.0.is_empty());
+        assert!(taken_back.0.is_empty());
     }
 
     #[test]
     fn ends_are_made_up_for_as_well() {
-        let mut owed = Owed::default();
+        let mut taken_back = TakenBack::default();
         for (kernel, told) in [([3, 0], [3, 0]), ([-1, 1], [0, 1]), ([2, 0], [1, 0])] {
             let mut taken = taken([0, 0]);
             for (to, count) in taken[0].1.ended.iter_mut().zip(kernel) {
                 *to = i64::cast_unsigned(count);
             }
-            owed.settle(&mut taken);
+            taken_back.settle(&mut taken);
             assert_eq!(taken[0].1.ended[..2], told);
         }
-        assert!(owed.0.is_empty());
+        assert!(taken_back.0.is_empty());
     }
 
     #[test]
     fn debts_are_bounded() {
-        let mut owed = Owed::default();
+        let mut taken_back = TakenBack::default();
         for tgid in 1..=2 * MAX_PROCESSES as u32 {
             let mut taken = taken([-1, 0]);
             taken[0].0.tgid = tgid;
-            owed.settle(&mut taken);
+            taken_back.settle(&mut taken);
         }
-        assert!(owed.0.len() <= MAX_PROCESSES);
+        assert!(taken_back.0.len() <= MAX_PROCESSES);
     }
 }

@@ -7,13 +7,13 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 /// Rows in one piece, in the order in which they came, and a table of their numbers. The standard library's map keeps
 /// the rows in the table, of which an eighth to nine sixteenths are empty, and copies it whenever it grows.
 #[derive(Clone, Debug)]
-pub struct Dense<K, V> {
+pub struct CompactMap<K, V> {
     rows: Vec<(K, V)>,
     numbers: HashTable<u32>,
     hasher: DefaultHashBuilder,
 }
 
-impl<K, V> Default for Dense<K, V> {
+impl<K, V> Default for CompactMap<K, V> {
     fn default() -> Self {
         Self {
             rows: Vec::new(),
@@ -23,7 +23,7 @@ impl<K, V> Default for Dense<K, V> {
     }
 }
 
-impl<K: Eq + Hash, V> Dense<K, V> {
+impl<K: Eq + Hash, V> CompactMap<K, V> {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -130,24 +130,24 @@ mod tests {
     proptest! {
         #[test]
         fn it_holds_what_a_map_holds(keys in prop::collection::vec(0_u16..300, 0..1000), max in 0_usize..200) {
-            let mut dense = Dense::default();
+            let mut compact_map = CompactMap::default();
             let mut map: HashMap<u16, u32> = HashMap::new();
             for key in &keys {
                 let has_room = map.len() < max || map.contains_key(key);
-                let count = dense.within(*key, max, || 0);
+                let count = compact_map.within(*key, max, || 0);
                 prop_assert_eq!(count.is_some(), has_room);
                 if let Some((_, count)) = count {
                     *count += 1;
                     *map.entry(*key).or_default() += 1;
                 }
             }
-            dense.retain(|key, _| key % 3 != 0);
+            compact_map.retain(|key, _| key % 3 != 0);
             map.retain(|key, _| key % 3 != 0);
-            prop_assert_eq!(dense.len(), map.len());
+            prop_assert_eq!(compact_map.len(), map.len());
             for key in 0..300 {
-                prop_assert_eq!(dense.get(&key), map.get(&key));
+                prop_assert_eq!(compact_map.get(&key), map.get(&key));
             }
-            let all: HashMap<u16, u32> = dense.iter().map(|(key, count)| (*key, *count)).collect();
+            let all: HashMap<u16, u32> = compact_map.iter().map(|(key, count)| (*key, *count)).collect();
             prop_assert_eq!(all, map);
         }
     }

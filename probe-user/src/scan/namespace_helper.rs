@@ -26,13 +26,13 @@ const OWN_NETNS: &str = "/proc/thread-self/ns/net";
 
 /// The process, seen from the one that made it.
 #[derive(Debug)]
-pub struct Gate {
+pub struct NamespaceHelper {
     /// `None` only while it is dropped.
     control: Option<OwnedFd>,
     child: libc::pid_t,
 }
 
-impl Gate {
+impl NamespaceHelper {
     /// Starts the process. To be called before privileges are dropped, and while there are no other threads.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Gate {
     }
 }
 
-impl Drop for Gate {
+impl Drop for NamespaceHelper {
     fn drop(&mut self) {
         // The end of its control socket is the end of the child.
         self.control = None;
@@ -197,26 +197,26 @@ mod tests {
     #[test]
     fn namespaces_are_entered_and_others_not_taken_for_them() {
         // The C library makes fork() safe for what the child does here, other threads or not.
-        let gate = Gate::open().unwrap();
+        let helper = NamespaceHelper::open().unwrap();
         let me = std::process::id();
         let path = format!("/proc/{me}/ns/net");
         let netns = netns::of_process(me).unwrap();
-        match gate.diag_socket(netns, Path::new(&path)) {
+        match helper.diag_socket(netns, Path::new(&path)) {
             Ok(mut socket) => {
                 socket.dump(Query::of(&[])).unwrap();
-                let setting = gate.setting(Setting::PortRange, netns, Path::new(&path));
+                let setting = helper.setting(Setting::PortRange, netns, Path::new(&path));
                 let text = io::read_to_string(setting.unwrap()).unwrap();
                 assert_eq!(
                     text,
                     std::fs::read_to_string(Setting::PortRange.path()).unwrap()
                 );
-                let stale = gate.diag_socket(netns + 1, Path::new(&path)).unwrap_err();
+                let stale = helper.diag_socket(netns + 1, Path::new(&path)).unwrap_err();
                 assert_eq!(stale.raw_os_error(), Some(libc::ESTALE));
             }
             // Only root may.
             Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPERM)),
         }
-        let missing = gate.diag_socket(netns, Path::new("/nonexistent"));
+        let missing = helper.diag_socket(netns, Path::new("/nonexistent"));
         assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -12,7 +12,7 @@ use twtrace_wire::ProcessKey;
 
 use super::Session;
 use crate::enrich::{pid_namespace, procfs};
-use crate::scan::gate::Gate;
+use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::owners::{Holder, Owners};
 use crate::scan::slab;
 use crate::scan::snapshot;
@@ -21,13 +21,13 @@ use crate::scan::sock_diag::Query;
 /// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` where that is not empty. `hidden` are those that
 /// may not be found.
 pub fn close_wait(
-    gate: Option<&Gate>,
+    helper: Option<&NamespaceHelper>,
     only: &[u32],
     hidden: &[u32],
     session: &mut Session,
 ) -> CloseWait {
     let query = Query::of(close_wait::STATES).with_times();
-    let snapshot = snapshot::take(gate, query, only);
+    let snapshot = snapshot::take(helper, query, only);
     let owners = Owners::find(&close_wait::inodes(&snapshot.namespaces));
     if owners.unreadable > 0 {
         log::debug!("descriptors of {} processes are hidden", owners.unreadable);

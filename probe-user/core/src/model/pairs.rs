@@ -5,23 +5,23 @@ use std::sync::Arc;
 
 use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side};
 
-use super::dense::Dense;
+use super::compact_map::CompactMap;
 use super::destination::Destination;
 use super::key_of;
 use super::reuse::Reuse;
-use super::sums::DealingSums;
+use super::sums::PairSums;
 use crate::event::{Event, Facts, PortResult, Process};
 
 /// Pairs of process and destination kept apart; what further ones do is left out.
-const MAX_DEALINGS: usize = 65_536;
+const MAX_PAIRS: usize = 65_536;
 
 /// The namespace, and how many had its number before it.
 type Key = (u32, u32, Side, Destination, ProcessKey);
 
 /// Facts by process and destination, from events: lower bounds where events were lost.
 #[derive(Clone, Debug, Default)]
-pub struct Dealings {
-    rows: Dense<Key, Kept>,
+pub struct Pairs {
+    rows: CompactMap<Key, Kept>,
     /// The one that acted last: mostly the next one as well.
     last: Option<Arc<Process>>,
     left_out: u64,
@@ -34,11 +34,11 @@ struct Kept {
     process: Option<Arc<Process>>,
     time_wait: u64,
     /// All but the process and TIME_WAITs.
-    more: Option<Box<Dealing>>,
+    more: Option<Box<PairCounts>>,
 }
 
 impl Kept {
-    fn add(&mut self, did: &Dealing) {
+    fn add(&mut self, did: &PairCounts) {
         self.time_wait += did.time_wait;
         if did.events() > did.time_wait || !did.reuse.is_empty() {
             let more = self.more.get_or_insert_default();
@@ -47,8 +47,8 @@ impl Kept {
         }
     }
 
-    fn whole(&self) -> Dealing {
-        Dealing {
+    fn whole(&self) -> PairCounts {
+        PairCounts {
             process: self.process.as_deref().cloned(),
             time_wait: self.time_wait,
             ..self.more.as_deref().cloned().unwrap_or_default()
@@ -70,12 +70,12 @@ pub struct DealingRow {
     /// Its id, 0 where there is no process.
     pub pid: u32,
     /// What it did.
-    pub did: Dealing,
+    pub did: PairCounts,
 }
 
 /// Numbers of one pair.
 #[derive(Clone, Debug, Default)]
-pub struct Dealing {
+pub struct PairCounts {
     /// As it was when it acted last.
     pub process: Option<Process>,
     /// TIME_WAITs made by closing first.
@@ -90,7 +90,7 @@ pub struct Dealing {
     pub reuse: Reuse,
 }
 
-impl Dealing {
+impl PairCounts {
     fn add(&mut self, other: &Self) {
         self.time_wait += other.time_wait;
         self.linger_zero += other.linger_zero;
@@ -106,13 +106,13 @@ impl Dealing {
     }
 }
 
-impl Dealings {
+impl Pairs {
     /// Counts an event.
     pub fn apply(&mut self, event: &Event) {
         let Some(netns) = event.netns else {
             return;
         };
-        let mut one = Dealing::default();
+        let mut one = PairCounts::default();
         match &event.facts {
             Facts::TimeWait(_) if event.event == EventKind::TimeWait => one.time_wait = 1,
             Facts::Reset(facts)
@@ -151,7 +151,7 @@ impl Dealings {
             key_of(event),
         );
         let process = event.process.as_ref().map(|process| self.shared(process));
-        let Some((_, row)) = self.rows.within(key, MAX_DEALINGS, Kept::default) else {
+        let Some((_, row)) = self.rows.within(key, MAX_PAIRS, Kept::default) else {
             self.left_out += 1;
             return;
         };
@@ -172,7 +172,7 @@ impl Dealings {
     }
 
     /// Adds what was counted elsewhere.
-    pub fn add(&mut self, sums: DealingSums) {
+    pub fn add(&mut self, sums: PairSums) {
         let key = (
             sums.netns,
             sums.netns_nth,
@@ -185,7 +185,7 @@ impl Dealings {
             .process
             .as_ref()
             .map(|process| self.shared(process));
-        let Some((_, row)) = self.rows.within(key, MAX_DEALINGS, Kept::default) else {
+        let Some((_, row)) = self.rows.within(key, MAX_PAIRS, Kept::default) else {
             self.left_out += sums.did.events();
             return;
         };
@@ -199,11 +199,11 @@ impl Dealings {
     }
 
     /// The rows as they can be added to others, those with the most first.
-    pub fn sums(&self) -> Vec<DealingSums> {
+    pub fn sums(&self) -> Vec<PairSums> {
         let rows = self.rows.iter();
-        let mut sums: Vec<DealingSums> = rows
+        let mut sums: Vec<PairSums> = rows
             .map(
-                |((netns, netns_nth, side, destination, key), did)| DealingSums {
+                |((netns, netns_nth, side, destination, key), did)| PairSums {
                     netns: *netns,
                     netns_nth: *netns_nth,
                     side: *side,
@@ -282,16 +282,16 @@ mod tests {
 
     #[test]
     fn events_are_counted_by_process_and_destination() {
-        let mut dealings = Dealings::default();
-        dealings.apply(&samples::time_wait());
-        dealings.apply(&samples::time_wait());
-        dealings.apply(&samples::reset());
-        dealings.apply(&samples::port_alloc());
-        dealings.apply(&samples::abort());
+        let mut pairs = Pairs::default();
+        pairs.apply(&samples::time_wait());
+        pairs.apply(&samples::time_wait());
+        pairs.apply(&samples::reset());
+        pairs.apply(&samples::port_alloc());
+        pairs.apply(&samples::abort());
         let mut nobodys = samples::time_wait();
         nobodys.process = None;
-        dealings.apply(&nobodys);
-        let rows = dealings.rows();
+        pairs.apply(&nobodys);
+        let rows = pairs.rows();
         assert_eq!(rows.len(), 2, "{rows:?}");
         assert_eq!(
             (rows[0].process.as_str(), rows[0].pid),
@@ -304,6 +304,6 @@ mod tests {
             (rows[1].process.as_str(), rows[1].did.time_wait),
             (NOBODY, 1)
         );
-        assert_eq!(dealings.left_out(), 0);
+        assert_eq!(pairs.left_out(), 0);
     }
 }
