@@ -306,7 +306,10 @@ impl Auditor {
                 uncertainty: Uncertainty::default(),
             };
             let row = audit(key.netns, Some(Reading::default()), all, self.sight);
-            let mut differences = row.compared().into_iter().filter_map(|(difference, _)| difference);
+            let mut differences = row
+                .compared()
+                .into_iter()
+                .filter_map(|(difference, _)| difference);
             if differences.any(|difference| difference < 0)
                 && namespace.read(key, seen, now_ns, &mut inhabited).is_some()
             {

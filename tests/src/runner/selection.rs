@@ -139,6 +139,7 @@ const USAGES_IN_GUESTS: &[&str] = &[
     "usage/time_namespace",
     "usage/namespace_of_a_thread",
     "exec/each_program_has_its_own_name",
+    "exec/busy_when_tracing_began",
 ];
 
 /// Of budgets, leaks, experiments and doctor: those that rest on what a kernel has or not, one for each thing that is

@@ -6,8 +6,9 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -20,10 +21,16 @@ use crate::{
     sys::process,
 };
 
-pub const USAGES: &[Usage] = &[Usage {
-    name: "exec/each_program_has_its_own_name",
-    run: each_has_its_own,
-}];
+pub const USAGES: &[Usage] = &[
+    Usage {
+        name: "exec/each_program_has_its_own_name",
+        run: each_has_its_own,
+    },
+    Usage {
+        name: "exec/busy_when_tracing_began",
+        run: busy_when_tracing_began,
+    },
+];
 
 /// Until mini-sockets are there, and until events are read.
 const SETTLED: Duration = Duration::from_millis(500);
@@ -105,6 +112,71 @@ fn each_has_its_own(context: &Context) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A process that acts all the while that tracing starts has its name also for the connection that it opened before.
+fn busy_when_tracing_began(context: &Context) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let kept = TcpStream::connect(address)?;
+    let end = kept.local_addr()?;
+    let (accepted, _) = listener.accept()?;
+    let mut options = context.tier.options();
+    options.extend(["--remote".to_owned(), address.to_string()]);
+    let is_over = AtomicBool::new(false);
+    let events: Vec<Value> = thread::scope(|scope| {
+        let busy = scope.spawn(|| busy(&is_over));
+        let traced = || -> Result<Vec<Value>> {
+            let mut trace = spawn(&context.twtrace, &["trace", "--json"], &options)?;
+            let mut lines = BufReader::new(trace.stdout.take().context("no output")?).lines();
+            let first = lines.next().context("twtrace says nothing")??;
+            ensure!(first.contains(r#""start""#), "begins with {first}");
+            drop(kept);
+            thread::sleep(SETTLED);
+            drop(accepted);
+            thread::sleep(SETTLED);
+            process::signal(trace.id().cast_signed(), libc::SIGINT)?;
+            let events = lines.map(|line| Ok(serde_json::from_str(&line?)?));
+            let events = events.collect::<Result<_>>()?;
+            wait(&mut trace, LIMIT)?;
+            Ok(events)
+        };
+        let events = traced();
+        is_over.store(true, Ordering::Relaxed);
+        let busy = busy
+            .join()
+            .map_err(|_| anyhow::anyhow!("the traffic panicked"))?;
+        ensure!(busy? > 0, "there was no traffic");
+        events
+    })?;
+    let is_birth = |event: &&Value| {
+        event["local"] == end.to_string().as_str() && event["event"] == "time_wait"
+    };
+    let birth = events.iter().find(is_birth).context("no TIME_WAIT")?;
+    for actor in ["process", "opener"] {
+        let process = &birth[actor];
+        ensure!(
+            process["comm"] != "" && process["exe"].is_string(),
+            "the {actor} has no name: {birth}"
+        );
+    }
+    Ok(())
+}
+
+/// Connects until it is over; how often.
+fn busy(is_over: &AtomicBool) -> Result<u64> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let began = Instant::now();
+    let mut count = 0;
+    while !is_over.load(Ordering::Relaxed) && began.elapsed() < LIMIT {
+        drop(TcpStream::connect(address)?);
+        drop(listener.accept()?);
+        count += 1;
+        // Local ports are to last.
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(count)
 }
 
 type Played = ((Child, ChildStdin), [SocketAddr; 2]);
