@@ -1,21 +1,21 @@
 //! Keeps the readings that the audit compares, by network namespace.
 
+mod late;
+mod namespace;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
 
 use twtrace_core::event::Event;
 use twtrace_core::event::facts::Facts;
-use twtrace_core::model::audit::Counters;
-use twtrace_core::model::audit::{AuditRow, CountedAt, Last, Reading, Sight, Uncertainty, audit};
+use twtrace_core::model::audit::{AuditRow, Last, Reading, Sight, audit};
 use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
 
 use crate::enrich::netns::{self, Identify};
 use crate::enrich::pid_namespace;
+use namespace::{Baseline, Inhabited, Namespace, State, key_among, put_first};
 
 /// How often a namespace with new births or RSTs is read, nanoseconds: it may vanish before the end.
 const READ_INTERVAL_NS: u64 = 200_000_000;
-/// Processes of a namespace to read it by.
-const REMEMBERED: usize = 8;
 
 /// What the probes counted, by namespace.
 pub type SeenByNetns = HashMap<NetnsKey, NetnsTotals>;
@@ -36,49 +36,6 @@ pub struct Auditor {
     met: HashMap<u32, u32>,
     /// `None`: due as soon as there is something unread.
     last_read_ns: Option<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Namespace {
-    /// Processes that were in it, the latest first.
-    pids: Vec<u32>,
-    mount: Option<PathBuf>,
-    /// What the audit starts from. A namespace that came later starts from nothing.
-    baseline: Baseline,
-    latest: Option<(Reading, u64)>,
-    /// What was seen between the two latest readings.
-    moved: Uncertainty,
-    /// Those of the baseline.
-    baseline_moved: Uncertainty,
-    /// Its counters went back once.
-    is_replaced: bool,
-    /// What the probes had counted when it was found to be gone.
-    gone_with: Option<NetnsTotals>,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-enum Baseline {
-    /// It came after tracing began, and its counters began at 0.
-    #[default]
-    Zero,
-    Read(Reading),
-    /// It was there before, and could not be read.
-    Unreadable,
-}
-
-/// Within one round of readings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// Not read in this round yet.
-    #[default]
-    Unread,
-    /// Read once, or with other figures each time.
-    Moving,
-    /// Twice the same figures.
-    Settled,
-    /// It could not be read.
-    Unreachable,
 }
 
 impl Auditor {
@@ -233,91 +190,6 @@ impl Auditor {
         self.last_read_ns = Some(now_ns);
     }
 
-    /// Processes and threads by which namespaces with this number were read.
-    fn pids_of(&self, netns: u32) -> Vec<u32> {
-        let first = NetnsKey { netns, mark: 0 };
-        let last = NetnsKey {
-            netns,
-            mark: u32::MAX,
-        };
-        let known = self.namespaces.range(first..=last);
-        known
-            .flat_map(|(_, namespace)| namespace.pids.iter().copied())
-            .collect()
-    }
-
-    /// Reads a namespace that only a thread of these processes is in: such a one is not among those that were found at the
-    /// start. Where the kernel has counted more in it than was seen, it may have been there before: see
-    /// [`Self::read_late`].
-    fn read_by_thread(
-        &mut self,
-        netns: u32,
-        pids: &[u32],
-        seen: &SeenByNetns,
-        now_ns: u64,
-        inhabited: &mut Inhabited<'_>,
-    ) {
-        if self.is_limited {
-            // Under these ids /proc may show others.
-            return;
-        }
-        let threads = netns::threads_in(netns, pids);
-        let Some(key) = key_among(netns, &threads, inhabited.identify) else {
-            return;
-        };
-        let sight = self.sight;
-        let is_new = !self.namespaces.contains_key(&key);
-        let namespace = self.namespaces.entry(key).or_default();
-        namespace.pids = threads;
-        let Some(reading) = namespace.read(key, seen, now_ns, inhabited) else {
-            return;
-        };
-        let all = Last::AtEnd {
-            reading,
-            uncertainty: Uncertainty::default(),
-        };
-        if is_new && audit(netns, Some(Reading::default()), all, sight).is_off() {
-            self.late.push(key);
-        }
-    }
-
-    /// Whether [`Self::read_late`] has something to do.
-    pub fn has_late(&self) -> bool {
-        !self.late.is_empty()
-    }
-
-    /// Finds out of namespaces that were found late whether they were there before tracing began, by figures of the probes
-    /// that are younger than those of the kernel that were read last: what the kernel had counted by then and they have not
-    /// was before. Such a namespace is audited from here on.
-    pub fn read_late(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
-        let mut inhabited = Inhabited::new(identify, self.sight.counted);
-        for key in std::mem::take(&mut self.late) {
-            let Some(namespace) = self.namespaces.get_mut(&key) else {
-                continue;
-            };
-            let Some((reading, _)) = namespace.latest else {
-                continue;
-            };
-            let all = Last::AtEnd {
-                reading: Reading {
-                    seen: seen.get(&key).copied().unwrap_or_default(),
-                    ..reading
-                },
-                uncertainty: Uncertainty::default(),
-            };
-            let row = audit(key.netns, Some(Reading::default()), all, self.sight);
-            let mut differences = row
-                .compared()
-                .into_iter()
-                .filter_map(|(difference, _)| difference);
-            if differences.any(|difference| difference < 0)
-                && namespace.read(key, seen, now_ns, &mut inhabited).is_some()
-            {
-                namespace.audit_from_here();
-            }
-        }
-    }
-
     /// Starts the last round of readings: [`Self::step`] until settled, then [`Self::rows`]. Takes in
     /// namespaces in which no birth was noted.
     pub fn begin_last_round(&mut self, seen: &SeenByNetns, identify: Identify<'_>) {
@@ -421,109 +293,5 @@ fn is_sent(event: &Event) -> bool {
     matches!(&event.facts, Facts::Reset(reset) if reset.direction == ResetDirection::Sent)
 }
 
-/// A round of readings: who lives where, looked up once if at all, and how figures are compared.
-struct Inhabited<'a> {
-    identify: Identify<'a>,
-    counted: CountedAt,
-    found: Option<BTreeMap<u32, Vec<u32>>>,
-}
-
-impl<'a> Inhabited<'a> {
-    fn new(identify: Identify<'a>, counted: CountedAt) -> Self {
-        Self {
-            identify,
-            counted,
-            found: None,
-        }
-    }
-
-    fn pids(&mut self, netns: u32) -> Vec<u32> {
-        let found = self.found.get_or_insert_with(netns::inhabited);
-        found.get(&netns).cloned().unwrap_or_default()
-    }
-}
-
-/// The namespace with this number that one of these processes is in.
-fn key_among(netns: u32, pids: &[u32], identify: Identify<'_>) -> Option<NetnsKey> {
-    pids.iter()
-        .filter_map(|pid| netns::key_of_process(*pid, identify))
-        .find(|key| key.netns == netns)
-}
-
-fn put_first(pids: &mut Vec<u32>, pid: u32) {
-    if pids.first() != Some(&pid) {
-        pids.retain(|known| *known != pid);
-        pids.insert(0, pid);
-        pids.truncate(REMEMBERED);
-    }
-}
-
-impl Namespace {
-    fn audit_from_here(&mut self) {
-        self.is_replaced = false;
-        (self.baseline, self.baseline_moved) = match self.latest {
-            Some((reading, _)) => (Baseline::Read(reading), self.moved),
-            None => (Baseline::Unreadable, Uncertainty::default()),
-        };
-    }
-
-    fn read_at_start(
-        &mut self,
-        netns: NetnsKey,
-        seen: &SeenByNetns,
-        now_ns: u64,
-        inhabited: &mut Inhabited<'_>,
-    ) {
-        if self.read(netns, seen, now_ns, inhabited).is_some() {
-            self.baseline_moved = self.moved;
-        }
-    }
-
-    fn read(
-        &mut self,
-        netns: NetnsKey,
-        seen: &SeenByNetns,
-        now_ns: u64,
-        inhabited: &mut Inhabited<'_>,
-    ) -> Option<Reading> {
-        let kernel = self.counters(netns, inhabited)?;
-        let seen = seen.get(&netns).copied().unwrap_or_default();
-        let reading = Reading { kernel, seen };
-        self.is_replaced |= self
-            .latest
-            .is_some_and(|(before, _)| kernel.is_before(&before.kernel));
-        let before = self
-            .latest
-            .map_or_else(Reading::default, |(before, _)| before);
-        self.moved = Uncertainty::between(&before, &reading, inhabited.counted);
-        self.latest = Some((reading, now_ns));
-        Some(reading)
-    }
-
-    fn counters(&mut self, netns: NetnsKey, inhabited: &mut Inhabited<'_>) -> Option<Counters> {
-        let identify = inhabited.identify;
-        let by_known = |pids: &[u32]| {
-            pids.iter()
-                .find_map(|pid| netns::counters_by_process(netns, *pid, identify))
-        };
-        if let Some(counters) = by_known(&self.pids) {
-            return Some(counters);
-        }
-        self.pids = inhabited.pids(netns.netns);
-        if let Some(counters) = by_known(&self.pids) {
-            return Some(counters);
-        }
-        // Only works before privileges are dropped.
-        let path = self.mount.as_deref()?;
-        if netns::key_of_mount(path, identify) != Some(netns) {
-            return None;
-        }
-        netns::counters_by_mount(path)
-            .inspect_err(|error| log::debug!("reading namespace {}: {error:#}", netns.netns))
-            .ok()
-    }
-}
-
 #[cfg(test)]
-#[path = "auditor_tests.rs"]
 mod tests;

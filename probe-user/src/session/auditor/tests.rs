@@ -4,6 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use twtrace_core::event::samples;
 use twtrace_core::hooks::ResetsSeen;
 
+use twtrace_core::model::audit::CountedAt;
+
 use super::*;
 
 fn own_netns() -> u32 {

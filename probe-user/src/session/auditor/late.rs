@@ -1,0 +1,95 @@
+//! Namespaces that are found late: only a thread is in them.
+
+use twtrace_core::model::audit::{Last, Reading, Uncertainty, audit};
+use twtrace_wire::NetnsKey;
+
+use super::namespace::{Inhabited, key_among};
+use super::{Auditor, SeenByNetns};
+use crate::enrich::netns::{self, Identify};
+
+impl Auditor {
+    /// Processes and threads by which namespaces with this number were read.
+    pub(super) fn pids_of(&self, netns: u32) -> Vec<u32> {
+        let first = NetnsKey { netns, mark: 0 };
+        let last = NetnsKey {
+            netns,
+            mark: u32::MAX,
+        };
+        let known = self.namespaces.range(first..=last);
+        known
+            .flat_map(|(_, namespace)| namespace.pids.iter().copied())
+            .collect()
+    }
+
+    /// Reads a namespace that only a thread of these processes is in: such a one is not among those that were found at the
+    /// start. Where the kernel has counted more in it than was seen, it may have been there before: see
+    /// [`Self::read_late`].
+    pub(super) fn read_by_thread(
+        &mut self,
+        netns: u32,
+        pids: &[u32],
+        seen: &SeenByNetns,
+        now_ns: u64,
+        inhabited: &mut Inhabited<'_>,
+    ) {
+        if self.is_limited {
+            // Under these ids /proc may show others.
+            return;
+        }
+        let threads = netns::threads_in(netns, pids);
+        let Some(key) = key_among(netns, &threads, inhabited.identify) else {
+            return;
+        };
+        let sight = self.sight;
+        let is_new = !self.namespaces.contains_key(&key);
+        let namespace = self.namespaces.entry(key).or_default();
+        namespace.pids = threads;
+        let Some(reading) = namespace.read(key, seen, now_ns, inhabited) else {
+            return;
+        };
+        let all = Last::AtEnd {
+            reading,
+            uncertainty: Uncertainty::default(),
+        };
+        if is_new && audit(netns, Some(Reading::default()), all, sight).is_off() {
+            self.late.push(key);
+        }
+    }
+
+    /// Whether [`Self::read_late`] has something to do.
+    pub fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// Finds out of namespaces that were found late whether they were there before tracing began, by figures of the probes
+    /// that are younger than those of the kernel that were read last: what the kernel had counted by then and they have not
+    /// was before. Such a namespace is audited from here on.
+    pub fn read_late(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
+        let mut inhabited = Inhabited::new(identify, self.sight.counted);
+        for key in std::mem::take(&mut self.late) {
+            let Some(namespace) = self.namespaces.get_mut(&key) else {
+                continue;
+            };
+            let Some((reading, _)) = namespace.latest else {
+                continue;
+            };
+            let all = Last::AtEnd {
+                reading: Reading {
+                    seen: seen.get(&key).copied().unwrap_or_default(),
+                    ..reading
+                },
+                uncertainty: Uncertainty::default(),
+            };
+            let row = audit(key.netns, Some(Reading::default()), all, self.sight);
+            let mut differences = row
+                .compared()
+                .into_iter()
+                .filter_map(|(difference, _)| difference);
+            if differences.any(|difference| difference < 0)
+                && namespace.read(key, seen, now_ns, &mut inhabited).is_some()
+            {
+                namespace.audit_from_here();
+            }
+        }
+    }
+}
