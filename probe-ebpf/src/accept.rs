@@ -60,6 +60,7 @@ unsafe fn write_opener(story: *mut Story, opener: &Actor) {
     unsafe {
         (*story).opener.key.start_boot_ns = opener.key.start_boot_ns;
         (*story).opener.tid = opener.tid;
+        (*story).opener.generation = opener.generation;
         (*story).opener.thread_comm = opener.thread_comm;
         in_this_order();
         (*story).opener.key.unattributed = opener.key.unattributed;

@@ -69,17 +69,19 @@ struct Line {
     seen: Option<i64>,
     kernel: Option<i64>,
     difference: Option<i64>,
+    uncertainty: u64,
     remark: String,
 }
 
 /// The figures of one namespace; but for the first, those that are 0 on both sides are left out.
 fn lines(row: &AuditRow) -> Vec<Line> {
     let count = |count: Option<u64>| count.map(u64::cast_signed);
-    let line = |counted, seen, kernel, difference| Line {
+    let line = |counted, seen, kernel, (difference, uncertainty)| Line {
         counted,
         seen,
         kernel,
         difference,
+        uncertainty,
         remark: String::new(),
     };
     let mut lines = vec![
@@ -89,26 +91,26 @@ fn lines(row: &AuditRow) -> Vec<Line> {
                 "TIME_WAITs created",
                 count(Some(row.births_seen)),
                 count(row.births_kernel),
-                row.difference,
+                (row.difference, row.uncertainty),
             )
         },
         line(
             "TIME_WAITs refused",
             count(Some(row.overflow_seen)),
             count(row.overflow_kernel),
-            row.overflow_difference,
+            (row.overflow_difference, row.overflow_uncertainty),
         ),
         line(
             "TIME_WAITs ended",
             count(row.ends_seen),
             count(row.ends_kernel),
-            row.ends_difference,
+            (row.ends_difference, row.ends_uncertainty),
         ),
         line(
             "TIME_WAITs reused",
             count(row.reused_seen),
             count(row.reused_kernel),
-            row.reused_difference,
+            (row.reused_difference, row.reused_uncertainty),
         ),
         Line {
             remark: row.resets_sent_why.clone().unwrap_or_default(),
@@ -116,22 +118,34 @@ fn lines(row: &AuditRow) -> Vec<Line> {
                 "RSTs sent",
                 count(row.resets_sent_seen),
                 count(row.resets_sent_kernel),
-                row.resets_sent_difference,
+                (row.resets_sent_difference, row.resets_sent_uncertainty),
             )
         },
         line(
             "connections reset",
             count(Some(row.connections_reset_seen)),
             count(row.connections_reset_kernel),
-            row.connections_reset_difference,
+            (
+                row.connections_reset_difference,
+                row.connections_reset_uncertainty,
+            ),
         ),
     ];
     let kernel_counted = row.kernel_counted.unwrap_or_default();
     lines.extend(
         kernel_counted
             .named()
-            .map(|(name, kernel)| line(name, None, count(Some(kernel)), None)),
+            .map(|(name, kernel)| line(name, None, count(Some(kernel)), (None, 0))),
     );
+    // The first line's remark has it in words.
+    let uncertain = lines[1..].iter_mut().filter(|line| {
+        line.remark.is_empty() && line.difference.is_some_and(|difference| difference != 0)
+    });
+    for line in uncertain {
+        if line.uncertainty > 0 {
+            line.remark = format!("traffic went on: off by up to {}", line.uncertainty);
+        }
+    }
     let mut is_first = true;
     lines.retain(|line| {
         let is_shown = is_first || line.seen.unwrap_or(0) != 0 || line.kernel.unwrap_or(0) != 0;
