@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::process::CommandExt as _,
@@ -42,9 +42,11 @@ pub enum Way {
     Spawned,
     /// Each by another program under the same pid; the last one waits until its standard input ends.
     Replaced,
+    /// Not made but accepted, at that address, once it says `ready`; another program under the same pid closes it.
+    Accepted,
 }
 
-const WORDS: [(Way, &str); 9] = [
+const WORDS: [(Way, &str); 10] = [
     (Way::Plain, "plain"),
     (Way::Noise, "noise"),
     (Way::Busy, "busy"),
@@ -54,6 +56,7 @@ const WORDS: [(Way, &str); 9] = [
     (Way::ExecByThread, "exec_by_thread"),
     (Way::Spawned, "spawned"),
     (Way::Replaced, "replaced"),
+    (Way::Accepted, "accepted"),
 ];
 
 impl Way {
@@ -122,8 +125,16 @@ pub fn run(words: &[String]) -> Result<()> {
             connect(server, 1)?;
             match count {
                 1 => drop(io::stdin().read_to_end(&mut Vec::new())?),
-                _ => replace(server, count - 1)?,
+                _ => replace(Way::Replaced, server, count - 1)?,
             }
+        }
+        Way::Accepted => {
+            let listener = TcpListener::bind(server)?;
+            println!("ready");
+            let accepted = listener.accept()?;
+            // Closed by exec().
+            replace(Way::Plain, server, 0)?;
+            drop(accepted);
         }
         Way::Spawned => {
             for _ in 0..count {
@@ -240,8 +251,8 @@ pub fn other(own: &Path) -> PathBuf {
 }
 
 /// The process goes on as the program of the other name.
-fn replace(server: SocketAddr, count: usize) -> Result<()> {
-    let line = line(Way::Replaced, server, count)?;
+fn replace(way: Way, server: SocketAddr, count: usize) -> Result<()> {
+    let line = line(way, server, count)?;
     let error = Command::new(other(Path::new(&line[0])))
         .args(&line[1..])
         .exec();

@@ -140,6 +140,7 @@ const USAGES_IN_GUESTS: &[&str] = &[
     "usage/namespace_of_a_thread",
     "exec/each_program_has_its_own_name",
     "exec/busy_when_tracing_began",
+    "exec/accepted_by_the_one_before",
 ];
 
 /// Of budgets, leaks, experiments and doctor: those that rest on what a kernel has or not, one for each thing that is

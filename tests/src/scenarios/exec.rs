@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -25,6 +25,10 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "exec/each_program_has_its_own_name",
         run: each_has_its_own,
+    },
+    Usage {
+        name: "exec/accepted_by_the_one_before",
+        run: accepted_by_the_one_before,
     },
     Usage {
         name: "exec/busy_when_tracing_began",
@@ -84,10 +88,6 @@ fn each_has_its_own(context: &Context) -> Result<()> {
     end(program)?;
 
     let own = env::current_exe()?;
-    let comm = |path: &PathBuf| -> String {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.chars().take(15).collect()
-    };
     for (end, program, exe) in [
         (ends[0], &own, Value::Null),
         (ends[1], &other.0, other.0.to_str().into()),
@@ -112,6 +112,51 @@ fn each_has_its_own(context: &Context) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A program accepts a connection and becomes another, which closes it.
+fn accepted_by_the_one_before(context: &Context) -> Result<()> {
+    let other = Other::new()?;
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let options = context.tier.options();
+    let mut trace = spawn(&context.twtrace, &["trace", "--json"], &options)?;
+    let mut lines = BufReader::new(trace.stdout.take().context("no output")?).lines();
+    let first = lines.next().context("twtrace says nothing")??;
+    ensure!(first.contains(r#""start""#), "begins with {first}");
+
+    let line = program::line(Way::Accepted, address, 1)?;
+    let mut program = Command::new(&line[0])
+        .args(&line[1..])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let ready = BufReader::new(program.stdout.take().context("no output")?);
+    ready.lines().next().context("the program is not ready")??;
+    let mut stream = TcpStream::connect(address)?;
+    ensure!(stream.read(&mut [0])? == 0, "the program sent something");
+    drop(stream);
+    end(program)?;
+    thread::sleep(SETTLED);
+    process::signal(trace.id().cast_signed(), libc::SIGINT)?;
+    let events = lines.map(|line| Ok(serde_json::from_str(&line?)?));
+    let events: Vec<Value> = events.collect::<Result<_>>()?;
+    wait(&mut trace, LIMIT)?;
+
+    let is_birth = |event: &&Value| {
+        event["local"] == address.to_string().as_str() && event["event"] == "time_wait"
+    };
+    let birth = events.iter().find(is_birth).context("no TIME_WAIT")?;
+    let (own, next) = (comm(&env::current_exe()?), comm(&other.0));
+    ensure!(
+        birth["opener"]["comm"] == own.as_str() && birth["process"]["comm"] == next.as_str(),
+        "not accepted by {own} and closed by {next}: {birth}"
+    );
+    Ok(())
+}
+
+/// comm of a program.
+fn comm(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.chars().take(15).collect()
 }
 
 /// A process that acts all the while that tracing starts has its name also for the connection that it opened before.

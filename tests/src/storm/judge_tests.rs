@@ -51,6 +51,7 @@ fn namespace(life: Life, resets_sent: u64) -> Namespace {
             since_ns: 50,
             counters: Counters {
                 resets_sent,
+                connections_reset: 2,
                 ..Counters::default()
             },
             read_ns: 1_000,
@@ -129,6 +130,15 @@ fn the_wrong_reason_is_wrong() {
     events[0]["reason"] = json!("unread_data");
     let verdict = verdict(namespace(life, 1), &events);
     assert!(verdict.wrong[0].contains("the peer never wrote anything"));
+}
+
+#[test]
+fn the_kernels_own_reason_is_asked() {
+    let life = plain_life(1);
+    let mut events = events(life, CLIENT);
+    events[0]["kernel_reason"] = json!("TCP_ABORT_ON_CLOSE");
+    let verdict = verdict(namespace(life, 1), &events);
+    assert!(verdict.wrong[0].contains("the kernel's reason is TCP_ABORT_ON_CLOSE"));
 }
 
 #[test]
