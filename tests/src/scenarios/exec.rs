@@ -6,7 +6,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -40,17 +43,23 @@ pub const USAGES: &[Usage] = &[
 const SETTLED: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The runner's binary under another name; gone when dropped.
-struct Other(PathBuf);
+/// The runner's binary under another name, which is one for all that play beside each other; gone when dropped.
+struct Other(
+    PathBuf,
+    #[expect(dead_code, reason = "held until it is dropped")] MutexGuard<'static, ()>,
+);
+
+static OTHER: Mutex<()> = Mutex::new(());
 
 impl Other {
     fn new() -> Result<Self> {
+        let alone = OTHER.lock().unwrap_or_else(PoisonError::into_inner);
         let own = env::current_exe()?;
         let other = program::other(&own);
         // What a run before left.
         let _ = fs::remove_file(&other);
         fs::hard_link(&own, &other).context("link the runner's binary")?;
-        Ok(Self(other))
+        Ok(Self(other, alone))
     }
 }
 
