@@ -30,7 +30,11 @@ pub fn of_task(task: u64) -> u64 {
         return id;
     }
     let set: u64 = read(task, offset!(task_cgroups));
-    let cgroup: u64 = read(set, offset!(css_set_dfl_cgrp));
+    id_of(read(set, offset!(css_set_dfl_cgrp)))
+}
+
+#[inline(always)]
+fn id_of(cgroup: u64) -> u64 {
     let node: u64 = read(cgroup, offset!(cgroup_kn));
     read(node, offset!(kernfs_id))
 }
@@ -44,8 +48,6 @@ fn of_v1(task: u64) -> u64 {
     }
     let set: u64 = read(task, offset!(task_cgroups));
     let state: u64 = read(set, controller);
-    let cgroup: u64 = read(state, offset!(css_cgroup));
-    let node: u64 = read(cgroup, offset!(cgroup_kn));
-    let id: u64 = read(node, offset!(kernfs_id));
+    let id = id_of(read(state, offset!(css_cgroup)));
     if id > ROOT_CGROUP { id | CGROUP_V1 } else { 0 }
 }

@@ -9,7 +9,7 @@ use crate::{
     cgroup,
     constants::{config, offset},
     descriptor::file_of,
-    kernel::{Sock, netns_key, read},
+    kernel::{Sock, has_bit, netns_key, read},
     maps::{EXISTING, NETNS_IDENTITY, PROCESS_NOW},
     process,
     records::{Actor, Story},
@@ -157,8 +157,7 @@ const NO_PROCESS: ProcessNow = ProcessNow {
 /// Set before the new program's memory is taken and reset after `self_exec_id` has grown (fs/exec.c).
 #[inline(always)]
 fn is_in_exec(task: u64) -> bool {
-    let bit = config!(in_execve_bit);
-    bit != ABSENT && read::<u8>(task, bit / 8) >> (bit % 8) & 1 != 0
+    has_bit(task, config!(in_execve_bit))
 }
 
 /// `file` → `proc_inode.pid` (fs/proc/internal.h) → the first task in `pid.tasks[PIDTYPE_TGID]`: the leader.

@@ -59,6 +59,12 @@ fn readable(address: u64) -> *const u8 {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Sock(pub u64);
 
+/// Whether a bit field of one bit is set, at this many bits from an address. Not where the kernel does not have it.
+#[inline(always)]
+pub fn has_bit(address: u64, bit: u32) -> bool {
+    bit != ABSENT && (read::<u8>(address, bit / 8) >> (bit % 8)) & 1 != 0
+}
+
 impl Sock {
     #[inline(always)]
     pub fn protocol(self) -> u16 {
@@ -152,8 +158,7 @@ impl Sock {
     /// Created by the kernel itself (`sock_create_kern`).
     #[inline(always)]
     pub fn of_kernel(self) -> bool {
-        let bit = config!(sk_kern_sock_bit);
-        bit != ABSENT && (read::<u8>(self.0, bit / 8) >> (bit % 8)) & 1 != 0
+        has_bit(self.0, config!(sk_kern_sock_bit))
     }
 
     /// Whether bytes have come that the process never read. The peer's FIN counts as one in `rcv_nxt`, and in `copied_seq`

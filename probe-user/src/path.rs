@@ -23,6 +23,7 @@ use twtrace_wire::{
 };
 use zstd::bulk::Compressor;
 
+use crate::clock;
 use crate::enrich::Enricher;
 use crate::output::lines;
 use crate::record::FRAME_TEXT;
@@ -70,7 +71,7 @@ impl Stage {
     }
 
     fn new(name: &str) -> Option<Self> {
-        let clocks = crate::clock::measure().ok()?;
+        let clocks = clock::measure().ok()?;
         let batch = batch();
         let decoder = Decoder {
             clocks,

@@ -1,5 +1,5 @@
 //! What twtrace knows, without a clock, a file or a socket: each layer needs only those above it in this list, which a
-//! test keeps.
+//! test of the library above keeps (`layer_tests.rs`).
 
 pub mod hooks;
 
@@ -10,6 +10,3 @@ pub mod filter;
 pub mod model;
 
 pub mod doctor;
-
-#[cfg(test)]
-mod layer_tests;

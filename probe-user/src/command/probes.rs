@@ -5,8 +5,8 @@ use twtrace_core::event::json;
 
 use super::print;
 use crate::cli::ProbesArgs;
-use crate::output::tiers;
-use crate::output::tiers::Document;
+use crate::host;
+use crate::output::tiers::{self, Document};
 use crate::probe::{self, ProbeOptions};
 
 /// Attaches, shows what was chosen, and detaches.
@@ -16,7 +16,7 @@ pub fn run(args: &ProbesArgs) -> Result<()> {
         ..args.probing.options()
     };
     let attached = probe::attach(&options)?;
-    let host = crate::host::read();
+    let host = host::read();
     let text = if args.json {
         let mut text = Vec::new();
         json::append(

@@ -178,6 +178,7 @@ mod tests {
     use twtrace_core::event::samples;
 
     use super::*;
+    use crate::clock;
 
     #[test]
     fn this_process_is_found_and_an_impostor_is_not() {
@@ -193,7 +194,7 @@ mod tests {
             ..ProcessNow::default()
         };
         let found = |mut process: Process, now: Option<ProcessNow>| {
-            let mut enricher = Enricher::new(crate::clock::measure().unwrap());
+            let mut enricher = Enricher::new(clock::measure().unwrap());
             enricher.complete(&mut process, &|_| now);
             let details = process.details.unwrap();
             assert!(details.start_time.is_some());
@@ -238,7 +239,7 @@ mod tests {
                 ..ProcessNow::default()
             };
             let mut process = me.clone();
-            let mut enricher = Enricher::new(crate::clock::measure().unwrap());
+            let mut enricher = Enricher::new(clock::measure().unwrap());
             enricher.complete(&mut process, &|_| Some(now));
             assert_eq!(process.place().is_some(), is_known, "{then} {now:?}");
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use twtrace_core::model::audit::Counters;
 use twtrace_wire::NetnsKey;
 
-use super::counters::CountersError;
+use super::counters::{self, CountersError};
 use super::hierarchies::unescape;
 
 /// How many processes of one namespace are remembered: enough that one of them still lives at the end.
@@ -114,7 +114,7 @@ pub fn counters_by_process(netns: NetnsKey, pid: u32, identify: Identify<'_>) ->
     if key_of(&file, identify)? != netns {
         return None;
     }
-    let counters = crate::enrich::counters::read(Path::new(&format!("/proc/{pid}/net"))).ok()?;
+    let counters = counters::read(Path::new(&format!("/proc/{pid}/net"))).ok()?;
     // Once more: the pid may have been given to another process meanwhile.
     let is_still_it = of_process(pid) == Some(netns.netns);
     drop(file);
@@ -151,9 +151,7 @@ pub fn counters_by_mount(path: &Path) -> Result<Counters, MountedError> {
                 if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
                     return Err(enter(io::Error::last_os_error()));
                 }
-                Ok(crate::enrich::counters::read(Path::new(
-                    "/proc/thread-self/net",
-                ))?)
+                Ok(counters::read(Path::new("/proc/thread-self/net"))?)
             })
             .map_err(|_| MountedError::Thread)?;
         reader.join().map_err(|_| MountedError::Thread)?

@@ -152,16 +152,4 @@ mod tests {
         let expected: Vec<u32> = netns::of_process(1).into_iter().collect();
         assert_eq!(hosts, expected);
     }
-
-    #[test]
-    fn a_strangers_file_has_no_endless_names() {
-        let name = NetnsName {
-            netns: 1,
-            after: NamedAfter::Mount,
-            name: "é".repeat(twtrace_core::model::netns_name::MAX_NAME),
-        };
-        let text = serde_json::to_string(&name).unwrap();
-        let read: NetnsName = serde_json::from_str(&text).unwrap();
-        assert_eq!(read.name.len(), twtrace_core::model::netns_name::MAX_NAME);
-    }
 }

@@ -29,6 +29,7 @@ use twtrace_wire::{NetnsKey, Probe, ProcessKey};
 
 use crate::clock::{self, monotonic_ns};
 use crate::enrich::{Enricher, pid_namespace};
+use crate::host;
 use crate::probe::{self, Attached, ProbeOptions};
 use inferred_ends::LiveInferredEnds;
 use losses::Losses;
@@ -163,7 +164,7 @@ impl Session {
     pub fn opening(&self) -> Opening {
         Opening {
             at: self.start,
-            host: crate::host::read(),
+            host: host::read(),
             tiers: self.tiers().clone(),
         }
     }

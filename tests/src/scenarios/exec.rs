@@ -2,10 +2,10 @@
 
 use std::{
     env, fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Lines, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -69,30 +69,50 @@ impl Drop for Other {
     }
 }
 
+/// A `twtrace trace --json` that has begun.
+struct Trace {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Trace {
+    fn start(context: &Context, filter: &[&str]) -> Result<Self> {
+        let verb = [&["trace", "--json"], filter].concat();
+        let mut child = spawn(&context.twtrace, &verb, &context.tier.options())?;
+        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let first = lines.next().context("twtrace says nothing")??;
+        ensure!(first.contains(r#""start""#), "begins with {first}");
+        Ok(Self { child, lines })
+    }
+
+    fn signal(&self, signal: i32) -> Result<()> {
+        Ok(process::signal(self.child.id().cast_signed(), signal)?)
+    }
+
+    /// Its events.
+    fn end(mut self) -> Result<Vec<Value>> {
+        self.signal(libc::SIGINT)?;
+        let events = self.lines.map(|line| Ok(serde_json::from_str(&line?)?));
+        let events = events.collect::<Result<_>>()?;
+        wait(&mut self.child, LIMIT)?;
+        Ok(events)
+    }
+}
+
 /// One program closes a connection and becomes another, which closes one, too. All of that is read when it is over; and what
 /// comes late for the first connection comes when the second program has acted.
 fn each_has_its_own(context: &Context) -> Result<()> {
     let other = Other::new()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let mut options = context.tier.options();
-    options.extend(["--remote".to_owned(), address.to_string()]);
-    let mut trace = spawn(&context.twtrace, &["trace", "--json"], &options)?;
-    let mut lines = BufReader::new(trace.stdout.take().context("no output")?).lines();
-    let first = lines.next().context("twtrace says nothing")??;
-    ensure!(first.contains(r#""start""#), "begins with {first}");
+    let trace = Trace::start(context, &["--remote", &address.to_string()])?;
 
-    let signal = |signal| process::signal(trace.id().cast_signed(), signal);
-    signal(libc::SIGSTOP)?;
+    trace.signal(libc::SIGSTOP)?;
     let played = play(&listener, address);
-    signal(libc::SIGCONT)?;
+    trace.signal(libc::SIGCONT)?;
     let ((program, stdin), ends) = played?;
     thread::sleep(2 * SETTLED);
-    signal(libc::SIGINT)?;
-    let events: Vec<Value> = lines
-        .map(|line| Ok(serde_json::from_str(&line?)?))
-        .collect::<Result<_>>()?;
-    wait(&mut trace, LIMIT)?;
+    let events = trace.end()?;
     drop(stdin);
     end(program)?;
 
@@ -127,11 +147,7 @@ fn each_has_its_own(context: &Context) -> Result<()> {
 fn accepted_by_the_one_before(context: &Context) -> Result<()> {
     let other = Other::new()?;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let options = context.tier.options();
-    let mut trace = spawn(&context.twtrace, &["trace", "--json"], &options)?;
-    let mut lines = BufReader::new(trace.stdout.take().context("no output")?).lines();
-    let first = lines.next().context("twtrace says nothing")??;
-    ensure!(first.contains(r#""start""#), "begins with {first}");
+    let trace = Trace::start(context, &[])?;
 
     let line = program::line(Way::Accepted, address, 1)?;
     let mut program = Command::new(&line[0])
@@ -145,21 +161,23 @@ fn accepted_by_the_one_before(context: &Context) -> Result<()> {
     drop(stream);
     end(program)?;
     thread::sleep(SETTLED);
-    process::signal(trace.id().cast_signed(), libc::SIGINT)?;
-    let events = lines.map(|line| Ok(serde_json::from_str(&line?)?));
-    let events: Vec<Value> = events.collect::<Result<_>>()?;
-    wait(&mut trace, LIMIT)?;
+    let events = trace.end()?;
 
-    let is_birth = |event: &&Value| {
-        event["local"] == address.to_string().as_str() && event["event"] == "time_wait"
-    };
-    let birth = events.iter().find(is_birth).context("no TIME_WAIT")?;
+    let birth = birth(&events, address)?;
     let (own, next) = (comm(&env::current_exe()?), comm(&other.0));
     ensure!(
         birth["opener"]["comm"] == own.as_str() && birth["process"]["comm"] == next.as_str(),
         "not accepted by {own} and closed by {next}: {birth}"
     );
     Ok(())
+}
+
+/// The TIME_WAIT at this end.
+fn birth(events: &[Value], end: SocketAddr) -> Result<&Value> {
+    let is_birth = |event: &&Value| {
+        event["local"] == end.to_string().as_str() && event["event"] == "time_wait"
+    };
+    events.iter().find(is_birth).context("no TIME_WAIT")
 }
 
 /// comm of a program.
@@ -175,25 +193,16 @@ fn busy_when_tracing_began(context: &Context) -> Result<()> {
     let kept = TcpStream::connect(address)?;
     let end = kept.local_addr()?;
     let (accepted, _) = listener.accept()?;
-    let mut options = context.tier.options();
-    options.extend(["--remote".to_owned(), address.to_string()]);
     let is_over = AtomicBool::new(false);
     let events: Vec<Value> = thread::scope(|scope| {
         let busy = scope.spawn(|| busy(&is_over));
         let traced = || -> Result<Vec<Value>> {
-            let mut trace = spawn(&context.twtrace, &["trace", "--json"], &options)?;
-            let mut lines = BufReader::new(trace.stdout.take().context("no output")?).lines();
-            let first = lines.next().context("twtrace says nothing")??;
-            ensure!(first.contains(r#""start""#), "begins with {first}");
+            let trace = Trace::start(context, &["--remote", &address.to_string()])?;
             drop(kept);
             thread::sleep(SETTLED);
             drop(accepted);
             thread::sleep(SETTLED);
-            process::signal(trace.id().cast_signed(), libc::SIGINT)?;
-            let events = lines.map(|line| Ok(serde_json::from_str(&line?)?));
-            let events = events.collect::<Result<_>>()?;
-            wait(&mut trace, LIMIT)?;
-            Ok(events)
+            trace.end()
         };
         let events = traced();
         is_over.store(true, Ordering::Relaxed);
@@ -203,10 +212,7 @@ fn busy_when_tracing_began(context: &Context) -> Result<()> {
         ensure!(busy? > 0, "there was no traffic");
         events
     })?;
-    let is_birth = |event: &&Value| {
-        event["local"] == end.to_string().as_str() && event["event"] == "time_wait"
-    };
-    let birth = events.iter().find(is_birth).context("no TIME_WAIT")?;
+    let birth = birth(&events, end)?;
     for actor in ["process", "opener"] {
         let process = &birth[actor];
         ensure!(

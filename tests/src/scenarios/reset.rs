@@ -300,6 +300,11 @@ fn disconnect(stage: &Stage) -> Result<()> {
 fn disconnect_in_fin_wait2(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     pair.client.shutdown_write(&pair.at_client)?;
+    disconnected_in_fin_wait2(stage, &pair)
+}
+
+/// The client has sent its FIN, and disconnects when that is acknowledged.
+fn disconnected_in_fin_wait2(stage: &Stage, pair: &Pair) -> Result<()> {
     stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
     pair.client.call(&Command::Disconnect {
         fd: pair.at_client.fd,
@@ -312,7 +317,7 @@ fn disconnect_in_fin_wait2(stage: &Stage) -> Result<()> {
             .local(pair.at_client.local)
             .remote(pair.at_client.remote),
     );
-    stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
+    stage.expect(received_by_server(pair).state(TcpState::CloseWait));
     Ok(())
 }
 
@@ -334,7 +339,7 @@ fn disconnected_after_shutdown(
     let pair = stage.pair()?;
     if unread > 0 {
         pair.server.send(&pair.at_server, unread)?;
-        stage.until_unread(&pair.at_client, 300)?;
+        stage.until_unread(&pair.at_client, unread as u64)?;
     }
     if let Some(option) = option {
         pair.client.set(pair.at_client.fd, option)?;
@@ -342,20 +347,7 @@ fn disconnected_after_shutdown(
     pair.client.call(&Command::ShutdownBoth {
         fd: pair.at_client.fd,
     })?;
-    stage.until_state(pair.at_client.local, pair.at_client.remote, State::FinWait2)?;
-    pair.client.call(&Command::Disconnect {
-        fd: pair.at_client.fd,
-    })?;
-    pair.server.await_reset(&pair.at_server)?;
-    stage.expect(
-        Expected::reset_sent(Reason::Aborted, "TCP_STATE")
-            .state(TcpState::FinWait2)
-            .own_client(&pair.client)
-            .local(pair.at_client.local)
-            .remote(pair.at_client.remote),
-    );
-    stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
-    Ok(())
+    disconnected_in_fin_wait2(stage, &pair)
 }
 
 /// Connections that nobody accept()ed die in the hands of who closes the listener.

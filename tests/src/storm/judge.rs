@@ -425,6 +425,7 @@ fn of_both_ends(events: &[(&Told, End)]) -> Vec<String> {
     }
     wrong
 }
+
 /// What the kernel's own reason says against it: since 6.10 it tells a close() over unread data from all other RSTs.
 fn against_kernel(told: &Told) -> Option<String> {
     let kernel_reason = told.kernel_reason.as_deref()?;

@@ -19,10 +19,8 @@ pub struct Counters {
     /// Tcp OutRsts.
     pub resets_sent: u64,
     /// Tcp EstabResets.
-    #[serde(default)]
     pub connections_reset: u64,
     /// TcpExt TCPAbortOnClose.
-    #[serde(default)]
     pub abort_on_close: u64,
     /// TcpExt TWRecycled.
     pub recycled: u64,

@@ -11,7 +11,7 @@ use crate::event::quantity::duration;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::budget::sysctls::TwReuse;
 use crate::model::destination::Destination;
-use crate::model::pairs::DealingRow;
+use crate::model::pairs::PairRow;
 
 /// From this part on a budget is nearly used up.
 const NEARLY: f64 = 0.8;
@@ -192,7 +192,7 @@ fn failed<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
 }
 
 /// Whose connects met TIME_WAITs of this budget and could not take them.
-fn hindered<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<&'a DealingRow> {
+fn hindered<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<&'a PairRow> {
     let (PoolWord::Connect, Some(wanted)) = (row.pool, row.destination) else {
         return Vec::new();
     };
@@ -205,7 +205,7 @@ fn is_live(row: &BudgetRow) -> bool {
     row.live.unwrap_or(0) > row.time_wait.unwrap_or(0)
 }
 
-fn to_do(facts: &Facts, row: &BudgetRow, hindered: &[&DealingRow]) -> Vec<String> {
+fn to_do(facts: &Facts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec<String> {
     let mut to_do = Vec::new();
     if is_live(row) {
         to_do.push(

@@ -7,7 +7,7 @@ use twtrace_wire::Side;
 
 use crate::filter::Filter;
 use crate::model::namespace::{Looks, State};
-use crate::model::pairs::{DealingRow, PairCounts, Pairs};
+use crate::model::pairs::{PairCounts, PairRow, Pairs};
 use crate::model::report::Report;
 
 /// Everything that was measured.
@@ -16,7 +16,7 @@ pub struct Facts {
     /// As `twtrace report` has it.
     pub report: Report,
     /// Who did what towards whom; those with the most TIME_WAITs first.
-    pub pairs: Vec<DealingRow>,
+    pub pairs: Vec<PairRow>,
     /// Namespaces whose settings are known, by inode number.
     pub namespaces: BTreeMap<u32, Namespace>,
     /// Namespaces whose settings are not known, and why.
@@ -101,7 +101,7 @@ impl Facts {
     /// The processes of some pairs with their sums, the greatest first; those with 0 are left out.
     pub fn processes(
         &self,
-        of: impl Fn(&DealingRow) -> bool,
+        of: impl Fn(&PairRow) -> bool,
         number: impl Fn(&PairCounts) -> u64,
     ) -> Vec<(&str, u64)> {
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();

@@ -6,18 +6,18 @@ use twtrace_wire::{ReuseRefusal, Side};
 use super::advice::{self, NAMED};
 use super::facts::Facts;
 use crate::event::words::Word;
-use crate::model::pairs::DealingRow;
+use crate::model::pairs::PairRow;
 
 impl Facts {
     /// The rows of connects that met such TIME_WAITs, those with the most first; none where the hooks do not
     /// tell.
-    pub fn hindered(&self, of: impl Fn(&DealingRow) -> bool) -> Vec<&DealingRow> {
+    pub fn hindered(&self, of: impl Fn(&PairRow) -> bool) -> Vec<&PairRow> {
         if !self.report.sees_refused_reuse() {
             return Vec::new();
         }
         let is_hindered =
-            |row: &&DealingRow| row.side == Side::Client && row.did.reuse.hindered > 0 && of(row);
-        let mut rows: Vec<&DealingRow> = self.pairs.iter().filter(is_hindered).collect();
+            |row: &&PairRow| row.side == Side::Client && row.did.reuse.hindered > 0 && of(row);
+        let mut rows: Vec<&PairRow> = self.pairs.iter().filter(is_hindered).collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.did.reuse.hindered));
         rows
     }
@@ -25,8 +25,8 @@ impl Facts {
 
 /// `3 connects of curl(8) met TIME_WAITs to 10.0.0.2:80 that they could not take: disabled 7, too_young 2`, a
 /// sentence for each row up to some.
-pub fn sentences(rows: &[&DealingRow]) -> Vec<String> {
-    let sentence = |row: &&DealingRow| {
+pub fn sentences(rows: &[&PairRow]) -> Vec<String> {
+    let sentence = |row: &&PairRow| {
         let reuse = &row.did.reuse;
         let reasons: Vec<String> = reuse
             .refused
@@ -51,8 +51,8 @@ pub fn sentences(rows: &[&DealingRow]) -> Vec<String> {
 }
 
 /// The same as figures.
-pub fn figures(rows: &[&DealingRow]) -> Value {
-    let object = |row: &&DealingRow| {
+pub fn figures(rows: &[&PairRow]) -> Value {
+    let object = |row: &&PairRow| {
         json!({
             "process": row.process, "count": row.did.reuse.hindered,
             "remote": row.destination.remote(), "refused": row.did.reuse.refused,
@@ -62,7 +62,7 @@ pub fn figures(rows: &[&DealingRow]) -> Value {
 }
 
 /// How many TIME_WAITs were refused for one reason.
-pub fn count(rows: &[&DealingRow], why: ReuseRefusal) -> u64 {
+pub fn count(rows: &[&PairRow], why: ReuseRefusal) -> u64 {
     rows.iter().map(|row| row.did.reuse.refused.of(why)).sum()
 }
 

@@ -12,7 +12,7 @@ use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::destination::{Destination, DestinationRow};
 use crate::model::memory::Memory;
 use crate::model::namespace::samples::defaults;
-use crate::model::pairs::{DealingRow, Pairs};
+use crate::model::pairs::{PairRow, Pairs};
 use crate::model::report::{Exact, ProcessRow, Report};
 
 /// The only namespace.
@@ -110,7 +110,7 @@ pub fn budget(free: u32, failures: u64) -> BudgetRow {
 }
 
 /// What `nginx(7)` did towards a destination.
-pub fn pair(side: Side, destination: &str, time_wait: u64, linger_zero: u64) -> DealingRow {
+pub fn pair(side: Side, destination: &str, time_wait: u64, linger_zero: u64) -> PairRow {
     let mut pairs = Pairs::default();
     pairs.apply(&samples::time_wait());
     let mut row = pairs.rows().remove(0);
@@ -128,7 +128,7 @@ pub fn pair(side: Side, destination: &str, time_wait: u64, linger_zero: u64) -> 
 }
 
 /// Connects of `nginx(7)` that met TIME_WAITs and could not take them.
-pub fn refused(remote: &str, hindered: u64, why: ReuseRefusal, count: u64) -> DealingRow {
+pub fn refused(remote: &str, hindered: u64, why: ReuseRefusal, count: u64) -> PairRow {
     let mut row = pair(Side::Client, remote, 0, 0);
     row.did.reuse.hindered = hindered;
     for _ in 0..count {

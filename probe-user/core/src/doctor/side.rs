@@ -10,7 +10,7 @@ use crate::event::quantity;
 use crate::event::timestamp::SECOND_NS;
 use crate::model::budget::sysctls::TIME_WAIT_NS;
 use crate::model::destination::Destination;
-use crate::model::pairs::DealingRow;
+use crate::model::pairs::PairRow;
 
 /// TIME_WAITs a second, of one process and destination, from which it is a high rate.
 const HIGH_PER_S: f64 = 10.0;
@@ -132,13 +132,13 @@ pub fn server_closes_first(facts: &Facts) -> Vec<Finding> {
     .collect()
 }
 
-fn at_high_rate(facts: &Facts, side: Side) -> impl Iterator<Item = &DealingRow> {
+fn at_high_rate(facts: &Facts, side: Side) -> impl Iterator<Item = &PairRow> {
     facts.pairs.iter().filter(move |row| {
         row.side == side && row.did.time_wait >= MANY && per_s(facts, row) >= HIGH_PER_S
     })
 }
 
-fn per_s(facts: &Facts, row: &DealingRow) -> f64 {
+fn per_s(facts: &Facts, row: &PairRow) -> f64 {
     row.did.time_wait as f64 / facts.seconds()
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The longest name that is kept, bytes: none of a host is longer.
-pub const MAX_NAME: usize = 4_096;
+const MAX_NAME: usize = 4_096;
 
 /// What a namespace is named after.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,4 +57,21 @@ fn short<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D:
     }
     name.truncate(end);
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_file_has_no_endless_names() {
+        let name = NetnsName {
+            netns: 1,
+            after: NamedAfter::Mount,
+            name: "é".repeat(MAX_NAME),
+        };
+        let text = serde_json::to_string(&name).unwrap();
+        let read: NetnsName = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.name.len(), MAX_NAME);
+    }
 }

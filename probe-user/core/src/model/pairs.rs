@@ -58,7 +58,7 @@ impl Kept {
 
 /// What one process did towards one destination.
 #[derive(Clone, Debug)]
-pub struct DealingRow {
+pub struct PairRow {
     /// Inode number of the network namespace.
     pub netns: u32,
     /// Which end this host's sockets were.
@@ -227,17 +227,17 @@ impl Pairs {
 
     /// The rows, those with the most TIME_WAITs first. Of namespaces that had the same number only those of the last one:
     /// the others are gone.
-    pub fn rows(&self) -> Vec<DealingRow> {
+    pub fn rows(&self) -> Vec<PairRow> {
         let mut last: HashMap<u32, u32> = HashMap::new();
         for ((netns, netns_nth, ..), _) in self.rows.iter() {
             let last = last.entry(*netns).or_default();
             *last = (*last).max(*netns_nth);
         }
-        let mut rows: Vec<DealingRow> = self
+        let mut rows: Vec<PairRow> = self
             .rows
             .iter()
             .filter(|((netns, netns_nth, ..), _)| last.get(netns) == Some(netns_nth))
-            .map(|((netns, _, side, destination, key), did)| DealingRow {
+            .map(|((netns, _, side, destination, key), did)| PairRow {
                 netns: *netns,
                 side: *side,
                 destination: *destination,

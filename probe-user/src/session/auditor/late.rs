@@ -22,8 +22,7 @@ impl Auditor {
     }
 
     /// Reads a namespace that only a thread of these processes is in: such a one is not among those that were found at the
-    /// start. Where the kernel has counted more in it than was seen, it may have been there before: see
-    /// [`Self::read_late`].
+    /// start, and may have been there all the same: see [`Self::read_late`].
     pub(super) fn read_by_thread(
         &mut self,
         netns: u32,
@@ -40,18 +39,10 @@ impl Auditor {
         let Some(key) = key_among(netns, &threads, inhabited.identify) else {
             return;
         };
-        let sight = self.sight;
         let is_new = !self.namespaces.contains_key(&key);
         let namespace = self.namespaces.entry(key).or_default();
         namespace.pids = threads;
-        let Some(reading) = namespace.read(key, seen, now_ns, inhabited) else {
-            return;
-        };
-        let all = Last::AtEnd {
-            reading,
-            uncertainty: Uncertainty::default(),
-        };
-        if is_new && audit(netns, Some(Reading::default()), all, sight).is_off() {
+        if namespace.read(key, seen, now_ns, inhabited).is_some() && is_new {
             self.late.push(key);
         }
     }
