@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Lines, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
@@ -198,7 +198,8 @@ fn busy_when_tracing_began(context: &Context) -> Result<()> {
         let busy = scope.spawn(|| busy(&is_over));
         let traced = || -> Result<Vec<Value>> {
             let trace = Trace::start(context, &["--remote", &address.to_string()])?;
-            drop(kept);
+            // Not by a close(): a child that another check starts at this moment has the descriptor, too, until its exec().
+            kept.shutdown(Shutdown::Both)?;
             thread::sleep(SETTLED);
             drop(accepted);
             thread::sleep(SETTLED);
