@@ -6,7 +6,7 @@ use crate::{
     descriptor::socket_of,
     kernel::{IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
     listener,
-    maps::in_this_order,
+    maps::atomic::in_this_order,
     process::actor,
     records::{Actor, Story},
     stack, story, unaccepted,

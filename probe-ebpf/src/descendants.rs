@@ -9,7 +9,7 @@ use twtrace_wire::{Probe, ProcessKey};
 use crate::{
     constants::offset,
     kernel::read,
-    maps::{DESCENDANTS, count_lost},
+    maps::{DESCENDANTS, lost::count_lost},
     process,
 };
 

@@ -8,28 +8,21 @@ use twtrace_wire::{
 
 use crate::{
     constants::config,
-    counting, end, existing,
+    end, existing,
     kernel::{Sock, netns_key, now_ns, set_netns},
     listener,
-    maps::{EVENTS, NETNS, add, count_lost, increment},
+    maps::{
+        EVENTS, NETNS,
+        atomic::{add, increment},
+        counting,
+        lost::count_lost,
+    },
     process,
-    records::{Actor, MiniStory, Story},
+    records::{Actor, Fact, MiniStory, Story},
     segment, stack,
     timewait::{mini_story, stranger_reason},
     traffic::{Traffic, after_close, counted, elapsed},
 };
-
-/// What happened.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Fact {
-    pub kind: EventKind,
-    pub state: u8,
-    pub from: u8,
-    pub reason: u8,
-    pub kernel_reason: u8,
-    pub flags: u16,
-}
 
 /// A fact about a full socket: counted under its process and, if the ring buffer has room, reported.
 #[inline(always)]

@@ -15,9 +15,9 @@ use twtrace_wire::{
 
 use crate::{
     constants::{config, offset},
-    counting, emit, existing,
+    emit, existing,
     kernel::{Sock, now_ns, read, state},
-    maps::{ARGUMENTS, CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, count_lost},
+    maps::{ARGUMENTS, CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, counting, lost::count_lost},
     process,
     records::{Actor, Arguments, MiniStory},
     reuse,

@@ -17,7 +17,6 @@ mod bound;
 mod cgroup;
 mod closing;
 mod constants;
-mod counting;
 mod descendants;
 mod descriptor;
 mod emit;

@@ -8,10 +8,14 @@ use twtrace_wire::{
 
 use crate::{
     constants::config,
-    counting,
     emit::wakeup,
     kernel::{IPPROTO_TCP, Sock, now_ns, state},
-    maps::{EVENTS, PORTS, SEARCHES, count_lost, in_this_epoch, increment, increment_u32},
+    maps::{
+        EVENTS, PORTS, SEARCHES,
+        atomic::{increment, increment_u32},
+        counting, in_this_epoch,
+        lost::count_lost,
+    },
     process::{self, actor},
     records::{Actor, Search},
     reuse,

@@ -12,12 +12,14 @@ use twtrace_wire::{PortEvent, PortKey, PortOp, Probe, ReuseRefusal, Tuple, flags
 
 use crate::{
     constants::config,
-    counting,
     descriptor::socket_of,
     emit::wakeup,
     kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, now_ns, set_v4, set_v6},
     maps::{
-        CALL_SLOT_COUNT, CALL_SLOTS, CALLS, EVENTS, claim, count_lost, in_this_epoch, increment,
+        CALL_SLOT_COUNT, CALL_SLOTS, CALLS, EVENTS,
+        atomic::{claim, increment},
+        counting, in_this_epoch,
+        lost::count_lost,
     },
     port::{count_own_search, count_stack, fill, range_searched, totals_of},
     process::{self, actor},

@@ -11,7 +11,7 @@ use crate::{
     constants::config,
     emit::wakeup,
     kernel::Sock,
-    maps::{EVENTS, count_lost, in_this_epoch, increment},
+    maps::{EVENTS, atomic::increment, in_this_epoch, lost::count_lost},
     port::{count_search, count_stack, fill, range_searched, totals_of},
     records::{SEARCHES_UNCALLED, Story},
     stack::Ctx,

@@ -12,7 +12,7 @@ use crate::{
     cgroup,
     constants::{config, offset},
     kernel::{Sock, read},
-    maps::{MPTCP, NAMED, NAMES, PROCESSES, count_lost, in_this_epoch},
+    maps::{MPTCP, NAMED, NAMES, PROCESSES, in_this_epoch, lost::count_lost},
     records::{Actor, Comm, Named, Story},
 };
 

@@ -6,14 +6,13 @@ use twtrace_wire::{
 
 use crate::{
     constants::offset,
-    counting,
-    emit::{self, Addresses, Fact},
+    emit::{self, Addresses},
     kernel::{SHUT_BOTH, Sock, read, state},
-    maps::SEGMENT_TURNS,
+    maps::{SEGMENT_TURNS, counting},
     process::answerable,
     recent,
     records::{
-        BORN_INFERRED, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS, RST_SENT,
+        BORN_INFERRED, Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS, RST_SENT,
         RST_SENT_TURNS, Story, UNCOUNTED,
     },
     segment::{TCP_RST, TCP_SYN, header_flags},

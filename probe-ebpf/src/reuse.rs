@@ -9,7 +9,10 @@ use twtrace_wire::{ABSENT, ReuseRefusal, Tuple};
 use crate::{
     constants::offset,
     kernel::{Sock, read, state},
-    maps::{REUSERS, add, increment},
+    maps::{
+        REUSERS,
+        atomic::{add, increment},
+    },
     port, process,
     records::Actor,
 };

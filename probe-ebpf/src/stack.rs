@@ -29,11 +29,10 @@ use twtrace_wire::{
 
 use crate::{
     constants::{config, offset},
-    emit::Fact,
     kernel::read,
-    maps::{SITE_COUNTS, SITES, STACKS, STACKS_MORE, add, count_lost},
+    maps::{SITE_COUNTS, SITES, STACKS, STACKS_MORE, atomic::add, lost::count_lost},
     process::PF_KTHREAD,
-    records::Actor,
+    records::{Actor, Fact},
 };
 
 /// BPF_F_USER_STACK

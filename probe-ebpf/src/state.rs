@@ -5,18 +5,16 @@ use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed}
 
 use crate::{
     constants::config,
-    counting,
-    emit::{self, Fact},
-    end, existing,
+    emit, end, existing,
     kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock, now_ns, state},
     listener,
-    maps::{LISTENER_CLOSERS, MPTCP},
+    maps::{LISTENER_CLOSERS, MPTCP, counting},
     port_call, port_uncalled,
     process::{actor, answerable},
     recent,
     records::{
-        ACTIVE_CLOSE, Actor, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, NEW, Program,
-        RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
+        ACTIVE_CLOSE, Actor, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, Fact, NEW,
+        Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
     },
     stack::{self, Ctx},
     story, timewait, unaccepted,

@@ -9,9 +9,14 @@ use twtrace_wire::{Probe, Side};
 
 use crate::{
     constants::config,
-    counting, existing,
+    existing,
     kernel::{Sock, state},
-    maps::{MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS, claim, count_lost, in_this_order},
+    maps::{
+        MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS,
+        atomic::{claim, in_this_order},
+        counting,
+        lost::count_lost,
+    },
     records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story, StorySlot},
 };
 

@@ -12,13 +12,12 @@ use twtrace_wire::{
 use crate::{
     closing,
     constants::{config, offset},
-    counting,
-    emit::{self, Addresses, Fact},
+    emit::{self, Addresses},
     end, existing, hashed,
     kernel::{IPPROTO_TCP, Sock, now_ns, read, state},
-    maps::{ALLOCATING, MINIS, add},
+    maps::{ALLOCATING, MINIS, atomic::add, counting},
     records::{
-        ACTIVE_CLOSE, BORN, BORN_INFERRED, Birth, CLOSED, MiniStory, NEW_MINI, RST_RECEIVED,
+        ACTIVE_CLOSE, BORN, BORN_INFERRED, Birth, CLOSED, Fact, MiniStory, NEW_MINI, RST_RECEIVED,
         RST_SENT, Story, UNCOUNTED,
     },
     story,

@@ -5,9 +5,8 @@ use twtrace_wire::{ABSENT, AbortReason, EventKind, ResetDirection, ResetReason, 
 
 use crate::{
     constants::{config, offset},
-    emit::Fact,
     kernel::{Sock, now_ns, read},
-    records::{BEGUN, Story},
+    records::{BEGUN, Fact, Story},
 };
 
 /// A time for which nothing went since ESTABLISHED, whenever that was: below [`UNKNOWN`], above all others.

@@ -12,10 +12,10 @@ use twtrace_wire::{
 };
 
 use crate::{
-    emit::{self, Fact},
+    emit,
     kernel::{Sock, now_ns},
-    maps::{UNACCEPTED, add},
-    records::{Actor, BEGUN, RST_UNACCEPTED, Story, Unaccepted},
+    maps::{UNACCEPTED, atomic::add},
+    records::{Actor, BEGUN, Fact, RST_UNACCEPTED, Story, Unaccepted},
     traffic::Traffic,
 };
 

@@ -20,7 +20,7 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 use twtrace_wire::Probe;
 
-use crate::{constants::config, kernel::read, maps};
+use crate::{constants::config, kernel::read, maps::lost};
 
 /// A field of a classic tracepoint's record; zero beyond its end.
 #[inline(always)]
@@ -42,7 +42,7 @@ pub fn address(ctx: &FExitContext, index: u32) -> u64 {
 /// Tells the user's log, once for each CPU, that something is being lost; the counts go on by themselves.
 #[inline(always)]
 pub fn tell_of_losses<C: EbpfContext>(ctx: &C) {
-    let losses = maps::take_untold();
+    let losses = lost::take_untold();
     if losses == 0 {
         return;
     }

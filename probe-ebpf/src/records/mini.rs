@@ -1,0 +1,59 @@
+//! What stays known of a connection with its mini-socket.
+
+use twtrace_wire::{NO_SITE, UNKNOWN, Unattributed};
+
+use super::actor::Actor;
+
+/// What a mini-socket's end or answer still needs of the story. The hash and ports tell a recycled
+/// address apart: mini-sockets come from a SLAB_TYPESAFE_BY_RCU cache, and an address comes back within
+/// milliseconds.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MiniStory {
+    pub closer: Actor,
+    pub opener: Actor,
+    pub hash: u32,
+    pub local_port: u16,
+    pub remote_port: u16,
+    pub side: u8,
+    /// FIN_WAIT2 or TIME_WAIT, as it began.
+    pub substate: u8,
+    pub reserved: [u8; 6],
+    /// CLOCK_MONOTONIC when it was made.
+    pub born_ns: u64,
+    /// Its age when the peer's FIN came to one that began in FIN_WAIT2, or `UNKNOWN`.
+    pub promoted_ns: u64,
+    /// CLOCK_MONOTONIC, or 0.
+    pub established_ns: u64,
+    /// As in [`Story`](super::Story).
+    pub closed_ns: u64,
+    /// As in [`Story`](super::Story).
+    pub site: u64,
+    /// CLOCK_MONOTONIC when data last went either way, or 0.
+    pub last_data_ns: u64,
+    /// CLOCK_MONOTONIC when this end last sent data, or 0.
+    pub last_sent_ns: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+}
+
+/// Copied into the map before it is filled in place.
+pub static NEW_MINI: MiniStory = MiniStory {
+    closer: Actor::nobody(Unattributed::Unknown),
+    opener: Actor::nobody(Unattributed::Unknown),
+    hash: 0,
+    local_port: 0,
+    remote_port: 0,
+    side: 0,
+    substate: 0,
+    reserved: [0; 6],
+    born_ns: 0,
+    promoted_ns: UNKNOWN,
+    established_ns: 0,
+    closed_ns: 0,
+    site: NO_SITE,
+    last_data_ns: 0,
+    last_sent_ns: 0,
+    bytes_sent: 0,
+    bytes_received: 0,
+};
