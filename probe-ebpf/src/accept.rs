@@ -3,12 +3,15 @@
 use twtrace_wire::Side;
 
 use crate::{
-    descriptor::socket_of,
-    kernel::{IPPROTO_MPTCP, IPPROTO_TCP, Sock, state},
     listener,
     maps::atomic::in_this_order,
     process::actor,
     records::{Actor, Story},
+    sockets::{
+        descriptor::socket_of,
+        sock::{IPPROTO_MPTCP, IPPROTO_TCP, Sock},
+        state,
+    },
     stack, story, unaccepted,
 };
 

@@ -10,8 +10,8 @@ use twtrace_wire::{ABSENT, BUCKETS_AT_ONCE, BoundPort, PORTS_AT_ONCE};
 use crate::{
     constants::offset,
     existing::net_of,
-    kernel::{netns_inum, read},
     maps::BOUND_PORTS,
+    sockets::{read::read, tuple::netns_inum},
 };
 
 /// Ports that share a bucket are those of other namespaces: there are 65,536 buckets on all but small machines.

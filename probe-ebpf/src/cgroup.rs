@@ -5,7 +5,7 @@ use twtrace_wire::{ABSENT, CGROUP_V1};
 
 use crate::{
     constants::{config, offset},
-    kernel::read,
+    sockets::read::read,
 };
 
 /// Id of the root of each hierarchy (fs/kernfs/dir.c).

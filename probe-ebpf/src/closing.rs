@@ -10,9 +10,12 @@ use twtrace_wire::TupleKey;
 
 use crate::{
     constants::config,
-    kernel::{IPPROTO_TCP, Sock, state},
     maps::{CLOSING, CLOSING_SLOTS},
-    timewait::tuple_key,
+    sockets::{
+        sock::{IPPROTO_TCP, Sock},
+        state,
+        tuple::tuple_key,
+    },
 };
 
 /// The slot of a hash.

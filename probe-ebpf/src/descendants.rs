@@ -8,9 +8,9 @@ use twtrace_wire::{Probe, ProcessKey};
 
 use crate::{
     constants::offset,
-    kernel::read,
     maps::{DESCENDANTS, lost::count_lost},
     process,
+    sockets::read::read,
 };
 
 /// Children of a task that are looked through for the one that was just made. It is the last one, but for

@@ -8,9 +8,7 @@ use twtrace_wire::{
 
 use crate::{
     constants::config,
-    end, existing,
-    kernel::{Sock, netns_key, now_ns, set_netns},
-    listener,
+    end, existing, listener,
     maps::{
         EVENTS, NETNS,
         atomic::{add, increment},
@@ -19,9 +17,15 @@ use crate::{
     },
     process,
     records::{Actor, Fact, MiniStory, Story},
-    segment, stack,
+    sockets::{
+        read::now_ns,
+        segment,
+        sock::Sock,
+        traffic::{Traffic, after_close, counted, elapsed},
+        tuple::{netns_key, set_netns},
+    },
+    stack,
     timewait::{mini_story, stranger_reason},
-    traffic::{Traffic, after_close, counted, elapsed},
 };
 
 /// A fact about a full socket: counted under its process and, if the ring buffer has room, reported.
@@ -351,7 +355,7 @@ fn count(fact: &Fact, side: u8, key: &ProcessKey, amount: u64) {
         match fact.kind {
             EventKind::TimeWait => {
                 add_to_slot::<{ Side::COUNT }>(&raw mut (*totals).time_wait, side, amount);
-                if fact.state == crate::kernel::state::FIN_WAIT2 {
+                if fact.state == crate::sockets::state::FIN_WAIT2 {
                     add_to_slot::<{ Side::COUNT }>(&raw mut (*totals).fin_wait2, side, amount);
                 }
             }

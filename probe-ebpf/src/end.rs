@@ -16,12 +16,17 @@ use twtrace_wire::{
 use crate::{
     constants::{config, offset},
     emit, existing,
-    kernel::{Sock, now_ns, read, state},
     maps::{ARGUMENTS, CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, counting, lost::count_lost},
     process,
     records::{Actor, Arguments, MiniStory},
     reuse,
-    timewait::{mini_of, mini_story, stranger_reason, tuple_key},
+    sockets::{
+        read::{now_ns, read},
+        sock::Sock,
+        state,
+        tuple::tuple_key,
+    },
+    timewait::{mini_of, mini_story, stranger_reason},
 };
 
 /// `enum tcp_tw_status` (include/net/tcp.h).

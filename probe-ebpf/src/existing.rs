@@ -8,11 +8,15 @@ use twtrace_wire::{ABSENT, Existing, ExistingKey, ProcessKey, ProcessNow, Side, 
 use crate::{
     cgroup,
     constants::{config, offset},
-    descriptor::file_of,
-    kernel::{Sock, has_bit, netns_key, read},
     maps::{EXISTING, NETNS_IDENTITY, PROCESS_NOW},
     process,
     records::{Actor, Story},
+    sockets::{
+        descriptor::file_of,
+        read::{has_bit, read},
+        sock::Sock,
+        tuple::netns_key,
+    },
     story,
 };
 

@@ -7,7 +7,7 @@ use twtrace_wire::ABSENT;
 
 use crate::{
     constants::offset,
-    kernel::{Sock, read, state},
+    sockets::{read::read, sock::Sock, state},
 };
 
 /// Others may have come before it by now; the kernel keeps chains short.

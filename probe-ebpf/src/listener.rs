@@ -8,10 +8,10 @@ use twtrace_wire::Unattributed;
 
 use crate::{
     existing,
-    kernel::{Sock, state},
     maps::LISTENERS,
     process::actor,
     records::{Actor, Listener},
+    sockets::{sock::Sock, state},
 };
 
 /// Copied into the map, since it is too large for the stack.

@@ -18,12 +18,10 @@ mod cgroup;
 mod closing;
 mod constants;
 mod descendants;
-mod descriptor;
 mod emit;
 mod end;
 mod existing;
 mod hashed;
-mod kernel;
 mod listener;
 mod maps;
 mod port;
@@ -35,12 +33,11 @@ mod recent;
 mod records;
 mod reset;
 mod reuse;
-mod segment;
+mod sockets;
 mod stack;
 mod state;
 mod story;
 mod timewait;
-mod traffic;
 mod unaccepted;
 /// Helpers that read kernel memory are for GPL-compatible programs only; these are under the GPL too.
 #[unsafe(link_section = "license")]

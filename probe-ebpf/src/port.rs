@@ -9,7 +9,6 @@ use twtrace_wire::{
 use crate::{
     constants::config,
     emit::wakeup,
-    kernel::{IPPROTO_TCP, Sock, now_ns, state},
     maps::{
         EVENTS, PORTS, SEARCHES,
         atomic::{increment, increment_u32},
@@ -19,6 +18,11 @@ use crate::{
     process::{self, actor},
     records::{Actor, Search},
     reuse,
+    sockets::{
+        read::now_ns,
+        sock::{IPPROTO_TCP, Sock},
+        state,
+    },
     stack::{self, Ctx},
 };
 

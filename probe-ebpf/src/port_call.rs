@@ -12,9 +12,7 @@ use twtrace_wire::{PortEvent, PortKey, PortOp, Probe, ReuseRefusal, Tuple, flags
 
 use crate::{
     constants::config,
-    descriptor::socket_of,
     emit::wakeup,
-    kernel::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock, now_ns, set_v4, set_v6},
     maps::{
         CALL_SLOT_COUNT, CALL_SLOTS, CALLS, EVENTS,
         atomic::{claim, increment},
@@ -24,6 +22,12 @@ use crate::{
     port::{count_own_search, count_stack, fill, range_searched, totals_of},
     process::{self, actor},
     records::{Call, CallSlot},
+    sockets::{
+        descriptor::socket_of,
+        read::now_ns,
+        sock::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock},
+        tuple::{set_v4, set_v6},
+    },
     stack::Ctx,
 };
 

@@ -10,10 +10,10 @@ use twtrace_wire::{PortEvent, PortKey, PortOp, Probe, ReuseRefusal, flags};
 use crate::{
     constants::config,
     emit::wakeup,
-    kernel::Sock,
     maps::{EVENTS, atomic::increment, in_this_epoch, lost::count_lost},
     port::{count_search, count_stack, fill, range_searched, totals_of},
     records::{SEARCHES_UNCALLED, Story},
+    sockets::sock::Sock,
     stack::Ctx,
     story,
 };

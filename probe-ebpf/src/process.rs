@@ -11,9 +11,9 @@ use twtrace_wire::{
 use crate::{
     cgroup,
     constants::{config, offset},
-    kernel::{Sock, read},
     maps::{MPTCP, NAMED, NAMES, PROCESSES, in_this_epoch, lost::count_lost},
     records::{Actor, Comm, Named, Story},
+    sockets::{read::read, sock::Sock},
 };
 
 /// `task_struct.flags`: a kernel thread (include/linux/sched.h; has not moved since 2.6.35).

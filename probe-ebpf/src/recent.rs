@@ -13,10 +13,9 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 
 use crate::{
-    kernel::Sock,
     maps::{RECENT, RECENT_OF_THREADS},
     records::{NO_RECENT, Recent, Story},
-    timewait::tuple_key,
+    sockets::{sock::Sock, tuple::tuple_key},
 };
 
 /// The entry of where this runs.

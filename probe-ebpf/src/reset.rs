@@ -7,7 +7,6 @@ use twtrace_wire::{
 use crate::{
     constants::offset,
     emit::{self, Addresses},
-    kernel::{SHUT_BOTH, Sock, read, state},
     maps::{SEGMENT_TURNS, counting},
     process::answerable,
     recent,
@@ -15,8 +14,13 @@ use crate::{
         BORN_INFERRED, Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS, RST_SENT,
         RST_SENT_TURNS, Story, UNCOUNTED,
     },
-    segment::{TCP_RST, TCP_SYN, header_flags},
-    story, timewait, traffic, unaccepted,
+    sockets::{
+        read::read,
+        segment::{TCP_RST, TCP_SYN, header_flags},
+        sock::{SHUT_BOTH, Sock},
+        state, traffic,
+    },
+    story, timewait, unaccepted,
 };
 
 /// `SK_RST_REASON_TCP_ABORT_ON_CLOSE` (include/net/rstreason.h, 6.10 on): data was unread at close().

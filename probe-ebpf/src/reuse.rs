@@ -8,13 +8,13 @@ use twtrace_wire::{ABSENT, ReuseRefusal, Tuple};
 
 use crate::{
     constants::offset,
-    kernel::{Sock, read, state},
     maps::{
         REUSERS,
         atomic::{add, increment},
     },
     port, process,
     records::Actor,
+    sockets::{read::read, sock::Sock, state},
 };
 
 /// net.ipv4.tcp_tw_reuse: not at all.

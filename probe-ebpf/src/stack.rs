@@ -29,10 +29,10 @@ use twtrace_wire::{
 
 use crate::{
     constants::{config, offset},
-    kernel::read,
     maps::{SITE_COUNTS, SITES, STACKS, STACKS_MORE, atomic::add, lost::count_lost},
     process::PF_KTHREAD,
     records::{Actor, Fact},
+    sockets::read::read,
 };
 
 /// BPF_F_USER_STACK

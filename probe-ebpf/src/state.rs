@@ -5,9 +5,7 @@ use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed}
 
 use crate::{
     constants::config,
-    emit, end, existing,
-    kernel::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock, now_ns, state},
-    listener,
+    emit, end, existing, listener,
     maps::{LISTENER_CLOSERS, MPTCP, counting},
     port_call, port_uncalled,
     process::{actor, answerable},
@@ -15,6 +13,11 @@ use crate::{
     records::{
         ACTIVE_CLOSE, Actor, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, Fact, NEW,
         Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
+    },
+    sockets::{
+        read::now_ns,
+        sock::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock},
+        state,
     },
     stack::{self, Ctx},
     story, timewait, unaccepted,

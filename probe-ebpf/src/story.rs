@@ -10,7 +10,6 @@ use twtrace_wire::{Probe, Side};
 use crate::{
     constants::config,
     existing,
-    kernel::{Sock, state},
     maps::{
         MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS,
         atomic::{claim, in_this_order},
@@ -18,6 +17,7 @@ use crate::{
         lost::count_lost,
     },
     records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story, StorySlot},
+    sockets::{sock::Sock, state},
 };
 
 /// BPF_NOEXIST

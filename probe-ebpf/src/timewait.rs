@@ -6,7 +6,7 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_jiffies64};
 use twtrace_wire::{
     BIRTHS_BY_TIMER, BIRTHS_INFERRED, EventKind, NO_KERNEL_REASON, NetnsKey, Side, TcpState,
-    TupleKey, UNKNOWN, Unattributed, flags,
+    UNKNOWN, Unattributed, flags,
 };
 
 use crate::{
@@ -14,26 +14,19 @@ use crate::{
     constants::{config, offset},
     emit::{self, Addresses},
     end, existing, hashed,
-    kernel::{IPPROTO_TCP, Sock, now_ns, read, state},
     maps::{ALLOCATING, MINIS, atomic::add, counting},
     records::{
         ACTIVE_CLOSE, BORN, BORN_INFERRED, Birth, CLOSED, Fact, MiniStory, NEW_MINI, RST_RECEIVED,
         RST_SENT, Story, UNCOUNTED,
     },
+    sockets::{
+        read::{now_ns, read},
+        sock::{IPPROTO_TCP, Sock},
+        state,
+        traffic::{Counted, Traffic, moment},
+    },
     story,
-    traffic::{Counted, Traffic, moment},
 };
-
-/// `local_port` is given because full and mini-sockets keep it in different places.
-#[inline(always)]
-pub fn tuple_key(sock: Sock, local_port: u16) -> TupleKey {
-    TupleKey {
-        net: sock.net(),
-        hash: sock.hash(),
-        local_port,
-        remote_port: sock.remote_port(),
-    }
-}
 
 /// Remembers the way back from a mini-socket that this closing socket may leave behind.
 #[inline(always)]

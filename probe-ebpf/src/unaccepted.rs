@@ -13,10 +13,9 @@ use twtrace_wire::{
 
 use crate::{
     emit,
-    kernel::{Sock, now_ns},
     maps::{UNACCEPTED, atomic::add},
     records::{Actor, BEGUN, Fact, RST_UNACCEPTED, Story, Unaccepted},
-    traffic::Traffic,
+    sockets::{read::now_ns, sock::Sock, traffic::Traffic},
 };
 
 /// How long before userspace gives up the last accept() may come that is told of.

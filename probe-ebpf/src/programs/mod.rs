@@ -20,7 +20,7 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 use twtrace_wire::Probe;
 
-use crate::{constants::config, kernel::read, maps::lost};
+use crate::{constants::config, maps::lost, sockets::read::read};
 
 /// A field of a classic tracepoint's record; zero beyond its end.
 #[inline(always)]

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 
 use super::address;
-use crate::{end, kernel::Sock, records::Arguments, reuse, timewait};
+use crate::{end, records::Arguments, reuse, sockets::sock::Sock, timewait};
 
 /// `timer_start(struct timer_list *timer, …)`: the first argument has never moved.
 #[raw_tracepoint(tracepoint = "timer_start")]

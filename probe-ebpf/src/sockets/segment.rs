@@ -4,7 +4,10 @@ use twtrace_wire::Tuple;
 
 use crate::{
     constants::offset,
-    kernel::{read, set_netns, set_v4, set_v6},
+    sockets::{
+        read::read,
+        tuple::{set_netns, set_v4, set_v6},
+    },
 };
 
 /// Bits of [`header_flags`].

@@ -1,10 +1,8 @@
-//! Reading the kernel's structs, by the offsets that userspace found in BTF, and its clock.
+//! `struct sock`, field by field.
 
-use core::mem::MaybeUninit;
+use twtrace_wire::ABSENT;
 
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel};
-use twtrace_wire::{ABSENT, CAST_MARK, NetnsKey, TcpState, Tuple, flags};
-
+use super::read::{has_bit, read};
 use crate::constants::{config, offset};
 
 pub const AF_INET: u16 = 2;
@@ -17,53 +15,16 @@ const SOCK_DEAD: u64 = 1 << 0;
 const SOCK_DONE: u64 = 1 << 1;
 const SOCK_LINGER: u64 = 1 << 4;
 
+/// SHUTDOWN_MASK: __tcp_close() sets it before anything else.
+pub const SHUT_BOTH: u8 = 3;
+
 /// errno values that decide how a connection died.
 pub const ECONNABORTED: u32 = 103;
 pub const ETIMEDOUT: u32 = 110;
 
-/// Reads a `T` (integers only, a word at most or an array of them) at a kernel address; all zero where that faults.
-#[inline(always)]
-pub fn read<T: Copy>(base: u64, offset: u32) -> T {
-    if config!(direct_reads) != 0 {
-        // SAFETY: the kernel's just-in-time compiler guards the loads: one that faults gives zero. Integers are valid
-        // whatever they are.
-        return unsafe { readable(base + offset as u64).cast::<T>().read() };
-    }
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the destination is a local of the size given; the helper checks the source itself, and
-    // fills the destination with zeros where it can't be read, so that it is always written.
-    unsafe {
-        bpf_probe_read_kernel(
-            value.as_mut_ptr().cast(),
-            size_of::<T>() as u32,
-            (base + offset as u64) as *const _,
-        );
-        value.assume_init()
-    }
-}
-
-/// An address that a program may read at, as it is: a load, where the helper is a call and two more.
-///
-/// `void *bpf_rdonly_cast(const void *obj, u32 btf_id)`: any type of program, and since 6.17 with no type at all. The
-/// verifier puts a move in its place.
-#[inline(always)]
-fn readable(address: u64) -> *const u8 {
-    // SAFETY: a call by number, as the helpers' are; userspace has replaced the number.
-    let cast: unsafe extern "C" fn(u64, u64) -> *const u8 =
-        unsafe { core::mem::transmute(CAST_MARK as usize) };
-    // SAFETY: it does nothing.
-    unsafe { cast(address, 0) }
-}
-
 /// A `struct sock`, or the `sock_common` at the head of a mini-socket or request socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Sock(pub u64);
-
-/// Whether a bit field of one bit is set, at this many bits from an address. Not where the kernel does not have it.
-#[inline(always)]
-pub fn has_bit(address: u64, bit: u32) -> bool {
-    bit != ABSENT && (read::<u8>(address, bit / 8) >> (bit % 8)) & 1 != 0
-}
 
 impl Sock {
     #[inline(always)]
@@ -170,18 +131,6 @@ impl Sock {
         received.wrapping_sub(copied) > self.peer_fin_seen() as u32
     }
 
-    /// Inode number of the network namespace. Not `current`'s: that one may be long gone.
-    #[inline(always)]
-    pub fn netns(self) -> u32 {
-        netns_inum(self.net())
-    }
-
-    /// Which network namespace it is, also after another one got its number.
-    #[inline(always)]
-    pub fn netns_key(self) -> NetnsKey {
-        netns_key(self.net())
-    }
-
     /// Address of the `struct net`.
     #[inline(always)]
     pub fn net(self) -> u64 {
@@ -249,115 +198,4 @@ impl Sock {
         }
         read(self.0, at)
     }
-
-    /// Both ends. `local_port` is given because full and mini-sockets keep it in different places.
-    /// Returns extra event flags.
-    #[inline(always)]
-    pub fn fill_tuple(self, tuple: &mut Tuple, local_port: u16) -> u16 {
-        *tuple = Tuple::default();
-        tuple.local_port = local_port;
-        tuple.remote_port = self.remote_port();
-        set_netns(tuple, self.net());
-        if read::<u16>(self.0, offset!(skc_family)) == AF_INET6 {
-            let local: [u32; 4] = read(self.0, offset!(skc_v6_rcv_saddr));
-            let remote: [u32; 4] = read(self.0, offset!(skc_v6_daddr));
-            return set_v6(tuple, local, remote);
-        } else {
-            let local: u32 = read(self.0, offset!(skc_rcv_saddr));
-            let remote: u32 = read(self.0, offset!(skc_daddr));
-            set_v4(tuple, local, remote);
-        }
-        0
-    }
-}
-
-/// CLOCK_MONOTONIC, nanoseconds.
-#[inline(always)]
-pub fn now_ns() -> u64 {
-    // SAFETY: no arguments, no effect.
-    unsafe { bpf_ktime_get_ns() }
-}
-
-/// Inode number of a `struct net`.
-#[inline(always)]
-pub fn netns_inum(net: u64) -> u32 {
-    if net == 0 {
-        return 0;
-    }
-    read(net, offset!(net_inum))
-}
-
-/// Which network namespace a `struct net` is.
-#[inline(always)]
-pub fn netns_key(net: u64) -> NetnsKey {
-    let mark = offset!(net_hash_mix);
-    NetnsKey {
-        netns: netns_inum(net),
-        mark: if net == 0 || mark == ABSENT {
-            0
-        } else {
-            read(net, mark)
-        },
-    }
-}
-
-/// Writes the network namespace into a tuple.
-#[inline(always)]
-pub fn set_netns(tuple: &mut Tuple, net: u64) {
-    let key = netns_key(net);
-    tuple.netns = key.netns;
-    tuple.netns_mark = key.mark;
-}
-
-/// Writes IPv4 addresses (network order) into a zeroed tuple.
-#[inline(always)]
-pub fn set_v4(tuple: &mut Tuple, local: u32, remote: u32) {
-    set_words(&mut tuple.local, [local, 0, 0, 0]);
-    set_words(&mut tuple.remote, [remote, 0, 0, 0]);
-    tuple.ip_version = 4;
-}
-
-/// Writes IPv6 addresses; a v4-mapped pair as IPv4. Returns event flags.
-#[inline(always)]
-pub fn set_v6(tuple: &mut Tuple, local: [u32; 4], remote: [u32; 4]) -> u16 {
-    if is_mapped(local) || is_mapped(remote) {
-        set_v4(tuple, local[3], remote[3]);
-        return flags::MAPPED;
-    }
-    set_words(&mut tuple.local, local);
-    set_words(&mut tuple.remote, remote);
-    tuple.ip_version = 6;
-    0
-}
-
-#[inline(always)]
-fn set_words(address: &mut [u8; 16], words: [u32; 4]) {
-    // SAFETY: addresses in a `Tuple` are 16 bytes, aligned to four.
-    unsafe { address.as_mut_ptr().cast::<[u32; 4]>().write(words) }
-}
-
-/// `::ffff:0:0/96`
-#[inline(always)]
-fn is_mapped(words: [u32; 4]) -> bool {
-    words[0] == 0 && words[1] == 0 && words[2] == 0xffff_u32.to_be()
-}
-
-/// SHUTDOWN_MASK: __tcp_close() sets it before anything else.
-pub const SHUT_BOTH: u8 = 3;
-
-/// State numbers as constants to match on.
-pub mod state {
-    use super::TcpState;
-    pub const ESTABLISHED: u8 = TcpState::Established as u8;
-    pub const SYN_SENT: u8 = TcpState::SynSent as u8;
-    pub const SYN_RECV: u8 = TcpState::SynRecv as u8;
-    pub const FIN_WAIT1: u8 = TcpState::FinWait1 as u8;
-    pub const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
-    pub const TIME_WAIT: u8 = TcpState::TimeWait as u8;
-    pub const CLOSE: u8 = TcpState::Close as u8;
-    pub const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
-    pub const LAST_ACK: u8 = TcpState::LastAck as u8;
-    pub const LISTEN: u8 = TcpState::Listen as u8;
-    pub const CLOSING: u8 = TcpState::Closing as u8;
-    pub const NEW_SYN_RECV: u8 = TcpState::NewSynRecv as u8;
 }

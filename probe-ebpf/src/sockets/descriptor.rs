@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 
-use crate::{constants::offset, kernel::read};
+use crate::{constants::offset, sockets::read::read};
 
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;

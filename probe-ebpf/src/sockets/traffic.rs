@@ -5,8 +5,11 @@ use twtrace_wire::{ABSENT, AbortReason, EventKind, ResetDirection, ResetReason, 
 
 use crate::{
     constants::{config, offset},
-    kernel::{Sock, now_ns, read},
     records::{BEGUN, Fact, Story},
+    sockets::{
+        read::{now_ns, read},
+        sock::Sock,
+    },
 };
 
 /// A time for which nothing went since ESTABLISHED, whenever that was: below [`UNKNOWN`], above all others.
