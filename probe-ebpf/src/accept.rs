@@ -5,14 +5,14 @@ use twtrace_wire::Side;
 use crate::{
     listener,
     maps::atomic::in_this_order,
-    process::actor,
+    processes::{process::actor, stack},
     records::{Actor, Story},
     sockets::{
         descriptor::socket_of,
         sock::{IPPROTO_MPTCP, IPPROTO_TCP, Sock},
         state,
     },
-    stack, story, unaccepted,
+    story, unaccepted,
 };
 
 /// `inet_csk_accept()` returned `child` in the accepting process. MPTCP listeners pass here too, with

@@ -9,7 +9,7 @@ use twtrace_wire::{Probe, ProcessKey};
 use crate::{
     constants::offset,
     maps::{DESCENDANTS, lost::count_lost},
-    process,
+    processes::process,
     sockets::read::read,
 };
 

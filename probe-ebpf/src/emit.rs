@@ -15,7 +15,7 @@ use crate::{
         counting,
         lost::count_lost,
     },
-    process,
+    processes::{names, process, stack},
     records::{Actor, Fact, MiniStory, Story},
     sockets::{
         read::now_ns,
@@ -24,7 +24,6 @@ use crate::{
         traffic::{Traffic, after_close, counted, elapsed},
         tuple::{netns_key, set_netns},
     },
-    stack,
     timewait::{mini_story, stranger_reason},
 };
 
@@ -77,8 +76,8 @@ pub fn of_socket_with(
         (*event).after_close_ns = after_close(fact, traffic.at_ns, story.closed_ns);
         (*event).bytes_sent = traffic.bytes_sent;
         (*event).bytes_received = traffic.bytes_received;
-        process::fill(&mut (*event).process, charged);
-        process::fill_beside(
+        names::fill(&mut (*event).process, charged);
+        names::fill_beside(
             &mut (*event).opener,
             &story.opener,
             &(*event).process,
@@ -116,8 +115,8 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
         (*event).after_close_ns = after_close(fact, (*event).mono_ns, kept.closed_ns);
         (*event).bytes_sent = kept.bytes_sent;
         (*event).bytes_received = kept.bytes_received;
-        process::fill(&mut (*event).process, &kept.closer);
-        process::fill(&mut (*event).opener, &kept.opener);
+        names::fill(&mut (*event).process, &kept.closer);
+        names::fill(&mut (*event).opener, &kept.opener);
     }
     entry.submit(wakeup());
     0
@@ -207,8 +206,8 @@ fn of_nobody_uncounted(fact: &Fact, addresses: Addresses, side: Side, why: Unatt
         };
         begin(event, now_ns(), fact, more, side, 0);
         (*event).socket = socket;
-        process::fill(&mut (*event).process, &actor);
-        process::fill(&mut (*event).opener, &opener);
+        names::fill(&mut (*event).process, &actor);
+        names::fill(&mut (*event).opener, &opener);
     }
     entry.submit(wakeup());
     0

@@ -17,7 +17,7 @@ use crate::{
     constants::{config, offset},
     emit, existing,
     maps::{ARGUMENTS, CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, counting, lost::count_lost},
-    process,
+    processes::{names, process},
     records::{Actor, Arguments, MiniStory},
     reuse,
     sockets::{
@@ -322,11 +322,11 @@ pub unsafe fn fill(event: *mut EndEvent, mini: Sock, cause: EndCause, by: &Actor
                 (*event).age_ns = UNKNOWN;
                 (*event).promoted_ns = UNKNOWN;
                 let nobody = Actor::nobody(stranger_reason(mini));
-                process::fill(&mut (*event).process, &nobody);
-                process::fill(&mut (*event).opener, &opener);
+                names::fill(&mut (*event).process, &nobody);
+                names::fill(&mut (*event).opener, &opener);
             }
         }
-        process::fill(&mut (*event).by, by);
+        names::fill(&mut (*event).by, by);
     }
 }
 
@@ -339,8 +339,8 @@ unsafe fn fill_maker(event: *mut EndEvent, kept: &MiniStory, now: u64) {
         (*event).side = kept.side;
         (*event).age_ns = now.wrapping_sub(kept.born_ns);
         (*event).promoted_ns = kept.promoted_ns;
-        process::fill(&mut (*event).process, &kept.closer);
-        process::fill_beside(
+        names::fill(&mut (*event).process, &kept.closer);
+        names::fill_beside(
             &mut (*event).opener,
             &kept.opener,
             &(*event).process,

@@ -6,10 +6,9 @@
 use twtrace_wire::{ABSENT, Existing, ExistingKey, ProcessKey, ProcessNow, Side, Unattributed};
 
 use crate::{
-    cgroup,
     constants::{config, offset},
     maps::{EXISTING, NETNS_IDENTITY, PROCESS_NOW},
-    process,
+    processes::{cgroup, names},
     records::{Actor, Story},
     sockets::{
         descriptor::file_of,
@@ -81,11 +80,11 @@ fn opener_of(known: &Existing) -> Actor {
     if key.tgid == 0 {
         return Actor::nobody(Unattributed::Unknown);
     }
-    process::introduce(&known.opener);
+    names::introduce(&known.opener);
     Actor {
         key,
         tid: key.tgid,
-        generation: process::FOUND,
+        generation: names::FOUND,
         thread_comm: [0; 2],
     }
 }

@@ -9,7 +9,7 @@ use twtrace_wire::Unattributed;
 use crate::{
     existing,
     maps::LISTENERS,
-    process::actor,
+    processes::process::actor,
     records::{Actor, Listener},
     sockets::{sock::Sock, state},
 };

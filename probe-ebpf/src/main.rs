@@ -14,7 +14,6 @@
 
 mod accept;
 mod bound;
-mod cgroup;
 mod closing;
 mod constants;
 mod descendants;
@@ -27,14 +26,13 @@ mod maps;
 mod port;
 mod port_call;
 mod port_uncalled;
-mod process;
+mod processes;
 mod programs;
 mod recent;
 mod records;
 mod reset;
 mod reuse;
 mod sockets;
-mod stack;
 mod state;
 mod story;
 mod timewait;

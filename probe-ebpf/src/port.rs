@@ -15,7 +15,11 @@ use crate::{
         counting, in_this_epoch,
         lost::count_lost,
     },
-    process::{self, actor},
+    processes::{
+        names,
+        process::actor,
+        stack::{self, Ctx},
+    },
     records::{Actor, Search},
     reuse,
     sockets::{
@@ -23,7 +27,6 @@ use crate::{
         sock::{IPPROTO_TCP, Sock},
         state,
     },
-    stack::{self, Ctx},
 };
 
 /// What inet_csk_get_port() stands for, whatever it returns (1 in 5.10, -EADDRINUSE later).
@@ -227,7 +230,7 @@ pub unsafe fn fill(
         (*event).errno = errno;
         (*event).latency_ns = latency_ns;
         [(*event).range_low, (*event).range_high] = own_range;
-        process::fill(&mut (*event).process, process);
+        names::fill(&mut (*event).process, process);
     }
 }
 

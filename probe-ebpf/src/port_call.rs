@@ -20,7 +20,10 @@ use crate::{
         lost::count_lost,
     },
     port::{count_own_search, count_stack, fill, range_searched, totals_of},
-    process::{self, actor},
+    processes::{
+        process::{self, actor},
+        stack::Ctx,
+    },
     records::{Call, CallSlot},
     sockets::{
         descriptor::socket_of,
@@ -28,7 +31,6 @@ use crate::{
         sock::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock},
         tuple::{set_v4, set_v6},
     },
-    stack::Ctx,
 };
 
 /// What a failed search gives connect(): none left, memory, or a cgroup program's no.

@@ -12,9 +12,9 @@ use crate::{
     emit::wakeup,
     maps::{EVENTS, atomic::increment, in_this_epoch, lost::count_lost},
     port::{count_search, count_stack, fill, range_searched, totals_of},
+    processes::stack::Ctx,
     records::{SEARCHES_UNCALLED, Story},
     sockets::sock::Sock,
-    stack::Ctx,
     story,
 };
 

@@ -8,7 +8,7 @@ use crate::{
     constants::offset,
     emit::{self, Addresses},
     maps::{SEGMENT_TURNS, counting},
-    process::answerable,
+    processes::process::answerable,
     recent,
     records::{
         BORN_INFERRED, Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS, RST_SENT,

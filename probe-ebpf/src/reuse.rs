@@ -12,7 +12,8 @@ use crate::{
         REUSERS,
         atomic::{add, increment},
     },
-    port, process,
+    port,
+    processes::process,
     records::Actor,
     sockets::{read::read, sock::Sock, state},
 };

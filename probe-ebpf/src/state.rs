@@ -8,7 +8,10 @@ use crate::{
     emit, end, existing, listener,
     maps::{LISTENER_CLOSERS, MPTCP, counting},
     port_call, port_uncalled,
-    process::{actor, answerable},
+    processes::{
+        process::{actor, answerable},
+        stack::{self, Ctx},
+    },
     recent,
     records::{
         ACTIVE_CLOSE, Actor, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, Fact, NEW,
@@ -19,7 +22,6 @@ use crate::{
         sock::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock},
         state,
     },
-    stack::{self, Ctx},
     story, timewait, unaccepted,
 };
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
 use twtrace_wire::PortOp;
 
 use super::field;
-use crate::{port, port_call, stack};
+use crate::{port, port_call, processes::stack};
 
 /// `int inet_csk_get_port(struct sock *sk, unsigned short snum)`: 5.10 to 7.3.
 #[fentry(function = "inet_csk_get_port")]

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 
 use super::{field, tell_of_losses};
-use crate::{bound, existing, records::Program, sockets::sock::Sock, stack, state};
+use crate::{bound, existing, processes::stack, records::Program, sockets::sock::Sock, state};
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, since 4.16.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]

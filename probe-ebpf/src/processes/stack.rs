@@ -30,7 +30,7 @@ use twtrace_wire::{
 use crate::{
     constants::{config, offset},
     maps::{SITE_COUNTS, SITES, STACKS, STACKS_MORE, atomic::add, lost::count_lost},
-    process::PF_KTHREAD,
+    processes::process::PF_KTHREAD,
     records::{Actor, Fact},
     sockets::read::read,
 };

@@ -1,151 +1,21 @@
-//! Who is running: the process behind what happens in process context.
+//! What processes are called: written when they act, so that whoever has exited since has a name.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-    generated::{bpf_get_current_task, bpf_probe_read_kernel},
-};
-use twtrace_wire::{
-    COMM_LEN, Probe, Process, ProcessKey, ProcessNames, ProcessTotals, Unattributed,
-};
+use aya_ebpf::helpers::{bpf_get_current_uid_gid, generated::bpf_probe_read_kernel};
+use twtrace_wire::{COMM_LEN, Process, ProcessKey, ProcessNames};
 
+use super::cgroup;
 use crate::{
-    cgroup,
     constants::{config, offset},
-    maps::{MPTCP, NAMED, NAMES, PROCESSES, in_this_epoch, lost::count_lost},
-    records::{Actor, Comm, Named, Story},
-    sockets::{read::read, sock::Sock},
+    maps::{NAMED, NAMES},
+    records::{Actor, Comm, Named},
+    sockets::read::read,
 };
-
-/// `task_struct.flags`: a kernel thread (include/linux/sched.h; has not moved since 2.6.35).
-pub const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// BPF_NOEXIST: two CPUs may meet the same new process.
 const NO_EXIST: u64 = 1;
 
-/// Copied into the map for a new process; too large for the stack.
-static NO_TOTALS: ProcessTotals = ProcessTotals {
-    time_wait: [0; 3],
-    fin_wait2: [0; 3],
-    overflow: [0; 3],
-    reset_sent: [0; 10],
-    reset_received: [0; 10],
-    abort: [0; 3],
-    ended: [0; 5],
-    reused: 0,
-    hindered: 0,
-    refused: [0; 7],
-};
-
-/// The process that is doing this to `sock`. To be called in process context only.
-///
-/// A kernel thread stands for somebody else: a subflow's kworker for whoever closed the MPTCP socket;
-/// the kworker of a delayed fput() or of an io_uring teardown for a process that is gone, whose place
-/// the opener takes (the caller sees `Unknown` and falls back).
-#[inline(always)]
-pub fn actor(sock: Sock) -> Actor {
-    // SAFETY: no arguments, no effect.
-    let task = unsafe { bpf_get_current_task() };
-    let kernel_thread = read::<u32>(task, offset!(task_flags)) & PF_KTHREAD != 0;
-    let of_kernel = sock.of_kernel();
-    if kernel_thread || of_kernel {
-        let mptcp = sock.mptcp_socket();
-        if mptcp != 0 {
-            if kernel_thread {
-                return mptcp_closer(mptcp);
-            }
-        } else if of_kernel {
-            return Actor::nobody(Unattributed::KernelSocket);
-        } else {
-            return Actor::nobody(Unattributed::Unknown);
-        }
-    }
-    current(task)
-}
-
-/// Who closed (else opened) an MPTCP socket.
-#[inline(always)]
-fn mptcp_closer(mptcp: u64) -> Actor {
-    match MPTCP.get_ptr(mptcp) {
-        // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
-        Some(story) => unsafe {
-            if (*story).closer.is_process() {
-                (*story).closer
-            } else {
-                (*story).opener
-            }
-        },
-        None => Actor::nobody(Unattributed::Unknown),
-    }
-}
-
-/// Identity of the current process.
-#[inline(always)]
-pub fn current_key(task: u64) -> ProcessKey {
-    key_of(bpf_get_current_pid_tgid(), leader_of(task))
-}
-
-#[inline(always)]
-fn key_of(pid_tgid: u64, leader: u64) -> ProcessKey {
-    ProcessKey {
-        tgid: (pid_tgid >> 32) as u32,
-        unattributed: 0,
-        start_boot_ns: read(leader, offset!(task_start_boottime)),
-    }
-}
-
-/// The group leader of the current task.
-#[inline(always)]
-fn leader_of(task: u64) -> u64 {
-    let pid_tgid = bpf_get_current_pid_tgid();
-    if pid_tgid as u32 == (pid_tgid >> 32) as u32 {
-        task
-    } else {
-        read(task, offset!(task_group_leader))
-    }
-}
-
-/// The current process, entered in `NAMES` with the names it has now. Also right for a task that is
-/// exiting: pid, comm and start time outlive mm and nsproxy.
-#[inline(always)]
-pub fn current(task: u64) -> Actor {
-    let pid_tgid = bpf_get_current_pid_tgid();
-    let tgid = (pid_tgid >> 32) as u32;
-    let tid = pid_tgid as u32;
-    let leader = leader_of(task);
-    let mut actor = Actor {
-        key: key_of(pid_tgid, leader),
-        tid,
-        generation: generation(task, leader),
-        thread_comm: [0; 2],
-    };
-    if tid != tgid {
-        actor.thread_comm = read(task, offset!(task_comm));
-    }
-    if !just_named(&actor, task, leader) {
-        enter_names(
-            tgid as u64,
-            actor.key.start_boot_ns,
-            task,
-            leader,
-            actor.generation as u64,
-        );
-    }
-    actor
-}
-
 /// The generation of names that the start-up scan found: no process that acts has an even one.
 pub const FOUND: u32 = 2;
-
-/// A number for the program that a process runs and the cgroups it is in. Another number says that one of them is another; the
-/// same one says that they are the same, but for a `css_set` that came to the address of one that is gone.
-#[inline(always)]
-fn generation(task: u64, leader: u64) -> u32 {
-    /// Knuth's; spreads small numbers over all bits.
-    const SPREAD: u32 = 0x9e37_79b1;
-    let execs: u32 = read(leader, offset!(task_self_exec_id));
-    let cgroups: u64 = read(task, offset!(task_cgroups));
-    execs.wrapping_mul(SPREAD) ^ (cgroups >> 4) as u32 | 1
-}
 
 /// Names are written at least each so many times that a process acts: an LRU entry may be gone meanwhile.
 const NAMED_TIMES: u32 = 64;
@@ -153,7 +23,7 @@ const NAMED_TIMES: u32 = 64;
 /// Whether this CPU wrote the names of this very process last, and it still has them. Three reads more, which do not pay
 /// where each takes a call.
 #[inline(always)]
-fn just_named(actor: &Actor, task: u64, leader: u64) -> bool {
+pub fn just_named(actor: &Actor, task: u64, leader: u64) -> bool {
     let key = &actor.key;
     if config!(direct_reads) == 0 {
         return false;
@@ -272,21 +142,6 @@ fn names_of(key: &ProcessKey) -> Option<*mut ProcessNames> {
     NAMES.get_ptr_mut(key)
 }
 
-/// The totals of a process or of a cause without one in this epoch, made where missing.
-#[inline(always)]
-pub fn totals_of(key: &ProcessKey) -> Option<*mut ProcessTotals> {
-    let key = in_this_epoch(*key);
-    if let Some(totals) = PROCESSES.get_ptr_mut(key) {
-        return Some(totals);
-    }
-    let _ = PROCESSES.insert(key, &NO_TOTALS, NO_EXIST);
-    let totals = PROCESSES.get_ptr_mut(key);
-    if totals.is_none() {
-        count_lost(Probe::ProcessMap);
-    }
-    totals
-}
-
 /// The names that a process had when it acted, where they are still kept.
 #[inline(always)]
 fn names_then(actor: &Actor) -> Option<*const ProcessNames> {
@@ -356,16 +211,4 @@ pub fn fill_beside(process: &mut Process, actor: &Actor, filled: &Process, gener
             .cast::<Comm>()
             .write(actor.thread_comm);
     }
-}
-
-/// Whom a reset or abort is charged to: the closer if there is one, else the opener.
-#[inline(always)]
-pub fn answerable(story: &Story) -> &Actor {
-    if story.closer.is_process() {
-        return &story.closer;
-    }
-    if story.opener.is_process() || story.closer.key.unattributed == Unattributed::Unknown as u32 {
-        return &story.opener;
-    }
-    &story.closer
 }
