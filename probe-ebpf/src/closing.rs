@@ -4,7 +4,7 @@
 //! The kernel's hash of a tuple is the same in both, and a socket's address in a slot of an array is found by it without a
 //! hash table's work. That the slot's socket is the one is seen by looking at it. A slot that is taken sends the next one
 //! to a map. Where two CPUs meet in one slot at the same nanoseconds, one of the entries is lost: that birth is told at the full
-//! socket's →CLOSE, since the mini-socket is in the kernel's table then ([`hashed`](crate::hashed)).
+//! socket's →CLOSE, since the mini-socket is in the kernel's table then ([`hashed`](crate::mini_sockets::hashed)).
 
 use twtrace_wire::TupleKey;
 

@@ -15,6 +15,7 @@ use crate::{
         counting,
         lost::count_lost,
     },
+    mini_sockets::{age::stranger_reason, kept::mini_story},
     processes::{names, process, stack},
     records::{Actor, Fact, MiniStory, Story},
     sockets::{
@@ -24,7 +25,6 @@ use crate::{
         traffic::{Traffic, after_close, counted, elapsed},
         tuple::{netns_key, set_netns},
     },
-    timewait::{mini_story, stranger_reason},
 };
 
 /// A fact about a full socket: counted under its process and, if the ring buffer has room, reported.

@@ -9,24 +9,25 @@ use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
     generated::{bpf_get_current_task, bpf_jiffies64},
 };
-use twtrace_wire::{
-    ABSENT, Cancelled, EndCause, EndEvent, Probe, Process, Tuple, UNKNOWN, Unattributed,
-};
+use twtrace_wire::{Cancelled, EndCause, EndEvent, Probe, Process, Tuple, UNKNOWN, Unattributed};
 
 use crate::{
     constants::{config, offset},
     emit, existing,
     maps::{ARGUMENTS, CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, counting, lost::count_lost},
+    mini_sockets::{
+        age::stranger_reason,
+        kept::{mini_story, promoted},
+        mini::{mini_of, namespace_goes},
+    },
     processes::{names, process},
     records::{Actor, Arguments, MiniStory},
     reuse,
     sockets::{
         read::{now_ns, read},
         sock::Sock,
-        state,
         tuple::tuple_key,
     },
-    timewait::{mini_of, mini_story, stranger_reason},
 };
 
 /// `enum tcp_tw_status` (include/net/tcp.h).
@@ -58,27 +59,6 @@ pub fn segment_processed(mini: u64, status: u32) {
             let _ = REOPENING.insert(mini, now_ns(), 0);
         }
         _ => {}
-    }
-}
-
-/// Notes the moment at which the peer's FIN made a TIME_WAIT of a mini-socket that began in FIN_WAIT2, if
-/// this is it.
-#[inline(always)]
-fn promoted(mini: Sock) {
-    if mini_story(mini).is_none() {
-        return;
-    }
-    let Some(kept) = MINIS.get_ptr_mut(mini.0) else {
-        return;
-    };
-    // SAFETY: an LRU entry; integers that may be stale, not invalid.
-    unsafe {
-        if (*kept).substate == state::FIN_WAIT2
-            && (*kept).promoted_ns == UNKNOWN
-            && read::<u8>(mini.0, offset!(tw_substate)) == state::TIME_WAIT
-        {
-            (*kept).promoted_ns = now_ns().wrapping_sub((*kept).born_ns);
-        }
     }
 }
 
@@ -149,13 +129,6 @@ fn is_reopening(mini: Sock) -> bool {
     let met = unsafe { *met };
     let _ = REOPENING.remove(mini.0);
     now_ns().wrapping_sub(met) < REOPENING_NS
-}
-
-/// Nobody holds its namespace any more: it is being purged.
-#[inline(always)]
-fn namespace_goes(mini: Sock) -> bool {
-    let at = offset!(net_count);
-    at != ABSENT && read::<u32>(mini.net(), at) == 0
 }
 
 /// Timer tier: `timer_expire_entry(timer, …)`.

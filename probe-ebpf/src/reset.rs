@@ -8,6 +8,7 @@ use crate::{
     constants::offset,
     emit::{self, Addresses},
     maps::{SEGMENT_TURNS, counting},
+    mini_sockets::{age, kept},
     processes::process::answerable,
     recent,
     records::{
@@ -241,11 +242,11 @@ fn answered_by_mini(mini: Sock, skb: u64, kernel_reason: u8) {
     };
     let substate: u8 = read(mini.0, offset!(tw_substate));
     let fact = fact(ResetDirection::Sent, reason, kernel_reason, substate);
-    if let Some(kept) = timewait::mini_story(mini) {
+    if let Some(kept) = kept::mini_story(mini) {
         emit::of_mini(&fact, mini.0, kept);
         return;
     }
-    let why = timewait::stranger_reason(mini);
+    let why = age::stranger_reason(mini);
     emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
 }
 

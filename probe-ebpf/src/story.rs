@@ -13,8 +13,7 @@ use crate::{
     maps::{
         MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS,
         atomic::{claim, in_this_order},
-        counting,
-        lost::count_lost,
+        counting, lost,
     },
     records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story, StorySlot},
     sockets::{sock::Sock, state},
@@ -141,7 +140,7 @@ fn entry(sock: u64) -> Option<*mut Story> {
     let _ = STORIES.insert(sock, &NEW, NO_EXIST);
     let story = STORIES.get_ptr_mut(sock);
     if story.is_none() {
-        count_lost(Probe::StoryMap);
+        lost::count_lost(Probe::StoryMap);
         if let Some(full) = STORIES_WERE_FULL.get_ptr_mut(0) {
             // SAFETY: a map value; everybody writes the same.
             unsafe { *full = 1 };
@@ -211,16 +210,11 @@ pub fn in_state(sock: Sock, now: u8) -> Option<*mut Story> {
 /// The story of a socket that is closing and has none.
 #[inline(always)]
 pub fn stranger() -> &'static Story {
-    if were_full() { &FORGOTTEN } else { &STRANGER }
-}
-
-/// Whether any story was ever refused.
-#[inline(always)]
-pub fn were_full() -> bool {
-    // SAFETY: a map value that is set once.
-    STORIES_WERE_FULL
-        .get_ptr(0)
-        .is_some_and(|full| unsafe { *full } != 0)
+    if lost::were_full() {
+        &FORGOTTEN
+    } else {
+        &STRANGER
+    }
 }
 
 /// The entry of an MPTCP socket, made where missing. It is no connection of its own: kept for its

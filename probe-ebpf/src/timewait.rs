@@ -3,27 +3,32 @@
 //! tcp_time_wait() makes one with inet_twsk_alloc() while the full socket is still in FIN_WAIT1,
 //! FIN_WAIT2 or CLOSING; the full socket's →CLOSE follows (net/ipv4/tcp_minisocks.c).
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_jiffies64};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{
-    BIRTHS_BY_TIMER, BIRTHS_INFERRED, EventKind, NO_KERNEL_REASON, NetnsKey, Side, TcpState,
-    UNKNOWN, Unattributed, flags,
+    BIRTHS_BY_TIMER, BIRTHS_INFERRED, EventKind, NO_KERNEL_REASON, NetnsKey, Side, TcpState, flags,
 };
 
 use crate::{
     closing,
     constants::{config, offset},
     emit::{self, Addresses},
-    end, existing, hashed,
-    maps::{ALLOCATING, MINIS, atomic::add, counting},
+    end, existing,
+    maps::{ALLOCATING, atomic::add, counting},
+    mini_sockets::{
+        age::{old_enough, unknown_since},
+        hashed,
+        kept::{keep, mini_story},
+        mini::mini_of,
+    },
     records::{
-        ACTIVE_CLOSE, BORN, BORN_INFERRED, Birth, CLOSED, Fact, MiniStory, NEW_MINI, RST_RECEIVED,
-        RST_SENT, Story, UNCOUNTED,
+        ACTIVE_CLOSE, BORN, BORN_INFERRED, Birth, CLOSED, Fact, RST_RECEIVED, RST_SENT, Story,
+        UNCOUNTED,
     },
     sockets::{
-        read::{now_ns, read},
+        read::read,
         sock::{IPPROTO_TCP, Sock},
         state,
-        traffic::{Counted, Traffic, moment},
+        traffic::Counted,
     },
     story,
 };
@@ -141,13 +146,6 @@ pub fn timer_started_again(timer: u64) {
     }
 }
 
-/// The mini-socket whose timer this is.
-#[inline(always)]
-pub fn mini_of(timer: u64) -> Option<Sock> {
-    let of_mini = read::<u64>(timer, offset!(timer_function)) == config!(tw_timer_handler);
-    of_mini.then(|| Sock(timer - offset!(tw_timer) as u64))
-}
-
 /// Whether a socket is known to be closing with the mini-socket's tuple: then this is its birth.
 #[inline(always)]
 fn started_by_closing(mini: Sock) -> bool {
@@ -177,60 +175,6 @@ fn born_of_stranger(mini: Sock, substate: u8) {
     emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
 }
 
-/// No mini-socket outlives this, unless the peer keeps it awake.
-const MINI_LIFE_NS: u64 = 120_000_000_000;
-
-/// Whether no mini-socket of the time before tracing can be left.
-#[inline(always)]
-fn old_enough() -> bool {
-    now_ns().wrapping_sub(counting::since_ns()) >= MINI_LIFE_NS
-}
-
-/// Why nothing is known of who made a mini-socket.
-#[inline(always)]
-pub fn stranger_reason(mini: Sock) -> Unattributed {
-    if was_made_since_start(mini) {
-        Unattributed::Lost
-    } else {
-        unknown_since()
-    }
-}
-
-/// Of something whose maker is not known: it is of the time before tracing, as long as there can be such.
-#[inline(always)]
-fn unknown_since() -> Unattributed {
-    if !story::were_full() && !old_enough() {
-        Unattributed::ClosedBeforeTracing
-    } else {
-        Unattributed::Lost
-    }
-}
-
-/// TCP_TIMEWAIT_LEN: no orphan waits for longer as a mini-socket (tcp_rcv_state_process, tcp_close).
-const MAX_WAIT_NS: u64 = 60_000_000_000;
-
-/// More than a mini-socket waits, at 1,000 ticks a second; keeps a product within 64 bits.
-const MAX_TICKS: u64 = 1 << 20;
-
-/// Whether a mini-socket that still waits for the peer's FIN was made while tracing: its timer, which is started once until
-/// that comes, has so much left that it was started since.
-#[inline(always)]
-fn was_made_since_start(mini: Sock) -> bool {
-    if read::<u8>(mini.0, offset!(tw_substate)) != state::FIN_WAIT2 {
-        return false;
-    }
-    let timer = mini.0 + offset!(tw_timer) as u64;
-    let expires: u64 = read(timer, offset!(timer_expires));
-    // SAFETY: no arguments, no effect.
-    let now = unsafe { bpf_jiffies64() };
-    let left_ns = expires
-        .saturating_sub(now)
-        .min(MAX_TICKS)
-        .wrapping_mul(config!(tick_ns));
-    let traced_ns = now_ns().saturating_sub(counting::since_ns());
-    left_ns.saturating_add(traced_ns) > MAX_WAIT_NS + config!(tick_ns)
-}
-
 #[inline(never)]
 fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
     let sock = Sock(sock);
@@ -255,37 +199,6 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
     }
     if !refused {
         keep(sock.0, story, substate, mini, &traffic);
-    }
-    0
-}
-
-/// Keeps for a mini-socket what is known of the full one. Not inlined: its callers have little stack left.
-#[inline(never)]
-fn keep(sock: u64, story: &Story, substate: u8, mini: u64, traffic: &Traffic) -> u32 {
-    let sock = Sock(sock);
-    let _ = MINIS.insert(mini, &NEW_MINI, 0);
-    let Some(kept) = MINIS.get_ptr_mut(mini) else {
-        return 1;
-    };
-    // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
-    // because `hash` and ports are compared.
-    unsafe {
-        (*kept).closer = story.closer;
-        (*kept).opener = story.opener;
-        (*kept).hash = sock.hash();
-        (*kept).local_port = sock.source_port();
-        (*kept).remote_port = sock.remote_port();
-        (*kept).side = story.side;
-        (*kept).substate = substate;
-        (*kept).born_ns = traffic.at_ns;
-        (*kept).promoted_ns = UNKNOWN;
-        (*kept).established_ns = story.established_ns;
-        (*kept).site = story.site;
-        (*kept).closed_ns = story.closed_ns;
-        (*kept).last_data_ns = moment(traffic.at_ns, traffic.idle_ns);
-        (*kept).last_sent_ns = moment(traffic.at_ns, traffic.send_idle_ns);
-        (*kept).bytes_sent = traffic.bytes_sent;
-        (*kept).bytes_received = traffic.bytes_received;
     }
     0
 }
@@ -438,16 +351,4 @@ fn count_birth(netns: NetnsKey, refused: bool, inferred: bool, amount: u64) {
             }
         }
     }
-}
-
-/// The story behind a mini-socket, if the entry is of this very connection.
-#[inline(always)]
-pub fn mini_story(mini: Sock) -> Option<&'static MiniStory> {
-    let kept = MINIS.get_ptr(mini.0)?;
-    // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
-    let kept = unsafe { &*kept };
-    let same = kept.hash == mini.hash()
-        && kept.local_port == mini.local_port()
-        && kept.remote_port == mini.remote_port();
-    same.then_some(kept)
 }

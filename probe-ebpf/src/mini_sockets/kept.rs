@@ -1,0 +1,79 @@
+//! What stays known of a connection once it has a mini-socket: until that goes, or its place is needed.
+
+use twtrace_wire::UNKNOWN;
+
+use crate::{
+    constants::offset,
+    maps::MINIS,
+    records::{MiniStory, NEW_MINI, Story},
+    sockets::{
+        read::{now_ns, read},
+        sock::Sock,
+        state,
+        traffic::{Traffic, moment},
+    },
+};
+
+/// Keeps for a mini-socket what is known of the full one. Not inlined: its callers have little stack left.
+#[inline(never)]
+pub fn keep(sock: u64, story: &Story, substate: u8, mini: u64, traffic: &Traffic) -> u32 {
+    let sock = Sock(sock);
+    let _ = MINIS.insert(mini, &NEW_MINI, 0);
+    let Some(kept) = MINIS.get_ptr_mut(mini) else {
+        return 1;
+    };
+    // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
+    // because `hash` and ports are compared.
+    unsafe {
+        (*kept).closer = story.closer;
+        (*kept).opener = story.opener;
+        (*kept).hash = sock.hash();
+        (*kept).local_port = sock.source_port();
+        (*kept).remote_port = sock.remote_port();
+        (*kept).side = story.side;
+        (*kept).substate = substate;
+        (*kept).born_ns = traffic.at_ns;
+        (*kept).promoted_ns = UNKNOWN;
+        (*kept).established_ns = story.established_ns;
+        (*kept).site = story.site;
+        (*kept).closed_ns = story.closed_ns;
+        (*kept).last_data_ns = moment(traffic.at_ns, traffic.idle_ns);
+        (*kept).last_sent_ns = moment(traffic.at_ns, traffic.send_idle_ns);
+        (*kept).bytes_sent = traffic.bytes_sent;
+        (*kept).bytes_received = traffic.bytes_received;
+    }
+    0
+}
+
+/// The story behind a mini-socket, if the entry is of this very connection.
+#[inline(always)]
+pub fn mini_story(mini: Sock) -> Option<&'static MiniStory> {
+    let kept = MINIS.get_ptr(mini.0)?;
+    // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
+    let kept = unsafe { &*kept };
+    let same = kept.hash == mini.hash()
+        && kept.local_port == mini.local_port()
+        && kept.remote_port == mini.remote_port();
+    same.then_some(kept)
+}
+
+/// Notes the moment at which the peer's FIN made a TIME_WAIT of a mini-socket that began in FIN_WAIT2, if
+/// this is it.
+#[inline(always)]
+pub fn promoted(mini: Sock) {
+    if mini_story(mini).is_none() {
+        return;
+    }
+    let Some(kept) = MINIS.get_ptr_mut(mini.0) else {
+        return;
+    };
+    // SAFETY: an LRU entry; integers that may be stale, not invalid.
+    unsafe {
+        if (*kept).substate == state::FIN_WAIT2
+            && (*kept).promoted_ns == UNKNOWN
+            && read::<u8>(mini.0, offset!(tw_substate)) == state::TIME_WAIT
+        {
+            (*kept).promoted_ns = now_ns().wrapping_sub((*kept).born_ns);
+        }
+    }
+}
