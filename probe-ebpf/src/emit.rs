@@ -2,29 +2,23 @@
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use twtrace_wire::{
-    AbortReason, ConnectionEvent, EndCause, EndEvent, EventKind, NetnsKey, NetnsTotals, Probe,
-    ProcessKey, ProcessTotals, ResetDirection, ResetReason, Side, UNKNOWN, Unattributed,
+    ConnectionEvent, EndCause, EndEvent, EventKind, Probe, Side, UNKNOWN, Unattributed,
 };
 
 use crate::{
     constants::config,
     end, existing, listener,
-    maps::{
-        EVENTS, NETNS,
-        atomic::{add, increment},
-        counting,
-        lost::count_lost,
-    },
-    mini_sockets::{age::stranger_reason, kept::mini_story},
-    processes::{names, process, stack},
+    maps::{EVENTS, counting, lost::count_lost},
+    processes::names,
     records::{Actor, Fact, MiniStory, Story},
     sockets::{
         read::now_ns,
         segment,
         sock::Sock,
         traffic::{Traffic, after_close, counted, elapsed},
-        tuple::{netns_key, set_netns},
+        tuple::set_netns,
     },
+    totals::{count, count_sent, sites},
 };
 
 /// A fact about a full socket: counted under its process and, if the ring buffer has room, reported.
@@ -51,7 +45,7 @@ pub fn of_socket_with(
 ) -> u32 {
     let sock = Sock(sock);
     count(fact, story.side, &charged.key, 1);
-    stack::count_fact(fact, story.site, 1);
+    sites::count_fact(fact, story.site, 1);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -97,7 +91,7 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
     let mini = Sock(mini);
     count(fact, kept.side, &kept.closer.key, 1);
     count_sent(fact, mini.net());
-    stack::count_fact(fact, kept.site, 1);
+    sites::count_fact(fact, kept.site, 1);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -213,53 +207,6 @@ fn of_nobody_uncounted(fact: &Fact, addresses: Addresses, side: Side, why: Unatt
     0
 }
 
-/// Counts the end of a mini-socket under its maker and in its namespace.
-#[inline(always)]
-pub fn count_end(mini: Sock, cause: EndCause) {
-    if let Some(totals) = netns_totals(mini.netns_key()) {
-        // SAFETY: inside the map value.
-        unsafe {
-            increment(&raw mut (*totals).ends);
-            if cause as u8 == EndCause::ReusedByConnect as u8 {
-                increment(&raw mut (*totals).reused);
-            }
-        }
-    }
-    let key = match mini_story(mini) {
-        Some(kept) => kept.closer.key,
-        None => Actor::nobody(stranger_reason(mini)).key,
-    };
-    add_end(&key, cause, 1);
-}
-
-/// Takes back an end that was counted too early.
-#[inline(always)]
-pub fn uncount_end(netns: NetnsKey, key: &ProcessKey, cause: EndCause) {
-    if let Some(totals) = netns_totals(netns) {
-        // SAFETY: inside the map value; adding -1 wraps to a subtraction.
-        unsafe { add(&raw mut (*totals).ends, u64::MAX) }
-    }
-    add_end(key, cause, u64::MAX);
-}
-
-/// An end that was counted turns out to be another.
-#[inline(always)]
-pub fn recount_end(key: &ProcessKey, before: EndCause, now: EndCause) {
-    add_end(key, before, u64::MAX);
-    add_end(key, now, 1);
-}
-
-#[inline(always)]
-fn add_end(key: &ProcessKey, cause: EndCause, amount: u64) {
-    if let Some(totals) = process::totals_of(key) {
-        // SAFETY: inside the map value: a cause is below the number of causes.
-        unsafe {
-            let first = (&raw mut (*totals).ended).cast::<u64>();
-            add(first.add(cause as usize), amount);
-        }
-    }
-}
-
 /// Reports the end of a mini-socket.
 #[inline(always)]
 pub fn end(mini: Sock, cause: EndCause, by: &Actor) {
@@ -327,119 +274,4 @@ pub fn wakeup() -> u64 {
     } else {
         u64::from(BPF_RB_NO_WAKEUP)
     }
-}
-
-/// One slot of an array of counters inside a map value.
-///
-/// # Safety
-/// `first` points to `N` counters in a map value.
-#[inline(always)]
-unsafe fn add_to_slot<const N: usize>(first: *mut [u64; N], index: u8, amount: u64) {
-    // The verifier must see the bound that is used: kept from being optimised into another register.
-    let index = core::hint::black_box(index as usize) & 15;
-    if index < N {
-        // SAFETY: below N.
-        unsafe { add(first.cast::<u64>().add(index), amount) }
-    }
-}
-
-#[inline(always)]
-fn count(fact: &Fact, side: u8, key: &ProcessKey, amount: u64) {
-    let Some(totals) = process::totals_of(key) else {
-        return;
-    };
-    let totals: *mut ProcessTotals = totals;
-    // SAFETY: all of these are inside the map value.
-    unsafe {
-        match fact.kind {
-            EventKind::TimeWait => {
-                add_to_slot::<{ Side::COUNT }>(&raw mut (*totals).time_wait, side, amount);
-                if fact.state == crate::sockets::state::FIN_WAIT2 {
-                    add_to_slot::<{ Side::COUNT }>(&raw mut (*totals).fin_wait2, side, amount);
-                }
-            }
-            EventKind::TimeWaitOverflow => {
-                add_to_slot::<{ Side::COUNT }>(&raw mut (*totals).overflow, side, amount);
-            }
-            EventKind::Reset => {
-                let counters = if fact.from == ResetDirection::Sent as u8 {
-                    &raw mut (*totals).reset_sent
-                } else {
-                    &raw mut (*totals).reset_received
-                };
-                add_to_slot::<{ ResetReason::COUNT }>(counters, fact.reason, amount);
-            }
-            EventKind::Abort => {
-                add_to_slot::<{ AbortReason::COUNT }>(
-                    &raw mut (*totals).abort,
-                    fact.reason,
-                    amount,
-                );
-            }
-            EventKind::PortAlloc | EventKind::TimeWaitEnd => {}
-        }
-    }
-}
-
-/// Counts a RST that was sent, in the namespace where the kernel counts it (Tcp OutRsts). None is ever taken back: what
-/// [`uncount`] is for is a RST received, or a TIME_WAIT.
-#[inline(always)]
-fn count_sent(fact: &Fact, net: u64) {
-    if matches!(fact.kind, EventKind::Reset) && fact.from == ResetDirection::Sent as u8 {
-        add_sent(net);
-    }
-}
-
-#[inline(never)]
-fn add_sent(net: u64) -> u32 {
-    if let Some(totals) = netns_totals(netns_key(net)) {
-        // SAFETY: inside the map value.
-        unsafe { increment(&raw mut (*totals).resets_sent) }
-    }
-    0
-}
-
-/// Counts a connection that an abort or a RST ended, in the namespace where the kernel counts it (Tcp EstabResets:
-/// tcp_set_state(), ESTABLISHED or CLOSE_WAIT → CLOSE, the same in 5.10 to 7.3).
-#[inline(never)]
-pub fn add_connection_reset(net: u64) -> u32 {
-    if let Some(totals) = netns_totals(netns_key(net)) {
-        // SAFETY: inside the map value.
-        unsafe { increment(&raw mut (*totals).connections_reset) }
-    }
-    0
-}
-
-/// Takes back a fact about a full socket that turns out to be another, after it was counted and reported.
-#[inline(always)]
-pub fn uncount(fact: &Fact, story: &Story, charged: &Actor) {
-    const MINUS_ONE: u64 = u64::MAX;
-    count(fact, story.side, &charged.key, MINUS_ONE);
-    stack::count_fact(fact, story.site, MINUS_ONE);
-}
-
-/// Not on the stack, of which callers have little left.
-static NO_TOTALS: NetnsTotals = NetnsTotals {
-    births: 0,
-    overflow: 0,
-    ends: 0,
-    inferred: 0,
-    reused: 0,
-    resets_sent: 0,
-    connections_reset: 0,
-};
-
-/// The totals of a network namespace, made where missing.
-#[inline(always)]
-pub fn netns_totals(netns: NetnsKey) -> Option<*mut NetnsTotals> {
-    if let Some(totals) = NETNS.get_ptr_mut(netns) {
-        return Some(totals);
-    }
-    const NO_EXIST: u64 = 1;
-    let _ = NETNS.insert(netns, &NO_TOTALS, NO_EXIST);
-    let totals = NETNS.get_ptr_mut(netns);
-    if totals.is_none() {
-        count_lost(Probe::NetnsMap);
-    }
-    totals
 }

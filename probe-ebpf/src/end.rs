@@ -22,12 +22,12 @@ use crate::{
     },
     processes::{names, process},
     records::{Actor, Arguments, MiniStory},
-    reuse,
     sockets::{
         read::{now_ns, read},
         sock::Sock,
         tuple::tuple_key,
     },
+    totals,
 };
 
 /// `enum tcp_tw_status` (include/net/tcp.h).
@@ -163,7 +163,7 @@ pub fn timer_cancelled(timer: u64) {
     }
     let counts = counting::has_begun();
     if counts {
-        emit::count_end(mini, EndCause::Killed);
+        totals::count_end(mini, EndCause::Killed);
     }
     let key = tuple_key(mini, mini.local_port());
     if let Some(before) = CANCELLED.get_ptr(key) {
@@ -213,7 +213,7 @@ pub fn armed_again(mini: Sock) {
         // the moment of the promotion is not known.
         promoted(mini);
         if was_counted {
-            emit::uncount_end(mini.netns_key(), &maker, EndCause::Killed);
+            totals::uncount_end(mini.netns_key(), &maker, EndCause::Killed);
         }
     }
 }
@@ -232,7 +232,7 @@ pub fn established(sock: Sock) {
                 (*cancelled).event.cause = EndCause::ReopenedBySyn as u8;
                 if (*cancelled).event.before_start == 0 {
                     let maker = (*cancelled).event.process.key;
-                    emit::recount_end(&maker, EndCause::Killed, EndCause::ReopenedBySyn);
+                    totals::recount_end(&maker, EndCause::Killed, EndCause::ReopenedBySyn);
                 }
             }
         }
@@ -263,9 +263,9 @@ static NO_CANCELLED: Cancelled = Cancelled {
 #[inline(never)]
 fn tell(mini: Sock, cause: EndCause, by: &Actor) {
     if counting::has_begun() {
-        emit::count_end(mini, cause);
+        totals::count_end(mini, cause);
         if let EndCause::ReusedByConnect = cause {
-            reuse::count_reused(by);
+            totals::count_reused(by);
         }
         emit::end(mini, cause, by);
     }

@@ -36,6 +36,7 @@ mod sockets;
 mod state;
 mod story;
 mod timewait;
+mod totals;
 mod unaccepted;
 /// Helpers that read kernel memory are for GPL-compatible programs only; these are under the GPL too.
 #[unsafe(link_section = "license")]

@@ -1,47 +1,28 @@
 //! Searches for a local port: how long they take, and how they fail.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use twtrace_wire::{
-    EventKind, LATENCY_BUCKETS, PortEvent, PortKey, PortOp, PortTotals, Probe, ProcessKey,
-    ReuseRefusal, StackWhat, bucket_of_ns, flags,
-};
+use twtrace_wire::{EventKind, PortEvent, PortOp, Probe, ReuseRefusal, StackWhat, flags};
 
 use crate::{
     constants::config,
     emit::wakeup,
-    maps::{
-        EVENTS, PORTS, SEARCHES,
-        atomic::{increment, increment_u32},
-        counting, in_this_epoch,
-        lost::count_lost,
-    },
+    maps::{EVENTS, SEARCHES, counting, lost::count_lost},
     processes::{
         names,
         process::actor,
         stack::{self, Ctx},
     },
     records::{Actor, Search},
-    reuse,
     sockets::{
         read::now_ns,
         sock::{IPPROTO_TCP, Sock},
         state,
     },
+    totals::{self, ports::count_search, sites},
 };
 
 /// What inet_csk_get_port() stands for, whatever it returns (1 in 5.10, -EADDRINUSE later).
 const EADDRINUSE: u16 = 98;
-
-/// BPF_NOEXIST
-const NO_EXIST: u64 = 1;
-
-static NO_PORTS: PortTotals = PortTotals {
-    count: 0,
-    failures: 0,
-    untimed: 0,
-    max_ns: 0,
-    buckets: [0; LATENCY_BUCKETS],
-};
 
 /// `inet_csk_get_port(sk, snum)` begins: bind(), or listen(), which looks again even if bound.
 #[inline(always)]
@@ -161,7 +142,7 @@ pub extern "C" fn count_hindered(thread: u64) -> u32 {
     };
     // SAFETY: as in `returned`.
     let search = unsafe { &*search };
-    reuse::count_refused(&actor(Sock(search.sock)), &search.refused);
+    totals::count_refused(&actor(Sock(search.sock)), &search.refused);
     0
 }
 
@@ -257,66 +238,5 @@ pub fn count_stack(ctx: Ctx, errno: u16, how: u16, latency_ns: u64, process: &Ac
     } else {
         return;
     };
-    stack::count(stack::site(ctx, process), what);
-}
-
-/// The totals of a process and operation, made where missing.
-#[inline(always)]
-pub fn totals_of(key: &PortKey) -> Option<*mut PortTotals> {
-    if let Some(totals) = PORTS.get_ptr_mut(key) {
-        return Some(totals);
-    }
-    let _ = PORTS.insert(key, &NO_PORTS, NO_EXIST);
-    let totals = PORTS.get_ptr_mut(key);
-    if totals.is_none() {
-        count_lost(Probe::PortMap);
-    }
-    totals
-}
-
-/// Counts a search under its process and operation, given as halves of numbers: thread group and reason why there is none,
-/// operation and whether it is exact, errno and flags. A global function: the verifier looks at it by itself, once. Kernels
-/// before 6.3 hold every number in a program that calls functions for one whose value matters (`__mark_reg_unknown()`), so that the
-/// ways through this would be multiplied by the ways to it, up to a million instructions.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn count_search(
-    process: u64,
-    start_boot_ns: u64,
-    operation: u64,
-    latency_ns: u64,
-    outcome: u64,
-) -> u32 {
-    let key = PortKey {
-        process: in_this_epoch(ProcessKey {
-            tgid: process as u32,
-            unattributed: (process >> 32) as u32,
-            start_boot_ns,
-        }),
-        op: operation as u32,
-        exact: (operation >> 32) as u32,
-    };
-    let (errno, how) = (outcome as u16, (outcome >> 32) as u16);
-    let Some(totals) = totals_of(&key) else {
-        return 1;
-    };
-    // SAFETY: all inside the map value. Two threads of one process may race for the maximum; the
-    // histogram has both.
-    unsafe {
-        increment(&raw mut (*totals).count);
-        if errno != 0 {
-            increment(&raw mut (*totals).failures);
-        }
-        if how & flags::UNTIMED != 0 {
-            increment(&raw mut (*totals).untimed);
-            return 0;
-        }
-        if (*totals).max_ns < latency_ns {
-            (*totals).max_ns = latency_ns;
-        }
-        // The verifier must see the bound that is used.
-        let bucket = core::hint::black_box(bucket_of_ns(latency_ns)) & (LATENCY_BUCKETS - 1);
-        increment_u32((&raw mut (*totals).buckets).cast::<u32>().add(bucket));
-    }
-    0
+    sites::count(stack::site(ctx, process), what);
 }

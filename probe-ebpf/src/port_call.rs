@@ -4,26 +4,15 @@
 //! (tcp_v4_connect), in listen() after LISTEN (inet_csk_listen_start), and in bind() at last (__inet_bind), whose own errors
 //! are others than that of the search.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid,
-    generated::{bpf_get_current_task, bpf_probe_read_user},
-};
-use twtrace_wire::{PortEvent, PortKey, PortOp, Probe, ReuseRefusal, Tuple, flags};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
+use twtrace_wire::{PortEvent, PortOp, Probe, ReuseRefusal, Tuple, flags};
 
 use crate::{
     constants::config,
     emit::wakeup,
-    maps::{
-        CALL_SLOT_COUNT, CALL_SLOTS, CALLS, EVENTS,
-        atomic::{claim, increment},
-        counting, in_this_epoch,
-        lost::count_lost,
-    },
-    port::{count_own_search, count_stack, fill, range_searched, totals_of},
-    processes::{
-        process::{self, actor},
-        stack::Ctx,
-    },
+    maps::{CALL_SLOT_COUNT, CALL_SLOTS, CALLS, EVENTS, atomic::claim, counting, lost::count_lost},
+    port::{count_own_search, count_stack, fill, range_searched},
+    processes::{process::actor, stack::Ctx},
     records::{Call, CallSlot},
     sockets::{
         descriptor::socket_of,
@@ -31,6 +20,7 @@ use crate::{
         sock::{AF_INET, AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sock},
         tuple::{set_v4, set_v6},
     },
+    totals::ports::count_connected,
 };
 
 /// What a failed search gives connect(): none left, memory, or a cgroup program's no.
@@ -262,26 +252,6 @@ pub extern "C" fn report_call(thread: u64, sock: u64, latency_ns: u64, outcome: 
     }
     entry.submit(wakeup());
     0
-}
-
-/// A connect() that came to an established connection, the most frequent call by far: that it was counted is all
-/// there is to say. SYN_SENT has entered the process's names, and the socket is not the kernel's.
-#[inline(always)]
-fn count_connected() {
-    // SAFETY: no arguments, no effect.
-    let task = unsafe { bpf_get_current_task() };
-    let key = PortKey {
-        process: in_this_epoch(process::current_key(task)),
-        op: PortOp::Connect as u32,
-        exact: 0,
-    };
-    if let Some(totals) = totals_of(&key) {
-        // SAFETY: inside the map value.
-        unsafe {
-            increment(&raw mut (*totals).count);
-            increment(&raw mut (*totals).untimed);
-        }
-    }
 }
 
 /// From the user's `struct sockaddr`: what bind() asked for, or where connect() wanted to go. A call

@@ -5,17 +5,18 @@
 //! All of them pass SYN_SENT, in the context of whoever connects. The search is counted there, without a latency. What came of
 //! it the socket's next state tells: the story of the socket waits for that, so that nothing is kept by an address of its own.
 
-use twtrace_wire::{PortEvent, PortKey, PortOp, Probe, ReuseRefusal, flags};
+use twtrace_wire::{PortEvent, PortOp, Probe, ReuseRefusal, flags};
 
 use crate::{
     constants::config,
     emit::wakeup,
-    maps::{EVENTS, atomic::increment, in_this_epoch, lost::count_lost},
-    port::{count_search, count_stack, fill, range_searched, totals_of},
+    maps::{EVENTS, lost::count_lost},
+    port::{count_stack, fill, range_searched},
     processes::stack::Ctx,
     records::{SEARCHES_UNCALLED, Story},
     sockets::sock::Sock,
     story,
+    totals::ports::{count_failed, count_search},
 };
 
 /// What inet_hash_connect() returns where no port is left. (ENOMEM, of an allocation, looks the same here.)
@@ -94,20 +95,6 @@ pub fn closed(ctx: Ctx, sock: Sock, story: &mut Story, now: bool) {
 fn tell_found(sock: Sock) {
     if config!(slow_port_ns) == 0 || config!(tell_special) != 0 {
         report_uncalled(sock.0, 0);
-    }
-}
-
-/// A search that was counted has failed.
-#[inline(always)]
-fn count_failed(story: &Story) {
-    let key = PortKey {
-        process: in_this_epoch(story.opener.key),
-        op: PortOp::Connect as u32,
-        exact: 0,
-    };
-    if let Some(totals) = totals_of(&key) {
-        // SAFETY: inside the map value.
-        unsafe { increment(&raw mut (*totals).failures) }
     }
 }
 

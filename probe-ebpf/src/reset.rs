@@ -21,7 +21,7 @@ use crate::{
         sock::{SHUT_BOTH, Sock},
         state, traffic,
     },
-    story, timewait, unaccepted,
+    story, timewait, totals, unaccepted,
 };
 
 /// `SK_RST_REASON_TCP_ABORT_ON_CLOSE` (include/net/rstreason.h, 6.10 on): data was unread at close().
@@ -224,7 +224,7 @@ fn take_back(sock: Sock, story: &mut Story) -> u16 {
         story.flags &= !RST_MAY_BE_DATA;
         unaccepted::taken_back(sock, story.flags);
         let fact = received_fact(ResetReason::Peer, 0);
-        emit::uncount(&fact, story, answerable(story));
+        totals::uncount(&fact, story, answerable(story));
     } else {
         return 0;
     }

@@ -8,13 +8,9 @@ use twtrace_wire::{ABSENT, ReuseRefusal, Tuple};
 
 use crate::{
     constants::offset,
-    maps::{
-        REUSERS,
-        atomic::{add, increment},
-    },
+    maps::REUSERS,
     port,
     processes::process,
-    records::Actor,
     sockets::{read::read, sock::Sock, state},
 };
 
@@ -83,36 +79,4 @@ fn is_v6_loopback(address: &[u8; 16]) -> bool {
     // SAFETY: addresses in a `Tuple` are 16 bytes, aligned to four.
     let words = unsafe { address.as_ptr().cast::<[u32; 4]>().read() };
     words[0] == 0 && words[1] == 0 && words[2] == 0 && words[3] == 1_u32.to_be()
-}
-
-/// A connect() of this process took a tuple.
-#[inline(always)]
-pub fn count_reused(by: &Actor) {
-    if let Some(totals) = process::totals_of(&by.key) {
-        // SAFETY: inside the map value.
-        unsafe { increment(&raw mut (*totals).reused) }
-    }
-}
-
-/// A search of this process met so many TIME_WAITs that it could not take; whether it met any.
-#[inline(always)]
-pub fn count_refused(process: &Actor, refused: &[u32; ReuseRefusal::COUNT]) -> bool {
-    let mut met = 0;
-    for number in refused {
-        met |= *number;
-    }
-    if met == 0 {
-        return false;
-    }
-    if let Some(totals) = process::totals_of(&process.key) {
-        // SAFETY: all inside the map value.
-        unsafe {
-            increment(&raw mut (*totals).hindered);
-            let sums = (&raw mut (*totals).refused).cast::<u64>();
-            for (why, number) in refused.iter().enumerate() {
-                add(sums.add(why), *number as u64);
-            }
-        }
-    }
-    true
 }

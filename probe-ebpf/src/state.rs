@@ -22,7 +22,7 @@ use crate::{
         sock::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock},
         state,
     },
-    story, timewait, unaccepted,
+    story, timewait, totals, unaccepted,
 };
 
 /// `inet_sock_set_state(sk, oldstate, newstate)`. Where the [second program](transition_again) was first, all but →CLOSE
@@ -319,7 +319,7 @@ fn finish(ctx: Ctx, sock: Sock, story: *mut Story, old: u8) {
     let known = unsafe { &mut *story };
     port_uncalled::closed(ctx, sock, known, old != 0);
     if matches!(old, state::ESTABLISHED | state::CLOSE_WAIT) && counting::has_begun() {
-        emit::add_connection_reset(sock.net());
+        totals::add_connection_reset(sock.net());
     }
     let error = sock.error();
     let reset = known.flags & (RST_SENT | RST_RECEIVED) != 0;

@@ -5,7 +5,7 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{
-    BIRTHS_BY_TIMER, BIRTHS_INFERRED, EventKind, NO_KERNEL_REASON, NetnsKey, Side, TcpState, flags,
+    BIRTHS_BY_TIMER, BIRTHS_INFERRED, EventKind, NO_KERNEL_REASON, Side, TcpState, flags,
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     constants::{config, offset},
     emit::{self, Addresses},
     end, existing,
-    maps::{ALLOCATING, atomic::add, counting},
+    maps::{ALLOCATING, counting},
     mini_sockets::{
         age::{old_enough, unknown_since},
         hashed,
@@ -31,6 +31,7 @@ use crate::{
         traffic::Counted,
     },
     story,
+    totals::{self, count_birth},
 };
 
 /// Remembers the way back from a mini-socket that this closing socket may leave behind.
@@ -264,7 +265,7 @@ fn keep_recovered(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
 pub fn take_back(sock: Sock, story: &Story) {
     let fact = inferred(sock, story.closed_from);
     count_birth(sock.netns_key(), is_refused(), true, u64::MAX);
-    emit::uncount(&fact, story, &story.closer);
+    totals::uncount(&fact, story, &story.closer);
 }
 
 /// Whether a mini-socket that is missing was refused; else its birth was not seen.
@@ -333,22 +334,4 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
 #[inline(always)]
 fn may_be_disconnect(sock: Sock) -> bool {
     sock.owned() && !sock.orphan()
-}
-
-/// `amount`: 1, or -1 in two's complement.
-#[inline(always)]
-fn count_birth(netns: NetnsKey, refused: bool, inferred: bool, amount: u64) {
-    if let Some(totals) = emit::netns_totals(netns) {
-        // SAFETY: inside the map value.
-        unsafe {
-            if refused {
-                add(&raw mut (*totals).overflow, amount);
-            } else {
-                add(&raw mut (*totals).births, amount);
-            }
-            if inferred {
-                add(&raw mut (*totals).inferred, amount);
-            }
-        }
-    }
 }

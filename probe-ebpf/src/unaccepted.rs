@@ -16,6 +16,7 @@ use crate::{
     maps::{UNACCEPTED, atomic::add},
     records::{Actor, BEGUN, Fact, RST_UNACCEPTED, Story, Unaccepted},
     sockets::{read::now_ns, sock::Sock, traffic::Traffic},
+    totals,
 };
 
 /// How long before userspace gives up the last accept() may come that is told of.
@@ -109,7 +110,7 @@ fn put_right(sock: u64, story: *mut Story) -> u32 {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
-    emit::uncount(&fact, story, &NOBODY);
+    totals::uncount(&fact, story, &NOBODY);
     fact.flags = flags::ACCEPTED;
     emit::of_socket_with(&fact, sock.0, story, &story.opener, &traffic)
 }

@@ -195,9 +195,3 @@ pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Probe::COUNT a
 /// First losses on this CPU that the user's log has not been told of: bits by [`Probe`].
 #[map]
 pub static UNTOLD: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-
-/// A process's key for counting now.
-#[inline(always)]
-pub fn in_this_epoch(key: ProcessKey) -> ProcessKey {
-    key.in_epoch(EPOCH.get(0).map_or(0, |epoch| *epoch & 1))
-}

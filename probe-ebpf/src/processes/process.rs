@@ -1,11 +1,11 @@
 //! Who is running: the process behind what happens in process context.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task};
-use twtrace_wire::{Probe, ProcessKey, ProcessTotals, Unattributed};
+use twtrace_wire::{ProcessKey, Unattributed};
 
 use crate::{
     constants::offset,
-    maps::{MPTCP, PROCESSES, in_this_epoch, lost::count_lost},
+    maps::MPTCP,
     processes::names,
     records::{Actor, Story},
     sockets::{read::read, sock::Sock},
@@ -13,23 +13,6 @@ use crate::{
 
 /// `task_struct.flags`: a kernel thread (include/linux/sched.h; has not moved since 2.6.35).
 pub const PF_KTHREAD: u32 = 0x0020_0000;
-
-/// BPF_NOEXIST: two CPUs may meet the same new process.
-const NO_EXIST: u64 = 1;
-
-/// Copied into the map for a new process; too large for the stack.
-static NO_TOTALS: ProcessTotals = ProcessTotals {
-    time_wait: [0; 3],
-    fin_wait2: [0; 3],
-    overflow: [0; 3],
-    reset_sent: [0; 10],
-    reset_received: [0; 10],
-    abort: [0; 3],
-    ended: [0; 5],
-    reused: 0,
-    hindered: 0,
-    refused: [0; 7],
-};
 
 /// The process that is doing this to `sock`. To be called in process context only.
 ///
@@ -137,21 +120,6 @@ fn generation(task: u64, leader: u64) -> u32 {
     let execs: u32 = read(leader, offset!(task_self_exec_id));
     let cgroups: u64 = read(task, offset!(task_cgroups));
     execs.wrapping_mul(SPREAD) ^ (cgroups >> 4) as u32 | 1
-}
-
-/// The totals of a process or of a cause without one in this epoch, made where missing.
-#[inline(always)]
-pub fn totals_of(key: &ProcessKey) -> Option<*mut ProcessTotals> {
-    let key = in_this_epoch(*key);
-    if let Some(totals) = PROCESSES.get_ptr_mut(key) {
-        return Some(totals);
-    }
-    let _ = PROCESSES.insert(key, &NO_TOTALS, NO_EXIST);
-    let totals = PROCESSES.get_ptr_mut(key);
-    if totals.is_none() {
-        count_lost(Probe::ProcessMap);
-    }
-    totals
 }
 
 /// Whom a reset or abort is charged to: the closer if there is one, else the opener.

@@ -22,16 +22,15 @@ use aya_ebpf::{
     maps::StackTrace,
 };
 use twtrace_wire::{
-    EventKind, LOST_SITE, NO_SITE, Probe, ProcessKey, REGISTERS_BY_HELPER, REGISTERS_BY_STACK,
-    ResetDirection, STACK_ID_MASK, STACK_IN_MORE, STACK_LOST, STACK_OF_EXIT,
-    STACK_OF_KERNEL_THREAD, Site, SiteCount, StackWhat, WINDOW_WORDS,
+    LOST_SITE, NO_SITE, Probe, ProcessKey, REGISTERS_BY_HELPER, REGISTERS_BY_STACK, STACK_ID_MASK,
+    STACK_IN_MORE, STACK_LOST, STACK_OF_EXIT, STACK_OF_KERNEL_THREAD, Site, WINDOW_WORDS,
 };
 
 use crate::{
     constants::{config, offset},
-    maps::{SITE_COUNTS, SITES, STACKS, STACKS_MORE, atomic::add, lost::count_lost},
+    maps::{SITES, STACKS, STACKS_MORE, lost::count_lost},
     processes::process::PF_KTHREAD,
-    records::{Actor, Fact},
+    records::Actor,
     sockets::read::read,
 };
 
@@ -267,53 +266,4 @@ fn read_user(address: u64) -> u64 {
         bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _);
     }
     word
-}
-
-/// Counts what followed from a place in the code.
-#[inline(always)]
-pub fn count(site: u64, what: StackWhat) {
-    add_to_count(site, what, 1);
-}
-
-#[inline(always)]
-fn add_to_count(site: u64, what: StackWhat, amount: u64) {
-    if config!(stacks) == 0 {
-        return;
-    }
-    if site == LOST_SITE {
-        count_lost(Probe::StackMap);
-    }
-    let key = SiteCount::new(site, what);
-    let counter = match SITE_COUNTS.get_ptr_mut(&key) {
-        Some(counter) => counter,
-        None => {
-            let _ = SITE_COUNTS.insert(&key, &0, NO_EXIST);
-            match SITE_COUNTS.get_ptr_mut(&key) {
-                Some(counter) => counter,
-                None => {
-                    if site != LOST_SITE {
-                        count_lost(Probe::StackMap);
-                    }
-                    return;
-                }
-            }
-        }
-    };
-    // SAFETY: a map value.
-    unsafe { add(counter, amount) }
-}
-
-/// Counts a fact about a connection under the close() behind it, if it is one of those that have one.
-#[inline(always)]
-pub fn count_fact(fact: &Fact, site: u64, amount: u64) {
-    if config!(stacks) == 0 {
-        return;
-    }
-    let what = match fact.kind {
-        EventKind::TimeWait => StackWhat::TimeWait,
-        EventKind::TimeWaitOverflow => StackWhat::TimeWaitOverflow,
-        EventKind::Reset if fact.from == ResetDirection::Sent as u8 => StackWhat::ResetSent,
-        _ => return,
-    };
-    add_to_count(site, what, amount);
 }

@@ -104,7 +104,7 @@ impl Sock {
     }
 }
 
-/// Since the peer was last heard. A global function, see [`count_search`](crate::port::count_search).
+/// Since the peer was last heard. A global function, see [`count_search`](crate::totals::ports::count_search).
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn peer_silent(sock: u64) -> u64 {
