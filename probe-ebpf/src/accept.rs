@@ -3,16 +3,16 @@
 use twtrace_wire::Side;
 
 use crate::{
-    listener,
     maps::atomic::in_this_order,
     processes::{process::actor, stack},
     records::{Actor, Story},
+    slots::{listener, story},
     sockets::{
         descriptor::socket_of,
         sock::{IPPROTO_MPTCP, IPPROTO_TCP, Sock},
         state,
     },
-    story, unaccepted,
+    unaccepted,
 };
 
 /// `inet_csk_accept()` returned `child` in the accepting process. MPTCP listeners pass here too, with

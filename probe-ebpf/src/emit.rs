@@ -7,10 +7,11 @@ use twtrace_wire::{
 
 use crate::{
     constants::config,
-    end, existing, listener,
+    end,
     maps::{EVENTS, counting, lost::count_lost},
     processes::names,
     records::{Actor, Fact, MiniStory, Story},
+    slots::{existing, listener},
     sockets::{
         read::now_ns,
         segment,

@@ -5,23 +5,21 @@
 //! end of the namespace; what is left are RSTs and destruction from outside (net/ipv4/inet_timewait_sock.c,
 //! tcp_minisocks.c). The timer tier sees the same by the mini-socket's timer.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid,
-    generated::{bpf_get_current_task, bpf_jiffies64},
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_jiffies64};
 use twtrace_wire::{Cancelled, EndCause, EndEvent, Probe, Process, Tuple, UNKNOWN, Unattributed};
 
 use crate::{
     constants::{config, offset},
-    emit, existing,
-    maps::{ARGUMENTS, CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, counting, lost::count_lost},
+    emit,
+    maps::{CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, counting, lost::count_lost},
     mini_sockets::{
         age::stranger_reason,
         kept::{mini_story, promoted},
         mini::{mini_of, namespace_goes},
     },
     processes::{names, process},
-    records::{Actor, Arguments, MiniStory},
+    records::{Actor, MiniStory},
+    slots::existing,
     sockets::{
         read::{now_ns, read},
         sock::Sock,
@@ -60,35 +58,6 @@ pub fn segment_processed(mini: u64, status: u32) {
         }
         _ => {}
     }
-}
-
-/// Which function's argument [`ARGUMENTS`] keeps. Thread-group ids never get so high.
-#[derive(Clone, Copy)]
-pub enum Function {
-    TwskUnique = 1,
-    StateProcess = 2,
-}
-
-#[inline(always)]
-fn argument_key(function: Function) -> u64 {
-    bpf_get_current_pid_tgid() | (function as u64) << 62
-}
-
-/// A kprobed function was entered. Both run with bottom halves off: on each CPU there
-/// is one at a time.
-#[inline(always)]
-pub fn entered(function: Function, arguments: &Arguments) {
-    let _ = ARGUMENTS.insert(argument_key(function), arguments, 0);
-}
-
-/// ... and returned: its arguments.
-#[inline(always)]
-pub fn returned(function: Function) -> Option<Arguments> {
-    let key = argument_key(function);
-    // SAFETY: plain integers in a map value that only this thread writes.
-    let arguments = unsafe { *ARGUMENTS.get_ptr(key)? };
-    let _ = ARGUMENTS.remove(key);
-    Some(arguments)
 }
 
 /// `inet_twsk_kill(tw)`.

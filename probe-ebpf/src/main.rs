@@ -13,14 +13,11 @@
 )]
 
 mod accept;
-mod bound;
-mod closing;
+mod answers;
 mod constants;
 mod descendants;
 mod emit;
 mod end;
-mod existing;
-mod listener;
 mod maps;
 mod mini_sockets;
 mod port;
@@ -28,13 +25,12 @@ mod port_call;
 mod port_uncalled;
 mod processes;
 mod programs;
-mod recent;
 mod records;
 mod reset;
 mod reuse;
+mod slots;
 mod sockets;
 mod state;
-mod story;
 mod timewait;
 mod totals;
 mod unaccepted;

@@ -10,10 +10,11 @@ use twtrace_wire::{PortEvent, PortOp, Probe, ReuseRefusal, Tuple, flags};
 use crate::{
     constants::config,
     emit::wakeup,
-    maps::{CALL_SLOT_COUNT, CALL_SLOTS, CALLS, EVENTS, atomic::claim, counting, lost::count_lost},
+    maps::{EVENTS, counting, lost::count_lost},
     port::{count_own_search, count_stack, fill, range_searched},
     processes::{process::actor, stack::Ctx},
-    records::{Call, CallSlot},
+    records::Call,
+    slots::call,
     sockets::{
         descriptor::socket_of,
         read::now_ns,
@@ -33,60 +34,6 @@ const EADDRINUSE: u16 = 98;
 /// A connect() that does not wait for the handshake.
 const EINPROGRESS: u16 = 115;
 
-/// The slot of a thread, where slots can be claimed.
-#[inline(always)]
-fn slot(thread: u64) -> Option<*mut CallSlot> {
-    if config!(direct_reads) == 0 {
-        return None;
-    }
-    CALL_SLOTS.get_ptr_mut(thread as u32 & (CALL_SLOT_COUNT - 1))
-}
-
-/// Keeps a thread's call until it returns.
-#[inline(always)]
-fn begin(thread: u64, call: &Call) {
-    if let Some(slot) = slot(thread) {
-        // SAFETY: a map value. Whoever has claimed a slot is the only one to write its call; one that the kernel skipped
-        // the return of is the thread's still.
-        unsafe {
-            if (*slot).thread == thread || claim(&raw mut (*slot).thread, thread) {
-                (*slot).call = *call;
-                return;
-            }
-        }
-    }
-    let _ = CALLS.insert(thread, call, 0);
-}
-
-/// The call that a thread is in.
-#[inline(always)]
-fn find(thread: u64) -> Option<*mut Call> {
-    if let Some(slot) = slot(thread) {
-        // SAFETY: a map value.
-        unsafe {
-            if (*slot).thread == thread {
-                return Some(&raw mut (*slot).call);
-            }
-        }
-    }
-    CALLS.get_ptr_mut(thread)
-}
-
-/// Its call has returned.
-#[inline(always)]
-fn forget(thread: u64) {
-    if let Some(slot) = slot(thread) {
-        // SAFETY: a map value; the slot of this thread.
-        unsafe {
-            if (*slot).thread == thread {
-                (*slot).thread = 0;
-                return;
-            }
-        }
-    }
-    let _ = CALLS.remove(thread);
-}
-
 /// A system call begins.
 #[inline(always)]
 pub fn entered(op: PortOp, descriptor: u64, address: u64) {
@@ -103,7 +50,7 @@ pub fn entered(op: PortOp, descriptor: u64, address: u64) {
         own_range: [0; 2],
         reserved: 0,
     };
-    begin(bpf_get_current_pid_tgid(), &call);
+    call::begin(bpf_get_current_pid_tgid(), &call);
 }
 
 /// SYN_SENT: the search of the connect() under way begins now. Whether one is; else somebody connects by other means.
@@ -121,7 +68,7 @@ pub fn listen_began(sock: Sock) {
 /// A socket that is bound looks for its own port.
 #[inline(always)]
 fn began(op: PortOp, sock: Sock) -> bool {
-    let Some(call) = find(bpf_get_current_pid_tgid()) else {
+    let Some(call) = call::find(bpf_get_current_pid_tgid()) else {
         return false;
     };
     // SAFETY: only this thread writes this entry.
@@ -143,7 +90,7 @@ fn began(op: PortOp, sock: Sock) -> bool {
 #[inline(always)]
 pub fn returned(ctx: Ctx, result: i64) {
     let thread = bpf_get_current_pid_tgid();
-    let Some(call) = find(thread) else {
+    let Some(call) = call::find(thread) else {
         return;
     };
     // SAFETY: only this thread writes this entry.
@@ -161,7 +108,7 @@ pub fn returned(ctx: Ctx, result: i64) {
             }
         }
     }
-    forget(thread);
+    call::forget(thread);
 }
 
 /// The call's socket is known.
@@ -218,7 +165,7 @@ fn outcome_of(op: u32, result: i64) -> Option<(u16, u16)> {
 #[inline(never)]
 pub extern "C" fn report_call(thread: u64, sock: u64, latency_ns: u64, outcome: u64) -> u32 {
     let (errno, how) = (outcome as u16, (outcome >> 32) as u16);
-    let Some(call) = find(thread) else {
+    let Some(call) = call::find(thread) else {
         return 1;
     };
     // SAFETY: only this thread writes this entry.

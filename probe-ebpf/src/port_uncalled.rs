@@ -14,8 +14,8 @@ use crate::{
     port::{count_stack, fill, range_searched},
     processes::stack::Ctx,
     records::{SEARCHES_UNCALLED, Story},
+    slots::story,
     sockets::sock::Sock,
-    story,
     totals::ports::{count_failed, count_search},
 };
 

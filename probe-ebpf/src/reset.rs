@@ -10,18 +10,18 @@ use crate::{
     maps::{SEGMENT_TURNS, counting},
     mini_sockets::{age, kept},
     processes::process::answerable,
-    recent,
     records::{
         BORN_INFERRED, Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS, RST_SENT,
         RST_SENT_TURNS, Story, UNCOUNTED,
     },
+    slots::{recent, story},
     sockets::{
         read::read,
         segment::{TCP_RST, TCP_SYN, header_flags},
         sock::{SHUT_BOTH, Sock},
         state, traffic,
     },
-    story, timewait, totals, unaccepted,
+    timewait, totals, unaccepted,
 };
 
 /// `SK_RST_REASON_TCP_ABORT_ON_CLOSE` (include/net/rstreason.h, 6.10 on): data was unread at close().

@@ -5,24 +5,24 @@ use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed}
 
 use crate::{
     constants::config,
-    emit, end, existing, listener,
+    emit, end,
     maps::{LISTENER_CLOSERS, MPTCP, counting},
     port_call, port_uncalled,
     processes::{
         process::{actor, answerable},
         stack::{self, Ctx},
     },
-    recent,
     records::{
         ACTIVE_CLOSE, Actor, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, Fact, NEW,
         Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
     },
+    slots::{existing, listener, recent, story},
     sockets::{
         read::now_ns,
         sock::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock},
         state,
     },
-    story, timewait, totals, unaccepted,
+    timewait, totals, unaccepted,
 };
 
 /// `inet_sock_set_state(sk, oldstate, newstate)`. Where the [second program](transition_again) was first, all but →CLOSE
@@ -194,7 +194,7 @@ fn is_established(story: &Story, hash: u32) -> bool {
 /// ESTABLISHED or SYN_RECV → FIN_WAIT1 (active), CLOSE_WAIT → LAST_ACK (passive): in the closer.
 #[inline(always)]
 fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
-    let Some(story) = story::alive(sock).or_else(|| existing::begin(sock, &NEW)) else {
+    let Some(story) = story::alive(sock).or_else(|| story::begin_existing(sock, &NEW)) else {
         return;
     };
     // A crossed SYN or a TFO child whose shutdown() came first is closed by softirq: no actor there.

@@ -9,10 +9,9 @@ use twtrace_wire::{
 };
 
 use crate::{
-    closing,
     constants::{config, offset},
     emit::{self, Addresses},
-    end, existing,
+    end,
     maps::{ALLOCATING, counting},
     mini_sockets::{
         age::{old_enough, unknown_since},
@@ -24,13 +23,13 @@ use crate::{
         ACTIVE_CLOSE, BORN, BORN_INFERRED, Birth, CLOSED, Fact, RST_RECEIVED, RST_SENT, Story,
         UNCOUNTED,
     },
+    slots::{closing, story},
     sockets::{
         read::read,
         sock::{IPPROTO_TCP, Sock},
         state,
         traffic::Counted,
     },
-    story,
     totals::{self, count_birth},
 };
 
@@ -61,7 +60,7 @@ pub fn allocated(sock: Sock, substate: u8, mini: u64) {
         return;
     }
     let stranger = story::stranger();
-    let Some(story) = existing::begin(sock, stranger) else {
+    let Some(story) = story::begin_existing(sock, stranger) else {
         born(sock.0, stranger, substate, mini);
         return;
     };

@@ -6,7 +6,13 @@ use aya_ebpf::{
 };
 
 use super::{field, tell_of_losses};
-use crate::{bound, existing, processes::stack, records::Program, sockets::sock::Sock, state};
+use crate::{
+    answers::{bound, identity},
+    processes::stack,
+    records::Program,
+    sockets::sock::Sock,
+    state,
+};
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, since 4.16.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
@@ -45,14 +51,14 @@ pub fn destroy_raw(ctx: RawTracePointContext) -> u32 {
 /// place of the first argument.
 #[raw_tracepoint]
 pub fn process_now(ctx: RawTracePointContext) -> u32 {
-    existing::answer_process_now(ctx.arg(0));
+    identity::answer_process_now(ctx.arg(0));
     0
 }
 
 /// Attached to nothing: userspace runs it with a descriptor of a namespace's file (`/proc/PID/ns/net`).
 #[raw_tracepoint]
 pub fn netns_identity(ctx: RawTracePointContext) -> u32 {
-    existing::answer_netns_identity(ctx.arg(0));
+    identity::answer_netns_identity(ctx.arg(0));
     0
 }
 

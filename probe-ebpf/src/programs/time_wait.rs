@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 
 use super::address;
-use crate::{end, records::Arguments, reuse, sockets::sock::Sock, timewait};
+use crate::{end, records::Arguments, reuse, slots::stash, sockets::sock::Sock, timewait};
 
 /// `timer_start(struct timer_list *timer, …)`: the first argument has never moved.
 #[raw_tracepoint(tracepoint = "timer_start")]
@@ -97,7 +97,7 @@ pub fn twsk_unique_fexit(ctx: FExitContext) -> u32 {
 #[kprobe]
 pub fn twsk_unique_kprobe(ctx: ProbeContext) -> u32 {
     if let (Some(mini), Some(twp)) = (ctx.arg(1), ctx.arg(2)) {
-        end::entered(end::Function::TwskUnique, &Arguments { mini, twp });
+        stash::entered(stash::Function::TwskUnique, &Arguments { mini, twp });
     }
     0
 }
@@ -105,7 +105,7 @@ pub fn twsk_unique_kprobe(ctx: ProbeContext) -> u32 {
 /// `tcp_twsk_unique`, returned.
 #[kretprobe]
 pub fn twsk_unique_kretprobe(ctx: RetProbeContext) -> u32 {
-    if let Some(Arguments { mini, twp }) = end::returned(end::Function::TwskUnique) {
+    if let Some(Arguments { mini, twp }) = stash::returned(stash::Function::TwskUnique) {
         reuse::unique_returned(Sock(mini), twp, ctx.ret());
     }
     0
@@ -137,7 +137,7 @@ pub fn tw_segment_fexit_5(ctx: FExitContext) -> u32 {
 #[kprobe]
 pub fn tw_segment_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(mini) = ctx.arg(0) {
-        end::entered(end::Function::StateProcess, &Arguments { mini, twp: 0 });
+        stash::entered(stash::Function::StateProcess, &Arguments { mini, twp: 0 });
     }
     0
 }
@@ -145,7 +145,7 @@ pub fn tw_segment_kprobe(ctx: ProbeContext) -> u32 {
 /// `tcp_timewait_state_process`, returned.
 #[kretprobe]
 pub fn tw_segment_kretprobe(ctx: RetProbeContext) -> u32 {
-    if let Some(arguments) = end::returned(end::Function::StateProcess) {
+    if let Some(arguments) = stash::returned(stash::Function::StateProcess) {
         end::segment_processed(arguments.mini, ctx.ret());
     }
     0

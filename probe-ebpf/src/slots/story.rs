@@ -9,13 +9,13 @@ use twtrace_wire::{Probe, Side};
 
 use crate::{
     constants::config,
-    existing,
     maps::{
         MPTCP, STORIES, STORIES_WERE_FULL, STORY_SLOTS,
         atomic::{claim, in_this_order},
         counting, lost,
     },
     records::{CLOSED, FORGOTTEN, NEW, STRANGER, Story, StorySlot},
+    slots::existing,
     sockets::{sock::Sock, state},
 };
 
@@ -75,6 +75,14 @@ pub fn begin(sock: u64, new: &'static Story) -> Option<*mut Story> {
             (*story).closer.key.unattributed = new.closer.key.unattributed;
         }
     }
+    Some(story)
+}
+
+/// A story for a socket that has none and was there before tracing, with what the scan knows of it.
+#[inline(always)]
+pub fn begin_existing(sock: Sock, new: &'static Story) -> Option<*mut Story> {
+    let story = begin(sock.0, new)?;
+    existing::adopt(sock.0, story);
     Some(story)
 }
 
@@ -204,7 +212,7 @@ pub fn in_state(sock: Sock, now: u8) -> Option<*mut Story> {
         state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK => stranger(),
         _ => &NEW,
     };
-    existing::begin(sock, new)
+    begin_existing(sock, new)
 }
 
 /// The story of a socket that is closing and has none.

@@ -8,8 +8,8 @@
 use twtrace_wire::{ABSENT, BUCKETS_AT_ONCE, BoundPort, PORTS_AT_ONCE};
 
 use crate::{
+    answers::identity::net_of,
     constants::offset,
-    existing::net_of,
     maps::BOUND_PORTS,
     sockets::{read::read, tuple::netns_inum},
 };

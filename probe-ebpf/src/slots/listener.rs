@@ -7,10 +7,10 @@
 use twtrace_wire::Unattributed;
 
 use crate::{
-    existing,
     maps::LISTENERS,
     processes::process::actor,
     records::{Actor, Listener},
+    slots::existing,
     sockets::{sock::Sock, state},
 };
 

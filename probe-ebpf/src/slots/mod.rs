@@ -1,0 +1,10 @@
+//! What is kept from one hook to the next: stories of sockets, those that are closing and those just destroyed, listeners,
+//! what the start-up scan has found, calls under way.
+
+pub mod call;
+pub mod closing;
+pub mod existing;
+pub mod listener;
+pub mod recent;
+pub mod stash;
+pub mod story;
