@@ -6,20 +6,18 @@
 //! tcp_minisocks.c). The timer tier sees the same by the mini-socket's timer.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_jiffies64};
-use twtrace_wire::{Cancelled, EndCause, EndEvent, Probe, Process, Tuple, UNKNOWN, Unattributed};
+use twtrace_wire::{Cancelled, EndCause, EndEvent, Probe, Process, Tuple, Unattributed};
 
 use crate::{
     constants::{config, offset},
-    emit,
+    events::ended,
     maps::{CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, counting, lost::count_lost},
     mini_sockets::{
-        age::stranger_reason,
-        kept::{mini_story, promoted},
+        kept::promoted,
         mini::{mini_of, namespace_goes},
     },
-    processes::{names, process},
-    records::{Actor, MiniStory},
-    slots::existing,
+    processes::process,
+    records::Actor,
     sockets::{
         read::{now_ns, read},
         sock::Sock,
@@ -140,7 +138,7 @@ pub fn timer_cancelled(timer: u64) {
         unsafe {
             // A timer that was started again is not here any more: the one before is gone for sure.
             if (*before).mini != 0 && (*before).event.before_start == 0 {
-                emit::end_again(&(*before).event);
+                ended::report_again(&(*before).event);
             }
         }
     }
@@ -150,7 +148,7 @@ pub fn timer_cancelled(timer: u64) {
     if let Some(cancelled) = CANCELLED.get_ptr_mut(key) {
         // SAFETY: a map value, filled in place; `mini` comes last.
         unsafe {
-            fill(&raw mut (*cancelled).event, mini, EndCause::Killed, &NOBODY);
+            ended::fill(&raw mut (*cancelled).event, mini, EndCause::Killed, &NOBODY);
             (*cancelled).event.before_start = !counts as u8;
             (*cancelled).mini = mini.0;
         }
@@ -236,57 +234,7 @@ fn tell(mini: Sock, cause: EndCause, by: &Actor) {
         if let EndCause::ReusedByConnect = cause {
             totals::count_reused(by);
         }
-        emit::end(mini, cause, by);
+        ended::report(mini, cause, by);
     }
     let _ = MINIS.remove(mini.0);
-}
-
-/// Writes all of an end. `event` is a record or in a map value.
-///
-/// # Safety
-/// `event` may be written.
-#[inline(always)]
-pub unsafe fn fill(event: *mut EndEvent, mini: Sock, cause: EndCause, by: &Actor) {
-    let now = now_ns();
-    // SAFETY: the caller's promise.
-    unsafe {
-        (*event).flags = mini.fill_tuple(&mut (*event).tuple, mini.local_port());
-        (*event).mono_ns = now;
-        (*event).kind = twtrace_wire::EventKind::TimeWaitEnd as u8;
-        (*event).cause = cause as u8;
-        (*event).before_start = 0;
-        (*event).reserved2 = 0;
-        match mini_story(mini) {
-            Some(kept) => fill_maker(event, kept, now),
-            None => {
-                let (side, opener) = existing::of(mini);
-                (*event).side = side;
-                (*event).age_ns = UNKNOWN;
-                (*event).promoted_ns = UNKNOWN;
-                let nobody = Actor::nobody(stranger_reason(mini));
-                names::fill(&mut (*event).process, &nobody);
-                names::fill(&mut (*event).opener, &opener);
-            }
-        }
-        names::fill(&mut (*event).by, by);
-    }
-}
-
-/// # Safety
-/// As for [`fill`].
-#[inline(always)]
-unsafe fn fill_maker(event: *mut EndEvent, kept: &MiniStory, now: u64) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        (*event).side = kept.side;
-        (*event).age_ns = now.wrapping_sub(kept.born_ns);
-        (*event).promoted_ns = kept.promoted_ns;
-        names::fill(&mut (*event).process, &kept.closer);
-        names::fill_beside(
-            &mut (*event).opener,
-            &kept.opener,
-            &(*event).process,
-            kept.closer.generation,
-        );
-    }
 }

@@ -5,7 +5,7 @@ use twtrace_wire::{EventKind, PortEvent, PortOp, Probe, ReuseRefusal, StackWhat,
 
 use crate::{
     constants::config,
-    emit::wakeup,
+    events::wakeup,
     maps::{EVENTS, SEARCHES, counting, lost::count_lost},
     processes::{
         names,

@@ -9,7 +9,7 @@ use twtrace_wire::{PortEvent, PortOp, Probe, ReuseRefusal, Tuple, flags};
 
 use crate::{
     constants::config,
-    emit::wakeup,
+    events::wakeup,
     maps::{EVENTS, counting, lost::count_lost},
     port::{count_own_search, count_stack, fill, range_searched},
     processes::{process::actor, stack::Ctx},

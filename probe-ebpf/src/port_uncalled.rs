@@ -9,7 +9,7 @@ use twtrace_wire::{PortEvent, PortOp, Probe, ReuseRefusal, flags};
 
 use crate::{
     constants::config,
-    emit::wakeup,
+    events::wakeup,
     maps::{EVENTS, lost::count_lost},
     port::{count_stack, fill, range_searched},
     processes::stack::Ctx,

@@ -6,7 +6,7 @@ use twtrace_wire::{
 
 use crate::{
     constants::offset,
-    emit::{self, Addresses},
+    events::emit::{self, Addresses},
     maps::{SEGMENT_TURNS, counting},
     mini_sockets::{age, kept},
     processes::process::answerable,

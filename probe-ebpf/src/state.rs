@@ -5,7 +5,8 @@ use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed}
 
 use crate::{
     constants::config,
-    emit, end,
+    end,
+    events::emit,
     maps::{LISTENER_CLOSERS, MPTCP, counting},
     port_call, port_uncalled,
     processes::{

@@ -10,8 +10,8 @@ use twtrace_wire::{
 
 use crate::{
     constants::{config, offset},
-    emit::{self, Addresses},
     end,
+    events::emit::{self, Addresses},
     maps::{ALLOCATING, counting},
     mini_sockets::{
         age::{old_enough, unknown_since},

@@ -12,7 +12,7 @@ use twtrace_wire::{
 };
 
 use crate::{
-    emit,
+    events::emit,
     maps::{UNACCEPTED, atomic::add},
     records::{Actor, BEGUN, Fact, RST_UNACCEPTED, Story, Unaccepted},
     sockets::{read::now_ns, sock::Sock, traffic::Traffic},

@@ -1,13 +1,9 @@
 //! From a judged fact to totals and a record in the ring buffer.
 
-use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use twtrace_wire::{
-    ConnectionEvent, EndCause, EndEvent, EventKind, Probe, Side, UNKNOWN, Unattributed,
-};
+use twtrace_wire::{ConnectionEvent, EventKind, Probe, Side, UNKNOWN, Unattributed};
 
 use crate::{
-    constants::config,
-    end,
+    events::wakeup,
     maps::{EVENTS, counting, lost::count_lost},
     processes::names,
     records::{Actor, Fact, MiniStory, Story},
@@ -208,29 +204,6 @@ fn of_nobody_uncounted(fact: &Fact, addresses: Addresses, side: Side, why: Unatt
     0
 }
 
-/// Reports the end of a mini-socket.
-#[inline(always)]
-pub fn end(mini: Sock, cause: EndCause, by: &Actor) {
-    let Some(mut entry) = EVENTS.reserve::<EndEvent>(0) else {
-        return count_lost(Probe::TimeWaitEnd);
-    };
-    // SAFETY: the reserved record, every field of which is written before it is submitted.
-    unsafe { end::fill(entry.as_mut_ptr(), mini, cause, by) };
-    entry.submit(wakeup());
-}
-
-/// Reports an end that was written before.
-#[inline(always)]
-pub fn end_again(event: &EndEvent) {
-    match EVENTS.reserve::<EndEvent>(0) {
-        Some(mut entry) => {
-            entry.write(*event);
-            entry.submit(wakeup());
-        }
-        None => count_lost(Probe::TimeWaitEnd),
-    }
-}
-
 /// The fields that every record has in the same way.
 ///
 /// # Safety
@@ -265,14 +238,4 @@ fn lost(fact: &Fact) {
         EventKind::Abort => Probe::Abort,
         _ => Probe::TimeWait,
     });
-}
-
-/// Wakes userspace when a good part of the ring is full; else its own tick finds the events.
-#[inline(always)]
-pub fn wakeup() -> u64 {
-    if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= config!(wake_bytes) {
-        u64::from(BPF_RB_FORCE_WAKEUP)
-    } else {
-        u64::from(BPF_RB_NO_WAKEUP)
-    }
 }
