@@ -12,28 +12,22 @@
     reason = "a map's value passed by value is copied to the stack, which has 512 bytes"
 )]
 
-mod accept;
 mod answers;
+mod connections;
 mod constants;
 mod descendants;
-mod end;
 mod events;
 mod maps;
 mod mini_sockets;
-mod port;
-mod port_call;
-mod port_uncalled;
+mod ports;
 mod processes;
 mod programs;
 mod records;
-mod reset;
-mod reuse;
+mod resets;
 mod slots;
 mod sockets;
-mod state;
-mod timewait;
+mod time_wait;
 mod totals;
-mod unaccepted;
 /// Helpers that read kernel memory are for GPL-compatible programs only; these are under the GPL too.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

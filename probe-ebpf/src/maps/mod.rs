@@ -35,7 +35,7 @@ pub static STORY_SLOTS: Array<StorySlot> = Array::with_max_entries(1, 0);
 #[map]
 pub static STORIES: HashMap<u64, Story> = HashMap::with_max_entries(1, 0);
 
-/// The socket that softirq destroyed last on this CPU, where a RST of its may follow: see `recent`.
+/// The socket that softirq destroyed last on this CPU, where a RST of its may follow: see `slots::recent`.
 #[map]
 pub static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(1, 0);
 
@@ -162,7 +162,7 @@ pub static MPTCP: LruHashMap<u64, Story> = LruHashMap::with_max_entries(4096, 0)
 #[map]
 pub static SEGMENT_TURNS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(1024, 0);
 
-/// Whose listeners are, by their address: see `listener`. Removed when a listener is closed; should that have been skipped, the
+/// Whose listeners are, by their address: see `slots::listener`. Removed when a listener is closed; should that have been skipped, the
 /// next one at that address overwrites it in listen(), and one of another namespace or port is told apart.
 #[map]
 pub static LISTENERS: LruHashMap<u64, Listener> = LruHashMap::with_max_entries(4096, 0);

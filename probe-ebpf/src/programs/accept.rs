@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 
 use super::{address, field};
-use crate::accept;
+use crate::connections::accept;
 
 /// `struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)`, to 6.6.
 #[fexit(function = "inet_csk_accept")]

@@ -7,47 +7,50 @@ use aya_ebpf::{
 use twtrace_wire::PortOp;
 
 use super::field;
-use crate::{port, port_call, processes::stack};
+use crate::{
+    ports::{search, syscall},
+    processes::stack,
+};
 
 /// `int inet_csk_get_port(struct sock *sk, unsigned short snum)`: 5.10 to 7.3.
 #[fentry(function = "inet_csk_get_port")]
 pub fn get_port_fentry(ctx: FEntryContext) -> u32 {
-    port::get_port_entered(ctx.arg(0), ctx.arg::<u32>(1) as u16);
+    search::get_port_entered(ctx.arg(0), ctx.arg::<u32>(1) as u16);
     0
 }
 
 /// `inet_csk_get_port`, returned.
 #[fexit(function = "inet_csk_get_port")]
 pub fn get_port_fexit(ctx: FExitContext) -> u32 {
-    port::returned(stack::ctx(&ctx), ctx.arg(2));
+    search::returned(stack::ctx(&ctx), ctx.arg(2));
     0
 }
 
 /// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)`: 5.10 to 7.3.
 #[fentry(function = "inet_hash_connect")]
 pub fn hash_connect_fentry(ctx: FEntryContext) -> u32 {
-    port::hash_connect_entered(ctx.arg(1));
+    search::hash_connect_entered(ctx.arg(1));
     0
 }
 
 /// `inet_hash_connect`, returned.
 #[fexit(function = "inet_hash_connect")]
 pub fn hash_connect_fexit(ctx: FExitContext) -> u32 {
-    port::returned(stack::ctx(&ctx), ctx.arg(2));
+    search::returned(stack::ctx(&ctx), ctx.arg(2));
     0
 }
 
 /// `int inet6_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)`: 5.10 to 7.3.
 #[fentry(function = "inet6_hash_connect")]
 pub fn hash_connect6_fentry(ctx: FEntryContext) -> u32 {
-    port::hash_connect_entered(ctx.arg(1));
+    search::hash_connect_entered(ctx.arg(1));
     0
 }
 
 /// `inet6_hash_connect`, returned.
 #[fexit(function = "inet6_hash_connect")]
 pub fn hash_connect6_fexit(ctx: FExitContext) -> u32 {
-    port::returned(stack::ctx(&ctx), ctx.arg(2));
+    search::returned(stack::ctx(&ctx), ctx.arg(2));
     0
 }
 
@@ -57,7 +60,7 @@ pub fn get_port_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(sock), Some(requested)) = (ctx.arg(0), ctx.arg::<u32>(1)) else {
         return 1;
     };
-    port::get_port_entered(sock, requested as u16);
+    search::get_port_entered(sock, requested as u16);
     0
 }
 
@@ -65,7 +68,7 @@ pub fn get_port_kprobe(ctx: ProbeContext) -> u32 {
 #[kprobe]
 pub fn hash_connect_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(sock) = ctx.arg(1) {
-        port::hash_connect_entered(sock);
+        search::hash_connect_entered(sock);
     }
     0
 }
@@ -73,34 +76,34 @@ pub fn hash_connect_kprobe(ctx: ProbeContext) -> u32 {
 /// Any of the three, returned.
 #[kretprobe]
 pub fn port_kretprobe(ctx: RetProbeContext) -> u32 {
-    port::returned(stack::ctx(&ctx), ctx.ret());
+    search::returned(stack::ctx(&ctx), ctx.ret());
     0
 }
 
 /// `syscalls:sys_enter_bind`: fd 16, umyaddr 24.
 #[tracepoint]
 pub fn bind_enter(ctx: TracePointContext) -> u32 {
-    port_call::entered(PortOp::Bind, field(&ctx, 16), field(&ctx, 24));
+    syscall::entered(PortOp::Bind, field(&ctx, 16), field(&ctx, 24));
     0
 }
 
 /// `syscalls:sys_enter_listen`: fd 16.
 #[tracepoint]
 pub fn listen_enter(ctx: TracePointContext) -> u32 {
-    port_call::entered(PortOp::Listen, field(&ctx, 16), 0);
+    syscall::entered(PortOp::Listen, field(&ctx, 16), 0);
     0
 }
 
 /// `syscalls:sys_enter_connect`: fd 16, uservaddr 24.
 #[tracepoint]
 pub fn connect_enter(ctx: TracePointContext) -> u32 {
-    port_call::entered(PortOp::Connect, field(&ctx, 16), field(&ctx, 24));
+    syscall::entered(PortOp::Connect, field(&ctx, 16), field(&ctx, 24));
     0
 }
 
 /// `syscalls:sys_exit_bind`, `sys_exit_listen` and `sys_exit_connect`: ret 16.
 #[tracepoint]
 pub fn port_exit(ctx: TracePointContext) -> u32 {
-    port_call::returned(stack::ctx(&ctx), field(&ctx, 16));
+    syscall::returned(stack::ctx(&ctx), field(&ctx, 16));
     0
 }

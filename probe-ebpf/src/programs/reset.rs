@@ -7,7 +7,7 @@ use aya_ebpf::{
 use twtrace_wire::NO_KERNEL_REASON;
 
 use super::field;
-use crate::{records::Program, reset, sockets::sock::Sock};
+use crate::{records::Program, resets::reset, sockets::sock::Sock};
 
 /// `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb)`, to 6.1: `sk` is a full socket.
 #[raw_tracepoint(tracepoint = "tcp_send_reset")]

@@ -8,10 +8,10 @@ use aya_ebpf::{
 use super::{field, tell_of_losses};
 use crate::{
     answers::{bound, identity},
+    connections::state,
     processes::stack,
     records::Program,
     sockets::sock::Sock,
-    state,
 };
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, since 4.16.

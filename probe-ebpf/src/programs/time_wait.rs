@@ -6,26 +6,32 @@ use aya_ebpf::{
 };
 
 use super::address;
-use crate::{end, records::Arguments, reuse, slots::stash, sockets::sock::Sock, timewait};
+use crate::{
+    ports::reuse,
+    records::Arguments,
+    slots::stash,
+    sockets::sock::Sock,
+    time_wait::{birth, end, timer},
+};
 
 /// `timer_start(struct timer_list *timer, …)`: the first argument has never moved.
 #[raw_tracepoint(tracepoint = "timer_start")]
 pub fn timer_start_raw(ctx: RawTracePointContext) -> u32 {
-    timewait::timer_started(ctx.arg(0));
+    timer::started(ctx.arg(0));
     0
 }
 
 /// `timer_start`, a second time.
 #[raw_tracepoint(tracepoint = "timer_start")]
 pub fn timer_start_again_raw(ctx: RawTracePointContext) -> u32 {
-    timewait::timer_started_again(ctx.arg(0));
+    timer::started_again(ctx.arg(0));
     0
 }
 
 /// `inet_twsk_alloc`, a second time.
 #[fexit(function = "inet_twsk_alloc")]
 pub fn twsk_alloc_again_fexit(ctx: FExitContext) -> u32 {
-    timewait::allocated_again(Sock(address(&ctx, 0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
+    birth::allocated_again(Sock(address(&ctx, 0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
     0
 }
 
@@ -33,7 +39,7 @@ pub fn twsk_alloc_again_fexit(ctx: FExitContext) -> u32 {
 /// *dr, const int state)`: 5.10 to 7.3. Null is a refusal.
 #[fexit(function = "inet_twsk_alloc")]
 pub fn twsk_alloc_fexit(ctx: FExitContext) -> u32 {
-    timewait::allocated(Sock(address(&ctx, 0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
+    birth::allocated(Sock(address(&ctx, 0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
     0
 }
 
@@ -43,14 +49,14 @@ pub fn twsk_alloc_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(sock), Some(substate)) = (ctx.arg(0), ctx.arg::<u32>(2)) else {
         return 1;
     };
-    timewait::allocating(sock, substate as u8);
+    birth::allocating(sock, substate as u8);
     0
 }
 
 /// `inet_twsk_alloc`, returned.
 #[kretprobe]
 pub fn twsk_alloc_kretprobe(ctx: RetProbeContext) -> u32 {
-    timewait::allocation_returned(ctx.ret());
+    birth::allocation_returned(ctx.ret());
     0
 }
 
@@ -154,13 +160,13 @@ pub fn tw_segment_kretprobe(ctx: RetProbeContext) -> u32 {
 /// `timer_expire_entry(struct timer_list *timer, …)`: the first argument has never moved.
 #[raw_tracepoint(tracepoint = "timer_expire_entry")]
 pub fn timer_expire_raw(ctx: RawTracePointContext) -> u32 {
-    end::timer_expired(ctx.arg(0));
+    timer::expired(ctx.arg(0));
     0
 }
 
 /// `timer_cancel(struct timer_list *timer)`
 #[raw_tracepoint(tracepoint = "timer_cancel")]
 pub fn timer_cancel_raw(ctx: RawTracePointContext) -> u32 {
-    end::timer_cancelled(ctx.arg(0));
+    timer::cancelled(ctx.arg(0));
     0
 }

@@ -23,10 +23,10 @@ pub const RST_MAY_BE_DATA: u32 = 1 << 6;
 /// →CLOSE was reported by the second program, and the first one has not come yet.
 pub const CLOSED_BY_SECOND: u32 = 1 << 7;
 
-/// A RST was received before anybody had accepted it: see `unaccepted`.
+/// A RST was received before anybody had accepted it: see `resets::unaccepted`.
 pub const RST_UNACCEPTED: u32 = 1 << 13;
 
-/// Its search for a port is counted, and what came of it is not known yet: see `port_uncalled`.
+/// Its search for a port is counted, and what came of it is not known yet: see `ports::uncalled`.
 pub const SEARCHES_UNCALLED: u32 = 1 << 14;
 
 /// What [`BORN_INFERRED`] or [`RST_MAY_BE_DATA`] stands for was before counting began: there is nothing to take back.

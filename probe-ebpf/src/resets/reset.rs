@@ -14,6 +14,7 @@ use crate::{
         BORN_INFERRED, Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS, RST_SENT,
         RST_SENT_TURNS, Story, UNCOUNTED,
     },
+    resets::unaccepted,
     slots::{recent, story},
     sockets::{
         read::read,
@@ -21,7 +22,8 @@ use crate::{
         sock::{SHUT_BOTH, Sock},
         state, traffic,
     },
-    timewait, totals, unaccepted,
+    time_wait::inferred,
+    totals,
 };
 
 /// `SK_RST_REASON_TCP_ABORT_ON_CLOSE` (include/net/rstreason.h, 6.10 on): data was unread at close().
@@ -219,7 +221,7 @@ fn take_back(sock: Sock, story: &mut Story) -> u16 {
     }
     if story.flags & BORN_INFERRED != 0 {
         story.flags &= !BORN_INFERRED;
-        timewait::take_back(sock, story);
+        inferred::take_back(sock, story);
     } else if story.flags & RST_MAY_BE_DATA != 0 {
         story.flags &= !RST_MAY_BE_DATA;
         unaccepted::taken_back(sock, story.flags);

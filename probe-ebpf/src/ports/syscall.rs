@@ -11,7 +11,7 @@ use crate::{
     constants::config,
     events::wakeup,
     maps::{EVENTS, counting, lost::count_lost},
-    port::{count_own_search, count_stack, fill, range_searched},
+    ports::search::{count_own_search, count_stack, fill, range_searched},
     processes::{process::actor, stack::Ctx},
     records::Call,
     slots::call,
@@ -86,7 +86,7 @@ fn began(op: PortOp, sock: Sock) -> bool {
 
 /// A system call returns.
 ///
-/// What follows is done by global functions, as for [searches that are seen themselves](crate::port::returned).
+/// What follows is done by global functions, as for [searches that are seen themselves](crate::ports::search::returned).
 #[inline(always)]
 pub fn returned(ctx: Ctx, result: i64) {
     let thread = bpf_get_current_pid_tgid();

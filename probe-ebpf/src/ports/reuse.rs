@@ -9,7 +9,7 @@ use twtrace_wire::{ABSENT, ReuseRefusal, Tuple};
 use crate::{
     constants::offset,
     maps::REUSERS,
-    port,
+    ports::search,
     processes::process,
     sockets::{read::read, sock::Sock, state},
 };
@@ -30,7 +30,7 @@ pub fn unique_returned(mini: Sock, twp: u64, result: u32) {
         let connecting = process::current(unsafe { bpf_get_current_task() });
         let _ = REUSERS.insert(mini.0, &connecting, 0);
     } else {
-        port::refused(refusal(mini, twp));
+        search::refused(refusal(mini, twp));
     }
 }
 

@@ -5,10 +5,9 @@ use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed}
 
 use crate::{
     constants::config,
-    end,
     events::emit,
     maps::{LISTENER_CLOSERS, MPTCP, counting},
-    port_call, port_uncalled,
+    ports::{syscall, uncalled},
     processes::{
         process::{actor, answerable},
         stack::{self, Ctx},
@@ -17,13 +16,15 @@ use crate::{
         ACTIVE_CLOSE, Actor, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, Fact, NEW,
         Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
     },
+    resets::unaccepted,
     slots::{existing, listener, recent, story},
     sockets::{
         read::now_ns,
         sock::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock},
         state,
     },
-    timewait, totals, unaccepted,
+    time_wait::{birth, inferred, timer},
+    totals,
 };
 
 /// `inet_sock_set_state(sk, oldstate, newstate)`. Where the [second program](transition_again) was first, all but →CLOSE
@@ -116,8 +117,8 @@ fn is_watched(old: u8, new: u8) -> bool {
 /// connect(): in process context, by the opener.
 #[inline(always)]
 fn connecting(sock: Sock) {
-    let is_uncalled = config!(ports_by_syscall) != 0 && !port_call::connect_began(sock);
-    let is_counted = is_uncalled && port_uncalled::is_counted(sock);
+    let is_uncalled = config!(ports_by_syscall) != 0 && !syscall::connect_began(sock);
+    let is_counted = is_uncalled && uncalled::is_counted(sock);
     if let Some(story) = story::begin_anew(sock.0) {
         // SAFETY: the entry of a live socket.
         unsafe {
@@ -125,7 +126,7 @@ fn connecting(sock: Sock) {
             (*story).flags = BEGUN;
             (*story).opener = actor(sock);
             if is_uncalled {
-                port_uncalled::began(sock, story, is_counted);
+                uncalled::began(sock, story, is_counted);
             }
         }
     }
@@ -136,7 +137,7 @@ fn connecting(sock: Sock) {
 fn listening(sock: Sock) {
     listener::opened(sock);
     if config!(ports_by_syscall) != 0 {
-        port_call::listen_began(sock);
+        syscall::listen_began(sock);
     }
 }
 
@@ -163,7 +164,7 @@ fn established(sock: Sock, old: u8) {
         }
     }
     if !is_client {
-        end::established(sock);
+        timer::established(sock);
     }
     if let Some(story) = story::begin(sock.0, &NEW) {
         // SAFETY: the entry of a live socket.
@@ -181,7 +182,7 @@ fn established(sock: Sock, old: u8) {
             if was_connecting {
                 existing::adopt(sock.0, story);
             }
-            port_uncalled::established(sock, story);
+            uncalled::established(sock, story);
         }
     }
 }
@@ -220,7 +221,7 @@ fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
         }
     }
     if active {
-        timewait::expect_birth(sock);
+        birth::expect(sock);
     }
 }
 
@@ -318,7 +319,7 @@ fn closed_by_second(sock: Sock, old: u8) -> bool {
 fn finish(ctx: Ctx, sock: Sock, story: *mut Story, old: u8) {
     // SAFETY: the entry of a live socket.
     let known = unsafe { &mut *story };
-    port_uncalled::closed(ctx, sock, known, old != 0);
+    uncalled::closed(ctx, sock, known, old != 0);
     if matches!(old, state::ESTABLISHED | state::CLOSE_WAIT) && counting::has_begun() {
         totals::add_connection_reset(sock.net());
     }
@@ -327,8 +328,8 @@ fn finish(ctx: Ctx, sock: Sock, story: *mut Story, old: u8) {
     if !known.closer.is_process() && error == 0 && !reset && old != 0 {
         set_last_closer(ctx, sock, known, old);
     }
-    if timewait::leaves_mini(sock, known, old) {
-        timewait::infer(sock, story, old);
+    if inferred::leaves_mini(sock, known, old) {
+        inferred::infer(sock, story, old);
     }
     known.closed_from = old;
     known.flags |= CLOSED;
@@ -406,7 +407,7 @@ pub fn destroyed(ctx: Ctx, sock: Sock) {
     let leaves_nothing = flags & BORN == 0 || flags & BORN_INFERRED != 0;
     let is_active = flags & ACTIVE_CLOSE != 0;
     if is_active && leaves_nothing {
-        timewait::expect_no_birth(sock);
+        birth::expect_none(sock);
     }
     // Data after close: the RST follows.
     let may_answer = is_active && flags & RST_RECEIVED == 0 || flags & RST_MAY_BE_DATA != 0;

@@ -6,13 +6,13 @@ use crate::{
     maps::atomic::in_this_order,
     processes::{process::actor, stack},
     records::{Actor, Story},
+    resets::unaccepted,
     slots::{listener, story},
     sockets::{
         descriptor::socket_of,
         sock::{IPPROTO_MPTCP, IPPROTO_TCP, Sock},
         state,
     },
-    unaccepted,
 };
 
 /// `inet_csk_accept()` returned `child` in the accepting process. MPTCP listeners pass here too, with

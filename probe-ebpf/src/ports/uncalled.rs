@@ -11,7 +11,7 @@ use crate::{
     constants::config,
     events::wakeup,
     maps::{EVENTS, lost::count_lost},
-    port::{count_stack, fill, range_searched},
+    ports::search::{count_stack, fill, range_searched},
     processes::stack::Ctx,
     records::{SEARCHES_UNCALLED, Story},
     slots::story,

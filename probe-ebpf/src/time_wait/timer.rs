@@ -1,106 +1,98 @@
-//! Ends of mini-sockets, and how they came.
-//!
-//! inet_twsk_kill() runs once for each. What called it says why: tw_timer_handler() (expired), a connect()
-//! whose tcp_twsk_unique() was given the tuple, tcp_timewait_state_process() that returned TCP_TW_SYN, the
-//! end of the namespace; what is left are RSTs and destruction from outside (net/ipv4/inet_timewait_sock.c,
-//! tcp_minisocks.c). The timer tier sees the same by the mini-socket's timer.
+//! Births and ends of mini-sockets by their timer: the timer tier.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_jiffies64};
-use twtrace_wire::{Cancelled, EndCause, EndEvent, Probe, Process, Tuple, Unattributed};
+use twtrace_wire::{
+    Cancelled, EndCause, EndEvent, EventKind, NO_KERNEL_REASON, Probe, Process, Side, TcpState,
+    Tuple,
+};
 
+use super::{
+    birth::allocated,
+    end::{NOBODY, tell},
+};
 use crate::{
     constants::{config, offset},
-    events::ended,
-    maps::{CANCELLED, EXPIRING, MINIS, REOPENING, REUSERS, counting, lost::count_lost},
+    events::{
+        emit::{self, Addresses},
+        ended,
+    },
+    maps::{CANCELLED, counting, lost::count_lost},
     mini_sockets::{
-        kept::promoted,
+        age::{old_enough, unknown_since},
+        kept::{mini_story, promoted},
         mini::{mini_of, namespace_goes},
     },
     processes::process,
-    records::Actor,
-    sockets::{
-        read::{now_ns, read},
-        sock::Sock,
-        tuple::tuple_key,
-    },
-    totals,
+    records::Fact,
+    slots::closing,
+    sockets::{read::read, sock::Sock, tuple::tuple_key},
+    totals::{self, count_birth},
 };
 
-/// `enum tcp_tw_status` (include/net/tcp.h).
-const TCP_TW_ACK: u32 = 2;
-const TCP_TW_SYN: u32 = 3;
-
-/// A mini-socket that met a SYN goes in the same call chain, or not because of it. A virtual CPU may be put aside in between.
-const REOPENING_NS: u64 = 100_000_000;
-
-/// Why no process is named that a mini-socket was reused by.
-static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
-
-/// `tw_timer_handler(timer)`: its mini-socket goes next on this CPU.
+/// A timer was started. Is it that of a new mini-socket?
+///
+/// `__inet_twsk_schedule(tw, timeo, rearm)` starts it at birth and when it is re-armed. A socket that is
+/// known to be closing with this tuple decides first; then a mini-socket that is known already is only
+/// re-armed. What is left was either born of a socket whose closing was not seen, or before tracing. At
+/// birth the reference count is 0 (to 6.1: scheduled before hashed) or 3 (6.12 on: bind hash, established
+/// hash and timer hold one each), if no lookup on another CPU holds one more; on re-arming the segment's
+/// handler does.
 #[inline(always)]
-pub fn expiring(timer: u64) {
-    if let Some(slot) = EXPIRING.get_ptr_mut(0) {
-        // SAFETY: a per-CPU slot; timers of one CPU don't interrupt each other.
-        unsafe { *slot = timer - offset!(tw_timer) as u64 }
-    }
-}
-
-/// `tcp_timewait_state_process(tw, …)` returned. With TCP_TW_ACK and TCP_TW_SYN the caller still holds the
-/// mini-socket; with the others it may be gone.
-#[inline(always)]
-pub fn segment_processed(mini: u64, status: u32) {
-    match status {
-        TCP_TW_ACK => promoted(Sock(mini)),
-        TCP_TW_SYN => {
-            let _ = REOPENING.insert(mini, now_ns(), 0);
-        }
-        _ => {}
-    }
-}
-
-/// `inet_twsk_kill(tw)`.
-#[inline(always)]
-pub fn killed(mini: Sock) {
-    if let Some(slot) = EXPIRING.get_ptr_mut(0) {
-        // SAFETY: a per-CPU slot.
-        unsafe {
-            if *slot == mini.0 {
-                *slot = 0;
-                tell(mini, EndCause::Expired, &NOBODY);
-                return;
-            }
-        }
-    }
-    if let Some(by) = REUSERS.get_ptr(mini.0) {
-        // SAFETY: an LRU entry that is only ever overwritten with another actor.
-        tell(mini, EndCause::ReusedByConnect, unsafe { &*by });
-        let _ = REUSERS.remove(mini.0);
+pub fn started(timer: u64) {
+    let Some(mini) = mini_of(timer) else {
+        return;
+    };
+    if started_by_closing(mini) {
         return;
     }
-    let cause = if namespace_goes(mini) {
-        EndCause::Purged
-    } else if is_reopening(mini) {
-        EndCause::ReopenedBySyn
-    } else {
-        EndCause::Killed
-    };
-    tell(mini, cause, &NOBODY);
+    armed_again(mini);
+    let first = read::<u32>(mini.0, offset!(skc_refcnt)) <= 3 || old_enough();
+    if mini_story(mini).is_none() && first {
+        born_of_stranger(mini, read(mini.0, offset!(tw_substate)));
+    }
 }
 
+/// The same start, in another program: a closing socket that still waits for its mini-socket was missed by
+/// the first one.
 #[inline(always)]
-fn is_reopening(mini: Sock) -> bool {
-    let Some(met) = REOPENING.get_ptr(mini.0) else {
+pub fn started_again(timer: u64) {
+    if let Some(mini) = mini_of(timer) {
+        started_by_closing(mini);
+    }
+}
+
+/// Whether a socket is known to be closing with the mini-socket's tuple: then this is its birth.
+#[inline(always)]
+fn started_by_closing(mini: Sock) -> bool {
+    let Some(sock) = closing::take(mini) else {
         return false;
     };
-    // SAFETY: a plain integer in a map value.
-    let met = unsafe { *met };
-    let _ = REOPENING.remove(mini.0);
-    now_ns().wrapping_sub(met) < REOPENING_NS
+    allocated(sock, read(mini.0, offset!(tw_substate)), mini.0);
+    true
+}
+
+/// A mini-socket whose maker began to close before tracing.
+#[inline(always)]
+fn born_of_stranger(mini: Sock, substate: u8) {
+    let fact = Fact {
+        kind: EventKind::TimeWait,
+        state: substate,
+        from: TcpState::Unknown as u8,
+        reason: 0,
+        kernel_reason: NO_KERNEL_REASON,
+        flags: 0,
+    };
+    if !counting::has_begun() {
+        return;
+    }
+    count_birth(mini.netns_key(), false, false, 1);
+    let why = unknown_since();
+    emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
 }
 
 /// Timer tier: `timer_expire_entry(timer, …)`.
 #[inline(always)]
-pub fn timer_expired(timer: u64) {
+pub fn expired(timer: u64) {
     if let Some(mini) = mini_of(timer) {
         tell(mini, EndCause::Expired, &NOBODY);
     }
@@ -112,7 +104,7 @@ pub fn timer_expired(timer: u64) {
 /// (__inet_check_established). For the rest only what follows decides: a start, or nothing. A timer that is due is taken to be run now: one that
 /// was stopped between its time and its run (two seconds late at most) goes untold.
 #[inline(always)]
-pub fn timer_cancelled(timer: u64) {
+pub fn cancelled(timer: u64) {
     let Some(mini) = mini_of(timer) else {
         return;
     };
@@ -225,16 +217,3 @@ static NO_CANCELLED: Cancelled = Cancelled {
         by: Process::NONE,
     },
 };
-
-/// Counts an end, reports it and forgets the mini-socket.
-#[inline(never)]
-fn tell(mini: Sock, cause: EndCause, by: &Actor) {
-    if counting::has_begun() {
-        totals::count_end(mini, cause);
-        if let EndCause::ReusedByConnect = cause {
-            totals::count_reused(by);
-        }
-        ended::report(mini, cause, by);
-    }
-    let _ = MINIS.remove(mini.0);
-}

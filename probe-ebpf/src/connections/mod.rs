@@ -1,0 +1,4 @@
+//! Connections, from their beginning to their end.
+
+pub mod accept;
+pub mod state;

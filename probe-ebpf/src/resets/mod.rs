@@ -1,0 +1,4 @@
+//! RSTs sent and received.
+
+pub mod reset;
+pub mod unaccepted;

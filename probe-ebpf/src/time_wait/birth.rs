@@ -1,0 +1,130 @@
+//! Births and refusals of mini-sockets.
+//!
+//! tcp_time_wait() makes one with inet_twsk_alloc() while the full socket is still in FIN_WAIT1,
+//! FIN_WAIT2 or CLOSING; the full socket's →CLOSE follows (net/ipv4/tcp_minisocks.c).
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use twtrace_wire::{BIRTHS_BY_TIMER, EventKind, NO_KERNEL_REASON};
+
+use crate::{
+    constants::config,
+    events::emit::{self},
+    maps::{ALLOCATING, counting},
+    mini_sockets::kept::keep,
+    records::{BORN, Birth, Fact, Story},
+    slots::{closing, story},
+    sockets::{
+        sock::{IPPROTO_TCP, Sock},
+        traffic::Counted,
+    },
+    totals::count_birth,
+};
+
+/// Remembers the way back from a mini-socket that this closing socket may leave behind.
+#[inline(always)]
+pub fn expect(sock: Sock) {
+    if config!(births) == BIRTHS_BY_TIMER {
+        closing::enter(sock);
+    }
+}
+
+/// The socket is gone, or has its mini-socket.
+#[inline(always)]
+pub fn expect_none(sock: Sock) {
+    if config!(births) == BIRTHS_BY_TIMER {
+        closing::leave(sock);
+    }
+}
+
+/// `inet_twsk_alloc(sk, dr, state)` returned `mini` (0: refused). The kernel runs fexit programs in no order
+/// that could be relied on: the [second one](allocated_again) may have been here.
+#[inline(always)]
+pub fn allocated(sock: Sock, substate: u8, mini: u64) {
+    if sock.protocol() != IPPROTO_TCP || allocated_again(sock, substate, mini) {
+        return;
+    }
+    if !counting::is_following() {
+        return;
+    }
+    let stranger = story::stranger();
+    let Some(story) = story::begin_existing(sock, stranger) else {
+        born(sock.0, stranger, substate, mini);
+        return;
+    };
+    // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
+    unsafe {
+        // So that its →CLOSE, which follows, is not taken for another birth.
+        (*story).flags |= BORN;
+        born(sock.0, &*story, substate, mini);
+    }
+}
+
+/// The same return, in another program: does what the first one was kept from doing, if the socket has a
+/// story; whether it has one. A socket that works off its backlog makes its mini-socket in process context,
+/// with bottom halves on.
+#[inline(always)]
+pub fn allocated_again(sock: Sock, substate: u8, mini: u64) -> bool {
+    let Some(story) = story::alive(sock) else {
+        return false;
+    };
+    // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
+    unsafe {
+        if (*story).flags & BORN == 0 {
+            (*story).flags |= BORN;
+            born(sock.0, &*story, substate, mini);
+        }
+    }
+    true
+}
+
+/// `inet_twsk_alloc(sk, dr, state)` was entered (kprobe tier: its return does not show the arguments).
+#[inline(always)]
+pub fn allocating(sock: u64, substate: u8) {
+    let birth = Birth {
+        sock,
+        substate: substate as u64,
+    };
+    let _ = ALLOCATING.insert(bpf_get_current_pid_tgid(), &birth, 0);
+}
+
+/// ... and returned `mini`. Bottom halves are off in between: on each CPU there is one at a time, and
+/// the thread is the same.
+#[inline(always)]
+pub fn allocation_returned(mini: u64) {
+    let thread = bpf_get_current_pid_tgid();
+    let Some(birth) = ALLOCATING.get_ptr(thread) else {
+        return;
+    };
+    // SAFETY: only this thread writes this entry.
+    let birth = unsafe { *birth };
+    let _ = ALLOCATING.remove(thread);
+    allocated(Sock(birth.sock), birth.substate as u8, mini);
+}
+
+#[inline(never)]
+fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
+    let sock = Sock(sock);
+    let refused = mini == 0;
+    let fact = Fact {
+        kind: if refused {
+            EventKind::TimeWaitOverflow
+        } else {
+            EventKind::TimeWait
+        },
+        state: substate,
+        from: sock.state(),
+        reason: 0,
+        kernel_reason: NO_KERNEL_REASON,
+        flags: 0,
+    };
+    // The peer has acknowledged all, the FIN too.
+    let traffic = sock.traffic(Counted::Sent, story);
+    if counting::has_begun() {
+        count_birth(sock.netns_key(), refused, false, 1);
+        emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
+    }
+    if !refused {
+        keep(sock.0, story, substate, mini, &traffic);
+    }
+    0
+}

@@ -1,0 +1,148 @@
+//! Births and refusals that were not seen as they happened: what a socket's last state says of them.
+
+use twtrace_wire::{BIRTHS_BY_TIMER, BIRTHS_INFERRED, EventKind, NO_KERNEL_REASON, flags};
+
+use super::birth;
+use crate::{
+    constants::{config, offset},
+    events::emit,
+    maps::counting,
+    mini_sockets::{hashed, kept::keep},
+    records::{
+        ACTIVE_CLOSE, BORN, BORN_INFERRED, CLOSED, Fact, RST_RECEIVED, RST_SENT, Story, UNCOUNTED,
+    },
+    sockets::{read::read, sock::Sock, state, traffic::Counted},
+    totals::{self, count_birth},
+};
+
+/// A socket reached CLOSE as if it had left a mini-socket behind, and none was seen being made. Where the kernel skipped our
+/// program, or there is none, the mini-socket is in its table, and this says what that program would have said. Else the kernel
+/// refused it; with fentry and kprobes, which see refusals, it was made, and is gone already. `from` is 0 where the program of
+/// →CLOSE was skipped, too.
+#[inline(always)]
+pub fn infer(sock: Sock, story: *mut Story, from: u8) {
+    // SAFETY: the caller's entry of a live socket, or its own copy.
+    let story = unsafe { &mut *story };
+    let mini = hashed::mini_of(sock.0);
+    if mini != 0 {
+        return recover(sock, story, mini, from);
+    }
+    if from == 0 && (hashed::is_readable() || config!(births) != BIRTHS_INFERRED) {
+        return;
+    }
+    if from == state::CLOSING && may_be_disconnect(sock) {
+        return;
+    }
+    story.flags |= BORN | BORN_INFERRED;
+    if !counting::has_begun() {
+        story.flags |= UNCOUNTED;
+        return;
+    }
+    let fact = inferred(sock, from);
+    count_birth(sock.netns_key(), is_refused(), true, 1);
+    emit::of_socket(&fact, sock.0, story, &story.closer);
+}
+
+/// A birth that was not seen as it happened.
+#[inline(always)]
+fn recover(sock: Sock, story: &mut Story, mini: u64, from: u8) {
+    story.flags |= BORN;
+    birth::expect_none(sock);
+    let substate = read(mini, offset!(tw_substate));
+    let fact = Fact {
+        kind: EventKind::TimeWait,
+        state: substate,
+        from,
+        reason: 0,
+        kernel_reason: NO_KERNEL_REASON,
+        flags: 0,
+    };
+    if counting::has_begun() {
+        count_birth(sock.netns_key(), false, false, 1);
+        emit::of_socket(&fact, sock.0, story, &story.closer);
+    }
+    keep_recovered(sock.0, story, substate, mini);
+}
+
+#[inline(never)]
+fn keep_recovered(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
+    let sock = Sock(sock);
+    let traffic = sock.traffic(Counted::Sent, story);
+    keep(sock.0, story, substate, mini, &traffic)
+}
+
+/// What was [inferred](infer) has turned out to be no birth and no refusal.
+#[inline(always)]
+pub fn take_back(sock: Sock, story: &Story) {
+    let fact = inferred(sock, story.closed_from);
+    count_birth(sock.netns_key(), is_refused(), true, u64::MAX);
+    totals::uncount(&fact, story, &story.closer);
+}
+
+/// Whether a mini-socket that is missing was refused; else its birth was not seen.
+#[inline(always)]
+fn is_refused() -> bool {
+    match config!(births) {
+        BIRTHS_BY_TIMER => true,
+        BIRTHS_INFERRED => hashed::is_readable(),
+        _ => false,
+    }
+}
+
+#[inline(always)]
+fn inferred(sock: Sock, from: u8) -> Fact {
+    // FIN_WAIT1 meets data with the ACK of the FIN: the kernel takes it through FIN_WAIT2 to CLOSE, makes no mini-socket
+    // and sends a RST at once.
+    let may_be_data = from != state::CLOSING && sock.orphan();
+    Fact {
+        kind: if is_refused() {
+            EventKind::TimeWaitOverflow
+        } else {
+            EventKind::TimeWait
+        },
+        // Orphans wait for the peer's FIN inside the mini-socket; with the FIN it is TIME_WAIT proper.
+        state: if sock.peer_fin_seen() {
+            state::TIME_WAIT
+        } else {
+            state::FIN_WAIT2
+        },
+        from,
+        reason: 0,
+        kernel_reason: NO_KERNEL_REASON,
+        flags: if may_be_data {
+            flags::INFERRED | flags::MAY_BE_DATA
+        } else {
+            flags::INFERRED
+        },
+    }
+}
+
+/// Whether →CLOSE from `from` leaves a mini-socket behind, for one that saw only states.
+#[inline(always)]
+pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
+    if story.flags & (BORN | CLOSED | RST_SENT | RST_RECEIVED) != 0 || sock.error() != 0 {
+        return false;
+    }
+    // The timer of a mini-socket finds its full socket only if that was seen beginning to close.
+    if config!(births) == BIRTHS_BY_TIMER && story.flags & ACTIVE_CLOSE == 0 {
+        return false;
+    }
+    match from {
+        state::CLOSING => true,
+        // Either the peer's FIN came, or the last descriptor went. A disconnect or a close() over unread
+        // data leaves FIN_WAIT2 too, but before the socket is orphaned and without the FIN.
+        state::FIN_WAIT2 => !sock.linger2_negative() && (sock.peer_fin_seen() || sock.orphan()),
+        // The program that should have seen →CLOSE was skipped; the story knows who closed first. A disconnect may have been
+        // what was skipped: where there are hooks of births, the kernel's table has the word.
+        0 => story.flags & ACTIVE_CLOSE != 0 && (sock.peer_fin_seen() || sock.orphan()),
+        _ => false,
+    }
+}
+
+/// CLOSING → CLOSE by a process that holds the socket by a descriptor: it works off its backlog, which leaves a mini-socket;
+/// or it disconnects, by close() with SO_LINGER {on, 0} or over unread data, or by connect(AF_UNSPEC), which leaves nothing,
+/// and sends no RST as a rule (tcp_need_reset()). Where the kernel's table has no mini-socket, it is taken for the latter.
+#[inline(always)]
+fn may_be_disconnect(sock: Sock) -> bool {
+    sock.owned() && !sock.orphan()
+}
