@@ -7,7 +7,7 @@ use crate::{
     processes::{process::actor, stack},
     records::{Actor, Story},
     resets::unaccepted,
-    slots::{listener, story},
+    slots::{listener, story, subflow},
     sockets::{
         descriptor::socket_of,
         sock::{IPPROTO_MPTCP, IPPROTO_TCP, Sock},
@@ -25,7 +25,7 @@ pub fn accepted(listener: u64, child: u64) {
     let sock = Sock(child);
     match sock.protocol() {
         IPPROTO_TCP => {}
-        IPPROTO_MPTCP => return accepted_mptcp(child, actor(sock)),
+        IPPROTO_MPTCP => return subflow::whole_accepted(child, actor(sock)),
         _ => return,
     }
     let opener = actor(sock);
@@ -49,7 +49,7 @@ pub fn accepted(listener: u64, child: u64) {
     }
     let mptcp = sock.mptcp_socket();
     if mptcp != 0 {
-        accepted_mptcp(mptcp, opener);
+        subflow::whole_accepted(mptcp, opener);
     }
 }
 
@@ -68,15 +68,6 @@ unsafe fn write_opener(story: *mut Story, opener: &Actor) {
         in_this_order();
         (*story).opener.key.unattributed = opener.key.unattributed;
         (*story).opener.key.tgid = opener.key.tgid;
-    }
-}
-
-/// Further subflows are never accept()ed: they take this opener from the MPTCP socket.
-#[inline(always)]
-fn accepted_mptcp(mptcp: u64, opener: Actor) {
-    if let Some(story) = story::mptcp(mptcp) {
-        // SAFETY: a copy of integers into an LRU entry; stale at worst.
-        unsafe { (*story).opener = opener };
     }
 }
 

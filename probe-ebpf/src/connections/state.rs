@@ -6,7 +6,7 @@ use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed}
 use crate::{
     constants::config,
     events::emit,
-    maps::{LISTENER_CLOSERS, MPTCP, counting},
+    maps::{LISTENER_CLOSERS, counting},
     ports::{syscall, uncalled},
     processes::{
         process::{actor, answerable},
@@ -17,7 +17,7 @@ use crate::{
         Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
     },
     resets::unaccepted,
-    slots::{existing, listener, recent, story},
+    slots::{existing, listener, recent, story, subflow},
     sockets::{
         read::now_ns,
         sock::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock},
@@ -32,11 +32,11 @@ use crate::{
 #[inline(always)]
 pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8, program: Program) {
     if !is_watched(old, new) {
-        return;
+        return unwatched(sock, old);
     }
     match sock.protocol() {
         IPPROTO_TCP => {}
-        IPPROTO_MPTCP => return mptcp_transition(sock, new),
+        IPPROTO_MPTCP => return subflow::whole_transition(sock, old, new),
         _ => return,
     }
     match new {
@@ -60,7 +60,7 @@ pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8, program: Program) {
 #[inline(always)]
 pub fn transition_again(ctx: Ctx, sock: Sock, old: u8, new: u8) {
     if !is_watched(old, new) {
-        return;
+        return unwatched(sock, old);
     }
     if old == new {
         // Sets what is set.
@@ -112,6 +112,14 @@ fn is_watched(old: u8, new: u8) -> bool {
             | state::LISTEN
             | state::CLOSE
     )
+}
+
+/// A connection's child begins as a copy of its listener.
+#[inline(always)]
+fn unwatched(sock: Sock, old: u8) {
+    if old == state::LISTEN && sock.protocol() == IPPROTO_MPTCP {
+        subflow::whole_cloned(sock);
+    }
 }
 
 /// connect(): in process context, by the opener.
@@ -207,10 +215,7 @@ fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
         if old == state::SYN_RECV && (*story).side != Side::Client as u8 {
             (*story).side = Side::Server as u8;
         }
-        let mptcp = sock.mptcp_socket();
-        if mptcp != 0 {
-            take_mptcp_actors(mptcp, story);
-        }
+        subflow::take_actors(sock, &mut *story);
         if owned && !(*story).closer.is_process() {
             (*story).closer = closer_or_opener(sock, &*story);
             (*story).site = stack::site(ctx, &(*story).closer);
@@ -244,23 +249,6 @@ unsafe fn note_close(sock: Sock, story: *mut Story) {
     unsafe {
         if (*story).closed_ns == 0 && sock.shutdown() == SHUT_BOTH {
             (*story).closed_ns = now_ns();
-        }
-    }
-}
-
-/// A subflow is closed by a worker, or by lock_sock_fast(), which owns nothing; and all but the first are
-/// never accept()ed by themselves. Its MPTCP socket knows both.
-#[inline(always)]
-fn take_mptcp_actors(mptcp: u64, story: *mut Story) {
-    if let Some(whole) = MPTCP.get_ptr(mptcp) {
-        // SAFETY: a copy of integers from an LRU entry into that of a live socket; stale at worst.
-        unsafe {
-            if !(*story).opener.is_process() {
-                (*story).opener = (*whole).opener;
-            }
-            if !(*story).closer.is_process() {
-                (*story).closer = (*whole).closer;
-            }
         }
     }
 }
@@ -334,6 +322,7 @@ fn finish(ctx: Ctx, sock: Sock, story: *mut Story, old: u8) {
     known.closed_from = old;
     known.flags |= CLOSED;
     if error != 0 && !reset && known.flags & BORN == 0 {
+        subflow::take_actors(sock, known);
         abort(sock, known, old, error);
     }
 }
@@ -437,30 +426,5 @@ fn listener_destroyed(sock: Sock) {
 pub fn destroyed_again(ctx: Ctx, sock: Sock) {
     if story::find(sock.0).is_some() {
         destroyed(ctx, sock);
-    }
-}
-
-/// An MPTCP socket's own state (protocol 262), which is no connection of its own: kept for its subflows,
-/// which a kworker closes.
-#[inline(always)]
-fn mptcp_transition(sock: Sock, new: u8) {
-    let acting = actor(sock);
-    if !acting.is_process() {
-        return;
-    }
-    let Some(story) = story::mptcp(sock.0) else {
-        return;
-    };
-    // SAFETY: integers in an LRU entry; stale at worst.
-    unsafe {
-        match new {
-            state::SYN_SENT => {
-                *story = NEW;
-                (*story).opener = acting;
-            }
-            state::ESTABLISHED => {}
-            _ if (*story).closer.is_process() => {}
-            _ => (*story).closer = acting,
-        }
     }
 }

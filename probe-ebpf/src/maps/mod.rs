@@ -151,7 +151,8 @@ pub const CALL_SLOT_COUNT: u32 = 8192;
 #[map]
 pub static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(4096, 0);
 
-/// Closer (and opener) of MPTCP sockets, by their address: their subflows are closed by a kworker.
+/// Closer (and opener) of MPTCP sockets, by their address: their subflows are closed by a kworker. connect() and the copy of a
+/// listener, with which each MPTCP socket begins, end what another one at that address has left.
 #[map]
 pub static MPTCP: LruHashMap<u64, Story> = LruHashMap::with_max_entries(4096, 0);
 

@@ -15,7 +15,7 @@ use crate::{
         RST_SENT_TURNS, Story, UNCOUNTED,
     },
     resets::unaccepted,
-    slots::{recent, story},
+    slots::{recent, story, subflow},
     sockets::{
         read::read,
         segment::{TCP_RST, TCP_SYN, header_flags},
@@ -137,7 +137,19 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
         return;
     }
     story.flags |= RST_SENT;
-    let (reason, before) = if now == state::CLOSE {
+    let whole = subflow::take_actors(sock, story);
+    let closed_whole = match whole {
+        0 => None,
+        whole => subflow::closed_by_reset(whole),
+    };
+    let (reason, before) = if let Some(reason) = closed_whole {
+        let before = if now == state::CLOSE {
+            story.closed_from
+        } else {
+            now
+        };
+        (reason, before)
+    } else if now == state::CLOSE {
         // A disconnect after shutdown() has both sides shut, too.
         let closing = sock.shutdown() == SHUT_BOTH && sock.is_released();
         let reason = if kernel_reason == ABORT_ON_CLOSE || (closing && sock.has_unread_bytes()) {
@@ -201,7 +213,10 @@ fn too_late(sock: Sock, story: &mut Story, kernel_reason: u8, program: Program) 
     story.flags |= RST_SENT;
     let before = story.closed_from;
     let late = before == state::FIN_WAIT1 || before == state::FIN_WAIT2 || before == 0;
-    let reason = if late {
+    let reason = if before == state::FIN_WAIT2 && sock.linger2_negative() && sock.orphan() {
+        // An orphan does not stay in FIN_WAIT2 then: the FIN's acknowledgment is answered (tcp_rcv_state_process()).
+        ResetReason::Aborted
+    } else if late {
         ResetReason::DataAfterClose
     } else {
         ResetReason::Other
@@ -302,6 +317,7 @@ pub fn received(sock: Sock, program: Program) {
         return;
     }
     story.flags |= RST_RECEIVED;
+    subflow::take_actors(sock, story);
     let reason = if now == state::SYN_SENT {
         ResetReason::Refused
     } else {

@@ -8,3 +8,4 @@ pub mod listener;
 pub mod recent;
 pub mod stash;
 pub mod story;
+pub mod subflow;

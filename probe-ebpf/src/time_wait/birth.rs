@@ -8,7 +8,7 @@ use twtrace_wire::{BIRTHS_BY_TIMER, EventKind, NO_KERNEL_REASON};
 
 use crate::{
     constants::config,
-    events::emit::{self},
+    events::emit,
     maps::{ALLOCATING, counting},
     mini_sockets::kept::keep,
     records::{BORN, Birth, Fact, Story},

@@ -11,10 +11,10 @@ use super::{
 use crate::{
     actor::{
         Actor,
-        command::{Command, Connection, Family, Fd, Protocol},
+        command::{Command, Connection, Family, Fd, Protocol, SocketOption},
         family_of,
     },
-    expect::{Expected, Side, TcpState},
+    expect::{Expected, Reason, Side, TcpState},
     stage::{Pair, Skip, Stage},
     sys::{
         Errno, inet,
@@ -24,6 +24,13 @@ use crate::{
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("mptcp", mptcp),
+    Scenario::both("mptcp_unread_data", mptcp_unread_data),
+    Scenario::both(
+        "mptcp_unread_data_by_servers_child",
+        mptcp_unread_data_by_servers_child,
+    ),
+    Scenario::both("mptcp_linger_zero", mptcp_linger_zero),
+    Scenario::both("mptcp_linger_zero_by_server", mptcp_linger_zero_by_server),
     Scenario::both("sctp_is_not_tcp", sctp),
     Scenario::single("mapped_server", mapped_server),
     Scenario::single("mapped_client", mapped_client),
@@ -102,6 +109,90 @@ fn mptcp(stage: &Stage) -> Result<()> {
     stage.or_expect(vec![servers.clone()]);
     stage.or_expect(vec![clients, servers]);
     Ok(())
+}
+
+/// An MPTCP pair that has talked, both ways.
+fn mptcp_talked(stage: &Stage) -> Result<Pair> {
+    let pair = pair_of(stage, Protocol::Mptcp)?;
+    pair.client.send(&pair.at_client, 100)?;
+    pair.server.receive(&pair.at_server, 100)?;
+    pair.server.send(&pair.at_server, 50)?;
+    pair.client.receive(&pair.at_client, 50)?;
+    Ok(pair)
+}
+
+/// close() over unread data resets the subflow (MP_FASTCLOSE).
+fn mptcp_unread_data(stage: &Stage) -> Result<()> {
+    let pair = mptcp_talked(stage)?;
+    pair.server.send(&pair.at_server, 300)?;
+    pair.client.receive(&pair.at_client, 100)?;
+    pair.client.close(&pair.at_client)?;
+    pair.server.await_reset(&pair.at_server)?;
+    expect_mptcp_reset(stage, Reason::UnreadData, &pair, &pair.client);
+    Ok(())
+}
+
+/// The process that closes is another one than the one that accepted.
+fn mptcp_unread_data_by_servers_child(stage: &Stage) -> Result<()> {
+    let pair = mptcp_talked(stage)?;
+    pair.client.send(&pair.at_client, 300)?;
+    pair.server.receive(&pair.at_server, 100)?;
+    let child = stage.fork(&pair.server, "ch")?;
+    pair.server.close(&pair.at_server)?;
+    child.close(&pair.at_server)?;
+    pair.client.await_reset(&pair.at_client)?;
+    expect_mptcp_reset_by_server(stage, Reason::UnreadData, &pair, &child);
+    Ok(())
+}
+
+fn mptcp_linger_zero(stage: &Stage) -> Result<()> {
+    let pair = mptcp_talked(stage)?;
+    pair.client
+        .set(pair.at_client.fd, SocketOption::LingerZero)?;
+    pair.client.close(&pair.at_client)?;
+    pair.server.await_reset(&pair.at_server)?;
+    expect_mptcp_reset(stage, Reason::LingerZero, &pair, &pair.client);
+    Ok(())
+}
+
+fn mptcp_linger_zero_by_server(stage: &Stage) -> Result<()> {
+    let pair = mptcp_talked(stage)?;
+    pair.server
+        .set(pair.at_server.fd, SocketOption::LingerZero)?;
+    pair.server.close(&pair.at_server)?;
+    pair.client.await_reset(&pair.at_client)?;
+    expect_mptcp_reset_by_server(stage, Reason::LingerZero, &pair, &pair.server);
+    Ok(())
+}
+
+fn expect_mptcp_reset(stage: &Stage, reason: Reason, pair: &Pair, closer: &Actor) {
+    stage.expect(
+        Expected::reset_sent(reason, "TCP_ABORT_ON_CLOSE")
+            .process(closer)
+            .opener(&pair.client)
+            .side(Side::Client)
+            .ends(&pair.at_client),
+    );
+    stage.expect(
+        Expected::reset_received(Reason::Peer)
+            .own_server(&pair.server)
+            .ends(&pair.at_server),
+    );
+}
+
+fn expect_mptcp_reset_by_server(stage: &Stage, reason: Reason, pair: &Pair, closer: &Actor) {
+    stage.expect(
+        Expected::reset_sent(reason, "TCP_ABORT_ON_CLOSE")
+            .process(closer)
+            .acceptor(&pair.server)
+            .side(Side::Server)
+            .ends(&pair.at_server),
+    );
+    stage.expect(
+        Expected::reset_received(Reason::Peer)
+            .own_client(&pair.client)
+            .ends(&pair.at_client),
+    );
 }
 
 /// An association goes through `inet_sock_set_state` too.

@@ -37,6 +37,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("disconnect_with_linger_zero", disconnect_with_linger_zero),
     Scenario::both("listener_closed_over_queue", listener_closed_over_queue),
     Scenario::both("negative_linger2", negative_linger2),
+    Scenario::both(
+        "negative_linger2_in_fin_wait1",
+        negative_linger2_in_fin_wait1,
+    ),
     Scenario::both("destroyed_by_sock_diag", destroyed_by_sock_diag),
 ];
 
@@ -405,6 +409,29 @@ fn negative_linger2(stage: &Stage) -> Result<()> {
             .ends(&pair.at_client),
     );
     stage.expect(received_by_server(&pair).state(TcpState::CloseWait));
+    Ok(())
+}
+
+/// The same, closed while the FIN is on its way: the RST answers its acknowledgment, which brought no data.
+fn negative_linger2_in_fin_wait1(stage: &Stage) -> Result<()> {
+    let pair = stage.pair()?;
+    pair.client
+        .set(pair.at_client.fd, SocketOption::Linger2(-1))?;
+    pair.client.close(&pair.at_client)?;
+    pair.server.await_reset(&pair.at_server)?;
+    let sent = Expected::reset_sent(Reason::Aborted, "TCP_ABORT_ON_DATA")
+        .state(TcpState::FinWait2)
+        .own_client(&pair.client)
+        .ends(&pair.at_client);
+    let received = received_by_server(&pair).state(TcpState::CloseWait);
+    // A slow guest sends the FIN twice, and the second one's acknowledgment meets no socket.
+    let again = Expected::reset_without_socket(Reason::NoSocket, "NO_SOCKET")
+        .nobody(Unattributed::NoSocket)
+        .no_opener()
+        .ends(&pair.at_client);
+    stage.or_expect(vec![sent.clone(), received.clone(), again]);
+    stage.expect(sent);
+    stage.expect(received);
     Ok(())
 }
 
