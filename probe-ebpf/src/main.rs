@@ -1,11 +1,12 @@
-//! What twtrace loads into the kernel: thin programs, one for each hook, in front of one module for each
-//! topic. Userspace chooses which of them to load (`probe-user/src/probe/`).
+//! What twtrace loads into the kernel: thin programs, one for each hook, in front of one folder for each
+//! topic, and below these what they share, in an order that `probe-user/src/kernel_side_tests.rs` keeps. Userspace
+//! chooses which of them to load (`probe-user/src/probe/`).
 //!
 //! Kernel functions are named with the prototypes they have from 5.10 to 7.3; where those differ there
 //! is one entry for each. A pointer argument travels as `u64`: all reading of kernel memory is by
 //! bpf_probe_read_kernel with offsets from BTF.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-// Atomic adds are written as instructions (maps.rs).
+// Atomic adds are written as instructions (maps/atomic.rs).
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![allow(
     clippy::needless_borrows_for_generic_args,

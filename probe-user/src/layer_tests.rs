@@ -40,13 +40,13 @@ const IO: [&str; 10] = [
 const MAY_BE_UNSAFE: [&str; 2] = ["event/batch.rs", "event/decode.rs"];
 
 /// Of this crate, or of another one below it.
-fn root(below: &str) -> PathBuf {
+pub fn root(below: &str) -> PathBuf {
     let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_root.join(below).join("src")
 }
 
 /// The code of a file, or of all in a folder, without comments, tests and what these are made of.
-fn code(path: &Path) -> Vec<(PathBuf, String)> {
+pub fn code(path: &Path) -> Vec<(PathBuf, String)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if path.is_dir() {
         let entries = fs::read_dir(path).unwrap();

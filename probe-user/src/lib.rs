@@ -10,6 +10,8 @@ mod confine;
 mod enrich;
 mod host;
 #[cfg(test)]
+mod kernel_side_tests;
+#[cfg(test)]
 mod layer_tests;
 mod output;
 #[doc(hidden)]
