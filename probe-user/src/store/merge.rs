@@ -298,7 +298,8 @@ impl Merge {
         .exactness();
         // A program may have been skipped in one interval, and what makes good for it in another.
         inexact.retain(|row| row.figures.iter().any(|figures| !exact.is(*figures)));
-        let audit_rows: Vec<AuditRow> = self.audit.into_values().collect();
+        let mut audit_rows: Vec<AuditRow> = self.audit.into_values().collect();
+        audit_rows.retain(|row| self.filter.shows_netns(row.netns));
         let report = Report {
             start: self.start,
             end: last.end.ts,

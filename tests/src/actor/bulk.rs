@@ -60,28 +60,28 @@ pub fn reset_many(target: SocketAddr, first: SocketAddr, count: u16) -> io::Resu
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Polls accept() until `count` connections have come, or no more do, and waits for the end of each before it closes it.
-/// Returns how many there were.
+/// Returns whose they were.
 ///
 /// # Errors
 /// errno of the first call that failed.
-pub fn accept_polled(listener: Fd, count: usize) -> io::Result<usize> {
+pub fn accept_polled(listener: Fd, count: usize) -> io::Result<Vec<SocketAddr>> {
     inet::set_nonblocking(listener)?;
-    let mut accepted = 0;
+    let mut peers = Vec::new();
     let mut last = Instant::now();
-    while accepted < count && last.elapsed() < QUIET {
-        match inet::accept(listener) {
-            Ok(fd) => {
+    while peers.len() < count && last.elapsed() < QUIET {
+        match inet::accept_from(listener, 0) {
+            Ok((fd, peer)) => {
                 // By a RST.
                 let _ = await_end(fd);
                 inet::close(fd)?;
-                accepted += 1;
+                peers.push(peer);
                 last = Instant::now();
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(accepted)
+    Ok(peers)
 }
 
 /// Connects `count` times, one each `interval`, and closes each after a quarter of that. Returns how many there

@@ -250,7 +250,7 @@ pub enum Command {
 }
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// Done.
     Done,
@@ -264,6 +264,8 @@ pub enum Answer {
     Pid(i32),
     /// Bulk work done.
     Count(usize),
+    /// Connections were accepted, from these.
+    Peers(Vec<SocketAddr>),
 }
 
 /// An established connection, seen from one end.

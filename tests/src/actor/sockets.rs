@@ -250,6 +250,19 @@ impl Actor {
     }
 }
 
+impl Actor {
+    /// Waits for the end of a loop that accepts: whose connections it got.
+    ///
+    /// # Errors
+    /// When one of them failed.
+    pub fn finished_accepting(&self) -> Result<Vec<SocketAddr>> {
+        match self.outcome()? {
+            Ok(Answer::Peers(peers)) => Ok(peers),
+            other => bail!("{}: accepting ended with {other:?}", self.comm),
+        }
+    }
+}
+
 /// The family of an address.
 pub fn family_of(address: SocketAddr) -> Family {
     if address.is_ipv4() {

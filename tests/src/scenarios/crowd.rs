@@ -1,6 +1,6 @@
 //! Many connections at full speed.
 
-use std::{net::SocketAddr, rc::Rc, thread, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, rc::Rc, thread, time::Duration};
 
 use anyhow::{Result, ensure};
 
@@ -10,8 +10,8 @@ use crate::{
         Actor,
         command::{Command, FirstCloser},
     },
-    expect::{Expected, Reason, Side},
-    stage::{Stage, Unlucky, finding::CrowdRow},
+    expect::{Expected, Reason, Side, TcpState},
+    stage::{Stage, finding::CrowdRow},
     sys::{hidden_births::Recording, process},
 };
 
@@ -87,10 +87,16 @@ fn raced_accepts(stage: &Stage) -> Result<()> {
         count: raced,
     })?;
     ensure!(client.finished_many()? == usize::from(raced));
-    if server.finished_many()? != usize::from(raced) {
-        // The RST overtook the handshake's last segment on another CPU.
-        return Err(Unlucky("a connection was reset before it was one".to_owned()).into());
-    }
+    let accepted: HashSet<u16> = server
+        .finished_accepting()?
+        .iter()
+        .map(SocketAddr::port)
+        .collect();
+    ensure!(
+        accepted.len() >= usize::from(raced) / 2,
+        "only {} of {raced} were accepted",
+        accepted.len()
+    );
     for index in 0..raced {
         stage.expect(
             Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
@@ -98,13 +104,20 @@ fn raced_accepts(stage: &Stage) -> Result<()> {
                 .local(at(index))
                 .remote(address),
         );
-        stage.expect(
+        stage.expect(if accepted.contains(&at(index).port()) {
             Expected::reset_received(Reason::Peer)
                 .acceptors(&server)
                 .side(Side::Server)
                 .local(address)
-                .remote(at(index)),
-        );
+                .remote(at(index))
+        } else {
+            // The RST overtook the handshake's last segment on another CPU, which meets the listener then.
+            Expected::reset_sent(Reason::Other, "TCP_FLAGS")
+                .state(TcpState::Listen)
+                .process(&server)
+                .local(address)
+                .remote(at(index))
+        });
     }
     Ok(())
 }

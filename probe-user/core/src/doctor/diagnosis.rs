@@ -146,10 +146,7 @@ fn caveats(facts: &Facts, filter: &Filter, left_out: u64) -> Vec<String> {
             "{left_out} events found no room in the table by destination"
         ));
     }
-    // The audit is never filtered.
-    let differs = |row: &&AuditRow| {
-        filter.shows_netns(row.netns) && (row.is_off() || (!row.audited && row.births_seen > 0))
-    };
+    let differs = |row: &&AuditRow| row.is_off() || (!row.audited && row.births_seen > 0);
     let unsure: Vec<u32> = report
         .audit
         .iter()

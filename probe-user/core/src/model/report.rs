@@ -34,7 +34,7 @@ pub struct Report {
     /// When the totals were read.
     pub end: Timestamp,
     /// In how many network namespaces a figure of `audit` differs from the kernel's by more than the uncertainty of
-    /// reading: if any, no figure here is to be trusted before that is understood. Never filtered.
+    /// reading: if any, no figure here is to be trusted before that is understood. Filtered by network namespace only.
     pub audit_off: u64,
     /// Time between both, nanoseconds of CLOCK_MONOTONIC.
     pub duration_ns: u64,
@@ -68,7 +68,7 @@ pub struct Report {
     pub stacks: Option<Vec<StackRow>>,
     /// What the kernel's tables take when tracing ends. Never filtered.
     pub memory: Memory,
-    /// By network namespace: traced against counted by the kernel. Never filtered.
+    /// By network namespace: traced against counted by the kernel. Filtered by network namespace only.
     pub audit: Vec<AuditRow>,
     /// Who lost something.
     pub lost: Vec<LostRow>,

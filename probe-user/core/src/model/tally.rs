@@ -66,7 +66,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing told yet. What passes the filter is counted; the audit is of everything.
+    /// Nothing told yet. What passes the filter is counted; the audit is of all processes in the namespaces that it shows.
     pub fn new(opening: Opening, filter: Filter) -> Self {
         Self {
             model: Self::model(&opening, &filter),
@@ -270,6 +270,12 @@ impl Tally {
             forgotten: forgotten(&processes),
         }
         .exactness();
+        let audit_rows: Vec<AuditRow> = self
+            .audit
+            .iter()
+            .filter(|row| self.filter.shows_netns(row.netns))
+            .cloned()
+            .collect();
         Report {
             start: self.opening.at.ts,
             end: end.ts,
@@ -290,8 +296,8 @@ impl Tally {
             netns_names: self.names.values().cloned().collect(),
             stacks: self.stacks(),
             memory: self.memory(&processes),
-            audit_off: audit::count_off(&self.audit),
-            audit: self.audit.clone(),
+            audit_off: audit::count_off(&audit_rows),
+            audit: audit_rows,
             recursion_misses: self.misses(),
             has_totals: self.totals.is_some(),
             history: None,
