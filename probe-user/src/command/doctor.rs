@@ -5,13 +5,11 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::event::json;
-use twtrace_core::model::tally::Tally;
 
-use super::history;
-use super::live::Order;
-use super::measure::measure;
 use super::print;
-use super::replay::Replay;
+use super::source::Source;
+use super::source::live::Order;
+use super::source::measure::Measurement;
 use crate::cli::DoctorArgs;
 use crate::output::diagnosis;
 use crate::privilege::Keep;
@@ -20,17 +18,13 @@ use crate::session::observer::Wants;
 /// There is a finding as bad as `--fail-on` says.
 const FOUND: u8 = 3;
 
-/// Counts for a while, or to the end of recordings, then judges, and prints.
+/// Counts for a while, or to the end of what is past, then judges, and prints.
 pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
-    if args.from.is_given() {
-        return replay(&args);
-    }
-    if let Some(directory) = &args.store.store {
-        if args.keep.order().is_some() {
-            bail!("--store reads what was counted: there is nothing to record");
-        }
-        let past = history::read(directory, &args.from, &args.filter)?;
-        return print_all(&args, &[past.diagnosis]);
+    let source = Source::of(&args.from, &args.store);
+    if let Source::History(..) = source
+        && args.keep.order().is_some()
+    {
+        bail!("--store reads what was counted: there is nothing to record");
     }
     let order = Order {
         filter: &args.filter,
@@ -42,23 +36,18 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         keep: Keep::Naming,
         command: &[],
     };
-    let measured = measure(order, Some(args.duration), args.keep.order()).await?;
-    let code = print_all(&args, &diagnoses(&[measured.tally]))?;
-    measured.recorded.map(|()| code)
-}
-
-fn replay(args: &DoctorArgs) -> Result<ExitCode> {
-    let counted = Replay::open(&args.from, &args.filter)?.count()?;
-    let code = print_all(args, &diagnoses(&counted.tallies))?;
-    counted.outcome.map(|()| code)
-}
-
-/// One for each host.
-fn diagnoses(tallies: &[Tally]) -> Vec<Diagnosis> {
-    let tallies = tallies.iter();
-    tallies
-        .map(|tally| Diagnosis::of(tally, tally.report()))
-        .collect()
+    let measurement = Measurement {
+        order,
+        duration: Some(args.duration),
+        record: args.keep.order(),
+    };
+    let gathered = source.gather(measurement).await?;
+    let summaries = gathered.summaries.iter();
+    let diagnoses: Vec<Diagnosis> = summaries
+        .map(|summary| summary.diagnosis(summary.report()))
+        .collect();
+    let code = print_all(&args, &diagnoses)?;
+    gathered.outcome.map(|()| code)
 }
 
 /// The exit code is that of the worst.

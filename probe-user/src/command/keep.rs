@@ -1,5 +1,6 @@
 //! Keeps what is told in a recording.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::start_line::StartLine;
 use crate::cli::BoundsArgs;
 use crate::record::observation;
 use crate::record::writer::{Writer, Written};
-use crate::session::Sink;
+use crate::session::sink::Sink;
 
 /// How often sockets, settings and counters are looked at while a recording is made.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -62,11 +63,7 @@ impl Keeper {
         })
     }
 
-    /// Adds an observation.
-    ///
-    /// # Errors
-    /// When it has no JSON form.
-    pub fn observation(&mut self, observation: &Observation) -> Result<()> {
+    fn observation(&mut self, observation: &Observation) -> Result<()> {
         // With each look, so that a part of the recording has its own.
         if let Some((evidence, _)) = &mut self.evidence
             && matches!(observation.seen, Seen::Sockets(_) | Seen::End)
@@ -116,7 +113,7 @@ impl Sink for Keeper {
         Ok(json::append(self.writer.text(), lost)?)
     }
 
-    fn observed(&mut self, observation: Observation) -> Result<()> {
+    fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
         self.observation(&observation)
     }
 }

@@ -2,20 +2,14 @@
 
 mod definition;
 pub mod doctor;
-mod history;
 mod keep;
-mod live;
-mod measure;
 pub mod probes;
 pub mod record;
-mod replay;
 pub mod report;
-mod screen;
 pub mod serve;
+mod source;
 mod start_line;
 pub mod top;
-mod top_past;
-mod top_replay;
 pub mod trace;
 mod trace_replay;
 

@@ -8,8 +8,8 @@ use anyhow::Result;
 use twtrace_core::event::quantity;
 
 use super::keep::{Keeper, LOOK_INTERVAL};
-use super::live::{Live, Order};
 use super::notice;
+use super::source::live::{Live, Order};
 use super::start_line::StartLine;
 use crate::cli::RecordArgs;
 use crate::output::tiers;

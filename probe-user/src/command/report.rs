@@ -1,19 +1,14 @@
 //! `twtrace report`
 
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::model::report::Report;
-use twtrace_core::model::tally::Tally;
-use twtrace_core::model::timeline::Timeline;
 
-use super::history::{self, Past};
-use super::live::Order;
-use super::measure::measure;
-use super::replay::Replay;
+use super::source::live::Order;
+use super::source::measure::Measurement;
+use super::source::{Gathered, Source, Summary};
 use crate::cli::ReportArgs;
 use crate::output::file::WholeFile;
 use crate::output::html::{self, Page};
@@ -23,28 +18,21 @@ use crate::output::{folded, table};
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
-/// Counts until the end, or to the end of recordings, then prints.
+/// Counts until the end, or to the end of what is past, then prints.
 pub async fn run(args: ReportArgs) -> Result<ExitCode> {
-    if args.view.from.is_given() {
-        return replay(&args);
-    }
-    if let Some(directory) = &args.store.store {
-        return past(&args, directory);
-    }
-    let ReportArgs {
-        store: _,
-        by,
-        html,
-        keep,
-        stacks,
-        view,
-    } = &args;
-    let page = html.as_deref().map(WholeFile::create);
-    let page = page.transpose().context("--html")?;
-    let folded = stacks.folded.as_deref().map(WholeFile::create);
-    let folded = folded.transpose().context("--folded")?;
+    let view = &args.view;
     let command = &view.command.command;
-    let target = Target::open(view.output.output.as_deref(), !command.is_empty())?;
+    let source = Source::of(&view.from, &args.store);
+    if let Source::History(..) = source {
+        refuse_what_no_history_has(&args)?;
+    }
+    let page = args.html.as_deref().map(WholeFile::create);
+    let page = page.transpose().context("--html")?;
+    let folded = args.stacks.folded.as_deref().map(WholeFile::create);
+    let folded = folded.transpose().context("--folded")?;
+    let runs_command = source.is_live() && !command.is_empty();
+    let target = Target::open(view.output.output.as_deref(), runs_command)?;
+    let by = &args.by;
     let order = Order {
         filter: &view.filter,
         probing: &view.probing,
@@ -53,7 +41,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
             namespaces: page.is_some(),
         },
         look_interval: None,
-        max_stacks: stacks.wanted(),
+        max_stacks: args.stacks.wanted(),
         is_service: false,
         keep: match page.is_some() || folded.is_some() {
             true => Keep::NamingAndWriting,
@@ -61,89 +49,56 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         },
         command,
     };
-    let measured = measure(order, view.span.duration, keep.order()).await?;
+    let measurement = Measurement {
+        order,
+        duration: view.span.duration,
+        record: args.keep.order(),
+    };
+    let Gathered {
+        summaries,
+        command_exit_code,
+        outcome,
+    } = source.gather(measurement).await?;
     // The page first: whoever reads the tables may have gone.
     if let Some(file) = page {
-        write_page(file, &measured.tally)?;
-    }
-    let report = measured.tally.into_report();
-    if let Some(file) = folded {
-        write_folded(file, &report)?;
-    }
-    let printed = print(target, &[report], &args);
-    let Some(code) = measured.command_exit_code else {
-        printed?;
-        measured.recorded?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    match printed {
-        // The command's code stands, whether the reader wanted all of the report or not.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
-        _ => {}
-    }
-    measured.recorded?;
-    Ok(ExitCode::from(code))
-}
-
-fn replay(args: &ReportArgs) -> Result<ExitCode> {
-    let view = &args.view;
-    let target = Target::open(view.output.output.as_deref(), false)?;
-    let page = args.html.as_deref().map(WholeFile::create);
-    let page = page.transpose().context("--html")?;
-    let counted = Replay::open(&view.from, &view.filter)?.count()?;
-    if let Some(file) = page {
-        let [tally] = &counted.tallies[..] else {
+        let [summary] = &summaries[..] else {
             bail!("--html makes the page of one recording: give --from that of one host");
         };
-        write_page(file, tally)?;
+        write_page(file, summary)?;
     }
-    let tallies = counted.tallies.into_iter();
-    let reports: Vec<Report> = tallies.map(Tally::into_report).collect();
-    if let Some(path) = &args.stacks.folded {
+    let summaries = summaries.into_iter();
+    let reports: Vec<Report> = summaries.map(Summary::into_report).collect();
+    if let Some(file) = folded {
         let [report] = &reports[..] else {
             bail!("--folded takes the stacks of one recording: give --from that of one host");
         };
-        write_folded(WholeFile::create(path).context("--folded")?, report)?;
+        write_folded(file, report)?;
     }
-    print(target, &reports, args)?;
-    counted.outcome.map(|()| ExitCode::SUCCESS)
+    match (print(target, &reports, &args), command_exit_code) {
+        // The command's code stands, whether the reader wanted all of the report or not.
+        (Err(error), Some(_)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        (printed, _) => printed?,
+    }
+    outcome?;
+    Ok(command_exit_code.map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
-/// Out of a history.
-fn past(args: &ReportArgs, directory: &Path) -> Result<ExitCode> {
+fn refuse_what_no_history_has(args: &ReportArgs) -> Result<()> {
     if args.stacks.wanted().is_some() {
         bail!("a history has no stacks: record them (report --stacks --record FILE)");
     }
     if args.keep.order().is_some() || !args.view.command.command.is_empty() {
         bail!("--store reads what was counted: there is nothing to run or to record");
     }
-    let view = &args.view;
-    let target = Target::open(view.output.output.as_deref(), false)?;
-    let page = args.html.as_deref().map(WholeFile::create);
-    let page = page.transpose().context("--html")?;
-    let Past { merged, diagnosis } = history::read(directory, &view.from, &view.filter)?;
-    if let Some(file) = page {
-        print_page(file, &merged.report, &merged.timeline, &diagnosis)?;
-    }
-    print(target, &[merged.report], args)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-fn write_page(file: WholeFile, tally: &Tally) -> Result<()> {
-    let report = tally.report();
-    let diagnosis = Diagnosis::of(tally, report.clone());
-    print_page(file, &report, &tally.timeline(), &diagnosis)
-}
-
-fn print_page(
-    file: WholeFile,
-    report: &Report,
-    timeline: &Timeline,
-    diagnosis: &Diagnosis,
-) -> Result<()> {
+fn write_page(file: WholeFile, summary: &Summary) -> Result<()> {
+    let report = summary.report();
+    let diagnosis = summary.diagnosis(report.clone());
     let page = html::render(&Page {
-        report,
-        timeline,
+        report: &report,
+        timeline: &summary.timeline(),
         findings: &diagnosis.findings,
         caveats: &diagnosis.caveats,
     });

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use twtrace_core::model::series::{Series, SeriesLimits};
 
-use super::live::{DRAIN, Live, Order};
 use super::notice;
+use super::source::live::{DRAIN, Live, Order};
 use crate::cli::{Privileges, ServeArgs};
 use crate::confine::{self, Reach};
 use crate::output::prometheus::{self, Format, ServeState};
@@ -135,7 +135,7 @@ impl Server {
     }
 
     fn begin(&mut self) -> Result<()> {
-        self.live.begin(&mut self.counting)?;
+        self.live.begin(&mut self.counting.sink())?;
         if self.settings.args.privileges == Privileges::Least {
             confine_tracer(&self.settings);
         }
@@ -165,7 +165,7 @@ impl Server {
                 }
                 ready = self.live.session.ready_after(drain_at) => {
                     ready?;
-                    self.live.step(&mut self.counting)?;
+                    self.live.step(&mut self.counting.sink())?;
                     drain_at = Instant::now() + DRAIN;
                 }
             }
@@ -187,7 +187,7 @@ impl Server {
             self.manager.alive();
         }
         if is_due(&mut self.took_totals, TOTALS) {
-            self.live.totals(&mut self.counting)?;
+            self.live.totals(&mut self.counting.sink())?;
         }
         if is_due(&mut self.turned, TURN) {
             self.counting.series.rotate();
@@ -205,8 +205,8 @@ impl Server {
 
     /// Takes everything up to now.
     fn catch_up(&mut self) -> Result<()> {
-        self.live.catch_up(&mut self.counting)?;
-        self.live.totals(&mut self.counting)
+        self.live.catch_up(&mut self.counting.sink())?;
+        self.live.totals(&mut self.counting.sink())
     }
 
     /// Everything up to now.
@@ -260,7 +260,7 @@ impl Server {
     async fn finish(&mut self) -> Result<()> {
         self.health.reach(Stage::Stopping);
         self.manager.stopping();
-        self.live.finish(&mut self.counting).await?;
+        self.live.finish(&mut self.counting.sink()).await?;
         if let Some(remembering) = self.counting.remembering.take() {
             remembering.stop();
         }

@@ -1,5 +1,6 @@
 //! `twtrace trace`
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -8,6 +9,7 @@ use twtrace_core::event::json;
 use twtrace_core::event::quantity;
 use twtrace_core::event::{Event, Lost};
 use twtrace_core::filter::Family;
+use twtrace_core::model::observation::Observation;
 
 use super::start_line::StartLine;
 use super::{drop_privileges, notice, open_gate, trace_replay};
@@ -16,9 +18,10 @@ use crate::output::target::Target;
 use crate::output::writer::{Outcome, Writer};
 use crate::output::{lines, tiers};
 use crate::privilege::Keep;
+use crate::session::Session;
 use crate::session::launch::Launch;
+use crate::session::sink::Sink;
 use crate::session::stop::Stop;
-use crate::session::{Session, Sink};
 
 /// What is printed next.
 struct Lines {
@@ -37,6 +40,8 @@ impl Lines {
 }
 
 impl Sink for Lines {
+    fn any_event(&mut self, _: &Event) {}
+
     fn event(&mut self, event: &Event) -> Result<()> {
         self.events += 1;
         match self.json {
@@ -52,6 +57,10 @@ impl Sink for Lines {
             true => json::append(&mut self.block, lost)?,
             false => self.push(&lines::lost(lost)),
         }
+        Ok(())
+    }
+
+    fn observed(&mut self, _: Cow<'_, Observation>) -> Result<()> {
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use twtrace_core::event::text::escape;
 use twtrace_core::model::tally::Opening;
 
 use super::notice;
-use super::replay::{Replay, outcome};
+use super::source::replay::{Replay, outcome};
 use crate::cli::ViewArgs;
 use crate::output::lines;
 use crate::output::progress::Progress;

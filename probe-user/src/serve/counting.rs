@@ -1,5 +1,7 @@
 //! What a service counts: series for as long as it runs, and intervals for its history.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use twtrace_core::event::{Event, Lost, Moment};
 use twtrace_core::filter::Filter;
@@ -7,9 +9,9 @@ use twtrace_core::model::observation::{Observation, Seen};
 use twtrace_core::model::series::Series;
 
 use super::remembering::Remembering;
-use crate::session::Sink;
+use crate::session::sink::{Sink, Tee};
 
-/// Takes everything that tracing finds.
+/// What is counted of everything that tracing finds.
 #[derive(Debug)]
 pub struct Counting {
     /// What is scraped.
@@ -19,6 +21,11 @@ pub struct Counting {
 }
 
 impl Counting {
+    /// Where tracing hands what it finds.
+    pub fn sink(&mut self) -> impl Sink {
+        Tee(&mut self.series, &mut self.remembering)
+    }
+
     /// Counts what passes this filter from here on.
     pub fn set_filter(&mut self, at: Moment, filter: &Filter) {
         self.series.set_filter(filter.clone());
@@ -28,38 +35,26 @@ impl Counting {
     }
 }
 
-impl Sink for Counting {
+impl Sink for Series {
     fn any_event(&mut self, event: &Event) {
-        self.series.any_event(event);
-        if let Some(remembering) = &mut self.remembering {
-            remembering.any_event(event);
-        }
+        Self::any_event(self, event);
     }
 
     fn event(&mut self, event: &Event) -> Result<()> {
-        self.series.event(event);
-        if let Some(remembering) = &mut self.remembering {
-            remembering.event(event);
-        }
+        Self::event(self, event);
         Ok(())
     }
 
     fn lost(&mut self, lost: &Lost) -> Result<()> {
-        self.series.lost(lost);
-        if let Some(remembering) = &mut self.remembering {
-            remembering.lost(lost);
-        }
+        Self::lost(self, lost);
         Ok(())
     }
 
-    fn observed(&mut self, observation: Observation) -> Result<()> {
+    fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
         match &observation.seen {
             // Of the time since they were last taken.
-            Seen::Totals(taken) => self.series.add_totals(taken),
-            _ => self.series.observe(&observation),
-        }
-        if let Some(remembering) = &mut self.remembering {
-            remembering.observed(observation);
+            Seen::Totals(taken) => self.add_totals(taken),
+            _ => self.observe(&observation),
         }
         Ok(())
     }

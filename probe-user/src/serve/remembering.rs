@@ -1,5 +1,6 @@
 //! What a service remembers: interval after interval, handed to the history as they end.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use twtrace_core::model::tally::{Opening, Tally};
 use crate::cli::HistoryArgs;
 use crate::confine::{self, Reach};
 use crate::privilege::Keep;
+use crate::session::sink::Sink;
 use crate::store::interval::Interval;
 use crate::store::{History, Options, Status};
 
@@ -95,29 +97,30 @@ impl Remembering {
         self.end_interval(self.tally.latest());
         self.history.stop();
     }
+}
 
-    /// As [`crate::session::Sink`] has it.
-    pub fn any_event(&mut self, event: &Event) {
+impl Sink for Remembering {
+    fn any_event(&mut self, event: &Event) {
         self.tally.any_event(event);
     }
 
-    /// Likewise.
-    pub fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event) -> Result<()> {
         self.tally.event(event);
         self.notable.add(event);
+        Ok(())
     }
 
-    /// Likewise.
-    pub fn lost(&mut self, lost: &Lost) {
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
         self.tally.lost(lost);
+        Ok(())
     }
 
-    /// Likewise.
-    pub fn observed(&mut self, observation: Observation) {
+    fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
         match &observation.seen {
             // Of the time since they were last taken.
             Seen::Totals(taken) => self.tally.add_totals(taken),
-            _ => self.tally.observe(observation),
+            _ => self.tally.observe(observation.into_owned()),
         }
+        Ok(())
     }
 }

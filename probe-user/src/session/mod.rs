@@ -8,6 +8,7 @@ pub mod losses;
 pub mod observer;
 pub mod open;
 pub mod ring;
+pub mod sink;
 pub mod socket_scan;
 pub mod stop;
 pub mod taken_back;
@@ -23,7 +24,7 @@ use twtrace_core::event::{Event, Lost, Moment, Process};
 use twtrace_core::filter::Filter;
 use twtrace_core::hooks::{Tiers, resets_seen, sees_accept, sees_ends, tell_refused_reuse};
 use twtrace_core::model::audit::{CountedAt, Sight};
-use twtrace_core::model::observation::{KernelTotals, Observation};
+use twtrace_core::model::observation::KernelTotals;
 use twtrace_core::model::tally::Opening;
 use twtrace_wire::{NetnsKey, Probe, ProcessKey};
 
@@ -34,38 +35,13 @@ use crate::probe::{self, Attached, ProbeOptions};
 use inferred_ends::LiveInferredEnds;
 use losses::Losses;
 use ring::Ring;
+use sink::Sink;
 use taken_back::TakenBack;
 
 /// How often the offset of the wall clock is measured, and losses are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// After this time without a start a mini-socket's timer was stopped for good, nanoseconds.
 const CANCELLED_FOR_NS: u64 = 1_000_000_000;
-
-/// Takes what the session finds.
-pub trait Sink {
-    /// An event, before the filter.
-    fn any_event(&mut self, _event: &Event) {}
-
-    /// An event that passes the filter.
-    ///
-    /// # Errors
-    /// When it can't be taken; tracing then ends.
-    fn event(&mut self, event: &Event) -> Result<()>;
-
-    /// Something was lost since the last time.
-    ///
-    /// # Errors
-    /// As above.
-    fn lost(&mut self, lost: &Lost) -> Result<()>;
-
-    /// Something was read of the kernel beside its events.
-    ///
-    /// # Errors
-    /// As above.
-    fn observed(&mut self, _observation: Observation) -> Result<()> {
-        Ok(())
-    }
-}
 
 /// Attached probes and all that turns their records into events.
 pub struct Session {

@@ -1,17 +1,19 @@
 //! Looks at the kernel beside its events: when tracing begins, now and then, and when it ends.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use twtrace_core::event::{Event, Moment, Process};
+use twtrace_core::event::{Event, Lost, Moment, Process};
 use twtrace_core::model::budget::servers::ServerPorts;
 use twtrace_core::model::observation::{KernelTotals, Observation, Seen};
 use twtrace_wire::{NetnsKey, ProcessKey};
 
 use super::auditor::{Auditor, SeenByNetns};
+use super::sink::Sink;
 use super::{Session, budgets, socket_scan};
 use crate::allocator;
 use crate::enrich::{netns_names, pid_namespace};
@@ -36,7 +38,7 @@ impl Wants {
     };
 }
 
-/// Looks, and keeps what it takes to look.
+/// Looks, and keeps what it takes to look. Of what passes it takes what tells where to look.
 #[derive(Debug)]
 pub struct Observer {
     helper: Option<Rc<NamespaceHelper>>,
@@ -70,12 +72,6 @@ impl Observer {
             servers: ServerPorts::default(),
             looked: (Instant::now(), Duration::ZERO),
         }
-    }
-
-    /// Takes what an event tells about where to look.
-    pub fn note(&mut self, event: &Event) {
-        self.auditor.note(event);
-        self.servers.note(event);
     }
 
     /// Looks at sockets and namespaces, and how these are called.
@@ -222,6 +218,25 @@ impl Observer {
         self.audit_step(session)?;
         self.audit_step(session)?;
         Ok(self.audit(session, &seen_by_netns(session)?, session.now()?))
+    }
+}
+
+impl Sink for Observer {
+    fn any_event(&mut self, event: &Event) {
+        self.auditor.note(event);
+        self.servers.note(event);
+    }
+
+    fn event(&mut self, _: &Event) -> Result<()> {
+        Ok(())
+    }
+
+    fn lost(&mut self, _: &Lost) -> Result<()> {
+        Ok(())
+    }
+
+    fn observed(&mut self, _: Cow<'_, Observation>) -> Result<()> {
+        Ok(())
     }
 }
 

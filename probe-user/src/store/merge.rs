@@ -340,14 +340,9 @@ impl Merge {
 }
 
 impl Merged {
-    /// What is wrong, going by settings and counters of namespaces at the beginning and at the end.
-    pub fn diagnosis(&self, before: Looks, after: Looks) -> Diagnosis {
-        let facts = Facts::new(
-            self.report.clone(),
-            &self.pairs,
-            (before, after),
-            &self.filter,
-        );
+    /// What is wrong, going by its report, and by settings and counters of namespaces at the beginning and at the end.
+    pub fn diagnosis(&self, report: Report, looks: (Looks, Looks)) -> Diagnosis {
+        let facts = Facts::new(report, &self.pairs, looks, &self.filter);
         Diagnosis::new(facts, &self.filter, self.pairs.left_out())
     }
 }

@@ -1,61 +1,25 @@
 //! `twtrace top --store`: a history, played interval by interval.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use twtrace_core::event::Timestamp;
 use twtrace_core::filter::Filter;
 use twtrace_core::model::tally::Opening;
 
-use super::history;
-use super::screen::{Front, Obeyed, Step, opening};
+use super::player::Playback;
+use super::screen::opening;
 use crate::cli::TopArgs;
-use crate::output::tui::{Action, App, ReplaySpan, Sample};
-use crate::session::stop::Stop;
+use crate::command::source::history;
+use crate::output::tui::{App, ReplaySpan, Sample};
 use crate::store::merge::Merge;
 use crate::store::reader::{Place, Reader, Span};
 
 /// Samples of one leap, however far it goes.
 const SAMPLES_A_LEAP: usize = 64;
 
-/// Plays it until `q`.
-///
-/// # Errors
-/// When there is no such history, or the terminal can't be used.
-pub async fn run(args: &TopArgs, directory: &Path) -> Result<()> {
-    let mut stop = Stop::listen().context("listening for signals")?;
-    let mut player = Player::open(args, directory)?;
-    let host = player.host()?;
-    let span = ReplaySpan {
-        start: player.begins,
-        end: player.ends(),
-    };
-    let mut app = App::new(opening(args, &host, Some(span)));
-    player.go_to(&mut app, player.first_end())?;
-    let mut front = Front::open(&mut app)?;
-    loop {
-        match front.next(&mut stop).await? {
-            Step::End => break,
-            Step::Input(input) => match front.obey(&mut app, input)? {
-                Obeyed::End => break,
-                Obeyed::Done => {}
-                Obeyed::Replay(action) => {
-                    player.obey(&mut app, action)?;
-                    front.draw(&mut app)?;
-                }
-            },
-            Step::Tick => {
-                player.play(&mut app)?;
-                front.draw(&mut app)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What has been played, and how it goes on.
-struct Player {
+/// What has been played of a history.
+pub struct HistoryPlayback {
     reader: Reader,
     filter: Filter,
     span: Span,
@@ -69,12 +33,25 @@ struct Player {
     /// Of these, nanoseconds.
     traced_ns: u64,
     at: Timestamp,
-    since: Instant,
-    speed: f64,
-    is_paused: bool,
 }
 
-impl Player {
+impl HistoryPlayback {
+    /// Plays the first interval.
+    ///
+    /// # Errors
+    /// When there is no such history, or it has nothing of that time.
+    pub fn start(args: &TopArgs, directory: &Path) -> Result<(Self, App)> {
+        let mut playback = Self::open(args, directory)?;
+        let host = playback.host()?;
+        let span = ReplaySpan {
+            start: playback.begins,
+            end: playback.ends(),
+        };
+        let mut app = App::new(opening(args, &host, Some(span)));
+        playback.go_to(&mut app, playback.first_end())?;
+        Ok((playback, app))
+    }
+
     fn open(args: &TopArgs, directory: &Path) -> Result<Self> {
         let filter = args.filter.resolve_for_recording()?;
         let reader = Reader::open(directory)?;
@@ -91,9 +68,6 @@ impl Player {
             next: 0,
             traced_ns: 0,
             at: begins,
-            since: Instant::now(),
-            speed: 1.0,
-            is_paused: false,
         })
     }
 
@@ -115,43 +89,6 @@ impl Player {
 
     fn ends(&self) -> Timestamp {
         self.places.last().map_or(self.begins, |(_, end)| *end)
-    }
-
-    fn obey(&mut self, app: &mut App, action: Action) -> Result<()> {
-        match action {
-            Action::Pause(is_paused) => {
-                self.is_paused = is_paused;
-                self.since = Instant::now();
-            }
-            Action::Speed(speed) => self.speed = speed,
-            Action::Seek(ns) => self.seek(app, ns)?,
-            Action::Quit | Action::Suspend | Action::Redraw | Action::Mouse(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Goes on as far as time has gone, at its speed.
-    fn play(&mut self, app: &mut App) -> Result<()> {
-        let elapsed = std::mem::replace(&mut self.since, Instant::now()).elapsed();
-        if self.is_paused {
-            return Ok(());
-        }
-        // One that was suspended does not leap.
-        let elapsed = elapsed.min(Duration::from_secs(1));
-        let ns = (elapsed.as_nanos() as f64 * self.speed) as u64;
-        self.go_to(app, Timestamp(self.at.0.saturating_add(ns)))
-    }
-
-    fn seek(&mut self, app: &mut App, ns: i64) -> Result<()> {
-        let target = self.at.0.saturating_add_signed(ns);
-        // At least one interval is shown.
-        let target = Timestamp(target.max(self.first_end().0));
-        if target < self.at {
-            // Sums are not taken apart: they are made anew.
-            self.merge = Merge::new(self.filter.clone(), self.span);
-            (self.next, self.traced_ns) = (0, 0);
-        }
-        self.go_to(app, target)
     }
 
     /// Plays the intervals that end by then.
@@ -184,15 +121,34 @@ impl Player {
         let before = self
             .reader
             .looks_before(first.map_or(place, |(first, _)| first))?;
-        let findings = merged
-            .diagnosis(before, self.reader.looks_after(place)?)
-            .findings;
+        let looks = (before, self.reader.looks_after(place)?);
         app.sample(Sample {
             ts: end,
             mono_ns: self.traced_ns,
+            findings: merged.diagnosis(merged.report.clone(), looks).findings,
             report: merged.report,
-            findings,
         });
+        Ok(())
+    }
+}
+
+impl Playback for HistoryPlayback {
+    fn forward(&mut self, app: &mut App, ns: u64) -> Result<()> {
+        self.go_to(app, Timestamp(self.at.0.saturating_add(ns)))
+    }
+
+    fn back(&mut self, app: &mut App, ns: u64) -> Result<()> {
+        // At least one interval is shown.
+        let target = self.at.0.saturating_sub(ns).max(self.first_end().0);
+        if target < self.at.0 {
+            // Sums are not taken apart: they are made anew.
+            self.merge = Merge::new(self.filter.clone(), self.span);
+            (self.next, self.traced_ns) = (0, 0);
+        }
+        self.go_to(app, Timestamp(target))
+    }
+
+    fn outcome(self) -> Result<()> {
         Ok(())
     }
 }
@@ -217,12 +173,14 @@ fn with_ends(places: Vec<Place>) -> Vec<(Place, Timestamp)> {
 mod tests {
     use clap::Parser;
 
+    use super::super::player::Player;
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::session::stop::Stop;
     use crate::store::samples;
 
-    #[test]
-    fn back_and_forth_it_is_the_same() {
+    #[tokio::test]
+    async fn back_and_forth_it_is_the_same() {
         let directory = tempfile::tempdir().unwrap();
         samples::kept(directory.path(), [0, 1, 2, 5, 6].map(samples::interval));
         let store = directory.path().to_str().unwrap();
@@ -230,24 +188,24 @@ mod tests {
         let Ok(Command::Top(args)) = cli.into_command() else {
             panic!("not top");
         };
-        let mut player = Player::open(&args, directory.path()).unwrap();
-        assert_eq!(player.ends(), samples::moment(7, 0).ts);
-        let host = player.host().unwrap();
-        let mut app = App::new(opening(&args, &host, None));
-        let report = |player: &Player| {
-            let merged = player.merge.clone().finish().unwrap();
+        let playback = HistoryPlayback::open(&args, directory.path()).unwrap();
+        assert_eq!(playback.ends(), samples::moment(7, 0).ts);
+        let (playback, mut app) = HistoryPlayback::start(&args, directory.path()).unwrap();
+        let mut player = Player::new(playback, Stop::listen().unwrap());
+        let report = |player: &Player<HistoryPlayback>| {
+            let merged = player.playback.merge.clone().finish().unwrap();
             serde_json::to_string(&merged.report).unwrap()
         };
         let minute = samples::LENGTH_NS as i64;
-        player.go_to(&mut app, player.first_end()).unwrap();
         let at_first = report(&player);
         player.seek(&mut app, 100 * minute).unwrap();
         let at_end = report(&player);
-        assert_eq!((player.next, player.at), (5, player.ends()));
+        let HistoryPlayback { next, at, .. } = player.playback;
+        assert_eq!((next, at), (5, player.playback.ends()));
         player.seek(&mut app, -minute - 1).unwrap();
-        assert_eq!(player.next, 3, "the gap is a time, too");
+        assert_eq!(player.playback.next, 3, "the gap is a time, too");
         player.seek(&mut app, i64::MIN).unwrap();
-        assert_eq!((player.next, report(&player)), (1, at_first));
+        assert_eq!((player.playback.next, report(&player)), (1, at_first));
         player.seek(&mut app, i64::MAX).unwrap();
         assert_eq!(report(&player), at_end);
     }

@@ -4,12 +4,12 @@ use anyhow::{Error, Result};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::tally::Tally;
 
+use super::{Gathered, Summary};
 use crate::cli::{FilterArgs, FromArgs};
+use crate::command::notice;
 use crate::output::progress::Progress;
 use crate::record::entry::Entry;
 use crate::record::merge::Recordings;
-
-use super::notice;
 
 /// Recordings, and the filter that applies to them.
 pub struct Replay {
@@ -17,14 +17,6 @@ pub struct Replay {
     pub recordings: Recordings,
     /// Which events.
     pub filter: Filter,
-}
-
-/// What was counted.
-pub struct Counted {
-    /// One for each recording, in the order of the files.
-    pub tallies: Vec<Tally>,
-    /// What could not be read.
-    pub outcome: Result<()>,
 }
 
 impl Replay {
@@ -66,7 +58,7 @@ impl Replay {
     ///
     /// # Errors
     /// As above.
-    pub fn count(self) -> Result<Counted> {
+    pub fn count(self) -> Result<Gathered> {
         let mut tallies = self.tallies()?;
         let mut recordings = self.recordings;
         if recordings.has_excerpts() {
@@ -82,8 +74,12 @@ impl Replay {
             progress.tick(|| recordings.progress());
         }
         drop(progress);
-        Ok(Counted {
-            tallies,
+        let tallies = tallies.into_iter();
+        Ok(Gathered {
+            summaries: tallies
+                .map(|tally| Summary::Counted(Box::new(tally)))
+                .collect(),
+            command_exit_code: None,
             outcome: outcome(recordings),
         })
     }

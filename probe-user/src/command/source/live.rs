@@ -1,24 +1,25 @@
 //! Tracing live: attaches, looks at what there is, hands everything to a sink until the end, and looks again.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use twtrace_core::event::{Event, Lost};
 use twtrace_core::filter::{Family, Filter};
 use twtrace_core::model::observation::{Observation, Seen};
 
-use super::{drop_privileges, open_gate};
 use crate::allocator;
 use crate::cli::{FilterArgs, ProbeArgs};
+use crate::command::{drop_privileges, open_gate};
 use crate::privilege::{self, Keep};
 use crate::probe::{ProbeOptions, StackOptions};
 use crate::scan::namespace_helper::NamespaceHelper;
+use crate::session::Session;
 use crate::session::launch::Launch;
 use crate::session::observer::{self, Observer, Wants};
+use crate::session::sink::{Sink, Tee};
 use crate::session::stop::Stop;
-use crate::session::{Session, Sink};
 use crate::stack::Stacks;
 
 /// Where tracing goes on for long, the ring buffer is drained at most that often: a wake-up for each event would cost
@@ -229,11 +230,8 @@ impl Live {
         self.settle(sink).await?;
         let seen = observer::seen_by_netns(&self.session)?;
         self.totals(sink)?;
-        let mut noting = Noting {
-            observer: &mut self.observer,
-            sink,
-        };
-        self.session.finish(&mut noting)?;
+        self.session
+            .finish(&mut Tee(&mut self.observer, &mut *sink))?;
         let end = self.session.now()?;
         if let Some(stacks) = &mut self.stacks {
             tell(sink, [observer::stacks(&mut self.session, stacks, end)?])?;
@@ -260,36 +258,12 @@ impl Live {
     }
 
     fn drain(&mut self, sink: &mut dyn Sink) -> Result<bool> {
-        self.session.drain(&mut Noting {
-            observer: &mut self.observer,
-            sink,
-        })
+        self.session.drain(&mut Tee(&mut self.observer, sink))
     }
 }
 
 fn tell(sink: &mut dyn Sink, observations: impl IntoIterator<Item = Observation>) -> Result<()> {
     observations
         .into_iter()
-        .try_for_each(|observation| sink.observed(observation))
-}
-
-/// Lets the observer see what passes.
-struct Noting<'a> {
-    observer: &'a mut Observer,
-    sink: &'a mut dyn Sink,
-}
-
-impl Sink for Noting<'_> {
-    fn any_event(&mut self, event: &Event) {
-        self.observer.note(event);
-        self.sink.any_event(event);
-    }
-
-    fn event(&mut self, event: &Event) -> Result<()> {
-        self.sink.event(event)
-    }
-
-    fn lost(&mut self, lost: &Lost) -> Result<()> {
-        self.sink.lost(lost)
-    }
+        .try_for_each(|observation| sink.observed(Cow::Owned(observation)))
 }

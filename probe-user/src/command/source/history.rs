@@ -3,31 +3,23 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::event::Timestamp;
 use twtrace_core::filter::Filter;
 
-use super::notice;
+use super::{Gathered, Summary};
 use crate::cli::{FilterArgs, FromArgs};
 use crate::clock::clock_ns;
+use crate::command::notice;
 use crate::output::progress::Progress;
-use crate::store::merge::{Merge, Merged};
+use crate::store::merge::Merge;
 use crate::store::reader::{Place, Reader, Span};
 use crate::store::span;
-
-/// What a history tells of a time.
-pub struct Past {
-    /// Figures and timeline.
-    pub merged: Merged,
-    /// What was wrong.
-    pub diagnosis: Diagnosis,
-}
 
 /// Puts the intervals of the time that is asked for together.
 ///
 /// # Errors
 /// When there is no such history, it can't be read, or it has nothing of that time.
-pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<Past> {
+pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<Gathered> {
     let filter = filter.resolve_for_recording()?;
     say_what_is_left_out(&filter);
     let mut reader = Reader::open(directory)?;
@@ -45,8 +37,15 @@ pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<
     // Counters begin anew with the host.
     let first = places.iter().find(|place| place.boot_id == last.boot_id);
     let before = reader.looks_before(first.unwrap_or(last))?;
-    let diagnosis = merged.diagnosis(before, reader.looks_after(last)?);
-    Ok(Past { merged, diagnosis })
+    let looks = (before, reader.looks_after(last)?);
+    Ok(Gathered {
+        summaries: vec![Summary::Stored {
+            merged: Box::new(merged),
+            looks,
+        }],
+        command_exit_code: None,
+        outcome: Ok(()),
+    })
 }
 
 /// The intervals that are asked for: at least one.

@@ -1,0 +1,124 @@
+//! Counts on this host for a while, and keeps what it counts in a recording where that is asked for.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use twtrace_core::event::quantity;
+use twtrace_core::model::tally::Tally;
+
+use super::live::{Live, Order};
+use super::{Gathered, Summary};
+use crate::cli::BoundsArgs;
+use crate::command::keep::{Keeper, LOOK_INTERVAL};
+use crate::command::notice;
+use crate::command::start_line::StartLine;
+use crate::privilege::Keep;
+use crate::session::observer::Wants;
+use crate::session::sink::Tee;
+
+/// What to count on this host, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Measurement<'a> {
+    /// What is asked of the probes.
+    pub order: Order<'a>,
+    /// `None`: until a signal, or until the command ends.
+    pub duration: Option<Duration>,
+    /// A recording to keep it in.
+    pub record: Option<(&'a Path, &'a BoundsArgs)>,
+}
+
+impl Measurement<'_> {
+    /// Counts, and keeps what it counts in the recording where there is to be one.
+    ///
+    /// # Errors
+    /// When the filter asks for what is not there, the kernel refuses the probes, their maps or a clock, or the
+    /// recording can't be begun.
+    pub async fn run(self) -> Result<Gathered> {
+        let Self {
+            order,
+            duration,
+            record,
+        } = self;
+        let order = match record {
+            None => order,
+            // Whatever a later look at the recording may ask for.
+            Some(_) => Order {
+                wants: Wants::ALL,
+                look_interval: Some(LOOK_INTERVAL),
+                keep: Keep::NamingAndWriting,
+                ..order
+            },
+        };
+        let mut live = Live::start(order)?;
+        let opening = live.session.opening();
+        let keeper = match record {
+            None => None,
+            Some((path, bounds)) => {
+                let start = StartLine::new(
+                    opening.clone(),
+                    duration,
+                    &live.filter,
+                    &live.probing,
+                    order.command,
+                );
+                Some(Keeper::create(path, bounds, start)?)
+            }
+        };
+        let tally = Tally::new(opening, live.filter.clone());
+        let mut kept_and_counted = Tee(keeper, tally);
+        live.begin(&mut kept_and_counted)?;
+        live.stop.after(duration);
+        if order.command.is_empty() {
+            tell_how_it_ends(duration);
+        }
+        let mut recorded = Ok(());
+        loop {
+            tokio::select! {
+                biased;
+                () = live.stop.wait() => break,
+                ready = live.session.ready() => ready?,
+            }
+            live.step(&mut kept_and_counted)?;
+            if let Some(keeper) = &mut kept_and_counted.0 {
+                let flushed = tokio::select! {
+                    biased;
+                    flushed = keeper.flush_due() => flushed,
+                    () = live.stop.wait() => break,
+                };
+                if flushed.is_err()
+                    && let Some(keeper) = kept_and_counted.0.take()
+                {
+                    // Counting goes on without it.
+                    recorded = keeper.finish().await.map(drop);
+                    if let Err(error) = &recorded {
+                        notice(&format!("the recording ends here: {error:#}"));
+                    }
+                }
+            }
+        }
+        live.finish(&mut kept_and_counted).await?;
+        let command_exit_code = live.stop.command_exit_code();
+        // The probes go with the session, before a slow disk or reader is waited for.
+        drop(live);
+        let Tee(keeper, tally) = kept_and_counted;
+        if let Some(keeper) = keeper {
+            recorded = keeper.finish().await.map(drop);
+        }
+        Ok(Gathered {
+            summaries: vec![Summary::Counted(Box::new(tally))],
+            command_exit_code,
+            outcome: recorded,
+        })
+    }
+}
+
+fn tell_how_it_ends(duration: Option<Duration>) {
+    notice(&match duration {
+        Some(duration) => format!(
+            "counting for {}; Ctrl-C ends it early",
+            quantity::duration(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+        ),
+        None => "counting; Ctrl-C ends it and prints the report".to_owned(),
+    });
+}

@@ -1,0 +1,82 @@
+//! `twtrace top`
+
+mod play_history;
+mod play_recording;
+mod player;
+mod screen;
+mod watch;
+
+use anyhow::{Context, Result};
+
+use super::source::Source;
+use crate::cli::TopArgs;
+use crate::output::tui::terminal;
+use crate::output::tui::{Action, App};
+use crate::session::stop::Stop;
+use play_history::HistoryPlayback;
+use play_recording::RecordingPlayback;
+use player::Player;
+use screen::{Front, Obeyed, Step};
+use watch::Watch;
+
+/// Shows it until `q`.
+pub async fn run(args: TopArgs) -> Result<()> {
+    terminal::check()?;
+    let listen = || Stop::listen().context("listening for signals");
+    match Source::of(&args.from, &args.store) {
+        Source::Live => {
+            let (watch, app) = Watch::start(&args)?;
+            show(watch, app).await
+        }
+        Source::Recording(_) => {
+            let stop = listen()?;
+            let (playback, app) = RecordingPlayback::start(&args)?;
+            show(Player::new(playback, stop), app).await
+        }
+        Source::History(directory, _) => {
+            let stop = listen()?;
+            let (playback, app) = HistoryPlayback::start(&args, directory)?;
+            show(Player::new(playback, stop), app).await
+        }
+    }
+}
+
+/// What the view shows, as it goes on.
+trait Feed {
+    /// Waits for what comes next of the terminal, and takes up what is told meanwhile.
+    async fn next(&mut self, front: &mut Front, app: &mut App) -> Result<Step>;
+
+    /// Brings the view up to now.
+    fn tick(&mut self, app: &mut App) -> Result<()>;
+
+    /// Does what a key asks of a replay.
+    fn obey(&mut self, app: &mut App, action: Action) -> Result<()>;
+
+    /// Ends; what went wrong without ending the view.
+    fn end(self) -> Result<()>;
+}
+
+async fn show(mut feed: impl Feed, mut app: App) -> Result<()> {
+    let mut front = Front::open(&mut app)?;
+    loop {
+        match feed.next(&mut front, &mut app).await? {
+            Step::End => break,
+            Step::Input(input) => match front.obey(&mut app, input)? {
+                Obeyed::End => break,
+                Obeyed::Done => {}
+                Obeyed::Replay(action) => {
+                    feed.obey(&mut app, action)?;
+                    front.draw(&mut app)?;
+                }
+            },
+            Step::Tick => {
+                feed.tick(&mut app)?;
+                front.draw(&mut app)?;
+            }
+        }
+    }
+    // Detaching takes a while, in which keys would be taken from the shell: the terminal is given back after it.
+    let outcome = feed.end();
+    drop(front);
+    outcome
+}

@@ -1,0 +1,201 @@
+//! Where tracing hands what it finds: sinks, and how several become one.
+
+use std::borrow::Cow;
+
+use anyhow::Result;
+use twtrace_core::event::{Event, Lost};
+use twtrace_core::model::observation::Observation;
+use twtrace_core::model::tally::Tally;
+
+/// Takes what tracing finds. Nothing has a default: a sink that has no use for something says so itself.
+pub trait Sink {
+    /// An event, before the filter.
+    fn any_event(&mut self, event: &Event);
+
+    /// An event that passes the filter.
+    ///
+    /// # Errors
+    /// When it can't be taken; tracing then ends.
+    fn event(&mut self, event: &Event) -> Result<()>;
+
+    /// Something was lost since the last time.
+    ///
+    /// # Errors
+    /// As above.
+    fn lost(&mut self, lost: &Lost) -> Result<()>;
+
+    /// Something was read of the kernel beside its events. Lent where another sink needs it, too: one that keeps it
+    /// makes its own copy only then.
+    ///
+    /// # Errors
+    /// As above.
+    fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()>;
+}
+
+/// Hands everything to two sinks. Observations are lent to the first, and given to the second.
+#[derive(Debug)]
+pub struct Tee<A, B>(pub A, pub B);
+
+impl<A: Sink, B: Sink> Sink for Tee<A, B> {
+    fn any_event(&mut self, event: &Event) {
+        self.0.any_event(event);
+        self.1.any_event(event);
+    }
+
+    fn event(&mut self, event: &Event) -> Result<()> {
+        self.0.event(event)?;
+        self.1.event(event)
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
+        self.0.lost(lost)?;
+        self.1.lost(lost)
+    }
+
+    fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
+        self.0.observed(Cow::Borrowed(&observation))?;
+        self.1.observed(observation)
+    }
+}
+
+impl<S: Sink + ?Sized> Sink for &mut S {
+    fn any_event(&mut self, event: &Event) {
+        (**self).any_event(event);
+    }
+
+    fn event(&mut self, event: &Event) -> Result<()> {
+        (**self).event(event)
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
+        (**self).lost(lost)
+    }
+
+    fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
+        (**self).observed(observation)
+    }
+}
+
+/// One that may not be there.
+impl<S: Sink> Sink for Option<S> {
+    fn any_event(&mut self, event: &Event) {
+        if let Some(sink) = self {
+            sink.any_event(event);
+        }
+    }
+
+    fn event(&mut self, event: &Event) -> Result<()> {
+        self.as_mut().map_or(Ok(()), |sink| sink.event(event))
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
+        self.as_mut().map_or(Ok(()), |sink| sink.lost(lost))
+    }
+
+    fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
+        self.as_mut()
+            .map_or(Ok(()), |sink| sink.observed(observation))
+    }
+}
+
+impl Sink for Tally {
+    fn any_event(&mut self, event: &Event) {
+        Self::any_event(self, event);
+    }
+
+    fn event(&mut self, event: &Event) -> Result<()> {
+        Self::event(self, event);
+        Ok(())
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
+        Self::lost(self, lost);
+        Ok(())
+    }
+
+    fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
+        self.observe(observation.into_owned());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+    use twtrace_core::event::lost::LostWord;
+    use twtrace_core::event::{LostBy, Moment, samples};
+    use twtrace_core::model::observation::Seen;
+
+    use super::*;
+
+    /// Notes what it is given, and whether it may keep it; refuses events if it is told to.
+    #[derive(Default)]
+    struct Noting {
+        calls: Vec<&'static str>,
+        refuses: bool,
+    }
+
+    impl Sink for Noting {
+        fn any_event(&mut self, _: &Event) {
+            self.calls.push("any_event");
+        }
+
+        fn event(&mut self, _: &Event) -> Result<()> {
+            if self.refuses {
+                bail!("full");
+            }
+            self.calls.push("event");
+            Ok(())
+        }
+
+        fn lost(&mut self, _: &Lost) -> Result<()> {
+            self.calls.push("lost");
+            Ok(())
+        }
+
+        fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
+            self.calls.push(match observation {
+                Cow::Borrowed(_) => "lent",
+                Cow::Owned(_) => "given",
+            });
+            Ok(())
+        }
+    }
+
+    fn tell(sink: &mut dyn Sink) -> Result<()> {
+        let event = samples::abort();
+        sink.any_event(&event);
+        sink.lost(&Lost {
+            ts: event.ts,
+            mono_ns: event.mono_ns,
+            event: LostWord::Lost,
+            probe: LostBy::Decode,
+            count: 1,
+        })?;
+        sink.observed(Cow::Owned(Observation {
+            at: Moment::default(),
+            seen: Seen::End,
+        }))?;
+        sink.event(&event)
+    }
+
+    #[test]
+    fn both_are_given_everything_and_nothing_is_copied() {
+        let (mut first, mut second) = (Noting::default(), Noting::default());
+        let mut none: Option<Noting> = None;
+        tell(&mut Tee(&mut first, Tee(&mut none, Some(&mut second)))).unwrap();
+        assert_eq!(first.calls, ["any_event", "lost", "lent", "event"]);
+        assert_eq!(second.calls, ["any_event", "lost", "given", "event"]);
+    }
+
+    #[test]
+    fn what_one_refuses_is_an_error_of_both() {
+        let mut full = Noting {
+            refuses: true,
+            ..Noting::default()
+        };
+        let mut other = Noting::default();
+        assert!(tell(&mut Tee(&mut full, &mut other)).is_err());
+        assert!(tell(&mut Tee(&mut other, &mut full)).is_err());
+    }
+}
