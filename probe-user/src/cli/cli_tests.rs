@@ -1,4 +1,6 @@
 use clap::CommandFactory;
+use twtrace_core::hooks::Hook;
+use twtrace_wire::{EventKind, Side};
 
 use super::*;
 

@@ -1,7 +1,9 @@
 //! The command line.
 
 mod command;
+mod filter;
 mod filter_words;
+pub mod probing;
 mod recording;
 mod serve;
 mod stacks;
@@ -11,27 +13,21 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
-use twtrace_wire::{EventKind, Side};
 
 pub use command::{CommandArgs, OutputArgs};
+pub use filter::FilterArgs;
+pub use probing::ProbeArgs;
 pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs, StoreArgs};
 pub use serve::{HistoryArgs, Privileges, ServeArgs};
 pub use stacks::StackArgs;
 
-use crate::enrich::netns_arg::{NetnsArg, NetnsError};
-use crate::enrich::procfs::{self, PidError};
 use crate::output::table::By;
 use crate::output::tui::terminal;
-use crate::probe::ProbeOptions;
 use crate::schema::Kind;
 pub use filter_words::{display_filter, filter_words};
 use twtrace_core::doctor::finding::Severity;
-use twtrace_core::event::words::Word;
-use twtrace_core::filter::{AddressFilter, ContainerFilter, Filter, PodFilter, UnitFilter};
-use twtrace_core::hooks::Hook;
 
 /// Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
 #[derive(Debug, Parser)]
@@ -244,189 +240,6 @@ pub struct SpanArgs {
     /// Print JSON: one object a line (trace), one document (report).
     #[arg(long)]
     pub json: bool,
-}
-
-/// Which events. Each option may be repeated: any of its values will do, and all options must hold.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Filters")]
-pub struct FilterArgs {
-    /// Process that is answerable, by its pid in the initial pid namespace.
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pid: Vec<u32>,
-    /// Process that is answerable, by its name.
-    #[arg(long, value_name = "NAME")]
-    pub comm: Vec<String>,
-    /// Container that the process runs in: its id or the first digits of it, or its name in LXC and systemd-nspawn.
-    #[arg(long, value_name = "ID")]
-    pub container: Vec<ContainerFilter>,
-    /// Kubernetes pod that it runs in, by its UID.
-    #[arg(long, value_name = "UID")]
-    pub pod: Vec<PodFilter>,
-    /// systemd unit or slice that it runs in, such as nginx, user@1000.service or 'my*.scope'.
-    #[arg(long, value_name = "UNIT")]
-    pub unit: Vec<UnitFilter>,
-    /// This host's end: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:80, [::1]:80, :443.
-    #[arg(long, value_name = "ADDRESS")]
-    pub local: Vec<AddressFilter>,
-    /// The other end, likewise.
-    #[arg(long, value_name = "ADDRESS")]
-    pub remote: Vec<AddressFilter>,
-    /// Network namespace: its inode number, its name in `ip netns`, or a path such as /proc/PID/ns/net.
-    #[arg(long, value_name = "NETNS")]
-    pub netns: Vec<NetnsArg>,
-    /// Which end this host's socket is.
-    #[arg(long, value_parser = words::<Side>())]
-    pub side: Vec<Side>,
-    /// Kind of event.
-    #[arg(long, value_parser = words::<EventKind>())]
-    pub event: Vec<EventKind>,
-}
-
-/// A filter that asks for what is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum FilterError {
-    /// `--pid`
-    #[error("--pid")]
-    Pid(#[from] PidError),
-    /// `--netns`
-    #[error("--netns")]
-    Netns(#[from] NetnsError),
-    /// `--netns` with a name or path, for a recording.
-    #[error(
-        "--netns {0}: in a recording namespaces are told by inode number; its report lists those with names"
-    )]
-    NetnsPath(String),
-}
-
-impl FilterArgs {
-    /// Looks at the host: do the processes and namespaces exist?
-    ///
-    /// # Errors
-    /// When one does not.
-    pub fn resolve(&self) -> Result<Filter, FilterError> {
-        self.pid
-            .iter()
-            .try_for_each(|pid| procfs::check_pid(*pid))?;
-        self.unchecked()
-    }
-
-    /// The same for what was told already: its processes may be gone.
-    ///
-    /// # Errors
-    /// When a path stands for no namespace.
-    pub fn unchecked(&self) -> Result<Filter, FilterError> {
-        let netns = self.netns.iter().map(NetnsArg::inode);
-        Ok(self.filter(netns.collect::<Result<_, _>>()?))
-    }
-
-    /// For a recording, which may be of another host.
-    ///
-    /// # Errors
-    /// When it asks for a path of this one.
-    pub fn resolve_for_recording(&self) -> Result<Filter, FilterError> {
-        let netns = self.netns.iter().map(|netns| match netns {
-            NetnsArg::Inode(inode) => Ok(*inode),
-            NetnsArg::Path(path) => Err(FilterError::NetnsPath(path.display().to_string())),
-            NetnsArg::Name(name) => Err(FilterError::NetnsPath(name.clone())),
-        });
-        Ok(self.filter(netns.collect::<Result<_, _>>()?))
-    }
-
-    fn filter(&self, netns: Vec<u32>) -> Filter {
-        Filter {
-            pids: self.pid.clone(),
-            comms: self.comm.clone(),
-            containers: self.container.clone(),
-            pods: self.pod.clone(),
-            units: self.unit.clone(),
-            local: self.local.clone(),
-            remote: self.remote.clone(),
-            netns,
-            sides: self.side.clone(),
-            kinds: self.event.clone(),
-            family: None,
-            recorded: None,
-        }
-    }
-}
-
-/// How to probe.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-#[command(next_help_heading = "Probing")]
-pub struct ProbeArgs {
-    /// Do without this kind of hook, even where the kernel has it (repeatable, or comma-separated).
-    #[arg(
-        long,
-        value_name = "HOOK",
-        env = "TWTRACE_WITHOUT",
-        value_enum,
-        value_delimiter = ','
-    )]
-    pub without: Vec<Hook>,
-    /// Whether to use the kernel's timer tracepoints, which cost a little for every timer of the host.
-    #[arg(long, value_name = "ON|OFF", value_enum, default_value_t = Switch::On)]
-    pub timers: Switch,
-    /// BTF file in place of /sys/kernel/btf/vmlinux.
-    #[arg(long, value_name = "FILE")]
-    pub btf: Option<PathBuf>,
-    /// Sockets followed at a time.
-    #[arg(long, value_name = "N", default_value_t = 131_072,
-          value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    pub max_sockets: u32,
-    /// Processes counted.
-    #[arg(long, value_name = "N", default_value_t = 16_384,
-          value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
-    pub max_processes: u32,
-    /// Size of the ring buffer in MiB, a power of two.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = values::power_of_two(1, 1_024),
-          conflicts_with = "ring_kb")]
-    pub ring_mb: u32,
-    /// Size of the ring buffer in KiB, a power of two.
-    #[arg(long, value_name = "N", value_parser = values::power_of_two(4, 1_048_576))]
-    pub ring_kb: Option<u32>,
-    /// Port searches that take at least this long are events of their own; 0: all of them.
-    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = values::duration)]
-    pub slow_port: Duration,
-}
-
-/// On or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// Use it.
-    On,
-    /// Do not.
-    Off,
-}
-
-impl ProbeArgs {
-    /// As the loader takes them.
-    pub fn options(&self) -> ProbeOptions {
-        let mut without = self.without.clone();
-        if self.timers == Switch::Off && !without.contains(&Hook::Timers) {
-            without.push(Hook::Timers);
-        }
-        ProbeOptions {
-            without,
-            btf: self.btf.clone(),
-            max_sockets: self.max_sockets,
-            max_processes: self.max_processes,
-            ring_bytes: match self.ring_kb {
-                Some(ring_kb) => ring_kb << 10,
-                None => self.ring_mb << 20,
-            },
-            slow_port_ns: u64::try_from(self.slow_port.as_nanos()).unwrap_or(u64::MAX),
-            tell_special: false,
-            stacks: None,
-            existing_sockets: 0,
-            follows_command: false,
-        }
-    }
-}
-
-/// Parses one of a set's words.
-fn words<T: Word + Send + Sync>() -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(T::MEMBERS.iter().map(|member| member.word()))
-        .try_map(|word| T::from_word(&word).ok_or("not one of the possible values"))
 }
 
 #[cfg(test)]

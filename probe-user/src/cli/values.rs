@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use twtrace_core::event::words::Word;
+
 /// `10s`, `1ms`, `1m 30s`; a bare 0 too.
 pub fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
@@ -46,4 +49,10 @@ pub fn power_of_two(
             .filter(|number: &u32| number.is_power_of_two() && (low..=high).contains(number))
             .ok_or_else(|| format!("not a power of two from {low} to {high}"))
     }
+}
+
+/// Parses one of a set's words.
+pub fn words<T: Word + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::MEMBERS.iter().map(|member| member.word()))
+        .try_map(|word| T::from_word(&word).ok_or("not one of the possible values"))
 }

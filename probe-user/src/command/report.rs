@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use twtrace_core::model::report::Report;
 
+use super::source::Source;
 use super::source::live::Order;
 use super::source::measure::Measurement;
-use super::source::{Gathered, Source, Summary};
+use super::source::summary::{Gathered, Summary};
 use crate::cli::ReportArgs;
 use crate::output::file::WholeFile;
 use crate::output::html::{self, Page};

@@ -43,7 +43,7 @@ fn a_file_has_the_options_names_and_the_command_line_comes_first() {
     assert_eq!(args.listen.to_string(), "0.0.0.0:1");
     assert_eq!((args.top_processes, args.top_destinations), (7, 50));
     assert_eq!(args.filter.comm, ["a", "b"]);
-    assert_eq!(args.probing.timers, crate::cli::Switch::Off);
+    assert_eq!(args.probing.timers, crate::cli::probing::Switch::Off);
 
     let args = extended(&["--top-processes=9", "--comm", "c"], text).unwrap();
     assert_eq!((args.top_processes, args.filter.comm.len()), (9, 1));

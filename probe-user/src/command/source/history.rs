@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use twtrace_core::event::Timestamp;
 use twtrace_core::filter::Filter;
 
-use super::{Gathered, Summary};
+use super::summary::{Gathered, Summary};
 use crate::cli::{FilterArgs, FromArgs};
 use crate::clock::clock_ns;
 use crate::command::notice;

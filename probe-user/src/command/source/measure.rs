@@ -8,7 +8,7 @@ use twtrace_core::event::quantity;
 use twtrace_core::model::tally::Tally;
 
 use super::live::{Live, Order};
-use super::{Gathered, Summary};
+use super::summary::{Gathered, Summary};
 use crate::cli::BoundsArgs;
 use crate::command::keep::{Keeper, LOOK_INTERVAL};
 use crate::command::notice;

@@ -4,7 +4,7 @@ use anyhow::{Error, Result};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::tally::Tally;
 
-use super::{Gathered, Summary};
+use super::summary::{Gathered, Summary};
 use crate::cli::{FilterArgs, FromArgs};
 use crate::command::notice;
 use crate::output::progress::Progress;

@@ -1,5 +1,6 @@
 //! `twtrace top`
 
+mod feed;
 mod play_history;
 mod play_recording;
 mod player;
@@ -10,9 +11,10 @@ use anyhow::{Context, Result};
 
 use super::source::Source;
 use crate::cli::TopArgs;
+use crate::output::tui::App;
 use crate::output::tui::terminal;
-use crate::output::tui::{Action, App};
 use crate::session::stop::Stop;
+use feed::Feed;
 use play_history::HistoryPlayback;
 use play_recording::RecordingPlayback;
 use player::Player;
@@ -39,21 +41,6 @@ pub async fn run(args: TopArgs) -> Result<()> {
             show(Player::new(playback, stop), app).await
         }
     }
-}
-
-/// What the view shows, as it goes on.
-trait Feed {
-    /// Waits for what comes next of the terminal, and takes up what is told meanwhile.
-    async fn next(&mut self, front: &mut Front, app: &mut App) -> Result<Step>;
-
-    /// Brings the view up to now.
-    fn tick(&mut self, app: &mut App) -> Result<()>;
-
-    /// Does what a key asks of a replay.
-    fn obey(&mut self, app: &mut App, action: Action) -> Result<()>;
-
-    /// Ends; what went wrong without ending the view.
-    fn end(self) -> Result<()>;
 }
 
 async fn show(mut feed: impl Feed, mut app: App) -> Result<()> {

@@ -194,7 +194,7 @@ mod tests {
     use clap::Parser;
     use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
-    use super::super::Feed;
+    use super::super::feed::Feed;
     use super::super::player::Player;
     use super::*;
     use crate::cli::{Cli, Command};

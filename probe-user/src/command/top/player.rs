@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::Feed;
+use super::feed::Feed;
 use super::screen::{Front, Step};
 use crate::output::tui::{Action, App};
 use crate::session::stop::Stop;

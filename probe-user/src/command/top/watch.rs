@@ -8,7 +8,7 @@ use twtrace_core::event::{Event, Lost};
 use twtrace_core::model::observation::Observation;
 use twtrace_core::model::tally::Tally;
 
-use super::Feed;
+use super::feed::Feed;
 use super::screen::{Front, Step, opening, sample};
 use crate::cli::TopArgs;
 use crate::command::source::live::{DRAIN, Live, Order};

@@ -1,0 +1,75 @@
+//! What the kernel side counted, and of whom.
+
+use anyhow::Result;
+use twtrace_core::event::Process;
+use twtrace_core::model::observation::KernelTotals;
+use twtrace_wire::{NetnsKey, ProcessKey};
+
+use super::Session;
+
+impl Session {
+    /// The processes of the command that is followed; `None` where none is.
+    ///
+    /// # Errors
+    /// When the map can't be read.
+    pub fn family(&self) -> Result<Option<Vec<ProcessKey>>> {
+        match &self.filter.family {
+            Some(_) => Ok(Some(self.attached.descendants()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// What the kernel side counted so far.
+    ///
+    /// # Errors
+    /// When a map can't be read.
+    pub fn kernel_totals(&self) -> Result<KernelTotals> {
+        if let Some(family) = &self.filter.family {
+            // Totals, and sockets that exist, may be of processes that no event told of.
+            family.add(self.attached.descendants()?);
+        }
+        Ok(KernelTotals {
+            processes: self.attached.processes()?,
+            ports: self.attached.ports()?,
+            recursion_misses: self.attached.recursion_misses()?,
+            named: Default::default(),
+        })
+    }
+
+    /// What the kernel side counted since it was last taken from it, with the names of its processes. It is gone
+    /// from there then.
+    ///
+    /// # Errors
+    /// When a map can't be read or written.
+    pub fn take_totals(&mut self) -> Result<KernelTotals> {
+        let mut taken = self.attached.take_totals()?;
+        self.taken_back.settle(&mut taken.processes);
+        Ok(KernelTotals {
+            processes: taken.processes,
+            ports: taken.ports,
+            recursion_misses: self.attached.recursion_misses()?,
+            named: Default::default(),
+        })
+    }
+
+    /// Forgets what the kernel side counted in a namespace that is gone.
+    ///
+    /// # Errors
+    /// When the map can't be written.
+    pub fn forget_netns(&mut self, netns: NetnsKey) -> Result<()> {
+        Ok(self.attached.forget_netns(netns)?)
+    }
+
+    /// How many namespaces had the number of this one before it.
+    pub fn netns_nth(&self, key: NetnsKey) -> u32 {
+        self.decoder.netns_order.borrow_mut().nth(key)
+    }
+
+    /// A process that the kernel side counted, completed; `None` where the key names none.
+    pub fn named(&mut self, key: ProcessKey) -> Option<Process> {
+        let names = self.attached.names_of(key);
+        let mut process = Process::from_names(key, names.as_ref())?;
+        self.complete(&mut process);
+        Some(process)
+    }
+}
