@@ -4,6 +4,7 @@ use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::doctor::finding::Finding;
 use twtrace_core::event::{Event, Moment};
 use twtrace_core::hooks::Choice;
+use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::audit::AuditRow;
 use twtrace_core::model::budget::row::{BudgetRow, OtherBudgets};
 use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};
@@ -14,13 +15,13 @@ use twtrace_core::model::memory::CacheRow;
 use twtrace_core::model::namespace::Looks;
 use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::notable::Kept;
+use twtrace_core::model::pairs::PairSums;
 use twtrace_core::model::report::{Exact, LostRow, MissRow, UnscannedRow};
 use twtrace_core::model::residence::Residence;
 use twtrace_core::model::reuse::Reuse;
-use twtrace_core::model::sums::{PairSums, ProcessSums};
+use twtrace_core::model::sums::ProcessSums;
 use twtrace_core::model::tally::Tally;
 use twtrace_core::model::timeline::Bucket;
-use twtrace_core::model::without_process;
 use twtrace_wire::{Side, Unattributed};
 
 /// Rows of one kind that an interval has; the least of more are summed up in one.

@@ -10,9 +10,11 @@ pub mod error;
 pub mod interval;
 mod keeper;
 pub mod merge;
+mod read_rows;
 pub mod reader;
 mod retention;
 pub mod span;
+mod write_rows;
 mod writer;
 
 use std::path::PathBuf;

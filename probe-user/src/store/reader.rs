@@ -1,30 +1,18 @@
 //! Reads intervals back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
-use serde_json::from_str;
-use twtrace_core::event::words::Word;
-use twtrace_core::event::{LostBy, Moment, Process, Timestamp};
-use twtrace_core::hooks::Choice;
-use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};
-use twtrace_core::model::destination::{Destination, DestinationRow};
+use rusqlite::{Connection, OptionalExtension};
+use twtrace_core::event::{Moment, Process, Timestamp};
 use twtrace_core::model::host::Host;
 use twtrace_core::model::namespace::Looks;
-use twtrace_core::model::pairs::PairCounts;
-use twtrace_core::model::report::{Exact, LostRow, MissRow};
-use twtrace_core::model::residence::Residence;
-use twtrace_core::model::sums::{PairSums, PortSums, ProcessSums};
-use twtrace_core::model::timeline::Bucket;
-use twtrace_core::model::without_process;
-use twtrace_wire::{PortTotals, ProcessKey, Unattributed};
 
-use super::columns::{Cells, buckets, integer, rows};
+use super::columns::{Cells, integer};
 use super::database;
 use super::error::StoreError;
-use super::writer::Rest;
+use super::read_rows::{Rows, Run};
 use crate::record::observation::namespaces;
 use crate::store::interval::Interval;
 
@@ -63,13 +51,6 @@ pub struct Reader {
     path: PathBuf,
     runs: HashMap<i64, Run>,
     known: HashMap<i64, Process>,
-}
-
-#[derive(Clone, Debug)]
-struct Run {
-    boot_id: Arc<str>,
-    host: Host,
-    tiers: Vec<Choice>,
 }
 
 impl Reader {
@@ -219,14 +200,11 @@ impl Reader {
         places.collect()
     }
 
-    fn prepared(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
-        self.connection.prepare_cached(sql)
-    }
-
     fn read_looks(&self, column: &str, id: i64) -> rusqlite::Result<Looks> {
         let sql = format!("SELECT {column} FROM interval WHERE id = ?");
         let blob: Option<Option<Vec<u8>>> = self
-            .prepared(&sql)?
+            .connection
+            .prepare_cached(&sql)?
             .query_row([id], |row| row.get(0))
             .optional()?;
         let Some(blob) = blob.flatten() else {
@@ -247,286 +225,10 @@ impl Reader {
             .get(&place.run_id)
             .cloned()
             .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        let mut known = std::mem::take(&mut self.known);
-        let read = Rows {
-            reader: self,
+        Rows {
+            connection: &self.connection,
             id: place.id,
         }
-        .all(run, &mut known);
-        self.known = known;
-        read
-    }
-}
-
-/// The rows of one interval.
-struct Rows<'a> {
-    reader: &'a Reader,
-    id: i64,
-}
-
-impl Rows<'_> {
-    fn all(&self, run: Run, known: &mut HashMap<i64, Process>) -> rusqlite::Result<Interval> {
-        let mut interval = self.head(run)?;
-        interval.processes = self.processes(known)?;
-        interval.destinations = self.table("destination_row", |cells| {
-            cells.skip(2);
-            let (netns, netns_nth) = cells.netns_and_nth_or_null()?;
-            let side = cells.word()?;
-            let destination = cells.parsed(Destination::from_text)?;
-            Ok(DestinationRow {
-                netns,
-                netns_nth,
-                side,
-                time_wait: cells.number()?,
-                fin_wait2: cells.number()?,
-                overflow: cells.number()?,
-                deaths: cells.deaths()?.into(),
-                port_failures: cells.number()?,
-                reuse: cells.reuse()?.into(),
-                destination,
-            })
-        })?;
-        interval.pairs = self.table("dealing_row", |cells| {
-            cells.skip(2);
-            let (key, process) = self.who(cells, known)?;
-            let (netns, netns_nth) = cells.netns_and_nth()?;
-            Ok(PairSums {
-                key,
-                netns,
-                netns_nth,
-                side: cells.word()?,
-                destination: cells.parsed(Destination::from_text)?,
-                did: PairCounts {
-                    process,
-                    time_wait: cells.number()?,
-                    linger_zero: cells.number()?,
-                    connect_failures: cells.number()?,
-                    bind_failures: cells.number()?,
-                    reuse: cells.reuse()?,
-                },
-            })
-        })?;
-        interval.budgets = self.table("budget_row", |cells| {
-            cells.skip(13);
-            cells.json()
-        })?;
-        interval.close_wait = self.table("close_wait_row", |cells| {
-            cells.skip(2);
-            let process = self.process(cells.take()?, known)?;
-            let why: Option<String> = cells.take()?;
-            let unattributed = why.and_then(|why| {
-                let all = [NoHolder::NotAccepted, NoHolder::Unknown];
-                all.into_iter().find(|known| known.word() == why)
-            });
-            let (netns, side) = (cells.netns()?, cells.word()?);
-            let destination = cells.parsed(Destination::from_text)?;
-            Ok(CloseWaitRow {
-                process,
-                unattributed,
-                netns,
-                side,
-                remote: destination.remote(),
-                local: destination.local(),
-                count: cells.number()?,
-                shared: cells.number()?,
-                oldest_ns: cells.optional()?,
-                oldest_at_most_ns: cells.optional()?,
-                destination,
-            })
-        })?;
-        interval.audit = self.table("audit_row", |cells| {
-            cells.skip(7);
-            cells.json()
-        })?;
-        interval.netns_names = self.table("netns_row", |cells| {
-            cells.skip(4);
-            cells.json()
-        })?;
-        interval.lost = self.table("lost_row", |cells| {
-            cells.skip(1);
-            Ok(LostRow {
-                probe: cells.parsed(LostBy::from_word)?,
-                count: cells.number()?,
-            })
-        })?;
-        Ok(interval)
-    }
-
-    /// All rows of a table, in their order.
-    fn table<T>(
-        &self,
-        table: &str,
-        read: impl FnMut(&mut Cells<'_, '_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<Vec<T>> {
-        let sql = format!("SELECT * FROM {table} WHERE interval_id = ? ORDER BY 1, 2");
-        rows(self.reader.prepared(&sql)?, self.id, read)
-    }
-
-    fn head(&self, run: Run) -> rusqlite::Result<Interval> {
-        let mut statement = self
-            .reader
-            .prepared("SELECT * FROM interval WHERE id = ?")?;
-        statement.query_row([self.id], |row| {
-            let mut cells = Cells::of(row);
-            cells.skip(2);
-            let (start_ns, end_ns) = (cells.number()?, cells.number()?);
-            let at = |unix_ns, mono_ns| Moment {
-                ts: Timestamp(unix_ns),
-                mono_ns,
-            };
-            let start = at(start_ns, cells.number()?);
-            let end = at(end_ns, cells.number()?);
-            cells.skip(1);
-            let mut sum = Bucket::default();
-            let (client, server, unknown) = (cells.number()?, cells.number()?, cells.number()?);
-            sum.time_wait = twtrace_core::event::by::By::new([unknown, client, server]);
-            sum.overflow = cells.number()?;
-            sum.reset_sent = cells.number()?;
-            sum.reset_received = cells.number()?;
-            sum.port_failures = cells.number()?;
-            sum.lost = cells.number()?;
-            let exact = Exact {
-                processes: cells.take()?,
-                destinations: cells.take()?,
-                refused_reuse: cells.take()?,
-                ends: cells.take()?,
-            };
-            let processes_folded = cells.number()?;
-            let pairs_left_out = cells.number()?;
-            let events_left_out = cells.number()?;
-            let rest: Rest = cells.json()?;
-            let misses = rest.recursion_misses.map(|misses| {
-                let misses = misses.into_iter();
-                misses
-                    .map(|(program, count)| MissRow { program, count })
-                    .collect()
-            });
-            Ok(Interval {
-                start,
-                end,
-                host: run.host,
-                tiers: run.tiers,
-                exact,
-                sum,
-                processes: Vec::new(),
-                processes_folded,
-                destinations: Vec::new(),
-                pairs: Vec::new(),
-                pairs_left_out,
-                budgets: Vec::new(),
-                other_budgets: rest.other_budgets,
-                budgets_unknown: rest.budgets_unknown,
-                close_wait: Vec::new(),
-                unscanned: rest.unscanned,
-                caches: rest.caches,
-                audit: Vec::new(),
-                netns_names: Vec::new(),
-                lost: Vec::new(),
-                recursion_misses: misses,
-                before: Looks::new(),
-                after: Looks::new(),
-                events: Vec::new(),
-                events_left_out,
-                findings: Vec::new(),
-            })
-        })
-    }
-
-    fn processes(&self, known: &mut HashMap<i64, Process>) -> rusqlite::Result<Vec<ProcessSums>> {
-        let mut processes = self.table("process_row", |cells| {
-            cells.skip(2);
-            let (key, process) = self.who(cells, known)?;
-            let (counts, reuse) = (cells.counts()?, cells.reuse()?);
-            let count = cells.number()?;
-            cells.skip(2);
-            let max_ns = cells.optional()?.unwrap_or(0);
-            let ages: Option<String> = cells.take()?;
-            let ages = ages.map(|ages| from_str::<BTreeMap<u64, u32>>(&ages));
-            let ages = ages
-                .transpose()
-                .map_err(|error| cells.is_wrong(error.into()))?;
-            Ok(ProcessSums {
-                key,
-                unattributed: (key.tgid == 0)
-                    .then(|| twtrace_core::event::decode::unattributed(key))
-                    .flatten(),
-                process,
-                counts,
-                residence: Residence::of(PortTotals {
-                    count,
-                    max_ns,
-                    buckets: buckets(&ages.unwrap_or_default()),
-                    ..PortTotals::default()
-                }),
-                reuse,
-                ports: Vec::new(),
-            })
-        })?;
-        let ports = self.table("port_row", |cells| {
-            cells.skip(1);
-            let n: usize = cells.take()?;
-            let (op, exact) = (cells.word()?, cells.take()?);
-            let (count, failures, untimed) = (cells.number()?, cells.number()?, cells.number()?);
-            cells.skip(2);
-            let max_ns = cells.number()?;
-            let latencies: BTreeMap<u64, u32> = cells.json()?;
-            let totals = PortTotals {
-                count,
-                failures,
-                untimed,
-                max_ns,
-                buckets: buckets(&latencies),
-            };
-            Ok((n, PortSums { op, exact, totals }))
-        })?;
-        for (n, port) in ports {
-            if let Some(process) = processes.get_mut(n) {
-                process.ports.push(port);
-            }
-        }
-        Ok(processes)
-    }
-
-    /// A process, or why there is none: two columns.
-    fn who(
-        &self,
-        cells: &mut Cells<'_, '_>,
-        known: &mut HashMap<i64, Process>,
-    ) -> rusqlite::Result<(ProcessKey, Option<Process>)> {
-        let process = self.process(cells.take()?, known)?;
-        let why: Option<String> = cells.take()?;
-        let key = match &process {
-            Some(process) => process.key,
-            None => {
-                let why = why.and_then(|why| Unattributed::from_word(&why));
-                without_process(why.unwrap_or(Unattributed::Unknown))
-            }
-        };
-        Ok((key, process))
-    }
-
-    fn process(
-        &self,
-        id: Option<i64>,
-        known: &mut HashMap<i64, Process>,
-    ) -> rusqlite::Result<Option<Process>> {
-        let Some(id) = id else {
-            return Ok(None);
-        };
-        if let Some(process) = known.get(&id) {
-            return Ok(Some(process.clone()));
-        }
-        let process = self
-            .reader
-            .prepared("SELECT start_boot_ns, json FROM who WHERE id = ?")?
-            .query_row([id], |row| {
-                let mut cells = Cells::of(row);
-                let start_boot_ns = cells.number()?;
-                let mut process: Process = cells.json()?;
-                process.key.start_boot_ns = start_boot_ns;
-                Ok(process)
-            })?;
-        known.insert(id, process.clone());
-        Ok(Some(process))
+        .all(run, &mut self.known)
     }
 }

@@ -21,6 +21,11 @@ pub const NO_LINGER: &str = "SO_LINGER with 0 s to avoid TIME_WAITs: the connect
 pub const NO_BUCKETS: &str = "lowering net.ipv4.tcp_max_tw_buckets: the kernel then closes connections without \
     TIME_WAIT, and late segments may end up in the next connection of the same ports";
 
+/// How a program that binds before it connects has a pool of ports for each destination.
+pub const OWN_POOLS: &str = "set IP_BIND_ADDRESS_NO_PORT on the socket before bind(), so that connect() chooses the \
+    port and each destination has all of them (nginx does so for proxy_bind; haproxy: leave the port out of \
+    source, or give it a range of its own: source ADDRESS:10000-65000)";
+
 /// `nginx(7): 12, curl(8): 3 and 4 more`.
 pub fn list<T: AsRef<str>>(rows: &[(T, u64)]) -> String {
     let named: Vec<String> = rows

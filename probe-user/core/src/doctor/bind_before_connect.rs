@@ -3,9 +3,9 @@
 use serde_json::json;
 use twtrace_wire::{PortOp, Side};
 
-use super::budget;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
+use super::{advice, budget};
 use crate::model::budget::row::PoolWord;
 use crate::model::pairs;
 
@@ -13,11 +13,6 @@ use crate::model::pairs;
 const MANY: u64 = 50;
 /// A client has closed this part of what it bound, at least: else it may be something else that binds.
 const PART: f64 = 0.5;
-
-/// How to have a pool for each destination.
-pub const REMEDY: &str = "set IP_BIND_ADDRESS_NO_PORT on the socket before bind(), so that connect() chooses the \
-    port and each destination has all of them (nginx does so for proxy_bind; haproxy: leave the port out of \
-    source, or give it a range of its own: source ADDRESS:10000-65000)";
 
 /// Pools of bind() that are nearly full, else the processes that bind before they connect.
 pub fn check(facts: &Facts) -> Vec<Finding> {
@@ -48,7 +43,7 @@ fn pools(facts: &Facts) -> Vec<Finding> {
                 row.netns
             )],
             figures: json!({"budget": row, "process": null, "binds": null, "time_waits": null}),
-            to_do: vec![REMEDY.to_owned()],
+            to_do: vec![advice::OWN_POOLS.to_owned()],
             do_not: vec![
                 "net.ipv4.tcp_tw_reuse for this: bind() does not take ports in TIME_WAIT".to_owned(),
             ],
@@ -81,7 +76,7 @@ fn processes(facts: &Facts) -> Vec<Finding> {
             figures: json!({
                 "budget": null, "process": name, "binds": binds, "time_waits": time_waits,
             }),
-            to_do: vec![REMEDY.to_owned()],
+            to_do: vec![advice::OWN_POOLS.to_owned()],
             do_not: Vec::new(),
         })
     })

@@ -220,7 +220,7 @@ fn to_do(facts: &Facts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec<String> {
         );
     }
     if row.pool == PoolWord::Bind {
-        to_do.push(super::bind_before_connect::REMEDY.to_owned());
+        to_do.push(advice::OWN_POOLS.to_owned());
     }
     let state = facts.state(row.netns);
     let reuse_helps = !is_live(row) && row.pool == PoolWord::Connect;

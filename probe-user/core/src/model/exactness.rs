@@ -3,7 +3,7 @@
 use serde::Serialize;
 use twtrace_wire::{Probe, Unattributed};
 
-use super::report::{Exact, LostRow, MissRow, ProcessRow};
+use super::process_row::ProcessRow;
 use crate::event::LostBy;
 use crate::hooks::{Choice, Question, missed, sees_ends, tell_refused_reuse};
 
@@ -32,6 +32,52 @@ pub struct Inexact {
     pub count: u64,
     /// What is missing, in words.
     pub why: String,
+}
+
+/// Which figures are complete; the others are lower bounds, or presumed.
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Exact {
+    /// Rows by process.
+    pub processes: bool,
+    /// Rows by destination.
+    pub destinations: bool,
+    /// Why connects could not take TIME_WAITs: [`Reuse::hindered`](super::reuse::Reuse::hindered) and
+    /// [`Reuse::refused`](super::reuse::Reuse::refused). Also false where that is not
+    /// seen at all.
+    pub refused_reuse: bool,
+    /// Ends of TIME_WAITs, and what follows from them: ages, reuse, and who has how many alive. Also false where they are not
+    /// seen but presumed.
+    pub ends: bool,
+}
+
+impl Exact {
+    /// Whether these are.
+    pub fn is(self, figures: Figures) -> bool {
+        match figures {
+            Figures::Processes => self.processes,
+            Figures::Destinations => self.destinations,
+            Figures::RefusedReuse => self.refused_reuse,
+            Figures::Ends => self.ends,
+        }
+    }
+}
+
+/// What one probe lost.
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LostRow {
+    /// The probe.
+    pub probe: LostBy,
+    /// How much.
+    pub count: u64,
+}
+
+/// How often the kernel skipped one of our programs.
+#[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MissRow {
+    /// The program.
+    pub program: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// What the answer depends on.

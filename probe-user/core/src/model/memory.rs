@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 use twtrace_wire::Unattributed;
 
-use super::report::ProcessRow;
+use super::process_row::ProcessRow;
 use crate::event::Process;
 use crate::event::words;
 

@@ -1,5 +1,6 @@
 //! The aggregator: events and kernel totals in, reports out. It has no clock and does no I/O.
 
+pub mod answerable;
 pub mod audit;
 pub mod budget;
 pub mod close_wait;
@@ -16,6 +17,7 @@ pub mod netns_name;
 pub mod notable;
 pub mod observation;
 pub mod pairs;
+pub mod process_row;
 pub mod quantile;
 pub mod report;
 pub mod residence;
@@ -35,11 +37,12 @@ use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Unattributed, bucket
 
 use crate::event::{Event, Facts, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
+use answerable::{key_of, without_process};
 use compact_map::CompactMap;
 use counts::Counts;
 use destination::Destinations;
 use observation::KernelTotals;
-use report::{PortRow, ProcessRow};
+use process_row::{PortRow, ProcessRow, sorted};
 use residence::Residence;
 use reuse::Reuse;
 
@@ -186,7 +189,7 @@ impl Model {
                 }
             }
         }
-        report::sorted(rows.into_values().map(|row| row.only(&self.filter)))
+        sorted(rows.into_values().map(|row| row.only(&self.filter)))
     }
 
     /// An empty row for a key, if the filter shows it. Names come from events, else from what came with the
@@ -231,24 +234,6 @@ impl Model {
     /// Rows by destination, from events.
     pub fn destination_rows(&self) -> Vec<destination::DestinationRow> {
         self.destinations.rows()
-    }
-}
-
-/// Who is answerable for an event; where there is no process, the reason.
-pub fn key_of(event: &Event) -> ProcessKey {
-    match (&event.process, event.unattributed) {
-        (Some(process), _) => process.key,
-        (None, Some(reason)) => without_process(reason),
-        (None, None) => without_process(Unattributed::Unknown),
-    }
-}
-
-/// Stands for facts that have no process, by reason.
-pub fn without_process(reason: Unattributed) -> ProcessKey {
-    ProcessKey {
-        tgid: 0,
-        unattributed: reason as u32,
-        start_boot_ns: 0,
     }
 }
 

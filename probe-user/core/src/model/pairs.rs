@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side};
 
+use super::answerable::key_of;
 use super::compact_map::CompactMap;
 use super::destination::Destination;
-use super::key_of;
 use super::reuse::Reuse;
-use super::sums::PairSums;
 use crate::event::{Event, Facts, PortResult, Process};
 
 /// Pairs of process and destination kept apart; what further ones do is left out.
@@ -88,6 +87,23 @@ pub struct PairCounts {
     pub bind_failures: u64,
     /// Its connects that met TIME_WAITs they could not take. Those that they took are not counted here.
     pub reuse: Reuse,
+}
+
+/// What one process did towards one destination, in sums that can be added to.
+#[derive(Clone, Debug)]
+pub struct PairSums {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// How many namespaces had this number before it, since tracing began.
+    pub netns_nth: u32,
+    /// Which end this host's sockets were.
+    pub side: Side,
+    /// Towards whom.
+    pub destination: Destination,
+    /// Who, or what stands for nobody.
+    pub key: ProcessKey,
+    /// What it did.
+    pub did: PairCounts,
 }
 
 impl PairCounts {

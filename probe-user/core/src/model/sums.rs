@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Side, Unattributed};
+use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Unattributed};
 
 use super::Model;
 use super::counts::Counts;
-use super::destination::Destination;
 use super::observation::KernelTotals;
-use super::pairs::PairCounts;
-use super::report::ProcessRow;
+use super::process_row::{PortRow, ProcessRow};
 use super::residence::Residence;
 use super::reuse::Reuse;
 use crate::event::Process;
@@ -42,23 +40,6 @@ pub struct PortSums {
     pub exact: bool,
     /// The figures.
     pub totals: PortTotals,
-}
-
-/// What one process did towards one destination.
-#[derive(Clone, Debug)]
-pub struct PairSums {
-    /// Inode number of the network namespace.
-    pub netns: u32,
-    /// How many namespaces had this number before it, since tracing began.
-    pub netns_nth: u32,
-    /// Which end this host's sockets were.
-    pub side: Side,
-    /// Towards whom.
-    pub destination: Destination,
-    /// Who, or what stands for nobody.
-    pub key: ProcessKey,
-    /// What it did.
-    pub did: PairCounts,
 }
 
 impl Model {
@@ -135,7 +116,7 @@ impl ProcessSums {
         let ports = self.ports.iter();
         ProcessRow {
             ports: ports
-                .map(|port| super::report::PortRow::new(port.op, port.exact, &port.totals))
+                .map(|port| PortRow::new(port.op, port.exact, &port.totals))
                 .collect(),
             residence: self.residence.quantiles(),
             process: self.process,

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use twtrace_core::event::{Event, Facts, PortResult};
+use twtrace_core::model::answerable::key_of;
 use twtrace_core::model::destination::Destination;
-use twtrace_core::model::key_of;
 use twtrace_wire::{EventKind, ProcessKey, Side};
 
 /// Pairs that are kept; what further ones do is left out, and counted.

@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use twtrace_core::event::{Event, Facts};
 use twtrace_core::filter::Filter;
+use twtrace_core::model::answerable::key_of;
 use twtrace_core::model::budget::row::{BudgetRow, PoolWord};
 use twtrace_core::model::destination::Destination;
-use twtrace_core::model::key_of;
 use twtrace_core::model::report::Report;
 use twtrace_wire::{ProcessKey, Side};
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use twtrace_core::event::{Process, SocketRange};
+use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::audit::Basis;
 use twtrace_core::model::budget::evidence::{Pool, Told};
 use twtrace_core::model::budget::ledger::{Look, Looks};
@@ -12,7 +13,6 @@ use twtrace_core::model::namespace;
 use twtrace_core::model::netns_name::NamedAfter;
 use twtrace_core::model::report::UnscannedRow;
 use twtrace_core::model::socket::Times;
-use twtrace_core::model::without_process;
 use twtrace_wire::{
     LATENCY_BUCKETS, PortKey, PortOp, PortTotals, ProcessTotals, ResetReason, Side, Unattributed,
 };

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use twtrace_core::event::by::By;
 use twtrace_core::event::decode::unattributed;
 use twtrace_core::event::{Process, words};
+use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::observation::KernelTotals;
-use twtrace_core::model::without_process;
 use twtrace_wire::{
     AbortReason, EndCause, PortKey, PortOp, PortTotals, ProcessKey, ProcessTotals, ResetReason,
     ReuseRefusal, Side, Unattributed, bucket_lower_bound_ns, bucket_of_ns,

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 use twtrace_wire::PortOp;
 
+use super::evidence::Evidence;
 use super::evidence::samples::search;
+use super::of_namespace::each_row;
 use super::ports::PortSet;
 use super::row::OtherBudgets;
 use super::snapshot::samples::{listener, live, time_wait};

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::Namespace;
 use super::evidence::{Evidence, ToldSince};
+use super::of_namespace::each_row;
 use super::row::{self, BudgetRow, OtherBudgets};
 use super::snapshot::Snapshot;
 use super::sysctls::PortSysctls;
-use super::{Namespace, each_row};
 use crate::event::Event;
 use crate::filter::Filter;
 use crate::model::report::UnscannedRow;

@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod forecast;
 mod latest;
 pub mod ledger;
+mod of_namespace;
 pub mod pace;
 pub mod ports;
 pub mod row;
@@ -25,14 +26,12 @@ mod tuple;
 mod view;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use evidence::{Evidence, Pool, Told};
+use evidence::{Pool, Told};
 use row::{BudgetRow, Outlook, PoolWord};
 use snapshot::Snapshot;
 use sysctls::PortSysctls;
-use view::View;
 
 /// What is known of one network namespace.
 #[derive(Clone, Copy, Debug)]
@@ -47,98 +46,6 @@ pub struct Namespace<'a> {
     pub end: Result<&'a Snapshot, &'a str>,
     /// Time between both, nanoseconds.
     pub lasted_ns: u64,
-}
-
-/// Gives the budgets of one namespace that hold a port or had a search fail, in no order.
-pub fn each_row(namespace: &Namespace, evidence: &Evidence, take: &mut dyn FnMut(BudgetRow)) {
-    let netns = namespace.netns;
-    let mut given = match namespace.end {
-        Ok(end) => given_source(netns, evidence, end),
-        Err(_) => HashMap::new(),
-    };
-    let is_given_away = !given.is_empty();
-    let told = evidence
-        .of(netns)
-        .filter(|(pool, _)| !(is_given_away && is_nameless(pool)));
-    let (sysctls, end) = match (namespace.sysctls, namespace.end) {
-        (Ok(sysctls), Ok(end)) => (sysctls, end),
-        (Err(why), _) | (_, Err(why)) => {
-            let why: Cow<'static, str> = why.to_owned().into();
-            for (pool, mut told) in told {
-                told.failures += given.remove(&pool).unwrap_or(0);
-                take(unknown(netns, pool, told, why.clone()));
-            }
-            for (pool, failures) in given {
-                take(unknown(
-                    netns,
-                    pool,
-                    Told { made: 0, failures },
-                    why.clone(),
-                ));
-            }
-            return;
-        }
-    };
-    let view = View::new(namespace, sysctls, end);
-    let mut give = |pool, told| {
-        if let Some(row) = view.row(pool, told) {
-            take(row);
-        }
-    };
-    for (pool, mut told) in told {
-        told.failures += given.remove(&pool).unwrap_or(0);
-        give(pool, told);
-    }
-    for (source, destination) in end.tuples() {
-        let pool = Pool::Connect {
-            source: Some(source),
-            destination,
-            own: None,
-        };
-        if !evidence.has(netns, &pool) {
-            let failures = given.remove(&pool).unwrap_or(0);
-            give(pool, Told { made: 0, failures });
-        }
-    }
-    for (pool, failures) in given {
-        give(pool, Told { made: 0, failures });
-    }
-}
-
-fn is_nameless(pool: &Pool) -> bool {
-    matches!(pool, Pool::Connect { source: None, .. })
-}
-
-/// Failures without a source address, by the budget that they go to: the one for that destination, where there is
-/// just one.
-fn given_source(netns: u32, evidence: &Evidence, end: &Snapshot) -> HashMap<Pool, u64> {
-    let nameless = || evidence.of(netns).filter(|(pool, _)| is_nameless(pool));
-    if nameless().next().is_none() {
-        return HashMap::new();
-    }
-    // `None` for a destination of more than one source.
-    let mut sources: HashMap<SocketAddr, Option<IpAddr>> = HashMap::new();
-    for (source, destination) in end.tuples() {
-        sources
-            .entry(destination)
-            .and_modify(|known| *known = None)
-            .or_insert(Some(source));
-    }
-    let mut given: HashMap<Pool, u64> = HashMap::new();
-    for (pool, told) in nameless() {
-        let named = match pool {
-            Pool::Connect {
-                destination, own, ..
-            } => Pool::Connect {
-                source: sources.get(&destination).copied().flatten(),
-                destination,
-                own,
-            },
-            Pool::Bind { .. } => pool,
-        };
-        *given.entry(named).or_default() += told.failures;
-    }
-    given
 }
 
 /// A row of which only what events told is known.

@@ -119,24 +119,11 @@ fn is_same(before: Hold, after: Hold, lasted_ns: u64) -> bool {
     }
 }
 
-#[cfg(any(test, feature = "samples"))]
-pub mod samples {
-    use super::*;
-
-    /// A TIME_WAIT with so much time left.
-    pub fn left(left_s: u64) -> Hold {
-        Hold::TimeWait {
-            left_ns: left_s * SECOND_NS,
-            in_fin_wait2: false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::samples::left;
+    use super::super::snapshot::samples::left;
     use super::*;
     use crate::model::budget::sysctls::TIME_WAIT_NS;
 

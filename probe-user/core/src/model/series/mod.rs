@@ -13,10 +13,10 @@ use twtrace_wire::{
     EndCause, EventKind, PortKey, PortOp, PortTotals, ProcessKey, Side, Unattributed,
 };
 
+use super::answerable::key_of;
 use super::budget::ledger::Ledger;
 use super::destination::{Destination, Done, towards};
 use super::exactness::Losses;
-use super::key_of;
 use super::observation::{KernelTotals, Observation, Seen};
 use super::report::{Exact, LostRow, MissRow};
 use super::tally::Opening;
