@@ -9,7 +9,6 @@ use std::time::Instant;
 use twtrace_core::event::batch::{Batch, BatchBuilder};
 use twtrace_core::event::decode::{Decoder, Wire};
 use twtrace_core::event::event_json::EventJson;
-use twtrace_core::event::json;
 use twtrace_core::event::reset_correlation::ResetCorrelation;
 use twtrace_core::event::timestamp::SECOND_NS;
 use twtrace_core::event::{Event, Moment};
@@ -190,8 +189,9 @@ impl Stage {
             }
             "compress" => {
                 let mut compressor = Compressor::new(1).ok()?;
+                let mut event_json = EventJson::default();
                 for event in events.iter().cycle() {
-                    json::append(&mut text, event).ok()?;
+                    event_json.append(&mut text, event).ok()?;
                     if text.len() >= FRAME_TEXT {
                         break;
                     }
@@ -207,8 +207,9 @@ impl Stage {
                 })
             }
             "read" => {
+                let mut event_json = EventJson::default();
                 for event in &events {
-                    json::append(&mut text, event).ok()?;
+                    event_json.append(&mut text, event).ok()?;
                 }
                 let mut lines = Lines::default();
                 Box::new(move || {
@@ -229,8 +230,9 @@ impl Stage {
 
 fn json_bytes(events: &[Event]) -> usize {
     let mut text = Vec::new();
+    let mut event_json = EventJson::default();
     for event in events {
-        let _ = json::append(&mut text, event);
+        let _ = event_json.append(&mut text, event);
     }
     text.len().min(FRAME_TEXT)
 }

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::event::words::Word;
-use twtrace_core::event::{Abort, Event, Lost, PortAlloc, Reset, TimeWait, TimeWaitEnd, Timestamp};
+use twtrace_core::event::{Event, Lost, Timestamp, schema};
 use twtrace_core::hooks::Choice;
 use twtrace_core::model::report::Report;
 use twtrace_wire::EventKind;
@@ -59,16 +59,11 @@ fn event(generator: &mut SchemaGenerator) -> Schema {
     let mut lines: Vec<Schema> = EventKind::MEMBERS
         .iter()
         .map(|kind| {
-            let own = match kind {
-                EventKind::TimeWait | EventKind::TimeWaitOverflow => {
-                    TimeWait::json_schema(generator)
-                }
-                EventKind::Reset => Reset::json_schema(generator),
-                EventKind::Abort => Abort::json_schema(generator),
-                EventKind::PortAlloc => PortAlloc::json_schema(generator),
-                EventKind::TimeWaitEnd => TimeWaitEnd::json_schema(generator),
-            };
-            line(common.clone(), own, kind.word())
+            line(
+                common.clone(),
+                schema::of_kind(*kind, generator),
+                kind.word(),
+            )
         })
         .collect();
     lines.extend([Lost::json_schema(generator), start(generator)]);

@@ -4,7 +4,6 @@ use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use serde::Serialize;
 use twtrace_core::event::event_json::EventJson;
 use twtrace_core::event::json;
 use twtrace_core::event::text::escape;
@@ -55,12 +54,13 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
         let host = hosts.name(index);
         match (&entry, args.span.json) {
             (Entry::Event(event), _) if !filter.matches(event) => {}
-            (Entry::Event(event), true) if !hosts.are_several() => {
-                event_json.append(&mut text, event)?;
+            (Entry::Event(event), true) => {
+                hosts.json(&mut text, host, |text| event_json.append(text, event))?;
             }
-            (Entry::Event(event), true) => hosts.json(&mut text, host, event)?,
             (Entry::Event(event), false) => hosts.line(&mut text, host, &lines::event(event)),
-            (Entry::Lost(lost), true) => hosts.json(&mut text, host, lost)?,
+            (Entry::Lost(lost), true) => {
+                hosts.json(&mut text, host, |text| json::append(text, lost))?;
+            }
             (Entry::Lost(lost), false) => hosts.line(&mut text, host, &lines::lost(lost)),
             (Entry::Start(_) | Entry::Observation(_), _) => {}
         }
@@ -108,9 +108,14 @@ impl Hosts {
     }
 
     /// The object as it is, with the host in front.
-    fn json(&self, text: &mut Vec<u8>, host: &str, value: &impl Serialize) -> Result<()> {
+    fn json(
+        &self,
+        text: &mut Vec<u8>,
+        host: &str,
+        append: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+    ) -> Result<()> {
         let begin = text.len();
-        json::append(text, value)?;
+        append(text)?;
         if self.are_several() {
             let field = format!("\"host\":{},", serde_json::to_string(host)?);
             text.splice(begin + 1..=begin, field.into_bytes());
@@ -137,7 +142,9 @@ mod tests {
         let event = samples::abort();
         let of = |names: &[&str]| {
             let mut text = Vec::new();
-            hosts(names).json(&mut text, "a\"b", &event).unwrap();
+            hosts(names)
+                .json(&mut text, "a\"b", |text| json::append(text, &event))
+                .unwrap();
             hosts(names).line(&mut text, "a\x1b", "line");
             String::from_utf8(text).unwrap()
         };

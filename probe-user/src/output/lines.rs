@@ -1,13 +1,10 @@
 //! Aligned lines of `trace`, for people.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 
-use twtrace_core::event::quantity;
-use twtrace_core::event::text::escape;
+pub use twtrace_core::event::details::process_name;
 use twtrace_core::event::words::Word;
-use twtrace_core::event::{Event, Facts, Flow, Lost, Process};
-use twtrace_wire::ResetReason;
+use twtrace_core::event::{Event, Lost};
 
 /// The line above all others.
 pub fn header() -> String {
@@ -35,14 +32,14 @@ pub fn cells(event: &Event) -> [String; 7] {
         (None, Some(reason)) => format!("({})", reason.word()),
         (None, None) => "-".to_owned(),
     };
-    let mut details = details(&event.facts);
+    let mut details = event.facts.details();
     if let Some(opener) = &event.opener
         && !event
             .process
             .as_ref()
             .is_some_and(|process| process.is(opener))
     {
-        add(&mut details, &format!("opened by {}", process_name(opener)));
+        details.add(format_args!("opened by {}", process_name(opener)));
     }
     [
         event.ts.time_of_day_us(),
@@ -51,7 +48,7 @@ pub fn cells(event: &Event) -> [String; 7] {
         event.side.word().to_owned(),
         end(event.local),
         end(event.remote),
-        details,
+        details.into_text(),
     ]
 }
 
@@ -66,20 +63,6 @@ pub fn lost(lost: &Lost) -> String {
         "-",
         &format!("{}: {}", lost.count, lost.probe.consequence()),
     )
-}
-
-/// `nginx(1234)`, with the acting thread's name where it has one of its own: `java(99)/http-7`.
-pub fn process_name(process: &Process) -> String {
-    let comm = match process.comm.is_empty() {
-        true => "?".to_owned(),
-        false => escape(&process.comm.text()),
-    };
-    let mut name = format!("{comm}({})", process.key.tgid);
-    if !process.thread_comm.is_empty() && process.thread_comm != process.comm {
-        // Writing to a String does not fail.
-        let _ = write!(name, "/{}", escape(&process.thread_comm.text()));
-    }
-    name
 }
 
 fn columns(
@@ -101,170 +84,10 @@ fn end(address: Option<SocketAddr>) -> String {
     address.map_or_else(|| "-".to_owned(), |address| address.to_string())
 }
 
-fn details(facts: &Facts) -> String {
-    let mut details = String::new();
-    match facts {
-        Facts::TimeWait(facts) => {
-            if let Some(state) = facts.state {
-                add(&mut details, state.word());
-            }
-            if let Some(from) = facts.from {
-                add(&mut details, &format!("from {}", from.word()));
-            }
-            if facts.inferred {
-                add(&mut details, "inferred");
-            }
-            add_age(&mut details, &facts.flow);
-            add_idle(&mut details, &facts.flow);
-            add_bytes(&mut details, &facts.flow);
-        }
-        Facts::Reset(facts) => {
-            add(
-                &mut details,
-                &format!("{} {}", facts.direction.word(), facts.reason.word()),
-            );
-            if let Some(reason) = &facts.kernel_reason {
-                add(
-                    &mut details,
-                    &format!("kernel {}", escape(&reason.to_string())),
-                );
-            }
-            if let Some(state) = facts.state {
-                add(&mut details, &format!("in {}", state.word()));
-            }
-            let is_late = facts.reason == ResetReason::DataAfterClose;
-            if let Some(after_close_ns) = facts.after_close_ns.filter(|_| is_late) {
-                add(
-                    &mut details,
-                    &format!("{} after close", quantity::duration(after_close_ns)),
-                );
-            }
-            add_age(&mut details, &facts.flow);
-            // The peer has just been heard: its data is what came too late.
-            add_silence(&mut details, &facts.flow, !is_late);
-            add_bytes(&mut details, &facts.flow);
-        }
-        Facts::Abort(facts) => {
-            add(&mut details, facts.reason.word());
-            if let Some(state) = facts.state {
-                add(&mut details, &format!("in {}", state.word()));
-            }
-            add_age(&mut details, &facts.flow);
-            add_silence(&mut details, &facts.flow, true);
-            add_bytes(&mut details, &facts.flow);
-        }
-        Facts::TimeWaitEnd(facts) => {
-            add(&mut details, facts.cause.word());
-            if facts.inferred {
-                add(&mut details, "inferred");
-            }
-            if let Some(by) = &facts.by {
-                add(&mut details, &format!("by {}", process_name(by)));
-            }
-            if let Some(age_ns) = facts.age_ns {
-                add(&mut details, &format!("age {}", quantity::duration(age_ns)));
-            }
-            if let Some(promoted_ns) = facts.promoted_ns {
-                add(
-                    &mut details,
-                    &format!("peer's FIN at {}", quantity::duration(promoted_ns)),
-                );
-            }
-        }
-        Facts::PortAlloc(facts) => {
-            add(
-                &mut details,
-                &format!("{} {}", facts.op.word(), facts.result),
-            );
-            add(
-                &mut details,
-                &match facts.requested {
-                    0 => "any port".to_owned(),
-                    port => format!("port {port}"),
-                },
-            );
-            if let Some(latency_ns) = facts.latency_ns {
-                let at_most = if facts.exact { "" } else { "≤" };
-                add(
-                    &mut details,
-                    &format!("{at_most}{}", quantity::duration(latency_ns)),
-                );
-            }
-            if let Some(own) = facts.socket_range {
-                add(
-                    &mut details,
-                    &format!("in the socket's own range {}-{}", own.low, own.high),
-                );
-            }
-            if let Some(refused) = facts.refused_reuse.filter(|refused| refused.total() > 0) {
-                let reasons: Vec<String> = refused
-                    .counted()
-                    .map(|(why, number)| format!("{} {number}", why.word()))
-                    .collect();
-                add(
-                    &mut details,
-                    &format!("TIME_WAITs in the way: {}", reasons.join(" ")),
-                );
-            }
-        }
-    }
-    details
-}
-
-fn add_age(details: &mut String, flow: &Flow) {
-    if let Some(age_ns) = flow.connection_ns {
-        add(details, &format!("age {}", quantity::duration(age_ns)));
-    }
-}
-
-/// For how long each end had been quiet when the connection died; in recordings of earlier versions, both together.
-fn add_silence(details: &mut String, flow: &Flow, of_peer: bool) {
-    if flow.peer_silent_ns.is_none() && flow.send_idle_ns.is_none() {
-        return add_idle(details, flow);
-    }
-    if let Some(silent_ns) = flow.peer_silent_ns.filter(|_| of_peer) {
-        add(
-            details,
-            &format!("peer silent {}", quantity::duration(silent_ns)),
-        );
-    }
-    if let Some(sent_ns) = flow.send_idle_ns {
-        add(
-            details,
-            &format!("last sent {} ago", quantity::duration(sent_ns)),
-        );
-    }
-}
-
-fn add_idle(details: &mut String, flow: &Flow) {
-    if let Some(idle_ns) = flow.idle_ns {
-        add(details, &format!("idle {}", quantity::duration(idle_ns)));
-    }
-}
-
-fn add_bytes(details: &mut String, flow: &Flow) {
-    if let (Some(sent), Some(received)) = (flow.bytes_sent, flow.bytes_received) {
-        add(
-            details,
-            &format!(
-                "sent {} received {}",
-                quantity::bytes(sent),
-                quantity::bytes(received)
-            ),
-        );
-    }
-}
-
-fn add(details: &mut String, more: &str) {
-    if !details.is_empty() {
-        details.push_str(", ");
-    }
-    details.push_str(more);
-}
-
 #[cfg(test)]
 mod tests {
-    use twtrace_core::event::samples;
+    use twtrace_core::event::{Facts, samples};
+    use twtrace_wire::ResetReason;
 
     use super::*;
 

@@ -4,18 +4,22 @@
 //! [`reset_correlation::ResetCorrelation`] drops the resets that a later record replaces.
 
 pub mod address;
-mod as_written;
+#[cfg(test)]
+mod any;
 pub mod batch;
 mod borrowed;
 pub mod by;
 mod cgroup_names;
 pub mod comm;
 pub mod decode;
+pub mod details;
 pub mod errno;
 pub mod event_json;
 pub mod facts;
+pub mod fields;
 pub mod json;
 pub mod kernel_reason;
+mod line;
 pub mod lost;
 pub mod netns_order;
 pub mod parse;
@@ -23,14 +27,15 @@ pub mod place;
 pub mod process;
 pub mod quantity;
 pub mod reset_correlation;
+mod rest;
 pub mod schema;
 pub mod text;
 pub mod timestamp;
+mod value;
 pub mod words;
 
 use std::net::SocketAddr;
 
-use serde::Serialize;
 use twtrace_wire::{EventKind, Side, Unattributed};
 
 pub use facts::{
@@ -40,21 +45,21 @@ pub use lost::{Lost, LostBy};
 pub use process::Process;
 pub use timestamp::{Moment, Timestamp};
 
-/// One fact about one connection or port: one line of `--json`.
-#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
+/// One fact about one connection or port: one line of `--json`. How its fields are written is in [`line`], those of its kind are
+/// in [`facts`].
+#[derive(schemars::JsonSchema, Clone, Debug)]
 pub struct Event {
     /// Wall-clock time.
     pub ts: Timestamp,
     /// CLOCK_MONOTONIC, nanoseconds.
     pub mono_ns: u64,
     /// Names the variant of `facts`.
-    #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::event::schema::WordOf<EventKind>")]
+    #[schemars(with = "schema::WordOf<EventKind>")]
     pub event: EventKind,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
     /// How many namespaces had this number before it, since tracing began: a number is used again at once.
-    #[serde(skip_serializing_if = "is_first")]
+    #[schemars(skip_serializing_if = "is_first")]
     pub netns_nth: u32,
     /// This host's end.
     pub local: Option<SocketAddr>,
@@ -63,20 +68,17 @@ pub struct Event {
     /// Whether the addresses are IPv4 ones used through an IPv6 socket.
     pub mapped: bool,
     /// Which end this host's socket is.
-    #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::event::schema::WordOf<Side>")]
+    #[schemars(with = "schema::WordOf<Side>")]
     pub side: Side,
     /// Who is answerable.
     pub process: Option<Process>,
     /// Why `process` is `None`.
-    #[serde(serialize_with = "words::serialize_option")]
-    #[schemars(with = "Option<crate::event::schema::WordOf<Unattributed>>")]
+    #[schemars(with = "Option<schema::WordOf<Unattributed>>")]
     pub unattributed: Option<Unattributed>,
     /// Who connected or accepted.
     pub opener: Option<Process>,
     /// What is told of this kind of event only.
     #[schemars(skip)]
-    #[serde(flatten)]
     pub facts: Facts,
 }
 

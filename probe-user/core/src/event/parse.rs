@@ -4,30 +4,25 @@
 //! passed over. A word that is not known is taken for its set's `unknown` or `other`, where it has one.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use twtrace_wire::{
-    AbortReason, EndCause, EventKind, PortOp, ResetDirection, ResetReason, ReuseRefusal, Side,
-    TcpState, Unattributed,
-};
+use twtrace_wire::EventKind;
 
-use super::as_written::Day;
 use super::borrowed::Text;
-use super::by::By;
-use super::errno::Errno;
 use super::kernel_reason::KernelReason;
+use super::lost::LostWord;
+use super::rest::{Day, Rest};
+use super::value::Value;
 use super::words::Word;
-use super::{
-    Abort, Event, Facts, Flow, Lost, LostBy, PortAlloc, PortResult, Process, Reset, SocketRange,
-    TimeWait, TimeWaitEnd, Timestamp,
-};
+use super::{Event, Lost, LostBy, Process};
 
 /// Processes, and reasons of the kernel, that are kept.
 const CACHED: usize = 8_192;
 /// Places of those that were read last.
-pub(super) const LATEST: usize = 64;
+const LATEST: usize = 64;
 /// Bytes of their text, likewise: a line of a stranger may be long.
 const CACHED_TEXT: usize = 16 << 20;
 /// Characters of a stranger's text that a message holds.
@@ -78,89 +73,60 @@ pub struct Parser {
     /// Bytes of the keys of `processes`.
     processes_text: usize,
     /// Those read last, each in a place by its pid: the opener is mostly the process itself, and comes again.
-    pub(super) latest: Vec<Option<ProcessText>>,
+    latest: Vec<Option<ProcessText>>,
     reasons: HashMap<Box<str>, KernelReason>,
     pub(super) day: Day,
 }
 
 /// A process, and how it is written.
 #[derive(Debug)]
-pub(super) struct ProcessText {
-    pub(super) text: Box<str>,
-    pub(super) process: Process,
+struct ProcessText {
+    text: Box<str>,
+    process: Process,
 }
 
-/// Every field of every kind.
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(borrow)]
-    ts: Text<'a>,
-    mono_ns: u64,
-    #[serde(borrow)]
-    event: Text<'a>,
-    netns: Option<u32>,
-    #[serde(default)]
-    netns_nth: u32,
-    #[serde(borrow)]
-    local: Option<Text<'a>>,
-    #[serde(borrow)]
-    remote: Option<Text<'a>>,
-    #[serde(default)]
-    mapped: bool,
-    #[serde(borrow)]
-    side: Option<Text<'a>>,
-    #[serde(borrow)]
-    process: Option<&'a RawValue>,
-    #[serde(borrow)]
-    unattributed: Option<Text<'a>>,
-    #[serde(borrow)]
-    opener: Option<&'a RawValue>,
-    #[serde(borrow)]
-    state: Option<Text<'a>>,
-    #[serde(borrow)]
-    from: Option<Text<'a>>,
-    connection_ns: Option<u64>,
-    idle_ns: Option<u64>,
-    peer_silent_ns: Option<u64>,
-    send_idle_ns: Option<u64>,
-    after_close_ns: Option<u64>,
-    bytes_sent: Option<u64>,
-    bytes_received: Option<u64>,
-    #[serde(default)]
-    inferred: bool,
-    #[serde(borrow)]
-    cause: Option<Text<'a>>,
-    age_ns: Option<u64>,
-    promoted_ns: Option<u64>,
-    #[serde(borrow)]
-    by: Option<&'a RawValue>,
-    #[serde(borrow)]
-    direction: Option<Text<'a>>,
-    #[serde(borrow)]
-    reason: Option<Text<'a>>,
-    #[serde(borrow)]
-    kernel_reason: Option<Text<'a>>,
-    #[serde(borrow)]
-    op: Option<Text<'a>>,
-    #[serde(default)]
-    requested: u16,
-    #[serde(borrow)]
-    result: Option<Text<'a>>,
-    latency_ns: Option<u64>,
-    #[serde(default)]
-    exact: bool,
-    refused_reuse: Option<By<ReuseRefusal, { ReuseRefusal::COUNT }>>,
-    socket_range: Option<SocketRange>,
-    #[serde(borrow)]
-    probe: Option<Text<'a>>,
-    count: Option<u64>,
+/// The fields of a line, whatever they are, as JSON.
+pub struct AnyLine<'a>(Vec<(Text<'a>, &'a RawValue)>);
+
+impl<'a> AnyLine<'a> {
+    /// A field's JSON, where the line has it.
+    pub(super) fn get(&self, name: &str) -> Option<&'a str> {
+        let mut fields = self.0.iter();
+        let (_, json) = fields.find(|(known, _)| **known == *name)?;
+        Some(json.get())
+    }
+
+    pub(super) fn of<T: Value>(
+        &self,
+        name: &'static str,
+        parser: &mut Parser,
+    ) -> Result<T, ParseError> {
+        T::read(name, self.get(name), parser)
+    }
 }
 
-/// The fields that every line has.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    event: Text<'a>,
+impl<'de: 'a, 'a> Deserialize<'de> for AnyLine<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = AnyLine<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnyLine<'de>, A::Error> {
+                let mut fields = Vec::with_capacity(32);
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(AnyLine(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
 }
 
 impl Parser {
@@ -175,100 +141,57 @@ impl Parser {
         self.parse_any(line)
     }
 
+    /// The event of a line that is just as this version writes it; `None` for any other.
+    pub(super) fn as_written(&mut self, line: &[u8]) -> Option<Event> {
+        let mut rest = Rest(line);
+        let event = Event::read_written(&mut rest, self)?;
+        (rest.0 == b"}").then_some(event)
+    }
+
     /// The long way.
     pub(super) fn parse_any(&mut self, line: &[u8]) -> Result<Told, ParseError> {
         // Once for the line, not for each text in it.
         let line = str::from_utf8(line).map_err(|error| ParseError::Json(error.to_string()))?;
-        let line: Line = match serde_json::from_str(line) {
-            Ok(line) => line,
-            // Of other kinds, fields of the same name may have other types.
-            Err(error) => match serde_json::from_str::<Head>(line) {
-                Ok(head) if is_other(&head.event) => {
-                    return Ok(Told::Other(head.event.to_owned()));
-                }
-                _ => return Err(error.into()),
-            },
-        };
-        let Some(kind) = EventKind::from_word(&line.event) else {
-            return match &*line.event {
-                "lost" => Ok(Told::Lost(lost(&line)?)),
-                other => Ok(Told::Other(other.to_owned())),
-            };
-        };
-        Ok(Told::Event(Box::new(Event {
-            ts: timestamp(&line)?,
-            mono_ns: line.mono_ns,
-            event: kind,
-            netns: line.netns,
-            netns_nth: line.netns_nth,
-            local: address("local", line.local.as_deref())?,
-            remote: address("remote", line.remote.as_deref())?,
-            mapped: line.mapped,
-            side: word_or(line.side.as_deref(), Side::Unknown).unwrap_or(Side::Unknown),
-            process: self.process_or_null(line.process)?,
-            unattributed: word_or(line.unattributed.as_deref(), Unattributed::Unknown),
-            opener: self.process_or_null(line.opener)?,
-            facts: self.facts(kind, &line)?,
-        })))
+        let line: AnyLine = serde_json::from_str(line)?;
+        let word = line
+            .get("event")
+            .ok_or_else(|| ParseError::Json("missing field `event`".into()))?;
+        let word: Text = serde_json::from_str(word)?;
+        match EventKind::from_word(&word) {
+            Some(kind) => Event::read(kind, &line, self).map(|event| Told::Event(Box::new(event))),
+            None if &*word == "lost" => self.lost(&line).map(Told::Lost),
+            None => Ok(Told::Other(word.to_owned())),
+        }
     }
 
-    fn facts(&mut self, kind: EventKind, line: &Line) -> Result<Facts, ParseError> {
-        let flow = Flow {
-            connection_ns: line.connection_ns,
-            idle_ns: line.idle_ns,
-            peer_silent_ns: line.peer_silent_ns,
-            send_idle_ns: line.send_idle_ns,
-            bytes_sent: line.bytes_sent,
-            bytes_received: line.bytes_received,
+    fn lost(&mut self, line: &AnyLine) -> Result<Lost, ParseError> {
+        let probe: Option<Text> = match line.get("probe") {
+            Some(json) => serde_json::from_str(json)?,
+            None => None,
         };
-        let state = word_or(line.state.as_deref(), TcpState::Unknown);
-        Ok(match kind {
-            EventKind::TimeWait | EventKind::TimeWaitOverflow => Facts::TimeWait(TimeWait {
-                state,
-                from: word_or(line.from.as_deref(), TcpState::Unknown),
-                flow,
-                inferred: line.inferred,
-            }),
-            EventKind::Reset => Facts::Reset(Reset {
-                direction: word::<ResetDirection>("direction", line.direction.as_deref())?,
-                reason: word_or(line.reason.as_deref(), ResetReason::Other)
-                    .unwrap_or(ResetReason::Other),
-                kernel_reason: line
-                    .kernel_reason
-                    .as_deref()
-                    .map(|reason| self.kernel_reason(reason)),
-                state,
-                flow,
-                after_close_ns: line.after_close_ns,
-            }),
-            EventKind::Abort => Facts::Abort(Abort {
-                reason: word_or(line.reason.as_deref(), AbortReason::Other)
-                    .unwrap_or(AbortReason::Other),
-                state,
-                flow,
-            }),
-            EventKind::PortAlloc => Facts::PortAlloc(PortAlloc {
-                op: word::<PortOp>("op", line.op.as_deref())?,
-                requested: line.requested,
-                result: result(line.result.as_deref())?,
-                latency_ns: line.latency_ns,
-                exact: line.exact,
-                refused_reuse: line.refused_reuse,
-                socket_range: line.socket_range,
-            }),
-            EventKind::TimeWaitEnd => Facts::TimeWaitEnd(TimeWaitEnd {
-                cause: word::<EndCause>("cause", line.cause.as_deref())?,
-                age_ns: line.age_ns,
-                promoted_ns: line.promoted_ns,
-                by: self.process_or_null(line.by)?,
-                inferred: line.inferred,
-            }),
+        let probe = probe.as_deref().unwrap_or_default();
+        Ok(Lost {
+            ts: line.of("ts", self)?,
+            mono_ns: line.of("mono_ns", self)?,
+            event: LostWord::Lost,
+            probe: LostBy::from_word(probe).ok_or_else(|| field("probe", probe))?,
+            count: line.of::<Option<u64>>("count", self)?.unwrap_or(0),
         })
     }
 
-    fn process_or_null(&mut self, raw: Option<&RawValue>) -> Result<Option<Process>, ParseError> {
-        let text = raw.map(RawValue::get).filter(|text| *text != "null");
-        text.map(|text| self.process(text)).transpose()
+    /// The last process of that id is mostly the one that comes again.
+    pub(super) fn process_as_written(&mut self, rest: &mut Rest) -> Option<Process> {
+        let mut pid = Rest(rest.0.strip_prefix(b"{\"pid\":")?);
+        let place = pid.number()? as usize % LATEST;
+        // No object begins another one, so this needs no look for its end.
+        if let Some(Some(ProcessText { text, process })) = self.latest.get(place)
+            && let Some(after) = rest.0.strip_prefix(text.as_bytes())
+        {
+            rest.0 = after;
+            return Some(process.clone());
+        }
+        let text = rest.object()?;
+        self.process(text).ok()
     }
 
     pub(super) fn process(&mut self, text: &str) -> Result<Process, ParseError> {
@@ -311,50 +234,7 @@ impl Parser {
     }
 }
 
-fn is_other(event: &str) -> bool {
-    EventKind::from_word(event).is_none() && event != "lost"
-}
-
-fn lost(line: &Line) -> Result<Lost, ParseError> {
-    let probe = line.probe.as_deref().unwrap_or_default();
-    Ok(Lost {
-        ts: timestamp(line)?,
-        mono_ns: line.mono_ns,
-        event: Default::default(),
-        probe: LostBy::from_word(probe).ok_or_else(|| field("probe", probe))?,
-        count: line.count.unwrap_or(0),
-    })
-}
-
-fn timestamp(line: &Line) -> Result<Timestamp, ParseError> {
-    line.ts.parse().map_err(|_| field("ts", &line.ts))
-}
-
-fn address(name: &'static str, text: Option<&str>) -> Result<Option<SocketAddr>, ParseError> {
-    text.map(|text| text.parse().map_err(|_| field(name, text)))
-        .transpose()
-}
-
-fn result(text: Option<&str>) -> Result<PortResult, ParseError> {
-    match text.unwrap_or_default() {
-        "ok" => Ok(PortResult::Ok),
-        name => Errno::from_name(name)
-            .map(PortResult::Failed)
-            .ok_or_else(|| field("result", name)),
-    }
-}
-
-/// `None` for none; a word that is not known is `unknown`.
-fn word_or<T: Word>(text: Option<&str>, unknown: T) -> Option<T> {
-    text.map(|text| T::from_word(text).unwrap_or(unknown))
-}
-
-fn word<T: Word>(name: &'static str, text: Option<&str>) -> Result<T, ParseError> {
-    let text = text.unwrap_or_default();
-    T::from_word(text).ok_or_else(|| field(name, text))
-}
-
-fn field(field: &'static str, text: &str) -> ParseError {
+pub(super) fn field(field: &'static str, text: &str) -> ParseError {
     ParseError::Field {
         field,
         text: text.chars().take(64).collect(),

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
+use twtrace_wire::{AbortReason, Side, Unattributed};
+
 use super::*;
-use crate::event::samples;
+use crate::event::{Facts, samples};
 
 fn read(line: &str) -> Result<Told, ParseError> {
     Parser::default().parse(line.as_bytes())

@@ -5,13 +5,13 @@ use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
-use twtrace_wire::{Probe, Side};
+use twtrace_wire::{EventKind, Probe, Side};
 
 use super::by::By;
 use super::comm::Comm;
 use super::kernel_reason::KernelReason;
 use super::words::Word;
-use super::{LostBy, PortResult, Timestamp};
+use super::{Facts, LostBy, PortResult, Timestamp};
 
 /// Stands for a set whose members are written as words.
 pub struct WordOf<T>(PhantomData<T>);
@@ -56,6 +56,32 @@ inline! {
         "format": "date-time",
         "pattern": "^\\d{4,}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{9}Z$",
     });
+}
+
+/// The fields of a kind of event.
+pub fn of_kind(kind: EventKind, generator: &mut SchemaGenerator) -> Schema {
+    let mut fields = Map::new();
+    let mut names = Vec::new();
+    for field in Facts::list(kind) {
+        let mut values = (field.values)(generator);
+        values.insert("description".to_owned(), documentation(field.about));
+        fields.insert(field.name.to_owned(), values.into());
+        names.push(field.name);
+    }
+    json_schema!({
+        "description": documentation(Facts::about(kind)),
+        "type": "object",
+        "properties": fields,
+        "required": names,
+    })
+}
+
+/// The text of a documentation comment, from its lines.
+fn documentation(lines: &[&str]) -> Value {
+    let lines = lines
+        .iter()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n").into()
 }
 
 /// Stands for numbers of all sides, also those with nothing.

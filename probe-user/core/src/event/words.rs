@@ -11,6 +11,8 @@ use twtrace_wire::{
 pub trait Word: Copy + 'static {
     /// Every member.
     const MEMBERS: &'static [Self];
+    /// What a word of a later version is taken for, where the set has such a member.
+    const UNKNOWN: Option<Self> = None;
 
     /// Its word: lower case, with underscores.
     fn word(self) -> &'static str;
@@ -72,9 +74,10 @@ pub mod optional {
 }
 
 macro_rules! words {
-    ($($set:ident { $($member:ident = $word:literal,)+ })+) => {$(
+    ($($set:ident $(or $unknown:ident)? { $($member:ident = $word:literal,)+ })+) => {$(
         impl Word for $set {
             const MEMBERS: &'static [Self] = Self::ALL;
+            $(const UNKNOWN: Option<Self> = Some(Self::$unknown);)?
 
             fn word(self) -> &'static str {
                 match self { $(Self::$member => $word,)+ }
@@ -99,12 +102,12 @@ words! {
         Killed = "killed",
         Purged = "purged",
     }
-    Side {
+    Side or Unknown {
         Unknown = "unknown",
         Client = "client",
         Server = "server",
     }
-    TcpState {
+    TcpState or Unknown {
         Unknown = "unknown",
         Established = "established",
         SynSent = "syn_sent",
@@ -123,7 +126,7 @@ words! {
         Sent = "sent",
         Received = "received",
     }
-    ResetReason {
+    ResetReason or Other {
         Other = "other",
         LingerZero = "linger_zero",
         UnreadData = "unread_data",
@@ -135,7 +138,7 @@ words! {
         Aborted = "aborted",
         Peer = "peer",
     }
-    AbortReason {
+    AbortReason or Other {
         Other = "other",
         Timeout = "timeout",
         Destroyed = "destroyed",
@@ -149,7 +152,7 @@ words! {
         FinWait2 = "fin_wait2",
         TooYoung = "too_young",
     }
-    Unattributed {
+    Unattributed or Unknown {
         Unknown = "unknown",
         ClosedBeforeTracing = "closed_before_tracing",
         KernelSocket = "kernel_socket",

@@ -1,0 +1,337 @@
+//! What a field of a line can hold: how it is written, read back, and described.
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::borrowed::Text;
+use super::by::By;
+use super::errno::Errno;
+use super::event_json::Line;
+use super::facts::{PortResult, SocketRange};
+use super::kernel_reason::KernelReason;
+use super::parse::{ParseError, Parser, field};
+use super::rest::Rest;
+use super::schema::WordOf;
+use super::words::Word;
+use super::{Process, Timestamp};
+
+/// A type of fields.
+pub trait Value: Sized {
+    /// Has the type's JSON Schema.
+    type Schema: JsonSchema;
+
+    /// Appends it.
+    fn write(&self, line: &mut Line<'_>);
+
+    /// Reads what [`Self::write`] appends. `None` for any other text, which is left to [`Self::read`].
+    fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self>;
+
+    /// Reads any JSON of the contract; `None` where the line has no such field.
+    ///
+    /// # Errors
+    /// When it is not of the contract.
+    fn read(
+        name: &'static str,
+        json: Option<&str>,
+        parser: &mut Parser,
+    ) -> Result<Self, ParseError>;
+}
+
+/// `null` for none.
+impl<T: Value> Value for Option<T> {
+    type Schema = Option<T::Schema>;
+
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        match self {
+            Some(value) => value.write(line),
+            None => line.raw(b"null"),
+        }
+    }
+
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self> {
+        if rest.is_next(b"null") {
+            return Some(None);
+        }
+        T::read_written(rest, parser).map(Some)
+    }
+
+    fn read(
+        name: &'static str,
+        json: Option<&str>,
+        parser: &mut Parser,
+    ) -> Result<Self, ParseError> {
+        let json = json.filter(|json| *json != "null");
+        json.map(|json| T::read(name, Some(json), parser))
+            .transpose()
+    }
+}
+
+/// A word that is not known, or none, is the set's unknown one, where it has that.
+impl<T: Word> Value for T {
+    type Schema = WordOf<T>;
+
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        line.word(*self);
+    }
+
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
+        rest.word()
+    }
+
+    fn read(name: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
+        let text = text(json)?;
+        let text = text.as_deref().unwrap_or_default();
+        let known = T::from_word(text).or(T::UNKNOWN);
+        known.ok_or_else(|| field(name, text))
+    }
+}
+
+impl Value for u64 {
+    type Schema = Self;
+
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        line.number(*self);
+    }
+
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
+        rest.number()
+    }
+
+    fn read(name: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
+        parsed(required(name, json)?)
+    }
+}
+
+impl Value for u32 {
+    type Schema = Self;
+
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        line.number((*self).into());
+    }
+
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
+        rest.number()?.try_into().ok()
+    }
+
+    fn read(name: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
+        parsed(required(name, json)?)
+    }
+}
+
+/// A port: 0 is none.
+impl Value for u16 {
+    type Schema = Self;
+
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        line.number((*self).into());
+    }
+
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
+        rest.number()?.try_into().ok()
+    }
+
+    fn read(_: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
+        json.map_or(Ok(0), parsed)
+    }
+}
+
+impl Value for bool {
+    type Schema = Self;
+
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        line.raw(if *self { b"true" } else { b"false" });
+    }
+
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
+        rest.truth()
+    }
+
+    fn read(_: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
+        json.map_or(Ok(false), parsed)
+    }
+}
+
+impl Value for SocketAddr {
+    type Schema = Self;
+
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        line.address(*self);
+    }
+
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
+        rest.address()
+    }
+
+    fn read(name: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
+        let text: Text = parsed(required(name, json)?)?;
+        text.parse().map_err(|_| field(name, &text))
+    }
+}
+
+impl Value for Timestamp {
+    type Schema = Self;
+
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        line.raw(b"\"");
+        line.timestamp(*self);
+        line.raw(b"\"");
+    }
+
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self> {
+        rest.expect(b"\"")?;
+        let (text, after) = rest.0.split_first_chunk()?;
+        let at = parser.day.timestamp(text)?;
+        rest.0 = after;
+        rest.expect(b"\"")?;
+        Some(at)
+    }
+
+    fn read(name: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
+        let text: Text = parsed(required(name, json)?)?;
+        text.parse().map_err(|_| field(name, &text))
+    }
+}
+
+/// Many events name the same one.
+impl Value for Process {
+    type Schema = Self;
+
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        line.process(self);
+    }
+
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self> {
+        parser.process_as_written(rest)
+    }
+
+    fn read(
+        name: &'static str,
+        json: Option<&str>,
+        parser: &mut Parser,
+    ) -> Result<Self, ParseError> {
+        parser.process(required(name, json)?)
+    }
+}
+
+impl Value for KernelReason {
+    type Schema = Self;
+
+    fn write(&self, line: &mut Line<'_>) {
+        line.json(self);
+    }
+
+    fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self> {
+        rest.text().map(|reason| parser.kernel_reason(reason))
+    }
+
+    fn read(
+        name: &'static str,
+        json: Option<&str>,
+        parser: &mut Parser,
+    ) -> Result<Self, ParseError> {
+        let text: Text = parsed(required(name, json)?)?;
+        Ok(parser.kernel_reason(&text))
+    }
+}
+
+impl Value for PortResult {
+    type Schema = Self;
+
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        match self {
+            Self::Ok => line.raw(b"\"ok\""),
+            Self::Failed(_) => line.json(self),
+        }
+    }
+
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
+        if rest.is_next(b"\"ok\"") {
+            return Some(Self::Ok);
+        }
+        Errno::from_name(rest.text()?).map(Self::Failed)
+    }
+
+    fn read(name: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
+        let text = text(json)?;
+        match text.as_deref().unwrap_or_default() {
+            "ok" => Ok(Self::Ok),
+            errno => Errno::from_name(errno)
+                .map(Self::Failed)
+                .ok_or_else(|| field(name, errno)),
+        }
+    }
+}
+
+/// Mostly nothing is counted.
+impl<T: Word + PartialEq, const N: usize> Value for By<T, N> {
+    type Schema = Self;
+
+    fn write(&self, line: &mut Line<'_>) {
+        match self.numbers() == [0; N] {
+            true => line.raw(b"{}"),
+            false => line.json(self),
+        }
+    }
+
+    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
+        if rest.is_next(b"{}") {
+            return Some(Self::default());
+        }
+        serde_json::from_str(rest.object()?).ok()
+    }
+
+    fn read(name: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
+        parsed(required(name, json)?)
+    }
+}
+
+impl Value for SocketRange {
+    type Schema = Self;
+
+    fn write(&self, line: &mut Line<'_>) {
+        line.json(self);
+    }
+
+    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
+        serde_json::from_str(rest.object()?).ok()
+    }
+
+    fn read(name: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
+        parsed(required(name, json)?)
+    }
+}
+
+fn required<'a>(name: &'static str, json: Option<&'a str>) -> Result<&'a str, ParseError> {
+    json.ok_or_else(|| ParseError::Json(format!("missing field `{name}`")))
+}
+
+fn parsed<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, ParseError> {
+    Ok(serde_json::from_str(json)?)
+}
+
+/// `None` for no field, and for null.
+fn text(json: Option<&str>) -> Result<Option<Text<'_>>, ParseError> {
+    json.map_or(Ok(None), parsed)
+}
