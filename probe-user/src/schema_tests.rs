@@ -1,6 +1,6 @@
 use serde::Serialize;
 use twtrace_core::doctor::samples as facts;
-use twtrace_core::event::LostBy;
+use twtrace_core::event::{Facts, LostBy};
 use twtrace_core::event::{lost::LostWord, samples};
 use twtrace_core::filter::Filter;
 use twtrace_core::hooks::{Question, Tier};
@@ -45,21 +45,11 @@ fn is_described(kind: Kind, output: &impl Serialize) {
 
 #[test]
 fn every_event() {
-    let mut overflow = samples::time_wait();
-    overflow.event = EventKind::TimeWaitOverflow;
     let mut unknown = samples::reset();
     (unknown.process, unknown.opener, unknown.netns) = (None, None, None);
     (unknown.local, unknown.remote) = (None, None);
     unknown.unattributed = Some(twtrace_wire::Unattributed::NoSocket);
-    for event in [
-        samples::time_wait(),
-        overflow,
-        samples::reset(),
-        unknown,
-        samples::abort(),
-        samples::time_wait_end(),
-        samples::port_alloc(),
-    ] {
+    for event in samples::all().into_iter().chain([unknown]) {
         is_described(Kind::Event, &event);
     }
     is_described(
@@ -171,4 +161,23 @@ fn probes() {
         Kind::Probes,
         &json!({ "host": "h", "kernel": "k", "tiers": choices() }),
     );
+}
+
+#[test]
+fn every_kind_of_event_and_its_fields_are_documented() {
+    let document = include_str!("../../docs/json.md");
+    for kind in EventKind::MEMBERS {
+        let row = format!("\n| `{}` |", kind.word());
+        assert!(document.contains(&row), "{}", kind.word());
+        for field in Facts::list(*kind) {
+            let name = format!("`{}`", field.name);
+            assert!(
+                document.contains(&name),
+                "{} of {}",
+                field.name,
+                kind.word()
+            );
+        }
+        assert!((1..=twtrace_core::event::json::FORMAT).contains(&Facts::since(*kind)));
+    }
 }

@@ -1,8 +1,8 @@
-//! Small closed sets, each written as one byte on the wire.
+//! Small closed sets, each written as one byte on the wire, and as a word in JSON, on the command line and in tables.
 
-/// Declares an enum of consecutive `u8` codes with its way back from the wire and its list of members.
+/// Declares an enum of consecutive `u8` codes with its way back from the wire, its list of members and their words.
 macro_rules! codes {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $code:literal,)+ }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $code:literal => $word:literal,)+ }) => {
         $(#[$meta])*
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +21,11 @@ macro_rules! codes {
                     _ => None,
                 }
             }
+
+            /// Its word: lower case, with underscores.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
         }
     };
 }
@@ -29,17 +34,17 @@ codes! {
     /// What a record in the ring buffer is. The first byte after the time stamp, in every record.
     EventKind {
         /// A mini-socket was made: [`crate::ConnectionEvent`].
-        TimeWait = 0,
+        TimeWait = 0 => "time_wait",
         /// The kernel refused to make one: [`crate::ConnectionEvent`].
-        TimeWaitOverflow = 1,
+        TimeWaitOverflow = 1 => "time_wait_overflow",
         /// A RST was sent or received: [`crate::ConnectionEvent`].
-        Reset = 2,
+        Reset = 2 => "reset",
         /// A connection died without a RST: [`crate::ConnectionEvent`].
-        Abort = 3,
+        Abort = 3 => "abort",
         /// A bind(), listen() or connect() looked for a local port: [`crate::PortEvent`].
-        PortAlloc = 4,
+        PortAlloc = 4 => "port_alloc",
         /// A mini-socket went: [`crate::EndEvent`].
-        TimeWaitEnd = 5,
+        TimeWaitEnd = 5 => "time_wait_end",
     }
 }
 
@@ -47,11 +52,11 @@ codes! {
     /// Which end of the connection this host's socket is.
     Side {
         /// Open before tracing began.
-        Unknown = 0,
+        Unknown = 0 => "unknown",
         /// Went through SYN_SENT.
-        Client = 1,
+        Client = 1 => "client",
         /// Went through SYN_RECV.
-        Server = 2,
+        Server = 2 => "server",
     }
 }
 
@@ -59,31 +64,31 @@ codes! {
     /// States of `include/net/tcp_states.h`, with the kernel's own numbers.
     TcpState {
         /// Not seen: the kernel skipped the program that should have seen it.
-        Unknown = 0,
+        Unknown = 0 => "unknown",
         /// `TCP_ESTABLISHED`
-        Established = 1,
+        Established = 1 => "established",
         /// `TCP_SYN_SENT`
-        SynSent = 2,
+        SynSent = 2 => "syn_sent",
         /// `TCP_SYN_RECV`
-        SynRecv = 3,
+        SynRecv = 3 => "syn_recv",
         /// `TCP_FIN_WAIT1`
-        FinWait1 = 4,
+        FinWait1 = 4 => "fin_wait1",
         /// `TCP_FIN_WAIT2`
-        FinWait2 = 5,
+        FinWait2 = 5 => "fin_wait2",
         /// `TCP_TIME_WAIT`: a mini-socket, never a full one.
-        TimeWait = 6,
+        TimeWait = 6 => "time_wait",
         /// `TCP_CLOSE`
-        Close = 7,
+        Close = 7 => "close",
         /// `TCP_CLOSE_WAIT`
-        CloseWait = 8,
+        CloseWait = 8 => "close_wait",
         /// `TCP_LAST_ACK`
-        LastAck = 9,
+        LastAck = 9 => "last_ack",
         /// `TCP_LISTEN`
-        Listen = 10,
+        Listen = 10 => "listen",
         /// `TCP_CLOSING`
-        Closing = 11,
+        Closing = 11 => "closing",
         /// `TCP_NEW_SYN_RECV`: a request socket.
-        NewSynRecv = 12,
+        NewSynRecv = 12 => "new_syn_recv",
     }
 }
 
@@ -91,9 +96,9 @@ codes! {
     /// Which way a RST went.
     ResetDirection {
         /// This host sent it.
-        Sent = 0,
+        Sent = 0 => "sent",
         /// This host received it.
-        Received = 1,
+        Received = 1 => "received",
     }
 }
 
@@ -101,26 +106,26 @@ codes! {
     /// Why a RST was sent or received, as twtrace judges it; the kernel's own word travels beside it.
     ResetReason {
         /// None of the others.
-        Other = 0,
+        Other = 0 => "other",
         /// close() with SO_LINGER {on, 0}.
-        LingerZero = 1,
+        LingerZero = 1 => "linger_zero",
         /// close() while received data was unread (with or without SO_LINGER 0).
-        UnreadData = 2,
+        UnreadData = 2 => "unread_data",
         /// Data arrived after the process had closed; also when the mini-socket answers.
-        DataAfterClose = 3,
+        DataAfterClose = 3 => "data_after_close",
         /// A connect() was answered with RST.
-        Refused = 4,
+        Refused = 4 => "refused",
         /// No socket for the segment.
-        NoSocket = 5,
+        NoSocket = 5 => "no_socket",
         /// A TIME_WAIT mini-socket answered something that is not data.
-        TimeWait = 6,
+        TimeWait = 6 => "time_wait",
         /// Keepalive, FIN_WAIT2 or retransmission time ran out.
-        Timeout = 7,
+        Timeout = 7 => "timeout",
         /// The connection was torn down here by other means: connect(AF_UNSPEC), `ss -K`, a listener
         /// closed over its queue, TCP_LINGER2 < 0.
-        Aborted = 8,
+        Aborted = 8 => "aborted",
         /// The peer sent it.
-        Peer = 9,
+        Peer = 9 => "peer",
     }
 }
 
@@ -128,11 +133,11 @@ codes! {
     /// Why a connection died without a RST of either side.
     AbortReason {
         /// None of the others: an ICMP error, for example.
-        Other = 0,
+        Other = 0 => "other",
         /// Retransmission, TCP_USER_TIMEOUT or keepalive ran out (ETIMEDOUT).
-        Timeout = 1,
+        Timeout = 1 => "timeout",
         /// Destroyed from outside: `ss -K`, `bpf_sock_destroy` (ECONNABORTED).
-        Destroyed = 2,
+        Destroyed = 2 => "destroyed",
     }
 }
 
@@ -140,15 +145,15 @@ codes! {
     /// How a mini-socket ended.
     EndCause {
         /// Its timer ran out.
-        Expired = 0,
+        Expired = 0 => "expired",
         /// A connect() took its tuple (tcp_twsk_unique).
-        ReusedByConnect = 1,
+        ReusedByConnect = 1 => "reused_by_connect",
         /// A SYN of the peer met it, and a listener took the connection (TCP_TW_SYN).
-        ReopenedBySyn = 2,
+        ReopenedBySyn = 2 => "reopened_by_syn",
         /// A RST or, in FIN_WAIT2, data met it; or it was destroyed from outside (`ss -K`).
-        Killed = 3,
+        Killed = 3 => "killed",
         /// Its network namespace went.
-        Purged = 4,
+        Purged = 4 => "purged",
     }
 }
 
@@ -158,19 +163,19 @@ codes! {
     ReuseRefusal {
         /// The socket was bound to the port before: then only TCP timestamps make reuse safe, and the
         /// TIME_WAIT has none. No setting, age or substate matters.
-        BoundPort = 0,
+        BoundPort = 0 => "bound_port",
         /// net.ipv4.tcp_tw_reuse is 0.
-        Disabled = 1,
+        Disabled = 1 => "disabled",
         /// It is 2, and neither end is a loopback address.
-        NotLoopback = 2,
+        NotLoopback = 2 => "not_loopback",
         /// The TIME_WAIT has no TCP timestamps: they are off in its namespace.
-        TimestampsOff = 3,
+        TimestampsOff = 3 => "timestamps_off",
         /// The TIME_WAIT has no TCP timestamps: the peer did not offer them.
-        PeerWithoutTimestamps = 4,
+        PeerWithoutTimestamps = 4 => "peer_without_timestamps",
         /// The mini-socket still waits for the peer's FIN.
-        FinWait2 = 5,
+        FinWait2 = 5 => "fin_wait2",
         /// Younger than a second, or than net.ipv4.tcp_tw_reuse_delay (6.16 on).
-        TooYoung = 6,
+        TooYoung = 6 => "too_young",
     }
 }
 
@@ -178,15 +183,15 @@ codes! {
     /// Why no process can be named.
     Unattributed {
         /// No process acted, and the opener is not known. Zero: what is not known yet needs no writing.
-        Unknown = 0,
+        Unknown = 0 => "unknown",
         /// The socket had left ESTABLISHED before tracing began.
-        ClosedBeforeTracing = 1,
+        ClosedBeforeTracing = 1 => "closed_before_tracing",
         /// A socket of the kernel itself.
-        KernelSocket = 2,
+        KernelSocket = 2 => "kernel_socket",
         /// The segment met no socket.
-        NoSocket = 3,
+        NoSocket = 3 => "no_socket",
         /// What was known about the socket was lost (a full map).
-        Lost = 4,
+        Lost = 4 => "lost",
     }
 }
 
@@ -194,11 +199,11 @@ codes! {
     /// Which system call looked for a local port.
     PortOp {
         /// bind()
-        Bind = 0,
+        Bind = 0 => "bind",
         /// listen()
-        Listen = 1,
+        Listen = 1 => "listen",
         /// connect()
-        Connect = 2,
+        Connect = 2 => "connect",
     }
 }
 
@@ -206,30 +211,30 @@ codes! {
     /// Who lost something: the index into the `LOST` counters.
     Probe {
         /// TIME_WAIT births and overflows that found the ring buffer full.
-        TimeWait = 0,
+        TimeWait = 0 => "time_wait",
         /// RST events that found the ring buffer full.
-        Reset = 1,
+        Reset = 1 => "reset",
         /// Abort events that found the ring buffer full.
-        Abort = 2,
+        Abort = 2 => "abort",
         /// Port events that found the ring buffer full.
-        PortAlloc = 3,
+        PortAlloc = 3 => "port_alloc",
         /// Sockets whose story found its map full (`--max-sockets`).
-        StoryMap = 4,
+        StoryMap = 4 => "story_map",
         /// Processes that found the totals map full (`--max-processes`).
-        ProcessMap = 5,
+        ProcessMap = 5 => "process_map",
         /// Port searches that found their map full.
-        PortMap = 6,
+        PortMap = 6 => "port_map",
         /// Network namespaces that found their map full.
-        NetnsMap = 7,
+        NetnsMap = 7 => "netns_map",
         /// Ends of TIME_WAITs that found the ring buffer full.
-        TimeWaitEnd = 8,
+        TimeWaitEnd = 8 => "time_wait_end",
         /// New processes of a command that found the map of its descendants full.
-        DescendantMap = 9,
+        DescendantMap = 9 => "descendant_map",
         /// Closes, connects and what followed from them whose place in the code found its map full
         /// (`--max-stacks`).
-        StackMap = 10,
+        StackMap = 10 => "stack_map",
         /// Stacks whose slots were both taken by others: only their innermost frames are known.
-        StackSlot = 11,
+        StackSlot = 11 => "stack_slot",
     }
 }
 
@@ -237,15 +242,15 @@ codes! {
     /// What a user stack is counted for.
     StackWhat {
         /// The close() behind a TIME_WAIT.
-        TimeWait = 0,
+        TimeWait = 0 => "time_wait",
         /// The close() behind one that the kernel refused to make.
-        TimeWaitOverflow = 1,
+        TimeWaitOverflow = 1 => "time_wait_overflow",
         /// The close() behind a RST that this host sent.
-        ResetSent = 2,
+        ResetSent = 2 => "reset_sent",
         /// A search for a local port that failed.
-        PortFailed = 3,
+        PortFailed = 3 => "port_failed",
         /// One that took long (`--slow-port`).
-        PortSlow = 4,
+        PortSlow = 4 => "port_slow",
     }
 }
 

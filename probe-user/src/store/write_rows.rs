@@ -175,7 +175,6 @@ impl Rows<'_> {
             .text(address(event.remote))
             .put(self.who(event.process.as_ref())?)
             .text(event.unattributed.map(|why| why.word().to_owned()));
-        let word = |word: &str| Some(word.to_owned());
         let none = |values: Values, count| (0..count).fold(values, |it, _| it.text(None));
         let values = match &event.facts {
             Facts::Reset(facts) => {
@@ -203,7 +202,8 @@ impl Rows<'_> {
                     .optional(facts.latency_ns),
                 8,
             ),
-            Facts::TimeWaitEnd(facts) => none(values.text(None).text(word(facts.cause.word())), 13),
+            // These are only counted: `Notable` keeps none of them.
+            _ => none(values, 15),
         };
         values.insert(self.connection, "event_row")
     }

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
+use twtrace_core::event::{Facts, words::Word as _};
+use twtrace_wire::EventKind;
 
+/// Of all kinds; those of each kind are declared with it.
 const COMMON: &[&str] = &[
     "ts",
     "mono_ns",
@@ -18,58 +21,16 @@ const COMMON: &[&str] = &[
     "opener",
 ];
 
-const FLOW: &[&str] = &[
-    "connection_ns",
-    "idle_ns",
-    "peer_silent_ns",
-    "send_idle_ns",
-    "bytes_sent",
-    "bytes_received",
-];
-
-fn own_fields(event: &str) -> Option<(&'static [&'static str], bool)> {
-    match event {
-        "time_wait" | "time_wait_overflow" => Some((&["state", "from", "inferred"], true)),
-        "reset" => Some((
-            &[
-                "direction",
-                "reason",
-                "kernel_reason",
-                "state",
-                "after_close_ns",
-            ],
-            true,
-        )),
-        "abort" => Some((&["reason", "state"], true)),
-        "time_wait_end" => Some((&["cause", "age_ns", "promoted_ns", "by", "inferred"], false)),
-        "port_alloc" => Some((
-            &[
-                "op",
-                "requested",
-                "result",
-                "latency_ns",
-                "exact",
-                "refused_reuse",
-                "socket_range",
-            ],
-            false,
-        )),
-        _ => None,
-    }
-}
-
 /// What is wrong with the form of an event, in words.
 pub fn violations(event: &Value) -> Vec<String> {
     let kind = event["event"].as_str().unwrap_or_default();
-    let Some((own, has_flow)) = own_fields(kind) else {
+    let Some(known) = EventKind::from_word(kind) else {
         return vec![format!("an event of an unknown kind: {event}")];
     };
-    let flow: &[&str] = if has_flow { FLOW } else { &[] };
-    let mut wrong: Vec<String> = COMMON
-        .iter()
-        .chain(own)
-        .chain(flow)
-        .filter(|name| event.get(**name).is_none())
+    let own = Facts::list(known).into_iter().map(|field| field.name);
+    let mut wrong: Vec<String> = own
+        .chain(COMMON.iter().copied())
+        .filter(|name| event.get(*name).is_none())
         .map(|name| format!("{kind} lacks the field {name}: {event}"))
         .collect();
     for name in ["local", "remote"] {

@@ -4,27 +4,10 @@ use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use twtrace_wire::EventKind;
 
 use super::facts::Question;
 use crate::actor::{Actor, command::Connection};
-
-/// Kinds of events, by their names in the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// `time_wait`
-    TimeWait,
-    /// `time_wait_overflow`
-    TimeWaitOverflow,
-    /// `reset`
-    Reset,
-    /// `abort`
-    Abort,
-    /// `port_alloc`
-    PortAlloc,
-    /// `time_wait_end`
-    TimeWaitEnd,
-}
 
 /// Which end of the connection a socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +135,8 @@ pub enum ByAccept {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expected {
     /// `event`
-    pub kind: Kind,
+    #[serde(with = "twtrace_core::event::words")]
+    pub kind: EventKind,
     /// The question whose tier decides whether this can be seen at all.
     pub question: Question,
     /// Set where accept() must be seen for all of it to be known.
@@ -168,7 +152,7 @@ fn word<T: Serialize>(member: T) -> Value {
 }
 
 impl Expected {
-    fn new(kind: Kind, question: Question) -> Self {
+    fn new(kind: EventKind, question: Question) -> Self {
         let mut expected = Self {
             kind,
             question,
@@ -176,7 +160,7 @@ impl Expected {
             kernel_word: None,
             checks: BTreeMap::new(),
         };
-        expected.set("event", Check::Is(word(kind)));
+        expected.set("event", Check::Is(json!(kind.as_str())));
         expected.set("mapped", Check::Is(json!(false)));
         expected
     }
@@ -188,19 +172,19 @@ impl Expected {
 
     /// A birth in this state (`TimeWait` or `FinWait2`).
     pub fn time_wait(state: TcpState) -> Self {
-        Self::new(Kind::TimeWait, Question::TimeWait)
+        Self::new(EventKind::TimeWait, Question::TimeWait)
             .with("state", word(state))
             .with("inferred", json!(false))
     }
 
     /// A birth that the kernel refused.
     pub fn overflow() -> Self {
-        Self::new(Kind::TimeWaitOverflow, Question::TimeWait).with("inferred", json!(false))
+        Self::new(EventKind::TimeWaitOverflow, Question::TimeWait).with("inferred", json!(false))
     }
 
     /// The end of a TIME_WAIT, by the contract's word for its cause. Nobody reused it.
     pub fn time_wait_end(cause: &str) -> Self {
-        Self::new(Kind::TimeWaitEnd, Question::TimeWaitEnd)
+        Self::new(EventKind::TimeWaitEnd, Question::TimeWaitEnd)
             .with("cause", json!(cause))
             .with("inferred", json!(false))
             .with("by", Value::Null)
@@ -216,7 +200,7 @@ impl Expected {
 
     /// A RST that was sent. `kernel_word` is the end of the kernel's own reason.
     pub fn reset_sent(reason: Reason, kernel_word: &str) -> Self {
-        let mut expected = Self::new(Kind::Reset, Question::Reset)
+        let mut expected = Self::new(EventKind::Reset, Question::Reset)
             .with("direction", json!("sent"))
             .with("reason", word(reason));
         expected.kernel_word = Some(kernel_word.to_owned());
@@ -232,7 +216,7 @@ impl Expected {
 
     /// A RST that was received.
     pub fn reset_received(reason: Reason) -> Self {
-        Self::new(Kind::Reset, Question::Reset)
+        Self::new(EventKind::Reset, Question::Reset)
             .with("direction", json!("received"))
             .with("reason", word(reason))
             .with("kernel_reason", Value::Null)
@@ -240,12 +224,12 @@ impl Expected {
 
     /// A death without a RST.
     pub fn abort(reason: Reason) -> Self {
-        Self::new(Kind::Abort, Question::State).with("reason", word(reason))
+        Self::new(EventKind::Abort, Question::State).with("reason", word(reason))
     }
 
     /// A search for a port: the operation, the port asked for, and `ok` or the errno's name.
     pub fn port(op: &str, requested: u16, result: &str) -> Self {
-        Self::new(Kind::PortAlloc, Question::Port)
+        Self::new(EventKind::PortAlloc, Question::Port)
             .with("op", json!(op))
             .with("requested", json!(requested))
             .with("result", json!(result))

@@ -1,9 +1,10 @@
 //! The table of what a tier or a kernel can't know, with the reason. What is not in here must be told.
 
 use serde_json::{Value, json};
+use twtrace_wire::EventKind;
 
 use super::{
-    event::{ByAccept, Check, Expected, Kind},
+    event::{ByAccept, Check, Expected},
     facts::{Facts, Question, Tier},
 };
 
@@ -42,7 +43,7 @@ pub const LIMITS: &[Limit] = &[
                  from the states, and marked",
         holds: |facts| facts.tier(Question::TimeWait) == Tier::Kprobe,
         effect: |expected| match expected.kind {
-            Kind::TimeWait => changed(expected, |it| {
+            EventKind::TimeWait => changed(expected, |it| {
                 it.checks.remove("inferred");
             }),
             _ => None,
@@ -53,7 +54,7 @@ pub const LIMITS: &[Limit] = &[
         reason: "a refused mini-socket starts no timer and is in no table: it is inferred from the one that is missing",
         holds: |facts| matches!(facts.tier(Question::TimeWait), Tier::Timer | Tier::Inferred),
         effect: |expected| match expected.kind {
-            Kind::TimeWaitOverflow => {
+            EventKind::TimeWaitOverflow => {
                 changed(expected, |it| it.set("inferred", Check::Is(json!(true))))
             }
             _ => None,
@@ -72,7 +73,7 @@ pub const LIMITS: &[Limit] = &[
         reason: "no hook sees mini-sockets go: that they went, and how, is presumed from what is there later",
         holds: |facts| facts.tier(Question::TimeWaitEnd) == Tier::Inferred,
         effect: |expected| match expected.kind {
-            Kind::TimeWaitEnd => changed(expected, |it| {
+            EventKind::TimeWaitEnd => changed(expected, |it| {
                 for unknown in ["age_ns", "promoted_ns", "by", "by.pid", "by.comm"] {
                     it.checks.remove(unknown);
                 }
@@ -87,7 +88,7 @@ pub const LIMITS: &[Limit] = &[
         holds: |facts| facts.tier(Question::TimeWaitEnd) == Tier::Inferred,
         effect: |expected| {
             let by_nobody = expected.checks.contains_key("process");
-            (expected.kind == Kind::TimeWaitEnd && by_nobody).then_some(Effect::Unseen)
+            (expected.kind == EventKind::TimeWaitEnd && by_nobody).then_some(Effect::Unseen)
         },
     },
     Limit {
@@ -96,7 +97,7 @@ pub const LIMITS: &[Limit] = &[
                  the peer's FIN may not be known",
         holds: |facts| facts.tier(Question::TimeWaitEnd) == Tier::Timer,
         effect: |expected| match expected.kind {
-            Kind::TimeWaitEnd => changed(expected, |it| {
+            EventKind::TimeWaitEnd => changed(expected, |it| {
                 if let Some(Check::Between(low, high)) = it.checks.get("promoted_ns").cloned() {
                     it.set("promoted_ns", Check::NullOrBetween(low, high));
                 }
@@ -123,7 +124,9 @@ pub const LIMITS: &[Limit] = &[
                  handshake in it",
         holds: |facts| facts.tier(Question::Port) == Tier::Syscall,
         effect: |expected| match expected.kind {
-            Kind::PortAlloc => changed(expected, |it| it.set("exact", Check::Is(json!(false)))),
+            EventKind::PortAlloc => {
+                changed(expected, |it| it.set("exact", Check::Is(json!(false))))
+            }
             _ => None,
         },
     },

@@ -6,9 +6,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use twtrace_wire::EventKind;
 
 use crate::{
-    expect::{Expected, Kind, Side},
+    expect::{Expected, Side},
     sys::proc_net::Counters,
 };
 
@@ -109,7 +110,10 @@ impl Played {
     pub fn births_and_refusals(&self, alternative: &[Expected]) -> (u64, u64) {
         let count = |kind| alternative.iter().filter(|it| it.kind == kind).count() as u64;
         let crowd: u64 = self.crowd.iter().map(|row| row.births).sum();
-        (count(Kind::TimeWait) + crowd, count(Kind::TimeWaitOverflow))
+        (
+            count(EventKind::TimeWait) + crowd,
+            count(EventKind::TimeWaitOverflow),
+        )
     }
 }
 

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 use twtrace_wire::{
-    AbortReason, EndCause, EventKind, PortOp, ResetDirection, ResetReason, ReuseRefusal, TcpState,
+    AbortReason, EndCause, EventKind, PortOp, Probe, ResetDirection, ResetReason, ReuseRefusal,
+    TcpState,
 };
 
 use super::by::By;
@@ -23,15 +24,15 @@ use super::words::Word;
 
 facts! {
     /// `time_wait` and `time_wait_overflow`.
-    TimeWait since 1: TimeWait | TimeWaitOverflow;
+    TimeWait: TimeWait | TimeWaitOverflow, since 1, lost by TimeWait;
     /// `reset`
-    Reset since 1: Reset;
+    Reset: Reset, since 1, lost by Reset;
     /// `abort`
-    Abort since 1: Abort;
+    Abort: Abort, since 1, lost by Abort;
     /// `port_alloc`
-    PortAlloc since 1: PortAlloc;
+    PortAlloc: PortAlloc, since 1, lost by PortAlloc;
     /// `time_wait_end`
-    TimeWaitEnd since 1: TimeWaitEnd;
+    TimeWaitEnd: TimeWaitEnd, since 1, lost by TimeWaitEnd;
 }
 
 fields! {

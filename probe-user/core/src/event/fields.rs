@@ -196,9 +196,12 @@ macro_rules! fields {
     };
 }
 
-/// Declares which struct has the fields of which kinds of events, and since which format of recordings.
+/// Declares which struct has the fields of which kinds of events, since which format of recordings, and who loses such events.
 macro_rules! facts {
-    ($($(#[doc = $about:literal])+ $facts:ident since $since:literal: $($kind:ident)|+;)+) => {
+    ($(
+        $(#[doc = $about:literal])+
+        $facts:ident: $($kind:ident)|+, since $since:literal, lost by $probe:ident;
+    )+) => {
         /// The fields of one kind of event.
         #[derive(Clone, Debug)]
         pub enum Facts {
@@ -210,6 +213,13 @@ macro_rules! facts {
             pub fn since(kind: EventKind) -> u32 {
                 match kind {
                     $($(EventKind::$kind)|+ => $since,)+
+                }
+            }
+
+            /// Who loses events of a kind: those that find the ring buffer full.
+            pub fn lost_by(kind: EventKind) -> Probe {
+                match kind {
+                    $($(EventKind::$kind)|+ => Probe::$probe,)+
                 }
             }
 

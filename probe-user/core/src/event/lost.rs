@@ -1,8 +1,9 @@
 //! What was not told.
 
 use serde::{Serialize, Serializer};
-use twtrace_wire::Probe;
+use twtrace_wire::{EventKind, Probe};
 
+use super::facts::Facts;
 use super::timestamp::Timestamp;
 use super::words::Word;
 
@@ -34,30 +35,15 @@ impl LostBy {
 
     /// Whether what it lost are events; else it is knowledge about them.
     pub fn is_event(self) -> bool {
-        matches!(
-            self,
-            Self::Decode
-                | Self::Probe(
-                    Probe::TimeWait
-                        | Probe::TimeWaitEnd
-                        | Probe::Reset
-                        | Probe::Abort
-                        | Probe::PortAlloc
-                        | Probe::DescendantMap
-                )
-        )
+        match self {
+            Self::Decode | Self::Probe(Probe::DescendantMap) => true,
+            Self::Probe(probe) => loses_events_of_the_ring(probe),
+        }
     }
 
     /// What is missing from the output because of it.
     pub fn consequence(self) -> &'static str {
         match self {
-            Self::Probe(
-                Probe::TimeWait
-                | Probe::TimeWaitEnd
-                | Probe::Reset
-                | Probe::Abort
-                | Probe::PortAlloc,
-            ) => "events that found the ring buffer full (--ring-mb); totals by process count them",
             Self::Probe(Probe::StoryMap) => {
                 "sockets beyond --max-sockets: their closer and opener are not known"
             }
@@ -77,9 +63,19 @@ impl LostBy {
             Self::Probe(Probe::StackSlot) => {
                 "stacks whose slot was taken (--max-stacks): only their innermost frames are known"
             }
+            // The others are of events: a test sees to it.
+            Self::Probe(_) => {
+                "events that found the ring buffer full (--ring-mb); totals by process count them"
+            }
             Self::Decode => "records that could not be read",
         }
     }
+}
+
+fn loses_events_of_the_ring(probe: Probe) -> bool {
+    EventKind::MEMBERS
+        .iter()
+        .any(|kind| Facts::lost_by(*kind) == probe)
 }
 
 impl Serialize for LostBy {
@@ -115,6 +111,14 @@ pub enum LostWord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_events_are_lost_by_a_full_ring_buffer() {
+        for probe in Probe::MEMBERS {
+            let says_so = LostBy::Probe(*probe).consequence().contains("--ring-mb");
+            assert_eq!(says_so, loses_events_of_the_ring(*probe), "{probe:?}");
+        }
+    }
 
     #[test]
     fn reads_as_the_contract_says() {

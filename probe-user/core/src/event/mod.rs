@@ -93,7 +93,10 @@ pub mod samples;
 
 #[cfg(test)]
 mod tests {
-    use super::samples;
+    use twtrace_wire::ResetReason;
+
+    use super::kernel_reason::KernelReason;
+    use super::{Facts, PortResult, SocketRange, samples};
 
     fn keys(json: &str) -> Vec<String> {
         // serde_json's map sorts its keys, so the order is taken from the text.
@@ -202,5 +205,49 @@ mod tests {
             serde_json::to_string(&event).unwrap(),
             r#"{"ts":"2023-11-14T22:13:20.000000007Z","mono_ns":1000,"event":"time_wait","netns":4026531840,"local":"10.0.0.1:40000","remote":"[2001:db8::2]:80","mapped":false,"side":"client","process":null,"unattributed":"closed_before_tracing","opener":null,"state":"fin_wait2","from":"fin_wait1","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612,"inferred":false}"#
         );
+    }
+
+    /// What is its own: nothing of it may change, recordings have it.
+    #[test]
+    fn each_kind_reads_as_the_contract_says() {
+        let mut late = samples::reset();
+        let Facts::Reset(reset) = &mut late.facts else {
+            panic!("{late:?}");
+        };
+        reset.reason = ResetReason::DataAfterClose;
+        reset.kernel_reason = Some(KernelReason::new("TCP_ABORT_ON_DATA"));
+        reset.after_close_ns = Some(300);
+        let mut narrow = samples::port_alloc();
+        let Facts::PortAlloc(search) = &mut narrow.facts else {
+            panic!("{narrow:?}");
+        };
+        search.result = PortResult::Ok;
+        search.refused_reuse = None;
+        search.socket_range = Some(SocketRange { low: 7, high: 0 });
+        for (event, own) in [
+            (
+                late,
+                r#""direction":"sent","reason":"data_after_close","kernel_reason":"TCP_ABORT_ON_DATA","state":"established","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612,"after_close_ns":300}"#,
+            ),
+            (
+                samples::abort(),
+                r#""reason":"timeout","state":"established","connection_ns":5000000,"idle_ns":null,"peer_silent_ns":null,"send_idle_ns":null,"bytes_sent":80,"bytes_received":612}"#,
+            ),
+            (
+                samples::port_alloc(),
+                r#""op":"connect","requested":0,"result":"EADDRNOTAVAIL","latency_ns":1500,"exact":true,"refused_reuse":{"disabled":3},"socket_range":null}"#,
+            ),
+            (
+                narrow,
+                r#""op":"connect","requested":0,"result":"ok","latency_ns":1500,"exact":true,"refused_reuse":null,"socket_range":{"low":7,"high":0}}"#,
+            ),
+            (
+                samples::time_wait_end(),
+                r#""cause":"reused_by_connect","age_ns":1200000000,"promoted_ns":300000,"by":{"pid":77,"comm":"wget","uid":1000},"inferred":false}"#,
+            ),
+        ] {
+            let line = serde_json::to_string(&event).unwrap();
+            assert!(line.ends_with(own), "{line}");
+        }
     }
 }

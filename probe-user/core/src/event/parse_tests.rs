@@ -33,17 +33,7 @@ fn every_kind_reads_back_as_it_was_written() {
     nobodys.opener = None;
     nobodys.unattributed = Some(Unattributed::NoSocket);
     nobodys.local = None;
-    let mut refused = samples::time_wait();
-    refused.event = EventKind::TimeWaitOverflow;
-    for event in [
-        samples::time_wait(),
-        samples::time_wait_end(),
-        samples::reset(),
-        samples::abort(),
-        samples::port_alloc(),
-        nobodys,
-        refused,
-    ] {
+    for event in samples::all().into_iter().chain([nobodys]) {
         goes_there_and_back(&written(&event));
     }
     goes_there_and_back(

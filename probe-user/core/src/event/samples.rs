@@ -54,6 +54,22 @@ const FLOW: Flow = Flow {
     bytes_received: Some(612),
 };
 
+/// One of each kind.
+pub fn all() -> Vec<Event> {
+    let mut overflow = time_wait();
+    overflow.event = EventKind::TimeWaitOverflow;
+    let all = [
+        time_wait(),
+        overflow,
+        reset(),
+        abort(),
+        port_alloc(),
+        time_wait_end(),
+    ];
+    assert_eq!(all.len(), EventKind::COUNT);
+    all.into()
+}
+
 /// A birth in FIN_WAIT2.
 pub fn time_wait() -> Event {
     event(

@@ -73,118 +73,33 @@ pub mod optional {
     }
 }
 
+/// Sets of the wire, where their words are declared; `or` names the member that words of later versions are taken for.
 macro_rules! words {
-    ($($set:ident $(or $unknown:ident)? { $($member:ident = $word:literal,)+ })+) => {$(
+    ($($set:ident $(or $unknown:ident)?,)+) => {$(
         impl Word for $set {
             const MEMBERS: &'static [Self] = Self::ALL;
             $(const UNKNOWN: Option<Self> = Some(Self::$unknown);)?
 
             fn word(self) -> &'static str {
-                match self { $(Self::$member => $word,)+ }
+                self.as_str()
             }
         }
     )+};
 }
 
 words! {
-    EventKind {
-        TimeWait = "time_wait",
-        TimeWaitOverflow = "time_wait_overflow",
-        Reset = "reset",
-        Abort = "abort",
-        PortAlloc = "port_alloc",
-        TimeWaitEnd = "time_wait_end",
-    }
-    EndCause {
-        Expired = "expired",
-        ReusedByConnect = "reused_by_connect",
-        ReopenedBySyn = "reopened_by_syn",
-        Killed = "killed",
-        Purged = "purged",
-    }
-    Side or Unknown {
-        Unknown = "unknown",
-        Client = "client",
-        Server = "server",
-    }
-    TcpState or Unknown {
-        Unknown = "unknown",
-        Established = "established",
-        SynSent = "syn_sent",
-        SynRecv = "syn_recv",
-        FinWait1 = "fin_wait1",
-        FinWait2 = "fin_wait2",
-        TimeWait = "time_wait",
-        Close = "close",
-        CloseWait = "close_wait",
-        LastAck = "last_ack",
-        Listen = "listen",
-        Closing = "closing",
-        NewSynRecv = "new_syn_recv",
-    }
-    ResetDirection {
-        Sent = "sent",
-        Received = "received",
-    }
-    ResetReason or Other {
-        Other = "other",
-        LingerZero = "linger_zero",
-        UnreadData = "unread_data",
-        DataAfterClose = "data_after_close",
-        Refused = "refused",
-        NoSocket = "no_socket",
-        TimeWait = "time_wait",
-        Timeout = "timeout",
-        Aborted = "aborted",
-        Peer = "peer",
-    }
-    AbortReason or Other {
-        Other = "other",
-        Timeout = "timeout",
-        Destroyed = "destroyed",
-    }
-    ReuseRefusal {
-        BoundPort = "bound_port",
-        Disabled = "disabled",
-        NotLoopback = "not_loopback",
-        TimestampsOff = "timestamps_off",
-        PeerWithoutTimestamps = "peer_without_timestamps",
-        FinWait2 = "fin_wait2",
-        TooYoung = "too_young",
-    }
-    Unattributed or Unknown {
-        Unknown = "unknown",
-        ClosedBeforeTracing = "closed_before_tracing",
-        KernelSocket = "kernel_socket",
-        NoSocket = "no_socket",
-        Lost = "lost",
-    }
-    PortOp {
-        Bind = "bind",
-        Listen = "listen",
-        Connect = "connect",
-    }
-    Probe {
-        TimeWait = "time_wait",
-        Reset = "reset",
-        Abort = "abort",
-        PortAlloc = "port_alloc",
-        StoryMap = "story_map",
-        ProcessMap = "process_map",
-        PortMap = "port_map",
-        NetnsMap = "netns_map",
-        TimeWaitEnd = "time_wait_end",
-        DescendantMap = "descendant_map",
-        StackMap = "stack_map",
-        StackSlot = "stack_slot",
-    }
-    StackWhat {
-        TimeWait = "time_wait",
-        TimeWaitOverflow = "time_wait_overflow",
-        ResetSent = "reset_sent",
-        PortFailed = "port_failed",
-        PortSlow = "port_slow",
-    }
+    EventKind,
+    EndCause,
+    Side or Unknown,
+    TcpState or Unknown,
+    ResetDirection,
+    ResetReason or Other,
+    AbortReason or Other,
+    ReuseRefusal,
+    Unattributed or Unknown,
+    PortOp,
+    Probe,
+    StackWhat,
 }
 
 #[cfg(test)]

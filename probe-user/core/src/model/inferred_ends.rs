@@ -159,27 +159,21 @@ impl InferredEnds {
     /// Another connection of the tuple, or a mini-socket that answers data and goes.
     fn shown_by(&mut self, event: &Event, tuple: Tuple, clocks: Clocks) -> Option<Event> {
         let born_ns = self.entries.get(&tuple)?.birth.mono_ns;
-        let (flow, is_answer) = match &event.facts {
-            Facts::TimeWait(facts) => (facts.flow, false),
-            Facts::Reset(facts) => (
-                facts.flow,
-                facts.direction == ResetDirection::Sent
-                    && facts.reason == ResetReason::DataAfterClose,
-            ),
-            Facts::Abort(facts) => (facts.flow, false),
-            Facts::PortAlloc(facts) => {
-                let found = facts.op == PortOp::Connect && facts.result == PortResult::Ok;
-                if !found || event.mono_ns <= born_ns {
-                    return None;
-                }
-                let end = End {
-                    by: event.process.as_ref(),
-                    ..End::at(EndCause::ReusedByConnect, event.mono_ns)
-                };
-                return self.end(tuple, end, clocks);
+        if let Facts::PortAlloc(facts) = &event.facts {
+            let found = facts.op == PortOp::Connect && facts.result == PortResult::Ok;
+            if !found || event.mono_ns <= born_ns {
+                return None;
             }
-            Facts::TimeWaitEnd(_) => return None,
-        };
+            let end = End {
+                by: event.process.as_ref(),
+                ..End::at(EndCause::ReusedByConnect, event.mono_ns)
+            };
+            return self.end(tuple, end, clocks);
+        }
+        let flow = event.facts.flow()?;
+        let is_answer = matches!(&event.facts, Facts::Reset(facts)
+            if facts.direction == ResetDirection::Sent
+                && facts.reason == ResetReason::DataAfterClose);
         let established_ns = flow
             .connection_ns
             .map(|connection_ns| event.mono_ns.saturating_sub(connection_ns));

@@ -34,7 +34,7 @@ impl Kind {
             Facts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
                 Some(Self::Overflow)
             }
-            Facts::TimeWait(_) | Facts::TimeWaitEnd(_) => None,
+            _ => None,
         }
     }
 }

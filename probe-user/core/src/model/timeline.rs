@@ -68,7 +68,7 @@ impl Timeline {
             Facts::PortAlloc(facts) if facts.result != PortResult::Ok => {
                 self.at(event.mono_ns).port_failures += 1;
             }
-            Facts::PortAlloc(_) | Facts::Abort(_) | Facts::TimeWaitEnd(_) => {}
+            _ => {}
         }
     }
 

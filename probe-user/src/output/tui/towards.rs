@@ -50,9 +50,9 @@ impl Towards {
             }
             Facts::Reset(_) => more.resets = 1,
             Facts::PortAlloc(facts) => more.failures = u64::from(facts.result != PortResult::Ok),
-            Facts::Abort(_) => {}
             // It was counted when it began.
             Facts::TimeWaitEnd(_) => return,
+            _ => {}
         }
         let key = (key_of(event), destination_of(event));
         if self.pairs.len() >= MAX_PAIRS && !self.pairs.contains_key(&key) {

@@ -141,7 +141,7 @@ impl Auditor {
         let is_counted = match event.event {
             EventKind::TimeWait | EventKind::TimeWaitOverflow => true,
             EventKind::Reset => is_sent(event) && event.process.is_some(),
-            EventKind::Abort | EventKind::TimeWaitEnd | EventKind::PortAlloc => false,
+            _ => false,
         };
         let Some(netns) = event.netns.filter(|_| is_counted) else {
             return;

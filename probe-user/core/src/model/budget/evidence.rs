@@ -94,7 +94,7 @@ impl Evidence {
                 self.note_made(netns, event);
             }
             Facts::PortAlloc(facts) => self.note_search(netns, event, facts),
-            Facts::TimeWait(_) | Facts::TimeWaitEnd(_) | Facts::Reset(_) | Facts::Abort(_) => {}
+            _ => {}
         }
     }
 

@@ -110,7 +110,7 @@ impl Series {
         match &event.facts {
             Facts::TimeWaitEnd(facts) => self.end(event, facts),
             Facts::PortAlloc(facts) => self.search(event, facts),
-            Facts::TimeWait(_) | Facts::Reset(_) | Facts::Abort(_) => {}
+            _ => {}
         }
         let is_end = event.event == EventKind::TimeWaitEnd;
         if !self.filter.is_by_process() || (is_end && !self.sees_ends()) {

@@ -108,6 +108,6 @@ fn style(app: &App, event: &Event) -> Style {
         (Facts::PortAlloc(_), _) => app.look.port(),
         (Facts::TimeWait(_), _) => app.look.time_wait(),
         (Facts::TimeWaitEnd(_), _) => app.look.dim(),
-        (Facts::Reset(_) | Facts::Abort(_), _) => app.look.reset(),
+        _ => app.look.reset(),
     }
 }
