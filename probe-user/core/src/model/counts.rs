@@ -60,7 +60,7 @@ impl Counts {
             },
             Facts::Abort(facts) => self.abort.add(facts.reason),
             Facts::TimeWaitEnd(facts) => self.ended.add(facts.cause),
-            Facts::PortAlloc(_) => {}
+            _ => {}
         }
     }
 
