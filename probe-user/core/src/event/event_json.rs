@@ -45,8 +45,22 @@ impl EventJson {
             failed: None,
         };
         event.write(&mut line);
-        line.raw(b"}\n");
         line.failed.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+impl EventJson {
+    /// A value alone.
+    pub(super) fn value(&mut self, value: &impl super::value::Value) -> String {
+        let mut text = Vec::new();
+        let known = self;
+        value.write(&mut Line {
+            text: &mut text,
+            known,
+            failed: None,
+        });
+        String::from_utf8_lossy(&text).into_owned()
     }
 }
 

@@ -9,22 +9,6 @@ use super::parse::{AnyLine, ParseError, Parser};
 use super::rest::Rest;
 use super::value::Value;
 
-/// A field's name.
-#[derive(Clone, Copy, Debug)]
-pub struct Name {
-    /// `age_ns`
-    pub plain: &'static str,
-    /// `,"age_ns":`, as it stands in a line.
-    pub(super) written: &'static str,
-}
-
-impl Name {
-    /// Of the same name, in both forms.
-    pub(super) const fn new(plain: &'static str, written: &'static str) -> Self {
-        Self { plain, written }
-    }
-}
-
 /// A field of the line, and what JSON Schema says of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
@@ -62,10 +46,17 @@ pub trait Fields: Sized {
 
 /// A field of such a struct: one of the line, or several that kinds of events have in common ([`Flow`]).
 pub(super) trait Member: Sized {
-    fn list(name: Name, about: &'static [&'static str]) -> Vec<Field>;
-    fn write(&self, name: Name, line: &mut Line<'_>);
-    fn read_written(name: Name, rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self>;
-    fn read(name: Name, line: &AnyLine<'_>, parser: &mut Parser) -> Result<Self, ParseError>;
+    /// Whether it is one field of the line, under its own name.
+    const IS_ONE: bool;
+
+    fn list(name: &'static str, about: &'static [&'static str]) -> Vec<Field>;
+    fn write(&self, line: &mut Line<'_>);
+    fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self>;
+    fn read(
+        name: &'static str,
+        line: &AnyLine<'_>,
+        parser: &mut Parser,
+    ) -> Result<Self, ParseError>;
 
     fn flow(&self) -> Option<&Flow> {
         None
@@ -73,48 +64,53 @@ pub(super) trait Member: Sized {
 }
 
 impl<T: Value> Member for T {
-    fn list(name: Name, about: &'static [&'static str]) -> Vec<Field> {
+    const IS_ONE: bool = true;
+
+    fn list(name: &'static str, about: &'static [&'static str]) -> Vec<Field> {
         vec![Field {
-            name: name.plain,
+            name,
             about,
             values: SchemaGenerator::subschema_for::<T::Schema>,
         }]
     }
 
-    // Inlined, the name's length is known: a few words are copied or compared then, and no function is called.
-    #[inline(always)]
-    fn write(&self, name: Name, line: &mut Line<'_>) {
-        line.raw(name.written.as_bytes());
-        self.write(line);
+    #[inline]
+    fn write(&self, line: &mut Line<'_>) {
+        Value::write(self, line);
     }
 
-    #[inline(always)]
-    fn read_written(name: Name, rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self> {
-        rest.pass(name.written)?;
-        T::read_written(rest, parser)
+    #[inline]
+    fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self> {
+        <T as Value>::read_written(rest, parser)
     }
 
-    fn read(name: Name, line: &AnyLine<'_>, parser: &mut Parser) -> Result<Self, ParseError> {
-        T::read(name.plain, line.get(name.plain), parser)
+    fn read(
+        name: &'static str,
+        line: &AnyLine<'_>,
+        parser: &mut Parser,
+    ) -> Result<Self, ParseError> {
+        line.of(name, parser)
     }
 }
 
 impl Member for Flow {
-    fn list(_: Name, _: &'static [&'static str]) -> Vec<Field> {
+    const IS_ONE: bool = false;
+
+    fn list(_: &'static str, _: &'static [&'static str]) -> Vec<Field> {
         <Self as Fields>::list()
     }
 
     #[inline]
-    fn write(&self, _: Name, line: &mut Line<'_>) {
+    fn write(&self, line: &mut Line<'_>) {
         Fields::write(self, line);
     }
 
     #[inline]
-    fn read_written(_: Name, rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self> {
+    fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self> {
         <Self as Fields>::read_written(rest, parser)
     }
 
-    fn read(_: Name, line: &AnyLine<'_>, parser: &mut Parser) -> Result<Self, ParseError> {
+    fn read(_: &'static str, line: &AnyLine<'_>, parser: &mut Parser) -> Result<Self, ParseError> {
         <Self as Fields>::read(line, parser)
     }
 
@@ -142,13 +138,18 @@ macro_rules! fields {
             const ABOUT: &'static [&'static str] = &[$($about),+];
 
             fn list() -> Vec<$crate::event::fields::Field> {
-                let fields = [$(<$type as Member>::list(fields!(name $field), &[$($doc),+]),)+];
+                let fields = [$(<$type as Member>::list(stringify!($field), &[$($doc),+]),)+];
                 fields.concat()
             }
 
             #[inline]
             fn write(&self, line: &mut $crate::event::event_json::Line<'_>) {
-                $(Member::write(&self.$field, fields!(name $field), line);)+
+                $(
+                    if <$type as Member>::IS_ONE {
+                        line.raw(fields!(in_line $field));
+                    }
+                    Member::write(&self.$field, line);
+                )+
             }
 
             #[inline]
@@ -158,7 +159,12 @@ macro_rules! fields {
             ) -> Option<Self> {
                 // In the order in which they stand here, which is that of the line.
                 Some(Self {
-                    $($field: <$type as Member>::read_written(fields!(name $field), rest, parser)?,)+
+                    $($field: {
+                        if <$type as Member>::IS_ONE {
+                            rest.expect(fields!(in_line $field))?;
+                        }
+                        <$type as Member>::read_written(rest, parser)?
+                    },)+
                 })
             }
 
@@ -167,7 +173,7 @@ macro_rules! fields {
                 parser: &mut $crate::event::parse::Parser,
             ) -> Result<Self, $crate::event::parse::ParseError> {
                 Ok(Self {
-                    $($field: <$type as Member>::read(fields!(name $field), line, parser)?,)+
+                    $($field: <$type as Member>::read(stringify!($field), line, parser)?,)+
                 })
             }
 
@@ -186,12 +192,14 @@ macro_rules! fields {
             }
         }
     )+};
-    (name $field:ident) => {
+    // `,"age_ns":`, of a length that the compiler knows: a few words are copied or compared then, and no function is called.
+    (in_line $field:ident) => {
         const {
-            $crate::event::fields::Name::new(
-                stringify!($field),
-                concat!(",\"", stringify!($field), "\":"),
-            )
+            const TEXT: &str = concat!(",\"", stringify!($field), "\":");
+            match TEXT.as_bytes().first_chunk::<{ TEXT.len() }>() {
+                Some(text) => text,
+                None => panic!(),
+            }
         }
     };
 }

@@ -12,7 +12,7 @@ use super::value::Value;
 use super::{Event, Facts, is_first};
 
 impl Event {
-    /// Appends all but the end of the line.
+    /// Appends its line.
     pub(super) fn write(&self, line: &mut Line<'_>) {
         line.raw(b"{\"ts\":");
         self.ts.write(line);
@@ -41,9 +41,10 @@ impl Event {
         line.raw(b",\"opener\":");
         self.opener.write(line);
         self.facts.write(line);
+        line.raw(b"}\n");
     }
 
-    /// Reads what [`Self::write`] appends; `None` for any other text.
+    /// Reads what [`Self::write`] appends, without the end of the line; `None` for any other text.
     pub(super) fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self> {
         rest.expect(b"{\"ts\":")?;
         let ts = Value::read_written(rest, parser)?;
@@ -71,7 +72,8 @@ impl Event {
         let unattributed = Value::read_written(rest, parser)?;
         rest.expect(b",\"opener\":")?;
         let opener = Value::read_written(rest, parser)?;
-        Some(Self {
+        let facts = Facts::read_written(event, rest, parser)?;
+        (rest.0 == b"}").then_some(Self {
             ts,
             mono_ns,
             event,
@@ -84,7 +86,7 @@ impl Event {
             process,
             unattributed,
             opener,
-            facts: Facts::read_written(event, rest, parser)?,
+            facts,
         })
     }
 

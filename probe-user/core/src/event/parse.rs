@@ -3,6 +3,7 @@
 //! A line that a later version wrote may have fields and kinds of events that this one does not know: these are
 //! passed over. A word that is not known is taken for its set's `unknown` or `other`, where it has one.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -86,14 +87,24 @@ struct ProcessText {
 }
 
 /// The fields of a line, whatever they are, as JSON.
-pub struct AnyLine<'a>(Vec<(Text<'a>, &'a RawValue)>);
+pub struct AnyLine<'a> {
+    fields: Vec<(Text<'a>, &'a RawValue)>,
+    /// Behind the last one that was asked for: they are asked for in their order.
+    next: Cell<usize>,
+}
 
 impl<'a> AnyLine<'a> {
     /// A field's JSON, where the line has it.
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
-        let mut fields = self.0.iter();
-        let (_, json) = fields.find(|(known, _)| **known == *name)?;
-        Some(json.get())
+        let is_it = |(known, _): &(Text<'_>, _)| **known == *name;
+        let next = self.next.get();
+        let (before, after) = self.fields.split_at_checked(next)?;
+        let found = match after.iter().position(is_it) {
+            Some(place) => next + place,
+            None => before.iter().position(is_it)?,
+        };
+        self.next.set(found + 1);
+        self.fields.get(found).map(|(_, json)| json.get())
     }
 
     pub(super) fn of<T: Value>(
@@ -101,7 +112,16 @@ impl<'a> AnyLine<'a> {
         name: &'static str,
         parser: &mut Parser,
     ) -> Result<T, ParseError> {
-        T::read(name, self.get(name), parser)
+        let json = self.get(name);
+        if let Some(json) = json {
+            let mut rest = Rest(json.as_bytes());
+            if let Some(value) = T::read_written(&mut rest, parser)
+                && rest.0.is_empty()
+            {
+                return Ok(value);
+            }
+        }
+        T::read(name, json, parser)
     }
 }
 
@@ -121,7 +141,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for AnyLine<'a> {
                 while let Some(field) = map.next_entry()? {
                     fields.push(field);
                 }
-                Ok(AnyLine(fields))
+                Ok(AnyLine {
+                    fields,
+                    next: Cell::new(0),
+                })
             }
         }
 
@@ -143,9 +166,7 @@ impl Parser {
 
     /// The event of a line that is just as this version writes it; `None` for any other.
     pub(super) fn as_written(&mut self, line: &[u8]) -> Option<Event> {
-        let mut rest = Rest(line);
-        let event = Event::read_written(&mut rest, self)?;
-        (rest.0 == b"}").then_some(event)
+        Event::read_written(&mut Rest(line), self)
     }
 
     /// The long way.

@@ -1,13 +1,16 @@
 //! Events of every kind with anything in them: read back and written again, they are the same.
 
+use std::net::SocketAddr;
+
 use proptest::prelude::*;
 use proptest::sample::select;
-use twtrace_wire::Side;
+use twtrace_wire::{EndCause, ResetReason, ReuseRefusal, Side, TcpState};
 
 use super::*;
 use crate::event::any::Any;
+use crate::event::by::By;
 use crate::event::event_json::EventJson;
-use crate::event::{Facts, Timestamp};
+use crate::event::{Facts, PortResult, SocketRange, Timestamp};
 
 fn kind_and_facts() -> impl Strategy<Value = (EventKind, Facts)> {
     EventKind::any().prop_flat_map(|kind| (Just(kind), Facts::any(kind)))
@@ -42,6 +45,63 @@ prop_compose! {
             facts,
         }
     }
+}
+
+/// What is written is read the same either way; so is what was changed in a byte, if the quick way reads it.
+fn either_way_the_same<T: Any + Value>(at: prop::sample::Index, byte: u8) -> impl Fn(T) {
+    move |value| {
+        let json = EventJson::default().value(&value);
+        let mut changed = json.clone().into_bytes();
+        let at = at.index(changed.len());
+        changed[at] = byte;
+        for json in [Ok(json), String::from_utf8(changed)].into_iter().flatten() {
+            let parser = &mut Parser::default();
+            let mut rest = Rest(json.as_bytes());
+            if let Some(quick) = T::read_written(&mut rest, parser)
+                && rest.0.is_empty()
+            {
+                let long = T::read("x", Some(&json), parser);
+                assert_eq!(
+                    format!("{:?}", Ok::<T, ParseError>(quick)),
+                    format!("{long:?}"),
+                    "{json}"
+                );
+            }
+        }
+    }
+}
+
+/// Tries a type of fields.
+macro_rules! values {
+    ($($name:ident: $type:ty;)+) => {
+        proptest! {$(
+            #[test]
+            fn $name(
+                value in <$type>::any(),
+                at: prop::sample::Index,
+                byte in select(&b"0192,:{}\"\\nTZ. \x1f"[..]),
+            ) {
+                either_way_the_same::<$type>(at, byte)(value);
+            }
+        )+}
+    };
+}
+
+values! {
+    truths: bool;
+    ports: u16;
+    numbers: Option<u32>;
+    large_numbers: Option<u64>;
+    addresses: Option<SocketAddr>;
+    timestamps: Timestamp;
+    processes: Option<Process>;
+    kernel_reasons: Option<KernelReason>;
+    results: PortResult;
+    counts: Option<By<ReuseRefusal, { ReuseRefusal::COUNT }>>;
+    ranges: Option<SocketRange>;
+    words: ResetReason;
+    words_without_an_unknown_one: EndCause;
+    words_or_null: Option<TcpState>;
 }
 
 proptest! {

@@ -69,13 +69,6 @@ impl<'a> Rest<'a> {
         Some(())
     }
 
-    /// As [`Self::expect`]: inlined, the length is known here too.
-    #[inline(always)]
-    pub(super) fn pass(&mut self, text: &str) -> Option<()> {
-        self.0 = self.0.strip_prefix(text.as_bytes())?;
-        Some(())
-    }
-
     #[inline]
     pub(super) fn is_next<const N: usize>(&mut self, text: &[u8; N]) -> bool {
         self.expect(text).is_some()
