@@ -52,6 +52,7 @@ pub(super) trait Member: Sized {
     fn list(name: &'static str, about: &'static [&'static str]) -> Vec<Field>;
     fn write(&self, line: &mut Line<'_>);
     fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self>;
+    fn absent() -> Option<Self>;
     fn read(
         name: &'static str,
         line: &AnyLine<'_>,
@@ -84,6 +85,10 @@ impl<T: Value> Member for T {
         <T as Value>::read_written(rest, parser)
     }
 
+    fn absent() -> Option<Self> {
+        <T as Value>::absent()
+    }
+
     fn read(
         name: &'static str,
         line: &AnyLine<'_>,
@@ -108,6 +113,10 @@ impl Member for Flow {
     #[inline]
     fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self> {
         <Self as Fields>::read_written(rest, parser)
+    }
+
+    fn absent() -> Option<Self> {
+        None
     }
 
     fn read(_: &'static str, line: &AnyLine<'_>, parser: &mut Parser) -> Result<Self, ParseError> {
@@ -160,10 +169,11 @@ macro_rules! fields {
                 // In the order in which they stand here, which is that of the line.
                 Some(Self {
                     $($field: {
-                        if <$type as Member>::IS_ONE {
-                            rest.expect(fields!(in_line $field))?;
+                        if <$type as Member>::IS_ONE && !rest.is_next(fields!(in_line $field)) {
+                            <$type as Member>::absent()?
+                        } else {
+                            <$type as Member>::read_written(rest, parser)?
                         }
-                        <$type as Member>::read_written(rest, parser)?
                     },)+
                 })
             }

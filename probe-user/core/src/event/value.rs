@@ -25,6 +25,11 @@ pub trait Value: Sized {
     /// Appends it.
     fn write(&self, line: &mut Line<'_>);
 
+    /// What stands for a field that the line does not have, since an earlier version wrote it; `None` where it must be there.
+    fn absent() -> Option<Self> {
+        None
+    }
+
     /// Reads what [`Self::write`] appends. `None` for any other text, which is left to [`Self::read`].
     fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self>;
 
@@ -42,6 +47,10 @@ pub trait Value: Sized {
 /// `null` for none.
 impl<T: Value> Value for Option<T> {
     type Schema = Option<T::Schema>;
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
 
     #[inline]
     fn write(&self, line: &mut Line<'_>) {
