@@ -101,7 +101,8 @@ pub struct Report {
     pub outcomes: Vec<Outcome>,
     /// Why the guest did not come to its end, if so.
     pub trouble: Option<String>,
-    /// The output of all commands.
+    /// The output of all commands. Each line begins with the seconds since the start, and those of CPU time that QEMU took:
+    /// between two lines they say what was work and what was waiting.
     pub console_log: PathBuf,
     /// What ran its code.
     pub accelerator: Accelerator,
@@ -131,7 +132,9 @@ impl Guest<'_> {
             match running.line(limits.deadline(begun, last_line, follower.ready)) {
                 Ok(text) => {
                     last_line = Instant::now();
-                    writeln!(log, "{text}")?;
+                    let seconds = begun.elapsed().as_secs_f64();
+                    let cpu = running.cpu_time().as_secs_f64();
+                    writeln!(log, "{seconds:6.1} {cpu:6.1} {text}")?;
                     if follower.take(&text, on_line) {
                         break None;
                     }
