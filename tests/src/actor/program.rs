@@ -16,10 +16,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::sys::{check, inet};
+use crate::sys::{check, inet, process};
 
 /// Between two connections of the noise.
 const PAUSE: Duration = Duration::from_micros(500);
+/// The same where the CPUs take turns: whatever else is done there would take twice as long beside it.
+const PAUSE_EMULATED: Duration = Duration::from_millis(5);
 
 /// How the connections are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +30,8 @@ pub enum Way {
     Plain,
     /// The same, slowly, with one byte to standard output after each.
     Noise,
-    /// Each with a request that is answered, so that the server keeps up, and each second one ended by a RST.
+    /// Each with a request that is answered, so that the server keeps up, and each second one ended by a RST; without a pause
+    /// where the CPUs do not take turns.
     Busy,
     /// Each by a child that lives no longer than it.
     Children,
@@ -97,17 +100,25 @@ pub fn run(words: &[String]) -> Result<()> {
     match way {
         Way::Plain => connect(server, count)?,
         Way::Noise => {
+            let pause = match process::emulated() {
+                true => PAUSE_EMULATED,
+                false => PAUSE,
+            };
             for _ in 0..count {
                 connect(server, 1)?;
                 io::stdout().write_all(b".")?;
                 io::stdout().flush()?;
-                thread::sleep(PAUSE);
+                thread::sleep(pause);
             }
         }
         Way::Busy => {
+            let is_slow = process::emulated();
             for _ in 0..count {
                 ask(server)?;
                 reset(&ask(server)?)?;
+                if is_slow {
+                    thread::sleep(PAUSE_EMULATED);
+                }
             }
         }
         Way::Children => {

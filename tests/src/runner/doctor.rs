@@ -114,9 +114,19 @@ fn comms(played: &Played) -> Vec<String> {
     crowd.chain(close_wait).collect()
 }
 
+static HOOKS: Mutex<Option<Facts>> = Mutex::new(None);
+
+/// What a trace with the same options uses: nobody needs to ask once more.
+pub fn hooks_are(facts: &Facts) {
+    let mut known = HOOKS.lock().unwrap_or_else(PoisonError::into_inner);
+    *known = Some(Facts {
+        tiers: facts.tiers.clone(),
+        ..Facts::default()
+    });
+}
+
 /// What twtrace says it would use; asked only where a finding depends on it, and once.
 fn hooks(context: &Context, wanted: &DoctorRun) -> Result<Facts> {
-    static HOOKS: Mutex<Option<Facts>> = Mutex::new(None);
     if wanted
         .finds
         .iter()

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod close_wait;
+mod common_report;
 mod doctor;
 mod earlier;
 mod judge;
@@ -33,6 +34,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+pub use common_report::Reporting;
+use common_report::Seat;
 pub use options::{Options, TierLimit};
 pub use own_trace::{play_while_stopped, play_with_own_trace};
 use replay::{Outcome, REPLAYS, until_judged};
@@ -63,15 +66,22 @@ pub struct Context {
     /// What is being played.
     name: String,
     verdicts: Arc<Verdicts>,
+    /// Its share in a report.
+    seat: Seat,
 }
 
 impl Context {
     fn of(&self, name: &str) -> Self {
+        self.with_seat(name, Seat::default())
+    }
+
+    fn with_seat(&self, name: &str, seat: Seat) -> Self {
         Self {
             twtrace: self.twtrace.clone(),
             tier: self.tier,
             name: name.to_owned(),
             verdicts: Arc::clone(&self.verdicts),
+            seat,
         }
     }
 
@@ -129,6 +139,7 @@ pub fn run(options: &Options) -> Result<bool> {
         tier: options.tier,
         name: String::new(),
         verdicts,
+        seat: Seat::default(),
     };
     play(&context, options, kernel, selection)?;
     Ok(context.verdicts.finish())
@@ -150,7 +161,7 @@ impl Piece<'_> {
 }
 
 /// First what one trace watches, while nothing else loads the machine; then what shares a recording, and what has a twtrace
-/// of its own, several at a time; last what needs the machine for itself. What lasts a minute lasts through all of it.
+/// of its own, several at a time; then what shares a report; last what needs the machine for itself. What lasts a minute lasts through all of it.
 fn play(
     context: &Context,
     options: &Options,
@@ -166,7 +177,9 @@ fn play(
     let (shared, reported): (Vec<Run>, Vec<Run>) =
         reported.into_iter().partition(recorded::is_shared);
     let scenarios = reported.iter().map(Piece::Scenario);
-    let usages = selection.usages.into_iter().map(Piece::Usage);
+    let mut usages = selection.usages;
+    let sharing = common_report::take(&mut usages);
+    let usages = usages.into_iter().map(Piece::Usage);
     let emulated = process::emulated();
     let _earlier = earlier::begin(options.tier).context("use the tracepoints first")?;
     let (alone, together): (Vec<Piece>, Vec<Piece>) = scenarios
@@ -192,17 +205,26 @@ fn play(
         });
         session.end();
     }
+    common_report::play_all(context, &sharing);
     alone.into_iter().for_each(work);
     Ok(())
 }
 
+fn play_usage(context: &Context, usage: &Usage) {
+    let start = Instant::now();
+    let verdict = check_usage(context, usage);
+    let verdict = verdict.unwrap_or_else(|error| Verdict::broken(&error));
+    context.verdicts.add(usage.name, start.elapsed(), verdict);
+}
+
 fn play_piece(context: &Context, options: &Options, kernel: KernelFacts, piece: &Piece) {
     let context = &context.of(piece.name());
-    let start = Instant::now();
-    let verdict = match piece {
-        Piece::Scenario(run) => play_alone(context, options, kernel, run),
-        Piece::Usage(usage) => check_usage(context, usage),
+    let run = match piece {
+        Piece::Scenario(run) => run,
+        Piece::Usage(usage) => return play_usage(context, usage),
     };
+    let start = Instant::now();
+    let verdict = play_alone(context, options, kernel, run);
     let verdict = verdict.unwrap_or_else(|error| Verdict::broken(&error));
     context.verdicts.add(piece.name(), start.elapsed(), verdict);
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How many share a recording: all their sockets are open at once.
-const TOGETHER: usize = 12;
+const TOGETHER: usize = 16;
 
 /// How many play at a time.
 const PLAY_AT_A_TIME: usize = 3;

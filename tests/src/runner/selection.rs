@@ -178,6 +178,9 @@ const ON_NO_KERNEL: &[&str] = &[
     // Guests begin without tracefs: the first twtrace in each has to mount it.
     "usage/tracefs_not_mounted",
     "usage/tracefs_out_of_reach",
+    // The hooks of a guest's trace are judged as those that this prints (`trace_has_its_hooks`); what `usage/hook_missing` reads
+    // is printed by the same verb.
+    "usage/probes",
 ];
 
 /// Those that have nothing to do with hooks, or with those of states alone: a guest's best tier plays them.
@@ -199,16 +202,45 @@ const OUTERMOST_KERNELS: &[&str] = &["5.10.", "7."];
 /// Checks of usage that kernels between the outermost play on their second and third tier.
 const BETWEEN_KERNELS: &[&str] = &["usage/no_probe_left", "storm/new_seeds"];
 
-/// Whether a guest is one of those in which less is played.
-fn is_between(place: &Place) -> bool {
+/// What kernels between the outermost leave out on their best tier, too: it rests on tasks, forks, pid and time namespaces,
+/// maps, or what userspace makes of them. The outermost play it, and this machine, whose kernel is another one.
+const NOT_BETWEEN: &[&str] = &[
+    "budget/bind_before_connect",
+    "command/child_of_thread",
+    "command/only_its_own",
+    "command/too_many_descendants",
+    "doctor/binder",
+    "exec/accepted_by_the_one_before",
+    "exec/each_program_has_its_own_name",
+    "stacks/frame_pointers",
+    "usage/command_in_pid_namespace",
+    "usage/exact_beyond_max_sockets",
+    "usage/hook_missing",
+    "usage/namespace_of_a_thread",
+    "usage/nearly_too_many_sockets",
+    "usage/pid_namespace",
+    "usage/sockets_come_and_go",
+    "usage/time_namespace",
+];
+
+/// Whether a guest has a kernel between the outermost.
+fn has_kernel_between(place: &Place) -> bool {
     let is_outermost = OUTERMOST_KERNELS
         .iter()
         .any(|release| place.kernel.starts_with(release));
-    place.emulated && place.tier != TierLimit::Best && !is_outermost
+    place.emulated && !is_outermost
+}
+
+/// Whether a guest is one of those in which less is played.
+fn is_between(place: &Place) -> bool {
+    has_kernel_between(place) && place.tier != TierLimit::Best
 }
 
 fn reaches(name: &str, reach: Reach, place: &Place) -> bool {
     let is_best = place.tier == TierLimit::Best;
+    if has_kernel_between(place) && NOT_BETWEEN.contains(&name) {
+        return false;
+    }
     match reach {
         Reach::EveryTier if place.emulated && ON_NO_KERNEL.contains(&name) => false,
         Reach::EveryTier if place.emulated && ON_ANY_TIER.contains(&name) => is_best,
@@ -227,7 +259,11 @@ fn is_worth_it(run: &Run, place: &Place) -> bool {
     }
     if run.scenario.is_of_userspace() {
         return match place.emulated {
-            true => is_best && run.ip == Ip::V4 && TABLES_IN_GUESTS.contains(&run.scenario.name),
+            true => {
+                let name = run.scenario.name;
+                let is_left_out = has_kernel_between(place) && NOT_BETWEEN.contains(&name);
+                is_best && run.ip == Ip::V4 && TABLES_IN_GUESTS.contains(&name) && !is_left_out
+            }
             // The classic tier has the best one's events, by other hooks for states.
             false => place.tier != TierLimit::Classic,
         };
@@ -240,7 +276,8 @@ fn is_worth_it(run: &Run, place: &Place) -> bool {
     if is_between(place) {
         return !has_own_report && !is_again;
     }
-    !is_again || !(has_own_report || run.scenario.is_crowded() && !is_best)
+    let has_both_crowds = is_best && !has_kernel_between(place);
+    !is_again || !(has_own_report || run.scenario.is_crowded() && !has_both_crowds)
 }
 
 /// Once for each mechanism: timers by tracepoints and presumed ends on this machine, fentry and kprobes in guests.
@@ -320,21 +357,51 @@ mod tests {
         for name in ["linger_zero/v4", "crowd/trace/v4", "usage/no_probe_left"] {
             assert!(has(&newest, name) && has(&between, name), "{name}");
         }
-        for name in ["linger_zero/v6", "crowd/report/v4", "usage/probes"] {
+        for name in ["linger_zero/v6", "crowd/report/v4", "usage/resets_in_audit"] {
             assert!(has(&newest, name) && !has(&between, name), "{name}");
         }
         assert!(!has(&newest, "crowd/trace/v6"));
     }
 
     #[test]
+    fn what_kernels_between_leave_out_the_outermost_and_the_machine_play() {
+        let of = |kernel: &str, emulated| {
+            played(&Place {
+                kernel: kernel.to_owned(),
+                ..place(TierLimit::Best, emulated)
+            })
+        };
+        let playing = [
+            of("5.10.0-30", true),
+            of("7.3.1", true),
+            of("6.18.0", false),
+        ];
+        let (between, after) = (of("6.1.0-9", true), of("6.12.1", true));
+        let has = |played: &[String], name: &str| {
+            let of_v4 = format!("{name}/v4");
+            played.iter().any(|found| found == name || *found == of_v4)
+        };
+        for name in NOT_BETWEEN {
+            assert!(playing.iter().all(|played| has(played, name)), "{name}");
+            assert!(!has(&between, name) && !has(&after, name), "{name}");
+        }
+        let v6 = "crowd/trace/v6".to_owned();
+        assert!(playing.iter().all(|played| played.contains(&v6)) && !between.contains(&v6));
+    }
+
+    #[test]
     fn what_is_played_in_guests_exists() {
-        let guest = place(TierLimit::Best, true);
+        let guest = Place {
+            kernel: "7.3.1-cloud-amd64".to_owned(),
+            ..place(TierLimit::Best, true)
+        };
         let played = played(&guest);
         let lists = [
             USAGES_IN_GUESTS,
             TABLES_IN_GUESTS,
             ON_ANY_TIER,
             BETWEEN_KERNELS,
+            NOT_BETWEEN,
         ];
         for name in lists.concat() {
             assert!(

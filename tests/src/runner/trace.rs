@@ -1,7 +1,7 @@
 //! The one `twtrace trace` that watches all scenarios, and what it said, by network namespace.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::File,
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::Path,
@@ -216,6 +216,14 @@ impl Trace {
     /// How often the kernel skipped its programs so far; 0 where it does not count it.
     pub fn misses(&self) -> u64 {
         bpf::misses_of(self.child.id()).unwrap_or(0)
+    }
+
+    /// Ids of the BPF programs it holds.
+    ///
+    /// # Errors
+    /// When its /proc/PID/fdinfo can't be read.
+    pub fn programs(&self) -> io::Result<BTreeSet<u32>> {
+        bpf::programs_of(self.child.id())
     }
 
     /// Ends it with SIGINT, as a user does.

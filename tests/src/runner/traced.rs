@@ -11,9 +11,9 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::{
-    Context, judge, keep,
+    Context, doctor, judge, keep,
     late::{self, Accepted},
-    options::Options,
+    options::{Options, TierLimit},
     own_trace,
     replay::{Outcome, until_judged},
     replayed,
@@ -26,7 +26,7 @@ use crate::{
     expect::facts::{self, Facts, KernelFacts, Question, Tier},
     scenarios::Observer,
     stage::finding::{Finding, Played},
-    sys::{hidden_births::Recording, process},
+    sys::{bpf, hidden_births::Recording, process},
 };
 
 /// Scenarios played at a time: most of them wait most of the time.
@@ -74,6 +74,7 @@ impl<'a> Session<'a> {
             tiers: facts::tiers_of(&trace.start)?,
             kernel,
         };
+        doctor::hooks_are(&facts);
         let session = Self {
             context,
             options,
@@ -219,6 +220,11 @@ impl<'a> Session<'a> {
     pub fn end(self) {
         let verdicts = &self.context.verdicts;
         let started = Instant::now();
+        let wrong = wrong_hooks(self.context.tier, &self.facts, &self.trace.start);
+        verdicts.add("trace_has_its_hooks", started.elapsed(), Verdict::of(wrong));
+
+        let started = Instant::now();
+        let programs = self.trace.programs().unwrap_or_default();
         let ended = match self.trace.end() {
             Ok(ended) => ended,
             Err(error) => {
@@ -227,7 +233,15 @@ impl<'a> Session<'a> {
                 return;
             }
         };
-        let wrong = wrong_at_end(&ended);
+        let mut wrong = wrong_at_end(&ended);
+        if programs.is_empty() {
+            wrong.push("it held no program".to_owned());
+        }
+        wrong.extend(
+            bpf::await_gone(&programs)
+                .err()
+                .map(|error| error.to_string()),
+        );
         let verdict = match wrong.is_empty() {
             true => Verdict::Passed,
             false => Verdict::Failed {
@@ -292,6 +306,30 @@ fn failed(wrong: Vec<String>, events: &[Value]) -> Verdict {
         wrong,
         told: events.iter().map(Value::to_string).collect(),
     }
+}
+
+/// What is wrong with the hooks that a trace says it has.
+fn wrong_hooks(limit: TierLimit, facts: &Facts, start: &Value) -> Vec<String> {
+    let answered = facts.tiers.iter();
+    let mut wrong: Vec<String> = answered
+        .filter(|choice| !limit.allows(choice.question, choice.tier))
+        .map(|choice| {
+            format!(
+                "{:?} is answered by {:?} in spite of {limit:?}",
+                choice.question, choice.tier
+            )
+        })
+        .collect();
+    // A kernel may have no such hook, or not let anybody use it; that its verifier takes a program of ours for wrong
+    // (EACCES) or endless (E2BIG) is a fault of the program.
+    let start = start.to_string();
+    if ["os error 13", "os error 7)"]
+        .iter()
+        .any(|fault| start.contains(fault))
+    {
+        wrong.push(format!("a program was refused: {start}"));
+    }
+    wrong
 }
 
 /// What is wrong with how a trace ended: SIGINT must end it cleanly, with nothing lost and nothing odd said.

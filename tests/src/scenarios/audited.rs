@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     expect::facts::{self, Question, Tier},
-    runner::{Context, play_until_lucky, stage_process::StageProcess},
+    runner::{Context, Reporting, play_until_lucky, stage_process::StageProcess},
     stage::{Ip, Skip, finding::Played},
 };
 
@@ -62,14 +62,14 @@ impl Audited {
     }
 }
 
-/// The audit of a report about scenarios, and the report; recorded besides.
+/// The audit of a report about scenarios, and the report; recorded besides, where it is one of its own.
 fn audited(
     context: &Context,
     scenarios: &[&str],
     recording: &Path,
 ) -> Result<(Value, Vec<Audited>)> {
     let verb = with_files(&["report", "--json"], "--record", &[recording]);
-    let report = start(context, &verb)?;
+    let report = Reporting::of(context, || start(context, &verb))?;
     let mut keeper = Vec::new();
     let mut played = Vec::new();
     for name in scenarios {

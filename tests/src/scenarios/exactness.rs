@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Usage, overload::connect_and_close};
 use crate::{
-    runner::{Context, report::Report},
+    runner::{Context, Reporting, report::Report},
     sys::{bpf_map::EmptyMap, inet, process},
 };
 
@@ -72,7 +72,7 @@ const BINDERS: usize = 8;
 
 /// Where the kernel may preempt whoever reads a map, or a program, other tasks on that CPU meanwhile do what is not seen. What is missing then is said to be, where the kernel counts it.
 fn while_programs_are_skipped(context: &Context) -> Result<()> {
-    let report = Report::start(&context.twtrace, &context.tier.options())?;
+    let report = Reporting::plain(context)?;
     let is_over = AtomicBool::new(false);
     let map = EmptyMap::new()?;
     let bound = thread::scope(|scope| {

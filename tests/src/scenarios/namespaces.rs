@@ -282,9 +282,13 @@ fn with_hosts_proc(context: &Context) -> Result<()> {
 
 /// Processes in the same namespace are known by the ids that events have, and with what /proc shows of them under others.
 fn command_in_pid_namespace(context: &Context) -> Result<()> {
-    const MADE: usize = 3_000;
+    // So that it lives until it is read.
+    let made = match process::emulated() {
+        true => 300,
+        false => 3_000,
+    };
     let (program, report) = in_netns(|| {
-        let line = program::line(Way::Noise, server::start()?, MADE)?;
+        let line = program::line(Way::Noise, server::start()?, made)?;
         let output = tempfile::NamedTempFile::new()?;
         let path = output.path().to_str().context("not UTF-8")?;
         let arguments = ["report", "--json", "--output", path];
@@ -297,7 +301,7 @@ fn command_in_pid_namespace(context: &Context) -> Result<()> {
         anyhow::bail!("not one process: {rows:?}");
     };
     let births = &row["time_wait"]["client"];
-    ensure!(*births == MADE, "{births} TIME_WAITs: {row}");
+    ensure!(*births == made, "{births} TIME_WAITs: {row}");
     let process = &row["process"];
     // Ids in a new namespace are few.
     ensure!(process["pid"].as_u64() > Some(10), "{process}");
@@ -306,35 +310,57 @@ fn command_in_pid_namespace(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// A namespace that only a thread is in, which came before or after the start, is audited.
+/// Namespaces that only a thread is in are audited: one in which there were connections before the start, and one in which
+/// there are none until then.
 fn namespace_of_a_thread(context: &Context) -> Result<()> {
-    thread::scope(|scope| {
-        for is_before in [false, true] {
-            let ((ask, asked), (give, given)) = (mpsc::channel(), mpsc::channel());
-            // Not by the thread that is in it: twtrace would be in it, too.
-            scope.spawn(move || {
-                if asked.recv().is_ok() {
-                    let report = Report::start(&context.twtrace, &context.tier.options());
-                    // Nobody waits for it where the other thread failed.
-                    let _ = give.send(report);
-                }
-            });
-            let (report, netns) = in_netns(move || {
+    const IS_BEFORE: [bool; 2] = [false, true];
+    let (report, namespaces) = thread::scope(|scope| {
+        let players = IS_BEFORE.map(|is_before| {
+            let ((say, said), (cue, cued)) = (mpsc::channel(), mpsc::channel());
+            let play = move || {
                 let before = is_before.then(traffic).transpose()?;
-                ask.send(())?;
-                let report = given.recv()??;
+                say.send(())?;
+                cued.recv()?;
                 let open = [traffic()?, traffic()?];
                 // It is read five times a second.
                 thread::sleep(Duration::from_millis(700));
                 let more = traffic()?;
-                let report = report.end()?;
+                say.send(())?;
+                // Until the report is over, or will never be.
+                let _ = cued.recv();
                 drop((before, open, more));
-                Ok((report, own_netns()?))
-            })?;
-            audited_by_thread(&report, netns, is_before)?;
-        }
-        Ok(())
-    })
+                own_netns()
+            };
+            (said, cue, scope.spawn(|| in_netns(play)))
+        });
+        let reported = || -> Result<Value> {
+            for (said, ..) in &players {
+                said.recv()?;
+            }
+            // Not by a thread that is in one of them: twtrace would be in it, too.
+            let report = Report::start(&context.twtrace, &context.tier.options())?;
+            for (_, cue, _) in &players {
+                cue.send(())?;
+            }
+            for (said, ..) in &players {
+                said.recv()?;
+            }
+            report.end()
+        };
+        let report = reported();
+        let namespaces = players.map(|(_, cue, player)| {
+            drop(cue);
+            let netns = player.join();
+            netns.unwrap_or_else(|_| Err(anyhow::anyhow!("the traffic panicked")))
+        });
+        (report, namespaces)
+    });
+    let namespaces = namespaces.into_iter().collect::<Result<Vec<u64>>>()?;
+    let report = report?;
+    for (netns, is_before) in namespaces.into_iter().zip(IS_BEFORE) {
+        audited_by_thread(&report, netns, is_before)?;
+    }
+    Ok(())
 }
 
 fn audited_by_thread(report: &Value, netns: u64, is_before: bool) -> Result<()> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Usage;
 use crate::{
-    runner::{Context, play_until_lucky, report::Report, stage_process::StageProcess},
+    runner::{Context, Reporting, play_until_lucky, stage_process::StageProcess},
     stage::{Ip, Skip},
     sys::process,
 };
@@ -29,7 +29,7 @@ const MAKER: &str = "cl";
 
 /// A worker of the kernel purges it: the end is still counted under its maker.
 fn purged_with_namespace(context: &Context) -> Result<()> {
-    let report = Report::start(&context.twtrace, &context.tier.options())?;
+    let report = Reporting::plain(context)?;
     let mut keeper = Vec::new();
     let (stage, _) = play_until_lucky(context, || {
         StageProcess::start(SCENARIO, Ip::V4, &mut keeper)
@@ -60,7 +60,7 @@ const NAMESPACES: usize = 20;
 
 /// The kernel gives the number of a namespace that is gone to the next one: nothing of the one is told of the other.
 fn number_of_another(context: &Context) -> Result<()> {
-    let report = Report::start(&context.twtrace, &context.tier.options())?;
+    let report = Reporting::plain(context)?;
     let mut numbers = Vec::new();
     let last = loop {
         if numbers.len() == NAMESPACES {

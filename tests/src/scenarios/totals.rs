@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Usage;
 use crate::{
-    runner::{Context, report::Report, stage_process::StageProcess},
+    runner::{Context, Reporting, stage_process::StageProcess},
     stage::{Ip, finding::Finding},
 };
 
@@ -34,7 +34,7 @@ struct Reported {
 }
 
 fn report_about(context: &Context, scenario: &str) -> Result<Reported> {
-    let report = Report::start(&context.twtrace, &context.tier.options())?;
+    let report = Reporting::plain(context)?;
     let mut keeper = Vec::new();
     let mut stage = StageProcess::start(scenario, Ip::V4, &mut keeper)?;
     let finding = stage.play()?;

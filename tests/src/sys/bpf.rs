@@ -5,6 +5,8 @@ use std::{
     ffi::CString,
     fs, io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{btf, check, check_long, tracefs};
@@ -49,6 +51,25 @@ pub fn program_ids() -> io::Result<BTreeSet<u32>> {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(ids),
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Waits until these programs are gone: they are freed a moment after their last user.
+///
+/// # Errors
+/// When some are left after ten seconds.
+pub fn await_gone(programs: &BTreeSet<u32>) -> io::Result<()> {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let loaded = program_ids()?;
+        let left: Vec<&u32> = programs.intersection(&loaded).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            return Err(io::Error::other(format!("programs {left:?} are left")));
+        }
+        thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -78,9 +78,9 @@ impl Unit {
             Self::Checks => 2,
             Self::Machine(Tier::Best) => 4,
             Self::Machine(_) => 2,
-            // The outermost play all their tiers.
-            Self::Kernel(series) if is_outermost(series) => 13,
-            Self::Kernel(_) => 9,
+            // The outermost play all their tiers, and more of their best one.
+            Self::Kernel(series) if is_outermost(series) => 12,
+            Self::Kernel(_) => 6,
             Self::Packages => 10,
         }
     }
