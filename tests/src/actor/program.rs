@@ -21,7 +21,7 @@ use crate::sys::{check, inet, process};
 /// Between two connections of the noise.
 const PAUSE: Duration = Duration::from_micros(500);
 /// The same where the CPUs take turns: whatever else is done there would take twice as long beside it.
-const PAUSE_EMULATED: Duration = Duration::from_millis(5);
+const PAUSE_EMULATED: Duration = Duration::from_millis(50);
 
 /// How the connections are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -284,7 +284,7 @@ fn with_hosts_proc(context: &Context) -> Result<()> {
 fn command_in_pid_namespace(context: &Context) -> Result<()> {
     // So that it lives until it is read.
     let made = match process::emulated() {
-        true => 300,
+        true => 100,
         false => 3_000,
     };
     let (program, report) = in_netns(|| {

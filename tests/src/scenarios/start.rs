@@ -19,7 +19,7 @@ use super::{
 use crate::{
     actor::program::{self, Way},
     runner::{Context, report::Report},
-    sys::proc_net::Counters,
+    sys::{proc_net::Counters, process},
 };
 
 pub const USAGES: &[Usage] = &[Usage {
@@ -33,6 +33,8 @@ const BUSY: usize = 100_000_000;
 /// RSTs before twtrace starts, and after: as many connections end otherwise.
 const BEFORE: u64 = 50;
 const AFTER: u64 = 500;
+/// The same in an emulated guest, where they come a dozen a second.
+const AFTER_EMULATED: u64 = 200;
 
 /// How long they may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -78,7 +80,11 @@ fn traffic_at_start(context: &Context) -> Result<()> {
         let before = Counters::read()?;
         let report = Report::start(&context.twtrace, &context.tier.options())?;
         let attached = Counters::read()?;
-        await_resets(attached.resets_sent + AFTER)?;
+        let after = match process::emulated() {
+            true => AFTER_EMULATED,
+            false => AFTER,
+        };
+        await_resets(attached.resets_sent + after)?;
         let pid = busy.stop()?;
         let end = Counters::read()?;
         let made = (end.since(attached), end.since(before));
@@ -141,7 +147,11 @@ fn await_resets(count: u64) -> Result<()> {
     let end = Instant::now() + LIMIT;
     while Counters::read()?.resets_sent < count {
         ensure!(Instant::now() < end, "there is no traffic");
-        thread::sleep(Duration::from_millis(5));
+        // Reading takes milliseconds in a guest.
+        thread::sleep(Duration::from_millis(match process::emulated() {
+            true => 50,
+            false => 5,
+        }));
     }
     Ok(())
 }
