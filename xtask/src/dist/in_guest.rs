@@ -81,7 +81,7 @@ fn machine(disk: &Disk, second: &Path, kernel_log: &Path) -> Command {
     command
         .args([
             "-append",
-            "console=ttyS0 no_timer_check root=/dev/vda rw panic=-1 softlockup_panic=1 loglevel=4",
+            "console=ttyS0 no_timer_check norandmaps root=/dev/vda rw panic=-1 softlockup_panic=1 loglevel=4",
         ])
         // What is written goes when the guest does.
         .arg("-drive")
