@@ -41,8 +41,7 @@ pub struct Exact {
     pub processes: bool,
     /// Rows by destination.
     pub destinations: bool,
-    /// Why connects could not take TIME_WAITs: [`Reuse::hindered`](super::reuse::Reuse::hindered) and
-    /// [`Reuse::refused`](super::reuse::Reuse::refused). Also false where that is not
+    /// Why connects could not take TIME_WAITs: [`Reuse::hindered`] and [`Reuse::refused`]. Also false where that is not
     /// seen at all.
     pub refused_reuse: bool,
     /// Ends of TIME_WAITs, and what follows from them: ages, reuse, and who has how many alive. Also false where they are not
