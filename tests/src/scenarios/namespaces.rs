@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _},
     net::{Shutdown, TcpListener, TcpStream},
-    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     actor::program::{self, Way},
     runner::{Context, report::Report, wait},
-    sys::{check, check_long, clock, process},
+    sys::{check, check_long, clock, netns, process},
 };
 
 pub const USAGES: &[Usage] = &[
@@ -209,10 +209,6 @@ fn end_first(client: &TcpStream, accepted: &mut TcpStream) -> Result<()> {
     Ok(())
 }
 
-fn own_netns() -> Result<u64> {
-    Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
-}
-
 /// A report from inside, about traffic of this process in a network namespace of its own; that namespace, and what it said.
 fn report(context: &Context, into: Into) -> Result<(Value, u64, String)> {
     let arguments = ["report", "--json", "--duration", duration()];
@@ -223,7 +219,7 @@ fn report(context: &Context, into: Into) -> Result<(Value, u64, String)> {
         // A namespace is found by its processes, and this is a thread.
         let _inhabitant = server::Noise::start(server::start()?)?;
         let (printed, said) = inside.end()?;
-        Ok((serde_json::from_str(&printed)?, own_netns()?, said))
+        Ok((serde_json::from_str(&printed)?, netns::own()?, said))
     })
 }
 
@@ -329,7 +325,7 @@ fn namespace_of_a_thread(context: &Context) -> Result<()> {
                 // Until the report is over, or will never be.
                 let _ = cued.recv();
                 drop((before, open, more));
-                own_netns()
+                Ok(netns::own()?)
             };
             (said, cue, scope.spawn(|| in_netns(play)))
         });
@@ -402,7 +398,7 @@ fn time_namespace(context: &Context) -> Result<()> {
         let _open = traffic()?;
         let (printed, _) = inside.end()?;
         let events = printed.lines().map(serde_json::from_str);
-        Ok((events.collect::<Result<Vec<Value>, _>>()?, own_netns()?))
+        Ok((events.collect::<Result<Vec<Value>, _>>()?, netns::own()?))
     })?;
     let mono_ns = clock::monotonic_ns()?;
     let own = std::process::id();

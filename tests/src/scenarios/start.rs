@@ -1,9 +1,7 @@
 //! What is counted from: traffic that goes on while twtrace starts belongs to every figure or to none.
 
 use std::{
-    fs,
     net::SocketAddr,
-    os::unix::fs::MetadataExt as _,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -19,7 +17,7 @@ use super::{
 use crate::{
     actor::program::{self, Way},
     runner::{Context, report::Report},
-    sys::{proc_net::Counters, process},
+    sys::{netns, proc_net::Counters, process},
 };
 
 pub const USAGES: &[Usage] = &[Usage {
@@ -88,7 +86,7 @@ fn traffic_at_start(context: &Context) -> Result<()> {
         let pid = busy.stop()?;
         let end = Counters::read()?;
         let made = (end.since(attached), end.since(before));
-        let netns = fs::metadata("/proc/thread-self/ns/net")?.ino();
+        let netns = netns::own()?;
         Ok((pid, netns, report.end()?, made))
     })?;
     let row = row_of(&report, pid)?;

@@ -28,7 +28,15 @@ pub fn enter_new() -> io::Result<u64> {
     // SAFETY: integers only.
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
     set_up("lo")?;
-    Ok(fs::metadata("/proc/self/ns/net")?.ino())
+    own()
+}
+
+/// Inode number of the calling thread's network namespace.
+///
+/// # Errors
+/// Without /proc.
+pub fn own() -> io::Result<u64> {
+    Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
 }
 
 /// A socket for interface ioctls.

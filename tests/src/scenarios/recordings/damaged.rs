@@ -1,6 +1,12 @@
 //! A recorder that is killed, and a file that was cut.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Output,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -12,11 +18,13 @@ use super::{
 };
 use crate::{
     runner::{Context, TierLimit},
-    sys::hidden_births::Recording,
+    sys::{hidden_births::Recording, netns},
 };
 
 /// Longer than anything waits to be written.
 const WRITTEN: Duration = Duration::from_secs(2);
+/// The same where a busy machine lets the recorder wait.
+const WRITTEN_LATE: Duration = Duration::from_secs(20);
 
 /// What happened two seconds before is in the file.
 pub fn killed(context: &Context) -> Result<()> {
@@ -24,21 +32,24 @@ pub fn killed(context: &Context) -> Result<()> {
     let path = directory.path().join("recording.twt");
     let hidden = Recording::begin();
     let recorder = start(context, &with_files(&["record"], "-o", &[&path]))?;
-    let traffic = in_netns(traffic::play)?;
+    // Other scenarios of this process play the same at the same time.
+    let (traffic, netns) = in_netns(|| Ok((traffic::play()?, netns::own()?)))?;
     thread::sleep(WRITTEN);
+    let begun = Instant::now();
+    while begun.elapsed() < WRITTEN_LATE
+        && births(&reported(context, &path, netns)?.0).is_ok_and(|born| born == (0, 0))
+    {
+        thread::sleep(WRITTEN);
+    }
     recorder.kill()?;
     let missable = hidden.map_or(Ok(0), |hidden| hidden.all())?;
 
-    let report = run(
-        context,
-        &with_files(&["report", "--json"], "--from", &[&path]),
-    )?;
-    match report.status.code() {
-        Some(0) => ensure!(text(&report.stderr).is_empty(), "{}", text(&report.stderr)),
+    let (report, output) = reported(context, &path, netns)?;
+    match output.status.code() {
+        Some(0) => ensure!(text(&output.stderr).is_empty(), "{}", text(&output.stderr)),
         // It was killed while it wrote.
-        _ => fails_with(&report, 1, &[&path.display().to_string(), "cut off"])?,
+        _ => fails_with(&output, 1, &[&path.display().to_string(), "cut off"])?,
     }
-    let report: Value = serde_json::from_slice(&report.stdout).context("no report")?;
     let (client, server) = births(&report)?;
     let all = traffic::CLOSED as u64;
     let may_miss = match context.tier {
@@ -51,6 +62,15 @@ pub fn killed(context: &Context) -> Result<()> {
     );
     drop(traffic);
     cut(context, &path, &directory.path().join("cut.twt"))
+}
+
+/// What a recording tells of a namespace, whole or not.
+fn reported(context: &Context, path: &Path, netns: u64) -> Result<(Value, Output)> {
+    let netns = netns.to_string();
+    let verb = ["report", "--json", "--netns", &netns];
+    let output = run(context, &with_files(&verb, "--from", &[path]))?;
+    let report = serde_json::from_slice(&output.stdout).context("no report")?;
+    Ok((report, output))
 }
 
 /// TIME_WAITs of this process: as a client, and as a server.

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener},
-    os::unix::{fs::MetadataExt as _, fs::symlink, process::CommandExt as _},
+    os::unix::{fs::symlink, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -24,7 +24,10 @@ use crate::{
         command::{server, shell},
         programs,
     },
-    sys::cgroup::{self, Version},
+    sys::{
+        cgroup::{self, Version},
+        netns,
+    },
 };
 
 /// What the other process is called.
@@ -112,7 +115,7 @@ pub fn filters(context: &Context) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let place = Place::create()?;
     in_netns(|| {
-        let netns = fs::metadata("/proc/thread-self/ns/net")?.ino();
+        let netns = netns::own()?;
         serve()?;
         for form in [&["report", "--json"][..], &["report"]] {
             let cases = cases(netns);
