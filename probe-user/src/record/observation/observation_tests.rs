@@ -213,6 +213,7 @@ fn what_hidden_events_told_of_budgets() {
         source: "::".parse().unwrap(),
     };
     let since = ToldSince {
+        taken_over: vec![2, 9],
         budgets: vec![
             (1, pool(Some("2001:db8::2"), None), told),
             (1, pool(None, Some(SocketRange { low: 5, high: 9 })), told),

@@ -12,6 +12,9 @@ const BUDGETS_A_LINE: usize = 2_000;
 
 #[derive(Serialize, Deserialize)]
 pub struct Part {
+    /// Numbers of network namespaces that are another one's now; in the first part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    taken_over: Vec<u32>,
     budgets: Vec<Row>,
     /// Failures in budgets there was no room for; in the first part.
     further_failures: u64,
@@ -37,10 +40,12 @@ impl Parts for ToldSince {
         let rows: Vec<Row> = rows
             .map(|(netns, pool, told)| Row::new(*netns, *pool, *told))
             .collect();
+        let mut taken_over = self.taken_over.clone();
         let mut further_failures = self.further_failures;
         let parts = chunks(&rows, BUDGETS_A_LINE).into_iter();
         parts
             .map(|budgets| Part {
+                taken_over: std::mem::take(&mut taken_over),
                 budgets,
                 further_failures: std::mem::take(&mut further_failures),
             })
@@ -48,6 +53,7 @@ impl Parts for ToldSince {
     }
 
     fn add(&mut self, part: Part) {
+        self.taken_over.extend(part.taken_over);
         let rows = part.budgets.into_iter();
         self.budgets.extend(rows.filter_map(Row::told));
         self.further_failures = self.further_failures.saturating_add(part.further_failures);

@@ -1,6 +1,6 @@
 //! What events tell about budgets: failures, TIME_WAITs made, who binds before it connects.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use hashbrown::DefaultHashBuilder;
@@ -14,6 +14,8 @@ use crate::model::compact_map::CompactMap;
 /// What events told of budgets since it was last asked: by network namespace, in no order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToldSince {
+    /// Numbers that another network namespace has got: what was told of the one before is void. In rising order.
+    pub taken_over: Vec<u32>,
     /// By budget. One without figures exists all the same.
     pub budgets: Vec<(u32, Pool, Told)>,
     /// Failures in budgets there was no room for.
@@ -73,6 +75,8 @@ pub struct Evidence {
     /// Processes that have bound to any port.
     binders: HashSet<(u32, ProcessKey)>,
     latest: LatestNetns,
+    /// See [`ToldSince::taken_over`].
+    taken_over: BTreeSet<u32>,
 }
 
 impl Evidence {
@@ -81,13 +85,14 @@ impl Evidence {
         let Some(netns) = event.netns else {
             return;
         };
-        if !self.latest.is_of_latest(netns, event.netns_nth, || {
-            if let Some(pools) = self.told.remove(&netns) {
-                self.kept -= pools.iter().count();
-            }
-            self.binders.retain(|(known, _)| *known != netns);
-        }) {
+        let mut is_taken_over = false;
+        let forget = || is_taken_over = true;
+        if !self.latest.is_of_latest(netns, event.netns_nth, forget) {
             return;
+        }
+        if is_taken_over {
+            self.forget_namespace(netns);
+            self.taken_over.insert(netns);
         }
         match &event.facts {
             Facts::TimeWait(_) if event.event == twtrace_wire::EventKind::TimeWait => {
@@ -96,6 +101,13 @@ impl Evidence {
             Facts::PortAlloc(facts) => self.note_search(netns, event, facts),
             _ => {}
         }
+    }
+
+    fn forget_namespace(&mut self, netns: u32) {
+        if let Some(pools) = self.told.remove(&netns) {
+            self.kept -= pools.len();
+        }
+        self.binders.retain(|(known, _)| *known != netns);
     }
 
     fn note_made(&mut self, netns: u32, event: &Event) {
@@ -217,6 +229,7 @@ impl Evidence {
             pools.collect::<Vec<_>>()
         });
         ToldSince {
+            taken_over: std::mem::take(&mut self.taken_over).into_iter().collect(),
             budgets: budgets.collect(),
             further_failures: std::mem::take(&mut self.further_failures),
         }
@@ -224,6 +237,9 @@ impl Evidence {
 
     /// Adds what others took notice of.
     pub fn add(&mut self, since: ToldSince) {
+        for netns in since.taken_over {
+            self.forget_namespace(netns);
+        }
         for (netns, pool, more) in since.budgets {
             match self.told(netns, pool) {
                 Some(told) => {

@@ -121,6 +121,25 @@ fn what_is_taken_piece_by_piece_adds_up_to_the_whole() {
 }
 
 #[test]
+fn a_namespace_whose_number_is_another_ones_is_void_in_pieces_too() {
+    let before = samples::time_wait();
+    let mut now = search(PortOp::Connect, 0, Some(libc::EADDRNOTAVAIL));
+    now.netns_nth = 1;
+    let events = [before.clone(), now, before];
+    for piece in 1..=events.len() {
+        let (mut taken, mut added) = (Evidence::default(), Evidence::default());
+        for events in events.chunks(piece) {
+            events.iter().for_each(|event| taken.note(event));
+            added.add(taken.take());
+        }
+        let [(_, told)] = told(&added)[..] else {
+            panic!("not one budget, {piece} at a time");
+        };
+        assert_eq!((told.made, told.failures), (0, 1), "{piece} at a time");
+    }
+}
+
+#[test]
 fn there_is_an_end_to_it() {
     let mut evidence = Evidence::default();
     let mut event = search(PortOp::Connect, 0, Some(libc::EADDRNOTAVAIL));
