@@ -29,7 +29,7 @@ pub static CONFIG: Config = Config {
     cgroup_controller: ABSENT,
     direct_reads: 0,
     closing_mask: 0,
-    story_slot_bits: 0,
+    conn_slot_bits: 0,
     in_execve_bit: ABSENT,
 };
 

@@ -5,9 +5,9 @@ use twtrace_wire::Side;
 use crate::{
     maps::atomic::in_this_order,
     processes::{process::actor, stack},
-    records::{Actor, Story},
+    records::{Actor, Conn},
     resets::unaccepted,
-    slots::{listener, story, subflow},
+    slots::{conn, listener, subflow},
     sockets::{
         descriptor::socket_of,
         sock::{IPPROTO_MPTCP, IPPROTO_TCP, Sock},
@@ -29,17 +29,17 @@ pub fn accepted(listener: u64, child: u64) {
         _ => return,
     }
     let opener = actor(sock);
-    let Some(story) = story::accepted(sock) else {
+    let Some(conn) = conn::accepted(sock) else {
         return;
     };
     // SAFETY: the entry of a live socket.
     unsafe {
-        (*story).side = Side::Server as u8;
-        if !(*story).opener.is_process() {
-            write_opener(story, &opener);
+        (*conn).side = Side::Server as u8;
+        if !(*conn).opener.is_process() {
+            write_opener(conn, &opener);
         }
     }
-    unaccepted::accepted(sock, story);
+    unaccepted::accepted(sock, conn);
     let listener = match listener {
         0 => listener_of_call(sock),
         known => known,
@@ -56,18 +56,18 @@ pub fn accepted(listener: u64, child: u64) {
 /// The thread-group id comes last: softirq on another CPU may be looking whether there is an opener.
 ///
 /// # Safety
-/// `story` is the entry of a live socket.
+/// `conn` is the entry of a live socket.
 #[inline(always)]
-unsafe fn write_opener(story: *mut Story, opener: &Actor) {
+unsafe fn write_opener(conn: *mut Conn, opener: &Actor) {
     // SAFETY: the caller's promise.
     unsafe {
-        (*story).opener.key.start_boot_ns = opener.key.start_boot_ns;
-        (*story).opener.tid = opener.tid;
-        (*story).opener.generation = opener.generation;
-        (*story).opener.thread_comm = opener.thread_comm;
+        (*conn).opener.key.start_boot_ns = opener.key.start_boot_ns;
+        (*conn).opener.tid = opener.tid;
+        (*conn).opener.generation = opener.generation;
+        (*conn).opener.thread_comm = opener.thread_comm;
         in_this_order();
-        (*story).opener.key.unattributed = opener.key.unattributed;
-        (*story).opener.key.tgid = opener.key.tgid;
+        (*conn).opener.key.unattributed = opener.key.unattributed;
+        (*conn).opener.key.tgid = opener.key.tgid;
     }
 }
 

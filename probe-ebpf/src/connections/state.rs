@@ -13,11 +13,11 @@ use crate::{
         stack::{self, Ctx},
     },
     records::{
-        ACTIVE_CLOSE, Actor, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, Fact, NEW,
-        Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT, Story,
+        ACTIVE_CLOSE, Actor, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, Conn, Fact, NEW,
+        Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT,
     },
     resets::unaccepted,
-    slots::{existing, listener, recent, story, subflow},
+    slots::{conn, existing, listener, recent, subflow},
     sockets::{
         read::now_ns,
         sock::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock},
@@ -66,25 +66,25 @@ pub fn transition_again(ctx: Ctx, sock: Sock, old: u8, new: u8) {
         // Sets what is set.
         return transition(ctx, sock, old, new, Program::Second);
     }
-    let story = if new == state::CLOSE {
-        story::find(sock.0)
+    let conn = if new == state::CLOSE {
+        conn::find(sock.0)
     } else {
-        story::alive(sock)
+        conn::alive(sock)
     };
-    if let Some(story) = story {
+    if let Some(conn) = conn {
         // SAFETY: the entry of a live socket; a copy of integers.
         let (flags, established, opened, closed) = unsafe {
             (
-                (*story).flags,
-                (*story).established_ns != 0,
-                (*story).opener.tid == bpf_get_current_pid_tgid() as u32,
-                (*story).closer.is_process(),
+                (*conn).flags,
+                (*conn).established_ns != 0,
+                (*conn).opener.tid == bpf_get_current_pid_tgid() as u32,
+                (*conn).closer.is_process(),
             )
         };
         let done = match new {
             state::SYN_SENT => opened && !established,
             // SAFETY: as above.
-            state::ESTABLISHED => unsafe { is_established(&*story, sock.hash()) },
+            state::ESTABLISHED => unsafe { is_established(&*conn, sock.hash()) },
             state::FIN_WAIT1 => flags & ACTIVE_CLOSE != 0,
             state::LAST_ACK => closed,
             _ => flags & CLOSED != 0,
@@ -127,14 +127,14 @@ fn unwatched(sock: Sock, old: u8) {
 fn connecting(sock: Sock) {
     let is_uncalled = config!(ports_by_syscall) != 0 && !syscall::connect_began(sock);
     let is_counted = is_uncalled && uncalled::is_counted(sock);
-    if let Some(story) = story::begin_anew(sock.0) {
+    if let Some(conn) = conn::begin_anew(sock.0) {
         // SAFETY: the entry of a live socket.
         unsafe {
-            (*story).side = Side::Client as u8;
-            (*story).flags = BEGUN;
-            (*story).opener = actor(sock);
+            (*conn).side = Side::Client as u8;
+            (*conn).flags = BEGUN;
+            (*conn).opener = actor(sock);
             if is_uncalled {
-                uncalled::began(sock, story, is_counted);
+                uncalled::began(sock, conn, is_counted);
             }
         }
     }
@@ -154,57 +154,57 @@ fn listening(sock: Sock) {
 fn established(sock: Sock, old: u8) {
     let hash = sock.hash();
     let mut is_client = old == state::SYN_SENT;
-    if let Some(story) = story::alive(sock) {
+    if let Some(conn) = conn::alive(sock) {
         // SAFETY: the entry of a live socket.
         unsafe {
-            if is_established(&*story, hash) {
+            if is_established(&*conn, hash) {
                 return;
             }
-            let is_client_story = (*story).side == Side::Client as u8;
-            let is_child = old == state::SYN_RECV && is_client_story && sock.without_file();
+            let is_client_conn = (*conn).side == Side::Client as u8;
+            let is_child = old == state::SYN_RECV && is_client_conn && sock.without_file();
             if is_child {
                 // An earlier socket's, whose end the kernel skipped our programs for.
-                *story = NEW;
+                *conn = NEW;
             } else {
                 // Crossed SYNs take a client through SYN_RECV.
-                is_client |= is_client_story;
+                is_client |= is_client_conn;
             }
         }
     }
     if !is_client {
         timer::established(sock);
     }
-    if let Some(story) = story::begin(sock.0, &NEW) {
+    if let Some(conn) = conn::begin(sock.0, &NEW) {
         // SAFETY: the entry of a live socket.
         unsafe {
             // It was connecting before tracing began.
-            let was_connecting = is_client && (*story).flags & BEGUN == 0;
-            (*story).side = if is_client {
+            let was_connecting = is_client && (*conn).flags & BEGUN == 0;
+            (*conn).side = if is_client {
                 Side::Client
             } else {
                 Side::Server
             } as u8;
-            (*story).flags |= BEGUN;
-            (*story).hash = hash;
-            (*story).established_ns = now_ns();
+            (*conn).flags |= BEGUN;
+            (*conn).hash = hash;
+            (*conn).established_ns = now_ns();
             if was_connecting {
-                existing::adopt(sock.0, story);
+                existing::adopt(sock.0, conn);
             }
-            uncalled::established(sock, story);
+            uncalled::established(sock, conn);
         }
     }
 }
 
-/// Whether a story has this very ESTABLISHED from the other program: an earlier socket's has another connection.
+/// Whether a connection state has this very ESTABLISHED from the other program: an earlier socket's has another connection.
 #[inline(always)]
-fn is_established(story: &Story, hash: u32) -> bool {
-    story.established_ns != 0 && story.hash == hash
+fn is_established(conn: &Conn, hash: u32) -> bool {
+    conn.established_ns != 0 && conn.hash == hash
 }
 
 /// ESTABLISHED or SYN_RECV → FIN_WAIT1 (active), CLOSE_WAIT → LAST_ACK (passive): in the closer.
 #[inline(always)]
 fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
-    let Some(story) = story::alive(sock).or_else(|| story::begin_existing(sock, &NEW)) else {
+    let Some(conn) = conn::alive(sock).or_else(|| conn::begin_existing(sock, &NEW)) else {
         return;
     };
     // A crossed SYN or a TFO child whose shutdown() came first is closed by softirq: no actor there.
@@ -212,17 +212,17 @@ fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
     // SAFETY: the entry of a live socket.
     unsafe {
         // A client gets there by crossed SYNs.
-        if old == state::SYN_RECV && (*story).side != Side::Client as u8 {
-            (*story).side = Side::Server as u8;
+        if old == state::SYN_RECV && (*conn).side != Side::Client as u8 {
+            (*conn).side = Side::Server as u8;
         }
-        subflow::take_actors(sock, &mut *story);
-        if owned && !(*story).closer.is_process() {
-            (*story).closer = closer_or_opener(sock, &*story);
-            (*story).site = stack::site(ctx, &(*story).closer);
+        subflow::take_actors(sock, &mut *conn);
+        if owned && !(*conn).closer.is_process() {
+            (*conn).closer = closer_or_opener(sock, &*conn);
+            (*conn).site = stack::site(ctx, &(*conn).closer);
         }
         if active {
-            (*story).flags |= ACTIVE_CLOSE;
-            note_close(sock, story);
+            (*conn).flags |= ACTIVE_CLOSE;
+            note_close(sock, conn);
         }
     }
     if active {
@@ -233,9 +233,9 @@ fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
 /// FIN_WAIT1 or FIN_WAIT2 again: close(), where shutdown() had sent the FIN.
 #[inline(always)]
 fn closed_after_shutdown(sock: Sock) {
-    if let Some(story) = story::alive(sock) {
+    if let Some(conn) = conn::alive(sock) {
         // SAFETY: the entry of a live socket.
-        unsafe { note_close(sock, story) }
+        unsafe { note_close(sock, conn) }
     }
 }
 
@@ -244,21 +244,21 @@ fn closed_after_shutdown(sock: Sock) {
 /// # Safety
 /// The entry of a live socket.
 #[inline(always)]
-unsafe fn note_close(sock: Sock, story: *mut Story) {
+unsafe fn note_close(sock: Sock, conn: *mut Conn) {
     // SAFETY: the caller's promise.
     unsafe {
-        if (*story).closed_ns == 0 && sock.shutdown() == SHUT_BOTH {
-            (*story).closed_ns = now_ns();
+        if (*conn).closed_ns == 0 && sock.shutdown() == SHUT_BOTH {
+            (*conn).closed_ns = now_ns();
         }
     }
 }
 
 /// The acting process; the opener where a kernel thread stands for a process that is gone.
 #[inline(always)]
-fn closer_or_opener(sock: Sock, story: &Story) -> Actor {
+fn closer_or_opener(sock: Sock, conn: &Conn) -> Actor {
     let acting = actor(sock);
     if !acting.is_process() && acting.key.unattributed == Unattributed::Unknown as u32 {
-        return story.opener;
+        return conn.opener;
     }
     acting
 }
@@ -278,11 +278,11 @@ fn closed(ctx: Ctx, sock: Sock, old: u8, program: Program) {
     if program == Program::First && closed_by_second(sock, old) {
         return;
     }
-    if let Some(story) = story::in_state(sock, old) {
-        finish(ctx, sock, story, old);
+    if let Some(conn) = conn::in_state(sock, old) {
+        finish(ctx, sock, conn, old);
         if program == Program::Second {
             // SAFETY: the entry of a live socket.
-            unsafe { (*story).flags |= CLOSED_BY_SECOND };
+            unsafe { (*conn).flags |= CLOSED_BY_SECOND };
         }
     }
 }
@@ -290,13 +290,13 @@ fn closed(ctx: Ctx, sock: Sock, old: u8, program: Program) {
 /// Whether the second program was here before the first, with this →CLOSE: see [`Turns`](crate::records::Turns).
 #[inline(always)]
 fn closed_by_second(sock: Sock, old: u8) -> bool {
-    let Some(story) = story::find(sock.0) else {
+    let Some(conn) = conn::find(sock.0) else {
         return false;
     };
     // SAFETY: the entry of a live socket.
     unsafe {
-        let is_closed = (*story).flags & CLOSED_BY_SECOND != 0 && (*story).closed_from == old;
-        (*story).flags &= !CLOSED_BY_SECOND;
+        let is_closed = (*conn).flags & CLOSED_BY_SECOND != 0 && (*conn).closed_from == old;
+        (*conn).flags &= !CLOSED_BY_SECOND;
         is_closed
     }
 }
@@ -304,9 +304,9 @@ fn closed_by_second(sock: Sock, old: u8) -> bool {
 /// →CLOSE, or what is left of it at `tcp_destroy_sock` (`old` 0) where the kernel skipped the program
 /// that should have seen it.
 #[inline(always)]
-fn finish(ctx: Ctx, sock: Sock, story: *mut Story, old: u8) {
+fn finish(ctx: Ctx, sock: Sock, conn: *mut Conn, old: u8) {
     // SAFETY: the entry of a live socket.
-    let known = unsafe { &mut *story };
+    let known = unsafe { &mut *conn };
     uncalled::closed(ctx, sock, known, old != 0);
     if matches!(old, state::ESTABLISHED | state::CLOSE_WAIT) && counting::has_begun() {
         totals::add_connection_reset(sock.net());
@@ -317,7 +317,7 @@ fn finish(ctx: Ctx, sock: Sock, story: *mut Story, old: u8) {
         set_last_closer(ctx, sock, known, old);
     }
     if inferred::leaves_mini(sock, known, old) {
-        inferred::infer(sock, story, old);
+        inferred::infer(sock, conn, old);
     }
     known.closed_from = old;
     known.flags |= CLOSED;
@@ -331,7 +331,7 @@ fn finish(ctx: Ctx, sock: Sock, story: *mut Story, old: u8) {
 /// by whoever runs: linger 0, unread data, connect(AF_UNSPEC); or it is a queued child of a listener
 /// that this thread is closing (inet_csk_listen_stop; the child itself is not owned then).
 #[inline(always)]
-fn set_last_closer(ctx: Ctx, sock: Sock, story: &mut Story, old: u8) {
+fn set_last_closer(ctx: Ctx, sock: Sock, conn: &mut Conn, old: u8) {
     match old {
         state::ESTABLISHED
         | state::SYN_RECV
@@ -340,26 +340,26 @@ fn set_last_closer(ctx: Ctx, sock: Sock, story: &mut Story, old: u8) {
         | state::FIN_WAIT2 => {}
         _ => return,
     }
-    let stranger = story.closer.key.unattributed == Unattributed::ClosedBeforeTracing as u32;
+    let stranger = conn.closer.key.unattributed == Unattributed::ClosedBeforeTracing as u32;
     if stranger {
         return;
     }
     if sock.owned() {
-        story.closer = closer_or_opener(sock, story);
+        conn.closer = closer_or_opener(sock, conn);
     } else if sock.without_file()
         && LISTENER_CLOSERS
             .get_ptr(bpf_get_current_pid_tgid())
             .is_some()
     {
-        story.closer = actor(sock);
+        conn.closer = actor(sock);
     } else {
         return;
     }
-    story.site = stack::site(ctx, &story.closer);
+    conn.site = stack::site(ctx, &conn.closer);
 }
 
 #[inline(always)]
-fn abort(sock: Sock, story: &Story, from: u8, error: u32) {
+fn abort(sock: Sock, conn: &Conn, from: u8, error: u32) {
     let fact = Fact {
         kind: EventKind::Abort,
         state: from,
@@ -372,7 +372,7 @@ fn abort(sock: Sock, story: &Story, from: u8, error: u32) {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
-    emit::of_socket(&fact, sock.0, story, answerable(story));
+    emit::of_socket(&fact, sock.0, conn, answerable(conn));
 }
 
 /// `tcp_destroy_sock(sk)`: the socket goes. The second chance for a →CLOSE that was missed: an interrupt
@@ -381,17 +381,17 @@ fn abort(sock: Sock, story: &Story, from: u8, error: u32) {
 #[inline(always)]
 pub fn destroyed(ctx: Ctx, sock: Sock) {
     recent::forget_others(sock);
-    let Some(story) = story::find(sock.0) else {
-        story::forget(sock.0);
+    let Some(conn) = conn::find(sock.0) else {
+        conn::forget(sock.0);
         listener_destroyed(sock);
         return;
     };
     // SAFETY: the entry of a socket that is being destroyed once.
     let flags = unsafe {
-        if (*story).flags & CLOSED == 0 {
-            finish(ctx, sock, story, 0);
+        if (*conn).flags & CLOSED == 0 {
+            finish(ctx, sock, conn, 0);
         }
-        (*story).flags
+        (*conn).flags
     };
     let leaves_nothing = flags & BORN == 0 || flags & BORN_INFERRED != 0;
     let is_active = flags & ACTIVE_CLOSE != 0;
@@ -402,13 +402,13 @@ pub fn destroyed(ctx: Ctx, sock: Sock) {
     let may_answer = is_active && flags & RST_RECEIVED == 0 || flags & RST_MAY_BE_DATA != 0;
     if leaves_nothing && may_answer && flags & RST_SENT == 0 {
         // SAFETY: as above.
-        recent::keep(sock, unsafe { &*story });
+        recent::keep(sock, unsafe { &*conn });
     }
-    unaccepted::destroyed(sock, story, flags);
-    story::forget(sock.0);
+    unaccepted::destroyed(sock, conn, flags);
+    conn::forget(sock.0);
 }
 
-/// The queue of a listener is empty when it is destroyed. A child has no story left either, where the second program was
+/// The queue of a listener is empty when it is destroyed. A child has no connection state left either, where the second program was
 /// before the first.
 #[inline(always)]
 fn listener_destroyed(sock: Sock) {
@@ -421,10 +421,10 @@ fn listener_destroyed(sock: Sock) {
     }
 }
 
-/// `tcp_destroy_sock(sk)`, in another program: a story that is left was missed by the first one.
+/// `tcp_destroy_sock(sk)`, in another program: a connection state that is left was missed by the first one.
 #[inline(always)]
 pub fn destroyed_again(ctx: Ctx, sock: Sock) {
-    if story::find(sock.0).is_some() {
+    if conn::find(sock.0).is_some() {
         destroyed(ctx, sock);
     }
 }

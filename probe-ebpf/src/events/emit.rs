@@ -6,7 +6,7 @@ use crate::{
     events::wakeup,
     maps::{EVENTS, counting, lost::count_lost},
     processes::names,
-    records::{Actor, Fact, MiniStory, Story},
+    records::{Actor, Conn, Fact, MiniConn},
     slots::{existing, listener},
     sockets::{
         read::now_ns,
@@ -20,13 +20,13 @@ use crate::{
 
 /// A fact about a full socket: counted under its process and, if the ring buffer has room, reported.
 #[inline(always)]
-pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 {
+pub fn of_socket(fact: &Fact, sock: u64, conn: &Conn, charged: &Actor) -> u32 {
     if !counting::has_begun() {
         return 0;
     }
     count_sent(fact, Sock(sock).net());
-    let traffic = Sock(sock).traffic(counted(fact), story);
-    of_socket_with(fact, sock, story, charged, &traffic)
+    let traffic = Sock(sock).traffic(counted(fact), conn);
+    of_socket_with(fact, sock, conn, charged, &traffic)
 }
 
 /// The same once counting [has begun](counting), where its traffic has been looked at; not for RSTs sent, which [`of_socket`]
@@ -36,13 +36,13 @@ pub fn of_socket(fact: &Fact, sock: u64, story: &Story, charged: &Actor) -> u32 
 pub fn of_socket_with(
     fact: &Fact,
     sock: u64,
-    story: &Story,
+    conn: &Conn,
     charged: &Actor,
     traffic: &Traffic,
 ) -> u32 {
     let sock = Sock(sock);
-    count(fact, story.side, &charged.key, 1);
-    sites::count_fact(fact, story.site, 1);
+    count(fact, conn.side, &charged.key, 1);
+    sites::count_fact(fact, conn.site, 1);
     let Some(mut entry) = EVENTS.reserve::<ConnectionEvent>(0) else {
         lost(fact);
         return 1;
@@ -57,20 +57,20 @@ pub fn of_socket_with(
             traffic.at_ns,
             fact,
             more,
-            story.side,
-            story.established_ns,
+            conn.side,
+            conn.established_ns,
         );
         (*event).socket = sock.0;
         (*event).idle_ns = traffic.idle_ns;
         (*event).peer_silent_ns = traffic.peer_silent_ns;
         (*event).send_idle_ns = traffic.send_idle_ns;
-        (*event).after_close_ns = after_close(fact, traffic.at_ns, story.closed_ns);
+        (*event).after_close_ns = after_close(fact, traffic.at_ns, conn.closed_ns);
         (*event).bytes_sent = traffic.bytes_sent;
         (*event).bytes_received = traffic.bytes_received;
         names::fill(&mut (*event).process, charged);
         names::fill_beside(
             &mut (*event).opener,
-            &story.opener,
+            &conn.opener,
             &(*event).process,
             charged.generation,
         );
@@ -79,9 +79,9 @@ pub fn of_socket_with(
     0
 }
 
-/// A fact about a mini-socket whose story was kept.
+/// A fact about a mini-socket whose connection state was kept.
 #[inline(never)]
-pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
+pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniConn) -> u32 {
     if !counting::has_begun() {
         return 0;
     }
@@ -113,7 +113,7 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniStory) -> u32 {
     0
 }
 
-/// Where a fact without a story has its addresses.
+/// Where a fact without a connection state has its addresses.
 #[derive(Clone, Copy)]
 pub enum Addresses {
     /// A mini-socket.
@@ -134,7 +134,7 @@ impl Addresses {
     }
 }
 
-/// A fact that no process can be named for by a story: a listener's owner may be known, and else it is nobody's.
+/// A fact that no process can be named for by a connection state: a listener's owner may be known, and else it is nobody's.
 #[inline(always)]
 pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattributed) {
     if !counting::has_begun() {

@@ -5,9 +5,9 @@ use twtrace_wire::{EndCause, EndEvent, EventKind, Probe, UNKNOWN};
 use super::wakeup;
 use crate::{
     maps::{EVENTS, lost::count_lost},
-    mini_sockets::{age::stranger_reason, kept::mini_story},
+    mini_sockets::{age::stranger_reason, kept::mini_conn},
     processes::names,
-    records::{Actor, MiniStory},
+    records::{Actor, MiniConn},
     slots::existing,
     sockets::{read::now_ns, sock::Sock},
 };
@@ -50,7 +50,7 @@ pub unsafe fn fill(event: *mut EndEvent, mini: Sock, cause: EndCause, by: &Actor
         (*event).cause = cause as u8;
         (*event).before_start = 0;
         (*event).reserved2 = 0;
-        match mini_story(mini) {
+        match mini_conn(mini) {
             Some(kept) => fill_maker(event, kept, now),
             None => {
                 let (side, opener) = existing::of(mini);
@@ -69,7 +69,7 @@ pub unsafe fn fill(event: *mut EndEvent, mini: Sock, cause: EndCause, by: &Actor
 /// # Safety
 /// As for [`fill`].
 #[inline(always)]
-unsafe fn fill_maker(event: *mut EndEvent, kept: &MiniStory, now: u64) {
+unsafe fn fill_maker(event: *mut EndEvent, kept: &MiniConn, now: u64) {
     // SAFETY: the caller's promise.
     unsafe {
         (*event).side = kept.side;

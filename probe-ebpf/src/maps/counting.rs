@@ -1,7 +1,7 @@
 //! When counting begins: for all programs at once, when the last of them is attached and userspace is ready.
 //!
-//! Programs are attached one after the other, which takes seconds on a slow machine. Until all are there none keeps a story:
-//! half of what a socket does would be missed. Then stories are kept, so that a connection that opens meanwhile has its own,
+//! Programs are attached one after the other, which takes seconds on a slow machine. Until all are there none keeps a connection state:
+//! half of what a socket does would be missed. Then connection states are kept, so that a connection that opens meanwhile has its own,
 //! and nothing is counted or reported. From the moment that userspace sets, everything is.
 
 use twtrace_wire::{ATTACHING, FOLLOWING};
@@ -16,7 +16,7 @@ fn phase() -> u64 {
         .map_or(ATTACHING, |started| unsafe { started.read_volatile() })
 }
 
-/// Whether stories are kept: all programs are attached.
+/// Whether connection states are kept: all programs are attached.
 #[inline(always)]
 pub fn is_following() -> bool {
     phase() >= FOLLOWING

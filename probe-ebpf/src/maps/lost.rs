@@ -4,7 +4,7 @@ use core::ptr;
 
 use twtrace_wire::Probe;
 
-use super::{LOST, STORIES_WERE_FULL, UNTOLD};
+use super::{CONNS_WERE_FULL, LOST, UNTOLD};
 
 /// Counts something lost.
 #[inline(always)]
@@ -39,11 +39,11 @@ pub fn take_untold() -> u64 {
     }
 }
 
-/// Whether any story was ever refused.
+/// Whether any connection state was ever refused.
 #[inline(always)]
 pub fn were_full() -> bool {
     // SAFETY: a map value that is set once.
-    STORIES_WERE_FULL
+    CONNS_WERE_FULL
         .get_ptr(0)
         .is_some_and(|full| unsafe { *full } != 0)
 }

@@ -14,8 +14,8 @@ use twtrace_wire::{
 };
 
 use crate::records::{
-    Actor, Arguments, Birth, Call, CallSlot, Listener, MiniStory, Named, Recent, Search, Story,
-    StorySlot, Unaccepted,
+    Actor, Arguments, Birth, Call, CallSlot, Conn, ConnSlot, Listener, MiniConn, Named, Recent,
+    Search, Unaccepted,
 };
 
 /// Events to userspace. Resized by `--ring-mb`.
@@ -28,12 +28,12 @@ pub static STARTED: Array<u64> = Array::with_max_entries(1, 0);
 
 /// What is known of each open socket, in a slot that is found by its address.
 #[map]
-pub static STORY_SLOTS: Array<StorySlot> = Array::with_max_entries(1, 0);
+pub static CONN_SLOTS: Array<ConnSlot> = Array::with_max_entries(1, 0);
 
 /// The same of those that have no slot, by address; deleted at `tcp_destroy_sock`. Preallocated:
 /// these programs run where memory must not be allocated.
 #[map]
-pub static STORIES: HashMap<u64, Story> = HashMap::with_max_entries(1, 0);
+pub static CONNS: HashMap<u64, Conn> = HashMap::with_max_entries(1, 0);
 
 /// The socket that softirq destroyed last on this CPU, where a RST of its may follow: see `slots::recent`.
 #[map]
@@ -50,7 +50,7 @@ pub static UNACCEPTED: LruHashMap<u64, Unaccepted> = LruHashMap::with_max_entrie
 
 /// What stays known of a closed connection, by the address of its mini-socket.
 #[map]
-pub static MINIS: LruHashMap<u64, MiniStory> = LruHashMap::with_max_entries(1, 0);
+pub static MINIS: LruHashMap<u64, MiniConn> = LruHashMap::with_max_entries(1, 0);
 
 /// Sockets between FIN_WAIT1 and the birth of their mini-socket, by some bits of their hash: where the birth is seen at
 /// the mini-socket's timer, this is the way back to the socket.
@@ -61,9 +61,9 @@ pub static CLOSING_SLOTS: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub static CLOSING: LruHashMap<TupleKey, u64> = LruHashMap::with_max_entries(1, 0);
 
-/// Not 0 once a story found [`STORIES`] full: what is not known then may have been lost.
+/// Not 0 once a connection state found [`CONNS`] full: what is not known then may have been lost.
 #[map]
-pub static STORIES_WERE_FULL: Array<u64> = Array::with_max_entries(1, 0);
+pub static CONNS_WERE_FULL: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Sockets that were there before tracing began. Userspace fills it once, when the programs are attached.
 #[map]
@@ -154,7 +154,7 @@ pub static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(4096, 0);
 /// Closer (and opener) of MPTCP sockets, by their address: their subflows are closed by a kworker. connect() and the copy of a
 /// listener, with which each MPTCP socket begins, end what another one at that address has left.
 #[map]
-pub static MPTCP: LruHashMap<u64, Story> = LruHashMap::with_max_entries(4096, 0);
+pub static MPTCP: LruHashMap<u64, Conn> = LruHashMap::with_max_entries(4096, 0);
 
 /// Who has reported a RST that answers a segment and that no full socket sends, by the segment's address: bits of
 /// [`RST_SENT_TURNS`](crate::records::RST_SENT_TURNS). The other program takes the entry back within the same call of the

@@ -5,7 +5,7 @@ use twtrace_wire::UNKNOWN;
 use crate::{
     constants::offset,
     maps::MINIS,
-    records::{MiniStory, NEW_MINI, Story},
+    records::{Conn, MiniConn, NEW_MINI},
     sockets::{
         read::{now_ns, read},
         sock::Sock,
@@ -16,7 +16,7 @@ use crate::{
 
 /// Keeps for a mini-socket what is known of the full one. Not inlined: its callers have little stack left.
 #[inline(never)]
-pub fn keep(sock: u64, story: &Story, substate: u8, mini: u64, traffic: &Traffic) -> u32 {
+pub fn keep(sock: u64, conn: &Conn, substate: u8, mini: u64, traffic: &Traffic) -> u32 {
     let sock = Sock(sock);
     let _ = MINIS.insert(mini, &NEW_MINI, 0);
     let Some(kept) = MINIS.get_ptr_mut(mini) else {
@@ -25,18 +25,18 @@ pub fn keep(sock: u64, story: &Story, substate: u8, mini: u64, traffic: &Traffic
     // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
     // because `hash` and ports are compared.
     unsafe {
-        (*kept).closer = story.closer;
-        (*kept).opener = story.opener;
+        (*kept).closer = conn.closer;
+        (*kept).opener = conn.opener;
         (*kept).hash = sock.hash();
         (*kept).local_port = sock.source_port();
         (*kept).remote_port = sock.remote_port();
-        (*kept).side = story.side;
+        (*kept).side = conn.side;
         (*kept).substate = substate;
         (*kept).born_ns = traffic.at_ns;
         (*kept).promoted_ns = UNKNOWN;
-        (*kept).established_ns = story.established_ns;
-        (*kept).site = story.site;
-        (*kept).closed_ns = story.closed_ns;
+        (*kept).established_ns = conn.established_ns;
+        (*kept).site = conn.site;
+        (*kept).closed_ns = conn.closed_ns;
         (*kept).last_data_ns = moment(traffic.at_ns, traffic.idle_ns);
         (*kept).last_sent_ns = moment(traffic.at_ns, traffic.send_idle_ns);
         (*kept).bytes_sent = traffic.bytes_sent;
@@ -45,9 +45,9 @@ pub fn keep(sock: u64, story: &Story, substate: u8, mini: u64, traffic: &Traffic
     0
 }
 
-/// The story behind a mini-socket, if the entry is of this very connection.
+/// The connection state behind a mini-socket, if the entry is of this very connection.
 #[inline(always)]
-pub fn mini_story(mini: Sock) -> Option<&'static MiniStory> {
+pub fn mini_conn(mini: Sock) -> Option<&'static MiniConn> {
     let kept = MINIS.get_ptr(mini.0)?;
     // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
     let kept = unsafe { &*kept };
@@ -61,7 +61,7 @@ pub fn mini_story(mini: Sock) -> Option<&'static MiniStory> {
 /// this is it.
 #[inline(always)]
 pub fn promoted(mini: Sock) {
-    if mini_story(mini).is_none() {
+    if mini_conn(mini).is_none() {
         return;
     }
     let Some(kept) = MINIS.get_ptr_mut(mini.0) else {

@@ -3,7 +3,7 @@
 //! a connect() whose hook the kernel skipped.
 //!
 //! All of them pass SYN_SENT, in the context of whoever connects. The search is counted there, without a latency. What came of
-//! it the socket's next state tells: the story of the socket waits for that, so that nothing is kept by an address of its own.
+//! it the socket's next state tells: the connection state of the socket waits for that, so that nothing is kept by an address of its own.
 
 use twtrace_wire::{PortEvent, PortOp, Probe, ReuseRefusal, flags};
 
@@ -13,8 +13,8 @@ use crate::{
     maps::{EVENTS, lost::count_lost},
     ports::search::{count_stack, fill, range_searched},
     processes::stack::Ctx,
-    records::{SEARCHES_UNCALLED, Story},
-    slots::story,
+    records::{Conn, SEARCHES_UNCALLED},
+    slots::conn,
     sockets::sock::Sock,
     totals::ports::{count_failed, count_search},
 };
@@ -27,21 +27,21 @@ const EADDRNOTAVAIL: u16 = 99;
 #[inline(always)]
 pub fn is_counted(sock: Sock) -> bool {
     // SAFETY: the entry of a live socket.
-    story::alive(sock).is_some_and(|story| unsafe { (*story).flags } & SEARCHES_UNCALLED != 0)
+    conn::alive(sock).is_some_and(|conn| unsafe { (*conn).flags } & SEARCHES_UNCALLED != 0)
 }
 
-/// SYN_SENT, of a socket whose story has just begun and knows its opener.
+/// SYN_SENT, of a socket whose connection state has just begun and knows its opener.
 ///
 /// # Safety
-/// `story` is the entry of a live socket.
+/// `conn` is the entry of a live socket.
 #[inline(always)]
-pub unsafe fn began(sock: Sock, story: *mut Story, is_counted: bool) {
+pub unsafe fn began(sock: Sock, conn: *mut Conn, is_counted: bool) {
     // SAFETY: the caller's promise.
     unsafe {
-        (*story).flags |= SEARCHES_UNCALLED;
-        (*story).requested = sock.local_port();
+        (*conn).flags |= SEARCHES_UNCALLED;
+        (*conn).requested = sock.local_port();
         if !is_counted {
-            let key = (*story).opener.key;
+            let key = (*conn).opener.key;
             count_search(
                 key.tgid as u64 | (key.unattributed as u64) << 32,
                 key.start_boot_ns,
@@ -56,13 +56,13 @@ pub unsafe fn began(sock: Sock, story: *mut Story, is_counted: bool) {
 /// It is established: a port was found.
 ///
 /// # Safety
-/// `story` is the entry of a live socket.
+/// `conn` is the entry of a live socket.
 #[inline(always)]
-pub unsafe fn established(sock: Sock, story: *mut Story) {
+pub unsafe fn established(sock: Sock, conn: *mut Conn) {
     // SAFETY: the caller's promise.
     unsafe {
-        if (*story).flags & SEARCHES_UNCALLED != 0 {
-            (*story).flags &= !SEARCHES_UNCALLED;
+        if (*conn).flags & SEARCHES_UNCALLED != 0 {
+            (*conn).flags &= !SEARCHES_UNCALLED;
             tell_found(sock);
         }
     }
@@ -71,18 +71,18 @@ pub unsafe fn established(sock: Sock, story: *mut Story) {
 /// It is in CLOSE, `now` or as found out when it is destroyed. tcp_v4_connect() and its twin go there at once, in the
 /// same context, where inet_hash_connect() fails.
 #[inline(always)]
-pub fn closed(ctx: Ctx, sock: Sock, story: &mut Story, now: bool) {
-    if story.flags & SEARCHES_UNCALLED == 0 {
+pub fn closed(ctx: Ctx, sock: Sock, conn: &mut Conn, now: bool) {
+    if conn.flags & SEARCHES_UNCALLED == 0 {
         return;
     }
-    story.flags &= !SEARCHES_UNCALLED;
+    conn.flags &= !SEARCHES_UNCALLED;
     // A search for any port that finds one sets it, and any that succeeds enters the socket under its hash; both stay.
     let is_without_port = sock.source_port() == 0;
-    let is_bound = story.requested != 0;
+    let is_bound = conn.requested != 0;
     if is_without_port || (is_bound && sock.hash() == 0) {
-        count_failed(story);
+        count_failed(conn);
         if now && config!(stacks) != 0 {
-            count_stack(ctx, EADDRNOTAVAIL, flags::UNTIMED, 0, &story.opener);
+            count_stack(ctx, EADDRNOTAVAIL, flags::UNTIMED, 0, &conn.opener);
         }
         report_uncalled(sock.0, EADDRNOTAVAIL as u64);
     } else if !is_bound || sock.error() != 0 {
@@ -103,13 +103,13 @@ fn tell_found(sock: Sock) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn report_uncalled(sock: u64, errno: u64) -> u32 {
-    let Some(story) = story::find(sock) else {
+    let Some(conn) = conn::find(sock) else {
         return 1;
     };
     let sock = Sock(sock);
     // SAFETY: the entry of a live socket.
-    let story = unsafe { &*story };
-    let own_range = range_searched(sock, PortOp::Connect as u32, story.requested as u32);
+    let conn = unsafe { &*conn };
+    let own_range = range_searched(sock, PortOp::Connect as u32, conn.requested as u32);
     if errno == 0 && config!(slow_port_ns) != 0 && own_range == [0; 2] {
         return 0;
     }
@@ -121,7 +121,7 @@ pub extern "C" fn report_uncalled(sock: u64, errno: u64) -> u32 {
     // SAFETY: `event` is the reserved record; every field of it is written before it is submitted.
     unsafe {
         let more = sock.fill_tuple(&mut (*event).tuple, sock.source_port());
-        (*event).requested = story.requested;
+        (*event).requested = conn.requested;
         (*event).flags = flags::UNTIMED | more;
         (*event).refused = [0; ReuseRefusal::COUNT];
         fill(
@@ -130,7 +130,7 @@ pub extern "C" fn report_uncalled(sock: u64, errno: u64) -> u32 {
             errno as u16,
             0,
             own_range,
-            &story.opener,
+            &conn.opener,
         );
     }
     entry.submit(wakeup());

@@ -7,7 +7,7 @@ use crate::{
     constants::offset,
     maps::MPTCP,
     processes::names,
-    records::{Actor, Story},
+    records::{Actor, Conn},
     sockets::{read::read, sock::Sock},
 };
 
@@ -45,11 +45,11 @@ pub fn actor(sock: Sock) -> Actor {
 fn mptcp_closer(mptcp: u64) -> Actor {
     match MPTCP.get_ptr(mptcp) {
         // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
-        Some(story) => unsafe {
-            if (*story).closer.is_process() {
-                (*story).closer
+        Some(conn) => unsafe {
+            if (*conn).closer.is_process() {
+                (*conn).closer
             } else {
-                (*story).opener
+                (*conn).opener
             }
         },
         None => Actor::nobody(Unattributed::Unknown),
@@ -124,12 +124,12 @@ fn generation(task: u64, leader: u64) -> u32 {
 
 /// Whom a reset or abort is charged to: the closer if there is one, else the opener.
 #[inline(always)]
-pub fn answerable(story: &Story) -> &Actor {
-    if story.closer.is_process() {
-        return &story.closer;
+pub fn answerable(conn: &Conn) -> &Actor {
+    if conn.closer.is_process() {
+        return &conn.closer;
     }
-    if story.opener.is_process() || story.closer.key.unattributed == Unattributed::Unknown as u32 {
-        return &story.opener;
+    if conn.opener.is_process() || conn.closer.key.unattributed == Unattributed::Unknown as u32 {
+        return &conn.opener;
     }
-    &story.closer
+    &conn.closer
 }

@@ -29,11 +29,11 @@ pub fn field<T: Default>(ctx: &TracePointContext, offset: usize) -> T {
     unsafe { ctx.read_at(offset) }.unwrap_or_default()
 }
 
-/// An argument (or the return value, after them) of a traced function, as a number: where stories have slots, one is found
+/// An argument (or the return value, after them) of a traced function, as a number: where connection states have slots, one is found
 /// by arithmetic, which the verifier allows with no pointer, and a fexit program's arguments are such.
 #[inline(always)]
 pub fn address(ctx: &FExitContext, index: u32) -> u64 {
-    if config!(story_slot_bits) == 0 {
+    if config!(conn_slot_bits) == 0 {
         return ctx.arg(index as usize);
     }
     read(ctx.as_ptr() as u64, index * size_of::<u64>() as u32)
@@ -47,10 +47,10 @@ pub fn tell_of_losses<C: EbpfContext>(ctx: &C) {
         return;
     }
     let thread = bpf_get_current_pid_tgid() as u32;
-    if losses & 1 << (Probe::StoryMap as u32) != 0 {
+    if losses & 1 << (Probe::SocketMap as u32) != 0 {
         warn!(
             ctx,
-            "more open sockets than --max-sockets: some have no story (seen in thread {})", thread
+            "more open sockets than --max-sockets: some have no conn (seen in thread {})", thread
         );
     } else if losses & 1 << (Probe::ProcessMap as u32) != 0 {
         warn!(

@@ -4,12 +4,12 @@ use twtrace_wire::{NO_SITE, UNKNOWN, Unattributed};
 
 use super::actor::Actor;
 
-/// What a mini-socket's end or answer still needs of the story. The hash and ports tell a recycled
+/// What a mini-socket's end or answer still needs of the connection state. The hash and ports tell a recycled
 /// address apart: mini-sockets come from a SLAB_TYPESAFE_BY_RCU cache, and an address comes back within
 /// milliseconds.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct MiniStory {
+pub struct MiniConn {
     pub closer: Actor,
     pub opener: Actor,
     pub hash: u32,
@@ -25,9 +25,9 @@ pub struct MiniStory {
     pub promoted_ns: u64,
     /// CLOCK_MONOTONIC, or 0.
     pub established_ns: u64,
-    /// As in [`Story`](super::Story).
+    /// As in [`Conn`](super::Conn).
     pub closed_ns: u64,
-    /// As in [`Story`](super::Story).
+    /// As in [`Conn`](super::Conn).
     pub site: u64,
     /// CLOCK_MONOTONIC when data last went either way, or 0.
     pub last_data_ns: u64,
@@ -38,7 +38,7 @@ pub struct MiniStory {
 }
 
 /// Copied into the map before it is filled in place.
-pub static NEW_MINI: MiniStory = MiniStory {
+pub static NEW_MINI: MiniConn = MiniConn {
     closer: Actor::nobody(Unattributed::Unknown),
     opener: Actor::nobody(Unattributed::Unknown),
     hash: 0,

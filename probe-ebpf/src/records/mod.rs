@@ -2,16 +2,16 @@
 
 mod actor;
 mod call;
+mod conn;
 mod fact;
 mod listener;
 mod mini;
-mod story;
 mod turns;
 
 pub use actor::*;
 pub use call::*;
+pub use conn::*;
 pub use fact::*;
 pub use listener::*;
 pub use mini::*;
-pub use story::*;
 pub use turns::*;

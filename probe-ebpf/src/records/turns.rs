@@ -7,7 +7,7 @@ pub enum Program {
     Second,
 }
 
-/// Who has reported a fact that the other program has not come for yet, as bits of [`Story::flags`](super::Story::flags).
+/// Who has reported a fact that the other program has not come for yet, as bits of [`Conn::flags`](super::Conn::flags).
 ///
 /// A hook whose program can be preempted has a second one, for what the kernel skips the first one for. Either may come
 /// first: classic tracepoints run in the order in which their tracepoint was first used on this host, so that any tracer that

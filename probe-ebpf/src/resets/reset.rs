@@ -11,11 +11,11 @@ use crate::{
     mini_sockets::{age, kept},
     processes::process::answerable,
     records::{
-        BORN_INFERRED, Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS, RST_SENT,
-        RST_SENT_TURNS, Story, UNCOUNTED,
+        BORN_INFERRED, Conn, Fact, Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_RECEIVED_TURNS,
+        RST_SENT, RST_SENT_TURNS, UNCOUNTED,
     },
     resets::unaccepted,
-    slots::{recent, story, subflow},
+    slots::{conn, recent, subflow},
     sockets::{
         read::read,
         segment::{TCP_RST, TCP_SYN, header_flags},
@@ -54,11 +54,11 @@ fn seen(sock: u64, skb: u64, kernel_reason: u8, program: Program) {
     }
     let full = Sock(sock);
     let now = if sock == 0 { 0 } else { full.state() };
-    let has_no_story = matches!(
+    let has_no_conn = matches!(
         now,
         0 | state::TIME_WAIT | state::NEW_SYN_RECV | state::LISTEN
     );
-    if !has_no_story {
+    if !has_no_conn {
         return answered(full, now, skb, kernel_reason, program);
     }
     if is_reported(skb, program) {
@@ -71,7 +71,7 @@ fn seen(sock: u64, skb: u64, kernel_reason: u8, program: Program) {
     }
 }
 
-/// Whether the other program has reported the answer to this segment, of which no story can tell.
+/// Whether the other program has reported the answer to this segment, of which no connection state can tell.
 #[inline(always)]
 fn is_reported(skb: u64, program: Program) -> bool {
     if let Some(turns) = SEGMENT_TURNS.get_ptr_mut(skb) {
@@ -128,23 +128,23 @@ fn received_fact(reason: ResetReason, before: u8) -> Fact {
 #[inline(always)]
 fn active(sock: Sock, kernel_reason: u8, program: Program) {
     let now = sock.state();
-    let Some(story) = story::in_state(sock, now) else {
+    let Some(conn) = conn::in_state(sock, now) else {
         return;
     };
     // SAFETY: the entry of a live socket.
-    let story = unsafe { &mut *story };
-    if RST_SENT_TURNS.is_reported(&mut story.flags, program) {
+    let conn = unsafe { &mut *conn };
+    if RST_SENT_TURNS.is_reported(&mut conn.flags, program) {
         return;
     }
-    story.flags |= RST_SENT;
-    let whole = subflow::take_actors(sock, story);
+    conn.flags |= RST_SENT;
+    let whole = subflow::take_actors(sock, conn);
     let closed_whole = match whole {
         0 => None,
         whole => subflow::closed_by_reset(whole),
     };
     let (reason, before) = if let Some(reason) = closed_whole {
         let before = if now == state::CLOSE {
-            story.closed_from
+            conn.closed_from
         } else {
             now
         };
@@ -159,15 +159,15 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
         } else {
             ResetReason::Aborted
         };
-        (reason, story.closed_from)
+        (reason, conn.closed_from)
     } else if sock.owned() {
         (ResetReason::Aborted, now)
     } else {
         (ResetReason::Timeout, now)
     };
     let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
-    fact.flags = take_back(sock, story);
-    emit::of_socket(&fact, sock.0, story, answerable(story));
+    fact.flags = take_back(sock, conn);
+    emit::of_socket(&fact, sock.0, conn, answerable(conn));
 }
 
 /// A full socket answers a segment. After data that came too late it is in CLOSE already, and destroyed
@@ -175,43 +175,43 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
 #[inline(always)]
 fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8, program: Program) {
     if now == state::CLOSE {
-        if let Some(story) = story::find(sock.0) {
+        if let Some(conn) = conn::find(sock.0) {
             // SAFETY: the entry of a live socket.
-            let story = unsafe { &mut *story };
-            return too_late(sock, story, kernel_reason, program);
+            let conn = unsafe { &mut *conn };
+            return too_late(sock, conn, kernel_reason, program);
         }
-        if let Some(story) = recent::find(sock) {
+        if let Some(conn) = recent::find(sock) {
             // SAFETY: a per-CPU slot, or the entry of this thread.
-            let story = unsafe { &mut *story };
-            return too_late(sock, story, kernel_reason, program);
+            let conn = unsafe { &mut *conn };
+            return too_late(sock, conn, kernel_reason, program);
         }
-        // A listener that has just closed, for example: gone, and not to get a story now.
+        // A listener that has just closed, for example: gone, and not to get a connection state now.
         if !is_reported(skb, program) {
             no_connection(sock, skb, kernel_reason);
         }
         return;
     }
-    let Some(story) = story::in_state(sock, now) else {
+    let Some(conn) = conn::in_state(sock, now) else {
         return;
     };
     // SAFETY: the entry of a live socket.
-    let story = unsafe { &mut *story };
-    if RST_SENT_TURNS.is_reported(&mut story.flags, program) {
+    let conn = unsafe { &mut *conn };
+    if RST_SENT_TURNS.is_reported(&mut conn.flags, program) {
         return;
     }
     // Not RST_SENT: the connection lives on. In SYN_SENT, for example, the RST is for an acknowledgment of what another
     // connection of this tuple sent (tcp_rcv_synsent_state_process).
     let fact = fact(ResetDirection::Sent, ResetReason::Other, kernel_reason, now);
-    emit::of_socket(&fact, sock.0, story, answerable(story));
+    emit::of_socket(&fact, sock.0, conn, answerable(conn));
 }
 
 #[inline(always)]
-fn too_late(sock: Sock, story: &mut Story, kernel_reason: u8, program: Program) {
-    if RST_SENT_TURNS.is_reported(&mut story.flags, program) {
+fn too_late(sock: Sock, conn: &mut Conn, kernel_reason: u8, program: Program) {
+    if RST_SENT_TURNS.is_reported(&mut conn.flags, program) {
         return;
     }
-    story.flags |= RST_SENT;
-    let before = story.closed_from;
+    conn.flags |= RST_SENT;
+    let before = conn.closed_from;
     let late = before == state::FIN_WAIT1 || before == state::FIN_WAIT2 || before == 0;
     let reason = if before == state::FIN_WAIT2 && sock.linger2_negative() && sock.orphan() {
         // An orphan does not stay in FIN_WAIT2 then: the FIN's acknowledgment is answered (tcp_rcv_state_process()).
@@ -222,26 +222,26 @@ fn too_late(sock: Sock, story: &mut Story, kernel_reason: u8, program: Program) 
         ResetReason::Other
     };
     let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
-    fact.flags = take_back(sock, story);
-    emit::of_socket(&fact, sock.0, story, answerable(story));
+    fact.flags = take_back(sock, conn);
+    emit::of_socket(&fact, sock.0, conn, answerable(conn));
 }
 
 /// A RST of a socket that is in CLOSE says that there was no mini-socket, and that none was received if one may have been:
 /// takes back what was counted, and returns the event's flags.
 #[inline(always)]
-fn take_back(sock: Sock, story: &mut Story) -> u16 {
-    if story.flags & UNCOUNTED != 0 {
-        story.flags &= !(UNCOUNTED | BORN_INFERRED | RST_MAY_BE_DATA);
+fn take_back(sock: Sock, conn: &mut Conn) -> u16 {
+    if conn.flags & UNCOUNTED != 0 {
+        conn.flags &= !(UNCOUNTED | BORN_INFERRED | RST_MAY_BE_DATA);
         return 0;
     }
-    if story.flags & BORN_INFERRED != 0 {
-        story.flags &= !BORN_INFERRED;
-        inferred::take_back(sock, story);
-    } else if story.flags & RST_MAY_BE_DATA != 0 {
-        story.flags &= !RST_MAY_BE_DATA;
-        unaccepted::taken_back(sock, story.flags);
+    if conn.flags & BORN_INFERRED != 0 {
+        conn.flags &= !BORN_INFERRED;
+        inferred::take_back(sock, conn);
+    } else if conn.flags & RST_MAY_BE_DATA != 0 {
+        conn.flags &= !RST_MAY_BE_DATA;
+        unaccepted::taken_back(sock, conn.flags);
         let fact = received_fact(ResetReason::Peer, 0);
-        totals::uncount(&fact, story, answerable(story));
+        totals::uncount(&fact, conn, answerable(conn));
     } else {
         return 0;
     }
@@ -259,7 +259,7 @@ fn answered_by_mini(mini: Sock, skb: u64, kernel_reason: u8) {
     };
     let substate: u8 = read(mini.0, offset!(tw_substate));
     let fact = fact(ResetDirection::Sent, reason, kernel_reason, substate);
-    if let Some(kept) = kept::mini_story(mini) {
+    if let Some(kept) = kept::mini_conn(mini) {
         emit::of_mini(&fact, mini.0, kept);
         return;
     }
@@ -308,16 +308,16 @@ pub fn received(sock: Sock, program: Program) {
     if now == state::CLOSE {
         return;
     }
-    let Some(story) = story::in_state(sock, now) else {
+    let Some(conn) = conn::in_state(sock, now) else {
         return;
     };
     // SAFETY: the entry of a live socket.
-    let story = unsafe { &mut *story };
-    if RST_RECEIVED_TURNS.is_reported(&mut story.flags, program) {
+    let conn = unsafe { &mut *conn };
+    if RST_RECEIVED_TURNS.is_reported(&mut conn.flags, program) {
         return;
     }
-    story.flags |= RST_RECEIVED;
-    subflow::take_actors(sock, story);
+    conn.flags |= RST_RECEIVED;
+    subflow::take_actors(sock, conn);
     let reason = if now == state::SYN_SENT {
         ResetReason::Refused
     } else {
@@ -328,22 +328,22 @@ pub fn received(sock: Sock, program: Program) {
     let takes_no_data = !matches!(now, state::SYN_SENT | state::SYN_RECV | state::ESTABLISHED);
     if takes_no_data && sock.shutdown() & SHUT_RECEIVE != 0 {
         fact.flags = flags::MAY_BE_DATA;
-        story.flags |= RST_MAY_BE_DATA;
+        conn.flags |= RST_MAY_BE_DATA;
     }
     if !counting::has_begun() {
-        story.flags |= UNCOUNTED;
+        conn.flags |= UNCOUNTED;
         return;
     }
-    let mut charged = answerable(story);
-    let awaits_accept = unaccepted::may_come(sock, story, charged);
+    let mut charged = answerable(conn);
+    let awaits_accept = unaccepted::may_come(sock, conn, charged);
     if awaits_accept {
         fact.flags |= flags::AWAITS_ACCEPT;
         // Whoever accepts it at this moment: what is counted now is put right later.
         charged = &unaccepted::NOBODY;
     }
-    let traffic = sock.traffic(traffic::counted(&fact), story);
-    emit::of_socket_with(&fact, sock.0, story, charged, &traffic);
+    let traffic = sock.traffic(traffic::counted(&fact), conn);
+    emit::of_socket_with(&fact, sock.0, conn, charged, &traffic);
     if awaits_accept {
-        unaccepted::keep(sock, story, &fact, &traffic);
+        unaccepted::keep(sock, conn, &fact, &traffic);
     }
 }

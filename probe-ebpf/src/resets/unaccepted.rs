@@ -14,7 +14,7 @@ use twtrace_wire::{
 use crate::{
     events::emit,
     maps::{UNACCEPTED, atomic::add},
-    records::{Actor, BEGUN, Fact, RST_UNACCEPTED, Story, Unaccepted},
+    records::{Actor, BEGUN, Conn, Fact, RST_UNACCEPTED, Unaccepted},
     sockets::{read::now_ns, sock::Sock, traffic::Traffic},
     totals,
 };
@@ -27,51 +27,51 @@ pub static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
 
 /// Whether accept() may name the process of a RST that has none.
 #[inline(always)]
-pub fn may_come(sock: Sock, story: &Story, charged: &Actor) -> bool {
+pub fn may_come(sock: Sock, conn: &Conn, charged: &Actor) -> bool {
     !charged.is_process()
         && charged.key.unattributed == Unattributed::Unknown as u32
-        && story.side == Side::Server as u8
-        && story.flags & BEGUN != 0
+        && conn.side == Side::Server as u8
+        && conn.flags & BEGUN != 0
         // Further subflows are never accepted.
         && sock.mptcp_socket() == 0
 }
 
 /// The RST has been counted and reported as nobody's.
 #[inline(always)]
-pub fn keep(sock: Sock, story: *mut Story, fact: &Fact, traffic: &Traffic) {
+pub fn keep(sock: Sock, conn: *mut Conn, fact: &Fact, traffic: &Traffic) {
     let kept = Unaccepted {
         at_ns: traffic.at_ns,
         state: fact.state as u64,
     };
     // SAFETY: the entry of a live socket, whose flags only its own events write.
-    unsafe { (*story).flags |= RST_UNACCEPTED };
+    unsafe { (*conn).flags |= RST_UNACCEPTED };
     // A locked instruction of the map's lies between this and the look, too.
     let _ = UNACCEPTED.insert(sock.0, &kept, 0);
     // SAFETY: as above; written by another CPU meanwhile.
-    let opener = unsafe { (&raw const (*story).opener.key.tgid).read_volatile() };
+    let opener = unsafe { (&raw const (*conn).opener.key.tgid).read_volatile() };
     if opener != 0 {
-        put_right(sock.0, story);
+        put_right(sock.0, conn);
     }
 }
 
-/// accept() has written who it is into the story.
+/// accept() has written who it is into the connection state.
 #[inline(always)]
-pub fn accepted(sock: Sock, story: *mut Story) {
+pub fn accepted(sock: Sock, conn: *mut Conn) {
     // SAFETY: the entry of a live socket. The addition of nothing keeps the processor from looking before it has written.
     let flags = unsafe {
-        add(&raw mut (*story).site, 0);
-        (&raw const (*story).flags).read_volatile()
+        add(&raw mut (*conn).site, 0);
+        (&raw const (*conn).flags).read_volatile()
     };
     if flags & RST_UNACCEPTED != 0 {
-        put_right(sock.0, story);
+        put_right(sock.0, conn);
     }
 }
 
 /// The socket goes, and nobody will accept it; what comes at its address is another one.
 #[inline(always)]
-pub fn destroyed(sock: Sock, story: *mut Story, flags: u32) {
+pub fn destroyed(sock: Sock, conn: *mut Conn, flags: u32) {
     if flags & RST_UNACCEPTED != 0 {
-        put_right(sock.0, story);
+        put_right(sock.0, conn);
     }
 }
 
@@ -85,7 +85,7 @@ pub fn taken_back(sock: Sock, flags: u32) {
 
 /// Charges the RST to the opener, if there is one, and has userspace wait no longer; unless that is done.
 #[inline(never)]
-fn put_right(sock: u64, story: *mut Story) -> u32 {
+fn put_right(sock: u64, conn: *mut Conn) -> u32 {
     let sock = Sock(sock);
     let Some(kept) = UNACCEPTED.get_ptr(sock.0) else {
         return 0;
@@ -101,7 +101,7 @@ fn put_right(sock: u64, story: *mut Story) -> u32 {
     // What went over it, the reset itself has told.
     let traffic = Traffic::unmeasured(at_ns);
     // SAFETY: the entry of a live socket.
-    let story = unsafe { &*story };
+    let conn = unsafe { &*conn };
     let mut fact = Fact {
         kind: EventKind::Reset,
         state,
@@ -110,7 +110,7 @@ fn put_right(sock: u64, story: *mut Story) -> u32 {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
-    totals::uncount(&fact, story, &NOBODY);
+    totals::uncount(&fact, conn, &NOBODY);
     fact.flags = flags::ACCEPTED;
-    emit::of_socket_with(&fact, sock.0, story, &story.opener, &traffic)
+    emit::of_socket_with(&fact, sock.0, conn, &conn.opener, &traffic)
 }

@@ -1,6 +1,6 @@
 //! Sockets that were there before tracing began: what the start-up scan knows of them.
 //!
-//! Userspace attaches first and scans then. A socket that has a story by then keeps it: what was learned by
+//! Userspace attaches first and scans then. A socket that has a connection state by then keeps it: what was learned by
 //! events wins. The others get theirs at their first event, and here it is completed.
 
 use twtrace_wire::{Existing, ExistingKey, Side, Unattributed};
@@ -9,30 +9,30 @@ use crate::{
     constants::offset,
     maps::EXISTING,
     processes::names,
-    records::{Actor, Story},
+    records::{Actor, Conn},
     sockets::{read::read, sock::Sock},
 };
 
-/// Completes a story with what the scan knows.
+/// Completes a connection state with what the scan knows.
 #[inline(never)]
-pub fn adopt(sock: u64, story: *mut Story) -> u32 {
+pub fn adopt(sock: u64, conn: *mut Conn) -> u32 {
     let Some(known) = known(Sock(sock)) else {
         return 0;
     };
     let opener = opener_of(known);
     // SAFETY: the entry of a live socket.
     unsafe {
-        if (*story).side == Side::Unknown as u8 {
-            (*story).side = known.side;
+        if (*conn).side == Side::Unknown as u8 {
+            (*conn).side = known.side;
         }
-        if !(*story).opener.is_process() {
-            (*story).opener = opener;
+        if !(*conn).opener.is_process() {
+            (*conn).opener = opener;
         }
     }
     1
 }
 
-/// Side and opener of a mini-socket or full socket that has no story.
+/// Side and opener of a mini-socket or full socket that has no connection state.
 #[inline(always)]
 pub fn of(sock: Sock) -> (u8, Actor) {
     match known(sock) {

@@ -7,14 +7,14 @@
 //! process may be preempted; so its entry goes by thread. Which it is, the socket says by being owned, at both moments.
 //!
 //! The next socket to be destroyed there takes the entry's place, whether or not a RST may follow of that; and the connection
-//! is compared besides, so that an entry whose RST never came speaks for no other socket at its address. The story says
+//! is compared besides, so that an entry whose RST never came speaks for no other socket at its address. The connection state says
 //! itself, by [`RST_SENT_TURNS`](crate::records::RST_SENT_TURNS), which of the two programs has reported a RST.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 
 use crate::{
     maps::{RECENT, RECENT_OF_THREADS},
-    records::{NO_RECENT, Recent, Story},
+    records::{Conn, NO_RECENT, Recent},
     sockets::{sock::Sock, tuple::tuple_key},
 };
 
@@ -30,7 +30,7 @@ fn entry(sock: Sock) -> Option<*mut Recent> {
 
 /// Keeps what is known of a socket that is being destroyed.
 #[inline(always)]
-pub fn keep(sock: Sock, story: &Story) {
+pub fn keep(sock: Sock, conn: &Conn) {
     if sock.owned() {
         let _ = RECENT_OF_THREADS.insert(bpf_get_current_pid_tgid(), &NO_RECENT, 0);
     }
@@ -40,7 +40,7 @@ pub fn keep(sock: Sock, story: &Story) {
             *recent = Recent {
                 sock: sock.0,
                 tuple: tuple_key(sock, sock.source_port()),
-                story: *story,
+                conn: *conn,
             };
         }
     }
@@ -62,13 +62,13 @@ pub fn forget_others(sock: Sock) {
 
 /// What was known of a socket that has just been destroyed here.
 #[inline(always)]
-pub fn find(sock: Sock) -> Option<*mut Story> {
+pub fn find(sock: Sock) -> Option<*mut Conn> {
     let recent = entry(sock)?;
     // SAFETY: as above.
     unsafe {
         if (*recent).sock != sock.0 || (*recent).tuple != tuple_key(sock, sock.source_port()) {
             return None;
         }
-        Some(&raw mut (*recent).story)
+        Some(&raw mut (*recent).conn)
     }
 }

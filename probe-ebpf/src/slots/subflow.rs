@@ -9,8 +9,8 @@ use twtrace_wire::ResetReason;
 use crate::{
     maps::MPTCP,
     processes::process::actor,
-    records::{Actor, NEW, Story},
-    slots::story,
+    records::{Actor, Conn, NEW},
+    slots::conn,
     sockets::{
         sock::{SHUT_BOTH, Sock},
         state,
@@ -33,19 +33,19 @@ pub fn whole_transition(whole: Sock, old: u8, new: u8) {
     if !acting.is_process() {
         return;
     }
-    let Some(story) = story::mptcp(whole.0) else {
+    let Some(conn) = conn::mptcp(whole.0) else {
         return;
     };
     // SAFETY: integers in an LRU entry; stale at worst.
     unsafe {
         match new {
             state::SYN_SENT => {
-                *story = NEW;
-                (*story).opener = acting;
+                *conn = NEW;
+                (*conn).opener = acting;
             }
             state::ESTABLISHED => {}
-            _ if (*story).closer.is_process() => {}
-            _ => (*story).closer = acting,
+            _ if (*conn).closer.is_process() => {}
+            _ => (*conn).closer = acting,
         }
     }
 }
@@ -60,15 +60,15 @@ pub fn whole_cloned(whole: Sock) {
 /// accept() returned this MPTCP socket to the process.
 #[inline(always)]
 pub fn whole_accepted(whole: u64, opener: Actor) {
-    if let Some(story) = story::mptcp(whole) {
+    if let Some(conn) = conn::mptcp(whole) {
         // SAFETY: a copy of integers into an LRU entry; stale at worst.
-        unsafe { (*story).opener = opener };
+        unsafe { (*conn).opener = opener };
     }
 }
 
 /// Gives a subflow the processes that its MPTCP socket has and it lacks. Returns that socket, or 0.
 #[inline(always)]
-pub fn take_actors(sock: Sock, story: &mut Story) -> u64 {
+pub fn take_actors(sock: Sock, conn: &mut Conn) -> u64 {
     let whole = sock.mptcp_socket();
     if whole == 0 {
         return 0;
@@ -76,11 +76,11 @@ pub fn take_actors(sock: Sock, story: &mut Story) -> u64 {
     if let Some(known) = MPTCP.get_ptr(whole) {
         // SAFETY: copies of integers from an LRU entry; stale at worst.
         unsafe {
-            if !story.opener.is_process() {
-                story.opener = (*known).opener;
+            if !conn.opener.is_process() {
+                conn.opener = (*known).opener;
             }
-            if !story.closer.is_process() {
-                story.closer = (*known).closer;
+            if !conn.closer.is_process() {
+                conn.closer = (*known).closer;
             }
         }
     }

@@ -5,7 +5,7 @@ use twtrace_wire::{ABSENT, AbortReason, EventKind, ResetDirection, ResetReason, 
 
 use crate::{
     constants::{config, offset},
-    records::{BEGUN, Fact, Story},
+    records::{BEGUN, Conn, Fact},
     sockets::{
         read::{now_ns, read},
         sock::Sock,
@@ -56,9 +56,9 @@ impl Traffic {
 }
 
 impl Sock {
-    /// Payload bytes sent (each once) and received, and for how long neither end was heard, of a connection with this story.
+    /// Payload bytes sent (each once) and received, and for how long neither end was heard, of a connection with this connection state.
     #[inline(always)]
-    pub fn traffic(self, counted: Counted, story: &Story) -> Traffic {
+    pub fn traffic(self, counted: Counted, conn: &Conn) -> Traffic {
         let sent: u64 = read(self.0, offset!(tcp_bytes_sent));
         let again: u64 = read(self.0, offset!(tcp_bytes_retrans));
         // bytes_received counts the peer's FIN as one (tcp_rcv_nxt_update runs up to end_seq).
@@ -66,8 +66,8 @@ impl Sock {
         let at_ns = now_ns();
         let send_idle_ns = send_idle(self.0, at_ns, counted as u64);
         let within = |measured| {
-            let begun = (story.flags & BEGUN) as u64;
-            within(at_ns, story.established_ns, begun, measured)
+            let begun = (conn.flags & BEGUN) as u64;
+            within(at_ns, conn.established_ns, begun, measured)
         };
         Traffic {
             at_ns,

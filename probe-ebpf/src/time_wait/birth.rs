@@ -11,8 +11,8 @@ use crate::{
     events::emit,
     maps::{ALLOCATING, counting},
     mini_sockets::kept::keep,
-    records::{BORN, Birth, Fact, Story},
-    slots::{closing, story},
+    records::{BORN, Birth, Conn, Fact},
+    slots::{closing, conn},
     sockets::{
         sock::{IPPROTO_TCP, Sock},
         traffic::Counted,
@@ -46,32 +46,32 @@ pub fn allocated(sock: Sock, substate: u8, mini: u64) {
     if !counting::is_following() {
         return;
     }
-    let stranger = story::stranger();
-    let Some(story) = story::begin_existing(sock, stranger) else {
+    let stranger = conn::stranger();
+    let Some(conn) = conn::begin_existing(sock, stranger) else {
         born(sock.0, stranger, substate, mini);
         return;
     };
     // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
     unsafe {
         // So that its →CLOSE, which follows, is not taken for another birth.
-        (*story).flags |= BORN;
-        born(sock.0, &*story, substate, mini);
+        (*conn).flags |= BORN;
+        born(sock.0, &*conn, substate, mini);
     }
 }
 
 /// The same return, in another program: does what the first one was kept from doing, if the socket has a
-/// story; whether it has one. A socket that works off its backlog makes its mini-socket in process context,
+/// connection state; whether it has one. A socket that works off its backlog makes its mini-socket in process context,
 /// with bottom halves on.
 #[inline(always)]
 pub fn allocated_again(sock: Sock, substate: u8, mini: u64) -> bool {
-    let Some(story) = story::alive(sock) else {
+    let Some(conn) = conn::alive(sock) else {
         return false;
     };
     // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
     unsafe {
-        if (*story).flags & BORN == 0 {
-            (*story).flags |= BORN;
-            born(sock.0, &*story, substate, mini);
+        if (*conn).flags & BORN == 0 {
+            (*conn).flags |= BORN;
+            born(sock.0, &*conn, substate, mini);
         }
     }
     true
@@ -102,7 +102,7 @@ pub fn allocation_returned(mini: u64) {
 }
 
 #[inline(never)]
-fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
+fn born(sock: u64, conn: &Conn, substate: u8, mini: u64) -> u32 {
     let sock = Sock(sock);
     let refused = mini == 0;
     let fact = Fact {
@@ -118,13 +118,13 @@ fn born(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
         flags: 0,
     };
     // The peer has acknowledged all, the FIN too.
-    let traffic = sock.traffic(Counted::Sent, story);
+    let traffic = sock.traffic(Counted::Sent, conn);
     if counting::has_begun() {
         count_birth(sock.netns_key(), refused, false, 1);
-        emit::of_socket_with(&fact, sock.0, story, &story.closer, &traffic);
+        emit::of_socket_with(&fact, sock.0, conn, &conn.closer, &traffic);
     }
     if !refused {
-        keep(sock.0, story, substate, mini, &traffic);
+        keep(sock.0, conn, substate, mini, &traffic);
     }
     0
 }

@@ -9,7 +9,7 @@ use crate::{
     maps::counting,
     mini_sockets::{hashed, kept::keep},
     records::{
-        ACTIVE_CLOSE, BORN, BORN_INFERRED, CLOSED, Fact, RST_RECEIVED, RST_SENT, Story, UNCOUNTED,
+        ACTIVE_CLOSE, BORN, BORN_INFERRED, CLOSED, Conn, Fact, RST_RECEIVED, RST_SENT, UNCOUNTED,
     },
     sockets::{read::read, sock::Sock, state, traffic::Counted},
     totals::{self, count_birth},
@@ -20,12 +20,12 @@ use crate::{
 /// refused it; with fentry and kprobes, which see refusals, it was made, and is gone already. `from` is 0 where the program of
 /// →CLOSE was skipped, too.
 #[inline(always)]
-pub fn infer(sock: Sock, story: *mut Story, from: u8) {
+pub fn infer(sock: Sock, conn: *mut Conn, from: u8) {
     // SAFETY: the caller's entry of a live socket, or its own copy.
-    let story = unsafe { &mut *story };
+    let conn = unsafe { &mut *conn };
     let mini = hashed::mini_of(sock.0);
     if mini != 0 {
-        return recover(sock, story, mini, from);
+        return recover(sock, conn, mini, from);
     }
     if from == 0 && (hashed::is_readable() || config!(births) != BIRTHS_INFERRED) {
         return;
@@ -33,20 +33,20 @@ pub fn infer(sock: Sock, story: *mut Story, from: u8) {
     if from == state::CLOSING && may_be_disconnect(sock) {
         return;
     }
-    story.flags |= BORN | BORN_INFERRED;
+    conn.flags |= BORN | BORN_INFERRED;
     if !counting::has_begun() {
-        story.flags |= UNCOUNTED;
+        conn.flags |= UNCOUNTED;
         return;
     }
     let fact = inferred(sock, from);
     count_birth(sock.netns_key(), is_refused(), true, 1);
-    emit::of_socket(&fact, sock.0, story, &story.closer);
+    emit::of_socket(&fact, sock.0, conn, &conn.closer);
 }
 
 /// A birth that was not seen as it happened.
 #[inline(always)]
-fn recover(sock: Sock, story: &mut Story, mini: u64, from: u8) {
-    story.flags |= BORN;
+fn recover(sock: Sock, conn: &mut Conn, mini: u64, from: u8) {
+    conn.flags |= BORN;
     birth::expect_none(sock);
     let substate = read(mini, offset!(tw_substate));
     let fact = Fact {
@@ -59,24 +59,24 @@ fn recover(sock: Sock, story: &mut Story, mini: u64, from: u8) {
     };
     if counting::has_begun() {
         count_birth(sock.netns_key(), false, false, 1);
-        emit::of_socket(&fact, sock.0, story, &story.closer);
+        emit::of_socket(&fact, sock.0, conn, &conn.closer);
     }
-    keep_recovered(sock.0, story, substate, mini);
+    keep_recovered(sock.0, conn, substate, mini);
 }
 
 #[inline(never)]
-fn keep_recovered(sock: u64, story: &Story, substate: u8, mini: u64) -> u32 {
+fn keep_recovered(sock: u64, conn: &Conn, substate: u8, mini: u64) -> u32 {
     let sock = Sock(sock);
-    let traffic = sock.traffic(Counted::Sent, story);
-    keep(sock.0, story, substate, mini, &traffic)
+    let traffic = sock.traffic(Counted::Sent, conn);
+    keep(sock.0, conn, substate, mini, &traffic)
 }
 
 /// What was [inferred](infer) has turned out to be no birth and no refusal.
 #[inline(always)]
-pub fn take_back(sock: Sock, story: &Story) {
-    let fact = inferred(sock, story.closed_from);
+pub fn take_back(sock: Sock, conn: &Conn) {
+    let fact = inferred(sock, conn.closed_from);
     count_birth(sock.netns_key(), is_refused(), true, u64::MAX);
-    totals::uncount(&fact, story, &story.closer);
+    totals::uncount(&fact, conn, &conn.closer);
 }
 
 /// Whether a mini-socket that is missing was refused; else its birth was not seen.
@@ -119,12 +119,12 @@ fn inferred(sock: Sock, from: u8) -> Fact {
 
 /// Whether →CLOSE from `from` leaves a mini-socket behind, for one that saw only states.
 #[inline(always)]
-pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
-    if story.flags & (BORN | CLOSED | RST_SENT | RST_RECEIVED) != 0 || sock.error() != 0 {
+pub fn leaves_mini(sock: Sock, conn: &Conn, from: u8) -> bool {
+    if conn.flags & (BORN | CLOSED | RST_SENT | RST_RECEIVED) != 0 || sock.error() != 0 {
         return false;
     }
     // The timer of a mini-socket finds its full socket only if that was seen beginning to close.
-    if config!(births) == BIRTHS_BY_TIMER && story.flags & ACTIVE_CLOSE == 0 {
+    if config!(births) == BIRTHS_BY_TIMER && conn.flags & ACTIVE_CLOSE == 0 {
         return false;
     }
     match from {
@@ -132,9 +132,9 @@ pub fn leaves_mini(sock: Sock, story: &Story, from: u8) -> bool {
         // Either the peer's FIN came, or the last descriptor went. A disconnect or a close() over unread
         // data leaves FIN_WAIT2 too, but before the socket is orphaned and without the FIN.
         state::FIN_WAIT2 => !sock.linger2_negative() && (sock.peer_fin_seen() || sock.orphan()),
-        // The program that should have seen →CLOSE was skipped; the story knows who closed first. A disconnect may have been
+        // The program that should have seen →CLOSE was skipped; the connection state knows who closed first. A disconnect may have been
         // what was skipped: where there are hooks of births, the kernel's table has the word.
-        0 => story.flags & ACTIVE_CLOSE != 0 && (sock.peer_fin_seen() || sock.orphan()),
+        0 => conn.flags & ACTIVE_CLOSE != 0 && (sock.peer_fin_seen() || sock.orphan()),
         _ => false,
     }
 }

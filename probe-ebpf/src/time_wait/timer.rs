@@ -19,7 +19,7 @@ use crate::{
     maps::{CANCELLED, counting, lost::count_lost},
     mini_sockets::{
         age::{old_enough, unknown_since},
-        kept::{mini_story, promoted},
+        kept::{mini_conn, promoted},
         mini::{mini_of, namespace_goes},
     },
     processes::process,
@@ -47,7 +47,7 @@ pub fn started(timer: u64) {
     }
     armed_again(mini);
     let first = read::<u32>(mini.0, offset!(skc_refcnt)) <= 3 || old_enough();
-    if mini_story(mini).is_none() && first {
+    if mini_conn(mini).is_none() && first {
         born_of_stranger(mini, read(mini.0, offset!(tw_substate)));
     }
 }

@@ -13,8 +13,8 @@ use entries::{of_netns, of_process};
 
 use crate::{
     maps::atomic::{add, increment},
-    mini_sockets::{age::stranger_reason, kept::mini_story},
-    records::{Actor, Fact, Story},
+    mini_sockets::{age::stranger_reason, kept::mini_conn},
+    records::{Actor, Conn, Fact},
     sockets::{sock::Sock, state, tuple::netns_key},
 };
 
@@ -59,10 +59,10 @@ pub fn count(fact: &Fact, side: u8, key: &ProcessKey, amount: u64) {
 
 /// Takes back a fact about a full socket that turns out to be another, after it was counted and reported.
 #[inline(always)]
-pub fn uncount(fact: &Fact, story: &Story, charged: &Actor) {
+pub fn uncount(fact: &Fact, conn: &Conn, charged: &Actor) {
     const MINUS_ONE: u64 = u64::MAX;
-    count(fact, story.side, &charged.key, MINUS_ONE);
-    sites::count_fact(fact, story.site, MINUS_ONE);
+    count(fact, conn.side, &charged.key, MINUS_ONE);
+    sites::count_fact(fact, conn.site, MINUS_ONE);
 }
 
 /// Counts a RST that was sent, in the namespace where the kernel counts it (Tcp OutRsts). None is ever taken back: what
@@ -124,7 +124,7 @@ pub fn count_end(mini: Sock, cause: EndCause) {
             }
         }
     }
-    let key = match mini_story(mini) {
+    let key = match mini_conn(mini) {
         Some(kept) => kept.closer.key,
         None => Actor::nobody(stranger_reason(mini)).key,
     };

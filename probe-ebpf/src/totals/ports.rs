@@ -7,7 +7,7 @@ use super::entries::{in_this_epoch, of_port};
 use crate::{
     maps::atomic::{increment, increment_u32},
     processes::process,
-    records::Story,
+    records::Conn,
 };
 
 /// Counts a search under its process and operation, given as halves of numbers: thread group and reason why there is none,
@@ -79,9 +79,9 @@ pub fn count_connected() {
 
 /// A search that was counted has failed.
 #[inline(always)]
-pub fn count_failed(story: &Story) {
+pub fn count_failed(conn: &Conn) {
     let key = PortKey {
-        process: in_this_epoch(story.opener.key),
+        process: in_this_epoch(conn.opener.key),
         op: PortOp::Connect as u32,
         exact: 0,
     };

@@ -182,14 +182,14 @@ pub struct Config {
     pub direct_reads: u32,
     /// One less than the number of slots that closing sockets have, a power of two.
     pub closing_mask: u32,
-    /// Two to the power of this is the number of slots that stories have; 0: none has one.
-    pub story_slot_bits: u32,
+    /// Two to the power of this is the number of slots that connection states have; 0: none has one.
+    pub conn_slot_bits: u32,
     /// Bit offset of `task_struct.in_execve`, or [`ABSENT`].
     pub in_execve_bit: u32,
 }
 
 /// The number of no helper, either. The programs call it where they want `lock *(u64 *)(r1 + 0) = cmpxchg(r0, r3)`, which
-/// the instruction set has from 5.12 on. Userspace puts that there where there are slots for stories.
+/// the instruction set has from 5.12 on. Userspace puts that there where there are slots for connection states.
 pub const CLAIM_MARK: u32 = 0x7277_636c;
 
 /// The number of no helper. The programs call it in the place of the kernel function `bpf_rdonly_cast`, whose number is
@@ -199,7 +199,7 @@ pub const CAST_MARK: u32 = 0x7277_6361;
 /// In the map `STARTED`: programs are being attached, and none keeps anything. A greater number than [`FOLLOWING`] is the
 /// time at which counting began, nanoseconds of CLOCK_MONOTONIC.
 pub const ATTACHING: u64 = 0;
-/// In the map `STARTED`: all programs are attached and keep stories, and none counts or reports.
+/// In the map `STARTED`: all programs are attached and keep connection states, and none counts or reports.
 pub const FOLLOWING: u64 = 1;
 
 /// [`Config::births`]: by a hook on inet_twsk_alloc().

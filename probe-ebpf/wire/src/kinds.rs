@@ -218,8 +218,8 @@ codes! {
         Abort = 2 => "abort",
         /// Port events that found the ring buffer full.
         PortAlloc = 3 => "port_alloc",
-        /// Sockets whose story found its map full (`--max-sockets`).
-        StoryMap = 4 => "story_map",
+        /// Sockets whose connection state found its map full (`--max-sockets`).
+        SocketMap = 4 => "socket_map",
         /// Processes that found the totals map full (`--max-processes`).
         ProcessMap = 5 => "process_map",
         /// Port searches that found their map full.

@@ -55,7 +55,7 @@ pub struct ProbeOptions {
     pub without: Vec<Hook>,
     /// BTF file to use in place of `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
-    /// Sockets whose story can be kept at a time.
+    /// Sockets whose connection state can be kept at a time.
     pub max_sockets: u32,
     /// Processes that can be counted.
     pub max_processes: u32,

@@ -84,7 +84,7 @@ pub fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Beha
         cgroup_controller: facts::cgroup_controller(kernel.types),
         direct_reads: u32::from(kernel.cast.is_some()),
         closing_mask: closing_slots(options, births) - 1,
-        story_slot_bits: match kernel.cast {
+        conn_slot_bits: match kernel.cast {
             Some(_) if options.max_sockets >= SLOTS_FROM => {
                 options.max_sockets.next_power_of_two().ilog2()
             }
@@ -126,7 +126,7 @@ pub fn load(
         (UNUSED_ENTRIES, UNUSED_ENTRIES)
     };
     // With as many slots as sockets, a bit more than a third of so many find theirs taken.
-    let stories = match config.story_slot_bits {
+    let conns = match config.conn_slot_bits {
         0 => options.max_sockets,
         _ => options.max_sockets / 2,
     };
@@ -143,8 +143,8 @@ pub fn load(
         .override_global("OFFSETS", offsets, true)
         .override_global("CONFIG", config, true)
         .map_max_entries("EVENTS", options.ring_bytes)
-        .map_max_entries("STORY_SLOTS", 1 << config.story_slot_bits)
-        .map_max_entries("STORIES", stories)
+        .map_max_entries("CONN_SLOTS", 1 << config.conn_slot_bits)
+        .map_max_entries("CONNS", conns)
         .map_max_entries("MINIS", options.max_sockets)
         .map_max_entries("EXISTING", existing.clamp(1, options.max_sockets))
         .map_max_entries("CLOSING", closing)

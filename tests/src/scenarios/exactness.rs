@@ -57,7 +57,7 @@ fn beyond_max_sockets(context: &Context) -> Result<()> {
         );
         let reasons = reasons(&report, figures);
         ensure!(
-            reasons.iter().any(|row| row["by"] == "story_map"),
+            reasons.iter().any(|row| row["by"] == "socket_map"),
             "the reason is not said: {}",
             report["inexact"]
         );

@@ -38,7 +38,7 @@ const ROOM_FOR_FEW: &str = "256";
 /// So many one after the other, at both ends.
 const COMING_AND_GOING: usize = 1_000;
 
-/// Some seventy of their sockets find that another one has their slot, where there are 4096 slots for stories.
+/// Some seventy of their sockets find that another one has their slot, where there are 4096 slots for connection states.
 const MANY_CONNECTIONS: usize = 400;
 
 /// What found no room is counted, told in the log by the kernel side, and called lost: not taken for a
@@ -54,8 +54,8 @@ fn too_many_sockets(context: &Context) -> Result<()> {
         traced
             .events
             .iter()
-            .any(|event| event["event"] == "lost" && event["probe"] == "story_map"),
-        "no lost event of the story map: {:?}",
+            .any(|event| event["event"] == "lost" && event["probe"] == "socket_map"),
+        "no lost event of the conn map: {:?}",
         traced.events
     );
     let excuse = traced
@@ -67,7 +67,7 @@ fn too_many_sockets(context: &Context) -> Result<()> {
     }
 }
 
-/// Each of many sockets that are open at once keeps its story, wherever it found room for it.
+/// Each of many sockets that are open at once keeps its connection state, wherever it found room for it.
 fn nearly_too_many_sockets(context: &Context) -> Result<()> {
     let hidden = Recording::begin();
     let traced = trace(context, "4096", || connect_and_close(MANY_CONNECTIONS))?;

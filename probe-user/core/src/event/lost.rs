@@ -29,6 +29,8 @@ impl LostBy {
     pub fn from_word(word: &str) -> Option<Self> {
         match word {
             "decode" => Some(Self::Decode),
+            // As recordings had it at first.
+            "story_map" => Some(Self::Probe(Probe::SocketMap)),
             word => Probe::from_word(word).map(Self::Probe),
         }
     }
@@ -44,7 +46,7 @@ impl LostBy {
     /// What is missing from the output because of it.
     pub fn consequence(self) -> &'static str {
         match self {
-            Self::Probe(Probe::StoryMap) => {
+            Self::Probe(Probe::SocketMap) => {
                 "sockets beyond --max-sockets: their closer and opener are not known"
             }
             Self::Probe(Probe::ProcessMap) => {

@@ -142,7 +142,7 @@ impl Losses<'_> {
         use Figures::{Destinations, Ends, Processes, RefusedReuse};
         let mut figures: Vec<Figures> = match lost {
             // Side and process are not known: the facts are in other rows.
-            LostBy::Probe(Probe::StoryMap) => vec![Processes, Destinations],
+            LostBy::Probe(Probe::SocketMap) => vec![Processes, Destinations],
             LostBy::Probe(Probe::DescendantMap) => vec![Processes, Destinations],
             LostBy::Probe(Probe::ProcessMap) if self.by_totals => vec![Processes, RefusedReuse],
             LostBy::Probe(Probe::PortMap) if self.by_totals => vec![Processes],
@@ -243,7 +243,7 @@ mod tests {
         };
         for (probe, by_totals, by_events) in [
             (
-                Probe::StoryMap,
+                Probe::SocketMap,
                 [false, false, true, true],
                 [false, false, true, true],
             ),

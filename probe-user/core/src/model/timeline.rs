@@ -202,7 +202,7 @@ mod tests {
         timeline.apply(&at(samples::time_wait(), 5));
         timeline.lost(&lost(Probe::Reset, 7));
         // No event.
-        timeline.lost(&lost(Probe::StoryMap, 9));
+        timeline.lost(&lost(Probe::SocketMap, 9));
         assert_eq!(timeline.buckets.len(), 3);
         assert_eq!(timeline.buckets[0].time_wait.of(Side::Client), 2);
         assert_eq!(timeline.buckets[0].lost, 7);

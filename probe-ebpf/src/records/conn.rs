@@ -32,10 +32,10 @@ pub const SEARCHES_UNCALLED: u32 = 1 << 14;
 /// What [`BORN_INFERRED`] or [`RST_MAY_BE_DATA`] stands for was before counting began: there is nothing to take back.
 pub const UNCOUNTED: u32 = 1 << 15;
 
-/// The story of an open socket.
+/// The connection state of an open socket.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Story {
+pub struct Conn {
     /// Who connected or accepted it.
     pub opener: Actor,
     /// Who moved it out of ESTABLISHED first.
@@ -59,18 +59,18 @@ pub struct Story {
     pub reserved: [u8; 4],
 }
 
-/// Where a socket's story usually is.
+/// Where a socket's connection state usually is.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct StorySlot {
-    /// The socket's address; 0 for nobody's, and then the story is that of a socket of which nothing is known yet.
+pub struct ConnSlot {
+    /// The socket's address; 0 for nobody's, and then the connection state is that of a socket of which nothing is known yet.
     pub sock: u64,
-    /// Not 0 once another socket found this slot taken: stories of such are in `STORIES`.
+    /// Not 0 once another socket found this slot taken: connection states of such are in `CONNS`.
     pub spilled: u64,
-    pub story: Story,
+    pub conn: Conn,
 }
 
-impl Story {
+impl Conn {
     const fn new(closer: Unattributed) -> Self {
         Self {
             opener: Actor::nobody(Unattributed::Unknown),
@@ -88,16 +88,16 @@ impl Story {
     }
 }
 
-/// The story of a socket of which nothing is known yet: all zero, as slots are that nobody has used.
-pub static NEW: Story = Story::new(Unattributed::Unknown);
+/// The connection state of a socket of which nothing is known yet: all zero, as slots are that nobody has used.
+pub static NEW: Conn = Conn::new(Unattributed::Unknown);
 const _: () =
     assert!(Unattributed::Unknown as u32 == 0 && NO_SITE == 0 && Side::Unknown as u8 == 0);
 
-/// The story of a socket that had begun to close before tracing.
-pub static STRANGER: Story = Story::new(Unattributed::ClosedBeforeTracing);
+/// The connection state of a socket that had begun to close before tracing.
+pub static STRANGER: Conn = Conn::new(Unattributed::ClosedBeforeTracing);
 
-/// The story of a socket that found no room for its own.
-pub static FORGOTTEN: Story = Story::new(Unattributed::Lost);
+/// The connection state of a socket that found no room for its own.
+pub static FORGOTTEN: Conn = Conn::new(Unattributed::Lost);
 
 /// A socket that was destroyed.
 #[repr(C)]
@@ -107,7 +107,7 @@ pub struct Recent {
     pub sock: u64,
     /// Its connection.
     pub tuple: TupleKey,
-    pub story: Story,
+    pub conn: Conn,
 }
 
 /// None: copied into the map, since it is too large for the stack.
@@ -119,5 +119,5 @@ pub static NO_RECENT: Recent = Recent {
         local_port: 0,
         remote_port: 0,
     },
-    story: Story::new(Unattributed::Unknown),
+    conn: Conn::new(Unattributed::Unknown),
 };
