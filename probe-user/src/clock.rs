@@ -81,9 +81,10 @@ pub fn learn_how_starts_are_shown(started_boot_ns: u64, shown_ns: u64, tick_ns: 
 }
 
 fn start_shift_ns() -> i64 {
-    match STARTS_ARE_OF_HOST.load(Ordering::Relaxed) {
-        true => 0,
-        false => shift().boottime_ns,
+    if STARTS_ARE_OF_HOST.load(Ordering::Relaxed) {
+        0
+    } else {
+        shift().boottime_ns
     }
 }
 
@@ -126,9 +127,10 @@ fn shift() -> Shift {
             return Shift::default();
         }
         // The file is about the namespace that children will be in.
-        let text = match own == link("time_for_children") {
-            true => fs::read_to_string("/proc/self/timens_offsets").ok(),
-            false => None,
+        let text = if own == link("time_for_children") {
+            fs::read_to_string("/proc/self/timens_offsets").ok()
+        } else {
+            None
         };
         text.as_deref().and_then(parse).unwrap_or(Shift {
             is_unknown: true,

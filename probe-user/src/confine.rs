@@ -27,18 +27,12 @@ pub enum Reach<'a> {
 
 /// Drops all capabilities but these, and confines the thread. Threads of a confined thread are confined as well.
 /// False where this kernel has no Landlock, or less of it.
-///
-/// # Errors
-/// When the kernel refuses.
 pub fn confine(keep: Keep, reach: Reach<'_>) -> Result<bool> {
     privilege::drop_all_but(keep).context("dropping capabilities")?;
     confine_to(reach)
 }
 
 /// The same of a thread whose capabilities were dropped already.
-///
-/// # Errors
-/// When the kernel refuses.
 pub fn confine_to(reach: Reach<'_>) -> Result<bool> {
     let restricted = ruleset(reach)?.restrict_self().context("Landlock")?;
     Ok(restricted.ruleset == RulesetStatus::FullyEnforced)

@@ -109,9 +109,6 @@ impl Keep {
 
 /// Drops all capabilities but these, for good, of this thread and those it starts, which gain none by running
 /// programs either. Attached probes stay attached, and go with their descriptors.
-///
-/// # Errors
-/// When the kernel refuses.
 pub fn drop_all_but(keep: Keep) -> io::Result<()> {
     keep_only(|held| keep.of(held))
 }
@@ -133,9 +130,6 @@ pub fn works_without(attempt: impl FnOnce() -> bool) -> io::Result<bool> {
 
 /// Keeps the capabilities that entering network namespaces takes: CAP_SYS_ADMIN, and those by which the files
 /// that stand for them are reached. Otherwise as [`drop_all_but`].
-///
-/// # Errors
-/// When the kernel refuses.
 pub fn keep_to_enter_namespaces() -> io::Result<()> {
     keep_only(|_| bit(CAP_SYS_ADMIN) | bit(CAP_SYS_PTRACE) | bit(CAP_DAC_READ_SEARCH))
 }

@@ -85,8 +85,9 @@ pub struct HistoryArgs {
 /// Shorter ones would be mostly overhead, longer ones would not answer questions.
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = values::duration(text)?;
-    match (1..=86_400).contains(&interval.as_secs()) {
-        true => Ok(interval),
-        false => Err("not from 1s to 1d".to_owned()),
+    if (1..=86_400).contains(&interval.as_secs()) {
+        Ok(interval)
+    } else {
+        Err("not from 1s to 1d".to_owned())
     }
 }

@@ -14,9 +14,6 @@ use crate::schema;
 const NAME: &str = "twtrace";
 
 /// Prints the script.
-///
-/// # Errors
-/// When it can't be written.
 pub fn completions(args: &CompletionsArgs) -> Result<()> {
     Ok(print(&script(args.shell))?)
 }
@@ -28,9 +25,6 @@ fn script(shell: Shell) -> Vec<u8> {
 }
 
 /// Prints the schema.
-///
-/// # Errors
-/// When it can't be written.
 pub fn schema(args: &SchemaArgs) -> Result<()> {
     let text = serde_json::to_string_pretty(&schema::of(args.of))?;
     Ok(print(format!("{text}\n").as_bytes())?)

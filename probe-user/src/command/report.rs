@@ -44,9 +44,10 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         look_interval: None,
         max_stacks: args.stacks.wanted(),
         is_service: false,
-        keep: match page.is_some() || folded.is_some() {
-            true => Keep::NamingAndWriting,
-            false => Keep::Naming,
+        keep: if page.is_some() || folded.is_some() {
+            Keep::NamingAndWriting
+        } else {
+            Keep::Naming
         },
         command,
     };

@@ -44,18 +44,20 @@ impl Sink for Lines {
 
     fn event(&mut self, event: &Event) -> Result<()> {
         self.events += 1;
-        match self.json {
-            true => self.event_json.append(&mut self.block, event)?,
-            false => self.push(&lines::event(event)),
+        if self.json {
+            self.event_json.append(&mut self.block, event)?
+        } else {
+            self.push(&lines::event(event))
         }
         Ok(())
     }
 
     fn lost(&mut self, lost: &Lost) -> Result<()> {
         self.lost += lost.count;
-        match self.json {
-            true => json::append(&mut self.block, lost)?,
-            false => self.push(&lines::lost(lost)),
+        if self.json {
+            json::append(&mut self.block, lost)?
+        } else {
+            self.push(&lines::lost(lost))
         }
         Ok(())
     }

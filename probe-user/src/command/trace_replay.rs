@@ -34,13 +34,12 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
     let (stream, _) = target.into_stream()?;
     let mut out = BufWriter::with_capacity(1 << 16, stream);
     let mut text = Vec::new();
-    match args.span.json {
-        true => {
-            for start in recordings.starts() {
-                json::append(&mut text, &start.line())?;
-            }
+    if args.span.json {
+        for start in recordings.starts() {
+            json::append(&mut text, &start.line())?;
         }
-        false => hosts.line(&mut text, "HOST", &lines::header()),
+    } else {
+        hosts.line(&mut text, "HOST", &lines::header())
     }
     let mut event_json = EventJson::default();
     let mut progress = Progress::new(true);

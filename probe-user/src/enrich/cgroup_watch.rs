@@ -29,9 +29,6 @@ pub struct CgroupWatch {
 
 impl CgroupWatch {
     /// Watches what is in a directory, and shows all that is there to `found`, with inode numbers.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
     pub fn begin(top: &Path, found: &mut dyn FnMut(&Path, u64)) -> io::Result<Self> {
         // SAFETY: integers only.
         let descriptor = unsafe { libc::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC) };

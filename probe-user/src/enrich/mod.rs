@@ -148,9 +148,10 @@ impl Enricher {
             }
             (_, now) => now,
         };
-        let (comm, exe) = match is_same_program {
-            true => (found.comm, found.exe),
-            false => (Comm::default(), None),
+        let (comm, exe) = if is_same_program {
+            (found.comm, found.exe)
+        } else {
+            (Comm::default(), None)
         };
         let details = Details {
             comm,

@@ -11,9 +11,9 @@ use super::netns_names::NAMED;
 pub enum NetnsArg {
     /// As `ip netns identify`, `lsns` and events show it.
     Inode(u32),
-    /// To be looked at when tracing begins.
+    /// A file that stands for it, opened when tracing begins.
     Path(PathBuf),
-    /// Likewise.
+    /// Its name, as `ip netns` shows it, looked up when tracing begins.
     Name(String),
 }
 

@@ -30,9 +30,10 @@ pub fn table(tiers: &[Choice]) -> String {
         grid.row([
             choice.question.name().to_owned(),
             choice.tier.name().to_owned(),
-            match choice.hooks.is_empty() {
-                true => "-".to_owned(),
-                false => choice.hooks.join(" "),
+            if choice.hooks.is_empty() {
+                "-".to_owned()
+            } else {
+                choice.hooks.join(" ")
             },
         ]);
     }

@@ -28,9 +28,6 @@ pub struct Kernel<'a> {
 
 impl Kernel<'_> {
     /// The functions that programs may be attached to, as aya takes them.
-    ///
-    /// # Errors
-    /// When it does not.
     pub fn functions(&self) -> Result<&Btf, String> {
         self.functions
             .get_or_init(|| self.types.for_aya(&plan::functions()))

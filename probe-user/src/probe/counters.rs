@@ -13,17 +13,11 @@ use super::{Attached, ProbeError};
 
 impl Attached {
     /// Totals by network namespace, counted in the kernel.
-    ///
-    /// # Errors
-    /// When the map can't be read.
     pub fn netns(&self) -> Result<Vec<(NetnsKey, NetnsTotals)>, ProbeError> {
         self.entries("NETNS")
     }
 
     /// Forgets what was counted in a namespace that is gone.
-    ///
-    /// # Errors
-    /// When the map can't be written.
     pub fn forget_netns(&mut self, netns: NetnsKey) -> Result<(), ProbeError> {
         let fails = |error: MapError| map_error("NETNS", &error);
         let map = self.ebpf.map_mut("NETNS").ok_or_else(|| missing("NETNS"))?;
@@ -42,9 +36,6 @@ impl Attached {
     }
 
     /// What was lost, by [`Probe`], summed over CPUs.
-    ///
-    /// # Errors
-    /// When the map can't be read.
     pub fn lost(&self) -> Result<[u64; Probe::COUNT], ProbeError> {
         let fails = |error: MapError| map_error("LOST", &error);
         let map = self.ebpf.map("LOST").ok_or_else(|| missing("LOST"))?;
@@ -58,9 +49,6 @@ impl Attached {
 
     /// Ends of mini-sockets on the timer tier whose timer was stopped before this (CLOCK_MONOTONIC) and
     /// not started again. Each is given once.
-    ///
-    /// # Errors
-    /// When the map can't be read.
     pub fn take_cancelled(&mut self, before_ns: u64) -> Result<Vec<EndEvent>, ProbeError> {
         let fails = |error: MapError| map_error("CANCELLED", &error);
         let map = self

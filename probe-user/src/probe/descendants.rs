@@ -35,9 +35,6 @@ impl Attached {
 
     /// Whether a process that has acted is followed. The answer stays: a process is marked before it runs for the
     /// first time.
-    ///
-    /// # Errors
-    /// When the map can't be read.
     pub fn is_descendant(&self, process: &ProcessKey) -> Result<bool, ProbeError> {
         match self.descendant_map()?.get(process, 0) {
             Ok(_) => Ok(true),
@@ -47,9 +44,6 @@ impl Attached {
     }
 
     /// All that are or were followed.
-    ///
-    /// # Errors
-    /// When the map can't be read.
     pub fn descendants(&self) -> Result<Vec<ProcessKey>, ProbeError> {
         self.descendant_map()?
             .keys()

@@ -19,9 +19,6 @@ const IDENTITY: &str = "NETNS_IDENTITY";
 
 impl Attached {
     /// Tells the kernel side of sockets. Returns for how many there was no room.
-    ///
-    /// # Errors
-    /// When the map can't be written.
     pub fn tell_existing(
         &mut self,
         sockets: impl Iterator<Item = (ExistingKey, Existing)>,

@@ -110,9 +110,6 @@ fn closing_slots(options: &ProbeOptions, births: u32) -> u32 {
 }
 
 /// Loads the object with its constants, and maps as large as the options have them.
-///
-/// # Errors
-/// When the kernel refuses it.
 pub fn load(
     options: &ProbeOptions,
     offsets: &Offsets,
@@ -130,11 +127,12 @@ pub fn load(
         0 => options.max_sockets,
         _ => options.max_sockets / 2,
     };
-    let descendants = match options.follows_command {
-        true => options
+    let descendants = if options.follows_command {
+        options
             .max_processes
-            .saturating_mul(DESCENDANTS_PER_PROCESS),
-        false => 1,
+            .saturating_mul(DESCENDANTS_PER_PROCESS)
+    } else {
+        1
     };
     let existing = u32::try_from(options.existing_sockets).unwrap_or(u32::MAX);
     let stacks = options.stacks.map_or(1, |stacks| stacks.max_stacks);

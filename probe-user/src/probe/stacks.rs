@@ -35,9 +35,10 @@ pub(super) fn user_registers(types: &KernelBtf) -> u32 {
         .enum_values("bpf_func_id")
         .into_iter()
         .any(|(_, name)| name == "BPF_FUNC_task_pt_regs");
-    match has_helper {
-        true => REGISTERS_BY_HELPER,
-        false => REGISTERS_BY_STACK,
+    if has_helper {
+        REGISTERS_BY_HELPER
+    } else {
+        REGISTERS_BY_STACK
     }
 }
 
@@ -54,9 +55,6 @@ pub struct FoundSite {
 
 impl Attached {
     /// The places in code that are not in `known` yet.
-    ///
-    /// # Errors
-    /// When a map can't be read.
     pub fn new_sites<S: BuildHasher>(
         &self,
         known: &HashSet<u64, S>,
@@ -96,9 +94,6 @@ impl Attached {
     }
 
     /// What followed from each place.
-    ///
-    /// # Errors
-    /// When the map can't be read.
     pub fn site_counts(&self) -> Result<Vec<(SiteCount, u64)>, ProbeError> {
         self.entries("SITE_COUNTS")
     }

@@ -18,9 +18,6 @@ pub struct TakenTotals {
 
 impl Attached {
     /// Totals by process, counted in the kernel since tracing began, or since they were last taken.
-    ///
-    /// # Errors
-    /// When the map can't be read.
     pub fn processes(&self) -> Result<Vec<(ProcessKey, ProcessTotals)>, ProbeError> {
         let mut sums: std::collections::HashMap<ProcessKey, ProcessTotals> = Default::default();
         for (key, totals) in self.entries::<ProcessKey, ProcessTotals>("PROCESSES")? {
@@ -30,9 +27,6 @@ impl Attached {
     }
 
     /// Port searches by process and operation, likewise.
-    ///
-    /// # Errors
-    /// When the map can't be read.
     pub fn ports(&self) -> Result<Vec<(PortKey, PortTotals)>, ProbeError> {
         let mut sums: std::collections::HashMap<PortKey, PortTotals> = Default::default();
         for (key, totals) in self.entries::<PortKey, PortTotals>("PORTS")? {
@@ -51,9 +45,6 @@ impl Attached {
     /// Begins another epoch of counting and takes what was counted in the one before. Each count is given once.
     /// Where the kernel can't tell when the programs that count have all gone over to the new epoch, what is
     /// given is what was counted up to the last call.
-    ///
-    /// # Errors
-    /// When a map can't be read or written.
     pub fn take_totals(&mut self) -> Result<TakenTotals, ProbeError> {
         let before = self.epoch()?;
         let next = 1 - before;

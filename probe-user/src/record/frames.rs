@@ -73,9 +73,10 @@ impl<R: Read> Frames<R> {
             }
             if self.is_at_end {
                 return Err(
-                    match self.buffer.starts_with(&MAGIC) || self.buffer.len() < 4 {
-                        true => FrameError::CutOff,
-                        false => FrameError::Damaged("no frame begins here".to_owned()),
+                    if self.buffer.starts_with(&MAGIC) || self.buffer.len() < 4 {
+                        FrameError::CutOff
+                    } else {
+                        FrameError::Damaged("no frame begins here".to_owned())
                     },
                 );
             }

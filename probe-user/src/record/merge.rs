@@ -112,9 +112,10 @@ impl Recordings {
     /// Why there is nothing of the time that is asked for, where there is nothing: of each such recording. Of damaged
     /// ones that is not known.
     pub fn outside(&self) -> Vec<WindowError> {
-        match self.errors.is_empty() {
-            true => self.all.iter().filter_map(Recording::outside).collect(),
-            false => Vec::new(),
+        if self.errors.is_empty() {
+            self.all.iter().filter_map(Recording::outside).collect()
+        } else {
+            Vec::new()
         }
     }
 

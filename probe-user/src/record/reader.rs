@@ -49,17 +49,15 @@ impl Reader {
     /// # Errors
     /// When it can't be read, or does not begin as a recording does.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let source: Source = match path.as_os_str() == "-" {
-            true => Box::new(io::stdin()),
-            false => Box::new(File::open(path).map_err(|source| io_error(path, source))?),
+        let source: Source = if path.as_os_str() == "-" {
+            Box::new(io::stdin())
+        } else {
+            Box::new(File::open(path).map_err(|source| io_error(path, source))?)
         };
         Self::new(path.to_owned(), source)
     }
 
     /// Reads from anything; `path` is for errors.
-    ///
-    /// # Errors
-    /// As above.
     pub fn new(path: PathBuf, mut source: Source) -> Result<Self, ReadError> {
         let mut begin = [0; MAGIC.len()];
         let mut length = 0;
@@ -75,20 +73,17 @@ impl Reader {
         if taken.is_empty() {
             return Err(not_a_recording(path, "it is empty"));
         }
-        let (text, pending) = match begin == MAGIC {
-            true => {
-                let frames = Frames::new(source, BytesMut::from(taken))
-                    .map_err(|error| io_error(&path, error))?;
-                (Text::Frames(Prefetch::new(frames)), Vec::new())
-            }
-            false => {
-                let plain = Text::Plain {
-                    source,
-                    is_at_end: false,
-                    taken: taken.len() as u64,
-                };
-                (plain, taken.to_vec())
-            }
+        let (text, pending) = if begin == MAGIC {
+            let frames = Frames::new(source, BytesMut::from(taken))
+                .map_err(|error| io_error(&path, error))?;
+            (Text::Frames(Prefetch::new(frames)), Vec::new())
+        } else {
+            let plain = Text::Plain {
+                source,
+                is_at_end: false,
+                taken: taken.len() as u64,
+            };
+            (plain, taken.to_vec())
         };
         let mut reader = Self {
             path,
@@ -212,14 +207,13 @@ impl Reader {
         match &mut self.text {
             Text::Frames(frames) => {
                 let offset = frames.offset();
-                let found = match self.pending.is_empty() {
-                    true => frames.next(&mut self.pending),
-                    false => {
-                        let mut text = Vec::new();
-                        let found = frames.next(&mut text);
-                        self.pending.extend(text);
-                        found
-                    }
+                let found = if self.pending.is_empty() {
+                    frames.next(&mut self.pending)
+                } else {
+                    let mut text = Vec::new();
+                    let found = frames.next(&mut text);
+                    self.pending.extend(text);
+                    found
                 };
                 found.map_err(|error| frame_error(&self.path, offset, error))
             }

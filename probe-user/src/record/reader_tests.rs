@@ -159,10 +159,7 @@ fn garbage_behind_the_last_frame_is_said() {
 proptest! {
     #[test]
     fn bytes_of_strangers_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), is_framed: bool) {
-        let bytes = match is_framed {
-            true => [&MAGIC[..], &bytes].concat(),
-            false => bytes,
-        };
+        let bytes = if is_framed { [&MAGIC[..], &bytes].concat() } else { bytes };
         read(bytes);
     }
 

@@ -92,9 +92,6 @@ impl Files {
     }
 
     /// Writes a frame. One that does not get through is taken out again.
-    ///
-    /// # Errors
-    /// When the system refuses.
     pub fn append(&mut self, frame: &[u8]) -> Result<(), WriteError> {
         if let Err(source) = self.file.write_all(frame) {
             let end = SeekFrom::Start(self.written);
@@ -118,9 +115,6 @@ impl Files {
 
     /// Begins a new part if this frame would make the present one too large; whether it did. A part has at least
     /// two frames: its `start`, and one more.
-    ///
-    /// # Errors
-    /// When the system refuses.
     pub fn make_room(&mut self, frame: &[u8], frames_in_part: u64) -> Result<bool, WriteError> {
         let Some(max_bytes) = self.bounds.max_bytes.filter(|_| self.is_regular) else {
             return Ok(false);

@@ -117,9 +117,10 @@ impl Bound {
                 let on_first_day = start.0 / DAY_NS * DAY_NS + time_ns;
                 // 03:00 of a recording that began at 22:00 is that of the next day; of one that began at 03:10 it
                 // is just before it.
-                match on_first_day + DAY_NS / 2 < start.0 {
-                    true => Timestamp(on_first_day + DAY_NS),
-                    false => Timestamp(on_first_day),
+                if on_first_day + DAY_NS / 2 < start.0 {
+                    Timestamp(on_first_day + DAY_NS)
+                } else {
+                    Timestamp(on_first_day)
                 }
             }
         }

@@ -88,9 +88,10 @@ pub fn parse(
 /// The negative errno that a DONE (from some kernel on) and an ERROR begin with.
 fn refused(payload: &[u8]) -> Result<(), MessageError> {
     let code = read_u32(payload, 0).unwrap_or(0).cast_signed();
-    match code < 0 {
-        true => Err(MessageError::Refused(code.saturating_neg())),
-        false => Ok(()),
+    if code < 0 {
+        Err(MessageError::Refused(code.saturating_neg()))
+    } else {
+        Ok(())
     }
 }
 

@@ -24,9 +24,10 @@ pub fn look(helper: Option<&NamespaceHelper>, only: &[u32]) -> Looks {
             Err(error) => Err(format!("{:#}", anyhow::Error::from(error))),
             Ok(state) => Ok(state),
         };
-        let path = match own == Some(number) {
-            true => None,
-            false => lasting(&paths),
+        let path = if own == Some(number) {
+            None
+        } else {
+            lasting(&paths)
         };
         looks.insert(number, Look { path, state });
     }

@@ -34,9 +34,6 @@ pub struct NamespaceHelper {
 
 impl NamespaceHelper {
     /// Starts the process. To be called before privileges are dropped, and while there are no other threads.
-    ///
-    /// # Errors
-    /// When it can't be forked.
     pub fn open() -> io::Result<Self> {
         let (control, childs_end) = descriptor::pair()?;
         // SAFETY: there are no other threads, so the child finds every lock free.

@@ -44,9 +44,10 @@ pub fn sockets(
                 side: side(row, &listeners, range),
                 inode: row.inode,
             };
-            match row.is_mini() {
-                true => minis.push(socket),
-                false => full.push(socket),
+            if row.is_mini() {
+                minis.push(socket)
+            } else {
+                full.push(socket)
             }
         }
     }

@@ -47,11 +47,12 @@ pub fn visit(
         if !only.is_empty() && !only.contains(&netns) {
             continue;
         }
-        let socket = match own == Some(netns) {
-            true => sock_diag::open()
+        let socket = if own == Some(netns) {
+            sock_diag::open()
                 .and_then(DiagSocket::new)
-                .map_err(DiagError::Io),
-            false => reach(helper, netns, &paths),
+                .map_err(DiagError::Io)
+        } else {
+            reach(helper, netns, &paths)
         };
         match socket.and_then(|mut socket| look(netns, &paths, &mut socket)) {
             Ok(()) => {}

@@ -136,9 +136,6 @@ impl DiagSocket {
 
     /// The TCP sockets of both IP versions, each once. Those made, gone or changed meanwhile may be missing
     /// or old.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
     pub fn dump(&mut self, query: Query) -> Result<Vec<Row>, DiagError> {
         let mut rows: Vec<Row> = self.dump_into(query, Vec::new)?;
         let mut seen = HashSet::with_capacity(rows.len());
@@ -148,9 +145,6 @@ impl DiagSocket {
 
     /// The same for what makes something smaller of them: `anew` is called again where the dump has to be. A socket
     /// that moved meanwhile may come twice.
-    ///
-    /// # Errors
-    /// As above.
     pub fn dump_into<R: Extend<Row>>(
         &mut self,
         query: Query,
@@ -261,9 +255,10 @@ fn request(family: i32, query: Query, sequence: u32) -> Vec<u8> {
     bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     bytes.extend(sequence.to_ne_bytes());
     bytes.extend(0_u32.to_ne_bytes());
-    let extensions = match query.with_times {
-        true => 1_u8 << (INET_DIAG_INFO - 1),
-        false => 0,
+    let extensions = if query.with_times {
+        1_u8 << (INET_DIAG_INFO - 1)
+    } else {
+        0
     };
     bytes.extend([family as u8, libc::IPPROTO_TCP as u8, extensions, 0]);
     bytes.extend(query.states.to_ne_bytes());

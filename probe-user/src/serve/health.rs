@@ -51,9 +51,6 @@ impl Health {
     }
 
     /// Whether the loop goes round; if not, why that is thought.
-    ///
-    /// # Errors
-    /// With what is wrong.
     pub fn alive(&self) -> Result<(), String> {
         let silent_ms = self
             .now_ms()
@@ -68,9 +65,6 @@ impl Health {
     }
 
     /// Whether what it serves is worth reading.
-    ///
-    /// # Errors
-    /// With what is wrong.
     pub fn ready(&self) -> Result<(), String> {
         match self.stage.load(Ordering::Relaxed) {
             stage if stage == Stage::Tracing as u8 => self.alive(),

@@ -209,9 +209,10 @@ impl Pages {
 fn format_of(request: &Request<Incoming>) -> Format {
     let accepted = request.headers().get_all(ACCEPT).iter();
     let mut accepted = accepted.filter_map(|accepted| accepted.to_str().ok());
-    match accepted.any(|accepted| accepted.contains("application/openmetrics-text")) {
-        true => Format::OpenMetrics,
-        false => Format::Text,
+    if accepted.any(|accepted| accepted.contains("application/openmetrics-text")) {
+        Format::OpenMetrics
+    } else {
+        Format::Text
     }
 }
 

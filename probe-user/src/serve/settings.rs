@@ -78,9 +78,10 @@ impl Settings {
     /// Directories from which it is read again.
     pub fn directory(&self) -> Option<&Path> {
         let directory = self.args.config.as_deref()?.parent()?;
-        Some(match directory.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => directory,
+        Some(if directory.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            directory
         })
     }
 

@@ -9,9 +9,6 @@ use super::Session;
 
 impl Session {
     /// The processes of the command that is followed; `None` where none is.
-    ///
-    /// # Errors
-    /// When the map can't be read.
     pub fn family(&self) -> Result<Option<Vec<ProcessKey>>> {
         match &self.filter.family {
             Some(_) => Ok(Some(self.attached.descendants()?)),
@@ -20,9 +17,6 @@ impl Session {
     }
 
     /// What the kernel side counted so far.
-    ///
-    /// # Errors
-    /// When a map can't be read.
     pub fn kernel_totals(&self) -> Result<KernelTotals> {
         if let Some(family) = &self.filter.family {
             // Totals, and sockets that exist, may be of processes that no event told of.
@@ -38,9 +32,6 @@ impl Session {
 
     /// What the kernel side counted since it was last taken from it, with the names of its processes. It is gone
     /// from there then.
-    ///
-    /// # Errors
-    /// When a map can't be read or written.
     pub fn take_totals(&mut self) -> Result<KernelTotals> {
         let mut taken = self.attached.take_totals()?;
         self.taken_back.settle(&mut taken.processes);
@@ -53,9 +44,6 @@ impl Session {
     }
 
     /// Forgets what the kernel side counted in a namespace that is gone.
-    ///
-    /// # Errors
-    /// When the map can't be written.
     pub fn forget_netns(&mut self, netns: NetnsKey) -> Result<()> {
         Ok(self.attached.forget_netns(netns)?)
     }

@@ -218,9 +218,6 @@ impl Session {
     }
 
     /// The same, but not before this moment.
-    ///
-    /// # Errors
-    /// As above.
     pub async fn ready_after(&mut self, moment: Instant) -> Result<()> {
         tokio::time::sleep_until(moment.into()).await;
         self.ready().await

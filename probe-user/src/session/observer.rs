@@ -147,9 +147,6 @@ impl Observer {
     }
 
     /// Reads the audit's counters once more. True when they stand still.
-    ///
-    /// # Errors
-    /// As above.
     pub fn audit_step(&mut self, session: &Session) -> Result<bool> {
         let seen = seen_by_netns(session)?;
         let now_ns = session.now()?.mono_ns;
@@ -182,9 +179,6 @@ impl Observer {
     }
 
     /// Begins the last round of readings for an audit.
-    ///
-    /// # Errors
-    /// When a map can't be read.
     pub fn begin_audit(&mut self, session: &Session) -> Result<()> {
         let seen = seen_by_netns(session)?;
         self.auditor.begin_last_round(&seen, &identify(session));
@@ -199,9 +193,6 @@ impl Observer {
     }
 
     /// After an audit, where tracing goes on for weeks: forgets namespaces that are gone, here and in the kernel.
-    ///
-    /// # Errors
-    /// When a map can't be read or written.
     pub fn forget_gone(&mut self, session: &mut Session) -> Result<()> {
         for netns in self.auditor.rotate(&seen_by_netns(session)?) {
             session.forget_netns(netns)?;
@@ -241,9 +232,6 @@ impl Sink for Observer {
 }
 
 /// What the kernel side counted since it was last taken from it, with the names of its processes.
-///
-/// # Errors
-/// When a map can't be read or written.
 pub fn taken_totals(session: &mut Session) -> Result<Observation> {
     let at = session.now()?;
     let mut totals = session.take_totals()?;
@@ -263,9 +251,6 @@ pub fn totals(session: &mut Session) -> Result<Observation> {
 }
 
 /// The processes of the command that is followed, with their names; nothing where none is.
-///
-/// # Errors
-/// As above.
 pub fn family(session: &mut Session) -> Result<Option<Observation>> {
     let at = session.now()?;
     let Some(members) = session.family()? else {
@@ -291,9 +276,6 @@ fn named(
 }
 
 /// What places in the code led to.
-///
-/// # Errors
-/// When a map can't be read.
 pub fn stacks(session: &mut Session, stacks: &mut Stacks, at: Moment) -> Result<Observation> {
     stacks.look_now(session.attached())?;
     let counts = session.attached().site_counts()?;
@@ -302,9 +284,6 @@ pub fn stacks(session: &mut Session, stacks: &mut Stacks, at: Moment) -> Result<
 }
 
 /// What the probes counted, by namespace.
-///
-/// # Errors
-/// When the map can't be read.
 pub fn seen_by_netns(session: &Session) -> Result<SeenByNetns> {
     Ok(session.attached().netns()?.into_iter().collect())
 }

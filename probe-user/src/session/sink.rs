@@ -19,16 +19,10 @@ pub trait Sink {
     fn event(&mut self, event: &Event) -> Result<()>;
 
     /// Something was lost since the last time.
-    ///
-    /// # Errors
-    /// As above.
     fn lost(&mut self, lost: &Lost) -> Result<()>;
 
     /// Something was read of the kernel beside its events. Lent where another sink needs it, too: one that keeps it
     /// makes its own copy only then.
-    ///
-    /// # Errors
-    /// As above.
     fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()>;
 }
 

@@ -39,9 +39,6 @@ impl Stop {
     }
 
     /// Starts the command: its end is the end then, and signals are its business.
-    ///
-    /// # Errors
-    /// When it can't be run.
     pub fn launch(&mut self, session: &mut Session, launch: &Launch) -> Result<(), LaunchError> {
         self.command = Some(Running::start(session, launch)?);
         Ok(())

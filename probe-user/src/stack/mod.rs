@@ -42,9 +42,6 @@ struct Resolved {
 
 impl Stacks {
     /// Looks up what is new, if the last time is a while ago.
-    ///
-    /// # Errors
-    /// When a map can't be read.
     pub fn look(&mut self, attached: &Attached) -> Result<(), ProbeError> {
         match self.looked {
             Some(looked) if looked.elapsed() < PAUSE => Ok(()),
@@ -53,9 +50,6 @@ impl Stacks {
     }
 
     /// Looks up what is new.
-    ///
-    /// # Errors
-    /// When a map can't be read.
     pub fn look_now(&mut self, attached: &Attached) -> Result<(), ProbeError> {
         self.looked = Some(Instant::now());
         let mut by_process: HashMap<ProcessKey, Vec<FoundSite>> = HashMap::new();

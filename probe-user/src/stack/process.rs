@@ -164,9 +164,10 @@ impl Image {
         let path = mapping.path().ok_or(io::ErrorKind::NotFound)?;
         self.open(path).or_else(|_| {
             let file = open_in(&File::open("/")?.into(), path)?;
-            match file.metadata()?.ino() == mapping.inode {
-                true => Ok(file),
-                false => Err(io::ErrorKind::NotFound.into()),
+            if file.metadata()?.ino() == mapping.inode {
+                Ok(file)
+            } else {
+                Err(io::ErrorKind::NotFound.into())
             }
         })
     }

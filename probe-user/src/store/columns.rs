@@ -81,9 +81,6 @@ impl Values {
     }
 
     /// Writes the row.
-    ///
-    /// # Errors
-    /// As SQLite has them.
     pub fn insert(self, connection: &Connection, table: &str) -> rusqlite::Result<()> {
         let marks = vec!["?"; self.0.len()].join(",");
         let sql = format!("INSERT INTO {table} VALUES ({marks})");
@@ -228,9 +225,6 @@ fn unsigned(number: i64) -> u64 {
 }
 
 /// The rows of one interval in a table.
-///
-/// # Errors
-/// As SQLite has them.
 pub fn rows<T>(
     mut statement: CachedStatement<'_>,
     interval_id: i64,

@@ -285,23 +285,23 @@ pub fn open_to_read(directory: &Path) -> Result<Connection, StoreError> {
 /// What SQLite says of a file that is read.
 pub fn of(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
-    match is_damage(&source) {
-        true => StoreError::Damaged {
+    if is_damage(&source) {
+        StoreError::Damaged {
             path,
             why: source.to_string(),
-        },
-        false => StoreError::Sqlite { path, source },
+        }
+    } else {
+        StoreError::Sqlite { path, source }
     }
 }
 
 fn read_only(path: &Path, is_immutable: bool) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match is_immutable {
-        false => Connection::open_with_flags(path, flags)?,
-        true => {
-            let uri = format!("file:{}?immutable=1", percent_encoded(path));
-            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
-        }
+    let connection = if is_immutable {
+        let uri = format!("file:{}?immutable=1", percent_encoded(path));
+        Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
+    } else {
+        Connection::open_with_flags(path, flags)?
     };
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);

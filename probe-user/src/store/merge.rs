@@ -175,9 +175,10 @@ impl Merge {
         match begins.mono_ns.checked_sub(ended.mono_ns) {
             Some(gap_ns) if *boot_id == place.boot_id => {
                 let is_set = is_set(wall(ended.ts, begins.ts), gap_ns);
-                let to = match is_set {
-                    true => Timestamp(ended.ts.0.saturating_add(gap_ns)),
-                    false => begins.ts,
+                let to = if is_set {
+                    Timestamp(ended.ts.0.saturating_add(gap_ns))
+                } else {
+                    begins.ts
                 };
                 coverage.add_gap(ended.ts, to);
                 coverage.clock_changes += u64::from(is_set);

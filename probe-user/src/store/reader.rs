@@ -74,9 +74,6 @@ impl Reader {
     }
 
     /// When the history begins and ends; `None` where it has nothing.
-    ///
-    /// # Errors
-    /// When it can't be read.
     pub fn extent(&self) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
         let extent = self.connection.query_row(
             "SELECT min(start_unix_ns), max(end_unix_ns) FROM interval",
@@ -91,17 +88,11 @@ impl Reader {
     }
 
     /// The intervals that lie in a time, wholly or in part, in the order in which they were.
-    ///
-    /// # Errors
-    /// When it can't be read.
     pub fn places(&self, span: Span) -> Result<Vec<Place>, StoreError> {
         self.said(self.read_places(span))
     }
 
     /// One interval, without its events and findings, and without settings of namespaces.
-    ///
-    /// # Errors
-    /// When it can't be read.
     pub fn interval(&mut self, place: &Place) -> Result<Interval, StoreError> {
         if self.known.len() > MAX_KNOWN {
             self.known.clear();
@@ -111,9 +102,6 @@ impl Reader {
     }
 
     /// Settings and counters of namespaces when an interval began; empty where they are not known.
-    ///
-    /// # Errors
-    /// When it can't be read.
     pub fn looks_before(&self, place: &Place) -> Result<Looks, StoreError> {
         let own = self.said(self.read_looks("looks_before", place.id))?;
         if !own.is_empty() {
@@ -133,9 +121,6 @@ impl Reader {
     }
 
     /// The same when it ended.
-    ///
-    /// # Errors
-    /// When it can't be read.
     pub fn looks_after(&self, place: &Place) -> Result<Looks, StoreError> {
         self.said(self.read_looks("looks_after", place.id))
     }

@@ -79,9 +79,6 @@ impl AgeClock {
 
 /// Forgets intervals that are older than this time. Age goes with order: what came before one that is too old is
 /// too old as well.
-///
-/// # Errors
-/// As SQLite has them.
 pub fn forget_before(connection: &mut Connection, kept_unix_ns: i64) -> rusqlite::Result<bool> {
     let last: Option<i64> = connection
         .prepare_cached(
@@ -95,9 +92,6 @@ pub fn forget_before(connection: &mut Connection, kept_unix_ns: i64) -> rusqlite
 }
 
 /// Forgets the oldest part, but never the latest interval. False where there is nothing left to forget.
-///
-/// # Errors
-/// As SQLite has them.
 pub fn forget_part(connection: &mut Connection) -> rusqlite::Result<bool> {
     let count: u64 = connection.query_row("SELECT count(*) FROM interval", [], |row| row.get(0))?;
     if count < 2 {
@@ -136,9 +130,6 @@ fn forget_to(connection: &mut Connection, last: i64) -> rusqlite::Result<()> {
 }
 
 /// Gives what is free in the file back to the disk.
-///
-/// # Errors
-/// As SQLite has them.
 pub fn give_back(connection: &Connection) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached("PRAGMA incremental_vacuum")?;
     let mut steps = statement.query([])?;
@@ -148,9 +139,6 @@ pub fn give_back(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// When the oldest interval began.
-///
-/// # Errors
-/// As SQLite has them.
 pub fn oldest(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     let began: Option<i64> = connection
         .prepare_cached("SELECT start_unix_ns FROM interval ORDER BY id LIMIT 1")?

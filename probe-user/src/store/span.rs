@@ -66,9 +66,10 @@ fn latest(time_ns: u64, is_utc: bool, now: Timestamp, offset_s: &impl Fn(u64) ->
     let offset_ns = offset_s(now.0 / SECOND_NS) * SECOND_NS as i64;
     let today_ns = now.0.saturating_add_signed(offset_ns) / DAY_NS * DAY_NS;
     let at = to_utc(today_ns + time_ns, &offset_s);
-    match at <= now.0 {
-        true => Timestamp(at),
-        false => Timestamp(to_utc(today_ns.saturating_sub(DAY_NS) + time_ns, &offset_s)),
+    if at <= now.0 {
+        Timestamp(at)
+    } else {
+        Timestamp(to_utc(today_ns.saturating_sub(DAY_NS) + time_ns, &offset_s))
     }
 }
 
@@ -87,10 +88,8 @@ fn offset_s(utc_s: u64) -> i64 {
     // SAFETY: all zeros are a valid value: numbers and a null pointer.
     let mut local: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are valid for the length of the call.
-    match unsafe { libc::localtime_r(&raw const time, &raw mut local) }.is_null() {
-        true => 0,
-        false => local.tm_gmtoff,
-    }
+    let is_unknown = unsafe { libc::localtime_r(&raw const time, &raw mut local) }.is_null();
+    if is_unknown { 0 } else { local.tm_gmtoff }
 }
 
 #[cfg(test)]

@@ -22,9 +22,6 @@ pub struct Rows<'a> {
 
 impl Rows<'_> {
     /// Writes all of them.
-    ///
-    /// # Errors
-    /// As SQLite has them.
     pub fn all(&self, interval: &Interval) -> rusqlite::Result<()> {
         for (n, row) in (0_u64..).zip(&interval.processes) {
             self.process(n, row)?;

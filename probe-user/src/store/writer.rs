@@ -118,9 +118,6 @@ impl Writer {
     }
 
     /// Moves the log into the file, and forgets what is too old or has no room.
-    ///
-    /// # Errors
-    /// As SQLite has them.
     pub fn tidy(&mut self, max_age_ns: u64, max_bytes: u64) -> rusqlite::Result<()> {
         self.checkpoint()?;
         let before_ns = self.clock.now_ns().saturating_sub(max_age_ns);
@@ -140,9 +137,6 @@ impl Writer {
     }
 
     /// Moves the log into the file. Readers may keep some of it where it is.
-    ///
-    /// # Errors
-    /// As SQLite has them.
     pub fn checkpoint(&self) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached("PRAGMA wal_checkpoint(TRUNCATE)")?
@@ -165,9 +159,6 @@ impl Writer {
     }
 
     /// When the oldest interval began.
-    ///
-    /// # Errors
-    /// As SQLite has them.
     pub fn oldest(&self) -> rusqlite::Result<Option<Timestamp>> {
         retention::oldest(&self.connection)
     }
@@ -215,9 +206,10 @@ fn insert_interval(
             misses.map(|row| (row.program.clone(), row.count)).collect()
         }),
     };
-    let before = match follows {
-        true => None,
-        false => compressed(&interval.before)?,
+    let before = if follows {
+        None
+    } else {
+        compressed(&interval.before)?
     };
     Values::default()
         .put(id)

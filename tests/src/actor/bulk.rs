@@ -14,9 +14,6 @@ use super::{
 use crate::sys::inet;
 
 /// Connects `count` times, one after the other, and closes each. Returns how many there were.
-///
-/// # Errors
-/// errno of the first call that failed.
 pub fn connect_many(target: SocketAddr, count: usize, first: FirstCloser) -> io::Result<usize> {
     for _ in 0..count {
         leave(connected(target)?, first == FirstCloser::Client)?;
@@ -41,9 +38,6 @@ fn tcp_for(target: SocketAddr) -> io::Result<Fd> {
 
 /// Connects `count` times, one after the other, from `first` and the ports that follow, and resets each at once. Returns
 /// how many there were.
-///
-/// # Errors
-/// errno of the first call that failed.
 pub fn reset_many(target: SocketAddr, first: SocketAddr, count: u16) -> io::Result<usize> {
     for index in 0..count {
         let fd = tcp_for(target)?;
@@ -61,9 +55,6 @@ const QUIET: Duration = Duration::from_secs(5);
 
 /// Polls accept() until `count` connections have come, or no more do, and waits for the end of each before it closes it.
 /// Returns whose they were.
-///
-/// # Errors
-/// errno of the first call that failed.
 pub fn accept_polled(listener: Fd, count: usize) -> io::Result<Vec<SocketAddr>> {
     inet::set_nonblocking(listener)?;
     let mut peers = Vec::new();
@@ -89,9 +80,6 @@ pub fn accept_polled(listener: Fd, count: usize) -> io::Result<Vec<SocketAddr>> 
 ///
 /// A FIN that overtakes the handshake's last segment on another CPU is answered by a RST now and then, which
 /// also ends the TIME_WAIT.
-///
-/// # Errors
-/// errno of the first call that failed.
 pub fn connect_paced(target: SocketAddr, count: usize, interval: Duration) -> io::Result<usize> {
     let mut due = Instant::now();
     for _ in 0..count {
@@ -106,9 +94,6 @@ pub fn connect_paced(target: SocketAddr, count: usize, interval: Duration) -> io
 }
 
 /// Accepts `count` connections, one after the other, and closes each. Returns how many there were.
-///
-/// # Errors
-/// errno of the first call that failed.
 pub fn accept_many(listener: Fd, count: usize, first: FirstCloser) -> io::Result<usize> {
     for _ in 0..count {
         let fd = inet::accept(listener)?;

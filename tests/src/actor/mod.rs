@@ -37,9 +37,6 @@ pub struct Actor {
 
 impl Actor {
     /// Forks a process with this comm.
-    ///
-    /// # Errors
-    /// When the fork fails.
     pub fn start(comm: String) -> Result<Self> {
         let (control, childs_end) = control_pair()?;
         // SAFETY: the stage has one thread, so the child may go on as it is.
@@ -105,9 +102,6 @@ impl Actor {
     }
 
     /// Has it done.
-    ///
-    /// # Errors
-    /// When it fails.
     pub fn call(&self, command: &Command) -> Result<Answer> {
         self.answer_to(command, self.attempt(command)?)
     }
@@ -131,9 +125,6 @@ impl Actor {
     }
 
     /// Has a command fail with this errno.
-    ///
-    /// # Errors
-    /// When it does not.
     pub fn must_fail(&self, command: &Command, expected: i32) -> Result<()> {
         let errno = self.failure(command)?;
         if errno != Errno(expected) {
@@ -147,9 +138,6 @@ impl Actor {
     }
 
     /// Forks a child that inherits every descriptor.
-    ///
-    /// # Errors
-    /// When the fork fails.
     pub fn fork(&self, comm: String) -> Result<Self> {
         let (control, childs_end) = control_pair()?;
         let command = Command::Fork { name: comm.clone() };
@@ -166,18 +154,12 @@ impl Actor {
     }
 
     /// Ends the process with everything open, and waits until it is gone.
-    ///
-    /// # Errors
-    /// When it does not end.
     pub fn exit(&self) -> Result<()> {
         self.post(&Command::Exit)?;
         self.await_death()
     }
 
     /// Kills the process (SIGKILL), and waits until it is gone.
-    ///
-    /// # Errors
-    /// When it does not end.
     pub fn kill(&self) -> Result<()> {
         process::signal(self.pid, libc::SIGKILL)?;
         self.await_death()

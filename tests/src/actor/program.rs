@@ -100,9 +100,10 @@ pub fn run(words: &[String]) -> Result<()> {
     match way {
         Way::Plain => connect(server, count)?,
         Way::Noise => {
-            let pause = match process::emulated() {
-                true => PAUSE_EMULATED,
-                false => PAUSE,
+            let pause = if process::emulated() {
+                PAUSE_EMULATED
+            } else {
+                PAUSE
             };
             for _ in 0..count {
                 connect(server, 1)?;

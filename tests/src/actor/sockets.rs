@@ -35,9 +35,6 @@ impl Actor {
     }
 
     /// Sets an option.
-    ///
-    /// # Errors
-    /// When the kernel refuses it.
     pub fn set(&self, fd: Fd, option: SocketOption) -> Result<()> {
         self.call(&Command::Set { fd, option }).map(drop)
     }
@@ -58,9 +55,6 @@ impl Actor {
     }
 
     /// A listener on this address (port 0 for any), and the address it got.
-    ///
-    /// # Errors
-    /// When one of the calls fails.
     pub fn listen(&self, address: SocketAddr) -> Result<(Fd, SocketAddr)> {
         let fd = self.tcp_for(address)?;
         self.bind(fd, address)?;
@@ -76,9 +70,6 @@ impl Actor {
     }
 
     /// Connects a new TCP socket.
-    ///
-    /// # Errors
-    /// When one of the calls fails.
     pub fn connect(&self, address: SocketAddr) -> Result<Connection> {
         let fd = self.tcp_for(address)?;
         self.connect_with(fd, address)
@@ -101,9 +92,6 @@ impl Actor {
     }
 
     /// accept()
-    ///
-    /// # Errors
-    /// When it fails.
     pub fn accept(&self, listener: Fd) -> Result<Connection> {
         self.connection(&Command::Accept { fd: listener })
     }
@@ -170,26 +158,17 @@ impl Actor {
     }
 
     /// shutdown(SHUT_WR)
-    ///
-    /// # Errors
-    /// When it fails.
     pub fn shutdown_write(&self, connection: &Connection) -> Result<()> {
         self.call(&Command::ShutdownWrite { fd: connection.fd })
             .map(drop)
     }
 
     /// close()
-    ///
-    /// # Errors
-    /// When it fails.
     pub fn close(&self, connection: &Connection) -> Result<()> {
         self.close_fd(connection.fd)
     }
 
     /// close() of any descriptor.
-    ///
-    /// # Errors
-    /// When it fails.
     pub fn close_fd(&self, fd: Fd) -> Result<()> {
         self.call(&Command::Close { fd }).map(drop)
     }
@@ -203,9 +182,6 @@ impl Actor {
     }
 
     /// Receives a descriptor that another actor sends over an adopted Unix socket.
-    ///
-    /// # Errors
-    /// When none comes.
     pub fn take_over(&self, over: Fd) -> Result<Fd> {
         self.descriptor(&Command::TakeOver { over }, None)
     }
@@ -236,9 +212,6 @@ impl Actor {
     }
 
     /// Waits for the end of a loop of connections: how many there were.
-    ///
-    /// # Errors
-    /// When one of them failed.
     pub fn finished_many(&self) -> Result<usize> {
         match self.outcome()? {
             Ok(Answer::Count(count)) => Ok(count),
@@ -252,9 +225,6 @@ impl Actor {
 
 impl Actor {
     /// Waits for the end of a loop that accepts: whose connections it got.
-    ///
-    /// # Errors
-    /// When one of them failed.
     pub fn finished_accepting(&self) -> Result<Vec<SocketAddr>> {
         match self.outcome()? {
             Ok(Answer::Peers(peers)) => Ok(peers),

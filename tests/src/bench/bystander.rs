@@ -39,9 +39,6 @@ pub struct Options {
 }
 
 /// Plays it and prints nanoseconds for each.
-///
-/// # Errors
-/// errno of the call that failed.
 pub fn run(options: &Options) -> Result<()> {
     process::die_with_parent()?;
     process::pin(process::cpus() - 1)?;
@@ -99,9 +96,6 @@ fn hand_to_and_fro(count: u64) -> Result<Duration> {
 }
 
 /// A table of what it costs, under nobody, empty programs, and twtrace with all hooks and without some.
-///
-/// # Errors
-/// When it can't be played.
 pub fn measure(setup: &Setup, pairs: u32) -> Result<String> {
     let variants: [(&str, Who, &[&str]); 6] = [
         (Who::Nobody.title(), Who::Nobody, &[]),

@@ -104,9 +104,6 @@ impl Load {
     }
 
     /// Plays it. What it leaves stays until it is dropped.
-    ///
-    /// # Errors
-    /// When it fails.
     pub fn play(&mut self) -> Result<Played> {
         let stdin = self.stdin.as_mut().context("no standard input")?;
         stdin.write_all(b"go\n")?;

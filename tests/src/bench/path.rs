@@ -58,20 +58,19 @@ pub fn measure(given: &Given, runs: u32) -> Result<String> {
             })
             .collect::<Result<_>>()?;
         let known = committed.get(stage).copied();
-        let (count, change) = match has_valgrind {
-            false => ("-".to_owned(), "-".to_owned()),
-            true => {
-                let [few, many] = COUNTED.map(|rounds| instructions(&given.program, stage, rounds));
-                let each = (many? - few?) / ((COUNTED[1] - COUNTED[0]) * events) as f64;
-                counted.insert(stage.clone(), each);
-                let change = known.map(|known| each / known - 1.0);
-                if change.is_some_and(|change| change > TOLERANCE) {
-                    worse.push(stage.as_str());
-                }
-                let change =
-                    change.map_or_else(|| "-".to_owned(), |it| format!("{:+.1} %", it * 100.0));
-                (format!("{each:.0}"), change)
+        let (count, change) = if has_valgrind {
+            let [few, many] = COUNTED.map(|rounds| instructions(&given.program, stage, rounds));
+            let each = (many? - few?) / ((COUNTED[1] - COUNTED[0]) * events) as f64;
+            counted.insert(stage.clone(), each);
+            let change = known.map(|known| each / known - 1.0);
+            if change.is_some_and(|change| change > TOLERANCE) {
+                worse.push(stage.as_str());
             }
+            let change =
+                change.map_or_else(|| "-".to_owned(), |it| format!("{:+.1} %", it * 100.0));
+            (format!("{each:.0}"), change)
+        } else {
+            ("-".to_owned(), "-".to_owned())
         };
         let known = known.map_or_else(|| "-".to_owned(), |known| format!("{known:.0}"));
         let time = cell(Spread::of(times), 0);

@@ -75,9 +75,10 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
             one = (bpf, own);
         }
         let many = (*processes).max(u64::from(*tuples));
-        let each = match many > u64::from(FEW_TUPLES) {
-            true => format!("{:.0}", (own - one.1) * *connections as f64 / many as f64),
-            false => "-".to_owned(),
+        let each = if many > u64::from(FEW_TUPLES) {
+            format!("{:.0}", (own - one.1) * *connections as f64 / many as f64)
+        } else {
+            "-".to_owned()
         };
         let _ = write!(
             text,

@@ -85,9 +85,10 @@ pub fn run(options: &Options) -> Result<String> {
         options: options.options.clone(),
         directory: directory.path().to_owned(),
     };
-    let sections = match options.section.is_empty() {
-        true => Section::value_variants(),
-        false => &options.section[..],
+    let sections = if options.section.is_empty() {
+        Section::value_variants()
+    } else {
+        &options.section[..]
     };
     let mut text = String::new();
     for section in sections {
@@ -132,9 +133,10 @@ fn load(kind: Kind, connections: u64) -> Vec<String> {
 }
 
 fn churn(options: &Options, setup: &Setup) -> Result<String> {
-    let whom = match options.who.is_empty() {
-        true => Who::value_variants(),
-        false => &options.who[..],
+    let whom = if options.who.is_empty() {
+        Who::value_variants()
+    } else {
+        &options.who[..]
     };
     let subjects: Vec<_> = whom.iter().copied().map(Subject::plain).collect();
     let load = load(Kind::Plain, options.connections);

@@ -66,12 +66,11 @@ fn prediction(left_s: f64, row: &Value) -> Option<String> {
     let is_near = predicted_s.is_some_and(|predicted_s| {
         row["outlook"] == "runs_out" && (predicted_s - left_s).abs() <= left_s * TOLERANCE
     });
-    match is_near {
-        true => {
-            println!("     predicted {predicted_s:.2?} s, it was {left_s:.2} s");
-            None
-        }
-        false => Some(format!("ports ran out {left_s:.2} s later: {row}")),
+    if is_near {
+        println!("     predicted {predicted_s:.2?} s, it was {left_s:.2} s");
+        None
+    } else {
+        Some(format!("ports ran out {left_s:.2} s later: {row}"))
     }
 }
 

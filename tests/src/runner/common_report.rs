@@ -123,9 +123,6 @@ impl Reporting {
     }
 
     /// The same with a report of the check's own that has no options.
-    ///
-    /// # Errors
-    /// As above.
     pub fn plain(context: &Context) -> Result<Self> {
         Self::of(context, || {
             Report::start(&context.twtrace, &context.tier.options())

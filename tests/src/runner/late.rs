@@ -86,9 +86,10 @@ fn is_of_ending(event: &Value, ending: &Ending) -> bool {
     ending.sockets.iter().any(|left| {
         let is_it = (left.local, left.remote) == (local, remote);
         let is_its_peer = (left.remote, left.local) == (local, remote);
-        match left.is_mini {
-            true => is_it && goes_by_itself,
-            false => is_it || is_its_peer,
+        if left.is_mini {
+            is_it && goes_by_itself
+        } else {
+            is_it || is_its_peer
         }
     })
 }

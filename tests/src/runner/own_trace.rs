@@ -29,9 +29,6 @@ pub fn play_with_own_trace(context: &Context, scenario: &str) -> Result<()> {
 
 /// The same with a trace that is stopped while the scenario is played, as on a machine that is too busy: it reads the
 /// events when everything is over.
-///
-/// # Errors
-/// As above.
 pub fn play_while_stopped(context: &Context, scenario: &str) -> Result<()> {
     play(context, scenario, Reading::Afterwards)
 }
@@ -95,9 +92,6 @@ fn play_once(
 }
 
 /// Plays a scenario that begins before tracing.
-///
-/// # Errors
-/// When it can't be played.
 pub fn play_from_the_middle(context: &Context, facts: &Facts, run: &Run) -> Result<Outcome> {
     let mut keeper = Vec::new();
     let mut stage = StageProcess::start_fenced(run.scenario.name, run.ip, &mut keeper)?;

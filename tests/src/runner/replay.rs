@@ -20,9 +20,6 @@ pub enum Outcome {
 
 /// Has it played until it was judged, at most [`REPLAYS`] times more than once; each time more is printed and counted.
 /// A failure does not count while something was hidden from every eBPF program; the last time it does.
-///
-/// # Errors
-/// When it can't be played.
 pub fn until_judged(
     name: &str,
     hidden: Option<&Recording>,
@@ -63,9 +60,10 @@ mod tests {
         let mut tries = 0;
         let verdict = until_judged("a", None, &verdicts, || {
             tries += 1;
-            Ok(match tries > unlucky {
-                true => Outcome::Judged(Verdict::Passed),
-                false => Outcome::Unlucky("rare".to_owned()),
+            Ok(if tries > unlucky {
+                Outcome::Judged(Verdict::Passed)
+            } else {
+                Outcome::Unlucky("rare".to_owned())
             })
         });
         (tries, verdict.unwrap(), verdicts.repeats())

@@ -40,9 +40,6 @@ impl Report {
     }
 
     /// The same with another verb that counts or records for a while.
-    ///
-    /// # Errors
-    /// As above.
     pub fn start_verb(twtrace: &Path, verb: &[&str], options: &[String]) -> Result<Self> {
         let mut child = spawn(twtrace, verb, options)?;
         let stderr = child.stderr.take().context("twtrace has no errors")?;

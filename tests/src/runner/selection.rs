@@ -258,15 +258,13 @@ fn is_worth_it(run: &Run, place: &Place) -> bool {
         return is_worth_a_minute(place);
     }
     if run.scenario.is_of_userspace() {
-        return match place.emulated {
-            true => {
-                let name = run.scenario.name;
-                let is_left_out = has_kernel_between(place) && NOT_BETWEEN.contains(&name);
-                is_best && run.ip == Ip::V4 && TABLES_IN_GUESTS.contains(&name) && !is_left_out
-            }
+        if !place.emulated {
             // The classic tier has the best one's events, by other hooks for states.
-            false => place.tier != TierLimit::Classic,
-        };
+            return place.tier != TierLimit::Classic;
+        }
+        let name = run.scenario.name;
+        let is_left_out = has_kernel_between(place) && NOT_BETWEEN.contains(&name);
+        return is_best && run.ip == Ip::V4 && TABLES_IN_GUESTS.contains(&name) && !is_left_out;
     }
     if !place.emulated {
         return true;

@@ -54,9 +54,6 @@ impl StageProcess {
     }
 
     /// The same of a stage that ends its scenario with a fence.
-    ///
-    /// # Errors
-    /// As above.
     pub fn start_fenced(name: &str, ip: Ip, keeper: &mut Vec<File>) -> Result<Self> {
         Self::start_with(name, ip, &["--fenced"], keeper)
     }
@@ -105,9 +102,6 @@ impl StageProcess {
     }
 
     /// Has it played. When this returns, all sockets and processes are still there.
-    ///
-    /// # Errors
-    /// When the stage breaks.
     pub fn play(&mut self) -> Result<Finding> {
         if let Some(orders) = &mut self.orders {
             // A scenario that can't be prepared does not wait for this.
@@ -125,9 +119,6 @@ impl StageProcess {
     }
 
     /// Ends it, and waits until it has gone. Returns what there was when it began to go.
-    ///
-    /// # Errors
-    /// When the stage breaks.
     pub fn end(mut self) -> Result<Ending> {
         self.orders = None;
         match self.message()? {

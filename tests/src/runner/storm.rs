@@ -17,9 +17,6 @@ pub struct StormSize {
 }
 
 /// Plays it as the command line says; whether nothing was wrong.
-///
-/// # Errors
-/// When it can't be played to its end.
 pub fn run(options: &Options) -> Result<bool> {
     let twtrace = options.twtrace.as_deref().context("no --twtrace")?;
     let seed = options.seed.unwrap_or_else(storm::random_seed);
@@ -67,9 +64,10 @@ fn shortest(lives: u32, fails: impl Fn(u32) -> Result<bool>) -> Result<u32> {
         if middle == passes {
             break;
         }
-        match fails(middle)? {
-            true => failed = middle,
-            false => passes = middle,
+        if fails(middle)? {
+            failed = middle
+        } else {
+            passes = middle
         }
     }
     Ok(failed)

@@ -206,9 +206,6 @@ impl Trace {
     }
 
     /// Sends it a signal.
-    ///
-    /// # Errors
-    /// When it is gone.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         process::signal(self.child.id().cast_signed(), signal)
     }
@@ -227,9 +224,6 @@ impl Trace {
     }
 
     /// Ends it with SIGINT, as a user does.
-    ///
-    /// # Errors
-    /// When it does not end.
     pub fn end(mut self) -> Result<Ended> {
         self.signal(libc::SIGINT)?;
         let status = wait(&mut self.child, END_LIMIT)?;

@@ -95,9 +95,10 @@ impl<'a> Session<'a> {
         let queue = Mutex::new(
             watched_by(runs, Observer::Trace).filter(|run| !run.scenario.lasts_a_minute()),
         );
-        let at_a_time = match process::emulated() {
-            true => AT_A_TIME_EMULATED,
-            false => AT_A_TIME,
+        let at_a_time = if process::emulated() {
+            AT_A_TIME_EMULATED
+        } else {
+            AT_A_TIME
         };
         thread::scope(|scope| {
             for _ in 0..at_a_time {
@@ -242,12 +243,13 @@ impl<'a> Session<'a> {
                 .err()
                 .map(|error| error.to_string()),
         );
-        let verdict = match wrong.is_empty() {
-            true => Verdict::Passed,
-            false => Verdict::Failed {
+        let verdict = if wrong.is_empty() {
+            Verdict::Passed
+        } else {
+            Verdict::Failed {
                 wrong,
                 told: ended.stderr.lines().map(str::to_owned).collect(),
-            },
+            }
         };
         verdicts.add("trace_ends_by_sigint", started.elapsed(), verdict);
 

@@ -39,9 +39,10 @@ impl Verdict {
 
     /// Failed where something is wrong, else passed.
     pub fn of(wrong: Vec<String>) -> Self {
-        match wrong.is_empty() {
-            true => Self::Passed,
-            false => Self::failed(wrong),
+        if wrong.is_empty() {
+            Self::Passed
+        } else {
+            Self::failed(wrong)
         }
     }
 

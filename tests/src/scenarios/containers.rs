@@ -164,9 +164,10 @@ fn play(stage: &Stage, version: Version) -> Result<()> {
             let placed = place.enter(stage, &client, version, &id(index))?;
             let at_client = client.connect(address)?;
             let at_server = server.accept(listener)?;
-            match exits {
-                false => client.close(&at_client)?,
-                true => client.exit()?,
+            if exits {
+                client.exit()?
+            } else {
+                client.close(&at_client)?
             }
             stage.until_parked(&at_client)?;
             follow(stage, &server, &at_server, &at_client)?;

@@ -49,9 +49,10 @@ fn nft(rules: &str) -> Result<()> {
                 "No such file or directory",
                 "Protocol not supported",
             ];
-            match lacks.iter().any(|words| text.contains(words)) {
-                true => bail!(Skip(format!("this kernel can't have the rules: {text}"))),
-                false => Err(error),
+            if lacks.iter().any(|words| text.contains(words)) {
+                bail!(Skip(format!("this kernel can't have the rules: {text}")))
+            } else {
+                Err(error)
             }
         }
     }

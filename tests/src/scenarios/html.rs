@@ -146,9 +146,10 @@ fn timeline_and_sums_agree(context: &Context) -> Result<()> {
             // Waits for the acknowledgement of the FIN with data.
             client.write_all(b"?")?;
         }
-        let (first, second) = match number % 4 < 2 {
-            true => (client, &mut server),
-            false => (server, &mut client),
+        let (first, second) = if number % 4 < 2 {
+            (client, &mut server)
+        } else {
+            (server, &mut client)
         };
         drop(first);
         thread::sleep(Duration::from_micros(number % 3 * 700));

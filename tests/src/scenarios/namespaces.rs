@@ -88,9 +88,10 @@ fn enter(into: Into) -> io::Result<()> {
         check_long(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) })?;
         // SAFETY: the pointer is to a local of the right type.
         check(unsafe { libc::waitpid(child, &raw mut status, 0) })?;
-        let code = match libc::WIFEXITED(status) {
-            true => libc::WEXITSTATUS(status),
-            false => 1,
+        let code = if libc::WIFEXITED(status) {
+            libc::WEXITSTATUS(status)
+        } else {
+            1
         };
         // SAFETY: ends this process alone.
         unsafe { libc::_exit(code) }
@@ -279,10 +280,7 @@ fn with_hosts_proc(context: &Context) -> Result<()> {
 /// Processes in the same namespace are known by the ids that events have, and with what /proc shows of them under others.
 fn command_in_pid_namespace(context: &Context) -> Result<()> {
     // So that it lives until it is read.
-    let made = match process::emulated() {
-        true => 100,
-        false => 3_000,
-    };
+    let made = if process::emulated() { 100 } else { 3_000 };
     let (program, report) = in_netns(|| {
         let line = program::line(Way::Noise, server::start()?, made)?;
         let output = tempfile::NamedTempFile::new()?;
@@ -374,10 +372,11 @@ fn audited_by_thread(report: &Value, netns: u64, is_before: bool) -> Result<()> 
         row["difference"].as_i64().map(i64::unsigned_abs) <= row["uncertainty"].as_u64(),
         "the audit is off: {row}"
     );
-    let is_all = match is_before {
-        false => figure("births_kernel") == BIRTHS && figure("births_seen") == BIRTHS,
+    let is_all = if is_before {
         // From when it was found on.
-        true => (1..=BIRTHS).contains(&figure("births_kernel")),
+        (1..=BIRTHS).contains(&figure("births_kernel"))
+    } else {
+        figure("births_kernel") == BIRTHS && figure("births_seen") == BIRTHS
     };
     ensure!(is_all, "there were {BIRTHS} births: {row}");
     Ok(())

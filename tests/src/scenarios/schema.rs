@@ -98,9 +98,10 @@ fn outputs(context: &Context) -> Result<()> {
     let path = directory.path().join("recording.twt");
     let stacks = ["report", "--json", "--stacks"];
     let reporting = start(context, &with_files(&stacks, "--record", &[&path]))?;
-    let diagnosing = match process::emulated() {
-        true => None,
-        false => Some(start(context, &["doctor", "--json"])?),
+    let diagnosing = if process::emulated() {
+        None
+    } else {
+        Some(start(context, &["doctor", "--json"])?)
     };
     let traffic = in_netns(traffic::play)?;
     if let Some(diagnosing) = diagnosing {

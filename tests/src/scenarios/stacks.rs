@@ -159,9 +159,10 @@ impl Program {
         file.write_all(self.bytes)?;
         drop(file);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        let mut command = match self.in_own_root {
-            true => in_root(&directory, self.comm)?,
-            false => Command::new(&path),
+        let mut command = if self.in_own_root {
+            in_root(&directory, self.comm)?
+        } else {
+            Command::new(&path)
         };
         let child = command
             .arg(port.to_string())

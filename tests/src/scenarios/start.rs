@@ -78,9 +78,10 @@ fn traffic_at_start(context: &Context) -> Result<()> {
         let before = Counters::read()?;
         let report = Report::start(&context.twtrace, &context.tier.options())?;
         let attached = Counters::read()?;
-        let after = match process::emulated() {
-            true => AFTER_EMULATED,
-            false => AFTER,
+        let after = if process::emulated() {
+            AFTER_EMULATED
+        } else {
+            AFTER
         };
         await_resets(attached.resets_sent + after)?;
         let pid = busy.stop()?;
@@ -146,9 +147,10 @@ fn await_resets(count: u64) -> Result<()> {
     while Counters::read()?.resets_sent < count {
         ensure!(Instant::now() < end, "there is no traffic");
         // Reading takes milliseconds in a guest.
-        thread::sleep(Duration::from_millis(match process::emulated() {
-            true => 50,
-            false => 5,
+        thread::sleep(Duration::from_millis(if process::emulated() {
+            50
+        } else {
+            5
         }));
     }
     Ok(())

@@ -31,9 +31,10 @@ const ROUND_HERE: u32 = 3_000;
 const ROUND_EMULATED: u32 = 250;
 
 fn lives() -> u32 {
-    match process::emulated() {
-        true => ROUND_EMULATED,
-        false => ROUND_HERE,
+    if process::emulated() {
+        ROUND_EMULATED
+    } else {
+        ROUND_HERE
     }
 }
 

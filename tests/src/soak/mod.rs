@@ -51,9 +51,6 @@ pub struct Options {
 }
 
 /// Soaks, prints samples as they are taken and a summary; whether all is as it must be.
-///
-/// # Errors
-/// When it can't be played to its end.
 pub fn run(options: &Options) -> Result<bool> {
     let load = Load {
         jobs_per_s: options.jobs_per_s,

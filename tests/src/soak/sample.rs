@@ -56,9 +56,10 @@ impl Sample {
             let value: f64 = value.parse().with_context(|| line.to_owned())?;
             *sums.entry(name.to_owned()).or_default() += value;
             if name == AUDITED && labels.contains(&format!("netns=\"{netns}\"")) {
-                match labels.contains("twtrace") {
-                    true => audited[0] = value,
-                    false => audited[1] = value,
+                if labels.contains("twtrace") {
+                    audited[0] = value
+                } else {
+                    audited[1] = value
                 }
             }
         }

@@ -65,7 +65,7 @@ pub enum Finding {
     },
     /// The traffic itself failed.
     Broken {
-        /// How.
+        /// What failed, as one line.
         error: String,
     },
     /// It was played.

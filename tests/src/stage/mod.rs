@@ -167,9 +167,6 @@ impl Stage {
     }
 
     /// A new actor. Its comm is the role and the stage's pid, so that no two stages have the same.
-    ///
-    /// # Errors
-    /// When it can't be forked.
     pub fn actor(&self, role: &str) -> Result<Rc<Actor>> {
         let actor = Rc::new(Actor::start(self.comm(role))?);
         self.actors.borrow_mut().push(Rc::clone(&actor));
@@ -177,9 +174,6 @@ impl Stage {
     }
 
     /// A child of `parent`, with all its descriptors.
-    ///
-    /// # Errors
-    /// When it can't be forked.
     pub fn fork(&self, parent: &Actor, role: &str) -> Result<Rc<Actor>> {
         let child = Rc::new(parent.fork(self.comm(role))?);
         self.actors.borrow_mut().push(Rc::clone(&child));
@@ -219,9 +213,10 @@ impl Stage {
         let mut counts = BTreeMap::new();
         for socket in proc_net::sockets()? {
             if socket.state == State::TimeWait {
-                let key = match servers.contains(&socket.local) {
-                    true => (true, socket.local.ip(), format!(":{}", socket.local.port())),
-                    false => (false, socket.local.ip(), socket.remote.to_string()),
+                let key = if servers.contains(&socket.local) {
+                    (true, socket.local.ip(), format!(":{}", socket.local.port()))
+                } else {
+                    (false, socket.local.ip(), socket.remote.to_string())
                 };
                 *counts.entry(key).or_insert(0) += 1;
             }
@@ -303,9 +298,6 @@ impl Stage {
     }
 
     /// Waits until the socket with these ends is in this state.
-    ///
-    /// # Errors
-    /// When it does not get there.
     pub fn until_state(&self, local: SocketAddr, remote: SocketAddr, state: State) -> Result<()> {
         self.until(&format!("{local} -> {remote} is {state:?}"), || {
             Ok(proc_net::sockets()?.iter().any(|socket| {

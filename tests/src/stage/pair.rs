@@ -45,25 +45,16 @@ pub struct Pair {
 
 impl Stage {
     /// A client and a server, connected, after a request and a response.
-    ///
-    /// # Errors
-    /// When a call fails.
     pub fn pair(&self) -> Result<Pair> {
         talk(self.silent_pair()?)
     }
 
     /// [`Self::pair`], where the client has no other local port than this.
-    ///
-    /// # Errors
-    /// When a call fails.
     pub fn pair_on_port(&self, port: u16) -> Result<Pair> {
         self.pair_on_port_of(self.ip.loopback(), port)
     }
 
     /// The same with a server at another address of this host.
-    ///
-    /// # Errors
-    /// When a call fails.
     pub fn pair_on_port_of(&self, server_address: IpAddr, port: u16) -> Result<Pair> {
         let server = self.actor("sv")?;
         let client = self.actor("cl")?;
@@ -74,9 +65,6 @@ impl Stage {
     }
 
     /// [`Self::pair`], where the client binds this port, with SO_REUSEADDR.
-    ///
-    /// # Errors
-    /// When a call fails.
     pub fn pair_from_bound_port(&self, port: u16) -> Result<Pair> {
         let server = self.actor("sv")?;
         let client = self.actor("cl")?;
@@ -98,9 +86,6 @@ impl Stage {
     }
 
     /// A client and a server, connected.
-    ///
-    /// # Errors
-    /// When a call fails.
     pub fn silent_pair(&self) -> Result<Pair> {
         let server = self.actor("sv")?;
         let client = self.actor("cl")?;
@@ -144,9 +129,6 @@ impl Stage {
     }
 
     /// Waits until a closed connection is in TIME_WAIT.
-    ///
-    /// # Errors
-    /// When it does not get there.
     pub fn until_time_wait(&self, closed: &Connection) -> Result<()> {
         self.until_state(closed.local, closed.remote, State::TimeWait)
     }
@@ -185,9 +167,6 @@ fn is(socket: &Socket, connection: &Connection) -> bool {
 
 impl Pair {
     /// The server reads the client's FIN and closes; waits for the client's TIME_WAIT.
-    ///
-    /// # Errors
-    /// When a call fails.
     pub fn server_follows(&self, stage: &Stage) -> Result<()> {
         self.server.await_end(&self.at_server)?;
         self.server.close(&self.at_server)?;

@@ -87,9 +87,6 @@ fn ending() -> Result<Ending> {
 }
 
 /// Says something to the runner.
-///
-/// # Errors
-/// When it is gone.
 pub fn tell(message: &Message) -> Result<()> {
     let mut stdout = io::stdout().lock();
     serde_json::to_writer(&mut stdout, message)?;

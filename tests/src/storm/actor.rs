@@ -73,9 +73,10 @@ pub struct Actor<'a> {
 impl<'a> Actor<'a> {
     /// One that has nothing to do yet.
     pub fn new(ledger: &'a Ledger, seed: u64, holder: OwnedFd) -> Self {
-        let (max_open, glance_us) = match process::emulated() {
-            true => (MAX_OPEN_EMULATED, GLANCE_EMULATED_US),
-            false => (MAX_OPEN, GLANCE_US),
+        let (max_open, glance_us) = if process::emulated() {
+            (MAX_OPEN_EMULATED, GLANCE_EMULATED_US)
+        } else {
+            (MAX_OPEN, GLANCE_US)
         };
         Self {
             ledger,
@@ -100,9 +101,10 @@ impl<'a> Actor<'a> {
             return Ok(());
         };
         let is_patient = end == End::Client && !life.is_multiple_of(IMPATIENT);
-        let wait_ns = match is_patient {
-            true => clock::monotonic_ns()? + MAX_WAIT_NS,
-            false => 0,
+        let wait_ns = if is_patient {
+            clock::monotonic_ns()? + MAX_WAIT_NS
+        } else {
+            0
         };
         let held = Held {
             whose,
@@ -202,9 +204,6 @@ impl<'a> Actor<'a> {
 
 impl Actor<'_> {
     /// Plays these lives as their client.
-    ///
-    /// # Errors
-    /// When a call fails that can't.
     pub fn connect_all(mut self, lives: impl Iterator<Item = Life>) -> Result<()> {
         let mut lives = lives.peekable();
         loop {
@@ -277,9 +276,6 @@ impl Actor<'_> {
     }
 
     /// Plays as the server behind these listeners until no client has anything left to do, and nothing is open.
-    ///
-    /// # Errors
-    /// When a call fails that can't.
     pub fn serve(mut self, listeners: &[RawFd]) -> Result<()> {
         let mut connections = HashMap::new();
         loop {
@@ -330,9 +326,6 @@ impl Actor<'_> {
     }
 
     /// Does all that is due now.
-    ///
-    /// # Errors
-    /// When a call fails that can't.
     pub fn do_what_is_due(&mut self) -> Result<()> {
         while let Some(due) = self.due()? {
             if let Due::Step(place) = due {

@@ -73,9 +73,6 @@ impl Order {
 }
 
 /// Takes descriptors until all who might send some are gone.
-///
-/// # Errors
-/// When a call fails that can't.
 pub fn hold(ledger: &Ledger, name: &str, mut senders: Vec<OwnedFd>) -> Result<()> {
     // Nobody waits for the children.
     // SAFETY: a disposition, no handler.

@@ -88,9 +88,10 @@ impl Judge<'_> {
             .iter()
             .filter(|told| told.event == "time_wait_end" && told.mono_ns <= read_ns)
             .count() as u64;
-        let births = match sight.counts_births {
-            true => counters.births(),
-            false => ended + counters.alive,
+        let births = if sight.counts_births {
+            counters.births()
+        } else {
+            ended + counters.alive
         };
         self.verdict.births += born;
         self.verdict.resets_sent += counters.resets_sent;
@@ -239,9 +240,10 @@ impl Judge<'_> {
     fn names(&mut self, truth: &Truth, told: &Told, end: End) -> Option<String> {
         if let Some(process) = &told.process {
             self.verdict.attributable += 1;
-            let allowed = match told.is_of_listener() {
-                true => self.namespace.outcome.listening.iter().copied().collect(),
-                false => allowed(truth, told, end).pids,
+            let allowed = if told.is_of_listener() {
+                self.namespace.outcome.listening.iter().copied().collect()
+            } else {
+                allowed(truth, told, end).pids
             };
             if !allowed.contains(&process.pid) {
                 let Process { pid, comm } = process;

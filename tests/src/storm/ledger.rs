@@ -107,11 +107,12 @@ impl Ledger {
                 0,
             )
         };
-        match memory == libc::MAP_FAILED {
-            true => Err(io::Error::last_os_error()),
-            false => Ok(Self {
+        if memory == libc::MAP_FAILED {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Self {
                 memory: memory.cast(),
-            }),
+            })
         }
     }
 

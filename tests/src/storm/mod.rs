@@ -94,17 +94,15 @@ pub struct Ended {
 
 /// Where a client connects to.
 fn server_address(target: Target, is_v6: bool) -> SocketAddr {
-    let host: IpAddr = match is_v6 {
-        true => Ipv6Addr::LOCALHOST.into(),
-        false => Ipv4Addr::LOCALHOST.into(),
+    let host: IpAddr = if is_v6 {
+        Ipv6Addr::LOCALHOST.into()
+    } else {
+        Ipv4Addr::LOCALHOST.into()
     };
     SocketAddr::new(host, target.port())
 }
 
 /// The body of a namespace's process.
-///
-/// # Errors
-/// When it can't be played to its end.
 pub fn play_namespace(ground: &str) -> Result<()> {
     namespace::play(&serde_json::from_str(ground)?)
 }
@@ -141,9 +139,10 @@ pub fn run(options: &Options) -> Result<Ended> {
         failed_seed: None,
     };
     let mut first = FIRST_LIFE;
-    let namespaces = match process::emulated() {
-        true => NAMESPACES_EMULATED,
-        false => NAMESPACES,
+    let namespaces = if process::emulated() {
+        NAMESPACES_EMULATED
+    } else {
+        NAMESPACES
     };
     while ended.rounds == 0 || begun.elapsed() < options.duration {
         let seed = options.seed + u64::from(ended.rounds);

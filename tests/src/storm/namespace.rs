@@ -77,9 +77,6 @@ pub struct Outcome {
 }
 
 /// Plays it, prints the [`Outcome`], and stays until standard input ends.
-///
-/// # Errors
-/// When it can't be played to its end.
 pub fn play(ground: &Ground) -> Result<()> {
     process::die_with_parent()?;
     let since_ns = clock::monotonic_ns()?;

@@ -225,9 +225,6 @@ impl Tracer {
     }
 
     /// Its peak memory, KiB.
-    ///
-    /// # Errors
-    /// When it is gone.
     pub fn peak_kib(&self) -> Result<u64> {
         process_usage::peak_memory_kib(self.child.id())
     }

@@ -177,9 +177,6 @@ struct Load {
 }
 
 /// Loads a program that does nothing (`r0 = 0; exit`) and attaches it. Closing what is returned detaches it.
-///
-/// # Errors
-/// errno of the call that failed.
 pub fn attach_empty(place: &Place) -> io::Result<Vec<OwnedFd>> {
     const INSTRUCTIONS: [u64; 2] = [0xb7, 0x95];
     let mut load = Load {

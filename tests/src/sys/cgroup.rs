@@ -50,9 +50,6 @@ pub fn mounted(version: Version) -> io::Result<Option<PathBuf>> {
 }
 
 /// Puts the calling thread into a mount namespace of its own, and has what is mounted in it stay there.
-///
-/// # Errors
-/// errno of the call that failed.
 pub fn enter_own_mounts() -> io::Result<()> {
     // SAFETY: integers only.
     check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;

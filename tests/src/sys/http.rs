@@ -28,9 +28,6 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
 }
 
 /// The same with another method, and with what it accepts.
-///
-/// # Errors
-/// As above.
 pub fn ask(address: SocketAddr, method: &str, path: &str, accept: &str) -> Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -50,12 +47,13 @@ fn parse(answer: &str) -> Result<Answer> {
     Ok(Answer {
         status: status.parse()?,
         headers: headers.to_owned(),
-        body: match headers
+        body: if headers
             .to_lowercase()
             .contains("transfer-encoding: chunked")
         {
-            true => joined(body)?,
-            false => body.to_owned(),
+            joined(body)?
+        } else {
+            body.to_owned()
         },
     })
 }

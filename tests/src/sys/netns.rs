@@ -21,9 +21,6 @@ const TUN_NAME: &str = "tun0";
 const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
 
 /// Puts the calling thread into a new network namespace, with `lo` up. Returns the namespace's inode number.
-///
-/// # Errors
-/// errno of the call that failed.
 pub fn enter_new() -> io::Result<u64> {
     // SAFETY: integers only.
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;

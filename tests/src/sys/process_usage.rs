@@ -10,17 +10,11 @@ use super::process::field;
 pub const TICK_NS: u64 = 10_000_000;
 
 /// The most memory that a process had so far, KiB.
-///
-/// # Errors
-/// When it is gone.
 pub fn peak_memory_kib(pid: u32) -> Result<u64> {
     memory_kib(pid, "VmHWM")
 }
 
 /// The memory that a process has, KiB.
-///
-/// # Errors
-/// When it is gone.
 pub fn resident_memory_kib(pid: u32) -> Result<u64> {
     memory_kib(pid, "VmRSS")
 }
@@ -32,9 +26,6 @@ fn memory_kib(pid: u32, name: &str) -> Result<u64> {
 }
 
 /// CPU time of a process and of the children it has waited for.
-///
-/// # Errors
-/// When it is gone.
 pub fn cpu_ns(pid: u32) -> Result<u64> {
     // Nanoseconds by thread, where the kernel keeps them.
     let mut total = 0;

@@ -121,9 +121,6 @@ fn set_up() -> io::Result<(OwnedFd, Params)> {
 }
 
 /// Hands `fd` over to a ring, whose files are closed by a worker of the kernel (io_ring_exit_work) when it is closed.
-///
-/// # Errors
-/// errno of the call that failed.
 pub fn leave(fd: RawFd) -> io::Result<()> {
     let (ring, _) = set_up()?;
     // SAFETY: the kernel reads one descriptor.

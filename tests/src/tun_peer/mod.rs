@@ -82,9 +82,6 @@ impl TunPeer {
     }
 
     /// The next TCP segment to the peer that passes `wanted`; others are passed over.
-    ///
-    /// # Errors
-    /// When none comes.
     pub fn next(&mut self, what: &str, wanted: impl Fn(&Segment) -> bool) -> Result<Segment> {
         let end = Instant::now() + PATIENCE;
         let mut packet = vec![0_u8; 65_536];
@@ -121,9 +118,6 @@ impl TunPeer {
 
     /// The same, but before the SYN is answered, what another connection sent is acknowledged; returns when the host has
     /// answered that by a RST, and then connected all the same.
-    ///
-    /// # Errors
-    /// When the host does not.
     pub fn accept_after_stray_ack(&mut self) -> Result<PeerEnd> {
         let end = self.await_syn()?;
         let mut stray = PeerEnd {
@@ -136,9 +130,6 @@ impl TunPeer {
     }
 
     /// Waits for a SYN and sends one of its own, as if it had seen none; returns when the host has answered that.
-    ///
-    /// # Errors
-    /// When the host does not.
     pub fn cross_syns(&mut self) -> Result<PeerEnd> {
         let mut end = self.await_syn()?;
         self.send(&mut end, Flags::SYN, b"")?;
@@ -179,9 +170,6 @@ impl TunPeer {
     }
 
     /// Sends a segment, with what has been received so far acknowledged.
-    ///
-    /// # Errors
-    /// When it can't be written.
     pub fn send(&mut self, end: &mut PeerEnd, flags: Flags, payload: &[u8]) -> Result<()> {
         let segment = Segment {
             source: end.peer,
@@ -198,9 +186,6 @@ impl TunPeer {
     }
 
     /// Sends a keepalive probe: nothing, from before the next sequence number.
-    ///
-    /// # Errors
-    /// When it can't be written.
     pub fn probe(&mut self, end: &PeerEnd) -> Result<()> {
         let mut before = PeerEnd {
             sequence: end.sequence.wrapping_sub(1),
@@ -210,17 +195,11 @@ impl TunPeer {
     }
 
     /// Waits for the host's FIN, without acknowledging it.
-    ///
-    /// # Errors
-    /// When none comes.
     pub fn await_fin(&mut self) -> Result<Segment> {
         self.next("a FIN", |segment| segment.flags.has(Flags::FIN))
     }
 
     /// Waits for a RST.
-    ///
-    /// # Errors
-    /// When none comes.
     pub fn await_reset(&mut self) -> Result<Segment> {
         self.next("a RST", |segment| segment.flags.has(Flags::RST))
     }

@@ -62,9 +62,10 @@ impl Segment {
 
     /// The packet. Source and target are of the same family.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let options: &[u8] = match self.flags.has(Flags::SYN) {
-            true => &SYN_OPTIONS,
-            false => &[],
+        let options: &[u8] = if self.flags.has(Flags::SYN) {
+            &SYN_OPTIONS
+        } else {
+            &[]
         };
         let header_bytes = TCP_BYTES + options.len();
         let mut tcp = Vec::with_capacity(header_bytes + self.payload.len());

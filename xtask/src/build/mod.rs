@@ -91,10 +91,7 @@ pub fn verb(workspace: &Workspace, args: &BuildArgs) -> Result<()> {
 impl Profile {
     /// Which one `--release` asks for.
     pub fn of(release: bool) -> Self {
-        match release {
-            true => Self::Release,
-            false => Self::Quick,
-        }
+        if release { Self::Release } else { Self::Quick }
     }
 }
 

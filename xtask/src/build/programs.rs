@@ -51,9 +51,6 @@ pub fn cargo(workspace: &Workspace, profile: Profile, verb: &str) -> Command {
 }
 
 /// Builds the libraries, which is most of the work. The eBPF object need not be there yet.
-///
-/// # Errors
-/// When the build fails.
 pub fn libraries(workspace: &Workspace, profile: Profile, parts: Parts) -> Result<()> {
     let mut command = cargo(workspace, profile, "build");
     with_settings(workspace, &mut command, optimised(profile, parts));
@@ -67,9 +64,6 @@ pub fn libraries(workspace: &Workspace, profile: Profile, parts: Parts) -> Resul
 }
 
 /// Builds programs, with the eBPF object that is there by now.
-///
-/// # Errors
-/// When the build fails.
 pub fn build(workspace: &Workspace, profile: Profile, parts: Parts) -> Result<Binaries> {
     let mut command = cargo(workspace, profile, "build");
     with_settings(workspace, &mut command, optimised(profile, parts));

@@ -34,9 +34,6 @@ const IN_TARBALL: [&str; 7] = [
 ];
 
 /// Contents, owners, modes, sums, and that the unpacked binary runs.
-///
-/// # Errors
-/// With what is wrong.
 pub fn contents(material: &Material<'_>, artifacts: &Artifacts) -> Result<()> {
     run(Command::new("sha256sum")
         .current_dir(&artifacts.directory)

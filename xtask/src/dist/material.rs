@@ -88,9 +88,6 @@ impl<'a> Material<'a> {
     }
 
     /// A file of the repository.
-    ///
-    /// # Errors
-    /// When it can't be read.
     pub fn file(&self, path: &str) -> Result<Vec<u8>> {
         let path = self.workspace.root.join(path);
         fs::read(&path).with_context(|| format!("can't read {}", path.display()))

@@ -72,9 +72,10 @@ pub struct Artifacts {
 /// When a build or a tool fails, or a check finds something.
 pub fn verb(workspace: &Workspace, args: &DistArgs) -> Result<ExitCode> {
     tools::ensure_for_packages()?;
-    let twtrace = match args.quick {
-        false => build::everything(workspace, Profile::Release, Parts::Program)?.twtrace(),
-        true => quick(workspace)?,
+    let twtrace = if args.quick {
+        quick(workspace)?
+    } else {
+        build::everything(workspace, Profile::Release, Parts::Program)?.twtrace()
     };
     let artifacts = make(workspace, &twtrace, args)?;
     for path in [
@@ -100,10 +101,7 @@ fn quick(workspace: &Workspace) -> Result<PathBuf> {
 
 fn make(workspace: &Workspace, twtrace: &Path, args: &DistArgs) -> Result<Artifacts> {
     let material = Material::collect(workspace, twtrace)?;
-    let name = match args.quick {
-        false => "dist",
-        true => "dist-quick",
-    };
+    let name = if args.quick { "dist-quick" } else { "dist" };
     let artifacts = assemble(&material, &workspace.target.join(name))?;
     if args.check {
         check::contents(&material, &artifacts)?;

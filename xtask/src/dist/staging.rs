@@ -37,17 +37,11 @@ impl Staging {
     }
 
     /// Writes a file that all may read.
-    ///
-    /// # Errors
-    /// When it can't be written.
     pub fn put(&self, path: &str, content: &[u8]) -> Result<()> {
         self.put_as(path, content, 0o644)
     }
 
     /// The same with a mode: 0o755 for programs.
-    ///
-    /// # Errors
-    /// When it can't be written.
     pub fn put_as(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
         let target = self.root.join(path);
         // Whatever the umask: packages have the modes written here.

@@ -203,9 +203,6 @@ pub enum NoLine {
 
 impl Running {
     /// Runs QEMU by this command, which has a serial line on its stdout; what it complains of goes to a file.
-    ///
-    /// # Errors
-    /// When it can't be run.
     pub fn of(mut command: Command, qemu_log: PathBuf) -> Result<Self> {
         let log = File::create(&qemu_log)
             .with_context(|| format!("can't write {}", qemu_log.display()))?;

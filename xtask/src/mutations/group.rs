@@ -34,9 +34,6 @@ pub enum End {
 }
 
 /// Runs a program, handing on each line of its two outputs. When it has ended, so has its group.
-///
-/// # Errors
-/// When it can't be run.
 pub fn run(mut command: Command, limit: Duration, mut take: impl FnMut(&str)) -> Result<End> {
     let line = line_of(&command);
     let (reader, writer) = io::pipe().context("can't make a pipe")?;
@@ -89,9 +86,10 @@ pub fn run(mut command: Command, limit: Duration, mut take: impl FnMut(&str)) ->
     while let Ok(line) = lines.recv_timeout(TICK) {
         take(&line);
     }
-    Ok(match is_over_time {
-        true => End::OverTime,
-        false => End::Exited(status.code()),
+    Ok(if is_over_time {
+        End::OverTime
+    } else {
+        End::Exited(status.code())
     })
 }
 

@@ -90,18 +90,17 @@ pub fn verb(workspace: &Workspace, args: &BreakArgs, options: &Options<'_>) -> R
     let mut rows = Vec::new();
     for (number, mutation) in mutations.iter().enumerate() {
         let started = Instant::now();
-        let verdict = match is_run(mutation) {
-            false => Verdict::NotRun,
-            true => {
-                heading(&format!(
-                    "{} of {}: {}: {}",
-                    number + 1,
-                    mutations.len(),
-                    mutation.name,
-                    mutation.breaks
-                ));
-                tree.while_changed(mutation, || judge(&player, mutation))?
-            }
+        let verdict = if is_run(mutation) {
+            heading(&format!(
+                "{} of {}: {}: {}",
+                number + 1,
+                mutations.len(),
+                mutation.name,
+                mutation.breaks
+            ));
+            tree.while_changed(mutation, || judge(&player, mutation))?
+        } else {
+            Verdict::NotRun
         };
         let took = started.elapsed();
         println!("{}: {verdict} ({:.1} s)", mutation.name, took.as_secs_f64());
@@ -112,9 +111,10 @@ pub fn verb(workspace: &Workspace, args: &BreakArgs, options: &Options<'_>) -> R
         took: begun.elapsed(),
     };
     print!("{}", results.table());
-    Ok(match results.are_well() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if results.are_well() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 

@@ -104,9 +104,12 @@ pub fn faults_of_unchanged<'a>(
     patterns.sort_unstable();
     patterns.dedup();
     for (pattern, is_glob) in patterns {
-        let fits = |name: &String| match is_glob {
-            true => glob::matches(pattern, name),
-            false => name.contains(pattern),
+        let fits = |name: &String| {
+            if is_glob {
+                glob::matches(pattern, name)
+            } else {
+                name.contains(pattern)
+            }
         };
         if !ran.passed.iter().any(fits) {
             faults.push(format!(

@@ -34,9 +34,10 @@ pub fn prepare(workspace: &Workspace, units: &[Unit], results: &mut Vec<PhaseRes
         results.push(console::phase("fmt", |()| Verdict::Well, fmt).0);
     }
     if checks || has(Unit::has_scenarios) {
-        let parts = match checks {
-            true => Parts::All,
-            false => Parts::ProgramAndTests,
+        let parts = if checks {
+            Parts::All
+        } else {
+            Parts::ProgramAndTests
         };
         let work = || build::everything(workspace, Profile::Quick, parts);
         ready.binaries = built("build", work, results);

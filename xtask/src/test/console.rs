@@ -40,9 +40,6 @@ pub fn end(name: &str, is_well: bool, took: Duration) {
 
 /// Runs a program whose lines are printed as they come, each with its phase's name before it, unless `take` says that
 /// a line is noise; its exit code.
-///
-/// # Errors
-/// When it can't be run.
 pub fn follow(tag: &str, mut command: Command, mut take: impl FnMut(&str) -> bool) -> Result<i32> {
     let line = line_of(&command);
     let (reader, writer) = io::pipe().context("can't make a pipe")?;

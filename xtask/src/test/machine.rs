@@ -29,9 +29,6 @@ pub fn play(
 }
 
 /// One run of the runner: what it printed, and its exit code.
-///
-/// # Errors
-/// When it can't be run.
 pub fn run(
     tag: &str,
     tier: Tier,

@@ -190,9 +190,10 @@ pub fn verb(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
         results.push(updated(workspace, &results, &release));
     }
     print!("{}", summary::text(&results, begun.elapsed()));
-    Ok(match results.iter().all(PhaseResult::is_well) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if results.iter().all(PhaseResult::is_well) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 

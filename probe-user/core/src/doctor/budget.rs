@@ -146,9 +146,10 @@ fn figures_in_words(row: &BudgetRow) -> String {
             "namespace {}, range {}: {} of {} ports are free, {} are held by live sockets, {} by TIME_WAITs \
              ({} of them reusable)",
             row.netns,
-            range.map_or("?".to_owned(), |range| match row.socket_range {
-                true => format!("{range} (the sockets' own)"),
-                false => range.to_string(),
+            range.map_or("?".to_owned(), |range| if row.socket_range {
+                format!("{range} (the sockets' own)")
+            } else {
+                range.to_string()
             }),
             number(row.free),
             number(row.capacity),
@@ -160,9 +161,10 @@ fn figures_in_words(row: &BudgetRow) -> String {
 }
 
 fn after_colon(rows: &[(&str, u64)]) -> String {
-    match rows.is_empty() {
-        true => String::new(),
-        false => format!(": {}", advice::list(rows)),
+    if rows.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", advice::list(rows))
     }
 }
 
@@ -267,16 +269,17 @@ fn to_do(facts: &Facts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec<String> {
 }
 
 fn do_not(row: &BudgetRow) -> Vec<String> {
-    match is_live(row) {
-        true => vec![advice::NO_LINGER.to_owned()],
-        false => [
+    if is_live(row) {
+        vec![advice::NO_LINGER.to_owned()]
+    } else {
+        [
             advice::NO_RECYCLE,
             advice::NO_FIN_TIMEOUT,
             advice::NO_LINGER,
             advice::NO_BUCKETS,
         ]
         .map(str::to_owned)
-        .to_vec(),
+        .to_vec()
     }
 }
 

@@ -68,13 +68,13 @@ fn finding(name: &str, rows: &[&CloseWaitRow]) -> Option<Finding> {
             "{shared} of them are held by other processes too, such as children that inherited them"
         ));
     }
-    let first = match is_queue {
-        true => "find out why the process that listens does not call accept(): it is stuck, or too slow".to_owned(),
-        false => {
-            "have the program close a connection when read() returns 0, on every path, errors too; until then \
+    let first = if is_queue {
+        "find out why the process that listens does not call accept(): it is stuck, or too slow"
+            .to_owned()
+    } else {
+        "have the program close a connection when read() returns 0, on every path, errors too; until then \
              a restart gives the descriptors back"
                 .to_owned()
-        }
     };
     let show = match rows.first().and_then(|row| row.process.as_ref()) {
         Some(process) => format!(
@@ -86,9 +86,10 @@ fn finding(name: &str, rows: &[&CloseWaitRow]) -> Option<Finding> {
     Some(Finding {
         id: "close_wait_leak",
         severity: Severity::Warning,
-        title: match is_queue {
-            true => format!("{name} holds connections that nobody accepts"),
-            false => format!("{name} does not close what its peers have closed (CLOSE_WAIT)"),
+        title: if is_queue {
+            format!("{name} holds connections that nobody accepts")
+        } else {
+            format!("{name} does not close what its peers have closed (CLOSE_WAIT)")
         },
         evidence,
         figures: json!({

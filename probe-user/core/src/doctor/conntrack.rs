@@ -63,10 +63,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         if for_room > 0 || early > 0 || is_full {
             findings.push(Finding {
                 id: "conntrack_table_full",
-                severity: match for_room > 0 {
-                    true => Severity::Critical,
-                    false => Severity::Warning,
-                },
+                severity: if for_room > 0 { Severity::Critical } else { Severity::Warning },
                 title: format!("the table of connection tracking of namespace {netns} is full, or nearly"),
                 evidence: vec![format!(
                     "{} of {} entries are used; {for_room} packets were dropped for want of room and {early} entries \

@@ -54,10 +54,7 @@ pub fn client_closes_first(facts: &Facts) -> Vec<Finding> {
         });
         Some(Finding {
             id: "client_closes_first",
-            severity: match is_much {
-                true => Severity::Warning,
-                false => Severity::Notice,
-            },
+            severity: if is_much { Severity::Warning } else { Severity::Notice },
             title: format!("{name} makes a connection for each request to {remote}"),
             evidence,
             figures: json!({

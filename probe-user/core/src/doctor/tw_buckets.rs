@@ -41,9 +41,10 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         if refused > 0 {
             evidence.push(format!(
                 "{refused} connections were closed without TIME_WAIT meanwhile{}",
-                match who.is_empty() {
-                    true => String::new(),
-                    false => format!("; of the whole host: {}", advice::list(&who)),
+                if who.is_empty() {
+                    String::new()
+                } else {
+                    format!("; of the whole host: {}", advice::list(&who))
                 }
             ));
         }

@@ -57,9 +57,10 @@ impl Details {
 
 /// `nginx(1234)`, with the acting thread's name where it has one of its own: `java(99)/http-7`.
 pub fn process_name(process: &Process) -> String {
-    let comm = match process.comm.is_empty() {
-        true => "?".to_owned(),
-        false => escape(&process.comm.text()),
+    let comm = if process.comm.is_empty() {
+        "?".to_owned()
+    } else {
+        escape(&process.comm.text())
     };
     let mut name = format!("{comm}({})", process.key.tgid);
     if !process.thread_comm.is_empty() && process.thread_comm != process.comm {

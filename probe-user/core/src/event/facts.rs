@@ -70,7 +70,7 @@ fields! {
     /// A mini-socket went. The event's process is the one that made it.
     #[derive(Clone, Debug)]
     pub struct TimeWaitEnd {
-        /// How.
+        /// How it ended.
         pub cause: EndCause,
         /// Time since it was made, nanoseconds; `None` where that was before tracing.
         pub age_ns: Option<u64>,

@@ -54,9 +54,10 @@ impl Event {
         let event = Value::read_written(rest, parser)?;
         rest.expect(b",\"netns\":")?;
         let netns = Value::read_written(rest, parser)?;
-        let netns_nth = match rest.is_next(b",\"netns_nth\":") {
-            true => Value::read_written(rest, parser)?,
-            false => 0,
+        let netns_nth = if rest.is_next(b",\"netns_nth\":") {
+            Value::read_written(rest, parser)?
+        } else {
+            0
         };
         rest.expect(b",\"local\":")?;
         let local = Value::read_written(rest, parser)?;

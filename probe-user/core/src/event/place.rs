@@ -35,9 +35,10 @@ impl Place {
 
     /// The other one, if it says more.
     pub fn or_if_it_says_more(self, other: Self) -> Self {
-        match other.weight() > self.weight() {
-            true => other,
-            false => self,
+        if other.weight() > self.weight() {
+            other
+        } else {
+            self
         }
     }
 

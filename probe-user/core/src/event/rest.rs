@@ -109,9 +109,10 @@ impl<'a> Rest<'a> {
     pub(super) fn text(&mut self) -> Option<&'a str> {
         let text = self.quoted()?;
         let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
-        match text.iter().all(is_plain) {
-            true => str::from_utf8(text).ok(),
-            false => None,
+        if text.iter().all(is_plain) {
+            str::from_utf8(text).ok()
+        } else {
+            None
         }
     }
 

@@ -298,9 +298,10 @@ impl<T: Word + PartialEq, const N: usize> Value for By<T, N> {
     type Schema = Self;
 
     fn write(&self, line: &mut Line<'_>) {
-        match self.numbers() == [0; N] {
-            true => line.raw(b"{}"),
-            false => line.json(self),
+        if self.numbers() == [0; N] {
+            line.raw(b"{}")
+        } else {
+            line.json(self)
         }
     }
 

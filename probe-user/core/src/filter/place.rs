@@ -42,9 +42,12 @@ pub enum PlaceFilterError {
 impl ContainerFilter {
     /// Whether a process there is in it, or in a container within it.
     pub fn matches(&self, place: &Place) -> bool {
-        let fits = |id: &str| match self.is_id() {
-            true => id.starts_with(&self.0),
-            false => id == self.0,
+        let fits = |id: &str| {
+            if self.is_id() {
+                id.starts_with(&self.0)
+            } else {
+                id == self.0
+            }
         };
         place.container_id.as_deref().is_some_and(fits)
             || containers(&place.path).any(|id| fits(&id))
@@ -116,9 +119,10 @@ impl FromStr for UnitFilter {
         // As systemctl takes it.
         let is_whole =
             text.contains(['*', '?', '[']) || text.rsplit('.').next().is_some_and(is_kind);
-        Ok(Self(match is_whole {
-            true => text.to_owned(),
-            false => format!("{text}.service"),
+        Ok(Self(if is_whole {
+            text.to_owned()
+        } else {
+            format!("{text}.service")
         }))
     }
 }

@@ -133,16 +133,18 @@ pub fn connections(
             };
             connections.push(Connection {
                 netns: *netns,
-                side: match listeners.have(row.local) {
-                    true => Side::Server,
-                    false => Side::Client,
+                side: if listeners.have(row.local) {
+                    Side::Server
+                } else {
+                    Side::Client
                 },
                 local: row.local,
                 remote: row.remote,
                 times: row.times,
-                holders: match processes.is_empty() {
-                    true => Err(no_one),
-                    false => Ok(processes),
+                holders: if processes.is_empty() {
+                    Err(no_one)
+                } else {
+                    Ok(processes)
                 },
             });
         }
@@ -246,19 +248,15 @@ impl Listeners {
         };
         for row in rows.iter().filter(|row| row.state == TcpState::Listen) {
             let (address, port) = (row.local.ip(), row.local.port());
-            match address.is_unspecified() {
-                true if address.is_ipv4() => {
-                    listeners.any[0].insert(port);
-                }
-                true => {
-                    listeners.any[1].insert(port);
-                    if row.v6only != Some(true) {
-                        listeners.any[0].insert(port);
-                    }
-                }
-                false => {
-                    listeners.exact.insert(row.local);
-                }
+            if !address.is_unspecified() {
+                listeners.exact.insert(row.local);
+                continue;
+            }
+            if address.is_ipv6() {
+                listeners.any[1].insert(port);
+            }
+            if address.is_ipv4() || row.v6only != Some(true) {
+                listeners.any[0].insert(port);
             }
         }
         listeners

@@ -44,9 +44,10 @@ impl Coverage {
             return;
         };
         self.untraced_ns = self.untraced_ns.saturating_add(length_ns);
-        match self.gaps.len() < MAX_GAPS {
-            true => self.gaps.push(Gap { from, to }),
-            false => self.more_gaps += 1,
+        if self.gaps.len() < MAX_GAPS {
+            self.gaps.push(Gap { from, to })
+        } else {
+            self.more_gaps += 1
         }
     }
 }

@@ -252,9 +252,10 @@ impl InferredEnds {
                 }
                 None => {
                     let due_ns = self.entries[&tuple].due_ns(look.fin_timeout_ns);
-                    let end = match due_ns <= asked_ns.saturating_add(LATE_NS) {
-                        true => End::at(EndCause::Expired, due_ns.min(asked_ns)),
-                        false => End::before(EndCause::Killed, asked_ns),
+                    let end = if due_ns <= asked_ns.saturating_add(LATE_NS) {
+                        End::at(EndCause::Expired, due_ns.min(asked_ns))
+                    } else {
+                        End::before(EndCause::Killed, asked_ns)
                     };
                     ends.extend(self.end(tuple, end, clocks));
                 }

@@ -126,9 +126,10 @@ impl Model {
     fn with_room(&mut self, key: ProcessKey) -> (ProcessKey, &mut Seen) {
         let has_room =
             self.processes.len() < MAX_PROCESSES || self.processes.number(&key).is_some();
-        let key = match has_room {
-            true => key,
-            false => without_process(Unattributed::Lost),
+        let key = if has_room {
+            key
+        } else {
+            without_process(Unattributed::Lost)
         };
         (key, self.processes.of(key, Seen::default))
     }

@@ -125,9 +125,10 @@ impl Tally {
     }
 
     fn model(opening: &Opening, filter: &Filter) -> Model {
-        match sees_ends(&opening.tiers) {
-            true => Model::new(filter.clone()),
-            false => Model::with_presumed_ends(filter.clone()),
+        if sees_ends(&opening.tiers) {
+            Model::new(filter.clone())
+        } else {
+            Model::with_presumed_ends(filter.clone())
         }
     }
 
@@ -353,9 +354,10 @@ impl Tally {
     fn memory(&self, processes: &[ProcessRow]) -> Memory {
         let memory = Memory::of(self.caches.clone());
         let both = [EventKind::TimeWait, EventKind::TimeWaitEnd];
-        match both.into_iter().all(|kind| self.filter.shows_kind(kind)) {
-            true => memory.shared_by(processes),
-            false => memory,
+        if both.into_iter().all(|kind| self.filter.shows_kind(kind)) {
+            memory.shared_by(processes)
+        } else {
+            memory
         }
     }
 

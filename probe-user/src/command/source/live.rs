@@ -153,9 +153,6 @@ impl Live {
     }
 
     /// Hands on what is there, and looks where that is due. To be called when [`Session::ready`] says so.
-    ///
-    /// # Errors
-    /// As above.
     pub fn step(&mut self, sink: &mut dyn Sink) -> Result<()> {
         self.drain(sink)?;
         if let Some(stacks) = &mut self.stacks {
@@ -172,9 +169,6 @@ impl Live {
     }
 
     /// Looks at everything, the audit included.
-    ///
-    /// # Errors
-    /// As above.
     pub fn look(&mut self, sink: &mut dyn Sink) -> Result<()> {
         tell(sink, self.observer.look(&self.session)?)?;
         tell(sink, self.observer.look_at_tables(&mut self.session)?)?;
@@ -186,9 +180,6 @@ impl Live {
     }
 
     /// Hands on everything that had been written when this was called, or as much of it as is worth a wait.
-    ///
-    /// # Errors
-    /// As above.
     pub fn catch_up(&mut self, sink: &mut dyn Sink) -> Result<()> {
         /// A batch each. Under a load that fills them as fast, there is no end to it.
         const BATCHES: usize = 64;
@@ -201,13 +192,11 @@ impl Live {
     }
 
     /// Hands on what the kernel side counted so far; of a service, since the last time.
-    ///
-    /// # Errors
-    /// As above.
     pub fn totals(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        let totals = match self.is_service {
-            true => observer::taken_totals(&mut self.session)?,
-            false => observer::totals(&mut self.session)?,
+        let totals = if self.is_service {
+            observer::taken_totals(&mut self.session)?
+        } else {
+            observer::totals(&mut self.session)?
         };
         tell(sink, observer::family(&mut self.session)?)?;
         tell(sink, [totals])
@@ -220,9 +209,6 @@ impl Live {
     }
 
     /// Looks for the last time, and hands on everything that is left.
-    ///
-    /// # Errors
-    /// As above.
     pub async fn finish(&mut self, sink: &mut dyn Sink) -> Result<()> {
         tell(sink, self.observer.look(&self.session)?)?;
         self.observer.begin_audit(&self.session)?;

@@ -55,9 +55,6 @@ impl Replay {
     }
 
     /// Counts everything.
-    ///
-    /// # Errors
-    /// As above.
     pub fn count(self) -> Result<Gathered> {
         let mut tallies = self.tallies()?;
         let mut recordings = self.recordings;

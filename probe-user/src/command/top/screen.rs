@@ -129,9 +129,6 @@ impl Front {
     }
 
     /// Does what a key or the mouse asks for, and draws.
-    ///
-    /// # Errors
-    /// As above.
     pub fn obey(&mut self, app: &mut App, input: Input) -> Result<Obeyed> {
         let action = match input {
             Input::Key(key) => app.key(key),

@@ -10,9 +10,10 @@ use crate::output::table::{close_wait, destinations, ends, memory, ports, proces
 
 /// All that have rows.
 pub fn render(report: &Report) -> Markup {
-    let inferred_ends = match report.sees_ends() {
-        true => "",
-        false => "Presumed: no hook of this kernel sees TIME_WAITs end.",
+    let inferred_ends = if report.sees_ends() {
+        ""
+    } else {
+        "Presumed: no hook of this kernel sees TIME_WAITs end."
     };
     html! {
         @let by_process = processes::grid(report);

@@ -77,9 +77,10 @@ fn differences(sum: &Bucket, counted: &Bucket) -> Vec<String> {
     let differing = kinds.filter(|(_, events, sums)| events != sums);
     differing
         .map(|(name, events, sums)| {
-            let (by, word) = match events > sums {
-                true => (events - sums, "more"),
-                false => (sums - events, "less"),
+            let (by, word) = if events > sums {
+                (events - sums, "more")
+            } else {
+                (sums - events, "less")
             };
             let (events, sums, by) = (grouped(events), grouped(sums), grouped(by));
             format!("{name}: {events} in events, {sums} in the sums ({by} {word})")

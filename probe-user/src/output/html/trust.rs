@@ -53,12 +53,13 @@ pub fn summary(page: &Page) -> Markup {
                     ),
                 }, "lost"))
                 (line(is_exact, &audited, "audit"))
-                (line(degraded.is_empty(), &match degraded.is_empty() {
-                    true => "Hooks: every question is answered in full".to_owned(),
-                    false => format!(
+                (line(degraded.is_empty(), &if degraded.is_empty() {
+                    "Hooks: every question is answered in full".to_owned()
+                } else {
+                    format!(
                         "Hooks: {} of {} questions not answered in full: {}",
                         degraded.len(), report.tiers.len(), degraded.join(", ")
-                    ),
+                    )
                 }, "hooks"))
             }
         }

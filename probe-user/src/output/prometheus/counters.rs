@@ -247,9 +247,10 @@ fn resets(samples: &mut Samples<'_>, labels: &Labels, counts: &Counts, with_zero
         (ResetDirection::Received, &counts.reset_received),
     ] {
         let labels = labels.clone().with("direction", direction.word());
-        match with_zeros {
-            true => every(samples, &labels, "reason", numbers),
-            false => counted(samples, &labels, "reason", numbers),
+        if with_zeros {
+            every(samples, &labels, "reason", numbers)
+        } else {
+            counted(samples, &labels, "reason", numbers)
         }
     }
 }

@@ -15,9 +15,10 @@ pub struct Sample {
 /// The samples of a page; panics where it is not as it should be.
 pub fn check(page: &str, format: Format) -> Vec<Sample> {
     let is_open = format == Format::OpenMetrics;
-    let body = match is_open {
-        true => page.strip_suffix("# EOF\n").expect("it ends with # EOF"),
-        false => page,
+    let body = if is_open {
+        page.strip_suffix("# EOF\n").expect("it ends with # EOF")
+    } else {
+        page
     };
     assert!(body.ends_with('\n') && !body.contains("# EOF"));
     assert!(!body.contains(|char: char| char.is_control() && char != '\n'));

@@ -138,10 +138,7 @@ impl Samples<'_> {
         } = *self.family;
         let is_open = self.page.format == Format::OpenMetrics;
         // Text has no suffix that comes by itself.
-        let suffix = match is_open {
-            true => "",
-            false => kind.suffix(),
-        };
+        let suffix = if is_open { "" } else { kind.suffix() };
         let word = kind.word(is_open);
         let text = &mut self.page.text;
         // As above.
@@ -158,9 +155,10 @@ struct Float(f64);
 
 impl Display for Float {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.fract() == 0.0 {
-            true => write!(f, "{:.1}", self.0),
-            false => write!(f, "{}", self.0),
+        if self.0.fract() == 0.0 {
+            write!(f, "{:.1}", self.0)
+        } else {
+            write!(f, "{}", self.0)
         }
     }
 }

@@ -177,9 +177,10 @@ pub fn left(row: &BudgetRow) -> String {
         (Outlook::RunsOut, None) | (Outlook::Never, _) => dash(),
         (Outlook::Unknown, _) => "?".to_owned(),
     };
-    match row.is_fast_half_full() {
-        true => format!("{left}, fast half full"),
-        false => left,
+    if row.is_fast_half_full() {
+        format!("{left}, fast half full")
+    } else {
+        left
     }
 }
 

@@ -50,9 +50,10 @@ impl<const N: usize> Grid<N> {
 
 /// The table, or nothing where it has no rows.
 pub fn text<const N: usize>(grid: &Grid<N>) -> String {
-    match grid.is_empty() {
-        true => String::new(),
-        false => grid.to_string(),
+    if grid.is_empty() {
+        String::new()
+    } else {
+        grid.to_string()
     }
 }
 

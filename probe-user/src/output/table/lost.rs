@@ -21,9 +21,10 @@ pub fn why_no_misses(report: &Report) -> Option<&'static str> {
 /// Losses by probe, and runs of our programs that the kernel skipped; a sentence where nothing was lost.
 pub fn render(report: &Report) -> String {
     let grid = grid(report);
-    let mut text = match grid.is_empty() {
-        true => "nothing\n".to_owned(),
-        false => grid.to_string(),
+    let mut text = if grid.is_empty() {
+        "nothing\n".to_owned()
+    } else {
+        grid.to_string()
     };
     if let Some(why) = why_no_misses(report) {
         text.push_str(why);

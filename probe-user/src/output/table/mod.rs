@@ -72,9 +72,10 @@ pub fn render(report: &Report, asked: &[By]) -> String {
         );
         section(
             &mut text,
-            match report.sees_ends() {
-                true => "Ends of TIME_WAITs, by the process that made them",
-                false => "Presumed ends of TIME_WAITs, by the process that made them",
+            if report.sees_ends() {
+                "Ends of TIME_WAITs, by the process that made them"
+            } else {
+                "Presumed ends of TIME_WAITs, by the process that made them"
             },
             &ends::render(report),
         );
@@ -166,17 +167,19 @@ pub fn by_reason<T: Word + PartialEq, const N: usize>(
         .counted()
         .map(|(member, number)| format!("{} {}", member.word(), count(number, at_least)))
         .collect();
-    match words.is_empty() {
-        true => "-".to_owned(),
-        false => words.join(", "),
+    if words.is_empty() {
+        "-".to_owned()
+    } else {
+        words.join(", ")
     }
 }
 
 /// A number, marked where it is a lower bound.
 fn count(number: u64, at_least: bool) -> String {
-    match at_least {
-        true => format!("≥{number}"),
-        false => number.to_string(),
+    if at_least {
+        format!("≥{number}")
+    } else {
+        number.to_string()
     }
 }
 

@@ -15,9 +15,10 @@ use crate::output::lines::process_name;
 /// The table, or a sentence where nothing happened.
 pub fn render(report: &Report) -> String {
     let grid = grid(report);
-    match grid.is_empty() {
-        true => "no TIME_WAIT, reset or abort\n".to_owned(),
-        false => grid.to_string(),
+    if grid.is_empty() {
+        "no TIME_WAIT, reset or abort\n".to_owned()
+    } else {
+        grid.to_string()
     }
 }
 

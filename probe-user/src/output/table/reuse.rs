@@ -58,19 +58,22 @@ fn table(
         ("CONNECTS HINDERED", Align::Right),
         ("TIME_WAITS IN THE WAY", Align::Left),
     ]);
-    let cells = |name: String, reuse: &Reuse| match report.exact.refused_reuse {
-        true => [
-            name,
-            count(reuse.taken, at_least),
-            count(reuse.hindered, at_least),
-            by_reason(&reuse.refused, at_least),
-        ],
-        false => [
-            name,
-            count(reuse.taken, at_least),
-            "?".to_owned(),
-            "?".to_owned(),
-        ],
+    let cells = |name: String, reuse: &Reuse| {
+        if report.exact.refused_reuse {
+            [
+                name,
+                count(reuse.taken, at_least),
+                count(reuse.hindered, at_least),
+                by_reason(&reuse.refused, at_least),
+            ]
+        } else {
+            [
+                name,
+                count(reuse.taken, at_least),
+                "?".to_owned(),
+                "?".to_owned(),
+            ]
+        }
     };
     let shown = rows.len().min(SHOWN);
     for (name, reuse) in &rows[..shown] {

@@ -12,9 +12,10 @@ pub struct Look {
 
 impl Look {
     fn colour(self, colour: Color) -> Style {
-        match self.has_colour {
-            true => Style::new().fg(colour),
-            false => Style::new(),
+        if self.has_colour {
+            Style::new().fg(colour)
+        } else {
+            Style::new()
         }
     }
 

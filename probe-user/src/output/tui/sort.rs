@@ -101,9 +101,6 @@ impl<T: SortBy> Order<T> {
 
     /// What stands beside the heading of a column.
     pub fn mark(&self, by: Option<T>) -> Option<&'static str> {
-        (by == Some(self.by)).then_some(match self.is_reversed {
-            false => "▼",
-            true => "▲",
-        })
+        (by == Some(self.by)).then_some(if self.is_reversed { "▲" } else { "▼" })
     }
 }

@@ -101,9 +101,10 @@ impl Screen {
     /// # Errors
     /// When the terminal can't be written to.
     pub fn mouse(&mut self, is_on: bool) -> io::Result<()> {
-        match is_on {
-            true => execute!(io::stdout(), EnableMouseCapture),
-            false => execute!(io::stdout(), DisableMouseCapture),
+        if is_on {
+            execute!(io::stdout(), EnableMouseCapture)
+        } else {
+            execute!(io::stdout(), DisableMouseCapture)
         }
     }
 

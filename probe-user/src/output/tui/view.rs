@@ -403,8 +403,9 @@ fn sort_destinations(
 }
 
 fn turned(ordering: Ordering, is_reversed: bool) -> Ordering {
-    match is_reversed {
-        true => ordering.reverse(),
-        false => ordering,
+    if is_reversed {
+        ordering.reverse()
+    } else {
+        ordering
     }
 }

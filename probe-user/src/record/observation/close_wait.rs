@@ -91,9 +91,10 @@ impl From<Row> for Connection {
                     since_data: Duration::from_nanos(data_ns),
                     since_ack: Duration::from_nanos(ack_ns),
                 }),
-            holders: match row.holders.is_empty() {
-                true => Err(row.unattributed.unwrap_or(NoHolder::Unknown)),
-                false => Ok(row.holders),
+            holders: if row.holders.is_empty() {
+                Err(row.unattributed.unwrap_or(NoHolder::Unknown))
+            } else {
+                Ok(row.holders)
             },
         }
     }

@@ -320,9 +320,10 @@ fn body<B: DeserializeOwned>(line: &[u8]) -> serde_json::Result<B> {
 
 /// Cuts rows into parts of so many, at least one.
 fn chunks<T: Clone>(rows: &[T], size: usize) -> Vec<Vec<T>> {
-    match rows.is_empty() {
-        true => vec![Vec::new()],
-        false => rows.chunks(size).map(<[T]>::to_vec).collect(),
+    if rows.is_empty() {
+        vec![Vec::new()]
+    } else {
+        rows.chunks(size).map(<[T]>::to_vec).collect()
     }
 }
 

@@ -150,9 +150,10 @@ impl Tuple {
                 Hold::TimeWait {
                     left_ns,
                     in_fin_wait2,
-                } => match in_fin_wait2 {
-                    true => &mut tuple.fin_wait2,
-                    false => &mut tuple.time_wait,
+                } => if in_fin_wait2 {
+                    &mut tuple.fin_wait2
+                } else {
+                    &mut tuple.time_wait
                 }
                 // The kernel tells whole milliseconds.
                 .push((*port, left_ns / MS_NS)),

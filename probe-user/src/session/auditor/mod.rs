@@ -208,12 +208,13 @@ impl Auditor {
         let is_lost =
             |namespace: &Namespace| matches!(namespace.state, State::Unreachable | State::Unread);
         // Looked up only where it matters.
-        let existing: HashSet<u32> = match self.namespaces.values().any(is_lost) {
-            true => netns::inhabited()
+        let existing: HashSet<u32> = if self.namespaces.values().any(is_lost) {
+            netns::inhabited()
                 .into_keys()
                 .chain(netns::mounted().into_iter().map(|(netns, _)| netns))
-                .collect(),
-            false => HashSet::new(),
+                .collect()
+        } else {
+            HashSet::new()
         };
         self.forget_gone(seen, &existing)
     }

@@ -35,9 +35,10 @@ impl Running {
         // First: from here on what ends the command must not end twtrace.
         let listen = |kind| signal(kind).map_err(LaunchError::Signals);
         let quit = listen(SignalKind::quit())?;
-        let hangup = match launch.ignores(libc::SIGHUP) {
-            true => None,
-            false => Some(listen(SignalKind::hangup())?),
+        let hangup = if launch.ignores(libc::SIGHUP) {
+            None
+        } else {
+            Some(listen(SignalKind::hangup())?)
         };
         Ok(Self {
             child: session.launch(launch)?,

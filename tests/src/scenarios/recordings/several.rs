@@ -155,9 +155,10 @@ fn with_host(lines: &[String], host: &str) -> VecDeque<String> {
 fn merged(mut a: VecDeque<String>, mut b: VecDeque<String>) -> Result<Vec<String>> {
     let mut merged = Vec::new();
     while let (Some(first), Some(second)) = (a.front(), b.front()) {
-        let source = match at(second)? < at(first)? {
-            true => &mut b,
-            false => &mut a,
+        let source = if at(second)? < at(first)? {
+            &mut b
+        } else {
+            &mut a
         };
         merged.extend(source.pop_front());
     }

@@ -32,9 +32,10 @@ pub fn play() -> Result<Traffic> {
     for _ in 0..CLOSED {
         for server_first in [false, true] {
             let (client, accepted) = server.connected()?;
-            match server_first {
-                false => close_in_order(client, accepted)?,
-                true => close_in_order(accepted, client)?,
+            if server_first {
+                close_in_order(accepted, client)?
+            } else {
+                close_in_order(client, accepted)?
             }
         }
     }

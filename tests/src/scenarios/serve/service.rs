@@ -71,9 +71,6 @@ impl Service {
     }
 
     /// The same of a command line that [`command`] made.
-    ///
-    /// # Errors
-    /// As above.
     pub fn of(mut command: Command) -> Result<Self> {
         let mut child = command
             .stdout(Stdio::null())
@@ -120,9 +117,6 @@ impl Service {
     }
 
     /// Waits until it says this.
-    ///
-    /// # Errors
-    /// When it does not.
     pub fn until_it_says(&self, words: &str) -> Result<()> {
         until(&format!("it says {words:?}"), || {
             Ok(self.said().iter().any(|line| line.contains(words)))
@@ -141,9 +135,6 @@ impl Service {
     }
 
     /// A signal for it.
-    ///
-    /// # Errors
-    /// When it is gone.
     pub fn signal(&self, signal: i32) -> Result<()> {
         Ok(process::signal(self.child.id().cast_signed(), signal)?)
     }
@@ -160,9 +151,6 @@ impl Service {
     }
 
     /// Waits for its end.
-    ///
-    /// # Errors
-    /// When it does not end.
     pub fn ended(&mut self) -> Result<ExitStatus> {
         let mut ended = None;
         until("it ends", || {
@@ -173,9 +161,6 @@ impl Service {
     }
 
     /// Fields of /proc/PID/status, of each of its threads by name.
-    ///
-    /// # Errors
-    /// When it is gone.
     pub fn threads(&self) -> Result<Vec<(String, String)>> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()))?;
         tasks
@@ -189,18 +174,12 @@ impl Service {
     }
 
     /// Its peak memory, KiB.
-    ///
-    /// # Errors
-    /// When it is gone.
     pub fn peak_memory_kib(&self) -> Result<u64> {
         process_usage::peak_memory_kib(self.child.id())
     }
 }
 
 /// The one that ran to its end without serving: what it printed on either output.
-///
-/// # Errors
-/// When it does not end.
 pub fn refused(mut command: Command) -> Result<(i32, String)> {
     let child = command
         .stdout(Stdio::piped())

@@ -78,9 +78,10 @@ impl Expected {
     /// How phases on a machine with a kernel of that release compare.
     pub fn on_machine(&self, release: &str) -> Numbers {
         let rest = release.strip_prefix(&self.machine_kernel);
-        match rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit())) {
-            true => Numbers::Same,
-            false => Numbers::SameSum,
+        if rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit())) {
+            Numbers::Same
+        } else {
+            Numbers::SameSum
         }
     }
 

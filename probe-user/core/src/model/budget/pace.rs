@@ -65,9 +65,10 @@ impl Measured {
         Self {
             made_per_s,
             ended_per_s: f64::max(made_per_s - (time_wait[1] - time_wait[0]) / lasted_s, 0.0),
-            live_growth_per_s: match live_change.abs() > by_chance {
-                true => live_change / lasted_s,
-                false => 0.0,
+            live_growth_per_s: if live_change.abs() > by_chance {
+                live_change / lasted_s
+            } else {
+                0.0
             },
         }
     }

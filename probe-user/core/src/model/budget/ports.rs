@@ -149,9 +149,10 @@ impl fmt::Display for PortSet {
             while let Some(next) = ports.next_if(|next| *next - high == 1) {
                 high = next;
             }
-            match low == high {
-                true => write!(f, "{separator}{low}")?,
-                false => write!(f, "{separator}{low}-{high}")?,
+            if low == high {
+                write!(f, "{separator}{low}")?
+            } else {
+                write!(f, "{separator}{low}-{high}")?
             }
             separator = ",";
         }

@@ -106,10 +106,7 @@ impl Packed {
                 in_fin_wait2,
             } => {
                 let left_ms = u32::try_from(left_ns / MS_NS).unwrap_or(u32::MAX);
-                let flag = match in_fin_wait2 {
-                    true => Self::IN_FIN_WAIT2,
-                    false => 0,
-                };
+                let flag = if in_fin_wait2 { Self::IN_FIN_WAIT2 } else { 0 };
                 Self(left_ms.min(Self::MAX_MS) | flag)
             }
         }

@@ -147,9 +147,10 @@ impl<'a> View<'a> {
         let is_measured = use_.before.is_some() || told.made > 0;
         let rate = |rate: f64| is_measured.then_some(rate);
         let (all, fast) = (self.count(use_, false), self.count(use_, true));
-        let hold_ns = match use_.is_reused {
-            true => self.sysctls.reuse_delay_ns,
-            false => self.sysctls.time_wait_ns(),
+        let hold_ns = if use_.is_reused {
+            self.sysctls.reuse_delay_ns
+        } else {
+            self.sysctls.time_wait_ns()
         };
         let ahead = |count: &Count| {
             let outlook = forecast(&count.held(), &measured.pace(hold_ns));
@@ -184,9 +185,10 @@ impl<'a> View<'a> {
     fn count(&self, use_: &Use, only_fast: bool) -> Count {
         let usable = use_.usable;
         let mut count = Count {
-            capacity: match only_fast {
-                true => usable.fast_count,
-                false => usable.count,
+            capacity: if only_fast {
+                usable.fast_count
+            } else {
+                usable.count
             },
             ..Count::default()
         };

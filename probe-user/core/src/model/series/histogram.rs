@@ -74,9 +74,10 @@ impl Histogram {
                 continue;
             }
             let low_ns = bucket_lower_bound_ns(bucket);
-            let high_ns = match bucket + 1 < LATENCY_BUCKETS {
-                true => bucket_lower_bound_ns(bucket + 1),
-                false => searches.max_ns.max(low_ns),
+            let high_ns = if bucket + 1 < LATENCY_BUCKETS {
+                bucket_lower_bound_ns(bucket + 1)
+            } else {
+                searches.max_ns.max(low_ns)
             };
             let middle_ns = low_ns.midpoint(high_ns).min(searches.max_ns);
             self.add_many(low_ns, middle_ns, u64::from(*count));

@@ -46,9 +46,12 @@ pub fn printable(text: &str) -> Box<str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return text.into();
     }
-    let chars = text.chars().map(|char| match is_unsafe(char) {
-        true => char::REPLACEMENT_CHARACTER,
-        false => char,
+    let chars = text.chars().map(|char| {
+        if is_unsafe(char) {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            char
+        }
     });
     chars.collect::<String>().into()
 }

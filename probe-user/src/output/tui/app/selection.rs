@@ -67,9 +67,10 @@ impl App {
             Pane::Events => {
                 let events = self.events();
                 let is_newest = index + 1 >= events.len();
-                self.event_at = match is_newest {
-                    true => None,
-                    false => events.get(index).map(|told| told.number),
+                self.event_at = if is_newest {
+                    None
+                } else {
+                    events.get(index).map(|told| told.number)
                 };
             }
             Pane::Findings => self.finding_at = index,

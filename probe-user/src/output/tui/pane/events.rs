@@ -54,9 +54,10 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     );
     let inner = frame(app, Pane::Events, area, buffer, &title);
     let selected = app.index(Pane::Events);
-    let chosen: Vec<(usize, Column)> = match area.width >= WIDE {
-        true => ALL.into_iter().enumerate().collect(),
-        false => FEW.to_vec(),
+    let chosen: Vec<(usize, Column)> = if area.width >= WIDE {
+        ALL.into_iter().enumerate().collect()
+    } else {
+        FEW.to_vec()
     };
     let columns: Vec<Column> = chosen.iter().map(|(_, column)| *column).collect();
     table(

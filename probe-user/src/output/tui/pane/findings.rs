@@ -22,12 +22,13 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
         None => &[],
     };
     let height = usize::from(area.height).saturating_sub(1);
-    let title = match findings.is_empty() {
-        true => "Doctor".to_owned(),
-        false => format!(
+    let title = if findings.is_empty() {
+        "Doctor".to_owned()
+    } else {
+        format!(
             "Doctor ({}; Enter: what to do)",
             window(offset, height, findings.len())
-        ),
+        )
     };
     let inner = frame(app, Pane::Findings, area, buffer, &title);
     let selected = app.index(Pane::Findings);

@@ -47,15 +47,13 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
         app.look.key(),
     );
     let x = area.x + PROMPT.len() as u16;
-    let beside = match line.text().is_empty() {
-        true => EXAMPLE,
-        false => "",
-    };
+    let beside = if line.text().is_empty() { EXAMPLE } else { "" };
     // Its end is what is being typed.
     let mut text = escape(line.text());
-    let room = match beside.is_empty() {
-        true => area.right() - x - 1,
-        false => (area.right() - x) / 2,
+    let room = if beside.is_empty() {
+        area.right() - x - 1
+    } else {
+        (area.right() - x) / 2
     };
     while text.width() > usize::from(room) {
         text.remove(0);

@@ -76,11 +76,12 @@ fn state(app: &App) -> (String, ratatui::style::Style) {
             look.focused(),
         );
     }
-    match app.is_paused {
-        true => (
+    if app.is_paused {
+        (
             format!("PAUSED, {} events since", app.held_back()),
             look.warning(),
-        ),
-        false => ("live".to_owned(), look.good()),
+        )
+    } else {
+        ("live".to_owned(), look.good())
     }
 }

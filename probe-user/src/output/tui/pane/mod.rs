@@ -32,9 +32,10 @@ fn frame(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer, title: &str) ->
         return area;
     }
     let has_focus = app.focus == pane && pane.takes_keys() && app.overlay.is_none();
-    let (mark, style) = match has_focus {
-        true => ("▶ ", app.look.focused()),
-        false => ("─ ", app.look.title()),
+    let (mark, style) = if has_focus {
+        ("▶ ", app.look.focused())
+    } else {
+        ("─ ", app.look.title())
     };
     rule(app, area, buffer, mark, title, style)
 }
@@ -86,9 +87,10 @@ fn number(number: u64) -> String {
 
 /// A number, marked where it is a lower bound.
 fn at_least(count: u64, is_exact: bool) -> String {
-    match is_exact {
-        true => number(count),
-        false => format!("≥{}", number(count)),
+    if is_exact {
+        number(count)
+    } else {
+        format!("≥{}", number(count))
     }
 }
 
@@ -139,13 +141,14 @@ fn nothing(app: &App, area: Rect, buffer: &mut Buffer, text: &str) {
 
 /// `3-9 of 120`, where not all fit.
 fn window(offset: usize, height: usize, length: usize) -> String {
-    match length > height {
-        true => format!(
+    if length > height {
+        format!(
             "{}-{} of {length}",
             offset + 1,
             (offset + height).min(length)
-        ),
-        false => length.to_string(),
+        )
+    } else {
+        length.to_string()
     }
 }
 

@@ -87,9 +87,10 @@ fn integrity(app: &App) -> Vec<Note> {
     let mut notes = Vec::new();
     block(&mut notes, "lost", &table::lost(report), plain);
     let degraded = tiers::losses(&report.tiers);
-    let tiers = match degraded.is_empty() {
-        true => "every question is answered by the best tier",
-        false => &degraded,
+    let tiers = if degraded.is_empty() {
+        "every question is answered by the best tier"
+    } else {
+        &degraded
     };
     block(&mut notes, "tiers", tiers, plain);
     for row in report.audit.iter().filter(|row| !row.is_quiet()) {

@@ -88,9 +88,10 @@ fn audit(app: &App, report: &Report) -> Part {
             margin += uncertainty;
         }
     }
-    let mut text = match parts.is_empty() {
-        true => format!("audit: 0 off of {births} TIME_WAITs"),
-        false => format!("AUDIT: OFF BY {}", parts.join(", ")),
+    let mut text = if parts.is_empty() {
+        format!("audit: 0 off of {births} TIME_WAITs")
+    } else {
+        format!("AUDIT: OFF BY {}", parts.join(", "))
     };
     if margin > 0 {
         text.push_str(&format!(" ({margin} in flight)"));

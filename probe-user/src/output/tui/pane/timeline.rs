@@ -79,9 +79,10 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             style: look.port(),
         },
     ];
-    let rows: &[Row] = match usize::from(inner.height) >= all.len() {
-        true => &all,
-        false => &few[..few.len().min(usize::from(inner.height))],
+    let rows: &[Row] = if usize::from(inner.height) >= all.len() {
+        &all
+    } else {
+        &few[..few.len().min(usize::from(inner.height))]
     };
     if rows.is_empty() {
         return;
@@ -118,10 +119,11 @@ fn draw_row(app: &App, row: &Row, area: Rect, buffer: &mut Buffer) {
     // The newest is at the right.
     let first = area.x + LABEL + width - values.len() as u16;
     for (x, value) in (first..).zip(&values) {
-        let eighths = match *value > 0.0 {
-            // What is not nothing is seen.
-            true => ((value / highest * f64::from(full)).round() as u16).max(1),
-            false => 0,
+        // What is not nothing is seen.
+        let eighths = if *value > 0.0 {
+            ((value / highest * f64::from(full)).round() as u16).max(1)
+        } else {
+            0
         };
         for up in 0..area.height {
             let part = eighths.saturating_sub(up * 8).min(8);
