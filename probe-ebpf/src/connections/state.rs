@@ -1,30 +1,24 @@
-//! State transitions: the openers' and closers' moments, and how each connection ended.
+//! State transitions: when a connection is opened and closed, and by whom.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Side, Unattributed};
+use twtrace_wire::Side;
 
+use super::closed::{closed, closer_or_opener};
 use crate::{
     constants::config,
-    events::emit,
-    maps::{LISTENER_CLOSERS, counting},
     ports::{syscall, uncalled},
     processes::{
-        process::{actor, answerable},
+        process::actor,
         stack::{self, Ctx},
     },
-    records::{
-        ACTIVE_CLOSE, Actor, BEGUN, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, Conn, Fact, NEW,
-        Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT,
-    },
-    resets::unaccepted,
-    slots::{conn, existing, listener, recent, subflow},
+    records::{ACTIVE_CLOSE, BEGUN, CLOSED, Conn, NEW, Program},
+    slots::{conn, existing, listener, subflow},
     sockets::{
         read::now_ns,
-        sock::{ECONNABORTED, ETIMEDOUT, IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock},
+        sock::{IPPROTO_MPTCP, IPPROTO_TCP, SHUT_BOTH, Sock},
         state,
     },
-    time_wait::{birth, inferred, timer},
-    totals,
+    time_wait::{birth, timer},
 };
 
 /// `inet_sock_set_state(sk, oldstate, newstate)`. Where the [second program](transition_again) was first, all but →CLOSE
@@ -250,181 +244,5 @@ unsafe fn note_close(sock: Sock, conn: *mut Conn) {
         if (*conn).closed_ns == 0 && sock.shutdown() == SHUT_BOTH {
             (*conn).closed_ns = now_ns();
         }
-    }
-}
-
-/// The acting process; the opener where a kernel thread stands for a process that is gone.
-#[inline(always)]
-fn closer_or_opener(sock: Sock, conn: &Conn) -> Actor {
-    let acting = actor(sock);
-    if !acting.is_process() && acting.key.unattributed == Unattributed::Unknown as u32 {
-        return conn.opener;
-    }
-    acting
-}
-
-/// any → CLOSE.
-#[inline(always)]
-fn closed(ctx: Ctx, sock: Sock, old: u8, program: Program) {
-    if old == state::LISTEN {
-        if !counting::is_following() {
-            return;
-        }
-        let thread = bpf_get_current_pid_tgid();
-        let _ = LISTENER_CLOSERS.insert(thread, sock.0, 0);
-        listener::closed(sock);
-        return;
-    }
-    if program == Program::First && closed_by_second(sock, old) {
-        return;
-    }
-    if let Some(conn) = conn::in_state(sock, old) {
-        finish(ctx, sock, conn, old);
-        if program == Program::Second {
-            // SAFETY: the entry of a live socket.
-            unsafe { (*conn).flags |= CLOSED_BY_SECOND };
-        }
-    }
-}
-
-/// Whether the second program was here before the first, with this →CLOSE: see [`Turns`](crate::records::Turns).
-#[inline(always)]
-fn closed_by_second(sock: Sock, old: u8) -> bool {
-    let Some(conn) = conn::find(sock.0) else {
-        return false;
-    };
-    // SAFETY: the entry of a live socket.
-    unsafe {
-        let is_closed = (*conn).flags & CLOSED_BY_SECOND != 0 && (*conn).closed_from == old;
-        (*conn).flags &= !CLOSED_BY_SECOND;
-        is_closed
-    }
-}
-
-/// →CLOSE, or what is left of it at `tcp_destroy_sock` (`old` 0) where the kernel skipped the program
-/// that should have seen it.
-#[inline(always)]
-fn finish(ctx: Ctx, sock: Sock, conn: *mut Conn, old: u8) {
-    // SAFETY: the entry of a live socket.
-    let known = unsafe { &mut *conn };
-    uncalled::closed(ctx, sock, known, old != 0);
-    if matches!(old, state::ESTABLISHED | state::CLOSE_WAIT) && counting::has_begun() {
-        totals::add_connection_reset(sock.net());
-    }
-    let error = sock.error();
-    let reset = known.flags & (RST_SENT | RST_RECEIVED) != 0;
-    if !known.closer.is_process() && error == 0 && !reset && old != 0 {
-        set_last_closer(ctx, sock, known, old);
-    }
-    if inferred::leaves_mini(sock, known, old) {
-        inferred::infer(sock, conn, old);
-    }
-    known.closed_from = old;
-    known.flags |= CLOSED;
-    if error != 0 && !reset && known.flags & BORN == 0 {
-        subflow::take_actors(sock, known);
-        abort(sock, known, old, error);
-    }
-}
-
-/// A connection that goes from an open state straight to CLOSE without an error is being disconnected
-/// by whoever runs: linger 0, unread data, connect(AF_UNSPEC); or it is a queued child of a listener
-/// that this thread is closing (inet_csk_listen_stop; the child itself is not owned then).
-#[inline(always)]
-fn set_last_closer(ctx: Ctx, sock: Sock, conn: &mut Conn, old: u8) {
-    match old {
-        state::ESTABLISHED
-        | state::SYN_RECV
-        | state::CLOSE_WAIT
-        | state::FIN_WAIT1
-        | state::FIN_WAIT2 => {}
-        _ => return,
-    }
-    let stranger = conn.closer.key.unattributed == Unattributed::ClosedBeforeTracing as u32;
-    if stranger {
-        return;
-    }
-    if sock.owned() {
-        conn.closer = closer_or_opener(sock, conn);
-    } else if sock.without_file()
-        && LISTENER_CLOSERS
-            .get_ptr(bpf_get_current_pid_tgid())
-            .is_some()
-    {
-        conn.closer = actor(sock);
-    } else {
-        return;
-    }
-    conn.site = stack::site(ctx, &conn.closer);
-}
-
-#[inline(always)]
-fn abort(sock: Sock, conn: &Conn, from: u8, error: u32) {
-    let fact = Fact {
-        kind: EventKind::Abort,
-        state: from,
-        from: 0,
-        reason: match error {
-            ETIMEDOUT => AbortReason::Timeout,
-            ECONNABORTED => AbortReason::Destroyed,
-            _ => AbortReason::Other,
-        } as u8,
-        kernel_reason: NO_KERNEL_REASON,
-        flags: 0,
-    };
-    emit::of_socket(&fact, sock.0, conn, answerable(conn));
-}
-
-/// `tcp_destroy_sock(sk)`: the socket goes. The second chance for a →CLOSE that was missed: an interrupt
-/// in the middle of the transition's program lets softirq run TCP, whose transitions then meet the same
-/// program on that CPU and are skipped; this one is another program.
-#[inline(always)]
-pub fn destroyed(ctx: Ctx, sock: Sock) {
-    recent::forget_others(sock);
-    let Some(conn) = conn::find(sock.0) else {
-        conn::forget(sock.0);
-        listener_destroyed(sock);
-        return;
-    };
-    // SAFETY: the entry of a socket that is being destroyed once.
-    let flags = unsafe {
-        if (*conn).flags & CLOSED == 0 {
-            finish(ctx, sock, conn, 0);
-        }
-        (*conn).flags
-    };
-    let leaves_nothing = flags & BORN == 0 || flags & BORN_INFERRED != 0;
-    let is_active = flags & ACTIVE_CLOSE != 0;
-    if is_active && leaves_nothing {
-        birth::expect_none(sock);
-    }
-    // Data after close: the RST follows.
-    let may_answer = is_active && flags & RST_RECEIVED == 0 || flags & RST_MAY_BE_DATA != 0;
-    if leaves_nothing && may_answer && flags & RST_SENT == 0 {
-        // SAFETY: as above.
-        recent::keep(sock, unsafe { &*conn });
-    }
-    unaccepted::destroyed(sock, conn, flags);
-    conn::forget(sock.0);
-}
-
-/// The queue of a listener is empty when it is destroyed. A child has no connection state left either, where the second program was
-/// before the first.
-#[inline(always)]
-fn listener_destroyed(sock: Sock) {
-    let thread = bpf_get_current_pid_tgid();
-    if let Some(listener) = LISTENER_CLOSERS.get_ptr(thread) {
-        // SAFETY: an integer in an LRU entry that only this thread writes.
-        if unsafe { *listener } == sock.0 {
-            let _ = LISTENER_CLOSERS.remove(thread);
-        }
-    }
-}
-
-/// `tcp_destroy_sock(sk)`, in another program: a connection state that is left was missed by the first one.
-#[inline(always)]
-pub fn destroyed_again(ctx: Ctx, sock: Sock) {
-    if conn::find(sock.0).is_some() {
-        destroyed(ctx, sock);
     }
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use super::{field, tell_of_losses};
 use crate::{
     answers::{bound, identity},
-    connections::state,
+    connections::{closed, state},
     processes::stack,
     records::Program,
     sockets::sock::Sock,
@@ -42,7 +42,7 @@ pub fn state_again_raw(ctx: RawTracePointContext) -> u32 {
 /// `tcp_destroy_sock(struct sock *sk)`, since 4.16.
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 pub fn destroy_raw(ctx: RawTracePointContext) -> u32 {
-    state::destroyed(stack::ctx(&ctx), Sock(ctx.arg(0)));
+    closed::destroyed(stack::ctx(&ctx), Sock(ctx.arg(0)));
     tell_of_losses(&ctx);
     0
 }
@@ -85,7 +85,7 @@ pub fn state_tracepoint(ctx: TracePointContext) -> u32 {
 /// `tcp:tcp_destroy_sock`: skaddr 8.
 #[tracepoint]
 pub fn destroy_tracepoint(ctx: TracePointContext) -> u32 {
-    state::destroyed(stack::ctx(&ctx), Sock(field(&ctx, 8)));
+    closed::destroyed(stack::ctx(&ctx), Sock(field(&ctx, 8)));
     tell_of_losses(&ctx);
     0
 }
@@ -105,6 +105,6 @@ pub fn state_again_tracepoint(ctx: TracePointContext) -> u32 {
 /// `tcp:tcp_destroy_sock`.
 #[tracepoint]
 pub fn destroy_again_tracepoint(ctx: TracePointContext) -> u32 {
-    state::destroyed_again(stack::ctx(&ctx), Sock(field(&ctx, 8)));
+    closed::destroyed_again(stack::ctx(&ctx), Sock(field(&ctx, 8)));
     0
 }

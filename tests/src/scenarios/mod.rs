@@ -9,6 +9,7 @@ mod command;
 mod containers;
 mod crowd;
 mod data_after_close;
+mod disconnect;
 mod doctor;
 mod doctor_nat;
 mod doctor_ports;
@@ -237,6 +238,7 @@ pub fn all() -> Vec<Scenario> {
         containers::SCENARIOS,
         protocols::SCENARIOS,
         reset::SCENARIOS,
+        disconnect::SCENARIOS,
         data_after_close::SCENARIOS,
         idle::SCENARIOS,
         peers::SCENARIOS,
