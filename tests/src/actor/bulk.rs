@@ -54,25 +54,25 @@ pub fn reset_many(target: SocketAddr, first: SocketAddr, count: u16) -> io::Resu
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Polls accept() until `count` connections have come, or no more do, and waits for the end of each before it closes it.
-/// Returns whose they were.
-pub fn accept_polled(listener: Fd, count: usize) -> io::Result<Vec<SocketAddr>> {
+/// Returns the ports that they came from.
+pub fn accept_polled(listener: Fd, count: usize) -> io::Result<Vec<u16>> {
     inet::set_nonblocking(listener)?;
-    let mut peers = Vec::new();
+    let mut ports = Vec::new();
     let mut last = Instant::now();
-    while peers.len() < count && last.elapsed() < QUIET {
+    while ports.len() < count && last.elapsed() < QUIET {
         match inet::accept_from(listener, 0) {
             Ok((fd, peer)) => {
                 // By a RST.
                 let _ = await_end(fd);
                 inet::close(fd)?;
-                peers.push(peer);
+                ports.push(peer.port());
                 last = Instant::now();
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(peers)
+    Ok(ports)
 }
 
 /// Connects `count` times, one each `interval`, and closes each after a quarter of that. Returns how many there

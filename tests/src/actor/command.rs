@@ -264,8 +264,8 @@ pub enum Answer {
     Pid(i32),
     /// Bulk work done.
     Count(usize),
-    /// Connections were accepted, from these.
-    Peers(Vec<SocketAddr>),
+    /// Connections were accepted, from these ports.
+    AcceptedFrom(Vec<u16>),
 }
 
 /// An established connection, seen from one end.

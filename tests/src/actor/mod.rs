@@ -24,6 +24,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// How long a killed actor may take to be gone.
 const DEATH_LIMIT: Duration = Duration::from_secs(10);
 
+/// Bytes of an answer: that of a loop that accepts names the port of each connection.
+const LONGEST_ANSWER: usize = 64 << 10;
+
 /// A process of a scenario, seen from the stage.
 pub struct Actor {
     /// Process id (the actors stay in the initial pid namespace).
@@ -82,7 +85,7 @@ impl Actor {
     /// # Errors
     /// When the actor is gone or takes too long.
     pub fn outcome(&self) -> Result<Outcome> {
-        let mut buffer = [0_u8; 1024];
+        let mut buffer = vec![0_u8; LONGEST_ANSWER];
         match descriptors::receive(&self.control, &mut buffer) {
             Ok((0, _)) => bail!("{} is gone", self.comm),
             Ok((length, _)) => Ok(serde_json::from_slice(&buffer[..length])?),

@@ -134,7 +134,9 @@ fn perform(command: &Command) -> io::Result<Answer> {
             first,
             count,
         } => bulk::reset_many(target, first, count).map(Answer::Count),
-        Command::AcceptPolled { fd, count } => bulk::accept_polled(fd, count).map(Answer::Peers),
+        Command::AcceptPolled { fd, count } => {
+            bulk::accept_polled(fd, count).map(Answer::AcceptedFrom)
+        }
         Command::DropPrivileges => process::drop_privileges().map(done),
         Command::Spin => loop {
             std::hint::spin_loop();

@@ -224,10 +224,10 @@ impl Actor {
 }
 
 impl Actor {
-    /// Waits for the end of a loop that accepts: whose connections it got.
-    pub fn finished_accepting(&self) -> Result<Vec<SocketAddr>> {
+    /// Waits for the end of a loop that accepts: the ports that its connections came from.
+    pub fn finished_accepting(&self) -> Result<Vec<u16>> {
         match self.outcome()? {
-            Ok(Answer::Peers(peers)) => Ok(peers),
+            Ok(Answer::AcceptedFrom(ports)) => Ok(ports),
             other => bail!("{}: accepting ended with {other:?}", self.comm),
         }
     }
