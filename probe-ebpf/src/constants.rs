@@ -4,12 +4,12 @@ use core::ptr;
 
 use twtrace_wire::{ABSENT, BIRTHS_HOOKED, Config, Offsets};
 
-/// Written by userspace before loading. Read field by field with [`offset`], so that the verifier knows
-/// each value and drops what this kernel does not need.
+/// Offsets of kernel fields, written by userspace before loading. Read field by field with [`offset`], so that the
+/// verifier knows each value and removes what this kernel does not need.
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = Offsets::from_values(&[ABSENT; Offsets::SOURCES.len()]);
 
-/// Written by userspace before loading; read with [`config`].
+/// Settings of this run, written by userspace before loading. Read with [`config`].
 #[unsafe(no_mangle)]
 pub static CONFIG: Config = Config {
     tw_timer_handler: 0,
@@ -33,20 +33,20 @@ pub static CONFIG: Config = Config {
     in_execve_bit: ABSENT,
 };
 
-/// A field of one of the statics above, as it was replaced after compilation.
+/// Reads a field of one of the statics above, with the value that userspace wrote after compilation.
 #[inline(always)]
 pub fn constant<T: Copy>(field: *const T) -> T {
     // SAFETY: only called by the macros below, with a field of a valid static.
     unsafe { ptr::read_volatile(field) }
 }
 
-/// A field of [`OFFSETS`].
+/// Reads a field of [`OFFSETS`].
 macro_rules! offset {
     ($field:ident) => {{ $crate::constants::constant(&raw const $crate::constants::OFFSETS.$field) }};
 }
 pub(crate) use offset;
 
-/// A field of [`CONFIG`].
+/// Reads a field of [`CONFIG`].
 macro_rules! config {
     ($field:ident) => {{ $crate::constants::constant(&raw const $crate::constants::CONFIG.$field) }};
 }

@@ -1,7 +1,7 @@
-//! Who belongs to the command that is followed: each new process whose parent does.
+//! Processes of the traced command: each new process whose parent is one of them.
 //!
-//! A child is marked before it runs for the first time, so that whoever asks about a process that has acted
-//! gets the answer for good: neither double forks nor the parent's exit change it.
+//! A child is marked before it first runs, so that the answer for a process that has acted is final: neither double
+//! forks nor the parent's exit change it.
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use twtrace_wire::{Probe, ProcessKey};
@@ -13,28 +13,28 @@ use crate::{
     sockets::read::read,
 };
 
-/// Children of a task that are looked through for the one that was just made. It is the last one, but for
-/// orphans that the task was given meanwhile.
+/// How many children of a task are searched for the new one. It is the last one, except for orphans that the task has
+/// adopted since.
 const LAST_CHILDREN: u32 = 8;
 
 /// `struct list_head`: next, prev.
 const PREVIOUS: u32 = 8;
 
-/// The current task has forked.
+/// The current task has forked `child`, a `struct task_struct`.
 #[inline(always)]
 pub fn forked(child: u64) {
-    // SAFETY: no arguments, no effect.
+    // SAFETY: the helper takes no arguments and has no side effects.
     let parent = process::current_key(unsafe { bpf_get_current_task() });
     if DESCENDANTS.get_ptr(parent).is_some() {
         adopt(child, true);
     }
 }
 
-/// The current task has forked, and all that is known of the child is its pid: it is looked for among the last
-/// children of the task (or of its parent, where the new process was to be a sibling: CLONE_PARENT).
+/// The current task has forked, and only the child's pid is known. It is searched for among the last children of the
+/// task, or of its parent, if the new process is a sibling (CLONE_PARENT).
 #[inline(always)]
 pub fn forked_by_pid(pid: u32, counts_lost: bool) {
-    // SAFETY: no arguments, no effect.
+    // SAFETY: the helper takes no arguments and has no side effects.
     let task = unsafe { bpf_get_current_task() };
     if DESCENDANTS.get_ptr(process::current_key(task)).is_none() {
         return;
@@ -43,7 +43,7 @@ pub fn forked_by_pid(pid: u32, counts_lost: bool) {
         0 => last_child(read(task, offset!(task_real_parent)), pid),
         child => child,
     };
-    // A thread is nobody's child.
+    // A thread is no child of any task.
     if child != 0 {
         adopt(child, counts_lost);
     }
@@ -70,7 +70,7 @@ fn last_child(parent: u64, pid: u32) -> u64 {
 fn adopt(child: u64, counts_lost: bool) {
     let tgid: u32 = read(child, offset!(task_tgid));
     if read::<u32>(child, offset!(task_pid)) != tgid {
-        // A thread of its process.
+        // A thread of its process, not a new process.
         return;
     }
     let key = ProcessKey {
@@ -81,15 +81,15 @@ fn adopt(child: u64, counts_lost: bool) {
     follow(&key, counts_lost);
 }
 
-/// The current process itself is followed, or no more.
+/// Adds the current process to those of the traced command, or removes it.
 #[inline(always)]
 pub fn follow_children_of_current(follows: bool) {
-    // SAFETY: no arguments, no effect.
+    // SAFETY: the helper takes no arguments and has no side effects.
     let key = process::current_key(unsafe { bpf_get_current_task() });
     if follows {
         follow(&key, true);
     } else {
-        // It need not be there.
+        // The entry may be missing.
         let _ = DESCENDANTS.remove(key);
     }
 }

@@ -1,9 +1,9 @@
-//! The kernel's table of local ports: which of them belong to a bind(), so that connect() passes over them.
+//! The kernel's table of local ports: which of them belong to a bind(), so that connect() skips them.
 //!
-//! `struct inet_bind_bucket` stands for a port of a namespace while any socket holds it. __inet_hash_connect() takes a port
-//! only where there is none, or where `fastreuse` and `fastreuseport` are both below 0: where connect() chose it. From
-//! 6.18 on a port goes back to that when the last socket has left that bind() gave it to (`sk_userlocks`, SOCK_CONNECT_BIND;
-//! `tw_connect_bind`); before, when it has no socket any more.
+//! `struct inet_bind_bucket` represents a port of a namespace while any socket holds it. __inet_hash_connect() takes a
+//! port only if it has no bucket, or if `fastreuse` and `fastreuseport` are both below 0, which means that connect()
+//! chose it. From 6.18 on, a port returns to that state when the last socket that got it from bind() has left
+//! (`sk_userlocks`, SOCK_CONNECT_BIND; `tw_connect_bind`). Before 6.18, it does so when it has no socket any more.
 
 use twtrace_wire::{ABSENT, BUCKETS_AT_ONCE, BoundPort, PORTS_AT_ONCE};
 
@@ -14,7 +14,8 @@ use crate::{
     sockets::{read::read, tuple::netns_inum},
 };
 
-/// Ports that share a bucket are those of other namespaces: there are 65,536 buckets on all but small machines.
+/// Limit of entries read in one chain. Ports that share a bucket belong to different namespaces: all but small machines
+/// have 65,536 buckets.
 const MAX_IN_CHAIN: u32 = 64;
 /// `struct hlist_head`, the last member of `struct inet_bind_hashbucket`, is one pointer.
 const HEAD_BYTES: u32 = 8;
@@ -34,14 +35,14 @@ fn is_readable() -> bool {
 }
 
 /// Answers userspace, which runs the program itself with a descriptor of its own namespace's file: the ports of all
-/// namespaces in [`BUCKETS_AT_ONCE`] buckets from this one on. (Namespaces that have a table of connections of their own share
-/// this one: inet_pernet_hashinfo_alloc, 6.1.)
+/// namespaces in [`BUCKETS_AT_ONCE`] buckets, starting with this one. (Namespaces with their own table of connections
+/// share this table: inet_pernet_hashinfo_alloc, 6.1.)
 #[inline(always)]
 pub fn answer(descriptor: u64, first: u64) {
     let Some(answer) = BOUND_PORTS.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: a map value; there is one caller.
+    // SAFETY: a map value; there is only one caller.
     unsafe {
         (*answer).buckets = 0;
         (*answer).count = 0;
@@ -65,11 +66,12 @@ pub fn answer(descriptor: u64, first: u64) {
     }
 }
 
-/// Names the ports in one chain that belong to a bind(). A global function, as the next one: the verifier looks at each by itself
-/// once, not for each bucket.
+/// Names the ports in one chain that belong to a bind(). A global function, like the next one: the verifier checks each
+/// on its own, once, and not for each bucket.
 ///
-/// Nothing keeps the chain as it is meanwhile. Buckets come from a slab of their own and are named by what they say
-/// themselves; where one goes just then, what follows it may be missed, as if it had been looked at a moment later or earlier.
+/// The chain is not locked and may change. Buckets come from a slab of their own and are named by their own contents.
+/// If one is removed at this moment, those after it may be missed, as if the chain had been read a moment later or
+/// earlier.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn name_bound_chain(heads: u64, number: u64) -> u32 {
@@ -87,7 +89,7 @@ pub extern "C" fn name_bound_chain(heads: u64, number: u64) -> u32 {
     1
 }
 
-/// Names the port of this node, if it belongs to a bind().
+/// Names the port of this node if it belongs to a bind().
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn name_bound(node: u64) -> u32 {
@@ -106,7 +108,7 @@ pub extern "C" fn name_bound(node: u64) -> u32 {
     let Some(answer) = BOUND_PORTS.get_ptr_mut(0) else {
         return 1;
     };
-    // SAFETY: a map value; there is one caller, and the index is within the array.
+    // SAFETY: a map value; there is only one caller, and the index is within the array.
     unsafe {
         let index = (*answer).count as usize;
         if index >= PORTS_AT_ONCE {
@@ -119,11 +121,11 @@ pub extern "C" fn name_bound(node: u64) -> u32 {
     0
 }
 
-/// Says that the answer is not whole.
+/// Marks the answer as incomplete.
 #[inline(always)]
 fn missed() {
     if let Some(answer) = BOUND_PORTS.get_ptr_mut(0) {
-        // SAFETY: a map value; there is one caller.
+        // SAFETY: a map value; there is only one caller.
         unsafe { (*answer).missed += 1 };
     }
 }

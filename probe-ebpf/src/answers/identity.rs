@@ -1,4 +1,4 @@
-//! Which process, and which network namespace, is it whose file userspace has open?
+//! Identifies the process or network namespace whose file userspace has open.
 
 use twtrace_wire::{ABSENT, ProcessKey, ProcessNow};
 
@@ -16,28 +16,30 @@ use crate::{
 /// `enum pid_type` (include/linux/pid_types.h; since 4.19).
 const PIDTYPE_TGID: u32 = 1;
 
-/// Answers userspace, which runs the program itself: which process is it whose directory in /proc the caller has open under
-/// this descriptor, which program does it run, and where? /proc shows its start to the clock tick only; in events it is part of
-/// the process's identity, to the nanosecond. And its id is that of the initial pid namespace, whichever one the caller is in.
+/// Answers userspace, which runs the program itself: the process whose directory in /proc the caller has open under
+/// this descriptor, the program that it runs, and its cgroup. /proc shows the start time of a process only to the clock
+/// tick, but in events it is part of the process's identity, to the nanosecond. The id is that of the initial pid
+/// namespace, whatever the caller's namespace is.
 #[inline(always)]
 pub fn answer_process_now(descriptor: u64) {
     if let Some(answer) = PROCESS_NOW.get_ptr_mut(0) {
-        // SAFETY: a map value; there is one caller.
+        // SAFETY: a map value; there is only one caller.
         unsafe { *answer = process_now(descriptor) }
     }
 }
 
-/// Answers userspace, which runs the program itself: which network namespace is it whose file the caller has open under
-/// this descriptor?
+/// Answers userspace, which runs the program itself: the network namespace whose file the caller has open under this
+/// descriptor.
 #[inline(always)]
 pub fn answer_netns_identity(descriptor: u64) {
     if let Some(answer) = NETNS_IDENTITY.get_ptr_mut(0) {
-        // SAFETY: a map value; there is one caller.
+        // SAFETY: a map value; there is only one caller.
         unsafe { *answer = netns_key(net_of(descriptor)) }
     }
 }
 
-/// `file` → `inode.i_private` (fs/nsfs.c): the `ns_common` in the `struct net`.
+/// The `struct net` of a namespace's file, or 0: `file` → `inode.i_private` (fs/nsfs.c), which is the `ns_common` in
+/// the `struct net`.
 #[inline(always)]
 pub fn net_of(descriptor: u64) -> u64 {
     if offset!(inode_private) == ABSENT || offset!(net_ns) == ABSENT {
@@ -84,13 +86,15 @@ const NO_PROCESS: ProcessNow = ProcessNow {
     in_exec: 0,
 };
 
-/// Set before the new program's memory is taken and reset after `self_exec_id` has grown (fs/exec.c).
+/// Whether a task is in exec(). Set before the new program's memory is taken, and reset after `self_exec_id` has grown
+/// (fs/exec.c).
 #[inline(always)]
 fn is_in_exec(task: u64) -> bool {
     has_bit(task, config!(in_execve_bit))
 }
 
-/// `file` → `proc_inode.pid` (fs/proc/internal.h) → the first task in `pid.tasks[PIDTYPE_TGID]`: the leader.
+/// The leader of a process, or 0: `file` → `proc_inode.pid` (fs/proc/internal.h) → the first task in
+/// `pid.tasks[PIDTYPE_TGID]`.
 #[inline(always)]
 fn leader_of(descriptor: u64) -> u64 {
     if offset!(proc_inode_pid) == ABSENT
@@ -110,7 +114,7 @@ fn leader_of(descriptor: u64) -> u64 {
     if pid == 0 {
         return 0;
     }
-    // A list's head is one pointer, a node two.
+    // The head of a list is one pointer, a node two.
     let node: u64 = read(pid, offset!(pid_tasks) + PIDTYPE_TGID * 8);
     if node == 0 {
         return 0;

@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// `inet_csk_accept()` returned `child` in the accepting process. MPTCP listeners pass here too, with
-/// the first subflow. `listener` is 0 where the hook does not tell it: it is looked up then.
+/// `inet_csk_accept()` returned `child` in the accepting process. MPTCP listeners also pass here, with the first
+/// subflow. `listener` is 0 if the hook does not provide it; it is looked up then.
 #[inline(always)]
 pub fn accepted(listener: u64, child: u64) {
     if child == 0 {
@@ -53,13 +53,13 @@ pub fn accepted(listener: u64, child: u64) {
     }
 }
 
-/// The thread-group id comes last: softirq on another CPU may be looking whether there is an opener.
+/// Writes the opener, with the thread-group id last: softirq on another CPU may be checking whether there is an opener.
 ///
 /// # Safety
 /// `conn` is the entry of a live socket.
 #[inline(always)]
 unsafe fn write_opener(conn: *mut Conn, opener: &Actor) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         (*conn).opener.key.start_boot_ns = opener.key.start_boot_ns;
         (*conn).opener.tid = opener.tid;
@@ -79,8 +79,8 @@ pub fn returned(descriptor: i64) {
     }
 }
 
-/// The listener that the current system call names by a descriptor, if it listens on the child's port; else 0: the call is no
-/// accept(), as with io_uring, or the descriptor has become another one.
+/// The listener that the current system call names by a descriptor, if it listens on the child's port. Otherwise 0: the
+/// call is not accept(), as with io_uring, or the descriptor now stands for something else.
 #[inline(always)]
 fn listener_of_call(child: Sock) -> u64 {
     let descriptor = stack::first_argument();

@@ -1,4 +1,4 @@
-//! Connections that have ended: who ended them and how, and what is forgotten with their sockets.
+//! Ends of connections: who ended them and how, and what is removed with their sockets.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{AbortReason, EventKind, NO_KERNEL_REASON, Unattributed};
@@ -25,7 +25,7 @@ use crate::{
     totals,
 };
 
-/// The acting process; the opener where a kernel thread stands for a process that is gone.
+/// The acting process; or the opener, if a kernel thread acts for a process that has exited.
 #[inline(always)]
 pub fn closer_or_opener(sock: Sock, conn: &Conn) -> Actor {
     let acting = actor(sock);
@@ -35,7 +35,7 @@ pub fn closer_or_opener(sock: Sock, conn: &Conn) -> Actor {
     acting
 }
 
-/// any → CLOSE.
+/// A transition from any state to CLOSE.
 #[inline(always)]
 pub fn closed(ctx: Ctx, sock: Sock, old: u8, program: Program) {
     if old == state::LISTEN {
@@ -59,7 +59,7 @@ pub fn closed(ctx: Ctx, sock: Sock, old: u8, program: Program) {
     }
 }
 
-/// Whether the second program was here before the first, with this →CLOSE: see [`Turns`](crate::records::Turns).
+/// Whether the second program has handled this →CLOSE before the first: see [`Turns`](crate::records::Turns).
 #[inline(always)]
 fn closed_by_second(sock: Sock, old: u8) -> bool {
     let Some(conn) = conn::find(sock.0) else {
@@ -73,8 +73,8 @@ fn closed_by_second(sock: Sock, old: u8) -> bool {
     }
 }
 
-/// →CLOSE, or what is left of it at `tcp_destroy_sock` (`old` 0) where the kernel skipped the program
-/// that should have seen it.
+/// Handles →CLOSE; or what is left of it at `tcp_destroy_sock` (`old` 0), if the kernel skipped the program that should
+/// have seen it.
 #[inline(always)]
 fn finish(ctx: Ctx, sock: Sock, conn: *mut Conn, old: u8) {
     // SAFETY: the entry of a live socket.
@@ -99,9 +99,9 @@ fn finish(ctx: Ctx, sock: Sock, conn: *mut Conn, old: u8) {
     }
 }
 
-/// A connection that goes from an open state straight to CLOSE without an error is being disconnected
-/// by whoever runs: linger 0, unread data, connect(AF_UNSPEC); or it is a queued child of a listener
-/// that this thread is closing (inet_csk_listen_stop; the child itself is not owned then).
+/// A connection that changes from an open state straight to CLOSE without an error is being disconnected by the running
+/// process: linger 0, unread data, connect(AF_UNSPEC). Or it is a queued child of a listener that this thread is
+/// closing (inet_csk_listen_stop; the child itself is not owned then).
 #[inline(always)]
 fn set_last_closer(ctx: Ctx, sock: Sock, conn: &mut Conn, old: u8) {
     match old {
@@ -147,9 +147,9 @@ fn abort(sock: Sock, conn: &Conn, from: u8, error: u32) {
     emit::of_socket(&fact, sock.0, conn, answerable(conn));
 }
 
-/// `tcp_destroy_sock(sk)`: the socket goes. The second chance for a →CLOSE that was missed: an interrupt
-/// in the middle of the transition's program lets softirq run TCP, whose transitions then meet the same
-/// program on that CPU and are skipped; this one is another program.
+/// `tcp_destroy_sock(sk)`: the socket ends. This is the second chance for a →CLOSE that was missed: an interrupt in the
+/// middle of the transition's program lets softirq run TCP, whose transitions then meet the same program on that CPU
+/// and are skipped. This is another program.
 #[inline(always)]
 pub fn destroyed(ctx: Ctx, sock: Sock) {
     recent::forget_others(sock);
@@ -170,7 +170,7 @@ pub fn destroyed(ctx: Ctx, sock: Sock) {
     if is_active && leaves_nothing {
         birth::expect_none(sock);
     }
-    // Data after close: the RST follows.
+    // The RST for data after close is still to come.
     let may_answer = is_active && flags & RST_RECEIVED == 0 || flags & RST_MAY_BE_DATA != 0;
     if leaves_nothing && may_answer && flags & RST_SENT == 0 {
         // SAFETY: as above.
@@ -180,8 +180,8 @@ pub fn destroyed(ctx: Ctx, sock: Sock) {
     conn::forget(sock.0);
 }
 
-/// The queue of a listener is empty when it is destroyed. A child has no connection state left either, where the second program was
-/// before the first.
+/// The queue of a listener is empty when it is destroyed. A child also has no connection state left, if the second
+/// program ran before the first.
 #[inline(always)]
 fn listener_destroyed(sock: Sock) {
     let thread = bpf_get_current_pid_tgid();
@@ -193,7 +193,7 @@ fn listener_destroyed(sock: Sock) {
     }
 }
 
-/// `tcp_destroy_sock(sk)`, in another program: a connection state that is left was missed by the first one.
+/// `tcp_destroy_sock(sk)`, in the second program: a connection state that is left was missed by the first one.
 #[inline(always)]
 pub fn destroyed_again(ctx: Ctx, sock: Sock) {
     if conn::find(sock.0).is_some() {

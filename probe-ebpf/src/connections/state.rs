@@ -1,4 +1,4 @@
-//! State transitions: when a connection is opened and closed, and by whom.
+//! State transitions: when a connection is opened and closed, and by which process.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::Side;
@@ -21,8 +21,8 @@ use crate::{
     time_wait::{birth, timer},
 };
 
-/// `inet_sock_set_state(sk, oldstate, newstate)`. Where the [second program](transition_again) was first, all but →CLOSE
-/// sets what is set.
+/// `inet_sock_set_state(sk, oldstate, newstate)`. If the [second program](transition_again) ran first, this sets the
+/// same values again, except for →CLOSE.
 #[inline(always)]
 pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8, program: Program) {
     if !is_watched(old, new) {
@@ -44,20 +44,20 @@ pub fn transition(ctx: Ctx, sock: Sock, old: u8, new: u8, program: Program) {
     }
 }
 
-/// The same transition, in another program: does what the first one was kept from doing.
+/// The same transition, in the second program: handles what the first program missed.
 ///
-/// Where tracepoints can be preempted (seen on 7.3), a task that is preempted in the middle of the first
-/// program leaves it marked as running on that CPU, and the kernel skips it for every transition that
-/// other tasks make meanwhile: FIN_WAIT1 with its closer, above all. Under the crowd's load a second raw
-/// program left 2 closers of 12,000 unknown and a third one 3 of 8,000: all of them can be preempted at
-/// once. A classic tracepoint's program can't be, and comes last.
+/// Where tracepoints can be preempted (seen on 7.3), a task that is preempted in the middle of the first program leaves
+/// it marked as running on that CPU. The kernel then skips it for every transition that other tasks make in the
+/// meantime: above all FIN_WAIT1, and with it the closer. Under the load of the `crowd/*` scenarios, a second raw
+/// program left 2 closers of 12,000 unknown and a third one 3 of 8,000: all of them can be preempted at once. The
+/// program of a classic tracepoint cannot be preempted, and comes last.
 #[inline(always)]
 pub fn transition_again(ctx: Ctx, sock: Sock, old: u8, new: u8) {
     if !is_watched(old, new) {
         return unwatched(sock, old);
     }
     if old == new {
-        // Sets what is set.
+        // Sets the same values again.
         return transition(ctx, sock, old, new, Program::Second);
     }
     let conn = if new == state::CLOSE {
@@ -90,11 +90,11 @@ pub fn transition_again(ctx: Ctx, sock: Sock, old: u8, new: u8) {
     transition(ctx, sock, old, new, Program::Second);
 }
 
-/// Whether a transition says anything about the connection's actors or its end.
+/// Whether a transition shows anything about the processes of a connection or its end.
 #[inline(always)]
 fn is_watched(old: u8, new: u8) -> bool {
     if old == new {
-        // close() after shutdown() repeats these; a listener's abort repeats CLOSE.
+        // close() after shutdown() repeats these states; a listener's abort repeats CLOSE.
         return matches!(new, state::FIN_WAIT1 | state::FIN_WAIT2);
     }
     matches!(
@@ -108,7 +108,7 @@ fn is_watched(old: u8, new: u8) -> bool {
     )
 }
 
-/// A connection's child begins as a copy of its listener.
+/// A transition that is not watched: a child begins as a copy of its listener.
 #[inline(always)]
 fn unwatched(sock: Sock, old: u8) {
     if old == state::LISTEN && sock.protocol() == IPPROTO_MPTCP {
@@ -116,7 +116,7 @@ fn unwatched(sock: Sock, old: u8) {
     }
 }
 
-/// connect(): in process context, by the opener.
+/// connect(), in process context: the opener is the current process.
 #[inline(always)]
 fn connecting(sock: Sock) {
     let is_uncalled = config!(ports_by_syscall) != 0 && !syscall::connect_began(sock);
@@ -134,7 +134,7 @@ fn connecting(sock: Sock) {
     }
 }
 
-/// listen(): in process context.
+/// listen(), in process context.
 #[inline(always)]
 fn listening(sock: Sock) {
     listener::opened(sock);
@@ -143,7 +143,7 @@ fn listening(sock: Sock) {
     }
 }
 
-/// Softirq or backlog; the process is whoever happens to run. A server's accept() may have been here before.
+/// Runs in softirq or from the backlog: the current process may be any. The server's accept() may have come first.
 #[inline(always)]
 fn established(sock: Sock, old: u8) {
     let hash = sock.hash();
@@ -157,7 +157,7 @@ fn established(sock: Sock, old: u8) {
             let is_client_conn = (*conn).side == Side::Client as u8;
             let is_child = old == state::SYN_RECV && is_client_conn && sock.without_file();
             if is_child {
-                // An earlier socket's, whose end the kernel skipped our programs for.
+                // The state of an earlier socket, whose end was missed because the kernel skipped our programs.
                 *conn = NEW;
             } else {
                 // Crossed SYNs take a client through SYN_RECV.
@@ -189,23 +189,24 @@ fn established(sock: Sock, old: u8) {
     }
 }
 
-/// Whether a connection state has this very ESTABLISHED from the other program: an earlier socket's has another connection.
+/// Whether the other program has recorded this ESTABLISHED in the connection state. The state of an earlier socket has
+/// another connection's hash.
 #[inline(always)]
 fn is_established(conn: &Conn, hash: u32) -> bool {
     conn.established_ns != 0 && conn.hash == hash
 }
 
-/// ESTABLISHED or SYN_RECV → FIN_WAIT1 (active), CLOSE_WAIT → LAST_ACK (passive): in the closer.
+/// ESTABLISHED or SYN_RECV → FIN_WAIT1 (active), CLOSE_WAIT → LAST_ACK (passive): in the closing process.
 #[inline(always)]
 fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
     let Some(conn) = conn::alive(sock).or_else(|| conn::begin_existing(sock, &NEW)) else {
         return;
     };
-    // A crossed SYN or a TFO child whose shutdown() came first is closed by softirq: no actor there.
+    // After crossed SYNs, or for a TFO child whose shutdown() came first, softirq closes: there is no acting process.
     let owned = sock.owned();
     // SAFETY: the entry of a live socket.
     unsafe {
-        // A client gets there by crossed SYNs.
+        // Crossed SYNs take a client to SYN_RECV.
         if old == state::SYN_RECV && (*conn).side != Side::Client as u8 {
             (*conn).side = Side::Server as u8;
         }
@@ -224,7 +225,7 @@ fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
     }
 }
 
-/// FIN_WAIT1 or FIN_WAIT2 again: close(), where shutdown() had sent the FIN.
+/// FIN_WAIT1 or FIN_WAIT2 again: close() after shutdown() had sent the FIN.
 #[inline(always)]
 fn closed_after_shutdown(sock: Sock) {
     if let Some(conn) = conn::alive(sock) {
@@ -233,13 +234,14 @@ fn closed_after_shutdown(sock: Sock) {
     }
 }
 
-/// Notes since when data is too late: __tcp_close() and inet_shutdown() say that no more is received before they say more.
+/// Records the time from which data is too late: __tcp_close() and inet_shutdown() set `sk_shutdown` before they change
+/// the state.
 ///
 /// # Safety
-/// The entry of a live socket.
+/// `conn` is the entry of a live socket.
 #[inline(always)]
 unsafe fn note_close(sock: Sock, conn: *mut Conn) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         if (*conn).closed_ns == 0 && sock.shutdown() == SHUT_BOTH {
             (*conn).closed_ns = now_ns();

@@ -1,4 +1,4 @@
-//! From a judged fact to totals and a record in the ring buffer.
+//! Turns a fact into totals and a record in the ring buffer.
 
 use twtrace_wire::{ConnectionEvent, EventKind, Probe, Side, UNKNOWN, Unattributed};
 
@@ -18,7 +18,7 @@ use crate::{
     totals::{count, count_sent, sites},
 };
 
-/// A fact about a full socket: counted under its process and, if the ring buffer has room, reported.
+/// A fact about a full socket: counts it under its process, and reports it if the ring buffer has room.
 #[inline(always)]
 pub fn of_socket(fact: &Fact, sock: u64, conn: &Conn, charged: &Actor) -> u32 {
     if !counting::has_begun() {
@@ -29,9 +29,9 @@ pub fn of_socket(fact: &Fact, sock: u64, conn: &Conn, charged: &Actor) -> u32 {
     of_socket_with(fact, sock, conn, charged, &traffic)
 }
 
-/// The same once counting [has begun](counting), where its traffic has been looked at; not for RSTs sent, which [`of_socket`]
-/// counts in their namespace: one more call from here is too much for the stack of the callers. The record is written in place:
-/// the stack of a program is 512 bytes.
+/// The same, after counting [has begun](counting) and with traffic that is already measured. Not for sent RSTs, which
+/// [`of_socket`] counts in their namespace: one more call from here is too much for the stack of the callers. The
+/// record is written in place, since a program's stack has 512 bytes.
 #[inline(never)]
 pub fn of_socket_with(
     fact: &Fact,
@@ -48,8 +48,7 @@ pub fn of_socket_with(
         return 1;
     };
     let event = entry.as_mut_ptr();
-    // SAFETY: `event` is the reserved record; with `begin` every field of it is written before it is
-    // submitted.
+    // SAFETY: `event` is the reserved record; with `begin` every field of it is written before it is submitted.
     unsafe {
         let more = sock.fill_tuple(&mut (*event).tuple, sock.source_port());
         begin(
@@ -79,7 +78,7 @@ pub fn of_socket_with(
     0
 }
 
-/// A fact about a mini-socket whose connection state was kept.
+/// A fact about a mini-socket whose connection state was kept: counts and reports it.
 #[inline(never)]
 pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniConn) -> u32 {
     if !counting::has_begun() {
@@ -100,7 +99,7 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniConn) -> u32 {
         begin(event, now_ns(), fact, more, kept.side, kept.established_ns);
         (*event).socket = mini.0;
         (*event).idle_ns = elapsed((*event).mono_ns, kept.last_data_ns);
-        // It answers a segment of the peer's.
+        // It answers a segment of the peer.
         (*event).peer_silent_ns = 0;
         (*event).send_idle_ns = elapsed((*event).mono_ns, kept.last_sent_ns);
         (*event).after_close_ns = after_close(fact, (*event).mono_ns, kept.closed_ns);
@@ -113,17 +112,17 @@ pub fn of_mini(fact: &Fact, mini: u64, kept: &MiniConn) -> u32 {
     0
 }
 
-/// Where a fact without a connection state has its addresses.
+/// Source of the addresses of a fact without a connection state.
 #[derive(Clone, Copy)]
 pub enum Addresses {
     /// A mini-socket.
     Sock(u64),
-    /// The segment (an sk_buff) that met no connection, and the listener or request socket it met, or 0.
+    /// The segment (an sk_buff) that met no connection, and the listener or request socket that it met, or 0.
     Segment { skb: u64, sock: u64 },
 }
 
 impl Addresses {
-    /// The `struct net` whose counters the kernel raises: that of the socket if there is one.
+    /// The `struct net` in which the kernel counts: that of the socket, if there is one.
     #[inline(always)]
     fn net(self) -> u64 {
         match self {
@@ -134,13 +133,14 @@ impl Addresses {
     }
 }
 
-/// A fact that no process can be named for by a connection state: a listener's owner may be known, and else it is nobody's.
+/// A fact for which no connection state names a process. The owner of a listener may be known; otherwise no process is
+/// named.
 #[inline(always)]
 pub fn of_nobody(fact: &Fact, addresses: Addresses, side: Side, why: Unattributed) {
     if !counting::has_begun() {
         return;
     }
-    // Not from there: one more call is too much for its stack.
+    // Counted here: one more call in the function below is too much for its stack.
     count_sent(fact, addresses.net());
     of_nobody_uncounted(fact, addresses, side, why);
 }
@@ -151,7 +151,7 @@ fn of_nobody_uncounted(fact: &Fact, addresses: Addresses, side: Side, why: Unatt
     let mut opener = Actor::nobody(Unattributed::Unknown);
     let mut known_side = Side::Unknown as u8;
     match addresses {
-        // One that the start-up scan may know.
+        // A socket that the start-up scan may know.
         Addresses::Sock(sock) => {
             let (side, known) = existing::of(Sock(sock));
             known_side = side;
@@ -204,7 +204,7 @@ fn of_nobody_uncounted(fact: &Fact, addresses: Addresses, side: Side, why: Unatt
     0
 }
 
-/// The fields that every record has in the same way.
+/// Writes the fields that all records have in common.
 ///
 /// # Safety
 /// `event` is a reserved record.
@@ -217,7 +217,7 @@ unsafe fn begin(
     side: u8,
     established_ns: u64,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         (*event).mono_ns = now_ns;
         (*event).kind = fact.kind as u8;

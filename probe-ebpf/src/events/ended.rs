@@ -1,4 +1,4 @@
-//! The end of a mini-socket as a record in the ring buffer.
+//! Records of the ends of mini-sockets in the ring buffer.
 
 use twtrace_wire::{EndCause, EndEvent, EventKind, Probe, UNKNOWN};
 
@@ -18,12 +18,12 @@ pub fn report(mini: Sock, cause: EndCause, by: &Actor) {
     let Some(mut entry) = EVENTS.reserve::<EndEvent>(0) else {
         return count_lost(Probe::TimeWaitEnd);
     };
-    // SAFETY: the reserved record, every field of which is written before it is submitted.
+    // SAFETY: the reserved record; every field of it is written before it is submitted.
     unsafe { fill(entry.as_mut_ptr(), mini, cause, by) };
     entry.submit(wakeup());
 }
 
-/// Reports an end that was written before.
+/// Reports an end that was filled in earlier.
 #[inline(always)]
 pub fn report_again(event: &EndEvent) {
     match EVENTS.reserve::<EndEvent>(0) {
@@ -35,14 +35,14 @@ pub fn report_again(event: &EndEvent) {
     }
 }
 
-/// Writes all of an end. `event` is a record or in a map value.
+/// Writes all fields of an end. `event` is a reserved record or part of a map value.
 ///
 /// # Safety
-/// `event` may be written.
+/// `event` is valid for writes.
 #[inline(always)]
 pub unsafe fn fill(event: *mut EndEvent, mini: Sock, cause: EndCause, by: &Actor) {
     let now = now_ns();
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         (*event).flags = mini.fill_tuple(&mut (*event).tuple, mini.local_port());
         (*event).mono_ns = now;
@@ -66,11 +66,13 @@ pub unsafe fn fill(event: *mut EndEvent, mini: Sock, cause: EndCause, by: &Actor
     }
 }
 
+/// Writes what is known of the process that created the mini-socket.
+///
 /// # Safety
 /// As for [`fill`].
 #[inline(always)]
 unsafe fn fill_maker(event: *mut EndEvent, kept: &MiniConn, now: u64) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         (*event).side = kept.side;
         (*event).age_ns = now.wrapping_sub(kept.born_ns);

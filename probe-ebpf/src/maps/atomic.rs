@@ -1,14 +1,14 @@
-//! Changes of map values that other CPUs change at the same time.
+//! Changes to map values that other CPUs change at the same time.
 
-/// Adds to a shared 64-bit counter (two's complement, so that a minus one takes one away).
+/// Adds to a shared 64-bit counter. In two's complement: adding -1 subtracts one.
 ///
 /// # Safety
 /// `counter` is aligned and points into a map value.
 #[inline(always)]
 pub unsafe fn add(counter: *mut u64, amount: u64) {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: the caller's promise. BPF_XADD: core has no atomic arithmetic for a target that can't
-    // compare and swap before v3 of the instruction set.
+    // SAFETY: guaranteed by the caller. BPF_XADD is written as an instruction: core has no atomic arithmetic for a
+    // target without compare-and-swap, which the instruction set has from v3 on.
     unsafe {
         core::arch::asm!(
             "lock *(u64 *)({counter} + 0) += {amount}",
@@ -17,7 +17,7 @@ pub unsafe fn add(counter: *mut u64, amount: u64) {
         );
     }
     #[cfg(not(target_arch = "bpf"))]
-    // SAFETY: the caller's promise; only ever compiled to be checked.
+    // SAFETY: guaranteed by the caller; only ever compiled for checks.
     unsafe {
         *counter = (*counter).wrapping_add(amount);
     }
@@ -51,21 +51,22 @@ pub unsafe fn increment_u32(counter: *mut u32) {
 /// As for [`add`].
 #[inline(always)]
 pub unsafe fn increment(counter: *mut u64) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { add(counter, 1) }
 }
 
-/// Keeps the compiler from writing what stands after this before what stands before it; x86 keeps the order of stores.
+/// Keeps the compiler from moving a later store before an earlier one; x86 keeps the order of stores.
 #[inline(always)]
 pub fn in_this_order() {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: no instruction. To the compiler it may read and write any memory.
+    // SAFETY: emits no instruction. To the compiler it may read and write any memory.
     unsafe {
         core::arch::asm!("");
     }
 }
 
-/// Makes a slot its owner's if it is nobody's (0): with one instruction, since two CPUs may want it at once.
+/// Claims a slot for `owner` if it is free (0), by one instruction: two CPUs may try at once. Returns whether it was
+/// free.
 ///
 /// # Safety
 /// `slot` is aligned and in a map value; this kernel has the instruction: see [`CLAIM_MARK`](twtrace_wire::CLAIM_MARK).
@@ -74,8 +75,8 @@ pub unsafe fn claim(slot: *mut u64, owner: u64) -> bool {
     #[cfg(target_arch = "bpf")]
     {
         let before: u64;
-        // SAFETY: the caller's promise. Userspace has put `lock cmpxchg` in the place of the call, which compares with r0;
-        // a call's other registers are taken for lost.
+        // SAFETY: guaranteed by the caller. Userspace has replaced the call by `lock cmpxchg`, which compares with r0.
+        // The other registers of a call are declared clobbered.
         unsafe {
             core::arch::asm!(
                 "r0 = 0",
@@ -93,7 +94,7 @@ pub unsafe fn claim(slot: *mut u64, owner: u64) -> bool {
         before == 0
     }
     #[cfg(not(target_arch = "bpf"))]
-    // SAFETY: the caller's promise; only ever compiled to be checked.
+    // SAFETY: guaranteed by the caller; only ever compiled for checks.
     unsafe {
         *slot = owner;
         true

@@ -1,8 +1,9 @@
 //! When counting begins: for all programs at once, when the last of them is attached and userspace is ready.
 //!
-//! Programs are attached one after the other, which takes seconds on a slow machine. Until all are there none keeps a connection state:
-//! half of what a socket does would be missed. Then connection states are kept, so that a connection that opens meanwhile has its own,
-//! and nothing is counted or reported. From the moment that userspace sets, everything is.
+//! Programs are attached one after the other, which takes seconds on a slow machine. There are three phases:
+//! - Until all programs are attached, no connection state is kept: half of a socket's events would be missed.
+//! - Then connection states are kept, so that a connection that opens now has one. Nothing is counted or reported.
+//! - From the time that userspace sets, everything is counted and reported.
 
 use twtrace_wire::{ATTACHING, FOLLOWING};
 
@@ -28,7 +29,7 @@ pub fn has_begun() -> bool {
     phase() > FOLLOWING
 }
 
-/// CLOCK_MONOTONIC when counting began.
+/// Time at which counting began, on CLOCK_MONOTONIC in nanoseconds.
 #[inline(always)]
 pub fn since_ns() -> u64 {
     phase()

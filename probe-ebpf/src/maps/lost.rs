@@ -1,4 +1,4 @@
-//! What was lost: counted in a map, and said once in the log of the user.
+//! Losses: counted in a map, and logged once for the user.
 
 use core::ptr;
 
@@ -6,7 +6,7 @@ use twtrace_wire::Probe;
 
 use super::{CONNS_WERE_FULL, LOST, UNTOLD};
 
-/// Counts something lost.
+/// Counts a loss.
 #[inline(always)]
 pub fn count_lost(probe: Probe) {
     if let Some(count) = LOST.get_ptr_mut(probe as u32) {
@@ -39,7 +39,7 @@ pub fn take_untold() -> u64 {
     }
 }
 
-/// Whether any connection state was ever refused.
+/// Whether a connection state was ever refused for lack of room.
 #[inline(always)]
 pub fn were_full() -> bool {
     // SAFETY: a map value that is set once.

@@ -1,6 +1,6 @@
-//! The kernel's table of connections: whether a mini-socket has taken its full socket's place.
+//! The kernel's table of connections: finds out whether a mini-socket has replaced its full socket.
 //!
-//! tcp_time_wait() puts the mini-socket at the head of the full socket's chain before it takes that to CLOSE
+//! tcp_time_wait() puts the mini-socket at the head of the full socket's chain before it sets the full socket to CLOSE
 //! (inet_twsk_hashdance, 5.10 to 7.3: `inet_hashinfo.ehash[hash & ehash_mask].chain`).
 
 use twtrace_wire::ABSENT;
@@ -10,12 +10,12 @@ use crate::{
     sockets::{read::read, sock::Sock, state},
 };
 
-/// Others may have come before it by now; the kernel keeps chains short.
+/// Bound of the search: others may have been added before it by now; the kernel keeps chains short.
 const MAX_LOOKED_AT: u32 = 8;
 /// `struct inet_ehash_bucket` is one pointer.
 const BUCKET_BYTES: u64 = 8;
 
-/// Whether this kernel's table can be read. From 5.18 to 6.0 `struct net` leads to it by a pointer more.
+/// Whether this kernel's table can be read. From 5.18 to 6.0, `struct net` leads to it through one more pointer.
 #[inline(always)]
 pub fn is_readable() -> bool {
     offset!(net_tcp_hashinfo) != ABSENT
@@ -23,7 +23,7 @@ pub fn is_readable() -> bool {
         && offset!(hashinfo_ehash_mask) != ABSENT
 }
 
-/// The mini-socket with a full socket's connection, or 0: there is none, or it can't be seen.
+/// The mini-socket with a full socket's connection; 0 if there is none or it cannot be read.
 #[inline(never)]
 pub fn mini_of(full: u64) -> u64 {
     if !is_readable() {
@@ -37,7 +37,7 @@ pub fn mini_of(full: u64) -> u64 {
     let bucket = buckets.wrapping_add((hash & mask) as u64 * BUCKET_BYTES);
     let mut node: u64 = read(bucket, 0);
     for _ in 0..MAX_LOOKED_AT {
-        // The end of such a list is an odd number; a read that failed gives 0.
+        // A list of this kind (hlist_nulls) ends in an odd number; a failed read returns 0.
         if node & 1 != 0 || node == 0 {
             return 0;
         }

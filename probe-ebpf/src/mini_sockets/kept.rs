@@ -1,4 +1,4 @@
-//! What stays known of a connection once it has a mini-socket: until that goes, or its place is needed.
+//! What is kept of a connection after it has a mini-socket: until that ends, or the entry is needed for another one.
 
 use twtrace_wire::UNKNOWN;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Keeps for a mini-socket what is known of the full one. Not inlined: its callers have little stack left.
+/// Keeps for a mini-socket what is known of its full socket. Not inlined: its callers have little stack left.
 #[inline(never)]
 pub fn keep(sock: u64, conn: &Conn, substate: u8, mini: u64, traffic: &Traffic) -> u32 {
     let sock = Sock(sock);
@@ -22,7 +22,7 @@ pub fn keep(sock: u64, conn: &Conn, substate: u8, mini: u64, traffic: &Traffic) 
     let Some(kept) = MINIS.get_ptr_mut(mini) else {
         return 1;
     };
-    // SAFETY: LRU entries may be recycled under us; what is written then is never read as another's,
+    // SAFETY: LRU entries may be recycled at any time. What is written then is never read as another connection's,
     // because `hash` and ports are compared.
     unsafe {
         (*kept).closer = conn.closer;
@@ -45,11 +45,11 @@ pub fn keep(sock: u64, conn: &Conn, substate: u8, mini: u64, traffic: &Traffic) 
     0
 }
 
-/// The connection state behind a mini-socket, if the entry is of this very connection.
+/// The connection state behind a mini-socket, if the entry belongs to this connection.
 #[inline(always)]
 pub fn mini_conn(mini: Sock) -> Option<&'static MiniConn> {
     let kept = MINIS.get_ptr(mini.0)?;
-    // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
+    // SAFETY: LRU entries may be recycled at any time; a copy of integers can be stale, not invalid.
     let kept = unsafe { &*kept };
     let same = kept.hash == mini.hash()
         && kept.local_port == mini.local_port()
@@ -57,8 +57,8 @@ pub fn mini_conn(mini: Sock) -> Option<&'static MiniConn> {
     same.then_some(kept)
 }
 
-/// Notes the moment at which the peer's FIN made a TIME_WAIT of a mini-socket that began in FIN_WAIT2, if
-/// this is it.
+/// Records the time at which the peer's FIN changed a mini-socket that began in FIN_WAIT2 to TIME_WAIT, if that has
+/// just happened.
 #[inline(always)]
 pub fn promoted(mini: Sock) {
     if mini_conn(mini).is_none() {

@@ -1,4 +1,5 @@
-//! Mini-sockets, which the kernel makes of full ones in TIME_WAIT (and in FIN_WAIT2, of orphans).
+//! Mini-sockets: the kernel's timewait socks (`struct inet_timewait_sock`), which replace full sockets in TIME_WAIT,
+//! and orphans in FIN_WAIT2.
 
 pub mod age;
 pub mod hashed;

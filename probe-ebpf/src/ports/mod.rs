@@ -1,4 +1,4 @@
-//! Searches for a local port, and reuse of TIME_WAITs by them.
+//! Searches for a local port (port allocation), and the TIME_WAITs that they reuse.
 
 pub mod reuse;
 pub mod search;

@@ -1,7 +1,7 @@
-//! Reuse of TIME_WAITs by connect(), and why it did not happen.
+//! Reuse of TIME_WAITs by connect(), and the reasons against it.
 //!
-//! For each port whose tuple a TIME_WAIT holds, connect() asks tcp_twsk_unique() (net/ipv4/tcp_ipv4.c)
-//! whether it may take it; a no makes it try the next port, or fail. The reasons are worked out here as it does.
+//! For each port whose tuple a TIME_WAIT holds, connect() asks tcp_twsk_unique() (net/ipv4/tcp_ipv4.c) whether it may
+//! take the tuple. If not, it tries the next port, or fails. The reason is derived here by the same rules.
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use twtrace_wire::{ABSENT, ReuseRefusal, Tuple};
@@ -14,19 +14,19 @@ use crate::{
     sockets::{read::read, sock::Sock, state},
 };
 
-/// net.ipv4.tcp_tw_reuse: not at all.
+/// Value of net.ipv4.tcp_tw_reuse: no reuse.
 const NEVER: u8 = 0;
-/// ... between loopback addresses.
+/// Value of net.ipv4.tcp_tw_reuse: reuse between loopback addresses only.
 const LOOPBACK: u8 = 2;
 
 /// Index of the loopback device in every namespace.
 const LOOPBACK_IFINDEX: u32 = 1;
 
-/// `tcp_twsk_unique(sk, sktw, twp)` returned: with 1 the connecting task takes the tuple.
+/// `tcp_twsk_unique(sk, sktw, twp)` returned. With 1 the connecting task takes the tuple.
 #[inline(always)]
 pub fn unique_returned(mini: Sock, twp: u64, result: u32) {
     if result == 1 {
-        // SAFETY: no arguments, no effect.
+        // SAFETY: the helper takes no arguments and has no side effects.
         let connecting = process::current(unsafe { bpf_get_current_task() });
         let _ = REUSERS.insert(mini.0, &connecting, 0);
     } else {
@@ -34,14 +34,14 @@ pub fn unique_returned(mini: Sock, twp: u64, result: u32) {
     }
 }
 
-/// The first reason that holds.
+/// The first reason that applies.
 #[inline(always)]
 fn refusal(mini: Sock, twp: u64) -> ReuseRefusal {
     if twp == 0 {
         return ReuseRefusal::BoundPort;
     }
     let net = mini.net();
-    // Both settings have been a byte and an int of the same few values.
+    // Both settings are a byte or an int, depending on the kernel; their few values fit in the first byte.
     let setting: u8 = read(net, offset!(net_tcp_tw_reuse));
     if setting == NEVER {
         ReuseRefusal::Disabled

@@ -1,4 +1,4 @@
-//! Searches for a local port: how long they take, and how they fail.
+//! Searches for a local port: their duration and their failures.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{EventKind, PortEvent, PortOp, Probe, ReuseRefusal, StackWhat, flags};
@@ -21,10 +21,10 @@ use crate::{
     totals::{self, ports::count_search, sites},
 };
 
-/// What inet_csk_get_port() stands for, whatever it returns (1 in 5.10, -EADDRINUSE later).
+/// The errno of every failure of inet_csk_get_port(), whatever it returns (1 in 5.10, -EADDRINUSE later).
 const EADDRINUSE: u16 = 98;
 
-/// `inet_csk_get_port(sk, snum)` begins: bind(), or listen(), which looks again even if bound.
+/// `inet_csk_get_port(sk, snum)` begins: bind(), or listen(), which searches again even if the socket is bound.
 #[inline(always)]
 pub fn get_port_entered(sock: u64, requested: u16) {
     let op = if Sock(sock).state() == state::LISTEN {
@@ -35,7 +35,7 @@ pub fn get_port_entered(sock: u64, requested: u16) {
     entered(sock, op, requested);
 }
 
-/// `inet_hash_connect(death_row, sk)` or its twin of IPv6 begins.
+/// `inet_hash_connect(death_row, sk)` or `inet6_hash_connect(death_row, sk)` begins.
 #[inline(always)]
 pub fn hash_connect_entered(sock: u64) {
     entered(sock, PortOp::Connect, Sock(sock).local_port());
@@ -57,7 +57,7 @@ fn entered(sock: u64, op: PortOp, requested: u16) {
     let _ = SEARCHES.insert(bpf_get_current_pid_tgid(), &search, 0);
 }
 
-/// The search that this thread is in met a TIME_WAIT and could not take its tuple.
+/// The search of this thread met a TIME_WAIT whose tuple it could not take.
 #[inline(always)]
 pub fn refused(why: ReuseRefusal) {
     if let Some(search) = SEARCHES.get_ptr_mut(bpf_get_current_pid_tgid()) {
@@ -66,17 +66,17 @@ pub fn refused(why: ReuseRefusal) {
     }
 }
 
-/// Any of these functions returns.
+/// One of these functions returns.
 ///
-/// What follows is done by [global functions](count_search): a search that was counted, that met TIME_WAITs, and that is
-/// reported would else be looked at by the verifier in each combination with what kind of process searched.
+/// [Global functions](count_search) do the rest. Otherwise the verifier would check a search that is counted, one that
+/// met TIME_WAITs and one that is reported in each combination with the kind of process that searches.
 #[inline(always)]
 pub fn returned(ctx: Ctx, result: i32) {
     let thread = bpf_get_current_pid_tgid();
     let Some(search) = SEARCHES.get_ptr(thread) else {
         return;
     };
-    // SAFETY: only this thread writes this entry; an LRU entry that is recycled still has integers.
+    // SAFETY: only this thread writes this entry; an LRU entry that is recycled still consists of integers.
     let search = unsafe { &*search };
     if !counting::has_begun() {
         let _ = SEARCHES.remove(thread);
@@ -111,7 +111,7 @@ pub fn returned(ctx: Ctx, result: i32) {
     let _ = SEARCHES.remove(thread);
 }
 
-/// Beside an operation in a number: the search itself was seen.
+/// Flag beside the operation, in the upper half of the same number: the search itself was seen.
 const EXACT: u64 = 1 << 32;
 
 /// Counts a search of the current process. A global function, see [`count_search`].
@@ -133,7 +133,7 @@ pub extern "C" fn count_own_search(
     )
 }
 
-/// Counts what the search of this thread met and could not take. A global function, see [`count_search`].
+/// Counts the TIME_WAITs that this thread's search met and could not take. A global function, see [`count_search`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn count_hindered(thread: u64) -> u32 {
@@ -146,7 +146,7 @@ pub extern "C" fn count_hindered(thread: u64) -> u32 {
     0
 }
 
-/// Reports the search of this thread. A global function, see [`count_search`].
+/// Reports the search of this thread as an event. A global function, see [`count_search`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn report_search(thread: u64, latency_ns: u64, errno: u64) -> u32 {
@@ -159,7 +159,7 @@ pub extern "C" fn report_search(thread: u64, latency_ns: u64, errno: u64) -> u32
     };
     let event = entry.as_mut_ptr();
     // SAFETY: `search` as in `returned`. `event` is the reserved record; every field of it is written before it is
-    // submitted. It is written in place: what lies on the stack is part of what the verifier compares.
+    // submitted. It is written in place, since the verifier also compares what is on the stack.
     unsafe {
         let search = &*search;
         let sock = Sock(search.sock);
@@ -190,7 +190,7 @@ pub extern "C" fn report_search(thread: u64, latency_ns: u64, errno: u64) -> u32
     0
 }
 
-/// What all reports of searches have.
+/// Writes the fields that all events of searches have.
 ///
 /// # Safety
 /// `event` may be written.
@@ -203,7 +203,7 @@ pub unsafe fn fill(
     own_range: [u16; 2],
     process: &Actor,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         (*event).mono_ns = now_ns();
         (*event).kind = EventKind::PortAlloc as u8;
@@ -215,7 +215,7 @@ pub unsafe fn fill(
     }
 }
 
-/// The socket's own range, where connect() looked for any port.
+/// The socket's own port range if connect() searches for any port, else zeros.
 #[inline(always)]
 pub fn range_searched(sock: Sock, op: u32, requested: u32) -> [u16; 2] {
     if op == PortOp::Connect as u32 && requested == 0 {
@@ -225,7 +225,7 @@ pub fn range_searched(sock: Sock, op: u32, requested: u32) -> [u16; 2] {
     }
 }
 
-/// Where in the code a search failed or was slow.
+/// Counts the place in the code whose search failed or was slow.
 #[inline(always)]
 pub fn count_stack(ctx: Ctx, errno: u16, how: u16, latency_ns: u64, process: &Actor) {
     if config!(stacks) == 0 {

@@ -1,8 +1,8 @@
-//! Searches for a local port as bind(), listen() and connect() show them (system-call tier).
+//! Searches for a local port as seen through bind(), listen() and connect() (system-call tier).
 //!
-//! A call is not a search: most ways in which it fails come before one. The kernel searches in connect() after SYN_SENT
-//! (tcp_v4_connect), in listen() after LISTEN (inet_csk_listen_start), and in bind() at last (__inet_bind), whose own errors
-//! are others than that of the search.
+//! A call is not a search: most of its errors come before one. The kernel searches in connect() after SYN_SENT
+//! (tcp_v4_connect), in listen() after LISTEN (inet_csk_listen_start), and in bind() as the last step (__inet_bind),
+//! whose other errors differ from that of the search.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
 use twtrace_wire::{PortEvent, PortOp, Probe, ReuseRefusal, Tuple, flags};
@@ -24,14 +24,14 @@ use crate::{
     totals::ports::count_connected,
 };
 
-/// What a failed search gives connect(): none left, memory, or a cgroup program's no.
+/// Errors of a failed search in connect(): no port is left, no memory, or refused by a cgroup program.
 const EADDRNOTAVAIL: u16 = 99;
 const ENOMEM: u16 = 12;
 const EPERM: u16 = 1;
-/// What one gives bind() and listen(). bind() says EACCES, EADDRNOTAVAIL (an address that is not local), EINVAL and the like
-/// before it searches.
+/// Error of a failed search in bind() and listen(). bind() returns EACCES, EADDRNOTAVAIL (an address that is not
+/// local), EINVAL and the like before it searches.
 const EADDRINUSE: u16 = 98;
-/// A connect() that does not wait for the handshake.
+/// Result of a connect() that does not wait for the handshake.
 const EINPROGRESS: u16 = 115;
 
 /// A system call begins.
@@ -53,19 +53,21 @@ pub fn entered(op: PortOp, descriptor: u64, address: u64) {
     call::begin(bpf_get_current_pid_tgid(), &call);
 }
 
-/// SYN_SENT: the search of the connect() under way begins now. Whether one is; else somebody connects by other means.
+/// SYN_SENT: the search of the connect() in progress begins. Returns whether there is one; otherwise something else
+/// connects.
 #[inline(always)]
 pub fn connect_began(sock: Sock) -> bool {
     began(PortOp::Connect, sock)
 }
 
-/// LISTEN: that of the listen() under way. One on a socket that listens already changes no state and looks for no port.
+/// LISTEN: the search of the listen() in progress begins. listen() on a socket that already listens changes no state
+/// and searches for no port.
 #[inline(always)]
 pub fn listen_began(sock: Sock) {
     began(PortOp::Listen, sock);
 }
 
-/// A socket that is bound looks for its own port.
+/// Records the start of a search. A socket that is bound searches for its own port.
 #[inline(always)]
 fn began(op: PortOp, sock: Sock) -> bool {
     let Some(call) = call::find(bpf_get_current_pid_tgid()) else {
@@ -73,7 +75,7 @@ fn began(op: PortOp, sock: Sock) -> bool {
     };
     // SAFETY: only this thread writes this entry.
     unsafe {
-        // A call whose return the kernel skipped us for.
+        // A call whose return was missed because the kernel skipped our program.
         if (*call).op != op as u32 {
             return false;
         }
@@ -86,7 +88,7 @@ fn began(op: PortOp, sock: Sock) -> bool {
 
 /// A system call returns.
 ///
-/// What follows is done by global functions, as for [searches that are seen themselves](crate::ports::search::returned).
+/// Global functions do the rest, as in [`search::returned`](crate::ports::search::returned).
 #[inline(always)]
 pub fn returned(ctx: Ctx, result: i64) {
     let thread = bpf_get_current_pid_tgid();
@@ -111,7 +113,7 @@ pub fn returned(ctx: Ctx, result: i64) {
     call::forget(thread);
 }
 
-/// The call's socket is known.
+/// Counts and reports a search whose socket is known.
 #[inline(always)]
 fn found(ctx: Ctx, thread: u64, sock: u64, op: u32, latency_ns: u64, result: i64) {
     match Sock(sock).protocol() {
@@ -122,7 +124,7 @@ fn found(ctx: Ctx, thread: u64, sock: u64, op: u32, latency_ns: u64, result: i64
         return;
     };
     if op == PortOp::Bind as u32 && errno == 0 && Sock(sock).local_port() == 0 {
-        // IP_BIND_ADDRESS_NO_PORT: the search is put off until connect().
+        // IP_BIND_ADDRESS_NO_PORT: the search is deferred to connect().
         return;
     }
     let outcome = errno as u64 | (how as u64) << 32;
@@ -135,7 +137,7 @@ fn found(ctx: Ctx, thread: u64, sock: u64, op: u32, latency_ns: u64, result: i64
     }
 }
 
-/// What a result says of the search: errno and flags. `None`: there was none, for all that is known.
+/// What the result of a call shows of the search: errno and flags. `None`: as far as known, there was no search.
 #[inline(always)]
 fn outcome_of(op: u32, result: i64) -> Option<(u16, u16)> {
     let errno = if result < 0 {
@@ -144,7 +146,7 @@ fn outcome_of(op: u32, result: i64) -> Option<(u16, u16)> {
         0
     };
     if op == PortOp::Connect as u32 {
-        // After a search that succeeded connect() waits for the peer.
+        // After a successful search connect() waits for the peer.
         return Some(match errno {
             EADDRNOTAVAIL | ENOMEM | EPERM => (errno, 0),
             EINPROGRESS => (0, 0),
@@ -153,14 +155,14 @@ fn outcome_of(op: u32, result: i64) -> Option<(u16, u16)> {
     }
     match errno {
         0 | EADDRINUSE => Some((errno, 0)),
-        // It searched, and failed later.
+        // The search succeeded, and listen() failed later.
         _ if op == PortOp::Listen as u32 => Some((0, 0)),
         _ => None,
     }
 }
 
-/// Reports the search of this thread's call, if it failed, was slow, or was one through a range of its socket's own. A
-/// global function, see [`count_own_search`].
+/// Reports the search of this thread's call if it failed, was slow, or used its socket's own port range. A global
+/// function, see [`count_own_search`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn report_call(thread: u64, sock: u64, latency_ns: u64, outcome: u64) -> u32 {
@@ -180,7 +182,7 @@ pub extern "C" fn report_call(thread: u64, sock: u64, latency_ns: u64, outcome: 
     let event = entry.as_mut_ptr();
     let sock = Sock(sock);
     // SAFETY: `event` is the reserved record; every field of it is written before it is submitted. It is written in
-    // place: what lies on the stack is part of what the verifier compares.
+    // place, since the verifier also compares what is on the stack.
     unsafe {
         let tuple = &mut (*event).tuple;
         let mut more = sock.fill_tuple(tuple, sock.local_port());
@@ -201,14 +203,14 @@ pub extern "C" fn report_call(thread: u64, sock: u64, latency_ns: u64, outcome: 
     0
 }
 
-/// From the user's `struct sockaddr`: what bind() asked for, or where connect() wanted to go. A call
+/// Fills the event from the user's `struct sockaddr`: what bind() requested, or the destination of connect(). A call
 /// that failed has cleared it from the socket. Returns event flags.
 ///
 /// # Safety
-/// `event` may be written, and its tuple is.
+/// `event` is valid for writes, and its tuple is initialised.
 #[inline(always)]
 unsafe fn fill_asked(call: &Call, errno: u16, event: *mut PortEvent) -> u16 {
-    // sockaddr_in6: family, port, flow label, address.
+    // Layout of sockaddr_in6: family, port, flow label, address.
     let family: u16 = read_user(call.address, 0);
     let port = u16::from_be(read_user(call.address, 2));
     let mut asked = Tuple::default();
@@ -224,7 +226,7 @@ unsafe fn fill_asked(call: &Call, errno: u16, event: *mut PortEvent) -> u16 {
         }
         _ => return 0,
     };
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let tuple = &mut (*event).tuple;
         if call.op == PortOp::Connect as u32 {
@@ -248,8 +250,8 @@ unsafe fn fill_asked(call: &Call, errno: u16, event: *mut PortEvent) -> u16 {
 #[inline(always)]
 fn read_user<T: Copy>(base: u64, offset: u64) -> T {
     let mut value = core::mem::MaybeUninit::<T>::uninit();
-    // SAFETY: the destination is a local of the size given; the helper checks the source itself, and
-    // fills the destination with zeros where it can't be read, so that it is always written.
+    // SAFETY: the destination is a local variable of the given size. The helper checks the source itself and writes
+    // zeros if it cannot be read, so that the destination is always initialised.
     unsafe {
         bpf_probe_read_user(
             value.as_mut_ptr().cast(),

@@ -1,9 +1,13 @@
-//! Searches for a local port by a connect that no system call was seen for (system-call tier): sendto() and sendmsg() with
-//! MSG_FASTOPEN, whose hooks would cost every message of the host, io_uring, 32-bit programs, the kernel's own sockets, and
-//! a connect() whose hook the kernel skipped.
+//! Searches for a local port by a connect for which no system call was seen (system-call tier):
+//! - sendto() and sendmsg() with MSG_FASTOPEN, whose hooks would cost every message of the host
+//! - io_uring
+//! - 32-bit programs
+//! - the kernel's own sockets
+//! - a connect() whose hook the kernel skipped
 //!
-//! All of them pass SYN_SENT, in the context of whoever connects. The search is counted there, without a latency. What came of
-//! it the socket's next state tells: the connection state of the socket waits for that, so that nothing is kept by an address of its own.
+//! All of them pass SYN_SENT in the context of the connecting task. The search is counted there, without a latency. The
+//! socket's next state shows the result. Until then the connection state carries the search, so that it needs no entry
+//! of its own.
 
 use twtrace_wire::{PortEvent, PortOp, Probe, ReuseRefusal, flags};
 
@@ -19,24 +23,24 @@ use crate::{
     totals::ports::{count_failed, count_search},
 };
 
-/// What inet_hash_connect() returns where no port is left. (ENOMEM, of an allocation, looks the same here.)
+/// The error of inet_hash_connect() if no port is left. (ENOMEM of an allocation looks the same here.)
 const EADDRNOTAVAIL: u16 = 99;
 
-/// Whether the other program of the hook has counted this search. The mark goes when the result is known, at the
-/// latest with the socket: one of an earlier socket costs the count of a search, never a name.
+/// Whether the hook's other program has counted this search. The mark is cleared when the result is known, at the
+/// latest with the socket. A mark left by an earlier socket costs the count of one search, never a process name.
 #[inline(always)]
 pub fn is_counted(sock: Sock) -> bool {
     // SAFETY: the entry of a live socket.
     conn::alive(sock).is_some_and(|conn| unsafe { (*conn).flags } & SEARCHES_UNCALLED != 0)
 }
 
-/// SYN_SENT, of a socket whose connection state has just begun and knows its opener.
+/// SYN_SENT of a socket whose connection state has just begun and has its opener: counts the search.
 ///
 /// # Safety
 /// `conn` is the entry of a live socket.
 #[inline(always)]
 pub unsafe fn began(sock: Sock, conn: *mut Conn, is_counted: bool) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         (*conn).flags |= SEARCHES_UNCALLED;
         (*conn).requested = sock.local_port();
@@ -53,13 +57,13 @@ pub unsafe fn began(sock: Sock, conn: *mut Conn, is_counted: bool) {
     }
 }
 
-/// It is established: a port was found.
+/// The connection is established: a port was found.
 ///
 /// # Safety
 /// `conn` is the entry of a live socket.
 #[inline(always)]
 pub unsafe fn established(sock: Sock, conn: *mut Conn) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         if (*conn).flags & SEARCHES_UNCALLED != 0 {
             (*conn).flags &= !SEARCHES_UNCALLED;
@@ -68,15 +72,16 @@ pub unsafe fn established(sock: Sock, conn: *mut Conn) {
     }
 }
 
-/// It is in CLOSE, `now` or as found out when it is destroyed. tcp_v4_connect() and its twin go there at once, in the
-/// same context, where inet_hash_connect() fails.
+/// The connection is in CLOSE: `now`, or as found when the socket is destroyed. Where inet_hash_connect() fails,
+/// tcp_v4_connect() and tcp_v6_connect() set CLOSE at once, in the same context.
 #[inline(always)]
 pub fn closed(ctx: Ctx, sock: Sock, conn: &mut Conn, now: bool) {
     if conn.flags & SEARCHES_UNCALLED == 0 {
         return;
     }
     conn.flags &= !SEARCHES_UNCALLED;
-    // A search for any port that finds one sets it, and any that succeeds enters the socket under its hash; both stay.
+    // A successful search for any port sets the port; any successful search enters the socket under its hash. Both
+    // remain.
     let is_without_port = sock.source_port() == 0;
     let is_bound = conn.requested != 0;
     if is_without_port || (is_bound && sock.hash() == 0) {
@@ -88,7 +93,7 @@ pub fn closed(ctx: Ctx, sock: Sock, conn: &mut Conn, now: bool) {
     } else if !is_bound || sock.error() != 0 {
         tell_found(sock);
     }
-    // Else it had a connection before, whose hash it may still have: nothing is known of the result.
+    // Otherwise it had a connection before and may still have its hash: the result is not known.
 }
 
 #[inline(always)]
@@ -98,8 +103,8 @@ fn tell_found(sock: Sock) {
     }
 }
 
-/// Reports the search of a socket, if it failed, if all are asked for, or if it was one through a range of its socket's own. A
-/// global function: the verifier looks at it by itself, once.
+/// Reports the search of a socket if it failed, if all searches are reported, or if it used its socket's own port
+/// range. A global function: the verifier checks it on its own, once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn report_uncalled(sock: u64, errno: u64) -> u32 {

@@ -1,4 +1,4 @@
-//! The cgroup a task is in.
+//! The cgroup of a task.
 
 use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
 use twtrace_wire::{ABSENT, CGROUP_V1};
@@ -8,21 +8,21 @@ use crate::{
     sockets::read::read,
 };
 
-/// Id of the root of each hierarchy (fs/kernfs/dir.c).
+/// Id of the root cgroup of each hierarchy (fs/kernfs/dir.c).
 const ROOT_CGROUP: u64 = 1;
 
-/// The cgroup of the current task: in the v1 hierarchy that userspace chose, if it is in one of its cgroups, else
-/// in v2. Also right for a task that is exiting.
+/// The cgroup of the current task: in the v1 hierarchy that userspace chose, if the task is in one of its cgroups, else
+/// in v2. Also valid for a task that is exiting.
 #[inline(always)]
 pub fn of_current(task: u64) -> u64 {
     match of_v1(task) {
-        // SAFETY: no arguments, no effect.
+        // SAFETY: the helper takes no arguments and has no side effects.
         0 => unsafe { bpf_get_current_cgroup_id() },
         id => id,
     }
 }
 
-/// The same of any task; 0 where it is not known.
+/// The same for any task; 0 if it is not known.
 #[inline(always)]
 pub fn of_task(task: u64) -> u64 {
     let id = of_v1(task);
@@ -39,7 +39,7 @@ fn id_of(cgroup: u64) -> u64 {
     read(node, offset!(kernfs_id))
 }
 
-/// 0 where it is in none of them.
+/// The cgroup of a task in the chosen v1 hierarchy; 0 if it is in none of its cgroups.
 #[inline(always)]
 fn of_v1(task: u64) -> u64 {
     let controller = config!(cgroup_controller);

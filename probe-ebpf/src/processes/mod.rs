@@ -1,4 +1,4 @@
-//! Who acts: the process behind what happens in process context, its names, its cgroup, and where in its code it does so.
+//! The acting process: its identity, its names, its cgroup, and the place in its code.
 
 pub mod cgroup;
 pub mod names;

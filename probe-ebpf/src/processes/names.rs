@@ -1,4 +1,4 @@
-//! What processes are called: written when they act, so that whoever has exited since has a name.
+//! Names of processes: written when a process acts, so that they are known after its exit.
 
 use aya_ebpf::helpers::{bpf_get_current_uid_gid, generated::bpf_probe_read_kernel};
 use twtrace_wire::{COMM_LEN, Process, ProcessKey, ProcessNames};
@@ -11,17 +11,17 @@ use crate::{
     sockets::read::read,
 };
 
-/// BPF_NOEXIST: two CPUs may meet the same new process.
+/// `BPF_NOEXIST`: two CPUs may meet the same new process.
 const NO_EXIST: u64 = 1;
 
-/// The generation of names that the start-up scan found: no process that acts has an even one.
+/// The generation of names that the start-up scan found. The generation of a process that acts is always odd.
 pub const FOUND: u32 = 2;
 
-/// Names are written at least each so many times that a process acts: an LRU entry may be gone meanwhile.
+/// Names are rewritten after a process has acted this many times: the LRU entry may have been evicted.
 const NAMED_TIMES: u32 = 64;
 
-/// Whether this CPU wrote the names of this very process last, and it still has them. Three reads more, which do not pay
-/// where each takes a call.
+/// Whether this CPU last wrote the names of this process, and they have not changed. This costs three more reads, which
+/// do not pay if each read is a helper call.
 #[inline(always)]
 pub fn just_named(actor: &Actor, task: u64, leader: u64) -> bool {
     let key = &actor.key;
@@ -34,7 +34,7 @@ pub fn just_named(actor: &Actor, task: u64, leader: u64) -> bool {
     let comm: Comm = read(leader, offset!(task_comm));
     let generation = actor.generation as u64;
     let cred: u64 = read(task, offset!(task_cred));
-    // SAFETY: a per-CPU slot. What interrupts this between the look and the writing acts for the same process.
+    // SAFETY: a per-CPU slot. An interrupt between the comparison and the write acts for the same process.
     unsafe {
         let same = (*last).tgid == key.tgid
             && (*last).start_boot_ns == key.start_boot_ns
@@ -58,8 +58,8 @@ pub fn just_named(actor: &Actor, task: u64, leader: u64) -> bool {
     false
 }
 
-/// Writes the names that the current process has now. A global function, which takes numbers only: the verifier looks at
-/// it by itself, once, and not again for each state that its callers may be in: that of 6.1 gave up on some of them.
+/// Writes the current names of the current process. A global function that takes numbers only: the verifier checks it
+/// on its own, once, and not again for each state of its callers. The verifier of 6.1 gave up on some of these states.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn enter_names(
@@ -77,11 +77,11 @@ pub extern "C" fn enter_names(
     let Some(names) = names_of(&key) else {
         return 1;
     };
-    // SAFETY: `names` points to a map value; another CPU may write the same names at this time.
+    // SAFETY: `names` points to a map value; another CPU may write the same names at the same time.
     unsafe {
         let before = (*names).generation;
         if before != 0 && before != generation as u32 {
-            // What it did until now it did under these.
+            // What it has done until now, it did under the previous names.
             key.unattributed = before;
             let _ = NAMES.insert(&key, &*names, 0);
         }
@@ -98,8 +98,8 @@ pub extern "C" fn enter_names(
     0
 }
 
-/// Names a process that has connections from before tracing began. One that has acted since has names of its own: what it
-/// did before is told under these.
+/// Names a process that has connections from before tracing. If it has acted since, it has newer names; what it did
+/// before is reported under the names given here.
 #[inline(always)]
 pub fn introduce(process: &Process) {
     let mut key = process.key;
@@ -110,7 +110,7 @@ pub fn introduce(process: &Process) {
         }
     }
     if let Some(names) = names_of(&key) {
-        // SAFETY: `names` points to a map value; another CPU may write the same names at this time.
+        // SAFETY: `names` points to a map value; another CPU may write the same names at the same time.
         unsafe {
             (&raw mut (*names).comm)
                 .cast::<Comm>()
@@ -123,7 +123,7 @@ pub fn introduce(process: &Process) {
     }
 }
 
-/// The names of a process, made where missing.
+/// The names of a process, created if missing.
 #[inline(always)]
 fn names_of(key: &ProcessKey) -> Option<*mut ProcessNames> {
     if let Some(names) = NAMES.get_ptr_mut(key) {
@@ -137,12 +137,12 @@ fn names_of(key: &ProcessKey) -> Option<*mut ProcessNames> {
         generation: 0,
         reserved: 0,
     };
-    // The oldest has to go where there is no room.
+    // If there is no room, the LRU map evicts the oldest entry.
     let _ = NAMES.insert(key, &none, NO_EXIST);
     NAMES.get_ptr_mut(key)
 }
 
-/// The names that a process had when it acted, where they are still kept.
+/// The names that a process had when it acted, if they are still kept.
 #[inline(always)]
 fn names_then(actor: &Actor) -> Option<*const ProcessNames> {
     let latest = NAMES.get_ptr(actor.key)?;
@@ -169,8 +169,8 @@ pub fn fill(process: &mut Process, actor: &Actor) {
     };
     match names_then(actor) {
         Some(names) if actor.key.tgid != 0 => {
-            // SAFETY: a map value that is only ever overwritten with other names; where its slot is given to
-            // another process at this very time, that one's.
+            // SAFETY: a map value that is only ever overwritten with other names. If its slot is given to another
+            // process at this moment, these are that process's names.
             unsafe {
                 comm.write((&raw const (*names).comm).cast::<Comm>().read());
                 process.uid = (*names).uid;
@@ -188,7 +188,7 @@ pub fn fill(process: &mut Process, actor: &Actor) {
     }
 }
 
-/// The same, beside a process that is filled in already and is often the same one: then its names are taken.
+/// The same, next to a process that is already filled in. Often it is the same process: then its names are copied.
 #[inline(always)]
 pub fn fill_beside(process: &mut Process, actor: &Actor, filled: &Process, generation: u32) {
     let same = actor.key.tgid == filled.key.tgid

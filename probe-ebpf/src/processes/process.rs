@@ -1,4 +1,4 @@
-//! Who is running: the process behind what happens in process context.
+//! The current process: who acts in process context.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task};
 use twtrace_wire::{ProcessKey, Unattributed};
@@ -14,14 +14,14 @@ use crate::{
 /// `task_struct.flags`: a kernel thread (include/linux/sched.h; has not moved since 2.6.35).
 pub const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// The process that is doing this to `sock`. To be called in process context only.
+/// The process that acts on `sock`. Call this in process context only.
 ///
-/// A kernel thread stands for somebody else: a subflow's kworker for whoever closed the MPTCP socket;
-/// the kworker of a delayed fput() or of an io_uring teardown for a process that is gone, whose place
-/// the opener takes (the caller sees `Unknown` and falls back).
+/// A kernel thread acts for another process: a subflow's kworker for the one that closed the MPTCP socket; the kworker
+/// of a delayed fput() or of an io_uring teardown for one that has exited. In the latter case the result is `Unknown`,
+/// and the caller falls back to the opener.
 #[inline(always)]
 pub fn actor(sock: Sock) -> Actor {
-    // SAFETY: no arguments, no effect.
+    // SAFETY: the helper takes no arguments and has no side effects.
     let task = unsafe { bpf_get_current_task() };
     let kernel_thread = read::<u32>(task, offset!(task_flags)) & PF_KTHREAD != 0;
     let of_kernel = sock.of_kernel();
@@ -40,11 +40,11 @@ pub fn actor(sock: Sock) -> Actor {
     current(task)
 }
 
-/// Who closed (else opened) an MPTCP socket.
+/// The process that closed an MPTCP socket, or else its opener.
 #[inline(always)]
 fn mptcp_closer(mptcp: u64) -> Actor {
     match MPTCP.get_ptr(mptcp) {
-        // SAFETY: LRU entries may be recycled under us; a copy of integers can be stale, not invalid.
+        // SAFETY: LRU entries may be recycled at any time; a copy of integers can be stale, not invalid.
         Some(conn) => unsafe {
             if (*conn).closer.is_process() {
                 (*conn).closer
@@ -82,8 +82,8 @@ fn leader_of(task: u64) -> u64 {
     }
 }
 
-/// The current process, entered in `NAMES` with the names it has now. Also right for a task that is
-/// exiting: pid, comm and start time outlive mm and nsproxy.
+/// The current process. Enters its current names in `NAMES`. Also valid for a task that is exiting: pid, comm and start
+/// time outlive mm and nsproxy.
 #[inline(always)]
 pub fn current(task: u64) -> Actor {
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -111,18 +111,18 @@ pub fn current(task: u64) -> Actor {
     actor
 }
 
-/// A number for the program that a process runs and the cgroups it is in. Another number says that one of them is another; the
-/// same one says that they are the same, but for a `css_set` that came to the address of one that is gone.
+/// A number for the program that a process runs and the cgroups it is in. If the number changes, one of them has
+/// changed. If it is the same, so are they, unless a new `css_set` has the address of a freed one.
 #[inline(always)]
 fn generation(task: u64, leader: u64) -> u32 {
-    /// Knuth's; spreads small numbers over all bits.
+    /// Knuth's multiplier: spreads small numbers over all bits.
     const SPREAD: u32 = 0x9e37_79b1;
     let execs: u32 = read(leader, offset!(task_self_exec_id));
     let cgroups: u64 = read(task, offset!(task_cgroups));
     execs.wrapping_mul(SPREAD) ^ (cgroups >> 4) as u32 | 1
 }
 
-/// Whom a reset or abort is charged to: the closer if there is one, else the opener.
+/// The process that a reset or abort is charged to: the closer if there is one, else the opener.
 #[inline(always)]
 pub fn answerable(conn: &Conn) -> &Actor {
     if conn.closer.is_process() {

@@ -1,13 +1,12 @@
-//! Where in its code a process closes a connection, or looks for a port.
+//! The place in a process's code that closes a connection or searches for a port.
 //!
-//! The kernel walks user stacks by frame pointers. What it can't find by them is the function that called
-//! the system call's wrapper: libc's close() and connect() make no frame, so that the frame pointer is still
-//! their caller's, and the first return address that it leads to is one function too far out. The wanted one
-//! lies at the stack pointer, or a few words above it. So the top of the stack is kept as well, and userspace
-//! unwinds it by the modules' own tables (.eh_frame).
+//! The kernel walks user stacks by frame pointers. This misses the caller of the system call's wrapper: libc's close()
+//! and connect() create no frame, so that the frame pointer is still that of their caller, and the first return address
+//! found through it is one function too far out. The missing address is at the stack pointer, or a few words above it.
+//! So the top of the stack is kept as well, and userspace unwinds it with the modules' own tables (.eh_frame).
 //!
-//! A *site* is a process, its stack by frame pointers, and those words at the top of the stack that look like
-//! return addresses: two functions that close from the same place in main() are two sites.
+//! A *site* is a process, its stack by frame pointers, and the words at the top of the stack that look like return
+//! addresses: two functions that close from the same place in main() are two sites.
 
 use core::ffi::c_void;
 
@@ -34,44 +33,44 @@ use crate::{
     sockets::read::read,
 };
 
-/// BPF_F_USER_STACK
+/// `BPF_F_USER_STACK`: walk the user stack.
 const USER_STACK: u64 = 1 << 8;
 const EEXIST: i64 = 17;
-/// BPF_NOEXIST
+/// `BPF_NOEXIST`: two CPUs may create the same entry.
 const NO_EXIST: u64 = 1;
 
-/// `struct pt_regs` of x86-64.
+/// Offsets in `struct pt_regs` of x86-64, in bytes.
 const PT_REGS_BP: u32 = 4 * 8;
 const PT_REGS_DI: u32 = 14 * 8;
 const PT_REGS_IP: u32 = 16 * 8;
 const PT_REGS_SP: u32 = 19 * 8;
 
-/// User addresses lie between these, with four levels of page tables and with five.
+/// Bounds of user addresses, for page tables with four and with five levels.
 const LOWEST_CODE: u64 = 0x1_0000;
 const HIGHEST_CODE: u64 = 1 << 56;
-/// What lies this near above the stack pointer is on the stack.
+/// An address at most this far above the stack pointer is on the stack.
 const STACK_SPAN: u64 = 8 << 20;
 
 static NO_WORDS: Site = Site::NONE;
 
-/// What the program was called with, for bpf_get_stackid().
+/// The context of a program, for bpf_get_stackid().
 #[derive(Clone, Copy)]
 pub struct Ctx(*mut c_void);
 
-/// The context of a program.
+/// Takes the context from a program's argument.
 #[inline(always)]
 pub fn ctx<C: EbpfContext>(ctx: &C) -> Ctx {
     Ctx(ctx.as_ptr())
 }
 
-/// The place in `actor`'s code that this happens at: a key of `SITES`, [`NO_SITE`] where stacks are not
-/// asked for or there is no process, or [`LOST_SITE`]. To be called in process context only.
+/// The place in `actor`'s code where this happens: a key of `SITES`, [`NO_SITE`] if stacks are off or there is no
+/// process, or [`LOST_SITE`]. Call this in process context only.
 #[inline(always)]
 pub fn site(ctx: Ctx, actor: &Actor) -> u64 {
     if config!(stacks) == 0 || !actor.is_process() {
         return NO_SITE;
     }
-    // The context stays in this function: a program's own.
+    // The context must stay in the program's own function.
     let stack = stack_of(ctx);
     stack_site(
         actor.key.start_boot_ns,
@@ -81,7 +80,7 @@ pub fn site(ctx: Ctx, actor: &Actor) -> u64 {
     )
 }
 
-/// The user's stack by frame pointers.
+/// The id of the user stack, walked by frame pointers.
 #[inline(always)]
 fn stack_of(ctx: Ctx) -> u32 {
     let first = stack_id(ctx, &STACKS);
@@ -96,7 +95,7 @@ fn stack_of(ctx: Ctx) -> u32 {
         count_lost(Probe::StackSlot);
         return STACK_LOST;
     }
-    // SAFETY: no arguments, no effect.
+    // SAFETY: the helper takes no arguments and has no side effects.
     let task = unsafe { bpf_get_current_task() };
     if read::<u32>(task, offset!(task_flags)) & PF_KTHREAD != 0 {
         STACK_OF_KERNEL_THREAD
@@ -108,18 +107,18 @@ fn stack_of(ctx: Ctx) -> u32 {
 #[inline(always)]
 fn stack_id(ctx: Ctx, map: &'static StackTrace) -> i64 {
     let map: *const StackTrace = map;
-    // SAFETY: the program's own context, and a map of the kind that is asked for.
+    // SAFETY: the program's own context, and a map of the required kind.
     unsafe { bpf_get_stackid(ctx.0, map.cast_mut().cast(), USER_STACK) }
 }
 
-/// The user's registers as they were saved on entering the kernel, or 0.
+/// The user's registers as saved on entry to the kernel, or 0.
 #[inline(always)]
 fn user_registers() -> u64 {
     match config!(user_registers) {
-        // SAFETY: the current task, by a helper that this kernel has.
+        // SAFETY: the current task, through a helper that this kernel has.
         REGISTERS_BY_HELPER => unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 },
         REGISTERS_BY_STACK => {
-            // SAFETY: no arguments, no effect.
+            // SAFETY: the helper takes no arguments and has no side effects.
             let task = unsafe { bpf_get_current_task() };
             read::<u64>(task, offset!(task_stack)) + config!(registers_offset) as u64
         }
@@ -127,7 +126,7 @@ fn user_registers() -> u64 {
     }
 }
 
-/// The first argument of the current system call; 0 where it can't be had, or it is not one of x86-64.
+/// The first argument of the current system call; 0 if it cannot be read or the call is not one of x86-64.
 #[inline(always)]
 pub fn first_argument() -> u64 {
     match user_registers() {
@@ -136,8 +135,8 @@ pub fn first_argument() -> u64 {
     }
 }
 
-/// Finds the site, or makes it. A global function, which takes numbers only: the verifier looks at it by itself,
-/// once, and not again for each state that its callers may be in.
+/// Finds the site, or creates it. A global function that takes numbers only: the verifier checks it on its own, once,
+/// and not again for each state of its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn stack_site(start_boot_ns: u64, tgid: u64, tid: u64, stack: u64) -> u64 {
@@ -162,7 +161,7 @@ pub extern "C" fn stack_site(start_boot_ns: u64, tgid: u64, tid: u64, stack: u64
             index += 1;
         }
     }
-    // Two of the numbers mean something else.
+    // Two hash values have another meaning.
     if hash == NO_SITE || hash == LOST_SITE {
         hash = 1;
     }
@@ -178,7 +177,7 @@ pub extern "C" fn stack_site(start_boot_ns: u64, tgid: u64, tid: u64, stack: u64
     let Some(site) = SITES.get_ptr_mut(hash) else {
         return LOST_SITE;
     };
-    // SAFETY: a map value that only its maker writes; `ready` comes last.
+    // SAFETY: a map value that only its creator writes; `ready` is written last.
     unsafe {
         (*site).process = ProcessKey {
             tgid: tgid as u32,
@@ -203,8 +202,8 @@ pub extern "C" fn stack_site(start_boot_ns: u64, tgid: u64, tid: u64, stack: u64
     hash
 }
 
-/// Marks the words that look like return addresses. Not in the first loop: up to 6.1 the verifier follows every
-/// value that a number kept in a register can take, where there are functions; what is in a map it does not.
+/// Marks the words that look like return addresses. This is a loop of its own: in programs with functions, the verifier
+/// (up to 6.1) follows every value that a number in a register can take, but not values in a map.
 ///
 /// # Safety
 /// `site` is a map value.
@@ -212,7 +211,7 @@ pub extern "C" fn stack_site(start_boot_ns: u64, tgid: u64, tid: u64, stack: u64
 unsafe fn mark_returns(site: *mut Site, sp: u64) {
     let mut index = 0;
     while index < WINDOW_WORDS {
-        // SAFETY: the caller's promise, and an index below the number of words.
+        // SAFETY: guaranteed by the caller; the index is below the number of words.
         unsafe {
             let word = (&raw const (*site).window).cast::<u64>().add(index).read();
             if is_return_address(word, sp) {
@@ -232,7 +231,7 @@ fn mixed(hash: u64, word: u64) -> u64 {
     hash ^ hash >> 31
 }
 
-/// Whether what stands before this address is a call instruction of x86-64.
+/// Whether the bytes before this address are a call instruction of x86-64.
 #[inline(always)]
 fn is_return_address(word: u64, sp: u64) -> bool {
     let is_code = (LOWEST_CODE..HIGHEST_CODE).contains(&word);
@@ -240,11 +239,11 @@ fn is_return_address(word: u64, sp: u64) -> bool {
         return false;
     }
     let before = read_user(word - 8);
-    // call rel32
+    // Opcode of `call rel32`.
     if before >> 24 & 0xff == 0xe8 {
         return true;
     }
-    // call r/m64 is FF /2, and 2, 3, 4, 6 or 7 bytes long.
+    // `call r/m64` is FF /2, and 2, 3, 4, 6 or 7 bytes long.
     is_indirect(before >> 48)
         || is_indirect(before >> 40)
         || is_indirect(before >> 32)
@@ -257,11 +256,11 @@ fn is_indirect(bytes: u64) -> bool {
     bytes & 0x38ff == 0x10ff
 }
 
-/// A word of the user's memory; zero where it can't be read without waiting.
+/// Reads a word of the user's memory; zero if it cannot be read without waiting.
 #[inline(always)]
 fn read_user(address: u64) -> u64 {
     let mut word = 0_u64;
-    // SAFETY: a local of the size given; the helper checks the source, and writes zero where that faults.
+    // SAFETY: a local variable of the given size; the helper checks the source and writes zero on a fault.
     unsafe {
         bpf_probe_read_user((&raw mut word).cast(), 8, address as *const _);
     }

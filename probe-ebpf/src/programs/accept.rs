@@ -1,4 +1,4 @@
-//! accept().
+//! Hooks of accept().
 
 use aya_ebpf::{
     macros::{fexit, kretprobe, tracepoint},
@@ -22,7 +22,7 @@ pub fn accept_fexit_2(ctx: FExitContext) -> u32 {
     0
 }
 
-/// `inet_csk_accept`, returned.
+/// `inet_csk_accept`, at its return.
 #[kretprobe]
 pub fn accept_kretprobe(ctx: RetProbeContext) -> u32 {
     accept::accepted(0, ctx.ret());

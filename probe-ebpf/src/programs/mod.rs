@@ -1,9 +1,9 @@
-//! The programs: thin entries, one for each hook, by the question that they answer, as in the plans of
-//! userspace (`probe-user/src/probe/plan/`).
+//! The programs: thin entries, one for each hook, grouped by topic as in the plans of userspace
+//! (`probe-user/src/probe/plan/`).
 //!
-//! Classic tracepoints read their records at offsets that userspace has checked in the tracepoint's `format`. Programs
-//! named `…_again` are second chances: for what the first program missed because it was preempted on that CPU
-//! (docs/limits.md); the kernel runs classic tracepoints with preemption off.
+//! Classic tracepoints read their records at offsets that userspace has checked in the tracepoint's `format`. A program
+//! named `…_again` is the second program of a hook: it handles what the first one missed because it was preempted on
+//! that CPU (docs/limits.md). The kernel runs classic tracepoints with preemption off.
 
 mod accept;
 mod fork;
@@ -29,8 +29,9 @@ pub fn field<T: Default>(ctx: &TracePointContext, offset: usize) -> T {
     unsafe { ctx.read_at(offset) }.unwrap_or_default()
 }
 
-/// An argument (or the return value, after them) of a traced function, as a number: where connection states have slots, one is found
-/// by arithmetic, which the verifier allows with no pointer, and a fexit program's arguments are such.
+/// An argument of a traced function (or, after them, its return value) as a number. Where connection states have slots,
+/// the index is computed from the address. The verifier allows no arithmetic on pointers for this, and the arguments of
+/// a fexit program are pointers.
 #[inline(always)]
 pub fn address(ctx: &FExitContext, index: u32) -> u64 {
     if config!(conn_slot_bits) == 0 {
@@ -39,7 +40,7 @@ pub fn address(ctx: &FExitContext, index: u32) -> u64 {
     read(ctx.as_ptr() as u64, index * size_of::<u64>() as u32)
 }
 
-/// Tells the user's log, once for each CPU, that something is being lost; the counts go on by themselves.
+/// Warns in the user's log, once for each CPU, that something is being lost; the counts continue.
 #[inline(always)]
 pub fn tell_of_losses<C: EbpfContext>(ctx: &C) {
     let losses = lost::take_untold();
@@ -50,7 +51,7 @@ pub fn tell_of_losses<C: EbpfContext>(ctx: &C) {
     if losses & 1 << (Probe::SocketMap as u32) != 0 {
         warn!(
             ctx,
-            "more open sockets than --max-sockets: some have no conn (seen in thread {})", thread
+            "more open sockets than --max-sockets: some have no connection state (seen in thread {})", thread
         );
     } else if losses & 1 << (Probe::ProcessMap as u32) != 0 {
         warn!(
@@ -60,7 +61,7 @@ pub fn tell_of_losses<C: EbpfContext>(ctx: &C) {
     } else if losses & 1 << (Probe::DescendantMap as u32) != 0 {
         warn!(
             ctx,
-            "more processes of the command than there is room for (--max-processes): some are not told"
+            "more processes of the command than there is room for (--max-processes): some are not reported"
         );
     } else {
         warn!(

@@ -1,4 +1,4 @@
-//! Searches for local ports.
+//! Hooks of searches for a local port.
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe, tracepoint},
@@ -19,7 +19,7 @@ pub fn get_port_fentry(ctx: FEntryContext) -> u32 {
     0
 }
 
-/// `inet_csk_get_port`, returned.
+/// `inet_csk_get_port`, at its return.
 #[fexit(function = "inet_csk_get_port")]
 pub fn get_port_fexit(ctx: FExitContext) -> u32 {
     search::returned(stack::ctx(&ctx), ctx.arg(2));
@@ -33,7 +33,7 @@ pub fn hash_connect_fentry(ctx: FEntryContext) -> u32 {
     0
 }
 
-/// `inet_hash_connect`, returned.
+/// `inet_hash_connect`, at its return.
 #[fexit(function = "inet_hash_connect")]
 pub fn hash_connect_fexit(ctx: FExitContext) -> u32 {
     search::returned(stack::ctx(&ctx), ctx.arg(2));
@@ -47,14 +47,14 @@ pub fn hash_connect6_fentry(ctx: FEntryContext) -> u32 {
     0
 }
 
-/// `inet6_hash_connect`, returned.
+/// `inet6_hash_connect`, at its return.
 #[fexit(function = "inet6_hash_connect")]
 pub fn hash_connect6_fexit(ctx: FExitContext) -> u32 {
     search::returned(stack::ctx(&ctx), ctx.arg(2));
     0
 }
 
-/// `inet_csk_get_port`, entered.
+/// `inet_csk_get_port`, at its entry.
 #[kprobe]
 pub fn get_port_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(sock), Some(requested)) = (ctx.arg(0), ctx.arg::<u32>(1)) else {
@@ -64,7 +64,7 @@ pub fn get_port_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `inet_hash_connect` and `inet6_hash_connect`, entered.
+/// `inet_hash_connect` and `inet6_hash_connect`, at their entry.
 #[kprobe]
 pub fn hash_connect_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(sock) = ctx.arg(1) {
@@ -73,7 +73,7 @@ pub fn hash_connect_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// Any of the three, returned.
+/// Any of the three functions, at its return.
 #[kretprobe]
 pub fn port_kretprobe(ctx: RetProbeContext) -> u32 {
     search::returned(stack::ctx(&ctx), ctx.ret());

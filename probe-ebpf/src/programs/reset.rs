@@ -1,4 +1,4 @@
-//! RSTs.
+//! Hooks of RSTs that are sent and received.
 
 use aya_ebpf::{
     macros::{fentry, kprobe, raw_tracepoint, tracepoint},
@@ -56,7 +56,7 @@ pub fn receive_reset_tracepoint(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `tcp:tcp_send_reset`, 6.12 on.
+/// `tcp:tcp_send_reset`, 6.12 on: the second program.
 #[tracepoint]
 pub fn send_reset_again_tracepoint(ctx: TracePointContext) -> u32 {
     reset::sent_again(
@@ -67,7 +67,7 @@ pub fn send_reset_again_tracepoint(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `tcp:tcp_receive_reset`.
+/// `tcp:tcp_receive_reset`: the second program.
 #[tracepoint]
 pub fn receive_reset_again_tracepoint(ctx: TracePointContext) -> u32 {
     reset::received(Sock(field(&ctx, 8)), Program::Second);
@@ -88,7 +88,7 @@ pub fn send_reset_v6_fentry(ctx: FEntryContext) -> u32 {
     0
 }
 
-/// Both of them.
+/// `tcp_v4_send_reset` and `tcp_v6_send_reset`.
 #[kprobe]
 pub fn send_reset_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(sock), Some(skb)) = (ctx.arg(0), ctx.arg(1)) else {

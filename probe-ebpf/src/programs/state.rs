@@ -1,4 +1,4 @@
-//! State transitions, and the end of a socket.
+//! Hooks of state transitions and of the end of a socket.
 
 use aya_ebpf::{
     macros::{raw_tracepoint, tracepoint},
@@ -27,7 +27,7 @@ pub fn state_raw(ctx: RawTracePointContext) -> u32 {
     0
 }
 
-/// `inet_sock_set_state`, a second time.
+/// `inet_sock_set_state`: the second program.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn state_again_raw(ctx: RawTracePointContext) -> u32 {
     state::transition_again(
@@ -47,8 +47,8 @@ pub fn destroy_raw(ctx: RawTracePointContext) -> u32 {
     0
 }
 
-/// Attached to nothing: userspace runs it (BPF_PROG_TEST_RUN, 5.10 on) with a descriptor of its own in the
-/// place of the first argument.
+/// Attached to nothing: userspace runs it (BPF_PROG_TEST_RUN, 5.10 on). The first argument is a descriptor of the
+/// caller.
 #[raw_tracepoint]
 pub fn process_now(ctx: RawTracePointContext) -> u32 {
     identity::answer_process_now(ctx.arg(0));
@@ -62,7 +62,7 @@ pub fn netns_identity(ctx: RawTracePointContext) -> u32 {
     0
 }
 
-/// Attached to nothing: userspace runs it with a descriptor of its own namespace's file, and the number of a bucket.
+/// Attached to nothing: userspace runs it with a descriptor of its own namespace's file and the number of a bucket.
 #[raw_tracepoint]
 pub fn bound_ports(ctx: RawTracePointContext) -> u32 {
     bound::answer(ctx.arg(0), ctx.arg(1));
@@ -90,7 +90,7 @@ pub fn destroy_tracepoint(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `sock:inet_sock_set_state`.
+/// `sock:inet_sock_set_state`: the second program.
 #[tracepoint]
 pub fn state_again_tracepoint(ctx: TracePointContext) -> u32 {
     state::transition_again(
@@ -102,7 +102,7 @@ pub fn state_again_tracepoint(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `tcp:tcp_destroy_sock`.
+/// `tcp:tcp_destroy_sock`: the second program.
 #[tracepoint]
 pub fn destroy_again_tracepoint(ctx: TracePointContext) -> u32 {
     closed::destroyed_again(stack::ctx(&ctx), Sock(field(&ctx, 8)));

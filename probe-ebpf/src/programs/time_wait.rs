@@ -1,4 +1,4 @@
-//! Mini-sockets: births and ends.
+//! Hooks of the creation and the end of mini-sockets.
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint},
@@ -21,14 +21,14 @@ pub fn timer_start_raw(ctx: RawTracePointContext) -> u32 {
     0
 }
 
-/// `timer_start`, a second time.
+/// `timer_start`: the second program.
 #[raw_tracepoint(tracepoint = "timer_start")]
 pub fn timer_start_again_raw(ctx: RawTracePointContext) -> u32 {
     timer::started_again(ctx.arg(0));
     0
 }
 
-/// `inet_twsk_alloc`, a second time.
+/// `inet_twsk_alloc`: the second program.
 #[fexit(function = "inet_twsk_alloc")]
 pub fn twsk_alloc_again_fexit(ctx: FExitContext) -> u32 {
     birth::allocated_again(Sock(address(&ctx, 0)), ctx.arg::<u32>(2) as u8, ctx.arg(3));
@@ -43,7 +43,7 @@ pub fn twsk_alloc_fexit(ctx: FExitContext) -> u32 {
     0
 }
 
-/// `inet_twsk_alloc`, entered.
+/// `inet_twsk_alloc`, at its entry.
 #[kprobe]
 pub fn twsk_alloc_kprobe(ctx: ProbeContext) -> u32 {
     let (Some(sock), Some(substate)) = (ctx.arg(0), ctx.arg::<u32>(2)) else {
@@ -53,7 +53,7 @@ pub fn twsk_alloc_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `inet_twsk_alloc`, returned.
+/// `inet_twsk_alloc`, at its return.
 #[kretprobe]
 pub fn twsk_alloc_kretprobe(ctx: RetProbeContext) -> u32 {
     birth::allocation_returned(ctx.ret());
@@ -67,7 +67,7 @@ pub fn twsk_kill_fentry(ctx: FEntryContext) -> u32 {
     0
 }
 
-/// `inet_twsk_kill`, likewise.
+/// `inet_twsk_kill`, by kprobe.
 #[kprobe]
 pub fn twsk_kill_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(mini) = ctx.arg(0) {
@@ -83,7 +83,7 @@ pub fn tw_timer_fentry(ctx: FEntryContext) -> u32 {
     0
 }
 
-/// `tw_timer_handler`, likewise.
+/// `tw_timer_handler`, by kprobe.
 #[kprobe]
 pub fn tw_timer_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(timer) = ctx.arg(0) {
@@ -99,7 +99,7 @@ pub fn twsk_unique_fexit(ctx: FExitContext) -> u32 {
     0
 }
 
-/// `tcp_twsk_unique`, entered.
+/// `tcp_twsk_unique`, at its entry.
 #[kprobe]
 pub fn twsk_unique_kprobe(ctx: ProbeContext) -> u32 {
     if let (Some(mini), Some(twp)) = (ctx.arg(1), ctx.arg(2)) {
@@ -108,7 +108,7 @@ pub fn twsk_unique_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `tcp_twsk_unique`, returned.
+/// `tcp_twsk_unique`, at its return.
 #[kretprobe]
 pub fn twsk_unique_kretprobe(ctx: RetProbeContext) -> u32 {
     if let Some(Arguments { mini, twp }) = stash::returned(stash::Function::TwskUnique) {
@@ -125,21 +125,21 @@ pub fn tw_segment_fexit_3(ctx: FExitContext) -> u32 {
     0
 }
 
-/// ... with `u32 *tw_isn`, 6.12 on.
+/// `tcp_timewait_state_process` with `u32 *tw_isn` as well, 6.12 on.
 #[fexit(function = "tcp_timewait_state_process")]
 pub fn tw_segment_fexit_4(ctx: FExitContext) -> u32 {
     end::segment_processed(ctx.arg(0), ctx.arg(4));
     0
 }
 
-/// ... and with `enum skb_drop_reason *drop_reason`, 6.16 on.
+/// `tcp_timewait_state_process` with `u32 *tw_isn` and `enum skb_drop_reason *drop_reason`, 6.16 on.
 #[fexit(function = "tcp_timewait_state_process")]
 pub fn tw_segment_fexit_5(ctx: FExitContext) -> u32 {
     end::segment_processed(ctx.arg(0), ctx.arg(5));
     0
 }
 
-/// `tcp_timewait_state_process`, entered.
+/// `tcp_timewait_state_process`, at its entry.
 #[kprobe]
 pub fn tw_segment_kprobe(ctx: ProbeContext) -> u32 {
     if let Some(mini) = ctx.arg(0) {
@@ -148,7 +148,7 @@ pub fn tw_segment_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `tcp_timewait_state_process`, returned.
+/// `tcp_timewait_state_process`, at its return.
 #[kretprobe]
 pub fn tw_segment_kretprobe(ctx: RetProbeContext) -> u32 {
     if let Some(arguments) = stash::returned(stash::Function::StateProcess) {
@@ -164,7 +164,7 @@ pub fn timer_expire_raw(ctx: RawTracePointContext) -> u32 {
     0
 }
 
-/// `timer_cancel(struct timer_list *timer)`
+/// `timer_cancel(struct timer_list *timer)`: comes before every expiry and re-arming, too.
 #[raw_tracepoint(tracepoint = "timer_cancel")]
 pub fn timer_cancel_raw(ctx: RawTracePointContext) -> u32 {
     timer::cancelled(ctx.arg(0));

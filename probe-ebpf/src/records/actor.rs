@@ -1,21 +1,20 @@
-//! A process as it acts, and what it was called last.
+//! A process that acts, and the names that were last written.
 
 use twtrace_wire::{COMM_LEN, ProcessKey, Unattributed};
 
-/// A comm as two words.
+/// A process or thread name (`comm`) as 64-bit words.
 pub type Comm = [u64; COMM_LEN / 8];
 
-/// A process (or why there is none) and the thread of it that acted.
+/// A process (or the reason why there is none) and its thread that acted.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Actor {
     pub key: ProcessKey,
-    /// Thread id, 0 where there is no process.
+    /// Thread id; 0 if there is no process.
     pub tid: u32,
-    /// Which program it ran, in which cgroup: which of its names are those of then. 0: the latest.
+    /// Number of the program that it ran and of its cgroup: selects the names of that time. 0: the latest names.
     pub generation: u32,
-    /// The thread's own comm where it is not the leader, else zero.
-    /// In words: byte arrays are cleared byte by byte.
+    /// Name of the thread if it is not the leader, else zero. In words: byte arrays are cleared byte by byte.
     pub thread_comm: Comm,
 }
 
@@ -40,18 +39,18 @@ impl Actor {
     }
 }
 
-/// What a process was when its names were last written on this CPU: as long as it is all that, they need not be written
-/// again.
+/// What a process was when its names were last written on this CPU. While all of it is unchanged, the names need not be
+/// written again.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Named {
     pub start_boot_ns: u64,
     pub tgid: u32,
-    /// How often it was found the same.
+    /// How often it was found unchanged.
     pub times: u32,
     pub comm: Comm,
-    /// [`Actor::generation`]
+    /// As in [`Actor::generation`].
     pub generation: u64,
-    /// `cred`, which changes with its user.
+    /// Address of the task's `cred`, which changes with its user.
     pub cred: u64,
 }

@@ -1,8 +1,8 @@
-//! Calls under way, of the system and of kernel functions.
+//! System calls and kernel functions in progress.
 
 use twtrace_wire::ReuseRefusal;
 
-/// Arguments of an inet_twsk_alloc() under way.
+/// Arguments of an inet_twsk_alloc() in progress.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Birth {
@@ -10,7 +10,7 @@ pub struct Birth {
     pub substate: u64,
 }
 
-/// A search under way in a kernel function.
+/// A port search in progress in a kernel function.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Search {
@@ -18,43 +18,43 @@ pub struct Search {
     pub began_ns: u64,
     pub op: u32,
     pub requested: u32,
-    /// TIME_WAITs it met and could not take, by [`ReuseRefusal`].
+    /// Number of TIME_WAITs that it met and could not take, by [`ReuseRefusal`].
     pub refused: [u32; ReuseRefusal::COUNT],
     pub reserved: u32,
 }
 
-/// The arguments of a kprobed function that its return needs.
+/// Arguments of a kprobed function that are needed at its return.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Arguments {
     pub mini: u64,
-    /// Of tcp_twsk_unique(): `twp`, which is null for a socket that was bound.
+    /// Argument `twp` of tcp_twsk_unique(): null for a socket that was bound.
     pub twp: u64,
 }
 
-/// A system call under way.
+/// A system call in progress.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Call {
     pub descriptor: u64,
     /// The user's `struct sockaddr`; 0 for listen().
     pub address: u64,
-    /// When the search began: with bind() the call itself, with listen() LISTEN and with connect() SYN_SENT, and 0
-    /// as long as that has not come.
+    /// When the search began: in bind() at the call itself, in listen() at LISTEN, in connect() at SYN_SENT; 0 until
+    /// then.
     pub began_ns: u64,
     pub op: u32,
-    /// Of listen() and connect(), once it began: bind() has it in `address`.
+    /// Requested port of listen() and connect(), once the search has begun; bind() has it in `address`.
     pub requested: u32,
-    /// The socket's own range of ports, where connect() looks through that.
+    /// The socket's own port range, if connect() searches it.
     pub own_range: [u16; 2],
     pub reserved: u32,
 }
 
-/// Where a system call under way usually is.
+/// The usual place of a system call in progress.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct CallSlot {
-    /// The thread (`bpf_get_current_pid_tgid`); 0 for nobody's.
+    /// The thread (`bpf_get_current_pid_tgid`); 0: free.
     pub thread: u64,
     pub call: Call,
 }

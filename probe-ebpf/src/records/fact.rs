@@ -1,8 +1,8 @@
-//! What a record in the ring buffer says, but for the socket and who did it.
+//! What a record in the ring buffer reports, except the socket and the process.
 
 use twtrace_wire::EventKind;
 
-/// What happened.
+/// An event before it is bound to a socket and a process.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Fact {

@@ -1,28 +1,28 @@
-//! Listeners, and connections that nobody has accepted yet.
+//! Listeners, and RSTs of connections that no process has accepted yet.
 
 use super::actor::Actor;
 
-/// Whose a listener is.
+/// What is known of the owner of a listener.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Listener {
-    /// Who called listen().
+    /// The process that called listen().
     pub opener: Actor,
-    /// Who was the first to accept from it.
+    /// The first process that accepted from it.
     pub acceptor: Actor,
     /// Address of its `struct net`.
     pub net: u64,
     pub port: u32,
-    /// 1 where others accept from it, too.
+    /// 1 if other processes accept from it, too.
     pub is_shared: u32,
 }
 
-/// A RST that nobody could be named for yet.
+/// A RST for which no process could be named yet.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Unaccepted {
-    /// CLOCK_MONOTONIC when it came.
+    /// When it came (CLOCK_MONOTONIC, nanoseconds).
     pub at_ns: u64,
-    /// The state that it found.
+    /// The state of the socket that it met.
     pub state: u64,
 }

@@ -1,12 +1,11 @@
-//! What stays known of a connection with its mini-socket.
+//! What is kept of a connection with its mini-socket.
 
 use twtrace_wire::{NO_SITE, UNKNOWN, Unattributed};
 
 use super::actor::Actor;
 
-/// What a mini-socket's end or answer still needs of the connection state. The hash and ports tell a recycled
-/// address apart: mini-sockets come from a SLAB_TYPESAFE_BY_RCU cache, and an address comes back within
-/// milliseconds.
+/// The part of the connection state that the end or the answer of a mini-socket needs. Hash and ports reveal a recycled
+/// address: mini-sockets come from a SLAB_TYPESAFE_BY_RCU cache, and an address comes back within milliseconds.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct MiniConn {
@@ -16,22 +15,22 @@ pub struct MiniConn {
     pub local_port: u16,
     pub remote_port: u16,
     pub side: u8,
-    /// FIN_WAIT2 or TIME_WAIT, as it began.
+    /// State in which it began: FIN_WAIT2 or TIME_WAIT.
     pub substate: u8,
     pub reserved: [u8; 6],
-    /// CLOCK_MONOTONIC when it was made.
+    /// When it was created (CLOCK_MONOTONIC, nanoseconds).
     pub born_ns: u64,
-    /// Its age when the peer's FIN came to one that began in FIN_WAIT2, or `UNKNOWN`.
+    /// Its age when the peer's FIN came, if it began in FIN_WAIT2; else `UNKNOWN`.
     pub promoted_ns: u64,
-    /// CLOCK_MONOTONIC, or 0.
+    /// Time of ESTABLISHED (CLOCK_MONOTONIC, nanoseconds), or 0.
     pub established_ns: u64,
     /// As in [`Conn`](super::Conn).
     pub closed_ns: u64,
     /// As in [`Conn`](super::Conn).
     pub site: u64,
-    /// CLOCK_MONOTONIC when data last went either way, or 0.
+    /// When data last passed in either direction (CLOCK_MONOTONIC, nanoseconds), or 0.
     pub last_data_ns: u64,
-    /// CLOCK_MONOTONIC when this end last sent data, or 0.
+    /// When this end last sent data (CLOCK_MONOTONIC, nanoseconds), or 0.
     pub last_sent_ns: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,

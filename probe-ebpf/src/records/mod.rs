@@ -1,4 +1,4 @@
-//! What the maps hold: values of the kernel side's own. Those that userspace reads are in `twtrace-wire`.
+//! Map values that only the kernel side uses. Those that userspace reads are in `twtrace-wire`.
 
 mod actor;
 mod call;

@@ -29,7 +29,7 @@ use crate::{
 /// `SK_RST_REASON_TCP_ABORT_ON_CLOSE` (include/net/rstreason.h, 6.10 on): data was unread at close().
 const ABORT_ON_CLOSE: u8 = 11;
 
-/// RCV_SHUTDOWN
+/// `RCV_SHUTDOWN` (include/net/sock.h): nothing more is received.
 const SHUT_RECEIVE: u8 = 1;
 
 /// `tcp_send_reset(sk, skb[, reason])`.
@@ -38,7 +38,7 @@ pub fn sent(sock: u64, skb: u64, kernel_reason: u8) {
     seen(sock, skb, kernel_reason, Program::First);
 }
 
-/// The same RST, in another program: does what the first one was kept from doing.
+/// The same RST, in the second program: handles what the first program missed.
 #[inline(always)]
 pub fn sent_again(sock: u64, skb: u64, kernel_reason: u8) {
     seen(sock, skb, kernel_reason, Program::Second);
@@ -71,7 +71,8 @@ fn seen(sock: u64, skb: u64, kernel_reason: u8, program: Program) {
     }
 }
 
-/// Whether the other program has reported the answer to this segment, of which no connection state can tell.
+/// Whether the other program has reported the answer to this segment, for which there is no connection state to record
+/// it.
 #[inline(always)]
 fn is_reported(skb: u64, program: Program) -> bool {
     if let Some(turns) = SEGMENT_TURNS.get_ptr_mut(skb) {
@@ -88,7 +89,7 @@ fn is_reported(skb: u64, program: Program) -> bool {
     false
 }
 
-/// `tcp_v4_send_reset(sk, skb)` and its twin of IPv6, where the tracepoint is silent unless `sk` is a
+/// `tcp_v4_send_reset(sk, skb)` and `tcp_v6_send_reset(sk, skb)`, for kernels whose tracepoint fires only if `sk` is a
 /// full socket (to 6.1). A RST is never answered.
 #[inline(always)]
 pub fn sent_without_full_socket(sock: u64, skb: u64) {
@@ -123,8 +124,8 @@ fn received_fact(reason: ResetReason, before: u8) -> Fact {
     fact(ResetDirection::Received, reason, NO_KERNEL_REASON, before)
 }
 
-/// tcp_send_active_reset(): nothing was answered. A disconnect sets CLOSE first; timers and tcp_abort()
-/// send the RST first.
+/// tcp_send_active_reset(): a RST that answers no segment. A disconnect sets CLOSE first; timers and tcp_abort() send
+/// the RST first.
 #[inline(always)]
 fn active(sock: Sock, kernel_reason: u8, program: Program) {
     let now = sock.state();
@@ -150,7 +151,7 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
         };
         (reason, before)
     } else if now == state::CLOSE {
-        // A disconnect after shutdown() has both sides shut, too.
+        // A disconnect after shutdown() also has both directions shut.
         let closing = sock.shutdown() == SHUT_BOTH && sock.is_released();
         let reason = if kernel_reason == ABORT_ON_CLOSE || (closing && sock.has_unread_bytes()) {
             ResetReason::UnreadData
@@ -170,8 +171,8 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
     emit::of_socket(&fact, sock.0, conn, answerable(conn));
 }
 
-/// A full socket answers a segment. After data that came too late it is in CLOSE already, and destroyed
-/// if no descriptor is left.
+/// A full socket answers a segment. After data that came too late it is already in CLOSE, and destroyed if no
+/// descriptor is left.
 #[inline(always)]
 fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8, program: Program) {
     if now == state::CLOSE {
@@ -185,7 +186,7 @@ fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8, program: Program) 
             let conn = unsafe { &mut *conn };
             return too_late(sock, conn, kernel_reason, program);
         }
-        // A listener that has just closed, for example: gone, and not to get a connection state now.
+        // For example, a listener that has just closed: it must not get a connection state now.
         if !is_reported(skb, program) {
             no_connection(sock, skb, kernel_reason);
         }
@@ -199,8 +200,8 @@ fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8, program: Program) 
     if RST_SENT_TURNS.is_reported(&mut conn.flags, program) {
         return;
     }
-    // Not RST_SENT: the connection lives on. In SYN_SENT, for example, the RST is for an acknowledgment of what another
-    // connection of this tuple sent (tcp_rcv_synsent_state_process).
+    // RST_SENT is not set: the connection lives on. In SYN_SENT, for example, the RST answers an acknowledgment of what
+    // another connection of this tuple sent (tcp_rcv_synsent_state_process).
     let fact = fact(ResetDirection::Sent, ResetReason::Other, kernel_reason, now);
     emit::of_socket(&fact, sock.0, conn, answerable(conn));
 }
@@ -214,7 +215,7 @@ fn too_late(sock: Sock, conn: &mut Conn, kernel_reason: u8, program: Program) {
     let before = conn.closed_from;
     let late = before == state::FIN_WAIT1 || before == state::FIN_WAIT2 || before == 0;
     let reason = if before == state::FIN_WAIT2 && sock.linger2_negative() && sock.orphan() {
-        // An orphan does not stay in FIN_WAIT2 then: the FIN's acknowledgment is answered (tcp_rcv_state_process()).
+        // Such an orphan does not stay in FIN_WAIT2: the FIN's acknowledgment is answered (tcp_rcv_state_process()).
         ResetReason::Aborted
     } else if late {
         ResetReason::DataAfterClose
@@ -226,8 +227,8 @@ fn too_late(sock: Sock, conn: &mut Conn, kernel_reason: u8, program: Program) {
     emit::of_socket(&fact, sock.0, conn, answerable(conn));
 }
 
-/// A RST of a socket that is in CLOSE says that there was no mini-socket, and that none was received if one may have been:
-/// takes back what was counted, and returns the event's flags.
+/// A RST of a socket in CLOSE means that there was no mini-socket; and that no RST was received, if that one may have
+/// been data. Takes back what was counted, and returns the event's flags.
 #[inline(always)]
 fn take_back(sock: Sock, conn: &mut Conn) -> u16 {
     if conn.flags & UNCOUNTED != 0 {
@@ -248,8 +249,7 @@ fn take_back(sock: Sock, conn: &mut Conn) -> u16 {
     flags::REPLACES
 }
 
-/// The mini-socket answers: to data (the process has closed), or to a SYN in FIN_WAIT2
-/// (tcp_timewait_state_process).
+/// The mini-socket answers data (the process has closed), or a SYN in FIN_WAIT2 (tcp_timewait_state_process).
 #[inline(always)]
 fn answered_by_mini(mini: Sock, skb: u64, kernel_reason: u8) {
     let reason = if header_flags(skb) & TCP_SYN != 0 {
@@ -267,7 +267,7 @@ fn answered_by_mini(mini: Sock, skb: u64, kernel_reason: u8) {
     emit::of_nobody(&fact, Addresses::Sock(mini.0), Side::Unknown, why);
 }
 
-/// A listener or a half-open request answers: there is no connection (any more), and the listener's owner is answerable.
+/// A listener or a half-open request answers: there is no connection (any more). The listener's owner is charged.
 #[inline(always)]
 fn no_connection(sock: Sock, skb: u64, kernel_reason: u8) {
     let fact = fact(
@@ -284,7 +284,7 @@ fn no_connection(sock: Sock, skb: u64, kernel_reason: u8) {
     );
 }
 
-/// Nobody listens, or the connection is long gone: all there is to know is in the segment.
+/// There is no listener, or the connection ended long ago: the segment is the only source.
 #[inline(always)]
 fn no_socket(skb: u64, kernel_reason: u8) {
     let fact = fact(
@@ -301,7 +301,7 @@ fn no_socket(skb: u64, kernel_reason: u8) {
     );
 }
 
-/// `tcp_receive_reset(sk)`: before →CLOSE, with the state the RST found.
+/// `tcp_receive_reset(sk)`: comes before →CLOSE, so that the socket is still in the state that the RST met.
 #[inline(always)]
 pub fn received(sock: Sock, program: Program) {
     let now = sock.state();
@@ -324,7 +324,7 @@ pub fn received(sock: Sock, program: Program) {
         ResetReason::Peer
     };
     let mut fact = received_fact(reason, now);
-    // tcp_rcv_state_process() calls tcp_reset() for data after close as well, and for data after the peer's FIN.
+    // tcp_rcv_state_process() also calls tcp_reset() for data after close and for data after the peer's FIN.
     let takes_no_data = !matches!(now, state::SYN_SENT | state::SYN_RECV | state::ESTABLISHED);
     if takes_no_data && sock.shutdown() & SHUT_RECEIVE != 0 {
         fact.flags = flags::MAY_BE_DATA;
@@ -338,7 +338,7 @@ pub fn received(sock: Sock, program: Program) {
     let awaits_accept = unaccepted::may_come(sock, conn, charged);
     if awaits_accept {
         fact.flags |= flags::AWAITS_ACCEPT;
-        // Whoever accepts it at this moment: what is counted now is put right later.
+        // A process may accept it at this moment: what is counted now is corrected later.
         charged = &unaccepted::NOBODY;
     }
     let traffic = sock.traffic(traffic::counted(&fact), conn);

@@ -1,10 +1,10 @@
-//! Connections that died by a RST before anybody had accepted them.
+//! Connections that a RST ended before any process had accepted them.
 //!
-//! A peer that connects and resets at once is quicker than the server's accept(), on another CPU or after a wait in the
-//! listener's queue. The RST is counted and reported as nobody's then; if accept() returns the connection soon after, both
-//! are put right. RST and accept() may also come at the same moment: each first leaves what it knows and then looks for
-//! what the other one has left, so that at least one of them finds it, and only the one that takes the entry out of the
-//! map acts.
+//! A peer that connects and resets at once is faster than the server's accept(), which runs on another CPU or after a
+//! wait in the listener's queue. The RST is then counted and reported without a process. If accept() returns the
+//! connection soon after, both are corrected. RST and accept() may also come at the same moment: each first writes what
+//! it knows and then reads what the other one has written. So at least one of them finds the other's data, and only the
+//! one that removes the map entry acts.
 
 use twtrace_wire::{
     ACCEPT_WAIT_NS, EventKind, NO_KERNEL_REASON, ResetDirection, ResetReason, Side, Unattributed,
@@ -19,13 +19,13 @@ use crate::{
     totals,
 };
 
-/// How long before userspace gives up the last accept() may come that is told of.
+/// An accept() is reported only if it comes at least this long before userspace stops waiting for it.
 const MARGIN_NS: u64 = 100_000_000;
 
-/// Whom it is charged to until then.
+/// Charged with the RST until then.
 pub static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
 
-/// Whether accept() may name the process of a RST that has none.
+/// Whether accept() may still name the process of a RST that has none.
 #[inline(always)]
 pub fn may_come(sock: Sock, conn: &Conn, charged: &Actor) -> bool {
     !charged.is_process()
@@ -36,7 +36,7 @@ pub fn may_come(sock: Sock, conn: &Conn, charged: &Actor) -> bool {
         && sock.mptcp_socket() == 0
 }
 
-/// The RST has been counted and reported as nobody's.
+/// Keeps a RST that was counted and reported without a process.
 #[inline(always)]
 pub fn keep(sock: Sock, conn: *mut Conn, fact: &Fact, traffic: &Traffic) {
     let kept = Unaccepted {
@@ -45,19 +45,19 @@ pub fn keep(sock: Sock, conn: *mut Conn, fact: &Fact, traffic: &Traffic) {
     };
     // SAFETY: the entry of a live socket, whose flags only its own events write.
     unsafe { (*conn).flags |= RST_UNACCEPTED };
-    // A locked instruction of the map's lies between this and the look, too.
+    // The map's insertion has a locked instruction, which also orders the write above before the read below.
     let _ = UNACCEPTED.insert(sock.0, &kept, 0);
-    // SAFETY: as above; written by another CPU meanwhile.
+    // SAFETY: as above; another CPU may write it at the same time.
     let opener = unsafe { (&raw const (*conn).opener.key.tgid).read_volatile() };
     if opener != 0 {
         put_right(sock.0, conn);
     }
 }
 
-/// accept() has written who it is into the connection state.
+/// accept() has written its process into the connection state.
 #[inline(always)]
 pub fn accepted(sock: Sock, conn: *mut Conn) {
-    // SAFETY: the entry of a live socket. The addition of nothing keeps the processor from looking before it has written.
+    // SAFETY: the entry of a live socket. Adding 0 keeps the processor from reading before its writes are visible.
     let flags = unsafe {
         add(&raw mut (*conn).site, 0);
         (&raw const (*conn).flags).read_volatile()
@@ -67,7 +67,7 @@ pub fn accepted(sock: Sock, conn: *mut Conn) {
     }
 }
 
-/// The socket goes, and nobody will accept it; what comes at its address is another one.
+/// The socket goes away, and no process will accept it. Another socket may get its address.
 #[inline(always)]
 pub fn destroyed(sock: Sock, conn: *mut Conn, flags: u32) {
     if flags & RST_UNACCEPTED != 0 {
@@ -75,7 +75,7 @@ pub fn destroyed(sock: Sock, conn: *mut Conn, flags: u32) {
     }
 }
 
-/// None was received after all.
+/// No RST was received after all: removes the entry.
 #[inline(always)]
 pub fn taken_back(sock: Sock, flags: u32) {
     if flags & RST_UNACCEPTED != 0 {
@@ -83,7 +83,7 @@ pub fn taken_back(sock: Sock, flags: u32) {
     }
 }
 
-/// Charges the RST to the opener, if there is one, and has userspace wait no longer; unless that is done.
+/// Charges the RST to the opener, if there is one, and ends userspace's wait. Does nothing if that was done before.
 #[inline(never)]
 fn put_right(sock: u64, conn: *mut Conn) -> u32 {
     let sock = Sock(sock);
@@ -98,7 +98,7 @@ fn put_right(sock: u64, conn: *mut Conn) -> u32 {
     if now_ns().wrapping_sub(at_ns) > ACCEPT_WAIT_NS - MARGIN_NS {
         return 0;
     }
-    // What went over it, the reset itself has told.
+    // The event of the reset has reported the traffic.
     let traffic = Traffic::unmeasured(at_ns);
     // SAFETY: the entry of a live socket.
     let conn = unsafe { &*conn };

@@ -1,4 +1,4 @@
-//! System calls under way.
+//! System calls in progress, by thread.
 
 use crate::{
     constants::config,
@@ -6,7 +6,7 @@ use crate::{
     records::{Call, CallSlot},
 };
 
-/// The slot of a thread, where slots can be claimed.
+/// The slot of a thread; `None` where slots cannot be claimed.
 #[inline(always)]
 fn slot(thread: u64) -> Option<*mut CallSlot> {
     if config!(direct_reads) == 0 {
@@ -19,8 +19,8 @@ fn slot(thread: u64) -> Option<*mut CallSlot> {
 #[inline(always)]
 pub fn begin(thread: u64, call: &Call) {
     if let Some(slot) = slot(thread) {
-        // SAFETY: a map value. Whoever has claimed a slot is the only one to write its call; one that the kernel skipped
-        // the return of is the thread's still.
+        // SAFETY: a map value. Only the thread that claimed a slot writes its call. A slot whose return the kernel
+        // skipped still belongs to its thread.
         unsafe {
             if (*slot).thread == thread || claim(&raw mut (*slot).thread, thread) {
                 (*slot).call = *call;
@@ -31,7 +31,7 @@ pub fn begin(thread: u64, call: &Call) {
     let _ = CALLS.insert(thread, call, 0);
 }
 
-/// The call that a thread is in.
+/// The call that a thread is in, if it was seen.
 #[inline(always)]
 pub fn find(thread: u64) -> Option<*mut Call> {
     if let Some(slot) = slot(thread) {
@@ -45,7 +45,7 @@ pub fn find(thread: u64) -> Option<*mut Call> {
     CALLS.get_ptr_mut(thread)
 }
 
-/// Its call has returned.
+/// Ends the call of a thread after its return.
 #[inline(always)]
 pub fn forget(thread: u64) {
     if let Some(slot) = slot(thread) {

@@ -1,9 +1,9 @@
 //! Entries of the connection state maps.
 //!
-//! Two CPUs may meet a connection's beginning at once: the server's accept() can return the child before softirq, on
-//! another one, has taken it to ESTABLISHED. So whoever begins a connection state finds what the other one has written. An entry that
-//! is alive is never written over: a slot is claimed by one instruction and is empty then, a map takes an entry only
-//! where there is none.
+//! Two CPUs may meet the beginning of a connection at the same moment: the server's accept() can return the child
+//! before softirq, on another CPU, has changed it to ESTABLISHED. Whoever begins a connection state must therefore keep
+//! what the other one has written. A live entry is never overwritten: one instruction claims a slot, which is empty
+//! then, and a map accepts an entry only if there is none.
 
 use twtrace_wire::{Probe, Side};
 
@@ -19,10 +19,11 @@ use crate::{
     sockets::{sock::Sock, state},
 };
 
-/// BPF_NOEXIST
+/// `BPF_NOEXIST`: insert only if the key is absent.
 const NO_EXIST: u64 = 1;
 
-/// The connection state of the socket at an address. Not that of an earlier one there, whose end the kernel skipped our programs for.
+/// The connection state of the socket at an address. Ignores that of an earlier socket there, whose end was missed
+/// because the kernel skipped our programs.
 #[inline(always)]
 pub fn find(sock: u64) -> Option<*mut Conn> {
     let conn = at(sock)?;
@@ -30,23 +31,23 @@ pub fn find(sock: u64) -> Option<*mut Conn> {
     unsafe { is_of_connection(conn, Sock(sock)) }.then_some(conn)
 }
 
-/// Whether a connection state is of a socket's connection, as far as it says of which it is: an earlier socket had another one.
+/// Whether a connection state belongs to a socket's current connection, by its hash; a hash of 0 is not known yet.
 ///
 /// # Safety
 /// `conn` is a map value.
 #[inline(always)]
 unsafe fn is_of_connection(conn: *const Conn, sock: Sock) -> bool {
-    // SAFETY: the caller's promise; an integer.
+    // SAFETY: guaranteed by the caller; an integer.
     let hash = unsafe { (*conn).hash };
     hash == 0 || hash == sock.hash()
 }
 
-/// What there is for an address: in its slot of [`CONN_SLOTS`], which is found by arithmetic; or in [`CONNS`], where another
-/// socket has the slot, or there are none.
+/// The entry of an address: in its slot of [`CONN_SLOTS`], whose index is computed; or in [`CONNS`], if another socket
+/// has the slot or there are no slots.
 #[inline(always)]
 fn at(sock: u64) -> Option<*mut Conn> {
     if let Some(slot) = slot(sock) {
-        // SAFETY: a map value; a slot changes hands when its socket is destroyed.
+        // SAFETY: a map value; a slot changes its owner when its socket is destroyed.
         unsafe {
             if (*slot).sock == sock {
                 return Some(&raw mut (*slot).conn);
@@ -59,14 +60,14 @@ fn at(sock: u64) -> Option<*mut Conn> {
     CONNS.get_ptr_mut(sock)
 }
 
-/// The connection state of a socket that has none that is alive, to be filled in place: `NEW` or that of a [`stranger`], or what
-/// another CPU has begun at this moment. One that ended in CLOSE, or had another connection, is an earlier socket's.
-/// `None`: the map is full.
+/// Begins the connection state of a socket that has no live one, to be filled in place. It is `NEW`, that of a
+/// [`stranger`], or one that another CPU has just begun. A state that ended in CLOSE or has another connection is an
+/// earlier socket's. `None`: the map is full, or not all programs are attached yet.
 #[inline(always)]
 pub fn begin(sock: u64, new: &'static Conn) -> Option<*mut Conn> {
     let conn = entry(sock)?;
-    // SAFETY: the entry of a live socket. What accept() writes into one of an earlier socket, in the moment before this,
-    // is lost: then its opener is unknown.
+    // SAFETY: the entry of a live socket. If accept() writes into the entry of an earlier socket just before this, the
+    // write is lost and the opener is unknown.
     unsafe {
         if (*conn).flags & CLOSED != 0 || !is_of_connection(conn, Sock(sock)) {
             *conn = NEW;
@@ -78,7 +79,7 @@ pub fn begin(sock: u64, new: &'static Conn) -> Option<*mut Conn> {
     Some(conn)
 }
 
-/// A connection state for a socket that has none and was there before tracing, with what the scan knows of it.
+/// Begins the connection state of a socket that existed before tracing, with what the start-up scan knows of it.
 #[inline(always)]
 pub fn begin_existing(sock: Sock, new: &'static Conn) -> Option<*mut Conn> {
     let conn = begin(sock.0, new)?;
@@ -86,7 +87,8 @@ pub fn begin_existing(sock: Sock, new: &'static Conn) -> Option<*mut Conn> {
     Some(conn)
 }
 
-/// The same of a socket that nobody else can have met yet: any connection state at its address is an earlier socket's.
+/// Begins the connection state of a socket that nobody else can have met yet: any state at its address is an earlier
+/// socket's.
 #[inline(always)]
 pub fn begin_anew(sock: u64) -> Option<*mut Conn> {
     let conn = entry(sock)?;
@@ -95,15 +97,15 @@ pub fn begin_anew(sock: u64) -> Option<*mut Conn> {
     Some(conn)
 }
 
-/// The connection state of a socket that a process accept()s: it has one, but where that was skipped, or its ESTABLISHED comes at
-/// this moment on another CPU. What begins here says which connection it is for.
+/// The connection state of a socket that a process accept()s. The socket has one, unless its ESTABLISHED was skipped or
+/// comes at this moment on another CPU. A state that begins here records the hash of its connection.
 #[inline(always)]
 pub fn accepted(sock: Sock) -> Option<*mut Conn> {
     let mut found = find(sock.0);
     if found.is_none() {
         if sock.state() == state::CLOSE {
-            // Closed by another thread before its accept() returned: its address may be another socket's soon. Or it has
-            // been established and reset since the look: then it has one by now.
+            // Another thread closed it before this accept() returned: its address may soon be another socket's. Or it
+            // was established and reset since the lookup: then it has a state by now.
             return find(sock.0);
         }
         found = entry(sock.0);
@@ -111,7 +113,7 @@ pub fn accepted(sock: Sock) -> Option<*mut Conn> {
     let conn = found?;
     // SAFETY: the entry of a live socket; integers.
     unsafe {
-        // A client is never accepted. Not begun anew where it ended in CLOSE: that is this one's, if its hash says so.
+        // A client is never accepted. A state that ended in CLOSE is kept if its hash is that of this connection.
         let is_of_client = (*conn).hash == 0 && (*conn).side == Side::Client as u8;
         if is_of_client || !is_of_connection(conn, sock) {
             *conn = NEW;
@@ -121,8 +123,8 @@ pub fn accepted(sock: Sock) -> Option<*mut Conn> {
     found
 }
 
-/// The entry of a socket's address, made where missing, and as it is where not. None is made before the programs are
-/// attached that take it away again.
+/// The entry of a socket's address; created if missing, else unchanged. No entry is created before the programs that
+/// remove it are attached.
 #[inline(always)]
 fn entry(sock: u64) -> Option<*mut Conn> {
     if !counting::is_following() {
@@ -135,33 +137,34 @@ fn entry(sock: u64) -> Option<*mut Conn> {
             if *owner == sock || claim(owner, sock) {
                 return Some(&raw mut (*slot).conn);
             }
-            // Claimed by another CPU meanwhile, for this very socket.
+            // Another CPU has just claimed it for this socket.
             if owner.read_volatile() == sock {
                 return Some(&raw mut (*slot).conn);
             }
-            // Never taken back: it only says where to look, too. A slot that becomes free at this moment, while another
-            // CPU begins the connection state of this socket, splits it: then its opener is unknown.
+            // Never reset: it only means that `CONNS` must be searched, too. If the slot becomes free now, while
+            // another CPU begins the connection state of this socket, the state is split and its opener is unknown.
             (*slot).spilled = 1;
         }
     }
-    // There may be one by now.
+    // Another CPU may have created it by now.
     let _ = CONNS.insert(sock, &NEW, NO_EXIST);
     let conn = CONNS.get_ptr_mut(sock);
     if conn.is_none() {
         lost::count_lost(Probe::SocketMap);
         if let Some(full) = CONNS_WERE_FULL.get_ptr_mut(0) {
-            // SAFETY: a map value; everybody writes the same.
+            // SAFETY: a map value; all CPUs write the same value.
             unsafe { *full = 1 };
         }
     }
     conn
 }
 
-/// Forgets a socket's connection state.
+/// Removes a socket's connection state from its slot and from the map.
 #[inline(always)]
 pub fn forget(sock: u64) {
     if let Some(slot) = slot(sock) {
-        // SAFETY: a map value; the slot of this socket, which is destroyed once. It is emptied before it is free.
+        // SAFETY: a map value; the slot of this socket, which is destroyed only once. The slot is cleared before it is
+        // freed.
         unsafe {
             if (*slot).sock == sock {
                 (*slot).conn = NEW;
@@ -176,8 +179,8 @@ pub fn forget(sock: u64) {
     let _ = CONNS.remove(sock);
 }
 
-/// The slot of a socket's address, where there are slots. Sockets are some 2 KiB apart in slabs of eight pages and more:
-/// a multiplication spreads all their bits.
+/// The slot of a socket's address, if there are slots. Sockets are about 2 KiB apart, in slabs of eight or more pages:
+/// the multiplication spreads all bits of the address.
 #[inline(always)]
 fn slot(sock: u64) -> Option<*mut ConnSlot> {
     let bits = config!(conn_slot_bits);
@@ -188,8 +191,8 @@ fn slot(sock: u64) -> Option<*mut ConnSlot> {
     CONN_SLOTS.get_ptr_mut((spread >> (64 - bits as u64)) as u32)
 }
 
-/// The connection state of a socket that is not in CLOSE. One that ended in CLOSE already is that of an earlier socket
-/// at this address, whose destruction the kernel skipped our programs for.
+/// The connection state of a socket that is not in CLOSE. A state that has ended in CLOSE is that of an earlier socket
+/// at this address, whose destruction was missed because the kernel skipped our programs.
 #[inline(always)]
 pub fn alive(sock: Sock) -> Option<*mut Conn> {
     let conn = find(sock.0)?;
@@ -197,7 +200,7 @@ pub fn alive(sock: Sock) -> Option<*mut Conn> {
     (unsafe { (*conn).flags } & CLOSED == 0).then_some(conn)
 }
 
-/// The connection state of a socket that is in this state; where it has none, the socket was open when tracing began.
+/// The connection state of a socket that is in state `now`. A socket without one was open when tracing began.
 #[inline(always)]
 pub fn in_state(sock: Sock, now: u8) -> Option<*mut Conn> {
     let conn = if now == state::CLOSE {
@@ -215,7 +218,7 @@ pub fn in_state(sock: Sock, now: u8) -> Option<*mut Conn> {
     begin_existing(sock, new)
 }
 
-/// The connection state of a socket that is closing and has none.
+/// The initial connection state of a socket that is closing and has none.
 #[inline(always)]
 pub fn stranger() -> &'static Conn {
     if lost::were_full() {
@@ -225,8 +228,8 @@ pub fn stranger() -> &'static Conn {
     }
 }
 
-/// The entry of an MPTCP socket, made where missing. It is no connection of its own: kept for its
-/// subflows, which a kworker closes.
+/// The entry of an MPTCP socket, created if missing. It is not a connection of its own. It is kept for its subflows,
+/// which a kworker closes.
 #[inline(always)]
 pub fn mptcp(sock: u64) -> Option<*mut Conn> {
     if let Some(conn) = MPTCP.get_ptr_mut(sock) {

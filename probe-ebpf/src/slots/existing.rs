@@ -1,7 +1,7 @@
-//! Sockets that were there before tracing began: what the start-up scan knows of them.
+//! Sockets that existed before tracing began: what the start-up scan knows of them.
 //!
-//! Userspace attaches first and scans then. A socket that has a connection state by then keeps it: what was learned by
-//! events wins. The others get theirs at their first event, and here it is completed.
+//! Userspace attaches the programs first and scans then. A socket that has a connection state by then keeps it: data
+//! from events takes precedence. The others get theirs at their first event, and it is completed here.
 
 use twtrace_wire::{Existing, ExistingKey, Side, Unattributed};
 
@@ -13,7 +13,7 @@ use crate::{
     sockets::{read::read, sock::Sock},
 };
 
-/// Completes a connection state with what the scan knows.
+/// Completes a connection state with what the start-up scan knows.
 #[inline(never)]
 pub fn adopt(sock: u64, conn: *mut Conn) -> u32 {
     let Some(known) = known(Sock(sock)) else {
@@ -32,7 +32,7 @@ pub fn adopt(sock: u64, conn: *mut Conn) -> u32 {
     1
 }
 
-/// Side and opener of a mini-socket or full socket that has no connection state.
+/// Side and opener of a full socket or mini-socket without a connection state.
 #[inline(always)]
 pub fn of(sock: Sock) -> (u8, Actor) {
     match known(sock) {
@@ -52,11 +52,11 @@ fn known(sock: Sock) -> Option<&'static Existing> {
         netns: sock.netns(),
         reserved: 0,
     })?;
-    // SAFETY: a map value that is written before it is there, and not changed or removed.
+    // SAFETY: a map value that is complete before it is inserted, and is never changed or removed.
     Some(unsafe { &*known })
 }
 
-/// The opener, with names for the totals where the process has not acted since.
+/// The opener. Gives it names for the totals if the process has not acted since.
 #[inline(always)]
 fn opener_of(known: &Existing) -> Actor {
     let key = known.opener.key;

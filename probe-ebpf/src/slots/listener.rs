@@ -1,8 +1,9 @@
-//! Whose a listener is: it answers by RST what belongs to no connection (any more), and that is its owner's.
+//! Owners of listeners. A listener answers by RST to segments that belong to no connection (any more); its owner is
+//! charged.
 //!
-//! Whoever called listen() is known, and whoever accept()s from it. Where one process alone accepts, it is the owner: a
-//! parent may have called listen() and closed its own descriptor. Where several do, that is no proof for any of them, and
-//! whoever called listen() stands for all.
+//! The process that called listen() is known, and so are those that accept() from the listener. If only one process
+//! accepts, it is the owner: a parent may have called listen() and closed its own descriptor. If several accept, none
+//! of them is proven to be the owner, and the process that called listen() stands for all.
 
 use twtrace_wire::Unattributed;
 
@@ -23,7 +24,7 @@ static NEW: Listener = Listener {
     is_shared: 0,
 };
 
-/// The entry of this very listener: the one of an earlier socket at its address has another port, or was removed.
+/// The entry of this listener. The entry of an earlier socket at its address has another port or was removed.
 #[inline(always)]
 fn entry(listener: Sock) -> Option<*mut Listener> {
     let entry = LISTENERS.get_ptr_mut(listener.0)?;
@@ -54,13 +55,13 @@ pub fn opened(listener: Sock) {
     }
 }
 
-/// LISTEN → CLOSE.
+/// LISTEN → CLOSE: the listener is closed.
 #[inline(always)]
 pub fn closed(listener: Sock) {
     let _ = LISTENERS.remove(listener.0);
 }
 
-/// A process has accepted from it.
+/// Records a process that has accepted from the listener.
 #[inline(always)]
 pub fn accepted(listener: Sock, acceptor: &Actor) {
     if !acceptor.is_process() || listener.state() != state::LISTEN {
@@ -79,7 +80,7 @@ pub fn accepted(listener: Sock, acceptor: &Actor) {
     }
 }
 
-/// Names the owner of a listener, or of the one behind a half-open request, where that is known.
+/// Sets `actor` to the owner of a listener, or of the listener behind a half-open request, if it is known.
 #[inline(always)]
 pub fn name_owner(sock: Sock, actor: &mut Actor) {
     let listener = match sock.state() {

@@ -1,5 +1,5 @@
-//! What is kept from one hook to the next: connection states of sockets, those that are closing and those just destroyed, listeners,
-//! what the start-up scan has found, calls under way.
+//! What is kept from one hook to the next: connection states of sockets, closing and just destroyed sockets, listeners,
+//! results of the start-up scan, calls in progress.
 
 pub mod call;
 pub mod closing;

@@ -1,14 +1,16 @@
-//! The socket that was destroyed last where this runs, if a RST of its may follow.
+//! The last socket that was destroyed in this context, if a RST for it may follow.
 //!
-//! Data after close: tcp_rcv_state_process() has tcp_done() destroy the orphan, and its caller sends the RST then, by the
-//! destroyed socket (net/ipv4/tcp_input.c, tcp_ipv4.c). In softirq, bottom halves are off from the one to the other: nothing
-//! else runs on that CPU, and it keeps one entry. A process that works off its socket's backlog in close() does both with
-//! bottom halves on (__release_sock() unlocks them): softirq may destroy other sockets on that CPU in between, and the
-//! process may be preempted; so its entry goes by thread. Which it is, the socket says by being owned, at both moments.
+//! Data after close: tcp_rcv_state_process() has tcp_done() destroy the orphan, and its caller then sends the RST
+//! through the destroyed socket (net/ipv4/tcp_input.c, tcp_ipv4.c). In softirq, bottom halves are off from the first
+//! step to the second: nothing else runs on that CPU, and one entry per CPU is enough. A process that works off its
+//! socket's backlog in close() does both with bottom halves on (__release_sock() unlocks them). Softirq may then
+//! destroy other sockets on that CPU in between, and the process may be preempted, so its entry is kept by thread. The
+//! socket shows which case it is: in the second it is owned, at both moments.
 //!
-//! The next socket to be destroyed there takes the entry's place, whether or not a RST may follow of that; and the connection
-//! is compared besides, so that an entry whose RST never came speaks for no other socket at its address. The connection state says
-//! itself, by [`RST_SENT_TURNS`](crate::records::RST_SENT_TURNS), which of the two programs has reported a RST.
+//! The next socket destroyed in the same context replaces the entry, whether or not a RST may follow for it. The
+//! connection is compared as well, so that an entry whose RST never came is not used for another socket at its address.
+//! The connection state records in [`RST_SENT_TURNS`](crate::records::RST_SENT_TURNS) which of the two programs has
+//! reported a RST.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 
@@ -18,7 +20,7 @@ use crate::{
     sockets::{sock::Sock, tuple::tuple_key},
 };
 
-/// The entry of where this runs.
+/// The entry of the current context: of the CPU, or of the thread.
 #[inline(always)]
 fn entry(sock: Sock) -> Option<*mut Recent> {
     if sock.owned() {
@@ -46,8 +48,8 @@ pub fn keep(sock: Sock, conn: &Conn) {
     }
 }
 
-/// A socket is being destroyed: what was destroyed here before answers nothing any more. The other program of the hook may
-/// have kept this very one.
+/// A socket is being destroyed: drops the socket destroyed before it, which sends nothing any more. Keeps the entry if
+/// it is of this socket: the hook's other program may have written it.
 #[inline(always)]
 pub fn forget_others(sock: Sock) {
     if let Some(recent) = entry(sock) {
@@ -60,7 +62,7 @@ pub fn forget_others(sock: Sock) {
     }
 }
 
-/// What was known of a socket that has just been destroyed here.
+/// What was known of a socket that has just been destroyed in this context.
 #[inline(always)]
 pub fn find(sock: Sock) -> Option<*mut Conn> {
     let recent = entry(sock)?;

@@ -1,10 +1,10 @@
-//! Arguments of kprobed functions, which their returns don't show.
+//! Arguments of kprobed functions, which their return probes do not see.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 
 use crate::{maps::ARGUMENTS, records::Arguments};
 
-/// Which function's argument [`ARGUMENTS`] keeps. Thread-group ids never get so high.
+/// The function whose arguments [`ARGUMENTS`] keeps, in the top bits of the key: thread-group ids never get so high.
 #[derive(Clone, Copy)]
 pub enum Function {
     TwskUnique = 1,
@@ -16,18 +16,17 @@ fn argument_key(function: Function) -> u64 {
     bpf_get_current_pid_tgid() | (function as u64) << 62
 }
 
-/// A kprobed function was entered. Both run with bottom halves off: on each CPU there
-/// is one at a time.
+/// A kprobed function was entered. Both functions run with bottom halves off: each CPU runs one at a time.
 #[inline(always)]
 pub fn entered(function: Function, arguments: &Arguments) {
     let _ = ARGUMENTS.insert(argument_key(function), arguments, 0);
 }
 
-/// ... and returned: its arguments.
+/// The function returned: takes its arguments.
 #[inline(always)]
 pub fn returned(function: Function) -> Option<Arguments> {
     let key = argument_key(function);
-    // SAFETY: plain integers in a map value that only this thread writes.
+    // SAFETY: integers in a map value that only this thread writes.
     let arguments = unsafe { *ARGUMENTS.get_ptr(key)? };
     let _ = ARGUMENTS.remove(key);
     Some(arguments)

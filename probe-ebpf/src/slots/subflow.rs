@@ -1,8 +1,8 @@
-//! MPTCP: who opened and closed the socket that a TCP connection is a subflow of, and what its close() meant.
+//! MPTCP: who opened and closed the MPTCP socket of a subflow, and why its close() sends a RST.
 //!
-//! A process has the MPTCP socket's descriptor only. Subflows are closed by kernel threads, or under `lock_sock_fast()`, which
-//! owns nothing; all but the first are never accept()ed, and that one only under its MPTCP socket's name where accept() is seen
-//! by its system call.
+//! A process has a descriptor of the MPTCP socket only. Kernel threads close the subflows, or they are closed under
+//! `lock_sock_fast()`, which does not mark the socket as owned. Only the first subflow is ever accept()ed; where
+//! accept() is seen by its system call, it is seen only under the MPTCP socket.
 
 use twtrace_wire::ResetReason;
 
@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-/// An MPTCP socket's own state (protocol 262), which is no connection of its own.
+/// A state change of an MPTCP socket itself (protocol 262), which is no connection of its own.
 ///
-/// Only under its lock is the acting process one of the socket's own: `__mptcp_subflow_error_report()` also closes it in
-/// softirq, while anybody runs.
+/// The current process acts on the socket only under the socket's lock: `__mptcp_subflow_error_report()` also closes it
+/// in softirq, while any process may be running.
 #[inline(always)]
 pub fn whole_transition(whole: Sock, old: u8, new: u8) {
     if old == state::LISTEN {
@@ -50,14 +50,14 @@ pub fn whole_transition(whole: Sock, old: u8, new: u8) {
     }
 }
 
-/// A new socket of a server, which begins as a copy of its listener (`mptcp_sk_clone_init()`): what the map has at its address
-/// is another one's.
+/// A new socket of a server, which begins as a copy of its listener (`mptcp_sk_clone_init()`). Removes what an earlier
+/// socket left at its address.
 #[inline(always)]
 pub fn whole_cloned(whole: Sock) {
     let _ = MPTCP.remove(whole.0);
 }
 
-/// accept() returned this MPTCP socket to the process.
+/// accept() returned this MPTCP socket to the process `opener`.
 #[inline(always)]
 pub fn whole_accepted(whole: u64, opener: Actor) {
     if let Some(conn) = conn::mptcp(whole) {
@@ -66,7 +66,7 @@ pub fn whole_accepted(whole: u64, opener: Actor) {
     }
 }
 
-/// Gives a subflow the processes that its MPTCP socket has and it lacks. Returns that socket, or 0.
+/// Gives a subflow the opener and closer of its MPTCP socket where it has none. Returns the MPTCP socket, or 0.
 #[inline(always)]
 pub fn take_actors(sock: Sock, conn: &mut Conn) -> u64 {
     let whole = sock.mptcp_socket();
@@ -87,9 +87,9 @@ pub fn take_actors(sock: Sock, conn: &mut Conn) -> u64 {
     whole
 }
 
-/// Why a subflow is reset by close() of its MPTCP socket: `__mptcp_close()` does it over unread data, or with SO_LINGER
-/// {on, 0}; which of the two it was where both hold, it does not keep. `None`: it is not in close(). The socket is orphaned at
-/// close()'s end, so that a worker's RST after that is none of it.
+/// Why close() of an MPTCP socket resets this subflow: `__mptcp_close()` does so over unread data, or with SO_LINGER
+/// {on, 0}; if both hold, the kernel does not record which it was. `None`: the MPTCP socket is not in close(). It is
+/// orphaned at the end of close(), so that a worker's later RST is not counted as part of it.
 #[inline(always)]
 pub fn closed_by_reset(whole: u64) -> Option<ResetReason> {
     let whole = Sock(whole);

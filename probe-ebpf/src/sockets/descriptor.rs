@@ -1,4 +1,4 @@
-//! What the current process's descriptors stand for.
+//! Files and sockets behind the descriptors of the current process.
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 
@@ -28,7 +28,7 @@ pub fn socket_of(descriptor: u64) -> u64 {
 /// The `struct file` behind a descriptor of the current process, or 0.
 #[inline(always)]
 pub fn file_of(descriptor: u64) -> u64 {
-    // SAFETY: no arguments, no effect.
+    // SAFETY: the helper takes no arguments and has no side effects.
     let task = unsafe { bpf_get_current_task() };
     let files: u64 = read(task, offset!(task_files));
     if files == 0 {

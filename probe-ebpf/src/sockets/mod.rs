@@ -1,5 +1,5 @@
-//! What the kernel has in its structs: sockets (of which a mini-socket or a request is the head), their connections, the
-//! segments that they meet, and the descriptors that processes have for them.
+//! The kernel's structs: sockets (mini-sockets and request sockets have the same head), their connections, the segments
+//! that they receive, and the descriptors of processes.
 
 pub mod descriptor;
 pub mod read;

@@ -1,4 +1,4 @@
-//! Reading the kernel's structs, by the offsets that userspace found in BTF, and its clock.
+//! Reads the kernel's structs, at offsets that userspace found in BTF, and its clock.
 
 use core::mem::MaybeUninit;
 
@@ -7,17 +7,17 @@ use twtrace_wire::{ABSENT, CAST_MARK};
 
 use crate::constants::config;
 
-/// Reads a `T` (integers only, a word at most or an array of them) at a kernel address; all zero where that faults.
+/// Reads a `T` at a kernel address: integers only, at most a word or an array of words. Returns zeros on a fault.
 #[inline(always)]
 pub fn read<T: Copy>(base: u64, offset: u32) -> T {
     if config!(direct_reads) != 0 {
-        // SAFETY: the kernel's just-in-time compiler guards the loads: one that faults gives zero. Integers are valid
-        // whatever they are.
+        // SAFETY: the kernel's just-in-time compiler guards the loads: a load that faults returns zero. Every bit
+        // pattern is a valid integer.
         return unsafe { readable(base + offset as u64).cast::<T>().read() };
     }
     let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the destination is a local of the size given; the helper checks the source itself, and
-    // fills the destination with zeros where it can't be read, so that it is always written.
+    // SAFETY: the destination is a local variable of the given size. The helper checks the source itself and writes
+    // zeros if it cannot be read, so that the destination is always initialised.
     unsafe {
         bpf_probe_read_kernel(
             value.as_mut_ptr().cast(),
@@ -28,28 +28,29 @@ pub fn read<T: Copy>(base: u64, offset: u32) -> T {
     }
 }
 
-/// An address that a program may read at, as it is: a load, where the helper is a call and two more.
+/// Converts an address into a pointer that a program may read from. A read is then a plain load; the helper costs three
+/// calls.
 ///
-/// `void *bpf_rdonly_cast(const void *obj, u32 btf_id)`: any type of program, and since 6.17 with no type at all. The
-/// verifier puts a move in its place.
+/// `void *bpf_rdonly_cast(const void *obj, u32 btf_id)`: for programs of any type, and since 6.17 without a BTF type.
+/// The verifier replaces the call by a move.
 #[inline(always)]
 fn readable(address: u64) -> *const u8 {
-    // SAFETY: a call by number, as the helpers' are; userspace has replaced the number.
+    // SAFETY: a call by number, like those of the helpers; userspace has replaced the number.
     let cast: unsafe extern "C" fn(u64, u64) -> *const u8 =
         unsafe { core::mem::transmute(CAST_MARK as usize) };
-    // SAFETY: it does nothing.
+    // SAFETY: the call has no side effects.
     unsafe { cast(address, 0) }
 }
 
-/// Whether a bit field of one bit is set, at this many bits from an address. Not where the kernel does not have it.
+/// Whether a one-bit field is set, `bit` bits from an address. False if this kernel does not have the field.
 #[inline(always)]
 pub fn has_bit(address: u64, bit: u32) -> bool {
     bit != ABSENT && (read::<u8>(address, bit / 8) >> (bit % 8)) & 1 != 0
 }
 
-/// CLOCK_MONOTONIC, nanoseconds.
+/// CLOCK_MONOTONIC, in nanoseconds.
 #[inline(always)]
 pub fn now_ns() -> u64 {
-    // SAFETY: no arguments, no effect.
+    // SAFETY: the helper takes no arguments and has no side effects.
     unsafe { bpf_ktime_get_ns() }
 }

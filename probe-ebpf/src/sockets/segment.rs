@@ -14,7 +14,7 @@ use crate::{
 pub const TCP_SYN: u8 = 0x02;
 pub const TCP_RST: u8 = 0x04;
 
-/// Byte 13 of the TCP header.
+/// The flags of the TCP header: byte 13.
 #[inline(always)]
 pub fn header_flags(skb: u64) -> u8 {
     read(transport_header(skb), 13)
@@ -25,7 +25,7 @@ fn transport_header(skb: u64) -> u64 {
     read::<u64>(skb, offset!(skb_head)) + read::<u16>(skb, offset!(skb_transport_header)) as u64
 }
 
-/// The segment came from the remote end: its destination is what is local here. Returns event flags.
+/// Fills the tuple of a received segment: its destination is the local end. Returns event flags.
 #[inline(always)]
 pub fn fill_tuple(tuple: &mut Tuple, skb: u64) -> u16 {
     *tuple = Tuple::default();
@@ -46,7 +46,7 @@ pub fn fill_tuple(tuple: &mut Tuple, skb: u64) -> u16 {
     0
 }
 
-/// The `struct net` of the device that it came by, or 0.
+/// The `struct net` of the device that received the segment, or 0.
 #[inline(always)]
 pub fn net(skb: u64) -> u64 {
     let device: u64 = read(skb, offset!(skb_dev));

@@ -1,4 +1,4 @@
-//! `struct sock`, field by field.
+//! Fields of `struct sock`.
 
 use twtrace_wire::ABSENT;
 
@@ -10,15 +10,15 @@ pub const AF_INET6: u16 = 10;
 pub const IPPROTO_TCP: u16 = 6;
 pub const IPPROTO_MPTCP: u16 = 262;
 
-/// `enum sock_flags` of include/net/sock.h; the first five have not moved since 2.6.
+/// `enum sock_flags` (include/net/sock.h); the first five have not moved since 2.6.
 const SOCK_DEAD: u64 = 1 << 0;
 const SOCK_DONE: u64 = 1 << 1;
 const SOCK_LINGER: u64 = 1 << 4;
 
-/// SHUTDOWN_MASK: __tcp_close() sets it before anything else.
+/// `SHUTDOWN_MASK` (include/net/sock.h): __tcp_close() sets it before anything else.
 pub const SHUT_BOTH: u8 = 3;
 
-/// errno values that decide how a connection died.
+/// Values of errno that decide how a connection ended.
 pub const ECONNABORTED: u32 = 103;
 pub const ETIMEDOUT: u32 = 110;
 
@@ -37,14 +37,14 @@ impl Sock {
         read(self.0, offset!(skc_state))
     }
 
-    /// Whether a process (or kernel thread) holds the socket by lock_sock(): then what happens to it
-    /// happens in that process, or while it works off the backlog. Softirq and timers find it 0.
+    /// Whether a process (or kernel thread) holds the socket by lock_sock(). Then what happens to the socket happens in
+    /// that process, or while it works off the backlog. In softirq and timers this is false.
     #[inline(always)]
     pub fn owned(self) -> bool {
         read::<u32>(self.0, offset!(sk_lock_owned)) != 0
     }
 
-    /// The pending error (positive errno), set before →CLOSE by whatever kills the connection.
+    /// The pending error (positive errno). Whatever kills the connection sets it before →CLOSE.
     #[inline(always)]
     pub fn error(self) -> u32 {
         read(self.0, offset!(sk_err))
@@ -55,32 +55,33 @@ impl Sock {
         read(self.0, offset!(skc_flags))
     }
 
-    /// The peer's FIN was processed (tcp_fin() sets it first).
+    /// Whether the peer's FIN was processed (tcp_fin() sets this flag first).
     #[inline(always)]
     pub fn peer_fin_seen(self) -> bool {
         self.flags() & SOCK_DONE != 0
     }
 
-    /// No descriptor is left.
+    /// Whether no descriptor is left.
     #[inline(always)]
     pub fn orphan(self) -> bool {
         self.flags() & SOCK_DEAD != 0
     }
 
-    /// SO_LINGER {on, 0}.
+    /// Whether SO_LINGER is {on, 0}.
     #[inline(always)]
     pub fn lingers_zero(self) -> bool {
         self.flags() & SOCK_LINGER != 0 && read::<u64>(self.0, offset!(sk_lingertime)) == 0
     }
 
-    /// Never had a descriptor, or has none any more.
+    /// Whether the socket never had a descriptor, or has none any more.
     #[inline(always)]
     pub fn without_file(self) -> bool {
         read::<u64>(self.0, offset!(sk_socket)) == 0
     }
 
-    /// Its last descriptor is gone, or it never had one: fput() takes a file's last reference before __fput() closes what it
-    /// is of. `f_count` is 0 then (to 6.12), `f_ref` below zero (6.13 and later, include/linux/file_ref.h: FILE_REF_DEAD).
+    /// Whether the last descriptor is closed, or there never was one: fput() drops the last reference to a file before
+    /// __fput() closes its socket. `f_count` is 0 then (to 6.12), `f_ref` below zero (6.13 and later,
+    /// include/linux/file_ref.h: FILE_REF_DEAD).
     #[inline(always)]
     pub fn is_released(self) -> bool {
         let socket: u64 = read(self.0, offset!(sk_socket));
@@ -99,7 +100,7 @@ impl Sock {
         at == ABSENT || read::<i64>(file, at) < 0
     }
 
-    /// RCV_SHUTDOWN (1) and SEND_SHUTDOWN (2).
+    /// `sk_shutdown`: RCV_SHUTDOWN (1) and SEND_SHUTDOWN (2); 0 where it cannot be read.
     #[inline(always)]
     pub fn shutdown(self) -> u8 {
         let bit = config!(sk_shutdown_bit);
@@ -109,21 +110,21 @@ impl Sock {
         (read::<u8>(self.0, bit / 8) >> (bit % 8)) & 3
     }
 
-    /// TCP_LINGER2 below zero: no FIN_WAIT2, and no mini-socket.
+    /// Whether TCP_LINGER2 is below zero: there is no FIN_WAIT2 then, and no mini-socket.
     #[inline(always)]
     pub fn linger2_negative(self) -> bool {
         let at = offset!(tcp_linger2);
         at != ABSENT && read::<i32>(self.0, at) < 0
     }
 
-    /// Created by the kernel itself (`sock_create_kern`).
+    /// Whether the kernel itself created the socket (`sock_create_kern`).
     #[inline(always)]
     pub fn of_kernel(self) -> bool {
         has_bit(self.0, config!(sk_kern_sock_bit))
     }
 
-    /// Whether bytes have come that the process never read. The peer's FIN counts as one in `rcv_nxt`, and in `copied_seq`
-    /// once a recv() has returned 0 for it (tcp_recvmsg_locked, `found_fin_ok`).
+    /// Whether the socket holds received bytes that the process never read. The peer's FIN counts as one byte in
+    /// `rcv_nxt`, and in `copied_seq` once a recv() has returned 0 for it (tcp_recvmsg_locked, `found_fin_ok`).
     #[inline(always)]
     pub fn has_unread_bytes(self) -> bool {
         let received: u32 = read(self.0, offset!(tcp_rcv_nxt));
@@ -137,13 +138,13 @@ impl Sock {
         read(self.0, offset!(skc_net))
     }
 
-    /// Of a half-open request, its listener: `rsk_listener`, in a union with `skc_flags` (include/net/request_sock.h).
+    /// The listener of a half-open request: `rsk_listener`, in a union with `skc_flags` (include/net/request_sock.h).
     #[inline(always)]
     pub fn listener(self) -> Sock {
         Sock(read(self.0, offset!(skc_flags)))
     }
 
-    /// The MPTCP socket this one is a subflow of, or 0.
+    /// The MPTCP socket that this socket is a subflow of, or 0.
     #[inline(always)]
     pub fn mptcp_socket(self) -> u64 {
         if offset!(subflow_conn) == ABSENT {
@@ -164,8 +165,8 @@ impl Sock {
         read(context, offset!(subflow_conn))
     }
 
-    /// Hash, ports and namespace: the same in a full socket from FIN_WAIT1 on and in its mini-socket
-    /// (inet_twsk_alloc copies them).
+    /// The kernel's hash of the connection. Hash, ports and namespace are the same in a full socket from FIN_WAIT1 on
+    /// and in its mini-socket (inet_twsk_alloc copies them).
     #[inline(always)]
     pub fn hash(self) -> u32 {
         read(self.0, offset!(skc_hash))
@@ -181,15 +182,15 @@ impl Sock {
         u16::from_be(read(self.0, offset!(skc_dport)))
     }
 
-    /// Port as inet_sport has it: right also after →CLOSE, when inet_put_port() has cleared skc_num.
-    /// Full sockets only.
+    /// The local port from `inet_sport`: still valid after →CLOSE, when inet_put_port() has cleared `skc_num`. Full
+    /// sockets only.
     #[inline(always)]
     pub fn source_port(self) -> u16 {
         u16::from_be(read(self.0, offset!(inet_sport)))
     }
 
-    /// IP_LOCAL_PORT_RANGE (6.3 on, and in later stable releases of 6.1): the lowest and the highest port, 0
-    /// where not set. Two u16, later one u32 with the highest port in its upper half: the same bytes.
+    /// IP_LOCAL_PORT_RANGE (6.3 on, and in later stable releases of 6.1): the lowest and the highest port, 0 where not
+    /// set. Two u16; later one u32 with the highest port in its upper half, which are the same bytes.
     #[inline(always)]
     pub fn own_port_range(self) -> [u16; 2] {
         let at = offset!(inet_local_port_range);

@@ -1,4 +1,4 @@
-//! State numbers as constants to match on.
+//! State numbers as constants, for `match` patterns.
 
 use twtrace_wire::TcpState;
 

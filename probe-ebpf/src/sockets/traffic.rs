@@ -1,4 +1,4 @@
-//! What went over a connection, and since when nothing has.
+//! Traffic of a connection, and how long it has been idle.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use twtrace_wire::{ABSENT, AbortReason, EventKind, ResetDirection, ResetReason, UNKNOWN};
@@ -12,36 +12,37 @@ use crate::{
     },
 };
 
-/// A time for which nothing went since ESTABLISHED, whenever that was: below [`UNKNOWN`], above all others.
+/// Marks a duration as the whole time since ESTABLISHED, whenever that was. Below [`UNKNOWN`], above all real
+/// durations.
 pub const SINCE_HANDSHAKE: u64 = UNKNOWN - 1;
 
-/// Which data counts as sent by this end, when it is asked since when it has sent none.
+/// Which data counts as sent by this end, when the time since its last data is computed.
 #[derive(Clone, Copy)]
 pub enum Counted {
-    /// All of it.
+    /// All data.
     Sent,
-    /// What the peer has acknowledged. A write that met a RST or silence is what ended the connection: what was before
-    /// that is asked for. Retransmissions don't count either.
+    /// Data that the peer has acknowledged. A write that met a RST or silence is what ended the connection, so that
+    /// only data before it counts. Retransmissions do not count either.
     Acknowledged,
 }
 
-/// What went over a connection. The times are [`UNKNOWN`] where the kernel does not keep them.
+/// Traffic of a connection. Durations are [`UNKNOWN`] if the kernel does not keep them.
 #[derive(Clone, Copy)]
 pub struct Traffic {
-    /// When it was looked at: what is told of that look has this time, so that the clock is read once.
+    /// When it was measured. What is reported of this measurement has this time, so that the clock is read once.
     pub at_ns: u64,
-    /// Since data last went either way.
+    /// Time since data last passed in either direction.
     pub idle_ns: u64,
-    /// Since the peer was last heard.
+    /// Time since the peer was last heard.
     pub peer_silent_ns: u64,
-    /// Since this end last sent data, or [`SINCE_HANDSHAKE`].
+    /// Time since this end last sent data, or [`SINCE_HANDSHAKE`].
     pub send_idle_ns: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
 }
 
 impl Traffic {
-    /// Nothing is known but the moment.
+    /// Only the time is known.
     #[inline(always)]
     pub fn unmeasured(at_ns: u64) -> Self {
         Self {
@@ -56,12 +57,13 @@ impl Traffic {
 }
 
 impl Sock {
-    /// Payload bytes sent (each once) and received, and for how long neither end was heard, of a connection with this connection state.
+    /// Payload bytes sent (each counted once) and received, and how long neither end was heard, for a connection with
+    /// this connection state.
     #[inline(always)]
     pub fn traffic(self, counted: Counted, conn: &Conn) -> Traffic {
         let sent: u64 = read(self.0, offset!(tcp_bytes_sent));
         let again: u64 = read(self.0, offset!(tcp_bytes_retrans));
-        // bytes_received counts the peer's FIN as one (tcp_rcv_nxt_update runs up to end_seq).
+        // bytes_received counts the peer's FIN as one (tcp_rcv_nxt_update counts up to end_seq).
         let received: u64 = read(self.0, offset!(tcp_bytes_received));
         let at_ns = now_ns();
         let send_idle_ns = send_idle(self.0, at_ns, counted as u64);
@@ -80,21 +82,21 @@ impl Sock {
     }
 
     /// Sequence numbers that the peer has not acknowledged. `packets_out` is cleared before some connections end
-    /// (tcp_write_queue_purge()); these are not.
+    /// (tcp_write_queue_purge()); these numbers are not.
     #[inline(always)]
     fn in_flight(self) -> u32 {
         let next: u32 = read(self.0, offset!(tcp_snd_nxt));
         next.wrapping_sub(read(self.0, offset!(tcp_snd_una)))
     }
 
-    /// Time since the latest of what the peer has acknowledged was sent: tcp_rack_advance(), with SACK only. A client's SYN
-    /// counts; a server that has had nothing acknowledged has no such time.
+    /// Time since the latest acknowledged data was sent (tcp_rack_advance(), with SACK only). A client's SYN counts; a
+    /// server that has had nothing acknowledged has no such time.
     #[inline(always)]
     fn since_acknowledged_sent(self, at_ns: u64, nothing_before: bool) -> u64 {
         let at = offset!(tcp_rack_mstamp);
         let sent_us: u64 = if at == ABSENT { 0 } else { read(self.0, at) };
         if sent_us != 0 {
-            // Paced segments may carry a time to come.
+            // Paced segments may carry a time in the future.
             at_ns.saturating_sub(sent_us.wrapping_mul(1000))
         } else if nothing_before {
             SINCE_HANDSHAKE
@@ -104,23 +106,23 @@ impl Sock {
     }
 }
 
-/// Since the peer was last heard. A global function, see [`count_search`](crate::totals::ports::count_search).
+/// Time since the peer was last heard. A global function, see [`count_search`](crate::totals::ports::count_search).
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn peer_silent(sock: u64) -> u64 {
     let received = since(read(sock, offset!(icsk_lrcvtime)));
-    // tcp_ack(), for segments that acknowledge what they may.
+    // Set by tcp_ack(), for segments that acknowledge what they may.
     let acknowledged = since(read(sock, offset!(tcp_rcv_tstamp)));
     let silent_ns = min(received, acknowledged);
     let refused = offset!(tcp_last_oow_ack_time);
     if refused == ABSENT {
         return silent_ns;
     }
-    // Keepalive probes, above all: __tcp_oow_rate_limited().
+    // Set by __tcp_oow_rate_limited(), above all for keepalive probes.
     min(silent_ns, since(read(sock, refused)))
 }
 
-/// Since this end last sent data of the kind that [counts](Counted). A global function, as above.
+/// Time since this end last sent data of the kind that [counts](Counted). A global function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn send_idle(sock: u64, at_ns: u64, counted: u64) -> u64 {
@@ -137,7 +139,7 @@ pub extern "C" fn send_idle(sock: u64, at_ns: u64, counted: u64) -> u64 {
     since(read(sock.0, offset!(tcp_lsndtime)))
 }
 
-/// Since data last went either way. A global function, as above.
+/// Time since data last passed in either direction. A global function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn idle(sock: u64, send_idle_ns: u64) -> u64 {
@@ -147,15 +149,15 @@ pub extern "C" fn idle(sock: u64, send_idle_ns: u64) -> u64 {
     min(send_idle_ns, since(read(sock, offset!(icsk_lrcvtime))))
 }
 
-/// Time since a moment in ticks (`tcp_jiffies32`), or [`UNKNOWN`] if it never came.
+/// Time since a moment in ticks (`tcp_jiffies32`), in nanoseconds; [`UNKNOWN`] if it never came.
 #[inline(always)]
 fn since(ticks: u32) -> u64 {
-    /// A moment that is so little ahead came on another CPU since `now` was read.
+    /// How far ahead, in ticks, a moment may be that another CPU has set since `now` was read.
     const AHEAD: u32 = 1 << 16;
     if ticks == 0 {
         return UNKNOWN;
     }
-    // SAFETY: no arguments, no effect.
+    // SAFETY: the helper takes no arguments and has no side effects.
     let now = unsafe { bpf_jiffies64() } as u32;
     let passed = now.wrapping_sub(ticks);
     if passed > u32::MAX - AHEAD {
@@ -169,7 +171,7 @@ fn min(a: u64, b: u64) -> u64 {
     if a < b { a } else { b }
 }
 
-/// What was on its way counts as sent where this end itself ended the connection.
+/// Which data counts as sent: all of it if this end ended the connection itself.
 #[inline(always)]
 pub fn counted(fact: &Fact) -> Counted {
     let is_ended_by_peer = match fact.kind {
@@ -186,12 +188,12 @@ pub fn counted(fact: &Fact) -> Counted {
     }
 }
 
-/// A time of a connection that is open, or was. Ticks are coarse: none is longer than it is established. `begun`: 0 where its
-/// beginning was not seen. A global function, as above.
+/// Bounds a duration of a connection that is open, or was: ticks are coarse, and none may be longer than the connection
+/// has been established. `begun`: 0 if its beginning was not seen. A global function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn within(at_ns: u64, established_ns: u64, begun: u64, measured: u64) -> u64 {
-    // Never established: the kernel has set no time yet.
+    // Never established: the kernel has not set any time yet.
     let is_open = established_ns != 0 || begun == 0;
     if !is_open || measured == UNKNOWN {
         return UNKNOWN;
@@ -200,13 +202,13 @@ pub extern "C" fn within(at_ns: u64, established_ns: u64, begun: u64, measured: 
         return min(at_ns.wrapping_sub(established_ns), measured);
     }
     if measured == SINCE_HANDSHAKE {
-        // Established before tracing.
+        // It was established before tracing.
         return UNKNOWN;
     }
     measured
 }
 
-/// How long after the close what a RST is for came, where that is data after close.
+/// Time from the close to the data that a RST answers, if the RST is for data after close.
 #[inline(always)]
 pub fn after_close(fact: &Fact, now_ns: u64, closed_ns: u64) -> u64 {
     let is_late = matches!(fact.kind, EventKind::Reset)
@@ -219,7 +221,7 @@ pub fn after_close(fact: &Fact, now_ns: u64, closed_ns: u64) -> u64 {
     }
 }
 
-/// Time since a moment, or [`UNKNOWN`] if it never came, or is not known (0).
+/// Time since a moment; [`UNKNOWN`] if the moment never came or is not known (0).
 #[inline(always)]
 pub fn elapsed(now_ns: u64, since_ns: u64) -> u64 {
     if since_ns == 0 {
@@ -229,7 +231,7 @@ pub fn elapsed(now_ns: u64, since_ns: u64) -> u64 {
     }
 }
 
-/// The way back: the moment that is so long ago, or 0.
+/// The inverse of [`elapsed`]: the moment `ago_ns` before now, or 0.
 #[inline(always)]
 pub fn moment(now_ns: u64, ago_ns: u64) -> u64 {
     if ago_ns == UNKNOWN {

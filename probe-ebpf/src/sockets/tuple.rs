@@ -1,4 +1,4 @@
-//! A connection's two ends and its network namespace: as a tuple for events, and as a key.
+//! The two ends of a connection and its network namespace: as a tuple for events, and as a map key.
 
 use twtrace_wire::{ABSENT, NetnsKey, Tuple, TupleKey, flags};
 
@@ -9,20 +9,20 @@ use super::{
 use crate::constants::offset;
 
 impl Sock {
-    /// Inode number of the network namespace. Not `current`'s: that one may be long gone.
+    /// Inode number of the socket's network namespace. Not that of `current`, whose namespace may have ended long ago.
     #[inline(always)]
     pub fn netns(self) -> u32 {
         netns_inum(self.net())
     }
 
-    /// Which network namespace it is, also after another one got its number.
+    /// Identity of the network namespace. It stays distinct after another namespace gets the same number.
     #[inline(always)]
     pub fn netns_key(self) -> NetnsKey {
         netns_key(self.net())
     }
 
-    /// Both ends. `local_port` is given because full and mini-sockets keep it in different places.
-    /// Returns extra event flags.
+    /// Fills in both ends. `local_port` is given because full sockets and mini-sockets keep it in different places.
+    /// Returns event flags.
     #[inline(always)]
     pub fn fill_tuple(self, tuple: &mut Tuple, local_port: u16) -> u16 {
         *tuple = Tuple::default();
@@ -42,7 +42,7 @@ impl Sock {
     }
 }
 
-/// `local_port` is given because full and mini-sockets keep it in different places.
+/// The key of a connection. `local_port` is given because full sockets and mini-sockets keep it in different places.
 #[inline(always)]
 pub fn tuple_key(sock: Sock, local_port: u16) -> TupleKey {
     TupleKey {
@@ -53,7 +53,7 @@ pub fn tuple_key(sock: Sock, local_port: u16) -> TupleKey {
     }
 }
 
-/// Inode number of a `struct net`.
+/// Inode number of a `struct net`, or 0 for none.
 #[inline(always)]
 pub fn netns_inum(net: u64) -> u32 {
     if net == 0 {
@@ -62,7 +62,7 @@ pub fn netns_inum(net: u64) -> u32 {
     read(net, offset!(net_inum))
 }
 
-/// Which network namespace a `struct net` is.
+/// Identity of a `struct net`: its inode number and a mark that differs for the next namespace with this number.
 #[inline(always)]
 pub fn netns_key(net: u64) -> NetnsKey {
     let mark = offset!(net_hash_mix);
@@ -84,7 +84,7 @@ pub fn set_netns(tuple: &mut Tuple, net: u64) {
     tuple.netns_mark = key.mark;
 }
 
-/// Writes IPv4 addresses (network order) into a zeroed tuple.
+/// Writes IPv4 addresses (in network byte order) into a zeroed tuple.
 #[inline(always)]
 pub fn set_v4(tuple: &mut Tuple, local: u32, remote: u32) {
     set_words(&mut tuple.local, [local, 0, 0, 0]);
@@ -92,7 +92,7 @@ pub fn set_v4(tuple: &mut Tuple, local: u32, remote: u32) {
     tuple.ip_version = 4;
 }
 
-/// Writes IPv6 addresses; a v4-mapped pair as IPv4. Returns event flags.
+/// Writes IPv6 addresses; a v4-mapped pair is written as IPv4. Returns event flags.
 #[inline(always)]
 pub fn set_v6(tuple: &mut Tuple, local: [u32; 4], remote: [u32; 4]) -> u16 {
     if is_mapped(local) || is_mapped(remote) {
@@ -111,7 +111,7 @@ fn set_words(address: &mut [u8; 16], words: [u32; 4]) {
     unsafe { address.as_mut_ptr().cast::<[u32; 4]>().write(words) }
 }
 
-/// `::ffff:0:0/96`
+/// Whether an address is v4-mapped: `::ffff:0:0/96`.
 #[inline(always)]
 fn is_mapped(words: [u32; 4]) -> bool {
     words[0] == 0 && words[1] == 0 && words[2] == 0xffff_u32.to_be()

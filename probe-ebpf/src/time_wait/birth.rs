@@ -1,7 +1,7 @@
-//! Births and refusals of mini-sockets.
+//! Creation and refusal of mini-sockets.
 //!
-//! tcp_time_wait() makes one with inet_twsk_alloc() while the full socket is still in FIN_WAIT1,
-//! FIN_WAIT2 or CLOSING; the full socket's →CLOSE follows (net/ipv4/tcp_minisocks.c).
+//! tcp_time_wait() creates a mini-socket with inet_twsk_alloc() while the full socket is still in FIN_WAIT1, FIN_WAIT2
+//! or CLOSING. The full socket's →CLOSE follows (net/ipv4/tcp_minisocks.c).
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{BIRTHS_BY_TIMER, EventKind, NO_KERNEL_REASON};
@@ -20,7 +20,7 @@ use crate::{
     totals::count_birth,
 };
 
-/// Remembers the way back from a mini-socket that this closing socket may leave behind.
+/// Enters a closing socket, so that a mini-socket it may leave behind leads back to it.
 #[inline(always)]
 pub fn expect(sock: Sock) {
     if config!(births) == BIRTHS_BY_TIMER {
@@ -28,7 +28,7 @@ pub fn expect(sock: Sock) {
     }
 }
 
-/// The socket is gone, or has its mini-socket.
+/// Undoes [`expect`]: the socket has ended, or has its mini-socket.
 #[inline(always)]
 pub fn expect_none(sock: Sock) {
     if config!(births) == BIRTHS_BY_TIMER {
@@ -36,8 +36,8 @@ pub fn expect_none(sock: Sock) {
     }
 }
 
-/// `inet_twsk_alloc(sk, dr, state)` returned `mini` (0: refused). The kernel runs fexit programs in no order
-/// that could be relied on: the [second one](allocated_again) may have been here.
+/// `inet_twsk_alloc(sk, dr, state)` returned `mini` (0: refused). The kernel runs fexit programs in no fixed order: the
+/// [second program](allocated_again) may have run already.
 #[inline(always)]
 pub fn allocated(sock: Sock, substate: u8, mini: u64) {
     if sock.protocol() != IPPROTO_TCP || allocated_again(sock, substate, mini) {
@@ -51,23 +51,23 @@ pub fn allocated(sock: Sock, substate: u8, mini: u64) {
         born(sock.0, stranger, substate, mini);
         return;
     };
-    // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
+    // SAFETY: the entry of a live socket: it is removed at tcp_destroy_sock only.
     unsafe {
-        // So that its →CLOSE, which follows, is not taken for another birth.
+        // Keeps the →CLOSE that follows from being taken for another creation.
         (*conn).flags |= BORN;
         born(sock.0, &*conn, substate, mini);
     }
 }
 
-/// The same return, in another program: does what the first one was kept from doing, if the socket has a
-/// connection state; whether it has one. A socket that works off its backlog makes its mini-socket in process context,
-/// with bottom halves on.
+/// The same return, in the second program. Handles what the first program missed if the socket has a connection state;
+/// returns whether it has one. A socket that works off its backlog creates its mini-socket in process context, with
+/// bottom halves on.
 #[inline(always)]
 pub fn allocated_again(sock: Sock, substate: u8, mini: u64) -> bool {
     let Some(conn) = conn::alive(sock) else {
         return false;
     };
-    // SAFETY: the entry of a socket that is alive: it is deleted at tcp_destroy_sock only.
+    // SAFETY: the entry of a live socket: it is removed at tcp_destroy_sock only.
     unsafe {
         if (*conn).flags & BORN == 0 {
             (*conn).flags |= BORN;
@@ -77,7 +77,7 @@ pub fn allocated_again(sock: Sock, substate: u8, mini: u64) -> bool {
     true
 }
 
-/// `inet_twsk_alloc(sk, dr, state)` was entered (kprobe tier: its return does not show the arguments).
+/// `inet_twsk_alloc(sk, dr, state)` was entered (kprobe tier: the return probe does not see the arguments).
 #[inline(always)]
 pub fn allocating(sock: u64, substate: u8) {
     let birth = Birth {
@@ -87,8 +87,8 @@ pub fn allocating(sock: u64, substate: u8) {
     let _ = ALLOCATING.insert(bpf_get_current_pid_tgid(), &birth, 0);
 }
 
-/// ... and returned `mini`. Bottom halves are off in between: on each CPU there is one at a time, and
-/// the thread is the same.
+/// `inet_twsk_alloc` returned `mini`. Bottom halves are off in between: each CPU runs one call at a time, in the same
+/// thread.
 #[inline(always)]
 pub fn allocation_returned(mini: u64) {
     let thread = bpf_get_current_pid_tgid();
@@ -117,7 +117,7 @@ fn born(sock: u64, conn: &Conn, substate: u8, mini: u64) -> u32 {
         kernel_reason: NO_KERNEL_REASON,
         flags: 0,
     };
-    // The peer has acknowledged all, the FIN too.
+    // The peer has acknowledged everything, including the FIN.
     let traffic = sock.traffic(Counted::Sent, conn);
     if counting::has_begun() {
         count_birth(sock.netns_key(), refused, false, 1);

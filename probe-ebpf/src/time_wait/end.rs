@@ -1,9 +1,9 @@
-//! Ends of mini-sockets, and how they came.
+//! Ends of mini-sockets and their causes.
 //!
-//! inet_twsk_kill() runs once for each. What called it says why: tw_timer_handler() (expired), a connect()
-//! whose tcp_twsk_unique() was given the tuple, tcp_timewait_state_process() that returned TCP_TW_SYN, the
-//! end of the namespace; what is left are RSTs and destruction from outside (net/ipv4/inet_timewait_sock.c,
-//! tcp_minisocks.c). The timer tier sees the same by the mini-socket's timer.
+//! inet_twsk_kill() runs once for each mini-socket. Its caller shows the cause: tw_timer_handler() (expired), a
+//! connect() to which tcp_twsk_unique() gave the tuple, a tcp_timewait_state_process() that returned TCP_TW_SYN, or the
+//! end of the namespace. The rest are RSTs and destruction from outside (net/ipv4/inet_timewait_sock.c,
+//! tcp_minisocks.c). The timer tier sees the same ends through the mini-socket's timer.
 
 use twtrace_wire::{EndCause, Unattributed};
 
@@ -21,13 +21,14 @@ use crate::{
 const TCP_TW_ACK: u32 = 2;
 const TCP_TW_SYN: u32 = 3;
 
-/// A mini-socket that met a SYN goes in the same call chain, or not because of it. A virtual CPU may be put aside in between.
+/// A mini-socket that a SYN ends does so in the same call chain. The bound allows for a virtual CPU that is paused in
+/// between.
 const REOPENING_NS: u64 = 100_000_000;
 
-/// Why no process is named that a mini-socket was reused by.
+/// Stands for the process that reused a mini-socket if there is none, or it is not known.
 pub static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
 
-/// `tw_timer_handler(timer)`: its mini-socket goes next on this CPU.
+/// `tw_timer_handler(timer)`: the next mini-socket to end on this CPU is the timer's.
 #[inline(always)]
 pub fn expiring(timer: u64) {
     if let Some(slot) = EXPIRING.get_ptr_mut(0) {
@@ -36,8 +37,8 @@ pub fn expiring(timer: u64) {
     }
 }
 
-/// `tcp_timewait_state_process(tw, …)` returned. With TCP_TW_ACK and TCP_TW_SYN the caller still holds the
-/// mini-socket; with the others it may be gone.
+/// `tcp_timewait_state_process(tw, …)` returned. With TCP_TW_ACK and TCP_TW_SYN the caller still holds the mini-socket;
+/// with other results it may be freed already.
 #[inline(always)]
 pub fn segment_processed(mini: u64, status: u32) {
     match status {
@@ -49,7 +50,7 @@ pub fn segment_processed(mini: u64, status: u32) {
     }
 }
 
-/// `inet_twsk_kill(tw)`.
+/// `inet_twsk_kill(tw)`: finds the cause and reports the end.
 #[inline(always)]
 pub fn killed(mini: Sock) {
     if let Some(slot) = EXPIRING.get_ptr_mut(0) {
@@ -83,13 +84,13 @@ fn is_reopening(mini: Sock) -> bool {
     let Some(met) = REOPENING.get_ptr(mini.0) else {
         return false;
     };
-    // SAFETY: a plain integer in a map value.
+    // SAFETY: an integer in a map value.
     let met = unsafe { *met };
     let _ = REOPENING.remove(mini.0);
     now_ns().wrapping_sub(met) < REOPENING_NS
 }
 
-/// Counts an end, reports it and forgets the mini-socket.
+/// Counts an end, reports it and removes what is kept of the mini-socket.
 #[inline(never)]
 pub fn tell(mini: Sock, cause: EndCause, by: &Actor) {
     if counting::has_begun() {

@@ -1,4 +1,4 @@
-//! Births and refusals that were not seen as they happened: what a socket's last state says of them.
+//! Creations and refusals that were not seen as they happened: what a socket's last state shows of them.
 
 use twtrace_wire::{BIRTHS_BY_TIMER, BIRTHS_INFERRED, EventKind, NO_KERNEL_REASON, flags};
 
@@ -15,10 +15,10 @@ use crate::{
     totals::{self, count_birth},
 };
 
-/// A socket reached CLOSE as if it had left a mini-socket behind, and none was seen being made. Where the kernel skipped our
-/// program, or there is none, the mini-socket is in its table, and this says what that program would have said. Else the kernel
-/// refused it; with fentry and kprobes, which see refusals, it was made, and is gone already. `from` is 0 where the program of
-/// →CLOSE was skipped, too.
+/// A socket reached CLOSE as if it had left a mini-socket behind, but no creation was seen. If the kernel's table has
+/// the mini-socket, our program was skipped or there is none, and this reports what that program would have reported.
+/// Otherwise the kernel refused the mini-socket; with fentry and kprobes, which see refusals, it was created and has
+/// already ended. `from` is 0 if the program of →CLOSE was skipped, too.
 #[inline(always)]
 pub fn infer(sock: Sock, conn: *mut Conn, from: u8) {
     // SAFETY: the caller's entry of a live socket, or its own copy.
@@ -43,7 +43,7 @@ pub fn infer(sock: Sock, conn: *mut Conn, from: u8) {
     emit::of_socket(&fact, sock.0, conn, &conn.closer);
 }
 
-/// A birth that was not seen as it happened.
+/// Reports a creation that was not seen as it happened.
 #[inline(always)]
 fn recover(sock: Sock, conn: &mut Conn, mini: u64, from: u8) {
     conn.flags |= BORN;
@@ -71,7 +71,7 @@ fn keep_recovered(sock: u64, conn: &Conn, substate: u8, mini: u64) -> u32 {
     keep(sock.0, conn, substate, mini, &traffic)
 }
 
-/// What was [inferred](infer) has turned out to be no birth and no refusal.
+/// Takes back what was [inferred](infer): there was neither a creation nor a refusal.
 #[inline(always)]
 pub fn take_back(sock: Sock, conn: &Conn) {
     let fact = inferred(sock, conn.closed_from);
@@ -79,7 +79,7 @@ pub fn take_back(sock: Sock, conn: &Conn) {
     totals::uncount(&fact, conn, &conn.closer);
 }
 
-/// Whether a mini-socket that is missing was refused; else its birth was not seen.
+/// Whether a missing mini-socket was refused. Otherwise its creation was not seen.
 #[inline(always)]
 fn is_refused() -> bool {
     match config!(births) {
@@ -91,8 +91,8 @@ fn is_refused() -> bool {
 
 #[inline(always)]
 fn inferred(sock: Sock, from: u8) -> Fact {
-    // FIN_WAIT1 meets data with the ACK of the FIN: the kernel takes it through FIN_WAIT2 to CLOSE, makes no mini-socket
-    // and sends a RST at once.
+    // In FIN_WAIT1, data may come with the ACK of the FIN: the kernel takes the socket through FIN_WAIT2 to CLOSE,
+    // creates no mini-socket and sends a RST at once.
     let may_be_data = from != state::CLOSING && sock.orphan();
     Fact {
         kind: if is_refused() {
@@ -100,7 +100,7 @@ fn inferred(sock: Sock, from: u8) -> Fact {
         } else {
             EventKind::TimeWait
         },
-        // Orphans wait for the peer's FIN inside the mini-socket; with the FIN it is TIME_WAIT proper.
+        // An orphan waits for the peer's FIN inside the mini-socket; after the FIN it is in TIME_WAIT proper.
         state: if sock.peer_fin_seen() {
             state::TIME_WAIT
         } else {
@@ -117,31 +117,32 @@ fn inferred(sock: Sock, from: u8) -> Fact {
     }
 }
 
-/// Whether →CLOSE from `from` leaves a mini-socket behind, for one that saw only states.
+/// Whether →CLOSE from `from` leaves a mini-socket behind, as far as states alone show it.
 #[inline(always)]
 pub fn leaves_mini(sock: Sock, conn: &Conn, from: u8) -> bool {
     if conn.flags & (BORN | CLOSED | RST_SENT | RST_RECEIVED) != 0 || sock.error() != 0 {
         return false;
     }
-    // The timer of a mini-socket finds its full socket only if that was seen beginning to close.
+    // The timer of a mini-socket leads to its full socket only if that socket was seen beginning to close.
     if config!(births) == BIRTHS_BY_TIMER && conn.flags & ACTIVE_CLOSE == 0 {
         return false;
     }
     match from {
         state::CLOSING => true,
-        // Either the peer's FIN came, or the last descriptor went. A disconnect or a close() over unread
-        // data leaves FIN_WAIT2 too, but before the socket is orphaned and without the FIN.
+        // Either the peer's FIN came, or the last descriptor was closed. A disconnect, or a close() over unread data,
+        // leaves FIN_WAIT2 too, but before the socket is orphaned and without the FIN.
         state::FIN_WAIT2 => !sock.linger2_negative() && (sock.peer_fin_seen() || sock.orphan()),
-        // The program that should have seen →CLOSE was skipped; the connection state knows who closed first. A disconnect may have been
-        // what was skipped: where there are hooks of births, the kernel's table has the word.
+        // The program of →CLOSE was skipped; the connection state knows who closed first. The skipped transition may
+        // have been a disconnect: where creations have hooks, the kernel's table decides.
         0 => conn.flags & ACTIVE_CLOSE != 0 && (sock.peer_fin_seen() || sock.orphan()),
         _ => false,
     }
 }
 
-/// CLOSING → CLOSE by a process that holds the socket by a descriptor: it works off its backlog, which leaves a mini-socket;
-/// or it disconnects, by close() with SO_LINGER {on, 0} or over unread data, or by connect(AF_UNSPEC), which leaves nothing,
-/// and sends no RST as a rule (tcp_need_reset()). Where the kernel's table has no mini-socket, it is taken for the latter.
+/// CLOSING → CLOSE by a process that has a descriptor of the socket. Either it works off its backlog, which leaves a
+/// mini-socket. Or it disconnects, by close() with SO_LINGER {on, 0} or over unread data, or by connect(AF_UNSPEC):
+/// this leaves nothing, and as a rule sends no RST (tcp_need_reset()). If the kernel's table has no mini-socket, a
+/// disconnect is assumed.
 #[inline(always)]
 fn may_be_disconnect(sock: Sock) -> bool {
     sock.owned() && !sock.orphan()

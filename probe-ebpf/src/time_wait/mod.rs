@@ -1,4 +1,4 @@
-//! TIME_WAITs: how they are made, and how they end.
+//! TIME_WAITs: how their mini-sockets (the kernel's timewait socks) are created, and how they end.
 
 pub mod birth;
 pub mod end;

@@ -1,4 +1,4 @@
-//! Births and ends of mini-sockets by their timer: the timer tier.
+//! Creation and end of mini-sockets, seen through their timer: the timer tier.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_jiffies64};
 use twtrace_wire::{
@@ -29,14 +29,13 @@ use crate::{
     totals::{self, count_birth},
 };
 
-/// A timer was started. Is it that of a new mini-socket?
+/// A timer was started. Checks whether it belongs to a new mini-socket.
 ///
-/// `__inet_twsk_schedule(tw, timeo, rearm)` starts it at birth and when it is re-armed. A socket that is
-/// known to be closing with this tuple decides first; then a mini-socket that is known already is only
-/// re-armed. What is left was either born of a socket whose closing was not seen, or before tracing. At
-/// birth the reference count is 0 (to 6.1: scheduled before hashed) or 3 (6.12 on: bind hash, established
-/// hash and timer hold one each), if no lookup on another CPU holds one more; on re-arming the segment's
-/// handler does.
+/// `__inet_twsk_schedule(tw, timeo, rearm)` starts it at creation and when it is re-armed. If a socket is known to be
+/// closing with this tuple, this is a creation. Else, a mini-socket that is already known is only re-armed. What
+/// remains was created by a socket whose close was not seen, or before tracing. At creation the reference count is 0
+/// (to 6.1: scheduled before hashed) or 3 (6.12 on: bind hash, established hash and timer hold one each), unless a
+/// lookup on another CPU holds one more. On re-arming, the handler of the segment holds one more.
 #[inline(always)]
 pub fn started(timer: u64) {
     let Some(mini) = mini_of(timer) else {
@@ -52,8 +51,8 @@ pub fn started(timer: u64) {
     }
 }
 
-/// The same start, in another program: a closing socket that still waits for its mini-socket was missed by
-/// the first one.
+/// The same start, in the second program: a closing socket that still waits for its mini-socket was missed by the first
+/// one.
 #[inline(always)]
 pub fn started_again(timer: u64) {
     if let Some(mini) = mini_of(timer) {
@@ -61,7 +60,8 @@ pub fn started_again(timer: u64) {
     }
 }
 
-/// Whether a socket is known to be closing with the mini-socket's tuple: then this is its birth.
+/// Whether a socket is known to be closing with the mini-socket's tuple. If so, this is the creation, and it is
+/// reported.
 #[inline(always)]
 fn started_by_closing(mini: Sock) -> bool {
     let Some(sock) = closing::take(mini) else {
@@ -71,7 +71,7 @@ fn started_by_closing(mini: Sock) -> bool {
     true
 }
 
-/// A mini-socket whose maker began to close before tracing.
+/// Reports a mini-socket whose full socket began to close before tracing.
 #[inline(always)]
 fn born_of_stranger(mini: Sock, substate: u8) {
     let fact = Fact {
@@ -98,25 +98,25 @@ pub fn expired(timer: u64) {
     }
 }
 
-/// Timer tier: `timer_cancel(timer)`. It comes before every expiry and re-arming, too.
+/// Timer tier: `timer_cancel(timer)`. It also comes before every expiry and re-arming.
 ///
-/// connect() takes a mini-socket out of the hash table before it stops its timer
-/// (__inet_check_established). For the rest only what follows decides: a start, or nothing. A timer that is due is taken to be run now: one that
-/// was stopped between its time and its run (two seconds late at most) goes untold.
+/// connect() removes a mini-socket from the hash table before it stops its timer (__inet_check_established). In all
+/// other cases, only what follows decides: a start, or nothing. A timer that is due is assumed to be running now. One
+/// that was stopped between its due time and its run (two seconds late at most) is not reported.
 #[inline(always)]
 pub fn cancelled(timer: u64) {
     let Some(mini) = mini_of(timer) else {
         return;
     };
     if read::<u64>(mini.0, offset!(skc_unhashed)) == 0 {
-        // SAFETY: no arguments, no effect.
+        // SAFETY: the helper takes no arguments and has no side effects.
         let connecting = process::current(unsafe { bpf_get_current_task() });
         return tell(mini, EndCause::ReusedByConnect, &connecting);
     }
     if namespace_goes(mini) {
         return tell(mini, EndCause::Purged, &NOBODY);
     }
-    // SAFETY: no arguments, no effect.
+    // SAFETY: the helper takes no arguments and has no side effects.
     if unsafe { bpf_jiffies64() } >= read::<u64>(timer, offset!(timer_expires)) {
         return;
     }
@@ -128,7 +128,7 @@ pub fn cancelled(timer: u64) {
     if let Some(before) = CANCELLED.get_ptr(key) {
         // SAFETY: a map value of integers.
         unsafe {
-            // A timer that was started again is not here any more: the one before is gone for sure.
+            // A timer that was started again has left this map: the mini-socket before this one has ended.
             if (*before).mini != 0 && (*before).event.before_start == 0 {
                 ended::report_again(&(*before).event);
             }
@@ -147,7 +147,7 @@ pub fn cancelled(timer: u64) {
     }
 }
 
-/// Timer tier: the timer was started again.
+/// Timer tier: the timer was started again, so that the mini-socket did not end.
 #[inline(always)]
 pub fn armed_again(mini: Sock) {
     if config!(ends_by_timer) == 0 {
@@ -168,8 +168,8 @@ pub fn armed_again(mini: Sock) {
     };
     if before == mini.0 {
         let _ = CANCELLED.remove(key);
-        // A timer that stays in its bucket of the wheel is armed again without a trace (__mod_timer): then
-        // the moment of the promotion is not known.
+        // A timer that stays in its bucket of the wheel is re-armed without a trace event (__mod_timer): then the time
+        // of the promotion is not known.
         promoted(mini);
         if was_counted {
             totals::uncount_end(mini.netns_key(), &maker, EndCause::Killed);
@@ -177,8 +177,8 @@ pub fn armed_again(mini: Sock) {
     }
 }
 
-/// Timer tier: a connection of the server side was established; where a mini-socket of its tuple had just
-/// lost its timer, the peer's SYN reopened it.
+/// Timer tier: a connection of the server side was established. If a mini-socket of its tuple has just lost its timer,
+/// the peer's SYN reopened it.
 #[inline(always)]
 pub fn established(sock: Sock) {
     if config!(ends_by_timer) == 0 {

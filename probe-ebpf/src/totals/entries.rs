@@ -1,4 +1,4 @@
-//! Entries of the maps of totals, made where missing.
+//! Entries of the maps of totals, created if missing.
 
 use twtrace_wire::{
     LATENCY_BUCKETS, NetnsKey, NetnsTotals, PortKey, PortTotals, Probe, ProcessKey, ProcessTotals,
@@ -6,10 +6,10 @@ use twtrace_wire::{
 
 use crate::maps::{EPOCH, NETNS, PORTS, PROCESSES, lost::count_lost};
 
-/// BPF_NOEXIST: two CPUs may make the same entry.
+/// `BPF_NOEXIST`: two CPUs may create the same entry.
 const NO_EXIST: u64 = 1;
 
-/// Copied into the map for a new process; too large for the stack.
+/// Copied into the map for a new process, since it is too large for the stack.
 static NO_TOTALS: ProcessTotals = ProcessTotals {
     time_wait: [0; 3],
     fin_wait2: [0; 3],
@@ -23,7 +23,7 @@ static NO_TOTALS: ProcessTotals = ProcessTotals {
     refused: [0; 7],
 };
 
-/// Not on the stack, of which callers have little left.
+/// Kept off the stack, of which callers have little left.
 static NO_NETNS: NetnsTotals = NetnsTotals {
     births: 0,
     overflow: 0,
@@ -42,13 +42,13 @@ static NO_PORTS: PortTotals = PortTotals {
     buckets: [0; LATENCY_BUCKETS],
 };
 
-/// A process's key for counting now.
+/// The key under which a process is counted in the current epoch.
 #[inline(always)]
 pub fn in_this_epoch(key: ProcessKey) -> ProcessKey {
     key.in_epoch(EPOCH.get(0).map_or(0, |epoch| *epoch & 1))
 }
 
-/// The totals of a process or of a cause without one in this epoch, made where missing.
+/// The totals of a process, or of a reason without a process, in this epoch; created if missing.
 #[inline(always)]
 pub fn of_process(key: &ProcessKey) -> Option<*mut ProcessTotals> {
     let key = in_this_epoch(*key);
@@ -63,7 +63,7 @@ pub fn of_process(key: &ProcessKey) -> Option<*mut ProcessTotals> {
     totals
 }
 
-/// The totals of a network namespace, made where missing.
+/// The totals of a network namespace, created if missing.
 #[inline(always)]
 pub fn of_netns(netns: NetnsKey) -> Option<*mut NetnsTotals> {
     if let Some(totals) = NETNS.get_ptr_mut(netns) {
@@ -77,7 +77,7 @@ pub fn of_netns(netns: NetnsKey) -> Option<*mut NetnsTotals> {
     totals
 }
 
-/// The totals of a process and operation, made where missing.
+/// The totals of a process and operation, created if missing.
 #[inline(always)]
 pub fn of_port(key: &PortKey) -> Option<*mut PortTotals> {
     if let Some(totals) = PORTS.get_ptr_mut(key) {

@@ -1,4 +1,4 @@
-//! What is counted in the kernel, by process and by network namespace; and what is taken back and counted otherwise.
+//! Counters in the kernel, by process and by network namespace, and their corrections.
 
 pub mod entries;
 pub mod ports;
@@ -18,7 +18,7 @@ use crate::{
     sockets::{sock::Sock, state, tuple::netns_key},
 };
 
-/// Counts a fact under a process; `amount`: 1, or -1 in two's complement.
+/// Counts a fact under a process. `amount`: 1, or -1 in two's complement.
 #[inline(always)]
 pub fn count(fact: &Fact, side: u8, key: &ProcessKey, amount: u64) {
     let Some(totals) = of_process(key) else {
@@ -57,7 +57,7 @@ pub fn count(fact: &Fact, side: u8, key: &ProcessKey, amount: u64) {
     }
 }
 
-/// Takes back a fact about a full socket that turns out to be another, after it was counted and reported.
+/// Takes back a fact about a full socket that proves to be another one, after it was counted and reported.
 #[inline(always)]
 pub fn uncount(fact: &Fact, conn: &Conn, charged: &Actor) {
     const MINUS_ONE: u64 = u64::MAX;
@@ -65,8 +65,8 @@ pub fn uncount(fact: &Fact, conn: &Conn, charged: &Actor) {
     sites::count_fact(fact, conn.site, MINUS_ONE);
 }
 
-/// Counts a RST that was sent, in the namespace where the kernel counts it (Tcp OutRsts). None is ever taken back: what
-/// [`uncount`] is for is a RST received, or a TIME_WAIT.
+/// Counts a sent RST in the namespace where the kernel counts it (Tcp OutRsts). It is never taken back: [`uncount`] is
+/// for received RSTs and TIME_WAITs.
 #[inline(always)]
 pub fn count_sent(fact: &Fact, net: u64) {
     if matches!(fact.kind, EventKind::Reset) && fact.from == ResetDirection::Sent as u8 {
@@ -94,7 +94,7 @@ pub fn add_connection_reset(net: u64) -> u32 {
     0
 }
 
-/// `amount`: 1, or -1 in two's complement.
+/// Counts a mini-socket that was created or refused. `amount`: 1, or -1 in two's complement.
 #[inline(always)]
 pub fn count_birth(netns: NetnsKey, refused: bool, inferred: bool, amount: u64) {
     if let Some(totals) = of_netns(netns) {
@@ -112,7 +112,7 @@ pub fn count_birth(netns: NetnsKey, refused: bool, inferred: bool, amount: u64) 
     }
 }
 
-/// Counts the end of a mini-socket under its maker and in its namespace.
+/// Counts the end of a mini-socket under the process that created it, and in its namespace.
 #[inline(always)]
 pub fn count_end(mini: Sock, cause: EndCause) {
     if let Some(totals) = of_netns(mini.netns_key()) {
@@ -141,7 +141,7 @@ pub fn uncount_end(netns: NetnsKey, key: &ProcessKey, cause: EndCause) {
     add_end(key, cause, u64::MAX);
 }
 
-/// An end that was counted turns out to be another.
+/// Moves an end that was counted to another cause.
 #[inline(always)]
 pub fn recount_end(key: &ProcessKey, before: EndCause, now: EndCause) {
     add_end(key, before, u64::MAX);
@@ -159,7 +159,7 @@ fn add_end(key: &ProcessKey, cause: EndCause, amount: u64) {
     }
 }
 
-/// A connect() of this process took a tuple.
+/// Counts a connect() of this process that took the tuple of a TIME_WAIT.
 #[inline(always)]
 pub fn count_reused(by: &Actor) {
     if let Some(totals) = of_process(&by.key) {
@@ -168,7 +168,7 @@ pub fn count_reused(by: &Actor) {
     }
 }
 
-/// A search of this process met so many TIME_WAITs that it could not take; whether it met any.
+/// Counts the TIME_WAITs that a search of this process met and could not take. Returns whether there were any.
 #[inline(always)]
 pub fn count_refused(process: &Actor, refused: &[u32; ReuseRefusal::COUNT]) -> bool {
     let mut met = 0;
@@ -191,13 +191,14 @@ pub fn count_refused(process: &Actor, refused: &[u32; ReuseRefusal::COUNT]) -> b
     true
 }
 
-/// One slot of an array of counters inside a map value.
+/// Adds to one slot of an array of counters inside a map value.
 ///
 /// # Safety
 /// `first` points to `N` counters in a map value.
 #[inline(always)]
 unsafe fn add_to_slot<const N: usize>(first: *mut [u64; N], index: u8, amount: u64) {
-    // The verifier must see the bound that is used: kept from being optimised into another register.
+    // The verifier must see the bound on the value that is used: `black_box` keeps it from being moved to another
+    // register.
     let index = core::hint::black_box(index as usize) & 15;
     if index < N {
         // SAFETY: below N.

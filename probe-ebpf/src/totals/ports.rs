@@ -10,10 +10,12 @@ use crate::{
     records::Conn,
 };
 
-/// Counts a search under its process and operation, given as halves of numbers: thread group and reason why there is none,
-/// operation and whether it is exact, errno and flags. A global function: the verifier looks at it by itself, once. Kernels
-/// before 6.3 hold every number in a program that calls functions for one whose value matters (`__mark_reg_unknown()`), so that the
-/// ways through this would be multiplied by the ways to it, up to a million instructions.
+/// Counts a search under its process and operation. Three arguments hold two numbers each: thread group and reason why
+/// there is none; operation and whether it is exact; errno and flags.
+///
+/// A global function: the verifier checks it on its own, once. In a program that calls functions, kernels before 6.3
+/// take the value of every number to matter (`__mark_reg_unknown()`). The paths through this code would then multiply
+/// with the paths to it, up to a million instructions.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn count_search(
@@ -36,8 +38,7 @@ pub extern "C" fn count_search(
     let Some(totals) = of_port(&key) else {
         return 1;
     };
-    // SAFETY: all inside the map value. Two threads of one process may race for the maximum; the
-    // histogram has both.
+    // SAFETY: all inside the map value. Two threads of one process may race for the maximum; the histogram counts both.
     unsafe {
         increment(&raw mut (*totals).count);
         if errno != 0 {
@@ -50,18 +51,18 @@ pub extern "C" fn count_search(
         if (*totals).max_ns < latency_ns {
             (*totals).max_ns = latency_ns;
         }
-        // The verifier must see the bound that is used.
+        // The verifier must see the bound on the value that is used.
         let bucket = core::hint::black_box(bucket_of_ns(latency_ns)) & (LATENCY_BUCKETS - 1);
         increment_u32((&raw mut (*totals).buckets).cast::<u32>().add(bucket));
     }
     0
 }
 
-/// A connect() that came to an established connection, the most frequent call by far: that it was counted is all
-/// there is to say. SYN_SENT has entered the process's names, and the socket is not the kernel's.
+/// Counts a connect() that established its connection: by far the most frequent call, of which nothing else is
+/// recorded. SYN_SENT has entered the process's names, and the socket is not the kernel's.
 #[inline(always)]
 pub fn count_connected() {
-    // SAFETY: no arguments, no effect.
+    // SAFETY: the helper takes no arguments and has no side effects.
     let task = unsafe { bpf_get_current_task() };
     let key = PortKey {
         process: in_this_epoch(process::current_key(task)),
@@ -77,7 +78,7 @@ pub fn count_connected() {
     }
 }
 
-/// A search that was counted has failed.
+/// Counts the failure of a search that was already counted.
 #[inline(always)]
 pub fn count_failed(conn: &Conn) {
     let key = PortKey {

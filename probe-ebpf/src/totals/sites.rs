@@ -1,4 +1,4 @@
-//! What followed from places in processes' code.
+//! Counters of the places in processes' code.
 
 use twtrace_wire::{EventKind, LOST_SITE, Probe, ResetDirection, SiteCount, StackWhat};
 
@@ -8,10 +8,10 @@ use crate::{
     records::Fact,
 };
 
-/// BPF_NOEXIST
+/// `BPF_NOEXIST`: two CPUs may create the same entry.
 const NO_EXIST: u64 = 1;
 
-/// Counts what followed from a place in the code.
+/// Counts an outcome (`what`) under the place in the code that led to it.
 #[inline(always)]
 pub fn count(site: u64, what: StackWhat) {
     add_to_count(site, what, 1);
@@ -45,7 +45,7 @@ fn add_to_count(site: u64, what: StackWhat, amount: u64) {
     unsafe { add(counter, amount) }
 }
 
-/// Counts a fact about a connection under the close() behind it, if it is one of those that have one.
+/// Counts a fact about a connection under the place of its close(), if it is of a kind that is counted by place.
 #[inline(always)]
 pub fn count_fact(fact: &Fact, site: u64, amount: u64) {
     if config!(stacks) == 0 {
