@@ -52,6 +52,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const AFTERWARDS: Duration = Duration::from_millis(2_500);
 /// Sockets that there are at a time, at most.
 const MAX_SOCKETS: &str = "300000";
+/// Processes of a storm, at most: some thirty a second.
+const MAX_PROCESSES: &str = "65536";
 /// However often the kernel ran no program, no more than one event of so many may be missing.
 const EXCUSED_ONE_OF: u64 = 100;
 /// Of what was wrong, so much is printed.
@@ -114,8 +116,14 @@ pub fn play_namespace(ground: &str) -> Result<()> {
 pub fn run(options: &Options) -> Result<Ended> {
     let mut given = options.options.clone();
     if !process::emulated() {
-        // A minute's TIME_WAITs of a long storm.
-        given.extend(["--max-sockets", MAX_SOCKETS].map(str::to_owned));
+        // A minute's TIME_WAITs, and all processes, of a long storm.
+        let room = [
+            "--max-sockets",
+            MAX_SOCKETS,
+            "--max-processes",
+            MAX_PROCESSES,
+        ];
+        given.extend(room.map(str::to_owned));
     }
     let mut tracer = Tracer::start(&options.twtrace, &given)?;
     let sight = Sight {
