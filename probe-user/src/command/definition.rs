@@ -1,4 +1,4 @@
-//! `twtrace completions` and `twtrace man`: what is made from the definition of the command line.
+//! `twtrace completions`, `twtrace man` and schemas: what is generated from definitions.
 
 use std::io;
 
@@ -13,7 +13,6 @@ use crate::schema;
 
 const NAME: &str = "twtrace";
 
-/// Prints the script.
 pub fn completions(args: &CompletionsArgs) -> Result<()> {
     Ok(print(&script(args.shell))?)
 }
@@ -24,16 +23,15 @@ fn script(shell: Shell) -> Vec<u8> {
     text
 }
 
-/// Prints the schema.
 pub fn schema(args: &SchemaArgs) -> Result<()> {
     let text = serde_json::to_string_pretty(&schema::of(args.of))?;
     Ok(print(format!("{text}\n").as_bytes())?)
 }
 
-/// Prints the page.
+/// Prints the man page.
 ///
 /// # Errors
-/// When there is no such verb, or it can't be written.
+/// If there is no such verb, or the page can't be written.
 pub fn man(args: &ManArgs) -> Result<()> {
     Ok(print(&page(args.verb.as_deref())?)?)
 }
@@ -83,7 +81,7 @@ mod tests {
         }
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish] {
             let script = text(script(shell));
-            // A verb may also be a word of some help.
+            // A verb may also be a word in a help text.
             let offered = |verb: &str| match shell {
                 Shell::Bash => format!("twtrace,{verb})"),
                 Shell::Zsh => format!("'{verb}:"),

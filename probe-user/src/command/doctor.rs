@@ -15,10 +15,10 @@ use crate::output::diagnosis;
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
-/// There is a finding as bad as `--fail-on` says.
+/// Exit code if a finding is as bad as `--fail-on` says.
 const FOUND: u8 = 3;
 
-/// Counts for a while, or to the end of what is past, then judges, and prints.
+/// Counts for a while, or to the end of past data, then diagnoses and prints.
 pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
     let source = Source::of(&args.from, &args.store);
     if let Source::History(..) = source
@@ -50,7 +50,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
     gathered.outcome.map(|()| code)
 }
 
-/// The exit code is that of the worst.
+/// The exit code is that of the worst finding.
 fn print_all(args: &DoctorArgs, diagnoses: &[Diagnosis]) -> Result<ExitCode> {
     let worst = diagnoses.iter().filter_map(Diagnosis::worst).max();
     let code = match (args.fail_on, worst) {
@@ -69,7 +69,7 @@ fn print_all(args: &DoctorArgs, diagnoses: &[Diagnosis]) -> Result<ExitCode> {
         text.extend(diagnosis::render(diagnosis).into_bytes());
     }
     match print(&text) {
-        // The judgement stands, whether the reader wanted all of it or not.
+        // The diagnosis stands, even if the reader did not want all of it.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(code),
         printed => Ok(printed.map(|()| code)?),
     }

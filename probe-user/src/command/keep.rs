@@ -1,4 +1,4 @@
-//! Keeps what is told in a recording.
+//! Writes what is reported to a recording.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -18,18 +18,18 @@ use crate::record::observation;
 use crate::record::writer::{Writer, Written};
 use crate::session::sink::Sink;
 
-/// How often sockets, settings and counters are looked at while a recording is made.
+/// How often sockets, settings and counters are sampled while recording.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A recording that is being made.
+/// A recording that is being written.
 pub struct Keeper {
     writer: Writer,
     event_json: EventJson,
-    /// What events tell of budgets, those included that are not written; `None` where all are written.
+    /// What events report of budgets, including events that are not written; `None` if all are written.
     evidence: Option<(Evidence, Filter)>,
-    /// Events so far.
+    /// Number of events so far.
     pub events: u64,
-    /// Events that were lost before they got here.
+    /// Events that were lost before they arrived here.
     pub lost: u64,
 }
 
@@ -37,13 +37,13 @@ impl Keeper {
     /// Creates the file.
     ///
     /// # Errors
-    /// When it can't be created.
+    /// If the file can't be created.
     pub fn create(path: &Path, bounds: &BoundsArgs, start: StartLine) -> Result<Self> {
         let filter = start.filter();
         let evidence = filter
             .hides_events()
             .then(|| (Evidence::default(), filter.clone()));
-        // One that has no JSON form is found out here.
+        // An error of its JSON form is reported here.
         start
             .append(&mut Vec::new(), 1)
             .context("making the first line")?;
@@ -64,7 +64,7 @@ impl Keeper {
     }
 
     fn observation(&mut self, observation: &Observation) -> Result<()> {
-        // With each look, so that a part of the recording has its own.
+        // With each sample, so that a part of the recording has its own.
         if let Some((evidence, _)) = &mut self.evidence
             && matches!(observation.seen, Seen::Sockets(_) | Seen::End)
         {
@@ -77,10 +77,10 @@ impl Keeper {
         Ok(observation::append(self.writer.text(), observation)?)
     }
 
-    /// Hands on what is due. Waits while the disk is slow. Can be cancelled.
+    /// Passes on what is due. Waits while the disk is slow. Can be cancelled.
     ///
     /// # Errors
-    /// When the file can't be written any more; [`Self::finish`] says why.
+    /// If the file can't be written any more; [`Self::finish`] returns why.
     pub async fn flush_due(&mut self) -> Result<()> {
         Ok(self.writer.flush_due().await?)
     }
@@ -88,7 +88,7 @@ impl Keeper {
     /// Writes what is left.
     ///
     /// # Errors
-    /// When something could not be written.
+    /// If something could not be written.
     pub async fn finish(self) -> Result<Written> {
         Ok(self.writer.finish().await?)
     }

@@ -25,10 +25,10 @@ use crate::scan::namespace_helper::NamespaceHelper;
 use crate::serve::settings::SettingsError;
 use crate::session::launch::{self, LaunchError};
 
-/// Does what was asked, and says how the process is to end.
+/// Runs a verb, and returns the exit code of the process.
 ///
 /// # Errors
-/// With what went wrong and, where that helps, what to do.
+/// What failed and, where that helps, what to do.
 pub fn run(command: Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -51,10 +51,10 @@ pub fn run(command: Command) -> Result<ExitCode> {
     })
 }
 
-/// As after a wrong command line.
+/// The exit code of a wrong command line.
 const WRONG_USE: u8 = 2;
 
-/// How the process ends after an error; where it was to run a command, as `env` does.
+/// The exit code after an error; if a command was to be run, the code of `env`.
 pub fn exit_code_of(error: &anyhow::Error, runs_command: bool) -> ExitCode {
     if error.is::<SettingsError>() {
         return ExitCode::from(WRONG_USE);
@@ -66,7 +66,7 @@ pub fn exit_code_of(error: &anyhow::Error, runs_command: bool) -> ExitCode {
     }
 }
 
-/// Says something that is not part of the output. That nobody may listen is no error.
+/// Prints a message that is not part of the output. It is no error if nobody reads it.
 fn notice(text: &str) {
     let _ = writeln!(io::stderr(), "twtrace: {text}");
 }
@@ -78,7 +78,7 @@ fn print(text: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// The way into other network namespaces. To be called while there are privileges to keep, and no other
+/// Opens the access to other network namespaces. To be called while there are privileges to keep, and no other
 /// threads.
 fn open_gate() -> Option<Rc<NamespaceHelper>> {
     NamespaceHelper::open()
@@ -87,7 +87,7 @@ fn open_gate() -> Option<Rc<NamespaceHelper>> {
         .map(Rc::new)
 }
 
-/// Gives up privileges; where that fails, says so and goes on.
+/// Drops privileges; if that fails, reports it and continues.
 fn drop_privileges(keep: Keep) {
     told(crate::privilege::drop_all_but(keep));
 }

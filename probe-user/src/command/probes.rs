@@ -9,7 +9,7 @@ use crate::host;
 use crate::output::tiers::{self, Document};
 use crate::probe::{self, ProbeOptions};
 
-/// Attaches, shows what was chosen, and detaches.
+/// Attaches, prints what was chosen, and detaches.
 pub fn run(args: &ProbesArgs) -> Result<()> {
     let options = ProbeOptions {
         follows_command: true,

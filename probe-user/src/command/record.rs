@@ -16,7 +16,7 @@ use crate::output::tiers;
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
-/// Between two lines of the status.
+/// Between two updates of the status line.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Records until the end.
@@ -53,7 +53,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
             ready = live.session.ready() => ready?,
         }
         live.step(&mut keeper)?;
-        // A slow disk holds the loop up here; the ring buffer fills, and losses are counted.
+        // A slow disk delays the loop here; the ring buffer fills, and losses are counted.
         tokio::select! {
             biased;
             flushed = keeper.flush_due() => is_writing = flushed.is_ok(),
@@ -68,7 +68,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
     }
     let duration_ns = live.session.now()?.mono_ns - live.session.started().mono_ns;
     let code = live.stop.command_exit_code();
-    // The probes go before a slow disk is waited for.
+    // Detaches the probes before waiting for a slow disk.
     drop(live);
     let (events, lost) = (keeper.events, keeper.lost);
     let written = keeper.finish().await?;
@@ -84,7 +84,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
     Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
-/// A line on the terminal that tells that something is going on.
+/// A status line on the terminal while recording.
 struct Status {
     is_shown: bool,
     began: Instant,
@@ -111,7 +111,7 @@ impl Status {
         if self.is_shown && is_due {
             self.drawn = Some(Instant::now());
             let elapsed = self.began.elapsed().as_secs() * 1_000_000_000;
-            // That nobody may see it is no error.
+            // It is no error if nobody sees it.
             let _ = write!(
                 io::stderr(),
                 "\rrecording for {}: {} events, {} lost; Ctrl-C ends it   ",

@@ -19,7 +19,7 @@ use crate::output::{folded, table};
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
-/// Counts until the end, or to the end of what is past, then prints.
+/// Counts until the end, or to the end of past data, then prints.
 pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     let view = &args.view;
     let command = &view.command.command;
@@ -61,7 +61,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         command_exit_code,
         outcome,
     } = source.gather(measurement).await?;
-    // The page first: whoever reads the tables may have gone.
+    // The page first: the reader of the tables may have ended.
     if let Some(file) = page {
         let [summary] = &summaries[..] else {
             bail!("--html makes the page of one recording: give --from that of one host");
@@ -77,7 +77,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         write_folded(file, report)?;
     }
     match (print(target, &reports, &args), command_exit_code) {
-        // The command's code stands, whether the reader wanted all of the report or not.
+        // The command's exit code stands, even if the reader did not want all of the report.
         (Err(error), Some(_)) if error.kind() == io::ErrorKind::BrokenPipe => {}
         (printed, _) => printed?,
     }
@@ -115,7 +115,7 @@ fn write_folded(file: WholeFile, report: &Report) -> Result<()> {
         .context("--folded")
 }
 
-/// As it goes: a hundred thousand rows are long in JSON.
+/// Written row by row: a hundred thousand rows are long in JSON.
 fn print(target: Target, reports: &[Report], args: &ReportArgs) -> io::Result<()> {
     target.print(|stream| {
         for (number, report) in reports.iter().enumerate() {

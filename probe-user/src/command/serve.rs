@@ -29,21 +29,21 @@ use crate::serve::remembering::Remembering;
 use crate::serve::settings::Settings;
 use crate::session::observer::Wants;
 
-/// Between two looks at the kernel's sockets and settings.
+/// Between two samples of the kernel's sockets and settings.
 const LOOK: Duration = Duration::from_secs(10);
-/// How often the loop sees to what is due.
+/// How often the loop checks what is due.
 const TICK: Duration = Duration::from_secs(1);
-/// Between two takings of what the kernel side counts: its maps must not fill up.
+/// How often the counts of the kernel side are taken: its maps must not fill up.
 const TOTALS: Duration = Duration::from_secs(5);
-/// What had most in this time has series of its own in the next.
+/// The largest of this time have series of their own in the next.
 const TURN: Duration = Duration::from_secs(60);
-/// Questions that wait: one for each form of the page is all that the endpoint asks at a time.
+/// Requests that wait: the endpoint has at most one open for each form of the page.
 const WAITING_ASKS: usize = Format::ALL.len();
 
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// When what is asked for can't be, with what to do.
+/// If a request can't be fulfilled, with what to do.
 pub async fn run(args: ServeArgs) -> Result<ExitCode> {
     let argv: Vec<OsString> = std::env::args_os().collect();
     let settings = Settings::read(&argv)?;
@@ -78,7 +78,7 @@ struct Server {
 impl Server {
     fn start(argv: Vec<OsString>, settings: Settings) -> Result<Self> {
         let args = &settings.args;
-        // Before there are probes: a port that can't be had is the most likely mistake.
+        // Before probes are attached: an unavailable port is the most likely mistake.
         let listener = http::bind(args.listen)
             .with_context(|| format!("listening on {} (--listen takes another)", args.listen))?;
         let address = listener.local_addr().context("asking for the port")?;
@@ -110,7 +110,7 @@ impl Server {
             live.probing.slow_port_ns,
         )?;
         let (ask, asks) = mpsc::channel(WAITING_ASKS);
-        // Not sooner: the helper that enters other namespaces takes a process without threads.
+        // Not earlier: the helper that enters other namespaces has to be started without other threads.
         http::start(listener, ask, Arc::clone(&health), confine_http)
             .context("starting the thread for HTTP")?;
         let now = Instant::now();
@@ -160,7 +160,7 @@ impl Server {
                 }
                 Some(ask) = self.asks.recv() => {
                     let page = self.page(ask.format)?;
-                    // Nobody may wait for it any more.
+                    // The requester may have disconnected.
                     let _ = ask.reply.send(page);
                 }
                 ready = self.live.session.ready_after(drain_at) => {
@@ -209,7 +209,7 @@ impl Server {
         self.live.totals(&mut self.counting.sink())
     }
 
-    /// Everything up to now.
+    /// The page with everything up to now.
     fn page(&mut self, format: Format) -> Result<Bytes> {
         self.catch_up()?;
         self.state.scrapes += 1;
@@ -223,7 +223,7 @@ impl Server {
         ))
     }
 
-    /// Reads the configuration again. What is wrong with it is told, and changes nothing.
+    /// Reads the configuration again. If it has an error, reports it and changes nothing.
     fn reload(&mut self) {
         self.manager.reloading();
         let reloaded = self.take_settings();
@@ -249,7 +249,7 @@ impl Server {
         if !need_restart.is_empty() {
             anyhow::bail!("these take a restart: {}", need_restart.join(", "));
         }
-        // What was told so far passed the filter of before.
+        // What was reported so far passed the previous filter.
         self.catch_up()?;
         self.counting.set_filter(self.live.session.now()?, &filter);
         self.live.set_filter(filter);
@@ -268,12 +268,12 @@ impl Server {
     }
 }
 
-/// The thread for HTTP needs nothing but its sockets.
+/// The thread for HTTP needs only its sockets.
 fn confine_http() {
     confine::told(confine::confine(Keep::Nothing, Reach::Nothing));
 }
 
-/// The tracer itself goes on reading what everyone may read.
+/// The tracer itself continues to read what everyone may read.
 fn confine_tracer(settings: &Settings) {
     let mut readable = vec![Path::new("/proc"), Path::new("/sys")];
     readable.extend(settings.directory());

@@ -27,14 +27,14 @@ struct Options {
     slow_port_ns: u64,
 }
 
-/// All of the line but the number of the part.
+/// All of the line except the number of the part.
 pub struct StartLine {
     opening: Opening,
     options: Options,
 }
 
 impl StartLine {
-    /// For what is traced with these options.
+    /// For tracing with these options.
     pub fn new(
         opening: Opening,
         duration: Option<Duration>,
@@ -68,7 +68,7 @@ impl StartLine {
     /// Appends the line of a part.
     ///
     /// # Errors
-    /// When a value has no JSON form.
+    /// If a value has no JSON form.
     pub fn append(&self, text: &mut Vec<u8>, part: u32) -> serde_json::Result<()> {
         let Self { opening, options } = self;
         let start = Start {

@@ -23,7 +23,7 @@ use crate::session::launch::Launch;
 use crate::session::sink::Sink;
 use crate::session::stop::Stop;
 
-/// What is printed next.
+/// Output that is not written yet.
 struct Lines {
     json: bool,
     event_json: EventJson,
@@ -85,7 +85,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
     let mut session = Session::attach(&probing, filter.clone())?;
     session.adopt_open(helper.as_ref(), &filter.netns)?;
     session.begin_counting()?;
-    // Whoever needs it later has it.
+    // Whatever needs the helper later has its own reference.
     drop(helper);
     if let Some(launch) = &launch {
         stop.launch(&mut session, launch)?;
@@ -123,7 +123,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
         loop {
             let is_empty = session.drain(&mut out)?;
             if !out.block.is_empty() {
-                // A slow reader holds the loop up here; the ring buffer fills, and losses are counted.
+                // A slow reader delays the loop here; the ring buffer fills, and losses are counted.
                 tokio::select! {
                     biased;
                     written = writer.write(&mut out.block) => goes_on = written,
@@ -144,7 +144,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
 async fn end(mut session: Session, mut out: Lines, writer: Writer) -> Result<()> {
     session.finish(&mut out)?;
     let duration_ns = session.now()?.mono_ns - session.started().mono_ns;
-    // The probes go before a slow reader is waited for.
+    // Detaches the probes before waiting for a slow reader.
     drop(session);
     let outcome = writer
         .finish(out.block)

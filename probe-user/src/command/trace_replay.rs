@@ -17,10 +17,10 @@ use crate::output::progress::Progress;
 use crate::output::target::Target;
 use crate::record::entry::Entry;
 
-/// Prints the events of recordings, merged by time; with the host in front where there are several.
+/// Prints the events of recordings, merged by time. If there are several, each line begins with the host.
 ///
 /// # Errors
-/// When a recording can't be read to its end, or the output can't be written.
+/// If a recording can't be read to its end, or the output can't be written.
 pub fn run(args: &ViewArgs) -> Result<ExitCode> {
     let target = Target::open(args.output.output.as_deref(), false)?;
     let Replay {
@@ -69,13 +69,13 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
     outcome(recordings).map(|()| ExitCode::SUCCESS)
 }
 
-/// Names of hosts, where there are several recordings.
+/// Names of hosts, if there are several recordings.
 struct Hosts {
     names: Vec<String>,
     width: usize,
 }
 
-/// A host's name is cut to this many characters in lines for people.
+/// In lines for users, names of hosts are truncated to this many characters.
 const MAX_WIDTH: usize = 24;
 
 impl Hosts {
@@ -106,7 +106,7 @@ impl Hosts {
         text.push(b'\n');
     }
 
-    /// The object as it is, with the host in front.
+    /// The object unchanged, with the host in front.
     fn json(
         &self,
         text: &mut Vec<u8>,

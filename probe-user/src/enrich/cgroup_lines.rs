@@ -1,32 +1,29 @@
-//! /proc/PID/cgroup: a process's cgroup in each hierarchy, and which of them to go by.
+//! /proc/PID/cgroup: a process's cgroup in each hierarchy, and which of them to use.
 
 use twtrace_core::event::place::Place;
 
-/// The kernel adds it to the name of a cgroup that was removed while a process is not quite gone.
+/// The kernel appends this to the name of a removed cgroup while a process is still exiting.
 const DELETED: &str = " (deleted)";
 
-/// The place that says the most: a container before a pod, a unit, and nothing but a path. Of several that say as
-/// much, that in the v2 hierarchy, then in those of v1 that everything uses.
+/// The most specific place: a container before a pod, a unit, and a bare path. Of several that are equally specific,
+/// the one in the v2 hierarchy, then the ones in the v1 hierarchies that everything uses.
 ///
-/// On a host with both, Docker's containers may be in v1 hierarchies only, and what v2 has is the daemon's own.
+/// On a host with both, Docker's containers may be in v1 hierarchies only, while the v2 cgroup is the daemon's own.
 pub fn choose(text: &[u8]) -> Option<Place> {
     choose_of(text, Lines::All)
 }
 
-/// Which hierarchies are gone by.
+/// Which hierarchies to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
-    /// All.
     All,
-    /// Those of v1.
     V1,
-    /// That of v2.
     V2,
 }
 
-/// The same of some hierarchies only. The file says where a process is now; where it was in one hierarchy when
-/// something happened may be known better, and then that hierarchy's line must not be asked: the process may have been
-/// moved. Hierarchies of v1 count as one here, as whoever moves a process moves it in all of them.
+/// The same for some hierarchies only. The file shows where a process is now. If it is already known where the
+/// process was in one hierarchy when something happened, that hierarchy's line must not be used: the process may have
+/// been moved since. The v1 hierarchies count as one here, as whoever moves a process moves it in all of them.
 pub fn choose_of(text: &[u8], wanted: Lines) -> Option<Place> {
     let text = String::from_utf8_lossy(text);
     let is_wanted = |line: &Line<'_>| match wanted {
@@ -51,7 +48,7 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// `0::/a.service`, `4:cpu,cpuacct:/docker/ID`, `1:name=systemd:/a.service`. A path may have colons.
+    /// `0::/a.service`, `4:cpu,cpuacct:/docker/ID`, `1:name=systemd:/a.service`. A path may contain colons.
     fn parse(line: &'a str) -> Option<Self> {
         let (_id, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
@@ -64,7 +61,7 @@ impl<'a> Line<'a> {
         FIRST.iter().position(has).unwrap_or(FIRST.len())
     }
 
-    /// From the root of the hierarchy, as far as that is seen: what is outside of the reader's cgroup namespace
+    /// From the root of the hierarchy, as far as it is visible: a path outside of the reader's cgroup namespace
     /// begins with one `/..` for each level up.
     fn path(&self) -> String {
         let mut path = match self.controllers {
@@ -119,7 +116,7 @@ mod tests {
 
     #[test]
     fn where_there_are_both_the_one_that_says_more_is_taken() {
-        // Docker without the systemd driver on a hybrid host: the shim's unit is what v2 has.
+        // Docker without the systemd driver on a hybrid host: v2 has the shim's unit.
         is(
             "4:memory:/docker/{ID}\n1:name=systemd:/docker/{ID}\n0::/system.slice/containerd.service\n",
             "/docker/{ID}",
@@ -159,7 +156,7 @@ mod tests {
     #[test]
     fn a_cgroup_that_was_removed_has_its_name() {
         is("0::/docker/{ID} (deleted)\n", "/docker/{ID}");
-        // Only in v2 is it the kernel that says so.
+        // Only in v2 does the kernel add it.
         is("1:pids:/docker/{ID} (deleted)\n", "/docker/{ID} (deleted)");
     }
 

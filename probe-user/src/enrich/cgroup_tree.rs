@@ -1,4 +1,4 @@
-//! From a cgroup's id to its path, for processes that are gone before /proc could be asked.
+//! Resolves a cgroup's id to its path, for processes that end before /proc can be read.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -15,39 +15,38 @@ use super::cgroup_watch::CgroupWatch;
 use super::hierarchies::{Hierarchies, Mount};
 use super::remembered::Remembered;
 
-/// Ids that are remembered when their directories are gone: this many to twice as many.
+/// Ids that are kept after their directories are removed: between this many and twice as many.
 const REMEMBERED: usize = 8_192;
-/// Directories that one walk looks at.
+/// Directories that one walk visits at most.
 const MAX_DIRECTORIES: usize = 20_000;
-/// Walks take this share of the time at most, in parts of the whole.
+/// Walks take at most one part in this many of the time.
 const WALKS_SHARE: u32 = 20;
-/// But for an id that is not known yet one is not put off for longer.
+/// A walk for an id that is not known yet is not delayed for longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// `FILEID_KERNFS` of linux/exportfs.h: the handle is the id.
 const HANDLE_OF_KERNFS: i32 = 0xfe;
 
-/// What an id says.
+/// The result for an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolved {
     /// The cgroup's path, from the root of its hierarchy.
     Path(String),
-    /// It is not known, and will not be.
+    /// The path is not known, and will not be.
     Unknown,
-    /// It may be known when it is asked for again.
+    /// The path may be known at a later call.
     NotYet,
 }
 
-/// The cgroup hierarchies, in which ids are looked up. The id of a cgroup is the inode number of its directory.
+/// The cgroup hierarchies in which ids are resolved. The id of a cgroup is the inode number of its directory.
 #[derive(Debug)]
 pub struct CgroupTree {
     unified: Option<Hierarchy>,
     v1: Option<Hierarchy>,
-    /// Also of those that are gone. Ids are not given again.
+    /// Includes removed cgroups. Ids are not reused.
     known: Remembered<u64, String>,
 }
 
 impl CgroupTree {
-    /// In these hierarchies.
     pub fn of(hierarchies: &Hierarchies) -> Self {
         let mut known = Remembered::new(REMEMBERED);
         let mut watched = |mount: &Mount, tag| {
@@ -69,7 +68,7 @@ impl CgroupTree {
         }
     }
 
-    /// Learns of cgroups that were made since the last time.
+    /// Learns of cgroups that were created since the last call.
     pub fn keep_up(&mut self) {
         let Self { unified, v1, known } = self;
         for (hierarchy, tag) in [(unified, 0), (v1, CGROUP_V1)] {
@@ -109,13 +108,13 @@ impl CgroupTree {
 #[derive(Debug)]
 struct Hierarchy {
     mount: Mount,
-    /// `None` where the kernel refuses it.
+    /// `None` if the kernel refuses it.
     watch: Option<CgroupWatch>,
     /// The mount, as long as directories can be opened by their ids, which takes CAP_DAC_READ_SEARCH.
     opens_by_id: Option<File>,
     /// What the last walk found.
     listed: HashMap<u64, String>,
-    /// When it ended, and how long there is to be none.
+    /// When that walk ended, and how long to wait before the next.
     walked: Option<(Instant, Duration)>,
 }
 
@@ -137,7 +136,7 @@ impl Hierarchy {
                 Err(error) if error.raw_os_error() == Some(libc::ESTALE) => {
                     return Resolved::Unknown;
                 }
-                // Not allowed any more: it has to be found by looking at all.
+                // No longer permitted: a walk has to find it.
                 Err(_) => self.opens_by_id = None,
             }
         }
@@ -164,13 +163,13 @@ impl Hierarchy {
         let path = fs::read_link(link).ok();
         match path.and_then(|path| self.mount.path_of(&without_mark(path))) {
             Some(path) => Resolved::Path(path),
-            // Outside of what is mounted.
+            // It is outside of what is mounted.
             None => Resolved::Unknown,
         }
     }
 }
 
-/// It was removed since it was opened.
+/// The directory may have been removed since it was opened.
 fn without_mark(path: PathBuf) -> PathBuf {
     match path.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
         Some(bytes) => PathBuf::from(std::ffi::OsStr::from_bytes(bytes)),
@@ -197,14 +196,14 @@ fn opened_by_id(point: &Path) -> Option<File> {
     open_by_id(&directory, id).ok().map(|_| directory)
 }
 
-/// Opens a directory of the same file system by its id. ESTALE where it is gone.
+/// Opens a directory of the same file system by its id. ESTALE if it is removed.
 fn open_by_id(within: &File, id: u64) -> io::Result<OwnedFd> {
     let mut handle = Handle {
         bytes: 8,
         kind: HANDLE_OF_KERNFS,
         id,
     };
-    // SAFETY: the descriptor is open, and the handle is as long as it says.
+    // SAFETY: the descriptor is open, and the handle is as long as it states.
     let result = unsafe {
         libc::syscall(
             libc::SYS_open_by_handle_at,
@@ -214,7 +213,7 @@ fn open_by_id(within: &File, id: u64) -> io::Result<OwnedFd> {
         )
     };
     match i32::try_from(result) {
-        // SAFETY: made just now, no other owner.
+        // SAFETY: the descriptor was just created and has no other owner.
         Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
         _ => Err(io::Error::last_os_error()),
     }
@@ -265,7 +264,7 @@ mod tests {
         Resolved::Path(text.to_owned())
     }
 
-    /// Anything but cgroups has to be walked: its handles are of another kind.
+    /// Anything but cgroups has to be walked: its handles are of another type.
     fn tree_at(point: &Path) -> CgroupTree {
         CgroupTree::of(&Hierarchies {
             unified: Some(mount_at(point)),

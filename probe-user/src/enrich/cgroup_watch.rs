@@ -1,4 +1,4 @@
-//! Cgroups as they are made: that of a container that lives for a moment is gone before its id is asked for.
+//! Watches cgroups as they are created: that of a short-lived container is removed before its id is asked for.
 
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
@@ -9,9 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
-/// Directories that are watched at a time: the kernel keeps about a kilobyte for each.
+/// Directories that are watched at a time, at most: the kernel keeps about a kilobyte for each.
 const MAX_WATCHED: usize = 4_096;
-/// Of those that a user may have, the part that is taken: others of the same user have need of them, too.
+/// One part in this many of the watches that a user may have is used: others of the same user need some, too.
 const SHARE: usize = 4;
 /// Length of `struct inotify_event` without its name.
 const EVENT_HEAD: usize = 16;
@@ -28,7 +28,7 @@ pub struct CgroupWatch {
 }
 
 impl CgroupWatch {
-    /// Watches what is in a directory, and shows all that is there to `found`, with inode numbers.
+    /// Watches the directories below `top`, and passes all that exist to `found`, with their inode numbers.
     pub fn begin(top: &Path, found: &mut dyn FnMut(&Path, u64)) -> io::Result<Self> {
         // SAFETY: integers only.
         let descriptor = unsafe { libc::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC) };
@@ -36,7 +36,7 @@ impl CgroupWatch {
             return Err(io::Error::last_os_error());
         }
         let mut watch = Self {
-            // SAFETY: made just now, no other owner.
+            // SAFETY: the descriptor was just created and has no other owner.
             inotify: unsafe { File::from_raw_fd(descriptor) },
             top: top.to_owned(),
             watched: HashMap::new(),
@@ -48,7 +48,7 @@ impl CgroupWatch {
         Ok(watch)
     }
 
-    /// Shows directories that were made since the last time, as far as they are still there.
+    /// Passes directories that were created since the last call, if they still exist.
     pub fn keep_up(&mut self, found: &mut dyn FnMut(&Path, u64)) {
         while let Ok(length @ 1..) = self.inotify.read(&mut self.buffer) {
             let events = parse(self.buffer.get(..length).unwrap_or_default());
@@ -62,7 +62,7 @@ impl CgroupWatch {
         if event.mask & libc::IN_Q_OVERFLOW != 0 {
             self.list(self.top.clone(), found);
         } else if event.mask & libc::IN_IGNORED != 0 {
-            // It was removed.
+            // The directory was removed.
             self.watched.remove(&event.watch);
         } else if event.mask & libc::IN_ISDIR != 0
             && let Some(parent) = self.watched.get(&event.watch)
@@ -73,13 +73,13 @@ impl CgroupWatch {
             };
             found(&directory, std::os::unix::fs::MetadataExt::ino(&metadata));
             if self.add(&directory).is_ok() {
-                // Made before it was watched.
+                // Created before its parent was watched.
                 self.list(directory, found);
             }
         }
     }
 
-    /// Shows and watches all that is in a directory.
+    /// Passes and watches all that is in a directory.
     fn list(&mut self, top: PathBuf, found: &mut dyn FnMut(&Path, u64)) {
         let mut open = vec![top];
         while let Some(directory) = open.pop() {
@@ -199,7 +199,7 @@ mod tests {
         expected.sort();
         assert_eq!(seen(|found| watch.keep_up(found)), expected);
         assert_eq!(seen(|found| watch.keep_up(found)), []);
-        // In what was made meanwhile, too.
+        // Also below directories that were created in between.
         let later = made(top.path().join("docker/1/e"));
         assert_eq!(seen(|found| watch.keep_up(found)), [later]);
         let watched = watch.watched.len();

@@ -12,7 +12,7 @@ pub enum CountersError {
     /// A file can't be read.
     #[error("reading {0}")]
     Read(String, #[source] io::Error),
-    /// A file is not as expected.
+    /// A file lacks a counter.
     #[error("{0} has no {1}")]
     Missing(&'static str, &'static str),
 }
@@ -20,7 +20,7 @@ pub enum CountersError {
 /// Reads the counters of the namespace that a directory such as `/proc/PID/net` shows.
 ///
 /// # Errors
-/// When the directory went away, or its files are not as expected.
+/// If the directory was removed, or its files are not as expected.
 pub fn read(net_directory: &Path) -> Result<Counters, CountersError> {
     let read = |name: &str| {
         let path = net_directory.join(name);
@@ -61,7 +61,7 @@ pub fn tcp_ext(netstat: &str, name: &str) -> Option<u64> {
     of_protocol(netstat, "TcpExt:", name)
 }
 
-/// netstat and snmp have a line of names, then a line of values, each beginning with the protocol.
+/// netstat and snmp have a line of names, then a line of values. Each begins with the protocol.
 fn of_protocol(file: &str, protocol: &str, name: &str) -> Option<u64> {
     let mut lines = file.lines().filter(|line| line.starts_with(protocol));
     let (names, values) = (lines.next()?, lines.next()?);

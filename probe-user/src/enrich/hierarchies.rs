@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Controllers of v1 that tell where a process is, the best first: systemd and all runtimes use them.
+/// v1 controllers whose cgroup shows where a process is, the best first: systemd and all runtimes use them.
 const CONTROLLERS: [Controller; 5] = [
     Controller::Pids,
     Controller::Memory,
@@ -28,7 +28,7 @@ pub enum Controller {
 }
 
 impl Controller {
-    /// As it is mounted.
+    /// Its name in mount options.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pids => "pids",
@@ -39,7 +39,7 @@ impl Controller {
         }
     }
 
-    /// Its index in the kernel, by name: a value of the enum `cgroup_subsys_id`.
+    /// The name of its index in the kernel: a value of the enum `cgroup_subsys_id`.
     pub fn kernel_name(self) -> String {
         format!("{}_cgrp_id", self.name())
     }
@@ -48,9 +48,9 @@ impl Controller {
 /// A place where a hierarchy is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where.
+    /// The mount point.
     pub point: PathBuf,
-    /// The cgroup that is seen there.
+    /// The cgroup that is the root of the mount.
     pub root: String,
 }
 
@@ -59,7 +59,7 @@ impl Mount {
     pub fn path_of(&self, directory: &Path) -> Option<String> {
         let below = directory.strip_prefix(&self.point).ok()?;
         let below = below.to_string_lossy();
-        // What is above this cgroup namespace is not known by name.
+        // Cgroups above this cgroup namespace are not known by name.
         let root = match self.root.as_str() {
             "/" => "",
             root if is_above(root) => "",
@@ -73,12 +73,11 @@ impl Mount {
     }
 }
 
-/// The hierarchies by which processes are placed.
+/// The hierarchies that are used to place processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hierarchies {
-    /// v2
     pub unified: Option<Mount>,
-    /// That of the best controller in v1.
+    /// The hierarchy of the best v1 controller.
     pub v1: Option<(Controller, Mount)>,
 }
 
@@ -102,7 +101,7 @@ impl Hierarchies {
     }
 }
 
-/// The first in which the most is seen: more than this cgroup namespace, all of it, or a part.
+/// The first mount with the widest view: more than this cgroup namespace, all of it, or a part.
 fn widest<'a>(lines: impl Iterator<Item = &'a Line<'a>>) -> Option<Mount> {
     let rank = |line: &&Line<'_>| match line.root {
         "/" => 1,
@@ -115,7 +114,7 @@ fn widest<'a>(lines: impl Iterator<Item = &'a Line<'a>>) -> Option<Mount> {
     })
 }
 
-/// `/..`, `/../..`: a cgroup that the reader's namespace is in.
+/// `/..`, `/../..`: a cgroup above the root of the reader's namespace.
 fn is_above(root: &str) -> bool {
     root.strip_prefix('/')
         .is_some_and(|root| root.split('/').all(|component| component == ".."))
@@ -210,7 +209,7 @@ mod tests {
 ";
         let found = Hierarchies::parse(mountinfo);
         assert_eq!(found.unified, Some(mount("/host/cgroup", "/")));
-        // The host's, in a container.
+        // The host's hierarchy, mounted in a container.
         let more = "42 1 0:26 /../../.. /host/all rw - cgroup2 cgroup rw\n";
         let found = Hierarchies::parse(&format!("{mountinfo}{more}"));
         assert_eq!(found.unified, Some(mount("/host/all", "/../../..")));

@@ -1,4 +1,4 @@
-//! What the kernel side does not say about a process: start time, executable, cgroup and container.
+//! What the kernel side does not report about a process: start time, executable, cgroup and container.
 
 mod cgroup_lines;
 pub mod cgroup_tree;
@@ -27,14 +27,14 @@ use hierarchies::Hierarchies;
 use procfs::Ask;
 use remembered::Remembered;
 
-/// Processes whose details are kept; twice as many at most are in memory.
+/// Processes whose details are kept. At most twice as many are in memory.
 const CACHED: usize = 8_192;
 
-/// A process under one name, in one cgroup and with one program: exec changes both the name and the executable, and a
-/// process may be moved.
+/// A process with one name, cgroup and program: exec changes both the name and the executable, and a process may be
+/// moved.
 type CacheKey = (ProcessKey, Comm, u64, u32);
 
-/// Looks details up in /proc while the process lives, and keeps them.
+/// Looks up details in /proc while the process lives, and keeps them.
 #[derive(Debug)]
 pub struct Enricher {
     clocks: Clocks,
@@ -42,12 +42,12 @@ pub struct Enricher {
     /// Whether a process may be in cgroups of more than one hierarchy.
     has_v1: bool,
     known: Remembered<CacheKey, Arc<Details>>,
-    /// The one that was asked for last: mostly it is the next one as well.
+    /// The latest result: the next request is usually for the same process.
     last: Option<(CacheKey, Arc<Details>)>,
 }
 
 impl Enricher {
-    /// Looks nothing up yet. `clocks` gives processes their start times.
+    /// `clocks` give processes their start times.
     pub fn new(clocks: Clocks) -> Self {
         let hierarchies = Hierarchies::find();
         Self {
@@ -59,12 +59,13 @@ impl Enricher {
         }
     }
 
-    /// Learns of cgroups that were made, before they are gone again. To be called often.
+    /// Learns of created cgroups before they are removed again. To be called often.
     pub fn keep_up(&mut self) {
         self.cgroups.keep_up();
     }
 
-    /// Completes the processes of an event. What /proc says now is taken where `ask` says that it was so then.
+    /// Completes the processes of an event. Uses what /proc shows now only if `ask` confirms that it was the same
+    /// then.
     pub fn complete_event(&mut self, event: &mut Event, ask: Ask) {
         if let Facts::TimeWaitEnd(facts) = &mut event.facts
             && let Some(by) = &mut facts.by
@@ -102,7 +103,7 @@ impl Enricher {
         process.details = Some(details);
     }
 
-    /// What is known, or can be found out.
+    /// The details from the cache, or looked up.
     fn find(&mut self, cache_key: CacheKey, process: &Process, ask: Ask) -> Arc<Details> {
         if let Some(details) = self.known.get(&cache_key) {
             let details = Arc::clone(details);
@@ -117,12 +118,12 @@ impl Enricher {
         details
     }
 
-    /// What there is, and whether that is all there will be.
+    /// The details that are available, and whether no more will be.
     fn look_up(&mut self, process: &Process, ask: Ask) -> (Details, bool) {
         let start_boot_ns = process.key.start_boot_ns;
         let resolved = self.cgroups.resolve(process.cgroup_id);
-        // The id says where it was then. /proc says where it is now, to which it may have been moved: that is asked
-        // only for hierarchies of which the id says nothing.
+        // The id shows where the process was then. /proc shows where it is now, and it may have been moved. So /proc
+        // is used only for hierarchies that the id does not cover.
         let wanted = match resolved {
             Resolved::Path(_) if !self.has_v1 => None,
             Resolved::Path(_) if process.cgroup_id & CGROUP_V1 == 0 => Some(Lines::V1),
@@ -130,7 +131,7 @@ impl Enricher {
             Resolved::Unknown | Resolved::NotYet => Some(Lines::All),
         };
         let found = procfs::read(process.key, wanted, ask);
-        // One that is in twtrace's pid namespace is known there soon.
+        // A process in twtrace's pid namespace will soon be known there.
         let may_be_shown = !pid_namespace::shows_all() && found.is_none();
         let is_all = resolved != Resolved::NotYet && !may_be_shown;
         let found = found.unwrap_or_default();
@@ -211,7 +212,7 @@ mod tests {
             key: impostor.key,
             ..now
         };
-        // Another process, another program, one of two, and nobody knows.
+        // Another process, another program, one that differs in one of the two, and no answer.
         let nothing = (Comm::default(), None);
         assert_eq!(found(impostor, Some(other)), nothing);
         for now in [
@@ -230,7 +231,7 @@ mod tests {
             procfs::boot_ns_of_ticks(procfs::start_ticks(std::process::id()).unwrap());
         let mut me = samples::process(std::process::id(), "me");
         me.key.start_boot_ns = start_boot_ns;
-        // No hierarchy has it.
+        // No hierarchy has this id.
         const ID: u64 = u64::MAX >> 2;
         for (then, now, is_known) in [(ID, ID, true), (ID, ID - 1, false), (0, 0, false)] {
             me.cgroup_id = then;
@@ -250,7 +251,7 @@ mod tests {
     fn the_cache_is_bounded() {
         let mut enricher = Enricher::new(Clocks::fixed(0, 0));
         for tgid in 0..3 * CACHED as u32 {
-            // Beyond the largest pid, so that no process is read.
+            // Above the largest pid, so that no process is read.
             enricher.complete(&mut samples::process(0x7000_0000 + tgid, "gone"), &|_| None);
         }
         assert!(enricher.known.len() <= 2 * CACHED);

@@ -1,4 +1,4 @@
-//! Network namespaces: who lives in them, and how their counters are reached.
+//! Network namespaces: which processes are in them, and how to reach their counters.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use twtrace_wire::NetnsKey;
 use super::counters::{self, CountersError};
 use super::hierarchies::unescape;
 
-/// How many processes of one namespace are remembered: enough that one of them still lives at the end.
+/// Processes that are kept for each namespace: enough that one of them is still alive at the end.
 const REMEMBERED: usize = 8;
 
 /// Inode number of a process's network namespace.
@@ -26,7 +26,7 @@ pub fn inode(path: &Path) -> Option<u32> {
     u32::try_from(fs::metadata(path).ok()?.ino()).ok()
 }
 
-/// Every namespace that a process lives in, and some of its processes.
+/// Every namespace that a process is in, with some of its processes.
 pub fn inhabited() -> BTreeMap<u32, Vec<u32>> {
     let mut found: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     let Ok(entries) = fs::read_dir("/proc") else {
@@ -46,10 +46,11 @@ pub fn inhabited() -> BTreeMap<u32, Vec<u32>> {
     found
 }
 
-/// Threads of these processes that are in a namespace, some of them: setns() and unshare() move a thread alone, and /proc/PID/ns/net
-/// is that of the main one. Their ids do in the place of a process's: /proc has a directory for each thread.
+/// Some of the threads of these processes that are in a namespace: setns() and unshare() move a single thread, and
+/// /proc/PID/ns/net is that of the main thread. Their ids can be used like those of processes: /proc has a directory
+/// for each thread.
 pub fn threads_in(netns: u32, pids: &[u32]) -> Vec<u32> {
-    /// Threads of each process that are looked at.
+    /// Threads that are checked for each process.
     const MAX_THREADS: usize = 4_096;
     let tasks = pids
         .iter()
@@ -83,10 +84,10 @@ fn parse_mounted(mountinfo: &str) -> Vec<(u32, PathBuf)> {
         .collect()
 }
 
-/// Finds out which namespace a file stands for; `None` where the kernel does not say.
+/// Finds which namespace a file stands for; `None` if the kernel does not report it.
 pub type Identify<'a> = &'a dyn Fn(&File) -> Option<NetnsKey>;
 
-/// The namespace that a file stands for; with no mark where only its number is known.
+/// The namespace that a file stands for; without a mark if only its number is known.
 fn key_of(file: &File, identify: Identify<'_>) -> Option<NetnsKey> {
     let netns = u32::try_from(file.metadata().ok()?.ino()).ok()?;
     let number_alone = NetnsKey { netns, mark: 0 };
@@ -107,15 +108,15 @@ fn own_file(pid: u32) -> Option<File> {
     File::open(format!("/proc/{pid}/ns/net")).ok()
 }
 
-/// Reads a namespace's counters through a process in it; `None` where it is not in it (any more).
+/// Reads a namespace's counters through a process in it; `None` if the process is not, or no longer, in it.
 pub fn counters_by_process(netns: NetnsKey, pid: u32, identify: Identify<'_>) -> Option<Counters> {
-    // As long as it is open the namespace lives, and no other one gets its number.
+    // While this file is open the namespace exists, and no other one gets its number.
     let file = own_file(pid)?;
     if key_of(&file, identify)? != netns {
         return None;
     }
     let counters = counters::read(Path::new(&format!("/proc/{pid}/net"))).ok()?;
-    // Once more: the pid may have been given to another process meanwhile.
+    // Checked again: the pid may have been given to another process in between.
     let is_still_it = of_process(pid) == Some(netns.netns);
     drop(file);
     is_still_it.then_some(counters)
@@ -138,7 +139,7 @@ pub enum MountedError {
 /// Reads the counters of a mounted namespace by entering it, in a thread of its own. Needs CAP_SYS_ADMIN.
 ///
 /// # Errors
-/// When the namespace can't be entered or read.
+/// If the namespace can't be entered or read.
 pub fn counters_by_mount(path: &Path) -> Result<Counters, MountedError> {
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new()
@@ -146,8 +147,8 @@ pub fn counters_by_mount(path: &Path) -> Result<Counters, MountedError> {
             .spawn_scoped(scope, || {
                 let enter = |error| MountedError::Enter(path.display().to_string(), error);
                 let file = File::open(path).map_err(enter)?;
-                // SAFETY: setns() only takes a descriptor, which `file` keeps open; it changes this thread
-                // alone, which ends with this function.
+                // SAFETY: setns() only takes a descriptor, which `file` keeps open. It affects this thread alone,
+                // which ends with this function.
                 if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
                     return Err(enter(io::Error::last_os_error()));
                 }
@@ -170,7 +171,7 @@ mod tests {
         let key = |netns, mark| NetnsKey { netns, mark };
         assert!(counters_by_process(key(netns, 5), me, &identify).is_some());
         assert_eq!(counters_by_process(key(netns + 1, 5), me, &identify), None);
-        // Another one that had this number.
+        // Another namespace that had this number.
         assert_eq!(counters_by_process(key(netns, 6), me, &identify), None);
         assert!(inhabited().contains_key(&netns));
     }

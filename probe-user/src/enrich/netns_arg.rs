@@ -9,9 +9,9 @@ use super::netns_names::NAMED;
 /// An inode number, a name that `ip netns` shows, or a file that stands for a namespace: `/proc/PID/ns/net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetnsArg {
-    /// As `ip netns identify`, `lsns` and events show it.
+    /// The inode number, as `ip netns identify`, `lsns` and events show it.
     Inode(u32),
-    /// A file that stands for it, opened when tracing begins.
+    /// A file that stands for the namespace, opened when tracing begins.
     Path(PathBuf),
     /// Its name, as `ip netns` shows it, looked up when tracing begins.
     Name(String),
@@ -23,10 +23,10 @@ pub enum NetnsError {
     /// Neither a number nor a path.
     #[error("neither an inode number, a name nor a path such as /proc/PID/ns/net")]
     Malformed,
-    /// The file is not there, or may not be looked at.
+    /// The file does not exist, or may not be read.
     #[error("{0} does not stand for a network namespace that can be looked at")]
     Path(String),
-    /// `ip netns` has none of that name.
+    /// `ip netns` has no namespace of that name.
     #[error("no network namespace is named {0} in {dir}", dir = NAMED[0])]
     Name(String),
 }
@@ -35,7 +35,7 @@ impl FromStr for NetnsArg {
     type Err = NetnsError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // As `readlink /proc/PID/ns/net` prints it.
+        // In the form that `readlink /proc/PID/ns/net` prints.
         let number = text
             .strip_prefix("net:[")
             .and_then(|rest| rest.strip_suffix(']'))
@@ -43,7 +43,7 @@ impl FromStr for NetnsArg {
         match number.parse() {
             Ok(inode) => Ok(Self::Inode(inode)),
             Err(_) if text.contains('/') => Ok(Self::Path(PathBuf::from(text))),
-            // A name of a file.
+            // A name must be that of a file.
             Err(_) if matches!(text, "" | "." | "..") => Err(NetnsError::Malformed),
             Err(_) => Ok(Self::Name(text.to_owned())),
         }
@@ -54,7 +54,7 @@ impl NetnsArg {
     /// The namespace's inode number.
     ///
     /// # Errors
-    /// When the path leads nowhere.
+    /// If the path does not lead to a namespace.
     pub fn inode(&self) -> Result<u32, NetnsError> {
         match self {
             Self::Inode(inode) => Ok(*inode),

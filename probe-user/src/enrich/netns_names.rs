@@ -1,4 +1,4 @@
-//! Names of network namespaces, for people: inode numbers mean nothing to them.
+//! Names of network namespaces, for users, to whom inode numbers mean nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,7 +59,7 @@ fn name(
     .find_map(|(after, name)| Some((after, name?)))
 }
 
-/// A name that somebody gave, and not one that was made up for a container: `cni-UUID`, `netns-UUID`.
+/// A name that somebody gave; not one that was generated for a container: `cni-UUID`, `netns-UUID`.
 fn given_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let is_named = NAMED
@@ -148,7 +148,7 @@ mod tests {
             .filter(|name| name.after == NamedAfter::Host)
             .map(|name| name.netns)
             .collect();
-        // Nobody but root may look at the first process.
+        // Only root may read the namespaces of the first process.
         let expected: Vec<u32> = netns::of_process(1).into_iter().collect();
         assert_eq!(hosts, expected);
     }

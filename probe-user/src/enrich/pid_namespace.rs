@@ -1,8 +1,8 @@
 //! Whether /proc shows all processes, under the ids that events have.
 //!
-//! The kernel side names processes by their ids in the initial pid namespace. A twtrace in another one (`unshare --pid`, a
-//! container without the host's) usually has a /proc that shows the processes of that one alone, under other ids. Which of
-//! them is which the kernel side tells (the program `process_now`); the others can't be looked up.
+//! The kernel side names processes by their ids in the initial pid namespace. If twtrace runs in another one
+//! (`unshare --pid`, a container without the host's), /proc usually shows only the processes of that namespace, under
+//! other ids. The kernel side maps these ids (the program `process_now`); other processes can't be looked up.
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,7 +24,8 @@ pub fn shows_all() -> bool {
     })
 }
 
-/// kthreadd has the id 2, and only the initial namespace has kernel threads. By its flags, which nobody can forge.
+/// Only the initial namespace has kernel threads, and kthreadd has the id 2. It is recognised by its flags, which
+/// nobody can forge.
 fn is_kernel_thread(stat: &[u8]) -> Option<bool> {
     const PF_KTHREAD: u32 = 0x0020_0000;
     let after_name = memchr::memrchr(b')', stat)? + 1;
@@ -34,10 +35,10 @@ fn is_kernel_thread(stat: &[u8]) -> Option<bool> {
     Some(flags & PF_KTHREAD != 0)
 }
 
-/// Ids in /proc of processes, where these are others.
+/// Ids of processes in /proc, if they differ from those in events.
 static SHOWN: Mutex<Option<HashMap<ProcessKey, u32>>> = Mutex::new(None);
 
-/// The id by which /proc shows a process; `None` where it shows it not, or is not known to.
+/// The id under which /proc shows a process; `None` if /proc does not show it, or this is not known.
 pub fn shown_pid(key: ProcessKey) -> Option<u32> {
     if shows_all() {
         return Some(key.tgid);
@@ -46,7 +47,7 @@ pub fn shown_pid(key: ProcessKey) -> Option<u32> {
     shown.as_ref()?.get(&key).copied()
 }
 
-/// Takes up which processes /proc shows now, given what asks the kernel side about one. Nothing to do where it shows all.
+/// Learns which processes /proc shows now, by asking the kernel side about each. Does nothing if /proc shows all.
 pub fn learn(mut key_of: impl FnMut(u32) -> Option<ProcessKey>) {
     if shows_all() {
         return;

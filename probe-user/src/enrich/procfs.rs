@@ -14,28 +14,27 @@ use super::cgroup_lines::{self, Lines};
 use super::pid_namespace;
 use crate::clock;
 
-/// What /proc tells of a process.
+/// What /proc shows of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Its name, as it is now.
+    /// Its current name.
     pub comm: Comm,
     /// Target of /proc/PID/exe; `None` for kernel threads.
     pub exe: Option<String>,
-    /// Its cgroup.
     pub cgroup: Option<Place>,
-    /// Which program it ran in which cgroup just after that was read; `None` where the kernel does not say.
+    /// Its program and cgroup just after that was read; `None` if the kernel does not report them.
     pub now: Option<ProcessNow>,
 }
 
 /// Asks the kernel side about the process whose directory in /proc is open under this descriptor.
 pub type Ask<'a> = &'a dyn Fn(RawFd) -> Option<ProcessNow>;
 
-/// Reads what /proc shows of a process, if it does and the process lives. The cgroup's file is only read where hierarchies
-/// are wanted.
+/// Reads what /proc shows of a process, if it is shown and alive. Reads the cgroup's file only if hierarchies are
+/// wanted.
 pub fn read(key: ProcessKey, wanted: Option<Lines>, ask: Ask) -> Option<Found> {
     let pid = pid_namespace::shown_pid(key)?;
-    // Of most processes that live for a moment nothing but this is asked: they are gone. It stands for one process,
-    // and its files can't be read any more when that is gone.
+    // Most short-lived processes have ended by now, and nothing else is checked for them. An open directory stands
+    // for one process, and its files can't be read once that has ended.
     if is_gone(pid) {
         return None;
     }
@@ -56,7 +55,7 @@ pub fn read(key: ProcessKey, wanted: Option<Lines>, ask: Ask) -> Option<Found> {
     })
 }
 
-/// Whether no process has this pid: quicker to ask than /proc, where pids are those of this process's own namespace.
+/// Whether no process has this pid. Faster than /proc, if the pids there are those of this process's own namespace.
 fn is_gone(pid: u32) -> bool {
     static SHOWS_OWN: OnceLock<bool> = OnceLock::new();
     let shows_own = || {
@@ -69,7 +68,7 @@ fn is_gone(pid: u32) -> bool {
     let Ok(pid) = libc::pid_t::try_from(pid) else {
         return true;
     };
-    // SAFETY: integers only, and signal 0 is none.
+    // SAFETY: integers only; signal 0 sends nothing.
     let answer = unsafe { libc::kill(pid, 0) };
     answer != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
 }
@@ -79,12 +78,12 @@ pub fn own_pid() -> Option<u32> {
     fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
 }
 
-/// What /proc/PID/stat shows of a start (CLOCK_BOOTTIME, nanoseconds), in clock ticks.
+/// A start time (CLOCK_BOOTTIME, nanoseconds) as /proc/PID/stat shows it, in clock ticks.
 pub fn shown_ticks(start_boot_ns: u64) -> u64 {
     clock::shown_boot_ns(start_boot_ns) / tick_ns()
 }
 
-/// The way back, to the tick.
+/// The reverse, to the precision of a tick.
 pub fn boot_ns_of_ticks(shown_ticks: u64) -> u64 {
     clock::boot_ns_of_shown(shown_ticks * tick_ns())
 }
@@ -116,7 +115,7 @@ impl Directory {
         self.read(c"stat").map(Stat)
     }
 
-    /// Where a link leads.
+    /// Target of a link.
     fn link(&self, name: &CStr) -> Option<String> {
         let mut target = [0_u8; libc::PATH_MAX as usize];
         // SAFETY: the name ends with a NUL, and the kernel writes within the length given.
@@ -133,7 +132,7 @@ impl Directory {
     }
 }
 
-/// More than most of these files have.
+/// More than most of these files contain.
 const READ_BYTES: usize = 1024;
 
 fn open_at(directory: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
@@ -142,11 +141,11 @@ fn open_at(directory: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<Owne
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: made just now, no other owner.
+    // SAFETY: the descriptor was just created and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// /proc/PID/stat: the name, in parentheses, may hold spaces and parentheses itself.
+/// /proc/PID/stat: the name, in parentheses, may contain spaces and parentheses itself.
 struct Stat(Vec<u8>);
 
 impl Stat {
@@ -181,15 +180,14 @@ pub fn tick_ns() -> u64 {
 /// A `--pid` that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PidError {
-    /// There is none.
+    /// No process has this pid.
     #[error("no process has pid {0}")]
     NotFound(u32),
-    /// It is a thread's id.
+    /// The id is that of a thread.
     #[error("{pid} is a thread; its process is {tgid}")]
     Thread {
-        /// The id given.
         pid: u32,
-        /// Its process.
+        /// The process that the thread belongs to.
         tgid: u32,
     },
     /// /proc has other ids than events.
@@ -203,10 +201,10 @@ pub enum PidError {
     Read(u32, #[source] io::Error),
 }
 
-/// Checks that a process with this pid lives.
+/// Checks that a process with this pid exists.
 ///
 /// # Errors
-/// When there is none, or it is the id of a thread.
+/// If there is none, or it is the id of a thread.
 pub fn check_pid(pid: u32) -> Result<(), PidError> {
     if !pid_namespace::shows_all() {
         return Err(PidError::OtherIds(pid));

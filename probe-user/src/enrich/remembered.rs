@@ -1,12 +1,12 @@
-//! What was found out and is kept for a while, within bounds.
+//! A cache with a bounded number of entries.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use hashbrown::DefaultHashBuilder;
 
-/// Values by key. What was used since the last turn-over is kept, and what was used before it: the older half is
-/// dropped when the newer one is full.
+/// Values by key, in two halves: those used since the last turnover, and those used before it. When the newer half is
+/// full, the older one is dropped.
 #[derive(Debug)]
 pub struct Remembered<K, V> {
     half: usize,
@@ -15,7 +15,7 @@ pub struct Remembered<K, V> {
 }
 
 impl<K: Eq + Hash, V> Remembered<K, V> {
-    /// Nothing. At most twice as many as `half` are kept.
+    /// An empty cache. It keeps at most twice as many values as `half`.
     pub fn new(half: usize) -> Self {
         Self {
             half,
@@ -24,7 +24,7 @@ impl<K: Eq + Hash, V> Remembered<K, V> {
         }
     }
 
-    /// What is known of a key, which is thereby used.
+    /// The value of a key. Counts as a use.
     pub fn get(&mut self, key: &K) -> Option<&V> {
         if !self.recent.contains_key(key) {
             let (key, value) = self.older.remove_entry(key)?;
@@ -33,7 +33,6 @@ impl<K: Eq + Hash, V> Remembered<K, V> {
         self.recent.get(key)
     }
 
-    /// Keeps a value.
     pub fn insert(&mut self, key: K, value: V) {
         if self.recent.len() >= self.half {
             self.older = std::mem::take(&mut self.recent);
@@ -41,7 +40,6 @@ impl<K: Eq + Hash, V> Remembered<K, V> {
         self.recent.insert(key, value);
     }
 
-    /// How many are kept.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.recent.len() + self.older.len()

@@ -1,4 +1,4 @@
-//! Trying the tiers: what really loads and attaches is kept.
+//! Tries the tiers, and keeps what loads and attaches.
 
 use std::cell::OnceCell;
 
@@ -10,24 +10,24 @@ use super::{
     tracefs, trial,
 };
 
-/// What the candidates are tried against.
+/// The kernel that candidates are tried on.
 pub struct Kernel<'a> {
     /// The kernel's BTF.
     pub types: &'a KernelBtf,
-    /// What aya needs of it, for fentry: made when it is first needed.
+    /// What aya needs of it for fentry; built when it is first needed.
     pub functions: OnceCell<Option<Btf>>,
-    /// Address of `tw_timer_handler`, or 0: looked for when it is first needed, which takes a while.
+    /// Address of `tw_timer_handler`, or 0. Searched when it is first needed, because that takes a while.
     pub tw_timer_handler: OnceCell<u64>,
     /// Whether, and where, the kernel may preempt programs.
     pub preemption: Preemption,
-    /// Hooks that were switched off.
+    /// Hooks that are switched off.
     pub without: &'a [Hook],
-    /// The number of `bpf_rdonly_cast`, where programs may read with it.
+    /// The number of `bpf_rdonly_cast`, if programs may read with it.
     pub cast: Option<u32>,
 }
 
 impl Kernel<'_> {
-    /// The functions that programs may be attached to, as aya takes them.
+    /// The functions that programs may be attached to, in aya's form.
     pub fn functions(&self) -> Result<&Btf, String> {
         self.functions
             .get_or_init(|| self.types.for_aya(&plan::functions()))
@@ -35,7 +35,7 @@ impl Kernel<'_> {
             .ok_or_else(|| "aya does not take the kernel's functions".to_owned())
     }
 
-    /// Address of the mini-sockets' timer function, or 0 where kallsyms does not show it.
+    /// Address of the mini-sockets' timer function, or 0 if kallsyms does not show it.
     pub fn tw_timer_handler(&self) -> u64 {
         *self
             .tw_timer_handler
@@ -43,18 +43,18 @@ impl Kernel<'_> {
     }
 }
 
-/// What came of a question.
+/// The result for one question.
 pub enum Outcome {
     /// Its programs are attached.
     Attached(Choice),
-    /// The tier that is left to try needs the object to be loaded with this.
+    /// The remaining tier needs the object to be loaded with this behaviour.
     Reload(Behaviour),
 }
 
-/// The best tier that works.
+/// Attaches the best tier that works.
 ///
 /// # Errors
-/// When none does, not even [`Tier::None`].
+/// If none does, not even [`Tier::None`].
 pub fn choose(
     ebpf: &mut Ebpf,
     kernel: &Kernel<'_>,
@@ -96,8 +96,8 @@ pub fn choose(
     })
 }
 
-/// Attaches the second chances of a candidate where its programs may be preempted. Returns those that are
-/// attached, and why the others are not.
+/// Attaches the second chances of a candidate whose programs may be preempted. Returns those that are attached, and
+/// why the others are not.
 fn give_second_chance(
     ebpf: &mut Ebpf,
     kernel: &Kernel<'_>,
@@ -123,7 +123,7 @@ fn give_second_chance(
     (attached, missing)
 }
 
-/// What a tier can't know, and what it may miss without all of its second chances.
+/// What a tier can't know, and what it may miss if some of its second chances are not attached.
 fn lost(tier: Option<&str>, missing: &[String]) -> Option<String> {
     let preempted = (!missing.is_empty()).then(|| {
         format!(
@@ -168,8 +168,8 @@ fn place(attach: &Attach) -> String {
     }
 }
 
-/// The candidates that will be chosen: by trying each without the object, as far as that goes. Where one is refused all
-/// the same once its programs are loaded, [`choose`] says what it takes instead.
+/// The candidates that will probably be chosen: tries each without the object, as far as that is possible. If one is
+/// refused when its programs are loaded, [`choose`] finds another.
 pub fn foresee(kernel: &Kernel<'_>, plans: &[&'static Plan]) -> Vec<&'static Candidate> {
     let mut chosen: Vec<Choice> = Vec::new();
     let mut candidates = Vec::new();
@@ -203,8 +203,8 @@ fn is_expected(kernel: &Kernel<'_>, attach: &Attach) -> bool {
     }
 }
 
-/// Loads and attaches all parts, or none. The error is the reason, or `None` where the candidate is
-/// another one's variant for other kernels.
+/// Loads and attaches all parts, or none. The error is the reason, or `None` if the candidate is a variant of another
+/// one for other kernels.
 fn attempt(
     ebpf: &mut Ebpf,
     kernel: &Kernel<'_>,
@@ -298,11 +298,11 @@ fn attach_part(ebpf: &mut Ebpf, kernel: &Kernel<'_>, part: &Part) -> Result<(), 
         .map_err(|error| program::explain(&error, NO_SUCH_HOOK))
 }
 
-/// Whether the kernel takes a program of two instructions there; that it takes ours is seen when it is loaded. (aya asks
-/// ten times more for the verifier's log where the kernel refuses a program.)
+/// Whether the kernel accepts a program of two instructions there; whether it accepts ours is known when that is
+/// loaded. (If the kernel refuses a program, aya loads it ten more times to get the verifier's log.)
 ///
 /// # Errors
-/// With the kernel's reason.
+/// The kernel's reason.
 pub fn worth_loading(kernel: &Kernel<'_>, attach: &Attach) -> Result<(), String> {
     let is_there = match attach {
         Attach::Fentry(function) | Attach::Fexit(function) => {

@@ -13,14 +13,15 @@ use super::bpf_call::run_once;
 
 pub(super) const PROGRAM: &str = "bound_ports";
 const ANSWER: &str = "BOUND_PORTS";
-/// Any namespace's file leads to the table, which is one for all.
+/// The file of any namespace leads to the table: all namespaces share it.
 const OWN_NETNS: &str = "/proc/thread-self/ns/net";
 
-/// Ports that belong to a bind(), by network namespace; one without any is not in it.
+/// Ports that belong to a bind(), by network namespace. A namespace without such ports has no entry.
 pub type PortsOfBind = HashMap<u32, PortSet>;
 
 impl Attached {
-    /// The local ports that connect() passes over, as it does itself: by the kernel's table. `None` where that can't be read.
+    /// The local ports that connect() skips, by the table in which it searches itself. `None` if the table can't be
+    /// read.
     pub fn ports_of_bind(&self) -> Option<PortsOfBind> {
         let file = File::open(OWN_NETNS).ok()?;
         let mut ports = PortsOfBind::new();

@@ -1,4 +1,4 @@
-//! The system call bpf(), for what aya has no way to.
+//! The system call bpf(), for what aya can't do.
 
 use std::{
     io,
@@ -8,10 +8,10 @@ use std::{
 /// Calls bpf() with a command of `enum bpf_cmd` and the part of `union bpf_attr` that it uses.
 ///
 /// # Errors
-/// Its errno.
+/// The call's errno.
 ///
 /// # Safety
-/// `attribute` is of the command's layout, and what it points to is there.
+/// `attribute` has the layout of the command, and what it points to is valid.
 pub unsafe fn bpf<T>(command: libc::c_int, attribute: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: the caller's promise; the attribute's length is given.
     let result = unsafe {
@@ -53,7 +53,7 @@ struct TestRun {
 
 const _: () = assert!(size_of::<TestRun>() == 72);
 
-/// Runs a program once, on a context of its type's layout. A `BPF_PROG_TYPE_SYSCALL` program may write to it
+/// Runs a program once, on a context with the layout of its type. A `BPF_PROG_TYPE_SYSCALL` program may write to it
 /// (bpf_prog_test_run_syscall() copies it back).
 ///
 /// # Errors
@@ -65,6 +65,6 @@ pub fn run_once(program: BorrowedFd<'_>, context: &mut [u64]) -> io::Result<()> 
         ctx_in: context.as_mut_ptr() as u64,
         ..TestRun::default()
     };
-    // SAFETY: the attributes are of the command's layout; `context` outlives the call, and its length is given.
+    // SAFETY: the attributes have the layout of the command; `context` outlives the call, and its length is given.
     unsafe { bpf(BPF_PROG_TEST_RUN, &mut attributes) }.map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! Reading what the programs count.
+//! Reads what the programs count.
 
 use std::{fs, os::fd::AsRawFd};
 
@@ -17,7 +17,7 @@ impl Attached {
         self.entries("NETNS")
     }
 
-    /// Forgets what was counted in a namespace that is gone.
+    /// Forgets what was counted in a removed namespace.
     pub fn forget_netns(&mut self, netns: NetnsKey) -> Result<(), ProbeError> {
         let fails = |error: MapError| map_error("NETNS", &error);
         let map = self.ebpf.map_mut("NETNS").ok_or_else(|| missing("NETNS"))?;
@@ -47,8 +47,8 @@ impl Attached {
         Ok(lost)
     }
 
-    /// Ends of mini-sockets on the timer tier whose timer was stopped before this (CLOCK_MONOTONIC) and
-    /// not started again. Each is given once.
+    /// Ends of mini-sockets on the timer tier whose timer was stopped before this time (CLOCK_MONOTONIC) and not
+    /// restarted. Returns each once.
     pub fn take_cancelled(&mut self, before_ns: u64) -> Result<Vec<EndEvent>, ProbeError> {
         let fails = |error: MapError| map_error("CANCELLED", &error);
         let map = self
@@ -63,7 +63,7 @@ impl Attached {
             .collect();
         let mut ended = Vec::new();
         for (key, cancelled) in over {
-            // One that has been started again meanwhile is not there any more.
+            // If the timer was restarted in between, the entry was removed.
             if map.remove(&key).is_ok() && cancelled.event.before_start == 0 {
                 ended.push(cancelled.event);
             }
@@ -81,11 +81,11 @@ impl Attached {
         map.iter().collect::<Result<_, _>>().map_err(fails)
     }
 
-    /// How often the kernel skipped each of our programs because one was running on that CPU, since all were attached:
-    /// (program, count). `None` where this kernel does not count it (before 5.12).
+    /// How often the kernel skipped each of our programs because another run was in progress on that CPU, since all
+    /// were attached: (program, count). `None` if this kernel does not count it (before 5.12).
     ///
     /// # Errors
-    /// When /proc/self/fdinfo can't be read.
+    /// If /proc/self/fdinfo can't be read.
     pub fn recursion_misses(&self) -> Result<Option<Vec<(String, u64)>>, ProbeError> {
         let mut misses = self.misses()?;
         for (name, count) in misses.iter_mut().flatten() {
@@ -110,12 +110,12 @@ impl Attached {
     }
 }
 
-/// `None` where the program is not loaded.
+/// `None` if the program is not loaded.
 fn program_fd(program: &Program) -> Option<&ProgramFd> {
     program.fd().ok()
 }
 
-/// The kernel shows it beside the descriptor (bpf_prog_show_fdinfo); aya's info leaves it out.
+/// The kernel shows the count in the descriptor's fdinfo (bpf_prog_show_fdinfo); aya's info lacks it.
 fn misses_of(fd: &ProgramFd) -> Result<Option<u64>, ProbeError> {
     use std::os::fd::AsFd;
     let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
@@ -126,7 +126,7 @@ fn misses_of(fd: &ProgramFd) -> Result<Option<u64>, ProbeError> {
         .and_then(|count| count.trim().parse().ok()))
 }
 
-/// The object has no such map.
+/// The error that the object has no such map.
 pub(super) fn missing(map: &'static str) -> ProbeError {
     ProbeError::Map {
         map,
@@ -134,7 +134,7 @@ pub(super) fn missing(map: &'static str) -> ProbeError {
     }
 }
 
-/// The map can't be used.
+/// The error that the map can't be used.
 pub(super) fn map_error(map: &'static str, error: &MapError) -> ProbeError {
     ProbeError::Map {
         map,

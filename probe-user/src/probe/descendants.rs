@@ -1,4 +1,4 @@
-//! Following a command: which processes are it and its descendants.
+//! Follows a command: which processes are the command and its descendants.
 
 use aya::maps::{HashMap, MapData, MapError};
 use twtrace_wire::ProcessKey;
@@ -10,11 +10,11 @@ const MAP: &str = "DESCENDANTS";
 const PROGRAM: &str = "follow_children";
 
 impl Attached {
-    /// Has processes followed that this process forks while `follows`, and all of their descendants; those that
-    /// are followed already stay so. The probes must have been attached with `follows_command`.
+    /// While `follows` is set, marks processes that this process forks, and all of their descendants, as followed.
+    /// Processes that are already followed stay so. The probes must have been attached with `follows_command`.
     ///
     /// # Errors
-    /// When no hook sees new processes, or this kernel can't run the program that is told (before 5.10).
+    /// If no hook sees new processes, or this kernel can't run the program that sets this (before 5.10).
     pub fn follow_own_children(&mut self, follows: bool) -> Result<(), ProbeError> {
         let choice = self
             .tiers
@@ -33,8 +33,8 @@ impl Attached {
         self.run(PROGRAM, i32::from(follows))
     }
 
-    /// Whether a process that has acted is followed. The answer stays: a process is marked before it runs for the
-    /// first time.
+    /// Whether a process that has acted is followed. The answer never changes: a process is marked before it first
+    /// runs.
     pub fn is_descendant(&self, process: &ProcessKey) -> Result<bool, ProbeError> {
         match self.descendant_map()?.get(process, 0) {
             Ok(_) => Ok(true),
@@ -43,7 +43,7 @@ impl Attached {
         }
     }
 
-    /// All that are or were followed.
+    /// All processes that are or were followed.
     pub fn descendants(&self) -> Result<Vec<ProcessKey>, ProbeError> {
         self.descendant_map()?
             .keys()

@@ -1,8 +1,8 @@
-//! Reading the kernel's memory by a load in place of a call of a helper: where the kernel lets programs.
+//! Reads the kernel's memory by a load instead of a helper, on kernels that allow it.
 //!
-//! Each of the fields that a program looks at costs `bpf_probe_read_kernel` tens of nanoseconds, a load one or two.
-//! `bpf_rdonly_cast` (a kernel function, which the verifier turns into a move) makes any address one that may be loaded
-//! from, with faults guarded; without a type of what is there since 6.17. It is called by its number in the kernel's BTF.
+//! `bpf_probe_read_kernel` costs tens of nanoseconds for each field that a program reads, a load one or two.
+//! `bpf_rdonly_cast` (a kernel function, which the verifier turns into a move) makes any address loadable, with
+//! faults guarded; since 6.17 without a type for what is there. Programs call it by its number in the kernel's BTF.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use super::{
     },
 };
 
-/// The kernel function, by its name in BTF.
+/// Name of the kernel function in BTF.
 pub const READ_BY_LOAD: &str = "bpf_rdonly_cast";
 
 /// `src_reg` of a call of a kernel function, `BPF_PSEUDO_KFUNC_CALL`.
@@ -25,7 +25,7 @@ const ATOMIC: u8 = 0xdb;
 /// `BPF_CMPXCHG`
 const COMPARE_AND_EXCHANGE: u32 = 0xf1;
 
-/// The number of `bpf_rdonly_cast`, if this kernel lets the programs read with it.
+/// The number of `bpf_rdonly_cast`, if this kernel allows programs to read with it.
 pub fn cast(types: &KernelBtf) -> Option<u32> {
     let id = types.function_id(READ_BY_LOAD)?;
     match trial::load(Kind::RawTracepoint, &first_byte(id)) {
@@ -37,7 +37,7 @@ pub fn cast(types: &KernelBtf) -> Option<u32> {
     }
 }
 
-/// The object with the marks replaced by what they stand for, if the kernel has that.
+/// The object, with its marks replaced by what they stand for if the kernel has that.
 pub fn object(object: &[u8], cast: Option<u32>) -> Cow<'_, [u8]> {
     let Some(id) = cast else {
         return Cow::Borrowed(object);
@@ -47,14 +47,14 @@ pub fn object(object: &[u8], cast: Option<u32>) -> Cow<'_, [u8]> {
             instruction(CALL, 0, 0, CAST_MARK),
             instruction(CALL, 0, KERNEL_FUNCTION, id),
         ),
-        // Such a kernel has this, too.
+        // A kernel with the cast also has this instruction.
         (
             instruction(CALL, 0, 0, CLAIM_MARK),
             instruction(ATOMIC, 1, 3, COMPARE_AND_EXCHANGE),
         ),
     ];
     let mut object = object.to_vec();
-    // Sections of instructions are aligned to theirs.
+    // Sections of instructions are aligned to the size of an instruction.
     for place in object.chunks_exact_mut(INSTRUCTION_BYTES) {
         if let Some((_, instead)) = replaced.iter().find(|(mark, _)| place == mark) {
             place.copy_from_slice(instead);
@@ -63,7 +63,7 @@ pub fn object(object: &[u8], cast: Option<u32>) -> Cow<'_, [u8]> {
     Cow::Owned(object)
 }
 
-/// A program that reads its first argument's first byte.
+/// A program that reads the first byte of its first argument.
 fn first_byte(id: u32) -> [Instruction; 6] {
     [
         // r1 = *(u64 *)(r1 + 0)

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use super::Question;
 
-/// Each names what failed and what to do.
+/// Each error names what failed and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The caller may not load eBPF programs.
@@ -15,10 +15,10 @@ pub enum ProbeError {
         .missing.join(" and ")
     )]
     Privileges {
-        /// Names of the capabilities that are needed and not held.
+        /// Required capabilities that are not held.
         missing: Vec<&'static str>,
     },
-    /// The kernel does not tell the caller's capabilities.
+    /// The kernel does not report the caller's capabilities.
     #[error("can't read this process's capabilities: {0}")]
     Capabilities(io::Error),
     /// The kernel refuses a clock.
@@ -36,9 +36,8 @@ pub enum ProbeError {
          CONFIG_DEBUG_INFO_BTF=y, or its BTF given by --btf FILE", .path.display()
     )]
     BtfUnreadable {
-        /// The file.
+        /// The file of `--btf`, or the kernel's own.
         path: PathBuf,
-        /// Why.
         error: io::Error,
     },
     /// The file is not BTF.
@@ -47,20 +46,17 @@ pub enum ProbeError {
     /// The kernel's structs are not as any known kernel has them.
     #[error("the kernel's BTF has no {strct}.{member}: this kernel is not supported")]
     NoMember {
-        /// Struct.
         strct: &'static str,
-        /// Dotted path.
         member: &'static str,
     },
     /// aya could not load the object.
     #[error("can't load the eBPF object: {0}")]
     Object(String),
-    /// Not even the last tier of a question that nothing works without.
+    /// Even the last tier of a required question was refused.
     #[error("no hook for `{}` works on this kernel: {}", .question.name(), .refusals)]
     Refused {
-        /// The question.
         question: Question,
-        /// Each tier and the kernel's word.
+        /// Each tier and the kernel's reason.
         refusals: String,
     },
     /// New processes can't be seen.
@@ -72,25 +68,22 @@ pub enum ProbeError {
     /// A map of the object could not be read.
     #[error("can't read the map {map}: {error}")]
     Map {
-        /// Its name.
+        /// Its name in the object.
         map: &'static str,
-        /// Why.
         error: String,
     },
-    /// A program of the object could not be run by itself.
+    /// A program of the object could not be run by userspace.
     #[error("can't run the program {program}: {why}")]
     Run {
-        /// Its name.
+        /// Its name in the object.
         program: &'static str,
-        /// Why.
         why: String,
     },
     /// A file of /proc could not be read.
     #[error("can't read {path}: {error}")]
     Proc {
-        /// The file.
         path: String,
-        /// Why.
+        /// The system's error.
         error: io::Error,
     },
 }

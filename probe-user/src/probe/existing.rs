@@ -1,4 +1,4 @@
-//! Telling the kernel side of sockets that were there before it, and asking it who processes are.
+//! Passes sockets from before tracing to the kernel side, and asks it about processes and namespaces.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -18,7 +18,7 @@ const IDENTITY_PROGRAM: &str = "netns_identity";
 const IDENTITY: &str = "NETNS_IDENTITY";
 
 impl Attached {
-    /// Tells the kernel side of sockets. Returns for how many there was no room.
+    /// Passes sockets to the kernel side. Returns for how many there was no room.
     pub fn tell_existing(
         &mut self,
         sockets: impl Iterator<Item = (ExistingKey, Existing)>,
@@ -42,9 +42,9 @@ impl Attached {
         Ok(without_room)
     }
 
-    /// Which process it is whose directory in /proc is given, as events have it: its id in the initial pid namespace, and
-    /// when it started; and which program it runs, and in which cgroup. `None` where the process is gone, or this kernel
-    /// can't run the program that finds out (before 5.10), or its structs are others.
+    /// The process whose directory in /proc is given, as events name it: its id in the initial pid namespace, and
+    /// when it started; also its program and its cgroup. `None` if the process has ended, if this kernel can't run
+    /// the program that finds out (before 5.10), or if the kernel's structs differ.
     pub fn process_now(&self, directory: RawFd) -> Option<ProcessNow> {
         let descriptor = self.program_to_run(PROGRAM)?;
         let mut context = [u64::from(directory.unsigned_abs())];
@@ -56,8 +56,8 @@ impl Attached {
         (now.key.tgid != 0 && now.key.start_boot_ns != 0).then_some(now)
     }
 
-    /// Which network namespace a file stands for (`/proc/PID/ns/net`), as the kernel side knows it; `None` where this
-    /// kernel does not say.
+    /// The network namespace that a file (`/proc/PID/ns/net`) stands for, as the kernel side knows it; `None` if this
+    /// kernel does not report it.
     pub fn netns_identity(&self, file: &File) -> Option<NetnsKey> {
         let descriptor = self.program_to_run(IDENTITY_PROGRAM)?;
         let mut context = [u64::from(file.as_raw_fd().unsigned_abs())];
@@ -70,7 +70,7 @@ impl Attached {
         (identity.netns != 0 && identity.mark != 0).then_some(identity)
     }
 
-    /// A program that userspace runs; `None` where the kernel refused it.
+    /// A program that userspace runs; `None` if the kernel refused it.
     pub(super) fn program_to_run(&self, name: &str) -> Option<BorrowedFd<'_>> {
         let Some(Program::RawTracePoint(program)) = self.ebpf.program(name) else {
             return None;
@@ -78,7 +78,7 @@ impl Attached {
         program.fd().ok().map(|descriptor| descriptor.as_fd())
     }
 
-    /// Loads the programs that userspace runs: later it has not got the privilege.
+    /// Loads the programs that userspace runs, because the privilege to do so is dropped later.
     pub(super) fn load_answers(&mut self) {
         for (name, loss) in [
             (PROGRAM, "openers from before tracing, and executables"),

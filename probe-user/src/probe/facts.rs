@@ -10,7 +10,7 @@ use crate::enrich::hierarchies::Hierarchies;
 
 const POINTER_BYTES: u32 = 8;
 
-/// Members that kernels may do without: what needs them says "not known".
+/// Members that a kernel may lack: what needs them is reported as not known.
 const OPTIONAL: &[&str] = &[
     "file_count",
     "file_ref",
@@ -47,7 +47,7 @@ const OPTIONAL: &[&str] = &[
     "kernfs_id",
 ];
 
-/// Names that are looked up in BTF beside those of [`Offsets::SOURCES`] and of the plans.
+/// Names to find in BTF beside those of [`Offsets::SOURCES`] and of the plans.
 const NAMES: &[&str] = &[
     SLEEPABLE_TRACEPOINTS,
     READ_BY_LOAD,
@@ -64,10 +64,10 @@ const NAMES: &[&str] = &[
     "task_struct",
 ];
 
-/// Class of the lock that tracepoints take where programs in them can be preempted.
+/// Class of the lock that tracepoints take if programs in them can be preempted.
 const SLEEPABLE_TRACEPOINTS: &str = "class_srcu_fast_notrace_t";
 
-/// All names that are looked up in the kernel's BTF.
+/// All names to find in the kernel's BTF.
 pub fn names() -> Vec<Cow<'static, str>> {
     let structs = Offsets::SOURCES
         .iter()
@@ -91,10 +91,10 @@ fn raw_tracepoints() -> impl Iterator<Item = &'static str> {
         })
 }
 
-/// All offsets the programs need.
+/// All offsets that the programs need.
 ///
 /// # Errors
-/// When a member that twtrace can't do without is missing.
+/// If a member that twtrace requires is missing.
 pub fn offsets(btf: &KernelBtf) -> Result<Offsets, ProbeError> {
     let mut values = [ABSENT; Offsets::SOURCES.len()];
     for (value, (name, places)) in values.iter_mut().zip(Offsets::SOURCES) {
@@ -112,7 +112,7 @@ pub fn offsets(btf: &KernelBtf) -> Result<Offsets, ProbeError> {
     Ok(Offsets::from_values(&values))
 }
 
-/// Where the best controller of v1 that is mounted is in a `css_set`, if any is, or [`ABSENT`].
+/// Offset in a `css_set` of the best mounted v1 controller's state, or [`ABSENT`].
 pub fn cgroup_controller(btf: &KernelBtf) -> u32 {
     let Some((controller, _)) = Hierarchies::find().v1 else {
         return ABSENT;
@@ -137,7 +137,7 @@ pub fn cgroup_controller(btf: &KernelBtf) -> u32 {
     }
 }
 
-/// Length of the kernel's tick: the resolution of its coarse clock.
+/// Length of the kernel's tick, which is the resolution of its coarse clock.
 pub fn tick_ns() -> u64 {
     let mut resolution = libc::timespec {
         tv_sec: 0,
@@ -148,19 +148,18 @@ pub fn tick_ns() -> u64 {
     resolution.tv_nsec.unsigned_abs()
 }
 
-/// Where the kernel may put one of our programs aside, in favour of another task, while it runs. The program
-/// counts as running on that CPU until its task comes back, and is skipped for everybody else there.
+/// Where the kernel may preempt one of our programs while it runs. The program counts as running on that CPU until
+/// its task continues, and until then it is skipped for every other task there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preemption {
-    /// In raw tracepoints.
     pub tracepoints: bool,
     /// In fentry and fexit (__bpf_prog_enter_recur only disables migration, since 5.12).
     pub functions: bool,
 }
 
 impl Preemption {
-    /// By the kernel's preemption model; and tracepoints are left preemptible since they are guarded by
-    /// `srcu_fast_notrace` (include/linux/tracepoint.h; in 7.3, not in 6.18), whose class BTF shows.
+    /// By the kernel's preemption model. Tracepoints are preemptible on kernels where `srcu_fast_notrace` guards them
+    /// (include/linux/tracepoint.h; in 7.3, not in 6.18), whose class BTF shows.
     pub fn of(btf: &KernelBtf) -> Self {
         let mode = fs::read_to_string("/sys/kernel/debug/sched/preempt").ok();
         let version = fs::read_to_string("/proc/sys/kernel/version").unwrap_or_default();
@@ -172,8 +171,8 @@ impl Preemption {
     }
 }
 
-/// Whether a task in the kernel may have to make room for another. `mode` is written `none voluntary (full)`,
-/// where debugfs shows it; else the kernel says in its version whether it can, and it is taken to do so.
+/// Whether another task may preempt a task in the kernel. `mode` is written `none voluntary (full)`, if debugfs shows
+/// it. Otherwise the kernel's version says whether it can preempt, and it is assumed to do so.
 fn preempts(mode: Option<&str>, version: &str) -> bool {
     match mode.and_then(|mode| mode.split_once('(')?.1.split_once(')')) {
         Some((mode, _)) => !matches!(mode, "none" | "voluntary"),
@@ -187,8 +186,7 @@ pub fn raise_memlock_limit() {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
     };
-    // Refused without CAP_SYS_RESOURCE; newer kernels don't need it, and older ones will say so at the
-    // first map.
+    // Refused without CAP_SYS_RESOURCE. Newer kernels don't need it; older ones report it at the first map.
     // SAFETY: the pointer is to a local of the right type.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) };
 }

@@ -1,18 +1,19 @@
-//! aya's loader, without its own reading of the kernel's BTF.
+//! aya's loader, without its reading of the kernel's BTF.
 
 use std::io;
 
 use aya::EbpfLoader;
 
-/// A loader for programs without CO-RE relocations, of which ours have none.
+/// A loader for programs without CO-RE relocations; ours have none.
 ///
 /// [`EbpfLoader::new`] (aya 0.14) reads and parses all of /sys/kernel/btf/vmlinux, 30 ms and 30 MiB, which
-/// [`EbpfLoader::btf`] then throws away; a file that can't be opened it does without. There is no other way to make one,
-/// so for this moment this process may open no file (the soft limit RLIMIT_NOFILE, which takes no privilege; open
-/// descriptors stay). No other thread of ours opens files while probes are attached.
+/// [`EbpfLoader::btf`] then discards. It continues without a file that can't be opened. There is no other way to
+/// create a loader, so this process may open no file for that moment: it lowers the soft limit RLIMIT_NOFILE, which
+/// takes no privilege and leaves open descriptors open. No other thread of ours opens files while probes are
+/// attached.
 ///
 /// # Errors
-/// When the limit can't be read, lowered or put back.
+/// If the limit can't be read, lowered or restored.
 pub fn without_kernel_btf<'a>() -> io::Result<EbpfLoader<'a>> {
     let usual = limit()?;
     set_limit(&libc::rlimit {

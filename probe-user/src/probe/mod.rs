@@ -1,8 +1,9 @@
-//! Loading and attaching: what this kernel allows, in tiers, and what was chosen.
+//! Loads and attaches the programs in tiers, by what this kernel allows, and reports what was chosen.
 //!
-//! `plan` is the tier table, `attach` tries it, `facts`, `btf` and `tracefs` find out what the programs
-//! must know of this kernel (`trial` and `symbols` by asking it with small programs), and `counters` reads what they count. `existing`, `descendants` and `bound` are what they
-//! are told and asked while they run. `direct_reads` lets them read by loads, where the kernel does.
+//! `plan` is the tier table, and `attach` tries it. `facts`, `btf` and `tracefs` find out what the programs must know
+//! of this kernel; `trial` and `symbols` do so with small programs. `counters` reads what the programs count.
+//! `existing`, `descendants` and `bound` pass data to them and query them while they run. `direct_reads` lets them
+//! read by loads, if the kernel allows it.
 
 mod attach;
 mod bound;
@@ -48,33 +49,33 @@ use self::{
     object::Logger,
 };
 
-/// How the probes are to be loaded.
+/// How to load the probes.
 #[derive(Clone, Debug)]
 pub struct ProbeOptions {
-    /// Hooks that must not be used, even where the kernel has them.
+    /// Hooks that must not be used, even if the kernel has them.
     pub without: Vec<Hook>,
-    /// BTF file to use in place of `/sys/kernel/btf/vmlinux`.
+    /// BTF file to use instead of `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
-    /// Sockets whose connection state can be kept at a time.
+    /// Maximum number of sockets whose connection state is kept at a time.
     pub max_sockets: u32,
-    /// Processes that can be counted.
+    /// Maximum number of processes that are counted.
     pub max_processes: u32,
     /// Size of the ring buffer in bytes: a power of two, at least one page.
     pub ring_bytes: u32,
-    /// Port searches at least this long get an event of their own, nanoseconds; 0 for all.
+    /// Port searches that take at least this long get an event of their own, nanoseconds; 0 for all.
     pub slow_port_ns: u64,
-    /// Whether connects that met a TIME_WAIT they could not take, or looked through a range of ports of their
-    /// socket's own, get an event of their own, too.
+    /// Whether two kinds of connects also get an event of their own: those that met a TIME_WAIT they could not take,
+    /// and those that searched a range of ports of their socket's own.
     pub tell_special: bool,
-    /// Where user stacks are to be kept and counted.
+    /// If set, user stacks are kept and counted.
     pub stacks: Option<StackOptions>,
-    /// Sockets that the kernel side can be told of by [`Attached::tell_existing`]; `max_sockets` at most.
+    /// Maximum number of sockets that [`Attached::tell_existing`] passes to the kernel side; at most `max_sockets`.
     pub existing_sockets: u64,
-    /// Whether new processes are looked at, for [`Attached::follow_own_children`].
+    /// Whether a hook watches for new processes, for [`Attached::follow_own_children`].
     pub follows_command: bool,
 }
 
-/// Attached programs. Dropping it detaches all of them.
+/// Attached programs. Dropping this detaches all of them.
 pub struct Attached {
     ebpf: Ebpf,
     /// Kept open: closing its map would break programs that log.
@@ -82,18 +83,17 @@ pub struct Attached {
     tiers: Tiers,
     reset_reasons: HashMap<u32, String>,
     counts_at_expiry: bool,
-    /// Whether this kernel can tell when an epoch of counting is over.
+    /// Whether this kernel can report when an epoch of counting is over.
     waits_for_programs: bool,
     /// Runs that the kernel had skipped before all programs were attached.
     misses_before: HashMap<String, u64>,
 }
 
-/// Loads and attaches the best tier of each question that this kernel allows. From then on the programs keep what they need
-/// to know of sockets; they count and report from [`Attached::begin_counting`] on.
+/// Loads and attaches the best tier of each question that this kernel allows. From then on the programs keep what
+/// they need to know of sockets. They count and report from [`Attached::begin_counting`] on.
 ///
 /// # Errors
-/// One error that names what failed and what to do, where even the last tier of a question that twtrace
-/// can't do without is refused.
+/// If even the last tier of a required question is refused. The error names what failed and what to do.
 pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
     if object::is_missing() {
         return Err(ProbeError::NoObject);
@@ -144,8 +144,8 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
     Ok(attached)
 }
 
-/// Loads the object, made for the tiers that trials say will do, and attaches tier by tier; loads it once more where
-/// one of them is refused all the same, and what is left to try needs other programs to behave otherwise.
+/// Loads the object with the constants of the tiers that the trials expect to work, and attaches tier by tier. Loads
+/// it again if one of them is refused and the remaining tiers need other programs to behave differently.
 fn load_and_attach(
     options: &ProbeOptions,
     kernel: &Kernel<'_>,
@@ -185,7 +185,7 @@ fn load_and_attach(
 }
 
 impl Attached {
-    /// Adds what can't be known of who acts, for another reason than the hooks.
+    /// Adds what can't be known about the acting processes, for a reason other than the hooks.
     pub fn add_loss(&mut self, loss: &str) {
         for choice in &mut self.tiers {
             if choice.question == Question::State {
@@ -197,16 +197,16 @@ impl Attached {
         }
     }
 
-    /// What was chosen for each question, and why the better ones were not.
+    /// What was chosen for each question, and why better tiers were not.
     pub fn tiers(&self) -> &Tiers {
         &self.tiers
     }
 
-    /// Has all programs count and report from now on. Returns since when (CLOCK_MONOTONIC, nanoseconds): no event is
-    /// earlier.
+    /// Makes all programs count and report from now on. Returns the time from which they do (CLOCK_MONOTONIC,
+    /// nanoseconds): no event is earlier.
     ///
     /// # Errors
-    /// When the kernel refuses the clock or the map.
+    /// If the kernel refuses the clock or the map.
     pub fn begin_counting(&mut self) -> Result<u64, ProbeError> {
         let now_ns = clock::monotonic_ns().map_err(ProbeError::Clock)?;
         self.set_started(now_ns)?;
@@ -222,10 +222,10 @@ impl Attached {
         map.set(0, started, 0).map_err(fails)
     }
 
-    /// The ring buffer; to be called once.
+    /// The ring buffer; may be taken once.
     ///
     /// # Errors
-    /// When it was taken already.
+    /// If it was already taken.
     pub fn take_ring(&mut self) -> Result<RingBuf<MapData>, ProbeError> {
         let error = |error: String| ProbeError::Map {
             map: "EVENTS",
@@ -238,20 +238,20 @@ impl Attached {
         RingBuf::try_from(map).map_err(|why| error(why.to_string()))
     }
 
-    /// Passes the kernel side's warnings on to the log. To be called now and then.
+    /// Passes the kernel side's warnings to the log. To be called regularly.
     pub fn flush_log(&mut self) {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
     }
 
-    /// The kernel's own word for a reset's reason (`enum sk_rst_reason`, 6.10 on), such as `TCP_STATE`.
+    /// The kernel's name for the reason of a reset (`enum sk_rst_reason`, since 6.10), such as `TCP_STATE`.
     pub fn reset_reason_name(&self, code: u8) -> Option<&str> {
         self.reset_reasons.get(&u32::from(code)).map(String::as_str)
     }
 
-    /// Whether this kernel counts TcpExt TW and TWKilled when a mini-socket expires (5.10) and not when
-    /// it is made (6.1 and later): by BTF, `inet_timewait_sock` has a member `tw_kill` in the former.
+    /// Whether this kernel counts TcpExt TW and TWKilled when a mini-socket expires (5.10), and not when it is
+    /// created (6.1 and later). The former is known by a member `tw_kill` of `inet_timewait_sock` in BTF.
     pub fn counts_time_wait_at_expiry(&self) -> bool {
         self.counts_at_expiry
     }

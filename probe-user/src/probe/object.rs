@@ -10,16 +10,16 @@ use twtrace_wire::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Conf
 use super::attach::Kernel;
 use super::{ProbeError, ProbeOptions, direct_reads, facts, loader, stacks};
 
-/// The eBPF object. The program provides it, so that a change of it compiles nothing of this library.
+/// The eBPF object. The binary provides it, so that a change of it does not recompile this library.
 static OBJECT: OnceLock<&'static [u8]> = OnceLock::new();
 
-/// Sets the eBPF object, once, before anything is attached; an empty one stands for a build without.
+/// Sets the eBPF object, once, before anything is attached. An empty one means a build without it.
 pub fn provide_object(object: &'static [u8]) {
-    // A second one can't come: the program has one entry.
+    // There can't be a second one: the program has one entry.
     let _ = OBJECT.set(object);
 }
 
-/// Whether this is a build without it.
+/// Whether this build lacks the object.
 pub fn is_missing() -> bool {
     object().is_empty()
 }
@@ -34,16 +34,16 @@ const UNUSED_ENTRIES: u32 = 64;
 /// Closing sockets that may have found their slot taken.
 const CLOSING_ENTRIES: u32 = 65_536;
 
-/// TIME_WAITs that may be killed or reopened in a second on the timer tier before some go untold.
+/// TIME_WAITs that may be killed or reopened in a second on the timer tier before some are not reported.
 const CANCELLED_ENTRIES: u32 = 8192;
 
-/// Processes of a command that can be followed, for each that can be counted: most make no connection.
+/// Processes of a command that can be followed, for each process that can be counted: most create no connection.
 const DESCENDANTS_PER_PROCESS: u32 = 8;
 
 /// Prints the kernel side's warnings.
 pub type Logger = EbpfLogger<&'static dyn log::Log>;
 
-/// The constants that programs read: what this kernel has, and how the chosen tiers need them to behave.
+/// The constants that programs read: what this kernel has, and how they behave on the chosen tiers.
 pub fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Behaviour]) -> Config {
     let by_timer = behaviours.contains(&Behaviour::BirthsByTimer);
     let births = if by_timer {
@@ -97,10 +97,10 @@ pub fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Beha
     }
 }
 
-/// Fewer sockets than this are followed to the very number that was asked for.
+/// Below this, exactly the requested number of sockets is followed.
 const SLOTS_FROM: u32 = 4096;
 
-/// How many closing sockets have a slot: most of a table's chains are short where it has as many slots as entries.
+/// Slots for closing sockets: with as many slots as entries, most chains of a table are short.
 fn closing_slots(options: &ProbeOptions, births: u32) -> u32 {
     if births == BIRTHS_BY_TIMER {
         options.max_sockets.clamp(1, 1 << 24).next_power_of_two()
@@ -109,20 +109,20 @@ fn closing_slots(options: &ProbeOptions, births: u32) -> u32 {
     }
 }
 
-/// Loads the object with its constants, and maps as large as the options have them.
+/// Loads the object with its constants, and maps of the sizes that the options give.
 pub fn load(
     options: &ProbeOptions,
     offsets: &Offsets,
     config: &Config,
     cast: Option<u32>,
 ) -> Result<(Ebpf, Option<Logger>), ProbeError> {
-    // Only the timer tier looks sockets up by tuple.
+    // Only the timer tier finds sockets by tuple.
     let (closing, cancelled) = if config.births == BIRTHS_BY_TIMER {
         (options.max_sockets.min(CLOSING_ENTRIES), CANCELLED_ENTRIES)
     } else {
         (UNUSED_ENTRIES, UNUSED_ENTRIES)
     };
-    // With as many slots as sockets, a bit more than a third of so many find theirs taken.
+    // With as many slots as sockets, a bit more than a third of the sockets find their slot taken.
     let conns = match config.conn_slot_bits {
         0 => options.max_sockets,
         _ => options.max_sockets / 2,
@@ -148,7 +148,7 @@ pub fn load(
         .map_max_entries("CLOSING", closing)
         .map_max_entries("CLOSING_SLOTS", config.closing_mask + 1)
         .map_max_entries("CANCELLED", cancelled)
-        // One that is counted may have acted before many others did.
+        // A process that is counted may have acted before many others did.
         .map_max_entries("NAMES", options.max_processes.saturating_mul(2))
         .map_max_entries("PROCESSES", options.max_processes)
         .map_max_entries("PORTS", options.max_processes)
@@ -170,7 +170,7 @@ pub fn load(
     Ok((ebpf, logger))
 }
 
-/// An error and its causes, without repeating those whose text is in the one before.
+/// An error and its causes, except causes whose text the one before already has.
 fn one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,7 +1,7 @@
-//! Loading the programs that will be attached, on several CPUs.
+//! Loads the programs that will be attached, on several CPUs.
 //!
-//! Most of a start goes into the kernel's verifier, which takes one program after another where they are loaded when
-//! their turn to be attached comes.
+//! The kernel's verifier takes most of the time of a start. It would check one program after another if each was
+//! loaded only when it is attached.
 
 use std::{
     collections::HashMap,
@@ -15,10 +15,11 @@ use twtrace_core::hooks::plan::{Attach, Candidate};
 
 use super::{attach::Kernel, program};
 
-/// The largest program takes a third of all the time: more threads than this have nothing to do.
+/// The largest program takes a third of the total time, so more threads than this would be idle.
 const MAX_THREADS: usize = 3;
 
-/// Loads the programs of these candidates. One that is refused is loaded again when its turn comes, which says why.
+/// Loads the programs of these candidates. A refused program is loaded again when it is to be attached, which reports
+/// why.
 pub fn load(ebpf: &mut Ebpf, kernel: &Kernel<'_>, candidates: &[&'static Candidate]) {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     if threads == 1 {
@@ -40,7 +41,7 @@ pub fn load(ebpf: &mut Ebpf, kernel: &Kernel<'_>, candidates: &[&'static Candida
             Some((*order, program, *attach))
         })
         .collect();
-    // They are taken from the end, where the largest are: those of the socket's states.
+    // Threads take them from the end, where the largest are: those of the socket's states.
     waiting.sort_by_key(|(order, ..)| *order);
     let waiting = Mutex::new(waiting);
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! One program of the object: loading it, attaching it, and what the kernel has against it.
+//! One program of the object: loads it, attaches it, and explains why the kernel refuses it.
 
 use std::{error::Error, io};
 
@@ -8,11 +8,11 @@ use aya::{
 };
 use twtrace_core::hooks::plan::Attach;
 
-/// Loads a program, unless it is: one that goes to several places is loaded once. `functions` are needed for those that
-/// go to functions.
+/// Loads a program, unless it is loaded: a program that is attached in several places is loaded once. Programs for
+/// functions need `functions`.
 ///
 /// # Errors
-/// The kernel's; or that the program is not of the type that goes there.
+/// The kernel's error; or the program's type does not match its place.
 pub fn load(
     program: &mut Program,
     attach: &Attach,
@@ -36,10 +36,10 @@ pub fn load(
     }
 }
 
-/// Attaches a program that is loaded.
+/// Attaches a loaded program.
 ///
 /// # Errors
-/// The kernel's; or that the program is not of the type that goes there.
+/// The kernel's error; or the program's type does not match its place.
 pub fn attach(program: &mut Program, attach: &Attach) -> Result<(), ProgramError> {
     match (program, attach) {
         (Program::RawTracePoint(program), Attach::RawTracepoint(tracepoint)) => {
@@ -57,7 +57,7 @@ pub fn attach(program: &mut Program, attach: &Attach) -> Result<(), ProgramError
     }
 }
 
-/// Detaches and unloads a program; one that is not loaded stays so.
+/// Detaches and unloads a program; does nothing if it is not loaded.
 pub fn unload(program: &mut Program) {
     let _ = match program {
         Program::RawTracePoint(program) => program.unload(),
@@ -69,8 +69,8 @@ pub fn unload(program: &mut Program) {
     };
 }
 
-/// One line: the innermost cause, or `no_such_hook` where the kernel does not have what was named. The verifier's log
-/// goes to the debug log.
+/// One line: the innermost cause, or `no_such_hook` if the kernel lacks what was named. The verifier's log is written
+/// to the debug log.
 pub fn explain(error: &ProgramError, no_such_hook: &str) -> String {
     log::debug!("{error}");
     if let ProgramError::LoadError {

@@ -1,4 +1,4 @@
-//! User stacks: how they are to be kept, and reading them back.
+//! User stacks: how to keep them, and how to read them back.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
@@ -13,20 +13,19 @@ use super::btf::KernelBtf;
 use super::counters::{map_error, missing};
 use super::{Attached, ProbeError};
 
-/// How user stacks are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackOptions {
-    /// Different ones, at most.
+    /// Maximum number of different stacks.
     pub max_stacks: u32,
-    /// Port searches at least this long have theirs counted, nanoseconds.
+    /// Stacks of port searches that take at least this long are counted, nanoseconds.
     pub slow_port_ns: u64,
 }
 
-/// `THREAD_SIZE` of x86-64 less `struct pt_regs`: where kernels that have no helper for it (before 5.15) keep
-/// the user's registers (task_pt_regs() of arch/x86/include/asm/processor.h; no padding before 6.9).
+/// `THREAD_SIZE` of x86-64 less `struct pt_regs`: where kernels without a helper for it (before 5.15) keep the user's
+/// registers (task_pt_regs() of arch/x86/include/asm/processor.h; no padding before 6.9).
 pub(super) const REGISTERS_OFFSET: u32 = 16_384 - 21 * 8;
 
-/// How the kernel side is to find the user's registers.
+/// How the kernel side finds the user's registers.
 pub(super) fn user_registers(types: &KernelBtf) -> u32 {
     if !cfg!(target_arch = "x86_64") {
         return REGISTERS_ABSENT;
@@ -45,11 +44,10 @@ pub(super) fn user_registers(types: &KernelBtf) -> u32 {
 /// A place in a process's code.
 #[derive(Clone, Debug)]
 pub struct FoundSite {
-    /// Its key.
     pub id: u64,
-    /// What was kept of it.
+    /// What the kernel side keeps of it.
     pub site: Site,
-    /// The stack by frame pointers, innermost first; empty where there is none.
+    /// The stack by frame pointers, innermost first; empty if there is none.
     pub frames: Vec<u64>,
 }
 
@@ -71,7 +69,7 @@ impl Attached {
             }
             let site = sites.get(&id, 0).map_err(fails)?;
             if site.ready == 0 {
-                // Being written.
+                // It is still being written.
                 continue;
             }
             let frames = self.frames(site.stack)?;
@@ -93,7 +91,7 @@ impl Attached {
         Ok(trace.frames().iter().map(|frame| frame.ip).collect())
     }
 
-    /// What followed from each place.
+    /// Counts of what each place led to.
     pub fn site_counts(&self) -> Result<Vec<(SiteCount, u64)>, ProbeError> {
         self.entries("SITE_COUNTS")
     }

@@ -7,13 +7,13 @@ use std::{
 
 use super::trial;
 
-/// Address of a kernel symbol, or `None` where the kernel does not have it or hides it.
+/// Address of a kernel symbol, or `None` if the kernel lacks it or hides it.
 pub fn address(symbol: &str) -> Option<u64> {
     match trial::symbol_address(symbol) {
         Ok(address) => return Some(address),
         Err(error) => log::debug!("{symbol} is looked for in /proc/kallsyms: {error}"),
     }
-    // The kernel spells each line out when it is read, so no more of them are read than it takes.
+    // The kernel formats each line when it is read, so reading stops at the symbol.
     address_in(BufReader::new(File::open("/proc/kallsyms").ok()?), symbol)
 }
 

@@ -1,4 +1,4 @@
-//! Totals by process: read as they stand, or taken out of the kernel so that there is room for others.
+//! Totals by process: read in place, or taken out of the kernel to make room for others.
 
 use aya::Pod;
 use aya::maps::{Array, HashMap, MapData, MapError};
@@ -7,17 +7,16 @@ use twtrace_wire::{PortKey, PortTotals, ProcessKey, ProcessNames, ProcessTotals}
 use super::counters::{map_error, missing};
 use super::{Attached, ProbeError};
 
-/// What was counted of each process since the last time.
+/// What was counted for each process since the last time.
 #[derive(Clone, Debug, Default)]
 pub struct TakenTotals {
-    /// By process, and by reason where there is none.
+    /// By process, or by the reason why there is none.
     pub processes: Vec<(ProcessKey, ProcessTotals)>,
-    /// Port searches.
     pub ports: Vec<(PortKey, PortTotals)>,
 }
 
 impl Attached {
-    /// Totals by process, counted in the kernel since tracing began, or since they were last taken.
+    /// Totals by process, counted in the kernel since tracing began or since they were last taken.
     pub fn processes(&self) -> Result<Vec<(ProcessKey, ProcessTotals)>, ProbeError> {
         let mut sums: std::collections::HashMap<ProcessKey, ProcessTotals> = Default::default();
         for (key, totals) in self.entries::<ProcessKey, ProcessTotals>("PROCESSES")? {
@@ -26,7 +25,7 @@ impl Attached {
         Ok(sums.into_iter().collect())
     }
 
-    /// Port searches by process and operation, likewise.
+    /// Port searches by process and operation, over the same time.
     pub fn ports(&self) -> Result<Vec<(PortKey, PortTotals)>, ProbeError> {
         let mut sums: std::collections::HashMap<PortKey, PortTotals> = Default::default();
         for (key, totals) in self.entries::<PortKey, PortTotals>("PORTS")? {
@@ -35,16 +34,16 @@ impl Attached {
         Ok(sums.into_iter().collect())
     }
 
-    /// Names of a process that acted; `None` where too many others have acted since.
+    /// Names of a process that acted; `None` if too many others have acted since.
     pub fn names_of(&self, key: ProcessKey) -> Option<ProcessNames> {
         let map: HashMap<&MapData, ProcessKey, ProcessNames> =
             self.ebpf.map("NAMES")?.try_into().ok()?;
         map.get(&key, 0).ok()
     }
 
-    /// Begins another epoch of counting and takes what was counted in the one before. Each count is given once.
-    /// Where the kernel can't tell when the programs that count have all gone over to the new epoch, what is
-    /// given is what was counted up to the last call.
+    /// Begins another epoch of counting and takes what was counted in the previous one. Returns each count once. If
+    /// the kernel can't report when all counting programs have changed to the new epoch, returns what was counted up
+    /// to the previous call.
     pub fn take_totals(&mut self) -> Result<TakenTotals, ProbeError> {
         let before = self.epoch()?;
         let next = 1 - before;
@@ -57,7 +56,7 @@ impl Attached {
             self.waits_for_programs = false;
             return Ok(TakenTotals::default());
         }
-        // It ended a call ago.
+        // This epoch ended at the previous call.
         let taken = self.take_epoch(next)?;
         self.begin_epoch(next)?;
         Ok(taken)
@@ -92,7 +91,7 @@ impl Attached {
         split: fn(K) -> (P, u32),
     ) -> Result<Vec<(P, V)>, ProbeError> {
         let fails = |error: MapError| map_error(name, &error);
-        // All of it first: a walk begins anew where the entry it has come to is taken out.
+        // All entries first: a walk starts again if the entry it has reached is removed.
         let ended: Vec<(K, V)> = self
             .entries::<K, V>(name)?
             .into_iter()
@@ -114,8 +113,9 @@ fn split(key: PortKey) -> (PortKey, u32) {
     (PortKey { process, ..key }, epoch)
 }
 
-/// Waits until every program that ran when this was called has ended: they are readers of RCU, whose grace
-/// period MEMBARRIER_CMD_GLOBAL waits for (kernel/sched/membarrier.c). False where this kernel can't (nohz_full).
+/// Waits until every program that ran at the time of the call has ended: they are RCU readers, and
+/// MEMBARRIER_CMD_GLOBAL waits for a grace period (kernel/sched/membarrier.c). False if this kernel can't
+/// (nohz_full).
 fn wait_for_programs() -> bool {
     const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
     // SAFETY: takes plain numbers.

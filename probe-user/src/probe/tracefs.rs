@@ -1,15 +1,15 @@
-//! The kernel's tracing file system: there for the classic tracepoints.
+//! The kernel's tracing file system, which the classic tracepoints need.
 
 use std::{fs, io, path::Path};
 
 const TRACEFS: &str = "/sys/kernel/tracing";
-/// Older place, where debugfs mounts it by itself.
+/// Older path, where debugfs mounts it automatically.
 const TRACEFS_IN_DEBUGFS: &str = "/sys/kernel/debug/tracing";
 
-/// Makes sure that tracefs is there, and mounts it if not.
+/// Mounts tracefs if it is not mounted.
 ///
 /// # Errors
-/// When it can't be mounted.
+/// If it can't be mounted.
 pub fn ensure_tracefs() -> io::Result<()> {
     if [TRACEFS, TRACEFS_IN_DEBUGFS]
         .iter()
@@ -40,9 +40,9 @@ pub fn ensure_tracefs() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this kernel is built with kprobes, as far as can be seen without one.
+/// Whether this kernel is built with kprobes, as far as that is visible without attaching one.
 pub fn has_kprobes() -> bool {
-    /// Its number in perf_event_open().
+    /// Its type number for perf_event_open().
     const PERF_KPROBE: &str = "/sys/bus/event_source/devices/kprobe/type";
     let in_tracefs = [TRACEFS, TRACEFS_IN_DEBUGFS]
         .iter()
@@ -53,7 +53,7 @@ pub fn has_kprobes() -> bool {
 /// Offset of a field in a classic tracepoint's record, by its `format` file.
 ///
 /// # Errors
-/// When there is no such tracepoint.
+/// If the tracepoint does not exist.
 pub fn tracepoint_field(category: &str, name: &str, field: &str) -> io::Result<Option<u32>> {
     ensure_tracefs()?;
     let relative = format!("events/{category}/{name}/format");

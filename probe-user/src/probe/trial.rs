@@ -1,8 +1,8 @@
-//! Tiny programs that find out what this kernel takes, before the object is loaded.
+//! Tiny programs that find out what this kernel accepts, before the object is loaded.
 //!
-//! A program of two instructions is refused or taken for the same reasons as a large one where the reason is its type,
-//! the function that it is for, or a privilege; it costs microseconds. So the object is loaded once, with the constants
-//! of the tiers that will be chosen.
+//! The kernel accepts or refuses a program of two instructions for the same reasons as a large one, if the reason is
+//! its type, its function, or a privilege. Loading it costs microseconds. So the object is loaded once, with the
+//! constants of the tiers that will be chosen.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use super::bpf_call::{bpf, run_once};
 
 /// BPF_PROG_LOAD of `enum bpf_cmd`.
 const PROG_LOAD: libc::c_int = 5;
-/// Both kinds of licence that helpers ask for.
+/// Covers both kinds of licence that helpers ask for.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 /// Bytes of a `struct bpf_insn`.
 pub const INSTRUCTION_BYTES: usize = 8;
@@ -53,19 +53,18 @@ fn at_offset(code: u8, destination: u8, source: u8, offset: i16, immediate: u32)
     [code, source << 4 | destination, low, high, a, b, c, d]
 }
 
-/// Types of programs (`enum bpf_prog_type`) that are tried.
+/// Types of programs (`enum bpf_prog_type`) to try.
 #[derive(Clone, Copy)]
 pub enum Kind {
     /// `BPF_PROG_TYPE_RAW_TRACEPOINT`
     RawTracepoint,
     /// `BPF_PROG_TYPE_TRACING`, at the entry or the return of the function with this number in the kernel's BTF.
     Function {
-        /// Its number.
         id: u32,
-        /// The return.
+        /// At the return, not at the entry.
         at_return: bool,
     },
-    /// `BPF_PROG_TYPE_SYSCALL`: run by userspace, and may ask the kernel for addresses of its symbols.
+    /// `BPF_PROG_TYPE_SYSCALL`: run by userspace, and may query addresses of kernel symbols.
     Syscall,
 }
 
@@ -97,7 +96,7 @@ struct ProgramLoad {
 
 const _: () = assert!(size_of::<ProgramLoad>() == 112);
 
-/// Loads a program; it goes with the descriptor.
+/// Loads a program, which exists for as long as the descriptor.
 ///
 /// # Errors
 /// The kernel's errno.
@@ -123,13 +122,13 @@ pub fn load(kind: Kind, instructions: &[Instruction]) -> io::Result<OwnedFd> {
             attribute.prog_flags = BPF_F_SLEEPABLE;
         }
     }
-    // SAFETY: the layout of this command; instructions and licence outlive the call.
+    // SAFETY: the attribute has the layout of this command; instructions and licence outlive the call.
     let descriptor = unsafe { bpf(PROG_LOAD, &mut attribute) }?;
-    // SAFETY: a descriptor that nobody else has.
+    // SAFETY: the descriptor has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
 }
 
-/// Whether a program for the entry or the return of a kernel function would be taken.
+/// Whether the kernel accepts a program for the entry or the return of a kernel function.
 ///
 /// # Errors
 /// The kernel's errno.
@@ -138,15 +137,15 @@ pub fn function(id: u32, at_return: bool) -> io::Result<()> {
     load(Kind::Function { id, at_return }, &nothing).map(|_| ())
 }
 
-/// The address of a symbol of the kernel, by `bpf_kallsyms_lookup_name` (5.16): the kernel finds it in its sorted table
-/// (6.2), where a scan of /proc/kallsyms has it spell out a hundred thousand lines. It asks for what reading
-/// /proc/kallsyms takes (`bpf_dump_raw_ok`), and for CAP_PERFMON.
+/// The address of a kernel symbol, by `bpf_kallsyms_lookup_name` (5.16). The kernel finds it in its sorted table
+/// (6.2), while a scan of /proc/kallsyms makes it format a hundred thousand lines. It needs the same as reading
+/// /proc/kallsyms (`bpf_dump_raw_ok`), and CAP_PERFMON.
 ///
 /// # Errors
-/// When this kernel can't, or has no such symbol.
+/// If this kernel can't do it, or has no such symbol.
 pub fn symbol_address(symbol: &str) -> io::Result<u64> {
     const KALLSYMS_LOOKUP_NAME: u32 = 179;
-    /// Where the answer is put on the stack.
+    /// Place of the answer on the stack.
     const ANSWER: i16 = -8;
     let name = padded(symbol);
     let name_at =
@@ -192,7 +191,7 @@ pub fn symbol_address(symbol: &str) -> io::Result<u64> {
     }
 }
 
-/// A name with its zero byte, as words of memory.
+/// A name with its zero byte, as 64-bit words.
 fn padded(name: &str) -> Vec<u64> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.push(0);

@@ -1,4 +1,4 @@
-//! What the lines of a recording tell.
+//! What the lines of a recording contain.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -25,13 +25,12 @@ pub struct Start {
     /// Number of this part, from 1.
     #[serde(default = "first")]
     pub part: u32,
-    /// Release of the kernel.
+    /// Kernel release.
     pub kernel: String,
-    /// Name of the host.
     pub host: String,
-    /// Options that were in force, as they were written.
+    /// Options in force, as written.
     pub options: Option<Box<RawValue>>,
-    /// What answers each question.
+    /// The tier chosen for each question.
     #[serde(default)]
     pub tiers: Vec<Choice>,
 }
@@ -41,7 +40,7 @@ const fn first() -> u32 {
 }
 
 impl Start {
-    /// As views take it.
+    /// In the form that views take.
     pub fn opening(&self) -> Opening {
         Opening {
             at: Moment {
@@ -59,13 +58,13 @@ impl Start {
     /// The filter that was in force.
     ///
     /// # Errors
-    /// With what this version does not know of it.
+    /// What of it this version does not know.
     pub fn filter(&self) -> Result<Filter, String> {
         let written = self.options.as_deref().map(RawValue::get);
         written.map_or_else(|| Ok(Filter::default()), recorded::of_options)
     }
 
-    /// The line again.
+    /// The line, to be written again.
     pub fn line(&self) -> impl Serialize + '_ {
         json::Start {
             ts: self.ts,
@@ -87,21 +86,17 @@ impl Start {
     }
 }
 
-/// What one or more lines tell.
+/// The content of one or more lines.
 #[derive(Debug)]
 pub enum Entry {
-    /// A part begins.
     Start(Box<Start>),
-    /// An event.
     Event(Box<Event>),
-    /// Something was lost.
     Lost(Lost),
-    /// Something was read of the kernel beside its events.
+    /// Data read from the kernel beside its events.
     Observation(Box<Observation>),
 }
 
 impl Entry {
-    /// When.
     pub fn at(&self) -> Moment {
         let (ts, mono_ns) = match self {
             Self::Start(start) => (start.ts, start.mono_ns),
@@ -113,7 +108,7 @@ impl Entry {
     }
 }
 
-/// Makes entries of lines.
+/// Turns lines into entries.
 #[derive(Debug, Default)]
 pub struct Lines {
     parser: Parser,
@@ -121,11 +116,10 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Reads a line. `None` where it is of a kind that this version does not know, or only part of an
-    /// observation.
+    /// Reads a line. `None` if this version does not know its kind, or if it is only a part of an observation.
     ///
     /// # Errors
-    /// When it is not of the format.
+    /// If the line does not match the format.
     pub fn read(&mut self, line: &[u8]) -> Result<Option<Entry>, ParseError> {
         Ok(match self.parser.parse(line)? {
             Told::Event(event) => Some(Entry::Event(event)),

@@ -3,32 +3,28 @@
 use std::io;
 use std::path::PathBuf;
 
-/// What is wrong with a recording. What was good before it has been given.
+/// Errors in a recording. What is intact before them has been returned.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It can't be opened or read.
     #[error("reading {}", .path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// It is something else.
+    /// The file is not a recording.
     #[error("{} is no recording: {why}", .path.display())]
     NotARecording {
-        /// The file.
         path: PathBuf,
         /// What it lacks.
         why: String,
     },
-    /// The last frame is not whole.
+    /// The file ends within its last frame.
     #[error(
         "{} is cut off in the frame at byte {offset}: its last second or less is missing",
         .path.display()
     )]
     CutOff {
-        /// The file.
         path: PathBuf,
         /// Where the frame begins.
         offset: u64,
@@ -39,11 +35,9 @@ pub enum ReadError {
         .path.display()
     )]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// Where the frame begins.
         offset: u64,
-        /// What was found.
         why: String,
     },
     /// A frame has more text than twtrace writes.
@@ -54,40 +48,34 @@ pub enum ReadError {
         .path.display()
     )]
     TooLarge {
-        /// The file.
         path: PathBuf,
         /// Where the frame begins.
         offset: u64,
     },
-    /// A line is none of the format.
+    /// A line does not match the format.
     #[error("line {line} of {} can't be read ({why}): what follows is not read", .path.display())]
     Line {
-        /// The file.
         path: PathBuf,
         /// Its number, from 1.
         line: u64,
-        /// What was found.
         why: String,
     },
-    /// It was made with a filter that was not known when this one was made.
+    /// The recording was written with a filter that this twtrace does not know.
     #[error("{} was made with a filter that this twtrace does not know ({why}): use a newer twtrace", .path.display())]
     Filter {
-        /// The file.
         path: PathBuf,
-        /// What is not known.
+        /// What is not known of the filter.
         why: String,
     },
-    /// It is of a version that was not known when this one was made.
+    /// The recording has a later format than this twtrace knows.
     #[error(
         "{} has format {format}, and this twtrace reads up to {known}: use a newer twtrace",
         .path.display()
     )]
     TooNew {
-        /// The file.
         path: PathBuf,
-        /// Its format.
         format: u32,
-        /// The latest that is known.
+        /// The latest format that is known.
         known: u32,
     },
 }
@@ -95,7 +83,7 @@ pub enum ReadError {
 /// Why a recording can't be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Something is there already.
+    /// The file exists already, and is not to be overwritten.
     #[error(
         "{} exists already: take another name, or --force to overwrite it and its parts",
         .0.display()
@@ -104,14 +92,12 @@ pub enum WriteError {
     /// The system refuses.
     #[error("writing {}: {what}", .path.display())]
     Io {
-        /// The file.
         path: PathBuf,
         /// What was tried.
         what: &'static str,
-        /// Why not.
         source: io::Error,
     },
-    /// Frames wait, and no more fit.
+    /// The thread that writes has ended, so that no more frames can be passed to it.
     #[error("the thread that writes {} has ended", .0.display())]
     Ended(PathBuf),
 }

@@ -8,14 +8,13 @@ use zstd::zstd_safe;
 
 use super::MAX_FRAME_TEXT;
 
-/// How a Zstandard frame begins.
+/// A Zstandard frame begins with this.
 pub const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// Compressed bytes of a frame beyond which it is none of ours: what does not compress grows a little.
+/// A frame with more compressed bytes than this is not ours: text that does not compress grows a little.
 const MAX_FRAME_BYTES: usize = MAX_FRAME_TEXT + (MAX_FRAME_TEXT >> 6) + 1024;
 /// Bytes read at a time.
 const CHUNK: usize = 128 << 10;
 
-/// Reads frames.
 pub struct Frames<R> {
     source: R,
     buffer: BytesMut,
@@ -27,21 +26,20 @@ pub struct Frames<R> {
 /// Why there is no further frame.
 #[derive(Debug)]
 pub enum FrameError {
-    /// The source can't be read.
     Io(io::Error),
     /// The file ends within the frame.
     CutOff,
-    /// It is not as it was written.
+    /// The frame is not as it was written.
     Damaged(String),
-    /// It has more text than twtrace writes.
+    /// The frame has more text than twtrace writes.
     TooLarge,
 }
 
 impl<R: Read> Frames<R> {
-    /// Reads from `source`, of which `buffer` was taken already.
+    /// Reads from `source`; `buffer` has what was already read from it.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// If memory can't be allocated.
     pub fn new(source: R, buffer: BytesMut) -> io::Result<Self> {
         Ok(Self {
             source,
@@ -57,10 +55,10 @@ impl<R: Read> Frames<R> {
         self.offset
     }
 
-    /// Puts the text of the next frame into `text`, once its checksum was found right; false at the end.
+    /// Puts the text of the next frame into `text`, after checking its checksum. False at the end.
     ///
     /// # Errors
-    /// When there is no whole frame.
+    /// If there is no whole frame.
     pub fn next(&mut self, text: &mut Vec<u8>) -> Result<bool, FrameError> {
         let length = loop {
             if self.buffer.is_empty() && self.is_at_end {
@@ -95,7 +93,7 @@ impl<R: Read> Frames<R> {
         let frame = &self.buffer[..length];
         let room = match zstd_safe::get_frame_content_size(frame) {
             Ok(Some(size)) if size > MAX_FRAME_TEXT as u64 => return Err(FrameError::TooLarge),
-            // A frame of another program may not tell.
+            // A frame of another program may lack its size.
             Ok(None) => MAX_FRAME_TEXT,
             Ok(Some(size)) => usize::try_from(size).unwrap_or(MAX_FRAME_TEXT),
             Err(_) => return Err(FrameError::Damaged("its header is wrong".to_owned())),
@@ -161,7 +159,7 @@ mod tests {
         let mut text = Vec::new();
         let refused = frames(bomb).next(&mut text);
         assert!(matches!(refused, Err(FrameError::TooLarge)));
-        // One that does not tell its size.
+        // A frame that lacks its size.
         let bomb = zstd::stream::encode_all(&vec![0; 4 * MAX_FRAME_TEXT][..], 1).unwrap();
         assert!(frames(bomb).next(&mut text).is_err());
     }

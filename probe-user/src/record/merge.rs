@@ -14,15 +14,15 @@ use super::error::ReadError;
 use super::reader::Reader;
 use super::window::{Window, WindowError};
 
-/// Entries are in order but for those that waited for what may replace them: so far back times go at most,
-/// nanoseconds, and much less as a rule.
+/// Entries are in order, except events that waited for a record that may replace them. Times go back by this much at
+/// most, nanoseconds, and usually by much less.
 const DISORDER_NS: u64 = 10_000_000_000;
 
 /// Recordings that are read together.
 pub struct Recordings {
     all: Vec<Recording>,
     errors: Vec<ReadError>,
-    /// Length of all files, bytes, where it is known.
+    /// Length of all files, bytes, if it is known.
     length_bytes: Option<u64>,
 }
 
@@ -32,17 +32,17 @@ struct Recording {
     opening: Opening,
     /// One of its files.
     path: PathBuf,
-    /// When it begins, whatever part of it is asked for, and the latest moment that was read.
+    /// When it begins, whichever part of it is requested, and the latest moment that was read.
     extent: (Timestamp, Timestamp),
-    /// Whether its first part is not there, or one between.
+    /// Whether its first part, or one between, is missing.
     lacks_parts: bool,
-    /// Whether what it tells is not all that happened between its start and its end: totals then don't fit.
+    /// Whether it lacks some of what happened between its start and its end. Totals do not match then.
     is_excerpt: bool,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     parts: VecDeque<Reader>,
     head: Option<Entry>,
-    /// Read ahead: comes before `head`.
+    /// Entries read ahead, which come before `head`.
     first: VecDeque<Entry>,
     read_bytes: u64,
 }
@@ -51,7 +51,7 @@ impl Recordings {
     /// Opens files, in any order; `-` is standard input.
     ///
     /// # Errors
-    /// When one of them can't be opened, or does not begin as a recording does.
+    /// If one of them can't be opened, or does not begin as a recording does.
     pub fn open(paths: &[PathBuf], window: Window) -> Result<Self, ReadError> {
         let readers = paths
             .iter()
@@ -67,7 +67,7 @@ impl Recordings {
         })
     }
 
-    /// The same of files that are open.
+    /// The same for files that are already open.
     pub fn of(readers: Vec<Reader>, window: Window) -> Self {
         let mut grouped: Vec<Vec<Reader>> = Vec::new();
         for reader in readers {
@@ -94,10 +94,10 @@ impl Recordings {
         self.all.iter().map(|recording| &recording.opening)
     }
 
-    /// The filter that each recording was made with.
+    /// The filter of each recording.
     ///
     /// # Errors
-    /// When one of them asks for what this version does not know: what it hid would be shown.
+    /// If one has a filter that this version does not know: what that hid would be shown.
     pub fn filters(&self) -> Result<Vec<Filter>, ReadError> {
         let filter = |recording: &Recording| {
             let found = recording.start.filter();
@@ -109,8 +109,8 @@ impl Recordings {
         self.all.iter().map(filter).collect()
     }
 
-    /// Why there is nothing of the time that is asked for, where there is nothing: of each such recording. Of damaged
-    /// ones that is not known.
+    /// For each recording without data in the requested time, why it has none. Empty after read errors: of damaged
+    /// recordings that is not known.
     pub fn outside(&self) -> Vec<WindowError> {
         if self.errors.is_empty() {
             self.all.iter().filter_map(Recording::outside).collect()
@@ -129,13 +129,13 @@ impl Recordings {
         self.all.iter().any(|recording| recording.lacks_parts)
     }
 
-    /// Whether totals and audit of some recording are left out, as they are of more than what is read.
+    /// Whether totals and audit of some recording are left out, because they cover more than what is read.
     pub fn has_excerpts(&self) -> bool {
         self.all.iter().any(|recording| recording.is_excerpt)
     }
 
-    /// The next entry, with the number of its recording; `None` when all of them have ended, or can't be read
-    /// on.
+    /// The next entry, with the number of its recording; `None` when all recordings have ended or can't be read
+    /// further.
     pub fn next(&mut self) -> Option<(usize, Entry)> {
         let heads = self.all.iter().enumerate();
         let (index, _) = heads
@@ -145,27 +145,27 @@ impl Recordings {
         Some((index, entry))
     }
 
-    /// When the next entry was told; `None` at the end.
+    /// When the next entry was reported; `None` at the end.
     pub fn peek(&self) -> Option<Moment> {
         let moments = self.all.iter().filter_map(Recording::at);
         moments.min_by_key(|at| at.ts)
     }
 
-    /// How much has been read, of 1; `None` where that is not known.
+    /// The fraction that has been read; `None` if it is not known.
     pub fn progress(&self) -> Option<f64> {
         let length = self.length_bytes.filter(|length| *length > 0)?;
         let read: u64 = self.all.iter().map(Recording::read_bytes).sum();
         Some(read as f64 / length as f64)
     }
 
-    /// What could not be read, once [`Self::next`] gave the end.
+    /// What could not be read, once [`Self::next`] has returned `None`.
     pub fn into_errors(self) -> Vec<ReadError> {
         self.errors
     }
 }
 
 impl Recording {
-    /// `parts` has at least one.
+    /// `parts` has at least one element.
     fn new(mut parts: Vec<Reader>, window: Window, errors: &mut Vec<ReadError>) -> Self {
         parts.sort_by_key(|part| part.start().part);
         let numbers = parts.iter().map(|part| part.start().part);
@@ -204,8 +204,8 @@ impl Recording {
         recording
     }
 
-    /// Goes on to the first entry that is to be given. Of what was looked at before, the latest look of each kind
-    /// comes first: rates count from there.
+    /// Advances to the first entry to return. Of the samples before it, the latest of each kind comes first: rates
+    /// start there.
     fn begin(&mut self, errors: &mut Vec<ReadError>) {
         let (mut sockets, mut namespaces) = (None, None);
         loop {
@@ -246,7 +246,7 @@ impl Recording {
                 began,
             });
         }
-        // All of it was read in search of the first entry.
+        // The search for the first entry has read all of it.
         let is_after = self.head.is_none() && since.is_some_and(|since| since > ended);
         is_after.then_some(WindowError::After {
             path,
@@ -257,7 +257,7 @@ impl Recording {
         })
     }
 
-    /// When the next entry was told.
+    /// When the next entry was reported.
     fn at(&self) -> Option<Moment> {
         self.first.front().or(self.head.as_ref()).map(Entry::at)
     }
@@ -271,7 +271,7 @@ impl Recording {
         head
     }
 
-    /// Reads on to the next entry that is to be given.
+    /// Reads up to the next entry to return.
     fn advance(&mut self, errors: &mut Vec<ReadError>) {
         self.head = loop {
             let Some(part) = self.parts.front_mut() else {
@@ -296,7 +296,7 @@ impl Recording {
                 }
                 Err(error) => {
                     errors.push(error);
-                    // What comes after a gap would be counted as if there were none.
+                    // Entries after a gap would be counted as if there were none.
                     self.parts.clear();
                 }
             }
@@ -311,7 +311,7 @@ impl Recording {
             Entry::Event(_) | Entry::Lost(_) => !is_late && !is_early,
             Entry::Observation(observation) => {
                 let Observation { seen, .. } = &**observation;
-                // They count from the start of tracing.
+                // These count from the start of tracing.
                 let is_of_all = matches!(seen, Seen::Totals(_) | Seen::Audit(_) | Seen::Stacks(_));
                 !(is_late || self.is_excerpt && is_of_all)
             }

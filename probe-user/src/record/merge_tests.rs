@@ -86,7 +86,7 @@ fn parts_of_one_recording_are_put_in_order() {
     let parts = [
         reader(&[start("a", 2), event(3), event(4)]),
         reader(&[start("a", 3), event(5)]),
-        // Its last event is told late.
+        // Its last event is reported late.
         reader(&[start("a", 1), event(1), event(5), event(2)]),
     ];
     let recordings = Recordings::of(parts.into(), Window::default());
@@ -106,7 +106,7 @@ fn without_its_first_part_a_recording_begins_later() {
     let recordings = Recordings::of(parts, Window::default());
     assert!(recordings.has_excerpts() && recordings.lack_parts());
     assert_eq!(recordings.openings().next().unwrap().at, at(3));
-    // Totals are of the parts that are missing as well.
+    // Totals include the parts that are missing.
     assert_eq!(read(recordings), [(0, 3), (0, 5)]);
 }
 
@@ -128,7 +128,7 @@ fn a_window_leaves_out_what_lies_outside() {
         let began = recordings.openings().next().unwrap().at;
         (began, read(recordings))
     };
-    // The latest look before it is where rates begin.
+    // Rates start at the latest sample before it.
     assert_eq!(
         given(Some("+3s"), Some("16:00:06")),
         (at(3), vec![(0, 2), (0, 3), (0, 4)])
@@ -201,7 +201,7 @@ fn a_window_outside_of_the_recording_is_found_out() {
         reversed.starts_with("--since 2026-11-25T16:00:05"),
         "{reversed}"
     );
-    // What is beyond the damage is not known.
+    // What comes after the damage is not known.
     let damaged = reader(&[start("a", 1), event(1), "{".to_owned()]);
     let recordings = Recordings::of(vec![damaged], window(Some("+9s"), None));
     assert!(recordings.outside().is_empty());

@@ -1,4 +1,4 @@
-//! Frames that are decompressed while those before them are read.
+//! Decompresses frames while those before them are read.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -6,21 +6,20 @@ use std::thread;
 
 use super::frames::{FrameError, Frames};
 
-/// Texts that wait to be read: with the one that is made and the one that is read there are so many more in memory.
+/// Texts that wait to be read. In memory there are two more: the one being decompressed and the one being read.
 const WAITING: usize = 1;
 
-/// What comes of one look for a frame.
 type Found = Result<Frame, FrameError>;
 
-/// A frame's text, where it ended.
+/// A frame's text, and the offset of its end.
 struct Frame {
     /// `None` at the end.
     text: Option<Vec<u8>>,
     offset: u64,
 }
 
-/// The frames of a file. The first is decompressed when it is asked for, as all files of a recording are opened to
-/// see how they begin; the further ones in a thread of their own, ahead of who reads.
+/// The frames of a file. The first one is decompressed when it is requested, because all files of a recording are
+/// opened to read how they begin. The others are decompressed ahead of the reader, in a thread of their own.
 pub struct Prefetch<R> {
     frames: Option<Frames<R>>,
     thread: Option<(Receiver<Found>, Sender<Vec<u8>>)>,
@@ -29,7 +28,6 @@ pub struct Prefetch<R> {
 }
 
 impl<R: Read + Send + 'static> Prefetch<R> {
-    /// Nothing was read yet.
     pub fn new(frames: Frames<R>) -> Self {
         Self {
             frames: Some(frames),
@@ -44,10 +42,10 @@ impl<R: Read + Send + 'static> Prefetch<R> {
         self.offset
     }
 
-    /// The next frame's text takes the place of `text`; false at the end.
+    /// Replaces `text` with the text of the next frame; false at the end.
     ///
     /// # Errors
-    /// When there is no whole frame. There is nothing more then.
+    /// If there is no whole frame. Nothing follows then.
     pub fn next(&mut self, text: &mut Vec<u8>) -> Result<bool, FrameError> {
         if self.has_begun
             && let Some(frames) = self.frames.take()
@@ -63,7 +61,7 @@ impl<R: Read + Send + 'static> Prefetch<R> {
         let Some((found, used)) = &self.thread else {
             return Ok(false);
         };
-        // It has ended where nothing comes.
+        // The thread has ended if nothing comes.
         let Ok(found) = found.recv() else {
             return Ok(false);
         };
@@ -72,7 +70,7 @@ impl<R: Read + Send + 'static> Prefetch<R> {
         let Some(new) = frame.text else {
             return Ok(false);
         };
-        // It is of no use any more at the end.
+        // At the end the thread no longer needs it.
         let _ = used.send(std::mem::replace(text, new));
         Ok(true)
     }
@@ -89,7 +87,7 @@ fn spawn<R: Read + Send + 'static>(
     Ok((to_reader, used))
 }
 
-/// Until the end, what can't be read, or nobody reads any more.
+/// Runs until the end, until a frame can't be read, or until the reader is dropped.
 fn run<R: Read>(mut frames: Frames<R>, found: &SyncSender<Found>, used: &Receiver<Vec<u8>>) {
     loop {
         let mut text = used.try_recv().unwrap_or_default();

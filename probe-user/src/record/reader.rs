@@ -26,7 +26,7 @@ pub struct Reader {
     line: u64,
     /// Whole lines, and perhaps the beginning of another one.
     pending: Vec<u8>,
-    /// Where in them the next line begins.
+    /// Offset of the next line in `pending`.
     next: usize,
     start: Start,
 }
@@ -47,7 +47,7 @@ impl Reader {
     /// Opens a file, `-` for standard input, and reads its first line.
     ///
     /// # Errors
-    /// When it can't be read, or does not begin as a recording does.
+    /// If it can't be read, or does not begin as a recording does.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let source: Source = if path.as_os_str() == "-" {
             Box::new(io::stdin())
@@ -57,7 +57,7 @@ impl Reader {
         Self::new(path.to_owned(), source)
     }
 
-    /// Reads from anything; `path` is for errors.
+    /// Reads from any source; `path` is for errors.
     pub fn new(path: PathBuf, mut source: Source) -> Result<Self, ReadError> {
         let mut begin = [0; MAGIC.len()];
         let mut length = 0;
@@ -121,17 +121,15 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Its name.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its first line.
     pub fn start(&self) -> &Start {
         &self.start
     }
 
-    /// Bytes of the file that were taken so far.
+    /// Bytes read from the file so far.
     pub fn read_bytes(&self) -> u64 {
         match &self.text {
             Text::Frames(frames) => frames.offset(),
@@ -142,7 +140,7 @@ impl Reader {
     /// The next entry; `None` at the end.
     ///
     /// # Errors
-    /// When what comes next can't be read. There is nothing more then.
+    /// If what comes next can't be read. Nothing follows then.
     pub fn next(&mut self) -> Result<Option<Entry>, ReadError> {
         loop {
             let Some(range) = self.next_line()? else {
@@ -174,7 +172,7 @@ impl Reader {
         }
     }
 
-    /// Where in `pending` it is.
+    /// Its place in `pending`.
     fn next_line(&mut self) -> Result<Option<Range<usize>>, ReadError> {
         let mut searched = self.next;
         loop {
@@ -199,9 +197,9 @@ impl Reader {
         }
     }
 
-    /// False at the end. What was read of `pending` is not there any more then.
+    /// Reads more into `pending`, and drops what was read of it. False at the end.
     fn fill(&mut self) -> Result<bool, ReadError> {
-        // Frames end with a line, as a rule: there is nothing left then.
+        // Frames usually end with a line, so that nothing is left.
         self.pending.drain(..self.next);
         self.next = 0;
         match &mut self.text {

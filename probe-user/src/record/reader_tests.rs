@@ -23,7 +23,7 @@ fn frame(lines: impl IntoIterator<Item = String>) -> Vec<u8> {
     compressor.compress(text.as_bytes()).unwrap()
 }
 
-/// Three frames of ten events each; where the last one begins.
+/// Three frames of ten events each, and where the last one begins.
 fn recording() -> (Vec<u8>, usize) {
     let mut file = frame([START.to_owned()]);
     let mut last = 0;
@@ -34,7 +34,7 @@ fn recording() -> (Vec<u8>, usize) {
     (file, last)
 }
 
-/// The times of the events that can be read, and what stops it.
+/// The times of the events that can be read, and the error that stops reading.
 fn read(bytes: Vec<u8>) -> (Vec<u64>, Option<ReadError>) {
     let mut events = Vec::new();
     let reader = Reader::new("r".into(), Box::new(Cursor::new(bytes)));
@@ -83,8 +83,8 @@ fn every_flipped_bit_of_a_frame_is_noticed_before_its_lines_are_given() {
             let mut damaged = file.clone();
             damaged[at] ^= 1 << bit;
             let (events, error) = read(damaged);
-            // All of it is good where a bit means nothing, or says that no checksum follows: that is what is
-            // wrong then.
+            // All events are intact if the bit has no meaning, or if the only damage is that it says that no checksum
+            // follows.
             let good = if events.len() > 20 { 30 } else { 20 };
             assert_eq!(
                 events,

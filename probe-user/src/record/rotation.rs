@@ -1,4 +1,4 @@
-//! The files of a recording on disk: bounded in size, never damaged by what comes later.
+//! The files of a recording on disk: limited in size, never damaged by later writes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::error::WriteError;
 
-/// How much may be kept.
+/// Limits of what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Of all parts together, bytes; `None`: no bound, and one part.
+    /// Size of all parts together, bytes; `None`: no limit, and one part.
     pub max_bytes: Option<u64>,
-    /// Parts, the latest one included.
+    /// Number of parts, including the latest.
     pub keep: u32,
 }
 
@@ -32,10 +32,10 @@ pub struct Files {
 }
 
 impl Files {
-    /// Makes the first part. `-` is standard output.
+    /// Creates the first part. `-` is standard output.
     ///
     /// # Errors
-    /// When something is there already that is not to be overwritten, or the system refuses.
+    /// If a file exists that is not to be overwritten, or the system refuses.
     pub fn create(path: &Path, bounds: Bounds, force: bool) -> Result<Self, WriteError> {
         if path.as_os_str() == "-" {
             let file = File::from(
@@ -86,12 +86,12 @@ impl Files {
         self.part
     }
 
-    /// Bytes written to all parts, those that are gone included.
+    /// Bytes written to all parts, including those that were removed.
     pub fn total_bytes(&self) -> u64 {
         self.total
     }
 
-    /// Writes a frame. One that does not get through is taken out again.
+    /// Writes a frame. If that fails, removes what was written of it.
     pub fn append(&mut self, frame: &[u8]) -> Result<(), WriteError> {
         if let Err(source) = self.file.write_all(frame) {
             let end = SeekFrom::Start(self.written);
@@ -113,8 +113,8 @@ impl Files {
         Ok(())
     }
 
-    /// Begins a new part if this frame would make the present one too large; whether it did. A part has at least
-    /// two frames: its `start`, and one more.
+    /// Begins a new part if this frame would make the current one too large, and returns whether it did. A part has
+    /// at least two frames: its `start`, and one more.
     pub fn make_room(&mut self, frame: &[u8], frames_in_part: u64) -> Result<bool, WriteError> {
         let Some(max_bytes) = self.bounds.max_bytes.filter(|_| self.is_regular) else {
             return Ok(false);
@@ -141,7 +141,7 @@ impl Files {
     }
 }
 
-/// Names of processes of all users are in it.
+/// Readable by its owner only: it has the names of all users' processes.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
@@ -151,7 +151,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// `FILE`, `FILE.1`, `FILE.2`: the older, the higher.
+/// `FILE`, `FILE.1`, `FILE.2`: the higher the number, the older the part.
 fn aged(path: &Path, age: u32) -> PathBuf {
     match age {
         0 => path.to_owned(),

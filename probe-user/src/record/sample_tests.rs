@@ -1,4 +1,4 @@
-//! A recording of the first format, made by real traffic, stays readable.
+//! A recording of the first format, with real traffic, stays readable.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -10,7 +10,7 @@ use super::reader::Reader;
 
 const SAMPLE: &[u8] = include_bytes!("../../../tests/data/format_1.twt");
 
-/// How many there are of each kind of event, and of everything else.
+/// The number of each kind of event, and of everything else.
 fn counts(file: &[u8]) -> (BTreeMap<&'static str, u32>, u32) {
     let mut reader = Reader::new("sample".into(), Box::new(Cursor::new(file.to_vec()))).unwrap();
     let (mut events, mut others) = (BTreeMap::new(), 0);
@@ -34,7 +34,7 @@ fn the_first_format_stays_readable() {
         ("time_wait_overflow", 1),
     ];
     assert_eq!(events, expected.into());
-    // Two looks at sockets and at namespaces; close_wait, memory, audit, totals and the end.
+    // Two samples of sockets and of namespaces; close_wait, memory, audit, totals and the end.
     assert_eq!(others, 9);
 }
 
@@ -53,7 +53,7 @@ fn events_of_the_first_format_are_written_as_they_were() {
     while let Some(entry) = reader.next().unwrap() {
         if let Entry::Event(event) = entry {
             let again = serde_json::to_string(&event).unwrap();
-            // Fields that came later.
+            // Fields that were added later.
             let again = again
                 .replace(r#","peer_silent_ns":null,"send_idle_ns":null"#, "")
                 .replace(r#","after_close_ns":null"#, "");

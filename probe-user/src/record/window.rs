@@ -10,26 +10,27 @@ use twtrace_core::event::timestamp::SECOND_NS;
 
 const DAY_NS: u64 = 86_400 * SECOND_NS;
 
-/// A moment of a recording, as people write it.
+/// A moment of a recording, as users write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// RFC 3339, or so long ago.
+    /// RFC 3339, or a duration before now.
     At(Timestamp),
-    /// Date and time, nanoseconds since 1970 as if it were UTC: UTC for a recording, this host's zone for a history.
+    /// Date and time, nanoseconds since 1970 as if it were UTC. It is UTC for a recording, this host's zone for a
+    /// history.
     Civil(u64),
-    /// Time of the day. Of a recording the first one that is not long before it began, UTC; of a history the latest
-    /// one that is past, in this host's zone unless it says otherwise.
+    /// Time of the day. For a recording: the first one that is not long before it began, in UTC. For a history: the
+    /// latest one that is past, in this host's zone unless it is written with a Z.
     OfDay {
         /// Since midnight, nanoseconds.
         time_ns: u64,
         /// Whether it was written with a Z.
         is_utc: bool,
     },
-    /// After the recording began, nanoseconds.
+    /// Time after the recording began, nanoseconds.
     AfterStart(u64),
 }
 
-/// What is wrong with one.
+/// The text is not a moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "write a time (2026-11-25T03:00:00Z), a date and time (2026-11-25 03:00), a time of the day (03:00), so long \
@@ -57,7 +58,7 @@ impl FromStr for Bound {
         }
         let (text, offset_s) = zone(text)?;
         let whole = |text: &str| {
-            // Seconds may be left out.
+            // Seconds are optional.
             let seconds = if text.len() == 16 { ":00" } else { "" };
             let whole = format!("{}{seconds}Z", text.replacen(' ', "T", 1));
             whole.parse::<Timestamp>().map_err(|_| BoundError)
@@ -78,12 +79,12 @@ impl FromStr for Bound {
     }
 }
 
-/// Takes the zone off: seconds ahead of UTC, where it is written.
+/// Splits off the zone: seconds ahead of UTC, if it is written.
 fn zone(text: &str) -> Result<(&str, Option<i64>), BoundError> {
     if let Some(text) = text.strip_suffix('Z') {
         return Ok((text, Some(0)));
     }
-    // `2026-11-25T03:00` is the shortest before one, and its last dash is not there.
+    // The shortest text before a zone is `2026-11-25T03:00`, so that a dash of the date is not taken for one.
     let Some((before, offset)) = text
         .len()
         .checked_sub(6)
@@ -107,7 +108,7 @@ fn zone(text: &str) -> Result<(&str, Option<i64>), BoundError> {
 }
 
 impl Bound {
-    /// When that is in a recording that began then.
+    /// The time that this is in a recording that began at `start`.
     pub fn resolve(self, start: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
@@ -115,8 +116,8 @@ impl Bound {
             Self::AfterStart(after_ns) => Timestamp(start.0.saturating_add(after_ns)),
             Self::OfDay { time_ns, .. } => {
                 let on_first_day = start.0 / DAY_NS * DAY_NS + time_ns;
-                // 03:00 of a recording that began at 22:00 is that of the next day; of one that began at 03:10 it
-                // is just before it.
+                // 03:00 of a recording that began at 22:00 is on the next day; of one that began at 03:10 it is just
+                // before the start.
                 if on_first_day + DAY_NS / 2 < start.0 {
                     Timestamp(on_first_day + DAY_NS)
                 } else {
@@ -130,31 +131,30 @@ impl Bound {
 /// A part of a recording: from `since`, inclusive, to `until`, exclusive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
-    /// From here; `None`: from the start.
+    /// `None`: from the start.
     pub since: Option<Bound>,
-    /// To here; `None`: to the end.
+    /// `None`: to the end.
     pub until: Option<Bound>,
 }
 
 impl Window {
-    /// Whether it leaves anything out.
+    /// Whether it includes everything.
     pub fn is_open(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A part of a recording that is not there.
+/// A requested part that a recording does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
-    /// Its end does not come after its beginning.
+    /// `--until` is not after `--since`.
     #[error("--since {since} is not before --until {until}")]
     Reversed {
-        /// The beginning.
+        /// As resolved from `--since`.
         since: Timestamp,
-        /// The end.
         until: Timestamp,
     },
-    /// The recording began after it.
+    /// The recording began after the window.
     #[error(
         "{} has nothing of that time{}{}: it begins at {began}",
         .path.display(), Worded(" from", .since), Worded(" to", .until)
@@ -162,14 +162,11 @@ pub enum WindowError {
     Before {
         /// The file, or one of them.
         path: PathBuf,
-        /// The beginning.
         since: Option<Timestamp>,
-        /// The end.
         until: Option<Timestamp>,
-        /// When the recording begins.
         began: Timestamp,
     },
-    /// The recording ended before it.
+    /// The recording ended before the window.
     #[error(
         "{} has nothing of that time{}{}: it goes from {began} to {ended}",
         .path.display(), Worded(" from", .since), Worded(" to", .until)
@@ -177,18 +174,15 @@ pub enum WindowError {
     After {
         /// The file, or one of them.
         path: PathBuf,
-        /// The beginning.
         since: Option<Timestamp>,
-        /// The end.
         until: Option<Timestamp>,
-        /// When the recording begins.
         began: Timestamp,
-        /// When it ends.
+        /// The latest moment that was read.
         ended: Timestamp,
     },
 }
 
-/// A bound with a word before it; nothing where there is none.
+/// A bound with a word before it; empty if there is no bound.
 struct Worded<'a>(&'a str, &'a Option<Timestamp>);
 
 impl fmt::Display for Worded<'_> {

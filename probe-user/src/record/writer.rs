@@ -1,4 +1,4 @@
-//! Writes a recording, on a thread of its own: a slow disk must not keep the ring buffer from being read.
+//! Writes a recording, on a thread of its own: a slow disk must not delay reading the ring buffer.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -14,12 +14,12 @@ use super::{FRAME_TEXT, MAX_FRAME_TEXT};
 
 /// Frames that may wait for the disk.
 const WAITING: usize = 4;
-/// A frame is ended when its first line is so old: with what it takes to be written that is less than a second.
+/// A frame ends when its first line is this old. With the time to write it, that is less than a second.
 const FRAME_AGE: Duration = Duration::from_millis(800);
-/// Compresses to about a tenth, at some hundred MB a second.
+/// Compresses to about a tenth, at some hundred MB/s.
 const LEVEL: i32 = 1;
 
-/// Makes the `start` line of a part, by its number.
+/// Returns the `start` line of a part, by its number.
 pub type StartLine = Box<dyn Fn(u32) -> Vec<u8> + Send>;
 
 /// Takes lines, and writes them as frames.
@@ -29,14 +29,13 @@ pub struct Writer {
     frames: mpsc::Sender<Vec<u8>>,
     result: oneshot::Receiver<Result<Written, WriteError>>,
     text: Vec<u8>,
-    /// When the first line of `text` came.
+    /// When the first line of `text` was added.
     since: Option<Instant>,
 }
 
-/// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Bytes, in all parts, those that are gone included.
+    /// Bytes in all parts, including those that were removed.
     pub bytes: u64,
     /// Parts that were begun.
     pub parts: u32,
@@ -46,7 +45,7 @@ impl Writer {
     /// Creates the file, with its first line.
     ///
     /// # Errors
-    /// When something is there already that is not to be overwritten, or the system refuses.
+    /// If a file exists that is not to be overwritten, or the system refuses.
     pub fn create(
         path: &Path,
         bounds: Bounds,
@@ -78,7 +77,7 @@ impl Writer {
                         break;
                     }
                 }
-                // Nobody may be left to hear it, which is all right.
+                // The receiver may have been dropped, which is no error.
                 let _ = ended.send(result.map(|()| Written {
                     bytes: disk.files.total_bytes(),
                     parts: disk.files.part(),
@@ -94,16 +93,16 @@ impl Writer {
         })
     }
 
-    /// Where lines are to be added: whole ones, each with its end.
+    /// Buffer to which whole lines are added, each with its newline.
     pub fn text(&mut self) -> &mut Vec<u8> {
         &mut self.text
     }
 
-    /// Hands on what makes a frame, or is due. Waits while the disk is slow: events then stay in the ring buffer,
-    /// and are lost when it is full, which is counted. Can be cancelled; nothing is lost by that.
+    /// Passes on what fills a frame, or is due. Waits while the disk is slow: events then stay in the ring buffer,
+    /// and are lost when it is full, which is counted. Can be cancelled without loss.
     ///
     /// # Errors
-    /// When the file can't be written any more; [`Self::finish`] says why.
+    /// If the file can't be written any more; [`Self::finish`] returns why.
     pub async fn flush_due(&mut self) -> Result<(), WriteError> {
         if self.text.is_empty() {
             return Ok(());
@@ -129,9 +128,9 @@ impl Writer {
     /// Writes what is left, and waits until everything is written.
     ///
     /// # Errors
-    /// When something could not be written, now or before.
+    /// If something could not be written, now or before.
     pub async fn finish(mut self) -> Result<Written, WriteError> {
-        // If the thread has ended it says why.
+        // If the thread has ended, it reports why.
         let _ = self.flush().await;
         let Self {
             path,
@@ -144,7 +143,7 @@ impl Writer {
     }
 }
 
-/// Where the first frame of a text ends: behind a line.
+/// Where the first frame of a text ends: after a line.
 fn frame_end(text: &[u8]) -> usize {
     if text.len() <= FRAME_TEXT {
         return text.len();
@@ -163,7 +162,7 @@ fn compressor() -> std::io::Result<Compressor<'static>> {
     Ok(compressor)
 }
 
-/// The thread's end.
+/// What the thread owns.
 struct Disk {
     files: Files,
     compressor: Compressor<'static>,
@@ -183,7 +182,7 @@ impl Disk {
 
     fn write(&mut self, text: &[u8]) -> Result<(), WriteError> {
         if text.len() > MAX_FRAME_TEXT {
-            // One line alone is longer than a reader takes.
+            // This single line is longer than a reader accepts.
             log::warn!(
                 "a line of {} bytes is left out of the recording",
                 text.len()

@@ -51,13 +51,13 @@ async fn a_line_is_on_disk_within_a_second() {
     writer.text().extend(line(7).bytes());
     writer.flush_due().await.unwrap();
     let began = Instant::now();
-    // As the loop does, which looks at least every 50 ms.
+    // As the live loop does, which polls at least every 50 ms.
     while read(fs::read(&path).unwrap()).is_empty() {
         writer.flush_due().await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(began.elapsed() < Duration::from_secs(20), "it never comes");
     }
-    // The writer is not finished: as after a crash.
+    // The writer is not finished, as after a crash.
     assert_eq!(read(fs::read(&path).unwrap()), [7]);
 }
 
@@ -70,7 +70,7 @@ async fn the_latest_parts_are_kept() {
         keep: 2,
     };
     let mut writer = Writer::create(&path, bounds, false, Box::new(start_line)).unwrap();
-    // Numbers that do not compress well, so that parts fill.
+    // Numbers that do not compress well, so that parts fill up.
     for number in 0..200_000_u64 {
         let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1;
         writer.text().extend(line(scattered).bytes());

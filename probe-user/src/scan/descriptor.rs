@@ -3,10 +3,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Room for one descriptor's control message, aligned as its header has to be.
+/// Room for the control message of one descriptor, aligned as its header requires.
 type Control = [u64; 4];
 
-/// Two ends that keep messages apart, both closed by exec.
+/// A pair of connected sockets that keep message boundaries; exec closes both.
 ///
 /// # Errors
 /// errno of socketpair().
@@ -17,7 +17,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: made just now, no other owners.
+    // SAFETY: both descriptors were just created and have no other owner.
     Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
 }
 
@@ -56,7 +56,7 @@ pub fn send(over: &OwnedFd, bytes: &[u8], descriptor: Option<BorrowedFd>) -> io:
         }
     }
     loop {
-        // SAFETY: all that the header points to lives until here; nothing of it is written.
+        // SAFETY: all that the header points to lives until here; sendmsg() does not write to it.
         let sent =
             unsafe { libc::sendmsg(over.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) };
         match (sent >= 0, io::Error::last_os_error()) {
@@ -67,7 +67,8 @@ pub fn send(over: &OwnedFd, bytes: &[u8], descriptor: Option<BorrowedFd>) -> io:
     }
 }
 
-/// Waits for a message: its length, 0 where the other end is gone, and the descriptor it carries.
+/// Waits for a message. Returns its length, which is 0 if the other end is closed, and the descriptor that it
+/// carries.
 ///
 /// # Errors
 /// errno of recvmsg().
@@ -94,8 +95,8 @@ pub fn receive(over: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Option<O
             }
         }
     };
-    // SAFETY: the kernel has written whole control messages, within the length that is in the header now; a
-    // descriptor that it passes belongs to nobody else. `control` has room for one only.
+    // SAFETY: the kernel has written whole control messages, within the length that is now in the header. A
+    // descriptor that it passes has no other owner. `control` has room for one only.
     let descriptor = unsafe {
         let message = libc::CMSG_FIRSTHDR(&raw const header);
         let carries = !message.is_null()

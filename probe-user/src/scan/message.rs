@@ -1,4 +1,4 @@
-//! The kernel's answers to a dump of sockets, from bytes to rows.
+//! Parses the kernel's answers to a dump of sockets into rows.
 
 use std::time::Duration;
 
@@ -24,33 +24,33 @@ const ATTRIBUTE_TYPE: u16 = 0x3fff;
 /// Offsets in `struct tcp_info`, which only ever grows at its end.
 const TCPI_LAST_DATA_RECV: usize = 52;
 const TCPI_LAST_ACK_RECV: usize = 56;
-/// `TCP_BOUND_INACTIVE`, which only these dumps use: bound, and nothing more.
+/// `TCP_BOUND_INACTIVE`, which only these dumps use: a socket that is bound, and nothing more.
 const BOUND_INACTIVE: u8 = 13;
 
-/// What a datagram said besides its rows.
+/// What a datagram reports besides its rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// It was the last one.
+    /// It was the last datagram.
     pub is_done: bool,
-    /// The table changed in a way that may have left rows out.
+    /// The table changed in a way that may have left out rows.
     pub is_interrupted: bool,
 }
 
-/// A datagram that is no part of a good answer.
+/// A datagram that is not part of a valid answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// The kernel refuses, with this errno.
+    /// The kernel refuses with this errno.
     #[error("the kernel refuses: {}", std::io::Error::from_raw_os_error(*.0))]
     Refused(i32),
-    /// It ends too early, or its lengths are wrong.
+    /// The datagram ends too early, or its lengths are wrong.
     #[error("a malformed netlink message")]
     Malformed,
 }
 
-/// Takes the rows out of one datagram; messages with another sequence number are passed over.
+/// Parses the rows of one datagram. Skips messages with another sequence number.
 ///
 /// # Errors
-/// When the kernel refuses, or the datagram is not as it should be.
+/// If the kernel refuses, or the datagram is malformed.
 pub fn parse(
     datagram: &[u8],
     sequence: u32,
@@ -73,7 +73,7 @@ pub fn parse(
                 }
                 NLMSG_ERROR => {
                     refused(payload)?;
-                    // An acknowledgement, which nobody asked for.
+                    // An acknowledgement, which was not requested.
                     return Err(MessageError::Malformed);
                 }
                 SOCK_DIAG_BY_FAMILY => rows.extend([row(payload)?]),
@@ -85,7 +85,7 @@ pub fn parse(
     Ok(progress)
 }
 
-/// The negative errno that a DONE (from some kernel on) and an ERROR begin with.
+/// The negative errno at the start of an ERROR and, since some kernel version, of a DONE.
 fn refused(payload: &[u8]) -> Result<(), MessageError> {
     let code = read_u32(payload, 0).unwrap_or(0).cast_signed();
     if code < 0 {
@@ -119,7 +119,7 @@ fn row(payload: &[u8]) -> Result<Row, MessageError> {
         return Err(MessageError::Malformed);
     };
     let timer = Timer::from_code(timer);
-    // What is overdue is negative on some kernels.
+    // Overdue times are negative on some kernels.
     let left_ms = u64::try_from(read_u32(fixed, 52)?.cast_signed()).unwrap_or(0);
     let mut row = Row {
         state: match state {

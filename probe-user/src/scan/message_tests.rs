@@ -99,7 +99,7 @@ fn mini_sockets_are_known_by_their_timer() {
     assert!(waiting.is_mini());
     assert_eq!(waiting.state, TcpState::FinWait2);
     assert_eq!(waiting.expires, Some(Duration::from_secs(59)));
-    // A full orphan in FIN_WAIT2, overdue.
+    // A full socket in FIN_WAIT2, orphaned and overdue.
     let full = parsed(&payload(libc::AF_INET, 5, 2, -4, ends));
     assert!(!full.is_mini());
     assert_eq!(full.expires, Some(Duration::ZERO));
@@ -150,7 +150,7 @@ fn ends_and_refusals_are_told_apart() {
         Ok(Progress::default())
     );
     assert_eq!(told(&done[..10]), Err(MessageError::Malformed));
-    // A length that does not even cover the header would never get on.
+    // A length that does not even cover the header must not cause an endless loop.
     let mut endless = done;
     endless[..4].copy_from_slice(&0_u32.to_ne_bytes());
     assert_eq!(told(&endless), Err(MessageError::Malformed));

@@ -1,8 +1,8 @@
-//! What sockets exist now, and whose they are: no events, a look at the kernel's own tables.
+//! Which sockets exist now, and which processes hold them: samples of the kernel's own tables, without events.
 //!
-//! [`snapshot::take`] dumps the sockets of every namespace, [`owners::Owners::find`] says which processes
-//! hold them. Entering a namespace takes a privilege that the program drops; a [`namespace_helper::NamespaceHelper`] made before
-//! that keeps it, in a process of its own.
+//! [`snapshot::take`] dumps the sockets of every namespace, and [`owners::Owners::find`] finds the processes that
+//! hold them. Entering a namespace takes a privilege that the program drops. A [`namespace_helper::NamespaceHelper`]
+//! that was started before keeps it, in a process of its own.
 
 pub mod descriptor;
 pub mod message;

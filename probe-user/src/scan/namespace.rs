@@ -10,8 +10,8 @@ use super::snapshot::namespaces;
 use crate::enrich::counters::{sockstat_alive, tcp_ext};
 use crate::enrich::netns;
 
-/// Looks into every namespace that can be reached; into those in `only`, where that is not empty. Those that
-/// go away meanwhile are left out.
+/// Reads every namespace that can be reached, or those in `only` if it is not empty. Namespaces that are removed in
+/// between are left out.
 pub fn look(helper: Option<&NamespaceHelper>, only: &[u32]) -> Looks {
     let own = netns::of_process(std::process::id());
     let mut looks = Looks::new();
@@ -34,7 +34,7 @@ pub fn look(helper: Option<&NamespaceHelper>, only: &[u32]) -> Looks {
     looks
 }
 
-/// What a mount keeps stays longer than a process; and the first process of a namespace mostly than others.
+/// A mount keeps a namespace longer than a process does, and the first process of a namespace usually lives longest.
 fn lasting(paths: &[PathBuf]) -> Option<PathBuf> {
     let mount = paths.iter().find(|path| !path.starts_with("/proc"));
     mount.or(paths.first()).cloned()
@@ -63,7 +63,7 @@ fn read(
     })
 }
 
-/// `None` where the module is not there. Kernels may be built without its counters.
+/// `None` if the module is not loaded. Kernels may be built without its counters.
 fn conntrack(count: Option<u64>, max: Option<u64>, stat: &str) -> Option<Conntrack> {
     let sum = |name| stat_sum(stat, name).unwrap_or(0);
     Some(Conntrack {

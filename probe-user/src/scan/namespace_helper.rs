@@ -1,8 +1,8 @@
 //! A small process that may still enter network namespaces when this one has dropped the privilege.
 //!
-//! It opens sockets that list sockets, and a few settings for reading, in the namespace it is asked for, and
-//! hands them over; nothing else. Those sockets can't change anything: destroying a socket takes
-//! CAP_NET_ADMIN, which it does not have. It ends with the process that made it.
+//! In the requested namespace it opens sockets that list sockets, and a few settings for reading, and passes them
+//! back; nothing else. Those sockets can't change anything: destroying a socket takes CAP_NET_ADMIN, which it does
+//! not have. It ends with the process that started it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,18 +16,18 @@ use super::setting::Setting;
 use super::sock_diag::{self, DiagSocket};
 use crate::privilege;
 
-/// What is asked for and the namespace's inode number, before the path.
+/// What is requested and the namespace's inode number, which precede the path.
 const HEAD_BYTES: usize = 1 + 4;
 /// A path is no longer than PATH_MAX.
 const REQUEST_BYTES: usize = HEAD_BYTES + 4096;
-/// Asks for a socket; anything less for a setting.
+/// Requests a socket; any smaller value requests a setting.
 const DIAG_SOCKET: u8 = u8::MAX;
 const OWN_NETNS: &str = "/proc/thread-self/ns/net";
 
-/// The process, seen from the one that made it.
+/// The helper process, as its parent sees it.
 #[derive(Debug)]
 pub struct NamespaceHelper {
-    /// `None` only while it is dropped.
+    /// `None` only during drop.
     control: Option<OwnedFd>,
     child: libc::pid_t,
 }
@@ -36,7 +36,7 @@ impl NamespaceHelper {
     /// Starts the process. To be called before privileges are dropped, and while there are no other threads.
     pub fn open() -> io::Result<Self> {
         let (control, childs_end) = descriptor::pair()?;
-        // SAFETY: there are no other threads, so the child finds every lock free.
+        // SAFETY: there are no other threads, so every lock is free in the child.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => {
@@ -52,18 +52,18 @@ impl NamespaceHelper {
         }
     }
 
-    /// Lists the sockets of the namespace with this inode number, by a file that stands for it.
+    /// Lists the sockets of the namespace with this inode number, through a file that stands for it.
     ///
     /// # Errors
-    /// When the file stands for another namespace by now (ESTALE) or for none, or it can't be entered.
+    /// If the file now stands for another namespace (ESTALE) or for none, or it can't be entered.
     pub fn diag_socket(&self, netns: u32, path: &Path) -> io::Result<DiagSocket> {
         DiagSocket::new(self.ask(DIAG_SOCKET, netns, path)?)
     }
 
-    /// A setting of that namespace, open for reading; also its later values can be read from it.
+    /// A setting of that namespace, open for reading. Later values can be read from it as well.
     ///
     /// # Errors
-    /// As above; ENOENT where this kernel does not have it.
+    /// As above; ENOENT if this kernel does not have it.
     pub fn setting(&self, setting: Setting, netns: u32, path: &Path) -> io::Result<File> {
         self.ask(setting as u8, netns, path).map(File::from)
     }
@@ -86,16 +86,16 @@ impl NamespaceHelper {
 
 impl Drop for NamespaceHelper {
     fn drop(&mut self) {
-        // The end of its control socket is the end of the child.
+        // The child ends when its control socket is closed.
         self.control = None;
         // SAFETY: a null status is allowed.
         unsafe { libc::waitpid(self.child, std::ptr::null_mut(), 0) };
     }
 }
 
-/// The child's life.
+/// The child's main loop.
 fn serve(control: OwnedFd) -> io::Result<()> {
-    // Ctrl-C goes to the whole group; the parent decides when it is over.
+    // Ctrl-C is sent to the whole group; the parent decides when to end.
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
         // SAFETY: SIG_IGN is a valid action for all of them.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
@@ -123,7 +123,8 @@ fn serve(control: OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Standard streams lead nowhere and all else is closed, so that nobody waits for this process to close them.
+/// Redirects the standard streams to /dev/null and closes everything else, so that nobody waits for this process to
+/// close them.
 fn close_all_but(control: OwnedFd) -> io::Result<OwnedFd> {
     let nowhere = OpenOptions::new()
         .read(true)
@@ -137,8 +138,8 @@ fn close_all_but(control: OwnedFd) -> io::Result<OwnedFd> {
     let kept = control.as_raw_fd().cast_unsigned();
     for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, u32::MAX)] {
         if first <= last {
-            // SAFETY: integers only; nothing in this process uses the descriptors. Where the call is missing
-            // (before 5.9) they stay open, which delays nothing but their end.
+            // SAFETY: integers only; nothing in this process uses the descriptors. If the call is missing (before
+            // 5.9) they stay open, which only delays their end.
             unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
         }
     }
@@ -159,14 +160,14 @@ fn open_in(request: &[u8], home: &File) -> io::Result<OwnedFd> {
     enter(&file)?;
     let opened = open(what);
     if enter(home).is_err() {
-        // Whoever stays in a namespace keeps it alive.
+        // A process that stays in a namespace keeps it alive.
         // SAFETY: ends the child, which runs nothing else.
         unsafe { libc::_exit(1) }
     }
     opened
 }
 
-/// What is asked for, of the namespace that this thread is in.
+/// Opens what is requested, in the namespace of this thread.
 fn open(what: u8) -> io::Result<OwnedFd> {
     if what == DIAG_SOCKET {
         return sock_diag::open();
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn namespaces_are_entered_and_others_not_taken_for_them() {
-        // The C library makes fork() safe for what the child does here, other threads or not.
+        // The C library makes fork() safe for what the child does here, whether or not there are other threads.
         let helper = NamespaceHelper::open().unwrap();
         let me = std::process::id();
         let path = format!("/proc/{me}/ns/net");

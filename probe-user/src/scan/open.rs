@@ -1,4 +1,4 @@
-//! Sockets that are there when tracing begins: which side they are of, and who holds them.
+//! Sockets that exist when tracing begins: their side, and who holds them.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -10,12 +10,11 @@ use twtrace_wire::{Side, TcpState};
 
 use super::owners::{Holder, Owners};
 
-/// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenSocket {
     /// Inode number of its namespace.
     pub netns: u32,
-    /// The kernel's identity of it.
+    /// The kernel's identity of the socket.
     pub cookie: u64,
     /// Client or server, or unknown.
     pub side: Side,
@@ -23,8 +22,8 @@ pub struct OpenSocket {
     pub inode: u32,
 }
 
-/// All that are connections or listeners, full sockets before mini-sockets. `range_of` is `ip_local_port_range` of a
-/// namespace, where that is known.
+/// All sockets that are connections or listeners, full sockets before mini-sockets. `range_of` is
+/// `ip_local_port_range` of a namespace, if it is known.
 pub fn sockets(
     namespaces: &[NetnsSockets],
     range_of: impl Fn(u32) -> Option<PortRange>,
@@ -55,22 +54,22 @@ pub fn sockets(
     full
 }
 
-/// Whom a socket is taken to be of: of those that have it open, the one that started first. Parents hand
-/// sockets down to their children, and never the other way by themselves.
+/// The process that a socket is attributed to: the holder that started first. Parents pass sockets on to their
+/// children, and never the other way by themselves.
 pub fn opener(socket: &OpenSocket, owners: &Owners) -> Option<Holder> {
     let holders = owners.of(socket.inode).iter().copied();
     holders.min_by_key(|holder| (holder.start_ticks, holder.pid))
 }
 
-/// Inode numbers of those that may have a holder.
+/// Inode numbers of sockets that may have a holder.
 pub fn inodes(sockets: &[OpenSocket]) -> HashSet<u32> {
     let inodes = sockets.iter().map(|socket| socket.inode);
     inodes.filter(|inode| *inode != 0).collect()
 }
 
-/// No dump says which end a socket is. Where something listens on its address it is a server's: connect()
-/// takes no port that a listener owns. Else it is a client's, if its port is one that connect() chooses;
-/// other ports may be of a server that listens no more, or of a client that asked for them by number.
+/// No dump reports which end a socket is. If something listens on its address it is a server's: connect() takes no
+/// port that a listener owns. Otherwise it is a client's, if connect() may choose its port. Other ports may belong to
+/// a server that no longer listens, or to a client that asked for them by number.
 fn side(row: &Row, listeners: &Listeners, range: Option<PortRange>) -> Side {
     match row.state {
         TcpState::SynSent => return Side::Client,
@@ -86,7 +85,7 @@ fn side(row: &Row, listeners: &Listeners, range: Option<PortRange>) -> Side {
     }
 }
 
-/// Addresses that are listened on, by port.
+/// Addresses with listeners, by port.
 struct Listeners {
     by_port: HashMap<u16, Vec<(IpAddr, bool)>>,
 }
@@ -169,7 +168,7 @@ mod tests {
                 ..listen("[::]:40001")
             },
             row(open, "10.0.0.1:80", 1),
-            // On another address nobody listens on that port.
+            // Nobody listens on that port of another address.
             row(open, "10.0.0.2:80", 2),
             row(open, "10.0.0.2:81", 3),
             row(open, "10.0.0.2:40001", 4),
@@ -191,7 +190,7 @@ mod tests {
             (7, Side::Client),
         ];
         assert_eq!(sides(rows.clone(), RANGE), expected);
-        // Without the range only what listens is known.
+        // Without the range only listeners decide.
         assert_eq!(sides(rows, None)[7], (5, Side::Unknown));
     }
 

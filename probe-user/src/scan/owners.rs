@@ -1,4 +1,4 @@
-//! Which processes hold a socket, by their descriptors in /proc.
+//! Finds the processes that hold a socket, by their descriptors in /proc.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -15,7 +15,6 @@ pub struct Holder {
     pub pid: u32,
     /// When it started, in clock ticks since boot: [`procfs::tick_ns`].
     pub start_ticks: u64,
-    /// Its name.
     pub comm: Comm,
 }
 
@@ -23,12 +22,12 @@ pub struct Holder {
 #[derive(Debug, Default)]
 pub struct Owners {
     by_inode: HashMap<u32, Vec<Holder>>,
-    /// Processes whose descriptors may not be looked at.
+    /// Processes whose descriptors may not be read.
     pub unreadable: u64,
 }
 
 impl Owners {
-    /// Looks through the descriptors of all processes once. Those that come or go meanwhile may be missed.
+    /// Reads the descriptors of all processes once. Processes that start or end in between may be missed.
     pub fn find(inodes: &HashSet<u32>) -> Self {
         let mut owners = Self::default();
         if inodes.is_empty() {
@@ -41,7 +40,7 @@ impl Owners {
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .collect();
-        // The holders of one socket then stand in the order of their ids.
+        // Sorted, so that the holders of one socket are in the order of their ids.
         pids.sort_unstable();
         for pid in pids {
             owners.add_process(pid, inodes);
@@ -73,7 +72,7 @@ impl Owners {
         if comm.last() == Some(&b'\n') {
             comm.pop();
         }
-        // Last: the id may have been given to another process meanwhile.
+        // Checked last: the id may have been given to another process in between.
         if procfs::start_ticks(pid) != Some(start_ticks) {
             return;
         }
@@ -87,7 +86,6 @@ impl Owners {
         }
     }
 
-    /// Of one socket.
     #[cfg(test)]
     pub fn of_holders(inode: u32, holders: Vec<Holder>) -> Self {
         Self {

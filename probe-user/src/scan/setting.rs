@@ -1,4 +1,4 @@
-//! The settings of a network namespace that decide about local ports, and how its other files are opened.
+//! The settings of a network namespace that determine local ports, and how its other files are opened.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use super::namespace_helper::NamespaceHelper;
 use super::snapshot::is_gone;
 use crate::enrich::netns;
 
-/// A file in /proc, which shows the namespace of whoever opens it. Those of ipv4 hold for IPv6 too.
+/// A file in /proc, which shows the namespace of the process that opens it. Those of ipv4 apply to IPv6 too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Setting {
@@ -32,7 +32,7 @@ pub enum Setting {
     FinTimeout,
     /// `tcp_max_tw_buckets`
     MaxTwBuckets,
-    /// `nf_conntrack_count`; not there without the module, as the two below
+    /// `nf_conntrack_count`; missing without the module, as are the next two.
     ConntrackCount,
     /// `nf_conntrack_max`
     ConntrackMax,
@@ -66,7 +66,6 @@ impl Setting {
         Self::ALL.into_iter().find(|setting| *setting as u8 == code)
     }
 
-    /// Its file.
     pub fn path(self) -> &'static Path {
         Path::new(match self {
             Self::PortRange => "/proc/sys/net/ipv4/ip_local_port_range",
@@ -95,23 +94,23 @@ pub enum SettingError {
     /// A file has no ports in it.
     #[error("{}", .0.path().display())]
     Ports(Setting, #[source] PortsError),
-    /// A file has no number in it that is known.
+    /// A file has no known number in it.
     #[error("{path} has an unknown value: {1:?}", path = .0.path().display())]
     Number(Setting, String),
 }
 
 impl SettingError {
-    /// Whether the namespace went away meanwhile.
+    /// Whether the namespace was removed in between.
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Read(_, error) if is_gone(error))
     }
 }
 
-/// Reads the settings of a namespace by the first of its files that still leads there; of the calling
-/// thread's own without a helper.
+/// Reads the settings of a namespace by the first of its files that still leads there; without a helper, those of the
+/// calling thread's own namespace.
 ///
 /// # Errors
-/// When it can't be entered, or a file is not as expected.
+/// If it can't be entered, or a file is not as expected.
 pub fn read(
     helper: Option<&NamespaceHelper>,
     netns: u32,
@@ -120,10 +119,10 @@ pub fn read(
     parse(|setting| text(helper, netns, paths, setting))
 }
 
-/// The text of one of a namespace's files, by the same way.
+/// The text of one of a namespace's files, read in the same way.
 ///
 /// # Errors
-/// When it can't be entered, or the file can't be read.
+/// If it can't be entered, or the file can't be read.
 pub fn text(
     helper: Option<&NamespaceHelper>,
     netns: u32,

@@ -1,10 +1,10 @@
-//! What the kernel's tables take, from /proc/slabinfo.
+//! Memory of the kernel's tables, from /proc/slabinfo.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Caches that TIME_WAIT fills: mini-sockets, and the ports that they and all other sockets have.
+/// Caches that TIME_WAIT fills: mini-sockets, and the ports of these and all other sockets.
 pub const CACHES: [&str; 4] = [
     "tw_sock_TCP",
     "tw_sock_TCPv6",
@@ -15,13 +15,13 @@ pub const CACHES: [&str; 4] = [
 const SLABINFO: &str = "/proc/slabinfo";
 const SLABS: &str = "/sys/kernel/slab";
 
-/// One of the kernel's caches of equal objects.
+/// One of the kernel's caches of objects of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slab {
-    /// Objects in use. The kernel counts those that a CPU keeps ready as used, so that this may be some dozens
-    /// too many for each CPU.
+    /// Objects in use. The kernel counts those that a CPU keeps ready as used, so this may be too high by some dozens
+    /// per CPU.
     pub active_objects: u64,
-    /// Size of one, bytes, with what separates it from the next.
+    /// Size of one object, bytes, with the padding to the next.
     pub object_bytes: u64,
     /// Memory that the cache holds, used or not, bytes.
     pub held_bytes: u64,
@@ -33,7 +33,7 @@ pub enum SlabError {
     /// The file can't be read: root only, or not there.
     #[error("reading {SLABINFO}: {0}")]
     Unreadable(String),
-    /// This kernel keeps these objects together with others of the same size.
+    /// This kernel keeps these objects in one cache with others of the same size.
     #[error("this kernel keeps these objects in one cache with others of their size")]
     Merged,
     /// This kernel has no such cache.
@@ -58,7 +58,7 @@ fn one(name: &str, slabinfo: &io::Result<String>) -> Result<Slab, SlabError> {
         .as_ref()
         .map_err(|error| SlabError::Unreadable(error.to_string()))?;
     match find(text, name, page_bytes()) {
-        // A cache that has been merged is left as a link to the one that it is a part of.
+        // A merged cache is left as a link to the cache that it is a part of.
         Err(SlabError::Missing) if Path::new(SLABS).join(name).is_symlink() => {
             Err(SlabError::Merged)
         }
@@ -66,7 +66,7 @@ fn one(name: &str, slabinfo: &io::Result<String>) -> Result<Slab, SlabError> {
     }
 }
 
-/// A cache's line: name, active objects, objects, size of an object, objects a slab, pages a slab; after
+/// A cache's line: name, active objects, objects, size of an object, objects per slab, pages per slab; after
 /// `slabdata`: active slabs, slabs.
 fn find(slabinfo: &str, name: &str, page_bytes: u64) -> Result<Slab, SlabError> {
     let mut lines = slabinfo.lines();

@@ -10,17 +10,17 @@ use super::namespace_helper::NamespaceHelper;
 use super::sock_diag::{self, DiagError, DiagSocket, Query};
 use crate::enrich::netns;
 
-/// What could be seen, and what not.
+/// What could be scanned, and what could not.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// Namespaces in the order of their numbers.
     pub namespaces: Vec<NetnsSockets>,
-    /// Namespaces that exist and can't be looked into: number and reason.
+    /// Namespaces that exist and can't be scanned: number and reason.
     pub unscanned: Vec<(u32, String)>,
 }
 
-/// Lists the sockets of every namespace that a process lives in or a mount keeps alive; of those in `only`,
-/// where that is not empty. Without a helper no namespace but this thread's own can be entered.
+/// Lists the sockets of every namespace that a process is in or a mount keeps alive, or of those in `only` if it is
+/// not empty. Without a helper only this thread's own namespace can be read.
 pub fn take(helper: Option<&NamespaceHelper>, query: Query, only: &[u32]) -> Snapshot {
     let mut namespaces = Vec::new();
     let unscanned = visit(helper, only, |netns, _, socket| {
@@ -34,8 +34,8 @@ pub fn take(helper: Option<&NamespaceHelper>, query: Query, only: &[u32]) -> Sna
     }
 }
 
-/// Goes to the same namespaces, in the order of their numbers: `look` is given files that stand for one, and what
-/// lists its sockets. Returns those that could not be looked into, and why.
+/// Visits the same namespaces, in the order of their numbers: `look` gets files that stand for one, and a socket that
+/// lists its sockets. Returns those that could not be scanned, and why.
 pub fn visit(
     helper: Option<&NamespaceHelper>,
     only: &[u32],
@@ -78,7 +78,7 @@ pub fn namespaces() -> BTreeMap<u32, Vec<PathBuf>> {
     found
 }
 
-/// By the first of its files that still leads there; processes come and go.
+/// By the first of its files that still leads there: processes start and end.
 fn reach(
     helper: Option<&NamespaceHelper>,
     netns: u32,
@@ -101,7 +101,7 @@ fn reach(
     Err(DiagError::Enter(last))
 }
 
-/// Whether the way to a namespace leads nowhere any more, or elsewhere.
+/// Whether the path to a namespace no longer leads anywhere, or leads elsewhere.
 pub fn is_gone(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

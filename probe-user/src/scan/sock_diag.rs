@@ -1,4 +1,4 @@
-//! The dump itself: NETLINK_SOCK_DIAG, one network namespace a socket.
+//! The dump itself: NETLINK_SOCK_DIAG, with one socket for each network namespace.
 
 use std::collections::HashSet;
 use std::io;
@@ -16,12 +16,12 @@ const NLM_F_DUMP: u16 = 0x300;
 const REQUEST_BYTES: usize = HEADER_BYTES + 56;
 /// The kernel fills up to 32 KiB at a time.
 const BUFFER_BYTES: usize = 64 << 10;
-/// How often a dump is taken that the kernel says was disturbed; the last one is taken as it is.
+/// How often a dump is tried while the kernel reports it as interrupted. The last one is used as it is.
 const TRIES: u32 = 4;
-/// The kernel answers before recv() is called; it is not waited for longer than this.
+/// The kernel answers before recv() is called, so a longer wait is an error.
 const PATIENCE_S: libc::time_t = 10;
 
-/// What is asked for.
+/// What to list.
 #[derive(Clone, Copy, Debug)]
 pub struct Query {
     /// States, as bits of their numbers. A mini-socket has the state that it shows.
@@ -58,16 +58,16 @@ impl Query {
 /// Why sockets can't be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum DiagError {
-    /// No netlink socket, or it can't be used.
+    /// The netlink socket can't be opened or used.
     #[error("asking the kernel for its sockets")]
     Io(#[from] io::Error),
     /// The sockets are in a namespace that can't be entered.
     #[error("entering the namespace")]
     Enter(#[source] io::Error),
-    /// The kernel has nobody to answer.
+    /// The kernel lacks the module that answers.
     #[error("this kernel can't list TCP sockets: no module tcp_diag (try: modprobe tcp_diag)")]
     NoModule,
-    /// The answer is no, or makes no sense.
+    /// The kernel refuses, or its answer is not valid.
     #[error(transparent)]
     Message(MessageError),
 }
@@ -81,7 +81,8 @@ impl From<MessageError> for DiagError {
     }
 }
 
-/// Lists the sockets of the namespace it was made in, wherever its user has gone since. Takes no privilege.
+/// Lists the sockets of the namespace it was created in, whichever namespace its user has entered since. Needs no
+/// privilege.
 #[derive(Debug)]
 pub struct DiagSocket {
     socket: OwnedFd,
@@ -100,12 +101,12 @@ pub fn open() -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: made just now, no other owner.
+    // SAFETY: the descriptor was just created and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 impl DiagSocket {
-    /// Uses a socket made by [`open`].
+    /// Uses a socket from [`open`].
     ///
     /// # Errors
     /// errno of setsockopt().
@@ -134,8 +135,8 @@ impl DiagSocket {
         })
     }
 
-    /// The TCP sockets of both IP versions, each once. Those made, gone or changed meanwhile may be missing
-    /// or old.
+    /// The TCP sockets of both IP versions, each once. Sockets that are created, closed or changed in between may be
+    /// missing or out of date.
     pub fn dump(&mut self, query: Query) -> Result<Vec<Row>, DiagError> {
         let mut rows: Vec<Row> = self.dump_into(query, Vec::new)?;
         let mut seen = HashSet::with_capacity(rows.len());
@@ -143,8 +144,8 @@ impl DiagSocket {
         Ok(rows)
     }
 
-    /// The same for what makes something smaller of them: `anew` is called again where the dump has to be. A socket
-    /// that moved meanwhile may come twice.
+    /// The same, collected into a smaller summary. `anew` is called again each time the dump is repeated. A socket
+    /// that moved in between may come twice.
     pub fn dump_into<R: Extend<Row>>(
         &mut self,
         query: Query,
@@ -156,7 +157,7 @@ impl DiagSocket {
             let mut is_interrupted = self.dump_family(libc::AF_INET, query, &mut rows)?;
             match self.dump_family(libc::AF_INET6, query, &mut rows) {
                 Ok(interrupted) => is_interrupted |= interrupted,
-                // A kernel without IPv6.
+                // This kernel has no IPv6.
                 Err(DiagError::NoModule) => {}
                 Err(error) => return Err(error),
             }
@@ -167,7 +168,7 @@ impl DiagSocket {
         }
     }
 
-    /// Whether it was disturbed.
+    /// Returns whether it was interrupted.
     fn dump_family(
         &mut self,
         family: i32,
@@ -203,10 +204,10 @@ impl DiagSocket {
         }
     }
 
-    /// Length of the next datagram of the kernel, now in the buffer.
+    /// Length of the kernel's next datagram, which is then in the buffer.
     fn receive(&mut self) -> io::Result<usize> {
         loop {
-            // A cut datagram can't be had again, so its length is asked for first.
+            // A truncated datagram is lost, so its length is queried first.
             let (length, _) = self.receive_with(libc::MSG_PEEK | libc::MSG_TRUNC)?;
             if length > self.buffer.len() {
                 self.buffer.resize(length, 0);
@@ -318,7 +319,7 @@ mod tests {
         assert!(accepted.times.is_some());
 
         drop(client);
-        // The server's end of the stream says that the FIN has come.
+        // The server's end of the stream shows that the FIN has arrived.
         server.read_to_end(&mut Vec::new()).unwrap();
         let rows = dump(Query::of(&[TcpState::CloseWait]));
         let [left] = find(&rows, target, at_client)[..] else {

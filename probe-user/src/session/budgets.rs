@@ -1,4 +1,4 @@
-//! Looks at what budgets of local ports are worked out from: sockets and settings of every namespace.
+//! Collects what budgets of local ports are computed from: sockets and settings of every namespace.
 
 use std::collections::HashMap;
 
@@ -14,9 +14,9 @@ use crate::scan::snapshot::visit;
 use crate::scan::sock_diag::Query;
 use twtrace_wire::TcpState;
 
-/// Sockets and settings of every namespace, of those in `only` where that is not empty, or why they are not
-/// known. Those that go away meanwhile are left out. `of_bind` gives the ports that belong to a bind(), where the kernel's table
-/// can be read.
+/// Sockets and settings of every namespace, or of those in `only` if it is not empty, or why they are not known.
+/// Namespaces that are removed in between are left out. `of_bind` gives the ports that belong to a bind(), if the
+/// kernel's table can be read.
 pub fn look(
     helper: Option<&NamespaceHelper>,
     only: &[u32],
@@ -33,7 +33,7 @@ pub fn look(
                 return Ok(());
             }
         };
-        // One by one: a million rows are more than what is made of them.
+        // Row by row: a million rows take more memory than their summary.
         let sorting = diag.dump_into(Query::all(), || {
             let is_server = |port| servers.has(netns, port);
             Sorting(SnapshotBuilder::new(sysctls.range, is_server))
@@ -54,7 +54,7 @@ pub fn look(
     looks
 }
 
-/// Takes rows of a dump.
+/// Passes the rows of a dump to the builder.
 struct Sorting<S>(SnapshotBuilder<S>);
 
 impl<S: Fn(u16) -> bool> Extend<Row> for Sorting<S> {

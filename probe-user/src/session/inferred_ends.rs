@@ -1,5 +1,4 @@
-//! Where no hook sees TIME_WAITs end: their presumed ends, and looks at the kernel's sockets that put them
-//! right.
+//! If no hook sees TIME_WAITs end: their presumed ends, and checks of the kernel's sockets that correct them.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -15,13 +14,13 @@ use crate::scan::setting::{self, Setting};
 use crate::scan::snapshot::{self, namespaces};
 use crate::scan::sock_diag::Query;
 
-/// How often the kernel is asked for its sockets, in namespaces with TIME_WAITs that are presumed to live. A
-/// hundred thousand take it a tenth of a second.
+/// How often the kernel's sockets are listed, in namespaces with TIME_WAITs that are presumed to be alive. Listing a
+/// hundred thousand takes a tenth of a second.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Presumed ends, and the way to look.
+/// Presumed ends, and what checks need.
 #[derive(Debug)]
 pub struct LiveInferredEnds {
     ends: InferredEnds,
@@ -30,7 +29,7 @@ pub struct LiveInferredEnds {
 }
 
 impl LiveInferredEnds {
-    /// With room for so many TIME_WAITs.
+    /// With room for this many TIME_WAITs.
     pub fn new(max_entries: u32) -> Self {
         Self {
             ends: InferredEnds::new(usize::try_from(max_entries).unwrap_or(usize::MAX)),
@@ -39,22 +38,22 @@ impl LiveInferredEnds {
         }
     }
 
-    /// Other namespaces can be looked into through this.
+    /// Uses this helper to enter other namespaces.
     pub fn look_through(&mut self, helper: Option<Rc<NamespaceHelper>>) {
         self.helper = helper;
     }
 
-    /// TIME_WAITs whose ends will go untold, so far.
+    /// TIME_WAITs so far whose ends will not be reported.
     pub fn without_room(&self) -> u64 {
         self.ends.without_room
     }
 
-    /// The end that an event shows, which came before it.
+    /// The end that an event implies, which happened before it.
     pub fn note(&mut self, event: &Event, clocks: Clocks) -> Option<Event> {
         self.ends.note(event, clocks)
     }
 
-    /// Ends that are due, and now and then those that a look shows.
+    /// Ends that are due, and from time to time those that a check shows.
     pub fn tick(&mut self, now_ns: u64, clocks: Clocks) -> Vec<Event> {
         if self.looked.elapsed() >= BETWEEN_LOOKS {
             return self.look(now_ns, clocks);
@@ -62,7 +61,7 @@ impl LiveInferredEnds {
         self.ends.expired(now_ns, clocks)
     }
 
-    /// Ends that a look shows, and those that are due. `now_ns` is CLOCK_MONOTONIC before it.
+    /// Ends that a check shows, and those that are due. `now_ns` is CLOCK_MONOTONIC before the check.
     pub fn look(&mut self, now_ns: u64, clocks: Clocks) -> Vec<Event> {
         let wanted = self.ends.namespaces();
         let mut told = Vec::new();
@@ -95,7 +94,7 @@ impl LiveInferredEnds {
         told
     }
 
-    /// `None` where the kernel has no such setting.
+    /// `None` if the kernel has no such setting.
     fn seconds(&self, netns: u32, paths: &[PathBuf], setting: Setting) -> Option<u64> {
         let text = setting::text(self.helper.as_deref(), netns, paths, setting).ok()?;
         text.trim().parse().ok()

@@ -1,4 +1,4 @@
-//! What the kernel side counted, and of whom.
+//! What the kernel side counted, and for which processes.
 
 use anyhow::Result;
 use twtrace_core::event::Process;
@@ -8,7 +8,7 @@ use twtrace_wire::{NetnsKey, ProcessKey};
 use super::Session;
 
 impl Session {
-    /// The processes of the command that is followed; `None` where none is.
+    /// The processes of the followed command; `None` if none is followed.
     pub fn family(&self) -> Result<Option<Vec<ProcessKey>>> {
         match &self.filter.family {
             Some(_) => Ok(Some(self.attached.descendants()?)),
@@ -19,7 +19,7 @@ impl Session {
     /// What the kernel side counted so far.
     pub fn kernel_totals(&self) -> Result<KernelTotals> {
         if let Some(family) = &self.filter.family {
-            // Totals, and sockets that exist, may be of processes that no event told of.
+            // Totals, and sockets that exist, may belong to processes without an event.
             family.add(self.attached.descendants()?);
         }
         Ok(KernelTotals {
@@ -30,8 +30,8 @@ impl Session {
         })
     }
 
-    /// What the kernel side counted since it was last taken from it, with the names of its processes. It is gone
-    /// from there then.
+    /// Takes what the kernel side counted since the last call, with the names of its processes. The kernel side no
+    /// longer has these counts then.
     pub fn take_totals(&mut self) -> Result<KernelTotals> {
         let mut taken = self.attached.take_totals()?;
         self.taken_back.settle(&mut taken.processes);
@@ -43,7 +43,7 @@ impl Session {
         })
     }
 
-    /// Forgets what the kernel side counted in a namespace that is gone.
+    /// Forgets what the kernel side counted in a removed namespace.
     pub fn forget_netns(&mut self, netns: NetnsKey) -> Result<()> {
         Ok(self.attached.forget_netns(netns)?)
     }
@@ -53,7 +53,7 @@ impl Session {
         self.decoder.netns_order.borrow_mut().nth(key)
     }
 
-    /// A process that the kernel side counted, completed; `None` where the key names none.
+    /// A process that the kernel side counted, with its details; `None` if the key names none.
     pub fn named(&mut self, key: ProcessKey) -> Option<Process> {
         let names = self.attached.names_of(key);
         let mut process = Process::from_names(key, names.as_ref())?;

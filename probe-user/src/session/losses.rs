@@ -1,9 +1,8 @@
-//! What was lost since it was last told.
+//! What was lost since losses were last reported.
 
 use twtrace_core::event::LostBy;
 use twtrace_wire::Probe;
 
-/// Keeps count.
 #[derive(Debug, Default)]
 pub struct Losses {
     /// Records that could not be read, so far.
@@ -13,7 +12,7 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Losses by probe since the last call, given the kernel side's counters; only those that grew.
+    /// Losses by probe since the last call, from the kernel side's counters. Only those that increased.
     pub fn since_last(&mut self, lost: &[u64; Probe::COUNT]) -> Vec<(LostBy, u64)> {
         let mut grown: Vec<_> = Probe::ALL
             .iter()

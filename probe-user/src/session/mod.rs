@@ -38,34 +38,34 @@ use ring::Ring;
 use sink::Sink;
 use taken_back::TakenBack;
 
-/// How often the offset of the wall clock is measured, and losses are looked for.
+/// How often the offset of the wall clock is measured and losses are checked.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
-/// After this time without a start a mini-socket's timer was stopped for good, nanoseconds.
+/// A mini-socket's timer that is not restarted within this time was stopped for good, nanoseconds.
 const CANCELLED_FOR_NS: u64 = 1_000_000_000;
 
-/// Attached probes and all that turns their records into events.
+/// Attached probes, and what turns their records into events.
 pub struct Session {
     attached: Attached,
     ring: Ring,
     decoder: Decoder,
     reset_correlation: ResetCorrelation,
-    /// Empty; kept for its room.
+    /// Always empty between calls; kept for its capacity.
     released: Vec<Event>,
     enricher: Enricher,
     filter: Filter,
     losses: Losses,
     taken_back: TakenBack,
-    /// `None` where ends of TIME_WAITs are seen.
+    /// `None` if ends of TIME_WAITs are seen.
     inferred_ends: Option<LiveInferredEnds>,
     housekept: Instant,
     start: Moment,
 }
 
 impl Session {
-    /// Attaches the probes; they count and report from [`Self::begin_counting`] on. Needs a tokio runtime.
+    /// Attaches the probes. They count and report from [`Self::begin_counting`] on. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When the kernel refuses the probes, or a clock.
+    /// If the kernel refuses the probes, or a clock.
     pub fn attach(options: &ProbeOptions, filter: Filter) -> Result<Self> {
         let options = ProbeOptions {
             existing_sockets: open::expected_sockets(),
@@ -117,10 +117,10 @@ impl Session {
         })
     }
 
-    /// Has the probes count and report from now on, all at once.
+    /// Makes all probes count and report from now on, at the same moment.
     ///
     /// # Errors
-    /// When the kernel refuses a clock or a map.
+    /// If the kernel refuses a clock or a map.
     pub fn begin_counting(&mut self) -> Result<()> {
         let mono_ns = self.attached.begin_counting()?;
         self.start = Moment {
@@ -145,17 +145,16 @@ impl Session {
         }
     }
 
-    /// What answers each question.
+    /// The tier that was chosen for each question.
     pub fn tiers(&self) -> &Tiers {
         self.attached.tiers()
     }
 
-    /// The attached probes.
     pub fn attached(&self) -> &Attached {
         &self.attached
     }
 
-    /// Looks a process up.
+    /// Looks up the details of a process.
     pub fn complete(&mut self, process: &mut Process) {
         let Self {
             enricher, attached, ..
@@ -163,7 +162,7 @@ impl Session {
         enricher.complete(process, &|directory| attached.process_now(directory));
     }
 
-    /// Looks the processes of an event up.
+    /// Looks up the details of an event's processes.
     fn complete_event(&mut self, event: &mut Event) {
         let Self {
             enricher, attached, ..
@@ -171,7 +170,7 @@ impl Session {
         enricher.complete_event(event, &|directory| attached.process_now(directory));
     }
 
-    /// Shows other events from here on.
+    /// Applies another filter from here on.
     pub fn set_filter(&mut self, filter: Filter) {
         self.filter = filter;
     }
@@ -194,10 +193,10 @@ impl Session {
         self.inferred_ends.is_none()
     }
 
-    /// Now, on both clocks.
+    /// The current time, on both clocks.
     ///
     /// # Errors
-    /// When the kernel refuses a clock.
+    /// If the kernel refuses a clock.
     pub fn now(&self) -> Result<Moment> {
         let mono_ns = monotonic_ns().context("reading the clocks")?;
         Ok(Moment {
@@ -209,7 +208,7 @@ impl Session {
     /// Waits until there may be something to drain. Can be cancelled.
     ///
     /// # Errors
-    /// When the ring buffer can't be polled.
+    /// If the ring buffer can't be polled.
     pub async fn ready(&mut self) -> Result<()> {
         self.ring
             .ready()
@@ -217,17 +216,17 @@ impl Session {
             .context("waiting for the ring buffer")
     }
 
-    /// The same, but not before this moment.
+    /// The same, but not before `moment`.
     pub async fn ready_after(&mut self, moment: Instant) -> Result<()> {
         tokio::time::sleep_until(moment.into()).await;
         self.ready().await
     }
 
-    /// Takes one batch out of the ring buffer and hands what can be judged to the sink. True where the ring
+    /// Takes one batch out of the ring buffer, and passes the events that are final to the sink. True if the ring
     /// buffer was empty then.
     ///
     /// # Errors
-    /// When the sink refuses, or a clock or map can't be read.
+    /// If the sink refuses, or a clock or map can't be read.
     pub fn drain(&mut self, sink: &mut dyn Sink) -> Result<bool> {
         self.housekeeping(sink)?;
         self.enricher.keep_up();
@@ -254,7 +253,7 @@ impl Session {
         Ok(is_empty)
     }
 
-    /// Hands what no replacement can reach any more to the sink, given that every record before
+    /// Passes events to the sink that no later record can replace any more, given that every record before
     /// `seen_until_ns` was taken.
     fn deliver(&mut self, seen_until_ns: u64, sink: &mut dyn Sink) -> Result<()> {
         let mut events = std::mem::take(&mut self.released);
@@ -287,7 +286,7 @@ impl Session {
         Ok(())
     }
 
-    /// Finds out whether a process belongs to the command that is followed.
+    /// Finds out whether a process belongs to the followed command.
     fn meet(&self, process: Option<&Process>) -> Result<()> {
         if let (Some(family), Some(process)) = (&self.filter.family, process) {
             family.meet(process.key, |key| self.attached.is_descendant(key))?;
@@ -301,13 +300,14 @@ impl Session {
             .try_for_each(|event| self.forward(event, sink))
     }
 
-    /// Drains what was written so far, and hands everything to the sink, also what could still be replaced.
+    /// Drains what was written so far, and passes everything to the sink, including events that could still be
+    /// replaced.
     ///
     /// # Errors
     /// As [`Self::drain`].
     pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<()> {
         let end = self.now()?.mono_ns;
-        // New records may come as fast as they are taken, so there has to be an end to it.
+        // New records may arrive as fast as they are taken, so the loop needs an end.
         while !self.drain(sink)?
             && self
                 .reset_correlation
@@ -315,7 +315,7 @@ impl Session {
                 .is_none_or(|latest| latest < end)
         {}
         self.take_cancelled(u64::MAX)?;
-        // No more records will come.
+        // No more records will arrive.
         self.deliver(u64::MAX, sink)?;
         let (now_ns, clocks) = (self.now()?.mono_ns, self.decoder.clocks);
         if let Some(inferred_ends) = &mut self.inferred_ends {
@@ -343,7 +343,7 @@ impl Session {
         self.report_losses(sink)
     }
 
-    /// Takes up the ends of mini-sockets that only time could tell from timers that are started again.
+    /// Takes ends of mini-sockets by a stopped timer. Only time distinguishes them from timers that are restarted.
     fn take_cancelled(&mut self, before_ns: u64) -> Result<()> {
         for ended in self.attached.take_cancelled(before_ns)? {
             match self.decoder.end(&ended) {

@@ -1,4 +1,4 @@
-//! Looks at the kernel beside its events: when tracing begins, now and then, and when it ends.
+//! Samples of the kernel beside its events: when tracing begins, at intervals, and when it ends.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -21,7 +21,7 @@ use crate::scan::namespace;
 use crate::scan::namespace_helper::NamespaceHelper;
 use crate::stack::Stacks;
 
-/// What is looked at.
+/// What to sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wants {
     /// Sockets and settings, for budgets of local ports.
@@ -31,28 +31,26 @@ pub struct Wants {
 }
 
 impl Wants {
-    /// Everything.
     pub const ALL: Self = Self {
         sockets: true,
         namespaces: true,
     };
 }
 
-/// Looks, and keeps what it takes to look. Of what passes it takes what tells where to look.
+/// Takes samples, and keeps what they need. From the events that pass it learns which namespaces to sample.
 #[derive(Debug)]
 pub struct Observer {
     helper: Option<Rc<NamespaceHelper>>,
-    /// Namespaces to look into; all where it is empty.
+    /// Namespaces to sample; all if it is empty.
     only: Vec<u32>,
     wants: Wants,
     auditor: Auditor,
     servers: ServerPorts,
-    /// When the last look at sockets and namespaces ended, and how long it took.
+    /// When the last sample of sockets and namespaces ended, and how long it took.
     looked: (Instant, Duration),
 }
 
 impl Observer {
-    /// Nothing looked at yet.
     pub fn new(
         session: &Session,
         helper: Option<Rc<NamespaceHelper>>,
@@ -60,7 +58,7 @@ impl Observer {
         wants: Wants,
     ) -> Self {
         let auditor = Auditor::begin(session.sight(), &identify(session));
-        // Those that are there are the first with their numbers.
+        // Namespaces that exist now are the first with their numbers.
         for key in auditor.namespaces() {
             session.netns_nth(key);
         }
@@ -74,10 +72,10 @@ impl Observer {
         }
     }
 
-    /// Looks at sockets and namespaces, and how these are called.
+    /// Samples sockets and namespaces, with the names of namespaces.
     ///
     /// # Errors
-    /// When a clock can't be read.
+    /// If a clock can't be read.
     pub fn look(&mut self, session: &Session) -> Result<Vec<Observation>> {
         let began = Instant::now();
         let mut seen = vec![observation(
@@ -85,7 +83,7 @@ impl Observer {
             Seen::Names(netns_names::find()),
         )];
         if self.wants.sockets {
-            // Of a million sockets a list takes 16 MiB: not beside what batches of events have left.
+            // A list of a million sockets takes 16 MiB: first free what batches of events have left.
             allocator::give_back();
             let at = session.now()?;
             let of_bind = || session.attached().ports_of_bind();
@@ -106,18 +104,18 @@ impl Observer {
         Ok(seen)
     }
 
-    /// Whether the next look is due: after this time, and no sooner than is cheap.
+    /// Whether the next sample is due: after `interval`, or later if samples would take too much of the time.
     pub fn is_look_due(&self, interval: Duration) -> bool {
-        /// A look may take this part of the time.
+        /// A sample may take one part in this many of the time.
         const SHARE: u32 = 100;
         let (at, took) = self.looked;
         at.elapsed() >= interval.max(took * SHARE)
     }
 
-    /// Connections in CLOSE_WAIT, and what the kernel's tables take.
+    /// Connections in CLOSE_WAIT, and the memory of the kernel's tables.
     ///
     /// # Errors
-    /// When a clock can't be read.
+    /// If a clock can't be read.
     pub fn look_at_tables(&self, session: &mut Session) -> Result<Vec<Observation>> {
         let at = session.now()?;
         let hidden = hidden(session, &self.only)?;
@@ -132,7 +130,7 @@ impl Observer {
     /// Reads the counters of namespaces that had births, if that is due: they may vanish before the end.
     ///
     /// # Errors
-    /// When a map or a clock can't be read.
+    /// If a map or a clock can't be read.
     pub fn keep_up(&mut self, session: &Session) -> Result<()> {
         let now_ns = session.now()?.mono_ns;
         if self.auditor.is_due(now_ns) {
@@ -146,27 +144,27 @@ impl Observer {
         Ok(())
     }
 
-    /// Reads the audit's counters once more. True when they stand still.
+    /// Reads the audit's counters once more. True when they no longer change.
     pub fn audit_step(&mut self, session: &Session) -> Result<bool> {
         let seen = seen_by_netns(session)?;
         let now_ns = session.now()?.mono_ns;
         Ok(self.auditor.step(&seen, now_ns, &identify(session)))
     }
 
-    /// Reads what the kernel has counted before the probes count. To be called just before [`Session::begin_counting`].
+    /// Reads the kernel's counters before the probes count. To be called just before [`Session::begin_counting`].
     ///
     /// # Errors
-    /// When a clock can't be read.
+    /// If a clock can't be read.
     pub fn read_before_start(&mut self, session: &Session) -> Result<()> {
         let now_ns = session.now()?.mono_ns;
         self.auditor.read_before_start(now_ns, &identify(session));
         Ok(())
     }
 
-    /// Reads it once more just after that: what the kernel counted meanwhile may be missing on the other side.
+    /// Reads the counters again just after that: the probes may lack what the kernel counted in between.
     ///
     /// # Errors
-    /// When a map or a clock can't be read.
+    /// If a map or a clock can't be read.
     pub fn read_at_start(&mut self, session: &Session) -> Result<()> {
         let seen = seen_by_netns(session)?;
         let now_ns = session.now()?.mono_ns;
@@ -185,14 +183,14 @@ impl Observer {
         Ok(())
     }
 
-    /// The audit, given what was counted when its readings ended.
+    /// The audit, given what the probes had counted when its readings ended.
     pub fn audit(&self, session: &Session, seen: &SeenByNetns, at: Moment) -> Observation {
         let nth = |key| session.netns_nth(key);
         let rows = self.auditor.rows(seen, at.mono_ns, &nth);
         observation(at, Seen::Audit(rows))
     }
 
-    /// After an audit, where tracing goes on for weeks: forgets namespaces that are gone, here and in the kernel.
+    /// Forgets removed namespaces, here and in the kernel. To be called after an audit if tracing runs for weeks.
     pub fn forget_gone(&mut self, session: &mut Session) -> Result<()> {
         for netns in self.auditor.rotate(&seen_by_netns(session)?) {
             session.forget_netns(netns)?;
@@ -200,10 +198,10 @@ impl Observer {
         Ok(())
     }
 
-    /// An audit in between: not as still as that of the end.
+    /// An audit while tracing continues: its counters still change, unlike at the end.
     ///
     /// # Errors
-    /// When a map or a clock can't be read.
+    /// If a map or a clock can't be read.
     pub fn audit_now(&mut self, session: &Session) -> Result<Observation> {
         self.begin_audit(session)?;
         self.audit_step(session)?;
@@ -231,7 +229,7 @@ impl Sink for Observer {
     }
 }
 
-/// What the kernel side counted since it was last taken from it, with the names of its processes.
+/// Takes what the kernel side counted since the last call, with the names of its processes.
 pub fn taken_totals(session: &mut Session) -> Result<Observation> {
     let at = session.now()?;
     let mut totals = session.take_totals()?;
@@ -242,7 +240,7 @@ pub fn taken_totals(session: &mut Session) -> Result<Observation> {
 /// What the kernel side counted so far, with the names of its processes.
 ///
 /// # Errors
-/// When a map or a clock can't be read.
+/// If a map or a clock can't be read.
 pub fn totals(session: &mut Session) -> Result<Observation> {
     let at = session.now()?;
     let mut totals = session.kernel_totals()?;
@@ -250,7 +248,7 @@ pub fn totals(session: &mut Session) -> Result<Observation> {
     Ok(observation(at, Seen::Totals(totals)))
 }
 
-/// The processes of the command that is followed, with their names; nothing where none is.
+/// The processes of the followed command, with their names; `None` if none is followed.
 pub fn family(session: &mut Session) -> Result<Option<Observation>> {
     let at = session.now()?;
     let Some(members) = session.family()? else {
@@ -275,7 +273,7 @@ fn named(
         .collect()
 }
 
-/// What places in the code led to.
+/// What each place in the code led to.
 pub fn stacks(session: &mut Session, stacks: &mut Stacks, at: Moment) -> Result<Observation> {
     stacks.look_now(session.attached())?;
     let counts = session.attached().site_counts()?;
@@ -288,8 +286,8 @@ pub fn seen_by_netns(session: &Session) -> Result<SeenByNetns> {
     Ok(session.attached().netns()?.into_iter().collect())
 }
 
-/// Namespaces in which something was counted, and which may be hidden: of those in `only`, where that is not empty. None where
-/// /proc shows all processes.
+/// Namespaces in which something was counted and that may be hidden; only those in `only`, if it is not empty. Empty
+/// if /proc shows all processes.
 fn hidden(session: &Session, only: &[u32]) -> Result<Vec<u32>> {
     if pid_namespace::shows_all() {
         return Ok(Vec::new());
@@ -301,7 +299,7 @@ fn hidden(session: &Session, only: &[u32]) -> Result<Vec<u32>> {
         .collect())
 }
 
-/// How the session's kernel side tells namespaces apart.
+/// How the session's kernel side distinguishes namespaces.
 fn identify(session: &Session) -> impl Fn(&File) -> Option<NetnsKey> + '_ {
     |file| session.attached().netns_identity(file)
 }

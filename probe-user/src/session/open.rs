@@ -1,7 +1,7 @@
 //! The start-up scan: connections that were open before the probes were attached.
 //!
-//! Attach first, then scan: what was opened or closed meanwhile is known by its events, and they win. The
-//! kernel side is told of every socket by its cookie, and looks there when one that it does not know acts.
+//! Attach first, then scan: what was opened or closed in between is known from its events, and they take precedence.
+//! The kernel side gets every socket by its cookie, and searches there when a socket that it does not know acts.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -24,11 +24,10 @@ use crate::scan::setting;
 use crate::scan::snapshot::{self, Snapshot, namespaces};
 use crate::scan::sock_diag::Query;
 
-/// Room for sockets that are opened between the first look and the scan.
+/// Room for sockets that are opened between the first count and the scan.
 const SLACK: u64 = 1024;
 
-/// How many sockets the scan will find, roughly; mini-sockets of namespaces that no process lives in are not
-/// looked for.
+/// How many sockets the scan will find, roughly. Mini-sockets of namespaces without a process are not included.
 pub fn expected_sockets() -> u64 {
     let sockstat = |net: &Path| fs::read_to_string(net.join("sockstat")).unwrap_or_default();
     let ways = namespaces().into_values();
@@ -36,7 +35,7 @@ pub fn expected_sockets() -> u64 {
         .filter_map(|paths| proc_net(&paths))
         .filter_map(|net| sockstat_alive(&sockstat(&net)))
         .sum();
-    // This one is of the whole host.
+    // This value is for the whole host.
     let full = sockstat_allocated(&sockstat(Path::new("/proc/self/net"))).unwrap_or(0);
     let sockets = full.saturating_add(minis);
     sockets.saturating_add(sockets / 4).saturating_add(SLACK)
@@ -49,11 +48,11 @@ fn proc_net(paths: &[PathBuf]) -> Option<PathBuf> {
 }
 
 impl Session {
-    /// Scans what is open in every namespace that can be reached, or in those in `only`, where that is not
-    /// empty. What can't be found out stays unknown, and so it is told.
+    /// Scans what is open in every namespace that can be reached, or in those in `only` if it is not empty. What
+    /// can't be found out is reported as unknown.
     ///
     /// # Errors
-    /// When the kernel side can't be told.
+    /// If the sockets can't be passed to the kernel side.
     pub fn adopt_open(&mut self, helper: Option<&Rc<NamespaceHelper>>, only: &[u32]) -> Result<()> {
         self.learn_starts();
         self.learn_pids();
@@ -85,12 +84,12 @@ impl Session {
         Ok(())
     }
 
-    /// Learns by which ids /proc shows processes, where these are not those that events have.
+    /// Learns the ids under which /proc shows processes, if they differ from those in events.
     pub fn learn_pids(&mut self) {
         pid_namespace::learn(|pid| self.key_of_pid(pid));
     }
 
-    /// Learns on which clock /proc shows when processes started.
+    /// Learns which clock /proc uses for the start of processes.
     pub(super) fn learn_starts(&mut self) {
         let Some(pid) = procfs::own_pid() else {
             return;
@@ -101,18 +100,19 @@ impl Session {
         }
     }
 
-    /// As events name the process that /proc shows by this id; `None` where it is gone, or the kernel does not say.
+    /// The key that events have for the process that /proc shows under this id; `None` if it has ended, or the kernel
+    /// does not report it.
     pub fn key_of_pid(&self, pid: u32) -> Option<ProcessKey> {
         self.process_now(pid).map(|now| now.key)
     }
 
-    /// The same, with what it runs and where.
+    /// The same, with its program and its cgroup.
     pub fn process_now(&self, pid: u32) -> Option<ProcessNow> {
         let directory = File::open(format!("/proc/{pid}")).ok()?;
         self.attached.process_now(directory.as_raw_fd())
     }
 
-    /// The holders as events name them.
+    /// Turns holders into processes as events name them.
     fn identify(
         &mut self,
         sockets: &[OpenSocket],
@@ -137,7 +137,7 @@ impl Session {
         processes
     }
 
-    /// `None` where the process is gone, another one by now, or in exec().
+    /// `None` if the process has ended, was replaced by another one, or is in exec().
     fn identify_one(&self, holder: &Holder) -> Option<Process> {
         let now = self.process_now(holder.pid)?;
         let is_it = procfs::shown_ticks(now.key.start_boot_ns) == holder.start_ticks;

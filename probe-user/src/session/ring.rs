@@ -9,12 +9,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use twtrace_core::event::batch::{Batch, BatchBuilder};
 
-/// The kernel side wakes us only when the ring buffer is filling up, so we look by ourselves this often.
+/// How often userspace polls: the kernel side wakes it only when the ring buffer is filling up.
 const TICK: Duration = Duration::from_millis(50);
-/// A batch ends when it is this long: output must not wait for a ring buffer that never empties.
+/// A batch ends at this length: output must not wait for a ring buffer that never becomes empty.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// Shows the next record to a function, then gives its space back; false where there is none.
+/// Passes the next record to a function, then frees its space. False if there is none.
 type Next = Box<dyn FnMut(&mut dyn FnMut(&[u8])) -> bool>;
 
 /// The reading end of the ring buffer.
@@ -26,17 +26,17 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Reads records by `next`; `descriptor` is the ring buffer's, to poll. Needs a tokio runtime.
+    /// Reads records through `next`; `descriptor` is the ring buffer's, to poll. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When the descriptor can't be polled.
+    /// If the descriptor can't be polled.
     pub fn new(
         descriptor: OwnedFd,
         next: impl FnMut(&mut dyn FnMut(&[u8])) -> bool + 'static,
     ) -> io::Result<Self> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // SAFETY: an OwnedFd is the same open descriptor until it is dropped, which the AsyncFd does itself.
+        // SAFETY: an OwnedFd stays the same open descriptor until it is dropped, which the AsyncFd does itself.
         let descriptor =
             unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?;
         Ok(Self {
@@ -47,14 +47,14 @@ impl Ring {
         })
     }
 
-    /// Waits for the kernel side's word or for the next tick. Can be cancelled.
+    /// Waits for the kernel side to wake us, or for the next tick. Can be cancelled.
     ///
     /// # Errors
-    /// When polling fails.
+    /// If polling fails.
     pub async fn ready(&mut self) -> io::Result<()> {
         tokio::select! {
             guard = self.descriptor.readable() => {
-                // Whatever is there is taken next, and what comes after that is announced anew.
+                // Whatever is there is taken next; later records wake us again.
                 guard?.clear_ready();
                 Ok(())
             }
@@ -62,7 +62,7 @@ impl Ring {
         }
     }
 
-    /// Takes what is there, up to the length of a batch. True where nothing was left then.
+    /// Takes what is there, up to the length of a batch. True if nothing was left.
     pub fn take_batch(&mut self) -> (Batch, bool) {
         let Self { next, builder, .. } = self;
         let mut is_empty = false;

@@ -1,4 +1,4 @@
-//! Where tracing hands what it finds: sinks, and how several become one.
+//! Sinks, which take what tracing finds, and how to combine them.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use twtrace_core::event::{Event, Lost};
 use twtrace_core::model::observation::Observation;
 use twtrace_core::model::tally::Tally;
 
-/// Takes what tracing finds. Nothing has a default: a sink that has no use for something says so itself.
+/// Takes what tracing finds. No method has a default: a sink that ignores something has to implement that.
 pub trait Sink {
     /// An event, before the filter.
     fn any_event(&mut self, event: &Event);
@@ -15,18 +15,18 @@ pub trait Sink {
     /// An event that passes the filter.
     ///
     /// # Errors
-    /// When it can't be taken; tracing then ends.
+    /// If it can't be taken; tracing then ends.
     fn event(&mut self, event: &Event) -> Result<()>;
 
     /// Something was lost since the last time.
     fn lost(&mut self, lost: &Lost) -> Result<()>;
 
-    /// Something was read of the kernel beside its events. Lent where another sink needs it, too: one that keeps it
-    /// makes its own copy only then.
+    /// Data read from the kernel beside its events. Borrowed if another sink needs it too: a sink that keeps it makes
+    /// its own copy only then.
     fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()>;
 }
 
-/// Hands everything to two sinks. Observations are lent to the first, and given to the second.
+/// Passes everything to two sinks. Observations are lent to the first, and given to the second.
 #[derive(Debug)]
 pub struct Tee<A, B>(pub A, pub B);
 
@@ -70,7 +70,7 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     }
 }
 
-/// One that may not be there.
+/// A sink that may be absent.
 impl<S: Sink> Sink for Option<S> {
     fn any_event(&mut self, event: &Event) {
         if let Some(sink) = self {
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// Notes what it is given, and whether it may keep it; refuses events if it is told to.
+    /// Notes what it receives, and whether it owns it. Refuses events if configured to.
     #[derive(Default)]
     struct Noting {
         calls: Vec<&'static str>,

@@ -1,4 +1,4 @@
-//! What is looked up of the sockets that exist: who left them in CLOSE_WAIT, and what memory they take.
+//! Scans of the sockets that exist: who left them in CLOSE_WAIT, and what memory they take.
 
 use std::collections::HashMap;
 
@@ -18,8 +18,8 @@ use crate::scan::slab;
 use crate::scan::snapshot;
 use crate::scan::sock_diag::Query;
 
-/// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` where that is not empty. `hidden` are those that
-/// may not be found.
+/// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` if it is not empty. `hidden` are namespaces
+/// that may not be found.
 pub fn close_wait(
     helper: Option<&NamespaceHelper>,
     only: &[u32],
@@ -64,7 +64,7 @@ pub fn close_wait(
     }
 }
 
-/// What the kernel's tables take.
+/// Memory of the kernel's tables.
 pub fn caches() -> Vec<CacheRow> {
     let rows = slab::read().into_iter().map(|(name, slab)| {
         let known = slab.as_ref().ok();
@@ -80,7 +80,7 @@ pub fn caches() -> Vec<CacheRow> {
     rows.collect()
 }
 
-/// `None` where its id in the initial pid namespace is not known.
+/// `None` if its id in the initial pid namespace is not known.
 fn process_of(holder: &Holder, session: &mut Session) -> Option<Process> {
     let as_shown = || {
         pid_namespace::shows_all().then(|| ProcessKey {

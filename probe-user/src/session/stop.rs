@@ -1,4 +1,4 @@
-//! What ends tracing: a signal, the end of `--duration`, or that of the command.
+//! What ends tracing: a signal, the end of `--duration`, or the end of the command.
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use tokio::time::{Instant, sleep_until};
 use super::Session;
 use super::launch::{Launch, LaunchError, Running};
 
-/// Waits for the end.
 #[derive(Debug)]
 pub struct Stop {
     interrupt: Signal,
@@ -22,7 +21,7 @@ impl Stop {
     /// Listens for SIGINT and SIGTERM from here on. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When a handler can't be installed.
+    /// If a handler can't be installed.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -32,13 +31,13 @@ impl Stop {
         })
     }
 
-    /// Starts the clock.
+    /// Starts the time of `--duration`.
     pub fn after(&mut self, duration: Option<Duration>) {
-        // A deadline beyond the clock's range never comes.
+        // A deadline beyond the clock's range never arrives.
         self.deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
-    /// Starts the command: its end is the end then, and signals are its business.
+    /// Starts the command. From then on tracing ends with it, and signals are passed on to it.
     pub fn launch(&mut self, session: &mut Session, launch: &Launch) -> Result<(), LaunchError> {
         self.command = Some(Running::start(session, launch)?);
         Ok(())
@@ -66,14 +65,14 @@ impl Stop {
         }
     }
 
-    /// Waits until the command has ended, where one was started and tracing ended before.
+    /// Waits for the command to end, if one was started and tracing ended first.
     pub async fn wait_for_command(&mut self) {
         if self.command.is_some() {
             self.wait().await;
         }
     }
 
-    /// The exit code of the command that has ended; `None` where there was none.
+    /// The exit code of the command, which has ended; `None` if there was none.
     pub fn command_exit_code(&self) -> Option<u8> {
         self.command.as_ref().map(Running::exit_code)
     }

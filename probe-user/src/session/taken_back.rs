@@ -1,19 +1,19 @@
-//! What the kernel side takes back after it was taken from it.
+//! Counts that the kernel side corrects after they were taken from it.
 
 use std::collections::HashMap;
 
 use twtrace_wire::{EndCause, ProcessKey, ProcessTotals, ResetReason};
 
-/// Processes that owe something, kept at most.
+/// Processes that may have corrections due, at most.
 const MAX_PROCESSES: usize = 4_096;
 
-/// RSTs counted as received that turned out to be something else (a replacement, see the event contract), and ends of
-/// TIME_WAITs that went otherwise than was thought, when they had been taken already. They are made up for by the
-/// next ones: what was told never goes back.
+/// RSTs that were counted as received and turned out to be something else (a replacement, see the event contract),
+/// and ends of TIME_WAITs that differ from what was assumed, if they had already been taken. Later counts are reduced
+/// by them: a reported figure never decreases.
 #[derive(Debug, Default)]
 pub struct TakenBack(HashMap<ProcessKey, Debt>);
 
-/// What one process owes.
+/// Corrections that are due for one process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Debt {
     reset_received: [u64; ResetReason::COUNT],
@@ -21,7 +21,7 @@ struct Debt {
 }
 
 impl TakenBack {
-    /// Takes negative numbers out of what was taken, and makes up for those of before.
+    /// Sets negative numbers in `taken` aside, and subtracts those of earlier calls.
     pub fn settle(&mut self, taken: &mut [(ProcessKey, ProcessTotals)]) {
         for (key, totals) in taken {
             let mut debt = self.0.get(key).copied().unwrap_or_default();
@@ -31,7 +31,7 @@ impl TakenBack {
                 self.0.remove(key);
             } else {
                 if self.0.len() >= MAX_PROCESSES {
-                    // Of processes that are long gone, most of them.
+                    // Most of these processes have long ended.
                     log::debug!("what was taken back is forgotten: it stays counted");
                     self.0.clear();
                 }

@@ -1,4 +1,4 @@
-//! Figures as columns, and back. A row's values stand in the order of its table's columns.
+//! Writes figures as columns, and reads them back. A row's values are in the order of its table's columns.
 
 use rusqlite::types::{FromSql, Type, Value};
 use rusqlite::{CachedStatement, Connection, Row, params_from_iter};
@@ -10,43 +10,39 @@ use twtrace_core::model::counts::{Counts, Deaths};
 use twtrace_core::model::reuse::Reuse;
 use twtrace_wire::{LATENCY_BUCKETS, PortTotals, bucket_lower_bound_ns, bucket_of_ns};
 
-/// A namespace in one number: above 2^32 where others had its number before it.
+/// A namespace as one number: above 2^32 if others had its number before it.
 pub fn netns_cell(netns: u32, nth: u32) -> u64 {
     u64::from(nth) << 32 | u64::from(netns)
 }
 
-/// Values of a row that is to be written.
+/// Values of a row to be written.
 #[derive(Debug, Default)]
 pub struct Values(Vec<Value>);
 
 impl Values {
-    /// One value.
     pub fn put(mut self, value: impl Into<Value>) -> Self {
         self.0.push(value.into());
         self
     }
 
-    /// A number; SQLite's go to 2⁶³ − 1.
+    /// A number; SQLite's largest is 2⁶³ − 1.
     pub fn number(self, number: impl Into<u64>) -> Self {
         self.put(integer(number.into()))
     }
 
-    /// A number, or null.
     pub fn optional(self, number: Option<impl Into<u64>>) -> Self {
         self.put(number.map(|number| integer(number.into())))
     }
 
-    /// A text, or null.
     pub fn text(self, text: Option<String>) -> Self {
         self.put(text)
     }
 
-    /// A word.
     pub fn word(self, member: impl Word) -> Self {
         self.put(member.word().to_owned())
     }
 
-    /// What only twtrace reads.
+    /// Data that only twtrace reads.
     pub fn json(self, value: &impl Serialize) -> rusqlite::Result<Self> {
         Ok(self.put(to_json(value)?))
     }
@@ -57,14 +53,14 @@ impl Values {
         numbers.fold(self, |values, (_, number)| values.number(number))
     }
 
-    /// Resets and aborts.
+    /// Columns for resets and aborts.
     pub fn deaths(self, deaths: &Deaths) -> Self {
         self.by(&deaths.reset_sent)
             .by(&deaths.reset_received)
             .by(&deaths.abort)
     }
 
-    /// What connects did with TIME_WAITs.
+    /// Columns for what connects did with TIME_WAITs.
     pub fn reuse(self, reuse: &Reuse) -> Self {
         self.number(reuse.taken)
             .number(reuse.hindered)
@@ -91,7 +87,7 @@ impl Values {
     }
 }
 
-/// As SQLite takes it.
+/// Clamped to the largest number that SQLite takes.
 pub fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -101,36 +97,32 @@ fn to_json(value: &impl Serialize) -> rusqlite::Result<String> {
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// Cells of a row that is read, one after the other.
+/// Cells of a row that is read, in their order.
 pub struct Cells<'a, 'stmt> {
     row: &'a Row<'stmt>,
     next: usize,
 }
 
 impl<'a, 'stmt> Cells<'a, 'stmt> {
-    /// From the first one on.
     pub fn of(row: &'a Row<'stmt>) -> Self {
         Self { row, next: 0 }
     }
 
-    /// One value.
     pub fn take<T: FromSql>(&mut self) -> rusqlite::Result<T> {
         let value = self.row.get(self.next)?;
         self.next += 1;
         Ok(value)
     }
 
-    /// A number.
     pub fn number(&mut self) -> rusqlite::Result<u64> {
         Ok(unsigned(self.take()?))
     }
 
-    /// A number, or null.
     pub fn optional(&mut self) -> rusqlite::Result<Option<u64>> {
         Ok(self.take::<Option<i64>>()?.map(unsigned))
     }
 
-    /// Passes over columns that are there for people.
+    /// Skips columns that are there for users.
     pub fn skip(&mut self, columns: usize) {
         self.next += columns;
     }
@@ -140,7 +132,7 @@ impl<'a, 'stmt> Cells<'a, 'stmt> {
         self.take()
     }
 
-    /// A namespace, as [`netns_cell`] writes it: its number, and how many had it before.
+    /// A namespace, as written by [`netns_cell`]: its number, and how many had it before.
     pub fn netns_and_nth(&mut self) -> rusqlite::Result<(u32, u32)> {
         let cell = self.number()?;
         Ok((cell as u32, (cell >> 32) as u32))
@@ -155,24 +147,23 @@ impl<'a, 'stmt> Cells<'a, 'stmt> {
         ))
     }
 
-    /// A text that stands for something.
+    /// A value that is stored as text.
     pub fn parsed<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
         let text: String = self.take()?;
         parse(&text).ok_or_else(|| self.is_wrong(format!("{text:?} is no known word").into()))
     }
 
-    /// A word.
     pub fn word<T: Word>(&mut self) -> rusqlite::Result<T> {
         self.parsed(T::from_word)
     }
 
-    /// What only twtrace reads.
+    /// Data that only twtrace reads.
     pub fn json<T: DeserializeOwned>(&mut self) -> rusqlite::Result<T> {
         let text: String = self.take()?;
         serde_json::from_str(&text).map_err(|error| self.is_wrong(error.into()))
     }
 
-    /// The cell that was taken last can't be what was written.
+    /// The error that the cell taken last can't be what was written.
     pub fn is_wrong(&self, why: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
         rusqlite::Error::FromSqlConversionFailure(self.next.saturating_sub(1), Type::Text, why)
     }
@@ -186,7 +177,7 @@ impl<'a, 'stmt> Cells<'a, 'stmt> {
         Ok(By::new(numbers))
     }
 
-    /// Resets and aborts.
+    /// Columns of resets and aborts.
     pub fn deaths(&mut self) -> rusqlite::Result<Deaths> {
         Ok(Deaths {
             reset_sent: self.by()?,
@@ -195,7 +186,7 @@ impl<'a, 'stmt> Cells<'a, 'stmt> {
         })
     }
 
-    /// What connects did with TIME_WAITs.
+    /// Columns of what connects did with TIME_WAITs.
     pub fn reuse(&mut self) -> rusqlite::Result<Reuse> {
         Ok(Reuse {
             taken: self.number()?,
@@ -238,7 +229,7 @@ pub fn rows<T>(
     Ok(all)
 }
 
-/// A histogram as JSON: how many by the smallest time of their bucket, nanoseconds.
+/// A histogram as JSON: counts by the lower bound of their bucket, nanoseconds.
 pub fn histogram_json(totals: &PortTotals) -> String {
     let counted = totals.buckets.iter().enumerate();
     let pairs: Vec<String> = counted
@@ -248,7 +239,7 @@ pub fn histogram_json(totals: &PortTotals) -> String {
     format!("{{{}}}", pairs.join(","))
 }
 
-/// The buckets of one.
+/// The buckets of a histogram, from JSON.
 pub fn buckets(counts: &std::collections::BTreeMap<u64, u32>) -> [u32; LATENCY_BUCKETS] {
     let mut buckets = [0_u32; LATENCY_BUCKETS];
     for (time_ns, count) in counts {

@@ -1,4 +1,4 @@
-//! The file: opens it, makes it, brings it to this version, and puts a damaged one aside.
+//! Opens the history's file, creates it, migrates it to this version, and sets a damaged one aside.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -13,15 +13,15 @@ use super::error::{StoreError, is_damage};
 
 /// Name of the file in its directory.
 const FILE: &str = "history.db";
-/// Held by whoever writes.
+/// Locked by the process that writes.
 const LOCK: &str = "history.lock";
-/// What a damaged file is renamed to, with the time.
+/// Prefix of the name that a damaged file is renamed to; the time follows.
 const DAMAGED: &str = "history.db.damaged-";
 /// `PRAGMA application_id`: `twth`.
 const APPLICATION_ID: i64 = 0x7477_7468;
-/// How each version is made of the one before; the first one of nothing.
+/// The steps from each version to the next; the first one creates the tables.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
-/// Somebody may look into the file with a transaction of their own.
+/// How long to wait for the transaction of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The file of a directory.
@@ -29,18 +29,18 @@ pub fn path_in(directory: &Path) -> PathBuf {
     directory.join(FILE)
 }
 
-/// Kept for as long as a history is written.
+/// Held for as long as a history is written.
 #[derive(Debug)]
 pub struct Lock {
-    /// Closing it lets it go, also when the process is killed.
+    /// Closing the file releases the lock, also if the process is killed.
     _file: File,
 }
 
 impl Lock {
-    /// Makes the directory, if there is none, and takes the lock in it.
+    /// Creates the directory if it does not exist, and takes the lock in it.
     ///
     /// # Errors
-    /// When it is taken, or can't be made.
+    /// If another process has the lock, or it can't be created.
     pub fn take(directory: &Path) -> Result<Self, StoreError> {
         let fails = |path: &Path| {
             let path = path.to_owned();
@@ -70,10 +70,10 @@ impl Lock {
     }
 }
 
-/// Opens the history of a directory to be written, whatever its state. What is damaged is put aside.
+/// Opens the history of a directory for writing, whatever its state. Sets a damaged one aside.
 ///
 /// # Errors
-/// When it is not ours, is of a later version, or the disk refuses.
+/// If it is another program's, has a later version, or the disk refuses.
 pub fn open_to_write(directory: &Path) -> Result<Connection, StoreError> {
     open_with(directory, MIGRATIONS)
 }
@@ -136,16 +136,16 @@ fn try_open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> 
     Ok(connection)
 }
 
-/// Settings of the connection. The temporary tables stay in memory: no other directory may be written.
+/// Sets up the connection. Temporary tables stay in memory, because no other directory may be written.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    // Has an effect before the first table only.
+    // Takes effect only before the first table is created.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    // A commit is on the disk when it returns: it comes once a minute.
+    // A commit is on the disk when it returns. There is one per minute.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cell_size_check", "ON")?;
-    // A view or an index in a file of a stranger runs nothing.
+    // Views and indexes in an untrusted file must not run functions.
     connection.pragma_update(None, "trusted_schema", "OFF")
 }
 
@@ -217,7 +217,7 @@ fn check_whole(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     })
 }
 
-/// Renames the file, and what belongs to it. Of damaged files only the latest is kept.
+/// Renames the file, and those that belong to it. Keeps only the latest damaged file.
 fn put_aside(directory: &Path) -> Result<PathBuf, StoreError> {
     let fails = |source| StoreError::Io {
         path: directory.to_owned(),
@@ -245,10 +245,10 @@ fn put_aside(directory: &Path) -> Result<PathBuf, StoreError> {
     Ok(aside)
 }
 
-/// Opens the history of a directory to be read. Whoever writes it goes on.
+/// Opens the history of a directory for reading. Another process may continue to write it.
 ///
 /// # Errors
-/// When there is none, or it is not of this version.
+/// If there is none, or it is not of this version.
 pub fn open_to_read(directory: &Path) -> Result<Connection, StoreError> {
     let path = path_in(directory);
     match fs::metadata(&path) {
@@ -259,7 +259,7 @@ pub fn open_to_read(directory: &Path) -> Result<Connection, StoreError> {
         Ok(_) => {}
     }
     let opened = read_only(&path, false);
-    // On a disk that can't be written there is no index for its log, but no writer either.
+    // On a read-only disk SQLite can't create the index of its log, but there is no writer either.
     let has_log = fs::metadata(path.with_extension("db-wal")).is_ok_and(|log| log.len() > 0);
     let opened = match opened {
         Err(rusqlite::Error::SqliteFailure(failure, _))
@@ -282,7 +282,7 @@ pub fn open_to_read(directory: &Path) -> Result<Connection, StoreError> {
     }
 }
 
-/// What SQLite says of a file that is read.
+/// The error for what SQLite reports of a file that is read.
 pub fn of(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     if is_damage(&source) {
@@ -307,7 +307,7 @@ fn read_only(path: &Path, is_immutable: bool) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "trusted_schema", "OFF")?;
-    // Reads the file for the first time.
+    // The first read of the file.
     is_empty(&connection)?;
     Ok(connection)
 }
@@ -325,7 +325,7 @@ fn percent_encoded(path: &Path) -> String {
         .collect()
 }
 
-/// What tells a file from another one under its name.
+/// Distinguishes a file from another one with the same name.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))

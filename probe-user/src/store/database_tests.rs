@@ -138,7 +138,7 @@ fn settings_are_in_force() {
     assert!(reader.places(Span::default()).unwrap().is_empty());
 }
 
-/// Values are written in the order of the columns: a word that is added to a set takes a migration.
+/// Values are written in the order of the columns, so a word added to a set needs a migration.
 #[test]
 fn columns_are_in_the_order_of_the_words() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,52 +1,47 @@
-//! Why a history can't be kept, or read.
+//! Errors when a history is kept or read.
 
 use std::io;
 use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
 
-/// What is wrong with a history.
+/// Errors of a history.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Its directory, or a file in it.
+    /// The directory, or a file in it, can't be used.
     #[error("{}", .path.display())]
     Io {
-        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another one writes it.
+    /// Another process writes it.
     #[error("{} is in use: another twtrace keeps its history there", .0.display())]
     InUse(PathBuf),
-    /// There is none.
+    /// There is no history.
     #[error("there is no history in {}: twtrace serve --history {} keeps one", .0.display(), .0.display())]
     Missing(PathBuf),
-    /// A later twtrace made it.
+    /// A later twtrace created it.
     #[error(
         "{} is of version {found}, and this twtrace knows versions up to {known}: take a newer twtrace, or another \
          directory. It is left as it is",
         .path.display()
     )]
     Newer {
-        /// The file.
         path: PathBuf,
-        /// Its version.
         found: i64,
-        /// What is known here.
+        /// The latest version that is known.
         known: i64,
     },
-    /// An earlier twtrace made it, and reading does not change it.
+    /// An earlier twtrace created it, and reading does not migrate it.
     #[error(
         "{} is of version {found}, and this twtrace reads version {known}: twtrace serve --history brings it there",
         .path.display()
     )]
     Older {
-        /// The file.
         path: PathBuf,
-        /// Its version.
         found: i64,
-        /// What is read here.
+        /// The version that is read here.
         known: i64,
     },
     /// Another program's database.
@@ -55,20 +50,18 @@ pub enum StoreError {
     /// It is not as it was written.
     #[error("{} is damaged ({why}): twtrace serve --history puts it aside and begins a new one", .path.display())]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// What was found.
         why: String,
     },
-    /// It may take less than it needs to begin with.
+    /// Its limit is lower than the size it starts with.
     #[error("a history takes at least {} MiB", super::MIN_BYTES >> 20)]
     TooSmall,
     /// SQLite refuses.
     #[error("{}", .path.display())]
     Sqlite {
-        /// The file.
         path: PathBuf,
-        /// Why.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
     /// The thread that writes it can't be started.
@@ -77,7 +70,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether it may go away by itself: there is no room, or the disk refuses.
+    /// Whether it may be temporary: there is no room, or the disk refuses.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Io { source, .. } => matches!(
@@ -93,7 +86,7 @@ impl StoreError {
     }
 }
 
-/// Whether an error says that the file is not as it was written.
+/// Whether an error means that the file is not as it was written.
 pub fn is_damage(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::SqliteFailure(failure, _) => matches!(

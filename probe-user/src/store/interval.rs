@@ -1,4 +1,4 @@
-//! What one interval of a host was: what a history keeps, and what reports over longer times are put together of.
+//! The figures of one interval on a host: a history stores them, and reports over longer times are built from them.
 
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::doctor::finding::Finding;
@@ -24,70 +24,62 @@ use twtrace_core::model::tally::Tally;
 use twtrace_core::model::timeline::Bucket;
 use twtrace_wire::{Side, Unattributed};
 
-/// Rows of one kind that an interval has; the least of more are summed up in one.
+/// Rows of one kind that an interval has. The smallest of more are summed up in one.
 const MAX_ROWS: usize = 2_000;
-/// Budgets that it has: most are quiet, and the fullest come first.
+/// Budgets that an interval has. Most are quiet, and the fullest come first.
 const MAX_BUDGETS: usize = 500;
 
-/// Everything about one interval.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// When it began.
     pub start: Moment,
-    /// When it ended.
     pub end: Moment,
-    /// Where.
     pub host: Host,
-    /// What answered each question.
+    /// The tier chosen for each question.
     pub tiers: Vec<Choice>,
     /// Which figures are complete.
     pub exact: Exact,
-    /// What was counted, in sum, from events.
+    /// Sums of what was counted from events.
     pub sum: Bucket,
-    /// By process.
     pub processes: Vec<ProcessSums>,
     /// Processes that were summed up in one row as `lost`.
     pub processes_folded: u64,
-    /// By destination.
     pub destinations: Vec<DestinationRow>,
-    /// By process and destination.
     pub pairs: Vec<PairSums>,
-    /// Events without a row there.
+    /// Events without a row in `pairs`.
     pub pairs_left_out: u64,
     /// Budgets of local ports at the end, the fullest first.
     pub budgets: Vec<BudgetRow>,
-    /// Those without a row.
+    /// Budgets without a row.
     pub other_budgets: OtherBudgets,
     /// Namespaces whose budgets are not known.
     pub budgets_unknown: Vec<UnscannedRow>,
     /// Connections in CLOSE_WAIT at the end.
     pub close_wait: Vec<CloseWaitRow>,
-    /// Namespaces that could not be searched for them.
+    /// Namespaces that could not be searched for connections in CLOSE_WAIT.
     pub unscanned: Vec<UnscannedRow>,
     /// The kernel's tables at the end.
     pub caches: Vec<CacheRow>,
-    /// Births that were seen against those that the kernel counted, within the interval.
+    /// Births that were seen, compared with those that the kernel counted in the interval.
     pub audit: Vec<AuditRow>,
     /// Names of the network namespaces that occur in it.
     pub netns_names: Vec<NetnsName>,
-    /// What was lost.
     pub lost: Vec<LostRow>,
-    /// Runs of our programs that the kernel skipped within the interval; `None` where it does not count them.
+    /// Runs of our programs that the kernel skipped in the interval; `None` if it does not count them.
     pub recursion_misses: Option<Vec<MissRow>>,
-    /// Settings and counters of namespaces when it began; empty where they are not known.
+    /// Settings and counters of namespaces when it began; empty if they are not known.
     pub before: Looks,
     /// The same when it ended.
     pub after: Looks,
-    /// Events that are kept one by one. Not read back.
+    /// Events that are kept individually. Not read back.
     pub events: Vec<Event>,
-    /// Those there was no room for.
+    /// Events that there was no room for.
     pub events_left_out: u64,
-    /// What `doctor` found. Not read back: a longer time is judged anew.
+    /// Findings of `doctor`. Not read back: they are computed again for a longer time.
     pub findings: Vec<Finding>,
 }
 
 impl Interval {
-    /// What was told since the interval of this tally began.
+    /// What was reported since the interval of this tally began.
     pub fn of(tally: &Tally, notable: Kept) -> Self {
         let report = tally.report();
         let occurring = report.namespaces();
@@ -136,7 +128,7 @@ impl Interval {
     }
 }
 
-/// Those beyond [`MAX_ROWS`] become one, under the word for what was lost; how many they are.
+/// Sums up the rows beyond [`MAX_ROWS`] in one, under the word for what was lost; also returns how many they are.
 fn fold_processes(mut rows: Vec<ProcessSums>) -> (Vec<ProcessSums>, u64) {
     if rows.len() <= MAX_ROWS {
         return (rows, 0);
@@ -166,7 +158,7 @@ fn fold_processes(mut rows: Vec<ProcessSums>) -> (Vec<ProcessSums>, u64) {
     (rows, folded)
 }
 
-/// Those beyond [`MAX_ROWS`] become one for each side.
+/// Sums up the rows beyond [`MAX_ROWS`] in one for each side.
 fn fold_destinations(mut rows: Vec<DestinationRow>) -> Vec<DestinationRow> {
     if rows.len() <= MAX_ROWS {
         return rows;
@@ -188,7 +180,7 @@ fn fold_destinations(mut rows: Vec<DestinationRow>) -> Vec<DestinationRow> {
     rows
 }
 
-/// Those beyond [`MAX_ROWS`] become one.
+/// Sums up the rows beyond [`MAX_ROWS`] in one.
 fn fold_close_wait(mut rows: Vec<CloseWaitRow>) -> Vec<CloseWaitRow> {
     if rows.len() <= MAX_ROWS {
         return rows;

@@ -1,4 +1,4 @@
-//! What the history's thread does: writes what comes, and bears with a disk that refuses.
+//! The history's thread: writes intervals, and copes with a disk that refuses.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use super::writer::Writer;
 use super::{Options, Status};
 use crate::store::interval::Interval;
 
-/// Intervals that wait for a disk that refuses. Beyond them the oldest goes.
+/// Intervals that wait while the disk refuses. Beyond these the oldest is dropped.
 const MAX_PENDING: usize = 30;
 
-/// What others see of it.
+/// State that other threads read.
 #[derive(Debug, Default)]
 pub struct Shared {
     writes: AtomicU64,
@@ -23,16 +23,15 @@ pub struct Shared {
     dropped: AtomicU64,
     is_failing: AtomicBool,
     size_bytes: AtomicU64,
-    /// 0 where there is none.
+    /// 0 if there is none.
     oldest_unix_ns: AtomicU64,
 }
 
 impl Shared {
-    /// As it is now.
     pub fn status(&self) -> Status {
         let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let oldest = number(&self.oldest_unix_ns);
-        // Before the flag, which is set before it.
+        // Read before the flag, which is set before the count.
         let failures = self.failures.load(Ordering::Acquire);
         Status {
             writes: number(&self.writes),
@@ -44,19 +43,20 @@ impl Shared {
         }
     }
 
-    /// Something could not be written. Who sees that it is counted sees that it is so.
+    /// Notes that something could not be written. The flag is set before the count, so whoever sees the count sees
+    /// the flag.
     fn failed(&self) {
         self.is_failing.store(true, Ordering::Relaxed);
         self.failures.fetch_add(1, Ordering::Release);
     }
 
-    /// An interval is not kept.
+    /// Counts an interval that is not kept.
     pub fn dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Writes, and tries again.
+/// Writes intervals, and retries.
 #[derive(Debug)]
 pub struct Keeper {
     /// `None` while the file can't be opened.
@@ -69,10 +69,10 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the history of a directory. Where the disk refuses, it begins with waiting.
+    /// Opens the history of a directory. If the disk refuses, intervals wait at first.
     ///
     /// # Errors
-    /// When the history can't be opened, and that won't go away by itself.
+    /// If the history can't be opened, and the cause is not temporary.
     pub fn open(options: Options, shared: Arc<Shared>) -> Result<Self, StoreError> {
         let writer = match Writer::open(&options.directory) {
             Ok(writer) => Some(writer),
@@ -95,7 +95,7 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Takes an interval, and writes it and those that wait. `written` is told the id of each.
+    /// Takes an interval, and writes it and those that wait. Calls `written` with the id of each.
     pub fn take(&mut self, interval: Box<Interval>, written: impl FnMut(i64)) {
         self.pending.push_back(interval);
         if self.pending.len() > MAX_PENDING {
@@ -105,7 +105,7 @@ impl Keeper {
         self.write_pending(written);
     }
 
-    /// Writes what waits, if the disk lets it, and ends.
+    /// Writes the intervals that wait, if the disk permits, and ends.
     pub fn finish(mut self) {
         self.write_pending(|_| {});
         let lost = self.pending.len();
@@ -175,7 +175,7 @@ impl Keeper {
         }
     }
 
-    /// What is damaged is opened anew, which puts it aside.
+    /// Reopens a damaged file, which sets it aside.
     fn gave_up(&mut self, source: rusqlite::Error) -> StoreError {
         if is_damage(&source) {
             self.writer = None;

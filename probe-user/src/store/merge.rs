@@ -1,4 +1,4 @@
-//! Puts intervals together: a report and a diagnosis over a longer time.
+//! Combines intervals into a report and a diagnosis over a longer time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -26,13 +26,13 @@ use twtrace_wire::{ProcessKey, Side};
 use super::reader::{Place, Span};
 use crate::store::interval::Interval;
 
-/// The wall clock and CLOCK_MONOTONIC drift apart by less in an interval.
+/// Within an interval, the wall clock and CLOCK_MONOTONIC drift apart by less than this.
 const CLOCK_SET_NS: u64 = SECOND_NS;
 
 type DestinationKey = (Option<u32>, u32, Side, Destination);
 type BudgetKey = (u32, PoolWord, Option<IpAddr>, Option<SocketAddr>, bool);
 
-/// Intervals in sum, as far as they were added.
+/// The sum of the intervals that were added.
 #[derive(Clone, Debug)]
 pub struct Merge {
     filter: Filter,
@@ -42,7 +42,7 @@ pub struct Merge {
     start: Timestamp,
     traced_ns: u64,
     exact: Option<twtrace_core::model::report::Exact>,
-    /// By boot: ids of processes are given again after it.
+    /// By boot: process ids are reused after a boot.
     processes: HashMap<(Arc<str>, ProcessKey), ProcessSums>,
     destinations: HashMap<DestinationKey, DestinationRow>,
     pairs: Pairs,
@@ -51,24 +51,24 @@ pub struct Merge {
     names: BTreeMap<u32, NetnsName>,
     lost: BTreeMap<LostBy, u64>,
     misses: Option<BTreeMap<String, u64>>,
-    /// Counts of each interval, and when it began since the first one, nanoseconds.
+    /// Counts of each interval, and its start relative to the first one, nanoseconds.
     sums: Vec<(u64, Bucket)>,
     widest_ns: u64,
 }
 
-/// What came of it.
+/// The result of a merge.
 #[derive(Debug)]
 pub struct Merged {
-    /// As `twtrace report` has it.
+    /// In the form of `twtrace report`.
     pub report: Report,
-    /// What happened when, as far as intervals tell.
+    /// What happened when, as far as intervals show it.
     pub timeline: Timeline,
     pairs: Pairs,
     filter: Filter,
 }
 
 impl Merge {
-    /// Nothing yet. What passes the filter is counted.
+    /// An empty merge. Only what passes the filter is counted.
     pub fn new(filter: Filter, span: Span) -> Self {
         Self {
             filter,
@@ -91,7 +91,7 @@ impl Merge {
         }
     }
 
-    /// Adds an interval; they come in the order in which they were.
+    /// Adds an interval. They must be added in order.
     pub fn add(&mut self, place: &Place, mut interval: Interval) {
         self.cover(place, &interval);
         let length_ns = interval.end.mono_ns.saturating_sub(interval.start.mono_ns);
@@ -151,7 +151,7 @@ impl Merge {
         self.last = Some((interval, place.boot_id.clone()));
     }
 
-    /// Finds what is missing between the interval before and this one.
+    /// Finds what is missing between the previous interval and this one.
     fn cover(&mut self, place: &Place, interval: &Interval) {
         let coverage = &mut self.coverage;
         coverage.intervals += 1;
@@ -198,7 +198,7 @@ impl Merge {
         exact.ends &= interval.exact.ends;
     }
 
-    /// A budget is shown as it was when it was fullest; failures are those of the whole time.
+    /// A budget is shown as it was when it was fullest. Failures are those of the whole time.
     fn add_budget(&mut self, row: BudgetRow) {
         let is_shown = self.filter.shows_netns(row.netns)
             && self
@@ -230,7 +230,7 @@ impl Merge {
         }
     }
 
-    /// Whether facts towards a destination pass, as far as that is known.
+    /// Whether facts towards a destination pass the filter, as far as that is known.
     fn shows(&self, netns: Option<u32>, side: Side, destination: Destination) -> bool {
         let filter = &self.filter;
         let (local, remote) = match destination {
@@ -248,7 +248,7 @@ impl Merge {
             && filter.shows_remote(remote)
     }
 
-    /// The whole; `None` where there was no interval.
+    /// The result; `None` if there was no interval.
     pub fn finish(mut self) -> Option<Merged> {
         let (last, _) = self.last.take()?;
         if let Some(until) = self.span.until {
@@ -297,7 +297,7 @@ impl Merge {
             },
         }
         .exactness();
-        // A program may have been skipped in one interval, and what makes good for it in another.
+        // A program may have been skipped in one interval, and its second chance in another.
         inexact.retain(|row| row.figures.iter().any(|figures| !exact.is(*figures)));
         let mut audit_rows: Vec<AuditRow> = self.audit.into_values().collect();
         audit_rows.retain(|row| self.filter.shows_netns(row.netns));
@@ -341,7 +341,7 @@ impl Merge {
 }
 
 impl Merged {
-    /// What is wrong, going by its report, and by settings and counters of namespaces at the beginning and at the end.
+    /// The findings, by its report, and by settings and counters of namespaces at the beginning and at the end.
     pub fn diagnosis(&self, report: Report, looks: (Looks, Looks)) -> Diagnosis {
         let facts = Facts::new(report, &self.pairs, looks, &self.filter);
         Diagnosis::new(facts, &self.filter, self.pairs.left_out())

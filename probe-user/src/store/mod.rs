@@ -1,8 +1,8 @@
 //! The history: what happened in each interval, in an SQLite file of one directory. `docs/history.md` describes its
 //! tables.
 //!
-//! One thread writes it, a transaction for each interval, so that a process that is killed loses nothing that was
-//! committed. What the disk refuses waits, and tracing goes on.
+//! One thread writes it, with a transaction for each interval, so that a killed process loses nothing that was
+//! committed. If the disk refuses, intervals wait and tracing continues.
 
 mod columns;
 mod database;
@@ -31,42 +31,42 @@ use crate::store::interval::Interval;
 use database::Lock;
 use keeper::{Keeper, Shared};
 
-/// What a history takes with next to nothing in it, bytes, and some room.
+/// Size of a nearly empty history, with some room, bytes.
 const MIN_BYTES: u64 = 4 << 20;
-/// Intervals on their way to the thread.
+/// Intervals in the queue to the thread.
 const QUEUED: usize = 8;
-/// How long the end waits for a slow disk.
+/// How long stopping waits for a slow disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where, and how much.
+/// Directory and limits of a history.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Made if it is not there.
+    /// Created if it does not exist.
     pub directory: PathBuf,
-    /// What is older is forgotten.
+    /// Older intervals are removed.
     pub max_age: Duration,
-    /// When it would take more, the oldest is forgotten.
+    /// If the history would exceed this, the oldest intervals are removed.
     pub max_bytes: u64,
 }
 
-/// How it goes.
+/// State of the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Intervals that were written.
     pub writes: u64,
-    /// Times that the disk refused.
+    /// How often the disk refused.
     pub failures: u64,
-    /// Intervals that are not kept: the disk was too slow, or refused for too long.
+    /// Intervals that are not kept, because the disk was too slow or refused for too long.
     pub dropped: u64,
     /// Whether the disk refuses now.
     pub is_failing: bool,
-    /// What the files take.
+    /// Size of the files.
     pub size_bytes: u64,
-    /// When the oldest interval began; `None` where there is none.
+    /// When the oldest interval began; `None` if there is none.
     pub oldest: Option<Timestamp>,
 }
 
-/// A history that is written.
+/// A history that is being written.
 #[derive(Debug)]
 pub struct History {
     queue: SyncSender<Box<Interval>>,
@@ -75,12 +75,12 @@ pub struct History {
 }
 
 impl History {
-    /// Opens the history, or makes one, and starts the thread that writes it. `confine` is called in that thread,
-    /// before it writes anything.
+    /// Opens or creates the history, and starts the thread that writes it. `confine` is called in that thread, before
+    /// it writes anything.
     ///
     /// # Errors
-    /// When the directory can't be written, is in use, or has what this twtrace does not know. What is damaged is
-    /// put aside, with a warning; a full disk is waited for, with another.
+    /// If the directory can't be written, is in use, or has what this twtrace does not know. A damaged history is set
+    /// aside, and a full disk is waited for, each with a warning.
     pub fn start(
         options: Options,
         confine: impl FnOnce() + Send + 'static,
@@ -99,7 +99,7 @@ impl History {
                 confine();
                 keep(keeper, &intervals);
                 drop(lock);
-                // Nobody waits any longer if the disk took too long.
+                // Nobody waits any more if the disk took too long.
                 let _ = end.send(());
             })
             .map_err(StoreError::Thread)?;
@@ -110,7 +110,7 @@ impl History {
         })
     }
 
-    /// Hands an interval over. Does not wait: what the thread has no room for is not kept, and counted.
+    /// Queues an interval, without waiting. If the queue is full, the interval is dropped and counted.
     pub fn put(&self, interval: Interval) {
         match self.queue.try_send(Box::new(interval)) {
             Ok(()) => {}
@@ -118,12 +118,11 @@ impl History {
         }
     }
 
-    /// How it goes.
     pub fn status(&self) -> Status {
         self.shared.status()
     }
 
-    /// Writes what is on its way, and ends. Waits for a slow disk, but not for ever.
+    /// Writes the queued intervals, and ends. Waits for a slow disk, but not forever.
     pub fn stop(self) {
         let Self { queue, ended, .. } = self;
         drop(queue);

@@ -26,14 +26,13 @@ use super::columns::{Cells, buckets, rows};
 use super::writer::Rest;
 use crate::store::interval::Interval;
 
-/// What traced: one twtrace, from its start to its end.
+/// One run of twtrace, from its start to its end.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Of the host.
+    /// Boot of the host.
     pub boot_id: Arc<str>,
-    /// Where.
     pub host: Host,
-    /// What answered each question.
+    /// The tier chosen for each question.
     pub tiers: Vec<Choice>,
 }
 
@@ -41,15 +40,14 @@ pub struct Run {
 pub struct Rows<'a> {
     /// The open history.
     pub connection: &'a Connection,
-    /// The interval.
     pub id: i64,
 }
 
 impl Rows<'_> {
-    /// The interval with all of them; `known` has the processes that were read before.
+    /// The interval with all its rows; `known` has the processes that were already read.
     ///
     /// # Errors
-    /// As SQLite has them, or where a cell holds what it can't.
+    /// SQLite's error; or a cell holds an impossible value.
     pub fn all(&self, run: Run, known: &mut HashMap<i64, Process>) -> rusqlite::Result<Interval> {
         let mut interval = self.head(run)?;
         interval.processes = self.processes(known)?;
@@ -270,7 +268,7 @@ impl Rows<'_> {
         Ok(processes)
     }
 
-    /// A process, or why there is none: two columns.
+    /// A process, or why there is none, from two columns.
     fn who(
         &self,
         cells: &mut Cells<'_, '_>,

@@ -18,10 +18,10 @@ use crate::store::interval::Interval;
 
 /// Processes that are kept in memory while intervals are read.
 const MAX_KNOWN: usize = 65_536;
-/// Text of the settings of all namespaces, bytes, that no twtrace goes beyond.
+/// Limit for the text of all namespaces' settings, bytes; no twtrace writes more.
 const MAX_LOOKS: usize = 64 << 20;
 
-/// A time, from `since`, inclusive, to `until`, exclusive.
+/// A time span, from `since`, inclusive, to `until`, exclusive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// `None`: from the beginning.
@@ -30,21 +30,18 @@ pub struct Span {
     pub until: Option<Timestamp>,
 }
 
-/// Where an interval stands in the history.
+/// Position of an interval in the history.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Its number: grows with time, whatever the clock does.
+    /// Grows with time, even if the clock is set back.
     pub id: i64,
     run_id: i64,
-    /// Which boot of the host.
     pub boot_id: Arc<str>,
-    /// When the interval began.
     pub start: Moment,
-    /// When it ended.
     pub end: Moment,
 }
 
-/// A history that is read.
+/// A history that is being read.
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
@@ -54,10 +51,10 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the history of a directory. Whoever writes it goes on.
+    /// Opens the history of a directory. Another process may continue to write it.
     ///
     /// # Errors
-    /// When there is none, or it is not of this version.
+    /// If there is none, or it is not of this version.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let mut reader = Self {
             connection: database::open_to_read(directory)?,
@@ -65,7 +62,7 @@ impl Reader {
             runs: HashMap::new(),
             known: HashMap::new(),
         };
-        // What is read is of one moment, whatever is written or forgotten meanwhile.
+        // All reads see one moment, whatever is written or removed in between.
         let begun = reader.connection.execute_batch("BEGIN");
         reader.said(begun)?;
         let runs = reader.read_runs();
@@ -73,7 +70,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// When the history begins and ends; `None` where it has nothing.
+    /// When the history begins and ends; `None` if it is empty.
     pub fn extent(&self) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
         let extent = self.connection.query_row(
             "SELECT min(start_unix_ns), max(end_unix_ns) FROM interval",
@@ -87,7 +84,7 @@ impl Reader {
         Ok(extent.map(|(start, end)| (Timestamp(start), Timestamp(end))))
     }
 
-    /// The intervals that lie in a time, wholly or in part, in the order in which they were.
+    /// The intervals within a time span, wholly or in part, in order.
     pub fn places(&self, span: Span) -> Result<Vec<Place>, StoreError> {
         self.said(self.read_places(span))
     }
@@ -101,13 +98,13 @@ impl Reader {
         self.said(interval)
     }
 
-    /// Settings and counters of namespaces when an interval began; empty where they are not known.
+    /// Settings and counters of namespaces when an interval began; empty if they are not known.
     pub fn looks_before(&self, place: &Place) -> Result<Looks, StoreError> {
         let own = self.said(self.read_looks("looks_before", place.id))?;
         if !own.is_empty() {
             return Ok(own);
         }
-        // Those after the one before, which it began with.
+        // It began with those at the end of the previous interval.
         let follows = self.connection.query_row(
             "SELECT count(*) FROM interval AS now JOIN interval AS before ON before.id = now.id - 1 \
              WHERE now.id = ? AND before.run_id = now.run_id AND before.end_mono_ns = now.start_mono_ns",
@@ -156,7 +153,7 @@ impl Reader {
     fn read_places(&self, span: Span) -> rusqlite::Result<Vec<Place>> {
         let since = span.since.map_or(0, |since| integer(since.0));
         let until = span.until.map_or(i64::MAX, |until| integer(until.0));
-        // The clock may have been set back in one: then it ends before it begins.
+        // The clock may have been set back during an interval, which then ends before it begins.
         let mut statement = self.connection.prepare(
             "SELECT id, run_id, start_unix_ns, start_mono_ns, end_unix_ns, end_mono_ns FROM interval \
              WHERE max(start_unix_ns, end_unix_ns) > ?1 AND min(start_unix_ns, end_unix_ns) < ?2 ORDER BY id",

@@ -1,4 +1,4 @@
-//! What is forgotten: by age, and by size.
+//! Removes intervals by age and by size.
 
 use rusqlite::{Connection, OptionalExtension};
 use twtrace_core::event::timestamp::SECOND_NS;
@@ -19,16 +19,16 @@ const TABLES: [&str; 12] = [
     "event_row",
     "interval",
 ];
-/// A clock that is ahead by less is only a little off.
+/// A clock that is ahead by less is only slightly off.
 const LEAP_NS: u64 = 60 * SECOND_NS;
-/// A clock that leapt ahead is believed after this long.
+/// A clock that jumped ahead is accepted after this long.
 const DOUBT_NS: u64 = 3_600 * SECOND_NS;
-/// What is forgotten at a time when there is no room: this part of all intervals.
+/// One part in this many of all intervals is removed at a time when there is no room.
 const PART: u64 = 50;
 
-/// The time that ages are judged by. It never goes back. It follows the wall clock, but a leap ahead is not
-/// believed at once: a clock that is set wrong for a while must not make everything old. Time that went by while
-/// nothing was traced looks like a leap.
+/// The clock by which ages are determined. It never goes back. It follows the wall clock, but does not accept a jump
+/// ahead at once: a clock that is wrong for a while must not make everything old. Time without tracing looks like a
+/// jump.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AgeClock {
     now_ns: u64,
@@ -39,7 +39,7 @@ pub struct AgeClock {
 }
 
 impl AgeClock {
-    /// Goes on from where it was left; 0 for the first time.
+    /// Continues from the time that was stored; 0 for the first time.
     pub fn from(now_ns: u64) -> Self {
         Self {
             now_ns,
@@ -47,7 +47,7 @@ impl AgeClock {
         }
     }
 
-    /// What time it is at this moment.
+    /// Advances the clock to this moment, and returns its time.
     pub fn reached(&mut self, at: Moment) -> u64 {
         let went_ns = self
             .mono_ns
@@ -71,14 +71,13 @@ impl AgeClock {
         self.now_ns
     }
 
-    /// The same without a step: for what is asked in between.
+    /// The current time, without advancing.
     pub fn now_ns(&self) -> u64 {
         self.now_ns
     }
 }
 
-/// Forgets intervals that are older than this time. Age goes with order: what came before one that is too old is
-/// too old as well.
+/// Removes intervals that are older than this time. Everything before an interval that is too old is too old as well.
 pub fn forget_before(connection: &mut Connection, kept_unix_ns: i64) -> rusqlite::Result<bool> {
     let last: Option<i64> = connection
         .prepare_cached(
@@ -91,7 +90,7 @@ pub fn forget_before(connection: &mut Connection, kept_unix_ns: i64) -> rusqlite
     }
 }
 
-/// Forgets the oldest part, but never the latest interval. False where there is nothing left to forget.
+/// Removes the oldest part, but never the latest interval. False if nothing is left to remove.
 pub fn forget_part(connection: &mut Connection) -> rusqlite::Result<bool> {
     let count: u64 = connection.query_row("SELECT count(*) FROM interval", [], |row| row.get(0))?;
     if count < 2 {
@@ -129,11 +128,11 @@ fn forget_to(connection: &mut Connection, last: i64) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Gives what is free in the file back to the disk.
+/// Returns free space in the file to the disk.
 pub fn give_back(connection: &Connection) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached("PRAGMA incremental_vacuum")?;
     let mut steps = statement.query([])?;
-    // It frees a page a step.
+    // Each step frees one page.
     while steps.next()?.is_some() {}
     Ok(())
 }
@@ -154,7 +153,7 @@ mod tests {
     const HOUR_NS: u64 = 3_600 * SECOND_NS;
     const START_NS: u64 = 1_700_000_000 * SECOND_NS;
 
-    /// The clock after an hour of minutes in which the wall clock was off by this, and what it was before.
+    /// The time of the clock after an hour of minutes in which the wall clock was off by this, and the time before.
     fn after_an_hour(clock: &mut AgeClock, mono_ns: &mut u64, off_ns: i64) -> u64 {
         let mut now_ns = 0;
         for _ in 0..60 {
@@ -174,7 +173,7 @@ mod tests {
             let now_ns = after_an_hour(&mut clock, &mut mono_ns, 0);
             assert_eq!(now_ns, START_NS + mono_ns);
         }
-        // A little off is followed, too.
+        // A small offset is followed, too.
         let now_ns = after_an_hour(&mut clock, &mut mono_ns, 30 * SECOND_NS as i64);
         assert_eq!(now_ns, START_NS + mono_ns + 30 * SECOND_NS);
     }

@@ -1,4 +1,4 @@
-//! Intervals for tests.
+//! Sample intervals for tests.
 
 use std::collections::BTreeMap;
 
@@ -26,12 +26,12 @@ use std::path::Path;
 use super::writer::Writer;
 use crate::store::interval::Interval;
 
-/// Wall clock when the first one begins.
+/// Wall clock at the start of the first interval.
 pub const START_NS: u64 = 1_700_000_000 * SECOND_NS;
-/// How long they are.
+/// Length of an interval.
 pub const LENGTH_NS: u64 = 60 * SECOND_NS;
 
-/// A moment of the first boot whose wall clock is off by so much.
+/// A moment of the first boot, with a wall clock that is off by `off_ns`.
 pub fn moment(minute: u64, off_ns: i64) -> Moment {
     let mono_ns = (1 + minute) * LENGTH_NS;
     Moment {
@@ -40,7 +40,7 @@ pub fn moment(minute: u64, off_ns: i64) -> Moment {
     }
 }
 
-/// The interval of a minute, with something of everything.
+/// The interval of a minute, with some data of every kind.
 pub fn interval(minute: u64) -> Interval {
     with_clock(minute, 0)
 }
@@ -151,7 +151,7 @@ fn events(at: Moment) -> Vec<Event> {
     events
 }
 
-/// One of 1,000 ports.
+/// A budget of 1,000 ports.
 pub fn budget(free: u32) -> BudgetRow {
     BudgetRow {
         netns: 7,
@@ -206,7 +206,7 @@ fn audit() -> AuditRow {
     }
 }
 
-/// A history of these, as a service leaves it.
+/// Writes a history of these intervals, as a service would.
 pub fn kept(directory: &Path, intervals: impl IntoIterator<Item = Interval>) {
     let mut writer = Writer::open(directory).unwrap();
     for interval in intervals {
@@ -215,7 +215,7 @@ pub fn kept(directory: &Path, intervals: impl IntoIterator<Item = Interval>) {
     }
 }
 
-/// RSTs of linger 0 that `curl` sent in an interval: what tests count by.
+/// RSTs of linger 0 that `curl` sent in an interval, by which tests count.
 pub fn resets_of_curl(interval: &Interval) -> u64 {
     let rows = interval.processes.iter();
     rows.filter(|row| row.key.tgid == 1234)

@@ -8,7 +8,7 @@ use crate::record::window::Bound;
 
 const DAY_NS: u64 = 86_400 * SECOND_NS;
 
-/// What is wrong with them.
+/// `--since` is not before `--until`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("--since {since} is not before --until {until}")]
 pub struct SpanError {
@@ -16,11 +16,11 @@ pub struct SpanError {
     until: Timestamp,
 }
 
-/// When that is. Times of the day are those of this host's zone, and the latest ones that are past; `--until` may be
-/// later than that if it would not come after `--since`. `began` is when the history begins.
+/// Resolves the bounds. Times of the day are in this host's zone, and the latest ones that are past; `--until` may be
+/// later if it would otherwise not be after `--since`. `began` is when the history begins.
 ///
 /// # Errors
-/// When the end does not come after the beginning.
+/// If the end is not after the beginning.
 pub fn resolve(
     since: Option<Bound>,
     until: Option<Bound>,
@@ -73,14 +73,14 @@ fn latest(time_ns: u64, is_utc: bool, now: Timestamp, offset_s: &impl Fn(u64) ->
     }
 }
 
-/// From what clocks on the wall show. An hour that summer time skips or repeats may come out as its neighbour.
+/// Converts local civil time to UTC. An hour that summer time skips or repeats may be taken for the one next to it.
 fn to_utc(civil_ns: u64, offset_s: &impl Fn(u64) -> i64) -> u64 {
     let minus = |offset_s: i64| civil_ns.saturating_add_signed(-offset_s * SECOND_NS as i64);
     let guess_ns = minus(offset_s(civil_ns / SECOND_NS));
     minus(offset_s(guess_ns / SECOND_NS))
 }
 
-/// How far the clocks of this host's zone are ahead of UTC at a moment, seconds.
+/// How far this host's zone is ahead of UTC at a moment, seconds.
 fn offset_s(utc_s: u64) -> i64 {
     let Ok(time) = libc::time_t::try_from(utc_s) else {
         return 0;
@@ -118,7 +118,7 @@ mod tests {
                 "03:20",
                 ("2026-11-25T01:00:00", "2026-11-25T01:20:00"),
             ),
-            // 12:30 here is still to come: it is yesterday's.
+            // 12:30 is still in the future here, so it is yesterday's.
             ("12:30", "", ("2026-11-24T10:30:00", "")),
             ("03:00Z", "", ("2026-11-25T03:00:00", "")),
             (
@@ -126,7 +126,7 @@ mod tests {
                 "00:10",
                 ("2026-11-24T21:50:00", "2026-11-24T22:10:00"),
             ),
-            // Its end is to come, and not a day before its beginning.
+            // Its end is in the future, but not a day before its beginning.
             (
                 "11:50",
                 "12:10",
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn summer_time_is_that_of_its_day() {
-        // Ahead by an hour more until 2026-10-25T01:00:00Z.
+        // Ahead by one more hour until 2026-10-25T01:00:00Z.
         let change_s = 1_792_890_000;
         let offset_s = |utc_s| if utc_s < change_s { 7_200 } else { 3_600 };
         let utc = |civil: &str| {

@@ -111,7 +111,7 @@ fn the_sum_of_intervals_is_put_together() {
     assert_eq!(curl.residence.unwrap().count, 3);
     assert_eq!(report.lost[0].count, 9);
     assert_eq!(report.audit[0].births_seen, 15);
-    // As it was when it was fullest; failures of all of them.
+    // The state when it was fullest; failures of all intervals.
     assert_eq!(
         (report.budgets[0].free, report.budgets[0].failures),
         (Some(897), 3)
@@ -189,7 +189,7 @@ fn people_ask_it_with_sql() {
     assert_eq!(one("SELECT sum(searches) FROM port_search"), "Integer(3)");
     assert_eq!(one("SELECT comm FROM close_wait"), "Text(\"leak\")");
     assert_eq!(one("SELECT netns_name FROM budget"), "Text(\"web\")");
-    // Nothing that a terminal would obey.
+    // No control characters that a terminal would obey.
     assert_eq!(
         one("SELECT comm FROM event WHERE pid = 66"),
         "Text(\"e\\\\x1b[2Jvil\")"
@@ -214,7 +214,7 @@ fn people_ask_it_with_sql() {
         let rows = one(&format!("SELECT count(*) > 2 FROM {view}"));
         assert_eq!(rows, "Integer(1)", "{view}");
     }
-    // Processes are there once.
+    // Each process has one row.
     assert_eq!(
         one("SELECT count(*) FROM who WHERE pid = 1234"),
         "Integer(1)"
@@ -290,7 +290,7 @@ fn the_oldest_is_forgotten_by_size() {
     let max_bytes = 1 << 20;
     for minute in 0..400 {
         let mut interval = interval(minute);
-        // Processes that come and go.
+        // Processes that start and end.
         for row in &mut interval.processes {
             if let Some(process) = &mut row.process {
                 process.key.start_boot_ns = minute;
@@ -325,7 +325,7 @@ fn the_oldest_is_forgotten_by_age() {
         writer.write(&interval(minute)).unwrap();
         writer.tidy(10 * LENGTH_NS, u64::MAX).unwrap();
     }
-    // The end counts.
+    // Age counts from the end of an interval.
     assert_eq!(ids(directory.path()), (10..=20).collect::<Vec<_>>());
 }
 
@@ -342,12 +342,12 @@ fn a_clock_that_leaps_forgets_nothing() {
     (20..30).for_each(|minute| put(interval(minute)));
     assert_eq!(ids(directory.path()).len(), 30);
     drop(writer);
-    // Not after a restart either.
+    // Nor after a restart.
     let mut writer = Writer::open(directory.path()).unwrap();
     writer.write(&with_clock(30, 10 * YEAR_NS)).unwrap();
     writer.tidy(100 * LENGTH_NS, u64::MAX).unwrap();
     assert_eq!(ids(directory.path()).len(), 31);
-    // What was asked for is found by the clock of its time.
+    // A requested span is found by the clock of its time.
     let reader = Reader::open(directory.path()).unwrap();
     assert_eq!(reader.places(minutes(0, 40)).unwrap().len(), 20);
 }

@@ -14,14 +14,12 @@ use crate::store::interval::Interval;
 
 /// The rows of one interval.
 pub struct Rows<'a> {
-    /// The history, in the transaction of the interval.
+    /// The history, within the transaction of the interval.
     pub connection: &'a Connection,
-    /// The interval.
     pub interval_id: i64,
 }
 
 impl Rows<'_> {
-    /// Writes all of them.
     pub fn all(&self, interval: &Interval) -> rusqlite::Result<()> {
         for (n, row) in (0_u64..).zip(&interval.processes) {
             self.process(n, row)?;
@@ -123,7 +121,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// A row begins with its interval and its number.
+    /// Each row begins with its interval and its number.
     fn row(&self, n: impl Into<u64>) -> Values {
         Values::default().put(self.interval_id).number(n)
     }
@@ -205,12 +203,12 @@ impl Rows<'_> {
         values.insert(self.connection, "event_row")
     }
 
-    /// The id of a process, which gets a row if it has none yet.
+    /// The id of a process. Inserts a row for it if it has none yet.
     fn who(&self, process: Option<&Process>) -> rusqlite::Result<Option<i64>> {
         let Some(process) = process else {
             return Ok(None);
         };
-        // Which of its threads acted last is no part of who it is.
+        // Which of its threads acted last is not part of its identity.
         let process = &Process {
             thread_comm: Default::default(),
             ..process.clone()
@@ -266,7 +264,7 @@ fn flow(values: Values, flow: &Flow) -> Values {
         .optional(flow.bytes_received)
 }
 
-/// Why there is no process; `None` where there is one.
+/// Why there is no process; `None` if there is one.
 fn no_process(key: ProcessKey) -> Option<String> {
     (key.tgid == 0).then(|| {
         let why = unattributed(key).unwrap_or(Unattributed::Unknown);

@@ -1,4 +1,4 @@
-//! Writes intervals: one transaction each.
+//! Writes intervals, each in one transaction.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ use super::write_rows::Rows;
 use crate::record::observation::namespaces;
 use crate::store::interval::Interval;
 
-/// Of compression.
+/// Compression level of the settings.
 const LEVEL: i32 = 3;
 
-/// What an interval has beside its rows.
+/// What an interval has besides its rows.
 #[derive(Serialize, Deserialize)]
 pub struct Rest {
     /// Budgets without a row.
@@ -32,23 +32,21 @@ pub struct Rest {
     pub budgets_unknown: Vec<UnscannedRow>,
     /// Namespaces that could not be searched for CLOSE_WAIT.
     pub unscanned: Vec<UnscannedRow>,
-    /// The kernel's tables.
     pub caches: Vec<CacheRow>,
     /// Runs of our programs that the kernel skipped.
     pub recursion_misses: Option<Vec<(String, u64)>>,
 }
 
-/// The open file.
 #[derive(Debug)]
 pub struct Writer {
     connection: Connection,
     path: PathBuf,
-    /// Which file that was.
+    /// Device and inode of the open file.
     identity: Option<(u64, u64)>,
     boot_id: String,
     run_id: Option<i64>,
     clock: AgeClock,
-    /// CLOCK_MONOTONIC when the interval that was written last ended.
+    /// CLOCK_MONOTONIC at the end of the interval that was written last.
     written_to_ns: Option<u64>,
 }
 
@@ -56,7 +54,7 @@ impl Writer {
     /// Opens the history of a directory.
     ///
     /// # Errors
-    /// When it is not ours, is of a later version, or the disk refuses.
+    /// If it is another program's, has a later version, or the disk refuses.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let connection = database::open_to_write(directory)?;
         let path = database::path_in(directory);
@@ -80,15 +78,15 @@ impl Writer {
         })
     }
 
-    /// Whether the file is still there under its name: somebody may have removed it.
+    /// Whether the file still exists under its name: somebody may have removed it.
     pub fn is_there(&self) -> bool {
         self.identity.is_some() && database::identity(&self.path) == self.identity
     }
 
-    /// Writes an interval; its id.
+    /// Writes an interval and returns its id.
     ///
     /// # Errors
-    /// As SQLite has them. Nothing is written then.
+    /// SQLite's error. Nothing is written then.
     pub fn write(&mut self, interval: &Interval) -> rusqlite::Result<i64> {
         let mut clock = self.clock;
         let kept_unix_ns = clock.reached(interval.end);
@@ -117,14 +115,14 @@ impl Writer {
         Ok(id)
     }
 
-    /// Moves the log into the file, and forgets what is too old or has no room.
+    /// Moves the log into the file, and removes what is too old or exceeds the size.
     pub fn tidy(&mut self, max_age_ns: u64, max_bytes: u64) -> rusqlite::Result<()> {
         self.checkpoint()?;
         let before_ns = self.clock.now_ns().saturating_sub(max_age_ns);
         if retention::forget_before(&mut self.connection, integer(before_ns))? {
             self.checkpoint()?;
         }
-        // What is written between two checkpoints has to fit, too.
+        // What is written between two checkpoints must fit, too.
         let limit = max_bytes - max_bytes / 16;
         while self.used_bytes()? > limit && retention::forget_part(&mut self.connection)? {
             self.checkpoint()?;
@@ -136,14 +134,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Moves the log into the file. Readers may keep some of it where it is.
+    /// Moves the log into the file. Readers may keep some of it in the log.
     pub fn checkpoint(&self) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached("PRAGMA wal_checkpoint(TRUNCATE)")?
             .query_row([], |_| Ok(()))
     }
 
-    /// Of pages with something in them.
+    /// Bytes of the pages in use.
     fn used_bytes(&self) -> rusqlite::Result<u64> {
         let number = |pragma: &str| -> rusqlite::Result<u64> {
             self.connection
@@ -152,7 +150,7 @@ impl Writer {
         Ok((number("page_count")? - number("freelist_count")?) * number("page_size")?)
     }
 
-    /// What its files take.
+    /// Size of its files.
     pub fn size_bytes(&self) -> u64 {
         let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
         length(&self.path) + length(&self.path.with_extension("db-wal"))
@@ -240,7 +238,7 @@ fn insert_interval(
         .insert(connection, "interval")
 }
 
-/// Settings of namespaces; `None` where none are known.
+/// Settings and counters of namespaces; `None` if none are known.
 fn compressed(looks: &Looks) -> rusqlite::Result<Option<Vec<u8>>> {
     if looks.is_empty() {
         return Ok(None);

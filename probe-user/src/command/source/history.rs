@@ -1,4 +1,4 @@
-//! Reads a history in place of the host.
+//! Reads a history instead of tracing the host.
 
 use std::path::Path;
 
@@ -15,10 +15,10 @@ use crate::store::merge::Merge;
 use crate::store::reader::{Place, Reader, Span};
 use crate::store::span;
 
-/// Puts the intervals of the time that is asked for together.
+/// Combines the intervals of the requested time.
 ///
 /// # Errors
-/// When there is no such history, it can't be read, or it has nothing of that time.
+/// If there is no such history, it can't be read, or it has nothing of that time.
 pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<Gathered> {
     let filter = filter.resolve_for_recording()?;
     say_what_is_left_out(&filter);
@@ -34,7 +34,7 @@ pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<
     let (Some(last), Some(merged)) = (places.last(), merge.finish()) else {
         bail!("the history in {} has nothing", directory.display());
     };
-    // Counters begin anew with the host.
+    // Counters start again when the host boots.
     let first = places.iter().find(|place| place.boot_id == last.boot_id);
     let before = reader.looks_before(first.unwrap_or(last))?;
     let looks = (before, reader.looks_after(last)?);
@@ -48,10 +48,10 @@ pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<
     })
 }
 
-/// The intervals that are asked for: at least one.
+/// The requested intervals: at least one.
 ///
 /// # Errors
-/// When there are none.
+/// If there are none.
 pub fn find(reader: &Reader, directory: &Path, window: &FromArgs) -> Result<(Span, Vec<Place>)> {
     let Some((began, ended)) = reader.extent()? else {
         bail!(
@@ -75,7 +75,7 @@ pub fn find(reader: &Reader, directory: &Path, window: &FromArgs) -> Result<(Spa
     Ok((span, places))
 }
 
-/// An interval has processes and destinations in tables of their own.
+/// An interval has processes and destinations in separate tables.
 fn say_what_is_left_out(filter: &Filter) {
     if !filter.is_by_process() {
         notice(

@@ -1,4 +1,4 @@
-//! Tracing live: attaches, looks at what there is, hands everything to a sink until the end, and looks again.
+//! Traces live: attaches, takes a sample, passes everything to a sink until the end, and samples again.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -22,50 +22,48 @@ use crate::session::sink::{Sink, Tee};
 use crate::session::stop::Stop;
 use crate::stack::Stacks;
 
-/// Where tracing goes on for long, the ring buffer is drained at most that often: a wake-up for each event would cost
+/// Shortest pause between two drains of the ring buffer if tracing runs for long: a wake-up for each event would cost
 /// more than the events.
 pub const DRAIN: Duration = Duration::from_millis(25);
-/// Readings of the audit's counters before they are taken as they are.
+/// Readings of the audit's counters, at most. The last one is used as it is.
 const READINGS: usize = 10;
-/// Between them.
+/// Between two such readings.
 const READING_PAUSE: Duration = Duration::from_millis(20);
 
-/// What is asked for.
+/// What to trace, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
-    /// Which events.
+    /// Which events pass.
     pub filter: &'a FilterArgs,
-    /// How to probe.
+    /// Options of the probes.
     pub probing: &'a ProbeArgs,
-    /// What is looked at when tracing begins and ends.
+    /// What to sample when tracing begins and ends.
     pub wants: Wants,
-    /// How often it is looked at in between, and the audit told; `None`: not at all.
+    /// How often to sample in between, and to report the audit; `None`: not at all.
     pub look_interval: Option<Duration>,
-    /// How many different user stacks are kept; `None`: none.
+    /// Maximum number of different user stacks; `None`: none.
     pub max_stacks: Option<u32>,
-    /// Capabilities kept when it has begun.
+    /// Capabilities to keep once tracing has begun.
     pub keep: Keep,
-    /// Whether it goes on for weeks: what the kernel side counts is taken from it each time, and namespaces that
-    /// are gone are forgotten.
+    /// Whether tracing runs for weeks: counts are then taken out of the kernel each time, and removed namespaces are
+    /// forgotten.
     pub is_service: bool,
-    /// What to run, and to follow alone until it ends; empty: nothing.
+    /// A command to run and to follow alone until it ends; empty: none.
     pub command: &'a [OsString],
 }
 
-/// Attached probes, and looks at the kernel beside them.
+/// Attached probes, and samples of the kernel beside them.
 pub struct Live {
-    /// The probes.
     pub session: Session,
-    /// What ends it.
+    /// What ends tracing.
     pub stop: Stop,
-    /// The filter in force.
     pub filter: Filter,
-    /// How the probes were asked for.
+    /// Options that the probes were attached with.
     pub probing: ProbeOptions,
     observer: Observer,
     look_interval: Option<Duration>,
     launch: Option<Launch>,
-    /// `None` where they are not asked for.
+    /// `None` if stacks are not requested.
     stacks: Option<Stacks>,
     keep: Keep,
     is_service: bool,
@@ -75,7 +73,7 @@ impl Live {
     /// Attaches the probes, scans what is open, and begins to count: probes and audit at the same moment.
     ///
     /// # Errors
-    /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
+    /// If the filter asks for what does not exist, or the kernel refuses the probes, their maps or a clock.
     pub fn start(order: Order<'_>) -> Result<Self> {
         let launch = Launch::prepare(order.command)?;
         let helper: Option<Rc<NamespaceHelper>> = match order.keep {
@@ -96,13 +94,13 @@ impl Live {
         if filter.needs_each_search() {
             probing.slow_port_ns = 0;
         }
-        // Rows by destination are made of events.
+        // Rows by destination are built from events.
         probing.tell_special = true;
         let mut session = Session::attach(&probing, filter.clone())?;
         session.adopt_open(helper.as_ref(), &filter.netns)?;
         allocator::give_back();
         let mut observer = Observer::new(&session, helper, &filter.netns, order.wants);
-        // Close together: what the kernel counts in between may be on its side alone.
+        // As close together as possible: only the kernel's side may have what it counts in between.
         observer.read_before_start(&session)?;
         session.begin_counting()?;
         observer.read_at_start(&session)?;
@@ -120,16 +118,16 @@ impl Live {
         })
     }
 
-    /// Looks for the first time, starts the command, and drops privileges.
+    /// Takes the first sample, starts the command, and drops privileges.
     ///
     /// # Errors
-    /// When the sink refuses, the kernel a map or a clock, or the command can't be run.
+    /// If the sink refuses, the kernel refuses a map or a clock, or the command can't be run.
     pub fn begin(&mut self, sink: &mut dyn Sink) -> Result<()> {
         tell(sink, self.observer.look(&self.session)?)?;
         if let Some(launch) = self.launch.take() {
             self.stop.launch(&mut self.session, &launch)?;
         }
-        // Not sooner: the command was to have all of them.
+        // Not earlier: the command starts with all privileges.
         self.drop_privileges();
         Ok(())
     }
@@ -152,11 +150,11 @@ impl Live {
         })
     }
 
-    /// Hands on what is there, and looks where that is due. To be called when [`Session::ready`] says so.
+    /// Passes on what is there, and takes a sample if one is due. To be called when [`Session::ready`] returns.
     pub fn step(&mut self, sink: &mut dyn Sink) -> Result<()> {
         self.drain(sink)?;
         if let Some(stacks) = &mut self.stacks {
-            // Soon: the process may not live long.
+            // Without delay: the process may be short-lived.
             stacks.look(self.session.attached())?;
         }
         self.observer.keep_up(&self.session)?;
@@ -168,7 +166,7 @@ impl Live {
         Ok(())
     }
 
-    /// Looks at everything, the audit included.
+    /// Samples everything, including the audit.
     pub fn look(&mut self, sink: &mut dyn Sink) -> Result<()> {
         tell(sink, self.observer.look(&self.session)?)?;
         tell(sink, self.observer.look_at_tables(&mut self.session)?)?;
@@ -179,9 +177,9 @@ impl Live {
         Ok(())
     }
 
-    /// Hands on everything that had been written when this was called, or as much of it as is worth a wait.
+    /// Passes on everything that had been written when this was called, up to a limit.
     pub fn catch_up(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        /// A batch each. Under a load that fills them as fast, there is no end to it.
+        /// One batch each. Under a load that fills batches as fast as they are taken, there is no end.
         const BATCHES: usize = 64;
         for _ in 0..BATCHES {
             if self.drain(sink)? {
@@ -191,7 +189,7 @@ impl Live {
         Ok(())
     }
 
-    /// Hands on what the kernel side counted so far; of a service, since the last time.
+    /// Passes on what the kernel side counted so far; for a service, since the last time.
     pub fn totals(&mut self, sink: &mut dyn Sink) -> Result<()> {
         let totals = if self.is_service {
             observer::taken_totals(&mut self.session)?
@@ -202,13 +200,13 @@ impl Live {
         tell(sink, [totals])
     }
 
-    /// Shows other events from here on.
+    /// Applies another filter from here on.
     pub fn set_filter(&mut self, filter: Filter) {
         self.filter = filter.clone();
         self.session.set_filter(filter);
     }
 
-    /// Looks for the last time, and hands on everything that is left.
+    /// Takes the last sample, and passes on everything that is left.
     pub async fn finish(&mut self, sink: &mut dyn Sink) -> Result<()> {
         tell(sink, self.observer.look(&self.session)?)?;
         self.observer.begin_audit(&self.session)?;
@@ -231,7 +229,7 @@ impl Live {
         tell(sink, [last])
     }
 
-    /// Reads the audit's counters until they stand still, or for as long as is worth it.
+    /// Reads the audit's counters until they no longer change, up to [`READINGS`] times.
     async fn settle(&mut self, sink: &mut dyn Sink) -> Result<()> {
         for _ in 0..READINGS {
             self.drain(sink)?;

@@ -1,4 +1,4 @@
-//! Counts on this host for a while, and keeps what it counts in a recording where that is asked for.
+//! Counts on this host for a while, and also writes a recording if requested.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,20 +20,20 @@ use crate::session::sink::Tee;
 /// What to count on this host, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Measurement<'a> {
-    /// What is asked of the probes.
+    /// What to trace, and how.
     pub order: Order<'a>,
     /// `None`: until a signal, or until the command ends.
     pub duration: Option<Duration>,
-    /// A recording to keep it in.
+    /// File and limits of a recording to write.
     pub record: Option<(&'a Path, &'a BoundsArgs)>,
 }
 
 impl Measurement<'_> {
-    /// Counts, and keeps what it counts in the recording where there is to be one.
+    /// Counts, and writes the recording if one is requested.
     ///
     /// # Errors
-    /// When the filter asks for what is not there, the kernel refuses the probes, their maps or a clock, or the
-    /// recording can't be begun.
+    /// If the filter asks for what does not exist, the kernel refuses the probes, their maps or a clock, or the
+    /// recording can't be created.
     pub async fn run(self) -> Result<Gathered> {
         let Self {
             order,
@@ -42,7 +42,7 @@ impl Measurement<'_> {
         } = self;
         let order = match record {
             None => order,
-            // Whatever a later look at the recording may ask for.
+            // Everything that a later view of the recording may need.
             Some(_) => Order {
                 wants: Wants::ALL,
                 look_interval: Some(LOOK_INTERVAL),
@@ -89,7 +89,7 @@ impl Measurement<'_> {
                 if flushed.is_err()
                     && let Some(keeper) = kept_and_counted.0.take()
                 {
-                    // Counting goes on without it.
+                    // Counting continues without it.
                     recorded = keeper.finish().await.map(drop);
                     if let Err(error) = &recorded {
                         notice(&format!("the recording ends here: {error:#}"));
@@ -99,7 +99,7 @@ impl Measurement<'_> {
         }
         live.finish(&mut kept_and_counted).await?;
         let command_exit_code = live.stop.command_exit_code();
-        // The probes go with the session, before a slow disk or reader is waited for.
+        // Detaches the probes before waiting for a slow disk or reader.
         drop(live);
         let Tee(keeper, tally) = kept_and_counted;
         if let Some(keeper) = keeper {

@@ -1,4 +1,4 @@
-//! Where figures come from: this host, recordings, or a history. Verbs ask all of them the same way.
+//! Where figures come from: this host, recordings, or a history. All verbs use the same interface.
 
 pub mod history;
 pub mod live;
@@ -27,7 +27,7 @@ pub enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The one that the command line asks for; it takes one of both options at most.
+    /// The source that the command line requests; at most one of both options is given.
     pub fn of(from: &'a FromArgs, store: &'a StoreArgs) -> Self {
         match &store.store {
             Some(directory) => Self::History(directory, from),
@@ -41,11 +41,11 @@ impl<'a> Source<'a> {
         matches!(self, Self::Live)
     }
 
-    /// Sums up what it tells, of what passes the filter of `measurement`. The rest of that is for this host.
+    /// Sums up the source, as far as it passes the filter of `measurement`. The rest of `measurement` is for this
+    /// host.
     ///
     /// # Errors
-    /// When there is nothing to be had: the filter asks for what is not there, the kernel refuses, or nothing can be
-    /// read.
+    /// If there are no figures: the filter asks for what does not exist, the kernel refuses, or nothing can be read.
     pub async fn gather(self, measurement: Measurement<'_>) -> Result<Gathered> {
         let filter = measurement.order.filter;
         match self {

@@ -1,4 +1,4 @@
-//! Reads recordings in place of the host: what comes out of them is told and counted as if it were live.
+//! Reads recordings instead of tracing the host: their content is reported and counted as if it were live.
 
 use anyhow::{Error, Result};
 use twtrace_core::filter::Filter;
@@ -13,9 +13,8 @@ use crate::record::merge::Recordings;
 
 /// Recordings, and the filter that applies to them.
 pub struct Replay {
-    /// What is read.
     pub recordings: Recordings,
-    /// Which events.
+    /// Which events pass.
     pub filter: Filter,
 }
 
@@ -23,7 +22,7 @@ impl Replay {
     /// Opens the files.
     ///
     /// # Errors
-    /// When one of them can't be opened, or the filter asks for what no recording has.
+    /// If one of them can't be opened, or the filter asks for what no recording has.
     pub fn open(from: &FromArgs, filter: &FilterArgs) -> Result<Self> {
         let filter = filter.resolve_for_recording()?;
         let recordings = Recordings::open(&from.from, from.window())?;
@@ -39,10 +38,10 @@ impl Replay {
         Ok(Self { recordings, filter })
     }
 
-    /// Begins to count each recording: what passes the filter that it was made with, and the one that applies now.
+    /// An empty tally for each recording: it counts what passes the recording's own filter and the current one.
     ///
     /// # Errors
-    /// When a recording was made with a filter that is not known.
+    /// If the filter of a recording is not known.
     pub fn tallies(&self) -> Result<Vec<Tally>> {
         let recorded = self.recordings.filters()?.into_iter();
         let tallies = self.recordings.openings().zip(recorded);
@@ -82,7 +81,7 @@ impl Replay {
     }
 }
 
-/// Tells a tally of an entry.
+/// Passes an entry to a tally.
 pub fn tell(tally: &mut Tally, entry: Entry) {
     match entry {
         Entry::Start(_) => {}
@@ -92,7 +91,7 @@ pub fn tell(tally: &mut Tally, entry: Entry) {
     }
 }
 
-/// The first of what could not be read; the others are said at once.
+/// The first read error; the others are printed at once.
 pub fn outcome(recordings: Recordings) -> Result<()> {
     let mut errors = recordings.into_errors().into_iter();
     let Some(first) = errors.next() else {

@@ -1,4 +1,4 @@
-//! What a source told: of each host a report, a timeline and a diagnosis.
+//! What a source contains: a report, a timeline and a diagnosis for each host.
 
 use anyhow::Result;
 use twtrace_core::doctor::diagnosis::Diagnosis;
@@ -9,25 +9,24 @@ use twtrace_core::model::timeline::Timeline;
 
 use crate::store::merge::Merged;
 
-/// What a source told.
+/// The figures of a source.
 #[derive(Debug)]
 pub struct Gathered {
     /// One for each host, in the order of the files.
     pub summaries: Vec<Summary>,
-    /// How the command ended, where one was run.
+    /// Exit code of the command, if one was run.
     pub command_exit_code: Option<u8>,
-    /// What could not be read, or not be kept. It does not keep the summaries from being shown.
+    /// What could not be read or kept. The summaries are shown regardless.
     pub outcome: Result<()>,
 }
 
-/// What is known of one host.
+/// The figures of one host.
 #[derive(Debug)]
 pub enum Summary {
     /// Counted from events and observations.
     Counted(Box<Tally>),
-    /// Intervals of a history, put together.
+    /// Combined intervals of a history.
     Stored {
-        /// Their figures.
         merged: Box<Merged>,
         /// Settings and counters of namespaces at the beginning and at the end.
         looks: (Looks, Looks),
@@ -35,7 +34,6 @@ pub enum Summary {
 }
 
 impl Summary {
-    /// The figures.
     pub fn report(&self) -> Report {
         match self {
             Self::Counted(tally) => tally.report(),
@@ -43,7 +41,7 @@ impl Summary {
         }
     }
 
-    /// The same where nothing else is asked for afterwards: in less memory.
+    /// The same in less memory, if nothing else is needed afterwards.
     pub fn into_report(self) -> Report {
         match self {
             Self::Counted(tally) => tally.into_report(),
@@ -59,7 +57,7 @@ impl Summary {
         }
     }
 
-    /// What is wrong, going by [`Self::report`].
+    /// The findings, by [`Self::report`].
     pub fn diagnosis(&self, report: Report) -> Diagnosis {
         match self {
             Self::Counted(tally) => Diagnosis::of(tally, report),

@@ -1,21 +1,21 @@
-//! What the view is fed by: this host, or something past.
+//! What feeds the view: this host, or past data.
 
 use anyhow::Result;
 
 use super::screen::{Front, Step};
 use crate::output::tui::{Action, App};
 
-/// What the view shows, as it goes on.
+/// A source of what the view shows.
 pub trait Feed {
-    /// Waits for what comes next of the terminal, and takes up what is told meanwhile.
+    /// Waits for the next step of the terminal, and takes in what is reported in between.
     async fn next(&mut self, front: &mut Front, app: &mut App) -> Result<Step>;
 
     /// Brings the view up to now.
     fn tick(&mut self, app: &mut App) -> Result<()>;
 
-    /// Does what a key asks of a replay.
+    /// Applies a key to a replay.
     fn obey(&mut self, app: &mut App, action: Action) -> Result<()>;
 
-    /// Ends; what went wrong without ending the view.
+    /// Ends. Returns an error that did not end the view.
     fn end(self) -> Result<()>;
 }

@@ -21,7 +21,7 @@ use player::Player;
 use screen::{Front, Obeyed, Step};
 use watch::Watch;
 
-/// Shows it until `q`.
+/// Shows the view until `q`.
 pub async fn run(args: TopArgs) -> Result<()> {
     terminal::check()?;
     let listen = || Stop::listen().context("listening for signals");
@@ -62,7 +62,7 @@ async fn show(mut feed: impl Feed, mut app: App) -> Result<()> {
             }
         }
     }
-    // Detaching takes a while, in which keys would be taken from the shell: the terminal is given back after it.
+    // Detaching takes a while, in which the terminal would take keys from the shell. It is given back afterwards.
     let outcome = feed.end();
     drop(front);
     outcome

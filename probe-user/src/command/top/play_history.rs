@@ -1,4 +1,4 @@
-//! `twtrace top --store`: a history, played interval by interval.
+//! `twtrace top --store`: plays a history interval by interval.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::output::tui::{App, ReplaySpan, Sample};
 use crate::store::merge::Merge;
 use crate::store::reader::{Place, Reader, Span};
 
-/// Samples of one leap, however far it goes.
+/// Samples of one jump, however long it is.
 const SAMPLES_A_LEAP: usize = 64;
 
 /// What has been played of a history.
@@ -23,14 +23,14 @@ pub struct HistoryPlayback {
     reader: Reader,
     filter: Filter,
     span: Span,
-    /// With the time at which each ends: that of the first one, and from there on what went by, whatever the wall
-    /// clock did.
+    /// Each with the time at which it ends: for the first one its own, and from there on the time that passed, even
+    /// if the wall clock was set.
     places: Vec<(Place, Timestamp)>,
     begins: Timestamp,
-    /// Intervals that were played.
+    /// Number of intervals that were played.
     next: usize,
     merge: Merge,
-    /// Of these, nanoseconds.
+    /// Traced time of the intervals played, nanoseconds.
     traced_ns: u64,
     at: Timestamp,
 }
@@ -39,7 +39,7 @@ impl HistoryPlayback {
     /// Plays the first interval.
     ///
     /// # Errors
-    /// When there is no such history, or it has nothing of that time.
+    /// If there is no such history, or it has nothing of that time.
     pub fn start(args: &TopArgs, directory: &Path) -> Result<(Self, App)> {
         let mut playback = Self::open(args, directory)?;
         let host = playback.host()?;
@@ -91,7 +91,7 @@ impl HistoryPlayback {
         self.places.last().map_or(self.begins, |(_, end)| *end)
     }
 
-    /// Plays the intervals that end by then.
+    /// Plays the intervals that end by `target`.
     fn go_to(&mut self, app: &mut App, target: Timestamp) -> Result<()> {
         self.at = target.min(self.ends());
         let due = self.places[self.next..]
@@ -141,7 +141,7 @@ impl Playback for HistoryPlayback {
         // At least one interval is shown.
         let target = self.at.0.saturating_sub(ns).max(self.first_end().0);
         if target < self.at.0 {
-            // Sums are not taken apart: they are made anew.
+            // Sums can't be reduced, so they are computed again.
             self.merge = Merge::new(self.filter.clone(), self.span);
             (self.next, self.traced_ns) = (0, 0);
         }

@@ -1,4 +1,4 @@
-//! `twtrace top --from`: a recording, played at any speed, back and forth.
+//! `twtrace top --from`: plays a recording at any speed, back and forth.
 
 use anyhow::{Context, Result, bail};
 use twtrace_core::event::{Moment, Timestamp};
@@ -14,12 +14,12 @@ use crate::output::tui::{App, ReplaySpan};
 use crate::record::entry::Entry;
 use crate::record::merge::Recordings;
 
-/// Between two samples at the speed at which it happened, nanoseconds.
+/// Between two samples at normal speed, nanoseconds.
 const SAMPLE_NS: u64 = 1_000_000_000;
 /// Samples between two drawings, at any speed.
 const SAMPLES_A_TICK: u64 = 4;
 
-/// Where a recording ends, and what keeps it from being read on there.
+/// Where a recording ends, and the error that stops reading there.
 fn find_end(mut recordings: Recordings) -> (Moment, Result<()>) {
     let mut end = recordings
         .openings()
@@ -37,7 +37,7 @@ fn find_end(mut recordings: Recordings) -> (Moment, Result<()>) {
     (end, outcome(recordings))
 }
 
-/// The one recording, from its beginning.
+/// The single recording, from its beginning.
 fn open(args: &TopArgs) -> Result<(Recordings, Tally)> {
     let replay = Replay::open(&args.from, &args.filter)?;
     let tally = replay.tallies()?.into_iter().next();
@@ -45,30 +45,30 @@ fn open(args: &TopArgs) -> Result<(Recordings, Tally)> {
     Ok((replay.recordings, tally.with_recent_rates()))
 }
 
-/// Totals come at the end only: all that they know beyond the events would seem to happen then.
+/// Totals come only at the end, and what they have beyond the events would appear to happen then.
 fn is_totals(entry: &Entry) -> bool {
     matches!(entry, Entry::Observation(observation) if matches!(observation.seen, Seen::Totals(_)))
 }
 
-/// What has been played of a recording.
+/// Playback state of a recording.
 pub struct RecordingPlayback<'a> {
     args: &'a TopArgs,
     recordings: Recordings,
     tally: Tally,
     start: Moment,
     end: Moment,
-    /// How far it has come.
+    /// The position.
     at: Moment,
     sampled: Moment,
-    /// What keeps it from being read on at its end.
+    /// The error that stops reading at its end.
     damage: Result<()>,
 }
 
 impl<'a> RecordingPlayback<'a> {
-    /// Begins with nothing played.
+    /// Opens a recording, with nothing played.
     ///
     /// # Errors
-    /// When there is no such recording, there are several, or it can't be read twice.
+    /// If there is no such recording, there are several, or it can't be read twice.
     pub fn start(args: &'a TopArgs) -> Result<(Self, App)> {
         if args.from.from.iter().any(|path| path.as_os_str() == "-") {
             bail!(
@@ -115,7 +115,7 @@ impl<'a> RecordingPlayback<'a> {
         }
     }
 
-    /// Plays everything up to a moment.
+    /// Plays everything up to `target`.
     fn go_to(&mut self, app: &mut App, target: Moment) {
         let whole = target.ts.0.saturating_sub(self.at.ts.0);
         let sample_ns = SAMPLE_NS.max(whole / SAMPLES_A_TICK);
@@ -174,7 +174,7 @@ impl Playback for RecordingPlayback<'_> {
             ts: Timestamp(self.at.ts.0.saturating_sub(ns).max(self.start.ts.0)),
             mono_ns: self.at.mono_ns.saturating_sub(ns).max(self.start.mono_ns),
         };
-        // State is a sum over everything before, so it is summed up anew.
+        // State is a sum over everything before, so it is computed again.
         (self.recordings, self.tally) = open(self.args)?;
         (self.at, self.sampled) = (self.start, self.start);
         app.sample(sample(&self.tally));
@@ -183,7 +183,7 @@ impl Playback for RecordingPlayback<'_> {
         Ok(())
     }
 
-    /// What was good was shown.
+    /// What could be read was shown.
     fn outcome(self) -> Result<()> {
         self.damage
     }
@@ -202,7 +202,7 @@ mod tests {
     use crate::output::tui::screen_tests::assert_screen;
     use crate::session::stop::Stop;
 
-    /// Of the recording of the first format, with real traffic of every kind.
+    /// With the recording of the first format, which has real traffic of every kind.
     fn args() -> TopArgs {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/format_1.twt");
         let cli = Cli::try_parse_from(["twtrace", "top", "--from", path]).unwrap();

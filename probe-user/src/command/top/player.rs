@@ -1,4 +1,4 @@
-//! Plays what is past: at any speed, back and forth.
+//! Plays past data, at any speed, back and forth.
 
 use std::time::{Duration, Instant};
 
@@ -9,31 +9,30 @@ use super::screen::{Front, Step};
 use crate::output::tui::{Action, App};
 use crate::session::stop::Stop;
 
-/// What has been played of something past.
+/// Playback of past data.
 pub trait Playback {
-    /// Plays so many nanoseconds more, or as many as there are.
+    /// Plays this many nanoseconds more, or as many as there are.
     fn forward(&mut self, app: &mut App, ns: u64) -> Result<()>;
 
-    /// Goes back by so many nanoseconds, or to the beginning.
+    /// Moves back by this many nanoseconds, or to the beginning.
     fn back(&mut self, app: &mut App, ns: u64) -> Result<()>;
 
-    /// What could not be played.
+    /// What could not be read.
     fn outcome(self) -> Result<()>;
 }
 
-/// Something past, and how it goes on.
+/// Plays past data as time passes.
 pub struct Player<P> {
-    /// What is played.
     pub playback: P,
     stop: Stop,
-    /// When it came to where it is.
+    /// When the position last changed.
     since: Instant,
     speed: f64,
     is_paused: bool,
 }
 
 impl<P: Playback> Player<P> {
-    /// Plays at the speed at which it happened, until `stop` says so.
+    /// Plays at normal speed, until `stop` ends it.
     pub fn new(playback: P, stop: Stop) -> Self {
         Self {
             playback,
@@ -44,7 +43,7 @@ impl<P: Playback> Player<P> {
         }
     }
 
-    /// Goes so many nanoseconds forward, or back.
+    /// Moves forward by this many nanoseconds, or back if negative.
     pub fn seek(&mut self, app: &mut App, ns: i64) -> Result<()> {
         if ns >= 0 {
             return self.playback.forward(app, ns.unsigned_abs());
@@ -59,13 +58,13 @@ impl<P: Playback> Feed for Player<P> {
         front.next(&mut self.stop).await
     }
 
-    /// Goes on as far as time has gone, at its speed.
+    /// Plays as much as the time that passed, at the current speed.
     fn tick(&mut self, app: &mut App) -> Result<()> {
         let elapsed = std::mem::replace(&mut self.since, Instant::now()).elapsed();
         if self.is_paused {
             return Ok(());
         }
-        // One that was suspended does not leap.
+        // A suspended program must not jump ahead.
         let elapsed = elapsed.min(Duration::from_secs(1));
         let ns = (elapsed.as_nanos() as f64 * self.speed) as u64;
         self.playback.forward(app, ns)

@@ -16,10 +16,10 @@ use crate::output::tui::terminal::{self, Input, Screen};
 use crate::output::tui::{Action, App, Opening, ReplaySpan, Sample};
 use crate::session::stop::Stop;
 
-/// Between two drawings, unless a key asks for one.
+/// Between two drawings, unless a key requires one.
 const DRAW: Duration = Duration::from_millis(250);
 
-/// What the view is told when it opens.
+/// What the view needs when it opens.
 pub fn opening(args: &TopArgs, tracing: &Tracing, replay: Option<ReplaySpan>) -> Opening {
     Opening {
         host: tracing.host.name.clone(),
@@ -31,7 +31,7 @@ pub fn opening(args: &TopArgs, tracing: &Tracing, replay: Option<ReplaySpan>) ->
     }
 }
 
-/// What is known now.
+/// The current figures.
 pub fn sample(tally: &Tally) -> Sample {
     let report = tally.report();
     let at = tally.latest();
@@ -43,7 +43,7 @@ pub fn sample(tally: &Tally) -> Sample {
     }
 }
 
-/// The terminal and what comes from it.
+/// The terminal and its input.
 pub struct Front {
     screen: Screen,
     inputs: mpsc::Receiver<io::Result<Input>>,
@@ -51,9 +51,8 @@ pub struct Front {
     signals: Signals,
 }
 
-/// What comes next.
 pub enum Step {
-    /// A signal, or the terminal is gone.
+    /// A signal, or the terminal is closed.
     End,
     /// A key, the mouse, or another size.
     Input(Input),
@@ -61,22 +60,22 @@ pub enum Step {
     Tick,
 }
 
-/// What came of a key.
+/// Result of a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Obeyed {
-    /// The view is to end.
+    /// End the view.
     End,
-    /// There is nothing more to do.
+    /// Nothing more to do.
     Done,
-    /// This is left to whoever replays.
+    /// To be applied by the replay.
     Replay(Action),
 }
 
 impl Front {
-    /// Takes the terminal.
+    /// Takes over the terminal.
     ///
     /// # Errors
-    /// When it can't be taken.
+    /// If that fails.
     pub fn open(app: &mut App) -> Result<Self> {
         let signals = Signals::listen().context("listening for signals")?;
         let mut screen = Screen::open()?;
@@ -91,10 +90,10 @@ impl Front {
         })
     }
 
-    /// Waits for what comes next. Can be cancelled.
+    /// Waits for the next step. Can be cancelled.
     ///
     /// # Errors
-    /// When keys can't be read, or the terminal can't be given back for Ctrl-Z.
+    /// If keys can't be read, or the terminal can't be given back for Ctrl-Z.
     pub async fn next(&mut self, stop: &mut Stop) -> Result<Step> {
         tokio::select! {
             biased;
@@ -117,7 +116,7 @@ impl Front {
     /// Draws what changed.
     ///
     /// # Errors
-    /// When the terminal can't be written to.
+    /// If the terminal can't be written to.
     pub fn draw(&mut self, app: &mut App) -> Result<()> {
         for line in log_lines::take() {
             app.log(&line);
@@ -128,7 +127,7 @@ impl Front {
         Ok(())
     }
 
-    /// Does what a key or the mouse asks for, and draws.
+    /// Does what a key or the mouse requests, and draws.
     pub fn obey(&mut self, app: &mut App, input: Input) -> Result<Obeyed> {
         let action = match input {
             Input::Key(key) => app.key(key),
@@ -155,7 +154,7 @@ impl Front {
                 self.screen.mouse(is_on)?;
                 Obeyed::Done
             }
-            // Live only the screen stands still; there is nothing to seek.
+            // In live mode only the screen stands still; there is nothing to seek.
             Some(action @ (Action::Pause(_) | Action::Speed(_) | Action::Seek(_))) => {
                 Obeyed::Replay(action)
             }
@@ -166,8 +165,8 @@ impl Front {
     }
 }
 
-/// Signals that end the view, or send it to the background, beside those of [`Stop`]: each gives the terminal back
-/// first.
+/// Signals, besides those of [`Stop`], that end the view or move it to the background. Each first gives the terminal
+/// back.
 struct Signals {
     hangup: Signal,
     quit: Signal,

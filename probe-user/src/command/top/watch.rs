@@ -1,4 +1,4 @@
-//! `twtrace top` of this host, as it goes on.
+//! `twtrace top` of this host, live.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -19,10 +19,10 @@ use crate::session::sink::{Sink, Tee};
 
 /// Between two samples.
 const SAMPLE: Duration = Duration::from_secs(1);
-/// Between two looks at the kernel's sockets and settings.
+/// Between two samples of the kernel's sockets and settings.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Attached probes, and what they told so far.
+/// Attached probes, and what they have reported so far.
 pub struct Watch {
     live: Live,
     tally: Tally,
@@ -34,7 +34,7 @@ impl Watch {
     /// Attaches the probes.
     ///
     /// # Errors
-    /// When the filter asks for what is not there, or the kernel refuses the probes, their maps or a clock.
+    /// If the filter asks for what does not exist, or the kernel refuses the probes, their maps or a clock.
     pub fn start(args: &TopArgs) -> Result<(Self, App)> {
         let mut live = Live::start(Order {
             filter: &args.filter,
@@ -109,12 +109,12 @@ impl Sink for App {
         Ok(())
     }
 
-    /// Samples have what was lost.
+    /// Samples include what was lost.
     fn lost(&mut self, _: &Lost) -> Result<()> {
         Ok(())
     }
 
-    /// Samples have what comes of it.
+    /// Samples include what follows from it.
     fn observed(&mut self, _: Cow<'_, Observation>) -> Result<()> {
         Ok(())
     }

@@ -1,14 +1,14 @@
-//! A BTF that has only some functions of the kernel, under the kernel's numbers for them.
+//! A BTF with only some functions of the kernel, under the kernel's numbers for them.
 //!
-//! aya asks for the whole BTF of the kernel where it attaches to a function, and takes one thing from it: the function's
-//! number. Parsing all of it costs aya 30 ms and 20 MiB; parsing this, with a type of 12 bytes in the place of every
-//! other one, a twentieth.
+//! To attach to a function, aya asks for the whole BTF of the kernel and takes one thing from it: the function's
+//! number. Parsing all of it costs aya 30 ms and 20 MiB. Parsing this one, with a type of 12 bytes in the place of
+//! every other one, costs a twentieth.
 
 use aya::{Btf, BtfError, Endianness};
 
 use super::{KIND_FUNC, MAGIC};
 
-/// `KIND_FWD`: a type of nothing but its head.
+/// `KIND_FWD`: a type that consists of its head only.
 const FILLER: u32 = 7 << 24;
 const HEADER_BYTES: u32 = 24;
 const VERSION: u8 = 1;
@@ -16,7 +16,7 @@ const VERSION: u8 = 1;
 /// A BTF in which each of these functions has this number.
 ///
 /// # Errors
-/// When aya does not take it.
+/// If aya refuses it.
 pub fn with_functions(functions: &[(&str, u32)]) -> Result<Btf, BtfError> {
     Btf::parse(&bytes(functions), Endianness::default())
 }

@@ -1,11 +1,11 @@
-//! A reader of the kernel's BTF: where the members of its structs are.
+//! Reads the kernel's BTF, to find the members of its structs.
 //!
-//! Format: Documentation/bpf/btf.rst. Only what the probes need is looked up: member offsets (bit fields
-//! and members of anonymous structs included), numbers of arguments, and names of enum values.
+//! Format: Documentation/bpf/btf.rst. Reads only what the probes need: member offsets (including bit fields and
+//! members of anonymous structs), numbers of arguments, and names of enum values.
 //!
-//! A kernel has 100,000 types and more, and the probes ask for a hundred names. So the file is read once, in two
-//! passes without a copy: over the strings, to find where the wanted names are, and over the types, to note where each
-//! begins and which of them have those names. The map of names holds the wanted ones only.
+//! A kernel has 100,000 types or more, and the probes ask for about a hundred names. So the file is read once,
+//! without a copy, in two passes: over the strings, to find the wanted names, and over the types, to note where each
+//! begins and which have those names. The map of names has only the wanted ones.
 
 mod functions;
 mod names;
@@ -20,7 +20,7 @@ use source::Source;
 use super::ProbeError;
 
 const MAGIC: u16 = 0xeb9f;
-/// Types deeper than this inside each other are not BTF of a kernel.
+/// BTF whose types are nested deeper than this is not of a kernel.
 const MAX_DEPTH: usize = 32;
 
 const KIND_PTR: u32 = 2;
@@ -35,7 +35,7 @@ const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_TYPE_TAG: u32 = 18;
 
-/// Bytes that follow the 12 of a type's head, for each kind: a fixed part and one per member.
+/// Bytes after the 12 of a type's head, by kind: a fixed part, and one per member.
 const EXTRA: [(usize, usize); 20] = [
     (0, 0),  // void
     (4, 0),  // int
@@ -80,16 +80,15 @@ impl Named {
     }
 }
 
-/// Parsed BTF of a kernel.
 pub struct KernelBtf {
     data: Source,
-    /// The string section's place in `data`.
+    /// Range of the string section in `data`.
     strings: Range<usize>,
     /// Offset of each type's head in `data`, by type id; id 0 is void.
     types: Vec<u32>,
     /// Ids of the types whose names were wanted.
     names: HashMap<(Named, Vec<u8>), u32>,
-    /// The names that were wanted, whether the kernel has them or not.
+    /// The wanted names, whether the kernel has them or not.
     #[cfg(debug_assertions)]
     asked: std::collections::HashSet<Vec<u8>>,
 }
@@ -101,15 +100,15 @@ struct Head {
     members: usize,
     kind_flag: bool,
     size_or_type: u32,
-    /// Where what follows the head begins.
+    /// Offset of what follows the head.
     rest: usize,
 }
 
 impl KernelBtf {
-    /// Reads a BTF file, and notes where types with these names are; others are not found later.
+    /// Reads a BTF file, and notes where types with these names are. Others can't be found later.
     ///
     /// # Errors
-    /// When the file can't be read or is not BTF.
+    /// If the file can't be read or is not BTF.
     pub fn from_file<'a>(
         path: &Path,
         names: impl IntoIterator<Item = &'a str>,
@@ -145,7 +144,7 @@ impl KernelBtf {
         Some(btf)
     }
 
-    /// Walks over all types.
+    /// Notes where all types begin, and the ids of those with wanted names.
     fn note_types(&mut self, types: Range<usize>, wanted: HashMap<Vec<u8>, u32>) -> Option<()> {
         let is_wanted = OffsetSet::new(self.strings.len(), wanted.values().copied());
         let wanted: HashMap<u32, Vec<u8>> = wanted
@@ -161,7 +160,7 @@ impl KernelBtf {
                 && let Some(named) = Named::of_kind(head.kind)
                 && let Some(name) = wanted.get(&head.name)
             {
-                // Of several with one name the first is the kernel's own; modules have their own BTF.
+                // Of several types with one name the first is the kernel's own; modules have their own BTF.
                 self.names.entry((named, name.clone())).or_insert(id);
             }
             let (fixed, each) = *EXTRA.get(head.kind as usize)?;
@@ -173,7 +172,7 @@ impl KernelBtf {
         Some(())
     }
 
-    /// The functions of these names that the kernel has, as [`aya`] takes them.
+    /// Those of these functions that the kernel has, in the form that [`aya`] takes.
     pub fn for_aya(&self, functions: &[&str]) -> Option<aya::Btf> {
         let known: Vec<(&str, u32)> = functions
             .iter()
@@ -234,14 +233,14 @@ impl KernelBtf {
         self.names.get(&(kind, name.as_bytes().to_vec())).copied()
     }
 
-    /// Bit offset of a member: `path` is dotted, and runs through embedded structs only.
+    /// Bit offset of a member. `path` is dotted, and leads through embedded structs only.
     pub fn member_bit_offset(&self, strct: &str, path: &str) -> Option<u32> {
         let mut within = self.named(Named::Struct, strct)?;
         let mut bits = 0;
         for name in path.split('.') {
             let (offset, member) = self.member(within, name.as_bytes(), MAX_DEPTH)?;
             bits += offset;
-            // A last component may be of any type: it is not looked into.
+            // The last component may have any type, which is not needed.
             within = match self.resolve(member) {
                 Some(head) => head,
                 None => return Some(bits),
@@ -250,13 +249,13 @@ impl KernelBtf {
         Some(bits)
     }
 
-    /// Byte offset of a member that is no bit field.
+    /// Byte offset of a member that is not a bit field.
     pub fn member_offset(&self, strct: &str, path: &str) -> Option<u32> {
         let bits = self.member_bit_offset(strct, path)?;
         (bits % 8 == 0).then_some(bits / 8)
     }
 
-    /// Bit offset and type of a member, also of an anonymous struct or union inside.
+    /// Bit offset and type of a member, including members of anonymous structs and unions.
     fn member(&self, within: Head, name: &[u8], depth: usize) -> Option<(u32, u32)> {
         if depth == 0 || !matches!(within.kind, KIND_STRUCT | KIND_UNION) {
             return None;
@@ -266,7 +265,7 @@ impl KernelBtf {
             let member_name = u32_at(&self.data, at)?;
             let member_type = u32_at(&self.data, at + 4)?;
             let offset = u32_at(&self.data, at + 8)?;
-            // With the kind flag the upper eight bits are the size of a bit field.
+            // With the kind flag, the upper eight bits are the size of a bit field.
             let offset = if within.kind_flag {
                 offset & 0x00ff_ffff
             } else {
@@ -300,25 +299,24 @@ impl KernelBtf {
         None
     }
 
-    /// The id of a kernel function, by which programs call it where they may.
+    /// The id of a kernel function, by which programs may call it if the kernel allows that.
     pub fn function_id(&self, name: &str) -> Option<u32> {
         self.id_of(Named::Func, name)
     }
 
-    /// How many arguments a kernel function takes; `None` where BTF does not know it.
+    /// Number of arguments of a kernel function; `None` if BTF does not know it.
     pub fn function_arguments(&self, name: &str) -> Option<usize> {
         let prototype = self.head(self.named(Named::Func, name)?.size_or_type)?;
         (prototype.kind == KIND_FUNC_PROTO).then_some(prototype.members)
     }
 
-    /// The typedef that stands for a raw tracepoint.
+    /// The typedef of a raw tracepoint.
     pub fn tracepoint_typedef(name: &str) -> String {
         format!("btf_trace_{name}")
     }
 
-    /// How many arguments a raw tracepoint passes (its `TP_PROTO`); `None` where there is none such.
-    /// `btf_trace_NAME` is a pointer to a function that takes `void *__data` before them
-    /// (include/trace/bpf_probe.h).
+    /// Number of arguments of a raw tracepoint (its `TP_PROTO`); `None` if it does not exist. `btf_trace_NAME` is a
+    /// pointer to a function that takes `void *__data` before them (include/trace/bpf_probe.h).
     pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
         let typedef = self.named(Named::Typedef, &Self::tracepoint_typedef(name))?;
         let pointer = self.head(typedef.size_or_type)?;
@@ -334,7 +332,7 @@ impl KernelBtf {
         self.named(Named::Typedef, name).is_some()
     }
 
-    /// Values and names of an enum; empty where there is none such.
+    /// Values and names of an enum; empty if it does not exist.
     pub fn enum_values(&self, name: &str) -> Vec<(u32, String)> {
         let Some(head) = self.named(Named::Enum, name) else {
             return Vec::new();

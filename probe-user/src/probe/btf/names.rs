@@ -1,19 +1,18 @@
-//! Finding a few names among all strings of a BTF file.
+//! Finds a few names among all strings of a BTF file.
 
 use std::collections::HashMap;
 
-/// Lengths up to this are told apart by [`WantedNames::lengths`].
+/// [`WantedNames::lengths`] distinguishes lengths up to this.
 const LONGEST: usize = 63;
 
-/// Names to look for.
 pub struct WantedNames<'a> {
     names: Vec<&'a str>,
-    /// By first byte: a bit for each length that a wanted name with this byte has.
+    /// For each first byte: one bit per length of a wanted name with this byte.
     lengths: [u64; 256],
 }
 
 impl<'a> WantedNames<'a> {
-    /// For these names; an empty one is never found.
+    /// Looks for these names; an empty one is never found.
     pub fn new(names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
         names.sort_unstable();
@@ -25,8 +24,8 @@ impl<'a> WantedNames<'a> {
         Self { names, lengths }
     }
 
-    /// The offset of each of the names that is among these strings, which are ended by a zero byte each. The BTF of a
-    /// kernel has each string once (`btf_dedup`); else it is the first one's.
+    /// The offset of each name that is among these strings, each of which ends with a zero byte. The BTF of a kernel
+    /// has each string once (`btf_dedup`). Otherwise the first one counts.
     pub fn find(&self, strings: &[u8]) -> HashMap<Vec<u8>, u32> {
         let mut found = HashMap::with_capacity(self.names.len());
         let mut start = 0;
@@ -46,7 +45,7 @@ impl<'a> WantedNames<'a> {
         found
     }
 
-    /// Most strings are ruled out by their first byte and their length.
+    /// The first byte and the length rule out most strings.
     fn may_want(&self, string: &[u8]) -> bool {
         string
             .first()
@@ -54,16 +53,16 @@ impl<'a> WantedNames<'a> {
     }
 }
 
-/// All that are longer share the bit of no length.
+/// All longer lengths share the bit of length 0, which no name has.
 fn length_bit(length: usize) -> u64 {
     1 << if length <= LONGEST { length } else { 0 }
 }
 
-/// Which offsets of the string section are wanted: one bit each.
+/// The wanted offsets of the string section: one bit each.
 pub struct OffsetSet(Vec<u64>);
 
 impl OffsetSet {
-    /// Of a string section with so many bytes.
+    /// For a string section of `strings_bytes` bytes.
     pub fn new(strings_bytes: usize, offsets: impl Iterator<Item = u32>) -> Self {
         let mut words = vec![0; strings_bytes / 64 + 1];
         for offset in offsets {
@@ -74,7 +73,7 @@ impl OffsetSet {
         Self(words)
     }
 
-    /// Whether it is one of them.
+    /// Whether this offset is wanted.
     pub fn contains(&self, offset: u32) -> bool {
         self.0
             .get(offset as usize / 64)

@@ -9,23 +9,22 @@ use std::{
     ptr::{self, NonNull},
 };
 
-/// Where a kernel shows its own BTF.
+/// File in which the kernel shows its own BTF.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// Bytes that were read, or the kernel's own as they are in its memory.
+/// Bytes that were read, or a mapping of the kernel's own.
 pub enum Source {
-    /// Read from a file.
     Read(Vec<u8>),
-    /// The kernel's, which never change ("btf: Allow mmap of vmlinux btf", 6.16).
+    /// The kernel's own, which never changes ("btf: Allow mmap of vmlinux btf", 6.16).
     Mapped(Mapping),
 }
 
 impl Source {
-    /// The kernel's own BTF is mapped where that can be done: read, it comes a page at a time. Other files are read: one
-    /// that is cut short while it is mapped would end the process.
+    /// Maps the kernel's own BTF if possible: reading it takes a call per page. Reads other files: one that is
+    /// truncated while it is mapped would end the process.
     ///
     /// # Errors
-    /// When it can't be opened or read.
+    /// If it can't be opened or read.
     pub fn open(path: &Path) -> io::Result<Self> {
         if path == Path::new(KERNEL_BTF)
             && let Ok(mapping) = Mapping::of(&File::open(path)?)
@@ -75,14 +74,14 @@ impl Mapping {
     }
 
     fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped for as long as `self` lives, and never written: it is the kernel's read-only data.
+        // SAFETY: it is mapped for as long as `self` lives, and never written: it is the kernel's read-only data.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: what was mapped, and nobody has a reference to it any more.
+        // SAFETY: this is what was mapped, and no reference to it is left.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
 }
@@ -94,7 +93,7 @@ mod tests {
     #[test]
     fn what_is_mapped_is_what_is_read() {
         let path = Path::new(KERNEL_BTF);
-        // A machine without BTF can't run twtrace, but its tests.
+        // A machine without BTF can run these tests, but not twtrace.
         let Ok(read) = fs::read(path) else { return };
         assert!(*Source::open(path).unwrap() == *read);
     }

@@ -1,4 +1,4 @@
-//! Reading types that were written by hand.
+//! Reads hand-written types.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Connections in CLOSE_WAIT, as a recording has them.
+//! Connections in CLOSE_WAIT, as a recording stores them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const CONNECTIONS_A_LINE: usize = 2_000;
 #[derive(Serialize, Deserialize)]
 pub struct Part {
     connections: Vec<Row>,
-    /// In the first part.
+    /// Only in the first part.
     unscanned: Vec<UnscannedRow>,
     tick_ns: u64,
 }
@@ -33,7 +33,7 @@ struct Row {
     since_data_ns: Option<u64>,
     since_ack_ns: Option<u64>,
     holders: Vec<Process>,
-    /// Why there are none.
+    /// Why no process is known.
     unattributed: Option<NoHolder>,
 }
 

@@ -1,9 +1,10 @@
 //! Observations as lines of a recording, and back.
 //!
-//! Each has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `names`, `close_wait`, `memory`, `audit`,
-//! `totals`, `stacks`, `told`, `family`, `end`), and `part` of `parts`: one that is long takes several lines, and counts when its last line
-//! is there. An observation that lost a line is left out; one that is longer than any twtrace writes
-//! ([`MAX_TEXT`]) is an error, so that a stranger's file can't fill the memory part by part.
+//! Each line has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `names`, `close_wait`, `memory`,
+//! `audit`, `totals`, `stacks`, `told`, `family`, `end`), and `part` of `parts`. A long observation takes several
+//! lines, and counts when its last line is read. An observation that lacks a line is left out. One that is longer
+//! than any that twtrace writes ([`MAX_TEXT`]) is an error, so that an untrusted file can't fill the memory part by
+//! part.
 
 mod close_wait;
 pub mod namespaces;
@@ -21,38 +22,26 @@ use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, Seen};
 use twtrace_core::model::stacks::StackRow;
 
-/// Text of all lines of one observation, bytes: that of millions of sockets.
+/// Text of all lines of one observation, bytes: enough for millions of sockets.
 const MAX_TEXT: usize = 256 << 20;
 
-/// What a line is about.
+/// The kind of observation that a line belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// [`Seen::Sockets`]
     Sockets,
-    /// [`Seen::Namespaces`]
     Namespaces,
-    /// [`Seen::Names`]
     Names,
-    /// [`Seen::CloseWait`]
     CloseWait,
-    /// [`Seen::Memory`]
     Memory,
-    /// [`Seen::Audit`]
     Audit,
-    /// [`Seen::Totals`]
     Totals,
-    /// [`Seen::Stacks`]
     Stacks,
-    /// [`Seen::Told`]
     Told,
-    /// [`Seen::Family`]
     Family,
-    /// [`Seen::End`]
     End,
 }
 
-/// One line.
 #[derive(Serialize)]
 struct Line<B> {
     ts: Timestamp,
@@ -68,7 +57,7 @@ const fn one() -> u32 {
     1
 }
 
-/// The fields that say what a line is.
+/// The fields that identify a line.
 #[derive(Deserialize)]
 struct Head {
     ts: Timestamp,
@@ -100,7 +89,6 @@ struct Stacks {
     rows: Vec<StackRow>,
 }
 
-/// Stacks that one line tells of.
 const STACKS_A_LINE: usize = 500;
 
 impl Parts for Vec<StackRow> {
@@ -121,7 +109,6 @@ struct Family {
     processes: Vec<Process>,
 }
 
-/// Processes that one line tells of.
 const PROCESSES_A_LINE: usize = 1_000;
 
 impl Parts for Vec<Process> {
@@ -140,22 +127,22 @@ impl Parts for Vec<Process> {
 #[derive(Serialize)]
 struct End {}
 
-/// What can be told in several lines.
+/// An observation that may take several lines.
 trait Parts: Sized {
-    /// One line's worth.
+    /// What one line has.
     type Part: Serialize + DeserializeOwned;
 
-    /// Cuts it up: at least one part.
+    /// Splits it: into at least one part.
     fn cut(&self) -> Vec<Self::Part>;
 
-    /// Adds the next part to what came before.
+    /// Appends the next part.
     fn add(&mut self, part: Self::Part);
 }
 
 /// Appends an observation's lines.
 ///
 /// # Errors
-/// When a value has no JSON form.
+/// If a value has no JSON form.
 pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Result<()> {
     let mut lines = Lines {
         at: observation.at,
@@ -215,7 +202,7 @@ impl Lines<'_> {
     }
 }
 
-/// Puts the lines of one recording together again.
+/// Joins the lines of one recording to observations.
 #[derive(Debug, Default)]
 pub struct Assembler {
     sockets: Pending<twtrace_core::model::budget::ledger::Looks>,
@@ -226,12 +213,12 @@ pub struct Assembler {
     family: Pending<Vec<Process>>,
 }
 
-/// An observation of which not all parts are there.
+/// An observation of which only some parts were read.
 #[derive(Debug)]
 struct Pending<T> {
     at: Option<Moment>,
     next: u32,
-    /// Of the lines so far.
+    /// Total of the lines so far.
     text_bytes: usize,
     value: T,
 }
@@ -248,7 +235,7 @@ impl<T: Default> Default for Pending<T> {
 }
 
 impl<T: Parts + Default> Pending<T> {
-    /// The whole, with the last part. A part out of order throws away what there is.
+    /// Returns the whole with the last part. A part out of order discards what was read before.
     fn take(&mut self, head: &Head, line: &[u8]) -> serde_json::Result<Option<T>> {
         let at = head.at();
         if head.part == 1 {
@@ -288,10 +275,10 @@ impl Assembler {
         serde_json::from_value::<Kind>(event.into()).is_ok()
     }
 
-    /// Takes a line of an observation; the whole, where it is its last one.
+    /// Takes a line of an observation. Returns the whole observation if this is its last line.
     ///
     /// # Errors
-    /// When the line is not as this version writes it.
+    /// If the line is not as this version writes it.
     pub fn take(&mut self, line: &[u8]) -> serde_json::Result<Option<Observation>> {
         let head: Head = serde_json::from_slice(line)?;
         let seen = match head.event {
@@ -318,7 +305,7 @@ fn body<B: DeserializeOwned>(line: &[u8]) -> serde_json::Result<B> {
     serde_json::from_slice(line)
 }
 
-/// Cuts rows into parts of so many, at least one.
+/// Splits rows into parts of `size`, at least one.
 fn chunks<T: Clone>(rows: &[T], size: usize) -> Vec<Vec<T>> {
     if rows.is_empty() {
         vec![Vec::new()]

@@ -1,4 +1,4 @@
-//! Settings and counters of namespaces, as a recording has them.
+//! Settings and counters of namespaces, as a recording stores them.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ struct Row {
     netns: u32,
     path: Option<PathBuf>,
     state: Option<State>,
-    /// Why there is no `state`.
+    /// Why `state` is missing.
     why: Option<String>,
 }
 

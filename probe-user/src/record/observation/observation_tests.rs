@@ -39,7 +39,7 @@ fn read(text: &str) -> Vec<Observation> {
         .collect()
 }
 
-/// Read back and written again, it must be the same.
+/// Written, read back and written again, it must be the same.
 fn goes_there_and_back(seen: Seen) -> String {
     let text = written(seen);
     let mut again = read(&text);
@@ -60,7 +60,7 @@ fn in_fin_wait2(local: &str, remote: &str) -> Socket {
     }
 }
 
-/// A process as a recording has it: its start is that on the wall clock.
+/// A process as a recording stores it: its start is on the wall clock.
 fn process(pid: u32) -> Process {
     let line = format!(
         r#"{{"pid":{pid},"comm":"a\ufffd","start_time":"2023-11-14T22:13:20.000000007Z","uid":5,"exe":"/bin/a","cgroup":"/x.service","unit":"x.service"}}"#
@@ -149,7 +149,7 @@ fn many_sockets_take_several_lines_and_all_of_them_count() {
     };
     let held = look.sockets.held_on("10.0.0.1".parse().unwrap());
     assert_eq!(held.len(), many.len());
-    // One that lost a line is left out.
+    // An observation that lacks a line is left out.
     for missing in 0..lines.len() {
         let mut kept = lines.clone();
         kept.remove(missing);
@@ -341,13 +341,13 @@ fn an_observation_without_end_is_an_error() {
     let first = part(1);
     assert!(assembler.take(first.as_bytes()).unwrap().is_none());
     assert_eq!(assembler.stacks.text_bytes, first.len());
-    // As if many others had come.
+    // As if many other lines had been read.
     assembler.stacks.text_bytes = MAX_TEXT - part(2).len();
     assert!(assembler.take(part(2).as_bytes()).unwrap().is_none());
     let error = assembler.take(part(3).as_bytes()).unwrap_err();
     assert!(error.to_string().contains("256 MiB"), "{error}");
     assert_eq!(assembler.stacks.text_bytes, 0);
-    // What comes after it counts anew.
+    // The count starts again after it.
     assert!(assembler.take(part(1).as_bytes()).unwrap().is_none());
     assert_eq!(assembler.stacks.text_bytes, first.len());
 }

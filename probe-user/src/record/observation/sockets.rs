@@ -1,4 +1,4 @@
-//! Sockets and settings that decide about local ports, as a recording has them.
+//! Sockets and settings that determine local ports, as a recording stores them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,7 @@ use twtrace_core::model::budget::sysctls::PortSysctls;
 
 use super::Parts;
 
-/// Ports that one line tells of, about: a hundred thousand sockets are ten lines.
+/// Ports in one line, roughly: a hundred thousand sockets take ten lines.
 const PORTS_A_LINE: usize = 10_000;
 const MS_NS: u64 = 1_000_000;
 
@@ -21,15 +21,15 @@ pub struct Part {
 #[derive(Serialize, Deserialize)]
 struct Row {
     netns: u32,
-    /// In the first row of a namespace.
+    /// Only in the first row of a namespace.
     sysctls: Option<PortSysctls>,
-    /// Why there are none.
+    /// Why `sysctls` is missing.
     why: Option<String>,
-    /// Ports that are held, by source address and destination.
+    /// Ports in use, by source address and destination.
     tuples: Vec<Tuple>,
-    /// Addresses that somebody bound, listens on, or accepted on.
+    /// Addresses that a socket is bound to, listens on, or accepted on.
     bound: Vec<SocketAddr>,
-    /// Ports that belong to a bind(), by the kernel's table; `None` where that was not read, and in further rows.
+    /// Ports that belong to a bind(), by the kernel's table; `None` if it was not read, and in further rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     of_bind: Option<Vec<u16>>,
 }
@@ -38,11 +38,11 @@ struct Row {
 struct Tuple {
     source: IpAddr,
     destination: SocketAddr,
-    /// Held by full sockets.
+    /// Used by full sockets.
     live: Vec<u16>,
-    /// Held by TIME_WAITs: port, and milliseconds until that ends.
+    /// Used by TIME_WAITs: port, and milliseconds until the TIME_WAIT ends.
     time_wait: Vec<(u16, u64)>,
-    /// Held by mini-sockets that wait for the peer's FIN, likewise.
+    /// Used by mini-sockets that wait for the peer's FIN: the same.
     fin_wait2: Vec<(u16, u64)>,
 }
 
@@ -155,7 +155,7 @@ impl Tuple {
                 } else {
                     &mut tuple.time_wait
                 }
-                // The kernel tells whole milliseconds.
+                // The kernel reports whole milliseconds.
                 .push((*port, left_ns / MS_NS)),
             }
         }

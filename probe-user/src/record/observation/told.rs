@@ -1,4 +1,4 @@
-//! What events told of budgets of local ports, as a recording has it.
+//! What events reported of budgets of local ports, as a recording stores it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,21 +12,21 @@ const BUDGETS_A_LINE: usize = 2_000;
 
 #[derive(Serialize, Deserialize)]
 pub struct Part {
-    /// Numbers of network namespaces that are another one's now; in the first part.
+    /// Numbers of network namespaces that now belong to another one. Only in the first part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken_over: Vec<u32>,
     budgets: Vec<Row>,
-    /// Failures in budgets there was no room for; in the first part.
+    /// Failures in budgets that there was no room for. Only in the first part.
     further_failures: u64,
 }
 
-/// One budget: of a `destination` for connect(), of none for bind() before it.
+/// One budget: with a `destination` for connect(), without one for bind() before it.
 #[derive(Clone, Serialize, Deserialize)]
 struct Row {
     netns: u32,
     source: Option<IpAddr>,
     destination: Option<SocketAddr>,
-    /// Where sockets have a range of their own: its ends.
+    /// First and last port, if the sockets have a range of their own.
     socket_range: Option<(u16, u16)>,
     made: u64,
     failures: u64,
@@ -80,7 +80,7 @@ impl Row {
         }
     }
 
-    /// `None` for neither kind of budget.
+    /// `None` if it is neither kind of budget.
     fn told(self) -> Option<(u32, Pool, Told)> {
         let pool = match (self.destination, self.source) {
             (Some(destination), source) => Pool::Connect {

@@ -1,4 +1,4 @@
-//! What the kernel side counted, as a recording has it.
+//! What the kernel side counted, as a recording stores it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,11 +21,11 @@ const ROWS_A_LINE: usize = 1_000;
 pub struct Part {
     processes: Vec<ProcessRow>,
     ports: Vec<PortRow>,
-    /// Runs of twtrace's programs that the kernel skipped, by program; null where it does not count them.
+    /// Runs of twtrace's programs that the kernel skipped, by program; null if it does not count them.
     recursion_misses: Option<Vec<(String, u64)>>,
 }
 
-/// Whose figures they are.
+/// The process that the figures belong to.
 #[derive(Clone, Serialize, Deserialize)]
 struct Who {
     process: Option<Process>,
@@ -60,7 +60,7 @@ struct PortRow {
     failures: u64,
     untimed: u64,
     max_ns: u64,
-    /// Searches by the smallest latency of their bucket, nanoseconds.
+    /// Searches by the lower bound of their latency bucket, nanoseconds.
     latency_ns: BTreeMap<u64, u32>,
 }
 
@@ -158,7 +158,7 @@ impl ProcessRow {
 }
 
 impl PortRow {
-    /// `None` for an operation that is not known.
+    /// `None` if the operation is not known.
     fn new(who: Who, key: PortKey, totals: &PortTotals) -> Option<Self> {
         let counted = totals.buckets.iter().enumerate();
         Some(Self {

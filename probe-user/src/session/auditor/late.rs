@@ -1,4 +1,4 @@
-//! Namespaces that are found late: only a thread is in them.
+//! Namespaces that are found late, because only a thread is in them.
 
 use twtrace_core::model::audit::{Last, Reading, Uncertainty, audit};
 use twtrace_wire::NetnsKey;
@@ -21,8 +21,8 @@ impl Auditor {
             .collect()
     }
 
-    /// Reads a namespace that only a thread of these processes is in: such a one is not among those that were found at the
-    /// start, and may have been there all the same: see [`Self::read_late`].
+    /// Reads a namespace that only a thread of these processes is in. The search at the start does not find such a
+    /// namespace, though it may have existed then: see [`Self::read_late`].
     pub(super) fn read_by_thread(
         &mut self,
         netns: u32,
@@ -32,7 +32,7 @@ impl Auditor {
         inhabited: &mut Inhabited<'_>,
     ) {
         if self.is_limited {
-            // Under these ids /proc may show others.
+            // /proc may show other processes under these ids.
             return;
         }
         let threads = netns::threads_in(netns, pids);
@@ -52,9 +52,9 @@ impl Auditor {
         !self.late.is_empty()
     }
 
-    /// Finds out of namespaces that were found late whether they were there before tracing began, by figures of the probes
-    /// that are younger than those of the kernel that were read last: what the kernel had counted by then and they have not
-    /// was before. Such a namespace is audited from here on.
+    /// Finds out whether namespaces that were found late existed before tracing began. It compares figures of the
+    /// probes with an earlier reading of the kernel's counters: what the kernel had counted by then and the probes
+    /// have not, happened before. Such a namespace is audited from here on.
     pub fn read_late(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
         let mut inhabited = Inhabited::new(identify, self.sight.counted);
         for key in std::mem::take(&mut self.late) {

@@ -14,32 +14,33 @@ use crate::enrich::netns::{self, Identify};
 use crate::enrich::pid_namespace;
 use namespace::{Baseline, Inhabited, Namespace, State, key_among, put_first};
 
-/// How often a namespace with new births or RSTs is read, nanoseconds: it may vanish before the end.
+/// How often a namespace with new births or RSTs is read, nanoseconds. It may vanish before the end.
 const READ_INTERVAL_NS: u64 = 200_000_000;
 
 /// What the probes counted, by namespace.
 pub type SeenByNetns = HashMap<NetnsKey, NetnsTotals>;
 
-/// Follows every namespace that can be reached. The kernel gives the number of one that is gone to another one at once:
-/// what is read of a process's namespace belongs to the one whose mark that has.
+/// Follows every namespace that can be reached. The kernel gives the number of a removed namespace to another one at
+/// once, so what is read through a process belongs to the namespace whose mark matches.
 #[derive(Debug)]
 pub struct Auditor {
     sight: Sight,
-    /// /proc shows some processes only: what namespaces there are is not known.
+    /// /proc shows only some processes, so the set of namespaces is not known.
     is_limited: bool,
     namespaces: BTreeMap<NetnsKey, Namespace>,
-    /// Numbers of those where something was counted since they were read, with processes that were in them, the latest first.
+    /// Numbers of namespaces where something was counted since their last reading, with processes that were in them,
+    /// latest first.
     unread: BTreeMap<u32, Vec<u32>>,
-    /// Those that were found late, and may have been there before tracing began.
+    /// Namespaces that were found late and may have existed before tracing began.
     late: Vec<NetnsKey>,
-    /// How many namespaces with a number were met.
+    /// How many namespaces with each number were met.
     met: HashMap<u32, u32>,
-    /// `None`: due as soon as there is something unread.
+    /// `None`: due as soon as a namespace is unread.
     last_read_ns: Option<u64>,
 }
 
 impl Auditor {
-    /// Finds the namespaces that exist. Then [`Self::read_before_start`] and [`Self::read_at_start`].
+    /// Finds the namespaces that exist. Call [`Self::read_before_start`] and [`Self::read_at_start`] next.
     pub fn begin(sight: Sight, identify: Identify<'_>) -> Self {
         let mut auditor = Self {
             sight,
@@ -60,7 +61,6 @@ impl Auditor {
         auditor
     }
 
-    /// The namespaces that are known.
     pub fn namespaces(&self) -> impl Iterator<Item = NetnsKey> {
         self.namespaces.keys().copied()
     }
@@ -81,15 +81,15 @@ impl Auditor {
         }
     }
 
-    /// Reads each namespace that is not settled yet once more. True when all are settled: the figures of
-    /// kernel and probes, which can't be read in one instant, then belong together.
+    /// Reads each namespace that is not settled yet once more. Returns true when all are settled: figures of the
+    /// kernel and the probes, which can't be read at the same instant, then belong together.
     pub fn step(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) -> bool {
         let mut inhabited = Inhabited::new(identify, self.sight.counted);
         let mut all_settled = true;
         for (netns, namespace) in &mut self.namespaces {
             let before = match namespace.state {
                 State::Settled | State::Unreachable => continue,
-                // An earlier round's reading may be too close to tell.
+                // The reading of an earlier round may be too recent to compare with.
                 State::Unread => None,
                 State::Moving => namespace.latest,
             };
@@ -105,7 +105,7 @@ impl Auditor {
         all_settled
     }
 
-    /// Takes the kernel's counters before the probes count: the audit counts from here.
+    /// Reads the kernel's counters before the probes count. The audit counts from here.
     pub fn read_before_start(&mut self, now_ns: u64, identify: Identify<'_>) {
         let mut inhabited = Inhabited::new(identify, self.sight.counted);
         let nothing = SeenByNetns::new();
@@ -117,8 +117,8 @@ impl Auditor {
         }
     }
 
-    /// Takes them once more when the probes have begun to count: what the kernel has counted meanwhile may have been before
-    /// that, and so may all that it has counted in a namespace that came meanwhile.
+    /// Reads the counters again when the probes have begun to count. What the kernel counted in between may have
+    /// happened before that, and so may all that it counted in a namespace created in between.
     pub fn read_at_start(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
         let mut inhabited = Inhabited::new(identify, self.sight.counted);
         for (netns, namespace) in &mut self.namespaces {
@@ -135,8 +135,8 @@ impl Auditor {
         }
     }
 
-    /// Notes where births happen and RSTs are sent, and who is there. RSTs without a process don't count here: a scan of
-    /// ports makes any number of them, and to find who lives in a namespace takes a walk through /proc.
+    /// Notes where births happen and RSTs are sent, and by which processes. RSTs without a process are ignored here:
+    /// a port scan causes any number of them, and finding the processes of a namespace takes a walk through /proc.
     pub fn note(&mut self, event: &Event) {
         let is_counted = match event.event {
             EventKind::TimeWait | EventKind::TimeWaitOverflow => true,
@@ -148,7 +148,7 @@ impl Auditor {
         };
         let met = self.met.entry(netns).or_default();
         if event.netns_nth >= *met {
-            // It may be short-lived: not to wait for the next time.
+            // It may be short-lived, so it is read now.
             self.last_read_ns = None;
             *met = event.netns_nth + 1;
         }
@@ -166,11 +166,11 @@ impl Auditor {
                 .is_none_or(|last| now_ns.saturating_sub(last) >= READ_INTERVAL_NS)
     }
 
-    /// Reads the namespaces that had births, so that something is known of them if they vanish.
+    /// Reads the namespaces that had births, so that some figures are left if they vanish.
     pub fn read_changed(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
         let mut inhabited = Inhabited::new(identify, self.sight.counted);
         for (netns, pids) in std::mem::take(&mut self.unread) {
-            // Of those that had this number, the one that has it now.
+            // Of the namespaces that had this number, the one that has it now.
             let key = key_among(netns, &pids, identify)
                 .or_else(|| key_among(netns, &self.pids_of(netns), identify))
                 .or_else(|| key_among(netns, &inhabited.pids(netns), identify));
@@ -180,7 +180,7 @@ impl Auditor {
             };
             let namespace = self.namespaces.entry(key).or_default();
             for pid in pids.into_iter().rev() {
-                // One whose thread was there, and not itself, finds it no more.
+                // A process of which only a thread was in the namespace does not lead to it.
                 if netns::of_process(pid) == Some(netns) {
                     put_first(&mut namespace.pids, pid);
                 }
@@ -190,7 +190,7 @@ impl Auditor {
         self.last_read_ns = Some(now_ns);
     }
 
-    /// Starts the last round of readings: [`Self::step`] until settled, then [`Self::rows`]. Takes in
+    /// Starts the last round of readings: call [`Self::step`] until it returns true, then [`Self::rows`]. Includes
     /// namespaces in which no birth was noted.
     pub fn begin_last_round(&mut self, seen: &SeenByNetns, identify: Identify<'_>) {
         self.find_inhabited(identify);
@@ -202,12 +202,13 @@ impl Auditor {
         }
     }
 
-    /// After a round whose audit was told, where tracing goes on for weeks: forgets namespaces that were gone a
-    /// round ago already, and says which. One that took another's number is audited from here on.
+    /// Forgets namespaces that had already been removed a round ago, and returns them. To be called after a round
+    /// whose audit was reported, if tracing runs for weeks. A namespace that took over another's number is audited
+    /// from here on.
     pub fn rotate(&mut self, seen: &SeenByNetns) -> Vec<NetnsKey> {
         let is_lost =
             |namespace: &Namespace| matches!(namespace.state, State::Unreachable | State::Unread);
-        // Looked up only where it matters.
+        // Read only if it is needed.
         let existing: HashSet<u32> = if self.namespaces.values().any(is_lost) {
             netns::inhabited()
                 .into_keys()
@@ -221,7 +222,7 @@ impl Auditor {
 
     fn forget_gone(&mut self, seen: &SeenByNetns, existing: &HashSet<u32>) -> Vec<NetnsKey> {
         let mut gone = Vec::new();
-        // Of those with one number at most one is there: one that was read, if any was.
+        // Of the namespaces with one number at most one exists: one that was read, if any was.
         let read: HashSet<u32> = self
             .namespaces
             .iter()
@@ -239,7 +240,7 @@ impl Auditor {
                 namespace.gone_with = None;
                 return true;
             }
-            // Its sockets may live on for a minute after its last process.
+            // Its sockets may outlive its last process by a minute.
             let seen = seen.get(netns).copied().unwrap_or_default();
             if namespace.gone_with.replace(seen) != Some(seen) {
                 return true;
@@ -250,7 +251,6 @@ impl Auditor {
         gone
     }
 
-    /// The audit.
     pub fn rows(
         &self,
         seen: &SeenByNetns,
@@ -261,7 +261,7 @@ impl Auditor {
             .iter()
             .map(|(netns, namespace)| {
                 let baseline = match namespace.baseline {
-                    // It may have been there before.
+                    // It may have existed before tracing began.
                     Baseline::Zero if self.is_limited => None,
                     Baseline::Zero => Some(Reading::default()),
                     Baseline::Read(reading) => Some(reading),

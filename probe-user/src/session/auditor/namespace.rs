@@ -1,4 +1,4 @@
-//! One namespace of the audit: by which processes it is reached, what was read of it, and what its audit starts from.
+//! One namespace of the audit: the processes that lead to it, what was read of it, and what its audit starts from.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,35 +9,35 @@ use twtrace_wire::{NetnsKey, NetnsTotals};
 use super::SeenByNetns;
 use crate::enrich::netns::{self, Identify};
 
-/// Processes of a namespace to read it by.
+/// Processes that are kept for each namespace, to read it through them.
 const REMEMBERED: usize = 8;
 
 #[derive(Debug, Default)]
 pub struct Namespace {
-    /// Processes that were in it, the latest first.
+    /// Processes that were in it, latest first.
     pub pids: Vec<u32>,
     pub mount: Option<PathBuf>,
-    /// What the audit starts from. A namespace that came later starts from nothing.
+    /// What the audit starts from. A namespace that is created later starts from 0.
     pub baseline: Baseline,
     pub latest: Option<(Reading, u64)>,
     /// What was seen between the two latest readings.
     pub moved: Uncertainty,
-    /// Those of the baseline.
+    /// The same for the readings of the baseline.
     pub baseline_moved: Uncertainty,
-    /// Its counters went back once.
+    /// Its counters decreased once.
     pub is_replaced: bool,
-    /// What the probes had counted when it was found to be gone.
+    /// What the probes had counted when it was found to be removed.
     pub gone_with: Option<NetnsTotals>,
     pub state: State,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Baseline {
-    /// It came after tracing began, and its counters began at 0.
+    /// Created after tracing began, with counters that began at 0.
     #[default]
     Zero,
     Read(Reading),
-    /// It was there before, and could not be read.
+    /// It existed before and could not be read.
     Unreadable,
 }
 
@@ -47,24 +47,23 @@ pub enum State {
     /// Not read in this round yet.
     #[default]
     Unread,
-    /// Read once, or with other figures each time.
+    /// Read once, or with different figures each time.
     Moving,
-    /// Twice the same figures.
+    /// Read twice with the same figures.
     Settled,
     /// It could not be read.
     Unreachable,
 }
 
-/// A round of readings: who lives where, looked up once if at all, and how figures are compared.
+/// A round of readings: which processes are in which namespace, looked up at most once, and how figures are compared.
 pub struct Inhabited<'a> {
-    /// Which namespace a file stands for.
+    /// Finds which namespace a file stands for.
     pub identify: Identify<'a>,
     counted: CountedAt,
     found: Option<BTreeMap<u32, Vec<u32>>>,
 }
 
 impl<'a> Inhabited<'a> {
-    /// Of nobody yet.
     pub fn new(identify: Identify<'a>, counted: CountedAt) -> Self {
         Self {
             identify,
@@ -87,7 +86,7 @@ pub fn key_among(netns: u32, pids: &[u32], identify: Identify<'_>) -> Option<Net
         .find(|key| key.netns == netns)
 }
 
-/// Puts one in front of those that are remembered.
+/// Moves a pid to the front of those that are kept.
 pub fn put_first(pids: &mut Vec<u32>, pid: u32) {
     if pids.first() != Some(&pid) {
         pids.retain(|known| *known != pid);
@@ -97,7 +96,7 @@ pub fn put_first(pids: &mut Vec<u32>, pid: u32) {
 }
 
 impl Namespace {
-    /// Its audit begins with what was read last.
+    /// Starts the audit from the latest reading.
     pub fn audit_from_here(&mut self) {
         self.is_replaced = false;
         (self.baseline, self.baseline_moved) = match self.latest {
@@ -119,7 +118,7 @@ impl Namespace {
         }
     }
 
-    /// Reads it; `None` where it can't be reached.
+    /// Reads it. `None` if it can't be reached.
     pub fn read(
         &mut self,
         netns: NetnsKey,
@@ -154,7 +153,7 @@ impl Namespace {
         if let Some(counters) = by_known(&self.pids) {
             return Some(counters);
         }
-        // Only works before privileges are dropped.
+        // Works only before privileges are dropped.
         let path = self.mount.as_deref()?;
         if netns::key_of_mount(path, identify) != Some(netns) {
             return None;

@@ -110,7 +110,7 @@ fn what_is_gone_for_two_rounds_is_forgotten() {
         auditor.rotate(&seen(births))
     };
     assert!(round(5).is_empty());
-    // A socket of before went into TIME_WAIT still.
+    // A socket from before still entered TIME_WAIT.
     assert!(round(6).is_empty());
     assert_eq!(round(6), [key(7)]);
     assert!(auditor.namespaces.contains_key(&key(own_netns())));

@@ -1,10 +1,10 @@
-//! What the command is to find as twtrace found it.
+//! Signals and limits that the command inherits as twtrace found them.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Signals that twtrace takes up itself; SIGCHLD, as it has to hear of the command's end.
+/// Signals that twtrace handles itself, and SIGCHLD, which reports the command's end.
 const TAKEN: [libc::c_int; 5] = [
     libc::SIGINT,
     libc::SIGQUIT,
@@ -13,7 +13,7 @@ const TAKEN: [libc::c_int; 5] = [
     libc::SIGCHLD,
 ];
 
-/// Ignored signals, which a program keeps through exec(), and the limit that loading probes raises.
+/// Signals that are ignored, which exec() keeps, and the limit that loading probes raises.
 #[derive(Clone, Debug)]
 pub struct Inherited {
     ignored: Vec<libc::c_int>,
@@ -21,7 +21,7 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// As it is now.
+    /// Reads the current state.
     pub fn take() -> Self {
         let ignored = TAKEN.into_iter().filter(|signal| is_ignored(*signal));
         let inherited = Self {
@@ -29,19 +29,18 @@ impl Inherited {
             memlock: memlock(),
         };
         if inherited.ignores(libc::SIGCHLD) {
-            // Ignored, it makes exit statuses vanish.
+            // While it is ignored, exit statuses are lost.
             // SAFETY: SIG_DFL is a valid action.
             unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         }
         inherited
     }
 
-    /// Whether this signal was ignored.
     pub fn ignores(&self, signal: libc::c_int) -> bool {
         self.ignored.contains(&signal)
     }
 
-    /// Restores it. Makes system calls only, so that it can be called between fork() and exec().
+    /// Restores it. Makes system calls only, so it may run between fork() and exec().
     ///
     /// # Errors
     /// errno of setrlimit().
@@ -62,7 +61,7 @@ impl Inherited {
 
 fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null action only asks; the answer is written to a local of the right type, which may be all zero.
+    // SAFETY: a null action only queries; the result is written to a local of the right type, which may be all zero.
     unsafe {
         libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN

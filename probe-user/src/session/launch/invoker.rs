@@ -7,7 +7,7 @@ use std::io;
 
 use super::LaunchError;
 
-/// Processes between twtrace and the shell that sudo was called from.
+/// Ancestors that are checked: processes between twtrace and the shell that called sudo.
 const MAX_ANCESTORS: usize = 32;
 
 /// A user's ids.
@@ -20,13 +20,13 @@ pub struct Invoker {
 }
 
 impl Invoker {
-    /// Who called sudo, by the variables that it sets; `None` where nobody did, or root, or where this process may
-    /// not change its user anyway.
+    /// The user who called sudo, by the variables that sudo sets. `None` if nobody or root did, or if this process
+    /// may not change its user anyway.
     ///
     /// # Errors
-    /// When the variables are not numbers.
+    /// If the variables are not numbers.
     pub fn of_sudo() -> Result<Option<Self>, LaunchError> {
-        // SAFETY: it can't fail.
+        // SAFETY: geteuid() can't fail.
         if unsafe { libc::geteuid() } != 0 {
             return Ok(None);
         }
@@ -37,7 +37,7 @@ impl Invoker {
         if uid == 0 {
             return Ok(None);
         }
-        // What the caller's shell has is better than what a new login would get, and takes no name service.
+        // The groups of the caller's shell are better than those of a new login, and need no name service.
         let groups = groups_of_caller(uid).unwrap_or_else(|| {
             let table = fs::read("/etc/group").unwrap_or_default();
             groups_in_table(&table, user.as_deref(), gid)
@@ -45,18 +45,18 @@ impl Invoker {
         Ok(Some(Self { uid, gid, groups }))
     }
 
-    /// Makes the calling process this user's, for good. Makes system calls only.
+    /// Switches the calling process to this user, permanently. Makes system calls only.
     ///
     /// # Errors
-    /// errno of what was refused.
+    /// errno of the call that was refused.
     pub fn become_user(&self) -> io::Result<()> {
         let done = |result: libc::c_int| match result {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         };
         let (uid, gid) = (self.uid, self.gid);
-        // SAFETY: the pointer and length are of one list; the others take plain numbers. Groups go first: the user
-        // may not set them.
+        // SAFETY: the pointer and length describe one list; the other calls take plain numbers. Groups are set first,
+        // because the user may not set them.
         unsafe {
             done(libc::setgroups(self.groups.len(), self.groups.as_ptr()))?;
             done(libc::setresgid(gid, gid, gid))?;
@@ -68,7 +68,7 @@ impl Invoker {
 fn ids(uid: &OsStr, gid: &OsStr) -> Result<(u32, u32), LaunchError> {
     let id = |variable, value: &OsStr| {
         let number = value.to_str().and_then(|text| text.parse().ok());
-        // To setresuid() -1 means: as it is.
+        // setresuid() takes -1 as "unchanged".
         number
             .filter(|id| *id != u32::MAX)
             .ok_or_else(|| LaunchError::Sudo {
@@ -79,7 +79,7 @@ fn ids(uid: &OsStr, gid: &OsStr) -> Result<(u32, u32), LaunchError> {
     Ok((id("SUDO_UID", uid)?, id("SUDO_GID", gid)?))
 }
 
-/// Groups of the nearest ancestor of this user.
+/// Groups of the nearest ancestor that runs as this user.
 fn groups_of_caller(uid: libc::uid_t) -> Option<Vec<libc::gid_t>> {
     let mut pid = std::os::unix::process::parent_id();
     for _ in 0..MAX_ANCESTORS {
@@ -93,14 +93,14 @@ fn groups_of_caller(uid: libc::uid_t) -> Option<Vec<libc::gid_t>> {
     None
 }
 
-/// The numbers of one line of /proc/PID/status.
+/// The numbers on one line of /proc/PID/status.
 fn numbers<'a>(status: &'a str, name: &str) -> impl Iterator<Item = u32> + use<'a> {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let words = line.unwrap_or_default().split_ascii_whitespace();
     words.map_while(|word| word.parse().ok())
 }
 
-/// Groups that /etc/group names the user in, and the own one: `name:password:gid:user,user`.
+/// The user's own group, and those that /etc/group lists the user in: `name:password:gid:user,user`.
 fn groups_in_table(table: &[u8], user: Option<&OsStr>, gid: libc::gid_t) -> Vec<libc::gid_t> {
     let mut groups = vec![gid];
     let Some(user) = user.and_then(OsStr::to_str) else {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn this_process_has_an_ancestor_of_its_user() {
-        // SAFETY: it can't fail.
+        // SAFETY: getuid() can't fail.
         let uid = unsafe { libc::getuid() };
         assert!(groups_of_caller(uid).is_some());
     }

@@ -1,8 +1,8 @@
-//! Running a command whose processes alone are traced, as `perf stat` does.
+//! Runs a command and traces its processes only, as `perf stat` does.
 //!
-//! It is started when everything else is ready, so that none of its connections is missed, and before privileges
-//! are dropped for good, so that it is as free as without twtrace. Only the child of the fork is marked as followed:
-//! twtrace itself is taken out of the kernel's map again as soon as it has forked.
+//! The command starts when everything else is ready, so that none of its connections is missed, and before privileges
+//! are dropped for good, so that it may do what it could do without twtrace. Only the child of the fork is marked as
+//! followed: twtrace removes itself from the kernel's map as soon as it has forked.
 
 mod inherited;
 mod invoker;
@@ -20,9 +20,9 @@ use super::Session;
 use crate::probe::ProbeError;
 pub use running::Running;
 
-/// twtrace itself failed, as `env` has it.
+/// twtrace itself failed. These are the codes of `env`.
 pub const FAILED: u8 = 125;
-/// The command is there and can't be run.
+/// The command exists and can't be run.
 const NOT_RUN: u8 = 126;
 /// There is no such command.
 const NOT_FOUND: u8 = 127;
@@ -35,12 +35,11 @@ pub enum LaunchError {
         "{variable} is {value:?}, so it can't be told as which user to run the command: unset SUDO_UID to run it as root"
     )]
     Sudo {
-        /// Name of the variable.
         variable: &'static str,
-        /// Its value; empty where it is not set.
+        /// Empty if it is not set.
         value: OsString,
     },
-    /// Its processes can't be followed.
+    /// The command's processes can't be followed.
     #[error(transparent)]
     Follow(#[from] ProbeError),
     /// Signals can't be listened for.
@@ -49,15 +48,14 @@ pub enum LaunchError {
     /// exec() fails.
     #[error("can't run {program:?}: {error}")]
     Exec {
-        /// As it was given.
+        /// As given on the command line.
         program: OsString,
-        /// Why.
         error: io::Error,
     },
 }
 
 impl LaunchError {
-    /// As `env` ends in this case.
+    /// The exit code that `env` has for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Sudo { .. } | Self::Follow(_) | Self::Signals(_) => FAILED,
@@ -67,7 +65,7 @@ impl LaunchError {
     }
 }
 
-/// A command that is to be run, and as whom.
+/// A command to run, and the user to run it as.
 #[derive(Debug)]
 pub struct Launch {
     program: OsString,
@@ -78,11 +76,11 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Of a command line: the program and its arguments; `None` where it is empty. To be called before anything
-    /// changes the signals and limits that the command is to find as twtrace found them.
+    /// Takes a command line: the program and its arguments. `None` if it is empty. To be called before anything
+    /// changes the signals and limits that the command inherits.
     ///
     /// # Errors
-    /// When sudo's variables make no sense.
+    /// If sudo's variables are not valid.
     pub fn prepare(line: &[OsString]) -> Result<Option<Self>, LaunchError> {
         let Some((program, arguments)) = line.split_first() else {
             return Ok(None);
@@ -116,10 +114,10 @@ impl Launch {
 }
 
 impl Session {
-    /// Starts the command; its processes are followed from its first moment on.
+    /// Starts the command. Its processes are followed from the first moment on.
     ///
     /// # Errors
-    /// When new processes can't be seen, or the command can't be run.
+    /// If new processes can't be seen, or the command can't be run.
     fn launch(&mut self, launch: &Launch) -> Result<Child, LaunchError> {
         self.attached.follow_own_children(true)?;
         let spawned = launch.command().spawn();
@@ -131,7 +129,7 @@ impl Session {
     }
 }
 
-/// The command line as one text, for those who read a recording.
+/// The command line as text, for readers of a recording.
 pub fn line(command: &[OsString]) -> Vec<String> {
     let text = |word: &OsString| OsStr::to_string_lossy(word).into_owned();
     command.iter().map(text).collect()

@@ -12,27 +12,26 @@ use tokio::time::{Instant, sleep_until};
 use super::{FAILED, Launch, LaunchError};
 use crate::session::Session;
 
-/// How long tracing goes on when the command has ended. What it had open is closed as it exits, but a TIME_WAIT
-/// is born when the peer acknowledges: a round trip later. Resets are held back for 150 ms besides.
+/// How long tracing continues after the command has ended. Its sockets are closed as it exits, but a TIME_WAIT is
+/// created one round trip later, when the peer acknowledges. Resets are also held back for 150 ms.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// A command that was started.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     quit: Signal,
-    /// `None` where twtrace was started with it ignored: so it stays, for both.
+    /// `None` if twtrace was started with SIGHUP ignored: it stays ignored for both.
     hangup: Option<Signal>,
     ended: Option<(io::Result<ExitStatus>, Instant)>,
 }
 
 impl Running {
-    /// Starts it.
+    /// Starts the command.
     ///
     /// # Errors
-    /// When the command can't be run, or a signal can't be listened for.
+    /// If the command can't be run, or a signal can't be listened for.
     pub fn start(session: &mut Session, launch: &Launch) -> Result<Self, LaunchError> {
-        // First: from here on what ends the command must not end twtrace.
+        // First, because a signal that ends the command must not end twtrace from here on.
         let listen = |kind| signal(kind).map_err(LaunchError::Signals);
         let quit = listen(SignalKind::quit())?;
         let hangup = if launch.ignores(libc::SIGHUP) {
@@ -48,8 +47,8 @@ impl Running {
         })
     }
 
-    /// Waits until it has ended, and a moment more. Can be cancelled. The terminal sends SIGINT and SIGQUIT to the
-    /// command, too; what is sent to twtrace alone is passed on.
+    /// Waits until the command has ended, and a moment more. Can be cancelled. The terminal sends SIGINT and SIGQUIT
+    /// to the command as well; signals sent to twtrace alone are passed on.
     pub async fn wait(&mut self, interrupt: &mut Signal, terminate: &mut Signal) {
         loop {
             if let Some((_, at)) = &self.ended {
@@ -83,18 +82,19 @@ impl Running {
     }
 
     fn pass_on(&self, number: libc::c_int) {
-        // `None` once it has been waited for: the pid may be another one's then.
+        // `None` once it has been waited for: its pid may belong to another process then.
         let pid = self
             .child
             .id()
             .and_then(|pid| libc::pid_t::try_from(pid).ok());
         if let Some(pid) = pid {
-            // SAFETY: plain numbers, and the pid is that of a child. A refusal (a set-user-ID program) can't be helped.
+            // SAFETY: plain numbers, and the pid is that of a child. If the kernel refuses (a set-user-ID program),
+            // nothing can be done.
             unsafe { libc::kill(pid, number) };
         }
     }
 
-    /// The exit code that says how it ended: its own, or 128 and the signal that killed it.
+    /// The command's own exit code, or 128 plus the signal that killed it.
     pub fn exit_code(&self) -> u8 {
         match &self.ended {
             Some((Ok(status), _)) => code_of(*status),

@@ -68,7 +68,7 @@ fn what_is_no_database_is_put_aside() {
     let error = Reader::open(directory.path()).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
     begins_anew(directory.path());
-    // Of those that were put aside the latest stays.
+    // Only the latest of the files that were set aside is kept.
     fs::write(database::path_in(directory.path()), "no database, but longer than its header of a hundred bytes, which is what it takes to be none").unwrap();
     for suffix in ["-wal", "-shm"] {
         let _ = fs::remove_file(directory.path().join(format!("history.db{suffix}")));
@@ -89,7 +89,7 @@ fn damage_while_it_runs_costs_no_interval_that_comes() {
     kept(directory.path(), (0..20).map(interval));
     let history = History::start(options(directory.path()), || {}).unwrap();
     let path = database::path_in(directory.path());
-    // What another one changed is read from the disk again.
+    // What another process changed is read from the disk again.
     let other = Connection::open(&path).unwrap();
     let changed = "UPDATE interval SET lost = 7; PRAGMA wal_checkpoint(TRUNCATE)";
     other.execute_batch(changed).unwrap();
@@ -174,7 +174,7 @@ fn it_is_read_where_nothing_can_be_written() {
     assert_eq!(ids(&path), [1]);
 }
 
-/// For this thread alone. `None` where that is not permitted.
+/// A read-only mount for this thread alone. `None` if that is not permitted.
 fn read_only_mount(path: &Path) -> Option<()> {
     full_disk::private_mounts()?;
     full_disk::mount_again_read_only(path);

@@ -11,7 +11,7 @@ fn c(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap()
 }
 
-/// This thread's mounts are its own, and go with it. `None` where that is not permitted.
+/// Gives this thread mounts of its own, which end with it. `None` if that is not permitted.
 pub fn private_mounts() -> Option<()> {
     // SAFETY: no pointers.
     if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
@@ -59,7 +59,7 @@ fn mount_small_disk(path: &Path, size: &str) {
     assert_eq!(mounted, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// Leaves no room.
+/// Fills the disk.
 fn fill(filler: &Path) {
     let mut size: usize = 2 << 20;
     while size >= 4_096 {
@@ -115,7 +115,7 @@ fn it_waits_and_goes_on() {
         history.status()
     };
     assert!(!put(0).is_failing);
-    // Somebody else fills the disk.
+    // Another process fills the disk.
     let filler = directory.path().join("filler");
     fill(&filler);
     let mut minute = 1;
@@ -125,7 +125,7 @@ fn it_waits_and_goes_on() {
     }
     let failed = put(minute + 1);
     assert!(failed.is_failing && failed.failures >= 2 && failed.dropped == 0);
-    // What was committed is read all the same.
+    // What was committed can still be read.
     assert_eq!(ids(directory.path()).len() as u64, failed.writes);
     fs::remove_file(&filler).unwrap();
     let resumed = put(minute + 2);
@@ -147,7 +147,7 @@ fn what_waits_is_bounded() {
     let history = History::start(options(&path), || {}).unwrap();
     history.put(interval(0));
     wait_for(|| history.status().writes == 1);
-    // Nothing can be opened here any more.
+    // From here on nothing can be opened in this directory.
     fs::remove_dir_all(&path).unwrap();
     for minute in 1..=35 {
         let before = history.status().failures;

@@ -1,4 +1,4 @@
-//! A process that is killed.
+//! The process is killed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -51,7 +51,7 @@ fn what_was_committed_is_there() {
         child.wait().unwrap();
         latest = reading.join().unwrap().unwrap_or(latest);
         if latest == 0 {
-            // It had not come so far as to make the file: nothing was promised yet.
+            // It was killed before it created the file, so nothing was promised yet.
             continue;
         }
         let ids = ids(directory.path());
