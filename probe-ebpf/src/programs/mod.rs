@@ -51,7 +51,8 @@ pub fn tell_of_losses<C: EbpfContext>(ctx: &C) {
     if losses & 1 << (Probe::SocketMap as u32) != 0 {
         warn!(
             ctx,
-            "more open sockets than --max-sockets: some have no connection state (seen in thread {})", thread
+            "more open sockets than --max-sockets: some have no connection state (seen in thread {})",
+            thread
         );
     } else if losses & 1 << (Probe::ProcessMap as u32) != 0 {
         warn!(
