@@ -138,33 +138,21 @@ fn active(sock: Sock, kernel_reason: u8, program: Program) {
         return;
     }
     conn.flags |= RST_SENT;
+    let is_closed = now == state::CLOSE;
+    let before = if is_closed { conn.closed_from } else { now };
+    // A disconnect after shutdown() also has both directions shut.
+    let closing = is_closed && sock.shutdown() == SHUT_BOTH && sock.is_released();
     let whole = subflow::take_actors(sock, conn);
-    let closed_whole = match whole {
-        0 => None,
-        whole => subflow::closed_by_reset(whole),
-    };
-    let (reason, before) = if let Some(reason) = closed_whole {
-        let before = if now == state::CLOSE {
-            conn.closed_from
-        } else {
-            now
-        };
-        (reason, before)
-    } else if now == state::CLOSE {
-        // A disconnect after shutdown() also has both directions shut.
-        let closing = sock.shutdown() == SHUT_BOTH && sock.is_released();
-        let reason = if kernel_reason == ABORT_ON_CLOSE || (closing && sock.has_unread_bytes()) {
-            ResetReason::UnreadData
-        } else if closing && sock.lingers_zero() {
-            ResetReason::LingerZero
-        } else {
-            ResetReason::Aborted
-        };
-        (reason, conn.closed_from)
-    } else if sock.owned() {
-        (ResetReason::Aborted, now)
+    let reason = if let Some(reason) = subflow::closed_by_reset(whole) {
+        reason
+    } else if is_closed && (kernel_reason == ABORT_ON_CLOSE || closing && sock.has_unread_bytes()) {
+        ResetReason::UnreadData
+    } else if closing && sock.lingers_zero() {
+        ResetReason::LingerZero
+    } else if is_closed || sock.owned() {
+        ResetReason::Aborted
     } else {
-        (ResetReason::Timeout, now)
+        ResetReason::Timeout
     };
     let mut fact = fact(ResetDirection::Sent, reason, kernel_reason, before);
     fact.flags = take_back(sock, conn);

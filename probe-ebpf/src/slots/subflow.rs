@@ -89,9 +89,13 @@ pub fn take_actors(sock: Sock, conn: &mut Conn) -> u64 {
 
 /// Why close() of an MPTCP socket resets this subflow: `__mptcp_close()` does so over unread data, or with SO_LINGER
 /// {on, 0}; if both hold, the kernel does not record which it was. `None`: the MPTCP socket is not in close(). It is
-/// orphaned at the end of close(), so that a worker's later RST is not counted as part of it.
+/// orphaned at the end of close(), so that a worker's later RST is not counted as part of it. `whole` is what
+/// [`take_actors`] returned: 0 is no MPTCP socket.
 #[inline(always)]
 pub fn closed_by_reset(whole: u64) -> Option<ResetReason> {
+    if whole == 0 {
+        return None;
+    }
     let whole = Sock(whole);
     let in_close = whole.shutdown() == SHUT_BOTH && !whole.without_file() && whole.is_released();
     if !in_close {
