@@ -45,13 +45,7 @@ pub fn actor(sock: Sock) -> Actor {
 fn mptcp_closer(mptcp: u64) -> Actor {
     match MPTCP.get_ptr(mptcp) {
         // SAFETY: LRU entries may be recycled at any time; a copy of integers can be stale, not invalid.
-        Some(conn) => unsafe {
-            if (*conn).closer.is_process() {
-                (*conn).closer
-            } else {
-                (*conn).opener
-            }
-        },
+        Some(conn) => unsafe { *answerable(&*conn) },
         None => Actor::nobody(Unattributed::Unknown),
     }
 }
