@@ -14,8 +14,8 @@ use twtrace_wire::{
 };
 
 use crate::records::{
-    Actor, Arguments, Birth, Call, CallSlot, Conn, ConnSlot, Listener, MiniConn, Named, Recent,
-    Search, Unaccepted,
+    Actor, Arguments, Call, Conn, Expiring, Listener, MiniConn, Named, Recent, Search, Slot,
+    Unaccepted,
 };
 
 /// Events for userspace. Resized by `--ring-mb`.
@@ -28,7 +28,7 @@ pub static STARTED: Array<u64> = Array::with_max_entries(1, 0);
 
 /// The connection state of each open socket, in a slot whose index is computed from the socket's address.
 #[map]
-pub static CONN_SLOTS: Array<ConnSlot> = Array::with_max_entries(1, 0);
+pub static CONN_SLOTS: Array<Slot<Conn>> = Array::with_max_entries(1, 0);
 
 /// Connection states of sockets without a slot, by address; removed at `tcp_destroy_sock`. Preallocated: these programs
 /// run where memory must not be allocated.
@@ -82,13 +82,11 @@ pub static NETNS_IDENTITY: Array<NetnsKey> = Array::with_max_entries(1, 0);
 #[map]
 pub static BOUND_PORTS: Array<BoundPorts> = Array::with_max_entries(1, 0);
 
-/// Calls of `inet_twsk_alloc` in progress, by thread (kprobe tier only).
+/// The mini-socket whose timer expired last on this CPU. `inet_twsk_kill` takes it out in the same call chain. If the
+/// kernel skips that program, the entry stays; the next timer of the same mini-socket overwrites it, and the time at
+/// which a timer expires tells two mini-sockets at one address apart.
 #[map]
-pub static ALLOCATING: LruHashMap<u64, Birth> = LruHashMap::with_max_entries(1024, 0);
-
-/// The mini-socket whose timer is expiring on this CPU.
-#[map]
-pub static EXPIRING: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+pub static EXPIRING: PerCpuArray<Expiring> = PerCpuArray::with_max_entries(1, 0);
 
 /// The process that is taking the tuple of a mini-socket, by the mini-socket's address; until the mini-socket ends, in
 /// the same call.
@@ -146,7 +144,7 @@ pub static SEARCHES: LruHashMap<u64, Search> = LruHashMap::with_max_entries(4096
 
 /// bind(), listen() and connect() calls in progress, in a slot that the thread's id selects (system-call tier only).
 #[map]
-pub static CALL_SLOTS: Array<CallSlot> = Array::with_max_entries(CALL_SLOT_COUNT, 0);
+pub static CALL_SLOTS: Array<Slot<Call>> = Array::with_max_entries(CALL_SLOT_COUNT, 0);
 
 /// Number of slots: a power of two. Thread ids are consecutive.
 pub const CALL_SLOT_COUNT: u32 = 8192;

@@ -9,7 +9,7 @@ use super::address;
 use crate::{
     ports::reuse,
     records::Arguments,
-    slots::stash,
+    slots::stash::{self, Function},
     sockets::sock::Sock,
     time_wait::{birth, end, timer},
 };
@@ -102,8 +102,8 @@ pub fn twsk_unique_fexit(ctx: FExitContext) -> u32 {
 /// `tcp_twsk_unique`, at its entry.
 #[kprobe]
 pub fn twsk_unique_kprobe(ctx: ProbeContext) -> u32 {
-    if let (Some(mini), Some(twp)) = (ctx.arg(1), ctx.arg(2)) {
-        stash::entered(stash::Function::TwskUnique, &Arguments { mini, twp });
+    if let (Some(sock), Some(other)) = (ctx.arg(1), ctx.arg(2)) {
+        stash::entered(Function::TwskUnique, &Arguments { sock, other });
     }
     0
 }
@@ -111,8 +111,8 @@ pub fn twsk_unique_kprobe(ctx: ProbeContext) -> u32 {
 /// `tcp_twsk_unique`, at its return.
 #[kretprobe]
 pub fn twsk_unique_kretprobe(ctx: RetProbeContext) -> u32 {
-    if let Some(Arguments { mini, twp }) = stash::returned(stash::Function::TwskUnique) {
-        reuse::unique_returned(Sock(mini), twp, ctx.ret());
+    if let Some(Arguments { sock, other }) = stash::returned(Function::TwskUnique) {
+        reuse::unique_returned(Sock(sock), other, ctx.ret());
     }
     0
 }
@@ -142,8 +142,8 @@ pub fn tw_segment_fexit_5(ctx: FExitContext) -> u32 {
 /// `tcp_timewait_state_process`, at its entry.
 #[kprobe]
 pub fn tw_segment_kprobe(ctx: ProbeContext) -> u32 {
-    if let Some(mini) = ctx.arg(0) {
-        stash::entered(stash::Function::StateProcess, &Arguments { mini, twp: 0 });
+    if let Some(sock) = ctx.arg(0) {
+        stash::entered(Function::StateProcess, &Arguments { sock, other: 0 });
     }
     0
 }
@@ -151,8 +151,8 @@ pub fn tw_segment_kprobe(ctx: ProbeContext) -> u32 {
 /// `tcp_timewait_state_process`, at its return.
 #[kretprobe]
 pub fn tw_segment_kretprobe(ctx: RetProbeContext) -> u32 {
-    if let Some(arguments) = stash::returned(stash::Function::StateProcess) {
-        end::segment_processed(arguments.mini, ctx.ret());
+    if let Some(arguments) = stash::returned(Function::StateProcess) {
+        end::segment_processed(arguments.sock, ctx.ret());
     }
     0
 }
@@ -161,6 +161,13 @@ pub fn tw_segment_kretprobe(ctx: RetProbeContext) -> u32 {
 #[raw_tracepoint(tracepoint = "timer_expire_entry")]
 pub fn timer_expire_raw(ctx: RawTracePointContext) -> u32 {
     timer::expired(ctx.arg(0));
+    0
+}
+
+/// `timer_expire_entry`, beside the kprobes of `tw_timer_handler` and `inet_twsk_kill`.
+#[raw_tracepoint(tracepoint = "timer_expire_entry")]
+pub fn timer_expire_again_raw(ctx: RawTracePointContext) -> u32 {
+    end::expired_by_timer(ctx.arg(0));
     0
 }
 

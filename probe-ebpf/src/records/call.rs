@@ -2,14 +2,6 @@
 
 use twtrace_wire::ReuseRefusal;
 
-/// Arguments of an inet_twsk_alloc() in progress.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Birth {
-    pub sock: u64,
-    pub substate: u64,
-}
-
 /// A port search in progress in a kernel function.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -27,9 +19,10 @@ pub struct Search {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Arguments {
-    pub mini: u64,
-    /// Argument `twp` of tcp_twsk_unique(): null for a socket that was bound.
-    pub twp: u64,
+    /// The full socket of `inet_twsk_alloc()`; the mini-socket of the others.
+    pub sock: u64,
+    /// `twp` of `tcp_twsk_unique()`, which is null for a socket that was bound; `state` of `inet_twsk_alloc()`; else 0.
+    pub other: u64,
 }
 
 /// A system call in progress.
@@ -48,13 +41,4 @@ pub struct Call {
     /// The socket's own port range, if connect() searches it.
     pub own_range: [u16; 2],
     pub reserved: u32,
-}
-
-/// The usual place of a system call in progress.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct CallSlot {
-    /// The thread (`bpf_get_current_pid_tgid`); 0: free.
-    pub thread: u64,
-    pub call: Call,
 }

@@ -60,17 +60,6 @@ pub struct Conn {
     pub reserved: [u8; 4],
 }
 
-/// The usual place of a socket's connection state.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct ConnSlot {
-    /// The socket's address; 0: free, and `conn` is that of a socket of which nothing is known yet.
-    pub sock: u64,
-    /// Not 0 once another socket found this slot taken: the connection states of such sockets are in `CONNS`.
-    pub spilled: u64,
-    pub conn: Conn,
-}
-
 impl Conn {
     const fn new(closer: Unattributed) -> Self {
         Self {

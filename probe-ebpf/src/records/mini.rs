@@ -56,3 +56,15 @@ pub static NEW_MINI: MiniConn = MiniConn {
     bytes_sent: 0,
     bytes_received: 0,
 };
+
+/// A mini-socket whose timer has expired on this CPU.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Expiring {
+    /// Its address; 0 for none.
+    pub mini: u64,
+    /// When its timer was due, in jiffies.
+    pub expires: u64,
+    /// Not 0 if its end is reported already.
+    pub is_reported: u64,
+}

@@ -6,6 +6,7 @@ mod conn;
 mod fact;
 mod listener;
 mod mini;
+mod slot;
 mod turns;
 
 pub use actor::*;
@@ -14,4 +15,5 @@ pub use conn::*;
 pub use fact::*;
 pub use listener::*;
 pub use mini::*;
+pub use slot::*;
 pub use turns::*;

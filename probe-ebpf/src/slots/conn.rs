@@ -9,13 +9,9 @@ use twtrace_wire::{Probe, Side};
 
 use crate::{
     constants::config,
-    maps::{
-        CONN_SLOTS, CONNS, CONNS_WERE_FULL, MPTCP,
-        atomic::{claim, in_this_order},
-        counting, lost,
-    },
-    records::{CLOSED, Conn, ConnSlot, FORGOTTEN, NEW, STRANGER},
-    slots::existing,
+    maps::{CONN_SLOTS, CONNS, CONNS_WERE_FULL, MPTCP, counting, lost},
+    records::{CLOSED, Conn, FORGOTTEN, NEW, STRANGER, Slot},
+    slots::{existing, slot},
     sockets::{sock::Sock, state},
 };
 
@@ -46,18 +42,7 @@ unsafe fn is_of_connection(conn: *const Conn, sock: Sock) -> bool {
 /// has the slot or there are no slots.
 #[inline(always)]
 fn at(sock: u64) -> Option<*mut Conn> {
-    if let Some(slot) = slot(sock) {
-        // SAFETY: a map value; a slot changes its owner when its socket is destroyed.
-        unsafe {
-            if (*slot).sock == sock {
-                return Some(&raw mut (*slot).conn);
-            }
-            if (*slot).spilled == 0 {
-                return None;
-            }
-        }
-    }
-    CONNS.get_ptr_mut(sock)
+    slot::find(slot_of(sock), sock, || CONNS.get_ptr_mut(sock))
 }
 
 /// Begins the connection state of a socket that has no live one, to be filled in place. It is `NEW`, that of a
@@ -130,21 +115,10 @@ fn entry(sock: u64) -> Option<*mut Conn> {
     if !counting::is_following() {
         return None;
     }
-    if let Some(slot) = slot(sock) {
-        // SAFETY: a map value.
-        unsafe {
-            let owner = &raw mut (*slot).sock;
-            if *owner == sock || claim(owner, sock) {
-                return Some(&raw mut (*slot).conn);
-            }
-            // Another CPU has just claimed it for this socket.
-            if owner.read_volatile() == sock {
-                return Some(&raw mut (*slot).conn);
-            }
-            // Never reset: it only means that `CONNS` must be searched, too. If the slot becomes free now, while
-            // another CPU begins the connection state of this socket, the state is split and its opener is unknown.
-            (*slot).spilled = 1;
-        }
+    // If the slot becomes free now, while another CPU begins the connection state of this socket, the state is split and
+    // its opener is unknown.
+    if let Some(conn) = slot::claimed(slot_of(sock), sock) {
+        return Some(conn);
     }
     // Another CPU may have created it by now.
     let _ = CONNS.insert(sock, &NEW, NO_EXIST);
@@ -162,27 +136,16 @@ fn entry(sock: u64) -> Option<*mut Conn> {
 /// Removes a socket's connection state from its slot and from the map.
 #[inline(always)]
 pub fn forget(sock: u64) {
-    if let Some(slot) = slot(sock) {
-        // SAFETY: a map value; the slot of this socket, which is destroyed only once. The slot is cleared before it is
-        // freed.
-        unsafe {
-            if (*slot).sock == sock {
-                (*slot).conn = NEW;
-                in_this_order();
-                (*slot).sock = 0;
-            }
-            if (*slot).spilled == 0 {
-                return;
-            }
-        }
+    if slot::release(slot_of(sock), sock, |conn| *conn = NEW) {
+        let _ = CONNS.remove(sock);
     }
-    let _ = CONNS.remove(sock);
 }
 
-/// The slot of a socket's address, if there are slots. Sockets are about 2 KiB apart, in slabs of eight or more pages:
+/// The slot of a socket's address, if there are slots. A free one has the state of a socket of which nothing is known
+/// yet. Sockets are about 2 KiB apart, in slabs of eight or more pages:
 /// the multiplication spreads all bits of the address.
 #[inline(always)]
-fn slot(sock: u64) -> Option<*mut ConnSlot> {
+fn slot_of(sock: u64) -> Option<*mut Slot<Conn>> {
     let bits = config!(conn_slot_bits);
     if bits == 0 {
         return None;

@@ -7,5 +7,6 @@ pub mod conn;
 pub mod existing;
 pub mod listener;
 pub mod recent;
+pub mod slot;
 pub mod stash;
 pub mod subflow;

@@ -9,6 +9,7 @@ use crate::{maps::ARGUMENTS, records::Arguments};
 pub enum Function {
     TwskUnique = 1,
     StateProcess = 2,
+    TwskAlloc = 3,
 }
 
 #[inline(always)]
@@ -16,7 +17,10 @@ fn argument_key(function: Function) -> u64 {
     bpf_get_current_pid_tgid() | (function as u64) << 62
 }
 
-/// A kprobed function was entered. Both functions run with bottom halves off: each CPU runs one at a time.
+/// A kprobed function was entered. The first two functions run with bottom halves off: each CPU runs one at a time.
+/// `inet_twsk_alloc` may be interrupted by softirq, which runs it for another socket in the same thread: the return of
+/// the first one then finds nothing, unless the kernel skipped a program. Its caller compares what returns with what was
+/// entered.
 #[inline(always)]
 pub fn entered(function: Function, arguments: &Arguments) {
     let _ = ARGUMENTS.insert(argument_key(function), arguments, 0);

@@ -3,16 +3,18 @@
 //! tcp_time_wait() creates a mini-socket with inet_twsk_alloc() while the full socket is still in FIN_WAIT1, FIN_WAIT2
 //! or CLOSING. The full socket's →CLOSE follows (net/ipv4/tcp_minisocks.c).
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::{BIRTHS_BY_TIMER, EventKind, NO_KERNEL_REASON};
 
 use crate::{
     constants::config,
     events::emit,
-    maps::{ALLOCATING, counting},
+    maps::counting,
     mini_sockets::kept::keep,
-    records::{BORN, Birth, Conn, Fact},
-    slots::{closing, conn},
+    records::{Arguments, BORN, Conn, Fact},
+    slots::{
+        closing, conn,
+        stash::{self, Function},
+    },
     sockets::{
         sock::{IPPROTO_TCP, Sock},
         traffic::Counted,
@@ -80,25 +82,28 @@ pub fn allocated_again(sock: Sock, substate: u8, mini: u64) -> bool {
 /// `inet_twsk_alloc(sk, dr, state)` was entered (kprobe tier: the return probe does not see the arguments).
 #[inline(always)]
 pub fn allocating(sock: u64, substate: u8) {
-    let birth = Birth {
-        sock,
-        substate: substate as u64,
-    };
-    let _ = ALLOCATING.insert(bpf_get_current_pid_tgid(), &birth, 0);
+    let other = substate as u64;
+    stash::entered(Function::TwskAlloc, &Arguments { sock, other });
 }
 
-/// `inet_twsk_alloc` returned `mini`. Bottom halves are off in between: each CPU runs one call at a time, in the same
-/// thread.
+/// `inet_twsk_alloc` returned `mini`. A mini-socket of another connection is the return of a call whose entry the kernel
+/// skipped: it is found at its full socket's →CLOSE.
 #[inline(always)]
 pub fn allocation_returned(mini: u64) {
-    let thread = bpf_get_current_pid_tgid();
-    let Some(birth) = ALLOCATING.get_ptr(thread) else {
+    let Some(Arguments { sock, other }) = stash::returned(Function::TwskAlloc) else {
         return;
     };
-    // SAFETY: only this thread writes this entry.
-    let birth = unsafe { *birth };
-    let _ = ALLOCATING.remove(thread);
-    allocated(Sock(birth.sock), birth.substate as u8, mini);
+    if mini == 0 || is_copy(Sock(mini), Sock(sock)) {
+        allocated(Sock(sock), other as u8, mini);
+    }
+}
+
+/// Whether a new mini-socket has the connection of this full socket.
+#[inline(always)]
+fn is_copy(mini: Sock, sock: Sock) -> bool {
+    mini.hash() == sock.hash()
+        && mini.local_port() == sock.source_port()
+        && mini.remote_port() == sock.remote_port()
 }
 
 #[inline(never)]

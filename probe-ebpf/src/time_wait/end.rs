@@ -11,9 +11,16 @@ use crate::{
     constants::offset,
     events::ended,
     maps::{EXPIRING, MINIS, REOPENING, REUSERS, counting},
-    mini_sockets::{kept::promoted, mini::namespace_goes},
-    records::Actor,
-    sockets::{read::now_ns, sock::Sock},
+    mini_sockets::{
+        kept::{mini_conn, promoted},
+        mini::namespace_goes,
+    },
+    records::{Actor, Expiring},
+    sockets::{
+        read::{now_ns, read},
+        sock::Sock,
+        state,
+    },
     totals,
 };
 
@@ -31,9 +38,66 @@ pub static NOBODY: Actor = Actor::nobody(Unattributed::Unknown);
 /// `tw_timer_handler(timer)`: the next mini-socket to end on this CPU is the timer's.
 #[inline(always)]
 pub fn expiring(timer: u64) {
+    let mini = timer - offset!(tw_timer) as u64;
     if let Some(slot) = EXPIRING.get_ptr_mut(0) {
         // SAFETY: a per-CPU slot; timers of one CPU don't interrupt each other.
-        unsafe { *slot = timer - offset!(tw_timer) as u64 }
+        unsafe {
+            if !(*slot).is_reported(mini) {
+                *slot = Expiring::now(mini);
+            }
+        }
+    }
+}
+
+/// Kprobe tier: `timer_expire_entry(timer, …)`, which comes before `tw_timer_handler(timer)`. If softirq interrupts
+/// another kprobe's program, the kernel skips the kprobes of all timers that expire then, but not this hook. It reports
+/// the expiry of a mini-socket that is known; `inet_twsk_kill` then finds it reported.
+#[inline(always)]
+pub fn expired_by_timer(timer: u64) {
+    let mini = Sock(timer - offset!(tw_timer) as u64);
+    if mini_conn(mini).is_none() || mini.state() != state::TIME_WAIT {
+        return;
+    }
+    if let Some(slot) = EXPIRING.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe { *slot = Expiring::reported(mini.0) }
+    }
+    tell(mini, EndCause::Expired, &NOBODY);
+}
+
+/// The time of a mini-socket's timer in jiffies, by which an entry of [`EXPIRING`] and another mini-socket at that
+/// address, which expires later, are told apart.
+#[inline(always)]
+fn expires(mini: u64) -> u64 {
+    read(mini + offset!(tw_timer) as u64, offset!(timer_expires))
+}
+
+impl Expiring {
+    #[inline(always)]
+    fn now(mini: u64) -> Self {
+        Self {
+            mini,
+            expires: expires(mini),
+            is_reported: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn reported(mini: u64) -> Self {
+        Self {
+            is_reported: 1,
+            ..Self::now(mini)
+        }
+    }
+
+    #[inline(always)]
+    fn is_of(&self, mini: u64) -> bool {
+        self.mini == mini && self.expires == expires(mini)
+    }
+
+    #[inline(always)]
+    fn is_reported(&self, mini: u64) -> bool {
+        self.is_reported != 0 && self.is_of(mini)
     }
 }
 
@@ -56,9 +120,12 @@ pub fn killed(mini: Sock) {
     if let Some(slot) = EXPIRING.get_ptr_mut(0) {
         // SAFETY: a per-CPU slot.
         unsafe {
-            if *slot == mini.0 {
-                *slot = 0;
-                tell(mini, EndCause::Expired, &NOBODY);
+            if (*slot).is_of(mini.0) {
+                let is_reported = (*slot).is_reported != 0;
+                (*slot).mini = 0;
+                if !is_reported {
+                    tell(mini, EndCause::Expired, &NOBODY);
+                }
                 return;
             }
         }

@@ -17,8 +17,8 @@ use crate::{
 
 /// A socket reached CLOSE as if it had left a mini-socket behind, but no creation was seen. If the kernel's table has
 /// the mini-socket, our program was skipped or there is none, and this reports what that program would have reported.
-/// Otherwise the kernel refused the mini-socket; with fentry and kprobes, which see refusals, it was created and has
-/// already ended. `from` is 0 if the program of →CLOSE was skipped, too.
+/// Otherwise the kernel refused the mini-socket: tcp_time_wait() sets the full socket to CLOSE as soon as the
+/// mini-socket is in the table. `from` is 0 if the program of →CLOSE was skipped, too.
 #[inline(always)]
 pub fn infer(sock: Sock, conn: *mut Conn, from: u8) {
     // SAFETY: the caller's entry of a live socket, or its own copy.
@@ -79,14 +79,10 @@ pub fn take_back(sock: Sock, conn: &Conn) {
     totals::uncount(&fact, conn, &conn.closer);
 }
 
-/// Whether a missing mini-socket was refused. Otherwise its creation was not seen.
+/// Whether a missing mini-socket was refused. Otherwise its creation was not seen, and it may be there.
 #[inline(always)]
 fn is_refused() -> bool {
-    match config!(births) {
-        BIRTHS_BY_TIMER => true,
-        BIRTHS_INFERRED => hashed::is_readable(),
-        _ => false,
-    }
+    config!(births) == BIRTHS_BY_TIMER || hashed::is_readable()
 }
 
 #[inline(always)]

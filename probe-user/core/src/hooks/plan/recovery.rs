@@ -15,6 +15,7 @@ const MADE_GOOD_BY: &[(&str, &[&str])] = &[
     ("accept_fexit_4", &["accept_kretprobe"]),
     ("twsk_alloc_fexit", &["twsk_alloc_again_fexit"]),
     ("timer_start_raw", &["timer_start_again_raw"]),
+    ("tw_timer_kprobe", &["timer_expire_again_raw"]),
     ("send_reset_reason_raw", &["send_reset_again_tracepoint"]),
     ("receive_reset_raw", &["receive_reset_again_tracepoint"]),
     ("get_port_fentry", &["get_port_kprobe"]),

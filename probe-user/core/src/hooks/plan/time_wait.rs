@@ -125,11 +125,14 @@ pub const TIME_WAIT_END: Plan = Plan {
                 ("tw_segment_kretprobe", Attach::Kprobe(SEGMENT)),
                 ("tw_segment_kprobe", Attach::Kprobe(SEGMENT)),
             ],
-            second_chance: &[],
+            second_chance: &[(
+                "timer_expire_again_raw",
+                Attach::RawTracepoint("timer_expire_entry"),
+            )],
             behaviour: Behaviour::Same,
             lost: Some(
-                "the kernel skips kprobes while another eBPF program runs on that CPU: some ends \
-                 may go untold, or be told as killed",
+                "the kernel skips kprobes while another eBPF program runs on that CPU: some ends other than by \
+                 expiry may not be reported, or be reported as killed",
             ),
         },
         Candidate {
