@@ -14,10 +14,8 @@ pub struct Manager {
 impl Manager {
     /// Asks the environment.
     pub fn find() -> Self {
-        let mut usec = 0;
-        let watched = sd_notify::watchdog_enabled(false, &mut usec);
         Self {
-            watchdog: (watched && usec > 0).then(|| Duration::from_micros(usec)),
+            watchdog: sd_notify::watchdog_enabled().filter(|within| !within.is_zero()),
         }
     }
 
@@ -50,7 +48,7 @@ impl Manager {
 }
 
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(false, states) {
+    if let Err(error) = sd_notify::notify(states) {
         log::debug!("the service manager can't be told: {error}");
     }
 }
