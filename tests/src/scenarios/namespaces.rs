@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use twtrace_core::event::{Timestamp, timestamp::SECOND_NS};
 
 use super::{
     Usage,
@@ -435,53 +436,13 @@ fn time_namespace(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Whether a time of the contract is between this one (seconds since 1970) and now. All have as many digits, so that texts are
-/// in the order of time.
+/// Whether a time of the contract is between this one (seconds since 1970) and now.
 fn is_since(before_s: u64, at: &Value) -> Result<bool> {
     let at = at.as_str().with_context(|| format!("no time: {at}"))?;
-    let seconds = at.get(..19).context("no time")?;
-    Ok(seconds >= &*text_of(before_s) && seconds <= &*text_of(now_s()?))
+    let at: Timestamp = at.parse()?;
+    Ok((before_s..=now_s()?).contains(&(at.0 / SECOND_NS)))
 }
 
 fn now_s() -> Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
-}
-
-/// `2026-11-25T16:31:01`
-fn text_of(seconds: u64) -> String {
-    let is_leap =
-        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    let (mut days, mut year, mut month) = (seconds / 86_400, 1970, 0);
-    while days >= 365 + u64::from(is_leap(year)) {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(is_leap(year));
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        month += 1;
-        if days < length {
-            break;
-        }
-        days -= length;
-    }
-    format!(
-        "{year}-{month:02}-{:02}T{:02}:{:02}:{:02}",
-        days + 1,
-        seconds / 3_600 % 24,
-        seconds / 60 % 60,
-        seconds % 60
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_in_the_contract() {
-        assert_eq!(text_of(0), "1970-01-01T00:00:00");
-        assert_eq!(text_of(951_782_400), "2000-02-29T00:00:00");
-        assert_eq!(text_of(951_868_799), "2000-02-29T23:59:59");
-        assert_eq!(text_of(1_795_976_577), "2026-11-29T18:22:57");
-    }
 }

@@ -155,6 +155,7 @@ impl Line<'_> {
         self.known.processes[process.key.tgid as usize % KEPT] = Some((process.clone(), written));
     }
 
+    /// Not by jiff, which takes 70 ns for each: nearly all events are of the same day.
     pub(super) fn timestamp(&mut self, ts: Timestamp) {
         let day = ts.0 / DAY_NS;
         if self.known.day.0 != day {

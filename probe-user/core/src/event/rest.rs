@@ -35,7 +35,7 @@ impl Day {
     }
 }
 
-/// `16:31:01.123456789Z`
+/// `16:31:01.123456789Z`. Not by jiff, which would read the whole text again and takes 120 ns.
 fn time_of_day_ns(text: &[u8; TIMESTAMP - DATE]) -> Option<u64> {
     let pair = |at: usize| Some(digit(text[at])? * 10 + digit(text[at + 1])?);
     let (hour, minute, second) = (pair(0)?, pair(3)?, pair(6)?);

@@ -3,61 +3,44 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::tz::Offset;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Nanoseconds of a second.
 pub const SECOND_NS: u64 = 1_000_000_000;
-const DAY_S: u64 = 86_400;
 
 /// Nanoseconds since 1970-01-01T00:00:00Z; written as RFC 3339 with nine digits of a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// Year, month (1 to 12) and day (1 to 31) of the proleptic Gregorian calendar.
-    fn date(self) -> (u64, u64, u64) {
-        // Days since 0000-03-01: years then end with the leap day, and months need no table.
-        let days = self.0 / SECOND_NS / DAY_S + 719_468;
-        let era = days / 146_097;
-        let day_of_era = days % 146_097;
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 {
-            shifted_month + 3
-        } else {
-            shifted_month - 9
-        };
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
-        (year, month, day)
-    }
-
-    /// Hour, minute and second of the day, UTC.
-    fn time_of_day(self) -> (u64, u64, u64) {
-        let seconds = self.0 / SECOND_NS % DAY_S;
-        (seconds / 3_600, seconds / 60 % 60, seconds % 60)
-    }
-
     /// `12:34:56.123456`, UTC.
     pub fn time_of_day_us(self) -> String {
-        let (hour, minute, second) = self.time_of_day();
-        let us = self.0 % SECOND_NS / 1_000;
-        format!("{hour:02}:{minute:02}:{second:02}.{us:06}")
+        format!("{:.6}", Offset::UTC.to_datetime(self.into()).time())
+    }
+}
+
+impl From<Timestamp> for jiff::Timestamp {
+    fn from(time: Timestamp) -> Self {
+        // All are in range: the last one is in 2554.
+        Self::from_nanosecond(time.0.into()).unwrap_or(Self::MAX)
+    }
+}
+
+impl TryFrom<jiff::Timestamp> for Timestamp {
+    type Error = TimestampError;
+
+    fn try_from(time: jiff::Timestamp) -> Result<Self, TimestampError> {
+        u64::try_from(time.as_nanosecond())
+            .map(Self)
+            .map_err(|_| TimestampError)
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = self.date();
-        let (hour, minute, second) = self.time_of_day();
-        let ns = self.0 % SECOND_NS;
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ns:09}Z"
-        )
+        write!(f, "{:.9}", jiff::Timestamp::from(*self))
     }
 }
 
@@ -77,64 +60,34 @@ impl FromStr for Timestamp {
 
     /// RFC 3339 in UTC (`Z`), from 1970 on, with up to nine digits of a second, without leap seconds.
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        Self::parse(text.as_bytes()).ok_or(TimestampError)
+        // jiff reads more: other separators and zones, and leap seconds, which the kernel's clock does not have.
+        if !is_of_contract(text.as_bytes()) {
+            return Err(TimestampError);
+        }
+        let time: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
+        time.try_into()
     }
 }
 
-impl Timestamp {
-    fn parse(text: &[u8]) -> Option<Self> {
-        let (date_time, rest) = text.split_at_checked(19)?;
-        let number = |from: usize, to: usize| {
-            date_time[from..to].iter().try_fold(0_u64, |number, byte| {
-                byte.is_ascii_digit()
-                    .then(|| number * 10 + u64::from(byte - b'0'))
-            })
-        };
-        let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-        if separators.iter().any(|(at, byte)| date_time[*at] != *byte) {
-            return None;
+/// Whether all digits and separators are in their places; they may still name 31 February.
+fn is_of_contract(text: &[u8]) -> bool {
+    const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
+    let text = text.strip_suffix(b"Z");
+    let Some((date_time, fraction)) = text.and_then(<[u8]>::split_first_chunk::<19>) else {
+        return false;
+    };
+    let is_in_place = |(byte, shape): (&u8, &u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == shape,
+    };
+    let is_fraction = match fraction {
+        [] => true,
+        [b'.', digits @ ..] => {
+            (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
         }
-        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-        let is_valid = year >= 1970
-            && (1..=12).contains(&month)
-            && (1..=31).contains(&day)
-            && hour < 24
-            && minute < 60
-            // The kernel's clock has no leap seconds.
-            && second < 60;
-        if !is_valid {
-            return None;
-        }
-        let ns = match rest {
-            [b'Z'] => 0,
-            [b'.', digits @ .., b'Z'] if (1..=9).contains(&digits.len()) => {
-                let padded = digits.iter().copied().chain(std::iter::repeat(b'0'));
-                padded.take(9).try_fold(0_u64, |ns, digit| {
-                    digit
-                        .is_ascii_digit()
-                        .then(|| ns * 10 + u64::from(digit - b'0'))
-                })?
-            }
-            _ => return None,
-        };
-        let seconds =
-            days_since_1970(year, month, day) * DAY_S + hour * 3_600 + minute * 60 + second;
-        let time = Self(seconds.checked_mul(SECOND_NS)?.checked_add(ns)?);
-        // 31 February would be 3 March.
-        (time.date() == (year, month, day)).then_some(time)
-    }
-}
-
-/// The way back from [`Timestamp::date`]. `year` is 1970 or later.
-fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
-    let year = year - u64::from(month <= 2);
-    let era = year / 400;
-    let year_of_era = year % 400;
-    let shifted_month = (month + 9) % 12;
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+        _ => false,
+    };
+    date_time.iter().zip(SHAPE).all(is_in_place) && date_time[17..] != *b"60" && is_fraction
 }
 
 impl<'de> Deserialize<'de> for Timestamp {
