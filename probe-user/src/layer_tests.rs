@@ -23,13 +23,15 @@ const LIBRARY: Layers = &[
 ];
 
 /// What looks at anything but its arguments.
-const IO: [&str; 10] = [
+const IO: [&str; 12] = [
     "std::fs",
     "std::env",
     "std::process",
     "std::thread",
     "Instant",
     "SystemTime",
+    "Timestamp::now",
+    "TimeZone::system",
     "TcpStream",
     "TcpListener",
     "UdpSocket",

@@ -229,8 +229,8 @@ fn put_aside(directory: &Path) -> Result<PathBuf, StoreError> {
             fs::remove_file(entry.path()).map_err(fails)?;
         }
     }
-    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
-    let aside = directory.join(format!("{DAMAGED}{now}"));
+    let now = jiff::Timestamp::now();
+    let aside = directory.join(format!("{DAMAGED}{now:.0}"));
     for suffix in ["", "-wal", "-shm"] {
         let with_suffix = |path: &Path| {
             let mut path = path.as_os_str().to_owned();

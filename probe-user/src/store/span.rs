@@ -1,5 +1,6 @@
 //! `--since` and `--until` of a history.
 
+use jiff::tz::{Offset, TimeZone};
 use twtrace_core::event::Timestamp;
 use twtrace_core::event::timestamp::SECOND_NS;
 
@@ -27,7 +28,7 @@ pub fn resolve(
     began: Timestamp,
     now: Timestamp,
 ) -> Result<Span, SpanError> {
-    resolve_in(since, until, began, now, offset_s)
+    resolve_in(since, until, began, now, &TimeZone::system())
 }
 
 fn resolve_in(
@@ -35,13 +36,16 @@ fn resolve_in(
     until: Option<Bound>,
     began: Timestamp,
     now: Timestamp,
-    offset_s: impl Fn(u64) -> i64,
+    zone: &TimeZone,
 ) -> Result<Span, SpanError> {
     let at = |bound: Bound, base: Timestamp| match bound {
         Bound::At(at) => at,
         Bound::AfterStart(after_ns) => Timestamp(base.0.saturating_add(after_ns)),
-        Bound::Civil(civil_ns) => Timestamp(to_utc(civil_ns, &offset_s)),
-        Bound::OfDay { time_ns, is_utc } => latest(time_ns, is_utc, now, &offset_s),
+        Bound::Civil(civil_ns) => to_utc(civil_ns, zone),
+        Bound::OfDay { time_ns, is_utc } => {
+            let zone = if is_utc { &TimeZone::UTC } else { zone };
+            latest(time_ns, now, zone)
+        }
     };
     let since = since.map(|since| at(since, began));
     let base = since.unwrap_or(began);
@@ -61,35 +65,23 @@ fn resolve_in(
 }
 
 /// The latest moment with this time of the day.
-fn latest(time_ns: u64, is_utc: bool, now: Timestamp, offset_s: &impl Fn(u64) -> i64) -> Timestamp {
-    let offset_s = |utc_s| if is_utc { 0 } else { offset_s(utc_s) };
-    let offset_ns = offset_s(now.0 / SECOND_NS) * SECOND_NS as i64;
+fn latest(time_ns: u64, now: Timestamp, zone: &TimeZone) -> Timestamp {
+    let offset_ns = i64::from(zone.to_offset(now.into()).seconds()) * SECOND_NS as i64;
     let today_ns = now.0.saturating_add_signed(offset_ns) / DAY_NS * DAY_NS;
-    let at = to_utc(today_ns + time_ns, &offset_s);
-    if at <= now.0 {
-        Timestamp(at)
+    let at = to_utc(today_ns + time_ns, zone);
+    if at <= now {
+        at
     } else {
-        Timestamp(to_utc(today_ns.saturating_sub(DAY_NS) + time_ns, &offset_s))
+        to_utc(today_ns.saturating_sub(DAY_NS) + time_ns, zone)
     }
 }
 
-/// Converts local civil time to UTC. An hour that summer time skips or repeats may be taken for the one next to it.
-fn to_utc(civil_ns: u64, offset_s: &impl Fn(u64) -> i64) -> u64 {
-    let minus = |offset_s: i64| civil_ns.saturating_add_signed(-offset_s * SECOND_NS as i64);
-    let guess_ns = minus(offset_s(civil_ns / SECOND_NS));
-    minus(offset_s(guess_ns / SECOND_NS))
-}
-
-/// How far this host's zone is ahead of UTC at a moment, seconds.
-fn offset_s(utc_s: u64) -> i64 {
-    let Ok(time) = libc::time_t::try_from(utc_s) else {
-        return 0;
-    };
-    // SAFETY: all zeros are a valid value: numbers and a null pointer.
-    let mut local: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are valid for the length of the call.
-    let is_unknown = unsafe { libc::localtime_r(&raw const time, &raw mut local) }.is_null();
-    if is_unknown { 0 } else { local.tm_gmtoff }
+/// Converts local civil time to UTC. A time that summer time repeats is the first one; one that it skips is an hour later.
+fn to_utc(civil_ns: u64, zone: &TimeZone) -> Timestamp {
+    let civil = Offset::UTC.to_datetime(Timestamp(civil_ns).into());
+    let at = zone.to_timestamp(civil).ok();
+    at.and_then(|at| at.try_into().ok())
+        .unwrap_or(Timestamp(civil_ns))
 }
 
 #[cfg(test)]
@@ -103,7 +95,7 @@ mod tests {
         let bound = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
         let began = "2026-11-01T00:00:00Z".parse().unwrap();
         let now = NOW.parse().unwrap();
-        let span = resolve_in(bound(since), bound(until), began, now, |_| 7_200)?;
+        let span = resolve_in(bound(since), bound(until), began, now, &fixed(2))?;
         let text = |at: Option<Timestamp>| {
             at.map_or_else(String::new, |at| at.to_string().replace(".000000000Z", ""))
         };
@@ -162,20 +154,25 @@ mod tests {
 
     #[test]
     fn summer_time_is_that_of_its_day() {
-        // Ahead by one more hour until 2026-10-25T01:00:00Z.
-        let change_s = 1_792_890_000;
-        let offset_s = |utc_s| if utc_s < change_s { 7_200 } else { 3_600 };
-        let utc = |civil: &str| {
+        // Central European rules: the clock is set on the last Sundays of March and October.
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        for (civil, utc) in [
+            ("2026-10-25T01:30:00Z", "2026-10-24T23:30:00.000000000Z"),
+            ("2026-10-25T02:30:00Z", "2026-10-25T00:30:00.000000000Z"),
+            ("2026-10-25T04:30:00Z", "2026-10-25T03:30:00.000000000Z"),
+            ("2026-03-29T02:30:00Z", "2026-03-29T01:30:00.000000000Z"),
+        ] {
             let civil: Timestamp = civil.parse().unwrap();
-            Timestamp(to_utc(civil.0, &offset_s)).to_string()
-        };
-        assert_eq!(
-            utc("2026-10-25T01:30:00Z"),
-            "2026-10-24T23:30:00.000000000Z"
-        );
-        assert_eq!(
-            utc("2026-10-25T04:30:00Z"),
-            "2026-10-25T03:30:00.000000000Z"
-        );
+            assert_eq!(to_utc(civil.0, &zone).to_string(), utc);
+        }
+    }
+
+    #[test]
+    fn a_moment_before_1970_is_the_first_one() {
+        assert_eq!(to_utc(0, &fixed(2)), Timestamp(0));
+    }
+
+    fn fixed(hours_ahead: i8) -> TimeZone {
+        Offset::constant(hours_ahead).to_time_zone()
     }
 }
