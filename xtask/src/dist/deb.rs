@@ -1,4 +1,5 @@
-//! The Debian package, put together by dpkg-deb from a directory: nothing in it is compiled by Debian's tools.
+//! The Debian package, put together by dpkg-deb from a directory: nothing in it is compiled by Debian's tools. What is written
+//! here is which files and fields it has. cargo-deb needs the same lists, and would be another program to compile.
 
 use std::{
     fs,

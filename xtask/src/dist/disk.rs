@@ -1,4 +1,5 @@
-//! A Debian disk that boots systemd under QEMU, and what is given to it on a second one.
+//! A Debian disk that boots systemd under QEMU, and what is given to it on a second one. mmdebstrap installs the system, and mke2fs
+//! writes the file system from a directory, without mounting it: no image format is written here.
 
 use std::{
     fs,

@@ -1,4 +1,5 @@
-//! Licences of what is linked in, which are to be given along with it.
+//! Licences of what is linked in, which are to be given along with it. They are those of the SBOM's list; cargo-about makes its own
+//! list, of crates alone. Which licences are allowed is in deny.toml.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -1,4 +1,5 @@
-//! The list of what is inside, as CycloneDX 1.5.
+//! The list of what is inside, as CycloneDX 1.5. cargo-cyclonedx lists crates alone: here are also SQLite, zstd and glibc, and what
+//! the eBPF object is made of.
 
 use anyhow::Result;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! The tarball: the binary alone runs; what is beside it is for those who install it by hand.
+//! The tarball: the binary alone runs; what is beside it is for those who install it by hand. GNU tar packs it, with options for
+//! all that would differ from build to build.
 
 use std::{
     path::{Path, PathBuf},
