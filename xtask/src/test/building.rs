@@ -1,7 +1,7 @@
 //! What comes before all else, one after the other: each of these keeps all CPUs busy.
 
 use super::{
-    console,
+    console, dependencies,
     plan::{UNIT_TESTS, Unit},
     result::{Numbers, PhaseResult, Verdict},
     units::{self, TestCounts},
@@ -24,7 +24,7 @@ pub struct Ready {
     pub boots_guests: bool,
 }
 
-/// Format, the programs, and lints, as far as these units need them.
+/// Format, dependencies, the programs, and lints, as far as these units need them.
 pub fn prepare(workspace: &Workspace, units: &[Unit], results: &mut Vec<PhaseResult>) -> Ready {
     let has = |wanted: fn(&Unit) -> bool| units.iter().any(wanted);
     let checks = has(|unit| matches!(unit, Unit::Checks));
@@ -32,6 +32,8 @@ pub fn prepare(workspace: &Workspace, units: &[Unit], results: &mut Vec<PhaseRes
     if checks {
         let fmt = || run(workspace.cargo().args(["fmt", "--all", "--check"]));
         results.push(console::phase("fmt", |()| Verdict::Well, fmt).0);
+        let policy = || dependencies::check(workspace);
+        results.push(console::phase("dependencies", |()| Verdict::Well, policy).0);
     }
     if checks || has(Unit::has_scenarios) {
         let parts = if checks {

@@ -2,6 +2,7 @@
 
 mod building;
 mod console;
+mod dependencies;
 mod expected;
 mod guests;
 mod jobs;
