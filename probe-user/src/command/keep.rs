@@ -70,7 +70,7 @@ impl Keeper {
         {
             let told = Observation {
                 at: observation.at,
-                seen: Seen::Told(evidence.take()),
+                seen: Seen::Evidence(evidence.take()),
             };
             observation::append(self.writer.text(), &told)?;
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use twtrace_core::event::json;
-use twtrace_core::event::parse::{ParseError, Parser, Told};
+use twtrace_core::event::parse::{ParseError, ParsedLine, Parser};
 use twtrace_core::event::{Event, Lost, Moment, Timestamp};
 use twtrace_core::filter::{Filter, recorded};
 use twtrace_core::hooks::Choice;
@@ -122,9 +122,9 @@ impl Lines {
     /// If the line does not match the format.
     pub fn read(&mut self, line: &[u8]) -> Result<Option<Entry>, ParseError> {
         Ok(match self.parser.parse(line)? {
-            Told::Event(event) => Some(Entry::Event(event)),
-            Told::Lost(lost) => Some(Entry::Lost(lost)),
-            Told::Other(kind) => match kind.as_str() {
+            ParsedLine::Event(event) => Some(Entry::Event(event)),
+            ParsedLine::Lost(lost) => Some(Entry::Lost(lost)),
+            ParsedLine::Other(kind) => match kind.as_str() {
                 "start" => Some(Entry::Start(serde_json::from_slice(line)?)),
                 kind if Assembler::knows(kind) => self
                     .assembler

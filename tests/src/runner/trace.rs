@@ -28,7 +28,7 @@ pub struct Trace {
     child: Child,
     /// The `start` event.
     pub start: Value,
-    told: Arc<Told>,
+    shared: Arc<SharedLines>,
     reader: Option<JoinHandle<io::Result<File>>>,
     errors: Option<JoinHandle<String>>,
 }
@@ -63,7 +63,7 @@ impl Ended {
 const PATIENCE: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
-struct Told {
+struct SharedLines {
     lines: Mutex<Lines>,
     /// There are more lines.
     came: Condvar,
@@ -106,7 +106,7 @@ impl Lines {
     }
 }
 
-impl Told {
+impl SharedLines {
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,17 +151,17 @@ impl Trace {
                 stderr.trim()
             );
         }
-        let told = Arc::new(Told::default());
+        let shared = Arc::new(SharedLines::default());
         let mut output = tempfile::tempfile().context("keep what is told")?;
         output.write_all(first.as_bytes())?;
         let reader = thread::spawn({
-            let told = Arc::clone(&told);
-            move || read_into(stdout, &told, output)
+            let shared = Arc::clone(&shared);
+            move || read_into(stdout, &shared, output)
         });
         Ok(Self {
             child,
             start,
-            told,
+            shared,
             reader: Some(reader),
             errors: Some(errors),
         })
@@ -182,10 +182,10 @@ impl Trace {
         let mut collected = Collected::default();
         loop {
             // What is behind the lock is only copied: twtrace's reader must not wait for a comparison.
-            let mut lines = self.told.lines();
+            let mut lines = self.shared.lines();
             let mut fresh = lines.from(namespace, taken);
             if fresh.is_empty() {
-                let waited = self.told.came.wait_timeout(lines, PATIENCE);
+                let waited = self.shared.came.wait_timeout(lines, PATIENCE);
                 lines = waited.unwrap_or_else(PoisonError::into_inner).0;
                 fresh = lines.from(namespace, taken);
             }
@@ -231,7 +231,7 @@ impl Trace {
         let output = output.context("the reader panicked")?;
         let errors = self.errors.take();
         let stderr = errors.and_then(|errors| errors.join().ok());
-        let mut lines = self.told.lines();
+        let mut lines = self.shared.lines();
         Ok(Ended {
             status,
             stderr: stderr.unwrap_or_default(),
@@ -286,11 +286,15 @@ pub fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
 }
 
 /// Reads it all, and keeps it as it is.
-fn read_into(stdout: BufReader<ChildStdout>, told: &Told, output: File) -> io::Result<File> {
+fn read_into(
+    stdout: BufReader<ChildStdout>,
+    shared: &SharedLines,
+    output: File,
+) -> io::Result<File> {
     let mut output = BufWriter::new(output);
     for line in stdout.split(b'\n') {
         let line = line?;
-        told.take(&String::from_utf8_lossy(&line));
+        shared.take(&String::from_utf8_lossy(&line));
         output.write_all(&line)?;
         output.write_all(b"\n")?;
     }

@@ -10,7 +10,7 @@ use super::{
     ledger::Entry,
     namespace::Outcome,
     plan::{self, Action, End, Life},
-    told::{Process, Told},
+    tracer::{Process, TraceEvent},
     truth::{Allowed, ClosedListener, Truth},
     verdict::{Verdict, summary},
 };
@@ -39,13 +39,14 @@ pub struct Sight {
 }
 
 /// Judges all that was told of a round.
-pub fn judge(seed: u64, namespaces: &[Namespace], told: &[Told], sight: Sight) -> Verdict {
+pub fn judge(seed: u64, namespaces: &[Namespace], traced: &[TraceEvent], sight: Sight) -> Verdict {
     let mut verdict = Verdict::default();
     for namespace in namespaces {
-        let of_it: Vec<&Told> = told
+        let of_it: Vec<&TraceEvent> = traced
             .iter()
-            .filter(|told| {
-                told.netns == namespace.outcome.netns && told.mono_ns >= namespace.outcome.since_ns
+            .filter(|event| {
+                event.netns == namespace.outcome.netns
+                    && event.mono_ns >= namespace.outcome.since_ns
             })
             .collect();
         let mut judge = Judge {
@@ -60,15 +61,15 @@ pub fn judge(seed: u64, namespaces: &[Namespace], told: &[Told], sight: Sight) -
         .iter()
         .map(|namespace| namespace.outcome.netns)
         .collect();
-    let strangers = told.iter().filter(|told| {
-        !known.contains(&told.netns)
-            && told
+    let others = traced.iter().filter(|event| {
+        !known.contains(&event.netns)
+            && event
                 .end()
                 .is_some_and(|(life, _)| namespaces.iter().any(|it| it.lives.contains(&life)))
     });
     verdict
         .wrong
-        .extend(strangers.map(|told| format!("told of another namespace: {}", told.line)));
+        .extend(others.map(|event| format!("told of another namespace: {}", event.line)));
     verdict
 }
 
@@ -79,14 +80,15 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn sums(&mut self, told: &[&Told], sight: Sight) {
-        let count = |of: fn(&Told) -> bool| told.iter().filter(|told| of(told)).count() as u64;
+    fn sums(&mut self, traced: &[&TraceEvent], sight: Sight) {
+        let count =
+            |of: fn(&TraceEvent) -> bool| traced.iter().filter(|event| of(event)).count() as u64;
         let counters = self.namespace.outcome.counters;
         let read_ns = self.namespace.outcome.read_ns;
-        let born = count(|told| told.event == "time_wait");
-        let ended = told
+        let born = count(|event| event.event == "time_wait");
+        let ended = traced
             .iter()
-            .filter(|told| told.event == "time_wait_end" && told.mono_ns <= read_ns)
+            .filter(|event| event.event == "time_wait_end" && event.mono_ns <= read_ns)
             .count() as u64;
         let births = if sight.counts_births {
             counters.births()
@@ -98,20 +100,20 @@ impl Judge<'_> {
         let pairs = [
             (
                 "RSTs sent",
-                count(|told| told.is_reset("sent")),
+                count(|event| event.is_reset("sent")),
                 counters.resets_sent,
                 sight.sees_all_resets,
             ),
             (
                 "connections reset",
-                count(Told::is_connection_reset),
+                count(TraceEvent::is_connection_reset),
                 counters.connections_reset,
                 true,
             ),
             (
                 "RSTs over unread data",
-                count(|told| {
-                    told.reason.as_deref() == Some("unread_data") && told.is_reset("sent")
+                count(|event| {
+                    event.reason.as_deref() == Some("unread_data") && event.is_reset("sent")
                 }),
                 counters.abort_on_close,
                 true,
@@ -124,22 +126,24 @@ impl Judge<'_> {
             ),
             (
                 "refusals",
-                count(|told| told.event == "time_wait_overflow"),
+                count(|event| event.event == "time_wait_overflow"),
                 counters.overflow,
                 true,
             ),
         ];
-        for (what, told, kernel, is_comparable) in pairs {
-            if told != kernel && is_comparable {
+        for (what, reported, kernel, is_comparable) in pairs {
+            if reported != kernel && is_comparable {
                 let number = self.namespace.outcome.netns;
                 let text =
-                    format!("namespace {number}: {told} {what} told, {kernel} by the kernel");
-                self.verdict.differences.push((text, told.abs_diff(kernel)));
+                    format!("namespace {number}: {reported} {what} told, {kernel} by the kernel");
+                self.verdict
+                    .differences
+                    .push((text, reported.abs_diff(kernel)));
             }
         }
     }
 
-    fn lives(&mut self, told: &[&Told], sight: Sight) {
+    fn lives(&mut self, traced: &[&TraceEvent], sight: Sight) {
         let mut entries: HashMap<Life, Vec<Entry>> = HashMap::new();
         let mut closed_listeners = Vec::new();
         for entry in &self.namespace.entries {
@@ -151,12 +155,12 @@ impl Judge<'_> {
                 _ => entries.entry(entry.life).or_default().push(*entry),
             }
         }
-        let mut events: BTreeMap<Life, Vec<(&Told, End)>> = BTreeMap::new();
-        for told in told {
-            match told.end() {
+        let mut events: BTreeMap<Life, Vec<(&TraceEvent, End)>> = BTreeMap::new();
+        for event in traced {
+            match event.end() {
                 // Of an earlier namespace that had this number: an end that was noticed late.
                 Some((life, _)) if life < self.namespace.lives.start => {}
-                Some((life, end)) => events.entry(life).or_default().push((told, end)),
+                Some((life, end)) => events.entry(life).or_default().push((event, end)),
                 None => {}
             }
         }
@@ -175,8 +179,8 @@ impl Judge<'_> {
                 closed_listeners: &closed_listeners,
             };
             let mut wrong = Vec::new();
-            for (told, end) in &events {
-                match self.event(&truth, told, *end) {
+            for (event, end) in &events {
+                match self.event(&truth, event, *end) {
                     Judged::Right => {}
                     Judged::Wrong(why) => wrong.push(why),
                     Judged::Noteworthy(what) => {
@@ -206,29 +210,29 @@ impl Judge<'_> {
         }
     }
 
-    fn event(&mut self, truth: &Truth, told: &Told, end: End) -> Judged {
+    fn event(&mut self, truth: &Truth, event: &TraceEvent, end: End) -> Judged {
         self.verdict.events += 1;
-        *self.verdict.kinds.entry(what(told)).or_insert(0) += 1;
-        if told.event == "port_alloc" {
+        *self.verdict.kinds.entry(what(event)).or_insert(0) += 1;
+        if event.event == "port_alloc" {
             return Judged::Right;
         }
         if let Some(wrong) = self
-            .names(truth, told, end)
-            .or_else(|| of_one(truth, told, end))
-            .or_else(|| against_kernel(told))
+            .names(truth, event, end)
+            .or_else(|| of_one(truth, event, end))
+            .or_else(|| against_kernel(event))
         {
-            return Judged::Wrong(format!("{}: {wrong}", what(told)));
+            return Judged::Wrong(format!("{}: {wrong}", what(event)));
         }
-        if let Some(unknown) = self.unknown(truth, told, end) {
+        if let Some(unknown) = self.unknown(truth, event, end) {
             *self.verdict.unknown.entry(unknown.clone()).or_insert(0) += 1;
             return Judged::Noteworthy(unknown);
         }
-        if told.reason.as_deref() == Some("other") {
+        if event.reason.as_deref() == Some("other") {
             let other = format!(
                 "{}: {:?}, in {:?}",
-                what(told),
-                told.kernel_reason.as_deref().unwrap_or("?"),
-                told.state.as_deref().unwrap_or("?")
+                what(event),
+                event.kernel_reason.as_deref().unwrap_or("?"),
+                event.state.as_deref().unwrap_or("?")
             );
             *self.verdict.other_reason.entry(other.clone()).or_insert(0) += 1;
             return Judged::Noteworthy(other);
@@ -237,13 +241,13 @@ impl Judge<'_> {
     }
 
     /// What is wrong with whom it names.
-    fn names(&mut self, truth: &Truth, told: &Told, end: End) -> Option<String> {
-        if let Some(process) = &told.process {
+    fn names(&mut self, truth: &Truth, event: &TraceEvent, end: End) -> Option<String> {
+        if let Some(process) = &event.process {
             self.verdict.attributable += 1;
-            let allowed = if told.is_of_listener() {
+            let allowed = if event.is_of_listener() {
                 self.namespace.outcome.listening.iter().copied().collect()
             } else {
-                allowed(truth, told, end).pids
+                allowed(truth, event, end).pids
             };
             if !allowed.contains(&process.pid) {
                 let Process { pid, comm } = process;
@@ -253,31 +257,31 @@ impl Judge<'_> {
                 return Some(format!("calls {} {}", process.pid, process.comm));
             }
         }
-        let opener = told.opener.as_ref()?;
+        let opener = event.opener.as_ref()?;
         let is_of_it = truth.all(end).contains(&opener.pid);
         (!is_of_it).then(|| format!("was opened by {} {}", opener.pid, opener.comm))
     }
 
     /// What does not name anybody, though somebody is answerable.
-    fn unknown(&mut self, truth: &Truth, told: &Told, end: End) -> Option<String> {
-        let why = told.unattributed.as_deref()?;
+    fn unknown(&mut self, truth: &Truth, event: &TraceEvent, end: End) -> Option<String> {
+        let why = event.unattributed.as_deref()?;
         if why == "no_socket" {
             return None;
         }
-        if !told.is_of_listener() && allowed(truth, told, end).nobody {
+        if !event.is_of_listener() && allowed(truth, event, end).nobody {
             return None;
         }
         self.verdict.attributable += 1;
-        Some(format!("{} ({why})", what(told)))
+        Some(format!("{} ({why})", what(event)))
     }
 
     /// What was told of mini-sockets but is not so: what was made and has not ended must be there.
-    fn of_what_is_left(&self, events: &[(&Told, End)]) -> Option<String> {
+    fn of_what_is_left(&self, events: &[(&TraceEvent, End)]) -> Option<String> {
         let outcome = &self.namespace.outcome;
         for end in [End::Client, End::Server] {
             let count = |what: &str| {
-                let of_end = events.iter().filter(|(told, at)| {
-                    *at == end && told.event == what && told.mono_ns <= outcome.read_ns
+                let of_end = events.iter().filter(|(event, at)| {
+                    *at == end && event.event == what && event.mono_ns <= outcome.read_ns
                 });
                 of_end.count()
             };
@@ -307,7 +311,7 @@ impl Judge<'_> {
         }
     }
 
-    fn describe(&self, truth: &Truth, events: &[(&Told, End)], wrong: &[String]) -> String {
+    fn describe(&self, truth: &Truth, events: &[(&TraceEvent, End)], wrong: &[String]) -> String {
         let mut text = format!("life {}: {}\n", truth.life, wrong.join("; "));
         let settings = climate::describe(&self.namespace.settings);
         let _ = writeln!(text, "  {:?}; {settings}", truth.plan);
@@ -334,7 +338,7 @@ impl Judge<'_> {
             .chain(
                 events
                     .iter()
-                    .map(|(told, end)| (told.mono_ns, summary(told, *end))),
+                    .map(|(event, end)| (event.mono_ns, summary(event, *end))),
             )
             .collect();
         lines.sort();
@@ -355,44 +359,44 @@ enum Judged {
     Noteworthy(String),
 }
 
-fn what(told: &Told) -> String {
-    let why = told.reason.as_deref().or(told.cause.as_deref());
-    format!("{} {}", told.kind(), why.unwrap_or_default())
+fn what(event: &TraceEvent) -> String {
+    let why = event.reason.as_deref().or(event.cause.as_deref());
+    format!("{} {}", event.kind(), why.unwrap_or_default())
         .trim_end()
         .to_owned()
 }
 
-fn allowed(truth: &Truth, told: &Told, end: End) -> Allowed {
-    match told.event.as_str() {
+fn allowed(truth: &Truth, event: &TraceEvent, end: End) -> Allowed {
+    match event.event.as_str() {
         // It says who made it.
         "time_wait_end" => Allowed {
             pids: truth.all(end),
             nobody: false,
         },
-        _ => truth.allowed(end, told.mono_ns),
+        _ => truth.allowed(end, event.mono_ns),
     }
 }
 
 /// What is wrong with what it says beside names.
-fn of_one(truth: &Truth, told: &Told, end: End) -> Option<String> {
-    let is_no_socket = told.unattributed.as_deref() == Some("no_socket");
-    if is_no_socket && !truth.may_be_gone(end, told.mono_ns) {
+fn of_one(truth: &Truth, event: &TraceEvent, end: End) -> Option<String> {
+    let is_no_socket = event.unattributed.as_deref() == Some("no_socket");
+    if is_no_socket && !truth.may_be_gone(end, event.mono_ns) {
         return Some("this end had its socket".to_owned());
     }
     let side = match end {
         End::Client => "client",
         End::Server => "server",
     };
-    if let Some(other) = told.side.as_deref()
+    if let Some(other) = event.side.as_deref()
         && ![side, "unknown"].contains(&other)
     {
         return Some(format!("is of the {side}, not the {other}"));
     }
-    truth.contradicts(told, end).map(str::to_owned)
+    truth.contradicts(event, end).map(str::to_owned)
 }
 
 /// No end of a connection has more than one.
-fn too_many_births(truth: &Truth, events: &[(&Told, End)]) -> Option<String> {
+fn too_many_births(truth: &Truth, events: &[(&TraceEvent, End)]) -> Option<String> {
     let connections = truth
         .entries
         .iter()
@@ -401,24 +405,24 @@ fn too_many_births(truth: &Truth, events: &[(&Told, End)]) -> Option<String> {
     [End::Client, End::Server].into_iter().find_map(|end| {
         let births = events
             .iter()
-            .filter(|(told, at)| *at == end && told.event == "time_wait")
+            .filter(|(event, at)| *at == end && event.event == "time_wait")
             .count();
         (births > connections).then(|| format!("{births} births at the {end:?}"))
     })
 }
 
 /// What was not told: it takes both ends to see that.
-fn of_both_ends(events: &[(&Told, End)]) -> Vec<String> {
-    let count = |end: End, of: fn(&Told) -> bool| {
+fn of_both_ends(events: &[(&TraceEvent, End)]) -> Vec<String> {
+    let count = |end: End, of: fn(&TraceEvent) -> bool| {
         events
             .iter()
-            .filter(|(told, at)| *at == end && of(told))
+            .filter(|(event, at)| *at == end && of(event))
             .count()
     };
     let mut wrong = Vec::new();
     for end in [End::Client, End::Server] {
-        let received = count(end, |told| told.is_reset("received"));
-        let sent = count(end.other(), |told| told.is_reset("sent"));
+        let received = count(end, |event| event.is_reset("received"));
+        let sent = count(end.other(), |event| event.is_reset("sent"));
         if received > sent {
             wrong.push(format!(
                 "{received} resets were received by the {end:?}, and {sent} sent"
@@ -429,10 +433,10 @@ fn of_both_ends(events: &[(&Told, End)]) -> Vec<String> {
 }
 
 /// What the kernel's own reason says against it: since 6.10 it tells a close() over unread data from all other RSTs.
-fn against_kernel(told: &Told) -> Option<String> {
-    let kernel_reason = told.kernel_reason.as_deref()?;
+fn against_kernel(event: &TraceEvent) -> Option<String> {
+    let kernel_reason = event.kernel_reason.as_deref()?;
     let is_of_close = kernel_reason == "TCP_ABORT_ON_CLOSE";
-    let is_unread = told.reason.as_deref() == Some("unread_data");
-    (told.is_reset("sent") && is_of_close != is_unread)
+    let is_unread = event.reason.as_deref() == Some("unread_data");
+    (event.is_reset("sent") && is_of_close != is_unread)
         .then(|| format!("the kernel's reason is {kernel_reason}"))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{judge::*, ledger::Entry, namespace::Outcome, told::Told, verdict::Verdict};
+use super::{judge::*, ledger::Entry, namespace::Outcome, tracer::TraceEvent, verdict::Verdict};
 use crate::{
     storm::{
         plan::{self, Action, End, FIRST_LIFE, Life, Target},
@@ -74,9 +74,9 @@ fn namespace(life: Life, resets_sent: u64) -> Namespace {
     }
 }
 
-fn told(value: &Value) -> Told {
+fn trace_event(value: &Value) -> TraceEvent {
     let line = value.to_string();
-    Told {
+    TraceEvent {
         line: line.clone(),
         ..serde_json::from_str(&line).unwrap()
     }
@@ -102,8 +102,8 @@ fn events(life: Life, sender: i32) -> Vec<Value> {
 }
 
 fn verdict(namespace: Namespace, events: &[Value]) -> Verdict {
-    let told: Vec<Told> = events.iter().map(told).collect();
-    judge(1, &[namespace], &told, SIGHT)
+    let traced: Vec<TraceEvent> = events.iter().map(trace_event).collect();
+    judge(1, &[namespace], &traced, SIGHT)
 }
 
 #[test]
@@ -156,13 +156,13 @@ fn nobody_is_counted_and_a_sum_that_differs_is_said() {
 #[test]
 fn what_was_received_must_have_been_sent_and_what_is_left_must_be_there() {
     let life = plain_life(1);
-    let mut told = events(life, CLIENT).split_off(1);
-    assert_eq!(verdict(namespace(life, 0), &told).incomplete.len(), 1);
-    told = events(life, CLIENT);
-    told[0]["event"] = json!("time_wait");
-    told[0]["direction"] = Value::Null;
-    told[0]["reason"] = Value::Null;
-    told[1]["event"] = json!("port_alloc");
-    let verdict = verdict(namespace(life, 0), &told);
+    let mut reported = events(life, CLIENT).split_off(1);
+    assert_eq!(verdict(namespace(life, 0), &reported).incomplete.len(), 1);
+    reported = events(life, CLIENT);
+    reported[0]["event"] = json!("time_wait");
+    reported[0]["direction"] = Value::Null;
+    reported[0]["reason"] = Value::Null;
+    reported[1]["event"] = json!("port_alloc");
+    let verdict = verdict(namespace(life, 0), &reported);
     assert!(verdict.incomplete[0].contains("1 births and 0 ends at the Client, and 0 there"));
 }

@@ -15,7 +15,7 @@ mod judge_tests;
 mod ledger;
 mod namespace;
 mod plan;
-mod told;
+mod tracer;
 mod truth;
 mod verdict;
 
@@ -35,7 +35,7 @@ use self::{
     ledger::Ledger,
     namespace::{FENCE, Ground, Outcome},
     plan::{FIRST_LIFE, Life, MAX_LIVES, Target},
-    told::{Told, Tracer},
+    tracer::{TraceEvent, Tracer},
 };
 use crate::{
     expect::facts::{Question, Tier},
@@ -259,12 +259,12 @@ impl Round {
             };
             running.push(Running::start(ground)?);
         }
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         let mut namespaces = Vec::new();
         for running in &mut running {
             let outcome = loop {
                 // What is told meanwhile is taken, so that nothing piles up.
-                told.extend(tracer.take(Duration::ZERO, |_| false)?);
+                events.extend(tracer.take(Duration::ZERO, |_| false)?);
                 if let Some(outcome) = running.outcome()? {
                     break outcome;
                 }
@@ -276,31 +276,35 @@ impl Round {
                 settings: climate::settings(self.seed, running.ground.number),
             });
         }
-        let fences = |told: &[Told]| {
-            let is_fenced =
-                |namespace: &Namespace| told.iter().any(|told| is_fence(told, &namespace.outcome));
+        let fences = |events: &[TraceEvent]| {
+            let is_fenced = |namespace: &Namespace| {
+                events
+                    .iter()
+                    .any(|event| is_fence(event, &namespace.outcome))
+            };
             namespaces
                 .iter()
                 .filter(|namespace| is_fenced(namespace))
                 .count()
         };
-        let before = fences(&told);
+        let before = fences(&events);
         if before < namespaces.len() {
-            told.extend(tracer.take(PATIENCE, |fresh| before + fences(fresh) >= namespaces.len())?);
+            events
+                .extend(tracer.take(PATIENCE, |fresh| before + fences(fresh) >= namespaces.len())?);
         }
-        told.extend(tracer.take(AFTERWARDS, |_| false)?);
-        let verdict = judge::judge(self.seed, &namespaces, &told, sight);
+        events.extend(tracer.take(AFTERWARDS, |_| false)?);
+        let verdict = judge::judge(self.seed, &namespaces, &events, sight);
         drop(running);
         Ok(verdict)
     }
 }
 
-fn is_fence(told: &Told, outcome: &Outcome) -> bool {
+fn is_fence(event: &TraceEvent, outcome: &Outcome) -> bool {
     let is_fence = |address: Option<SocketAddr>| address.is_some_and(|it| it.ip() == FENCE);
-    told.event == "reset"
-        && told.netns == outcome.netns
-        && told.mono_ns >= outcome.since_ns
-        && is_fence(told.local)
+    event.event == "reset"
+        && event.netns == outcome.netns
+        && event.mono_ns >= outcome.since_ns
+        && is_fence(event.local)
 }
 
 /// A namespace's process. Dropping it ends all of its processes.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     ledger::Entry,
     plan::{Action, End, Life, Plan, Target},
-    told::Told,
+    tracer::TraceEvent,
 };
 
 /// A listener that was closed, with what waited in its queue.
@@ -187,17 +187,17 @@ impl Truth<'_> {
     }
 
     /// Whether the reason of a reset fits what was done; else what is missing.
-    pub fn contradicts(&self, told: &Told, end: End) -> Option<&'static str> {
-        let at_ns = told.mono_ns;
+    pub fn contradicts(&self, event: &TraceEvent, end: End) -> Option<&'static str> {
+        let at_ns = event.mono_ns;
         let own = |what: fn(Action) -> bool| self.did(end, at_ns, what);
         let peer = |what: fn(Action) -> bool| self.did(end.other(), at_ns, what);
         let may_have_no_listener = self.has_closed_listener(at_ns);
         let wrote = |action| matches!(action, Action::Write(_));
         // What its ends did does not say any more what came.
-        if self.plan.forges && told.reason.as_deref() != Some("linger_zero") {
+        if self.plan.forges && event.reason.as_deref() != Some("linger_zero") {
             return None;
         }
-        let why = match (told.direction.as_deref(), told.reason.as_deref()) {
+        let why = match (event.direction.as_deref(), event.reason.as_deref()) {
             (Some("sent"), Some("linger_zero")) if !own(|it| it == Action::Abort) => {
                 "this end never had SO_LINGER 0"
             }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
     plan::End,
-    told::{Process, Told},
+    tracer::{Process, TraceEvent},
 };
 
 /// What came of a round, or of all of them.
@@ -74,8 +74,8 @@ impl Verdict {
 }
 
 /// An event in one line.
-pub fn summary(told: &Told, end: End) -> String {
-    let line: serde_json::Value = serde_json::from_str(&told.line).unwrap_or_default();
+pub fn summary(event: &TraceEvent, end: End) -> String {
+    let line: serde_json::Value = serde_json::from_str(&event.line).unwrap_or_default();
     let who = |process: &Option<Process>| {
         process.as_ref().map_or("nobody".to_owned(), |process| {
             format!("{} {}", process.pid, process.comm)
@@ -83,9 +83,9 @@ pub fn summary(told: &Told, end: End) -> String {
     };
     let mut text = format!(
         "TOLD {end:?} {} by {} opened by {}",
-        told.kind(),
-        who(&told.process),
-        who(&told.opener)
+        event.kind(),
+        who(&event.process),
+        who(&event.opener)
     );
     for field in [
         "unattributed",

@@ -31,7 +31,7 @@ const QUOTED: usize = 160;
 
 /// What a line tells.
 #[derive(Debug)]
-pub enum Told {
+pub enum ParsedLine {
     /// An event.
     Event(Box<Event>),
     /// Something was lost.
@@ -157,9 +157,9 @@ impl Parser {
     ///
     /// # Errors
     /// When it is not of the contract.
-    pub fn parse(&mut self, line: &[u8]) -> Result<Told, ParseError> {
+    pub fn parse(&mut self, line: &[u8]) -> Result<ParsedLine, ParseError> {
         if let Some(event) = self.as_written(line) {
-            return Ok(Told::Event(Box::new(event)));
+            return Ok(ParsedLine::Event(Box::new(event)));
         }
         self.parse_any(line)
     }
@@ -170,7 +170,7 @@ impl Parser {
     }
 
     /// The long way.
-    pub(super) fn parse_any(&mut self, line: &[u8]) -> Result<Told, ParseError> {
+    pub(super) fn parse_any(&mut self, line: &[u8]) -> Result<ParsedLine, ParseError> {
         // Once for the line, not for each text in it.
         let line = str::from_utf8(line).map_err(|error| ParseError::Json(error.to_string()))?;
         let line: AnyLine = serde_json::from_str(line)?;
@@ -179,9 +179,11 @@ impl Parser {
             .ok_or_else(|| ParseError::Json("missing field `event`".into()))?;
         let word: Text = serde_json::from_str(word)?;
         match EventKind::from_word(&word) {
-            Some(kind) => Event::read(kind, &line, self).map(|event| Told::Event(Box::new(event))),
-            None if &*word == "lost" => self.lost(&line).map(Told::Lost),
-            None => Ok(Told::Other(word.to_owned())),
+            Some(kind) => {
+                Event::read(kind, &line, self).map(|event| ParsedLine::Event(Box::new(event)))
+            }
+            None if &*word == "lost" => self.lost(&line).map(ParsedLine::Lost),
+            None => Ok(ParsedLine::Other(word.to_owned())),
         }
     }
 

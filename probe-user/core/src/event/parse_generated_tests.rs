@@ -108,7 +108,7 @@ proptest! {
     #[test]
     fn an_event_that_is_read_and_written_again_is_the_same(event in event().boxed()) {
         let line = serde_json::to_string(&event).unwrap();
-        let Ok(Told::Event(read)) = Parser::default().parse(line.as_bytes()) else {
+        let Ok(ParsedLine::Event(read)) = Parser::default().parse(line.as_bytes()) else {
             panic!("{line}");
         };
         prop_assert_eq!(serde_json::to_string(&read).unwrap(), line);
@@ -138,7 +138,7 @@ proptest! {
         for event in events.iter().flat_map(|event| [event, event]) {
             let line = serde_json::to_string(&event).unwrap();
             let [quick, long] = &mut parsers;
-            let Ok(Told::Event(read)) = long.parse_any(line.as_bytes()) else {
+            let Ok(ParsedLine::Event(read)) = long.parse_any(line.as_bytes()) else {
                 panic!("{line}");
             };
             if let Some(quick) = quick.as_written(line.as_bytes()) {
@@ -160,7 +160,7 @@ proptest! {
         let at = at.index(line.len());
         line[at] = byte;
         if let Some(quick) = Parser::default().as_written(&line) {
-            let Ok(Told::Event(long)) = Parser::default().parse_any(&line) else {
+            let Ok(ParsedLine::Event(long)) = Parser::default().parse_any(&line) else {
                 panic!("{}", String::from_utf8_lossy(&line));
             };
             prop_assert_eq!(format!("{quick:?}"), format!("{long:?}"));

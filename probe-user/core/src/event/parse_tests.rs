@@ -5,7 +5,7 @@ use twtrace_wire::{AbortReason, Side, Unattributed};
 use super::*;
 use crate::event::{Facts, samples};
 
-fn read(line: &str) -> Result<Told, ParseError> {
+fn read(line: &str) -> Result<ParsedLine, ParseError> {
     Parser::default().parse(line.as_bytes())
 }
 
@@ -14,9 +14,9 @@ fn goes_there_and_back(line: &str) {
     let mut parser = Parser::default();
     for _ in 0..2 {
         let again = match parser.parse(line.as_bytes()).unwrap() {
-            Told::Event(event) => serde_json::to_string(&event),
-            Told::Lost(lost) => serde_json::to_string(&lost),
-            Told::Other(kind) => panic!("{kind}"),
+            ParsedLine::Event(event) => serde_json::to_string(&event),
+            ParsedLine::Lost(lost) => serde_json::to_string(&lost),
+            ParsedLine::Other(kind) => panic!("{kind}"),
         };
         assert_eq!(again.unwrap(), line);
     }
@@ -56,7 +56,7 @@ fn what_an_earlier_version_wrote_is_read() {
     let Some(event) = Parser::default().as_written(line.as_bytes()) else {
         panic!("{line}");
     };
-    let Ok(Told::Event(long)) = Parser::default().parse_any(line.as_bytes()) else {
+    let Ok(ParsedLine::Event(long)) = Parser::default().parse_any(line.as_bytes()) else {
         panic!("{line}");
     };
     assert_eq!(format!("{event:?}"), format!("{long:?}"));
@@ -78,9 +78,9 @@ fn what_an_earlier_version_wrote_is_read() {
 fn what_a_later_version_wrote_is_passed_over() {
     let line = written(&samples::abort());
     let with_field = line.replacen('{', r#"{"weather":{"a":[1]},"#, 1);
-    assert!(matches!(read(&with_field), Ok(Told::Event(_))));
+    assert!(matches!(read(&with_field), Ok(ParsedLine::Event(_))));
     let with_reason = line.replace("\"timeout\"", "\"bad_luck\"");
-    let Ok(Told::Event(event)) = read(&with_reason) else {
+    let Ok(ParsedLine::Event(event)) = read(&with_reason) else {
         panic!("{with_reason}");
     };
     assert!(
@@ -91,14 +91,14 @@ fn what_a_later_version_wrote_is_passed_over() {
         r#"{"ts":"x","mono_ns":1,"event":"weather"}"#,
         r#"{"ts":"x","mono_ns":1,"event":"weather","local":5,"process":"me"}"#,
     ] {
-        assert!(matches!(read(kind), Ok(Told::Other(kind)) if kind == "weather"));
+        assert!(matches!(read(kind), Ok(ParsedLine::Other(kind)) if kind == "weather"));
     }
 }
 
 #[test]
 fn what_is_missing_is_not_known() {
     let line = r#"{"ts":"2023-11-14T22:13:20Z","mono_ns":1,"event":"time_wait"}"#;
-    let Ok(Told::Event(event)) = read(line) else {
+    let Ok(ParsedLine::Event(event)) = read(line) else {
         panic!("{line}");
     };
     assert_eq!((event.netns, event.side), (None, Side::Unknown));
@@ -152,7 +152,7 @@ fn long_text_of_strangers_is_not_kept() {
             "\"kernel_reason\":null",
             &format!("\"kernel_reason\":\"{long}\""),
         );
-        let Ok(Told::Event(event)) = parser.parse(line.as_bytes()) else {
+        let Ok(ParsedLine::Event(event)) = parser.parse(line.as_bytes()) else {
             panic!("process {pid}");
         };
         let details = event.process.unwrap().details.unwrap();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use twtrace_wire::{PortKey, PortTotals, ProcessKey, ProcessTotals};
 
 use super::audit::AuditRow;
-use super::budget::evidence::ToldSince;
+use super::budget::evidence::EvidenceDelta;
 use super::budget::ledger::Looks as SocketLooks;
 use super::close_wait::Connection;
 use super::memory::CacheRow;
@@ -46,7 +46,7 @@ pub enum Seen {
     Stacks(Vec<StackRow>),
     /// What events told of budgets since the last time, those included that a recording's filter hides. Only recordings
     /// with a filter have it.
-    Told(ToldSince),
+    Evidence(EvidenceDelta),
     /// The processes of the command that is followed, as far as they are known.
     Family(Vec<Process>),
     /// Tracing ended: nothing follows.

@@ -214,7 +214,7 @@ impl Tally {
             Seen::Audit(rows) => self.audit = rows,
             Seen::Totals(totals) => self.totals = Some(totals),
             Seen::Stacks(rows) => self.stacks = Some(rows),
-            Seen::Told(told) => self.ledger.take_told(told),
+            Seen::Evidence(delta) => self.ledger.take_evidence(delta),
             Seen::Family(members) => self.meet(members.iter().map(|member| member.key)),
             // The end is when the totals were read, not when everything had been told.
             Seen::End => {

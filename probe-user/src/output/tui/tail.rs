@@ -9,7 +9,7 @@ pub const MAX_EVENTS: usize = 1_000;
 
 /// An event with its number.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct NumberedEvent {
     /// Counts up from 0.
     pub number: u64,
     /// The host it comes from, where several are shown.
@@ -21,7 +21,7 @@ pub struct Told {
 /// The last [`MAX_EVENTS`] events.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
-    events: VecDeque<Told>,
+    events: VecDeque<NumberedEvent>,
     next: u64,
 }
 
@@ -31,7 +31,7 @@ impl Tail {
         if self.events.len() == MAX_EVENTS {
             self.events.pop_front();
         }
-        self.events.push_back(Told {
+        self.events.push_back(NumberedEvent {
             number: self.next,
             host: host.map(str::to_owned),
             event: event.clone(),
@@ -40,12 +40,12 @@ impl Tail {
     }
 
     /// The events, the oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Told> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &NumberedEvent> {
         self.events.iter()
     }
 
     /// How many were ever added.
-    pub fn told(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.next
     }
 }

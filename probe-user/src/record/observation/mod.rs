@@ -7,16 +7,16 @@
 //! part.
 
 mod close_wait;
+mod evidence;
 pub mod namespaces;
 mod sockets;
-mod told;
 mod totals;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 use twtrace_core::event::{Moment, Process, Timestamp};
 use twtrace_core::model::audit::AuditRow;
-use twtrace_core::model::budget::evidence::ToldSince;
+use twtrace_core::model::budget::evidence::EvidenceDelta;
 use twtrace_core::model::memory::CacheRow;
 use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, Seen};
@@ -37,7 +37,8 @@ pub enum Kind {
     Audit,
     Totals,
     Stacks,
-    Told,
+    #[serde(rename = "told")]
+    Evidence,
     Family,
     End,
 }
@@ -167,7 +168,7 @@ pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Resu
         Seen::Audit(rows) => lines.all(Kind::Audit, [Audit { rows: rows.clone() }]),
         Seen::Totals(totals) => lines.all(Kind::Totals, totals.cut()),
         Seen::Stacks(rows) => lines.all(Kind::Stacks, rows.cut()),
-        Seen::Told(told) => lines.all(Kind::Told, told.cut()),
+        Seen::Evidence(delta) => lines.all(Kind::Evidence, delta.cut()),
         Seen::Family(processes) => lines.all(Kind::Family, processes.cut()),
         Seen::End => lines.all(Kind::End, [End {}]),
     }
@@ -209,7 +210,7 @@ pub struct Assembler {
     close_wait: Pending<CloseWait>,
     totals: Pending<KernelTotals>,
     stacks: Pending<Vec<StackRow>>,
-    told: Pending<ToldSince>,
+    evidence: Pending<EvidenceDelta>,
     family: Pending<Vec<Process>>,
 }
 
@@ -290,7 +291,7 @@ impl Assembler {
             Kind::Audit => Some(Seen::Audit(body::<Audit>(line)?.rows)),
             Kind::Totals => self.totals.take(&head, line)?.map(Seen::Totals),
             Kind::Stacks => self.stacks.take(&head, line)?.map(Seen::Stacks),
-            Kind::Told => self.told.take(&head, line)?.map(Seen::Told),
+            Kind::Evidence => self.evidence.take(&head, line)?.map(Seen::Evidence),
             Kind::Family => self.family.take(&head, line)?.map(Seen::Family),
             Kind::End => Some(Seen::End),
         };

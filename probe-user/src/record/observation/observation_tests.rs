@@ -3,7 +3,7 @@ use std::time::Duration;
 use twtrace_core::event::{Process, SocketRange};
 use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::audit::Basis;
-use twtrace_core::model::budget::evidence::{Pool, Told};
+use twtrace_core::model::budget::evidence::{Pool, PoolCounts};
 use twtrace_core::model::budget::ledger::{Look, Looks};
 use twtrace_core::model::budget::snapshot::samples::{listener, live, time_wait};
 use twtrace_core::model::budget::snapshot::{Hold, Snapshot, Socket, SocketState};
@@ -205,28 +205,28 @@ fn what_hidden_events_told_of_budgets() {
         destination: "[2001:db8::1]:80".parse().unwrap(),
         own,
     };
-    let told = Told {
+    let counts = PoolCounts {
         made: 3,
         failures: 4,
     };
     let bind = Pool::Bind {
         source: "::".parse().unwrap(),
     };
-    let since = ToldSince {
+    let since = EvidenceDelta {
         taken_over: vec![2, 9],
         budgets: vec![
-            (1, pool(Some("2001:db8::2"), None), told),
-            (1, pool(None, Some(SocketRange { low: 5, high: 9 })), told),
-            (2, bind, Told::default()),
+            (1, pool(Some("2001:db8::2"), None), counts),
+            (1, pool(None, Some(SocketRange { low: 5, high: 9 })), counts),
+            (2, bind, PoolCounts::default()),
         ],
         further_failures: 7,
     };
-    let text = goes_there_and_back(Seen::Told(since.clone()));
-    let Seen::Told(found) = &read(&text)[0].seen else {
+    let text = goes_there_and_back(Seen::Evidence(since.clone()));
+    let Seen::Evidence(found) = &read(&text)[0].seen else {
         panic!("{text}");
     };
     assert_eq!(*found, since);
-    goes_there_and_back(Seen::Told(ToldSince::default()));
+    goes_there_and_back(Seen::Evidence(EvidenceDelta::default()));
 }
 
 #[test]

@@ -13,11 +13,11 @@ use crate::model::compact_map::CompactMap;
 
 /// What events told of budgets since it was last asked: by network namespace, in no order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ToldSince {
+pub struct EvidenceDelta {
     /// Numbers that another network namespace has got: what was told of the one before is void. In rising order.
     pub taken_over: Vec<u32>,
     /// By budget. One without figures exists all the same.
-    pub budgets: Vec<(u32, Pool, Told)>,
+    pub budgets: Vec<(u32, Pool, PoolCounts)>,
     /// Failures in budgets there was no room for.
     pub further_failures: u64,
 }
@@ -50,7 +50,7 @@ pub enum Pool {
 
 /// Facts of one budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct PoolCounts {
     /// TIME_WAITs made.
     pub made: u64,
     /// Searches that found no port: EADDRNOTAVAIL of connect(), EADDRINUSE of bind() to any port.
@@ -58,8 +58,8 @@ pub struct Told {
 }
 
 #[derive(Debug, Default)]
-struct Kept {
-    told: Told,
+struct PoolEntry {
+    counts: PoolCounts,
     /// Something was told since [`Evidence::age`].
     is_fresh: bool,
 }
@@ -67,15 +67,15 @@ struct Kept {
 /// Facts by network namespace and budget.
 #[derive(Debug, Default)]
 pub struct Evidence {
-    told: HashMap<u32, CompactMap<Pool, Kept>, DefaultHashBuilder>,
-    /// Budgets in `told`.
+    by_netns: HashMap<u32, CompactMap<Pool, PoolEntry>, DefaultHashBuilder>,
+    /// Budgets in `by_netns`.
     kept: usize,
     /// Failures in budgets beyond [`MAX_KEYS`].
     further_failures: u64,
     /// Processes that have bound to any port.
     binders: HashSet<(u32, ProcessKey)>,
     latest: LatestNetns,
-    /// See [`ToldSince::taken_over`].
+    /// See [`EvidenceDelta::taken_over`].
     taken_over: BTreeSet<u32>,
 }
 
@@ -104,7 +104,7 @@ impl Evidence {
     }
 
     fn forget_namespace(&mut self, netns: u32) {
-        if let Some(pools) = self.told.remove(&netns) {
+        if let Some(pools) = self.by_netns.remove(&netns) {
             self.kept -= pools.len();
         }
         self.binders.retain(|(known, _)| *known != netns);
@@ -119,8 +119,8 @@ impl Evidence {
                 destination,
                 own: None,
             };
-            if let Some(told) = self.told(netns, pool) {
-                told.made += 1;
+            if let Some(counts) = self.counts(netns, pool) {
+                counts.made += 1;
             }
         }
     }
@@ -147,14 +147,14 @@ impl Evidence {
             }
             (PortOp::Connect, 0, PortResult::Ok) if facts.socket_range.is_some() => {
                 if let Some(pool) = connects_pool(event, facts) {
-                    self.told(netns, pool);
+                    self.counts(netns, pool);
                 }
             }
             (PortOp::Connect, 1.., _) => {
                 if let (Some(process), Some(local)) = (process, event.local)
                     && self.binders.contains(&(netns, process))
                 {
-                    self.told(netns, Pool::Bind { source: local.ip() });
+                    self.counts(netns, Pool::Bind { source: local.ip() });
                 }
             }
             _ => {}
@@ -162,57 +162,63 @@ impl Evidence {
     }
 
     fn failed(&mut self, netns: u32, pool: Pool) {
-        match self.told(netns, pool) {
-            Some(told) => told.failures += 1,
+        match self.counts(netns, pool) {
+            Some(counts) => counts.failures += 1,
             None => self.further_failures += 1,
         }
     }
 
     /// `None` where there is no room.
-    fn told(&mut self, netns: u32, pool: Pool) -> Option<&mut Told> {
-        let pools = self.told.entry(netns).or_default();
+    fn counts(&mut self, netns: u32, pool: Pool) -> Option<&mut PoolCounts> {
+        let pools = self.by_netns.entry(netns).or_default();
         let before = pools.len();
         // As many as all namespaces together leave room for.
         let max = before + (MAX_KEYS - self.kept);
-        let (number, kept) = pools.within(pool, max, Kept::default)?;
+        let (number, entry) = pools.within(pool, max, PoolEntry::default)?;
         self.kept += usize::from(number == before);
-        kept.is_fresh = true;
-        Some(&mut kept.told)
+        entry.is_fresh = true;
+        Some(&mut entry.counts)
     }
 
     /// Network namespaces of which something was told.
     pub fn namespaces(&self) -> impl Iterator<Item = u32> {
-        self.told.keys().copied()
+        self.by_netns.keys().copied()
     }
 
     /// What was told of one namespace.
-    pub fn of(&self, netns: u32) -> impl Iterator<Item = (Pool, Told)> {
-        let pools = self.told.get(&netns).into_iter().flat_map(CompactMap::iter);
-        pools.map(|(pool, kept)| (*pool, kept.told))
+    pub fn of(&self, netns: u32) -> impl Iterator<Item = (Pool, PoolCounts)> {
+        let pools = self
+            .by_netns
+            .get(&netns)
+            .into_iter()
+            .flat_map(CompactMap::iter);
+        pools.map(|(pool, entry)| (*pool, entry.counts))
     }
 
     /// Whether anything was told of one budget.
     pub fn has(&self, netns: u32, pool: &Pool) -> bool {
-        let pools = self.told.get(&netns);
+        let pools = self.by_netns.get(&netns);
         pools.is_some_and(|pools| pools.number(pool).is_some())
     }
 
     /// Begins to count TIME_WAITs anew.
     pub fn forget_made(&mut self) {
-        for kept in self.told.values_mut().flat_map(CompactMap::values_mut) {
-            kept.told.made = 0;
+        for entry in self.by_netns.values_mut().flat_map(CompactMap::values_mut) {
+            entry.counts.made = 0;
         }
     }
 
     /// Begins to count failures anew, and forgets what nothing was told of since this was last called: what is
     /// kept for weeks would fill up otherwise.
     pub fn age(&mut self) {
-        for pools in self.told.values_mut() {
-            pools.retain(|_, kept| std::mem::take(&mut kept.is_fresh));
-            pools.values_mut().for_each(|kept| kept.told.failures = 0);
+        for pools in self.by_netns.values_mut() {
+            pools.retain(|_, entry| std::mem::take(&mut entry.is_fresh));
+            pools
+                .values_mut()
+                .for_each(|entry| entry.counts.failures = 0);
         }
-        self.told.retain(|_, pools| !pools.is_empty());
-        self.kept = self.told.values().map(CompactMap::len).sum();
+        self.by_netns.retain(|_, pools| !pools.is_empty());
+        self.kept = self.by_netns.values().map(CompactMap::len).sum();
         self.further_failures = 0;
         if self.binders.len() >= MAX_KEYS {
             // Those that still bind are known again soon.
@@ -221,14 +227,16 @@ impl Evidence {
     }
 
     /// What was told since this was last called. It is forgotten, but for who binds before it connects.
-    pub fn take(&mut self) -> ToldSince {
+    pub fn take(&mut self) -> EvidenceDelta {
         self.kept = 0;
-        let all = std::mem::take(&mut self.told).into_iter();
+        let all = std::mem::take(&mut self.by_netns).into_iter();
         let budgets = all.flat_map(|(netns, pools)| {
-            let pools = pools.iter().map(|(pool, kept)| (netns, *pool, kept.told));
+            let pools = pools
+                .iter()
+                .map(|(pool, entry)| (netns, *pool, entry.counts));
             pools.collect::<Vec<_>>()
         });
-        ToldSince {
+        EvidenceDelta {
             taken_over: std::mem::take(&mut self.taken_over).into_iter().collect(),
             budgets: budgets.collect(),
             further_failures: std::mem::take(&mut self.further_failures),
@@ -236,15 +244,15 @@ impl Evidence {
     }
 
     /// Adds what others took notice of.
-    pub fn add(&mut self, since: ToldSince) {
+    pub fn add(&mut self, since: EvidenceDelta) {
         for netns in since.taken_over {
             self.forget_namespace(netns);
         }
         for (netns, pool, more) in since.budgets {
-            match self.told(netns, pool) {
-                Some(told) => {
-                    told.made = told.made.saturating_add(more.made);
-                    told.failures = told.failures.saturating_add(more.failures);
+            match self.counts(netns, pool) {
+                Some(counts) => {
+                    counts.made = counts.made.saturating_add(more.made);
+                    counts.failures = counts.failures.saturating_add(more.failures);
                 }
                 None => self.further_failures = self.further_failures.saturating_add(more.failures),
             }

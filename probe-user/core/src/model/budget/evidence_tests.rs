@@ -4,10 +4,10 @@ use crate::event::samples;
 
 const NETNS: u32 = 4_026_531_840;
 
-fn told(evidence: &Evidence) -> Vec<(Pool, Told)> {
-    let mut told: Vec<_> = evidence.of(NETNS).collect();
-    told.sort_by_key(|(pool, _)| *pool);
-    told
+fn counts(evidence: &Evidence) -> Vec<(Pool, PoolCounts)> {
+    let mut counts: Vec<_> = evidence.of(NETNS).collect();
+    counts.sort_by_key(|(pool, _)| *pool);
+    counts
 }
 
 #[test]
@@ -19,14 +19,14 @@ fn failures_and_time_waits_go_to_their_tuple() {
     evidence.note(&search(PortOp::Connect, 40_000, Some(libc::EADDRNOTAVAIL)));
     evidence.note(&search(PortOp::Connect, 0, None));
     assert_eq!(
-        told(&evidence),
+        counts(&evidence),
         [(
             Pool::Connect {
                 source: Some("10.0.0.1".parse().unwrap()),
                 destination: "[2001:db8::2]:80".parse().unwrap(),
                 own: None,
             },
-            Told {
+            PoolCounts {
                 made: 1,
                 failures: 1
             }
@@ -40,12 +40,12 @@ fn what_nothing_is_told_of_any_more_is_forgotten() {
     evidence.note(&samples::time_wait());
     evidence.note(&search(PortOp::Connect, 0, Some(libc::EADDRNOTAVAIL)));
     evidence.age();
-    let [(_, kept)] = told(&evidence)[..] else {
+    let [(_, kept)] = counts(&evidence)[..] else {
         panic!("it was told of");
     };
     assert_eq!((kept.made, kept.failures), (1, 0));
     evidence.age();
-    assert_eq!((told(&evidence).len(), evidence.kept), (0, 0));
+    assert_eq!((counts(&evidence).len(), evidence.kept), (0, 0));
     assert_eq!(evidence.namespaces().count(), 0);
 }
 
@@ -60,9 +60,9 @@ fn sockets_with_a_range_of_their_own_have_a_pool_of_their_own() {
         }
         evidence.note(&event);
     }
-    let told = told(&evidence);
-    assert!(matches!(told[0].0, Pool::Connect { own: found, .. } if found == own));
-    assert_eq!((told.len(), told[0].1.failures), (1, 1));
+    let counts = counts(&evidence);
+    assert!(matches!(counts[0].0, Pool::Connect { own: found, .. } if found == own));
+    assert_eq!((counts.len(), counts[0].1.failures), (1, 1));
 }
 
 #[test]
@@ -72,13 +72,13 @@ fn a_bind_then_a_connect_of_one_process_make_a_pool() {
     };
     let mut evidence = Evidence::default();
     evidence.note(&search(PortOp::Connect, 40_000, None));
-    assert!(told(&evidence).is_empty());
+    assert!(counts(&evidence).is_empty());
     evidence.note(&search(PortOp::Bind, 0, None));
-    assert!(told(&evidence).is_empty());
+    assert!(counts(&evidence).is_empty());
     evidence.note(&search(PortOp::Connect, 40_000, None));
-    assert_eq!(told(&evidence), [(pool, Told::default())]);
+    assert_eq!(counts(&evidence), [(pool, PoolCounts::default())]);
     evidence.note(&search(PortOp::Bind, 0, Some(libc::EADDRINUSE)));
-    assert_eq!(told(&evidence)[0].1.failures, 1);
+    assert_eq!(counts(&evidence)[0].1.failures, 1);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn an_unknown_source_is_none() {
     event.local = Some("0.0.0.0:0".parse().unwrap());
     evidence.note(&event);
     assert!(matches!(
-        told(&evidence)[0].0,
+        counts(&evidence)[0].0,
         Pool::Connect { source: None, .. }
     ));
 }
@@ -114,9 +114,9 @@ fn what_is_taken_piece_by_piece_adds_up_to_the_whole() {
             events.iter().for_each(|event| taken.note(event));
             added.add(taken.take());
         }
-        assert_eq!(taken.take(), ToldSince::default());
-        assert_eq!(told(&added), told(&whole), "{piece} at a time");
-        assert_eq!(told(&added).len(), 2);
+        assert_eq!(taken.take(), EvidenceDelta::default());
+        assert_eq!(counts(&added), counts(&whole), "{piece} at a time");
+        assert_eq!(counts(&added).len(), 2);
     }
 }
 
@@ -132,10 +132,10 @@ fn a_namespace_whose_number_is_another_ones_is_void_in_pieces_too() {
             events.iter().for_each(|event| taken.note(event));
             added.add(taken.take());
         }
-        let [(_, told)] = told(&added)[..] else {
+        let [(_, counts)] = counts(&added)[..] else {
             panic!("not one budget, {piece} at a time");
         };
-        assert_eq!((told.made, told.failures), (0, 1), "{piece} at a time");
+        assert_eq!((counts.made, counts.failures), (0, 1), "{piece} at a time");
     }
 }
 
@@ -149,5 +149,5 @@ fn there_is_an_end_to_it() {
         evidence.note(&event);
     }
     assert_eq!(evidence.further_failures(), 7);
-    assert_eq!(told(&evidence).len(), MAX_KEYS);
+    assert_eq!(counts(&evidence).len(), MAX_KEYS);
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Namespace;
-use super::evidence::{Evidence, ToldSince};
+use super::evidence::{Evidence, EvidenceDelta};
 use super::of_namespace::each_row;
 use super::row::{self, BudgetRow, OtherBudgets};
 use super::snapshot::Snapshot;
@@ -32,7 +32,7 @@ pub type Looks = HashMap<u32, Result<Look, String>>;
 pub struct Ledger {
     evidence: Evidence,
     /// A recording has what all events told, also those that its filter hid.
-    has_told: bool,
+    has_evidence: bool,
     start: Option<(HashMap<u32, Snapshot>, u64)>,
     end: Option<(Looks, u64)>,
 }
@@ -51,18 +51,18 @@ pub struct Budgets {
 impl Ledger {
     /// Takes what an event tells.
     pub fn note(&mut self, event: &Event) {
-        if !self.has_told {
+        if !self.has_evidence {
             self.evidence.note(event);
         }
     }
 
     /// Takes what all events told, those included that are not given to [`Self::note`]. From then on nothing else
     /// counts.
-    pub fn take_told(&mut self, told: ToldSince) {
-        if !std::mem::replace(&mut self.has_told, true) {
+    pub fn take_evidence(&mut self, delta: EvidenceDelta) {
+        if !std::mem::replace(&mut self.has_evidence, true) {
             self.evidence = Evidence::default();
         }
-        self.evidence.add(told);
+        self.evidence.add(delta);
     }
 
     /// Takes a look: the first one is what rates count from, the latest what forecasts count from. `mono_ns` is
@@ -191,7 +191,7 @@ mod tests {
         all.note(&failure);
         let mut ledger = Ledger::default();
         ledger.note(&failure);
-        ledger.take_told(all.take());
+        ledger.take_evidence(all.take());
         ledger.note(&failure);
         ledger.look(Looks::new(), 1);
         ledger.look(Looks::new(), 2);

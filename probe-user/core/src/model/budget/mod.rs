@@ -28,7 +28,7 @@ mod view;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
-use evidence::{Pool, Told};
+use evidence::{Pool, PoolCounts};
 use row::{BudgetRow, Outlook, PoolWord};
 use snapshot::Snapshot;
 use sysctls::PortSysctls;
@@ -49,7 +49,7 @@ pub struct Namespace<'a> {
 }
 
 /// A row of which only what events told is known.
-fn unknown(netns: u32, pool: Pool, told: Told, why: Cow<'static, str>) -> BudgetRow {
+fn unknown(netns: u32, pool: Pool, counts: PoolCounts, why: Cow<'static, str>) -> BudgetRow {
     let (word, source, destination) = name(pool);
     BudgetRow {
         netns,
@@ -68,7 +68,7 @@ fn unknown(netns: u32, pool: Pool, told: Told, why: Cow<'static, str>) -> Budget
         connections_per_s: None,
         live_growth_per_s: None,
         expiry_per_s: None,
-        failures: told.failures,
+        failures: counts.failures,
         outlook: Outlook::Unknown,
         full_in_ns: None,
         why: Some(why),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::evidence::{Evidence, Pool, Told};
+use super::evidence::{Evidence, Pool, PoolCounts};
 use super::row::BudgetRow;
 use super::snapshot::Snapshot;
 use super::view::View;
@@ -18,22 +18,22 @@ pub fn each_row(namespace: &Namespace, evidence: &Evidence, take: &mut dyn FnMut
         Err(_) => HashMap::new(),
     };
     let is_given_away = !given.is_empty();
-    let told = evidence
+    let counts = evidence
         .of(netns)
         .filter(|(pool, _)| !(is_given_away && is_nameless(pool)));
     let (sysctls, end) = match (namespace.sysctls, namespace.end) {
         (Ok(sysctls), Ok(end)) => (sysctls, end),
         (Err(why), _) | (_, Err(why)) => {
             let why: Cow<'static, str> = why.to_owned().into();
-            for (pool, mut told) in told {
-                told.failures += given.remove(&pool).unwrap_or(0);
-                take(unknown(netns, pool, told, why.clone()));
+            for (pool, mut counts) in counts {
+                counts.failures += given.remove(&pool).unwrap_or(0);
+                take(unknown(netns, pool, counts, why.clone()));
             }
             for (pool, failures) in given {
                 take(unknown(
                     netns,
                     pool,
-                    Told { made: 0, failures },
+                    PoolCounts { made: 0, failures },
                     why.clone(),
                 ));
             }
@@ -41,14 +41,14 @@ pub fn each_row(namespace: &Namespace, evidence: &Evidence, take: &mut dyn FnMut
         }
     };
     let view = View::new(namespace, sysctls, end);
-    let mut give = |pool, told| {
-        if let Some(row) = view.row(pool, told) {
+    let mut give = |pool, counts| {
+        if let Some(row) = view.row(pool, counts) {
             take(row);
         }
     };
-    for (pool, mut told) in told {
-        told.failures += given.remove(&pool).unwrap_or(0);
-        give(pool, told);
+    for (pool, mut counts) in counts {
+        counts.failures += given.remove(&pool).unwrap_or(0);
+        give(pool, counts);
     }
     for (source, destination) in end.tuples() {
         let pool = Pool::Connect {
@@ -58,11 +58,11 @@ pub fn each_row(namespace: &Namespace, evidence: &Evidence, take: &mut dyn FnMut
         };
         if !evidence.has(netns, &pool) {
             let failures = given.remove(&pool).unwrap_or(0);
-            give(pool, Told { made: 0, failures });
+            give(pool, PoolCounts { made: 0, failures });
         }
     }
     for (pool, failures) in given {
-        give(pool, Told { made: 0, failures });
+        give(pool, PoolCounts { made: 0, failures });
     }
 }
 
@@ -86,7 +86,7 @@ fn given_source(netns: u32, evidence: &Evidence, end: &Snapshot) -> HashMap<Pool
             .or_insert(Some(source));
     }
     let mut given: HashMap<Pool, u64> = HashMap::new();
-    for (pool, told) in nameless() {
+    for (pool, counts) in nameless() {
         let named = match pool {
             Pool::Connect {
                 destination, own, ..
@@ -97,7 +97,7 @@ fn given_source(netns: u32, evidence: &Evidence, end: &Snapshot) -> HashMap<Pool
             },
             Pool::Bind { .. } => pool,
         };
-        *given.entry(named).or_default() += told.failures;
+        *given.entry(named).or_default() += counts.failures;
     }
     given
 }

@@ -56,8 +56,8 @@ impl Measured {
                             .is_some_and(|before| is_same(before, *hold, lasted_ns)))
             })
             .count();
-        let told_per_s = made.map_or(0.0, |made| made as f64 / lasted_s);
-        let made_per_s = f64::max(new as f64 / seconds(window_ns), told_per_s);
+        let counted_per_s = made.map_or(0.0, |made| made as f64 / lasted_s);
+        let made_per_s = f64::max(new as f64 / seconds(window_ns), counted_per_s);
         let live = [start, end].map(|held| count(held, |hold| hold == Hold::Live));
         let time_wait = [start, end].map(|held| count(held, |hold| hold != Hold::Live));
         let live_change = live[1] - live[0];

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::evidence::{Pool, Told};
+use super::evidence::{Pool, PoolCounts};
 use super::forecast::{Forecast, Held, forecast};
 use super::pace::{Measured, Span};
 use super::ports::{Half, PortRange, PortSet};
@@ -44,11 +44,12 @@ impl<'a> View<'a> {
     }
 
     /// `None` where nothing is held and nothing failed.
-    pub fn row(&self, pool: Pool, told: Told) -> Option<BudgetRow> {
+    pub fn row(&self, pool: Pool, counts: PoolCounts) -> Option<BudgetRow> {
         match pool {
             Pool::Connect { source: None, .. } => {
                 let why = "the source address of the failed searches is not known";
-                (told.failures > 0).then(|| unknown(self.namespace.netns, pool, told, why.into()))
+                (counts.failures > 0)
+                    .then(|| unknown(self.namespace.netns, pool, counts, why.into()))
             }
             Pool::Connect {
                 source: Some(source),
@@ -56,7 +57,7 @@ impl<'a> View<'a> {
                 own,
             } => {
                 let held = self.end.held_by(source, destination);
-                if held.is_empty() && told.failures == 0 {
+                if held.is_empty() && counts.failures == 0 {
                     return None;
                 }
                 let held = by_connect(self.end, held);
@@ -73,10 +74,10 @@ impl<'a> View<'a> {
                             before: before.as_deref(),
                             is_reused,
                         };
-                        self.fill(pool, told, &use_)
+                        self.fill(pool, counts, &use_)
                     }
                     Some(own) => {
-                        self.narrowed(pool, told, own, &held, before.as_deref(), is_reused)
+                        self.narrowed(pool, counts, own, &held, before.as_deref(), is_reused)
                     }
                 })
             }
@@ -97,7 +98,7 @@ impl<'a> View<'a> {
                     // bind() takes no port in TIME_WAIT, short of SO_REUSEADDR.
                     is_reused: false,
                 };
-                Some(self.fill(pool, told, &use_))
+                Some(self.fill(pool, counts, &use_))
             }
         }
     }
@@ -106,7 +107,7 @@ impl<'a> View<'a> {
     fn narrowed(
         &self,
         pool: Pool,
-        told: Told,
+        counts: PoolCounts,
         own: SocketRange,
         held: &[(u16, Hold)],
         before: Option<&[(u16, Hold)]>,
@@ -128,13 +129,13 @@ impl<'a> View<'a> {
             socket_range: true,
             // Kernels differ in whether there is one (from 6.12 on there is not).
             fast_half: None,
-            ..self.fill(pool, told, &use_)
+            ..self.fill(pool, counts, &use_)
         }
     }
 
-    fn fill(&self, pool: Pool, told: Told, use_: &Use) -> BudgetRow {
+    fn fill(&self, pool: Pool, counts: PoolCounts, use_: &Use) -> BudgetRow {
         // Only events see what is made and reused between two snapshots, or what came before the first.
-        let made = (use_.is_reused || use_.before.is_none()).then_some(told.made);
+        let made = (use_.is_reused || use_.before.is_none()).then_some(counts.made);
         let measured = Measured::between(
             use_.before.unwrap_or(use_.held),
             use_.held,
@@ -144,7 +145,7 @@ impl<'a> View<'a> {
             },
             made,
         );
-        let is_measured = use_.before.is_some() || told.made > 0;
+        let is_measured = use_.before.is_some() || counts.made > 0;
         let rate = |rate: f64| is_measured.then_some(rate);
         let (all, fast) = (self.count(use_, false), self.count(use_, true));
         let hold_ns = if use_.is_reused {
@@ -177,7 +178,7 @@ impl<'a> View<'a> {
             outlook,
             full_in_ns,
             why: (!is_measured).then_some(why.into()),
-            ..unknown(self.namespace.netns, pool, told, why.into())
+            ..unknown(self.namespace.netns, pool, counts, why.into())
         }
     }
 

@@ -137,7 +137,8 @@ impl Series {
             Seen::CloseWait(seen) => self.looked.close_wait(seen, &self.filter, self.limits),
             Seen::Memory(caches) => self.looked.caches.clone_from(caches),
             Seen::Audit(rows) => self.looked.audit(rows, self.limits),
-            Seen::Totals(_) | Seen::Stacks(_) | Seen::Told(_) | Seen::Family(_) | Seen::End => {}
+            Seen::Totals(_) | Seen::Stacks(_) | Seen::Evidence(_) | Seen::Family(_) | Seen::End => {
+            }
         }
     }
 

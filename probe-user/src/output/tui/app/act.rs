@@ -182,8 +182,12 @@ impl App {
             }
             Pane::Events => {
                 let at = self.index(Pane::Events);
-                if let Some(told) = self.events().get(at).map(|told| Box::new((*told).clone())) {
-                    self.cover(Overlay::Event(told));
+                if let Some(numbered) = self
+                    .events()
+                    .get(at)
+                    .map(|numbered| Box::new((*numbered).clone()))
+                {
+                    self.cover(Overlay::Event(numbered));
                 }
             }
             Pane::Findings => {

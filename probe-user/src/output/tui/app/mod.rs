@@ -16,7 +16,7 @@ use super::layout::Pane;
 use super::live::Live;
 use super::look::Look;
 use super::sort::{ByDestination, ByProcess, Order};
-use super::tail::Told;
+use super::tail::NumberedEvent;
 use super::view::{Scope, Target, View};
 
 /// Steps of a replay's speed, as multiples of real time.
@@ -94,7 +94,7 @@ pub(super) enum Overlay {
     Help,
     Integrity,
     Finding(Box<Finding>),
-    Event(Box<Told>),
+    Event(Box<NumberedEvent>),
 }
 
 /// The view.
@@ -212,7 +212,7 @@ impl App {
 
     /// Events that came since the screen was stopped.
     pub(super) fn held_back(&self) -> u64 {
-        self.live.tail.told() - self.shown().tail.told()
+        self.live.tail.count() - self.shown().tail.count()
     }
 
     /// As multiples of real time.
@@ -230,11 +230,13 @@ impl App {
     }
 
     /// The events that are in scope and pass the filter, the oldest first.
-    pub(super) fn events(&self) -> Vec<&Told> {
+    pub(super) fn events(&self) -> Vec<&NumberedEvent> {
         self.shown()
             .tail
             .iter()
-            .filter(|told| self.scope.has(&told.event) && self.filter.matches(&told.event))
+            .filter(|numbered| {
+                self.scope.has(&numbered.event) && self.filter.matches(&numbered.event)
+            })
             .collect()
     }
 

@@ -37,7 +37,7 @@ impl App {
             Pane::Events => match self.event_at {
                 Some(number) => self
                     .events()
-                    .partition_point(|told| told.number < number)
+                    .partition_point(|numbered| numbered.number < number)
                     .min(last),
                 None => last,
             },
@@ -70,7 +70,7 @@ impl App {
                 self.event_at = if is_newest {
                     None
                 } else {
-                    events.get(index).map(|told| told.number)
+                    events.get(index).map(|numbered| numbered.number)
                 };
             }
             Pane::Findings => self.finding_at = index,

@@ -10,7 +10,7 @@ use twtrace_wire::EventKind;
 use super::super::app::App;
 use super::super::cells::{Align, Cell, Column, table};
 use super::super::layout::Pane;
-use super::super::tail::Told;
+use super::super::tail::NumberedEvent;
 use super::{frame, nothing, window};
 use crate::output::lines;
 
@@ -47,9 +47,9 @@ const WIDE: u16 = 150;
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     let events = app.events();
     let height = usize::from(area.height).saturating_sub(2);
-    let told = app.shown().tail.told();
+    let count = app.shown().tail.count();
     let title = format!(
-        "Events ({}; {told} since the start)",
+        "Events ({}; {count} since the start)",
         window(offset, height, events.len())
     );
     let inner = frame(app, Pane::Events, area, buffer, &title);
@@ -70,10 +70,10 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
             .enumerate()
             .skip(offset)
             .take(height)
-            .map(|(index, told)| {
+            .map(|(index, numbered)| {
                 let is_selected = index == selected && app.focus == Pane::Events;
                 (
-                    cells(app, told, &chosen),
+                    cells(app, numbered, &chosen),
                     is_selected.then(|| app.look.selected()),
                 )
             }),
@@ -83,12 +83,12 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     }
 }
 
-fn cells(app: &App, told: &Told, chosen: &[(usize, Column)]) -> Vec<Cell> {
-    let texts = lines::cells(&told.event);
-    let style = style(app, &told.event);
+fn cells(app: &App, numbered: &NumberedEvent, chosen: &[(usize, Column)]) -> Vec<Cell> {
+    let texts = lines::cells(&numbered.event);
+    let style = style(app, &numbered.event);
     chosen
         .iter()
-        .map(|(index, _)| match (index, &told.host) {
+        .map(|(index, _)| match (index, &numbered.host) {
             (2, Some(host)) => (format!("{}:{}", escape(host), texts[2]), app.look.plain()),
             (1, _) => (texts[1].clone(), style),
             (0, _) if chosen.len() < ALL.len() => (seconds(&texts[0]), app.look.plain()),

@@ -8,7 +8,7 @@ use twtrace_core::model::audit::AuditRow;
 
 use super::super::app::{App, Overlay};
 use super::super::keys;
-use super::super::tail::Told;
+use super::super::tail::NumberedEvent;
 use super::findings::severity;
 use super::notes::Note;
 use super::report;
@@ -32,7 +32,7 @@ pub fn notes(app: &App, overlay: &Overlay) -> Vec<Note> {
         Overlay::Help => help(app),
         Overlay::Integrity => integrity(app),
         Overlay::Finding(finding) => of_finding(app, finding),
-        Overlay::Event(told) => of_event(app, told),
+        Overlay::Event(numbered) => of_event(app, numbered),
     }
 }
 
@@ -177,15 +177,15 @@ fn of_finding(app: &App, finding: &Finding) -> Vec<Note> {
     notes
 }
 
-fn of_event(app: &App, told: &Told) -> Vec<Note> {
+fn of_event(app: &App, numbered: &NumberedEvent) -> Vec<Note> {
     let plain = app.look.plain();
-    let event = &told.event;
+    let event = &numbered.event;
     let [_, kind, process, side, local, remote, details] = lines::cells(event);
     let mut notes = vec![
         note("event", kind, app.look.focused()),
         note("time", event.ts.to_string(), plain),
     ];
-    if let Some(host) = &told.host {
+    if let Some(host) = &numbered.host {
         notes.push(note("host", escape(host), plain));
     }
     notes.push(note("process", process, plain));

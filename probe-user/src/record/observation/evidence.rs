@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use twtrace_core::event::SocketRange;
-use twtrace_core::model::budget::evidence::{Pool, Told, ToldSince};
+use twtrace_core::model::budget::evidence::{EvidenceDelta, Pool, PoolCounts};
 
 use super::{Parts, chunks};
 
@@ -15,14 +15,14 @@ pub struct Part {
     /// Numbers of network namespaces that now belong to another one. Only in the first part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken_over: Vec<u32>,
-    budgets: Vec<Row>,
+    budgets: Vec<PoolRow>,
     /// Failures in budgets that there was no room for. Only in the first part.
     further_failures: u64,
 }
 
 /// One budget: with a `destination` for connect(), without one for bind() before it.
 #[derive(Clone, Serialize, Deserialize)]
-struct Row {
+struct PoolRow {
     netns: u32,
     source: Option<IpAddr>,
     destination: Option<SocketAddr>,
@@ -32,13 +32,13 @@ struct Row {
     failures: u64,
 }
 
-impl Parts for ToldSince {
+impl Parts for EvidenceDelta {
     type Part = Part;
 
     fn cut(&self) -> Vec<Part> {
         let rows = self.budgets.iter();
-        let rows: Vec<Row> = rows
-            .map(|(netns, pool, told)| Row::new(*netns, *pool, *told))
+        let rows: Vec<PoolRow> = rows
+            .map(|(netns, pool, counts)| PoolRow::new(*netns, *pool, *counts))
             .collect();
         let mut taken_over = self.taken_over.clone();
         let mut further_failures = self.further_failures;
@@ -55,13 +55,13 @@ impl Parts for ToldSince {
     fn add(&mut self, part: Part) {
         self.taken_over.extend(part.taken_over);
         let rows = part.budgets.into_iter();
-        self.budgets.extend(rows.filter_map(Row::told));
+        self.budgets.extend(rows.filter_map(PoolRow::counts));
         self.further_failures = self.further_failures.saturating_add(part.further_failures);
     }
 }
 
-impl Row {
-    fn new(netns: u32, pool: Pool, told: Told) -> Self {
+impl PoolRow {
+    fn new(netns: u32, pool: Pool, counts: PoolCounts) -> Self {
         let (source, destination, own) = match pool {
             Pool::Connect {
                 source,
@@ -75,13 +75,13 @@ impl Row {
             source,
             destination,
             socket_range: own.map(|own| (own.low, own.high)),
-            made: told.made,
-            failures: told.failures,
+            made: counts.made,
+            failures: counts.failures,
         }
     }
 
     /// `None` if it is neither kind of budget.
-    fn told(self) -> Option<(u32, Pool, Told)> {
+    fn counts(self) -> Option<(u32, Pool, PoolCounts)> {
         let pool = match (self.destination, self.source) {
             (Some(destination), source) => Pool::Connect {
                 source,
@@ -93,10 +93,10 @@ impl Row {
             (None, Some(source)) => Pool::Bind { source },
             (None, None) => return None,
         };
-        let told = Told {
+        let counts = PoolCounts {
             made: self.made,
             failures: self.failures,
         };
-        Some((self.netns, pool, told))
+        Some((self.netns, pool, counts))
     }
 }

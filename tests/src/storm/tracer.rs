@@ -32,7 +32,7 @@ pub struct Process {
 
 /// An event, as far as it is judged.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Told {
+pub struct TraceEvent {
     /// `event`
     pub event: String,
     /// CLOCK_MONOTONIC, nanoseconds.
@@ -78,7 +78,7 @@ pub struct Told {
     pub line: String,
 }
 
-impl Told {
+impl TraceEvent {
     /// The life that it is about, and which end of it.
     pub fn end(&self) -> Option<(Life, End)> {
         plan::end_of(self.local?, self.remote?)
@@ -111,7 +111,7 @@ impl Told {
 
 #[derive(Default)]
 struct Came {
-    told: Vec<Told>,
+    events: Vec<TraceEvent>,
     lost: u64,
     last_lost: String,
     unreadable: Vec<String>,
@@ -184,12 +184,12 @@ impl Tracer {
     pub fn take(
         &mut self,
         patience: Duration,
-        is_whole: impl Fn(&[Told]) -> bool,
-    ) -> Result<Vec<Told>> {
+        is_whole: impl Fn(&[TraceEvent]) -> bool,
+    ) -> Result<Vec<TraceEvent>> {
         let mut all = Vec::new();
         let mut last = Instant::now();
         loop {
-            let fresh = std::mem::take(&mut locked(&self.came).told);
+            let fresh = std::mem::take(&mut locked(&self.came).events);
             if !fresh.is_empty() {
                 last = Instant::now();
                 all.extend(fresh);
@@ -281,20 +281,20 @@ fn take_events(mut stdout: BufReader<ChildStdout>, came: &Mutex<Came>) {
 fn take_lines(lines: &mut Vec<String>, came: &Mutex<Came>) {
     let events: Vec<_> = lines
         .drain(..)
-        .map(|line| match serde_json::from_str::<Told>(&line) {
-            Ok(told) => Ok(Told { line, ..told }),
+        .map(|line| match serde_json::from_str::<TraceEvent>(&line) {
+            Ok(event) => Ok(TraceEvent { line, ..event }),
             Err(_) => Err(line),
         })
         .collect();
     let mut came = locked(came);
     for event in events {
         match event {
-            Ok(told) if told.event == "lost" => {
-                let value: Value = serde_json::from_str(&told.line).unwrap_or_default();
+            Ok(event) if event.event == "lost" => {
+                let value: Value = serde_json::from_str(&event.line).unwrap_or_default();
                 came.lost += value["count"].as_u64().unwrap_or(1);
-                came.last_lost = told.line;
+                came.last_lost = event.line;
             }
-            Ok(told) => came.told.push(told),
+            Ok(event) => came.events.push(event),
             Err(line) => came.unreadable.push(line),
         }
     }
