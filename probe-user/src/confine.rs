@@ -39,7 +39,7 @@ pub fn confine_to(reach: Reach<'_>) -> Result<bool> {
 }
 
 /// Says so where a thread could not be confined; it goes on.
-pub fn told(confined: Result<bool>) {
+pub fn warn_on_failure(confined: Result<bool>) {
     match confined {
         Ok(true) => {}
         Ok(false) => {

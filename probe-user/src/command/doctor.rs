@@ -30,7 +30,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         filter: &args.filter,
         probing: &args.probing,
         wants: Wants::ALL,
-        look_interval: None,
+        sample_interval: None,
         max_stacks: None,
         is_service: false,
         keep: Keep::Naming,

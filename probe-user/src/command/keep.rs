@@ -19,7 +19,7 @@ use crate::record::writer::{Writer, Written};
 use crate::session::sink::Sink;
 
 /// How often sockets, settings and counters are sampled while recording.
-pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A recording that is being written.
 pub struct Keeper {
@@ -68,11 +68,11 @@ impl Keeper {
         if let Some((evidence, _)) = &mut self.evidence
             && matches!(observation.seen, Seen::Sockets(_) | Seen::End)
         {
-            let told = Observation {
+            let evidence = Observation {
                 at: observation.at,
                 seen: Seen::Evidence(evidence.take()),
             };
-            observation::append(self.writer.text(), &told)?;
+            observation::append(self.writer.text(), &evidence)?;
         }
         Ok(observation::append(self.writer.text(), observation)?)
     }

@@ -89,10 +89,10 @@ fn open_gate() -> Option<Rc<NamespaceHelper>> {
 
 /// Drops privileges; if that fails, reports it and continues.
 fn drop_privileges(keep: Keep) {
-    told(crate::privilege::drop_all_but(keep));
+    warn_on_failure(crate::privilege::drop_all_but(keep));
 }
 
-fn told(dropped: io::Result<()>) {
+fn warn_on_failure(dropped: io::Result<()>) {
     if let Err(error) = dropped {
         log::warn!("can't drop capabilities: {error}");
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use twtrace_core::event::quantity;
 
-use super::keep::{Keeper, LOOK_INTERVAL};
+use super::keep::{Keeper, SAMPLE_INTERVAL};
 use super::notice;
 use super::source::live::{Live, Order};
 use super::start_line::StartLine;
@@ -25,7 +25,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
         filter: &args.filter,
         probing: &args.probing,
         wants: Wants::ALL,
-        look_interval: Some(LOOK_INTERVAL),
+        sample_interval: Some(SAMPLE_INTERVAL),
         max_stacks: None,
         is_service: false,
         keep: Keep::NamingAndWriting,

@@ -41,7 +41,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
             sockets: page.is_some() || view.span.json || by.is_empty() || by.contains(&By::Budget),
             namespaces: page.is_some(),
         },
-        look_interval: None,
+        sample_interval: None,
         max_stacks: args.stacks.wanted(),
         is_service: false,
         keep: if page.is_some() || folded.is_some() {

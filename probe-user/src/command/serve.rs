@@ -30,7 +30,7 @@ use crate::serve::settings::Settings;
 use crate::session::observer::Wants;
 
 /// Between two samples of the kernel's sockets and settings.
-const LOOK: Duration = Duration::from_secs(10);
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the loop checks what is due.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the counts of the kernel side are taken: its maps must not fill up.
@@ -87,7 +87,7 @@ impl Server {
             filter: &args.filter,
             probing: &args.probing,
             wants: Wants::ALL,
-            look_interval: Some(LOOK),
+            sample_interval: Some(SAMPLE_INTERVAL),
             max_stacks: None,
             keep: match args.privileges {
                 Privileges::Naming => Keep::Naming,
@@ -270,12 +270,12 @@ impl Server {
 
 /// The thread for HTTP needs only its sockets.
 fn confine_http() {
-    confine::told(confine::confine(Keep::Nothing, Reach::Nothing));
+    confine::warn_on_failure(confine::confine(Keep::Nothing, Reach::Nothing));
 }
 
 /// The tracer itself continues to read what everyone may read.
 fn confine_tracer(settings: &Settings) {
     let mut readable = vec![Path::new("/proc"), Path::new("/sys")];
     readable.extend(settings.directory());
-    confine::told(confine::confine_to(Reach::Reading(&readable)));
+    confine::warn_on_failure(confine::confine_to(Reach::Reading(&readable)));
 }

@@ -225,8 +225,8 @@ impl Recording {
                 }
             }
         }
-        let looks = [sockets, namespaces].into_iter().flatten();
-        self.first = looks.map(Entry::Observation).collect();
+        let samples = [sockets, namespaces].into_iter().flatten();
+        self.first = samples.map(Entry::Observation).collect();
     }
 
     fn outside(&self) -> Option<WindowError> {

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use twtrace_core::model::namespace::{Conntrack, Look, Looks, State};
+use twtrace_core::model::namespace::{
+    Conntrack, NamespaceSample, NamespaceSamples, NamespaceState,
+};
 
 use super::namespace_helper::NamespaceHelper;
 use super::setting::{self, Setting, SettingError};
@@ -12,9 +14,9 @@ use crate::enrich::netns;
 
 /// Reads every namespace that can be reached, or those in `only` if it is not empty. Namespaces that are removed in
 /// between are left out.
-pub fn look(helper: Option<&NamespaceHelper>, only: &[u32]) -> Looks {
+pub fn sample(helper: Option<&NamespaceHelper>, only: &[u32]) -> NamespaceSamples {
     let own = netns::of_process(std::process::id());
-    let mut looks = Looks::new();
+    let mut samples = NamespaceSamples::new();
     for (number, paths) in namespaces() {
         if !only.is_empty() && !only.contains(&number) {
             continue;
@@ -29,9 +31,9 @@ pub fn look(helper: Option<&NamespaceHelper>, only: &[u32]) -> Looks {
         } else {
             lasting(&paths)
         };
-        looks.insert(number, Look { path, state });
+        samples.insert(number, NamespaceSample { path, state });
     }
-    looks
+    samples
 }
 
 /// A mount keeps a namespace longer than a process does, and the first process of a namespace usually lives longest.
@@ -44,11 +46,11 @@ fn read(
     helper: Option<&NamespaceHelper>,
     netns: u32,
     paths: &[PathBuf],
-) -> Result<State, SettingError> {
+) -> Result<NamespaceState, SettingError> {
     let text = |setting| setting::text(helper, netns, paths, setting);
     let number = |setting| text(setting).ok()?.trim().parse().ok();
     let netstat = text(Setting::Netstat)?;
-    Ok(State {
+    Ok(NamespaceState {
         ports: setting::read(helper, netns, paths)?,
         fin_timeout_s: number(Setting::FinTimeout),
         max_tw_buckets: number(Setting::MaxTwBuckets),
@@ -97,9 +99,9 @@ mod tests {
     #[test]
     fn the_own_namespace_needs_no_gate() {
         let own = netns::of_process(std::process::id()).unwrap();
-        let looks = look(None, &[own]);
-        let state = looks[&own].state.as_ref().unwrap();
-        assert!(looks[&own].path.is_none());
+        let samples = sample(None, &[own]);
+        let state = samples[&own].state.as_ref().unwrap();
+        assert!(samples[&own].path.is_none());
         assert!(state.fin_timeout_s.is_some() && state.time_waits.is_some());
         assert!(state.listen_overflows.is_some());
     }

@@ -46,7 +46,7 @@ impl Remembering {
         };
         let confined = directory.clone();
         let confine = move || {
-            confine::told(confine::confine(Keep::Nothing, Reach::Directory(&confined)));
+            confine::warn_on_failure(confine::confine(Keep::Nothing, Reach::Directory(&confined)));
         };
         let history = History::start(
             Options {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use twtrace_core::model::budget::ledger::{Look, Looks};
+use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::servers::ServerPorts;
 use twtrace_core::model::budget::snapshot::{Hold, SnapshotBuilder, Socket, SocketState};
 use twtrace_core::model::socket::Row;
@@ -17,19 +17,19 @@ use twtrace_wire::TcpState;
 /// Sockets and settings of every namespace, or of those in `only` if it is not empty, or why they are not known.
 /// Namespaces that are removed in between are left out. `of_bind` gives the ports that belong to a bind(), if the
 /// kernel's table can be read.
-pub fn look(
+pub fn sample(
     helper: Option<&NamespaceHelper>,
     only: &[u32],
     servers: &ServerPorts,
     of_bind: impl FnOnce() -> Option<PortsOfBind>,
-) -> Looks {
-    let mut looks = HashMap::new();
+) -> SocketSamples {
+    let mut samples = HashMap::new();
     let unscanned = visit(helper, only, |netns, paths, diag| {
         let sysctls = match setting::read(helper, netns, paths) {
             Ok(sysctls) => sysctls,
             Err(error) if error.is_gone() => return Ok(()),
             Err(error) => {
-                looks.insert(netns, Err(format!("{:#}", anyhow::Error::from(error))));
+                samples.insert(netns, Err(format!("{:#}", anyhow::Error::from(error))));
                 return Ok(());
             }
         };
@@ -39,19 +39,19 @@ pub fn look(
             Sorting(SnapshotBuilder::new(sysctls.range, is_server))
         })?;
         let sockets = sorting.0.finish();
-        looks.insert(netns, Ok(Look { sysctls, sockets }));
+        samples.insert(netns, Ok(SocketSample { sysctls, sockets }));
         Ok(())
     });
     if let Some(mut of_bind) = of_bind() {
-        for (netns, look) in &mut looks {
-            if let Ok(look) = look {
+        for (netns, sample) in &mut samples {
+            if let Ok(sample) = sample {
                 let ports = of_bind.remove(netns).unwrap_or_default();
-                look.sockets.set_of_bind(Some(ports));
+                sample.sockets.set_of_bind(Some(ports));
             }
         }
     }
-    looks.extend(unscanned.into_iter().map(|(netns, why)| (netns, Err(why))));
-    looks
+    samples.extend(unscanned.into_iter().map(|(netns, why)| (netns, Err(why))));
+    samples
 }
 
 /// Passes the rows of a dump to the builder.
@@ -103,12 +103,12 @@ mod tests {
             ..Filter::default()
         };
         let mut ledger = Ledger::default();
-        let looked = || look(None, &[own], &ServerPorts::default(), || None);
-        ledger.look(looked(), 1);
+        let sampled = || sample(None, &[own], &ServerPorts::default(), || None);
+        ledger.sample(sampled(), 1);
         let clients: Vec<TcpStream> = (0..20)
             .map(|_| TcpStream::connect(target).unwrap())
             .collect();
-        ledger.look(looked(), 10_000_000_001);
+        ledger.sample(sampled(), 10_000_000_001);
         let budgets = ledger.budgets(&filter);
         let [row] = &budgets.rows[..] else {
             panic!("not one budget: {budgets:?}");

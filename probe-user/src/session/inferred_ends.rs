@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use twtrace_core::event::Event;
 use twtrace_core::event::timestamp::Clocks;
 use twtrace_core::model::budget::sysctls::{TIME_WAIT_NS, TwTimeout};
-use twtrace_core::model::inferred_ends::{InferredEnds, Look};
+use twtrace_core::model::inferred_ends::{InferredEnds, SocketDump};
 
 use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::setting::{self, Setting};
@@ -16,7 +16,7 @@ use crate::scan::sock_diag::Query;
 
 /// How often the kernel's sockets are listed, in namespaces with TIME_WAITs that are presumed to be alive. Listing a
 /// hundred thousand takes a tenth of a second.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+const BETWEEN_DUMPS: Duration = Duration::from_secs(5);
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -25,7 +25,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub struct LiveInferredEnds {
     ends: InferredEnds,
     helper: Option<Rc<NamespaceHelper>>,
-    looked: Instant,
+    dumped_at: Instant,
 }
 
 impl LiveInferredEnds {
@@ -34,12 +34,12 @@ impl LiveInferredEnds {
         Self {
             ends: InferredEnds::new(usize::try_from(max_entries).unwrap_or(usize::MAX)),
             helper: None,
-            looked: Instant::now(),
+            dumped_at: Instant::now(),
         }
     }
 
     /// Uses this helper to enter other namespaces.
-    pub fn look_through(&mut self, helper: Option<Rc<NamespaceHelper>>) {
+    pub fn scan_through(&mut self, helper: Option<Rc<NamespaceHelper>>) {
         self.helper = helper;
     }
 
@@ -55,16 +55,16 @@ impl LiveInferredEnds {
 
     /// Ends that are due, and from time to time those that a check shows.
     pub fn tick(&mut self, now_ns: u64, clocks: Clocks) -> Vec<Event> {
-        if self.looked.elapsed() >= BETWEEN_LOOKS {
-            return self.look(now_ns, clocks);
+        if self.dumped_at.elapsed() >= BETWEEN_DUMPS {
+            return self.correct(now_ns, clocks);
         }
         self.ends.expired(now_ns, clocks)
     }
 
     /// Ends that a check shows, and those that are due. `now_ns` is CLOCK_MONOTONIC before the check.
-    pub fn look(&mut self, now_ns: u64, clocks: Clocks) -> Vec<Event> {
+    pub fn correct(&mut self, now_ns: u64, clocks: Clocks) -> Vec<Event> {
         let wanted = self.ends.namespaces();
-        let mut told = Vec::new();
+        let mut ends = Vec::new();
         if !wanted.is_empty() {
             let found = snapshot::take(self.helper.as_deref(), Query::all(), &wanted);
             let existing = namespaces();
@@ -72,7 +72,7 @@ impl LiveInferredEnds {
                 let netns = namespace.netns;
                 let paths = existing.get(&netns);
                 let seconds = |setting| self.seconds(netns, paths?, setting);
-                let look = Look {
+                let dump = SocketDump {
                     sockets: &namespace.rows,
                     time_wait_ns: seconds(Setting::TwTimeout)
                         .and_then(TwTimeout::from_seconds)
@@ -81,17 +81,17 @@ impl LiveInferredEnds {
                         .and_then(|seconds| seconds.checked_mul(SECOND_NS)),
                     asked_ns: now_ns,
                 };
-                told.extend(self.ends.correct(namespace.netns, look, clocks));
+                ends.extend(self.ends.correct(namespace.netns, dump, clocks));
             }
             for netns in wanted {
                 if !existing.contains_key(&netns) {
-                    told.extend(self.ends.purge(netns, now_ns, clocks));
+                    ends.extend(self.ends.purge(netns, now_ns, clocks));
                 }
             }
         }
-        told.extend(self.ends.expired(now_ns, clocks));
-        self.looked = Instant::now();
-        told
+        ends.extend(self.ends.expired(now_ns, clocks));
+        self.dumped_at = Instant::now();
+        ends
     }
 
     /// `None` if the kernel has no such setting.

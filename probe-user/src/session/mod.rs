@@ -319,7 +319,7 @@ impl Session {
         self.deliver(u64::MAX, sink)?;
         let (now_ns, clocks) = (self.now()?.mono_ns, self.decoder.clocks);
         if let Some(inferred_ends) = &mut self.inferred_ends {
-            let ends = inferred_ends.look(now_ns, clocks);
+            let ends = inferred_ends.correct(now_ns, clocks);
             self.forward_all(ends, sink)?;
         }
         self.report_losses(sink)

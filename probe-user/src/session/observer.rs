@@ -76,7 +76,7 @@ impl Observer {
     ///
     /// # Errors
     /// If a clock can't be read.
-    pub fn look(&mut self, session: &Session) -> Result<Vec<Observation>> {
+    pub fn sample(&mut self, session: &Session) -> Result<Vec<Observation>> {
         let began = Instant::now();
         let mut seen = vec![observation(
             session.now()?,
@@ -87,25 +87,25 @@ impl Observer {
             allocator::give_back();
             let at = session.now()?;
             let of_bind = || session.attached().ports_of_bind();
-            let mut looks =
-                budgets::look(self.helper.as_deref(), &self.only, &self.servers, of_bind);
+            let mut samples =
+                budgets::sample(self.helper.as_deref(), &self.only, &self.servers, of_bind);
             for netns in hidden(session, &self.only)? {
-                looks
+                samples
                     .entry(netns)
                     .or_insert_with(|| Err(twtrace_core::model::audit::HIDDEN.to_owned()));
             }
-            seen.push(observation(at, Seen::Sockets(looks)));
+            seen.push(observation(at, Seen::Sockets(samples)));
         }
         if self.wants.namespaces {
-            let looks = namespace::look(self.helper.as_deref(), &self.only);
-            seen.push(observation(session.now()?, Seen::Namespaces(looks)));
+            let samples = namespace::sample(self.helper.as_deref(), &self.only);
+            seen.push(observation(session.now()?, Seen::Namespaces(samples)));
         }
         self.looked = (Instant::now(), began.elapsed());
         Ok(seen)
     }
 
     /// Whether the next sample is due: after `interval`, or later if samples would take too much of the time.
-    pub fn is_look_due(&self, interval: Duration) -> bool {
+    pub fn is_sample_due(&self, interval: Duration) -> bool {
         /// A sample may take one part in this many of the time.
         const SHARE: u32 = 100;
         let (at, took) = self.looked;
@@ -116,7 +116,7 @@ impl Observer {
     ///
     /// # Errors
     /// If a clock can't be read.
-    pub fn look_at_tables(&self, session: &mut Session) -> Result<Vec<Observation>> {
+    pub fn sample_tables(&self, session: &mut Session) -> Result<Vec<Observation>> {
         let at = session.now()?;
         let hidden = hidden(session, &self.only)?;
         let close_wait =
@@ -275,7 +275,7 @@ fn named(
 
 /// What each place in the code led to.
 pub fn stacks(session: &mut Session, stacks: &mut Stacks, at: Moment) -> Result<Observation> {
-    stacks.look_now(session.attached())?;
+    stacks.resolve_new(session.attached())?;
     let counts = session.attached().site_counts()?;
     let rows = stacks.rows(&counts, |key| session.named(key));
     Ok(observation(at, Seen::Stacks(rows)))

@@ -57,7 +57,7 @@ impl Session {
         self.learn_starts();
         self.learn_pids();
         if let Some(inferred_ends) = &mut self.inferred_ends {
-            inferred_ends.look_through(helper.cloned());
+            inferred_ends.scan_through(helper.cloned());
         }
         let helper = helper.map(Rc::as_ref);
         let found = snapshot::take(helper, Query::all(), only);

@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Stacks {
     known: HashSet<u64>,
     resolved: HashMap<u64, Resolved>,
-    looked: Option<Instant>,
+    resolved_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -42,16 +42,16 @@ struct Resolved {
 
 impl Stacks {
     /// Looks up what is new, if the last time is a while ago.
-    pub fn look(&mut self, attached: &Attached) -> Result<(), ProbeError> {
-        match self.looked {
-            Some(looked) if looked.elapsed() < PAUSE => Ok(()),
-            _ => self.look_now(attached),
+    pub fn resolve_if_due(&mut self, attached: &Attached) -> Result<(), ProbeError> {
+        match self.resolved_at {
+            Some(resolved_at) if resolved_at.elapsed() < PAUSE => Ok(()),
+            _ => self.resolve_new(attached),
         }
     }
 
     /// Looks up what is new.
-    pub fn look_now(&mut self, attached: &Attached) -> Result<(), ProbeError> {
-        self.looked = Some(Instant::now());
+    pub fn resolve_new(&mut self, attached: &Attached) -> Result<(), ProbeError> {
+        self.resolved_at = Some(Instant::now());
         let mut by_process: HashMap<ProcessKey, Vec<FoundSite>> = HashMap::new();
         for found in attached.new_sites(&self.known)? {
             self.known.insert(found.id);

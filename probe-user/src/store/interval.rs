@@ -12,7 +12,7 @@ use twtrace_core::model::counts::Counts;
 use twtrace_core::model::destination::{Destination, DestinationRow};
 use twtrace_core::model::host::Host;
 use twtrace_core::model::memory::CacheRow;
-use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::notable::Kept;
 use twtrace_core::model::pairs::PairSums;
@@ -67,9 +67,9 @@ pub struct Interval {
     /// Runs of our programs that the kernel skipped in the interval; `None` if it does not count them.
     pub recursion_misses: Option<Vec<MissRow>>,
     /// Settings and counters of namespaces when it began; empty if they are not known.
-    pub before: Looks,
+    pub before: NamespaceSamples,
     /// The same when it ended.
-    pub after: Looks,
+    pub after: NamespaceSamples,
     /// Events that are kept individually. Not read back.
     pub events: Vec<Event>,
     /// Events that there was no room for.

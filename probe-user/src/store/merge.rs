@@ -15,7 +15,7 @@ use twtrace_core::model::coverage::Coverage;
 use twtrace_core::model::destination::{self, Destination, DestinationRow};
 use twtrace_core::model::exactness::{Losses, forgotten};
 use twtrace_core::model::memory::Memory;
-use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::pairs::Pairs;
 use twtrace_core::model::report::{LostRow, MissRow, Report, sorted};
@@ -342,8 +342,12 @@ impl Merge {
 
 impl Merged {
     /// The findings, by its report, and by settings and counters of namespaces at the beginning and at the end.
-    pub fn diagnosis(&self, report: Report, looks: (Looks, Looks)) -> Diagnosis {
-        let facts = Facts::new(report, &self.pairs, looks, &self.filter);
+    pub fn diagnosis(
+        &self,
+        report: Report,
+        samples: (NamespaceSamples, NamespaceSamples),
+    ) -> Diagnosis {
+        let facts = Facts::new(report, &self.pairs, samples, &self.filter);
         Diagnosis::new(facts, &self.filter, self.pairs.left_out())
     }
 }

@@ -14,7 +14,7 @@ use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};
 use twtrace_core::model::destination::{Destination, DestinationRow};
 use twtrace_core::model::host::Host;
-use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::pairs::{PairCounts, PairSums};
 use twtrace_core::model::report::{Exact, LostRow, MissRow};
 use twtrace_core::model::residence::Residence;
@@ -206,8 +206,8 @@ impl Rows<'_> {
                 netns_names: Vec::new(),
                 lost: Vec::new(),
                 recursion_misses: misses,
-                before: Looks::new(),
-                after: Looks::new(),
+                before: NamespaceSamples::new(),
+                after: NamespaceSamples::new(),
                 events: Vec::new(),
                 events_left_out,
                 findings: Vec::new(),

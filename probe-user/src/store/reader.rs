@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension};
 use twtrace_core::event::{Moment, Process, Timestamp};
 use twtrace_core::model::host::Host;
-use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::namespace::NamespaceSamples;
 
 use super::columns::{Cells, integer};
 use super::database;
@@ -99,7 +99,7 @@ impl Reader {
     }
 
     /// Settings and counters of namespaces when an interval began; empty if they are not known.
-    pub fn looks_before(&self, place: &Place) -> Result<Looks, StoreError> {
+    pub fn looks_before(&self, place: &Place) -> Result<NamespaceSamples, StoreError> {
         let own = self.said(self.read_looks("looks_before", place.id))?;
         if !own.is_empty() {
             return Ok(own);
@@ -118,7 +118,7 @@ impl Reader {
     }
 
     /// The same when it ended.
-    pub fn looks_after(&self, place: &Place) -> Result<Looks, StoreError> {
+    pub fn looks_after(&self, place: &Place) -> Result<NamespaceSamples, StoreError> {
         self.said(self.read_looks("looks_after", place.id))
     }
 
@@ -182,7 +182,7 @@ impl Reader {
         places.collect()
     }
 
-    fn read_looks(&self, column: &str, id: i64) -> rusqlite::Result<Looks> {
+    fn read_looks(&self, column: &str, id: i64) -> rusqlite::Result<NamespaceSamples> {
         let sql = format!("SELECT {column} FROM interval WHERE id = ?");
         let blob: Option<Option<Vec<u8>>> = self
             .connection
@@ -190,11 +190,11 @@ impl Reader {
             .query_row([id], |row| row.get(0))
             .optional()?;
         let Some(blob) = blob.flatten() else {
-            return Ok(Looks::new());
+            return Ok(NamespaceSamples::new());
         };
-        let read = || -> Result<Looks, Box<dyn std::error::Error + Send + Sync>> {
+        let read = || -> Result<NamespaceSamples, Box<dyn std::error::Error + Send + Sync>> {
             let json = zstd::bulk::decompress(&blob, MAX_LOOKS)?;
-            Ok(namespaces::looks(serde_json::from_slice(&json)?))
+            Ok(namespaces::samples(serde_json::from_slice(&json)?))
         };
         read().map_err(|error| {
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, error)

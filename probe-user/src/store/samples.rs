@@ -14,7 +14,7 @@ use twtrace_core::model::close_wait::CloseWaitRow;
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::host::Host;
 use twtrace_core::model::memory::CacheRow;
-use twtrace_core::model::namespace::{Look, samples::defaults};
+use twtrace_core::model::namespace::{NamespaceSample, samples::defaults};
 use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 use twtrace_core::model::notable::Notable;
 use twtrace_core::model::report::{MissRow, UnscannedRow};
@@ -108,12 +108,12 @@ pub fn with_clock(minute: u64, off_ns: i64) -> Interval {
         program: "state".into(),
         count: 1,
     }]);
-    let look = Look {
+    let sample = NamespaceSample {
         path: None,
         state: Ok(defaults()),
     };
-    interval.before = BTreeMap::from([(7, look.clone())]);
-    interval.after = BTreeMap::from([(7, look)]);
+    interval.before = BTreeMap::from([(7, sample.clone())]);
+    interval.after = BTreeMap::from([(7, sample)]);
     interval.findings = vec![Finding {
         id: "budget_full",
         severity: Severity::Critical,

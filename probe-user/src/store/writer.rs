@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use twtrace_core::event::Timestamp;
 use twtrace_core::model::budget::row::OtherBudgets;
 use twtrace_core::model::memory::CacheRow;
-use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::report::UnscannedRow;
 use twtrace_wire::Side;
 
@@ -239,12 +239,12 @@ fn insert_interval(
 }
 
 /// Settings and counters of namespaces; `None` if none are known.
-fn compressed(looks: &Looks) -> rusqlite::Result<Option<Vec<u8>>> {
-    if looks.is_empty() {
+fn compressed(samples: &NamespaceSamples) -> rusqlite::Result<Option<Vec<u8>>> {
+    if samples.is_empty() {
         return Ok(None);
     }
     let compress = || -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-        let json = serde_json::to_vec(&namespaces::body(looks))?;
+        let json = serde_json::to_vec(&namespaces::body(samples))?;
         Ok(zstd::bulk::compress(&json, LEVEL)?)
     };
     compress()

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use twtrace_wire::Side;
 
 use crate::filter::Filter;
-use crate::model::namespace::{Looks, State};
+use crate::model::namespace::{NamespaceSamples, NamespaceState};
 use crate::model::pairs::{PairCounts, PairRow, Pairs};
 use crate::model::report::Report;
 
@@ -29,9 +29,9 @@ pub struct Namespace {
     /// A file that stands for it; `None` for twtrace's own.
     pub path: Option<PathBuf>,
     /// At the start; `None` where it was not known.
-    pub before: Option<State>,
+    pub before: Option<NamespaceState>,
     /// At the end.
-    pub now: State,
+    pub now: NamespaceState,
 }
 
 impl Facts {
@@ -40,7 +40,7 @@ impl Facts {
     pub fn new(
         report: Report,
         pairs: &Pairs,
-        (mut before, after): (Looks, Looks),
+        (mut before, after): (NamespaceSamples, NamespaceSamples),
         filter: &Filter,
     ) -> Self {
         let mut facts = Self {
@@ -52,12 +52,12 @@ impl Facts {
         let shown = after
             .into_iter()
             .filter(|(netns, _)| filter.shows_netns(*netns));
-        for (netns, look) in shown {
-            let before = before.remove(&netns).and_then(|look| look.state.ok());
-            match look.state {
+        for (netns, sample) in shown {
+            let before = before.remove(&netns).and_then(|sample| sample.state.ok());
+            match sample.state {
                 Ok(now) => {
                     let namespace = Namespace {
-                        path: look.path,
+                        path: sample.path,
                         before,
                         now,
                     };
@@ -75,7 +75,7 @@ impl Facts {
     }
 
     /// The settings of a namespace at the end.
-    pub fn state(&self, netns: u32) -> Option<&State> {
+    pub fn state(&self, netns: u32) -> Option<&NamespaceState> {
         self.namespaces.get(&netns).map(|namespace| &namespace.now)
     }
 
@@ -116,7 +116,7 @@ impl Facts {
     /// The state of the only namespace.
     #[cfg(any(test, feature = "samples"))]
     #[allow(clippy::unwrap_used, reason = "only tests call it")]
-    pub fn state_mut(&mut self) -> &mut State {
+    pub fn state_mut(&mut self) -> &mut NamespaceState {
         &mut self.namespaces.values_mut().next().unwrap().now
     }
 }
@@ -125,24 +125,25 @@ impl Facts {
 mod tests {
     use super::super::samples;
     use super::*;
-    use crate::model::namespace::Look;
+    use crate::model::namespace::NamespaceSample;
 
     #[test]
     fn namespaces_that_the_filter_hides_are_not_judged() {
         let healthy = samples::healthy();
         let state = &healthy.namespaces.values().next().unwrap().now;
-        let looks = || -> Looks {
+        let samples = || -> NamespaceSamples {
             let states = [
                 (1, Ok(state.clone())),
                 (2, Ok(state.clone())),
                 (3, Err("gone".to_owned())),
             ];
-            let looks = states.map(|(netns, state)| (netns, Look { path: None, state }));
-            looks.into()
+            let samples =
+                states.map(|(netns, state)| (netns, NamespaceSample { path: None, state }));
+            samples.into()
         };
         let facts = |filter: &Filter| {
             let report = samples::healthy().report;
-            Facts::new(report, &Pairs::default(), (looks(), looks()), filter)
+            Facts::new(report, &Pairs::default(), (samples(), samples()), filter)
         };
         let all = facts(&Filter::default());
         assert_eq!((all.namespaces.len(), all.unknown.len()), (2, 1));

@@ -132,7 +132,7 @@ fields! {
 }
 
 impl TimeWait {
-    fn tell(&self, details: &mut Details) {
+    fn describe(&self, details: &mut Details) {
         if let Some(state) = self.state {
             details.add(format_args!("{}", state.word()));
         }
@@ -149,7 +149,7 @@ impl TimeWait {
 }
 
 impl TimeWaitEnd {
-    fn tell(&self, details: &mut Details) {
+    fn describe(&self, details: &mut Details) {
         details.add(format_args!("{}", self.cause.word()));
         if self.inferred {
             details.add(format_args!("inferred"));
@@ -163,7 +163,7 @@ impl TimeWaitEnd {
 }
 
 impl Reset {
-    fn tell(&self, details: &mut Details) {
+    fn describe(&self, details: &mut Details) {
         details.add(format_args!(
             "{} {}",
             self.direction.word(),
@@ -188,7 +188,7 @@ impl Reset {
 }
 
 impl Abort {
-    fn tell(&self, details: &mut Details) {
+    fn describe(&self, details: &mut Details) {
         details.add(format_args!("{}", self.reason.word()));
         if let Some(state) = self.state {
             details.add(format_args!("in {}", state.word()));
@@ -200,7 +200,7 @@ impl Abort {
 }
 
 impl PortAlloc {
-    fn tell(&self, details: &mut Details) {
+    fn describe(&self, details: &mut Details) {
         details.add(format_args!("{} {}", self.op.word(), self.result));
         match self.requested {
             0 => details.add(format_args!("any port")),

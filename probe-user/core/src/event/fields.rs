@@ -263,7 +263,7 @@ macro_rules! facts {
             /// What the column DETAILS of `trace` says of it.
             pub fn details(&self) -> Details {
                 let mut details = Details::default();
-                match self { $(Self::$facts(facts) => facts.tell(&mut details),)+ }
+                match self { $(Self::$facts(facts) => facts.describe(&mut details),)+ }
                 details
             }
 

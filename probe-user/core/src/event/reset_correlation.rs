@@ -229,10 +229,10 @@ mod tests {
         reset_correlation.push(acceptor.clone());
         // Once.
         reset_correlation.push(acceptor);
-        let told: Vec<Event> = reset_correlation.release(5).collect();
-        assert_eq!(told.len(), 1);
+        let released: Vec<Event> = reset_correlation.release(5).collect();
+        assert_eq!(released.len(), 1);
         let pid = |process: &Option<_>| process.as_ref().map(|it: &Process| it.key);
-        assert_eq!(pid(&told[0].process), pid(&samples::reset().process));
+        assert_eq!(pid(&released[0].process), pid(&samples::reset().process));
     }
 
     #[test]
@@ -240,8 +240,8 @@ mod tests {
         let mut reset_correlation = ResetCorrelation::default();
         reset_correlation.push(unaccepted(2));
         assert!(times(reset_correlation.release(1 + ACCEPT_WAIT_NS)).is_empty());
-        let told: Vec<Event> = reset_correlation.release(2 + ACCEPT_WAIT_NS).collect();
-        assert!(told.len() == 1 && told[0].process.is_none());
+        let released: Vec<Event> = reset_correlation.release(2 + ACCEPT_WAIT_NS).collect();
+        assert!(released.len() == 1 && released[0].process.is_none());
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl End<'_> {
 
 /// What was found in one namespace.
 #[derive(Clone, Copy, Debug)]
-pub struct Look<'a> {
+pub struct SocketDump<'a> {
     /// Its sockets.
     pub sockets: &'a [Row],
     /// How long a TIME_WAIT lives there, nanoseconds.
@@ -230,10 +230,10 @@ impl InferredEnds {
     }
 
     /// Puts right what is presumed of a namespace, by a look at it. Returns the ends that it shows.
-    pub fn correct(&mut self, netns: u32, look: Look<'_>, clocks: Clocks) -> Vec<Event> {
-        let asked_ns = look.asked_ns;
-        self.learn_length(netns, look.time_wait_ns);
-        let by_ends: HashMap<(SocketAddr, SocketAddr), &Row> = look
+    pub fn correct(&mut self, netns: u32, dump: SocketDump<'_>, clocks: Clocks) -> Vec<Event> {
+        let asked_ns = dump.asked_ns;
+        self.learn_length(netns, dump.time_wait_ns);
+        let by_ends: HashMap<(SocketAddr, SocketAddr), &Row> = dump
             .sockets
             .iter()
             .map(|row| ((row.local, row.remote), row))
@@ -251,7 +251,7 @@ impl InferredEnds {
                     ends.extend(self.end(tuple, End::before(cause, asked_ns), clocks));
                 }
                 None => {
-                    let due_ns = self.entries[&tuple].due_ns(look.fin_timeout_ns);
+                    let due_ns = self.entries[&tuple].due_ns(dump.fin_timeout_ns);
                     let end = if due_ns <= asked_ns.saturating_add(LATE_NS) {
                         End::at(EndCause::Expired, due_ns.min(asked_ns))
                     } else {

@@ -37,7 +37,7 @@ fn row(event: &Event, state: TcpState, timer: Timer, left_s: u64) -> Row {
 }
 
 /// Cause, age in seconds, time told in seconds, and who reused it.
-fn told(end: &Event) -> (EndCause, Option<u64>, u64, Option<u32>) {
+fn cause_and_times(end: &Event) -> (EndCause, Option<u64>, u64, Option<u32>) {
     let Facts::TimeWaitEnd(facts) = &end.facts else {
         panic!("not an end: {end:?}");
     };
@@ -58,14 +58,14 @@ fn with_one() -> (InferredEnds, Event) {
     (inferred_ends, event)
 }
 
-fn look(inferred_ends: &mut InferredEnds, sockets: &[Row], at_s: u64) -> Vec<Event> {
-    let look = Look {
+fn dump(inferred_ends: &mut InferredEnds, sockets: &[Row], at_s: u64) -> Vec<Event> {
+    let dump = SocketDump {
         time_wait_ns: TIME_WAIT_NS,
         sockets,
         fin_timeout_ns: Some(60 * SECOND_NS),
         asked_ns: at_s * SECOND_NS,
     };
-    inferred_ends.correct(NETNS, look, clocks())
+    inferred_ends.correct(NETNS, dump, clocks())
 }
 
 const NETNS: u32 = 4_026_531_840;
@@ -75,7 +75,10 @@ fn without_news_it_lives_for_a_minute() {
     let (mut inferred_ends, event) = with_one();
     assert!(inferred_ends.expired(159 * SECOND_NS, clocks()).is_empty());
     let ends = inferred_ends.expired(163 * SECOND_NS, clocks());
-    assert_eq!(told(&ends[0]), (EndCause::Expired, Some(60), 160, None));
+    assert_eq!(
+        cause_and_times(&ends[0]),
+        (EndCause::Expired, Some(60), 160, None)
+    );
     assert!(
         ends[0]
             .process
@@ -93,7 +96,7 @@ fn another_connection_of_the_tuple_took_it() {
     next.opener = Some(samples::process(9, "next"));
     let end = inferred_ends.note(&next, clocks()).unwrap();
     assert_eq!(
-        told(&end),
+        cause_and_times(&end),
         (EndCause::ReusedByConnect, Some(7), 107, Some(9))
     );
     // The next one has a life of its own, and the time of the first is void.
@@ -104,8 +107,8 @@ fn another_connection_of_the_tuple_took_it() {
     let mut next = birth(110);
     next.side = Side::Server;
     let end = inferred_ends.note(&next, clocks()).unwrap();
-    assert_eq!(told(&end).0, EndCause::ReopenedBySyn);
-    assert_eq!(told(&end).3, None);
+    assert_eq!(cause_and_times(&end).0, EndCause::ReopenedBySyn);
+    assert_eq!(cause_and_times(&end).3, None);
 }
 
 #[test]
@@ -122,21 +125,27 @@ fn a_reset_of_the_old_connection_is_no_end_and_an_answer_to_data_is() {
         facts.reason = ResetReason::DataAfterClose;
     }
     let end = inferred_ends.note(&reset, clocks()).unwrap();
-    assert_eq!(told(&end), (EndCause::Killed, Some(1), 101, None));
+    assert_eq!(
+        cause_and_times(&end),
+        (EndCause::Killed, Some(1), 101, None)
+    );
 }
 
 #[test]
 fn a_dump_puts_right_when_it_will_end() {
     let (mut inferred_ends, event) = with_one();
     let waiting = row(&event, TcpState::FinWait2, Timer::TimeWait, 30);
-    assert!(look(&mut inferred_ends, &[waiting], 120).is_empty());
+    assert!(dump(&mut inferred_ends, &[waiting], 120).is_empty());
     // Its minute may have begun anew.
     assert!(inferred_ends.expired(200 * SECOND_NS, clocks()).is_empty());
     let promoted = row(&event, TcpState::TimeWait, Timer::TimeWait, 50);
-    assert!(look(&mut inferred_ends, &[promoted], 150).is_empty());
+    assert!(dump(&mut inferred_ends, &[promoted], 150).is_empty());
     assert!(inferred_ends.expired(199 * SECOND_NS, clocks()).is_empty());
     let ends = inferred_ends.expired(200 * SECOND_NS, clocks());
-    assert_eq!(told(&ends[0]), (EndCause::Expired, Some(100), 200, None));
+    assert_eq!(
+        cause_and_times(&ends[0]),
+        (EndCause::Expired, Some(100), 200, None)
+    );
 }
 
 #[test]
@@ -144,22 +153,34 @@ fn a_dump_shows_what_ended_early() {
     let (mut inferred_ends, event) = with_one();
     assert_eq!(inferred_ends.namespaces(), [NETNS]);
     // Of before its birth: says nothing.
-    assert!(look(&mut inferred_ends, &[], 99).is_empty());
-    let ends = look(&mut inferred_ends, &[], 120);
-    assert_eq!(told(&ends[0]), (EndCause::Killed, None, 120, None));
+    assert!(dump(&mut inferred_ends, &[], 99).is_empty());
+    let ends = dump(&mut inferred_ends, &[], 120);
+    assert_eq!(
+        cause_and_times(&ends[0]),
+        (EndCause::Killed, None, 120, None)
+    );
 
     let (mut inferred_ends, _) = with_one();
-    let ends = look(&mut inferred_ends, &[], 159);
-    assert_eq!(told(&ends[0]), (EndCause::Expired, Some(59), 159, None));
+    let ends = dump(&mut inferred_ends, &[], 159);
+    assert_eq!(
+        cause_and_times(&ends[0]),
+        (EndCause::Expired, Some(59), 159, None)
+    );
 
     let (mut inferred_ends, _) = with_one();
     let open = row(&event, TcpState::Established, Timer::Off, 0);
-    let ends = look(&mut inferred_ends, &[open], 120);
-    assert_eq!(told(&ends[0]), (EndCause::ReusedByConnect, None, 120, None));
+    let ends = dump(&mut inferred_ends, &[open], 120);
+    assert_eq!(
+        cause_and_times(&ends[0]),
+        (EndCause::ReusedByConnect, None, 120, None)
+    );
 
     let (mut inferred_ends, _) = with_one();
     let ends = inferred_ends.purge(NETNS, 130 * SECOND_NS, clocks());
-    assert_eq!(told(&ends[0]), (EndCause::Purged, None, 130, None));
+    assert_eq!(
+        cause_and_times(&ends[0]),
+        (EndCause::Purged, None, 130, None)
+    );
     assert!(inferred_ends.namespaces().is_empty());
 }
 
@@ -188,37 +209,46 @@ fn a_search_for_a_port_that_finds_one_has_taken_it() {
     }
     let end = inferred_ends.note(&search, clocks()).unwrap();
     assert_eq!(
-        told(&end),
+        cause_and_times(&end),
         (EndCause::ReusedByConnect, Some(5), 105, Some(5))
     );
 }
 
 #[test]
 fn where_a_setting_says_so_it_lives_for_another_time() {
-    let look = |inferred_ends: &mut InferredEnds, time_wait_s, at_s, sockets: &[Row]| {
-        let look = Look {
+    let dump = |inferred_ends: &mut InferredEnds, time_wait_s, at_s, sockets: &[Row]| {
+        let dump = SocketDump {
             time_wait_ns: time_wait_s * SECOND_NS,
             sockets,
             fin_timeout_ns: Some(60 * SECOND_NS),
             asked_ns: at_s * SECOND_NS,
         };
-        inferred_ends.correct(NETNS, look, clocks())
+        inferred_ends.correct(NETNS, dump, clocks())
     };
     let (mut inferred_ends, _) = with_one();
-    let ends = look(&mut inferred_ends, 5, 107, &[]);
-    assert_eq!(told(&ends[0]), (EndCause::Expired, Some(5), 105, None));
+    let ends = dump(&mut inferred_ends, 5, 107, &[]);
+    assert_eq!(
+        cause_and_times(&ends[0]),
+        (EndCause::Expired, Some(5), 105, None)
+    );
     // From then on it is known when the next one is born.
     assert!(inferred_ends.note(&birth(110), clocks()).is_none());
     assert!(inferred_ends.expired(114 * SECOND_NS, clocks()).is_empty());
     let ends = inferred_ends.expired(115 * SECOND_NS, clocks());
-    assert_eq!(told(&ends[0]), (EndCause::Expired, Some(5), 115, None));
+    assert_eq!(
+        cause_and_times(&ends[0]),
+        (EndCause::Expired, Some(5), 115, None)
+    );
     // Put back, and lengthened, with one alive that no dump has shown.
     assert!(inferred_ends.note(&birth(120), clocks()).is_none());
-    assert!(look(&mut inferred_ends, 600, 120, &[]).is_empty());
+    assert!(dump(&mut inferred_ends, 600, 120, &[]).is_empty());
     assert!(inferred_ends.expired(719 * SECOND_NS, clocks()).is_empty());
     let ends = inferred_ends.expired(720 * SECOND_NS, clocks());
-    assert_eq!(told(&ends[0]), (EndCause::Expired, Some(600), 720, None));
-    assert!(look(&mut inferred_ends, 60, 721, &[]).is_empty());
+    assert_eq!(
+        cause_and_times(&ends[0]),
+        (EndCause::Expired, Some(600), 720, None)
+    );
+    assert!(dump(&mut inferred_ends, 60, 721, &[]).is_empty());
     assert!(inferred_ends.note(&birth(730), clocks()).is_none());
     assert_eq!(inferred_ends.expired(790 * SECOND_NS, clocks()).len(), 1);
 }
@@ -226,12 +256,15 @@ fn where_a_setting_says_so_it_lives_for_another_time() {
 #[test]
 fn the_wait_for_the_peers_fin_may_be_shorter() {
     let (mut inferred_ends, _) = with_one();
-    let look = Look {
+    let dump = SocketDump {
         time_wait_ns: TIME_WAIT_NS,
         sockets: &[],
         fin_timeout_ns: Some(5 * SECOND_NS),
         asked_ns: 107 * SECOND_NS,
     };
-    let ends = inferred_ends.correct(NETNS, look, clocks());
-    assert_eq!(told(&ends[0]), (EndCause::Expired, Some(5), 105, None));
+    let ends = inferred_ends.correct(NETNS, dump, clocks());
+    assert_eq!(
+        cause_and_times(&ends[0]),
+        (EndCause::Expired, Some(5), 105, None)
+    );
 }

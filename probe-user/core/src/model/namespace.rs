@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::budget::sysctls::PortSysctls;
 
 /// Every namespace that was looked into, by inode number.
-pub type Looks = BTreeMap<u32, Look>;
+pub type NamespaceSamples = BTreeMap<u32, NamespaceSample>;
 
 /// What one namespace looked like.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct NamespaceSample {
     /// A file that stands for it; `None` for twtrace's own.
     pub path: Option<PathBuf>,
     /// Its settings and counters, or why they are not known.
-    pub state: Result<State, String>,
+    pub state: Result<NamespaceState, String>,
 }
 
 /// Settings and counters. What this kernel does not have is `None`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct State {
+pub struct NamespaceState {
     /// Those that decide about local ports.
     pub ports: PortSysctls,
     /// `tcp_fin_timeout`, seconds.
@@ -60,8 +60,8 @@ pub mod samples {
     use crate::model::budget::sysctls::{REUSE_DELAY_NS, TwReuse};
 
     /// The kernel's defaults.
-    pub fn defaults() -> State {
-        State {
+    pub fn defaults() -> NamespaceState {
+        NamespaceState {
             ports: PortSysctls {
                 range: PortRange {
                     low: 32_768,

@@ -6,13 +6,13 @@ use twtrace_wire::{PortKey, PortTotals, ProcessKey, ProcessTotals};
 
 use super::audit::AuditRow;
 use super::budget::evidence::EvidenceDelta;
-use super::budget::ledger::Looks as SocketLooks;
+use super::budget::ledger::SocketSamples;
 use super::close_wait::Connection;
 use super::memory::CacheRow;
 use super::report::UnscannedRow;
 use super::stacks::StackRow;
 use crate::event::{Moment, Process};
-use crate::model::namespace::Looks as NamespaceLooks;
+use crate::model::namespace::NamespaceSamples;
 use crate::model::netns_name::NetnsName;
 
 /// One observation.
@@ -29,9 +29,9 @@ pub struct Observation {
 pub enum Seen {
     /// Sockets and settings that decide about local ports, of every namespace. Made when tracing begins, now and
     /// then, and when it ends.
-    Sockets(SocketLooks),
+    Sockets(SocketSamples),
     /// Settings and counters of every namespace; likewise.
-    Namespaces(NamespaceLooks),
+    Namespaces(NamespaceSamples),
     /// Names of namespaces; likewise.
     Names(Vec<NetnsName>),
     /// Connections that the peer has closed and their process has not.

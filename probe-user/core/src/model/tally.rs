@@ -21,7 +21,7 @@ use crate::event::{Event, Lost, LostBy, Moment, Process};
 use crate::filter::Filter;
 use crate::hooks::{Choice, sees_ends};
 use crate::model::host::Host;
-use crate::model::namespace::Looks;
+use crate::model::namespace::NamespaceSamples;
 use crate::model::netns_name::NetnsName;
 
 /// How tracing began.
@@ -47,7 +47,7 @@ pub struct Tally {
     /// Rates of budgets count from the look before the latest.
     has_recent_rates: bool,
     /// Settings and counters at the first and at the latest look.
-    namespaces: Option<(Looks, Looks)>,
+    namespaces: Option<(NamespaceSamples, NamespaceSamples)>,
     /// Of namespaces, at any look; and at the latest.
     names: BTreeMap<u32, NetnsName>,
     latest_names: Vec<NetnsName>,
@@ -198,15 +198,15 @@ impl Tally {
     pub fn observe(&mut self, observation: Observation) {
         let Observation { at, seen } = observation;
         match seen {
-            Seen::Sockets(looks) => {
+            Seen::Sockets(samples) => {
                 if self.has_recent_rates {
                     self.ledger.rotate();
                 }
-                self.ledger.look(looks, at.mono_ns);
+                self.ledger.sample(samples, at.mono_ns);
             }
-            Seen::Namespaces(looks) => match &mut self.namespaces {
-                None => self.namespaces = Some((looks.clone(), looks)),
-                Some((_, after)) => *after = looks,
+            Seen::Namespaces(samples) => match &mut self.namespaces {
+                None => self.namespaces = Some((samples.clone(), samples)),
+                Some((_, after)) => *after = samples,
             },
             Seen::Names(names) => self.name(names),
             Seen::CloseWait(close_wait) => self.close_wait = close_wait,
@@ -318,7 +318,7 @@ impl Tally {
     }
 
     /// Settings and counters at the first look and at the latest; empty where nobody looked.
-    pub fn namespaces(&self) -> (Looks, Looks) {
+    pub fn namespaces(&self) -> (NamespaceSamples, NamespaceSamples) {
         self.namespaces.clone().unwrap_or_default()
     }
 

@@ -37,11 +37,11 @@ pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<
     // Counters start again when the host boots.
     let first = places.iter().find(|place| place.boot_id == last.boot_id);
     let before = reader.looks_before(first.unwrap_or(last))?;
-    let looks = (before, reader.looks_after(last)?);
+    let samples = (before, reader.looks_after(last)?);
     Ok(Gathered {
         summaries: vec![Summary::Stored {
             merged: Box::new(merged),
-            looks,
+            samples,
         }],
         command_exit_code: None,
         outcome: Ok(()),

@@ -40,7 +40,7 @@ pub struct Order<'a> {
     /// What to sample when tracing begins and ends.
     pub wants: Wants,
     /// How often to sample in between, and to report the audit; `None`: not at all.
-    pub look_interval: Option<Duration>,
+    pub sample_interval: Option<Duration>,
     /// Maximum number of different user stacks; `None`: none.
     pub max_stacks: Option<u32>,
     /// Capabilities to keep once tracing has begun.
@@ -61,7 +61,7 @@ pub struct Live {
     /// Options that the probes were attached with.
     pub probing: ProbeOptions,
     observer: Observer,
-    look_interval: Option<Duration>,
+    sample_interval: Option<Duration>,
     launch: Option<Launch>,
     /// `None` if stacks are not requested.
     stacks: Option<Stacks>,
@@ -110,7 +110,7 @@ impl Live {
             filter,
             probing,
             observer,
-            look_interval: order.look_interval,
+            sample_interval: order.sample_interval,
             launch,
             stacks: order.max_stacks.map(|_| Stacks::default()),
             keep: order.keep,
@@ -123,7 +123,7 @@ impl Live {
     /// # Errors
     /// If the sink refuses, the kernel refuses a map or a clock, or the command can't be run.
     pub fn begin(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        tell(sink, self.observer.look(&self.session)?)?;
+        forward(sink, self.observer.sample(&self.session)?)?;
         if let Some(launch) = self.launch.take() {
             self.stop.launch(&mut self.session, &launch)?;
         }
@@ -155,22 +155,22 @@ impl Live {
         self.drain(sink)?;
         if let Some(stacks) = &mut self.stacks {
             // Without delay: the process may be short-lived.
-            stacks.look(self.session.attached())?;
+            stacks.resolve_if_due(self.session.attached())?;
         }
         self.observer.keep_up(&self.session)?;
-        if let Some(interval) = self.look_interval
-            && self.observer.is_look_due(interval)
+        if let Some(interval) = self.sample_interval
+            && self.observer.is_sample_due(interval)
         {
-            self.look(sink)?;
+            self.sample(sink)?;
         }
         Ok(())
     }
 
     /// Samples everything, including the audit.
-    pub fn look(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        tell(sink, self.observer.look(&self.session)?)?;
-        tell(sink, self.observer.look_at_tables(&mut self.session)?)?;
-        tell(sink, [self.observer.audit_now(&self.session)?])?;
+    pub fn sample(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        forward(sink, self.observer.sample(&self.session)?)?;
+        forward(sink, self.observer.sample_tables(&mut self.session)?)?;
+        forward(sink, [self.observer.audit_now(&self.session)?])?;
         if self.is_service {
             self.observer.forget_gone(&mut self.session)?;
         }
@@ -196,8 +196,8 @@ impl Live {
         } else {
             observer::totals(&mut self.session)?
         };
-        tell(sink, observer::family(&mut self.session)?)?;
-        tell(sink, [totals])
+        forward(sink, observer::family(&mut self.session)?)?;
+        forward(sink, [totals])
     }
 
     /// Applies another filter from here on.
@@ -208,7 +208,7 @@ impl Live {
 
     /// Takes the last sample, and passes on everything that is left.
     pub async fn finish(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        tell(sink, self.observer.look(&self.session)?)?;
+        forward(sink, self.observer.sample(&self.session)?)?;
         self.observer.begin_audit(&self.session)?;
         self.observer.audit_step(&self.session)?;
         self.settle(sink).await?;
@@ -218,15 +218,15 @@ impl Live {
             .finish(&mut Tee(&mut self.observer, &mut *sink))?;
         let end = self.session.now()?;
         if let Some(stacks) = &mut self.stacks {
-            tell(sink, [observer::stacks(&mut self.session, stacks, end)?])?;
+            forward(sink, [observer::stacks(&mut self.session, stacks, end)?])?;
         }
-        tell(sink, [self.observer.audit(&self.session, &seen, end)])?;
-        tell(sink, self.observer.look_at_tables(&mut self.session)?)?;
+        forward(sink, [self.observer.audit(&self.session, &seen, end)])?;
+        forward(sink, self.observer.sample_tables(&mut self.session)?)?;
         let last = Observation {
             at: end,
             seen: Seen::End,
         };
-        tell(sink, [last])
+        forward(sink, [last])
     }
 
     /// Reads the audit's counters until they no longer change, up to [`READINGS`] times.
@@ -246,7 +246,7 @@ impl Live {
     }
 }
 
-fn tell(sink: &mut dyn Sink, observations: impl IntoIterator<Item = Observation>) -> Result<()> {
+fn forward(sink: &mut dyn Sink, observations: impl IntoIterator<Item = Observation>) -> Result<()> {
     observations
         .into_iter()
         .try_for_each(|observation| sink.observed(Cow::Owned(observation)))

@@ -10,7 +10,7 @@ use twtrace_core::model::tally::Tally;
 use super::live::{Live, Order};
 use super::summary::{Gathered, Summary};
 use crate::cli::BoundsArgs;
-use crate::command::keep::{Keeper, LOOK_INTERVAL};
+use crate::command::keep::{Keeper, SAMPLE_INTERVAL};
 use crate::command::notice;
 use crate::command::start_line::StartLine;
 use crate::privilege::Keep;
@@ -45,7 +45,7 @@ impl Measurement<'_> {
             // Everything that a later view of the recording may need.
             Some(_) => Order {
                 wants: Wants::ALL,
-                look_interval: Some(LOOK_INTERVAL),
+                sample_interval: Some(SAMPLE_INTERVAL),
                 keep: Keep::NamingAndWriting,
                 ..order
             },

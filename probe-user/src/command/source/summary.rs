@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use twtrace_core::doctor::diagnosis::Diagnosis;
-use twtrace_core::model::namespace::Looks;
+use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::report::Report;
 use twtrace_core::model::tally::Tally;
 use twtrace_core::model::timeline::Timeline;
@@ -29,7 +29,7 @@ pub enum Summary {
     Stored {
         merged: Box<Merged>,
         /// Settings and counters of namespaces at the beginning and at the end.
-        looks: (Looks, Looks),
+        samples: (NamespaceSamples, NamespaceSamples),
     },
 }
 
@@ -61,7 +61,7 @@ impl Summary {
     pub fn diagnosis(&self, report: Report) -> Diagnosis {
         match self {
             Self::Counted(tally) => Diagnosis::of(tally, report),
-            Self::Stored { merged, looks } => merged.diagnosis(report, looks.clone()),
+            Self::Stored { merged, samples } => merged.diagnosis(report, samples.clone()),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::session::sink::{Sink, Tee};
 /// Between two samples.
 const SAMPLE: Duration = Duration::from_secs(1);
 /// Between two samples of the kernel's sockets and settings.
-const LOOK: Duration = Duration::from_secs(5);
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Attached probes, and what they have reported so far.
 pub struct Watch {
@@ -40,7 +40,7 @@ impl Watch {
             filter: &args.filter,
             probing: &args.probing,
             wants: Wants::ALL,
-            look_interval: Some(LOOK),
+            sample_interval: Some(SAMPLE_INTERVAL),
             max_stacks: None,
             is_service: false,
             keep: Keep::Naming,

@@ -7,7 +7,7 @@ use twtrace_core::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use twtrace_core::model::memory::{CacheRow, Memory};
 use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::series::Series;
-use twtrace_core::model::series::looked::{Holder, NamespaceRow};
+use twtrace_core::model::series::gauges::{Holder, NamespaceRow};
 use twtrace_core::model::series::owner::printable;
 
 use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
@@ -16,7 +16,7 @@ use super::page::{Labels, Page, Samples};
 
 /// Budgets of local ports.
 pub fn budgets(page: &mut Page, series: &Series) {
-    let budgets = &series.looked().budgets;
+    let budgets = &series.gauges().budgets;
     // Ranges that sockets have of their own may come to the same.
     let mut told = BTreeSet::new();
     let rows: Vec<(Labels, &BudgetRow)> = budgets
@@ -58,16 +58,16 @@ pub fn budgets(page: &mut Page, series: &Series) {
 
 /// TIME_WAIT sockets and limits of namespaces.
 pub fn namespaces(page: &mut Page, series: &Series) {
-    let looked = series.looked();
-    let told: BTreeSet<u32> = looked
+    let gauges = series.gauges();
+    let told: BTreeSet<u32> = gauges
         .namespaces
         .iter()
         .map(|row| row.netns)
-        .chain(looked.budgets.rows.iter().map(|row| row.netns))
-        .chain(looked.audit.rows.iter().map(|row| row.netns))
+        .chain(gauges.budgets.rows.iter().map(|row| row.netns))
+        .chain(gauges.audit.rows.iter().map(|row| row.netns))
         .collect();
     let mut names = page.family(&families::NETNS);
-    for NetnsName { netns, after, name } in &looked.names {
+    for NetnsName { netns, after, name } in &gauges.names {
         if told.contains(netns) {
             let labels = of_netns(*netns)
                 .with("name", &printable(name))
@@ -75,22 +75,22 @@ pub fn namespaces(page: &mut Page, series: &Series) {
             names.add(&labels, 1);
         }
     }
-    if let Some(time_waits) = looked.time_waits {
+    if let Some(time_waits) = gauges.time_waits {
         page.family(&families::SOCKETS).only(time_waits);
     }
     let mut gauge = |family: &'static Family, number: fn(&NamespaceRow) -> Option<u64>| {
         let mut samples = page.family(family);
-        for row in &looked.namespaces {
+        for row in &gauges.namespaces {
             known(&mut samples, &of_netns(row.netns), number(row));
         }
     };
     gauge(&families::NETNS_SOCKETS, |row| row.time_waits);
     gauge(&families::NETNS_LIMIT, |row| row.max_tw_buckets);
     page.family(&families::NETNS_UNSEEN)
-        .only(looked.unseen_namespaces);
+        .only(gauges.unseen_namespaces);
     let mut gauge = |family: &'static Family, number: fn(&NamespaceRow) -> Option<u64>| {
         let mut samples = page.family(family);
-        for row in &looked.namespaces {
+        for row in &gauges.namespaces {
             known(&mut samples, &of_netns(row.netns), number(row));
         }
     };
@@ -100,7 +100,7 @@ pub fn namespaces(page: &mut Page, series: &Series) {
 
 /// Connections that the peer has closed.
 pub fn close_wait(page: &mut Page, series: &Series) {
-    let holdings = series.looked().close_wait.as_deref().unwrap_or_default();
+    let holdings = series.gauges().close_wait.as_deref().unwrap_or_default();
     let of_holder = |holder: &Holder| match holder {
         Holder::Owner(owner) => of_owner(owner),
         Holder::Nobody(why) => labels(UNATTRIBUTED, why.word()),
@@ -120,7 +120,7 @@ pub fn close_wait(page: &mut Page, series: &Series) {
 
 /// What the kernel's tables take.
 pub fn memory(page: &mut Page, series: &Series) {
-    let caches = &series.looked().caches;
+    let caches = &series.gauges().caches;
     if !caches.is_empty()
         && let Some(bytes) = Memory::of(caches.clone()).time_wait_bytes
     {
@@ -164,7 +164,7 @@ const COMPARED: [(&Family, Compared); 5] = [
 
 /// What was traced against what the kernel counted.
 pub fn audit(page: &mut Page, series: &Series) {
-    let audit = &series.looked().audit;
+    let audit = &series.gauges().audit;
     let mut audited = page.family(&families::AUDITED);
     audited.add(&labels("audited", "true"), audit.audited);
     audited.add(&labels("audited", "false"), audit.unaudited);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use twtrace_core::event::{Lost, LostBy, Moment, Process, Timestamp, samples};
 use twtrace_core::hooks::{Choice, Question, Tier};
 use twtrace_core::model::audit::{AuditRow, Basis};
-use twtrace_core::model::budget::ledger::{Look, Looks as SocketLooks};
+use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::snapshot::Snapshot;
 use twtrace_core::model::budget::snapshot::samples::{live, time_wait};
 use twtrace_core::model::budget::sysctls::samples::narrow;
@@ -121,7 +121,7 @@ fn series() -> Series {
 }
 
 /// Two tuples, one of which will never be full.
-fn sockets() -> SocketLooks {
+fn sockets() -> SocketSamples {
     let sysctls = narrow();
     let sockets = [
         time_wait("10.0.0.1:40000", "10.0.0.2:80", 58),
@@ -130,16 +130,16 @@ fn sockets() -> SocketLooks {
     ];
     let sockets = Snapshot::new(&sockets, sysctls.range, |_| false);
     [
-        (5, Ok(Look { sysctls, sockets })),
+        (5, Ok(SocketSample { sysctls, sockets })),
         (6, Err("gone".to_owned())),
     ]
     .into()
 }
 
 fn seen() -> Vec<Seen> {
-    let look = namespace::Look {
+    let sample = namespace::NamespaceSample {
         path: None,
-        state: Ok(namespace::State {
+        state: Ok(namespace::NamespaceState {
             time_waits: Some(12),
             conntrack: Some(namespace::Conntrack {
                 count: 40,
@@ -194,7 +194,7 @@ fn seen() -> Vec<Seen> {
     vec![
         Seen::Sockets(sockets()),
         Seen::Sockets(sockets()),
-        Seen::Namespaces([(5, look)].into()),
+        Seen::Namespaces([(5, sample)].into()),
         Seen::Names(
             [(5, "shop\n"), (7, "not told of")]
                 .map(|(netns, name)| NetnsName {

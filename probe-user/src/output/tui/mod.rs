@@ -11,12 +11,12 @@ mod history;
 mod keys;
 mod layout;
 mod live;
-mod look;
 mod pane;
 mod rates;
 mod sort;
 mod tail;
 pub mod terminal;
+mod theme;
 mod towards;
 mod view;
 

@@ -150,8 +150,8 @@ pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Resu
         text,
     };
     match &observation.seen {
-        Seen::Sockets(looks) => lines.all(Kind::Sockets, looks.cut()),
-        Seen::Namespaces(looks) => lines.all(Kind::Namespaces, [namespaces::body(looks)]),
+        Seen::Sockets(samples) => lines.all(Kind::Sockets, samples.cut()),
+        Seen::Namespaces(samples) => lines.all(Kind::Namespaces, [namespaces::body(samples)]),
         Seen::Names(names) => lines.all(
             Kind::Names,
             [Names {
@@ -206,7 +206,7 @@ impl Lines<'_> {
 /// Joins the lines of one recording to observations.
 #[derive(Debug, Default)]
 pub struct Assembler {
-    sockets: Pending<twtrace_core::model::budget::ledger::Looks>,
+    sockets: Pending<twtrace_core::model::budget::ledger::SocketSamples>,
     close_wait: Pending<CloseWait>,
     totals: Pending<KernelTotals>,
     stacks: Pending<Vec<StackRow>>,
@@ -284,7 +284,7 @@ impl Assembler {
         let head: Head = serde_json::from_slice(line)?;
         let seen = match head.event {
             Kind::Sockets => self.sockets.take(&head, line)?.map(Seen::Sockets),
-            Kind::Namespaces => Some(Seen::Namespaces(namespaces::looks(body(line)?))),
+            Kind::Namespaces => Some(Seen::Namespaces(namespaces::samples(body(line)?))),
             Kind::Names => Some(Seen::Names(body::<Names>(line)?.names)),
             Kind::CloseWait => self.close_wait.take(&head, line)?.map(Seen::CloseWait),
             Kind::Memory => Some(Seen::Memory(body::<Memory>(line)?.caches)),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use twtrace_core::model::namespace::{Look, Looks, State};
+use twtrace_core::model::namespace::{NamespaceSample, NamespaceSamples, NamespaceState};
 
 #[derive(Serialize, Deserialize)]
 pub struct Body {
@@ -14,35 +14,35 @@ pub struct Body {
 struct Row {
     netns: u32,
     path: Option<PathBuf>,
-    state: Option<State>,
+    state: Option<NamespaceState>,
     /// Why `state` is missing.
     why: Option<String>,
 }
 
-pub fn body(looks: &Looks) -> Body {
-    let rows = looks.iter().map(|(netns, look)| Row {
+pub fn body(samples: &NamespaceSamples) -> Body {
+    let rows = samples.iter().map(|(netns, sample)| Row {
         netns: *netns,
-        path: look
+        path: sample
             .path
             .as_ref()
             .map(|path| path.to_string_lossy().into_owned().into()),
-        state: look.state.as_ref().ok().cloned(),
-        why: look.state.as_ref().err().cloned(),
+        state: sample.state.as_ref().ok().cloned(),
+        why: sample.state.as_ref().err().cloned(),
     });
     Body {
         namespaces: rows.collect(),
     }
 }
 
-pub fn looks(body: Body) -> Looks {
-    let looks = body.namespaces.into_iter().map(|row| {
-        let look = Look {
+pub fn samples(body: Body) -> NamespaceSamples {
+    let samples = body.namespaces.into_iter().map(|row| {
+        let sample = NamespaceSample {
             path: row.path,
             state: row
                 .state
                 .ok_or_else(|| row.why.unwrap_or_else(|| "not known".to_owned())),
         };
-        (row.netns, look)
+        (row.netns, sample)
     });
-    looks.collect()
+    samples.collect()
 }

@@ -4,7 +4,7 @@ use twtrace_core::event::{Process, SocketRange};
 use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::audit::Basis;
 use twtrace_core::model::budget::evidence::{Pool, PoolCounts};
-use twtrace_core::model::budget::ledger::{Look, Looks};
+use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::snapshot::samples::{listener, live, time_wait};
 use twtrace_core::model::budget::snapshot::{Hold, Snapshot, Socket, SocketState};
 use twtrace_core::model::budget::sysctls::samples::narrow;
@@ -80,31 +80,33 @@ fn sockets() {
         narrow().range,
         |_| false,
     );
-    let mut looks = Looks::new();
-    let mut look = Look {
+    let mut samples = SocketSamples::new();
+    let mut sample = SocketSample {
         sysctls: narrow(),
         sockets,
     };
-    looks.insert(7, Ok(look.clone()));
-    let text = goes_there_and_back(Seen::Sockets(looks.clone()));
+    samples.insert(7, Ok(sample.clone()));
+    let text = goes_there_and_back(Seen::Sockets(samples.clone()));
     assert!(!text.contains("of_bind"), "{text}");
     for (ports, written) in [
         (vec![], r#""of_bind":[]"#),
         (vec![40_001], r#""of_bind":[40001]"#),
     ] {
-        look.sockets.set_of_bind(Some(ports.into_iter().collect()));
-        looks.insert(7, Ok(look.clone()));
-        let text = goes_there_and_back(Seen::Sockets(looks.clone()));
+        sample
+            .sockets
+            .set_of_bind(Some(ports.into_iter().collect()));
+        samples.insert(7, Ok(sample.clone()));
+        let text = goes_there_and_back(Seen::Sockets(samples.clone()));
         assert!(text.contains(written), "{text}");
     }
     assert!(
         text.contains(r#""time_wait":[[40002,30000]],"fin_wait2":[[40003,59999]]"#),
         "{text}"
     );
-    let mut gone = Looks::new();
+    let mut gone = SocketSamples::new();
     gone.insert(8, Err("no way in".to_owned()));
     goes_there_and_back(Seen::Sockets(gone));
-    goes_there_and_back(Seen::Sockets(Looks::new()));
+    goes_there_and_back(Seen::Sockets(SocketSamples::new()));
 }
 
 #[test]
@@ -129,25 +131,25 @@ fn many_sockets_take_several_lines_and_all_of_them_count() {
     let mut sysctls = narrow();
     (sysctls.range.low, sysctls.range.high) = (20_000, 60_000);
     let sockets = Snapshot::new(&many, sysctls.range, |_| false);
-    let mut looks = Looks::new();
-    looks.insert(7, Ok(Look { sysctls, sockets }));
-    let text = written(Seen::Sockets(looks));
+    let mut samples = SocketSamples::new();
+    samples.insert(7, Ok(SocketSample { sysctls, sockets }));
+    let text = written(Seen::Sockets(samples));
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.len() > 2);
     let found = read(&text);
     let [
         Observation {
-            seen: Seen::Sockets(looks),
+            seen: Seen::Sockets(samples),
             ..
         },
     ] = &found[..]
     else {
         panic!("{found:?}");
     };
-    let Ok(look) = &looks[&7] else {
-        panic!("{looks:?}");
+    let Ok(sample) = &samples[&7] else {
+        panic!("{samples:?}");
     };
-    let held = look.sockets.held_on("10.0.0.1".parse().unwrap());
+    let held = sample.sockets.held_on("10.0.0.1".parse().unwrap());
     assert_eq!(held.len(), many.len());
     // An observation that lacks a line is left out.
     for missing in 0..lines.len() {
@@ -159,15 +161,15 @@ fn many_sockets_take_several_lines_and_all_of_them_count() {
 
 #[test]
 fn namespaces() {
-    let mut looks = namespace::Looks::new();
-    let look = |path: Option<&str>, state| namespace::Look {
+    let mut samples = namespace::NamespaceSamples::new();
+    let sample = |path: Option<&str>, state| namespace::NamespaceSample {
         path: path.map(Into::into),
         state,
     };
     let state = namespace::samples::defaults();
-    looks.insert(1, look(None, Ok(state)));
-    looks.insert(2, look(Some("/run/netns/x"), Err("gone".to_owned())));
-    goes_there_and_back(Seen::Namespaces(looks));
+    samples.insert(1, sample(None, Ok(state)));
+    samples.insert(2, sample(Some("/run/netns/x"), Err("gone".to_owned())));
+    goes_there_and_back(Seen::Namespaces(samples));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use twtrace_core::model::budget::ledger::{Look, Looks};
+use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::snapshot::{Held, Hold, Snapshot};
 use twtrace_core::model::budget::sysctls::PortSysctls;
 
@@ -46,7 +46,7 @@ struct Tuple {
     fin_wait2: Vec<(u16, u64)>,
 }
 
-impl Parts for Looks {
+impl Parts for SocketSamples {
     type Part = Part;
 
     fn cut(&self) -> Vec<Part> {
@@ -62,7 +62,7 @@ impl Parts for Looks {
                 part.namespaces.push(row);
             }
         };
-        for (netns, look) in self {
+        for (netns, sample) in self {
             let row = |tuples, bound| Row {
                 netns: *netns,
                 sysctls: None,
@@ -71,8 +71,8 @@ impl Parts for Looks {
                 bound,
                 of_bind: None,
             };
-            let look = match look {
-                Ok(look) => look,
+            let sample = match sample {
+                Ok(sample) => sample,
                 Err(why) => {
                     let unknown = Row {
                         why: Some(why.clone()),
@@ -83,9 +83,9 @@ impl Parts for Looks {
                 }
             };
             let of_bind: Option<Vec<u16>> =
-                look.sockets.of_bind().map(|ports| ports.iter().collect());
+                sample.sockets.of_bind().map(|ports| ports.iter().collect());
             let first = Row {
-                sysctls: Some(look.sysctls.clone()),
+                sysctls: Some(sample.sysctls.clone()),
                 of_bind: of_bind.as_ref().map(|_| Vec::new()),
                 ..row(Vec::new(), Vec::new())
             };
@@ -97,11 +97,11 @@ impl Parts for Looks {
                 };
                 push(more, ports.len());
             }
-            for bound in look.sockets.bound().chunks(PORTS_A_LINE) {
+            for bound in sample.sockets.bound().chunks(PORTS_A_LINE) {
                 push(row(Vec::new(), bound.to_vec()), bound.len());
             }
-            for (source, destination) in look.sockets.tuples() {
-                let held = look.sockets.held_by(source, destination);
+            for (source, destination) in sample.sockets.tuples() {
+                let held = sample.sockets.held_by(source, destination);
                 for held in held.chunks(PORTS_A_LINE) {
                     let tuple = Tuple::new(source, destination, held);
                     push(row(vec![tuple], Vec::new()), held.len());
@@ -115,21 +115,21 @@ impl Parts for Looks {
         for row in part.namespaces {
             if let Some(sysctls) = row.sysctls {
                 let sockets = Snapshot::default();
-                self.insert(row.netns, Ok(Look { sysctls, sockets }));
+                self.insert(row.netns, Ok(SocketSample { sysctls, sockets }));
             }
             if let Some(why) = row.why {
                 self.insert(row.netns, Err(why));
             }
-            let Some(Ok(look)) = self.get_mut(&row.netns) else {
+            let Some(Ok(sample)) = self.get_mut(&row.netns) else {
                 continue;
             };
             let tuples = row.tuples.into_iter();
             let tuples = tuples.map(|tuple| ((tuple.source, tuple.destination), tuple.held()));
-            look.sockets.extend(tuples, row.bound);
+            sample.sockets.extend(tuples, row.bound);
             if let Some(ports) = row.of_bind {
-                let mut known = look.sockets.of_bind().cloned().unwrap_or_default();
+                let mut known = sample.sockets.of_bind().cloned().unwrap_or_default();
                 ports.into_iter().for_each(|port| known.insert(port));
-                look.sockets.set_of_bind(Some(known));
+                sample.sockets.set_of_bind(Some(known));
             }
         }
     }

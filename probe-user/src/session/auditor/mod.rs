@@ -12,7 +12,7 @@ use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
 
 use crate::enrich::netns::{self, Identify};
 use crate::enrich::pid_namespace;
-use namespace::{Baseline, Inhabited, Namespace, State, key_among, put_first};
+use namespace::{Baseline, Inhabited, Namespace, ReadingState, key_among, put_first};
 
 /// How often a namespace with new births or RSTs is read, nanoseconds. It may vanish before the end.
 const READ_INTERVAL_NS: u64 = 200_000_000;
@@ -88,19 +88,19 @@ impl Auditor {
         let mut all_settled = true;
         for (netns, namespace) in &mut self.namespaces {
             let before = match namespace.state {
-                State::Settled | State::Unreachable => continue,
+                ReadingState::Settled | ReadingState::Unreachable => continue,
                 // The reading of an earlier round may be too recent to compare with.
-                State::Unread => None,
-                State::Moving => namespace.latest,
+                ReadingState::Unread => None,
+                ReadingState::Moving => namespace.latest,
             };
             namespace.state = match namespace.read(*netns, seen, now_ns, &mut inhabited) {
-                None => State::Unreachable,
+                None => ReadingState::Unreachable,
                 Some(reading) if before.is_some_and(|(before, _)| before == reading) => {
-                    State::Settled
+                    ReadingState::Settled
                 }
-                Some(_) => State::Moving,
+                Some(_) => ReadingState::Moving,
             };
-            all_settled &= namespace.state != State::Moving;
+            all_settled &= namespace.state != ReadingState::Moving;
         }
         all_settled
     }
@@ -198,7 +198,7 @@ impl Auditor {
             self.namespaces.entry(*netns).or_default();
         }
         for namespace in self.namespaces.values_mut() {
-            namespace.state = State::Unread;
+            namespace.state = ReadingState::Unread;
         }
     }
 
@@ -206,8 +206,12 @@ impl Auditor {
     /// whose audit was reported, if tracing runs for weeks. A namespace that took over another's number is audited
     /// from here on.
     pub fn rotate(&mut self, seen: &SeenByNetns) -> Vec<NetnsKey> {
-        let is_lost =
-            |namespace: &Namespace| matches!(namespace.state, State::Unreachable | State::Unread);
+        let is_lost = |namespace: &Namespace| {
+            matches!(
+                namespace.state,
+                ReadingState::Unreachable | ReadingState::Unread
+            )
+        };
         // Read only if it is needed.
         let existing: HashSet<u32> = if self.namespaces.values().any(is_lost) {
             netns::inhabited()
@@ -226,14 +230,22 @@ impl Auditor {
         let read: HashSet<u32> = self
             .namespaces
             .iter()
-            .filter(|(_, namespace)| matches!(namespace.state, State::Settled | State::Moving))
+            .filter(|(_, namespace)| {
+                matches!(
+                    namespace.state,
+                    ReadingState::Settled | ReadingState::Moving
+                )
+            })
             .map(|(key, _)| key.netns)
             .collect();
         self.namespaces.retain(|netns, namespace| {
             if namespace.is_replaced {
                 namespace.audit_from_here();
             }
-            let is_read = matches!(namespace.state, State::Settled | State::Moving);
+            let is_read = matches!(
+                namespace.state,
+                ReadingState::Settled | ReadingState::Moving
+            );
             let is_there =
                 is_read || existing.contains(&netns.netns) && !read.contains(&netns.netns);
             if is_there {
@@ -271,10 +283,12 @@ impl Auditor {
                 let last = match (namespace.state, namespace.latest) {
                     _ if namespace.is_replaced => Last::Replaced { seen },
                     _ if netns.mark == 0 => Last::Unproven { seen },
-                    (State::Settled | State::Moving, Some((reading, _))) => Last::AtEnd {
-                        reading,
-                        uncertainty: namespace.moved + namespace.baseline_moved,
-                    },
+                    (ReadingState::Settled | ReadingState::Moving, Some((reading, _))) => {
+                        Last::AtEnd {
+                            reading,
+                            uncertainty: namespace.moved + namespace.baseline_moved,
+                        }
+                    }
                     _ if self.is_limited => Last::Hidden { seen },
                     (_, latest) => Last::Gone {
                         last: latest.map(|(reading, at)| (reading, now_ns.saturating_sub(at))),

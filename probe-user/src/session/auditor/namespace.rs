@@ -28,7 +28,7 @@ pub struct Namespace {
     pub is_replaced: bool,
     /// What the probes had counted when it was found to be removed.
     pub gone_with: Option<NetnsTotals>,
-    pub state: State,
+    pub state: ReadingState,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +43,7 @@ pub enum Baseline {
 
 /// Within one round of readings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum State {
+pub enum ReadingState {
     /// Not read in this round yet.
     #[default]
     Unread,

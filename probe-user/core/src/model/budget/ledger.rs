@@ -17,7 +17,7 @@ const MAX_BUDGETS: usize = 65_536;
 
 /// One namespace at one moment.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct SocketSample {
     /// Its settings.
     pub sysctls: PortSysctls,
     /// Its sockets.
@@ -25,7 +25,7 @@ pub struct Look {
 }
 
 /// Every namespace that was looked into, by inode number: or why it could not be.
-pub type Looks = HashMap<u32, Result<Look, String>>;
+pub type SocketSamples = HashMap<u32, Result<SocketSample, String>>;
 
 /// What is known about budgets.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Ledger {
     /// A recording has what all events told, also those that its filter hid.
     has_evidence: bool,
     start: Option<(HashMap<u32, Snapshot>, u64)>,
-    end: Option<(Looks, u64)>,
+    end: Option<(SocketSamples, u64)>,
 }
 
 /// What came of it.
@@ -67,17 +67,17 @@ impl Ledger {
 
     /// Takes a look: the first one is what rates count from, the latest what forecasts count from. `mono_ns` is
     /// CLOCK_MONOTONIC.
-    pub fn look(&mut self, looks: Looks, mono_ns: u64) {
+    pub fn sample(&mut self, samples: SocketSamples, mono_ns: u64) {
         match self.start {
-            None => self.start = Some((sockets(looks), mono_ns)),
-            Some(_) => self.end = Some((looks, mono_ns)),
+            None => self.start = Some((sockets(samples), mono_ns)),
+            Some(_) => self.end = Some((samples, mono_ns)),
         }
     }
 
     /// Rates count from the latest look on.
     pub fn rotate(&mut self) {
-        if let Some((looks, mono_ns)) = self.end.take() {
-            self.start = Some((sockets(looks), mono_ns));
+        if let Some((samples, mono_ns)) = self.end.take() {
+            self.start = Some((sockets(samples), mono_ns));
             self.evidence.forget_made();
         }
     }
@@ -94,19 +94,25 @@ impl Ledger {
             return Budgets::default();
         };
         let gone = Err("the namespace is gone".to_owned());
-        let mut looks: HashMap<u32, &Result<Look, String>> =
-            end.iter().map(|(netns, look)| (*netns, look)).collect();
+        let mut samples: HashMap<u32, &Result<SocketSample, String>> =
+            end.iter().map(|(netns, sample)| (*netns, sample)).collect();
         for netns in self.evidence.namespaces() {
-            looks.entry(netns).or_insert(&gone);
+            samples.entry(netns).or_insert(&gone);
         }
         let mut budgets = Budgets::default();
-        for (netns, look) in looks {
-            let why = look.as_ref().err().map_or("", String::as_str);
+        for (netns, sample) in samples {
+            let why = sample.as_ref().err().map_or("", String::as_str);
             let namespace = Namespace {
                 netns,
-                sysctls: look.as_ref().map(|look| &look.sysctls).map_err(|_| why),
+                sysctls: sample
+                    .as_ref()
+                    .map(|sample| &sample.sysctls)
+                    .map_err(|_| why),
                 start: start.get(&netns),
-                end: look.as_ref().map(|look| &look.sockets).map_err(|_| why),
+                end: sample
+                    .as_ref()
+                    .map(|sample| &sample.sockets)
+                    .map_err(|_| why),
                 lasted_ns: end_ns.saturating_sub(*start_ns),
             };
             each_row(&namespace, &self.evidence, &mut |row| {
@@ -151,10 +157,10 @@ impl Budgets {
 }
 
 /// The sockets of those that are known.
-fn sockets(looks: Looks) -> HashMap<u32, Snapshot> {
-    looks
+fn sockets(samples: SocketSamples) -> HashMap<u32, Snapshot> {
+    samples
         .into_iter()
-        .filter_map(|(netns, look)| Some((netns, look.ok()?.sockets)))
+        .filter_map(|(netns, sample)| Some((netns, sample.ok()?.sockets)))
         .collect()
 }
 
@@ -172,11 +178,11 @@ mod tests {
     #[test]
     fn what_events_tell_of_a_namespace_that_is_gone_is_kept() {
         let mut ledger = Ledger::default();
-        ledger.look(Looks::new(), 1);
+        ledger.sample(SocketSamples::new(), 1);
         let mut failure = crate::event::samples::port_alloc();
         failure.netns = Some(7);
         ledger.note(&failure);
-        ledger.look(Looks::new(), 2);
+        ledger.sample(SocketSamples::new(), 2);
         let budgets = ledger.budgets(&Filter::default());
         let row = budgets.rows.iter().find(|row| row.netns == 7).unwrap();
         assert_eq!((row.failures, row.capacity), (1, None));
@@ -193,8 +199,8 @@ mod tests {
         ledger.note(&failure);
         ledger.take_evidence(all.take());
         ledger.note(&failure);
-        ledger.look(Looks::new(), 1);
-        ledger.look(Looks::new(), 2);
+        ledger.sample(SocketSamples::new(), 1);
+        ledger.sample(SocketSamples::new(), 2);
         let budgets = ledger.budgets(&Filter::default());
         assert_eq!((budgets.rows.len(), budgets.rows[0].failures), (1, 2));
     }
@@ -203,7 +209,7 @@ mod tests {
     fn nothing_is_said_after_one_look() {
         let mut ledger = Ledger::default();
         ledger.note(&crate::event::samples::port_alloc());
-        ledger.look(Looks::new(), 1);
+        ledger.sample(SocketSamples::new(), 1);
         assert!(ledger.budgets(&Filter::default()).rows.is_empty());
     }
 }

@@ -2,8 +2,8 @@
 //! of these as there is room for.
 
 pub mod figures;
+pub mod gauges;
 pub mod histogram;
-pub mod looked;
 pub mod owner;
 pub mod top;
 
@@ -26,8 +26,8 @@ use crate::event::{Event, Facts, Lost, LostBy, PortAlloc, PortResult, Process, T
 use crate::filter::Filter;
 use crate::hooks::sees_ends;
 use figures::{Added, Figures, Searches};
+use gauges::Gauges;
 use histogram::{Histogram, RESIDENCE_BOUNDS_NS};
-use looked::Looked;
 use owner::Owner;
 use top::Top;
 
@@ -61,7 +61,7 @@ pub struct Series {
     /// Facts whose process was known once, and is not any more.
     forgotten: u64,
     ledger: Ledger,
-    looked: Looked,
+    gauges: Gauges,
 }
 
 impl Series {
@@ -87,7 +87,7 @@ impl Series {
             recursion_misses: None,
             forgotten: 0,
             ledger: Ledger::default(),
-            looked: Looked::default(),
+            gauges: Gauges::default(),
             opening: opening.clone(),
         }
     }
@@ -126,17 +126,17 @@ impl Series {
     /// Takes an observation. [`Seen::Totals`] come by [`Self::add_totals`].
     pub fn observe(&mut self, observation: &Observation) {
         match &observation.seen {
-            Seen::Sockets(looks) => {
+            Seen::Sockets(samples) => {
                 self.ledger.rotate();
-                self.ledger.look(looks.clone(), observation.at.mono_ns);
+                self.ledger.sample(samples.clone(), observation.at.mono_ns);
                 let budgets = self.ledger.budgets(&self.filter);
-                self.looked.budgets(budgets, self.limits);
+                self.gauges.budgets(budgets, self.limits);
             }
-            Seen::Namespaces(looks) => self.looked.namespaces(looks, &self.filter, self.limits),
-            Seen::Names(names) => self.looked.names.clone_from(names),
-            Seen::CloseWait(seen) => self.looked.close_wait(seen, &self.filter, self.limits),
-            Seen::Memory(caches) => self.looked.caches.clone_from(caches),
-            Seen::Audit(rows) => self.looked.audit(rows, self.limits),
+            Seen::Namespaces(samples) => self.gauges.namespaces(samples, &self.filter, self.limits),
+            Seen::Names(names) => self.gauges.names.clone_from(names),
+            Seen::CloseWait(seen) => self.gauges.close_wait(seen, &self.filter, self.limits),
+            Seen::Memory(caches) => self.gauges.caches.clone_from(caches),
+            Seen::Audit(rows) => self.gauges.audit(rows, self.limits),
             Seen::Totals(_) | Seen::Stacks(_) | Seen::Evidence(_) | Seen::Family(_) | Seen::End => {
             }
         }
@@ -241,8 +241,8 @@ impl Series {
     }
 
     /// What was looked at.
-    pub fn looked(&self) -> &Looked {
-        &self.looked
+    pub fn gauges(&self) -> &Gauges {
+        &self.gauges
     }
 
     /// Which figures are complete.

@@ -14,9 +14,9 @@ use twtrace_wire::ProcessKey;
 use super::filter_line::{FilterLine, Parse};
 use super::layout::Pane;
 use super::live::Live;
-use super::look::Look;
 use super::sort::{ByDestination, ByProcess, Order};
 use super::tail::NumberedEvent;
+use super::theme::Theme;
 use super::view::{Scope, Target, View};
 
 /// Steps of a replay's speed, as multiples of real time.
@@ -101,7 +101,7 @@ pub(super) enum Overlay {
 #[derive(Debug)]
 pub struct App {
     pub(super) opening: Opening,
-    pub(super) look: Look,
+    pub(super) theme: Theme,
     live: Live,
     /// What is shown while the screen stands still.
     frozen: Option<Box<Live>>,
@@ -140,7 +140,7 @@ impl App {
     /// A view without samples.
     pub fn new(opening: Opening) -> Self {
         Self {
-            look: Look {
+            theme: Theme {
                 has_colour: opening.has_colour,
             },
             opening,

@@ -11,8 +11,8 @@ use twtrace_core::model::report::Report;
 use super::super::app::App;
 use super::super::cells::{Align, Cell, Column};
 use super::super::layout::Pane;
-use super::super::look::Look;
 use super::super::sort::ByDestination;
+use super::super::theme::Theme;
 use super::super::view::{DestinationLine, Scope, Target};
 use super::{at_least, frame, nothing, rate_or_dash, report, sortable, window};
 
@@ -87,43 +87,43 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
 }
 
 fn cells(app: &App, report: &Report, line: &DestinationLine) -> Vec<Cell> {
-    let look = app.look;
+    let theme = app.theme;
     let is_exact = report.exact.destinations
         && (!matches!(app.scope, Scope::Process(_)) || app.shown().towards.left_out() == 0);
     let budget = line.budget.and_then(|index| report.budgets.get(index));
     let count = |number: u64, style: Style| match number {
-        0 if is_exact => ("0".to_owned(), look.dim()),
+        0 if is_exact => ("0".to_owned(), theme.dim()),
         number => (at_least(number, is_exact), style),
     };
     let (bar, used, style) = match budget.and_then(BudgetRow::used) {
         Some(used) => {
-            let style = fullness(look, used);
+            let style = fullness(theme, used);
             (bar(used), format!("{:.0}%", used * 100.0), style)
         }
-        None => ("-".to_owned(), "-".to_owned(), look.dim()),
+        None => ("-".to_owned(), "-".to_owned(), theme.dim()),
     };
-    let (left, left_style) = left(look, budget);
+    let (left, left_style) = left(theme, budget);
     vec![
-        (name(&line.target), look.plain()),
-        (side(&line.target).to_owned(), look.dim()),
+        (name(&line.target), theme.plain()),
+        (side(&line.target).to_owned(), theme.dim()),
         match line.rate {
-            Some(per_s) if per_s > 0.0 => (rate_or_dash(line.rate), look.time_wait()),
-            _ => (rate_or_dash(line.rate), look.dim()),
+            Some(per_s) if per_s > 0.0 => (rate_or_dash(line.rate), theme.time_wait()),
+            _ => (rate_or_dash(line.rate), theme.dim()),
         },
-        count(line.time_waits, look.plain()),
-        count(line.resets, look.reset()),
+        count(line.time_waits, theme.plain()),
+        count(line.resets, theme.reset()),
         (bar, style),
         (used, style),
         (left, left_style),
-        count(line.failures, look.bad()),
+        count(line.failures, theme.bad()),
     ]
 }
 
-fn fullness(look: Look, used: f64) -> Style {
+fn fullness(theme: Theme, used: f64) -> Style {
     match used {
-        _ if used >= NEARLY_FULL => look.bad(),
-        _ if used >= HALF => look.warning(),
-        _ => look.good(),
+        _ if used >= NEARLY_FULL => theme.bad(),
+        _ if used >= HALF => theme.warning(),
+        _ => theme.good(),
     }
 }
 
@@ -137,15 +137,15 @@ fn bar(used: f64) -> String {
     bar
 }
 
-fn left(look: Look, budget: Option<&BudgetRow>) -> (String, Style) {
+fn left(theme: Theme, budget: Option<&BudgetRow>) -> (String, Style) {
     let Some(budget) = budget else {
-        return ("-".to_owned(), look.dim());
+        return ("-".to_owned(), theme.dim());
     };
     match (budget.outlook, budget.full_in_ns) {
-        (Outlook::Full, _) => ("FULL".to_owned(), look.bad()),
-        (Outlook::RunsOut, Some(ns)) => (quantity::duration(ns), look.warning()),
-        (Outlook::RunsOut, None) | (Outlook::Never, _) => ("never".to_owned(), look.dim()),
-        (Outlook::Unknown, _) => ("?".to_owned(), look.dim()),
+        (Outlook::Full, _) => ("FULL".to_owned(), theme.bad()),
+        (Outlook::RunsOut, Some(ns)) => (quantity::duration(ns), theme.warning()),
+        (Outlook::RunsOut, None) | (Outlook::Never, _) => ("never".to_owned(), theme.dim()),
+        (Outlook::Unknown, _) => ("?".to_owned(), theme.dim()),
     }
 }
 

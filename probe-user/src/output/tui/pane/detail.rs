@@ -29,7 +29,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) -> usize 
 }
 
 fn process(app: &App, report: &Report, key: ProcessKey) -> (String, Vec<Note>) {
-    let plain = app.look.plain();
+    let plain = app.theme.plain();
     let Some(row) = report.processes.iter().find(|row| row.key() == key) else {
         let gone = note("", "nothing is counted for it here", plain);
         return (format!("Process {}", key.tgid), vec![gone]);
@@ -103,7 +103,7 @@ fn time_waits(row: &ProcessRow, is_exact: bool) -> String {
 }
 
 fn destination(app: &App, report: &Report, target: Target) -> (String, Vec<Note>) {
-    let plain = app.look.plain();
+    let plain = app.theme.plain();
     let mut notes = Vec::new();
     if let Target::Destination(key) = target {
         let row = report
@@ -163,7 +163,7 @@ fn destination(app: &App, report: &Report, target: Target) -> (String, Vec<Note>
         if is_its {
             notes.push(note("local ports", table::budget_line(row), plain));
             if let Some(why) = &row.why {
-                notes.push(note("", escape(why), app.look.warning()));
+                notes.push(note("", escape(why), app.theme.warning()));
             }
         }
     }

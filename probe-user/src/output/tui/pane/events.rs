@@ -64,7 +64,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
         buffer,
         inner,
         &columns,
-        |_| (app.look.heading(), ""),
+        |_| (app.theme.heading(), ""),
         events
             .iter()
             .enumerate()
@@ -74,7 +74,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
                 let is_selected = index == selected && app.focus == Pane::Events;
                 (
                     cells(app, numbered, &chosen),
-                    is_selected.then(|| app.look.selected()),
+                    is_selected.then(|| app.theme.selected()),
                 )
             }),
     );
@@ -89,10 +89,10 @@ fn cells(app: &App, numbered: &NumberedEvent, chosen: &[(usize, Column)]) -> Vec
     chosen
         .iter()
         .map(|(index, _)| match (index, &numbered.host) {
-            (2, Some(host)) => (format!("{}:{}", escape(host), texts[2]), app.look.plain()),
+            (2, Some(host)) => (format!("{}:{}", escape(host), texts[2]), app.theme.plain()),
             (1, _) => (texts[1].clone(), style),
-            (0, _) if chosen.len() < ALL.len() => (seconds(&texts[0]), app.look.plain()),
-            (index, _) => (texts[*index].clone(), app.look.plain()),
+            (0, _) if chosen.len() < ALL.len() => (seconds(&texts[0]), app.theme.plain()),
+            (index, _) => (texts[*index].clone(), app.theme.plain()),
         })
         .collect()
 }
@@ -104,11 +104,11 @@ fn seconds(time: &str) -> String {
 
 fn style(app: &App, event: &Event) -> Style {
     match (&event.facts, event.event) {
-        (_, EventKind::TimeWaitOverflow) => app.look.bad(),
-        (Facts::PortAlloc(facts), _) if facts.result != PortResult::Ok => app.look.bad(),
-        (Facts::PortAlloc(_), _) => app.look.port(),
-        (Facts::TimeWait(_), _) => app.look.time_wait(),
-        (Facts::TimeWaitEnd(_), _) => app.look.dim(),
-        _ => app.look.reset(),
+        (_, EventKind::TimeWaitOverflow) => app.theme.bad(),
+        (Facts::PortAlloc(facts), _) if facts.result != PortResult::Ok => app.theme.bad(),
+        (Facts::PortAlloc(_), _) => app.theme.port(),
+        (Facts::TimeWait(_), _) => app.theme.time_wait(),
+        (Facts::TimeWaitEnd(_), _) => app.theme.dim(),
+        _ => app.theme.reset(),
     }
 }

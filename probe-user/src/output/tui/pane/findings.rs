@@ -9,7 +9,7 @@ use twtrace_core::event::text::escape;
 use super::super::app::App;
 use super::super::cells::{Align, put};
 use super::super::layout::Pane;
-use super::super::look::Look;
+use super::super::theme::Theme;
 use super::{frame, window};
 
 /// Columns of a severity.
@@ -41,7 +41,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
             SEVERITY - 1,
             &finding.severity.word().to_uppercase(),
             Align::Left,
-            severity(app.look, finding.severity),
+            severity(app.theme, finding.severity),
         );
         put(
             buffer,
@@ -49,10 +49,10 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
             inner.width.saturating_sub(SEVERITY),
             &escape(&finding.title),
             Align::Left,
-            app.look.plain(),
+            app.theme.plain(),
         );
         if index == selected && app.focus == Pane::Findings {
-            buffer.set_style(Rect::new(inner.x, y, inner.width, 1), app.look.selected());
+            buffer.set_style(Rect::new(inner.x, y, inner.width, 1), app.theme.selected());
         }
     }
     if findings.is_empty() && !inner.is_empty() {
@@ -62,16 +62,16 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
             inner.width.saturating_sub(2),
             "nothing wrong so far",
             Align::Left,
-            app.look.good(),
+            app.theme.good(),
         );
     }
 }
 
 /// How a severity looks.
-pub fn severity(look: Look, severity: Severity) -> Style {
+pub fn severity(theme: Theme, severity: Severity) -> Style {
     match severity {
-        Severity::Critical => look.bad(),
-        Severity::Warning => look.warning(),
-        Severity::Notice => look.plain(),
+        Severity::Critical => theme.bad(),
+        Severity::Warning => theme.warning(),
+        Severity::Notice => theme.plain(),
     }
 }

@@ -23,14 +23,14 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     if !app.filter_words.is_empty() {
         line.push((
             format!("shown: {} ", escape(&app.filter_words)),
-            app.look.warning(),
+            app.theme.warning(),
         ));
-        line.push((" ".to_owned(), app.look.plain()));
+        line.push((" ".to_owned(), app.theme.plain()));
     }
     for binding in keys::bindings(app.is_replay()).filter(|binding| !binding.hint.is_empty()) {
         let key = binding.shown.split(' ').next().unwrap_or_default();
-        line.push((key.to_owned(), app.look.key()));
-        line.push((format!(" {}  ", binding.hint), app.look.dim()));
+        line.push((key.to_owned(), app.theme.key()));
+        line.push((format!(" {}  ", binding.hint), app.theme.dim()));
     }
     parts(buffer, area, &line);
     None
@@ -44,7 +44,7 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
         area.width,
         PROMPT,
         Align::Left,
-        app.look.key(),
+        app.theme.key(),
     );
     let x = area.x + PROMPT.len() as u16;
     let beside = if line.text().is_empty() { EXAMPLE } else { "" };
@@ -65,7 +65,7 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
         room,
         &text,
         Align::Left,
-        app.look.plain(),
+        app.theme.plain(),
     );
     let after = x + width + 2;
     if after < area.right() {
@@ -75,7 +75,7 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
             area.right() - after,
             beside,
             Align::Left,
-            app.look.dim(),
+            app.theme.dim(),
         );
     }
     Position::new(x + width, area.y)
@@ -91,7 +91,7 @@ pub fn draw_message(app: &App, area: Rect, buffer: &mut Buffer) {
             area.width,
             &mistake,
             Align::Left,
-            app.look.bad(),
+            app.theme.bad(),
         );
         return;
     }
@@ -104,8 +104,8 @@ pub fn draw_message(app: &App, area: Rect, buffer: &mut Buffer) {
             buffer,
             area,
             &[
-                (format!("! {}", escape(text)), app.look.warning()),
-                (format!("{more}  Esc"), app.look.dim()),
+                (format!("! {}", escape(text)), app.theme.warning()),
+                (format!("{more}  Esc"), app.theme.dim()),
             ],
         );
     }

@@ -11,16 +11,16 @@ use super::{parts, report};
 
 /// Draws it.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
-    let look = app.look;
+    let theme = app.theme;
     let mut line = vec![
-        ("twtrace top".to_owned(), look.focused()),
+        ("twtrace top".to_owned(), theme.focused()),
         (
             format!(
                 "  {}  Linux {}",
                 escape(&app.opening.host),
                 escape(&app.opening.kernel)
             ),
-            look.plain(),
+            theme.plain(),
         ),
     ];
     if let (Some(sample), Some(report)) = (&app.shown().sample, report(app)) {
@@ -32,18 +32,18 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
                 "  {seconds} UTC  traced for {}",
                 quantity::duration(report.duration_ns)
             ),
-            look.plain(),
+            theme.plain(),
         ));
     }
     if !app.opening.filter_words.is_empty() {
         line.push((
             format!("  only {}", escape(&app.opening.filter_words)),
-            look.warning(),
+            theme.warning(),
         ));
     }
     if report(app).is_some_and(|report| report.audit_off > 0) {
         // The second line says by how much.
-        line.insert(1, ("  AUDIT OFF".to_owned(), look.bad()));
+        line.insert(1, ("  AUDIT OFF".to_owned(), theme.bad()));
     }
     let (state, style) = state(app);
     let width = state.chars().count() as u16 + 1;
@@ -60,7 +60,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 }
 
 fn state(app: &App) -> (String, ratatui::style::Style) {
-    let look = app.look;
+    let theme = app.theme;
     if let Some(span) = app.opening.replay {
         let whole = span.end.0.saturating_sub(span.start.0).max(1);
         let at = app.shown().sample.as_ref().map_or(span.start, |it| it.ts);
@@ -73,15 +73,15 @@ fn state(app: &App) -> (String, ratatui::style::Style) {
                 part * 100.0,
                 quantity::duration(whole)
             ),
-            look.focused(),
+            theme.focused(),
         );
     }
     if app.is_paused {
         (
             format!("PAUSED, {} events since", app.held_back()),
-            look.warning(),
+            theme.warning(),
         )
     } else {
-        ("live".to_owned(), look.good())
+        ("live".to_owned(), theme.good())
     }
 }

@@ -33,9 +33,9 @@ fn frame(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer, title: &str) ->
     }
     let has_focus = app.focus == pane && pane.takes_keys() && app.overlay.is_none();
     let (mark, style) = if has_focus {
-        ("▶ ", app.look.focused())
+        ("▶ ", app.theme.focused())
     } else {
-        ("─ ", app.look.title())
+        ("─ ", app.theme.title())
     };
     rule(app, area, buffer, mark, title, style)
 }
@@ -45,7 +45,7 @@ fn rule(app: &App, area: Rect, buffer: &mut Buffer, mark: &str, title: &str, sty
     let (x, _) = buffer.set_stringn(area.x, area.y, mark, usize::from(area.width), style);
     let (x, _) = buffer.set_stringn(x, area.y, title, usize::from(end - x), style);
     let line = format!(" {}", "─".repeat(usize::from(end - x).saturating_sub(1)));
-    buffer.set_stringn(x, area.y, line, usize::from(end - x), app.look.dim());
+    buffer.set_stringn(x, area.y, line, usize::from(end - x), app.theme.dim());
     Rect::new(area.x, area.y + 1, area.width, area.height - 1)
 }
 
@@ -114,12 +114,12 @@ fn sortable<T: SortBy, const N: usize>(
         area,
         &columns.map(|(column, _)| column),
         |index| match order.mark(columns[index].1) {
-            Some(mark) => (app.look.sorted(), mark),
-            None => (app.look.heading(), ""),
+            Some(mark) => (app.theme.sorted(), mark),
+            None => (app.theme.heading(), ""),
         },
         (offset..).zip(rows).map(|(index, cells)| {
             let is_selected = index == selected && app.focus == pane;
-            (cells, is_selected.then(|| app.look.selected()))
+            (cells, is_selected.then(|| app.theme.selected()))
         }),
     );
 }
@@ -134,7 +134,7 @@ fn nothing(app: &App, area: Rect, buffer: &mut Buffer, text: &str) {
             area.width.saturating_sub(2),
             text,
             Align::Left,
-            app.look.dim(),
+            app.theme.dim(),
         );
     }
 }

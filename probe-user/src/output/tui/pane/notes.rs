@@ -32,7 +32,7 @@ pub fn draw(
     notes: &[Note],
     offset: usize,
 ) -> usize {
-    let inner = rule(app, area, buffer, "▶ ", title, app.look.focused());
+    let inner = rule(app, area, buffer, "▶ ", title, app.theme.focused());
     draw_below(app, inner, buffer, notes, offset)
 }
 
@@ -65,7 +65,7 @@ pub fn draw_below(
             LABEL,
             label,
             Align::Left,
-            app.look.key(),
+            app.theme.key(),
         );
         let x = area.x + LABEL.min(area.width);
         put(buffer, (x, y), width + 1, line, Align::Left, *style);

@@ -46,7 +46,7 @@ pub fn note(label: &str, text: impl Into<String>, style: Style) -> Note {
 }
 
 fn help(app: &App) -> Vec<Note> {
-    let plain = app.look.plain();
+    let plain = app.theme.plain();
     let mut notes: Vec<Note> = keys::bindings(app.is_replay())
         .map(|binding| note(binding.shown, binding.help, plain))
         .collect();
@@ -80,7 +80,7 @@ fn block(notes: &mut Vec<Note>, label: &str, text: &str, style: Style) {
 }
 
 fn integrity(app: &App) -> Vec<Note> {
-    let plain = app.look.plain();
+    let plain = app.theme.plain();
     let Some(report) = report(app) else {
         return vec![note("", "waiting for the first sample", plain)];
     };
@@ -103,7 +103,7 @@ fn integrity(app: &App) -> Vec<Note> {
     if left_out > 0 {
         let text =
             format!("{left_out} events found no room in the table by process and destination");
-        notes.push(note("left out", text, app.look.warning()));
+        notes.push(note("left out", text, app.theme.warning()));
     }
     for (what, rows) in [
         ("budgets", &report.budgets_unknown),
@@ -111,7 +111,7 @@ fn integrity(app: &App) -> Vec<Note> {
     ] {
         for row in rows {
             let text = format!("unknown in namespace {}: {}", row.netns, escape(&row.why));
-            notes.push(note(what, text, app.look.warning()));
+            notes.push(note(what, text, app.theme.warning()));
         }
     }
     notes
@@ -152,14 +152,14 @@ fn audit_line(row: &AuditRow) -> String {
 }
 
 fn of_finding(app: &App, finding: &Finding) -> Vec<Note> {
-    let look = app.look;
+    let theme = app.theme;
     let mut notes = vec![
         note(
             &finding.severity.word().to_uppercase(),
             format!("{} [{}]", escape(&finding.title), finding.id),
-            severity(look, finding.severity),
+            severity(theme, finding.severity),
         ),
-        note("", "", look.plain()),
+        note("", "", theme.plain()),
     ];
     for (label, sentences) in [
         ("evidence", &finding.evidence),
@@ -168,21 +168,25 @@ fn of_finding(app: &App, finding: &Finding) -> Vec<Note> {
     ] {
         for (index, sentence) in sentences.iter().enumerate() {
             let label = if index == 0 { label } else { "" };
-            notes.push(note(label, format!("- {}", escape(sentence)), look.plain()));
+            notes.push(note(
+                label,
+                format!("- {}", escape(sentence)),
+                theme.plain(),
+            ));
         }
         if !sentences.is_empty() {
-            notes.push(note("", "", look.plain()));
+            notes.push(note("", "", theme.plain()));
         }
     }
     notes
 }
 
 fn of_event(app: &App, numbered: &NumberedEvent) -> Vec<Note> {
-    let plain = app.look.plain();
+    let plain = app.theme.plain();
     let event = &numbered.event;
     let [_, kind, process, side, local, remote, details] = lines::cells(event);
     let mut notes = vec![
-        note("event", kind, app.look.focused()),
+        note("event", kind, app.theme.focused()),
         note("time", event.ts.to_string(), plain),
     ];
     if let Some(host) = &numbered.host {
@@ -225,7 +229,7 @@ pub fn of_process(app: &App, notes: &mut Vec<Note>, process: Option<&Process>) {
         ("pod", place.and_then(|place| place.pod_uid.clone())),
     ] {
         if let Some(text) = text {
-            notes.push(note(label, escape(&text), app.look.plain()));
+            notes.push(note(label, escape(&text), app.theme.plain()));
         }
     }
 }

@@ -81,35 +81,35 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
 }
 
 fn cells(app: &App, report: &Report, line: &ProcessLine) -> Vec<Cell> {
-    let look = app.look;
+    let theme = app.theme;
     let row = &report.processes[line.row];
     let rates = line.rates;
     let of = |side| rates.map(|rates| rates.time_waits_of(side));
     let lively = |per_s: Option<f64>, style| match per_s {
         Some(per_s) if per_s > 0.0 => (rate_or_dash(Some(per_s)), style),
-        other => (rate_or_dash(other), look.dim()),
+        other => (rate_or_dash(other), theme.dim()),
     };
     let alive = match (report.sees_ends(), report.exact.processes) {
         (true, is_exact) => at_least(line.alive, is_exact),
         (false, _) => format!("~{}", number(line.alive)),
     };
     let failures = match line.failures {
-        0 => ("0".to_owned(), look.dim()),
-        failures => (at_least(failures, report.exact.processes), look.bad()),
+        0 => ("0".to_owned(), theme.dim()),
+        failures => (at_least(failures, report.exact.processes), theme.bad()),
     };
     vec![
-        (name(row), look.plain()),
-        lively(rates.map(|rates| rates.all_time_waits()), look.time_wait()),
-        lively(of(Side::Client), look.time_wait()),
-        lively(of(Side::Server), look.time_wait()),
+        (name(row), theme.plain()),
+        lively(rates.map(|rates| rates.all_time_waits()), theme.time_wait()),
+        lively(of(Side::Client), theme.time_wait()),
+        lively(of(Side::Server), theme.time_wait()),
         match line.alive {
-            0 => (alive, look.dim()),
-            _ => (alive, look.plain()),
+            0 => (alive, theme.dim()),
+            _ => (alive, theme.plain()),
         },
-        lively(rates.map(|rates| rates.resets_sent), look.reset()),
-        lively(rates.map(|rates| rates.resets_received), look.reset()),
-        lively(rates.map(|rates| rates.searches), look.port()),
-        (p99(line.p99), look.plain()),
+        lively(rates.map(|rates| rates.resets_sent), theme.reset()),
+        lively(rates.map(|rates| rates.resets_received), theme.reset()),
+        lively(rates.map(|rates| rates.searches), theme.port()),
+        (p99(line.p99), theme.plain()),
         failures,
     ]
 }

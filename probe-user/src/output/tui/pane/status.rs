@@ -10,16 +10,16 @@ use super::{Part, parts, report};
 
 /// Draws it.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
-    let look = app.look;
+    let theme = app.theme;
     let Some(report) = report(app) else {
         parts(
             buffer,
             area,
-            &[("waiting for the first sample".to_owned(), look.dim())],
+            &[("waiting for the first sample".to_owned(), theme.dim())],
         );
         return;
     };
-    let between = || (" │ ".to_owned(), look.dim());
+    let between = || (" │ ".to_owned(), theme.dim());
     parts(
         buffer,
         area,
@@ -29,7 +29,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             tiers(app, report),
             between(),
             audit(app, report),
-            (" (i)".to_owned(), look.dim()),
+            (" (i)".to_owned(), theme.dim()),
         ],
     );
 }
@@ -43,11 +43,11 @@ fn lost(app: &App, report: &Report) -> Part {
         .sum();
     let all: u64 = report.lost.iter().map(|row| row.count).sum();
     match (all, events) {
-        (0, _) => ("lost: nothing".to_owned(), app.look.good()),
-        (all, events) if all == events => (format!("LOST: {events} events"), app.look.bad()),
+        (0, _) => ("lost: nothing".to_owned(), app.theme.good()),
+        (all, events) if all == events => (format!("LOST: {events} events"), app.theme.bad()),
         (all, events) => (
             format!("LOST: {events} events, {} other facts", all - events),
-            app.look.bad(),
+            app.theme.bad(),
         ),
     }
 }
@@ -60,10 +60,10 @@ fn tiers(app: &App, report: &Report) -> Part {
         .map(|choice| choice.question.name())
         .collect();
     match lesser.len() {
-        0 => ("tiers: the best".to_owned(), app.look.good()),
+        0 => ("tiers: the best".to_owned(), app.theme.good()),
         count => (
             format!("tiers: {count} of {} degraded", report.tiers.len()),
-            app.look.warning(),
+            app.theme.warning(),
         ),
     }
 }
@@ -72,7 +72,7 @@ fn audit(app: &App, report: &Report) -> Part {
     let loud: Vec<&AuditRow> = report.audit.iter().filter(|row| !row.is_quiet()).collect();
     let births: u64 = loud.iter().map(|row| row.births_seen).sum();
     if loud.is_empty() {
-        return ("audit: nothing to compare yet".to_owned(), app.look.dim());
+        return ("audit: nothing to compare yet".to_owned(), app.theme.dim());
     }
     let unaudited = loud.iter().filter(|row| !row.audited).count();
     let mut parts = Vec::new();
@@ -101,9 +101,9 @@ fn audit(app: &App, report: &Report) -> Part {
     }
     let is_off = loud.iter().any(|row| row.is_off());
     let style = match (is_off, unaudited > 0 || off > 0) {
-        (true, _) => app.look.bad(),
-        (false, true) => app.look.warning(),
-        (false, false) => app.look.good(),
+        (true, _) => app.theme.bad(),
+        (false, true) => app.theme.warning(),
+        (false, false) => app.theme.good(),
     };
     (text, style)
 }

@@ -34,49 +34,49 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         app.span()
     );
     let inner = frame(app, Pane::Timeline, area, buffer, &title);
-    let look = app.look;
+    let theme = app.theme;
     let all = [
         Row {
             label: "TIME_WAIT",
             of: |point| point.time_waits,
-            style: look.time_wait(),
+            style: theme.time_wait(),
         },
         Row {
             label: "RST sent",
             of: |point| point.resets_sent,
-            style: look.reset(),
+            style: theme.reset(),
         },
         Row {
             label: "RST received",
             of: |point| point.resets_received,
-            style: look.reset(),
+            style: theme.reset(),
         },
         Row {
             label: "port search",
             of: |point| point.searches,
-            style: look.port(),
+            style: theme.port(),
         },
         Row {
             label: "no port",
             of: |point| point.failures,
-            style: look.bad(),
+            style: theme.bad(),
         },
     ];
     let few = [
         Row {
             label: "TIME_WAIT",
             of: |point| point.time_waits,
-            style: look.time_wait(),
+            style: theme.time_wait(),
         },
         Row {
             label: "RST",
             of: |point| point.resets_sent + point.resets_received,
-            style: look.reset(),
+            style: theme.reset(),
         },
         Row {
             label: "port search",
             of: |point| point.searches,
-            style: look.port(),
+            style: theme.port(),
         },
     ];
     let rows: &[Row] = if usize::from(inner.height) >= all.len() {
@@ -114,7 +114,7 @@ fn draw_row(app: &App, row: &Row, area: Rect, buffer: &mut Buffer) {
         LABEL - 1,
         row.label,
         Align::Left,
-        app.look.plain(),
+        app.theme.plain(),
     );
     // The newest is at the right.
     let first = area.x + LABEL + width - values.len() as u16;
@@ -150,6 +150,6 @@ fn draw_row(app: &App, row: &Row, area: Rect, buffer: &mut Buffer) {
         FIGURES - 1,
         &figures,
         Align::Right,
-        app.look.plain(),
+        app.theme.plain(),
     );
 }

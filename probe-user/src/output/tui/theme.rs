@@ -5,12 +5,12 @@ use ratatui::style::{Color, Modifier, Style};
 
 /// How things look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Theme {
     /// Whether colours are used; `NO_COLOR` forbids them.
     pub has_colour: bool,
 }
 
-impl Look {
+impl Theme {
     fn colour(self, colour: Color) -> Style {
         if self.has_colour {
             Style::new().fg(colour)

@@ -10,13 +10,13 @@ use crate::model::audit::{AuditRow, count_off};
 use crate::model::budget::ledger::Budgets;
 use crate::model::close_wait::{self, NoHolder};
 use crate::model::memory::CacheRow;
-use crate::model::namespace::{Conntrack, Looks};
+use crate::model::namespace::{Conntrack, NamespaceSamples};
 use crate::model::netns_name::NetnsName;
 use crate::model::observation::CloseWait;
 
 /// The latest of each.
 #[derive(Debug, Default)]
-pub struct Looked {
+pub struct Gauges {
     /// Budgets of local ports, the fullest first.
     pub budgets: Budgets,
     /// Connections that the peer has closed, by who holds them; `None` before the first look.
@@ -85,7 +85,7 @@ pub struct NamespaceRow {
     pub conntrack: Option<Conntrack>,
 }
 
-impl Looked {
+impl Gauges {
     /// Takes budgets, as many as there is room for.
     pub fn budgets(&mut self, budgets: Budgets, limits: SeriesLimits) {
         self.budgets = budgets;
@@ -151,14 +151,19 @@ impl Looked {
     }
 
     /// Takes settings and counters.
-    pub fn namespaces(&mut self, looks: &Looks, filter: &Filter, limits: SeriesLimits) {
-        let shown = looks
+    pub fn namespaces(
+        &mut self,
+        samples: &NamespaceSamples,
+        filter: &Filter,
+        limits: SeriesLimits,
+    ) {
+        let shown = samples
             .iter()
             .filter(|(netns, _)| filter.shows_netns(**netns));
         let mut rows = Vec::new();
         self.unseen_namespaces = 0;
-        for (netns, look) in shown {
-            match &look.state {
+        for (netns, sample) in shown {
+            match &sample.state {
                 Ok(state) => rows.push(NamespaceRow {
                     netns: *netns,
                     time_waits: state.time_waits,
