@@ -10,7 +10,7 @@ use twtrace_core::event::json;
 use twtrace_core::event::{Event, Lost};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::budget::evidence::Evidence;
-use twtrace_core::model::observation::{Observation, Seen};
+use twtrace_core::model::observation::{Observation, ObservationData};
 
 use super::start_line::StartLine;
 use crate::cli::BoundsArgs;
@@ -66,11 +66,14 @@ impl Keeper {
     fn observation(&mut self, observation: &Observation) -> Result<()> {
         // With each sample, so that a part of the recording has its own.
         if let Some((evidence, _)) = &mut self.evidence
-            && matches!(observation.seen, Seen::Sockets(_) | Seen::End)
+            && matches!(
+                observation.data,
+                ObservationData::Sockets(_) | ObservationData::End
+            )
         {
             let evidence = Observation {
                 at: observation.at,
-                seen: Seen::Evidence(evidence.take()),
+                data: ObservationData::Evidence(evidence.take()),
             };
             observation::append(self.writer.text(), &evidence)?;
         }

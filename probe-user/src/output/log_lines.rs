@@ -8,17 +8,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const MAX_LINES: usize = 100;
 
 /// `None`: to stderr.
-static HELD: Mutex<Option<Held>> = Mutex::new(None);
+static HELD: Mutex<Option<LogBuffer>> = Mutex::new(None);
 
 /// What was written since somebody took it.
 #[derive(Debug, Default)]
-struct Held {
+struct LogBuffer {
     lines: VecDeque<String>,
     /// The beginning of a line.
     begun: String,
 }
 
-impl Held {
+impl LogBuffer {
     fn push(&mut self, text: &str) {
         for part in text.split_inclusive('\n') {
             match part.strip_suffix('\n') {
@@ -34,7 +34,7 @@ impl Held {
     }
 }
 
-fn held() -> MutexGuard<'static, Option<Held>> {
+fn held() -> MutexGuard<'static, Option<LogBuffer>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_newest_lines_are_kept() {
-        let mut held = Held::default();
+        let mut held = LogBuffer::default();
         for number in 0..=MAX_LINES {
             held.push("line ");
             held.push(&format!("{number}\n"));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use twtrace_core::event::{Moment, Timestamp};
 use twtrace_core::filter::Filter;
-use twtrace_core::model::observation::{Observation, Seen};
+use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::tally::Opening;
 
 use super::entry::{Entry, Start};
@@ -218,9 +218,9 @@ impl Recording {
                 _ => break,
             }
             if let Some(Entry::Observation(observation)) = self.head.take() {
-                match observation.seen {
-                    Seen::Sockets(_) => sockets = Some(observation),
-                    Seen::Namespaces(_) => namespaces = Some(observation),
+                match observation.data {
+                    ObservationData::Sockets(_) => sockets = Some(observation),
+                    ObservationData::Namespaces(_) => namespaces = Some(observation),
                     _ => {}
                 }
             }
@@ -310,9 +310,14 @@ impl Recording {
             Entry::Start(_) => false,
             Entry::Event(_) | Entry::Lost(_) => !is_late && !is_early,
             Entry::Observation(observation) => {
-                let Observation { seen, .. } = &**observation;
+                let Observation { data, .. } = &**observation;
                 // These count from the start of tracing.
-                let is_of_all = matches!(seen, Seen::Totals(_) | Seen::Audit(_) | Seen::Stacks(_));
+                let is_of_all = matches!(
+                    data,
+                    ObservationData::Totals(_)
+                        | ObservationData::Audit(_)
+                        | ObservationData::Stacks(_)
+                );
                 !(is_late || self.is_excerpt && is_of_all)
             }
         }

@@ -34,11 +34,11 @@ fn event(second: u64) -> String {
     serde_json::to_string(&event).unwrap()
 }
 
-fn seen(second: u64, seen: Seen) -> String {
+fn data(second: u64, data: ObservationData) -> String {
     let mut text = Vec::new();
     let observation = Observation {
         at: at(second),
-        seen,
+        data,
     };
     observation::append(&mut text, &observation).unwrap();
     String::from_utf8(text).unwrap()
@@ -100,8 +100,8 @@ fn without_its_first_part_a_recording_begins_later() {
     let parts = vec![reader(&[
         start("a", 2),
         event(3),
-        seen(4, Seen::Totals(KernelTotals::default())),
-        seen(5, Seen::End),
+        data(4, ObservationData::Totals(KernelTotals::default())),
+        data(5, ObservationData::End),
     ])];
     let recordings = Recordings::of(parts, Window::default());
     assert!(recordings.has_excerpts() && recordings.lack_parts());
@@ -114,14 +114,14 @@ fn without_its_first_part_a_recording_begins_later() {
 fn a_window_leaves_out_what_lies_outside() {
     let lines = [
         start("a", 1),
-        seen(0, Seen::Sockets(Default::default())),
+        data(0, ObservationData::Sockets(Default::default())),
         event(1),
-        seen(2, Seen::Sockets(Default::default())),
+        data(2, ObservationData::Sockets(Default::default())),
         event(3),
         event(4),
         event(6),
-        seen(7, Seen::Sockets(Default::default())),
-        seen(8, Seen::End),
+        data(7, ObservationData::Sockets(Default::default())),
+        data(8, ObservationData::End),
     ];
     let given = |since, until| {
         let recordings = Recordings::of(vec![reader(&lines)], window(since, until));
@@ -147,8 +147,8 @@ fn a_window_outside_of_the_recording_is_found_out() {
         start("a", 1),
         event(1),
         // Nothing happened for a while.
-        seen(6, Seen::Sockets(Default::default())),
-        seen(8, Seen::End),
+        data(6, ObservationData::Sockets(Default::default())),
+        data(8, ObservationData::End),
     ];
     let outside = |since, until| {
         let recordings = Recordings::of(vec![reader(&lines)], window(since, until));

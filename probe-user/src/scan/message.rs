@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use twtrace_core::event::address;
-use twtrace_core::model::socket::{Row, Timer, Times};
+use twtrace_core::model::socket::{SocketRow, Timer, Times};
 use twtrace_wire::{TcpState, Tuple};
 
 /// `struct nlmsghdr`.
@@ -54,7 +54,7 @@ pub enum MessageError {
 pub fn parse(
     datagram: &[u8],
     sequence: u32,
-    rows: &mut impl Extend<Row>,
+    rows: &mut impl Extend<SocketRow>,
 ) -> Result<Progress, MessageError> {
     let mut progress = Progress::default();
     let mut rest = datagram;
@@ -95,7 +95,7 @@ fn refused(payload: &[u8]) -> Result<(), MessageError> {
     }
 }
 
-fn row(payload: &[u8]) -> Result<Row, MessageError> {
+fn row(payload: &[u8]) -> Result<SocketRow, MessageError> {
     let fixed: &[u8; ROW_BYTES] = payload.first_chunk().ok_or(MessageError::Malformed)?;
     let [family, state, timer, ..] = *fixed;
     let ip_version = match i32::from(family) {
@@ -121,7 +121,7 @@ fn row(payload: &[u8]) -> Result<Row, MessageError> {
     let timer = Timer::from_code(timer);
     // Overdue times are negative on some kernels.
     let left_ms = u64::try_from(read_u32(fixed, 52)?.cast_signed()).unwrap_or(0);
-    let mut row = Row {
+    let mut row = SocketRow {
         state: match state {
             BOUND_INACTIVE => TcpState::Close,
             _ => TcpState::from_code(state).unwrap_or(TcpState::Unknown),
@@ -141,7 +141,7 @@ fn row(payload: &[u8]) -> Result<Row, MessageError> {
     Ok(row)
 }
 
-fn attributes(mut rest: &[u8], row: &mut Row) -> Result<(), MessageError> {
+fn attributes(mut rest: &[u8], row: &mut SocketRow) -> Result<(), MessageError> {
     while rest.len() >= 4 {
         let length = usize::from(read_u16(rest, 0)?);
         let value = rest.get(4..length).ok_or(MessageError::Malformed)?;

@@ -51,7 +51,7 @@ fn v4(address: [u8; 4]) -> [u8; 16] {
     bytes
 }
 
-fn parsed(payload: &[u8]) -> Row {
+fn parsed(payload: &[u8]) -> SocketRow {
     let mut rows = Vec::new();
     let datagram = message(SOCK_DIAG_BY_FAMILY, 2, payload);
     assert_eq!(
@@ -73,7 +73,7 @@ fn a_full_socket_has_its_times() {
     bytes.extend(attribute(INET_DIAG_INFO, &info));
     assert_eq!(
         parsed(&bytes),
-        Row {
+        SocketRow {
             state: TcpState::CloseWait,
             local: (Ipv4Addr::new(10, 0, 0, 1), 40_000).into(),
             remote: (Ipv4Addr::new(10, 0, 0, 2), 80).into(),

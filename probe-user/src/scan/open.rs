@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use twtrace_core::model::budget::ports::PortRange;
 use twtrace_core::model::socket::NetnsSockets;
-use twtrace_core::model::socket::Row;
+use twtrace_core::model::socket::SocketRow;
 use twtrace_wire::{Side, TcpState};
 
 use super::owners::{Holder, Owners};
@@ -70,7 +70,7 @@ pub fn inodes(sockets: &[OpenSocket]) -> HashSet<u32> {
 /// No dump reports which end a socket is. If something listens on its address it is a server's: connect() takes no
 /// port that a listener owns. Otherwise it is a client's, if connect() may choose its port. Other ports may belong to
 /// a server that no longer listens, or to a client that asked for them by number.
-fn side(row: &Row, listeners: &Listeners, range: Option<PortRange>) -> Side {
+fn side(row: &SocketRow, listeners: &Listeners, range: Option<PortRange>) -> Side {
     match row.state {
         TcpState::SynSent => return Side::Client,
         TcpState::SynRecv | TcpState::NewSynRecv => return Side::Server,
@@ -91,7 +91,7 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn of(rows: &[Row]) -> Self {
+    fn of(rows: &[SocketRow]) -> Self {
         let mut by_port: HashMap<u16, Vec<(IpAddr, bool)>> = HashMap::new();
         for row in rows.iter().filter(|row| row.state == TcpState::Listen) {
             let takes_v4 = row.local.is_ipv4() || row.v6only == Some(false);
@@ -127,8 +127,8 @@ mod tests {
 
     use super::*;
 
-    fn row(state: TcpState, local: &str, cookie: u64) -> Row {
-        Row {
+    fn row(state: TcpState, local: &str, cookie: u64) -> SocketRow {
+        SocketRow {
             state,
             local: local.parse().unwrap(),
             remote: "10.0.0.9:40000".parse().unwrap(),
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    fn sides(rows: Vec<Row>, range: Option<PortRange>) -> Vec<(u64, Side)> {
+    fn sides(rows: Vec<SocketRow>, range: Option<PortRange>) -> Vec<(u64, Side)> {
         let namespaces = [NetnsSockets { netns: 1, rows }];
         sockets(&namespaces, |_| range)
             .into_iter()
@@ -163,7 +163,7 @@ mod tests {
         let rows = vec![
             listen("10.0.0.1:80"),
             listen("0.0.0.0:81"),
-            Row {
+            SocketRow {
                 v6only: Some(false),
                 ..listen("[::]:40001")
             },
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn full_sockets_come_first_and_what_has_no_identity_not_at_all() {
-        let mini = Row {
+        let mini = SocketRow {
             timer: Timer::TimeWait,
             ..row(TcpState::TimeWait, "10.0.0.2:40003", 1)
         };

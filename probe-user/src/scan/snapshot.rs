@@ -12,7 +12,7 @@ use crate::enrich::netns;
 
 /// What could be scanned, and what could not.
 #[derive(Debug, Default)]
-pub struct Snapshot {
+pub struct ScannedSockets {
     /// Namespaces in the order of their numbers.
     pub namespaces: Vec<NetnsSockets>,
     /// Namespaces that exist and can't be scanned: number and reason.
@@ -21,14 +21,14 @@ pub struct Snapshot {
 
 /// Lists the sockets of every namespace that a process is in or a mount keeps alive, or of those in `only` if it is
 /// not empty. Without a helper only this thread's own namespace can be read.
-pub fn take(helper: Option<&NamespaceHelper>, query: Query, only: &[u32]) -> Snapshot {
+pub fn take(helper: Option<&NamespaceHelper>, query: Query, only: &[u32]) -> ScannedSockets {
     let mut namespaces = Vec::new();
     let unscanned = visit(helper, only, |netns, _, socket| {
         let rows = socket.dump(query)?;
         namespaces.push(NetnsSockets { netns, rows });
         Ok(())
     });
-    Snapshot {
+    ScannedSockets {
         namespaces,
         unscanned,
     }

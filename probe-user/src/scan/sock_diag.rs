@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use twtrace_core::model::socket::Row;
+use twtrace_core::model::socket::SocketRow;
 use twtrace_wire::TcpState;
 
 use super::message::{self, HEADER_BYTES, INET_DIAG_INFO, MessageError, SOCK_DIAG_BY_FAMILY};
@@ -26,7 +26,7 @@ const PATIENCE_S: libc::time_t = 10;
 pub struct Query {
     /// States, as bits of their numbers. A mini-socket has the state that it shows.
     pub states: u32,
-    /// Whether [`Row::times`] are wanted, which takes a lock of each socket and a longer answer.
+    /// Whether [`SocketRow::times`] are wanted, which takes a lock of each socket and a longer answer.
     pub with_times: bool,
 }
 
@@ -48,7 +48,7 @@ impl Query {
         }
     }
 
-    /// The same, with [`Row::times`].
+    /// The same, with [`SocketRow::times`].
     pub const fn with_times(mut self) -> Self {
         self.with_times = true;
         self
@@ -137,8 +137,8 @@ impl DiagSocket {
 
     /// The TCP sockets of both IP versions, each once. Sockets that are created, closed or changed in between may be
     /// missing or out of date.
-    pub fn dump(&mut self, query: Query) -> Result<Vec<Row>, DiagError> {
-        let mut rows: Vec<Row> = self.dump_into(query, Vec::new)?;
+    pub fn dump(&mut self, query: Query) -> Result<Vec<SocketRow>, DiagError> {
+        let mut rows: Vec<SocketRow> = self.dump_into(query, Vec::new)?;
         let mut seen = HashSet::with_capacity(rows.len());
         rows.retain(|row| row.cookie == 0 || seen.insert(row.cookie));
         Ok(rows)
@@ -146,7 +146,7 @@ impl DiagSocket {
 
     /// The same, collected into a smaller summary. `anew` is called again each time the dump is repeated. A socket
     /// that moved in between may come twice.
-    pub fn dump_into<R: Extend<Row>>(
+    pub fn dump_into<R: Extend<SocketRow>>(
         &mut self,
         query: Query,
         anew: impl Fn() -> R,
@@ -173,7 +173,7 @@ impl DiagSocket {
         &mut self,
         family: i32,
         query: Query,
-        rows: &mut impl Extend<Row>,
+        rows: &mut impl Extend<SocketRow>,
     ) -> Result<bool, DiagError> {
         self.sequence = self.sequence.wrapping_add(1);
         self.send(&request(family, query, self.sequence))?;
@@ -276,15 +276,15 @@ mod tests {
 
     use super::*;
 
-    fn dump(query: Query) -> Vec<Row> {
+    fn dump(query: Query) -> Vec<SocketRow> {
         DiagSocket::new(open().unwrap())
             .unwrap()
             .dump(query)
             .unwrap()
     }
 
-    fn find(rows: &[Row], local: SocketAddr, remote: SocketAddr) -> Vec<Row> {
-        let is = |row: &&Row| row.local == local && row.remote == remote;
+    fn find(rows: &[SocketRow], local: SocketAddr, remote: SocketAddr) -> Vec<SocketRow> {
+        let is = |row: &&SocketRow| row.local == local && row.remote == remote;
         rows.iter().filter(is).copied().collect()
     }
 

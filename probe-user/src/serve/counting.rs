@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use twtrace_core::event::{Event, Lost, Moment};
 use twtrace_core::filter::Filter;
-use twtrace_core::model::observation::{Observation, Seen};
+use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::series::Series;
 
 use super::remembering::Remembering;
@@ -51,9 +51,9 @@ impl Sink for Series {
     }
 
     fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
-        match &observation.seen {
+        match &observation.data {
             // Of the time since they were last taken.
-            Seen::Totals(taken) => self.add_totals(taken),
+            ObservationData::Totals(taken) => self.add_totals(taken),
             _ => self.observe(&observation),
         }
         Ok(())

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use twtrace_core::event::{Event, Lost, Moment};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::notable::Notable;
-use twtrace_core::model::observation::{Observation, Seen};
+use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::tally::{Opening, Tally};
 
 use crate::cli::HistoryArgs;
@@ -116,9 +116,9 @@ impl Sink for Remembering {
     }
 
     fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
-        match &observation.seen {
+        match &observation.data {
             // Of the time since they were last taken.
-            Seen::Totals(taken) => self.tally.add_totals(taken),
+            ObservationData::Totals(taken) => self.tally.add_totals(taken),
             _ => self.tally.observe(observation.into_owned()),
         }
         Ok(())

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use twtrace_core::model::budget::client_sockets::{
+    ClientSocketsBuilder, Hold, Socket, SocketState,
+};
 use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::servers::ServerPorts;
-use twtrace_core::model::budget::snapshot::{Hold, SnapshotBuilder, Socket, SocketState};
-use twtrace_core::model::socket::Row;
+use twtrace_core::model::socket::SocketRow;
 
 use crate::probe::PortsOfBind;
 use crate::scan::namespace_helper::NamespaceHelper;
@@ -36,7 +38,7 @@ pub fn sample(
         // Row by row: a million rows take more memory than their summary.
         let sorting = diag.dump_into(Query::all(), || {
             let is_server = |port| servers.has(netns, port);
-            Sorting(SnapshotBuilder::new(sysctls.range, is_server))
+            Sorting(ClientSocketsBuilder::new(sysctls.range, is_server))
         })?;
         let sockets = sorting.0.finish();
         samples.insert(netns, Ok(SocketSample { sysctls, sockets }));
@@ -55,15 +57,15 @@ pub fn sample(
 }
 
 /// Passes the rows of a dump to the builder.
-struct Sorting<S>(SnapshotBuilder<S>);
+struct Sorting<S>(ClientSocketsBuilder<S>);
 
-impl<S: Fn(u16) -> bool> Extend<Row> for Sorting<S> {
-    fn extend<I: IntoIterator<Item = Row>>(&mut self, rows: I) {
+impl<S: Fn(u16) -> bool> Extend<SocketRow> for Sorting<S> {
+    fn extend<I: IntoIterator<Item = SocketRow>>(&mut self, rows: I) {
         rows.into_iter().for_each(|row| self.0.add(&socket(&row)));
     }
 }
 
-fn socket(row: &Row) -> Socket {
+fn socket(row: &SocketRow) -> Socket {
     Socket {
         local: row.local,
         remote: row.remote,

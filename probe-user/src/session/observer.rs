@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use twtrace_core::event::{Event, Lost, Moment, Process};
 use twtrace_core::model::budget::servers::ServerPorts;
-use twtrace_core::model::observation::{KernelTotals, Observation, Seen};
+use twtrace_core::model::observation::{KernelTotals, Observation, ObservationData};
 use twtrace_wire::{NetnsKey, ProcessKey};
 
 use super::auditor::{Auditor, SeenByNetns};
@@ -78,9 +78,9 @@ impl Observer {
     /// If a clock can't be read.
     pub fn sample(&mut self, session: &Session) -> Result<Vec<Observation>> {
         let began = Instant::now();
-        let mut seen = vec![observation(
+        let mut observations = vec![observation(
             session.now()?,
-            Seen::Names(netns_names::find()),
+            ObservationData::Names(netns_names::find()),
         )];
         if self.wants.sockets {
             // A list of a million sockets takes 16 MiB: first free what batches of events have left.
@@ -94,14 +94,17 @@ impl Observer {
                     .entry(netns)
                     .or_insert_with(|| Err(twtrace_core::model::audit::HIDDEN.to_owned()));
             }
-            seen.push(observation(at, Seen::Sockets(samples)));
+            observations.push(observation(at, ObservationData::Sockets(samples)));
         }
         if self.wants.namespaces {
             let samples = namespace::sample(self.helper.as_deref(), &self.only);
-            seen.push(observation(session.now()?, Seen::Namespaces(samples)));
+            observations.push(observation(
+                session.now()?,
+                ObservationData::Namespaces(samples),
+            ));
         }
         self.looked = (Instant::now(), began.elapsed());
-        Ok(seen)
+        Ok(observations)
     }
 
     /// Whether the next sample is due: after `interval`, or later if samples would take too much of the time.
@@ -122,8 +125,8 @@ impl Observer {
         let close_wait =
             socket_scan::close_wait(self.helper.as_deref(), &self.only, &hidden, session);
         Ok(vec![
-            observation(at, Seen::CloseWait(close_wait)),
-            observation(at, Seen::Memory(socket_scan::caches())),
+            observation(at, ObservationData::CloseWait(close_wait)),
+            observation(at, ObservationData::Memory(socket_scan::caches())),
         ])
     }
 
@@ -187,7 +190,7 @@ impl Observer {
     pub fn audit(&self, session: &Session, seen: &SeenByNetns, at: Moment) -> Observation {
         let nth = |key| session.netns_nth(key);
         let rows = self.auditor.rows(seen, at.mono_ns, &nth);
-        observation(at, Seen::Audit(rows))
+        observation(at, ObservationData::Audit(rows))
     }
 
     /// Forgets removed namespaces, here and in the kernel. To be called after an audit if tracing runs for weeks.
@@ -234,7 +237,7 @@ pub fn taken_totals(session: &mut Session) -> Result<Observation> {
     let at = session.now()?;
     let mut totals = session.take_totals()?;
     totals.named = named(session, &totals);
-    Ok(observation(at, Seen::Totals(totals)))
+    Ok(observation(at, ObservationData::Totals(totals)))
 }
 
 /// What the kernel side counted so far, with the names of its processes.
@@ -245,7 +248,7 @@ pub fn totals(session: &mut Session) -> Result<Observation> {
     let at = session.now()?;
     let mut totals = session.kernel_totals()?;
     totals.named = named(session, &totals);
-    Ok(observation(at, Seen::Totals(totals)))
+    Ok(observation(at, ObservationData::Totals(totals)))
 }
 
 /// The processes of the followed command, with their names; `None` if none is followed.
@@ -255,7 +258,10 @@ pub fn family(session: &mut Session) -> Result<Option<Observation>> {
         return Ok(None);
     };
     let named = members.into_iter().filter_map(|key| session.named(key));
-    Ok(Some(observation(at, Seen::Family(named.collect()))))
+    Ok(Some(observation(
+        at,
+        ObservationData::Family(named.collect()),
+    )))
 }
 
 fn named(
@@ -278,7 +284,7 @@ pub fn stacks(session: &mut Session, stacks: &mut Stacks, at: Moment) -> Result<
     stacks.resolve_new(session.attached())?;
     let counts = session.attached().site_counts()?;
     let rows = stacks.rows(&counts, |key| session.named(key));
-    Ok(observation(at, Seen::Stacks(rows)))
+    Ok(observation(at, ObservationData::Stacks(rows)))
 }
 
 /// What the probes counted, by namespace.
@@ -304,6 +310,6 @@ fn identify(session: &Session) -> impl Fn(&File) -> Option<NetnsKey> + '_ {
     |file| session.attached().netns_identity(file)
 }
 
-fn observation(at: Moment, seen: Seen) -> Observation {
-    Observation { at, seen }
+fn observation(at: Moment, data: ObservationData) -> Observation {
+    Observation { at, data }
 }

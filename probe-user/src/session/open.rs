@@ -21,7 +21,7 @@ use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::open::{self, OpenSocket};
 use crate::scan::owners::{Holder, Owners};
 use crate::scan::setting;
-use crate::scan::snapshot::{self, Snapshot, namespaces};
+use crate::scan::snapshot::{self, ScannedSockets, namespaces};
 use crate::scan::sock_diag::Query;
 
 /// Room for sockets that are opened between the first count and the scan.
@@ -152,7 +152,10 @@ impl Session {
     }
 }
 
-fn port_ranges(helper: Option<&NamespaceHelper>, found: &Snapshot) -> HashMap<u32, PortRange> {
+fn port_ranges(
+    helper: Option<&NamespaceHelper>,
+    found: &ScannedSockets,
+) -> HashMap<u32, PortRange> {
     let ways = namespaces();
     let ranges = found.namespaces.iter().filter_map(|namespace| {
         let paths = ways.get(&namespace.netns)?;

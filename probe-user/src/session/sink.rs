@@ -118,7 +118,7 @@ mod tests {
     use anyhow::bail;
     use twtrace_core::event::lost::LostWord;
     use twtrace_core::event::{LostBy, Moment, samples};
-    use twtrace_core::model::observation::Seen;
+    use twtrace_core::model::observation::ObservationData;
 
     use super::*;
 
@@ -168,7 +168,7 @@ mod tests {
         })?;
         sink.observed(Cow::Owned(Observation {
             at: Moment::default(),
-            seen: Seen::End,
+            data: ObservationData::End,
         }))?;
         sink.event(&event)
     }

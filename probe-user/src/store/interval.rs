@@ -14,7 +14,7 @@ use twtrace_core::model::host::Host;
 use twtrace_core::model::memory::CacheRow;
 use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::netns_name::NetnsName;
-use twtrace_core::model::notable::Kept;
+use twtrace_core::model::notable::NotableEvents;
 use twtrace_core::model::pairs::PairSums;
 use twtrace_core::model::report::{Exact, LostRow, MissRow, UnscannedRow};
 use twtrace_core::model::residence::Residence;
@@ -80,7 +80,7 @@ pub struct Interval {
 
 impl Interval {
     /// What was reported since the interval of this tally began.
-    pub fn of(tally: &Tally, notable: Kept) -> Self {
+    pub fn of(tally: &Tally, notable: NotableEvents) -> Self {
         let report = tally.report();
         let occurring = report.namespaces();
         let mut names = report.netns_names.clone();

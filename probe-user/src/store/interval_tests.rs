@@ -4,7 +4,7 @@ use twtrace_core::model::Model;
 use twtrace_core::model::audit::Basis;
 use twtrace_core::model::notable::Notable;
 use twtrace_core::model::observation::KernelTotals;
-use twtrace_core::model::observation::{Observation, Seen};
+use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::report::ProcessRow;
 use twtrace_core::model::tally::Opening;
 use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessTotals, ResetReason};
@@ -62,7 +62,7 @@ fn an_interval_has_what_came_in_it_alone() {
     let observe = |tally: &mut Tally, at, births| {
         tally.observe(Observation {
             at,
-            seen: Seen::Audit(vec![audit(births)]),
+            data: ObservationData::Audit(vec![audit(births)]),
         });
     };
     for event in [samples::time_wait(), samples::reset()] {

@@ -199,14 +199,14 @@ fn traffic(name: &str, listener: &TcpListener, address: SocketAddr) -> Result<()
 }
 
 /// What a browser makes of a page.
-struct Seen {
+struct LoadedPage {
     /// Its elements and texts.
     dom: String,
     /// What the page asked the network for. What the browser wants for itself is left out.
     requests: Vec<String>,
 }
 
-fn visit(directory: &Directory, page: &Path) -> Result<Seen> {
+fn visit(directory: &Directory, page: &Path) -> Result<LoadedPage> {
     let log = directory.file("net-log.json");
     let dom = directory.file("dom.html");
     let mut browser = Command::new(program("chromium")?)
@@ -241,7 +241,7 @@ fn visit(directory: &Directory, page: &Path) -> Result<Seen> {
     await_end(&mut browser)?;
     let dom = fs::read_to_string(&dom)?;
     ensure!(dom.contains("</html>"), "chromium shows no page");
-    Ok(Seen {
+    Ok(LoadedPage {
         dom,
         requests: requests(&fs::read_to_string(&log)?)?,
     })

@@ -48,7 +48,7 @@ enum Due {
 }
 
 /// A connection this process has open.
-struct Held {
+struct OpenConnection {
     whose: Whose,
     fd: RawFd,
     steps: std::vec::IntoIter<Step>,
@@ -63,7 +63,7 @@ pub struct Actor<'a> {
     seed: u64,
     /// Leads to the process that is given descriptors.
     holder: OwnedFd,
-    held: Vec<Option<Held>>,
+    held: Vec<Option<OpenConnection>>,
     free: Vec<usize>,
     max_open: usize,
     glance_us: u32,
@@ -106,7 +106,7 @@ impl<'a> Actor<'a> {
         } else {
             0
         };
-        let held = Held {
+        let held = OpenConnection {
             whose,
             fd,
             steps,

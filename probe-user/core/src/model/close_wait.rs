@@ -12,7 +12,7 @@ use super::destination::Destination;
 use crate::event::{Process, words};
 use crate::filter::Filter;
 use crate::model::socket::NetnsSockets;
-use crate::model::socket::{Row, Times};
+use crate::model::socket::{SocketRow, Times};
 
 /// States to scan for: CLOSE_WAIT, and listeners, which tell servers from clients.
 pub const STATES: &[TcpState] = &[TcpState::CloseWait, TcpState::Listen];
@@ -241,7 +241,7 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn of(rows: &[Row]) -> Self {
+    fn of(rows: &[SocketRow]) -> Self {
         let mut listeners = Self {
             exact: HashSet::new(),
             any: Default::default(),

@@ -4,8 +4,8 @@ use crate::model::socket::{Timer, Times};
 
 const NETNS: u32 = 42;
 
-fn socket(state: TcpState, local: &str, remote: &str, inode: u32) -> Row {
-    Row {
+fn socket(state: TcpState, local: &str, remote: &str, inode: u32) -> SocketRow {
+    SocketRow {
         state,
         local: local.parse().unwrap(),
         remote: remote.parse().unwrap(),
@@ -22,7 +22,7 @@ fn socket(state: TcpState, local: &str, remote: &str, inode: u32) -> Row {
 
 /// A connection whose peer has closed: from which process's descriptor, how long ago payload and an
 /// acknowledgement came in seconds.
-fn left(local: &str, remote: &str, inode: u32, data_s: u64, ack_s: u64) -> Row {
+fn left(local: &str, remote: &str, inode: u32, data_s: u64, ack_s: u64) -> SocketRow {
     let mut row = socket(TcpState::CloseWait, local, remote, inode);
     row.times = Some(Times {
         since_data: Duration::from_secs(data_s),
@@ -31,7 +31,7 @@ fn left(local: &str, remote: &str, inode: u32, data_s: u64, ack_s: u64) -> Row {
     row
 }
 
-fn sockets(rows: Vec<Row>) -> [NetnsSockets; 1] {
+fn sockets(rows: Vec<SocketRow>) -> [NetnsSockets; 1] {
     [NetnsSockets { netns: NETNS, rows }]
 }
 
@@ -166,7 +166,7 @@ fn filters_apply_to_each_connection() {
 #[test]
 fn listeners_take_what_they_say() {
     let mut v6 = socket(TcpState::Listen, "[::]:80", "[::]:0", 1);
-    let has = |row: Row, local: &str| Listeners::of(&[row]).have(local.parse().unwrap());
+    let has = |row: SocketRow, local: &str| Listeners::of(&[row]).have(local.parse().unwrap());
     v6.v6only = Some(false);
     assert!(has(v6, "10.0.0.1:80") && has(v6, "[::1]:80") && !has(v6, "[::1]:81"));
     v6.v6only = Some(true);

@@ -13,14 +13,14 @@ use twtrace_wire::{EndCause, EventKind, PortOp, ResetDirection, ResetReason, Sid
 use super::budget::sysctls::TIME_WAIT_NS;
 use crate::event::timestamp::Clocks;
 use crate::event::{Event, Facts, PortResult, Process, TimeWaitEnd};
-use crate::model::socket::Row;
+use crate::model::socket::SocketRow;
 
 /// The kernel runs timers late, by an eighth of their time at most (kernel/time/timer.c): what is due but for
 /// that is taken to be over.
 const LATE_NS: u64 = TIME_WAIT_NS / 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Tuple {
+struct ConnectionKey {
     netns: u32,
     netns_nth: u32,
     local: SocketAddr,
@@ -88,7 +88,7 @@ impl End<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct SocketDump<'a> {
     /// Its sockets.
-    pub sockets: &'a [Row],
+    pub sockets: &'a [SocketRow],
     /// How long a TIME_WAIT lives there, nanoseconds.
     pub time_wait_ns: u64,
     /// `tcp_fin_timeout`, nanoseconds: how long a mini-socket waits for the peer's FIN.
@@ -101,11 +101,11 @@ pub struct SocketDump<'a> {
 #[derive(Debug)]
 pub struct InferredEnds {
     max_entries: usize,
-    entries: HashMap<Tuple, Entry>,
+    entries: HashMap<ConnectionKey, Entry>,
     /// How long TIME_WAITs live, nanoseconds, in namespaces where that was found to be other than usual.
     lengths: HashMap<u32, u64>,
     /// Ends, the next first. One that its entry does not have any more is void.
-    due: BinaryHeap<Reverse<(u64, Tuple)>>,
+    due: BinaryHeap<Reverse<(u64, ConnectionKey)>>,
     /// TIME_WAITs there was no room for: their ends go untold.
     pub without_room: u64,
 }
@@ -124,25 +124,25 @@ impl InferredEnds {
 
     /// Takes notice of an event. Returns the end that it shows, which came before it.
     pub fn note(&mut self, event: &Event, clocks: Clocks) -> Option<Event> {
-        let tuple = Tuple {
+        let key = ConnectionKey {
             netns: event.netns?,
             netns_nth: event.netns_nth,
             local: event.local?,
             remote: event.remote?,
         };
-        let end = self.shown_by(event, tuple, clocks);
+        let end = self.shown_by(event, key, clocks);
         if event.event == EventKind::TimeWait {
-            self.begin(event, tuple);
+            self.begin(event, key);
         }
         end
     }
 
-    fn begin(&mut self, event: &Event, tuple: Tuple) {
+    fn begin(&mut self, event: &Event, key: ConnectionKey) {
         if self.entries.len() >= self.max_entries {
             self.without_room += 1;
             return;
         }
-        let length_ns = self.lengths.get(&tuple.netns);
+        let length_ns = self.lengths.get(&key.netns);
         let ends_ns = event
             .mono_ns
             .saturating_add(*length_ns.unwrap_or(&TIME_WAIT_NS));
@@ -152,13 +152,13 @@ impl InferredEnds {
             is_held: false,
             is_confirmed: false,
         };
-        self.entries.insert(tuple, entry);
-        self.due.push(Reverse((ends_ns, tuple)));
+        self.entries.insert(key, entry);
+        self.due.push(Reverse((ends_ns, key)));
     }
 
     /// Another connection of the tuple, or a mini-socket that answers data and goes.
-    fn shown_by(&mut self, event: &Event, tuple: Tuple, clocks: Clocks) -> Option<Event> {
-        let born_ns = self.entries.get(&tuple)?.birth.mono_ns;
+    fn shown_by(&mut self, event: &Event, key: ConnectionKey, clocks: Clocks) -> Option<Event> {
+        let born_ns = self.entries.get(&key)?.birth.mono_ns;
         if let Facts::PortAlloc(facts) = &event.facts {
             let found = facts.op == PortOp::Connect && facts.result == PortResult::Ok;
             if !found || event.mono_ns <= born_ns {
@@ -168,7 +168,7 @@ impl InferredEnds {
                 by: event.process.as_ref(),
                 ..End::at(EndCause::ReusedByConnect, event.mono_ns)
             };
-            return self.end(tuple, end, clocks);
+            return self.end(key, end, clocks);
         }
         let flow = event.facts.flow()?;
         let is_answer = matches!(&event.facts, Facts::Reset(facts)
@@ -183,15 +183,15 @@ impl InferredEnds {
                     by: event.opener.as_ref().filter(|_| event.side == Side::Client),
                     ..End::at(taken_over(event.side), at_ns)
                 };
-                self.end(tuple, end, clocks)
+                self.end(key, end, clocks)
             }
             // A second birth, of a connection whose beginning was not seen.
             None if event.event == EventKind::TimeWait => {
                 let end = End::before(taken_over(event.side), event.mono_ns);
-                self.end(tuple, end, clocks)
+                self.end(key, end, clocks)
             }
             // Of a mini-socket that answers nothing but this is known.
-            None if is_answer => self.end(tuple, End::at(EndCause::Killed, event.mono_ns), clocks),
+            None if is_answer => self.end(key, End::at(EndCause::Killed, event.mono_ns), clocks),
             _ => None,
         }
     }
@@ -199,14 +199,14 @@ impl InferredEnds {
     /// Those whose time is over.
     pub fn expired(&mut self, now_ns: u64, clocks: Clocks) -> Vec<Event> {
         let mut ends = Vec::new();
-        while let Some(Reverse((ends_ns, tuple))) = self.due.peek().copied() {
+        while let Some(Reverse((ends_ns, key))) = self.due.peek().copied() {
             if ends_ns > now_ns {
                 break;
             }
             self.due.pop();
             let is_valid = |entry: &&Entry| entry.ends_ns == ends_ns && !entry.is_held;
-            if self.entries.get(&tuple).filter(is_valid).is_some() {
-                ends.extend(self.end(tuple, End::at(EndCause::Expired, ends_ns), clocks));
+            if self.entries.get(&key).filter(is_valid).is_some() {
+                ends.extend(self.end(key, End::at(EndCause::Expired, ends_ns), clocks));
             }
         }
         ends
@@ -214,7 +214,7 @@ impl InferredEnds {
 
     /// Namespaces with TIME_WAITs that are presumed to live.
     pub fn namespaces(&self) -> Vec<u32> {
-        let mut all: Vec<u32> = self.entries.keys().map(|tuple| tuple.netns).collect();
+        let mut all: Vec<u32> = self.entries.keys().map(|key| key.netns).collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -223,9 +223,9 @@ impl InferredEnds {
     /// The namespace is gone, and all in it.
     pub fn purge(&mut self, netns: u32, now_ns: u64, clocks: Clocks) -> Vec<Event> {
         self.lengths.remove(&netns);
-        let gone = self.tuples_of(netns, now_ns);
+        let gone = self.keys_of(netns, now_ns);
         gone.into_iter()
-            .filter_map(|tuple| self.end(tuple, End::before(EndCause::Purged, now_ns), clocks))
+            .filter_map(|key| self.end(key, End::before(EndCause::Purged, now_ns), clocks))
             .collect()
     }
 
@@ -233,31 +233,31 @@ impl InferredEnds {
     pub fn correct(&mut self, netns: u32, dump: SocketDump<'_>, clocks: Clocks) -> Vec<Event> {
         let asked_ns = dump.asked_ns;
         self.learn_length(netns, dump.time_wait_ns);
-        let by_ends: HashMap<(SocketAddr, SocketAddr), &Row> = dump
+        let by_ends: HashMap<(SocketAddr, SocketAddr), &SocketRow> = dump
             .sockets
             .iter()
             .map(|row| ((row.local, row.remote), row))
             .collect();
         let mut ends = Vec::new();
-        for tuple in self.tuples_of(netns, asked_ns) {
-            match by_ends.get(&(tuple.local, tuple.remote)) {
-                Some(row) if row.is_mini() => self.confirm(tuple, row, asked_ns),
+        for key in self.keys_of(netns, asked_ns) {
+            match by_ends.get(&(key.local, key.remote)) {
+                Some(row) if row.is_mini() => self.confirm(key, row, asked_ns),
                 Some(row) => {
                     let cause = match row.state {
                         // The old full socket of one that was told early: nothing is known yet.
                         TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing => continue,
-                        _ => taken_over(self.entries[&tuple].birth.side),
+                        _ => taken_over(self.entries[&key].birth.side),
                     };
-                    ends.extend(self.end(tuple, End::before(cause, asked_ns), clocks));
+                    ends.extend(self.end(key, End::before(cause, asked_ns), clocks));
                 }
                 None => {
-                    let due_ns = self.entries[&tuple].due_ns(dump.fin_timeout_ns);
+                    let due_ns = self.entries[&key].due_ns(dump.fin_timeout_ns);
                     let end = if due_ns <= asked_ns.saturating_add(LATE_NS) {
                         End::at(EndCause::Expired, due_ns.min(asked_ns))
                     } else {
                         End::before(EndCause::Killed, asked_ns)
                     };
-                    ends.extend(self.end(tuple, end, clocks));
+                    ends.extend(self.end(key, end, clocks));
                 }
             }
         }
@@ -274,40 +274,40 @@ impl InferredEnds {
             return;
         }
         let of_netns = self.entries.iter_mut();
-        for (tuple, entry) in of_netns.filter(|(tuple, _)| tuple.netns == netns) {
+        for (key, entry) in of_netns.filter(|(key, _)| key.netns == netns) {
             if !entry.is_confirmed {
                 entry.ends_ns = entry.birth.mono_ns.saturating_add(time_wait_ns);
-                self.due.push(Reverse((entry.ends_ns, *tuple)));
+                self.due.push(Reverse((entry.ends_ns, *key)));
             }
         }
     }
 
     /// Those that a look at this time should have shown.
-    fn tuples_of(&self, netns: u32, asked_ns: u64) -> Vec<Tuple> {
-        let mut tuples: Vec<Tuple> = self
+    fn keys_of(&self, netns: u32, asked_ns: u64) -> Vec<ConnectionKey> {
+        let mut keys: Vec<ConnectionKey> = self
             .entries
             .iter()
-            .filter(|(tuple, entry)| tuple.netns == netns && entry.birth.mono_ns < asked_ns)
-            .map(|(tuple, _)| *tuple)
+            .filter(|(key, entry)| key.netns == netns && entry.birth.mono_ns < asked_ns)
+            .map(|(key, _)| *key)
             .collect();
-        tuples.sort_unstable_by_key(|tuple| self.entries[tuple].birth.mono_ns);
-        tuples
+        keys.sort_unstable_by_key(|key| self.entries[key].birth.mono_ns);
+        keys
     }
 
-    fn confirm(&mut self, tuple: Tuple, row: &Row, asked_ns: u64) {
-        let (Some(entry), Some(left)) = (self.entries.get_mut(&tuple), row.expires) else {
+    fn confirm(&mut self, key: ConnectionKey, row: &SocketRow, asked_ns: u64) {
+        let (Some(entry), Some(left)) = (self.entries.get_mut(&key), row.expires) else {
             return;
         };
         let left_ns = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         entry.ends_ns = asked_ns.saturating_add(left_ns);
         entry.is_confirmed = true;
         entry.is_held = row.state == TcpState::FinWait2;
-        self.due.push(Reverse((entry.ends_ns, tuple)));
+        self.due.push(Reverse((entry.ends_ns, key)));
     }
 
     /// Forgets one and tells of its end.
-    fn end(&mut self, tuple: Tuple, end: End<'_>, clocks: Clocks) -> Option<Event> {
-        let Entry { mut birth, .. } = self.entries.remove(&tuple)?;
+    fn end(&mut self, key: ConnectionKey, end: End<'_>, clocks: Clocks) -> Option<Event> {
+        let Entry { mut birth, .. } = self.entries.remove(&key)?;
         let born_ns = birth.mono_ns;
         let (Ok(told_ns) | Err(told_ns)) = end.at_ns;
         birth.mono_ns = told_ns;

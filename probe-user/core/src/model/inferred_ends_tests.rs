@@ -20,8 +20,8 @@ fn birth(at_s: u64) -> Event {
     event
 }
 
-fn row(event: &Event, state: TcpState, timer: Timer, left_s: u64) -> Row {
-    Row {
+fn row(event: &Event, state: TcpState, timer: Timer, left_s: u64) -> SocketRow {
+    SocketRow {
         state,
         local: event.local.unwrap(),
         remote: event.remote.unwrap(),
@@ -58,7 +58,7 @@ fn with_one() -> (InferredEnds, Event) {
     (inferred_ends, event)
 }
 
-fn dump(inferred_ends: &mut InferredEnds, sockets: &[Row], at_s: u64) -> Vec<Event> {
+fn dump(inferred_ends: &mut InferredEnds, sockets: &[SocketRow], at_s: u64) -> Vec<Event> {
     let dump = SocketDump {
         time_wait_ns: TIME_WAIT_NS,
         sockets,
@@ -216,7 +216,7 @@ fn a_search_for_a_port_that_finds_one_has_taken_it() {
 
 #[test]
 fn where_a_setting_says_so_it_lives_for_another_time() {
-    let dump = |inferred_ends: &mut InferredEnds, time_wait_s, at_s, sockets: &[Row]| {
+    let dump = |inferred_ends: &mut InferredEnds, time_wait_s, at_s, sockets: &[SocketRow]| {
         let dump = SocketDump {
             time_wait_ns: time_wait_s * SECOND_NS,
             sockets,

@@ -55,14 +55,14 @@ pub struct Model {
     filter: Filter,
     /// Ends come as events only: the kernel side does not count them.
     ends_presumed: bool,
-    processes: CompactMap<ProcessKey, Seen>,
+    processes: CompactMap<ProcessKey, ProcessSums>,
     ports: HashMap<PortKey, PortTotals>,
     destinations: Destinations,
 }
 
 /// A process as events told of it.
 #[derive(Debug, Default)]
-struct Seen {
+struct ProcessSums {
     process: Option<Process>,
     counts: Counts,
     /// Ages of its TIME_WAITs that went.
@@ -123,7 +123,7 @@ impl Model {
     }
 
     /// What is known of a process, or where there is no room for another one, that of what was lost.
-    fn with_room(&mut self, key: ProcessKey) -> (ProcessKey, &mut Seen) {
+    fn with_room(&mut self, key: ProcessKey) -> (ProcessKey, &mut ProcessSums) {
         let has_room =
             self.processes.len() < MAX_PROCESSES || self.processes.number(&key).is_some();
         let key = if has_room {
@@ -131,7 +131,7 @@ impl Model {
         } else {
             without_process(Unattributed::Lost)
         };
-        (key, self.processes.of(key, Seen::default))
+        (key, self.processes.of(key, ProcessSums::default))
     }
 
     /// The end of a TIME_WAIT whose tuple this process took.

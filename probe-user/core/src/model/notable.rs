@@ -9,7 +9,7 @@ const KINDS: usize = 6;
 
 /// Why an event is notable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum NotableKind {
     PortFailed,
     PortSlow,
     ResetSent,
@@ -18,7 +18,7 @@ enum Kind {
     Overflow,
 }
 
-impl Kind {
+impl NotableKind {
     /// `None` for what is only counted.
     fn of(event: &Event) -> Option<Self> {
         match &event.facts {
@@ -50,7 +50,7 @@ pub struct Notable {
 
 /// What was kept.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
+pub struct NotableEvents {
     /// In the order in which they happened.
     pub events: Vec<Event>,
     /// Those there was no room for.
@@ -72,10 +72,10 @@ impl Notable {
     /// Takes an event that passes the filter. Where there is no room, the first of each kind stay: a flood of one
     /// kind leaves the others their share.
     pub fn add(&mut self, event: &Event) {
-        let Some(kind) = Kind::of(event) else {
+        let Some(kind) = NotableKind::of(event) else {
             return;
         };
-        if kind == Kind::PortSlow && !self.is_slow(event) {
+        if kind == NotableKind::PortSlow && !self.is_slow(event) {
             return;
         }
         let held: usize = self.kinds.iter().map(Vec::len).sum();
@@ -103,10 +103,10 @@ impl Notable {
     }
 
     /// Gives what there is away, and begins anew.
-    pub fn take(&mut self) -> Kept {
+    pub fn take(&mut self) -> NotableEvents {
         let mut events = std::mem::take(&mut self.kinds).concat();
         events.sort_by_key(|event| event.mono_ns);
-        Kept {
+        NotableEvents {
             events,
             left_out: std::mem::take(&mut self.left_out),
         }

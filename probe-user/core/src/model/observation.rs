@@ -21,12 +21,12 @@ pub struct Observation {
     /// When it was made.
     pub at: Moment,
     /// What was seen.
-    pub seen: Seen,
+    pub data: ObservationData,
 }
 
 /// What was seen.
 #[derive(Clone, Debug)]
-pub enum Seen {
+pub enum ObservationData {
     /// Sockets and settings that decide about local ports, of every namespace. Made when tracing begins, now and
     /// then, and when it ends.
     Sockets(SocketSamples),

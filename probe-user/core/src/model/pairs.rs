@@ -20,7 +20,7 @@ type Key = (u32, u32, Side, Destination, ProcessKey);
 /// Facts by process and destination, from events: lower bounds where events were lost.
 #[derive(Clone, Debug, Default)]
 pub struct Pairs {
-    rows: CompactMap<Key, Kept>,
+    rows: CompactMap<Key, PackedPair>,
     /// The one that acted last: mostly the next one as well.
     last: Option<Arc<Process>>,
     left_out: u64,
@@ -28,7 +28,7 @@ pub struct Pairs {
 
 /// Numbers of one pair: mostly TIME_WAITs alone.
 #[derive(Clone, Debug, Default)]
-struct Kept {
+struct PackedPair {
     /// As it was when it acted last. Many have the same.
     process: Option<Arc<Process>>,
     time_wait: u64,
@@ -36,7 +36,7 @@ struct Kept {
     more: Option<Box<PairCounts>>,
 }
 
-impl Kept {
+impl PackedPair {
     fn add(&mut self, did: &PairCounts) {
         self.time_wait += did.time_wait;
         if did.events() > did.time_wait || !did.reuse.is_empty() {
@@ -167,7 +167,7 @@ impl Pairs {
             key_of(event),
         );
         let process = event.process.as_ref().map(|process| self.shared(process));
-        let Some((_, row)) = self.rows.within(key, MAX_PAIRS, Kept::default) else {
+        let Some((_, row)) = self.rows.within(key, MAX_PAIRS, PackedPair::default) else {
             self.left_out += 1;
             return;
         };
@@ -201,7 +201,7 @@ impl Pairs {
             .process
             .as_ref()
             .map(|process| self.shared(process));
-        let Some((_, row)) = self.rows.within(key, MAX_PAIRS, Kept::default) else {
+        let Some((_, row)) = self.rows.within(key, MAX_PAIRS, PackedPair::default) else {
             self.left_out += sums.did.events();
             return;
         };

@@ -7,7 +7,7 @@ use twtrace_wire::TcpState;
 
 /// A TCP socket that exists: a full one, a request or a mini-socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct SocketRow {
     /// Its state. A mini-socket that waits for the peer's FIN says FIN_WAIT2; [`Self::is_mini`] tells it
     /// from a full socket. A socket that is only bound says CLOSE (kernels from 6.8 on list these).
     pub state: TcpState,
@@ -34,7 +34,7 @@ pub struct Row {
     pub times: Option<Times>,
 }
 
-impl Row {
+impl SocketRow {
     /// Whether it is a TIME_WAIT mini-socket, also while that waits for the peer's FIN.
     pub fn is_mini(&self) -> bool {
         self.timer == Timer::TimeWait
@@ -88,5 +88,5 @@ pub struct NetnsSockets {
     /// The namespace's inode number.
     pub netns: u32,
     /// Its sockets.
-    pub rows: Vec<Row>,
+    pub rows: Vec<SocketRow>,
 }

@@ -11,7 +11,7 @@ use super::budget::ledger::{Budgets, Ledger};
 use super::close_wait;
 use super::exactness::{Losses, forgotten};
 use super::memory::{CacheRow, Memory};
-use super::observation::{CloseWait, KernelTotals, Observation, Seen};
+use super::observation::{CloseWait, KernelTotals, Observation, ObservationData};
 use super::pairs::Pairs;
 use super::report::{LostRow, MissRow, ProcessRow, Report};
 use super::stacks::StackRow;
@@ -132,7 +132,7 @@ impl Tally {
         }
     }
 
-    /// Adds what the kernel side counted since the last time. Not to be mixed with [`Seen::Totals`], which are
+    /// Adds what the kernel side counted since the last time. Not to be mixed with [`ObservationData::Totals`], which are
     /// those of the whole time.
     pub fn add_totals(&mut self, taken: &KernelTotals) {
         self.totals.get_or_insert_default().add(taken);
@@ -196,28 +196,28 @@ impl Tally {
 
     /// Takes an observation.
     pub fn observe(&mut self, observation: Observation) {
-        let Observation { at, seen } = observation;
-        match seen {
-            Seen::Sockets(samples) => {
+        let Observation { at, data } = observation;
+        match data {
+            ObservationData::Sockets(samples) => {
                 if self.has_recent_rates {
                     self.ledger.rotate();
                 }
                 self.ledger.sample(samples, at.mono_ns);
             }
-            Seen::Namespaces(samples) => match &mut self.namespaces {
+            ObservationData::Namespaces(samples) => match &mut self.namespaces {
                 None => self.namespaces = Some((samples.clone(), samples)),
                 Some((_, after)) => *after = samples,
             },
-            Seen::Names(names) => self.name(names),
-            Seen::CloseWait(close_wait) => self.close_wait = close_wait,
-            Seen::Memory(caches) => self.caches = caches,
-            Seen::Audit(rows) => self.audit = rows,
-            Seen::Totals(totals) => self.totals = Some(totals),
-            Seen::Stacks(rows) => self.stacks = Some(rows),
-            Seen::Evidence(delta) => self.ledger.take_evidence(delta),
-            Seen::Family(members) => self.meet(members.iter().map(|member| member.key)),
+            ObservationData::Names(names) => self.name(names),
+            ObservationData::CloseWait(close_wait) => self.close_wait = close_wait,
+            ObservationData::Memory(caches) => self.caches = caches,
+            ObservationData::Audit(rows) => self.audit = rows,
+            ObservationData::Totals(totals) => self.totals = Some(totals),
+            ObservationData::Stacks(rows) => self.stacks = Some(rows),
+            ObservationData::Evidence(delta) => self.ledger.take_evidence(delta),
+            ObservationData::Family(members) => self.meet(members.iter().map(|member| member.key)),
             // The end is when the totals were read, not when everything had been told.
-            Seen::End => {
+            ObservationData::End => {
                 self.latest = at;
                 return;
             }

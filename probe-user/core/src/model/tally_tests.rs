@@ -49,7 +49,7 @@ fn an_interval_begins_with_nothing_but_what_was_looked_at() {
     tally.event(&event);
     tally.observe(Observation {
         at: tally.latest(),
-        seen: Seen::Memory(vec![CacheRow::default()]),
+        data: ObservationData::Memory(vec![CacheRow::default()]),
     });
     let at = Moment {
         ts: Timestamp(2_000),
@@ -102,7 +102,7 @@ fn time_comes_from_what_was_told() {
             ts: Timestamp(1_400),
             mono_ns: 900,
         },
-        seen: Seen::End,
+        data: ObservationData::End,
     });
     assert_eq!(tally.report().duration_ns, 400);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use twtrace_core::filter::{Family, Filter};
-use twtrace_core::model::observation::{Observation, Seen};
+use twtrace_core::model::observation::{Observation, ObservationData};
 
 use crate::allocator;
 use crate::cli::{FilterArgs, ProbeArgs};
@@ -224,7 +224,7 @@ impl Live {
         forward(sink, self.observer.sample_tables(&mut self.session)?)?;
         let last = Observation {
             at: end,
-            seen: Seen::End,
+            data: ObservationData::End,
         };
         forward(sink, [last])
     }

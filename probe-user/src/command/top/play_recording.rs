@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use twtrace_core::event::{Moment, Timestamp};
-use twtrace_core::model::observation::Seen;
+use twtrace_core::model::observation::ObservationData;
 use twtrace_core::model::tally::Tally;
 
 use super::player::Playback;
@@ -47,7 +47,7 @@ fn open(args: &TopArgs) -> Result<(Recordings, Tally)> {
 
 /// Totals come only at the end, and what they have beyond the events would appear to happen then.
 fn is_totals(entry: &Entry) -> bool {
-    matches!(entry, Entry::Observation(observation) if matches!(observation.seen, Seen::Totals(_)))
+    matches!(entry, Entry::Observation(observation) if matches!(observation.data, ObservationData::Totals(_)))
 }
 
 /// Playback state of a recording.

@@ -7,16 +7,16 @@ use proptest::prelude::*;
 use twtrace_core::event::{Lost, LostBy, Moment, Process, Timestamp, samples};
 use twtrace_core::hooks::{Choice, Question, Tier};
 use twtrace_core::model::audit::{AuditRow, Basis};
+use twtrace_core::model::budget::client_sockets::ClientSockets;
+use twtrace_core::model::budget::client_sockets::samples::{live, time_wait};
 use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
-use twtrace_core::model::budget::snapshot::Snapshot;
-use twtrace_core::model::budget::snapshot::samples::{live, time_wait};
 use twtrace_core::model::budget::sysctls::samples::narrow;
 use twtrace_core::model::close_wait::{Connection, NoHolder};
 use twtrace_core::model::host::Host;
 use twtrace_core::model::memory::CacheRow;
 use twtrace_core::model::namespace;
 use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
-use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, Seen};
+use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, ObservationData};
 use twtrace_core::model::series::SeriesLimits;
 use twtrace_core::model::socket::Times;
 use twtrace_core::model::tally::Opening;
@@ -114,8 +114,8 @@ fn series() -> Series {
         probe: LostBy::Decode,
         count: 7,
     });
-    for seen in seen() {
-        series.observe(&Observation { at: AT, seen });
+    for data in data() {
+        series.observe(&Observation { at: AT, data });
     }
     series
 }
@@ -128,7 +128,7 @@ fn sockets() -> SocketSamples {
         time_wait("10.0.0.1:40002", "10.0.0.2:80", 57),
         live("10.0.0.1:40000", "10.0.0.3:80"),
     ];
-    let sockets = Snapshot::new(&sockets, sysctls.range, |_| false);
+    let sockets = ClientSockets::new(&sockets, sysctls.range, |_| false);
     [
         (5, Ok(SocketSample { sysctls, sockets })),
         (6, Err("gone".to_owned())),
@@ -136,7 +136,7 @@ fn sockets() -> SocketSamples {
     .into()
 }
 
-fn seen() -> Vec<Seen> {
+fn data() -> Vec<ObservationData> {
     let sample = namespace::NamespaceSample {
         path: None,
         state: Ok(namespace::NamespaceState {
@@ -192,10 +192,10 @@ fn seen() -> Vec<Seen> {
         ..AuditRow::default()
     };
     vec![
-        Seen::Sockets(sockets()),
-        Seen::Sockets(sockets()),
-        Seen::Namespaces([(5, sample)].into()),
-        Seen::Names(
+        ObservationData::Sockets(sockets()),
+        ObservationData::Sockets(sockets()),
+        ObservationData::Namespaces([(5, sample)].into()),
+        ObservationData::Names(
             [(5, "shop\n"), (7, "not told of")]
                 .map(|(netns, name)| NetnsName {
                     netns,
@@ -204,15 +204,15 @@ fn seen() -> Vec<Seen> {
                 })
                 .into(),
         ),
-        Seen::CloseWait(CloseWait {
+        ObservationData::CloseWait(CloseWait {
             connections: vec![
                 connection(Ok(vec![samples::process(9, "leaky")])),
                 connection(Err(NoHolder::NotAccepted)),
             ],
             ..CloseWait::default()
         }),
-        Seen::Memory(vec![cache("tw_sock_TCP"), cache("tw_sock_TCPv6")]),
-        Seen::Audit(vec![audit]),
+        ObservationData::Memory(vec![cache("tw_sock_TCP"), cache("tw_sock_TCPv6")]),
+        ObservationData::Audit(vec![audit]),
     ]
 }
 

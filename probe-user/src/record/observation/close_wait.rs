@@ -17,14 +17,14 @@ const CONNECTIONS_A_LINE: usize = 2_000;
 
 #[derive(Serialize, Deserialize)]
 pub struct Part {
-    connections: Vec<Row>,
+    connections: Vec<CloseWaitLine>,
     /// Only in the first part.
     unscanned: Vec<UnscannedRow>,
     tick_ns: u64,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Row {
+struct CloseWaitLine {
     netns: u32,
     #[serde(with = "words")]
     side: Side,
@@ -41,7 +41,7 @@ impl Parts for CloseWait {
     type Part = Part;
 
     fn cut(&self) -> Vec<Part> {
-        let rows: Vec<Row> = self.connections.iter().map(Row::from).collect();
+        let rows: Vec<CloseWaitLine> = self.connections.iter().map(CloseWaitLine::from).collect();
         let mut unscanned = self.unscanned.clone();
         chunks(&rows, CONNECTIONS_A_LINE)
             .into_iter()
@@ -61,7 +61,7 @@ impl Parts for CloseWait {
     }
 }
 
-impl From<&Connection> for Row {
+impl From<&Connection> for CloseWaitLine {
     fn from(connection: &Connection) -> Self {
         let ns = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         Self {
@@ -77,8 +77,8 @@ impl From<&Connection> for Row {
     }
 }
 
-impl From<Row> for Connection {
-    fn from(row: Row) -> Self {
+impl From<CloseWaitLine> for Connection {
+    fn from(row: CloseWaitLine) -> Self {
         Self {
             netns: row.netns,
             side: row.side,

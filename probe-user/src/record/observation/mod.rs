@@ -19,7 +19,7 @@ use twtrace_core::model::audit::AuditRow;
 use twtrace_core::model::budget::evidence::EvidenceDelta;
 use twtrace_core::model::memory::CacheRow;
 use twtrace_core::model::netns_name::NetnsName;
-use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, Seen};
+use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, ObservationData};
 use twtrace_core::model::stacks::StackRow;
 
 /// Text of all lines of one observation, bytes: enough for millions of sockets.
@@ -149,28 +149,30 @@ pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Resu
         at: observation.at,
         text,
     };
-    match &observation.seen {
-        Seen::Sockets(samples) => lines.all(Kind::Sockets, samples.cut()),
-        Seen::Namespaces(samples) => lines.all(Kind::Namespaces, [namespaces::body(samples)]),
-        Seen::Names(names) => lines.all(
+    match &observation.data {
+        ObservationData::Sockets(samples) => lines.all(Kind::Sockets, samples.cut()),
+        ObservationData::Namespaces(samples) => {
+            lines.all(Kind::Namespaces, [namespaces::body(samples)])
+        }
+        ObservationData::Names(names) => lines.all(
             Kind::Names,
             [Names {
                 names: names.clone(),
             }],
         ),
-        Seen::CloseWait(close_wait) => lines.all(Kind::CloseWait, close_wait.cut()),
-        Seen::Memory(caches) => lines.all(
+        ObservationData::CloseWait(close_wait) => lines.all(Kind::CloseWait, close_wait.cut()),
+        ObservationData::Memory(caches) => lines.all(
             Kind::Memory,
             [Memory {
                 caches: caches.clone(),
             }],
         ),
-        Seen::Audit(rows) => lines.all(Kind::Audit, [Audit { rows: rows.clone() }]),
-        Seen::Totals(totals) => lines.all(Kind::Totals, totals.cut()),
-        Seen::Stacks(rows) => lines.all(Kind::Stacks, rows.cut()),
-        Seen::Evidence(delta) => lines.all(Kind::Evidence, delta.cut()),
-        Seen::Family(processes) => lines.all(Kind::Family, processes.cut()),
-        Seen::End => lines.all(Kind::End, [End {}]),
+        ObservationData::Audit(rows) => lines.all(Kind::Audit, [Audit { rows: rows.clone() }]),
+        ObservationData::Totals(totals) => lines.all(Kind::Totals, totals.cut()),
+        ObservationData::Stacks(rows) => lines.all(Kind::Stacks, rows.cut()),
+        ObservationData::Evidence(delta) => lines.all(Kind::Evidence, delta.cut()),
+        ObservationData::Family(processes) => lines.all(Kind::Family, processes.cut()),
+        ObservationData::End => lines.all(Kind::End, [End {}]),
     }
 }
 
@@ -282,22 +284,33 @@ impl Assembler {
     /// If the line is not as this version writes it.
     pub fn take(&mut self, line: &[u8]) -> serde_json::Result<Option<Observation>> {
         let head: Head = serde_json::from_slice(line)?;
-        let seen = match head.event {
-            Kind::Sockets => self.sockets.take(&head, line)?.map(Seen::Sockets),
-            Kind::Namespaces => Some(Seen::Namespaces(namespaces::samples(body(line)?))),
-            Kind::Names => Some(Seen::Names(body::<Names>(line)?.names)),
-            Kind::CloseWait => self.close_wait.take(&head, line)?.map(Seen::CloseWait),
-            Kind::Memory => Some(Seen::Memory(body::<Memory>(line)?.caches)),
-            Kind::Audit => Some(Seen::Audit(body::<Audit>(line)?.rows)),
-            Kind::Totals => self.totals.take(&head, line)?.map(Seen::Totals),
-            Kind::Stacks => self.stacks.take(&head, line)?.map(Seen::Stacks),
-            Kind::Evidence => self.evidence.take(&head, line)?.map(Seen::Evidence),
-            Kind::Family => self.family.take(&head, line)?.map(Seen::Family),
-            Kind::End => Some(Seen::End),
+        let data = match head.event {
+            Kind::Sockets => self
+                .sockets
+                .take(&head, line)?
+                .map(ObservationData::Sockets),
+            Kind::Namespaces => Some(ObservationData::Namespaces(namespaces::samples(body(
+                line,
+            )?))),
+            Kind::Names => Some(ObservationData::Names(body::<Names>(line)?.names)),
+            Kind::CloseWait => self
+                .close_wait
+                .take(&head, line)?
+                .map(ObservationData::CloseWait),
+            Kind::Memory => Some(ObservationData::Memory(body::<Memory>(line)?.caches)),
+            Kind::Audit => Some(ObservationData::Audit(body::<Audit>(line)?.rows)),
+            Kind::Totals => self.totals.take(&head, line)?.map(ObservationData::Totals),
+            Kind::Stacks => self.stacks.take(&head, line)?.map(ObservationData::Stacks),
+            Kind::Evidence => self
+                .evidence
+                .take(&head, line)?
+                .map(ObservationData::Evidence),
+            Kind::Family => self.family.take(&head, line)?.map(ObservationData::Family),
+            Kind::End => Some(ObservationData::End),
         };
-        Ok(seen.map(|seen| Observation {
+        Ok(data.map(|data| Observation {
             at: head.at(),
-            seen,
+            data,
         }))
     }
 }

@@ -7,11 +7,11 @@ use twtrace_core::model::namespace::{NamespaceSample, NamespaceSamples, Namespac
 
 #[derive(Serialize, Deserialize)]
 pub struct Body {
-    namespaces: Vec<Row>,
+    namespaces: Vec<RecordedNamespace>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Row {
+struct RecordedNamespace {
     netns: u32,
     path: Option<PathBuf>,
     state: Option<NamespaceState>,
@@ -20,7 +20,7 @@ struct Row {
 }
 
 pub fn body(samples: &NamespaceSamples) -> Body {
-    let rows = samples.iter().map(|(netns, sample)| Row {
+    let rows = samples.iter().map(|(netns, sample)| RecordedNamespace {
         netns: *netns,
         path: sample
             .path

@@ -3,10 +3,10 @@ use std::time::Duration;
 use twtrace_core::event::{Process, SocketRange};
 use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::audit::Basis;
+use twtrace_core::model::budget::client_sockets::samples::{listener, live, time_wait};
+use twtrace_core::model::budget::client_sockets::{ClientSockets, Hold, Socket, SocketState};
 use twtrace_core::model::budget::evidence::{Pool, PoolCounts};
 use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
-use twtrace_core::model::budget::snapshot::samples::{listener, live, time_wait};
-use twtrace_core::model::budget::snapshot::{Hold, Snapshot, Socket, SocketState};
 use twtrace_core::model::budget::sysctls::samples::narrow;
 use twtrace_core::model::close_wait::{Connection, NoHolder};
 use twtrace_core::model::namespace;
@@ -19,13 +19,13 @@ use twtrace_wire::{
 
 use super::*;
 
-fn written(seen: Seen) -> String {
+fn written(data: ObservationData) -> String {
     let observation = Observation {
         at: Moment {
             ts: Timestamp(1_700_000_000_000_000_007),
             mono_ns: 9,
         },
-        seen,
+        data,
     };
     let mut text = Vec::new();
     append(&mut text, &observation).unwrap();
@@ -40,8 +40,8 @@ fn read(text: &str) -> Vec<Observation> {
 }
 
 /// Written, read back and written again, it must be the same.
-fn goes_there_and_back(seen: Seen) -> String {
-    let text = written(seen);
+fn goes_there_and_back(data: ObservationData) -> String {
+    let text = written(data);
     let mut again = read(&text);
     assert_eq!(again.len(), 1, "{text}");
     let mut rewritten = Vec::new();
@@ -70,7 +70,7 @@ fn process(pid: u32) -> Process {
 
 #[test]
 fn sockets() {
-    let sockets = Snapshot::new(
+    let sockets = ClientSockets::new(
         &[
             listener("10.0.0.1:40001"),
             live("10.0.0.1:40000", "10.0.0.2:80"),
@@ -86,7 +86,7 @@ fn sockets() {
         sockets,
     };
     samples.insert(7, Ok(sample.clone()));
-    let text = goes_there_and_back(Seen::Sockets(samples.clone()));
+    let text = goes_there_and_back(ObservationData::Sockets(samples.clone()));
     assert!(!text.contains("of_bind"), "{text}");
     for (ports, written) in [
         (vec![], r#""of_bind":[]"#),
@@ -96,7 +96,7 @@ fn sockets() {
             .sockets
             .set_of_bind(Some(ports.into_iter().collect()));
         samples.insert(7, Ok(sample.clone()));
-        let text = goes_there_and_back(Seen::Sockets(samples.clone()));
+        let text = goes_there_and_back(ObservationData::Sockets(samples.clone()));
         assert!(text.contains(written), "{text}");
     }
     assert!(
@@ -105,13 +105,13 @@ fn sockets() {
     );
     let mut gone = SocketSamples::new();
     gone.insert(8, Err("no way in".to_owned()));
-    goes_there_and_back(Seen::Sockets(gone));
-    goes_there_and_back(Seen::Sockets(SocketSamples::new()));
+    goes_there_and_back(ObservationData::Sockets(gone));
+    goes_there_and_back(ObservationData::Sockets(SocketSamples::new()));
 }
 
 #[test]
 fn names() {
-    let text = goes_there_and_back(Seen::Names(vec![NetnsName {
+    let text = goes_there_and_back(ObservationData::Names(vec![NetnsName {
         netns: 7,
         after: NamedAfter::IpNetns,
         name: "blue".to_owned(),
@@ -120,7 +120,7 @@ fn names() {
         text.contains(r#""names":[{"netns":7,"after":"ip_netns","name":"blue"}]"#),
         "{text}"
     );
-    goes_there_and_back(Seen::Names(Vec::new()));
+    goes_there_and_back(ObservationData::Names(Vec::new()));
 }
 
 #[test]
@@ -130,16 +130,16 @@ fn many_sockets_take_several_lines_and_all_of_them_count() {
         .collect();
     let mut sysctls = narrow();
     (sysctls.range.low, sysctls.range.high) = (20_000, 60_000);
-    let sockets = Snapshot::new(&many, sysctls.range, |_| false);
+    let sockets = ClientSockets::new(&many, sysctls.range, |_| false);
     let mut samples = SocketSamples::new();
     samples.insert(7, Ok(SocketSample { sysctls, sockets }));
-    let text = written(Seen::Sockets(samples));
+    let text = written(ObservationData::Sockets(samples));
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.len() > 2);
     let found = read(&text);
     let [
         Observation {
-            seen: Seen::Sockets(samples),
+            data: ObservationData::Sockets(samples),
             ..
         },
     ] = &found[..]
@@ -169,7 +169,7 @@ fn namespaces() {
     let state = namespace::samples::defaults();
     samples.insert(1, sample(None, Ok(state)));
     samples.insert(2, sample(Some("/run/netns/x"), Err("gone".to_owned())));
-    goes_there_and_back(Seen::Namespaces(samples));
+    goes_there_and_back(ObservationData::Namespaces(samples));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn close_wait() {
         since_data: Duration::from_millis(90),
         since_ack: Duration::from_millis(30),
     };
-    goes_there_and_back(Seen::CloseWait(CloseWait {
+    goes_there_and_back(ObservationData::CloseWait(CloseWait {
         connections: vec![
             connection(Ok(vec![process(1), process(2)]), Some(times)),
             connection(Err(NoHolder::NotAccepted), None),
@@ -197,7 +197,7 @@ fn close_wait() {
         }],
         tick_ns: 10_000_000,
     }));
-    goes_there_and_back(Seen::CloseWait(CloseWait::default()));
+    goes_there_and_back(ObservationData::CloseWait(CloseWait::default()));
 }
 
 #[test]
@@ -223,18 +223,18 @@ fn what_hidden_events_told_of_budgets() {
         ],
         further_failures: 7,
     };
-    let text = goes_there_and_back(Seen::Evidence(since.clone()));
-    let Seen::Evidence(found) = &read(&text)[0].seen else {
+    let text = goes_there_and_back(ObservationData::Evidence(since.clone()));
+    let ObservationData::Evidence(found) = &read(&text)[0].data else {
         panic!("{text}");
     };
     assert_eq!(*found, since);
-    goes_there_and_back(Seen::Evidence(EvidenceDelta::default()));
+    goes_there_and_back(ObservationData::Evidence(EvidenceDelta::default()));
 }
 
 #[test]
 fn the_processes_of_a_command() {
-    goes_there_and_back(Seen::Family(vec![process(1), process(2)]));
-    goes_there_and_back(Seen::Family(Vec::new()));
+    goes_there_and_back(ObservationData::Family(vec![process(1), process(2)]));
+    goes_there_and_back(ObservationData::Family(Vec::new()));
 }
 
 #[test]
@@ -247,8 +247,8 @@ fn memory_audit_and_end() {
         held_bytes: None,
         why: None,
     };
-    goes_there_and_back(Seen::Memory(vec![cache]));
-    goes_there_and_back(Seen::Audit(vec![AuditRow {
+    goes_there_and_back(ObservationData::Memory(vec![cache]));
+    goes_there_and_back(ObservationData::Audit(vec![AuditRow {
         netns: 5,
         netns_nth: 0,
         births_seen: 7,
@@ -269,7 +269,7 @@ fn memory_audit_and_end() {
         ..AuditRow::default()
     }]));
     assert_eq!(
-        goes_there_and_back(Seen::End),
+        goes_there_and_back(ObservationData::End),
         "{\"ts\":\"2023-11-14T22:13:20.000000007Z\",\"mono_ns\":9,\"event\":\"end\",\"part\":1,\"parts\":1}\n"
     );
 }
@@ -303,11 +303,11 @@ fn totals() {
         recursion_misses: Some(vec![("a_program".to_owned(), 4)]),
         named: [(key, process)].into(),
     };
-    let text = goes_there_and_back(Seen::Totals(totals.clone()));
+    let text = goes_there_and_back(ObservationData::Totals(totals.clone()));
     let found = read(&text);
     let [
         Observation {
-            seen: Seen::Totals(read),
+            data: ObservationData::Totals(read),
             ..
         },
     ] = &found[..]
@@ -316,7 +316,7 @@ fn totals() {
     };
     assert_eq!(read.processes, totals.processes);
     assert_eq!(read.ports, totals.ports);
-    goes_there_and_back(Seen::Totals(KernelTotals::default()));
+    goes_there_and_back(ObservationData::Totals(KernelTotals::default()));
 }
 
 #[test]

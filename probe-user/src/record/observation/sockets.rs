@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use twtrace_core::model::budget::client_sockets::{ClientSockets, Hold, PortHolds};
 use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
-use twtrace_core::model::budget::snapshot::{Held, Hold, Snapshot};
 use twtrace_core::model::budget::sysctls::PortSysctls;
 
 use super::Parts;
@@ -15,18 +15,18 @@ const MS_NS: u64 = 1_000_000;
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct Part {
-    namespaces: Vec<Row>,
+    namespaces: Vec<PortsRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Row {
+struct PortsRecord {
     netns: u32,
     /// Only in the first row of a namespace.
     sysctls: Option<PortSysctls>,
     /// Why `sysctls` is missing.
     why: Option<String>,
     /// Ports in use, by source address and destination.
-    tuples: Vec<Tuple>,
+    tuples: Vec<HeldPorts>,
     /// Addresses that a socket is bound to, listens on, or accepted on.
     bound: Vec<SocketAddr>,
     /// Ports that belong to a bind(), by the kernel's table; `None` if it was not read, and in further rows.
@@ -35,7 +35,7 @@ struct Row {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Tuple {
+struct HeldPorts {
     source: IpAddr,
     destination: SocketAddr,
     /// Used by full sockets.
@@ -52,7 +52,7 @@ impl Parts for SocketSamples {
     fn cut(&self) -> Vec<Part> {
         let mut parts = vec![Part::default()];
         let mut ports = 0;
-        let mut push = |row: Row, count: usize| {
+        let mut push = |row: PortsRecord, count: usize| {
             if ports + count > PORTS_A_LINE && ports > 0 {
                 parts.push(Part::default());
                 ports = 0;
@@ -63,7 +63,7 @@ impl Parts for SocketSamples {
             }
         };
         for (netns, sample) in self {
-            let row = |tuples, bound| Row {
+            let row = |tuples, bound| PortsRecord {
                 netns: *netns,
                 sysctls: None,
                 why: None,
@@ -74,7 +74,7 @@ impl Parts for SocketSamples {
             let sample = match sample {
                 Ok(sample) => sample,
                 Err(why) => {
-                    let unknown = Row {
+                    let unknown = PortsRecord {
                         why: Some(why.clone()),
                         ..row(Vec::new(), Vec::new())
                     };
@@ -84,14 +84,14 @@ impl Parts for SocketSamples {
             };
             let of_bind: Option<Vec<u16>> =
                 sample.sockets.of_bind().map(|ports| ports.iter().collect());
-            let first = Row {
+            let first = PortsRecord {
                 sysctls: Some(sample.sysctls.clone()),
                 of_bind: of_bind.as_ref().map(|_| Vec::new()),
                 ..row(Vec::new(), Vec::new())
             };
             push(first, 1);
             for ports in of_bind.unwrap_or_default().chunks(PORTS_A_LINE) {
-                let more = Row {
+                let more = PortsRecord {
                     of_bind: Some(ports.to_vec()),
                     ..row(Vec::new(), Vec::new())
                 };
@@ -103,7 +103,7 @@ impl Parts for SocketSamples {
             for (source, destination) in sample.sockets.tuples() {
                 let held = sample.sockets.held_by(source, destination);
                 for held in held.chunks(PORTS_A_LINE) {
-                    let tuple = Tuple::new(source, destination, held);
+                    let tuple = HeldPorts::new(source, destination, held);
                     push(row(vec![tuple], Vec::new()), held.len());
                 }
             }
@@ -114,7 +114,7 @@ impl Parts for SocketSamples {
     fn add(&mut self, part: Part) {
         for row in part.namespaces {
             if let Some(sysctls) = row.sysctls {
-                let sockets = Snapshot::default();
+                let sockets = ClientSockets::default();
                 self.insert(row.netns, Ok(SocketSample { sysctls, sockets }));
             }
             if let Some(why) = row.why {
@@ -135,7 +135,7 @@ impl Parts for SocketSamples {
     }
 }
 
-impl Tuple {
+impl HeldPorts {
     fn new(source: IpAddr, destination: SocketAddr, held: &[(u16, Hold)]) -> Self {
         let mut tuple = Self {
             source,
@@ -162,7 +162,7 @@ impl Tuple {
         tuple
     }
 
-    fn held(self) -> Held {
+    fn held(self) -> PortHolds {
         let minis = |list: Vec<(u16, u64)>, in_fin_wait2| {
             list.into_iter().map(move |(port, left_ms)| {
                 let left_ns = left_ms.saturating_mul(MS_NS);

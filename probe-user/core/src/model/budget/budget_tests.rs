@@ -1,13 +1,13 @@
 use proptest::prelude::*;
 use twtrace_wire::PortOp;
 
+use super::client_sockets::samples::{listener, live, time_wait};
+use super::client_sockets::{Hold, Socket, SocketState};
 use super::evidence::Evidence;
 use super::evidence::samples::search;
 use super::of_namespace::each_row;
 use super::ports::PortSet;
 use super::row::OtherBudgets;
-use super::snapshot::samples::{listener, live, time_wait};
-use super::snapshot::{Hold, Socket, SocketState};
 use super::sysctls::TwReuse;
 use super::sysctls::samples::narrow;
 use super::*;
@@ -17,8 +17,8 @@ use crate::event::timestamp::SECOND_NS;
 const NETNS: u32 = 4_026_531_840;
 const TEN_S: u64 = 10 * SECOND_NS;
 
-fn snapshot(sockets: &[Socket], sysctls: &PortSysctls) -> Snapshot {
-    Snapshot::new(sockets, sysctls.range, |_| false)
+fn snapshot(sockets: &[Socket], sysctls: &PortSysctls) -> ClientSockets {
+    ClientSockets::new(sockets, sysctls.range, |_| false)
 }
 
 fn all_rows(namespace: &Namespace, evidence: &Evidence) -> Vec<BudgetRow> {
@@ -32,7 +32,7 @@ fn rows_of(sockets: &[Socket], sysctls: &PortSysctls, evidence: &Evidence) -> Ve
     let namespace = Namespace {
         netns: NETNS,
         sysctls: Ok(sysctls),
-        start: Some(&Snapshot::default()),
+        start: Some(&ClientSockets::default()),
         end: Ok(&snapshot(sockets, sysctls)),
         lasted_ns: TEN_S,
     };
@@ -93,11 +93,11 @@ fn ports_of_bind_are_no_capacity_of_connect_where_they_are_known() {
         live("10.0.0.1:40000", "10.0.0.3:80"),
         live("10.0.0.1:40001", "10.0.0.3:80"),
     ];
-    let figures = |end: &Snapshot| {
+    let figures = |end: &ClientSockets| {
         let namespace = Namespace {
             netns: NETNS,
             sysctls: Ok(&narrow()),
-            start: Some(&Snapshot::default()),
+            start: Some(&ClientSockets::default()),
             end: Ok(end),
             lasted_ns: TEN_S,
         };

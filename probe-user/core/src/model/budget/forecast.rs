@@ -6,7 +6,7 @@ use crate::event::timestamp::SECOND_NS;
 
 /// What a budget holds at the moment the forecast is made.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<'a> {
+pub struct PoolState<'a> {
     /// Ports there are.
     pub capacity: u64,
     /// Ports held by live sockets.
@@ -43,7 +43,7 @@ pub enum Forecast {
 /// TIME_WAIT now goes when its time is over; each port taken from now on goes into TIME_WAIT and is held for
 /// `hold_ns`. So after t seconds
 /// `live + those of given_back_ns beyond t + taken × min(t, hold) + kept × max(t − hold, 0)` ports are held.
-pub fn forecast(held: &Held, pace: &Pace) -> Forecast {
+pub fn forecast(held: &PoolState, pace: &Pace) -> Forecast {
     let still_held = |gone: usize| held.live + (held.given_back_ns.len() - gone) as u64;
     if still_held(0) >= held.capacity {
         return Forecast::Full;

@@ -15,7 +15,7 @@ fn pace(taken_per_s: f64) -> Pace {
 }
 
 fn ask(capacity: u64, live: u64, given_back_ns: &[u64], pace: &Pace) -> Forecast {
-    let held = Held {
+    let held = PoolState {
         capacity,
         live,
         given_back_ns,

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::Namespace;
+use super::client_sockets::ClientSockets;
 use super::evidence::{Evidence, EvidenceDelta};
 use super::of_namespace::each_row;
 use super::row::{self, BudgetRow, OtherBudgets};
-use super::snapshot::Snapshot;
 use super::sysctls::PortSysctls;
 use crate::event::Event;
 use crate::filter::Filter;
@@ -21,7 +21,7 @@ pub struct SocketSample {
     /// Its settings.
     pub sysctls: PortSysctls,
     /// Its sockets.
-    pub sockets: Snapshot,
+    pub sockets: ClientSockets,
 }
 
 /// Every namespace that was looked into, by inode number: or why it could not be.
@@ -33,7 +33,7 @@ pub struct Ledger {
     evidence: Evidence,
     /// A recording has what all events told, also those that its filter hid.
     has_evidence: bool,
-    start: Option<(HashMap<u32, Snapshot>, u64)>,
+    start: Option<(HashMap<u32, ClientSockets>, u64)>,
     end: Option<(SocketSamples, u64)>,
 }
 
@@ -157,7 +157,7 @@ impl Budgets {
 }
 
 /// The sockets of those that are known.
-fn sockets(samples: SocketSamples) -> HashMap<u32, Snapshot> {
+fn sockets(samples: SocketSamples) -> HashMap<u32, ClientSockets> {
     samples
         .into_iter()
         .filter_map(|(netns, sample)| Some((netns, sample.ok()?.sockets)))

@@ -11,26 +11,26 @@
 //! are not told from others: a pool of that kind is shown beside the budgets by destination where events
 //! tell of it (see [`evidence::Evidence`]), and not guessed where they don't.
 
+pub mod client_sockets;
 pub mod evidence;
 pub mod forecast;
 mod latest;
 pub mod ledger;
 mod of_namespace;
 pub mod pace;
+mod pool_addresses;
 pub mod ports;
 pub mod row;
 pub mod servers;
-pub mod snapshot;
 pub mod sysctls;
-mod tuple;
 mod view;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
+use client_sockets::ClientSockets;
 use evidence::{Pool, PoolCounts};
 use row::{BudgetRow, Outlook, PoolWord};
-use snapshot::Snapshot;
 use sysctls::PortSysctls;
 
 /// What is known of one network namespace.
@@ -41,9 +41,9 @@ pub struct Namespace<'a> {
     /// Its settings, or why they are not known.
     pub sysctls: Result<&'a PortSysctls, &'a str>,
     /// Its sockets when tracing began.
-    pub start: Option<&'a Snapshot>,
+    pub start: Option<&'a ClientSockets>,
     /// Its sockets at the end, or why they are not known.
-    pub end: Result<&'a Snapshot, &'a str>,
+    pub end: Result<&'a ClientSockets, &'a str>,
     /// Time between both, nanoseconds.
     pub lasted_ns: u64,
 }

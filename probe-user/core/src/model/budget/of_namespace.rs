@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use super::client_sockets::ClientSockets;
 use super::evidence::{Evidence, Pool, PoolCounts};
 use super::row::BudgetRow;
-use super::snapshot::Snapshot;
 use super::view::View;
 use super::{Namespace, unknown};
 
@@ -72,7 +72,7 @@ fn is_nameless(pool: &Pool) -> bool {
 
 /// Failures without a source address, by the budget that they go to: the one for that destination, where there is
 /// just one.
-fn given_source(netns: u32, evidence: &Evidence, end: &Snapshot) -> HashMap<Pool, u64> {
+fn given_source(netns: u32, evidence: &Evidence, end: &ClientSockets) -> HashMap<Pool, u64> {
     let nameless = || evidence.of(netns).filter(|(pool, _)| is_nameless(pool));
     if nameless().next().is_none() {
         return HashMap::new();

@@ -1,7 +1,7 @@
 //! How fast ports are taken and given back, measured between two snapshots.
 
+use super::client_sockets::Hold;
 use super::forecast::Pace;
-use super::snapshot::Hold;
 use crate::event::timestamp::SECOND_NS;
 
 /// A TIME_WAIT that has so much more time left than it had should have is another one, nanoseconds: its
@@ -124,7 +124,7 @@ fn is_same(before: Hold, after: Hold, lasted_ns: u64) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::snapshot::samples::left;
+    use super::super::client_sockets::samples::left;
     use super::*;
     use crate::model::budget::sysctls::TIME_WAIT_NS;
 

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::client_sockets::{ClientSockets, Hold};
 use super::evidence::{Pool, PoolCounts};
-use super::forecast::{Forecast, Held, forecast};
+use super::forecast::{Forecast, PoolState, forecast};
 use super::pace::{Measured, Span};
 use super::ports::{Half, PortRange, PortSet};
 use super::row::{BudgetRow, HalfRow, Outlook};
-use super::snapshot::{Hold, Snapshot};
 use super::sysctls::PortSysctls;
 use super::{Namespace, unknown};
 use crate::event::SocketRange;
@@ -16,7 +16,7 @@ use crate::event::SocketRange;
 pub struct View<'a> {
     namespace: &'a Namespace<'a>,
     sysctls: &'a PortSysctls,
-    end: &'a Snapshot,
+    end: &'a ClientSockets,
     /// Those that connect() looks through.
     for_connect: Usable,
 }
@@ -34,7 +34,11 @@ struct Usable {
 
 impl<'a> View<'a> {
     /// Prepares for [`Self::row`].
-    pub fn new(namespace: &'a Namespace<'a>, sysctls: &'a PortSysctls, end: &'a Snapshot) -> Self {
+    pub fn new(
+        namespace: &'a Namespace<'a>,
+        sysctls: &'a PortSysctls,
+        end: &'a ClientSockets,
+    ) -> Self {
         Self {
             namespace,
             sysctls,
@@ -210,7 +214,7 @@ impl<'a> View<'a> {
 }
 
 /// Those of the ports that connect() chose, where that is known: no others are part of its pool.
-fn by_connect(snapshot: &Snapshot, mut held: Vec<(u16, Hold)>) -> Vec<(u16, Hold)> {
+fn by_connect(snapshot: &ClientSockets, mut held: Vec<(u16, Hold)>) -> Vec<(u16, Hold)> {
     if let Some(of_bind) = snapshot.of_bind() {
         held.retain(|(port, _)| !of_bind.contains(*port));
     }
@@ -262,8 +266,8 @@ struct Count {
 }
 
 impl Count {
-    fn held(&self) -> Held<'_> {
-        Held {
+    fn held(&self) -> PoolState<'_> {
+        PoolState {
             capacity: self.capacity,
             live: self.live,
             given_back_ns: &self.given_back_ns,

@@ -17,7 +17,7 @@ use super::answerable::key_of;
 use super::budget::ledger::Ledger;
 use super::destination::{Destination, Done, towards};
 use super::exactness::Losses;
-use super::observation::{KernelTotals, Observation, Seen};
+use super::observation::{KernelTotals, Observation, ObservationData};
 use super::report::{Exact, LostRow, MissRow};
 use super::tally::Opening;
 use crate::event::decode::unattributed;
@@ -123,22 +123,29 @@ impl Series {
         *self.lost.entry(lost.probe).or_default() += lost.count;
     }
 
-    /// Takes an observation. [`Seen::Totals`] come by [`Self::add_totals`].
+    /// Takes an observation. [`ObservationData::Totals`] come by [`Self::add_totals`].
     pub fn observe(&mut self, observation: &Observation) {
-        match &observation.seen {
-            Seen::Sockets(samples) => {
+        match &observation.data {
+            ObservationData::Sockets(samples) => {
                 self.ledger.rotate();
                 self.ledger.sample(samples.clone(), observation.at.mono_ns);
                 let budgets = self.ledger.budgets(&self.filter);
                 self.gauges.budgets(budgets, self.limits);
             }
-            Seen::Namespaces(samples) => self.gauges.namespaces(samples, &self.filter, self.limits),
-            Seen::Names(names) => self.gauges.names.clone_from(names),
-            Seen::CloseWait(seen) => self.gauges.close_wait(seen, &self.filter, self.limits),
-            Seen::Memory(caches) => self.gauges.caches.clone_from(caches),
-            Seen::Audit(rows) => self.gauges.audit(rows, self.limits),
-            Seen::Totals(_) | Seen::Stacks(_) | Seen::Evidence(_) | Seen::Family(_) | Seen::End => {
+            ObservationData::Namespaces(samples) => {
+                self.gauges.namespaces(samples, &self.filter, self.limits)
             }
+            ObservationData::Names(names) => self.gauges.names.clone_from(names),
+            ObservationData::CloseWait(data) => {
+                self.gauges.close_wait(data, &self.filter, self.limits)
+            }
+            ObservationData::Memory(caches) => self.gauges.caches.clone_from(caches),
+            ObservationData::Audit(rows) => self.gauges.audit(rows, self.limits),
+            ObservationData::Totals(_)
+            | ObservationData::Stacks(_)
+            | ObservationData::Evidence(_)
+            | ObservationData::Family(_)
+            | ObservationData::End => {}
         }
     }
 

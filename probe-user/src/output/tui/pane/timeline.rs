@@ -18,7 +18,7 @@ const FIGURES: u16 = 19;
 const BARS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
 /// One rate over time.
-struct Row {
+struct RateRow {
     label: &'static str,
     of: fn(&Point) -> f64,
     style: Style,
@@ -36,50 +36,50 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let inner = frame(app, Pane::Timeline, area, buffer, &title);
     let theme = app.theme;
     let all = [
-        Row {
+        RateRow {
             label: "TIME_WAIT",
             of: |point| point.time_waits,
             style: theme.time_wait(),
         },
-        Row {
+        RateRow {
             label: "RST sent",
             of: |point| point.resets_sent,
             style: theme.reset(),
         },
-        Row {
+        RateRow {
             label: "RST received",
             of: |point| point.resets_received,
             style: theme.reset(),
         },
-        Row {
+        RateRow {
             label: "port search",
             of: |point| point.searches,
             style: theme.port(),
         },
-        Row {
+        RateRow {
             label: "no port",
             of: |point| point.failures,
             style: theme.bad(),
         },
     ];
     let few = [
-        Row {
+        RateRow {
             label: "TIME_WAIT",
             of: |point| point.time_waits,
             style: theme.time_wait(),
         },
-        Row {
+        RateRow {
             label: "RST",
             of: |point| point.resets_sent + point.resets_received,
             style: theme.reset(),
         },
-        Row {
+        RateRow {
             label: "port search",
             of: |point| point.searches,
             style: theme.port(),
         },
     ];
-    let rows: &[Row] = if usize::from(inner.height) >= all.len() {
+    let rows: &[RateRow] = if usize::from(inner.height) >= all.len() {
         &all
     } else {
         &few[..few.len().min(usize::from(inner.height))]
@@ -100,7 +100,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn draw_row(app: &App, row: &Row, area: Rect, buffer: &mut Buffer) {
+fn draw_row(app: &App, row: &RateRow, area: Rect, buffer: &mut Buffer) {
     let width = area.width.saturating_sub(LABEL + FIGURES);
     let history = &app.shown().history;
     let values = history.columns(row.of, app.span(), usize::from(width));

@@ -12,7 +12,7 @@ fn listeners_and_what_they_accepted_are_no_clients() {
         live("10.0.0.1:40003", "10.0.0.3:80"),
         live("10.0.0.1:50000", "10.0.0.2:80"),
     ];
-    let snapshot = Snapshot::new(&sockets, narrow().range, |port| port == 40_003);
+    let snapshot = ClientSockets::new(&sockets, narrow().range, |port| port == 40_003);
     let source = "10.0.0.1".parse().unwrap();
     let destination = "10.0.0.2:80".parse().unwrap();
     assert_eq!(
@@ -38,7 +38,7 @@ fn a_port_counts_once_on_its_address() {
         time_wait("10.0.0.5:40000", "10.0.0.3:80", 20),
         time_wait("10.0.0.5:40001", "10.0.0.3:80", 20),
     ];
-    let snapshot = Snapshot::new(&sockets, narrow().range, |_| false);
+    let snapshot = ClientSockets::new(&sockets, narrow().range, |_| false);
     assert_eq!(
         snapshot.held_on("10.0.0.1".parse().unwrap()),
         [(40_000, Hold::Live)]

@@ -3,21 +3,21 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// Source address and destination.
-pub type Tuple = (IpAddr, SocketAddr);
+pub type PoolAddresses = (IpAddr, SocketAddr);
 
-/// A [`Tuple`] in a third of its room, where it is of IPv4.
+/// A [`PoolAddresses`] in a third of its room, where it is of IPv4.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum PackedTuple {
+pub enum PackedAddresses {
     /// IPv4.
     V4(Ipv4Addr, SocketAddrV4),
     /// Everything else.
-    Other(Box<Tuple>),
+    Other(Box<PoolAddresses>),
 }
 
-const _: () = assert!(size_of::<PackedTuple>() == 16 && size_of::<Tuple>() > 48);
+const _: () = assert!(size_of::<PackedAddresses>() == 16 && size_of::<PoolAddresses>() > 48);
 
-impl From<Tuple> for PackedTuple {
-    fn from(tuple: Tuple) -> Self {
+impl From<PoolAddresses> for PackedAddresses {
+    fn from(tuple: PoolAddresses) -> Self {
         match tuple {
             (IpAddr::V4(source), SocketAddr::V4(destination)) => Self::V4(source, destination),
             other => Self::Other(Box::new(other)),
@@ -25,11 +25,11 @@ impl From<Tuple> for PackedTuple {
     }
 }
 
-impl From<&PackedTuple> for Tuple {
-    fn from(packed: &PackedTuple) -> Self {
+impl From<&PackedAddresses> for PoolAddresses {
+    fn from(packed: &PackedAddresses) -> Self {
         match packed {
-            PackedTuple::V4(source, destination) => ((*source).into(), (*destination).into()),
-            PackedTuple::Other(other) => **other,
+            PackedAddresses::V4(source, destination) => ((*source).into(), (*destination).into()),
+            PackedAddresses::Other(other) => **other,
         }
     }
 }
@@ -47,8 +47,8 @@ mod tests {
             // No dump has such; no tuple is taken for another all the same.
             ("10.0.0.1", "[2001:db8::2]:443"),
         ] {
-            let tuple: Tuple = (source.parse().unwrap(), destination.parse().unwrap());
-            assert_eq!(Tuple::from(&PackedTuple::from(tuple)), tuple);
+            let tuple: PoolAddresses = (source.parse().unwrap(), destination.parse().unwrap());
+            assert_eq!(PoolAddresses::from(&PackedAddresses::from(tuple)), tuple);
         }
     }
 }

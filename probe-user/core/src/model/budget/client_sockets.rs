@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
+use super::pool_addresses::{PackedAddresses, PoolAddresses};
 use super::ports::{PortRange, PortSet};
 use super::sysctls::PortSysctls;
-use super::tuple::{PackedTuple, Tuple};
 use crate::model::compact_map::CompactMap;
 
 const MS_NS: u64 = 1_000_000;
@@ -66,12 +66,12 @@ impl Hold {
 }
 
 /// Ports and how they are held, in order of the ports.
-pub type Held = Vec<(u16, Hold)>;
+pub type PortHolds = Vec<(u16, Hold)>;
 
 /// The client sockets of one network namespace.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    tuples: CompactMap<PackedTuple, ()>,
+pub struct ClientSockets {
+    tuples: CompactMap<PackedAddresses, ()>,
     /// By tuple and port.
     held: Vec<HeldPort>,
     bound: Vec<SocketAddr>,
@@ -145,23 +145,23 @@ impl HeldPort {
 /// and nothing in the namespace listens on that port, nor, by `is_server`, is known to have accepted
 /// there. Ports outside of the range were asked for by number and take nothing from a budget. What is
 /// left of a server in the range that listens no more and was not seen accepting is taken for clients'.
-pub struct SnapshotBuilder<S> {
+pub struct ClientSocketsBuilder<S> {
     range: PortRange,
     is_server: S,
-    snapshot: Snapshot,
+    snapshot: ClientSockets,
     bound: HashSet<SocketAddr>,
     /// Of servers that need not listen any more.
     accepted: HashSet<SocketAddr>,
     listening: PortSet,
 }
 
-impl<S: Fn(u16) -> bool> SnapshotBuilder<S> {
+impl<S: Fn(u16) -> bool> ClientSocketsBuilder<S> {
     /// No sockets yet.
     pub fn new(range: PortRange, is_server: S) -> Self {
         Self {
             range,
             is_server,
-            snapshot: Snapshot::default(),
+            snapshot: ClientSockets::default(),
             bound: HashSet::new(),
             accepted: HashSet::new(),
             listening: PortSet::default(),
@@ -193,7 +193,7 @@ impl<S: Fn(u16) -> bool> SnapshotBuilder<S> {
     }
 
     /// What came of it.
-    pub fn finish(mut self) -> Snapshot {
+    pub fn finish(mut self) -> ClientSockets {
         let Self {
             snapshot,
             listening,
@@ -212,16 +212,16 @@ impl<S: Fn(u16) -> bool> SnapshotBuilder<S> {
     }
 }
 
-impl Snapshot {
-    /// Of all sockets at once: see [`SnapshotBuilder`].
+impl ClientSockets {
+    /// Of all sockets at once: see [`ClientSocketsBuilder`].
     #[cfg(any(test, feature = "samples"))]
     pub fn new(sockets: &[Socket], range: PortRange, is_server: impl Fn(u16) -> bool) -> Self {
-        let mut builder = SnapshotBuilder::new(range, is_server);
+        let mut builder = ClientSocketsBuilder::new(range, is_server);
         sockets.iter().for_each(|socket| builder.add(socket));
         builder.finish()
     }
 
-    fn push(&mut self, tuple: Tuple, port: u16, hold: Hold) {
+    fn push(&mut self, tuple: PoolAddresses, port: u16, hold: Hold) {
         if let Some((number, ())) = self.tuples.within(tuple.into(), usize::MAX, || ()) {
             self.held.push(HeldPort {
                 // There are no more than that, see `CompactMap`.
@@ -241,7 +241,7 @@ impl Snapshot {
     /// Adds what another part of the same moment has.
     pub fn extend(
         &mut self,
-        tuples: impl IntoIterator<Item = (Tuple, Held)>,
+        tuples: impl IntoIterator<Item = (PoolAddresses, PortHolds)>,
         bound: Vec<SocketAddr>,
     ) {
         let mut known = std::mem::take(&mut self.held);
@@ -264,19 +264,19 @@ impl Snapshot {
     }
 
     /// Tuples that hold a port: source address and destination.
-    pub fn tuples(&self) -> impl Iterator<Item = Tuple> {
+    pub fn tuples(&self) -> impl Iterator<Item = PoolAddresses> {
         let chunks = self.held.chunk_by(|one, next| one.tuple == next.tuple);
         let numbers = chunks.filter_map(|chunk| chunk.first().map(|held| held.tuple));
         numbers.filter_map(|number| Some(self.tuples.key(number as usize)?.into()))
     }
 
     /// The ports held by one tuple.
-    pub fn held_by(&self, source: IpAddr, destination: SocketAddr) -> Held {
+    pub fn held_by(&self, source: IpAddr, destination: SocketAddr) -> PortHolds {
         let number = self.tuples.number(&(source, destination).into());
         number.map_or_else(Vec::new, |number| self.held_by_number(number))
     }
 
-    fn held_by_number(&self, number: usize) -> Held {
+    fn held_by_number(&self, number: usize) -> PortHolds {
         let from = self
             .held
             .partition_point(|held| (held.tuple as usize) < number);
@@ -289,10 +289,12 @@ impl Snapshot {
 
     /// The ports held on one address, whatever the destination: those that a bind() to any port of that
     /// address can't have. On the unspecified address: all of them.
-    pub fn held_on(&self, source: IpAddr) -> Held {
+    pub fn held_on(&self, source: IpAddr) -> PortHolds {
         let tuples = self.tuples.iter().enumerate();
-        let mut held: Held = tuples
-            .filter(|(_, (tuple, ()))| source.is_unspecified() || Tuple::from(*tuple).0 == source)
+        let mut held: PortHolds = tuples
+            .filter(|(_, (tuple, ()))| {
+                source.is_unspecified() || PoolAddresses::from(*tuple).0 == source
+            })
             .flat_map(|(number, _)| self.held_by_number(number))
             .collect();
         let length = |hold: &Hold| Reverse(Packed::new(*hold).length());
@@ -369,5 +371,5 @@ pub mod samples {
 }
 
 #[cfg(test)]
-#[path = "snapshot_tests.rs"]
+#[path = "client_sockets_tests.rs"]
 mod tests;
