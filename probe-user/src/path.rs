@@ -15,7 +15,7 @@ use twtrace_core::event::{Event, Moment};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::host::Host;
 use twtrace_core::model::series::{Series, SeriesLimits};
-use twtrace_core::model::tally::{Opening, Tally};
+use twtrace_core::model::tally::{Tally, TracingStart};
 use twtrace_wire::{
     ConnectionEvent, EndCause, EndEvent, EventKind, NO_KERNEL_REASON, PortEvent, PortOp, Process,
     ProcessKey, ResetDirection, ResetReason, Side, TcpState, Tuple, UNKNOWN, flags,
@@ -88,7 +88,7 @@ impl Stage {
         events
             .iter_mut()
             .for_each(|event| enricher.complete_event(event, &|_| None));
-        let opening = Opening {
+        let tracing_start = TracingStart {
             at: Moment::default(),
             host: Host {
                 name: String::new(),
@@ -148,7 +148,7 @@ impl Stage {
                 })
             }
             "tally" => {
-                let mut tally = Tally::new(opening, Filter::default());
+                let mut tally = Tally::new(tracing_start, Filter::default());
                 Box::new(move || {
                     for event in &events {
                         tally.any_event(event);
@@ -162,7 +162,7 @@ impl Stage {
                     max_processes: 100,
                     max_destinations: 100,
                 };
-                let mut series = Series::new(&opening, limits);
+                let mut series = Series::new(&tracing_start, limits);
                 Box::new(move || {
                     for event in &events {
                         series.any_event(event);

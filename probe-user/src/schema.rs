@@ -19,7 +19,7 @@ use crate::output::tiers::Document;
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum OutputKind {
     /// A line of `trace --json`.
     Event,
     /// The document of `report --json`.
@@ -31,15 +31,15 @@ pub enum Kind {
 }
 
 /// The schema of one output.
-pub fn of(kind: Kind) -> Schema {
+pub fn of(kind: OutputKind) -> Schema {
     let mut generator = SchemaSettings::draft2020_12()
         .for_serialize()
         .into_generator();
     let mut schema = match kind {
-        Kind::Event => event(&mut generator),
-        Kind::Report => generator.into_root_schema_for::<Report>(),
-        Kind::Doctor => generator.into_root_schema_for::<Diagnosis>(),
-        Kind::Probes => generator.into_root_schema_for::<Document<'static>>(),
+        OutputKind::Event => event(&mut generator),
+        OutputKind::Report => generator.into_root_schema_for::<Report>(),
+        OutputKind::Doctor => generator.into_root_schema_for::<Diagnosis>(),
+        OutputKind::Probes => generator.into_root_schema_for::<Document<'static>>(),
     };
     RecursiveTransform(close).transform(&mut schema);
     schema

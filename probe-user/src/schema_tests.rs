@@ -11,7 +11,7 @@ use twtrace_wire::{Probe, Side};
 
 use super::*;
 
-fn errors(kind: Kind, value: &Value) -> Vec<String> {
+fn errors(kind: OutputKind, value: &Value) -> Vec<String> {
     let schema = serde_json::to_value(of(kind)).unwrap();
     let mut compiler = boon::Compiler::new();
     compiler.add_resource("schema.json", schema).unwrap();
@@ -26,7 +26,7 @@ fn errors(kind: Kind, value: &Value) -> Vec<String> {
 }
 
 /// The output is valid; with any field taken away or one added, at any depth, it is not.
-fn is_described(kind: Kind, output: &impl Serialize) {
+fn is_described(kind: OutputKind, output: &impl Serialize) {
     let value = serde_json::to_value(output).unwrap();
     let none: [String; 0] = [];
     assert_eq!(errors(kind, &value), none, "{value:#}");
@@ -50,10 +50,10 @@ fn every_event() {
     (unknown.local, unknown.remote) = (None, None);
     unknown.unattributed = Some(twtrace_wire::Unattributed::NoSocket);
     for event in samples::all().into_iter().chain([unknown]) {
-        is_described(Kind::Event, &event);
+        is_described(OutputKind::Event, &event);
     }
     is_described(
-        Kind::Event,
+        OutputKind::Event,
         &Lost {
             ts: Timestamp(0),
             mono_ns: 5,
@@ -63,7 +63,7 @@ fn every_event() {
         },
     );
     is_described(
-        Kind::Event,
+        OutputKind::Event,
         &twtrace_core::event::json::Start {
             ts: Timestamp(0),
             mono_ns: 5,
@@ -82,10 +82,10 @@ fn every_event() {
 fn an_event_of_another_kind_is_refused() {
     let mut value = serde_json::to_value(samples::reset()).unwrap();
     value["event"] = json!("time_wait");
-    assert!(!errors(Kind::Event, &value).is_empty());
+    assert!(!errors(OutputKind::Event, &value).is_empty());
     let mut value = serde_json::to_value(samples::reset()).unwrap();
     value["reason"] = json!("no_such_reason");
-    assert!(!errors(Kind::Event, &value).is_empty());
+    assert!(!errors(OutputKind::Event, &value).is_empty());
 }
 
 fn choices() -> Vec<Choice> {
@@ -139,10 +139,10 @@ fn report() -> Report {
 
 #[test]
 fn a_report() {
-    is_described(Kind::Report, &report());
+    is_described(OutputKind::Report, &report());
     let mut value = serde_json::to_value(report()).unwrap();
     value["processes"][0]["time_wait"]["sideways"] = json!(1);
-    assert!(!errors(Kind::Report, &value).is_empty());
+    assert!(!errors(OutputKind::Report, &value).is_empty());
 }
 
 #[test]
@@ -152,13 +152,13 @@ fn a_diagnosis_with_findings() {
     facts.report.budgets = vec![facts::budget(0, 3)];
     let diagnosis = Diagnosis::new(facts, &Filter::default(), 0);
     assert!(!diagnosis.findings.is_empty());
-    is_described(Kind::Doctor, &diagnosis);
+    is_described(OutputKind::Doctor, &diagnosis);
 }
 
 #[test]
 fn probes() {
     is_described(
-        Kind::Probes,
+        OutputKind::Probes,
         &json!({ "host": "h", "kernel": "k", "tiers": choices() }),
     );
 }

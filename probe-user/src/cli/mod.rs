@@ -23,9 +23,9 @@ pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs, StoreArgs};
 pub use serve::{HistoryArgs, Privileges, ServeArgs};
 pub use stacks::StackArgs;
 
-use crate::output::table::By;
+use crate::output::table::Grouping;
 use crate::output::tui::terminal;
-use crate::schema::Kind;
+use crate::schema::OutputKind;
 pub use filter_words::{display_filter, filter_words};
 use twtrace_core::doctor::finding::Severity;
 
@@ -78,8 +78,8 @@ pub struct CompletionsArgs {
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Of a line of `trace`, or of the document of `report`, `doctor` or `probes`.
-    #[arg(value_enum, default_value_t = Kind::Event)]
-    pub of: Kind,
+    #[arg(value_enum, default_value_t = OutputKind::Event)]
+    pub of: OutputKind,
 }
 
 /// Options of `man`.
@@ -151,7 +151,7 @@ pub struct ReportArgs {
     pub store: StoreArgs,
     /// Print only this table (repeatable, or comma-separated); JSON always has everything.
     #[arg(long, value_name = "TABLE", value_enum, value_delimiter = ',')]
-    pub by: Vec<By>,
+    pub by: Vec<Grouping>,
     /// A recording beside it.
     #[command(flatten)]
     pub keep: KeepArgs,

@@ -8,7 +8,7 @@ use twtrace_core::event::json;
 
 use super::print;
 use super::source::Source;
-use super::source::live::Order;
+use super::source::live::LiveOptions;
 use super::source::measure::Measurement;
 use crate::cli::DoctorArgs;
 use crate::output::diagnosis;
@@ -26,7 +26,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
     {
         bail!("--store reads what was counted: there is nothing to record");
     }
-    let order = Order {
+    let options = LiveOptions {
         filter: &args.filter,
         probing: &args.probing,
         wants: Wants::ALL,
@@ -37,7 +37,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         command: &[],
     };
     let measurement = Measurement {
-        order,
+        options,
         duration: Some(args.duration),
         record: args.keep.order(),
     };

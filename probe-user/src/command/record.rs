@@ -9,7 +9,7 @@ use twtrace_core::event::quantity;
 
 use super::keep::{Keeper, SAMPLE_INTERVAL};
 use super::notice;
-use super::source::live::{Live, Order};
+use super::source::live::{Live, LiveOptions};
 use super::start_line::StartLine;
 use crate::cli::RecordArgs;
 use crate::output::tiers;
@@ -21,7 +21,7 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Records until the end.
 pub async fn run(args: RecordArgs) -> Result<ExitCode> {
-    let mut live = Live::start(Order {
+    let mut live = Live::start(LiveOptions {
         filter: &args.filter,
         probing: &args.probing,
         wants: Wants::ALL,
@@ -32,7 +32,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
         command: &args.command.command,
     })?;
     let start = StartLine::new(
-        live.session.opening(),
+        live.session.tracing_start(),
         args.duration,
         &live.filter,
         &live.probing,

@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 use twtrace_core::model::report::Report;
 
 use super::source::Source;
-use super::source::live::Order;
+use super::source::live::LiveOptions;
 use super::source::measure::Measurement;
 use super::source::summary::{Gathered, Summary};
 use crate::cli::ReportArgs;
 use crate::output::file::WholeFile;
 use crate::output::html::{self, Page};
-use crate::output::table::By;
+use crate::output::table::Grouping;
 use crate::output::target::Target;
 use crate::output::{folded, table};
 use crate::privilege::Keep;
@@ -34,11 +34,14 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     let runs_command = source.is_live() && !command.is_empty();
     let target = Target::open(view.output.output.as_deref(), runs_command)?;
     let by = &args.by;
-    let order = Order {
+    let options = LiveOptions {
         filter: &view.filter,
         probing: &view.probing,
         wants: Wants {
-            sockets: page.is_some() || view.span.json || by.is_empty() || by.contains(&By::Budget),
+            sockets: page.is_some()
+                || view.span.json
+                || by.is_empty()
+                || by.contains(&Grouping::Budget),
             namespaces: page.is_some(),
         },
         sample_interval: None,
@@ -52,7 +55,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         command,
     };
     let measurement = Measurement {
-        order,
+        options,
         duration: view.span.duration,
         record: args.keep.order(),
     };

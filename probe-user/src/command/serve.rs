@@ -15,7 +15,7 @@ use tokio::time::sleep_until;
 use twtrace_core::model::series::{Series, SeriesLimits};
 
 use super::notice;
-use super::source::live::{DRAIN, Live, Order};
+use super::source::live::{DRAIN, Live, LiveOptions};
 use crate::cli::{Privileges, ServeArgs};
 use crate::confine::{self, Reach};
 use crate::output::prometheus::{self, Format, ServeState};
@@ -83,7 +83,7 @@ impl Server {
             .with_context(|| format!("listening on {} (--listen takes another)", args.listen))?;
         let address = listener.local_addr().context("asking for the port")?;
         let hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
-        let live = Live::start(Order {
+        let live = Live::start(LiveOptions {
             filter: &args.filter,
             probing: &args.probing,
             wants: Wants::ALL,
@@ -100,12 +100,12 @@ impl Server {
             max_processes: args.top_processes as usize,
             max_destinations: args.top_destinations as usize,
         };
-        let mut series = Series::new(&live.session.opening(), limits);
+        let mut series = Series::new(&live.session.tracing_start(), limits);
         series.set_filter(live.filter.clone());
         let health = Arc::new(Health::default());
         let remembering = Remembering::start(
             &args.history,
-            live.session.opening(),
+            live.session.tracing_start(),
             live.filter.clone(),
             live.probing.slow_port_ns,
         )?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use twtrace_core::event::json::{self, FORMAT, Start};
 use twtrace_core::filter::Filter;
 use twtrace_core::hooks::Hook;
-use twtrace_core::model::tally::Opening;
+use twtrace_core::model::tally::TracingStart;
 
 use crate::probe::ProbeOptions;
 use crate::session::launch;
@@ -29,14 +29,14 @@ struct Options {
 
 /// All of the line except the number of the part.
 pub struct StartLine {
-    opening: Opening,
+    tracing_start: TracingStart,
     options: Options,
 }
 
 impl StartLine {
     /// For tracing with these options.
     pub fn new(
-        opening: Opening,
+        tracing_start: TracingStart,
         duration: Option<Duration>,
         filter: &Filter,
         probing: &ProbeOptions,
@@ -57,7 +57,10 @@ impl StartLine {
             ring_bytes: probing.ring_bytes,
             slow_port_ns: probing.slow_port_ns,
         };
-        Self { opening, options }
+        Self {
+            tracing_start,
+            options,
+        }
     }
 
     /// The filter in force.
@@ -70,17 +73,20 @@ impl StartLine {
     /// # Errors
     /// If a value has no JSON form.
     pub fn append(&self, text: &mut Vec<u8>, part: u32) -> serde_json::Result<()> {
-        let Self { opening, options } = self;
+        let Self {
+            tracing_start,
+            options,
+        } = self;
         let start = Start {
-            ts: opening.at.ts,
-            mono_ns: opening.at.mono_ns,
+            ts: tracing_start.at.ts,
+            mono_ns: tracing_start.at.mono_ns,
             event: Default::default(),
             format: FORMAT,
             part,
-            kernel: &opening.host.kernel,
-            host: &opening.host.name,
+            kernel: &tracing_start.host.kernel,
+            host: &tracing_start.host.name,
             options,
-            tiers: &opening.tiers,
+            tiers: &tracing_start.tiers,
         };
         json::append(text, &start)
     }

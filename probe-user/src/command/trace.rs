@@ -101,10 +101,16 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
         lost: 0,
     };
     if args.span.json {
-        let opening = session.opening();
+        let tracing_start = session.tracing_start();
         let command = &args.command.command;
-        StartLine::new(opening, args.span.duration, &filter, &probing, command)
-            .append(&mut out.block, 1)?;
+        StartLine::new(
+            tracing_start,
+            args.span.duration,
+            &filter,
+            &probing,
+            command,
+        )
+        .append(&mut out.block, 1)?;
     } else {
         for loss in tiers::losses(session.tiers()).lines() {
             notice(loss);

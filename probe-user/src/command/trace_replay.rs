@@ -7,7 +7,7 @@ use anyhow::Result;
 use twtrace_core::event::event_json::EventJson;
 use twtrace_core::event::json;
 use twtrace_core::event::text::escape;
-use twtrace_core::model::tally::Opening;
+use twtrace_core::model::tally::TracingStart;
 
 use super::notice;
 use super::source::replay::{Replay, outcome};
@@ -30,7 +30,7 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
     if recordings.lack_parts() {
         notice("parts of the recording are missing: what they told is not shown");
     }
-    let hosts = Hosts::of(recordings.openings());
+    let hosts = Hosts::of(recordings.tracing_starts());
     let (stream, _) = target.into_stream()?;
     let mut out = BufWriter::with_capacity(1 << 16, stream);
     let mut text = Vec::new();
@@ -79,8 +79,10 @@ struct Hosts {
 const MAX_WIDTH: usize = 24;
 
 impl Hosts {
-    fn of<'a>(openings: impl Iterator<Item = &'a Opening>) -> Self {
-        let names: Vec<String> = openings.map(|opening| opening.host.name.clone()).collect();
+    fn of<'a>(tracing_starts: impl Iterator<Item = &'a TracingStart>) -> Self {
+        let names: Vec<String> = tracing_starts
+            .map(|tracing_start| tracing_start.host.name.clone())
+            .collect();
         let lengths = names.iter().map(|name| escape(name).chars().count());
         Self {
             width: lengths.max().unwrap_or(0).clamp(4, MAX_WIDTH),

@@ -9,7 +9,7 @@ use twtrace_core::filter::{Filter, recorded};
 use twtrace_core::hooks::Choice;
 use twtrace_core::model::host::Host;
 use twtrace_core::model::observation::Observation;
-use twtrace_core::model::tally::Opening;
+use twtrace_core::model::tally::TracingStart;
 
 use super::observation::Assembler;
 
@@ -41,8 +41,8 @@ const fn first() -> u32 {
 
 impl Start {
     /// In the form that views take.
-    pub fn opening(&self) -> Opening {
-        Opening {
+    pub fn tracing_start(&self) -> TracingStart {
+        TracingStart {
             at: Moment {
                 ts: self.ts,
                 mono_ns: self.mono_ns,

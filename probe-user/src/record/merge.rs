@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use twtrace_core::event::{Moment, Timestamp};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::observation::{Observation, ObservationData};
-use twtrace_core::model::tally::Opening;
+use twtrace_core::model::tally::TracingStart;
 
 use super::entry::{Entry, Start};
 use super::error::ReadError;
@@ -29,7 +29,7 @@ pub struct Recordings {
 /// One recording: what one twtrace wrote, in one or more parts.
 struct Recording {
     start: Start,
-    opening: Opening,
+    tracing_start: TracingStart,
     /// One of its files.
     path: PathBuf,
     /// When it begins, whichever part of it is requested, and the latest moment that was read.
@@ -90,8 +90,8 @@ impl Recordings {
     }
 
     /// How each recording began.
-    pub fn openings(&self) -> impl ExactSizeIterator<Item = &Opening> {
-        self.all.iter().map(|recording| &recording.opening)
+    pub fn tracing_starts(&self) -> impl ExactSizeIterator<Item = &TracingStart> {
+        self.all.iter().map(|recording| &recording.tracing_start)
     }
 
     /// The filter of each recording.
@@ -172,7 +172,7 @@ impl Recording {
         let is_whole = (1..).zip(numbers).all(|(expected, part)| expected == part);
         let start: Start = parts[0].start().clone();
         let mut recording = Self {
-            opening: start.opening(),
+            tracing_start: start.tracing_start(),
             path: parts[0].path().to_owned(),
             extent: (start.ts, start.ts),
             lacks_parts: !is_whole,
@@ -189,16 +189,16 @@ impl Recording {
         if recording.start.part > 1
             && let Some(first) = recording.at()
         {
-            recording.opening.at = first;
+            recording.tracing_start.at = first;
             recording.extent.0 = first.ts;
         }
         if let Some(since) = recording.since
-            && since > recording.opening.at.ts
+            && since > recording.tracing_start.at.ts
         {
-            let later_ns = since.0 - recording.opening.at.ts.0;
-            recording.opening.at = Moment {
+            let later_ns = since.0 - recording.tracing_start.at.ts.0;
+            recording.tracing_start.at = Moment {
                 ts: since,
-                mono_ns: recording.opening.at.mono_ns.saturating_add(later_ns),
+                mono_ns: recording.tracing_start.at.mono_ns.saturating_add(later_ns),
             };
         }
         recording

@@ -70,7 +70,7 @@ fn hosts_are_merged_by_time() {
     let other = reader(&[start("b", 1), event(2), event(3), event(9)]);
     let recordings = Recordings::of(vec![one, other], Window::default());
     let hosts: Vec<_> = recordings
-        .openings()
+        .tracing_starts()
         .map(|it| it.host.name.clone())
         .collect();
     assert_eq!(hosts, ["a", "b"]);
@@ -90,7 +90,7 @@ fn parts_of_one_recording_are_put_in_order() {
         reader(&[start("a", 1), event(1), event(5), event(2)]),
     ];
     let recordings = Recordings::of(parts.into(), Window::default());
-    assert_eq!(recordings.openings().len(), 1);
+    assert_eq!(recordings.tracing_starts().len(), 1);
     let seconds: Vec<u64> = read(recordings).into_iter().map(|(_, at)| at).collect();
     assert_eq!(seconds, [1, 5, 2, 3, 4, 5]);
 }
@@ -105,7 +105,7 @@ fn without_its_first_part_a_recording_begins_later() {
     ])];
     let recordings = Recordings::of(parts, Window::default());
     assert!(recordings.has_excerpts() && recordings.lack_parts());
-    assert_eq!(recordings.openings().next().unwrap().at, at(3));
+    assert_eq!(recordings.tracing_starts().next().unwrap().at, at(3));
     // Totals include the parts that are missing.
     assert_eq!(read(recordings), [(0, 3), (0, 5)]);
 }
@@ -125,7 +125,7 @@ fn a_window_leaves_out_what_lies_outside() {
     ];
     let given = |since, until| {
         let recordings = Recordings::of(vec![reader(&lines)], window(since, until));
-        let began = recordings.openings().next().unwrap().at;
+        let began = recordings.tracing_starts().next().unwrap().at;
         (began, read(recordings))
     };
     // Rates start at the latest sample before it.

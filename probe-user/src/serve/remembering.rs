@@ -8,7 +8,7 @@ use twtrace_core::event::{Event, Lost, Moment};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::notable::Notable;
 use twtrace_core::model::observation::{Observation, ObservationData};
-use twtrace_core::model::tally::{Opening, Tally};
+use twtrace_core::model::tally::{Tally, TracingStart};
 
 use crate::cli::HistoryArgs;
 use crate::confine::{self, Reach};
@@ -37,7 +37,7 @@ impl Remembering {
     /// When the history can't be opened.
     pub fn start(
         args: &HistoryArgs,
-        opening: Opening,
+        tracing_start: TracingStart,
         filter: Filter,
         slow_port_ns: u64,
     ) -> Result<Option<Self>> {
@@ -59,7 +59,7 @@ impl Remembering {
         .with_context(|| format!("the history in {}", directory.display()))?;
         Ok(Some(Self {
             history,
-            tally: Tally::new(opening, filter).with_recent_rates(),
+            tally: Tally::new(tracing_start, filter).with_recent_rates(),
             notable: Notable::new(MAX_EVENTS, slow_port_ns),
             interval: args.interval,
             due: Instant::now() + args.interval,

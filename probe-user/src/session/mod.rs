@@ -25,7 +25,7 @@ use twtrace_core::event::{Event, Lost, Moment, Process};
 use twtrace_core::filter::Filter;
 use twtrace_core::hooks::{Tiers, resets_seen, sees_accept, sees_ends, tell_refused_reuse};
 use twtrace_core::model::audit::{CountedAt, Sight};
-use twtrace_core::model::tally::Opening;
+use twtrace_core::model::tally::TracingStart;
 use twtrace_wire::Probe;
 
 use crate::clock::{self, monotonic_ns};
@@ -137,8 +137,8 @@ impl Session {
     }
 
     /// How tracing began.
-    pub fn opening(&self) -> Opening {
-        Opening {
+    pub fn tracing_start(&self) -> TracingStart {
+        TracingStart {
             at: self.start,
             host: host::read(),
             tiers: self.tiers().clone(),

@@ -4,7 +4,7 @@ use rusqlite::types::{FromSql, Type, Value};
 use rusqlite::{CachedStatement, Connection, Row, params_from_iter};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use twtrace_core::event::by::By;
+use twtrace_core::event::counts_by::CountsBy;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::counts::{Counts, Deaths};
 use twtrace_core::model::reuse::Reuse;
@@ -48,7 +48,7 @@ impl Values {
     }
 
     /// A column for each member of a set.
-    pub fn by<T: Word + PartialEq, const N: usize>(self, numbers: &By<T, N>) -> Self {
+    pub fn by<T: Word + PartialEq, const N: usize>(self, numbers: &CountsBy<T, N>) -> Self {
         let numbers = numbers.iter();
         numbers.fold(self, |values, (_, number)| values.number(number))
     }
@@ -169,12 +169,12 @@ impl<'a, 'stmt> Cells<'a, 'stmt> {
     }
 
     /// A column for each member of a set.
-    pub fn by<T: Word, const N: usize>(&mut self) -> rusqlite::Result<By<T, N>> {
+    pub fn by<T: Word, const N: usize>(&mut self) -> rusqlite::Result<CountsBy<T, N>> {
         let mut numbers = [0; N];
         for number in &mut numbers {
             *number = self.number()?;
         }
-        Ok(By::new(numbers))
+        Ok(CountsBy::new(numbers))
     }
 
     /// Columns of resets and aborts.

@@ -98,9 +98,9 @@ impl Interval {
         let left_out: u64 = pairs[further..].iter().map(|row| row.did.events()).sum();
         pairs.truncate(MAX_ROWS);
         Self {
-            start: tally.opening().at,
+            start: tally.tracing_start().at,
             end: tally.latest(),
-            host: tally.opening().host.clone(),
+            host: tally.tracing_start().host.clone(),
             tiers: report.tiers,
             exact: report.exact,
             sum: tally.timeline().sum(),

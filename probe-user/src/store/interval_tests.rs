@@ -6,13 +6,13 @@ use twtrace_core::model::notable::Notable;
 use twtrace_core::model::observation::KernelTotals;
 use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::report::ProcessRow;
-use twtrace_core::model::tally::Opening;
+use twtrace_core::model::tally::TracingStart;
 use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessTotals, ResetReason};
 
 use super::*;
 
-fn opening() -> Opening {
-    Opening {
+fn tracing_start() -> TracingStart {
+    TracingStart {
         at: Moment {
             ts: Timestamp(1_000),
             mono_ns: 500,
@@ -57,7 +57,7 @@ fn audit(births: u64) -> AuditRow {
 
 #[test]
 fn an_interval_has_what_came_in_it_alone() {
-    let mut tally = Tally::new(opening(), Filter::default());
+    let mut tally = Tally::new(tracing_start(), Filter::default());
     let mut notable = Notable::new(10, 0);
     let observe = |tally: &mut Tally, at, births| {
         tally.observe(Observation {
@@ -71,7 +71,7 @@ fn an_interval_has_what_came_in_it_alone() {
     }
     observe(&mut tally, later(60), 10);
     let first = Interval::of(&tally, notable.take());
-    assert_eq!((first.start, first.end), (opening().at, later(60)));
+    assert_eq!((first.start, first.end), (tracing_start().at, later(60)));
     assert_eq!((first.audit[0].births_seen, first.events.len()), (10, 1));
     tally.begin_interval(later(60));
     tally.event(&samples::port_alloc());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde_json::from_str;
-use twtrace_core::event::by::By;
+use twtrace_core::event::counts_by::CountsBy;
 use twtrace_core::event::decode::unattributed;
 use twtrace_core::event::words::Word;
 use twtrace_core::event::{LostBy, Moment, Process, Timestamp};
@@ -162,7 +162,7 @@ impl Rows<'_> {
             cells.skip(1);
             let mut sum = Bucket::default();
             let (client, server, unknown) = (cells.number()?, cells.number()?, cells.number()?);
-            sum.time_wait = By::new([unknown, client, server]);
+            sum.time_wait = CountsBy::new([unknown, client, server]);
             sum.overflow = cells.number()?;
             sum.reset_sent = cells.number()?;
             sum.reset_received = cells.number()?;

@@ -18,7 +18,7 @@ use twtrace_core::model::namespace::{NamespaceSample, samples::defaults};
 use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 use twtrace_core::model::notable::Notable;
 use twtrace_core::model::report::{MissRow, UnscannedRow};
-use twtrace_core::model::tally::{Opening, Tally};
+use twtrace_core::model::tally::{Tally, TracingStart};
 use twtrace_wire::{Probe, ResetReason, Side};
 
 use std::path::Path;
@@ -48,7 +48,7 @@ pub fn interval(minute: u64) -> Interval {
 /// The same with a wall clock that is off.
 pub fn with_clock(minute: u64, off_ns: i64) -> Interval {
     let at = moment(minute, off_ns);
-    let opening = Opening {
+    let tracing_start = TracingStart {
         at,
         host: Host {
             name: "host".into(),
@@ -56,7 +56,7 @@ pub fn with_clock(minute: u64, off_ns: i64) -> Interval {
         },
         tiers: Vec::new(),
     };
-    let mut tally = Tally::new(opening, Filter::default());
+    let mut tally = Tally::new(tracing_start, Filter::default());
     let mut notable = Notable::new(100, 0);
     for event in events(at) {
         tally.any_event(&event);

@@ -31,7 +31,7 @@ const BATCH: u64 = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[value(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum LoadKind {
     /// The client closes first: a TIME_WAIT of its own.
     Plain,
     /// The server closes first: a TIME_WAIT of the server's.
@@ -44,7 +44,7 @@ pub enum Kind {
     Bind,
 }
 
-impl Kind {
+impl LoadKind {
     /// As it is written on the command line.
     pub fn word(self) -> &'static str {
         match self {
@@ -61,8 +61,8 @@ impl Kind {
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
     /// How they end.
-    #[arg(long, value_enum, default_value_t = Kind::Plain)]
-    pub kind: Kind,
+    #[arg(long, value_enum, default_value_t = LoadKind::Plain)]
+    pub kind: LoadKind,
     /// How many in all.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=2_000_000))]
     pub connections: u64,
@@ -87,7 +87,7 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Played {
     /// How connections ended.
-    pub kind: Kind,
+    pub kind: LoadKind,
     /// How many there were.
     pub connections: u64,
     /// TIME_WAITs of the clients.
@@ -154,9 +154,9 @@ pub fn run(options: &Options) -> Result<()> {
     let played = Played {
         kind: options.kind,
         connections,
-        births_client: of(Kind::Plain),
-        births_server: of(Kind::ServerFirst),
-        resets: of(Kind::LingerZero),
+        births_client: of(LoadKind::Plain),
+        births_server: of(LoadKind::ServerFirst),
+        resets: of(LoadKind::LingerZero),
         elapsed_ns,
     };
     println!("{}", serde_json::to_string(&played)?);
@@ -190,7 +190,7 @@ impl Turns {
     }
 }
 
-fn serve(kind: Kind, mut orders: std::fs::File, mut replies: std::fs::File) -> Result<()> {
+fn serve(kind: LoadKind, mut orders: std::fs::File, mut replies: std::fs::File) -> Result<()> {
     process::set_name(SERVER)?;
     let listener = inet::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?;
     inet::set_option(listener, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1_i32)?;
@@ -200,7 +200,7 @@ fn serve(kind: Kind, mut orders: std::fs::File, mut replies: std::fs::File) -> R
     while orders.read_exact(&mut count).is_ok() {
         for _ in 0..count[0] {
             let fd = inet::accept(listener)?;
-            if kind == Kind::Plain {
+            if kind == LoadKind::Plain {
                 await_end(fd)?;
             }
             inet::close(fd)?;
@@ -278,11 +278,12 @@ fn job(
         pace.wait(next);
         for number in next..end {
             match options.kind {
-                Kind::Bind => bind_churn()?,
-                Kind::Refused => refused(target(options, number, CLOSED_PORT))?,
+                LoadKind::Bind => bind_churn()?,
+                LoadKind::Refused => refused(target(options, number, CLOSED_PORT))?,
                 kind => {
-                    let fd = connected(target(options, number, PORT), kind == Kind::LingerZero)?;
-                    if kind == Kind::ServerFirst {
+                    let fd =
+                        connected(target(options, number, PORT), kind == LoadKind::LingerZero)?;
+                    if kind == LoadKind::ServerFirst {
                         open.push(fd);
                     } else {
                         inet::close(fd)?;
@@ -290,7 +291,7 @@ fn job(
                 }
             }
         }
-        if !matches!(options.kind, Kind::Bind | Kind::Refused) {
+        if !matches!(options.kind, LoadKind::Bind | LoadKind::Refused) {
             turns.take(end - next)?;
         }
         for fd in open.drain(..) {

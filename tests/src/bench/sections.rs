@@ -9,7 +9,7 @@ use crate::sys::process;
 
 use super::{
     bystander,
-    load::Kind,
+    load::LoadKind,
     pairs, path, replay, scale, start,
     subject::{self, Subject},
     table, targets,
@@ -125,7 +125,7 @@ fn way(options: &Options) -> Result<String> {
     path::measure(&given, options.pairs)
 }
 
-fn load(kind: Kind, connections: u64) -> Vec<String> {
+fn load(kind: LoadKind, connections: u64) -> Vec<String> {
     let connections = connections.to_string();
     ["--kind", kind.word(), "--connections", &connections]
         .map(str::to_owned)
@@ -139,7 +139,7 @@ fn churn(options: &Options, setup: &Setup) -> Result<String> {
         &options.who[..]
     };
     let subjects: Vec<_> = whom.iter().copied().map(Subject::plain).collect();
-    let load = load(Kind::Plain, options.connections);
+    let load = load(LoadKind::Plain, options.connections);
     let counted = options.pairs.min(3);
     let all = pairs::measure(&subjects, setup, &load, (options.pairs, counted))?;
     let mut text = format!(
@@ -162,7 +162,7 @@ const COMPILED: [Who; 4] = [
 
 fn tiers(options: &Options, setup: &Setup) -> Result<String> {
     let subjects = subject::tiers(&COMPILED);
-    let load = load(Kind::Plain, options.connections);
+    let load = load(LoadKind::Plain, options.connections);
     let counted = options.pairs.min(2);
     let all = pairs::measure(&subjects, setup, &load, (options.pairs, counted))?;
     let mut text = format!(
@@ -179,9 +179,9 @@ fn tiers(options: &Options, setup: &Setup) -> Result<String> {
 
 fn kinds(options: &Options, setup: &Setup) -> Result<String> {
     let mut text = String::new();
-    for kind in Kind::value_variants()
+    for kind in LoadKind::value_variants()
         .iter()
-        .filter(|kind| **kind != Kind::Plain)
+        .filter(|kind| **kind != LoadKind::Plain)
     {
         let pairs = options.pairs.min(3);
         let load = load(*kind, options.connections);

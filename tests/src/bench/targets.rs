@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::{
         bench::{
-            load::{Kind, Played},
+            load::{LoadKind, Played},
             pairs::{Pair, Sample},
             subject::Subject,
             tracer::Said,
@@ -94,7 +94,7 @@ mod tests {
     fn sample(machine_ns: f64, tracer_ns: f64, bpf_ns: u64, told: u64) -> Sample {
         Sample {
             played: Played {
-                kind: Kind::Plain,
+                kind: LoadKind::Plain,
                 connections: 100,
                 births_client: 100,
                 births_server: 0,

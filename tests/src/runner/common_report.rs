@@ -103,9 +103,9 @@ struct Share {
 }
 
 /// A report that runs: the check's own, or a shared one.
-pub struct Reporting(Kind);
+pub struct Reporting(ReportSource);
 
-enum Kind {
+enum ReportSource {
     Own(Report),
     Shared(Share),
 }
@@ -117,8 +117,8 @@ impl Reporting {
     /// When that can't be started.
     pub fn of(context: &Context, start: impl FnOnce() -> Result<Report>) -> Result<Self> {
         Ok(Self(match context.seat.take() {
-            Some(share) => Kind::Shared(share),
-            None => Kind::Own(start()?),
+            Some(share) => ReportSource::Shared(share),
+            None => ReportSource::Own(start()?),
         }))
     }
 
@@ -135,8 +135,8 @@ impl Reporting {
     /// When the report did not end well.
     pub fn end(self) -> Result<Value> {
         match self.0 {
-            Kind::Own(report) => report.end(),
-            Kind::Shared(Share { arrive, given }) => {
+            ReportSource::Own(report) => report.end(),
+            ReportSource::Shared(Share { arrive, given }) => {
                 arrive.send(()).map_err(|_| anyhow!("the runner is gone"))?;
                 given
                     .recv()

@@ -189,7 +189,7 @@ impl<'a> Actor<'a> {
         // Whoever gets it waits as if it had been given a step.
         let (life, connection, _) = whose;
         let delay_us = plan::script(self.seed, life, connection, End::Client)[0].delay_us;
-        let order = holder::Order {
+        let order = holder::HolderRequest {
             whose,
             last,
             delay_us,

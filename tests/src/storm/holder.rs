@@ -19,7 +19,7 @@ use crate::sys::{check, clock, descriptors, inet, process, uninterrupted};
 
 /// What is to be done with a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct HolderRequest {
     /// Whose it is.
     pub whose: Whose,
     /// What to do.
@@ -32,7 +32,7 @@ const LASTS: [Last; 4] = [Last::Close, Last::Abort, Last::Exit, Last::Killed];
 /// Bytes of a message.
 const LENGTH: usize = 11;
 
-impl Order {
+impl HolderRequest {
     /// Sends it with the descriptor, of which the sender keeps its copy.
     ///
     /// # Errors
@@ -97,9 +97,10 @@ pub fn hold(ledger: &Ledger, name: &str, mut senders: Vec<OwnedFd>) -> Result<()
             match descriptors::receive(&senders[index], &mut buffer)? {
                 (0, _) => drop(senders.remove(index)),
                 (length, descriptor) => {
-                    let order = Order::from_bytes(&buffer[..length]).context("an order")?;
+                    let request =
+                        HolderRequest::from_bytes(&buffer[..length]).context("an order")?;
                     let descriptor = descriptor.context("no descriptor came")?;
-                    start(ledger, name, order, descriptor)?;
+                    start(ledger, name, request, descriptor)?;
                 }
             }
         }
@@ -110,27 +111,27 @@ pub fn hold(ledger: &Ledger, name: &str, mut senders: Vec<OwnedFd>) -> Result<()
     Ok(())
 }
 
-fn start(ledger: &Ledger, name: &str, order: Order, descriptor: OwnedFd) -> Result<()> {
+fn start(ledger: &Ledger, name: &str, request: HolderRequest, descriptor: OwnedFd) -> Result<()> {
     let fd = descriptor.as_raw_fd();
     // SAFETY: this process has one thread.
     if check(unsafe { libc::fork() })? == 0 {
         let ended = process::die_with_parent()
             .and_then(|()| process::set_name(&format!("{name}-child")))
-            .and_then(|()| end(ledger, order, fd));
+            .and_then(|()| end(ledger, request, fd));
         // SAFETY: ends this process alone.
         unsafe { libc::_exit(i32::from(ended.is_err())) };
     }
     // The child may have closed its own by now: then this one is the last.
     let descriptor = std::mem::ManuallyDrop::new(descriptor);
     let closing = || inet::close(descriptor.as_raw_fd());
-    let _ = ledger.doing(order.whose, Action::Close, closing);
+    let _ = ledger.doing(request.whose, Action::Close, closing);
     Ok(())
 }
 
-fn end(ledger: &Ledger, order: Order, fd: RawFd) -> io::Result<()> {
-    thread::sleep(Duration::from_micros(order.delay_us.into()));
-    let whose = order.whose;
-    match order.last {
+fn end(ledger: &Ledger, request: HolderRequest, fd: RawFd) -> io::Result<()> {
+    thread::sleep(Duration::from_micros(request.delay_us.into()));
+    let whose = request.whose;
+    match request.last {
         Last::Close => ledger.doing(whose, Action::Close, || inet::close(fd)),
         Last::Abort => ledger.doing(whose, Action::Abort, || {
             linger_zero(fd)?;
@@ -149,7 +150,7 @@ fn end(ledger: &Ledger, order: Order, fd: RawFd) -> io::Result<()> {
                 after_ns: u64::MAX,
                 errno: 0,
             });
-            match order.last {
+            match request.last {
                 Last::Killed => process::signal(pid, libc::SIGKILL),
                 _ => Ok(()),
             }
@@ -164,13 +165,16 @@ mod tests {
     #[test]
     fn orders_go_there_and_back() {
         for last in LASTS {
-            let order = Order {
+            let request = HolderRequest {
                 whose: (70_000, 2, End::Server),
                 last,
                 delay_us: 45_000,
             };
-            assert_eq!(Order::from_bytes(&order.to_bytes()), Some(order));
+            assert_eq!(
+                HolderRequest::from_bytes(&request.to_bytes()),
+                Some(request)
+            );
         }
-        assert_eq!(Order::from_bytes(&[0; 3]), None);
+        assert_eq!(HolderRequest::from_bytes(&[0; 3]), None);
     }
 }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use twtrace_wire::ProcessKey;
 
-use super::by::By;
 use super::comm::Comm;
+use super::counts_by::CountsBy;
 use super::errno::Errno;
 use super::kernel_reason::KernelReason;
 use super::place::Place;
@@ -75,7 +75,7 @@ impl<T: Word + std::fmt::Debug> Any for T {
     }
 }
 
-impl<T: Word + std::fmt::Debug, const N: usize> Any for By<T, N> {
+impl<T: Word + std::fmt::Debug, const N: usize> Any for CountsBy<T, N> {
     fn any() -> BoxedStrategy<Self> {
         any::<[u64; N]>().prop_map(Self::new).boxed()
     }

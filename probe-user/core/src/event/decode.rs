@@ -9,7 +9,7 @@ use twtrace_wire::{
 };
 
 use super::address::{Ends, ends};
-use super::by::By;
+use super::counts_by::CountsBy;
 use super::errno::Errno;
 use super::kernel_reason::KernelReasons;
 use super::netns_order::NetnsOrder;
@@ -208,7 +208,7 @@ impl Decoder {
             latency_ns: (wire.flags & flags::UNTIMED == 0).then_some(wire.latency_ns),
             exact: wire.flags & flags::EXACT != 0,
             refused_reuse: (self.sees_refused_reuse && op == PortOp::Connect)
-                .then(|| By::new(wire.refused.map(u64::from))),
+                .then(|| CountsBy::new(wire.refused.map(u64::from))),
             socket_range: (wire.range_low != 0 || wire.range_high != 0).then_some(SocketRange {
                 low: wire.range_low,
                 high: wire.range_high,

@@ -9,7 +9,7 @@ use twtrace_wire::{
     TcpState,
 };
 
-use super::by::By;
+use super::counts_by::CountsBy;
 use super::details::{Details, process_name};
 use super::errno::Errno;
 use super::event_json::Line;
@@ -125,7 +125,7 @@ fields! {
         pub exact: bool,
         /// TIME_WAITs that a connect() met and whose tuples it could not take, by reason; `None` where that is
         /// not seen.
-        pub refused_reuse: Option<By<ReuseRefusal, { ReuseRefusal::COUNT }>>,
+        pub refused_reuse: Option<CountsBy<ReuseRefusal, { ReuseRefusal::COUNT }>>,
         /// The range that a connect() looked through in place of the namespace's: IP_LOCAL_PORT_RANGE of its socket.
         pub socket_range: Option<SocketRange>,
     }

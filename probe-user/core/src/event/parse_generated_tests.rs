@@ -8,7 +8,7 @@ use twtrace_wire::{EndCause, ResetReason, ReuseRefusal, Side, TcpState};
 
 use super::*;
 use crate::event::any::Any;
-use crate::event::by::By;
+use crate::event::counts_by::CountsBy;
 use crate::event::event_json::EventJson;
 use crate::event::{Facts, PortResult, SocketRange, Timestamp};
 
@@ -97,7 +97,7 @@ values! {
     processes: Option<Process>;
     kernel_reasons: Option<KernelReason>;
     results: PortResult;
-    counts: Option<By<ReuseRefusal, { ReuseRefusal::COUNT }>>;
+    counts: Option<CountsBy<ReuseRefusal, { ReuseRefusal::COUNT }>>;
     ranges: Option<SocketRange>;
     words: ResetReason;
     words_without_an_unknown_one: EndCause;

@@ -5,8 +5,8 @@ use twtrace_wire::{
     TcpState,
 };
 
-use super::by::By;
 use super::comm::Comm;
+use super::counts_by::CountsBy;
 use super::errno::Errno;
 use super::*;
 
@@ -134,7 +134,7 @@ pub fn port_alloc() -> Event {
             result: PortResult::Failed(Errno(99)),
             latency_ns: Some(1_500),
             exact: true,
-            refused_reuse: Some(By::new([0, 3, 0, 0, 0, 0, 0])),
+            refused_reuse: Some(CountsBy::new([0, 3, 0, 0, 0, 0, 0])),
             socket_range: None,
         }),
     )

@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use twtrace_wire::{EventKind, Probe, Side};
 
-use super::by::By;
 use super::comm::Comm;
+use super::counts_by::CountsBy;
 use super::kernel_reason::KernelReason;
 use super::words::Word;
 use super::{Facts, LostBy, PortResult, Timestamp};
@@ -45,7 +45,7 @@ macro_rules! inline {
 
 inline! {
     [T: Word] WordOf<T> = json_schema!({ "enum": words::<T>() });
-    [T: Word, const N: usize] By<T, N> = numbers(&words::<T>(), false);
+    [T: Word, const N: usize] CountsBy<T, N> = numbers(&words::<T>(), false);
     [] EachSide = numbers(&words::<Side>(), true);
     [] Comm = json_schema!({ "type": "string" });
     [] KernelReason = json_schema!({ "type": "string" });

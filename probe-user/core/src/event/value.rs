@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::borrowed::Text;
-use super::by::By;
+use super::counts_by::CountsBy;
 use super::errno::Errno;
 use super::event_json::Line;
 use super::facts::{PortResult, SocketRange};
@@ -294,7 +294,7 @@ impl Value for PortResult {
 }
 
 /// Mostly nothing is counted.
-impl<T: Word + PartialEq, const N: usize> Value for By<T, N> {
+impl<T: Word + PartialEq, const N: usize> Value for CountsBy<T, N> {
     type Schema = Self;
 
     fn write(&self, line: &mut Line<'_>) {

@@ -6,39 +6,39 @@ use twtrace_wire::{
 };
 
 use super::sparse::Nothing;
-use crate::event::by::By;
+use crate::event::counts_by::CountsBy;
 use crate::event::{Event, Facts};
 
 /// TIME_WAITs, refusals, resets and aborts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Mini-sockets made.
-    pub time_wait: By<Side, { Side::COUNT }>,
+    pub time_wait: CountsBy<Side, { Side::COUNT }>,
     /// Those of `time_wait` that began in FIN_WAIT2.
-    pub fin_wait2: By<Side, { Side::COUNT }>,
+    pub fin_wait2: CountsBy<Side, { Side::COUNT }>,
     /// Mini-sockets refused.
-    pub overflow: By<Side, { Side::COUNT }>,
+    pub overflow: CountsBy<Side, { Side::COUNT }>,
     /// RSTs sent.
-    pub reset_sent: By<ResetReason, { ResetReason::COUNT }>,
+    pub reset_sent: CountsBy<ResetReason, { ResetReason::COUNT }>,
     /// RSTs received.
-    pub reset_received: By<ResetReason, { ResetReason::COUNT }>,
+    pub reset_received: CountsBy<ResetReason, { ResetReason::COUNT }>,
     /// Deaths without RST.
-    pub abort: By<AbortReason, { AbortReason::COUNT }>,
+    pub abort: CountsBy<AbortReason, { AbortReason::COUNT }>,
     /// Mini-sockets that went.
-    pub ended: By<EndCause, { EndCause::COUNT }>,
+    pub ended: CountsBy<EndCause, { EndCause::COUNT }>,
 }
 
 impl Counts {
     /// From what the kernel side counted.
     pub fn from_totals(totals: &ProcessTotals) -> Self {
         Self {
-            time_wait: By::new(totals.time_wait),
-            fin_wait2: By::new(totals.fin_wait2),
-            overflow: By::new(totals.overflow),
-            reset_sent: By::new(totals.reset_sent),
-            reset_received: By::new(totals.reset_received),
-            abort: By::new(totals.abort),
-            ended: By::new(totals.ended),
+            time_wait: CountsBy::new(totals.time_wait),
+            fin_wait2: CountsBy::new(totals.fin_wait2),
+            overflow: CountsBy::new(totals.overflow),
+            reset_sent: CountsBy::new(totals.reset_sent),
+            reset_received: CountsBy::new(totals.reset_received),
+            abort: CountsBy::new(totals.abort),
+            ended: CountsBy::new(totals.ended),
         }
     }
 
@@ -78,21 +78,21 @@ impl Counts {
     /// Forgets the kinds that are not to be shown.
     pub fn keep_only(&mut self, is_shown: impl Fn(EventKind) -> bool) {
         if !is_shown(EventKind::TimeWait) {
-            self.time_wait = By::default();
-            self.fin_wait2 = By::default();
+            self.time_wait = CountsBy::default();
+            self.fin_wait2 = CountsBy::default();
         }
         if !is_shown(EventKind::TimeWaitOverflow) {
-            self.overflow = By::default();
+            self.overflow = CountsBy::default();
         }
         if !is_shown(EventKind::Reset) {
-            self.reset_sent = By::default();
-            self.reset_received = By::default();
+            self.reset_sent = CountsBy::default();
+            self.reset_received = CountsBy::default();
         }
         if !is_shown(EventKind::Abort) {
-            self.abort = By::default();
+            self.abort = CountsBy::default();
         }
         if !is_shown(EventKind::TimeWaitEnd) {
-            self.ended = By::default();
+            self.ended = CountsBy::default();
         }
     }
 
@@ -111,18 +111,18 @@ impl Counts {
 #[derive(schemars::JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Deaths {
     /// RSTs sent.
-    pub reset_sent: By<ResetReason, { ResetReason::COUNT }>,
+    pub reset_sent: CountsBy<ResetReason, { ResetReason::COUNT }>,
     /// RSTs received.
-    pub reset_received: By<ResetReason, { ResetReason::COUNT }>,
+    pub reset_received: CountsBy<ResetReason, { ResetReason::COUNT }>,
     /// Deaths without RST.
-    pub abort: By<AbortReason, { AbortReason::COUNT }>,
+    pub abort: CountsBy<AbortReason, { AbortReason::COUNT }>,
 }
 
 impl Nothing for Deaths {
     const NOTHING: &'static Self = &Self {
-        reset_sent: By::new([0; ResetReason::COUNT]),
-        reset_received: By::new([0; ResetReason::COUNT]),
-        abort: By::new([0; AbortReason::COUNT]),
+        reset_sent: CountsBy::new([0; ResetReason::COUNT]),
+        reset_received: CountsBy::new([0; ResetReason::COUNT]),
+        abort: CountsBy::new([0; AbortReason::COUNT]),
     };
 
     fn is_nothing(&self) -> bool {

@@ -101,7 +101,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::by::By;
+    use crate::event::counts_by::CountsBy;
     use crate::event::samples;
 
     fn row(name: &'static str, active_bytes: Option<u64>) -> CacheRow {
@@ -121,8 +121,8 @@ mod tests {
             let process = samples::process(pid, "p");
             let key = process.key;
             let mut row = ProcessRow::new(Some(process), key);
-            row.counts.time_wait = By::new([0, made, 0]);
-            row.counts.ended = By::new([ended, 0, 0, 0, 0]);
+            row.counts.time_wait = CountsBy::new([0, made, 0]);
+            row.counts.ended = CountsBy::new([ended, 0, 0, 0, 0]);
             row
         };
         let rows = [process(1, 3, 2), process(2, 9, 4), process(3, 5, 5)];

@@ -9,7 +9,7 @@ use super::quantile;
 use super::residence::Quantiles;
 use super::reuse::Reuse;
 use crate::event::Process;
-use crate::event::by::By;
+use crate::event::counts_by::CountsBy;
 use crate::event::decode::unattributed;
 use crate::event::words::{self, Word};
 use crate::filter::Filter;
@@ -146,7 +146,7 @@ struct ProcessRowJson<'a> {
     fin_wait2: BySide<'a>,
     #[schemars(with = "crate::event::schema::EachSide")]
     overflow: BySide<'a>,
-    ended: &'a By<EndCause, { EndCause::COUNT }>,
+    ended: &'a CountsBy<EndCause, { EndCause::COUNT }>,
     residence: Option<Quantiles>,
     #[serde(flatten)]
     deaths: Deaths,
@@ -187,7 +187,7 @@ impl Serialize for ProcessRow {
 }
 
 /// All three sides, also those with nothing.
-struct BySide<'a>(&'a By<Side, { Side::COUNT }>);
+struct BySide<'a>(&'a CountsBy<Side, { Side::COUNT }>);
 
 impl Serialize for BySide<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use twtrace_wire::{EndCause, ProcessTotals, ReuseRefusal};
 
 use super::sparse::Nothing;
-use crate::event::by::By;
+use crate::event::counts_by::CountsBy;
 use crate::event::{Event, Facts};
 
 /// What became of TIME_WAITs that connect() met while it looked for a port.
@@ -15,14 +15,14 @@ pub struct Reuse {
     /// Connects that met at least one whose tuple they could not take.
     pub hindered: u64,
     /// TIME_WAITs that they met so. One connect may meet many.
-    pub refused: By<ReuseRefusal, { ReuseRefusal::COUNT }>,
+    pub refused: CountsBy<ReuseRefusal, { ReuseRefusal::COUNT }>,
 }
 
 impl Nothing for Reuse {
     const NOTHING: &'static Self = &Self {
         taken: 0,
         hindered: 0,
-        refused: By::new([0; ReuseRefusal::COUNT]),
+        refused: CountsBy::new([0; ReuseRefusal::COUNT]),
     };
 
     fn is_nothing(&self) -> bool {
@@ -36,7 +36,7 @@ impl Reuse {
         Self {
             taken: totals.reused,
             hindered: totals.hindered,
-            refused: By::new(totals.refused),
+            refused: CountsBy::new(totals.refused),
         }
     }
 

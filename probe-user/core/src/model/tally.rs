@@ -26,7 +26,7 @@ use crate::model::netns_name::NetnsName;
 
 /// How tracing began.
 #[derive(Clone, Debug)]
-pub struct Opening {
+pub struct TracingStart {
     /// When all probes were attached.
     pub at: Moment,
     /// Where.
@@ -38,7 +38,7 @@ pub struct Opening {
 /// Sums over what one host told.
 #[derive(Debug)]
 pub struct Tally {
-    opening: Opening,
+    tracing_start: TracingStart,
     filter: Filter,
     model: Model,
     pairs: Pairs,
@@ -67,12 +67,12 @@ pub struct Tally {
 
 impl Tally {
     /// Nothing told yet. What passes the filter is counted; the audit is of all processes in the namespaces that it shows.
-    pub fn new(opening: Opening, filter: Filter) -> Self {
+    pub fn new(tracing_start: TracingStart, filter: Filter) -> Self {
         Self {
-            model: Self::model(&opening, &filter),
-            latest: opening.at,
-            timeline: Timeline::new(opening.at.mono_ns, opening.at.ts),
-            opening,
+            model: Self::model(&tracing_start, &filter),
+            latest: tracing_start.at,
+            timeline: Timeline::new(tracing_start.at.mono_ns, tracing_start.at.ts),
+            tracing_start,
             filter,
             pairs: Pairs::default(),
             ledger: Ledger::default(),
@@ -100,11 +100,11 @@ impl Tally {
     /// Begins another interval at this moment: everything is counted from 0. What was looked at stays what it
     /// was, so that budgets and their rates are known from the beginning.
     pub fn begin_interval(&mut self, at: Moment) {
-        let opening = Opening {
+        let tracing_start = TracingStart {
             at,
-            ..self.opening.clone()
+            ..self.tracing_start.clone()
         };
-        let anew = Self::new(opening, self.filter.clone());
+        let anew = Self::new(tracing_start, self.filter.clone());
         let ended = std::mem::replace(self, anew);
         self.misses_before = ended.misses().unwrap_or(ended.misses_before);
         self.audit_before.clone_from(&ended.audit);
@@ -120,12 +120,12 @@ impl Tally {
 
     /// Counts what passes another filter, where nothing was counted in this interval yet.
     pub fn begin_with(&mut self, filter: Filter) {
-        self.model = Self::model(&self.opening, &filter);
+        self.model = Self::model(&self.tracing_start, &filter);
         self.filter = filter;
     }
 
-    fn model(opening: &Opening, filter: &Filter) -> Model {
-        if sees_ends(&opening.tiers) {
+    fn model(tracing_start: &TracingStart, filter: &Filter) -> Model {
+        if sees_ends(&tracing_start.tiers) {
             Model::new(filter.clone())
         } else {
             Model::with_presumed_ends(filter.clone())
@@ -139,8 +139,8 @@ impl Tally {
     }
 
     /// How tracing began.
-    pub fn opening(&self) -> &Opening {
-        &self.opening
+    pub fn tracing_start(&self) -> &TracingStart {
+        &self.tracing_start
     }
 
     /// The filter in force.
@@ -264,7 +264,7 @@ impl Tally {
         let end = self.latest;
         let misses = self.misses_of_interval();
         let (exact, inexact) = Losses {
-            tiers: &self.opening.tiers,
+            tiers: &self.tracing_start.tiers,
             lost: &lost,
             misses: misses.as_deref(),
             by_totals: self.totals.is_some() && self.filter.is_by_process(),
@@ -278,12 +278,12 @@ impl Tally {
             .cloned()
             .collect();
         Report {
-            start: self.opening.at.ts,
+            start: self.tracing_start.at.ts,
             end: end.ts,
-            duration_ns: end.mono_ns.saturating_sub(self.opening.at.mono_ns),
-            host: self.opening.host.name.clone(),
-            kernel: self.opening.host.kernel.clone(),
-            tiers: self.opening.tiers.clone(),
+            duration_ns: end.mono_ns.saturating_sub(self.tracing_start.at.mono_ns),
+            host: self.tracing_start.host.name.clone(),
+            kernel: self.tracing_start.host.kernel.clone(),
+            tiers: self.tracing_start.tiers.clone(),
             exact,
             inexact,
             destinations: self.model.destination_rows(),

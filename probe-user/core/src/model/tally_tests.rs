@@ -3,8 +3,8 @@ use crate::event::Timestamp;
 use crate::event::samples;
 use twtrace_wire::Side;
 
-fn opening() -> Opening {
-    Opening {
+fn tracing_start() -> TracingStart {
+    TracingStart {
         at: Moment {
             ts: Timestamp(1_000),
             mono_ns: 500,
@@ -19,7 +19,7 @@ fn opening() -> Opening {
 
 #[test]
 fn a_process_that_is_known_keeps_its_identity() {
-    let tally = Tally::new(opening(), Filter::default());
+    let tally = Tally::new(tracing_start(), Filter::default());
     let tally = Tally {
         close_wait: CloseWait {
             tick_ns: 10,
@@ -43,7 +43,7 @@ fn a_process_that_is_known_keeps_its_identity() {
 
 #[test]
 fn an_interval_begins_with_nothing_but_what_was_looked_at() {
-    let mut tally = Tally::new(opening(), Filter::default()).with_recent_rates();
+    let mut tally = Tally::new(tracing_start(), Filter::default()).with_recent_rates();
     let event = samples::time_wait();
     tally.any_event(&event);
     tally.event(&event);
@@ -78,7 +78,7 @@ fn totals_that_were_taken_add_up() {
         named: [(key, samples::process(7, "one"))].into(),
         ..KernelTotals::default()
     };
-    let mut tally = Tally::new(opening(), Filter::default());
+    let mut tally = Tally::new(tracing_start(), Filter::default());
     tally.add_totals(&taken(2));
     tally.add_totals(&taken(3));
     let rows = tally.report().processes;
@@ -88,7 +88,7 @@ fn totals_that_were_taken_add_up() {
 
 #[test]
 fn time_comes_from_what_was_told() {
-    let mut tally = Tally::new(opening(), Filter::default());
+    let mut tally = Tally::new(tracing_start(), Filter::default());
     let event = samples::time_wait();
     tally.any_event(&event);
     tally.event(&event);

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use twtrace_wire::{EventKind, ResetDirection, Side};
 
-use crate::event::by::By;
+use crate::event::counts_by::CountsBy;
 use crate::event::{Event, Facts, Lost, PortResult, Timestamp};
 
 /// Intervals there are at most.
@@ -17,7 +17,7 @@ const FIRST_WIDTH_NS: u64 = 100_000_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Bucket {
     /// Mini-sockets made, by side.
-    pub time_wait: By<Side, { Side::COUNT }>,
+    pub time_wait: CountsBy<Side, { Side::COUNT }>,
     /// Mini-sockets refused.
     pub overflow: u64,
     /// RSTs sent.

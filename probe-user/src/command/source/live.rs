@@ -32,7 +32,7 @@ const READING_PAUSE: Duration = Duration::from_millis(20);
 
 /// What to trace, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Order<'a> {
+pub struct LiveOptions<'a> {
     /// Which events pass.
     pub filter: &'a FilterArgs,
     /// Options of the probes.
@@ -74,16 +74,16 @@ impl Live {
     ///
     /// # Errors
     /// If the filter asks for what does not exist, or the kernel refuses the probes, their maps or a clock.
-    pub fn start(order: Order<'_>) -> Result<Self> {
-        let launch = Launch::prepare(order.command)?;
-        let helper: Option<Rc<NamespaceHelper>> = match order.keep {
+    pub fn start(options: LiveOptions<'_>) -> Result<Self> {
+        let launch = Launch::prepare(options.command)?;
+        let helper: Option<Rc<NamespaceHelper>> = match options.keep {
             Keep::Nothing | Keep::Maps => None,
             Keep::Naming | Keep::NamingAndWriting => open_gate(),
         };
         let stop = Stop::listen().context("listening for signals")?;
-        let mut filter = order.filter.resolve()?;
-        let mut probing = order.probing.options();
-        probing.stacks = order.max_stacks.map(|max_stacks| StackOptions {
+        let mut filter = options.filter.resolve()?;
+        let mut probing = options.probing.options();
+        probing.stacks = options.max_stacks.map(|max_stacks| StackOptions {
             max_stacks,
             slow_port_ns: probing.slow_port_ns,
         });
@@ -99,7 +99,7 @@ impl Live {
         let mut session = Session::attach(&probing, filter.clone())?;
         session.adopt_open(helper.as_ref(), &filter.netns)?;
         allocator::give_back();
-        let mut observer = Observer::new(&session, helper, &filter.netns, order.wants);
+        let mut observer = Observer::new(&session, helper, &filter.netns, options.wants);
         // As close together as possible: only the kernel's side may have what it counts in between.
         observer.read_before_start(&session)?;
         session.begin_counting()?;
@@ -110,11 +110,11 @@ impl Live {
             filter,
             probing,
             observer,
-            sample_interval: order.sample_interval,
+            sample_interval: options.sample_interval,
             launch,
-            stacks: order.max_stacks.map(|_| Stacks::default()),
-            keep: order.keep,
-            is_service: order.is_service,
+            stacks: options.max_stacks.map(|_| Stacks::default()),
+            keep: options.keep,
+            is_service: options.is_service,
         })
     }
 

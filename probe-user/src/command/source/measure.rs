@@ -7,7 +7,7 @@ use anyhow::Result;
 use twtrace_core::event::quantity;
 use twtrace_core::model::tally::Tally;
 
-use super::live::{Live, Order};
+use super::live::{Live, LiveOptions};
 use super::summary::{Gathered, Summary};
 use crate::cli::BoundsArgs;
 use crate::command::keep::{Keeper, SAMPLE_INTERVAL};
@@ -21,7 +21,7 @@ use crate::session::sink::Tee;
 #[derive(Clone, Copy, Debug)]
 pub struct Measurement<'a> {
     /// What to trace, and how.
-    pub order: Order<'a>,
+    pub options: LiveOptions<'a>,
     /// `None`: until a signal, or until the command ends.
     pub duration: Option<Duration>,
     /// File and limits of a recording to write.
@@ -36,40 +36,40 @@ impl Measurement<'_> {
     /// recording can't be created.
     pub async fn run(self) -> Result<Gathered> {
         let Self {
-            order,
+            options,
             duration,
             record,
         } = self;
-        let order = match record {
-            None => order,
+        let options = match record {
+            None => options,
             // Everything that a later view of the recording may need.
-            Some(_) => Order {
+            Some(_) => LiveOptions {
                 wants: Wants::ALL,
                 sample_interval: Some(SAMPLE_INTERVAL),
                 keep: Keep::NamingAndWriting,
-                ..order
+                ..options
             },
         };
-        let mut live = Live::start(order)?;
-        let opening = live.session.opening();
+        let mut live = Live::start(options)?;
+        let tracing_start = live.session.tracing_start();
         let keeper = match record {
             None => None,
             Some((path, bounds)) => {
                 let start = StartLine::new(
-                    opening.clone(),
+                    tracing_start.clone(),
                     duration,
                     &live.filter,
                     &live.probing,
-                    order.command,
+                    options.command,
                 );
                 Some(Keeper::create(path, bounds, start)?)
             }
         };
-        let tally = Tally::new(opening, live.filter.clone());
+        let tally = Tally::new(tracing_start, live.filter.clone());
         let mut kept_and_counted = Tee(keeper, tally);
         live.begin(&mut kept_and_counted)?;
         live.stop.after(duration);
-        if order.command.is_empty() {
+        if options.command.is_empty() {
             tell_how_it_ends(duration);
         }
         let mut recorded = Ok(());

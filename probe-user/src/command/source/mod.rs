@@ -47,7 +47,7 @@ impl<'a> Source<'a> {
     /// # Errors
     /// If there are no figures: the filter asks for what does not exist, the kernel refuses, or nothing can be read.
     pub async fn gather(self, measurement: Measurement<'_>) -> Result<Gathered> {
-        let filter = measurement.order.filter;
+        let filter = measurement.options.filter;
         match self {
             Self::Live => measurement.run().await,
             Self::Recording(from) => Replay::open(from, filter)?.count(),

@@ -27,7 +27,7 @@ impl Replay {
         let filter = filter.resolve_for_recording()?;
         let recordings = Recordings::open(&from.from, from.window())?;
         let outside = recordings.outside();
-        if outside.len() == recordings.openings().len()
+        if outside.len() == recordings.tracing_starts().len()
             && let Some(first) = outside.first()
         {
             return Err(first.clone().into());
@@ -44,11 +44,11 @@ impl Replay {
     /// If the filter of a recording is not known.
     pub fn tallies(&self) -> Result<Vec<Tally>> {
         let recorded = self.recordings.filters()?.into_iter();
-        let tallies = self.recordings.openings().zip(recorded);
+        let tallies = self.recordings.tracing_starts().zip(recorded);
         Ok(tallies
-            .map(|(opening, recorded)| {
+            .map(|(tracing_start, recorded)| {
                 let filter = self.filter.clone().within(Some(recorded));
-                Tally::new(opening.clone(), filter)
+                Tally::new(tracing_start.clone(), filter)
             })
             .collect())
     }

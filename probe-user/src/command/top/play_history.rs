@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use twtrace_core::event::Timestamp;
 use twtrace_core::filter::Filter;
-use twtrace_core::model::tally::Opening;
+use twtrace_core::model::tally::TracingStart;
 
 use super::player::Playback;
-use super::screen::opening;
+use super::screen::view_options;
 use crate::cli::TopArgs;
 use crate::command::source::history;
 use crate::output::tui::{App, ReplaySpan, Sample};
@@ -47,7 +47,7 @@ impl HistoryPlayback {
             start: playback.begins,
             end: playback.ends(),
         };
-        let mut app = App::new(opening(args, &host, Some(span)));
+        let mut app = App::new(view_options(args, &host, Some(span)));
         playback.go_to(&mut app, playback.first_end())?;
         Ok((playback, app))
     }
@@ -71,12 +71,12 @@ impl HistoryPlayback {
         })
     }
 
-    fn host(&mut self) -> Result<Opening> {
+    fn host(&mut self) -> Result<TracingStart> {
         let Some((first, _)) = self.places.first().cloned() else {
             bail!("the history has nothing");
         };
         let interval = self.reader.interval(&first)?;
-        Ok(Opening {
+        Ok(TracingStart {
             at: interval.start,
             host: interval.host,
             tiers: interval.tiers,

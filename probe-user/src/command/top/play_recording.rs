@@ -6,7 +6,7 @@ use twtrace_core::model::observation::ObservationData;
 use twtrace_core::model::tally::Tally;
 
 use super::player::Playback;
-use super::screen::{opening, sample};
+use super::screen::{sample, view_options};
 use crate::cli::TopArgs;
 use crate::command::source::replay::{Replay, outcome, tell};
 use crate::output::progress::Progress;
@@ -22,9 +22,9 @@ const SAMPLES_A_TICK: u64 = 4;
 /// Where a recording ends, and the error that stops reading there.
 fn find_end(mut recordings: Recordings) -> (Moment, Result<()>) {
     let mut end = recordings
-        .openings()
+        .tracing_starts()
         .next()
-        .map_or_else(Moment::default, |opening| opening.at);
+        .map_or_else(Moment::default, |tracing_start| tracing_start.at);
     let mut progress = Progress::new(false);
     while let Some((_, entry)) = recordings.next() {
         let at = entry.at();
@@ -76,19 +76,19 @@ impl<'a> RecordingPlayback<'a> {
             );
         }
         let Replay { recordings, .. } = Replay::open(&args.from, &args.filter)?;
-        if recordings.openings().len() > 1 {
+        if recordings.tracing_starts().len() > 1 {
             bail!(
                 "top shows one host: give --from the files of one recording (trace merges several)"
             );
         }
         let (end, damage) = find_end(recordings);
         let (recordings, tally) = open(args)?;
-        let start = tally.opening().at;
+        let start = tally.tracing_start().at;
         let span = ReplaySpan {
             start: start.ts,
             end: end.ts,
         };
-        let mut app = App::new(opening(args, tally.opening(), Some(span)));
+        let mut app = App::new(view_options(args, tally.tracing_start(), Some(span)));
         if let Err(error) = &damage {
             app.log(&format!("twtrace: {error:#}"));
         }

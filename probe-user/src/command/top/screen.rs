@@ -8,20 +8,24 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use twtrace_core::doctor::diagnosis::Diagnosis;
-use twtrace_core::model::tally::{Opening as Tracing, Tally};
+use twtrace_core::model::tally::{Tally, TracingStart};
 
 use crate::cli::{TopArgs, display_filter, filter_words};
 use crate::output::log_lines;
 use crate::output::tui::terminal::{self, Input, Screen};
-use crate::output::tui::{Action, App, Opening, ReplaySpan, Sample};
+use crate::output::tui::{Action, App, ReplaySpan, Sample, ViewOptions};
 use crate::session::stop::Stop;
 
 /// Between two drawings, unless a key requires one.
 const DRAW: Duration = Duration::from_millis(250);
 
 /// What the view needs when it opens.
-pub fn opening(args: &TopArgs, tracing: &Tracing, replay: Option<ReplaySpan>) -> Opening {
-    Opening {
+pub fn view_options(
+    args: &TopArgs,
+    tracing: &TracingStart,
+    replay: Option<ReplaySpan>,
+) -> ViewOptions {
+    ViewOptions {
         host: tracing.host.name.clone(),
         kernel: tracing.host.kernel.clone(),
         replay,

@@ -9,9 +9,9 @@ use twtrace_core::model::observation::Observation;
 use twtrace_core::model::tally::Tally;
 
 use super::feed::Feed;
-use super::screen::{Front, Step, opening, sample};
+use super::screen::{Front, Step, sample, view_options};
 use crate::cli::TopArgs;
-use crate::command::source::live::{DRAIN, Live, Order};
+use crate::command::source::live::{DRAIN, Live, LiveOptions};
 use crate::output::tui::{Action, App};
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
@@ -36,7 +36,7 @@ impl Watch {
     /// # Errors
     /// If the filter asks for what does not exist, or the kernel refuses the probes, their maps or a clock.
     pub fn start(args: &TopArgs) -> Result<(Self, App)> {
-        let mut live = Live::start(Order {
+        let mut live = Live::start(LiveOptions {
             filter: &args.filter,
             probing: &args.probing,
             wants: Wants::ALL,
@@ -46,8 +46,8 @@ impl Watch {
             keep: Keep::Naming,
             command: &[],
         })?;
-        let tracing = live.session.opening();
-        let mut app = App::new(opening(args, &tracing, None));
+        let tracing = live.session.tracing_start();
+        let mut app = App::new(view_options(args, &tracing, None));
         let mut tally = Tally::new(tracing, live.filter.clone()).with_recent_rates();
         live.begin(&mut Tee(&mut app, &mut tally))?;
         let watch = Self {

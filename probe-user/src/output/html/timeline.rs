@@ -10,9 +10,9 @@ use super::text::grouped;
 use super::{Page, figures, plot, section};
 
 /// What is plotted: a name, the number of an interval, and how the plot is filled.
-type Kind = (&'static str, fn(&Bucket) -> u64, &'static str);
+type Plot = (&'static str, fn(&Bucket) -> u64, &'static str);
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Plot; 8] = [
     (
         "TIME_WAIT as client",
         |it| it.time_wait.of(Side::Client),
@@ -47,8 +47,8 @@ pub fn render(page: &Page) -> Markup {
         lost: sum.lost,
         ..figures::sums(page.report)
     };
-    let happened = |kind: &&Kind| kind.1(&sum) > 0 || kind.1(&counted) > 0;
-    let (some, none): (Vec<&Kind>, Vec<&Kind>) = KINDS.iter().partition(happened);
+    let happened = |kind: &&Plot| kind.1(&sum) > 0 || kind.1(&counted) > 0;
+    let (some, none): (Vec<&Plot>, Vec<&Plot>) = KINDS.iter().partition(happened);
     let differences = differences(&sum, &counted);
     let body = html! {
         @if some.is_empty() {
@@ -115,12 +115,12 @@ fn why(report: &Report) -> String {
     format!("That is because {}.", why.join("; "))
 }
 
-fn names(kinds: &[&Kind]) -> String {
+fn names(kinds: &[&Plot]) -> String {
     let names: Vec<&str> = kinds.iter().map(|kind| kind.0).collect();
     names.join(", ")
 }
 
-fn row(whole: &Timeline, (name, number, class): &Kind) -> Markup {
+fn row(whole: &Timeline, (name, number, class): &Plot) -> Markup {
     let values: Vec<u64> = whole.buckets.iter().map(number).collect();
     let sum: u64 = values.iter().sum();
     let peak = values.iter().copied().max().unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Counters and histograms: of the whole host, by process, by destination.
 
-use twtrace_core::event::by::By;
+use twtrace_core::event::counts_by::CountsBy;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::counts::Counts;
 use twtrace_core::model::destination::{Destination, Done};
@@ -217,7 +217,7 @@ fn every<T: Word + PartialEq, const N: usize>(
     samples: &mut Samples<'_>,
     labels: &Labels,
     label: &str,
-    numbers: &By<T, N>,
+    numbers: &CountsBy<T, N>,
 ) {
     for (member, number) in numbers.iter() {
         samples.add(&labels.clone().with(label, member.word()), number);
@@ -228,7 +228,7 @@ fn counted<T: Word + PartialEq, const N: usize>(
     samples: &mut Samples<'_>,
     labels: &Labels,
     label: &str,
-    numbers: &By<T, N>,
+    numbers: &CountsBy<T, N>,
 ) {
     for (member, number) in numbers.counted() {
         samples.add(&labels.clone().with(label, member.word()), number);

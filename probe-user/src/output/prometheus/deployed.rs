@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::families::{self, Family, Kind};
+use super::families::{self, Family, MetricKind};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -20,11 +20,13 @@ fn known() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for family in families::ALL {
         match family.kind {
-            Kind::Histogram => {
+            MetricKind::Histogram => {
                 let parts = ["_bucket", "_sum", "_count"].iter();
                 names.extend(parts.map(|part| format!("{}{part}", family.name)));
             }
-            Kind::Counter | Kind::Gauge | Kind::Info => drop(names.insert(family.sample_name())),
+            MetricKind::Counter | MetricKind::Gauge | MetricKind::Info => {
+                names.insert(family.sample_name());
+            }
         }
     }
     names
@@ -124,10 +126,10 @@ fn the_dashboard_is_whole() {
 /// As `docs/metrics.md` has it.
 fn row(family: &Family) -> String {
     let kind = match family.kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
-        Kind::Info => "info",
+        MetricKind::Counter => "counter",
+        MetricKind::Gauge => "gauge",
+        MetricKind::Histogram => "histogram",
+        MetricKind::Info => "info",
     };
     let of_process = families::PROCESS;
     let (process, own) = match family.labels.strip_prefix(&of_process) {

@@ -2,7 +2,7 @@
 
 /// What kind of metric it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only rises.
     Counter,
     /// It rises and falls.
@@ -13,7 +13,7 @@ pub enum Kind {
     Info,
 }
 
-impl Kind {
+impl MetricKind {
     /// As each format calls it: text has no info.
     pub const fn word(self, has_info: bool) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ pub struct Family {
     /// Without the suffix of its kind.
     pub name: &'static str,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The base unit that the name ends in, if any.
     pub unit: Option<&'static str>,
     /// Its labels.
@@ -58,7 +58,7 @@ macro_rules! families {
             #[doc = $help]
             pub static $id: Family = Family {
                 name: $name,
-                kind: Kind::$kind,
+                kind: MetricKind::$kind,
                 unit: families!(@unit $($unit)?),
                 labels: families!(@labels $($label),*),
                 help: $help,

@@ -39,14 +39,14 @@ pub struct ServeState {
 
 /// How tracing goes.
 pub fn trust(page: &mut Page, series: &Series) {
-    let opening = series.opening();
+    let tracing_start = series.tracing_start();
     let build = labels("version", env!("CARGO_PKG_VERSION"));
     page.family(&families::BUILD).add(&build, 1);
-    let host = labels("host", &printable(&opening.host.name))
-        .with("kernel", &printable(&opening.host.kernel));
+    let host = labels("host", &printable(&tracing_start.host.name))
+        .with("kernel", &printable(&tracing_start.host.kernel));
     page.family(&families::HOST).add(&host, 1);
     let mut tiers = page.family(&families::TIER);
-    for choice in &opening.tiers {
+    for choice in &tracing_start.tiers {
         let answered = labels("question", choice.question.name()).with("tier", choice.tier.name());
         tiers.add(&answered, 1);
     }
@@ -60,7 +60,8 @@ pub fn trust(page: &mut Page, series: &Series) {
     ] {
         figures.add(&labels("figures", name), u8::from(is_exact));
     }
-    page.family(&families::START).only(unix_s(opening.at.ts));
+    page.family(&families::START)
+        .only(unix_s(tracing_start.at.ts));
     let mut lost = page.family(&families::LOST);
     let probes = Probe::MEMBERS.iter().map(|probe| LostBy::Probe(*probe));
     for by in probes.chain([LostBy::Decode]) {

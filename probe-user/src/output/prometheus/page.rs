@@ -6,7 +6,7 @@ use std::time::Duration;
 use twtrace_core::model::series::histogram::Histogram;
 
 use super::Format;
-use super::families::{Family, Kind};
+use super::families::{Family, MetricKind};
 
 /// Labels of a sample, as they are written between the braces.
 #[derive(Clone, Debug, Default)]
@@ -144,7 +144,7 @@ impl Samples<'_> {
         // As above.
         let _ = writeln!(text, "# HELP {name}{suffix} {help}");
         let _ = writeln!(text, "# TYPE {name}{suffix} {word}");
-        if let Some(unit) = unit.filter(|_| is_open && kind != Kind::Info) {
+        if let Some(unit) = unit.filter(|_| is_open && kind != MetricKind::Info) {
             let _ = writeln!(text, "# UNIT {name} {unit}");
         }
     }

@@ -19,7 +19,7 @@ use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, ObservationData};
 use twtrace_core::model::series::SeriesLimits;
 use twtrace_core::model::socket::Times;
-use twtrace_core::model::tally::Opening;
+use twtrace_core::model::tally::TracingStart;
 use twtrace_wire::{EventKind, PortKey, PortOp, PortTotals, ProcessTotals, Side, bucket_of_ns};
 
 use super::grammar::{Sample, check};
@@ -31,7 +31,7 @@ const AT: Moment = Moment {
     mono_ns: 500,
 };
 
-fn opening() -> Opening {
+fn tracing_start() -> TracingStart {
     let choice = |question, tier| Choice {
         question,
         tier,
@@ -39,7 +39,7 @@ fn opening() -> Opening {
         lost: None,
         refused: Vec::new(),
     };
-    Opening {
+    TracingStart {
         at: AT,
         host: Host {
             name: "web-1".into(),
@@ -90,7 +90,7 @@ fn series() -> Series {
         max_processes: 2,
         max_destinations: 2,
     };
-    let mut series = Series::new(&opening(), limits);
+    let mut series = Series::new(&tracing_start(), limits);
     for name in ["curl", "we\"ird\\\n\x1b[31m", "late"] {
         series.add_totals(&taken(samples::process(name.len() as u32, name)));
     }
@@ -349,7 +349,7 @@ fn a_process_called_other_is_told_from_the_others() {
         max_processes: 1,
         max_destinations: 1,
     };
-    let mut series = Series::new(&opening(), limits);
+    let mut series = Series::new(&tracing_start(), limits);
     series.add_totals(&taken(samples::process(1, "other")));
     series.add_totals(&taken(samples::process(2, "more")));
     let page = render(&series, &ServeState::default(), Format::Text);
@@ -383,7 +383,7 @@ proptest! {
         units in prop::collection::vec("/\\PC{0,9}[\"\\\\\n\t]{0,2}\\.service", 1..4),
     ) {
         let limits = SeriesLimits { max_processes: 5, max_destinations: 5 };
-        let mut series = Series::new(&opening(), limits);
+        let mut series = Series::new(&tracing_start(), limits);
         for (number, name) in (1_u32..).zip(&names) {
             let mut process = samples::process(number, "");
             process.comm = twtrace_core::event::comm::Comm::from_bytes(name);

@@ -18,7 +18,7 @@ mod stacks;
 use std::fmt::Write;
 
 use clap::ValueEnum;
-use twtrace_core::event::by;
+use twtrace_core::event::counts_by;
 use twtrace_core::event::quantity;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::audit::warning;
@@ -33,7 +33,7 @@ const SHOWN: usize = 20;
 
 /// A table that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum By {
+pub enum Grouping {
     /// Processes, and their searches for ports.
     Process,
     /// Remote address and port of clients, local port of servers.
@@ -43,8 +43,8 @@ pub enum By {
 }
 
 /// The tables of a report that are asked for, and what was lost; all of them where none is.
-pub fn render(report: &Report, asked: &[By]) -> String {
-    let has = |by: By| asked.is_empty() || asked.contains(&by);
+pub fn render(report: &Report, asked: &[Grouping]) -> String {
+    let has = |by: Grouping| asked.is_empty() || asked.contains(&by);
     let mut text = String::new();
     if let Some(warning) = warning(&report.audit) {
         text.push_str(&warning);
@@ -63,7 +63,7 @@ pub fn render(report: &Report, asked: &[By]) -> String {
         ),
         &(tiers::losses(&report.tiers) + &history),
     );
-    if has(By::Process) {
+    if has(Grouping::Process) {
         section(&mut text, "By process", &processes::render(report));
         section(
             &mut text,
@@ -90,7 +90,7 @@ pub fn render(report: &Report, asked: &[By]) -> String {
         "By process and stack, innermost function first",
         &stacks::render(report),
     );
-    if has(By::Destination) {
+    if has(Grouping::Destination) {
         section(&mut text, "By destination", &destinations::render(report));
         section(
             &mut text,
@@ -98,11 +98,11 @@ pub fn render(report: &Report, asked: &[By]) -> String {
             &reuse::by_destination(report),
         );
     }
-    if has(By::Budget) {
+    if has(Grouping::Budget) {
         section(
             &mut text,
             "Local ports left, by source and destination",
-            &budgets::render(report, asked.contains(&By::Budget)),
+            &budgets::render(report, asked.contains(&Grouping::Budget)),
         );
     }
     if asked.is_empty() {
@@ -160,7 +160,7 @@ fn section(text: &mut String, heading: &str, body: &str) {
 
 /// `linger_zero 20, refused 3`, or `-`.
 pub fn by_reason<T: Word + PartialEq, const N: usize>(
-    numbers: &by::By<T, N>,
+    numbers: &counts_by::CountsBy<T, N>,
     at_least: bool,
 ) -> String {
     let words: Vec<String> = numbers

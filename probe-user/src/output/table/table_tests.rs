@@ -1,4 +1,4 @@
-use twtrace_core::event::by;
+use twtrace_core::event::counts_by;
 use twtrace_core::event::{LostBy, Timestamp, samples};
 use twtrace_core::hooks::{Choice, Question, Tier};
 use twtrace_core::model::audit::FailureCounters;
@@ -200,10 +200,10 @@ fn reuse_is_told_as_far_as_it_is_seen() {
     report.processes[0].reuse = Reuse {
         taken: 4,
         hindered: 2,
-        refused: by::By::new([0, 0, 0, 0, 0, 0, 9]),
+        refused: counts_by::CountsBy::new([0, 0, 0, 0, 0, 0, 9]),
     };
     let line = |report: &Report| {
-        let text = render(report, &[By::Process]);
+        let text = render(report, &[Grouping::Process]);
         let (_, table) = text.split_once("Reuse of TIME_WAITs").unwrap();
         table
             .lines()
@@ -251,7 +251,7 @@ fn namespaces_that_occur_and_have_a_name_are_named() {
 
 #[test]
 fn only_what_is_asked_for_is_printed() {
-    let text = render(&report(), &[By::Budget]);
+    let text = render(&report(), &[Grouping::Budget]);
     assert!(text.contains(
         "Local ports left, by source and destination\nno local port is held by a client\n"
     ));

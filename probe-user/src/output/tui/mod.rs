@@ -20,7 +20,7 @@ mod theme;
 mod towards;
 mod view;
 
-pub use app::{Action, App, Opening, ReplaySpan, Sample};
+pub use app::{Action, App, ReplaySpan, Sample, ViewOptions};
 
 #[cfg(test)]
 mod samples;

@@ -17,7 +17,7 @@ use twtrace_wire::{EndCause, Probe, ResetReason, Side};
 use unicode_width::UnicodeWidthStr;
 
 use super::app::ReplaySpan;
-use super::{Action, App, Opening, Sample};
+use super::{Action, App, Sample, ViewOptions};
 use crate::cli::display_filter;
 
 /// Namespace of all.
@@ -27,8 +27,8 @@ const START_NS: u64 = 1_700_000_000_000_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// A view of this host.
-pub fn opening() -> Opening {
-    Opening {
+pub fn options() -> ViewOptions {
+    ViewOptions {
         host: "web-1\x1b".into(),
         kernel: "6.12".into(),
         replay: None,
@@ -39,13 +39,13 @@ pub fn opening() -> Opening {
 }
 
 /// A view of a recording.
-pub fn replay_opening() -> Opening {
-    Opening {
+pub fn replay_options() -> ViewOptions {
+    ViewOptions {
         replay: Some(ReplaySpan {
             start: Timestamp(START_NS),
             end: Timestamp(START_NS + 100 * SECOND_NS),
         }),
-        ..opening()
+        ..options()
     }
 }
 
@@ -278,8 +278,8 @@ pub fn events() -> Vec<Event> {
 }
 
 /// Ten seconds later.
-pub fn app(opening: Opening) -> App {
-    let mut app = App::new(opening);
+pub fn app(options: ViewOptions) -> App {
+    let mut app = App::new(options);
     for second in 0..10 {
         for event in events() {
             app.event(&event, None);

@@ -32,12 +32,12 @@ pub fn assert_screen(name: &str, app: &mut App) {
 
 #[test]
 fn all_panes() {
-    assert_screen("all", &mut app(opening()));
+    assert_screen("all", &mut app(options()));
 }
 
 #[test]
 fn nothing_happens() {
-    let mut app = App::new(opening());
+    let mut app = App::new(options());
     assert_screen("before_first_sample", &mut app);
     let mut quiet = sample(0);
     quiet.report.processes.clear();
@@ -51,7 +51,7 @@ fn nothing_happens() {
 
 #[test]
 fn losses_are_in_sight() {
-    let mut app = app(opening());
+    let mut app = app(options());
     app.sample(lossy(sample(10), 1_234));
     app.log("twtrace: can't\x1b drop capabilities");
     assert_screen("lossy", &mut app);
@@ -59,7 +59,7 @@ fn losses_are_in_sight() {
 
 #[test]
 fn thousands_of_rows() {
-    let mut app = app(opening());
+    let mut app = app(options());
     app.sample(crowded());
     for _ in 0..2_000 {
         app.event(&events()[0], Some("other\x1bhost"));
@@ -72,7 +72,7 @@ fn thousands_of_rows() {
 
 #[test]
 fn one_process() {
-    let mut app = app(opening());
+    let mut app = app(options());
     press(&mut app, KeyCode::Down);
     press(&mut app, KeyCode::Enter);
     assert_screen("process", &mut app);
@@ -80,7 +80,7 @@ fn one_process() {
 
 #[test]
 fn one_destination() {
-    let mut app = app(opening());
+    let mut app = app(options());
     press(&mut app, KeyCode::Tab);
     press(&mut app, KeyCode::Down);
     press(&mut app, KeyCode::Enter);
@@ -89,7 +89,7 @@ fn one_destination() {
 
 #[test]
 fn one_finding() {
-    let mut app = app(opening());
+    let mut app = app(options());
     press(&mut app, KeyCode::Tab);
     press(&mut app, KeyCode::Tab);
     press(&mut app, KeyCode::Enter);
@@ -98,7 +98,7 @@ fn one_finding() {
 
 #[test]
 fn one_event() {
-    let mut app = app(opening());
+    let mut app = app(options());
     press(&mut app, KeyCode::BackTab);
     press(&mut app, KeyCode::BackTab);
     press(&mut app, KeyCode::BackTab);
@@ -110,14 +110,14 @@ fn one_event() {
 
 #[test]
 fn help_is_made_of_the_keys() {
-    let mut app = app(replay_opening());
+    let mut app = app(replay_options());
     press(&mut app, KeyCode::Char('?'));
     assert_screen("help", &mut app);
 }
 
 #[test]
 fn integrity() {
-    let mut app = app(opening());
+    let mut app = app(options());
     app.sample(lossy(sample(10), 1_234));
     press(&mut app, KeyCode::Char('i'));
     assert_screen("integrity", &mut app);
@@ -125,7 +125,7 @@ fn integrity() {
 
 #[test]
 fn a_filter_is_typed() {
-    let mut app = app(opening());
+    let mut app = app(options());
     press(&mut app, KeyCode::Char('/'));
     assert_screen("filter_empty", &mut app);
     write(&mut app, "--side left");
@@ -141,7 +141,7 @@ fn a_filter_is_typed() {
 
 #[test]
 fn a_replay_says_where_it_is() {
-    let mut app = app(replay_opening());
+    let mut app = app(replay_options());
     press(&mut app, KeyCode::Char('+'));
     press(&mut app, KeyCode::Char(' '));
     assert_screen("replay", &mut app);
@@ -150,9 +150,9 @@ fn a_replay_says_where_it_is() {
 #[test]
 fn without_colours_nothing_is_coloured() {
     let coloured = |has_colour| {
-        let mut app = app(Opening {
+        let mut app = app(ViewOptions {
             has_colour,
-            ..opening()
+            ..options()
         });
         let mut terminal =
             ratatui::Terminal::new(ratatui::backend::TestBackend::new(80, 24)).unwrap();
@@ -177,7 +177,7 @@ proptest! {
 
     #[test]
     fn every_size_is_drawn(width in 1u16..=250, height in 1u16..=80, keys in "[ -~]{0,12}") {
-        let mut app = app(opening());
+        let mut app = app(options());
         app.log("a message");
         screen(&mut app, width, height);
         for key in keys.chars() {
@@ -193,7 +193,7 @@ proptest! {
 
 #[test]
 fn small_sizes_are_drawn_one_by_one() {
-    let mut app = app(opening());
+    let mut app = app(options());
     for width in 1..=84 {
         for height in 1..=28 {
             let shown = screen(&mut app, width, height);

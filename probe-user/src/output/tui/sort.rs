@@ -70,14 +70,14 @@ impl SortBy for ByDestination {
 
 /// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order<T> {
+pub struct SortOrder<T> {
     /// The column.
     pub by: T,
     /// The other way round: numbers upwards, names downwards.
     pub is_reversed: bool,
 }
 
-impl<T: SortBy> Default for Order<T> {
+impl<T: SortBy> Default for SortOrder<T> {
     fn default() -> Self {
         Self {
             by: T::ALL[0],
@@ -86,7 +86,7 @@ impl<T: SortBy> Default for Order<T> {
     }
 }
 
-impl<T: SortBy> Order<T> {
+impl<T: SortBy> SortOrder<T> {
     /// The next column, its usual way round.
     pub fn next(&mut self) {
         let at = T::ALL.iter().position(|by| *by == self.by).unwrap_or(0);

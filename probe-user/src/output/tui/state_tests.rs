@@ -29,7 +29,7 @@ fn row(app: &mut App, text: &str) -> usize {
 fn every_key_of_the_table_does_something() {
     for binding in BINDINGS {
         for (code, modifiers) in binding.keys {
-            let mut app = app(replay_opening());
+            let mut app = app(replay_options());
             // Something to go back from, something to go up from.
             if binding.command == Command::Back {
                 press(&mut app, KeyCode::Char('z'));
@@ -55,8 +55,8 @@ fn every_key_of_the_table_does_something() {
 
 #[test]
 fn actions_are_the_callers() {
-    let mut live = app(opening());
-    let mut replay = app(replay_opening());
+    let mut live = app(options());
+    let mut replay = app(replay_options());
     assert_eq!(command(&mut live, Command::Quit), Some(Action::Quit));
     assert_eq!(command(&mut live, Command::Suspend), Some(Action::Suspend));
     assert_eq!(
@@ -88,7 +88,7 @@ fn actions_are_the_callers() {
 
 #[test]
 fn paused_the_screen_stands_still_and_tracing_goes_on() {
-    let mut app = app(opening());
+    let mut app = app(options());
     command(&mut app, Command::Pause);
     let paused = screen(&mut app, 80, 24);
     app.event(&events()[0], None);
@@ -105,7 +105,7 @@ fn paused_the_screen_stands_still_and_tracing_goes_on() {
 
 #[test]
 fn rates_are_differences_of_samples() {
-    let mut app = app(opening());
+    let mut app = app(options());
     // nginx makes 40 a second; curl made 64 after eight seconds and 81 after nine.
     let shown = screen(&mut app, 80, 24);
     let words = |name: &str| -> Vec<String> {
@@ -122,7 +122,7 @@ fn rates_are_differences_of_samples() {
 
 #[test]
 fn a_replay_that_goes_back_begins_anew() {
-    let mut app = app(replay_opening());
+    let mut app = app(replay_options());
     app.sample(sample(3));
     let shown = screen(&mut app, 80, 24);
     assert!(shown.contains("0 since the start"), "{shown}");
@@ -132,7 +132,7 @@ fn a_replay_that_goes_back_begins_anew() {
 
 #[test]
 fn rows_are_sorted_and_the_selection_stays_with_its_row() {
-    let mut app = app(opening());
+    let mut app = app(options());
     assert!(row(&mut app, "nginx(80)") < row(&mut app, "curl(1234)"));
     press(&mut app, KeyCode::Down);
     assert_eq!(app.index(Pane::Processes), 1);
@@ -160,7 +160,7 @@ fn rows_are_sorted_and_the_selection_stays_with_its_row() {
 
 #[test]
 fn into_a_process_and_back() {
-    let mut app = app(opening());
+    let mut app = app(options());
     press(&mut app, KeyCode::Down);
     press(&mut app, KeyCode::Enter);
     assert!(matches!(app.scope, Scope::Process(key) if key.tgid == 1234));
@@ -178,7 +178,7 @@ fn into_a_process_and_back() {
 
 #[test]
 fn into_a_destination_and_back() {
-    let mut app = app(opening());
+    let mut app = app(options());
     press(&mut app, KeyCode::Tab);
     press(&mut app, KeyCode::Enter);
     assert!(matches!(app.scope, Scope::Target(_)));
@@ -188,7 +188,7 @@ fn into_a_destination_and_back() {
 
 #[test]
 fn the_newest_event_is_followed_until_another_is_selected() {
-    let mut app = app(opening());
+    let mut app = app(options());
     app.focus = Pane::Events;
     let newest = app.index(Pane::Events);
     app.event(&events()[0], None);
@@ -208,7 +208,7 @@ fn the_newest_event_is_followed_until_another_is_selected() {
 
 #[test]
 fn a_filter_by_address_shows_the_processes_that_deal_with_it() {
-    let mut app = app(opening());
+    let mut app = app(options());
     press(&mut app, KeyCode::Char('/'));
     write(&mut app, "--remote 10.9.9.0/24");
     press(&mut app, KeyCode::Enter);
@@ -225,7 +225,7 @@ fn a_filter_by_address_shows_the_processes_that_deal_with_it() {
 
 #[test]
 fn typing_takes_all_keys_but_those_that_end() {
-    let mut app = app(opening());
+    let mut app = app(options());
     press(&mut app, KeyCode::Char('/'));
     assert_eq!(press(&mut app, KeyCode::Char('q')), None);
     let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
@@ -236,7 +236,7 @@ fn typing_takes_all_keys_but_those_that_end() {
 
 #[test]
 fn a_click_selects_and_the_wheel_moves() {
-    let mut app = app(opening());
+    let mut app = app(options());
     let y = row(&mut app, "curl(1234)") as u16;
     let mouse = |kind| MouseEvent {
         kind,
@@ -255,7 +255,7 @@ fn a_click_selects_and_the_wheel_moves() {
 
 #[test]
 fn only_what_changed_is_to_be_drawn() {
-    let mut app = app(opening());
+    let mut app = app(options());
     screen(&mut app, 80, 24);
     assert!(!app.is_dirty());
     app.event(&events()[0], None);

@@ -15,7 +15,7 @@ use twtrace_wire::{ProcessKey, Side};
 
 use super::live::Live;
 use super::rates::{Rates, Totals};
-use super::sort::{ByDestination, ByProcess, Order};
+use super::sort::{ByDestination, ByProcess, SortOrder};
 use super::towards::{Dealt, DestinationKey, destination_of};
 
 /// What is looked at.
@@ -162,8 +162,8 @@ impl View {
         live: &Live,
         scope: Scope,
         filter: &Filter,
-        by_process: Order<ByProcess>,
-        by_destination: Order<ByDestination>,
+        by_process: SortOrder<ByProcess>,
+        by_destination: SortOrder<ByDestination>,
     ) -> Self {
         let Some(sample) = &live.sample else {
             return Self::default();
@@ -337,7 +337,7 @@ impl Budgets {
 }
 
 /// Numbers with the greatest first, unless reversed; the report's order breaks ties.
-fn sort_processes(lines: &mut [ProcessLine], report: &Report, order: Order<ByProcess>) {
+fn sort_processes(lines: &mut [ProcessLine], report: &Report, order: SortOrder<ByProcess>) {
     let rates = |line: &ProcessLine| line.rates.unwrap_or_default();
     let number = |line: &ProcessLine| match order.by {
         ByProcess::Rate => rates(line).all_time_waits(),
@@ -364,7 +364,7 @@ fn sort_processes(lines: &mut [ProcessLine], report: &Report, order: Order<ByPro
 fn sort_destinations(
     lines: &mut [DestinationLine],
     budgets: &[BudgetRow],
-    order: Order<ByDestination>,
+    order: SortOrder<ByDestination>,
 ) {
     let budget = |line: &DestinationLine| line.budget.and_then(|index| budgets.get(index));
     let number = |line: &DestinationLine| match order.by {

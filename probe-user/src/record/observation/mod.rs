@@ -28,7 +28,7 @@ const MAX_TEXT: usize = 256 << 20;
 /// The kind of observation that a line belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ObservationKind {
     Sockets,
     Namespaces,
     Names,
@@ -47,7 +47,7 @@ pub enum Kind {
 struct Line<B> {
     ts: Timestamp,
     mono_ns: u64,
-    event: Kind,
+    event: ObservationKind,
     part: u32,
     parts: u32,
     #[serde(flatten)]
@@ -63,7 +63,7 @@ const fn one() -> u32 {
 struct Head {
     ts: Timestamp,
     mono_ns: u64,
-    event: Kind,
+    event: ObservationKind,
     #[serde(default = "one")]
     part: u32,
     #[serde(default = "one")]
@@ -150,29 +150,33 @@ pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Resu
         text,
     };
     match &observation.data {
-        ObservationData::Sockets(samples) => lines.all(Kind::Sockets, samples.cut()),
+        ObservationData::Sockets(samples) => lines.all(ObservationKind::Sockets, samples.cut()),
         ObservationData::Namespaces(samples) => {
-            lines.all(Kind::Namespaces, [namespaces::body(samples)])
+            lines.all(ObservationKind::Namespaces, [namespaces::body(samples)])
         }
         ObservationData::Names(names) => lines.all(
-            Kind::Names,
+            ObservationKind::Names,
             [Names {
                 names: names.clone(),
             }],
         ),
-        ObservationData::CloseWait(close_wait) => lines.all(Kind::CloseWait, close_wait.cut()),
+        ObservationData::CloseWait(close_wait) => {
+            lines.all(ObservationKind::CloseWait, close_wait.cut())
+        }
         ObservationData::Memory(caches) => lines.all(
-            Kind::Memory,
+            ObservationKind::Memory,
             [Memory {
                 caches: caches.clone(),
             }],
         ),
-        ObservationData::Audit(rows) => lines.all(Kind::Audit, [Audit { rows: rows.clone() }]),
-        ObservationData::Totals(totals) => lines.all(Kind::Totals, totals.cut()),
-        ObservationData::Stacks(rows) => lines.all(Kind::Stacks, rows.cut()),
-        ObservationData::Evidence(delta) => lines.all(Kind::Evidence, delta.cut()),
-        ObservationData::Family(processes) => lines.all(Kind::Family, processes.cut()),
-        ObservationData::End => lines.all(Kind::End, [End {}]),
+        ObservationData::Audit(rows) => {
+            lines.all(ObservationKind::Audit, [Audit { rows: rows.clone() }])
+        }
+        ObservationData::Totals(totals) => lines.all(ObservationKind::Totals, totals.cut()),
+        ObservationData::Stacks(rows) => lines.all(ObservationKind::Stacks, rows.cut()),
+        ObservationData::Evidence(delta) => lines.all(ObservationKind::Evidence, delta.cut()),
+        ObservationData::Family(processes) => lines.all(ObservationKind::Family, processes.cut()),
+        ObservationData::End => lines.all(ObservationKind::End, [End {}]),
     }
 }
 
@@ -184,7 +188,7 @@ struct Lines<'a> {
 impl Lines<'_> {
     fn all<B: Serialize>(
         &mut self,
-        event: Kind,
+        event: ObservationKind,
         bodies: impl IntoIterator<Item = B, IntoIter: ExactSizeIterator>,
     ) -> serde_json::Result<()> {
         let bodies = bodies.into_iter();
@@ -275,7 +279,7 @@ impl Head {
 impl Assembler {
     /// Whether lines with this word in their field `event` are observations.
     pub fn knows(event: &str) -> bool {
-        serde_json::from_value::<Kind>(event.into()).is_ok()
+        serde_json::from_value::<ObservationKind>(event.into()).is_ok()
     }
 
     /// Takes a line of an observation. Returns the whole observation if this is its last line.
@@ -285,28 +289,28 @@ impl Assembler {
     pub fn take(&mut self, line: &[u8]) -> serde_json::Result<Option<Observation>> {
         let head: Head = serde_json::from_slice(line)?;
         let data = match head.event {
-            Kind::Sockets => self
+            ObservationKind::Sockets => self
                 .sockets
                 .take(&head, line)?
                 .map(ObservationData::Sockets),
-            Kind::Namespaces => Some(ObservationData::Namespaces(namespaces::samples(body(
-                line,
-            )?))),
-            Kind::Names => Some(ObservationData::Names(body::<Names>(line)?.names)),
-            Kind::CloseWait => self
+            ObservationKind::Namespaces => Some(ObservationData::Namespaces(namespaces::samples(
+                body(line)?,
+            ))),
+            ObservationKind::Names => Some(ObservationData::Names(body::<Names>(line)?.names)),
+            ObservationKind::CloseWait => self
                 .close_wait
                 .take(&head, line)?
                 .map(ObservationData::CloseWait),
-            Kind::Memory => Some(ObservationData::Memory(body::<Memory>(line)?.caches)),
-            Kind::Audit => Some(ObservationData::Audit(body::<Audit>(line)?.rows)),
-            Kind::Totals => self.totals.take(&head, line)?.map(ObservationData::Totals),
-            Kind::Stacks => self.stacks.take(&head, line)?.map(ObservationData::Stacks),
-            Kind::Evidence => self
+            ObservationKind::Memory => Some(ObservationData::Memory(body::<Memory>(line)?.caches)),
+            ObservationKind::Audit => Some(ObservationData::Audit(body::<Audit>(line)?.rows)),
+            ObservationKind::Totals => self.totals.take(&head, line)?.map(ObservationData::Totals),
+            ObservationKind::Stacks => self.stacks.take(&head, line)?.map(ObservationData::Stacks),
+            ObservationKind::Evidence => self
                 .evidence
                 .take(&head, line)?
                 .map(ObservationData::Evidence),
-            Kind::Family => self.family.take(&head, line)?.map(ObservationData::Family),
-            Kind::End => Some(ObservationData::End),
+            ObservationKind::Family => self.family.take(&head, line)?.map(ObservationData::Family),
+            ObservationKind::End => Some(ObservationData::End),
         };
         Ok(data.map(|data| Observation {
             at: head.at(),

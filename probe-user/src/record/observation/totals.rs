@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use twtrace_core::event::by::By;
+use twtrace_core::event::counts_by::CountsBy;
 use twtrace_core::event::decode::unattributed;
 use twtrace_core::event::{Process, words};
 use twtrace_core::model::answerable::without_process;
@@ -37,16 +37,16 @@ struct Who {
 struct ProcessRow {
     #[serde(flatten)]
     who: Who,
-    time_wait: By<Side, { Side::COUNT }>,
-    fin_wait2: By<Side, { Side::COUNT }>,
-    overflow: By<Side, { Side::COUNT }>,
-    reset_sent: By<ResetReason, { ResetReason::COUNT }>,
-    reset_received: By<ResetReason, { ResetReason::COUNT }>,
-    abort: By<AbortReason, { AbortReason::COUNT }>,
-    ended: By<EndCause, { EndCause::COUNT }>,
+    time_wait: CountsBy<Side, { Side::COUNT }>,
+    fin_wait2: CountsBy<Side, { Side::COUNT }>,
+    overflow: CountsBy<Side, { Side::COUNT }>,
+    reset_sent: CountsBy<ResetReason, { ResetReason::COUNT }>,
+    reset_received: CountsBy<ResetReason, { ResetReason::COUNT }>,
+    abort: CountsBy<AbortReason, { AbortReason::COUNT }>,
+    ended: CountsBy<EndCause, { EndCause::COUNT }>,
     reused: u64,
     hindered: u64,
-    refused: By<ReuseRefusal, { ReuseRefusal::COUNT }>,
+    refused: CountsBy<ReuseRefusal, { ReuseRefusal::COUNT }>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -128,16 +128,16 @@ impl ProcessRow {
     fn new(who: Who, totals: &ProcessTotals) -> Self {
         Self {
             who,
-            time_wait: By::new(totals.time_wait),
-            fin_wait2: By::new(totals.fin_wait2),
-            overflow: By::new(totals.overflow),
-            reset_sent: By::new(totals.reset_sent),
-            reset_received: By::new(totals.reset_received),
-            abort: By::new(totals.abort),
-            ended: By::new(totals.ended),
+            time_wait: CountsBy::new(totals.time_wait),
+            fin_wait2: CountsBy::new(totals.fin_wait2),
+            overflow: CountsBy::new(totals.overflow),
+            reset_sent: CountsBy::new(totals.reset_sent),
+            reset_received: CountsBy::new(totals.reset_received),
+            abort: CountsBy::new(totals.abort),
+            ended: CountsBy::new(totals.ended),
             reused: totals.reused,
             hindered: totals.hindered,
-            refused: By::new(totals.refused),
+            refused: CountsBy::new(totals.refused),
         }
     }
 

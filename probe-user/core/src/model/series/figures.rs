@@ -3,7 +3,7 @@
 use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessTotals, ResetReason};
 
 use super::histogram::{Histogram, SEARCH_BOUNDS_NS};
-use crate::event::by::By;
+use crate::event::counts_by::CountsBy;
 use crate::event::words::Word;
 use crate::event::{Event, Facts, PortAlloc, PortResult};
 use crate::filter::Filter;
@@ -59,9 +59,9 @@ pub struct Figures {
     /// Port searches, in the order of [`PortOp::MEMBERS`].
     pub searches: [Searches; PortOp::COUNT],
     /// What was taken back of ends before others made up for it.
-    owed_ends: By<EndCause, { EndCause::COUNT }>,
+    owed_ends: CountsBy<EndCause, { EndCause::COUNT }>,
     /// Likewise of RSTs received.
-    owed_resets: By<ResetReason, { ResetReason::COUNT }>,
+    owed_resets: CountsBy<ResetReason, { ResetReason::COUNT }>,
 }
 
 /// What is added to a series at once. Ends and RSTs received may be negative (two's complement): where the kernel
@@ -150,7 +150,10 @@ impl Figures {
 }
 
 /// What may be added now, after what was taken back.
-fn settle<T, const N: usize>(taken_back: &mut By<T, N>, added: &By<T, N>) -> By<T, N> {
+fn settle<T, const N: usize>(
+    taken_back: &mut CountsBy<T, N>,
+    added: &CountsBy<T, N>,
+) -> CountsBy<T, N> {
     let (mut debts, mut numbers) = (taken_back.numbers(), added.numbers());
     for (debt, number) in debts.iter_mut().zip(&mut numbers) {
         let taken_back = number.cast_signed().min(0).unsigned_abs();
@@ -159,8 +162,8 @@ fn settle<T, const N: usize>(taken_back: &mut By<T, N>, added: &By<T, N>) -> By<
         *number = come.saturating_sub(*debt);
         *debt = debt.saturating_sub(come);
     }
-    *taken_back = By::new(debts);
-    By::new(numbers)
+    *taken_back = CountsBy::new(debts);
+    CountsBy::new(numbers)
 }
 
 fn not_negative(number: u64) -> u64 {
@@ -175,7 +178,7 @@ mod tests {
     fn what_is_taken_back_is_made_up_for_first() {
         let ended = |number: i64| {
             let mut added = Added::default();
-            added.counts.ended = By::new([number.cast_unsigned(), 0, 0, 0, 0]);
+            added.counts.ended = CountsBy::new([number.cast_unsigned(), 0, 0, 0, 0]);
             added
         };
         let mut figures = Figures::default();

@@ -19,7 +19,7 @@ use super::destination::{Destination, Done, towards};
 use super::exactness::Losses;
 use super::observation::{KernelTotals, Observation, ObservationData};
 use super::report::{Exact, LostRow, MissRow};
-use super::tally::Opening;
+use super::tally::TracingStart;
 use crate::event::decode::unattributed;
 use crate::event::errno::Errno;
 use crate::event::{Event, Facts, Lost, LostBy, PortAlloc, PortResult, Process, TimeWaitEnd};
@@ -46,7 +46,7 @@ pub struct SeriesLimits {
 /// Counters and gauges.
 #[derive(Debug)]
 pub struct Series {
-    opening: Opening,
+    tracing_start: TracingStart,
     limits: SeriesLimits,
     filter: Filter,
     whole: Figures,
@@ -66,7 +66,7 @@ pub struct Series {
 
 impl Series {
     /// Nothing counted yet; everything is.
-    pub fn new(opening: &Opening, limits: SeriesLimits) -> Self {
+    pub fn new(tracing_start: &TracingStart, limits: SeriesLimits) -> Self {
         Self {
             limits,
             filter: Filter::default(),
@@ -88,7 +88,7 @@ impl Series {
             forgotten: 0,
             ledger: Ledger::default(),
             gauges: Gauges::default(),
-            opening: opening.clone(),
+            tracing_start: tracing_start.clone(),
         }
     }
 
@@ -203,8 +203,8 @@ impl Series {
     }
 
     /// How tracing began.
-    pub fn opening(&self) -> &Opening {
-        &self.opening
+    pub fn tracing_start(&self) -> &TracingStart {
+        &self.tracing_start
     }
 
     /// What all processes did together, but for port searches.
@@ -265,7 +265,7 @@ impl Series {
         });
         let (lost, misses): (Vec<_>, Vec<_>) = (lost.collect(), misses.collect());
         let losses = Losses {
-            tiers: &self.opening.tiers,
+            tiers: &self.tracing_start.tiers,
             lost: &lost,
             misses: Some(&misses),
             by_totals: self.filter.is_by_process(),
@@ -275,7 +275,7 @@ impl Series {
     }
 
     fn sees_ends(&self) -> bool {
-        sees_ends(&self.opening.tiers)
+        sees_ends(&self.tracing_start.tiers)
     }
 
     fn end(&mut self, event: &Event, facts: &TimeWaitEnd) {

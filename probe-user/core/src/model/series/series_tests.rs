@@ -10,8 +10,8 @@ use crate::hooks::{Choice, Question, Tier};
 use crate::model::host::Host;
 use crate::model::tally::Tally;
 
-fn opening(ends: Tier) -> Opening {
-    Opening {
+fn tracing_start(ends: Tier) -> TracingStart {
+    TracingStart {
         at: Moment {
             ts: Timestamp(1_000),
             mono_ns: 500,
@@ -35,7 +35,7 @@ fn series(max: usize) -> Series {
         max_processes: max,
         max_destinations: max,
     };
-    Series::new(&opening(Tier::Fentry), limits)
+    Series::new(&tracing_start(Tier::Fentry), limits)
 }
 
 /// What each of these made as a client, and searches.
@@ -143,14 +143,14 @@ fn numbers_are_those_of_a_report() {
         (client_only, Tier::Fentry),
         (Filter::default(), Tier::Inferred),
     ] {
-        let opening = opening(ends);
+        let tracing_start = tracing_start(ends);
         let limits = SeriesLimits {
             max_processes: 9,
             max_destinations: 9,
         };
-        let mut series = Series::new(&opening, limits);
+        let mut series = Series::new(&tracing_start, limits);
         series.set_filter(filter.clone());
-        let mut tally = Tally::new(opening, filter);
+        let mut tally = Tally::new(tracing_start, filter);
         for event in &events {
             tally.any_event(event);
             series.any_event(event);
@@ -238,7 +238,7 @@ fn losses_weaken_what_comes_from_events() {
 fn skipped_programs_and_forgotten_processes_weaken_totals() {
     let weakened = |weaken: fn(&mut KernelTotals)| {
         let mut series = series(5);
-        series.opening.tiers.push(Choice {
+        series.tracing_start.tiers.push(Choice {
             question: Question::Port,
             tier: Tier::Syscall,
             hooks: vec![],

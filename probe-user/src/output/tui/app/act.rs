@@ -7,7 +7,7 @@ use twtrace_core::filter::Filter;
 use super::super::filter_line::{FilterLine, Typed};
 use super::super::keys::{self, Command};
 use super::super::layout::{self, Pane};
-use super::super::sort::{ByDestination, ByProcess, Order};
+use super::super::sort::{ByDestination, ByProcess, SortOrder};
 use super::super::view::Scope;
 use super::{Action, App, Overlay, SECOND_NS, SPANS, SPEEDS};
 
@@ -22,7 +22,7 @@ impl App {
         if let Some(line) = &mut self.typing
             && !matches!(command, Some(Command::Quit | Command::Suspend) if has_control(key))
         {
-            match line.key(key, self.opening.parse_filter) {
+            match line.key(key, self.options.parse_filter) {
                 Typed::More => {}
                 Typed::Cancelled => self.typing = None,
                 Typed::Done(filter, words) => {
@@ -80,8 +80,8 @@ impl App {
             Command::PreviousPane => self.focus_next(-1),
             Command::Open => self.open(),
             Command::Back => self.back(),
-            Command::Sort => self.sort(Order::next, Order::next),
-            Command::ReverseSort => self.sort(Order::reverse, Order::reverse),
+            Command::Sort => self.sort(SortOrder::next, SortOrder::next),
+            Command::ReverseSort => self.sort(SortOrder::reverse, SortOrder::reverse),
             Command::Filter => self.typing = Some(FilterLine::new(&self.filter_words)),
             Command::Pause => return Some(self.pause()),
             Command::Zoom => self.is_zoomed = !self.is_zoomed,
@@ -230,8 +230,8 @@ impl App {
 
     pub(super) fn sort(
         &mut self,
-        processes: fn(&mut Order<ByProcess>),
-        destinations: fn(&mut Order<ByDestination>),
+        processes: fn(&mut SortOrder<ByProcess>),
+        destinations: fn(&mut SortOrder<ByDestination>),
     ) {
         match self.focus {
             Pane::Processes => processes(&mut self.process_order),

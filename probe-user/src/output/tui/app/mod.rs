@@ -14,7 +14,7 @@ use twtrace_wire::ProcessKey;
 use super::filter_line::{FilterLine, Parse};
 use super::layout::Pane;
 use super::live::Live;
-use super::sort::{ByDestination, ByProcess, Order};
+use super::sort::{ByDestination, ByProcess, SortOrder};
 use super::tail::NumberedEvent;
 use super::theme::Theme;
 use super::view::{Scope, Target, View};
@@ -32,7 +32,7 @@ const SPANS: [usize; 3] = [1, 5, 30];
 
 /// What does not change while the view is open.
 #[derive(Clone, Debug)]
-pub struct Opening {
+pub struct ViewOptions {
     /// Name of the host.
     pub host: String,
     /// Release of its kernel.
@@ -100,7 +100,7 @@ pub(super) enum Overlay {
 /// The view.
 #[derive(Debug)]
 pub struct App {
-    pub(super) opening: Opening,
+    pub(super) options: ViewOptions,
     pub(super) theme: Theme,
     live: Live,
     /// What is shown while the screen stands still.
@@ -113,8 +113,8 @@ pub struct App {
     pub(super) typing: Option<FilterLine>,
     pub(super) filter: Filter,
     pub(super) filter_words: String,
-    pub(super) process_order: Order<ByProcess>,
-    pub(super) destination_order: Order<ByDestination>,
+    pub(super) process_order: SortOrder<ByProcess>,
+    pub(super) destination_order: SortOrder<ByDestination>,
     process_at: Option<ProcessKey>,
     destination_at: Option<Target>,
     /// Number of the selected event; `None` for the newest.
@@ -138,12 +138,12 @@ pub struct App {
 
 impl App {
     /// A view without samples.
-    pub fn new(opening: Opening) -> Self {
+    pub fn new(options: ViewOptions) -> Self {
         Self {
             theme: Theme {
-                has_colour: opening.has_colour,
+                has_colour: options.has_colour,
             },
-            opening,
+            options,
             live: Live::default(),
             frozen: None,
             view: View::default(),
@@ -154,8 +154,8 @@ impl App {
             typing: None,
             filter: Filter::default(),
             filter_words: String::new(),
-            process_order: Order::default(),
-            destination_order: Order::default(),
+            process_order: SortOrder::default(),
+            destination_order: SortOrder::default(),
             process_at: None,
             destination_at: None,
             event_at: None,
@@ -226,7 +226,7 @@ impl App {
     }
 
     pub(super) fn is_replay(&self) -> bool {
-        self.opening.replay.is_some()
+        self.options.replay.is_some()
     }
 
     /// The events that are in scope and pass the filter, the oldest first.

@@ -17,8 +17,8 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         (
             format!(
                 "  {}  Linux {}",
-                escape(&app.opening.host),
-                escape(&app.opening.kernel)
+                escape(&app.options.host),
+                escape(&app.options.kernel)
             ),
             theme.plain(),
         ),
@@ -35,9 +35,9 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             theme.plain(),
         ));
     }
-    if !app.opening.filter_words.is_empty() {
+    if !app.options.filter_words.is_empty() {
         line.push((
-            format!("  only {}", escape(&app.opening.filter_words)),
+            format!("  only {}", escape(&app.options.filter_words)),
             theme.warning(),
         ));
     }
@@ -61,7 +61,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 
 fn state(app: &App) -> (String, ratatui::style::Style) {
     let theme = app.theme;
-    if let Some(span) = app.opening.replay {
+    if let Some(span) = app.options.replay {
         let whole = span.end.0.saturating_sub(span.start.0).max(1);
         let at = app.shown().sample.as_ref().map_or(span.start, |it| it.ts);
         let part = at.0.saturating_sub(span.start.0).min(whole) as f64 / whole as f64;

@@ -21,7 +21,7 @@ use unicode_width::UnicodeWidthStr;
 use super::app::App;
 use super::cells::{Align, Cell, Column, put, table};
 use super::layout::{MIN_HEIGHT, MIN_WIDTH, Pane};
-use super::sort::{Order, SortBy};
+use super::sort::{SortBy, SortOrder};
 
 /// Text in some style.
 type Part = (String, Style);
@@ -104,7 +104,7 @@ fn sortable<T: SortBy, const N: usize>(
     app: &App,
     pane: Pane,
     (area, buffer): (Rect, &mut Buffer),
-    (columns, order): (&[(Column, Option<T>); N], Order<T>),
+    (columns, order): (&[(Column, Option<T>); N], SortOrder<T>),
     rows: impl Iterator<Item = Vec<Cell>>,
     offset: usize,
 ) {

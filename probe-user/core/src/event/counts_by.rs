@@ -7,18 +7,18 @@ use super::words::Word;
 
 /// One number for each member of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct By<T, const N: usize> {
+pub struct CountsBy<T, const N: usize> {
     numbers: [u64; N],
     set: std::marker::PhantomData<T>,
 }
 
-impl<T, const N: usize> Default for By<T, N> {
+impl<T, const N: usize> Default for CountsBy<T, N> {
     fn default() -> Self {
         Self::new([0; N])
     }
 }
 
-impl<T, const N: usize> By<T, N> {
+impl<T, const N: usize> CountsBy<T, N> {
     /// Numbers in the order of the members' codes.
     pub const fn new(numbers: [u64; N]) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl<T, const N: usize> By<T, N> {
     }
 }
 
-impl<T: Word + PartialEq, const N: usize> By<T, N> {
+impl<T: Word + PartialEq, const N: usize> CountsBy<T, N> {
     /// The number of one member.
     pub fn of(&self, member: T) -> u64 {
         self.iter()
@@ -72,7 +72,7 @@ impl<T: Word + PartialEq, const N: usize> By<T, N> {
 }
 
 /// As an object of the members that were counted.
-impl<T: Word + PartialEq, const N: usize> Serialize for By<T, N> {
+impl<T: Word + PartialEq, const N: usize> Serialize for CountsBy<T, N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for (member, number) in self.counted() {
@@ -83,7 +83,7 @@ impl<T: Word + PartialEq, const N: usize> Serialize for By<T, N> {
 }
 
 /// Words that this version does not know are left out.
-impl<'de, T: Word, const N: usize> Deserialize<'de> for By<T, N> {
+impl<'de, T: Word, const N: usize> Deserialize<'de> for CountsBy<T, N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let counted = std::collections::BTreeMap::<String, u64>::deserialize(deserializer)?;
         let mut numbers = [0; N];
