@@ -14,7 +14,7 @@ use crate::cli::ReportArgs;
 use crate::output::file::WholeFile;
 use crate::output::html::{self, Page};
 use crate::output::table::Grouping;
-use crate::output::target::Target;
+use crate::output::target::OutputTarget;
 use crate::output::{folded, table};
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
@@ -32,7 +32,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     let folded = args.stacks.folded.as_deref().map(WholeFile::create);
     let folded = folded.transpose().context("--folded")?;
     let runs_command = source.is_live() && !command.is_empty();
-    let target = Target::open(view.output.output.as_deref(), runs_command)?;
+    let target = OutputTarget::open(view.output.output.as_deref(), runs_command)?;
     let by = &args.by;
     let options = LiveOptions {
         filter: &view.filter,
@@ -119,7 +119,7 @@ fn write_folded(file: WholeFile, report: &Report) -> Result<()> {
 }
 
 /// Written row by row: a hundred thousand rows are long in JSON.
-fn print(target: Target, reports: &[Report], args: &ReportArgs) -> io::Result<()> {
+fn print(target: OutputTarget, reports: &[Report], args: &ReportArgs) -> io::Result<()> {
     target.print(|stream| {
         for (number, report) in reports.iter().enumerate() {
             if args.view.span.json {

@@ -14,8 +14,8 @@ use twtrace_core::model::observation::Observation;
 use super::start_line::StartLine;
 use super::{drop_privileges, notice, open_gate, trace_replay};
 use crate::cli::ViewArgs;
-use crate::output::target::Target;
-use crate::output::writer::{Outcome, Writer};
+use crate::output::target::OutputTarget;
+use crate::output::writer::{WriteOutcome, Writer};
 use crate::output::{lines, tiers};
 use crate::privilege::Keep;
 use crate::session::Session;
@@ -73,7 +73,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
         return trace_replay::run(&args);
     }
     let launch = Launch::prepare(&args.command.command)?;
-    let target = Target::open(args.output.output.as_deref(), launch.is_some())?;
+    let target = OutputTarget::open(args.output.output.as_deref(), launch.is_some())?;
     let helper = open_gate();
     let mut stop = Stop::listen().context("listening for signals")?;
     let mut filter = args.filter.resolve()?;
@@ -156,7 +156,7 @@ async fn end(mut session: Session, mut out: Lines, writer: Writer) -> Result<()>
         .finish(out.block)
         .await
         .context("writing the output")?;
-    if outcome == Outcome::Written && !out.json {
+    if outcome == WriteOutcome::Written && !out.json {
         notice(&format!(
             "{} events in {}, {} lost",
             out.events,

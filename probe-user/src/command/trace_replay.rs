@@ -14,7 +14,7 @@ use super::source::replay::{Replay, outcome};
 use crate::cli::ViewArgs;
 use crate::output::lines;
 use crate::output::progress::Progress;
-use crate::output::target::Target;
+use crate::output::target::OutputTarget;
 use crate::record::entry::Entry;
 
 /// Prints the events of recordings, merged by time. If there are several, each line begins with the host.
@@ -22,7 +22,7 @@ use crate::record::entry::Entry;
 /// # Errors
 /// If a recording can't be read to its end, or the output can't be written.
 pub fn run(args: &ViewArgs) -> Result<ExitCode> {
-    let target = Target::open(args.output.output.as_deref(), false)?;
+    let target = OutputTarget::open(args.output.output.as_deref(), false)?;
     let Replay {
         mut recordings,
         filter,

@@ -26,28 +26,28 @@ pub enum Lines {
 /// been moved since. The v1 hierarchies count as one here, as whoever moves a process moves it in all of them.
 pub fn choose_of(text: &[u8], wanted: Lines) -> Option<Place> {
     let text = String::from_utf8_lossy(text);
-    let is_wanted = |line: &Line<'_>| match wanted {
+    let is_wanted = |line: &CgroupLine<'_>| match wanted {
         Lines::All => true,
         Lines::V1 => !line.controllers.is_empty(),
         Lines::V2 => line.controllers.is_empty(),
     };
-    let mut lines: Vec<Line<'_>> = text
+    let mut lines: Vec<CgroupLine<'_>> = text
         .lines()
-        .filter_map(Line::parse)
+        .filter_map(CgroupLine::parse)
         .filter(is_wanted)
         .collect();
-    lines.sort_by_key(Line::rank);
+    lines.sort_by_key(CgroupLine::rank);
     let places = lines.into_iter().map(|line| Place::from_path(line.path()));
     places.reduce(|best, other| best.or_if_it_says_more(other))
 }
 
-struct Line<'a> {
+struct CgroupLine<'a> {
     /// Empty for v2.
     controllers: &'a str,
     path: &'a str,
 }
 
-impl<'a> Line<'a> {
+impl<'a> CgroupLine<'a> {
     /// `0::/a.service`, `4:cpu,cpuacct:/docker/ID`, `1:name=systemd:/a.service`. A path may contain colons.
     fn parse(line: &'a str) -> Option<Self> {
         let (_id, rest) = line.split_once(':')?;

@@ -90,7 +90,7 @@ impl Hierarchies {
     }
 
     fn parse(mountinfo: &str) -> Self {
-        let lines: Vec<Line<'_>> = mountinfo.lines().filter_map(Line::parse).collect();
+        let lines: Vec<MountLine<'_>> = mountinfo.lines().filter_map(MountLine::parse).collect();
         Self {
             unified: widest(lines.iter().filter(|line| line.fstype == "cgroup2")),
             v1: CONTROLLERS.into_iter().find_map(|controller| {
@@ -102,8 +102,8 @@ impl Hierarchies {
 }
 
 /// The first mount with the widest view: more than this cgroup namespace, all of it, or a part.
-fn widest<'a>(lines: impl Iterator<Item = &'a Line<'a>>) -> Option<Mount> {
-    let rank = |line: &&Line<'_>| match line.root {
+fn widest<'a>(lines: impl Iterator<Item = &'a MountLine<'a>>) -> Option<Mount> {
+    let rank = |line: &&MountLine<'_>| match line.root {
         "/" => 1,
         root if is_above(root) => 0,
         _ => 2,
@@ -120,14 +120,14 @@ fn is_above(root: &str) -> bool {
         .is_some_and(|root| root.split('/').all(|component| component == ".."))
 }
 
-struct Line<'a> {
+struct MountLine<'a> {
     root: &'a str,
     point: &'a str,
     fstype: &'a str,
     options: &'a str,
 }
 
-impl<'a> Line<'a> {
+impl<'a> MountLine<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let (left, right) = line.split_once(" - ")?;
         let mut left = left.split(' ').skip(3);

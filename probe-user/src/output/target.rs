@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// A place to write to.
 #[derive(Debug)]
-pub enum Target {
+pub enum OutputTarget {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -33,7 +33,7 @@ pub struct OutputFile {
     is_ours: bool,
 }
 
-impl Target {
+impl OutputTarget {
     /// The file, or else the stream. To be called before privileges are dropped, and before anything that takes
     /// time: a path that won't do is best told at once.
     ///
@@ -153,7 +153,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report");
         fs::write(&path, "an older and longer report").unwrap();
-        let target = Target::open(Some(&path), true).unwrap();
+        let target = OutputTarget::open(Some(&path), true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"an older and longer report");
         target.print(|stream| stream.write_all(b"new\n")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new\n");
@@ -163,25 +163,31 @@ mod tests {
     fn what_was_not_written_is_not_there() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report");
-        drop(Target::open(Some(&path), false).unwrap());
+        drop(OutputTarget::open(Some(&path), false).unwrap());
         assert!(!path.exists());
         fs::write(&path, "older").unwrap();
-        drop(Target::open(Some(&path), false).unwrap());
+        drop(OutputTarget::open(Some(&path), false).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"older");
     }
 
     #[test]
     fn a_place_that_will_not_do_is_named_at_once() {
-        let error = Target::open(Some(Path::new("/nonexistent/report")), false).unwrap_err();
+        let error = OutputTarget::open(Some(Path::new("/nonexistent/report")), false).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/report"), "{error}");
-        let full = Target::open(Some(Path::new("/dev/full")), false).unwrap();
+        let full = OutputTarget::open(Some(Path::new("/dev/full")), false).unwrap();
         let error = full.print(|stream| stream.write_all(b"text")).unwrap_err();
         assert!(error.to_string().contains("/dev/full"), "{error}");
     }
 
     #[test]
     fn the_commands_standard_output_is_its_own() {
-        assert!(matches!(Target::open(None, true), Ok(Target::Stderr)));
-        assert!(matches!(Target::open(None, false), Ok(Target::Stdout)));
+        assert!(matches!(
+            OutputTarget::open(None, true),
+            Ok(OutputTarget::Stderr)
+        ));
+        assert!(matches!(
+            OutputTarget::open(None, false),
+            Ok(OutputTarget::Stdout)
+        ));
     }
 }

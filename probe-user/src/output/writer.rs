@@ -6,7 +6,7 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::target::Target;
+use super::target::OutputTarget;
 
 /// Blocks that may wait for the reader.
 const WAITING: usize = 4;
@@ -22,7 +22,7 @@ pub struct Writer {
 
 /// How writing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum WriteOutcome {
     /// Everything was written.
     Written,
     /// The reader had closed the pipe: the rest is nobody's.
@@ -34,7 +34,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the system has no thread left, or a file can't be emptied.
-    pub fn start(target: Target) -> io::Result<Self> {
+    pub fn start(target: OutputTarget) -> io::Result<Self> {
         let (mut stream, descriptor) = target.into_stream()?;
         let (blocks, mut waiting) = mpsc::channel::<Vec<u8>>(WAITING);
         let (ended, result) = oneshot::channel();
@@ -90,15 +90,15 @@ impl Writer {
     ///
     /// # Errors
     /// When writing failed in another way than by a closed pipe.
-    pub async fn finish(self, last: Vec<u8>) -> io::Result<Outcome> {
+    pub async fn finish(self, last: Vec<u8>) -> io::Result<WriteOutcome> {
         let Self { blocks, result, .. } = self;
         // If this fails the thread has ended, and says why.
         let _ = blocks.send(last).await;
         drop(blocks);
         match result.await {
-            Ok(Ok(())) => Ok(Outcome::Written),
+            Ok(Ok(())) => Ok(WriteOutcome::Written),
             Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            Ok(Err(_)) | Err(_) => Ok(Outcome::Abandoned),
+            Ok(Err(_)) | Err(_) => Ok(WriteOutcome::Abandoned),
         }
     }
 }

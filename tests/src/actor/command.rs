@@ -280,4 +280,4 @@ pub struct Connection {
 }
 
 /// What an actor sends back.
-pub type Outcome = Result<Answer, Errno>;
+pub type Reply = Result<Answer, Errno>;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use command::{Answer, Command, Fd, Outcome};
+use command::{Answer, Command, Fd, Reply};
 pub use sockets::family_of;
 
 use crate::sys::{Errno, descriptors, inet, process};
@@ -84,7 +84,7 @@ impl Actor {
     ///
     /// # Errors
     /// When the actor is gone or takes too long.
-    pub fn outcome(&self) -> Result<Outcome> {
+    pub fn outcome(&self) -> Result<Reply> {
         let mut buffer = vec![0_u8; LONGEST_ANSWER];
         match descriptors::receive(&self.control, &mut buffer) {
             Ok((0, _)) => bail!("{} is gone", self.comm),
@@ -99,7 +99,7 @@ impl Actor {
     ///
     /// # Errors
     /// When the actor is gone or takes too long.
-    pub fn attempt(&self, command: &Command) -> Result<Outcome> {
+    pub fn attempt(&self, command: &Command) -> Result<Reply> {
         self.post(command)?;
         self.outcome()
     }
@@ -109,7 +109,7 @@ impl Actor {
         self.answer_to(command, self.attempt(command)?)
     }
 
-    fn answer_to(&self, command: &Command, outcome: Outcome) -> Result<Answer> {
+    fn answer_to(&self, command: &Command, outcome: Reply) -> Result<Answer> {
         outcome.map_err(|errno| anyhow::anyhow!("{}: {command:?}: {errno}", self.comm))
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     bulk,
-    command::{Answer, Command, Connection, Family, Fd, Outcome, Protocol, SocketOption},
+    command::{Answer, Command, Connection, Family, Fd, Protocol, Reply, SocketOption},
 };
 use crate::sys::{Errno, descriptors, inet, process, uring};
 
@@ -42,7 +42,7 @@ pub fn play(control: OwnedFd) -> ! {
             }
             (command, _) => perform(&command),
         };
-        let outcome: Outcome = outcome.map_err(|error| Errno::of(&error));
+        let outcome: Reply = outcome.map_err(|error| Errno::of(&error));
         let Ok(message) = serde_json::to_vec(&outcome) else {
             leave()
         };

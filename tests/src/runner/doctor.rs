@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     Context, Options, keep,
-    replay::{Outcome, until_judged},
+    replay::{PlayOutcome, until_judged},
     report::Report,
     selection::Run,
     stage_process::StageProcess,
@@ -42,7 +42,7 @@ fn play_once(
     options: &Options,
     run: &Run,
     wanted: DoctorRun,
-) -> Result<Outcome> {
+) -> Result<PlayOutcome> {
     let mut keeper = Vec::new();
     let mut stage = StageProcess::start(run.scenario.name, run.ip, &mut keeper)?;
     let mut arguments = context.tier.options();
@@ -51,12 +51,12 @@ fn play_once(
     let doctor = Report::start_verb(&context.twtrace, verb(wanted), &arguments)?;
     let played = match stage.play()? {
         Finding::Played(played) => played,
-        Finding::Skip { reason } => return Ok(Outcome::Judged(Verdict::Skipped { reason })),
-        Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
+        Finding::Skip { reason } => return Ok(PlayOutcome::Judged(Verdict::Skipped { reason })),
+        Finding::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
         Finding::Broken { error } => bail!("{error}"),
     };
     let said = doctor.end_with(&[0, 3])?;
-    judged(context, options, run, wanted, &played, said).map(Outcome::Judged)
+    judged(context, options, run, wanted, &played, said).map(PlayOutcome::Judged)
 }
 
 /// The verb, as text or as JSON.

@@ -38,7 +38,7 @@ pub use common_report::Reporting;
 use common_report::Seat;
 pub use options::{Options, TierLimit};
 pub use own_trace::{play_while_stopped, play_with_own_trace};
-use replay::{Outcome, REPLAYS, until_judged};
+use replay::{PlayOutcome, REPLAYS, until_judged};
 use selection::{Run, Selection};
 pub use storm::{StormSize, storm};
 pub use trace::{spawn, wait};
@@ -248,7 +248,7 @@ fn check_usage(context: &Context, usage: &Usage) -> Result<Verdict> {
     let judges_hidden = usage.name.starts_with("storm/");
     let hidden = (!judges_hidden).then(Recording::begin).flatten();
     until_judged(&context.name, hidden.as_ref(), &context.verdicts, || {
-        Ok(Outcome::Judged(match (usage.run)(context) {
+        Ok(PlayOutcome::Judged(match (usage.run)(context) {
             Ok(()) => Verdict::Passed,
             Err(error) => match error.downcast_ref::<Skip>() {
                 Some(skip) => Verdict::Skipped {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::{
     Context, judge, play_until_lucky,
-    replay::{Outcome, REPLAYS},
+    replay::{PlayOutcome, REPLAYS},
     selection::Run,
     stage_process::StageProcess,
     trace::Trace,
@@ -92,23 +92,23 @@ fn play_once(
 }
 
 /// Plays a scenario that begins before tracing.
-pub fn play_from_the_middle(context: &Context, facts: &Facts, run: &Run) -> Result<Outcome> {
+pub fn play_from_the_middle(context: &Context, facts: &Facts, run: &Run) -> Result<PlayOutcome> {
     let mut keeper = Vec::new();
     let mut stage = StageProcess::start_fenced(run.scenario.name, run.ip, &mut keeper)?;
     let trace = Trace::start(&context.twtrace, &context.tier.options())?;
     let played = match stage.play()? {
         Finding::Played(played) => played,
-        Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
-        Finding::Skip { reason } => return Ok(Outcome::Judged(Verdict::Skipped { reason })),
+        Finding::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
+        Finding::Skip { reason } => return Ok(PlayOutcome::Judged(Verdict::Skipped { reason })),
         Finding::Broken { error } => bail!("{error}"),
     };
     let collected = traced::collect(&trace, &played, facts, &stage);
     let mut wrong = traced::wrong(&played, facts, &collected);
     wrong.extend(traced::wrong_at_end(&trace.end()?));
     if !wrong.is_empty() {
-        return Ok(Outcome::Judged(Verdict::failed(wrong)));
+        return Ok(PlayOutcome::Judged(Verdict::failed(wrong)));
     }
     let births = collected.events.iter();
     let births = births.filter(|event| event["event"] == "time_wait").count();
-    Ok(Outcome::Judged(judge::passed(&played, births as u64)))
+    Ok(PlayOutcome::Judged(judge::passed(&played, births as u64)))
 }

@@ -11,7 +11,7 @@ pub const REPLAYS: u32 = 5;
 const HIDDEN: &str = "meanwhile a socket changed its state in the context of init, where this kernel runs no eBPF program";
 
 /// What came of playing a scenario once.
-pub enum Outcome {
+pub enum PlayOutcome {
     /// It was compared, or can't be.
     Judged(Verdict),
     /// It was not the scenario that was to be played, and why.
@@ -24,7 +24,7 @@ pub fn until_judged(
     name: &str,
     hidden: Option<&Recording>,
     verdicts: &Verdicts,
-    mut play: impl FnMut() -> Result<Outcome>,
+    mut play: impl FnMut() -> Result<PlayOutcome>,
 ) -> Result<Verdict> {
     let hidden_so_far = || {
         hidden
@@ -34,17 +34,17 @@ pub fn until_judged(
     for _ in 0..REPLAYS {
         let before = hidden_so_far();
         let reason = match play()? {
-            Outcome::Judged(Verdict::Failed { .. }) if hidden_so_far() > before => {
+            PlayOutcome::Judged(Verdict::Failed { .. }) if hidden_so_far() > before => {
                 HIDDEN.to_owned()
             }
-            Outcome::Judged(verdict) => return Ok(verdict),
-            Outcome::Unlucky(reason) => reason,
+            PlayOutcome::Judged(verdict) => return Ok(verdict),
+            PlayOutcome::Unlucky(reason) => reason,
         };
         verdicts.again(name, &reason);
     }
     match play()? {
-        Outcome::Judged(verdict) => Ok(verdict),
-        Outcome::Unlucky(reason) => Ok(Verdict::failed(vec![format!(
+        PlayOutcome::Judged(verdict) => Ok(verdict),
+        PlayOutcome::Unlucky(reason) => Ok(Verdict::failed(vec![format!(
             "not once in {} tries as it is to be played; at last: {reason}",
             REPLAYS + 1
         )])),
@@ -61,9 +61,9 @@ mod tests {
         let verdict = until_judged("a", None, &verdicts, || {
             tries += 1;
             Ok(if tries > unlucky {
-                Outcome::Judged(Verdict::Passed)
+                PlayOutcome::Judged(Verdict::Passed)
             } else {
-                Outcome::Unlucky("rare".to_owned())
+                PlayOutcome::Unlucky("rare".to_owned())
             })
         });
         (tries, verdict.unwrap(), verdicts.repeats())
@@ -83,7 +83,7 @@ mod tests {
     fn a_failure_that_nothing_excuses_counts_at_once() {
         let verdicts = Verdicts::default();
         let verdict = until_judged("a", None, &verdicts, || {
-            Ok(Outcome::Judged(Verdict::failed(vec![String::new()])))
+            Ok(PlayOutcome::Judged(Verdict::failed(vec![String::new()])))
         });
         assert!(matches!(verdict, Ok(Verdict::Failed { .. })));
         assert_eq!(verdicts.repeats(), 0);

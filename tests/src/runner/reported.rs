@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     Context, Options, TierLimit, judge, keep, memory,
-    replay::{Outcome, until_judged},
+    replay::{PlayOutcome, until_judged},
     report,
     selection::Run,
     stage_process::StageProcess,
@@ -39,7 +39,7 @@ fn play_once(
     options: &Options,
     kernel: KernelFacts,
     run: &Run,
-) -> Result<Outcome> {
+) -> Result<PlayOutcome> {
     let Observer::Report(report_run) = run.scenario.observer else {
         bail!("not a scenario for a report");
     };
@@ -48,8 +48,8 @@ fn play_once(
     let report = report::Report::start(&context.twtrace, &arguments(context.tier, report_run))?;
     let played = match stage.play()? {
         Finding::Played(played) => played,
-        Finding::Skip { reason } => return Ok(Outcome::Judged(Verdict::Skipped { reason })),
-        Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
+        Finding::Skip { reason } => return Ok(PlayOutcome::Judged(Verdict::Skipped { reason })),
+        Finding::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
         Finding::Broken { error } => bail!("{error}"),
     };
     let slab_before = memory::now(&played)?;
@@ -58,7 +58,7 @@ fn play_once(
     keep(options, &run.name, std::slice::from_ref(&report))?;
     let slabs = (slab_before, slab_after);
     let netns = stage.namespace.netns;
-    judged(report_run, kernel, netns, &played, (&report, slabs)).map(Outcome::Judged)
+    judged(report_run, kernel, netns, &played, (&report, slabs)).map(PlayOutcome::Judged)
 }
 
 /// What a report is worth that was made while the scenario was played; with what /proc/slabinfo said just before the report

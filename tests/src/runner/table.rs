@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// One line: what it is towards, and how many.
-type Line = (String, u64);
+type TableLine = (String, u64);
 
 /// What is wrong with the destinations and budgets of this namespace. Only for scenarios with a table.
 pub fn judge(played: &Played, netns: u64, report: &Value) -> Vec<String> {
@@ -49,9 +49,9 @@ fn lines(
     list: &str,
     netns: u64,
     key: impl Fn(&Value) -> Option<String>,
-) -> Vec<Line> {
+) -> Vec<TableLine> {
     let rows = report[list].as_array().into_iter().flatten();
-    let mut lines: Vec<Line> = rows
+    let mut lines: Vec<TableLine> = rows
         .filter(|row| row["netns"] == netns && row["time_wait"] != 0)
         .map(|row| {
             let key = key(row).unwrap_or_else(|| row.to_string());
@@ -63,7 +63,7 @@ fn lines(
     lines
 }
 
-fn sum(lines: impl Iterator<Item = Line>) -> Vec<Line> {
+fn sum(lines: impl Iterator<Item = TableLine>) -> Vec<TableLine> {
     let mut sums = std::collections::BTreeMap::new();
     for (key, count) in lines {
         *sums.entry(key).or_insert(0) += count;

@@ -15,7 +15,7 @@ use super::{
     late::{self, Accepted},
     options::{Options, TierLimit},
     own_trace,
-    replay::{Outcome, until_judged},
+    replay::{PlayOutcome, until_judged},
     replayed,
     selection::Run,
     stage_process::StageProcess,
@@ -153,13 +153,13 @@ impl<'a> Session<'a> {
     }
 
     /// Has it played once. What the kernel skipped, and counted as skipped, is not twtrace's fault where it says so.
-    fn watch(&self, run: &Run, stage: StageProcess) -> Result<Outcome> {
+    fn watch(&self, run: &Run, stage: StageProcess) -> Result<PlayOutcome> {
         let missed = self.trace.misses();
         match self.play_once(run, stage)? {
-            Outcome::Judged(Verdict::Failed { .. })
+            PlayOutcome::Judged(Verdict::Failed { .. })
                 if self.owns_up_to_misses() && self.trace.misses() > missed =>
             {
-                Ok(Outcome::Unlucky(
+                Ok(PlayOutcome::Unlucky(
                     "the kernel skipped a program meanwhile, and counted that".to_owned(),
                 ))
             }
@@ -178,16 +178,18 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn play_once(&self, run: &Run, mut stage: StageProcess) -> Result<Outcome> {
+    fn play_once(&self, run: &Run, mut stage: StageProcess) -> Result<PlayOutcome> {
         let truth = match stage.play()? {
             Finding::Played(truth) => truth,
-            Finding::Again { reason } => return Ok(Outcome::Unlucky(reason)),
-            Finding::Skip { reason } => return Ok(Outcome::Judged(Verdict::Skipped { reason })),
+            Finding::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
+            Finding::Skip { reason } => {
+                return Ok(PlayOutcome::Judged(Verdict::Skipped { reason }));
+            }
             Finding::Broken { error } => {
                 let told = self
                     .trace
                     .collect(stage.namespace, Duration::from_secs(1), |_| true);
-                return Ok(Outcome::Judged(failed(vec![error], &told.events)));
+                return Ok(PlayOutcome::Judged(failed(vec![error], &told.events)));
             }
         };
         let collected = collect(&self.trace, &truth, &self.facts, &stage);
@@ -197,11 +199,11 @@ impl<'a> Session<'a> {
         let ending = stage.end()?;
         if !wrong.is_empty() {
             if judge::met_listener(&truth, &collected.events) {
-                return Ok(Outcome::Unlucky(
+                return Ok(PlayOutcome::Unlucky(
                     "the kernel had the listener answer a connection's segment".to_owned(),
                 ));
             }
-            return Ok(Outcome::Judged(failed(wrong, &collected.events)));
+            return Ok(PlayOutcome::Judged(failed(wrong, &collected.events)));
         }
         let births = collected.events.iter();
         let births = births.filter(|event| event["event"] == "time_wait").count();
@@ -213,7 +215,7 @@ impl<'a> Session<'a> {
             truth,
             ending,
         });
-        Ok(Outcome::Judged(verdict))
+        Ok(PlayOutcome::Judged(verdict))
     }
 
     /// Ends the trace by SIGINT, which must be clean, with nothing lost and nothing odd said; and judges all that was

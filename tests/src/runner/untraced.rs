@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{
     judge,
-    replay::{Outcome, until_judged},
+    replay::{PlayOutcome, until_judged},
     selection::Run,
     stage_process::StageProcess,
     verdicts::{Verdict, Verdicts},
@@ -26,13 +26,13 @@ pub fn play_all(runs: &[Run], kernel: KernelFacts, verdicts: &Verdicts) {
     }
 }
 
-fn play_once(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Result<Outcome> {
+fn play_once(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Result<PlayOutcome> {
     let mut stage = StageProcess::start(run.scenario.name, run.ip, keeper)?;
     Ok(match stage.play()? {
         Finding::Broken { error } => bail!("{error}"),
-        Finding::Again { reason } => Outcome::Unlucky(reason),
-        Finding::Skip { reason } => Outcome::Judged(Verdict::Skipped { reason }),
-        Finding::Played(played) => Outcome::Judged(Verdict::of(judge::judge_traffic(
+        Finding::Again { reason } => PlayOutcome::Unlucky(reason),
+        Finding::Skip { reason } => PlayOutcome::Judged(Verdict::Skipped { reason }),
+        Finding::Played(played) => PlayOutcome::Judged(Verdict::of(judge::judge_traffic(
             &played,
             kernel.counts_births,
         ))),

@@ -260,7 +260,7 @@ impl Actor<'_> {
             inet::set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1_i32)?;
         }
         let whose = (life, connection, End::Client);
-        let target = super::server_address(plan.target, plan.is_v6);
+        let target = super::server_address(plan.server, plan.is_v6);
         let bound = inet::bind(fd, (plan::address(life, plan.is_v6), port).into());
         let connected = bound.and_then(|()| {
             self.ledger.doing(whose, Action::Connect, || {

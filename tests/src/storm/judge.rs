@@ -8,17 +8,17 @@ use std::{
 use super::{
     climate::{self, Setting},
     ledger::Entry,
-    namespace::Outcome,
+    namespace::NamespaceOutcome,
     plan::{self, Action, End, Life},
     tracer::{Process, TraceEvent},
     truth::{Allowed, ClosedListener, Truth},
-    verdict::{Verdict, summary},
+    verdict::{StormVerdict, summary},
 };
 
 /// A namespace whose round is over.
-pub struct Namespace {
+pub struct PlayedNamespace {
     /// What it said.
-    pub outcome: Outcome,
+    pub outcome: NamespaceOutcome,
     /// Its ledger.
     pub entries: Vec<Entry>,
     /// Its lives.
@@ -39,8 +39,13 @@ pub struct Sight {
 }
 
 /// Judges all that was told of a round.
-pub fn judge(seed: u64, namespaces: &[Namespace], traced: &[TraceEvent], sight: Sight) -> Verdict {
-    let mut verdict = Verdict::default();
+pub fn judge(
+    seed: u64,
+    namespaces: &[PlayedNamespace],
+    traced: &[TraceEvent],
+    sight: Sight,
+) -> StormVerdict {
+    let mut verdict = StormVerdict::default();
     for namespace in namespaces {
         let of_it: Vec<&TraceEvent> = traced
             .iter()
@@ -74,9 +79,9 @@ pub fn judge(seed: u64, namespaces: &[Namespace], traced: &[TraceEvent], sight: 
 }
 
 struct Judge<'a> {
-    namespace: &'a Namespace,
+    namespace: &'a PlayedNamespace,
     seed: u64,
-    verdict: &'a mut Verdict,
+    verdict: &'a mut StormVerdict,
 }
 
 impl Judge<'_> {

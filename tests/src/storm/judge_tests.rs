@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{judge::*, ledger::Entry, namespace::Outcome, tracer::TraceEvent, verdict::Verdict};
+use super::{
+    judge::*, ledger::Entry, namespace::NamespaceOutcome, tracer::TraceEvent, verdict::StormVerdict,
+};
 use crate::{
     storm::{
-        plan::{self, Action, End, FIRST_LIFE, Life, Target},
+        plan::{self, Action, End, FIRST_LIFE, Life, ServerKind},
         server_address,
     },
     sys::proc_net::Counters,
@@ -24,7 +26,7 @@ fn plain_life(seed: u64) -> Life {
     (FIRST_LIFE..)
         .find(|&life| {
             let plan = plan::plan(seed, life);
-            plan.target == Target::Separate && !plan.is_v6 && plan.again.is_none()
+            plan.server == ServerKind::Separate && !plan.is_v6 && plan.again.is_none()
         })
         .unwrap()
 }
@@ -43,10 +45,10 @@ fn entry(life: Life, end: End, action: Action, pid: i32, before_ns: u64) -> Entr
 }
 
 /// The client aborts at 300.
-fn namespace(life: Life, resets_sent: u64) -> Namespace {
+fn namespace(life: Life, resets_sent: u64) -> PlayedNamespace {
     let names = [(CLIENT, "client"), (SERVER, "server")];
-    Namespace {
-        outcome: Outcome {
+    PlayedNamespace {
+        outcome: NamespaceOutcome {
             netns: 7,
             since_ns: 50,
             counters: Counters {
@@ -85,7 +87,7 @@ fn trace_event(value: &Value) -> TraceEvent {
 /// The client's RST, and the server's receiving it.
 fn events(life: Life, sender: i32) -> Vec<Value> {
     let client = format!("{}:40000", plan::address(life, false));
-    let server = server_address(Target::Separate, false).to_string();
+    let server = server_address(ServerKind::Separate, false).to_string();
     let name = if sender == CLIENT { "client" } else { "server" };
     vec![
         json!({
@@ -101,7 +103,7 @@ fn events(life: Life, sender: i32) -> Vec<Value> {
     ]
 }
 
-fn verdict(namespace: Namespace, events: &[Value]) -> Verdict {
+fn verdict(namespace: PlayedNamespace, events: &[Value]) -> StormVerdict {
     let traced: Vec<TraceEvent> = events.iter().map(trace_event).collect();
     judge(1, &[namespace], &traced, SIGHT)
 }

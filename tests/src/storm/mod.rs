@@ -29,12 +29,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-pub use self::verdict::Verdict;
+pub use self::verdict::StormVerdict;
 use self::{
-    judge::{Namespace, Sight},
+    judge::{PlayedNamespace, Sight},
     ledger::Ledger,
-    namespace::{FENCE, Ground, Outcome},
-    plan::{FIRST_LIFE, Life, MAX_LIVES, Target},
+    namespace::{FENCE, Ground, NamespaceOutcome},
+    plan::{FIRST_LIFE, Life, MAX_LIVES, ServerKind},
     tracer::{TraceEvent, Tracer},
 };
 use crate::{
@@ -79,7 +79,7 @@ pub struct Options {
 /// What came of it.
 pub struct Ended {
     /// Sums of all rounds.
-    pub verdict: Verdict,
+    pub verdict: StormVerdict,
     /// Rounds that were played.
     pub rounds: u32,
     /// Lives of all of them.
@@ -95,13 +95,13 @@ pub struct Ended {
 }
 
 /// Where a client connects to.
-fn server_address(target: Target, is_v6: bool) -> SocketAddr {
+fn server_address(server: ServerKind, is_v6: bool) -> SocketAddr {
     let host: IpAddr = if is_v6 {
         Ipv6Addr::LOCALHOST.into()
     } else {
         Ipv4Addr::LOCALHOST.into()
     };
-    SocketAddr::new(host, target.port())
+    SocketAddr::new(host, server.port())
 }
 
 /// The body of a namespace's process.
@@ -138,7 +138,7 @@ pub fn run(options: &Options) -> Result<Ended> {
     let mut hidden_before = 0;
     let begun = Instant::now();
     let mut ended = Ended {
-        verdict: Verdict::default(),
+        verdict: StormVerdict::default(),
         rounds: 0,
         lives: 0,
         took: Duration::ZERO,
@@ -204,7 +204,7 @@ pub fn run(options: &Options) -> Result<Ended> {
 }
 
 /// What the kernel ran no program for can't be seen: so many differences and lives of which something is missing are no fault.
-fn excuse(verdict: &mut Verdict) {
+fn excuse(verdict: &mut StormVerdict) {
     let differences = verdict.differences.iter().map(|(_, by)| by).sum::<u64>();
     let missing = verdict.incomplete.len() as u64;
     let excused = verdict.hidden.min(verdict.events / EXCUSED_ONE_OF);
@@ -219,7 +219,7 @@ fn excuse(verdict: &mut Verdict) {
     verdict.incomplete.clear();
 }
 
-fn line(round: &Round, verdict: &Verdict, elapsed: Duration) -> String {
+fn line(round: &Round, verdict: &StormVerdict, elapsed: Duration) -> String {
     format!(
         "seed {}: {} connections, {} events, {} RSTs, {} TIME_WAITs, {} unknown, {} missing of {} hidden, {} wrong ({:.0} s)",
         round.seed,
@@ -244,7 +244,7 @@ struct Round {
 }
 
 impl Round {
-    fn play(&self, tracer: &mut Tracer, sight: Sight) -> Result<Verdict> {
+    fn play(&self, tracer: &mut Tracer, sight: Sight) -> Result<StormVerdict> {
         let folder = tempfile::tempdir().context("a folder for ledgers")?;
         let mut running = Vec::new();
         for number in 0..self.namespaces {
@@ -269,7 +269,7 @@ impl Round {
                     break outcome;
                 }
             };
-            namespaces.push(Namespace {
+            namespaces.push(PlayedNamespace {
                 outcome,
                 entries: running.ledger.entries()?,
                 lives: running.ground.first..running.ground.first + running.ground.count,
@@ -277,7 +277,7 @@ impl Round {
             });
         }
         let fences = |events: &[TraceEvent]| {
-            let is_fenced = |namespace: &Namespace| {
+            let is_fenced = |namespace: &PlayedNamespace| {
                 events
                     .iter()
                     .any(|event| is_fence(event, &namespace.outcome))
@@ -299,7 +299,7 @@ impl Round {
     }
 }
 
-fn is_fence(event: &TraceEvent, outcome: &Outcome) -> bool {
+fn is_fence(event: &TraceEvent, outcome: &NamespaceOutcome) -> bool {
     let is_fence = |address: Option<SocketAddr>| address.is_some_and(|it| it.ip() == FENCE);
     event.event == "reset"
         && event.netns == outcome.netns
@@ -343,7 +343,7 @@ impl Running {
     }
 
     /// What it said, if it is over.
-    fn outcome(&mut self) -> Result<Option<Outcome>> {
+    fn outcome(&mut self) -> Result<Option<NamespaceOutcome>> {
         match self.lines.recv_timeout(Duration::from_millis(20)) {
             Ok(line) => Ok(Some(serde_json::from_str(&line)?)),
             Err(_) => {

@@ -18,7 +18,7 @@ use super::{
     calls::linger_zero,
     climate, holder,
     ledger::Ledger,
-    plan::{self, Action, End, Life, Target},
+    plan::{self, Action, End, Life, ServerKind},
 };
 use crate::sys::{
     check, clock, descriptors, inet, netns,
@@ -55,7 +55,7 @@ pub struct Ground {
 
 /// What came of it: printed as one line, when all has been played.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct NamespaceOutcome {
     /// Inode number of the network namespace.
     pub netns: u64,
     /// CLOCK_MONOTONIC when it was made, nanoseconds.
@@ -76,7 +76,7 @@ pub struct Outcome {
     pub listening: Vec<i32>,
 }
 
-/// Plays it, prints the [`Outcome`], and stays until standard input ends.
+/// Plays it, prints the [`NamespaceOutcome`], and stays until standard input ends.
 pub fn play(ground: &Ground) -> Result<()> {
     process::die_with_parent()?;
     let since_ns = clock::monotonic_ns()?;
@@ -98,7 +98,7 @@ pub fn play(ground: &Ground) -> Result<()> {
     played.end(ledger)?;
     until_closed()?;
     fence()?;
-    let outcome = Outcome {
+    let outcome = NamespaceOutcome {
         netns,
         since_ns,
         counters: Counters::read()?,
@@ -153,9 +153,9 @@ impl Processes {
         };
         let mut actor = || -> Result<OwnedFd> { senders.pop().context("a sender") };
         let [separate, dual, flaky] = [actor()?, actor()?, actor()?];
-        let v4 = listen(server_socket(Target::Separate, false), BACKLOG, true)?;
-        let v6 = listen(server_socket(Target::Separate, true), BACKLOG, true)?;
-        let both = listen(server_socket(Target::Dual, true), BACKLOG, false)?;
+        let v4 = listen(server_socket(ServerKind::Separate, false), BACKLOG, true)?;
+        let v6 = listen(server_socket(ServerKind::Separate, true), BACKLOG, true)?;
+        let both = listen(server_socket(ServerKind::Dual, true), BACKLOG, false)?;
         // Each keeps descriptors of the others' listeners and senders: they close those they don't use.
         let served = start(&format!("s{number}"), names, || {
             inet::close(both)?;
@@ -245,13 +245,13 @@ fn reap(pid: i32, until: Instant) -> Result<()> {
 }
 
 /// Where a server listens: IPv6 for one that takes both.
-fn server_socket(target: Target, is_v6: bool) -> SocketAddr {
+fn server_socket(server: ServerKind, is_v6: bool) -> SocketAddr {
     let any = if is_v6 {
         IpAddr::from(Ipv6Addr::UNSPECIFIED)
     } else {
         Ipv4Addr::UNSPECIFIED.into()
     };
-    SocketAddr::new(any, target.port())
+    SocketAddr::new(any, server.port())
 }
 
 fn listen(address: SocketAddr, backlog: i32, only_v6: bool) -> Result<RawFd> {
@@ -280,7 +280,11 @@ fn serve_flakily(ledger: &Ledger, seed: u64, holder: OwnedFd) -> Result<()> {
     loop {
         let is_last = ledger.are_clients_done();
         if !is_last {
-            let listener = listen(server_socket(Target::Flaky, false), rng.i32(1..6), false)?;
+            let listener = listen(
+                server_socket(ServerKind::Flaky, false),
+                rng.i32(1..6),
+                false,
+            )?;
             for _ in 0..rng.u8(1..8) {
                 thread::sleep(Duration::from_micros(rng.u64(0..4_000)));
                 if rng.bool() {

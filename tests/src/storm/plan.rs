@@ -119,7 +119,7 @@ impl fmt::Display for Step {
 
 /// Where a client connects to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum ServerKind {
     /// The server that listens with sockets of IPv4 and IPv6.
     Separate,
     /// The server that takes IPv4 through a socket of IPv6.
@@ -130,7 +130,7 @@ pub enum Target {
     Nobody,
 }
 
-impl Target {
+impl ServerKind {
     /// Its port.
     pub fn port(self) -> u16 {
         match self {
@@ -146,7 +146,7 @@ impl Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Where it connects to.
-    pub target: Target,
+    pub server: ServerKind,
     /// Whether it does so by IPv6.
     pub is_v6: bool,
     /// A port of its own, and how long after the end of each connection it makes the next from there, microseconds.
@@ -194,20 +194,20 @@ fn rng(seed: u64, life: Life, salt: u64) -> Rng {
 /// The client's part.
 pub fn plan(seed: u64, life: Life) -> Plan {
     let mut rng = rng(seed, life, 0xc11e);
-    let target = pick(
+    let server = pick(
         &mut rng,
         &[
-            (60, Target::Separate),
-            (30, Target::Dual),
-            (6, Target::Flaky),
-            (4, Target::Nobody),
+            (60, ServerKind::Separate),
+            (30, ServerKind::Dual),
+            (6, ServerKind::Flaky),
+            (4, ServerKind::Nobody),
         ],
     );
-    let again = matches!(target, Target::Separate | Target::Dual) && rng.u8(..100) < 4;
+    let again = matches!(server, ServerKind::Separate | ServerKind::Dual) && rng.u8(..100) < 4;
     Plan {
-        target,
+        server,
         // The flaky one listens on IPv4 only.
-        is_v6: target != Target::Flaky && rng.u8(..100) < 30,
+        is_v6: server != ServerKind::Flaky && rng.u8(..100) < 30,
         again: again.then(|| (rng.u16(20_000..30_000), delay(&mut rng))),
         forges: rng.u8(..100) < 4,
     }
@@ -378,7 +378,7 @@ mod tests {
         assert!(plans.iter().any(|plan| plan.again.is_some()));
         assert!(plans.iter().any(|plan| plan.is_v6));
         assert!(plans.iter().any(|plan| plan.forges));
-        assert!(plans.iter().any(|plan| plan.target == Target::Flaky));
-        assert!(plans.iter().any(|plan| plan.target == Target::Nobody));
+        assert!(plans.iter().any(|plan| plan.server == ServerKind::Flaky));
+        assert!(plans.iter().any(|plan| plan.server == ServerKind::Nobody));
     }
 }

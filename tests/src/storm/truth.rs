@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     ledger::Entry,
-    plan::{Action, End, Life, Plan, Target},
+    plan::{Action, End, Life, Plan, ServerKind},
     tracer::TraceEvent,
 };
 
@@ -174,7 +174,7 @@ impl Truth<'_> {
 
     /// Whether connections may have been reset in a listener's queue, or met no listener any more.
     fn has_closed_listener(&self, at_ns: u64) -> bool {
-        self.plan.target == Target::Flaky
+        self.plan.server == ServerKind::Flaky
             || self
                 .closed_listeners
                 .iter()
@@ -230,7 +230,7 @@ impl Truth<'_> {
                     // A listener answers an acknowledgment of the tuple's last connection by a RST.
                     || !(self.plan.again.is_some()
                         || may_have_no_listener
-                        || self.plan.target == Target::Nobody) =>
+                        || self.plan.server == ServerKind::Nobody) =>
             {
                 "somebody listened"
             }
@@ -264,7 +264,7 @@ mod tests {
         Truth {
             life: 300,
             plan: Plan {
-                target: Target::Separate,
+                server: ServerKind::Separate,
                 is_v6: false,
                 again: None,
                 forges: false,

@@ -9,7 +9,7 @@ use super::{
 
 /// What came of a round, or of all of them.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict {
+pub struct StormVerdict {
     /// Connections that were made, by connect().
     pub connections: u64,
     /// Events that were judged.
@@ -41,7 +41,7 @@ pub struct Verdict {
     pub differences: Vec<(String, u64)>,
 }
 
-impl Verdict {
+impl StormVerdict {
     /// Adds those of another round.
     pub fn add(&mut self, other: Self) {
         self.connections += other.connections;

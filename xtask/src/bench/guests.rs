@@ -9,7 +9,7 @@ use crate::{
     build::Binaries,
     guest::{
         self, Accelerator, OTHER_TWTRACE,
-        boot::{Guest, Limits, Outcome},
+        boot::{CommandEnd, Guest, Limits},
         kernels::{self, SERIES, Series},
         tools,
     },
@@ -90,7 +90,7 @@ fn measure(
         })?;
         match (
             report.trouble,
-            report.outcomes.first().and_then(Outcome::code),
+            report.outcomes.first().and_then(CommandEnd::code),
         ) {
             (None, Some(0)) => {
                 return Ok(format!("### Linux {}\n\n{}", series.name, tables(&lines)));

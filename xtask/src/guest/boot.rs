@@ -64,7 +64,7 @@ pub struct Guest<'a> {
 
 /// How a command in a guest ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommandEnd {
     /// It exited.
     Exited {
         /// Its exit code, 128 + n for signal n.
@@ -76,7 +76,7 @@ pub enum Outcome {
     Unfinished,
 }
 
-impl Outcome {
+impl CommandEnd {
     /// The exit code, if it came to one.
     pub fn code(&self) -> Option<i32> {
         match self {
@@ -98,7 +98,7 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Report {
     /// For each command, in order.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<CommandEnd>,
     /// Why the guest did not come to its end, if so.
     pub trouble: Option<String>,
     /// The output of all commands. Each line begins with the seconds since the start, and those of CPU time that QEMU took:
@@ -247,7 +247,7 @@ impl Guest<'_> {
 
 /// Keeps track of where in its commands the guest is.
 struct Follower {
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<CommandEnd>,
     current: usize,
     /// When the current command began.
     begun: Instant,
@@ -257,7 +257,7 @@ struct Follower {
 impl Follower {
     fn new(commands: usize) -> Self {
         Self {
-            outcomes: vec![Outcome::Unfinished; commands],
+            outcomes: vec![CommandEnd::Unfinished; commands],
             current: 0,
             begun: Instant::now(),
             ready: false,
@@ -274,7 +274,7 @@ impl Follower {
             }
             Line::Exit(code) => {
                 if let Some(outcome) = self.outcomes.get_mut(self.current) {
-                    *outcome = Outcome::Exited {
+                    *outcome = CommandEnd::Exited {
                         code,
                         took: self.begun.elapsed(),
                     };
@@ -359,7 +359,7 @@ mod tests {
         }
         assert!(follower.ready);
         assert_eq!(seen, [(0, "a".to_owned()), (1, "b".to_owned())]);
-        let codes: Vec<_> = follower.outcomes.iter().map(Outcome::code).collect();
+        let codes: Vec<_> = follower.outcomes.iter().map(CommandEnd::code).collect();
         assert_eq!(codes, [Some(0), Some(1), None]);
         assert!(follower.take("@@twtrace end", &mut |_, _| {}));
     }

@@ -17,7 +17,7 @@ use self::{
     list::{Mutation, Tests},
     play::Player,
     tree::Tree,
-    verdict::{Results, Verdict},
+    verdict::{MutationVerdict, Results},
 };
 use crate::{
     glob,
@@ -100,7 +100,7 @@ pub fn verb(workspace: &Workspace, args: &BreakArgs, options: &Options<'_>) -> R
             ));
             tree.while_changed(mutation, || judge(&player, mutation))?
         } else {
-            Verdict::NotRun
+            MutationVerdict::NotRun
         };
         let took = started.elapsed();
         println!("{}: {verdict} ({:.1} s)", mutation.name, took.as_secs_f64());
@@ -207,14 +207,14 @@ fn patterns<'a>(
 }
 
 /// The code is changed: what do the tests say?
-fn judge(player: &Player<'_>, mutation: &Mutation) -> Verdict {
+fn judge(player: &Player<'_>, mutation: &Mutation) -> MutationVerdict {
     let binaries = match player.build(&mutation.tests).context("does not build") {
         Ok(binaries) => binaries,
-        Err(error) => return Verdict::Error(format!("{error:#}")),
+        Err(error) => return MutationVerdict::Error(format!("{error:#}")),
     };
     match player.play(&mutation.tests, binaries.as_ref()) {
-        Ok(ran) => Verdict::of(&ran),
-        Err(error) => Verdict::Error(format!("{error:#}")),
+        Ok(ran) => MutationVerdict::of(&ran),
+        Err(error) => MutationVerdict::Error(format!("{error:#}")),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     },
     process::run,
     run::as_root,
-    test::scenarios::Outcome,
+    test::scenarios::RunnerOutput,
     workspace::Workspace,
 };
 
@@ -102,7 +102,7 @@ impl Player<'_> {
     }
 
     fn scenarios(&self, place: Place, globs: &[String], binaries: &Binaries) -> Result<Ran> {
-        let mut outcome = Outcome::default();
+        let mut outcome = RunnerOutput::default();
         let mut options = vec!["--tier".to_owned(), place.tier.name().to_owned()];
         for pattern in globs {
             options.extend(["--only".to_owned(), pattern.clone()]);
@@ -126,7 +126,7 @@ impl Player<'_> {
         kernel: &str,
         options: &[String],
         binaries: &Binaries,
-        outcome: &mut Outcome,
+        outcome: &mut RunnerOutput,
     ) -> Result<End> {
         tools::ensure_for_guests()?;
         let kernel = kernels::obtain(self.original, kernels::series(kernel)?, self.source)?;
@@ -143,7 +143,7 @@ impl Player<'_> {
         let command = format!("scenarios --twtrace /bin/twtrace {}", options.join(" "));
         let mut boot = 1;
         loop {
-            *outcome = Outcome::default();
+            *outcome = RunnerOutput::default();
             let report = guest.run(
                 std::slice::from_ref(&command),
                 self.limits,
@@ -153,7 +153,7 @@ impl Player<'_> {
             )?;
             match report.trouble {
                 None => {
-                    let code = report.outcomes.first().and_then(boot::Outcome::code);
+                    let code = report.outcomes.first().and_then(boot::CommandEnd::code);
                     return Ok(End::Exited(code));
                 }
                 Some(trouble) if boot == BOOTS => bail!("{}: {trouble}", kernel.name),
@@ -185,7 +185,7 @@ fn take_unit(ran: &mut Ran, line: &str) {
     }
 }
 
-fn take(outcome: &mut Outcome, line: &str) {
+fn take(outcome: &mut RunnerOutput, line: &str) {
     // All that was told is of no interest here.
     if !line.starts_with("     | ") {
         println!("{line}");
@@ -204,7 +204,7 @@ fn narrowed(globs: &[String], ran: &Ran) -> Vec<String> {
     names.unwrap_or_else(|| globs.to_vec())
 }
 
-fn of_scenarios(outcome: Outcome, end: End) -> Ran {
+fn of_scenarios(outcome: RunnerOutput, end: End) -> Ran {
     let trouble = match outcome.counts {
         None => Some(
             trouble(end, |_| false).unwrap_or_else(|| "the runner printed no counts".to_owned()),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn scenarios(lines: &[&str], end: End) -> Ran {
-        let mut outcome = Outcome::default();
+        let mut outcome = RunnerOutput::default();
         lines.iter().for_each(|line| outcome.take(line));
         of_scenarios(outcome, end)
     }

@@ -23,7 +23,7 @@ pub struct Ran {
 
 /// What became of a mutation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MutationVerdict {
     /// A test turned red: its line.
     Caught(String),
     /// All tests stayed green.
@@ -34,7 +34,7 @@ pub enum Verdict {
     Error(String),
 }
 
-impl Verdict {
+impl MutationVerdict {
     /// Of the tests that ran while the code was changed.
     pub fn of(ran: &Ran) -> Self {
         if let Some(first) = ran.failed.first() {
@@ -72,7 +72,7 @@ fn first_of(lines: &[String]) -> String {
         .map_or_else(String::new, |line| format!(": {line}"))
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for MutationVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Caught(by) => write!(f, "caught by {by}"),
@@ -124,7 +124,7 @@ pub fn faults_of_unchanged<'a>(
 /// What became of all.
 pub struct Results<'a> {
     /// Each mutation, its verdict, and the time that it took.
-    pub rows: Vec<(&'a Mutation, Verdict, Duration)>,
+    pub rows: Vec<(&'a Mutation, MutationVerdict, Duration)>,
     /// Time of the whole run.
     pub took: Duration,
 }
@@ -135,9 +135,9 @@ impl Results<'_> {
         self.rows
             .iter()
             .all(|(mutation, verdict, _)| match verdict {
-                Verdict::Caught(_) | Verdict::NotRun => true,
-                Verdict::Survived => mutation.survives.is_some(),
-                Verdict::Error(_) => false,
+                MutationVerdict::Caught(_) | MutationVerdict::NotRun => true,
+                MutationVerdict::Survived => mutation.survives.is_some(),
+                MutationVerdict::Error(_) => false,
             })
     }
 
@@ -148,9 +148,9 @@ impl Results<'_> {
         let width = width.unwrap_or(0);
         for (mutation, verdict, took) in &self.rows {
             let verdict = match (verdict, &mutation.survives) {
-                (Verdict::Survived, Some(why)) => format!("survived, as it may: {why}"),
-                (Verdict::Survived, None) => format!("SURVIVED: {}", mutation.breaks),
-                (Verdict::Caught(_), Some(_)) => {
+                (MutationVerdict::Survived, Some(why)) => format!("survived, as it may: {why}"),
+                (MutationVerdict::Survived, None) => format!("SURVIVED: {}", mutation.breaks),
+                (MutationVerdict::Caught(_), Some(_)) => {
                     format!("{verdict}; that it survives is no longer so")
                 }
                 _ => verdict.to_string(),
@@ -162,23 +162,25 @@ impl Results<'_> {
             );
             let _ = writeln!(text, "{}", shortened(&line));
         }
-        let count = |is: fn(&Verdict) -> bool| {
+        let count = |is: fn(&MutationVerdict) -> bool| {
             let rows = self.rows.iter();
             rows.filter(|(_, verdict, _)| is(verdict)).count()
         };
         let explained = self
             .rows
             .iter()
-            .filter(|(it, verdict, _)| *verdict == Verdict::Survived && it.survives.is_some())
+            .filter(|(it, verdict, _)| {
+                *verdict == MutationVerdict::Survived && it.survives.is_some()
+            })
             .count();
         let _ = writeln!(
             text,
             "{} mutations: {} caught, {} survived ({explained} explained), {} not run, {} errors, in {} s",
             self.rows.len(),
-            count(|verdict| matches!(verdict, Verdict::Caught(_))),
-            count(|verdict| matches!(verdict, Verdict::Survived)),
-            count(|verdict| matches!(verdict, Verdict::NotRun)),
-            count(|verdict| matches!(verdict, Verdict::Error(_))),
+            count(|verdict| matches!(verdict, MutationVerdict::Caught(_))),
+            count(|verdict| matches!(verdict, MutationVerdict::Survived)),
+            count(|verdict| matches!(verdict, MutationVerdict::NotRun)),
+            count(|verdict| matches!(verdict, MutationVerdict::Error(_))),
             self.took.as_secs()
         );
         text
@@ -218,7 +220,7 @@ mod tests {
         }
     }
 
-    fn results(rows: Vec<(&Mutation, Verdict)>) -> Results<'_> {
+    fn results(rows: Vec<(&Mutation, MutationVerdict)>) -> Results<'_> {
         let took = Duration::from_secs(1);
         let rows = rows.into_iter().map(|(it, verdict)| (it, verdict, took));
         Results {
@@ -240,19 +242,28 @@ mod tests {
     #[test]
     fn a_red_test_catches_whatever_came_later() {
         let mut red = ran(&["a"], &["FAIL b: 1, not 2", "FAIL c"]);
-        let caught = Verdict::Caught("FAIL b: 1, not 2 (and 1 more)".to_owned());
-        assert_eq!(Verdict::of(&red), caught);
+        let caught = MutationVerdict::Caught("FAIL b: 1, not 2 (and 1 more)".to_owned());
+        assert_eq!(MutationVerdict::of(&red), caught);
         red.trouble = Some("it took too long".to_owned());
-        assert_eq!(Verdict::of(&red), caught);
+        assert_eq!(MutationVerdict::of(&red), caught);
     }
 
     #[test]
     fn green_tests_are_survival_only_if_they_ran_to_their_end() {
-        assert_eq!(Verdict::of(&ran(&["a"], &[])), Verdict::Survived);
-        assert!(matches!(Verdict::of(&ran(&[], &[])), Verdict::Error(_)));
+        assert_eq!(
+            MutationVerdict::of(&ran(&["a"], &[])),
+            MutationVerdict::Survived
+        );
+        assert!(matches!(
+            MutationVerdict::of(&ran(&[], &[])),
+            MutationVerdict::Error(_)
+        ));
         let mut cut_off = ran(&["a"], &[]);
         cut_off.trouble = Some("exited with 101".to_owned());
-        assert!(matches!(Verdict::of(&cut_off), Verdict::Error(_)));
+        assert!(matches!(
+            MutationVerdict::of(&cut_off),
+            MutationVerdict::Error(_)
+        ));
     }
 
     #[test]
@@ -282,20 +293,23 @@ mod tests {
 
     #[test]
     fn only_explained_survivors_are_well() {
-        let caught = || Verdict::Caught("FAIL a: b".to_owned());
+        let caught = || MutationVerdict::Caught("FAIL a: b".to_owned());
         let (plain, explained) = (mutation("a", None), mutation("bb", Some("it is the same")));
         let is_well = |rows| results(rows).are_well();
         assert!(is_well(vec![
             (&plain, caught()),
-            (&explained, Verdict::Survived)
+            (&explained, MutationVerdict::Survived)
         ]));
-        assert!(is_well(vec![(&plain, Verdict::NotRun)]));
-        assert!(!is_well(vec![(&plain, Verdict::Survived)]));
-        assert!(!is_well(vec![(&plain, Verdict::Error("x".to_owned()))]));
+        assert!(is_well(vec![(&plain, MutationVerdict::NotRun)]));
+        assert!(!is_well(vec![(&plain, MutationVerdict::Survived)]));
+        assert!(!is_well(vec![(
+            &plain,
+            MutationVerdict::Error("x".to_owned())
+        )]));
         let all = results(vec![
             (&plain, caught()),
-            (&explained, Verdict::Survived),
-            (&plain, Verdict::Survived),
+            (&explained, MutationVerdict::Survived),
+            (&plain, MutationVerdict::Survived),
         ]);
         let expected = "\n==== mutations ====\n\
             a      1 s  caught by FAIL a: b\n\

@@ -3,7 +3,7 @@
 use super::{
     console, dependencies,
     plan::{UNIT_TESTS, Unit},
-    result::{Numbers, PhaseResult, Verdict},
+    result::{Numbers, PhaseResult, PhaseVerdict},
     units::{self, TestCounts},
 };
 use crate::{
@@ -31,9 +31,9 @@ pub fn prepare(workspace: &Workspace, units: &[Unit], results: &mut Vec<PhaseRes
     let mut ready = Ready::default();
     if checks {
         let fmt = || run(workspace.cargo().args(["fmt", "--all", "--check"]));
-        results.push(console::phase("fmt", |()| Verdict::Well, fmt).0);
+        results.push(console::phase("fmt", |()| PhaseVerdict::Well, fmt).0);
         let policy = || dependencies::check(workspace);
-        results.push(console::phase("dependencies", |()| Verdict::Well, policy).0);
+        results.push(console::phase("dependencies", |()| PhaseVerdict::Well, policy).0);
     }
     if checks || has(Unit::has_scenarios) {
         let parts = if checks {
@@ -59,7 +59,7 @@ pub fn prepare(workspace: &Workspace, units: &[Unit], results: &mut Vec<PhaseRes
 }
 
 fn is_ready(name: &str, work: fn() -> anyhow::Result<()>, results: &mut Vec<PhaseResult>) -> bool {
-    let (result, done) = console::phase(name, |()| Verdict::Well, work);
+    let (result, done) = console::phase(name, |()| PhaseVerdict::Well, work);
     results.push(result);
     done.is_some()
 }
@@ -69,7 +69,7 @@ fn built<T>(
     work: impl FnOnce() -> anyhow::Result<T>,
     results: &mut Vec<PhaseResult>,
 ) -> Option<T> {
-    let (mut result, done) = console::phase(name, |_| Verdict::Well, work);
+    let (mut result, done) = console::phase(name, |_| PhaseVerdict::Well, work);
     result.is_building = true;
     results.push(result);
     done
@@ -92,7 +92,7 @@ pub fn unit_tests(workspace: &Workspace, ready: &Ready) -> PhaseResult {
         anyhow::ensure!(codes == [0, 0], "cargo test exited with {codes:?}");
         Ok(counts)
     };
-    let (mut result, _) = console::phase(UNIT_TESTS, |counts| Verdict::Tests(*counts), work);
+    let (mut result, _) = console::phase(UNIT_TESTS, |counts| PhaseVerdict::Tests(*counts), work);
     result.numbers = Numbers::AtLeast;
     result
 }

@@ -8,13 +8,13 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::result::{PhaseResult, Verdict};
+use super::result::{PhaseResult, PhaseVerdict};
 use crate::process::line_of;
 
 /// Does the work of a phase, with headings around it, and returns the result with what it was done for.
 pub fn phase<T>(
     name: &str,
-    verdict: impl FnOnce(&T) -> Verdict,
+    verdict: impl FnOnce(&T) -> PhaseVerdict,
     work: impl FnOnce() -> Result<T>,
 ) -> (PhaseResult, Option<T>) {
     println!("\n==== {name} ====");
@@ -24,7 +24,7 @@ pub fn phase<T>(
         Ok(done) => verdict(done),
         Err(error) => {
             println!("error: {error:#}");
-            Verdict::Failed(format!("{error:#}"))
+            PhaseVerdict::Failed(format!("{error:#}"))
         }
     };
     let result = PhaseResult::new(name, begun.elapsed(), verdict);
@@ -82,10 +82,10 @@ mod tests {
     #[test]
     fn an_error_is_a_failed_phase() {
         let failing = || -> Result<()> { anyhow::bail!("no") };
-        let (result, done) = phase("x", |()| Verdict::Well, failing);
+        let (result, done) = phase("x", |()| PhaseVerdict::Well, failing);
         assert!(!result.is_well());
         assert!(done.is_none());
-        let (result, done) = phase("x", |_| Verdict::Well, || Ok(1));
+        let (result, done) = phase("x", |_| PhaseVerdict::Well, || Ok(1));
         assert!(result.is_well());
         assert_eq!(done, Some(1));
     }

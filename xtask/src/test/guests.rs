@@ -8,8 +8,8 @@ use super::{
     TestArgs, console,
     machine::arguments,
     plan::{GUEST_TIERS, Unit},
-    result::{Numbers, PhaseResult, Verdict, judge},
-    scenarios::{Outcome, Tier},
+    result::{Numbers, PhaseResult, PhaseVerdict, judge},
+    scenarios::{RunnerOutput, Tier},
 };
 use crate::{
     build::Binaries,
@@ -45,10 +45,10 @@ impl Guests<'_> {
         let begun = Instant::now();
         let mut played = Played::default();
         let verdict = match self.boot_until_played(series, &mut played) {
-            Ok(()) => Verdict::Well,
+            Ok(()) => PhaseVerdict::Well,
             Err(error) => {
                 println!("[{}] error: {error:#}", unit.tag());
-                Verdict::Failed(format!("{error:#}"))
+                PhaseVerdict::Failed(format!("{error:#}"))
             }
         };
         let numbers = match (&self.args.only, played.accelerator) {
@@ -83,10 +83,15 @@ impl Guests<'_> {
     ///
     /// # Errors
     /// When the guest can't be started, or dies.
-    pub fn play_each(&self, series: &Series, tier: Tier, names: &[&str]) -> Result<Vec<Verdict>> {
+    pub fn play_each(
+        &self,
+        series: &Series,
+        tier: Tier,
+        names: &[&str],
+    ) -> Result<Vec<PhaseVerdict>> {
         let kernel = kernels::obtain(self.workspace, series, &self.args.source)?;
         let commands: Vec<_> = names.iter().map(|name| command(tier, Some(name))).collect();
-        let mut outcomes = vec![Outcome::default(); commands.len()];
+        let mut outcomes = vec![RunnerOutput::default(); commands.len()];
         let limits = self.args.guest_limits();
         let report = self
             .guest(&kernel)
@@ -125,7 +130,7 @@ impl Guests<'_> {
             let commands: Vec<_> = left
                 .iter()
                 .map(|&tier| {
-                    played.tiers[tier].outcome = Outcome::default();
+                    played.tiers[tier].outcome = RunnerOutput::default();
                     command(GUEST_TIERS[tier], self.args.only.as_deref())
                 })
                 .collect();
@@ -159,15 +164,15 @@ struct Played {
 }
 
 struct PlayedTier {
-    outcome: Outcome,
-    end: boot::Outcome,
+    outcome: RunnerOutput,
+    end: boot::CommandEnd,
 }
 
 impl Default for PlayedTier {
     fn default() -> Self {
         Self {
-            outcome: Outcome::default(),
-            end: boot::Outcome::Unfinished,
+            outcome: RunnerOutput::default(),
+            end: boot::CommandEnd::Unfinished,
         }
     }
 }
@@ -176,7 +181,7 @@ impl Played {
     /// Indices of the tiers that have not ended.
     fn left(&self) -> Vec<usize> {
         (0..self.tiers.len())
-            .filter(|&tier| self.tiers[tier].end == boot::Outcome::Unfinished)
+            .filter(|&tier| self.tiers[tier].end == boot::CommandEnd::Unfinished)
             .collect()
     }
 }

@@ -72,7 +72,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::test::result::Verdict;
+    use crate::test::result::PhaseVerdict;
 
     /// How many ran at a time, at most.
     #[derive(Default)]
@@ -91,7 +91,7 @@ mod tests {
             vec![PhaseResult::new(
                 &name.to_string(),
                 Duration::ZERO,
-                Verdict::Well,
+                PhaseVerdict::Well,
             )]
         };
         Job {

@@ -6,7 +6,7 @@ use super::{
     console,
     plan::Unit,
     result::{Numbers, PhaseResult, judge},
-    scenarios::{Outcome, Tier},
+    scenarios::{RunnerOutput, Tier},
 };
 use crate::{build::Binaries, run::as_root};
 
@@ -34,13 +34,13 @@ pub fn run(
     tier: Tier,
     binaries: &Binaries,
     only: Option<&str>,
-) -> Result<(Outcome, i32)> {
+) -> Result<(RunnerOutput, i32)> {
     let mut command = as_root(&binaries.scenarios())?;
     command
         .arg("--twtrace")
         .arg(binaries.twtrace())
         .args(arguments(tier, only));
-    let mut outcome = Outcome::default();
+    let mut outcome = RunnerOutput::default();
     let code = console::follow(tag, command, |line| {
         outcome.take(line);
         true

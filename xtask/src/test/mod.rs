@@ -268,7 +268,7 @@ fn nothing_matched(glob: &str, results: &[PhaseResult]) -> Option<PhaseResult> {
 
 fn updated(workspace: &Workspace, results: &[PhaseResult], release: &str) -> PhaseResult {
     let work = || expected::update(workspace, results, release);
-    let (result, changed) = console::phase("update", |_| result::Verdict::Well, work);
+    let (result, changed) = console::phase("update", |_| result::PhaseVerdict::Well, work);
     if let Some(changed) = changed {
         println!("{changed} lines have changed: look at the difference before it is committed");
     }
@@ -280,10 +280,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::test::result::{Verdict, tests::outcome};
+    use crate::test::result::{PhaseVerdict, tests::outcome};
 
     fn phase(line: &[&str]) -> PhaseResult {
-        PhaseResult::new("x", Duration::ZERO, Verdict::Scenarios(outcome(line)))
+        PhaseResult::new("x", Duration::ZERO, PhaseVerdict::Scenarios(outcome(line)))
     }
 
     #[test]

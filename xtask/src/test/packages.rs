@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::{
     console,
     plan::Unit,
-    result::{PhaseResult, Verdict},
+    result::{PhaseResult, PhaseVerdict},
 };
 use crate::process::is_root;
 
@@ -26,7 +26,7 @@ pub fn test(in_guest: bool) -> Vec<PhaseResult> {
         verb(&arguments(is_root, in_guest))
     };
     let name = Unit::Packages.name();
-    let (packages, _) = console::phase(&name, |()| Verdict::Well, work);
+    let (packages, _) = console::phase(&name, |()| PhaseVerdict::Well, work);
     vec![packages]
 }
 

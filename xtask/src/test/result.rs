@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use super::{
-    scenarios::{Counts, Outcome},
+    scenarios::{Counts, RunnerOutput},
     units::TestCounts,
 };
 
 /// How the work of a phase ended.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum PhaseVerdict {
     /// Without complaint.
     Well,
     /// It failed, for this reason.
     Failed(String),
     /// Scenarios ran, and the runner came to its end.
-    Scenarios(Outcome),
+    Scenarios(RunnerOutput),
     /// Unit tests ran, and none failed.
     Tests(TestCounts),
 }
@@ -41,7 +41,7 @@ pub struct PhaseResult {
     /// How long it took, if it came to its end.
     pub took: Option<Duration>,
     /// How its work ended.
-    pub verdict: Verdict,
+    pub verdict: PhaseVerdict,
     /// What its numbers must be.
     pub numbers: Numbers,
     /// Whether it only compiled.
@@ -52,7 +52,7 @@ pub struct PhaseResult {
 
 impl PhaseResult {
     /// One that is judged by its work alone.
-    pub fn new(name: &str, took: Duration, verdict: Verdict) -> Self {
+    pub fn new(name: &str, took: Duration, verdict: PhaseVerdict) -> Self {
         Self {
             name: name.to_owned(),
             took: Some(took),
@@ -70,7 +70,7 @@ impl PhaseResult {
             ..Self::new(
                 name,
                 Duration::ZERO,
-                Verdict::Failed(format!("not run: {why}")),
+                PhaseVerdict::Failed(format!("not run: {why}")),
             )
         }
     }
@@ -78,9 +78,11 @@ impl PhaseResult {
     /// Whether its work ended well, whatever its numbers are.
     pub fn has_worked(&self) -> bool {
         match &self.verdict {
-            Verdict::Well | Verdict::Tests(_) => true,
-            Verdict::Failed(_) => false,
-            Verdict::Scenarios(outcome) => outcome.counts.is_some_and(|counts| counts.failed == 0),
+            PhaseVerdict::Well | PhaseVerdict::Tests(_) => true,
+            PhaseVerdict::Failed(_) => false,
+            PhaseVerdict::Scenarios(outcome) => {
+                outcome.counts.is_some_and(|counts| counts.failed == 0)
+            }
         }
     }
 
@@ -92,7 +94,7 @@ impl PhaseResult {
     /// The counts of its scenarios, if it has any.
     pub fn counts(&self) -> Option<Counts> {
         match &self.verdict {
-            Verdict::Scenarios(outcome) => outcome.counts,
+            PhaseVerdict::Scenarios(outcome) => outcome.counts,
             _ => None,
         }
     }
@@ -100,9 +102,9 @@ impl PhaseResult {
 
 /// Counts are believed only with the exit code that goes with them, and with as many skips as were named. That nothing
 /// passed is no failure here: with `--only` it may be so in some phases.
-pub fn judge(outcome: Outcome, exit: Option<i32>) -> Verdict {
+pub fn judge(outcome: RunnerOutput, exit: Option<i32>) -> PhaseVerdict {
     let Some(code) = exit else {
-        return Verdict::Failed(format!(
+        return PhaseVerdict::Failed(format!(
             "the scenario runner did not end, and {}",
             said(&outcome)
         ));
@@ -110,22 +112,22 @@ pub fn judge(outcome: Outcome, exit: Option<i32>) -> Verdict {
     match outcome.counts {
         Some(counts) if (code == 0) != counts.is_success() => {}
         Some(counts) if counts.skipped as usize != outcome.skips.len() => {
-            return Verdict::Failed(format!(
+            return PhaseVerdict::Failed(format!(
                 "the scenario runner counted {} skips and named {}",
                 counts.skipped,
                 outcome.skips.len()
             ));
         }
-        Some(_) => return Verdict::Scenarios(outcome),
+        Some(_) => return PhaseVerdict::Scenarios(outcome),
         None => {}
     }
-    Verdict::Failed(format!(
+    PhaseVerdict::Failed(format!(
         "the scenario runner exited with {code} and {}",
         said(&outcome)
     ))
 }
 
-fn said(outcome: &Outcome) -> String {
+fn said(outcome: &RunnerOutput) -> String {
     match (outcome.counts, outcome.failures.as_slice()) {
         (Some(counts), _) => format!(
             "counted {} passes and {} failures",
@@ -141,8 +143,8 @@ pub mod tests {
     use super::*;
 
     /// What comes of these lines of output.
-    pub fn outcome(lines: &[&str]) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub fn outcome(lines: &[&str]) -> RunnerOutput {
+        let mut outcome = RunnerOutput::default();
         for line in lines {
             outcome.take(line);
         }
@@ -155,34 +157,37 @@ pub mod tests {
         let ill = outcome(&["1 passed, 1 failed, 0 skipped"]);
         assert!(matches!(
             judge(well.clone(), Some(0)),
-            Verdict::Scenarios(_)
+            PhaseVerdict::Scenarios(_)
         ));
-        assert!(matches!(judge(ill, Some(1)), Verdict::Scenarios(_)));
-        assert!(matches!(judge(well.clone(), Some(101)), Verdict::Failed(_)));
-        assert!(matches!(judge(well, None), Verdict::Failed(_)));
+        assert!(matches!(judge(ill, Some(1)), PhaseVerdict::Scenarios(_)));
+        assert!(matches!(
+            judge(well.clone(), Some(101)),
+            PhaseVerdict::Failed(_)
+        ));
+        assert!(matches!(judge(well, None), PhaseVerdict::Failed(_)));
         let none = outcome(&["0 passed, 0 failed, 0 skipped"]);
         assert!(matches!(
             judge(none.clone(), Some(1)),
-            Verdict::Scenarios(_)
+            PhaseVerdict::Scenarios(_)
         ));
-        assert!(matches!(judge(none, Some(0)), Verdict::Failed(_)));
+        assert!(matches!(judge(none, Some(0)), PhaseVerdict::Failed(_)));
         assert!(matches!(
-            judge(Outcome::default(), Some(0)),
-            Verdict::Failed(_)
+            judge(RunnerOutput::default(), Some(0)),
+            PhaseVerdict::Failed(_)
         ));
     }
 
     #[test]
     fn skips_need_their_names() {
         let unnamed = outcome(&["2 passed, 0 failed, 1 skipped"]);
-        assert!(matches!(judge(unnamed, Some(0)), Verdict::Failed(_)));
+        assert!(matches!(judge(unnamed, Some(0)), PhaseVerdict::Failed(_)));
         let named = outcome(&["SKIP a: b", "2 passed, 0 failed, 1 skipped"]);
-        assert!(matches!(judge(named, Some(0)), Verdict::Scenarios(_)));
+        assert!(matches!(judge(named, Some(0)), PhaseVerdict::Scenarios(_)));
     }
 
     #[test]
     fn a_run_without_counts_is_no_success() {
-        let verdict = Verdict::Scenarios(Outcome::default());
+        let verdict = PhaseVerdict::Scenarios(RunnerOutput::default());
         assert!(!PhaseResult::new("x", Duration::ZERO, verdict).is_well());
         assert!(!PhaseResult::not_run("x", "y").is_well());
     }

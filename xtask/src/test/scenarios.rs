@@ -69,7 +69,7 @@ pub struct Skip {
 
 /// What one run of the runner printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct RunnerOutput {
     /// From the last line; none if the runner did not come to its end.
     pub counts: Option<Counts>,
     /// Names of the scenarios that passed, with the time each took.
@@ -84,7 +84,7 @@ pub struct Outcome {
     pub unsteady: Vec<String>,
 }
 
-impl Outcome {
+impl RunnerOutput {
     /// Takes one line of output.
     pub fn take(&mut self, line: &str) {
         let line = line.trim_end();
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_the_runner_prints_is_read() {
-        let mut outcome = Outcome::default();
+        let mut outcome = RunnerOutput::default();
         for line in [
             "ok   close/client/v4 (1.2 s)",
             "ok   close/server/v4 (0.5 s): seen late (2 s)",
@@ -149,7 +149,7 @@ mod tests {
         ] {
             outcome.take(line);
         }
-        let expected = Outcome {
+        let expected = RunnerOutput {
             counts: Some(Counts {
                 passed: 2,
                 failed: 1,

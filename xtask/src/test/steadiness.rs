@@ -7,8 +7,8 @@
 use super::{
     Run, machine,
     plan::Unit,
-    result::{PhaseResult, Verdict, judge},
-    scenarios::{Outcome, Tier},
+    result::{PhaseResult, PhaseVerdict, judge},
+    scenarios::{RunnerOutput, Tier},
 };
 
 /// Scenarios that may fail once in a whole run.
@@ -42,7 +42,7 @@ pub fn play_failed_again(run: &Run, units: &[Unit], results: &mut [PhaseResult])
 
 fn failures(result: &PhaseResult) -> &[String] {
     match &result.verdict {
-        Verdict::Scenarios(outcome) => &outcome.failures,
+        PhaseVerdict::Scenarios(outcome) => &outcome.failures,
         _ => &[],
     }
 }
@@ -80,9 +80,9 @@ fn passes_each_time(run: &Run, unit: &Unit, tier: Tier, scenario: &str) -> bool 
 }
 
 /// Whether a run was all well, and this scenario was among what passed.
-fn shows(verdict: &Verdict, scenario: &str) -> bool {
+fn shows(verdict: &PhaseVerdict, scenario: &str) -> bool {
     match verdict {
-        Verdict::Scenarios(Outcome {
+        PhaseVerdict::Scenarios(RunnerOutput {
             counts: Some(counts),
             times,
             ..
@@ -93,7 +93,7 @@ fn shows(verdict: &Verdict, scenario: &str) -> bool {
 
 /// Makes a pass of a failure that was none when it was played again.
 fn settle(result: &mut PhaseResult, line: &str, is_well: bool) {
-    let Verdict::Scenarios(outcome) = &mut result.verdict else {
+    let PhaseVerdict::Scenarios(outcome) = &mut result.verdict else {
         return;
     };
     let Some(counts) = outcome.counts.as_mut().filter(|_| is_well) else {
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::test::result::tests::outcome;
 
-    fn verdict(lines: &[&str]) -> Verdict {
+    fn verdict(lines: &[&str]) -> PhaseVerdict {
         judge(outcome(lines), Some(0))
     }
 
@@ -131,7 +131,7 @@ mod tests {
         assert!(!shows(&judge(outcome(&late), Some(1)), "a/v4"));
         let skipped = ["SKIP a/v4: no", "0 passed, 0 failed, 1 skipped"];
         assert!(!shows(&judge(outcome(&skipped), Some(1)), "a/v4"));
-        assert!(!shows(&Verdict::Failed("no guest".into()), "a/v4"));
+        assert!(!shows(&PhaseVerdict::Failed("no guest".into()), "a/v4"));
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
         let mut result = PhaseResult::new(
             "kernel 5.10 best",
             Duration::ZERO,
-            Verdict::Scenarios(outcome(&lines)),
+            PhaseVerdict::Scenarios(outcome(&lines)),
         );
         assert_eq!(scenario("FAIL b: x: y"), Some("b"));
         settle(&mut result, "FAIL b: x: y", true);
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!((counts.passed, counts.failed), (2, 1));
         assert_eq!(failures(&result), ["FAIL c: z"]);
         assert!(!result.is_well());
-        let Verdict::Scenarios(outcome) = &result.verdict else {
+        let PhaseVerdict::Scenarios(outcome) = &result.verdict else {
             panic!("{:?}", result.verdict);
         };
         assert_eq!(outcome.unsteady.len(), 1);

@@ -3,7 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use super::{
-    result::{PhaseResult, Verdict},
+    result::{PhaseResult, PhaseVerdict},
     scenarios::Counts,
 };
 
@@ -46,9 +46,11 @@ pub fn text(results: &[PhaseResult], whole: Duration) -> String {
 
 fn numbers(result: &PhaseResult) -> String {
     match &result.verdict {
-        Verdict::Well | Verdict::Failed(_) => String::new(),
-        Verdict::Tests(tests) => format!("{} passed, {} left out", tests.passed, tests.left_out),
-        Verdict::Scenarios(outcome) => {
+        PhaseVerdict::Well | PhaseVerdict::Failed(_) => String::new(),
+        PhaseVerdict::Tests(tests) => {
+            format!("{} passed, {} left out", tests.passed, tests.left_out)
+        }
+        PhaseVerdict::Scenarios(outcome) => {
             let mut text = outcome.counts.map_or_else(String::new, describe);
             if !outcome.repeats.is_empty() {
                 let _ = write!(text, ", {} repeated", outcome.repeats.len());
@@ -81,7 +83,7 @@ fn remarks(results: &[PhaseResult], of: impl Fn(&PhaseResult) -> Vec<String>) ->
 
 /// What was skipped and what was repeated: nothing of it is wrong.
 fn peculiarities(result: &PhaseResult) -> Vec<String> {
-    let Verdict::Scenarios(outcome) = &result.verdict else {
+    let PhaseVerdict::Scenarios(outcome) = &result.verdict else {
         return Vec::new();
     };
     let skips = outcome.skips.iter();
@@ -92,7 +94,7 @@ fn peculiarities(result: &PhaseResult) -> Vec<String> {
 /// What failed once, and is to be looked into.
 fn unsteady(result: &PhaseResult) -> Vec<String> {
     match &result.verdict {
-        Verdict::Scenarios(outcome) => outcome.unsteady.clone(),
+        PhaseVerdict::Scenarios(outcome) => outcome.unsteady.clone(),
         _ => Vec::new(),
     }
 }
@@ -100,9 +102,9 @@ fn unsteady(result: &PhaseResult) -> Vec<String> {
 /// What is wrong with a phase.
 fn failures(result: &PhaseResult) -> Vec<String> {
     let mut failures = match &result.verdict {
-        Verdict::Well | Verdict::Tests(_) => Vec::new(),
-        Verdict::Failed(why) => vec![why.clone()],
-        Verdict::Scenarios(outcome) => outcome.failures.clone(),
+        PhaseVerdict::Well | PhaseVerdict::Tests(_) => Vec::new(),
+        PhaseVerdict::Failed(why) => vec![why.clone()],
+        PhaseVerdict::Scenarios(outcome) => outcome.failures.clone(),
     };
     failures.extend(result.faults.iter().map(|fault| format!("FAIL {fault}")));
     failures
@@ -111,7 +113,7 @@ fn failures(result: &PhaseResult) -> Vec<String> {
 fn slowest(results: &[PhaseResult]) -> String {
     let mut all: Vec<(Duration, &str, &str)> = Vec::new();
     for result in results {
-        if let Verdict::Scenarios(outcome) = &result.verdict {
+        if let PhaseVerdict::Scenarios(outcome) = &result.verdict {
             let times = outcome.times.iter();
             all.extend(times.map(|(name, took)| (*took, result.name.as_str(), name.as_str())));
         }
@@ -148,7 +150,7 @@ mod tests {
     use super::*;
     use crate::test::result::tests::outcome;
 
-    fn phase(name: &str, verdict: Verdict) -> PhaseResult {
+    fn phase(name: &str, verdict: PhaseVerdict) -> PhaseResult {
         PhaseResult::new(name, Duration::from_secs(61), verdict)
     }
 
@@ -167,15 +169,18 @@ mod tests {
             "1 passed, 1 failed, 0 skipped",
         ]);
         let results = [
-            phase("fmt", Verdict::Well),
+            phase("fmt", PhaseVerdict::Well),
             PhaseResult {
                 is_building: true,
-                ..phase("clippy", Verdict::Failed("cargo failed with 101".into()))
+                ..phase(
+                    "clippy",
+                    PhaseVerdict::Failed("cargo failed with 101".into()),
+                )
             },
-            phase("this machine best", Verdict::Scenarios(machine)),
+            phase("this machine best", PhaseVerdict::Scenarios(machine)),
             PhaseResult {
                 faults: vec!["too few".to_owned()],
-                ..phase("kernel 5.10 best", Verdict::Scenarios(old))
+                ..phase("kernel 5.10 best", PhaseVerdict::Scenarios(old))
             },
         ];
         let expected = "\n==== summary ====\n\
@@ -199,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_last_line_is_the_sum_even_of_nothing() {
-        let text = text(&[phase("fmt", Verdict::Well)], Duration::ZERO);
+        let text = text(&[phase("fmt", PhaseVerdict::Well)], Duration::ZERO);
         assert!(
             text.ends_with("\n0 passed, 0 failed, 0 skipped\n"),
             "{text}"

@@ -39,7 +39,7 @@ impl EventJson {
     /// # Errors
     /// When a value has no JSON form.
     pub fn append(&mut self, text: &mut Vec<u8>, event: &Event) -> serde_json::Result<()> {
-        let mut line = Line {
+        let mut line = JsonLine {
             text,
             known: self,
             failed: None,
@@ -55,7 +55,7 @@ impl EventJson {
     pub(super) fn value(&mut self, value: &impl super::value::Value) -> String {
         let mut text = Vec::new();
         let known = self;
-        value.write(&mut Line {
+        value.write(&mut JsonLine {
             text: &mut text,
             known,
             failed: None,
@@ -66,14 +66,14 @@ impl EventJson {
 
 /// A line that is being written.
 #[derive(Debug)]
-pub struct Line<'a> {
+pub struct JsonLine<'a> {
     text: &'a mut Vec<u8>,
     known: &'a mut EventJson,
     /// The last value that has no JSON form.
     failed: Option<serde_json::Error>,
 }
 
-impl Line<'_> {
+impl JsonLine<'_> {
     #[inline(always)]
     pub(super) fn raw(&mut self, json: &[u8]) {
         self.text.extend_from_slice(json);

@@ -12,7 +12,7 @@ use twtrace_wire::{
 use super::counts_by::CountsBy;
 use super::details::{Details, process_name};
 use super::errno::Errno;
-use super::event_json::Line;
+use super::event_json::JsonLine;
 use super::fields::{Field, Fields, Member, facts, fields};
 use super::kernel_reason::KernelReason;
 use super::parse::{AnyLine, ParseError, Parser};

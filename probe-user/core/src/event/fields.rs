@@ -3,7 +3,7 @@
 
 use schemars::{Schema, SchemaGenerator};
 
-use super::event_json::Line;
+use super::event_json::JsonLine;
 use super::facts::Flow;
 use super::parse::{AnyLine, ParseError, Parser};
 use super::rest::Rest;
@@ -29,7 +29,7 @@ pub trait Fields: Sized {
     fn list() -> Vec<Field>;
 
     /// Appends them.
-    fn write(&self, line: &mut Line<'_>);
+    fn write(&self, line: &mut JsonLine<'_>);
 
     /// Reads what [`Self::write`] appends; `None` for any other text.
     fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self>;
@@ -50,7 +50,7 @@ pub(super) trait Member: Sized {
     const IS_ONE: bool;
 
     fn list(name: &'static str, about: &'static [&'static str]) -> Vec<Field>;
-    fn write(&self, line: &mut Line<'_>);
+    fn write(&self, line: &mut JsonLine<'_>);
     fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self>;
     fn absent() -> Option<Self>;
     fn read(
@@ -76,7 +76,7 @@ impl<T: Value> Member for T {
     }
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         Value::write(self, line);
     }
 
@@ -106,7 +106,7 @@ impl Member for Flow {
     }
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         Fields::write(self, line);
     }
 
@@ -152,7 +152,7 @@ macro_rules! fields {
             }
 
             #[inline]
-            fn write(&self, line: &mut $crate::event::event_json::Line<'_>) {
+            fn write(&self, line: &mut $crate::event::event_json::JsonLine<'_>) {
                 $(
                     if <$type as Member>::IS_ONE {
                         line.raw(fields!(in_line $field));
@@ -268,7 +268,7 @@ macro_rules! facts {
             }
 
             #[inline]
-            pub(super) fn write(&self, line: &mut Line<'_>) {
+            pub(super) fn write(&self, line: &mut JsonLine<'_>) {
                 match self { $(Self::$facts(facts) => Fields::write(facts, line),)+ }
             }
 

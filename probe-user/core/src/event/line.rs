@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use twtrace_wire::EventKind;
 
-use super::event_json::{EventJson, Line};
+use super::event_json::{EventJson, JsonLine};
 use super::parse::{AnyLine, ParseError, Parser};
 use super::rest::Rest;
 use super::value::Value;
@@ -13,7 +13,7 @@ use super::{Event, Facts, is_first};
 
 impl Event {
     /// Appends its line.
-    pub(super) fn write(&self, line: &mut Line<'_>) {
+    pub(super) fn write(&self, line: &mut JsonLine<'_>) {
         line.raw(b"{\"ts\":");
         self.ts.write(line);
         line.raw(b",\"mono_ns\":");

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::borrowed::Text;
 use super::counts_by::CountsBy;
 use super::errno::Errno;
-use super::event_json::Line;
+use super::event_json::JsonLine;
 use super::facts::{PortResult, SocketRange};
 use super::kernel_reason::KernelReason;
 use super::parse::{ParseError, Parser, field};
@@ -23,7 +23,7 @@ pub trait Value: Sized {
     type Schema: JsonSchema;
 
     /// Appends it.
-    fn write(&self, line: &mut Line<'_>);
+    fn write(&self, line: &mut JsonLine<'_>);
 
     /// What stands for a field that the line does not have, since an earlier version wrote it; `None` where it must be there.
     fn absent() -> Option<Self> {
@@ -53,7 +53,7 @@ impl<T: Value> Value for Option<T> {
     }
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         match self {
             Some(value) => value.write(line),
             None => line.raw(b"null"),
@@ -84,7 +84,7 @@ impl<T: Word> Value for T {
     type Schema = WordOf<T>;
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         line.word(*self);
     }
 
@@ -105,7 +105,7 @@ impl Value for u64 {
     type Schema = Self;
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         line.number(*self);
     }
 
@@ -123,7 +123,7 @@ impl Value for u32 {
     type Schema = Self;
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         line.number((*self).into());
     }
 
@@ -142,7 +142,7 @@ impl Value for u16 {
     type Schema = Self;
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         line.number((*self).into());
     }
 
@@ -160,7 +160,7 @@ impl Value for bool {
     type Schema = Self;
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         line.raw(if *self { b"true" } else { b"false" });
     }
 
@@ -178,7 +178,7 @@ impl Value for SocketAddr {
     type Schema = Self;
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         line.address(*self);
     }
 
@@ -197,7 +197,7 @@ impl Value for Timestamp {
     type Schema = Self;
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         line.raw(b"\"");
         line.timestamp(*self);
         line.raw(b"\"");
@@ -224,7 +224,7 @@ impl Value for Process {
     type Schema = Self;
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         line.process(self);
     }
 
@@ -245,7 +245,7 @@ impl Value for Process {
 impl Value for KernelReason {
     type Schema = Self;
 
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         line.json(self);
     }
 
@@ -267,7 +267,7 @@ impl Value for PortResult {
     type Schema = Self;
 
     #[inline]
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         match self {
             Self::Ok => line.raw(b"\"ok\""),
             Self::Failed(_) => line.json(self),
@@ -297,7 +297,7 @@ impl Value for PortResult {
 impl<T: Word + PartialEq, const N: usize> Value for CountsBy<T, N> {
     type Schema = Self;
 
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         if self.numbers() == [0; N] {
             line.raw(b"{}")
         } else {
@@ -320,7 +320,7 @@ impl<T: Word + PartialEq, const N: usize> Value for CountsBy<T, N> {
 impl Value for SocketRange {
     type Schema = Self;
 
-    fn write(&self, line: &mut Line<'_>) {
+    fn write(&self, line: &mut JsonLine<'_>) {
         line.json(self);
     }
 

@@ -64,7 +64,7 @@ fn signed(difference: Option<i64>) -> String {
     }
 }
 
-struct Line {
+struct ComparisonLine {
     counted: &'static str,
     seen: Option<i64>,
     kernel: Option<i64>,
@@ -74,9 +74,9 @@ struct Line {
 }
 
 /// The figures of one namespace; but for the first, those that are 0 on both sides are left out.
-fn lines(row: &AuditRow) -> Vec<Line> {
+fn lines(row: &AuditRow) -> Vec<ComparisonLine> {
     let count = |count: Option<u64>| count.map(u64::cast_signed);
-    let line = |counted, seen, kernel, (difference, uncertainty)| Line {
+    let line = |counted, seen, kernel, (difference, uncertainty)| ComparisonLine {
         counted,
         seen,
         kernel,
@@ -85,7 +85,7 @@ fn lines(row: &AuditRow) -> Vec<Line> {
         remark: String::new(),
     };
     let mut lines = vec![
-        Line {
+        ComparisonLine {
             remark: remark(row),
             ..line(
                 "TIME_WAITs created",
@@ -112,7 +112,7 @@ fn lines(row: &AuditRow) -> Vec<Line> {
             count(row.reused_kernel),
             (row.reused_difference, row.reused_uncertainty),
         ),
-        Line {
+        ComparisonLine {
             remark: row.resets_sent_why.clone().unwrap_or_default(),
             ..line(
                 "RSTs sent",

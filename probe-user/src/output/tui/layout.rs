@@ -90,7 +90,7 @@ pub const fn panes(scope: Scope) -> &'static [Pane] {
             Pane::Events,
         ],
         Scope::Process(_) => &[Pane::Detail, Pane::Destinations, Pane::Events],
-        Scope::Target(_) => &[Pane::Detail, Pane::Processes, Pane::Events],
+        Scope::Destination(_) => &[Pane::Detail, Pane::Processes, Pane::Events],
     }
 }
 

@@ -181,7 +181,7 @@ fn into_a_destination_and_back() {
     let mut app = app(options());
     press(&mut app, KeyCode::Tab);
     press(&mut app, KeyCode::Enter);
-    assert!(matches!(app.scope, Scope::Target(_)));
+    assert!(matches!(app.scope, Scope::Destination(_)));
     press(&mut app, KeyCode::Backspace);
     assert_eq!((app.scope, app.focus), (Scope::All, Pane::Destinations));
 }

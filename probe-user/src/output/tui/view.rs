@@ -26,12 +26,12 @@ pub enum Scope {
     /// One process.
     Process(ProcessKey),
     /// One destination.
-    Target(Target),
+    Destination(DestinationItem),
 }
 
 /// A row of destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum DestinationItem {
     /// A destination.
     Destination(DestinationKey),
     /// Ports of a source address that all destinations share (bind before connect).
@@ -64,7 +64,7 @@ pub struct ProcessLine {
 #[derive(Clone, Debug)]
 pub struct DestinationLine {
     /// Which.
-    pub target: Target,
+    pub target: DestinationItem,
     /// TIME_WAITs a second; `None` before the second sample.
     pub rate: Option<f64>,
     /// TIME_WAITs made.
@@ -102,8 +102,8 @@ impl Scope {
                         .flatten()
                         .any(|process| process.key == *key)
             }
-            Self::Target(Target::Destination(key)) => destination_of(event) == *key,
-            Self::Target(Target::Pool { netns, source }) => {
+            Self::Destination(DestinationItem::Destination(key)) => destination_of(event) == *key,
+            Self::Destination(DestinationItem::Pool { netns, source }) => {
                 event.netns == Some(*netns)
                     && event.side != Side::Server
                     && source.is_none_or(|source| {
@@ -115,7 +115,7 @@ impl Scope {
     }
 }
 
-impl Target {
+impl DestinationItem {
     /// Whether what was done towards a destination belongs to it.
     fn has(&self, key: &DestinationKey) -> bool {
         match self {
@@ -184,7 +184,7 @@ fn process_lines(live: &Live, report: &Report, scope: Scope, filter: &Filter) ->
     // Reports do not tell the destinations of a process, so events have to.
     let is_by_destination = !filter.is_by_process();
     let pair: Option<HashSet<ProcessKey>> = match scope {
-        Scope::Target(target) => Some(
+        Scope::Destination(target) => Some(
             live.towards
                 .iter()
                 .filter(|(_, key, _)| target.has(key))
@@ -194,7 +194,7 @@ fn process_lines(live: &Live, report: &Report, scope: Scope, filter: &Filter) ->
         _ if is_by_destination => Some(
             live.towards
                 .iter()
-                .filter(|(_, key, _)| Target::Destination(*key).passes(filter))
+                .filter(|(_, key, _)| DestinationItem::Destination(*key).passes(filter))
                 .map(|(process, ..)| process)
                 .collect(),
         ),
@@ -246,7 +246,7 @@ fn destination_lines(
                 let key = (row.netns, row.side, row.destination);
                 let deaths = &row.deaths;
                 DestinationLine {
-                    target: Target::Destination(key),
+                    target: DestinationItem::Destination(key),
                     rate: live.destination_rates.get(&key).copied(),
                     time_waits: row.time_wait,
                     resets: deaths.reset_sent.total() + deaths.reset_received.total(),
@@ -265,7 +265,7 @@ fn destination_lines(
 
 fn of_process(key: DestinationKey, dealt: &Dealt, budget: Option<usize>) -> DestinationLine {
     DestinationLine {
-        target: Target::Destination(key),
+        target: DestinationItem::Destination(key),
         rate: Some(dealt.rate),
         time_waits: dealt.time_waits,
         resets: dealt.resets,
@@ -316,12 +316,12 @@ impl Budgets {
             .filter(|(index, row)| !self.taken.contains(index) && first(*index, row))
             .map(|(index, row)| DestinationLine {
                 target: match (row.pool, row.destination) {
-                    (PoolWord::Connect, Some(destination)) => Target::Destination((
+                    (PoolWord::Connect, Some(destination)) => DestinationItem::Destination((
                         Some(row.netns),
                         Side::Client,
                         Destination::Remote(destination),
                     )),
-                    _ => Target::Pool {
+                    _ => DestinationItem::Pool {
                         netns: row.netns,
                         source: row.source,
                     },
@@ -380,10 +380,10 @@ fn sort_destinations(
         ByDestination::Name => 0.0,
     };
     let name = |line: &DestinationLine| match line.target {
-        Target::Destination((netns, side, destination)) => {
+        DestinationItem::Destination((netns, side, destination)) => {
             (Some(destination), netns, side as u32, None)
         }
-        Target::Pool { netns, source } => (None, Some(netns), 0, source),
+        DestinationItem::Pool { netns, source } => (None, Some(netns), 0, source),
     };
     lines.sort_by(|a, b| {
         let ordering = match order.by {

@@ -44,7 +44,7 @@ pub enum ObservationKind {
 }
 
 #[derive(Serialize)]
-struct Line<B> {
+struct ObservationLine<B> {
     ts: Timestamp,
     mono_ns: u64,
     event: ObservationKind,
@@ -194,7 +194,7 @@ impl Lines<'_> {
         let bodies = bodies.into_iter();
         let parts = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
         for (part, body) in (1..).zip(bodies) {
-            let line = Line {
+            let line = ObservationLine {
                 ts: self.at.ts,
                 mono_ns: self.at.mono_ns,
                 event,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::{
-    result::{Numbers, PhaseResult, Verdict},
+    result::{Numbers, PhaseResult, PhaseVerdict},
     scenarios::Skip,
 };
 use crate::{glob, workspace::Workspace};
@@ -87,7 +87,7 @@ impl Expected {
 
     /// What is wrong with the skips of a phase.
     pub fn wrong_skips(&self, result: &PhaseResult) -> Vec<String> {
-        let Verdict::Scenarios(outcome) = &result.verdict else {
+        let PhaseVerdict::Scenarios(outcome) = &result.verdict else {
             return Vec::new();
         };
         let is_allowed = |skip: &&Skip| {
@@ -112,9 +112,9 @@ impl Expected {
             return None;
         }
         let (passed, skipped) = match &result.verdict {
-            Verdict::Well | Verdict::Failed(_) => return None,
-            Verdict::Tests(tests) => (tests.passed, tests.left_out),
-            Verdict::Scenarios(outcome) => {
+            PhaseVerdict::Well | PhaseVerdict::Failed(_) => return None,
+            PhaseVerdict::Tests(tests) => (tests.passed, tests.left_out),
+            PhaseVerdict::Scenarios(outcome) => {
                 let counts = outcome.counts?;
                 (counts.passed, counts.skipped)
             }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::result::{Numbers, PhaseResult, Verdict};
+use super::super::result::{Numbers, PhaseResult, PhaseVerdict};
 
 /// What to do where numbers have changed for a reason.
 pub const HOW: &str = "`cargo xtask test --update-expected` does it";
@@ -47,8 +47,8 @@ pub fn rewrite(text: &str, results: &[PhaseResult], release: &str) -> Result<(St
 /// The numbers of a phase that was run in full, in the way that the file's numbers are from.
 fn numbers(result: &PhaseResult) -> Option<(u32, u32)> {
     match (&result.verdict, result.numbers) {
-        (Verdict::Tests(tests), Numbers::AtLeast) => Some((tests.passed, tests.left_out)),
-        (Verdict::Scenarios(outcome), Numbers::Same | Numbers::SameSum) => {
+        (PhaseVerdict::Tests(tests), Numbers::AtLeast) => Some((tests.passed, tests.left_out)),
+        (PhaseVerdict::Scenarios(outcome), Numbers::Same | Numbers::SameSum) => {
             outcome.counts.map(|counts| (counts.passed, counts.skipped))
         }
         // In a guest that is not emulated more is played.

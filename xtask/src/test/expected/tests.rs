@@ -4,7 +4,7 @@ use super::*;
 use crate::test::{
     plan,
     result::tests::outcome,
-    scenarios::{Counts, Outcome},
+    scenarios::{Counts, RunnerOutput},
     units::TestCounts,
 };
 
@@ -28,7 +28,7 @@ fn expected() -> Expected {
     Expected::parse(FILE).unwrap()
 }
 
-fn phase(name: &str, numbers: Numbers, verdict: Verdict) -> PhaseResult {
+fn phase(name: &str, numbers: Numbers, verdict: PhaseVerdict) -> PhaseResult {
     PhaseResult {
         numbers,
         ..PhaseResult::new(name, Duration::from_secs(1), verdict)
@@ -36,15 +36,15 @@ fn phase(name: &str, numbers: Numbers, verdict: Verdict) -> PhaseResult {
 }
 
 fn scenarios(name: &str, numbers: Numbers, passed: u32, skipped: u32) -> PhaseResult {
-    let outcome = Outcome {
+    let outcome = RunnerOutput {
         counts: Some(Counts {
             passed,
             failed: 0,
             skipped,
         }),
-        ..Outcome::default()
+        ..RunnerOutput::default()
     };
-    phase(name, numbers, Verdict::Scenarios(outcome))
+    phase(name, numbers, PhaseVerdict::Scenarios(outcome))
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn unit_tests_may_become_more() {
     let wrong = |passed, left_out| {
         let tests = TestCounts { passed, left_out };
         let name = "unit and property tests";
-        expected().wrong_numbers(&phase(name, Numbers::AtLeast, Verdict::Tests(tests)))
+        expected().wrong_numbers(&phase(name, Numbers::AtLeast, PhaseVerdict::Tests(tests)))
     };
     assert_eq!(wrong(901, 0), None);
     assert!(wrong(899, 0).is_some());
@@ -105,7 +105,7 @@ fn unit_tests_may_become_more() {
 fn only_listed_skips_are_allowed() {
     let wrong = |phase_name: &str, line: &str| {
         let lines = [line, "1 passed, 0 failed, 1 skipped"];
-        let verdict = Verdict::Scenarios(outcome(&lines));
+        let verdict = PhaseVerdict::Scenarios(outcome(&lines));
         let result = phase(phase_name, Numbers::Any, verdict);
         expected().wrong_skips(&result).len()
     };
@@ -134,11 +134,11 @@ fn numbers_of_a_run_are_written_between_the_comments() {
         left_out: 0,
     };
     let results = [
-        phase("fmt", Numbers::Any, Verdict::Well),
+        phase("fmt", Numbers::Any, PhaseVerdict::Well),
         phase(
             "unit and property tests",
             Numbers::AtLeast,
-            Verdict::Tests(tests),
+            PhaseVerdict::Tests(tests),
         ),
         scenarios("this machine best", Numbers::SameSum, 21, 0),
         scenarios("kernel 5.10 best", Numbers::Same, 10, 1),
@@ -164,7 +164,11 @@ fn numbers_of_a_run_are_written_between_the_comments() {
 
 #[test]
 fn numbers_of_a_run_that_failed_are_not_written() {
-    let results = [phase("fmt", Numbers::Any, Verdict::Failed("x".to_owned()))];
+    let results = [phase(
+        "fmt",
+        Numbers::Any,
+        PhaseVerdict::Failed("x".to_owned()),
+    )];
     assert!(rewrite::rewrite(FILE, &results, "6.18").is_err());
     let none = [scenarios("kernel 5.10 best", Numbers::Same, 0, 3)];
     assert!(rewrite::rewrite(FILE, &none, "6.18").is_err());

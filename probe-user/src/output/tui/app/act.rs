@@ -177,7 +177,7 @@ impl App {
                 if let Some(line) = self.view.destinations.get(self.index(Pane::Destinations)) {
                     let target = line.target;
                     self.destination_at = Some(target);
-                    self.enter(Scope::Target(target));
+                    self.enter(Scope::Destination(target));
                 }
             }
             Pane::Events => {
@@ -211,7 +211,7 @@ impl App {
             let from = self.scope;
             self.enter(Scope::All);
             self.focus = match from {
-                Scope::Target(_) => Pane::Destinations,
+                Scope::Destination(_) => Pane::Destinations,
                 _ => Pane::Processes,
             };
         } else if !self.filter_words.is_empty() {

@@ -17,7 +17,7 @@ use super::live::Live;
 use super::sort::{ByDestination, ByProcess, SortOrder};
 use super::tail::NumberedEvent;
 use super::theme::Theme;
-use super::view::{Scope, Target, View};
+use super::view::{DestinationItem, Scope, View};
 
 /// Steps of a replay's speed, as multiples of real time.
 const SPEEDS: [f64; 11] = [
@@ -116,7 +116,7 @@ pub struct App {
     pub(super) process_order: SortOrder<ByProcess>,
     pub(super) destination_order: SortOrder<ByDestination>,
     process_at: Option<ProcessKey>,
-    destination_at: Option<Target>,
+    destination_at: Option<DestinationItem>,
     /// Number of the selected event; `None` for the newest.
     event_at: Option<u64>,
     finding_at: usize,

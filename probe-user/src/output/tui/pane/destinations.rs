@@ -13,7 +13,7 @@ use super::super::cells::{Align, Cell, Column};
 use super::super::layout::Pane;
 use super::super::sort::ByDestination;
 use super::super::theme::Theme;
-use super::super::view::{DestinationLine, Scope, Target};
+use super::super::view::{DestinationItem, DestinationLine, Scope};
 use super::{at_least, frame, nothing, rate_or_dash, report, sortable, window};
 
 /// Columns of a bar.
@@ -150,23 +150,23 @@ fn left(theme: Theme, budget: Option<&BudgetRow>) -> (String, Style) {
 }
 
 /// As `--remote` and `--local` take it.
-pub fn name(target: &Target) -> String {
+pub fn name(target: &DestinationItem) -> String {
     match target {
-        Target::Destination((_, _, destination)) => destination.to_string(),
-        Target::Pool { source, .. } => match source {
+        DestinationItem::Destination((_, _, destination)) => destination.to_string(),
+        DestinationItem::Pool { source, .. } => match source {
             Some(source) => format!("any, bound to {source}"),
             None => "any, bound before".to_owned(),
         },
     }
 }
 
-fn side(target: &Target) -> &'static str {
+fn side(target: &DestinationItem) -> &'static str {
     match target {
-        Target::Destination((_, side, _)) => match side.word() {
+        DestinationItem::Destination((_, side, _)) => match side.word() {
             "unknown" => "-",
             word => word,
         },
-        Target::Pool { .. } => "client",
+        DestinationItem::Pool { .. } => "client",
     }
 }
 

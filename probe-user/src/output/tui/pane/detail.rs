@@ -11,7 +11,7 @@ use twtrace_wire::ProcessKey;
 
 use super::super::app::App;
 use super::super::layout::Pane;
-use super::super::view::{Scope, Target};
+use super::super::view::{DestinationItem, Scope};
 use super::notes::{self, Note};
 use super::overlay::{note, of_process};
 use super::{destinations, frame, processes, report};
@@ -21,7 +21,7 @@ use crate::output::table;
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) -> usize {
     let (title, notes) = match (app.scope, report(app)) {
         (Scope::Process(key), Some(report)) => process(app, report, key),
-        (Scope::Target(target), Some(report)) => destination(app, report, target),
+        (Scope::Destination(target), Some(report)) => destination(app, report, target),
         _ => (String::new(), Vec::new()),
     };
     let inner = frame(app, Pane::Detail, area, buffer, &title);
@@ -102,10 +102,10 @@ fn time_waits(row: &ProcessRow, is_exact: bool) -> String {
     )
 }
 
-fn destination(app: &App, report: &Report, target: Target) -> (String, Vec<Note>) {
+fn destination(app: &App, report: &Report, target: DestinationItem) -> (String, Vec<Note>) {
     let plain = app.theme.plain();
     let mut notes = Vec::new();
-    if let Target::Destination(key) = target {
+    if let DestinationItem::Destination(key) = target {
         let row = report
             .destinations
             .iter()
@@ -152,11 +152,11 @@ fn destination(app: &App, report: &Report, target: Target) -> (String, Vec<Note>
     }
     for row in &report.budgets {
         let is_its = match target {
-            Target::Destination((netns, _, Destination::Remote(remote))) => {
+            DestinationItem::Destination((netns, _, Destination::Remote(remote))) => {
                 Some(row.netns) == netns && row.destination == Some(remote)
             }
-            Target::Destination(_) => false,
-            Target::Pool { netns, source } => {
+            DestinationItem::Destination(_) => false,
+            DestinationItem::Pool { netns, source } => {
                 row.netns == netns && row.source == source && row.destination.is_none()
             }
         };

@@ -48,7 +48,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     let lines = &app.view.processes;
     let height = usize::from(area.height).saturating_sub(2);
     let towards = match app.scope {
-        Scope::Target(_) => " that deal with it",
+        Scope::Destination(_) => " that deal with it",
         _ if !app.filter.is_by_process() => " that deal with these; figures are of all they do",
         _ => "",
     };
