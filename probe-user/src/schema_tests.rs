@@ -1,6 +1,6 @@
 use serde::Serialize;
 use twtrace_core::doctor::samples as facts;
-use twtrace_core::event::{Facts, LostBy};
+use twtrace_core::event::{EventFacts, LostBy};
 use twtrace_core::event::{lost::LostWord, samples};
 use twtrace_core::filter::Filter;
 use twtrace_core::hooks::{Question, Tier};
@@ -169,7 +169,7 @@ fn every_kind_of_event_and_its_fields_are_documented() {
     for kind in EventKind::MEMBERS {
         let row = format!("\n| `{}` |", kind.word());
         assert!(document.contains(&row), "{}", kind.word());
-        for field in Facts::list(*kind) {
+        for field in EventFacts::list(*kind) {
             let name = format!("`{}`", field.name);
             assert!(
                 document.contains(&name),
@@ -178,6 +178,6 @@ fn every_kind_of_event_and_its_fields_are_documented() {
                 kind.word()
             );
         }
-        assert!((1..=twtrace_core::event::json::FORMAT).contains(&Facts::since(*kind)));
+        assert!((1..=twtrace_core::event::json::FORMAT).contains(&EventFacts::since(*kind)));
     }
 }

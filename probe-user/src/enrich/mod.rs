@@ -18,7 +18,7 @@ use twtrace_core::event::comm::Comm;
 use twtrace_core::event::place::Place;
 use twtrace_core::event::process::Details;
 use twtrace_core::event::timestamp::Clocks;
-use twtrace_core::event::{Event, Facts, Process};
+use twtrace_core::event::{Event, EventFacts, Process};
 use twtrace_wire::{CGROUP_V1, ProcessKey, ProcessNow};
 
 use cgroup_lines::Lines;
@@ -67,7 +67,7 @@ impl Enricher {
     /// Completes the processes of an event. Uses what /proc shows now only if `ask` confirms that it was the same
     /// then.
     pub fn complete_event(&mut self, event: &mut Event, ask: Ask) {
-        if let Facts::TimeWaitEnd(facts) = &mut event.facts
+        if let EventFacts::TimeWaitEnd(facts) = &mut event.facts
             && let Some(by) = &mut facts.by
         {
             self.complete(by, ask);

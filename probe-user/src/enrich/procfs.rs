@@ -16,7 +16,7 @@ use crate::clock;
 
 /// What /proc shows of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct ProcfsDetails {
     /// Its current name.
     pub comm: Comm,
     /// Target of /proc/PID/exe; `None` for kernel threads.
@@ -31,7 +31,7 @@ pub type Ask<'a> = &'a dyn Fn(RawFd) -> Option<ProcessNow>;
 
 /// Reads what /proc shows of a process, if it is shown and alive. Reads the cgroup's file only if hierarchies are
 /// wanted.
-pub fn read(key: ProcessKey, wanted: Option<Lines>, ask: Ask) -> Option<Found> {
+pub fn read(key: ProcessKey, wanted: Option<Lines>, ask: Ask) -> Option<ProcfsDetails> {
     let pid = pid_namespace::shown_pid(key)?;
     // Most short-lived processes have ended by now, and nothing else is checked for them. An open directory stands
     // for one process, and its files can't be read once that has ended.
@@ -47,7 +47,7 @@ pub fn read(key: ProcessKey, wanted: Option<Lines>, ask: Ask) -> Option<Found> {
         let text = directory.read(c"cgroup")?;
         cgroup_lines::choose_of(&text, lines)
     });
-    Some(Found {
+    Some(ProcfsDetails {
         comm: Comm::from_bytes(stat.name()?),
         exe: directory.link(c"exe"),
         cgroup,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use twtrace_core::doctor::diagnosis::{Diagnosis, Figures};
+use twtrace_core::doctor::diagnosis::{Diagnosis, DiagnosisFigures};
 use twtrace_core::doctor::finding::Finding;
 use twtrace_core::event::quantity;
 use twtrace_core::event::text::escape;
@@ -91,7 +91,7 @@ fn paragraph(text: &mut String, label: &str, sentence: &str) {
     text.push('\n');
 }
 
-fn figures(text: &mut String, figures: &Figures) {
+fn figures(text: &mut String, figures: &DiagnosisFigures) {
     let _ = writeln!(
         text,
         "{} TIME_WAITs made, {} RSTs sent and {} received, {} of {} searches for a local port failed, \
@@ -125,7 +125,7 @@ mod tests {
             duration_ns: 10_000_000_000,
             host: "host\x1b".into(),
             kernel: "6.18".into(),
-            figures: Figures {
+            figures: DiagnosisFigures {
                 namespaces: 2,
                 time_waits: 12,
                 resets_sent: 1,

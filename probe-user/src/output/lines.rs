@@ -86,7 +86,7 @@ fn end(address: Option<SocketAddr>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use twtrace_core::event::{Facts, samples};
+    use twtrace_core::event::{EventFacts, samples};
     use twtrace_wire::ResetReason;
 
     use super::*;
@@ -118,13 +118,13 @@ mod tests {
     #[test]
     fn a_death_tells_how_long_each_end_was_quiet() {
         let mut sample = samples::abort();
-        let Facts::Abort(abort) = &mut sample.facts else {
+        let EventFacts::Abort(abort) = &mut sample.facts else {
             panic!("{sample:?}");
         };
         // As an earlier version wrote it.
         abort.flow.idle_ns = Some(0);
         assert!(event(&sample).contains("age 5.00ms, idle 0ns, sent 80B"));
-        let Facts::Abort(abort) = &mut sample.facts else {
+        let EventFacts::Abort(abort) = &mut sample.facts else {
             panic!("{sample:?}");
         };
         abort.flow.peer_silent_ns = Some(9_000_000_000);
@@ -133,7 +133,7 @@ mod tests {
         let quiet = "age 5.00ms, peer silent 9.00s, last sent 4.00ms ago, sent 80B";
         assert!(event(&sample).contains(quiet), "{}", event(&sample));
         let mut late = samples::reset();
-        let Facts::Reset(reset) = &mut late.facts else {
+        let EventFacts::Reset(reset) = &mut late.facts else {
             panic!("{late:?}");
         };
         reset.flow = flow;

@@ -92,13 +92,13 @@ impl OutputFile {
         })
     }
 
-    fn emptied(mut self) -> io::Result<Named> {
+    fn emptied(mut self) -> io::Result<NamedFile> {
         let file = self.file.try_clone()?;
         if file.metadata()?.is_file() {
             file.set_len(0).map_err(|error| self.named(&error))?;
         }
         self.is_ours = false;
-        Ok(Named {
+        Ok(NamedFile {
             path: std::mem::take(&mut self.path),
             file,
         })
@@ -119,12 +119,12 @@ impl Drop for OutputFile {
 }
 
 /// A file whose errors name it.
-struct Named {
+struct NamedFile {
     path: PathBuf,
     file: File,
 }
 
-impl Write for Named {
+impl Write for NamedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file
             .write(bytes)

@@ -9,7 +9,7 @@ use super::frames::{FrameError, Frames};
 /// Texts that wait to be read. In memory there are two more: the one being decompressed and the one being read.
 const WAITING: usize = 1;
 
-type Found = Result<Frame, FrameError>;
+type FrameResult = Result<Frame, FrameError>;
 
 /// A frame's text, and the offset of its end.
 struct Frame {
@@ -22,7 +22,7 @@ struct Frame {
 /// opened to read how they begin. The others are decompressed ahead of the reader, in a thread of their own.
 pub struct Prefetch<R> {
     frames: Option<Frames<R>>,
-    thread: Option<(Receiver<Found>, Sender<Vec<u8>>)>,
+    thread: Option<(Receiver<FrameResult>, Sender<Vec<u8>>)>,
     has_begun: bool,
     offset: u64,
 }
@@ -78,7 +78,7 @@ impl<R: Read + Send + 'static> Prefetch<R> {
 
 fn spawn<R: Read + Send + 'static>(
     frames: Frames<R>,
-) -> io::Result<(Receiver<Found>, Sender<Vec<u8>>)> {
+) -> io::Result<(Receiver<FrameResult>, Sender<Vec<u8>>)> {
     let (found, to_reader) = sync_channel(WAITING);
     let (used, from_reader) = channel();
     thread::Builder::new()
@@ -88,7 +88,7 @@ fn spawn<R: Read + Send + 'static>(
 }
 
 /// Runs until the end, until a frame can't be read, or until the reader is dropped.
-fn run<R: Read>(mut frames: Frames<R>, found: &SyncSender<Found>, used: &Receiver<Vec<u8>>) {
+fn run<R: Read>(mut frames: Frames<R>, found: &SyncSender<FrameResult>, used: &Receiver<Vec<u8>>) {
     loop {
         let mut text = used.try_recv().unwrap_or_default();
         let frame = frames.next(&mut text).map(|is_there| Frame {

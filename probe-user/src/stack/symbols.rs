@@ -12,7 +12,7 @@ use blazesym::symbolize::{CodeInfo, Input, Symbolized, Symbolizer};
 use twtrace_core::model::stacks::Frame;
 
 use super::process::{Image, shown};
-use super::unwind::Found;
+use super::unwind::FoundFrame;
 
 /// Names of strangers have no end.
 const MAX_NAME: usize = 1024;
@@ -34,7 +34,7 @@ impl Symbols {
     }
 
     /// The frames of a stack; inlined functions are frames of their own.
-    pub fn name(&mut self, addresses: &[Found], image: &mut Image) -> Vec<Frame> {
+    pub fn name(&mut self, addresses: &[FoundFrame], image: &mut Image) -> Vec<Frame> {
         let mut frames = Vec::new();
         for (index, found) in addresses.iter().enumerate() {
             self.name_one(*found, index > 0, image, &mut frames);
@@ -44,7 +44,7 @@ impl Symbols {
 
     fn name_one(
         &mut self,
-        found: Found,
+        found: FoundFrame,
         is_return: bool,
         image: &mut Image,
         frames: &mut Vec<Frame>,
@@ -94,11 +94,11 @@ impl Symbols {
 }
 
 /// Frames of which only the addresses are known.
-pub fn unnamed(addresses: &[Found]) -> Vec<Frame> {
+pub fn unnamed(addresses: &[FoundFrame]) -> Vec<Frame> {
     addresses.iter().copied().map(unnamed_one).collect()
 }
 
-fn unnamed_one((address, found_by): Found) -> Frame {
+fn unnamed_one((address, found_by): FoundFrame) -> Frame {
     Frame {
         symbol: None,
         module: None,

@@ -25,7 +25,7 @@ const MAX_TABLE_BYTES: u64 = 128 << 20;
 const MAX_FRAME_BYTES: u64 = 8 << 20;
 
 /// An address of a stack, and how it was found. All but the first are return addresses.
-pub type Found = (u64, FoundBy);
+pub type FoundFrame = (u64, FoundBy);
 
 type Sections = ExplicitModuleSectionInfo<Vec<u8>>;
 
@@ -33,7 +33,7 @@ type Sections = ExplicitModuleSectionInfo<Vec<u8>>;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stack {
     /// Its addresses.
-    pub frames: Vec<Found>,
+    pub frames: Vec<FoundFrame>,
     /// It goes on, and nobody knows how: its functions make no frames, and more of it was not kept.
     pub is_cut: bool,
 }
@@ -68,14 +68,14 @@ pub fn unwind(site: &Site, walked: &[u64], image: &mut Image) -> Stack {
 }
 
 /// The stack of a process that is gone: nothing is known of its addresses.
-pub fn raw(site: &Site, walked: &[u64]) -> Vec<Found> {
+pub fn raw(site: &Site, walked: &[u64]) -> Vec<FoundFrame> {
     if site.sp == 0 {
         return by_frame_pointers(walked);
     }
     with_likely(site, scanned(site, |_| Some(0)), walked)
 }
 
-fn by_frame_pointers(walked: &[u64]) -> Vec<Found> {
+fn by_frame_pointers(walked: &[u64]) -> Vec<FoundFrame> {
     walked
         .iter()
         .map(|address| (*address, FoundBy::FramePointer))
@@ -146,7 +146,7 @@ fn located(site: &Site, walked: &[u64]) -> Vec<Return> {
     returns
 }
 
-fn with_likely(site: &Site, likely: Option<u64>, walked: &[u64]) -> Vec<Found> {
+fn with_likely(site: &Site, likely: Option<u64>, walked: &[u64]) -> Vec<FoundFrame> {
     let mut frames = vec![(site.ip, FoundBy::FramePointer)];
     let outer = walked.get(1..).unwrap_or_default();
     if let Some(address) = likely

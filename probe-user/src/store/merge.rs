@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use twtrace_core::doctor::diagnosis::Diagnosis;
-use twtrace_core::doctor::facts::Facts;
+use twtrace_core::doctor::facts::DoctorFacts;
 use twtrace_core::event::timestamp::SECOND_NS;
 use twtrace_core::event::{LostBy, Timestamp};
 use twtrace_core::filter::Filter;
@@ -347,7 +347,7 @@ impl Merged {
         report: Report,
         samples: (NamespaceSamples, NamespaceSamples),
     ) -> Diagnosis {
-        let facts = Facts::new(report, &self.pairs, samples, &self.filter);
+        let facts = DoctorFacts::new(report, &self.pairs, samples, &self.filter);
         Diagnosis::new(facts, &self.filter, self.pairs.left_out())
     }
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 use twtrace_core::event::decode::unattributed;
 use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
-use twtrace_core::event::{Event, Facts, Flow, Process};
+use twtrace_core::event::{Event, EventFacts, Flow, Process};
 use twtrace_core::model::report::PortRow;
 use twtrace_core::model::sums::ProcessSums;
 use twtrace_wire::{ProcessKey, Unattributed};
@@ -172,7 +172,7 @@ impl Rows<'_> {
             .text(event.unattributed.map(|why| why.word().to_owned()));
         let none = |values: Values, count| (0..count).fold(values, |it, _| it.text(None));
         let values = match &event.facts {
-            Facts::Reset(facts) => {
+            EventFacts::Reset(facts) => {
                 let values = values
                     .word(facts.direction)
                     .word(facts.reason)
@@ -180,16 +180,16 @@ impl Rows<'_> {
                 let state = facts.state.map(|state| state.word().to_owned());
                 flow(none(values, 4).text(state), &facts.flow).optional(facts.after_close_ns)
             }
-            Facts::Abort(facts) => {
+            EventFacts::Abort(facts) => {
                 let values = values.text(None).word(facts.reason).text(None);
                 let state = facts.state.map(|state| state.word().to_owned());
                 none(flow(none(values, 4).text(state), &facts.flow), 1)
             }
-            Facts::TimeWait(facts) => {
+            EventFacts::TimeWait(facts) => {
                 let state = facts.from.map(|state| state.word().to_owned());
                 none(flow(none(values, 7).text(state), &facts.flow), 1)
             }
-            Facts::PortAlloc(facts) => none(
+            EventFacts::PortAlloc(facts) => none(
                 none(values, 3)
                     .word(facts.op)
                     .number(facts.requested)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     spread::Spread,
-    tracer::{Setup, Tracer, Who},
+    tracer::{Setup, Tracer, TracerKind},
 };
 use crate::sys::{check, inet, process};
 
@@ -97,23 +97,23 @@ fn hand_to_and_fro(count: u64) -> Result<Duration> {
 
 /// A table of what it costs, under nobody, empty programs, and twtrace with all hooks and without some.
 pub fn measure(setup: &Setup, pairs: u32) -> Result<String> {
-    let variants: [(&str, Who, &[&str]); 6] = [
-        (Who::Nobody.title(), Who::Nobody, &[]),
-        (Who::Empty.title(), Who::Empty, &[]),
-        ("twtrace report", Who::Report, &[]),
+    let variants: [(&str, TracerKind, &[&str]); 6] = [
+        (TracerKind::Nobody.title(), TracerKind::Nobody, &[]),
+        (TracerKind::Empty.title(), TracerKind::Empty, &[]),
+        ("twtrace report", TracerKind::Report, &[]),
         (
             "twtrace report --timers off",
-            Who::Report,
+            TracerKind::Report,
             &["--timers", "off"],
         ),
         (
             "twtrace report --without syscalls",
-            Who::Report,
+            TracerKind::Report,
             &["--without", "syscalls"],
         ),
         (
             "twtrace report --without syscalls,timers",
-            Who::Report,
+            TracerKind::Report,
             &["--without", "syscalls,timers"],
         ),
     ];

@@ -15,7 +15,7 @@ use super::{
     meter::{self, BpfStatistics},
     spread::Spread,
     subject::Subject,
-    tracer::{Said, Setup, Tracer, Who},
+    tracer::{Said, Setup, Tracer, TracerKind},
 };
 use crate::sys::{
     bpf::{self, Runs},
@@ -27,7 +27,7 @@ const DRAIN: Duration = Duration::from_millis(300);
 
 /// One run.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub struct RunSample {
     /// What was played.
     pub played: Played,
     /// CPU time of the whole machine meanwhile.
@@ -44,7 +44,7 @@ pub struct Sample {
     pub said: Option<Said>,
 }
 
-impl Sample {
+impl RunSample {
     /// Something for each connection.
     pub fn each(&self, total: f64) -> f64 {
         total / self.played.connections as f64
@@ -115,7 +115,7 @@ impl Load {
 ///
 /// # Errors
 /// When either fails.
-pub fn sample(who: Who, setup: &Setup, load: &[String]) -> Result<Sample> {
+pub fn sample(who: TracerKind, setup: &Setup, load: &[String]) -> Result<RunSample> {
     let tracer = Tracer::start(who, setup)?;
     let pid = tracer.as_ref().map(Tracer::pid);
     let mut load = Load::start(load)?;
@@ -144,7 +144,7 @@ pub fn sample(who: Who, setup: &Setup, load: &[String]) -> Result<Sample> {
         None => (None, 0),
     };
     drop(load);
-    Ok(Sample {
+    Ok(RunSample {
         played,
         machine_ns: machine_ns as f64,
         tracer_ns: tracer_after_ns.saturating_sub(tracer_ns) as f64,
@@ -159,14 +159,14 @@ pub fn sample(who: Who, setup: &Setup, load: &[String]) -> Result<Sample> {
 #[derive(Clone, Debug)]
 pub struct Pair {
     /// Traced.
-    pub traced: Sample,
+    pub traced: RunSample,
     /// Before and after.
-    pub alone: [Sample; 2],
+    pub alone: [RunSample; 2],
 }
 
 impl Pair {
     /// Something of the traced run, as a multiple of the same of the others.
-    pub fn ratio(&self, of: impl Fn(&Sample) -> f64) -> f64 {
+    pub fn ratio(&self, of: impl Fn(&RunSample) -> f64) -> f64 {
         of(&self.traced) * 2.0 / self.alone.iter().map(of).sum::<f64>()
     }
 }
@@ -179,23 +179,23 @@ pub struct Measured {
     /// Runs in turns with others, without counting of programs.
     pub pairs: Vec<Pair>,
     /// Runs with it.
-    pub counted: Vec<Sample>,
+    pub counted: Vec<RunSample>,
     /// Why there is nothing, or nothing more.
     pub trouble: Option<String>,
 }
 
 impl Measured {
-    fn sample(&self, setup: &Setup, load: &[String]) -> Result<Sample> {
+    fn sample(&self, setup: &Setup, load: &[String]) -> Result<RunSample> {
         sample(self.subject.who, &self.subject.setup(setup), load)
     }
 
     /// A ratio over all pairs.
-    pub fn ratio(&self, of: impl Fn(&Sample) -> f64 + Copy) -> Option<Spread> {
+    pub fn ratio(&self, of: impl Fn(&RunSample) -> f64 + Copy) -> Option<Spread> {
         Spread::of(self.pairs.iter().map(|pair| pair.ratio(of)))
     }
 
     /// Traced runs, counted or not.
-    pub fn samples(&self) -> impl Iterator<Item = &Sample> {
+    pub fn samples(&self) -> impl Iterator<Item = &RunSample> {
         self.pairs
             .iter()
             .map(|pair| &pair.traced)
@@ -252,7 +252,7 @@ pub fn measure(
         .collect();
     for round in 0..pairs {
         statistics.set(false)?;
-        let mut before = sample(Who::Nobody, setup, load)?;
+        let mut before = sample(TracerKind::Nobody, setup, load)?;
         for measured in all.iter_mut().filter(|measured| measured.trouble.is_none()) {
             eprintln!(
                 "bench: {} {}, {} of {pairs}",
@@ -261,7 +261,7 @@ pub fn measure(
                 round + 1
             );
             let traced = measured.sample(setup, load);
-            let after = sample(Who::Nobody, setup, load)?;
+            let after = sample(TracerKind::Nobody, setup, load)?;
             match traced {
                 Ok(traced) => measured.pairs.push(Pair {
                     traced,
@@ -273,7 +273,9 @@ pub fn measure(
         }
         statistics.set(true)?;
         let counted_now = all.iter_mut().filter(|measured| {
-            measured.trouble.is_none() && measured.subject.who != Who::Nobody && round < counted
+            measured.trouble.is_none()
+                && measured.subject.who != TracerKind::Nobody
+                && round < counted
         });
         for measured in counted_now {
             match measured.sample(setup, load) {

@@ -13,7 +13,7 @@ use super::{
     pairs::Load,
     spread::Spread,
     table::cell,
-    tracer::{Setup, Tracer, Who},
+    tracer::{Setup, Tracer, TracerKind},
 };
 use crate::sys::{check, process_usage};
 
@@ -33,7 +33,7 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     // Two events for each: its TIME_WAIT, and the end of that.
     let connections = 500_000.min(connections * 13);
     eprintln!("bench: replay, recording {connections} connections");
-    let tracer = Tracer::start(Who::Record, setup)?.context("nothing records")?;
+    let tracer = Tracer::start(TracerKind::Record, setup)?.context("nothing records")?;
     let mut load = Load::start(&[
         "--connections".to_owned(),
         connections.to_string(),

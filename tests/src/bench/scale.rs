@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use super::{
     meter::BpfStatistics,
-    pairs::{self, Sample},
+    pairs::{self, RunSample},
     spread::Spread,
     table::cell,
-    tracer::{Setup, Who},
+    tracer::{Setup, TracerKind},
 };
 
 /// Of the memory section: all alive at a time, since a TIME_WAIT lasts a minute.
@@ -26,7 +26,7 @@ fn load(connections: u64, processes: u64, tuples: u32) -> Vec<String> {
         .collect()
 }
 
-fn bpf_ns(sample: &Sample) -> f64 {
+fn bpf_ns(sample: &RunSample) -> f64 {
     sample.each(sample.runs.iter().map(|runs| runs.time_ns as f64).sum())
 }
 
@@ -50,13 +50,13 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
         // A destination without a connection would count as one.
         (few * 10, 1, MANY_TUPLES.min(few as u32 * 10)),
     ];
-    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); settings.len()];
+    let mut samples: Vec<Vec<RunSample>> = vec![Vec::new(); settings.len()];
     for _ in 0..rounds {
         for (setting, samples) in settings.iter().zip(&mut samples) {
             let (connections, processes, tuples) = *setting;
             eprintln!("bench: scale, {processes} processes, {tuples} destinations");
             let load = load(connections, processes, tuples);
-            samples.push(pairs::sample(Who::Report, setup, &load)?);
+            samples.push(pairs::sample(TracerKind::Report, setup, &load)?);
         }
     }
     let mut text = format!(
@@ -93,15 +93,15 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
 }
 
 /// CPU time of the tracer for a connection.
-fn own_ns(sample: &Sample) -> f64 {
+fn own_ns(sample: &RunSample) -> f64 {
     sample.each(sample.tracer_ns)
 }
 
-fn median(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
+fn median(samples: &[RunSample], of: fn(&RunSample) -> f64) -> f64 {
     Spread::of(samples.iter().map(of)).map_or(0.0, |spread| spread.median)
 }
 
-fn tail(samples: &[Sample]) -> String {
+fn tail(samples: &[RunSample]) -> String {
     let peak_kib = samples
         .iter()
         .map(|sample| sample.peak_kib)
@@ -111,7 +111,7 @@ fn tail(samples: &[Sample]) -> String {
         .iter()
         .map(|sample| sample.played.births_client)
         .sum();
-    let right: u64 = samples.iter().filter_map(Sample::right).sum();
+    let right: u64 = samples.iter().filter_map(RunSample::right).sum();
     let lost: u64 = samples
         .iter()
         .filter_map(|sample| Some(sample.said.as_ref()?.lost))
@@ -144,7 +144,7 @@ pub fn memory(setup: &Setup, connections: u64) -> Result<String> {
         setup
             .options
             .extend(options.split_whitespace().map(str::to_owned));
-        let sample = pairs::sample(Who::Report, &setup, &load(many, 1, MANY_TUPLES))?;
+        let sample = pairs::sample(TracerKind::Report, &setup, &load(many, 1, MANY_TUPLES))?;
         let maps = sample.map_bytes as f64 / 1_048_576.0;
         let row = tail(&[sample]);
         let _ = writeln!(

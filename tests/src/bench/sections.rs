@@ -13,7 +13,7 @@ use super::{
     pairs, path, replay, scale, start,
     subject::{self, Subject},
     table, targets,
-    tracer::{Setup, Who},
+    tracer::{Setup, TracerKind},
 };
 
 /// A part of what is measured.
@@ -50,7 +50,7 @@ pub struct Options {
     pub section: Vec<Section>,
     /// Of which tracers in `churn`; all if not given.
     #[arg(long, value_enum, value_delimiter = ',')]
-    pub who: Vec<Who>,
+    pub who: Vec<TracerKind>,
     /// The example `path` of twtrace, for that section.
     #[arg(long)]
     pub path_program: Option<PathBuf>,
@@ -134,7 +134,7 @@ fn load(kind: LoadKind, connections: u64) -> Vec<String> {
 
 fn churn(options: &Options, setup: &Setup) -> Result<String> {
     let whom = if options.who.is_empty() {
-        Who::value_variants()
+        TracerKind::value_variants()
     } else {
         &options.who[..]
     };
@@ -153,11 +153,11 @@ fn churn(options: &Options, setup: &Setup) -> Result<String> {
 }
 
 /// Peers whose programs were compiled for any kernel: they run where there are no headers.
-const COMPILED: [Who; 4] = [
-    Who::LibbpfTcpstates,
-    Who::LibbpfTcplife,
-    Who::LibbpfTcptracer,
-    Who::LibbpfFunclatency,
+const COMPILED: [TracerKind; 4] = [
+    TracerKind::LibbpfTcpstates,
+    TracerKind::LibbpfTcplife,
+    TracerKind::LibbpfTcptracer,
+    TracerKind::LibbpfFunclatency,
 ];
 
 fn tiers(options: &Options, setup: &Setup) -> Result<String> {
@@ -185,7 +185,8 @@ fn kinds(options: &Options, setup: &Setup) -> Result<String> {
     {
         let pairs = options.pairs.min(3);
         let load = load(*kind, options.connections);
-        let subjects = [Who::Nobody, Who::Empty, Who::Report].map(Subject::plain);
+        let subjects =
+            [TracerKind::Nobody, TracerKind::Empty, TracerKind::Report].map(Subject::plain);
         let all = pairs::measure(&subjects, setup, &load, (pairs, pairs.min(2)))?;
         let _ = write!(
             text,

@@ -1,12 +1,12 @@
 //! What is measured under a load: a tracer, with options of its own.
 
-use super::tracer::{Setup, Who};
+use super::tracer::{Setup, TracerKind};
 
 /// A tracer, told how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The tracer.
-    pub who: Who,
+    pub who: TracerKind,
     /// What is special, for its title; empty where nothing is.
     pub variant: &'static str,
     /// Options that twtrace is given besides those of all.
@@ -15,7 +15,7 @@ pub struct Subject {
 
 impl Subject {
     /// A tracer as it is.
-    pub fn plain(who: Who) -> Self {
+    pub fn plain(who: TracerKind) -> Self {
         Self {
             who,
             variant: "",
@@ -49,15 +49,15 @@ pub const TIERS: [(&str, &[&str]); 4] = [
 ];
 
 /// Nobody, each tier beside empty programs on its hooks, and these peers.
-pub fn tiers(peers: &[Who]) -> Vec<Subject> {
+pub fn tiers(peers: &[TracerKind]) -> Vec<Subject> {
     let ours = TIERS.iter().flat_map(|(variant, options)| {
-        [Who::Empty, Who::Report].map(|who| Subject {
+        [TracerKind::Empty, TracerKind::Report].map(|who| Subject {
             who,
             variant,
             options,
         })
     });
-    [Subject::plain(Who::Nobody)]
+    [Subject::plain(TracerKind::Nobody)]
         .into_iter()
         .chain(ours)
         .chain(peers.iter().copied().map(Subject::plain))

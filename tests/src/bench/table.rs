@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    pairs::{Measured, Sample},
+    pairs::{Measured, RunSample},
     spread::Spread,
-    tracer::Who,
+    tracer::TracerKind,
 };
 
 /// `-` where there is nothing.
@@ -34,15 +34,16 @@ pub fn of(all: &[Measured]) -> String {
 /// Time in programs as a multiple of what empty ones on the same hooks take.
 pub fn of_empty(measured: &Measured, all: &[Measured]) -> Option<f64> {
     let same = |other: &&Measured| {
-        other.subject.who == Who::Empty && other.subject.options == measured.subject.options
+        other.subject.who == TracerKind::Empty && other.subject.options == measured.subject.options
     };
-    let is_ours = measured.subject.who.peer().is_none() && measured.subject.who != Who::Empty;
+    let is_ours =
+        measured.subject.who.peer().is_none() && measured.subject.who != TracerKind::Empty;
     let empty = all.iter().find(same).filter(|_| is_ours)?;
     Some(measured.bpf_ns()?.median / empty.bpf_ns()?.median)
 }
 
 fn row(measured: &Measured, all: &[Measured]) -> Vec<String> {
-    let most = |of: &dyn Fn(&Sample) -> f64| {
+    let most = |of: &dyn Fn(&RunSample) -> f64| {
         let value = measured.samples().map(of).fold(0.0, f64::max);
         if value > 0.0 {
             format!("{:.1}", value / 1_048_576.0)
@@ -61,7 +62,7 @@ fn row(measured: &Measured, all: &[Measured]) -> Vec<String> {
         of_empty(measured, all).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
         cell(measured.bpf_runs(), 1),
     ];
-    if measured.subject.who == Who::Nobody {
+    if measured.subject.who == TracerKind::Nobody {
         row.extend(vec!["-".to_owned(); 6]);
         return row;
     }
@@ -105,7 +106,7 @@ pub fn programs(all: &[Measured]) -> String {
     let mut text = String::new();
     for measured in all
         .iter()
-        .filter(|measured| measured.subject.who == Who::Report)
+        .filter(|measured| measured.subject.who == TracerKind::Report)
     {
         let Some(sample) = measured.counted.last() else {
             continue;

@@ -6,7 +6,7 @@ use super::{
     pairs::Measured,
     spread::Spread,
     table::{cell, of_empty},
-    tracer::Who,
+    tracer::TracerKind,
 };
 
 /// Connections a second at which `report` is to take little of a core.
@@ -15,7 +15,7 @@ const RATE: f64 = 30_000.0;
 /// A table, of those targets whose tracers were measured; empty without `report`.
 pub fn of(all: &[Measured]) -> String {
     let of_who = |who| all.iter().find(|measured| measured.subject.who == who);
-    let Some(report) = of_who(Who::Report) else {
+    let Some(report) = of_who(TracerKind::Report) else {
         return String::new();
     };
     let mut rows: Vec<(&str, String, &str)> = Vec::new();
@@ -23,13 +23,14 @@ pub fn of(all: &[Measured]) -> String {
         let what = "BPF time for a connection, of that of empty programs on the same hooks";
         rows.push((what, format!("{ratio:.2}"), "at most 3"));
     }
-    let peer = of_who(Who::Tcpstates);
+    let peer = of_who(TracerKind::Tcpstates);
     if let Some(times) = peer.and_then(|peer| times_less(peer.bpf_ns(), report.bpf_ns())) {
         let what = "BPF time for a connection, of that of `tcpstates`";
         rows.push((what, format!("1/{times:.1}"), "at most 1/20"));
     }
     if let Some(spread) = report.ratio(|sample| sample.machine_ns) {
-        let null = of_who(Who::Nobody).and_then(|null| null.ratio(|sample| sample.machine_ns));
+        let null =
+            of_who(TracerKind::Nobody).and_then(|null| null.ratio(|sample| sample.machine_ns));
         let beside = null.map_or_else(String::new, |null| format!("; null pairs {null:.3}"));
         let what = "CPU time of the machine for a connection, of untraced";
         rows.push((what, format!("{spread:.3}{beside}"), "at most 1.07"));
@@ -83,7 +84,7 @@ mod tests {
     use crate::{
         bench::{
             load::{LoadKind, Played},
-            pairs::{Pair, Sample},
+            pairs::{Pair, RunSample},
             subject::Subject,
             tracer::Said,
         },
@@ -91,8 +92,8 @@ mod tests {
     };
 
     /// 100 connections, of which so many are told.
-    fn sample(machine_ns: f64, tracer_ns: f64, bpf_ns: u64, told: u64) -> Sample {
-        Sample {
+    fn sample(machine_ns: f64, tracer_ns: f64, bpf_ns: u64, told: u64) -> RunSample {
+        RunSample {
             played: Played {
                 kind: LoadKind::Plain,
                 connections: 100,
@@ -117,7 +118,7 @@ mod tests {
         }
     }
 
-    fn measured(who: Who, traced: Sample) -> Measured {
+    fn measured(who: TracerKind, traced: RunSample) -> Measured {
         let alone = sample(1_000_000.0, 0.0, 0, 0);
         Measured {
             subject: Subject::plain(who),
@@ -133,10 +134,13 @@ mod tests {
     #[test]
     fn what_is_wanted_is_reckoned_from_what_was_measured() {
         let all = [
-            measured(Who::Nobody, sample(1_010_000.0, 0.0, 0, 0)),
-            measured(Who::Empty, sample(1_050_000.0, 0.0, 100_000, 0)),
-            measured(Who::Report, sample(1_200_000.0, 100_000.0, 500_000, 100)),
-            measured(Who::Tcpstates, sample(5e6, 500_000.0, 5_000_000, 50)),
+            measured(TracerKind::Nobody, sample(1_010_000.0, 0.0, 0, 0)),
+            measured(TracerKind::Empty, sample(1_050_000.0, 0.0, 100_000, 0)),
+            measured(
+                TracerKind::Report,
+                sample(1_200_000.0, 100_000.0, 500_000, 100),
+            ),
+            measured(TracerKind::Tcpstates, sample(5e6, 500_000.0, 5_000_000, 50)),
         ];
         let text = of(&all);
         for row in [

@@ -26,7 +26,7 @@ use crate::sys::{check, process, process_usage};
 
 /// What traces, if anything does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Who {
+pub enum TracerKind {
     /// Nobody: the null pair.
     Nobody,
     /// Programs that do nothing, on the hooks of twtrace.
@@ -59,7 +59,7 @@ pub enum Who {
     LibbpfFunclatency,
 }
 
-impl Who {
+impl TracerKind {
     /// As tables name it.
     pub fn title(self) -> &'static str {
         match self {
@@ -104,7 +104,7 @@ pub struct Setup {
 /// A tracer at work.
 #[derive(Debug)]
 pub struct Tracer {
-    who: Who,
+    who: TracerKind,
     child: Child,
     stdin: Option<ChildStdin>,
     output: PathBuf,
@@ -136,13 +136,13 @@ impl Tracer {
     ///
     /// # Errors
     /// When it can't be started, or ends.
-    pub fn start(who: Who, setup: &Setup) -> Result<Option<Self>> {
+    pub fn start(who: TracerKind, setup: &Setup) -> Result<Option<Self>> {
         let output = setup.directory.join("output");
         let errors = setup.directory.join("errors");
         let recording = setup.directory.join("recording.twt");
         let mut command = match who {
-            Who::Nobody => return Ok(None),
-            Who::Empty => {
+            TracerKind::Nobody => return Ok(None),
+            TracerKind::Empty => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command
                     .arg("null")
@@ -161,11 +161,11 @@ impl Tracer {
             },
         };
         match who {
-            Who::Report => command.args(["report", "--json"]),
-            Who::Trace => command.args(["trace", "--json"]),
-            Who::Record => command.args(["record", "-o"]).arg(&recording),
-            Who::Serve => command.args(["serve", "--listen", "127.0.0.1:0"]),
-            Who::Top => command.arg("top"),
+            TracerKind::Report => command.args(["report", "--json"]),
+            TracerKind::Trace => command.args(["trace", "--json"]),
+            TracerKind::Record => command.args(["record", "-o"]).arg(&recording),
+            TracerKind::Serve => command.args(["serve", "--listen", "127.0.0.1:0"]),
+            TracerKind::Top => command.arg("top"),
             _ => &mut command,
         };
         if who.peer().is_none() {
@@ -177,10 +177,10 @@ impl Tracer {
             .stdout(File::create(&output)?)
             .stderr(File::create(&errors)?);
         match who {
-            Who::Empty => {
+            TracerKind::Empty => {
                 command.stdin(Stdio::piped());
             }
-            Who::Top => {
+            TracerKind::Top => {
                 let terminal = terminal()?;
                 command
                     .env("TERM", "xterm")
@@ -204,7 +204,7 @@ impl Tracer {
             who,
             child,
             stdin,
-            output: if who == Who::Record {
+            output: if who == TracerKind::Record {
                 recording
             } else {
                 output
@@ -255,8 +255,8 @@ impl Tracer {
             fs::read_to_string(&self.errors).unwrap_or_default()
         );
         let said = match self.who {
-            Who::Report => Some(of_report(&fs::read(&self.output)?)?),
-            Who::Record => {
+            TracerKind::Report => Some(of_report(&fs::read(&self.output)?)?),
+            TracerKind::Record => {
                 let output = Command::new(&setup.twtrace)
                     .args(["report", "--json", "--from"])
                     .arg(&self.output)
@@ -264,7 +264,7 @@ impl Tracer {
                 ensure!(output.status.success(), "replay: {}", output.status);
                 Some(of_report(&output.stdout)?)
             }
-            Who::Trace => Some(of_trace(&self.output)?),
+            TracerKind::Trace => Some(of_trace(&self.output)?),
             _ => match self.who.peer() {
                 Some(peer) => peer.said(
                     BufReader::new(File::open(&self.output)?),

@@ -166,7 +166,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::expect::{Side, TcpState, Who};
+    use crate::expect::{ExpectedProcess, Side, TcpState};
 
     fn told(pid: i32, inferred: bool) -> Value {
         json!({
@@ -182,7 +182,7 @@ mod tests {
     fn expected(pid: i32) -> Expected {
         Expected::time_wait(TcpState::FinWait2)
             .side(Side::Client)
-            .process(Who {
+            .process(ExpectedProcess {
                 pid,
                 comm: "cl".to_owned(),
             })

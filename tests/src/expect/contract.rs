@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use twtrace_core::event::{Facts, words::Word as _};
+use twtrace_core::event::{EventFacts, words::Word as _};
 use twtrace_wire::EventKind;
 
 /// Of all kinds; those of each kind are declared with it.
@@ -27,7 +27,7 @@ pub fn violations(event: &Value) -> Vec<String> {
     let Some(known) = EventKind::from_word(kind) else {
         return vec![format!("an event of an unknown kind: {event}")];
     };
-    let own = Facts::list(known).into_iter().map(|field| field.name);
+    let own = EventFacts::list(known).into_iter().map(|field| field.name);
     let mut wrong: Vec<String> = own
         .chain(COMMON.iter().copied())
         .filter(|name| event.get(*name).is_none())

@@ -85,14 +85,14 @@ pub enum Unattributed {
 
 /// A process, as an event must name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Who {
+pub struct ExpectedProcess {
     /// Thread-group id.
     pub pid: i32,
     /// Comm of the leader.
     pub comm: String,
 }
 
-impl From<&Actor> for Who {
+impl From<&Actor> for ExpectedProcess {
     fn from(actor: &Actor) -> Self {
         Self {
             pid: actor.pid,
@@ -101,7 +101,7 @@ impl From<&Actor> for Who {
     }
 }
 
-impl From<&Rc<Actor>> for Who {
+impl From<&Rc<Actor>> for ExpectedProcess {
     fn from(actor: &Rc<Actor>) -> Self {
         Self::from(&**actor)
     }
@@ -191,7 +191,7 @@ impl Expected {
     }
 
     /// `by`: whose connect() took the tuple.
-    pub fn reused_by(mut self, who: impl Into<Who>) -> Self {
+    pub fn reused_by(mut self, who: impl Into<ExpectedProcess>) -> Self {
         let who = who.into();
         self.checks.remove("by");
         self.with("by.pid", json!(who.pid))
@@ -271,7 +271,7 @@ impl Expected {
     }
 
     /// `process`
-    pub fn process(self, who: impl Into<Who>) -> Self {
+    pub fn process(self, who: impl Into<ExpectedProcess>) -> Self {
         let who = who.into();
         self.with("process.pid", json!(who.pid))
             .with("process.comm", json!(who.comm))
@@ -291,20 +291,20 @@ impl Expected {
     }
 
     /// `opener`: who connect()ed.
-    pub fn opener(self, who: impl Into<Who>) -> Self {
+    pub fn opener(self, who: impl Into<ExpectedProcess>) -> Self {
         let who = who.into();
         self.with("opener.pid", json!(who.pid))
             .with("opener.comm", json!(who.comm))
     }
 
     /// `opener`: who accept()ed; the process is one that acted.
-    pub fn acceptor(mut self, who: impl Into<Who>) -> Self {
+    pub fn acceptor(mut self, who: impl Into<ExpectedProcess>) -> Self {
         self.by_accept = Some(ByAccept::Opener);
         self.opener(who)
     }
 
     /// `opener` and `process`: who accept()ed, and did not act itself.
-    pub fn acceptors(mut self, who: impl Into<Who>) -> Self {
+    pub fn acceptors(mut self, who: impl Into<ExpectedProcess>) -> Self {
         let who = who.into();
         self.by_accept = Some(ByAccept::OpenerAndProcess);
         self.opener(who.clone()).process(who)

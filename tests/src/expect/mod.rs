@@ -6,4 +6,4 @@ mod event;
 pub mod facts;
 pub mod limits;
 
-pub use event::{Check, Expected, Reason, Side, TcpState, Unattributed, Who};
+pub use event::{Check, Expected, ExpectedProcess, Reason, Side, TcpState, Unattributed};

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     expect::facts::{Facts, Question, Tier, tiers_of},
-    scenarios::{DoctorRun, Found, Needs},
+    scenarios::{DoctorRun, ExpectedFinding, Needs},
     stage::finding::{Finding, Played},
     sys::hidden_births::Recording,
 };
@@ -152,7 +152,7 @@ fn hooks(context: &Context, wanted: &DoctorRun) -> Result<Facts> {
 }
 
 /// Whether these hooks let it be found.
-fn is_due(found: &Found, hooks: &Facts) -> bool {
+fn is_due(found: &ExpectedFinding, hooks: &Facts) -> bool {
     let by_hook = |question| matches!(hooks.tier(question), Tier::Fentry | Tier::Kprobe);
     match found.needs {
         Needs::Nothing => true,
@@ -190,7 +190,7 @@ fn judge(wanted: &DoctorRun, comms: &[String], hooks: &Facts, diagnosis: &Value)
 }
 
 /// Whether it is that one, and says whom it is about and what to do.
-fn is(finding: &Value, found: &Found, comms: &[String]) -> bool {
+fn is(finding: &Value, found: &ExpectedFinding, comms: &[String]) -> bool {
     let said = format!("{} {}", finding["title"], finding["evidence"]);
     let prefix = format!("{}-", found.names);
     let is_named = found.names.is_empty()
@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    const FOUND: Found = Found {
+    const FOUND: ExpectedFinding = ExpectedFinding {
         id: "some",
         severity: "warning",
         names: "cl",
@@ -225,12 +225,12 @@ mod tests {
         needs: Needs::Nothing,
     };
 
-    const HOOKED: Found = Found {
+    const HOOKED: ExpectedFinding = ExpectedFinding {
         needs: Needs::Searches,
         ..FOUND
     };
 
-    fn wrong(findings: Value, finds: &'static [Found]) -> usize {
+    fn wrong(findings: Value, finds: &'static [ExpectedFinding]) -> usize {
         let run = DoctorRun {
             fail_on: "critical",
             code: 0,

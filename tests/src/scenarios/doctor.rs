@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-use super::{DoctorRun, Found, Needs, Scenario, leak};
+use super::{DoctorRun, ExpectedFinding, Needs, Scenario, leak};
 use crate::{
     actor::{
         Actor,
@@ -67,7 +67,7 @@ pub const SCENARIOS: &[Scenario] = &[
         ..CRITICAL
     }),
     Scenario::single("doctor/tw_buckets_near", tw_buckets_near).judged(DoctorRun {
-        finds: &[Found {
+        finds: &[ExpectedFinding {
             says: "nearly as many",
             ..found("tw_buckets_overflow", "warning", "")
         }],
@@ -98,8 +98,12 @@ pub const CRITICAL: DoctorRun = DoctorRun {
     ..NOTHING
 };
 
-pub const fn found(id: &'static str, severity: &'static str, names: &'static str) -> Found {
-    Found {
+pub const fn found(
+    id: &'static str,
+    severity: &'static str,
+    names: &'static str,
+) -> ExpectedFinding {
+    ExpectedFinding {
         id,
         severity,
         names,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Result, ensure};
 
 use super::{
-    DoctorRun, Found, Needs, Scenario, budgets,
+    DoctorRun, ExpectedFinding, Needs, Scenario, budgets,
     doctor::{CRITICAL, NOTHING, client_first, found, healthy, told},
     peers::{close_in_one, dialogue},
 };
@@ -48,7 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
         ..CRITICAL
     }),
     Scenario::both("doctor/binder", binder).judged(DoctorRun {
-        finds: &[Found {
+        finds: &[ExpectedFinding {
             needs: Needs::Searches,
             ..found("bind_before_connect", "notice", "cl")
         }],
@@ -96,8 +96,8 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// It rests on TIME_WAITs that could not be taken.
-const fn refused(id: &'static str, severity: &'static str, says: &'static str) -> Found {
-    Found {
+const fn refused(id: &'static str, severity: &'static str, says: &'static str) -> ExpectedFinding {
+    ExpectedFinding {
         says,
         needs: Needs::RefusedReuse,
         ..found(id, severity, "cl")

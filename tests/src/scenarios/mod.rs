@@ -93,7 +93,7 @@ pub struct DoctorRun {
     /// Its exit code.
     pub code: i32,
     /// What it must find. Nothing: it must find nothing at all.
-    pub finds: &'static [Found],
+    pub finds: &'static [ExpectedFinding],
     /// What it must not find.
     pub spares: &'static [&'static str],
     /// It is asked for text, not JSON, and this must be in it; findings are then not compared.
@@ -102,7 +102,7 @@ pub struct DoctorRun {
 
 /// A finding that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ExpectedFinding {
     /// Its id.
     pub id: &'static str,
     /// Its severity.

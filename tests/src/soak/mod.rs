@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 
 use crate::sys::{hidden_births::Recording, process};
 use load::{Load, Played};
-use sample::Sample;
+use sample::SoakSample;
 
 /// For a start, and for what is slow.
 const GRACE: Duration = Duration::from_secs(60);
@@ -60,8 +60,12 @@ pub fn run(options: &Options) -> Result<bool> {
     };
     let mut service = Service::start(options)?;
     let played = Played::shared()?;
-    println!("{}", Sample::HEADER);
-    let mut samples = vec![Sample::take(service.child.id(), service.address, played)?];
+    println!("{}", SoakSample::HEADER);
+    let mut samples = vec![SoakSample::take(
+        service.child.id(),
+        service.address,
+        played,
+    )?];
     let hidden = Recording::begin();
     let started = Instant::now();
     let pid = load::start(load, played)?;
@@ -75,14 +79,14 @@ pub fn run(options: &Options) -> Result<bool> {
         if Instant::now() < next {
             continue;
         }
-        let sample = Sample::take(service.child.id(), service.address, played)?;
+        let sample = SoakSample::take(service.child.id(), service.address, played)?;
         println!("{}", sample.row(started.elapsed()));
         samples.push(sample);
         next += Duration::from_secs(options.sample_s);
     }
     // The audit is told every ten seconds.
     thread::sleep(load::AFTERWARDS / 2);
-    let last = Sample::take(service.child.id(), service.address, played)?;
+    let last = SoakSample::take(service.child.id(), service.address, played)?;
     println!("{}", last.row(started.elapsed()));
     samples.push(last);
     let hidden = hidden.map(|hidden| hidden.births()).transpose()?;

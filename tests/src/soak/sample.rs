@@ -13,7 +13,7 @@ use crate::sys::{http, process_usage};
 
 /// One look.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub struct SoakSample {
     resident_kib: u64,
     cpu_ms: u64,
     at: Instant,
@@ -29,7 +29,7 @@ pub struct Sample {
     audited: [f64; 2],
 }
 
-impl Sample {
+impl SoakSample {
     pub const HEADER: &str = "    time    RSS_KiB    jobs  connections  series  page_KiB  scrape_ms  \
                               time_wait  resets  lost  unexplained";
 
@@ -111,7 +111,7 @@ const UNEXPLAINED: &str = "twtrace_audit_absolute_difference_sockets";
 /// # Errors
 /// When there are too few samples to judge.
 pub fn summary(
-    samples: &[Sample],
+    samples: &[SoakSample],
     played: &Played,
     hidden: Option<u64>,
     said: &[String],
@@ -123,7 +123,7 @@ pub fn summary(
     let made = of(&played.client_first) + of(&played.server_first);
     let [counted, by_kernel] = last.audited;
     let hidden = hidden.unwrap_or(0);
-    let peak = |part: &[Sample]| part.iter().map(|sample| sample.resident_kib).max();
+    let peak = |part: &[SoakSample]| part.iter().map(|sample| sample.resident_kib).max();
     let settled = &samples[samples.len() / 3..];
     let (second, third) = settled.split_at(settled.len() / 2);
     println!(

@@ -3,7 +3,7 @@
 use serde_json::json;
 use twtrace_wire::{PortOp, Side};
 
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::{advice, budget};
 use crate::model::budget::row::PoolWord;
@@ -15,14 +15,14 @@ const MANY: u64 = 50;
 const PART: f64 = 0.5;
 
 /// Pools of bind() that are nearly full, else the processes that bind before they connect.
-pub fn check(facts: &Facts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = pools(facts);
     findings.extend(processes(facts));
     findings
 }
 
 /// A pool in trouble is told by the check of budgets too; here with what makes it small.
-fn pools(facts: &Facts) -> Vec<Finding> {
+fn pools(facts: &DoctorFacts) -> Vec<Finding> {
     let rows = facts
         .report
         .budgets
@@ -52,7 +52,7 @@ fn pools(facts: &Facts) -> Vec<Finding> {
     .collect()
 }
 
-fn processes(facts: &Facts) -> Vec<Finding> {
+fn processes(facts: &DoctorFacts) -> Vec<Finding> {
     let rows = facts.report.processes.iter();
     rows.filter_map(|row| {
         // The system call's own tier also sees a bind() that looks for no port.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use twtrace_wire::{ReuseRefusal, Side};
 
 use super::advice::{self, NAMED};
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::refused;
 use crate::event::quantity::duration;
@@ -24,7 +24,7 @@ const TOUCHED: f64 = 0.1;
 const SHOWN: usize = 10;
 
 /// One finding for each budget; beyond [`SHOWN`] in one namespace they are only counted.
-pub fn check(facts: &Facts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for netns in facts.namespaces_of_budgets() {
         let rows = facts.report.budgets.iter().filter(|row| row.netns == netns);
@@ -53,7 +53,7 @@ pub fn severity(row: &BudgetRow) -> Option<Severity> {
     }
 }
 
-impl Facts {
+impl DoctorFacts {
     /// Namespaces that budgets are known of, the one with the fullest budget first.
     fn namespaces_of_budgets(&self) -> Vec<u32> {
         let mut numbers = Vec::new();
@@ -66,7 +66,7 @@ impl Facts {
     }
 }
 
-fn finding(facts: &Facts, row: &BudgetRow, severity: Severity, further: usize) -> Finding {
+fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: usize) -> Finding {
     let towards = towards(row);
     let title = match severity {
         Severity::Critical if row.failures > 0 => format!("local ports {towards} ran out"),
@@ -169,7 +169,7 @@ fn after_colon(rows: &[(&str, u64)]) -> String {
 }
 
 /// Who made TIME_WAITs of this budget. Those of a pool of bind() are not told from others of the source.
-fn users<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
+fn users<'a>(facts: &'a DoctorFacts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
     let is_of = |destination: &Destination| match row.destination {
         Some(wanted) => *destination == Destination::Remote(wanted),
         None => true,
@@ -180,7 +180,7 @@ fn users<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
     )
 }
 
-fn failed<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
+fn failed<'a>(facts: &'a DoctorFacts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
     match (row.pool, row.destination) {
         (PoolWord::Connect, Some(wanted)) => facts.processes(
             |pair| pair.netns == row.netns && pair.destination == Destination::Remote(wanted),
@@ -194,7 +194,7 @@ fn failed<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
 }
 
 /// Whose connects met TIME_WAITs of this budget and could not take them.
-fn hindered<'a>(facts: &'a Facts, row: &BudgetRow) -> Vec<&'a PairRow> {
+fn hindered<'a>(facts: &'a DoctorFacts, row: &BudgetRow) -> Vec<&'a PairRow> {
     let (PoolWord::Connect, Some(wanted)) = (row.pool, row.destination) else {
         return Vec::new();
     };
@@ -207,7 +207,7 @@ fn is_live(row: &BudgetRow) -> bool {
     row.live.unwrap_or(0) > row.time_wait.unwrap_or(0)
 }
 
-fn to_do(facts: &Facts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec<String> {
+fn to_do(facts: &DoctorFacts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec<String> {
     let mut to_do = Vec::new();
     if is_live(row) {
         to_do.push(
@@ -284,7 +284,7 @@ fn do_not(row: &BudgetRow) -> Vec<String> {
 }
 
 /// The budget that is used most, for a host where nothing is wrong.
-pub fn fullest(facts: &Facts) -> Option<&BudgetRow> {
+pub fn fullest(facts: &DoctorFacts) -> Option<&BudgetRow> {
     let used = |row: &BudgetRow| row.used().unwrap_or(0.0);
     facts
         .report
@@ -294,7 +294,7 @@ pub fn fullest(facts: &Facts) -> Option<&BudgetRow> {
 }
 
 /// It with its figures, as one object.
-pub fn fullest_json(facts: &Facts) -> Value {
+pub fn fullest_json(facts: &DoctorFacts) -> Value {
     fullest(facts).map_or(Value::Null, |row| json!(row))
 }
 

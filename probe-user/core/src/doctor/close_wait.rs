@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::advice;
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use crate::event::quantity::duration;
 use crate::model::close_wait::{CloseWaitRow, NoHolder};
@@ -15,7 +15,7 @@ const MANY: u64 = 20;
 const OLD_NS: u64 = 60_000_000_000;
 
 /// One finding for each process.
-pub fn check(facts: &Facts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut groups: Vec<(String, Vec<&CloseWaitRow>)> = Vec::new();
     for row in &facts.report.close_wait {
         let name = name(row);

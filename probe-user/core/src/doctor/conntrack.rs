@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use crate::model::namespace::Conntrack;
 
@@ -12,7 +12,7 @@ const NEARLY: f64 = 0.9;
 const SOME: u64 = 5;
 
 /// One finding for each namespace and kind. Where the module is not in use there is none.
-pub fn check(facts: &Facts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (netns, it) in &facts.namespaces {
         let Some(now) = it.now.conntrack else {

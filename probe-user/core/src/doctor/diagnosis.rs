@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::budget;
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::findings;
 use crate::event::Timestamp;
@@ -35,7 +35,7 @@ pub struct Diagnosis {
     /// Release of its kernel.
     pub kernel: String,
     /// The figures that tell how the host is.
-    pub figures: Figures,
+    pub figures: DiagnosisFigures,
     /// What weakens the judgement, in sentences; empty where nothing does.
     pub caveats: Vec<String>,
     /// What is wrong, the worst first.
@@ -46,7 +46,8 @@ pub struct Diagnosis {
 
 /// Sums over everything that was looked at.
 #[derive(schemars::JsonSchema, Debug, Serialize)]
-pub struct Figures {
+#[schemars(rename = "Figures")]
+pub struct DiagnosisFigures {
     /// Namespaces whose settings and counters were read.
     pub namespaces: u64,
     /// TIME_WAITs made.
@@ -72,14 +73,14 @@ pub struct Figures {
 impl Diagnosis {
     /// Of everything that was told up to the latest moment; `report` is of the same.
     pub fn of(tally: &Tally, report: Report) -> Self {
-        let facts = Facts::new(report, tally.pairs(), tally.namespaces(), tally.filter());
+        let facts = DoctorFacts::new(report, tally.pairs(), tally.namespaces(), tally.filter());
         Self::new(facts, tally.filter(), tally.pairs().left_out())
     }
 
     /// Runs the checks.
-    pub fn new(facts: Facts, filter: &Filter, left_out: u64) -> Self {
+    pub fn new(facts: DoctorFacts, filter: &Filter, left_out: u64) -> Self {
         Self {
-            figures: Figures::of(&facts),
+            figures: DiagnosisFigures::of(&facts),
             caveats: caveats(&facts, filter, left_out),
             findings: findings(&facts),
             history: facts.report.history,
@@ -99,8 +100,8 @@ impl Diagnosis {
     }
 }
 
-impl Figures {
-    fn of(facts: &Facts) -> Self {
+impl DiagnosisFigures {
+    fn of(facts: &DoctorFacts) -> Self {
         let report = &facts.report;
         let sum = |number: fn(&crate::model::counts::Counts) -> u64| {
             report.processes.iter().map(|row| number(&row.counts)).sum()
@@ -132,7 +133,7 @@ fn fullest_in_words(row: &BudgetRow) -> Option<String> {
     ))
 }
 
-fn caveats(facts: &Facts, filter: &Filter, left_out: u64) -> Vec<String> {
+fn caveats(facts: &DoctorFacts, filter: &Filter, left_out: u64) -> Vec<String> {
     let report = &facts.report;
     let mut caveats = Vec::new();
     let lost: u64 = report.lost.iter().map(|row| row.count).sum();

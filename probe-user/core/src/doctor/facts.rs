@@ -12,20 +12,20 @@ use crate::model::report::Report;
 
 /// Everything that was measured.
 #[derive(Debug)]
-pub struct Facts {
+pub struct DoctorFacts {
     /// As `twtrace report` has it.
     pub report: Report,
     /// Who did what towards whom; those with the most TIME_WAITs first.
     pub pairs: Vec<PairRow>,
     /// Namespaces whose settings are known, by inode number.
-    pub namespaces: BTreeMap<u32, Namespace>,
+    pub namespaces: BTreeMap<u32, NamespaceFacts>,
     /// Namespaces whose settings are not known, and why.
     pub unknown: Vec<(u32, String)>,
 }
 
 /// A namespace at the end, and what it looked like at the start.
 #[derive(Clone, Debug)]
-pub struct Namespace {
+pub struct NamespaceFacts {
     /// A file that stands for it; `None` for twtrace's own.
     pub path: Option<PathBuf>,
     /// At the start; `None` where it was not known.
@@ -34,7 +34,7 @@ pub struct Namespace {
     pub now: NamespaceState,
 }
 
-impl Facts {
+impl DoctorFacts {
     /// Puts them together. Namespaces that are gone at the end are left out, and those that the filter does not show: a
     /// recording has all of its host.
     pub fn new(
@@ -56,7 +56,7 @@ impl Facts {
             let before = before.remove(&netns).and_then(|sample| sample.state.ok());
             match sample.state {
                 Ok(now) => {
-                    let namespace = Namespace {
+                    let namespace = NamespaceFacts {
                         path: sample.path,
                         before,
                         now,
@@ -143,7 +143,7 @@ mod tests {
         };
         let facts = |filter: &Filter| {
             let report = samples::healthy().report;
-            Facts::new(report, &Pairs::default(), (samples(), samples()), filter)
+            DoctorFacts::new(report, &Pairs::default(), (samples(), samples()), filter)
         };
         let all = facts(&Filter::default());
         assert_eq!((all.namespaces.len(), all.unknown.len()), (2, 1));

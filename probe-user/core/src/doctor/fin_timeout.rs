@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use super::advice;
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 
 /// The kernel's default, seconds.
 const DEFAULT_S: u64 = 60;
 
 /// One finding for all namespaces.
-pub fn check(facts: &Facts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let lowered: Vec<(u32, u64)> = facts
         .namespaces
         .iter()
@@ -50,7 +50,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 }
 
 /// How long, and by which setting.
-fn lasts(facts: &Facts, netns: u32) -> String {
+fn lasts(facts: &DoctorFacts, netns: u32) -> String {
     let set = facts.state(netns).and_then(|state| state.ports.tw_timeout);
     match set {
         Some(timeout) => format!("{} s, by net.ipv4.tcp_tw_timeout", timeout.seconds()),

@@ -4,14 +4,14 @@ use serde_json::json;
 use twtrace_wire::Side;
 
 use super::advice;
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 
 /// Fewer may be a program's way to throw somebody out.
 const SOME: u64 = 5;
 
 /// One finding for each side of each namespace.
-pub fn check(facts: &Facts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut netns: Vec<u32> = facts.pairs.iter().map(|row| row.netns).collect();
     netns.sort_unstable();

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 
 /// One finding for each namespace.
-pub fn check(facts: &Facts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (netns, it) in &facts.namespaces {
         // Without a first reading growth is not known.

@@ -1,5 +1,5 @@
 //! `twtrace doctor`: checks over a report and the facts of each namespace. They are pure: what they go by is
-//! in [`Facts`], and they change nothing.
+//! in [`DoctorFacts`], and they change nothing.
 
 pub mod diagnosis;
 pub mod facts;
@@ -24,11 +24,11 @@ mod tw_buckets;
 #[allow(clippy::unwrap_used, reason = "only tests are made of them")]
 pub mod samples;
 
-use facts::Facts;
+use facts::DoctorFacts;
 use finding::Finding;
 
 /// A check: what it finds, if anything.
-type Check = fn(&Facts) -> Vec<Finding>;
+type Check = fn(&DoctorFacts) -> Vec<Finding>;
 
 /// All checks, those that matter most first.
 const CHECKS: &[Check] = &[
@@ -50,7 +50,7 @@ const CHECKS: &[Check] = &[
 ];
 
 /// What all checks find, the worst first.
-pub fn findings(facts: &Facts) -> Vec<Finding> {
+pub fn findings(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = CHECKS.iter().flat_map(|check| check(facts)).collect();
     // Stable: checks stay in their order.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::advice;
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use crate::model::budget::ports::PortRange;
 
@@ -23,7 +23,7 @@ pub fn may_grow(range: PortRange) -> bool {
 }
 
 /// How to make it wider.
-pub fn widen(facts: &Facts, netns: u32) -> String {
+pub fn widen(facts: &DoctorFacts, netns: u32) -> String {
     let command = format!(
         "sysctl -w net.ipv4.ip_local_port_range=\"{} {}\"",
         WIDE.low, WIDE.high
@@ -35,7 +35,7 @@ pub fn widen(facts: &Facts, netns: u32) -> String {
 }
 
 /// Namespaces with the same fault share a finding.
-pub fn check(facts: &Facts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut narrow = Vec::new();
     let mut reserved = Vec::new();

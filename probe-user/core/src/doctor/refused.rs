@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use twtrace_wire::{ReuseRefusal, Side};
 
 use super::advice::{self, NAMED};
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use crate::event::words::Word;
 use crate::model::pairs::PairRow;
 
-impl Facts {
+impl DoctorFacts {
     /// The rows of connects that met such TIME_WAITs, those with the most first; none where the hooks do not
     /// tell.
     pub fn hindered(&self, of: impl Fn(&PairRow) -> bool) -> Vec<&PairRow> {

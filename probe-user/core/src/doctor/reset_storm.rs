@@ -4,7 +4,7 @@ use serde_json::json;
 use twtrace_wire::ResetReason;
 
 use super::advice;
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use crate::event::words::Word;
 use crate::model::pairs;
@@ -16,7 +16,7 @@ const STORM_PER_S: f64 = 10.0;
 const MANY: u64 = 100;
 
 /// One finding for each direction and reason.
-pub fn check(facts: &Facts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for reason in ResetReason::MEMBERS.iter().copied() {
         // What SO_LINGER does has a check of its own.
@@ -31,7 +31,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 }
 
 fn finding(
-    facts: &Facts,
+    facts: &DoctorFacts,
     reason: ResetReason,
     direction: &str,
     number: impl Fn(&ProcessRow) -> u64,

@@ -6,7 +6,7 @@ use serde_json::json;
 use twtrace_wire::{ReuseRefusal, Side};
 
 use super::advice;
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::refused;
 use crate::model::budget::sysctls::TwReuse;
@@ -19,7 +19,7 @@ const MOST: f64 = 0.9;
 const SOME: u64 = 5;
 
 /// It is 1, and TCP timestamps are off: nothing is reused.
-pub fn without_timestamps(facts: &Facts) -> Vec<Finding> {
+pub fn without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
     let without: Vec<u32> = facts
         .namespaces
         .iter()
@@ -70,7 +70,7 @@ pub fn without_timestamps(facts: &Facts) -> Vec<Finding> {
 
 /// It is allowed here, and connects met TIME_WAITs of peers that do not use timestamps. One finding for each
 /// namespace. That many were met says nothing of a shortage, which is for the check of budgets.
-pub fn peer_without_timestamps(facts: &Facts) -> Vec<Finding> {
+pub fn peer_without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
     const WHY: ReuseRefusal = ReuseRefusal::PeerWithoutTimestamps;
     let mut of_namespaces = BTreeMap::<u32, Vec<_>>::new();
     for row in facts.hindered(|row| row.did.reuse.refused.of(WHY) > 0) {
@@ -101,7 +101,7 @@ pub fn peer_without_timestamps(facts: &Facts) -> Vec<Finding> {
 }
 
 /// It is 1, and nearly all TIME_WAITs are those of servers.
-pub fn for_inbound(facts: &Facts) -> Vec<Finding> {
+pub fn for_inbound(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (netns, it) in &facts.namespaces {
         let server = facts.time_waits(*netns, Side::Server);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use twtrace_wire::{ReuseRefusal, Side};
 
-use super::facts::{Facts, Namespace};
+use super::facts::{DoctorFacts, NamespaceFacts};
 use crate::event::{Timestamp, samples};
 use crate::hooks::{Choice, Question, Tier};
 use crate::model::budget::ports::PortRange;
@@ -29,8 +29,8 @@ fn by_fentry(question: Question) -> Choice {
 }
 
 /// Ten seconds in which nothing happened, with the kernel's defaults.
-pub fn healthy() -> Facts {
-    Facts {
+pub fn healthy() -> DoctorFacts {
+    DoctorFacts {
         report: Report {
             start: Timestamp(0),
             end: Timestamp(10_000_000_000),
@@ -67,7 +67,7 @@ pub fn healthy() -> Facts {
         pairs: vec![],
         namespaces: BTreeMap::from([(
             NETNS,
-            Namespace {
+            NamespaceFacts {
                 path: Some("/proc/7/ns/net".into()),
                 before: Some(defaults()),
                 now: defaults(),

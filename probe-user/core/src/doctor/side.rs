@@ -4,7 +4,7 @@ use serde_json::json;
 use twtrace_wire::Side;
 
 use super::advice;
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use crate::event::quantity;
 use crate::event::timestamp::SECOND_NS;
@@ -22,7 +22,7 @@ const HALF: f64 = 0.5;
 const SHOWN: usize = 5;
 
 /// A client that makes a connection for each request to the same destination, and closes it.
-pub fn client_closes_first(facts: &Facts) -> Vec<Finding> {
+pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
     let rows = at_high_rate(facts, Side::Client);
     rows.filter_map(|row| {
         let Destination::Remote(remote) = row.destination else {
@@ -76,7 +76,7 @@ pub fn client_closes_first(facts: &Facts) -> Vec<Finding> {
 }
 
 /// A server that closes first: its memory only.
-pub fn server_closes_first(facts: &Facts) -> Vec<Finding> {
+pub fn server_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
     let rows = at_high_rate(facts, Side::Server);
     rows.map(|row| {
         let (name, place) = (&row.process, row.destination);
@@ -129,13 +129,13 @@ pub fn server_closes_first(facts: &Facts) -> Vec<Finding> {
     .collect()
 }
 
-fn at_high_rate(facts: &Facts, side: Side) -> impl Iterator<Item = &PairRow> {
+fn at_high_rate(facts: &DoctorFacts, side: Side) -> impl Iterator<Item = &PairRow> {
     facts.pairs.iter().filter(move |row| {
         row.side == side && row.did.time_wait >= MANY && per_s(facts, row) >= HIGH_PER_S
     })
 }
 
-fn per_s(facts: &Facts, row: &PairRow) -> f64 {
+fn per_s(facts: &DoctorFacts, row: &PairRow) -> f64 {
     row.did.time_wait as f64 / facts.seconds()
 }
 
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::model::budget::sysctls::TwTimeout;
 
-    fn with(side: Side, destination: &str, time_waits: u64) -> Facts {
+    fn with(side: Side, destination: &str, time_waits: u64) -> DoctorFacts {
         let mut facts = samples::healthy();
         facts.pairs = vec![samples::pair(side, destination, time_waits, 0)];
         facts

@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use super::advice;
-use super::facts::Facts;
+use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 
 /// From this part on the limit is near.
 const NEARLY: f64 = 0.9;
 
 /// One finding for each namespace.
-pub fn check(facts: &Facts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (netns, it) in &facts.namespaces {
         // Of those that had this number, the one that has it now.

@@ -15,7 +15,7 @@ use super::kernel_reason::KernelReasons;
 use super::netns_order::NetnsOrder;
 use super::timestamp::Clocks;
 use super::{
-    Abort, Event, Facts, Flow, PortAlloc, PortResult, Process, Reset, SocketRange, TimeWait,
+    Abort, Event, EventFacts, Flow, PortAlloc, PortResult, Process, Reset, SocketRange, TimeWait,
     TimeWaitEnd,
 };
 
@@ -119,7 +119,7 @@ impl Decoder {
             bytes_received: known(wire.bytes_received),
         };
         let facts = match kind {
-            EventKind::Reset => Facts::Reset(Reset {
+            EventKind::Reset => EventFacts::Reset(Reset {
                 direction: code("direction", wire.from, ResetDirection::from_code)?,
                 reason: code("reason", wire.reason, ResetReason::from_code)?,
                 kernel_reason: self.kernel_reasons.get(wire.kernel_reason),
@@ -127,7 +127,7 @@ impl Decoder {
                 flow,
                 after_close_ns: known(wire.after_close_ns),
             }),
-            EventKind::Abort => Facts::Abort(Abort {
+            EventKind::Abort => EventFacts::Abort(Abort {
                 reason: code("reason", wire.reason, AbortReason::from_code)?,
                 state,
                 flow,
@@ -135,7 +135,7 @@ impl Decoder {
             EventKind::TimeWait
             | EventKind::TimeWaitOverflow
             | EventKind::PortAlloc
-            | EventKind::TimeWaitEnd => Facts::TimeWait(TimeWait {
+            | EventKind::TimeWaitEnd => EventFacts::TimeWait(TimeWait {
                 state,
                 from: TcpState::from_code(wire.from).filter(|state| *state != TcpState::Unknown),
                 flow,
@@ -169,7 +169,7 @@ impl Decoder {
     /// # Errors
     /// When it has a code that this build does not know.
     pub fn end(&self, wire: &EndEvent) -> Result<Decoded, DecodeError> {
-        let facts = Facts::TimeWaitEnd(TimeWaitEnd {
+        let facts = EventFacts::TimeWaitEnd(TimeWaitEnd {
             cause: code("cause", wire.cause, EndCause::from_code)?,
             age_ns: known(wire.age_ns),
             promoted_ns: known(wire.promoted_ns),
@@ -198,7 +198,7 @@ impl Decoder {
 
     fn port(&self, wire: &PortEvent) -> Result<Decoded, DecodeError> {
         let op = code("op", wire.op, PortOp::from_code)?;
-        let facts = Facts::PortAlloc(PortAlloc {
+        let facts = EventFacts::PortAlloc(PortAlloc {
             op,
             requested: wire.requested,
             result: match wire.errno {
@@ -251,7 +251,7 @@ impl Decoder {
         tuple: &Tuple,
         wire_flags: u16,
         process: &twtrace_wire::Process,
-        facts: Facts,
+        facts: EventFacts,
     ) -> Event {
         let Ends {
             local,

@@ -94,7 +94,7 @@ fn a_reset_comes_out_whole() {
     let process = event.process.unwrap();
     assert_eq!((process.key.tgid, process.uid), (42, Some(33)));
     assert_eq!(process.comm.text(), "nginx");
-    let Facts::Reset(reset) = event.facts else {
+    let EventFacts::Reset(reset) = event.facts else {
         panic!("{:?}", event.facts);
     };
     assert_eq!(reset.reason, ResetReason::LingerZero);
@@ -130,7 +130,7 @@ fn an_end_comes_out_whole() {
     assert_eq!(event.event, EventKind::TimeWaitEnd);
     assert_eq!(event.side, Side::Client);
     assert_eq!(event.process.unwrap().comm.text(), "nginx");
-    let Facts::TimeWaitEnd(end) = event.facts else {
+    let EventFacts::TimeWaitEnd(end) = event.facts else {
         panic!("{:?}", event.facts);
     };
     assert_eq!(end.cause, EndCause::ReusedByConnect);
@@ -189,7 +189,7 @@ fn a_port_search_has_the_side_of_its_system_call() {
     assert_eq!((event.side, event.remote), (Side::Unknown, None));
     assert_eq!(event.local.unwrap().to_string(), "[::]:0");
     assert_eq!(event.netns, None);
-    let Facts::PortAlloc(port) = &event.facts else {
+    let EventFacts::PortAlloc(port) = &event.facts else {
         panic!("{:?}", event.facts);
     };
     assert_eq!(port.result, PortResult::Failed(Errno(98)));
@@ -202,7 +202,7 @@ fn a_port_search_has_the_side_of_its_system_call() {
     let event = decode_in_batch(&bytes_of(&wire)).unwrap().event;
     assert_eq!(event.side, Side::Client);
     assert!(event.remote.is_some());
-    let Facts::PortAlloc(port) = &event.facts else {
+    let EventFacts::PortAlloc(port) = &event.facts else {
         panic!("{:?}", event.facts);
     };
     assert_eq!(port.result, PortResult::Ok);
@@ -285,7 +285,7 @@ proptest! {
         prop_assert_eq!(event.mono_ns, mono_ns);
         prop_assert_eq!(event.local.unwrap().port(), local_port);
         prop_assert_eq!(event.process.map_or(0, |process| process.key.tgid), tgid);
-        let Facts::Reset(reset) = event.facts else { panic!() };
+        let EventFacts::Reset(reset) = event.facts else { panic!() };
         prop_assert_eq!(reset.flow.connection_ns.unwrap_or(UNKNOWN), connection_ns);
     }
 }

@@ -222,11 +222,11 @@ macro_rules! facts {
     )+) => {
         /// The fields of one kind of event.
         #[derive(Clone, Debug)]
-        pub enum Facts {
+        pub enum EventFacts {
             $($(#[doc = $about])+ $facts($facts),)+
         }
 
-        impl Facts {
+        impl EventFacts {
             /// The format of recordings that had this kind first.
             pub fn since(kind: EventKind) -> u32 {
                 match kind {

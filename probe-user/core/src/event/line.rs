@@ -9,7 +9,7 @@ use super::event_json::{EventJson, JsonLine};
 use super::parse::{AnyLine, ParseError, Parser};
 use super::rest::Rest;
 use super::value::Value;
-use super::{Event, Facts, is_first};
+use super::{Event, EventFacts, is_first};
 
 impl Event {
     /// Appends its line.
@@ -73,7 +73,7 @@ impl Event {
         let unattributed = Value::read_written(rest, parser)?;
         rest.expect(b",\"opener\":")?;
         let opener = Value::read_written(rest, parser)?;
-        let facts = Facts::read_written(event, rest, parser)?;
+        let facts = EventFacts::read_written(event, rest, parser)?;
         (rest.0 == b"}").then_some(Self {
             ts,
             mono_ns,
@@ -110,7 +110,7 @@ impl Event {
             process: line.of("process", parser)?,
             unattributed: line.of("unattributed", parser)?,
             opener: line.of("opener", parser)?,
-            facts: Facts::read(kind, line, parser)?,
+            facts: EventFacts::read(kind, line, parser)?,
         })
     }
 }

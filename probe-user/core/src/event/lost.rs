@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, Probe};
 
-use super::facts::Facts;
+use super::facts::EventFacts;
 use super::timestamp::Timestamp;
 use super::words::Word;
 
@@ -77,7 +77,7 @@ impl LostBy {
 fn loses_events_of_the_ring(probe: Probe) -> bool {
     EventKind::MEMBERS
         .iter()
-        .any(|kind| Facts::lost_by(*kind) == probe)
+        .any(|kind| EventFacts::lost_by(*kind) == probe)
 }
 
 impl Serialize for LostBy {

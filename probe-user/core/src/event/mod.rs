@@ -39,7 +39,7 @@ use std::net::SocketAddr;
 use twtrace_wire::{EventKind, Side, Unattributed};
 
 pub use facts::{
-    Abort, Facts, Flow, PortAlloc, PortResult, Reset, SocketRange, TimeWait, TimeWaitEnd,
+    Abort, EventFacts, Flow, PortAlloc, PortResult, Reset, SocketRange, TimeWait, TimeWaitEnd,
 };
 pub use lost::{Lost, LostBy};
 pub use process::Process;
@@ -79,7 +79,7 @@ pub struct Event {
     pub opener: Option<Process>,
     /// What is told of this kind of event only.
     #[schemars(skip)]
-    pub facts: Facts,
+    pub facts: EventFacts,
 }
 
 /// Whether a namespace is the first one with its number: then it is not written that it is.
@@ -96,7 +96,7 @@ mod tests {
     use twtrace_wire::ResetReason;
 
     use super::kernel_reason::KernelReason;
-    use super::{Facts, PortResult, SocketRange, samples};
+    use super::{EventFacts, PortResult, SocketRange, samples};
 
     fn keys(json: &str) -> Vec<String> {
         // serde_json's map sorts its keys, so the order is taken from the text.
@@ -211,14 +211,14 @@ mod tests {
     #[test]
     fn each_kind_reads_as_the_contract_says() {
         let mut late = samples::reset();
-        let Facts::Reset(reset) = &mut late.facts else {
+        let EventFacts::Reset(reset) = &mut late.facts else {
             panic!("{late:?}");
         };
         reset.reason = ResetReason::DataAfterClose;
         reset.kernel_reason = Some(KernelReason::new("TCP_ABORT_ON_DATA"));
         reset.after_close_ns = Some(300);
         let mut narrow = samples::port_alloc();
-        let Facts::PortAlloc(search) = &mut narrow.facts else {
+        let EventFacts::PortAlloc(search) = &mut narrow.facts else {
             panic!("{narrow:?}");
         };
         search.result = PortResult::Ok;

@@ -10,10 +10,10 @@ use super::*;
 use crate::event::any::Any;
 use crate::event::counts_by::CountsBy;
 use crate::event::event_json::EventJson;
-use crate::event::{Facts, PortResult, SocketRange, Timestamp};
+use crate::event::{EventFacts, PortResult, SocketRange, Timestamp};
 
-fn kind_and_facts() -> impl Strategy<Value = (EventKind, Facts)> {
-    EventKind::any().prop_flat_map(|kind| (Just(kind), Facts::any(kind)))
+fn kind_and_facts() -> impl Strategy<Value = (EventKind, EventFacts)> {
+    EventKind::any().prop_flat_map(|kind| (Just(kind), EventFacts::any(kind)))
 }
 
 prop_compose! {
@@ -125,7 +125,7 @@ proptest! {
             let value: serde_json::Value = serde_json::from_str(&line).unwrap();
             // But for the order of fields.
             prop_assert_eq!(value.to_string().len() + 1, line.len(), "{}", line);
-            let own = Facts::list(event.event).into_iter().map(|field| field.name);
+            let own = EventFacts::list(event.event).into_iter().map(|field| field.name);
             for name in own.chain(["ts", "mono_ns", "netns", "local", "remote", "process"]) {
                 prop_assert!(value.get(name).is_some(), "no {}: {}", name, line);
             }
@@ -144,7 +144,7 @@ proptest! {
             if let Some(quick) = quick.as_written(line.as_bytes()) {
                 prop_assert_eq!(format!("{quick:?}"), format!("{read:?}"));
             } else {
-                let is_rare = matches!(&event.facts, Facts::Reset(facts) if facts.kernel_reason.is_some());
+                let is_rare = matches!(&event.facts, EventFacts::Reset(facts) if facts.kernel_reason.is_some());
                 prop_assert!(is_rare, "not read: {line}");
             }
         }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use twtrace_wire::{AbortReason, Side, Unattributed};
 
 use super::*;
-use crate::event::{Facts, samples};
+use crate::event::{EventFacts, samples};
 
 fn read(line: &str) -> Result<ParsedLine, ParseError> {
     Parser::default().parse(line.as_bytes())
@@ -60,7 +60,7 @@ fn what_an_earlier_version_wrote_is_read() {
         panic!("{line}");
     };
     assert_eq!(format!("{event:?}"), format!("{long:?}"));
-    let Facts::Reset(reset) = event.facts else {
+    let EventFacts::Reset(reset) = event.facts else {
         panic!("{:?}", event.facts);
     };
     assert_eq!(
@@ -84,7 +84,7 @@ fn what_a_later_version_wrote_is_passed_over() {
         panic!("{with_reason}");
     };
     assert!(
-        matches!(&event.facts, Facts::Abort(facts) if facts.reason == AbortReason::Other),
+        matches!(&event.facts, EventFacts::Abort(facts) if facts.reason == AbortReason::Other),
         "{event:?}"
     );
     for kind in [

@@ -100,12 +100,12 @@ mod tests {
     use twtrace_wire::ResetDirection;
 
     use super::*;
-    use crate::event::{Facts, Process, samples};
+    use crate::event::{EventFacts, Process, samples};
 
     fn reset(mono_ns: u64, socket: u64, direction: ResetDirection) -> Decoded {
         let mut event = samples::reset();
         event.mono_ns = mono_ns;
-        if let Facts::Reset(facts) = &mut event.facts {
+        if let EventFacts::Reset(facts) = &mut event.facts {
             facts.direction = direction;
         }
         Decoded {

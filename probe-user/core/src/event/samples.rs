@@ -27,7 +27,7 @@ pub fn process(tgid: u32, comm: &str) -> Process {
     }
 }
 
-fn event(kind: EventKind, facts: Facts) -> Event {
+fn event(kind: EventKind, facts: EventFacts) -> Event {
     Event {
         ts: Timestamp(1_700_000_000_000_000_007),
         mono_ns: 1000,
@@ -74,7 +74,7 @@ pub fn all() -> Vec<Event> {
 pub fn time_wait() -> Event {
     event(
         EventKind::TimeWait,
-        Facts::TimeWait(TimeWait {
+        EventFacts::TimeWait(TimeWait {
             state: Some(TcpState::FinWait2),
             from: Some(TcpState::FinWait1),
             flow: FLOW,
@@ -87,7 +87,7 @@ pub fn time_wait() -> Event {
 pub fn reset() -> Event {
     event(
         EventKind::Reset,
-        Facts::Reset(Reset {
+        EventFacts::Reset(Reset {
             direction: ResetDirection::Sent,
             reason: ResetReason::LingerZero,
             kernel_reason: None,
@@ -102,7 +102,7 @@ pub fn reset() -> Event {
 pub fn abort() -> Event {
     event(
         EventKind::Abort,
-        Facts::Abort(Abort {
+        EventFacts::Abort(Abort {
             reason: AbortReason::Timeout,
             state: Some(TcpState::Established),
             flow: FLOW,
@@ -114,7 +114,7 @@ pub fn abort() -> Event {
 pub fn time_wait_end() -> Event {
     event(
         EventKind::TimeWaitEnd,
-        Facts::TimeWaitEnd(TimeWaitEnd {
+        EventFacts::TimeWaitEnd(TimeWaitEnd {
             cause: EndCause::ReusedByConnect,
             age_ns: Some(1_200_000_000),
             promoted_ns: Some(300_000),
@@ -128,7 +128,7 @@ pub fn time_wait_end() -> Event {
 pub fn port_alloc() -> Event {
     event(
         EventKind::PortAlloc,
-        Facts::PortAlloc(PortAlloc {
+        EventFacts::PortAlloc(PortAlloc {
             op: PortOp::Connect,
             requested: 0,
             result: PortResult::Failed(Errno(99)),

@@ -11,7 +11,7 @@ use super::comm::Comm;
 use super::counts_by::CountsBy;
 use super::kernel_reason::KernelReason;
 use super::words::Word;
-use super::{Facts, LostBy, PortResult, Timestamp};
+use super::{EventFacts, LostBy, PortResult, Timestamp};
 
 /// Stands for a set whose members are written as words.
 pub struct WordOf<T>(PhantomData<T>);
@@ -62,14 +62,14 @@ inline! {
 pub fn of_kind(kind: EventKind, generator: &mut SchemaGenerator) -> Schema {
     let mut fields = Map::new();
     let mut names = Vec::new();
-    for field in Facts::list(kind) {
+    for field in EventFacts::list(kind) {
         let mut values = (field.values)(generator);
         values.insert("description".to_owned(), documentation(field.about));
         fields.insert(field.name.to_owned(), values.into());
         names.push(field.name);
     }
     json_schema!({
-        "description": documentation(Facts::about(kind)),
+        "description": documentation(EventFacts::about(kind)),
         "type": "object",
         "properties": fields,
         "required": names,

@@ -81,7 +81,7 @@ impl NoHolder {
 }
 
 /// A process by id and start, or why there is none.
-type Who = Result<(u32, u64), NoHolder>;
+type HolderKey = Result<(u32, u64), NoHolder>;
 
 #[derive(Debug, Default)]
 struct Sum {
@@ -159,7 +159,7 @@ pub fn rows(
     filter: &Filter,
     known: impl Fn(&Process) -> Option<Process>,
 ) -> Vec<CloseWaitRow> {
-    let mut sums: HashMap<(Who, u32, Side, Destination), Sum> = HashMap::new();
+    let mut sums: HashMap<(HolderKey, u32, Side, Destination), Sum> = HashMap::new();
     for connection in connections {
         let Connection {
             netns,
@@ -175,7 +175,7 @@ pub fn rows(
             Side::Server => Destination::LocalPort(local.port()),
             Side::Client | Side::Unknown => Destination::Remote(remote),
         };
-        let whose: Vec<(Who, Option<Process>)> = match &connection.holders {
+        let whose: Vec<(HolderKey, Option<Process>)> = match &connection.holders {
             Err(no_one) => vec![(Err(*no_one), None)],
             Ok(holders) => holders
                 .iter()
@@ -212,7 +212,7 @@ impl Sum {
     }
 }
 
-fn sorted(sums: HashMap<(Who, u32, Side, Destination), Sum>) -> Vec<CloseWaitRow> {
+fn sorted(sums: HashMap<(HolderKey, u32, Side, Destination), Sum>) -> Vec<CloseWaitRow> {
     let mut sums: Vec<_> = sums.into_iter().collect();
     sums.sort_by_key(|(key, sum)| (Reverse((sum.count, sum.oldest)), *key));
     let nanoseconds = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);

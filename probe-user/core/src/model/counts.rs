@@ -7,7 +7,7 @@ use twtrace_wire::{
 
 use super::sparse::Nothing;
 use crate::event::counts_by::CountsBy;
-use crate::event::{Event, Facts};
+use crate::event::{Event, EventFacts};
 
 /// TIME_WAITs, refusals, resets and aborts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,21 +45,21 @@ impl Counts {
     /// Counts an event. Port searches are counted elsewhere.
     pub fn add(&mut self, event: &Event) {
         match &event.facts {
-            Facts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
+            EventFacts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
                 self.overflow.add(event.side);
             }
-            Facts::TimeWait(facts) => {
+            EventFacts::TimeWait(facts) => {
                 self.time_wait.add(event.side);
                 if facts.state == Some(twtrace_wire::TcpState::FinWait2) {
                     self.fin_wait2.add(event.side);
                 }
             }
-            Facts::Reset(facts) => match facts.direction {
+            EventFacts::Reset(facts) => match facts.direction {
                 ResetDirection::Sent => self.reset_sent.add(facts.reason),
                 ResetDirection::Received => self.reset_received.add(facts.reason),
             },
-            Facts::Abort(facts) => self.abort.add(facts.reason),
-            Facts::TimeWaitEnd(facts) => self.ended.add(facts.cause),
+            EventFacts::Abort(facts) => self.abort.add(facts.reason),
+            EventFacts::TimeWaitEnd(facts) => self.ended.add(facts.cause),
             _ => {}
         }
     }

@@ -10,7 +10,7 @@ use super::compact_map::CompactMap;
 use super::counts::{Counts, Deaths};
 use super::reuse::Reuse;
 use super::sparse::{Nothing, Sparse};
-use crate::event::{Event, Facts, PortResult, words};
+use crate::event::{Event, EventFacts, PortResult, words};
 
 /// Destinations kept apart; facts of further ones are summed up.
 const MAX_DESTINATIONS: usize = 65_536;
@@ -109,7 +109,7 @@ struct Sums {
 impl Sums {
     fn add(&mut self, event: &Event) {
         match &event.facts {
-            Facts::TimeWait(facts) if event.event == EventKind::TimeWait => {
+            EventFacts::TimeWait(facts) if event.event == EventKind::TimeWait => {
                 self.time_wait += 1;
                 self.fin_wait2 += u64::from(facts.state == Some(TcpState::FinWait2));
             }
@@ -154,7 +154,7 @@ pub struct Done {
 impl Done {
     /// Counts an event.
     pub fn add(&mut self, event: &Event) {
-        if !matches!(event.facts, Facts::TimeWaitEnd(_)) {
+        if !matches!(event.facts, EventFacts::TimeWaitEnd(_)) {
             self.counts.add(event);
         }
         self.port_failures += u64::from(is_port_failure(event));
@@ -163,7 +163,7 @@ impl Done {
 }
 
 fn is_port_failure(event: &Event) -> bool {
-    matches!(&event.facts, Facts::PortAlloc(facts) if facts.result != PortResult::Ok)
+    matches!(&event.facts, EventFacts::PortAlloc(facts) if facts.result != PortResult::Ok)
 }
 
 /// Under which destination an event counts; `None` where it does not. Of port searches only those count that failed
@@ -173,10 +173,10 @@ pub fn towards(event: &Event) -> Option<(Side, Destination)> {
     reuse.add(event);
     let mut side = event.side;
     match &event.facts {
-        Facts::PortAlloc(_) if !is_port_failure(event) && reuse.is_empty() => return None,
-        Facts::TimeWaitEnd(_) if reuse.is_empty() => return None,
+        EventFacts::PortAlloc(_) if !is_port_failure(event) && reuse.is_empty() => return None,
+        EventFacts::TimeWaitEnd(_) if reuse.is_empty() => return None,
         // Who connects is the client, whoever the TIME_WAIT's maker had been.
-        Facts::TimeWaitEnd(_) => side = Side::Client,
+        EventFacts::TimeWaitEnd(_) => side = Side::Client,
         _ => {}
     }
     Some((side, Destination::of(side, event)))

@@ -9,8 +9,9 @@ use crate::hooks::{Choice, Question, missed, sees_ends, tell_refused_reuse};
 
 /// Figures that are complete or not together: the members of [`Exact`].
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[schemars(rename = "Figures")]
 #[serde(rename_all = "snake_case")]
-pub enum Figures {
+pub enum FigureSet {
     /// Rows by process.
     Processes,
     /// Rows by destination.
@@ -25,7 +26,7 @@ pub enum Figures {
 #[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inexact {
     /// Which.
-    pub figures: Vec<Figures>,
+    pub figures: Vec<FigureSet>,
     /// Who lost something: a probe of `lost`, a program of `recursion_misses`, or `unattributed`.
     pub by: String,
     /// How much, at most.
@@ -51,12 +52,12 @@ pub struct Exact {
 
 impl Exact {
     /// Whether these are.
-    pub fn is(self, figures: Figures) -> bool {
+    pub fn is(self, figures: FigureSet) -> bool {
         match figures {
-            Figures::Processes => self.processes,
-            Figures::Destinations => self.destinations,
-            Figures::RefusedReuse => self.refused_reuse,
-            Figures::Ends => self.ends,
+            FigureSet::Processes => self.processes,
+            FigureSet::Destinations => self.destinations,
+            FigureSet::RefusedReuse => self.refused_reuse,
+            FigureSet::Ends => self.ends,
         }
     }
 }
@@ -100,10 +101,10 @@ impl Losses<'_> {
         let inexact = self.inexact();
         let is_whole = |figures| !inexact.iter().any(|row| row.figures.contains(&figures));
         let exact = Exact {
-            processes: is_whole(Figures::Processes),
-            destinations: is_whole(Figures::Destinations),
-            refused_reuse: tell_refused_reuse(self.tiers) && is_whole(Figures::RefusedReuse),
-            ends: sees_ends(self.tiers) && is_whole(Figures::Ends),
+            processes: is_whole(FigureSet::Processes),
+            destinations: is_whole(FigureSet::Destinations),
+            refused_reuse: tell_refused_reuse(self.tiers) && is_whole(FigureSet::RefusedReuse),
+            ends: sees_ends(self.tiers) && is_whole(FigureSet::Ends),
         };
         (exact, inexact)
     }
@@ -126,7 +127,7 @@ impl Losses<'_> {
                 .to_owned(),
         });
         let forgotten = Inexact {
-            figures: vec![Figures::Processes],
+            figures: vec![FigureSet::Processes],
             by: "unattributed".to_owned(),
             count: self.forgotten,
             why: "facts whose process is not known any more (--max-sockets): they are in the row (lost)"
@@ -138,9 +139,9 @@ impl Losses<'_> {
     }
 
     /// What is not complete where this one lost something.
-    fn missing_by(&self, lost: LostBy) -> Vec<Figures> {
-        use Figures::{Destinations, Ends, Processes, RefusedReuse};
-        let mut figures: Vec<Figures> = match lost {
+    fn missing_by(&self, lost: LostBy) -> Vec<FigureSet> {
+        use FigureSet::{Destinations, Ends, Processes, RefusedReuse};
+        let mut figures: Vec<FigureSet> = match lost {
             // Side and process are not known: the facts are in other rows.
             LostBy::Probe(Probe::SocketMap) => vec![Processes, Destinations],
             LostBy::Probe(Probe::DescendantMap) => vec![Processes, Destinations],
@@ -159,8 +160,8 @@ impl Losses<'_> {
 }
 
 /// What is not complete where a program of this question was skipped.
-fn missing_from(question: Question) -> &'static [Figures] {
-    use Figures::{Destinations, Ends, Processes, RefusedReuse};
+fn missing_from(question: Question) -> &'static [FigureSet] {
+    use FigureSet::{Destinations, Ends, Processes, RefusedReuse};
     match question {
         Question::Accept => &[Processes],
         Question::TimeWaitEnd => &[Processes, Destinations, RefusedReuse, Ends],

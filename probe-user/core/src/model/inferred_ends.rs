@@ -12,7 +12,7 @@ use twtrace_wire::{EndCause, EventKind, PortOp, ResetDirection, ResetReason, Sid
 
 use super::budget::sysctls::TIME_WAIT_NS;
 use crate::event::timestamp::Clocks;
-use crate::event::{Event, Facts, PortResult, Process, TimeWaitEnd};
+use crate::event::{Event, EventFacts, PortResult, Process, TimeWaitEnd};
 use crate::model::socket::SocketRow;
 
 /// The kernel runs timers late, by an eighth of their time at most (kernel/time/timer.c): what is due but for
@@ -46,7 +46,7 @@ impl Entry {
     fn due_ns(&self, fin_timeout_ns: Option<u64>) -> u64 {
         let began_in_fin_wait2 = matches!(
             &self.birth.facts,
-            Facts::TimeWait(facts) if facts.state == Some(TcpState::FinWait2)
+            EventFacts::TimeWait(facts) if facts.state == Some(TcpState::FinWait2)
         );
         match fin_timeout_ns {
             // No dump has shown it: the peer's FIN may not have come.
@@ -159,7 +159,7 @@ impl InferredEnds {
     /// Another connection of the tuple, or a mini-socket that answers data and goes.
     fn shown_by(&mut self, event: &Event, key: ConnectionKey, clocks: Clocks) -> Option<Event> {
         let born_ns = self.entries.get(&key)?.birth.mono_ns;
-        if let Facts::PortAlloc(facts) = &event.facts {
+        if let EventFacts::PortAlloc(facts) = &event.facts {
             let found = facts.op == PortOp::Connect && facts.result == PortResult::Ok;
             if !found || event.mono_ns <= born_ns {
                 return None;
@@ -171,7 +171,7 @@ impl InferredEnds {
             return self.end(key, end, clocks);
         }
         let flow = event.facts.flow()?;
-        let is_answer = matches!(&event.facts, Facts::Reset(facts)
+        let is_answer = matches!(&event.facts, EventFacts::Reset(facts)
             if facts.direction == ResetDirection::Sent
                 && facts.reason == ResetReason::DataAfterClose);
         let established_ns = flow
@@ -313,7 +313,7 @@ impl InferredEnds {
         birth.mono_ns = told_ns;
         birth.ts = clocks.of_monotonic(told_ns);
         birth.event = EventKind::TimeWaitEnd;
-        birth.facts = Facts::TimeWaitEnd(TimeWaitEnd {
+        birth.facts = EventFacts::TimeWaitEnd(TimeWaitEnd {
             cause: end.cause,
             age_ns: end.at_ns.ok().map(|at_ns| at_ns.saturating_sub(born_ns)),
             promoted_ns: None,

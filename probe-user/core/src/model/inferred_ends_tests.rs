@@ -14,7 +14,7 @@ fn clocks() -> Clocks {
 fn birth(at_s: u64) -> Event {
     let mut event = samples::time_wait();
     event.mono_ns = at_s * SECOND_NS;
-    if let Facts::TimeWait(facts) = &mut event.facts {
+    if let EventFacts::TimeWait(facts) = &mut event.facts {
         facts.flow.connection_ns = Some(3 * SECOND_NS);
     }
     event
@@ -38,7 +38,7 @@ fn row(event: &Event, state: TcpState, timer: Timer, left_s: u64) -> SocketRow {
 
 /// Cause, age in seconds, time told in seconds, and who reused it.
 fn cause_and_times(end: &Event) -> (EndCause, Option<u64>, u64, Option<u32>) {
-    let Facts::TimeWaitEnd(facts) = &end.facts else {
+    let EventFacts::TimeWaitEnd(facts) = &end.facts else {
         panic!("not an end: {end:?}");
     };
     assert!(facts.inferred);
@@ -116,11 +116,11 @@ fn a_reset_of_the_old_connection_is_no_end_and_an_answer_to_data_is() {
     let (mut inferred_ends, _) = with_one();
     let mut reset = samples::reset();
     reset.mono_ns = 101 * SECOND_NS;
-    if let Facts::Reset(facts) = &mut reset.facts {
+    if let EventFacts::Reset(facts) = &mut reset.facts {
         facts.flow.connection_ns = Some(4 * SECOND_NS);
     }
     assert!(inferred_ends.note(&reset, clocks()).is_none());
-    if let Facts::Reset(facts) = &mut reset.facts {
+    if let EventFacts::Reset(facts) = &mut reset.facts {
         facts.flow.connection_ns = None;
         facts.reason = ResetReason::DataAfterClose;
     }
@@ -204,7 +204,7 @@ fn a_search_for_a_port_that_finds_one_has_taken_it() {
     search.mono_ns = 105 * SECOND_NS;
     search.process = Some(samples::process(5, "taker"));
     assert!(inferred_ends.note(&search, clocks()).is_none(), "it failed");
-    if let Facts::PortAlloc(facts) = &mut search.facts {
+    if let EventFacts::PortAlloc(facts) = &mut search.facts {
         facts.result = PortResult::Ok;
     }
     let end = inferred_ends.note(&search, clocks()).unwrap();

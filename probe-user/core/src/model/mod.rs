@@ -35,7 +35,7 @@ use std::collections::hash_map::Entry;
 
 use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Unattributed, bucket_of_ns};
 
-use crate::event::{Event, Facts, PortAlloc, PortResult, Process, TimeWaitEnd};
+use crate::event::{Event, EventFacts, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
 use answerable::{key_of, without_process};
 use compact_map::CompactMap;
@@ -98,7 +98,7 @@ impl Model {
             seen.process = Some(process.clone());
         }
         seen.counts.add(event);
-        if let Facts::TimeWaitEnd(TimeWaitEnd {
+        if let EventFacts::TimeWaitEnd(TimeWaitEnd {
             age_ns: Some(age_ns),
             ..
         }) = &event.facts
@@ -106,12 +106,14 @@ impl Model {
             seen.residence.add(*age_ns);
         }
         match &event.facts {
-            Facts::TimeWaitEnd(TimeWaitEnd { by: Some(by), .. }) => self.apply_reuse(by, event),
+            EventFacts::TimeWaitEnd(TimeWaitEnd { by: Some(by), .. }) => {
+                self.apply_reuse(by, event)
+            }
             // Its maker took nothing.
-            Facts::TimeWaitEnd(_) => {}
+            EventFacts::TimeWaitEnd(_) => {}
             _ => seen.reuse.add(event),
         }
-        if let Facts::PortAlloc(facts) = &event.facts {
+        if let EventFacts::PortAlloc(facts) = &event.facts {
             let port_key = PortKey {
                 process: key,
                 op: facts.op as u32,

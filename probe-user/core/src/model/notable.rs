@@ -2,7 +2,7 @@
 
 use twtrace_wire::{EventKind, ResetDirection};
 
-use crate::event::{Event, Facts, PortResult};
+use crate::event::{Event, EventFacts, PortResult};
 
 /// Kinds that do not crowd each other out.
 const KINDS: usize = 6;
@@ -22,16 +22,16 @@ impl NotableKind {
     /// `None` for what is only counted.
     fn of(event: &Event) -> Option<Self> {
         match &event.facts {
-            Facts::PortAlloc(facts) => Some(match facts.result {
+            EventFacts::PortAlloc(facts) => Some(match facts.result {
                 PortResult::Failed(_) => Self::PortFailed,
                 PortResult::Ok => Self::PortSlow,
             }),
-            Facts::Reset(facts) => Some(match facts.direction {
+            EventFacts::Reset(facts) => Some(match facts.direction {
                 ResetDirection::Sent => Self::ResetSent,
                 ResetDirection::Received => Self::ResetReceived,
             }),
-            Facts::Abort(_) => Some(Self::Abort),
-            Facts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
+            EventFacts::Abort(_) => Some(Self::Abort),
+            EventFacts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
                 Some(Self::Overflow)
             }
             _ => None,
@@ -95,7 +95,7 @@ impl Notable {
 
     fn is_slow(&self, event: &Event) -> bool {
         match &event.facts {
-            Facts::PortAlloc(facts) => facts
+            EventFacts::PortAlloc(facts) => facts
                 .latency_ns
                 .is_some_and(|latency_ns| latency_ns >= self.slow_port_ns),
             _ => false,
@@ -129,12 +129,12 @@ mod tests {
         notable.add(&samples::time_wait());
         notable.add(&samples::time_wait_end());
         let mut fast = samples::port_alloc();
-        if let Facts::PortAlloc(facts) = &mut fast.facts {
+        if let EventFacts::PortAlloc(facts) = &mut fast.facts {
             facts.result = PortResult::Ok;
         }
         notable.add(&fast);
         assert!(notable.take().events.is_empty());
-        if let Facts::PortAlloc(facts) = &mut fast.facts {
+        if let EventFacts::PortAlloc(facts) = &mut fast.facts {
             facts.latency_ns = Some(1_000_000);
         }
         notable.add(&fast);
@@ -156,7 +156,7 @@ mod tests {
             notable.add(&at(samples::abort(), mono_ns));
         }
         let kept = notable.take();
-        let aborts = |event: &&Event| matches!(event.facts, Facts::Abort(_));
+        let aborts = |event: &&Event| matches!(event.facts, EventFacts::Abort(_));
         assert_eq!(kept.events.iter().filter(aborts).count(), 10);
         assert_eq!((kept.events.len(), kept.left_out), (60, 960));
         assert_eq!(kept.events[0].mono_ns, 0);

@@ -9,7 +9,7 @@ use super::answerable::key_of;
 use super::compact_map::CompactMap;
 use super::destination::Destination;
 use super::reuse::Reuse;
-use crate::event::{Event, Facts, PortResult, Process};
+use crate::event::{Event, EventFacts, PortResult, Process};
 
 /// Pairs of process and destination kept apart; what further ones do is left out.
 const MAX_PAIRS: usize = 65_536;
@@ -130,14 +130,14 @@ impl Pairs {
         };
         let mut one = PairCounts::default();
         match &event.facts {
-            Facts::TimeWait(_) if event.event == EventKind::TimeWait => one.time_wait = 1,
-            Facts::Reset(facts)
+            EventFacts::TimeWait(_) if event.event == EventKind::TimeWait => one.time_wait = 1,
+            EventFacts::Reset(facts)
                 if facts.direction == ResetDirection::Sent
                     && facts.reason == ResetReason::LingerZero =>
             {
                 one.linger_zero = 1;
             }
-            Facts::PortAlloc(facts) => {
+            EventFacts::PortAlloc(facts) => {
                 one.reuse.add(event);
                 match (facts.op, facts.result) {
                     _ if facts.requested != 0 => {}

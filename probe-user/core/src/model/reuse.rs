@@ -5,7 +5,7 @@ use twtrace_wire::{EndCause, ProcessTotals, ReuseRefusal};
 
 use super::sparse::Nothing;
 use crate::event::counts_by::CountsBy;
-use crate::event::{Event, Facts};
+use crate::event::{Event, EventFacts};
 
 /// What became of TIME_WAITs that connect() met while it looked for a port.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -43,10 +43,10 @@ impl Reuse {
     /// Counts an event of a search, or the end of a TIME_WAIT.
     pub fn add(&mut self, event: &Event) {
         match &event.facts {
-            Facts::TimeWaitEnd(facts) if facts.cause == EndCause::ReusedByConnect => {
+            EventFacts::TimeWaitEnd(facts) if facts.cause == EndCause::ReusedByConnect => {
                 self.taken += 1;
             }
-            Facts::PortAlloc(facts) => {
+            EventFacts::PortAlloc(facts) => {
                 if let Some(refused) = &facts.refused_reuse
                     && refused.total() > 0
                 {

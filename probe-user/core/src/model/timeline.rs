@@ -6,7 +6,7 @@ use serde::Serialize;
 use twtrace_wire::{EventKind, ResetDirection, Side};
 
 use crate::event::counts_by::CountsBy;
-use crate::event::{Event, Facts, Lost, PortResult, Timestamp};
+use crate::event::{Event, EventFacts, Lost, PortResult, Timestamp};
 
 /// Intervals there are at most.
 pub const MAX_BUCKETS: usize = 600;
@@ -57,15 +57,15 @@ impl Timeline {
     /// Counts an event, by its own time. One from before the start counts in the first interval.
     pub fn apply(&mut self, event: &Event) {
         match &event.facts {
-            Facts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
+            EventFacts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
                 self.at(event.mono_ns).overflow += 1;
             }
-            Facts::TimeWait(_) => self.at(event.mono_ns).time_wait.add(event.side),
-            Facts::Reset(facts) => match facts.direction {
+            EventFacts::TimeWait(_) => self.at(event.mono_ns).time_wait.add(event.side),
+            EventFacts::Reset(facts) => match facts.direction {
                 ResetDirection::Sent => self.at(event.mono_ns).reset_sent += 1,
                 ResetDirection::Received => self.at(event.mono_ns).reset_received += 1,
             },
-            Facts::PortAlloc(facts) if facts.result != PortResult::Ok => {
+            EventFacts::PortAlloc(facts) if facts.result != PortResult::Ok => {
                 self.at(event.mono_ns).port_failures += 1;
             }
             _ => {}

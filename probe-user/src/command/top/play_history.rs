@@ -11,7 +11,7 @@ use super::player::Playback;
 use super::screen::view_options;
 use crate::cli::TopArgs;
 use crate::command::source::history;
-use crate::output::tui::{App, ReplaySpan, Sample};
+use crate::output::tui::{App, ReplaySpan, ReportSample};
 use crate::store::merge::Merge;
 use crate::store::reader::{Place, Reader, Span};
 
@@ -122,7 +122,7 @@ impl HistoryPlayback {
             .reader
             .looks_before(first.map_or(place, |(first, _)| first))?;
         let looks = (before, self.reader.looks_after(place)?);
-        app.sample(Sample {
+        app.sample(ReportSample {
             ts: end,
             mono_ns: self.traced_ns,
             findings: merged.diagnosis(merged.report.clone(), looks).findings,

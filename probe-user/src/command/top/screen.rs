@@ -13,7 +13,7 @@ use twtrace_core::model::tally::{Tally, TracingStart};
 use crate::cli::{TopArgs, display_filter, filter_words};
 use crate::output::log_lines;
 use crate::output::tui::terminal::{self, Input, Screen};
-use crate::output::tui::{Action, App, ReplaySpan, Sample, ViewOptions};
+use crate::output::tui::{Action, App, ReplaySpan, ReportSample, ViewOptions};
 use crate::session::stop::Stop;
 
 /// Between two drawings, unless a key requires one.
@@ -36,10 +36,10 @@ pub fn view_options(
 }
 
 /// The current figures.
-pub fn sample(tally: &Tally) -> Sample {
+pub fn sample(tally: &Tally) -> ReportSample {
     let report = tally.report();
     let at = tally.latest();
-    Sample {
+    ReportSample {
         ts: at.ts,
         mono_ns: at.mono_ns,
         findings: Diagnosis::of(tally, report.clone()).findings,

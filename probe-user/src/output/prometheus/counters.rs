@@ -5,7 +5,7 @@ use twtrace_core::event::words::Word;
 use twtrace_core::model::counts::Counts;
 use twtrace_core::model::destination::{Destination, Done};
 use twtrace_core::model::series::Series;
-use twtrace_core::model::series::figures::{Figures, Searches};
+use twtrace_core::model::series::figures::{Searches, SeriesCounters};
 use twtrace_core::model::series::owner::Owner;
 use twtrace_wire::{EndCause, PortOp, ResetDirection, Side};
 
@@ -21,7 +21,8 @@ pub const UNATTRIBUTED: &str = "unattributed";
 /// Everything together. What has not happened yet is 0, so that rates tell when it does.
 pub fn whole(page: &mut Page, series: &Series) {
     let all = [(Labels::default(), series.whole())];
-    let figures = |page: &mut Page, family, each: Each<Figures>| each_of(page, family, &all, each);
+    let figures =
+        |page: &mut Page, family, each: Each<SeriesCounters>| each_of(page, family, &all, each);
     figures(page, &families::TIME_WAITS, |s, l, f| {
         every(s, l, "side", &f.counts.time_wait)
     });
@@ -80,14 +81,15 @@ pub fn whole(page: &mut Page, series: &Series) {
 
 /// By process.
 pub fn processes(page: &mut Page, series: &Series) {
-    let mut shown: Vec<(&Owner, &Figures)> = series.processes().shown().collect();
+    let mut shown: Vec<(&Owner, &SeriesCounters)> = series.processes().shown().collect();
     shown.sort_by_key(|(owner, _)| *owner);
-    let mut rows: Vec<(Labels, &Figures)> = shown
+    let mut rows: Vec<(Labels, &SeriesCounters)> = shown
         .into_iter()
         .map(|(owner, figures)| (of_owner(owner), figures))
         .collect();
     rows.push((of_others(), series.processes().others()));
-    let figures = |page: &mut Page, family, each: Each<Figures>| each_of(page, family, &rows, each);
+    let figures =
+        |page: &mut Page, family, each: Each<SeriesCounters>| each_of(page, family, &rows, each);
     figures(page, &families::P_TIME_WAITS, |s, l, f| {
         // These two are 0 rather than not there, as who has a series is known before it makes many.
         for side in [Side::Client, Side::Server] {

@@ -6,14 +6,14 @@ use super::Format;
 
 /// A sample: its name, its labels and its value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+pub struct MetricSample {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub value: f64,
 }
 
 /// The samples of a page; panics where it is not as it should be.
-pub fn check(page: &str, format: Format) -> Vec<Sample> {
+pub fn check(page: &str, format: Format) -> Vec<MetricSample> {
     let is_open = format == Format::OpenMetrics;
     let body = if is_open {
         page.strip_suffix("# EOF\n").expect("it ends with # EOF")
@@ -24,7 +24,7 @@ pub fn check(page: &str, format: Format) -> Vec<Sample> {
     assert!(!body.contains(|char: char| char.is_control() && char != '\n'));
     let mut families = HashSet::new();
     let mut series = HashSet::new();
-    let mut samples: Vec<Sample> = Vec::new();
+    let mut samples: Vec<MetricSample> = Vec::new();
     // Name and type of the family that is being told of.
     let mut family = (String::new(), String::new());
     for line in body.split_terminator('\n') {
@@ -94,9 +94,9 @@ pub fn check(page: &str, format: Format) -> Vec<Sample> {
 }
 
 /// Buckets come in order, and each counts what is in the one before.
-fn check_bucket(sample: &Sample, before: Option<&Sample>) {
-    let le = |sample: &Sample| number(&sample.labels["le"]);
-    let series = |sample: &Sample| {
+fn check_bucket(sample: &MetricSample, before: Option<&MetricSample>) {
+    let le = |sample: &MetricSample| number(&sample.labels["le"]);
+    let series = |sample: &MetricSample| {
         let mut labels = sample.labels.clone();
         labels.remove("le");
         (sample.name.clone(), labels)
@@ -110,7 +110,7 @@ fn check_bucket(sample: &Sample, before: Option<&Sample>) {
     );
 }
 
-fn sample(line: &str) -> Sample {
+fn sample(line: &str) -> MetricSample {
     let name_end = line.find(['{', ' ']).unwrap_or_else(|| panic!("{line}"));
     let (name, rest) = line.split_at(name_end);
     assert!(is_name(name), "{line}");
@@ -119,7 +119,7 @@ fn sample(line: &str) -> Sample {
         None => (BTreeMap::new(), rest),
     };
     let value = rest.strip_prefix(' ').unwrap_or_else(|| panic!("{line}"));
-    Sample {
+    MetricSample {
         name: name.to_owned(),
         labels,
         value: number(value),

@@ -22,7 +22,7 @@ use twtrace_core::model::socket::Times;
 use twtrace_core::model::tally::TracingStart;
 use twtrace_wire::{EventKind, PortKey, PortOp, PortTotals, ProcessTotals, Side, bucket_of_ns};
 
-use super::grammar::{Sample, check};
+use super::grammar::{MetricSample, check};
 use super::*;
 use crate::store::Status;
 
@@ -243,7 +243,7 @@ fn page(format: Format) -> String {
     String::from_utf8(page.to_vec()).unwrap()
 }
 
-fn values(samples: &[Sample], name: &str) -> Vec<(Vec<(String, String)>, f64)> {
+fn values(samples: &[MetricSample], name: &str) -> Vec<(Vec<(String, String)>, f64)> {
     let named = samples.iter().filter(|sample| sample.name == name);
     named
         .map(|sample| (sample.labels.clone().into_iter().collect(), sample.value))
@@ -279,7 +279,7 @@ fn every_family_has_samples_with_its_labels() {
     let samples = check(&page(Format::Text), Format::Text);
     for family in families::ALL {
         let name = family.sample_name();
-        let own: Vec<&Sample> = samples
+        let own: Vec<&MetricSample> = samples
             .iter()
             .filter(|sample| sample.name == name || sample.name == format!("{name}_count"))
             .collect();

@@ -5,7 +5,7 @@ use twtrace_core::model::audit::FailureCounters;
 use twtrace_core::model::audit::{AuditRow, Basis};
 use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};
 use twtrace_core::model::destination::{Destination, Destinations};
-use twtrace_core::model::exactness::{Figures, Inexact};
+use twtrace_core::model::exactness::{FigureSet, Inexact};
 use twtrace_core::model::memory::{CacheRow, Memory};
 use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 use twtrace_core::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
@@ -288,7 +288,7 @@ fn skipped_programs_say_what_is_missing_where_nothing_made_good_for_them() {
     };
     report.recursion_misses = Some(vec![row("state_raw"), row("port_exit")]);
     report.inexact = vec![Inexact {
-        figures: vec![Figures::Processes],
+        figures: vec![FigureSet::Processes],
         by: "port_exit".to_owned(),
         count: 5,
         why: String::new(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use twtrace_core::event::Event;
 use twtrace_wire::ProcessKey;
 
-use super::app::Sample;
+use super::app::ReportSample;
 use super::history::History;
 use super::rates::{self, Rates, Totals};
 use super::tail::Tail;
@@ -15,7 +15,7 @@ use super::towards::{DestinationKey, Towards};
 #[derive(Clone, Debug, Default)]
 pub struct Live {
     /// The last sample.
-    pub sample: Option<Sample>,
+    pub sample: Option<ReportSample>,
     /// Rates of processes; empty before the second sample.
     pub process_rates: HashMap<ProcessKey, Rates>,
     /// TIME_WAITs a second by destination; empty before the second sample.
@@ -39,7 +39,7 @@ impl Live {
 
     /// Takes a sample. One from before the last is that of a replay that went back: what came after it is
     /// forgotten.
-    pub fn sample(&mut self, sample: Sample) {
+    pub fn sample(&mut self, sample: ReportSample) {
         if let Some(last) = &self.sample
             && sample.mono_ns < last.mono_ns
         {

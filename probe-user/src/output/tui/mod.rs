@@ -1,6 +1,6 @@
 //! `twtrace top`: the full-screen view.
 //!
-//! [`App`] holds the state: it is fed events, a [`Sample`] about once a second, and keys; it draws itself into
+//! [`App`] holds the state: it is fed events, a [`ReportSample`] about once a second, and keys; it draws itself into
 //! any frame of ratatui. It has no clock and does no I/O, so live views, replays and tests share it. The
 //! terminal is [`terminal::Screen`]'s.
 
@@ -20,7 +20,7 @@ mod theme;
 mod towards;
 mod view;
 
-pub use app::{Action, App, ReplaySpan, Sample, ViewOptions};
+pub use app::{Action, App, ReplaySpan, ReportSample, ViewOptions};
 
 #[cfg(test)]
 mod samples;

@@ -5,7 +5,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::Value;
 use twtrace_core::doctor::finding::{Finding, Severity};
-use twtrace_core::event::{Event, Facts, LostBy, PortResult, Timestamp, samples};
+use twtrace_core::event::{Event, EventFacts, LostBy, PortResult, Timestamp, samples};
 use twtrace_core::hooks::{Choice, Question, Tier};
 use twtrace_core::model::audit::{AuditRow, Basis};
 use twtrace_core::model::budget::ports::PortRange;
@@ -17,7 +17,7 @@ use twtrace_wire::{EndCause, Probe, ResetReason, Side};
 use unicode_width::UnicodeWidthStr;
 
 use super::app::ReplaySpan;
-use super::{Action, App, Sample, ViewOptions};
+use super::{Action, App, ReportSample, ViewOptions};
 use crate::cli::display_filter;
 
 /// Namespace of all.
@@ -117,7 +117,7 @@ pub const HOSTILE: [&str; 4] = [
 ];
 
 /// A moment, `second` seconds after the start.
-pub fn sample(second: u64) -> Sample {
+pub fn sample(second: u64) -> ReportSample {
     let mut nginx = process(80, "nginx", Side::Server, 40 * second);
     nginx.ports.push(port(2, 0, true));
     let mut curl = process(1234, "curl", Side::Client, second * second);
@@ -150,7 +150,7 @@ pub fn sample(second: u64) -> Sample {
         destinations.apply(&event);
     }
     let used = 100 + second * second;
-    Sample {
+    ReportSample {
         ts: Timestamp(START_NS + second * SECOND_NS),
         mono_ns: second * SECOND_NS,
         report: Report {
@@ -235,7 +235,7 @@ pub fn audit(difference: i64) -> AuditRow {
 }
 
 /// So many events were lost.
-pub fn lossy(mut sample: Sample, count: u64) -> Sample {
+pub fn lossy(mut sample: ReportSample, count: u64) -> ReportSample {
     sample.report.lost.push(LostRow {
         probe: LostBy::Probe(Probe::TimeWait),
         count,
@@ -260,7 +260,7 @@ pub fn time_wait(tgid: u32, comm: &str, remote: &str) -> Event {
 /// Events of one second.
 pub fn events() -> Vec<Event> {
     let mut slow = samples::port_alloc();
-    if let Facts::PortAlloc(facts) = &mut slow.facts {
+    if let EventFacts::PortAlloc(facts) = &mut slow.facts {
         facts.result = PortResult::Ok;
     }
     let mut reset = samples::reset();
@@ -290,7 +290,7 @@ pub fn app(options: ViewOptions) -> App {
 }
 
 /// Thousands of rows of everything.
-pub fn crowded() -> Sample {
+pub fn crowded() -> ReportSample {
     let mut sample = sample(10);
     sample.report.processes = (1..=5_000)
         .map(|tgid| {

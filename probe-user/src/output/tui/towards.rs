@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use twtrace_core::event::{Event, Facts, PortResult};
+use twtrace_core::event::{Event, EventFacts, PortResult};
 use twtrace_core::model::answerable::key_of;
 use twtrace_core::model::destination::Destination;
 use twtrace_wire::{EventKind, ProcessKey, Side};
@@ -45,13 +45,15 @@ impl Towards {
     pub fn apply(&mut self, event: &Event) {
         let mut more = Dealt::default();
         match &event.facts {
-            Facts::TimeWait(_) => {
+            EventFacts::TimeWait(_) => {
                 more.time_waits = u64::from(event.event == EventKind::TimeWait);
             }
-            Facts::Reset(_) => more.resets = 1,
-            Facts::PortAlloc(facts) => more.failures = u64::from(facts.result != PortResult::Ok),
+            EventFacts::Reset(_) => more.resets = 1,
+            EventFacts::PortAlloc(facts) => {
+                more.failures = u64::from(facts.result != PortResult::Ok)
+            }
             // It was counted when it began.
-            Facts::TimeWaitEnd(_) => return,
+            EventFacts::TimeWaitEnd(_) => return,
             _ => {}
         }
         let key = (key_of(event), destination_of(event));

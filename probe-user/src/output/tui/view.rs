@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use twtrace_core::event::{Event, Facts};
+use twtrace_core::event::{Event, EventFacts};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::answerable::key_of;
 use twtrace_core::model::budget::row::{BudgetRow, PoolWord};
@@ -93,7 +93,7 @@ impl Scope {
             Self::All => true,
             Self::Process(key) => {
                 let by = match &event.facts {
-                    Facts::TimeWaitEnd(facts) => facts.by.as_ref(),
+                    EventFacts::TimeWaitEnd(facts) => facts.by.as_ref(),
                     _ => None,
                 };
                 key_of(event) == *key

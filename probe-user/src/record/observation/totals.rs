@@ -27,7 +27,7 @@ pub struct Part {
 
 /// The process that the figures belong to.
 #[derive(Clone, Serialize, Deserialize)]
-struct Who {
+struct Attribution {
     process: Option<Process>,
     #[serde(with = "words::optional")]
     unattributed: Option<Unattributed>,
@@ -36,7 +36,7 @@ struct Who {
 #[derive(Clone, Serialize, Deserialize)]
 struct ProcessRow {
     #[serde(flatten)]
-    who: Who,
+    who: Attribution,
     time_wait: CountsBy<Side, { Side::COUNT }>,
     fin_wait2: CountsBy<Side, { Side::COUNT }>,
     overflow: CountsBy<Side, { Side::COUNT }>,
@@ -52,7 +52,7 @@ struct ProcessRow {
 #[derive(Clone, Serialize, Deserialize)]
 struct PortRow {
     #[serde(flatten)]
-    who: Who,
+    who: Attribution,
     #[serde(with = "words")]
     op: PortOp,
     exact: bool,
@@ -68,7 +68,7 @@ impl Parts for KernelTotals {
     type Part = Part;
 
     fn cut(&self) -> Vec<Part> {
-        let who = |key: &ProcessKey| Who {
+        let who = |key: &ProcessKey| Attribution {
             process: self.named.get(key).cloned(),
             unattributed: unattributed(*key),
         };
@@ -114,7 +114,7 @@ impl Parts for KernelTotals {
     }
 }
 
-fn name(named: &mut HashMap<ProcessKey, Process>, who: &Who) -> ProcessKey {
+fn name(named: &mut HashMap<ProcessKey, Process>, who: &Attribution) -> ProcessKey {
     match &who.process {
         Some(process) => {
             named.insert(process.key, process.clone());
@@ -125,7 +125,7 @@ fn name(named: &mut HashMap<ProcessKey, Process>, who: &Who) -> ProcessKey {
 }
 
 impl ProcessRow {
-    fn new(who: Who, totals: &ProcessTotals) -> Self {
+    fn new(who: Attribution, totals: &ProcessTotals) -> Self {
         Self {
             who,
             time_wait: CountsBy::new(totals.time_wait),
@@ -159,7 +159,7 @@ impl ProcessRow {
 
 impl PortRow {
     /// `None` if the operation is not known.
-    fn new(who: Who, key: PortKey, totals: &PortTotals) -> Option<Self> {
+    fn new(who: Attribution, key: PortKey, totals: &PortTotals) -> Option<Self> {
         let counted = totals.buckets.iter().enumerate();
         Some(Self {
             who,

@@ -6,13 +6,13 @@ mod namespace;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use twtrace_core::event::Event;
-use twtrace_core::event::facts::Facts;
+use twtrace_core::event::facts::EventFacts;
 use twtrace_core::model::audit::{AuditRow, Last, Reading, Sight, audit};
 use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
 
 use crate::enrich::netns::{self, Identify};
 use crate::enrich::pid_namespace;
-use namespace::{Baseline, Inhabited, Namespace, ReadingState, key_among, put_first};
+use namespace::{AuditedNamespace, Baseline, Inhabited, ReadingState, key_among, put_first};
 
 /// How often a namespace with new births or RSTs is read, nanoseconds. It may vanish before the end.
 const READ_INTERVAL_NS: u64 = 200_000_000;
@@ -27,7 +27,7 @@ pub struct Auditor {
     sight: Sight,
     /// /proc shows only some processes, so the set of namespaces is not known.
     is_limited: bool,
-    namespaces: BTreeMap<NetnsKey, Namespace>,
+    namespaces: BTreeMap<NetnsKey, AuditedNamespace>,
     /// Numbers of namespaces where something was counted since their last reading, with processes that were in them,
     /// latest first.
     unread: BTreeMap<u32, Vec<u32>>,
@@ -206,7 +206,7 @@ impl Auditor {
     /// whose audit was reported, if tracing runs for weeks. A namespace that took over another's number is audited
     /// from here on.
     pub fn rotate(&mut self, seen: &SeenByNetns) -> Vec<NetnsKey> {
-        let is_lost = |namespace: &Namespace| {
+        let is_lost = |namespace: &AuditedNamespace| {
             matches!(
                 namespace.state,
                 ReadingState::Unreachable | ReadingState::Unread
@@ -305,7 +305,7 @@ impl Auditor {
 }
 
 fn is_sent(event: &Event) -> bool {
-    matches!(&event.facts, Facts::Reset(reset) if reset.direction == ResetDirection::Sent)
+    matches!(&event.facts, EventFacts::Reset(reset) if reset.direction == ResetDirection::Sent)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::enrich::netns::{self, Identify};
 const REMEMBERED: usize = 8;
 
 #[derive(Debug, Default)]
-pub struct Namespace {
+pub struct AuditedNamespace {
     /// Processes that were in it, latest first.
     pub pids: Vec<u32>,
     pub mount: Option<PathBuf>,
@@ -95,7 +95,7 @@ pub fn put_first(pids: &mut Vec<u32>, pid: u32) {
     }
 }
 
-impl Namespace {
+impl AuditedNamespace {
     /// Starts the audit from the latest reading.
     pub fn audit_from_here(&mut self) {
         self.is_replaced = false;

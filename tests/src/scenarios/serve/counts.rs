@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     page::sum,
     service::{Service, until},
-    traffic::{Named, answer},
+    traffic::{NamedProgram, answer},
 };
 use crate::{
     runner::Context,
@@ -28,7 +28,7 @@ const SERVER: &str = "127.78.0.1:0";
 /// One service counts by process in the kernel, one counts events by address; a report runs beside them, and the
 /// kernel has its own count of the namespace.
 pub fn equal(context: &Context) -> Result<()> {
-    let named = Named::new("counted")?;
+    let named = NamedProgram::new("counted")?;
     let by_process = Service::start(context, &["--comm", &named.comm])?;
     let by_address = Service::start(context, &["--remote", "127.78.0.1"])?;
     let report = Command::new(&context.twtrace)

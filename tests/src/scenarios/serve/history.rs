@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     page::sum,
     service::{self, Service, until},
-    traffic::{Named, answer},
+    traffic::{NamedProgram, answer},
 };
 use crate::{
     runner::Context,
@@ -28,7 +28,7 @@ const COUNT: usize = 50;
 /// Where the server listens.
 const SERVER: &str = "127.78.0.2:0";
 
-fn play(named: &Named) -> Result<()> {
+fn play(named: &NamedProgram) -> Result<()> {
     thread::scope(|scope| {
         let played = scope.spawn(|| -> Result<()> {
             netns::enter_new()?;
@@ -72,7 +72,12 @@ fn time_waits(report: &Value, comm: &str) -> u64 {
         .sum()
 }
 
-fn start(context: &Context, named: &Named, directory: &str, further: &[&str]) -> Result<Service> {
+fn start(
+    context: &Context,
+    named: &NamedProgram,
+    directory: &str,
+    further: &[&str],
+) -> Result<Service> {
     let own = [
         "--comm",
         &named.comm,
@@ -86,7 +91,7 @@ fn start(context: &Context, named: &Named, directory: &str, further: &[&str]) ->
 
 /// Two services, of which the first is killed, remember every connection that was in an interval which ended.
 pub fn killed(context: &Context) -> Result<()> {
-    let named = Named::new("kept")?;
+    let named = NamedProgram::new("kept")?;
     let kept = tempfile::tempdir()?;
     let directory = kept.path().join("history");
     let path = directory.to_str().context("a path")?;
@@ -159,7 +164,7 @@ pub fn killed(context: &Context) -> Result<()> {
 
 /// A disk that fills up: tracing and metrics go on, the history says so and goes on when there is room.
 pub fn full_disk(context: &Context) -> Result<()> {
-    let named = Named::new("full")?;
+    let named = NamedProgram::new("full")?;
     let disk = SmallDisk::new("8m")?;
     let directory = disk.0.path().join("history");
     let path = directory.to_str().context("a path")?;

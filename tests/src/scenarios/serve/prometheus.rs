@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     service::{Service, until},
-    traffic::{Named, answer},
+    traffic::{NamedProgram, answer},
 };
 use crate::{
     runner::Context,
@@ -30,7 +30,7 @@ const COUNT: usize = 500;
 pub fn scraped(context: &Context) -> Result<()> {
     let deployed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus");
     let tool = tool("promtool")?;
-    let named = Named::new("scraped")?;
+    let named = NamedProgram::new("scraped")?;
     let service = Service::start(context, &[])?;
 
     check_metrics(&tool, &service.metrics()?)?;

@@ -13,13 +13,13 @@ use tempfile::TempDir;
 use crate::actor::program::{self, Way};
 
 /// A program under a name of its own.
-pub struct Named {
+pub struct NamedProgram {
     directory: TempDir,
     /// Its name: what the kernel calls its processes.
     pub comm: String,
 }
 
-impl Named {
+impl NamedProgram {
     /// # Errors
     /// When there is no room for it.
     pub fn new(name: &str) -> Result<Self> {

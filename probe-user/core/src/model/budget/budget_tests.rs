@@ -21,7 +21,7 @@ fn snapshot(sockets: &[Socket], sysctls: &PortSysctls) -> ClientSockets {
     ClientSockets::new(sockets, sysctls.range, |_| false)
 }
 
-fn all_rows(namespace: &Namespace, evidence: &Evidence) -> Vec<BudgetRow> {
+fn all_rows(namespace: &NamespacePorts, evidence: &Evidence) -> Vec<BudgetRow> {
     let mut rows = Vec::new();
     each_row(namespace, evidence, &mut |row| rows.push(row));
     rows
@@ -29,7 +29,7 @@ fn all_rows(namespace: &Namespace, evidence: &Evidence) -> Vec<BudgetRow> {
 
 /// Rows after ten seconds that began with nothing.
 fn rows_of(sockets: &[Socket], sysctls: &PortSysctls, evidence: &Evidence) -> Vec<BudgetRow> {
-    let namespace = Namespace {
+    let namespace = NamespacePorts {
         netns: NETNS,
         sysctls: Ok(sysctls),
         start: Some(&ClientSockets::default()),
@@ -94,7 +94,7 @@ fn ports_of_bind_are_no_capacity_of_connect_where_they_are_known() {
         live("10.0.0.1:40001", "10.0.0.3:80"),
     ];
     let figures = |end: &ClientSockets| {
-        let namespace = Namespace {
+        let namespace = NamespacePorts {
             netns: NETNS,
             sysctls: Ok(&narrow()),
             start: Some(&ClientSockets::default()),
@@ -187,7 +187,7 @@ fn failures_find_their_budget_without_a_source_address() {
 fn what_is_not_known_is_said() {
     let mut evidence = Evidence::default();
     evidence.note(&search(PortOp::Connect, 0, Some(libc::EADDRNOTAVAIL)));
-    let namespace = Namespace {
+    let namespace = NamespacePorts {
         netns: NETNS,
         sysctls: Err("it came later"),
         start: None,
@@ -199,7 +199,7 @@ fn what_is_not_known_is_said() {
     assert_eq!(rows[0].why.as_deref(), Some("it came later"));
     let sysctls = narrow();
     let end = snapshot(&[live("10.0.0.1:40000", "10.0.0.2:80")], &sysctls);
-    let namespace = Namespace {
+    let namespace = NamespacePorts {
         sysctls: Ok(&sysctls),
         end: Ok(&end),
         ..namespace

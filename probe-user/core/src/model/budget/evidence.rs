@@ -8,7 +8,7 @@ use twtrace_wire::{PortOp, ProcessKey, Side};
 
 use super::latest::LatestNetns;
 use crate::event::errno::Errno;
-use crate::event::{Event, Facts, PortAlloc, PortResult, SocketRange};
+use crate::event::{Event, EventFacts, PortAlloc, PortResult, SocketRange};
 use crate::model::compact_map::CompactMap;
 
 /// What events told of budgets since it was last asked: by network namespace, in no order.
@@ -95,10 +95,10 @@ impl Evidence {
             self.taken_over.insert(netns);
         }
         match &event.facts {
-            Facts::TimeWait(_) if event.event == twtrace_wire::EventKind::TimeWait => {
+            EventFacts::TimeWait(_) if event.event == twtrace_wire::EventKind::TimeWait => {
                 self.note_made(netns, event);
             }
-            Facts::PortAlloc(facts) => self.note_search(netns, event, facts),
+            EventFacts::PortAlloc(facts) => self.note_search(netns, event, facts),
             _ => {}
         }
     }
@@ -288,7 +288,7 @@ pub mod samples {
     /// A search by pid 1234.
     pub fn search(op: PortOp, requested: u16, errno: Option<i32>) -> Event {
         let mut event = samples::port_alloc();
-        if let Facts::PortAlloc(facts) = &mut event.facts {
+        if let EventFacts::PortAlloc(facts) = &mut event.facts {
             facts.op = op;
             facts.requested = requested;
             facts.result = errno.map_or(PortResult::Ok, |errno| {

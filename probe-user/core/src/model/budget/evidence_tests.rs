@@ -55,7 +55,7 @@ fn sockets_with_a_range_of_their_own_have_a_pool_of_their_own() {
     let own = Some(SocketRange { low: 5, high: 9 });
     for errno in [None, Some(libc::EADDRNOTAVAIL)] {
         let mut event = search(PortOp::Connect, 0, errno);
-        if let Facts::PortAlloc(facts) = &mut event.facts {
+        if let EventFacts::PortAlloc(facts) = &mut event.facts {
             facts.socket_range = own;
         }
         evidence.note(&event);

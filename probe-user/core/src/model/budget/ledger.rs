@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Namespace;
+use super::NamespacePorts;
 use super::client_sockets::ClientSockets;
 use super::evidence::{Evidence, EvidenceDelta};
 use super::of_namespace::each_row;
@@ -102,7 +102,7 @@ impl Ledger {
         let mut budgets = Budgets::default();
         for (netns, sample) in samples {
             let why = sample.as_ref().err().map_or("", String::as_str);
-            let namespace = Namespace {
+            let namespace = NamespacePorts {
                 netns,
                 sysctls: sample
                     .as_ref()

@@ -35,7 +35,7 @@ use sysctls::PortSysctls;
 
 /// What is known of one network namespace.
 #[derive(Clone, Copy, Debug)]
-pub struct Namespace<'a> {
+pub struct NamespacePorts<'a> {
     /// Its inode number.
     pub netns: u32,
     /// Its settings, or why they are not known.

@@ -8,10 +8,10 @@ use super::client_sockets::ClientSockets;
 use super::evidence::{Evidence, Pool, PoolCounts};
 use super::row::BudgetRow;
 use super::view::View;
-use super::{Namespace, unknown};
+use super::{NamespacePorts, unknown};
 
 /// Gives the budgets of one namespace that hold a port or had a search fail, in no order.
-pub fn each_row(namespace: &Namespace, evidence: &Evidence, take: &mut dyn FnMut(BudgetRow)) {
+pub fn each_row(namespace: &NamespacePorts, evidence: &Evidence, take: &mut dyn FnMut(BudgetRow)) {
     let netns = namespace.netns;
     let mut given = match namespace.end {
         Ok(end) => given_source(netns, evidence, end),

@@ -9,12 +9,12 @@ use super::pace::{Measured, Span};
 use super::ports::{Half, PortRange, PortSet};
 use super::row::{BudgetRow, HalfRow, Outlook};
 use super::sysctls::PortSysctls;
-use super::{Namespace, unknown};
+use super::{NamespacePorts, unknown};
 use crate::event::SocketRange;
 
 /// What rows are made from.
 pub struct View<'a> {
-    namespace: &'a Namespace<'a>,
+    namespace: &'a NamespacePorts<'a>,
     sysctls: &'a PortSysctls,
     end: &'a ClientSockets,
     /// Those that connect() looks through.
@@ -35,7 +35,7 @@ struct Usable {
 impl<'a> View<'a> {
     /// Prepares for [`Self::row`].
     pub fn new(
-        namespace: &'a Namespace<'a>,
+        namespace: &'a NamespacePorts<'a>,
         sysctls: &'a PortSysctls,
         end: &'a ClientSockets,
     ) -> Self {

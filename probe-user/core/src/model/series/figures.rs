@@ -5,7 +5,7 @@ use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessTotals, Reset
 use super::histogram::{Histogram, SEARCH_BOUNDS_NS};
 use crate::event::counts_by::CountsBy;
 use crate::event::words::Word;
-use crate::event::{Event, Facts, PortAlloc, PortResult};
+use crate::event::{Event, EventFacts, PortAlloc, PortResult};
 use crate::filter::Filter;
 use crate::model::counts::Counts;
 use crate::model::reuse::Reuse;
@@ -51,7 +51,7 @@ impl Searches {
 
 /// Counters of one series. None of them ever goes down.
 #[derive(Clone, Debug, Default)]
-pub struct Figures {
+pub struct SeriesCounters {
     /// TIME_WAITs, refusals, resets and aborts.
     pub counts: Counts,
     /// TIME_WAITs that its connects took or could not take.
@@ -96,7 +96,7 @@ impl Added {
         let mut added = Self::default();
         added.counts.add(event);
         // The maker of a TIME_WAIT whose tuple was taken took nothing.
-        if !matches!(event.facts, Facts::TimeWaitEnd(_)) {
+        if !matches!(event.facts, EventFacts::TimeWaitEnd(_)) {
             added.reuse.add(event);
         }
         added
@@ -126,7 +126,7 @@ impl Added {
     }
 }
 
-impl Figures {
+impl SeriesCounters {
     /// Adds this, and gives what it came to: nothing goes down.
     pub fn add(&mut self, added: &Added) -> Added {
         let mut come_to = added.clone();
@@ -181,7 +181,7 @@ mod tests {
             added.counts.ended = CountsBy::new([number.cast_unsigned(), 0, 0, 0, 0]);
             added
         };
-        let mut figures = Figures::default();
+        let mut figures = SeriesCounters::default();
         let mut came_to = 0;
         for (number, shown) in [(5, 5), (-2, 5), (1, 5), (-1, 5), (4, 7), (0, 7)] {
             came_to += figures.add(&ended(number)).counts.ended.total();

@@ -22,10 +22,10 @@ use super::report::{Exact, LostRow, MissRow};
 use super::tally::TracingStart;
 use crate::event::decode::unattributed;
 use crate::event::errno::Errno;
-use crate::event::{Event, Facts, Lost, LostBy, PortAlloc, PortResult, Process, TimeWaitEnd};
+use crate::event::{Event, EventFacts, Lost, LostBy, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
 use crate::hooks::sees_ends;
-use figures::{Added, Figures, Searches};
+use figures::{Added, Searches, SeriesCounters};
 use gauges::Gauges;
 use histogram::{Histogram, RESIDENCE_BOUNDS_NS};
 use owner::Owner;
@@ -49,11 +49,11 @@ pub struct Series {
     tracing_start: TracingStart,
     limits: SeriesLimits,
     filter: Filter,
-    whole: Figures,
+    whole: SeriesCounters,
     /// Port searches of the whole host, and whether their latencies are exact.
     searches: BTreeMap<(PortOp, bool), Searches>,
     port_errors: BTreeMap<(PortOp, Errno), u64>,
-    processes: Top<Owner, Figures>,
+    processes: Top<Owner, SeriesCounters>,
     destinations: Top<(Side, Destination), Done>,
     residence: BTreeMap<EndCause, Histogram>,
     lost: BTreeMap<LostBy, u64>,
@@ -70,7 +70,7 @@ impl Series {
         Self {
             limits,
             filter: Filter::default(),
-            whole: Figures::default(),
+            whole: SeriesCounters::default(),
             searches: BTreeMap::new(),
             // 0 rather than not there, so that the first one is seen to come.
             port_errors: [
@@ -108,8 +108,8 @@ impl Series {
             self.destinations.count(towards, 1, |done| done.add(event));
         }
         match &event.facts {
-            Facts::TimeWaitEnd(facts) => self.end(event, facts),
-            Facts::PortAlloc(facts) => self.search(event, facts),
+            EventFacts::TimeWaitEnd(facts) => self.end(event, facts),
+            EventFacts::PortAlloc(facts) => self.search(event, facts),
             _ => {}
         }
         let is_end = event.event == EventKind::TimeWaitEnd;
@@ -208,7 +208,7 @@ impl Series {
     }
 
     /// What all processes did together, but for port searches.
-    pub fn whole(&self) -> &Figures {
+    pub fn whole(&self) -> &SeriesCounters {
         &self.whole
     }
 
@@ -223,7 +223,7 @@ impl Series {
     }
 
     /// By process.
-    pub fn processes(&self) -> &Top<Owner, Figures> {
+    pub fn processes(&self) -> &Top<Owner, SeriesCounters> {
         &self.processes
     }
 
@@ -312,7 +312,7 @@ impl Series {
 
     fn add(&mut self, owner: Owner, added: &Added) {
         if !added.is_empty() {
-            let count = |figures: &mut Figures| figures.add(added);
+            let count = |figures: &mut SeriesCounters| figures.add(added);
             let come_to = self.processes.count(owner, added.worth(), count);
             self.whole.add(&come_to);
         }

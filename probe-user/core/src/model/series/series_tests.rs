@@ -301,7 +301,7 @@ proptest! {
                 named: [(process.key, process)].into(),
                 ..KernelTotals::default()
             });
-            let peer = |figures: &Figures| figures.counts.reset_received.of(ResetReason::Peer);
+            let peer = |figures: &SeriesCounters| figures.counts.reset_received.of(ResetReason::Peer);
             let total = peer(series.whole());
             prop_assert!(total >= before);
             before = total;

@@ -58,7 +58,7 @@ pub struct ReplaySpan {
 
 /// What is known at one moment; rates are differences between two of these.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub struct ReportSample {
     /// Wall clock.
     pub ts: Timestamp,
     /// CLOCK_MONOTONIC of the traced host, nanoseconds.
@@ -181,7 +181,7 @@ impl App {
     }
 
     /// Takes a sample. One from an earlier moment than the last is that of a replay that went back.
-    pub fn sample(&mut self, sample: Sample) {
+    pub fn sample(&mut self, sample: ReportSample) {
         self.live.sample(sample);
         if self.frozen.is_none() {
             self.refresh();

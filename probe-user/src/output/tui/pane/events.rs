@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use twtrace_core::event::text::escape;
-use twtrace_core::event::{Event, Facts, PortResult};
+use twtrace_core::event::{Event, EventFacts, PortResult};
 use twtrace_wire::EventKind;
 
 use super::super::app::App;
@@ -105,10 +105,10 @@ fn seconds(time: &str) -> String {
 fn style(app: &App, event: &Event) -> Style {
     match (&event.facts, event.event) {
         (_, EventKind::TimeWaitOverflow) => app.theme.bad(),
-        (Facts::PortAlloc(facts), _) if facts.result != PortResult::Ok => app.theme.bad(),
-        (Facts::PortAlloc(_), _) => app.theme.port(),
-        (Facts::TimeWait(_), _) => app.theme.time_wait(),
-        (Facts::TimeWaitEnd(_), _) => app.theme.dim(),
+        (EventFacts::PortAlloc(facts), _) if facts.result != PortResult::Ok => app.theme.bad(),
+        (EventFacts::PortAlloc(_), _) => app.theme.port(),
+        (EventFacts::TimeWait(_), _) => app.theme.time_wait(),
+        (EventFacts::TimeWaitEnd(_), _) => app.theme.dim(),
         _ => app.theme.reset(),
     }
 }
