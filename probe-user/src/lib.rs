@@ -58,7 +58,7 @@ pub fn main(object: &'static [u8]) -> ExitCode {
 #[doc(hidden)]
 pub fn read_recording(file: &[u8]) -> usize {
     let source = Box::new(io::Cursor::new(file.to_vec()));
-    let Ok(reader) = record::reader::Reader::new("fuzzed".into(), source) else {
+    let Ok(reader) = record::reader::RecordingReader::new("fuzzed".into(), source) else {
         return 0;
     };
     let mut recordings = record::merge::Recordings::of(vec![reader], Default::default());

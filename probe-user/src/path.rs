@@ -26,7 +26,7 @@ use crate::clock;
 use crate::enrich::Enricher;
 use crate::output::lines;
 use crate::record::FRAME_TEXT;
-use crate::record::entry::Lines;
+use crate::record::entry::EntryParser;
 
 /// Names of the stages, in the order in which an event comes through them.
 pub const STAGES: [&str; 10] = [
@@ -53,7 +53,7 @@ const NO_PID: u32 = 0x4000_0000;
 /// Does so many rounds of a stage; how long they took for an event, nanoseconds. `None` where there is no such stage,
 /// or the system refuses what it takes.
 pub fn run(stage: &str, rounds: u64) -> Option<f64> {
-    let mut stage = Stage::new(stage)?;
+    let mut stage = PathStage::new(stage)?;
     let started = Instant::now();
     for _ in 0..rounds {
         black_box(stage.round());
@@ -62,9 +62,9 @@ pub fn run(stage: &str, rounds: u64) -> Option<f64> {
 }
 
 /// One round's work; how many events came through it.
-struct Stage(Box<dyn FnMut() -> u64>);
+struct PathStage(Box<dyn FnMut() -> u64>);
 
-impl Stage {
+impl PathStage {
     fn round(&mut self) -> u64 {
         (self.0)()
     }
@@ -211,7 +211,7 @@ impl Stage {
                 for event in &events {
                     event_json.append(&mut text, event).ok()?;
                 }
-                let mut lines = Lines::default();
+                let mut lines = EntryParser::default();
                 Box::new(move || {
                     let mut rest = &text[..];
                     let mut done = 0;
@@ -369,7 +369,7 @@ mod tests {
     fn every_stage_does_its_work() {
         for stage in STAGES {
             // The second round as the first: it is done again and again.
-            let mut once = Stage::new(stage).unwrap();
+            let mut once = PathStage::new(stage).unwrap();
             assert_eq!([once.round(), once.round()], [EVENTS; 2], "{stage}");
             assert!(
                 run(stage, 1).is_some_and(|event_ns| event_ns > 0.0),

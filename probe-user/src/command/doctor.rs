@@ -7,7 +7,7 @@ use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::event::json;
 
 use super::print;
-use super::source::Source;
+use super::source::FigureSource;
 use super::source::live::LiveOptions;
 use super::source::measure::Measurement;
 use crate::cli::DoctorArgs;
@@ -20,8 +20,8 @@ const FOUND: u8 = 3;
 
 /// Counts for a while, or to the end of past data, then diagnoses and prints.
 pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
-    let source = Source::of(&args.from, &args.store);
-    if let Source::History(..) = source
+    let source = FigureSource::of(&args.from, &args.store);
+    if let FigureSource::History(..) = source
         && args.keep.order().is_some()
     {
         bail!("--store reads what was counted: there is nothing to record");

@@ -15,15 +15,15 @@ use twtrace_core::model::observation::{Observation, ObservationData};
 use super::start_line::StartLine;
 use crate::cli::BoundsArgs;
 use crate::record::observation;
-use crate::record::writer::{Writer, Written};
+use crate::record::writer::{RecordingWriter, Written};
 use crate::session::sink::Sink;
 
 /// How often sockets, settings and counters are sampled while recording.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A recording that is being written.
-pub struct Keeper {
-    writer: Writer,
+pub struct RecordingKeeper {
+    writer: RecordingWriter,
     event_json: EventJson,
     /// What events report of budgets, including events that are not written; `None` if all are written.
     evidence: Option<(Evidence, Filter)>,
@@ -33,7 +33,7 @@ pub struct Keeper {
     pub lost: u64,
 }
 
-impl Keeper {
+impl RecordingKeeper {
     /// Creates the file.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Keeper {
             let _ = start.append(&mut text, part);
             text
         };
-        let writer = Writer::create(path, bounds.bounds(), bounds.force, Box::new(line))?;
+        let writer = RecordingWriter::create(path, bounds.bounds(), bounds.force, Box::new(line))?;
         Ok(Self {
             writer,
             event_json: EventJson::default(),
@@ -97,7 +97,7 @@ impl Keeper {
     }
 }
 
-impl Sink for Keeper {
+impl Sink for RecordingKeeper {
     fn any_event(&mut self, event: &Event) {
         if let Some((evidence, filter)) = &mut self.evidence
             && event.netns.is_some_and(|netns| filter.shows_netns(netns))

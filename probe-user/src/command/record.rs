@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use twtrace_core::event::quantity;
 
-use super::keep::{Keeper, SAMPLE_INTERVAL};
+use super::keep::{RecordingKeeper, SAMPLE_INTERVAL};
 use super::notice;
 use super::source::live::{Live, LiveOptions};
 use super::start_line::StartLine;
@@ -38,7 +38,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
         &live.probing,
         &args.command.command,
     );
-    let mut keeper = Keeper::create(&args.output, &args.bounds, start)?;
+    let mut keeper = RecordingKeeper::create(&args.output, &args.bounds, start)?;
     for loss in tiers::losses(live.session.tiers()).lines() {
         notice(loss);
     }
@@ -104,7 +104,7 @@ impl Status {
         }
     }
 
-    fn tick(&mut self, keeper: &Keeper) {
+    fn tick(&mut self, keeper: &RecordingKeeper) {
         let is_due = self
             .drawn
             .is_none_or(|drawn| drawn.elapsed() >= STATUS_INTERVAL);

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use twtrace_core::model::report::Report;
 
-use super::source::Source;
+use super::source::FigureSource;
 use super::source::live::LiveOptions;
 use super::source::measure::Measurement;
 use super::source::summary::{Gathered, Summary};
 use crate::cli::ReportArgs;
 use crate::output::file::WholeFile;
-use crate::output::html::{self, Page};
+use crate::output::html::{self, HtmlPage};
 use crate::output::table::Grouping;
 use crate::output::target::OutputTarget;
 use crate::output::{folded, table};
@@ -23,8 +23,8 @@ use crate::session::observer::Wants;
 pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     let view = &args.view;
     let command = &view.command.command;
-    let source = Source::of(&view.from, &args.store);
-    if let Source::History(..) = source {
+    let source = FigureSource::of(&view.from, &args.store);
+    if let FigureSource::History(..) = source {
         refuse_what_no_history_has(&args)?;
     }
     let page = args.html.as_deref().map(WholeFile::create);
@@ -101,7 +101,7 @@ fn refuse_what_no_history_has(args: &ReportArgs) -> Result<()> {
 fn write_page(file: WholeFile, summary: &Summary) -> Result<()> {
     let report = summary.report();
     let diagnosis = summary.diagnosis(report.clone());
-    let page = html::render(&Page {
+    let page = html::render(&HtmlPage {
         report: &report,
         timeline: &summary.timeline(),
         findings: &diagnosis.findings,

@@ -21,8 +21,8 @@ use crate::confine::{self, Reach};
 use crate::output::prometheus::{self, Format, ServeState};
 use crate::privilege::Keep;
 use crate::serve::counting::Counting;
-use crate::serve::health::{Health, Stage};
-use crate::serve::http::{self, Ask};
+use crate::serve::health::{Health, ServiceStage};
+use crate::serve::http::{self, PageRequest};
 use crate::serve::manager::Manager;
 use crate::serve::own;
 use crate::serve::remembering::Remembering;
@@ -67,7 +67,7 @@ struct Server {
     health: Arc<Health>,
     manager: Manager,
     address: SocketAddr,
-    asks: mpsc::Receiver<Ask>,
+    page_requests: mpsc::Receiver<PageRequest>,
     hangup: Signal,
     state: ServeState,
     told_manager: Instant,
@@ -109,7 +109,7 @@ impl Server {
             live.filter.clone(),
             live.probing.slow_port_ns,
         )?;
-        let (ask, asks) = mpsc::channel(WAITING_ASKS);
+        let (ask, page_requests) = mpsc::channel(WAITING_ASKS);
         // Not earlier: the helper that enters other namespaces has to be started without other threads.
         http::start(listener, ask, Arc::clone(&health), confine_http)
             .context("starting the thread for HTTP")?;
@@ -125,7 +125,7 @@ impl Server {
             health,
             manager: Manager::find(),
             address,
-            asks,
+            page_requests,
             hangup,
             state: ServeState::default(),
             told_manager: now,
@@ -139,7 +139,7 @@ impl Server {
         if self.settings.args.privileges == Privileges::Least {
             confine_tracer(&self.settings);
         }
-        self.health.reach(Stage::Tracing);
+        self.health.reach(ServiceStage::Tracing);
         let serving = format!("serving http://{}/metrics", self.address);
         self.manager.ready(&serving);
         notice(&serving);
@@ -158,7 +158,7 @@ impl Server {
                     self.see_to_what_is_due()?;
                     tick_at = Instant::now() + TICK;
                 }
-                Some(ask) = self.asks.recv() => {
+                Some(ask) = self.page_requests.recv() => {
                     let page = self.page(ask.format)?;
                     // The requester may have disconnected.
                     let _ = ask.reply.send(page);
@@ -258,7 +258,7 @@ impl Server {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.health.reach(Stage::Stopping);
+        self.health.reach(ServiceStage::Stopping);
         self.manager.stopping();
         self.live.finish(&mut self.counting.sink()).await?;
         if let Some(remembering) = self.counting.remembering.take() {

@@ -15,7 +15,7 @@ use super::start_line::StartLine;
 use super::{drop_privileges, notice, open_gate, trace_replay};
 use crate::cli::ViewArgs;
 use crate::output::target::OutputTarget;
-use crate::output::writer::{WriteOutcome, Writer};
+use crate::output::writer::{OutputWriter, WriteOutcome};
 use crate::output::{lines, tiers};
 use crate::privilege::Keep;
 use crate::session::Session;
@@ -24,7 +24,7 @@ use crate::session::sink::Sink;
 use crate::session::stop::Stop;
 
 /// Output that is not written yet.
-struct Lines {
+struct PendingLines {
     json: bool,
     event_json: EventJson,
     block: Vec<u8>,
@@ -32,14 +32,14 @@ struct Lines {
     lost: u64,
 }
 
-impl Lines {
+impl PendingLines {
     fn push(&mut self, line: &str) {
         self.block.extend_from_slice(line.as_bytes());
         self.block.push(b'\n');
     }
 }
 
-impl Sink for Lines {
+impl Sink for PendingLines {
     fn any_event(&mut self, _: &Event) {}
 
     fn event(&mut self, event: &Event) -> Result<()> {
@@ -93,7 +93,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
     drop_privileges(Keep::Naming);
     stop.after(args.span.duration);
 
-    let mut out = Lines {
+    let mut out = PendingLines {
         json: args.span.json,
         event_json: EventJson::default(),
         block: Vec::new(),
@@ -117,7 +117,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
         }
         out.push(&lines::header());
     }
-    let writer = Writer::start(target).context("starting the output thread")?;
+    let writer = OutputWriter::start(target).context("starting the output thread")?;
     let mut goes_on = writer.write(&mut out.block).await;
 
     'tracing: while goes_on && !writer.is_reader_gone() {
@@ -147,7 +147,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
     Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
-async fn end(mut session: Session, mut out: Lines, writer: Writer) -> Result<()> {
+async fn end(mut session: Session, mut out: PendingLines, writer: OutputWriter) -> Result<()> {
     session.finish(&mut out)?;
     let duration_ns = session.now()?.mono_ns - session.started().mono_ns;
     // Detaches the probes before waiting for a slow reader.

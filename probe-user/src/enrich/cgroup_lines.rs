@@ -10,12 +10,12 @@ const DELETED: &str = " (deleted)";
 ///
 /// On a host with both, Docker's containers may be in v1 hierarchies only, while the v2 cgroup is the daemon's own.
 pub fn choose(text: &[u8]) -> Option<Place> {
-    choose_of(text, Lines::All)
+    choose_of(text, CgroupVersions::All)
 }
 
 /// Which hierarchies to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lines {
+pub enum CgroupVersions {
     All,
     V1,
     V2,
@@ -24,12 +24,12 @@ pub enum Lines {
 /// The same for some hierarchies only. The file shows where a process is now. If it is already known where the
 /// process was in one hierarchy when something happened, that hierarchy's line must not be used: the process may have
 /// been moved since. The v1 hierarchies count as one here, as whoever moves a process moves it in all of them.
-pub fn choose_of(text: &[u8], wanted: Lines) -> Option<Place> {
+pub fn choose_of(text: &[u8], wanted: CgroupVersions) -> Option<Place> {
     let text = String::from_utf8_lossy(text);
     let is_wanted = |line: &CgroupLine<'_>| match wanted {
-        Lines::All => true,
-        Lines::V1 => !line.controllers.is_empty(),
-        Lines::V2 => line.controllers.is_empty(),
+        CgroupVersions::All => true,
+        CgroupVersions::V1 => !line.controllers.is_empty(),
+        CgroupVersions::V2 => line.controllers.is_empty(),
     };
     let mut lines: Vec<CgroupLine<'_>> = text
         .lines()
@@ -134,9 +134,12 @@ mod tests {
     fn a_hierarchy_that_is_known_better_is_left_out() {
         let text = b"4:memory:/b.service\n1:name=systemd:/b.service\n0::/docker/a.scope\n";
         let chosen = |lines| choose_of(text, lines).map(|place| place.path);
-        assert_eq!(chosen(Lines::V1).as_deref(), Some("/b.service"));
-        assert_eq!(chosen(Lines::V2).as_deref(), Some("/docker/a.scope"));
-        assert_eq!(choose_of(b"0::/a\n", Lines::V1), None);
+        assert_eq!(chosen(CgroupVersions::V1).as_deref(), Some("/b.service"));
+        assert_eq!(
+            chosen(CgroupVersions::V2).as_deref(),
+            Some("/docker/a.scope")
+        );
+        assert_eq!(choose_of(b"0::/a\n", CgroupVersions::V1), None);
     }
 
     #[test]

@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use twtrace_core::event::comm::Comm;
 use twtrace_core::event::place::Place;
-use twtrace_core::event::process::Details;
+use twtrace_core::event::process::ProcessDetails;
 use twtrace_core::event::timestamp::Clocks;
 use twtrace_core::event::{Event, EventFacts, Process};
 use twtrace_wire::{CGROUP_V1, ProcessKey, ProcessNow};
 
-use cgroup_lines::Lines;
+use cgroup_lines::CgroupVersions;
 use cgroup_tree::{CgroupTree, Resolved};
 use hierarchies::Hierarchies;
 use procfs::Ask;
@@ -41,9 +41,9 @@ pub struct Enricher {
     cgroups: CgroupTree,
     /// Whether a process may be in cgroups of more than one hierarchy.
     has_v1: bool,
-    known: Remembered<CacheKey, Arc<Details>>,
+    known: Remembered<CacheKey, Arc<ProcessDetails>>,
     /// The latest result: the next request is usually for the same process.
-    last: Option<(CacheKey, Arc<Details>)>,
+    last: Option<(CacheKey, Arc<ProcessDetails>)>,
 }
 
 impl Enricher {
@@ -104,7 +104,7 @@ impl Enricher {
     }
 
     /// The details from the cache, or looked up.
-    fn find(&mut self, cache_key: CacheKey, process: &Process, ask: Ask) -> Arc<Details> {
+    fn find(&mut self, cache_key: CacheKey, process: &Process, ask: Ask) -> Arc<ProcessDetails> {
         if let Some(details) = self.known.get(&cache_key) {
             let details = Arc::clone(details);
             self.last = Some((cache_key, Arc::clone(&details)));
@@ -119,16 +119,16 @@ impl Enricher {
     }
 
     /// The details that are available, and whether no more will be.
-    fn look_up(&mut self, process: &Process, ask: Ask) -> (Details, bool) {
+    fn look_up(&mut self, process: &Process, ask: Ask) -> (ProcessDetails, bool) {
         let start_boot_ns = process.key.start_boot_ns;
         let resolved = self.cgroups.resolve(process.cgroup_id);
         // The id shows where the process was then. /proc shows where it is now, and it may have been moved. So /proc
         // is used only for hierarchies that the id does not cover.
         let wanted = match resolved {
             Resolved::Path(_) if !self.has_v1 => None,
-            Resolved::Path(_) if process.cgroup_id & CGROUP_V1 == 0 => Some(Lines::V1),
-            Resolved::Path(_) => Some(Lines::V2),
-            Resolved::Unknown | Resolved::NotYet => Some(Lines::All),
+            Resolved::Path(_) if process.cgroup_id & CGROUP_V1 == 0 => Some(CgroupVersions::V1),
+            Resolved::Path(_) => Some(CgroupVersions::V2),
+            Resolved::Unknown | Resolved::NotYet => Some(CgroupVersions::All),
         };
         let found = procfs::read(process.key, wanted, ask);
         // A process in twtrace's pid namespace will soon be known there.
@@ -154,7 +154,7 @@ impl Enricher {
         } else {
             (Comm::default(), None)
         };
-        let details = Details {
+        let details = ProcessDetails {
             comm,
             start_time: (start_boot_ns != 0).then(|| self.clocks.of_boottime(start_boot_ns)),
             exe,

@@ -10,7 +10,7 @@ use twtrace_core::event::comm::Comm;
 use twtrace_core::event::place::Place;
 use twtrace_wire::{ProcessKey, ProcessNow};
 
-use super::cgroup_lines::{self, Lines};
+use super::cgroup_lines::{self, CgroupVersions};
 use super::pid_namespace;
 use crate::clock;
 
@@ -31,7 +31,7 @@ pub type Ask<'a> = &'a dyn Fn(RawFd) -> Option<ProcessNow>;
 
 /// Reads what /proc shows of a process, if it is shown and alive. Reads the cgroup's file only if hierarchies are
 /// wanted.
-pub fn read(key: ProcessKey, wanted: Option<Lines>, ask: Ask) -> Option<ProcfsDetails> {
+pub fn read(key: ProcessKey, wanted: Option<CgroupVersions>, ask: Ask) -> Option<ProcfsDetails> {
     let pid = pid_namespace::shown_pid(key)?;
     // Most short-lived processes have ended by now, and nothing else is checked for them. An open directory stands
     // for one process, and its files can't be read once that has ended.
@@ -246,7 +246,7 @@ mod tests {
             start_boot_ns,
         };
         let start_boot_ns = boot_ns_of_ticks(start_ticks(pid).unwrap());
-        let found = read(key(start_boot_ns), Some(Lines::All), &|_| None).unwrap();
+        let found = read(key(start_boot_ns), Some(CgroupVersions::All), &|_| None).unwrap();
         let exe = std::env::current_exe().unwrap();
         assert_eq!(found.exe.as_deref(), exe.to_str());
         let comm = fs::read(format!("/proc/{pid}/comm")).unwrap();

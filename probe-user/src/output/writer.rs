@@ -13,7 +13,7 @@ const WAITING: usize = 4;
 
 /// Writes blocks, in order, each flushed.
 #[derive(Debug)]
-pub struct Writer {
+pub struct OutputWriter {
     blocks: mpsc::Sender<Vec<u8>>,
     result: oneshot::Receiver<io::Result<()>>,
     /// `None` where no reader can go away.
@@ -29,7 +29,7 @@ pub enum WriteOutcome {
     Abandoned,
 }
 
-impl Writer {
+impl OutputWriter {
     /// Starts the thread.
     ///
     /// # Errors

@@ -110,12 +110,12 @@ impl Entry {
 
 /// Turns lines into entries.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct EntryParser {
     parser: Parser,
     assembler: Assembler,
 }
 
-impl Lines {
+impl EntryParser {
     /// Reads a line. `None` if this version does not know its kind, or if it is only a part of an observation.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use twtrace_core::model::tally::TracingStart;
 
 use super::entry::{Entry, Start};
 use super::error::ReadError;
-use super::reader::Reader;
+use super::reader::RecordingReader;
 use super::window::{Window, WindowError};
 
 /// Entries are in order, except events that waited for a record that may replace them. Times go back by this much at
@@ -40,7 +40,7 @@ struct Recording {
     is_excerpt: bool,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    parts: VecDeque<Reader>,
+    parts: VecDeque<RecordingReader>,
     head: Option<Entry>,
     /// Entries read ahead, which come before `head`.
     first: VecDeque<Entry>,
@@ -55,7 +55,7 @@ impl Recordings {
     pub fn open(paths: &[PathBuf], window: Window) -> Result<Self, ReadError> {
         let readers = paths
             .iter()
-            .map(|path| Reader::open(path))
+            .map(|path| RecordingReader::open(path))
             .collect::<Result<_, _>>()?;
         let lengths = paths.iter().map(|path| {
             let about = fs::metadata(path).ok()?;
@@ -68,10 +68,11 @@ impl Recordings {
     }
 
     /// The same for files that are already open.
-    pub fn of(readers: Vec<Reader>, window: Window) -> Self {
-        let mut grouped: Vec<Vec<Reader>> = Vec::new();
+    pub fn of(readers: Vec<RecordingReader>, window: Window) -> Self {
+        let mut grouped: Vec<Vec<RecordingReader>> = Vec::new();
         for reader in readers {
-            let is_same = |parts: &&mut Vec<Reader>| parts[0].start().is_of(reader.start());
+            let is_same =
+                |parts: &&mut Vec<RecordingReader>| parts[0].start().is_of(reader.start());
             match grouped.iter_mut().find(is_same) {
                 Some(parts) => parts.push(reader),
                 None => grouped.push(vec![reader]),
@@ -166,7 +167,7 @@ impl Recordings {
 
 impl Recording {
     /// `parts` has at least one element.
-    fn new(mut parts: Vec<Reader>, window: Window, errors: &mut Vec<ReadError>) -> Self {
+    fn new(mut parts: Vec<RecordingReader>, window: Window, errors: &mut Vec<ReadError>) -> Self {
         parts.sort_by_key(|part| part.start().part);
         let numbers = parts.iter().map(|part| part.start().part);
         let is_whole = (1..).zip(numbers).all(|(expected, part)| expected == part);
@@ -324,7 +325,7 @@ impl Recording {
     }
 
     fn read_bytes(&self) -> u64 {
-        self.read_bytes + self.parts.front().map_or(0, Reader::read_bytes)
+        self.read_bytes + self.parts.front().map_or(0, RecordingReader::read_bytes)
     }
 }
 

@@ -44,9 +44,9 @@ fn data(second: u64, data: ObservationData) -> String {
     String::from_utf8(text).unwrap()
 }
 
-fn reader(lines: &[String]) -> Reader {
+fn reader(lines: &[String]) -> RecordingReader {
     let text = lines.join("\n");
-    Reader::new("r".into(), Box::new(Cursor::new(text.into_bytes()))).unwrap()
+    RecordingReader::new("r".into(), Box::new(Cursor::new(text.into_bytes()))).unwrap()
 }
 
 /// Number of the recording, and seconds.

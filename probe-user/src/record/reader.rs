@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use twtrace_core::event::json::FORMAT;
 
 use super::MAX_FRAME_TEXT;
-use super::entry::{Entry, Lines, Start};
+use super::entry::{Entry, EntryParser, Start};
 use super::error::ReadError;
 use super::frames::{FrameError, Frames, MAGIC};
 use super::prefetch::Prefetch;
@@ -18,10 +18,10 @@ use super::prefetch::Prefetch;
 const CHUNK: usize = 64 << 10;
 
 /// The entries of one file, in order, up to its end or to what can't be read.
-pub struct Reader {
+pub struct RecordingReader {
     path: PathBuf,
     text: Text,
-    lines: Lines,
+    lines: EntryParser,
     /// Lines so far.
     line: u64,
     /// Whole lines, and perhaps the beginning of another one.
@@ -43,7 +43,7 @@ enum Text {
 
 type Source = Box<dyn Read + Send>;
 
-impl Reader {
+impl RecordingReader {
     /// Opens a file, `-` for standard input, and reads its first line.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl Reader {
         let mut reader = Self {
             path,
             text,
-            lines: Lines::default(),
+            lines: EntryParser::default(),
             line: 0,
             pending,
             next: 0,

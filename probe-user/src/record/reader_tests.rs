@@ -37,7 +37,7 @@ fn recording() -> (Vec<u8>, usize) {
 /// The times of the events that can be read, and the error that stops reading.
 fn read(bytes: Vec<u8>) -> (Vec<u64>, Option<ReadError>) {
     let mut events = Vec::new();
-    let reader = Reader::new("r".into(), Box::new(Cursor::new(bytes)));
+    let reader = RecordingReader::new("r".into(), Box::new(Cursor::new(bytes)));
     let mut reader = match reader {
         Ok(reader) => reader,
         Err(error) => return (events, Some(error)),

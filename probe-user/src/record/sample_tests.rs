@@ -6,13 +6,14 @@ use std::io::Cursor;
 use twtrace_core::event::words::Word;
 
 use super::entry::Entry;
-use super::reader::Reader;
+use super::reader::RecordingReader;
 
 const SAMPLE: &[u8] = include_bytes!("../../../tests/data/format_1.twt");
 
 /// The number of each kind of event, and of everything else.
 fn counts(file: &[u8]) -> (BTreeMap<&'static str, u32>, u32) {
-    let mut reader = Reader::new("sample".into(), Box::new(Cursor::new(file.to_vec()))).unwrap();
+    let mut reader =
+        RecordingReader::new("sample".into(), Box::new(Cursor::new(file.to_vec()))).unwrap();
     let (mut events, mut others) = (BTreeMap::new(), 0);
     while let Some(entry) = reader.next().unwrap() {
         match entry {
@@ -40,7 +41,7 @@ fn the_first_format_stays_readable() {
 
 #[test]
 fn events_of_the_first_format_are_written_as_they_were() {
-    let reader = Reader::new("sample".into(), Box::new(Cursor::new(SAMPLE.to_vec())));
+    let reader = RecordingReader::new("sample".into(), Box::new(Cursor::new(SAMPLE.to_vec())));
     let mut reader = reader.unwrap();
     let mut frames = super::frames::Frames::new(Cursor::new(SAMPLE), Default::default()).unwrap();
     let mut text = Vec::new();

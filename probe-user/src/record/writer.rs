@@ -20,11 +20,11 @@ const FRAME_AGE: Duration = Duration::from_millis(800);
 const LEVEL: i32 = 1;
 
 /// Returns the `start` line of a part, by its number.
-pub type StartLine = Box<dyn Fn(u32) -> Vec<u8> + Send>;
+pub type WriteStartLine = Box<dyn Fn(u32) -> Vec<u8> + Send>;
 
 /// Takes lines, and writes them as frames.
 #[derive(Debug)]
-pub struct Writer {
+pub struct RecordingWriter {
     path: PathBuf,
     frames: mpsc::Sender<Vec<u8>>,
     result: oneshot::Receiver<Result<Written, WriteError>>,
@@ -41,7 +41,7 @@ pub struct Written {
     pub parts: u32,
 }
 
-impl Writer {
+impl RecordingWriter {
     /// Creates the file, with its first line.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl Writer {
         path: &Path,
         bounds: Bounds,
         force: bool,
-        start: StartLine,
+        start: WriteStartLine,
     ) -> Result<Self, WriteError> {
         let io_error = |what, source| WriteError::Io {
             path: path.to_owned(),
@@ -166,7 +166,7 @@ fn compressor() -> std::io::Result<Compressor<'static>> {
 struct Disk {
     files: Files,
     compressor: Compressor<'static>,
-    start: StartLine,
+    start: WriteStartLine,
     frames_in_part: u64,
     path: PathBuf,
 }

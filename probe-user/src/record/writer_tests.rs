@@ -2,7 +2,7 @@ use std::fs;
 use std::io::Cursor;
 
 use super::*;
-use crate::record::reader::Reader;
+use crate::record::reader::RecordingReader;
 
 fn start_line(part: u32) -> Vec<u8> {
     format!(
@@ -18,7 +18,7 @@ fn line(number: u64) -> String {
 }
 
 fn read(bytes: Vec<u8>) -> Vec<u64> {
-    let mut reader = Reader::new("r".into(), Box::new(Cursor::new(bytes))).unwrap();
+    let mut reader = RecordingReader::new("r".into(), Box::new(Cursor::new(bytes))).unwrap();
     let entries = std::iter::from_fn(|| reader.next().unwrap());
     entries.map(|entry| entry.at().mono_ns).collect()
 }
@@ -32,7 +32,8 @@ const UNBOUNDED: Bounds = Bounds {
 async fn what_is_written_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("r");
-    let mut writer = Writer::create(&path, UNBOUNDED, false, Box::new(start_line)).unwrap();
+    let mut writer =
+        RecordingWriter::create(&path, UNBOUNDED, false, Box::new(start_line)).unwrap();
     for number in 0..50_000 {
         writer.text().extend(line(number).bytes());
         writer.flush_due().await.unwrap();
@@ -47,7 +48,8 @@ async fn what_is_written_is_read() {
 async fn a_line_is_on_disk_within_a_second() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("r");
-    let mut writer = Writer::create(&path, UNBOUNDED, false, Box::new(start_line)).unwrap();
+    let mut writer =
+        RecordingWriter::create(&path, UNBOUNDED, false, Box::new(start_line)).unwrap();
     writer.text().extend(line(7).bytes());
     writer.flush_due().await.unwrap();
     let began = Instant::now();
@@ -69,7 +71,7 @@ async fn the_latest_parts_are_kept() {
         max_bytes: Some(40_000),
         keep: 2,
     };
-    let mut writer = Writer::create(&path, bounds, false, Box::new(start_line)).unwrap();
+    let mut writer = RecordingWriter::create(&path, bounds, false, Box::new(start_line)).unwrap();
     // Numbers that do not compress well, so that parts fill up.
     for number in 0..200_000_u64 {
         let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1;
@@ -78,9 +80,9 @@ async fn the_latest_parts_are_kept() {
     }
     let written = writer.finish().await.unwrap();
     assert!(written.parts > 3, "{written:?}");
-    let latest = Reader::open(&path).unwrap();
+    let latest = RecordingReader::open(&path).unwrap();
     assert_eq!(latest.start().part, written.parts);
-    let before = Reader::open(&directory.path().join("r.1")).unwrap();
+    let before = RecordingReader::open(&directory.path().join("r.1")).unwrap();
     assert_eq!(before.start().part, written.parts - 1);
     assert!(!directory.path().join("r.2").exists());
 }
@@ -88,7 +90,7 @@ async fn the_latest_parts_are_kept() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_full_disk_is_told_in_the_end() {
     let path = Path::new("/dev/full");
-    let made = Writer::create(path, UNBOUNDED, false, Box::new(start_line));
+    let made = RecordingWriter::create(path, UNBOUNDED, false, Box::new(start_line));
     let error = made.err().unwrap().to_string();
     assert!(error.contains("/dev/full"), "{error}");
 }

@@ -29,7 +29,7 @@ const BOUND_INACTIVE: u8 = 13;
 
 /// What a datagram reports besides its rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct DumpProgress {
     /// It was the last datagram.
     pub is_done: bool,
     /// The table changed in a way that may have left out rows.
@@ -55,8 +55,8 @@ pub fn parse(
     datagram: &[u8],
     sequence: u32,
     rows: &mut impl Extend<SocketRow>,
-) -> Result<Progress, MessageError> {
-    let mut progress = Progress::default();
+) -> Result<DumpProgress, MessageError> {
+    let mut progress = DumpProgress::default();
     let mut rest = datagram;
     while !rest.is_empty() {
         let length = read_u32(rest, 0)? as usize;

@@ -56,7 +56,7 @@ fn parsed(payload: &[u8]) -> SocketRow {
     let datagram = message(SOCK_DIAG_BY_FAMILY, 2, payload);
     assert_eq!(
         parse(&datagram, SEQUENCE, &mut rows),
-        Ok(Progress::default())
+        Ok(DumpProgress::default())
     );
     assert_eq!(rows.len(), 1);
     rows[0]
@@ -135,7 +135,7 @@ fn states_of_later_kernels_do_no_harm() {
 #[test]
 fn ends_and_refusals_are_told_apart() {
     let told = |datagram: &[u8]| parse(datagram, SEQUENCE, &mut Vec::new());
-    let interrupted = Progress {
+    let interrupted = DumpProgress {
         is_done: true,
         is_interrupted: true,
     };
@@ -147,7 +147,7 @@ fn ends_and_refusals_are_told_apart() {
     }
     assert_eq!(
         parse(&done, SEQUENCE + 1, &mut Vec::new()),
-        Ok(Progress::default())
+        Ok(DumpProgress::default())
     );
     assert_eq!(told(&done[..10]), Err(MessageError::Malformed));
     // A length that does not even cover the header must not cause an endless loop.

@@ -8,7 +8,7 @@ use twtrace_core::model::socket::NetnsSockets;
 use twtrace_core::model::socket::SocketRow;
 use twtrace_wire::{Side, TcpState};
 
-use super::owners::{Holder, Owners};
+use super::owners::{Owners, SocketHolder};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenSocket {
@@ -56,7 +56,7 @@ pub fn sockets(
 
 /// The process that a socket is attributed to: the holder that started first. Parents pass sockets on to their
 /// children, and never the other way by themselves.
-pub fn opener(socket: &OpenSocket, owners: &Owners) -> Option<Holder> {
+pub fn opener(socket: &OpenSocket, owners: &Owners) -> Option<SocketHolder> {
     let holders = owners.of(socket.inode).iter().copied();
     holders.min_by_key(|holder| (holder.start_ticks, holder.pid))
 }
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_eldest_holder_is_taken_for_the_opener() {
-        let holder = |pid, start_ticks| Holder {
+        let holder = |pid, start_ticks| SocketHolder {
             pid,
             start_ticks,
             comm: Comm::default(),

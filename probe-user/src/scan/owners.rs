@@ -10,7 +10,7 @@ use crate::enrich::procfs;
 
 /// A process that has a socket open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct SocketHolder {
     /// Its id in the pid namespace of /proc.
     pub pid: u32,
     /// When it started, in clock ticks since boot: [`procfs::tick_ns`].
@@ -21,7 +21,7 @@ pub struct Holder {
 /// Processes by the inode number of the socket that they hold.
 #[derive(Debug, Default)]
 pub struct Owners {
-    by_inode: HashMap<u32, Vec<Holder>>,
+    by_inode: HashMap<u32, Vec<SocketHolder>>,
     /// Processes whose descriptors may not be read.
     pub unreadable: u64,
 }
@@ -76,7 +76,7 @@ impl Owners {
         if procfs::start_ticks(pid) != Some(start_ticks) {
             return;
         }
-        let holder = Holder {
+        let holder = SocketHolder {
             pid,
             start_ticks,
             comm: Comm::from_bytes(&comm),
@@ -87,7 +87,7 @@ impl Owners {
     }
 
     #[cfg(test)]
-    pub fn of_holders(inode: u32, holders: Vec<Holder>) -> Self {
+    pub fn of_holders(inode: u32, holders: Vec<SocketHolder>) -> Self {
         Self {
             by_inode: HashMap::from([(inode, holders)]),
             unreadable: 0,
@@ -95,7 +95,7 @@ impl Owners {
     }
 
     /// The processes that hold a socket, by id.
-    pub fn of(&self, inode: u32) -> &[Holder] {
+    pub fn of(&self, inode: u32) -> &[SocketHolder] {
         self.by_inode.get(&inode).map_or(&[], Vec::as_slice)
     }
 }

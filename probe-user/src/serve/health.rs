@@ -10,7 +10,7 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(15);
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Stage {
+pub enum ServiceStage {
     /// Probes are attached, but nothing is there to count from yet.
     Starting = 0,
     /// It counts.
@@ -33,7 +33,7 @@ impl Default for Health {
         Self {
             since: Instant::now(),
             beat_ms: AtomicU64::new(0),
-            stage: AtomicU8::new(Stage::Starting as u8),
+            stage: AtomicU8::new(ServiceStage::Starting as u8),
         }
     }
 }
@@ -45,7 +45,7 @@ impl Health {
     }
 
     /// It has come to this stage.
-    pub fn reach(&self, stage: Stage) {
+    pub fn reach(&self, stage: ServiceStage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
         self.beat();
     }
@@ -67,8 +67,8 @@ impl Health {
     /// Whether what it serves is worth reading.
     pub fn ready(&self) -> Result<(), String> {
         match self.stage.load(Ordering::Relaxed) {
-            stage if stage == Stage::Tracing as u8 => self.alive(),
-            stage if stage == Stage::Stopping as u8 => Err("it is about to end".to_owned()),
+            stage if stage == ServiceStage::Tracing as u8 => self.alive(),
+            stage if stage == ServiceStage::Stopping as u8 => Err("it is about to end".to_owned()),
             _ => Err("it has not begun to count yet".to_owned()),
         }
     }
@@ -86,7 +86,7 @@ mod tests {
     fn it_is_ready_while_it_traces_and_alive_while_it_goes_round() {
         let mut health = Health::default();
         assert!(health.alive().is_ok() && health.ready().is_err());
-        health.reach(Stage::Tracing);
+        health.reach(ServiceStage::Tracing);
         assert!(health.ready().is_ok());
         health.since -= STUCK_AFTER + Duration::from_secs(2);
         let why = health.alive().unwrap_err();
@@ -94,7 +94,7 @@ mod tests {
         assert!(health.ready().is_err());
         health.beat();
         assert!(health.ready().is_ok());
-        health.reach(Stage::Stopping);
+        health.reach(ServiceStage::Stopping);
         assert!(health.ready().is_err() && health.alive().is_ok());
     }
 }

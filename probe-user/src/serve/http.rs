@@ -39,7 +39,7 @@ const INDEX: &str = "twtrace\n\n/metrics  for Prometheus: text or OpenMetrics\n/
 
 /// A question to the tracer.
 #[derive(Debug)]
-pub struct Ask {
+pub struct PageRequest {
     /// Which page.
     pub format: Format,
     /// Where to.
@@ -62,12 +62,12 @@ pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
 /// When there can be no other thread.
 pub fn start(
     listener: TcpListener,
-    asks: mpsc::Sender<Ask>,
+    page_requests: mpsc::Sender<PageRequest>,
     health: Arc<Health>,
     confine: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
     let pages = Arc::new(Pages {
-        asks,
+        page_requests,
         health,
         collected: Mutex::default(),
     });
@@ -141,7 +141,7 @@ async fn serve(stream: TcpStream, pages: Arc<Pages>, activity: Arc<Activity>) {
 
 /// What there is to read.
 struct Pages {
-    asks: mpsc::Sender<Ask>,
+    page_requests: mpsc::Sender<PageRequest>,
     health: Arc<Health>,
     /// The latest page of each format, and when it was asked for.
     collected: Mutex<[Option<(Instant, Bytes)>; Format::ALL.len()]>,
@@ -191,7 +191,10 @@ impl Pages {
         let asked_at = Instant::now();
         let (reply, answer) = oneshot::channel();
         let asking = async {
-            self.asks.send(Ask { format, reply }).await.ok()?;
+            self.page_requests
+                .send(PageRequest { format, reply })
+                .await
+                .ok()?;
             answer.await.ok()
         };
         match timeout(ANSWERED_WITHIN, asking).await {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::serve::connections::MAX_CONNECTIONS;
-use crate::serve::health::Stage;
+use crate::serve::health::ServiceStage;
 
 struct Endpoint {
     address: SocketAddr,
@@ -17,13 +17,13 @@ struct Endpoint {
 fn endpoint() -> Endpoint {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let (asks, mut asked) = mpsc::channel::<Ask>(4);
+    let (page_requests, mut asked) = mpsc::channel::<PageRequest>(4);
     let health = Arc::new(Health::default());
     let times = Arc::new(AtomicUsize::new(0));
-    start(listener, asks, Arc::clone(&health), || {}).unwrap();
+    start(listener, page_requests, Arc::clone(&health), || {}).unwrap();
     let counted = Arc::clone(&times);
     std::thread::spawn(move || {
-        while let Some(Ask { format, reply }) = asked.blocking_recv() {
+        while let Some(PageRequest { format, reply }) = asked.blocking_recv() {
             counted.fetch_add(1, Ordering::Relaxed);
             let _ = reply.send(format!("{format:?}\n").into());
         }
@@ -85,7 +85,7 @@ fn readiness_is_that_of_the_tracer() {
     assert!(endpoint.get("/healthz", "").starts_with("HTTP/1.1 200 "));
     let starting = endpoint.get("/readyz", "");
     assert!(starting.starts_with("HTTP/1.1 503 ") && starting.contains("not begun"));
-    endpoint.health.reach(Stage::Tracing);
+    endpoint.health.reach(ServiceStage::Tracing);
     assert!(endpoint.get("/readyz", "").ends_with("ok\n"));
 }
 

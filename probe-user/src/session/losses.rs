@@ -4,27 +4,27 @@ use twtrace_core::event::LostBy;
 use twtrace_wire::Probe;
 
 #[derive(Debug, Default)]
-pub struct Losses {
+pub struct UnreportedLosses {
     /// Records that could not be read, so far.
     pub undecoded: u64,
-    told: [u64; Probe::COUNT],
-    told_undecoded: u64,
+    reported: [u64; Probe::COUNT],
+    reported_undecoded: u64,
 }
 
-impl Losses {
+impl UnreportedLosses {
     /// Losses by probe since the last call, from the kernel side's counters. Only those that increased.
     pub fn since_last(&mut self, lost: &[u64; Probe::COUNT]) -> Vec<(LostBy, u64)> {
         let mut grown: Vec<_> = Probe::ALL
             .iter()
-            .zip(lost.iter().zip(&self.told))
-            .filter(|(_, (now, told))| now > told)
-            .map(|(probe, (now, told))| (LostBy::Probe(*probe), now - told))
+            .zip(lost.iter().zip(&self.reported))
+            .filter(|(_, (now, reported))| now > reported)
+            .map(|(probe, (now, reported))| (LostBy::Probe(*probe), now - reported))
             .collect();
-        if self.undecoded > self.told_undecoded {
-            grown.push((LostBy::Decode, self.undecoded - self.told_undecoded));
+        if self.undecoded > self.reported_undecoded {
+            grown.push((LostBy::Decode, self.undecoded - self.reported_undecoded));
         }
-        self.told = *lost;
-        self.told_undecoded = self.undecoded;
+        self.reported = *lost;
+        self.reported_undecoded = self.undecoded;
         grown
     }
 }
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn only_growth_is_told() {
-        let mut losses = Losses::default();
+        let mut losses = UnreportedLosses::default();
         let mut lost = [0; Probe::COUNT];
         assert!(losses.since_last(&lost).is_empty());
         lost[Probe::Reset as usize] = 5;

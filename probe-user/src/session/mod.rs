@@ -33,7 +33,7 @@ use crate::enrich::{Enricher, pid_namespace};
 use crate::host;
 use crate::probe::{self, Attached, ProbeOptions};
 use inferred_ends::LiveInferredEnds;
-use losses::Losses;
+use losses::UnreportedLosses;
 use ring::Ring;
 use sink::Sink;
 use taken_back::TakenBack;
@@ -53,7 +53,7 @@ pub struct Session {
     released: Vec<Event>,
     enricher: Enricher,
     filter: Filter,
-    losses: Losses,
+    losses: UnreportedLosses,
     taken_back: TakenBack,
     /// `None` if ends of TIME_WAITs are seen.
     inferred_ends: Option<LiveInferredEnds>,
@@ -104,7 +104,7 @@ impl Session {
             released: Vec::new(),
             enricher: Enricher::new(clocks),
             filter,
-            losses: Losses::default(),
+            losses: UnreportedLosses::default(),
             taken_back: TakenBack::default(),
             inferred_ends: (!sees_ends(attached.tiers()))
                 .then(|| LiveInferredEnds::new(options.max_sockets)),

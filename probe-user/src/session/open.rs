@@ -19,7 +19,7 @@ use crate::enrich::counters::{sockstat_alive, sockstat_allocated};
 use crate::enrich::{pid_namespace, procfs};
 use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::open::{self, OpenSocket};
-use crate::scan::owners::{Holder, Owners};
+use crate::scan::owners::{Owners, SocketHolder};
 use crate::scan::setting;
 use crate::scan::snapshot::{self, ScannedSockets, namespaces};
 use crate::scan::sock_diag::Query;
@@ -138,7 +138,7 @@ impl Session {
     }
 
     /// `None` if the process has ended, was replaced by another one, or is in exec().
-    fn identify_one(&self, holder: &Holder) -> Option<Process> {
+    fn identify_one(&self, holder: &SocketHolder) -> Option<Process> {
         let now = self.process_now(holder.pid)?;
         let is_it = procfs::shown_ticks(now.key.start_boot_ns) == holder.start_ticks;
         (is_it && now.in_exec == 0).then(|| Process {

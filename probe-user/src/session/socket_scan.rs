@@ -13,7 +13,7 @@ use twtrace_wire::ProcessKey;
 use super::Session;
 use crate::enrich::{pid_namespace, procfs};
 use crate::scan::namespace_helper::NamespaceHelper;
-use crate::scan::owners::{Holder, Owners};
+use crate::scan::owners::{Owners, SocketHolder};
 use crate::scan::slab;
 use crate::scan::snapshot;
 use crate::scan::sock_diag::Query;
@@ -33,7 +33,7 @@ pub fn close_wait(
         log::debug!("descriptors of {} processes are hidden", owners.unreadable);
     }
     let mut known: HashMap<(u32, u64), Option<Process>> = HashMap::new();
-    let mut complete = |holder: &Holder| {
+    let mut complete = |holder: &SocketHolder| {
         known
             .entry((holder.pid, holder.start_ticks))
             .or_insert_with(|| {
@@ -81,7 +81,7 @@ pub fn caches() -> Vec<CacheRow> {
 }
 
 /// `None` if its id in the initial pid namespace is not known.
-fn process_of(holder: &Holder, session: &mut Session) -> Option<Process> {
+fn process_of(holder: &SocketHolder, session: &mut Session) -> Option<Process> {
     let as_shown = || {
         pid_namespace::shows_all().then(|| ProcessKey {
             tgid: holder.pid,

@@ -7,14 +7,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::Session;
-use super::launch::{Launch, LaunchError, Running};
+use super::launch::{Launch, LaunchError, RunningCommand};
 
 #[derive(Debug)]
 pub struct Stop {
     interrupt: Signal,
     terminate: Signal,
     deadline: Option<Instant>,
-    command: Option<Running>,
+    command: Option<RunningCommand>,
 }
 
 impl Stop {
@@ -39,7 +39,7 @@ impl Stop {
 
     /// Starts the command. From then on tracing ends with it, and signals are passed on to it.
     pub fn launch(&mut self, session: &mut Session, launch: &Launch) -> Result<(), LaunchError> {
-        self.command = Some(Running::start(session, launch)?);
+        self.command = Some(RunningCommand::start(session, launch)?);
         Ok(())
     }
 
@@ -74,7 +74,7 @@ impl Stop {
 
     /// The exit code of the command, which has ended; `None` if there was none.
     pub fn command_exit_code(&self) -> Option<u8> {
-        self.command.as_ref().map(Running::exit_code)
+        self.command.as_ref().map(RunningCommand::exit_code)
     }
 }
 

@@ -20,7 +20,7 @@ const MAX_MAPPINGS: usize = 65_536;
 
 /// An executable mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mapping {
+pub struct MemoryMapping {
     /// First address.
     pub start: u64,
     /// The one after the last.
@@ -33,7 +33,7 @@ pub struct Mapping {
     pub name: Option<Vec<u8>>,
 }
 
-impl Mapping {
+impl MemoryMapping {
     /// One line of /proc/PID/maps; `None` where it is not executable.
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.splitn(6, |byte| *byte == b' ');
@@ -85,7 +85,7 @@ pub enum NoImage {
 pub struct Image {
     pid: u32,
     /// By address.
-    mappings: Vec<Mapping>,
+    mappings: Vec<MemoryMapping>,
     root: OwnedFd,
     /// Those that were opened, or could not be.
     files: HashMap<Vec<u8>, Option<Rc<File>>>,
@@ -124,7 +124,7 @@ impl Image {
     }
 
     /// The executable mapping that an address is in.
-    pub fn mapping(&self, address: u64) -> Option<&Mapping> {
+    pub fn mapping(&self, address: u64) -> Option<&MemoryMapping> {
         let after = self
             .mappings
             .partition_point(|mapping| mapping.start <= address);
@@ -133,7 +133,7 @@ impl Image {
     }
 
     /// The file behind a mapping.
-    pub fn file(&mut self, mapping: &Mapping) -> Option<Rc<File>> {
+    pub fn file(&mut self, mapping: &MemoryMapping) -> Option<Rc<File>> {
         let name = mapping.name.as_ref()?;
         if let Some(file) = self.files.get(name) {
             return file.clone();
@@ -156,7 +156,7 @@ impl Image {
     /// The program itself, also one that was replaced while it runs; else by its path in the process's root,
     /// else in ours: the kernel shows paths as from the reader's root where they can be reached from there
     /// (a process in a chroot).
-    fn open_mapped(&self, mapping: &Mapping, name: &[u8]) -> io::Result<File> {
+    fn open_mapped(&self, mapping: &MemoryMapping, name: &[u8]) -> io::Result<File> {
         let exe = format!("/proc/{}/exe", self.pid);
         if fs::read_link(&exe).is_ok_and(|target| target.as_os_str().as_bytes() == name) {
             return File::open(exe);
@@ -223,10 +223,10 @@ fn open_in(root: &OwnedFd, path: &Path) -> io::Result<File> {
 }
 
 /// Executable mappings, by address.
-fn parse(maps: &[u8]) -> Vec<Mapping> {
+fn parse(maps: &[u8]) -> Vec<MemoryMapping> {
     let lines = maps.split(|byte| *byte == b'\n');
-    let mut mappings: Vec<Mapping> = lines
-        .filter_map(Mapping::parse)
+    let mut mappings: Vec<MemoryMapping> = lines
+        .filter_map(MemoryMapping::parse)
         .take(MAX_MAPPINGS)
         .collect();
     mappings.sort_by_key(|mapping| mapping.start);

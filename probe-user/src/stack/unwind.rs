@@ -16,7 +16,7 @@ use object::{Object, ObjectSection, ReadCache};
 use twtrace_core::model::stacks::FoundBy;
 use twtrace_wire::{STACK_DEPTH, Site, WINDOW_WORDS};
 
-use super::process::{Image, Mapping};
+use super::process::{Image, MemoryMapping};
 
 /// A module's tables that are larger are not read.
 const MAX_TABLE_BYTES: u64 = 128 << 20;
@@ -252,7 +252,7 @@ fn kept_at(site: &Site, frame: u64, address: u64) -> Option<usize> {
 }
 
 /// A mapped file's unwind tables; `None` where it has none.
-fn module(mapping: &Mapping, image: &mut Image) -> Option<Module<Vec<u8>>> {
+fn module(mapping: &MemoryMapping, image: &mut Image) -> Option<Module<Vec<u8>>> {
     let file = image.file(mapping)?;
     let sections = read(&file, mapping)?;
     Some(Module::new(
@@ -269,7 +269,7 @@ struct Tables {
     tables: Sections,
 }
 
-fn read(file: &File, mapping: &Mapping) -> Option<Tables> {
+fn read(file: &File, mapping: &MemoryMapping) -> Option<Tables> {
     let cache = ReadCache::new(file);
     let header = object::elf::FileHeader64::<object::Endianness>::parse(&cache).ok()?;
     let endian = header.endian().ok()?;

@@ -23,7 +23,7 @@ use twtrace_core::model::sums::ProcessSums;
 use twtrace_core::model::timeline::{Bucket, Timeline};
 use twtrace_wire::{ProcessKey, Side};
 
-use super::reader::{Place, Span};
+use super::reader::{IntervalPosition, Span};
 use crate::store::interval::Interval;
 
 /// Within an interval, the wall clock and CLOCK_MONOTONIC drift apart by less than this.
@@ -92,7 +92,7 @@ impl Merge {
     }
 
     /// Adds an interval. They must be added in order.
-    pub fn add(&mut self, place: &Place, mut interval: Interval) {
+    pub fn add(&mut self, place: &IntervalPosition, mut interval: Interval) {
         self.cover(place, &interval);
         let length_ns = interval.end.mono_ns.saturating_sub(interval.start.mono_ns);
         self.traced_ns += length_ns;
@@ -152,7 +152,7 @@ impl Merge {
     }
 
     /// Finds what is missing between the previous interval and this one.
-    fn cover(&mut self, place: &Place, interval: &Interval) {
+    fn cover(&mut self, place: &IntervalPosition, interval: &Interval) {
         let coverage = &mut self.coverage;
         coverage.intervals += 1;
         coverage.processes_folded += interval.processes_folded;

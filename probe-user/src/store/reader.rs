@@ -32,7 +32,7 @@ pub struct Span {
 
 /// Position of an interval in the history.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct IntervalPosition {
     /// Grows with time, even if the clock is set back.
     pub id: i64,
     run_id: i64,
@@ -85,12 +85,12 @@ impl Reader {
     }
 
     /// The intervals within a time span, wholly or in part, in order.
-    pub fn places(&self, span: Span) -> Result<Vec<Place>, StoreError> {
+    pub fn places(&self, span: Span) -> Result<Vec<IntervalPosition>, StoreError> {
         self.said(self.read_places(span))
     }
 
     /// One interval, without its events and findings, and without settings of namespaces.
-    pub fn interval(&mut self, place: &Place) -> Result<Interval, StoreError> {
+    pub fn interval(&mut self, place: &IntervalPosition) -> Result<Interval, StoreError> {
         if self.known.len() > MAX_KNOWN {
             self.known.clear();
         }
@@ -99,7 +99,7 @@ impl Reader {
     }
 
     /// Settings and counters of namespaces when an interval began; empty if they are not known.
-    pub fn looks_before(&self, place: &Place) -> Result<NamespaceSamples, StoreError> {
+    pub fn looks_before(&self, place: &IntervalPosition) -> Result<NamespaceSamples, StoreError> {
         let own = self.said(self.read_looks("looks_before", place.id))?;
         if !own.is_empty() {
             return Ok(own);
@@ -118,7 +118,7 @@ impl Reader {
     }
 
     /// The same when it ended.
-    pub fn looks_after(&self, place: &Place) -> Result<NamespaceSamples, StoreError> {
+    pub fn looks_after(&self, place: &IntervalPosition) -> Result<NamespaceSamples, StoreError> {
         self.said(self.read_looks("looks_after", place.id))
     }
 
@@ -150,7 +150,7 @@ impl Reader {
         Ok(runs)
     }
 
-    fn read_places(&self, span: Span) -> rusqlite::Result<Vec<Place>> {
+    fn read_places(&self, span: Span) -> rusqlite::Result<Vec<IntervalPosition>> {
         let since = span.since.map_or(0, |since| integer(since.0));
         let until = span.until.map_or(i64::MAX, |until| integer(until.0));
         // The clock may have been set back during an interval, which then ends before it begins.
@@ -168,7 +168,7 @@ impl Reader {
                 })
             };
             let (start, end) = (moment()?, moment()?);
-            Ok(Place {
+            Ok(IntervalPosition {
                 id,
                 run_id,
                 start,
@@ -201,7 +201,7 @@ impl Reader {
         })
     }
 
-    fn read_interval(&mut self, place: &Place) -> rusqlite::Result<Interval> {
+    fn read_interval(&mut self, place: &IntervalPosition) -> rusqlite::Result<Interval> {
         let run = self
             .runs
             .get(&place.run_id)

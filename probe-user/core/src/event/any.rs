@@ -13,7 +13,7 @@ use super::counts_by::CountsBy;
 use super::errno::Errno;
 use super::kernel_reason::KernelReason;
 use super::place::Place;
-use super::process::Details;
+use super::process::ProcessDetails;
 use super::words::Word;
 use super::{PortResult, Process, SocketRange, Timestamp};
 
@@ -38,8 +38,8 @@ prop_compose! {
         start_time in option::of(any::<u64>().prop_map(Timestamp)),
         exe in option::of(any::<String>()),
         cgroup in option::of(place().boxed()),
-    ) -> Details {
-        Details { comm: Comm::default(), start_time, exe, cgroup }
+    ) -> ProcessDetails {
+        ProcessDetails { comm: Comm::default(), start_time, exe, cgroup }
     }
 }
 

@@ -12,7 +12,7 @@ use super::timestamp::Timestamp;
 
 /// What was found out about a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
+pub struct ProcessDetails {
     /// Its name when it was looked up; empty where it was gone.
     pub comm: Comm,
     /// When it started.
@@ -39,7 +39,7 @@ pub struct Process {
     /// The acting thread's name; empty where it is the leader or not known.
     pub thread_comm: Comm,
     /// What was found out about it elsewhere; `None` until it was looked for.
-    pub details: Option<Arc<Details>>,
+    pub details: Option<Arc<ProcessDetails>>,
 }
 
 impl Process {
@@ -203,7 +203,7 @@ impl<'de> Deserialize<'de> for Process {
             execs: 0,
             comm,
             thread_comm: Comm::from_text(&read.thread_comm),
-            details: Some(Arc::new(Details {
+            details: Some(Arc::new(ProcessDetails {
                 comm,
                 start_time: read.start_time,
                 exe: read.exe.map(cut),

@@ -277,7 +277,7 @@ mod tests {
         assert!(!filter.matches(&event), "not looked up");
         let place = Place::from_path("/system.slice/curl-1.scope".into());
         if let Some(process) = &mut event.process {
-            process.details = Some(Arc::new(crate::event::process::Details {
+            process.details = Some(Arc::new(crate::event::process::ProcessDetails {
                 cgroup: Some(place),
                 ..Default::default()
             }));

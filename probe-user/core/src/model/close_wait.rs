@@ -102,7 +102,7 @@ pub fn inodes(namespaces: &[NetnsSockets]) -> HashSet<u32> {
 
 /// One connection that the peer has closed, as it was found.
 #[derive(Clone, Debug)]
-pub struct Connection {
+pub struct CloseWaitConnection {
     /// Inode number of the network namespace.
     pub netns: u32,
     /// `server` where somebody listens on the local port, else `client`.
@@ -121,7 +121,7 @@ pub struct Connection {
 pub fn connections(
     namespaces: &[NetnsSockets],
     mut holders: impl FnMut(u32) -> Vec<Process>,
-) -> Vec<Connection> {
+) -> Vec<CloseWaitConnection> {
     let mut connections = Vec::new();
     for NetnsSockets { netns, rows } in namespaces {
         let listeners = Listeners::of(rows);
@@ -131,7 +131,7 @@ pub fn connections(
                 0 => NoHolder::NotAccepted,
                 _ => NoHolder::Unknown,
             };
-            connections.push(Connection {
+            connections.push(CloseWaitConnection {
                 netns: *netns,
                 side: if listeners.have(row.local) {
                     Side::Server
@@ -155,13 +155,13 @@ pub fn connections(
 /// Rows that the filter shows, those with the most connections first. `known` gives a holder the name and
 /// identity under which events told of it. A kind of event that the filter asks for makes no difference.
 pub fn rows(
-    connections: &[Connection],
+    connections: &[CloseWaitConnection],
     filter: &Filter,
     known: impl Fn(&Process) -> Option<Process>,
 ) -> Vec<CloseWaitRow> {
     let mut sums: HashMap<(HolderKey, u32, Side, Destination), Sum> = HashMap::new();
     for connection in connections {
-        let Connection {
+        let CloseWaitConnection {
             netns,
             side,
             local,

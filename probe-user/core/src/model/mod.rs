@@ -55,14 +55,14 @@ pub struct Model {
     filter: Filter,
     /// Ends come as events only: the kernel side does not count them.
     ends_presumed: bool,
-    processes: CompactMap<ProcessKey, ProcessSums>,
+    processes: CompactMap<ProcessKey, ProcessEvents>,
     ports: HashMap<PortKey, PortTotals>,
     destinations: Destinations,
 }
 
 /// A process as events told of it.
 #[derive(Debug, Default)]
-struct ProcessSums {
+struct ProcessEvents {
     process: Option<Process>,
     counts: Counts,
     /// Ages of its TIME_WAITs that went.
@@ -125,7 +125,7 @@ impl Model {
     }
 
     /// What is known of a process, or where there is no room for another one, that of what was lost.
-    fn with_room(&mut self, key: ProcessKey) -> (ProcessKey, &mut ProcessSums) {
+    fn with_room(&mut self, key: ProcessKey) -> (ProcessKey, &mut ProcessEvents) {
         let has_room =
             self.processes.len() < MAX_PROCESSES || self.processes.number(&key).is_some();
         let key = if has_room {
@@ -133,7 +133,7 @@ impl Model {
         } else {
             without_process(Unattributed::Lost)
         };
-        (key, self.processes.of(key, ProcessSums::default))
+        (key, self.processes.of(key, ProcessEvents::default))
     }
 
     /// The end of a TIME_WAIT whose tuple this process took.

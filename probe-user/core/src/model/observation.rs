@@ -7,7 +7,7 @@ use twtrace_wire::{PortKey, PortTotals, ProcessKey, ProcessTotals};
 use super::audit::AuditRow;
 use super::budget::evidence::EvidenceDelta;
 use super::budget::ledger::SocketSamples;
-use super::close_wait::Connection;
+use super::close_wait::CloseWaitConnection;
 use super::memory::CacheRow;
 use super::report::UnscannedRow;
 use super::stacks::StackRow;
@@ -57,7 +57,7 @@ pub enum ObservationData {
 #[derive(Clone, Debug, Default)]
 pub struct CloseWait {
     /// Each of them.
-    pub connections: Vec<Connection>,
+    pub connections: Vec<CloseWaitConnection>,
     /// Namespaces of which that is not known.
     pub unscanned: Vec<UnscannedRow>,
     /// How exactly start times of their holders are known, nanoseconds: /proc counts in ticks, events in

@@ -12,7 +12,7 @@ use crate::clock::clock_ns;
 use crate::command::notice;
 use crate::output::progress::Progress;
 use crate::store::merge::Merge;
-use crate::store::reader::{Place, Reader, Span};
+use crate::store::reader::{IntervalPosition, Reader, Span};
 use crate::store::span;
 
 /// Combines the intervals of the requested time.
@@ -52,7 +52,11 @@ pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<
 ///
 /// # Errors
 /// If there are none.
-pub fn find(reader: &Reader, directory: &Path, window: &FromArgs) -> Result<(Span, Vec<Place>)> {
+pub fn find(
+    reader: &Reader,
+    directory: &Path,
+    window: &FromArgs,
+) -> Result<(Span, Vec<IntervalPosition>)> {
     let Some((began, ended)) = reader.extent()? else {
         bail!(
             "the history in {} has no interval yet: the first is written when it is over",

@@ -10,7 +10,7 @@ use twtrace_core::model::tally::Tally;
 use super::live::{Live, LiveOptions};
 use super::summary::{Gathered, Summary};
 use crate::cli::BoundsArgs;
-use crate::command::keep::{Keeper, SAMPLE_INTERVAL};
+use crate::command::keep::{RecordingKeeper, SAMPLE_INTERVAL};
 use crate::command::notice;
 use crate::command::start_line::StartLine;
 use crate::privilege::Keep;
@@ -62,7 +62,7 @@ impl Measurement<'_> {
                     &live.probing,
                     options.command,
                 );
-                Some(Keeper::create(path, bounds, start)?)
+                Some(RecordingKeeper::create(path, bounds, start)?)
             }
         };
         let tally = Tally::new(tracing_start, live.filter.clone());

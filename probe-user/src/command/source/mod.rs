@@ -17,7 +17,7 @@ use summary::Gathered;
 
 /// Where figures come from.
 #[derive(Clone, Copy, Debug)]
-pub enum Source<'a> {
+pub enum FigureSource<'a> {
     /// This host, from now on.
     Live,
     /// Recordings, of one or more hosts.
@@ -26,7 +26,7 @@ pub enum Source<'a> {
     History(&'a Path, &'a FromArgs),
 }
 
-impl<'a> Source<'a> {
+impl<'a> FigureSource<'a> {
     /// The source that the command line requests; at most one of both options is given.
     pub fn of(from: &'a FromArgs, store: &'a StoreArgs) -> Self {
         match &store.store {

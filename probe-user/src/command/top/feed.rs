@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 
-use super::screen::{Front, Step};
+use super::screen::{Front, ScreenEvent};
 use crate::output::tui::{Action, App};
 
 /// A source of what the view shows.
 pub trait Feed {
     /// Waits for the next step of the terminal, and takes in what is reported in between.
-    async fn next(&mut self, front: &mut Front, app: &mut App) -> Result<Step>;
+    async fn next(&mut self, front: &mut Front, app: &mut App) -> Result<ScreenEvent>;
 
     /// Brings the view up to now.
     fn tick(&mut self, app: &mut App) -> Result<()>;

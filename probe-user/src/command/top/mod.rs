@@ -9,7 +9,7 @@ mod watch;
 
 use anyhow::{Context, Result};
 
-use super::source::Source;
+use super::source::FigureSource;
 use crate::cli::TopArgs;
 use crate::output::tui::App;
 use crate::output::tui::terminal;
@@ -18,24 +18,24 @@ use feed::Feed;
 use play_history::HistoryPlayback;
 use play_recording::RecordingPlayback;
 use player::Player;
-use screen::{Front, Obeyed, Step};
+use screen::{Front, Obeyed, ScreenEvent};
 use watch::Watch;
 
 /// Shows the view until `q`.
 pub async fn run(args: TopArgs) -> Result<()> {
     terminal::check()?;
     let listen = || Stop::listen().context("listening for signals");
-    match Source::of(&args.from, &args.store) {
-        Source::Live => {
+    match FigureSource::of(&args.from, &args.store) {
+        FigureSource::Live => {
             let (watch, app) = Watch::start(&args)?;
             show(watch, app).await
         }
-        Source::Recording(_) => {
+        FigureSource::Recording(_) => {
             let stop = listen()?;
             let (playback, app) = RecordingPlayback::start(&args)?;
             show(Player::new(playback, stop), app).await
         }
-        Source::History(directory, _) => {
+        FigureSource::History(directory, _) => {
             let stop = listen()?;
             let (playback, app) = HistoryPlayback::start(&args, directory)?;
             show(Player::new(playback, stop), app).await
@@ -47,8 +47,8 @@ async fn show(mut feed: impl Feed, mut app: App) -> Result<()> {
     let mut front = Front::open(&mut app)?;
     loop {
         match feed.next(&mut front, &mut app).await? {
-            Step::End => break,
-            Step::Input(input) => match front.obey(&mut app, input)? {
+            ScreenEvent::End => break,
+            ScreenEvent::Input(input) => match front.obey(&mut app, input)? {
                 Obeyed::End => break,
                 Obeyed::Done => {}
                 Obeyed::Replay(action) => {
@@ -56,7 +56,7 @@ async fn show(mut feed: impl Feed, mut app: App) -> Result<()> {
                     front.draw(&mut app)?;
                 }
             },
-            Step::Tick => {
+            ScreenEvent::Tick => {
                 feed.tick(&mut app)?;
                 front.draw(&mut app)?;
             }

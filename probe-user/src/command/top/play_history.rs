@@ -13,7 +13,7 @@ use crate::cli::TopArgs;
 use crate::command::source::history;
 use crate::output::tui::{App, ReplaySpan, ReportSample};
 use crate::store::merge::Merge;
-use crate::store::reader::{Place, Reader, Span};
+use crate::store::reader::{IntervalPosition, Reader, Span};
 
 /// Samples of one jump, however long it is.
 const SAMPLES_A_LEAP: usize = 64;
@@ -25,7 +25,7 @@ pub struct HistoryPlayback {
     span: Span,
     /// Each with the time at which it ends: for the first one its own, and from there on the time that passed, even
     /// if the wall clock was set.
-    places: Vec<(Place, Timestamp)>,
+    places: Vec<(IntervalPosition, Timestamp)>,
     begins: Timestamp,
     /// Number of intervals that were played.
     next: usize,
@@ -112,11 +112,11 @@ impl HistoryPlayback {
         Ok(())
     }
 
-    fn sample(&self, app: &mut App, place: &Place, end: Timestamp) -> Result<()> {
+    fn sample(&self, app: &mut App, place: &IntervalPosition, end: Timestamp) -> Result<()> {
         let Some(merged) = self.merge.clone().finish() else {
             return Ok(());
         };
-        let of_boot = |first: &&(Place, Timestamp)| first.0.boot_id == place.boot_id;
+        let of_boot = |first: &&(IntervalPosition, Timestamp)| first.0.boot_id == place.boot_id;
         let first = self.places.iter().find(of_boot);
         let before = self
             .reader
@@ -153,8 +153,8 @@ impl Playback for HistoryPlayback {
     }
 }
 
-fn with_ends(places: Vec<Place>) -> Vec<(Place, Timestamp)> {
-    let mut all: Vec<(Place, Timestamp)> = Vec::new();
+fn with_ends(places: Vec<IntervalPosition>) -> Vec<(IntervalPosition, Timestamp)> {
+    let mut all: Vec<(IntervalPosition, Timestamp)> = Vec::new();
     for place in places {
         let length_ns = place.end.mono_ns.saturating_sub(place.start.mono_ns);
         let begins = match all.last() {

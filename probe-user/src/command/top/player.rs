@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::feed::Feed;
-use super::screen::{Front, Step};
+use super::screen::{Front, ScreenEvent};
 use crate::output::tui::{Action, App};
 use crate::session::stop::Stop;
 
@@ -54,7 +54,7 @@ impl<P: Playback> Player<P> {
 }
 
 impl<P: Playback> Feed for Player<P> {
-    async fn next(&mut self, front: &mut Front, _: &mut App) -> Result<Step> {
+    async fn next(&mut self, front: &mut Front, _: &mut App) -> Result<ScreenEvent> {
         front.next(&mut self.stop).await
     }
 

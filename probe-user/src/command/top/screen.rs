@@ -55,7 +55,7 @@ pub struct Front {
     signals: Signals,
 }
 
-pub enum Step {
+pub enum ScreenEvent {
     /// A signal, or the terminal is closed.
     End,
     /// A key, the mouse, or another size.
@@ -98,22 +98,22 @@ impl Front {
     ///
     /// # Errors
     /// If keys can't be read, or the terminal can't be given back for Ctrl-Z.
-    pub async fn next(&mut self, stop: &mut Stop) -> Result<Step> {
+    pub async fn next(&mut self, stop: &mut Stop) -> Result<ScreenEvent> {
         tokio::select! {
             biased;
-            () = stop.wait() => Ok(Step::End),
+            () = stop.wait() => Ok(ScreenEvent::End),
             wanted = self.signals.wait() => {
                 match wanted {
-                    Wanted::End => return Ok(Step::End),
+                    Wanted::End => return Ok(ScreenEvent::End),
                     Wanted::Suspend => self.screen.suspend()?,
                 }
-                Ok(Step::Tick)
+                Ok(ScreenEvent::Tick)
             }
             input = self.inputs.recv() => match input {
-                None => Ok(Step::End),
-                Some(input) => Ok(Step::Input(input.context("reading keys")?)),
+                None => Ok(ScreenEvent::End),
+                Some(input) => Ok(ScreenEvent::Input(input.context("reading keys")?)),
             },
-            _ = self.drawing.tick() => Ok(Step::Tick),
+            _ = self.drawing.tick() => Ok(ScreenEvent::Tick),
         }
     }
 

@@ -9,7 +9,7 @@ use twtrace_core::model::observation::Observation;
 use twtrace_core::model::tally::Tally;
 
 use super::feed::Feed;
-use super::screen::{Front, Step, sample, view_options};
+use super::screen::{Front, ScreenEvent, sample, view_options};
 use crate::cli::TopArgs;
 use crate::command::source::live::{DRAIN, Live, LiveOptions};
 use crate::output::tui::{Action, App};
@@ -61,7 +61,7 @@ impl Watch {
 }
 
 impl Feed for Watch {
-    async fn next(&mut self, front: &mut Front, app: &mut App) -> Result<Step> {
+    async fn next(&mut self, front: &mut Front, app: &mut App) -> Result<ScreenEvent> {
         loop {
             tokio::select! {
                 biased;

@@ -4,10 +4,10 @@ use maud::{Markup, html};
 use twtrace_core::doctor::finding::Finding;
 
 use super::text::shown;
-use super::{Page, section};
+use super::{HtmlPage, section};
 
 /// One card a finding, the worst first; or that there is none.
-pub fn render(page: &Page) -> Markup {
+pub fn render(page: &HtmlPage) -> Markup {
     let body = html! {
         @if page.findings.is_empty() {
             p.good { span aria-hidden="true" { "✓ " } "Nothing wrong was found." }

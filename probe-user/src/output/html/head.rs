@@ -4,11 +4,11 @@ use maud::{Markup, html};
 use twtrace_core::event::Timestamp;
 use twtrace_core::event::quantity::duration;
 
-use super::Page;
+use super::HtmlPage;
 use super::text::shown;
 
 /// The top of the page.
-pub fn render(page: &Page) -> Markup {
+pub fn render(page: &HtmlPage) -> Markup {
     let report = page.report;
     html! {
         header {

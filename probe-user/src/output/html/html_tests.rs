@@ -22,7 +22,7 @@ fn page_of(change: impl FnOnce(&mut Report, &mut Timeline, &mut Vec<Finding>)) -
     let mut findings = diagnosis.findings;
     let mut timeline = Timeline::new(0, Timestamp(0));
     change(&mut report, &mut timeline, &mut findings);
-    render(&Page {
+    render(&HtmlPage {
         report: &report,
         timeline: &timeline,
         findings: &findings,

@@ -25,7 +25,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 
 /// What a page is made of.
 #[derive(Clone, Copy, Debug)]
-pub struct Page<'a> {
+pub struct HtmlPage<'a> {
     /// The figures.
     pub report: &'a Report,
     /// When what happened.
@@ -37,7 +37,7 @@ pub struct Page<'a> {
 }
 
 /// The whole document.
-pub fn render(page: &Page) -> String {
+pub fn render(page: &HtmlPage) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {

@@ -7,7 +7,7 @@ use twtrace_core::model::timeline::{Bucket, Timeline};
 use twtrace_wire::Side;
 
 use super::text::grouped;
-use super::{Page, figures, plot, section};
+use super::{HtmlPage, figures, plot, section};
 
 /// What is plotted: a name, the number of an interval, and how the plot is filled.
 type Plot = (&'static str, fn(&Bucket) -> u64, &'static str);
@@ -36,7 +36,7 @@ const KINDS: [Plot; 8] = [
 ];
 
 /// Plots of what happened at all; the rest is named.
-pub fn render(page: &Page) -> Markup {
+pub fn render(page: &HtmlPage) -> Markup {
     let start_ns = page.timeline.start_mono_ns;
     let whole = page
         .timeline

@@ -7,11 +7,11 @@ use twtrace_core::model::report::Report;
 
 use super::sections::grid;
 use super::text::{grouped, shown};
-use super::{Page, section};
+use super::{HtmlPage, section};
 use crate::output::table::{audit, lost};
 
 /// The worst finding, losses, the audit's outcome and what the hooks leave open; never left out.
-pub fn summary(page: &Page) -> Markup {
+pub fn summary(page: &HtmlPage) -> Markup {
     let report = page.report;
     let lost: u64 = report.lost.iter().map(|row| row.count).sum();
     let missed: u64 = report

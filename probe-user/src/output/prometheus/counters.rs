@@ -9,8 +9,8 @@ use twtrace_core::model::series::figures::{Searches, SeriesCounters};
 use twtrace_core::model::series::owner::Owner;
 use twtrace_wire::{EndCause, PortOp, ResetDirection, Side};
 
-use super::families::{self, Family};
-use super::page::{Labels, Page, Samples};
+use super::families::{self, MetricFamily};
+use super::page::{Labels, MetricsPage, Samples};
 
 /// Histograms of one process have a bound for so many of the host's.
 const COARSER: usize = 2;
@@ -19,10 +19,11 @@ const COARSER: usize = 2;
 pub const UNATTRIBUTED: &str = "unattributed";
 
 /// Everything together. What has not happened yet is 0, so that rates tell when it does.
-pub fn whole(page: &mut Page, series: &Series) {
+pub fn whole(page: &mut MetricsPage, series: &Series) {
     let all = [(Labels::default(), series.whole())];
-    let figures =
-        |page: &mut Page, family, each: Each<SeriesCounters>| each_of(page, family, &all, each);
+    let figures = |page: &mut MetricsPage, family, each: Each<SeriesCounters>| {
+        each_of(page, family, &all, each)
+    };
     figures(page, &families::TIME_WAITS, |s, l, f| {
         every(s, l, "side", &f.counts.time_wait)
     });
@@ -54,7 +55,7 @@ pub fn whole(page: &mut Page, series: &Series) {
     figures(page, &families::ABORTS, |s, l, f| {
         every(s, l, "reason", &f.counts.abort)
     });
-    let searches = |page: &mut Page, family, number: fn(&Searches) -> u64| {
+    let searches = |page: &mut MetricsPage, family, number: fn(&Searches) -> u64| {
         let mut samples = page.family(family);
         for op in PortOp::MEMBERS {
             let both = [false, true].iter();
@@ -80,7 +81,7 @@ pub fn whole(page: &mut Page, series: &Series) {
 }
 
 /// By process.
-pub fn processes(page: &mut Page, series: &Series) {
+pub fn processes(page: &mut MetricsPage, series: &Series) {
     let mut shown: Vec<(&Owner, &SeriesCounters)> = series.processes().shown().collect();
     shown.sort_by_key(|(owner, _)| *owner);
     let mut rows: Vec<(Labels, &SeriesCounters)> = shown
@@ -88,8 +89,9 @@ pub fn processes(page: &mut Page, series: &Series) {
         .map(|(owner, figures)| (of_owner(owner), figures))
         .collect();
     rows.push((of_others(), series.processes().others()));
-    let figures =
-        |page: &mut Page, family, each: Each<SeriesCounters>| each_of(page, family, &rows, each);
+    let figures = |page: &mut MetricsPage, family, each: Each<SeriesCounters>| {
+        each_of(page, family, &rows, each)
+    };
     figures(page, &families::P_TIME_WAITS, |s, l, f| {
         // These two are 0 rather than not there, as who has a series is known before it makes many.
         for side in [Side::Client, Side::Server] {
@@ -143,7 +145,7 @@ pub fn processes(page: &mut Page, series: &Series) {
 }
 
 /// By destination.
-pub fn destinations(page: &mut Page, series: &Series) {
+pub fn destinations(page: &mut MetricsPage, series: &Series) {
     let mut shown: Vec<(&(Side, Destination), &Done)> = series.destinations().shown().collect();
     shown.sort_by_key(|(key, _)| *key);
     let mut rows: Vec<(Labels, &Done)> = shown
@@ -156,7 +158,8 @@ pub fn destinations(page: &mut Page, series: &Series) {
         })
         .collect();
     rows.push((labels("remote", "other"), series.destinations().others()));
-    let done = |page: &mut Page, family, each: Each<Done>| each_of(page, family, &rows, each);
+    let done =
+        |page: &mut MetricsPage, family, each: Each<Done>| each_of(page, family, &rows, each);
     done(page, &families::D_TIME_WAITS, |s, l, d| {
         s.add(l, d.counts.time_wait.total())
     });
@@ -208,7 +211,12 @@ pub fn labels(name: &str, value: &str) -> Labels {
 
 type Each<F> = fn(&mut Samples<'_>, &Labels, &F);
 
-fn each_of<F>(page: &mut Page, family: &'static Family, rows: &[(Labels, &F)], each: Each<F>) {
+fn each_of<F>(
+    page: &mut MetricsPage,
+    family: &'static MetricFamily,
+    rows: &[(Labels, &F)],
+    each: Each<F>,
+) {
     let mut samples = page.family(family);
     for (labels, figures) in rows {
         each(&mut samples, labels, figures);

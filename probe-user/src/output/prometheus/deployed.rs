@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::families::{self, Family, MetricKind};
+use super::families::{self, MetricFamily, MetricKind};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -124,7 +124,7 @@ fn the_dashboard_is_whole() {
 }
 
 /// As `docs/metrics.md` has it.
-fn row(family: &Family) -> String {
+fn row(family: &MetricFamily) -> String {
     let kind = match family.kind {
         MetricKind::Counter => "counter",
         MetricKind::Gauge => "gauge",

@@ -36,7 +36,7 @@ impl MetricKind {
 
 /// Metrics of one name.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Family {
+pub struct MetricFamily {
     /// Without the suffix of its kind.
     pub name: &'static str,
     /// Its kind.
@@ -56,7 +56,7 @@ macro_rules! families {
     ($($id:ident: $kind:ident $name:literal $([$unit:literal])? {$($label:tt),*} $help:literal;)+) => {
         $(
             #[doc = $help]
-            pub static $id: Family = Family {
+            pub static $id: MetricFamily = MetricFamily {
                 name: $name,
                 kind: MetricKind::$kind,
                 unit: families!(@unit $($unit)?),
@@ -67,7 +67,7 @@ macro_rules! families {
 
         /// All of them.
         #[cfg(test)]
-        pub static ALL: &[&Family] = &[$(&$id,)+];
+        pub static ALL: &[&MetricFamily] = &[$(&$id,)+];
     };
     (@unit) => { None };
     (@unit $unit:literal) => { Some($unit) };
@@ -218,7 +218,7 @@ families! {
 }
 
 #[cfg(test)]
-impl Family {
+impl MetricFamily {
     /// Name of its samples, but for those of a histogram.
     pub fn sample_name(&self) -> String {
         format!("{}{}", self.name, self.kind.suffix())

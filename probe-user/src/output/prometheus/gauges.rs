@@ -11,11 +11,11 @@ use twtrace_core::model::series::gauges::{Holder, NamespaceRow};
 use twtrace_core::model::series::owner::printable;
 
 use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
-use super::families::{self, Family};
-use super::page::{Labels, Page, Samples};
+use super::families::{self, MetricFamily};
+use super::page::{Labels, MetricsPage, Samples};
 
 /// Budgets of local ports.
-pub fn budgets(page: &mut Page, series: &Series) {
+pub fn budgets(page: &mut MetricsPage, series: &Series) {
     let budgets = &series.gauges().budgets;
     // Ranges that sockets have of their own may come to the same.
     let mut told = BTreeSet::new();
@@ -28,7 +28,7 @@ pub fn budgets(page: &mut Page, series: &Series) {
         })
         .map(|row| (of_budget(row), row))
         .collect();
-    let mut gauge = |family: &'static Family, number: fn(&BudgetRow) -> Option<u32>| {
+    let mut gauge = |family: &'static MetricFamily, number: fn(&BudgetRow) -> Option<u32>| {
         let mut samples = page.family(family);
         for (labels, row) in &rows {
             known(&mut samples, labels, number(row).map(u64::from));
@@ -57,7 +57,7 @@ pub fn budgets(page: &mut Page, series: &Series) {
 }
 
 /// TIME_WAIT sockets and limits of namespaces.
-pub fn namespaces(page: &mut Page, series: &Series) {
+pub fn namespaces(page: &mut MetricsPage, series: &Series) {
     let gauges = series.gauges();
     let told: BTreeSet<u32> = gauges
         .namespaces
@@ -78,7 +78,7 @@ pub fn namespaces(page: &mut Page, series: &Series) {
     if let Some(time_waits) = gauges.time_waits {
         page.family(&families::SOCKETS).only(time_waits);
     }
-    let mut gauge = |family: &'static Family, number: fn(&NamespaceRow) -> Option<u64>| {
+    let mut gauge = |family: &'static MetricFamily, number: fn(&NamespaceRow) -> Option<u64>| {
         let mut samples = page.family(family);
         for row in &gauges.namespaces {
             known(&mut samples, &of_netns(row.netns), number(row));
@@ -88,7 +88,7 @@ pub fn namespaces(page: &mut Page, series: &Series) {
     gauge(&families::NETNS_LIMIT, |row| row.max_tw_buckets);
     page.family(&families::NETNS_UNSEEN)
         .only(gauges.unseen_namespaces);
-    let mut gauge = |family: &'static Family, number: fn(&NamespaceRow) -> Option<u64>| {
+    let mut gauge = |family: &'static MetricFamily, number: fn(&NamespaceRow) -> Option<u64>| {
         let mut samples = page.family(family);
         for row in &gauges.namespaces {
             known(&mut samples, &of_netns(row.netns), number(row));
@@ -99,7 +99,7 @@ pub fn namespaces(page: &mut Page, series: &Series) {
 }
 
 /// Connections that the peer has closed.
-pub fn close_wait(page: &mut Page, series: &Series) {
+pub fn close_wait(page: &mut MetricsPage, series: &Series) {
     let holdings = series.gauges().close_wait.as_deref().unwrap_or_default();
     let of_holder = |holder: &Holder| match holder {
         Holder::Owner(owner) => of_owner(owner),
@@ -119,14 +119,14 @@ pub fn close_wait(page: &mut Page, series: &Series) {
 }
 
 /// What the kernel's tables take.
-pub fn memory(page: &mut Page, series: &Series) {
+pub fn memory(page: &mut MetricsPage, series: &Series) {
     let caches = &series.gauges().caches;
     if !caches.is_empty()
         && let Some(bytes) = Memory::of(caches.clone()).time_wait_bytes
     {
         page.family(&families::TIME_WAIT_MEMORY).only(bytes);
     }
-    let mut gauge = |family: &'static Family, number: fn(&CacheRow) -> Option<u64>| {
+    let mut gauge = |family: &'static MetricFamily, number: fn(&CacheRow) -> Option<u64>| {
         let mut samples = page.family(family);
         for row in caches {
             known(&mut samples, &labels("cache", &row.name), number(row));
@@ -141,7 +141,7 @@ pub fn memory(page: &mut Page, series: &Series) {
 type Compared = fn(&AuditRow) -> (Option<u64>, Option<u64>);
 
 /// Beside births, whose difference has a metric of its own.
-const COMPARED: [(&Family, Compared); 5] = [
+const COMPARED: [(&MetricFamily, Compared); 5] = [
     (&families::AUDIT_REFUSED, |row| {
         (Some(row.overflow_seen), row.overflow_kernel)
     }),
@@ -163,7 +163,7 @@ const COMPARED: [(&Family, Compared); 5] = [
 ];
 
 /// What was traced against what the kernel counted.
-pub fn audit(page: &mut Page, series: &Series) {
+pub fn audit(page: &mut MetricsPage, series: &Series) {
     let audit = &series.gauges().audit;
     let mut audited = page.family(&families::AUDITED);
     audited.add(&labels("audited", "true"), audit.audited);

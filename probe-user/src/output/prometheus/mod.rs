@@ -11,7 +11,7 @@ mod page;
 use bytes::Bytes;
 
 pub use own::{Own, ServeState};
-use page::Page;
+use page::MetricsPage;
 use twtrace_core::model::series::Series;
 
 /// In which form.
@@ -38,7 +38,7 @@ impl Format {
 
 /// What an interval has come to so far, and how the service does.
 pub fn render(series: &Series, state: &ServeState, format: Format) -> Bytes {
-    let mut page = Page::new(format);
+    let mut page = MetricsPage::new(format);
     own::trust(&mut page, series);
     counters::whole(&mut page, series);
     counters::processes(&mut page, series);

@@ -8,7 +8,7 @@ use twtrace_wire::Probe;
 
 use super::counters::labels;
 use super::families;
-use super::page::{Labels, Page, seconds};
+use super::page::{Labels, MetricsPage, seconds};
 use crate::store::Status;
 
 /// What the process takes, by /proc/self. What could not be read is `None`.
@@ -38,7 +38,7 @@ pub struct ServeState {
 }
 
 /// How tracing goes.
-pub fn trust(page: &mut Page, series: &Series) {
+pub fn trust(page: &mut MetricsPage, series: &Series) {
     let tracing_start = series.tracing_start();
     let build = labels("version", env!("CARGO_PKG_VERSION"));
     page.family(&families::BUILD).add(&build, 1);
@@ -83,7 +83,7 @@ pub fn trust(page: &mut Page, series: &Series) {
 }
 
 /// How the service does.
-pub fn service(page: &mut Page, state: &ServeState) {
+pub fn service(page: &mut MetricsPage, state: &ServeState) {
     if let Some(history) = &state.history {
         page.family(&families::HISTORY_WRITES).only(history.writes);
         page.family(&families::HISTORY_FAILURES)
@@ -104,7 +104,7 @@ pub fn service(page: &mut Page, state: &ServeState) {
     }
     page.family(&families::SCRAPES).only(state.scrapes);
     if let Some(own) = state.own {
-        let some = |page: &mut Page, family, value: Option<f64>| {
+        let some = |page: &mut MetricsPage, family, value: Option<f64>| {
             if let Some(value) = value {
                 page.family(family).add(&Labels::default(), value);
             }

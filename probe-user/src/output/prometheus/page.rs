@@ -6,7 +6,7 @@ use std::time::Duration;
 use twtrace_core::model::series::histogram::Histogram;
 
 use super::Format;
-use super::families::{Family, MetricKind};
+use super::families::{MetricFamily, MetricKind};
 
 /// Labels of a sample, as they are written between the braces.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +45,7 @@ impl Labels {
 
 /// A page.
 #[derive(Debug)]
-pub struct Page {
+pub struct MetricsPage {
     text: String,
     format: Format,
 }
@@ -53,12 +53,12 @@ pub struct Page {
 /// Samples of one family, all at once: formats do not allow them apart.
 #[derive(Debug)]
 pub struct Samples<'a> {
-    page: &'a mut Page,
-    family: &'static Family,
+    page: &'a mut MetricsPage,
+    family: &'static MetricFamily,
     has_head: bool,
 }
 
-impl Page {
+impl MetricsPage {
     /// An empty one.
     pub fn new(format: Format) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Page {
     }
 
     /// Begins a family. One without samples is not printed.
-    pub fn family(&mut self, family: &'static Family) -> Samples<'_> {
+    pub fn family(&mut self, family: &'static MetricFamily) -> Samples<'_> {
         Samples {
             page: self,
             family,
@@ -129,7 +129,7 @@ impl Samples<'_> {
     }
 
     fn head(&mut self) {
-        let Family {
+        let MetricFamily {
             name,
             kind,
             unit,
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn each_format_has_its_head() {
         let page = |format| {
-            let mut page = Page::new(format);
+            let mut page = MetricsPage::new(format);
             page.family(&families::OWN_CPU).only(1.5);
             page.family(&families::HISTORY_WRITES);
             page.family(&families::HOST)

@@ -11,7 +11,7 @@ use twtrace_core::model::budget::client_sockets::ClientSockets;
 use twtrace_core::model::budget::client_sockets::samples::{live, time_wait};
 use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::sysctls::samples::narrow;
-use twtrace_core::model::close_wait::{Connection, NoHolder};
+use twtrace_core::model::close_wait::{CloseWaitConnection, NoHolder};
 use twtrace_core::model::host::Host;
 use twtrace_core::model::memory::CacheRow;
 use twtrace_core::model::namespace;
@@ -149,7 +149,7 @@ fn data() -> Vec<ObservationData> {
             ..namespace::samples::defaults()
         }),
     };
-    let connection = |holders| Connection {
+    let connection = |holders| CloseWaitConnection {
         netns: 5,
         side: Side::Client,
         local: "10.0.0.1:4000".parse().unwrap(),
@@ -388,7 +388,7 @@ proptest! {
             let mut process = samples::process(number, "");
             process.comm = twtrace_core::event::comm::Comm::from_bytes(name);
             let path = units[number as usize % units.len()].clone();
-            process.details = Some(std::sync::Arc::new(twtrace_core::event::process::Details {
+            process.details = Some(std::sync::Arc::new(twtrace_core::event::process::ProcessDetails {
                 cgroup: Some(twtrace_core::event::place::Place::from_path(path)),
                 ..Default::default()
             }));

@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 /// Where text stands, and what gives way where there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
+pub enum CellAlign {
     /// Left; the end is cut.
     Left,
     /// Right; the end is cut.
@@ -27,7 +27,7 @@ pub struct Column {
     /// In columns of the terminal; 0 for what the others leave.
     pub width: u16,
     /// Where its text stands.
-    pub align: Align,
+    pub align: CellAlign,
 }
 
 /// A cell: text that is escaped already, and its style.
@@ -44,7 +44,7 @@ pub fn put(
     at: (u16, u16),
     width: u16,
     text: &str,
-    align: Align,
+    align: CellAlign,
     style: Style,
 ) {
     let (x, y) = at;
@@ -57,15 +57,15 @@ pub fn put(
     let room = usize::from(width);
     if needed <= room {
         let shift = match align {
-            Align::Right => width - needed as u16,
-            Align::Left | Align::Ends => 0,
+            CellAlign::Right => width - needed as u16,
+            CellAlign::Left | CellAlign::Ends => 0,
         };
         buffer.set_stringn(x + shift, y, text, room, style);
         return;
     }
     let tail = match align {
         // Addresses are ASCII; anything else is cut at its end.
-        Align::Ends if text.is_ascii() && room > 2 * TAIL => &text[text.len() - TAIL..],
+        CellAlign::Ends if text.is_ascii() && room > 2 * TAIL => &text[text.len() - TAIL..],
         _ => "",
     };
     let (next, _) = buffer.set_stringn(x, y, text, room - 1 - tail.len(), style);
@@ -132,7 +132,7 @@ fn places(area: Rect, widths: &[u16]) -> impl Iterator<Item = (u16, u16)> {
 mod tests {
     use super::*;
 
-    fn shown(text: &str, width: u16, align: Align) -> String {
+    fn shown(text: &str, width: u16, align: CellAlign) -> String {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width + 2, 1));
         put(&mut buffer, (0, 0), width, text, align, Style::new());
         let mut line = String::new();
@@ -147,14 +147,14 @@ mod tests {
 
     #[test]
     fn text_fits_its_columns() {
-        assert_eq!(shown("nginx", 8, Align::Left), "nginx");
-        assert_eq!(shown("nginx", 8, Align::Right), "   nginx");
-        assert_eq!(shown("nginx-worker", 8, Align::Left), "nginx-w…");
+        assert_eq!(shown("nginx", 8, CellAlign::Left), "nginx");
+        assert_eq!(shown("nginx", 8, CellAlign::Right), "   nginx");
+        assert_eq!(shown("nginx-worker", 8, CellAlign::Left), "nginx-w…");
         // Two columns each: there is no half of one.
-        assert_eq!(shown("日本語日本語", 8, Align::Left), "日本語…");
-        assert_eq!(shown("日本", 6, Align::Right), "  日本");
+        assert_eq!(shown("日本語日本語", 8, CellAlign::Left), "日本語…");
+        assert_eq!(shown("日本", 6, CellAlign::Right), "  日本");
         assert_eq!(
-            shown("e\u{301}e\u{301}e\u{301}", 2, Align::Left),
+            shown("e\u{301}e\u{301}e\u{301}", 2, CellAlign::Left),
             "e\u{301}…"
         );
     }
@@ -162,7 +162,10 @@ mod tests {
     #[test]
     fn an_address_keeps_its_port() {
         let address = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535";
-        assert_eq!(shown(address, 24, Align::Ends), "[2001:db8:1111…66]:65535");
-        assert_eq!(shown(address, 10, Align::Ends), "[2001:db8…");
+        assert_eq!(
+            shown(address, 24, CellAlign::Ends),
+            "[2001:db8:1111…66]:65535"
+        );
+        assert_eq!(shown(address, 10, CellAlign::Ends), "[2001:db8…");
     }
 }

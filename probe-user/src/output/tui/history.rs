@@ -22,9 +22,9 @@ pub struct Point {
 
 /// The last hour.
 #[derive(Clone, Debug, Default)]
-pub struct History(VecDeque<Point>);
+pub struct PointHistory(VecDeque<Point>);
 
-impl History {
+impl PointHistory {
     /// Adds the newest.
     pub fn push(&mut self, point: Point) {
         if self.0.len() == MAX_POINTS {
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn columns_are_the_highest_of_their_samples() {
-        let mut history = History::default();
+        let mut history = PointHistory::default();
         for number in 0..7 {
             history.push(Point {
                 time_waits: f64::from(number),

@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum KeyCommand {
     /// Ends the program.
     Quit,
     /// Shows or hides help.
@@ -77,7 +77,7 @@ pub struct Binding {
     /// Whether there is nothing for it to do but in a replay.
     pub replay_only: bool,
     /// What they ask for.
-    pub command: Command,
+    pub command: KeyCommand,
 }
 
 /// A key with its modifiers; Shift is in the character.
@@ -100,7 +100,7 @@ const fn bind(
     shown: &'static str,
     help: &'static str,
     hint: &'static str,
-    command: Command,
+    command: KeyCommand,
 ) -> Binding {
     Binding {
         keys,
@@ -120,34 +120,34 @@ const fn replay(mut binding: Binding) -> Binding {
 /// All of them, in the order of help.
 #[rustfmt::skip]
 pub const BINDINGS: &[Binding] = &[
-    bind(&[char('?'), char('h'), plain(KeyCode::F(1))], "? h F1", "this help", "help", Command::Help),
-    bind(&[char('q'), control('c')], "q Ctrl-C", "quit", "quit", Command::Quit),
-    bind(&[plain(KeyCode::Up), char('k')], "↑ k", "row above", "", Command::Up),
-    bind(&[plain(KeyCode::Down), char('j')], "↓ j", "row below", "", Command::Down),
-    bind(&[plain(KeyCode::PageUp)], "PgUp", "a screenful up", "", Command::PageUp),
-    bind(&[plain(KeyCode::PageDown)], "PgDn", "a screenful down", "", Command::PageDown),
-    bind(&[plain(KeyCode::Home), char('g')], "Home g", "first row", "", Command::First),
-    bind(&[plain(KeyCode::End), char('G')], "End G", "last row; the newest event", "", Command::Last),
-    bind(&[plain(KeyCode::Tab)], "Tab", "next pane", "pane", Command::NextPane),
-    bind(&[plain(KeyCode::BackTab)], "Shift-Tab", "pane before", "", Command::PreviousPane),
-    bind(&[plain(KeyCode::Enter)], "Enter", "into the process, destination, event or finding", "open", Command::Open),
-    bind(&[plain(KeyCode::Esc), plain(KeyCode::Backspace)], "Esc Bksp", "back out; then clear the filter", "back", Command::Back),
-    bind(&[char('s')], "s", "sort by the next column", "sort", Command::Sort),
-    bind(&[char('S')], "S", "sort the other way round", "", Command::ReverseSort),
-    bind(&[char('/')], "/", "filter: the words of the command line", "filter", Command::Filter),
-    bind(&[char(' ')], "Space", "pause: the screen stands still, tracing goes on", "pause", Command::Pause),
-    bind(&[char('z')], "z", "this pane alone, or all", "zoom", Command::Zoom),
-    bind(&[char('t')], "t", "a column of the timeline: 1s, 5s, 30s", "", Command::Span),
-    bind(&[char('i')], "i", "what is lost, tiers of hooks, audit", "integrity", Command::Integrity),
-    bind(&[char('m')], "m", "mouse on or off", "", Command::Mouse),
-    bind(&[control('l')], "Ctrl-L", "draw anew", "", Command::Redraw),
-    bind(&[control('z')], "Ctrl-Z", "to the shell; fg comes back", "", Command::Suspend),
-    replay(bind(&[char('+'), char('=')], "+", "replay faster", "faster", Command::Faster)),
-    replay(bind(&[char('-')], "-", "replay slower", "slower", Command::Slower)),
-    replay(bind(&[plain(KeyCode::Right)], "→", "10 s forth", "seek", Command::Forth)),
-    replay(bind(&[plain(KeyCode::Left)], "←", "10 s back", "", Command::Back10)),
-    replay(bind(&[char(']')], "]", "a minute forth", "", Command::FarForth)),
-    replay(bind(&[char('[')], "[", "a minute back", "", Command::FarBack)),
+    bind(&[char('?'), char('h'), plain(KeyCode::F(1))], "? h F1", "this help", "help", KeyCommand::Help),
+    bind(&[char('q'), control('c')], "q Ctrl-C", "quit", "quit", KeyCommand::Quit),
+    bind(&[plain(KeyCode::Up), char('k')], "↑ k", "row above", "", KeyCommand::Up),
+    bind(&[plain(KeyCode::Down), char('j')], "↓ j", "row below", "", KeyCommand::Down),
+    bind(&[plain(KeyCode::PageUp)], "PgUp", "a screenful up", "", KeyCommand::PageUp),
+    bind(&[plain(KeyCode::PageDown)], "PgDn", "a screenful down", "", KeyCommand::PageDown),
+    bind(&[plain(KeyCode::Home), char('g')], "Home g", "first row", "", KeyCommand::First),
+    bind(&[plain(KeyCode::End), char('G')], "End G", "last row; the newest event", "", KeyCommand::Last),
+    bind(&[plain(KeyCode::Tab)], "Tab", "next pane", "pane", KeyCommand::NextPane),
+    bind(&[plain(KeyCode::BackTab)], "Shift-Tab", "pane before", "", KeyCommand::PreviousPane),
+    bind(&[plain(KeyCode::Enter)], "Enter", "into the process, destination, event or finding", "open", KeyCommand::Open),
+    bind(&[plain(KeyCode::Esc), plain(KeyCode::Backspace)], "Esc Bksp", "back out; then clear the filter", "back", KeyCommand::Back),
+    bind(&[char('s')], "s", "sort by the next column", "sort", KeyCommand::Sort),
+    bind(&[char('S')], "S", "sort the other way round", "", KeyCommand::ReverseSort),
+    bind(&[char('/')], "/", "filter: the words of the command line", "filter", KeyCommand::Filter),
+    bind(&[char(' ')], "Space", "pause: the screen stands still, tracing goes on", "pause", KeyCommand::Pause),
+    bind(&[char('z')], "z", "this pane alone, or all", "zoom", KeyCommand::Zoom),
+    bind(&[char('t')], "t", "a column of the timeline: 1s, 5s, 30s", "", KeyCommand::Span),
+    bind(&[char('i')], "i", "what is lost, tiers of hooks, audit", "integrity", KeyCommand::Integrity),
+    bind(&[char('m')], "m", "mouse on or off", "", KeyCommand::Mouse),
+    bind(&[control('l')], "Ctrl-L", "draw anew", "", KeyCommand::Redraw),
+    bind(&[control('z')], "Ctrl-Z", "to the shell; fg comes back", "", KeyCommand::Suspend),
+    replay(bind(&[char('+'), char('=')], "+", "replay faster", "faster", KeyCommand::Faster)),
+    replay(bind(&[char('-')], "-", "replay slower", "slower", KeyCommand::Slower)),
+    replay(bind(&[plain(KeyCode::Right)], "→", "10 s forth", "seek", KeyCommand::Forth)),
+    replay(bind(&[plain(KeyCode::Left)], "←", "10 s back", "", KeyCommand::Back10)),
+    replay(bind(&[char(']')], "]", "a minute forth", "", KeyCommand::FarForth)),
+    replay(bind(&[char('[')], "[", "a minute back", "", KeyCommand::FarBack)),
 ];
 
 /// The keys that there are: in a replay some more.
@@ -158,7 +158,7 @@ pub fn bindings(is_replay: bool) -> impl Iterator<Item = &'static Binding> {
 }
 
 /// What a key asks for.
-pub fn command(key: KeyEvent, is_replay: bool) -> Option<Command> {
+pub fn command(key: KeyEvent, is_replay: bool) -> Option<KeyCommand> {
     let pressed = (key.code, key.modifiers.difference(KeyModifiers::SHIFT));
     bindings(is_replay)
         .find(|binding| binding.keys.contains(&pressed))
@@ -180,9 +180,9 @@ mod tests {
     #[test]
     fn shift_is_in_the_character() {
         let key = KeyEvent::new(KeyCode::Char('S'), KeyModifiers::SHIFT);
-        assert_eq!(command(key, false), Some(Command::ReverseSort));
+        assert_eq!(command(key, false), Some(KeyCommand::ReverseSort));
         let key = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(command(key, false), Some(Command::Quit));
+        assert_eq!(command(key, false), Some(KeyCommand::Quit));
         let key = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::ALT);
         assert_eq!(command(key, false), None);
     }
@@ -191,6 +191,6 @@ mod tests {
     fn keys_of_a_replay_do_nothing_live() {
         let key = KeyEvent::new(KeyCode::Char('+'), KeyModifiers::NONE);
         assert_eq!(command(key, false), None);
-        assert_eq!(command(key, true), Some(Command::Faster));
+        assert_eq!(command(key, true), Some(KeyCommand::Faster));
     }
 }

@@ -48,7 +48,7 @@ impl Pane {
 
 /// The parts that are always there.
 #[derive(Clone, Copy, Debug)]
-pub struct Screen {
+pub struct ScreenLayout {
     /// Host and time.
     pub header: Rect,
     /// Losses, tiers, audit.
@@ -67,10 +67,10 @@ pub fn is_too_small(area: Rect) -> bool {
 }
 
 /// Divides the screen.
-pub fn screen(area: Rect, has_message: bool) -> Screen {
+pub fn screen(area: Rect, has_message: bool) -> ScreenLayout {
     let row = |y| Rect::new(area.x, y, area.width, 1);
     let below = if has_message { 2 } else { 1 };
-    Screen {
+    ScreenLayout {
         header: row(area.y),
         status: row(area.y + 1),
         body: Rect::new(area.x, area.y + 2, area.width, area.height - 2 - below),

@@ -6,14 +6,14 @@ use twtrace_core::event::Event;
 use twtrace_wire::ProcessKey;
 
 use super::app::ReportSample;
-use super::history::History;
+use super::history::PointHistory;
 use super::rates::{self, Rates, Totals};
 use super::tail::Tail;
 use super::towards::{DestinationKey, Towards};
 
 /// The last sample, what led to it, and the newest events.
 #[derive(Clone, Debug, Default)]
-pub struct Live {
+pub struct LiveState {
     /// The last sample.
     pub sample: Option<ReportSample>,
     /// Rates of processes; empty before the second sample.
@@ -21,7 +21,7 @@ pub struct Live {
     /// TIME_WAITs a second by destination; empty before the second sample.
     pub destination_rates: HashMap<DestinationKey, f64>,
     /// Rates of the host.
-    pub history: History,
+    pub history: PointHistory,
     /// The newest events.
     pub tail: Tail,
     /// What each process did towards each destination.
@@ -30,7 +30,7 @@ pub struct Live {
     destination_totals: HashMap<DestinationKey, u64>,
 }
 
-impl Live {
+impl LiveState {
     /// Takes an event.
     pub fn event(&mut self, event: &Event, host: Option<&str>) {
         self.tail.push(event, host);

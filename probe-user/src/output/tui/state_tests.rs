@@ -4,14 +4,14 @@ use ratatui::crossterm::event::{
     KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
 
-use super::keys::{BINDINGS, Command};
+use super::keys::{BINDINGS, KeyCommand};
 use super::layout::Pane;
 use super::samples::*;
 use super::view::Scope;
 use super::*;
 
 /// Presses the first key of a command.
-fn command(app: &mut App, command: Command) -> Option<Action> {
+fn command(app: &mut App, command: KeyCommand) -> Option<Action> {
     let binding = BINDINGS.iter().find(|it| it.command == command).unwrap();
     let (code, modifiers) = binding.keys[0];
     app.key(KeyEvent::new(code, modifiers))
@@ -31,13 +31,13 @@ fn every_key_of_the_table_does_something() {
         for (code, modifiers) in binding.keys {
             let mut app = app(replay_options());
             // Something to go back from, something to go up from.
-            if binding.command == Command::Back {
+            if binding.command == KeyCommand::Back {
                 press(&mut app, KeyCode::Char('z'));
             }
             press(&mut app, KeyCode::Down);
             if matches!(
                 binding.command,
-                Command::Down | Command::Last | Command::PageDown
+                KeyCommand::Down | KeyCommand::Last | KeyCommand::PageDown
             ) {
                 press(&mut app, KeyCode::Home);
             }
@@ -57,31 +57,34 @@ fn every_key_of_the_table_does_something() {
 fn actions_are_the_callers() {
     let mut live = app(options());
     let mut replay = app(replay_options());
-    assert_eq!(command(&mut live, Command::Quit), Some(Action::Quit));
-    assert_eq!(command(&mut live, Command::Suspend), Some(Action::Suspend));
+    assert_eq!(command(&mut live, KeyCommand::Quit), Some(Action::Quit));
     assert_eq!(
-        command(&mut live, Command::Mouse),
+        command(&mut live, KeyCommand::Suspend),
+        Some(Action::Suspend)
+    );
+    assert_eq!(
+        command(&mut live, KeyCommand::Mouse),
         Some(Action::Mouse(true))
     );
-    assert_eq!(command(&mut live, Command::Faster), None);
+    assert_eq!(command(&mut live, KeyCommand::Faster), None);
     assert_eq!(
-        command(&mut replay, Command::Faster),
+        command(&mut replay, KeyCommand::Faster),
         Some(Action::Speed(2.0))
     );
     assert_eq!(
-        command(&mut replay, Command::Slower),
+        command(&mut replay, KeyCommand::Slower),
         Some(Action::Speed(1.0))
     );
     assert_eq!(
-        command(&mut replay, Command::FarBack),
+        command(&mut replay, KeyCommand::FarBack),
         Some(Action::Seek(-60_000_000_000))
     );
     assert_eq!(
-        command(&mut replay, Command::Pause),
+        command(&mut replay, KeyCommand::Pause),
         Some(Action::Pause(true))
     );
     assert_eq!(
-        command(&mut replay, Command::Pause),
+        command(&mut replay, KeyCommand::Pause),
         Some(Action::Pause(false))
     );
 }
@@ -89,7 +92,7 @@ fn actions_are_the_callers() {
 #[test]
 fn paused_the_screen_stands_still_and_tracing_goes_on() {
     let mut app = app(options());
-    command(&mut app, Command::Pause);
+    command(&mut app, KeyCommand::Pause);
     let paused = screen(&mut app, 80, 24);
     app.event(&events()[0], None);
     app.sample(sample(10));
@@ -99,7 +102,7 @@ fn paused_the_screen_stands_still_and_tracing_goes_on() {
         paused.lines().skip(1).collect::<Vec<_>>(),
         later.lines().skip(1).collect::<Vec<_>>()
     );
-    command(&mut app, Command::Pause);
+    command(&mut app, KeyCommand::Pause);
     assert!(screen(&mut app, 80, 24).contains("traced for 10.0s"));
 }
 
@@ -136,16 +139,16 @@ fn rows_are_sorted_and_the_selection_stays_with_its_row() {
     assert!(row(&mut app, "nginx(80)") < row(&mut app, "curl(1234)"));
     press(&mut app, KeyCode::Down);
     assert_eq!(app.index(Pane::Processes), 1);
-    command(&mut app, Command::ReverseSort);
+    command(&mut app, KeyCommand::ReverseSort);
     assert!(row(&mut app, "PROCESS") > 0);
     assert_eq!(
         app.view.processes[app.index(Pane::Processes)].key.tgid,
         1234
     );
-    command(&mut app, Command::Sort);
+    command(&mut app, KeyCommand::Sort);
     assert!(screen(&mut app, 80, 24).contains("ALIVE▼"));
     for _ in 0..5 {
-        command(&mut app, Command::Sort);
+        command(&mut app, KeyCommand::Sort);
     }
     assert!(screen(&mut app, 80, 24).contains("PROCESS▼"));
     let names: Vec<u32> = app

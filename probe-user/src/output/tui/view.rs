@@ -13,7 +13,7 @@ use twtrace_core::model::destination::Destination;
 use twtrace_core::model::report::Report;
 use twtrace_wire::{ProcessKey, Side};
 
-use super::live::Live;
+use super::live::LiveState;
 use super::rates::{Rates, Totals};
 use super::sort::{ByDestination, ByProcess, SortOrder};
 use super::towards::{Dealt, DestinationKey, destination_of};
@@ -159,7 +159,7 @@ fn ends(destination: &Destination) -> (Option<SocketAddr>, Option<SocketAddr>) {
 impl View {
     /// Rows of what is known.
     pub fn of(
-        live: &Live,
+        live: &LiveState,
         scope: Scope,
         filter: &Filter,
         by_process: SortOrder<ByProcess>,
@@ -180,7 +180,12 @@ impl View {
     }
 }
 
-fn process_lines(live: &Live, report: &Report, scope: Scope, filter: &Filter) -> Vec<ProcessLine> {
+fn process_lines(
+    live: &LiveState,
+    report: &Report,
+    scope: Scope,
+    filter: &Filter,
+) -> Vec<ProcessLine> {
     // Reports do not tell the destinations of a process, so events have to.
     let is_by_destination = !filter.is_by_process();
     let pair: Option<HashSet<ProcessKey>> = match scope {
@@ -226,7 +231,7 @@ fn process_lines(live: &Live, report: &Report, scope: Scope, filter: &Filter) ->
 }
 
 fn destination_lines(
-    live: &Live,
+    live: &LiveState,
     report: &Report,
     scope: Scope,
     filter: &Filter,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use twtrace_core::event::{Process, words};
-use twtrace_core::model::close_wait::{Connection, NoHolder};
+use twtrace_core::model::close_wait::{CloseWaitConnection, NoHolder};
 use twtrace_core::model::observation::CloseWait;
 use twtrace_core::model::report::UnscannedRow;
 use twtrace_core::model::socket::Times;
@@ -55,14 +55,14 @@ impl Parts for CloseWait {
 
     fn add(&mut self, part: Part) {
         self.connections
-            .extend(part.connections.into_iter().map(Connection::from));
+            .extend(part.connections.into_iter().map(CloseWaitConnection::from));
         self.unscanned.extend(part.unscanned);
         self.tick_ns = part.tick_ns;
     }
 }
 
-impl From<&Connection> for CloseWaitLine {
-    fn from(connection: &Connection) -> Self {
+impl From<&CloseWaitConnection> for CloseWaitLine {
+    fn from(connection: &CloseWaitConnection) -> Self {
         let ns = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         Self {
             netns: connection.netns,
@@ -77,7 +77,7 @@ impl From<&Connection> for CloseWaitLine {
     }
 }
 
-impl From<CloseWaitLine> for Connection {
+impl From<CloseWaitLine> for CloseWaitConnection {
     fn from(row: CloseWaitLine) -> Self {
         Self {
             netns: row.netns,

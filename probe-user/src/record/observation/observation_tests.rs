@@ -8,7 +8,7 @@ use twtrace_core::model::budget::client_sockets::{ClientSockets, Hold, Socket, S
 use twtrace_core::model::budget::evidence::{Pool, PoolCounts};
 use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::sysctls::samples::narrow;
-use twtrace_core::model::close_wait::{Connection, NoHolder};
+use twtrace_core::model::close_wait::{CloseWaitConnection, NoHolder};
 use twtrace_core::model::namespace;
 use twtrace_core::model::netns_name::NamedAfter;
 use twtrace_core::model::report::UnscannedRow;
@@ -174,7 +174,7 @@ fn namespaces() {
 
 #[test]
 fn close_wait() {
-    let connection = |holders, times| Connection {
+    let connection = |holders, times| CloseWaitConnection {
         netns: 3,
         side: Side::Server,
         local: "10.0.0.1:80".parse().unwrap(),

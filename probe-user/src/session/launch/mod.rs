@@ -18,7 +18,7 @@ use self::inherited::Inherited;
 use self::invoker::Invoker;
 use super::Session;
 use crate::probe::ProbeError;
-pub use running::Running;
+pub use running::RunningCommand;
 
 /// twtrace itself failed. These are the codes of `env`.
 pub const FAILED: u8 = 125;

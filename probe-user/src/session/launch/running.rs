@@ -17,7 +17,7 @@ use crate::session::Session;
 const GRACE: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningCommand {
     child: Child,
     quit: Signal,
     /// `None` if twtrace was started with SIGHUP ignored: it stays ignored for both.
@@ -25,7 +25,7 @@ pub struct Running {
     ended: Option<(io::Result<ExitStatus>, Instant)>,
 }
 
-impl Running {
+impl RunningCommand {
     /// Starts the command.
     ///
     /// # Errors

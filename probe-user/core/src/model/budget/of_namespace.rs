@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::client_sockets::ClientSockets;
 use super::evidence::{Evidence, Pool, PoolCounts};
 use super::row::BudgetRow;
-use super::view::View;
+use super::view::NamespaceView;
 use super::{NamespacePorts, unknown};
 
 /// Gives the budgets of one namespace that hold a port or had a search fail, in no order.
@@ -40,7 +40,7 @@ pub fn each_row(namespace: &NamespacePorts, evidence: &Evidence, take: &mut dyn 
             return;
         }
     };
-    let view = View::new(namespace, sysctls, end);
+    let view = NamespaceView::new(namespace, sysctls, end);
     let mut give = |pool, counts| {
         if let Some(row) = view.row(pool, counts) {
             take(row);

@@ -10,7 +10,7 @@ const STARTED_ANEW_NS: u64 = SECOND_NS;
 
 /// What happened to the ports of a budget between two snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Measured {
+pub struct MeasuredPace {
     /// TIME_WAITs made a second.
     pub made_per_s: f64,
     /// TIME_WAITs that ended a second.
@@ -21,14 +21,14 @@ pub struct Measured {
 
 /// The time between two snapshots.
 #[derive(Clone, Copy, Debug)]
-pub struct Span {
+pub struct ObservedSpan {
     /// How long it was, nanoseconds.
     pub lasted_ns: u64,
     /// How long a TIME_WAIT lives there, nanoseconds; not 0.
     pub time_wait_ns: u64,
 }
 
-impl Measured {
+impl MeasuredPace {
     /// Compares the ports held at the start and at the end of a span; each in order of the ports.
     ///
     /// A TIME_WAIT that was made and reused in between is not seen: `made` (from events) tells of those, where
@@ -37,10 +37,10 @@ impl Measured {
     pub fn between(
         start: &[(u16, Hold)],
         end: &[(u16, Hold)],
-        span: Span,
+        span: ObservedSpan,
         made: Option<u64>,
     ) -> Self {
-        let Span {
+        let ObservedSpan {
             lasted_ns,
             time_wait_ns,
         } = span;
@@ -130,13 +130,13 @@ mod tests {
 
     const TEN_S: u64 = 10 * SECOND_NS;
 
-    fn between(start: &[(u16, Hold)], end: &[(u16, Hold)], lasted_ns: u64) -> Measured {
-        Measured::between(start, end, span(lasted_ns), None)
+    fn between(start: &[(u16, Hold)], end: &[(u16, Hold)], lasted_ns: u64) -> MeasuredPace {
+        MeasuredPace::between(start, end, span(lasted_ns), None)
     }
 
     /// Where a TIME_WAIT lives for a minute.
-    fn span(lasted_ns: u64) -> Span {
-        Span {
+    fn span(lasted_ns: u64) -> ObservedSpan {
+        ObservedSpan {
             lasted_ns,
             time_wait_ns: TIME_WAIT_NS,
         }
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn events_tell_of_what_came_and_went() {
-        let measured = Measured::between(&[], &[(1, left(59))], span(TEN_S), Some(50));
+        let measured = MeasuredPace::between(&[], &[(1, left(59))], span(TEN_S), Some(50));
         assert_eq!((measured.made_per_s, measured.ended_per_s), (5.0, 4.9));
     }
 
@@ -221,8 +221,8 @@ mod tests {
                     .collect()
             };
             let lasted_ns = lasted_s * SECOND_NS;
-            let span = Span { lasted_ns, time_wait_ns };
-            let measured = Measured::between(&held_at(before_s), &held_at(before_s + lasted_s), span, None);
+            let span = ObservedSpan { lasted_ns, time_wait_ns };
+            let measured = MeasuredPace::between(&held_at(before_s), &held_at(before_s + lasted_s), span, None);
             // The oldest one ends in the very moment of the second snapshot.
             let unsure = if lasted_s < time_wait_s { 0.0 } else { 1.0 / time_wait_s as f64 };
             let off = (measured.made_per_s - rate as f64).abs();

@@ -76,7 +76,7 @@ impl TwReuse {
 
 /// Settings of one network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Settings", into = "Settings")]
+#[serde(try_from = "SysctlsJson", into = "SysctlsJson")]
 pub struct PortSysctls {
     /// `ip_local_port_range`
     pub range: PortRange,
@@ -117,7 +117,7 @@ impl PortSysctls {
 
 /// As recordings have them: with the kernel's names.
 #[derive(Serialize, Deserialize)]
-struct Settings {
+struct SysctlsJson {
     ip_local_port_range: PortRange,
     ip_local_reserved_ports: String,
     tcp_tw_reuse: u64,
@@ -128,7 +128,7 @@ struct Settings {
     tcp_tw_timeout: Option<u64>,
 }
 
-impl From<PortSysctls> for Settings {
+impl From<PortSysctls> for SysctlsJson {
     fn from(sysctls: PortSysctls) -> Self {
         Self {
             ip_local_port_range: sysctls.range,
@@ -141,10 +141,10 @@ impl From<PortSysctls> for Settings {
     }
 }
 
-impl TryFrom<Settings> for PortSysctls {
+impl TryFrom<SysctlsJson> for PortSysctls {
     type Error = String;
 
-    fn try_from(settings: Settings) -> Result<Self, String> {
+    fn try_from(settings: SysctlsJson) -> Result<Self, String> {
         let range = settings.ip_local_port_range;
         if range.low > range.high {
             return Err(format!("{range} is not a range of ports"));

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::client_sockets::{ClientSockets, Hold};
 use super::evidence::{Pool, PoolCounts};
 use super::forecast::{Forecast, PoolState, forecast};
-use super::pace::{Measured, Span};
+use super::pace::{MeasuredPace, ObservedSpan};
 use super::ports::{Half, PortRange, PortSet};
 use super::row::{BudgetRow, HalfRow, Outlook};
 use super::sysctls::PortSysctls;
@@ -13,7 +13,7 @@ use super::{NamespacePorts, unknown};
 use crate::event::SocketRange;
 
 /// What rows are made from.
-pub struct View<'a> {
+pub struct NamespaceView<'a> {
     namespace: &'a NamespacePorts<'a>,
     sysctls: &'a PortSysctls,
     end: &'a ClientSockets,
@@ -32,7 +32,7 @@ struct Usable {
     fast_count: u64,
 }
 
-impl<'a> View<'a> {
+impl<'a> NamespaceView<'a> {
     /// Prepares for [`Self::row`].
     pub fn new(
         namespace: &'a NamespacePorts<'a>,
@@ -140,10 +140,10 @@ impl<'a> View<'a> {
     fn fill(&self, pool: Pool, counts: PoolCounts, use_: &Use) -> BudgetRow {
         // Only events see what is made and reused between two snapshots, or what came before the first.
         let made = (use_.is_reused || use_.before.is_none()).then_some(counts.made);
-        let measured = Measured::between(
+        let measured = MeasuredPace::between(
             use_.before.unwrap_or(use_.held),
             use_.held,
-            Span {
+            ObservedSpan {
                 lasted_ns: self.namespace.lasted_ns,
                 time_wait_ns: self.sysctls.time_wait_ns(),
             },

@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
     use crate::event::place::Place;
-    use crate::event::process::Details;
+    use crate::event::process::ProcessDetails;
     use crate::event::samples;
 
     #[test]
@@ -71,9 +71,9 @@ mod tests {
         let mut twin = samples::process(2, "a\u{7f}[31m");
         assert_eq!(Owner::of(&process), Owner::of(&twin));
         let of = |path: &str| {
-            Some(Arc::new(Details {
+            Some(Arc::new(ProcessDetails {
                 cgroup: Some(Place::from_path(path.to_owned())),
-                ..Details::default()
+                ..ProcessDetails::default()
             }))
         };
         process.details = of("/system.slice/a.service");

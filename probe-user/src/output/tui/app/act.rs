@@ -5,7 +5,7 @@ use ratatui::layout::Position;
 use twtrace_core::filter::Filter;
 
 use super::super::filter_line::{FilterLine, Typed};
-use super::super::keys::{self, Command};
+use super::super::keys::{self, KeyCommand};
 use super::super::layout::{self, Pane};
 use super::super::sort::{ByDestination, ByProcess, SortOrder};
 use super::super::view::Scope;
@@ -20,7 +20,7 @@ impl App {
         self.is_dirty = true;
         let command = keys::command(key, self.is_replay());
         if let Some(line) = &mut self.typing
-            && !matches!(command, Some(Command::Quit | Command::Suspend) if has_control(key))
+            && !matches!(command, Some(KeyCommand::Quit | KeyCommand::Suspend) if has_control(key))
         {
             match line.key(key, self.options.parse_filter) {
                 Typed::More => {}
@@ -39,23 +39,23 @@ impl App {
         }
     }
 
-    pub(super) fn command_in_overlay(&mut self, command: Command) -> Option<Action> {
+    pub(super) fn command_in_overlay(&mut self, command: KeyCommand) -> Option<Action> {
         let page = self.heights[Pane::Detail as usize].max(1);
         let offset = &mut self.overlay_offset;
         match command {
-            Command::Up => *offset = offset.saturating_sub(1),
-            Command::Down => *offset = offset.saturating_add(1),
-            Command::PageUp => *offset = offset.saturating_sub(page),
-            Command::PageDown => *offset = offset.saturating_add(page),
-            Command::First => *offset = 0,
-            Command::Last => *offset = usize::MAX,
-            Command::Back | Command::Open => self.overlay = None,
-            Command::Help if matches!(self.overlay, Some(Overlay::Help)) => self.overlay = None,
-            Command::Integrity if matches!(self.overlay, Some(Overlay::Integrity)) => {
+            KeyCommand::Up => *offset = offset.saturating_sub(1),
+            KeyCommand::Down => *offset = offset.saturating_add(1),
+            KeyCommand::PageUp => *offset = offset.saturating_sub(page),
+            KeyCommand::PageDown => *offset = offset.saturating_add(page),
+            KeyCommand::First => *offset = 0,
+            KeyCommand::Last => *offset = usize::MAX,
+            KeyCommand::Back | KeyCommand::Open => self.overlay = None,
+            KeyCommand::Help if matches!(self.overlay, Some(Overlay::Help)) => self.overlay = None,
+            KeyCommand::Integrity if matches!(self.overlay, Some(Overlay::Integrity)) => {
                 self.overlay = None;
             }
-            Command::Help | Command::Integrity => return self.command(command),
-            Command::Quit | Command::Suspend | Command::Redraw | Command::Mouse => {
+            KeyCommand::Help | KeyCommand::Integrity => return self.command(command),
+            KeyCommand::Quit | KeyCommand::Suspend | KeyCommand::Redraw | KeyCommand::Mouse => {
                 return self.command(command);
             }
             _ => {}
@@ -63,45 +63,45 @@ impl App {
         None
     }
 
-    pub(super) fn command(&mut self, command: Command) -> Option<Action> {
+    pub(super) fn command(&mut self, command: KeyCommand) -> Option<Action> {
         match command {
-            Command::Quit => return Some(Action::Quit),
-            Command::Suspend => return Some(Action::Suspend),
-            Command::Redraw => return Some(Action::Redraw),
-            Command::Help => self.cover(Overlay::Help),
-            Command::Integrity => self.cover(Overlay::Integrity),
-            Command::Up => self.step(-1),
-            Command::Down => self.step(1),
-            Command::PageUp => self.step(-self.page()),
-            Command::PageDown => self.step(self.page()),
-            Command::First => self.step(isize::MIN),
-            Command::Last => self.step(isize::MAX),
-            Command::NextPane => self.focus_next(1),
-            Command::PreviousPane => self.focus_next(-1),
-            Command::Open => self.open(),
-            Command::Back => self.back(),
-            Command::Sort => self.sort(SortOrder::next, SortOrder::next),
-            Command::ReverseSort => self.sort(SortOrder::reverse, SortOrder::reverse),
-            Command::Filter => self.typing = Some(FilterLine::new(&self.filter_words)),
-            Command::Pause => return Some(self.pause()),
-            Command::Zoom => self.is_zoomed = !self.is_zoomed,
-            Command::Span => self.span = (self.span + 1) % SPANS.len(),
-            Command::Mouse => {
+            KeyCommand::Quit => return Some(Action::Quit),
+            KeyCommand::Suspend => return Some(Action::Suspend),
+            KeyCommand::Redraw => return Some(Action::Redraw),
+            KeyCommand::Help => self.cover(Overlay::Help),
+            KeyCommand::Integrity => self.cover(Overlay::Integrity),
+            KeyCommand::Up => self.step(-1),
+            KeyCommand::Down => self.step(1),
+            KeyCommand::PageUp => self.step(-self.page()),
+            KeyCommand::PageDown => self.step(self.page()),
+            KeyCommand::First => self.step(isize::MIN),
+            KeyCommand::Last => self.step(isize::MAX),
+            KeyCommand::NextPane => self.focus_next(1),
+            KeyCommand::PreviousPane => self.focus_next(-1),
+            KeyCommand::Open => self.open(),
+            KeyCommand::Back => self.back(),
+            KeyCommand::Sort => self.sort(SortOrder::next, SortOrder::next),
+            KeyCommand::ReverseSort => self.sort(SortOrder::reverse, SortOrder::reverse),
+            KeyCommand::Filter => self.typing = Some(FilterLine::new(&self.filter_words)),
+            KeyCommand::Pause => return Some(self.pause()),
+            KeyCommand::Zoom => self.is_zoomed = !self.is_zoomed,
+            KeyCommand::Span => self.span = (self.span + 1) % SPANS.len(),
+            KeyCommand::Mouse => {
                 self.has_mouse = !self.has_mouse;
                 return Some(Action::Mouse(self.has_mouse));
             }
-            Command::Faster => {
+            KeyCommand::Faster => {
                 self.speed = (self.speed + 1).min(SPEEDS.len() - 1);
                 return Some(Action::Speed(self.speed()));
             }
-            Command::Slower => {
+            KeyCommand::Slower => {
                 self.speed = self.speed.saturating_sub(1);
                 return Some(Action::Speed(self.speed()));
             }
-            Command::Forth => return Some(Action::Seek(10 * SECOND_NS)),
-            Command::Back10 => return Some(Action::Seek(-10 * SECOND_NS)),
-            Command::FarForth => return Some(Action::Seek(60 * SECOND_NS)),
-            Command::FarBack => return Some(Action::Seek(-60 * SECOND_NS)),
+            KeyCommand::Forth => return Some(Action::Seek(10 * SECOND_NS)),
+            KeyCommand::Back10 => return Some(Action::Seek(-10 * SECOND_NS)),
+            KeyCommand::FarForth => return Some(Action::Seek(60 * SECOND_NS)),
+            KeyCommand::FarBack => return Some(Action::Seek(-60 * SECOND_NS)),
         }
         None
     }

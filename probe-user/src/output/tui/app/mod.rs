@@ -13,7 +13,7 @@ use twtrace_wire::ProcessKey;
 
 use super::filter_line::{FilterLine, Parse};
 use super::layout::Pane;
-use super::live::Live;
+use super::live::LiveState;
 use super::sort::{ByDestination, ByProcess, SortOrder};
 use super::tail::NumberedEvent;
 use super::theme::Theme;
@@ -102,9 +102,9 @@ pub(super) enum Overlay {
 pub struct App {
     pub(super) options: ViewOptions,
     pub(super) theme: Theme,
-    live: Live,
+    live: LiveState,
     /// What is shown while the screen stands still.
-    frozen: Option<Box<Live>>,
+    frozen: Option<Box<LiveState>>,
     pub(super) view: View,
     pub(super) scope: Scope,
     pub(super) focus: Pane,
@@ -144,7 +144,7 @@ impl App {
                 has_colour: options.has_colour,
             },
             options,
-            live: Live::default(),
+            live: LiveState::default(),
             frozen: None,
             view: View::default(),
             scope: Scope::All,
@@ -206,7 +206,7 @@ impl App {
     }
 
     /// What is shown: that of now, or of when the screen was stopped.
-    pub(super) fn shown(&self) -> &Live {
+    pub(super) fn shown(&self) -> &LiveState {
         self.frozen.as_deref().unwrap_or(&self.live)
     }
 

@@ -9,7 +9,7 @@ use twtrace_core::model::budget::row::{BudgetRow, Outlook};
 use twtrace_core::model::report::Report;
 
 use super::super::app::App;
-use super::super::cells::{Align, Cell, Column};
+use super::super::cells::{Cell, CellAlign, Column};
 use super::super::layout::Pane;
 use super::super::sort::ByDestination;
 use super::super::theme::Theme;
@@ -26,7 +26,7 @@ const HALF: f64 = 0.5;
 /// And from which on to act.
 const NEARLY_FULL: f64 = 0.8;
 
-const fn column(heading: &'static str, width: u16, align: Align) -> Column {
+const fn column(heading: &'static str, width: u16, align: CellAlign) -> Column {
     Column {
         heading,
         width,
@@ -36,24 +36,30 @@ const fn column(heading: &'static str, width: u16, align: Align) -> Column {
 
 const COLUMNS: [(Column, Option<ByDestination>); 9] = [
     (
-        column("DESTINATION", 0, Align::Ends),
+        column("DESTINATION", 0, CellAlign::Ends),
         Some(ByDestination::Name),
     ),
-    (column("SIDE", 6, Align::Left), None),
-    (column("TW/s", 6, Align::Right), Some(ByDestination::Rate)),
+    (column("SIDE", 6, CellAlign::Left), None),
     (
-        column("MADE", 7, Align::Right),
+        column("TW/s", 6, CellAlign::Right),
+        Some(ByDestination::Rate),
+    ),
+    (
+        column("MADE", 7, CellAlign::Right),
         Some(ByDestination::TimeWaits),
     ),
-    (column("RST", 6, Align::Right), Some(ByDestination::Resets)),
-    (column("PORTS USED", BAR as u16, Align::Left), None),
-    (column("%", 5, Align::Right), Some(ByDestination::Used)),
     (
-        column("FULL IN", 8, Align::Right),
+        column("RST", 6, CellAlign::Right),
+        Some(ByDestination::Resets),
+    ),
+    (column("PORTS USED", BAR as u16, CellAlign::Left), None),
+    (column("%", 5, CellAlign::Right), Some(ByDestination::Used)),
+    (
+        column("FULL IN", 8, CellAlign::Right),
         Some(ByDestination::Left),
     ),
     (
-        column("FAIL", 6, Align::Right),
+        column("FAIL", 6, CellAlign::Right),
         Some(ByDestination::Failures),
     ),
 ];

@@ -8,13 +8,13 @@ use twtrace_core::event::{Event, EventFacts, PortResult};
 use twtrace_wire::EventKind;
 
 use super::super::app::App;
-use super::super::cells::{Align, Cell, Column, table};
+use super::super::cells::{Cell, CellAlign, Column, table};
 use super::super::layout::Pane;
 use super::super::tail::NumberedEvent;
 use super::{frame, nothing, window};
 use crate::output::lines;
 
-const fn column(heading: &'static str, width: u16, align: Align) -> Column {
+const fn column(heading: &'static str, width: u16, align: CellAlign) -> Column {
     Column {
         heading,
         width,
@@ -24,21 +24,21 @@ const fn column(heading: &'static str, width: u16, align: Align) -> Column {
 
 /// Columns as [`lines::cells`] has them, where there is room.
 const ALL: [Column; 7] = [
-    column("TIME (UTC)", 15, Align::Left),
-    column("EVENT", 18, Align::Left),
-    column("PROCESS", 24, Align::Left),
-    column("SIDE", 7, Align::Left),
-    column("LOCAL", 24, Align::Ends),
-    column("REMOTE", 24, Align::Ends),
-    column("DETAILS", 0, Align::Left),
+    column("TIME (UTC)", 15, CellAlign::Left),
+    column("EVENT", 18, CellAlign::Left),
+    column("PROCESS", 24, CellAlign::Left),
+    column("SIDE", 7, CellAlign::Left),
+    column("LOCAL", 24, CellAlign::Ends),
+    column("REMOTE", 24, CellAlign::Ends),
+    column("DETAILS", 0, CellAlign::Left),
 ];
 /// In a narrow terminal: indexes into the same cells.
 const FEW: [(usize, Column); 5] = [
-    (0, column("TIME", 8, Align::Left)),
-    (1, column("EVENT", 13, Align::Left)),
-    (2, column("PROCESS", 16, Align::Left)),
-    (5, column("REMOTE", 18, Align::Ends)),
-    (6, column("DETAILS", 0, Align::Left)),
+    (0, column("TIME", 8, CellAlign::Left)),
+    (1, column("EVENT", 13, CellAlign::Left)),
+    (2, column("PROCESS", 16, CellAlign::Left)),
+    (5, column("REMOTE", 18, CellAlign::Ends)),
+    (6, column("DETAILS", 0, CellAlign::Left)),
 ];
 /// From here on there is room for all.
 const WIDE: u16 = 150;

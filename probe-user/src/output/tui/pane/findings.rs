@@ -7,7 +7,7 @@ use twtrace_core::doctor::finding::Severity;
 use twtrace_core::event::text::escape;
 
 use super::super::app::App;
-use super::super::cells::{Align, put};
+use super::super::cells::{CellAlign, put};
 use super::super::layout::Pane;
 use super::super::theme::Theme;
 use super::{frame, window};
@@ -40,7 +40,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
             (inner.x, y),
             SEVERITY - 1,
             &finding.severity.word().to_uppercase(),
-            Align::Left,
+            CellAlign::Left,
             severity(app.theme, finding.severity),
         );
         put(
@@ -48,7 +48,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
             (inner.x + SEVERITY, y),
             inner.width.saturating_sub(SEVERITY),
             &escape(&finding.title),
-            Align::Left,
+            CellAlign::Left,
             app.theme.plain(),
         );
         if index == selected && app.focus == Pane::Findings {
@@ -61,7 +61,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
             (inner.x + 2, inner.y),
             inner.width.saturating_sub(2),
             "nothing wrong so far",
-            Align::Left,
+            CellAlign::Left,
             app.theme.good(),
         );
     }

@@ -6,7 +6,7 @@ use twtrace_core::event::text::escape;
 use unicode_width::UnicodeWidthStr;
 
 use super::super::app::App;
-use super::super::cells::{Align, put};
+use super::super::cells::{CellAlign, put};
 use super::super::filter_line::FilterLine;
 use super::super::keys;
 use super::parts;
@@ -43,7 +43,7 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
         (area.x, area.y),
         area.width,
         PROMPT,
-        Align::Left,
+        CellAlign::Left,
         app.theme.key(),
     );
     let x = area.x + PROMPT.len() as u16;
@@ -64,7 +64,7 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
         (x, area.y),
         room,
         &text,
-        Align::Left,
+        CellAlign::Left,
         app.theme.plain(),
     );
     let after = x + width + 2;
@@ -74,7 +74,7 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
             (after, area.y),
             area.right() - after,
             beside,
-            Align::Left,
+            CellAlign::Left,
             app.theme.dim(),
         );
     }
@@ -90,7 +90,7 @@ pub fn draw_message(app: &App, area: Rect, buffer: &mut Buffer) {
             (area.x, area.y),
             area.width,
             &mistake,
-            Align::Left,
+            CellAlign::Left,
             app.theme.bad(),
         );
         return;

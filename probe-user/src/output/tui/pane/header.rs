@@ -6,7 +6,7 @@ use twtrace_core::event::quantity;
 use twtrace_core::event::text::escape;
 
 use super::super::app::App;
-use super::super::cells::{Align, put};
+use super::super::cells::{CellAlign, put};
 use super::{parts, report};
 
 /// Draws it.
@@ -54,7 +54,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         (left.right(), area.y),
         width,
         &state,
-        Align::Right,
+        CellAlign::Right,
         style,
     );
 }

@@ -19,7 +19,7 @@ use twtrace_core::model::report::Report;
 use unicode_width::UnicodeWidthStr;
 
 use super::app::App;
-use super::cells::{Align, Cell, Column, put, table};
+use super::cells::{Cell, CellAlign, Column, put, table};
 use super::layout::{MIN_HEIGHT, MIN_WIDTH, Pane};
 use super::sort::{SortBy, SortOrder};
 
@@ -54,7 +54,7 @@ fn parts(buffer: &mut Buffer, area: Rect, parts: &[Part]) -> u16 {
     let mut x = area.x;
     for (text, style) in parts {
         let room = area.right() - x;
-        put(buffer, (x, area.y), room, text, Align::Left, *style);
+        put(buffer, (x, area.y), room, text, CellAlign::Left, *style);
         x += room.min(text.width() as u16);
     }
     x
@@ -133,7 +133,7 @@ fn nothing(app: &App, area: Rect, buffer: &mut Buffer, text: &str) {
             (area.x + 2, y),
             area.width.saturating_sub(2),
             text,
-            Align::Left,
+            CellAlign::Left,
             app.theme.dim(),
         );
     }
@@ -165,7 +165,7 @@ pub fn too_small(buffer: &mut Buffer, area: Rect) {
             (area.x, y),
             area.width,
             &line,
-            Align::Left,
+            CellAlign::Left,
             Style::new(),
         );
     }

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::super::app::App;
-use super::super::cells::{Align, put};
+use super::super::cells::{CellAlign, put};
 use super::rule;
 
 /// Columns of a label.
@@ -64,11 +64,11 @@ pub fn draw_below(
             (area.x, y),
             LABEL,
             label,
-            Align::Left,
+            CellAlign::Left,
             app.theme.key(),
         );
         let x = area.x + LABEL.min(area.width);
-        put(buffer, (x, y), width + 1, line, Align::Left, *style);
+        put(buffer, (x, y), width + 1, line, CellAlign::Left, *style);
     }
     offset
 }

@@ -8,7 +8,7 @@ use twtrace_core::model::report::{ProcessRow, Report};
 use twtrace_wire::Side;
 
 use super::super::app::App;
-use super::super::cells::{Align, Cell, Column};
+use super::super::cells::{Cell, CellAlign, Column};
 use super::super::layout::Pane;
 use super::super::sort::ByProcess;
 use super::super::view::{ProcessLine, Scope};
@@ -19,7 +19,7 @@ const fn right(heading: &'static str, width: u16) -> Column {
     Column {
         heading,
         width,
-        align: Align::Right,
+        align: CellAlign::Right,
     }
 }
 
@@ -28,7 +28,7 @@ const COLUMNS: [(Column, Option<ByProcess>); 10] = [
         Column {
             heading: "PROCESS",
             width: 0,
-            align: Align::Left,
+            align: CellAlign::Left,
         },
         Some(ByProcess::Name),
     ),

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use twtrace_core::event::quantity;
 
 use super::super::app::App;
-use super::super::cells::{Align, put};
+use super::super::cells::{CellAlign, put};
 use super::super::history::Point;
 use super::super::layout::Pane;
 use super::{frame, rate};
@@ -113,7 +113,7 @@ fn draw_row(app: &App, row: &RateRow, area: Rect, buffer: &mut Buffer) {
         (area.x, base),
         LABEL - 1,
         row.label,
-        Align::Left,
+        CellAlign::Left,
         app.theme.plain(),
     );
     // The newest is at the right.
@@ -133,7 +133,7 @@ fn draw_row(app: &App, row: &RateRow, area: Rect, buffer: &mut Buffer) {
                     (x, base - up),
                     1,
                     BARS[usize::from(part)],
-                    Align::Left,
+                    CellAlign::Left,
                     row.style,
                 );
             }
@@ -149,7 +149,7 @@ fn draw_row(app: &App, row: &RateRow, area: Rect, buffer: &mut Buffer) {
         (area.x + LABEL + width + 1, base),
         FIGURES - 1,
         &figures,
-        Align::Right,
+        CellAlign::Right,
         app.theme.plain(),
     );
 }
