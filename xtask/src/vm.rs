@@ -10,7 +10,7 @@ use crate::{
     guest::{
         self, Accelerator,
         boot::{Guest, Limits},
-        kernels::{self, Kernel, KernelSource},
+        kernels::{self, GuestKernel, KernelSource},
         tools,
     },
     workspace::Workspace,
@@ -63,7 +63,7 @@ pub fn verb(workspace: &Workspace, args: &VmArgs) -> Result<ExitCode> {
                 "there is no kernel image {}",
                 vmlinuz.display()
             );
-            Kernel {
+            GuestKernel {
                 name: "custom".to_owned(),
                 vmlinuz: vmlinuz.clone(),
                 modules: args.modules.clone(),

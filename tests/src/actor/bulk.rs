@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    command::{Family, Fd, FirstCloser, Protocol, SocketOption},
+    command::{AddressFamily, Fd, FirstCloser, Protocol, SocketOption},
     play::{await_end, open, set},
 };
 use crate::sys::inet;
@@ -29,9 +29,9 @@ fn connected(target: SocketAddr) -> io::Result<Fd> {
 
 fn tcp_for(target: SocketAddr) -> io::Result<Fd> {
     let family = if target.is_ipv4() {
-        Family::V4
+        AddressFamily::V4
     } else {
-        Family::V6
+        AddressFamily::V6
     };
     open(family, Protocol::Tcp)
 }

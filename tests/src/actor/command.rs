@@ -22,7 +22,7 @@ pub enum Protocol {
 
 /// Family of a new socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Family {
+pub enum AddressFamily {
     /// AF_INET
     V4,
     /// AF_INET6; takes IPv4 as mapped addresses too.
@@ -67,7 +67,7 @@ pub enum Command {
     /// socket(). Answer: [`Answer::Descriptor`].
     Socket {
         /// Address family.
-        family: Family,
+        family: AddressFamily,
         /// Protocol.
         protocol: Protocol,
     },

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     bulk,
-    command::{Answer, Command, Connection, Family, Fd, Protocol, Reply, SocketOption},
+    command::{AddressFamily, Answer, Command, Connection, Fd, Protocol, Reply, SocketOption},
 };
 use crate::sys::{Errno, descriptors, inet, process, uring};
 
@@ -155,10 +155,10 @@ fn done((): ()) -> Answer {
 ///
 /// # Errors
 /// EPROTONOSUPPORT, ENOPROTOOPT, EAFNOSUPPORT where this kernel lacks it.
-pub fn open(family: Family, protocol: Protocol) -> io::Result<Fd> {
+pub fn open(family: AddressFamily, protocol: Protocol) -> io::Result<Fd> {
     let domain = match family {
-        Family::V4 => libc::AF_INET,
-        Family::V6 => libc::AF_INET6,
+        AddressFamily::V4 => libc::AF_INET,
+        AddressFamily::V6 => libc::AF_INET6,
     };
     let protocol = match protocol {
         Protocol::Tcp => libc::IPPROTO_TCP,

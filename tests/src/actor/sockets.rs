@@ -6,7 +6,9 @@ use anyhow::{Result, bail};
 
 use super::{
     Actor,
-    command::{Answer, Command, Connection, Family, Fd, FirstCloser, Protocol, SocketOption},
+    command::{
+        AddressFamily, Answer, Command, Connection, Fd, FirstCloser, Protocol, SocketOption,
+    },
 };
 
 impl Actor {
@@ -14,7 +16,7 @@ impl Actor {
     ///
     /// # Errors
     /// When it can't be made.
-    pub fn socket(&self, family: Family, protocol: Protocol) -> Result<Fd> {
+    pub fn socket(&self, family: AddressFamily, protocol: Protocol) -> Result<Fd> {
         self.descriptor(&Command::Socket { family, protocol }, None)
     }
 
@@ -234,10 +236,10 @@ impl Actor {
 }
 
 /// The family of an address.
-pub fn family_of(address: SocketAddr) -> Family {
+pub fn family_of(address: SocketAddr) -> AddressFamily {
     if address.is_ipv4() {
-        Family::V4
+        AddressFamily::V4
     } else {
-        Family::V6
+        AddressFamily::V6
     }
 }

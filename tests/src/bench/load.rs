@@ -85,7 +85,7 @@ pub struct Options {
 
 /// What was played.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Played {
+pub struct LoadResult {
     /// How connections ended.
     pub kind: LoadKind,
     /// How many there were.
@@ -151,7 +151,7 @@ pub fn run(options: &Options) -> Result<()> {
     );
     let connections = played?;
     let of = |kind| if options.kind == kind { connections } else { 0 };
-    let played = Played {
+    let played = LoadResult {
         kind: options.kind,
         connections,
         births_client: of(LoadKind::Plain),

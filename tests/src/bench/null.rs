@@ -11,7 +11,7 @@ use clap::Parser;
 use serde::Deserialize;
 
 use crate::sys::{
-    bpf::{self, Place},
+    bpf::{self, AttachPoint},
     process,
 };
 
@@ -75,7 +75,7 @@ fn raise_memlock_limit() {
 }
 
 /// All hooks, without those for following a command.
-fn places(probes: &Probes) -> Vec<Place> {
+fn places(probes: &Probes) -> Vec<AttachPoint> {
     let mut places = Vec::new();
     for choice in probes
         .tiers
@@ -93,9 +93,12 @@ fn places(probes: &Probes) -> Vec<Place> {
     places
 }
 
-fn places_of(choice: &Choice, hook: &str) -> Vec<Place> {
+fn places_of(choice: &Choice, hook: &str) -> Vec<AttachPoint> {
     if let Some((category, name)) = hook.split_once(':') {
-        return vec![Place::Tracepoint(category.to_owned(), name.to_owned())];
+        return vec![AttachPoint::Tracepoint(
+            category.to_owned(),
+            name.to_owned(),
+        )];
     }
     let name = hook.to_owned();
     // Both ends of what is timed, or judged by what it returns; else the end that tells.
@@ -112,20 +115,20 @@ fn places_of(choice: &Choice, hook: &str) -> Vec<Place> {
     };
     match choice.tier.as_str() {
         "fentry" => [
-            entry.then(|| Place::Fentry(name.clone())),
-            exit.then_some(Place::Fexit(name)),
+            entry.then(|| AttachPoint::Fentry(name.clone())),
+            exit.then_some(AttachPoint::Fexit(name)),
         ]
         .into_iter()
         .flatten()
         .collect(),
         "kprobe" => [
-            entry.then(|| Place::Kprobe(name.clone())),
-            exit.then_some(Place::Kretprobe(name)),
+            entry.then(|| AttachPoint::Kprobe(name.clone())),
+            exit.then_some(AttachPoint::Kretprobe(name)),
         ]
         .into_iter()
         .flatten()
         .collect(),
-        _ => vec![Place::RawTracepoint(name)],
+        _ => vec![AttachPoint::RawTracepoint(name)],
     }
 }
 
@@ -145,13 +148,13 @@ mod tests {
         assert_eq!(
             places(&probes),
             [
-                Place::RawTracepoint("inet_sock_set_state".to_owned()),
-                Place::Fentry("inet_csk_get_port".to_owned()),
-                Place::Fexit("inet_csk_get_port".to_owned()),
-                Place::Kprobe("inet_twsk_kill".to_owned()),
-                Place::Kprobe("tcp_twsk_unique".to_owned()),
-                Place::Kretprobe("tcp_twsk_unique".to_owned()),
-                Place::Tracepoint("syscalls".to_owned(), "sys_exit_accept".to_owned()),
+                AttachPoint::RawTracepoint("inet_sock_set_state".to_owned()),
+                AttachPoint::Fentry("inet_csk_get_port".to_owned()),
+                AttachPoint::Fexit("inet_csk_get_port".to_owned()),
+                AttachPoint::Kprobe("inet_twsk_kill".to_owned()),
+                AttachPoint::Kprobe("tcp_twsk_unique".to_owned()),
+                AttachPoint::Kretprobe("tcp_twsk_unique".to_owned()),
+                AttachPoint::Tracepoint("syscalls".to_owned(), "sys_exit_accept".to_owned()),
             ]
         );
     }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    load::Played,
+    load::LoadResult,
     meter::{self, BpfStatistics},
     spread::Spread,
     subject::Subject,
@@ -29,7 +29,7 @@ const DRAIN: Duration = Duration::from_millis(300);
 #[derive(Clone, Debug)]
 pub struct RunSample {
     /// What was played.
-    pub played: Played,
+    pub played: LoadResult,
     /// CPU time of the whole machine meanwhile.
     pub machine_ns: f64,
     /// CPU time of the tracer meanwhile.
@@ -60,13 +60,13 @@ impl RunSample {
 
 /// A load that is ready to begin.
 #[derive(Debug)]
-pub struct Load {
+pub struct StartedLoad {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
-impl Drop for Load {
+impl Drop for StartedLoad {
     fn drop(&mut self) {
         // Its namespace goes with it.
         drop(self.stdin.take());
@@ -76,7 +76,7 @@ impl Drop for Load {
     }
 }
 
-impl Load {
+impl StartedLoad {
     /// Starts it with these options.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Load {
     }
 
     /// Plays it. What it leaves stays until it is dropped.
-    pub fn play(&mut self) -> Result<Played> {
+    pub fn play(&mut self) -> Result<LoadResult> {
         let stdin = self.stdin.as_mut().context("no standard input")?;
         stdin.write_all(b"go\n")?;
         Ok(serde_json::from_str(&self.line()?)?)
@@ -118,7 +118,7 @@ impl Load {
 pub fn sample(who: TracerKind, setup: &Setup, load: &[String]) -> Result<RunSample> {
     let tracer = Tracer::start(who, setup)?;
     let pid = tracer.as_ref().map(Tracer::pid);
-    let mut load = Load::start(load)?;
+    let mut load = StartedLoad::start(load)?;
     meter::settle()?;
     let of_tracer = || -> Result<_> {
         Ok(match pid {
@@ -157,14 +157,14 @@ pub fn sample(who: TracerKind, setup: &Setup, load: &[String]) -> Result<RunSamp
 
 /// A traced run, and the two without a tracer beside it.
 #[derive(Clone, Debug)]
-pub struct Pair {
+pub struct TracedPair {
     /// Traced.
     pub traced: RunSample,
     /// Before and after.
     pub alone: [RunSample; 2],
 }
 
-impl Pair {
+impl TracedPair {
     /// Something of the traced run, as a multiple of the same of the others.
     pub fn ratio(&self, of: impl Fn(&RunSample) -> f64) -> f64 {
         of(&self.traced) * 2.0 / self.alone.iter().map(of).sum::<f64>()
@@ -177,7 +177,7 @@ pub struct Measured {
     /// The tracer.
     pub subject: Subject,
     /// Runs in turns with others, without counting of programs.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<TracedPair>,
     /// Runs with it.
     pub counted: Vec<RunSample>,
     /// Why there is nothing, or nothing more.
@@ -263,7 +263,7 @@ pub fn measure(
             let traced = measured.sample(setup, load);
             let after = sample(TracerKind::Nobody, setup, load)?;
             match traced {
-                Ok(traced) => measured.pairs.push(Pair {
+                Ok(traced) => measured.pairs.push(TracedPair {
                     traced,
                     alone: [before, after.clone()],
                 }),

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    pairs::Load,
+    pairs::StartedLoad,
     spread::Spread,
     table::cell,
     tracer::{Setup, Tracer, TracerKind},
@@ -34,7 +34,7 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     let connections = 500_000.min(connections * 13);
     eprintln!("bench: replay, recording {connections} connections");
     let tracer = Tracer::start(TracerKind::Record, setup)?.context("nothing records")?;
-    let mut load = Load::start(&[
+    let mut load = StartedLoad::start(&[
         "--connections".to_owned(),
         connections.to_string(),
         "--tuples".to_owned(),

@@ -83,8 +83,8 @@ mod tests {
     use super::*;
     use crate::{
         bench::{
-            load::{LoadKind, Played},
-            pairs::{Pair, RunSample},
+            load::{LoadKind, LoadResult},
+            pairs::{RunSample, TracedPair},
             subject::Subject,
             tracer::Said,
         },
@@ -94,7 +94,7 @@ mod tests {
     /// 100 connections, of which so many are told.
     fn sample(machine_ns: f64, tracer_ns: f64, bpf_ns: u64, told: u64) -> RunSample {
         RunSample {
-            played: Played {
+            played: LoadResult {
                 kind: LoadKind::Plain,
                 connections: 100,
                 births_client: 100,
@@ -122,7 +122,7 @@ mod tests {
         let alone = sample(1_000_000.0, 0.0, 0, 0);
         Measured {
             subject: Subject::plain(who),
-            pairs: vec![Pair {
+            pairs: vec![TracedPair {
                 traced: traced.clone(),
                 alone: [alone.clone(), alone],
             }],

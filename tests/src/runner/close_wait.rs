@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     expect::compare::field,
-    stage::finding::{CloseWaitRow, Played},
+    stage::finding::{ExpectedCloseWait, Played},
 };
 
 use super::judge::side_word;
@@ -37,7 +37,7 @@ pub fn judge(played: &Played, netns: u64, report: &Value) -> Vec<String> {
     wrong
 }
 
-fn fits(expected: &CloseWaitRow, row: &Value) -> bool {
+fn fits(expected: &ExpectedCloseWait, row: &Value) -> bool {
     let who = match (&expected.pid, &expected.comm) {
         (Some(pid), Some(comm)) => {
             field(row, "process.pid") == *pid
@@ -70,7 +70,7 @@ mod tests {
 
     fn played() -> Played {
         Played {
-            close_wait: vec![CloseWaitRow {
+            close_wait: vec![ExpectedCloseWait {
                 pid: Some(5),
                 comm: Some("leaky".to_owned()),
                 side: Side::Server,

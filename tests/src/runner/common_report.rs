@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 
-use super::{Context, play_usage, report::Report, verdicts::Verdict};
+use super::{Context, play_usage, report::RunningReport, verdicts::Verdict};
 use crate::{scenarios::Usage, sys::process};
 
 /// Those that ask for a report without options. The one whose namespace goes comes first: the next one would get its number.
@@ -48,7 +48,7 @@ pub fn play_all(context: &Context, usages: &[&'static Usage]) {
     if usages.is_empty() {
         return;
     }
-    let report = match Report::start(&context.twtrace, &context.tier.options()) {
+    let report = match RunningReport::start(&context.twtrace, &context.tier.options()) {
         Ok(report) => report,
         Err(error) => {
             let error = error.context("the report that they share");
@@ -106,7 +106,7 @@ struct Share {
 pub struct Reporting(ReportSource);
 
 enum ReportSource {
-    Own(Report),
+    Own(RunningReport),
     Shared(Share),
 }
 
@@ -115,7 +115,7 @@ impl Reporting {
     ///
     /// # Errors
     /// When that can't be started.
-    pub fn of(context: &Context, start: impl FnOnce() -> Result<Report>) -> Result<Self> {
+    pub fn of(context: &Context, start: impl FnOnce() -> Result<RunningReport>) -> Result<Self> {
         Ok(Self(match context.seat.take() {
             Some(share) => ReportSource::Shared(share),
             None => ReportSource::Own(start()?),
@@ -125,7 +125,7 @@ impl Reporting {
     /// The same with a report of the check's own that has no options.
     pub fn plain(context: &Context) -> Result<Self> {
         Self::of(context, || {
-            Report::start(&context.twtrace, &context.tier.options())
+            RunningReport::start(&context.twtrace, &context.tier.options())
         })
     }
 

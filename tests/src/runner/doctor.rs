@@ -11,15 +11,15 @@ use serde_json::Value;
 use super::{
     Context, Options, keep,
     replay::{PlayOutcome, until_judged},
-    report::Report,
-    selection::Run,
+    report::RunningReport,
+    selection::ScenarioRun,
     stage_process::StageProcess,
     verdicts::Verdict,
 };
 use crate::{
     expect::facts::{Facts, Question, Tier, tiers_of},
     scenarios::{DoctorRun, ExpectedFinding, Needs},
-    stage::finding::{Finding, Played},
+    stage::finding::{PlayResult, Played},
     sys::hidden_births::Recording,
 };
 
@@ -30,7 +30,12 @@ const FOR_LONG: &str = "1h";
 ///
 /// # Errors
 /// When it can't get so far as to compare anything.
-pub fn play(context: &Context, options: &Options, run: &Run, wanted: DoctorRun) -> Result<Verdict> {
+pub fn play(
+    context: &Context,
+    options: &Options,
+    run: &ScenarioRun,
+    wanted: DoctorRun,
+) -> Result<Verdict> {
     let hidden = Recording::begin();
     until_judged(&run.name, hidden.as_ref(), &context.verdicts, || {
         play_once(context, options, run, wanted)
@@ -40,7 +45,7 @@ pub fn play(context: &Context, options: &Options, run: &Run, wanted: DoctorRun) 
 fn play_once(
     context: &Context,
     options: &Options,
-    run: &Run,
+    run: &ScenarioRun,
     wanted: DoctorRun,
 ) -> Result<PlayOutcome> {
     let mut keeper = Vec::new();
@@ -48,12 +53,12 @@ fn play_once(
     let mut arguments = context.tier.options();
     arguments.extend(["--duration".to_owned(), FOR_LONG.to_owned()]);
     arguments.extend(wanted_of(stage.namespace.netns, wanted));
-    let doctor = Report::start_verb(&context.twtrace, verb(wanted), &arguments)?;
+    let doctor = RunningReport::start_verb(&context.twtrace, verb(wanted), &arguments)?;
     let played = match stage.play()? {
-        Finding::Played(played) => played,
-        Finding::Skip { reason } => return Ok(PlayOutcome::Judged(Verdict::Skipped { reason })),
-        Finding::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
-        Finding::Broken { error } => bail!("{error}"),
+        PlayResult::Played(played) => played,
+        PlayResult::Skip { reason } => return Ok(PlayOutcome::Judged(Verdict::Skipped { reason })),
+        PlayResult::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
+        PlayResult::Broken { error } => bail!("{error}"),
     };
     let said = doctor.end_with(&[0, 3])?;
     judged(context, options, run, wanted, &played, said).map(PlayOutcome::Judged)
@@ -80,7 +85,7 @@ pub fn wanted_of(netns: u64, wanted: DoctorRun) -> [String; 4] {
 pub fn judged(
     context: &Context,
     options: &Options,
-    run: &Run,
+    run: &ScenarioRun,
     wanted: DoctorRun,
     played: &Played,
     (code, output): (i32, String),

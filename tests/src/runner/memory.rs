@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use crate::{
     stage::finding::{Played, SlabTruth},
-    sys::slabinfo::{self, Slab},
+    sys::slabinfo::{self, SlabCache},
 };
 
 /// The cache of a scenario that is about one, as it is now.
 ///
 /// # Errors
 /// When /proc/slabinfo can't be read.
-pub fn now(played: &Played) -> std::io::Result<Option<Slab>> {
+pub fn now(played: &Played) -> std::io::Result<Option<SlabCache>> {
     match &played.slab {
         Some(truth) => slabinfo::read(&truth.cache),
         None => Ok(None),
@@ -21,8 +21,8 @@ pub fn now(played: &Played) -> std::io::Result<Option<Slab>> {
 /// What is wrong, given the kernel's figures just before and just after the report's own look.
 pub fn judge(
     played: &Played,
-    before: Option<Slab>,
-    after: Option<Slab>,
+    before: Option<SlabCache>,
+    after: Option<SlabCache>,
     report: &Value,
 ) -> Vec<String> {
     let (Some(truth), Some(before), Some(after)) = (&played.slab, before, after) else {
@@ -63,7 +63,7 @@ pub fn judge(
     wrong
 }
 
-fn products(truth: &SlabTruth, slab: Slab, active: Option<u64>, row: &Value) -> Vec<String> {
+fn products(truth: &SlabTruth, slab: SlabCache, active: Option<u64>, row: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     if active < Some(truth.at_least) {
         wrong.push(format!("fewer than {} objects: {row}", truth.at_least));
@@ -78,7 +78,7 @@ fn products(truth: &SlabTruth, slab: Slab, active: Option<u64>, row: &Value) -> 
 }
 
 /// All that are alive in the scenario's namespace are its maker's.
-fn share(truth: &SlabTruth, slab: Slab, processes: &Value) -> Option<String> {
+fn share(truth: &SlabTruth, slab: SlabCache, processes: &Value) -> Option<String> {
     let row = processes
         .as_array()
         .and_then(|rows| rows.iter().find(|row| row["process"]["pid"] == truth.maker));
@@ -109,7 +109,7 @@ mod tests {
             ..Played::default()
         };
         let slab = |active_objects| {
-            Some(Slab {
+            Some(SlabCache {
                 active_objects,
                 objects: 32,
                 object_bytes: 256,

@@ -39,19 +39,19 @@ use common_report::Seat;
 pub use options::{Options, TierLimit};
 pub use own_trace::{play_while_stopped, play_with_own_trace};
 use replay::{PlayOutcome, REPLAYS, until_judged};
-use selection::{Run, Selection};
+use selection::{ScenarioRun, Selection};
 pub use storm::{StormSize, storm};
 pub use trace::{spawn, wait};
-use traced::Session;
+use traced::TracedSession;
 use verdicts::{Verdict, Verdicts};
 
 use crate::{
     actor::program,
     expect::facts::KernelFacts,
-    scenarios::{self, Observer, Usage},
+    scenarios::{self, ObservedBy, Usage},
     stage::{
         self, Ip, Part, Skip, Stage,
-        finding::{Finding, Played},
+        finding::{PlayResult, Played},
     },
     sys::{hidden_births::Recording, process},
 };
@@ -147,7 +147,7 @@ pub fn run(options: &Options) -> Result<bool> {
 
 /// Something that has a twtrace of its own.
 enum Piece<'a> {
-    Scenario(&'a Run),
+    Scenario(&'a ScenarioRun),
     Usage(&'a Usage),
 }
 
@@ -168,13 +168,14 @@ fn play(
     kernel: KernelFacts,
     selection: Selection,
 ) -> Result<()> {
-    let (reported, traced): (Vec<Run>, Vec<Run>) = selection.runs.into_iter().partition(|run| {
-        matches!(
-            run.scenario.observer,
-            Observer::Report(_) | Observer::Doctor(_)
-        )
-    });
-    let (shared, reported): (Vec<Run>, Vec<Run>) =
+    let (reported, traced): (Vec<ScenarioRun>, Vec<ScenarioRun>) =
+        selection.runs.into_iter().partition(|run| {
+            matches!(
+                run.scenario.observer,
+                ObservedBy::Report(_) | ObservedBy::Doctor(_)
+            )
+        });
+    let (shared, reported): (Vec<ScenarioRun>, Vec<ScenarioRun>) =
         reported.into_iter().partition(recorded::is_shared);
     let scenarios = reported.iter().map(Piece::Scenario);
     let mut usages = selection.usages;
@@ -192,7 +193,7 @@ fn play(
         share();
         pool::work(threads, together, Piece::name, work);
     } else {
-        let (session, early) = Session::start(context, options, kernel, &traced)?;
+        let (session, early) = TracedSession::start(context, options, kernel, &traced)?;
         let long = traced.iter().filter(|run| run.scenario.lasts_a_minute());
         thread::scope(|scope| {
             let session = &session;
@@ -234,10 +235,10 @@ fn play_alone(
     context: &Context,
     options: &Options,
     kernel: KernelFacts,
-    run: &Run,
+    run: &ScenarioRun,
 ) -> Result<Verdict> {
     match run.scenario.observer {
-        Observer::Doctor(wanted) => doctor::play(context, options, run, wanted),
+        ObservedBy::Doctor(wanted) => doctor::play(context, options, run, wanted),
         _ => reported::play(context, options, kernel, run),
     }
 }
@@ -271,7 +272,7 @@ fn run_stage(name: &str, options: &Options) -> Result<()> {
         .find(|scenario| scenario.name == name)
         .with_context(|| format!("no scenario {name}"))?;
     let part = Part {
-        prepares: scenario.observer == Observer::TraceFromTheMiddle,
+        prepares: scenario.observer == ObservedBy::TraceFromTheMiddle,
         is_fenced: options.fenced,
     };
     stage::run(ip, part, scenario.play)
@@ -318,10 +319,10 @@ fn until_played(
         }
         let mut stage = start()?;
         match stage.play()? {
-            Finding::Played(played) => return Ok((stage, played)),
-            Finding::Skip { reason } => bail!(Skip(reason)),
-            Finding::Broken { error } => bail!("{error}"),
-            Finding::Again { reason } => rare = reason,
+            PlayResult::Played(played) => return Ok((stage, played)),
+            PlayResult::Skip { reason } => bail!(Skip(reason)),
+            PlayResult::Broken { error } => bail!("{error}"),
+            PlayResult::Again { reason } => rare = reason,
         }
     }
     bail!("{rare}, in {} tries", REPLAYS + 1)

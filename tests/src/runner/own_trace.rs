@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use super::{
     Context, judge, play_until_lucky,
     replay::{PlayOutcome, REPLAYS},
-    selection::Run,
+    selection::ScenarioRun,
     stage_process::StageProcess,
     trace::Trace,
     traced,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     expect::facts::{self, Facts, KernelFacts},
-    stage::{Ip, finding::Finding},
+    stage::{Ip, finding::PlayResult},
     sys::hidden_births::Recording,
 };
 
@@ -92,15 +92,19 @@ fn play_once(
 }
 
 /// Plays a scenario that begins before tracing.
-pub fn play_from_the_middle(context: &Context, facts: &Facts, run: &Run) -> Result<PlayOutcome> {
+pub fn play_from_the_middle(
+    context: &Context,
+    facts: &Facts,
+    run: &ScenarioRun,
+) -> Result<PlayOutcome> {
     let mut keeper = Vec::new();
     let mut stage = StageProcess::start_fenced(run.scenario.name, run.ip, &mut keeper)?;
     let trace = Trace::start(&context.twtrace, &context.tier.options())?;
     let played = match stage.play()? {
-        Finding::Played(played) => played,
-        Finding::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
-        Finding::Skip { reason } => return Ok(PlayOutcome::Judged(Verdict::Skipped { reason })),
-        Finding::Broken { error } => bail!("{error}"),
+        PlayResult::Played(played) => played,
+        PlayResult::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
+        PlayResult::Skip { reason } => return Ok(PlayOutcome::Judged(Verdict::Skipped { reason })),
+        PlayResult::Broken { error } => bail!("{error}"),
     };
     let collected = traced::collect(&trace, &played, facts, &stage);
     let mut wrong = traced::wrong(&played, facts, &collected);

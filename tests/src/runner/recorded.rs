@@ -14,11 +14,11 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::{
-    Context, Options, doctor, keep, play_alone, pool, report::Report, reported, selection::Run,
-    stage_process::StageProcess, verdicts::Verdict,
+    Context, Options, doctor, keep, play_alone, pool, report::RunningReport, reported,
+    selection::ScenarioRun, stage_process::StageProcess, verdicts::Verdict,
 };
 use crate::{
-    expect::facts::KernelFacts, scenarios::Observer, stage::finding::Finding, sys::process,
+    expect::facts::KernelFacts, scenarios::ObservedBy, stage::finding::PlayResult, sys::process,
 };
 
 /// How many share a recording: all their sockets are open at once.
@@ -28,7 +28,7 @@ const TOGETHER: usize = 16;
 const PLAY_AT_A_TIME: usize = 3;
 
 /// Whether a scenario shares a recording on this machine.
-pub fn is_shared(run: &Run) -> bool {
+pub fn is_shared(run: &ScenarioRun) -> bool {
     process::emulated() && can_share(run)
 }
 
@@ -36,10 +36,10 @@ pub fn is_shared(run: &Run) -> bool {
 const SEARCHES_BY_PROCESS: &str = "doctor/binder";
 
 /// Options are those of the tracer; caches of the kernel and full CPUs are the whole host's.
-fn can_share(run: &Run) -> bool {
+fn can_share(run: &ScenarioRun) -> bool {
     match run.scenario.observer {
-        Observer::Doctor(_) => run.scenario.name != SEARCHES_BY_PROCESS,
-        Observer::Report(report) => {
+        ObservedBy::Doctor(_) => run.scenario.name != SEARCHES_BY_PROCESS,
+        ObservedBy::Report(report) => {
             report.options.is_empty() && !report.ends_before && !pool::is_alone(&run.name, true)
         }
         _ => false,
@@ -48,14 +48,14 @@ fn can_share(run: &Run) -> bool {
 
 /// A scenario that has been played, with its sockets still open.
 struct Scene<'a> {
-    run: &'a Run,
+    run: &'a ScenarioRun,
     stage: StageProcess,
-    finding: Result<Finding>,
+    finding: Result<PlayResult>,
     took: Duration,
 }
 
 /// Plays them, some together, and judges each.
-pub fn play_all(context: &Context, options: &Options, kernel: KernelFacts, runs: &[Run]) {
+pub fn play_all(context: &Context, options: &Options, kernel: KernelFacts, runs: &[ScenarioRun]) {
     for together in runs.chunks(TOGETHER) {
         if let Err(error) = play(context, options, kernel, together) {
             let error = error.context("record");
@@ -67,9 +67,14 @@ pub fn play_all(context: &Context, options: &Options, kernel: KernelFacts, runs:
     }
 }
 
-fn play(context: &Context, options: &Options, kernel: KernelFacts, runs: &[Run]) -> Result<()> {
+fn play(
+    context: &Context,
+    options: &Options,
+    kernel: KernelFacts,
+    runs: &[ScenarioRun],
+) -> Result<()> {
     let mut keeper = Vec::new();
-    let stages: Vec<(&Run, StageProcess)> = runs
+    let stages: Vec<(&ScenarioRun, StageProcess)> = runs
         .iter()
         .map(|run| {
             let stage = StageProcess::start(run.scenario.name, run.ip, &mut keeper)?;
@@ -80,7 +85,7 @@ fn play(context: &Context, options: &Options, kernel: KernelFacts, runs: &[Run])
     let recording = directory.path().join("recording");
     let name = recording.to_str().context("a directory's name")?;
     let verb = ["record", "-o", name];
-    let recorder = Report::start_verb(&context.twtrace, &verb, &context.tier.options())?;
+    let recorder = RunningReport::start_verb(&context.twtrace, &verb, &context.tier.options())?;
     let scenes = Mutex::new(Vec::new());
     let play = |(run, mut stage): (_, StageProcess)| {
         let begun = Instant::now();
@@ -129,10 +134,10 @@ impl SharedRecording<'_> {
             ..
         } = scene;
         let played = match finding? {
-            Finding::Played(played) => played,
-            Finding::Skip { reason } => return Ok(Verdict::Skipped { reason }),
-            Finding::Broken { error } => bail!("{error}"),
-            Finding::Again { reason } => {
+            PlayResult::Played(played) => played,
+            PlayResult::Skip { reason } => return Ok(Verdict::Skipped { reason }),
+            PlayResult::Broken { error } => bail!("{error}"),
+            PlayResult::Again { reason } => {
                 // With a tracer of its own: what is rare is not played by all again.
                 let context = self.context.of(&run.name);
                 context.again(&reason);
@@ -141,12 +146,12 @@ impl SharedRecording<'_> {
         };
         let netns = stage.namespace.netns;
         match run.scenario.observer {
-            Observer::Doctor(wanted) => {
+            ObservedBy::Doctor(wanted) => {
                 let options = doctor::wanted_of(netns, wanted);
                 let said = self.say(doctor::verb(wanted), &options)?;
                 doctor::judged(self.context, self.options, run, wanted, &played, said)
             }
-            Observer::Report(report_run) => {
+            ObservedBy::Report(report_run) => {
                 let (code, output) = self.say(
                     &["report", "--json"],
                     &["--netns".to_owned(), netns.to_string()],

@@ -25,12 +25,12 @@ const END_LIMIT: Duration = Duration::from_secs(120);
 const READY: [&str; 2] = ["counting", "recording; Ctrl-C"];
 
 /// A running report, or another verb that goes on until it is told to end.
-pub struct Report {
+pub struct RunningReport {
     child: Child,
     errors: Receiver<String>,
 }
 
-impl Report {
+impl RunningReport {
     /// Starts it, and waits until its probes are attached and its first readings taken.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Report {
     }
 }
 
-impl Drop for Report {
+impl Drop for RunningReport {
     fn drop(&mut self) {
         // Gone already, after `end`.
         let _ = self.child.kill();

@@ -7,15 +7,15 @@ use super::{
     Context, Options, TierLimit, judge, keep, memory,
     replay::{PlayOutcome, until_judged},
     report,
-    selection::Run,
+    selection::ScenarioRun,
     stage_process::StageProcess,
     verdicts::Verdict,
 };
 use crate::{
     expect::facts::{self, Facts, KernelFacts},
-    scenarios::{Observer, ReportRun},
-    stage::finding::{Finding, Played},
-    sys::{hidden_births::Recording, slabinfo::Slab},
+    scenarios::{ObservedBy, ReportRun},
+    stage::finding::{PlayResult, Played},
+    sys::{hidden_births::Recording, slabinfo::SlabCache},
 };
 
 /// Plays it within a report, and judges that.
@@ -26,7 +26,7 @@ pub fn play(
     context: &Context,
     options: &Options,
     kernel: KernelFacts,
-    run: &Run,
+    run: &ScenarioRun,
 ) -> Result<Verdict> {
     let hidden = Recording::begin();
     until_judged(&run.name, hidden.as_ref(), &context.verdicts, || {
@@ -38,19 +38,20 @@ fn play_once(
     context: &Context,
     options: &Options,
     kernel: KernelFacts,
-    run: &Run,
+    run: &ScenarioRun,
 ) -> Result<PlayOutcome> {
-    let Observer::Report(report_run) = run.scenario.observer else {
+    let ObservedBy::Report(report_run) = run.scenario.observer else {
         bail!("not a scenario for a report");
     };
     let mut keeper = Vec::new();
     let mut stage = StageProcess::start(run.scenario.name, run.ip, &mut keeper)?;
-    let report = report::Report::start(&context.twtrace, &arguments(context.tier, report_run))?;
+    let report =
+        report::RunningReport::start(&context.twtrace, &arguments(context.tier, report_run))?;
     let played = match stage.play()? {
-        Finding::Played(played) => played,
-        Finding::Skip { reason } => return Ok(PlayOutcome::Judged(Verdict::Skipped { reason })),
-        Finding::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
-        Finding::Broken { error } => bail!("{error}"),
+        PlayResult::Played(played) => played,
+        PlayResult::Skip { reason } => return Ok(PlayOutcome::Judged(Verdict::Skipped { reason })),
+        PlayResult::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
+        PlayResult::Broken { error } => bail!("{error}"),
     };
     let slab_before = memory::now(&played)?;
     let report = report.end()?;
@@ -71,7 +72,7 @@ pub fn judged(
     mut kernel: KernelFacts,
     netns: u64,
     played: &Played,
-    (report, (slab_before, slab_after)): (&Value, (Option<Slab>, Option<Slab>)),
+    (report, (slab_before, slab_after)): (&Value, (Option<SlabCache>, Option<SlabCache>)),
 ) -> Result<Verdict> {
     kernel.reset_reasons = facts::has_reset_reasons()?;
     let facts = Facts {

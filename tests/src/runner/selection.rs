@@ -4,14 +4,14 @@ use anyhow::{Result, ensure};
 
 use super::options::{self, Options, TierLimit};
 use crate::{
-    scenarios::{self, Observer, Reach, Scenario, Usage},
+    scenarios::{self, ObservedBy, Scenario, TierReach, Usage},
     stage::Ip,
     sys::process,
 };
 
 /// One run of a scenario.
 #[derive(Clone)]
-pub struct Run {
+pub struct ScenarioRun {
     /// Its name, with the IP version where there are two.
     pub name: String,
     /// IP version.
@@ -22,7 +22,7 @@ pub struct Run {
 
 /// Where scenarios are played.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct PlayHost {
     /// Hooks that twtrace may use.
     pub tier: TierLimit,
     /// An emulated guest, 10 to 20 times slower.
@@ -31,7 +31,7 @@ pub struct Place {
     pub kernel: String,
 }
 
-impl Place {
+impl PlayHost {
     /// This machine, or what the options of --list say.
     pub fn of(options: &Options) -> Self {
         Self {
@@ -50,9 +50,9 @@ fn release() -> String {
 /// What is played in one run of the runner.
 pub struct Selection {
     /// Scenarios.
-    pub runs: Vec<Run>,
+    pub runs: Vec<ScenarioRun>,
     /// Scenarios that can't be judged on this tier.
-    pub inexact: Vec<Run>,
+    pub inexact: Vec<ScenarioRun>,
     /// Checks of usage.
     pub usages: Vec<&'static Usage>,
     /// How many are left out because they say the same elsewhere.
@@ -65,22 +65,22 @@ impl Selection {
     /// # Errors
     /// When a pattern of --only names nothing.
     pub fn of(options: &Options) -> Result<Self> {
-        let place = Place::of(options);
+        let place = PlayHost::of(options);
         let is_asked_for = !options.only.is_empty();
-        let runs: Vec<Run> = all_runs().collect();
-        let usages: Vec<(&Usage, Reach)> = scenarios::usages().collect();
+        let runs: Vec<ScenarioRun> = all_runs().collect();
+        let usages: Vec<(&Usage, TierReach)> = scenarios::usages().collect();
         let mut names = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>();
         names.extend(usages.iter().map(|(usage, _)| usage.name));
         each_names_something(&options.only, &names)?;
 
         let selected = |name: &str| options::selected(&options.only, name);
-        let runs: Vec<Run> = runs.into_iter().filter(|run| selected(&run.name)).collect();
+        let runs: Vec<ScenarioRun> = runs.into_iter().filter(|run| selected(&run.name)).collect();
         let usages: Vec<_> = usages
             .into_iter()
             .filter(|(usage, _)| selected(usage.name))
             .collect();
         let all = runs.len() + usages.len();
-        let (inexact, runs): (Vec<Run>, Vec<Run>) = runs
+        let (inexact, runs): (Vec<ScenarioRun>, Vec<ScenarioRun>) = runs
             .into_iter()
             .filter(|run| is_asked_for || is_worth_it(run, &place))
             .partition(|run| place.tier == TierLimit::Classic && run.scenario.is_crowded());
@@ -105,10 +105,10 @@ impl Selection {
     }
 }
 
-fn all_runs() -> impl Iterator<Item = Run> {
+fn all_runs() -> impl Iterator<Item = ScenarioRun> {
     scenarios::all().into_iter().flat_map(|scenario| {
         let runs = scenario.runs().into_iter();
-        runs.map(move |(name, ip)| Run { name, ip, scenario })
+        runs.map(move |(name, ip)| ScenarioRun { name, ip, scenario })
     })
 }
 
@@ -224,7 +224,7 @@ const NOT_BETWEEN: &[&str] = &[
 ];
 
 /// Whether a guest has a kernel between the outermost.
-fn has_kernel_between(place: &Place) -> bool {
+fn has_kernel_between(place: &PlayHost) -> bool {
     let is_outermost = OUTERMOST_KERNELS
         .iter()
         .any(|release| place.kernel.starts_with(release));
@@ -232,27 +232,27 @@ fn has_kernel_between(place: &Place) -> bool {
 }
 
 /// Whether a guest is one of those in which less is played.
-fn is_between(place: &Place) -> bool {
+fn is_between(place: &PlayHost) -> bool {
     has_kernel_between(place) && place.tier != TierLimit::Best
 }
 
-fn reaches(name: &str, reach: Reach, place: &Place) -> bool {
+fn reaches(name: &str, reach: TierReach, place: &PlayHost) -> bool {
     let is_best = place.tier == TierLimit::Best;
     if has_kernel_between(place) && NOT_BETWEEN.contains(&name) {
         return false;
     }
     match reach {
-        Reach::EveryTier if place.emulated && ON_NO_KERNEL.contains(&name) => false,
-        Reach::EveryTier if place.emulated && ON_ANY_TIER.contains(&name) => is_best,
-        Reach::EveryTier if is_between(place) => BETWEEN_KERNELS.contains(&name),
-        Reach::EveryTier => true,
+        TierReach::EveryTier if place.emulated && ON_NO_KERNEL.contains(&name) => false,
+        TierReach::EveryTier if place.emulated && ON_ANY_TIER.contains(&name) => is_best,
+        TierReach::EveryTier if is_between(place) => BETWEEN_KERNELS.contains(&name),
+        TierReach::EveryTier => true,
         _ if place.emulated => is_best && USAGES_IN_GUESTS.contains(&name),
-        Reach::Tracepoints => is_best || place.tier == TierLimit::Classic,
-        Reach::BestTier => is_best,
+        TierReach::Tracepoints => is_best || place.tier == TierLimit::Classic,
+        TierReach::BestTier => is_best,
     }
 }
 
-fn is_worth_it(run: &Run, place: &Place) -> bool {
+fn is_worth_it(run: &ScenarioRun, place: &PlayHost) -> bool {
     let is_best = place.tier == TierLimit::Best;
     if run.scenario.lasts_a_minute() {
         return is_worth_a_minute(place);
@@ -269,7 +269,7 @@ fn is_worth_it(run: &Run, place: &Place) -> bool {
     if !place.emulated {
         return true;
     }
-    let has_own_report = matches!(run.scenario.observer, Observer::Report(_));
+    let has_own_report = matches!(run.scenario.observer, ObservedBy::Report(_));
     let is_again = run.scenario.runs().len() > 1 && run.ip == Ip::V6;
     if is_between(place) {
         return !has_own_report && !is_again;
@@ -279,7 +279,7 @@ fn is_worth_it(run: &Run, place: &Place) -> bool {
 }
 
 /// Once for each mechanism: timers by tracepoints and presumed ends on this machine, fentry and kprobes in guests.
-fn is_worth_a_minute(place: &Place) -> bool {
+fn is_worth_a_minute(place: &PlayHost) -> bool {
     match place.tier {
         TierLimit::Best => true,
         TierLimit::NoFentry => place.emulated && !is_between(place),

@@ -1,14 +1,14 @@
 use super::*;
 
-fn place(tier: TierLimit, emulated: bool) -> Place {
-    Place {
+fn place(tier: TierLimit, emulated: bool) -> PlayHost {
+    PlayHost {
         tier,
         emulated,
         kernel: "6.1.0-1-cloud-amd64".to_owned(),
     }
 }
 
-fn played(place: &Place) -> Vec<String> {
+fn played(place: &PlayHost) -> Vec<String> {
     let runs = all_runs().filter(|run| is_worth_it(run, place));
     let mut names: Vec<String> = runs.map(|run| run.name).collect();
     let usages = scenarios::usages();
@@ -31,13 +31,13 @@ fn each_scenario_is_played_somewhere() {
 #[test]
 fn a_minute_is_spent_once_for_each_mechanism() {
     const MINUTE: &str = "time_wait_end/expired";
-    let is_played = |place: &Place| played(place).iter().any(|name| name == MINUTE);
+    let is_played = |place: &PlayHost| played(place).iter().any(|name| name == MINUTE);
     assert!(is_played(&place(TierLimit::Best, false)));
     assert!(is_played(&place(TierLimit::Inferred, false)));
     assert!(!is_played(&place(TierLimit::Classic, false)));
     assert!(is_played(&place(TierLimit::Best, true)));
     let of = |tier: TierLimit, kernel: &str| {
-        is_played(&Place {
+        is_played(&PlayHost {
             kernel: kernel.to_owned(),
             ..place(tier, true)
         })
@@ -52,7 +52,7 @@ fn a_minute_is_spent_once_for_each_mechanism() {
 #[test]
 fn kernels_between_play_each_scenario_of_events_once_on_lesser_tiers() {
     let of = |kernel: &str| {
-        played(&Place {
+        played(&PlayHost {
             kernel: kernel.to_owned(),
             ..place(TierLimit::NoFentry, true)
         })
@@ -71,7 +71,7 @@ fn kernels_between_play_each_scenario_of_events_once_on_lesser_tiers() {
 #[test]
 fn what_kernels_between_leave_out_the_outermost_and_the_machine_play() {
     let of = |kernel: &str, emulated| {
-        played(&Place {
+        played(&PlayHost {
             kernel: kernel.to_owned(),
             ..place(TierLimit::Best, emulated)
         })
@@ -96,7 +96,7 @@ fn what_kernels_between_leave_out_the_outermost_and_the_machine_play() {
 
 #[test]
 fn what_is_played_in_guests_exists() {
-    let guest = Place {
+    let guest = PlayHost {
         kernel: "7.3.1-cloud-amd64".to_owned(),
         ..place(TierLimit::Best, true)
     };

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::stage::{
     Ip,
-    finding::{Ending, Finding, Message},
+    finding::{Ending, Message, PlayResult},
 };
 
 /// Name of the stage that plays nothing of the registry but finds out what the kernel does.
@@ -84,7 +84,7 @@ impl StageProcess {
             Message::Prepared { netns, since_ns } => {
                 stage.namespace = Namespace { netns, since_ns };
             }
-            Message::Finding(Finding::Broken { error }) => bail!("{error}"),
+            Message::Finding(PlayResult::Broken { error }) => bail!("{error}"),
             other => bail!("the stage began with {other:?}"),
         }
         let path = format!("/proc/{}/ns/net", stage.child.id());
@@ -102,7 +102,7 @@ impl StageProcess {
     }
 
     /// Has it played. When this returns, all sockets and processes are still there.
-    pub fn play(&mut self) -> Result<Finding> {
+    pub fn play(&mut self) -> Result<PlayResult> {
         if let Some(orders) = &mut self.orders {
             // A scenario that can't be prepared does not wait for this.
             let _ = orders.write_all(b"go\n");

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path, time::Duration};
 use anyhow::{Context as _, Result, bail};
 
 use super::{Context, Options, TierLimit, Verdicts, kernel_facts};
-use crate::storm::{self, Ended};
+use crate::storm::{self, StormEnd};
 
 /// How much of it is played.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +94,7 @@ fn play(
     verdicts: &Verdicts,
     seed: u64,
     size: StormSize,
-) -> Result<(Ended, Option<String>)> {
+) -> Result<(StormEnd, Option<String>)> {
     let ended = storm::run(&storm::Options {
         twtrace: twtrace.to_owned(),
         options: tier.options(),
@@ -120,7 +120,7 @@ fn of_seed(why: &str, seed: u64, size: StormSize) -> String {
 const UNKNOWN_ONE_OF: u64 = 500;
 
 /// What was wrong, in one line.
-fn why_not(ended: &Ended) -> Option<String> {
+fn why_not(ended: &StormEnd) -> Option<String> {
     let verdict = &ended.verdict;
     if let Some(wrong) = verdict.wrong.first() {
         return wrong.lines().next().map(str::to_owned);
@@ -135,7 +135,7 @@ fn why_not(ended: &Ended) -> Option<String> {
     })
 }
 
-fn summary(ended: &Ended) -> String {
+fn summary(ended: &StormEnd) -> String {
     let verdict = &ended.verdict;
     let seconds = ended.took.as_secs_f64();
     let mut text = format!(

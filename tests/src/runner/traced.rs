@@ -17,15 +17,15 @@ use super::{
     own_trace,
     replay::{PlayOutcome, until_judged},
     replayed,
-    selection::Run,
+    selection::ScenarioRun,
     stage_process::StageProcess,
     trace::{Collected, Ended, Trace},
     verdicts::{Verdict, Verdicts},
 };
 use crate::{
     expect::facts::{self, Facts, KernelFacts, Question, Tier},
-    scenarios::Observer,
-    stage::finding::{Finding, Played},
+    scenarios::ObservedBy,
+    stage::finding::{PlayResult, Played},
     sys::{bpf, hidden_births::Recording, process},
 };
 
@@ -38,7 +38,7 @@ const AT_A_TIME_EMULATED: usize = 4;
 const LOOKS: Duration = Duration::from_secs(10);
 
 /// One trace, and the scenarios that it watches.
-pub struct Session<'a> {
+pub struct TracedSession<'a> {
     context: &'a Context,
     options: &'a Options,
     hidden: Option<Recording>,
@@ -51,9 +51,9 @@ pub struct Session<'a> {
 }
 
 /// Scenarios that have begun before the trace.
-type Early<'a> = Vec<(&'a Run, Result<StageProcess>)>;
+type Early<'a> = Vec<(&'a ScenarioRun, Result<StageProcess>)>;
 
-impl<'a> Session<'a> {
+impl<'a> TracedSession<'a> {
     /// Starts what begins before tracing, and then the trace.
     ///
     /// # Errors
@@ -62,10 +62,10 @@ impl<'a> Session<'a> {
         context: &'a Context,
         options: &'a Options,
         mut kernel: KernelFacts,
-        runs: &'r [Run],
+        runs: &'r [ScenarioRun],
     ) -> Result<(Self, Early<'r>)> {
         let keeper = Mutex::default();
-        let early = watched_by(runs, Observer::TraceFromTheMiddle)
+        let early = watched_by(runs, ObservedBy::TraceFromTheMiddle)
             .map(|run| (run, start_stage(run, &keeper)))
             .collect();
         let trace = Trace::start(&context.twtrace, &context.tier.options())?;
@@ -88,12 +88,12 @@ impl<'a> Session<'a> {
     }
 
     /// Plays all but those that last for a minute, and prints the verdicts.
-    pub fn play_all(&self, runs: &[Run], early: Early<'_>) {
+    pub fn play_all(&self, runs: &[ScenarioRun], early: Early<'_>) {
         for (run, stage) in early {
             self.play_early(run, stage);
         }
         let queue = Mutex::new(
-            watched_by(runs, Observer::Trace).filter(|run| !run.scenario.lasts_a_minute()),
+            watched_by(runs, ObservedBy::Trace).filter(|run| !run.scenario.lasts_a_minute()),
         );
         let at_a_time = if process::emulated() {
             AT_A_TIME_EMULATED
@@ -113,13 +113,13 @@ impl<'a> Session<'a> {
                 });
             }
         });
-        for run in watched_by(runs, Observer::TraceAlone) {
+        for run in watched_by(runs, ObservedBy::TraceAlone) {
             self.start_and_play(run);
         }
     }
 
     /// Plays one, and prints the verdict.
-    pub fn start_and_play(&self, run: &Run) {
+    pub fn start_and_play(&self, run: &ScenarioRun) {
         let started = Instant::now();
         let verdict = until_judged(&run.name, self.hidden.as_ref(), self.verdicts(), || {
             self.watch(run, start_stage(run, &self.keeper)?)
@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
     }
 
     /// What began before tracing can't be played again in this trace: it gets one of its own then.
-    fn play_early(&self, run: &Run, stage: Result<StageProcess>) {
+    fn play_early(&self, run: &ScenarioRun, stage: Result<StageProcess>) {
         let started = Instant::now();
         let mut first = Some(stage);
         let verdict = until_judged(
@@ -147,13 +147,13 @@ impl<'a> Session<'a> {
         &self.context.verdicts
     }
 
-    fn add(&self, run: &Run, started: Instant, verdict: Result<Verdict>) {
+    fn add(&self, run: &ScenarioRun, started: Instant, verdict: Result<Verdict>) {
         let verdict = verdict.unwrap_or_else(|error| Verdict::broken(&error));
         self.verdicts().add(&run.name, started.elapsed(), verdict);
     }
 
     /// Has it played once. What the kernel skipped, and counted as skipped, is not twtrace's fault where it says so.
-    fn watch(&self, run: &Run, stage: StageProcess) -> Result<PlayOutcome> {
+    fn watch(&self, run: &ScenarioRun, stage: StageProcess) -> Result<PlayOutcome> {
         let missed = self.trace.misses();
         match self.play_once(run, stage)? {
             PlayOutcome::Judged(Verdict::Failed { .. })
@@ -178,14 +178,14 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn play_once(&self, run: &Run, mut stage: StageProcess) -> Result<PlayOutcome> {
+    fn play_once(&self, run: &ScenarioRun, mut stage: StageProcess) -> Result<PlayOutcome> {
         let truth = match stage.play()? {
-            Finding::Played(truth) => truth,
-            Finding::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
-            Finding::Skip { reason } => {
+            PlayResult::Played(truth) => truth,
+            PlayResult::Again { reason } => return Ok(PlayOutcome::Unlucky(reason)),
+            PlayResult::Skip { reason } => {
                 return Ok(PlayOutcome::Judged(Verdict::Skipped { reason }));
             }
-            Finding::Broken { error } => {
+            PlayResult::Broken { error } => {
                 let told = self
                     .trace
                     .collect(stage.namespace, Duration::from_secs(1), |_| true);
@@ -268,12 +268,12 @@ impl<'a> Session<'a> {
     }
 }
 
-fn watched_by(runs: &[Run], observer: Observer) -> impl Iterator<Item = &Run> {
+fn watched_by(runs: &[ScenarioRun], observer: ObservedBy) -> impl Iterator<Item = &ScenarioRun> {
     runs.iter()
         .filter(move |run| run.scenario.observer == observer)
 }
 
-fn start_stage(run: &Run, keeper: &Mutex<Vec<File>>) -> Result<StageProcess> {
+fn start_stage(run: &ScenarioRun, keeper: &Mutex<Vec<File>>) -> Result<StageProcess> {
     let mut file = Vec::new();
     let stage = StageProcess::start_fenced(run.scenario.name, run.ip, &mut file);
     keeper

@@ -7,14 +7,14 @@ use anyhow::{Result, bail};
 use super::{
     judge,
     replay::{PlayOutcome, until_judged},
-    selection::Run,
+    selection::ScenarioRun,
     stage_process::StageProcess,
     verdicts::{Verdict, Verdicts},
 };
-use crate::{expect::facts::KernelFacts, stage::finding::Finding};
+use crate::{expect::facts::KernelFacts, stage::finding::PlayResult};
 
 /// Plays all of them, and prints the verdicts.
-pub fn play_all(runs: &[Run], kernel: KernelFacts, verdicts: &Verdicts) {
+pub fn play_all(runs: &[ScenarioRun], kernel: KernelFacts, verdicts: &Verdicts) {
     let mut keeper = Vec::new();
     for run in runs {
         let start = Instant::now();
@@ -26,13 +26,17 @@ pub fn play_all(runs: &[Run], kernel: KernelFacts, verdicts: &Verdicts) {
     }
 }
 
-fn play_once(run: &Run, kernel: KernelFacts, keeper: &mut Vec<File>) -> Result<PlayOutcome> {
+fn play_once(
+    run: &ScenarioRun,
+    kernel: KernelFacts,
+    keeper: &mut Vec<File>,
+) -> Result<PlayOutcome> {
     let mut stage = StageProcess::start(run.scenario.name, run.ip, keeper)?;
     Ok(match stage.play()? {
-        Finding::Broken { error } => bail!("{error}"),
-        Finding::Again { reason } => PlayOutcome::Unlucky(reason),
-        Finding::Skip { reason } => PlayOutcome::Judged(Verdict::Skipped { reason }),
-        Finding::Played(played) => PlayOutcome::Judged(Verdict::of(judge::judge_traffic(
+        PlayResult::Broken { error } => bail!("{error}"),
+        PlayResult::Again { reason } => PlayOutcome::Unlucky(reason),
+        PlayResult::Skip { reason } => PlayOutcome::Judged(Verdict::Skipped { reason }),
+        PlayResult::Played(played) => PlayOutcome::Judged(Verdict::of(judge::judge_traffic(
             &played,
             kernel.counts_births,
         ))),

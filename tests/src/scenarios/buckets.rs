@@ -8,7 +8,7 @@ use super::{Scenario, close::parked};
 use crate::{
     expect::Expected,
     stage::Stage,
-    sys::proc_net::{self, Counters},
+    sys::proc_net::{self, KernelCounters},
 };
 
 pub const SCENARIOS: &[Scenario] = &[Scenario::both("max_tw_buckets", max_tw_buckets)];
@@ -22,7 +22,7 @@ fn max_tw_buckets(stage: &Stage) -> Result<()> {
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;
     let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
-    let before = Counters::read()?.overflow;
+    let before = KernelCounters::read()?.overflow;
     for index in 0..CONNECTIONS {
         let at_client = client.connect(address)?;
         // Kept open to the end: a FIN to a connection without mini-socket would be answered by a RST.
@@ -47,7 +47,7 @@ fn max_tw_buckets(stage: &Stage) -> Result<()> {
             );
         }
     }
-    let refused = Counters::read()?.overflow - before;
+    let refused = KernelCounters::read()?.overflow - before;
     ensure!(
         refused == (CONNECTIONS - BUCKETS) as u64,
         "the kernel refused {refused} mini-sockets"

@@ -13,7 +13,7 @@ use crate::{
     },
     expect::Expected,
     runner::{
-        Context, play_until_lucky, play_while_stopped, play_with_own_trace, report::Report,
+        Context, play_until_lucky, play_while_stopped, play_with_own_trace, report::RunningReport,
         stage_process::StageProcess,
     },
     stage::{Ip, Skip, Stage},
@@ -258,14 +258,14 @@ fn filters(context: &Context) -> Result<()> {
         (["--unit", "libpod-*.scope"], 2),
     ];
     let mut keeper = Vec::new();
-    let mut started: Vec<(Report, _, usize)> = Vec::new();
+    let mut started: Vec<(RunningReport, _, usize)> = Vec::new();
     let played = play_until_lucky(context, || {
         // Those of a try before would count what it left.
         started.clear();
         for (filter, places) in cases {
             let mut options = context.tier.options();
             options.extend(filter.map(str::to_owned));
-            let report = Report::start(&context.twtrace, &options)?;
+            let report = RunningReport::start(&context.twtrace, &options)?;
             started.push((report, filter, places));
         }
         StageProcess::start(ON_V2, Ip::V4, &mut keeper)

@@ -19,9 +19,9 @@ use crate::{
     expect::Side,
     stage::{
         Stage,
-        finding::{CloseWaitRow, CrowdRow},
+        finding::{CrowdRow, ExpectedCloseWait},
     },
-    sys::{check, proc_net::Counters},
+    sys::{check, proc_net::KernelCounters},
 };
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -173,7 +173,7 @@ fn tw_buckets_near(stage: &Stage) -> Result<()> {
     healthy(stage)?;
     // What softirq has put off is not there yet when the doctor looks.
     stage.until("as many are alive as may be", || {
-        Ok(Counters::read()?.alive >= FEW as u64)
+        Ok(KernelCounters::read()?.alive >= FEW as u64)
     })
 }
 
@@ -188,7 +188,7 @@ fn close_wait(stage: &Stage) -> Result<()> {
         client.close(&at_client)?;
         leak::until_left(stage, &at_client, &at_server)?;
     }
-    stage.expect_close_wait(CloseWaitRow {
+    stage.expect_close_wait(ExpectedCloseWait {
         pid: Some(leaky.pid),
         comm: Some(leaky.comm.clone()),
         side: Side::Server,

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Usage, overload::connect_and_close};
 use crate::{
-    runner::{Context, Reporting, report::Report},
+    runner::{Context, Reporting, report::RunningReport},
     sys::{bpf_map::EmptyMap, inet, process},
 };
 
@@ -43,7 +43,7 @@ fn beyond_max_sockets(context: &Context) -> Result<()> {
         &["--max-sockets".to_owned(), "4".to_owned()][..],
         &context.tier.options(),
     ];
-    let report = Report::start(&context.twtrace, &options.concat())?;
+    let report = RunningReport::start(&context.twtrace, &options.concat())?;
     connect_and_close(24)?;
     // Losses are told once a second.
     thread::sleep(Duration::from_secs(if process::emulated() { 6 } else { 2 }));

@@ -15,7 +15,7 @@ use crate::{
     },
     expect::{Expected, Reason, Side, TcpState},
     stage::{Ip, Skip, Stage, finding::CrowdRow},
-    sys::{proc_net::Counters, slabinfo},
+    sys::{proc_net::KernelCounters, slabinfo},
 };
 
 const REPORTED: ReportRun = ReportRun {
@@ -63,7 +63,7 @@ fn prober_closes(stage: &Stage) -> Result<()> {
 fn prober_resets(stage: &Stage) -> Result<()> {
     let server = stage.actor("sv")?;
     let prober = stage.actor("pr")?;
-    let before = Counters::read()?;
+    let before = KernelCounters::read()?;
     for (listener, address) in targets(stage, &server)? {
         let at_prober = prober.connect(address)?;
         let at_server = server.accept(listener)?;
@@ -85,7 +85,7 @@ fn prober_resets(stage: &Stage) -> Result<()> {
                 .ends(&at_server),
         );
     }
-    let counted = Counters::read()?.since(before);
+    let counted = KernelCounters::read()?.since(before);
     ensure!(
         counted.alive == 0 && counted.resets_sent == u64::from(TARGETS),
         "not what linger 0 does: {counted:?}"
@@ -111,13 +111,13 @@ fn no_reuse(stage: &Stage) -> Result<()> {
     );
     // By now one with timestamps would be reused (time_wait_end/reused_by_connect).
     stage.pause(Duration::from_millis(2200));
-    let before = Counters::read()?;
+    let before = KernelCounters::read()?;
     let other = stage.actor("c2")?;
     let address = pair.address;
     let fd = other.tcp_for(address)?;
     other.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
     stage.expect(connecting(&other, address, 0, "EADDRNOTAVAIL"));
-    let counted = Counters::read()?.since(before);
+    let counted = KernelCounters::read()?.since(before);
     ensure!(
         counted.recycled == 0 && counted.alive == 1,
         "the kernel did reuse it: {counted:?}"
@@ -203,7 +203,7 @@ fn slab_memory(stage: &Stage) -> Result<()> {
     ensure!(server.finished_many()? == IN_SLABS);
     stage.expect_births(row(&client, Side::Client, IN_SLABS as u64));
     // Now and then the kernel answers a late ACK with a RST, which kills a TIME_WAIT.
-    stage.expect_slab(cache, Counters::read()?.alive, &client);
+    stage.expect_slab(cache, KernelCounters::read()?.alive, &client);
     Ok(())
 }
 

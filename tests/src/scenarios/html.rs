@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{Usage, programs::program};
-use crate::runner::{Context, report::Report};
+use crate::runner::{Context, report::RunningReport};
 
 pub const USAGES: &[Usage] = &[
     Usage {
@@ -78,7 +78,7 @@ fn page_in_a_browser(context: &Context) -> Result<()> {
     let mut options = context.tier.options();
     options.extend(["--remote".to_owned(), address.to_string()]);
     options.extend(["--html".to_owned(), page.display().to_string()]);
-    let report = Report::start(&context.twtrace, &options)?;
+    let report = RunningReport::start(&context.twtrace, &options)?;
     for (name, _) in HOSTILE {
         traffic(name, &listener, address)?;
     }
@@ -137,7 +137,7 @@ fn timeline_and_sums_agree(context: &Context) -> Result<()> {
     let page = directory.file("page.html");
     let mut options = context.tier.options();
     options.extend(["--html".to_owned(), page.display().to_string()]);
-    let report = Report::start(&context.twtrace, &options)?;
+    let report = RunningReport::start(&context.twtrace, &options)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     for number in 0..LIVES {
         let mut client = TcpStream::connect(listener.local_addr()?)?;

@@ -13,7 +13,7 @@ use crate::{
     expect::Side,
     stage::{
         Stage,
-        finding::{CloseWaitRow, CrowdRow},
+        finding::{CrowdRow, ExpectedCloseWait},
     },
     sys::proc_net::State,
 };
@@ -83,7 +83,7 @@ pub fn leak(stage: &Stage) -> Result<()> {
     stage.expect_births(births(&healthy, Side::Server, BY_CLIENT));
 
     let age = stage.pause(AGE);
-    let row = |actor: Option<&Actor>, side, count, shared| CloseWaitRow {
+    let row = |actor: Option<&Actor>, side, count, shared| ExpectedCloseWait {
         pid: actor.map(|actor| actor.pid),
         comm: actor.map(|actor| actor.comm.clone()),
         side,
@@ -93,16 +93,16 @@ pub fn leak(stage: &Stage) -> Result<()> {
         at_least_ns: u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
     };
     let port = |address: SocketAddr| format!(":{}", address.port());
-    stage.expect_close_wait(CloseWaitRow {
+    stage.expect_close_wait(ExpectedCloseWait {
         destination: port(its_address),
         ..row(Some(&leaky), Side::Server, BY_SERVER, 0)
     });
-    stage.expect_close_wait(CloseWaitRow {
+    stage.expect_close_wait(ExpectedCloseWait {
         destination: port(deaf_address),
         ..row(None, Side::Server, NOT_ACCEPTED, 0)
     });
     for (actor, count) in [(Some(&forgetful), BY_CLIENT), (child.as_ref(), 1)] {
-        stage.expect_close_wait(CloseWaitRow {
+        stage.expect_close_wait(ExpectedCloseWait {
             destination: address.to_string(),
             ..row(actor.map(|actor| &**actor), Side::Client, count, 1)
         });

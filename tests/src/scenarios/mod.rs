@@ -61,7 +61,7 @@ pub enum Versions {
 
 /// Who watches a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Observer {
+pub enum ObservedBy {
     /// The one `twtrace trace` that runs meanwhile.
     Trace,
     /// The same, with no other scenario beside this one: it takes the whole machine.
@@ -134,7 +134,7 @@ pub struct Scenario {
     /// IP versions.
     pub versions: Versions,
     /// Who watches.
-    pub observer: Observer,
+    pub observer: ObservedBy,
     /// Plays it.
     pub play: fn(&Stage) -> Result<()>,
 }
@@ -163,7 +163,7 @@ impl Scenario {
 
     /// What userspace makes of events, and of what it reads of the kernel itself: the same on every tier.
     pub fn is_of_userspace(&self) -> bool {
-        let reported = matches!(self.observer, Observer::Report(_) | Observer::Doctor(_));
+        let reported = matches!(self.observer, ObservedBy::Report(_) | ObservedBy::Doctor(_));
         let tables = [
             budgets::SCENARIOS,
             leak::SCENARIOS,
@@ -182,7 +182,7 @@ impl Scenario {
         Self {
             name,
             versions: Versions::Both,
-            observer: Observer::Trace,
+            observer: ObservedBy::Trace,
             play,
         }
     }
@@ -191,28 +191,28 @@ impl Scenario {
         Self {
             name,
             versions: Versions::Single,
-            observer: Observer::Trace,
+            observer: ObservedBy::Trace,
             play,
         }
     }
 
     const fn traced_from_the_middle(mut self) -> Self {
-        self.observer = Observer::TraceFromTheMiddle;
+        self.observer = ObservedBy::TraceFromTheMiddle;
         self
     }
 
     const fn alone(mut self) -> Self {
-        self.observer = Observer::TraceAlone;
+        self.observer = ObservedBy::TraceAlone;
         self
     }
 
     const fn reported(mut self, run: ReportRun) -> Self {
-        self.observer = Observer::Report(run);
+        self.observer = ObservedBy::Report(run);
         self
     }
 
     const fn judged(mut self, run: DoctorRun) -> Self {
-        self.observer = Observer::Doctor(run);
+        self.observer = ObservedBy::Doctor(run);
         self
     }
 
@@ -261,7 +261,7 @@ pub fn all() -> Vec<Scenario> {
 
 /// Where a check of usage says something that it does not say elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum TierReach {
     /// On every tier.
     EveryTier,
     /// Where hooks are raw tracepoints, and where they are classic ones.
@@ -271,28 +271,28 @@ pub enum Reach {
 }
 
 /// All checks of usage, in the order they are run.
-pub fn usages() -> impl Iterator<Item = (&'static Usage, Reach)> {
+pub fn usages() -> impl Iterator<Item = (&'static Usage, TierReach)> {
     let groups = [
-        (usage::USAGES, Reach::EveryTier),
-        (overload::USAGES, Reach::EveryTier),
-        (purge::USAGES, Reach::EveryTier),
-        (storm::USAGES, Reach::EveryTier),
-        (audited::USAGES, Reach::EveryTier),
-        (exactness::USAGES, Reach::EveryTier),
-        (start::USAGES, Reach::EveryTier),
-        (namespaces::USAGES, Reach::BestTier),
-        (totals::USAGES, Reach::BestTier),
-        (privileges::USAGES, Reach::BestTier),
-        (command::only::USAGES, Reach::Tracepoints),
-        (command::manners::USAGES, Reach::BestTier),
-        (stacks::USAGES, Reach::Tracepoints),
-        (containers::USAGES, Reach::Tracepoints),
-        (exec::USAGES, Reach::Tracepoints),
-        (recordings::USAGES, Reach::BestTier),
-        (schema::USAGES, Reach::BestTier),
-        (html::USAGES, Reach::BestTier),
-        (top::USAGES, Reach::BestTier),
-        (serve::USAGES, Reach::BestTier),
+        (usage::USAGES, TierReach::EveryTier),
+        (overload::USAGES, TierReach::EveryTier),
+        (purge::USAGES, TierReach::EveryTier),
+        (storm::USAGES, TierReach::EveryTier),
+        (audited::USAGES, TierReach::EveryTier),
+        (exactness::USAGES, TierReach::EveryTier),
+        (start::USAGES, TierReach::EveryTier),
+        (namespaces::USAGES, TierReach::BestTier),
+        (totals::USAGES, TierReach::BestTier),
+        (privileges::USAGES, TierReach::BestTier),
+        (command::only::USAGES, TierReach::Tracepoints),
+        (command::manners::USAGES, TierReach::BestTier),
+        (stacks::USAGES, TierReach::Tracepoints),
+        (containers::USAGES, TierReach::Tracepoints),
+        (exec::USAGES, TierReach::Tracepoints),
+        (recordings::USAGES, TierReach::BestTier),
+        (schema::USAGES, TierReach::BestTier),
+        (html::USAGES, TierReach::BestTier),
+        (top::USAGES, TierReach::BestTier),
+        (serve::USAGES, TierReach::BestTier),
     ];
     groups
         .into_iter()

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     actor::program::{self, Way},
-    runner::{Context, report::Report, wait},
+    runner::{Context, report::RunningReport, wait},
     sys::{check, check_long, clock, netns, process},
 };
 
@@ -335,7 +335,7 @@ fn namespace_of_a_thread(context: &Context) -> Result<()> {
                 said.recv()?;
             }
             // Not by a thread that is in one of them: twtrace would be in it, too.
-            let report = Report::start(&context.twtrace, &context.tier.options())?;
+            let report = RunningReport::start(&context.twtrace, &context.tier.options())?;
             for (_, cue, _) in &players {
                 cue.send(())?;
             }

@@ -329,7 +329,7 @@ fn reset_in_last_ack(stage: &Stage) -> Result<()> {
     child.close(&it.at_client)?;
     let fin = it.peer.await_fin()?;
     it.peer.send(&mut it.end, Flags::RST, b"")?;
-    let closed = |socket: &proc_net::Socket| socket.local == it.at_client.local;
+    let closed = |socket: &proc_net::ProcSocket| socket.local == it.at_client.local;
     stage.until("the client's end is gone", || {
         Ok(!proc_net::sockets()?.iter().any(closed))
     })?;

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     actor::{
         Actor,
-        command::{Command, Connection, Family, Fd, Protocol, SocketOption},
+        command::{AddressFamily, Command, Connection, Fd, Protocol, SocketOption},
         family_of,
     },
     expect::{Expected, Reason, Side, TcpState},
@@ -37,7 +37,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// A socket of a protocol that the kernel may lack.
-fn socket_or_skip(actor: &Actor, family: Family, protocol: Protocol) -> Result<Fd> {
+fn socket_or_skip(actor: &Actor, family: AddressFamily, protocol: Protocol) -> Result<Fd> {
     let command = Command::Socket { family, protocol };
     match actor.attempt(&command)? {
         Err(Errno(
@@ -86,7 +86,7 @@ fn mptcp(stage: &Stage) -> Result<()> {
     pair.server.close(&pair.at_server)?;
     stage.until("the subflow is in TIME_WAIT", || {
         let sockets = proc_net::sockets()?;
-        let of_pair = |socket: &&proc_net::Socket| {
+        let of_pair = |socket: &&proc_net::ProcSocket| {
             [socket.local, socket.remote].contains(&pair.at_client.local)
         };
         let all_in_time_wait = sockets

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::Usage;
 use crate::{
-    runner::{Context, report::Report},
+    runner::{Context, report::RunningReport},
     stage::Skip,
     sys::check,
 };
@@ -221,7 +221,7 @@ fn report_of(
     let mut all = context.tier.options();
     all.extend(["--comm", program.comm].map(str::to_owned));
     all.extend(options.iter().map(|option| (*option).to_owned()));
-    let report = Report::start(&context.twtrace, &all)?;
+    let report = RunningReport::start(&context.twtrace, &all)?;
     let running = match program.run(arguments) {
         Ok(running) => running,
         Err(error) => {

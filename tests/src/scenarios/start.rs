@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     actor::program::{self, Way},
-    runner::{Context, report::Report},
-    sys::{netns, proc_net::Counters, process},
+    runner::{Context, report::RunningReport},
+    sys::{netns, proc_net::KernelCounters, process},
 };
 
 pub const USAGES: &[Usage] = &[Usage {
@@ -75,9 +75,9 @@ fn traffic_at_start(context: &Context) -> Result<()> {
     let (pid, netns, report, made) = in_netns(|| {
         let busy = Busy::start(server::start()?)?;
         await_resets(BEFORE)?;
-        let before = Counters::read()?;
-        let report = Report::start(&context.twtrace, &context.tier.options())?;
-        let attached = Counters::read()?;
+        let before = KernelCounters::read()?;
+        let report = RunningReport::start(&context.twtrace, &context.tier.options())?;
+        let attached = KernelCounters::read()?;
         let after = if process::emulated() {
             AFTER_EMULATED
         } else {
@@ -85,7 +85,7 @@ fn traffic_at_start(context: &Context) -> Result<()> {
         };
         await_resets(attached.resets_sent + after)?;
         let pid = busy.stop()?;
-        let end = Counters::read()?;
+        let end = KernelCounters::read()?;
         let made = (end.since(attached), end.since(before));
         let netns = netns::own()?;
         Ok((pid, netns, report.end()?, made))
@@ -144,7 +144,7 @@ fn traffic_at_start(context: &Context) -> Result<()> {
 
 fn await_resets(count: u64) -> Result<()> {
     let end = Instant::now() + LIMIT;
-    while Counters::read()?.resets_sent < count {
+    while KernelCounters::read()?.resets_sent < count {
         ensure!(Instant::now() < end, "there is no traffic");
         // Reading takes milliseconds in a guest.
         thread::sleep(Duration::from_millis(if process::emulated() {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Usage;
 use crate::{
     runner::{Context, Reporting, stage_process::StageProcess},
-    stage::{Ip, finding::Finding},
+    stage::{Ip, finding::PlayResult},
 };
 
 pub const USAGES: &[Usage] = &[
@@ -45,8 +45,8 @@ fn report_about(context: &Context, scenario: &str) -> Result<Reported> {
         server: stage.comm("sv"),
     };
     match finding {
-        Finding::Played(_) => Ok(reported),
-        Finding::Broken { error } | Finding::Again { reason: error } => bail!("{error}"),
+        PlayResult::Played(_) => Ok(reported),
+        PlayResult::Broken { error } | PlayResult::Again { reason: error } => bail!("{error}"),
         other => bail!("{other:?}"),
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::Usage;
 use crate::{
     expect::facts::tiers_of,
-    runner::{Context, TierLimit, report::Report},
+    runner::{Context, TierLimit, report::RunningReport},
     stage::Skip,
     sys::{bpf, check, process},
 };
@@ -376,13 +376,13 @@ fn closed_pipe(context: &Context) -> Result<()> {
 fn no_probe_left(context: &Context) -> Result<()> {
     // A guest's trace ends like that.
     if !process::emulated() {
-        let ended = Report::start(&context.twtrace, &context.tier.options())?;
+        let ended = RunningReport::start(&context.twtrace, &context.tier.options())?;
         let programs = ended.programs()?;
         ensure!(!programs.is_empty(), "a running report holds no program");
         ended.end()?;
         bpf::await_gone(&programs).context("after SIGINT")?;
     }
-    let killed = Report::start(&context.twtrace, &context.tier.options())?;
+    let killed = RunningReport::start(&context.twtrace, &context.tier.options())?;
     let programs = killed.programs()?;
     ensure!(!programs.is_empty(), "a running report holds no program");
     killed.kill()?;

@@ -39,7 +39,7 @@ pub struct Load {
 
 /// What was played, in memory that all processes share.
 #[derive(Debug, Default)]
-pub struct Played {
+pub struct LoadCounters {
     /// Processes that came and went.
     pub jobs: AtomicU64,
     /// Connections that the client closed first.
@@ -56,7 +56,7 @@ pub struct Played {
     pub done: AtomicU64,
 }
 
-impl Played {
+impl LoadCounters {
     /// # Errors
     /// errno of mmap().
     pub fn shared() -> io::Result<&'static Self> {
@@ -83,7 +83,7 @@ impl Played {
 ///
 /// # Errors
 /// errno of fork().
-pub fn start(load: Load, played: &'static Played) -> io::Result<i32> {
+pub fn start(load: Load, played: &'static LoadCounters) -> io::Result<i32> {
     // SAFETY: the caller has no other threads.
     let pid = check(unsafe { libc::fork() })?;
     if pid == 0 {
@@ -100,7 +100,7 @@ pub fn start(load: Load, played: &'static Played) -> io::Result<i32> {
     Ok(pid)
 }
 
-fn play(load: Load, played: &'static Played) -> Result<()> {
+fn play(load: Load, played: &'static LoadCounters) -> Result<()> {
     process::die_with_parent()?;
     let netns = netns::enter_new().context("a network namespace")?;
     played.netns.store(netns, Ordering::Relaxed);
@@ -170,7 +170,7 @@ fn serve() -> Result<()> {
     })
 }
 
-fn run_jobs(load: Load, played: &'static Played) -> Result<()> {
+fn run_jobs(load: Load, played: &'static LoadCounters) -> Result<()> {
     let end = Instant::now() + load.duration;
     let interval = Duration::from_secs(1) / load.jobs_per_s;
     let mut due = Instant::now();
@@ -217,7 +217,7 @@ fn run_jobs(load: Load, played: &'static Played) -> Result<()> {
 }
 
 /// A few connections, to one listener after the other.
-fn job(number: u64, load: Load, played: &Played) {
+fn job(number: u64, load: Load, played: &LoadCounters) {
     let _ = process::set_name(&format!("job-{}", number % u64::from(load.names)));
     for index in 0..u64::from(load.connections) {
         let listener = ((number + index) % u64::from(LISTENERS)) as u8;

@@ -18,7 +18,7 @@ use clap::Parser;
 use tempfile::NamedTempFile;
 
 use crate::sys::{hidden_births::Recording, process};
-use load::{Load, Played};
+use load::{Load, LoadCounters};
 use sample::SoakSample;
 
 /// For a start, and for what is slow.
@@ -59,7 +59,7 @@ pub fn run(options: &Options) -> Result<bool> {
         duration: Duration::from_secs_f64(options.minutes * 60.0),
     };
     let mut service = Service::start(options)?;
-    let played = Played::shared()?;
+    let played = LoadCounters::shared()?;
     println!("{}", SoakSample::HEADER);
     let mut samples = vec![SoakSample::take(
         service.child.id(),

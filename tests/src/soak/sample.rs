@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{load::Played, of};
+use super::{load::LoadCounters, of};
 use crate::sys::{http, process_usage};
 
 /// One look.
@@ -37,7 +37,7 @@ impl SoakSample {
     ///
     /// # Errors
     /// When the service does not answer.
-    pub fn take(pid: u32, address: SocketAddr, played: &Played) -> Result<Self> {
+    pub fn take(pid: u32, address: SocketAddr, played: &LoadCounters) -> Result<Self> {
         let asked = Instant::now();
         let answer = http::get(address, "/metrics")?;
         ensure!(answer.status == 200, "{answer:?}");
@@ -112,7 +112,7 @@ const UNEXPLAINED: &str = "twtrace_audit_absolute_difference_sockets";
 /// When there are too few samples to judge.
 pub fn summary(
     samples: &[SoakSample],
-    played: &Played,
+    played: &LoadCounters,
     hidden: Option<u64>,
     said: &[String],
 ) -> Result<bool> {

@@ -10,7 +10,7 @@ use twtrace_wire::EventKind;
 
 use crate::{
     expect::{Expected, Side},
-    sys::proc_net::Counters,
+    sys::proc_net::KernelCounters,
 };
 
 /// A line from a stage.
@@ -25,7 +25,7 @@ pub enum Message {
         since_ns: u64,
     },
     /// The scenario is over; everything is kept until standard input ends.
-    Finding(Finding),
+    Finding(PlayResult),
     /// Standard input has ended: from here on sockets are closed as their processes go.
     Ending(Ending),
 }
@@ -52,7 +52,7 @@ pub struct Left {
 
 /// How a scenario went.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Finding {
+pub enum PlayResult {
     /// It can't be played here.
     Skip {
         /// Why not.
@@ -80,7 +80,7 @@ pub struct Played {
     /// TIME_WAITs by process, where they are too many to list.
     pub crowd: Vec<CrowdRow>,
     /// Connections in CLOSE_WAIT that are left at the end; none given: not compared.
-    pub close_wait: Vec<CloseWaitRow>,
+    pub close_wait: Vec<ExpectedCloseWait>,
     /// Births that this kernel shows to no eBPF program: at most so many of the crowd may be missing.
     pub hidden_births: u64,
     /// Budgets of local ports that a report must have.
@@ -96,7 +96,7 @@ pub struct Played {
     #[serde(default)]
     pub slab: Option<SlabTruth>,
     /// The kernel's own figures for the namespace, from when tracing began to the end of the scenario.
-    pub counters: Counters,
+    pub counters: KernelCounters,
     /// Mini-sockets that were alive when tracing began.
     pub alive_before: u64,
     /// Whether searches for ports that succeed are to be compared.
@@ -188,7 +188,7 @@ pub struct CrowdRow {
 
 /// Connections to one destination that the peer has closed and this process has not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CloseWaitRow {
+pub struct ExpectedCloseWait {
     /// Thread-group id; `None` where nobody has accepted them.
     pub pid: Option<i32>,
     /// Comm of the leader.

@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use finding::{
-    BudgetTruth, CloseWaitRow, CrowdRow, Message, Played, ReuseTruth, SlabTruth, TableRow,
+    BudgetTruth, CrowdRow, ExpectedCloseWait, Message, Played, ReuseTruth, SlabTruth, TableRow,
 };
 pub use pair::Pair;
 pub use run::{Part, run};
@@ -31,7 +31,7 @@ use crate::{
     expect::{Expected, Side},
     sys::{
         clock, netns,
-        proc_net::{self, Counters, State},
+        proc_net::{self, KernelCounters, State},
         process,
     },
 };
@@ -96,7 +96,7 @@ pub struct Stage {
     netns: u64,
     since_ns: u64,
     /// When tracing began.
-    at_start: Cell<Counters>,
+    at_start: Cell<KernelCounters>,
     /// Kept until the runner has seen all events: an actor that goes closes its sockets.
     actors: RefCell<Vec<Rc<Actor>>>,
     cgroups: RefCell<Vec<PathBuf>>,
@@ -107,7 +107,7 @@ pub struct Stage {
     table: RefCell<Vec<TableRow>>,
     reuse: RefCell<Vec<ReuseTruth>>,
     slab: RefCell<Option<SlabTruth>>,
-    close_wait: RefCell<Vec<CloseWaitRow>>,
+    close_wait: RefCell<Vec<ExpectedCloseWait>>,
     about_ports: Cell<bool>,
     about_ends: Cell<bool>,
     hidden_births: Cell<u64>,
@@ -125,7 +125,7 @@ impl Stage {
             ip,
             netns,
             since_ns,
-            at_start: Cell::new(Counters::read()?),
+            at_start: Cell::new(KernelCounters::read()?),
             actors: RefCell::default(),
             cgroups: RefCell::default(),
             truth: RefCell::default(),
@@ -155,7 +155,7 @@ impl Stage {
         if io::stdin().lock().read_line(&mut line)? == 0 {
             bail!("the runner is gone");
         }
-        self.at_start.set(Counters::read()?);
+        self.at_start.set(KernelCounters::read()?);
         Ok(())
     }
 
@@ -254,7 +254,7 @@ impl Stage {
     }
 
     /// Connections in CLOSE_WAIT that the report must list; it must then list no others.
-    pub fn expect_close_wait(&self, row: CloseWaitRow) {
+    pub fn expect_close_wait(&self, row: ExpectedCloseWait) {
         self.close_wait.borrow_mut().push(row);
     }
 
@@ -337,7 +337,7 @@ impl Stage {
             reuse: self.reuse.take(),
             slab: self.slab.take(),
             close_wait: self.close_wait.take(),
-            counters: Counters::read()?.since(self.at_start.get()),
+            counters: KernelCounters::read()?.since(self.at_start.get()),
             alive_before: self.at_start.get().alive,
             about_ports: self.about_ports.get(),
             about_ends: self.about_ends.get(),

@@ -14,7 +14,7 @@ use crate::{
         Actor,
         command::{Connection, Fd, SocketOption},
     },
-    sys::proc_net::{self, MINI_SOCKET, Socket, State},
+    sys::proc_net::{self, MINI_SOCKET, ProcSocket, State},
 };
 
 /// Payload bytes the client sends in [`Stage::pair`], and the server receives.
@@ -161,7 +161,7 @@ fn talk(pair: Pair) -> Result<Pair> {
     Ok(pair)
 }
 
-fn is(socket: &Socket, connection: &Connection) -> bool {
+fn is(socket: &ProcSocket, connection: &Connection) -> bool {
     socket.local == connection.local && socket.remote == connection.remote
 }
 

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::{
     Ip, Skip, Stage, Unlucky,
-    finding::{Ending, Finding, Left, Message, Played},
+    finding::{Ending, Left, Message, PlayResult, Played},
 };
 use crate::sys::{
     clock,
@@ -34,14 +34,14 @@ pub fn run(ip: Ip, part: Part, play: fn(&Stage) -> Result<()>) -> Result<()> {
     let stage = match Stage::enter(ip) {
         Ok(stage) => stage,
         Err(error) => {
-            return tell(&Message::Finding(Finding::Broken {
+            return tell(&Message::Finding(PlayResult::Broken {
                 error: format!("{error:#}"),
             }));
         }
     };
     let result = play_on(&stage, part, play);
     let finding = match result {
-        Ok(played) => Finding::Played(Box::new(played)),
+        Ok(played) => PlayResult::Played(Box::new(played)),
         Err(error) => failed(&error),
     };
     if !stage.announced.get() {
@@ -95,17 +95,17 @@ pub fn tell(message: &Message) -> Result<()> {
     Ok(())
 }
 
-fn failed(error: &anyhow::Error) -> Finding {
+fn failed(error: &anyhow::Error) -> PlayResult {
     if let Some(skip) = error.downcast_ref::<Skip>() {
-        return Finding::Skip {
+        return PlayResult::Skip {
             reason: skip.0.clone(),
         };
     }
     match error.downcast_ref::<Unlucky>() {
-        Some(unlucky) => Finding::Again {
+        Some(unlucky) => PlayResult::Again {
             reason: unlucky.0.clone(),
         },
-        None => Finding::Broken {
+        None => PlayResult::Broken {
             error: format!("{error:#}"),
         },
     }

@@ -13,8 +13,8 @@ use anyhow::{Result, bail};
 use super::{
     calls::{is_connecting, perform},
     holder,
-    ledger::{Entry, Ledger},
-    plan::{self, Action, CONNECTIONS, End, Life, Step},
+    ledger::{LedgerEntry, StormLedger},
+    plan::{self, CONNECTIONS, End, Life, Step, StepAction},
 };
 use crate::sys::{check, clock, inet, process};
 
@@ -58,8 +58,8 @@ struct OpenConnection {
 }
 
 /// What both kinds of actors have.
-pub struct Actor<'a> {
-    ledger: &'a Ledger,
+pub struct StormActor<'a> {
+    ledger: &'a StormLedger,
     seed: u64,
     /// Leads to the process that is given descriptors.
     holder: OwnedFd,
@@ -70,9 +70,9 @@ pub struct Actor<'a> {
     due: BinaryHeap<Reverse<(u64, Due)>>,
 }
 
-impl<'a> Actor<'a> {
+impl<'a> StormActor<'a> {
     /// One that has nothing to do yet.
-    pub fn new(ledger: &'a Ledger, seed: u64, holder: OwnedFd) -> Self {
+    pub fn new(ledger: &'a StormLedger, seed: u64, holder: OwnedFd) -> Self {
         let (max_open, glance_us) = if process::emulated() {
             (MAX_OPEN_EMULATED, GLANCE_EMULATED_US)
         } else {
@@ -181,8 +181,8 @@ impl<'a> Actor<'a> {
         Ok(Some(whose))
     }
 
-    fn end(&self, whose: Whose, fd: RawFd, action: Action) -> Result<()> {
-        let Action::Hand(last) = action else {
+    fn end(&self, whose: Whose, fd: RawFd, action: StepAction) -> Result<()> {
+        let StepAction::Hand(last) = action else {
             let _ = self.ledger.doing(whose, action, || perform(fd, action));
             return Ok(());
         };
@@ -202,7 +202,7 @@ impl<'a> Actor<'a> {
     }
 }
 
-impl Actor<'_> {
+impl StormActor<'_> {
     /// Plays these lives as their client.
     pub fn connect_all(mut self, lives: impl Iterator<Item = Life>) -> Result<()> {
         let mut lives = lives.peekable();
@@ -263,7 +263,7 @@ impl Actor<'_> {
         let target = super::server_address(plan.server, plan.is_v6);
         let bound = inet::bind(fd, (plan::address(life, plan.is_v6), port).into());
         let connected = bound.and_then(|()| {
-            self.ledger.doing(whose, Action::Connect, || {
+            self.ledger.doing(whose, StepAction::Connect, || {
                 inet::connect(fd, &inet::RawAddress::new(target))
             })
         });
@@ -320,7 +320,8 @@ impl Actor<'_> {
         for &listener in listeners {
             let whose = (0, 0, End::Server);
             let closing = || inet::close(listener);
-            self.ledger.doing(whose, Action::CloseListener, closing)?;
+            self.ledger
+                .doing(whose, StepAction::CloseListener, closing)?;
         }
         Ok(())
     }
@@ -360,11 +361,11 @@ impl Actor<'_> {
         let connection = connections.entry(life).or_insert(0);
         let whose = (life, *connection, End::Server);
         *connection += 1;
-        self.ledger.write(Entry {
+        self.ledger.write(LedgerEntry {
             life,
             connection: whose.1,
             end: End::Server,
-            action: Action::Accept,
+            action: StepAction::Accept,
             pid: std::process::id().cast_signed(),
             before_ns,
             after_ns,

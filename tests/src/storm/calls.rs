@@ -2,7 +2,7 @@
 
 use std::{io, os::fd::RawFd, thread};
 
-use super::{forge, plan::Action};
+use super::{forge, plan::StepAction};
 use crate::sys::{check, inet};
 
 /// Whether neither a connection has come about nor an error.
@@ -24,9 +24,9 @@ pub fn is_connecting(fd: RawFd) -> io::Result<bool> {
 ///
 /// # Errors
 /// errno of the call; EINVAL for what is no such call.
-pub fn perform(fd: RawFd, action: Action) -> io::Result<()> {
+pub fn perform(fd: RawFd, action: StepAction) -> io::Result<()> {
     match action {
-        Action::Write(bytes) => {
+        StepAction::Write(bytes) => {
             let data = vec![b'x'; usize::from(bytes)];
             let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
             // SAFETY: pointer and length describe `data`.
@@ -35,7 +35,7 @@ pub fn perform(fd: RawFd, action: Action) -> io::Result<()> {
                 .map(drop)
                 .map_err(|_| io::Error::last_os_error())
         }
-        Action::Read => {
+        StepAction::Read => {
             let mut buffer = [0_u8; 16_384];
             let (room, flags) = (buffer.len(), libc::MSG_DONTWAIT);
             // SAFETY: pointer and length describe `buffer`.
@@ -44,26 +44,27 @@ pub fn perform(fd: RawFd, action: Action) -> io::Result<()> {
                 .map(drop)
                 .map_err(|_| io::Error::last_os_error())
         }
-        Action::Forge(forged) => forge::send(fd, forged),
-        Action::ShutdownWrite => inet::shutdown(fd, libc::SHUT_WR),
-        Action::ShutdownBoth => inet::shutdown(fd, libc::SHUT_RDWR),
-        Action::Close => inet::close(fd),
-        Action::CloseInThread => thread::scope(|scope| {
+        StepAction::Forge(forged) => forge::send(fd, forged),
+        StepAction::ShutdownWrite => inet::shutdown(fd, libc::SHUT_WR),
+        StepAction::ShutdownBoth => inet::shutdown(fd, libc::SHUT_RDWR),
+        StepAction::Close => inet::close(fd),
+        StepAction::CloseInThread => thread::scope(|scope| {
             let closing = scope.spawn(|| inet::close(fd)).join();
             closing.unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
         }),
-        Action::Abort => {
+        StepAction::Abort => {
             linger_zero(fd)?;
             inet::close(fd)
         }
-        Action::Disconnect => {
+        StepAction::Disconnect => {
             let disconnected = inet::connect(fd, &inet::RawAddress::unspecified());
             inet::close(fd)?;
             disconnected
         }
-        Action::Connect | Action::Accept | Action::Hand(_) | Action::CloseListener => {
-            Err(io::Error::from_raw_os_error(libc::EINVAL))
-        }
+        StepAction::Connect
+        | StepAction::Accept
+        | StepAction::Hand(_)
+        | StepAction::CloseListener => Err(io::Error::from_raw_os_error(libc::EINVAL)),
     }
 }
 

@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 use fastrand::Rng;
 
 /// A setting: its path below /proc/sys/net, and its value.
-pub type Setting = (&'static str, u32);
+pub type KernelSetting = (&'static str, u32);
 
 /// What no one waits for any more, and what an end waits for in vain, goes within the round.
-const ALWAYS: [Setting; 3] = [
+const ALWAYS: [KernelSetting; 3] = [
     ("ipv6/ip_nonlocal_bind", 1),
     ("ipv4/tcp_orphan_retries", 2),
     ("ipv4/tcp_retries2", 4),
@@ -19,7 +19,7 @@ const ALWAYS: [Setting; 3] = [
 const MANY: u32 = 1 << 20;
 
 /// The settings of a round's namespace.
-pub fn settings(seed: u64, number: u32) -> Vec<Setting> {
+pub fn settings(seed: u64, number: u32) -> Vec<KernelSetting> {
     // Numbers next to each other must not give what is alike: each is stirred by one draw.
     let first = Rng::with_seed(seed ^ (u64::from(number) << 32) ^ 0xc11a).u64(..);
     let mut rng = Rng::with_seed(first);
@@ -46,7 +46,7 @@ pub fn settings(seed: u64, number: u32) -> Vec<Setting> {
 ///
 /// # Errors
 /// When a setting can't be written.
-pub fn set(settings: &[Setting]) -> Result<()> {
+pub fn set(settings: &[KernelSetting]) -> Result<()> {
     for (name, value) in settings {
         let path = format!("/proc/sys/net/{name}");
         fs::write(&path, value.to_string()).with_context(|| format!("write {path}"))?;
@@ -55,7 +55,7 @@ pub fn set(settings: &[Setting]) -> Result<()> {
 }
 
 /// In one line.
-pub fn describe(settings: &[Setting]) -> String {
+pub fn describe(settings: &[KernelSetting]) -> String {
     let each = settings.iter().map(|(name, value)| {
         let name = name.rsplit('/').next().unwrap_or(name);
         format!("{name} {value}")

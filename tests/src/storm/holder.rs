@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result};
 use super::{
     actor::Whose,
     calls::linger_zero,
-    ledger::{Entry, Ledger},
-    plan::{Action, End, Last},
+    ledger::{LedgerEntry, StormLedger},
+    plan::{End, LastAct, StepAction},
 };
 use crate::sys::{check, clock, descriptors, inet, process, uninterrupted};
 
@@ -23,12 +23,17 @@ pub struct HolderRequest {
     /// Whose it is.
     pub whose: Whose,
     /// What to do.
-    pub last: Last,
+    pub last: LastAct,
     /// When, microseconds after it has come.
     pub delay_us: u32,
 }
 
-const LASTS: [Last; 4] = [Last::Close, Last::Abort, Last::Exit, Last::Killed];
+const LASTS: [LastAct; 4] = [
+    LastAct::Close,
+    LastAct::Abort,
+    LastAct::Exit,
+    LastAct::Killed,
+];
 /// Bytes of a message.
 const LENGTH: usize = 11;
 
@@ -73,7 +78,7 @@ impl HolderRequest {
 }
 
 /// Takes descriptors until all who might send some are gone.
-pub fn hold(ledger: &Ledger, name: &str, mut senders: Vec<OwnedFd>) -> Result<()> {
+pub fn hold(ledger: &StormLedger, name: &str, mut senders: Vec<OwnedFd>) -> Result<()> {
     // Nobody waits for the children.
     // SAFETY: a disposition, no handler.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
@@ -111,7 +116,12 @@ pub fn hold(ledger: &Ledger, name: &str, mut senders: Vec<OwnedFd>) -> Result<()
     Ok(())
 }
 
-fn start(ledger: &Ledger, name: &str, request: HolderRequest, descriptor: OwnedFd) -> Result<()> {
+fn start(
+    ledger: &StormLedger,
+    name: &str,
+    request: HolderRequest,
+    descriptor: OwnedFd,
+) -> Result<()> {
     let fd = descriptor.as_raw_fd();
     // SAFETY: this process has one thread.
     if check(unsafe { libc::fork() })? == 0 {
@@ -124,34 +134,34 @@ fn start(ledger: &Ledger, name: &str, request: HolderRequest, descriptor: OwnedF
     // The child may have closed its own by now: then this one is the last.
     let descriptor = std::mem::ManuallyDrop::new(descriptor);
     let closing = || inet::close(descriptor.as_raw_fd());
-    let _ = ledger.doing(request.whose, Action::Close, closing);
+    let _ = ledger.doing(request.whose, StepAction::Close, closing);
     Ok(())
 }
 
-fn end(ledger: &Ledger, request: HolderRequest, fd: RawFd) -> io::Result<()> {
+fn end(ledger: &StormLedger, request: HolderRequest, fd: RawFd) -> io::Result<()> {
     thread::sleep(Duration::from_micros(request.delay_us.into()));
     let whose = request.whose;
     match request.last {
-        Last::Close => ledger.doing(whose, Action::Close, || inet::close(fd)),
-        Last::Abort => ledger.doing(whose, Action::Abort, || {
+        LastAct::Close => ledger.doing(whose, StepAction::Close, || inet::close(fd)),
+        LastAct::Abort => ledger.doing(whose, StepAction::Abort, || {
             linger_zero(fd)?;
             inet::close(fd)
         }),
-        Last::Exit | Last::Killed => {
+        LastAct::Exit | LastAct::Killed => {
             let (life, connection, end) = whose;
             let pid = std::process::id().cast_signed();
-            ledger.write(Entry {
+            ledger.write(LedgerEntry {
                 life,
                 connection,
                 end,
-                action: Action::Close,
+                action: StepAction::Close,
                 pid,
                 before_ns: clock::monotonic_ns()?,
                 after_ns: u64::MAX,
                 errno: 0,
             });
             match request.last {
-                Last::Killed => process::signal(pid, libc::SIGKILL),
+                LastAct::Killed => process::signal(pid, libc::SIGKILL),
                 _ => Ok(()),
             }
         }

@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    climate::{self, Setting},
-    ledger::Entry,
+    climate::{self, KernelSetting},
+    ledger::LedgerEntry,
     namespace::NamespaceOutcome,
-    plan::{self, Action, End, Life},
-    tracer::{Process, TraceEvent},
+    plan::{self, End, Life, StepAction},
+    tracer::{ReportedProcess, TraceEvent},
     truth::{Allowed, ClosedListener, Truth},
     verdict::{StormVerdict, summary},
 };
@@ -20,16 +20,16 @@ pub struct PlayedNamespace {
     /// What it said.
     pub outcome: NamespaceOutcome,
     /// Its ledger.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<LedgerEntry>,
     /// Its lives.
     pub lives: std::ops::Range<Life>,
     /// How its kernel was set.
-    pub settings: Vec<Setting>,
+    pub settings: Vec<KernelSetting>,
 }
 
 /// What is known of twtrace and the kernel.
 #[derive(Clone, Copy, Debug)]
-pub struct Sight {
+pub struct StormSight {
     /// The kernel counts TIME_WAITs as they are made.
     pub counts_births: bool,
     /// Their ends are seen as they are.
@@ -43,7 +43,7 @@ pub fn judge(
     seed: u64,
     namespaces: &[PlayedNamespace],
     traced: &[TraceEvent],
-    sight: Sight,
+    sight: StormSight,
 ) -> StormVerdict {
     let mut verdict = StormVerdict::default();
     for namespace in namespaces {
@@ -85,7 +85,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn sums(&mut self, traced: &[&TraceEvent], sight: Sight) {
+    fn sums(&mut self, traced: &[&TraceEvent], sight: StormSight) {
         let count =
             |of: fn(&TraceEvent) -> bool| traced.iter().filter(|event| of(event)).count() as u64;
         let counters = self.namespace.outcome.counters;
@@ -148,12 +148,12 @@ impl Judge<'_> {
         }
     }
 
-    fn lives(&mut self, traced: &[&TraceEvent], sight: Sight) {
-        let mut entries: HashMap<Life, Vec<Entry>> = HashMap::new();
+    fn lives(&mut self, traced: &[&TraceEvent], sight: StormSight) {
+        let mut entries: HashMap<Life, Vec<LedgerEntry>> = HashMap::new();
         let mut closed_listeners = Vec::new();
         for entry in &self.namespace.entries {
             match entry.action {
-                Action::CloseListener => closed_listeners.push(ClosedListener {
+                StepAction::CloseListener => closed_listeners.push(ClosedListener {
                     entry: *entry,
                     is_of_flaky: entry.pid == self.namespace.outcome.flaky,
                 }),
@@ -173,7 +173,7 @@ impl Judge<'_> {
             .namespace
             .entries
             .iter()
-            .filter(|entry| entry.action == Action::Connect)
+            .filter(|entry| entry.action == StepAction::Connect)
             .count() as u64;
         for (life, events) in events {
             let entries = entries.get(&life).map_or(&[][..], Vec::as_slice);
@@ -255,7 +255,7 @@ impl Judge<'_> {
                 allowed(truth, event, end).pids
             };
             if !allowed.contains(&process.pid) {
-                let Process { pid, comm } = process;
+                let ReportedProcess { pid, comm } = process;
                 return Some(format!("names {pid} {comm}, not one of {allowed:?}"));
             }
             if !self.is_named(process.pid, &process.comm) {
@@ -405,7 +405,7 @@ fn too_many_births(truth: &Truth, events: &[(&TraceEvent, End)]) -> Option<Strin
     let connections = truth
         .entries
         .iter()
-        .filter(|entry| entry.action == Action::Connect)
+        .filter(|entry| entry.action == StepAction::Connect)
         .count();
     [End::Client, End::Server].into_iter().find_map(|end| {
         let births = events

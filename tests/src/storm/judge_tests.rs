@@ -3,19 +3,20 @@
 use serde_json::{Value, json};
 
 use super::{
-    judge::*, ledger::Entry, namespace::NamespaceOutcome, tracer::TraceEvent, verdict::StormVerdict,
+    judge::*, ledger::LedgerEntry, namespace::NamespaceOutcome, tracer::TraceEvent,
+    verdict::StormVerdict,
 };
 use crate::{
     storm::{
-        plan::{self, Action, End, FIRST_LIFE, Life, ServerKind},
+        plan::{self, End, FIRST_LIFE, Life, ServerKind, StepAction},
         server_address,
     },
-    sys::proc_net::Counters,
+    sys::proc_net::KernelCounters,
 };
 
 const CLIENT: i32 = 10;
 const SERVER: i32 = 20;
-const SIGHT: Sight = Sight {
+const SIGHT: StormSight = StormSight {
     counts_births: true,
     sees_ends: true,
     sees_all_resets: true,
@@ -31,8 +32,8 @@ fn plain_life(seed: u64) -> Life {
         .unwrap()
 }
 
-fn entry(life: Life, end: End, action: Action, pid: i32, before_ns: u64) -> Entry {
-    Entry {
+fn entry(life: Life, end: End, action: StepAction, pid: i32, before_ns: u64) -> LedgerEntry {
+    LedgerEntry {
         life,
         connection: 0,
         end,
@@ -51,10 +52,10 @@ fn namespace(life: Life, resets_sent: u64) -> PlayedNamespace {
         outcome: NamespaceOutcome {
             netns: 7,
             since_ns: 50,
-            counters: Counters {
+            counters: KernelCounters {
                 resets_sent,
                 connections_reset: 2,
-                ..Counters::default()
+                ..KernelCounters::default()
             },
             read_ns: 1_000,
             alive: Vec::new(),
@@ -67,9 +68,9 @@ fn namespace(life: Life, resets_sent: u64) -> PlayedNamespace {
             listening: vec![SERVER],
         },
         entries: vec![
-            entry(life, End::Client, Action::Connect, CLIENT, 100),
-            entry(life, End::Server, Action::Accept, SERVER, 200),
-            entry(life, End::Client, Action::Abort, CLIENT, 300),
+            entry(life, End::Client, StepAction::Connect, CLIENT, 100),
+            entry(life, End::Server, StepAction::Accept, SERVER, 200),
+            entry(life, End::Client, StepAction::Abort, CLIENT, 300),
         ],
         lives: life..life + 1,
         settings: Vec::new(),

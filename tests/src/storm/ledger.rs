@@ -11,13 +11,13 @@ use std::{
 
 use super::{
     forge::Forged,
-    plan::{Action, End, Last, Life},
+    plan::{End, LastAct, Life, StepAction},
 };
 use crate::sys::clock;
 
 /// Something a process did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct LedgerEntry {
     /// To which life; 0 for what is about none.
     pub life: Life,
     /// Which connection of the life.
@@ -25,7 +25,7 @@ pub struct Entry {
     /// At which end.
     pub end: End,
     /// What.
-    pub action: Action,
+    pub action: StepAction,
     /// Who, as a thread group.
     pub pid: i32,
     /// CLOCK_MONOTONIC just before it, nanoseconds.
@@ -66,16 +66,16 @@ struct Memory {
 }
 
 /// The ledger of one namespace.
-pub struct Ledger {
+pub struct StormLedger {
     memory: *mut Memory,
 }
 
 // SAFETY: counters are atomic, and each entry is written once, by whoever took its number.
-unsafe impl Sync for Ledger {}
+unsafe impl Sync for StormLedger {}
 // SAFETY: as above.
-unsafe impl Send for Ledger {}
+unsafe impl Send for StormLedger {}
 
-impl Ledger {
+impl StormLedger {
     /// Makes a new one.
     ///
     /// # Errors
@@ -140,12 +140,12 @@ impl Ledger {
     pub fn doing<T>(
         &self,
         (life, connection, end): (Life, u8, End),
-        action: Action,
+        action: StepAction,
         act: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
         let before_ns = clock::monotonic_ns()?;
         let result = act();
-        self.write(Entry {
+        self.write(LedgerEntry {
             life,
             connection,
             end,
@@ -162,8 +162,8 @@ impl Ledger {
         result
     }
 
-    /// Writes an entry. What has no room is not written: [`Ledger::entries`] tells of it.
-    pub fn write(&self, entry: Entry) {
+    /// Writes an entry. What has no room is not written: [`StormLedger::entries`] tells of it.
+    pub fn write(&self, entry: LedgerEntry) {
         let index = self.used().fetch_add(1, Ordering::Relaxed) as usize;
         if index >= ROOM {
             return;
@@ -188,7 +188,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Where there was not room for all.
-    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+    pub fn entries(&self) -> io::Result<Vec<LedgerEntry>> {
         let used = self.used().load(Ordering::Acquire) as usize;
         if used > ROOM {
             return Err(io::Error::other(format!(
@@ -198,7 +198,7 @@ impl Ledger {
         let read = |index: usize| {
             // SAFETY: within the mapping, written, and not written again.
             let raw: Raw = unsafe { (&raw const (*self.memory).entries[index]).read() };
-            Some(Entry {
+            Some(LedgerEntry {
                 life: raw.life,
                 connection: raw.connection,
                 end: match raw.what & SERVER {
@@ -217,7 +217,7 @@ impl Ledger {
     }
 }
 
-impl Drop for Ledger {
+impl Drop for StormLedger {
     fn drop(&mut self) {
         // SAFETY: mapped by `map` with this length, and nothing of it is borrowed any more.
         unsafe { libc::munmap(self.memory.cast(), size_of::<Memory>()) };
@@ -225,43 +225,43 @@ impl Drop for Ledger {
 }
 
 /// All actions but writes, by their code less two.
-const ACTIONS: [Action; 21] = [
-    Action::Connect,
-    Action::Accept,
-    Action::Read,
-    Action::ShutdownWrite,
-    Action::ShutdownBoth,
-    Action::Close,
-    Action::CloseInThread,
-    Action::Abort,
-    Action::Disconnect,
-    Action::CloseListener,
-    Action::Hand(Last::Close),
-    Action::Hand(Last::Abort),
-    Action::Hand(Last::Exit),
-    Action::Hand(Last::Killed),
-    Action::Forge(Forged::Reset),
-    Action::Forge(Forged::ResetInWindow),
-    Action::Forge(Forged::Syn),
-    Action::Forge(Forged::OldData),
-    Action::Forge(Forged::NewData),
-    Action::Forge(Forged::Fin),
-    Action::Forge(Forged::KeepaliveProbe),
+const ACTIONS: [StepAction; 21] = [
+    StepAction::Connect,
+    StepAction::Accept,
+    StepAction::Read,
+    StepAction::ShutdownWrite,
+    StepAction::ShutdownBoth,
+    StepAction::Close,
+    StepAction::CloseInThread,
+    StepAction::Abort,
+    StepAction::Disconnect,
+    StepAction::CloseListener,
+    StepAction::Hand(LastAct::Close),
+    StepAction::Hand(LastAct::Abort),
+    StepAction::Hand(LastAct::Exit),
+    StepAction::Hand(LastAct::Killed),
+    StepAction::Forge(Forged::Reset),
+    StepAction::Forge(Forged::ResetInWindow),
+    StepAction::Forge(Forged::Syn),
+    StepAction::Forge(Forged::OldData),
+    StepAction::Forge(Forged::NewData),
+    StepAction::Forge(Forged::Fin),
+    StepAction::Forge(Forged::KeepaliveProbe),
 ];
 
 /// 0 is none: memory is zeroed at first.
-fn code(action: Action) -> (u8, u16) {
-    if let Action::Write(bytes) = action {
+fn code(action: StepAction) -> (u8, u16) {
+    if let StepAction::Write(bytes) = action {
         return (1, bytes);
     }
     let index = ACTIONS.iter().position(|other| *other == action);
     (index.map_or(0, |index| index as u8 + 2), 0)
 }
 
-fn action(code: u8, bytes: u16) -> Option<Action> {
+fn action(code: u8, bytes: u16) -> Option<StepAction> {
     match code {
         0 => None,
-        1 => Some(Action::Write(bytes)),
+        1 => Some(StepAction::Write(bytes)),
         code => ACTIONS.get(usize::from(code) - 2).copied(),
     }
 }
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn every_action_has_its_code() {
-        for of in ACTIONS.into_iter().chain([Action::Write(4_000)]) {
+        for of in ACTIONS.into_iter().chain([StepAction::Write(4_000)]) {
             let (code, bytes) = code(of);
             assert_eq!(action(code, bytes), Some(of));
         }
@@ -284,10 +284,10 @@ mod tests {
     fn what_one_writes_another_reads() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
-        let mine = Ledger::create(&path).unwrap();
-        let theirs = Ledger::open(&path).unwrap();
+        let mine = StormLedger::create(&path).unwrap();
+        let theirs = StormLedger::open(&path).unwrap();
         let whose = (300, 1, End::Server);
-        let failed = mine.doing(whose, Action::Write(7), || {
+        let failed = mine.doing(whose, StepAction::Write(7), || {
             Err::<(), _>(io::Error::from_raw_os_error(libc::EPIPE))
         });
         assert!(failed.is_err());
@@ -296,7 +296,10 @@ mod tests {
         assert_eq!(entries.len(), 1);
         let entry = entries[0];
         assert_eq!((entry.life, entry.connection, entry.end), whose);
-        assert_eq!((entry.action, entry.errno), (Action::Write(7), libc::EPIPE));
+        assert_eq!(
+            (entry.action, entry.errno),
+            (StepAction::Write(7), libc::EPIPE)
+        );
         assert!(entry.before_ns <= entry.after_ns);
         assert!(theirs.are_clients_done());
     }

@@ -31,11 +31,11 @@ use anyhow::{Context as _, Result, ensure};
 
 pub use self::verdict::StormVerdict;
 use self::{
-    judge::{PlayedNamespace, Sight},
-    ledger::Ledger,
+    judge::{PlayedNamespace, StormSight},
+    ledger::StormLedger,
     namespace::{FENCE, Ground, NamespaceOutcome},
     plan::{FIRST_LIFE, Life, MAX_LIVES, ServerKind},
-    tracer::{TraceEvent, Tracer},
+    tracer::{StormTracer, TraceEvent},
 };
 use crate::{
     expect::facts::{Question, Tier},
@@ -77,7 +77,7 @@ pub struct Options {
 }
 
 /// What came of it.
-pub struct Ended {
+pub struct StormEnd {
     /// Sums of all rounds.
     pub verdict: StormVerdict,
     /// Rounds that were played.
@@ -113,7 +113,7 @@ pub fn play_namespace(ground: &str) -> Result<()> {
 ///
 /// # Errors
 /// When a round can't be played to its end, or twtrace does not stay.
-pub fn run(options: &Options) -> Result<Ended> {
+pub fn run(options: &Options) -> Result<StormEnd> {
     let mut given = options.options.clone();
     if !process::emulated() {
         // A minute's TIME_WAITs, and all processes, of a long storm.
@@ -125,8 +125,8 @@ pub fn run(options: &Options) -> Result<Ended> {
         ];
         given.extend(room.map(str::to_owned));
     }
-    let mut tracer = Tracer::start(&options.twtrace, &given)?;
-    let sight = Sight {
+    let mut tracer = StormTracer::start(&options.twtrace, &given)?;
+    let sight = StormSight {
         counts_births: options.counts_births,
         sees_ends: !matches!(
             tracer.facts.tier(Question::TimeWaitEnd),
@@ -137,7 +137,7 @@ pub fn run(options: &Options) -> Result<Ended> {
     let hidden = Recording::begin();
     let mut hidden_before = 0;
     let begun = Instant::now();
-    let mut ended = Ended {
+    let mut ended = StormEnd {
         verdict: StormVerdict::default(),
         rounds: 0,
         lives: 0,
@@ -244,7 +244,7 @@ struct Round {
 }
 
 impl Round {
-    fn play(&self, tracer: &mut Tracer, sight: Sight) -> Result<StormVerdict> {
+    fn play(&self, tracer: &mut StormTracer, sight: StormSight) -> Result<StormVerdict> {
         let folder = tempfile::tempdir().context("a folder for ledgers")?;
         let mut running = Vec::new();
         for number in 0..self.namespaces {
@@ -257,7 +257,7 @@ impl Round {
                 count: self.lives,
                 is_pinned: self.is_pinned,
             };
-            running.push(Running::start(ground)?);
+            running.push(RunningNamespace::start(ground)?);
         }
         let mut events = Vec::new();
         let mut namespaces = Vec::new();
@@ -308,16 +308,16 @@ fn is_fence(event: &TraceEvent, outcome: &NamespaceOutcome) -> bool {
 }
 
 /// A namespace's process. Dropping it ends all of its processes.
-struct Running {
+struct RunningNamespace {
     ground: Ground,
-    ledger: Ledger,
+    ledger: StormLedger,
     child: Child,
     lines: std::sync::mpsc::Receiver<String>,
 }
 
-impl Running {
+impl RunningNamespace {
     fn start(ground: Ground) -> Result<Self> {
-        let ledger = Ledger::create(&ground.ledger).context("make a ledger")?;
+        let ledger = StormLedger::create(&ground.ledger).context("make a ledger")?;
         let mut child = Command::new("/proc/self/exe")
             .arg("--storm-namespace")
             .arg(serde_json::to_string(&ground)?)
@@ -358,7 +358,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningNamespace {
     fn drop(&mut self) {
         // The end of its input is its end.
         drop(self.child.stdin.take());

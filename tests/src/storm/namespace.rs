@@ -14,15 +14,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    actor::Actor,
+    actor::StormActor,
     calls::linger_zero,
     climate, holder,
-    ledger::Ledger,
-    plan::{self, Action, End, Life, ServerKind},
+    ledger::StormLedger,
+    plan::{self, End, Life, ServerKind, StepAction},
 };
 use crate::sys::{
     check, clock, descriptors, inet, netns,
-    proc_net::{self, Counters},
+    proc_net::{self, KernelCounters},
     process,
 };
 
@@ -61,7 +61,7 @@ pub struct NamespaceOutcome {
     /// CLOCK_MONOTONIC when it was made, nanoseconds.
     pub since_ns: u64,
     /// The kernel's own figures.
-    pub counters: Counters,
+    pub counters: KernelCounters,
     /// When they were read, as `since_ns`.
     pub read_ns: u64,
     /// The mini-sockets that there were just then, by local and remote address.
@@ -87,7 +87,7 @@ pub fn play(ground: &Ground) -> Result<()> {
     if ground.is_pinned {
         process::pin(0)?;
     }
-    let ledger = &Ledger::open(&ground.ledger)?;
+    let ledger = &StormLedger::open(&ground.ledger)?;
     let own_name = format!("n{}", ground.number);
     process::set_name(&own_name)?;
     let mut names = HashMap::from([(std::process::id().cast_signed(), own_name)]);
@@ -101,7 +101,7 @@ pub fn play(ground: &Ground) -> Result<()> {
     let outcome = NamespaceOutcome {
         netns,
         since_ns,
-        counters: Counters::read()?,
+        counters: KernelCounters::read()?,
         read_ns: clock::monotonic_ns()?,
         alive: mini_sockets()?,
         names,
@@ -132,7 +132,11 @@ struct Processes {
 }
 
 impl Processes {
-    fn start(ground: &Ground, ledger: &Ledger, names: &mut HashMap<i32, String>) -> Result<Self> {
+    fn start(
+        ground: &Ground,
+        ledger: &StormLedger,
+        names: &mut HashMap<i32, String>,
+    ) -> Result<Self> {
         let (seed, number) = (ground.seed, ground.number);
         let mut senders = Vec::new();
         let mut receivers = Vec::new();
@@ -159,13 +163,13 @@ impl Processes {
         // Each keeps descriptors of the others' listeners and senders: they close those they don't use.
         let served = start(&format!("s{number}"), names, || {
             inet::close(both)?;
-            Actor::new(ledger, seed, separate.try_clone()?).serve(&[v4, v6])
+            StormActor::new(ledger, seed, separate.try_clone()?).serve(&[v4, v6])
         })?;
         drop(separate);
         let served_dual = start(&format!("d{number}"), names, || {
             inet::close(v4)?;
             inet::close(v6)?;
-            Actor::new(ledger, seed, dual.try_clone()?).serve(&[both])
+            StormActor::new(ledger, seed, dual.try_clone()?).serve(&[both])
         })?;
         drop(dual);
         for listener in [v4, v6, both] {
@@ -181,7 +185,7 @@ impl Processes {
             let lives = (ground.first..ground.first + ground.count)
                 .filter(move |life| life % CLIENTS == client);
             clients.push(start(&format!("c{number}.{client}"), names, || {
-                Actor::new(ledger, seed, sender.try_clone()?).connect_all(lives)
+                StormActor::new(ledger, seed, sender.try_clone()?).connect_all(lives)
             })?);
             drop(sender);
         }
@@ -194,7 +198,7 @@ impl Processes {
     }
 
     /// Waits for all of them.
-    fn end(self, ledger: &Ledger) -> Result<()> {
+    fn end(self, ledger: &StormLedger) -> Result<()> {
         let until = Instant::now() + LIMIT;
         for client in self.clients {
             reap(client, until).context("a client")?;
@@ -273,9 +277,9 @@ fn listen(address: SocketAddr, backlog: i32, only_v6: bool) -> Result<RawFd> {
 }
 
 /// Listens with a short queue, accepts some, and closes the listener with the rest in it; again and again.
-fn serve_flakily(ledger: &Ledger, seed: u64, holder: OwnedFd) -> Result<()> {
+fn serve_flakily(ledger: &StormLedger, seed: u64, holder: OwnedFd) -> Result<()> {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0xf1a2);
-    let mut actor = Actor::new(ledger, seed, holder);
+    let mut actor = StormActor::new(ledger, seed, holder);
     let mut connections = HashMap::new();
     loop {
         let is_last = ledger.are_clients_done();
@@ -293,7 +297,7 @@ fn serve_flakily(ledger: &Ledger, seed: u64, holder: OwnedFd) -> Result<()> {
                 actor.do_what_is_due()?;
             }
             let whose = (0, 0, End::Server);
-            ledger.doing(whose, Action::CloseListener, || inet::close(listener))?;
+            ledger.doing(whose, StepAction::CloseListener, || inet::close(listener))?;
         }
         actor.do_what_is_due()?;
         if is_last && actor.is_idle() {
@@ -319,11 +323,11 @@ fn until_closed() -> Result<()> {
         let open = sockets
             .iter()
             .find(|socket| socket.timer != proc_net::MINI_SOCKET);
-        let before = Counters::read()?;
+        let before = KernelCounters::read()?;
         thread::sleep(QUIET);
         match open {
             // Segments may be under way that make or end sockets.
-            None if Counters::read()? == before => return Ok(()),
+            None if KernelCounters::read()? == before => return Ok(()),
             None => {}
             Some(open) if Instant::now() >= until => bail!("{open:?} does not end"),
             Some(_) => {}

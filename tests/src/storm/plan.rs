@@ -45,7 +45,7 @@ impl End {
 
 /// Something an end does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum StepAction {
     /// connect()
     Connect,
     /// accept()
@@ -67,7 +67,7 @@ pub enum Action {
     /// connect(AF_UNSPEC), then close()
     Disconnect,
     /// The descriptor goes to another process, which does this with it; the own one is closed at once.
-    Hand(Last),
+    Hand(LastAct),
     /// A segment that its TCP does not send, in its name.
     Forge(Forged),
     /// A listener is closed, with whatever waits in its queue. Only in ledgers.
@@ -76,7 +76,7 @@ pub enum Action {
 
 /// How a process that was given a descriptor ends with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Last {
+pub enum LastAct {
     /// close()
     Close,
     /// close() with SO_LINGER {on, 0}
@@ -87,7 +87,7 @@ pub enum Last {
     Killed,
 }
 
-impl Action {
+impl StepAction {
     /// Whether the connection is over for this end, as far as this descriptor goes.
     pub fn is_last(self) -> bool {
         matches!(
@@ -108,7 +108,7 @@ pub struct Step {
     /// Microseconds.
     pub delay_us: u32,
     /// What.
-    pub action: Action,
+    pub action: StepAction,
 }
 
 impl fmt::Display for Step {
@@ -144,7 +144,7 @@ impl ServerKind {
 
 /// A client's part of a life, but for what it does on its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct LifePlan {
     /// Where it connects to.
     pub server: ServerKind,
     /// Whether it does so by IPv6.
@@ -192,7 +192,7 @@ fn rng(seed: u64, life: Life, salt: u64) -> Rng {
 }
 
 /// The client's part.
-pub fn plan(seed: u64, life: Life) -> Plan {
+pub fn plan(seed: u64, life: Life) -> LifePlan {
     let mut rng = rng(seed, life, 0xc11e);
     let server = pick(
         &mut rng,
@@ -204,7 +204,7 @@ pub fn plan(seed: u64, life: Life) -> Plan {
         ],
     );
     let again = matches!(server, ServerKind::Separate | ServerKind::Dual) && rng.u8(..100) < 4;
-    Plan {
+    LifePlan {
         server,
         // The flaky one listens on IPv4 only.
         is_v6: server != ServerKind::Flaky && rng.u8(..100) < 30,
@@ -226,18 +226,18 @@ pub fn script(seed: u64, life: Life, connection: u8, end: End) -> Vec<Step> {
         let action = pick(
             &mut rng,
             &[
-                (40, Action::Write(1)),
-                (8, Action::Write(4_000)),
-                (34, Action::Read),
-                (14, Action::ShutdownWrite),
-                (4, Action::ShutdownBoth),
+                (40, StepAction::Write(1)),
+                (8, StepAction::Write(4_000)),
+                (34, StepAction::Read),
+                (14, StepAction::ShutdownWrite),
+                (4, StepAction::ShutdownBoth),
             ],
         );
         // A write after that would only be EPIPE.
-        if !can_write && action != Action::Read {
+        if !can_write && action != StepAction::Read {
             continue;
         }
-        can_write &= matches!(action, Action::Write(_) | Action::Read);
+        can_write &= matches!(action, StepAction::Write(_) | StepAction::Read);
         steps.push(Step {
             delay_us: delay(&mut rng),
             action,
@@ -246,14 +246,14 @@ pub fn script(seed: u64, life: Life, connection: u8, end: End) -> Vec<Step> {
     let action = pick(
         &mut rng,
         &[
-            (640, Action::Close),
-            (200, Action::Abort),
-            (20, Action::CloseInThread),
-            (60, Action::Disconnect),
-            (30, Action::Hand(Last::Close)),
-            (20, Action::Hand(Last::Abort)),
-            (20, Action::Hand(Last::Exit)),
-            (10, Action::Hand(Last::Killed)),
+            (640, StepAction::Close),
+            (200, StepAction::Abort),
+            (20, StepAction::CloseInThread),
+            (60, StepAction::Disconnect),
+            (30, StepAction::Hand(LastAct::Close)),
+            (20, StepAction::Hand(LastAct::Abort)),
+            (20, StepAction::Hand(LastAct::Exit)),
+            (10, StepAction::Hand(LastAct::Killed)),
         ],
     );
     steps.push(Step {
@@ -265,7 +265,7 @@ pub fn script(seed: u64, life: Life, connection: u8, end: End) -> Vec<Step> {
             let forged = Forged::ALL[rng.usize(..Forged::ALL.len())];
             let step = Step {
                 delay_us: delay(&mut rng),
-                action: Action::Forge(forged),
+                action: StepAction::Forge(forged),
             };
             // Before the last one.
             steps.insert(rng.usize(..steps.len()), step);
@@ -359,18 +359,23 @@ mod tests {
             .map(|life| script(3, life, 0, End::Client))
             .collect();
         let occurs = |action| scripts.iter().flatten().any(|step| step.action == action);
-        for last in [Last::Close, Last::Abort, Last::Exit, Last::Killed] {
-            assert!(occurs(Action::Hand(last)));
+        for last in [
+            LastAct::Close,
+            LastAct::Abort,
+            LastAct::Exit,
+            LastAct::Killed,
+        ] {
+            assert!(occurs(StepAction::Hand(last)));
         }
         for forged in Forged::ALL {
-            assert!(occurs(Action::Forge(forged)));
+            assert!(occurs(StepAction::Forge(forged)));
         }
         for action in [
-            Action::Close,
-            Action::Abort,
-            Action::CloseInThread,
-            Action::Disconnect,
-            Action::ShutdownBoth,
+            StepAction::Close,
+            StepAction::Abort,
+            StepAction::CloseInThread,
+            StepAction::Disconnect,
+            StepAction::ShutdownBoth,
         ] {
             assert!(occurs(action));
         }

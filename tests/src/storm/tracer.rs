@@ -23,7 +23,7 @@ use crate::{
 
 /// A process as an event names it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub struct Process {
+pub struct ReportedProcess {
     /// Thread group.
     pub pid: i32,
     /// comm of its leader.
@@ -51,10 +51,10 @@ pub struct TraceEvent {
     pub side: Option<String>,
     /// Who is answerable.
     #[serde(default)]
-    pub process: Option<Process>,
+    pub process: Option<ReportedProcess>,
     /// Who connected or accepted.
     #[serde(default)]
-    pub opener: Option<Process>,
+    pub opener: Option<ReportedProcess>,
     /// Why there is no process.
     #[serde(default)]
     pub unattributed: Option<String>,
@@ -118,7 +118,7 @@ struct Came {
 }
 
 /// A running `twtrace trace --json`.
-pub struct Tracer {
+pub struct StormTracer {
     child: Child,
     /// What it answers with.
     pub facts: Facts,
@@ -131,7 +131,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Tracer {
+impl StormTracer {
     /// Starts it with these options, and waits until it has attached.
     ///
     /// # Errors
@@ -245,7 +245,7 @@ impl Tracer {
     }
 }
 
-impl Drop for Tracer {
+impl Drop for StormTracer {
     fn drop(&mut self) {
         // Gone already, after `end`.
         let _ = self.child.kill();

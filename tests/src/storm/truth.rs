@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ledger::Entry,
-    plan::{Action, End, Life, Plan, ServerKind},
+    ledger::LedgerEntry,
+    plan::{End, Life, LifePlan, ServerKind, StepAction},
     tracer::TraceEvent,
 };
 
@@ -12,7 +12,7 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 pub struct ClosedListener {
     /// By whom and when.
-    pub entry: Entry,
+    pub entry: LedgerEntry,
     /// It was one of those of the server that does so again and again.
     pub is_of_flaky: bool,
 }
@@ -22,9 +22,9 @@ pub struct Truth<'a> {
     /// Which.
     pub life: Life,
     /// The client's part of it.
-    pub plan: Plan,
+    pub plan: LifePlan,
     /// In the order of the ledger.
-    pub entries: &'a [Entry],
+    pub entries: &'a [LedgerEntry],
     /// When listeners were closed.
     pub closed_listeners: &'a [ClosedListener],
 }
@@ -46,7 +46,7 @@ pub struct Allowed {
 }
 
 impl Truth<'_> {
-    fn of(&self, end: End) -> impl Iterator<Item = &Entry> {
+    fn of(&self, end: End) -> impl Iterator<Item = &LedgerEntry> {
         self.entries.iter().filter(move |entry| entry.end == end)
     }
 
@@ -64,10 +64,10 @@ impl Truth<'_> {
         let begun = self
             .entries
             .iter()
-            .filter(|entry| entry.action == Action::Connect && entry.before_ns <= at_ns);
+            .filter(|entry| entry.action == StepAction::Connect && entry.before_ns <= at_ns);
         let accepted = self
             .of(end)
-            .filter(|entry| entry.action == Action::Accept && entry.after_ns <= at_ns);
+            .filter(|entry| entry.action == StepAction::Accept && entry.after_ns <= at_ns);
         if end == End::Server && accepted.count() < begun.count() {
             allowed.nobody = true;
         }
@@ -86,8 +86,8 @@ impl Truth<'_> {
         let of_it = || self.of(end).filter(|entry| entry.connection == connection);
         // Of what comes before accept() it is told when that was called.
         let openers = of_it().filter(|entry| match entry.action {
-            Action::Connect => entry.before_ns <= at_ns,
-            Action::Accept => true,
+            StepAction::Connect => entry.before_ns <= at_ns,
+            StepAction::Accept => true,
             _ => false,
         });
         let openers: Vec<i32> = openers.map(|entry| entry.pid).collect();
@@ -115,7 +115,7 @@ impl Truth<'_> {
         let at_once = of_it().filter(|entry| {
             let acts = matches!(
                 entry.action,
-                Action::ShutdownWrite | Action::ShutdownBoth | Action::Disconnect
+                StepAction::ShutdownWrite | StepAction::ShutdownBoth | StepAction::Disconnect
             );
             acts && entry.errno == 0
         });
@@ -130,7 +130,10 @@ impl Truth<'_> {
             of_it().filter(|entry| {
                 matches!(
                     entry.action,
-                    Action::Close | Action::CloseInThread | Action::Abort | Action::Hand(_)
+                    StepAction::Close
+                        | StepAction::CloseInThread
+                        | StepAction::Abort
+                        | StepAction::Hand(_)
                 )
             })
         };
@@ -161,7 +164,7 @@ impl Truth<'_> {
             || connections.iter().any(|&connection| {
                 let is_open_yet = self.of(end).any(|entry| {
                     entry.connection == connection
-                        && matches!(entry.action, Action::Connect | Action::Accept)
+                        && matches!(entry.action, StepAction::Connect | StepAction::Accept)
                         && entry.before_ns <= at_ns
                 });
                 let mut endings = self.endings(end, connection).into_iter();
@@ -169,7 +172,7 @@ impl Truth<'_> {
             })
             || self.has_closed_listener(at_ns)
             // A RST of the peer's takes the socket out of the kernel's table.
-            || self.did(end.other(), at_ns, Action::may_end)
+            || self.did(end.other(), at_ns, StepAction::may_end)
     }
 
     /// Whether connections may have been reset in a listener's queue, or met no listener any more.
@@ -181,7 +184,7 @@ impl Truth<'_> {
                 .any(|close| !close.is_of_flaky && close.entry.before_ns <= at_ns)
     }
 
-    fn did(&self, end: End, at_ns: u64, what: impl Fn(Action) -> bool) -> bool {
+    fn did(&self, end: End, at_ns: u64, what: impl Fn(StepAction) -> bool) -> bool {
         self.of(end)
             .any(|entry| entry.before_ns <= at_ns && what(entry.action))
     }
@@ -189,31 +192,31 @@ impl Truth<'_> {
     /// Whether the reason of a reset fits what was done; else what is missing.
     pub fn contradicts(&self, event: &TraceEvent, end: End) -> Option<&'static str> {
         let at_ns = event.mono_ns;
-        let own = |what: fn(Action) -> bool| self.did(end, at_ns, what);
-        let peer = |what: fn(Action) -> bool| self.did(end.other(), at_ns, what);
+        let own = |what: fn(StepAction) -> bool| self.did(end, at_ns, what);
+        let peer = |what: fn(StepAction) -> bool| self.did(end.other(), at_ns, what);
         let may_have_no_listener = self.has_closed_listener(at_ns);
-        let wrote = |action| matches!(action, Action::Write(_));
+        let wrote = |action| matches!(action, StepAction::Write(_));
         // What its ends did does not say any more what came.
         if self.plan.forges && event.reason.as_deref() != Some("linger_zero") {
             return None;
         }
         let why = match (event.direction.as_deref(), event.reason.as_deref()) {
-            (Some("sent"), Some("linger_zero")) if !own(|it| it == Action::Abort) => {
+            (Some("sent"), Some("linger_zero")) if !own(|it| it == StepAction::Abort) => {
                 "this end never had SO_LINGER 0"
             }
-            (Some("sent"), Some("unread_data")) if !own(Action::is_last) => {
+            (Some("sent"), Some("unread_data")) if !own(StepAction::is_last) => {
                 "this end was not closed"
             }
             (Some("sent"), Some("unread_data" | "data_after_close")) if !peer(wrote) => {
                 "the peer never wrote anything"
             }
             (Some("sent"), Some("data_after_close"))
-                if !own(|it| it.is_last() || it == Action::ShutdownBoth) =>
+                if !own(|it| it.is_last() || it == StepAction::ShutdownBoth) =>
             {
                 "this end was not closed"
             }
             (Some("sent"), Some("aborted"))
-                if !own(|it| it == Action::Disconnect)
+                if !own(|it| it == StepAction::Disconnect)
                     && (end == End::Client || !may_have_no_listener) =>
             {
                 "this end never disconnected"
@@ -234,7 +237,9 @@ impl Truth<'_> {
             {
                 "somebody listened"
             }
-            (Some("received"), Some("peer")) if !may_have_no_listener && !peer(Action::may_end) => {
+            (Some("received"), Some("peer"))
+                if !may_have_no_listener && !peer(StepAction::may_end) =>
+            {
                 "the peer ended nothing"
             }
             _ => return None,
@@ -247,8 +252,8 @@ impl Truth<'_> {
 mod tests {
     use super::*;
 
-    fn entry(end: End, action: Action, pid: i32, before_ns: u64, after_ns: u64) -> Entry {
-        Entry {
+    fn entry(end: End, action: StepAction, pid: i32, before_ns: u64, after_ns: u64) -> LedgerEntry {
+        LedgerEntry {
             life: 300,
             connection: 0,
             end,
@@ -260,10 +265,10 @@ mod tests {
         }
     }
 
-    fn truth(entries: &[Entry]) -> Truth<'_> {
+    fn truth(entries: &[LedgerEntry]) -> Truth<'_> {
         Truth {
             life: 300,
-            plan: Plan {
+            plan: LifePlan {
                 server: ServerKind::Separate,
                 is_v6: false,
                 again: None,
@@ -281,9 +286,9 @@ mod tests {
     #[test]
     fn who_acted_first_is_answerable() {
         let entries = [
-            entry(End::Client, Action::Connect, 1, 10, 20),
-            entry(End::Client, Action::ShutdownWrite, 1, 30, 40),
-            entry(End::Client, Action::Close, 2, 50, 60),
+            entry(End::Client, StepAction::Connect, 1, 10, 20),
+            entry(End::Client, StepAction::ShutdownWrite, 1, 30, 40),
+            entry(End::Client, StepAction::Close, 2, 50, 60),
         ];
         let truth = truth(&entries);
         assert_eq!(pids(truth.allowed(End::Client, 25)), [1]);
@@ -295,16 +300,16 @@ mod tests {
     #[test]
     fn of_descriptors_the_last_one_counts() {
         let entries = [
-            entry(End::Server, Action::Accept, 1, 10, 20),
+            entry(End::Server, StepAction::Accept, 1, 10, 20),
             entry(
                 End::Server,
-                Action::Hand(super::super::plan::Last::Close),
+                StepAction::Hand(super::super::plan::LastAct::Close),
                 1,
                 30,
                 40,
             ),
-            entry(End::Server, Action::Close, 2, 50, 60),
-            entry(End::Server, Action::Close, 3, 55, u64::MAX),
+            entry(End::Server, StepAction::Close, 2, 50, 60),
+            entry(End::Server, StepAction::Close, 3, 55, u64::MAX),
         ];
         let truth = truth(&entries);
         // The opener, as long as it may not be over.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
     plan::End,
-    tracer::{Process, TraceEvent},
+    tracer::{ReportedProcess, TraceEvent},
 };
 
 /// What came of a round, or of all of them.
@@ -76,7 +76,7 @@ impl StormVerdict {
 /// An event in one line.
 pub fn summary(event: &TraceEvent, end: End) -> String {
     let line: serde_json::Value = serde_json::from_str(&event.line).unwrap_or_default();
-    let who = |process: &Option<Process>| {
+    let who = |process: &Option<ReportedProcess>| {
         process.as_ref().map_or("nobody".to_owned(), |process| {
             format!("{} {}", process.pid, process.comm)
         })

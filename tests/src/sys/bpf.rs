@@ -122,7 +122,7 @@ const TRACE_FEXIT: u32 = 25;
 
 /// Where an empty program is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum AttachPoint {
     /// Raw tracepoint of this name.
     RawTracepoint(String),
     /// Classic tracepoint: category and name.
@@ -137,7 +137,7 @@ pub enum Place {
     Kretprobe(String),
 }
 
-impl Place {
+impl AttachPoint {
     /// `enum bpf_prog_type`.
     fn program_type(&self) -> u32 {
         match self {
@@ -177,7 +177,7 @@ struct Load {
 }
 
 /// Loads a program that does nothing (`r0 = 0; exit`) and attaches it. Closing what is returned detaches it.
-pub fn attach_empty(place: &Place) -> io::Result<Vec<OwnedFd>> {
+pub fn attach_empty(place: &AttachPoint) -> io::Result<Vec<OwnedFd>> {
     const INSTRUCTIONS: [u64; 2] = [0xb7, 0x95];
     let mut load = Load {
         program_type: place.program_type(),
@@ -187,9 +187,9 @@ pub fn attach_empty(place: &Place) -> io::Result<Vec<OwnedFd>> {
         name: *b"empty\0\0\0\0\0\0\0\0\0\0\0",
         ..Load::default()
     };
-    if let Place::Fentry(function) | Place::Fexit(function) = place {
+    if let AttachPoint::Fentry(function) | AttachPoint::Fexit(function) = place {
         load.attach_type = match place {
-            Place::Fexit(_) => TRACE_FEXIT,
+            AttachPoint::Fexit(_) => TRACE_FEXIT,
             _ => TRACE_FENTRY,
         };
         load.attach_btf_id = btf::function_id(function)?;
@@ -197,14 +197,14 @@ pub fn attach_empty(place: &Place) -> io::Result<Vec<OwnedFd>> {
     // SAFETY: the attribute and what it points to live through the call.
     let program = unsafe { bpf(PROG_LOAD, &raw mut load, size_of::<Load>()) }?;
     let link = match place {
-        Place::RawTracepoint(name) => open_raw(&program, Some(name)),
-        Place::Fentry(_) | Place::Fexit(_) => open_raw(&program, None),
-        Place::Tracepoint(category, name) => {
+        AttachPoint::RawTracepoint(name) => open_raw(&program, Some(name)),
+        AttachPoint::Fentry(_) | AttachPoint::Fexit(_) => open_raw(&program, None),
+        AttachPoint::Tracepoint(category, name) => {
             let id = tracefs::tracepoint_id(category, name)?;
             open_perf(&program, PERF_TYPE_TRACEPOINT, id, None)
         }
-        Place::Kprobe(function) => open_perf(&program, kprobe_type()?, 0, Some(function)),
-        Place::Kretprobe(function) => open_perf(&program, kprobe_type()?, 1, Some(function)),
+        AttachPoint::Kprobe(function) => open_perf(&program, kprobe_type()?, 0, Some(function)),
+        AttachPoint::Kretprobe(function) => open_perf(&program, kprobe_type()?, 1, Some(function)),
     }?;
     Ok(vec![program, link])
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// Of the status line.
     pub status: u16,
     /// As they came, without the status line.
@@ -23,12 +23,12 @@ pub struct Answer {
 ///
 /// # Errors
 /// When there is no answer, or none that is HTTP.
-pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
+pub fn get(address: SocketAddr, path: &str) -> Result<HttpResponse> {
     ask(address, "GET", path, "*/*")
 }
 
 /// The same with another method, and with what it accepts.
-pub fn ask(address: SocketAddr, method: &str, path: &str, accept: &str) -> Result<Answer> {
+pub fn ask(address: SocketAddr, method: &str, path: &str, accept: &str) -> Result<HttpResponse> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     write!(
@@ -40,11 +40,11 @@ pub fn ask(address: SocketAddr, method: &str, path: &str, accept: &str) -> Resul
     parse(&String::from_utf8_lossy(&answer))
 }
 
-fn parse(answer: &str) -> Result<Answer> {
+fn parse(answer: &str) -> Result<HttpResponse> {
     let (head, body) = answer.split_once("\r\n\r\n").context("no headers")?;
     let (line, headers) = head.split_once("\r\n").unwrap_or((head, ""));
     let status = line.split(' ').nth(1).context("no status")?;
-    Ok(Answer {
+    Ok(HttpResponse {
         status: status.parse()?,
         headers: headers.to_owned(),
         body: if headers

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// The kernel's counters that births of mini-sockets can be compared with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
+pub struct KernelCounters {
     /// TcpExt TW.
     pub time_wait: u64,
     /// TcpExt TWKilled.
@@ -28,7 +28,7 @@ pub struct Counters {
     pub alive: u64,
 }
 
-impl Counters {
+impl KernelCounters {
     /// As they are now, in the caller's network namespace.
     ///
     /// # Errors
@@ -128,7 +128,7 @@ pub enum State {
 
 /// One line of /proc/net/tcp or tcp6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Socket {
+pub struct ProcSocket {
     /// Local address; v4-mapped ones as they stand.
     pub local: SocketAddr,
     /// Remote address.
@@ -147,7 +147,7 @@ pub struct Socket {
 ///
 /// # Errors
 /// When /proc/net/tcp can't be read.
-pub fn sockets() -> io::Result<Vec<Socket>> {
+pub fn sockets() -> io::Result<Vec<ProcSocket>> {
     let mut found = Vec::new();
     for name in ["tcp", "tcp6"] {
         match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
@@ -160,7 +160,7 @@ pub fn sockets() -> io::Result<Vec<Socket>> {
     Ok(found)
 }
 
-fn parse_socket(line: &str) -> Option<Socket> {
+fn parse_socket(line: &str) -> Option<ProcSocket> {
     let mut fields = line.split_whitespace().skip(1);
     let local = parse_address(fields.next()?)?;
     let remote = parse_address(fields.next()?)?;
@@ -179,7 +179,7 @@ fn parse_socket(line: &str) -> Option<Socket> {
     let (timer, _) = fields.next()?.split_once(':')?;
     let timer = u8::from_str_radix(timer, 16).ok()?;
     let inode = fields.nth(3)?.parse().ok()?;
-    Some(Socket {
+    Some(ProcSocket {
         local,
         remote,
         state,
@@ -235,11 +235,11 @@ mod tests {
         let netstat = "TcpExt: TWKilled TW X TCPTimeWaitOverflow TWRecycled TCPAbortOnClose\nTcpExt: 2 3 4 5 6 8\nIpExt: A\nIpExt: 1\n";
         let snmp = "Ip: OutRsts\nIp: 9\nTcp: InErrs OutRsts EstabResets\nTcp: 0 7 10\n";
         let sockstat = "sockets: used 9\nTCP: inuse 7 orphan 0 tw 2 alloc 9 mem 1\n";
-        let counters = Counters::parse(netstat, snmp, sockstat).unwrap();
+        let counters = KernelCounters::parse(netstat, snmp, sockstat).unwrap();
         assert_eq!(counters.births(), 5);
         assert_eq!(counters.overflow, 5);
         assert_eq!(counters.resets_sent, 7);
         assert_eq!((counters.recycled, counters.alive), (6, 2));
-        assert!(Counters::parse("TcpExt: TW\nTcpExt: 1\n", snmp, sockstat).is_err());
+        assert!(KernelCounters::parse("TcpExt: TW\nTcpExt: 1\n", snmp, sockstat).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::{fs, io};
 
 /// One of the kernel's caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slab {
+pub struct SlabCache {
     /// `<active_objs>`
     pub active_objects: u64,
     /// `<num_objs>`
@@ -17,11 +17,11 @@ pub struct Slab {
 ///
 /// # Errors
 /// When the file can't be read or has another form.
-pub fn read(name: &str) -> io::Result<Option<Slab>> {
+pub fn read(name: &str) -> io::Result<Option<SlabCache>> {
     find(&fs::read_to_string("/proc/slabinfo")?, name)
 }
 
-fn find(text: &str, name: &str) -> io::Result<Option<Slab>> {
+fn find(text: &str, name: &str) -> io::Result<Option<SlabCache>> {
     let fields = text
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
@@ -35,7 +35,7 @@ fn find(text: &str, name: &str) -> io::Result<Option<Slab>> {
             .and_then(|field| field.parse().ok())
             .ok_or_else(|| io::Error::other(format!("field {index} of {name} is no number")))
     };
-    Ok(Some(Slab {
+    Ok(Some(SlabCache {
         active_objects: number(1)?,
         objects: number(2)?,
         object_bytes: number(3)?,

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 /// One repository of a Debian machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Source {
+pub struct AptSource {
     /// Address of the mirror, without a slash at its end.
     pub uri: String,
     /// Suites read from it: `bookworm`, `bookworm-security`, …
@@ -17,7 +17,7 @@ pub struct Source {
     pub trusted: bool,
 }
 
-impl Source {
+impl AptSource {
     /// Whether it serves Debian's security updates.
     pub fn is_security(&self) -> bool {
         self.suites
@@ -27,7 +27,7 @@ impl Source {
 }
 
 /// All enabled binary repositories of this machine.
-pub fn of_machine() -> Vec<Source> {
+pub fn of_machine() -> Vec<AptSource> {
     let mut sources = Vec::new();
     if let Ok(text) = fs::read_to_string("/etc/apt/sources.list") {
         sources.extend(parse_list(&text));
@@ -43,7 +43,7 @@ pub fn of_machine() -> Vec<Source> {
     sources
 }
 
-fn parse_file(path: &Path) -> Vec<Source> {
+fn parse_file(path: &Path) -> Vec<AptSource> {
     let Ok(text) = fs::read_to_string(path) else {
         return Vec::new();
     };
@@ -55,11 +55,11 @@ fn parse_file(path: &Path) -> Vec<Source> {
 }
 
 /// Parses the one-line format: `deb [options] URI SUITE COMPONENT…`.
-pub fn parse_list(text: &str) -> Vec<Source> {
+pub fn parse_list(text: &str) -> Vec<AptSource> {
     text.lines().filter_map(parse_line).collect()
 }
 
-fn parse_line(line: &str) -> Option<Source> {
+fn parse_line(line: &str) -> Option<AptSource> {
     let line = line.split('#').next()?.trim();
     let rest = line.strip_prefix("deb")?;
     if !rest.starts_with([' ', '\t']) {
@@ -73,11 +73,11 @@ fn parse_line(line: &str) -> Option<Source> {
     let uri = words.next()?.trim_end_matches('/').to_owned();
     let suites = vec![words.next()?.to_owned()];
     let components = words.map(str::to_owned).collect();
-    let mut source = Source {
+    let mut source = AptSource {
         uri,
         suites,
         components,
-        ..Source::default()
+        ..AptSource::default()
     };
     for option in options.split_whitespace() {
         match option.split_once('=') {
@@ -90,7 +90,7 @@ fn parse_line(line: &str) -> Option<Source> {
 }
 
 /// Parses the deb822 format: stanzas of `Field: value`, with continuation lines.
-pub fn parse_deb822(text: &str) -> Vec<Source> {
+pub fn parse_deb822(text: &str) -> Vec<AptSource> {
     let mut sources = Vec::new();
     let mut fields: Vec<(String, String)> = Vec::new();
     for line in text.lines().chain([""]) {
@@ -112,7 +112,7 @@ pub fn parse_deb822(text: &str) -> Vec<Source> {
     sources
 }
 
-fn sources_of_stanza(fields: &[(String, String)]) -> Vec<Source> {
+fn sources_of_stanza(fields: &[(String, String)]) -> Vec<AptSource> {
     let field = |name: &str| {
         fields
             .iter()
@@ -130,7 +130,7 @@ fn sources_of_stanza(fields: &[(String, String)]) -> Vec<Source> {
             .map(str::to_owned)
     };
     words("uris")
-        .map(|uri| Source {
+        .map(|uri| AptSource {
             uri: uri.trim_end_matches('/').to_owned(),
             suites: words("suites").collect(),
             components: words("components").collect(),

@@ -10,7 +10,7 @@ use crate::{
     guest::{
         self, Accelerator, OTHER_TWTRACE,
         boot::{CommandEnd, Guest, Limits},
-        kernels::{self, SERIES, Series},
+        kernels::{self, KernelSeries, SERIES},
         tools,
     },
     workspace::Workspace,
@@ -33,7 +33,7 @@ pub fn accelerator(args: &BenchArgs) -> Accelerator {
 /// When one can't be booted, or nothing can be measured in it.
 pub fn verb(workspace: &Workspace, args: &BenchArgs, binaries: &Binaries) -> Result<()> {
     tools::ensure_for_guests()?;
-    let series: Vec<&Series> = if args.kernel.is_empty() {
+    let series: Vec<&KernelSeries> = if args.kernel.is_empty() {
         SERIES.iter().collect()
     } else {
         let named = args.kernel.iter().map(|name| kernels::series(name));
@@ -54,7 +54,7 @@ fn measure(
     workspace: &Workspace,
     args: &BenchArgs,
     binaries: &Binaries,
-    series: &Series,
+    series: &KernelSeries,
 ) -> Result<String> {
     let kernel = kernels::obtain(workspace, series, &args.source)?;
     let guest = Guest {

@@ -16,7 +16,7 @@ use super::{
     staging::Staging,
 };
 use crate::{
-    guest::{self, Accelerator, NoLine, Running, tools},
+    guest::{self, Accelerator, NoLine, RunningGuest, tools},
     workspace::Workspace,
 };
 
@@ -44,7 +44,7 @@ pub fn play(workspace: &Workspace, artifacts: &Artifacts) -> Result<()> {
         File::create(&log_path).with_context(|| format!("can't write {}", log_path.display()))?;
     let kernel_log = directory.join("kernel.log");
     let machine = machine(&disk, &second, &kernel_log);
-    let running = Running::of(machine, directory.join("qemu.log"))?;
+    let running = RunningGuest::of(machine, directory.join("qemu.log"))?;
     let deadline = Instant::now() + LIMIT;
     let mut verdicts = Verdicts::default();
     loop {

@@ -11,9 +11,9 @@ use anyhow::{Context, Result};
 
 use super::{
     initramfs,
-    kernels::{self, Kernel},
+    kernels::{self, GuestKernel},
     protocol::Line,
-    qemu::{Accelerator, Machine, Mode, NoLine, Running},
+    qemu::{Accelerator, Machine, Mode, NoLine, RunningGuest},
 };
 use crate::{build::Binaries, workspace::Workspace};
 
@@ -49,7 +49,7 @@ pub struct Guest<'a> {
     /// Where its files are kept.
     pub workspace: &'a Workspace,
     /// What it runs on.
-    pub kernel: &'a Kernel,
+    pub kernel: &'a GuestKernel,
     /// What runs in it.
     pub binaries: &'a Binaries,
     /// What runs its code; the best that works, if not given.
@@ -96,7 +96,7 @@ impl CommandEnd {
 
 /// What came of a boot.
 #[derive(Debug)]
-pub struct Report {
+pub struct BootReport {
     /// For each command, in order.
     pub outcomes: Vec<CommandEnd>,
     /// Why the guest did not come to its end, if so.
@@ -119,7 +119,7 @@ impl Guest<'_> {
         commands: &[String],
         limits: Limits,
         on_line: &mut dyn FnMut(usize, &str),
-    ) -> Result<Report> {
+    ) -> Result<BootReport> {
         let (machine, _lock) = self.prepare(commands)?;
         let console_log = machine.directory.join("console.log");
         let mut log = File::create(&console_log)
@@ -151,7 +151,7 @@ impl Guest<'_> {
             // Powering off is quick; what hangs there is killed when `running` goes.
             let _ = running.line(Instant::now() + Duration::from_secs(10));
         }
-        Ok(Report {
+        Ok(BootReport {
             outcomes: follower.outcomes,
             trouble,
             console_log,
@@ -290,7 +290,7 @@ impl Follower {
         &self,
         reason: NoLine,
         (after, silent): (Duration, Duration),
-        running: &Running,
+        running: &RunningGuest,
         machine: &Machine,
     ) -> String {
         let what = match reason {

@@ -16,13 +16,13 @@ const CHARACTER: u32 = 0o020_600;
 const NO_DEVICE: (u32, u32) = (0, 0);
 
 /// Writes entries, with the directories above them, to `W`.
-pub struct Archive<W> {
+pub struct CpioArchive<W> {
     out: W,
     inode: u32,
     directories: BTreeSet<String>,
 }
 
-impl<W: Write> Archive<W> {
+impl<W: Write> CpioArchive<W> {
     /// An empty archive.
     pub fn new(out: W) -> Self {
         Self {
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn an_archive_can_be_read_back() {
-        let mut archive = Archive::new(Vec::new());
+        let mut archive = CpioArchive::new(Vec::new());
         archive.file("/bin/tool", 0o755, b"12345").unwrap();
         archive.file("/init", 0o755, b"").unwrap();
         archive.symlink("/bin/sh", "tool").unwrap();

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{cpio::Archive, kernels::Kernel, libraries, modules};
+use super::{cpio::CpioArchive, kernels::GuestKernel, libraries, modules};
 use crate::{build::Binaries, process::find_program};
 
 /// Where a guest has the other build of twtrace, if there is one.
@@ -41,7 +41,7 @@ const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 /// What differs from guest to guest.
 pub struct Contents<'a> {
     /// The kernel, for its modules.
-    pub kernel: &'a Kernel,
+    pub kernel: &'a GuestKernel,
     /// Programs of the project.
     pub binaries: &'a Binaries,
     /// Programs of this machine.
@@ -59,7 +59,7 @@ pub struct Contents<'a> {
 pub fn pack(file: &Path, contents: &Contents<'_>) -> Result<()> {
     let binaries = contents.binaries;
     let out = File::create(file).with_context(|| format!("can't write {}", file.display()))?;
-    let mut archive = Archive::new(BufWriter::new(out));
+    let mut archive = CpioArchive::new(BufWriter::new(out));
     for directory in DIRECTORIES {
         archive.directory(directory)?;
     }
@@ -105,7 +105,7 @@ pub fn pack(file: &Path, contents: &Contents<'_>) -> Result<()> {
 
 /// The host's programs at their own paths, with their libraries; those not here are left out, and the
 /// scenarios that need them say so.
-fn add_programs(archive: &mut Archive<BufWriter<File>>, programs: &[&str]) -> Result<()> {
+fn add_programs(archive: &mut CpioArchive<BufWriter<File>>, programs: &[&str]) -> Result<()> {
     let mut files: BTreeSet<PathBuf> = BTreeSet::new();
     for name in programs {
         match find_program(name) {
@@ -122,7 +122,7 @@ fn add_programs(archive: &mut Archive<BufWriter<File>>, programs: &[&str]) -> Re
     Ok(())
 }
 
-fn add(archive: &mut Archive<BufWriter<File>>, path: &str, from: &Path) -> Result<()> {
+fn add(archive: &mut CpioArchive<BufWriter<File>>, path: &str, from: &Path) -> Result<()> {
     let content = fs::read(from).with_context(|| format!("can't read {}", from.display()))?;
     archive.file(path, 0o755, &content)?;
     Ok(())

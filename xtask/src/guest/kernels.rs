@@ -16,7 +16,7 @@ use crate::workspace::Workspace;
 
 /// A kernel series and where Debian has it.
 #[derive(Debug)]
-pub struct Series {
+pub struct KernelSeries {
     /// `6.12`.
     pub name: &'static str,
     suites: &'static [(Archive, &'static str)],
@@ -30,8 +30,8 @@ pub struct Series {
 const FLAVOURS: [&str; 2] = ["-cloud-amd64", "-cloud-amd64-unsigned"];
 
 /// All series that are tested, the oldest first.
-pub const SERIES: [Series; 4] = [
-    Series {
+pub const SERIES: [KernelSeries; 4] = [
+    KernelSeries {
         name: "5.10",
         suites: &[
             (Archive::Main, "bullseye"),
@@ -40,7 +40,7 @@ pub const SERIES: [Series; 4] = [
         images: &["linux-image-5.10.0-"],
         modules: None,
     },
-    Series {
+    KernelSeries {
         name: "6.1",
         suites: &[
             (Archive::Main, "bookworm"),
@@ -49,7 +49,7 @@ pub const SERIES: [Series; 4] = [
         images: &["linux-image-6.1.0-"],
         modules: None,
     },
-    Series {
+    KernelSeries {
         name: "6.12",
         suites: &[
             (Archive::Main, "trixie"),
@@ -58,7 +58,7 @@ pub const SERIES: [Series; 4] = [
         images: &["linux-image-6.12."],
         modules: None,
     },
-    Series {
+    KernelSeries {
         name: "7.3",
         suites: &[(Archive::Main, "trixie-backports")],
         // Since 7.x the image, the modules and what configures them are packages of their own.
@@ -71,7 +71,7 @@ pub const SERIES: [Series; 4] = [
 ///
 /// # Errors
 /// When there is none; the error names those there are.
-pub fn series(name: &str) -> Result<&'static Series> {
+pub fn series(name: &str) -> Result<&'static KernelSeries> {
     SERIES
         .iter()
         .find(|series| series.name == name)
@@ -91,7 +91,7 @@ pub struct KernelSource {
 
 /// A kernel ready to boot.
 #[derive(Clone, Debug)]
-pub struct Kernel {
+pub struct GuestKernel {
     /// What it is called in output and in directory names.
     pub name: String,
     /// The image.
@@ -104,7 +104,11 @@ pub struct Kernel {
 ///
 /// # Errors
 /// When it can't be fetched or unpacked.
-pub fn obtain(workspace: &Workspace, series: &Series, source: &KernelSource) -> Result<Kernel> {
+pub fn obtain(
+    workspace: &Workspace,
+    series: &KernelSeries,
+    source: &KernelSource,
+) -> Result<GuestKernel> {
     let directory = workspace.kernels().join(series.name);
     fs::create_dir_all(workspace.kernels())?;
     // Two xtasks at a time must not unpack over each other.
@@ -115,7 +119,7 @@ pub fn obtain(workspace: &Workspace, series: &Series, source: &KernelSource) -> 
     }
     let vmlinuz = find_image(&directory)?
         .with_context(|| format!("no vmlinuz in {}", directory.display()))?;
-    Ok(Kernel {
+    Ok(GuestKernel {
         name: series.name.to_owned(),
         vmlinuz,
         modules: Some(directory),
@@ -124,7 +128,7 @@ pub fn obtain(workspace: &Workspace, series: &Series, source: &KernelSource) -> 
 
 fn fetch(
     workspace: &Workspace,
-    series: &Series,
+    series: &KernelSeries,
     source: &KernelSource,
     directory: &Path,
 ) -> Result<()> {
@@ -164,7 +168,7 @@ fn fetch(
     Ok(())
 }
 
-fn newest_image(series: &Series, mirror: &Mirror) -> Result<String> {
+fn newest_image(series: &KernelSeries, mirror: &Mirror) -> Result<String> {
     for prefix in series.images {
         let names = mirror.names(prefix)?;
         if let Some(newest) = newest(&names, prefix) {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    apt::sources::{self, Source},
+    apt::sources::{self, AptSource},
     process::{find_program, output, run},
 };
 
@@ -119,7 +119,7 @@ impl Mirror {
 
     fn write_sources(
         &self,
-        machine: &[Source],
+        machine: &[AptSource],
         address: Option<&str>,
         suites: &[(Archive, &str)],
     ) -> Result<()> {
@@ -192,7 +192,7 @@ fn keyring() -> Option<&'static str> {
 
 /// One `deb` line: the address and trust of the machine's own source of that archive, another suite.
 fn source_line(
-    machine: &[Source],
+    machine: &[AptSource],
     address: Option<&str>,
     keyring: Option<&str>,
     archive: Archive,
@@ -224,7 +224,7 @@ fn source_line(
 
 /// Whether a source of the machine is that archive of Debian's: others use the names of its releases too,
 /// but hardly its component `main` under them.
-fn serves(source: &Source, archive: Archive) -> bool {
+fn serves(source: &AptSource, archive: Archive) -> bool {
     const RELEASES: [&str; 6] = ["bullseye", "bookworm", "trixie", "forky", "sid", "stable"];
     let is_debian = source
         .components
@@ -253,7 +253,7 @@ fn archive_address(main: &str, archive: Archive) -> String {
 mod tests {
     use super::*;
 
-    fn machine() -> Vec<Source> {
+    fn machine() -> Vec<AptSource> {
         sources::parse_list(
             "deb http://tool.example/apt stable main\n\
              deb http://m.example/debian bookworm main\n\

@@ -13,4 +13,4 @@ pub mod tools;
 
 pub use initramfs::OTHER_TWTRACE;
 pub use mirror::machine_source;
-pub use qemu::{Accelerator, CPUS, NoLine, Running, bare};
+pub use qemu::{Accelerator, CPUS, NoLine, RunningGuest, bare};

@@ -167,8 +167,8 @@ impl Machine {
     ///
     /// # Errors
     /// When QEMU can't be run.
-    pub fn start(&self, mode: Mode) -> Result<Running> {
-        Running::of(self.command(mode), self.qemu_log())
+    pub fn start(&self, mode: Mode) -> Result<RunningGuest> {
+        RunningGuest::of(self.command(mode), self.qemu_log())
     }
 }
 
@@ -184,7 +184,7 @@ fn die_with_xtask(command: &mut Command) {
 }
 
 /// A guest that runs. Dropping it kills it.
-pub struct Running {
+pub struct RunningGuest {
     child: Child,
     lines: Receiver<String>,
     qemu_log: PathBuf,
@@ -201,7 +201,7 @@ pub enum NoLine {
     Broken,
 }
 
-impl Running {
+impl RunningGuest {
     /// Runs QEMU by this command, which has a serial line on its stdout; what it complains of goes to a file.
     pub fn of(mut command: Command, qemu_log: PathBuf) -> Result<Self> {
         let log = File::create(&qemu_log)
@@ -272,7 +272,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningGuest {
     fn drop(&mut self) {
         // Both fail only where it has ended already.
         let _ = self.child.kill();

@@ -26,7 +26,7 @@ static RUNNING: AtomicI32 = AtomicI32::new(0);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ProgramEnd {
     /// By itself, with this code; `None` for a signal.
     Exited(Option<i32>),
     /// It took too long, and was killed.
@@ -34,7 +34,11 @@ pub enum End {
 }
 
 /// Runs a program, handing on each line of its two outputs. When it has ended, so has its group.
-pub fn run(mut command: Command, limit: Duration, mut take: impl FnMut(&str)) -> Result<End> {
+pub fn run(
+    mut command: Command,
+    limit: Duration,
+    mut take: impl FnMut(&str),
+) -> Result<ProgramEnd> {
     let line = line_of(&command);
     let (reader, writer) = io::pipe().context("can't make a pipe")?;
     command
@@ -87,9 +91,9 @@ pub fn run(mut command: Command, limit: Duration, mut take: impl FnMut(&str)) ->
         take(&line);
     }
     Ok(if is_over_time {
-        End::OverTime
+        ProgramEnd::OverTime
     } else {
-        End::Exited(status.code())
+        ProgramEnd::Exited(status.code())
     })
 }
 
@@ -135,7 +139,7 @@ fn has_exited(pid: i32) -> bool {
 mod tests {
     use super::*;
 
-    fn shell(script: &str, limit: Duration) -> (End, Vec<String>) {
+    fn shell(script: &str, limit: Duration) -> (ProgramEnd, Vec<String>) {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         let mut lines = Vec::new();
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn lines_and_the_code_are_handed_on() {
         let (end, lines) = shell("echo a; echo b >&2; exit 3", Duration::from_secs(60));
-        assert_eq!(end, End::Exited(Some(3)));
+        assert_eq!(end, ProgramEnd::Exited(Some(3)));
         assert_eq!(lines, ["a", "b"]);
     }
 
@@ -155,7 +159,7 @@ mod tests {
         let begun = Instant::now();
         let script = "sleep 60 & echo $!; wait";
         let (end, lines) = shell(script, Duration::from_millis(500));
-        assert_eq!(end, End::OverTime);
+        assert_eq!(end, ProgramEnd::OverTime);
         assert!(begun.elapsed() < Duration::from_secs(20));
         assert!(is_gone(&lines[0]));
     }
@@ -164,7 +168,7 @@ mod tests {
     fn what_is_left_behind_is_ended() {
         let begun = Instant::now();
         let (end, lines) = shell("sleep 60 & echo $!", Duration::from_secs(60));
-        assert_eq!(end, End::Exited(Some(0)));
+        assert_eq!(end, ProgramEnd::Exited(Some(0)));
         assert!(begun.elapsed() < Duration::from_secs(20));
         assert!(is_gone(&lines[0]));
     }

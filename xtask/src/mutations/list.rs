@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::replace::Occurrence;
 use crate::{
-    guest::kernels::{self, Series},
-    test::scenarios::Tier,
+    guest::kernels::{self, KernelSeries},
+    test::scenarios::TierLimit,
     workspace::Workspace,
 };
 
@@ -50,19 +50,19 @@ pub enum Tests {
         filters: Vec<String>,
     },
     /// Scenarios whose name matches one of these globs.
-    Scenarios { place: Place, globs: Vec<String> },
+    Scenarios { place: PlayedOn, globs: Vec<String> },
 }
 
 /// Where scenarios are played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct PlayedOn {
     /// The series of a guest's kernel; `None` for this machine.
     pub kernel: Option<&'static str>,
     /// With which hooks.
-    pub tier: Tier,
+    pub tier: TierLimit,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for PlayedOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kernel {
             Some(kernel) => write!(f, "kernel {kernel} {}", self.tier.name()),
@@ -225,8 +225,8 @@ fn tests(written: &Written) -> Result<Tests> {
             ensure!(written.package.is_none(), "scenarios have no package");
             let kernel = written.kernel.as_deref().map(kernels::series).transpose()?;
             Ok(Tests::Scenarios {
-                place: Place {
-                    kernel: kernel.map(|series: &Series| series.name),
+                place: PlayedOn {
+                    kernel: kernel.map(|series: &KernelSeries| series.name),
                     tier: tier(written.tier.as_deref().unwrap_or("best"))?,
                 },
                 globs: written.scenarios.clone(),
@@ -235,15 +235,15 @@ fn tests(written: &Written) -> Result<Tests> {
     }
 }
 
-const TIERS: [Tier; 5] = [
-    Tier::Best,
-    Tier::NoFentry,
-    Tier::Tracepoints,
-    Tier::Classic,
-    Tier::Inferred,
+const TIERS: [TierLimit; 5] = [
+    TierLimit::Best,
+    TierLimit::NoFentry,
+    TierLimit::Tracepoints,
+    TierLimit::Classic,
+    TierLimit::Inferred,
 ];
 
-fn tier(name: &str) -> Result<Tier> {
+fn tier(name: &str) -> Result<TierLimit> {
     let mut all = TIERS.into_iter();
     all.find(|tier| tier.name() == name)
         .with_context(|| format!("there is no tier {name}"))

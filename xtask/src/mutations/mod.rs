@@ -15,7 +15,7 @@ use clap::Args;
 
 use self::{
     list::{Mutation, Tests},
-    play::Player,
+    play::MutationPlayer,
     tree::Tree,
     verdict::{MutationVerdict, Results},
 };
@@ -71,7 +71,7 @@ pub fn verb(workspace: &Workspace, args: &BreakArgs, options: &Options<'_>) -> R
     let tree = Tree::refresh(workspace)?;
     check_all_fit(&tree, &mutations)?;
     let is_run = |it: &Mutation| args.guests || !it.is_for_guests();
-    let player = Player {
+    let player = MutationPlayer {
         copy: &tree.workspace,
         original: workspace,
         source: options.source,
@@ -147,7 +147,7 @@ fn check_all_fit(tree: &Tree, mutations: &[Mutation]) -> Result<()> {
 }
 
 /// What is red already shows nothing.
-fn check_unchanged(player: &Player<'_>, mutations: &[&Mutation]) -> Result<()> {
+fn check_unchanged(player: &MutationPlayer<'_>, mutations: &[&Mutation]) -> Result<()> {
     let mut faults = Vec::new();
     for tests in united(mutations) {
         heading(&format!("unchanged: {tests}"));
@@ -207,7 +207,7 @@ fn patterns<'a>(
 }
 
 /// The code is changed: what do the tests say?
-fn judge(player: &Player<'_>, mutation: &Mutation) -> MutationVerdict {
+fn judge(player: &MutationPlayer<'_>, mutation: &Mutation) -> MutationVerdict {
     let binaries = match player.build(&mutation.tests).context("does not build") {
         Ok(binaries) => binaries,
         Err(error) => return MutationVerdict::Error(format!("{error:#}")),
@@ -221,7 +221,7 @@ fn judge(player: &Player<'_>, mutation: &Mutation) -> MutationVerdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{mutations::list::Place, test::scenarios::Tier};
+    use crate::{mutations::list::PlayedOn, test::scenarios::TierLimit};
 
     fn mutation(tests: Tests) -> Mutation {
         Mutation {
@@ -243,9 +243,9 @@ mod tests {
         }
     }
 
-    fn scenarios(kernel: Option<&'static str>, tier: Tier, globs: &[&str]) -> Tests {
+    fn scenarios(kernel: Option<&'static str>, tier: TierLimit, globs: &[&str]) -> Tests {
         Tests::Scenarios {
-            place: Place { kernel, tier },
+            place: PlayedOn { kernel, tier },
             globs: globs.iter().map(|it| (*it).to_owned()).collect(),
         }
     }
@@ -256,10 +256,10 @@ mod tests {
             units("a", &["x", "y"]),
             units("b", &["x"]),
             units("a", &["y", "z"]),
-            scenarios(None, Tier::Best, &["c"]),
-            scenarios(None, Tier::Classic, &["c"]),
-            scenarios(Some("6.1"), Tier::Best, &["c"]),
-            scenarios(None, Tier::Best, &["d"]),
+            scenarios(None, TierLimit::Best, &["c"]),
+            scenarios(None, TierLimit::Classic, &["c"]),
+            scenarios(Some("6.1"), TierLimit::Best, &["c"]),
+            scenarios(None, TierLimit::Best, &["d"]),
         ]
         .map(mutation);
         let mutations: Vec<&Mutation> = mutations.iter().collect();
@@ -268,9 +268,9 @@ mod tests {
             [
                 units("a", &["x", "y", "z"]),
                 units("b", &["x"]),
-                scenarios(None, Tier::Best, &["c", "d"]),
-                scenarios(None, Tier::Classic, &["c"]),
-                scenarios(Some("6.1"), Tier::Best, &["c"]),
+                scenarios(None, TierLimit::Best, &["c", "d"]),
+                scenarios(None, TierLimit::Classic, &["c"]),
+                scenarios(Some("6.1"), TierLimit::Best, &["c"]),
             ]
         );
     }

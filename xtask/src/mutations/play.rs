@@ -5,8 +5,8 @@ use std::{process::Command, time::Duration};
 use anyhow::{Context, Result, bail};
 
 use super::{
-    group::{self, End},
-    list::{Place, Tests},
+    group::{self, ProgramEnd},
+    list::{PlayedOn, Tests},
     verdict::Ran,
 };
 use crate::{
@@ -34,7 +34,7 @@ const SCENARIOS_LIMIT: Duration = Duration::from_secs(900);
 const BOOTS: u32 = 3;
 
 /// Where and by what tests are run.
-pub struct Player<'a> {
+pub struct MutationPlayer<'a> {
     /// Of the copy that is changed.
     pub copy: &'a Workspace,
     /// Of the original, which has the guests' kernels.
@@ -47,7 +47,7 @@ pub struct Player<'a> {
     pub limits: Limits,
 }
 
-impl Player<'_> {
+impl MutationPlayer<'_> {
     /// Builds what these tests are made of.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Player<'_> {
         Ok(ran)
     }
 
-    fn scenarios(&self, place: Place, globs: &[String], binaries: &Binaries) -> Result<Ran> {
+    fn scenarios(&self, place: PlayedOn, globs: &[String], binaries: &Binaries) -> Result<Ran> {
         let mut outcome = RunnerOutput::default();
         let mut options = vec!["--tier".to_owned(), place.tier.name().to_owned()];
         for pattern in globs {
@@ -127,7 +127,7 @@ impl Player<'_> {
         options: &[String],
         binaries: &Binaries,
         outcome: &mut RunnerOutput,
-    ) -> Result<End> {
+    ) -> Result<ProgramEnd> {
         tools::ensure_for_guests()?;
         let kernel = kernels::obtain(self.original, kernels::series(kernel)?, self.source)?;
         let guest = Guest {
@@ -154,7 +154,7 @@ impl Player<'_> {
             match report.trouble {
                 None => {
                     let code = report.outcomes.first().and_then(boot::CommandEnd::code);
-                    return Ok(End::Exited(code));
+                    return Ok(ProgramEnd::Exited(code));
                 }
                 Some(trouble) if boot == BOOTS => bail!("{}: {trouble}", kernel.name),
                 Some(trouble) => println!("[{}] {trouble}; booting it again", kernel.name),
@@ -204,7 +204,7 @@ fn narrowed(globs: &[String], ran: &Ran) -> Vec<String> {
     names.unwrap_or_else(|| globs.to_vec())
 }
 
-fn of_scenarios(outcome: RunnerOutput, end: End) -> Ran {
+fn of_scenarios(outcome: RunnerOutput, end: ProgramEnd) -> Ran {
     let trouble = match outcome.counts {
         None => Some(
             trouble(end, |_| false).unwrap_or_else(|| "the runner printed no counts".to_owned()),
@@ -223,12 +223,12 @@ fn of_scenarios(outcome: RunnerOutput, end: End) -> Ran {
     }
 }
 
-fn trouble(end: End, is_expected: impl Fn(i32) -> bool) -> Option<String> {
+fn trouble(end: ProgramEnd, is_expected: impl Fn(i32) -> bool) -> Option<String> {
     match end {
-        End::Exited(Some(code)) if is_expected(code) => None,
-        End::Exited(Some(code)) => Some(format!("exited with {code}")),
-        End::Exited(None) => Some("killed by a signal".to_owned()),
-        End::OverTime => Some("it took too long, and was killed".to_owned()),
+        ProgramEnd::Exited(Some(code)) if is_expected(code) => None,
+        ProgramEnd::Exited(Some(code)) => Some(format!("exited with {code}")),
+        ProgramEnd::Exited(None) => Some("killed by a signal".to_owned()),
+        ProgramEnd::OverTime => Some("it took too long, and was killed".to_owned()),
     }
 }
 
@@ -236,7 +236,7 @@ fn trouble(end: End, is_expected: impl Fn(i32) -> bool) -> Option<String> {
 ///
 /// # Errors
 /// When it does not build, or they can't be started.
-pub fn unchanged(player: &Player<'_>, tests: &Tests) -> Result<Ran> {
+pub fn unchanged(player: &MutationPlayer<'_>, tests: &Tests) -> Result<Ran> {
     let binaries = player
         .build(tests)
         .context("the unchanged code does not build")?;
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(of(&["FAIL a/v4: x", "FAIL nothing_told_later: y"]), globs);
     }
 
-    fn scenarios(lines: &[&str], end: End) -> Ran {
+    fn scenarios(lines: &[&str], end: ProgramEnd) -> Ran {
         let mut outcome = RunnerOutput::default();
         lines.iter().for_each(|line| outcome.take(line));
         of_scenarios(outcome, end)
@@ -297,16 +297,20 @@ mod tests {
             "FAIL c: 1, not 2",
             "1 passed, 1 failed, 1 skipped",
         ];
-        let ran = scenarios(&lines, End::Exited(Some(1)));
+        let ran = scenarios(&lines, ProgramEnd::Exited(Some(1)));
         assert_eq!(
             (ran.passed.len(), ran.skipped.len(), ran.trouble),
             (1, 1, None)
         );
         assert_eq!(ran.failed, ["FAIL c: 1, not 2"]);
-        assert!(scenarios(&lines, End::Exited(Some(0))).trouble.is_some());
-        assert!(scenarios(&lines, End::OverTime).trouble.is_some());
+        assert!(
+            scenarios(&lines, ProgramEnd::Exited(Some(0)))
+                .trouble
+                .is_some()
+        );
+        assert!(scenarios(&lines, ProgramEnd::OverTime).trouble.is_some());
         // Without the last line it did not come to its end.
-        let cut_off = scenarios(&lines[..1], End::Exited(Some(0)));
+        let cut_off = scenarios(&lines[..1], ProgramEnd::Exited(Some(0)));
         assert_eq!(cut_off.trouble.as_deref(), Some("exited with 0"));
     }
 }

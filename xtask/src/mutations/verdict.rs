@@ -191,8 +191,8 @@ impl Results<'_> {
 mod tests {
     use super::*;
     use crate::{
-        mutations::list::{Place, Tests},
-        test::scenarios::Tier,
+        mutations::list::{PlayedOn, Tests},
+        test::scenarios::TierLimit,
     };
 
     fn strings(all: &[&str]) -> Vec<String> {
@@ -231,9 +231,9 @@ mod tests {
 
     fn scenarios(globs: &[&str]) -> Tests {
         Tests::Scenarios {
-            place: Place {
+            place: PlayedOn {
                 kernel: None,
-                tier: Tier::Best,
+                tier: TierLimit::Best,
             },
             globs: strings(globs),
         }

@@ -9,14 +9,14 @@ use super::{
     machine::arguments,
     plan::{GUEST_TIERS, Unit},
     result::{Numbers, PhaseResult, PhaseVerdict, judge},
-    scenarios::{RunnerOutput, Tier},
+    scenarios::{RunnerOutput, TierLimit},
 };
 use crate::{
     build::Binaries,
     guest::{
         self, Accelerator,
         boot::{self, Guest},
-        kernels::{self, Kernel, Series},
+        kernels::{self, GuestKernel, KernelSeries},
         tools,
     },
     workspace::Workspace,
@@ -39,7 +39,7 @@ pub struct Guests<'a> {
 
 impl Guests<'_> {
     /// One kernel, with the scenarios in all tiers: a result for the guest, and one for each tier.
-    pub fn play(&self, series: &'static Series) -> Vec<PhaseResult> {
+    pub fn play(&self, series: &'static KernelSeries) -> Vec<PhaseResult> {
         let unit = Unit::Kernel(series);
         println!("\n==== {} ====", unit.name());
         let begun = Instant::now();
@@ -85,8 +85,8 @@ impl Guests<'_> {
     /// When the guest can't be started, or dies.
     pub fn play_each(
         &self,
-        series: &Series,
-        tier: Tier,
+        series: &KernelSeries,
+        tier: TierLimit,
         names: &[&str],
     ) -> Result<Vec<PhaseVerdict>> {
         let kernel = kernels::obtain(self.workspace, series, &self.args.source)?;
@@ -110,7 +110,7 @@ impl Guests<'_> {
             .collect())
     }
 
-    fn guest<'b>(&'b self, kernel: &'b Kernel) -> Guest<'b> {
+    fn guest<'b>(&'b self, kernel: &'b GuestKernel) -> Guest<'b> {
         Guest {
             workspace: self.workspace,
             kernel,
@@ -122,7 +122,7 @@ impl Guests<'_> {
         }
     }
 
-    fn boot_until_played(&self, series: &Series, played: &mut Played) -> Result<()> {
+    fn boot_until_played(&self, series: &KernelSeries, played: &mut Played) -> Result<()> {
         let kernel = kernels::obtain(self.workspace, series, &self.args.source)?;
         let guest = self.guest(&kernel);
         for boot in 1..=BOOTS {
@@ -186,7 +186,7 @@ impl Played {
     }
 }
 
-fn command(tier: Tier, only: Option<&str>) -> String {
+fn command(tier: TierLimit, only: Option<&str>) -> String {
     let only = only.map(|glob| format!("'{glob}'"));
     let options = arguments(tier, only.as_deref()).join(" ");
     format!("scenarios --twtrace /bin/twtrace {options}")

@@ -6,14 +6,14 @@ use super::{
     console,
     plan::Unit,
     result::{Numbers, PhaseResult, judge},
-    scenarios::{RunnerOutput, Tier},
+    scenarios::{RunnerOutput, TierLimit},
 };
 use crate::{build::Binaries, run::as_root};
 
 /// Plays all scenarios of a tier, or those that match `only`.
 pub fn play(
     unit: &Unit,
-    tier: Tier,
+    tier: TierLimit,
     binaries: &Binaries,
     only: Option<&str>,
     numbers: Numbers,
@@ -31,7 +31,7 @@ pub fn play(
 /// One run of the runner: what it printed, and its exit code.
 pub fn run(
     tag: &str,
-    tier: Tier,
+    tier: TierLimit,
     binaries: &Binaries,
     only: Option<&str>,
 ) -> Result<(RunnerOutput, i32)> {
@@ -49,7 +49,7 @@ pub fn run(
 }
 
 /// The runner's arguments for a tier.
-pub fn arguments(tier: Tier, only: Option<&str>) -> Vec<String> {
+pub fn arguments(tier: TierLimit, only: Option<&str>) -> Vec<String> {
     let mut arguments = vec!["--tier".to_owned(), tier.name().to_owned()];
     if let Some(glob) = only {
         arguments.extend(["--only".to_owned(), glob.to_owned()]);

@@ -28,12 +28,12 @@ use clap::Args;
 
 use self::{
     building::Ready,
-    expected::Expected,
+    expected::ExpectedNumbers,
     guests::Guests,
     jobs::{Job, Lane},
-    plan::{MachineTiers, Selection, Unit},
+    plan::{MachineTiers, TestSelection, Unit},
     result::{Numbers, PhaseResult},
-    scenarios::Counts,
+    scenarios::ScenarioCounts,
     shard::Shard,
 };
 use crate::{
@@ -41,7 +41,7 @@ use crate::{
     guest::{
         Accelerator,
         boot::Limits,
-        kernels::{self, KernelSource, SERIES, Series},
+        kernels::{self, KernelSeries, KernelSource, SERIES},
     },
     mutations::{self, BreakArgs},
     process::output,
@@ -94,7 +94,7 @@ const MAX_JOBS: usize = 4;
 const GUEST_SILENCE: Duration = Duration::from_secs(180);
 
 impl TestArgs {
-    fn series(&self) -> Result<Vec<&'static Series>> {
+    fn series(&self) -> Result<Vec<&'static KernelSeries>> {
         if self.no_guests || self.quick {
             return Ok(Vec::new());
         }
@@ -108,7 +108,7 @@ impl TestArgs {
     }
 
     fn units(&self) -> Result<Vec<Unit>> {
-        let selection = Selection {
+        let selection = TestSelection {
             checks: !self.guests_only,
             machine: match (self.guests_only, self.quick) {
                 (true, _) => MachineTiers::None,
@@ -159,7 +159,7 @@ pub fn verb(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     }
     let begun = Instant::now();
     let units = args.units()?;
-    let expected = Expected::read(workspace)?;
+    let expected = ExpectedNumbers::read(workspace)?;
     let release = output(Command::new("uname").arg("-r"))?.trim().to_owned();
     let mut results = Vec::new();
     let ready = building::prepare(workspace, &units, &mut results);
@@ -255,7 +255,7 @@ fn nothing_matched(glob: &str, results: &[PhaseResult]) -> Option<PhaseResult> {
     let sum = results
         .iter()
         .filter_map(PhaseResult::counts)
-        .fold(Counts::default(), Counts::and);
+        .fold(ScenarioCounts::default(), ScenarioCounts::and);
     let why = match (sum.passed + sum.failed, sum.skipped) {
         (0, 0) => "it matches no scenario in any phase",
         (0, _) => "all scenarios that it matches were skipped",

@@ -1,13 +1,14 @@
 //! What a run consists of: the units that are dealt out to shards and run beside each other.
 
-use super::scenarios::Tier;
-use crate::guest::kernels::{SERIES, Series};
+use super::scenarios::TierLimit;
+use crate::guest::kernels::{KernelSeries, SERIES};
 
 /// Tiers that are tested on the machine's own kernel.
-const MACHINE_TIERS: [Tier; 3] = [Tier::Best, Tier::Classic, Tier::Inferred];
+const MACHINE_TIERS: [TierLimit; 3] = [TierLimit::Best, TierLimit::Classic, TierLimit::Inferred];
 
 /// Tiers that are tested on stock kernels, in one boot.
-pub const GUEST_TIERS: [Tier; 3] = [Tier::Best, Tier::NoFentry, Tier::Tracepoints];
+pub const GUEST_TIERS: [TierLimit; 3] =
+    [TierLimit::Best, TierLimit::NoFentry, TierLimit::Tracepoints];
 
 /// The phase whose tests are counted.
 pub const UNIT_TESTS: &str = "unit and property tests";
@@ -18,9 +19,9 @@ pub enum Unit {
     /// Format, lints, unit and property tests.
     Checks,
     /// The scenarios on the machine's own kernel, in one tier.
-    Machine(Tier),
+    Machine(TierLimit),
     /// The scenarios in a guest with a kernel of that series, in all of its tiers.
-    Kernel(&'static Series),
+    Kernel(&'static KernelSeries),
     /// What is given to users.
     Packages,
 }
@@ -46,7 +47,7 @@ impl Unit {
     }
 
     /// The tiers in which it plays scenarios, each in a phase of its own.
-    pub fn tiers(&self) -> &[Tier] {
+    pub fn tiers(&self) -> &[TierLimit] {
         match self {
             Self::Machine(tier) => std::slice::from_ref(tier),
             Self::Kernel(_) => &GUEST_TIERS,
@@ -55,7 +56,7 @@ impl Unit {
     }
 
     /// The name of one tier's phase.
-    pub fn tier(&self, tier: Tier) -> String {
+    pub fn tier(&self, tier: TierLimit) -> String {
         match self {
             Self::Kernel(_) => format!("{} {}", self.name(), tier.name()),
             _ => self.name(),
@@ -76,7 +77,7 @@ impl Unit {
     pub fn weight(&self) -> u32 {
         match self {
             Self::Checks => 2,
-            Self::Machine(Tier::Best) => 4,
+            Self::Machine(TierLimit::Best) => 4,
             Self::Machine(_) => 2,
             // The outermost play all their tiers, and more of their best one.
             Self::Kernel(series) if is_outermost(series) => 12,
@@ -92,7 +93,7 @@ impl Unit {
 }
 
 /// Whether it is the oldest or the newest.
-fn is_outermost(series: &Series) -> bool {
+fn is_outermost(series: &KernelSeries) -> bool {
     let ends = [SERIES.first(), SERIES.last()];
     ends.into_iter()
         .flatten()
@@ -101,13 +102,13 @@ fn is_outermost(series: &Series) -> bool {
 
 /// What the options of a run leave of everything.
 #[derive(Debug)]
-pub struct Selection {
+pub struct TestSelection {
     /// Format, lints and unit tests.
     pub checks: bool,
     /// The tiers on the machine itself.
     pub machine: MachineTiers,
     /// Kernels of guests.
-    pub kernels: Vec<&'static Series>,
+    pub kernels: Vec<&'static KernelSeries>,
     /// Packages.
     pub packages: bool,
 }
@@ -123,7 +124,7 @@ pub enum MachineTiers {
     All,
 }
 
-impl Selection {
+impl TestSelection {
     /// The units, in the order in which they begin.
     pub fn units(self) -> Vec<Unit> {
         let tiers = match self.machine {
@@ -147,7 +148,7 @@ impl Selection {
 /// All units of a full run.
 #[cfg(test)]
 pub fn everything() -> Vec<Unit> {
-    let selection = Selection {
+    let selection = TestSelection {
         checks: true,
         machine: MachineTiers::All,
         kernels: SERIES.iter().collect(),
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_not_there() {
-        let quick = Selection {
+        let quick = TestSelection {
             checks: true,
             machine: MachineTiers::Best,
             kernels: Vec::new(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    scenarios::{Counts, RunnerOutput},
+    scenarios::{RunnerOutput, ScenarioCounts},
     units::TestCounts,
 };
 
@@ -92,7 +92,7 @@ impl PhaseResult {
     }
 
     /// The counts of its scenarios, if it has any.
-    pub fn counts(&self) -> Option<Counts> {
+    pub fn counts(&self) -> Option<ScenarioCounts> {
         match &self.verdict {
             PhaseVerdict::Scenarios(outcome) => outcome.counts,
             _ => None,

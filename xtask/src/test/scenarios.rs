@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The tiers in which scenarios run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
+pub enum TierLimit {
     /// Whatever the kernel allows.
     Best,
     /// Without fentry and fexit: kprobes.
@@ -18,7 +18,7 @@ pub enum Tier {
     Inferred,
 }
 
-impl Tier {
+impl TierLimit {
     /// As the runner's `--tier` takes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Tier {
 
 /// The counts of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ScenarioCounts {
     /// Scenarios that showed what they should.
     pub passed: u32,
     /// Those that did not.
@@ -42,7 +42,7 @@ pub struct Counts {
     pub skipped: u32,
 }
 
-impl Counts {
+impl ScenarioCounts {
     /// Whether the runner ends with success: something passed, and nothing failed.
     pub fn is_success(self) -> bool {
         self.passed > 0 && self.failed == 0
@@ -60,7 +60,7 @@ impl Counts {
 
 /// A scenario that was not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skip {
+pub struct SkippedScenario {
     /// Which.
     pub scenario: String,
     /// Why not.
@@ -71,13 +71,13 @@ pub struct Skip {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunnerOutput {
     /// From the last line; none if the runner did not come to its end.
-    pub counts: Option<Counts>,
+    pub counts: Option<ScenarioCounts>,
     /// Names of the scenarios that passed, with the time each took.
     pub times: Vec<(String, Duration)>,
     /// Failures, as printed.
     pub failures: Vec<String>,
     /// Scenarios that were not run.
-    pub skips: Vec<Skip>,
+    pub skips: Vec<SkippedScenario>,
     /// Scenarios that were run again because of a race of the kernel: a line each time, as printed.
     pub repeats: Vec<String>,
     /// Scenarios that failed once and passed whenever they were played again: a line each. They count as passed.
@@ -92,7 +92,7 @@ impl RunnerOutput {
             self.times.extend(parse_time(rest));
         } else if let Some(rest) = line.strip_prefix("SKIP ") {
             let (scenario, reason) = rest.split_once(": ").unwrap_or((rest, ""));
-            self.skips.push(Skip {
+            self.skips.push(SkippedScenario {
                 scenario: scenario.to_owned(),
                 reason: reason.to_owned(),
             });
@@ -115,13 +115,13 @@ fn parse_time(text: &str) -> Option<(String, Duration)> {
 }
 
 /// `N passed, N failed, N skipped`.
-fn parse_counts(line: &str) -> Option<Counts> {
+fn parse_counts(line: &str) -> Option<ScenarioCounts> {
     let mut parts = line.trim().split(", ").map(|part| part.split_once(' '));
     let mut count = |word: &str| match parts.next() {
         Some(Some((number, what))) if what == word => number.parse().ok(),
         _ => None,
     };
-    let counts = Counts {
+    let counts = ScenarioCounts {
         passed: count("passed")?,
         failed: count("failed")?,
         skipped: count("skipped")?,
@@ -150,7 +150,7 @@ mod tests {
             outcome.take(line);
         }
         let expected = RunnerOutput {
-            counts: Some(Counts {
+            counts: Some(ScenarioCounts {
                 passed: 2,
                 failed: 1,
                 skipped: 1,
@@ -160,7 +160,7 @@ mod tests {
                 ("close/server/v4".to_owned(), Duration::from_millis(500)),
             ],
             failures: vec!["FAIL c: off by one".to_owned()],
-            skips: vec![Skip {
+            skips: vec![SkippedScenario {
                 scenario: "protocols/sctp".to_owned(),
                 reason: "this kernel has no Sctp: not supported".to_owned(),
             }],

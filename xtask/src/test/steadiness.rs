@@ -8,7 +8,7 @@ use super::{
     Run, machine,
     plan::Unit,
     result::{PhaseResult, PhaseVerdict, judge},
-    scenarios::{RunnerOutput, Tier},
+    scenarios::{RunnerOutput, TierLimit},
 };
 
 /// Scenarios that may fail once in a whole run.
@@ -53,7 +53,7 @@ fn scenario(line: &str) -> Option<&str> {
     Some(name)
 }
 
-fn passes_each_time(run: &Run, unit: &Unit, tier: Tier, scenario: &str) -> bool {
+fn passes_each_time(run: &Run, unit: &Unit, tier: TierLimit, scenario: &str) -> bool {
     let Some(binaries) = &run.ready.binaries else {
         return false;
     };

@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use super::{
     result::{PhaseResult, PhaseVerdict},
-    scenarios::Counts,
+    scenarios::ScenarioCounts,
 };
 
 /// Scenarios that are named for taking long.
@@ -39,7 +39,7 @@ pub fn text(results: &[PhaseResult], whole: Duration) -> String {
     let sum = results
         .iter()
         .filter_map(PhaseResult::counts)
-        .fold(Counts::default(), Counts::and);
+        .fold(ScenarioCounts::default(), ScenarioCounts::and);
     let _ = writeln!(text, "{}", describe(sum));
     text
 }
@@ -63,7 +63,7 @@ fn numbers(result: &PhaseResult) -> String {
     }
 }
 
-fn describe(counts: Counts) -> String {
+fn describe(counts: ScenarioCounts) -> String {
     format!(
         "{} passed, {} failed, {} skipped",
         counts.passed, counts.failed, counts.skipped

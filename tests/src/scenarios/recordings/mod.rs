@@ -23,7 +23,7 @@ use super::{
     command::{in_netns, output, text},
 };
 use crate::{
-    runner::{Context, report::Report},
+    runner::{Context, report::RunningReport},
     sys::check,
 };
 
@@ -66,12 +66,12 @@ pub const USAGES: &[Usage] = &[
 const UNPRIVILEGED: u32 = 65_534;
 
 /// Starts `twtrace VERB`, and waits until it counts or records.
-pub fn start<S: AsRef<OsStr>>(context: &Context, verb: &[S]) -> Result<Report> {
+pub fn start<S: AsRef<OsStr>>(context: &Context, verb: &[S]) -> Result<RunningReport> {
     let mut words: Vec<&str> = Vec::new();
     for word in verb {
         words.push(word.as_ref().to_str().context("not UTF-8")?);
     }
-    Report::start_verb(&context.twtrace, &words, &context.tier.options())
+    RunningReport::start_verb(&context.twtrace, &words, &context.tier.options())
 }
 
 /// `twtrace` with these arguments, to its end.

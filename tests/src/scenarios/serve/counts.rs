@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     runner::Context,
-    sys::{netns, proc_net::Counters, process},
+    sys::{netns, proc_net::KernelCounters, process},
 };
 
 /// Connections, each closed first by its client.
@@ -60,7 +60,7 @@ pub fn equal(context: &Context) -> Result<()> {
             named.connect(address, COUNT)?;
             server.join().ok().context("the server panicked")??;
             // A FIN that overtakes the handshake's last segment ends some of them at once.
-            Ok(Counters::read()?.births())
+            Ok(KernelCounters::read()?.births())
         });
         played.join().ok().context("the traffic panicked")?
     })?;

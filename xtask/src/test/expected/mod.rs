@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     result::{Numbers, PhaseResult, PhaseVerdict},
-    scenarios::Skip,
+    scenarios::SkippedScenario,
 };
 use crate::{glob, workspace::Workspace};
 
@@ -20,7 +20,7 @@ const NAME: &str = "tests/expected.toml";
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Expected {
+pub struct ExpectedNumbers {
     /// Beginning of the release of the kernel on which the phases of this machine were counted.
     machine_kernel: String,
     /// The numbers of each phase, by its name.
@@ -52,14 +52,14 @@ struct AllowedSkip {
 }
 
 impl AllowedSkip {
-    fn allows(&self, phase: &str, skip: &Skip) -> bool {
+    fn allows(&self, phase: &str, skip: &SkippedScenario) -> bool {
         glob::matches(&self.phase, phase)
             && glob::matches(&self.scenario, &skip.scenario)
             && skip.reason.contains(&self.reason)
     }
 }
 
-impl Expected {
+impl ExpectedNumbers {
     /// Reads the file of the workspace.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Expected {
         let PhaseVerdict::Scenarios(outcome) = &result.verdict else {
             return Vec::new();
         };
-        let is_allowed = |skip: &&Skip| {
+        let is_allowed = |skip: &&SkippedScenario| {
             self.skip
                 .iter()
                 .any(|entry| entry.allows(&result.name, skip))
@@ -158,7 +158,7 @@ pub fn update(workspace: &Workspace, results: &[PhaseResult], release: &str) -> 
     let path = path(workspace);
     let text = fs::read_to_string(&path)?;
     let (new, changed) = rewrite::rewrite(&text, results, release)?;
-    Expected::parse(&new).context("the new file would not be readable")?;
+    ExpectedNumbers::parse(&new).context("the new file would not be readable")?;
     fs::write(&path, new).with_context(|| format!("can't write {}", path.display()))?;
     Ok(changed)
 }

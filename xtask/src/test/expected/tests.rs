@@ -4,7 +4,7 @@ use super::*;
 use crate::test::{
     plan,
     result::tests::outcome,
-    scenarios::{Counts, RunnerOutput},
+    scenarios::{RunnerOutput, ScenarioCounts},
     units::TestCounts,
 };
 
@@ -24,8 +24,8 @@ scenario = "protocols/mptcp*"
 reason = "no Mptcp"
 "#;
 
-fn expected() -> Expected {
-    Expected::parse(FILE).unwrap()
+fn expected() -> ExpectedNumbers {
+    ExpectedNumbers::parse(FILE).unwrap()
 }
 
 fn phase(name: &str, numbers: Numbers, verdict: PhaseVerdict) -> PhaseResult {
@@ -37,7 +37,7 @@ fn phase(name: &str, numbers: Numbers, verdict: PhaseVerdict) -> PhaseResult {
 
 fn scenarios(name: &str, numbers: Numbers, passed: u32, skipped: u32) -> PhaseResult {
     let outcome = RunnerOutput {
-        counts: Some(Counts {
+        counts: Some(ScenarioCounts {
             passed,
             failed: 0,
             skipped,
@@ -157,7 +157,7 @@ fn numbers_of_a_run_are_written_between_the_comments() {
             "skipped = 1 }\n\"kernel 6.1 best\" = { passed = 12 }\n\n",
         );
     assert_eq!(new, wanted);
-    Expected::parse(&new).unwrap();
+    ExpectedNumbers::parse(&new).unwrap();
     let (again, changed) = rewrite::rewrite(&new, &results, "6.20.1-x").unwrap();
     assert_eq!((again, changed), (new, 0));
 }
@@ -181,7 +181,7 @@ fn numbers_of_a_run_that_failed_are_not_written() {
 
 #[test]
 fn the_file_of_this_workspace_knows_every_phase() {
-    let file = Expected::parse(include_str!("../../../../tests/expected.toml")).unwrap();
+    let file = ExpectedNumbers::parse(include_str!("../../../../tests/expected.toml")).unwrap();
     let phases = plan::everything()
         .iter()
         .flat_map(plan::Unit::counted_phases)
