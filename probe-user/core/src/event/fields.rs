@@ -155,7 +155,7 @@ macro_rules! fields {
             fn write(&self, line: &mut $crate::event::event_json::JsonLine<'_>) {
                 $(
                     if <$type as Member>::IS_ONE {
-                        line.raw(fields!(in_line $field));
+                        line.raw(fields!(in_line "," $field));
                     }
                     Member::write(&self.$field, line);
                 )+
@@ -169,7 +169,7 @@ macro_rules! fields {
                 // In the order in which they stand here, which is that of the line.
                 Some(Self {
                     $($field: {
-                        if <$type as Member>::IS_ONE && !rest.is_next(fields!(in_line $field)) {
+                        if <$type as Member>::IS_ONE && !rest.is_next(fields!(in_line "," $field)) {
                             <$type as Member>::absent()?
                         } else {
                             <$type as Member>::read_written(rest, parser)?
@@ -203,9 +203,9 @@ macro_rules! fields {
         }
     )+};
     // `,"age_ns":`, of a length that the compiler knows: a few words are copied or compared then, and no function is called.
-    (in_line $field:ident) => {
+    (in_line $before:literal $field:ident) => {
         const {
-            const TEXT: &str = concat!(",\"", stringify!($field), "\":");
+            const TEXT: &str = concat!($before, "\"", stringify!($field), "\":");
             match TEXT.as_bytes().first_chunk::<{ TEXT.len() }>() {
                 Some(text) => text,
                 None => panic!(),

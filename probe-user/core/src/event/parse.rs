@@ -179,9 +179,7 @@ impl Parser {
             .ok_or_else(|| ParseError::Json("missing field `event`".into()))?;
         let word: Text = serde_json::from_str(word)?;
         match EventKind::from_word(&word) {
-            Some(kind) => {
-                Event::read(kind, &line, self).map(|event| ParsedLine::Event(Box::new(event)))
-            }
+            Some(_) => Event::read(&line, self).map(|event| ParsedLine::Event(Box::new(event))),
             None if &*word == "lost" => self.lost(&line).map(ParsedLine::Lost),
             None => Ok(ParsedLine::Other(word.to_owned())),
         }

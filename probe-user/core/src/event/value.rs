@@ -101,59 +101,38 @@ impl<T: Word> Value for T {
     }
 }
 
-impl Value for u64 {
-    type Schema = Self;
+/// Whole numbers, and what stands for one that the line does not have.
+macro_rules! whole_numbers {
+    ($($type:ty: $absent:expr;)+) => {$(
+        impl Value for $type {
+            type Schema = Self;
 
-    #[inline]
-    fn write(&self, line: &mut JsonLine<'_>) {
-        line.number(*self);
-    }
+            #[inline]
+            fn write(&self, line: &mut JsonLine<'_>) {
+                line.number((*self).into());
+            }
 
-    #[inline]
-    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
-        rest.number()
-    }
+            #[inline]
+            fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
+                rest.number()?.try_into().ok()
+            }
 
-    fn read(name: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
-        parsed(required(name, json)?)
-    }
+            fn read(
+                name: &'static str,
+                json: Option<&str>,
+                _: &mut Parser,
+            ) -> Result<Self, ParseError> {
+                json.map_or_else(|| $absent(name), parsed)
+            }
+        }
+    )+};
 }
 
-impl Value for u32 {
-    type Schema = Self;
-
-    #[inline]
-    fn write(&self, line: &mut JsonLine<'_>) {
-        line.number((*self).into());
-    }
-
-    #[inline]
-    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
-        rest.number()?.try_into().ok()
-    }
-
-    fn read(name: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
-        parsed(required(name, json)?)
-    }
-}
-
-/// A port: 0 is none.
-impl Value for u16 {
-    type Schema = Self;
-
-    #[inline]
-    fn write(&self, line: &mut JsonLine<'_>) {
-        line.number((*self).into());
-    }
-
-    #[inline]
-    fn read_written(rest: &mut Rest<'_>, _: &mut Parser) -> Option<Self> {
-        rest.number()?.try_into().ok()
-    }
-
-    fn read(_: &'static str, json: Option<&str>, _: &mut Parser) -> Result<Self, ParseError> {
-        json.map_or(Ok(0), parsed)
-    }
+whole_numbers! {
+    u64: missing;
+    u32: missing;
+    // A port: 0 is none.
+    u16: |_| Ok(0);
 }
 
 impl Value for bool {
@@ -334,7 +313,11 @@ impl Value for SocketRange {
 }
 
 fn required<'a>(name: &'static str, json: Option<&'a str>) -> Result<&'a str, ParseError> {
-    json.ok_or_else(|| ParseError::Json(format!("missing field `{name}`")))
+    json.map_or_else(|| missing(name), Ok)
+}
+
+fn missing<T>(name: &'static str) -> Result<T, ParseError> {
+    Err(ParseError::Json(format!("missing field `{name}`")))
 }
 
 fn parsed<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, ParseError> {
