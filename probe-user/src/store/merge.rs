@@ -12,7 +12,8 @@ use twtrace_core::filter::Filter;
 use twtrace_core::model::audit::{self, AuditRow};
 use twtrace_core::model::budget::row::{self, BudgetRow, PoolWord};
 use twtrace_core::model::coverage::Coverage;
-use twtrace_core::model::destination::{self, Destination, DestinationRow};
+use twtrace_core::model::destination::Destination;
+use twtrace_core::model::destinations::{self, DestinationRow};
 use twtrace_core::model::exactness::{Losses, forgotten};
 use twtrace_core::model::memory::Memory;
 use twtrace_core::model::namespace::NamespaceSamples;
@@ -266,7 +267,7 @@ impl Merge {
         let mut destinations: Vec<DestinationRow> = rows
             .filter(|row| !asks_for_process && self.shows(row.netns, row.side, row.destination))
             .collect();
-        destination::sort(&mut destinations);
+        destinations::sort(&mut destinations);
         let mut budgets: Vec<BudgetRow> = std::mem::take(&mut self.budgets).into_values().collect();
         row::sort(&mut budgets);
         let mut close_wait = last.close_wait;

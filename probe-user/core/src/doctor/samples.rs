@@ -9,7 +9,8 @@ use crate::event::{Timestamp, samples};
 use crate::hooks::{Choice, Question, Tier};
 use crate::model::budget::ports::PortRange;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
-use crate::model::destination::{Destination, DestinationRow};
+use crate::model::destination::Destination;
+use crate::model::destinations::DestinationRow;
 use crate::model::memory::Memory;
 use crate::model::namespace::samples::defaults;
 use crate::model::pairs::{PairRow, Pairs};
@@ -145,7 +146,7 @@ pub fn process(comm: &str) -> ProcessRow {
 
 /// TIME_WAITs of one side in the namespace.
 pub fn destination(side: Side, time_wait: u64) -> DestinationRow {
-    let mut destinations = crate::model::destination::Destinations::default();
+    let mut destinations = crate::model::destinations::Destinations::default();
     destinations.apply(&samples::time_wait());
     let mut row = destinations.rows().remove(0);
     row.netns = Some(NETNS);

@@ -75,5 +75,5 @@ fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
 }
 
 #[cfg(test)]
-#[path = "place_tests.rs"]
+#[path = "place_tests/mod.rs"]
 mod tests;

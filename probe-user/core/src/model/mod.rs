@@ -8,6 +8,7 @@ pub mod compact_map;
 pub mod counts;
 pub mod coverage;
 pub mod destination;
+pub mod destinations;
 pub mod exactness;
 pub mod host;
 pub mod inferred_ends;
@@ -40,7 +41,7 @@ use crate::filter::Filter;
 use answerable::{key_of, without_process};
 use compact_map::CompactMap;
 use counts::Counts;
-use destination::Destinations;
+use destinations::{DestinationRow, Destinations};
 use observation::KernelTotals;
 use process_row::{PortRow, ProcessRow, sorted};
 use residence::Residence;
@@ -235,7 +236,7 @@ impl Model {
     }
 
     /// Rows by destination, from events.
-    pub fn destination_rows(&self) -> Vec<destination::DestinationRow> {
+    pub fn destination_rows(&self) -> Vec<DestinationRow> {
         self.destinations.rows()
     }
 }

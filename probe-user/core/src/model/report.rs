@@ -8,7 +8,7 @@ use super::audit::AuditRow;
 use super::budget::row::{BudgetRow, OtherBudgets};
 use super::close_wait::CloseWaitRow;
 use super::coverage::Coverage;
-use super::destination::DestinationRow;
+use super::destinations::DestinationRow;
 use super::exactness::Inexact;
 use super::memory::Memory;
 use super::stacks::StackRow;

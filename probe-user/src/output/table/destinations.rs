@@ -56,7 +56,7 @@ pub fn grid(report: &Report) -> Grid<10> {
     }
     let others = &rows[shown..];
     if !others.is_empty() {
-        let sum = |of: fn(&twtrace_core::model::destination::DestinationRow) -> u64| {
+        let sum = |of: fn(&twtrace_core::model::destinations::DestinationRow) -> u64| {
             count(others.iter().map(|row| of(row)).sum(), at_least)
         };
         let dash = || "-".to_owned();

@@ -10,7 +10,7 @@ use twtrace_core::hooks::{Choice, Question, Tier};
 use twtrace_core::model::audit::{AuditRow, Basis};
 use twtrace_core::model::budget::ports::PortRange;
 use twtrace_core::model::budget::row::{BudgetRow, Outlook, PoolWord};
-use twtrace_core::model::destination::Destinations;
+use twtrace_core::model::destinations::Destinations;
 use twtrace_core::model::memory::Memory;
 use twtrace_core::model::report::{Exact, LostRow, PortRow, ProcessRow, Report};
 use twtrace_wire::{EndCause, Probe, ResetReason, Side};
