@@ -6,6 +6,7 @@
 mod perf_map;
 mod process;
 mod symbols;
+mod tables;
 mod unwind;
 
 use std::collections::{HashMap, HashSet};

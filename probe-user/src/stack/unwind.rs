@@ -5,29 +5,20 @@
 //! until it meets the walk.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::ops::Range;
 
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
-use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder};
-use object::elf::{PF_X, PT_LOAD};
-use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Object, ObjectSection, ReadCache};
+use framehop::{FrameAddress, Unwinder};
 use twtrace_core::model::stacks::FoundBy;
 use twtrace_wire::{STACK_DEPTH, Site, WINDOW_WORDS};
 
-use super::process::{Image, MemoryMapping};
-
-/// A module's tables that are larger are not read.
-const MAX_TABLE_BYTES: u64 = 128 << 20;
+use super::process::Image;
+use super::tables::module;
 
 /// No function's frame is larger: else the register is no frame pointer.
 const MAX_FRAME_BYTES: u64 = 8 << 20;
 
 /// An address of a stack, and how it was found. All but the first are return addresses.
 pub type FoundFrame = (u64, FoundBy);
-
-type Sections = ExplicitModuleSectionInfo<Vec<u8>>;
 
 /// A stack, innermost first.
 #[derive(Debug, PartialEq, Eq)]
@@ -249,70 +240,6 @@ fn kept_at(site: &Site, frame: u64, address: u64) -> Option<usize> {
     let index = usize::try_from(frame.wrapping_sub(8).wrapping_sub(site.sp) / 8).ok()?;
     let is_kept = site.window.get(index) == Some(&address) && site.returns >> index & 1 != 0;
     is_kept.then_some(index)
-}
-
-/// A mapped file's unwind tables; `None` where it has none.
-fn module(mapping: &MemoryMapping, image: &mut Image) -> Option<Module<Vec<u8>>> {
-    let file = image.file(mapping)?;
-    let sections = read(&file, mapping)?;
-    Some(Module::new(
-        String::new(),
-        mapping.start..mapping.end,
-        sections.bias,
-        sections.tables,
-    ))
-}
-
-struct Tables {
-    /// What is added to the file's addresses.
-    bias: u64,
-    tables: Sections,
-}
-
-fn read(file: &File, mapping: &MemoryMapping) -> Option<Tables> {
-    let cache = ReadCache::new(file);
-    let header = object::elf::FileHeader64::<object::Endianness>::parse(&cache).ok()?;
-    let endian = header.endian().ok()?;
-    let bias = header
-        .program_headers(endian, &cache)
-        .ok()?
-        .iter()
-        .find_map(|segment| {
-            let executable =
-                segment.p_type(endian) == PT_LOAD && segment.p_flags(endian) & PF_X != 0;
-            let (offset, size) = segment.file_range(endian);
-            // Mappings begin at a page.
-            let first = offset & !0xfff;
-            let inside = (first..offset.checked_add(size)?).contains(&mapping.offset);
-            let address = segment
-                .p_vaddr(endian)
-                .wrapping_sub(offset)
-                .wrapping_add(mapping.offset);
-            (executable && inside).then(|| mapping.start.wrapping_sub(address))
-        })?;
-    let object = object::read::elf::ElfFile64::<object::Endianness, _>::parse(&cache).ok()?;
-    let range = |name: &str| -> Option<Range<u64>> {
-        let section = object.section_by_name(name)?;
-        Some(section.address()..section.address().checked_add(section.size())?)
-    };
-    let data = |name: &str| -> Option<Vec<u8>> {
-        let section = object.section_by_name(name)?;
-        (section.size() > 0 && section.size() <= MAX_TABLE_BYTES)
-            .then(|| section.data().ok().map(<[u8]>::to_vec))?
-    };
-    let tables = Sections {
-        base_svma: 0,
-        text_svma: range(".text"),
-        got_svma: range(".got"),
-        eh_frame_svma: range(".eh_frame"),
-        eh_frame: data(".eh_frame"),
-        eh_frame_hdr_svma: range(".eh_frame_hdr"),
-        eh_frame_hdr: data(".eh_frame_hdr"),
-        debug_frame: data(".debug_frame"),
-        ..Default::default()
-    };
-    let has_any = tables.eh_frame.is_some() || tables.debug_frame.is_some();
-    has_any.then_some(Tables { bias, tables })
 }
 
 #[cfg(test)]

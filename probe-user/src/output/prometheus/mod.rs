@@ -55,5 +55,7 @@ pub fn render(series: &Series, state: &ServeState, format: Format) -> Bytes {
 #[cfg(test)]
 mod deployed;
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 #[path = "prometheus_tests.rs"]
 mod tests;

@@ -1,22 +1,26 @@
 //! Rows in their order: what is in scope and passes the filter. Made anew with each sample, not for each
 //! drawing.
 
+mod destinations;
+
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use twtrace_core::event::{Event, EventFacts};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::answerable::key_of;
-use twtrace_core::model::budget::row::{BudgetRow, PoolWord};
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::report::Report;
 use twtrace_wire::{ProcessKey, Side};
 
+pub use destinations::DestinationLine;
+use destinations::{destination_lines, sort_destinations};
+
 use super::live::LiveState;
 use super::rates::{Rates, Totals};
 use super::sort::{ByDestination, ByProcess, SortOrder};
-use super::towards::{Dealt, DestinationKey, destination_of};
+use super::towards::{DestinationKey, destination_of};
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,23 +62,6 @@ pub struct ProcessLine {
     pub p99: Option<(u64, bool)>,
     /// Searches for a port that failed.
     pub failures: u64,
-}
-
-/// A destination.
-#[derive(Clone, Debug)]
-pub struct DestinationLine {
-    /// Which.
-    pub target: DestinationItem,
-    /// TIME_WAITs a second; `None` before the second sample.
-    pub rate: Option<f64>,
-    /// TIME_WAITs made.
-    pub time_waits: u64,
-    /// RSTs, either way.
-    pub resets: u64,
-    /// Searches for a port that failed.
-    pub failures: u64,
-    /// Its budget of local ports in the report; the fullest, where there are several sources.
-    pub budget: Option<usize>,
 }
 
 /// Rows.
@@ -230,117 +217,6 @@ fn process_lines(
         .collect()
 }
 
-fn destination_lines(
-    live: &LiveState,
-    report: &Report,
-    scope: Scope,
-    filter: &Filter,
-) -> Vec<DestinationLine> {
-    let mut budgets = Budgets::of(&report.budgets);
-    let mut lines: Vec<DestinationLine> = match scope {
-        Scope::Process(process) => live
-            .towards
-            .iter()
-            .filter(|(key, ..)| *key == process)
-            .map(|(_, key, dealt)| of_process(key, &dealt, budgets.of_destination(&key)))
-            .collect(),
-        _ => report
-            .destinations
-            .iter()
-            .map(|row| {
-                let key = (row.netns, row.side, row.destination);
-                let deaths = &row.deaths;
-                DestinationLine {
-                    target: DestinationItem::Destination(key),
-                    rate: live.destination_rates.get(&key).copied(),
-                    time_waits: row.time_wait,
-                    resets: deaths.reset_sent.total() + deaths.reset_received.total(),
-                    failures: row.port_failures,
-                    budget: budgets.of_destination(&key),
-                }
-            })
-            .collect(),
-    };
-    if !matches!(scope, Scope::Process(_)) {
-        lines.extend(budgets.rest(&report.budgets));
-    }
-    lines.retain(|line| line.target.passes(filter));
-    lines
-}
-
-fn of_process(key: DestinationKey, dealt: &Dealt, budget: Option<usize>) -> DestinationLine {
-    DestinationLine {
-        target: DestinationItem::Destination(key),
-        rate: Some(dealt.rate),
-        time_waits: dealt.time_waits,
-        resets: dealt.resets,
-        failures: dealt.failures,
-        budget,
-    }
-}
-
-/// Budgets by destination; those that no destination took are rows of their own.
-struct Budgets {
-    /// The first for each: reports have the fullest first.
-    by_destination: HashMap<(u32, SocketAddr), usize>,
-    taken: HashSet<usize>,
-}
-
-impl Budgets {
-    fn of(rows: &[BudgetRow]) -> Self {
-        let mut by_destination = HashMap::new();
-        for (index, row) in rows.iter().enumerate() {
-            if let Some(destination) = row.destination {
-                by_destination
-                    .entry((row.netns, destination))
-                    .or_insert(index);
-            }
-        }
-        Self {
-            by_destination,
-            taken: HashSet::new(),
-        }
-    }
-
-    fn of_destination(&mut self, key: &DestinationKey) -> Option<usize> {
-        let (Some(netns), Side::Client, Destination::Remote(remote)) = key else {
-            return None;
-        };
-        let index = *self.by_destination.get(&(*netns, *remote))?;
-        self.taken.insert(index);
-        Some(index)
-    }
-
-    fn rest(&self, rows: &[BudgetRow]) -> Vec<DestinationLine> {
-        let first = |index: usize, row: &BudgetRow| {
-            row.destination
-                .is_none_or(|to| self.by_destination.get(&(row.netns, to)) == Some(&index))
-        };
-        rows.iter()
-            .enumerate()
-            .filter(|(index, row)| !self.taken.contains(index) && first(*index, row))
-            .map(|(index, row)| DestinationLine {
-                target: match (row.pool, row.destination) {
-                    (PoolWord::Connect, Some(destination)) => DestinationItem::Destination((
-                        Some(row.netns),
-                        Side::Client,
-                        Destination::Remote(destination),
-                    )),
-                    _ => DestinationItem::Pool {
-                        netns: row.netns,
-                        source: row.source,
-                    },
-                },
-                rate: None,
-                time_waits: 0,
-                resets: 0,
-                failures: row.failures,
-                budget: Some(index),
-            })
-            .collect()
-    }
-}
-
 /// Numbers with the greatest first, unless reversed; the report's order breaks ties.
 fn sort_processes(lines: &mut [ProcessLine], report: &Report, order: SortOrder<ByProcess>) {
     let rates = |line: &ProcessLine| line.rates.unwrap_or_default();
@@ -363,47 +239,6 @@ fn sort_processes(lines: &mut [ProcessLine], report: &Report, order: SortOrder<B
             _ => number(b).total_cmp(&number(a)),
         };
         turned(ordering, order.is_reversed)
-    });
-}
-
-fn sort_destinations(
-    lines: &mut [DestinationLine],
-    budgets: &[BudgetRow],
-    order: SortOrder<ByDestination>,
-) {
-    let budget = |line: &DestinationLine| line.budget.and_then(|index| budgets.get(index));
-    let number = |line: &DestinationLine| match order.by {
-        ByDestination::Rate => line.rate.unwrap_or(0.0),
-        ByDestination::TimeWaits => line.time_waits as f64,
-        ByDestination::Resets => line.resets as f64,
-        ByDestination::Used => budget(line).and_then(BudgetRow::used).unwrap_or(-1.0),
-        // The soonest first.
-        ByDestination::Left => budget(line)
-            .and_then(|row| row.full_in_ns)
-            .map_or(f64::MIN, |ns| -(ns as f64)),
-        ByDestination::Failures => line.failures as f64,
-        ByDestination::Name => 0.0,
-    };
-    let name = |line: &DestinationLine| match line.target {
-        DestinationItem::Destination((netns, side, destination)) => {
-            (Some(destination), netns, side as u32, None)
-        }
-        DestinationItem::Pool { netns, source } => (None, Some(netns), 0, source),
-    };
-    lines.sort_by(|a, b| {
-        let ordering = match order.by {
-            ByDestination::Name => Ordering::Equal,
-            _ => number(b).total_cmp(&number(a)),
-        };
-        turned(ordering, order.is_reversed)
-            .then_with(|| match order.by {
-                ByDestination::Name => Ordering::Equal,
-                _ => b.time_waits.cmp(&a.time_waits),
-            })
-            .then_with(|| {
-                let is_turned = order.by == ByDestination::Name && order.is_reversed;
-                turned(name(a).cmp(&name(b)), is_turned)
-            })
     });
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::event::Timestamp;
 use crate::event::samples;
+use crate::model::report::ProcessRow;
 use twtrace_wire::Side;
 
 fn tracing_start() -> TracingStart {

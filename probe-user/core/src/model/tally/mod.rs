@@ -1,23 +1,23 @@
 //! The whole of what one host told: events and observations in, a report and a diagnosis out. Live views and
 //! replay of recordings feed it alike, in the order in which things were told.
 
+mod report;
+
 use std::collections::BTreeMap;
 
-use twtrace_wire::{EventKind, ProcessKey};
+use twtrace_wire::ProcessKey;
 
 use super::Model;
-use super::audit::{self, AuditRow};
-use super::budget::ledger::{Budgets, Ledger};
-use super::close_wait;
-use super::exactness::{Losses, forgotten};
-use super::memory::{CacheRow, Memory};
+use super::audit::AuditRow;
+use super::budget::ledger::Ledger;
+use super::memory::CacheRow;
 use super::observation::{CloseWait, KernelTotals, Observation, ObservationData};
 use super::pairs::Pairs;
-use super::report::{LostRow, MissRow, ProcessRow, Report};
+use super::report::MissRow;
 use super::stacks::StackRow;
 use super::sums::ProcessSums;
 use super::timeline::Timeline;
-use crate::event::{Event, Lost, LostBy, Moment, Process};
+use crate::event::{Event, Lost, LostBy, Moment};
 use crate::filter::Filter;
 use crate::hooks::{Choice, sees_ends};
 use crate::model::host::Host;
@@ -238,75 +238,6 @@ impl Tally {
         }
     }
 
-    /// Everything up to the latest moment.
-    pub fn report(&self) -> Report {
-        self.report_with(self.ledger.budgets(&self.filter))
-    }
-
-    /// The same where nothing else is asked for afterwards: what rows are made of goes before further ones are made.
-    pub fn into_report(mut self) -> Report {
-        self.pairs = Pairs::default();
-        let budgets = self.ledger.budgets(&self.filter);
-        self.ledger = Ledger::default();
-        self.report_with(budgets)
-    }
-
-    fn report_with(&self, budgets: Budgets) -> Report {
-        let processes = self.model.process_rows(self.totals.as_ref());
-        let lost: Vec<LostRow> = self
-            .lost
-            .iter()
-            .map(|(probe, count)| LostRow {
-                probe: *probe,
-                count: *count,
-            })
-            .collect();
-        let end = self.latest;
-        let misses = self.misses_of_interval();
-        let (exact, inexact) = Losses {
-            tiers: &self.tracing_start.tiers,
-            lost: &lost,
-            misses: misses.as_deref(),
-            by_totals: self.totals.is_some() && self.filter.is_by_process(),
-            forgotten: forgotten(&processes),
-        }
-        .exactness();
-        let audit_rows: Vec<AuditRow> = self
-            .audit
-            .iter()
-            .filter(|row| self.filter.shows_netns(row.netns))
-            .cloned()
-            .collect();
-        Report {
-            start: self.tracing_start.at.ts,
-            end: end.ts,
-            duration_ns: end.mono_ns.saturating_sub(self.tracing_start.at.mono_ns),
-            host: self.tracing_start.host.name.clone(),
-            kernel: self.tracing_start.host.kernel.clone(),
-            tiers: self.tracing_start.tiers.clone(),
-            exact,
-            inexact,
-            destinations: self.model.destination_rows(),
-            budgets: budgets.rows,
-            other_budgets: budgets.others,
-            budgets_unknown: budgets.unknown,
-            close_wait: close_wait::rows(&self.close_wait.connections, &self.filter, |holder| {
-                self.known(&processes, holder)
-            }),
-            unscanned: self.close_wait.unscanned.clone(),
-            netns_names: self.names.values().cloned().collect(),
-            stacks: self.stacks(),
-            memory: self.memory(&processes),
-            audit_off: audit::count_off(&audit_rows),
-            audit: audit_rows,
-            recursion_misses: self.misses(),
-            has_totals: self.totals.is_some(),
-            history: None,
-            processes,
-            lost,
-        }
-    }
-
     /// When what happened, up to the latest moment.
     pub fn timeline(&self) -> Timeline {
         self.timeline.until(self.latest.mono_ns)
@@ -327,7 +258,7 @@ impl Tally {
         self.model.process_sums(self.totals.as_ref())
     }
 
-    /// The audit of this interval alone: [`Report::audit`] goes back to when tracing began.
+    /// The audit of this interval alone: [`Report::audit`](super::report::Report::audit) goes back to when tracing began.
     pub fn audit_of_interval(&self) -> Vec<AuditRow> {
         let rows = self.audit.iter().map(|row| {
             let before = self.audit_before.iter();
@@ -349,66 +280,6 @@ impl Tally {
             }
         }
         Some(misses)
-    }
-
-    fn memory(&self, processes: &[ProcessRow]) -> Memory {
-        let memory = Memory::of(self.caches.clone());
-        let both = [EventKind::TimeWait, EventKind::TimeWaitEnd];
-        if both.into_iter().all(|kind| self.filter.shows_kind(kind)) {
-            memory.shared_by(processes)
-        } else {
-            memory
-        }
-    }
-
-    /// Those that the filter shows.
-    fn stacks(&self) -> Option<Vec<StackRow>> {
-        let rows = self.stacks.as_ref()?.iter().filter(|row| {
-            self.filter.shows_kind(row.kind()) && self.filter.shows_process(row.process.as_ref())
-        });
-        let named = rows.map(|row| StackRow {
-            process: row.process.as_ref().map(|process| {
-                let known = self.model.known(process.key);
-                known.unwrap_or(process).clone()
-            }),
-            ..row.clone()
-        });
-        Some(named.collect())
-    }
-
-    fn misses(&self) -> Option<Vec<MissRow>> {
-        let misses = self.totals.as_ref()?.recursion_misses.as_ref()?;
-        let rows = misses.iter().map(|(program, count)| MissRow {
-            program: program.clone(),
-            count: *count,
-        });
-        Some(rows.collect())
-    }
-
-    /// A holder of a socket, as events told of it. They have start times to the nanosecond, /proc to the tick.
-    fn known(&self, processes: &[ProcessRow], holder: &Process) -> Option<Process> {
-        let is_holder = |process: &&Process| {
-            let later_ns = process
-                .key
-                .start_boot_ns
-                .checked_sub(holder.key.start_boot_ns);
-            process.key.tgid == holder.key.tgid
-                && later_ns.is_some_and(|later_ns| later_ns < self.close_wait.tick_ns)
-        };
-        let mut known = processes.iter().filter_map(|row| row.process.as_ref());
-        if let Some(process) = known.find(is_holder) {
-            return Some(Process {
-                thread_comm: Default::default(),
-                ..process.clone()
-            });
-        }
-        // A member of the command's family that no event told of.
-        let tick_ns = self.close_wait.tick_ns;
-        let family = self.filter.known_family()?;
-        Some(Process {
-            key: family.at_tick(holder.key.tgid, holder.key.start_boot_ns, tick_ns)?,
-            ..holder.clone()
-        })
     }
 }
 
