@@ -11,7 +11,7 @@ use clap::Parser;
 use serde::Deserialize;
 
 use crate::sys::{
-    bpf::{self, AttachPoint},
+    bpf_attach::{AttachPoint, attach_empty},
     process,
 };
 
@@ -55,7 +55,7 @@ pub fn run(options: &Options) -> Result<()> {
     let probes: Probes = serde_json::from_slice(&output.stdout)?;
     let mut attached = Vec::new();
     for place in places(&probes) {
-        attached.push(bpf::attach_empty(&place).with_context(|| format!("{place:?}"))?);
+        attached.push(attach_empty(&place).with_context(|| format!("{place:?}"))?);
     }
     println!("ready");
     io::stdout().flush()?;

@@ -7,7 +7,7 @@
 use std::{io, os::fd::OwnedFd};
 
 use super::options::TierLimit;
-use crate::sys::bpf;
+use crate::sys::bpf_attach;
 
 /// Those that twtrace has second chances on.
 const TRACEPOINTS: [(&str, &str); 4] = [
@@ -25,7 +25,7 @@ pub fn begin(tier: TierLimit) -> io::Result<Vec<OwnedFd>> {
     match tier {
         TierLimit::NoFentry | TierLimit::Inferred => TRACEPOINTS
             .iter()
-            .map(|(category, name)| bpf::use_tracepoint(category, name))
+            .map(|(category, name)| bpf_attach::use_tracepoint(category, name))
             .collect(),
         TierLimit::Best | TierLimit::Tracepoints | TierLimit::Classic => Ok(Vec::new()),
     }

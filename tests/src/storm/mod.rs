@@ -15,6 +15,7 @@ mod judge_tests;
 mod ledger;
 mod namespace;
 mod plan;
+mod rules;
 mod tracer;
 mod truth;
 mod verdict;

@@ -1,6 +1,7 @@
 //! What the scenarios need of the kernel: thin wrappers, one topic a file.
 
 pub mod bpf;
+pub mod bpf_attach;
 pub mod bpf_map;
 pub mod btf;
 pub mod cgroup;

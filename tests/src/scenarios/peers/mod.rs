@@ -1,13 +1,14 @@
 //! Peers that answer at a chosen moment, or never.
 
+mod resets;
+mod timeouts;
+
 use std::{
-    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
-use serde_json::Value;
+use anyhow::Result;
 
 use super::{Scenario, reset::lasting};
 use crate::{
@@ -15,14 +16,14 @@ use crate::{
         Actor,
         command::{Command, Connection, SocketOption},
     },
-    expect::{Check, Expected, Reason, Side, TcpState},
+    expect::{Expected, Reason, TcpState},
     stage::Stage,
-    sys::{
-        Errno,
-        proc_net::{self, State},
-    },
+    sys::proc_net::State,
     tun_peer::{PeerEnd, TunPeer, segment::Flags},
 };
+
+use resets::{reset_in_last_ack, reset_in_syn_sent, stray_segment, stray_segment_to_handed_on};
+use timeouts::{connect_times_out, crossed_syns, keepalive, user_timeout};
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("both_close_at_once", both_close_at_once),
@@ -229,193 +230,4 @@ fn in_closing(stage: &Stage, data: &[u8]) -> Result<Dialogue> {
         .send(&mut it.end, Flags::FIN.and(Flags::ACK), data)?;
     stage.until_state(it.at_client.local, it.at_client.remote, State::Closing)?;
     Ok(it)
-}
-
-/// A segment of the tuple's last connection meets SYN_SENT: its RST ends nothing, and a later one of the same connection is
-/// told as well.
-fn reset_in_syn_sent(stage: &Stage) -> Result<()> {
-    let mut peer = TunPeer::new(stage.ip)?;
-    let client = stage.actor("cl")?;
-    let address = peer.address;
-    let fd = client.tcp_for(address)?;
-    client.post(&Command::Connect { fd, address })?;
-    let mut end = peer.accept_after_stray_ack()?;
-    let at_client = client.awaited_connection()?;
-    client.close(&at_client)?;
-    peer.await_fin()?;
-    peer.send(&mut end, Flags::ACK.and(Flags::PSH), b"late")?;
-    peer.await_reset()?;
-    stage.expect(
-        Expected::reset_sent(Reason::Other, "INVALID_ACK_SEQUENCE")
-            .state(TcpState::SynSent)
-            .own_client(&client)
-            .ends(&at_client),
-    );
-    stage.expect(
-        Expected::reset_sent(Reason::DataAfterClose, "ABORT_ON_DATA")
-            .state(TcpState::FinWait1)
-            .own_client(&client)
-            .ends(&at_client),
-    );
-    Ok(())
-}
-
-/// A listener answers what belongs to no connection: its owner's RST.
-fn stray_segment(stage: &Stage) -> Result<()> {
-    let mut peer = TunPeer::new(stage.ip)?;
-    let server = stage.actor("sv")?;
-    let (_, address) = server.listen((TunPeer::host(stage.ip), 0).into())?;
-    answer_stray(stage, &mut peer, address, &server)
-}
-
-/// Who accepts from it owns it, not who called listen() and has gone on to other things.
-fn stray_segment_to_handed_on(stage: &Stage) -> Result<()> {
-    let mut peer = TunPeer::new(stage.ip)?;
-    let parent = stage.actor("sv")?;
-    let (listener, address) = parent.listen((TunPeer::host(stage.ip), 0).into())?;
-    let child = stage.fork(&parent, "ch")?;
-    parent.close_fd(listener)?;
-    let client = stage.actor("cl")?;
-    let at_client = client.connect(address)?;
-    let at_child = child.accept(listener)?;
-    answer_stray(stage, &mut peer, address, &child)?;
-    client.set(at_client.fd, SocketOption::LingerZero)?;
-    client.close(&at_client)?;
-    child.await_reset(&at_child)?;
-    stage.expect(
-        Expected::reset_sent(Reason::LingerZero, "TCP_STATE")
-            .state(TcpState::Established)
-            .own_client(&client)
-            .ends(&at_client),
-    );
-    stage.expect(
-        Expected::reset_received(Reason::Peer)
-            .state(TcpState::Established)
-            .acceptors(&child)
-            .side(Side::Server)
-            .ends(&at_child),
-    );
-    Ok(())
-}
-
-fn answer_stray(
-    stage: &Stage,
-    peer: &mut TunPeer,
-    listener: SocketAddr,
-    owner: &Actor,
-) -> Result<()> {
-    let mut end = peer.stranger_to(listener);
-    peer.send(&mut end, Flags::ACK.and(Flags::PSH), b"who are you")?;
-    peer.await_reset()?;
-    stage.expect(
-        Expected::reset_sent(Reason::Other, "TCP_FLAGS")
-            .state(TcpState::Listen)
-            .process(owner)
-            .no_opener()
-            .side(Side::Server)
-            .local(listener)
-            .remote(peer.address),
-    );
-    Ok(())
-}
-
-/// The RST is charged to who closed second, as that is what it answers.
-fn reset_in_last_ack(stage: &Stage) -> Result<()> {
-    let mut it = dialogue(stage, &[])?;
-    let child = stage.fork(&it.client, "ch")?;
-    it.client.close(&it.at_client)?;
-    it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
-    child.await_end(&it.at_client)?;
-    child.close(&it.at_client)?;
-    let fin = it.peer.await_fin()?;
-    it.peer.send(&mut it.end, Flags::RST, b"")?;
-    let closed = |socket: &proc_net::ProcSocket| socket.local == it.at_client.local;
-    stage.until("the client's end is gone", || {
-        Ok(!proc_net::sockets()?.iter().any(closed))
-    })?;
-    it.end.acknowledge(&fin);
-    stage.expect(
-        Expected::reset_received(Reason::Peer)
-            .state(TcpState::LastAck)
-            .process(&child)
-            .opener(&it.client)
-            .side(Side::Client)
-            .ends(&it.at_client)
-            .bytes(0, 0),
-    );
-    Ok(())
-}
-
-/// Ends in ETIMEDOUT and no RST.
-fn user_timeout(stage: &Stage) -> Result<()> {
-    let it = dialogue(stage, &[SocketOption::UserTimeout(500)])?;
-    it.client.send(&it.at_client, 100)?;
-    it.client.await_error(&it.at_client, libc::ETIMEDOUT)?;
-    stage.expect(
-        Expected::abort(Reason::Timeout)
-            .state(TcpState::Established)
-            .own_client(&it.client)
-            .ends(&it.at_client)
-            .bytes(100, 0),
-    );
-    Ok(())
-}
-
-fn keepalive(stage: &Stage) -> Result<()> {
-    let mut it = dialogue(stage, &[SocketOption::QuickKeepalive])?;
-    it.client.await_error(&it.at_client, libc::ETIMEDOUT)?;
-    it.peer.await_reset()?;
-    let second_ns = 1_000_000_000;
-    stage.expect(
-        Expected::reset_sent(Reason::Timeout, "KEEPALIVE_TIMEOUT")
-            .state(TcpState::Established)
-            .own_client(&it.client)
-            .ends(&it.at_client)
-            .checked("connection_ns", Check::Between(second_ns, 60 * second_ns))
-            .bytes(0, 0),
-    );
-    Ok(())
-}
-
-fn connect_times_out(stage: &Stage) -> Result<()> {
-    stage.sysctl("ipv4/tcp_syn_retries", "1")?;
-    let peer = TunPeer::new(stage.ip)?;
-    let client = stage.actor("cl")?;
-    let address = peer.address;
-    let fd = client.tcp_for(address)?;
-    client.set(fd, SocketOption::UserTimeout(500))?;
-    client.must_fail(&Command::Connect { fd, address }, libc::ETIMEDOUT)?;
-    stage.expect(
-        Expected::abort(Reason::Timeout)
-            .state(TcpState::SynSent)
-            .own_client(&client)
-            .remote(address)
-            .with("connection_ns", Value::Null),
-    );
-    Ok(())
-}
-
-/// The SYNs cross, which takes the client to SYN_RECV; it closes there, and nobody answers its FIN.
-fn crossed_syns(stage: &Stage) -> Result<()> {
-    stage.sysctl("ipv4/tcp_orphan_retries", "1")?;
-    let mut peer = TunPeer::new(stage.ip)?;
-    let client = stage.actor("cl")?;
-    let address = peer.address;
-    let fd = client.tcp_for(address)?;
-    client.set(fd, SocketOption::SendTimeout(1_000))?;
-    client.post(&Command::Connect { fd, address })?;
-    peer.cross_syns()?;
-    let given_up = client.outcome()?;
-    ensure!(
-        given_up == Err(Errno(libc::EINPROGRESS)),
-        "connect() gave {given_up:?}"
-    );
-    client.close_fd(fd)?;
-    stage.expect(
-        Expected::abort(Reason::Timeout)
-            .state(TcpState::FinWait1)
-            .own_client(&client)
-            .remote(address),
-    );
-    Ok(())
 }
