@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use twtrace_core::event::answerable::Answerable;
 use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::stacks::{Frame, StackRow};
@@ -10,10 +11,12 @@ use twtrace_core::model::stacks::{Frame, StackRow};
 pub fn render(rows: &[StackRow]) -> String {
     let mut text = String::new();
     for row in rows {
-        let process = match (&row.process, row.unattributed) {
-            (Some(process), _) => format!("{}({})", process.comm.text(), process.key.tgid),
-            (None, Some(why)) => format!("({})", why.word()),
-            (None, None) => "-".to_owned(),
+        let process = match row.answerable() {
+            Answerable::Process(process) => {
+                format!("{}({})", process.comm.text(), process.key.tgid)
+            }
+            Answerable::Nobody(why) => format!("({})", why.word()),
+            Answerable::Unknown => "-".to_owned(),
         };
         text.push_str(&part(&process));
         if let Some(why) = row.why {

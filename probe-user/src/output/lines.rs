@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use twtrace_core::event::answerable::Answerable;
 pub use twtrace_core::event::details::process_name;
 use twtrace_core::event::words::Word;
 use twtrace_core::event::{Event, Lost};
@@ -27,10 +28,10 @@ pub fn event(event: &Event) -> String {
 
 /// One event, by column; escaped.
 pub fn cells(event: &Event) -> [String; 7] {
-    let who = match (&event.process, event.unattributed) {
-        (Some(process), _) => process_name(process),
-        (None, Some(reason)) => format!("({})", reason.word()),
-        (None, None) => "-".to_owned(),
+    let who = match event.answerable() {
+        Answerable::Process(process) => process_name(process),
+        Answerable::Nobody(reason) => format!("({})", reason.word()),
+        Answerable::Unknown => "-".to_owned(),
     };
     let mut details = event.facts.details();
     if let Some(opener) = &event.opener

@@ -2,9 +2,9 @@
 
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::doctor::finding::Finding;
+use twtrace_core::event::answerable::without_process;
 use twtrace_core::event::{Event, Moment};
 use twtrace_core::hooks::Choice;
-use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::audit::AuditRow;
 use twtrace_core::model::budget::row::{BudgetRow, OtherBudgets};
 use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};

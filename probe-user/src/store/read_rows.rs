@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde_json::from_str;
+use twtrace_core::event::answerable::unattributed;
+use twtrace_core::event::answerable::without_process;
 use twtrace_core::event::counts_by::CountsBy;
-use twtrace_core::event::decode::unattributed;
 use twtrace_core::event::words::Word;
 use twtrace_core::event::{LostBy, Moment, Process, Timestamp};
 use twtrace_core::hooks::Choice;
-use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::close_wait::{CloseWaitRow, NoHolder};
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::destinations::DestinationRow;

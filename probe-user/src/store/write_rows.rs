@@ -1,7 +1,7 @@
 //! Writes the rows of an interval.
 
 use rusqlite::{Connection, OptionalExtension};
-use twtrace_core::event::decode::unattributed;
+use twtrace_core::event::answerable::unattributed;
 use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
 use twtrace_core::event::{Event, EventFacts, Flow, Process};

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
+use crate::event::answerable::Answerable;
 use crate::event::quantity::duration;
 use crate::model::close_wait::{CloseWaitRow, NoHolder};
 use crate::model::pairs;
@@ -31,13 +32,13 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
 }
 
 fn name(row: &CloseWaitRow) -> String {
-    match (&row.process, row.unattributed) {
-        (Some(process), _) => pairs::name(process),
+    match row.answerable() {
+        Answerable::Process(process) => pairs::name(process),
         // Each listener has a queue of its own.
-        (None, Some(NoHolder::NotAccepted)) => {
+        Answerable::Nobody(NoHolder::NotAccepted) => {
             format!("the queue of the listener on {}", row.destination)
         }
-        (None, _) => pairs::NOBODY.to_owned(),
+        Answerable::Nobody(NoHolder::Unknown) | Answerable::Unknown => pairs::NOBODY.to_owned(),
     }
 }
 

@@ -6,6 +6,7 @@ use twtrace_wire::ResetReason;
 use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
+use crate::event::answerable::Answerable;
 use crate::event::words::Word;
 use crate::model::pairs;
 use crate::model::report::ProcessRow;
@@ -78,10 +79,10 @@ fn finding(
 }
 
 fn name(row: &ProcessRow) -> String {
-    match (&row.process, row.unattributed) {
-        (Some(process), _) => pairs::name(process),
-        (None, Some(reason)) => format!("({})", reason.word()),
-        (None, None) => pairs::NOBODY.to_owned(),
+    match row.answerable() {
+        Answerable::Process(process) => pairs::name(process),
+        Answerable::Nobody(reason) => format!("({})", reason.word()),
+        Answerable::Unknown => pairs::NOBODY.to_owned(),
     }
 }
 

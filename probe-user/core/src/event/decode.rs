@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use twtrace_wire::{
     AbortReason, ConnectionEvent, EndCause, EndEvent, EventKind, NetnsKey, PortEvent, PortOp,
-    ProcessKey, ResetDirection, ResetReason, Side, TcpState, Tuple, UNKNOWN, Unattributed, flags,
+    ResetDirection, ResetReason, Side, TcpState, Tuple, UNKNOWN, flags,
 };
 
 use super::address::{Ends, ends};
+use super::answerable::unattributed;
 use super::counts_by::CountsBy;
 use super::errno::Errno;
 use super::kernel_reason::KernelReasons;
@@ -278,17 +279,6 @@ impl Decoder {
             facts,
         }
     }
-}
-
-/// Why a key names no process; `None` where it names one.
-pub fn unattributed(key: ProcessKey) -> Option<Unattributed> {
-    if key.tgid != 0 {
-        return None;
-    }
-    let reason = u8::try_from(key.unattributed)
-        .ok()
-        .and_then(Unattributed::from_code);
-    Some(reason.unwrap_or(Unattributed::Unknown))
 }
 
 fn known(measure: u64) -> Option<u64> {

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
-use twtrace_wire::{COMM_LEN, NO_KERNEL_REASON, Process as WireProcess, ReuseRefusal};
+use twtrace_wire::{
+    COMM_LEN, NO_KERNEL_REASON, Process as WireProcess, ProcessKey, ReuseRefusal, Unattributed,
+};
 
 use super::*;
 use crate::event::batch::BatchBuilder;

@@ -4,6 +4,7 @@
 //! [`reset_correlation::ResetCorrelation`] drops the resets that a later record replaces.
 
 pub mod address;
+pub mod answerable;
 #[cfg(test)]
 mod any;
 pub mod batch;

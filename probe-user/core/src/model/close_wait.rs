@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use twtrace_wire::{Side, TcpState};
 
 use super::destination::Destination;
+use crate::event::answerable::Answerable;
 use crate::event::{Process, words};
 use crate::filter::Filter;
 use crate::model::socket::NetnsSockets;
@@ -45,6 +46,13 @@ pub struct CloseWaitRow {
     /// As tables show it.
     #[serde(skip)]
     pub destination: Destination,
+}
+
+impl CloseWaitRow {
+    /// Who holds them.
+    pub fn answerable(&self) -> Answerable<'_, NoHolder> {
+        Answerable::of(self.process.as_ref(), self.unattributed)
+    }
 }
 
 /// Why no process holds a connection.

@@ -8,6 +8,7 @@ use twtrace_wire::Unattributed;
 
 use super::process_row::ProcessRow;
 use crate::event::Process;
+use crate::event::answerable::Answerable;
 use crate::event::words;
 
 /// Memory when tracing ended.
@@ -34,6 +35,13 @@ pub struct ShareRow {
     pub alive: u64,
     /// Their size, bytes; `None` where the size of one is not known.
     pub bytes: Option<u64>,
+}
+
+impl ShareRow {
+    /// Whose TIME_WAITs they are.
+    pub fn answerable(&self) -> Answerable<'_> {
+        Answerable::of(self.process.as_ref(), self.unattributed)
+    }
 }
 
 /// One of the kernel's caches of equal objects.

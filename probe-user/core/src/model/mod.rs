@@ -1,6 +1,5 @@
 //! The aggregator: events and kernel totals in, reports out. It has no clock and does no I/O.
 
-pub mod answerable;
 pub mod audit;
 pub mod budget;
 pub mod close_wait;
@@ -36,9 +35,9 @@ use std::collections::hash_map::Entry;
 
 use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Unattributed, bucket_of_ns};
 
+use crate::event::answerable::without_process;
 use crate::event::{Event, EventFacts, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
-use answerable::{key_of, without_process};
 use compact_map::CompactMap;
 use counts::Counts;
 use destinations::{DestinationRow, Destinations};
@@ -91,7 +90,7 @@ impl Model {
 
     /// Counts an event.
     pub fn apply(&mut self, event: &Event) {
-        let (key, seen) = self.with_room(key_of(event));
+        let (key, seen) = self.with_room(event.answerable().key());
         if key.tgid != 0
             && let Some(process) = &event.process
             && !seen.process.as_ref().is_some_and(|it| it.is_as(process))

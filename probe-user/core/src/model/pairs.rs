@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side};
 
-use super::answerable::key_of;
 use super::compact_map::CompactMap;
 use super::destination::Destination;
 use super::reuse::Reuse;
@@ -164,7 +163,7 @@ impl Pairs {
             event.netns_nth,
             event.side,
             Destination::of(event.side, event),
-            key_of(event),
+            event.answerable().key(),
         );
         let process = event.process.as_ref().map(|process| self.shared(process));
         let Some((_, row)) = self.rows.within(key, MAX_PAIRS, PackedPair::default) else {

@@ -3,14 +3,13 @@
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessKey, Side, Unattributed};
 
-use super::answerable::without_process;
 use super::counts::{Counts, Deaths};
 use super::quantile;
 use super::residence::Quantiles;
 use super::reuse::Reuse;
 use crate::event::Process;
+use crate::event::answerable::{Answerable, unattributed};
 use crate::event::counts_by::CountsBy;
-use crate::event::decode::unattributed;
 use crate::event::words::{self, Word};
 use crate::filter::Filter;
 
@@ -69,10 +68,12 @@ impl ProcessRow {
 
     /// Who it is; where there is no process, the reason.
     pub fn key(&self) -> ProcessKey {
-        match (&self.process, self.unattributed) {
-            (Some(process), _) => process.key,
-            (None, reason) => without_process(reason.unwrap_or(Unattributed::Unknown)),
-        }
+        self.answerable().key()
+    }
+
+    /// The same, as an enum.
+    pub fn answerable(&self) -> Answerable<'_> {
+        Answerable::of(self.process.as_ref(), self.unattributed)
     }
 
     /// The figures that a filter by event shows.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use twtrace_wire::{EventKind, StackWhat, Unattributed};
 
 use crate::event::Process;
+use crate::event::answerable::Answerable;
 use crate::event::schema::WordOf;
 use crate::event::words::{self, Word};
 
@@ -98,6 +99,11 @@ impl Missing {
 }
 
 impl StackRow {
+    /// Whose code it is.
+    pub fn answerable(&self) -> Answerable<'_> {
+        Answerable::of(self.process.as_ref(), self.unattributed)
+    }
+
     /// The kind of event that it is about.
     pub fn kind(&self) -> EventKind {
         match self.what {

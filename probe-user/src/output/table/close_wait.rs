@@ -1,5 +1,6 @@
 //! Connections that the peer has closed and the process has not.
 
+use twtrace_core::event::answerable::Answerable;
 use twtrace_core::event::quantity::duration;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::close_wait::CloseWaitRow;
@@ -73,10 +74,10 @@ pub fn unscanned_grid(report: &Report) -> Grid<2> {
 }
 
 fn name(row: &CloseWaitRow) -> String {
-    match (&row.process, row.unattributed) {
-        (Some(process), _) => process_name(process),
-        (None, Some(reason)) => format!("({})", reason.word()),
-        (None, None) => "-".to_owned(),
+    match row.answerable() {
+        Answerable::Process(process) => process_name(process),
+        Answerable::Nobody(reason) => format!("({})", reason.word()),
+        Answerable::Unknown => "-".to_owned(),
     }
 }
 

@@ -37,7 +37,7 @@ pub fn grid(report: &Report) -> Grid<4> {
     ]);
     let shown = shares.len().min(SHOWN);
     for share in &shares[..shown] {
-        let name = name_of(share.process.as_ref(), share.unattributed);
+        let name = name_of(share.answerable());
         grid.row(cells(name, share.alive, share.bytes, memory, at_least));
     }
     let others = &shares[shown..];

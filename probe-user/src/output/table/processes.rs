@@ -1,12 +1,13 @@
 //! By process: TIME_WAITs by side, resets by direction and reason, aborts.
 
 use twtrace_core::event::Process;
+use twtrace_core::event::answerable::Answerable;
 use twtrace_core::event::place::CONTAINER_ID_DIGITS;
 use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::counts::Counts;
 use twtrace_core::model::report::{ProcessRow, Report};
-use twtrace_wire::{Side, Unattributed};
+use twtrace_wire::Side;
 
 use super::grid::{Align, Grid};
 use super::{SHOWN, by_reason, count};
@@ -60,20 +61,20 @@ pub fn grid(report: &Report) -> Grid<10> {
 
 /// The process, or why there is none.
 pub fn name(row: &ProcessRow) -> String {
-    name_of(row.process.as_ref(), row.unattributed)
+    name_of(row.answerable())
 }
 
 /// The same of the two by themselves.
-pub fn name_of(process: Option<&Process>, unattributed: Option<Unattributed>) -> String {
-    match (process, unattributed) {
-        (Some(process), _) => {
+pub fn name_of(answerable: Answerable<'_>) -> String {
+    match answerable {
+        Answerable::Process(process) => {
             // A row sums up all threads.
             let mut process = process.clone();
             process.thread_comm = Default::default();
             process_name(&process)
         }
-        (None, Some(reason)) => format!("({})", reason.word()),
-        (None, None) => "-".to_owned(),
+        Answerable::Nobody(reason) => format!("({})", reason.word()),
+        Answerable::Unknown => "-".to_owned(),
     }
 }
 

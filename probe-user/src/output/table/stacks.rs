@@ -34,7 +34,7 @@ pub fn render(report: &Report) -> String {
         grid.row([
             row.count.to_string(),
             row.what.word().to_owned(),
-            name_of(row.process.as_ref(), row.unattributed),
+            name_of(row.answerable()),
             lines.next().unwrap_or_default(),
         ]);
         for line in lines {

@@ -133,7 +133,7 @@ pub fn sample(second: u64) -> ReportSample {
     }
     let mut nobody = ProcessRow::new(
         None,
-        twtrace_core::model::answerable::without_process(twtrace_wire::Unattributed::NoSocket),
+        twtrace_core::event::answerable::without_process(twtrace_wire::Unattributed::NoSocket),
     );
     nobody.counts.reset_sent.add(ResetReason::NoSocket);
     processes.push(nobody);

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use twtrace_core::event::{Event, EventFacts, PortResult};
-use twtrace_core::model::answerable::key_of;
 use twtrace_core::model::destination::Destination;
 use twtrace_wire::{EventKind, ProcessKey, Side};
 
@@ -56,7 +55,7 @@ impl Towards {
             EventFacts::TimeWaitEnd(_) => return,
             _ => {}
         }
-        let key = (key_of(event), destination_of(event));
+        let key = (event.answerable().key(), destination_of(event));
         if self.pairs.len() >= MAX_PAIRS && !self.pairs.contains_key(&key) {
             self.left_out += 1;
             return;

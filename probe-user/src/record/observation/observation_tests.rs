@@ -1,7 +1,7 @@
 use std::time::Duration;
 
+use twtrace_core::event::answerable::without_process;
 use twtrace_core::event::{Process, SocketRange};
-use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::audit::Basis;
 use twtrace_core::model::budget::client_sockets::samples::{listener, live, time_wait};
 use twtrace_core::model::budget::client_sockets::{ClientSockets, Hold, Socket, SocketState};

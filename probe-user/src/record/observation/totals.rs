@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
+use twtrace_core::event::answerable::unattributed;
+use twtrace_core::event::answerable::without_process;
 use twtrace_core::event::counts_by::CountsBy;
-use twtrace_core::event::decode::unattributed;
 use twtrace_core::event::{Process, words};
-use twtrace_core::model::answerable::without_process;
 use twtrace_core::model::observation::KernelTotals;
 use twtrace_wire::{
     AbortReason, EndCause, PortKey, PortOp, PortTotals, ProcessKey, ProcessTotals, ResetReason,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::SeriesLimits;
 use super::owner::Owner;
+use crate::event::answerable::Answerable;
 use crate::filter::Filter;
 use crate::model::audit::{AuditRow, count_off};
 use crate::model::budget::ledger::Budgets;
@@ -98,9 +99,10 @@ impl Gauges {
     pub fn close_wait(&mut self, seen: &CloseWait, filter: &Filter, limits: SeriesLimits) {
         let mut sums: HashMap<Holder, Holding> = HashMap::new();
         for row in close_wait::rows(&seen.connections, filter, |_| None) {
-            let holder = match (&row.process, row.unattributed) {
-                (Some(process), _) => Holder::Owner(Owner::of(process)),
-                (None, why) => Holder::Nobody(why.unwrap_or(NoHolder::Unknown)),
+            let holder = match row.answerable() {
+                Answerable::Process(process) => Holder::Owner(Owner::of(process)),
+                Answerable::Nobody(why) => Holder::Nobody(why),
+                Answerable::Unknown => Holder::Nobody(NoHolder::Unknown),
             };
             let sum = sums.entry(holder.clone()).or_insert(Holding {
                 holder,

@@ -13,14 +13,13 @@ use twtrace_wire::{
     EndCause, EventKind, PortKey, PortOp, PortTotals, ProcessKey, Side, Unattributed,
 };
 
-use super::answerable::key_of;
 use super::budget::ledger::Ledger;
 use super::destination::{Destination, Done, towards};
 use super::exactness::Losses;
 use super::observation::{KernelTotals, Observation, ObservationData};
 use super::report::{Exact, LostRow, MissRow};
 use super::tally::TracingStart;
-use crate::event::decode::unattributed;
+use crate::event::answerable::unattributed;
 use crate::event::errno::Errno;
 use crate::event::{Event, EventFacts, Lost, LostBy, PortAlloc, PortResult, Process, TimeWaitEnd};
 use crate::filter::Filter;
@@ -320,7 +319,7 @@ impl Series {
 }
 
 fn owner_of(event: &Event) -> Owner {
-    owner(key_of(event), event.process.as_ref())
+    owner(event.answerable().key(), event.process.as_ref())
 }
 
 fn owner(key: ProcessKey, named: Option<&Process>) -> Owner {

@@ -259,7 +259,7 @@ fn skipped_programs_and_forgotten_processes_weaken_totals() {
         misses[3].1 = 116;
     }));
     assert!(weakened(|totals| {
-        totals.processes[0].0 = crate::model::answerable::without_process(Unattributed::Lost);
+        totals.processes[0].0 = crate::event::answerable::without_process(Unattributed::Lost);
     }));
 }
 

@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use twtrace_core::event::answerable::Answerable;
 use twtrace_core::event::quantity;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::report::{ProcessRow, Report};
@@ -125,9 +126,9 @@ pub fn p99(p99: Option<(u64, bool)>) -> String {
 
 /// `nginx(1234)`, or why there is none.
 pub fn name(row: &ProcessRow) -> String {
-    match (&row.process, row.unattributed) {
-        (Some(process), _) => process_name(process),
-        (None, Some(why)) => format!("({})", why.word()),
-        (None, None) => "(unknown)".to_owned(),
+    match row.answerable() {
+        Answerable::Process(process) => process_name(process),
+        Answerable::Nobody(why) => format!("({})", why.word()),
+        Answerable::Unknown => "(unknown)".to_owned(),
     }
 }

@@ -9,7 +9,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use twtrace_core::event::{Event, EventFacts};
 use twtrace_core::filter::Filter;
-use twtrace_core::model::answerable::key_of;
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::report::Report;
 use twtrace_wire::{ProcessKey, Side};
@@ -83,7 +82,7 @@ impl Scope {
                     EventFacts::TimeWaitEnd(facts) => facts.by.as_ref(),
                     _ => None,
                 };
-                key_of(event) == *key
+                event.answerable().key() == *key
                     || [event.opener.as_ref(), by]
                         .into_iter()
                         .flatten()
