@@ -70,7 +70,7 @@ struct Server {
     page_requests: mpsc::Receiver<PageRequest>,
     hangup: Signal,
     state: ServeState,
-    told_manager: Instant,
+    notified_at: Instant,
     took_totals: Instant,
     turned: Instant,
 }
@@ -128,7 +128,7 @@ impl Server {
             page_requests,
             hangup,
             state: ServeState::default(),
-            told_manager: now,
+            notified_at: now,
             took_totals: now,
             turned: now,
         })
@@ -182,7 +182,7 @@ impl Server {
             is_due
         };
         if let Some(interval) = self.manager.watchdog_interval()
-            && is_due(&mut self.told_manager, interval)
+            && is_due(&mut self.notified_at, interval)
         {
             self.manager.alive();
         }

@@ -134,26 +134,26 @@ fn states_of_later_kernels_do_no_harm() {
 
 #[test]
 fn ends_and_refusals_are_told_apart() {
-    let told = |datagram: &[u8]| parse(datagram, SEQUENCE, &mut Vec::new());
+    let parsed = |datagram: &[u8]| parse(datagram, SEQUENCE, &mut Vec::new());
     let interrupted = DumpProgress {
         is_done: true,
         is_interrupted: true,
     };
     let done = message(NLMSG_DONE, 2 | NLM_F_DUMP_INTR, &0_i32.to_ne_bytes());
-    assert_eq!(told(&done), Ok(interrupted));
+    assert_eq!(parsed(&done), Ok(interrupted));
     for kind in [NLMSG_DONE, NLMSG_ERROR] {
         let refusal = message(kind, 0, &(-libc::ENOENT).to_ne_bytes());
-        assert_eq!(told(&refusal), Err(MessageError::Refused(libc::ENOENT)));
+        assert_eq!(parsed(&refusal), Err(MessageError::Refused(libc::ENOENT)));
     }
     assert_eq!(
         parse(&done, SEQUENCE + 1, &mut Vec::new()),
         Ok(DumpProgress::default())
     );
-    assert_eq!(told(&done[..10]), Err(MessageError::Malformed));
+    assert_eq!(parsed(&done[..10]), Err(MessageError::Malformed));
     // A length that does not even cover the header must not cause an endless loop.
     let mut endless = done;
     endless[..4].copy_from_slice(&0_u32.to_ne_bytes());
-    assert_eq!(told(&endless), Err(MessageError::Malformed));
+    assert_eq!(parsed(&endless), Err(MessageError::Malformed));
 }
 
 proptest! {

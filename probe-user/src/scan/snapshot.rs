@@ -34,12 +34,12 @@ pub fn take(helper: Option<&NamespaceHelper>, query: Query, only: &[u32]) -> Sca
     }
 }
 
-/// Visits the same namespaces, in the order of their numbers: `look` gets files that stand for one, and a socket that
+/// Visits the same namespaces, in the order of their numbers: `visit` gets files that stand for one, and a socket that
 /// lists its sockets. Returns those that could not be scanned, and why.
 pub fn visit(
     helper: Option<&NamespaceHelper>,
     only: &[u32],
-    mut look: impl FnMut(u32, &[PathBuf], &mut DiagSocket) -> Result<(), DiagError>,
+    mut visit: impl FnMut(u32, &[PathBuf], &mut DiagSocket) -> Result<(), DiagError>,
 ) -> Vec<(u32, String)> {
     let own = netns::of_process(std::process::id());
     let mut unscanned = Vec::new();
@@ -54,7 +54,7 @@ pub fn visit(
         } else {
             reach(helper, netns, &paths)
         };
-        match socket.and_then(|mut socket| look(netns, &paths, &mut socket)) {
+        match socket.and_then(|mut socket| visit(netns, &paths, &mut socket)) {
             Ok(()) => {}
             Err(DiagError::Enter(error)) if is_gone(&error) => {}
             Err(error) => unscanned.push((netns, format!("{:#}", anyhow::Error::from(error)))),

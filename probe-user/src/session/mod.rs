@@ -23,7 +23,7 @@ use twtrace_core::event::kernel_reason::KernelReasons;
 use twtrace_core::event::reset_correlation::ResetCorrelation;
 use twtrace_core::event::{Event, Lost, Moment, Process};
 use twtrace_core::filter::Filter;
-use twtrace_core::hooks::{Tiers, resets_seen, sees_accept, sees_ends, tell_refused_reuse};
+use twtrace_core::hooks::{Tiers, resets_seen, sees_accept, sees_ends, sees_refused_reuse};
 use twtrace_core::model::audit::{CountedAt, Sight};
 use twtrace_core::model::tally::TracingStart;
 use twtrace_wire::Probe;
@@ -96,7 +96,7 @@ impl Session {
             decoder: Decoder {
                 clocks,
                 kernel_reasons: KernelReasons::new(|code| attached.reset_reason_name(code)),
-                sees_refused_reuse: tell_refused_reuse(attached.tiers()),
+                sees_refused_reuse: sees_refused_reuse(attached.tiers()),
                 sees_accept: sees_accept(attached.tiers()),
                 netns_order: Default::default(),
             },

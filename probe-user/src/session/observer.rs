@@ -47,7 +47,7 @@ pub struct Observer {
     auditor: Auditor,
     servers: ServerPorts,
     /// When the last sample of sockets and namespaces ended, and how long it took.
-    looked: (Instant, Duration),
+    sampled: (Instant, Duration),
 }
 
 impl Observer {
@@ -68,7 +68,7 @@ impl Observer {
             wants,
             auditor,
             servers: ServerPorts::default(),
-            looked: (Instant::now(), Duration::ZERO),
+            sampled: (Instant::now(), Duration::ZERO),
         }
     }
 
@@ -103,7 +103,7 @@ impl Observer {
                 ObservationData::Namespaces(samples),
             ));
         }
-        self.looked = (Instant::now(), began.elapsed());
+        self.sampled = (Instant::now(), began.elapsed());
         Ok(observations)
     }
 
@@ -111,7 +111,7 @@ impl Observer {
     pub fn is_sample_due(&self, interval: Duration) -> bool {
         /// A sample may take one part in this many of the time.
         const SHARE: u32 = 100;
-        let (at, took) = self.looked;
+        let (at, took) = self.sampled;
         at.elapsed() >= interval.max(took * SHARE)
     }
 

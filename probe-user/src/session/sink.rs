@@ -156,7 +156,7 @@ mod tests {
         }
     }
 
-    fn tell(sink: &mut dyn Sink) -> Result<()> {
+    fn send_all(sink: &mut dyn Sink) -> Result<()> {
         let event = samples::abort();
         sink.any_event(&event);
         sink.lost(&Lost {
@@ -177,7 +177,7 @@ mod tests {
     fn both_are_given_everything_and_nothing_is_copied() {
         let (mut first, mut second) = (Noting::default(), Noting::default());
         let mut none: Option<Noting> = None;
-        tell(&mut Tee(&mut first, Tee(&mut none, Some(&mut second)))).unwrap();
+        send_all(&mut Tee(&mut first, Tee(&mut none, Some(&mut second)))).unwrap();
         assert_eq!(first.calls, ["any_event", "lost", "lent", "event"]);
         assert_eq!(second.calls, ["any_event", "lost", "given", "event"]);
     }
@@ -189,7 +189,7 @@ mod tests {
             ..Noting::default()
         };
         let mut other = Noting::default();
-        assert!(tell(&mut Tee(&mut full, &mut other)).is_err());
-        assert!(tell(&mut Tee(&mut other, &mut full)).is_err());
+        assert!(send_all(&mut Tee(&mut full, &mut other)).is_err());
+        assert!(send_all(&mut Tee(&mut other, &mut full)).is_err());
     }
 }

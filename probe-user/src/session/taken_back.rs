@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn what_is_taken_back_is_made_up_for() {
         let mut taken_back = TakenBack::default();
-        for (kernel, told) in [
+        for (kernel, reported) in [
             ([1, 0], [1, 0]),
             ([-1, 2], [0, 2]),
             ([-1, 0], [0, 0]),
@@ -74,7 +74,7 @@ mod tests {
         ] {
             let mut taken = taken(kernel);
             taken_back.settle(&mut taken);
-            assert_eq!(taken[0].1.reset_received[..2], told);
+            assert_eq!(taken[0].1.reset_received[..2], reported);
         }
         assert!(taken_back.0.is_empty());
     }
@@ -82,13 +82,13 @@ mod tests {
     #[test]
     fn ends_are_made_up_for_as_well() {
         let mut taken_back = TakenBack::default();
-        for (kernel, told) in [([3, 0], [3, 0]), ([-1, 1], [0, 1]), ([2, 0], [1, 0])] {
+        for (kernel, reported) in [([3, 0], [3, 0]), ([-1, 1], [0, 1]), ([2, 0], [1, 0])] {
             let mut taken = taken([0, 0]);
             for (to, count) in taken[0].1.ended.iter_mut().zip(kernel) {
                 *to = i64::cast_unsigned(count);
             }
             taken_back.settle(&mut taken);
-            assert_eq!(taken[0].1.ended[..2], told);
+            assert_eq!(taken[0].1.ended[..2], reported);
         }
         assert!(taken_back.0.is_empty());
     }

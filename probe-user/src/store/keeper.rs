@@ -78,7 +78,7 @@ impl Keeper {
             Ok(writer) => Some(writer),
             Err(error) if error.is_passing() => {
                 shared.failed();
-                tell_failure(error);
+                log_failure(error);
                 None
             }
             Err(error) => return Err(error),
@@ -91,7 +91,7 @@ impl Keeper {
             pending: VecDeque::new(),
             shared,
         };
-        keeper.tell_size();
+        keeper.record_size();
         Ok(keeper)
     }
 
@@ -132,12 +132,12 @@ impl Keeper {
             }
             Err(error) => {
                 if !was_failing {
-                    tell_failure(error);
+                    log_failure(error);
                 }
                 self.shared.failed();
             }
         }
-        self.tell_size();
+        self.record_size();
     }
 
     fn try_pending(&mut self, written: &mut impl FnMut(i64)) -> Result<(), StoreError> {
@@ -183,7 +183,7 @@ impl Keeper {
         super::database::of(&super::database::path_in(&self.directory), source)
     }
 
-    fn tell_size(&self) {
+    fn record_size(&self) {
         let Some(writer) = &self.writer else {
             return;
         };
@@ -196,7 +196,7 @@ impl Keeper {
     }
 }
 
-fn tell_failure(error: StoreError) {
+fn log_failure(error: StoreError) {
     let error = anyhow::Error::from(error);
     log::warn!(
         "the history can't be written: {error:#}. Tracing goes on; up to {MAX_PENDING} intervals wait"

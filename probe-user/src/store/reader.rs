@@ -99,8 +99,8 @@ impl Reader {
     }
 
     /// Settings and counters of namespaces when an interval began; empty if they are not known.
-    pub fn looks_before(&self, place: &IntervalPosition) -> Result<NamespaceSamples, StoreError> {
-        let own = self.said(self.read_looks("looks_before", place.id))?;
+    pub fn samples_before(&self, place: &IntervalPosition) -> Result<NamespaceSamples, StoreError> {
+        let own = self.said(self.read_samples("looks_before", place.id))?;
         if !own.is_empty() {
             return Ok(own);
         }
@@ -113,13 +113,13 @@ impl Reader {
         );
         match self.said(follows)? {
             0 => Ok(own),
-            _ => self.said(self.read_looks("looks_after", place.id - 1)),
+            _ => self.said(self.read_samples("looks_after", place.id - 1)),
         }
     }
 
     /// The same when it ended.
-    pub fn looks_after(&self, place: &IntervalPosition) -> Result<NamespaceSamples, StoreError> {
-        self.said(self.read_looks("looks_after", place.id))
+    pub fn samples_after(&self, place: &IntervalPosition) -> Result<NamespaceSamples, StoreError> {
+        self.said(self.read_samples("looks_after", place.id))
     }
 
     fn said<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
@@ -182,7 +182,7 @@ impl Reader {
         places.collect()
     }
 
-    fn read_looks(&self, column: &str, id: i64) -> rusqlite::Result<NamespaceSamples> {
+    fn read_samples(&self, column: &str, id: i64) -> rusqlite::Result<NamespaceSamples> {
         let sql = format!("SELECT {column} FROM interval WHERE id = ?");
         let blob: Option<Option<Vec<u8>>> = self
             .connection

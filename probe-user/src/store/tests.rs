@@ -87,8 +87,8 @@ fn what_is_read_is_what_was_written() {
         Some((moment(0, 0).ts, moment(1, 0).ts))
     );
     let (before, after) = (
-        reader.looks_before(&places[0]).unwrap(),
-        reader.looks_after(&places[0]).unwrap(),
+        reader.samples_before(&places[0]).unwrap(),
+        reader.samples_after(&places[0]).unwrap(),
     );
     assert!(before[&7].state.is_ok() && after[&7].state.is_ok());
 }

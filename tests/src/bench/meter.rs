@@ -93,19 +93,19 @@ pub fn runs_between(before: &BTreeMap<u32, Runs>, after: &BTreeMap<u32, Runs>) -
 pub fn await_programs(child: &mut Child, limit: Duration) -> Result<()> {
     const STEP: Duration = Duration::from_millis(20);
     const STEPS: usize = 20;
-    let mut looks: VecDeque<(usize, u64)> = VecDeque::new();
+    let mut samples: VecDeque<(usize, u64)> = VecDeque::new();
     let end = Instant::now() + limit;
     while Instant::now() < end {
         if let Some(status) = child.try_wait()? {
             bail!("it ended with {status}");
         }
-        looks.push_back((
+        samples.push_back((
             bpf::programs_of(child.id())?.len(),
             process_usage::cpu_ns(child.id())?,
         ));
-        if looks.len() > STEPS {
-            looks.pop_front();
-            if is_at_rest(looks.make_contiguous()) {
+        if samples.len() > STEPS {
+            samples.pop_front();
+            if is_at_rest(samples.make_contiguous()) {
                 return Ok(());
             }
         }
@@ -115,14 +115,14 @@ pub fn await_programs(child: &mut Child, limit: Duration) -> Result<()> {
 }
 
 /// Of looks at the number of programs and at the CPU time so far.
-fn is_at_rest(looks: &[(usize, u64)]) -> bool {
+fn is_at_rest(samples: &[(usize, u64)]) -> bool {
     // A fifth of the time between first and last: drawing a screen is no work.
     const MOST_NS: u64 = 80_000_000;
-    let (Some(first), Some(last)) = (looks.first(), looks.last()) else {
+    let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
         return false;
     };
     first.0 > 0
-        && looks.iter().all(|look| look.0 == first.0)
+        && samples.iter().all(|sample| sample.0 == first.0)
         && last.1.saturating_sub(first.1) <= MOST_NS
 }
 

@@ -36,7 +36,7 @@ pub fn of(all: &[Measured]) -> String {
         rows.push((what, format!("{spread:.3}{beside}"), "at most 1.07"));
     }
     if let Some(times) =
-        peer.and_then(|peer| times_less(for_each_told(peer), for_each_told(report)))
+        peer.and_then(|peer| times_less(for_each_reported(peer), for_each_reported(report)))
     {
         let what = "own CPU time for a TIME_WAIT told, of that of `tcpstates`";
         rows.push((what, format!("1/{times:.1}"), "at most 1/5"));
@@ -61,10 +61,10 @@ fn times_less(more: Option<Spread>, less: Option<Spread>) -> Option<f64> {
 }
 
 /// CPU time of a tracer's process for each TIME_WAIT that it told.
-fn for_each_told(measured: &Measured) -> Option<Spread> {
+fn for_each_reported(measured: &Measured) -> Option<Spread> {
     Spread::of(measured.pairs.iter().filter_map(|pair| {
-        let told = pair.traced.right().filter(|told| *told > 0)?;
-        Some(pair.traced.tracer_ns / told as f64)
+        let reported = pair.traced.right().filter(|reported| *reported > 0)?;
+        Some(pair.traced.tracer_ns / reported as f64)
     }))
 }
 
@@ -92,7 +92,7 @@ mod tests {
     };
 
     /// 100 connections, of which so many are told.
-    fn sample(machine_ns: f64, tracer_ns: f64, bpf_ns: u64, told: u64) -> RunSample {
+    fn sample(machine_ns: f64, tracer_ns: f64, bpf_ns: u64, reported: u64) -> RunSample {
         RunSample {
             played: LoadResult {
                 kind: LoadKind::Plain,
@@ -112,7 +112,7 @@ mod tests {
             peak_kib: 1,
             map_bytes: 1,
             said: Some(Said {
-                births_client: told,
+                births_client: reported,
                 ..Said::default()
             }),
         }

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::expect::{ExpectedProcess, Side, TcpState};
 
-    fn told(pid: i32, inferred: bool) -> Value {
+    fn event(pid: i32, inferred: bool) -> Value {
         json!({
             "ts": "2026-01-02T03:04:05.000000006Z", "mono_ns": 1, "event": "time_wait", "netns": 1,
             "local": "127.0.0.1:1", "remote": "127.0.0.1:2", "mapped": false, "side": "client",
@@ -192,14 +192,14 @@ mod tests {
     fn the_same_is_the_same() {
         let wrong = compare(
             &[expected(1), expected(2)],
-            &[told(2, false), told(1, false)],
+            &[event(2, false), event(1, false)],
         );
         assert_eq!(wrong, Vec::<String>::new());
     }
 
     #[test]
     fn a_wrong_process_is_found() {
-        let wrong = compare(&[expected(1)], &[told(3, false)]);
+        let wrong = compare(&[expected(1)], &[event(3, false)]);
         assert_eq!(wrong.len(), 1);
         assert!(wrong[0].contains("process.pid is 3, not 1"), "{wrong:?}");
     }
@@ -207,20 +207,20 @@ mod tests {
     #[test]
     fn missing_doubled_and_unexpected_events_are_found() {
         assert!(compare(&[expected(1)], &[])[0].ends_with("missing"));
-        assert_eq!(compare(&[], &[told(1, false)]).len(), 1);
+        assert_eq!(compare(&[], &[event(1, false)]).len(), 1);
         assert_eq!(
-            compare(&[expected(1)], &[told(1, false), told(1, false)]).len(),
+            compare(&[expected(1)], &[event(1, false), event(1, false)]).len(),
             1
         );
         assert_eq!(
-            compare(&[expected(1), expected(1)], &[told(1, false)]).len(),
+            compare(&[expected(1), expected(1)], &[event(1, false)]).len(),
             1
         );
     }
 
     #[test]
     fn a_guess_is_not_taken_for_a_fact() {
-        let wrong = compare(&[expected(1)], &[told(1, true)]);
+        let wrong = compare(&[expected(1)], &[event(1, true)]);
         assert!(
             wrong[0].contains("inferred is true, not false"),
             "{wrong:?}"
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_loose_expectation_does_not_rob_a_strict_one() {
         let loose = Expected::time_wait(TcpState::FinWait2);
-        let wrong = compare(&[loose, expected(1)], &[told(1, false), told(2, false)]);
+        let wrong = compare(&[loose, expected(1)], &[event(1, false), event(2, false)]);
         assert_eq!(wrong, Vec::<String>::new());
     }
 

@@ -108,8 +108,8 @@ pub fn judged(
     if wrong.is_empty() {
         return Ok(Verdict::Passed);
     }
-    let told = output.lines().map(str::to_owned).collect();
-    Ok(Verdict::Failed { wrong, told })
+    let reported = output.lines().map(str::to_owned).collect();
+    Ok(Verdict::Failed { wrong, reported })
 }
 
 /// Names of the actors that the scenario said something of.

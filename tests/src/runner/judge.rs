@@ -71,21 +71,21 @@ fn count(events: &[Value], kind: &str) -> u64 {
 /// What was told, against the kernel's own counters.
 fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
     let mut wrong = Vec::new();
-    let told = (
+    let counted = (
         count(events, "time_wait"),
         count(events, "time_wait_overflow"),
     );
     let kernel = (played.counters.births(), played.counters.overflow);
     // Where refusals can't be told from births, their sum is what must be right.
     let same = if facts.tier(Question::TimeWait) == Tier::Inferred {
-        told.0 + told.1 == kernel.0 + kernel.1
+        counted.0 + counted.1 == kernel.0 + kernel.1
     } else {
-        told == kernel || (told.1 == kernel.1 && is_hidden(played, kernel.0, told.0))
+        counted == kernel || (counted.1 == kernel.1 && is_hidden(played, kernel.0, counted.0))
     };
     if facts.kernel.counts_births && !same {
         wrong.push(format!(
             "{} births and {} refusals were told, the kernel counted {} and {}",
-            told.0, told.1, kernel.0, kernel.1
+            counted.0, counted.1, kernel.0, kernel.1
         ));
     }
     let sent = events

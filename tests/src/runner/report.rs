@@ -43,11 +43,11 @@ impl RunningReport {
     pub fn start_verb(twtrace: &Path, verb: &[&str], options: &[String]) -> Result<Self> {
         let mut child = spawn(twtrace, verb, options)?;
         let stderr = child.stderr.take().context("twtrace has no errors")?;
-        let (told, errors) = mpsc::channel();
+        let (sender, errors) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 // Nobody listens any more once the report is over.
-                let _ = told.send(line);
+                let _ = sender.send(line);
             }
         });
         let report = Self { child, errors };

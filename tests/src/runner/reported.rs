@@ -93,7 +93,7 @@ pub fn judged(
         let rows = report[name].as_array().into_iter().flatten();
         rows.map(|row| format!("{name}: {row}")).collect::<Vec<_>>()
     };
-    let told = [
+    let reported = [
         "audit",
         "lost",
         "processes",
@@ -103,7 +103,7 @@ pub fn judged(
     ]
     .map(rows)
     .concat();
-    Ok(Verdict::Failed { wrong, told })
+    Ok(Verdict::Failed { wrong, reported })
 }
 
 fn arguments(tier: TierLimit, run: ReportRun) -> Vec<String> {

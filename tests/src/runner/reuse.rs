@@ -33,14 +33,14 @@ pub fn judge(played: &Played, facts: &Facts, netns: u64, report: &Value) -> Vec<
             ("processes", of_process(truth, report)),
             ("destinations", of_destination(truth, netns, report)),
         ] {
-            let told = row.map(|row| &row["reuse"]);
+            let counted = row.map(|row| &row["reuse"]);
             // Where ends are presumed, it is not always known who took a tuple.
             if list == "processes" && ends == Tier::Inferred {
                 continue;
             }
-            if told.unwrap_or(&Value::Null) != &expected {
+            if counted.unwrap_or(&Value::Null) != &expected {
                 wrong.push(format!(
-                    "reuse in {list} is {told:?} for {truth:?}, not {expected}"
+                    "reuse in {list} is {counted:?} for {truth:?}, not {expected}"
                 ));
             }
         }

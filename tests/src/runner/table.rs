@@ -39,8 +39,8 @@ pub fn judge(played: &Played, netns: u64, report: &Value) -> Vec<String> {
         ("budgets", budgets, by_source),
     ]
     .into_iter()
-    .filter(|(_, told, kernel)| told != kernel)
-    .map(|(name, told, kernel)| format!("{name} are {told:?}, /proc/net/tcp has {kernel:?}"))
+    .filter(|(_, counted, kernel)| counted != kernel)
+    .map(|(name, counted, kernel)| format!("{name} are {counted:?}, /proc/net/tcp has {kernel:?}"))
     .collect()
 }
 

@@ -186,10 +186,10 @@ impl<'a> TracedSession<'a> {
                 return Ok(PlayOutcome::Judged(Verdict::Skipped { reason }));
             }
             PlayResult::Broken { error } => {
-                let told = self
+                let reported = self
                     .trace
                     .collect(stage.namespace, Duration::from_secs(1), |_| true);
-                return Ok(PlayOutcome::Judged(failed(vec![error], &told.events)));
+                return Ok(PlayOutcome::Judged(failed(vec![error], &reported.events)));
             }
         };
         let collected = collect(&self.trace, &truth, &self.facts, &stage);
@@ -250,7 +250,7 @@ impl<'a> TracedSession<'a> {
         } else {
             Verdict::Failed {
                 wrong,
-                told: ended.stderr.lines().map(str::to_owned).collect(),
+                reported: ended.stderr.lines().map(str::to_owned).collect(),
             }
         };
         verdicts.add("trace_ends_by_sigint", started.elapsed(), verdict);
@@ -308,7 +308,7 @@ pub fn wrong(played: &Played, facts: &Facts, collected: &Collected) -> Vec<Strin
 fn failed(wrong: Vec<String>, events: &[Value]) -> Verdict {
     Verdict::Failed {
         wrong,
-        told: events.iter().map(Value::to_string).collect(),
+        reported: events.iter().map(Value::to_string).collect(),
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Verdict {
         /// One thing a line.
         wrong: Vec<String>,
         /// Lines to show below it.
-        told: Vec<String>,
+        reported: Vec<String>,
     },
     /// It could not be played here.
     Skipped {
@@ -33,7 +33,7 @@ impl Verdict {
     pub fn failed(wrong: Vec<String>) -> Self {
         Self::Failed {
             wrong,
-            told: Vec::new(),
+            reported: Vec::new(),
         }
     }
 
@@ -103,12 +103,12 @@ impl Verdicts {
                 counts.skipped += 1;
                 println!("SKIP {name}: {reason}");
             }
-            Verdict::Failed { wrong, told } => {
+            Verdict::Failed { wrong, reported } => {
                 counts.failed += 1;
                 let first = wrong.first().map_or("no reason", String::as_str);
                 println!("FAIL {name}: {first}");
                 print_some("       ", wrong.get(1..).unwrap_or_default());
-                print_some("     | ", &told);
+                print_some("     | ", &reported);
             }
         }
     }

@@ -134,12 +134,12 @@ pub fn closing_first(stage: &Stage, first: FirstCloser, count: usize) -> Result<
         FirstCloser::Client => (&client, Side::Client),
         FirstCloser::Server => (&server, Side::Server),
     };
-    told(stage, closer, side, count);
+    expect_births(stage, closer, side, count);
     Ok(())
 }
 
 /// Its name may be asked for.
-pub fn told(stage: &Stage, actor: &Actor, side: Side, births: usize) {
+pub fn expect_births(stage: &Stage, actor: &Actor, side: Side, births: usize) {
     stage.expect_births(CrowdRow {
         pid: Some(actor.pid),
         comm: actor.comm.clone(),
@@ -217,8 +217,8 @@ fn linger(stage: &Stage) -> Result<()> {
         other.call(&Command::AwaitReset { fd: others.fd })?;
         other.close(&others)?;
     }
-    told(stage, &client, Side::Client, 0);
-    told(stage, &server, Side::Server, 0);
+    expect_births(stage, &client, Side::Client, 0);
+    expect_births(stage, &server, Side::Server, 0);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     DoctorRun, ExpectedFinding, Needs, Scenario, budgets,
-    doctor::{CRITICAL, NOTHING, client_first, found, healthy, told},
+    doctor::{CRITICAL, NOTHING, client_first, expect_births, found, healthy},
     peers::{close_in_one, dialogue},
 };
 use crate::{
@@ -107,7 +107,7 @@ const fn refused(id: &'static str, severity: &'static str, says: &'static str) -
 /// A few are left.
 fn nearly_full(stage: &Stage) -> Result<()> {
     let (client, _) = budgets::filled(stage, 50, 45)?;
-    told(stage, &client, Side::Client, 45);
+    expect_births(stage, &client, Side::Client, 45);
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn bind_before_connect(stage: &Stage) -> Result<()> {
     let address = stage.ip.loopback_any_port();
     let fd = client.tcp_for(address)?;
     client.must_fail(&Command::Bind { fd, address }, libc::EADDRINUSE)?;
-    told(stage, &client, Side::Client, PORTS);
+    expect_births(stage, &client, Side::Client, PORTS);
     Ok(())
 }
 
@@ -164,7 +164,7 @@ fn binding(stage: &Stage, options: &[SocketOption]) -> Result<()> {
         }
         ensure!(server.finished_many()? == TO_EACH);
     }
-    told(stage, &client, Side::Client, 2 * TO_EACH);
+    expect_births(stage, &client, Side::Client, 2 * TO_EACH);
     Ok(())
 }
 
@@ -224,6 +224,6 @@ fn refused_to(stage: &Stage, client: &Actor, address: SocketAddr, births: usize)
         client.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
         client.close_fd(fd)?;
     }
-    told(stage, client, Side::Client, births);
+    expect_births(stage, client, Side::Client, births);
     Ok(())
 }

@@ -150,7 +150,7 @@ impl Stage {
     /// When the runner is gone.
     pub fn begin_tracing(&self) -> Result<()> {
         self.announced.set(true);
-        run::tell(&self.prepared())?;
+        run::send(&self.prepared())?;
         let mut line = String::new();
         if io::stdin().lock().read_line(&mut line)? == 0 {
             bail!("the runner is gone");

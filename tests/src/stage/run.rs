@@ -34,7 +34,7 @@ pub fn run(ip: Ip, part: Part, play: fn(&Stage) -> Result<()>) -> Result<()> {
     let stage = match Stage::enter(ip) {
         Ok(stage) => stage,
         Err(error) => {
-            return tell(&Message::Finding(PlayResult::Broken {
+            return send(&Message::Finding(PlayResult::Broken {
                 error: format!("{error:#}"),
             }));
         }
@@ -45,12 +45,12 @@ pub fn run(ip: Ip, part: Part, play: fn(&Stage) -> Result<()>) -> Result<()> {
         Err(error) => failed(&error),
     };
     if !stage.announced.get() {
-        tell(&stage.prepared())?;
+        send(&stage.prepared())?;
     }
-    tell(&Message::Finding(finding))?;
+    send(&Message::Finding(finding))?;
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
     if part.is_fenced {
-        tell(&Message::Ending(ending()?))?;
+        send(&Message::Ending(ending()?))?;
     }
     stage.clean_cgroups()
 }
@@ -87,7 +87,7 @@ fn ending() -> Result<Ending> {
 }
 
 /// Says something to the runner.
-pub fn tell(message: &Message) -> Result<()> {
+pub fn send(message: &Message) -> Result<()> {
     let mut stdout = io::stdout().lock();
     serde_json::to_writer(&mut stdout, message)?;
     stdout.write_all(b"\n")?;

@@ -160,7 +160,7 @@ impl TunPeer {
     }
 
     /// One that has no connection with this address of the host's.
-    pub fn stranger_to(&self, host: SocketAddr) -> PeerEnd {
+    pub fn unconnected_to(&self, host: SocketAddr) -> PeerEnd {
         PeerEnd {
             host,
             peer: self.address,

@@ -103,7 +103,7 @@ fn search_and_install(workspace: &Workspace) -> Result<BpfToolchain> {
     for (compiler, reason) in &present {
         match linker_for(workspace, compiler) {
             Ok(linker) => return Ok(toolchain(compiler, reason.clone(), linker)),
-            Err(error) => failures.push(tell(&error)),
+            Err(error) => failures.push(print_failure(&error)),
         }
     }
     let ways: [fn() -> Result<Choice>; 3] = [by_apt, by_rust_src, by_rustup];
@@ -114,7 +114,7 @@ fn search_and_install(workspace: &Workspace) -> Result<BpfToolchain> {
         });
         match attempt {
             Ok(toolchain) => return Ok(toolchain),
-            Err(error) => failures.push(tell(&error)),
+            Err(error) => failures.push(print_failure(&error)),
         }
     }
     bail!(
@@ -125,7 +125,7 @@ fn search_and_install(workspace: &Workspace) -> Result<BpfToolchain> {
 }
 
 /// A failure on the way, said at once: what follows may take minutes.
-fn tell(error: &anyhow::Error) -> String {
+fn print_failure(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     eprintln!("{text}; trying the next way");
     text

@@ -178,10 +178,10 @@ mod tests {
         let with = |why, count| {
             let mut facts = samples::healthy();
             facts.pairs = vec![samples::refused("10.0.0.2:80", 3, why, count)];
-            let told = peer_without_timestamps(&facts);
+            let diagnosed = peer_without_timestamps(&facts);
             facts.report.tiers.clear();
             assert!(peer_without_timestamps(&facts).is_empty());
-            told
+            diagnosed
         };
         let findings = with(ReuseRefusal::PeerWithoutTimestamps, 6);
         assert_eq!(findings[0].id, "reuse_peer_without_timestamps");

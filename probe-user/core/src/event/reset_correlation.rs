@@ -220,10 +220,10 @@ mod tests {
         assert!(acceptor.event.process.is_some());
         // Not that of another socket, or of an earlier reset at this address.
         for (socket, mono_ns) in [(8, 2), (7, 1)] {
-            let mut stranger = acceptor.clone();
-            stranger.socket = socket;
-            stranger.event.mono_ns = mono_ns;
-            reset_correlation.push(stranger);
+            let mut unrelated = acceptor.clone();
+            unrelated.socket = socket;
+            unrelated.event.mono_ns = mono_ns;
+            reset_correlation.push(unrelated);
             assert!(times(reset_correlation.release(4)).is_empty());
         }
         reset_correlation.push(acceptor.clone());

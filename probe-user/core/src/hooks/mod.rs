@@ -7,5 +7,5 @@ mod tiers;
 pub use plan::missed;
 pub use tiers::{
     Choice, Hook, Question, ResetsSeen, Tier, Tiers, resets_seen, sees_accept, sees_ends,
-    tell_refused_reuse,
+    sees_refused_reuse,
 };

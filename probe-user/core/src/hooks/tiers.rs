@@ -144,7 +144,7 @@ pub type Tiers = Vec<Choice>;
 
 /// Whether it is known why connects could not take the tuples of TIME_WAITs: by hooks on the search and on
 /// tcp_twsk_unique().
-pub fn tell_refused_reuse(tiers: &[Choice]) -> bool {
+pub fn sees_refused_reuse(tiers: &[Choice]) -> bool {
     [Question::Port, Question::TimeWaitEnd]
         .iter()
         .all(|question| {

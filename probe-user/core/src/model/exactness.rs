@@ -5,7 +5,7 @@ use twtrace_wire::{Probe, Unattributed};
 
 use super::process_row::ProcessRow;
 use crate::event::LostBy;
-use crate::hooks::{Choice, Question, missed, sees_ends, tell_refused_reuse};
+use crate::hooks::{Choice, Question, missed, sees_ends, sees_refused_reuse};
 
 /// Figures that are complete or not together: the members of [`Exact`].
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -103,7 +103,7 @@ impl Losses<'_> {
         let exact = Exact {
             processes: is_whole(FigureSet::Processes),
             destinations: is_whole(FigureSet::Destinations),
-            refused_reuse: tell_refused_reuse(self.tiers) && is_whole(FigureSet::RefusedReuse),
+            refused_reuse: sees_refused_reuse(self.tiers) && is_whole(FigureSet::RefusedReuse),
             ends: sees_ends(self.tiers) && is_whole(FigureSet::Ends),
         };
         (exact, inexact)

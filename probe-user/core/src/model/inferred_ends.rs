@@ -309,9 +309,9 @@ impl InferredEnds {
     fn end(&mut self, key: ConnectionKey, end: End<'_>, clocks: Clocks) -> Option<Event> {
         let Entry { mut birth, .. } = self.entries.remove(&key)?;
         let born_ns = birth.mono_ns;
-        let (Ok(told_ns) | Err(told_ns)) = end.at_ns;
-        birth.mono_ns = told_ns;
-        birth.ts = clocks.of_monotonic(told_ns);
+        let (Ok(reported_ns) | Err(reported_ns)) = end.at_ns;
+        birth.mono_ns = reported_ns;
+        birth.ts = clocks.of_monotonic(reported_ns);
         birth.event = EventKind::TimeWaitEnd;
         birth.facts = EventFacts::TimeWaitEnd(TimeWaitEnd {
             cause: end.cause,

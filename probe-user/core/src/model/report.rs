@@ -13,7 +13,7 @@ use super::exactness::Inexact;
 use super::memory::Memory;
 use super::stacks::StackRow;
 use crate::event::Timestamp;
-use crate::hooks::{Choice, sees_ends, tell_refused_reuse};
+use crate::hooks::{Choice, sees_ends, sees_refused_reuse};
 use crate::model::netns_name::NetnsName;
 
 pub use super::exactness::{Exact, LostRow, MissRow};
@@ -83,7 +83,7 @@ impl Report {
 
     /// Whether it is seen why connects could not take TIME_WAITs.
     pub fn sees_refused_reuse(&self) -> bool {
-        tell_refused_reuse(&self.tiers)
+        sees_refused_reuse(&self.tiers)
     }
 
     /// The network namespaces that occur in its rows.

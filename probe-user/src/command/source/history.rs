@@ -36,8 +36,8 @@ pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<
     };
     // Counters start again when the host boots.
     let first = places.iter().find(|place| place.boot_id == last.boot_id);
-    let before = reader.looks_before(first.unwrap_or(last))?;
-    let samples = (before, reader.looks_after(last)?);
+    let before = reader.samples_before(first.unwrap_or(last))?;
+    let samples = (before, reader.samples_after(last)?);
     Ok(Gathered {
         summaries: vec![Summary::Stored {
             merged: Box::new(merged),

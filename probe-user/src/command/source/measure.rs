@@ -70,7 +70,7 @@ impl Measurement<'_> {
         live.begin(&mut kept_and_counted)?;
         live.stop.after(duration);
         if options.command.is_empty() {
-            tell_how_it_ends(duration);
+            print_how_it_ends(duration);
         }
         let mut recorded = Ok(());
         loop {
@@ -113,7 +113,7 @@ impl Measurement<'_> {
     }
 }
 
-fn tell_how_it_ends(duration: Option<Duration>) {
+fn print_how_it_ends(duration: Option<Duration>) {
     notice(&match duration {
         Some(duration) => format!(
             "counting for {}; Ctrl-C ends it early",

@@ -65,7 +65,7 @@ impl Replay {
         let mut progress = Progress::new(false);
         while let Some((index, entry)) = recordings.next() {
             if let Some(tally) = tallies.get_mut(index) {
-                tell(tally, entry);
+                apply(tally, entry);
             }
             progress.tick(|| recordings.progress());
         }
@@ -82,7 +82,7 @@ impl Replay {
 }
 
 /// Passes an entry to a tally.
-pub fn tell(tally: &mut Tally, entry: Entry) {
+pub fn apply(tally: &mut Tally, entry: Entry) {
     match entry {
         Entry::Start(_) => {}
         Entry::Event(event) => tally.recorded_event(&event),

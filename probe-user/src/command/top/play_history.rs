@@ -120,12 +120,12 @@ impl HistoryPlayback {
         let first = self.places.iter().find(of_boot);
         let before = self
             .reader
-            .looks_before(first.map_or(place, |(first, _)| first))?;
-        let looks = (before, self.reader.looks_after(place)?);
+            .samples_before(first.map_or(place, |(first, _)| first))?;
+        let samples = (before, self.reader.samples_after(place)?);
         app.sample(ReportSample {
             ts: end,
             mono_ns: self.traced_ns,
-            findings: merged.diagnosis(merged.report.clone(), looks).findings,
+            findings: merged.diagnosis(merged.report.clone(), samples).findings,
             report: merged.report,
         });
         Ok(())

@@ -8,7 +8,7 @@ use twtrace_core::model::tally::Tally;
 use super::player::Playback;
 use super::screen::{sample, view_options};
 use crate::cli::TopArgs;
-use crate::command::source::replay::{Replay, outcome, tell};
+use crate::command::source::replay::{Replay, apply, outcome};
 use crate::output::progress::Progress;
 use crate::output::tui::{App, ReplaySpan};
 use crate::record::entry::Entry;
@@ -126,7 +126,7 @@ impl<'a> RecordingPlayback<'a> {
             };
             let is_due = next_sample.ts <= target.ts;
             let until = if is_due { next_sample } else { target };
-            self.tell_until(app, until);
+            self.apply_until(app, until);
             self.at = until;
             self.tally.reached(until);
             if !is_due {
@@ -139,7 +139,7 @@ impl<'a> RecordingPlayback<'a> {
         }
     }
 
-    fn tell_until(&mut self, app: &mut App, until: Moment) {
+    fn apply_until(&mut self, app: &mut App, until: Moment) {
         while self.recordings.peek().is_some_and(|at| at.ts <= until.ts) {
             let Some((_, entry)) = self.recordings.next() else {
                 break;
@@ -150,7 +150,7 @@ impl<'a> RecordingPlayback<'a> {
                 app.event(event, None);
             }
             if !is_totals(&entry) {
-                tell(&mut self.tally, entry);
+                apply(&mut self.tally, entry);
             }
         }
     }

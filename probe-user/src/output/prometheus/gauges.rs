@@ -18,13 +18,13 @@ use super::page::{Labels, MetricsPage, Samples};
 pub fn budgets(page: &mut MetricsPage, series: &Series) {
     let budgets = &series.gauges().budgets;
     // Ranges that sockets have of their own may come to the same.
-    let mut told = BTreeSet::new();
+    let mut shown = BTreeSet::new();
     let rows: Vec<(Labels, &BudgetRow)> = budgets
         .rows
         .iter()
         .filter(|row| {
             let range = row.range.map(|range| (range.low, range.high));
-            told.insert((row.netns, row.pool, row.source, row.destination, range))
+            shown.insert((row.netns, row.pool, row.source, row.destination, range))
         })
         .map(|row| (of_budget(row), row))
         .collect();
@@ -59,7 +59,7 @@ pub fn budgets(page: &mut MetricsPage, series: &Series) {
 /// TIME_WAIT sockets and limits of namespaces.
 pub fn namespaces(page: &mut MetricsPage, series: &Series) {
     let gauges = series.gauges();
-    let told: BTreeSet<u32> = gauges
+    let shown: BTreeSet<u32> = gauges
         .namespaces
         .iter()
         .map(|row| row.netns)
@@ -68,7 +68,7 @@ pub fn namespaces(page: &mut MetricsPage, series: &Series) {
         .collect();
     let mut names = page.family(&families::NETNS);
     for NetnsName { netns, after, name } in &gauges.names {
-        if told.contains(netns) {
+        if shown.contains(netns) {
             let labels = of_netns(*netns)
                 .with("name", &printable(name))
                 .with("named_after", after.word());

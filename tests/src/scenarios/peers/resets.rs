@@ -89,7 +89,7 @@ fn answer_stray(
     listener: SocketAddr,
     owner: &Actor,
 ) -> Result<()> {
-    let mut end = peer.stranger_to(listener);
+    let mut end = peer.unconnected_to(listener);
     peer.send(&mut end, Flags::ACK.and(Flags::PSH), b"who are you")?;
     peer.await_reset()?;
     stage.expect(
