@@ -24,7 +24,7 @@ use twtrace_core::model::timeline::Bucket;
 use twtrace_wire::{PortTotals, ProcessKey, Unattributed};
 
 use super::columns::{Cells, buckets, rows};
-use super::writer::Rest;
+use super::writer::IntervalRest;
 use crate::store::interval::Interval;
 
 /// One run of twtrace, from its start to its end.
@@ -38,13 +38,13 @@ pub struct Run {
 }
 
 /// The rows of one interval.
-pub struct Rows<'a> {
+pub struct RowReader<'a> {
     /// The open history.
     pub connection: &'a Connection,
     pub id: i64,
 }
 
-impl Rows<'_> {
+impl RowReader<'_> {
     /// The interval with all its rows; `known` has the processes that were already read.
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl Rows<'_> {
             let processes_folded = cells.number()?;
             let pairs_left_out = cells.number()?;
             let events_left_out = cells.number()?;
-            let rest: Rest = cells.json()?;
+            let rest: IntervalRest = cells.json()?;
             let misses = rest.recursion_misses.map(|misses| {
                 let misses = misses.into_iter();
                 misses

@@ -12,7 +12,7 @@ use twtrace_core::model::namespace::NamespaceSamples;
 use super::columns::{Cells, integer};
 use super::database;
 use super::error::StoreError;
-use super::read_rows::{Rows, Run};
+use super::read_rows::{RowReader, Run};
 use crate::record::observation::namespaces;
 use crate::store::interval::Interval;
 
@@ -207,7 +207,7 @@ impl Reader {
             .get(&place.run_id)
             .cloned()
             .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        Rows {
+        RowReader {
             connection: &self.connection,
             id: place.id,
         }

@@ -13,13 +13,13 @@ use super::columns::{Values, histogram_json, integer, netns_cell};
 use crate::store::interval::Interval;
 
 /// The rows of one interval.
-pub struct Rows<'a> {
+pub struct RowWriter<'a> {
     /// The history, within the transaction of the interval.
     pub connection: &'a Connection,
     pub interval_id: i64,
 }
 
-impl Rows<'_> {
+impl RowWriter<'_> {
     pub fn all(&self, interval: &Interval) -> rusqlite::Result<()> {
         for (n, row) in (0_u64..).zip(&interval.processes) {
             self.process(n, row)?;

@@ -16,7 +16,7 @@ use super::columns::{Values, integer};
 use super::database;
 use super::error::StoreError;
 use super::retention::{self, AgeClock};
-use super::write_rows::Rows;
+use super::write_rows::RowWriter;
 use crate::record::observation::namespaces;
 use crate::store::interval::Interval;
 
@@ -25,7 +25,7 @@ const LEVEL: i32 = 3;
 
 /// What an interval has besides its rows.
 #[derive(Serialize, Deserialize)]
-pub struct Rest {
+pub struct IntervalRest {
     /// Budgets without a row.
     pub other_budgets: OtherBudgets,
     /// Namespaces whose budgets are not known.
@@ -103,7 +103,7 @@ impl Writer {
                 row.get(0)
             })?;
         insert_interval(&transaction, id, run_id, interval, kept_unix_ns, follows)?;
-        let rows = Rows {
+        let rows = RowWriter {
             connection: &transaction,
             interval_id: id,
         };
@@ -194,7 +194,7 @@ fn insert_interval(
         exact,
         ..
     } = interval;
-    let rest = Rest {
+    let rest = IntervalRest {
         other_budgets: interval.other_budgets,
         budgets_unknown: interval.budgets_unknown.clone(),
         unscanned: interval.unscanned.clone(),
