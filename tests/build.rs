@@ -1,5 +1,5 @@
-//! Builds the programs whose stacks are looked at (`programs/`), each with and without what unwinding needs.
-//! Where there is no C compiler they are left empty, and what would run them is skipped.
+//! Builds the programs whose stacks are tested (`programs/`), each with and without what unwinding needs. A program
+//! that can't be built (for want of a C compiler) becomes an empty file, and the tests that run it are skipped.
 
 use std::{env, error::Error, fs, path::Path, process::Command};
 

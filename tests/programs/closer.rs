@@ -1,5 +1,5 @@
-//! Two functions that close in different ways, in known numbers. Arguments: port of a listener of the
-//! caller's, connections closed plainly, connections reset.
+//! Two functions that close in different ways, in known numbers. Arguments: port of a listener of the caller, number of
+//! connections closed normally, number of connections reset.
 
 use std::ffi::{c_int, c_void};
 use std::hint::black_box;
@@ -30,14 +30,14 @@ fn closes_plainly(stream: TcpStream) {
 fn closes_with_reset(stream: TcpStream) {
     let at_once = Linger { on: 1, seconds: 0 };
     let value = (&raw const at_once).cast();
-    // SAFETY: a struct of the size given.
+    // SAFETY: a struct of the given size.
     let result = unsafe { setsockopt(stream.as_raw_fd(), SOL_SOCKET, SO_LINGER, value, 8) };
     assert_eq!(result, 0);
     drop(stream);
     black_box(());
 }
 
-/// One place that calls them all: only their own frames tell them apart.
+/// Calls both functions from one place: only their own frames distinguish them.
 #[inline(never)]
 fn deeper(depth: u32, function: fn(TcpStream), stream: TcpStream) {
     match depth {
@@ -60,6 +60,6 @@ fn main() {
         }
     }
     println!("done");
-    // Until the caller has looked.
+    // Waits until the caller has read this process's stacks.
     let _ = io::stdin().read(&mut [0]);
 }

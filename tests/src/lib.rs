@@ -1,9 +1,9 @@
-//! Scenarios with known truth, checked against what twtrace says.
+//! Scenarios with known truth, compared with what twtrace reports.
 //!
-//! A **scenario** is a piece of TCP traffic. It is played on a **stage**: a process in a network namespace of
-//! its own, which starts **actors** (processes too), tells them one by one what to do, and so knows what must
-//! be told of it. The **runner** starts twtrace and the stages, collects the events of each stage's namespace
-//! and compares them with the stage's truth, less what the running tier can't know ([`expect::limits`]).
+//! A **scenario** is a piece of TCP traffic. It is played on a **stage**: a process in a network namespace of its own,
+//! which starts **actors** (also processes), sends them one command at a time, and so knows what must be reported. The
+//! **runner** starts twtrace and the stages, collects the events of each stage's namespace and compares them with the
+//! stage's truth, less what the running tier can't know ([`expect::limits`]).
 
 pub mod actor;
 pub mod bench;

@@ -1,4 +1,4 @@
-//! Lines inside of a whole frame. Its checksum would keep the fuzzer out of them.
+//! Fuzzes the lines inside a whole frame. The frame's checksum would keep the fuzzer from reaching them.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A recording as it lies on disk: frames or plain lines, whole or damaged.
+//! Fuzzes a recording as it is on disk: frames or plain lines, whole or damaged.
 //!
 //! See docs/development.md for how to run it.
 

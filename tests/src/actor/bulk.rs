@@ -1,4 +1,4 @@
-//! Connections by the thousand, at full speed.
+//! Thousands of connections, at full speed.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::sys::inet;
 
-/// Connects `count` times, one after the other, and closes each. Returns how many there were.
+/// Connects `count` times, one after the other, and closes each. Returns the number of connections.
 pub fn connect_many(target: SocketAddr, count: usize, first: FirstCloser) -> io::Result<usize> {
     for _ in 0..count {
         leave(connected(target)?, first == FirstCloser::Client)?;
@@ -36,8 +36,8 @@ fn tcp_for(target: SocketAddr) -> io::Result<Fd> {
     open(family, Protocol::Tcp)
 }
 
-/// Connects `count` times, one after the other, from `first` and the ports that follow, and resets each at once. Returns
-/// how many there were.
+/// Connects `count` times, one after the other, from `first` and the ports that follow, and resets each at once.
+/// Returns the number of connections.
 pub fn reset_many(target: SocketAddr, first: SocketAddr, count: u16) -> io::Result<usize> {
     for index in 0..count {
         let fd = tcp_for(target)?;
@@ -50,11 +50,11 @@ pub fn reset_many(target: SocketAddr, first: SocketAddr, count: u16) -> io::Resu
     Ok(count.into())
 }
 
-/// How long after the last connection of a loop the next one may come.
+/// Longest wait for the next connection after the last one of a loop.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Polls accept() until `count` connections have come, or no more do, and waits for the end of each before it closes it.
-/// Returns the ports that they came from.
+/// Polls accept() until `count` connections have arrived, or no more arrive, and waits for the end of each before
+/// closing it. Returns the remote ports.
 pub fn accept_polled(listener: Fd, count: usize) -> io::Result<Vec<u16>> {
     inet::set_nonblocking(listener)?;
     let mut ports = Vec::new();
@@ -62,7 +62,7 @@ pub fn accept_polled(listener: Fd, count: usize) -> io::Result<Vec<u16>> {
     while ports.len() < count && last.elapsed() < QUIET {
         match inet::accept_from(listener, 0) {
             Ok((fd, peer)) => {
-                // By a RST.
+                // Ends by a RST.
                 let _ = await_end(fd);
                 inet::close(fd)?;
                 ports.push(peer.port());
@@ -75,15 +75,15 @@ pub fn accept_polled(listener: Fd, count: usize) -> io::Result<Vec<u16>> {
     Ok(ports)
 }
 
-/// Connects `count` times, one each `interval`, and closes each after a quarter of that. Returns how many there
-/// were.
+/// Connects `count` times, one per `interval`, and closes each after a quarter of it. Returns the number of
+/// connections.
 ///
 /// A FIN that overtakes the handshake's last segment on another CPU is answered by a RST now and then, which
 /// also ends the TIME_WAIT.
 pub fn connect_paced(target: SocketAddr, count: usize, interval: Duration) -> io::Result<usize> {
     let mut due = Instant::now();
     for _ in 0..count {
-        // By the clock, so that a late one does not make all others late.
+        // Sleeps until an absolute time, so that a late connection does not delay all others.
         thread::sleep(due.saturating_duration_since(Instant::now()));
         due += interval;
         let fd = connected(target)?;
@@ -93,7 +93,7 @@ pub fn connect_paced(target: SocketAddr, count: usize, interval: Duration) -> io
     Ok(count)
 }
 
-/// Accepts `count` connections, one after the other, and closes each. Returns how many there were.
+/// Accepts `count` connections, one after the other, and closes each. Returns the number of connections.
 pub fn accept_many(listener: Fd, count: usize, first: FirstCloser) -> io::Result<usize> {
     for _ in 0..count {
         let fd = inet::accept(listener)?;
@@ -102,7 +102,7 @@ pub fn accept_many(listener: Fd, count: usize, first: FirstCloser) -> io::Result
     Ok(count)
 }
 
-/// Closes at once, or after the peer did: so it is sure which end is the active closer.
+/// Closes at once, or after the peer did: this fixes which end is the active closer.
 fn leave(fd: Fd, at_once: bool) -> io::Result<()> {
     if !at_once {
         await_end(fd)?;

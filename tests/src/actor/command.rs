@@ -1,4 +1,4 @@
-//! What an actor can be told to do, and what it answers. One JSON message each way.
+//! Commands of an actor, and its answers. One JSON message each way.
 
 use std::net::SocketAddr;
 
@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::Errno;
 
-/// A descriptor's number inside an actor.
+/// A descriptor number inside an actor.
 pub type Fd = i32;
 
-/// Protocol of a new socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
     /// IPPROTO_TCP
@@ -20,16 +19,14 @@ pub enum Protocol {
     Sctp,
 }
 
-/// Family of a new socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AddressFamily {
     /// AF_INET
     V4,
-    /// AF_INET6; takes IPv4 as mapped addresses too.
+    /// AF_INET6; also accepts IPv4 as mapped addresses
     V6,
 }
 
-/// A socket option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SocketOption {
     /// SO_LINGER {on, 0}
@@ -52,16 +49,15 @@ pub enum SocketOption {
     Linger2(i32),
 }
 
-/// Which end closes first, in bulk work.
+/// Which end closes first, in bulk commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FirstCloser {
-    /// The end that connect()ed.
+    /// The end that called connect().
     Client,
-    /// The end that accept()ed.
+    /// The end that called accept().
     Server,
 }
 
-/// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// socket(). Answer: [`Answer::Descriptor`].
@@ -78,14 +74,14 @@ pub enum Command {
         /// What to set.
         option: SocketOption,
     },
-    /// bind(). Answer: [`Answer::Address`], the address got.
+    /// bind(). Answer: [`Answer::Address`], the bound address.
     Bind {
         /// The socket.
         fd: Fd,
         /// Port 0 for any.
         address: SocketAddr,
     },
-    /// listen(). Answer: [`Answer::Address`], the address listened on.
+    /// listen(). Answer: [`Answer::Address`], the listener's address.
     Listen {
         /// The socket.
         fd: Fd,
@@ -104,7 +100,7 @@ pub enum Command {
         /// The target.
         address: SocketAddr,
     },
-    /// sendto(MSG_FASTOPEN) of some bytes, which connects. Answer: [`Answer::Connection`].
+    /// sendto(MSG_FASTOPEN) with some bytes, which connects. Answer: [`Answer::Connection`].
     SendFastOpen {
         /// The socket.
         fd: Fd,
@@ -121,14 +117,14 @@ pub enum Command {
         /// The listener.
         fd: Fd,
     },
-    /// Sends so many bytes.
+    /// Sends this many bytes.
     Send {
         /// The socket.
         fd: Fd,
         /// How many.
         bytes: usize,
     },
-    /// Receives exactly so many bytes.
+    /// Receives exactly this many bytes.
     Receive {
         /// The socket.
         fd: Fd,
@@ -140,7 +136,7 @@ pub enum Command {
         /// The socket.
         fd: Fd,
     },
-    /// Waits until a RST has broken the connection, also where the peer's FIN came before.
+    /// Waits until a RST has broken the connection, even if the peer's FIN arrived before.
     AwaitReset {
         /// The socket.
         fd: Fd,
@@ -165,7 +161,7 @@ pub enum Command {
         /// The socket.
         fd: Fd,
     },
-    /// Leaves it to a ring of io_uring, which is closed at once: a worker of the kernel then closes the socket.
+    /// Passes the socket to a ring of io_uring, and closes the ring at once: a kernel worker then closes the socket.
     LeaveToUring {
         /// The socket.
         fd: Fd,
@@ -177,13 +173,13 @@ pub enum Command {
         /// Comm of the thread.
         name: String,
     },
-    /// Takes the descriptor that comes with the message. Answer: [`Answer::Descriptor`].
+    /// Takes the descriptor sent with the message. Answer: [`Answer::Descriptor`].
     Adopt,
     /// Sends a copy of `fd` over the Unix socket `over`.
     Pass {
         /// An adopted end of a Unix socket pair.
         over: Fd,
-        /// What to send.
+        /// The descriptor to send.
         fd: Fd,
     },
     /// Receives a descriptor. Answer: [`Answer::Descriptor`].
@@ -191,7 +187,7 @@ pub enum Command {
         /// An adopted end of a Unix socket pair.
         over: Fd,
     },
-    /// Forks; the child obeys the control socket that comes with the message. Answer: [`Answer::Pid`].
+    /// Forks; the child takes commands from the control socket sent with the message. Answer: [`Answer::Pid`].
     Fork {
         /// Comm of the child.
         name: String,
@@ -209,13 +205,13 @@ pub enum Command {
         /// `Server`: waits for the server's FIN before each close.
         first: FirstCloser,
     },
-    /// Connects `count` times, one each `interval_us`, and closes each at once. Answer: [`Answer::Count`].
+    /// Connects `count` times, one per `interval_us`, and closes each at once. Answer: [`Answer::Count`].
     ConnectPaced {
         /// The server.
         target: SocketAddr,
         /// How many connections.
         count: usize,
-        /// From one to the next, microseconds.
+        /// Between two connections, microseconds.
         interval_us: u64,
     },
     /// Accepts `count` connections, one after the other, and closes each. Answer: [`Answer::Count`].
@@ -227,7 +223,7 @@ pub enum Command {
         /// `Client`: waits for the client's FIN before each close.
         first: FirstCloser,
     },
-    /// Connects `count` times, one after the other, from ports that follow each other, and resets each at once. Answer:
+    /// Connects `count` times, one after the other, from consecutive ports, and resets each at once. Answer:
     /// [`Answer::Count`].
     ResetMany {
         /// The server.
@@ -237,22 +233,21 @@ pub enum Command {
         /// How many connections.
         count: u16,
     },
-    /// Polls accept() until `count` connections have come and none more comes for a while, and waits for the end of each.
-    /// Answer: [`Answer::Count`], those that came.
+    /// Polls accept() until `count` connections have arrived and no more arrive for a while, and waits for the end of
+    /// each. Answer: [`Answer::Count`], the number that arrived.
     AcceptPolled {
         /// The listener.
         fd: Fd,
         /// How many connections.
         count: usize,
     },
-    /// Burns CPU until killed. No answer.
+    /// Uses a CPU until killed. No answer.
     Spin,
 }
 
-/// What came of it.
+/// Result of a successful command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// Done.
     Done,
     /// A new descriptor.
     Descriptor(Fd),
@@ -262,16 +257,16 @@ pub enum Answer {
     Connection(Connection),
     /// A new process.
     Pid(i32),
-    /// Bulk work done.
+    /// The number of connections of a bulk command.
     Count(usize),
-    /// Connections were accepted, from these ports.
+    /// Accepted connections, by their remote ports.
     AcceptedFrom(Vec<u16>),
 }
 
 /// An established connection, seen from one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// Its descriptor in the actor.
+    /// The descriptor in the actor.
     pub fd: Fd,
     /// The actor's end.
     pub local: SocketAddr,
@@ -279,5 +274,5 @@ pub struct Connection {
     pub remote: SocketAddr,
 }
 
-/// What an actor sends back.
+/// What an actor returns for a command.
 pub type Reply = Result<Answer, Errno>;

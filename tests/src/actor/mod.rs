@@ -1,5 +1,5 @@
-//! Actors: processes that do what a scenario tells them, one command at a time, so that the order of events
-//! (and with it the truth) is known.
+//! Actors: processes that run a scenario's commands, one at a time, so that the order of events (and with it the truth)
+//! is known.
 
 mod bulk;
 pub mod command;
@@ -21,20 +21,20 @@ use crate::sys::{Errno, descriptors, inet, process};
 
 /// How long an actor may take for one command.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// How long a killed actor may take to be gone.
+/// How long a killed actor may take to exit.
 const DEATH_LIMIT: Duration = Duration::from_secs(10);
 
-/// Bytes of an answer: that of a loop that accepts names the port of each connection.
+/// Maximum bytes of an answer: a loop that accepts reports the port of each connection.
 const LONGEST_ANSWER: usize = 64 << 10;
 
-/// A process of a scenario, seen from the stage.
+/// A process of a scenario, as the stage sees it.
 pub struct Actor {
-    /// Process id (the actors stay in the initial pid namespace).
+    /// Process id in the initial pid namespace, in which all actors stay.
     pub pid: i32,
     /// Comm of the group leader.
     pub comm: String,
     control: OwnedFd,
-    /// A child of the stage, which has to reap it; else a child of another actor.
+    /// A child of the stage, which has to reap it; otherwise a child of another actor.
     own_child: bool,
 }
 
@@ -42,7 +42,7 @@ impl Actor {
     /// Forks a process with this comm.
     pub fn start(comm: String) -> Result<Self> {
         let (control, childs_end) = control_pair()?;
-        // SAFETY: the stage has one thread, so the child may go on as it is.
+        // SAFETY: the stage has one thread, so the child may continue as it is.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()).context("fork an actor"),
             0 => {
@@ -69,7 +69,7 @@ impl Actor {
     /// Sends a command without waiting for its answer.
     ///
     /// # Errors
-    /// When the actor is gone.
+    /// If the actor has ended.
     pub fn post(&self, command: &Command) -> Result<()> {
         self.post_with(command, None)
     }
@@ -80,10 +80,10 @@ impl Actor {
             .with_context(|| format!("tell {} to {command:?}", self.comm))
     }
 
-    /// Waits for the answer to a posted command: an answer, or the errno it failed with.
+    /// Waits for the result of a posted command: an answer, or the errno it failed with.
     ///
     /// # Errors
-    /// When the actor is gone or takes too long.
+    /// If the actor has ended or takes too long.
     pub fn outcome(&self) -> Result<Reply> {
         let mut buffer = vec![0_u8; LONGEST_ANSWER];
         match descriptors::receive(&self.control, &mut buffer) {
@@ -95,16 +95,16 @@ impl Actor {
         }
     }
 
-    /// Has it done, whatever comes of it.
+    /// Runs a command, which may fail.
     ///
     /// # Errors
-    /// When the actor is gone or takes too long.
+    /// If the actor has ended or takes too long.
     pub fn attempt(&self, command: &Command) -> Result<Reply> {
         self.post(command)?;
         self.outcome()
     }
 
-    /// Has it done.
+    /// Runs a command, which must succeed.
     pub fn call(&self, command: &Command) -> Result<Answer> {
         self.answer_to(command, self.attempt(command)?)
     }
@@ -113,10 +113,7 @@ impl Actor {
         outcome.map_err(|errno| anyhow::anyhow!("{}: {command:?}: {errno}", self.comm))
     }
 
-    /// The errno a command fails with.
-    ///
-    /// # Errors
-    /// When it does not fail.
+    /// Runs a command that must fail, and returns its errno.
     pub fn failure(&self, command: &Command) -> Result<Errno> {
         match self.attempt(command)? {
             Ok(answer) => bail!(
@@ -127,7 +124,7 @@ impl Actor {
         }
     }
 
-    /// Has a command fail with this errno.
+    /// Runs a command that must fail with this errno.
     pub fn must_fail(&self, command: &Command, expected: i32) -> Result<()> {
         let errno = self.failure(command)?;
         if errno != Errno(expected) {
@@ -156,13 +153,13 @@ impl Actor {
         }
     }
 
-    /// Ends the process with everything open, and waits until it is gone.
+    /// Ends the process with everything open, and waits until it has exited.
     pub fn exit(&self) -> Result<()> {
         self.post(&Command::Exit)?;
         self.await_death()
     }
 
-    /// Kills the process (SIGKILL), and waits until it is gone.
+    /// Kills the process (SIGKILL), and waits until it has exited.
     pub fn kill(&self) -> Result<()> {
         process::signal(self.pid, libc::SIGKILL)?;
         self.await_death()
@@ -176,7 +173,7 @@ impl Actor {
     }
 }
 
-/// The stage's end, with a time limit on answers, and the actor's.
+/// The stage's end, with a time limit for answers, and the actor's end.
 fn control_pair() -> Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = descriptors::packet_pair().context("make a control socket")?;
     let limit = libc::timeval {

@@ -1,4 +1,4 @@
-//! The actor's own side: obeys commands until its control socket ends.
+//! The actor's own side: runs commands until its control socket is closed.
 
 use std::{
     io,
@@ -15,10 +15,10 @@ use crate::sys::{Errno, descriptors, inet, process, uring};
 
 const SCTP: i32 = 132;
 const MPTCP: i32 = 262;
-/// Listeners hold the crowd's whole first wave.
+/// Large enough for the first wave of the crowd scenarios.
 const BACKLOG: i32 = 1024;
 
-/// Obeys until the stage is gone, then ends the process with everything open.
+/// Runs commands until the stage has ended, then ends the process with everything open.
 pub fn play(control: OwnedFd) -> ! {
     let mut control = control;
     let mut buffer = vec![0_u8; 4096];
@@ -52,15 +52,15 @@ pub fn play(control: OwnedFd) -> ! {
     }
 }
 
-/// Ends the process without running anything of the stage's that was copied by fork().
+/// Ends the process without running any of the stage's cleanup that fork() copied.
 fn leave() -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(0) }
 }
 
-/// `None` in the child, which from now on obeys `childs_control`.
+/// `None` in the child, which from now on reads commands from `childs_control`.
 fn fork(name: &str, control: &mut OwnedFd, childs_control: OwnedFd) -> io::Result<Option<i32>> {
-    // SAFETY: an actor has no other thread at this point, so the child may go on as it is.
+    // SAFETY: an actor has no other thread at this point, so the child may continue as it is.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
@@ -154,7 +154,7 @@ fn done((): ()) -> Answer {
 /// socket() for one of the protocols.
 ///
 /// # Errors
-/// EPROTONOSUPPORT, ENOPROTOOPT, EAFNOSUPPORT where this kernel lacks it.
+/// EPROTONOSUPPORT, ENOPROTOOPT, EAFNOSUPPORT if this kernel lacks it.
 pub fn open(family: AddressFamily, protocol: Protocol) -> io::Result<Fd> {
     let domain = match family {
         AddressFamily::V4 => libc::AF_INET,
@@ -176,7 +176,7 @@ fn connection(fd: Fd) -> io::Result<Answer> {
     }))
 }
 
-/// setsockopt()
+/// Calls setsockopt().
 ///
 /// # Errors
 /// Its errno.

@@ -1,5 +1,5 @@
-//! Programs that connect in ways whose count is known, for `twtrace report -- COMMAND`: the runner's own binary,
-//! started as `scenarios --program WAY ADDRESS COUNT`. Each connection is closed by its client first.
+//! Programs that connect in known ways and numbers, for `twtrace report -- COMMAND`: the runner's own binary, started
+//! as `scenarios --program WAY ADDRESS COUNT`. The client closes each connection first.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -18,34 +18,35 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::sys::{check, inet, process};
 
-/// Between two connections of the noise.
+/// Pause between two connections of the noise.
 const PAUSE: Duration = Duration::from_micros(500);
-/// The same where the CPUs take turns: whatever else is done there would take twice as long beside it.
+/// The pause on an emulated machine, whose CPUs take turns: without it everything else there would take twice as long.
 const PAUSE_EMULATED: Duration = Duration::from_millis(50);
 
-/// How the connections are made.
+/// How the program opens connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// By the process itself.
+    /// Opened by the process itself.
     Plain,
-    /// The same, slowly, with one byte to standard output after each.
+    /// Also by the process itself, slowly, with one byte to standard output after each.
     Noise,
-    /// Each with a request that is answered, so that the server keeps up, and each second one ended by a RST; without a pause
-    /// where the CPUs do not take turns.
+    /// Each with a request and an answer, so that the server keeps up, and every second one ended by a RST; without a
+    /// pause, except on an emulated machine.
     Busy,
-    /// Each by a child that lives no longer than it.
+    /// Each by a child that exits when its connection ends.
     Children,
-    /// By a grandchild whose parent has gone before, in a session of its own.
+    /// By a grandchild whose parent has exited before, in a session of its own.
     Orphan,
-    /// By a child that a thread has forked, not the main one.
+    /// By a child forked by a thread other than the main one.
     ChildOfThread,
-    /// By the program that a thread, not the main one, makes of the process.
+    /// By the program that a thread other than the main one executes (exec).
     ExecByThread,
-    /// Each by a child in the making of which the parent waits (vfork, exec).
+    /// Each by a child that the parent creates with vfork and exec, and waits for.
     Spawned,
-    /// Each by another program under the same pid; the last one waits until its standard input ends.
+    /// Each by another program under the same pid; the last one waits until its standard input is closed.
     Replaced,
-    /// Not made but accepted, at that address, once it says `ready`; another program under the same pid closes it.
+    /// Accepted at that address, once the program has printed `ready`; another program under the same pid closes the
+    /// connection.
     Accepted,
 }
 
@@ -63,7 +64,7 @@ const WORDS: [(Way, &str); 10] = [
 ];
 
 impl Way {
-    /// As it is written on the command line.
+    /// The word on the command line.
     pub fn word(self) -> &'static str {
         let member = WORDS.iter().find(|(way, _)| *way == self);
         member.map_or("", |(_, word)| word)
@@ -71,9 +72,6 @@ impl Way {
 }
 
 /// The command line of such a program.
-///
-/// # Errors
-/// When this binary can't be found.
 pub fn line(way: Way, server: SocketAddr, count: usize) -> Result<Vec<String>> {
     let own = std::env::current_exe()?;
     let own = own.to_str().context("the runner's path is not UTF-8")?;
@@ -86,10 +84,7 @@ pub fn line(way: Way, server: SocketAddr, count: usize) -> Result<Vec<String>> {
     ])
 }
 
-/// Is such a program.
-///
-/// # Errors
-/// When a connection or process can't be made.
+/// Runs as such a program.
 pub fn run(words: &[String]) -> Result<()> {
     let [way, server, count] = words else {
         bail!("not WAY ADDRESS COUNT: {words:?}");
@@ -202,9 +197,9 @@ fn in_thread<T: Send + 'static>(
     }
 }
 
-/// A child that does this and ends.
+/// Forks a child that runs `work` and exits.
 fn fork(work: impl FnOnce() -> io::Result<()>) -> io::Result<libc::pid_t> {
-    // SAFETY: the child makes connections and ends; it takes no lock that another thread may hold.
+    // SAFETY: the child opens connections and exits; it takes no lock that another thread may hold.
     match check(unsafe { libc::fork() })? {
         0 => {
             let code = i32::from(work().is_err());
@@ -223,18 +218,18 @@ fn await_end(child: libc::pid_t) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the grandchild by a pipe that only it still holds.
+/// Waits for the grandchild through a pipe that only the grandchild still holds.
 fn orphan(server: SocketAddr, count: usize) -> Result<()> {
     let mut ends = [0; 2];
-    // SAFETY: the pointer is to two descriptors' places.
+    // SAFETY: the pointer is to room for two descriptors.
     check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
-    // SAFETY: made just now, no other owner.
+    // SAFETY: created just now, no other owner.
     let [reader, writer] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
     let child = fork(|| {
         // SAFETY: no arguments.
         check(unsafe { libc::setsid() })?;
         fork(|| {
-            // Its parent has gone, or is about to; what it inherits is another one's by then.
+            // The parent has exited, or is about to; by then the process has another parent.
             thread::sleep(Duration::from_millis(20));
             connect(server, count)?;
             let done = b".";
@@ -257,12 +252,12 @@ fn orphan(server: SocketAddr, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// The name under which a program goes on as another one.
+/// The name under which the program is executed as another one.
 pub fn other(own: &Path) -> PathBuf {
     own.with_file_name("other-program")
 }
 
-/// The process goes on as the program of the other name.
+/// Replaces this process by the program with the other name.
 fn replace(way: Way, server: SocketAddr, count: usize) -> Result<()> {
     let line = line(way, server, count)?;
     let error = Command::new(other(Path::new(&line[0])))
@@ -271,7 +266,7 @@ fn replace(way: Way, server: SocketAddr, count: usize) -> Result<()> {
     Err(error.into())
 }
 
-/// The process goes on as another program, under the pid and the start time of its main thread.
+/// Replaces this process by another program, with the same pid and start time of the main thread.
 fn exec(server: SocketAddr, count: usize) -> io::Result<()> {
     let line = line(Way::Plain, server, count).map_err(io::Error::other)?;
     Err(Command::new(&line[0]).args(&line[1..]).exec())

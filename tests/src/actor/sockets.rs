@@ -1,4 +1,4 @@
-//! The socket calls of an actor, each as one method.
+//! The socket calls of an actor, one method each.
 
 use std::{net::SocketAddr, os::fd::AsRawFd};
 
@@ -13,9 +13,6 @@ use super::{
 
 impl Actor {
     /// A new socket.
-    ///
-    /// # Errors
-    /// When it can't be made.
     pub fn socket(&self, family: AddressFamily, protocol: Protocol) -> Result<Fd> {
         self.descriptor(&Command::Socket { family, protocol }, None)
     }
@@ -28,10 +25,7 @@ impl Actor {
         }
     }
 
-    /// A new TCP socket that fits the address.
-    ///
-    /// # Errors
-    /// When it can't be made.
+    /// A new TCP socket of the address's family.
     pub fn tcp_for(&self, address: SocketAddr) -> Result<Fd> {
         self.socket(family_of(address), Protocol::Tcp)
     }
@@ -41,10 +35,7 @@ impl Actor {
         self.call(&Command::Set { fd, option }).map(drop)
     }
 
-    /// Binds; the address got.
-    ///
-    /// # Errors
-    /// When bind() fails.
+    /// Binds, and returns the bound address.
     pub fn bind(&self, fd: Fd, address: SocketAddr) -> Result<SocketAddr> {
         self.address(&Command::Bind { fd, address })
     }
@@ -56,17 +47,14 @@ impl Actor {
         }
     }
 
-    /// A listener on this address (port 0 for any), and the address it got.
+    /// A listener on this address (port 0 for any), and its bound address.
     pub fn listen(&self, address: SocketAddr) -> Result<(Fd, SocketAddr)> {
         let fd = self.tcp_for(address)?;
         self.bind(fd, address)?;
         Ok((fd, self.address(&Command::Listen { fd })?))
     }
 
-    /// listen() on a socket as it is.
-    ///
-    /// # Errors
-    /// When listen() fails.
+    /// Calls listen() on an existing socket.
     pub fn listen_on(&self, fd: Fd) -> Result<SocketAddr> {
         self.address(&Command::Listen { fd })
     }
@@ -78,17 +66,11 @@ impl Actor {
     }
 
     /// Connects a socket.
-    ///
-    /// # Errors
-    /// When connect() fails.
     pub fn connect_with(&self, fd: Fd, address: SocketAddr) -> Result<Connection> {
         self.connection(&Command::Connect { fd, address })
     }
 
     /// Connects a socket by sendto(MSG_FASTOPEN).
-    ///
-    /// # Errors
-    /// When sendto() fails.
     pub fn connect_by_sending(&self, fd: Fd, address: SocketAddr) -> Result<Connection> {
         self.connection(&Command::SendFastOpen { fd, address })
     }
@@ -103,10 +85,7 @@ impl Actor {
         self.awaited_connection()
     }
 
-    /// The connection that a posted connect or accept made.
-    ///
-    /// # Errors
-    /// When it failed.
+    /// Returns the connection of a posted connect or accept.
     pub fn awaited_connection(&self) -> Result<Connection> {
         match self.outcome()? {
             Ok(Answer::Connection(connection)) => Ok(connection),
@@ -114,46 +93,37 @@ impl Actor {
         }
     }
 
-    /// Sends so many bytes.
-    ///
-    /// # Errors
-    /// When send() fails.
+    /// Sends this many bytes.
     pub fn send(&self, connection: &Connection, bytes: usize) -> Result<()> {
         let fd = connection.fd;
         self.call(&Command::Send { fd, bytes }).map(drop)
     }
 
-    /// Receives exactly so many bytes.
+    /// Receives exactly this many bytes.
     ///
     /// # Errors
-    /// When the stream ends before.
+    /// If the stream ends before that.
     pub fn receive(&self, connection: &Connection, bytes: usize) -> Result<()> {
         let fd = connection.fd;
         self.call(&Command::Receive { fd, bytes }).map(drop)
     }
 
-    /// Receives until the peer's FIN.
-    ///
-    /// # Errors
-    /// When the stream ends otherwise.
+    /// Receives until the peer's FIN; fails if the stream ends in another way.
     pub fn await_end(&self, connection: &Connection) -> Result<()> {
         self.call(&Command::AwaitEnd { fd: connection.fd })
             .map(drop)
     }
 
-    /// Receives until the stream breaks with this errno.
-    ///
-    /// # Errors
-    /// When it ends otherwise.
+    /// Receives until the stream fails with this errno; fails if it ends in another way.
     pub fn await_error(&self, connection: &Connection, expected: i32) -> Result<()> {
         self.must_fail(&Command::AwaitEnd { fd: connection.fd }, expected)
     }
 
-    /// Receives until the peer's RST has come, on a socket that may have had its FIN before. The kernel says
-    /// EPIPE once to a send() or ECONNRESET to a recv(), and both mean the same here.
+    /// Receives until the peer's RST has arrived, on a socket that may have received its FIN before. The kernel returns
+    /// EPIPE once to a send() or ECONNRESET to a recv(); both mean the same here.
     ///
     /// # Errors
-    /// When the connection is still whole after a while.
+    /// If the connection still exists after a while.
     pub fn await_reset(&self, connection: &Connection) -> Result<()> {
         let command = Command::AwaitReset { fd: connection.fd };
         self.call(&command).map(drop)
@@ -175,10 +145,7 @@ impl Actor {
         self.call(&Command::Close { fd }).map(drop)
     }
 
-    /// Gives the actor a copy of a descriptor of the stage's.
-    ///
-    /// # Errors
-    /// When the actor is gone.
+    /// Passes a copy of one of the stage's descriptors to the actor.
     pub fn adopt(&self, descriptor: &impl AsRawFd) -> Result<Fd> {
         self.descriptor(&Command::Adopt, Some(descriptor.as_raw_fd()))
     }
@@ -188,10 +155,7 @@ impl Actor {
         self.descriptor(&Command::TakeOver { over }, None)
     }
 
-    /// Posts a loop of connections as a client; ends with [`Actor::finished_many`].
-    ///
-    /// # Errors
-    /// When the actor is gone.
+    /// Starts a loop of connections as a client; [`Actor::finished_many`] waits for its end. [`Actor::finished_many`].
     pub fn start_connecting(
         &self,
         target: SocketAddr,
@@ -205,15 +169,12 @@ impl Actor {
         })
     }
 
-    /// Posts a loop of connections as a server; ends with [`Actor::finished_many`].
-    ///
-    /// # Errors
-    /// When the actor is gone.
+    /// Starts a loop of connections as a server; [`Actor::finished_many`] waits for its end. [`Actor::finished_many`].
     pub fn start_accepting(&self, fd: Fd, count: usize, first: FirstCloser) -> Result<()> {
         self.post(&Command::AcceptMany { fd, count, first })
     }
 
-    /// Waits for the end of a loop of connections: how many there were.
+    /// Waits for the end of a loop of connections. Returns their number.
     pub fn finished_many(&self) -> Result<usize> {
         match self.outcome()? {
             Ok(Answer::Count(count)) => Ok(count),
@@ -226,7 +187,7 @@ impl Actor {
 }
 
 impl Actor {
-    /// Waits for the end of a loop that accepts: the ports that its connections came from.
+    /// Waits for the end of a loop that accepts. Returns the remote ports of its connections.
     pub fn finished_accepting(&self) -> Result<Vec<u16>> {
         match self.outcome()? {
             Ok(Answer::AcceptedFrom(ports)) => Ok(ports),
@@ -235,7 +196,6 @@ impl Actor {
     }
 }
 
-/// The family of an address.
 pub fn family_of(address: SocketAddr) -> AddressFamily {
     if address.is_ipv4() {
         AddressFamily::V4

@@ -1,4 +1,4 @@
-//! Work that has nothing to do with TCP, to see what the hooks cost it.
+//! Work without any TCP, to measure what the hooks cost it.
 
 use std::{
     fmt::Write as _,
@@ -16,29 +16,29 @@ use super::{
 };
 use crate::sys::{check, inet, process};
 
-/// What it has to do with the hooks.
+/// Kind of work, by the hooks it may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[value(rename_all = "kebab-case")]
 pub enum Bystander {
     /// getppid(), which does nothing.
     Syscalls,
-    /// Two processes that hand a byte to and fro, each waiting with a timeout: a timer for each.
+    /// Two processes that pass a byte back and forth, each waiting with a timeout: a timer for each.
     Timers,
 }
 
 /// Options of `bench bystander`.
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
-    /// What it does.
+    /// Kind of work.
     #[arg(long, value_enum)]
     pub kind: Bystander,
-    /// How often.
+    /// How many times to do it.
     #[arg(long, default_value_t = 100_000)]
     pub count: u64,
 }
 
-/// Plays it and prints nanoseconds for each.
+/// Runs the work and prints nanoseconds for each time.
 pub fn run(options: &Options) -> Result<()> {
     process::die_with_parent()?;
     process::pin(process::cpus() - 1)?;
@@ -46,7 +46,7 @@ pub fn run(options: &Options) -> Result<()> {
         Bystander::Syscalls => {
             let started = Instant::now();
             for _ in 0..options.count {
-                // SAFETY: takes nothing. The wrapper of libc does not cache it.
+                // SAFETY: takes no arguments. The wrapper of libc does not cache the result.
                 unsafe { libc::getppid() };
             }
             started.elapsed()
@@ -73,7 +73,7 @@ fn hand_to_and_fro(count: u64) -> Result<Duration> {
     let fd = fds[usize::from(pid == 0)];
     let mut byte = 0_u8;
     let mut receive = || {
-        // SAFETY: one byte of ours.
+        // SAFETY: one byte of our own.
         check(unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, 0) } as i32)
     };
     let send = || {
@@ -82,7 +82,7 @@ fn hand_to_and_fro(count: u64) -> Result<Duration> {
     };
     if pid == 0 {
         let served = (0..count).try_for_each(|_| receive().and_then(|_| send()).map(drop));
-        // SAFETY: ends this process alone.
+        // SAFETY: ends only this process.
         unsafe { libc::_exit(i32::from(served.is_err())) };
     }
     let started = Instant::now();
@@ -95,7 +95,7 @@ fn hand_to_and_fro(count: u64) -> Result<Duration> {
     Ok(elapsed)
 }
 
-/// A table of what it costs, under nobody, empty programs, and twtrace with all hooks and without some.
+/// A table of the cost without a tracer, under empty programs, and under twtrace with all hooks and without some.
 pub fn measure(setup: &Setup, pairs: u32) -> Result<String> {
     let variants: [(&str, TracerKind, &[&str]); 6] = [
         (TracerKind::Nobody.title(), TracerKind::Nobody, &[]),
@@ -153,7 +153,7 @@ pub fn measure(setup: &Setup, pairs: u32) -> Result<String> {
     Ok(text)
 }
 
-/// Nanoseconds for each.
+/// Nanoseconds for each time.
 fn play(kind: Bystander) -> Result<f64> {
     let (word, count) = match kind {
         Bystander::Syscalls => ("syscalls", "3000000"),

@@ -1,8 +1,8 @@
-//! Churn with known truth: connections that open and close as fast as one CPU can, in a network namespace of their
+//! Churn with known truth: connections that open and close as fast as one CPU allows, in a network namespace of their
 //! own.
 //!
-//! Client and server are processes that take turns on the same CPU: connections are made and closed in small
-//! batches, so that neither queues nor idle CPUs come into what is measured.
+//! Client and server are processes that take turns on the same CPU: connections are opened and closed in small batches,
+//! so that neither queues nor idle CPUs influence the measurement.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::{check, inet, netns, process};
 
-/// Names of the two sides.
+/// Name of the clients' processes.
 pub const CLIENT: &str = "bench-client";
 pub const SERVER: &str = "bench-server";
 
@@ -32,20 +32,20 @@ const BATCH: u64 = 64;
 #[serde(rename_all = "kebab-case")]
 #[value(rename_all = "kebab-case")]
 pub enum LoadKind {
-    /// The client closes first: a TIME_WAIT of its own.
+    /// The client closes first: its side has a TIME_WAIT
     Plain,
-    /// The server closes first: a TIME_WAIT of the server's.
+    /// The server closes first: its side has a TIME_WAIT
     ServerFirst,
     /// The client resets (SO_LINGER 0): no TIME_WAIT.
     LingerZero,
     /// Nobody listens: no connection.
     Refused,
-    /// bind() to a port of the kernel's choice, and close(): no connection either.
+    /// bind() to a port that the kernel chooses, and close(): no connection either.
     Bind,
 }
 
 impl LoadKind {
-    /// As it is written on the command line.
+    /// The word on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -60,35 +60,34 @@ impl LoadKind {
 /// Options of `bench load`.
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
-    /// How they end.
+    /// How connections end.
     #[arg(long, value_enum, default_value_t = LoadKind::Plain)]
     pub kind: LoadKind,
-    /// How many in all.
+    /// Number of connections.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=2_000_000))]
     pub connections: u64,
-    /// Client processes, one after the other, that share them.
+    /// Client processes, one after the other, that share the connections.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub processes: u64,
-    /// Destinations.
+    /// Number of destinations.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub tuples: u32,
-    /// The CPU to stay on; the last one if not given.
+    /// The CPU to stay on; by default the last one.
     #[arg(long)]
     pub cpu: Option<usize>,
-    /// The most connections a second.
+    /// Maximum number of connections per second.
     #[arg(long)]
     pub per_s: Option<u32>,
-    /// Print `ready`, begin at a line of standard input and end with it: what measures is in between.
+    /// Print `ready`, begin at a line of standard input and end with it: the measurement is in between.
     #[arg(long)]
     pub wait: bool,
 }
 
-/// What was played.
+/// The load that was played.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadResult {
-    /// How connections ended.
     pub kind: LoadKind,
-    /// How many there were.
+    /// Number of connections.
     pub connections: u64,
     /// TIME_WAITs of the clients.
     pub births_client: u64,
@@ -96,14 +95,14 @@ pub struct LoadResult {
     pub births_server: u64,
     /// RSTs that clients sent.
     pub resets: u64,
-    /// How long it took.
+    /// Duration of the load.
     pub elapsed_ns: u64,
 }
 
-/// Plays it and prints the truth as one line of JSON.
+/// Plays the load and prints the truth as one line of JSON.
 ///
 /// # Errors
-/// When a connection did not go as it must.
+/// If a connection did not end as expected.
 pub fn run(options: &Options) -> Result<()> {
     process::die_with_parent()?;
     netns::enter_new().context("a network namespace")?;
@@ -112,7 +111,7 @@ pub fn run(options: &Options) -> Result<()> {
         std::fs::write(&path, value).with_context(|| path.clone())
     };
     setting("ip_local_port_range", "10000 65535")?;
-    // The default follows the machine's memory.
+    // The default depends on the machine's memory.
     setting("tcp_max_tw_buckets", "2000000")?;
     process::pin(options.cpu.unwrap_or_else(|| process::cpus() - 1))?;
 
@@ -127,7 +126,7 @@ pub fn run(options: &Options) -> Result<()> {
         if let Err(error) = &served {
             eprintln!("bench load: server: {error:#}");
         }
-        // SAFETY: ends this process alone.
+        // SAFETY: ends only this process.
         unsafe { libc::_exit(i32::from(served.is_err())) };
     }
     drop((orders.0, replies.1));
@@ -162,7 +161,7 @@ pub fn run(options: &Options) -> Result<()> {
     println!("{}", serde_json::to_string(&played)?);
     io::stdout().flush()?;
     if options.wait {
-        // The namespace goes with this process, and all TIME_WAITs with the namespace.
+        // The namespace ends with this process, and all TIME_WAITs with the namespace.
         while lines.next().is_some() {}
     }
     Ok(())
@@ -172,18 +171,18 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [0; 2];
     // SAFETY: the kernel writes two descriptors.
     check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) })?;
-    // SAFETY: made just now, no other owners.
+    // SAFETY: created just now, no other owners.
     Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
 }
 
-/// The client's end of taking turns.
+/// The client's end of the turns.
 struct Turns {
     orders: std::fs::File,
     replies: std::fs::File,
 }
 
 impl Turns {
-    /// Has the server take so many connections.
+    /// Has the server accept this many connections.
     fn take(&mut self, count: u64) -> io::Result<()> {
         self.orders.write_all(&[count as u8])?;
         self.replies.read_exact(&mut [0])
@@ -213,7 +212,7 @@ fn serve(kind: LoadKind, mut orders: std::fs::File, mut replies: std::fs::File) 
 /// Waits until the peer has closed.
 fn await_end(fd: i32) -> io::Result<()> {
     let mut byte = 0_u8;
-    // SAFETY: one byte of ours.
+    // SAFETY: one byte of our own.
     let read = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, 0) };
     if read < 0 {
         return Err(io::Error::last_os_error());
@@ -238,7 +237,7 @@ fn play(options: &Options, turns: &mut Turns) -> Result<u64> {
             if let Err(error) = &result {
                 eprintln!("bench load: client: {error:#}");
             }
-            // SAFETY: ends this process alone.
+            // SAFETY: ends only this process.
             unsafe { libc::_exit(i32::from(result.is_err())) };
         }
         let mut status = 0;
@@ -250,7 +249,7 @@ fn play(options: &Options, turns: &mut Turns) -> Result<u64> {
     Ok(done)
 }
 
-/// Where there is to be an end to the speed.
+/// Limits the connections per second, if a limit is given.
 struct Pace {
     begun: Instant,
     per_s: Option<u32>,
@@ -302,7 +301,7 @@ fn job(
     Ok(())
 }
 
-/// One of the many addresses that all are this host.
+/// One of the many addresses that all belong to this host.
 fn target(options: &Options, number: u64, port: u16) -> SocketAddr {
     let index = (number % u64::from(options.tuples)) as u32;
     let address = u32::from(Ipv4Addr::new(127, 1, 0, 1)) + index;

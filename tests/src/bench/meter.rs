@@ -1,4 +1,4 @@
-//! What is read off the kernel's meters before and after a load.
+//! Figures read from the kernel before and after a load.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,7 +15,7 @@ use crate::sys::{
     process_usage::{self, TICK_NS},
 };
 
-/// Turns the kernel's counting of program runs on or off, and puts it back when it goes.
+/// Turns the kernel's counting of program runs on or off, and restores the setting when dropped.
 #[derive(Debug)]
 pub struct BpfStatistics {
     before: String,
@@ -24,20 +24,17 @@ pub struct BpfStatistics {
 const BPF_STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 impl BpfStatistics {
-    /// Remembers how it is.
+    /// Remembers the current setting.
     ///
     /// # Errors
-    /// When the kernel has no such setting.
+    /// If the kernel has no such setting.
     pub fn keep() -> io::Result<Self> {
         Ok(Self {
             before: fs::read_to_string(BPF_STATISTICS)?,
         })
     }
 
-    /// Turns it on or off. It costs each run of a program two looks at the clock, so times are measured without.
-    ///
-    /// # Errors
-    /// errno of write().
+    /// Turns it on or off. If it is on, each run of a program reads the clock twice, so times are measured without it.
     pub fn set(&self, on: bool) -> io::Result<()> {
         fs::write(BPF_STATISTICS, if on { "1" } else { "0" })
     }
@@ -49,10 +46,7 @@ impl Drop for BpfStatistics {
     }
 }
 
-/// CPU time that this machine has spent on anything: all but idle, waiting for disks, and stolen.
-///
-/// # Errors
-/// When /proc/stat can't be read.
+/// CPU time that this machine has spent: all but idle, waiting for disks, and stolen time.
 pub fn machine_cpu_ns() -> Result<u64> {
     let text = fs::read_to_string("/proc/stat")?;
     let line = text.lines().next().context("/proc/stat is empty")?;
@@ -69,7 +63,7 @@ pub fn machine_cpu_ns() -> Result<u64> {
     Ok(busy * TICK_NS)
 }
 
-/// What the programs of a process took between two looks, by name.
+/// CPU time and runs of the programs of a process between two samples, by name.
 pub fn runs_between(before: &BTreeMap<u32, Runs>, after: &BTreeMap<u32, Runs>) -> Vec<Runs> {
     let mut by_name: BTreeMap<&str, Runs> = BTreeMap::new();
     for (id, runs) in after {
@@ -85,11 +79,11 @@ pub fn runs_between(before: &BTreeMap<u32, Runs>, after: &BTreeMap<u32, Runs>) -
         .collect()
 }
 
-/// Waits until a process has programs, their number does not change any more, and the process has come to rest:
-/// where the kernel takes long to check a program, none comes for a while.
+/// Waits until a process has programs, their number no longer changes, and the process is idle: if the kernel takes
+/// long to verify a program, the number does not change for a while either.
 ///
 /// # Errors
-/// When there are none after a while, or the process has ended.
+/// If there are no programs after a while, or the process has ended.
 pub fn await_programs(child: &mut Child, limit: Duration) -> Result<()> {
     const STEP: Duration = Duration::from_millis(20);
     const STEPS: usize = 20;
@@ -114,9 +108,9 @@ pub fn await_programs(child: &mut Child, limit: Duration) -> Result<()> {
     bail!("it attaches no programs")
 }
 
-/// Of looks at the number of programs and at the CPU time so far.
+/// Decides from samples of the number of programs and of the CPU time so far.
 fn is_at_rest(samples: &[(usize, u64)]) -> bool {
-    // A fifth of the time between first and last: drawing a screen is no work.
+    // A fifth of the time between first and last: drawing a screen takes less.
     const MOST_NS: u64 = 80_000_000;
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
         return false;
@@ -126,11 +120,8 @@ fn is_at_rest(samples: &[(usize, u64)]) -> bool {
         && last.1.saturating_sub(first.1) <= MOST_NS
 }
 
-/// Waits until the machine is quiet, for a few seconds at most: what a load leaves behind (a network namespace full
-/// of TIME_WAITs) takes a while to go.
-///
-/// # Errors
-/// When /proc/stat can't be read.
+/// Waits until the machine is idle, a few seconds at most: the kernel takes a while to free what a load leaves behind
+/// (a network namespace full of TIME_WAITs).
 pub fn settle() -> Result<()> {
     const STEP: Duration = Duration::from_millis(200);
     for _ in 0..10 {

@@ -1,7 +1,7 @@
-//! What tracing costs: the same load again and again, alone and traced, in turns.
+//! The cost of tracing: the same load many times, alone and traced, in turns.
 //!
-//! `bench run` measures and prints tables; `cargo xtask bench` puts them into the page. `load`, `bystander`
-//! and `null` are what it starts.
+//! `bench run` measures and prints tables; `cargo xtask bench` puts them into the page. `run` starts `load`,
+//! `bystander` and `null`.
 
 pub mod bystander;
 pub mod load;
@@ -35,20 +35,17 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Make connections whose ends are known, as fast as one CPU can.
+    /// Open connections with known ends, as fast as one CPU allows.
     Load(load::Options),
-    /// Do work that has nothing to do with TCP.
+    /// Do work without any TCP.
     Bystander(bystander::Options),
-    /// Attach programs that do nothing, until standard input ends.
+    /// Attach programs that do nothing, until standard input is closed.
     Null(null::Options),
     /// Measure, and print tables in Markdown.
     Run(sections::Options),
 }
 
-/// Does it.
-///
-/// # Errors
-/// When it can't be done.
+/// Runs a verb.
 pub fn run(cli: &Cli) -> Result<()> {
     match &cli.verb {
         Verb::Load(options) => load::run(options),

@@ -1,4 +1,4 @@
-//! Programs that do nothing, on the hooks that twtrace says it would take.
+//! Programs that do nothing, on the hooks that twtrace reports it would use.
 
 use std::{
     io::{self, Write as _},
@@ -18,15 +18,15 @@ use crate::sys::{
 /// Options of `bench null`.
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
-    /// The program that is asked for its hooks.
+    /// The twtrace that reports its hooks.
     #[arg(long)]
     pub twtrace: PathBuf,
-    /// Its options.
+    /// Options of twtrace.
     #[arg(last = true)]
     pub options: Vec<String>,
 }
 
-/// `twtrace probes --json`, as far as it is needed.
+/// The fields of `twtrace probes --json` that are used here.
 #[derive(Deserialize)]
 struct Probes {
     tiers: Vec<Choice>,
@@ -39,10 +39,10 @@ struct Choice {
     hooks: Vec<String>,
 }
 
-/// Attaches them, prints `ready`, and keeps them until standard input ends.
+/// Attaches the programs, prints `ready`, and keeps them until standard input is closed.
 ///
 /// # Errors
-/// When one can't be attached.
+/// If a program can't be attached.
 pub fn run(options: &Options) -> Result<()> {
     process::die_with_parent()?;
     raise_memlock_limit();
@@ -63,18 +63,18 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Kernels before 5.11 charge programs to RLIMIT_MEMLOCK, and refuse them with EPERM. Later ones need no more, so it does
-/// not matter where it can't be raised.
+/// Kernels before 5.11 charge programs to RLIMIT_MEMLOCK, and refuse them with EPERM. Later ones do not, so it does not
+/// matter if the limit can't be raised.
 fn raise_memlock_limit() {
     let unlimited = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
     };
-    // SAFETY: reads the limit.
+    // SAFETY: the kernel only reads the limit.
     let _ = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) };
 }
 
-/// All hooks, without those for following a command.
+/// All hooks, except those for following a command.
 fn places(probes: &Probes) -> Vec<AttachPoint> {
     let mut places = Vec::new();
     for choice in probes
@@ -101,7 +101,7 @@ fn places_of(choice: &Choice, hook: &str) -> Vec<AttachPoint> {
         )];
     }
     let name = hook.to_owned();
-    // Both ends of what is timed, or judged by what it returns; else the end that tells.
+    // Both ends if the duration or the result is used; otherwise only the end that is reported.
     let (entry, exit) = match (choice.question.as_str(), choice.tier.as_str()) {
         ("port", _) => (true, true),
         ("accept", _) => (false, true),

@@ -1,5 +1,5 @@
 //! Runs in turns: alone, traced, alone, traced by another. Each traced run is compared with the two beside it, so that
-//! what else the machine does (it changes by the minute) comes to all of them alike.
+//! other work of the machine (it changes every minute) affects all of them in the same way.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -22,35 +22,34 @@ use crate::sys::{
     process_usage,
 };
 
-/// Until a tracer has what a load left in its buffers.
+/// Time for a tracer to read what a load left in its buffers.
 const DRAIN: Duration = Duration::from_millis(300);
 
-/// One run.
 #[derive(Clone, Debug)]
 pub struct RunSample {
-    /// What was played.
+    /// The load that was played.
     pub played: LoadResult,
-    /// CPU time of the whole machine meanwhile.
+    /// CPU time of the whole machine during the run.
     pub machine_ns: f64,
-    /// CPU time of the tracer meanwhile.
+    /// CPU time of the tracer during the run.
     pub tracer_ns: f64,
-    /// Its programs' runs, if they were counted.
+    /// Runs of its programs, if they were counted.
     pub runs: Vec<Runs>,
-    /// The most memory it has had.
+    /// Its peak memory.
     pub peak_kib: u64,
     /// Memory of its maps.
     pub map_bytes: u64,
-    /// What it says it saw.
+    /// What it reported.
     pub said: Option<Said>,
 }
 
 impl RunSample {
-    /// Something for each connection.
+    /// A total, divided by the number of connections.
     pub fn each(&self, total: f64) -> f64 {
         total / self.played.connections as f64
     }
 
-    /// What was right of what it says; `None` where it says nothing.
+    /// How many of the reported TIME_WAITs are correct; `None` if nothing was reported.
     pub fn right(&self) -> Option<u64> {
         self.said
             .as_ref()
@@ -58,7 +57,7 @@ impl RunSample {
     }
 }
 
-/// A load that is ready to begin.
+/// A load that is ready to start.
 #[derive(Debug)]
 pub struct StartedLoad {
     child: Child,
@@ -68,7 +67,7 @@ pub struct StartedLoad {
 
 impl Drop for StartedLoad {
     fn drop(&mut self) {
-        // Its namespace goes with it.
+        // Its namespace ends with it.
         drop(self.stdin.take());
         if self.child.wait().is_err() {
             let _ = self.child.kill();
@@ -77,10 +76,7 @@ impl Drop for StartedLoad {
 }
 
 impl StartedLoad {
-    /// Starts it with these options.
-    ///
-    /// # Errors
-    /// When it does not get ready.
+    /// Starts it with these options, and waits until it is ready.
     pub fn start(arguments: &[String]) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["load", "--wait"])
@@ -103,7 +99,7 @@ impl StartedLoad {
         Ok(self.lines.next().context("it ended")??)
     }
 
-    /// Plays it. What it leaves stays until it is dropped.
+    /// Plays it. Its sockets and processes stay until it is dropped.
     pub fn play(&mut self) -> Result<LoadResult> {
         let stdin = self.stdin.as_mut().context("no standard input")?;
         stdin.write_all(b"go\n")?;
@@ -111,10 +107,7 @@ impl StartedLoad {
     }
 }
 
-/// Plays a load once, under a tracer or under nobody.
-///
-/// # Errors
-/// When either fails.
+/// Plays a load once, with a tracer or without.
 pub fn sample(who: TracerKind, setup: &Setup, load: &[String]) -> Result<RunSample> {
     let tracer = Tracer::start(who, setup)?;
     let pid = tracer.as_ref().map(Tracer::pid);
@@ -155,32 +148,30 @@ pub fn sample(who: TracerKind, setup: &Setup, load: &[String]) -> Result<RunSamp
     })
 }
 
-/// A traced run, and the two without a tracer beside it.
+/// A traced run, and the two untraced runs beside it.
 #[derive(Clone, Debug)]
 pub struct TracedPair {
-    /// Traced.
     pub traced: RunSample,
     /// Before and after.
     pub alone: [RunSample; 2],
 }
 
 impl TracedPair {
-    /// Something of the traced run, as a multiple of the same of the others.
+    /// A figure of the traced run, as a multiple of the same figure of the other two.
     pub fn ratio(&self, of: impl Fn(&RunSample) -> f64) -> f64 {
         of(&self.traced) * 2.0 / self.alone.iter().map(of).sum::<f64>()
     }
 }
 
-/// What came of one tracer.
+/// The measurements of one tracer.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// The tracer.
     pub subject: Subject,
-    /// Runs in turns with others, without counting of programs.
+    /// Runs in turns with others, without counting runs of programs.
     pub pairs: Vec<TracedPair>,
-    /// Runs with it.
+    /// Runs with counting.
     pub counted: Vec<RunSample>,
-    /// Why there is nothing, or nothing more.
+    /// Why there are no measurements, or no more.
     pub trouble: Option<String>,
 }
 
@@ -230,10 +221,10 @@ impl Measured {
     }
 }
 
-/// Measures each tracer with this load: so many pairs, and so many runs with programs counted.
+/// Measures each tracer with this load: `pairs` pairs, and `counted` runs with programs counted.
 ///
 /// # Errors
-/// When the load can't be played alone.
+/// If the load can't be played alone.
 pub fn measure(
     subjects: &[Subject],
     setup: &Setup,

@@ -1,5 +1,5 @@
-//! What an event costs on its way through the program, stage by stage: time, and instructions, which another day and a
-//! busy machine do not change.
+//! The cost of an event on its way through the program, stage by stage: time, and instructions, which do not depend on
+//! the day or on other load.
 
 use std::{
     collections::BTreeMap,
@@ -13,27 +13,25 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{spread::Spread, table::cell};
 
-/// A stage may come to so much more than was committed, in parts of it: hash tables differ from run to run.
+/// How much more than committed a stage may take, as a fraction: hash tables differ from run to run.
 const TOLERANCE: f64 = 0.05;
-/// Rounds that are timed, and those of which instructions are counted: what they differ by is that of the events.
+/// Rounds that are timed, and rounds whose instructions are counted: the difference of two counts is the cost of the
+/// events.
 const TIMED: u64 = 2_000;
 const COUNTED: [u64; 2] = [4, 24];
 
-/// The program that does one stage, and what is known of before.
+/// The program that runs one stage, and the committed figures.
 #[derive(Clone, Debug)]
 pub struct Given {
-    /// The example `path` of twtrace.
+    /// The example program `path` of twtrace.
     pub program: PathBuf,
     /// A file of stages and their instructions.
     pub committed: PathBuf,
-    /// Whether that is to be what comes out.
+    /// Whether to write the measured figures to that file.
     pub commit: bool,
 }
 
 /// A table of stages.
-///
-/// # Errors
-/// When a stage can't be run.
 pub fn measure(given: &Given, runs: u32) -> Result<String> {
     let (events, stages) = stages(&given.program)?;
     let committed = read(&given.committed)?;
@@ -97,7 +95,7 @@ pub fn measure(given: &Given, runs: u32) -> Result<String> {
     Ok(text)
 }
 
-/// Events of a round, and names.
+/// Number of events in a round, and names of stages.
 fn stages(program: &Path) -> Result<(u64, Vec<String>)> {
     let said = output(&mut Command::new(program))?;
     let mut words = said.split_whitespace().map(str::to_owned);
@@ -105,7 +103,7 @@ fn stages(program: &Path) -> Result<(u64, Vec<String>)> {
     Ok((events, words.collect()))
 }
 
-/// Empty where there is no file.
+/// Empty if there is no file.
 fn read(path: &Path) -> Result<BTreeMap<String, f64>> {
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -128,7 +126,7 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Of the whole program.
+/// Instructions of the whole program.
 fn instructions(program: &Path, stage: &str, rounds: u64) -> Result<f64> {
     let mut command = Command::new("valgrind");
     command

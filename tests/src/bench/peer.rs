@@ -1,4 +1,4 @@
-//! Tracers of other projects: what they are called, and how their lines are read.
+//! Tracers of other projects: their names, and how to read their output.
 
 use std::{
     io::{self, BufRead},
@@ -15,29 +15,29 @@ use super::{
 /// A tracer of another project.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// As tables name it.
+    /// Name in tables.
     pub title: &'static str,
-    /// Where it may be. Debian gives BCC's a suffix.
+    /// Where it may be installed. Debian's package of BCC adds a suffix.
     paths: &'static [&'static str],
     /// Its arguments.
     pub arguments: &'static [&'static str],
-    /// What it is in.
+    /// Debian package.
     package: &'static str,
     lines: Lines,
 }
 
-/// What its lines tell.
+/// What its lines report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lines {
     /// Each change of a socket's state; the process's name is the third word.
     States,
-    /// The end of each connection, of either side; the name is the second word.
+    /// The end of each connection, on either side; the name is the second word.
     Lives,
     /// Nothing about TIME_WAITs.
     Other,
 }
 
-/// Of BCC: Python programs, which compile their eBPF side when they start.
+/// BCC: Python programs, which compile their eBPF side when they start.
 pub const TCPSTATES: Peer = Peer {
     title: "tcpstates",
     paths: &[
@@ -48,14 +48,13 @@ pub const TCPSTATES: Peer = Peer {
     package: "bpfcc-tools",
     lines: Lines::States,
 };
-/// As above.
 pub const TCPLIFE: Peer = Peer {
     title: "tcplife",
     paths: &["/usr/sbin/tcplife-bpfcc", "/usr/share/bcc/tools/tcplife"],
     lines: Lines::Lives,
     ..TCPSTATES
 };
-/// As above. It takes kprobes.
+/// Uses kprobes.
 pub const TCPTRACER: Peer = Peer {
     title: "tcptracer",
     paths: &[
@@ -65,7 +64,7 @@ pub const TCPTRACER: Peer = Peer {
     lines: Lines::Other,
     ..TCPSTATES
 };
-/// As above, of the search for a port. It takes kprobes.
+/// Times ephemeral port allocation. Uses kprobes.
 pub const FUNCLATENCY: Peer = Peer {
     title: "funclatency inet_hash_connect",
     paths: &[
@@ -76,7 +75,7 @@ pub const FUNCLATENCY: Peer = Peer {
     lines: Lines::Other,
     ..TCPSTATES
 };
-/// Of libbpf-tools: the same in C, with an eBPF side that is compiled already.
+/// libbpf-tools: written in C, with an eBPF side that is compiled in advance.
 pub const LIBBPF_TCPSTATES: Peer = Peer {
     title: "tcpstates (libbpf)",
     paths: &["/usr/sbin/tcpstates", "/usr/bin/tcpstates"],
@@ -84,21 +83,20 @@ pub const LIBBPF_TCPSTATES: Peer = Peer {
     package: "libbpf-tools",
     lines: Lines::States,
 };
-/// As above.
 pub const LIBBPF_TCPLIFE: Peer = Peer {
     title: "tcplife (libbpf)",
     paths: &["/usr/sbin/tcplife", "/usr/bin/tcplife"],
     lines: Lines::Lives,
     ..LIBBPF_TCPSTATES
 };
-/// As above. It takes kprobes.
+/// Uses kprobes.
 pub const LIBBPF_TCPTRACER: Peer = Peer {
     title: "tcptracer (libbpf)",
     paths: &["/usr/sbin/tcptracer", "/usr/bin/tcptracer"],
     lines: Lines::Other,
     ..LIBBPF_TCPSTATES
 };
-/// As above, of the search for a port. It takes fentry, or kprobes.
+/// Times ephemeral port allocation. Uses fentry, or kprobes.
 pub const LIBBPF_FUNCLATENCY: Peer = Peer {
     title: "funclatency inet_hash_connect (libbpf)",
     paths: &["/usr/sbin/funclatency", "/usr/bin/funclatency"],
@@ -108,10 +106,10 @@ pub const LIBBPF_FUNCLATENCY: Peer = Peer {
 };
 
 impl Peer {
-    /// Its program.
+    /// Path of its program.
     ///
     /// # Errors
-    /// When it is not installed.
+    /// If it is not installed.
     pub fn program(&self) -> Result<PathBuf> {
         match self.paths.iter().find(|path| Path::new(path).is_file()) {
             Some(path) => Ok(PathBuf::from(path)),
@@ -119,10 +117,7 @@ impl Peer {
         }
     }
 
-    /// What it says it saw; `None` where that can't be compared.
-    ///
-    /// # Errors
-    /// When its output can't be read.
+    /// What it reported; `None` if that can't be compared.
     pub fn said(&self, output: impl BufRead, errors: &str) -> io::Result<Option<Said>> {
         if self.lines == Lines::Other {
             return Ok(None);
@@ -135,7 +130,7 @@ impl Peer {
             let line = line?;
             let mut words = line.split_whitespace();
             let comm = match self.lines {
-                // The end of the socket that a TIME_WAIT takes the place of.
+                // The end of the socket that a TIME_WAIT replaces.
                 Lines::States if line.contains("FIN_WAIT2   -> CLOSE ") => words.nth(2),
                 Lines::Lives => words.nth(1),
                 Lines::States | Lines::Other => None,

@@ -1,4 +1,4 @@
-//! Reading a recording again, beside what a shell would do.
+//! Reading a recording, compared with a shell script.
 
 use std::{
     path::Path,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::sys::{check, process_usage};
 
-/// What a command took.
+/// Duration and memory of a command.
 #[derive(Clone, Copy, Debug)]
 struct Took {
     wall_ms: f64,
@@ -25,10 +25,7 @@ struct Took {
     peak_mib: f64,
 }
 
-/// A table of times.
-///
-/// # Errors
-/// When the recording can't be made or read.
+/// A table of durations.
 pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     // Two events for each: its TIME_WAIT, and the end of that.
     let connections = 500_000.min(connections * 13);
@@ -111,12 +108,12 @@ fn time(mut command: Command) -> Result<Took> {
     let started = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
     let pid = child.id();
-    // SAFETY: plain numbers, for which zero is valid.
+    // SAFETY: only numbers, for which zero is valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     let (mut status, mut peak_kib) = (0, 0);
-    // Not the usage's own peak: that begins with what this process had when it forked.
+    // Not the peak from rusage: that begins with the memory of this process at fork().
     loop {
-        // SAFETY: writes status and usage. The child is not waited for otherwise.
+        // SAFETY: writes status and usage. Nothing else waits for the child.
         let ended = check(unsafe {
             libc::wait4(
                 pid.cast_signed(),

@@ -1,4 +1,4 @@
-//! Whether what an event costs depends on how many processes and destinations there are.
+//! Whether the cost of an event depends on the number of processes and destinations.
 
 use std::fmt::Write as _;
 
@@ -12,11 +12,11 @@ use super::{
     tracer::{Setup, TracerKind},
 };
 
-/// Of the memory section: all alive at a time, since a TIME_WAIT lasts a minute.
+/// TIME_WAITs of the memory section: all are alive at the same time, since a TIME_WAIT lasts one minute.
 const MANY: u64 = 1_000_000;
 const MANY_TUPLES: u32 = 100_000;
 const MANY_PROCESSES: u64 = 10_000;
-/// What everything is compared with.
+/// The base of all comparisons.
 const FEW_TUPLES: u32 = 16;
 
 fn load(connections: u64, processes: u64, tuples: u32) -> Vec<String> {
@@ -31,13 +31,10 @@ fn bpf_ns(sample: &RunSample) -> f64 {
 }
 
 /// A table of costs by number.
-///
-/// # Errors
-/// When a load can't be played, or twtrace fails.
 pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     let statistics = BpfStatistics::keep()?;
     statistics.set(true)?;
-    // No more than the ports of one destination; and ten times that.
+    // At most the number of ports of one destination; and ten times that.
     let few = connections.min(40_000);
     let settings = [
         (few, 1, FEW_TUPLES),
@@ -47,7 +44,7 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
         (few, 1, 1_000),
         (few * 10, 1, FEW_TUPLES),
         (few * 10, MANY_PROCESSES, FEW_TUPLES),
-        // A destination without a connection would count as one.
+        // A destination without a connection would also be counted.
         (few * 10, 1, MANY_TUPLES.min(few as u32 * 10)),
     ];
     let mut samples: Vec<Vec<RunSample>> = vec![Vec::new(); settings.len()];
@@ -92,7 +89,7 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     Ok(text)
 }
 
-/// CPU time of the tracer for a connection.
+/// CPU time of the tracer per connection.
 fn own_ns(sample: &RunSample) -> f64 {
     sample.each(sample.tracer_ns)
 }
@@ -125,10 +122,7 @@ fn tail(samples: &[RunSample]) -> String {
     )
 }
 
-/// A million TIME_WAITs alive; a tenth of it where runs are short.
-///
-/// # Errors
-/// When the load can't be played, or twtrace fails.
+/// A million live TIME_WAITs; a tenth of that if runs are short.
 pub fn memory(setup: &Setup, connections: u64) -> Result<String> {
     let statistics = BpfStatistics::keep()?;
     statistics.set(true)?;

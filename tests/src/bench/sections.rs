@@ -1,4 +1,4 @@
-//! What `bench run` measures, by section, and the tables of it.
+//! The sections of `bench run`, and their tables.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -16,14 +16,14 @@ use super::{
     tracer::{Setup, TracerKind},
 };
 
-/// A part of what is measured.
+/// A part of the measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Section {
     /// Plain closes, under each tracer.
     Churn,
-    /// Other ends of connections, under nobody, empty programs and `twtrace report`.
+    /// Other ends of connections, without a tracer, under empty programs and under `twtrace report`.
     Kinds,
-    /// Work that has nothing to do with TCP.
+    /// Work without any TCP.
     Bystanders,
     /// From one process and one destination to very many.
     Scale,
@@ -31,9 +31,9 @@ pub enum Section {
     Memory,
     /// From the start to the first event that could be seen.
     Start,
-    /// Of a recording with a million events.
+    /// Reading a recording with a million events.
     Replay,
-    /// What an event costs in userspace, by stage.
+    /// The cost of an event in userspace, by stage.
     Path,
     /// Plain closes under each tier that this kernel has, and under peers that need no compiler.
     Tiers,
@@ -42,31 +42,31 @@ pub enum Section {
 /// Options of `bench run`.
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
-    /// The program.
+    /// The twtrace to measure.
     #[arg(long)]
     pub twtrace: PathBuf,
-    /// What to measure; all if not given.
+    /// What to measure; by default everything.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub section: Vec<Section>,
-    /// Of which tracers in `churn`; all if not given.
+    /// Which tracers to use in `churn`; by default all.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub who: Vec<TracerKind>,
-    /// The example `path` of twtrace, for that section.
+    /// The example program `path` of twtrace, for that section.
     #[arg(long)]
     pub path_program: Option<PathBuf>,
-    /// Instructions of its stages, as they are committed.
+    /// Instructions of its stages, as committed.
     #[arg(long)]
     pub path_committed: Option<PathBuf>,
-    /// Put what comes out there.
+    /// Write the measured instructions to that file.
     #[arg(long)]
     pub path_commit: bool,
     /// Another build of twtrace, to compare starts with.
     #[arg(long)]
     pub against: Option<PathBuf>,
-    /// Pairs.
+    /// Number of pairs.
     #[arg(long, default_value_t = 5)]
     pub pairs: u32,
-    /// Connections of a run.
+    /// Connections per run.
     #[arg(long, default_value_t = 40_000)]
     pub connections: u64,
     /// More options of twtrace.
@@ -75,9 +75,6 @@ pub struct Options {
 }
 
 /// Measures, and returns tables in Markdown.
-///
-/// # Errors
-/// When a load can't be played.
 pub fn run(options: &Options) -> Result<String> {
     let directory = tempfile::tempdir()?;
     let setup = Setup {
@@ -152,7 +149,7 @@ fn churn(options: &Options, setup: &Setup) -> Result<String> {
     Ok(text)
 }
 
-/// Peers whose programs were compiled for any kernel: they run where there are no headers.
+/// Peers whose programs are compiled for any kernel: they run without kernel headers.
 const COMPILED: [TracerKind; 4] = [
     TracerKind::LibbpfTcpstates,
     TracerKind::LibbpfTcplife,

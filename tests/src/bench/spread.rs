@@ -1,20 +1,20 @@
-//! Medians, and how far values lie around them.
+//! Medians and quartiles.
 
 use std::fmt;
 
 /// The median of some values with their first and third quartiles.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// A quarter lies below.
+    /// First quartile.
     pub low: f64,
-    /// Half lies below.
+    /// Median.
     pub median: f64,
-    /// Three quarters lie below.
+    /// Third quartile.
     pub high: f64,
 }
 
 impl Spread {
-    /// Of values in any order; `None` where there are none.
+    /// From values in any order; `None` if there are none.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);

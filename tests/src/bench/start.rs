@@ -1,4 +1,4 @@
-//! From a command's start to the moment from which it sees everything.
+//! Time from a command's start until it sees all events.
 
 use std::{
     fmt::Write as _,
@@ -13,17 +13,13 @@ use anyhow::{Context as _, Result, bail};
 use super::{peer, spread::Spread, table::cell, tracer::Setup};
 use crate::sys::{process, process_usage};
 
-/// One start.
 struct Start {
     ms: f64,
     peak_mib: f64,
 }
 
-/// A table of times and of the most memory up to then: of twtrace, of another build of it where one is given, and of
+/// A table of times and of the peak memory during a start: of twtrace, of another build of it if one is given, and of
 /// peers, in turns.
-///
-/// # Errors
-/// When twtrace can't be started.
 pub fn measure(setup: &Setup, against: Option<&Path>, rounds: u32) -> Result<String> {
     let mut text = String::from(
         "### Until all is attached\n\n| tracer | ms | as a multiple of twtrace | peak MiB |\n|---|---|---|---|\n",
@@ -96,7 +92,7 @@ pub fn measure(setup: &Setup, against: Option<&Path>, rounds: u32) -> Result<Str
     Ok(text)
 }
 
-/// Until it prints a line with this word.
+/// Measures until it prints a line with this word.
 fn start(mut command: Command, word: &str) -> Result<Start> {
     let started = Instant::now();
     let mut child = command

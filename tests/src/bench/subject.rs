@@ -1,20 +1,19 @@
-//! What is measured under a load: a tracer, with options of its own.
+//! What is measured under a load: a tracer, with its options.
 
 use super::tracer::{Setup, TracerKind};
 
-/// A tracer, told how.
+/// A tracer and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// The tracer.
     pub who: TracerKind,
-    /// What is special, for its title; empty where nothing is.
+    /// What differs from the plain tracer, for its title; empty if nothing does.
     pub variant: &'static str,
-    /// Options that twtrace is given besides those of all.
+    /// Options of twtrace besides the common ones.
     pub options: &'static [&'static str],
 }
 
 impl Subject {
-    /// A tracer as it is.
+    /// A tracer without special options.
     pub fn plain(who: TracerKind) -> Self {
         Self {
             who,
@@ -23,7 +22,7 @@ impl Subject {
         }
     }
 
-    /// As tables name it.
+    /// Name in tables.
     pub fn title(&self) -> String {
         match self.variant {
             "" => self.who.title().to_owned(),
@@ -40,7 +39,7 @@ impl Subject {
     }
 }
 
-/// The tiers that a kernel may have: what is tried first on each, and what is left where others refuse.
+/// The tiers that a kernel may have: what is tried first on each kernel, and the fallbacks if others are refused.
 pub const TIERS: [(&str, &[&str]); 4] = [
     ("fentry", &[]),
     ("kprobes and timers", &["--without", "fentry"]),
@@ -48,7 +47,7 @@ pub const TIERS: [(&str, &[&str]); 4] = [
     ("tracepoints", &["--without", "fentry,kprobe"]),
 ];
 
-/// Nobody, each tier beside empty programs on its hooks, and these peers.
+/// No tracer, each tier beside empty programs on its hooks, and these peers.
 pub fn tiers(peers: &[TracerKind]) -> Vec<Subject> {
     let ours = TIERS.iter().flat_map(|(variant, options)| {
         [TracerKind::Empty, TracerKind::Report].map(|who| Subject {

@@ -8,7 +8,7 @@ use super::{
     tracer::TracerKind,
 };
 
-/// `-` where there is nothing.
+/// `-` if there is no value.
 pub fn cell(spread: Option<Spread>, digits: usize) -> String {
     spread.map_or_else(|| "-".to_owned(), |spread| format!("{spread:.digits$}"))
 }
@@ -31,7 +31,7 @@ pub fn of(all: &[Measured]) -> String {
     text
 }
 
-/// Time in programs as a multiple of what empty ones on the same hooks take.
+/// Time in programs, as a multiple of the time of empty programs on the same hooks.
 pub fn of_empty(measured: &Measured, all: &[Measured]) -> Option<f64> {
     let same = |other: &&Measured| {
         other.subject.who == TracerKind::Empty && other.subject.options == measured.subject.options
@@ -101,7 +101,7 @@ fn row(measured: &Measured, all: &[Measured]) -> Vec<String> {
     row
 }
 
-/// Where the time in programs goes.
+/// Time of each program.
 pub fn programs(all: &[Measured]) -> String {
     let mut text = String::new();
     for measured in all

@@ -1,4 +1,4 @@
-//! What was wanted of the cost, beside what was measured.
+//! Cost targets, beside the measured cost.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use super::{
     tracer::TracerKind,
 };
 
-/// Connections a second at which `report` is to take little of a core.
+/// Connections per second at which `report` should take little of a core.
 const RATE: f64 = 30_000.0;
 
-/// A table, of those targets whose tracers were measured; empty without `report`.
+/// A table of the targets whose tracers were measured; empty without `report`.
 pub fn of(all: &[Measured]) -> String {
     let of_who = |who| all.iter().find(|measured| measured.subject.who == who);
     let Some(report) = of_who(TracerKind::Report) else {
@@ -55,12 +55,12 @@ pub fn of(all: &[Measured]) -> String {
     text
 }
 
-/// How many times less the second is.
+/// How many times smaller the second is.
 fn times_less(more: Option<Spread>, less: Option<Spread>) -> Option<f64> {
     Some(more?.median / less?.median)
 }
 
-/// CPU time of a tracer's process for each TIME_WAIT that it told.
+/// CPU time of a tracer's process per TIME_WAIT that it reported.
 fn for_each_reported(measured: &Measured) -> Option<Spread> {
     Spread::of(measured.pairs.iter().filter_map(|pair| {
         let reported = pair.traced.right().filter(|reported| *reported > 0)?;
@@ -91,7 +91,7 @@ mod tests {
         sys::bpf::Runs,
     };
 
-    /// 100 connections, of which so many are told.
+    /// 100 connections, of which `told` are reported.
     fn sample(machine_ns: f64, tracer_ns: f64, bpf_ns: u64, reported: u64) -> RunSample {
         RunSample {
             played: LoadResult {
@@ -147,9 +147,9 @@ mod tests {
             "empty programs on the same hooks | 5.00 | at most 3 |",
             "that of `tcpstates` | 1/10.0 | at most 1/20 |",
             "of untraced | 1.200 (1.200–1.200); null pairs 1.010 (1.010–1.010) | at most 1.07 |",
-            // It told half of them, for five times as much.
+            // It reported half of them, for five times the cost.
             "told, of that of `tcpstates` | 1/10.0 | at most 1/5 |",
-            // A microsecond for each.
+            // One microsecond for each.
             "own CPU ns/conn) | 3.0 (3.0–3.0) % | under 10 % |",
         ] {
             assert!(text.contains(row), "{row} is not in\n{text}");

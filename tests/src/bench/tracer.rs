@@ -1,4 +1,4 @@
-//! The tracers that are measured: how each is started, ended, and what it says it saw.
+//! The tracers that are measured: how to start and end them, and to read what they reported.
 
 use std::{
     fs::{self, File},
@@ -24,10 +24,10 @@ use super::{
 };
 use crate::sys::{check, process, process_usage};
 
-/// What traces, if anything does.
+/// The tracer, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum TracerKind {
-    /// Nobody: the null pair.
+    /// No tracer: the null pair.
     Nobody,
     /// Programs that do nothing, on the hooks of twtrace.
     Empty,
@@ -60,7 +60,7 @@ pub enum TracerKind {
 }
 
 impl TracerKind {
-    /// As tables name it.
+    /// Name in tables.
     pub fn title(self) -> &'static str {
         match self {
             Self::Nobody => "nobody (null pair)",
@@ -74,7 +74,7 @@ impl TracerKind {
         }
     }
 
-    /// What it is, where it is of another project.
+    /// The peer, if it belongs to another project.
     pub fn peer(self) -> Option<&'static Peer> {
         match self {
             Self::Tcpstates => Some(&peer::TCPSTATES),
@@ -90,18 +90,18 @@ impl TracerKind {
     }
 }
 
-/// Where programs are, and what twtrace is told besides.
+/// Paths of programs, and options of twtrace.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The program.
+    /// The twtrace to measure.
     pub twtrace: PathBuf,
     /// More options of it.
     pub options: Vec<String>,
-    /// A directory for what they write.
+    /// A directory for their output files.
     pub directory: PathBuf,
 }
 
-/// A tracer at work.
+/// A running tracer.
 #[derive(Debug)]
 pub struct Tracer {
     who: TracerKind,
@@ -111,16 +111,16 @@ pub struct Tracer {
     errors: PathBuf,
 }
 
-/// What it says it saw.
+/// What a tracer reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
-    /// TIME_WAITs of the client's processes, as clients.
+    /// TIME_WAITs of the client's processes, on the client side.
     pub births_client: u64,
-    /// TIME_WAITs of the server's process, as server.
+    /// TIME_WAITs of the server's process, on the server side.
     pub births_server: u64,
-    /// TIME_WAITs of these processes on the wrong side, and those of no process.
+    /// TIME_WAITs of these processes on the wrong side, and those without a process.
     pub wrong: u64,
-    /// What it lost, in its own words' unit.
+    /// Lost events, in the tracer's own unit.
     pub lost: u64,
 }
 
@@ -135,7 +135,7 @@ impl Tracer {
     /// Starts it, and waits until its programs are attached.
     ///
     /// # Errors
-    /// When it can't be started, or ends.
+    /// If it can't be started, or ends.
     pub fn start(who: TracerKind, setup: &Setup) -> Result<Option<Self>> {
         let output = setup.directory.join("output");
         let errors = setup.directory.join("errors");
@@ -189,7 +189,7 @@ impl Tracer {
             }
             _ => {}
         }
-        // A shell starts what is in its background with SIGINT ignored, and Python keeps to that.
+        // A shell starts background processes with SIGINT ignored, and Python keeps that setting.
         // SAFETY: signal() may be called between fork and exec.
         unsafe {
             command.pre_exec(|| {
@@ -211,7 +211,7 @@ impl Tracer {
             },
             errors,
         };
-        // Compilers take their time.
+        // Compiling takes long.
         let limit = Duration::from_secs(60);
         if let Err(error) = meter::await_programs(&mut tracer.child, limit) {
             let said = fs::read_to_string(&tracer.errors).unwrap_or_default();
@@ -221,16 +221,15 @@ impl Tracer {
         Ok(Some(tracer))
     }
 
-    /// Its pid.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it and reads what it says it saw; `None` of those who say nothing that could be compared. With it the most
-    /// memory it has had until just before its end, KiB: a report is more than counting was.
+    /// Ends it and reads what it reported; `None` for tracers without comparable output. Also returns its peak memory
+    /// until just before its end, KiB: printing a report takes more than counting.
     ///
     /// # Errors
-    /// When it does not end, or fails.
+    /// If it does not end, or fails.
     pub fn finish(mut self, setup: &Setup) -> Result<(Option<Said>, u64)> {
         let mut peak_kib = 0;
         match self.stdin.take() {
@@ -239,7 +238,7 @@ impl Tracer {
         }
         let end = Instant::now() + Duration::from_secs(60);
         let status = loop {
-            // Not of one that has ended and is not waited for yet.
+            // Keeps the last value if the process has ended and is not waited for yet.
             let now_kib = process_usage::peak_memory_kib(self.pid()).unwrap_or(0);
             peak_kib = peak_kib.max(now_kib);
             if let Some(status) = self.child.try_wait()? {
@@ -277,7 +276,7 @@ impl Tracer {
     }
 }
 
-/// A terminal whose output goes nowhere.
+/// A terminal whose output is discarded.
 fn terminal() -> Result<OwnedFd> {
     let (mut ours, mut theirs) = (0, 0);
     let size = libc::winsize {
@@ -296,11 +295,11 @@ fn terminal() -> Result<OwnedFd> {
             &raw const size,
         )
     })?;
-    // SAFETY: made just now, no other owners.
+    // SAFETY: created just now, no other owners.
     let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) };
     thread::spawn(move || {
         let mut file = File::from(ours);
-        // Ends with an error when the last of the other end is closed.
+        // Ends with an error when the last descriptor of the other end is closed.
         while file.read(&mut [0; 65_536]).is_ok_and(|read| read > 0) {}
     });
     Ok(theirs)
@@ -335,7 +334,7 @@ fn of_trace(path: &Path) -> Result<Said> {
 }
 
 impl Said {
-    /// TIME_WAITs by side of a process. Other processes of the host are not our affair.
+    /// Adds TIME_WAITs of a process, by side. Other processes of the host are ignored.
     fn add(&mut self, comm: Option<&str>, count: impl Fn(&str) -> u64) {
         let (client, server, unknown) = (count("client"), count("server"), count("unknown"));
         match comm {

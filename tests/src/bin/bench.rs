@@ -1,4 +1,4 @@
-//! What tracing costs.
+//! Measures the cost of tracing.
 
 use std::process::ExitCode;
 

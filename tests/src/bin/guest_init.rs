@@ -1,10 +1,10 @@
-//! The first process of a test guest. It sets the guest up as a plain Linux would be, loads the kernel
-//! modules it finds in /modules, runs the lines of /commands one after the other, and powers off.
+//! The first process of a test guest. It sets the guest up like a plain Linux, loads the kernel modules in /modules,
+//! runs the lines of /commands one after the other, and powers off.
 //!
 //! tracefs and bpffs stay unmounted on purpose: twtrace must cope with that by itself.
 //!
-//! Its own lines begin with `@@twtrace `; xtask (`xtask/src/guest/protocol.rs`) reads them. They go to the
-//! second serial line, away from the kernel's messages on the first.
+//! Its own lines begin with `@@twtrace `; xtask (`xtask/src/guest/protocol.rs`) reads them. They are written to the
+//! second serial line, separate from the kernel's messages on the first.
 
 use std::{
     ffi::CString,
@@ -24,7 +24,7 @@ const TERMINAL: &str = "/dev/ttyS1";
 /// Programs of the host come before the applets of busybox in /bin.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Descriptors a process may open: the crowd scenarios hold thousands of sockets.
+/// Maximum number of open descriptors of a process: the crowd scenarios hold thousands of sockets.
 const OPEN_FILES: u64 = 65_536;
 
 /// Source, target, type, options.
@@ -39,7 +39,7 @@ const MOUNTS: [(&str, &str, &str, &str); 8] = [
     ("cgroup2", "/sys/fs/cgroup", "cgroup2", ""),
 ];
 
-/// Prints a line; a line that was hung up is no reason to panic, which would be the kernel's panic too.
+/// Prints a line. A serial line that was hung up must not cause a panic, which would also be a kernel panic.
 macro_rules! say {
     ($($arguments:tt)*) => {{
         use std::io::Write;
@@ -61,7 +61,7 @@ fn work(mode: &str) -> Result<()> {
         .map(|mount| (mount.1, mount_one(mount)))
         .collect();
     become_terminal().context("can't open the second serial line")?;
-    // Only now is there a place to say it.
+    // Only now is there a place to print errors to.
     for (target, result) in mounted {
         if let Err(error) = result {
             say!("guest_init: can't mount {target}: {error}");
@@ -73,7 +73,7 @@ fn work(mode: &str) -> Result<()> {
     }
     set_limits();
     set_host_name();
-    // Links for all applets; those that exist are left.
+    // Creates links for all applets; existing files are kept.
     let _ = wait_for(Command::new("/bin/busybox").args(["--install", "-s", "/bin"]));
     say!("@@twtrace ready");
     match mode {
@@ -108,7 +108,7 @@ fn run_commands() -> Result<()> {
     Ok(())
 }
 
-/// busybox's shell, in a session of its own.
+/// A shell of busybox, in a session of its own.
 fn shell(terminal: Terminal) -> Command {
     let mut command = Command::new("/bin/busybox");
     command
@@ -130,17 +130,16 @@ fn shell(terminal: Terminal) -> Command {
     command
 }
 
-/// What the serial line is to a shell.
+/// How a shell uses the serial line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Terminal {
-    /// Its controlling terminal: Ctrl-C works. When that shell ends the line is hung up for all.
+    /// As its controlling terminal: Ctrl-C works. When that shell ends, the line is hung up for all.
     Controlling,
-    /// A mere file.
+    /// As a plain file.
     Plain,
 }
 
-/// Runs a program to its end. The first process inherits orphans, so others that end meanwhile are
-/// taken away too.
+/// Runs a program to its end. The first process inherits orphans, so it also reaps others that end during this time.
 fn wait_for(command: &mut Command) -> io::Result<ExitStatus> {
     let child = command.spawn()?.id() as libc::pid_t;
     loop {
@@ -159,11 +158,11 @@ fn wait_for(command: &mut Command) -> io::Result<ExitStatus> {
     }
 }
 
-/// Kills what a command left behind, so that the next one begins as the first did.
+/// Kills the processes that a command left behind, so that each command starts in the same state.
 fn end_leftovers() {
     // SAFETY: the first process signals all others and not itself; no memory is involved.
     unsafe { libc::kill(-1, libc::SIGKILL) };
-    // SAFETY: no status is asked for. Ends with ECHILD.
+    // SAFETY: no status is requested. Ends with ECHILD.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) } > 0 {}
 }
 
@@ -185,7 +184,7 @@ fn mount_one(&(source, target, kind, options): &(&str, &str, &str, &str)) -> Res
     Ok(())
 }
 
-/// Makes the serial line this process's input and output.
+/// Makes the serial line the input and output of this process.
 fn become_terminal() -> io::Result<()> {
     let terminal = File::options().read(true).write(true).open(TERMINAL)?;
     for descriptor in 0..3 {
@@ -222,10 +221,10 @@ fn load_module(path: &std::path::Path) -> io::Result<()> {
 }
 
 fn raise_loopback() -> io::Result<()> {
-    // SAFETY: plain numbers; the result is checked.
+    // SAFETY: only numbers; the result is checked.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     check(socket)?;
-    // SAFETY: the descriptor was opened just now and is owned by nobody else.
+    // SAFETY: the descriptor was opened just now and has no other owner.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     // SAFETY: ifreq is plain data, for which zeros are a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -257,7 +256,7 @@ fn set_limits() {
 
 fn set_host_name() {
     let name = b"guest";
-    // SAFETY: pointer and length are of the same array. A guest without a name works as well.
+    // SAFETY: pointer and length are of the same array. It is no error if the guest has no name.
     unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) };
 }
 
@@ -270,7 +269,7 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 fn power_off() {
-    // SAFETY: no arguments but a number. Both lines are waited for first, so that nothing is lost.
+    // SAFETY: the only argument is a number. The output of both lines is drained first, so that nothing is lost.
     unsafe {
         libc::tcdrain(1);
         libc::reboot(libc::RB_POWER_OFF);

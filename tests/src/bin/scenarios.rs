@@ -1,4 +1,4 @@
-//! The scenario runner: plays TCP traffic whose truth is known and compares what twtrace says of it.
+//! The scenario runner: plays TCP traffic whose truth is known and compares it with what twtrace reports.
 
 use std::process::ExitCode;
 

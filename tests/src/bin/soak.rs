@@ -1,4 +1,4 @@
-//! Soaks `twtrace serve`, and prints what it took.
+//! Soaks `twtrace serve`, and prints the resources it used.
 
 use std::process::ExitCode;
 

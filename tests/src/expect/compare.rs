@@ -1,4 +1,4 @@
-//! The comparison: what was told against what must be told.
+//! Compares the reported events with the expected ones.
 
 use serde_json::Value;
 
@@ -54,10 +54,10 @@ fn differences(expected: &Expected, event: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Compares as multisets: each expected event once, and nothing else. Returns what is wrong, in words.
+/// Compares as multisets: each expected event once, and nothing else. Returns the differences, in words.
 ///
-/// Events are matched one to one: with the best matching, and not with the first that fits, so that a loose
-/// expectation does not take the event of a strict one.
+/// Matches events one to one by a maximum matching, instead of taking the first that fits, so that a loose expectation
+/// does not take the event of a strict one.
 pub fn compare(expected: &[Expected], events: &[Value]) -> Vec<String> {
     let matched = match_up(expected, events);
     let mut wrong = Vec::new();
@@ -94,7 +94,7 @@ pub fn compare(expected: &[Expected], events: &[Value]) -> Vec<String> {
     wrong
 }
 
-/// For each expected event the index of its own event: a maximum bipartite matching (augmenting paths).
+/// For each expected event, the index of its event: a maximum bipartite matching (augmenting paths).
 fn match_up(expected: &[Expected], events: &[Value]) -> Vec<Option<usize>> {
     let fits: Vec<Vec<usize>> = expected
         .iter()
@@ -140,7 +140,7 @@ fn augment(
     false
 }
 
-/// The fields that name an expected event to a reader.
+/// The fields that identify an expected event to a reader.
 fn describe(expected: &Expected) -> String {
     let names = [
         "event",

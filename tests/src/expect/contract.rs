@@ -1,4 +1,4 @@
-//! What holds for every event, whatever the scenario: the fields that are always there, and their forms.
+//! What holds for every event, in any scenario: the fields that always exist, and their forms.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 use twtrace_core::event::{EventFacts, words::Word as _};
 use twtrace_wire::EventKind;
 
-/// Of all kinds; those of each kind are declared with it.
+/// Fields of all kinds; the fields of each kind are declared with it.
 const COMMON: &[&str] = &[
     "ts",
     "mono_ns",
@@ -21,7 +21,7 @@ const COMMON: &[&str] = &[
     "opener",
 ];
 
-/// What is wrong with the form of an event, in words.
+/// Violations of the form of an event, in words.
 pub fn violations(event: &Value) -> Vec<String> {
     let kind = event["event"].as_str().unwrap_or_default();
     let Some(known) = EventKind::from_word(kind) else {

@@ -1,4 +1,4 @@
-//! One event as it must be told.
+//! One event as it must be reported.
 
 use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
 
@@ -13,7 +13,7 @@ use crate::actor::{Actor, command::Connection};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// It connected.
+    /// It called connect().
     Client,
     /// It was accepted.
     Server,
@@ -21,7 +21,7 @@ pub enum Side {
     Unknown,
 }
 
-/// States, by their names in the contract.
+/// States, with their names in the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TcpState {
@@ -45,7 +45,7 @@ pub enum TcpState {
     Listen,
 }
 
-/// Reasons of resets and aborts, by their names in the contract.
+/// Reasons of resets and aborts, with their names in the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -53,15 +53,15 @@ pub enum Reason {
     LingerZero,
     /// close() over unread data
     UnreadData,
-    /// data met a closed connection
+    /// data arrived for a closed connection
     DataAfterClose,
     /// connect() found no listener
     Refused,
-    /// the segment met no socket
+    /// the segment found no socket
     NoSocket,
-    /// time ran out
+    /// a timeout
     Timeout,
-    /// torn down by other means
+    /// ended by other means
     Aborted,
     /// the peer sent it
     Peer,
@@ -71,19 +71,19 @@ pub enum Reason {
     Other,
 }
 
-/// Why an event names no process.
+/// Why an event has no process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unattributed {
     /// The connection was closing before tracing began.
     ClosedBeforeTracing,
-    /// No socket was met.
+    /// There was no socket.
     NoSocket,
-    /// Nobody acted, and the opener is not known.
+    /// No process acted, and the opener is not known.
     Unknown,
 }
 
-/// A process, as an event must name it.
+/// A process, as an event must report it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpectedProcess {
     /// Thread-group id.
@@ -110,38 +110,38 @@ impl From<&Rc<Actor>> for ExpectedProcess {
 /// What one field must hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Check {
-    /// This value. `null` also stands for a field that may be left out.
+    /// This value. `null` also stands for a field that may be missing.
     Is(Value),
     /// One of these values.
     OneOf(Vec<Value>),
-    /// A whole number between these two, both allowed.
+    /// An integer in this range, both ends included.
     Between(u64, u64),
-    /// `null`, or a whole number between these two.
+    /// `null`, or an integer in this range.
     NullOrBetween(u64, u64),
-    /// A string that ends with this one.
+    /// A string that ends with this text.
     EndsWith(String),
 }
 
-/// Roles that are known through accept() only.
+/// Roles that are known only through accept().
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ByAccept {
-    /// The opener; the process is one that acted.
+    /// The opener; the process did act itself.
     Opener,
-    /// The opener, and so the process too: it did not act itself.
+    /// The opener, which is therefore also the process: it did not act itself.
     OpenerAndProcess,
 }
 
-/// One event as it must be told.
+/// One event as it must be reported.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expected {
     /// `event`
     #[serde(with = "twtrace_core::event::words")]
     pub kind: EventKind,
-    /// The question whose tier decides whether this can be seen at all.
+    /// The capability whose tier decides whether this can be seen at all.
     pub question: Question,
-    /// Set where accept() must be seen for all of it to be known.
+    /// Set if accept() must be seen to know all of the event.
     pub by_accept: Option<ByAccept>,
-    /// The kernel's own word for a RST, on kernels that have one; its end, as the prefix varies.
+    /// The end of the kernel's own reason for a RST, on kernels that have one; its prefix varies.
     pub kernel_word: Option<String>,
     /// Fields by their path in the event (`process.pid`).
     pub checks: BTreeMap<String, Check>,
@@ -165,24 +165,24 @@ impl Expected {
         expected
     }
 
-    /// Whether it is something that a listener does.
+    /// Whether a listener does it.
     pub fn is_of_listener(&self) -> bool {
         matches!(self.checks.get("state"), Some(Check::Is(state)) if state == "listen")
     }
 
-    /// A birth in this state (`TimeWait` or `FinWait2`).
+    /// Creation of a TIME_WAIT in this state (`TimeWait` or `FinWait2`).
     pub fn time_wait(state: TcpState) -> Self {
         Self::new(EventKind::TimeWait, Question::TimeWait)
             .with("state", word(state))
             .with("inferred", json!(false))
     }
 
-    /// A birth that the kernel refused.
+    /// A TIME_WAIT that the kernel refused.
     pub fn overflow() -> Self {
         Self::new(EventKind::TimeWaitOverflow, Question::TimeWait).with("inferred", json!(false))
     }
 
-    /// The end of a TIME_WAIT, by the contract's word for its cause. Nobody reused it.
+    /// The end of a TIME_WAIT, with the contract's word for its cause. It was not reused.
     pub fn time_wait_end(cause: &str) -> Self {
         Self::new(EventKind::TimeWaitEnd, Question::TimeWaitEnd)
             .with("cause", json!(cause))
@@ -190,7 +190,7 @@ impl Expected {
             .with("by", Value::Null)
     }
 
-    /// `by`: whose connect() took the tuple.
+    /// `by`: the process whose connect() took the tuple.
     pub fn reused_by(mut self, who: impl Into<ExpectedProcess>) -> Self {
         let who = who.into();
         self.checks.remove("by");
@@ -198,7 +198,7 @@ impl Expected {
             .with("by.comm", json!(who.comm))
     }
 
-    /// A RST that was sent. `kernel_word` is the end of the kernel's own reason.
+    /// A sent RST. `kernel_word` is the end of the kernel's own reason.
     pub fn reset_sent(reason: Reason, kernel_word: &str) -> Self {
         let mut expected = Self::new(EventKind::Reset, Question::Reset)
             .with("direction", json!("sent"))
@@ -207,14 +207,14 @@ impl Expected {
         expected
     }
 
-    /// A RST that was sent for a segment that met no full socket.
+    /// A RST sent for a segment that found no full socket.
     pub fn reset_without_socket(reason: Reason, kernel_word: &str) -> Self {
         let mut expected = Self::reset_sent(reason, kernel_word);
         expected.question = Question::ResetWithoutSocket;
         expected
     }
 
-    /// A RST that was received.
+    /// A received RST.
     pub fn reset_received(reason: Reason) -> Self {
         Self::new(EventKind::Reset, Question::Reset)
             .with("direction", json!("received"))
@@ -222,12 +222,12 @@ impl Expected {
             .with("kernel_reason", Value::Null)
     }
 
-    /// A death without a RST.
+    /// A connection that ended without a RST.
     pub fn abort(reason: Reason) -> Self {
         Self::new(EventKind::Abort, Question::State).with("reason", word(reason))
     }
 
-    /// A search for a port: the operation, the port asked for, and `ok` or the errno's name.
+    /// An ephemeral port allocation: the operation, the requested port, and `ok` or the errno's name.
     pub fn port(op: &str, requested: u16, result: &str) -> Self {
         Self::new(EventKind::PortAlloc, Question::Port)
             .with("op", json!(op))
@@ -258,7 +258,7 @@ impl Expected {
         self.with("state", word(state))
     }
 
-    /// `state`, where two are right.
+    /// `state`, if two are correct.
     pub fn state_of(self, states: &[TcpState]) -> Self {
         let words = states.iter().map(word).collect();
         self.checked("state", Check::OneOf(words))
@@ -290,20 +290,20 @@ impl Expected {
             .with("unattributed", word(why))
     }
 
-    /// `opener`: who connect()ed.
+    /// `opener`: the process that called connect().
     pub fn opener(self, who: impl Into<ExpectedProcess>) -> Self {
         let who = who.into();
         self.with("opener.pid", json!(who.pid))
             .with("opener.comm", json!(who.comm))
     }
 
-    /// `opener`: who accept()ed; the process is one that acted.
+    /// `opener`: the process that called accept(); the process did act itself.
     pub fn acceptor(mut self, who: impl Into<ExpectedProcess>) -> Self {
         self.by_accept = Some(ByAccept::Opener);
         self.opener(who)
     }
 
-    /// `opener` and `process`: who accept()ed, and did not act itself.
+    /// `opener` and `process`: the process that called accept(), and did not act itself.
     pub fn acceptors(mut self, who: impl Into<ExpectedProcess>) -> Self {
         let who = who.into();
         self.by_accept = Some(ByAccept::OpenerAndProcess);
@@ -315,12 +315,12 @@ impl Expected {
         self.with("opener", Value::Null)
     }
 
-    /// `process` and `opener` of a client that does all itself, and `side`.
+    /// `process`, `opener` and `side` of a client that opens and closes by itself.
     pub fn own_client(self, who: &Actor) -> Self {
         self.process(who).opener(who).side(Side::Client)
     }
 
-    /// `process` and `opener` of a server that does all itself, and `side`.
+    /// `process`, `opener` and `side` of a server that accepts and closes by itself.
     pub fn own_server(self, who: &Actor) -> Self {
         self.process(who).acceptor(who).side(Side::Server)
     }
@@ -338,7 +338,7 @@ impl Expected {
         self.with("side", word(side))
     }
 
-    /// `local` and `remote`, from the actor's end.
+    /// `local` and `remote`, as seen from the actor.
     pub fn ends(self, connection: &Connection) -> Self {
         self.local(connection.local).remote(connection.remote)
     }

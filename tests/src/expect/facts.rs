@@ -1,4 +1,4 @@
-//! What is known of the running twtrace and kernel: the first columns of the table of expectations.
+//! Facts about the running twtrace and kernel: the first columns of the table of expectations.
 
 use std::{collections::BTreeMap, fs};
 
@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::sys::tracefs;
 
-/// What twtrace asks of the kernel.
+/// The capabilities that hooks have to provide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// Closer, opener, side and 4-tuple.
     State,
-    /// Who accept()ed.
+    /// Which process called accept().
     Accept,
-    /// Births of mini-sockets.
+    /// Creation of mini-sockets.
     TimeWait,
     /// Their ends.
     TimeWaitEnd,
@@ -24,14 +24,14 @@ pub enum Question {
     Reset,
     /// RSTs without a full socket.
     ResetWithoutSocket,
-    /// Searches for ports.
+    /// Ephemeral port allocation.
     Port,
-    /// Who belongs to a command.
+    /// Which processes belong to a command.
     Descendants,
 }
 
 impl Question {
-    /// Those that are always asked.
+    /// The capabilities that are always needed.
     pub const ALL: [Self; 7] = [
         Self::State,
         Self::Accept,
@@ -43,7 +43,7 @@ impl Question {
     ];
 }
 
-/// How a question is answered.
+/// What provides a capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
@@ -65,43 +65,40 @@ pub enum Tier {
     None,
 }
 
-/// The tier of one question, as twtrace says it.
+/// The tier of one capability, as twtrace reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
-    /// The question.
     pub question: Question,
-    /// Its tier.
     pub tier: Tier,
-    /// What is lost with it, in words.
+    /// What is lost with this tier, in words.
     pub lost: Option<String>,
 }
 
-/// What the running kernel can tell, found out without twtrace.
+/// What the running kernel can report, found out without twtrace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelFacts {
     /// `tcp_send_reset` has a reason (6.12 and later).
     pub reset_reasons: bool,
-    /// TcpExt TW counts births (6.1 and later), not expiries.
+    /// TcpExt TW counts creations (6.1 and later), not expiries.
     pub counts_births: bool,
 }
 
-/// What the expectations depend on.
+/// The facts that expectations depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// One choice a question.
+    /// One choice per capability.
     pub tiers: Vec<Choice>,
-    /// The kernel's part.
     pub kernel: KernelFacts,
 }
 
 impl Facts {
-    /// The tier of a question; `None` too where twtrace does not mention it.
+    /// The tier of a capability; `None` also if twtrace does not report it.
     pub fn tier(&self, question: Question) -> Tier {
         self.choice(question)
             .map_or(Tier::None, |choice| choice.tier)
     }
 
-    /// What twtrace says is lost for a question.
+    /// What twtrace reports as lost for a capability.
     pub fn lost(&self, question: Question) -> Option<&str> {
         self.choice(question)?.lost.as_deref()
     }
@@ -111,10 +108,10 @@ impl Facts {
     }
 }
 
-/// Reads the tiers out of a `start` event or of `twtrace probes --json`.
+/// Reads the tiers from a `start` event or from `twtrace probes --json`.
 ///
 /// # Errors
-/// When there is no `tiers`, a member has another form, or a question is missing.
+/// If there is no `tiers`, a member has another form, or a capability is missing.
 pub fn tiers_of(value: &Value) -> Result<Vec<Choice>> {
     let tiers = value.get("tiers").context("no \"tiers\"")?;
     let choices: Vec<Choice> =
@@ -133,9 +130,6 @@ pub fn tiers_of(value: &Value) -> Result<Vec<Choice>> {
 }
 
 /// Whether `tcp_send_reset` has a field `reason`.
-///
-/// # Errors
-/// When tracefs can't be found.
 pub fn has_reset_reasons() -> Result<bool> {
     let path = tracefs::ensure()
         .context("mount tracefs")?

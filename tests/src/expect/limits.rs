@@ -1,4 +1,4 @@
-//! The table of what a tier or a kernel can't know, with the reason. What is not in here must be told.
+//! The table of what a tier or a kernel can't know, with the reason. Everything else must be reported.
 
 use serde_json::{Value, json};
 use twtrace_wire::EventKind;
@@ -8,24 +8,24 @@ use super::{
     facts::{Facts, Question, Tier},
 };
 
-/// What a limit does to an event it concerns.
+/// The effect of a limit on an event.
 pub enum Effect {
-    /// It is told with these fields different.
+    /// It is reported with these fields changed.
     Changed(Expected),
-    /// It is not told.
+    /// It is not reported.
     Unseen,
 }
 
 /// One row of the table.
 pub struct Limit {
-    /// The question whose tier must own up to it (`lost` is not null); `None` where the kernel itself does
-    /// not have what is missing, and nothing is lost by the choice of a tier.
+    /// The capability whose tier must report this limit (`lost` is not null); `None` if the kernel itself does not have
+    /// the information, and the choice of a tier loses nothing.
     pub owned_by: Option<Question>,
     /// Why it can't be known.
     pub reason: &'static str,
-    /// Where it holds.
+    /// Whether the limit applies.
     holds: fn(&Facts) -> bool,
-    /// What it does; `None` for events it does not concern.
+    /// Its effect; `None` for events that it does not concern.
     effect: fn(&Expected) -> Option<Effect>,
 }
 
@@ -35,7 +35,7 @@ fn changed(expected: &Expected, change: impl Fn(&mut Expected)) -> Option<Effect
     Some(Effect::Changed(other))
 }
 
-/// The table. Each row is applied to what the row before it left.
+/// The table. Each row applies to the result of the row before.
 pub const LIMITS: &[Limit] = &[
     Limit {
         owned_by: Some(Question::TimeWait),
@@ -187,13 +187,12 @@ fn without_process(expected: &mut Expected) {
     expected.set("unattributed", Check::Is(json!("unknown")));
 }
 
-/// What twtrace must say under these facts, and the limits that changed it.
+/// What twtrace must report with these facts, and the limits that changed it.
 pub struct Limited {
-    /// The events.
     pub events: Vec<Expected>,
-    /// Reasons of the limits that were used.
+    /// Reasons of the limits that applied.
     pub reasons: Vec<&'static str>,
-    /// Limits that twtrace does not own up to.
+    /// Limits that twtrace does not report.
     pub unsaid: Vec<String>,
 }
 
@@ -265,7 +264,7 @@ mod tests {
         let [birth, refusal] = &limited.events[..] else {
             panic!("{:?}", limited.events);
         };
-        // Births are looked up in the kernel's table, a refusal is what is missing there.
+        // Creations are derived from the kernel's table, a refusal from what is missing there.
         assert_eq!(birth, &truth[0]);
         assert_eq!(
             refusal.checks["event"],

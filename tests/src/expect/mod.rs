@@ -1,4 +1,4 @@
-//! What a scenario must make twtrace say: the truth, what a tier can't know of it, and the comparison.
+//! What a scenario must make twtrace report: the truth, the limits of a tier, and the comparison.
 
 pub mod compare;
 pub mod contract;

@@ -1,14 +1,14 @@
-//! Budgets of local ports in a report, against what then happened.
+//! Compares the port pools in a report with what then happened.
 
 use serde_json::{Value, json};
 
 use crate::stage::finding::BudgetTruth;
 
-/// How far the predicted time may be off, as a part of it.
+/// How far the predicted time may be off, as a fraction of it.
 const TOLERANCE: f64 = 0.2;
 const DAY_S: f64 = 86_400.0;
 
-/// What is wrong. Empty: nothing.
+/// Differences; empty if there are none.
 pub fn judge(truth: &[BudgetTruth], netns: u64, report: &Value, rows: &[Value]) -> Vec<String> {
     let mut wrong = Vec::new();
     for budget in truth {
@@ -74,7 +74,7 @@ fn prediction(left_s: f64, row: &Value) -> Option<String> {
     }
 }
 
-/// From the end of the report to a moment of CLOCK_REALTIME, less than a day later; seconds.
+/// Seconds from the end of the report to a time of CLOCK_REALTIME, less than a day later.
 fn left_s(report: &Value, moment_ns: u64) -> Option<f64> {
     let (_, time) = report["end"].as_str()?.strip_suffix('Z')?.split_once('T')?;
     let mut end_s = 0.0;

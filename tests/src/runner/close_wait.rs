@@ -1,4 +1,4 @@
-//! The report's list of connections in CLOSE_WAIT, against the truth.
+//! Compares the report's list of connections in CLOSE_WAIT with the truth.
 
 use serde_json::Value;
 
@@ -9,10 +9,11 @@ use crate::{
 
 use super::judge::side_word;
 
-/// The kernel tells ages in its ticks, of 10 ms at most.
+/// The kernel reports ages in its ticks, of 10 ms at most.
 const TICK_NS: u64 = 10_000_000;
 
-/// What is wrong with the list, as far as it is about this namespace. Only for scenarios that leave some.
+/// Differences in the list, as far as it is about this namespace. Only for scenarios that leave connections in
+/// CLOSE_WAIT.
 pub fn judge(played: &Played, netns: u64, report: &Value) -> Vec<String> {
     if played.close_wait.is_empty() {
         return Vec::new();
@@ -110,7 +111,7 @@ mod tests {
         ] {
             let mut wrong = row();
             wrong[name] = value;
-            // The right one is missing, and this one too many.
+            // The correct entry is missing, and this one is surplus.
             assert_eq!(judged(&[wrong]), 2, "{name}");
         }
         assert_eq!(judge(&played(), 42, &json!({})).len(), 1);

@@ -1,8 +1,8 @@
-//! Checks of usage that share one `twtrace report`: each plays while it runs, one after the other, and judges what it says
-//! when all have played.
+//! Checks of usage that share one `twtrace report`: they play while it runs, one after the other, and each compares the
+//! report when all have played.
 //!
-//! Only emulated guests share one: attaching takes most of such a check's time there. This machine plays each with a report
-//! of its own.
+//! Only emulated guests share a report: attaching takes most of the time of such a check there. This machine plays each
+//! check with a report of its own.
 
 use std::{
     sync::{
@@ -18,8 +18,8 @@ use serde_json::Value;
 use super::{Context, play_usage, report::RunningReport, verdicts::Verdict};
 use crate::{scenarios::Usage, sys::process};
 
-/// Those that ask for a report without options. The one whose namespace goes comes first: the next one would get its number.
-/// The one that has programs skipped comes last, when what the others made has been counted.
+/// Checks that need a report without options. The one whose namespace is removed comes first: the next namespace would
+/// get its number. The one that has programs skipped comes last, after the events of the others have been counted.
 const SHARING: &[&str] = &[
     "usage/purged_with_namespace",
     "usage/resets_in_audit",
@@ -29,7 +29,7 @@ const SHARING: &[&str] = &[
     "usage/exact_while_programs_are_skipped",
 ];
 
-/// Takes those that share a report on this machine out of the checks that are to be played, in the order in which they play.
+/// Takes the checks that share a report on this machine out of the checks to play, in the order in which they play.
 pub fn take(usages: &mut Vec<&'static Usage>) -> Vec<&'static Usage> {
     if !process::emulated() {
         return Vec::new();
@@ -43,7 +43,7 @@ pub fn take(usages: &mut Vec<&'static Usage>) -> Vec<&'static Usage> {
     sharing
 }
 
-/// Plays them, and judges each.
+/// Plays them, and compares the report with each.
 pub fn play_all(context: &Context, usages: &[&'static Usage]) {
     if usages.is_empty() {
         return;
@@ -67,7 +67,7 @@ pub fn play_all(context: &Context, usages: &[&'static Usage]) {
             let ((arrive, arrived), (give, given)) = (mpsc::channel(), mpsc::channel());
             let seat = Seat(Mutex::new(Some(Share { arrive, given })));
             scope.spawn(move || play_usage(&context.with_seat(usage.name, seat), usage));
-            // One that fails before, or is skipped, drops its end.
+            // A check that fails before, or is skipped, drops its end.
             if arrived.recv().is_ok() {
                 waiting.push(give);
             }
@@ -75,17 +75,17 @@ pub fn play_all(context: &Context, usages: &[&'static Usage]) {
         match report.end() {
             Ok(report) => {
                 for give in waiting {
-                    // It waits for nothing else.
+                    // The check waits for nothing else.
                     let _ = give.send(report.clone());
                 }
             }
-            // Those that wait are told by their channels, which close.
+            // Checks that wait learn it from their channels, which are closed.
             Err(error) => eprintln!("the report that checks share: {error:#}"),
         }
     });
 }
 
-/// A check's share in a report, until it asks for it.
+/// A check's share in a report, until the check takes it.
 #[derive(Default)]
 pub struct Seat(Mutex<Option<Share>>);
 
@@ -96,13 +96,13 @@ impl Seat {
 }
 
 struct Share {
-    /// That it has played.
+    /// Signals that the check has played.
     arrive: Sender<()>,
-    /// What the report says.
+    /// Receives the report.
     given: Receiver<Value>,
 }
 
-/// A report that runs: the check's own, or a shared one.
+/// A running report: the check's own, or a shared one.
 pub struct Reporting(ReportSource);
 
 enum ReportSource {
@@ -111,10 +111,10 @@ enum ReportSource {
 }
 
 impl Reporting {
-    /// The report that this check shares; where it shares none, or is played again, one that `start` starts.
+    /// The report that this check shares; if it shares none, or is played again, one that `start` starts.
     ///
     /// # Errors
-    /// When that can't be started.
+    /// If that report can't be started.
     pub fn of(context: &Context, start: impl FnOnce() -> Result<RunningReport>) -> Result<Self> {
         Ok(Self(match context.seat.take() {
             Some(share) => ReportSource::Shared(share),
@@ -122,17 +122,14 @@ impl Reporting {
         }))
     }
 
-    /// The same with a report of the check's own that has no options.
+    /// The shared report, or one of the check's own without options.
     pub fn plain(context: &Context) -> Result<Self> {
         Self::of(context, || {
             RunningReport::start(&context.twtrace, &context.tier.options())
         })
     }
 
-    /// What it says, once all have played.
-    ///
-    /// # Errors
-    /// When the report did not end well.
+    /// Returns the report, once all have played.
     pub fn end(self) -> Result<Value> {
         match self.0 {
             ReportSource::Own(report) => report.end(),

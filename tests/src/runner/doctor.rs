@@ -1,4 +1,4 @@
-//! A `twtrace doctor` around one scenario.
+//! Runs a `twtrace doctor` around one scenario.
 
 use std::{
     process::Command,
@@ -23,13 +23,10 @@ use crate::{
     sys::hidden_births::Recording,
 };
 
-/// It is ended by a signal.
+/// A signal ends it.
 const FOR_LONG: &str = "1h";
 
 /// Plays, and compares.
-///
-/// # Errors
-/// When it can't get so far as to compare anything.
 pub fn play(
     context: &Context,
     options: &Options,
@@ -78,10 +75,7 @@ pub fn wanted_of(netns: u64, wanted: DoctorRun) -> [String; 4] {
     ["--netns", &netns, "--fail-on", wanted.fail_on].map(str::to_owned)
 }
 
-/// What its exit code and its output are worth.
-///
-/// # Errors
-/// When they can't be compared.
+/// Compares its exit code and its output with what is expected.
 pub fn judged(
     context: &Context,
     options: &Options,
@@ -112,7 +106,7 @@ pub fn judged(
     Ok(Verdict::Failed { wrong, reported })
 }
 
-/// Names of the actors that the scenario said something of.
+/// Names of the actors that the scenario reported on.
 fn comms(played: &Played) -> Vec<String> {
     let close_wait = played.close_wait.iter().filter_map(|row| row.comm.clone());
     let crowd = played.crowd.iter().map(|row| row.comm.clone());
@@ -121,7 +115,7 @@ fn comms(played: &Played) -> Vec<String> {
 
 static HOOKS: Mutex<Option<Facts>> = Mutex::new(None);
 
-/// What a trace with the same options uses: nobody needs to ask once more.
+/// The hooks of a trace with the same options, to avoid another query.
 pub fn hooks_are(facts: &Facts) {
     let mut known = HOOKS.lock().unwrap_or_else(PoisonError::into_inner);
     *known = Some(Facts {
@@ -130,7 +124,7 @@ pub fn hooks_are(facts: &Facts) {
     });
 }
 
-/// What twtrace says it would use; asked only where a finding depends on it, and once.
+/// The hooks that twtrace would use; queried once, and only if a finding depends on them.
 fn hooks(context: &Context, wanted: &DoctorRun) -> Result<Facts> {
     if wanted
         .finds
@@ -156,7 +150,7 @@ fn hooks(context: &Context, wanted: &DoctorRun) -> Result<Facts> {
     Ok(known.insert(hooks).clone())
 }
 
-/// Whether these hooks let it be found.
+/// Whether these hooks can find it.
 fn is_due(found: &ExpectedFinding, hooks: &Facts) -> bool {
     let by_hook = |question| matches!(hooks.tier(question), Tier::Fentry | Tier::Kprobe);
     match found.needs {
@@ -194,7 +188,7 @@ fn judge(wanted: &DoctorRun, comms: &[String], hooks: &Facts, diagnosis: &Value)
     wrong
 }
 
-/// Whether it is that one, and says whom it is about and what to do.
+/// Whether it is the expected finding, and names the process and the remedy.
 fn is(finding: &Value, found: &ExpectedFinding, comms: &[String]) -> bool {
     let said = format!("{} {}", finding["title"], finding["evidence"]);
     let prefix = format!("{}-", found.names);
@@ -264,7 +258,7 @@ mod tests {
         assert_eq!(wrong(json!([finding("other", "")]), &[FOUND]), 2);
         assert_eq!(wrong(json!([finding("some", "")]), &[]), 1);
         assert_eq!(wrong(json!([]), &[]), 0);
-        // Found without the hooks, where there should have been nothing at all.
+        // Found without the hooks, although nothing may be found without them.
         assert_eq!(wrong(json!([finding("some", "cl-9(7)")]), &[HOOKED]), 2);
         assert_eq!(wrong(json!([]), &[HOOKED]), 0);
         assert_eq!(wrong(Value::Null, &[]), 1);

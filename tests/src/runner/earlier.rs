@@ -1,15 +1,15 @@
-//! A tracer that was there before twtrace.
+//! A tracer that was attached before twtrace.
 //!
-//! perf, bpftrace and tcpstates use classic tracepoints. The kernel runs the functions of a tracepoint in the order in which
-//! they came: with such a tracer there first, twtrace's programs on classic tracepoints run before its raw ones, the
-//! second chances before what they are for.
+//! perf, bpftrace and tcpstates use classic tracepoints. The kernel runs the functions of a tracepoint in the order in
+//! which they were attached: if such a tracer is attached first, twtrace's programs on classic tracepoints run before
+//! its raw ones, so the second chances run before the programs they back up.
 
 use std::{io, os::fd::OwnedFd};
 
 use super::options::TierLimit;
 use crate::sys::bpf_attach;
 
-/// Those that twtrace has second chances on.
+/// The tracepoints on which twtrace has second chances.
 const TRACEPOINTS: [(&str, &str); 4] = [
     ("sock", "inet_sock_set_state"),
     ("tcp", "tcp_destroy_sock"),
@@ -17,10 +17,8 @@ const TRACEPOINTS: [(&str, &str); 4] = [
     ("tcp", "tcp_receive_reset"),
 ];
 
-/// Has one there as long as the result lives, on the tiers between the best and the last: nothing may change by it.
-///
-/// # Errors
-/// When a tracepoint can't be used.
+/// Attaches such a tracer until the result is dropped, on the tiers between the best and the last: it must change
+/// nothing.
 pub fn begin(tier: TierLimit) -> io::Result<Vec<OwnedFd>> {
     match tier {
         TierLimit::NoFentry | TierLimit::Inferred => TRACEPOINTS

@@ -1,4 +1,4 @@
-//! From a scenario's truth and what was told to what is wrong.
+//! Compares a scenario's truth with what was reported, and returns the differences.
 
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ fn relevant(played: &Played, events: &[Value]) -> Vec<Value> {
         .collect()
 }
 
-/// What is wrong with the events of a namespace. Empty: nothing.
+/// Differences in the events of a namespace; empty if there are none.
 pub fn judge_events(played: &Played, facts: &Facts, all: &[Value]) -> Vec<String> {
     let events = relevant(played, all);
     if !played.crowd.is_empty() {
@@ -51,9 +51,9 @@ pub fn judge_events(played: &Played, facts: &Facts, all: &[Value]) -> Vec<String
     wrong
 }
 
-/// Whether a listener answered a segment by a RST, which the scenario does not expect of it. While a mini-socket takes
-/// the place of its socket, or a socket that of its request, a segment of theirs finds neither and goes to the listener
-/// (mended upstream in 2025: "inet: Avoid ehash lookup race in inet_twsk_hashdance_schedule()").
+/// Whether a listener answered a segment with a RST that the scenario does not expect. While a mini-socket replaces its
+/// socket, or a socket its request, a segment of that connection finds neither and is passed to the listener (fixed
+/// upstream in 2025: "inet: Avoid ehash lookup race in inet_twsk_hashdance_schedule()").
 pub fn met_listener(played: &Played, events: &[Value]) -> bool {
     let by_listener = |event: &Value| event["event"] == "reset" && event["state"] == "listen";
     let is_expected = played
@@ -68,7 +68,7 @@ fn count(events: &[Value], kind: &str) -> u64 {
     events.iter().filter(|event| event["event"] == kind).count() as u64
 }
 
-/// What was told, against the kernel's own counters.
+/// Compares what was reported with the kernel's own counters.
 fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
     let mut wrong = Vec::new();
     let counted = (
@@ -76,7 +76,7 @@ fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<Strin
         count(events, "time_wait_overflow"),
     );
     let kernel = (played.counters.births(), played.counters.overflow);
-    // Where refusals can't be told from births, their sum is what must be right.
+    // If refusals can't be distinguished from creations, their sum must be correct.
     let same = if facts.tier(Question::TimeWait) == Tier::Inferred {
         counted.0 + counted.1 == kernel.0 + kernel.1
     } else {
@@ -93,9 +93,9 @@ fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<Strin
         .filter(|event| event["event"] == "reset" && event["direction"] == "sent")
         .count() as u64;
     let all_seen = facts.tier(Question::ResetWithoutSocket) != Tier::None;
-    // A RST may be sent in a context that is hidden as well.
+    // A RST may also be sent in a context that is hidden.
     let hidden = played.hidden_births > 0 && sent < played.counters.resets_sent;
-    // A skipped kprobe, which the tier says may happen; in a crowd only.
+    // A skipped kprobe, which the tier reports as possible; in a crowd only.
     let skipped = facts.tier(Question::ResetWithoutSocket) == Tier::Kprobe
         && !played.crowd.is_empty()
         && sent < played.counters.resets_sent;
@@ -108,10 +108,11 @@ fn against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<Strin
     wrong
 }
 
-/// Births less ends are what is left alive, and reuses are TWRecycled: also where ends are not what the scenario is
-/// about, so that there is none too many.
+/// Created less ended is the number left alive, and reused is TWRecycled: also in scenarios that are not about ends, so
+/// that none is reported too many.
 fn ends_against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
-    // Presumed ends can't be compared with what was there before tracing, and come when somebody looks.
+    // Presumed ends can't be compared with what existed before tracing, and are reported only when the tables are
+    // scanned.
     let presumed = facts.tier(Question::TimeWaitEnd) == Tier::Inferred;
     if presumed && (!played.about_ends || played.alive_before > 0) {
         return Vec::new();
@@ -138,13 +139,13 @@ fn ends_against_kernel(played: &Played, facts: &Facts, events: &[Value]) -> Vec<
     wrong
 }
 
-/// Whether births that are missing are explained by what this kernel hides from eBPF programs.
+/// Whether this kernel hides enough from eBPF programs to explain the missing births.
 fn is_hidden(played: &Played, all: u64, found: u64) -> bool {
     all.checked_sub(found)
         .is_some_and(|missing| missing <= played.hidden_births)
 }
 
-/// The verdict where nothing is wrong, given the births that were told or counted.
+/// The verdict if there are no differences, given the births that were reported or counted.
 pub fn passed(played: &Played, seen: u64) -> Verdict {
     let crowd: u64 = played.crowd.iter().map(|row| row.births).sum();
     match crowd.saturating_sub(seen) {
@@ -162,7 +163,7 @@ pub fn passed(played: &Played, seen: u64) -> Verdict {
 fn judge_crowd(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> {
     let mut wrong: Vec<String> = events.iter().flat_map(contract::violations).collect();
     wrong.extend(against_kernel(played, facts, events));
-    // Skipped kprobes are recovered by inference (expect/limits.rs).
+    // Inference recovers skipped kprobes (expect/limits.rs).
     let may_be_either = facts.tier(Question::TimeWait) == Tier::Kprobe;
     let mut explained = 0;
     for row in &played.crowd {
@@ -186,7 +187,7 @@ fn judge_crowd(played: &Played, facts: &Facts, events: &[Value]) -> Vec<String> 
             ));
         }
     }
-    // A late segment that meets no socket any more is answered by a RST: rare, and in the kernel's own count.
+    // A late segment that finds no socket any more is answered with a RST: rare, and in the kernel's own count.
     let others = events.len() as u64 - explained - count(events, "reset");
     if others != 0 {
         wrong.push(format!("{others} events that nobody caused"));
@@ -213,7 +214,7 @@ pub fn side_word(side: Side) -> &'static str {
     }
 }
 
-/// What is wrong with a report about one namespace, in which nothing else ran.
+/// Differences in a report about one namespace, in which nothing else ran.
 pub fn judge_report(
     played: &Played,
     facts: &Facts,
@@ -252,7 +253,7 @@ pub fn judge_report(
     wrong.extend(table::judge(played, netns, report));
     wrong.extend(reuse::judge(played, facts, netns, report));
     let audit = rows_of(report, "audit", &mut wrong);
-    // Another one may have had its number before.
+    // Another namespace may have had its number before.
     let of_number = audit.iter().filter(|row| row["netns"] == netns);
     match of_number.max_by_key(|row| row["netns_nth"].as_u64()) {
         None => wrong.push(format!("the audit has no row for the namespace {netns}")),
@@ -284,11 +285,11 @@ fn reported_births(rows: &[Value], wanted: &CrowdRow) -> u64 {
         .sum()
 }
 
-/// The namespace's row must say what was seen, and that it is what the kernel counted.
+/// The namespace's row must report what was seen, and that it equals what the kernel counted.
 fn judge_audit(played: &Played, facts: &Facts, row: &Value) -> Vec<String> {
     let births: u64 = played.crowd.iter().map(|row| row.births).sum();
     let mut wrong = Vec::new();
-    // With programs that are not ours both ends may close at once, and make one more.
+    // With programs that are not ours, both ends may close at the same time, which creates one more.
     let ours = played.crowd.iter().all(|row| row.pid.is_some());
     let seen = row["births_seen"].as_u64().unwrap_or(0);
     let hidden = is_hidden(played, births, seen);
@@ -298,13 +299,13 @@ fn judge_audit(played: &Played, facts: &Facts, row: &Value) -> Vec<String> {
     wrong.extend(resets_audited(played, facts, row));
     let ends_unseen = facts.tier(Question::TimeWaitEnd) == Tier::Inferred;
     if !facts.kernel.counts_births && ends_unseen {
-        // This kernel counts expiries, and nobody saw them: that must be said.
+        // This kernel counts expiries, and none was seen: the report must say so.
         if row["audited"] != false || row["why"].is_null() {
             wrong.push(format!("an audit that can't be is not called so: {row}"));
         }
         return wrong;
     }
-    // What was missed must be shown.
+    // Missed births must be shown.
     let missing = births.saturating_sub(seen);
     if row["difference"].as_i64() != Some(-(missing.cast_signed())) {
         wrong.push(format!("the audit's difference is not -{missing}: {row}"));
@@ -319,11 +320,11 @@ fn judge_audit(played: &Played, facts: &Facts, row: &Value) -> Vec<String> {
     wrong
 }
 
-/// What is wrong with the RSTs of an audit: all were seen, or the tier can't and there is no difference.
+/// Differences in the RSTs of an audit: all were seen, or the tier can't see them all and no difference is shown.
 fn resets_audited(played: &Played, facts: &Facts, row: &Value) -> Option<String> {
     let tier = facts.tier(Question::ResetWithoutSocket);
     let difference = row["resets_sent_difference"].as_i64();
-    // As where events are compared with the kernel's count.
+    // As in the comparison of events with the kernel's count.
     let may_be_missed =
         played.hidden_births > 0 || (tier == Tier::Kprobe && !played.crowd.is_empty());
     let is_right = match tier {
@@ -333,7 +334,7 @@ fn resets_audited(played: &Played, facts: &Facts, row: &Value) -> Option<String>
     (!is_right).then(|| format!("the audit of RSTs sent is not right: {row}"))
 }
 
-/// What is wrong with a scenario that nobody traced: its truth against the kernel's counters.
+/// Differences of an untraced scenario: its truth against the kernel's counters.
 pub fn judge_traffic(played: &Played, counts_births: bool) -> Vec<String> {
     if !counts_births {
         return Vec::new();

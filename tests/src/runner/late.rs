@@ -1,8 +1,7 @@
-//! Everything that was told of a scenario, judged once more when the trace has ended.
+//! Checks everything that was reported of a scenario once more when the trace has ended.
 //!
-//! A scenario is over when its fence was told. Whatever is told of its namespace after that must be the scenario's, too
-//! (events that time has to show come seconds later), or what the end of its processes does to the sockets that they
-//! had open.
+//! A scenario is over when its fence was reported. Events of its namespace after that must also belong to the scenario
+//! (some are known only seconds later), or be what the end of its processes does to their open sockets.
 
 use std::{collections::HashSet, net::SocketAddr};
 
@@ -16,17 +15,16 @@ use crate::{
 
 /// A scenario that passed.
 pub struct Accepted {
-    /// Its name.
     pub name: String,
     /// Where it was played.
     pub namespace: Namespace,
-    /// What was to be told.
+    /// What had to be reported.
     pub truth: Box<Played>,
-    /// What there was when its processes ended.
+    /// What existed when its processes ended.
     pub ending: Ending,
 }
 
-/// What is wrong after all.
+/// Differences that remain.
 pub fn judge(accepted: &[Accepted], facts: &Facts, ended: &Ended) -> Vec<String> {
     accepted
         .iter()
@@ -46,7 +44,7 @@ fn judge_one(scenario: &Accepted, facts: &Facts, events: Vec<Value>) -> Vec<Stri
         .into_iter()
         .partition(|event| event["mono_ns"].as_u64() < Some(ending.at_ns));
     let mut wrong = judge::judge_events(&scenario.truth, facts, &before);
-    // Where ends are presumed, one that went early (met by a late RST, in a crowd) is taken to live on until then.
+    // If ends are presumed, a TIME_WAIT that ended early (by a late RST, in a crowd) is assumed to live until then.
     let presumed: HashSet<Ends> = match facts.tier(Question::TimeWaitEnd) {
         Tier::Inferred => before.iter().filter_map(ends).collect(),
         _ => HashSet::new(),
@@ -69,15 +67,15 @@ fn ends(event: &Value) -> Option<Ends> {
     Some((address("local")?, address("remote")?))
 }
 
-/// Whether a TIME_WAIT went as it does when nobody acts.
+/// Whether a TIME_WAIT ended in a way that needs no action of a process.
 fn goes_by_itself(event: &Value) -> bool {
     ["expired", "purged"]
         .iter()
         .any(|cause| event["cause"] == *cause)
 }
 
-/// Whether the end of the processes can have caused it: it is about a connection that was open at either end, or a
-/// TIME_WAIT that was there has run out or gone with its namespace.
+/// Whether the end of the processes can have caused it: it is about a connection that was open at either end, or an
+/// existing TIME_WAIT has expired or was removed with its namespace.
 fn is_of_ending(event: &Value, ending: &Ending) -> bool {
     let Some((local, remote)) = ends(event) else {
         return false;

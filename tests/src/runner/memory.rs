@@ -1,4 +1,4 @@
-//! The memory of TIME_WAIT in a report, against /proc/slabinfo.
+//! Compares the memory of TIME_WAIT in a report with /proc/slabinfo.
 
 use serde_json::Value;
 
@@ -7,10 +7,7 @@ use crate::{
     sys::slabinfo::{self, SlabCache},
 };
 
-/// The cache of a scenario that is about one, as it is now.
-///
-/// # Errors
-/// When /proc/slabinfo can't be read.
+/// The current size of the cache, for a scenario that is about one.
 pub fn now(played: &Played) -> std::io::Result<Option<SlabCache>> {
     match &played.slab {
         Some(truth) => slabinfo::read(&truth.cache),
@@ -18,7 +15,7 @@ pub fn now(played: &Played) -> std::io::Result<Option<SlabCache>> {
     }
 }
 
-/// What is wrong, given the kernel's figures just before and just after the report's own look.
+/// Differences, given the kernel's figures just before and just after the report's own sample.
 pub fn judge(
     played: &Played,
     before: Option<SlabCache>,
@@ -38,7 +35,8 @@ pub fn judge(
     };
     let mut wrong = Vec::new();
     let active = row["active_objects"].as_u64();
-    // Nobody else's sockets come or go, mostly: then both figures are the same, and so must be this one.
+    // In most cases no other process creates or closes sockets: then both figures are the same, and this one must be
+    // too.
     let (low, high) = (
         before.active_objects.min(after.active_objects),
         before.active_objects.max(after.active_objects),
@@ -77,7 +75,7 @@ fn products(truth: &SlabTruth, slab: SlabCache, active: Option<u64>, row: &Value
     wrong
 }
 
-/// All that are alive in the scenario's namespace are its maker's.
+/// All TIME_WAITs that are alive in the scenario's namespace belong to the process that created them.
 fn share(truth: &SlabTruth, slab: SlabCache, processes: &Value) -> Option<String> {
     let row = processes
         .as_array()

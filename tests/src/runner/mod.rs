@@ -1,4 +1,4 @@
-//! The runner: starts twtrace and the stages, and judges.
+//! The runner: starts twtrace and the stages, and compares.
 
 mod budgets;
 mod close_wait;
@@ -57,13 +57,12 @@ use crate::{
 };
 use stage_process::{KERNEL_FACTS, StageProcess};
 
-/// What a scenario or a check of usage needs to know.
+/// What a scenario or a check of usage needs.
 pub struct Context {
-    /// The twtrace to be tested.
+    /// The twtrace under test.
     pub twtrace: PathBuf,
-    /// Hooks it may use.
     pub tier: TierLimit,
-    /// What is being played.
+    /// Name of what is being played.
     name: String,
     verdicts: Arc<Verdicts>,
     /// Its share in a report.
@@ -85,16 +84,16 @@ impl Context {
         }
     }
 
-    /// Prints and counts that it is played again, because of what the kernel does now and then.
+    /// Prints and counts that it is played again, because of a rare behaviour of the kernel.
     pub fn again(&self, reason: &str) {
         self.verdicts.again(&self.name, reason);
     }
 }
 
-/// Does what the command line says; whether something passed and nothing failed.
+/// Runs what the command line requests; returns whether something passed and nothing failed.
 ///
 /// # Errors
-/// When it can't get so far as to judge anything.
+/// If it can't start to compare.
 pub fn run(options: &Options) -> Result<bool> {
     if !options.program.is_empty() {
         return program::run(&options.program).map(|()| true);
@@ -160,8 +159,9 @@ impl Piece<'_> {
     }
 }
 
-/// First what one trace watches, while nothing else loads the machine; then what shares a recording, and what has a twtrace
-/// of its own, several at a time; then what shares a report; last what needs the machine for itself. What lasts a minute lasts through all of it.
+/// First what one trace watches, while nothing else loads the machine; then what shares a recording, and what has a
+/// twtrace of its own, several at a time; then what shares a report; last what needs the whole machine. Scenarios of
+/// one minute run in parallel with all of it.
 fn play(
     context: &Context,
     options: &Options,
@@ -243,9 +243,9 @@ fn play_alone(
     }
 }
 
-/// Checks count what is told as well: a failure does not count at once where something was hidden from all programs.
+/// Checks also count reported events: a failure does not count at once if something was hidden from all programs.
 fn check_usage(context: &Context, usage: &Usage) -> Result<Verdict> {
-    // A storm knows what was hidden from it. Played again it would be another one.
+    // A storm knows what was hidden from it. Played again, it would be a different one.
     let judges_hidden = usage.name.starts_with("storm/");
     let hidden = (!judges_hidden).then(Recording::begin).flatten();
     until_judged(&context.name, hidden.as_ref(), &context.verdicts, || {
@@ -261,7 +261,7 @@ fn check_usage(context: &Context, usage: &Usage) -> Result<Verdict> {
     })
 }
 
-/// The body of a stage's process.
+/// Main function of a stage's process.
 fn run_stage(name: &str, options: &Options) -> Result<()> {
     let ip = options.ip.into();
     if name == KERNEL_FACTS {
@@ -278,7 +278,7 @@ fn run_stage(name: &str, options: &Options) -> Result<()> {
     stage::run(ip, part, scenario.play)
 }
 
-/// One TIME_WAIT, to see whether the kernel counts it now or when it expires.
+/// Creates one TIME_WAIT, to see whether the kernel counts it now or when it expires.
 fn one_birth(stage: &Stage) -> Result<()> {
     let pair = stage.silent_pair()?;
     pair.client.close(&pair.at_client)?;
@@ -297,10 +297,10 @@ fn kernel_facts(verdicts: &Verdicts) -> Result<KernelFacts> {
     })
 }
 
-/// A stage that has played, on a new stage each time that the kernel took a rare way.
+/// Plays on a stage, and again on a new one whenever the kernel behaved in a rare way.
 ///
 /// # Errors
-/// When it can't be played, or the way is not so rare; a [`Skip`] where it can't be played here.
+/// If it can't be played, or the behaviour is not so rare; a [`Skip`] if it can't be played here.
 pub fn play_until_lucky(
     context: &Context,
     start: impl FnMut() -> Result<StageProcess>,
@@ -328,7 +328,7 @@ fn until_played(
     bail!("{rare}, in {} tries", REPLAYS + 1)
 }
 
-/// Writes what was said about a scenario to the directory that the user named.
+/// Writes what twtrace reported about a scenario to the directory that the user chose.
 fn keep(options: &Options, name: &str, values: &[serde_json::Value]) -> Result<()> {
     let Some(directory) = &options.keep else {
         return Ok(());

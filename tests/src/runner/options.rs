@@ -68,10 +68,10 @@ pub struct Options {
     pub ip: StageIp,
 }
 
-/// Which hooks twtrace may use: stands for kernels that have no others.
+/// Which hooks twtrace may use: represents kernels that have no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TierLimit {
-    /// All there are.
+    /// All hooks.
     Best,
     /// No fentry and fexit, and no timer tracepoints, which would be preferred to kprobes.
     NoFentry,
@@ -79,7 +79,7 @@ pub enum TierLimit {
     Tracepoints,
     /// No raw tracepoints and nothing better: classic ones.
     Classic,
-    /// No timer tracepoints besides: births are inferred from states.
+    /// Also no timer tracepoints: births are inferred from states.
     Inferred,
 }
 
@@ -102,7 +102,7 @@ impl From<StageIp> for Ip {
 }
 
 impl TierLimit {
-    /// twtrace's options for it.
+    /// The options of twtrace for it.
     pub fn options(self) -> Vec<String> {
         let hooks: &[&str] = match self {
             Self::Best => &[],
@@ -117,7 +117,7 @@ impl TierLimit {
             .collect()
     }
 
-    /// Whether a question may be answered by this tier.
+    /// Whether this tier may provide a capability.
     pub fn allows(self, question: Question, tier: Tier) -> bool {
         let barred: &[Tier] = match self {
             Self::Best => &[],
@@ -135,7 +135,7 @@ impl TierLimit {
     }
 }
 
-/// Whether a name matches one of the patterns; all do where there is none.
+/// Whether a name matches one of the patterns; all names match if there is no pattern.
 pub fn selected(patterns: &[String], name: &str) -> bool {
     patterns.is_empty()
         || patterns

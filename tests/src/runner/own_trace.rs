@@ -1,4 +1,4 @@
-//! A scenario with a `twtrace trace` of its own.
+//! Plays a scenario with a `twtrace trace` of its own.
 
 use std::fs::File;
 
@@ -19,15 +19,15 @@ use crate::{
     sys::hidden_births::Recording,
 };
 
-/// Plays a scenario while a trace that the calling thread starts watches: in the namespaces of that thread.
+/// Plays a scenario while it is traced by a trace that the calling thread starts, in the namespaces of that thread.
 ///
 /// # Errors
-/// With what is wrong; a [`crate::stage::Skip`] where it can't be played.
+/// The differences; a [`crate::stage::Skip`] if it can't be played.
 pub fn play_with_own_trace(context: &Context, scenario: &str) -> Result<()> {
     play(context, scenario, Reading::AtOnce)
 }
 
-/// The same with a trace that is stopped while the scenario is played, as on a machine that is too busy: it reads the
+/// The same, but the trace is stopped while the scenario is played, as on a machine that is too busy: it reads the
 /// events when everything is over.
 pub fn play_while_stopped(context: &Context, scenario: &str) -> Result<()> {
     play(context, scenario, Reading::Afterwards)
@@ -48,7 +48,7 @@ fn play(context: &Context, scenario: &str, reading: Reading) -> Result<()> {
         tiers: facts::tiers_of(&trace.start)?,
         kernel: KernelFacts {
             reset_reasons: facts::has_reset_reasons()?,
-            // Others may make some meanwhile.
+            // Other processes may create some during this time.
             counts_births: false,
         },
     };
@@ -59,7 +59,7 @@ fn play(context: &Context, scenario: &str, reading: Reading) -> Result<()> {
         if wrong.is_empty() {
             break;
         }
-        // The kernel skipped a program meanwhile and counted that, or runs none in the context of init.
+        // The kernel skipped a program during the scenario and counted that, or runs none in the context of init.
         if (trace.misses(), hidden_so_far()) == missed || tries_left == 0 {
             bail!("{}", wrong.join("\n"));
         }
@@ -70,7 +70,7 @@ fn play(context: &Context, scenario: &str, reading: Reading) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong.
+/// Returns the differences.
 fn play_once(
     context: &Context,
     trace: &Trace,
@@ -84,7 +84,7 @@ fn play_once(
     let played = play_until_lucky(context, || {
         StageProcess::start_fenced(scenario, Ip::V4, keeper)
     });
-    // Or it could not be ended.
+    // Otherwise it could not be ended.
     trace.signal(libc::SIGCONT)?;
     let (stage, played) = played?;
     let collected = traced::collect(trace, &played, facts, &stage);

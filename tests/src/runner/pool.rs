@@ -1,4 +1,4 @@
-//! Work of several threads: what disturbs nobody is done beside the rest, what needs the machine is done alone.
+//! Work on several threads: what disturbs nothing else runs in parallel, what needs the whole machine runs alone.
 
 use std::{
     collections::VecDeque,
@@ -9,12 +9,12 @@ use std::{
 use super::options;
 use crate::sys::process;
 
-/// Each has a twtrace of its own, and waits most of the time.
+/// Each has a twtrace of its own, and is idle most of the time.
 const AT_A_TIME: usize = 4;
 /// Attaching keeps an emulated machine busy, whose CPUs take turns.
 const AT_A_TIME_EMULATED: usize = 1;
 
-/// How many are played at a time; `asked` comes from the command line.
+/// How many are played at the same time; `asked` comes from the command line.
 pub fn size(asked: Option<u16>) -> usize {
     match asked {
         Some(asked) => usize::from(asked),
@@ -23,7 +23,7 @@ pub fn size(asked: Option<u16>) -> usize {
     }
 }
 
-/// Those that need the machine for themselves, and why.
+/// What needs the whole machine, and why.
 const ALONE: &[(&str, &str)] = &[
     ("crowd/*", "keeps all CPUs busy"),
     ("flood", "fills its ring buffer before anybody reads it"),
@@ -61,7 +61,7 @@ const ALONE: &[(&str, &str)] = &[
     ),
 ];
 
-/// Those that use the same names, and so are played one after the other.
+/// Pieces that use the same names, and so are played one after the other.
 const CHAINS: &[&[&str]] = &[
     &["stacks/*"],
     &["html/*"],
@@ -69,7 +69,7 @@ const CHAINS: &[&[&str]] = &[
     &["programs/*", "command/ab", "command/curl_in_a_loop"],
 ];
 
-/// Those that take long, and so begin first.
+/// Pieces that take long, and so start first.
 const LONG: &[&str] = &[
     "command/exit_codes",
     "recordings/parts",
@@ -85,19 +85,19 @@ fn is_one_of(name: &str, pattern: &str) -> bool {
     options::selected(&[pattern.to_owned()], name)
 }
 
-/// Those that need an emulated machine for themselves besides, and why.
+/// What needs a whole emulated machine, besides [`ALONE`], and why.
 const ALONE_EMULATED: &[(&str, &str)] = &[(
     "command/*",
     "they connect without a pause as long as their report runs, and whatever else traces has to report all of it",
 )];
 
-/// Whether it needs the machine for itself.
+/// Whether it needs the whole machine.
 pub fn is_alone(name: &str, emulated: bool) -> bool {
     let is_in = |list: &[(&str, &str)]| list.iter().any(|(pattern, _)| is_one_of(name, pattern));
     is_in(ALONE) || (emulated && is_in(ALONE_EMULATED))
 }
 
-/// Has everything done, several at a time, the longest first. Returns when all is done.
+/// Runs all pieces, several at the same time, the longest first. Returns when all are done.
 pub fn work<T: Send>(
     threads: usize,
     pieces: Vec<T>,
@@ -123,7 +123,7 @@ pub fn work<T: Send>(
     });
 }
 
-/// In lists of what is done one after the other; the list of the longest first.
+/// Groups pieces that run one after the other; the group with the longest is first.
 fn chained<T>(pieces: Vec<T>, name: impl Fn(&T) -> &str) -> VecDeque<Vec<T>> {
     let mut chains: Vec<(usize, Option<usize>, Vec<T>)> = Vec::new();
     for piece in pieces {

@@ -1,7 +1,8 @@
-//! Scenarios that share one `twtrace record`, and are judged by what `report` and `doctor` say of the recording.
+//! Scenarios that share one `twtrace record`; the output of `report` and `doctor` on the recording is compared with
+//! each.
 //!
-//! Only emulated guests have them: attaching takes most of a scenario's time there. This machine plays each with a report or
-//! doctor of its own.
+//! Only emulated guests share a recording: attaching takes most of a scenario's time there. This machine plays each
+//! scenario with a report or doctor of its own.
 
 use std::{
     path::Path,
@@ -21,10 +22,10 @@ use crate::{
     expect::facts::KernelFacts, scenarios::ObservedBy, stage::finding::PlayResult, sys::process,
 };
 
-/// How many share a recording: all their sockets are open at once.
+/// How many share a recording: all their sockets are open at the same time.
 const TOGETHER: usize = 16;
 
-/// How many play at a time.
+/// How many play at the same time.
 const PLAY_AT_A_TIME: usize = 3;
 
 /// Whether a scenario shares a recording on this machine.
@@ -32,10 +33,10 @@ pub fn is_shared(run: &ScenarioRun) -> bool {
     process::emulated() && can_share(run)
 }
 
-/// Its searches for ports are quick: a recording has them by process, not by network namespace.
+/// Its port allocations are fast: a recording has these by process, not by network namespace.
 const SEARCHES_BY_PROCESS: &str = "doctor/binder";
 
-/// Options are those of the tracer; caches of the kernel and full CPUs are the whole host's.
+/// Options apply to the whole tracer; caches of the kernel and full CPUs concern the whole host.
 fn can_share(run: &ScenarioRun) -> bool {
     match run.scenario.observer {
         ObservedBy::Doctor(_) => run.scenario.name != SEARCHES_BY_PROCESS,
@@ -54,7 +55,7 @@ struct Scene<'a> {
     took: Duration,
 }
 
-/// Plays them, some together, and judges each.
+/// Plays them, some at the same time, and compares each.
 pub fn play_all(context: &Context, options: &Options, kernel: KernelFacts, runs: &[ScenarioRun]) {
     for together in runs.chunks(TOGETHER) {
         if let Err(error) = play(context, options, kernel, together) {
@@ -117,7 +118,7 @@ fn play(
     Ok(())
 }
 
-/// What the scenarios have in common.
+/// What the scenarios share.
 struct SharedRecording<'a> {
     context: &'a Context,
     options: &'a Options,
@@ -138,7 +139,7 @@ impl SharedRecording<'_> {
             PlayResult::Skip { reason } => return Ok(Verdict::Skipped { reason }),
             PlayResult::Broken { error } => bail!("{error}"),
             PlayResult::Again { reason } => {
-                // With a tracer of its own: what is rare is not played by all again.
+                // Played again with a tracer of its own, so that the others need not be repeated.
                 let context = self.context.of(&run.name);
                 context.again(&reason);
                 return play_alone(&context, self.options, self.kernel, run);
@@ -167,7 +168,7 @@ impl SharedRecording<'_> {
         }
     }
 
-    /// What a verb says of the recording, with its exit code.
+    /// The output of a verb for the recording, with its exit code.
     fn say(&self, verb: &[&str], options: &[String]) -> Result<(i32, String)> {
         let output = Command::new(&self.context.twtrace)
             .args(verb)

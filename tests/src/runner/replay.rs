@@ -1,25 +1,25 @@
-//! Playing a scenario again where the kernel took a rare way that is not the scenario's.
+//! Plays a scenario again if the kernel took a rare path that is not the scenario's.
 
 use anyhow::Result;
 
 use super::verdicts::{Verdict, Verdicts};
 use crate::sys::hidden_births::Recording;
 
-/// How often a scenario is played again; beyond that it fails: a way that is taken so often is not rare.
+/// Maximum number of repetitions; beyond that the scenario fails: a path that is taken so often is not rare.
 pub const REPLAYS: u32 = 5;
 
 const HIDDEN: &str = "meanwhile a socket changed its state in the context of init, where this kernel runs no eBPF program";
 
-/// What came of playing a scenario once.
+/// Result of playing a scenario once.
 pub enum PlayOutcome {
     /// It was compared, or can't be.
     Judged(Verdict),
-    /// It was not the scenario that was to be played, and why.
+    /// It was not the scenario that should be played, and why.
     Unlucky(String),
 }
 
-/// Has it played until it was judged, at most [`REPLAYS`] times more than once; each time more is printed and counted.
-/// A failure does not count while something was hidden from every eBPF program; the last time it does.
+/// Plays until the scenario was compared, with at most [`REPLAYS`] repetitions, each of which is printed and counted. A
+/// failure does not count if something was hidden from every eBPF program, except the last time.
 pub fn until_judged(
     name: &str,
     hidden: Option<&Recording>,

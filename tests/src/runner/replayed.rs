@@ -1,4 +1,4 @@
-//! What a trace printed is a recording as well: its replay prints the same.
+//! The output of a trace is also a recording: its replay must print the same.
 
 use std::{
     fs::File,
@@ -11,13 +11,10 @@ use anyhow::{Context as _, Result};
 
 use super::{Context, verdicts::Verdict};
 
-/// Reads it by `twtrace trace --json --from`, and compares the lines.
-///
-/// # Errors
-/// When the replay can't be started or read.
+/// Reads the output with `twtrace trace --json --from`, and compares the lines.
 pub fn compare(context: &Context, mut output: File) -> Result<Verdict> {
     output.rewind()?;
-    // It has no name, but the child may open the parent's descriptor.
+    // It has no name, but the child can open the parent's descriptor.
     let path = format!("/proc/{}/fd/{}", std::process::id(), output.as_raw_fd());
     let mut child = Command::new(&context.twtrace)
         .args(["trace", "--json", "--from", &path])
@@ -64,7 +61,7 @@ fn first_difference(
         }
         if live.is_none() {
             return match number {
-                // The first says how it began.
+                // The first line is the `start` event.
                 0..=2 => Ok(Some("no event was told".to_owned())),
                 _ => Ok(None),
             };

@@ -1,4 +1,4 @@
-//! A `twtrace report --json` or `twtrace doctor` of its own around one scenario.
+//! Runs a `twtrace report --json` or `twtrace doctor` of its own around one scenario.
 
 use std::{
     collections::BTreeSet,
@@ -21,32 +21,32 @@ const ATTACH_LIMIT: Duration = Duration::from_secs(120);
 /// How long twtrace may take to end after SIGINT.
 const END_LIMIT: Duration = Duration::from_secs(120);
 
-/// What it says on standard error once everything is attached: one of these.
+/// What it prints on standard error once everything is attached: one of these.
 const READY: [&str; 2] = ["counting", "recording; Ctrl-C"];
 
-/// A running report, or another verb that goes on until it is told to end.
+/// A running report, or another verb that runs until it is ended.
 pub struct RunningReport {
     child: Child,
     errors: Receiver<String>,
 }
 
 impl RunningReport {
-    /// Starts it, and waits until its probes are attached and its first readings taken.
+    /// Starts it, and waits until its probes are attached and its first samples taken.
     ///
     /// # Errors
-    /// When it does not get that far; with what it wrote to standard error.
+    /// If it does not get that far; with its standard error.
     pub fn start(twtrace: &Path, options: &[String]) -> Result<Self> {
         Self::start_verb(twtrace, &["report", "--json"], options)
     }
 
-    /// The same with another verb that counts or records for a while.
+    /// The same for another verb that counts or records.
     pub fn start_verb(twtrace: &Path, verb: &[&str], options: &[String]) -> Result<Self> {
         let mut child = spawn(twtrace, verb, options)?;
         let stderr = child.stderr.take().context("twtrace has no errors")?;
         let (sender, errors) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                // Nobody listens any more once the report is over.
+                // Nobody reads any more once the report is over.
                 let _ = sender.send(line);
             }
         });
@@ -68,41 +68,35 @@ impl RunningReport {
         bail!("twtrace did not get ready: {}", said.join("; "))
     }
 
-    /// Ids of the BPF programs it holds.
-    ///
-    /// # Errors
-    /// When its /proc/PID/fdinfo can't be read.
+    /// Ids of the BPF programs that it holds.
     pub fn programs(&self) -> io::Result<BTreeSet<u32>> {
         bpf::programs_of(self.child.id())
     }
 
     /// Kills it (SIGKILL).
-    ///
-    /// # Errors
-    /// When it can't be.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Ends it with SIGINT, and reads what it prints.
+    /// Ends it with SIGINT, and reads its output.
     ///
     /// # Errors
-    /// When it does not end, fails, or prints anything but one JSON document.
+    /// If it does not end, fails, or prints anything but one JSON document.
     pub fn end(self) -> Result<Value> {
         let (code, output) = self.end_with(&[0])?;
         serde_json::from_str(&output)
             .with_context(|| format!("not a JSON document but, with code {code}: {output:.300}"))
     }
 
-    /// Ends it with SIGINT. Its exit code and what it prints.
+    /// Ends it with SIGINT. Returns its exit code and output.
     ///
     /// # Errors
-    /// When it does not end, or not with one of these codes.
+    /// If it does not end, or not with one of these exit codes.
     pub fn end_with(mut self, codes: &[i32]) -> Result<(i32, String)> {
         process::signal(self.child.id().cast_signed(), libc::SIGINT)?;
-        // Its output is read while it ends, so that it can't be stuck on a full pipe.
+        // Reads its output while it ends, so that it can't block on a full pipe.
         let stdout = self.child.stdout.take().context("no output")?;
         let output = thread::spawn(move || io::read_to_string(stdout));
         let status = super::trace::wait(&mut self.child, END_LIMIT)?;
@@ -120,7 +114,7 @@ impl RunningReport {
 
 impl Drop for RunningReport {
     fn drop(&mut self) {
-        // Gone already, after `end`.
+        // It has exited already if `end` was called.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

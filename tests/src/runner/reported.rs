@@ -1,4 +1,4 @@
-//! The scenarios that have a `twtrace report` of their own.
+//! Scenarios that have a `twtrace report` of their own.
 
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -18,10 +18,7 @@ use crate::{
     sys::{hidden_births::Recording, slabinfo::SlabCache},
 };
 
-/// Plays it within a report, and judges that.
-///
-/// # Errors
-/// When the report or the stage breaks.
+/// Plays a scenario during a report, and compares the report.
 pub fn play(
     context: &Context,
     options: &Options,
@@ -62,11 +59,8 @@ fn play_once(
     judged(report_run, kernel, netns, &played, (&report, slabs)).map(PlayOutcome::Judged)
 }
 
-/// What a report is worth that was made while the scenario was played; with what /proc/slabinfo said just before the report
-/// ended, and just after.
-///
-/// # Errors
-/// When it can't be compared.
+/// Compares a report that covers the scenario; with what /proc/slabinfo showed just before the report ended, and just
+/// after.
 pub fn judged(
     run: ReportRun,
     mut kernel: KernelFacts,

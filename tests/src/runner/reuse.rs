@@ -1,4 +1,4 @@
-//! What a report says of TIME_WAITs that connects took or could not take.
+//! Compares what a report says of TIME_WAITs that connects reused or could not reuse.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::{
     stage::finding::{Played, ReuseTruth},
 };
 
-/// What is wrong with it. Only for scenarios that tell the truth of it.
+/// Differences. Only for scenarios that report the truth of it.
 pub fn judge(played: &Played, facts: &Facts, netns: u64, report: &Value) -> Vec<String> {
     let ends = facts.tier(Question::TimeWaitEnd);
     let by_hook = |tier| matches!(tier, Tier::Fentry | Tier::Kprobe);
@@ -34,7 +34,7 @@ pub fn judge(played: &Played, facts: &Facts, netns: u64, report: &Value) -> Vec<
             ("destinations", of_destination(truth, netns, report)),
         ] {
             let counted = row.map(|row| &row["reuse"]);
-            // Where ends are presumed, it is not always known who took a tuple.
+            // If ends are presumed, it is not always known which process reused a tuple.
             if list == "processes" && ends == Tier::Inferred {
                 continue;
             }
@@ -48,7 +48,8 @@ pub fn judge(played: &Played, facts: &Facts, netns: u64, report: &Value) -> Vec<
     wrong
 }
 
-/// Whether it says that the kernel skipped a program which would have counted some, and the kernel says so, too.
+/// Whether the report says that the kernel skipped a program which would have counted some, and the kernel also says
+/// so.
 fn is_skipped(report: &Value) -> bool {
     let is_counted = |program: &Value| {
         rows(report, "recursion_misses")

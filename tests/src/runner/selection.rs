@@ -1,4 +1,4 @@
-//! What is played: on which tier, on which kernel, and in which order.
+//! Selects what is played: on which tier, on which kernel, and in which order.
 
 use anyhow::{Result, ensure};
 
@@ -12,18 +12,15 @@ use crate::{
 /// One run of a scenario.
 #[derive(Clone)]
 pub struct ScenarioRun {
-    /// Its name, with the IP version where there are two.
+    /// Its name, with the IP version if there are two.
     pub name: String,
-    /// IP version.
     pub ip: Ip,
-    /// What is played.
     pub scenario: Scenario,
 }
 
 /// Where scenarios are played.
 #[derive(Clone, Debug)]
 pub struct PlayHost {
-    /// Hooks that twtrace may use.
     pub tier: TierLimit,
     /// An emulated guest, 10 to 20 times slower.
     pub emulated: bool,
@@ -32,7 +29,7 @@ pub struct PlayHost {
 }
 
 impl PlayHost {
-    /// This machine, or what the options of --list say.
+    /// This machine, or the machine that the options of --list describe.
     pub fn of(options: &Options) -> Self {
         Self {
             tier: options.tier,
@@ -49,21 +46,19 @@ fn release() -> String {
 
 /// What is played in one run of the runner.
 pub struct Selection {
-    /// Scenarios.
     pub runs: Vec<ScenarioRun>,
-    /// Scenarios that can't be judged on this tier.
+    /// Scenarios that can't be compared on this tier.
     pub inexact: Vec<ScenarioRun>,
-    /// Checks of usage.
     pub usages: Vec<&'static Usage>,
-    /// How many are left out because they say the same elsewhere.
+    /// How many are left out because others test the same elsewhere.
     pub left_out: usize,
 }
 
 impl Selection {
-    /// What the options ask for, of what is worth it here; with --only, all that it names.
+    /// What the options request, of what is useful here; with --only, all that it names.
     ///
     /// # Errors
-    /// When a pattern of --only names nothing.
+    /// If a pattern of --only matches nothing.
     pub fn of(options: &Options) -> Result<Self> {
         let place = PlayHost::of(options);
         let is_asked_for = !options.only.is_empty();
@@ -112,7 +107,7 @@ fn all_runs() -> impl Iterator<Item = ScenarioRun> {
     })
 }
 
-/// A pattern with a slip of the pen would have everything pass.
+/// Without this check, a misspelt pattern would be ignored, and the run would pass.
 fn each_names_something(patterns: &[String], names: &[&str]) -> Result<()> {
     for pattern in patterns {
         let one = std::slice::from_ref(pattern);
@@ -124,8 +119,8 @@ fn each_names_something(patterns: &[String], names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Checks of usage that are played in emulated machines too, beside those of every tier: what another kernel may
-/// do otherwise. Each starts a twtrace of its own.
+/// Checks of usage that are also played in emulated machines, beside those of every tier: what may differ on another
+/// kernel. Each starts a twtrace of its own.
 const USAGES_IN_GUESTS: &[&str] = &[
     "command/only_its_own",
     "command/child_of_thread",
@@ -143,8 +138,8 @@ const USAGES_IN_GUESTS: &[&str] = &[
     "exec/accepted_by_the_one_before",
 ];
 
-/// Of budgets, leaks, experiments and doctor: those that rest on what a kernel has or not, one for each thing that is
-/// read of it (`docs/tests.md`).
+/// Checks of port pools, leaks, experiments and doctor that depend on what a kernel has: one for each thing that is
+/// read from it (`docs/tests.md`).
 const TABLES_IN_GUESTS: &[&str] = &[
     "budget/full",
     "budget/own_range",
@@ -163,11 +158,11 @@ const TABLES_IN_GUESTS: &[&str] = &[
     "doctor/nat_ports_exhausted",
 ];
 
-/// The guest that plays what lasts a minute on the tier whose ends come from timers, beside this machine: the kernel
-/// that is farthest from it.
+/// The guest that, beside this machine, plays scenarios of one minute on the tier whose ends come from timers: its
+/// kernel differs most from this one.
 const TIMERS_FOR_A_MINUTE: &str = "5.10.";
 
-/// Checks of usage that have nothing to do with the kernel: the machine plays them.
+/// Checks of usage that do not depend on the kernel: only this machine plays them.
 const ON_NO_KERNEL: &[&str] = &[
     "storm/seeds_that_failed",
     "usage/no_btf",
@@ -175,35 +170,35 @@ const ON_NO_KERNEL: &[&str] = &[
     "usage/unknown_pid",
     "usage/completions",
     "usage/closed_pipe",
-    // Guests begin without tracefs: the first twtrace in each has to mount it.
+    // Guests start without tracefs: the first twtrace in each has to mount it.
     "usage/tracefs_not_mounted",
     "usage/tracefs_out_of_reach",
-    // The hooks of a guest's trace are judged as those that this prints (`trace_has_its_hooks`); what `usage/hook_missing` reads
-    // is printed by the same verb.
+    // The hooks of a guest's trace are compared with those that this verb prints (`trace_has_its_hooks`);
+    // `usage/hook_missing` reads the same output.
     "usage/probes",
 ];
 
-/// Those that have nothing to do with hooks, or with those of states alone: a guest's best tier plays them.
+/// Checks that do not depend on hooks, or only on those of states: a guest's best tier plays them.
 const ON_ANY_TIER: &[&str] = &[
     "usage/not_root",
     "usage/hook_missing",
     "usage/nearly_too_many_sockets",
     "usage/sockets_come_and_go",
-    // What the kernel counts, and how namespaces are told apart, no hook changes.
+    // No hook changes what the kernel counts, or how namespaces are distinguished.
     "usage/number_of_another_namespace",
     "usage/refusals_in_audit",
     "usage/exact_beyond_max_sockets",
 ];
 
-/// The oldest and the newest kernel. Those between them play less on their second and third tier: the hooks are those of
-/// their own best tier, or of both of these.
+/// The oldest and the newest kernel. Kernels between them play less on their second and third tier: the hooks are those
+/// of their own best tier, or of both of these.
 const OUTERMOST_KERNELS: &[&str] = &["5.10.", "7."];
 
 /// Checks of usage that kernels between the outermost play on their second and third tier.
 const BETWEEN_KERNELS: &[&str] = &["usage/no_probe_left", "storm/new_seeds"];
 
-/// What kernels between the outermost leave out on their best tier, too: it rests on tasks, forks, pid and time namespaces,
-/// maps, or what userspace makes of them. The outermost play it, and this machine, whose kernel is another one.
+/// What kernels between the outermost also leave out on their best tier: it depends on tasks, forks, pid and time
+/// namespaces, maps, or on userspace. The outermost kernels play it, and this machine, whose kernel is another one.
 const NOT_BETWEEN: &[&str] = &[
     "budget/bind_before_connect",
     "command/child_of_thread",
@@ -231,7 +226,7 @@ fn has_kernel_between(place: &PlayHost) -> bool {
     place.emulated && !is_outermost
 }
 
-/// Whether a guest is one of those in which less is played.
+/// Whether less is played in a guest.
 fn is_between(place: &PlayHost) -> bool {
     has_kernel_between(place) && place.tier != TierLimit::Best
 }
@@ -259,7 +254,7 @@ fn is_worth_it(run: &ScenarioRun, place: &PlayHost) -> bool {
     }
     if run.scenario.is_of_userspace() {
         if !place.emulated {
-            // The classic tier has the best one's events, by other hooks for states.
+            // The events of the classic tier are those of the best one, with other hooks for states.
             return place.tier != TierLimit::Classic;
         }
         let name = run.scenario.name;

@@ -1,4 +1,4 @@
-//! A stage, seen from the runner.
+//! A stage, as the runner sees it.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use crate::stage::{
     finding::{Ending, Message, PlayResult},
 };
 
-/// Name of the stage that plays nothing of the registry but finds out what the kernel does.
+/// Name of the stage that plays no scenario but finds out what the kernel does.
 pub const KERNEL_FACTS: &str = "@kernel-facts";
 
 /// A network namespace of a stage.
@@ -22,12 +22,12 @@ pub const KERNEL_FACTS: &str = "@kernel-facts";
 pub struct Namespace {
     /// Inode number.
     pub netns: u64,
-    /// Events before this moment of CLOCK_MONOTONIC are of another one with the same number.
+    /// Events before this time of CLOCK_MONOTONIC belong to another namespace with the same number.
     pub since_ns: u64,
 }
 
 impl Namespace {
-    /// Whether an event is of this one, and not of an earlier one with its number.
+    /// Whether an event belongs to this namespace, and not to an earlier one with its number.
     pub fn has(&self, event: &Value) -> bool {
         let is_later = |mono_ns| mono_ns >= self.since_ns;
         event["netns"] == self.netns && event["mono_ns"].as_u64().is_some_and(is_later)
@@ -39,21 +39,20 @@ pub struct StageProcess {
     child: Child,
     orders: Option<ChildStdin>,
     lines: BufReader<ChildStdout>,
-    /// Its network namespace, as events name it.
     pub namespace: Namespace,
 }
 
 impl StageProcess {
-    /// Starts a stage, and waits until it is set. `keeper` gets the namespace's file, to be kept as long as
-    /// events are told apart by namespace: the number of one that is gone is given to the next.
+    /// Starts a stage, and waits until it is set up. `keeper` gets the namespace's file, which stays open as long as
+    /// events are assigned by namespace: the kernel gives the number of a removed namespace to the next one.
     ///
     /// # Errors
-    /// When it can't be started, or breaks before it is set.
+    /// If it can't be started, or fails before it is set up.
     pub fn start(name: &str, ip: Ip, keeper: &mut Vec<File>) -> Result<Self> {
         Self::start_with(name, ip, &[], keeper)
     }
 
-    /// The same of a stage that ends its scenario with a fence.
+    /// The same for a stage that ends its scenario with a fence.
     pub fn start_fenced(name: &str, ip: Ip, keeper: &mut Vec<File>) -> Result<Self> {
         Self::start_with(name, ip, &["--fenced"], keeper)
     }
@@ -101,10 +100,10 @@ impl StageProcess {
         serde_json::from_str(&line).with_context(|| format!("a line of the stage: {line}"))
     }
 
-    /// Has it played. When this returns, all sockets and processes are still there.
+    /// Plays the scenario. When this returns, all its sockets and processes still exist.
     pub fn play(&mut self) -> Result<PlayResult> {
         if let Some(orders) = &mut self.orders {
-            // A scenario that can't be prepared does not wait for this.
+            // A scenario that could not be prepared does not wait for this.
             let _ = orders.write_all(b"go\n");
         }
         match self.message()? {
@@ -118,7 +117,7 @@ impl StageProcess {
         format!("{role}-{}", self.child.id())
     }
 
-    /// Ends it, and waits until it has gone. Returns what there was when it began to go.
+    /// Ends it, and waits until it has exited. Returns what existed when the end began.
     pub fn end(mut self) -> Result<Ending> {
         self.orders = None;
         match self.message()? {
@@ -130,9 +129,9 @@ impl StageProcess {
 
 impl Drop for StageProcess {
     fn drop(&mut self) {
-        // The end of its input is the end of the stage.
+        // The stage ends when its input is closed.
         self.orders = None;
-        // What it still says must not hold it up.
+        // Drains its remaining output, so that it does not block on the pipe.
         let _ = io::copy(&mut self.lines, &mut io::sink());
         let _ = self.child.wait();
     }

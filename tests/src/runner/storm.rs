@@ -7,16 +7,16 @@ use anyhow::{Context as _, Result, bail};
 use super::{Context, Options, TierLimit, Verdicts, kernel_facts};
 use crate::storm::{self, StormEnd};
 
-/// How much of it is played.
+/// Size of a storm.
 #[derive(Clone, Copy, Debug)]
 pub struct StormSize {
     /// Lives of each namespace in a round.
     pub lives: u32,
-    /// No further round begins after that; one is played in any case.
+    /// No further round begins after this time; at least one is played.
     pub duration: Duration,
 }
 
-/// Plays it as the command line says; whether nothing was wrong.
+/// Plays it as requested on the command line; returns whether there were no differences.
 pub fn run(options: &Options) -> Result<bool> {
     let twtrace = options.twtrace.as_deref().context("no --twtrace")?;
     let seed = options.seed.unwrap_or_else(storm::random_seed);
@@ -51,12 +51,12 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(false)
 }
 
-/// When each process acts is not in the seed: what does not fail so often is taken not to fail.
+/// The seed does not determine when each process acts: a storm that passes this many times is taken to pass.
 const TRIES: u32 = 2;
-/// It is halved so often.
+/// How many times the number of lives is halved.
 const HALVINGS: u32 = 7;
 
-/// The fewest lives, the first ones of each namespace, with which it still fails, of those that halving comes by.
+/// The smallest number of lives (the first ones of each namespace) that still fails, among those that halving tries.
 fn shortest(lives: u32, fails: impl Fn(u32) -> Result<bool>) -> Result<u32> {
     let (mut passes, mut failed) = (0, lives);
     for _ in 0..HALVINGS {
@@ -73,10 +73,10 @@ fn shortest(lives: u32, fails: impl Fn(u32) -> Result<bool>) -> Result<u32> {
     Ok(failed)
 }
 
-/// The same as a check.
+/// The storm as a check.
 ///
 /// # Errors
-/// When something was wrong.
+/// If there were differences.
 pub fn storm(context: &Context, seed: u64, size: StormSize) -> Result<()> {
     let verdicts = &context.verdicts;
     let (ended, wrong) = play(&context.twtrace, context.tier, verdicts, seed, size)?;
@@ -87,7 +87,7 @@ pub fn storm(context: &Context, seed: u64, size: StormSize) -> Result<()> {
     }
 }
 
-/// What came of it, and what was wrong, with how to play it again.
+/// Plays it; returns its result and the differences, with how to play it again.
 fn play(
     twtrace: &Path,
     tier: TierLimit,
@@ -115,11 +115,11 @@ fn of_seed(why: &str, seed: u64, size: StormSize) -> String {
     )
 }
 
-/// One event of so many may say that it does not know the process though somebody is answerable, beside those around what
-/// the kernel ran no program for.
+/// One event of this many may have an unknown process although one is responsible, beside those close to a time when
+/// the kernel ran no program.
 const UNKNOWN_ONE_OF: u64 = 500;
 
-/// What was wrong, in one line.
+/// The differences, in one line.
 fn why_not(ended: &StormEnd) -> Option<String> {
     let verdict = &ended.verdict;
     if let Some(wrong) = verdict.wrong.first() {
@@ -178,7 +178,7 @@ mod tests {
                 needed
             );
         }
-        // Not to the last one of many.
+        // Halving does not find the exact number.
         let found = shortest(10_000, |lives| Ok(lives >= 37)).unwrap();
         assert!((37..120).contains(&found), "{found}");
     }

@@ -1,4 +1,4 @@
-//! TIME_WAITs of a report by source and destination, against the kernel's own list of sockets.
+//! Compares TIME_WAITs of a report by source and destination with the kernel's own list of sockets.
 
 use serde_json::Value;
 
@@ -8,10 +8,10 @@ use crate::{
     stage::finding::{Played, TableRow},
 };
 
-/// One line: what it is towards, and how many.
+/// One row: source and destination, and the number.
 type TableLine = (String, u64);
 
-/// What is wrong with the destinations and budgets of this namespace. Only for scenarios with a table.
+/// Differences in the destinations and port pools of this namespace. Only for scenarios with a table.
 pub fn judge(played: &Played, netns: u64, report: &Value) -> Vec<String> {
     if played.table.is_empty() {
         return Vec::new();
@@ -58,7 +58,7 @@ fn lines(
             (key, row["time_wait"].as_u64().unwrap_or(0))
         })
         .collect();
-    // A line that is there twice must not be added up: the kernel's are.
+    // A row that appears twice must not be added up: the kernel's rows are.
     lines.sort();
     lines
 }

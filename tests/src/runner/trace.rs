@@ -1,4 +1,4 @@
-//! The one `twtrace trace` that watches all scenarios, and what it said, by network namespace.
+//! The one `twtrace trace` that watches all scenarios, and its output by network namespace.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -26,7 +26,6 @@ const END_LIMIT: Duration = Duration::from_secs(60);
 /// A running `twtrace trace --json`.
 pub struct Trace {
     child: Child,
-    /// The `start` event.
     pub start: Value,
     shared: Arc<SharedLines>,
     reader: Option<JoinHandle<io::Result<File>>>,
@@ -35,22 +34,20 @@ pub struct Trace {
 
 /// How a trace ended.
 pub struct Ended {
-    /// Its exit status.
     pub status: ExitStatus,
-    /// What it wrote to standard error.
     pub stderr: String,
     /// The `lost` events.
     pub lost: Vec<Value>,
-    /// Lines that are no JSON objects.
+    /// Lines that are not JSON objects.
     pub unreadable: Vec<String>,
-    /// All that was told, by namespace.
+    /// Everything reported, by namespace.
     events: HashMap<u64, Vec<Arc<Value>>>,
-    /// What it printed.
+    /// Its standard output.
     pub output: File,
 }
 
 impl Ended {
-    /// All that was told of a namespace, without the fence.
+    /// Everything reported for a namespace, without the fence.
     pub fn events(&self, namespace: Namespace) -> Vec<Value> {
         let mut collected = Collected::default();
         let all = self.events.get(&namespace.netns);
@@ -59,22 +56,22 @@ impl Ended {
     }
 }
 
-/// Between two looks at the clock while nothing is told.
+/// Longest wait for a line between two checks of the time limit.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct SharedLines {
     lines: Mutex<Lines>,
-    /// There are more lines.
+    /// Signals that there are more lines.
     came: Condvar,
 }
 
-/// What was told of a namespace.
+/// The events of a namespace.
 #[derive(Default)]
 pub struct Collected {
-    /// The events, without those of the fence.
+    /// The events, without the fence's.
     pub events: Vec<Value>,
-    /// Whether the fence was told.
+    /// Whether the fence was reported.
     pub is_fenced: bool,
 }
 
@@ -97,7 +94,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// The events of a namespace from number `from` on, those of earlier ones of its number included.
+    /// The events of a namespace from number `from` on, including those of earlier namespaces with its number.
     fn from(&self, namespace: Namespace, from: usize) -> Vec<Arc<Value>> {
         let all = self.events.get(&namespace.netns);
         all.and_then(|all| all.get(from..))
@@ -127,11 +124,11 @@ impl SharedLines {
 }
 
 impl Trace {
-    /// Starts `twtrace trace --json --slow-port 0` with further options, and waits until its probes are
-    /// attached: that is what its first line says.
+    /// Starts `twtrace trace --json --slow-port 0` with further options, and waits for its first line, which shows that
+    /// the probes are attached.
     ///
     /// # Errors
-    /// When it does not get that far; with what it wrote to standard error.
+    /// If it does not get that far; with its standard error.
     pub fn start(twtrace: &Path, options: &[String]) -> Result<Self> {
         let mut child = spawn(twtrace, &["trace", "--json", "--slow-port", "0"], options)?;
         let stdout = child.stdout.take().context("twtrace has no output")?;
@@ -167,10 +164,11 @@ impl Trace {
         })
     }
 
-    /// The events of a namespace once its fence was told and they are `complete`, without the fence's own; or as they
-    /// are when none came for the time `limit`.
+    /// The events of a namespace once its fence was reported and they are `complete`, without the fence's own; or as
+    /// they are if none arrived for the time `limit`.
     ///
-    /// What comes in one go ends with the fence, as a rule. Only ends of TIME_WAITs that time has to show come later.
+    /// Events that are reported together end with the fence, as a rule. Only ends of TIME_WAITs that are known after a
+    /// time come later.
     pub fn collect(
         &self,
         namespace: Namespace,
@@ -181,7 +179,7 @@ impl Trace {
         let mut taken = 0;
         let mut collected = Collected::default();
         loop {
-            // What is behind the lock is only copied: twtrace's reader must not wait for a comparison.
+            // Only copies under the lock: twtrace's reader must not wait for a comparison.
             let mut lines = self.shared.lines();
             let mut fresh = lines.from(namespace, taken);
             if fresh.is_empty() {
@@ -210,15 +208,12 @@ impl Trace {
         process::signal(self.child.id().cast_signed(), signal)
     }
 
-    /// How often the kernel skipped its programs so far; 0 where it does not count it.
+    /// How often the kernel has skipped its programs so far; 0 if the kernel does not count it.
     pub fn misses(&self) -> u64 {
         bpf::misses_of(self.child.id()).unwrap_or(0)
     }
 
-    /// Ids of the BPF programs it holds.
-    ///
-    /// # Errors
-    /// When its /proc/PID/fdinfo can't be read.
+    /// Ids of the BPF programs that it holds.
     pub fn programs(&self) -> io::Result<BTreeSet<u32>> {
         bpf::programs_of(self.child.id())
     }
@@ -245,16 +240,13 @@ impl Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        // Gone already, after `end`.
+        // It has exited already if `end` was called.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Starts twtrace with its output and its errors in pipes.
-///
-/// # Errors
-/// When it can't be started.
+/// Starts twtrace with its standard output and standard error in pipes.
 pub fn spawn(twtrace: &Path, verb: &[&str], options: &[String]) -> Result<Child> {
     Command::new(twtrace)
         .args(verb)
@@ -269,7 +261,7 @@ pub fn spawn(twtrace: &Path, verb: &[&str], options: &[String]) -> Result<Child>
 /// Waits for a child to end.
 ///
 /// # Errors
-/// When it does not within `limit`; then it is killed.
+/// If it does not end within `limit`; it is then killed.
 pub fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
     let end = Instant::now() + limit;
     loop {
@@ -285,7 +277,7 @@ pub fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
     }
 }
 
-/// Reads it all, and keeps it as it is.
+/// Reads all lines, and also writes them to `output` unchanged.
 fn read_into(
     stdout: BufReader<ChildStdout>,
     shared: &SharedLines,
@@ -303,7 +295,7 @@ fn read_into(
 
 fn all_of(mut stderr: ChildStderr) -> String {
     let mut bytes = Vec::new();
-    // What was read up to an error is still worth showing.
+    // Output before an error is still worth showing.
     let _ = stderr.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }

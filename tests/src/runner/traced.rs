@@ -29,12 +29,12 @@ use crate::{
     sys::{bpf, hidden_births::Recording, process},
 };
 
-/// Scenarios played at a time: most of them wait most of the time.
+/// Scenarios played at the same time: most of them are idle most of the time.
 const AT_A_TIME: usize = 8;
 /// In an emulated machine their processes need the CPUs.
 const AT_A_TIME_EMULATED: usize = 4;
 
-/// Where ends are presumed, twtrace looks every five seconds whether they have come.
+/// If ends are presumed, twtrace checks for them every five seconds.
 const LOOKS: Duration = Duration::from_secs(10);
 
 /// One trace, and the scenarios that it watches.
@@ -44,20 +44,20 @@ pub struct TracedSession<'a> {
     hidden: Option<Recording>,
     facts: Facts,
     trace: Trace,
-    /// Namespaces, as long as events are told apart by them.
+    /// Namespaces, kept as long as events are assigned by them.
     keeper: Mutex<Vec<File>>,
-    /// What passed so far, to be judged once more when all has been told.
+    /// The scenarios that passed so far, to be checked once more when everything has been reported.
     accepted: Mutex<Vec<Accepted>>,
 }
 
-/// Scenarios that have begun before the trace.
+/// Scenarios that began before the trace.
 type Early<'a> = Vec<(&'a ScenarioRun, Result<StageProcess>)>;
 
 impl<'a> TracedSession<'a> {
-    /// Starts what begins before tracing, and then the trace.
+    /// Starts the scenarios that begin before tracing, and then the trace.
     ///
     /// # Errors
-    /// When twtrace can't be started or does not say its tiers.
+    /// If twtrace can't be started or does not report its tiers.
     pub fn start<'r>(
         context: &'a Context,
         options: &'a Options,
@@ -87,7 +87,7 @@ impl<'a> TracedSession<'a> {
         Ok((session, early))
     }
 
-    /// Plays all but those that last for a minute, and prints the verdicts.
+    /// Plays all but those that last one minute, and prints the verdicts.
     pub fn play_all(&self, runs: &[ScenarioRun], early: Early<'_>) {
         for (run, stage) in early {
             self.play_early(run, stage);
@@ -127,7 +127,7 @@ impl<'a> TracedSession<'a> {
         self.add(run, started, verdict);
     }
 
-    /// What began before tracing can't be played again in this trace: it gets one of its own then.
+    /// A scenario that began before tracing can't be played again in this trace: then it gets one of its own.
     fn play_early(&self, run: &ScenarioRun, stage: Result<StageProcess>) {
         let started = Instant::now();
         let mut first = Some(stage);
@@ -152,7 +152,8 @@ impl<'a> TracedSession<'a> {
         self.verdicts().add(&run.name, started.elapsed(), verdict);
     }
 
-    /// Has it played once. What the kernel skipped, and counted as skipped, is not twtrace's fault where it says so.
+    /// Plays it once. Events that are missing because the kernel skipped programs, and counted that, are no error if
+    /// twtrace reports it.
     fn watch(&self, run: &ScenarioRun, stage: StageProcess) -> Result<PlayOutcome> {
         let missed = self.trace.misses();
         match self.play_once(run, stage)? {
@@ -167,8 +168,8 @@ impl<'a> TracedSession<'a> {
         }
     }
 
-    /// Whether something is seen by classic tracepoints or kprobes, which the kernel skips while another program runs or a
-    /// map is being read on that CPU: twtrace says so of these tiers.
+    /// Whether something is seen through classic tracepoints or kprobes, which the kernel skips while another program
+    /// runs or a map is being read on that CPU: twtrace reports this for these tiers.
     fn owns_up_to_misses(&self) -> bool {
         let questions = [Question::Port, Question::TimeWait, Question::TimeWaitEnd];
         questions.into_iter().any(|question| {
@@ -218,8 +219,8 @@ impl<'a> TracedSession<'a> {
         Ok(PlayOutcome::Judged(verdict))
     }
 
-    /// Ends the trace by SIGINT, which must be clean, with nothing lost and nothing odd said; and judges all that was
-    /// told, once more.
+    /// Ends the trace by SIGINT, which must be clean, without losses or unexpected messages; and checks everything that
+    /// was reported once more.
     pub fn end(self) {
         let verdicts = &self.context.verdicts;
         let started = Instant::now();
@@ -283,9 +284,9 @@ fn start_stage(run: &ScenarioRun, keeper: &Mutex<Vec<File>>) -> Result<StageProc
     stage
 }
 
-/// What is told of a scenario that was played, until its fence.
+/// The events of a scenario that was played, until its fence.
 pub fn collect(trace: &Trace, played: &Played, facts: &Facts, stage: &StageProcess) -> Collected {
-    // Only what is missing is waited for so long.
+    // The limit applies only to events that are missing.
     let pace = if process::emulated() { 5 } else { 1 };
     let mut limit = Duration::from_secs(5) * pace;
     if facts.tier(Question::TimeWaitEnd) == Tier::Inferred {
@@ -296,7 +297,7 @@ pub fn collect(trace: &Trace, played: &Played, facts: &Facts, stage: &StageProce
     })
 }
 
-/// What is wrong with it.
+/// Differences in them.
 pub fn wrong(played: &Played, facts: &Facts, collected: &Collected) -> Vec<String> {
     let mut wrong = judge::judge_events(played, facts, &collected.events);
     if !collected.is_fenced {
@@ -312,7 +313,7 @@ fn failed(wrong: Vec<String>, events: &[Value]) -> Verdict {
     }
 }
 
-/// What is wrong with the hooks that a trace says it has.
+/// Differences in the hooks that a trace reports.
 fn wrong_hooks(limit: TierLimit, facts: &Facts, start: &Value) -> Vec<String> {
     let answered = facts.tiers.iter();
     let mut wrong: Vec<String> = answered
@@ -324,8 +325,8 @@ fn wrong_hooks(limit: TierLimit, facts: &Facts, start: &Value) -> Vec<String> {
             )
         })
         .collect();
-    // A kernel may have no such hook, or not let anybody use it; that its verifier takes a program of ours for wrong
-    // (EACCES) or endless (E2BIG) is a fault of the program.
+    // A kernel may lack such a hook, or not allow its use; if its verifier rejects one of our programs as wrong
+    // (EACCES) or endless (E2BIG), the program is at fault.
     let start = start.to_string();
     if ["os error 13", "os error 7)"]
         .iter()
@@ -336,7 +337,7 @@ fn wrong_hooks(limit: TierLimit, facts: &Facts, start: &Value) -> Vec<String> {
     wrong
 }
 
-/// What is wrong with how a trace ended: SIGINT must end it cleanly, with nothing lost and nothing odd said.
+/// Errors in how a trace ended: SIGINT must end it cleanly, without losses or unexpected messages.
 pub fn wrong_at_end(ended: &Ended) -> Vec<String> {
     let mut wrong = Vec::new();
     if !ended.status.success() {

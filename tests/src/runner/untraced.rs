@@ -1,4 +1,4 @@
-//! Scenarios that nobody traces: their truth against the kernel's own counters.
+//! Scenarios that are not traced: their truth against the kernel's own counters.
 
 use std::{fs::File, time::Instant};
 

@@ -1,24 +1,22 @@
-//! One line a scenario, and the sum at the end.
+//! One line per scenario, and the totals at the end.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-/// How a scenario went.
+/// Result of a scenario.
 pub enum Verdict {
-    /// All as expected.
     Passed,
-    /// As expected, but for something that is not to be passed over.
+    /// As expected, with a remark that must be shown.
     PassedBut {
-        /// What.
         note: String,
     },
-    /// What was wrong, and what twtrace said.
+    /// The differences, and what twtrace reported.
     Failed {
-        /// One thing a line.
+        /// One difference per line.
         wrong: Vec<String>,
-        /// Lines to show below it.
+        /// Lines to show below them.
         reported: Vec<String>,
     },
     /// It could not be played here.
@@ -29,7 +27,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Failed, with nothing more to show.
+    /// Failed, without lines to show.
     pub fn failed(wrong: Vec<String>) -> Self {
         Self::Failed {
             wrong,
@@ -37,7 +35,7 @@ impl Verdict {
         }
     }
 
-    /// Failed where something is wrong, else passed.
+    /// Failed if there are differences, else passed.
     pub fn of(wrong: Vec<String>) -> Self {
         if wrong.is_empty() {
             Self::Passed
@@ -46,7 +44,7 @@ impl Verdict {
         }
     }
 
-    /// Something went wrong before anything could be compared.
+    /// An error before anything could be compared.
     pub fn broken(error: &anyhow::Error) -> Self {
         Self::failed(vec![format!("{error:#}")])
     }
@@ -67,13 +65,13 @@ struct Counts {
 }
 
 impl Counts {
-    /// Whether the run has shown something, and nothing that is wrong.
+    /// Whether the run has tested something, and nothing failed.
     fn is_success(&self) -> bool {
         self.failed == 0 && self.passed > 0
     }
 }
 
-/// More lines of a kind than a reader wants.
+/// Maximum number of lines of a kind.
 const LINES: usize = 20;
 
 fn print_some(margin: &str, lines: &[String]) {
@@ -117,18 +115,18 @@ impl Verdicts {
     pub fn again(&self, name: &str, reason: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.again += 1;
-        // The line is for a program as well: it has no further ones.
+        // A program parses this line as well, so it must be a single line.
         println!("AGAIN {name}: {}", reason.replace('\n', "; "));
     }
 
-    /// How many were played again so far.
+    /// How many have been played again so far.
     #[cfg(test)]
     pub fn repeats(&self) -> u32 {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.again
     }
 
-    /// Prints the sum; whether something passed and nothing failed.
+    /// Prints the totals; returns whether something passed and nothing failed.
     pub fn finish(&self) -> bool {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.again > 0 {

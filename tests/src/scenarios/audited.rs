@@ -1,4 +1,4 @@
-//! The audit: what twtrace counted of each kind, against what the kernel did, on every tier.
+//! The audit: twtrace's counts of each kind against the kernel's, on every tier.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// RSTs of each kind: by close(), in its stead, for a full socket, for a mini-socket, and without any.
+/// RSTs of each kind: by close(), instead of a close, for a full socket, for a mini-socket, and without a socket.
 const RESETS: &[&str] = &[
     "linger_zero",
     "unread_data",
@@ -62,7 +62,7 @@ impl Audited {
     }
 }
 
-/// The audit of a report about scenarios, and the report; recorded besides, where it is one of its own.
+/// The audit of a report about scenarios, and the report; also recorded, if the report is not shared.
 fn audited(
     context: &Context,
     scenarios: &[&str],
@@ -84,7 +84,7 @@ fn audited(
     let rows = report["audit"].as_array().context("no audit")?;
     let found = played.into_iter().map(|(name, stage, played)| {
         let netns = stage.namespace.netns;
-        // Another one may have had its number before.
+        // Another namespace may have had its number before.
         let of_number = rows.iter().filter(|row| row["netns"] == netns);
         let row = of_number.max_by_key(|row| row["netns_nth"].as_u64());
         let row = row.with_context(|| format!("no row of {name}: {rows:?}"))?;
@@ -104,7 +104,7 @@ fn tier(report: &Value, question: Question) -> Result<Tier> {
     Ok(choice.context("no such question")?.tier)
 }
 
-/// Tcp OutRsts is what was seen, or the tier can't see them all and says so.
+/// Tcp OutRsts equals what was seen, or the tier can't see all of them and the report says so.
 fn resets(context: &Context) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let (report, found) = audited(context, RESETS, &directory.path().join("r.twt"))?;
@@ -143,7 +143,7 @@ fn resets(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Refusals have a difference of their own, and are none of the births.
+/// Refusals have a difference of their own, and do not count as births.
 fn refusals(context: &Context) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let recording = directory.path().join("r.twt");

@@ -1,4 +1,4 @@
-//! Connections that were there before tracing began.
+//! Connections that were open before tracing began.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -60,7 +60,7 @@ fn server_closes(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Of two that have it open the parent is taken for the opener; the child is the last to close.
+/// If two processes hold it open, the parent is assumed to be the opener; the child is the last to close.
 fn two_holders(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     let child = stage.fork(&pair.client, "ch")?;
@@ -80,7 +80,7 @@ fn two_holders(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The client does nothing itself: that the RST is charged to it is known by the scan alone.
+/// The client does nothing itself: only the scan shows that the RST belongs to it.
 fn peer_resets(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     stage.begin_tracing()?;
@@ -94,7 +94,7 @@ fn peer_resets(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A TIME_WAIT that was there already ends: whose it was nobody can know any more, but which side.
+/// An existing TIME_WAIT ends: its process can't be known any more, but its side can.
 fn parked(stage: &Stage) -> Result<()> {
     stage.about_ends();
     let pair = stage.pair()?;
@@ -129,7 +129,8 @@ fn server_resets(stage: &Stage, pair: &Pair, before: TcpState) -> Result<()> {
     Ok(())
 }
 
-/// Its closer acted before anybody watched: said, and not guessed from who runs at the birth.
+/// Its closer acted before tracing: this is reported, and not guessed from the process that runs when the TIME_WAIT is
+/// created.
 fn closing(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     pair.client.shutdown_write(&pair.at_client)?;

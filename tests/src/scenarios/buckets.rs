@@ -1,4 +1,4 @@
-//! More TIME_WAITs than the kernel keeps.
+//! More TIME_WAITs than the kernel allows.
 
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ fn max_tw_buckets(stage: &Stage) -> Result<()> {
     let before = KernelCounters::read()?.overflow;
     for index in 0..CONNECTIONS {
         let at_client = client.connect(address)?;
-        // Kept open to the end: a FIN to a connection without mini-socket would be answered by a RST.
+        // Stays open to the end: a FIN to a connection without mini-socket would be answered with a RST.
         server.accept(listener)?;
         client.close(&at_client)?;
         if index < BUCKETS {

@@ -1,4 +1,4 @@
-//! How near local ports are to running out.
+//! How soon ephemeral ports run out.
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
@@ -54,11 +54,11 @@ pub const SCENARIOS: &[Scenario] = &[
     }),
 ];
 
-/// Used up in twelve seconds, of which the report sees the first half.
+/// Used up in twelve seconds, of which the report covers the first half.
 const PORTS: usize = 300;
 const INTERVAL_US: u64 = 40_000;
 
-/// No segment is on its way any more: longer than the first retransmission.
+/// No segment is in flight any more: longer than the first retransmission.
 const SETTLED: Duration = Duration::from_millis(700);
 
 const PORT_CAME_BACK: &str = "a TIME_WAIT met a late RST of its peer, and its port came back";
@@ -74,8 +74,8 @@ pub fn narrow(stage: &Stage, ports: usize) -> Result<()> {
     stage.sysctl("ipv4/ip_local_port_range", &format!("40000 {last}"))
 }
 
-/// A client in front of one backend, at a steady rate, until no port is left: the report that ended halfway
-/// has said when.
+/// A client of one backend, at a steady rate, until no port is left: the report that ended halfway has predicted the
+/// time.
 fn runs_out(stage: &Stage) -> Result<()> {
     narrow(stage, PORTS)?;
     let server = stage.actor("sv")?;
@@ -106,7 +106,7 @@ fn runs_out(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Many more TIME_WAITs than ports, but to several destinations: each has all the ports, and none fails.
+/// Many more TIME_WAITs than ports, but to several destinations: each has all the ports, and no connection fails.
 fn spread(stage: &Stage) -> Result<()> {
     narrow(stage, NARROW)?;
     let server = stage.actor("sv")?;
@@ -135,7 +135,7 @@ fn spread(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A client whose TIME_WAITs hold so many of so many ports.
+/// A client whose TIME_WAITs hold `held` of `ports` ports.
 pub fn filled(stage: &Stage, ports: usize, held: usize) -> Result<(Rc<Actor>, SocketAddr)> {
     narrow(stage, ports)?;
     let server = stage.actor("sv")?;
@@ -149,7 +149,7 @@ pub fn filled(stage: &Stage, ports: usize, held: usize) -> Result<(Rc<Actor>, So
     Ok((client, address))
 }
 
-/// No port is left, and a connect() has found that out.
+/// No port is left, and a connect() has failed for that reason.
 pub fn full(stage: &Stage) -> Result<()> {
     const PORTS: usize = 10;
     let (client, address) = filled(stage, PORTS, PORTS)?;
@@ -169,7 +169,7 @@ pub fn full(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Sockets that narrow the range for themselves run out, and the others have all the rest.
+/// Sockets that narrow the range for themselves run out of ports, and the others have all the rest.
 fn own_range(stage: &Stage) -> Result<()> {
     const LOW: u16 = 40_010;
     const OWN: u16 = 4;
@@ -210,7 +210,7 @@ fn own_range(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A client that binds to any port of its address first has one pool for both destinations.
+/// A client that first binds to any port of its address has one pool for both destinations.
 fn bind_before_connect(stage: &Stage) -> Result<()> {
     narrow(stage, NARROW)?;
     let server = stage.actor("sv")?;
@@ -241,8 +241,8 @@ fn bind_before_connect(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// connect() passes over ports that bind() gave to others: to sockets that are bound and nothing more, or connected since to
-/// another destination, or in TIME_WAIT. It does not pass over those that connect() chose.
+/// connect() skips ports that bind() gave to others: to sockets that are only bound, or connected since to another
+/// destination, or in TIME_WAIT. It does not skip those that connect() chose.
 fn ports_of_bind(stage: &Stage) -> Result<()> {
     const OF_EACH: usize = 7;
     narrow(stage, NARROW)?;
@@ -291,7 +291,7 @@ fn connect(client: &Actor, target: SocketAddr, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Waits until no segment is on its way any more. All TIME_WAITs towards these have to be there still.
+/// Waits until no segment is in flight any more. All TIME_WAITs to these addresses must still exist.
 pub fn still_waiting(stage: &Stage, addresses: &[SocketAddr], count: usize) -> Result<()> {
     stage.pause(SETTLED);
     if time_waits_to(addresses)? < count as u64 {
@@ -300,8 +300,8 @@ pub fn still_waiting(stage: &Stage, addresses: &[SocketAddr], count: usize) -> R
     Ok(())
 }
 
-/// TIME_WAITs towards these, by the kernel's own list. One that met a late RST is gone before its time (the
-/// peer's end was gone when a segment came: RFC 1337), and its port is free again.
+/// TIME_WAITs to these addresses, by the kernel's own list. One that received a late RST has ended early (the peer's
+/// socket no longer existed when a segment arrived: RFC 1337), and its port is free again.
 fn time_waits_to(addresses: &[SocketAddr]) -> Result<u64> {
     let sockets = proc_net::sockets()?;
     let minis = sockets.iter().filter(|socket| {

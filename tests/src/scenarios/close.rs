@@ -1,4 +1,4 @@
-//! Who closed first: the plain ways to close.
+//! Which end closed first: the plain ways to close.
 
 use anyhow::Result;
 
@@ -20,10 +20,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::single("passive_close_alone", passive_close_alone),
 ];
 
-/// The states a full socket can be in when an orphan's wait for the peer's FIN moves to the mini-socket.
+/// The states in which a full socket can be when an orphan's wait for the peer's FIN moves to the mini-socket.
 pub const LEFT_FOR_FIN_WAIT2: &[TcpState] = &[TcpState::FinWait1, TcpState::FinWait2];
 
-/// The birth of an orphan's mini-socket that waits for the peer's FIN.
+/// The creation of an orphan's mini-socket that waits for the peer's FIN.
 pub fn parked(connection: &Connection) -> Expected {
     Expected::time_wait(TcpState::FinWait2)
         .from(LEFT_FOR_FIN_WAIT2)
@@ -64,7 +64,7 @@ fn server_closes_first(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The TIME_WAIT is made while the descriptor is still open.
+/// The TIME_WAIT is created while the descriptor is still open.
 fn both_shut_down(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     pair.client.shutdown_write(&pair.at_client)?;
@@ -110,14 +110,14 @@ fn peer_never_closes(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The end that closes second makes no TIME_WAIT: two processes, one birth, by the one that was first.
+/// The end that closes second creates no TIME_WAIT: two processes, one TIME_WAIT, of the one that closed first.
 fn passive_close_alone(stage: &Stage) -> Result<()> {
     let pair = stage.silent_pair()?;
     let second = stage.actor("c2")?;
     let by_second = second.connect(pair.address)?;
     let at_server = pair.server.accept(pair.listener)?;
     pair.server.close(&at_server)?;
-    // A FIN that comes while the mini-socket takes the socket's place may find neither, and is answered with a RST.
+    // A FIN that arrives while the mini-socket replaces the socket may find neither, and is answered with a RST.
     stage.until_parked(&at_server)?;
     second.await_end(&by_second)?;
     second.exit()?;

@@ -1,4 +1,4 @@
-//! Processes in cgroups that are named as container runtimes, the kubelet and systemd name them.
+//! Processes in cgroups with the names that container runtimes, the kubelet and systemd use.
 
 use std::{thread, time::Duration};
 
@@ -48,7 +48,7 @@ const ON_V1: &str = "containers/v1";
 
 const UID: &str = "3f1b2c4d-0a1b-4c2d-8e3f-001122334455";
 
-/// A cgroup as somebody names it, and what it is.
+/// The name of a cgroup, and what it stands for.
 struct Place {
     path: &'static str,
     is_container: bool,
@@ -70,7 +70,7 @@ const fn place(
     }
 }
 
-/// Docker, containerd, CRI-O, Podman and systemd; each driver.
+/// Docker, containerd, CRI-O, Podman and systemd, with each cgroup driver.
 const PLACES: [Place; 10] = [
     place("docker/{ID}", true, false, None),
     place(
@@ -124,7 +124,7 @@ const PLACES: [Place; 10] = [
     ),
 ];
 
-/// The container of the place with this index.
+/// Container id of the place with this index.
 fn id(index: usize) -> String {
     format!("{:02x}{:062x}", 0xc0 + index, index)
 }
@@ -136,7 +136,7 @@ fn filled(text: &str, id: &str) -> String {
 }
 
 impl Place {
-    /// Moves an actor there. The event gets what is to be said of it.
+    /// Moves an actor there. The expected event gets the place.
     fn enter(
         &self,
         stage: &Stage,
@@ -154,7 +154,7 @@ impl Place {
     }
 }
 
-/// In each place a process that lives on, and one that is gone before anybody can look.
+/// In each place a process that lives on, and one that exits before it can be looked up.
 fn play(stage: &Stage, version: Version) -> Result<()> {
     let server = stage.actor("sv")?;
     let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
@@ -177,7 +177,7 @@ fn play(stage: &Stage, version: Version) -> Result<()> {
     Ok(())
 }
 
-/// The server closes what its client has closed.
+/// The server closes after its client.
 fn follow(
     stage: &Stage,
     server: &Actor,
@@ -189,7 +189,7 @@ fn follow(
     stage.until_time_wait(at_client)
 }
 
-/// What a process does belongs to where it was then, also if the name of where it is last says more.
+/// An action belongs to the place where the process was at that time, even if the name of its last place says more.
 fn moved(stage: &Stage) -> Result<()> {
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;
@@ -206,7 +206,7 @@ fn moved(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A container that lives for a moment: when anybody looks, neither the process nor its cgroup is there.
+/// A short-lived container: neither the process nor its cgroup exists when it is looked up.
 fn removed(stage: &Stage) -> Result<()> {
     /// Less than a runtime takes to start a container.
     const MOMENT: Duration = Duration::from_millis(150);
@@ -227,7 +227,7 @@ fn removed(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A hierarchy of v1, mounted for this where there is none.
+/// A hierarchy of v1, mounted for this test if there is none.
 fn v1_alone(context: &Context) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let in_own_mounts = || {
@@ -246,7 +246,7 @@ fn v1_alone(context: &Context) -> Result<()> {
         .unwrap_or_else(|_| bail!("the thread panicked"))
 }
 
-/// Only what is in the container, the pod or the unit is counted, also by the kernel side.
+/// Only what is in the container, the pod or the unit is counted, also on the kernel side.
 fn filters(context: &Context) -> Result<()> {
     let prefix = &id(1)[..12];
     let first =
@@ -260,7 +260,7 @@ fn filters(context: &Context) -> Result<()> {
     let mut keeper = Vec::new();
     let mut started: Vec<(RunningReport, _, usize)> = Vec::new();
     let played = play_until_lucky(context, || {
-        // Those of a try before would count what it left.
+        // Processes of an earlier try would count what it left.
         started.clear();
         for (filter, places) in cases {
             let mut options = context.tier.options();

@@ -33,8 +33,7 @@ pub const SCENARIOS: &[Scenario] = &[
 const CLIENTS: usize = 4;
 const SERVERS: usize = 2;
 
-/// How many connections each client makes: an emulated machine takes too long for all of them, unless it is
-/// asked to (SCENARIOS_CROWD).
+/// Connections of each client: an emulated machine takes too long for all of them, unless SCENARIOS_CROWD requests it.
 fn connections() -> usize {
     let asked = std::env::var("SCENARIOS_CROWD").ok();
     match asked.and_then(|number| number.parse().ok()) {
@@ -44,8 +43,8 @@ fn connections() -> usize {
     }
 }
 
-/// Four clients and two servers at full speed while other processes keep all CPUs busy. The first server closes
-/// first, the second lets its clients do so.
+/// Four clients and two servers at full speed while other processes keep all CPUs busy. The first server closes first;
+/// at the second the clients do.
 fn crowd(stage: &Stage) -> Result<()> {
     let mut busy = Vec::new();
     for index in 0..process::cpus() {
@@ -60,17 +59,17 @@ fn crowd(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Connections of the race, unless it is asked for others (SCENARIOS_RACED): each is an event of its own to compare.
+/// Connections of the race, unless SCENARIOS_RACED sets another number: each is an event of its own to compare.
 fn raced() -> u16 {
     let asked = std::env::var("SCENARIOS_RACED").ok();
     asked.and_then(|number| number.parse().ok()).unwrap_or(100)
 }
 
-/// Below the range of ports that other sockets are given.
+/// Below the ephemeral port range of other sockets.
 const FIRST_RACER: u16 = 10_000;
 
-/// A server polls accept() while its peer connects and resets at once: on two CPUs accept() may return a connection before
-/// softirq has taken it to ESTABLISHED, or after the RST has come.
+/// A server polls accept() while its peer connects and resets at once: on two CPUs accept() may return a connection
+/// before softirq has set it to ESTABLISHED, or after the RST has arrived.
 fn raced_accepts(stage: &Stage) -> Result<()> {
     let raced = raced();
     let server = stage.actor("sv")?;
@@ -107,7 +106,7 @@ fn raced_accepts(stage: &Stage) -> Result<()> {
                 .local(address)
                 .remote(at(index))
         } else {
-            // The RST overtook the handshake's last segment on another CPU, which meets the listener then.
+            // The RST overtook the handshake's last segment on another CPU; that segment then finds the listener.
             Expected::reset_sent(Reason::Other, "TCP_FLAGS")
                 .state(TcpState::Listen)
                 .process(&server)
@@ -118,16 +117,16 @@ fn raced_accepts(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// More at once than the smallest ring buffer can hold between two reads.
+/// More events at once than the smallest ring buffer can hold between two reads.
 fn flood(stage: &Stage) -> Result<()> {
     play(stage, connections())?;
-    // Lets twtrace read, so that the loss is shown also where it is counted at the next event.
+    // Lets twtrace read, so that a loss which is counted at the next event is also shown.
     thread::sleep(Duration::from_millis(300));
     Ok(())
 }
 
 fn play(stage: &Stage, each: usize) -> Result<()> {
-    // The default follows the machine's memory; the crowd must not be refused.
+    // The default depends on the machine's memory; no TIME_WAIT of the crowd may be refused.
     stage.sysctl("ipv4/tcp_max_tw_buckets", "262144")?;
     let mut servers = Vec::new();
     let mut clients: Vec<Rc<Actor>> = Vec::new();

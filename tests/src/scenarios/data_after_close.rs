@@ -1,4 +1,4 @@
-//! The peer's data meets a connection that its process has closed.
+//! Data of the peer arrives for a connection that its process has closed.
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("data_after_close/after_shutdown", after_shutdown),
 ];
 
-/// How much later than the close the data is.
+/// Time between the close and the data.
 const LATE: Duration = Duration::from_millis(300);
 
-/// With tcp_fin_timeout above a minute, the orphan stays a full socket for the first part of its wait.
+/// With tcp_fin_timeout above one minute, the orphan stays a full socket for the first part of its wait.
 fn full_socket(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_fin_timeout", "120")?;
     let pair = stage.pair()?;
@@ -45,7 +45,7 @@ fn full_socket(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// By default the mini-socket is there already, and it is the one that answers.
+/// By default the mini-socket exists already, and it answers.
 fn mini_socket(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     let closing = Instant::now();
@@ -57,7 +57,7 @@ fn mini_socket(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A connection whose end was shut down for writing takes data until it is closed: only since then it is late.
+/// A connection whose end was shut down for writing accepts data until it is closed: data is late only after that.
 fn after_shutdown(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     pair.client.shutdown_write(&pair.at_client)?;
@@ -75,7 +75,7 @@ fn after_shutdown(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The server sends, long after the client has closed, and meets a RST; returns how long after.
+/// The server sends, long after the client has closed, and receives a RST; returns how long after.
 fn late_data(
     stage: &Stage,
     pair: &Pair,
@@ -104,7 +104,7 @@ fn expect_mini(stage: &Stage, pair: &Pair, born: Expected, after_close: Check) {
     stage.expect(received_by_server(pair).state(TcpState::CloseWait));
 }
 
-/// What the RST answers came from the peer.
+/// The peer sent what the RST answers.
 fn just_heard() -> Check {
     lasting(Duration::ZERO, Duration::ZERO)
 }

@@ -1,4 +1,4 @@
-//! connect(AF_UNSPEC): a connection is reset by a process that keeps its socket.
+//! connect(AF_UNSPEC): a process resets a connection and keeps its socket.
 
 use anyhow::Result;
 
@@ -34,7 +34,7 @@ fn disconnect(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// It leaves FIN_WAIT2 for CLOSE as one does that leaves a mini-socket behind; this one leaves none.
+/// It changes from FIN_WAIT2 to CLOSE like a socket that leaves a mini-socket behind; this one leaves none.
 fn disconnect_in_fin_wait2(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     pair.client.shutdown_write(&pair.at_client)?;
@@ -59,7 +59,7 @@ fn disconnected_in_fin_wait2(stage: &Stage, pair: &Pair) -> Result<()> {
     Ok(())
 }
 
-/// No close(), though all is shut down and there is data that nobody read: the kernel does not count it as one
+/// Not a close(), although both directions are shut down and there is unread data: the kernel does not count it as one
 /// (TCPAbortOnClose).
 fn disconnect_over_unread_data(stage: &Stage) -> Result<()> {
     disconnected_after_shutdown(stage, 300, None)

@@ -36,7 +36,7 @@ pub const SCENARIOS: &[Scenario] = &[
         finds: &[found("close_wait_leak", "warning", "ls")],
         ..NOTHING
     }),
-    // Few, and young.
+    // Few, and recent.
     Scenario::single("doctor/close_wait_few", leak::leak).judged(NOTHING),
     Scenario::single("doctor/client_closes_first", client_first).judged(DoctorRun {
         finds: &[found("client_closes_first", "notice", "cl")],
@@ -83,7 +83,7 @@ pub const SCENARIOS: &[Scenario] = &[
     }),
 ];
 
-/// It finds nothing at all.
+/// The doctor finds nothing at all.
 pub const NOTHING: DoctorRun = DoctorRun {
     fail_on: "notice",
     code: 0,
@@ -92,7 +92,7 @@ pub const NOTHING: DoctorRun = DoctorRun {
     prints: None,
 };
 
-/// What it finds does not make it fail.
+/// A finding does not change its exit code.
 pub const CRITICAL: DoctorRun = DoctorRun {
     fail_on: "critical",
     ..NOTHING
@@ -112,9 +112,9 @@ pub const fn found(
     }
 }
 
-/// Enough to be a high rate, in less than a few seconds.
+/// Enough for a high rate, in a few seconds at most.
 pub const MANY: usize = 200;
-/// Too few for that.
+/// Too few for a high rate.
 pub const FEW: usize = 10;
 
 pub fn healthy(stage: &Stage) -> Result<()> {
@@ -138,7 +138,7 @@ pub fn closing_first(stage: &Stage, first: FirstCloser, count: usize) -> Result<
     Ok(())
 }
 
-/// Its name may be asked for.
+/// Its name may be expected in a finding.
 pub fn expect_births(stage: &Stage, actor: &Actor, side: Side, births: usize) {
     stage.expect_births(CrowdRow {
         pid: Some(actor.pid),
@@ -167,11 +167,11 @@ fn tw_buckets(stage: &Stage) -> Result<()> {
     healthy(stage)
 }
 
-/// As many as are allowed: none is refused.
+/// As many as allowed: none is refused.
 fn tw_buckets_near(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_max_tw_buckets", &FEW.to_string())?;
     healthy(stage)?;
-    // What softirq has put off is not there yet when the doctor looks.
+    // softirq may have deferred some, which the doctor would not see yet.
     stage.until("as many are alive as may be", || {
         Ok(KernelCounters::read()?.alive >= FEW as u64)
     })
@@ -226,7 +226,7 @@ fn linger(stage: &Stage) -> Result<()> {
 fn listen_queue(stage: &Stage) -> Result<()> {
     const LIMIT: Duration = Duration::from_millis(300);
     let listener = TcpListener::bind(stage.ip.loopback_any_port())?;
-    // SAFETY: listen() takes integers; once more, it sets the length of the queue.
+    // SAFETY: listen() takes integers; the second call sets the length of the queue.
     check(unsafe { libc::listen(listener.as_raw_fd(), 1) })?;
     let address = listener.local_addr()?;
     let connect = |_| TcpStream::connect_timeout(&address, LIMIT);
@@ -235,7 +235,7 @@ fn listen_queue(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A client that tries a port again and again on which nobody listens.
+/// A client that retries a port without a listener.
 fn reset_storm(stage: &Stage) -> Result<()> {
     let client = stage.actor("cl")?;
     let address = TcpListener::bind(stage.ip.loopback_any_port())?.local_addr()?;

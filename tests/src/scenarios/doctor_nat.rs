@@ -24,7 +24,7 @@ pub const SCENARIOS: &[Scenario] = &[
         spares: &["conntrack_table_full", "budget_full"],
         ..NOTHING
     }),
-    // All ports of NAT are in use, and a few packets had to be dropped.
+    // All ports of NAT are in use, and only a few packets had to be dropped.
     Scenario::single("doctor/nat_few_clashes", few_clashes).judged(NOTHING),
     Scenario::single("doctor/conntrack_table_full", table_full).judged(DoctorRun {
         finds: &[found("conntrack_table_full", "warning", "")],
@@ -34,10 +34,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::single("doctor/conntrack_with_room", table_with_room).judged(NOTHING),
 ];
 
-/// Ports that SNAT has.
+/// Ports available to SNAT.
 const PORTS: usize = 10;
 
-/// A rule set of the stage's own namespace, or a [`Skip`] where there can be none.
+/// A rule set of the stage's own namespace, or a [`Skip`] if rules can't be set.
 fn nft(rules: &str) -> Result<()> {
     match programs::run("nft", &[rules]) {
         Ok(()) => Ok(()),
@@ -58,17 +58,17 @@ fn nft(rules: &str) -> Result<()> {
     }
 }
 
-/// Connections that use all ports of a SNAT, and then so many that find none.
+/// Connections that use all ports of a SNAT, and then `clashes` that find none.
 fn clashing(clashes: usize) -> Result<()> {
     const LIMIT: Duration = Duration::from_millis(200);
-    /// The handshake of one for which there is a port.
+    /// Time for the handshake of a connection that finds a port.
     const PATIENCE: Duration = Duration::from_secs(10);
     nft("add table ip t; \
          add chain ip t after { type nat hook postrouting priority 100; }; \
          add rule ip t after tcp dport 20000 snat to 127.0.0.1:30000-30009")?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 20_000));
     let _listener = TcpListener::bind(address)?;
-    // Open until the end: kernels take a port back from a connection that is over.
+    // Open until the end: kernels take a port back from a connection that has ended.
     let mut open = Vec::new();
     for _ in 0..PORTS {
         open.push(TcpStream::connect_timeout(&address, PATIENCE).context("NAT has a port left")?);
@@ -90,12 +90,12 @@ fn few_clashes(_stage: &Stage) -> Result<()> {
     clashing(3)
 }
 
-/// Has a part of the table of connections, in percent, made of single datagrams. The limit is the host's and
-/// the count the namespace's, so nobody else is short of room.
+/// Fills a part of the connection-tracking table, in percent, by single datagrams. The limit is the host's and the
+/// count the namespace's, so no other namespace runs short of room.
 fn fill(stage: &Stage, percent: usize) -> Result<()> {
     const TO_PORTS: usize = 50_000;
     const GREATEST: usize = 300_000;
-    // They are dropped where they come in, or each would be answered by an ICMP error.
+    // Dropped on arrival; otherwise each would be answered with an ICMP error.
     nft("add table ip t; \
          add chain ip t before { type filter hook prerouting priority 0; }; \
          add rule ip t before meta l4proto udp ct state new,established drop")?;
@@ -115,7 +115,7 @@ fn fill(stage: &Stage, percent: usize) -> Result<()> {
         left -= count;
         for port in (1..=u16::MAX).take(count) {
             match socket.send_to(b"", (Ipv4Addr::LOCALHOST, port)) {
-                // How the sender learns of a packet dropped for want of room.
+                // The error of a sender whose packet was dropped for lack of room.
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
                 other => ensure!(other? == 0),
             }

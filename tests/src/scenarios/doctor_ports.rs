@@ -1,4 +1,4 @@
-//! What `twtrace doctor` finds of local ports and of the reuse of TIME_WAITs, and what it must not find.
+//! What `twtrace doctor` finds about local ports and the reuse of TIME_WAITs, and what it must not find.
 
 use std::net::SocketAddr;
 
@@ -95,7 +95,7 @@ pub const SCENARIOS: &[Scenario] = &[
     }),
 ];
 
-/// It rests on TIME_WAITs that could not be taken.
+/// A finding that depends on TIME_WAITs that could not be reused.
 const fn refused(id: &'static str, severity: &'static str, says: &'static str) -> ExpectedFinding {
     ExpectedFinding {
         says,
@@ -104,20 +104,20 @@ const fn refused(id: &'static str, severity: &'static str, says: &'static str) -
     }
 }
 
-/// A few are left.
+/// A few ports are left.
 fn nearly_full(stage: &Stage) -> Result<()> {
     let (client, _) = budgets::filled(stage, 50, 45)?;
     expect_births(stage, &client, Side::Client, 45);
     Ok(())
 }
 
-/// Many TIME_WAITs, none of which may be reused, and still a small part of the ports.
+/// Many TIME_WAITs, none of which may be reused, but which are a small part of the ports.
 fn with_room(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
     client_first(stage)
 }
 
-/// A client that binds to any port of its address first, until none is left: one pool for two destinations.
+/// A client that first binds to any port of its address, until none is left: one pool for two destinations.
 fn bind_before_connect(stage: &Stage) -> Result<()> {
     const PORTS: usize = 10;
     budgets::narrow(stage, PORTS)?;
@@ -144,12 +144,12 @@ fn bind_before_connect(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A client that binds to any port of its address first, and has plenty of them.
+/// A client that first binds to any port of its address, and has plenty of them.
 fn binding(stage: &Stage, options: &[SocketOption]) -> Result<()> {
     const TO_EACH: usize = 30;
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;
-    // To two, so that neither is connected to at a high rate.
+    // Two destinations, so that neither has a high rate of connections.
     for port in [20_000, 20_001] {
         let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), port))?;
         server.start_accepting(listener, TO_EACH, FirstCloser::Client)?;
@@ -198,10 +198,10 @@ fn with_timestamps(stage: &Stage) -> Result<()> {
     healthy(stage)
 }
 
-/// How often connects meet the only port's TIME_WAIT.
+/// How many connects find the TIME_WAIT of the only port.
 const TRIES: usize = 6;
 
-/// TCP timestamps are off here.
+/// TCP timestamps are off on this host.
 fn refused_here(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_timestamps", "0")?;
     let (client, address) = budgets::filled(stage, 1, 1)?;
@@ -209,7 +209,7 @@ fn refused_here(stage: &Stage) -> Result<()> {
     refused_to(stage, &client, address, 1)
 }
 
-/// They are on here; the peer's SYN-ACK has none.
+/// Timestamps are on here; the peer's SYN-ACK has none.
 fn refused_by_peer(stage: &Stage) -> Result<()> {
     budgets::narrow(stage, 1)?;
     stage.sysctl("ipv4/tcp_tw_reuse", "1")?;

@@ -1,4 +1,4 @@
-//! How TIME_WAITs end, each with its age and whose it was.
+//! How TIME_WAITs end, each with its age and its process.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub const SCENARIOS: &[Scenario] = &[
-    // The longest first: the others are played meanwhile.
+    // The longest first: the others are played during its wait.
     Scenario::single(EXPIRED, expired),
     Scenario::both("time_wait_end/expired_in_fin_wait2", expired_in_fin_wait2),
     Scenario::both("time_wait_end/reused_by_connect", reused_by_connect),
@@ -31,18 +31,18 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("time_wait_end/started_anew", started_anew),
 ];
 
-/// Lasts a minute.
+/// Lasts one minute.
 pub const EXPIRED: &str = "time_wait_end/expired";
 
-/// TCP_TIMEWAIT_LEN, and the latest that the timer wheel may be (HZ 1000), with an emulated machine's lag.
+/// TCP_TIMEWAIT_LEN, and the largest delay of the timer wheel (HZ 1000), with the delay of an emulated machine.
 const TIME_WAIT: Duration = Duration::from_secs(60);
 const LATE: Duration = Duration::from_secs(8);
 
-/// A TIME_WAIT began at some moment after `closing`, and was seen at `seen`.
+/// A TIME_WAIT began after `closing`, and was seen at `seen`.
 struct Began {
     closing: Instant,
     seen: Instant,
-    /// When the peer's FIN had surely come.
+    /// When the peer's FIN had certainly arrived.
     followed: Duration,
 }
 
@@ -52,7 +52,8 @@ impl Began {
     }
 }
 
-/// The age of one that began after `closing`, was seen first at `seen`, was there at `last_seen`, and is gone.
+/// The age of one that began after `closing`, was seen first at `seen`, still existed at `last_seen`, and has ended
+/// now.
 fn age_since(closing: Instant, seen: Instant, last_seen: Instant) -> Check {
     lasting(last_seen.saturating_duration_since(seen), closing.elapsed())
 }
@@ -107,7 +108,7 @@ fn expired(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// tcp_fin_timeout bounds the wait for the peer's FIN; the TIME_WAIT never came.
+/// tcp_fin_timeout limits the wait for the peer's FIN; TIME_WAIT was never reached.
 fn expired_in_fin_wait2(stage: &Stage) -> Result<()> {
     stage.about_ends();
     stage.sysctl("ipv4/tcp_fin_timeout", "2")?;
@@ -149,7 +150,7 @@ fn reused_by_connect(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// connect() from a bound port asks for timestamps only, not for tcp_tw_reuse or a second's age.
+/// connect() from a bound port requires timestamps only, not tcp_tw_reuse or an age of one second.
 fn reused_from_bound_port(stage: &Stage) -> Result<()> {
     stage.about_ends();
     stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
@@ -170,7 +171,7 @@ fn reused_from_bound_port(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The server closed first; the client comes back from the same port.
+/// The server closed first; the client connects again from the same port.
 fn reopened_by_syn(stage: &Stage) -> Result<()> {
     stage.about_ends();
     let pair = stage.pair()?;
@@ -237,7 +238,7 @@ fn killed_by_reset(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Data for one that waits in FIN_WAIT2 is answered by a RST, and it goes.
+/// Data for one that waits in FIN_WAIT2 is answered with a RST, and the TIME_WAIT ends.
 fn killed_by_data(stage: &Stage) -> Result<()> {
     stage.about_ends();
     let pair = stage.pair()?;
@@ -264,7 +265,7 @@ fn killed_by_data(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The peer's FIN stops the timer of one that waited for it for a short time, and starts it for a minute: it lives on.
+/// The peer's FIN stops the short timer of one that waited for it, and restarts it for one minute: it lives on.
 fn started_anew(stage: &Stage) -> Result<()> {
     stage.about_ends();
     stage.sysctl("ipv4/tcp_fin_timeout", "10")?;

@@ -1,4 +1,4 @@
-//! No figure is called exact where something was lost that it would have counted.
+//! No figure is called exact if something was lost that it would have counted.
 
 use std::{
     net::SocketAddr,
@@ -27,7 +27,7 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// The rows of `inexact` that are about these figures.
+/// The rows of `inexact` about these figures.
 fn reasons<'a>(report: &'a Value, figures: &str) -> Vec<&'a Value> {
     let rows = report["inexact"].as_array().into_iter().flatten();
     let is_about = |row: &&Value| {
@@ -37,7 +37,7 @@ fn reasons<'a>(report: &'a Value, figures: &str) -> Vec<&'a Value> {
     rows.filter(is_about).collect()
 }
 
-/// Sockets that find no room have no process, and no side.
+/// Sockets that found no room have no process, and no side.
 fn beyond_max_sockets(context: &Context) -> Result<()> {
     let options = [
         &["--max-sockets".to_owned(), "4".to_owned()][..],
@@ -45,7 +45,7 @@ fn beyond_max_sockets(context: &Context) -> Result<()> {
     ];
     let report = RunningReport::start(&context.twtrace, &options.concat())?;
     connect_and_close(24)?;
-    // Losses are told once a second.
+    // Losses are reported once per second.
     thread::sleep(Duration::from_secs(if process::emulated() { 6 } else { 2 }));
     let report = report.end()?;
     for figures in ["processes", "destinations"] {
@@ -67,10 +67,11 @@ fn beyond_max_sockets(context: &Context) -> Result<()> {
 
 /// How long sockets are bound while maps are read.
 const BINDING: Duration = Duration::from_secs(2);
-/// By so many threads.
+/// Number of threads that bind.
 const BINDERS: usize = 8;
 
-/// Where the kernel may preempt whoever reads a map, or a program, other tasks on that CPU meanwhile do what is not seen. What is missing then is said to be, where the kernel counts it.
+/// If the kernel may preempt a task that reads a map, or runs a program, other tasks on that CPU are not seen during
+/// this time. Missing events are reported as missing, if the kernel counts them.
 fn while_programs_are_skipped(context: &Context) -> Result<()> {
     let report = Reporting::plain(context)?;
     let is_over = AtomicBool::new(false);
@@ -123,7 +124,7 @@ fn while_programs_are_skipped(context: &Context) -> Result<()> {
     eprintln!(
         "exactness: {found} of {bound} searches were counted, programs were skipped {missed} times"
     );
-    // Kernels up to 6.6 do not count what they skip kprobes and classic tracepoints for.
+    // Kernels up to 6.6 do not count the runs of kprobes and classic tracepoints that they skip.
     let is_known = missed > 0;
     ensure!(
         found >= bound || !is_known || report["exact"]["processes"] == false,
@@ -138,7 +139,7 @@ fn while_programs_are_skipped(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// How many searches there were.
+/// Binds for [`BINDING`], and returns the number of port allocations.
 fn bind_for_a_while() -> Result<u64> {
     process::pin(0)?;
     let end = Instant::now() + BINDING;

@@ -1,4 +1,4 @@
-//! A process that goes on as another program: what it did before is not told of the new one.
+//! A process that executes another program: earlier actions are not reported as the new program's.
 
 use std::{
     env, fs,
@@ -39,11 +39,11 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// Until mini-sockets are there, and until events are read.
+/// Time until mini-sockets exist, and events are read.
 const SETTLED: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The runner's binary under another name, which is one for all that play beside each other; gone when dropped.
+/// The runner's binary under another name, shared by all checks that play at the same time; removed when dropped.
 struct Other(
     PathBuf,
     #[expect(dead_code, reason = "held until it is dropped")] MutexGuard<'static, ()>,
@@ -56,7 +56,7 @@ impl Other {
         let alone = OTHER.lock().unwrap_or_else(PoisonError::into_inner);
         let own = env::current_exe()?;
         let other = program::other(&own);
-        // What a run before left.
+        // Left by an earlier run.
         let _ = fs::remove_file(&other);
         fs::hard_link(&own, &other).context("link the runner's binary")?;
         Ok(Self(other, alone))
@@ -69,7 +69,7 @@ impl Drop for Other {
     }
 }
 
-/// A `twtrace trace --json` that has begun.
+/// A running `twtrace trace --json`.
 struct Trace {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -89,7 +89,7 @@ impl Trace {
         Ok(process::signal(self.child.id().cast_signed(), signal)?)
     }
 
-    /// Its events.
+    /// Ends it, and returns its events.
     fn end(mut self) -> Result<Vec<Value>> {
         self.signal(libc::SIGINT)?;
         let events = self.lines.map(|line| Ok(serde_json::from_str(&line?)?));
@@ -99,8 +99,8 @@ impl Trace {
     }
 }
 
-/// One program closes a connection and becomes another, which closes one, too. All of that is read when it is over; and what
-/// comes late for the first connection comes when the second program has acted.
+/// One program closes a connection and executes another, which also closes one. All of that is read at the end; and
+/// late events of the first connection come after the second program has acted.
 fn each_has_its_own(context: &Context) -> Result<()> {
     let other = Other::new()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -126,7 +126,7 @@ fn each_has_its_own(context: &Context) -> Result<()> {
             .filter(|event| event["local"] == end.to_string().as_str())
             .filter(|event| event["event"] == "time_wait" || event["event"] == "reset")
             .collect();
-        // Up to 6.1 it takes fentry or kprobes to see what mini-sockets send.
+        // Up to 6.1, only fentry or kprobes see what mini-sockets send.
         let births = found.iter().filter(|event| event["event"] == "time_wait");
         ensure!(births.count() == 1, "of {end}: {events:#?}");
         for event in found {
@@ -143,7 +143,7 @@ fn each_has_its_own(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// A program accepts a connection and becomes another, which closes it.
+/// A program accepts a connection and executes another, which closes it.
 fn accepted_by_the_one_before(context: &Context) -> Result<()> {
     let other = Other::new()?;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -186,7 +186,7 @@ fn comm(path: &Path) -> String {
     name.chars().take(15).collect()
 }
 
-/// A process that acts all the while that tracing starts has its name also for the connection that it opened before.
+/// A process that acts all the time while tracing starts has its name also for a connection that it opened before.
 fn busy_when_tracing_began(context: &Context) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -198,7 +198,8 @@ fn busy_when_tracing_began(context: &Context) -> Result<()> {
         let busy = scope.spawn(|| busy(&is_over));
         let traced = || -> Result<Vec<Value>> {
             let trace = Trace::start(context, &["--remote", &address.to_string()])?;
-            // Not by a close(): a child that another check starts at this moment has the descriptor, too, until its exec().
+            // Not by close(): a child that another check starts at this moment also holds the descriptor, until its
+            // exec().
             kept.shutdown(Shutdown::Both)?;
             thread::sleep(SETTLED);
             drop(accepted);
@@ -224,7 +225,7 @@ fn busy_when_tracing_began(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Connects until it is over; how often.
+/// Connects until told to end; returns the number of connections.
 fn busy(is_over: &AtomicBool) -> Result<u64> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -234,7 +235,7 @@ fn busy(is_over: &AtomicBool) -> Result<u64> {
         drop(TcpStream::connect(address)?);
         drop(listener.accept()?);
         count += 1;
-        // Local ports are to last.
+        // Slow enough not to use up the ephemeral ports.
         thread::sleep(Duration::from_millis(2));
     }
     Ok(count)
@@ -256,7 +257,7 @@ fn play(listener: &TcpListener, address: SocketAddr) -> Result<Played> {
         connections.push((stream, end));
     }
     thread::sleep(SETTLED);
-    // Meets a RST, as the process has closed.
+    // Receives a RST, as the process has closed.
     let late = |stream: &mut TcpStream| stream.write_all(b"late");
     for (stream, _) in &mut connections {
         late(stream)?;

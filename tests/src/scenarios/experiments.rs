@@ -1,4 +1,4 @@
-//! Experiments that people do by hand, each with the answer it must give (docs/experiments).
+//! Experiments that people do by hand, each with its expected result (docs/experiments).
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -32,21 +32,21 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("experiment/slab_memory", slab_memory).reported(REPORTED),
 ];
 
-/// Targets of the prober.
+/// Number of the prober's targets.
 const TARGETS: u16 = 12;
-/// Mini-sockets whose memory is looked at: many slabs of them.
+/// Mini-sockets whose memory is measured: they fill many slabs.
 const IN_SLABS: usize = 500;
 
 type Listener = (Fd, SocketAddr);
 
-/// A server's listeners.
+/// Listeners of a server.
 fn targets(stage: &Stage, server: &Actor) -> Result<Vec<Listener>> {
     (0..TARGETS)
         .map(|index| server.listen(SocketAddr::new(stage.ip.loopback(), 20_000 + index)))
         .collect()
 }
 
-/// Plain close(): a TIME_WAIT towards each target, all of them the prober's.
+/// Plain close(): a TIME_WAIT to each target, all of the prober's.
 fn prober_closes(stage: &Stage) -> Result<()> {
     let server = stage.actor("sv")?;
     let prober = stage.actor("pr")?;
@@ -93,7 +93,7 @@ fn prober_resets(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// tcp_tw_reuse is on, but without timestamps a TIME_WAIT is never given to the next connect().
+/// tcp_tw_reuse is on, but without timestamps the next connect() never reuses a TIME_WAIT.
 fn no_reuse(stage: &Stage) -> Result<()> {
     stage.about_ends();
     stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
@@ -127,12 +127,12 @@ fn no_reuse(stage: &Stage) -> Result<()> {
 
 /// TIME_WAITs by local address and remote address and port, as `ss | awk | sort | uniq -c` counts them.
 fn quadruplets(stage: &Stage) -> Result<()> {
-    // Each connection has a port of its own.
+    // Each connection gets a port of its own.
     stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;
     let here = stage.ip.loopback();
-    // On IPv6 loopback is one address only.
+    // IPv6 loopback has only one address.
     let (there, other_source) = match stage.ip {
         Ip::V4 => (IpAddr::from([127, 0, 0, 2]), IpAddr::from([127, 0, 0, 5])),
         Ip::V6 => (here, here),
@@ -158,7 +158,7 @@ fn quadruplets(stage: &Stage) -> Result<()> {
         }
         server.close_fd(listener)?;
     }
-    // Where the server closes first they are its own, under its port.
+    // If the server closes first, the TIME_WAITs are its own, with its port.
     let (listener, address) = server.listen(SocketAddr::new(here, 20_005))?;
     for _ in 0..2 {
         let at_client = client.connect(address)?;
@@ -170,7 +170,7 @@ fn quadruplets(stage: &Stage) -> Result<()> {
     stage.expect_table(&[address])
 }
 
-/// A listener that a port's earlier one, gone by now, is not in the way of.
+/// A listener that an earlier, closed listener on the port does not block.
 fn listener_at(server: &Actor, address: SocketAddr) -> Result<Listener> {
     let fd = server.tcp_for(address)?;
     server.set(fd, SocketOption::ReuseAddress)?;
@@ -185,7 +185,7 @@ fn slab_memory(stage: &Stage) -> Result<()> {
         Ip::V6 => "tw_sock_TCPv6",
     };
     match slabinfo::read(cache) {
-        // A kernel without CONFIG_SLUB_DEBUG. Whoever loads eBPF programs may read it.
+        // A kernel without CONFIG_SLUB_DEBUG. Otherwise a user who may load eBPF programs may read it.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             bail!(Skip(format!("/proc/slabinfo: {error}")))
         }
@@ -202,7 +202,7 @@ fn slab_memory(stage: &Stage) -> Result<()> {
     ensure!(client.finished_many()? == IN_SLABS);
     ensure!(server.finished_many()? == IN_SLABS);
     stage.expect_births(row(&client, Side::Client, IN_SLABS as u64));
-    // Now and then the kernel answers a late ACK with a RST, which kills a TIME_WAIT.
+    // Now and then the kernel answers a late ACK with a RST, which ends a TIME_WAIT.
     stage.expect_slab(cache, KernelCounters::read()?.alive, &client);
     Ok(())
 }

@@ -26,7 +26,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("accepted_by_forked_child", accepted_by_forked_child),
 ];
 
-/// The server follows a client's end that another process has closed.
+/// The server closes after another process has closed the client's end.
 fn ends_closed_by(stage: &Stage, pair: &Pair, closer: &Actor) -> Result<()> {
     stage.until_parked(&pair.at_client)?;
     pair.server_follows(stage)?;
@@ -63,7 +63,7 @@ fn passed_over_unix_socket(stage: &Stage) -> Result<()> {
     ends_closed_by(stage, &pair, &receiver)
 }
 
-/// The closer is who shut down: that is what sends the FIN.
+/// The closer is the process that called shutdown(): that sends the FIN.
 fn shutdown_and_close_by_two(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     let child = stage.fork(&pair.client, "ch")?;
@@ -91,7 +91,7 @@ fn thread_closes(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Skips a scenario where this process may not use io_uring.
+/// Skips a scenario if this process may not use io_uring.
 pub fn uring_or_skip() -> Result<()> {
     match uring::available() {
         Ok(()) => Ok(()),
@@ -117,7 +117,8 @@ fn io_uring_close(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The last to have the socket is a ring, which a worker of the kernel takes down: it stands for who opened the socket.
+/// The last holder of the socket is a ring, which a kernel worker tears down: the opener of the socket is reported
+/// instead.
 fn io_uring_torn_down(stage: &Stage) -> Result<()> {
     uring_or_skip()?;
     let pair = stage.pair()?;

@@ -1,4 +1,4 @@
-//! The page of `report --html`, in a real browser.
+//! Opens the page of `report --html` in a real browser.
 
 use std::{
     env, fs,
@@ -32,20 +32,20 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// What processes call themselves, and what is left of it: the kernel keeps 15 bytes.
+/// Names that processes set, and what is left of them: the kernel keeps 15 bytes.
 const HOSTILE: [(&str, &str); 2] = [
     ("<img src=x onerror=alert(1)>", "&lt;img src=x oner("),
     ("</td><script>", "&lt;/td&gt;&lt;script&gt;("),
 ];
-/// Connections that each of them makes and closes first.
+/// Connections that each of them opens and closes first.
 const CONNECTIONS: usize = 3;
-/// A process of that name makes connections to a port, and closes each.
+/// A process with that name opens connections to a port, and closes each.
 const TRAFFIC: &str = "printf %s \"$1\" > /proc/$$/comm; \
     for i in $(seq \"$3\"); do exec 3<>/dev/tcp/127.0.0.1/$2; exec 3>&-; done";
 /// How long a browser may take.
 const BROWSER_LIMIT: Duration = Duration::from_secs(60);
 
-/// A directory that goes when dropped.
+/// A directory that is removed when dropped.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -62,12 +62,12 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What is left stays in the system's directory for that.
+        // Leftovers stay in the system's temporary directory.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Numbers of real traffic are on the page, names of processes become no elements, and nothing is fetched.
+/// Numbers of real traffic are on the page, names of processes do not become elements, and nothing is fetched.
 fn page_in_a_browser(context: &Context) -> Result<()> {
     program("chromium")?;
     program("bash")?;
@@ -117,7 +117,7 @@ fn page_in_a_browser(context: &Context) -> Result<()> {
         seen.requests
     );
 
-    // That such a request would be seen.
+    // Checks that such a request would be seen.
     let other = directory.file("other.html");
     fs::write(&other, "<img src=http://twtrace.invalid/x>")?;
     let seen = visit(&directory, &other)?;
@@ -129,8 +129,8 @@ fn page_in_a_browser(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What userspace makes of events and what the kernel side counted are the same, also where a RST first looks like one that
-/// came in: data after close.
+/// Userspace's figures from events equal the counts of the kernel side, also if a RST first looks like a received one:
+/// data after close.
 fn timeline_and_sums_agree(context: &Context) -> Result<()> {
     const LIVES: u64 = 400;
     let directory = Directory::new()?;
@@ -153,7 +153,7 @@ fn timeline_and_sums_agree(context: &Context) -> Result<()> {
         };
         drop(first);
         thread::sleep(Duration::from_micros(number % 3 * 700));
-        // A RST may have come already.
+        // A RST may have arrived already.
         let _ = second.write_all(b"late");
         let _ = second.read(&mut [0; 8]);
     }
@@ -198,11 +198,11 @@ fn traffic(name: &str, listener: &TcpListener, address: SocketAddr) -> Result<()
     Ok(())
 }
 
-/// What a browser makes of a page.
+/// What a browser shows of a page.
 struct LoadedPage {
     /// Its elements and texts.
     dom: String,
-    /// What the page asked the network for. What the browser wants for itself is left out.
+    /// Network requests of the page. The browser's own are left out.
     requests: Vec<String>,
 }
 
@@ -222,7 +222,7 @@ fn visit(directory: &Directory, page: &Path) -> Result<LoadedPage> {
             "--disable-sync",
             "--disable-extensions",
         ])
-        // Nothing leaves this machine: nobody listens there.
+        // No request leaves this machine: nobody listens there.
         .args([
             "--proxy-server=http://127.0.0.1:9",
             "--proxy-bypass-list=<-loopback>",
@@ -263,7 +263,7 @@ fn await_end(browser: &mut Child) -> Result<()> {
     }
 }
 
-/// Requests in a net log that a page began: those of the browser have no origin.
+/// Requests in a net log that a page started: those of the browser have no origin.
 fn requests(log: &str) -> Result<Vec<String>> {
     let log: Value = serde_json::from_str(log).context("chromium's net log")?;
     let events = log["events"]
@@ -282,7 +282,7 @@ fn requests(log: &str) -> Result<Vec<String>> {
     Ok(urls)
 }
 
-/// Said before anything is counted, with the name; and nothing is left.
+/// An unwritable path is reported with its name before anything is counted; and no file is left.
 fn no_place(context: &Context) -> Result<()> {
     let directory = Directory::new()?;
     for file in [directory.file("none/page.html"), directory.0.clone()] {

@@ -1,4 +1,4 @@
-//! How long a connection that dies has been quiet: its peer, and its own end before the write that met the RST.
+//! How long a connection that ends was idle: its peer, and its own end before the write that was answered with the RST.
 
 use std::time::{Duration, Instant};
 
@@ -25,13 +25,13 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("idle/peer_probes", peer_probes),
 ];
 
-/// Longer than an ACK is delayed.
+/// Longer than an ACK can be delayed.
 const ACKS: Duration = Duration::from_millis(150);
-/// How long nothing happens.
+/// Duration without traffic.
 const QUIET: Duration = Duration::from_millis(1500);
 
-/// The peer has forgotten the connection, as a firewall does: its first word after a long time is the RST for a request.
-/// Neither that request nor that RST ends the quiet.
+/// The peer has forgotten the connection, as a firewall does: its first segment after a long time is the RST for a
+/// request. Neither the request nor the RST ends the idle time.
 fn write_meets_reset(stage: &Stage) -> Result<()> {
     late_write(stage, |event, quiet| {
         event
@@ -40,7 +40,7 @@ fn write_meets_reset(stage: &Stage) -> Result<()> {
     })
 }
 
-/// When what was acknowledged had been sent, the kernel keeps with SACK only: then it is not known, not guessed.
+/// The kernel keeps the send time of acknowledged data only with SACK: without it the time is unknown, and not guessed.
 fn without_sack(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_sack", "0")?;
     late_write(stage, |event, _| {
@@ -60,7 +60,7 @@ fn late_write(stage: &Stage, sent: impl Fn(Expected, Check) -> Expected) -> Resu
     stage.pause(ACKS);
     vanish(&pair.server, &pair.at_server)?;
     pair.server.close_fd(pair.listener)?;
-    // Until then a slow machine may send something again.
+    // Until then a slow machine may retransmit.
     let quiet_since = Instant::now();
     stage.pause(QUIET);
     let quiet_at_least = quiet_since.elapsed();
@@ -79,7 +79,7 @@ fn late_write(stage: &Stage, sent: impl Fn(Expected, Check) -> Expected) -> Resu
     Ok(())
 }
 
-/// Where there was no data before that write, the handshake was the last that this end sent; on either side.
+/// Without data before that write, the handshake was the last that this end sent; on either side.
 fn first_write_meets_reset(stage: &Stage) -> Result<()> {
     let connecting = Instant::now();
     let by_client = stage.silent_pair()?;
@@ -119,7 +119,7 @@ fn first_write_meets_reset(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Retransmissions that nobody answers do not end the quiet either.
+/// Retransmissions without an answer do not end the idle time either.
 fn silent_peer(stage: &Stage) -> Result<()> {
     const TIMEOUT_MS: u32 = 500;
     let talking = Instant::now();
@@ -127,7 +127,7 @@ fn silent_peer(stage: &Stage) -> Result<()> {
     request(&mut it)?;
     let quiet_since = Instant::now();
     stage.pause(QUIET);
-    // The kernel takes the time-out for over within the length of a retransmission.
+    // The kernel treats the timeout as expired within one retransmission interval of it.
     let quiet_at_least = quiet_since.elapsed() + Duration::from_millis(400);
     it.client.send(&it.at_client, 300)?;
     it.client.await_error(&it.at_client, libc::ETIMEDOUT)?;
@@ -145,7 +145,7 @@ fn silent_peer(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A keepalive probe is no data, but it is heard.
+/// A keepalive probe is not data, but it counts as received.
 fn peer_probes(stage: &Stage) -> Result<()> {
     let talking = Instant::now();
     let mut it = dialogue(stage, &[])?;
@@ -188,13 +188,13 @@ fn request(it: &mut Dialogue) -> Result<()> {
     it.peer.send(&mut it.end, Flags::ACK, b"")
 }
 
-/// Its end is gone, and the other one has not been told.
+/// Its end is destroyed, and the other one is not informed.
 fn vanish(whose: &Actor, connection: &Connection) -> Result<()> {
     whose.set(connection.fd, SocketOption::Repair)?;
     whose.close(connection)
 }
 
-/// The RST for what came to where a socket had been.
+/// The RST for a segment to a socket that no longer exists.
 fn expect_no_socket(stage: &Stage, was: &Connection) {
     stage.expect(
         Expected::reset_without_socket(Reason::NoSocket, "NO_SOCKET")

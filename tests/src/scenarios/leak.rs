@@ -28,11 +28,11 @@ const BY_SERVER: u64 = 5;
 const BY_CLIENT: u64 = 3;
 const HEALTHY: u64 = 4;
 const NOT_ACCEPTED: u64 = 2;
-/// By which the age of the leak is known.
+/// The minimum age of the leak.
 const AGE: Duration = Duration::from_millis(1200);
 
-/// A server and a client that do not close what their peers closed, a child that has inherited a part of it,
-/// and connections that nobody accepts; beside them a server that does as it should.
+/// A server and a client that do not close what their peers closed, a child that has inherited some of it, and
+/// connections that nobody accepts; beside them a server that closes correctly.
 pub fn leak(stage: &Stage) -> Result<()> {
     let (leaky, its_listener, its_address) = server(stage, "ls")?;
     let (healthy, listener, address) = server(stage, "hs")?;

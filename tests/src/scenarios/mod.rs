@@ -1,4 +1,4 @@
-//! The scenarios: one file a family.
+//! The scenarios: one file per family.
 
 mod audited;
 mod before;
@@ -55,33 +55,32 @@ use crate::{
 pub enum Versions {
     /// Once with IPv4 and once with IPv6.
     Both,
-    /// Once; the scenario says what it uses.
+    /// Once; the scenario defines which.
     Single,
 }
 
-/// Who watches a scenario.
+/// What watches a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObservedBy {
-    /// The one `twtrace trace` that runs meanwhile.
+    /// The one `twtrace trace` that runs for all of them.
     Trace,
-    /// The same, with no other scenario beside this one: it takes the whole machine.
+    /// The same, with no other scenario in parallel: it needs the whole machine.
     TraceAlone,
     /// The same, started after the scenario has prepared something ([`Stage::begin_tracing`]).
     TraceFromTheMiddle,
     /// A `twtrace report` of its own.
     Report(ReportRun),
-    /// A `twtrace doctor` of its own, which looks at the scenario's namespace alone.
+    /// A `twtrace doctor` of its own, which checks only the scenario's namespace.
     Doctor(DoctorRun),
 }
 
 /// A `twtrace report` around one scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportRun {
-    /// Options for it.
     pub options: &'static [&'static str],
     /// Events must be lost, and shown as lost.
     pub loses: bool,
-    /// It ends by itself, before the scenario does: only what it says of budgets is compared.
+    /// It ends by itself, before the scenario does: only its port pools are compared.
     pub ends_before: bool,
 }
 
@@ -90,39 +89,36 @@ pub struct ReportRun {
 pub struct DoctorRun {
     /// `--fail-on`
     pub fail_on: &'static str,
-    /// Its exit code.
     pub code: i32,
-    /// What it must find. Nothing: it must find nothing at all.
+    /// What it must find; empty: it must find nothing at all.
     pub finds: &'static [ExpectedFinding],
     /// What it must not find.
     pub spares: &'static [&'static str],
-    /// It is asked for text, not JSON, and this must be in it; findings are then not compared.
+    /// Its output is text, not JSON, and must contain this; findings are then not compared.
     pub prints: Option<&'static str>,
 }
 
-/// A finding that is due.
+/// An expected finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpectedFinding {
-    /// Its id.
     pub id: &'static str,
-    /// Its severity.
     pub severity: &'static str,
-    /// Role of an actor that it must name, empty for none.
+    /// Role of an actor that it must name; empty for none.
     pub names: &'static str,
-    /// What its evidence must say, empty for nothing.
+    /// What its evidence must contain; empty for nothing.
     pub says: &'static str,
     /// Without these hooks it must not be found.
     pub needs: Needs,
 }
 
-/// Hooks that a finding rests on.
+/// Hooks that a finding depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Any will do.
+    /// Any hooks.
     Nothing,
-    /// Searches for ports are seen themselves (fentry, kprobes), not only the system call.
+    /// Port allocations themselves are seen (fentry, kprobes), not only the system call.
     Searches,
-    /// TIME_WAITs that connects could not take are seen.
+    /// TIME_WAITs that connects could not reuse are seen.
     RefusedReuse,
 }
 
@@ -131,37 +127,35 @@ pub enum Needs {
 pub struct Scenario {
     /// Its name, without the IP version.
     pub name: &'static str,
-    /// IP versions.
     pub versions: Versions,
-    /// Who watches.
+    /// What watches it.
     pub observer: ObservedBy,
     /// Plays it.
     pub play: fn(&Stage) -> Result<()>,
 }
 
-/// Something about the command line or the program's own life.
+/// A check of the command line or the program's own life.
 #[derive(Clone, Copy)]
 pub struct Usage {
-    /// Its name.
     pub name: &'static str,
-    /// Runs it; an error says what was wrong, a [`crate::stage::Skip`] why it can't be run.
+    /// Runs it; an error contains the differences, a [`crate::stage::Skip`] why it can't be run.
     pub run: fn(&Context) -> Result<()>,
 }
 
 impl Scenario {
-    /// Many connections at full speed, and every one counts.
+    /// Whether it opens many connections at full speed, each of which must be counted.
     pub fn is_crowded(&self) -> bool {
         crowd::SCENARIOS
             .iter()
             .any(|crowded| crowded.name == self.name)
     }
 
-    /// It waits until a TIME_WAIT has run out by itself.
+    /// Whether it waits until a TIME_WAIT expires.
     pub fn lasts_a_minute(&self) -> bool {
         self.name == ends::EXPIRED
     }
 
-    /// What userspace makes of events, and of what it reads of the kernel itself: the same on every tier.
+    /// Whether it tests userspace's processing of events and of what it reads from the kernel: the same on every tier.
     pub fn is_of_userspace(&self) -> bool {
         let reported = matches!(self.observer, ObservedBy::Report(_) | ObservedBy::Doctor(_));
         let tables = [
@@ -228,7 +222,7 @@ impl Scenario {
     }
 }
 
-/// All scenarios, in the order they are run.
+/// All scenarios, in the order in which they run.
 pub fn all() -> Vec<Scenario> {
     [
         before::SCENARIOS,
@@ -259,18 +253,18 @@ pub fn all() -> Vec<Scenario> {
     .concat()
 }
 
-/// Where a check of usage says something that it does not say elsewhere.
+/// Where a check of usage tests something that no other place does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TierReach {
     /// On every tier.
     EveryTier,
-    /// Where hooks are raw tracepoints, and where they are classic ones.
+    /// With raw tracepoints, and with classic ones.
     Tracepoints,
-    /// It is about userspace: the best tier will do.
+    /// It is about userspace: the best tier is enough.
     BestTier,
 }
 
-/// All checks of usage, in the order they are run.
+/// All checks of usage, in the order in which they run.
 pub fn usages() -> impl Iterator<Item = (&'static Usage, TierReach)> {
     let groups = [
         (usage::USAGES, TierReach::EveryTier),

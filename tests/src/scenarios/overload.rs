@@ -33,16 +33,16 @@ pub const USAGES: &[Usage] = &[
 
 const CONNECTIONS: usize = 24;
 
-/// Room for so many sockets, with what else this machine has open.
+/// Room for this many sockets, beside what else this machine has open.
 const ROOM_FOR_FEW: &str = "256";
-/// So many one after the other, at both ends.
+/// Number of connections, one after the other, with both ends here.
 const COMING_AND_GOING: usize = 1_000;
 
-/// Some seventy of their sockets find that another one has their slot, where there are 4096 slots for connection states.
+/// With 4096 slots for connection states, about seventy of their sockets find their slot taken by another one.
 const MANY_CONNECTIONS: usize = 400;
 
-/// What found no room is counted, told in the log by the kernel side, and called lost: not taken for a
-/// connection of the time before tracing.
+/// Sockets that found no room are counted, reported in the log by the kernel side, and called lost: not taken for
+/// connections from before tracing.
 fn too_many_sockets(context: &Context) -> Result<()> {
     let traced = trace(context, "4", || connect_and_close(CONNECTIONS))?;
     ensure!(
@@ -67,7 +67,7 @@ fn too_many_sockets(context: &Context) -> Result<()> {
     }
 }
 
-/// Each of many sockets that are open at once keeps its connection state, wherever it found room for it.
+/// Each of many sockets that are open at the same time keeps its connection state, wherever it found room for it.
 fn nearly_too_many_sockets(context: &Context) -> Result<()> {
     let hidden = Recording::begin();
     let traced = trace(context, "4096", || connect_and_close(MANY_CONNECTIONS))?;
@@ -92,10 +92,10 @@ fn nearly_too_many_sockets(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Those that are gone leave their room to those that come.
+/// Closed sockets free their room for new ones.
 fn sockets_come_and_go(context: &Context) -> Result<()> {
     let traced = trace(context, ROOM_FOR_FEW, connect_one_after_the_other)?;
-    // Where ends are presumed, a TIME_WAIT takes its room for a minute.
+    // If ends are presumed, a TIME_WAIT takes its room for one minute.
     let is_presumed =
         |event: &Value| context.tier == TierLimit::Inferred && event["probe"] == "time_wait_end";
     let lost = traced
@@ -112,7 +112,7 @@ fn sockets_come_and_go(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What `twtrace trace` had to say while connections were made and closed.
+/// The output of `twtrace trace` while connections were opened and closed.
 struct Traced {
     events: Vec<Value>,
     log: String,
@@ -150,7 +150,7 @@ fn trace(
     let mut start = String::new();
     stdout.read_line(&mut start)?;
     let port = connect()?;
-    // Losses are told once a second.
+    // Losses are reported once per second.
     std::thread::sleep(Duration::from_millis(if process::emulated() {
         6000
     } else {
@@ -171,7 +171,7 @@ fn trace(
     })
 }
 
-/// Many connections at once, closed first by the client. Returns the server's port.
+/// Many connections at the same time, closed first by the client. Returns the server's port.
 pub fn connect_and_close(connections: usize) -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -194,7 +194,7 @@ fn connect_one_after_the_other() -> Result<u16> {
         let client = TcpStream::connect(address)?;
         let mut server = listener.accept()?.0;
         drop(client);
-        // Until the FIN has come.
+        // Waits for the FIN.
         server.read_to_end(&mut Vec::new())?;
     }
     Ok(address.port())

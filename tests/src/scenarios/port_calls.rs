@@ -1,5 +1,5 @@
-//! What is a search for a local port, and what only looks like one: the kernel's own functions see nothing but searches, system
-//! calls have to be told apart.
+//! Which calls allocate a local port, and which only look like it: the kernel's own functions see only allocations,
+//! system calls have to be distinguished.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -30,7 +30,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("ports/io_uring_connect", io_uring_connect),
 ];
 
-/// Where the namespace has neither this address nor a route to it (TEST-NET-3 and its like).
+/// An address without an interface or a route in the namespace (TEST-NET-3 and similar).
 fn foreign(ip: Ip, port: u16) -> SocketAddr {
     let address: IpAddr = match ip {
         Ip::V4 => Ipv4Addr::new(203, 0, 113, 1).into(),
@@ -39,8 +39,8 @@ fn foreign(ip: Ip, port: u16) -> SocketAddr {
     SocketAddr::new(address, port)
 }
 
-/// bind() fails for the address, for a port that needs a capability, for a socket that has one, for an address of another
-/// family: each before it looks for a port.
+/// bind() fails for the address, for a port that needs a capability, for a socket that has a port, for an address of
+/// another family: each before it looks for a port.
 fn bind_fails_without_search(stage: &Stage) -> Result<()> {
     stage.about_ports();
     let server = stage.actor("sv")?;
@@ -82,7 +82,7 @@ fn listen_again(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// There is no way to the target, or the socket is connected already.
+/// There is no route to the target, or the socket is connected already.
 fn connect_fails(stage: &Stage) -> Result<()> {
     stage.about_ports();
     let pair = stage.silent_pair()?;
@@ -137,7 +137,7 @@ fn no_port(client: &Actor, target: SocketAddr, requested: u16) -> Expected {
     connecting(client, target, requested, "EADDRNOTAVAIL").with("refused_reuse", json!({}))
 }
 
-/// The last port of a narrow range is taken; the next sendto() has none.
+/// The last port of a narrow range is taken; the next sendto() gets none.
 fn fast_open_range_used_up(stage: &Stage) -> Result<()> {
     stage.about_ports();
     stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
@@ -156,7 +156,7 @@ fn fast_open_range_used_up(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A connection has the tuple that another socket bound itself to.
+/// A connection has the tuple that another socket has bound.
 fn fast_open_tuple_busy(stage: &Stage) -> Result<()> {
     stage.about_ports();
     let server = stage.actor("sv")?;
@@ -179,7 +179,7 @@ fn fast_open_tuple_busy(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// io_uring connects without a system call of that name.
+/// io_uring connects without the connect() system call.
 fn io_uring_connect(stage: &Stage) -> Result<()> {
     uring_or_skip()?;
     stage.about_ports();
@@ -191,7 +191,7 @@ fn io_uring_connect(stage: &Stage) -> Result<()> {
     client.post(&command)?;
     let at_client = client.awaited_connection()?;
     let mut expected = asked_or_got(connecting(&client, address, 0, "ok"), at_client.local);
-    // A worker of io_uring may have done it.
+    // A worker of io_uring may have called it.
     expected.checks.remove("process.thread_comm");
     stage.expect(expected);
     Ok(())

@@ -1,4 +1,4 @@
-//! Searches for local ports.
+//! Ephemeral port allocation.
 
 use std::net::SocketAddr;
 
@@ -27,7 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("ports/bind_address_no_port", bind_address_no_port),
 ];
 
-/// A bind that found a port or not.
+/// A bind() that got a port or not.
 pub fn bind(who: &Actor, requested: u16, result: &str) -> Expected {
     Expected::port("bind", requested, result)
         .process(who)
@@ -35,7 +35,7 @@ pub fn bind(who: &Actor, requested: u16, result: &str) -> Expected {
         .with("remote", Value::Null)
 }
 
-/// A listen that kept its port or not.
+/// A listen() that kept its port or not.
 pub fn listening(who: &Actor, requested: u16, result: &str) -> Expected {
     Expected::port("listen", requested, result)
         .process(who)
@@ -43,7 +43,7 @@ pub fn listening(who: &Actor, requested: u16, result: &str) -> Expected {
         .with("remote", Value::Null)
 }
 
-/// A connect that found a port or not.
+/// A connect() that got a port or not.
 pub fn connecting(who: &Actor, target: SocketAddr, requested: u16, result: &str) -> Expected {
     Expected::port("connect", requested, result)
         .process(who)
@@ -51,7 +51,7 @@ pub fn connecting(who: &Actor, target: SocketAddr, requested: u16, result: &str)
         .remote(target)
 }
 
-/// `local`: the port that was asked for or got, or 0 from a hook that sees only what was asked for.
+/// `local`: the port that was requested or allocated, or 0 from a hook that sees only the request.
 pub fn asked_or_got(expected: Expected, got: SocketAddr) -> Expected {
     let asked = SocketAddr::new(got.ip(), 0);
     expected.checked(
@@ -102,7 +102,7 @@ fn listen(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// listen() without bind() looks for a port itself.
+/// listen() without bind() allocates a port itself.
 fn listen_unbound(stage: &Stage) -> Result<()> {
     stage.about_ports();
     let server = stage.actor("sv")?;
@@ -112,7 +112,7 @@ fn listen_unbound(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Two sockets may be bound to one port with SO_REUSEADDR as long as none listens.
+/// Two sockets may bind one port with SO_REUSEADDR as long as neither listens.
 fn listen_in_use(stage: &Stage) -> Result<()> {
     stage.about_ports();
     let server = stage.actor("sv")?;
@@ -141,7 +141,7 @@ fn connect(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// What a pair looks for, each once: the server by bind() and listen(), the client by connect().
+/// The port allocations of a pair, each once: the server by bind() and listen(), the client by connect().
 pub fn expect_searches_of(stage: &Stage, pair: &Pair) {
     let port = pair.address.port();
     stage.expect(asked_or_got(bind(&pair.server, 0, "ok"), pair.address));
@@ -152,7 +152,7 @@ pub fn expect_searches_of(stage: &Stage, pair: &Pair) {
     ));
 }
 
-/// The last port of a narrow range is taken; the next connect() has none.
+/// The last port of a narrow range is taken; the next connect() gets none.
 fn connect_range_used_up(stage: &Stage) -> Result<()> {
     stage.about_ports();
     stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
@@ -172,7 +172,7 @@ fn connect_range_used_up(stage: &Stage) -> Result<()> {
     client.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
     stage.expect(bind(&server, 20_000, "ok").local(address));
     stage.expect(listening(&server, 20_000, "ok").local(address));
-    // Connections that are open are no TIME_WAITs.
+    // Open connections are not TIME_WAITs.
     stage.expect(connecting(&client, address, 0, "EADDRNOTAVAIL").with("refused_reuse", json!({})));
     Ok(())
 }
@@ -193,7 +193,7 @@ fn bind_range_used_up(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// With IP_BIND_ADDRESS_NO_PORT it is connect() that looks for the port.
+/// With IP_BIND_ADDRESS_NO_PORT, connect() allocates the port.
 fn bind_address_no_port(stage: &Stage) -> Result<()> {
     stage.about_ports();
     let server = stage.actor("sv")?;

@@ -1,4 +1,4 @@
-//! What verbs keep of their privileges once their probes are attached.
+//! The privileges that verbs keep once their probes are attached.
 
 use std::{
     fs,
@@ -19,10 +19,10 @@ pub const USAGES: &[Usage] = &[Usage {
 /// CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, to name processes; CAP_BPF, to read maps.
 const KEPT: [u32; 3] = [2, 19, 39];
 
-/// What a verb says on standard error once everything is attached.
+/// What a verb prints on standard error once everything is attached.
 const READY: &str = "counting";
 
-/// Most are given up, for good: whoever takes it over by what it reads gets little.
+/// Most are dropped for good: if untrusted input takes over the process, it gains little.
 fn privileges(context: &Context) -> Result<()> {
     for verb in [&["report", "--json"][..], &["doctor", "--duration", "1h"]] {
         let mut child = Command::new(&context.twtrace)

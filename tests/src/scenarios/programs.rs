@@ -40,7 +40,7 @@ struct Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // Gone already: nothing to stop.
+        // It may have exited already.
         let _ = process::signal(self.child.id().cast_signed(), libc::SIGTERM);
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.directory);
@@ -115,7 +115,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
         .ok_or_else(|| Skip(format!("{name} is not installed")).into())
 }
 
-/// Runs a program to its end, which must be a good one.
+/// Runs a program to its end, which must be successful.
 pub fn run(name: &str, arguments: &[&str]) -> Result<()> {
     let output = Command::new(program(name)?)
         .args(arguments)
@@ -147,8 +147,8 @@ fn row(comm: &str, side: Side, births: u64) -> CrowdRow {
     }
 }
 
-/// HTTP/1.0 of ab without -k, and keep-alive switched off under curl. curl is told to ignore the length, so
-/// that it reads to the end that nginx makes.
+/// HTTP/1.0 of ab without -k, and keep-alive switched off for curl. curl ignores the length, so that it reads until
+/// nginx closes.
 fn nginx_closes_first(stage: &Stage) -> Result<()> {
     all_installed()?;
     let nginx = Nginx::start(stage, 0)?;
@@ -167,7 +167,7 @@ fn nginx_closes_first(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// With keep-alive it is the client that ends the connection.
+/// With keep-alive the client ends the connection.
 fn ab_and_curl_close_first(stage: &Stage) -> Result<()> {
     all_installed()?;
     let nginx = Nginx::start(stage, 60)?;
@@ -187,7 +187,7 @@ fn ab_and_curl_close_first(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Waits until so many connections are in TIME_WAIT, and no more are open.
+/// Waits until this many connections are in TIME_WAIT, and none is open.
 fn settled(stage: &Stage, count: u64) -> Result<()> {
     stage.until(&format!("{count} connections are in TIME_WAIT"), || {
         let in_time_wait = proc_net::sockets()?

@@ -75,8 +75,8 @@ fn pair_of(stage: &Stage, protocol: Protocol) -> Result<Pair> {
     })
 }
 
-/// The subflow's FINs go out in kernel workers once both ends have closed the MPTCP socket, so that either end
-/// may be first, or both. What is sure: whose end it is, closed it.
+/// Kernel workers send the subflow's FINs once both ends have closed the MPTCP socket, so either end may be first, or
+/// both. Certain is only that the owner of an end closed it.
 fn mptcp(stage: &Stage) -> Result<()> {
     let pair = pair_of(stage, Protocol::Mptcp)?;
     pair.client.send(&pair.at_client, 100)?;
@@ -111,7 +111,7 @@ fn mptcp(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// An MPTCP pair that has talked, both ways.
+/// An MPTCP pair that has exchanged data in both directions.
 fn mptcp_talked(stage: &Stage) -> Result<Pair> {
     let pair = pair_of(stage, Protocol::Mptcp)?;
     pair.client.send(&pair.at_client, 100)?;
@@ -132,7 +132,7 @@ fn mptcp_unread_data(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The process that closes is another one than the one that accepted.
+/// The process that closes is not the one that accepted.
 fn mptcp_unread_data_by_servers_child(stage: &Stage) -> Result<()> {
     let pair = mptcp_talked(stage)?;
     pair.client.send(&pair.at_client, 300)?;
@@ -195,9 +195,9 @@ fn expect_mptcp_reset_by_server(stage: &Stage, reason: Reason, pair: &Pair, clos
     );
 }
 
-/// An association goes through `inet_sock_set_state` too.
+/// An SCTP association also passes through `inet_sock_set_state`.
 fn sctp(stage: &Stage) -> Result<()> {
-    // Loads the module where there is one; the actors find out whether it worked.
+    // Loads the module if there is one; the actors find out whether that worked.
     let _ = std::process::Command::new("modprobe").arg("sctp").output();
     let pair = pair_of(stage, Protocol::Sctp)?;
     pair.client.send(&pair.at_client, 100)?;
@@ -208,7 +208,7 @@ fn sctp(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The same connection, its mapped addresses written as IPv4.
+/// The same connection, with its mapped addresses written as IPv4.
 fn unmapped(connection: Connection) -> Connection {
     Connection {
         fd: connection.fd,
@@ -217,7 +217,7 @@ fn unmapped(connection: Connection) -> Connection {
     }
 }
 
-/// An IPv6 server that takes IPv4 too.
+/// An IPv6 server that also accepts IPv4.
 fn mapped_server(stage: &Stage) -> Result<()> {
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;

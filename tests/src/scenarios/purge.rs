@@ -1,4 +1,4 @@
-//! What becomes of TIME_WAITs whose network namespace goes, and of its number.
+//! What happens to TIME_WAITs when their network namespace is removed, and to its number.
 
 use std::{thread, time::Duration};
 
@@ -27,7 +27,7 @@ pub const USAGES: &[Usage] = &[
 const SCENARIO: &str = "client_closes_first";
 const MAKER: &str = "cl";
 
-/// A worker of the kernel purges it: the end is still counted under its maker.
+/// A kernel worker purges it: the end is still counted for the process that created it.
 fn purged_with_namespace(context: &Context) -> Result<()> {
     let report = Reporting::plain(context)?;
     let mut keeper = Vec::new();
@@ -35,7 +35,7 @@ fn purged_with_namespace(context: &Context) -> Result<()> {
         StageProcess::start(SCENARIO, Ip::V4, &mut keeper)
     })?;
     let maker = stage.comm(MAKER);
-    // The last that holds the namespace.
+    // The last holders of the namespace.
     drop((stage, keeper));
     let patience = if process::emulated() { 6 } else { 3 };
     thread::sleep(Duration::from_secs(patience));
@@ -55,10 +55,10 @@ fn purged_with_namespace(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Namespaces that are made, one after the other, until one has the number of an earlier one.
+/// Maximum number of namespaces, created one after the other, until one has the number of an earlier one.
 const NAMESPACES: usize = 20;
 
-/// The kernel gives the number of a namespace that is gone to the next one: nothing of the one is told of the other.
+/// The kernel gives the number of a removed namespace to the next one: nothing of one is reported for the other.
 fn number_of_another(context: &Context) -> Result<()> {
     let report = Reporting::plain(context)?;
     let mut numbers = Vec::new();
@@ -76,7 +76,7 @@ fn number_of_another(context: &Context) -> Result<()> {
         }
         numbers.push(netns);
         drop((stage, keeper));
-        // A worker of the kernel takes it apart.
+        // A kernel worker removes it.
         thread::sleep(Duration::from_millis(500));
     };
     let netns = last.0.namespace.netns;

@@ -21,14 +21,14 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("reconnect/without_reuseaddr", without_reuseaddr),
 ];
 
-/// The port the client binds.
+/// The port that the client binds.
 const CLIENT_PORT: u16 = 30_000;
 const SERVER_PORT: u16 = 20_000;
 
 /// A first connection from the bound port, closed first by the client and in TIME_WAIT; and the next socket.
 fn first_connection(stage: &Stage, option: Option<SocketOption>) -> Result<(Pair, Fd, SocketAddr)> {
     stage.about_ports();
-    // Reuse for an explicitly bound port does not ask for it.
+    // Reuse for an explicitly bound port does not depend on it.
     stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;

@@ -1,4 +1,4 @@
-//! Connections that die by RST, both ends of each.
+//! Connections that end by RST, with both ends of each.
 
 use std::{
     rc::Rc,
@@ -40,10 +40,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("destroyed_by_sock_diag", destroyed_by_sock_diag),
 ];
 
-/// Bounds of the kernel's tick: times in jiffies may be that much short (HZ 100) or, read twice, long.
+/// Error of the kernel's tick: times in jiffies may be short by one (HZ 100) or, between two readings, long.
 const TICKS: Duration = Duration::from_millis(20);
 
-/// A duration of at least `low` and at most `high`, give or take the kernel's tick.
+/// A duration from `low` to `high`, with the tolerance of the kernel's tick.
 pub fn lasting(low: Duration, high: Duration) -> Check {
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     Check::Between(
@@ -52,7 +52,7 @@ pub fn lasting(low: Duration, high: Duration) -> Check {
     )
 }
 
-/// The RST as the server receives it, which did nothing itself.
+/// The RST as received by the server, which did nothing itself.
 pub fn received_by_server(pair: &Pair) -> Expected {
     Expected::reset_received(Reason::Peer)
         .acceptors(&pair.server)
@@ -60,7 +60,7 @@ pub fn received_by_server(pair: &Pair) -> Expected {
         .ends(&pair.at_server)
 }
 
-/// The RST as the client receives it, which did nothing itself.
+/// The RST as received by the client, which did nothing itself.
 fn received_by_client(client: &Actor, connection: &Connection) -> Expected {
     Expected::reset_received(Reason::Peer)
         .own_client(client)
@@ -88,7 +88,7 @@ fn linger_zero(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The peer is gone when accept() returns the connection: it is the acceptor's all the same.
+/// The peer has ended when accept() returns the connection: it belongs to the acceptor nevertheless.
 fn reset_before_accept(stage: &Stage) -> Result<()> {
     let server = stage.actor("sv")?;
     let (listener, client, connection) = reset_in_queue(stage, &server)?;
@@ -100,7 +100,7 @@ fn reset_before_accept(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Nobody is named for what nobody accepted, even if the listener's process goes on to another connection.
+/// No process is named for a connection that nobody accepted, even if the listener's process accepts another one.
 fn reset_and_never_accepted(stage: &Stage) -> Result<()> {
     let server = stage.actor("sv")?;
     let (listener, client, connection) = reset_in_queue(stage, &server)?;
@@ -190,7 +190,7 @@ fn unread_data(stage: &Stage) -> Result<()> {
     closed_over_unread_data(stage, None)
 }
 
-/// Both at once are `unread_data`.
+/// Both at the same time are `unread_data`.
 fn linger_zero_and_unread_data(stage: &Stage) -> Result<()> {
     closed_over_unread_data(stage, Some(SocketOption::LingerZero))
 }
@@ -222,7 +222,7 @@ fn closed_over_unread_data(stage: &Stage, option: Option<SocketOption>) -> Resul
 fn connection_refused(stage: &Stage) -> Result<()> {
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;
-    // A port that was listened on a moment ago: nobody else has it.
+    // A port that was listened on a moment ago: no other process has it.
     let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
     server.close_fd(listener)?;
     let fd = client.tcp_for(address)?;
@@ -242,7 +242,7 @@ fn connection_refused(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// "Always after so long idle" is what names a load balancer.
+/// "Always after the same idle time" identifies a load balancer.
 fn peer_resets_idle_connection(stage: &Stage) -> Result<()> {
     let connecting = Instant::now();
     let pair = stage.silent_pair()?;
@@ -279,7 +279,7 @@ fn peer_resets_idle_connection(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Connections that nobody accept()ed die in the hands of who closes the listener.
+/// Connections that nobody accepted are ended by the process that closes the listener.
 fn listener_closed_over_queue(stage: &Stage) -> Result<()> {
     let server = stage.actor("sv")?;
     let first = stage.actor("c1")?;
@@ -313,7 +313,7 @@ fn listener_closed_over_queue(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// TCP_LINGER2 below 0: no FIN_WAIT2 for this one.
+/// TCP_LINGER2 below 0: no FIN_WAIT2 for this connection.
 fn negative_linger2(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     pair.client
@@ -337,7 +337,7 @@ fn negative_linger2(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The same, closed while the FIN is on its way: the RST answers its acknowledgment, which brought no data.
+/// The same, closed while the FIN is in flight: the RST answers its acknowledgment, which carried no data.
 fn negative_linger2_in_fin_wait1(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     pair.client
@@ -349,7 +349,7 @@ fn negative_linger2_in_fin_wait1(stage: &Stage) -> Result<()> {
         .own_client(&pair.client)
         .ends(&pair.at_client);
     let received = received_by_server(&pair).state(TcpState::CloseWait);
-    // A slow guest sends the FIN twice, and the second one's acknowledgment meets no socket.
+    // A slow guest sends the FIN twice, and the second acknowledgment finds no socket.
     let again = Expected::reset_without_socket(Reason::NoSocket, "NO_SOCKET")
         .nobody(Unattributed::NoSocket)
         .no_opener()
@@ -360,7 +360,7 @@ fn negative_linger2_in_fin_wait1(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// As `ss -K` does it: the owner is named, not who did it.
+/// As with `ss -K`: the owner is named, not the process that did it.
 fn destroyed_by_sock_diag(stage: &Stage) -> Result<()> {
     let pair = stage.pair()?;
     match sock_diag::destroy(pair.at_client.local, pair.at_client.remote) {

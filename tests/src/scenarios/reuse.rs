@@ -1,4 +1,4 @@
-//! TIME_WAITs that a connect() meets and can't take, each for its reason; and what a report makes of them.
+//! TIME_WAITs that a connect() finds and can't reuse, each for its reason; and how a report shows them.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -43,7 +43,7 @@ pub const SCENARIOS: &[Scenario] = &[
 /// The only local port, so that the next connect() needs the tuple of the one before.
 const PORT: u16 = 40_000;
 
-/// Another process fails to connect, for want of a TIME_WAIT that it met and could not take.
+/// Another process fails to connect because of a TIME_WAIT that it could not reuse.
 fn hindered(stage: &Stage, address: SocketAddr, why: &str) -> Result<()> {
     let other = stage.actor("c2")?;
     hindered_by(stage, &other, address, why)
@@ -58,12 +58,12 @@ fn hindered_by(stage: &Stage, other: &Actor, address: SocketAddr, why: &str) -> 
     Ok(())
 }
 
-/// A client at `address` closes first, the server follows, and the next connect() meets its TIME_WAIT.
+/// A client at `address` closes first, the server follows, and the next connect() finds its TIME_WAIT.
 fn refused(stage: &Stage, address: IpAddr, tw_reuse: &str, why: &str) -> Result<()> {
     refused_after(stage, address, tw_reuse, why, || Ok(()))
 }
 
-/// The same, with something done before the peer's last segment comes.
+/// The same, with an action before the peer's last segment arrives.
 fn refused_after(
     stage: &Stage,
     address: IpAddr,
@@ -99,7 +99,7 @@ fn timestamps_off(stage: &Stage) -> Result<()> {
     refused(stage, stage.ip.loopback(), "1", "timestamps_off")
 }
 
-/// They are on here; the peer's SYN-ACK has none.
+/// Timestamps are on here; the peer's SYN-ACK has none.
 fn peer_without_timestamps(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_tw_reuse", "1")?;
     stage.sysctl("ipv4/ip_local_port_range", &format!("{PORT} {PORT}"))?;
@@ -120,7 +120,7 @@ fn fin_wait2(stage: &Stage) -> Result<()> {
     hindered(stage, pair.address, "fin_wait2")
 }
 
-/// At once. Up to 6.12 whole seconds are compared: the next may have begun.
+/// Connects at once. Up to 6.12 whole seconds are compared: the next second may have begun.
 fn too_young(stage: &Stage) -> Result<()> {
     match refused_after(stage, stage.ip.loopback(), "1", "too_young", begin_second) {
         Err(error) if error.to_string().contains("did not fail") => {
@@ -140,17 +140,17 @@ fn begin_second() -> Result<()> {
     Ok(())
 }
 
-/// How many ports there are.
+/// Number of ports.
 const PORTS: u64 = 4;
 
-/// All ports are in TIME_WAIT; two connects fail, and once reuse is allowed all of them are taken.
+/// All ports are in TIME_WAIT; two connects fail, and once reuse is allowed all of them are reused.
 fn reported(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_tw_reuse", "0")?;
     let server = stage.actor("sv")?;
     let client = stage.actor("cl")?;
     let (listener, address) = server.listen(stage.ip.loopback_any_port())?;
     stage.sysctl("ipv4/ip_local_port_range", "40000 40003")?;
-    // All open before the first closes, so that none of these meets a TIME_WAIT.
+    // All are opened before the first closes, so that none of these finds a TIME_WAIT.
     let open = |_| Ok((client.connect(address)?, server.accept(listener)?));
     let connections = (0..PORTS).map(open).collect::<Result<Vec<_>>>()?;
     for (at_client, at_server) in &connections {

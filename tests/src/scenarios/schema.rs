@@ -1,4 +1,4 @@
-//! What is printed with `--json` is what `twtrace schema` says, also on real traffic.
+//! The output of `--json` matches `twtrace schema`, also with real traffic.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -17,17 +17,17 @@ pub const USAGES: &[Usage] = &[Usage {
     run: outputs,
 }];
 
-/// Kinds of lines that the traffic makes on every tier.
+/// Kinds of lines that the traffic causes on every tier.
 const KINDS: [&str; 4] = ["start", "time_wait", "reset", "port_alloc"];
 
-/// A schema that `twtrace schema` has printed.
+/// A schema printed by `twtrace schema`.
 struct Schema {
     kind: &'static str,
     schemas: boon::Schemas,
     index: boon::SchemaIndex,
 }
 
-/// Only where a network namespace's number was another one's before.
+/// Exists only if the network namespace's number belonged to another one before.
 const OPTIONAL: &str = "netns_nth";
 
 impl Schema {
@@ -53,7 +53,7 @@ impl Schema {
         self.schemas.validate(value, self.index).is_ok()
     }
 
-    /// It is as described, and would not be with a field less ([`OPTIONAL`] apart), of another type, or more.
+    /// The value matches, and would not with one field less (except [`OPTIONAL`]), one more, or one of another type.
     fn describes(&self, value: &Value) -> Result<()> {
         let kind = self.kind;
         if let Err(error) = self.schemas.validate(value, self.index) {
@@ -89,8 +89,8 @@ impl Schema {
     }
 }
 
-/// One live view makes a recording that tells the others what they print: attaching takes long in an emulated
-/// machine. Elsewhere doctor is live as well.
+/// The recording of one live view is the input of the others: attaching takes long in an emulated machine. Elsewhere
+/// doctor is live as well.
 fn outputs(context: &Context) -> Result<()> {
     let report = Schema::print(context, "report")?;
     let doctor = Schema::print(context, "doctor")?;

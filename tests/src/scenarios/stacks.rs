@@ -1,4 +1,4 @@
-//! Where in the code: programs with two functions that close differently, in known numbers.
+//! Stacks: programs with two functions that close in different ways, in known numbers.
 
 use std::{
     env, fs,
@@ -68,15 +68,15 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// A program that was built with this crate.
+/// A program built with this crate.
 #[derive(Clone, Copy)]
 struct Program {
     /// Its comm, 15 bytes at most.
     comm: &'static str,
     bytes: &'static [u8],
-    /// Its outermost frames are known, too: as often as it calls itself, and main().
+    /// Its outermost frames are also known: [`DEPTH`] recursive calls, and main().
     is_whole: bool,
-    /// It runs in a root directory that has nothing but it.
+    /// It runs in a root directory that contains nothing else.
     in_own_root: bool,
 }
 
@@ -120,10 +120,10 @@ const RUST: Program = Program {
 const PLAIN: u64 = 5;
 const RESET: u64 = 3;
 const FAILING: u64 = 2;
-/// How deep the functions lie: `deeper` calls itself so often.
+/// Depth of the functions: `deeper` calls itself this many times.
 const DEPTH: usize = 21;
 
-/// A program that has done its part and waits, in a directory of its own.
+/// A program that has closed its connections and waits, in a directory of its own.
 struct Running {
     child: Child,
     directory: PathBuf,
@@ -131,7 +131,7 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.directory);
@@ -139,7 +139,7 @@ impl Drop for Running {
 }
 
 impl Program {
-    /// Runs it until it has closed all, against a listener that closes when its peer has.
+    /// Runs it until it has closed all connections, against a listener that closes when its peer has.
     fn run(self, arguments: &[&str]) -> Result<Running> {
         if self.bytes.is_empty() {
             bail!(Skip(format!("{} could not be built here", self.comm)));
@@ -174,7 +174,7 @@ impl Program {
             Ok(child) => child,
             Err(error) => {
                 let _ = fs::remove_dir_all(&directory);
-                // Its interpreter is not there: a guest without these libraries.
+                // Its interpreter is missing: a guest without these libraries.
                 if error.kind() == std::io::ErrorKind::NotFound {
                     bail!(Skip(format!("{} does not run here: {error}", self.comm)));
                 }
@@ -191,7 +191,7 @@ impl Program {
             self.comm,
             running.child.wait()
         );
-        // For the last acknowledgements.
+        // Waits for the last acknowledgements.
         thread::sleep(Duration::from_millis(300));
         Ok(running)
     }
@@ -200,7 +200,7 @@ impl Program {
 fn in_root(directory: &Path, name: &str) -> Result<Command> {
     let root = std::ffi::CString::new(directory.as_os_str().as_encoded_bytes())?;
     let mut command = Command::new(format!("/{name}"));
-    // SAFETY: only system calls between fork and exec.
+    // SAFETY: makes only system calls between fork and exec.
     unsafe {
         command.pre_exec(move || {
             check(libc::chroot(root.as_ptr()))?;
@@ -247,7 +247,7 @@ fn symbols(row: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// All of one kind lie under one function, which is among the innermost frames, and are so many.
+/// Checks that all events of a kind have this function among their innermost frames, and that their number is right.
 fn counted_under(
     rows: &[Value],
     what: &str,
@@ -282,7 +282,7 @@ fn total(rows: &[Value], what: &str) -> u64 {
         .sum()
 }
 
-/// Calls itself as often as it does, and main() called it.
+/// Checks for all recursive calls, and for main() as the outermost caller.
 fn is_whole(rows: &[Value], function: &str) -> Result<()> {
     for row in rows {
         let symbols = symbols(row);
@@ -303,7 +303,7 @@ fn c_program(context: &Context, program: Program, mode: &str) -> Result<()> {
     let arguments = [&plain[..], &reset, &failing, mode];
     let report = report_of(context, program, &arguments, &["--stacks"])?;
     let rows = rows(&report)?;
-    // The function is the one that called libc's, and that is the innermost one.
+    // The function called the one of libc, which is the innermost frame.
     for (what, function, count) in [
         ("time_wait", "closes_plainly", PLAIN),
         ("reset_sent", "closes_with_reset", RESET),
@@ -314,7 +314,7 @@ fn c_program(context: &Context, program: Program, mode: &str) -> Result<()> {
             is_whole(rows, function)?;
         }
     }
-    // One more was closed by work() itself.
+    // work() itself has closed one more.
     ensure!(total(rows, "time_wait") == PLAIN + 1, "{rows:?}");
     ensure!(total(rows, "reset_sent") == RESET, "{rows:?}");
     ensure!(total(rows, "port_failed") == FAILING, "{rows:?}");
@@ -325,13 +325,13 @@ fn rust_program(context: &Context) -> Result<()> {
     let (plain, reset) = (PLAIN.to_string(), RESET.to_string());
     let report = report_of(context, RUST, &[&plain, &reset], &["--stacks"])?;
     let rows = rows(&report)?;
-    // drop() lies between.
+    // drop() is in between.
     counted_under(rows, "time_wait", "closes_plainly", 6, PLAIN)?;
     counted_under(rows, "reset_sent", "closes_with_reset", 6, RESET)?;
     is_whole(rows, "closes_plainly")
 }
 
-/// A process that exits has no stack any more.
+/// A process that exits no longer has a stack.
 fn exit(context: &Context) -> Result<()> {
     let plain = PLAIN.to_string();
     let arguments = [&plain[..], "0", "0", "leave"];
@@ -354,7 +354,7 @@ fn folded(context: &Context) -> Result<()> {
     let arguments = [&plain[..], &reset, "0", "main"];
     let report = report_of(context, FRAME_POINTERS, &arguments, &["--folded", path]);
     let lines = fs::read_to_string(&file);
-    // Not there if the report failed.
+    // The file is missing if the report failed.
     let _ = fs::remove_file(&file);
     report?;
     let lines = lines?;
@@ -368,7 +368,7 @@ fn folded(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What finds no room is told.
+/// Stacks that found no room are reported.
 fn full(context: &Context) -> Result<()> {
     let (plain, reset) = (PLAIN.to_string(), RESET.to_string());
     let arguments = [&plain[..], &reset, "0", "main"];
@@ -385,7 +385,7 @@ fn full(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Nobody asked.
+/// Stacks are not requested.
 fn off(context: &Context) -> Result<()> {
     let arguments = ["1", "1", "0", "main"];
     let report = report_of(context, FRAME_POINTERS, &arguments, &[])?;

@@ -1,4 +1,4 @@
-//! What is counted from: traffic that goes on while twtrace starts belongs to every figure or to none.
+//! The start of counting: traffic that continues while twtrace starts belongs to every figure or to none.
 
 use std::{
     net::SocketAddr,
@@ -25,19 +25,19 @@ pub const USAGES: &[Usage] = &[Usage {
     run: traffic_at_start,
 }];
 
-/// More connections than are made while anything else is done.
+/// More connections than are opened during any check.
 const BUSY: usize = 100_000_000;
 
-/// RSTs before twtrace starts, and after: as many connections end otherwise.
+/// RSTs before twtrace starts, and after; as many connections end in another way.
 const BEFORE: u64 = 50;
 const AFTER: u64 = 500;
-/// The same in an emulated guest, where they come a dozen a second.
+/// The same in an emulated guest, which handles about a dozen per second.
 const AFTER_EMULATED: u64 = 200;
 
-/// How long they may take.
+/// Maximum time for them.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Connections that may be under way at the moment of the start: one, and what the kernel does of it later.
+/// Connections that may be in progress at the start: one, and what the kernel does later for it.
 const UNDER_WAY: i64 = 2;
 
 /// A process that connects all the time. Stopped when dropped.
@@ -53,7 +53,7 @@ impl Busy {
         Ok(Self(child))
     }
 
-    /// Its pid.
+    /// Stops it, and returns its pid.
     fn stop(mut self) -> Result<u32> {
         let ended = self.0.try_wait()?;
         ensure!(ended.is_none(), "the traffic is over: {ended:?}");
@@ -63,14 +63,14 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        // Gone already: nothing to stop.
+        // It may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Connections are made and ended before twtrace starts, all the while, and after. What its hooks count of them by process,
-/// TIME_WAITs, RSTs and searches for ports, and what the audit compares with the kernel, is of the same connections.
+/// Connections are opened and ended before twtrace starts, during the start, and after. What its hooks count by process
+/// (TIME_WAITs, RSTs and port allocations), and what the audit compares with the kernel, is of the same connections.
 fn traffic_at_start(context: &Context) -> Result<()> {
     let (pid, netns, report, made) = in_netns(|| {
         let busy = Busy::start(server::start()?)?;
@@ -162,7 +162,7 @@ fn row_of(report: &Value, pid: u32) -> Result<&Value> {
         .with_context(|| format!("no row of {pid}: {}", report["processes"]))
 }
 
-/// Over sides or reasons.
+/// The sum over sides or reasons.
 fn sum(counts: &Value) -> i64 {
     let counts = counts.as_object().into_iter().flatten();
     counts.filter_map(|(_, count)| count.as_i64()).sum()

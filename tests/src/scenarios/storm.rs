@@ -1,4 +1,4 @@
-//! Random lives of connections beside what was thought of: see [`crate::storm`].
+//! Random lives of connections, beside the planned scenarios: see [`crate::storm`].
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// Seeds by which something was found once: that SO_LINGER 0 after the peer's FIN had been read was called unread data, and
-/// that a RST sent in SYN_SENT hid a later one of the same connection. When each process acts is not in the seed, so a fault
-/// may need more than one of them.
+/// Seeds that once found an error: SO_LINGER 0 after the peer's FIN had been read was called unread data, and a RST
+/// sent in SYN_SENT hid a later one of the same connection. The seed does not determine when each process acts, so an
+/// error may need more than one of them.
 const FAILED_ONCE: [u64; 2] = [1, 2];
 
 const ROUND_HERE: u32 = 3_000;
-/// What a guest plays in a quarter of a minute.
+/// A guest plays this in fifteen seconds.
 const ROUND_EMULATED: u32 = 250;
 
 fn lives() -> u32 {

@@ -1,4 +1,4 @@
-//! `twtrace top` on a terminal: in tmux, with keys as a user presses them.
+//! `twtrace top` on a terminal: in tmux, with the keys that a user presses.
 
 use std::{
     fs,
@@ -60,7 +60,7 @@ const KEYS: [(&str, &str); 24] = [
     ("Space", "PAUSED"),
 ];
 
-/// A terminal of its own, whose server goes with it.
+/// A terminal of its own, whose server is stopped when dropped.
 struct Tmux {
     socket: String,
 }
@@ -116,7 +116,7 @@ impl Tmux {
         self.command(&["capture-pane", "-p"])
     }
 
-    /// Waits until the screen is as it should be.
+    /// Waits until the screen is as expected.
     fn await_screen(&self, what: &str, is_so: impl Fn(&str) -> bool) -> Result<String> {
         let limit = Duration::from_secs(if process::emulated() { 120 } else { 20 });
         let end = Instant::now() + limit;
@@ -133,7 +133,7 @@ impl Tmux {
         }
     }
 
-    /// The shell's process.
+    /// Pid of the shell.
     fn shell(&self) -> Result<i32> {
         let shell = self.command(&["display-message", "-p", "#{pane_pid}"])?;
         Ok(shell.trim().parse()?)
@@ -149,7 +149,7 @@ impl Tmux {
         Ok(group.parse()?)
     }
 
-    /// The shell has its terminal back: cooked, with a cursor, not the alternate screen.
+    /// Checks that the shell has its terminal back: cooked, with a cursor, not the alternate screen.
     fn check_restored(&self, mark: &str) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(20);
         while self.foreground()? != self.shell()? {
@@ -180,7 +180,7 @@ impl Tmux {
 
 impl Drop for Tmux {
     fn drop(&mut self) {
-        // The server of this socket only. It may have gone by itself.
+        // The server of this socket only. It may have exited already.
         let _ = self.command(&["kill-server"]);
     }
 }
@@ -191,7 +191,7 @@ fn is_missing(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Connections on loopback, for as long as it lives.
+/// Connections on loopback, until dropped.
 struct Traffic {
     goes_on: Arc<AtomicBool>,
     threads: Vec<thread::JoinHandle<()>>,
@@ -206,7 +206,7 @@ impl Traffic {
         let (accepts, connects) = (goes_on.clone(), goes_on.clone());
         let server = thread::spawn(move || {
             while accepts.load(Ordering::Relaxed) {
-                // Closed at once: the server makes the TIME_WAIT.
+                // Closed at once: the server has the TIME_WAIT.
                 if listener.accept().is_err() {
                     thread::sleep(Duration::from_millis(1));
                 }
@@ -215,7 +215,7 @@ impl Traffic {
         let client = thread::spawn(move || {
             while connects.load(Ordering::Relaxed) {
                 if let Ok(mut stream) = TcpStream::connect(address) {
-                    // Until the server has closed.
+                    // Waits until the server has closed.
                     let _ = std::io::copy(&mut stream, &mut std::io::sink());
                 }
                 thread::sleep(Duration::from_millis(5));
@@ -244,7 +244,7 @@ fn line(context: &Context) -> String {
     words.join(" ")
 }
 
-/// Into a pipe it says what to do, and ends.
+/// With a pipe as its output, it prints what to do, and exits.
 fn no_terminal(context: &Context) -> Result<()> {
     let output = Command::new(&context.twtrace)
         .arg("top")
@@ -260,13 +260,13 @@ fn no_terminal(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Each key does what help says, on a small and on a large terminal.
+/// Each key does what the help describes, on a small and on a large terminal.
 fn keys(context: &Context) -> Result<()> {
     for (width, height) in [(80, 24), (200, 50)] {
         let tmux = Tmux::start(width, height)?;
         let _traffic = Traffic::start()?;
         tmux.line(&line(context))?;
-        // Ourselves: whoever's threads connect and accept.
+        // This process: its threads connect and accept.
         let own = format!("({})", std::process::id());
         let screen = tmux.await_screen("this process with a rate", |screen| {
             screen
@@ -301,7 +301,7 @@ fn keys(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// The terminal is given back however it ends, and while it is stopped.
+/// The terminal is restored however it ends, and while it is stopped.
 fn restored(context: &Context) -> Result<()> {
     let tmux = Tmux::start(100, 40)?;
     let is_up = |screen: &str| screen.contains("lost: nothing");

@@ -1,4 +1,4 @@
-//! What reports and the audit say of single facts, which events alone do not show to be counted.
+//! Single facts in reports and the audit whose counting can't be checked from events.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -63,7 +63,7 @@ impl Reported {
     /// The scenario's row in the audit.
     fn audited(&self) -> Option<&Value> {
         let rows = self.report["audit"].as_array().into_iter().flatten();
-        // Another one may have had its number before.
+        // Another namespace may have had its number before.
         rows.filter(|row| row["netns"] == self.netns)
             .max_by_key(|row| row["netns_nth"].as_u64())
     }
@@ -75,7 +75,7 @@ fn is_empty(reasons: &Value) -> bool {
         .is_some_and(|reasons| reasons.is_empty())
 }
 
-/// The kernel first takes it for a RST received, and then sends one: only the latter is counted.
+/// The kernel first takes it for a received RST, and then sends one: only the latter is counted.
 fn late_data(context: &Context) -> Result<()> {
     let reported = report_about(context, "data_after_close/full_socket")?;
     let client = reported.row_of(&reported.client)?;
@@ -93,7 +93,8 @@ fn late_data(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// The kernel first seems to have refused a mini-socket, or to have made one; then it sends a RST, and only that is counted.
+/// The kernel first seems to have refused a mini-socket, or to have created one; then it sends a RST, and only that is
+/// counted.
 fn late_acknowledging_data(context: &Context) -> Result<()> {
     let reported = report_about(context, "data_after_close/acknowledging")?;
     let client = reported.row_of(&reported.client)?;
@@ -108,7 +109,7 @@ fn late_acknowledging_data(context: &Context) -> Result<()> {
             "the client's {figure} is not 0: {client}"
         );
     }
-    // Where nothing else happened there may be no row.
+    // Without other events there may be no row.
     if let Some(row) = reported.audited() {
         for figure in ["births_seen", "overflow_seen", "inferred"] {
             ensure!(row[figure] == 0, "{figure} is not 0: {row}");
@@ -117,7 +118,7 @@ fn late_acknowledging_data(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// One TIME_WAIT is made and reused: the audit has it all, and the kernel's counters beside it.
+/// One TIME_WAIT is created and reused: the audit has both, with the kernel's counters beside them.
 fn reuse(context: &Context) -> Result<()> {
     let reported = report_about(context, "time_wait_end/reused_from_bound_port")?;
     let row = reported.audited();

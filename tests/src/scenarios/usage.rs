@@ -1,4 +1,4 @@
-//! Wrong use, poor conditions, and what is left behind.
+//! Wrong use, missing permissions or features, and what is left behind.
 
 use std::{
     ffi::CString,
@@ -67,7 +67,7 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// nobody
+/// The uid of nobody.
 const UNPRIVILEGED: u32 = 65_534;
 
 fn twtrace(context: &Context, arguments: &[&str]) -> Command {
@@ -79,7 +79,7 @@ fn twtrace(context: &Context, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it, but not for longer than a while.
+/// Runs it, up to a time limit.
 fn output(mut command: Command) -> Result<Output> {
     let mut child = command
         .stdout(Stdio::piped())
@@ -103,7 +103,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
-/// One line on standard error that has all the words, and this exit code.
+/// Checks for one line on standard error with all these words, and this exit code.
 fn fails_with(output: &Output, code: i32, words: &[&str]) -> Result<()> {
     let stderr = text(&output.stderr);
     ensure!(
@@ -123,7 +123,7 @@ fn fails_with(output: &Output, code: i32, words: &[&str]) -> Result<()> {
 }
 
 fn not_root(context: &Context) -> Result<()> {
-    // The directory of the binary may be closed to others: the open file is run instead.
+    // The directory of the binary may be inaccessible to others: the open file is executed instead.
     let program = std::fs::File::open(&context.twtrace)?;
     let mut command = Command::new(format!(
         "/proc/self/fd/{}",
@@ -134,7 +134,7 @@ fn not_root(context: &Context) -> Result<()> {
         .args(context.tier.options())
         .stdin(Stdio::null());
     let keep_open = std::os::fd::AsRawFd::as_raw_fd(&program);
-    // SAFETY: only system calls between fork and exec.
+    // SAFETY: makes only system calls between fork and exec.
     unsafe {
         command.pre_exec(move || {
             check(libc::fcntl(keep_open, libc::F_SETFD, 0))?;
@@ -150,7 +150,7 @@ fn not_root(context: &Context) -> Result<()> {
 /// CAP_SYS_ADMIN
 const MOUNTING: u32 = 21;
 
-/// Runs it in a mount namespace without tracefs and debugfs, and without the right to mount them if so asked.
+/// Runs it in a mount namespace without tracefs and debugfs, and without the permission to mount them if requested.
 fn without_tracefs(mut command: Command, may_mount: bool) -> Result<Output> {
     let points = [
         "/sys/kernel/tracing",
@@ -160,7 +160,7 @@ fn without_tracefs(mut command: Command, may_mount: bool) -> Result<Output> {
     .into_iter()
     .map(CString::new)
     .collect::<Result<Vec<_>, _>>()?;
-    // SAFETY: only system calls between fork and exec.
+    // SAFETY: makes only system calls between fork and exec.
     unsafe {
         command.pre_exec(move || {
             check(libc::unshare(libc::CLONE_NEWNS))?;
@@ -170,7 +170,7 @@ fn without_tracefs(mut command: Command, may_mount: bool) -> Result<Output> {
                 while libc::umount2(point.as_ptr(), libc::MNT_DETACH) == 0 {}
             }
             if !may_mount {
-                // What root gets by exec is what the bounding set has.
+                // exec gives root the capabilities of the bounding set.
                 check(libc::prctl(libc::PR_CAPBSET_DROP, MOUNTING, 0, 0, 0))?;
             }
             Ok(())
@@ -179,7 +179,7 @@ fn without_tracefs(mut command: Command, may_mount: bool) -> Result<Output> {
     output(command)
 }
 
-/// It mounts what it needs, and then lacks nothing.
+/// It mounts what it needs, and then nothing is missing.
 fn tracefs_not_mounted(context: &Context) -> Result<()> {
     let probes = |output: Output| {
         ensure!(
@@ -203,7 +203,7 @@ fn tracefs_not_mounted(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Where it may not mount it, hooks that need it are refused with what to do; without any other it fails.
+/// If it may not mount it, hooks that need it are refused, with what to do; if no other hook is left, it fails.
 fn tracefs_out_of_reach(context: &Context) -> Result<()> {
     let mut command = Command::new(&context.twtrace);
     command
@@ -247,11 +247,11 @@ fn unknown_pid(context: &Context) -> Result<()> {
         context,
         &["report", "--duration", "1s", "--pid", PID],
     ))?;
-    // The command line is right; there is no such process.
+    // The command line is valid; there is no such process.
     fails_with(&output, 1, &["--pid", PID])
 }
 
-/// A hook that this kernel lacks, or that is switched off, is named with its reason; the others go on.
+/// A hook that this kernel lacks, or that is disabled by an option, is reported with its reason; the others are used.
 fn hook_missing(context: &Context) -> Result<()> {
     let mut command = Command::new(&context.twtrace);
     command
@@ -291,8 +291,8 @@ fn probes(context: &Context) -> Result<()> {
     );
     let probes = parse(&output)?;
     allowed_tiers(&probes, context.tier)?;
-    // A kernel may have no such hook, or not let anybody use it; that its verifier takes a program of ours for wrong
-    // (EACCES) or endless (E2BIG) is a fault of the program.
+    // A kernel may lack such a hook, or not allow its use; if its verifier rejects one of our programs as wrong
+    // (EACCES) or endless (E2BIG), the program is at fault.
     for fault in ["os error 13", "os error 7)"] {
         ensure!(
             !text(&output.stdout).contains(fault),
@@ -319,11 +319,11 @@ fn allowed_tiers(probes: &Value, limit: TierLimit) -> Result<()> {
     Ok(())
 }
 
-/// The script is one that a shell takes, and completes with it.
+/// A shell accepts the script, and completes with it.
 fn completions(context: &Context) -> Result<()> {
     const COMPLETE: &str = "source /dev/stdin && COMP_WORDS=(twtrace rep) COMP_CWORD=1 \
                             && _twtrace twtrace rep twtrace && echo \"${COMPREPLY[@]}\"";
-    // It takes no options of probing.
+    // It has no options for probes.
     let mut command = Command::new(&context.twtrace);
     command.args(["completions", "bash"]);
     let script = output(command)?;
@@ -353,10 +353,10 @@ fn completions(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// A reader that goes away is no error.
+/// A reader that closes the pipe is no error.
 fn closed_pipe(context: &Context) -> Result<()> {
     let (reader, writer) = io::pipe()?;
-    // Before it begins: else all of it might be in the pipe by then.
+    // Before it starts: otherwise all of its output might be in the pipe by then.
     drop(reader);
     let output = twtrace(context, &["probes"])
         .stdout(writer)
@@ -372,9 +372,9 @@ fn closed_pipe(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// The programs of a run are gone after it, and after one that is killed.
+/// The programs of a run are removed after it, and after one that is killed.
 fn no_probe_left(context: &Context) -> Result<()> {
-    // A guest's trace ends like that.
+    // A guest's trace also ends like that.
     if !process::emulated() {
         let ended = RunningReport::start(&context.twtrace, &context.tier.options())?;
         let programs = ended.programs()?;

@@ -1,4 +1,4 @@
-//! Processes that come and go by the hundred a second, each with a few connections.
+//! Hundreds of short-lived processes per second, each with a few connections.
 
 use std::{
     io::{self, Read as _},
@@ -14,33 +14,32 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::sys::{check, inet, netns, process};
 
-/// Listeners: half of them close first, of the others the clients do.
+/// Number of listeners: half of them close first, the clients of the others do.
 const LISTENERS: u8 = 16;
 /// Clients close one of this many connections with a RST.
 const RESET_EVERY: u64 = 16;
-/// Jobs at a time, so that nothing piles up where the machine is too slow.
+/// Maximum number of jobs at the same time, so that they do not accumulate on a slow machine.
 const MAX_RUNNING: u64 = 512;
 
-/// How long the namespace is there when all has been played.
+/// How long the namespace still exists when everything has been played.
 pub const AFTERWARDS: Duration = Duration::from_secs(25);
 
-/// How much of it.
+/// Size of the load.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Processes started a second.
+    /// Processes started per second.
     pub jobs_per_s: u32,
-    /// Connections each of them makes.
+    /// Connections of each process.
     pub connections: u32,
-    /// Different names that they go by.
+    /// Number of different process names.
     pub names: u32,
-    /// How long it goes on.
     pub duration: Duration,
 }
 
 /// What was played, in memory that all processes share.
 #[derive(Debug, Default)]
 pub struct LoadCounters {
-    /// Processes that came and went.
+    /// Processes that have started and exited.
     pub jobs: AtomicU64,
     /// Connections that the client closed first.
     pub client_first: AtomicU64,
@@ -48,11 +47,11 @@ pub struct LoadCounters {
     pub server_first: AtomicU64,
     /// Connections that the client reset.
     pub resets: AtomicU64,
-    /// Connections that could not be made.
+    /// Connections that failed to open.
     pub failed: AtomicU64,
     /// Inode number of the network namespace.
     pub netns: AtomicU64,
-    /// 1 when all has been played; the namespace is still there for a while.
+    /// 1 when everything has been played; the namespace still exists for a while.
     pub done: AtomicU64,
 }
 
@@ -94,7 +93,7 @@ pub fn start(load: Load, played: &'static LoadCounters) -> io::Result<i32> {
                 1
             }
         };
-        // SAFETY: ends this process alone.
+        // SAFETY: ends only this process.
         unsafe { libc::_exit(code) };
     }
     Ok(pid)
@@ -105,7 +104,7 @@ fn play(load: Load, played: &'static LoadCounters) -> Result<()> {
     let netns = netns::enter_new().context("a network namespace")?;
     played.netns.store(netns, Ordering::Relaxed);
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535")?;
-    // The default follows the machine's memory.
+    // The default depends on the machine's memory.
     std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "1048576")?;
     // SAFETY: no other threads yet.
     let server = check(unsafe { libc::fork() })?;
@@ -122,10 +121,10 @@ fn play(load: Load, played: &'static LoadCounters) -> Result<()> {
         ensure!(Instant::now() < ready, "the server does not listen");
         thread::sleep(Duration::from_millis(10));
     }
-    // That one was a connection, which the server closed first.
+    // That was a connection that the server closed first.
     played.server_first.fetch_add(1, Ordering::Relaxed);
     let run = run_jobs(load, played);
-    // Connections may still be open on its side, and what is gone is not audited.
+    // Connections may still be open on its side, and a removed namespace is not audited.
     played.done.store(1, Ordering::Relaxed);
     thread::sleep(AFTERWARDS);
     process::signal(server, libc::SIGKILL)?;
@@ -149,7 +148,7 @@ fn serve() -> Result<()> {
                 scope.spawn(move || -> Result<()> {
                     let socket = TcpListener::bind(address(listener))?;
                     loop {
-                        // Reset by the client while it waited.
+                        // The client reset it while it waited.
                         let Ok((mut stream, _)) = socket.accept() else {
                             continue;
                         };
@@ -185,7 +184,7 @@ fn run_jobs(load: Load, played: &'static LoadCounters) -> Result<()> {
         let pid = check(unsafe { libc::fork() })?;
         if pid == 0 {
             job(number, load, played);
-            // SAFETY: ends this process alone.
+            // SAFETY: ends only this process.
             unsafe { libc::_exit(0) };
         }
         running += 1;
@@ -198,7 +197,7 @@ fn run_jobs(load: Load, played: &'static LoadCounters) -> Result<()> {
                 break;
             }
             running -= 1;
-            // The server is no job, but then it is over anyway.
+            // The server is not a job, but it ends only when the load is over.
             played.jobs.fetch_add(1, Ordering::Relaxed);
         }
     }

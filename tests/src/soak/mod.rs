@@ -1,4 +1,4 @@
-//! A soak: `twtrace serve` beside a crowd of short-lived processes for as long as is asked for, and what it took.
+//! A soak: `twtrace serve` beside a crowd of short-lived processes for the requested time, and the resources it used.
 
 mod load;
 mod sample;
@@ -21,28 +21,28 @@ use crate::sys::{hidden_births::Recording, process};
 use load::{Load, LoadCounters};
 use sample::SoakSample;
 
-/// For a start, and for what is slow.
+/// Time for the start, and for slow steps.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// Options of `soak`.
 #[derive(Debug, Parser)]
 pub struct Options {
-    /// The program.
+    /// The twtrace to test.
     #[arg(long)]
     pub twtrace: PathBuf,
-    /// How long, minutes.
+    /// Duration in minutes.
     #[arg(long, default_value_t = 30.0)]
     pub minutes: f64,
-    /// Processes started a second.
+    /// Processes started per second.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     pub jobs_per_s: u32,
-    /// Connections each of them makes.
+    /// Connections of each process.
     #[arg(long, default_value_t = 12)]
     pub connections: u32,
-    /// Different names that they go by.
+    /// Number of different process names.
     #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub names: u32,
-    /// Between two samples, seconds.
+    /// Time between two samples, seconds.
     #[arg(long, default_value_t = 15)]
     pub sample_s: u64,
     /// More options for `twtrace serve`.
@@ -50,7 +50,7 @@ pub struct Options {
     pub serve: Vec<String>,
 }
 
-/// Soaks, prints samples as they are taken and a summary; whether all is as it must be.
+/// Runs the soak; prints samples as they are taken, and a summary. Returns whether all checks passed.
 pub fn run(options: &Options) -> Result<bool> {
     let load = Load {
         jobs_per_s: options.jobs_per_s,
@@ -84,7 +84,7 @@ pub fn run(options: &Options) -> Result<bool> {
         samples.push(sample);
         next += Duration::from_secs(options.sample_s);
     }
-    // The audit is told every ten seconds.
+    // The audit is updated every ten seconds.
     thread::sleep(load::AFTERWARDS / 2);
     let last = SoakSample::take(service.child.id(), service.address, played)?;
     println!("{}", last.row(started.elapsed()));
@@ -100,7 +100,7 @@ pub fn run(options: &Options) -> Result<bool> {
 
 struct Service {
     child: Child,
-    /// A pipe that nobody reads meanwhile would stop it, and there are no threads yet when the load is forked.
+    /// A file, as an unread pipe would block the service, and there are no threads yet when the load is forked.
     stderr: NamedTempFile,
     address: SocketAddr,
 }
@@ -151,7 +151,7 @@ impl Service {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// Ends it; what it said in its life.
+    /// Ends it; returns everything it wrote to standard error.
     fn stop(&mut self) -> Result<Vec<String>> {
         process::signal(self.child.id().cast_signed(), libc::SIGTERM)?;
         let status = self.child.wait()?;
@@ -160,7 +160,7 @@ impl Service {
     }
 }
 
-/// A counter that all processes share.
+/// Value of a counter that all processes share.
 fn of(counter: &std::sync::atomic::AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }

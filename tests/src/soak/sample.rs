@@ -1,4 +1,4 @@
-//! What is looked at every few seconds, and what must be true of it in the end.
+//! What is sampled every few seconds, and the checks at the end.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{load::LoadCounters, of};
 use crate::sys::{http, process_usage};
 
-/// One look.
+/// One sample.
 #[derive(Clone, Debug)]
 pub struct SoakSample {
     resident_kib: u64,
@@ -19,11 +19,11 @@ pub struct SoakSample {
     at: Instant,
     jobs: u64,
     connections: u64,
-    /// Lines of the page that are samples, and its length.
+    /// Number of samples on the page, and its length.
     series: usize,
     page_bytes: usize,
     scrape_ms: u128,
-    /// Sums by name of metric.
+    /// Sums by metric name.
     sums: BTreeMap<String, f64>,
     /// TIME_WAITs of the load's network namespace, as twtrace and the kernel counted them.
     audited: [f64; 2],
@@ -33,10 +33,10 @@ impl SoakSample {
     pub const HEADER: &str = "    time    RSS_KiB    jobs  connections  series  page_KiB  scrape_ms  \
                               time_wait  resets  lost  unexplained";
 
-    /// Takes one.
+    /// Takes a sample.
     ///
     /// # Errors
-    /// When the service does not answer.
+    /// If the service does not answer.
     pub fn take(pid: u32, address: SocketAddr, played: &LoadCounters) -> Result<Self> {
         let asked = Instant::now();
         let answer = http::get(address, "/metrics")?;
@@ -77,7 +77,7 @@ impl SoakSample {
         })
     }
 
-    /// A line of the table.
+    /// A row of the table.
     pub fn row(&self, elapsed: Duration) -> String {
         format!(
             "{:>7}s {:>10} {:>7} {:>12} {:>7} {:>9} {:>10} {:>10} {:>7} {:>5} {:>12}",
@@ -106,10 +106,10 @@ const LOST: &str = "twtrace_lost_total";
 const AUDITED: &str = "twtrace_audit_time_waits";
 const UNEXPLAINED: &str = "twtrace_audit_absolute_difference_sockets";
 
-/// What must be true of all of it; prints it, and says whether it is.
+/// Checks all samples; prints the results, and returns whether all checks passed.
 ///
 /// # Errors
-/// When there are too few samples to judge.
+/// If there are too few samples.
 pub fn summary(
     samples: &[SoakSample],
     played: &LoadCounters,

@@ -1,4 +1,4 @@
-//! Cgroups that a scenario makes, and that are removed after it.
+//! Cgroups that a scenario creates, and that are removed after it.
 
 use std::{
     fs,
@@ -17,15 +17,15 @@ use crate::{
     },
 };
 
-/// How long a killed actor may take to be gone.
+/// How long a killed actor may take to exit.
 const DEATH_LIMIT: Duration = Duration::from_secs(5);
 
 impl Stage {
-    /// Moves an actor into a cgroup, which is made if need be. Returns the path that a hierarchy has for it: all
-    /// of a stage's cgroups are below one of its own.
+    /// Moves an actor into a cgroup, which is created if needed. Returns its path in a hierarchy: all of a stage's
+    /// cgroups are below one of its own.
     ///
     /// # Errors
-    /// When it can't be made or entered; a [`Skip`] where the hierarchy is not mounted.
+    /// If it can't be created or entered; a [`Skip`] if the hierarchy is not mounted.
     pub fn into_cgroup(&self, actor: &Actor, version: Version, path: &str) -> Result<String> {
         let Some(mount) = cgroup::mounted(version)? else {
             bail!(Skip(format!("the hierarchy of {version:?} is not mounted")));
@@ -47,10 +47,10 @@ impl Stage {
         Ok(format!("/{own}/{path}"))
     }
 
-    /// Removes the cgroups that were made, which must have no processes any more.
+    /// Removes the created cgroups, which must no longer contain processes.
     ///
     /// # Errors
-    /// When there still are some after a while.
+    /// If they still do after a while.
     pub fn remove_cgroups(&self) -> Result<()> {
         let cgroups: Vec<PathBuf> = self.cgroups.take();
         cgroups.iter().try_for_each(|top| remove(top))
@@ -62,7 +62,7 @@ impl Stage {
             return Ok(());
         }
         for actor in self.actors.take() {
-            // Some are gone by themselves.
+            // Some have exited already.
             let _ = process::signal(actor.pid, libc::SIGKILL);
             process::reap(actor.pid, DEATH_LIMIT);
         }

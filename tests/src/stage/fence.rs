@@ -1,9 +1,9 @@
-//! The fence: a connection at the end of a scenario, by which the runner knows that everything before it was told.
+//! The fence: a connection at the end of a scenario, by which the runner knows that everything before it was reported.
 //!
-//! The ring buffer keeps the order in which probes wrote, twtrace keeps the order of the ring buffer, and a reset of a
-//! full socket is seen on every tier, so once the fence's reset was told nothing that any probe wrote before it is
-//! still on its way. (Ends of TIME_WAITs that only time shows are not written when they happen: those are waited for.)
-//! The fence is closed with SO_LINGER {on, 0}: it leaves no TIME_WAIT, and needs no answer.
+//! The ring buffer keeps the order in which probes wrote, twtrace keeps the order of the ring buffer, and every tier
+//! sees a reset of a full socket. So once the fence's reset was reported, nothing that a probe wrote before it is still
+//! missing. (Ends of TIME_WAITs that are known only after a time are not written when they happen: the runner waits for
+//! those.) The fence is closed with SO_LINGER {on, 0}: it leaves no TIME_WAIT, and needs no answer.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Stage;
 use crate::actor::command::SocketOption;
 
-/// Addresses and a port that no scenario uses, and that depend on no range of ports.
+/// Addresses and a port that no scenario uses, and that do not depend on the port range.
 const SERVER: SocketAddr = at(1);
 const CLIENT: SocketAddr = at(2);
 
@@ -46,8 +46,8 @@ pub fn is_about(event: &Value) -> bool {
     })
 }
 
-/// Whether an event says that everything before the fence was told. Either end's will do: a tier may say that it loses
-/// some.
+/// Whether an event shows that everything before the fence was reported. An event of either end is enough: a tier may
+/// report that it loses some.
 pub fn is_passed_by(event: &Value) -> bool {
     event["event"] == "reset" && is_about(event)
 }

@@ -36,9 +36,9 @@ use crate::{
     },
 };
 
-/// A stage that hangs is killed by the kernel's alarm clock after so long.
+/// The kernel's alarm kills a stage that hangs after this time.
 const ALARM_SECONDS: u32 = 900;
-/// How long anything that must happen by itself may take.
+/// Longest wait for anything that must happen by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// IP version of a scenario's run.
@@ -77,7 +77,7 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
-/// Why what happened is not what was to be played, by no fault of anybody's: it has to be played again.
+/// Why the events were not those of the scenario, without anyone's fault: it has to be played again.
 #[derive(Debug)]
 pub struct Unlucky(pub String);
 
@@ -95,9 +95,9 @@ pub struct Stage {
     pub ip: Ip,
     netns: u64,
     since_ns: u64,
-    /// When tracing began.
+    /// Counters when tracing began.
     at_start: Cell<KernelCounters>,
-    /// Kept until the runner has seen all events: an actor that goes closes its sockets.
+    /// Kept until the runner has seen all events: an actor that exits closes its sockets.
     actors: RefCell<Vec<Rc<Actor>>>,
     cgroups: RefCell<Vec<PathBuf>>,
     truth: RefCell<Vec<Expected>>,
@@ -143,11 +143,11 @@ impl Stage {
         })
     }
 
-    /// Tells the runner that the stage is set, and waits until twtrace watches. Called before the scenario,
-    /// or by a scenario that does something before tracing begins.
+    /// Reports that the stage is set up, and waits until twtrace traces. Called before the scenario, or by a scenario
+    /// that prepares something before tracing begins.
     ///
     /// # Errors
-    /// When the runner is gone.
+    /// If the runner has ended.
     pub fn begin_tracing(&self) -> Result<()> {
         self.announced.set(true);
         run::send(&self.prepared())?;
@@ -166,7 +166,7 @@ impl Stage {
         }
     }
 
-    /// A new actor. Its comm is the role and the stage's pid, so that no two stages have the same.
+    /// A new actor. Its comm is the role and the stage's pid, so that it is unique among stages.
     pub fn actor(&self, role: &str) -> Result<Rc<Actor>> {
         let actor = Rc::new(Actor::start(self.comm(role))?);
         self.actors.borrow_mut().push(Rc::clone(&actor));
@@ -184,31 +184,31 @@ impl Stage {
         format!("{role}-{}", std::process::id())
     }
 
-    /// An event that twtrace must tell.
+    /// Expects an event.
     pub fn expect(&self, expected: Expected) {
         self.truth.borrow_mut().push(expected);
     }
 
-    /// A whole other list of events that is right too, where the kernel may take either way.
+    /// Another complete list of events that is also correct, if the kernel may take either path.
     pub fn or_expect(&self, alternative: Vec<Expected>) {
         self.otherwise.borrow_mut().push(alternative);
     }
 
-    /// How many TIME_WAITs a process must have made, where there are too many to list.
+    /// Expects a number of TIME_WAITs of a process, if there are too many to list.
     pub fn expect_births(&self, row: CrowdRow) {
         self.crowd.borrow_mut().push(row);
     }
 
-    /// A budget of local ports that the report must have.
+    /// Expects a port pool in the report.
     pub fn expect_budget(&self, budget: BudgetTruth) {
         self.budgets.borrow_mut().push(budget);
     }
 
-    /// The report must count TIME_WAITs by source and destination as /proc/net/tcp lists them now; those of
-    /// the servers at these addresses are theirs, by port.
+    /// Expects the report to count TIME_WAITs by source and destination as /proc/net/tcp lists them now; TIME_WAITs of
+    /// the servers at these addresses count by port.
     ///
     /// # Errors
-    /// When /proc/net/tcp can't be read, or has no TIME_WAIT.
+    /// If /proc/net/tcp can't be read, or has no TIME_WAIT.
     pub fn expect_table(&self, servers: &[SocketAddr]) -> Result<()> {
         let mut counts = BTreeMap::new();
         for socket in proc_net::sockets()? {
@@ -238,8 +238,8 @@ impl Stage {
         Ok(())
     }
 
-    /// The report must have the figures of this cache in /proc/slabinfo, with at least so many mini-sockets, all
-    /// of them made by one process.
+    /// Expects the figures of this cache in /proc/slabinfo, with at least `at_least` mini-sockets, all of them created
+    /// by one process.
     pub fn expect_slab(&self, cache: &str, at_least: u64, maker: &Actor) {
         *self.slab.borrow_mut() = Some(SlabTruth {
             cache: cache.to_owned(),
@@ -248,44 +248,44 @@ impl Stage {
         });
     }
 
-    /// Reuse of TIME_WAITs that the report must count for a process and for a destination.
+    /// Expects the report to count reuse of TIME_WAITs for a process and for a destination.
     pub fn expect_reuse(&self, truth: ReuseTruth) {
         self.reuse.borrow_mut().push(truth);
     }
 
-    /// Connections in CLOSE_WAIT that the report must list; it must then list no others.
+    /// Expects connections in CLOSE_WAIT in the report; it must then list no others.
     pub fn expect_close_wait(&self, row: ExpectedCloseWait) {
         self.close_wait.borrow_mut().push(row);
     }
 
-    /// How many births this kernel hid from every eBPF program, at most.
+    /// Sets how many births this kernel hid from every eBPF program, at most.
     pub fn hidden_births(&self, count: u64) {
         self.hidden_births.set(count);
     }
 
-    /// Searches for ports that succeed are part of what is compared. (Those that fail always are.)
+    /// Also compares successful port allocations. (Failed ones always are.)
     pub fn about_ports(&self) {
         self.about_ports.set(true);
     }
 
-    /// Ends of TIME_WAITs are part of what is compared.
+    /// Also compares ends of TIME_WAITs.
     pub fn about_ends(&self) {
         self.about_ends.set(true);
     }
 
-    /// Sets a sysctl of this network namespace (`ipv4/tcp_timestamps`).
+    /// Sets a sysctl of this network namespace (such as `ipv4/tcp_timestamps`).
     ///
     /// # Errors
-    /// When it does not exist or refuses the value.
+    /// If it does not exist or refuses the value.
     pub fn sysctl(&self, name: &str, value: &str) -> Result<()> {
         let path = format!("/proc/sys/net/{name}");
         fs::write(&path, value).with_context(|| format!("write \"{value}\" to {path}"))
     }
 
-    /// Waits until something is so.
+    /// Waits until a condition is true.
     ///
     /// # Errors
-    /// When it is not after a long time.
+    /// If it is not after 30 seconds.
     pub fn until(&self, what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
         let end = Instant::now() + PATIENCE;
         while !is_so()? {
@@ -306,10 +306,10 @@ impl Stage {
         })
     }
 
-    /// Waits until so many bytes have come to an end of a connection, and nobody has read them.
+    /// Waits until this many bytes have arrived at an end of a connection, unread.
     ///
     /// # Errors
-    /// When they do not come.
+    /// If they do not arrive.
     pub fn until_unread(&self, connection: &Connection, bytes: u64) -> Result<()> {
         self.until(&format!("{bytes} bytes have come"), || {
             Ok(proc_net::sockets()?.iter().any(|socket| {
@@ -319,7 +319,7 @@ impl Stage {
         })
     }
 
-    /// Lets time pass, and returns how long it really took.
+    /// Sleeps, and returns the real duration.
     pub fn pause(&self, time: Duration) -> Duration {
         let start = Instant::now();
         thread::sleep(time);

@@ -1,4 +1,4 @@
-//! The common beginning: a client, a server, and one connection between them.
+//! The common start: a client, a server, and one connection between them.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,25 +17,25 @@ use crate::{
     sys::proc_net::{self, MINI_SOCKET, ProcSocket, State},
 };
 
-/// Payload bytes the client sends in [`Stage::pair`], and the server receives.
+/// Payload bytes that the client sends in [`Stage::pair`], and the server receives.
 pub const REQUEST_BYTES: usize = 100;
-/// Payload bytes the server sends, and the client receives.
+/// Payload bytes that the server sends, and the client receives.
 pub const RESPONSE_BYTES: usize = 2000;
 
-/// Keepalive timer, which also ends a full socket in FIN_WAIT2.
+/// Number of the keepalive timer, which also ends a full socket in FIN_WAIT2.
 const KEEPALIVE: u8 = 2;
-/// Longer than a state lasts that is passed through.
+/// Longer than any state that a connection only passes through.
 const MOMENT: Duration = Duration::from_secs(2);
 
 /// A client and a server with one connection.
 pub struct Pair {
-    /// Connected.
+    /// It called connect().
     pub client: Rc<Actor>,
-    /// Accepted.
+    /// It called accept().
     pub server: Rc<Actor>,
     /// The server's listener.
     pub listener: Fd,
-    /// Where it listens.
+    /// The listener's address.
     pub address: SocketAddr,
     /// The connection at the client.
     pub at_client: Connection,
@@ -49,7 +49,7 @@ impl Stage {
         talk(self.silent_pair()?)
     }
 
-    /// [`Self::pair`], where the client has no other local port than this.
+    /// [`Self::pair`], with a client that has only this local port.
     pub fn pair_on_port(&self, port: u16) -> Result<Pair> {
         self.pair_on_port_of(self.ip.loopback(), port)
     }
@@ -59,12 +59,12 @@ impl Stage {
         let server = self.actor("sv")?;
         let client = self.actor("cl")?;
         let (listener, address) = server.listen(SocketAddr::new(server_address, 0))?;
-        // Only now: the server's port was to be another one.
+        // Only now: the server needed another port.
         self.sysctl("ipv4/ip_local_port_range", &format!("{port} {port}"))?;
         talk(connect(server, client, listener, address)?)
     }
 
-    /// [`Self::pair`], where the client binds this port, with SO_REUSEADDR.
+    /// [`Self::pair`], with a client that binds this port, with SO_REUSEADDR.
     pub fn pair_from_bound_port(&self, port: u16) -> Result<Pair> {
         let server = self.actor("sv")?;
         let client = self.actor("cl")?;
@@ -96,7 +96,7 @@ impl Stage {
     /// Waits until a closed connection waits for the peer's FIN, in its mini-socket.
     ///
     /// # Errors
-    /// When it does not get there; an [`Unlucky`] one as [`Self::ensure_not_stuck`] has it.
+    /// If it does not get there; [`Unlucky`] as described at [`Self::ensure_not_stuck`].
     pub fn until_parked(&self, closed: &Connection) -> Result<()> {
         let start = Instant::now();
         let what = format!("{} -> {} is parked", closed.local, closed.remote);
@@ -108,12 +108,12 @@ impl Stage {
         })
     }
 
-    /// The kernel keeps an orphan in FIN_WAIT2 as a full socket for tcp_fin_timeout if the last ACK came in
-    /// the moment between close()'s look at the state and its release of the lock (tcp_rcv_state_process(),
-    /// "Bad case"). Rare, and no TIME_WAIT.
+    /// The kernel keeps an orphan in FIN_WAIT2 as a full socket for tcp_fin_timeout if the last ACK arrives between
+    /// close()'s check of the state and its release of the lock (tcp_rcv_state_process(), "Bad case"). Rare, and no
+    /// TIME_WAIT.
     ///
     /// # Errors
-    /// [`Unlucky`] if that has happened to this connection, given when the waiting for it began.
+    /// [`Unlucky`] if that has happened to this connection; `start` is when the wait for it began.
     pub fn ensure_not_stuck(&self, closed: &Connection, start: Instant) -> Result<()> {
         let stuck = start.elapsed() > MOMENT
             && proc_net::sockets()?.iter().any(|socket| {
@@ -152,7 +152,7 @@ fn connect(
     })
 }
 
-/// A request and a response.
+/// Exchanges a request and a response.
 fn talk(pair: Pair) -> Result<Pair> {
     pair.client.send(&pair.at_client, REQUEST_BYTES)?;
     pair.server.receive(&pair.at_server, REQUEST_BYTES)?;

@@ -1,4 +1,4 @@
-//! The body of a stage's process.
+//! Main function of a stage's process.
 
 use std::{
     io::{self, Write},
@@ -16,20 +16,20 @@ use crate::sys::{
     proc_net::{self, MINI_SOCKET},
 };
 
-/// What a stage does beside playing its scenario.
+/// What a stage does besides playing its scenario.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Part {
-    /// The scenario itself says when tracing is to begin.
+    /// The scenario itself decides when tracing begins.
     pub prepares: bool,
     /// A fence follows it.
     pub is_fenced: bool,
 }
 
-/// Plays the scenario, says what must be told of it, and then keeps everything as it is until the runner closes
-/// standard input.
+/// Plays the scenario, sends the expected events, and then keeps everything as it is until the runner closes standard
+/// input.
 ///
 /// # Errors
-/// When the runner can't be told.
+/// If the runner can't be reached.
 pub fn run(ip: Ip, part: Part, play: fn(&Stage) -> Result<()>) -> Result<()> {
     let stage = match Stage::enter(ip) {
         Ok(stage) => stage,
@@ -60,7 +60,7 @@ fn play_on(stage: &Stage, part: Part, play: fn(&Stage) -> Result<()>) -> Result<
         stage.begin_tracing()?;
     }
     play(stage)?;
-    // The kernel's counters are read here: the fence is not in them.
+    // The kernel's counters are read here: they do not include the fence.
     let played = stage.played()?;
     if part.is_fenced {
         stage.fence()?;
@@ -79,14 +79,14 @@ fn ending() -> Result<Ending> {
             is_mini: socket.timer == MINI_SOCKET,
         })
         .collect();
-    // Only now: what happened before this moment is the scenario's.
+    // Only now: what happened before this time belongs to the scenario.
     Ok(Ending {
         at_ns: clock::monotonic_ns()?,
         sockets,
     })
 }
 
-/// Says something to the runner.
+/// Sends a message to the runner.
 pub fn send(message: &Message) -> Result<()> {
     let mut stdout = io::stdout().lock();
     serde_json::to_writer(&mut stdout, message)?;

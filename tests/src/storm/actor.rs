@@ -1,4 +1,5 @@
-//! A process that plays one end of many connections at a time: each step when it is due, whatever has come by then.
+//! A process that plays one end of many connections at the same time: each step when it is due, whatever has arrived by
+//! then.
 
 use std::{
     cmp::Reverse,
@@ -18,50 +19,50 @@ use super::{
 };
 use crate::sys::{check, clock, inet, process};
 
-/// Connections that one client has at a time.
+/// Connections that one client has at the same time.
 const MAX_OPEN: usize = 300;
-/// The same where each takes twenty times as long: more, and segments would be under way for seconds.
+/// The same if each takes twenty times as long: with more, segments would be in flight for seconds.
 const MAX_OPEN_EMULATED: usize = 16;
-/// New ones between two looks at what is due.
+/// New connections between two checks of what is due.
 const NEW_AT_ONCE: usize = 4;
-/// Between two looks at whether a connection has come about.
+/// Interval between two checks whether a connection is established.
 const GLANCE_US: u32 = 300;
-/// The same where each look takes twenty times as long.
+/// The same if each check takes twenty times as long.
 const GLANCE_EMULATED_US: u32 = 5_000;
-/// One client of so many does not wait for that.
+/// One client of this many does not wait until the connection is established.
 const IMPATIENT: Life = 16;
-/// What a connection may take to come about, for one that waits; a full queue of a listener drops its SYN for ever.
+/// Longest wait for a connection to be established; a listener with a full queue drops its SYN for ever.
 const MAX_WAIT_NS: u64 = 2_000_000_000;
-/// A pause where nothing is due for long: a listener may have got a connection.
+/// Longest pause if nothing is due: a listener may have received a connection.
 const MAX_PAUSE_NS: u64 = 20_000_000;
 
 /// Which end of which connection.
 pub type Whose = (Life, u8, End);
 
-/// Something to do at some time.
+/// An action, to be sorted by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
-    /// The next step of the connection in this place.
+    /// The next step of the connection at this index.
     Step(usize),
     /// The next connection of a life.
     Connect(Life, u8),
 }
 
-/// A connection this process has open.
+/// A connection that this process has open.
 struct OpenConnection {
     whose: Whose,
     fd: RawFd,
     steps: std::vec::IntoIter<Step>,
     next: Step,
-    /// Until when it waits for the connection to come about, CLOCK_MONOTONIC nanoseconds; 0 where it does not.
+    /// Until when it waits for the connection to be established, CLOCK_MONOTONIC nanoseconds; 0 if it does not wait.
     wait_ns: u64,
 }
 
-/// What both kinds of actors have.
+/// Common part of clients and servers.
 pub struct StormActor<'a> {
     ledger: &'a StormLedger,
     seed: u64,
-    /// Leads to the process that is given descriptors.
+    /// Socket to the process that receives descriptors.
     holder: OwnedFd,
     held: Vec<Option<OpenConnection>>,
     free: Vec<usize>,
@@ -71,7 +72,7 @@ pub struct StormActor<'a> {
 }
 
 impl<'a> StormActor<'a> {
-    /// One that has nothing to do yet.
+    /// An actor that has nothing to do yet.
     pub fn new(ledger: &'a StormLedger, seed: u64, holder: OwnedFd) -> Self {
         let (max_open, glance_us) = if process::emulated() {
             (MAX_OPEN_EMULATED, GLANCE_EMULATED_US)
@@ -133,7 +134,7 @@ impl<'a> StormActor<'a> {
         Ok(())
     }
 
-    /// What is due first, if it is due now.
+    /// The first action, if it is due now.
     fn due(&mut self) -> Result<Option<Due>> {
         let now = clock::monotonic_ns()?;
         match self.due.peek() {
@@ -142,7 +143,7 @@ impl<'a> StormActor<'a> {
         }
     }
 
-    /// How long nothing is due, nanoseconds.
+    /// Time until the next action, nanoseconds.
     fn pause_ns(&self) -> Result<u64> {
         let now = clock::monotonic_ns()?;
         Ok(self.due.peek().map_or(MAX_PAUSE_NS, |Reverse((at, _))| {
@@ -150,7 +151,7 @@ impl<'a> StormActor<'a> {
         }))
     }
 
-    /// Does the next step of a connection; whose it was, if that was the last.
+    /// Runs the next step of a connection; returns its owner if that was the last step.
     fn step(&mut self, place: usize) -> Result<Option<Whose>> {
         let Some(held) = self.held.get_mut(place).and_then(Option::as_mut) else {
             return Ok(None);
@@ -168,7 +169,7 @@ impl<'a> StormActor<'a> {
         let (whose, fd, action) = (held.whose, held.fd, held.next.action);
         if let Some(next) = held.steps.next() {
             held.next = next;
-            // What a call says of a connection that is broken is in the ledger.
+            // The ledger has the errors of calls on a broken connection.
             let _ = self
                 .ledger
                 .doing(whose, action, || perform(fd, action).map(drop));
@@ -186,7 +187,7 @@ impl<'a> StormActor<'a> {
             let _ = self.ledger.doing(whose, action, || perform(fd, action));
             return Ok(());
         };
-        // Whoever gets it waits as if it had been given a step.
+        // The receiver waits as if it had been given a step.
         let (life, connection, _) = whose;
         let delay_us = plan::script(self.seed, life, connection, End::Client)[0].delay_us;
         let order = holder::HolderRequest {
@@ -275,11 +276,11 @@ impl StormActor<'_> {
         }
     }
 
-    /// Plays as the server behind these listeners until no client has anything left to do, and nothing is open.
+    /// Plays the server of these listeners until no client has anything left to do, and no connection is open.
     pub fn serve(mut self, listeners: &[RawFd]) -> Result<()> {
         let mut connections = HashMap::new();
         loop {
-            // Asked before: what comes in until then is accepted.
+            // Read before: what arrives until then is accepted.
             let is_last = self.ledger.are_clients_done();
             for &listener in listeners {
                 while self.accept(listener, &mut connections)? {}
@@ -302,7 +303,7 @@ impl StormActor<'_> {
                 tv_nsec: pause_ns.cast_signed(),
             };
             let count = ready.len() as libc::nfds_t;
-            // SAFETY: the array has as many; no signal mask.
+            // SAFETY: the array has this many elements; no signal mask.
             let polled = unsafe {
                 libc::ppoll(
                     ready.as_mut_ptr(),
@@ -315,7 +316,7 @@ impl StormActor<'_> {
         }
     }
 
-    /// What waits in their queues is reset: a SYN may have been under way for long.
+    /// Resets what waits in their queues: a SYN may have been in flight for long.
     fn close_listeners(&self, listeners: &[RawFd]) -> Result<()> {
         for &listener in listeners {
             let whose = (0, 0, End::Server);
@@ -326,7 +327,7 @@ impl StormActor<'_> {
         Ok(())
     }
 
-    /// Does all that is due now.
+    /// Runs everything that is due now.
     pub fn do_what_is_due(&mut self) -> Result<()> {
         while let Some(due) = self.due()? {
             if let Due::Step(place) = due {
@@ -341,10 +342,10 @@ impl StormActor<'_> {
         self.open() == 0
     }
 
-    /// Accepts one connection, if there is one. How many each life has had is kept by the caller.
+    /// Accepts one connection, if there is one. The caller keeps the number of connections of each life.
     ///
     /// # Errors
-    /// When accept() fails for another reason than that there is none.
+    /// If accept() fails, except for lack of a connection.
     pub fn accept(&mut self, listener: RawFd, connections: &mut HashMap<Life, u8>) -> Result<bool> {
         let before_ns = clock::monotonic_ns()?;
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;

@@ -1,11 +1,11 @@
-//! Calls on a connection that wait for nothing.
+//! Non-blocking calls on a connection.
 
 use std::{io, os::fd::RawFd, thread};
 
 use super::{forge, plan::StepAction};
 use crate::sys::{check, inet};
 
-/// Whether neither a connection has come about nor an error.
+/// Whether the connection is neither established nor has failed.
 ///
 /// # Errors
 /// errno of poll().
@@ -20,10 +20,10 @@ pub fn is_connecting(fd: RawFd) -> io::Result<bool> {
     Ok(ready == 0)
 }
 
-/// A call on a connection that does not wait for anything.
+/// Makes a non-blocking call on a connection.
 ///
 /// # Errors
-/// errno of the call; EINVAL for what is no such call.
+/// errno of the call; EINVAL for an action that is no such call.
 pub fn perform(fd: RawFd, action: StepAction) -> io::Result<()> {
     match action {
         StepAction::Write(bytes) => {

@@ -1,4 +1,4 @@
-//! How a namespace's kernel is set, drawn from the seed: what is usual is likely.
+//! Kernel settings of a namespace, drawn from the seed: usual values are likely.
 
 use std::fs;
 
@@ -8,19 +8,19 @@ use fastrand::Rng;
 /// A setting: its path below /proc/sys/net, and its value.
 pub type KernelSetting = (&'static str, u32);
 
-/// What no one waits for any more, and what an end waits for in vain, goes within the round.
+/// Makes sockets that nobody waits for, or that wait in vain, end within the round.
 const ALWAYS: [KernelSetting; 3] = [
     ("ipv6/ip_nonlocal_bind", 1),
     ("ipv4/tcp_orphan_retries", 2),
     ("ipv4/tcp_retries2", 4),
 ];
 
-/// More than a round makes TIME_WAITs.
+/// More TIME_WAITs than a round creates.
 const MANY: u32 = 1 << 20;
 
 /// The settings of a round's namespace.
 pub fn settings(seed: u64, number: u32) -> Vec<KernelSetting> {
-    // Numbers next to each other must not give what is alike: each is stirred by one draw.
+    // Adjacent numbers must not give similar results: one draw mixes each.
     let first = Rng::with_seed(seed ^ (u64::from(number) << 32) ^ 0xc11a).u64(..);
     let mut rng = Rng::with_seed(first);
     let mut settings = ALWAYS.to_vec();
@@ -30,22 +30,22 @@ pub fn settings(seed: u64, number: u32) -> Vec<KernelSetting> {
     };
     // TIME_WAITs are refused.
     one_of("ipv4/tcp_max_tw_buckets", MANY, 30, 60);
-    // What does not fit into a listener's queue is reset.
+    // Connections that do not fit into a listener's queue are reset.
     one_of("ipv4/tcp_abort_on_overflow", 0, 30, 1);
-    // No connect() takes the tuple of a TIME_WAIT.
+    // No connect() reuses the tuple of a TIME_WAIT.
     one_of("ipv4/tcp_tw_reuse", 2, 20, 0);
     one_of("ipv4/tcp_timestamps", 1, 20, 0);
     // A RST does not end a TIME_WAIT.
     one_of("ipv4/tcp_rfc1337", 0, 20, 1);
-    // What waits for the peer's FIN goes within the round.
+    // Sockets that wait for the peer's FIN end within the round.
     one_of("ipv4/tcp_fin_timeout", 60, 25, 1);
     settings
 }
 
-/// Sets this process's namespace so.
+/// Applies these settings in this process's namespace.
 ///
 /// # Errors
-/// When a setting can't be written.
+/// If a setting can't be written.
 pub fn set(settings: &[KernelSetting]) -> Result<()> {
     for (name, value) in settings {
         let path = format!("/proc/sys/net/{name}");
@@ -54,7 +54,7 @@ pub fn set(settings: &[KernelSetting]) -> Result<()> {
     Ok(())
 }
 
-/// In one line.
+/// The settings in one line.
 pub fn describe(settings: &[KernelSetting]) -> String {
     let each = settings.iter().map(|(name, value)| {
         let name = name.rsplit('/').next().unwrap_or(name);

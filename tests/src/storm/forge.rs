@@ -1,4 +1,5 @@
-//! Segments that a connection's own TCP never sent, in its name: what a peer that keeps to no book may send.
+//! Segments that a connection's own TCP never sent, in its name: what a peer that does not follow the protocol may
+//! send.
 
 use std::{io, net::SocketAddr, os::fd::RawFd};
 
@@ -7,27 +8,26 @@ use crate::{
     tun_peer::segment::{Flags, Segment},
 };
 
-/// A segment against the book. Where it is numbered by what comes next, the other end takes it for true.
+/// A segment against the protocol. If it has the next sequence number, the other end accepts it as genuine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forged {
     /// A RST with the next number: the other end is reset.
     Reset,
-    /// A RST within the window: it is only asked about.
+    /// A RST within the window: the other end only sends a challenge ACK.
     ResetInWindow,
     /// A SYN within the window.
     Syn,
     /// A byte that was sent before.
     OldData,
-    /// A byte that its own TCP knows nothing of.
+    /// A byte that its own TCP has not sent.
     NewData,
-    /// The end of a stream that goes on.
+    /// The end of a stream that continues.
     Fin,
-    /// The number before the next one, and no data.
+    /// The number before the next one, without data.
     KeepaliveProbe,
 }
 
 impl Forged {
-    /// All of them.
     pub const ALL: [Self; 7] = [
         Self::Reset,
         Self::ResetInWindow,
@@ -38,7 +38,7 @@ impl Forged {
         Self::KeepaliveProbe,
     ];
 
-    /// Flags, what is added to the next number, and whether it carries a byte.
+    /// Flags, offset from the next sequence number, and whether it carries a byte.
     fn header(self) -> (Flags, i32, bool) {
         match self {
             Self::Reset => (Flags::RST, 0, false),
@@ -58,10 +58,10 @@ const REPAIR_ON: i32 = 1;
 const RECEIVE_QUEUE: i32 = 1;
 const SEND_QUEUE: i32 = 2;
 
-/// Sends it to the other end of a socket's connection, as from this one.
+/// Sends it to the other end of a socket's connection, as if from this end.
 ///
 /// # Errors
-/// errno of a call; ENOTCONN where the connection has come about no more than that.
+/// errno of a call; ENOTCONN if the connection is not established.
 pub fn send(fd: RawFd, forged: Forged) -> io::Result<()> {
     let from = inet::unmapped(inet::local_address(fd)?);
     let to = inet::unmapped(inet::remote_address(fd)?);
@@ -78,9 +78,9 @@ pub fn send(fd: RawFd, forged: Forged) -> io::Result<()> {
     send_raw(&segment)
 }
 
-/// What this end sends next, and what it expects to get next.
+/// The sequence numbers that this end sends and expects next.
 fn numbers(fd: RawFd) -> io::Result<(u32, u32)> {
-    // Repairing changes it.
+    // Repair mode changes it.
     let reuse: i32 = inet::option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
     inet::set_option(fd, libc::IPPROTO_TCP, libc::TCP_REPAIR, REPAIR_ON)?;
     let of = |queue: i32| -> io::Result<u32> {
@@ -93,7 +93,7 @@ fn numbers(fd: RawFd) -> io::Result<(u32, u32)> {
     numbers
 }
 
-/// With headers of one's own, which IPPROTO_RAW means for both versions of IP.
+/// Sends with its own IP headers, which IPPROTO_RAW means for both IP versions.
 fn send_raw(segment: &Segment) -> io::Result<()> {
     let domain = match segment.source {
         SocketAddr::V4(_) => libc::AF_INET,

@@ -1,4 +1,4 @@
-//! A process that is given descriptors by others, and has a child of its own end each of them.
+//! A process that receives descriptors from others, and lets a child end each of them.
 
 use std::{
     io,
@@ -17,14 +17,13 @@ use super::{
 };
 use crate::sys::{check, clock, descriptors, inet, process, uninterrupted};
 
-/// What is to be done with a descriptor.
+/// What to do with a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HolderRequest {
-    /// Whose it is.
+    /// The connection and end that it belongs to.
     pub whose: Whose,
-    /// What to do.
     pub last: LastAct,
-    /// When, microseconds after it has come.
+    /// When to do it, microseconds after it has arrived.
     pub delay_us: u32,
 }
 
@@ -38,7 +37,7 @@ const LASTS: [LastAct; 4] = [
 const LENGTH: usize = 11;
 
 impl HolderRequest {
-    /// Sends it with the descriptor, of which the sender keeps its copy.
+    /// Sends it with the descriptor; the sender keeps its own copy.
     ///
     /// # Errors
     /// errno of sendmsg().
@@ -77,7 +76,7 @@ impl HolderRequest {
     }
 }
 
-/// Takes descriptors until all who might send some are gone.
+/// Receives descriptors until all possible senders have exited.
 pub fn hold(ledger: &StormLedger, name: &str, mut senders: Vec<OwnedFd>) -> Result<()> {
     // Nobody waits for the children.
     // SAFETY: a disposition, no handler.
@@ -92,7 +91,7 @@ pub fn hold(ledger: &StormLedger, name: &str, mut senders: Vec<OwnedFd>) -> Resu
             })
             .collect();
         let count = ready.len() as libc::nfds_t;
-        // SAFETY: the array has as many.
+        // SAFETY: the array has this many elements.
         uninterrupted(|| check(unsafe { libc::poll(ready.as_mut_ptr(), count, -1) }))?;
         for (index, ready) in ready.iter().enumerate().rev() {
             if ready.revents == 0 {
@@ -110,8 +109,9 @@ pub fn hold(ledger: &StormLedger, name: &str, mut senders: Vec<OwnedFd>) -> Resu
             }
         }
     }
-    // They have descriptors still.
-    // SAFETY: a null status is allowed; with SIGCHLD ignored it waits for all, and then says ECHILD.
+    // Children still have descriptors.
+    // SAFETY: a null status is allowed; with SIGCHLD ignored, the call waits for all children, and then fails with
+    // ECHILD.
     unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) };
     Ok(())
 }
@@ -128,10 +128,10 @@ fn start(
         let ended = process::die_with_parent()
             .and_then(|()| process::set_name(&format!("{name}-child")))
             .and_then(|()| end(ledger, request, fd));
-        // SAFETY: ends this process alone.
+        // SAFETY: ends only this process.
         unsafe { libc::_exit(i32::from(ended.is_err())) };
     }
-    // The child may have closed its own by now: then this one is the last.
+    // The child may have closed its own copy by now: then this one is the last.
     let descriptor = std::mem::ManuallyDrop::new(descriptor);
     let closing = || inet::close(descriptor.as_raw_fd());
     let _ = ledger.doing(request.whose, StepAction::Close, closing);

@@ -18,28 +18,27 @@ use super::{
 
 /// A namespace whose round is over.
 pub struct PlayedNamespace {
-    /// What it said.
+    /// Its report.
     pub outcome: NamespaceOutcome,
-    /// Its ledger.
+    /// Entries of its ledger.
     pub entries: Vec<LedgerEntry>,
-    /// Its lives.
     pub lives: std::ops::Range<Life>,
-    /// How its kernel was set.
+    /// Its kernel settings.
     pub settings: Vec<KernelSetting>,
 }
 
-/// What is known of twtrace and the kernel.
+/// What twtrace and the kernel can see.
 #[derive(Clone, Copy, Debug)]
 pub struct StormSight {
-    /// The kernel counts TIME_WAITs as they are made.
+    /// The kernel counts TIME_WAITs when they are created.
     pub counts_births: bool,
-    /// Their ends are seen as they are.
+    /// Ends of TIME_WAITs are seen when they happen.
     pub sees_ends: bool,
-    /// RSTs are seen that no full socket sends.
+    /// RSTs that no full socket sends are seen.
     pub sees_all_resets: bool,
 }
 
-/// Judges all that was told of a round.
+/// Compares everything that was reported of a round.
 pub fn judge(
     seed: u64,
     namespaces: &[PlayedNamespace],
@@ -164,7 +163,7 @@ impl Judge<'_> {
         let mut events: BTreeMap<Life, Vec<(&TraceEvent, End)>> = BTreeMap::new();
         for event in traced {
             match event.end() {
-                // Of an earlier namespace that had this number: an end that was noticed late.
+                // Of an earlier namespace with this number: an end that was noticed late.
                 Some((life, _)) if life < self.namespace.lives.start => {}
                 Some((life, end)) => events.entry(life).or_default().push((event, end)),
                 None => {}
@@ -246,7 +245,7 @@ impl Judge<'_> {
         Judged::Right
     }
 
-    /// What is wrong with whom it names.
+    /// An error in the processes that it names.
     fn names(&mut self, truth: &Truth, event: &TraceEvent, end: End) -> Option<String> {
         if let Some(process) = &event.process {
             self.verdict.attributable += 1;
@@ -268,7 +267,7 @@ impl Judge<'_> {
         (!is_of_it).then(|| format!("was opened by {} {}", opener.pid, opener.comm))
     }
 
-    /// What does not name anybody, though somebody is answerable.
+    /// An event without a process, although one is responsible.
     fn unknown(&mut self, truth: &Truth, event: &TraceEvent, end: End) -> Option<String> {
         let why = event.unattributed.as_deref()?;
         if why == "no_socket" {
@@ -281,7 +280,7 @@ impl Judge<'_> {
         Some(format!("{} ({why})", what(event)))
     }
 
-    /// What was told of mini-sockets but is not so: what was made and has not ended must be there.
+    /// An error in the mini-sockets that were reported: those that were created and have not ended must exist.
     fn of_what_is_left(&self, events: &[(&TraceEvent, End)]) -> Option<String> {
         let outcome = &self.namespace.outcome;
         for end in [End::Client, End::Server] {
@@ -310,7 +309,7 @@ impl Judge<'_> {
         let names = &self.namespace.outcome.names;
         match names.get(&pid) {
             Some(name) => comm == name,
-            // A child of the holder's, perhaps before it was given its name.
+            // A child of the holder, perhaps before its name was set.
             None => names
                 .get(&self.namespace.outcome.holder)
                 .is_some_and(|holder| comm == holder || comm == format!("{holder}-child")),
@@ -355,12 +354,12 @@ impl Judge<'_> {
     }
 }
 
-/// What is said of an event.
+/// Result for one event.
 enum Judged {
-    /// Nothing.
+    /// It is correct.
     Right,
     /// It is wrong.
     Wrong(String),
-    /// It says less than it might.
+    /// It says less than it could.
     Noteworthy(String),
 }

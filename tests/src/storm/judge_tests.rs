@@ -1,4 +1,4 @@
-//! The judge, of lives that were made up.
+//! Tests of the comparison, with made-up lives.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ const SIGHT: StormSight = StormSight {
     sees_all_resets: true,
 };
 
-/// A life whose client connects to one that always listens, by IPv4, once.
+/// A life whose client connects once, by IPv4, to a server that always listens.
 fn plain_life(seed: u64) -> Life {
     (FIRST_LIFE..)
         .find(|&life| {
@@ -85,7 +85,7 @@ fn trace_event(value: &Value) -> TraceEvent {
     }
 }
 
-/// The client's RST, and the server's receiving it.
+/// The client's RST, as sent and as received by the server.
 fn events(life: Life, sender: i32) -> Vec<Value> {
     let client = format!("{}:40000", plan::address(life, false));
     let server = server_address(ServerKind::Separate, false).to_string();

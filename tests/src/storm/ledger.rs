@@ -15,28 +15,25 @@ use super::{
 };
 use crate::sys::clock;
 
-/// Something a process did.
+/// An action of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerEntry {
-    /// To which life; 0 for what is about none.
+    /// The life it belongs to; 0 for none.
     pub life: Life,
-    /// Which connection of the life.
     pub connection: u8,
-    /// At which end.
     pub end: End,
-    /// What.
     pub action: StepAction,
-    /// Who, as a thread group.
+    /// Thread group of the process.
     pub pid: i32,
-    /// CLOCK_MONOTONIC just before it, nanoseconds.
+    /// CLOCK_MONOTONIC just before the action, nanoseconds.
     pub before_ns: u64,
-    /// Just after it; `u64::MAX` where the process was gone by then.
+    /// Just after it; `u64::MAX` if the process no longer existed by then.
     pub after_ns: u64,
-    /// How the call failed; 0 where it did not.
+    /// errno of the call; 0 if it succeeded.
     pub errno: i32,
 }
 
-/// As it lies in memory: integers only.
+/// Layout in memory: integers only.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Raw {
@@ -53,10 +50,10 @@ struct Raw {
 
 const SERVER: u8 = 0x80;
 
-/// Entries that fit. A life makes about a dozen.
+/// Maximum number of entries. A life creates about a dozen.
 const ROOM: usize = 1 << 19;
 
-/// The whole of the memory; zeroed at first.
+/// The whole memory, initially zero.
 #[repr(C)]
 struct Memory {
     used: AtomicU32,
@@ -70,16 +67,13 @@ pub struct StormLedger {
     memory: *mut Memory,
 }
 
-// SAFETY: counters are atomic, and each entry is written once, by whoever took its number.
+// SAFETY: counters are atomic, and each entry is written once, by the process that took its number.
 unsafe impl Sync for StormLedger {}
 // SAFETY: as above.
 unsafe impl Send for StormLedger {}
 
 impl StormLedger {
-    /// Makes a new one.
-    ///
-    /// # Errors
-    /// When the file can't be made or mapped.
+    /// Creates and maps a new file.
     pub fn create(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).open(path)?;
@@ -87,16 +81,13 @@ impl StormLedger {
         Self::map(&file)
     }
 
-    /// Opens one that is there.
-    ///
-    /// # Errors
-    /// When it can't be opened or mapped.
+    /// Opens and maps an existing file.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::map(&OpenOptions::new().read(true).write(true).open(path)?)
     }
 
     fn map(file: &File) -> io::Result<Self> {
-        // SAFETY: a new mapping of a file that is as long; it is never unmapped while it is used.
+        // SAFETY: a new mapping of a file of this length; it is never unmapped while in use.
         let memory = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -126,17 +117,17 @@ impl StormLedger {
         unsafe { &(*self.memory).clients_done }
     }
 
-    /// Says to all that no client has anything left to do.
+    /// Signals to all that no client has anything left to do.
     pub fn end_clients(&self) {
         self.clients_done().store(1, Ordering::Release);
     }
 
-    /// Whether that was said.
+    /// Whether that was signalled.
     pub fn are_clients_done(&self) -> bool {
         self.clients_done().load(Ordering::Acquire) == 1
     }
 
-    /// Does something and writes it down; what it gave.
+    /// Runs an action and records it; returns its result.
     pub fn doing<T>(
         &self,
         (life, connection, end): (Life, u8, End),
@@ -162,7 +153,7 @@ impl StormLedger {
         result
     }
 
-    /// Writes an entry. What has no room is not written: [`StormLedger::entries`] tells of it.
+    /// Writes an entry. Without room it is not written: [`StormLedger::entries`] then fails.
     pub fn write(&self, entry: LedgerEntry) {
         let index = self.used().fetch_add(1, Ordering::Relaxed) as usize;
         if index >= ROOM {
@@ -180,14 +171,14 @@ impl StormLedger {
             what: what | end,
             connection: entry.connection,
         };
-        // SAFETY: within the mapping, and nobody else has this number.
+        // SAFETY: within the mapping, and only this process has this number.
         unsafe { (&raw mut (*self.memory).entries[index]).write(raw) };
     }
 
-    /// All that was written, once nobody writes any more.
+    /// All entries, once no process writes any more.
     ///
     /// # Errors
-    /// Where there was not room for all.
+    /// If there was not room for all.
     pub fn entries(&self) -> io::Result<Vec<LedgerEntry>> {
         let used = self.used().load(Ordering::Acquire) as usize;
         if used > ROOM {
@@ -212,19 +203,19 @@ impl StormLedger {
                 errno: raw.errno,
             })
         };
-        // One that was never finished is of a process that was killed just then.
+        // An unfinished entry belongs to a process that was killed just then.
         Ok((0..used).filter_map(read).collect())
     }
 }
 
 impl Drop for StormLedger {
     fn drop(&mut self) {
-        // SAFETY: mapped by `map` with this length, and nothing of it is borrowed any more.
+        // SAFETY: mapped by `map` with this length, and no longer borrowed.
         unsafe { libc::munmap(self.memory.cast(), size_of::<Memory>()) };
     }
 }
 
-/// All actions but writes, by their code less two.
+/// All actions but writes; the index is the code less two.
 const ACTIONS: [StepAction; 21] = [
     StepAction::Connect,
     StepAction::Accept,
@@ -249,7 +240,7 @@ const ACTIONS: [StepAction; 21] = [
     StepAction::Forge(Forged::KeepaliveProbe),
 ];
 
-/// 0 is none: memory is zeroed at first.
+/// 0 means none: the memory is zero initially.
 fn code(action: StepAction) -> (u8, u16) {
     if let StepAction::Write(bytes) = action {
         return (1, bytes);

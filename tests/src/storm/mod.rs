@@ -1,8 +1,8 @@
-//! A storm: random lives of connections, by seed, in several network namespaces and many processes at once, and an oracle that
-//! knows what each process did. What nobody thought of is found here.
+//! A storm: random lives of connections, by seed, in several network namespaces and many processes at the same time,
+//! and an oracle that knows what each process did. It finds cases that nobody planned.
 //!
-//! A round makes namespaces, plays so many lives in each, and is judged: every event's process, side and reason by the ledgers
-//! of the processes, and the sums by the kernel's counters.
+//! A round creates namespaces, plays a number of lives in each, and compares: every event's process, side and reason
+//! with the ledgers of the processes, and the totals with the kernel's counters.
 
 mod actor;
 mod calls;
@@ -43,59 +43,58 @@ use crate::{
     sys::{hidden_births::Recording, process},
 };
 
-/// Namespaces of a round.
+/// Namespaces per round.
 const NAMESPACES: u32 = 3;
-/// The same where processes that only wait for the CPU make segments late.
+/// The same if processes that only wait for the CPU delay segments.
 const NAMESPACES_EMULATED: u32 = 2;
-/// How long nothing may come before the fence.
+/// Longest time without output before the fence.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What is told late is told a second later at most; a slow guest takes longer.
+/// Late reports come at most one second later; a slow guest takes longer.
 const AFTERWARDS: Duration = Duration::from_millis(2_500);
-/// Sockets that there are at a time, at most.
+/// Maximum number of sockets at the same time.
 const MAX_SOCKETS: &str = "300000";
-/// Processes of a storm, at most: some thirty a second.
+/// Maximum number of processes of a storm: about thirty per second.
 const MAX_PROCESSES: &str = "65536";
-/// However often the kernel ran no program, no more than one event of so many may be missing.
+/// However often the kernel ran no program, at most one event of this many may be missing.
 const EXCUSED_ONE_OF: u64 = 100;
-/// Of what was wrong, so much is printed.
+/// Maximum number of errors that are printed.
 const SHOWN: usize = 12;
 
-/// How much.
+/// Size of a storm.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The twtrace to be tested.
+    /// The twtrace under test.
     pub twtrace: PathBuf,
     /// Its options.
     pub options: Vec<String>,
-    /// The first round's seed; each further one has the next.
+    /// The first round's seed; each further round has the next one.
     pub seed: u64,
-    /// Lives of a namespace in a round.
+    /// Lives per namespace and round.
     pub lives: u32,
-    /// No further round begins after that; one is played in any case.
+    /// No further round begins after this time; at least one is played.
     pub duration: Duration,
-    /// Whether the kernel counts TIME_WAITs as they are made.
+    /// Whether the kernel counts TIME_WAITs when they are created.
     pub counts_births: bool,
 }
 
-/// What came of it.
+/// Result of a storm.
 pub struct StormEnd {
-    /// Sums of all rounds.
+    /// Totals of all rounds.
     pub verdict: StormVerdict,
-    /// Rounds that were played.
     pub rounds: u32,
     /// Lives of all of them.
     pub lives: u64,
-    /// How long they took.
+    /// Duration of the rounds.
     pub took: Duration,
     /// twtrace's peak memory, KiB.
     pub peak_kib: u64,
-    /// Events that were lost.
+    /// Events lost.
     pub lost: u64,
-    /// The first seed in which something was wrong.
+    /// The first seed with an error.
     pub failed_seed: Option<u64>,
 }
 
-/// Where a client connects to.
+/// The address that a client connects to.
 fn server_address(server: ServerKind, is_v6: bool) -> SocketAddr {
     let host: IpAddr = if is_v6 {
         Ipv6Addr::LOCALHOST.into()
@@ -105,19 +104,19 @@ fn server_address(server: ServerKind, is_v6: bool) -> SocketAddr {
     SocketAddr::new(host, server.port())
 }
 
-/// The body of a namespace's process.
+/// Main function of a namespace's process.
 pub fn play_namespace(ground: &str) -> Result<()> {
     namespace::play(&serde_json::from_str(ground)?)
 }
 
-/// Plays rounds until time is up or something is wrong.
+/// Plays rounds until the time is over or there is an error.
 ///
 /// # Errors
-/// When a round can't be played to its end, or twtrace does not stay.
+/// If a round can't be completed, or twtrace ends.
 pub fn run(options: &Options) -> Result<StormEnd> {
     let mut given = options.options.clone();
     if !process::emulated() {
-        // A minute's TIME_WAITs, and all processes, of a long storm.
+        // Room for the TIME_WAITs of one minute, and for all processes, of a long storm.
         let room = [
             "--max-sockets",
             MAX_SOCKETS,
@@ -204,7 +203,8 @@ pub fn run(options: &Options) -> Result<StormEnd> {
     Ok(ended)
 }
 
-/// What the kernel ran no program for can't be seen: so many differences and lives of which something is missing are no fault.
+/// Events for which the kernel ran no program can't be seen: up to that number, differences and incomplete lives are no
+/// errors.
 fn excuse(verdict: &mut StormVerdict) {
     let differences = verdict.differences.iter().map(|(_, by)| by).sum::<u64>();
     let missing = verdict.incomplete.len() as u64;
@@ -264,7 +264,7 @@ impl Round {
         let mut namespaces = Vec::new();
         for running in &mut running {
             let outcome = loop {
-                // What is told meanwhile is taken, so that nothing piles up.
+                // Takes what was reported during the round, so that it does not accumulate.
                 events.extend(tracer.take(Duration::ZERO, |_| false)?);
                 if let Some(outcome) = running.outcome()? {
                     break outcome;
@@ -343,7 +343,7 @@ impl RunningNamespace {
         })
     }
 
-    /// What it said, if it is over.
+    /// Its report, if it has finished.
     fn outcome(&mut self) -> Result<Option<NamespaceOutcome>> {
         match self.lines.recv_timeout(Duration::from_millis(20)) {
             Ok(line) => Ok(Some(serde_json::from_str(&line)?)),
@@ -361,13 +361,13 @@ impl RunningNamespace {
 
 impl Drop for RunningNamespace {
     fn drop(&mut self) {
-        // The end of its input is its end.
+        // It ends when its input is closed.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 }
 
-/// A seed that nobody has chosen.
+/// A random seed.
 pub fn random_seed() -> u64 {
     u64::from(fastrand::u32(..))
 }

@@ -28,55 +28,55 @@ use crate::sys::{
 
 /// Clients of a namespace; they share its lives.
 const CLIENTS: u32 = 2;
-/// So long may a round take; a slow guest needs most of it.
+/// Maximum duration of a round; a slow guest needs most of it.
 const LIMIT: Duration = Duration::from_secs(240);
-/// The kernel's counters must stand still for so long.
+/// The kernel's counters must not change for this long.
 const QUIET: Duration = Duration::from_millis(200);
-/// More than connections can be open at a time.
+/// More than the connections that can be open at the same time.
 const BACKLOG: i32 = 4096;
 const MAX_DESCRIPTORS: u64 = 16_384;
 
-/// What a namespace is to play.
+/// What a namespace has to play.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ground {
     /// The ledger's file.
     pub ledger: PathBuf,
-    /// Of the storm.
+    /// The storm's seed.
     pub seed: u64,
-    /// Among those of the round: part of the processes' names.
+    /// Its number within the round: part of the processes' names.
     pub number: u32,
     /// The first of its lives.
     pub first: Life,
-    /// How many it has.
+    /// Number of its lives.
     pub count: Life,
-    /// Keep all processes on one CPU, so that addresses of sockets go round there.
+    /// Keep all processes on one CPU, so that addresses of sockets are reused there.
     pub is_pinned: bool,
 }
 
-/// What came of it: printed as one line, when all has been played.
+/// Its report: printed as one line, when everything has been played.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NamespaceOutcome {
     /// Inode number of the network namespace.
     pub netns: u64,
-    /// CLOCK_MONOTONIC when it was made, nanoseconds.
+    /// CLOCK_MONOTONIC when the namespace was created, nanoseconds.
     pub since_ns: u64,
     /// The kernel's own figures.
     pub counters: KernelCounters,
-    /// When they were read, as `since_ns`.
+    /// When they were read, like `since_ns`.
     pub read_ns: u64,
-    /// The mini-sockets that there were just then, by local and remote address.
+    /// The mini-sockets that existed at that time, by local and remote address.
     pub alive: Vec<(SocketAddr, SocketAddr)>,
-    /// comm of every process, by pid; those of children are as their parent's, and `-child`.
+    /// comm of every process, by pid; those of children are their parent's with `-child`.
     pub names: HashMap<i32, String>,
-    /// The process that has others end connections.
+    /// The process that lets children end connections.
     pub holder: i32,
-    /// The one that closes its listener again and again.
+    /// The process that repeatedly closes its listener.
     pub flaky: i32,
-    /// Those that listen, and their parent, which called listen() for some of them.
+    /// The processes that listen, and their parent, which called listen() for some of them.
     pub listening: Vec<i32>,
 }
 
-/// Plays it, prints the [`NamespaceOutcome`], and stays until standard input ends.
+/// Plays it, prints the [`NamespaceOutcome`], and stays until standard input is closed.
 pub fn play(ground: &Ground) -> Result<()> {
     process::die_with_parent()?;
     let since_ns = clock::monotonic_ns()?;
@@ -145,7 +145,7 @@ impl Processes {
             senders.push(sender);
             receivers.push(receiver);
         }
-        // Before listeners are made: it must not keep them open.
+        // Before listeners are created: it must not keep them open.
         let holder = {
             let name = format!("h{number}");
             let pid = start(&name, names, || {
@@ -160,7 +160,7 @@ impl Processes {
         let v4 = listen(server_socket(ServerKind::Separate, false), BACKLOG, true)?;
         let v6 = listen(server_socket(ServerKind::Separate, true), BACKLOG, true)?;
         let both = listen(server_socket(ServerKind::Dual, true), BACKLOG, false)?;
-        // Each keeps descriptors of the others' listeners and senders: they close those they don't use.
+        // Each inherits descriptors of the others' listeners and senders, and closes those it does not use.
         let served = start(&format!("s{number}"), names, || {
             inet::close(both)?;
             StormActor::new(ledger, seed, separate.try_clone()?).serve(&[v4, v6])
@@ -211,7 +211,7 @@ impl Processes {
     }
 }
 
-/// Forks a process of that name, which does this and ends.
+/// Forks a process of that name, which runs `play` and exits.
 fn start(
     name: &str,
     names: &mut HashMap<i32, String>,
@@ -227,7 +227,7 @@ fn start(
         if let Err(error) = &played {
             eprintln!("{name}: {error:#}");
         }
-        // SAFETY: ends this process alone.
+        // SAFETY: ends only this process.
         unsafe { libc::_exit(i32::from(played.is_err())) };
     }
     names.insert(pid, name.to_owned());
@@ -248,7 +248,7 @@ fn reap(pid: i32, until: Instant) -> Result<()> {
     }
 }
 
-/// Where a server listens: IPv6 for one that takes both.
+/// Address of a server: IPv6 if it accepts both versions.
 fn server_socket(server: ServerKind, is_v6: bool) -> SocketAddr {
     let any = if is_v6 {
         IpAddr::from(Ipv6Addr::UNSPECIFIED)
@@ -276,7 +276,7 @@ fn listen(address: SocketAddr, backlog: i32, only_v6: bool) -> Result<RawFd> {
     Ok(fd)
 }
 
-/// Listens with a short queue, accepts some, and closes the listener with the rest in it; again and again.
+/// Listens with a short queue, accepts some, and closes the listener with the rest in its queue; repeatedly.
 fn serve_flakily(ledger: &StormLedger, seed: u64, holder: OwnedFd) -> Result<()> {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0xf1a2);
     let mut actor = StormActor::new(ledger, seed, holder);
@@ -315,7 +315,7 @@ fn mini_sockets() -> Result<Vec<(SocketAddr, SocketAddr)>> {
         .collect())
 }
 
-/// Waits until nothing is left but mini-sockets: all else can still change the counters.
+/// Waits until only mini-sockets are left: all other sockets can still change the counters.
 fn until_closed() -> Result<()> {
     let until = Instant::now() + LIMIT / 4;
     loop {
@@ -326,7 +326,7 @@ fn until_closed() -> Result<()> {
         let before = KernelCounters::read()?;
         thread::sleep(QUIET);
         match open {
-            // Segments may be under way that make or end sockets.
+            // Segments that create or end sockets may be in flight.
             None if KernelCounters::read()? == before => return Ok(()),
             None => {}
             Some(open) if Instant::now() >= until => bail!("{open:?} does not end"),
@@ -338,7 +338,7 @@ fn until_closed() -> Result<()> {
 /// Both ends of the fence.
 pub const FENCE: Ipv4Addr = Ipv4Addr::new(127, 7, 0, 1);
 
-/// A connection that is reset: all that was written before it is told before it.
+/// A connection that is reset: everything written before it is reported before it.
 fn fence() -> Result<()> {
     let server = SocketAddr::new(FENCE.into(), 9);
     let listener = listen(server, 1, false)?;

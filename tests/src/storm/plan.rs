@@ -1,5 +1,5 @@
-//! What is to happen: the lives of connections, drawn from a seed. The same seed, number and connection give the same
-//! script, in whatever process it is asked for.
+//! The plan: the lives of connections, drawn from a seed. The same seed, number and connection give the same script, in
+//! any process.
 
 use std::{
     fmt,
@@ -10,16 +10,16 @@ use fastrand::Rng;
 
 use super::forge::Forged;
 
-/// A life's number: no two of a whole storm have the same, so that addresses lead to it.
+/// Number of a life: unique within a storm, so that addresses identify it.
 pub type Life = u32;
 
-/// The first number: what lies below are other addresses of 127.0.0.0/8.
+/// The first number: below are other addresses of 127.0.0.0/8.
 pub const FIRST_LIFE: Life = 1 << 8;
-/// So many numbers there are.
+/// Number of lives that have an address.
 pub const MAX_LIVES: Life = (247 << 16) - 1;
 /// The second byte of the addresses of the first 65,536 lives.
 const FIRST_NET: u8 = 8;
-/// Clients' IPv6 addresses are in this network, which `lo` accepts as a whole.
+/// Network of the clients' IPv6 addresses; `lo` accepts all of it.
 pub const V6_NET: Ipv6Addr = Ipv6Addr::new(0xfd57, 0, 0, 0, 0, 0, 0, 0);
 /// Its prefix length.
 pub const V6_NET_BITS: u8 = 64;
@@ -27,9 +27,9 @@ pub const V6_NET_BITS: u8 = 64;
 /// Which end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The one that connects: its address tells the life.
+    /// The end that connects: its address identifies the life.
     Client,
-    /// The one that accepts.
+    /// The end that accepts.
     Server,
 }
 
@@ -43,16 +43,16 @@ impl End {
     }
 }
 
-/// Something an end does.
+/// An action of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepAction {
     /// connect()
     Connect,
     /// accept()
     Accept,
-    /// Sends so many bytes, if the buffer has room for them.
+    /// Sends this many bytes, if the buffer has room for them.
     Write(u16),
-    /// Receives all there is.
+    /// Receives all available data.
     Read,
     /// shutdown(SHUT_WR)
     ShutdownWrite,
@@ -66,15 +66,15 @@ pub enum StepAction {
     Abort,
     /// connect(AF_UNSPEC), then close()
     Disconnect,
-    /// The descriptor goes to another process, which does this with it; the own one is closed at once.
+    /// Passes the descriptor to another process, which runs this action; the own descriptor is closed at once.
     Hand(LastAct),
     /// A segment that its TCP does not send, in its name.
     Forge(Forged),
-    /// A listener is closed, with whatever waits in its queue. Only in ledgers.
+    /// Closes a listener, with all connections in its queue. Only in ledgers.
     CloseListener,
 }
 
-/// How a process that was given a descriptor ends with it.
+/// How a process that was given a descriptor ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastAct {
     /// close()
@@ -83,12 +83,12 @@ pub enum LastAct {
     Abort,
     /// exit() closes it.
     Exit,
-    /// SIGKILL does.
+    /// SIGKILL closes it.
     Killed,
 }
 
 impl StepAction {
-    /// Whether the connection is over for this end, as far as this descriptor goes.
+    /// Whether the connection is over for this end, as far as this descriptor is concerned.
     pub fn is_last(self) -> bool {
         matches!(
             self,
@@ -96,18 +96,17 @@ impl StepAction {
         )
     }
 
-    /// Whether a FIN or a RST may come of it.
+    /// Whether it may cause a FIN or a RST.
     pub fn may_end(self) -> bool {
         self.is_last() || matches!(self, Self::ShutdownWrite | Self::ShutdownBoth)
     }
 }
 
-/// Something an end does, so long after what it did before.
+/// An action of an end, with a delay after the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Microseconds.
     pub delay_us: u32,
-    /// What.
     pub action: StepAction,
 }
 
@@ -117,16 +116,16 @@ impl fmt::Display for Step {
     }
 }
 
-/// Where a client connects to.
+/// The server that a client connects to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerKind {
     /// The server that listens with sockets of IPv4 and IPv6.
     Separate,
-    /// The server that takes IPv4 through a socket of IPv6.
+    /// The server that accepts IPv4 through an IPv6 socket.
     Dual,
-    /// One that has a short queue, accepts when it likes, and closes its listener again and again.
+    /// A server with a short queue, which accepts at random and repeatedly closes its listener.
     Flaky,
-    /// Nobody listens.
+    /// No listener.
     Nobody,
 }
 
@@ -142,23 +141,24 @@ impl ServerKind {
     }
 }
 
-/// A client's part of a life, but for what it does on its connections.
+/// A client's part of a life, except for its actions on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifePlan {
-    /// Where it connects to.
+    /// The server to connect to.
     pub server: ServerKind,
-    /// Whether it does so by IPv6.
+    /// Whether it connects by IPv6.
     pub is_v6: bool,
-    /// A port of its own, and how long after the end of each connection it makes the next from there, microseconds.
+    /// A port of its own, and how long after the end of each connection it opens the next from that port, microseconds.
     pub again: Option<(u16, u32)>,
-    /// Whether its ends send segments that their TCP knows nothing of.
+    /// Whether its ends send segments that their own TCP has not sent.
     pub forges: bool,
 }
 
-/// Connections of a life that makes more than one.
+/// Connections of a life that has more than one.
 pub const CONNECTIONS: u8 = 3;
 
-/// The delays that matter: none, within a segment's way, before and after a delayed ACK's 40 ms, and far beyond it.
+/// The delays that matter: none, less than a segment's travel time, before and after a delayed ACK's 40 ms, and far
+/// beyond it.
 const DELAYS_US: [(u32, u32); 6] = [
     (40, 0),
     (20, 100),
@@ -172,7 +172,7 @@ fn delay(rng: &mut Rng) -> u32 {
     pick(rng, &DELAYS_US)
 }
 
-/// One of several, each with its weight.
+/// Picks one of several, each with its weight.
 fn pick<T: Copy>(rng: &mut Rng, of: &[(u32, T)]) -> T {
     let all: u32 = of.iter().map(|(weight, _)| weight).sum();
     let mut left = rng.u32(..all);
@@ -186,7 +186,7 @@ fn pick<T: Copy>(rng: &mut Rng, of: &[(u32, T)]) -> T {
 }
 
 fn rng(seed: u64, life: Life, salt: u64) -> Rng {
-    // Numbers next to each other must not give sequences that are alike: each is stirred by one draw.
+    // Adjacent numbers must not give similar sequences: one draw mixes each.
     let first = Rng::with_seed(seed ^ (u64::from(life) << 20) ^ salt).u64(..);
     Rng::with_seed(first)
 }
@@ -206,14 +206,15 @@ pub fn plan(seed: u64, life: Life) -> LifePlan {
     let again = matches!(server, ServerKind::Separate | ServerKind::Dual) && rng.u8(..100) < 4;
     LifePlan {
         server,
-        // The flaky one listens on IPv4 only.
+        // The flaky server listens on IPv4 only.
         is_v6: server != ServerKind::Flaky && rng.u8(..100) < 30,
         again: again.then(|| (rng.u16(20_000..30_000), delay(&mut rng))),
         forges: rng.u8(..100) < 4,
     }
 }
 
-/// What one end does on one connection of a life, from when that is made; the last step is a last one.
+/// The actions of one end on one connection of a life, from its start; the last step closes the descriptor or passes it
+/// on.
 pub fn script(seed: u64, life: Life, connection: u8, end: End) -> Vec<Step> {
     let salt = match end {
         End::Client => 0x0c,
@@ -233,7 +234,7 @@ pub fn script(seed: u64, life: Life, connection: u8, end: End) -> Vec<Step> {
                 (4, StepAction::ShutdownBoth),
             ],
         );
-        // A write after that would only be EPIPE.
+        // A write after that would only fail with EPIPE.
         if !can_write && action != StepAction::Read {
             continue;
         }
@@ -267,14 +268,14 @@ pub fn script(seed: u64, life: Life, connection: u8, end: End) -> Vec<Step> {
                 delay_us: delay(&mut rng),
                 action: StepAction::Forge(forged),
             };
-            // Before the last one.
+            // Before the last step.
             steps.insert(rng.usize(..steps.len()), step);
         }
     }
     steps
 }
 
-/// The address a life's client has.
+/// The address of a life's client.
 pub fn address(life: Life, is_v6: bool) -> IpAddr {
     let [_, high, middle, low] = life.to_be_bytes();
     if is_v6 {
@@ -303,7 +304,7 @@ pub fn life_at(address: IpAddr) -> Option<Life> {
     }
 }
 
-/// Which life a pair of addresses is of, and which of its ends the first one is.
+/// The life that a pair of addresses belongs to, and which of its ends the first one is.
 pub fn end_of(local: SocketAddr, remote: SocketAddr) -> Option<(Life, End)> {
     let client = life_at(local.ip()).map(|life| (life, End::Client));
     client.or_else(|| life_at(remote.ip()).map(|life| (life, End::Server)))

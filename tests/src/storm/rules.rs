@@ -17,7 +17,7 @@ pub fn what(event: &TraceEvent) -> String {
 /// Whom it may name.
 pub fn allowed(truth: &Truth, event: &TraceEvent, end: End) -> Allowed {
     match event.event.as_str() {
-        // It says who made it.
+        // It names the process that created it.
         "time_wait_end" => Allowed {
             pids: truth.all(end),
             nobody: false,
@@ -26,7 +26,7 @@ pub fn allowed(truth: &Truth, event: &TraceEvent, end: End) -> Allowed {
     }
 }
 
-/// What is wrong with what it says beside names.
+/// An error in the fields other than processes.
 pub fn of_one(truth: &Truth, event: &TraceEvent, end: End) -> Option<String> {
     let is_no_socket = event.unattributed.as_deref() == Some("no_socket");
     if is_no_socket && !truth.may_be_gone(end, event.mono_ns) {
@@ -44,7 +44,7 @@ pub fn of_one(truth: &Truth, event: &TraceEvent, end: End) -> Option<String> {
     truth.contradicts(event, end).map(str::to_owned)
 }
 
-/// No end of a connection has more than one.
+/// Each end of a connection has at most one.
 pub fn too_many_births(truth: &Truth, events: &[(&TraceEvent, End)]) -> Option<String> {
     let connections = truth
         .entries
@@ -60,7 +60,7 @@ pub fn too_many_births(truth: &Truth, events: &[(&TraceEvent, End)]) -> Option<S
     })
 }
 
-/// What was not told: it takes both ends to see that.
+/// What was not reported: this needs both ends.
 pub fn of_both_ends(events: &[(&TraceEvent, End)]) -> Vec<String> {
     let count = |end: End, of: fn(&TraceEvent) -> bool| {
         events
@@ -81,7 +81,8 @@ pub fn of_both_ends(events: &[(&TraceEvent, End)]) -> Vec<String> {
     wrong
 }
 
-/// What the kernel's own reason says against it: since 6.10 it tells a close() over unread data from all other RSTs.
+/// A contradiction to the kernel's own reason: since 6.10 it distinguishes a close() over unread data from all other
+/// RSTs.
 pub fn against_kernel(event: &TraceEvent) -> Option<String> {
     let kernel_reason = event.kernel_reason.as_deref()?;
     let is_of_close = kernel_reason == "TCP_ABORT_ON_CLOSE";

@@ -1,4 +1,4 @@
-//! The `twtrace trace` that watches a storm: its events as they come, and nothing of them kept.
+//! The `twtrace trace` that watches a storm: its events as they arrive; none is kept.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -21,7 +21,7 @@ use crate::{
     sys::{bpf, process, process_usage},
 };
 
-/// A process as an event names it.
+/// A process, as an event names it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct ReportedProcess {
     /// Thread group.
@@ -30,29 +30,29 @@ pub struct ReportedProcess {
     pub comm: String,
 }
 
-/// An event, as far as it is judged.
+/// The compared fields of an event.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TraceEvent {
     /// `event`
     pub event: String,
     /// CLOCK_MONOTONIC, nanoseconds.
     pub mono_ns: u64,
-    /// Inode number of the network namespace; 0 where an event has none.
+    /// Inode number of the network namespace; 0 if the event has none.
     #[serde(default)]
     pub netns: u64,
     /// This end.
     #[serde(default)]
     pub local: Option<SocketAddr>,
-    /// The other one.
+    /// The other end.
     #[serde(default)]
     pub remote: Option<SocketAddr>,
     /// `client`, `server` or `unknown`.
     #[serde(default)]
     pub side: Option<String>,
-    /// Who is answerable.
+    /// The responsible process.
     #[serde(default)]
     pub process: Option<ReportedProcess>,
-    /// Who connected or accepted.
+    /// The process that connected or accepted.
     #[serde(default)]
     pub opener: Option<ReportedProcess>,
     /// Why there is no process.
@@ -64,7 +64,7 @@ pub struct TraceEvent {
     /// Of a reset or an abort.
     #[serde(default)]
     pub reason: Option<String>,
-    /// Of a RST sent: the kernel's own reason, where it has one.
+    /// Of a sent RST: the kernel's own reason, if it has one.
     #[serde(default)]
     pub kernel_reason: Option<String>,
     /// Of a reset or an abort: the state before it.
@@ -92,7 +92,7 @@ impl TraceEvent {
         }
     }
 
-    /// Whether a listener did it, or a half-open request of its.
+    /// Whether a listener did it, or one of its half-open requests.
     pub fn is_of_listener(&self) -> bool {
         matches!(self.state.as_deref(), Some("listen" | "new_syn_recv"))
     }
@@ -120,7 +120,7 @@ struct Came {
 /// A running `twtrace trace --json`.
 pub struct StormTracer {
     child: Child,
-    /// What it answers with.
+    /// The tiers that it reports.
     pub facts: Facts,
     came: Arc<Mutex<Came>>,
     threads: Vec<JoinHandle<()>>,
@@ -135,7 +135,7 @@ impl StormTracer {
     /// Starts it with these options, and waits until it has attached.
     ///
     /// # Errors
-    /// When it does not get that far.
+    /// If it does not get that far.
     pub fn start(twtrace: &Path, options: &[String]) -> Result<Self> {
         let verb = ["trace", "--json", "--ring-mb", "64", "--slow-port", "10s"];
         let mut child = runner::spawn(twtrace, &verb, options)?;
@@ -177,10 +177,11 @@ impl StormTracer {
         })
     }
 
-    /// Everything told since the last time, once `is_whole` says so of all of it or nothing came for as long as `patience`.
+    /// Everything reported since the last call, once `is_whole` returns true for all of it or nothing arrived for the
+    /// time `patience`.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If it has ended.
     pub fn take(
         &mut self,
         patience: Duration,
@@ -209,7 +210,7 @@ impl StormTracer {
         }
     }
 
-    /// How much was lost so far, the last line that said so, and the first of the lines that are no events.
+    /// The number of lost events so far, the last line that reported it, and the first line that is not an event.
     pub fn trouble(&self) -> (u64, String, Option<String>) {
         let came = locked(&self.came);
         (
@@ -219,7 +220,7 @@ impl StormTracer {
         )
     }
 
-    /// How often the kernel skipped its programs so far; 0 where it does not count it.
+    /// How often the kernel has skipped its programs so far; 0 if the kernel does not count it.
     pub fn misses(&self) -> u64 {
         bpf::misses_of(self.child.id()).unwrap_or(0)
     }
@@ -229,10 +230,10 @@ impl StormTracer {
         process_usage::peak_memory_kib(self.child.id())
     }
 
-    /// Ends it as a user does; what it said on standard error.
+    /// Ends it as a user does; returns its standard error.
     ///
     /// # Errors
-    /// When it does not end, or not well.
+    /// If it does not end, or ends with an error.
     pub fn end(mut self) -> Result<String> {
         process::signal(self.child.id().cast_signed(), libc::SIGINT)?;
         let status = runner::wait(&mut self.child, Duration::from_secs(60))?;
@@ -247,7 +248,7 @@ impl StormTracer {
 
 impl Drop for StormTracer {
     fn drop(&mut self) {
-        // Gone already, after `end`.
+        // It has exited already if `end` was called.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -270,7 +271,7 @@ fn take_events(mut stdout: BufReader<ChildStdout>, came: &Mutex<Came>) {
             Ok(0) | Err(_) => break,
             Ok(_) => fresh.push(String::from_utf8_lossy(&line).trim_end().to_owned()),
         }
-        // One lock for whatever has come in one go.
+        // One lock for all lines that arrived together.
         if stdout.buffer().is_empty() {
             take_lines(&mut fresh, came);
         }

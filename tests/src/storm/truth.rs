@@ -1,4 +1,4 @@
-//! What is true of a life: who may be named for what, and which reasons there can be.
+//! The truth about a life: which processes may be named for which event, and which reasons are possible.
 
 use std::collections::BTreeSet;
 
@@ -8,40 +8,38 @@ use super::{
     tracer::TraceEvent,
 };
 
-/// A listener that was closed, with what waited in its queue.
+/// A listener that was closed, with the connections in its queue.
 #[derive(Clone, Copy, Debug)]
 pub struct ClosedListener {
-    /// By whom and when.
+    /// The entry of the close.
     pub entry: LedgerEntry,
-    /// It was one of those of the server that does so again and again.
+    /// Whether the server is the one that does so repeatedly.
     pub is_of_flaky: bool,
 }
 
-/// Everything that was done to the connections of one life.
+/// All actions on the connections of one life.
 pub struct Truth<'a> {
-    /// Which.
     pub life: Life,
     /// The client's part of it.
     pub plan: LifePlan,
     /// In the order of the ledger.
     pub entries: &'a [LedgerEntry],
-    /// When listeners were closed.
+    /// Every close of a listener.
     pub closed_listeners: &'a [ClosedListener],
 }
 
-/// When a connection was ended for one end, and by whom: one of several where that can't be told.
+/// When and by which process a connection was ended at one end: by one of several if that is not known.
 struct Ending {
     pids: Vec<i32>,
     before_ns: u64,
     after_ns: u64,
 }
 
-/// Who may be named.
+/// Which processes an event may name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// These processes.
     pub pids: BTreeSet<i32>,
-    /// Nobody: there is nobody whose doing it is, or not yet.
+    /// None: no process is responsible, or none yet.
     pub nobody: bool,
 }
 
@@ -54,13 +52,13 @@ impl Truth<'_> {
         self.of(end).map(|entry| entry.connection).collect()
     }
 
-    /// Who may be named for something that happened at this end at this time.
+    /// Which processes an event of this end at this time may name.
     pub fn allowed(&self, end: End, at_ns: u64) -> Allowed {
         let mut allowed = Allowed::default();
         for connection in self.connections(end) {
             self.allow(end, connection, at_ns, &mut allowed);
         }
-        // A connection waits for accept() still.
+        // A connection still waits for accept().
         let begun = self
             .entries
             .iter()
@@ -84,7 +82,7 @@ impl Truth<'_> {
 
     fn allow(&self, end: End, connection: u8, at_ns: u64, allowed: &mut Allowed) {
         let of_it = || self.of(end).filter(|entry| entry.connection == connection);
-        // Of what comes before accept() it is told when that was called.
+        // Events before accept() are reported when it was called.
         let openers = of_it().filter(|entry| match entry.action {
             StepAction::Connect => entry.before_ns <= at_ns,
             StepAction::Accept => true,
@@ -96,20 +94,20 @@ impl Truth<'_> {
         }
         let endings = self.endings(end, connection);
         let possible = || endings.iter().filter(|ending| ending.before_ns <= at_ns);
-        // The one that was surely first: whoever began before it was done may have been.
+        // The earliest that is certain: all that began before it was done may have been the first.
         let first_ns = possible().map(|ending| ending.after_ns).min();
         let firsts = possible()
             .filter(|ending| first_ns.is_some_and(|first_ns| ending.before_ns <= first_ns));
         allowed
             .pids
             .extend(firsts.flat_map(|ending| ending.pids.iter().copied()));
-        // Broken by the peer before that, or ended by nobody so far.
+        // Ended by the peer before that, or not ended yet.
         if first_ns.is_none_or(|first_ns| at_ns <= first_ns) {
             allowed.pids.extend(openers);
         }
     }
 
-    /// What ended a connection for this end: calls that do so at once, and the last of those that close a descriptor.
+    /// What ended a connection at this end: calls that end it at once, and the last of those that close a descriptor.
     fn endings(&self, end: End, connection: u8) -> Vec<Ending> {
         let of_it = || self.of(end).filter(|entry| entry.connection == connection);
         let at_once = of_it().filter(|entry| {
@@ -151,7 +149,7 @@ impl Truth<'_> {
         endings
     }
 
-    /// Everybody who ever had this end.
+    /// All processes that ever had this end.
     pub fn all(&self, end: End) -> BTreeSet<i32> {
         self.of(end).map(|entry| entry.pid).collect()
     }
@@ -171,11 +169,11 @@ impl Truth<'_> {
                 !is_open_yet || endings.any(|ending| ending.before_ns <= at_ns)
             })
             || self.has_closed_listener(at_ns)
-            // A RST of the peer's takes the socket out of the kernel's table.
+            // A RST of the peer removes the socket from the kernel's table.
             || self.did(end.other(), at_ns, StepAction::may_end)
     }
 
-    /// Whether connections may have been reset in a listener's queue, or met no listener any more.
+    /// Whether connections may have been reset in a listener's queue, or found no listener any more.
     fn has_closed_listener(&self, at_ns: u64) -> bool {
         self.plan.server == ServerKind::Flaky
             || self
@@ -189,14 +187,14 @@ impl Truth<'_> {
             .any(|entry| entry.before_ns <= at_ns && what(entry.action))
     }
 
-    /// Whether the reason of a reset fits what was done; else what is missing.
+    /// Checks the reason of a reset against the actions; returns what is missing for it.
     pub fn contradicts(&self, event: &TraceEvent, end: End) -> Option<&'static str> {
         let at_ns = event.mono_ns;
         let own = |what: fn(StepAction) -> bool| self.did(end, at_ns, what);
         let peer = |what: fn(StepAction) -> bool| self.did(end.other(), at_ns, what);
         let may_have_no_listener = self.has_closed_listener(at_ns);
         let wrote = |action| matches!(action, StepAction::Write(_));
-        // What its ends did does not say any more what came.
+        // The actions of its ends no longer determine what arrived.
         if self.plan.forges && event.reason.as_deref() != Some("linger_zero") {
             return None;
         }
@@ -230,7 +228,7 @@ impl Truth<'_> {
             (Some("sent"), Some("timeout")) => "no timer ran out",
             (Some("received"), Some("refused"))
                 if end != End::Client
-                    // A listener answers an acknowledgment of the tuple's last connection by a RST.
+                    // A listener answers an acknowledgment of the tuple's last connection with a RST.
                     || !(self.plan.again.is_some()
                         || may_have_no_listener
                         || self.plan.server == ServerKind::Nobody) =>
@@ -312,7 +310,7 @@ mod tests {
             entry(End::Server, StepAction::Close, 3, 55, u64::MAX),
         ];
         let truth = truth(&entries);
-        // The opener, as long as it may not be over.
+        // The opener, as long as the connection may not have ended.
         assert_eq!(pids(truth.allowed(End::Server, 45)), [1]);
         assert_eq!(pids(truth.allowed(End::Server, 80)), [1, 2, 3]);
         assert_eq!(

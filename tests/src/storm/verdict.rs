@@ -1,4 +1,4 @@
-//! What came of a storm, and how it is told.
+//! Results of a storm, and how they are printed.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -7,42 +7,42 @@ use super::{
     tracer::{ReportedProcess, TraceEvent},
 };
 
-/// What came of a round, or of all of them.
+/// Results of a round, or of all rounds.
 #[derive(Clone, Debug, Default)]
 pub struct StormVerdict {
-    /// Connections that were made, by connect().
+    /// Connections that connect() opened.
     pub connections: u64,
-    /// Events that were judged.
+    /// Events that were compared.
     pub events: u64,
-    /// ... by what they are.
+    /// Events by kind.
     pub kinds: BTreeMap<String, u64>,
-    /// Those that ought to name a process, and did or did not.
+    /// Events that should name a process, and did or did not.
     pub attributable: u64,
-    /// Those that did not though somebody was answerable, by what they are.
+    /// Events without a process although one was responsible, by kind.
     pub unknown: BTreeMap<String, u64>,
-    /// Resets whose reason is `other`, by what they are.
+    /// Resets with the reason `other`, by kind.
     pub other_reason: BTreeMap<String, u64>,
     /// RSTs that namespaces sent, by the kernel's count.
     pub resets_sent: u64,
-    /// TIME_WAITs that were made, likewise.
+    /// TIME_WAITs that were created, by the kernel's count.
     pub births: u64,
-    /// What the kernel ran no program for, by its own count: it hides it from its processes' first one, or a program was
-    /// running there already.
+    /// Events for which the kernel ran no program, by its own count: it runs none in the context of process 1, or a
+    /// program was already running on that CPU.
     pub hidden: u64,
-    /// What was missing, and no more than that.
+    /// Missing events, within that number.
     pub missing: u64,
-    /// Lives of which something was not told.
+    /// Lives with events that were not reported.
     pub incomplete: Vec<String>,
-    /// One life of each of these two.
+    /// One example for each kind of the two maps above.
     pub examples: BTreeMap<String, String>,
-    /// What was wrong.
+    /// Errors.
     pub wrong: Vec<String>,
-    /// Sums that differ, and by how much: what the kernel hid explains some.
+    /// Totals that differ, and by how much: what the kernel hid explains some.
     pub differences: Vec<(String, u64)>,
 }
 
 impl StormVerdict {
-    /// Adds those of another round.
+    /// Adds the results of another round.
     pub fn add(&mut self, other: Self) {
         self.connections += other.connections;
         self.events += other.events;
@@ -67,7 +67,7 @@ impl StormVerdict {
         self.differences.extend(other.differences);
     }
 
-    /// How many events did not name whom they ought to.
+    /// Number of events that did not name the process they should.
     pub fn unknown(&self) -> u64 {
         self.unknown.values().sum()
     }

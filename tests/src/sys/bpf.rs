@@ -55,10 +55,10 @@ pub fn program_ids() -> io::Result<BTreeSet<u32>> {
     }
 }
 
-/// Waits until these programs are gone: they are freed a moment after their last user.
+/// Waits until these programs are removed: they are freed a moment after their last user.
 ///
 /// # Errors
-/// When some are left after ten seconds.
+/// If some are left after ten seconds.
 pub fn await_gone(programs: &BTreeSet<u32>) -> io::Result<()> {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
@@ -74,10 +74,10 @@ pub fn await_gone(programs: &BTreeSet<u32>) -> io::Result<()> {
     }
 }
 
-/// Ids of the programs that a process holds, by a descriptor of the program or of its link.
+/// Ids of the programs that a process holds, through a descriptor of the program or of its link.
 ///
 /// # Errors
-/// When /proc/PID/fdinfo can't be read.
+/// If /proc/PID/fdinfo can't be read.
 pub fn programs_of(pid: u32) -> io::Result<BTreeSet<u32>> {
     Ok(fields_of(pid, "prog_id:")?
         .into_iter()
@@ -85,19 +85,19 @@ pub fn programs_of(pid: u32) -> io::Result<BTreeSet<u32>> {
         .collect())
 }
 
-/// How often the kernel skipped programs that a process holds; 0 where it does not count it.
+/// How often the kernel has skipped programs that a process holds; 0 if the kernel does not count it.
 ///
 /// # Errors
-/// When /proc/PID/fdinfo can't be read.
+/// If /proc/PID/fdinfo can't be read.
 pub fn misses_of(pid: u32) -> io::Result<u64> {
     Ok(fields_of(pid, "recursion_misses:")?.into_iter().sum())
 }
 
-/// A number from each of a process's descriptors that has it.
+/// A number from each of a process's descriptors that has this field.
 fn fields_of(pid: u32, name: &str) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // A descriptor may be closed meanwhile.
+        // The descriptor may have been closed.
         let text = fs::read_to_string(entry?.path()).unwrap_or_default();
         numbers.extend(
             text.lines()
@@ -111,7 +111,7 @@ fn fields_of(pid: u32, name: &str) -> io::Result<Vec<u64>> {
 /// `bpf()` for commands that return a descriptor.
 ///
 /// # Safety
-/// The attribute must be of `length` bytes, and right for the command.
+/// The attribute must be of `length` bytes, and valid for the command.
 pub unsafe fn bpf<T>(
     command: libc::c_int,
     attribute: *mut T,
@@ -119,25 +119,25 @@ pub unsafe fn bpf<T>(
 ) -> io::Result<OwnedFd> {
     // SAFETY: as the caller promises.
     let fd = check_long(unsafe { libc::syscall(libc::SYS_bpf, command, attribute, length) })?;
-    // SAFETY: made just now, no other owner.
+    // SAFETY: created just now, no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// How often and how long a program ran, by `kernel.bpf_stats_enabled`.
+/// How often and how long a program ran, as counted with `kernel.bpf_stats_enabled`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Runs {
     /// Its name, cut by the kernel to 15 bytes.
     pub name: String,
     /// Time in it, nanoseconds.
     pub time_ns: u64,
-    /// How often.
+    /// Number of runs.
     pub count: u64,
 }
 
-/// What the programs of a process took so far, by the program's id.
+/// Time and runs of the programs of a process so far, by the program's id.
 ///
 /// # Errors
-/// When /proc/PID/fdinfo can't be read, or bpf() fails.
+/// If /proc/PID/fdinfo can't be read, or bpf() fails.
 pub fn runs_of(pid: u32) -> io::Result<BTreeMap<u32, Runs>> {
     programs_of(pid)?
         .into_iter()
@@ -200,11 +200,11 @@ fn runs(id: u32) -> io::Result<Runs> {
 /// Memory of the maps that a process holds, as the kernel charges it.
 ///
 /// # Errors
-/// When /proc/PID/fdinfo can't be read.
+/// If /proc/PID/fdinfo can't be read.
 pub fn map_bytes_of(pid: u32) -> io::Result<u64> {
     let mut maps = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // A descriptor may be closed meanwhile.
+        // The descriptor may have been closed.
         let text = fs::read_to_string(entry?.path()).unwrap_or_default();
         let number = |name: &str| {
             text.lines()

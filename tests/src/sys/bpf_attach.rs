@@ -75,7 +75,7 @@ struct Load {
     padding: u32,
 }
 
-/// Loads a program that does nothing (`r0 = 0; exit`) and attaches it. Closing what is returned detaches it.
+/// Loads a program that does nothing (`r0 = 0; exit`) and attaches it. Closing the returned descriptors detaches it.
 pub fn attach_empty(place: &AttachPoint) -> io::Result<Vec<OwnedFd>> {
     const INSTRUCTIONS: [u64; 2] = [0xb7, 0x95];
     let mut load = Load {
@@ -134,7 +134,7 @@ fn number_in(path: &str) -> io::Result<u32> {
     text.trim().parse().map_err(io::Error::other)
 }
 
-/// Opens a perf event on one CPU, as is the custom: its program then runs on all of them.
+/// Opens a perf event on one CPU, as is usual: its program then runs on all of them.
 fn open_perf(
     program: &OwnedFd,
     kind: u32,
@@ -149,11 +149,11 @@ fn open_perf(
     Ok(event)
 }
 
-/// Uses a tracepoint as `perf` does, without a program: perf's function for it runs from now on, before what is
-/// registered later.
+/// Uses a tracepoint as `perf` does, without a program: perf's function for it runs from now on, before functions that
+/// are registered later.
 ///
 /// # Errors
-/// When there is no such tracepoint, or errno of perf_event_open().
+/// If there is no such tracepoint, or errno of perf_event_open().
 pub fn use_tracepoint(category: &str, name: &str) -> io::Result<OwnedFd> {
     const PERF_TYPE_TRACEPOINT: u32 = 2;
     perf_event(
@@ -193,7 +193,7 @@ fn perf_event(kind: u32, config: u64, function: Option<&str>) -> io::Result<Owne
         config1: function.as_ref().map_or(0, |name| name.as_ptr() as u64),
         config2: 0,
     };
-    // SAFETY: the attribute says its own size.
+    // SAFETY: the attribute contains its own size.
     let fd = check_long(unsafe {
         libc::syscall(
             libc::SYS_perf_event_open,
@@ -204,6 +204,6 @@ fn perf_event(kind: u32, config: u64, function: Option<&str>) -> io::Result<Owne
             8, // PERF_FLAG_FD_CLOEXEC
         )
     })?;
-    // SAFETY: made just now, no other owner.
+    // SAFETY: created just now, no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }

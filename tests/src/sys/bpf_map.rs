@@ -1,5 +1,5 @@
-//! A BPF map of our own: while a process reads one, the kernel runs no kprobe's or classic tracepoint's program on that CPU
-//! (bpf_disable_instrumentation).
+//! A BPF map of this process: while a process reads one, the kernel runs no program of a kprobe or a classic tracepoint
+//! on that CPU (bpf_disable_instrumentation).
 
 use std::{
     io,
@@ -13,7 +13,7 @@ const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const TYPE_HASH: u32 = 1;
 /// `BPF_F_NO_PREALLOC`
 const NO_PREALLOC: u32 = 1;
-/// Buckets, which are empty: a reading goes through all of them without a break.
+/// Number of buckets, all empty: a read walks through all of them without a break.
 const ENTRIES: u32 = 1 << 20;
 
 /// The parts of `union bpf_attr` that these commands use.
@@ -38,7 +38,7 @@ struct Batch {
     flags: u64,
 }
 
-/// Sets RLIMIT_MEMLOCK of this process. Returns what it was.
+/// Sets RLIMIT_MEMLOCK of this process. Returns its old value.
 fn memory_lock_limit(new: libc::rlimit) -> io::Result<libc::rlimit> {
     let mut before = libc::rlimit {
         rlim_cur: 0,
@@ -53,12 +53,12 @@ fn memory_lock_limit(new: libc::rlimit) -> io::Result<libc::rlimit> {
 pub struct EmptyMap(OwnedFd);
 
 impl EmptyMap {
-    /// Makes one.
+    /// Creates the map.
     ///
     /// # Errors
     /// errno of bpf().
     pub fn new() -> io::Result<Self> {
-        // Before 5.11 its memory counts as locked. Where a process may not raise the limit, later kernels are none the worse.
+        // Before 5.11 its memory counts as locked. If a process may not raise the limit, later kernels need nothing.
         let before = memory_lock_limit(libc::rlimit {
             rlim_cur: libc::RLIM_INFINITY,
             rlim_max: libc::RLIM_INFINITY,
@@ -72,14 +72,14 @@ impl EmptyMap {
         };
         // SAFETY: an attribute of that length and for that command.
         let map = unsafe { bpf(MAP_CREATE, &raw mut create, size_of::<Create>()) };
-        // A twtrace that is started later has to care for itself.
+        // A twtrace started later must raise the limit itself.
         if let Ok(before) = before {
             memory_lock_limit(before)?;
         }
         map.map(Self)
     }
 
-    /// Reads it once.
+    /// Reads the map once.
     ///
     /// # Errors
     /// errno of bpf(): EINVAL before 5.6.

@@ -2,10 +2,10 @@
 
 use std::{fs, io, sync::OnceLock};
 
-/// The id by which the kernel's BTF knows a function.
+/// The id of a function in the kernel's BTF.
 ///
 /// # Errors
-/// When it has no such function, or can't be read.
+/// If there is no such function, or BTF can't be read.
 pub fn function_id(name: &str) -> io::Result<u32> {
     static BTF: OnceLock<Vec<u8>> = OnceLock::new();
     let bytes = match BTF.get() {
@@ -23,7 +23,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(four.try_into().ok()?))
 }
 
-/// Goes through `struct btf_type`s of linux/btf.h up to the function.
+/// Walks through `struct btf_type`s of linux/btf.h up to the function.
 fn find(bytes: &[u8], name: &str) -> Option<u32> {
     const FUNCTION: u32 = 12;
     let header = word(bytes, 4)? as usize;

@@ -1,4 +1,4 @@
-//! Cgroups, in whichever hierarchies are mounted.
+//! Cgroups, in all mounted hierarchies.
 
 use std::{
     ffi::CString,
@@ -14,12 +14,12 @@ use super::check;
 /// How long the kernel may take until a cgroup has no process any more.
 const EMPTY_LIMIT: Duration = Duration::from_secs(10);
 
-/// A hierarchy.
+/// Version of a hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// The one of cgroup v2.
+    /// The cgroup v2 hierarchy.
     V2,
-    /// That of v1 which has the controller `pids`.
+    /// The v1 hierarchy with the controller `pids`.
     V1,
 }
 
@@ -32,10 +32,10 @@ impl Version {
     }
 }
 
-/// Where a hierarchy is mounted as a whole.
+/// Where the root of a hierarchy is mounted.
 ///
 /// # Errors
-/// When /proc can't be read.
+/// If /proc can't be read.
 pub fn mounted(version: Version) -> io::Result<Option<PathBuf>> {
     let text = fs::read_to_string("/proc/self/mountinfo")?;
     let point = text.lines().find_map(|line| {
@@ -49,7 +49,7 @@ pub fn mounted(version: Version) -> io::Result<Option<PathBuf>> {
     Ok(point)
 }
 
-/// Puts the calling thread into a mount namespace of its own, and has what is mounted in it stay there.
+/// Moves the calling thread into a mount namespace of its own; its mounts stay in there.
 pub fn enter_own_mounts() -> io::Result<()> {
     // SAFETY: integers only.
     check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
@@ -70,7 +70,7 @@ pub fn enter_own_mounts() -> io::Result<()> {
 /// Mounts the v1 hierarchy that has the controller `pids`.
 ///
 /// # Errors
-/// errno of mount(): ENODEV where this kernel has no v1, EBUSY where v2 uses the controller.
+/// errno of mount(): ENODEV if this kernel has no v1, EBUSY if v2 uses the controller.
 pub fn mount_v1(point: &Path) -> io::Result<()> {
     let point = CString::new(point.as_os_str().as_bytes())?;
     // SAFETY: all pointers are to C strings that live through the call.
@@ -94,10 +94,10 @@ pub fn enter(cgroup: &Path, pid: i32) -> io::Result<()> {
     fs::write(cgroup.join("cgroup.procs"), pid.to_string())
 }
 
-/// Removes a cgroup and all in it, once no process is in them.
+/// Removes a cgroup and all in it, once they contain no process.
 ///
 /// # Errors
-/// When there still is one after a while.
+/// If they still contain one after a while.
 pub fn remove(cgroup: &Path) -> io::Result<()> {
     for entry in fs::read_dir(cgroup)?.flatten() {
         if entry.file_type()?.is_dir() {

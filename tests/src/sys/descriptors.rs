@@ -1,4 +1,4 @@
-//! Datagrams between processes, with a descriptor beside them where asked.
+//! Datagrams between processes, optionally with a descriptor.
 
 use std::{
     io, mem,
@@ -8,7 +8,7 @@ use std::{
 
 use super::{check, uninterrupted};
 
-/// A pair of connected SOCK_SEQPACKET sockets: messages keep their bounds, and a dead end reads as 0 bytes.
+/// A pair of connected SOCK_SEQPACKET sockets: messages keep their boundaries, and a closed end reads as 0 bytes.
 ///
 /// # Errors
 /// errno of socketpair().
@@ -23,15 +23,15 @@ pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
             ends.as_mut_ptr(),
         )
     })?;
-    // SAFETY: both were made just now and have no other owner.
+    // SAFETY: both were created just now and have no other owner.
     Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
 }
 
-/// Room for the control message of one descriptor, aligned as cmsghdr.
+/// Buffer for the control message of one descriptor, aligned as cmsghdr.
 #[repr(C, align(8))]
 struct Control([u8; 32]);
 
-/// Sends one message, with a copy of `descriptor` in it where there is one (SCM_RIGHTS).
+/// Sends one message, with a copy of `descriptor` if there is one (SCM_RIGHTS).
 ///
 /// # Errors
 /// errno of sendmsg().
@@ -49,7 +49,7 @@ pub fn send(socket: &impl AsRawFd, message: &[u8], descriptor: Option<RawFd>) ->
         header.msg_control = control.0.as_mut_ptr().cast();
         // SAFETY: arithmetic only.
         header.msg_controllen = unsafe { libc::CMSG_SPACE(4) } as usize;
-        // SAFETY: the header names a control buffer that has room for one descriptor.
+        // SAFETY: the header points to a control buffer with room for one descriptor.
         unsafe {
             let first = libc::CMSG_FIRSTHDR(&raw const header);
             (*first).cmsg_level = libc::SOL_SOCKET;
@@ -58,7 +58,7 @@ pub fn send(socket: &impl AsRawFd, message: &[u8], descriptor: Option<RawFd>) ->
             ptr::write_unaligned(libc::CMSG_DATA(first).cast::<RawFd>(), descriptor);
         }
     }
-    // SAFETY: the header points to live buffers of the lengths it names.
+    // SAFETY: the header points to live buffers of the lengths it contains.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) };
     if sent < 0 {
         return Err(io::Error::last_os_error());
@@ -66,10 +66,10 @@ pub fn send(socket: &impl AsRawFd, message: &[u8], descriptor: Option<RawFd>) ->
     Ok(())
 }
 
-/// Receives one message into `buffer`: its length (0: the other end is gone), and the descriptor in it.
+/// Receives one message into `buffer`: its length (0: the other end is closed), and the descriptor in it.
 ///
 /// # Errors
-/// errno of recvmsg(); EAGAIN where a receive timeout is set and ran out.
+/// errno of recvmsg(); EAGAIN after the receive timeout, if one is set.
 pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -83,7 +83,7 @@ pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, O
     header.msg_control = control.0.as_mut_ptr().cast();
     header.msg_controllen = control.0.len();
     let received = uninterrupted(|| {
-        // SAFETY: the header points to live buffers of the lengths it names.
+        // SAFETY: the header points to live buffers of the lengths it contains.
         let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
         usize::try_from(received).map_err(|_| io::Error::last_os_error())
     })?;

@@ -1,9 +1,9 @@
-//! Births, expiries and changes of state that no eBPF program can have seen, because this kernel runs none in the
-//! context of init.
+//! Births, expiries and state changes that no eBPF program can have seen, because this kernel runs none in the context
+//! of init.
 //!
-//! Some hardened kernels do that for every kind of program, and do not count it in `recursion_misses`: a
-//! softirq that interrupts a thread of process 1 is then invisible, with all the connections it carries on.
-//! ftrace still sees it, so they are counted here, one by one: what twtrace missed must be these and no others.
+//! Some hardened kernels do that for every kind of program, and do not count it in `recursion_misses`: a softirq that
+//! interrupts a thread of process 1 is then invisible, with all the connections it handles. ftrace still sees it, so
+//! they are counted here, one by one: what twtrace missed must be these and no others.
 
 use std::{
     fs,
@@ -26,19 +26,19 @@ const TIMER_START: &str = "timer/timer_start";
 const TIMER_EXPIRE: &str = "timer/timer_expire_entry";
 const SET_STATE: &str = "sock/inet_sock_set_state";
 
-/// A recording of mini-sockets' timers that were started or ran out, and of states that changed, in the context
-/// of init.
+/// A recording of timers of mini-sockets that were started or expired, and of states that changed, in the context of
+/// init.
 pub struct Recording {
     instance: PathBuf,
 }
 
 impl Recording {
-    /// Begins to record. `None` where tracefs or the timer's function can't be had, and in emulated guests, whose stock
-    /// kernels hide nothing.
+    /// Begins to record. `None` if tracefs or the timer's function is not available, and in emulated guests, whose
+    /// stock kernels hide nothing.
     pub fn begin() -> Option<Self> {
-        /// Scenarios that are played at a time have one each.
+        /// Scenarios that play at the same time have one each.
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        /// All symbols have to be read for it.
+        /// Finding it takes reading all symbols.
         static HANDLER: OnceLock<Option<String>> = OnceLock::new();
         if process::emulated() {
             return None;
@@ -79,18 +79,18 @@ impl Recording {
         fs::write(&path, value).with_context(|| format!("write \"{value}\" to {}", path.display()))
     }
 
-    /// How many births there were so far. A re-armed timer counts too: an upper bound.
+    /// Number of births so far. A re-armed timer also counts: an upper bound.
     ///
     /// # Errors
-    /// When the trace can't be read.
+    /// If the trace can't be read.
     pub fn births(&self) -> Result<u64> {
         self.count(&[": timer_start: "])
     }
 
-    /// How many of all kinds there were so far. Those of sockets of init's own are among them.
+    /// Number of all kinds so far, including those of init's own sockets.
     ///
     /// # Errors
-    /// When the trace can't be read.
+    /// If the trace can't be read.
     pub fn all(&self) -> Result<u64> {
         self.count(&[
             ": timer_start: ",

@@ -1,4 +1,4 @@
-//! A plain HTTP client: one request a connection.
+//! A plain HTTP client: one request per connection.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,26 +8,26 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct HttpResponse {
-    /// Of the status line.
+    /// From the status line.
     pub status: u16,
-    /// As they came, without the status line.
+    /// As received, without the status line.
     pub headers: String,
-    /// The rest.
+    /// The body.
     pub body: String,
 }
 
-/// Asks for a page.
+/// Requests a page with GET.
 ///
 /// # Errors
-/// When there is no answer, or none that is HTTP.
+/// If there is no response, or none that is HTTP.
 pub fn get(address: SocketAddr, path: &str) -> Result<HttpResponse> {
     ask(address, "GET", path, "*/*")
 }
 
-/// The same with another method, and with what it accepts.
+/// The same with another method and an Accept header.
 pub fn ask(address: SocketAddr, method: &str, path: &str, accept: &str) -> Result<HttpResponse> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -58,7 +58,7 @@ fn parse(answer: &str) -> Result<HttpResponse> {
     })
 }
 
-/// What was sent in chunks.
+/// Decodes a chunked body.
 fn joined(mut chunks: &str) -> Result<String> {
     let mut body = String::new();
     while let Some((length, rest)) = chunks.split_once("\r\n") {

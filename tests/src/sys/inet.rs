@@ -1,4 +1,4 @@
-//! Socket addresses, and the socket calls the actors are made of.
+//! Socket addresses, and the socket calls that actors use.
 
 use std::{
     io, mem,
@@ -9,19 +9,18 @@ use std::{
 
 use super::{check, socklen, uninterrupted};
 
-/// An address as the kernel takes it.
+/// An address as the kernel expects it.
 pub struct RawAddress {
     storage: libc::sockaddr_storage,
     length: libc::socklen_t,
 }
 
 impl RawAddress {
-    /// How long it is.
     pub fn length(&self) -> libc::socklen_t {
         self.length
     }
 
-    /// Of an IPv4 or IPv6 address.
+    /// From an IPv4 or IPv6 address.
     pub fn new(address: SocketAddr) -> Self {
         match address {
             SocketAddr::V4(v4) => Self::of(&libc::sockaddr_in {
@@ -64,17 +63,16 @@ impl RawAddress {
         }
     }
 
-    /// Where it is.
     pub fn as_ptr(&self) -> *const libc::sockaddr {
         (&raw const self.storage).cast()
     }
 }
 
-/// Reads the address a kernel call wrote.
+/// Reads the address that a kernel call wrote.
 fn parse(storage: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
     match i32::from(storage.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says that this is what the storage holds; it is large and aligned enough.
+            // SAFETY: the family shows that the storage holds this type; it is large and aligned enough.
             let v4 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
             let ip = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
             Ok(SocketAddr::V4(SocketAddrV4::new(
@@ -97,7 +95,7 @@ fn parse(storage: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
     }
 }
 
-/// An IPv4 address that came through a socket of IPv6, as IPv4.
+/// Converts an IPv4 address from an IPv6 socket to IPv4.
 pub fn unmapped(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
@@ -109,7 +107,7 @@ pub fn unmapped(address: SocketAddr) -> SocketAddr {
 /// socket()
 ///
 /// # Errors
-/// errno of the call; likewise all below.
+/// errno of the call; the same for all functions below.
 pub fn socket(domain: i32, kind: i32, protocol: i32) -> io::Result<RawFd> {
     // SAFETY: integers only.
     check(unsafe { libc::socket(domain, kind, protocol) })
@@ -134,7 +132,7 @@ pub fn connect(fd: RawFd, address: &RawAddress) -> io::Result<()> {
     check(unsafe { libc::connect(fd, address.as_ptr(), address.length) }).map(drop)
 }
 
-/// sendto(MSG_FASTOPEN): connects, and sends.
+/// sendto(MSG_FASTOPEN): connects and sends.
 pub fn send_fast_open(fd: RawFd, address: &RawAddress, bytes: &[u8]) -> io::Result<()> {
     // SAFETY: pointers and lengths describe `bytes` and `address`, which outlive the call.
     let sent = unsafe {
@@ -158,14 +156,14 @@ pub fn accept(fd: RawFd) -> io::Result<RawFd> {
     })
 }
 
-/// accept4() with these flags: the new descriptor, and the peer's address, which the kernel tells even of a connection that
-/// has been reset.
+/// accept4() with these flags: the new descriptor, and the peer's address, which the kernel returns even for a
+/// connection that has been reset.
 pub fn accept_from(fd: RawFd, flags: i32) -> io::Result<(RawFd, SocketAddr)> {
     // SAFETY: plain bytes, for which zero is valid.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let mut length = socklen(size_of_val(&storage));
     let address = (&raw mut storage).cast();
-    // SAFETY: the storage and its length.
+    // SAFETY: pointers to the storage and its length.
     let accepted = check(unsafe { libc::accept4(fd, address, &raw mut length, flags) })?;
     Ok((accepted, parse(&storage)?))
 }
@@ -184,7 +182,7 @@ pub fn shutdown(fd: RawFd, how: i32) -> io::Result<()> {
 
 /// close()
 pub fn close(fd: RawFd) -> io::Result<()> {
-    // SAFETY: an actor's descriptors are plain numbers that nothing else owns.
+    // SAFETY: an actor's descriptors are plain numbers without another owner.
     check(unsafe { libc::close(fd) }).map(drop)
 }
 
@@ -212,7 +210,7 @@ pub fn option<T: Copy + Default>(fd: RawFd, level: i32, name: i32) -> io::Result
     Ok(value)
 }
 
-/// send() to an address, which waits for nothing.
+/// Non-blocking send() to an address.
 pub fn send_to(fd: RawFd, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
     let to = RawAddress::new(to);
     // SAFETY: pointers and lengths describe the bytes and the address.
@@ -269,7 +267,7 @@ pub fn send_all(fd: RawFd, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives what is there, at least one byte; 0 at the peer's FIN.
+/// Receives available data, at least one byte; 0 at the peer's FIN.
 pub fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     uninterrupted(|| {
         // SAFETY: pointer and length describe `buffer`.
@@ -278,7 +276,7 @@ pub fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     })
 }
 
-/// Waits until a RST has broken the connection: poll() says POLLERR or POLLHUP.
+/// Waits until a RST has broken the connection: poll() returns POLLERR or POLLHUP.
 ///
 /// # Errors
 /// ETIMEDOUT after 30 seconds; errno of poll().

@@ -1,4 +1,4 @@
-//! What the scenarios need of the kernel: thin wrappers, one topic a file.
+//! Kernel interfaces of the scenarios: thin wrappers, one topic per file.
 
 pub mod bpf;
 pub mod bpf_attach;
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 /// The result of a libc call that returns -1 and sets errno.
 ///
 /// # Errors
-/// errno, where `result` is negative.
+/// errno, if `result` is negative.
 pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 {
         Err(io::Error::last_os_error())
@@ -38,7 +38,7 @@ pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 /// [`check`] for calls of the width of a pointer.
 ///
 /// # Errors
-/// errno, where `result` is negative.
+/// errno, if `result` is negative.
 pub fn check_long(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 {
         Err(io::Error::last_os_error())
@@ -47,8 +47,8 @@ pub fn check_long(result: libc::c_long) -> io::Result<libc::c_long> {
     }
 }
 
-/// Repeats a call that a signal interrupted. The end of an io_uring does that too: the kernel runs its last
-/// work in the task, as if by a signal.
+/// Repeats a call that a signal interrupted. The end of an io_uring also does that: the kernel runs its last work in
+/// the task, as if by a signal.
 ///
 /// # Errors
 /// Any other errno of the call.
@@ -61,7 +61,7 @@ pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T
     }
 }
 
-/// A size as the kernel's socket calls take it.
+/// A size as the kernel's socket calls expect it.
 ///
 /// # Panics
 /// Never for the small structs this is used with.
@@ -74,7 +74,7 @@ pub fn socklen(size: usize) -> libc::socklen_t {
 pub struct Errno(pub i32);
 
 impl Errno {
-    /// Of an I/O error; 0 for one that does not come from the kernel.
+    /// From an I/O error; 0 if that does not come from the kernel.
     pub fn of(error: &io::Error) -> Self {
         Self(error.raw_os_error().unwrap_or(0))
     }

@@ -1,4 +1,4 @@
-//! Network namespaces, and the devices in them.
+//! Network namespaces, and their devices.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,12 +15,12 @@ use std::{
 
 use super::{check, inet};
 
-/// Name of the one TUN device.
+/// Name of the only TUN device.
 const TUN_NAME: &str = "tun0";
 /// `TUNSETIFF` of linux/if_tun.h.
 const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
 
-/// Puts the calling thread into a new network namespace, with `lo` up. Returns the namespace's inode number.
+/// Moves the calling thread into a new network namespace, with `lo` up. Returns the namespace's inode number.
 pub fn enter_new() -> io::Result<u64> {
     // SAFETY: integers only.
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
@@ -31,7 +31,7 @@ pub fn enter_new() -> io::Result<u64> {
 /// Inode number of the calling thread's network namespace.
 ///
 /// # Errors
-/// Without /proc.
+/// If there is no /proc.
 pub fn own() -> io::Result<u64> {
     Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
 }
@@ -39,7 +39,7 @@ pub fn own() -> io::Result<u64> {
 /// A socket for interface ioctls.
 fn control_socket(domain: i32) -> io::Result<OwnedFd> {
     let fd = inet::socket(domain, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?;
-    // SAFETY: made just now, no other owner.
+    // SAFETY: created just now, no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -69,11 +69,11 @@ struct Ipv6Request {
     interface: libc::c_int,
 }
 
-/// A TUN device in this namespace, with an address in 10.9.0.0/24 and one in fd09::/64. Packets to any other
-/// address of these can be read from the file, and those written to it arrive in the namespace.
+/// A TUN device in this namespace, with an address in 10.9.0.0/24 and one in fd09::/64. Packets to other addresses of
+/// these networks can be read from the file, and packets written to it arrive in the namespace.
 ///
 /// # Errors
-/// errno of the call that failed: ENOENT, ENODEV where this kernel has no TUN.
+/// errno of the call that failed: ENOENT, ENODEV if this kernel has no TUN.
 pub fn open_tun(v4: Ipv4Addr, v6: Ipv6Addr) -> io::Result<File> {
     let tun = open_clone_device()?;
     let mut request = request_for(TUN_NAME);
@@ -100,8 +100,7 @@ pub fn open_tun(v4: Ipv4Addr, v6: Ipv6Addr) -> io::Result<File> {
     Ok(tun)
 }
 
-/// The kernel takes a new IPv6 address into use in a work queue: until then a connect() would go out from
-/// another one.
+/// The kernel enables a new IPv6 address in a work queue: until then a connect() would use another one.
 fn await_usable(address: Ipv6Addr) -> io::Result<()> {
     const TENTATIVE: u32 = 0x40;
     let digits: String = address
@@ -143,14 +142,14 @@ fn set_v4(operation: libc::Ioctl, address: Ipv4Addr) -> io::Result<()> {
     check(unsafe { libc::ioctl(socket.as_raw_fd(), operation, &raw const request) }).map(drop)
 }
 
-/// `/dev/net/tun`, made (and its module loaded) where a small system lacks it.
+/// `/dev/net/tun`, created (and its module loaded) if a small system lacks it.
 fn open_clone_device() -> io::Result<File> {
     const PATH: &str = "/dev/net/tun";
     let open = || OpenOptions::new().read(true).write(true).open(PATH);
     if let Ok(file) = open() {
         return Ok(file);
     }
-    // No modprobe, or no such module: the second open() says so.
+    // Without modprobe, or without the module, the second open() fails.
     let _ = Command::new("modprobe").arg("tun").output();
     if fs::metadata(PATH).is_err() {
         fs::create_dir_all("/dev/net")?;
@@ -166,7 +165,7 @@ fn open_clone_device() -> io::Result<File> {
     open()
 }
 
-/// rtnetlink's messages as the kernel takes them: header, route, and two attributes.
+/// An rtnetlink message in the kernel's layout: header, route, and two attributes.
 #[repr(C)]
 struct NewRoute {
     header: libc::nlmsghdr,
@@ -187,7 +186,7 @@ struct NewRoute {
     interface: u32,
 }
 
-/// Has `lo` take every address of an IPv6 network for this namespace's own (`ip -6 route add local NET dev lo`).
+/// Makes `lo` accept every address of an IPv6 network as this namespace's own (`ip -6 route add local NET dev lo`).
 ///
 /// # Errors
 /// errno of the call, or of the kernel's answer.
@@ -224,7 +223,7 @@ pub fn accept_all_of(net: Ipv6Addr, bits: u8) -> io::Result<()> {
         libc::SOCK_RAW | libc::SOCK_CLOEXEC,
         libc::NETLINK_ROUTE,
     )?;
-    // SAFETY: made just now, no other owner.
+    // SAFETY: created just now, no other owner.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     // SAFETY: plain integers without padding, of the length that is given.
     let bytes = unsafe {
@@ -233,7 +232,7 @@ pub fn accept_all_of(net: Ipv6Addr, bits: u8) -> io::Result<()> {
     inet::send_all(socket.as_raw_fd(), bytes)?;
     let mut answer = [0; ANSWER_BYTES];
     let length = inet::receive(socket.as_raw_fd(), &mut answer)?;
-    // nlmsgerr: the error stands behind the header.
+    // nlmsgerr: the error follows the header.
     match answer[..length].get(16..20).map(<[u8; 4]>::try_from) {
         Some(Ok([0, 0, 0, 0])) => Ok(()),
         Some(Ok(error)) => Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(error))),

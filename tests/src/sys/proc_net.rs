@@ -1,4 +1,4 @@
-//! What /proc/net says of this network namespace: the kernel's own figures.
+//! Figures of this network namespace in /proc/net.
 
 use std::{
     fs, io,
@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// The kernel's counters that births of mini-sockets can be compared with.
+/// The kernel's counters that the births of mini-sockets are compared with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelCounters {
     /// TcpExt TW.
@@ -24,15 +24,15 @@ pub struct KernelCounters {
     pub abort_on_close: u64,
     /// TcpExt TWRecycled.
     pub recycled: u64,
-    /// Mini-sockets alive, by sockstat; this one is no counter.
+    /// Live mini-sockets, from sockstat; this one is not a counter.
     pub alive: u64,
 }
 
 impl KernelCounters {
-    /// As they are now, in the caller's network namespace.
+    /// The current values in the caller's network namespace.
     ///
     /// # Errors
-    /// When /proc/net/netstat or snmp can't be read or has another form.
+    /// If /proc/net/netstat or snmp can't be read or has another form.
     pub fn read() -> io::Result<Self> {
         let netstat = fs::read_to_string("/proc/thread-self/net/netstat")?;
         let snmp = fs::read_to_string("/proc/thread-self/net/snmp")?;
@@ -53,7 +53,7 @@ impl KernelCounters {
         })
     }
 
-    /// What was added since `earlier`.
+    /// The increase since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             time_wait: self.time_wait.wrapping_sub(earlier.time_wait),
@@ -69,7 +69,7 @@ impl KernelCounters {
         }
     }
 
-    /// Births of mini-sockets, where the kernel counts them as they are made (6.1 and later).
+    /// Births of mini-sockets, if the kernel counts them when they are created (6.1 and later).
     pub fn births(self) -> u64 {
         self.time_wait + self.time_wait_killed
     }
@@ -88,7 +88,7 @@ fn alive(sockstat: &str) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("no tw in sockstat"))
 }
 
-/// A counter of a file that has a line of names and a line of values for each group.
+/// A counter from a file that has a line of names and a line of values for each group.
 fn counter(text: &str, group: &str, name: &str) -> io::Result<u64> {
     let mut lines = text
         .lines()
@@ -114,7 +114,7 @@ pub enum State {
     Established,
     /// `04`
     FinWait1,
-    /// `05`: also a mini-socket that still waits for the peer's FIN.
+    /// `05`: also a mini-socket that still waits for the peer's FIN
     FinWait2,
     /// `06`
     TimeWait,
@@ -122,20 +122,20 @@ pub enum State {
     CloseWait,
     /// `0B`
     Closing,
-    /// Any other.
+    /// Any other state.
     Other,
 }
 
 /// One line of /proc/net/tcp or tcp6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcSocket {
-    /// Local address; v4-mapped ones as they stand.
+    /// Local address; v4-mapped ones unchanged.
     pub local: SocketAddr,
     /// Remote address.
     pub remote: SocketAddr,
     /// State; of a mini-socket, its substate.
     pub state: State,
-    /// Bytes that have come and that nobody has read.
+    /// Bytes that have arrived and are unread.
     pub unread: u64,
     /// Which timer runs: 2 keepalive, 3 that of a mini-socket.
     pub timer: u8,
@@ -146,7 +146,7 @@ pub struct ProcSocket {
 /// Every TCP socket of the caller's network namespace.
 ///
 /// # Errors
-/// When /proc/net/tcp can't be read.
+/// If /proc/net/tcp can't be read.
 pub fn sockets() -> io::Result<Vec<ProcSocket>> {
     let mut found = Vec::new();
     for name in ["tcp", "tcp6"] {
@@ -189,7 +189,7 @@ fn parse_socket(line: &str) -> Option<ProcSocket> {
     })
 }
 
-/// Hexadecimal words in the machine's byte order, each 32 bits of address in network order.
+/// Hexadecimal words in the machine's byte order, each with 32 bits of address in network order.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;

@@ -1,4 +1,4 @@
-//! Names, ends and children of processes.
+//! Names, exit and children of processes.
 
 use std::{
     fs, io,
@@ -21,14 +21,14 @@ pub fn set_name(name: &str) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) }).map(drop)
 }
 
-/// Becomes a user without capabilities, for good.
+/// Changes to a user without capabilities, for good.
 pub fn drop_privileges() -> io::Result<()> {
     const NOBODY: libc::uid_t = 65_534;
     // SAFETY: an integer.
     check(unsafe { libc::setuid(NOBODY) }).map(drop)
 }
 
-/// Has the kernel kill this process when its parent thread ends.
+/// Makes the kernel kill this process when its parent thread ends.
 ///
 /// # Errors
 /// errno of prctl().
@@ -37,7 +37,7 @@ pub fn die_with_parent() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
 }
 
-/// Closes every descriptor above standard error but `kept`.
+/// Closes every descriptor above standard error except `kept`.
 ///
 /// # Errors
 /// errno of close_range() (Linux 5.9).
@@ -61,9 +61,9 @@ pub fn signal(pid: i32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// Has programs that this process starts get signals as they are by default, whatever it was started with: a shell
-/// ignores SIGINT for what it runs in the background, `nohup` SIGHUP. A handler that does nothing is not handed on to
-/// a program, and this process itself ignores the signal as before.
+/// Gives the programs that this process starts the default signal dispositions, whatever its own are: a shell ignores
+/// SIGINT for what it runs in the background, `nohup` SIGHUP. exec() does not pass on a handler that does nothing, and
+/// this process itself ignores the signal as before.
 ///
 /// # Errors
 /// errno of sigaction().
@@ -85,7 +85,7 @@ pub fn give_children_default_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for a child to end; `false` where it still runs after `limit`.
+/// Waits for a child to end; `false` if it still runs after `limit`.
 pub fn reap(pid: i32, limit: Duration) -> bool {
     let end = Instant::now() + limit;
     loop {
@@ -122,7 +122,7 @@ pub fn cpus() -> usize {
 /// Keeps the calling thread, and what it starts, on one CPU.
 ///
 /// # Errors
-/// errno of sched_setaffinity(): EINVAL where there is no such CPU.
+/// errno of sched_setaffinity(): EINVAL if there is no such CPU.
 pub fn pin(cpu: usize) -> io::Result<()> {
     // SAFETY: plain bits, for which zero is valid.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -132,7 +132,8 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })
         .map(drop)
 }
-/// Keeps what this process mounts in its own mount namespace. Only a system call: for between fork and exec, too.
+/// Keeps the mounts of this process in its own mount namespace. Makes only a system call, so it may run between fork
+/// and exec.
 ///
 /// # Errors
 /// errno of mount().

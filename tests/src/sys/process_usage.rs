@@ -1,4 +1,4 @@
-//! What a process takes: memory and CPU time.
+//! Resource usage of a process: memory and CPU time.
 
 use std::{fs, path::Path};
 
@@ -6,15 +6,15 @@ use anyhow::{Context as _, Result};
 
 use super::process::field;
 
-/// Of /proc/stat and /proc/PID/stat.
+/// Tick of /proc/stat and /proc/PID/stat.
 pub const TICK_NS: u64 = 10_000_000;
 
-/// The most memory that a process had so far, KiB.
+/// Peak memory of a process so far, KiB.
 pub fn peak_memory_kib(pid: u32) -> Result<u64> {
     memory_kib(pid, "VmHWM")
 }
 
-/// The memory that a process has, KiB.
+/// Resident memory of a process, KiB.
 pub fn resident_memory_kib(pid: u32) -> Result<u64> {
     memory_kib(pid, "VmRSS")
 }
@@ -27,7 +27,7 @@ fn memory_kib(pid: u32, name: &str) -> Result<u64> {
 
 /// CPU time of a process and of the children it has waited for.
 pub fn cpu_ns(pid: u32) -> Result<u64> {
-    // Nanoseconds by thread, where the kernel keeps them.
+    // Nanoseconds by thread, if the kernel has them.
     let mut total = 0;
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
         let path = entry?.path().join("schedstat");

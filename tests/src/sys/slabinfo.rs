@@ -13,10 +13,10 @@ pub struct SlabCache {
     pub object_bytes: u64,
 }
 
-/// A cache's line; `None` where there is none of its name.
+/// A cache's line; `None` if there is none with this name.
 ///
 /// # Errors
-/// When the file can't be read or has another form.
+/// If the file can't be read or has another form.
 pub fn read(name: &str) -> io::Result<Option<SlabCache>> {
     find(&fs::read_to_string("/proc/slabinfo")?, name)
 }

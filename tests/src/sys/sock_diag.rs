@@ -1,4 +1,4 @@
-//! Destroying a socket from outside, as `ss -K` does.
+//! Destroys a socket from outside, as `ss -K` does.
 
 use std::{
     io,
@@ -21,15 +21,15 @@ const REQUEST_BYTES: usize = 56;
 /// Destroys the socket with these two ends in the caller's network namespace.
 ///
 /// # Errors
-/// EOPNOTSUPP or ENOENT where this kernel can't (no inet_diag module, no INET_DIAG_DESTROY), or there is no
-/// such socket.
+/// EOPNOTSUPP or ENOENT if this kernel can't do it (no inet_diag module, no INET_DIAG_DESTROY), or there is no such
+/// socket.
 pub fn destroy(local: SocketAddr, remote: SocketAddr) -> io::Result<()> {
     let socket = inet::socket(
         libc::AF_NETLINK,
         libc::SOCK_RAW | libc::SOCK_CLOEXEC,
         NETLINK_SOCK_DIAG,
     )?;
-    // SAFETY: made just now, no other owner.
+    // SAFETY: created just now, no other owner.
     let _owner = unsafe { OwnedFd::from_raw_fd(socket) };
     inet::send_all(socket, &request(local, remote))?;
     let mut answer = [0_u8; 512];

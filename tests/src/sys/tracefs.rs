@@ -6,12 +6,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Where it is, mounted if need be.
+/// Path of tracefs, which is mounted if needed.
 ///
 /// # Errors
-/// When it can't be mounted.
+/// If it can't be mounted.
 pub fn ensure() -> io::Result<PathBuf> {
-    /// Several threads may need it at once.
+    /// Several threads may need it at the same time.
     static MOUNTING: Mutex<()> = Mutex::new(());
     let _mounting = MOUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new("/sys/kernel/tracing");
@@ -34,10 +34,10 @@ pub fn ensure() -> io::Result<PathBuf> {
     Ok(root.to_path_buf())
 }
 
-/// The number by which perf knows a tracepoint.
+/// The id of a tracepoint for perf.
 ///
 /// # Errors
-/// When there is none of this name.
+/// If there is none of this name.
 pub fn tracepoint_id(category: &str, name: &str) -> io::Result<u64> {
     let path = ensure()?.join(format!("events/{category}/{name}/id"));
     let text = std::fs::read_to_string(path)?;

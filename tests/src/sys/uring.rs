@@ -1,4 +1,4 @@
-//! close() and connect() by io_uring, and by the end of a ring, with raw system calls.
+//! close() and connect() through io_uring, and through the end of a ring, with raw system calls.
 
 use std::{
     io, mem,
@@ -116,11 +116,11 @@ fn set_up() -> io::Result<(OwnedFd, Params)> {
     // SAFETY: the kernel reads and writes `params`.
     let ring =
         check_long(unsafe { libc::syscall(libc::SYS_io_uring_setup, ENTRIES, &raw mut params) })?;
-    // SAFETY: made just now, no other owner.
+    // SAFETY: created just now, no other owner.
     Ok((unsafe { OwnedFd::from_raw_fd(ring as RawFd) }, params))
 }
 
-/// Hands `fd` over to a ring, whose files are closed by a worker of the kernel (io_ring_exit_work) when it is closed.
+/// Passes `fd` to a ring; a kernel worker closes its files (io_ring_exit_work) when the ring is closed.
 pub fn leave(fd: RawFd) -> io::Result<()> {
     let (ring, _) = set_up()?;
     // SAFETY: the kernel reads one descriptor.
@@ -136,7 +136,7 @@ pub fn leave(fd: RawFd) -> io::Result<()> {
     inet::close(fd)
 }
 
-/// Closes `fd` by an IORING_OP_CLOSE of a ring of its own.
+/// Closes `fd` with an IORING_OP_CLOSE of a ring of its own.
 ///
 /// # Errors
 /// As [`perform`].
@@ -144,7 +144,7 @@ pub fn close(fd: RawFd) -> io::Result<()> {
     perform(OP_CLOSE, fd, 0, 0)
 }
 
-/// Connects `fd` by an IORING_OP_CONNECT of a ring of its own.
+/// Connects `fd` with an IORING_OP_CONNECT of a ring of its own.
 ///
 /// # Errors
 /// As [`perform`].
@@ -153,11 +153,12 @@ pub fn connect(fd: RawFd, address: &inet::RawAddress) -> io::Result<()> {
     perform(OP_CONNECT, fd, length, address.as_ptr() as u64)
 }
 
-/// Has one entry done by a ring of its own, and waits for it. What `offset` and `address` are depends on the operation.
+/// Submits one entry to a ring of its own, and waits for it. The meaning of `offset` and `address` depends on the
+/// operation.
 ///
 /// # Errors
-/// ENOSYS or EPERM where io_uring is missing or switched off; else the errno of the call that failed, or
-/// that of the operation itself.
+/// ENOSYS or EPERM if io_uring is missing or disabled; otherwise the errno of the call that failed, or that of the
+/// operation itself.
 fn perform(operation: u8, fd: RawFd, offset: u64, address: u64) -> io::Result<()> {
     let (ring, params) = set_up()?;
     let submissions = Mapping::new(
@@ -221,7 +222,7 @@ fn perform(operation: u8, fd: RawFd, offset: u64, address: u64) -> io::Result<()
 /// Whether this kernel lets this process use io_uring.
 ///
 /// # Errors
-/// Why not: ENOSYS, EPERM.
+/// The reason: ENOSYS or EPERM.
 pub fn available() -> io::Result<()> {
     let probe = inet::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)?;
     let closed = close(probe);

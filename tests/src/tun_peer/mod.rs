@@ -1,5 +1,5 @@
-//! A peer that does exactly what a scenario wants, at the other end of a TUN device: it may answer late,
-//! wrongly or not at all.
+//! A peer that does exactly what a scenario needs, at the other end of a TUN device: it may answer late, wrongly or not
+//! at all.
 
 pub mod segment;
 
@@ -25,13 +25,13 @@ const HOST_V6: Ipv6Addr = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 1);
 const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 2);
 const PEER_PORT: u16 = 8080;
 const FIRST_SEQUENCE: u32 = 1_000_000;
-/// How long the host may take to send what must come.
+/// How long the host may take to send an expected segment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The peer.
 pub struct TunPeer {
     tun: File,
-    /// Where it can be connected to.
+    /// Its address for connect().
     pub address: SocketAddr,
 }
 
@@ -39,17 +39,17 @@ pub struct TunPeer {
 pub struct PeerEnd {
     host: SocketAddr,
     peer: SocketAddr,
-    /// Next sequence number of the peer's.
+    /// The peer's next sequence number.
     sequence: u32,
-    /// Next sequence number that is expected of the host.
+    /// The next sequence number expected from the host.
     expected: u32,
 }
 
 impl TunPeer {
-    /// Makes the TUN device in this network namespace.
+    /// Creates the TUN device in this network namespace.
     ///
     /// # Errors
-    /// A [`Skip`] where this kernel has no TUN.
+    /// A [`Skip`] if this kernel has no TUN.
     pub fn new(ip: Ip) -> Result<Self> {
         let tun = match netns::open_tun(HOST_V4, HOST_V6) {
             Ok(tun) => tun,
@@ -81,7 +81,7 @@ impl TunPeer {
         }
     }
 
-    /// The next TCP segment to the peer that passes `wanted`; others are passed over.
+    /// The next TCP segment to the peer for which `wanted` is true; others are skipped.
     pub fn next(&mut self, what: &str, wanted: impl Fn(&Segment) -> bool) -> Result<Segment> {
         let end = Instant::now() + PATIENCE;
         let mut packet = vec![0_u8; 65_536];
@@ -107,17 +107,17 @@ impl TunPeer {
         bail!("the peer waited in vain for {what}")
     }
 
-    /// Waits for a SYN and answers it; returns when the host's ACK has come.
+    /// Waits for a SYN and answers it; returns when the host's ACK has arrived.
     ///
     /// # Errors
-    /// When the host does not connect.
+    /// If the host does not connect.
     pub fn accept(&mut self) -> Result<PeerEnd> {
         let end = self.await_syn()?;
         self.answer_syn(end)
     }
 
-    /// The same, but before the SYN is answered, what another connection sent is acknowledged; returns when the host has
-    /// answered that by a RST, and then connected all the same.
+    /// The same, but before the SYN is answered, the peer acknowledges data of another connection; returns when the
+    /// host has answered that with a RST, and then connected nevertheless.
     pub fn accept_after_stray_ack(&mut self) -> Result<PeerEnd> {
         let end = self.await_syn()?;
         let mut stray = PeerEnd {
@@ -129,7 +129,7 @@ impl TunPeer {
         self.answer_syn(end)
     }
 
-    /// Waits for a SYN and sends one of its own, as if it had seen none; returns when the host has answered that.
+    /// Waits for a SYN and sends one of its own, as if it had not received it; returns when the host has answered that.
     pub fn cross_syns(&mut self) -> Result<PeerEnd> {
         let mut end = self.await_syn()?;
         self.send(&mut end, Flags::SYN, b"")?;
@@ -159,7 +159,7 @@ impl TunPeer {
         Ok(end)
     }
 
-    /// One that has no connection with this address of the host's.
+    /// An end that has no connection with this address of the host.
     pub fn unconnected_to(&self, host: SocketAddr) -> PeerEnd {
         PeerEnd {
             host,
@@ -169,7 +169,7 @@ impl TunPeer {
         }
     }
 
-    /// Sends a segment, with what has been received so far acknowledged.
+    /// Sends a segment that acknowledges everything received so far.
     pub fn send(&mut self, end: &mut PeerEnd, flags: Flags, payload: &[u8]) -> Result<()> {
         let segment = Segment {
             source: end.peer,
@@ -185,7 +185,7 @@ impl TunPeer {
             .context("write to the TUN device")
     }
 
-    /// Sends a keepalive probe: nothing, from before the next sequence number.
+    /// Sends a keepalive probe: no data, with the sequence number before the next one.
     pub fn probe(&mut self, end: &PeerEnd) -> Result<()> {
         let mut before = PeerEnd {
             sequence: end.sequence.wrapping_sub(1),
@@ -206,12 +206,12 @@ impl TunPeer {
 }
 
 impl PeerEnd {
-    /// Sends what comes next as if it had not sent the last number: a FIN, for example.
+    /// Decrements the next sequence number, as if a FIN, for example, had not been sent.
     pub fn step_back(&mut self) {
         self.sequence = self.sequence.wrapping_sub(1);
     }
 
-    /// Takes a segment of the host's as received: the next one sent acknowledges it.
+    /// Takes a segment of the host as received: the next segment sent acknowledges it.
     pub fn acknowledge(&mut self, segment: &Segment) {
         self.expected = segment.sequence.wrapping_add(segment.sequence_length());
     }

@@ -6,7 +6,7 @@ const PROTOCOL_TCP: u8 = 6;
 const IPV4_BYTES: usize = 20;
 const IPV6_BYTES: usize = 40;
 const TCP_BYTES: usize = 20;
-/// Options of a SYN: "SACK permitted", as every stack offers it, and two of no operation.
+/// Options of a SYN: "SACK permitted", as every stack offers it, and two NOPs.
 const SYN_OPTIONS: [u8; 4] = [4, 2, 1, 1];
 
 /// Flags of the TCP header.
@@ -25,7 +25,7 @@ impl Flags {
     /// ACK
     pub const ACK: Self = Self(0x10);
 
-    /// Both.
+    /// Both sets of flags.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -39,28 +39,22 @@ impl Flags {
 /// A segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Sender.
     pub source: SocketAddr,
-    /// Receiver.
     pub target: SocketAddr,
-    /// Sequence number.
     pub sequence: u32,
-    /// Acknowledgement number.
     pub acknowledged: u32,
-    /// Flags.
     pub flags: Flags,
-    /// Payload.
     pub payload: Vec<u8>,
 }
 
 impl Segment {
-    /// How far it takes the sequence number: payload, SYN and FIN.
+    /// How far it advances the sequence number: payload, SYN and FIN.
     pub fn sequence_length(&self) -> u32 {
         let phantom = u32::from(self.flags.has(Flags::SYN)) + u32::from(self.flags.has(Flags::FIN));
         u32::try_from(self.payload.len()).unwrap_or(u32::MAX) + phantom
     }
 
-    /// The packet. Source and target are of the same family.
+    /// The packet as bytes. Source and target are of the same family.
     pub fn to_bytes(&self) -> Vec<u8> {
         let options: &[u8] = if self.flags.has(Flags::SYN) {
             &SYN_OPTIONS
@@ -100,7 +94,7 @@ impl Segment {
         [header, tcp].concat()
     }
 
-    /// Reads a packet; `None` for anything but TCP.
+    /// Parses a packet; `None` if it is not TCP.
     pub fn parse(packet: &[u8]) -> Option<Self> {
         let (source, target, tcp) = match packet.first()? >> 4 {
             4 => {
@@ -158,7 +152,7 @@ fn ipv6_of(ip: IpAddr) -> Ipv6Addr {
 fn ipv4_header(source: Ipv4Addr, target: Ipv4Addr, payload_bytes: u16) -> Vec<u8> {
     let mut header = vec![0x45, 0];
     header.extend((payload_bytes + IPV4_BYTES as u16).to_be_bytes());
-    // Identification, don't fragment, 64 hops, TCP, checksum.
+    // Identification, don't fragment, TTL 64, TCP, checksum.
     header.extend([0, 0, 0x40, 0, 64, PROTOCOL_TCP, 0, 0]);
     header.extend(source.octets());
     header.extend(target.octets());
@@ -176,7 +170,7 @@ fn ipv6_header(source: Ipv6Addr, target: Ipv6Addr, payload_bytes: u16) -> Vec<u8
     header
 }
 
-/// Of both versions: only sums of 16-bit words matter, so the wider fields of IPv6 add nothing.
+/// For both versions: only sums of 16-bit words matter, so the wider fields of IPv6 add nothing.
 fn pseudo_header(source: &[u8], target: &[u8], payload_bytes: u16) -> Vec<u8> {
     let mut header = [source, target].concat();
     header.extend([0, PROTOCOL_TCP]);
@@ -184,7 +178,7 @@ fn pseudo_header(source: &[u8], target: &[u8], payload_bytes: u16) -> Vec<u8> {
     header
 }
 
-/// RFC 1071. Each part but the last has an even length.
+/// RFC 1071. Each part except the last has an even length.
 fn internet_checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0_u32;
     for part in parts {

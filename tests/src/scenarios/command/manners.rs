@@ -1,4 +1,4 @@
-//! The command notices nothing of being traced, and ends as it would without.
+//! The command does not notice that it is traced, and ends as it would without twtrace.
 
 use std::{
     fs,
@@ -45,7 +45,7 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// Both streams, with bytes that are no text and no end of line; the report is in the file alone.
+/// Both streams, with bytes that are neither text nor end of line; only the file has the report.
 fn streams_untouched(context: &Context) -> Result<()> {
     let script = r#"printf '\000\377out\n\nno end'; printf 'err\033[31m\001' >&2"#;
     let directory = tempfile::tempdir()?;
@@ -61,7 +61,7 @@ fn streams_untouched(context: &Context) -> Result<()> {
     );
     let report = fs::read_to_string(&file)?;
     ensure!(report.contains("By process"), "no report: {report}");
-    // Without a file it follows what the command wrote to standard error.
+    // Without a file, the report follows the command's output on standard error.
     let traced = output(&mut twtrace(context, &["report", "--json"], &line))?;
     ensure!(traced.stdout == alone.stdout, "{traced:?}");
     let report = traced.stderr.strip_prefix(&alone.stderr[..]);
@@ -120,15 +120,15 @@ fn exit_codes(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Tells what a process inherits, with nothing but a shell.
+/// Prints what a process inherits, with a shell only.
 const STATE: &str = "while read -r line; do case $line in \
      Uid:*|Gid:*|Groups:*|SigBlk:*|SigIgn:*|SigCgt:*|Cap*|NoNewPrivs:*|Seccomp:*) echo \"$line\";; esac; \
      done </proc/self/status; \
      while read -r line; do echo \"$line\"; done </proc/self/limits; \
      for file in /proc/self/fd/*; do echo \"${file##*/}\"; done; pwd; echo \"$HOME $PATH\"";
 
-/// Users, capabilities, signals, limits and descriptors: what twtrace has changed for itself, and what it was
-/// started with (a signal ignored as by nohup, a descriptor as of make's jobserver).
+/// Users, capabilities, signals, limits and descriptors: both what twtrace has changed for itself, and what it was
+/// started with (a signal ignored as by nohup, a descriptor like that of make's jobserver).
 fn as_without_twtrace(context: &Context) -> Result<()> {
     let line = shell(STATE);
     let directory = tempfile::tempdir()?;
@@ -150,7 +150,7 @@ fn as_without_twtrace(context: &Context) -> Result<()> {
                 unsafe { libc::dup2(0, 9) };
                 Ok(())
             };
-            // SAFETY: only system calls between fork and exec.
+            // SAFETY: makes only system calls between fork and exec.
             unsafe { command.pre_exec(ignore) };
             output(&mut command)
         };
@@ -174,7 +174,7 @@ fn as_without_twtrace(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// sudo's variables say whose it is: ids, groups, and none of root's capabilities.
+/// The command runs with the ids and groups in sudo's variables, and without root's capabilities.
 fn invoking_user(context: &Context) -> Result<()> {
     const UID: &str = "54321";
     const GID: &str = "54322";
@@ -228,9 +228,9 @@ fn invoking_user(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// The report comes when the command ends, not when all that it has started does.
+/// The report is printed when the command ends, not when all processes that it has started do.
 fn outlived(context: &Context) -> Result<()> {
-    // The background process lives for as long as the pipe does.
+    // The background process lives as long as the pipe.
     let script = "exec 3<&0; { read -r line <&3; } & echo $!; exit 3";
     let (reader, _writer) = std::io::pipe()?;
     let done = output(twtrace(context, &["report", "--json"], &shell(script)).stdin(reader))?;
@@ -241,7 +241,7 @@ fn outlived(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// SIGINT alone ends nothing (the terminal sends it to the command itself); SIGTERM and SIGHUP are passed on.
+/// SIGINT alone ends nothing (the terminal also sends it to the command); SIGTERM and SIGHUP are passed on.
 fn signals(context: &Context) -> Result<()> {
     for (signal, name, code) in [(libc::SIGTERM, "TERM", 9), (libc::SIGHUP, "HUP", 10)] {
         let script = format!("trap 'exit {code}' {name}; echo ready; read -r line; exit 1");

@@ -22,7 +22,7 @@ fn limit() -> Duration {
     Duration::from_secs(if process::emulated() { 300 } else { 60 })
 }
 
-/// Does it in a network namespace of its own, which only this thread and those it starts are in.
+/// Runs `work` in a network namespace of its own, which contains only this thread and those it starts.
 pub(super) fn in_netns<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let worker = scope.spawn(|| {
@@ -53,7 +53,7 @@ pub(super) fn shell(script: &str) -> Vec<String> {
     words(&["/bin/sh", "-c", script])
 }
 
-/// Runs it to its end. What it started may still hold its streams, so they are files.
+/// Runs it to its end. Its streams are files, as processes that it started may still hold them.
 pub(super) fn output(command: &mut Command) -> Result<Output> {
     let streams = [tempfile::tempfile()?, tempfile::tempfile()?];
     let [stdout, stderr] = &streams;
@@ -72,7 +72,7 @@ pub(super) fn output(command: &mut Command) -> Result<Output> {
     })
 }
 
-/// Waits for its end, but not for ever.
+/// Waits for its end, up to a limit.
 fn end_of(child: &mut Child) -> Result<ExitStatus> {
     wait(child, limit())
 }

@@ -1,4 +1,4 @@
-//! Only the command's own connections count, all of them, while others make the same kind.
+//! Only the command's own connections count, all of them, while other processes open the same kind.
 
 use std::net::SocketAddr;
 
@@ -60,10 +60,10 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// How often it is tried where this kernel may hide something from every program, or from classic tracepoints.
+/// Maximum number of tries if this kernel may hide something from every program, or from classic tracepoints.
 const TRIES: u32 = 5;
 
-/// What a report counts.
+/// Counts of a report.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
     connects: u64,
@@ -100,8 +100,8 @@ fn curl_in_a_loop(context: &Context) -> Result<()> {
     exactly(context, script, &[expected])
 }
 
-/// The server closes first, whose processes are not the command's. Now and then ab connects once more than it is
-/// asked to for some of those it has at a time, and closes these itself.
+/// The server closes first; its processes do not belong to the command. Now and then ab opens one connection more than
+/// requested for some of its parallel ones, and closes these itself.
 fn ab(context: &Context) -> Result<()> {
     let ab = program("ab")?.display().to_string();
     let line = |server| {
@@ -217,7 +217,7 @@ fn counts(report: &Value, noise: u32) -> Result<Counts> {
     Ok(counts)
 }
 
-/// `trace -- COMMAND`: the events of the command, and the command line in the first of all.
+/// `trace -- COMMAND`: the events of the command, with its command line in the first event.
 fn traced(context: &Context) -> Result<()> {
     const COUNT: usize = 20;
     in_netns(|| {
@@ -254,21 +254,21 @@ fn traced(context: &Context) -> Result<()> {
             );
             births += usize::from(event["event"] == "time_wait");
         }
-        // How exact that is the reports show.
+        // The reports test how exact this is.
         ensure!((1..=COUNT).contains(&births), "{births} births");
         Ok(())
     })
 }
 
-/// What found no room is counted, and no figure is called exact.
+/// Processes that found no room are counted, and no figure is called exact.
 fn too_many_descendants(context: &Context) -> Result<()> {
-    // Eight processes are followed for each that is counted.
+    // Eight processes are followed for each one that is counted.
     let verb = ["report", "--json", "--max-processes", "1"];
     in_netns(|| {
         let line = program::line(Way::Children, server::start()?, 20)?;
         let done = output(&mut twtrace(context, &verb, &line))?;
         let stderr = text(&done.stderr);
-        // The log comes before the report.
+        // The log precedes the report.
         let report = stderr.lines().last().context("no report")?;
         let report: Value = serde_json::from_str(report)?;
         let lost = report["lost"].as_array().cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The server that the command and its noisy neighbours connect to.
+//! The server that the command and the noise connect to.
 
 use std::{
     io::{Read as _, Write as _},
@@ -16,20 +16,19 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::actor::program::{self, Way};
 
-/// More connections than the noise makes while anything else is done.
+/// More connections than the noise opens during any check.
 const NOISE: usize = 200_000;
 
-/// Serves everybody for as long as the runner lives: closes when the client has, or after the answer to a request
-/// of HTTP/1.0.
+/// Serves everybody as long as the runner lives: closes when the client has, or after the answer to a HTTP/1.0 request.
 ///
 /// # Errors
-/// When the namespace of the calling thread has no loopback.
+/// If the namespace of the calling thread has no loopback interface.
 pub fn start() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            // A connection that breaks is its client's business.
+            // A broken connection is no error of the server.
             thread::spawn(move || serve(stream));
         }
     });
@@ -86,17 +85,16 @@ impl Noise {
         Ok(noise)
     }
 
-    /// Connections that it made so far.
+    /// Number of connections so far.
     pub fn made(&self) -> u64 {
         self.made.load(Ordering::Relaxed)
     }
 
-    /// Its pid.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// It must still be at it.
+    /// Fails if it has ended.
     pub fn check(&mut self) -> Result<()> {
         let ended = self.child.try_wait()?;
         ensure!(ended.is_none(), "the noise is over: {ended:?}");
@@ -106,7 +104,7 @@ impl Noise {
 
 impl Drop for Noise {
     fn drop(&mut self) {
-        // Gone already: nothing to stop.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -21,7 +21,7 @@ use crate::{
 /// Since 5.6; the libc crate does not have it for all targets.
 const CLONE_NEWTIME: libc::c_int = 0x80;
 
-/// What the clocks are moved by.
+/// The offsets of the clocks.
 const OFFSETS: &[u8] = b"monotonic 1000000 0\nboottime 2000000 500000000\n";
 
 /// What twtrace is put into.
@@ -29,13 +29,13 @@ const OFFSETS: &[u8] = b"monotonic 1000000 0\nboottime 2000000 500000000\n";
 pub enum Into {
     /// A pid namespace with its own /proc.
     PidNamespace,
-    /// One with that of the host.
+    /// A pid namespace with the /proc of the host.
     PidNamespaceOnly,
     /// A time namespace.
     TimeNamespace,
 }
 
-/// The child of a process that has entered new namespaces, in place of the process itself, which waits for it: only children
+/// Continues in the child of a process that has entered new namespaces; the process itself waits for it: only children
 /// are in a new pid or time namespace. To be called between fork and exec.
 fn enter(into: Into) -> io::Result<()> {
     let flags = match into {
@@ -52,7 +52,7 @@ fn enter(into: Into) -> io::Result<()> {
     let child = check(unsafe { libc::fork() })?;
     if child > 0 {
         let mut status = 0;
-        // spawn() waits until the pipe is closed by which it is told of errors. 5.9 and later.
+        // spawn() waits until the pipe that reports errors is closed. 5.9 and later.
         // SAFETY: integers only.
         check_long(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) })?;
         // SAFETY: the pointer is to a local of the right type.
@@ -62,7 +62,7 @@ fn enter(into: Into) -> io::Result<()> {
         } else {
             1
         };
-        // SAFETY: ends this process alone.
+        // SAFETY: ends only this process.
         unsafe { libc::_exit(code) }
     }
     // SAFETY: integers only.
@@ -112,7 +112,7 @@ impl Inside {
             .stdin(Stdio::null())
             .stdout(stdout.try_clone()?)
             .stderr(stderr.try_clone()?);
-        // SAFETY: system calls only, and nothing that another thread may hold.
+        // SAFETY: makes system calls only, and takes no lock that another thread may hold.
         unsafe { command.pre_exec(move || enter(into)) };
         Ok(Self {
             child: command.spawn().context("start twtrace in a namespace")?,
@@ -121,7 +121,7 @@ impl Inside {
         })
     }
 
-    /// Waits until it has begun: until there is this on standard error or output.
+    /// Waits until this text appears on standard error or output.
     pub fn await_text(&mut self, text: &str) -> Result<()> {
         let end = Instant::now() + Duration::from_secs(120);
         loop {
@@ -135,7 +135,7 @@ impl Inside {
         }
     }
 
-    /// What it printed, and what it said.
+    /// Its standard output and standard error.
     pub fn end(mut self) -> Result<(String, String)> {
         let status = wait(&mut self.child, Duration::from_secs(120))?;
         let stderr = contents(&self.stderr)?;
@@ -146,13 +146,13 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        // Gone already, after `end`.
+        // It has exited already if `end` was called.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// twtrace writes at the end of the file that both have open, so it is read by another description.
+/// twtrace writes at the end of the file that both have open, so it is read through another file description.
 fn contents(file: &File) -> io::Result<String> {
     use std::os::fd::AsRawFd as _;
     let mut file = File::open(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))?;

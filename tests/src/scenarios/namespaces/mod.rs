@@ -43,14 +43,15 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// A report from inside, about traffic of this process in a network namespace of its own; that namespace, and what it said.
+/// A report from inside, about traffic of this process in a network namespace of its own; returns the report, that
+/// namespace, and standard error.
 fn report(context: &Context, into: Into) -> Result<(Value, u64, String)> {
     let arguments = ["report", "--json", "--duration", duration()];
     let mut inside = Inside::start(context, into, &arguments, &[])?;
     inside.await_text("counting")?;
     in_netns(|| {
         let _open = traffic()?;
-        // A namespace is found by its processes, and this is a thread.
+        // A namespace is found through its processes, and this is a thread.
         let _inhabitant = server::Noise::start(server::start()?)?;
         let (printed, said) = inside.end()?;
         Ok((serde_json::from_str(&printed)?, netns::own()?, said))
@@ -71,7 +72,7 @@ fn row_of_own_process(report: &Value) -> Result<Value> {
     Ok(own.context("no row of the runner")?.clone())
 }
 
-/// What can't be known is said, in each view and at the start; what can is right.
+/// What can't be known is reported as unknown, in each view and at the start; the rest is correct.
 fn pid_namespace(context: &Context) -> Result<()> {
     let (report, netns, said) = report(context, Into::PidNamespace)?;
     let warnings = said.lines().filter(|line| line.contains("pid namespace"));
@@ -103,7 +104,7 @@ fn with_hosts_proc(context: &Context) -> Result<()> {
     let audit = row_of(&report, "audit", netns)?;
     ensure!(audit["births_seen"].as_u64() >= Some(5), "{audit}");
     ensure!(audit["audited"] == true, "{audit}");
-    // A child that another thread of the runner has just forked may hold further ones.
+    // A child that another thread of the runner has just forked may hold more of them.
     let left = report["close_wait"].as_array().context("no close_wait")?;
     let is_own = |row: &Value| row["netns"] == netns && row["process"]["pid"] == std::process::id();
     ensure!(left.iter().any(is_own), "{left:?}");
@@ -112,9 +113,9 @@ fn with_hosts_proc(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Processes in the same namespace are known by the ids that events have, and with what /proc shows of them under others.
+/// Processes in the same namespace are found by the ids that events have, although /proc shows them under other ids.
 fn command_in_pid_namespace(context: &Context) -> Result<()> {
-    // So that it lives until it is read.
+    // So that it lives until it is looked up.
     let made = if process::emulated() { 100 } else { 3_000 };
     let (program, report) = in_netns(|| {
         let line = program::line(Way::Noise, server::start()?, made)?;
@@ -132,15 +133,15 @@ fn command_in_pid_namespace(context: &Context) -> Result<()> {
     let births = &row["time_wait"]["client"];
     ensure!(*births == made, "{births} TIME_WAITs: {row}");
     let process = &row["process"];
-    // Ids in a new namespace are few.
+    // Ids in a new namespace are small.
     ensure!(process["pid"].as_u64() > Some(10), "{process}");
     let exe = fs::canonicalize(program)?;
     ensure!(process["exe"].as_str() == exe.to_str(), "{process}");
     Ok(())
 }
 
-/// Namespaces that only a thread is in are audited: one in which there were connections before the start, and one in which
-/// there are none until then.
+/// Namespaces that contain only a thread are audited: one with connections before the start, and one without until
+/// then.
 fn namespace_of_a_thread(context: &Context) -> Result<()> {
     const IS_BEFORE: [bool; 2] = [false, true];
     let (report, namespaces) = thread::scope(|scope| {
@@ -151,11 +152,11 @@ fn namespace_of_a_thread(context: &Context) -> Result<()> {
                 say.send(())?;
                 cued.recv()?;
                 let open = [traffic()?, traffic()?];
-                // It is read five times a second.
+                // It is read five times per second.
                 thread::sleep(Duration::from_millis(700));
                 let more = traffic()?;
                 say.send(())?;
-                // Until the report is over, or will never be.
+                // Until the report has ended, or will never begin.
                 let _ = cued.recv();
                 drop((before, open, more));
                 Ok(netns::own()?)
@@ -166,7 +167,7 @@ fn namespace_of_a_thread(context: &Context) -> Result<()> {
             for (said, ..) in &players {
                 said.recv()?;
             }
-            // Not by a thread that is in one of them: twtrace would be in it, too.
+            // Not from a thread that is in one of them: twtrace would be in it, too.
             let report = RunningReport::start(&context.twtrace, &context.tier.options())?;
             for (_, cue, _) in &players {
                 cue.send(())?;
@@ -193,7 +194,7 @@ fn namespace_of_a_thread(context: &Context) -> Result<()> {
 }
 
 fn audited_by_thread(report: &Value, netns: u64, is_before: bool) -> Result<()> {
-    /// Those of [`traffic`], three times.
+    /// The births of [`traffic`], three times.
     const BIRTHS: u64 = 3 * 5;
     let rows = report["audit"].as_array().context("no audit")?;
     let row = rows
@@ -208,7 +209,7 @@ fn audited_by_thread(report: &Value, netns: u64, is_before: bool) -> Result<()> 
         "the audit is off: {row}"
     );
     let is_all = if is_before {
-        // From when it was found on.
+        // Counted from the time when it was found.
         (1..=BIRTHS).contains(&figure("births_kernel"))
     } else {
         figure("births_kernel") == BIRTHS && figure("births_seen") == BIRTHS

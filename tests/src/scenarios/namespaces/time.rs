@@ -18,7 +18,7 @@ use crate::{
     sys::{clock, netns},
 };
 
-/// Nothing is different from outside.
+/// There is no difference from outside.
 pub fn time_namespace(context: &Context) -> Result<()> {
     let before = now_s()?;
     let (events, netns) = in_netns(|| {

@@ -48,7 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("crossed_syns/closed_at_once", crossed_syns),
 ];
 
-/// A client that is connected to a peer which does nothing by itself.
+/// A client connected to a peer that does nothing by itself.
 pub struct Dialogue {
     pub client: Rc<Actor>,
     pub at_client: Connection,
@@ -56,7 +56,7 @@ pub struct Dialogue {
     pub end: PeerEnd,
 }
 
-/// Connects to it.
+/// Connects to such a peer.
 pub fn dialogue(stage: &Stage, options: &[SocketOption]) -> Result<Dialogue> {
     let mut peer = TunPeer::new(stage.ip)?;
     let client = stage.actor("cl")?;
@@ -103,7 +103,7 @@ fn fin_and_ack_in_one(stage: &Stage) -> Result<()> {
     close_in_one(stage, &mut it)
 }
 
-/// The client closes, and the peer answers with a FIN that acknowledges the client's: a TIME_WAIT from its birth.
+/// The client closes, and the peer answers with a FIN that acknowledges the client's: TIME_WAIT from its creation.
 pub fn close_in_one(stage: &Stage, it: &mut Dialogue) -> Result<()> {
     it.client.close(&it.at_client)?;
     let fin = it.peer.await_fin()?;
@@ -120,18 +120,18 @@ pub fn close_in_one(stage: &Stage, it: &mut Dialogue) -> Result<()> {
     Ok(())
 }
 
-/// The orphan is still a full socket: its FIN is on the way when the data comes.
+/// The orphan is still a full socket: its FIN is in flight when the data arrives.
 fn data_in_fin_wait1(stage: &Stage) -> Result<()> {
     late_data(stage, false, TcpState::FinWait1)
 }
 
-/// The data acknowledges the orphan's FIN: the kernel takes it through FIN_WAIT2 to CLOSE, as it does where it makes a
+/// The data acknowledges the orphan's FIN: the kernel takes it through FIN_WAIT2 to CLOSE, as it does when it creates a
 /// mini-socket or refuses one, and sends a RST.
 fn data_acknowledging(stage: &Stage) -> Result<()> {
     late_data(stage, true, TcpState::FinWait2)
 }
 
-/// Data that comes after close(), with or without the ACK of the FIN, is answered by a RST.
+/// Data after close(), with or without the ACK of the FIN, is answered with a RST.
 fn late_data(stage: &Stage, acknowledges_fin: bool, left: TcpState) -> Result<()> {
     let mut it = dialogue(stage, &[])?;
     let closing = Instant::now();
@@ -141,7 +141,7 @@ fn late_data(stage: &Stage, acknowledges_fin: bool, left: TcpState) -> Result<()
     if acknowledges_fin {
         it.end.acknowledge(&fin);
     }
-    // The FIN is not sent again so soon.
+    // The FIN is not retransmitted so soon.
     stage.pause(Duration::from_millis(100));
     let late_at_least = closed.elapsed();
     it.peer
@@ -157,8 +157,8 @@ fn late_data(stage: &Stage, acknowledges_fin: bool, left: TcpState) -> Result<()
     Ok(())
 }
 
-/// Data in the place of the peer's own FIN, to a socket in CLOSE_WAIT: the kernel runs through the code for a received RST, and
-/// sends one.
+/// Data at the sequence number of the peer's own FIN, to a socket in CLOSE_WAIT: the kernel runs through the code for a
+/// received RST, and sends one.
 fn data_after_fin_held(stage: &Stage) -> Result<()> {
     let mut it = dialogue(stage, &[])?;
     it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
@@ -167,7 +167,7 @@ fn data_after_fin_held(stage: &Stage) -> Result<()> {
     it.client.close(&it.at_client)
 }
 
-/// The same to one that has been closed meanwhile: it is destroyed before its RST is sent.
+/// The same to a socket that has been closed in the meantime: it is destroyed before its RST is sent.
 fn data_after_fin_in_last_ack(stage: &Stage) -> Result<()> {
     let mut it = dialogue(stage, &[])?;
     it.peer.send(&mut it.end, Flags::FIN.and(Flags::ACK), b"")?;
@@ -221,7 +221,7 @@ fn unread_data_in_closing(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The FINs have crossed, the peer's after this data.
+/// The FINs have crossed; the peer's follows this data.
 fn in_closing(stage: &Stage, data: &[u8]) -> Result<Dialogue> {
     let mut it = dialogue(stage, &[])?;
     it.client.shutdown_write(&it.at_client)?;

@@ -16,8 +16,8 @@ use crate::{
     tun_peer::{TunPeer, segment::Flags},
 };
 
-/// A segment of the tuple's last connection meets SYN_SENT: its RST ends nothing, and a later one of the same connection is
-/// told as well.
+/// A segment of the tuple's previous connection arrives in SYN_SENT: the RST for it ends nothing, and a later RST of
+/// the same connection is also reported.
 pub fn reset_in_syn_sent(stage: &Stage) -> Result<()> {
     let mut peer = TunPeer::new(stage.ip)?;
     let client = stage.actor("cl")?;
@@ -45,7 +45,7 @@ pub fn reset_in_syn_sent(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// A listener answers what belongs to no connection: its owner's RST.
+/// A listener answers a segment that belongs to no connection: the RST belongs to the listener's owner.
 pub fn stray_segment(stage: &Stage) -> Result<()> {
     let mut peer = TunPeer::new(stage.ip)?;
     let server = stage.actor("sv")?;
@@ -53,7 +53,7 @@ pub fn stray_segment(stage: &Stage) -> Result<()> {
     answer_stray(stage, &mut peer, address, &server)
 }
 
-/// Who accepts from it owns it, not who called listen() and has gone on to other things.
+/// Its owner is the process that accepts from it, not the one that called listen() and has stopped using it.
 pub fn stray_segment_to_handed_on(stage: &Stage) -> Result<()> {
     let mut peer = TunPeer::new(stage.ip)?;
     let parent = stage.actor("sv")?;
@@ -104,7 +104,7 @@ fn answer_stray(
     Ok(())
 }
 
-/// The RST is charged to who closed second, as that is what it answers.
+/// The RST is charged to the process that closed second, since it answers that FIN.
 pub fn reset_in_last_ack(stage: &Stage) -> Result<()> {
     let mut it = dialogue(stage, &[])?;
     let child = stage.fork(&it.client, "ch")?;

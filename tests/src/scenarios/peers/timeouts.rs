@@ -12,7 +12,7 @@ use crate::{
     tun_peer::TunPeer,
 };
 
-/// Ends in ETIMEDOUT and no RST.
+/// Ends with ETIMEDOUT and without a RST.
 pub fn user_timeout(stage: &Stage) -> Result<()> {
     let it = dialogue(stage, &[SocketOption::UserTimeout(500)])?;
     it.client.send(&it.at_client, 100)?;
@@ -61,7 +61,7 @@ pub fn connect_times_out(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The SYNs cross, which takes the client to SYN_RECV; it closes there, and nobody answers its FIN.
+/// The SYNs cross, which takes the client to SYN_RECV; it closes there, and its FIN is not answered.
 pub fn crossed_syns(stage: &Stage) -> Result<()> {
     stage.sysctl("ipv4/tcp_orphan_retries", "1")?;
     let mut peer = TunPeer::new(stage.ip)?;

@@ -1,4 +1,4 @@
-//! A recorder that is killed, and a file that was cut.
+//! A recorder that is killed, and a truncated file.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use crate::{
 
 /// Longer than anything waits to be written.
 const WRITTEN: Duration = Duration::from_secs(2);
-/// The same where a busy machine lets the recorder wait.
+/// The same if a busy machine delays the recorder.
 const WRITTEN_LATE: Duration = Duration::from_secs(20);
 
 /// What happened two seconds before is in the file.
@@ -47,7 +47,7 @@ pub fn killed(context: &Context) -> Result<()> {
     let (report, output) = reported(context, &path, netns)?;
     match output.status.code() {
         Some(0) => ensure!(text(&output.stderr).is_empty(), "{}", text(&output.stderr)),
-        // It was killed while it wrote.
+        // It was killed during a write.
         _ => fails_with(&output, 1, &[&path.display().to_string(), "cut off"])?,
     }
     let (client, server) = births(&report)?;
@@ -64,7 +64,7 @@ pub fn killed(context: &Context) -> Result<()> {
     cut(context, &path, &directory.path().join("cut.twt"))
 }
 
-/// What a recording tells of a namespace, whole or not.
+/// What a recording reports for a namespace, complete or not.
 fn reported(context: &Context, path: &Path, netns: u64) -> Result<(Value, Output)> {
     let netns = netns.to_string();
     let verb = ["report", "--json", "--netns", &netns];
@@ -86,7 +86,7 @@ fn births(report: &Value) -> Result<(u64, u64)> {
     Ok(births)
 }
 
-/// In the middle of the last frame: what is whole is told, and that something is missing.
+/// Cut in the middle of the last frame: whole frames are reported, and that something is missing.
 fn cut(context: &Context, path: &Path, shorter: &Path) -> Result<()> {
     let mut recorded = Recorded::read(path)?;
     let last = recorded.frames()?.pop().context("no frame")?;

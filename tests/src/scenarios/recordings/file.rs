@@ -1,4 +1,4 @@
-//! What is in the file of a recording, read without twtrace.
+//! The contents of a recording's file, read without twtrace.
 
 use std::{fs, ops::Range, path::Path};
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value;
 use zstd::zstd_safe;
 
-/// Words in the field `event` of lines that tell what was read of the kernel beside its events.
+/// Words in the field `event` of lines with data that was read from the kernel beside its events.
 const OBSERVATIONS: [&str; 9] = [
     "sockets",
     "namespaces",
@@ -21,7 +21,7 @@ const OBSERVATIONS: [&str; 9] = [
 /// More than the text of any frame.
 const MAX_FRAME_TEXT: usize = 64 << 20;
 
-/// A recording's bytes.
+/// Bytes of a recording.
 pub struct Recorded {
     /// As they are on disk.
     pub bytes: Vec<u8>,
@@ -34,7 +34,7 @@ impl Recorded {
         Ok(Self { bytes })
     }
 
-    /// Where each frame is. All of them must be whole, but for the last one.
+    /// The byte ranges of the frames. All must be whole, except the last one.
     pub fn frames(&self) -> Result<Vec<Range<usize>>> {
         let mut frames = Vec::new();
         let mut begin = 0;
@@ -79,7 +79,7 @@ pub fn kind(line: &str) -> Result<String> {
     event.with_context(|| format!("no event: {line}"))
 }
 
-/// Those of the lines that `trace` prints after `start`.
+/// The lines that `trace` prints after `start`.
 pub fn events(lines: &[String]) -> Result<Vec<String>> {
     let mut events = Vec::new();
     for line in lines {
@@ -91,7 +91,7 @@ pub fn events(lines: &[String]) -> Result<Vec<String>> {
     Ok(events)
 }
 
-/// Compares line by line: what is printed at a difference is one line, not all of them.
+/// Compares line by line: a difference is printed as one line, not as all of them.
 pub fn same_lines(what: &str, got: &[impl AsRef<str>], expected: &[impl AsRef<str>]) -> Result<()> {
     for (number, (got, expected)) in (1..).zip(got.iter().zip(expected)) {
         let (got, expected) = (got.as_ref(), expected.as_ref());

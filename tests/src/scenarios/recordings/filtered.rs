@@ -1,4 +1,4 @@
-//! A recording that was made with a filter replays as the live view was, and has nothing of what the filter hid.
+//! A recording with a filter replays like the live view, and has nothing of what the filter hid.
 
 use std::{
     ffi::OsStr,
@@ -30,17 +30,17 @@ use crate::{
     },
 };
 
-/// What the other process is called.
+/// The name of the other process.
 const NEIGHBOUR: &str = "neighbour";
-/// Where it connects to.
+/// The address that it connects to.
 const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(traffic::SERVER), 18_777);
-/// How often.
+/// Number of its connections.
 const CONNECTIONS: usize = 7;
 
 const CONTAINER: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
 const POD: &str = "5d1b2c4d_0a1b_4c2d_8e3f_001122334455";
 
-/// A filter, and what must not be in a report with it: its rows of a name for which this holds.
+/// A filter, and what a report with it must not contain: rows of a list for which this is true.
 struct Case {
     options: Vec<String>,
     rows: &'static str,
@@ -59,7 +59,7 @@ fn case(
     }
 }
 
-/// One with each option, and one with several.
+/// One case per option, and one with several.
 fn cases(netns: u64) -> Vec<Case> {
     let own = std::process::id();
     let is_neighbours = |row: &Value| row["process"]["comm"] == NEIGHBOUR;
@@ -150,7 +150,7 @@ pub fn filters(context: &Context) -> Result<()> {
     })
 }
 
-/// Does it with each, on a thread of its own.
+/// Runs `work` for each item, on a thread of its own.
 fn at_once<T: Send, R: Send>(
     all: impl IntoIterator<Item = T>,
     work: impl Fn(T) -> Result<R> + Sync,
@@ -166,8 +166,7 @@ fn at_once<T: Send, R: Send>(
     })
 }
 
-/// `report -- COMMAND`: the recording knows its processes, also one that no event names: a client whose server closes
-/// first.
+/// `report -- COMMAND`: the recording has its processes, even one without events: a client whose server closes first.
 pub fn command(context: &Context) -> Result<()> {
     let directory = tempfile::tempdir()?;
     in_netns(|| {
@@ -227,12 +226,12 @@ fn replays_as(context: &Context, form: &[&str], path: &Path, live: &str) -> Resu
     Ok(())
 }
 
-/// Closes what its clients have closed, for as long as the runner lives.
+/// Closes what its clients have closed, as long as the runner lives.
 fn serve() -> Result<()> {
     let listener = TcpListener::bind(SERVER)?;
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            // A connection that breaks is its client's business.
+            // A broken connection is no error of the server.
             let _ = stream.read(&mut [0]);
         }
     });
@@ -280,7 +279,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What is left is empty, and does no harm.
+        // A leftover is empty, and harmless.
         if let Some(own) = self.0.ancestors().nth(3) {
             let _ = cgroup::remove(own);
         }

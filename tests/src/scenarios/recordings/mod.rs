@@ -1,4 +1,4 @@
-//! Recordings: a replay says what the live view said, and what is damaged, unfit or in parts is told.
+//! Recordings: a replay reports the same as the live view, and damaged, unusable or partial files are reported.
 
 mod damaged;
 mod file;
@@ -62,7 +62,7 @@ pub const USAGES: &[Usage] = &[
     },
 ];
 
-/// nobody
+/// The uid of nobody.
 const UNPRIVILEGED: u32 = 65_534;
 
 /// Starts `twtrace VERB`, and waits until it counts or records.
@@ -74,20 +74,20 @@ pub fn start<S: AsRef<OsStr>>(context: &Context, verb: &[S]) -> Result<RunningRe
     RunningReport::start_verb(&context.twtrace, &words, &context.tier.options())
 }
 
-/// `twtrace` with these arguments, to its end.
+/// Runs `twtrace` with these arguments, to its end.
 fn run<S: AsRef<OsStr>>(context: &Context, arguments: &[S]) -> Result<Output> {
     let mut command = Command::new(&context.twtrace);
     output(command.args(arguments).stdin(Stdio::null()))
 }
 
-/// The same by a user who may do nothing.
+/// The same as a user without privileges.
 fn run_unprivileged<S: AsRef<OsStr>>(context: &Context, arguments: &[S]) -> Result<Output> {
-    // The directory of the binary may be closed to others: the open file is run instead.
+    // The directory of the binary may be inaccessible to others: the open file is executed instead.
     let program = File::open(&context.twtrace)?;
     let fd = program.as_raw_fd();
     let mut command = Command::new(format!("/proc/self/fd/{fd}"));
     command.args(arguments).stdin(Stdio::null());
-    // SAFETY: only system calls between fork and exec.
+    // SAFETY: makes only system calls between fork and exec.
     unsafe {
         command.pre_exec(move || {
             check(libc::fcntl(fd, libc::F_SETFD, 0))?;
@@ -100,7 +100,7 @@ fn run_unprivileged<S: AsRef<OsStr>>(context: &Context, arguments: &[S]) -> Resu
     output(&mut command)
 }
 
-/// Its standard output, after exit code 0.
+/// Its standard output, if its exit code is 0.
 fn printed(done: &Output) -> Result<&str> {
     ensure!(
         done.status.success(),
@@ -111,12 +111,12 @@ fn printed(done: &Output) -> Result<&str> {
     Ok(std::str::from_utf8(&done.stdout)?)
 }
 
-/// What `twtrace` prints with these arguments, after exit code 0.
+/// Standard output of `twtrace` with these arguments, if its exit code is 0.
 pub fn printed_by<S: AsRef<OsStr>>(context: &Context, arguments: &[S]) -> Result<String> {
     Ok(printed(&run(context, arguments)?)?.to_owned())
 }
 
-/// One line on standard error that has all the words, and this exit code.
+/// Checks for one line on standard error with all these words, and this exit code.
 fn fails_with(done: &Output, code: i32, words: &[&str]) -> Result<()> {
     let stderr = text(&done.stderr);
     ensure!(
@@ -135,7 +135,7 @@ fn fails_with(done: &Output, code: i32, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Records some traffic of a namespace of its own.
+/// Records some traffic in a namespace of its own.
 fn recorded(context: &Context, path: &Path) -> Result<()> {
     let recorder = start(
         context,
@@ -147,7 +147,7 @@ fn recorded(context: &Context, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `FLAG FILE` for each file, behind the verb.
+/// The verb, followed by `FLAG FILE` for each file.
 pub fn with_files<'a>(verb: &[&'a str], flag: &'a str, files: &[&'a Path]) -> Vec<&'a OsStr> {
     let verb = verb.iter().map(|word| OsStr::new(*word));
     let files = files

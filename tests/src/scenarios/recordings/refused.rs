@@ -1,4 +1,4 @@
-//! Files that are not to be overwritten, can't be written, or are no recordings.
+//! Files that must not be overwritten, can't be written, or are not recordings.
 
 use std::{ffi::OsStr, fs, path::Path, process::Output};
 
@@ -8,7 +8,7 @@ use super::{fails_with, file::Recorded, output, printed, run, with_files};
 use crate::runner::Context;
 
 const PRECIOUS: &str = "not to be lost\n";
-/// How a PNG file begins.
+/// The first bytes of a PNG file.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
 
 pub fn refused(context: &Context) -> Result<()> {
@@ -17,7 +17,7 @@ pub fn refused(context: &Context) -> Result<()> {
     reading(context, directory.path())
 }
 
-/// A recorder that ends by itself, if it gets that far.
+/// A recorder that ends by itself, if it starts at all.
 fn record(context: &Context, options: &[&OsStr]) -> Result<Output> {
     let mut command = std::process::Command::new(&context.twtrace);
     command

@@ -1,4 +1,4 @@
-//! What a replay prints is what the live view printed, and what the file tells.
+//! A replay prints the same as the live view, and the same as the file contains.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::runner::{Context, TierLimit};
 
-/// The doctor's codes: nothing as bad as --fail-on says, or something.
+/// Exit codes of doctor: nothing as bad as --fail-on says, or something.
 const JUDGED: [i32; 2] = [0, 3];
 
-/// Views, with options that matter, and the exit codes they may have.
+/// Views, with options that matter, and their possible exit codes.
 const VIEWS: [(&[&str], &[i32]); 3] = [
     (&["report", "--json"], &[0]),
     (&["report"], &[0]),
@@ -59,7 +59,7 @@ pub fn report(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Where two texts part.
+/// The first difference of two texts.
 pub fn first_difference(got: &str, expected: &str) -> String {
     let at = got.bytes().zip(expected.bytes());
     let at = at.take_while(|(got, expected)| got == expected).count();
@@ -74,7 +74,7 @@ pub fn first_difference(got: &str, expected: &str) -> String {
     )
 }
 
-/// Two empty reports would be the same, too.
+/// Checks that the report is not empty: two empty reports would be equal, too.
 fn has_it_all(report: &str) -> Result<()> {
     let report: Value = serde_json::from_str(report)?;
     let own = Value::from(std::process::id());
@@ -102,7 +102,7 @@ fn has_it_all(report: &str) -> Result<()> {
     Ok(())
 }
 
-/// `trace --from` prints what is in the file, byte for byte and in its order, whoever runs it.
+/// `trace --from` prints the contents of the file, byte for byte and in its order, for any user.
 pub fn trace(context: &Context) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("recording.twt");

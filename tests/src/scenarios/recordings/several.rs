@@ -16,13 +16,13 @@ use super::{
 };
 use crate::runner::Context;
 
-/// What both parts may take together, bytes: much more than the frame of a burst does.
+/// Maximum size of both parts together, bytes: much more than the frame of a burst.
 const MAX_BYTES: u64 = 200_000;
-/// Connections that are reset before a frame is ended.
+/// Connections that are reset within one frame.
 const BURST: usize = 300;
-/// More bursts than fill three parts.
+/// More bursts than fit into three parts.
 const BURSTS: u32 = 100;
-/// As long as a frame is kept open.
+/// How long a frame is kept open.
 const FRAME: Duration = Duration::from_millis(800);
 
 /// The latest two parts are kept, and read in their order.
@@ -67,7 +67,7 @@ pub fn parts(context: &Context) -> Result<()> {
     let mut expected = vec![lines.first().context("no line")?.clone()];
     expected.extend(file::events(&lines)?);
     expected.extend(file::events(&Recorded::read(&path)?.lines()?)?);
-    // In whatever order they are named.
+    // In any order of the names.
     for files in [[&*path, &before], [&before, &path]] {
         let done = run(context, &with_files(&["trace", "--json"], "--from", &files))?;
         let got: Vec<&str> = printed(&done)?.lines().collect();
@@ -93,7 +93,7 @@ fn part(path: &Path) -> Result<u64> {
     start["part"].as_u64().context("no part")
 }
 
-/// Another host's recording is put in between, by time.
+/// Another host's recording is merged by time.
 pub fn two_hosts(context: &Context) -> Result<()> {
     const OTHER: &str = "another-host";
     let directory = tempfile::tempdir()?;
@@ -113,12 +113,12 @@ pub fn two_hosts(context: &Context) -> Result<()> {
     ensure!(renamed != *start, "no host in {start}");
     let mut copy = vec![renamed.clone()];
     copy.extend_from_slice(&lines[1..]);
-    // Lines without compression are a recording, too.
+    // Uncompressed lines are also a recording.
     fs::write(&other, copy.join("\n") + "\n")?;
 
     let events = file::events(&lines)?;
     let mut expected = vec![start.clone(), renamed];
-    // What was read beside the events takes its place among them, too.
+    // Data that was read beside the events is merged by time as well.
     let everything = merged(
         with_host(&lines[1..], &host.to_string()),
         with_host(&lines[1..], &format!("{OTHER:?}")),
@@ -151,7 +151,7 @@ fn with_host(lines: &[String], host: &str) -> VecDeque<String> {
     lines.iter().map(with).collect()
 }
 
-/// The earlier of both heads first.
+/// Takes the earlier of both heads first.
 fn merged(mut a: VecDeque<String>, mut b: VecDeque<String>) -> Result<Vec<String>> {
     let mut merged = Vec::new();
     while let (Some(first), Some(second)) = (a.front(), b.front()) {
@@ -167,13 +167,13 @@ fn merged(mut a: VecDeque<String>, mut b: VecDeque<String>) -> Result<Vec<String
     Ok(merged)
 }
 
-/// When; as text, which sorts as time does.
+/// The time of a line; as text, which sorts by time.
 fn at(line: &str) -> Result<String> {
     let at = file::parse(line)?["ts"].as_str().map(str::to_owned);
     at.with_context(|| format!("no time: {line}"))
 }
 
-/// `--since` takes what is at that time and later, `--until` what was before.
+/// `--since` selects what is at that time and later, `--until` what is before.
 fn window(context: &Context, path: &Path, start: &str, events: &[String]) -> Result<()> {
     let mut times = events
         .iter()

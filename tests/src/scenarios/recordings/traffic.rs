@@ -1,4 +1,4 @@
-//! Traffic of every kind that a view counts, on addresses that nobody else uses.
+//! Traffic of every kind that a view counts, on addresses of its own.
 
 use std::{
     fs,
@@ -11,12 +11,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::sys::inet;
 
-/// Where the server listens.
+/// Address of the server.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(127, 77, 0, 1);
-/// Where nobody listens.
+/// An address without a listener.
 pub const NOBODY: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(127, 77, 0, 2)), 1);
-/// Plain connections that the client closes first, and as many that the server does.
+/// Plain connections that the client closes first; the server closes first on as many.
 pub const CLOSED: usize = 3;
 
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -42,7 +42,7 @@ pub fn play() -> Result<Traffic> {
     server.reset()?;
     let (client, mut accepted) = server.connected()?;
     accepted.write_all(b"not read")?;
-    // It has arrived.
+    // Waits until it has arrived.
     client.peek(&mut [0])?;
     drop(client);
     let error = accepted.read(&mut [0]).err().map(|error| error.kind());
@@ -65,7 +65,7 @@ pub struct Server {
 
 impl Server {
     /// # Errors
-    /// When the namespace has no loopback.
+    /// If the namespace has no loopback interface.
     pub fn start() -> Result<Self> {
         let listener = TcpListener::bind((SERVER, 0))?;
         let address = listener.local_addr()?;
@@ -117,7 +117,7 @@ impl Server {
     }
 }
 
-/// The second closes once it has seen the first one's FIN.
+/// The second closes once it has received the first one's FIN.
 fn close_in_order(first: TcpStream, mut second: TcpStream) -> Result<()> {
     drop(first);
     ensure!(second.read(&mut [0])? == 0, "no end");

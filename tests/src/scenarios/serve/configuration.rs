@@ -1,4 +1,4 @@
-//! The configuration file, beside the command line and the environment.
+//! The configuration file, with the command line and the environment.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::service::{self, Service, check};
 use crate::runner::Context;
 
-/// The command line comes before the environment, and that before the file.
+/// The command line takes precedence over the environment, and that over the file.
 pub fn precedence(context: &Context) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("twtrace.toml");
@@ -30,7 +30,7 @@ pub fn precedence(context: &Context) -> Result<()> {
     ] {
         ensure!(said.contains(line), "no {line:?} in {said}");
     }
-    // What it prints is a file that says the same.
+    // Its output is a file with the same settings.
     fs::write(&file, &said)?;
     let (code, again) = service::refused(check(context, file.as_os_str(), &[]))?;
     ensure!(
@@ -40,7 +40,7 @@ pub fn precedence(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Each mistake has one line that names the file and what is wrong.
+/// Each mistake is one line with the file and the error.
 fn is_refused(context: &Context, text: &str, words: &[&str]) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("twtrace.toml");
@@ -62,7 +62,7 @@ fn is_refused(context: &Context, text: &str, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Files that can't be.
+/// Invalid files.
 pub fn refused(context: &Context) -> Result<()> {
     for (text, words) in [
         ("top-procesess = 1\n", ["top-procesess", "top-processes"]),
@@ -82,7 +82,7 @@ pub fn refused(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// SIGHUP reads it again; what is wrong, or takes a restart, leaves what is in force.
+/// SIGHUP reads it again; an error, or a setting that needs a restart, changes nothing.
 pub fn reload(context: &Context) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("twtrace.toml");

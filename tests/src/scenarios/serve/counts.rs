@@ -1,4 +1,4 @@
-//! What is served is what `report` counts, and the kernel.
+//! What is served equals what `report` and the kernel count.
 
 use std::{
     process::{Command, Stdio},
@@ -20,9 +20,9 @@ use crate::{
 
 /// Connections, each closed first by its client.
 const COUNT: usize = 400;
-/// The same page is given for a second.
+/// The same page is served for one second.
 const PAGES_KEPT: Duration = Duration::from_millis(1_100);
-/// Where the server listens.
+/// Address of the server.
 const SERVER: &str = "127.78.0.1:0";
 
 /// One service counts by process in the kernel, one counts events by address; a report runs beside them, and the
@@ -81,7 +81,8 @@ pub fn equal(context: &Context) -> Result<()> {
         "reported {reported} of {count}: {rows:?}"
     );
     let mut page = by_process.metrics()?;
-    // Each page takes what was counted from the kernel side, by turns of its two halves: it must not come twice.
+    // Each page takes the counts out of the kernel side, alternating between its two halves: they must not be counted
+    // twice.
     for _ in 0..3 {
         std::thread::sleep(PAGES_KEPT);
         page = by_process.metrics()?;

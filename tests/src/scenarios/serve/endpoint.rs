@@ -1,4 +1,4 @@
-//! The endpoint as a well-behaved client meets it.
+//! The endpoint, used by a well-behaved client.
 
 use std::{net::TcpListener, process::Command};
 
@@ -55,7 +55,7 @@ pub fn endpoint(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Nothing is traced when there is nobody to tell.
+/// Nothing is traced if the endpoint can't listen.
 pub fn port_taken(context: &Context) -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();

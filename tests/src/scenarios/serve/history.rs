@@ -1,4 +1,4 @@
-//! What a service remembers, through a kill and a full disk, and what is read of it.
+//! What a service remembers across a kill and a full disk, and what is read from it.
 
 use std::{
     ffi::CString,
@@ -25,7 +25,7 @@ use crate::{
 
 /// Connections of one round.
 const COUNT: usize = 50;
-/// Where the server listens.
+/// Address of the server.
 const SERVER: &str = "127.78.0.2:0";
 
 fn play(named: &NamedProgram) -> Result<()> {
@@ -50,7 +50,7 @@ fn read(context: &Context, verb: &str, directory: &Path, arguments: &[&str]) -> 
         .context("start twtrace")
 }
 
-/// The report of a history; `None` where it has nothing yet.
+/// The report of a history; `None` if it is still empty.
 fn report(context: &Context, directory: &Path, arguments: &[&str]) -> Result<Option<Value>> {
     let arguments = [&["--json"], arguments].concat();
     let output = read(context, "report", directory, &arguments)?;
@@ -89,7 +89,7 @@ fn start(
     Service::start(context, &[&own[..], further].concat())
 }
 
-/// Two services, of which the first is killed, remember every connection that was in an interval which ended.
+/// Two services, of which the first is killed, remember every connection of an interval that ended.
 pub fn killed(context: &Context) -> Result<()> {
     let named = NamedProgram::new("kept")?;
     let kept = tempfile::tempdir()?;
@@ -111,11 +111,11 @@ pub fn killed(context: &Context) -> Result<()> {
     first.signal(libc::SIGKILL)?;
     first.ended()?;
     ensure!(is_there(2 * COUNT)?, "a kill took what had been committed");
-    // Time of which nothing is known.
+    // A time without data.
     thread::sleep(Duration::from_millis(1_500));
     let second = start(context, &named, path, &[])?;
     play(&named)?;
-    // The interval under way is written at the end.
+    // The current interval is written at the end.
     second.stop()?;
     ensure!(is_there(3 * COUNT)?, "the end took the last interval");
 
@@ -162,7 +162,7 @@ pub fn killed(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// A disk that fills up: tracing and metrics go on, the history says so and goes on when there is room.
+/// A disk fills up: tracing and metrics continue, the history reports it and continues when there is room.
 pub fn full_disk(context: &Context) -> Result<()> {
     let named = NamedProgram::new("full")?;
     let disk = SmallDisk::new("8m")?;
@@ -214,7 +214,7 @@ fn fill(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A disk in memory, until it is dropped.
+/// A disk in memory, unmounted when dropped.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
@@ -246,7 +246,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// What can't be read is said in a line.
+/// An unreadable history is reported in one line.
 pub fn refused(context: &Context) -> Result<()> {
     let nothing = tempfile::tempdir()?;
     let output = read(context, "report", nothing.path(), &[])?;
@@ -272,7 +272,7 @@ pub fn refused(context: &Context) -> Result<()> {
         output.status.code() == Some(1) && said.contains("is damaged") && said.lines().count() == 1,
         "{output:?}"
     );
-    // It is put aside, and a new one begins.
+    // It is moved aside, and a new one is created.
     let path = nothing.path().to_str().context("a path")?;
     let service = Service::start(context, &["--history", path])?;
     service.until_it_says("a new history begins")?;

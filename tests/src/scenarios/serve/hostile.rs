@@ -1,4 +1,4 @@
-//! Clients that mean no good, or are too many.
+//! Hostile clients, and too many clients.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,29 +13,29 @@ use anyhow::{Context as _, Result, ensure};
 use super::service::Service;
 use crate::{runner::Context, sys::http};
 
-/// Connections that ask slowly, or never.
+/// Connections that send their request slowly, or never.
 const SLOW: usize = 600;
-/// Scrapes at a time.
+/// Scrapes at the same time.
 const SCRAPES: u64 = 1_000;
-/// What all of it may take, KiB. Half of it would do; a page is a few hundred.
+/// Maximum growth for all of it, KiB. Half of it is enough; a page takes a few hundred.
 const MAX_GROWTH_KIB: u64 = 24 << 10;
 
-/// It goes on tracing, answers others, and its memory stays bounded.
+/// The service continues to trace, answers others, and its memory stays bounded.
 pub fn clients(context: &Context) -> Result<()> {
     let service = Service::start(context, &[])?;
     let at = service.address;
-    // What one of a kind takes is taken.
+    // Memory that is allocated once is allocated before the measurement.
     service.metrics()?;
     let before_kib = service.peak_memory_kib()?;
 
-    // Slow ones, and some that send headers without end.
+    // Slow clients, and some that send headers without end.
     let mut slow = Vec::new();
     for number in 0..SLOW {
         if let Ok(mut stream) = TcpStream::connect(at) {
             let _ = stream.write_all(match number % 3 {
                 0 => b"",
                 1 => b"GET /metrics HTTP/1.1\r\nX-A: ",
-                // Asked for, and never read.
+                // Requested, and never read.
                 _ => b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
             });
             slow.push(stream);
@@ -44,7 +44,7 @@ pub fn clients(context: &Context) -> Result<()> {
     // Some may find the queue full.
     ensure!(slow.len() > SLOW / 2, "{} slow clients", slow.len());
     let endless = thread::spawn(move || endless_header(at));
-    // One of them may have to wait until others have been shed.
+    // One of them may have to wait until others have been dropped.
     let answer = http::get(at, "/metrics")?;
     ensure!(answer.status == 200, "{answer:?}");
     ensure!(http::get(at, "/healthz")?.status == 200);
@@ -55,7 +55,7 @@ pub fn clients(context: &Context) -> Result<()> {
     ensure!(taken < 1 << 20, "took {taken} bytes of one header");
     garbage(at)?;
 
-    // All at once.
+    // All at the same time.
     let (answered, refused) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         for _ in 0..SCRAPES {
@@ -66,7 +66,7 @@ pub fn clients(context: &Context) -> Result<()> {
         }
     });
     let (answered, refused) = (answered.into_inner(), refused.into_inner());
-    // Nearly all, where the CPUs have nothing else to do.
+    // Nearly all, if the CPUs are otherwise idle.
     ensure!(
         answered > SCRAPES / 2,
         "{answered} scrapes of {SCRAPES} were answered, {refused} were not"
@@ -81,7 +81,7 @@ pub fn clients(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// How much of a header is taken before the connection is closed.
+/// How much of a header is read before the connection is closed.
 fn endless_header(at: SocketAddr) -> Result<u64> {
     let mut stream = TcpStream::connect(at)?;
     stream.set_write_timeout(Some(Duration::from_secs(2)))?;
@@ -90,15 +90,15 @@ fn endless_header(at: SocketAddr) -> Result<u64> {
     while taken < 64 << 20 {
         match stream.write(&[b'a'; 4_096]) {
             Ok(length @ 1..) => taken += length as u64,
-            // Its end, or it reads no further.
+            // Closed, or it no longer reads.
             _ => break,
         }
     }
-    // What the kernel buffers on both sides was not taken by anyone.
+    // What the kernel buffers on both sides was not read by the service.
     Ok(taken.saturating_sub(8 << 20))
 }
 
-/// What is not HTTP is answered with an error or an end.
+/// Input that is not HTTP is answered with an error or a close.
 fn garbage(at: SocketAddr) -> Result<()> {
     for text in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
@@ -112,7 +112,7 @@ fn garbage(at: SocketAddr) -> Result<()> {
         stream.shutdown(Shutdown::Write)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let mut answer = Vec::new();
-        // An error is an end as well.
+        // An error also ends it.
         let _ = stream.read_to_end(&mut answer);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What the service manager hears.
+//! Messages to the service manager.
 
 use std::{os::unix::net::UnixDatagram, process::Command, time::Duration};
 
@@ -14,7 +14,7 @@ pub fn notified(context: &Context) -> Result<()> {
     let manager = UnixDatagram::bind(&socket)?;
     manager.set_read_timeout(Some(Duration::from_secs(60)))?;
     let serve = service::command(context, &[]);
-    // The process that is watched is named by its pid.
+    // The watchdog names the watched process by its pid.
     let mut command = Command::new("sh");
     command
         .args(["-c", "WATCHDOG_PID=$$ exec \"$@\"", "sh"])

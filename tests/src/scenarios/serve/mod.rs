@@ -1,4 +1,4 @@
-//! `twtrace serve`: as a service manager, an administrator and clients of every kind meet it.
+//! `twtrace serve`, as service managers, administrators and clients of every kind use it.
 
 mod configuration;
 mod counts;

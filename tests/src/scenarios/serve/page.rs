@@ -1,11 +1,11 @@
-//! Reads a page of metrics.
+//! Parses a page of metrics.
 
 use anyhow::{Context as _, Result};
 
 /// Sum of the samples of one name that have all these labels.
 ///
 /// # Errors
-/// When a value is no number.
+/// If a value is not a number.
 pub fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
     let wanted: Vec<String> = labels
         .iter()

@@ -1,4 +1,4 @@
-//! What is left of its privileges when it has attached its probes.
+//! Its privileges once it has attached its probes.
 
 use std::{
     fs,
@@ -19,18 +19,19 @@ const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
-/// More than there are.
+/// More than exist.
 const MAX_CAPABILITY: u32 = 63;
 
-/// By mode and thread, as the kernel tells. (That nothing more can be opened then is a test of the program's own.)
+/// By mode and thread, as the kernel reports them. (That nothing more can be opened then is covered by one of the
+/// program's own tests.)
 pub fn kept(context: &Context) -> Result<()> {
     let bits = |capabilities: &[u32]| capabilities.iter().fold(0, |set, bit| set | 1_u64 << bit);
-    // CAP_SYS_ADMIN stands for CAP_BPF before 5.8.
+    // CAP_SYS_ADMIN takes the place of CAP_BPF before 5.8.
     let maps = [bits(&[CAP_BPF]), bits(&[CAP_SYS_ADMIN])];
     let naming = bits(&[CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE]);
     for (mode, allowed) in [
         ("naming", maps.map(|maps| naming | maps).to_vec()),
-        // Some kernels ask for one of them when maps are read.
+        // Some kernels require one of them to read maps.
         ("least", [vec![0], maps.to_vec()].concat()),
     ] {
         let service = Service::start(context, &["--privileges", mode])?;
@@ -58,11 +59,11 @@ pub fn kept(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// With less to begin with it does less, or says what is missing.
+/// With fewer privileges at the start it does less, or reports what is missing.
 pub fn to_start(context: &Context) -> Result<()> {
     let mut elsewhere = Command::new("sleep");
     elsewhere.arg("600");
-    // SAFETY: only a system call between fork and exec.
+    // SAFETY: makes only a system call between fork and exec.
     unsafe {
         elsewhere.pre_exec(|| check(libc::unshare(libc::CLONE_NEWNET)).map(drop));
     }
@@ -79,7 +80,7 @@ fn try_each(context: &Context, netns: u64) -> Result<()> {
     let least = [CAP_BPF, CAP_PERFMON, CAP_DAC_READ_SEARCH];
     for (held, is_blind) in [
         (&least[..], true),
-        // It may enter namespaces, and finds none: whose a process is can't be read.
+        // It may enter namespaces, but finds none: the owners of processes can't be read.
         (&[CAP_SYS_ADMIN][..], true),
         (
             &[&least[..], &[CAP_SYS_ADMIN, CAP_SYS_PTRACE]].concat()[..],
@@ -111,10 +112,10 @@ fn try_each(context: &Context, netns: u64) -> Result<()> {
     Ok(())
 }
 
-/// A program that gets these capabilities and no others, though it is root's.
+/// A program that gets only these capabilities, although it is root's.
 fn with_only(mut command: Command, held: &[u32]) -> Command {
     let held = held.to_vec();
-    // SAFETY: only system calls between fork and exec.
+    // SAFETY: makes only system calls between fork and exec.
     unsafe {
         command.pre_exec(move || {
             for capability in (0..=MAX_CAPABILITY).filter(|capability| !held.contains(capability)) {

@@ -1,4 +1,4 @@
-//! A real Prometheus (Debian's package) that scrapes it.
+//! A real Prometheus (Debian's package) that scrapes the service.
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ use crate::{
 /// Connections, each closed first by its client.
 const COUNT: usize = 500;
 
-/// It takes both formats, loads the rules that come with twtrace, and answers queries with the numbers that were
+/// It reads both formats, loads the rules that come with twtrace, and answers queries with the numbers that were
 /// played.
 pub fn scraped(context: &Context) -> Result<()> {
     let deployed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus");
@@ -81,7 +81,7 @@ pub fn scraped(context: &Context) -> Result<()> {
     .with_context(|| format!("{query}: {:?}", prometheus.value(&query)))?;
     ensure!(prometheus.value("sum(twtrace_lost_total) or vector(0)")? == Some(0.0));
     ensure!(prometheus.value("twtrace_audit_absolute_difference_sockets")? == Some(0.0));
-    // Each rule was tried, and none failed.
+    // Each rule was evaluated, and none failed.
     until("the rules were evaluated", || {
         let rules = prometheus.get("/api/v1/rules")?;
         let groups = rules["data"]["groups"].as_array().context("no groups")?;
@@ -146,7 +146,7 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// A Prometheus, until it is dropped.
+/// A running Prometheus, stopped when dropped.
 struct Prometheus {
     child: Child,
     address: SocketAddr,
@@ -176,7 +176,7 @@ impl Prometheus {
         run(Command::new(tool("promtool")?)
             .args(["check", "config"])
             .arg(&file))?;
-        // Nobody takes it in between, most likely.
+        // Most likely no other process takes the port in between.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let log = fs::File::create(directory.join("log"))?;
         let child = Command::new(tool("prometheus")?)
@@ -204,7 +204,7 @@ impl Prometheus {
         Ok(serde_json::from_str(&answer.body)?)
     }
 
-    /// What a query gives, where it gives one value.
+    /// The result of a query, if it is one value.
     fn value(&self, query: &str) -> Result<Option<f64>> {
         let escaped: String = query
             .bytes()

@@ -20,23 +20,23 @@ use crate::{
 
 const SERVING: &str = "serving http://";
 
-/// It, until it is dropped.
+/// The service, stopped when dropped.
 pub struct Service {
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
-    /// Where its endpoint is.
+    /// Address of its endpoint.
     pub address: SocketAddr,
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Ended already, most of the time.
+        // It has exited already in most cases.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The command line of one that listens where there is room.
+/// The command line of a service that listens on a free port.
 pub fn command(context: &Context, arguments: &[&str]) -> Command {
     let mut command = Command::new(&context.twtrace);
     command
@@ -47,10 +47,10 @@ pub fn command(context: &Context, arguments: &[&str]) -> Command {
     command
 }
 
-/// Waits for something, but not for long.
+/// Waits for a condition, up to a time limit.
 ///
 /// # Errors
-/// When it does not come, or can't be asked for.
+/// If it does not become true in time, or can't be checked.
 pub fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let limit = Duration::from_secs(if process::emulated() { 240 } else { 30 });
     let end = Instant::now() + limit;
@@ -62,15 +62,15 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> 
 }
 
 impl Service {
-    /// Starts one, and waits until it traces.
+    /// Starts a service, and waits until it traces.
     ///
     /// # Errors
-    /// When it does not get so far.
+    /// If it does not get that far.
     pub fn start(context: &Context, arguments: &[&str]) -> Result<Self> {
         Self::of(command(context, arguments))
     }
 
-    /// The same of a command line that [`command`] made.
+    /// The same for a command line from [`command`].
     pub fn of(mut command: Command) -> Result<Self> {
         let mut child = command
             .stdout(Stdio::null())
@@ -108,7 +108,7 @@ impl Service {
         Ok(service)
     }
 
-    /// What it said on standard error so far.
+    /// What it has printed on standard error so far.
     pub fn said(&self) -> Vec<String> {
         self.said
             .lock()
@@ -116,7 +116,7 @@ impl Service {
             .clone()
     }
 
-    /// Waits until it says this.
+    /// Waits until it prints this.
     pub fn until_it_says(&self, words: &str) -> Result<()> {
         until(&format!("it says {words:?}"), || {
             Ok(self.said().iter().any(|line| line.contains(words)))
@@ -125,16 +125,13 @@ impl Service {
     }
 
     /// The text of its metrics.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn metrics(&self) -> Result<String> {
         let answer = http::get(self.address, "/metrics")?;
         ensure!(answer.status == 200, "{answer:?}");
         Ok(answer.body)
     }
 
-    /// A signal for it.
+    /// Sends it a signal.
     pub fn signal(&self, signal: i32) -> Result<()> {
         Ok(process::signal(self.child.id().cast_signed(), signal)?)
     }
@@ -142,7 +139,7 @@ impl Service {
     /// Ends it as a service manager does.
     ///
     /// # Errors
-    /// When it does not end, or not well.
+    /// If it does not end, or ends with an error.
     pub fn stop(mut self) -> Result<Vec<String>> {
         self.signal(libc::SIGTERM)?;
         let status = self.ended()?;
@@ -150,7 +147,7 @@ impl Service {
         Ok(self.said())
     }
 
-    /// Waits for its end.
+    /// Waits until it has exited.
     pub fn ended(&mut self) -> Result<ExitStatus> {
         let mut ended = None;
         until("it ends", || {
@@ -160,7 +157,7 @@ impl Service {
         ended.context("no status")
     }
 
-    /// Fields of /proc/PID/status, of each of its threads by name.
+    /// Fields of /proc/PID/status, for each of its threads by name.
     pub fn threads(&self) -> Result<Vec<(String, String)>> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()))?;
         tasks
@@ -179,7 +176,7 @@ impl Service {
     }
 }
 
-/// The one that ran to its end without serving: what it printed on either output.
+/// Runs one that ends without serving; returns its exit code and what it printed on either output.
 pub fn refused(mut command: Command) -> Result<(i32, String)> {
     let child = command
         .stdout(Stdio::piped())
@@ -191,7 +188,7 @@ pub fn refused(mut command: Command) -> Result<(i32, String)> {
     Ok((output.status.code().unwrap_or(-1), said))
 }
 
-/// One that only checks its configuration.
+/// Runs one that only checks its configuration.
 pub fn check(context: &Context, file: &OsStr, arguments: &[&str]) -> Command {
     let mut command = Command::new(&context.twtrace);
     command

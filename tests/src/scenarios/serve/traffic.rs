@@ -1,4 +1,4 @@
-//! Connections of a process that no other process is called like, so that it is known what is counted of it.
+//! Connections of a process with a unique name, so that its counts can be identified.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -12,16 +12,16 @@ use tempfile::TempDir;
 
 use crate::actor::program::{self, Way};
 
-/// A program under a name of its own.
+/// A program with a name of its own.
 pub struct NamedProgram {
     directory: TempDir,
-    /// Its name: what the kernel calls its processes.
+    /// comm of its processes.
     pub comm: String,
 }
 
 impl NamedProgram {
     /// # Errors
-    /// When there is no room for it.
+    /// If the file can't be created.
     pub fn new(name: &str) -> Result<Self> {
         let comm = format!("{name}{}", std::process::id());
         ensure!(comm.len() < 16, "{comm}: the kernel keeps 15 bytes");
@@ -33,7 +33,7 @@ impl NamedProgram {
     /// Connects `count` times to `address`, where [`answer`] listens, and closes each first.
     ///
     /// # Errors
-    /// When it does not get so far.
+    /// If a connection fails.
     pub fn connect(&self, address: SocketAddr, count: usize) -> Result<()> {
         let line = program::line(Way::Plain, address, count)?;
         let status = Command::new(self.directory.path().join(&self.comm))
@@ -50,7 +50,7 @@ impl NamedProgram {
 /// Listens, and closes each of `count` connections after its client did.
 ///
 /// # Errors
-/// When the address can't be had.
+/// If it can't listen on the address.
 pub fn answer(address: &str, count: usize) -> Result<(SocketAddr, thread::JoinHandle<Result<()>>)> {
     let listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;
