@@ -1,4 +1,4 @@
-//! Debian's package tools: installing on this machine, and what its sources say.
+//! Debian's package tools: installs packages on this machine, and reads what its sources offer.
 
 pub mod sources;
 
@@ -13,12 +13,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{find_program, is_root, run};
 
-/// Whether this machine has apt at all.
+/// Whether this machine has apt.
 pub fn is_here() -> bool {
     find_program("apt-get").is_some()
 }
 
-/// The command a user would type to install these packages.
+/// The command that a user would type to install these packages.
 pub fn install_line(packages: &[String]) -> String {
     format!(
         "apt-get update && apt-get install -y --no-install-recommends {}",
@@ -29,7 +29,7 @@ pub fn install_line(packages: &[String]) -> String {
 /// Installs packages: as root on a machine with apt.
 ///
 /// # Errors
-/// When this is no root or no Debian: the error holds the exact command to type. Also when apt fails.
+/// If this is not root or not Debian: the error holds the exact command to type. Also if apt fails.
 pub fn install(packages: &[String]) -> Result<()> {
     if !is_here() {
         bail!(
@@ -47,21 +47,18 @@ pub fn install(packages: &[String]) -> Result<()> {
     if has_lists() && run(&mut install_command(packages)).is_ok() {
         return Ok(());
     }
-    // No lists, or so old that the mirror no longer has what they name.
+    // There are no package lists, or they are so old that the mirror no longer has what they name.
     update()?;
     run(&mut install_command(packages))
         .with_context(|| format!("by hand: {}", install_line(packages)))
 }
 
 /// Fetches the package lists.
-///
-/// # Errors
-/// When apt-get fails.
 pub fn update() -> Result<()> {
     run(apt_get().arg("update"))
 }
 
-/// Whether package lists were ever fetched: minimal images come without.
+/// Whether package lists were ever fetched: minimal images have none.
 pub fn has_lists() -> bool {
     fs::read_dir(Path::new("/var/lib/apt/lists")).is_ok_and(|entries| {
         entries
@@ -79,7 +76,7 @@ fn install_command(packages: &[String]) -> Command {
     command
 }
 
-/// With a bar of progress where there is a terminal to show it.
+/// Shows a progress bar if there is a terminal.
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     if !io::stderr().is_terminal() {
@@ -88,10 +85,7 @@ fn apt_get() -> Command {
     command
 }
 
-/// The version apt would install of a package, if it knows the package.
-///
-/// # Errors
-/// When apt-cache can't be run.
+/// The version of a package that apt would install, if apt knows the package.
 pub fn candidate(package: &str) -> Result<Option<String>> {
     let text = crate::process::output(Command::new("apt-cache").args(["policy", package]))?;
     Ok(candidate_of(&text).map(str::to_owned))

@@ -1,4 +1,4 @@
-//! Globs of names: `*` for any run of characters, `?` for one.
+//! Globs for names: `*` for any sequence of characters, `?` for one.
 
 /// Whether a name matches.
 pub fn matches(glob: &str, name: &str) -> bool {

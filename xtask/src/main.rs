@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask VERB`. One module a verb.
+//! Developer commands: `cargo xtask VERB`. One module per verb.
 
 mod apt;
 mod bench;
@@ -48,7 +48,7 @@ enum Verb {
     Dist(dist::DistArgs),
     /// Measure what tracing costs, and write docs/performance.md
     Bench(bench::BenchArgs),
-    /// Play random lives of connections, and compare what twtrace tells with what each process did
+    /// Play random lives of connections, and compare what twtrace reports with what each process did
     Storm(storm::StormArgs),
     /// Boot one virtual machine with twtrace in it
     Vm(vm::VmArgs),

@@ -1,4 +1,4 @@
-//! Running other programs, with their failures worded.
+//! Runs other programs, and describes their failures.
 
 use std::{
     env, fs, io,
@@ -9,10 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// Runs a program to its end; what it prints goes to stderr, so that stdout stays the verb's own.
-///
-/// # Errors
-/// When it can't be started, or fails.
+/// Runs a program to its end; its output goes to stderr, so that stdout belongs to the verb.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
         .stdout(Stdio::from(io::stderr()))
@@ -22,9 +19,6 @@ pub fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs a program and returns what it printed on stdout.
-///
-/// # Errors
-/// When it can't be started, fails, or prints no UTF-8.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stderr(Stdio::inherit())
@@ -74,6 +68,6 @@ fn is_executable(path: &Path) -> bool {
 
 /// Whether this process runs as root.
 pub fn is_root() -> bool {
-    // SAFETY: geteuid takes nothing and can't fail.
+    // SAFETY: geteuid takes no arguments and can't fail.
     unsafe { libc::geteuid() == 0 }
 }

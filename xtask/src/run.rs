@@ -1,4 +1,4 @@
-//! `cargo xtask run`: setup, build, then twtrace in place of xtask.
+//! `cargo xtask run`: setup, build, then replaces xtask by twtrace.
 
 use std::{
     ffi::OsString,
@@ -27,10 +27,10 @@ pub struct RunArgs {
     args: Vec<OsString>,
 }
 
-/// Becomes twtrace, so that its exit code and its signals are its own.
+/// Executes twtrace in place of this process, so that its exit code and its signals are its own.
 ///
 /// # Errors
-/// When the build fails, or neither root nor sudo is at hand.
+/// If the build fails, or this is not root and there is no sudo.
 pub fn verb(workspace: &Workspace, args: &RunArgs) -> Result<ExitCode> {
     let profile = Profile::of(args.release);
     let binaries = build::everything(workspace, profile, Parts::Program)?;
@@ -39,10 +39,10 @@ pub fn verb(workspace: &Workspace, args: &RunArgs) -> Result<ExitCode> {
     Err(error).with_context(|| format!("can't run {}", crate::process::line_of(&command)))
 }
 
-/// A command that runs a program as root: by itself, or by sudo.
+/// A command that runs a program as root: directly, or with sudo.
 ///
 /// # Errors
-/// When this is not root, and there is no sudo.
+/// If this is not root, and there is no sudo.
 pub fn as_root(program: &Path) -> Result<Command> {
     if is_root() {
         return Ok(Command::new(program));

@@ -1,6 +1,6 @@
-//! How much stack the eBPF programs take. Kernels before 6.13 refuse a chain of calls that takes more than 512 bytes in
-//! all (`check_max_stack_depth` in kernel/bpf/verifier.c), later ones may not: a build here must not depend on which
-//! kernel tries it first.
+//! Stack usage of the eBPF programs. Kernels before 6.13 refuse a chain of calls that takes more than 512 bytes in
+//! total (`check_max_stack_depth` in kernel/bpf/verifier.c), later ones may not: a build here must not depend on which
+//! kernel loads it first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,29 +14,29 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags
 
 /// `MAX_BPF_STACK`
 const MAX_BYTES: u64 = 512;
-/// The verifier counts each function's stack in steps of this.
+/// The verifier rounds each function's stack up to a multiple of this.
 const STEP: u64 = 32;
-/// Length of an instruction.
+/// Length of an instruction, bytes.
 const INSN: u64 = 8;
 /// `r10`, the frame pointer.
 const FRAME: u8 = 10;
-/// `R_BPF_64_32`: of a call.
+/// `R_BPF_64_32`: relocation of a call
 const CALL_RELOCATION: u32 = 10;
 /// `BPF_JMP | BPF_CALL`
 const CALL: u8 = 0x85;
-/// `BPF_PSEUDO_CALL`: of a function of this object.
+/// `BPF_PSEUDO_CALL`: call of a function in this object
 const PSEUDO_CALL: u8 = 1;
 /// `BPF_ALU64 | BPF_MOV | BPF_X`
 const MOVE: u8 = 0xbf;
 /// `BPF_ALU64 | BPF_ADD | BPF_K`
 const ADD: u8 = 0x07;
-/// Functions that call each other in a circle would be refused anyway.
+/// Maximum depth of calls: the kernel refuses recursion in any case.
 const MAX_CALLS: usize = 8;
 
-/// A function: its section and where it begins in it.
+/// A function: its section and its offset there.
 type Place = (usize, u64);
 
-/// What one function takes, and whom it calls.
+/// Stack of one function, and the functions it calls.
 #[derive(Debug, Default)]
 struct Function {
     name: String,
@@ -48,7 +48,7 @@ struct Function {
 /// Checks every program of an object.
 ///
 /// # Errors
-/// When one takes more than the kernel allows; with the functions of the chain.
+/// If one takes more than the kernel allows; with the functions of the chain.
 pub fn check(object: &Path) -> Result<()> {
     let bytes = fs::read(object).with_context(|| format!("can't read {}", object.display()))?;
     let functions =
@@ -73,7 +73,7 @@ pub fn check(object: &Path) -> Result<()> {
     )
 }
 
-/// The chain of calls that takes the most.
+/// The chain of calls with the largest stack.
 fn deepest(
     functions: &BTreeMap<Place, Function>,
     place: Place,
@@ -165,7 +165,7 @@ fn read(
             }
             CALL if from == PSEUDO_CALL => {
                 let called = match relocated.get(&at) {
-                    // To a section, the number is an instruction of it.
+                    // If the symbol is a section, the immediate is an instruction number in it.
                     Some((section, 0)) => (*section, ((immediate + 1) * 8) as u64),
                     Some(place) => *place,
                     None => (section, at.wrapping_add_signed((immediate + 1) * 8)),
@@ -220,7 +220,7 @@ mod tests {
             // r2 = r10; r2 += -88
             [0xbf, 0xa2, 0, 0, 0, 0, 0, 0],
             [0x07, 0x02, 0, 0, 0xa8, 0xff, 0xff, 0xff],
-            // r3 += -4096, which is no frame's
+            // r3 += -4096, which is beyond any frame
             [0x07, 0x03, 0, 0, 0, 0xf0, 0xff, 0xff],
             // call of the function after the next instruction
             [0x85, 0x10, 0, 0, 1, 0, 0, 0],

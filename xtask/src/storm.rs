@@ -1,4 +1,4 @@
-//! `cargo xtask storm`: random lives of connections, here or in a guest, for as long as one likes.
+//! `cargo xtask storm`: random lives of connections, here or in a guest, for any time.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -46,9 +46,9 @@ pub struct StormArgs {
     cpus: u8,
 }
 
-/// Lives where everything takes twenty times as long.
+/// Lives if everything takes twenty times as long.
 const LIVES_IN_GUESTS: u32 = 300;
-/// For a start and the last round of a guest.
+/// Additional time for the start and the last round of a guest.
 const GUEST_GRACE: Duration = Duration::from_secs(600);
 
 impl StormArgs {
@@ -71,10 +71,10 @@ impl StormArgs {
     }
 }
 
-/// Exits with 0 if nothing was wrong.
+/// Exits with 0 if there were no errors.
 ///
 /// # Errors
-/// When it can't be built or started.
+/// If it can't be built or started.
 pub fn verb(workspace: &Workspace, args: &StormArgs) -> Result<ExitCode> {
     let binaries = build::everything(workspace, Profile::Quick, Parts::ProgramAndTests)?;
     match &args.kernel {

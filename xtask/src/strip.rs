@@ -1,5 +1,5 @@
-//! Takes what only a debugger reads out of the eBPF object, nine tenths of it: the DWARF, of which bpf-linker has made BTF
-//! by then, and the source lines of instructions. The program carries the object within itself, and the loader and the
+//! Removes what only a debugger reads from the eBPF object, nine tenths of it: the DWARF, which bpf-linker has already
+//! converted to BTF, and the source lines of instructions. The program contains the object, and the loader and the
 //! kernel keep a record for each of those lines.
 
 use std::{
@@ -13,14 +13,14 @@ use object::{
     elf,
 };
 
-/// How the names of sections begin that only a debugger reads: DWARF, and its relocations.
+/// Prefixes of the sections that only a debugger reads: DWARF, and its relocations.
 const DEBUG_PREFIXES: [&[u8]; 2] = [b".debug_", b".rel.debug_"];
 
-/// Types of functions and lines of instructions (Documentation/bpf/btf.rst), and its relocations, which loaders do without.
+/// Types of functions and lines of instructions (Documentation/bpf/btf.rst). Loaders do not need its relocations.
 const BTF_EXT: &[u8] = b".BTF.ext";
 const BTF_EXT_RELOCATIONS: &[u8] = b".rel.BTF.ext";
 
-/// Where the object without them is: beside the other.
+/// Path of the object without them: beside the original.
 pub fn path(object: &Path) -> PathBuf {
     object.with_extension("stripped")
 }
@@ -28,13 +28,13 @@ pub fn path(object: &Path) -> PathBuf {
 /// Writes the object without them to [`path`]. BTF, symbols and all programs stay.
 ///
 /// # Errors
-/// When the object can't be read as ELF, or the other not be written.
+/// If the object can't be read as ELF, or the result can't be written.
 pub fn strip(object: &Path) -> Result<()> {
     let whole = fs::read(object).with_context(|| format!("can't read {}", object.display()))?;
     let stripped =
         without_debug_info(&whole).with_context(|| format!("can't strip {}", object.display()))?;
     let path = path(object);
-    // A new time of change would have the program built again.
+    // A new modification time would cause the program to be rebuilt.
     if fs::read(&path).ok().as_ref() != Some(&stripped) {
         fs::write(&path, stripped).with_context(|| format!("can't write {}", path.display()))?;
     }
@@ -55,7 +55,7 @@ fn without_debug_info(whole: &[u8]) -> Result<Vec<u8>> {
         }
     }
     builder.delete_orphans();
-    // LLVM keeps the names of sections and of symbols in one table, which this writer doesn't.
+    // LLVM keeps the names of sections and symbols in one table, which this writer does not support.
     let names = builder.sections.add();
     names.name = b".shstrtab"[..].into();
     names.sh_type = elf::SHT_STRTAB;
@@ -65,7 +65,7 @@ fn without_debug_info(whole: &[u8]) -> Result<Vec<u8>> {
     Ok(stripped)
 }
 
-/// `.BTF.ext` with the types of functions alone: `struct btf_ext_header` (include/linux/btf.h) and its first part.
+/// `.BTF.ext` with only the types of functions: `struct btf_ext_header` (include/linux/btf.h) and its first part.
 fn without_lines(ext: &[u8]) -> Result<Vec<u8>> {
     /// Magic number, version, flags and the header's length.
     const START_BYTES: usize = 8;
@@ -86,7 +86,7 @@ fn without_lines(ext: &[u8]) -> Result<Vec<u8>> {
         .get(from..from + functions as usize)
         .context(".BTF.ext is cut short")?;
     let mut short = ext[..START_BYTES].to_vec();
-    // Offset and length of functions, lines, and CO-RE relocations, as far as the header goes.
+    // Offset and length of functions, lines, and CO-RE relocations, as far as the header has them.
     let fields = [0, functions, functions, 0, functions, 0];
     short.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
     short.resize(header as usize, 0);

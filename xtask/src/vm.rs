@@ -1,4 +1,4 @@
-//! `cargo xtask vm`: one guest by hand.
+//! `cargo xtask vm`: one guest, started by hand.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -50,10 +50,10 @@ pub struct VmArgs {
     scenarios: Vec<String>,
 }
 
-/// Boots the guest; exits with 0 if all it ran did.
+/// Boots the guest; exits with 0 if all its commands did.
 ///
 /// # Errors
-/// When the guest can't be built, packed or started, or dies.
+/// If the guest can't be built, packed or started, or dies.
 pub fn verb(workspace: &Workspace, args: &VmArgs) -> Result<ExitCode> {
     tools::ensure_for_guests()?;
     let kernel = match &args.vmlinuz {
@@ -98,16 +98,16 @@ pub fn verb(workspace: &Workspace, args: &VmArgs) -> Result<ExitCode> {
     };
     let limits = Limits {
         whole: Duration::from_secs(args.timeout.saturating_mul(60)),
-        // What a user runs may well be silent.
+        // A user's command may be silent for long.
         silence: None,
     };
     play(&guest, &commands, limits)
 }
 
-/// Runs these commands in a guest, and prints what they print; success if all of them ended with 0.
+/// Runs these commands in a guest, and prints their output; returns success if all of them exited with 0.
 ///
 /// # Errors
-/// When the guest can't be started, or dies.
+/// If the guest can't be started, or dies.
 pub fn play(guest: &Guest<'_>, commands: &[String], limits: Limits) -> Result<ExitCode> {
     let report = guest.run(commands, limits, &mut |_, line| println!("{line}"))?;
     if let Some(trouble) = report.trouble {
@@ -124,7 +124,7 @@ pub fn play(guest: &Guest<'_>, commands: &[String], limits: Limits) -> Result<Ex
     })
 }
 
-/// The arguments as the guest's shell reads them back.
+/// Quotes the arguments for the guest's shell.
 fn quoted(arguments: &[String]) -> String {
     let quoted: Vec<_> = arguments
         .iter()

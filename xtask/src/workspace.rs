@@ -1,4 +1,4 @@
-//! Where things are: the workspace, its target directory, cargo itself.
+//! Paths: the workspace, its target directory, cargo itself.
 
 use std::{
     env,
@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// Variables that the outer cargo or its user set, and that must not reach an inner build: they would
-/// change the compiler or its flags behind our back.
+/// Variables set by the outer cargo or its user that must not reach an inner build: they would change the compiler or
+/// its flags unnoticed.
 const COMPILER_VARIABLES: [&str; 8] = [
     "RUSTC",
     "RUSTC_WRAPPER",
@@ -18,7 +18,7 @@ const COMPILER_VARIABLES: [&str; 8] = [
     "CARGO_ENCODED_RUSTFLAGS",
     "CARGO_BUILD_TARGET",
     "RUSTC_BOOTSTRAP",
-    // rustup puts its toolchain's libraries here; another compiler must find its own.
+    // rustup sets this to its toolchain's libraries; another compiler must find its own.
     "LD_LIBRARY_PATH",
 ];
 
@@ -26,7 +26,7 @@ const COMPILER_VARIABLES: [&str; 8] = [
 pub struct Workspace {
     /// Directory of the top-level Cargo.toml.
     pub root: PathBuf,
-    /// cargo's target directory; what xtask downloads and caches is kept there too.
+    /// cargo's target directory; also for what xtask downloads and caches.
     pub target: PathBuf,
 }
 
@@ -34,7 +34,7 @@ impl Workspace {
     /// Finds the workspace by the directory of the xtask package.
     ///
     /// # Errors
-    /// When that directory is gone: the workspace was moved after xtask was built.
+    /// If that directory does not exist: the workspace was moved after xtask was built.
     pub fn find() -> Result<Self> {
         let package =
             env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
@@ -61,7 +61,7 @@ impl Workspace {
         command
     }
 
-    /// A cargo (the one given) whose compiler and flags are the caller's alone.
+    /// This cargo, with a compiler and flags that only the caller sets.
     pub fn clean_cargo(&self, cargo: &Path) -> Command {
         let mut command = Command::new(cargo);
         command.current_dir(&self.root);

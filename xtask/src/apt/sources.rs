@@ -1,17 +1,17 @@
-//! Reading the machine's apt sources: where its mirror is, and by which keys it is trusted.
+//! Reads the machine's apt sources: the address of its mirror, and the keys that it is trusted by.
 
 use std::{fs, path::Path};
 
 /// One repository of a Debian machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AptSource {
-    /// Address of the mirror, without a slash at its end.
+    /// Address of the mirror, without a trailing slash.
     pub uri: String,
-    /// Suites read from it: `bookworm`, `bookworm-security`, …
+    /// Suites read from it, for example `bookworm` and `bookworm-security`.
     pub suites: Vec<String>,
-    /// Parts of the suites: `main`, `contrib`, …
+    /// Components of the suites, for example `main` and `contrib`.
     pub components: Vec<String>,
-    /// File with the keys it is signed by, if it names one.
+    /// File with the signing keys, if the source names one.
     pub signed_by: Option<String>,
     /// Whether it is used without a signature (`trusted=yes`).
     pub trusted: bool,
@@ -140,7 +140,7 @@ fn sources_of_stanza(fields: &[(String, String)]) -> Vec<AptSource> {
         .collect()
 }
 
-/// A key may also stand in the source itself; only files can be named again elsewhere.
+/// A key may also be part of the source itself; only files can be named again elsewhere.
 fn key_file(value: &str) -> Option<String> {
     value.starts_with('/').then(|| value.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Measuring in guests: the tiers that this machine's own kernel may refuse, and peers that need kprobes.
+//! Measures in guests: the tiers that this machine's own kernel may refuse, and peers that need kprobes.
 
 use std::time::Duration;
 
@@ -16,21 +16,18 @@ use crate::{
     workspace::Workspace,
 };
 
-/// How often a guest is booted that dies or stands still, as emulated ones do now and then.
+/// How often to boot a guest that dies or hangs, as emulated ones do now and then.
 const BOOTS: u32 = 3;
 
-/// Begins what bench says while it works, in between the tables.
+/// Prefix of bench's progress messages, which come between the tables.
 const PROGRESS: &str = "bench";
 
-/// What runs the guests' code.
+/// How the guests' code is executed.
 pub fn accelerator(args: &BenchArgs) -> Accelerator {
     args.accel.unwrap_or(Accelerator::TcgCounted)
 }
 
 /// Boots a guest for each series, and publishes its section at once.
-///
-/// # Errors
-/// When one can't be booted, or nothing can be measured in it.
 pub fn verb(workspace: &Workspace, args: &BenchArgs, binaries: &Binaries) -> Result<()> {
     tools::ensure_for_guests()?;
     let series: Vec<&KernelSeries> = if args.kernel.is_empty() {
@@ -66,7 +63,7 @@ fn measure(
         programs: tools::guest_peers().collect(),
         other: args.against.as_deref(),
     };
-    // Counted instructions hardly differ from run to run.
+    // Instruction counts hardly differ between runs.
     let size = if args.quick {
         "--pairs 1 --connections 500"
     } else {
@@ -103,7 +100,7 @@ fn measure(
     }
 }
 
-/// What is for the page of all that came from a guest.
+/// The lines of a guest's output that belong on the page.
 fn tables(lines: &[String]) -> String {
     let of_page: Vec<_> = lines
         .iter()

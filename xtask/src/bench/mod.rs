@@ -1,6 +1,6 @@
-//! `cargo xtask bench`: what tracing costs, measured, and the tables of docs/performance.md made of it.
+//! `cargo xtask bench`: measures the cost of tracing, and writes the tables of docs/performance.md.
 //!
-//! The measuring is done by the program `bench` of the tests crate, which also runs in guests.
+//! The program `bench` of the tests crate measures; it also runs in guests.
 
 mod guests;
 mod page;
@@ -24,7 +24,7 @@ use crate::{
 };
 use page::Part;
 
-/// Parts of what is measured, as `bench run --section` takes them.
+/// Sections of the measurement, as `bench run --section` accepts them.
 const SECTIONS: [&str; 8] = [
     "churn",
     "kinds",
@@ -69,7 +69,7 @@ pub struct BenchArgs {
 /// Measures, and writes or prints the tables.
 ///
 /// # Errors
-/// When something can't be built or measured. What was measured before is in the page by then.
+/// If something can't be built or measured. Earlier measurements are then on the page already.
 pub fn verb(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     let sections = wanted(args)?;
     let binaries = build::everything(workspace, Profile::Release, Parts::ProgramAndTests)?;
@@ -84,7 +84,7 @@ pub fn verb(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-/// Sections that are asked for.
+/// The requested sections.
 fn wanted(args: &BenchArgs) -> Result<Vec<&'static str>> {
     let pattern = args.only.as_deref().unwrap_or("*");
     let wanted: Vec<_> = SECTIONS
@@ -99,7 +99,7 @@ fn wanted(args: &BenchArgs) -> Result<Vec<&'static str>> {
     Ok(wanted)
 }
 
-/// Writes a section of the page, or prints it. Other sections stay.
+/// Writes a section of the page, or prints it. Other sections stay unchanged.
 fn publish(
     workspace: &Workspace,
     args: &BenchArgs,
@@ -118,7 +118,7 @@ fn publish(
     Ok(())
 }
 
-/// What made a section: command, date, machine.
+/// How a section was measured: command, date, machine.
 fn made_by(args: &BenchArgs, part: Part) -> Result<String> {
     let date = output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let mut command = "cargo xtask bench".to_owned();
@@ -158,7 +158,7 @@ fn machine(
         .args(["--section", section]);
     if section == "path" {
         if let Err(error) = tools::ensure_for_path() {
-            // The table says so.
+            // The table shows that too.
             eprintln!("{error:#}");
         }
         let committed = workspace.root.join("tests/src/bench/instructions.txt");

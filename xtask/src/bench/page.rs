@@ -1,11 +1,11 @@
-//! Where the tables go in docs/performance.md: between marks, so that the words around them stay. Within a part's marks
-//! each section has one of its own, so that one alone can be made again.
+//! Position of the tables in docs/performance.md: between marks, so that the text around them stays. Within a part's
+//! marks each section has marks of its own, so that it can be replaced alone.
 
 use anyhow::{Context, Result};
 
 use crate::guest::kernels::SERIES;
 
-/// A part of the page that is made.
+/// A generated part of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Figures of this machine.
@@ -25,7 +25,7 @@ impl Part {
         }
     }
 
-    /// Names of its sections in the order in which they stand.
+    /// Names of its sections in the order on the page.
     fn sections(self) -> Vec<&'static str> {
         match self {
             Self::Machine => super::SECTIONS.to_vec(),
@@ -34,14 +34,14 @@ impl Part {
     }
 }
 
-/// Begins a section, with its name.
+/// Mark at the beginning of a section, followed by its name.
 const SECTION: &str = "<!-- section ";
 const SECTION_END: &str = " -->\n";
 
-/// The page with another text for a section of a part. Sections that are in the page already stay, in their order.
+/// The page with a new text for a section of a part. Existing sections stay, in their order.
 ///
 /// # Errors
-/// When the page lacks the part's marks.
+/// If the page lacks the part's marks.
 pub fn replace(page: &str, part: Part, section: &str, text: &str) -> Result<String> {
     let (begin, end) = part.marks();
     let lacks = || format!("docs/performance.md lacks the mark {}", begin.trim());

@@ -1,4 +1,4 @@
-//! The eBPF object: built, its stack measured, its DWARF taken out.
+//! The eBPF object: builds it, measures its stack, removes its DWARF.
 
 use std::{os::unix::process::CommandExt, path::PathBuf, process::Command};
 
@@ -12,28 +12,28 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Builds what the program carries inside.
+/// Builds the object that the program contains.
 ///
 /// # Errors
-/// When the build fails, or the programs may need more stack than the kernel has; for [`Parts::Program`], which users
-/// build by compilers that we do not know, the latter is only a warning.
+/// If the build fails, or the programs may need more stack than the kernel allows; for [`Parts::Program`], which users
+/// build with unknown compilers, the latter is only a warning.
 pub fn object(workspace: &Workspace, toolchain: &BpfToolchain, parts: Parts) -> Result<()> {
     let object = compile(workspace, toolchain)?;
     match (stack_depth::check(&object), parts) {
         (Ok(()), _) => {}
-        // Other compilers lay out other stacks, and this one's kernel may be a later one.
+        // Other compilers use the stack differently, and the kernel here may be a later one.
         (Err(error), Parts::Program) => eprintln!("warning: {error:#}"),
         (Err(error), _) => return Err(error),
     }
     strip::strip(&object)
 }
 
-/// Where the program's object is, or will be.
+/// Path of the program's object.
 pub fn object_path(workspace: &Workspace) -> PathBuf {
     strip::path(&path(workspace))
 }
 
-/// A directory of its own: another compiler in the common one would mean rebuilding both each time.
+/// A separate directory: in the common one, the other compiler would cause both to be rebuilt each time.
 fn target(workspace: &Workspace) -> PathBuf {
     workspace.target.join("bpf")
 }
@@ -42,11 +42,11 @@ fn path(workspace: &Workspace) -> PathBuf {
     target(workspace).join(TARGET).join("bpf/twtrace-bpf")
 }
 
-/// The libraries are built meanwhile, which takes longer: at the same priority they would end when one CPU has had nothing
-/// to do for a while.
+/// The libraries are built in parallel, which takes longer: at the same priority they would end after one CPU has been
+/// idle for a while.
 fn yield_to_others(command: &mut Command) {
     const NICE: i32 = 10;
-    // SAFETY: nice() is async-signal-safe, and so may be called between fork and exec; it may fail.
+    // SAFETY: nice() is async-signal-safe, so it may be called between fork and exec; it may fail.
     unsafe {
         command.pre_exec(|| {
             libc::nice(NICE);
@@ -60,7 +60,7 @@ fn compile(workspace: &Workspace, toolchain: &BpfToolchain) -> Result<PathBuf> {
     let mut flags = vec![
         format!("-Clinker={}", toolchain.linker.display()),
         "-Clink-arg=--btf".to_owned(),
-        // Else every array that is cleared is a call of memset(), one byte at a time.
+        // Otherwise every array that is cleared becomes a call of memset(), which works byte by byte.
         "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
         "-Cdebuginfo=2".to_owned(),
         format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
@@ -80,14 +80,15 @@ fn compile(workspace: &Workspace, toolchain: &BpfToolchain) -> Result<PathBuf> {
         .args(["--target", TARGET, "--target-dir"])
         .arg(&target)
         .env("RUSTC", &toolchain.rustc)
-        // The programs are built meanwhile: the bar of progress is theirs.
+        // The programs are built in parallel: the progress bar is theirs.
         .env("CARGO_TERM_QUIET", "true")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join(FLAG_SEPARATOR));
     if let Core::Source(_) = toolchain.core {
         command.arg("-Zbuild-std=core");
     }
     if toolchain.origin == Origin::System {
-        // A stable compiler; build-std is a nightly feature, and so are those that the programs use.
+        // Needed with a stable compiler: build-std and the language features that the programs use are nightly
+        // features.
         command.env("RUSTC_BOOTSTRAP", "1");
     }
     yield_to_others(&mut command);

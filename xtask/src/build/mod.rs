@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the eBPF object, then one static binary with the object inside.
+//! `cargo xtask build`: the eBPF object, then one static binary that contains it.
 
 mod bpf;
 mod programs;
@@ -12,7 +12,7 @@ pub use programs::{cargo, lints, unit_tests};
 
 use crate::{setup, workspace::Workspace};
 
-/// Separates flags in CARGO_ENCODED_RUSTFLAGS, so that a path may hold a space.
+/// Separates flags in CARGO_ENCODED_RUSTFLAGS, so that a path may contain a space.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
 /// Options of `cargo xtask build`.
@@ -23,19 +23,19 @@ pub struct BuildArgs {
     release: bool,
 }
 
-/// How the userspace programs are built.
+/// How to build the userspace programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// Quick to build and quick enough to run: what developers run and tests test.
+    /// Fast to build and fast enough to run: what developers run and tests test.
     Quick,
-    /// What users run.
+    /// The build for users.
     Release,
 }
 
-/// Which userspace programs are built.
+/// Which userspace programs to build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parts {
-    /// twtrace alone.
+    /// Only twtrace.
     Program,
     /// twtrace, and the programs of the tests crate.
     ProgramAndTests,
@@ -46,7 +46,7 @@ pub enum Parts {
 /// The programs built.
 #[derive(Debug)]
 pub struct Binaries {
-    /// Where all of them are.
+    /// Directory of all of them.
     directory: PathBuf,
 }
 
@@ -61,26 +61,23 @@ impl Binaries {
         self.directory.join("scenarios")
     }
 
-    /// What measures the cost of tracing.
+    /// The program that measures the cost of tracing.
     pub fn bench(&self) -> PathBuf {
         self.directory.join("bench")
     }
 
-    /// One stage of an event's way through twtrace.
+    /// One stage of an event's path through twtrace.
     pub fn path(&self) -> PathBuf {
         self.directory.join("examples/path")
     }
 
-    /// The first process of a virtual machine.
+    /// The first process of a guest.
     pub fn guest_init(&self) -> PathBuf {
         self.directory.join("guest_init")
     }
 }
 
 /// Builds, and prints the program's path as the last line on stdout.
-///
-/// # Errors
-/// When setup or one of the builds fails.
 pub fn verb(workspace: &Workspace, args: &BuildArgs) -> Result<()> {
     let profile = Profile::of(args.release);
     let binaries = everything(workspace, profile, Parts::Program)?;
@@ -89,16 +86,13 @@ pub fn verb(workspace: &Workspace, args: &BuildArgs) -> Result<()> {
 }
 
 impl Profile {
-    /// Which one `--release` asks for.
+    /// Selects by `--release`.
     pub fn of(release: bool) -> Self {
         if release { Self::Release } else { Self::Quick }
     }
 }
 
-/// Setup, the eBPF object beside the libraries, then the programs asked for.
-///
-/// # Errors
-/// When setup or one of the builds fails.
+/// Runs setup, builds the eBPF object and the libraries in parallel, then the requested programs.
 pub fn everything(workspace: &Workspace, profile: Profile, parts: Parts) -> Result<Binaries> {
     let toolchain = setup::ensure(workspace)?;
     announce(workspace, profile, parts);
@@ -115,7 +109,7 @@ pub fn everything(workspace: &Workspace, profile: Profile, parts: Parts) -> Resu
     programs::build(workspace, profile, parts)
 }
 
-/// Says what is built, and how long it usually takes where nothing of it is there yet.
+/// Prints what is built, and how long it usually takes if nothing has been built yet.
 fn announce(workspace: &Workspace, profile: Profile, parts: Parts) {
     if programs::are_built(workspace, profile) {
         eprintln!("building what has changed");
@@ -130,7 +124,8 @@ fn announce(workspace: &Workspace, profile: Profile, parts: Parts) {
     eprintln!("building {what}: usually {minutes} minutes on two CPUs, and seconds from then on");
 }
 
-/// Where it was built is nobody's business, and must not make a difference: places of panics have it otherwise.
+/// Removes the build directory from the output: it must not make a difference, and the locations of panics would
+/// otherwise contain it.
 fn without_own_paths(workspace: &Workspace) -> Vec<String> {
     let mut flags = vec![format!(
         "--remap-path-prefix={}=/twtrace",

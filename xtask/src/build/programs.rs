@@ -1,4 +1,4 @@
-//! The userspace programs. All cargo runs on them have the same flags and target, so that they share what is compiled.
+//! The userspace programs. All cargo runs on them have the same flags and target, so that they share compiled crates.
 
 use std::process::Command;
 
@@ -10,9 +10,9 @@ use crate::{
     workspace::{Workspace, host_triple, outer_cargo},
 };
 
-/// All packages but the eBPF one, which has no tests and can be linked for its own target only, and xtask, which is
-/// built for itself. Also where only one program is asked for: cargo turns on the features that all of them need
-/// together, and with others it would compile dependencies again.
+/// All packages except the eBPF one, which has no tests and can be linked for its own target only, and xtask, which is
+/// built separately. Also used if only one program is requested: cargo enables the features that all of them need
+/// together, and would recompile dependencies for another set.
 const ALL: [&str; 5] = [
     "--workspace",
     "--exclude",
@@ -21,13 +21,13 @@ const ALL: [&str; 5] = [
     "xtask",
 ];
 
-/// Settings beyond the profile of what developers run: of dependencies, for all that is tested.
+/// Settings beyond the developers' profile: of dependencies, for everything that is tested.
 const DEPENDENCIES: &str = "xtask/profiles/dependencies.toml";
 
-/// The same of twtrace's own crates, for the programs that scenarios run.
+/// Settings of twtrace's own crates, for the programs that scenarios run.
 const OWN: &str = "xtask/profiles/programs.toml";
 
-/// A small program, without which cargo would leave out the features that only tests need, and compile again for them.
+/// A small program. Without it, cargo would leave out the features that only tests need, and recompile for them.
 const PATH: [&str; 2] = ["--example", "path"];
 
 /// `cargo VERB` with the target and the flags of the programs.
@@ -38,11 +38,11 @@ pub fn cargo(workspace: &Workspace, profile: Profile, verb: &str) -> Command {
     }
     let mut command = workspace.clean_cargo(&outer_cargo());
     command
-        // The triple is named, so that the flags are for the programs only, not for build scripts.
+        // The triple is named, so that the flags apply to the programs only, not to build scripts.
         .args([verb, "--locked", "--target", &host_triple(), "--target-dir"])
         .arg(&workspace.target)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join(FLAG_SEPARATOR))
-        // Also where it does not matter: another in between would mean linking again.
+        // Set even if it does not matter: another value in between would cause linking again.
         .env("TWTRACE_BPF_OBJECT", bpf::object_path(workspace));
     if profile == Profile::Release {
         command.arg("--release");
@@ -50,20 +50,20 @@ pub fn cargo(workspace: &Workspace, profile: Profile, verb: &str) -> Command {
     command
 }
 
-/// Builds the libraries, which is most of the work. The eBPF object need not be there yet.
+/// Builds the libraries, which is most of the work. The eBPF object need not exist yet.
 pub fn libraries(workspace: &Workspace, profile: Profile, parts: Parts) -> Result<()> {
     let mut command = cargo(workspace, profile, "build");
     with_settings(workspace, &mut command, optimised(profile, parts));
     command.args(match (profile, parts) {
         (Profile::Release, _) => vec!["--package", "probe-user"],
-        // It uses the library of the program, and no other.
+        // It uses only the library of the program.
         (Profile::Quick, Parts::Program) => [&ALL[..], &PATH].concat(),
         (Profile::Quick, _) => [&ALL[..], &["--lib"], &PATH].concat(),
     });
     run(&mut command).context("can't build the libraries")
 }
 
-/// Builds programs, with the eBPF object that is there by now.
+/// Builds programs, with the eBPF object, which must exist by now.
 pub fn build(workspace: &Workspace, profile: Profile, parts: Parts) -> Result<Binaries> {
     let mut command = cargo(workspace, profile, "build");
     with_settings(workspace, &mut command, optimised(profile, parts));
@@ -77,13 +77,13 @@ pub fn build(workspace: &Workspace, profile: Profile, parts: Parts) -> Result<Bi
     Ok(binaries(workspace, profile))
 }
 
-/// Whether there is a program, be it old.
+/// Whether the programs exist, even if outdated.
 pub fn are_built(workspace: &Workspace, profile: Profile) -> bool {
     binaries(workspace, profile).twtrace().is_file()
 }
 
 fn binaries(workspace: &Workspace, profile: Profile) -> Binaries {
-    // The names that cargo gives to the directories of profiles `dev` and `release`.
+    // The directory names that cargo uses for the profiles `dev` and `release`.
     let directory = match profile {
         Profile::Quick => "debug",
         Profile::Release => "release",
@@ -93,7 +93,7 @@ fn binaries(workspace: &Workspace, profile: Profile) -> Binaries {
     }
 }
 
-/// What of it is optimised beyond its profile.
+/// Settings that optimise more than the profile does.
 fn optimised(profile: Profile, parts: Parts) -> &'static [&'static str] {
     match (profile, parts) {
         (Profile::Release, _) | (Profile::Quick, Parts::Program) => &[],
@@ -107,12 +107,12 @@ fn with_settings(workspace: &Workspace, command: &mut Command, files: &[&str]) {
     }
 }
 
-/// What cargo is asked to build.
+/// Arguments that select what cargo builds.
 fn arguments(profile: Profile, parts: Parts) -> Vec<&'static str> {
     let program = ["--package", "twtrace", "--bins"];
     let tests = ["--package", "twtrace-tests"];
     match (profile, parts) {
-        // What users get has no features that others need.
+        // The build for users has no features that other programs need.
         (Profile::Release, Parts::Program) => program.to_vec(),
         (Profile::Release, _) => [&program[..], &tests, &PATH].concat(),
         (Profile::Quick, Parts::Program) => [&ALL[..], &["--bin", "twtrace"], &PATH].concat(),
@@ -120,8 +120,8 @@ fn arguments(profile: Profile, parts: Parts) -> Vec<&'static str> {
     }
 }
 
-/// Runs of all unit and property tests: those of xtask, which has a target and a profile of its own, and all others.
-/// With `--no-run` they are only built.
+/// Commands that run all unit and property tests: those of xtask, which has a target and a profile of its own, and all
+/// others. With `--no-run` they are only built.
 pub fn unit_tests(workspace: &Workspace) -> [Command; 2] {
     let mut all = cargo(workspace, Profile::Quick, "test");
     with_settings(workspace, &mut all, &[DEPENDENCIES]);
@@ -132,7 +132,7 @@ pub fn unit_tests(workspace: &Workspace) -> [Command; 2] {
     [all, own]
 }
 
-/// A run of all lints; a warning is an error.
+/// Command that runs all lints; a warning is an error.
 pub fn lints(workspace: &Workspace) -> Command {
     let mut command = cargo(workspace, Profile::Quick, "clippy");
     with_settings(workspace, &mut command, &[DEPENDENCIES]);

@@ -1,4 +1,4 @@
-//! Looks into what was made, with the tools that users have.
+//! Checks the packages, with the tools that users have.
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{Artifacts, assemble, deb, material::Material, staging};
 use crate::process::{find_program, output, run};
 
-/// Files that the package has to have, beside the pages.
+/// Files that the package must contain, besides the manual pages.
 const IN_PACKAGE: [&str; 12] = [
     "./usr/bin/twtrace",
     "./etc/twtrace/twtrace.toml",
@@ -22,7 +22,7 @@ const IN_PACKAGE: [&str; 12] = [
     "./usr/share/doc/twtrace/sbom.cdx.json",
     "./usr/share/doc/twtrace/examples/twtrace.rules.yml",
 ];
-/// Likewise the tarball.
+/// Files that the tarball must contain.
 const IN_TARBALL: [&str; 7] = [
     "twtrace",
     "twtrace.service",
@@ -33,7 +33,7 @@ const IN_TARBALL: [&str; 7] = [
     "THIRD-PARTY-LICENCES",
 ];
 
-/// Contents, owners, modes, sums, and that the unpacked binary runs.
+/// Checks contents, owners, modes and checksums, and runs the unpacked binary.
 pub fn contents(material: &Material<'_>, artifacts: &Artifacts) -> Result<()> {
     run(Command::new("sha256sum")
         .current_dir(&artifacts.directory)
@@ -82,7 +82,7 @@ fn package(material: &Material<'_>, artifacts: &Artifacts) -> Result<()> {
     Ok(())
 }
 
-/// One line of `dpkg-deb -c`: root's, and writable by root alone; only the program is executable.
+/// Checks one line of `dpkg-deb -c`: owned by root, and writable only by root; only the program is executable.
 fn listed_well(line: &str) -> Result<()> {
     let mut words = line.split_whitespace();
     let (Some(mode), Some(owner), Some(path)) = (words.next(), words.next(), words.next_back())
@@ -114,7 +114,7 @@ fn tarball(material: &Material<'_>, artifacts: &Artifacts) -> Result<()> {
     Ok(())
 }
 
-/// It says its version, and names no loader.
+/// Checks that it prints its version, and has no dynamic loader.
 fn runs(program: &Path, material: &Material<'_>) -> Result<()> {
     let said = output(Command::new(program).arg("--version"))?;
     ensure!(
@@ -130,7 +130,7 @@ fn runs(program: &Path, material: &Material<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What Debian's own checker says, where it is installed.
+/// Runs Debian's own checker, if it is installed.
 fn lint(artifacts: &Artifacts) -> Result<()> {
     if find_program("lintian").is_none() {
         eprintln!("lintian is not here: not asked");
@@ -138,16 +138,16 @@ fn lint(artifacts: &Artifacts) -> Result<()> {
     }
     run(Command::new("lintian")
         .args(["--fail-on", "error", "--allow-root", "--suppress-tags"])
-        // A static binary is what is wanted.
+        // A static binary is intended.
         .arg("statically-linked-binary,embedded-library")
         .arg(&artifacts.deb))
     .context("lintian found errors")
 }
 
-/// Makes everything a second time elsewhere and compares.
+/// Builds everything a second time in another directory and compares.
 ///
 /// # Errors
-/// When a file differs.
+/// If a file differs.
 pub fn same_bytes_again(
     material: &Material<'_>,
     artifacts: &Artifacts,

@@ -1,4 +1,4 @@
-//! What is linked into the binary: crates, and C that some of them bring.
+//! Components linked into the binary: crates, and C code that some of them contain.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,32 +19,32 @@ use crate::{
 /// A library.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Component {
-    /// `tokio`
+    /// Such as `tokio`.
     pub name: String,
-    /// `1.48.0`
+    /// Such as `1.48.0`.
     pub version: String,
     /// SPDX expression.
     pub licence: String,
     /// Package URL.
     pub purl: String,
-    /// SHA-256 of the crate's archive, where it came as one.
+    /// SHA-256 of the crate's archive, if it was downloaded as one.
     pub sha256: Option<String>,
-    /// Where its licence's text is.
+    /// Directory with its licence text.
     pub source: Option<PathBuf>,
-    /// Package URLs of what it uses itself.
+    /// Package URLs of its own dependencies.
     pub uses: BTreeSet<String>,
 }
 
 /// Name and version.
 type Key = (String, String);
 
-/// All that is linked in, by name and version; the first are twtrace's own crates.
+/// All linked components, by name and version; the first are twtrace's own crates.
 ///
 /// # Errors
-/// When cargo fails, or knows no licence of a crate.
+/// If cargo fails, or a crate has no known licence.
 pub fn linked(workspace: &Workspace) -> Result<Vec<Component>> {
     let mut keys = tree(workspace, "twtrace", &host_triple())?;
-    // The eBPF object is inside of the binary.
+    // The binary contains the eBPF object.
     keys.extend(tree(workspace, "probe-ebpf", "bpfel-unknown-none")?);
     let metadata: Value =
         serde_json::from_str(&output(workspace.clean_cargo(&outer_cargo()).args([
@@ -62,7 +62,7 @@ pub fn linked(workspace: &Workspace) -> Result<Vec<Component>> {
     Ok(parts)
 }
 
-/// The crates that cargo links into a package, without macros and what only builds.
+/// The crates that cargo links into a package, without macros and build dependencies.
 fn tree(workspace: &Workspace, package: &str, target: &str) -> Result<BTreeSet<Key>> {
     let text = output(
         workspace
@@ -77,7 +77,7 @@ fn tree(workspace: &Workspace, package: &str, target: &str) -> Result<BTreeSet<K
         .collect()
 }
 
-/// `tokio v1.48.0 (*)`
+/// Parses a line such as `tokio v1.48.0 (*)`.
 fn key_of_line(line: &str) -> Result<Key> {
     let mut words = line.split(' ');
     match (
@@ -115,7 +115,7 @@ fn of_metadata(
             id,
             Component {
                 purl: format!("pkg:cargo/{}@{}", key.0, key.1.replace('+', "%2B")),
-                // An old way to write it.
+                // An old notation.
                 licence: licence
                     .replace('/', " OR ")
                     .split_whitespace()
@@ -179,7 +179,7 @@ fn checksums(lock: &str) -> BTreeMap<Key, String> {
         .collect()
 }
 
-/// What is not Rust, and Rust's own library.
+/// Components that are not Rust, and Rust's own library.
 fn bundled(crates: &[Component]) -> Result<Vec<Component>> {
     let beside = |name: &str, path: &str| -> Result<String> {
         let source = crates
@@ -210,7 +210,7 @@ fn bundled(crates: &[Component]) -> Result<Vec<Component>> {
     let sqlite_version = defined(&sqlite, "SQLITE_VERSION").context("sqlite3.h has no version")?;
     let rustc = output(Command::new("rustc").arg("--version"))?;
     let gcc = output(Command::new("cc").arg("-dumpfullversion"))?;
-    // SAFETY: glibc returns a string of its own that lives for ever.
+    // SAFETY: glibc returns a static string of its own.
     let glibc = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
     Ok(vec![
         part("sqlite", &sqlite_version, "blessing"),

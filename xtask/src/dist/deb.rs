@@ -1,4 +1,4 @@
-//! The Debian package, put together by dpkg-deb from a directory: nothing in it is compiled by Debian's tools. What is written
+//! The Debian package, built by dpkg-deb from a directory: Debian's tools compile nothing in it. What is written
 //! here is which files and fields it has. cargo-deb needs the same lists, and would be another program to compile.
 
 use std::{
@@ -15,20 +15,17 @@ use super::{
 };
 use crate::process::{output, run};
 
-/// Who answers for the package.
+/// Maintainer of the package.
 const MAINTAINER: &str = "The twtrace authors <twtrace@users.noreply.github.com>";
-/// Of the packaging, which changes by itself only if twtrace does not.
+/// Revision of the packaging, for changes of the packaging alone.
 const REVISION: &str = "1";
-/// Configuration that upgrades leave as the administrator has it.
+/// A configuration file that upgrades leave as the administrator has changed it.
 pub const CONFIGURATION: &str = "etc/twtrace/twtrace.toml";
 /// Scripts that dpkg runs.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 const DOCUMENTS: &str = "usr/share/doc/twtrace";
 
-/// Packs it into the directory.
-///
-/// # Errors
-/// When a file can't be read or written, or a tool fails.
+/// Builds the package in the directory.
 pub fn build(material: &Material<'_>, directory: &Path) -> Result<PathBuf> {
     let staging = Staging::new(directory.join("stage-deb"))?;
     put_payload(material, &staging)?;
@@ -40,7 +37,7 @@ pub fn build(material: &Material<'_>, directory: &Path) -> Result<PathBuf> {
     ));
     run(Command::new("dpkg-deb")
         .env("SOURCE_DATE_EPOCH", material.epoch.to_string())
-        // xz: older dpkg does not know zstd.
+        // xz: older versions of dpkg do not support zstd.
         .args(["--root-owner-group", "-Zxz", "--build"])
         .arg(staging.root())
         .arg(&path))?;
@@ -48,7 +45,7 @@ pub fn build(material: &Material<'_>, directory: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Of the package: twtrace's and the packaging's.
+/// Version of the package: twtrace's version and the packaging's revision.
 pub fn version(material: &Material<'_>) -> String {
     format!("{}-{REVISION}", material.version)
 }
@@ -121,7 +118,7 @@ fn put_control(material: &Material<'_>, staging: &Staging) -> Result<()> {
     Ok(())
 }
 
-/// No `Depends`: the binary is static, and what the scripts call is essential.
+/// No `Depends`: the binary is static, and the scripts call only essential packages.
 fn control(version: &str, architecture: &str, installed_kib: u64) -> String {
     format!(
         "Package: twtrace\n\

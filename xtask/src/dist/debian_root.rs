@@ -1,4 +1,4 @@
-//! Clean Debian roots, by mmdebstrap: made once and kept as tarballs in the target directory. To have a newer one,
+//! Clean Debian roots from mmdebstrap: built once and kept as tarballs in the target directory. To get a newer one,
 //! remove the file.
 
 use std::{
@@ -15,22 +15,22 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The release that packages are tried on.
+/// The Debian release that packages are tested on.
 const SUITE: &str = "bookworm";
 
-/// A root, beside what every Debian has.
+/// What a root contains besides the base system.
 #[derive(Debug)]
 pub struct Recipe {
-    /// Of its tarball.
+    /// Name of its tarball.
     pub name: &'static str,
-    /// Packages that are installed.
+    /// Packages to install.
     pub packages: &'static [&'static str],
 }
 
-/// The tarball of a root.
+/// The tarball of a root, which is built if needed.
 ///
 /// # Errors
-/// When this is not root, or mmdebstrap fails.
+/// If this is not root, or mmdebstrap fails.
 pub fn tarball(workspace: &Workspace, recipe: &Recipe) -> Result<PathBuf> {
     ensure!(
         is_root(),
@@ -59,9 +59,6 @@ pub fn tarball(workspace: &Workspace, recipe: &Recipe) -> Result<PathBuf> {
 }
 
 /// Unpacks a root into a directory, which is emptied before.
-///
-/// # Errors
-/// When tar fails.
 pub fn unpack(tarball: &Path, into: &Path) -> Result<()> {
     if into.exists() {
         fs::remove_dir_all(into).with_context(|| format!("can't empty {}", into.display()))?;

@@ -1,4 +1,4 @@
-//! A Debian disk that boots systemd under QEMU, and what is given to it on a second one. mmdebstrap installs the system, and mke2fs
+//! A Debian disk that boots systemd under QEMU, and the contents of a second one. mmdebstrap installs the system, and mke2fs
 //! writes the file system from a directory, without mounting it: no image format is written here.
 
 use std::{
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use super::debian_root::{self, Recipe};
 use crate::{process::run, workspace::Workspace};
 
-/// With a kernel; curl and others are for what runs in it.
+/// With a kernel; curl and others are for the tests in it.
 const BOOTABLE: Recipe = Recipe {
     name: "bootable",
     packages: &[
@@ -28,7 +28,7 @@ const BOOTABLE: Recipe = Recipe {
     ],
 };
 
-/// Runs what the second disk has, on the second serial line, and switches off.
+/// Runs the script of the second disk, on the second serial line, and powers off.
 const UNIT: &str = "[Unit]\n\
     After=multi-user.target\n\
     [Service]\n\
@@ -42,10 +42,10 @@ const UNIT: &str = "[Unit]\n\
     [Install]\n\
     WantedBy=multi-user.target\n";
 
-/// The disk, and what boots it.
+/// The disk, and the kernel and initramfs that boot it.
 #[derive(Debug)]
 pub struct Disk {
-    /// ext4, without a partition table. It is not written to.
+    /// ext4, without a partition table. It stays unchanged.
     pub image: PathBuf,
     /// Debian's kernel.
     pub kernel: PathBuf,
@@ -53,10 +53,7 @@ pub struct Disk {
     pub initramfs: PathBuf,
 }
 
-/// Makes it, unless it is here.
-///
-/// # Errors
-/// When a tool fails.
+/// Builds the disk, unless it exists.
 pub fn bootable(workspace: &Workspace) -> Result<Disk> {
     let tarball = debian_root::tarball(workspace, &BOOTABLE)?;
     let directory = workspace.target.join("debian-roots");
@@ -89,10 +86,7 @@ pub fn bootable(workspace: &Workspace) -> Result<Disk> {
     Ok(disk)
 }
 
-/// Makes an ext4 image of a directory's content, without mounting it.
-///
-/// # Errors
-/// When mke2fs fails.
+/// Creates an ext4 image of a directory's content, without mounting it.
 pub fn make(image: &Path, content: &Path, size: &str) -> Result<()> {
     if image.exists() {
         fs::remove_file(image)?;

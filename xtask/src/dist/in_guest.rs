@@ -1,4 +1,4 @@
-//! The package in a Debian that systemd has booted, under QEMU: as a service, killed, reloaded, removed.
+//! The package in a Debian guest with systemd, under QEMU: as a service, killed, reloaded, removed.
 
 use std::{
     fs::{self, File},
@@ -21,13 +21,13 @@ use crate::{
 };
 
 const SCRIPT: &str = include_str!("guest_check.sh");
-/// From power on to power off.
+/// From power-on to power-off.
 const LIMIT: Duration = Duration::from_secs(1200);
 
-/// Boots it, and prints what it says.
+/// Boots the guest, and prints its output.
 ///
 /// # Errors
-/// When it does not come to its end, or something is not as it should be.
+/// If it does not finish, or a check fails.
 pub fn play(workspace: &Workspace, artifacts: &Artifacts) -> Result<()> {
     tools::ensure_for_guests()?;
     let disk = disk::bootable(workspace)?;
@@ -75,7 +75,7 @@ pub fn play(workspace: &Workspace, artifacts: &Artifacts) -> Result<()> {
     })
 }
 
-/// Emulated: it takes half a minute to boot, and works everywhere.
+/// Emulated: it boots in half a minute, and works everywhere.
 fn machine(disk: &Disk, second: &Path, kernel_log: &Path) -> Command {
     let mut command = guest::bare(Accelerator::Tcg, guest::CPUS, &disk.kernel, &disk.initramfs);
     command
@@ -83,7 +83,7 @@ fn machine(disk: &Disk, second: &Path, kernel_log: &Path) -> Command {
             "-append",
             "console=ttyS0 no_timer_check norandmaps root=/dev/vda rw panic=-1 softlockup_panic=1 loglevel=4",
         ])
-        // What is written goes when the guest does.
+        // Changes are discarded when the guest ends.
         .arg("-drive")
         .arg(format!(
             "file={},if=virtio,format=raw,snapshot=on",
@@ -100,13 +100,13 @@ fn machine(disk: &Disk, second: &Path, kernel_log: &Path) -> Command {
     command
 }
 
-/// How many verdicts the script comes to: one that ends early is no success.
+/// Number of verdicts that the script prints: one that ends early is no success.
 fn expected() -> usize {
     let lines = SCRIPT.lines();
     lines.filter(|line| line.starts_with("check \"")).count()
 }
 
-/// What the script said.
+/// What the script printed.
 #[derive(Debug, Default)]
 struct Verdicts {
     good: usize,

@@ -1,4 +1,4 @@
-//! The package in a clean Debian root without systemd: installed, used, removed and purged.
+//! The package in a clean Debian root without systemd: installs, uses, removes and purges it.
 
 use std::{fs, path::Path, process::Command};
 
@@ -19,7 +19,7 @@ const CLEAN: Recipe = Recipe {
     packages: &["man-db"],
 };
 
-/// What removal leaves: configuration, data, and what deb-systemd-helper notes for an installation to come.
+/// What removal leaves: configuration, data, and deb-systemd-helper's notes for a later installation.
 const AFTER_REMOVAL: [&str; 10] = [
     "+/etc/systemd/system/multi-user.target.wants/twtrace.service",
     "+/etc/systemd/system/twtrace.service",
@@ -32,10 +32,10 @@ const AFTER_REMOVAL: [&str; 10] = [
     "+/var/lib/twtrace",
     "+/var/lib/twtrace/history",
 ];
-/// Plays it through.
+/// Runs all steps.
 ///
 /// # Errors
-/// When a step fails, or files are left that should not be.
+/// If a step fails, or leftover files are found.
 pub fn play(workspace: &Workspace, artifacts: &Artifacts) -> Result<()> {
     let tarball = debian_root::tarball(workspace, &CLEAN)?;
     let root = workspace.target.join("debian-roots/clean");
@@ -74,7 +74,7 @@ pub fn play(workspace: &Workspace, artifacts: &Artifacts) -> Result<()> {
         "the service is not enabled"
     );
     run(&mut inside("dpkg --verify twtrace"))?;
-    // Again, over itself: an upgrade.
+    // Once more, over itself: an upgrade.
     run(&mut inside("dpkg --install /twtrace.deb"))?;
 
     run(&mut inside(

@@ -1,4 +1,4 @@
-//! Licences of what is linked in, which are to be given along with it. They are those of the SBOM's list; cargo-about makes its own
+//! Licences of the linked components, which have to be distributed with the program. They are those of the SBOM's list; cargo-about makes its own
 //! list, of crates alone. Which licences are allowed is in deny.toml.
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -7,13 +7,10 @@ use anyhow::{Context, Result};
 
 use super::components::Component;
 
-/// Beginnings of the names of files with licences.
+/// Prefixes of the names of licence files.
 const NAMES: [&str; 5] = ["license", "licence", "copying", "unlicense", "copyright"];
 
-/// One text: what is linked in under which licence, then each licence once with those whose it is.
-///
-/// # Errors
-/// When a directory or file can't be read.
+/// One text: the components with their licences, then each licence once with its components.
 pub fn texts(parts: &[Component]) -> Result<Vec<u8>> {
     let mut text = String::from(
         "What is linked into twtrace, and under which licence. The source of each is at the address given by its\n\

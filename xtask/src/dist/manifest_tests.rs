@@ -1,4 +1,4 @@
-//! What is deployed says the same everywhere: the unit, the manifest for Kubernetes, and what users are told.
+//! Checks that all deployment files agree: the unit, the manifest for Kubernetes, and the documentation.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
@@ -9,7 +9,7 @@ fn deployed(path: &str) -> String {
     fs::read_to_string(deploy.join(path)).unwrap()
 }
 
-/// Python's YAML: there is none in Rust here. `None` where it is not installed.
+/// Python's YAML, as there is none in Rust here. `None` if it is not installed.
 fn daemonset() -> Option<Value> {
     let program = "import json, sys, yaml\n\
         documents = [d for d in yaml.safe_load_all(sys.stdin) if d]\n\

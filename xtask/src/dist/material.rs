@@ -1,4 +1,4 @@
-//! What all packages are made of: the program, what it prints about itself, documents, and when it was made.
+//! Contents of all packages: the program, what it prints about itself, documents, and the time of the build.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::{components, licences, sbom, staging};
 use crate::{process::output, workspace::Workspace};
 
-/// Shells and where Debian keeps what they read.
+/// Shells, and where Debian keeps their completion files.
 pub const SHELLS: [(&str, &str); 3] = [
     ("bash", "usr/share/bash-completion/completions/twtrace"),
     ("zsh", "usr/share/zsh/vendor-completions/_twtrace"),
@@ -21,37 +21,37 @@ pub const SHELLS: [(&str, &str); 3] = [
 /// A manual page.
 #[derive(Debug)]
 pub struct Page {
-    /// `twtrace-report.1`
+    /// Such as `twtrace-report.1`.
     pub name: String,
     /// roff.
     pub text: Vec<u8>,
 }
 
-/// The parts.
+/// The contents of packages.
 pub struct Material<'a> {
-    /// Where the documents are.
+    /// Workspace of the documents.
     pub workspace: &'a Workspace,
     /// The static binary.
     pub program: PathBuf,
-    /// Of the workspace.
+    /// Version of the workspace.
     pub version: String,
-    /// Seconds since 1970 that all files in packages have: of the commit, or SOURCE_DATE_EPOCH.
+    /// Seconds since 1970, for all files in packages: the time of the commit, or SOURCE_DATE_EPOCH.
     pub epoch: u64,
     /// Manual pages.
     pub pages: Vec<Page>,
     /// Completion scripts, in the order of [`SHELLS`].
     pub completions: Vec<Vec<u8>>,
-    /// CycloneDX.
+    /// The SBOM, as CycloneDX.
     pub sbom: Vec<u8>,
-    /// Licences of what is linked in.
+    /// Licences of the linked components.
     pub third_party: Vec<u8>,
 }
 
 impl<'a> Material<'a> {
-    /// Asks the program, cargo and git.
+    /// Collects the contents from the program, cargo and git.
     ///
     /// # Errors
-    /// When the program does not run here, or one of the others fails.
+    /// If the program does not run here, or one of the others fails.
     pub fn collect(workspace: &'a Workspace, program: &Path) -> Result<Self> {
         let said = output(Command::new(program).arg("--version"))?;
         let version = said
@@ -82,7 +82,7 @@ impl<'a> Material<'a> {
         })
     }
 
-    /// `twtrace-0.1.0-x86_64-linux`
+    /// Such as `twtrace-0.1.0-x86_64-linux`.
     pub fn name(&self) -> String {
         format!("twtrace-{}-{}-linux", self.version, env::consts::ARCH)
     }
@@ -94,9 +94,6 @@ impl<'a> Material<'a> {
     }
 
     /// The time, as `date` formats it.
-    ///
-    /// # Errors
-    /// When `date` fails.
     pub fn date(&self, format: &str) -> Result<String> {
         date(self.epoch, format)
     }
@@ -134,7 +131,7 @@ fn printed(program: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     Ok(output(Command::new(program).args(arguments))?.into_bytes())
 }
 
-/// The page about all, and one for each verb that it names.
+/// The main page, and one for each verb that it names.
 fn pages(program: &Path) -> Result<Vec<Page>> {
     let all = printed(program, &["man"])?;
     let verbs = verbs(&String::from_utf8_lossy(&all));
@@ -152,7 +149,7 @@ fn pages(program: &Path) -> Result<Vec<Page>> {
     Ok(pages)
 }
 
-/// The verbs that a page names as pages of their own. `help` has none.
+/// The verbs for which a page names a page of their own. `help` has none.
 fn verbs(page: &str) -> Vec<String> {
     let named = page.lines().filter_map(|line| {
         let verb = line.strip_prefix(r"twtrace\-")?.strip_suffix("(1)")?;

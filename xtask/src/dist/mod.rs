@@ -1,5 +1,5 @@
-//! `cargo xtask dist`: what is given to users: a Debian package, a tarball with the static binary, checksums, and
-//! a list of what is inside (SBOM).
+//! `cargo xtask dist`: builds what users get: a Debian package, a tarball with the static binary, checksums, and a list
+//! of the contents (SBOM).
 
 mod check;
 mod components;
@@ -51,25 +51,23 @@ pub struct DistArgs {
     test_guest: bool,
 }
 
-/// The files made.
 #[derive(Debug)]
 pub struct Artifacts {
-    /// Where they are.
     pub directory: PathBuf,
     /// The Debian package.
     pub deb: PathBuf,
     /// The tarball.
     pub tarball: PathBuf,
-    /// What is inside, as CycloneDX JSON.
+    /// The contents, as CycloneDX JSON.
     pub sbom: PathBuf,
-    /// SHA-256 of the others.
+    /// SHA-256 of the other files.
     pub sums: PathBuf,
 }
 
-/// Builds, packs, and prints the paths of what was made.
+/// Builds, packs, and prints the paths of the packages.
 ///
 /// # Errors
-/// When a build or a tool fails, or a check finds something.
+/// If a build or a tool fails, or a check finds an error.
 pub fn verb(workspace: &Workspace, args: &DistArgs) -> Result<ExitCode> {
     tools::ensure_for_packages()?;
     let twtrace = if args.quick {
@@ -89,7 +87,7 @@ pub fn verb(workspace: &Workspace, args: &DistArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What tests test, without its debug information, as users' programs are.
+/// The build for tests, without its debug information, like users' programs.
 fn quick(workspace: &Workspace) -> Result<PathBuf> {
     let binaries = build::everything(workspace, Profile::Quick, Parts::ProgramAndTests)?;
     let stripped = workspace.target.join("twtrace-stripped");
@@ -117,7 +115,7 @@ fn make(workspace: &Workspace, twtrace: &Path, args: &DistArgs) -> Result<Artifa
     Ok(artifacts)
 }
 
-/// Makes all files anew in a directory, which is emptied before.
+/// Creates all files again in a directory, which is emptied before.
 fn assemble(material: &Material<'_>, directory: &Path) -> Result<Artifacts> {
     if directory.exists() {
         fs::remove_dir_all(directory)

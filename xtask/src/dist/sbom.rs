@@ -1,4 +1,4 @@
-//! The list of what is inside, as CycloneDX 1.5. cargo-cyclonedx lists crates alone: here are also SQLite, zstd and glibc, and what
+//! The list of contents, as CycloneDX 1.5. cargo-cyclonedx lists crates alone: here are also SQLite, zstd and glibc, and what
 //! the eBPF object is made of.
 
 use anyhow::Result;
@@ -6,26 +6,23 @@ use serde_json::{Value, json};
 
 use super::components::Component;
 
-/// What it is made of.
+/// Contents of the list.
 pub struct Bill<'a> {
-    /// Of twtrace.
+    /// Version of twtrace.
     pub version: &'a str,
-    /// When, RFC 3339.
+    /// Time, RFC 3339.
     pub timestamp: &'a str,
-    /// Of the binary.
+    /// SHA-256 of the binary.
     pub program_sha256: &'a str,
-    /// What is linked in.
+    /// Linked components.
     pub parts: &'a [Component],
 }
 
-/// twtrace's own crates that the binary is made of directly.
+/// twtrace's own crates that are direct parts of the binary.
 const OWN: [&str; 2] = ["twtrace", "probe-ebpf"];
 
 impl Bill<'_> {
-    /// The document; the same for the same parts.
-    ///
-    /// # Errors
-    /// When it can't be written as JSON.
+    /// The document; identical for identical contents.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let reference = format!("pkg:generic/twtrace@{}", self.version);
         let is_direct = |part: &&Component| {
@@ -78,7 +75,7 @@ fn component(part: &Component) -> Value {
         "purl": part.purl,
     });
     if let Some(sha256) = &part.sha256 {
-        // Of the crate's archive, as Cargo.lock has it.
+        // Checksum of the crate's archive, from Cargo.lock.
         value["hashes"] = json!([{"alg": "SHA-256", "content": sha256}]);
     }
     value

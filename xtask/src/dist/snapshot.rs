@@ -1,4 +1,4 @@
-//! What files a root has, to be compared before and after.
+//! The files of a root, to be compared before and after.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// What dpkg and those that it calls keep of everything that was ever installed.
+/// What dpkg and its helpers keep of everything that was ever installed.
 const NOT_OURS: [&str; 4] = [
     "/var/lib/dpkg",
     "/var/log",
@@ -18,15 +18,15 @@ const NOT_OURS: [&str; 4] = [
     "/var/cache/ldconfig",
 ];
 
-/// Files and directories, each with a sum of its owner, mode and content.
+/// Files and directories, each with a hash of its owner, mode and content.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Snapshot(BTreeMap<PathBuf, u64>);
 
 impl Snapshot {
-    /// Of all below a directory; paths begin with `/` as they do inside.
+    /// All files below a directory; paths begin with `/` as they do inside the root.
     ///
     /// # Errors
-    /// When something can't be read.
+    /// If something can't be read.
     pub fn of(root: &Path) -> Result<Self> {
         let mut all = BTreeMap::new();
         let mut left = vec![root.to_owned()];
@@ -58,7 +58,7 @@ impl Snapshot {
         Ok(Self(all))
     }
 
-    /// Paths that are new, gone or changed in a later one: `+`, `-` or `*` and the path.
+    /// Paths that are new, missing or changed in a later snapshot: `+`, `-` or `*` and the path.
     pub fn differences(&self, later: &Self) -> Vec<String> {
         let mut lines = Vec::new();
         for (path, sum) in &later.0 {

@@ -1,4 +1,4 @@
-//! Laying out files that are packed, and the small tools around them.
+//! Lays out the files of packages, with the small tools for that.
 
 use std::{
     fs::{self, Permissions},
@@ -18,10 +18,7 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// An empty one.
-    ///
-    /// # Errors
-    /// When the directory can't be made.
+    /// Creates an empty one.
     pub fn new(root: PathBuf) -> Result<Self> {
         if root.exists() {
             fs::remove_dir_all(&root)?;
@@ -31,20 +28,19 @@ impl Staging {
         Ok(Self { root })
     }
 
-    /// The directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Writes a file that all may read.
+    /// Writes a file that everyone may read.
     pub fn put(&self, path: &str, content: &[u8]) -> Result<()> {
         self.put_as(path, content, 0o644)
     }
 
-    /// The same with a mode: 0o755 for programs.
+    /// Also sets the mode: 0o755 for programs.
     pub fn put_as(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
         let target = self.root.join(path);
-        // Whatever the umask: packages have the modes written here.
+        // Independent of the umask: packages have the modes set here.
         let parents = Path::new(path).ancestors().skip(1);
         let mut parents: Vec<_> = parents.filter(|parent| *parent != Path::new("")).collect();
         parents.reverse();
@@ -61,9 +57,6 @@ impl Staging {
     }
 
     /// All files, relative to the directory, sorted.
-    ///
-    /// # Errors
-    /// When a directory can't be read.
     pub fn files(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         let mut left = vec![self.root.clone()];
@@ -87,18 +80,12 @@ fn set_mode(path: &Path, mode: u32) -> Result<()> {
         .with_context(|| format!("can't set the mode of {}", path.display()))
 }
 
-/// Compressed by gzip, without name and time.
-///
-/// # Errors
-/// When gzip fails.
+/// Compresses by gzip, without name and time.
 pub fn gzip(content: &[u8]) -> Result<Vec<u8>> {
     filter(Command::new("gzip").arg("-9n"), content)
 }
 
-/// What a program makes of its standard input.
-///
-/// # Errors
-/// When it can't be run, or fails.
+/// Returns the output of a program for this standard input.
 pub fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
     let line = line_of(command);
     let mut child = command
@@ -108,7 +95,7 @@ pub fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
         .with_context(|| format!("can't run {line}"))?;
     let mut stdin = child.stdin.take().context("no stdin")?;
     let result = std::thread::scope(|scope| {
-        // Beside reading: either pipe may fill up.
+        // In parallel with reading: either pipe may fill up.
         let writer = scope.spawn(move || stdin.write_all(input));
         let result = child.wait_with_output();
         (writer.join(), result)
@@ -123,9 +110,6 @@ pub fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// SHA-256 of files, in hexadecimal digits.
-///
-/// # Errors
-/// When one can't be read.
 pub fn sha256(path: &Path) -> Result<String> {
     let line = output(Command::new("sha256sum").arg("--").arg(path))?;
     let sum = line.split(' ').next().unwrap_or_default();
@@ -133,9 +117,6 @@ pub fn sha256(path: &Path) -> Result<String> {
 }
 
 /// Writes SHA256SUMS for files in the directory, as `sha256sum -c` reads it.
-///
-/// # Errors
-/// When a file can't be read, or the sums not be written.
 pub fn write_sums(directory: &Path, files: &[&Path]) -> Result<PathBuf> {
     let mut text = String::new();
     for file in files {

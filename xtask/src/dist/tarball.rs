@@ -1,4 +1,4 @@
-//! The tarball: the binary alone runs; what is beside it is for those who install it by hand. GNU tar packs it, with options for
+//! The tarball: the binary runs alone; the other files are for an installation by hand. GNU tar packs it, with options for
 //! all that would differ from build to build.
 
 use std::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::process::line_of;
 
-/// Files of the repository that go along, and where to.
+/// Files of the repository that it contains, and their paths in it.
 const FILES: [(&str, &str); 9] = [
     ("README.md", "README.md"),
     ("CHANGELOG.md", "CHANGELOG.md"),
@@ -30,10 +30,7 @@ const FILES: [(&str, &str); 9] = [
     ("deploy/kubernetes/Dockerfile", "kubernetes/Dockerfile"),
 ];
 
-/// Packs it into the directory.
-///
-/// # Errors
-/// When a file can't be read or written, or tar fails.
+/// Builds the tarball in the directory.
 pub fn build(material: &Material<'_>, directory: &Path) -> Result<PathBuf> {
     let name = material.name();
     let staging = Staging::new(directory.join("stage-tarball"))?;

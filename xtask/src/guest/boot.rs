@@ -1,4 +1,4 @@
-//! One boot of one guest: packing, choosing the accelerator, running the commands, following the lines.
+//! One boot of one guest: packs it, chooses the accelerator, runs the commands, follows the output.
 
 use std::{
     fs::{self, File},
@@ -17,23 +17,23 @@ use super::{
 };
 use crate::{build::Binaries, workspace::Workspace};
 
-/// How long a guest may take until guest_init runs.
+/// Maximum time until guest_init runs.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
-/// The same for a guest that only proves that KVM works.
+/// The same for a guest that only tests whether KVM works.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long a guest may take for what it is to run.
+/// Time limits of a guest.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// From the start of QEMU to the end.
     pub whole: Duration,
-    /// Without a line of output, which is how a guest that stands still is told from a busy one.
+    /// Without a line of output: distinguishes a guest that hangs from a busy one.
     pub silence: Option<Duration>,
 }
 
 impl Limits {
-    /// Until when the next line must come, for a guest that was started then, and is up or is not yet.
+    /// Deadline for the next line of a guest that was started at `begun`; `is_up` once guest_init runs.
     fn deadline(&self, begun: Instant, last_line: Instant, is_up: bool) -> Instant {
         if !is_up {
             return begun + self.whole.min(BOOT_LIMIT);
@@ -46,19 +46,19 @@ impl Limits {
 
 /// A guest to boot.
 pub struct Guest<'a> {
-    /// Where its files are kept.
+    /// Workspace with its files.
     pub workspace: &'a Workspace,
-    /// What it runs on.
+    /// The kernel that it boots.
     pub kernel: &'a GuestKernel,
-    /// What runs in it.
+    /// The programs that it contains.
     pub binaries: &'a Binaries,
-    /// What runs its code; the best that works, if not given.
+    /// How its code is executed; by default the fastest accelerator that works.
     pub accelerator: Option<Accelerator>,
-    /// How many CPUs it has; one where instructions are counted.
+    /// Number of CPUs; one if instructions are counted.
     pub cpus: u8,
-    /// Programs of this machine that are in it, where they are here.
+    /// Programs of this machine to copy into it, if they are installed.
     pub programs: Vec<&'static str>,
-    /// Another build of twtrace, to be compared with.
+    /// Another build of twtrace, to compare with.
     pub other: Option<&'a Path>,
 }
 
@@ -72,12 +72,12 @@ pub enum CommandEnd {
         /// How long it ran, by the host's clock.
         took: Duration,
     },
-    /// It was running, or had not begun, when the guest died or its time was up.
+    /// It was running, or had not started, when the guest died or its time was over.
     Unfinished,
 }
 
 impl CommandEnd {
-    /// The exit code, if it came to one.
+    /// The exit code, if it exited.
     pub fn code(&self) -> Option<i32> {
         match self {
             Self::Exited { code, .. } => Some(*code),
@@ -85,7 +85,7 @@ impl CommandEnd {
         }
     }
 
-    /// How long it ran, if it ended.
+    /// How long it ran, if it exited.
     pub fn took(&self) -> Option<Duration> {
         match self {
             Self::Exited { took, .. } => Some(*took),
@@ -94,26 +94,26 @@ impl CommandEnd {
     }
 }
 
-/// What came of a boot.
+/// Result of a boot.
 #[derive(Debug)]
 pub struct BootReport {
-    /// For each command, in order.
+    /// One for each command, in order.
     pub outcomes: Vec<CommandEnd>,
-    /// Why the guest did not come to its end, if so.
+    /// Why the guest did not finish, if it did not.
     pub trouble: Option<String>,
-    /// The output of all commands. Each line begins with the seconds since the start, and those of CPU time that QEMU took:
-    /// between two lines they say what was work and what was waiting.
+    /// The output of all commands. Each line begins with the seconds since the start, and QEMU's CPU time in seconds:
+    /// the differences between two lines distinguish work from waiting.
     pub console_log: PathBuf,
-    /// What ran its code.
+    /// How its code was executed.
     pub accelerator: Accelerator,
 }
 
 impl Guest<'_> {
-    /// Boots, runs the commands one after the other, and hands each line of output on with the index of
-    /// its command.
+    /// Boots, runs the commands one after the other, and passes each line of output to `on_line` with the index of its
+    /// command.
     ///
     /// # Errors
-    /// When the guest can't be packed or started. A guest that dies is reported, not an error.
+    /// If the guest can't be packed or started. A guest that dies is reported, and is no error.
     pub fn run(
         &self,
         commands: &[String],
@@ -148,7 +148,7 @@ impl Guest<'_> {
         if trouble.is_some() {
             print_end(&self.kernel.name, &machine.kernel_log());
         } else {
-            // Powering off is quick; what hangs there is killed when `running` goes.
+            // Powering off is quick; a guest that hangs there is killed when `running` is dropped.
             let _ = running.line(Instant::now() + Duration::from_secs(10));
         }
         Ok(BootReport {
@@ -160,9 +160,6 @@ impl Guest<'_> {
     }
 
     /// Boots to a shell on the terminal.
-    ///
-    /// # Errors
-    /// When the guest can't be packed or started.
     pub fn shell(&self) -> Result<()> {
         let (machine, _lock) = self.prepare(&[])?;
         eprintln!(
@@ -172,7 +169,7 @@ impl Guest<'_> {
         machine.interactive()
     }
 
-    /// Packs the initramfs and chooses the accelerator. The lock keeps other xtasks off the directory.
+    /// Packs the initramfs and chooses the accelerator. The lock prevents other xtasks from using the directory.
     fn prepare(&self, commands: &[String]) -> Result<(Machine, File)> {
         let directory = self.workspace.guests().join(&self.kernel.name);
         fs::create_dir_all(&directory)
@@ -201,8 +198,8 @@ impl Guest<'_> {
         Ok((machine, lock))
     }
 
-    /// KVM where it boots this kernel. Having /dev/kvm is not enough: nested in some virtual machines it
-    /// is there and gives up at the first unusual instruction. The verdict is kept for later calls.
+    /// KVM if it boots this kernel. The existence of /dev/kvm is not enough: nested in some virtual machines, KVM fails
+    /// at the first unusual instruction. The result is kept for later calls.
     fn best_accelerator(&self, machine: &Machine) -> Result<Accelerator> {
         let usable = File::options()
             .read(true)
@@ -245,7 +242,7 @@ impl Guest<'_> {
     }
 }
 
-/// Keeps track of where in its commands the guest is.
+/// Tracks which command the guest is running.
 struct Follower {
     outcomes: Vec<CommandEnd>,
     current: usize,
@@ -264,7 +261,7 @@ impl Follower {
         }
     }
 
-    /// Takes one line; true when it was the last.
+    /// Takes one line; returns true if it was the last one.
     fn take(&mut self, text: &str, on_line: &mut dyn FnMut(usize, &str)) -> bool {
         match Line::parse(text) {
             Line::Ready => self.ready = true,
@@ -310,7 +307,7 @@ impl Follower {
     }
 }
 
-/// Shows the last kernel messages: they say why a guest died.
+/// Prints the last kernel messages: they explain why a guest died.
 fn print_end(guest: &str, kernel_log: &Path) {
     const LINES: usize = 20;
     let text = fs::read(kernel_log).unwrap_or_default();

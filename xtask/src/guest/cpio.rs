@@ -15,7 +15,7 @@ const CHARACTER: u32 = 0o020_600;
 
 const NO_DEVICE: (u32, u32) = (0, 0);
 
-/// Writes entries, with the directories above them, to `W`.
+/// Writes entries, with their parent directories, to `W`.
 pub struct CpioArchive<W> {
     out: W,
     inode: u32,
@@ -23,7 +23,6 @@ pub struct CpioArchive<W> {
 }
 
 impl<W: Write> CpioArchive<W> {
-    /// An empty archive.
     pub fn new(out: W) -> Self {
         Self {
             out,
@@ -32,7 +31,7 @@ impl<W: Write> CpioArchive<W> {
         }
     }
 
-    /// A directory. Paths are absolute; one that is there already is left as it is.
+    /// Adds a directory. Paths are absolute; an existing one is left as it is.
     pub fn directory(&mut self, path: &str) -> io::Result<()> {
         let mut above = String::new();
         for part in path.split('/').filter(|part| !part.is_empty()) {
@@ -45,25 +44,25 @@ impl<W: Write> CpioArchive<W> {
         Ok(())
     }
 
-    /// A file, with its permission bits.
+    /// Adds a file, with its permission bits.
     pub fn file(&mut self, path: &str, permissions: u32, content: &[u8]) -> io::Result<()> {
         self.directory(parent(path))?;
         self.entry(path, REGULAR | permissions, NO_DEVICE, content)
     }
 
-    /// A symbolic link.
+    /// Adds a symbolic link.
     pub fn symlink(&mut self, path: &str, to: &str) -> io::Result<()> {
         self.directory(parent(path))?;
         self.entry(path, SYMLINK, NO_DEVICE, to.as_bytes())
     }
 
-    /// A character device.
+    /// Adds a character device.
     pub fn character_device(&mut self, path: &str, major: u32, minor: u32) -> io::Result<()> {
         self.directory(parent(path))?;
         self.entry(path, CHARACTER, (major, minor), &[])
     }
 
-    /// Ends the archive and returns what it was written to.
+    /// Ends the archive and returns the writer.
     pub fn finish(self) -> io::Result<W> {
         let mut out = newc::trailer(self.out)?;
         out.flush()?;

@@ -1,5 +1,5 @@
-//! What is in a guest: guest_init as the first process, twtrace, the scenario runner, busybox, kernel
-//! modules, and the real programs of the host that scenarios use.
+//! Contents of a guest: guest_init as the first process, twtrace, the scenario runner, busybox, kernel modules, and the
+//! host's programs that scenarios use.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use super::{cpio::CpioArchive, kernels::GuestKernel, libraries, modules};
 use crate::{build::Binaries, process::find_program};
 
-/// Where a guest has the other build of twtrace, if there is one.
+/// Path of the other build of twtrace in a guest, if there is one.
 pub const OTHER_TWTRACE: &str = "/bin/other-twtrace";
 
 const DIRECTORIES: [&str; 13] = [
@@ -38,7 +38,7 @@ const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n\
 const GROUPS: &str = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\nnobody:x:65534:\n";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 
-/// What differs from guest to guest.
+/// What differs between guests.
 pub struct Contents<'a> {
     /// The kernel, for its modules.
     pub kernel: &'a GuestKernel,
@@ -48,14 +48,11 @@ pub struct Contents<'a> {
     pub programs: &'a [&'static str],
     /// Another build of twtrace.
     pub other: Option<&'a Path>,
-    /// What it runs, one a line.
+    /// Commands to run, one per line.
     pub commands: &'a [String],
 }
 
 /// Packs an initramfs into `file`.
-///
-/// # Errors
-/// When a program or module can't be read, or the file can't be written.
 pub fn pack(file: &Path, contents: &Contents<'_>) -> Result<()> {
     let binaries = contents.binaries;
     let out = File::create(file).with_context(|| format!("can't write {}", file.display()))?;
@@ -63,7 +60,7 @@ pub fn pack(file: &Path, contents: &Contents<'_>) -> Result<()> {
     for directory in DIRECTORIES {
         archive.directory(directory)?;
     }
-    // The kernel opens it for the first process, before there is a /dev.
+    // The kernel opens it for the first process, before /dev exists.
     archive.character_device("/dev/console", 5, 1)?;
     add(&mut archive, "/init", &binaries.guest_init())?;
     add(&mut archive, "/bin/twtrace", &binaries.twtrace())?;
@@ -91,7 +88,7 @@ pub fn pack(file: &Path, contents: &Contents<'_>) -> Result<()> {
     }
     if let Some(directory) = &contents.kernel.modules {
         for (number, module) in modules::collect(directory)?.iter().enumerate() {
-            // The numbers are the order in which guest_init loads them.
+            // The numbers give the order in which guest_init loads them.
             let path = format!("/modules/{number:02}-{}.ko", module.name);
             archive.file(&path, 0o644, &module.content)?;
         }
@@ -103,8 +100,8 @@ pub fn pack(file: &Path, contents: &Contents<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The host's programs at their own paths, with their libraries; those not here are left out, and the
-/// scenarios that need them say so.
+/// Adds the host's programs at their own paths, with their libraries; missing ones are left out, and the scenarios that
+/// need them report that.
 fn add_programs(archive: &mut CpioArchive<BufWriter<File>>, programs: &[&str]) -> Result<()> {
     let mut files: BTreeSet<PathBuf> = BTreeSet::new();
     for name in programs {

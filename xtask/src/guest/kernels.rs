@@ -1,5 +1,5 @@
-//! The kernels that guests run: the newest package of each series, unpacked in the target directory.
-//! What is there is used again; to fetch a newer one, remove `target/kernels/SERIES`.
+//! The kernels of guests: the newest package of each series, unpacked in the target directory. An existing one is
+//! reused; to fetch a newer one, remove `target/kernels/SERIES`.
 
 use std::{
     cmp::Ordering,
@@ -14,19 +14,19 @@ use clap::Args;
 use super::mirror::{Archive, Mirror};
 use crate::workspace::Workspace;
 
-/// A kernel series and where Debian has it.
+/// A kernel series and its Debian packages.
 #[derive(Debug)]
 pub struct KernelSeries {
-    /// `6.12`.
+    /// Such as `6.12`.
     pub name: &'static str,
     suites: &'static [(Archive, &'static str)],
-    /// Beginnings of the names of packages with the kernel image, the preferred first.
+    /// Prefixes of the names of packages with the kernel image, the preferred first.
     images: &'static [&'static str],
-    /// Beginning of the name of the package with the modules, where that is another.
+    /// Prefix of the name of the package with the modules, if that is another one.
     modules: Option<&'static str>,
 }
 
-/// Ends of the image packages' names: the smallest flavour, signed for secure boot or not.
+/// Suffixes of the image packages' names: the smallest flavour, signed for secure boot or not.
 const FLAVOURS: [&str; 2] = ["-cloud-amd64", "-cloud-amd64-unsigned"];
 
 /// All series that are tested, the oldest first.
@@ -61,16 +61,16 @@ pub const SERIES: [KernelSeries; 4] = [
     KernelSeries {
         name: "7.3",
         suites: &[(Archive::Main, "trixie-backports")],
-        // Since 7.x the image, the modules and what configures them are packages of their own.
+        // Since 7.x the image, the modules and their configuration are separate packages.
         images: &["linux-binary-unsigned-7.3.", "linux-binary-7.3."],
         modules: Some("linux-modules-7.3."),
     },
 ];
 
-/// The series of that name.
+/// The series with this name.
 ///
 /// # Errors
-/// When there is none; the error names those there are.
+/// If there is none; the error lists the existing ones.
 pub fn series(name: &str) -> Result<&'static KernelSeries> {
     SERIES
         .iter()
@@ -92,18 +92,18 @@ pub struct KernelSource {
 /// A kernel ready to boot.
 #[derive(Clone, Debug)]
 pub struct GuestKernel {
-    /// What it is called in output and in directory names.
+    /// Its name in output and in directory names.
     pub name: String,
     /// The image.
     pub vmlinuz: PathBuf,
-    /// A directory with its modules somewhere below, if it has any.
+    /// A directory that contains its modules at any depth, if it has any.
     pub modules: Option<PathBuf>,
 }
 
-/// The newest kernel of a series, fetched unless it is here.
+/// The newest kernel of a series, fetched unless it exists.
 ///
 /// # Errors
-/// When it can't be fetched or unpacked.
+/// If it can't be fetched or unpacked.
 pub fn obtain(
     workspace: &Workspace,
     series: &KernelSeries,
@@ -111,7 +111,7 @@ pub fn obtain(
 ) -> Result<GuestKernel> {
     let directory = workspace.kernels().join(series.name);
     fs::create_dir_all(workspace.kernels())?;
-    // Two xtasks at a time must not unpack over each other.
+    // Two xtasks at the same time must not unpack over each other.
     let _lock = lock(&workspace.kernels().join(format!("{}.lock", series.name)))?;
     if !directory.is_dir() {
         fetch(workspace, series, source, &directory)
@@ -163,7 +163,7 @@ fn fetch(
     fs::create_dir_all(&unpacked)?;
     mirror.unpack(&packages, &unpacked)?;
     mirror.remove()?;
-    // The name appears only when all of it is there.
+    // The name appears only when everything is complete.
     fs::rename(&unpacked, directory)?;
     Ok(())
 }
@@ -200,7 +200,7 @@ fn newest<'a>(names: &'a [String], prefix: &str) -> Option<&'a str> {
         .map(|(name, _, _)| name)
 }
 
-/// Orders versions as people do: runs of digits by their number, the rest by character.
+/// Compares versions as people do: sequences of digits by their number, the rest by character.
 fn compare_versions(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     loop {
@@ -260,9 +260,6 @@ fn find_image(directory: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Holds a lock file until the returned file is dropped.
-///
-/// # Errors
-/// When the file can't be made or locked.
 pub fn lock(path: &Path) -> Result<File> {
     let file = File::options()
         .create(true)
@@ -270,7 +267,7 @@ pub fn lock(path: &Path) -> Result<File> {
         .write(true)
         .open(path)
         .with_context(|| format!("can't open {}", path.display()))?;
-    // SAFETY: the descriptor is open for as long as `file` lives.
+    // SAFETY: the descriptor is open as long as `file` lives.
     if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) } != 0 {
         return Err(std::io::Error::last_os_error())
             .with_context(|| format!("can't lock {}", path.display()));

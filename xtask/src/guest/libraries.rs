@@ -7,12 +7,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The shared libraries of a program and its loader, as ldd finds them; none for a static one.
-///
-/// # Errors
-/// When ldd can't be run.
+/// The shared libraries of a program and its loader, as ldd finds them; none for a static program.
 pub fn of_program(program: &Path) -> Result<Vec<PathBuf>> {
-    // ldd fails for static programs; what it prints says all there is.
+    // ldd fails for static programs; its output is enough.
     let output = Command::new("ldd")
         .arg(program)
         .env_remove("LD_LIBRARY_PATH")

@@ -1,5 +1,5 @@
-//! Another Debian suite than the machine's own, through an apt configuration that is kept apart: the
-//! machine's sources and package lists stay as they are. The mirror's address is the machine's own.
+//! Another Debian suite than the machine's own, through a separate apt configuration: the machine's sources and package
+//! lists stay unchanged. The address of the mirror is the machine's own.
 
 use std::{
     fs,
@@ -35,11 +35,11 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Sets it up in `directory` and fetches the package lists. Suites of the security archive are left
-    /// out where the mirror does not serve them.
+    /// Sets it up in `directory` and fetches the package lists. Suites of the security archive are left out if the
+    /// mirror does not have them.
     ///
     /// # Errors
-    /// When no mirror is known, this is no machine with apt, or the mirror does not answer.
+    /// If no mirror is known, this machine has no apt, or the mirror does not answer.
     pub fn open(
         directory: &Path,
         address: Option<&str>,
@@ -70,19 +70,13 @@ impl Mirror {
         Ok(mirror)
     }
 
-    /// Names of packages that begin so.
-    ///
-    /// # Errors
-    /// When apt-cache fails.
+    /// Names of packages with this prefix.
     pub fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let text = output(self.configured("apt-cache").args(["pkgnames", prefix]))?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 
     /// Downloads packages and unpacks them, without installing them.
-    ///
-    /// # Errors
-    /// When apt-get or dpkg fails.
     pub fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
         let downloads = self.directory.join("downloads");
         if downloads.exists() {
@@ -101,17 +95,14 @@ impl Mirror {
         Ok(())
     }
 
-    /// Removes the configuration and its package lists, which are of no use before the next fetch.
-    ///
-    /// # Errors
-    /// When the directory can't be removed.
+    /// Removes the configuration and its package lists, which are useless before the next fetch.
     pub fn remove(self) -> Result<()> {
         fs::remove_dir_all(&self.directory)
             .with_context(|| format!("can't remove {}", self.directory.display()))
     }
 
     fn update(&self) -> Result<()> {
-        // Without this an unreachable suite is only a warning.
+        // Without this, an unreachable suite only causes a warning.
         run(self
             .configured("apt-get")
             .args(["-q", "-o", "APT::Update::Error-Mode=any", "update"]))
@@ -165,7 +156,7 @@ impl Mirror {
             "APT::Sandbox::User=root",
             "Acquire::Languages=none",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
-            // Old releases are no longer signed anew.
+            // Old releases are no longer signed again.
             "Acquire::Check-Valid-Until=false",
         ] {
             command.args(["-o", option]);
@@ -177,7 +168,7 @@ impl Mirror {
 /// A `deb` line for a suite of Debian's main archive, at the mirror that this machine uses.
 ///
 /// # Errors
-/// When no mirror is known.
+/// If no mirror is known.
 pub fn machine_source(address: Option<&str>, suite: &str) -> Result<String> {
     let machine = sources::of_machine();
     source_line(&machine, address, keyring(), Archive::Main, suite)
@@ -190,7 +181,7 @@ fn keyring() -> Option<&'static str> {
         .find(|path| Path::new(path).exists())
 }
 
-/// One `deb` line: the address and trust of the machine's own source of that archive, another suite.
+/// One `deb` line: address and trust of the machine's own source of that archive, with another suite.
 fn source_line(
     machine: &[AptSource],
     address: Option<&str>,
@@ -203,7 +194,7 @@ fn source_line(
         (Some(address), _) => archive_address(address, archive),
         (None, Some(source)) => source.uri.clone(),
         (None, None) => {
-            // Most mirrors have both archives side by side.
+            // Most mirrors have both archives beside each other.
             let Some(main) = machine.iter().find(|source| serves(source, Archive::Main)) else {
                 bail!(
                     "this machine's apt sources name no Debian mirror; give one with --mirror URL"
@@ -222,8 +213,8 @@ fn source_line(
     Ok(format!("deb {options}{uri} {suite} main"))
 }
 
-/// Whether a source of the machine is that archive of Debian's: others use the names of its releases too,
-/// but hardly its component `main` under them.
+/// Whether a source of the machine is this Debian archive: others also use the names of its releases, but hardly with
+/// the component `main`.
 fn serves(source: &AptSource, archive: Archive) -> bool {
     const RELEASES: [&str; 6] = ["bullseye", "bookworm", "trixie", "forky", "sid", "stable"];
     let is_debian = source

@@ -1,4 +1,4 @@
-//! Virtual machines with stock Debian kernels: fetching a kernel, packing an initramfs, booting it.
+//! Virtual machines with stock Debian kernels: fetches a kernel, packs an initramfs, boots it.
 
 pub mod boot;
 mod cpio;

@@ -1,6 +1,6 @@
-//! Kernel modules for a guest: found by name, unpacked, and put in the order in which they load. What a
-//! module needs is read from the module itself (`depends=` in `.modinfo`): Debian's packages come without
-//! `modules.dep`, which depmod makes when they are installed.
+//! Kernel modules of a guest: found by name, unpacked, and sorted in load order. The dependencies are read from the
+//! module itself (`depends=` in `.modinfo`): Debian's packages have no `modules.dep`, which depmod creates on
+//! installation.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// What the scenarios use and stock kernels have as modules. One that a kernel lacks, or has built in, is
-/// left out.
+/// What the scenarios use and stock kernels have as modules. A module that a kernel lacks, or has built in, is left
+/// out.
 const WANTED: [&str; 14] = [
     "tun",
     "veth",
@@ -21,11 +21,11 @@ const WANTED: [&str; 14] = [
     "tcp_diag",
     "unix_diag",
     "mptcp_diag",
-    // The checksum that sctp asks the crypto API for at run time, not by a dependency.
+    // The checksum that sctp requests from the crypto API at run time, not as a dependency.
     "crc32c_generic",
     "sctp",
     "sctp_diag",
-    // NAT: nf_tables alone would load these on demand, by a program that a guest does not have.
+    // NAT: nf_tables alone would load these on demand, with a program that a guest does not have.
     "nf_tables",
     "nft_ct",
     "nft_chain_nat",
@@ -41,10 +41,10 @@ pub struct Module {
     pub content: Vec<u8>,
 }
 
-/// The modules that a guest loads, each after what it needs.
+/// The modules that a guest loads, each after its dependencies.
 ///
 /// # Errors
-/// When a module can't be read or unpacked, or needs one that is not there.
+/// If a module can't be read or unpacked, or a dependency is missing.
 pub fn collect(directory: &Path) -> Result<Vec<Module>> {
     let mut files = BTreeMap::new();
     index(directory, &mut files)?;
@@ -101,7 +101,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Depth first: each module after those it needs. `lookup` gives a module's content by its name.
+/// Depth first: each module after its dependencies. `lookup` returns a module's content by its name.
 fn load_order(
     wanted: &[&str],
     lookup: &dyn Fn(&str) -> Result<Option<Vec<u8>>>,

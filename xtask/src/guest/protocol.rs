@@ -1,7 +1,7 @@
-//! What a guest's first process (`tests/src/bin/guest_init.rs`) says on its second serial line, between
-//! the output of the commands it runs.
+//! Lines of a guest's first process (`tests/src/bin/guest_init.rs`) on its second serial line, between the output of
+//! the commands it runs.
 
-/// Begins every line of guest_init's own.
+/// Prefix of guest_init's own lines.
 const MARK: &str = "@@twtrace ";
 
 /// One line from a guest.
@@ -9,18 +9,18 @@ const MARK: &str = "@@twtrace ";
 pub enum Line<'a> {
     /// The guest is set up; commands follow.
     Ready,
-    /// The command of that index begins.
+    /// The command with that index begins.
     Begin(usize),
     /// The command that ran last has ended, with this exit code (128 + n for signal n).
     Exit(i32),
     /// All commands are done.
     End,
-    /// Output of a command, or a remark of guest_init.
+    /// Output of a command, or a message of guest_init.
     Text(&'a str),
 }
 
 impl<'a> Line<'a> {
-    /// Tells a mark from other text.
+    /// Distinguishes a marked line from other text.
     pub fn parse(text: &'a str) -> Self {
         let Some(mark) = text.strip_prefix(MARK) else {
             return Self::Text(text);

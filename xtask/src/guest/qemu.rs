@@ -1,5 +1,5 @@
-//! QEMU: how a guest is started and watched. The kernel's console is the first serial line and goes to
-//! a file; the second is guest_init's, so that kernel messages never break its lines.
+//! QEMU: starts and watches a guest. The kernel's console is the first serial line and is written to a file; the second
+//! is guest_init's, so that kernel messages never break its lines.
 
 use std::{
     fmt,
@@ -21,15 +21,15 @@ use clap::ValueEnum;
 pub enum Accelerator {
     /// The processor, by the host's kernel.
     Kvm,
-    /// QEMU's own emulation: slow, but works everywhere. The guest's CPUs take turns on one thread: attaching
-    /// patches the kernel's code, and where another CPU runs it at that moment QEMU (7.2) sometimes takes a
-    /// breakpoint that has gone, and the guest dies of "Oops: int3" or stands still.
+    /// QEMU's own emulation: slow, but works everywhere. The guest's CPUs take turns on one thread: attaching patches
+    /// the kernel's code, and if another CPU runs that code at the same time, QEMU (7.2) sometimes hits a breakpoint
+    /// that was already removed, and the guest dies with "Oops: int3" or hangs.
     Tcg,
     /// The same with a thread for each of the guest's CPUs: they really race, and one boot in ten dies.
     TcgParallel,
-    /// The emulation with a clock that counts the guest's instructions, a nanosecond each, and jumps where the guest
-    /// waits: what is timed in the guest does not depend on what else the host does. It has one CPU: the clock would
-    /// count what another does meanwhile, and Linux 5.10 does not bring one up by such a clock.
+    /// The emulation with a clock that counts the guest's instructions, a nanosecond each, and jumps while the guest
+    /// waits: times measured in the guest do not depend on other load of the host. It has one CPU: the clock would also
+    /// count the instructions of others, and Linux 5.10 does not bring up another CPU with such a clock.
     TcgCounted,
 }
 
@@ -44,14 +44,13 @@ impl fmt::Display for Accelerator {
     }
 }
 
-/// What guest_init is to do, its only argument.
+/// What guest_init does: its only argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Run the commands.
     Run,
-    /// Offer a shell.
+    /// Starts a shell.
     Shell,
-    /// Say that the guest is up, and power off.
+    /// Reports that the guest is up, and powers off.
     Probe,
 }
 
@@ -65,10 +64,10 @@ impl Mode {
     }
 }
 
-/// CPUs of a guest that is to be like all others.
+/// Number of CPUs of a guest, for comparable results.
 pub const CPUS: u8 = 2;
 
-/// QEMU with what every guest has: a kernel, no devices, and so many CPUs where they can be.
+/// QEMU with what every guest has: a kernel, no devices, and this many CPUs if possible.
 pub fn bare(accelerator: Accelerator, cpus: u8, kernel: &Path, initramfs: &Path) -> Command {
     let name = match accelerator {
         Accelerator::Kvm => "kvm",
@@ -81,8 +80,8 @@ pub fn bare(accelerator: Accelerator, cpus: u8, kernel: &Path, initramfs: &Path)
         command.args(["-icount", "shift=0,sleep=off"]);
     }
     let cpus = if counted { 1 } else { cpus }.to_string();
-    // Emulation moves memory byte by byte where the processor says that it is fast at that (`rep movsb`), which the kernel
-    // then does with pages and with programs that it verifies: a third of an attachment's time.
+    // Emulation moves memory byte by byte if the processor claims to be fast at that (`rep movsb`); the kernel then
+    // uses it for pages and for programs that it verifies: a third of the time of attaching.
     let model = match accelerator {
         Accelerator::Tcg | Accelerator::TcgParallel => "max,-erms,-fsrm",
         Accelerator::Kvm | Accelerator::TcgCounted => "max",
@@ -112,14 +111,14 @@ pub struct Machine {
     pub initramfs: PathBuf,
     /// Directory for the logs.
     pub directory: PathBuf,
-    /// What runs the guest's code.
+    /// How the guest's code is executed.
     pub accelerator: Accelerator,
-    /// How many CPUs it has.
+    /// Number of CPUs.
     pub cpus: u8,
 }
 
 impl Machine {
-    /// Where the kernel's messages go.
+    /// File of the kernel's messages.
     pub fn kernel_log(&self) -> PathBuf {
         self.directory.join("kernel.log")
     }
@@ -129,9 +128,9 @@ impl Machine {
     }
 
     fn command(&self, mode: Mode) -> Command {
-        // A guest that locks up dies, with a stack in its log. On a busy host the kernel's check whether the timer ticks panics
-        // ("IO-APIC + timer doesn't work"): it is left out. Where each process has its code elsewhere, emulation translates it
-        // again for each: half of the time of scenarios that start several.
+        // A guest that locks up dies, with a stack in its log. On a busy host the kernel's check of the timer panics
+        // ("IO-APIC + timer doesn't work"): it is disabled. With address randomisation, emulation translates the code
+        // again for each process: half of the time of scenarios that start several.
         let append = format!(
             "console=ttyS0 no_timer_check loglevel=7 softlockup_panic=1 watchdog_thresh=30 panic=-1 norandmaps -- {}",
             mode.argument()
@@ -149,10 +148,10 @@ impl Machine {
         command
     }
 
-    /// Gives the terminal to the guest until it is switched off (or Ctrl-A X is typed).
+    /// Connects the terminal to the guest until it is powered off (or Ctrl-A X is typed).
     ///
     /// # Errors
-    /// When QEMU can't be run or fails.
+    /// If QEMU can't be run or fails.
     pub fn interactive(&self) -> Result<()> {
         let mut command = self.command(Mode::Shell);
         die_with_xtask(&mut command);
@@ -164,17 +163,14 @@ impl Machine {
     }
 
     /// Starts the guest.
-    ///
-    /// # Errors
-    /// When QEMU can't be run.
     pub fn start(&self, mode: Mode) -> Result<RunningGuest> {
         RunningGuest::of(self.command(mode), self.qemu_log())
     }
 }
 
-/// However xtask ends, its guests end with it.
+/// Guests end with xtask, in whatever way it ends.
 fn die_with_xtask(command: &mut Command) {
-    // SAFETY: prctl is async-signal-safe, and so may be called between fork and exec.
+    // SAFETY: prctl is async-signal-safe, so it may be called between fork and exec.
     unsafe {
         command.pre_exec(|| {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -183,7 +179,7 @@ fn die_with_xtask(command: &mut Command) {
     }
 }
 
-/// A guest that runs. Dropping it kills it.
+/// A running guest. Dropping it kills it.
 pub struct RunningGuest {
     child: Child,
     lines: Receiver<String>,
@@ -195,14 +191,14 @@ pub struct RunningGuest {
 pub enum NoLine {
     /// The guest is off.
     Off,
-    /// The time is up.
+    /// The deadline has passed.
     Timeout,
-    /// The accelerator gave up; QEMU stays, but the guest stands still.
+    /// The accelerator failed; QEMU continues to run, but the guest hangs.
     Broken,
 }
 
 impl RunningGuest {
-    /// Runs QEMU by this command, which has a serial line on its stdout; what it complains of goes to a file.
+    /// Runs QEMU with this command, which has a serial line on its stdout; its error messages are written to a file.
     pub fn of(mut command: Command, qemu_log: PathBuf) -> Result<Self> {
         let log = File::create(&qemu_log)
             .with_context(|| format!("can't write {}", qemu_log.display()))?;
@@ -235,7 +231,7 @@ impl RunningGuest {
         })
     }
 
-    /// The next line, waited for until `deadline`.
+    /// Waits for the next line until `deadline`.
     pub fn line(&self, deadline: Instant) -> Result<String, NoLine> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -249,7 +245,7 @@ impl RunningGuest {
         }
     }
 
-    /// CPU time that it took so far; zero where that can't be read.
+    /// Its CPU time so far; zero if that can't be read.
     pub fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
         let ticks = ticks_of(&stat.unwrap_or_default()).unwrap_or(0);
@@ -262,7 +258,7 @@ impl RunningGuest {
         read_lossy(&self.qemu_log).contains("KVM internal error")
     }
 
-    /// What QEMU itself complained of, for error messages.
+    /// QEMU's own error messages.
     pub fn complaint(&self) -> String {
         read_lossy(&self.qemu_log)
             .lines()
@@ -274,15 +270,15 @@ impl RunningGuest {
 
 impl Drop for RunningGuest {
     fn drop(&mut self) {
-        // Both fail only where it has ended already.
+        // Both fail only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Clock ticks that a process spent, in itself and in the kernel, by its /proc/PID/stat.
+/// Clock ticks that a process spent in user and kernel mode, from its /proc/PID/stat.
 fn ticks_of(stat: &str) -> Option<u64> {
-    // The name before it may hold anything. utime and stime are fields 14 and 15, the first behind the name is 3.
+    // The name before may contain anything. utime and stime are fields 14 and 15; the first after the name is 3.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut times = fields.split_whitespace().skip(11);
     let mut next = || times.next()?.parse::<u64>().ok();

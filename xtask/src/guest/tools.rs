@@ -1,4 +1,4 @@
-//! Programs of this machine that booting guests and running scenarios take, and the packages they are in.
+//! Programs of this machine that are needed to boot guests and run scenarios, and their packages.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ struct Tool {
     package: &'static str,
 }
 
-/// What the scenarios run as real programs, on the machine and in guests.
+/// Programs that the scenarios run, on the machine and in guests.
 const TRAFFIC: [Tool; 7] = [
     Tool {
         program: "nginx",
@@ -44,13 +44,13 @@ const TRAFFIC: [Tool; 7] = [
     },
 ];
 
-/// What shows the page of `report --html`: on the machine alone, being too large for a guest.
+/// Displays the page of `report --html`: on the machine only, as it is too large for a guest.
 const BROWSER: [Tool; 1] = [Tool {
     program: "chromium",
     package: "chromium",
 }];
 
-/// What scrapes `twtrace serve`, and checks its rules: on the machine alone.
+/// Scrapes `twtrace serve`, and checks its rules: on the machine only.
 const SCRAPER: [Tool; 2] = [
     Tool {
         program: "prometheus",
@@ -62,7 +62,7 @@ const SCRAPER: [Tool; 2] = [
     },
 ];
 
-/// Tracers of others that the bench compares with. Those of libbpf-tools are also packed into its guests.
+/// Other tracers that the bench compares with. Those of libbpf-tools are also packed into its guests.
 const PEERS: [Tool; 6] = [
     Tool {
         program: "tcpstates",
@@ -90,7 +90,7 @@ const PEERS: [Tool; 6] = [
     },
 ];
 
-/// What booting a guest takes.
+/// Needed to boot a guest.
 const BOOTING: [Tool; 3] = [
     Tool {
         program: "qemu-system-x86_64",
@@ -106,13 +106,13 @@ const BOOTING: [Tool; 3] = [
     },
 ];
 
-/// What counts instructions for the benchmark.
+/// Counts instructions for the benchmark.
 const COUNTING: [Tool; 1] = [Tool {
     program: "valgrind",
     package: "valgrind",
 }];
 
-/// What puts packages together.
+/// Needed to build packages.
 const PACKING: [Tool; 3] = [
     Tool {
         program: "dpkg-deb",
@@ -128,7 +128,7 @@ const PACKING: [Tool; 3] = [
     },
 ];
 
-/// What makes a Debian root, and a disk of it.
+/// Needed to build a Debian root, and a disk from it.
 const ROOTS: [Tool; 2] = [
     Tool {
         program: "mmdebstrap",
@@ -140,10 +140,10 @@ const ROOTS: [Tool; 2] = [
     },
 ];
 
-/// Installs what the scenarios use and is missing.
+/// Installs missing programs that the scenarios use.
 ///
 /// # Errors
-/// When it can't be installed; the error has the command to type.
+/// If it can't be installed; the error has the command to type.
 pub fn ensure_for_scenarios() -> Result<()> {
     let optional = [
         (&BROWSER[..], "one scenario uses a browser"),
@@ -151,17 +151,17 @@ pub fn ensure_for_scenarios() -> Result<()> {
     ];
     for (tools, why) in optional {
         if let Err(error) = ensure(tools, why) {
-            // It is skipped, and says so.
+            // The scenarios are skipped, and report that.
             eprintln!("{error:#}");
         }
     }
     ensure(&TRAFFIC, "the scenarios use programs that are not here")
 }
 
-/// Installs what counts instructions, where it is missing.
+/// Installs the program that counts instructions, if it is missing.
 ///
 /// # Errors
-/// When it can't be installed; the error has the command to type.
+/// If it can't be installed; the error has the command to type.
 pub fn ensure_for_path() -> Result<()> {
     ensure(
         &COUNTING,
@@ -169,14 +169,14 @@ pub fn ensure_for_path() -> Result<()> {
     )
 }
 
-/// Installs the peers that are missing. What can't be installed is told here, and again in the tables.
+/// Installs missing peers. Failures are printed here, and again in the tables.
 pub fn ensure_peers() {
     if let Err(error) = ensure(&PEERS, "the bench compares with programs that are not here") {
         eprintln!("{error:#}");
     }
 }
 
-/// Names of the peers that run in a guest: those that bring no compiler.
+/// Names of the peers that run in a guest: those without a compiler.
 pub fn guest_peers() -> impl Iterator<Item = &'static str> {
     PEERS
         .iter()
@@ -184,10 +184,10 @@ pub fn guest_peers() -> impl Iterator<Item = &'static str> {
         .map(|tool| tool.program)
 }
 
-/// Installs what booting a guest takes and is missing.
+/// Installs missing programs for booting a guest.
 ///
 /// # Errors
-/// When it can't be installed; the error has the command to type.
+/// If it can't be installed; the error has the command to type.
 pub fn ensure_for_guests() -> Result<()> {
     ensure(
         &BOOTING,
@@ -195,18 +195,18 @@ pub fn ensure_for_guests() -> Result<()> {
     )
 }
 
-/// Installs what putting packages together takes and is missing.
+/// Installs missing programs for building packages.
 ///
 /// # Errors
-/// When it can't be installed; the error has the command to type.
+/// If it can't be installed; the error has the command to type.
 pub fn ensure_for_packages() -> Result<()> {
     ensure(&PACKING, "making packages takes programs that are not here")
 }
 
-/// Installs what making Debian roots takes and is missing.
+/// Installs missing programs for building Debian roots.
 ///
 /// # Errors
-/// When it can't be installed; the error has the command to type.
+/// If it can't be installed; the error has the command to type.
 pub fn ensure_for_debian_roots() -> Result<()> {
     ensure(
         &ROOTS,
@@ -214,7 +214,7 @@ pub fn ensure_for_debian_roots() -> Result<()> {
     )
 }
 
-/// Names of the programs that are packed into a guest where they are here.
+/// Names of the programs that are packed into a guest if they are installed.
 pub fn guest_programs() -> impl Iterator<Item = &'static str> {
     TRAFFIC.iter().map(|tool| tool.program)
 }
@@ -240,11 +240,11 @@ fn is_here(tool: &Tool) -> bool {
     }
 }
 
-/// Whether an ELF file names no loader.
+/// Whether an ELF file has no dynamic loader.
 fn is_static(path: &Path) -> bool {
     const LOADER: &[u8] = b"/ld-linux";
     fs::read(path).is_ok_and(|content| {
-        // The loader's name stands in the first page, behind the headers.
+        // The loader's name is in the first page, after the headers.
         let head = &content[..content.len().min(4096)];
         !head.windows(LOADER.len()).any(|window| window == LOADER)
     })

@@ -1,4 +1,4 @@
-//! Runs programs of tests, each in a process group of its own: a change may have them hang, or leave processes behind,
+//! Runs test programs, each in a process group of its own: a mutation may make them hang, or leave processes behind,
 //! and all of them end here.
 
 use std::{
@@ -18,22 +18,22 @@ use anyhow::{Context, Result};
 
 use crate::process::line_of;
 
-/// How often it is looked whether the program has ended although something still holds its output.
+/// How often to check whether the program has ended although another process still holds its output.
 const TICK: Duration = Duration::from_millis(200);
 
-/// The group that runs now; 0 for none.
+/// The running group; 0 for none.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgramEnd {
-    /// By itself, with this code; `None` for a signal.
+    /// It exited, with this code; `None` for a signal.
     Exited(Option<i32>),
-    /// It took too long, and was killed.
+    /// It exceeded the time limit, and was killed.
     OverTime,
 }
 
-/// Runs a program, handing on each line of its two outputs. When it has ended, so has its group.
+/// Runs a program, and passes on each line of its two outputs. When it has ended, so has its group.
 pub fn run(
     mut command: Command,
     limit: Duration,
@@ -46,13 +46,13 @@ pub fn run(
         .stderr(writer)
         .process_group(0);
     let child = command.spawn();
-    // It holds the ends for writing: while there is one, reading does not end.
+    // It holds the write ends: reading does not end before they are closed.
     drop(command);
     let mut child = child.with_context(|| format!("can't run {line}"))?;
     let group = child.id().cast_signed();
     RUNNING.store(group, Ordering::SeqCst);
     let (sender, lines) = mpsc::channel();
-    // Not joined: what has left the group may hold the pipe for ever.
+    // Not joined: a process that has left the group may hold the pipe for ever.
     thread::spawn(move || {
         for line in BufReader::new(reader).split(b'\n') {
             let Ok(line) = line else { return };
@@ -71,7 +71,7 @@ pub fn run(
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => {}
-            // All output is read; the end of the process follows.
+            // All output has been read; the process ends soon.
             Err(RecvTimeoutError::Disconnected) => thread::sleep(TICK / 20),
         }
         if has_exited(group) {
@@ -82,7 +82,7 @@ pub fn run(
             break;
         }
     }
-    // Before the process is waited for: as long as it is not, no other has its number.
+    // Before waiting for the process: until then no other process gets its number.
     kill(group);
     RUNNING.store(0, Ordering::SeqCst);
     let status = child.wait();
@@ -97,10 +97,10 @@ pub fn run(
     })
 }
 
-/// Has the group that runs end when xtask is told to: in a group of its own it does not get the terminal's Ctrl-C.
+/// Ends the running group when xtask is ended: in a group of its own it does not get the terminal's Ctrl-C.
 pub fn end_with_this_process() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: the handler only does what is allowed in one.
+        // SAFETY: the handler calls only async-signal-safe functions.
         unsafe {
             libc::signal(signal, on_signal as *const () as libc::sighandler_t);
         }
@@ -109,7 +109,7 @@ pub fn end_with_this_process() {
 
 extern "C" fn on_signal(signal: libc::c_int) {
     kill(RUNNING.load(Ordering::SeqCst));
-    // SAFETY: both are allowed in a handler of signals.
+    // SAFETY: both are async-signal-safe.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
@@ -117,14 +117,14 @@ extern "C" fn on_signal(signal: libc::c_int) {
 }
 
 fn kill(group: i32) {
-    // Of 0 and 1 the negative would be other groups than ours.
+    // Negated, 0 and 1 would mean other groups than ours.
     if group > 1 {
-        // SAFETY: takes plain numbers.
+        // SAFETY: takes only numbers.
         unsafe { libc::kill(-group, libc::SIGKILL) };
     }
 }
 
-/// Whether a child has exited; it stays to be waited for.
+/// Whether a child has exited; it is not reaped.
 fn has_exited(pid: i32) -> bool {
     // SAFETY: a struct of integers, which the call fills.
     unsafe {
@@ -173,7 +173,7 @@ mod tests {
         assert!(is_gone(&lines[0]));
     }
 
-    /// Dead, if perhaps not waited for by its new parent yet. Signals take a moment.
+    /// Whether it has exited, even if its new parent has not reaped it yet. Signals take a moment.
     fn is_gone(pid: &str) -> bool {
         (0..100).any(|_| {
             thread::sleep(Duration::from_millis(20));

@@ -1,4 +1,4 @@
-//! The list of mutations, the files in `tests/mutations`: checked when it is read, so that a mistake in it does not show
+//! The list of mutations in `tests/mutations`: checked when it is read, so that a mistake in it does not appear only
 //! after half an hour.
 
 use std::{
@@ -17,31 +17,31 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Where it is, in words for users.
+/// Its path, as shown to users.
 pub const DIRECTORY: &str = "tests/mutations";
 
-/// One small change that a test must notice.
+/// One small change that a test must detect.
 #[derive(Clone, Debug)]
 pub struct Mutation {
-    /// What it is called: `SIDE/WHAT`.
+    /// Its name: `SIDE/WHAT`.
     pub name: String,
-    /// The file, from the workspace's directory on.
+    /// The file, relative to the workspace.
     pub file: String,
     /// The text that is replaced.
     pub find: String,
-    /// What comes in its place.
+    /// The replacement.
     pub replace: String,
-    /// Which one of several such texts.
+    /// Which occurrence of the text, if there are several.
     pub occurrence: Occurrence,
-    /// What is wrong then, in one line.
+    /// The resulting error, in one line.
     pub breaks: String,
-    /// What must turn red.
+    /// The tests that must fail.
     pub tests: Tests,
-    /// Why no test can turn red, where that is so.
+    /// Why no test can fail, if that is the case.
     pub survives: Option<String>,
 }
 
-/// Tests that must turn red: all of them are run.
+/// Tests that must fail: all of them are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tests {
     /// Unit tests of a package's library whose path contains one of these.
@@ -53,12 +53,12 @@ pub enum Tests {
     Scenarios { place: PlayedOn, globs: Vec<String> },
 }
 
-/// Where scenarios are played.
+/// Where to play scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlayedOn {
     /// The series of a guest's kernel; `None` for this machine.
     pub kernel: Option<&'static str>,
-    /// With which hooks.
+    /// Which hooks it uses.
     pub tier: TierLimit,
 }
 
@@ -83,13 +83,13 @@ impl fmt::Display for Tests {
 }
 
 impl Mutation {
-    /// Whether it takes a guest.
+    /// Whether it needs a guest.
     pub fn is_for_guests(&self) -> bool {
         matches!(&self.tests, Tests::Scenarios { place, .. } if place.kernel.is_some())
     }
 
-    /// Its place in the order in which few things have to be built again: what changes the same thing, and is shown by
-    /// the same kind of tests, comes one after the other.
+    /// Its place in an order that needs few rebuilds: mutations of the same part with the same kind of tests come one
+    /// after the other.
     pub fn rank(&self) -> (bool, u8) {
         let (is_ebpf, is_shared) = (
             self.file.starts_with("probe-ebpf/src/"),
@@ -105,7 +105,7 @@ impl Mutation {
     }
 }
 
-/// As it is written in the file.
+/// An entry as written in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -133,9 +133,6 @@ struct File {
 }
 
 /// Reads the list of the workspace.
-///
-/// # Errors
-/// When it can't be read, or something in it is wrong.
 pub fn read(workspace: &Workspace) -> Result<Vec<Mutation>> {
     read_from(&workspace.root.join(DIRECTORY))
 }

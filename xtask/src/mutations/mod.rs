@@ -1,5 +1,5 @@
-//! `cargo xtask test --break`: shows that tests can turn red. Each of a list of small changes is made to a copy of the
-//! tree; a change that no test notices is a hole in the tests.
+//! `cargo xtask test --break`: checks that tests can fail. Each of a list of small changes is made to a copy of the
+//! tree; a change that no test detects is a hole in the tests.
 
 mod group;
 mod list;
@@ -39,23 +39,23 @@ pub struct BreakArgs {
     guests: bool,
 }
 
-/// What the run has in common with other runs of tests.
+/// Options shared with other test runs.
 pub struct Options<'a> {
-    /// A glob of names of mutations.
+    /// A glob for names of mutations.
     pub only: Option<&'a str>,
     /// Where kernels come from.
     pub source: &'a KernelSource,
-    /// What runs the guests' code.
+    /// How the guests' code is executed.
     pub accelerator: Option<Accelerator>,
-    /// How long a guest may take.
+    /// Time limits of a guest.
     pub limits: Limits,
 }
 
-/// Makes the changes, one after the other, and prints what became of them. Fails where one survives that the list does
-/// not explain.
+/// Makes the changes, one after the other, and prints the results. Fails if one survives that the list does not
+/// explain.
 ///
 /// # Errors
-/// When nothing can be concluded: the list does not follow the code, or tests are red without any change.
+/// If there is no result: the list does not match the code, or tests fail without a change.
 pub fn verb(workspace: &Workspace, args: &BreakArgs, options: &Options<'_>) -> Result<ExitCode> {
     let begun = Instant::now();
     let mut mutations = list::read(workspace)?;
@@ -130,7 +130,7 @@ fn print(it: &Mutation) {
     }
 }
 
-/// Before anything is built: all that does not fit is named at once.
+/// Checks before anything is built, and reports all mismatches at once.
 fn check_all_fit(tree: &Tree, mutations: &[Mutation]) -> Result<()> {
     let misfits: Vec<String> = mutations
         .iter()
@@ -146,7 +146,7 @@ fn check_all_fit(tree: &Tree, mutations: &[Mutation]) -> Result<()> {
     Ok(())
 }
 
-/// What is red already shows nothing.
+/// Tests that already fail prove nothing.
 fn check_unchanged(player: &MutationPlayer<'_>, mutations: &[&Mutation]) -> Result<()> {
     let mut faults = Vec::new();
     for tests in united(mutations) {
@@ -163,7 +163,7 @@ fn check_unchanged(player: &MutationPlayer<'_>, mutations: &[&Mutation]) -> Resu
     )
 }
 
-/// All tests of these mutations, as few runs.
+/// All tests of these mutations, in as few runs as possible.
 fn united(mutations: &[&Mutation]) -> Vec<Tests> {
     let mut all: Vec<Tests> = Vec::new();
     for mutation in mutations {
@@ -182,7 +182,7 @@ fn united(mutations: &[&Mutation]) -> Vec<Tests> {
     all
 }
 
-/// The patterns of both, if they are run in the same way.
+/// The patterns of both, if they run in the same way.
 fn patterns<'a>(
     known: &'a mut Tests,
     other: &'a Tests,
@@ -206,7 +206,7 @@ fn patterns<'a>(
     }
 }
 
-/// The code is changed: what do the tests say?
+/// Runs the tests of the changed code.
 fn judge(player: &MutationPlayer<'_>, mutation: &Mutation) -> MutationVerdict {
     let binaries = match player.build(&mutation.tests).context("does not build") {
         Ok(binaries) => binaries,

@@ -1,4 +1,4 @@
-//! Builds what tests need, and runs them.
+//! Builds the tests, and runs them.
 
 use std::{process::Command, time::Duration};
 
@@ -24,34 +24,34 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What unit tests may take: a change may have one go round for ever.
+/// Time limit of unit tests: a change may cause an endless loop.
 const UNITS_LIMIT: Duration = Duration::from_secs(300);
 
-/// The same for scenarios on this machine. A scenario in which something is missing waits for it for some seconds.
+/// The same for scenarios on this machine. A scenario with a missing event waits some seconds for it.
 const SCENARIOS_LIMIT: Duration = Duration::from_secs(900);
 
-/// How often a guest is booted that dies or stands still, as emulated ones do now and then.
+/// How often to boot a guest that dies or hangs, as emulated ones do now and then.
 const BOOTS: u32 = 3;
 
-/// Where and by what tests are run.
+/// Where and how tests run.
 pub struct MutationPlayer<'a> {
-    /// Of the copy that is changed.
+    /// The copy that is changed.
     pub copy: &'a Workspace,
-    /// Of the original, which has the guests' kernels.
+    /// The original, which has the guests' kernels.
     pub original: &'a Workspace,
     /// Where kernels come from.
     pub source: &'a KernelSource,
-    /// What runs the guests' code.
+    /// How the guests' code is executed.
     pub accelerator: Option<Accelerator>,
-    /// How long a guest may take.
+    /// Time limits of a guest.
     pub limits: Limits,
 }
 
 impl MutationPlayer<'_> {
-    /// Builds what these tests are made of.
+    /// Builds what these tests need.
     ///
     /// # Errors
-    /// When the code does not build.
+    /// If the code does not build.
     pub fn build(&self, tests: &Tests) -> Result<Option<Binaries>> {
         match tests {
             Tests::Units { package, .. } => {
@@ -65,11 +65,11 @@ impl MutationPlayer<'_> {
         }
     }
 
-    /// Runs them, once they are built. What is red is run once more, and counts if it is red again: scenarios see what else
-    /// goes on on this machine.
+    /// Runs the tests, once they are built. A failing test is run once more, and counts only if it fails again: other
+    /// activity on this machine can affect scenarios.
     ///
     /// # Errors
-    /// When they can't be started.
+    /// If they can't be started.
     pub fn play(&self, tests: &Tests, binaries: Option<&Binaries>) -> Result<Ran> {
         match (tests, binaries) {
             (Tests::Units { package, filters }, _) => self.units(package, filters),
@@ -170,7 +170,7 @@ fn unit_tests(copy: &Workspace, package: &str) -> Command {
     command
 }
 
-/// `test model::tests::a ... ok`
+/// Parses a line such as `test model::tests::a ... ok`.
 fn take_unit(ran: &mut Ran, line: &str) {
     let Some((name, word)) = line
         .strip_prefix("test ")
@@ -186,14 +186,14 @@ fn take_unit(ran: &mut Ran, line: &str) {
 }
 
 fn take(outcome: &mut RunnerOutput, line: &str) {
-    // All that was told is of no interest here.
+    // The output below a failure is not needed.
     if !line.starts_with("     | ") {
         println!("{line}");
     }
     outcome.take(line);
 }
 
-/// The scenarios that failed; all, if what failed is about all of them together.
+/// The scenarios that failed; all, if the failure is about all of them together.
 fn narrowed(globs: &[String], ran: &Ran) -> Vec<String> {
     let names = ran.failed.iter().map(|line| {
         let name = line.strip_prefix("FAIL ")?.split_once(':')?.0;
@@ -233,9 +233,6 @@ fn trouble(end: ProgramEnd, is_expected: impl Fn(i32) -> bool) -> Option<String>
 }
 
 /// Builds and runs tests of the unchanged copy.
-///
-/// # Errors
-/// When it does not build, or they can't be started.
 pub fn unchanged(player: &MutationPlayer<'_>, tests: &Tests) -> Result<Ran> {
     let binaries = player
         .build(tests)
@@ -309,7 +306,7 @@ mod tests {
                 .is_some()
         );
         assert!(scenarios(&lines, ProgramEnd::OverTime).trouble.is_some());
-        // Without the last line it did not come to its end.
+        // Without the last line, it did not finish.
         let cut_off = scenarios(&lines[..1], ProgramEnd::Exited(Some(0)));
         assert_eq!(cut_off.trouble.as_deref(), Some("exited with 0"));
     }

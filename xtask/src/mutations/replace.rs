@@ -5,13 +5,13 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-/// Which of several places is meant. How many there are is said as well, so that one that comes or goes is noticed.
+/// Which of several occurrences is meant, and how many there are, so that an added or removed one is noticed.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
 pub struct Occurrence {
-    /// From 1 on.
+    /// Starting at 1.
     number: usize,
-    /// How many there are.
+    /// Number of occurrences.
     of: usize,
 }
 
@@ -24,7 +24,7 @@ impl Default for Occurrence {
 impl FromStr for Occurrence {
     type Err = anyhow::Error;
 
-    /// `2/3`
+    /// Parses `2/3`.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || format!("{text:?} is no occurrence: write 2/3 for the second of three");
         let (number, of) = text.split_once('/').with_context(wrong)?;
@@ -46,10 +46,10 @@ impl TryFrom<String> for Occurrence {
     }
 }
 
-/// The text with `find` replaced in one place.
+/// The text with one occurrence of `find` replaced.
 ///
 /// # Errors
-/// When it is not there, or not so often as it should be: then nobody knows any more what is changed.
+/// If it does not occur, or not as often as expected: then it is unclear which one is meant.
 pub fn replaced(text: &str, find: &str, replace: &str, occurrence: Occurrence) -> Result<String> {
     let places: Vec<usize> = text.match_indices(find).map(|(at, _)| at).collect();
     if places.len() != occurrence.of {

@@ -1,5 +1,5 @@
-//! A copy of the workspace to be changed: with a target directory of its own beside it, so that what developers have
-//! built stays as it is.
+//! A copy of the workspace to change: with a separate target directory, so that the developers' builds are not
+//! affected.
 
 use std::{
     collections::BTreeSet,
@@ -12,18 +12,17 @@ use anyhow::{Context, Result};
 use super::{list::Mutation, replace::replaced};
 use crate::{process::output, workspace::Workspace};
 
-/// The copy.
 pub struct Tree {
-    /// For its builds.
+    /// Workspace of the copy, for its builds.
     pub workspace: Workspace,
 }
 
 impl Tree {
-    /// Makes it, or brings it up to date: files that are the same keep their times of change, by which cargo knows what
-    /// to build.
+    /// Creates or updates the copy: unchanged files keep their modification times, by which cargo decides what to
+    /// build.
     ///
     /// # Errors
-    /// When git does not tell the files, or they can't be copied.
+    /// If git does not list the files, or they can't be copied.
     pub fn refresh(original: &Workspace) -> Result<Self> {
         let directory = original.target.join("mutations");
         let workspace = Workspace {
@@ -34,10 +33,10 @@ impl Tree {
         Ok(Self { workspace })
     }
 
-    /// Does something while one file is changed, and puts it back.
+    /// Runs `work` while one file is changed, and then restores the file.
     ///
     /// # Errors
-    /// When the file is not as the list has it, or can't be written.
+    /// If the file does not match the list, or can't be written.
     pub fn while_changed<T>(&self, mutation: &Mutation, work: impl FnOnce() -> T) -> Result<T> {
         let path = self.workspace.root.join(&mutation.file);
         let failed = || format!("can't change {}", path.display());
@@ -49,10 +48,10 @@ impl Tree {
         Ok(done)
     }
 
-    /// Whether the mutation fits the code.
+    /// Checks that the mutation fits the code.
     ///
     /// # Errors
-    /// With what does not.
+    /// What does not fit.
     pub fn fits(&self, mutation: &Mutation) -> Result<()> {
         let path = self.workspace.root.join(&mutation.file);
         let text = fs::read_to_string(&path)
@@ -72,7 +71,7 @@ fn changed(mutation: &Mutation, text: &str) -> Result<String> {
         .with_context(|| format!("{}: {}", mutation.name, mutation.file))
 }
 
-/// Files that git has, or would take.
+/// Files that git tracks, or would add.
 fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut command = std::process::Command::new("git");
     command
@@ -81,7 +80,7 @@ fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
         .arg("--exclude-standard");
     let names = output(&mut command).context("the files to copy are those that git knows")?;
     let names = names.split('\0').filter(|name| !name.is_empty());
-    // One that was removed, but not from git yet, is not there.
+    // A removed file that git still tracks does not exist.
     Ok(names
         .map(PathBuf::from)
         .filter(|name| root.join(name).is_file())
@@ -101,13 +100,13 @@ fn copy(from: &Path, files: &BTreeSet<PathBuf>, to: &Path) -> Result<()> {
         if let Some(directory) = copy.parent() {
             fs::create_dir_all(directory).with_context(failed)?;
         }
-        // With its permissions.
+        // Also copies the permissions.
         fs::copy(&source, &copy).with_context(failed)?;
     }
     Ok(())
 }
 
-/// Removes what is in the copy and is none of these files.
+/// Removes everything in the copy that is not one of these files.
 fn remove_others(directory: &Path, root: &Path, files: &BTreeSet<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -143,7 +142,7 @@ mod tests {
         let time = |name: &str| fs::metadata(to.join(name)).unwrap().modified().unwrap();
         let before = time("a");
         fs::write(to.join("stray"), "3").unwrap();
-        // Changed by a run that was stopped.
+        // Changed by an interrupted run.
         fs::write(to.join("src/b"), "changed").unwrap();
         copy(&from, &names(&["a", "src/b"]), &to).unwrap();
         assert_eq!(fs::read(to.join("src/b")).unwrap(), b"2");

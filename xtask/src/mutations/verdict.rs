@@ -1,41 +1,41 @@
-//! What the tests said of a mutation, and the table at the end.
+//! Test results of a mutation, and the table at the end.
 
 use std::{fmt, fmt::Write as _, time::Duration};
 
 use super::list::{Mutation, Tests};
 use crate::glob;
 
-/// Characters of a line of the table.
+/// Maximum width of a row of the table, characters.
 const WIDTH: usize = 150;
 
-/// What one run of tests showed.
+/// Results of one test run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ran {
     /// Names of tests that passed.
     pub passed: Vec<String>,
-    /// Lines that say what failed.
+    /// Lines about failed tests.
     pub failed: Vec<String>,
-    /// Lines that say what was not run.
+    /// Lines about tests that were not run.
     pub skipped: Vec<String>,
-    /// Why it did not come to its end.
+    /// Why it did not finish.
     pub trouble: Option<String>,
 }
 
-/// What became of a mutation.
+/// Result of a mutation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MutationVerdict {
-    /// A test turned red: its line.
+    /// A test failed: its line.
     Caught(String),
-    /// All tests stayed green.
+    /// All tests passed.
     Survived,
-    /// It takes a guest, and none was asked for.
+    /// It needs a guest, and none was requested.
     NotRun,
-    /// Nothing can be concluded: the list is wrong.
+    /// There is no result: the list is wrong.
     Error(String),
 }
 
 impl MutationVerdict {
-    /// Of the tests that ran while the code was changed.
+    /// From the tests that ran while the code was changed.
     pub fn of(ran: &Ran) -> Self {
         if let Some(first) = ran.failed.first() {
             let further = match ran.failed.len() - 1 {
@@ -45,7 +45,7 @@ impl MutationVerdict {
             return Self::Caught(format!("{first}{further}"));
         }
         match &ran.trouble {
-            // That programs are not loaded, for example, says nothing of the tests.
+            // If programs are not loaded, for example, that proves nothing about the tests.
             Some(trouble) => Self::Error(format!("the tests did not end: {trouble}")),
             None if ran.passed.is_empty() => {
                 Self::Error(format!("none of its tests ran{}", first_of(&ran.skipped)))
@@ -55,7 +55,7 @@ impl MutationVerdict {
     }
 }
 
-/// Without its middle where it is too long: which test it was stands at the beginning, and what was wrong at the end.
+/// Cuts out the middle if the line is too long: the name of the test is at the beginning, and the error at the end.
 fn shortened(line: &str) -> String {
     let count = line.chars().count();
     if count <= WIDTH {
@@ -83,7 +83,7 @@ impl fmt::Display for MutationVerdict {
     }
 }
 
-/// What is wrong with a run of the unchanged code, for one kind of tests. `tests` are those of the mutations.
+/// Errors in a run of the unchanged code, for one kind of tests. `tests` are those of the mutations.
 pub fn faults_of_unchanged<'a>(
     ran: &Ran,
     tests: impl IntoIterator<Item = &'a Tests>,
@@ -121,16 +121,16 @@ pub fn faults_of_unchanged<'a>(
     faults
 }
 
-/// What became of all.
+/// Results of all mutations.
 pub struct Results<'a> {
-    /// Each mutation, its verdict, and the time that it took.
+    /// Each mutation, its result, and its duration.
     pub rows: Vec<(&'a Mutation, MutationVerdict, Duration)>,
-    /// Time of the whole run.
+    /// Duration of the whole run.
     pub took: Duration,
 }
 
 impl Results<'_> {
-    /// Whether nothing is left to do: no error, and no survivor that is not explained.
+    /// Whether there is nothing to do: no error, and no survivor without an explanation.
     pub fn are_well(&self) -> bool {
         self.rows
             .iter()
@@ -141,7 +141,7 @@ impl Results<'_> {
             })
     }
 
-    /// A line for each, and the counts.
+    /// A row for each, and the totals.
     pub fn table(&self) -> String {
         let mut text = String::from("\n==== mutations ====\n");
         let width = self.rows.iter().map(|(it, ..)| it.name.len()).max();

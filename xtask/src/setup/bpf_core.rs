@@ -1,5 +1,5 @@
-//! The `core` that eBPF programs are linked with: ready, where a distribution has compiled it, else its source, which
-//! cargo then compiles with them.
+//! The `core` library for eBPF programs: precompiled by a distribution, or else its source, which cargo then compiles
+//! with them.
 
 use std::{
     fs,
@@ -8,20 +8,20 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The target whose `core` it is.
+/// The target of that `core`.
 pub const TARGET: &str = "bpfel-unknown-none";
 
-/// Where it comes from.
+/// Origin of the library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Core {
-    /// A library that this compiler takes.
+    /// A library that this compiler accepts.
     Ready(PathBuf),
     /// `library/core` of the compiler's own version.
     Source(PathBuf),
 }
 
 impl Core {
-    /// A file that changes when it does.
+    /// A file that changes when the library does.
     pub fn file(&self) -> PathBuf {
         match self {
             Self::Ready(library) => library.clone(),
@@ -30,7 +30,7 @@ impl Core {
     }
 }
 
-/// The one in a compiler's own directory, if the compiler takes it: a library of another version is of no use.
+/// The one in a compiler's own directory, if the compiler accepts it: a library of another version is useless.
 pub fn ready(rustc: &Path) -> Option<PathBuf> {
     let mut command = Command::new(rustc);
     command
@@ -51,8 +51,8 @@ fn library_in(directory: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Whether the compiler compiles an empty library with it. The library goes to standard output: rustc writes a file by
-/// renaming another, which as root replaces any device of that name.
+/// Whether the compiler compiles an empty library with it. The output is written to standard output: rustc writes a
+/// file by renaming another one, which as root replaces any device of that name.
 fn takes(rustc: &Path) -> bool {
     let compile = || {
         let mut child = Command::new(rustc)

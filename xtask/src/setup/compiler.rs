@@ -19,7 +19,8 @@ use crate::{
 /// The workspace's rust-version: older compilers can't build it.
 const MINIMUM: (u32, u32) = (1, 88);
 
-/// Debian's compiler packages, each with a `core` for eBPF: ready, or its source, which is larger and has to be compiled.
+/// Debian's compiler packages, each with a `core` for eBPF: precompiled, or its source, which is larger and has to be
+/// compiled.
 const APT_PAIRS: [[&str; 2]; 4] = [
     ["rustc-web", "libstd-rust-web-dev-bpf"],
     ["rustc-web", "rust-web-src"],
@@ -27,7 +28,7 @@ const APT_PAIRS: [[&str; 2]; 4] = [
     ["rustc", "rust-src"],
 ];
 
-/// What to tell rustup.
+/// Arguments of rustup that install a nightly.
 pub const RUSTUP_INSTALL: [&str; 7] = [
     "toolchain",
     "install",
@@ -38,18 +39,18 @@ pub const RUSTUP_INSTALL: [&str; 7] = [
     "rust-src",
 ];
 
-/// The same for a nightly that is here without the source.
+/// Arguments that add the source to an installed nightly.
 pub const RUSTUP_ADD_SOURCE: [&str; 5] = ["component", "add", "rust-src", "--toolchain", "nightly"];
 
 /// The LLVM majors that our bpf-linker version can be built for.
 pub const LLVM_IN_LINKER: RangeInclusive<u32> = 21..=23;
 
-/// Where a compiler is from.
+/// Origin of a compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// rustup's nightly toolchain.
     RustupNightly,
-    /// The system's own packages; its stable compiler is let use nightly features.
+    /// The system's own packages; its stable compiler is allowed to use nightly features.
     System,
 }
 
@@ -70,12 +71,11 @@ impl Origin {
     }
 }
 
-/// A compiler that will do.
+/// A suitable compiler.
 #[derive(Debug)]
 pub struct Compiler {
-    /// Where it is from.
     pub origin: Origin,
-    /// The compiler itself, no proxy.
+    /// The compiler itself, not a proxy.
     pub rustc: PathBuf,
     /// The cargo to drive it.
     pub cargo: PathBuf,
@@ -85,7 +85,7 @@ pub struct Compiler {
     pub llvm_major: u32,
 }
 
-/// rustup's nightly, if it has rust-src; else why not.
+/// rustup's nightly, if it has rust-src; otherwise why not.
 pub fn rustup_nightly() -> Result<Compiler, String> {
     let Some(home) = rustup_home() else {
         return Err("there is no rustup".into());
@@ -117,10 +117,10 @@ pub fn rustup_nightly() -> Result<Compiler, String> {
     })
 }
 
-/// The system's compiler, if it is new enough and has a `core` or its source; else why not.
+/// The system's compiler, if it is new enough and has a `core` or its source; otherwise why not.
 pub fn system() -> Result<Compiler, String> {
     let rustc = PathBuf::from("/usr/bin/rustc");
-    // A link to rustup's proxy is no system compiler.
+    // A link to rustup's proxy is not a system compiler.
     let is_proxy = fs::canonicalize(&rustc).is_ok_and(|p| p.ends_with("rustup"));
     if !rustc.is_file() || is_proxy {
         return Err("the system has no compiler at /usr/bin/rustc".into());
@@ -142,7 +142,7 @@ pub fn system() -> Result<Compiler, String> {
     })
 }
 
-/// The source of the system's `core`, if it is there and of the compiler's version; else why not.
+/// The source of the system's `core`, if it exists with the compiler's version; otherwise why not.
 fn system_source(version: &Version) -> Result<PathBuf, String> {
     let core = PathBuf::from("/usr/lib/rustlib/src/rust/library/core");
     if !core.join("Cargo.toml").is_file() {
@@ -161,7 +161,7 @@ fn system_source(version: &Version) -> Result<PathBuf, String> {
     }
 }
 
-/// Debian keeps the source in a directory named for its version, `rustc-1.96.0`.
+/// Debian keeps the source in a directory with its version, such as `rustc-1.96.0`.
 fn source_version(core: &Path) -> Option<String> {
     let real = fs::canonicalize(core).ok()?;
     real.iter()
@@ -176,10 +176,10 @@ fn rustup_home() -> Option<PathBuf> {
     home.join("toolchains").is_dir().then_some(home)
 }
 
-/// The packages apt should install, by what this machine's sources have.
+/// The packages that apt should install, according to this machine's sources.
 ///
 /// # Errors
-/// When this machine has no apt, or its sources no compiler that is new enough.
+/// If this machine has no apt, or its sources have no compiler that is new enough.
 pub fn apt_packages() -> Result<Vec<String>> {
     if find_program("apt-cache").is_none() {
         bail!("this is no Debian");
@@ -187,7 +187,7 @@ pub fn apt_packages() -> Result<Vec<String>> {
     if let Some(packages) = packages_in_lists()? {
         return Ok(packages);
     }
-    // Images come without lists, or with some that are older than the packages.
+    // Images come without lists, or with lists that are older than the packages.
     if crate::process::is_root() {
         apt::update()?;
         if let Some(packages) = packages_in_lists()? {

@@ -15,19 +15,19 @@ use crate::{
     workspace::{Workspace, outer_cargo},
 };
 
-/// The version of bpf-linker that is installed where there is none.
+/// The version of bpf-linker to install if there is none.
 const VERSION: &str = "0.13.0";
 
-/// What a search for the linker found.
+/// Result of the search for the linker.
 #[derive(Debug)]
 pub enum Search {
-    /// One that fits, or whose LLVM can't be told.
+    /// One that fits, or whose LLVM is unknown.
     Found(PathBuf),
     /// None that fits, and why.
     Missing(String),
 }
 
-/// Looks where cargo and users put bpf-linker.
+/// Searches the directories where cargo and users install bpf-linker.
 pub fn find(workspace: &Workspace, llvm_major: u32) -> Search {
     let mut misfits = Vec::new();
     let candidates = [
@@ -56,7 +56,7 @@ pub fn find(workspace: &Workspace, llvm_major: u32) -> Search {
 /// Installs bpf-linker for the compiler's LLVM and returns its path.
 ///
 /// # Errors
-/// When it can't be built; the error has the commands to type.
+/// If it can't be built; the error has the commands to type.
 pub fn install(workspace: &Workspace, compiler: &Compiler) -> Result<PathBuf> {
     let llvm = compiler.llvm_major;
     // Debian keeps each major version in a directory of its own.
@@ -89,7 +89,7 @@ pub fn install(workspace: &Workspace, compiler: &Compiler) -> Result<PathBuf> {
     ] {
         command.env_remove(variable);
     }
-    // One for another LLVM belongs to somebody's other project: leave it, and keep ours to ourselves.
+    // A linker for another LLVM belongs to another project: leaves it, and installs ours in a private directory.
     let taken = cargo_home().is_none_or(|home| home.join("bin/bpf-linker").exists());
     if taken {
         command.arg("--root").arg(private_root(workspace));
@@ -103,7 +103,7 @@ pub fn install(workspace: &Workspace, compiler: &Compiler) -> Result<PathBuf> {
     }
 }
 
-/// Whether that LLVM is here to build with: the one in PATH may be another.
+/// Whether this LLVM is installed for building: the one in PATH may be another.
 fn has_llvm(prefix: &Path, major: u32) -> bool {
     prefix.join("bin/llvm-config").exists()
         || find_program("llvm-config")
@@ -127,7 +127,7 @@ fn alternatives(llvm: u32) -> String {
     )
 }
 
-/// Where xtask keeps a linker of its own.
+/// Directory of xtask's own linker.
 fn private_root(workspace: &Workspace) -> PathBuf {
     workspace.target.join("tools")
 }
@@ -139,7 +139,7 @@ fn cargo_home() -> Option<PathBuf> {
     }
 }
 
-/// The major version of the LLVM it loads, by the library's name in the file; a static one names none.
+/// The major version of the LLVM that it loads, from the library's name in the file; a static linker contains none.
 fn llvm_of(linker: &Path) -> Option<u32> {
     llvm_in(&fs::read(linker).ok()?)
 }

@@ -1,7 +1,6 @@
-//! `cargo xtask setup`: a compiler for eBPF with its `core` or the source of it, and a linker that speaks the
-//! same LLVM. Two kinds of machine are served: rustup's nightly with rust-src, and a system's own compiler
-//! with its source package. Found once, the choice is kept in a stamp file, so that later calls cost only
-//! a few file lookups.
+//! `cargo xtask setup`: a compiler for eBPF with its `core` or the source of it, and a linker with the same LLVM
+//! version. Two kinds of machines are supported: rustup's nightly with rust-src, and a system's own compiler with its
+//! source package. The choice is kept in a stamp file, so that later calls need only a few file lookups.
 
 mod bpf_core;
 mod compiler;
@@ -23,7 +22,6 @@ use compiler::Compiler;
 /// What the eBPF side is built with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BpfToolchain {
-    /// Where the compiler is from.
     pub origin: Origin,
     /// The compiler.
     pub rustc: PathBuf,
@@ -35,7 +33,7 @@ pub struct BpfToolchain {
     pub llvm_major: u32,
     /// bpf-linker.
     pub linker: PathBuf,
-    /// Why this one and no other, for the user.
+    /// Why this one was chosen, for the user.
     pub reason: String,
 }
 
@@ -51,7 +49,7 @@ impl BpfToolchain {
     }
 }
 
-/// Looks again at everything, installs what is missing, and says what was chosen.
+/// Checks everything again, installs what is missing, and prints the choice.
 ///
 /// # Errors
 /// As [`ensure`].
@@ -62,10 +60,10 @@ pub fn verb(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// The toolchain: the one found last time if it is still there, else as [`verb`] does.
+/// The toolchain: the last choice if it still exists, otherwise as [`verb`] does.
 ///
 /// # Errors
-/// When something is missing and can't be installed; the error has the commands to type.
+/// If something is missing and can't be installed; the error has the commands to type.
 pub fn ensure(workspace: &Workspace) -> Result<BpfToolchain> {
     let toolchain = match stamp::read(workspace) {
         Some(known) => known,
@@ -82,8 +80,8 @@ pub fn ensure(workspace: &Workspace) -> Result<BpfToolchain> {
 /// A compiler and why it was chosen.
 type Choice = (Compiler, String);
 
-/// What is here already comes first, then what can be had. A compiler without a linker for its LLVM is of no
-/// use (rustup's nightly is often ahead of the LLVM that a distribution packages), so the search goes on.
+/// What is installed comes first, then what can be installed. A compiler without a linker for its LLVM is useless
+/// (rustup's nightly is often ahead of the LLVM that a distribution packages), so the search continues.
 fn search_and_install(workspace: &Workspace) -> Result<BpfToolchain> {
     let (present, mut failures) = present();
     if let Some((choice, linker)) =
@@ -124,14 +122,14 @@ fn search_and_install(workspace: &Workspace) -> Result<BpfToolchain> {
     )
 }
 
-/// A failure on the way, said at once: what follows may take minutes.
+/// Prints an error at once: the next steps may take minutes.
 fn print_failure(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     eprintln!("{text}; trying the next way");
     text
 }
 
-/// The compilers that are here, and why others are not.
+/// The installed compilers, and why others are unsuitable.
 fn present() -> (Vec<Choice>, Vec<String>) {
     let mut choices = Vec::new();
     let mut failures = Vec::new();
@@ -175,7 +173,7 @@ fn toolchain(compiler: &Compiler, reason: String, linker: PathBuf) -> BpfToolcha
     }
 }
 
-/// The distribution's compiler, which its own LLVM fits.
+/// The distribution's compiler, which matches its LLVM.
 fn by_apt() -> Result<Choice> {
     let help = "apt has no compiler for eBPF here";
     let packages = compiler::apt_packages().context(help)?;
@@ -187,7 +185,7 @@ fn by_apt() -> Result<Choice> {
     ))
 }
 
-/// The source for a nightly that is here: a smaller change than another nightly.
+/// The source for an installed nightly: a smaller change than another nightly.
 fn by_rust_src() -> Result<Choice> {
     rustup(&compiler::RUSTUP_ADD_SOURCE)?;
     let compiler = compiler::rustup_nightly().map_err(anyhow::Error::msg)?;

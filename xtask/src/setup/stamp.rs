@@ -1,4 +1,4 @@
-//! The stamp file: what setup chose, and when the chosen files were changed last.
+//! The stamp file: what setup chose, and when the chosen files were last modified.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ fn path(workspace: &Workspace) -> PathBuf {
     workspace.target.join("bpf-toolchain.json")
 }
 
-/// The toolchain chosen before, if nothing of it has changed since.
+/// The previous choice, if none of its files has changed since.
 pub fn read(workspace: &Workspace) -> Option<BpfToolchain> {
     let stamp: Value = serde_json::from_slice(&fs::read(path(workspace)).ok()?).ok()?;
     let text = |name: &str| stamp.get(name)?.as_str().map(str::to_owned);
@@ -37,9 +37,6 @@ pub fn read(workspace: &Workspace) -> Option<BpfToolchain> {
 }
 
 /// Keeps the choice for the next call.
-///
-/// # Errors
-/// When the target directory can't be written.
 pub fn write(workspace: &Workspace, toolchain: &BpfToolchain) -> Result<()> {
     let mut stamp = json!({
         "origin": toolchain.origin.name(),
@@ -60,7 +57,7 @@ pub fn write(workspace: &Workspace, toolchain: &BpfToolchain) -> Result<()> {
         .with_context(|| format!("can't write {}", path.display()))
 }
 
-/// Times of the last change of the compiler, its core and the linker, in nanoseconds.
+/// Modification times of the compiler, its core and the linker, in nanoseconds.
 fn changed(toolchain: &BpfToolchain) -> Option<Value> {
     let core = toolchain.core.file();
     let times: Option<Vec<String>> = [toolchain.rustc.as_path(), &core, &toolchain.linker]

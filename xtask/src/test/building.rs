@@ -1,4 +1,4 @@
-//! What comes before all else, one after the other: each of these keeps all CPUs busy.
+//! What comes before everything else, one after the other: each of these keeps all CPUs busy.
 
 use super::{
     console, dependencies,
@@ -13,18 +13,18 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What the phases to come need.
+/// What later phases need.
 #[derive(Default)]
 pub struct Ready {
     /// The programs, with the object inside.
     pub binaries: Option<Binaries>,
-    /// Whether what scenarios run is installed on this machine.
+    /// Whether the programs that scenarios run are installed on this machine.
     pub has_traffic_programs: bool,
-    /// Whether what boots guests is.
+    /// Whether the programs that boot guests are installed.
     pub boots_guests: bool,
 }
 
-/// Format, dependencies, the programs, and lints, as far as these units need them.
+/// Checks the format, dependencies, builds the programs, and runs lints, as far as these units need them.
 pub fn prepare(workspace: &Workspace, units: &[Unit], results: &mut Vec<PhaseResult>) -> Ready {
     let has = |wanted: fn(&Unit) -> bool| units.iter().any(wanted);
     let checks = has(|unit| matches!(unit, Unit::Checks));

@@ -1,4 +1,4 @@
-//! What a test run prints: headings, and the lines of phases that run beside each other, each with its phase's name.
+//! Output of a test run: headings, and the lines of parallel phases, each with its phase's name.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::result::{PhaseResult, PhaseVerdict};
 use crate::process::line_of;
 
-/// Does the work of a phase, with headings around it, and returns the result with what it was done for.
+/// Runs a phase with headings around it, and returns its result with the value of `work`.
 pub fn phase<T>(
     name: &str,
     verdict: impl FnOnce(&T) -> PhaseVerdict,
@@ -38,14 +38,14 @@ pub fn end(name: &str, is_well: bool, took: Duration) {
     println!("==== {name}: {word} in {:.1} s", took.as_secs_f64());
 }
 
-/// Runs a program whose lines are printed as they come, each with its phase's name before it, unless `take` says that
-/// a line is noise; its exit code.
+/// Runs a program and prints its lines as they arrive, if `take` returns true for them (others are noise), each with
+/// its phase's name in front; returns its exit code.
 pub fn follow(tag: &str, mut command: Command, mut take: impl FnMut(&str) -> bool) -> Result<i32> {
     let line = line_of(&command);
     let (reader, writer) = io::pipe().context("can't make a pipe")?;
     command.stdout(writer.try_clone()?).stderr(writer);
     let child = command.spawn();
-    // It holds the ends for writing: while there is one, reading does not end.
+    // It holds the write ends: reading does not end before they are closed.
     drop(command);
     let mut child = child.with_context(|| format!("can't run {line}"))?;
     for line in BufReader::new(reader).split(b'\n') {

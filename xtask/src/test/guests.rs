@@ -1,4 +1,4 @@
-//! One guest of a test run, booted again when it dies.
+//! One guest of a test run, booted again if it dies.
 
 use std::time::Instant;
 
@@ -22,23 +22,22 @@ use crate::{
     workspace::Workspace,
 };
 
-/// How often a guest is booted that dies or stands still, as emulated ones do now and then; what had ended by
-/// then stands.
+/// How often to boot a guest that dies or hangs, as emulated ones do now and then; finished results are kept.
 const BOOTS: u32 = 4;
 
-/// What guests are made of.
+/// What guests need.
 #[derive(Clone, Copy)]
 pub struct Guests<'a> {
-    /// Where their files are.
+    /// Workspace with their files.
     pub workspace: &'a Workspace,
-    /// What runs in them.
+    /// Programs that they run.
     pub binaries: &'a Binaries,
     /// Options of the test run.
     pub args: &'a TestArgs,
 }
 
 impl Guests<'_> {
-    /// One kernel, with the scenarios in all tiers: a result for the guest, and one for each tier.
+    /// One kernel, with the scenarios of all tiers: a result for the guest, and one for each tier.
     pub fn play(&self, series: &'static KernelSeries) -> Vec<PhaseResult> {
         let unit = Unit::Kernel(series);
         println!("\n==== {} ====", unit.name());
@@ -53,7 +52,7 @@ impl Guests<'_> {
         };
         let numbers = match (&self.args.only, played.accelerator) {
             (Some(_), _) => Numbers::Any,
-            // The runner plays more where it is not emulated.
+            // The runner plays more if it is not emulated.
             (None, Some(Accelerator::Kvm)) => Numbers::AtLeast,
             (None, _) => Numbers::Same,
         };
@@ -79,10 +78,10 @@ impl Guests<'_> {
         results
     }
 
-    /// A guest of its own, with these scenarios of one tier, each in a run of its own: how each ended.
+    /// A guest of its own, with these scenarios of one tier, each in a run of its own: returns the result of each.
     ///
     /// # Errors
-    /// When the guest can't be started, or dies.
+    /// If the guest can't be started, or dies.
     pub fn play_each(
         &self,
         series: &KernelSeries,
@@ -156,7 +155,7 @@ impl Guests<'_> {
     }
 }
 
-/// How far a kernel's tiers have come.
+/// Progress of a kernel's tiers.
 #[derive(Default)]
 struct Played {
     tiers: [PlayedTier; GUEST_TIERS.len()],
@@ -178,7 +177,7 @@ impl Default for PlayedTier {
 }
 
 impl Played {
-    /// Indices of the tiers that have not ended.
+    /// Indices of the unfinished tiers.
     fn left(&self) -> Vec<usize> {
         (0..self.tiers.len())
             .filter(|&tier| self.tiers[tier].end == boot::CommandEnd::Unfinished)

@@ -1,5 +1,5 @@
-//! Phases beside each other: those on the machine itself one at a time, since they mostly wait; what keeps CPUs
-//! busy, as many at a time as there are CPUs.
+//! Parallel phases: those on the machine itself one at a time, since they mostly wait; those that keep CPUs busy, as
+//! many at a time as there are CPUs.
 
 use std::{
     collections::VecDeque,
@@ -9,27 +9,25 @@ use std::{
 
 use super::result::PhaseResult;
 
-/// Which jobs it waits for.
+/// Which other jobs a job waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Those that attach to the machine's own kernel, and count on being the only ones.
+    /// Jobs that attach to the machine's own kernel, and must be the only ones.
     Machine,
-    /// Those that keep a CPU busy.
+    /// Jobs that keep a CPU busy.
     Busy,
 }
 
-/// Phases that run one after the other, beside other jobs.
+/// Phases that run one after the other, in parallel with other jobs.
 pub struct Job<'a> {
-    /// What it waits for.
     pub lane: Lane,
-    /// How long it takes, in any unit: of the busy ones the longest begin, so that all CPUs have work to the end.
+    /// Its duration, in any unit: of the busy jobs the longest start first, so that all CPUs have work to the end.
     pub weight: u32,
-    /// The work.
     pub work: Box<dyn FnOnce() -> Vec<PhaseResult> + Send + 'a>,
 }
 
-/// Runs all jobs, as many busy ones at a time as given; the machine's begin in the order given. The results are in
-/// that order too.
+/// Runs all jobs, with this many busy ones at a time; the machine's start in the given order. The results are also in
+/// that order.
 pub fn run(jobs: Vec<Job<'_>>, busy_at_a_time: usize) -> Vec<PhaseResult> {
     let (machine, mut busy): (VecDeque<_>, VecDeque<_>) = jobs
         .into_iter()
@@ -45,7 +43,7 @@ pub fn run(jobs: Vec<Job<'_>>, busy_at_a_time: usize) -> Vec<PhaseResult> {
             for _ in 0..*workers {
                 scope.spawn(|| {
                     loop {
-                        // A statement of its own, which ends with the lock released.
+                        // A separate statement, which releases the lock at its end.
                         let next = locked(waiting).pop_front();
                         let Some((index, job)) = next else { return };
                         let results = (job.work)();
@@ -74,7 +72,7 @@ mod tests {
     use super::*;
     use crate::test::result::PhaseVerdict;
 
-    /// How many ran at a time, at most.
+    /// Maximum number that ran at the same time.
     #[derive(Default)]
     struct Crowd {
         now: AtomicUsize,
@@ -85,7 +83,7 @@ mod tests {
         let work = move || {
             let now = crowd.now.fetch_add(1, Ordering::SeqCst) + 1;
             crowd.most.fetch_max(now, Ordering::SeqCst);
-            // Long enough that the others begin, if they may.
+            // Long enough for the others to start, if they may.
             thread::sleep(Duration::from_millis(50));
             crowd.now.fetch_sub(1, Ordering::SeqCst);
             vec![PhaseResult::new(

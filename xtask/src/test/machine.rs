@@ -28,7 +28,7 @@ pub fn play(
     result
 }
 
-/// One run of the runner: what it printed, and its exit code.
+/// One run of the runner: its output, and its exit code.
 pub fn run(
     tag: &str,
     tier: TierLimit,

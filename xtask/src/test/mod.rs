@@ -87,10 +87,10 @@ pub struct TestArgs {
     jobs: Option<NonZero<usize>>,
 }
 
-/// Guests that run at a time where the user does not say: each has 1.5 GB.
+/// Default for the number of guests at the same time: each has 1.5 GB.
 const MAX_JOBS: usize = 4;
 
-/// What a guest may take for its slowest scenario, which waits for a TIME_WAIT's 60 s to pass.
+/// Time limit of a guest for its slowest scenario, which waits 60 s for the end of a TIME_WAIT.
 const GUEST_SILENCE: Duration = Duration::from_secs(180);
 
 impl TestArgs {
@@ -125,7 +125,7 @@ impl TestArgs {
         }
     }
 
-    /// Whether no guest was left out.
+    /// Whether all guests are included.
     fn boots_all(&self) -> bool {
         !self.no_guests && self.kernel.is_empty()
     }
@@ -146,7 +146,7 @@ impl TestArgs {
 /// Runs all phases and prints a table of them; exits with 1 if any failed.
 ///
 /// # Errors
-/// For wrong arguments, or an unreadable `tests/expected.toml`: what fails in a phase is in the table.
+/// For wrong arguments, or an unreadable `tests/expected.toml`: failures of phases are in the table.
 pub fn verb(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     if args.breaking.is_asked {
         let options = mutations::Options {
@@ -210,7 +210,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn job(self, unit: &'a Unit) -> Job<'a> {
         let lane = match unit {
-            // A package is installed here, and its service attaches.
+            // It installs a package here, and the package's service attaches.
             Unit::Machine(_) | Unit::Packages => Lane::Machine,
             Unit::Checks | Unit::Kernel(_) => Lane::Busy,
         };
@@ -250,7 +250,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A glob that matches nothing in one phase may do so in another; one that matches nothing at all is a mistake.
+/// A glob that matches nothing in one phase may match in another; one that matches nothing at all is a mistake.
 fn nothing_matched(glob: &str, results: &[PhaseResult]) -> Option<PhaseResult> {
     let sum = results
         .iter()

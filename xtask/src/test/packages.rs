@@ -1,6 +1,5 @@
-//! What is given to users, and what becomes of a host that it is installed on; with the program that all tests test: the
-//! optimised one takes as long to build as three guests take to be played. By a process of its own, so that its lines
-//! carry the name of this phase.
+//! Tests the packages, and what they change on a host; with the program that all tests use: building the optimised one
+//! takes as long as playing three guests. In a process of its own, so that its lines carry the name of this phase.
 
 use std::{env, process::Command};
 
@@ -13,7 +12,7 @@ use super::{
 };
 use crate::process::is_root;
 
-/// Makes the packages and tries them, as far as that goes here; in a guest too, where guests are booted in this run.
+/// Builds and tests the packages, as far as possible here; also in a guest, if this run boots guests.
 pub fn test(in_guest: bool) -> Vec<PhaseResult> {
     let work = || {
         let is_root = is_root();
@@ -41,10 +40,10 @@ fn arguments(is_root: bool, in_guest: bool) -> Vec<&'static str> {
     arguments
 }
 
-/// Another verb of this xtask.
+/// Runs another verb of this xtask.
 fn verb(arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(env::current_exe().context("where is xtask?")?);
-    // Hundreds of crates are of no interest beside other phases.
+    // Progress of hundreds of crates is not useful beside other phases.
     command.args(arguments).env("CARGO_TERM_QUIET", "true");
     let code = console::follow(&Unit::Packages.tag(), command, |_| true)?;
     ensure!(

@@ -1,4 +1,4 @@
-//! What a run consists of: the units that are dealt out to shards and run beside each other.
+//! The parts of a run: units that are distributed among shards and run in parallel.
 
 use super::scenarios::TierLimit;
 use crate::guest::kernels::{KernelSeries, SERIES};
@@ -22,12 +22,12 @@ pub enum Unit {
     Machine(TierLimit),
     /// The scenarios in a guest with a kernel of that series, in all of its tiers.
     Kernel(&'static KernelSeries),
-    /// What is given to users.
+    /// The packages for users.
     Packages,
 }
 
 impl Unit {
-    /// Its name in headings, and of the phases that it consists of.
+    /// Its name in headings, and in the names of its phases.
     pub fn name(&self) -> String {
         match self {
             Self::Checks => "checks".to_owned(),
@@ -37,7 +37,7 @@ impl Unit {
         }
     }
 
-    /// The phases in it whose passes are counted.
+    /// Its phases whose passes are counted.
     #[cfg(test)]
     pub fn counted_phases(&self) -> Vec<String> {
         match self {
@@ -63,7 +63,7 @@ impl Unit {
         }
     }
 
-    /// Begins the lines of output of what runs beside others.
+    /// Prefix of its lines of output, which appear among those of other units.
     pub fn tag(&self) -> String {
         match self {
             Self::Checks => "unit tests".to_owned(),
@@ -73,13 +73,13 @@ impl Unit {
         }
     }
 
-    /// Minutes it takes beside others on two CPUs, roughly: what shards are balanced by, and what begins first.
+    /// Its duration in minutes, roughly, beside others on two CPUs: balances shards, and decides what starts first.
     pub fn weight(&self) -> u32 {
         match self {
             Self::Checks => 2,
             Self::Machine(TierLimit::Best) => 4,
             Self::Machine(_) => 2,
-            // The outermost play all their tiers, and more of their best one.
+            // The outermost kernels play all their tiers, and more of their best one.
             Self::Kernel(series) if is_outermost(series) => 12,
             Self::Kernel(_) => 6,
             Self::Packages => 10,
@@ -100,7 +100,7 @@ fn is_outermost(series: &KernelSeries) -> bool {
         .any(|end| end.name == series.name)
 }
 
-/// What the options of a run leave of everything.
+/// What the options of a run select.
 #[derive(Debug)]
 pub struct TestSelection {
     /// Format, lints and unit tests.
@@ -109,23 +109,19 @@ pub struct TestSelection {
     pub machine: MachineTiers,
     /// Kernels of guests.
     pub kernels: Vec<&'static KernelSeries>,
-    /// Packages.
     pub packages: bool,
 }
 
 /// Which tiers the machine itself plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MachineTiers {
-    /// None.
     None,
-    /// The best one.
     Best,
-    /// All.
     All,
 }
 
 impl TestSelection {
-    /// The units, in the order in which they begin.
+    /// The units, in the order in which they start.
     pub fn units(self) -> Vec<Unit> {
         let tiers = match self.machine {
             MachineTiers::None => &[],

@@ -1,4 +1,4 @@
-//! How phases end.
+//! Results of phases.
 
 use std::time::Duration;
 
@@ -7,51 +7,50 @@ use super::{
     units::TestCounts,
 };
 
-/// How the work of a phase ended.
+/// Result of a phase's work.
 #[derive(Clone, Debug)]
 pub enum PhaseVerdict {
-    /// Without complaint.
+    /// Without errors.
     Well,
     /// It failed, for this reason.
     Failed(String),
-    /// Scenarios ran, and the runner came to its end.
+    /// Scenarios ran, and the runner finished.
     Scenarios(RunnerOutput),
     /// Unit tests ran, and none failed.
     Tests(TestCounts),
 }
 
-/// How the numbers of a phase compare with those in `tests/expected.toml`.
+/// How to compare the numbers of a phase with those in `tests/expected.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
-    /// Not at all: the phase was not run in full, or has none.
+    /// Not at all: the phase was not run in full, or has no numbers.
     Any,
-    /// They are the same.
+    /// They must be equal.
     Same,
-    /// As many are played, but others may be skipped: it is another kernel than the one they were counted on.
+    /// The sums must be equal, but others may be skipped: it is another kernel than the one they were counted on.
     SameSum,
-    /// At least so many.
+    /// At least as many.
     AtLeast,
 }
 
-/// One phase.
+/// Result of one phase.
 #[derive(Clone, Debug)]
 pub struct PhaseResult {
     /// Its heading.
     pub name: String,
-    /// How long it took, if it came to its end.
+    /// Its duration, if it finished.
     pub took: Option<Duration>,
-    /// How its work ended.
     pub verdict: PhaseVerdict,
-    /// What its numbers must be.
+    /// How its numbers are compared.
     pub numbers: Numbers,
     /// Whether it only compiled.
     pub is_building: bool,
-    /// What makes it a failure although its work went well.
+    /// Errors although its work succeeded.
     pub faults: Vec<String>,
 }
 
 impl PhaseResult {
-    /// One that is judged by its work alone.
+    /// A result without numbers.
     pub fn new(name: &str, took: Duration, verdict: PhaseVerdict) -> Self {
         Self {
             name: name.to_owned(),
@@ -63,7 +62,7 @@ impl PhaseResult {
         }
     }
 
-    /// One that failed before it began.
+    /// A phase that failed before it began.
     pub fn not_run(name: &str, why: &str) -> Self {
         Self {
             took: None,
@@ -75,7 +74,7 @@ impl PhaseResult {
         }
     }
 
-    /// Whether its work ended well, whatever its numbers are.
+    /// Whether its work succeeded, whatever its numbers are.
     pub fn has_worked(&self) -> bool {
         match &self.verdict {
             PhaseVerdict::Well | PhaseVerdict::Tests(_) => true,
@@ -86,7 +85,7 @@ impl PhaseResult {
         }
     }
 
-    /// Whether nothing is wrong with it.
+    /// Whether it has no errors.
     pub fn is_well(&self) -> bool {
         self.has_worked() && self.faults.is_empty()
     }
@@ -100,8 +99,8 @@ impl PhaseResult {
     }
 }
 
-/// Counts are believed only with the exit code that goes with them, and with as many skips as were named. That nothing
-/// passed is no failure here: with `--only` it may be so in some phases.
+/// Counts are accepted only with the matching exit code, and with as many skips as were named. It is no failure here if
+/// nothing passed: with `--only` that is possible in some phases.
 pub fn judge(outcome: RunnerOutput, exit: Option<i32>) -> PhaseVerdict {
     let Some(code) = exit else {
         return PhaseVerdict::Failed(format!(
@@ -142,7 +141,7 @@ fn said(outcome: &RunnerOutput) -> String {
 pub mod tests {
     use super::*;
 
-    /// What comes of these lines of output.
+    /// The outcome of these lines of output.
     pub fn outcome(lines: &[&str]) -> RunnerOutput {
         let mut outcome = RunnerOutput::default();
         for line in lines {

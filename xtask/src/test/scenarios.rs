@@ -1,25 +1,25 @@
-//! Reading what the scenario runner prints: `ok   NAME (1.2 s)`, `SKIP NAME: reason`, `FAIL NAME: what`,
-//! `AGAIN NAME: reason`, and the line of counts at the end.
+//! Parses the output of the scenario runner: `ok   NAME (1.2 s)`, `SKIP NAME: reason`, `FAIL NAME: what`, `AGAIN NAME:
+//! reason`, and the line of counts at the end.
 
 use std::time::Duration;
 
 /// The tiers in which scenarios run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TierLimit {
-    /// Whatever the kernel allows.
+    /// The best hooks that the kernel allows.
     Best,
     /// Without fentry and fexit: kprobes.
     NoFentry,
-    /// Without kprobes too.
+    /// Also without kprobes.
     Tracepoints,
     /// Without raw tracepoints and anything better: classic ones.
     Classic,
-    /// Without timer tracepoints too: TIME_WAITs inferred from states.
+    /// Also without timer tracepoints: TIME_WAITs inferred from states.
     Inferred,
 }
 
 impl TierLimit {
-    /// As the runner's `--tier` takes it.
+    /// The word for the runner's `--tier`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Best => "best",
@@ -34,21 +34,21 @@ impl TierLimit {
 /// The counts of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScenarioCounts {
-    /// Scenarios that showed what they should.
+    /// Scenarios that passed.
     pub passed: u32,
-    /// Those that did not.
+    /// Scenarios that failed.
     pub failed: u32,
-    /// Those that this kernel, tier or machine can't run.
+    /// Scenarios that this kernel, tier or machine can't run.
     pub skipped: u32,
 }
 
 impl ScenarioCounts {
-    /// Whether the runner ends with success: something passed, and nothing failed.
+    /// Whether the runner ends successfully: something passed, and nothing failed.
     pub fn is_success(self) -> bool {
         self.passed > 0 && self.failed == 0
     }
 
-    /// The counts of both.
+    /// The sum of both.
     pub fn and(self, other: Self) -> Self {
         Self {
             passed: self.passed + other.passed,
@@ -61,16 +61,15 @@ impl ScenarioCounts {
 /// A scenario that was not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedScenario {
-    /// Which.
     pub scenario: String,
-    /// Why not.
+    /// Why it was not run.
     pub reason: String,
 }
 
-/// What one run of the runner printed.
+/// Parsed output of one run of the runner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunnerOutput {
-    /// From the last line; none if the runner did not come to its end.
+    /// From the last line; `None` if the runner did not finish.
     pub counts: Option<ScenarioCounts>,
     /// Names of the scenarios that passed, with the time each took.
     pub times: Vec<(String, Duration)>,
@@ -78,9 +77,9 @@ pub struct RunnerOutput {
     pub failures: Vec<String>,
     /// Scenarios that were not run.
     pub skips: Vec<SkippedScenario>,
-    /// Scenarios that were run again because of a race of the kernel: a line each time, as printed.
+    /// Scenarios that were run again because of a race of the kernel: one line each time, as printed.
     pub repeats: Vec<String>,
-    /// Scenarios that failed once and passed whenever they were played again: a line each. They count as passed.
+    /// Scenarios that failed once and then passed every time: one line each. They count as passed.
     pub unsteady: Vec<String>,
 }
 
@@ -106,7 +105,7 @@ impl RunnerOutput {
     }
 }
 
-/// `NAME (1.2 s)`, and perhaps a note behind it.
+/// Parses `NAME (1.2 s)`, possibly with a note after it.
 fn parse_time(text: &str) -> Option<(String, Duration)> {
     let (name, rest) = text.trim_start().split_once(' ')?;
     let (seconds, _) = rest.trim_start().strip_prefix('(')?.split_once(" s)")?;
@@ -114,7 +113,7 @@ fn parse_time(text: &str) -> Option<(String, Duration)> {
     Some((name.to_owned(), took))
 }
 
-/// `N passed, N failed, N skipped`.
+/// Parses `N passed, N failed, N skipped`.
 fn parse_counts(line: &str) -> Option<ScenarioCounts> {
     let mut parts = line.trim().split(", ").map(|part| part.split_once(' '));
     let mut count = |word: &str| match parts.next() {

@@ -1,4 +1,4 @@
-//! `--shard K/N`: the phases of a run, dealt out to several machines.
+//! `--shard K/N`: distributes the phases of a run over several machines.
 
 use std::str::FromStr;
 
@@ -9,9 +9,9 @@ use super::plan::Unit;
 /// One share of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which one, from 1.
+    /// Its number, from 1.
     number: usize,
-    /// How many there are.
+    /// Number of shares.
     of: usize,
 }
 
@@ -32,10 +32,10 @@ impl FromStr for Shard {
 }
 
 impl Shard {
-    /// The units of this shard, in the order given.
+    /// The units of this shard, in the given order.
     ///
     /// # Errors
-    /// When there are fewer units than shards: a shard without any would prove nothing.
+    /// If there are fewer units than shards: a shard without any would prove nothing.
     pub fn of(self, units: Vec<Unit>) -> Result<Vec<Unit>> {
         ensure!(
             self.of <= units.len(),
@@ -53,10 +53,10 @@ impl Shard {
     }
 }
 
-/// The share of each unit: the heaviest first, each to the share that has least by then.
+/// The share of each unit: the heaviest first, each to the share with the least weight so far.
 fn deal(units: &[Unit], shares: usize) -> Vec<usize> {
     let mut heaviest: Vec<usize> = (0..units.len()).collect();
-    // Stable, so that every machine comes to the same result.
+    // A stable sort, so that every machine gets the same result.
     heaviest.sort_by_key(|&unit| std::cmp::Reverse(units[unit].weight()));
     let mut loads = vec![0; shares];
     let mut share_of = vec![0; units.len()];

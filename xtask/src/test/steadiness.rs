@@ -1,8 +1,8 @@
-//! A second look at the few scenarios that failed in a full run. Among some thousands that rest on timers, on emulated
-//! CPUs and on ways that a kernel takes once in many thousand times, one fails now and then by nothing that the code
-//! did. It is played twice more, with nothing else beside it; if it passes both times it counts as passed, and is named
-//! at the end of the summary as unsteady: somebody has to find out why. More than a few of them fail the run, and so
-//! does whatever is told at the end of a trace, which is about no single scenario.
+//! A second run of the few scenarios that failed in a full run. Among some thousands that depend on timers, on emulated
+//! CPUs and on paths that a kernel takes once in many thousand times, one fails now and then without any fault of the
+//! code. It is played twice more, with nothing else in parallel; if it passes both times it counts as passed, and is
+//! listed at the end of the summary as unsteady: the cause has to be found. The run fails if there are more than a few
+//! of them, or if an error is reported at the end of a trace, which is not about a single scenario.
 
 use super::{
     Run, machine,
@@ -17,7 +17,7 @@ const MAX_UNSTEADY: usize = 5;
 /// How often one has to pass then.
 const TIMES: usize = 2;
 
-/// Plays what failed again, if it is little; what then passes each time counts as passed, but unsteady.
+/// Plays failed scenarios again, if they are few; those that then pass each time count as passed, but unsteady.
 pub fn play_failed_again(run: &Run, units: &[Unit], results: &mut [PhaseResult]) {
     let failed: usize = results.iter().map(|result| failures(result).len()).sum();
     if !(1..=MAX_UNSTEADY).contains(&failed) {
@@ -79,7 +79,7 @@ fn passes_each_time(run: &Run, unit: &Unit, tier: TierLimit, scenario: &str) -> 
     }
 }
 
-/// Whether a run was all well, and this scenario was among what passed.
+/// Whether a run was successful, and this scenario passed in it.
 fn shows(verdict: &PhaseVerdict, scenario: &str) -> bool {
     match verdict {
         PhaseVerdict::Scenarios(RunnerOutput {
@@ -91,7 +91,7 @@ fn shows(verdict: &PhaseVerdict, scenario: &str) -> bool {
     }
 }
 
-/// Makes a pass of a failure that was none when it was played again.
+/// Turns a failure into a pass if the scenario passed when played again.
 fn settle(result: &mut PhaseResult, line: &str, is_well: bool) {
     let PhaseVerdict::Scenarios(outcome) = &mut result.verdict else {
         return;

@@ -1,4 +1,4 @@
-//! The end of a test run: a table of the phases, what is wrong, what took long, and the counts of all scenarios.
+//! The end of a test run: a table of the phases, the errors, the slowest scenarios, and the counts of all scenarios.
 
 use std::{fmt::Write, time::Duration};
 
@@ -7,10 +7,10 @@ use super::{
     scenarios::ScenarioCounts,
 };
 
-/// Scenarios that are named for taking long.
+/// Number of slowest scenarios that are listed.
 const SLOWEST: usize = 10;
 
-/// What is printed. The last line is that of the counts, for CI systems that read one.
+/// The printed text. The last line has the counts, for CI systems that read one.
 pub fn text(results: &[PhaseResult], whole: Duration) -> String {
     let mut text = String::from("\n==== summary ====\n");
     let width = results
@@ -33,7 +33,7 @@ pub fn text(results: &[PhaseResult], whole: Duration) -> String {
     text.push_str(&remarks(results, peculiarities));
     text.push_str(&slowest(results));
     text.push_str(&building(results, whole));
-    // Last, where they are seen: what shows only the end of a long output has them too.
+    // Last, so that they are seen: also by tools that show only the end of a long output.
     text.push_str(&remarks(results, unsteady));
     text.push_str(&remarks(results, failures));
     let sum = results
@@ -70,7 +70,7 @@ fn describe(counts: ScenarioCounts) -> String {
     )
 }
 
-/// Lines of what there is to say of each phase.
+/// Remarks on each phase, as lines.
 fn remarks(results: &[PhaseResult], of: impl Fn(&PhaseResult) -> Vec<String>) -> String {
     let mut text = String::new();
     for result in results {
@@ -81,7 +81,7 @@ fn remarks(results: &[PhaseResult], of: impl Fn(&PhaseResult) -> Vec<String>) ->
     text
 }
 
-/// What was skipped and what was repeated: nothing of it is wrong.
+/// What was skipped and what was repeated: none of it is an error.
 fn peculiarities(result: &PhaseResult) -> Vec<String> {
     let PhaseVerdict::Scenarios(outcome) = &result.verdict else {
         return Vec::new();
@@ -91,7 +91,7 @@ fn peculiarities(result: &PhaseResult) -> Vec<String> {
     skips.chain(outcome.repeats.iter().cloned()).collect()
 }
 
-/// What failed once, and is to be looked into.
+/// What failed once, and should be investigated.
 fn unsteady(result: &PhaseResult) -> Vec<String> {
     match &result.verdict {
         PhaseVerdict::Scenarios(outcome) => outcome.unsteady.clone(),
@@ -99,7 +99,7 @@ fn unsteady(result: &PhaseResult) -> Vec<String> {
     }
 }
 
-/// What is wrong with a phase.
+/// Errors of a phase.
 fn failures(result: &PhaseResult) -> Vec<String> {
     let mut failures = match &result.verdict {
         PhaseVerdict::Well | PhaseVerdict::Tests(_) => Vec::new(),
@@ -130,7 +130,7 @@ fn slowest(results: &[PhaseResult]) -> String {
     text
 }
 
-/// Some of it may be beside other phases: the share of the whole is of the time for which anything was built.
+/// Building may run in parallel with other phases: the share of the total is the time during which anything was built.
 fn building(results: &[PhaseResult], whole: Duration) -> String {
     let built: Duration = results
         .iter()

@@ -1,6 +1,6 @@
-//! Reading what `cargo test` prints.
+//! Parses the output of `cargo test`.
 
-/// Unit and property tests of all packages. What a test prints that runs tests itself, by a filter, is left alone.
+/// Unit and property tests of all packages. The output of a test that itself runs filtered tests is ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TestCounts {
     /// Tests that passed.
@@ -29,7 +29,7 @@ fn parse(line: &str) -> Option<(u32, u32)> {
     (count(" filtered out")? == 0).then_some((count(" passed")?, count(" ignored")?))
 }
 
-/// Whether a line says only that one test passed: there are a thousand of them.
+/// Whether a line only reports that one test passed: there are a thousand of them.
 pub fn is_noise(line: &str) -> bool {
     line.starts_with("test ") && line.ends_with(" ... ok") || matches!(line, "" | "running 0 tests")
 }

@@ -1,5 +1,5 @@
-//! `tests/expected.toml`: how many scenarios must pass in each phase, and which may be skipped where. Without it a run
-//! in which half of the scenarios are not found, or skip themselves, would be as green as any.
+//! `tests/expected.toml`: how many scenarios must pass in each phase, and which may be skipped where. Without it, a run
+//! that does not find half of the scenarios, or skips them, would also pass.
 
 mod rewrite;
 
@@ -14,18 +14,18 @@ use super::{
 };
 use crate::{glob, workspace::Workspace};
 
-/// Where it is, in words for users.
+/// Its path, as shown to users.
 const NAME: &str = "tests/expected.toml";
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedNumbers {
-    /// Beginning of the release of the kernel on which the phases of this machine were counted.
+    /// Prefix of the release of the kernel on which this machine's phases were counted.
     machine_kernel: String,
     /// The numbers of each phase, by its name.
     phases: BTreeMap<String, Pin>,
-    /// What may be skipped.
+    /// Allowed skips.
     #[serde(default)]
     skip: Vec<AllowedSkip>,
 }
@@ -61,9 +61,6 @@ impl AllowedSkip {
 
 impl ExpectedNumbers {
     /// Reads the file of the workspace.
-    ///
-    /// # Errors
-    /// When it can't be read, or is not as it should be.
     pub fn read(workspace: &Workspace) -> Result<Self> {
         let path = path(workspace);
         let text =
@@ -75,7 +72,7 @@ impl ExpectedNumbers {
         Ok(toml::from_str(text)?)
     }
 
-    /// How phases on a machine with a kernel of that release compare.
+    /// How to compare phases on a machine with a kernel of that release.
     pub fn on_machine(&self, release: &str) -> Numbers {
         let rest = release.strip_prefix(&self.machine_kernel);
         if rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit())) {
@@ -85,7 +82,7 @@ impl ExpectedNumbers {
         }
     }
 
-    /// What is wrong with the skips of a phase.
+    /// Errors in the skips of a phase.
     pub fn wrong_skips(&self, result: &PhaseResult) -> Vec<String> {
         let PhaseVerdict::Scenarios(outcome) = &result.verdict else {
             return Vec::new();
@@ -106,7 +103,7 @@ impl ExpectedNumbers {
             .collect()
     }
 
-    /// What is wrong with the numbers of a phase that has worked.
+    /// Errors in the numbers of a phase that has worked.
     pub fn wrong_numbers(&self, result: &PhaseResult) -> Option<String> {
         if result.numbers == Numbers::Any || !result.has_worked() {
             return None;
@@ -150,10 +147,11 @@ impl ExpectedNumbers {
     }
 }
 
-/// Writes the numbers of the phases that were run in full, where all of a run is well; how many have changed.
+/// Writes the numbers of the phases that were run in full, if the whole run is successful; returns how many have
+/// changed.
 ///
 /// # Errors
-/// When something is not well, or the file can't be read or written.
+/// If the run is not successful, or the file can't be read or written.
 pub fn update(workspace: &Workspace, results: &[PhaseResult], release: &str) -> Result<usize> {
     let path = path(workspace);
     let text = fs::read_to_string(&path)?;

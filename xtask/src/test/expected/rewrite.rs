@@ -1,19 +1,19 @@
-//! Writing the numbers of a run into `tests/expected.toml`, with its comments as they are.
+//! Writes the numbers of a run into `tests/expected.toml`, and keeps its comments.
 
 use anyhow::{Context, Result, ensure};
 
 use super::super::result::{Numbers, PhaseResult, PhaseVerdict};
 
-/// What to do where numbers have changed for a reason.
+/// What to do if numbers have changed for a reason.
 pub const HOW: &str = "`cargo xtask test --update-expected` does it";
 
 const SECTION: &str = "[phases]";
 const KERNEL: &str = "machine_kernel";
 
-/// The text with the numbers of these results, and how many lines that changed.
+/// The text with the numbers of these results, and how many lines changed.
 ///
 /// # Errors
-/// When a result is not well, or the text has no section for numbers.
+/// If a result is not successful, or the text has no section for numbers.
 pub fn rewrite(text: &str, results: &[PhaseResult], release: &str) -> Result<(String, usize)> {
     let ill: Vec<&str> = results
         .iter()
@@ -44,19 +44,19 @@ pub fn rewrite(text: &str, results: &[PhaseResult], release: &str) -> Result<(St
     Ok((lines.join("\n"), changed))
 }
 
-/// The numbers of a phase that was run in full, in the way that the file's numbers are from.
+/// The numbers of a phase that was run in full, under the same conditions as the numbers in the file.
 fn numbers(result: &PhaseResult) -> Option<(u32, u32)> {
     match (&result.verdict, result.numbers) {
         (PhaseVerdict::Tests(tests), Numbers::AtLeast) => Some((tests.passed, tests.left_out)),
         (PhaseVerdict::Scenarios(outcome), Numbers::Same | Numbers::SameSum) => {
             outcome.counts.map(|counts| (counts.passed, counts.skipped))
         }
-        // In a guest that is not emulated more is played.
+        // A guest that is not emulated plays more.
         _ => None,
     }
 }
 
-/// Puts a line in the place of the phase's, or behind the others; whether that made a difference.
+/// Replaces the line of the phase, or adds it after the others; returns whether that made a difference.
 fn put(lines: &mut Vec<String>, name: &str, line: String) -> Result<bool> {
     let begin = lines
         .iter()
@@ -82,7 +82,7 @@ fn put(lines: &mut Vec<String>, name: &str, line: String) -> Result<bool> {
     Ok(true)
 }
 
-/// Notes the kernel that the machine's numbers are from: `6.18` of `6.18.44-cloud`.
+/// Notes the kernel of the machine's numbers: `6.18` from `6.18.44-cloud`.
 fn put_kernel(lines: &mut [String], release: &str) -> Result<bool> {
     let line = lines
         .iter_mut()

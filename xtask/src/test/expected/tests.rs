@@ -143,7 +143,7 @@ fn numbers_of_a_run_are_written_between_the_comments() {
         scenarios("this machine best", Numbers::SameSum, 21, 0),
         scenarios("kernel 5.10 best", Numbers::Same, 10, 1),
         scenarios("kernel 6.1 best", Numbers::Same, 12, 0),
-        // By KVM.
+        // With KVM.
         scenarios("kernel 6.12 best", Numbers::AtLeast, 40, 0),
     ];
     let (new, changed) = rewrite::rewrite(FILE, &results, "6.20.1-x").unwrap();
