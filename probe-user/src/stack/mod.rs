@@ -1,7 +1,7 @@
-//! Where in the code: user stacks that the kernel side keeps, looked up while their processes live.
+//! User stacks that the kernel side keeps: looked up and symbolised while their processes live.
 //!
-//! `process` reads a process's memory map and opens its files in its own root, `unwind` puts a stack together,
-//! `symbols` gives its functions names.
+//! `process` reads a process's memory map and opens its files in its own root, `unwind` assembles a stack, `symbols`
+//! gives its functions names.
 
 mod perf_map;
 mod process;
@@ -23,7 +23,7 @@ use crate::probe::{Attached, FoundSite, ProbeError};
 use process::{Image, NoImage};
 use symbols::Symbols;
 
-/// Between two looks at what is new.
+/// Between two lookups of new stacks.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Stacks seen so far. Never more than the kernel side's maps hold.
@@ -42,7 +42,7 @@ struct Resolved {
 }
 
 impl Stacks {
-    /// Looks up what is new, if the last time is a while ago.
+    /// Looks up new stacks, if the last lookup is at least a pause ago.
     pub fn resolve_if_due(&mut self, attached: &Attached) -> Result<(), ProbeError> {
         match self.resolved_at {
             Some(resolved_at) if resolved_at.elapsed() < PAUSE => Ok(()),
@@ -50,7 +50,7 @@ impl Stacks {
         }
     }
 
-    /// Looks up what is new.
+    /// Looks up new stacks.
     pub fn resolve_new(&mut self, attached: &Attached) -> Result<(), ProbeError> {
         self.resolved_at = Some(Instant::now());
         let mut by_process: HashMap<ProcessKey, Vec<FoundSite>> = HashMap::new();
@@ -70,7 +70,7 @@ impl Stacks {
     fn resolve(&mut self, process: ProcessKey, sites: &[FoundSite]) {
         let mut image = Image::of(process);
         if image.is_ok() && !process::is_alive(process) {
-            // What was read may be another's.
+            // The pid may have been reused while reading: then the image is another process's.
             image = Err(NoImage::Gone);
         }
         let mut symbols = Symbols::new();
@@ -111,7 +111,7 @@ impl Stacks {
         }
     }
 
-    /// Rows of what was counted. `name` gives the process of a key.
+    /// Rows of the counted stacks. `name` returns the process of a key.
     pub fn rows(
         &self,
         counts: &[(SiteCount, u64)],

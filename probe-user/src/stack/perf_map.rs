@@ -1,12 +1,12 @@
-//! `/tmp/perf-PID.map`: what JIT compilers (Java, Node, .NET, Python, …) say of the code that they made.
+//! `/tmp/perf-PID.map`: symbols of code that a JIT compiler (Java, Node, .NET, Python, …) has generated.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
-/// More is not read.
+/// A larger file is read up to this size only.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Functions by address.
+/// Functions sorted by address.
 #[derive(Debug, Default)]
 pub struct PerfMap {
     functions: Vec<Function>,
@@ -28,12 +28,12 @@ impl PerfMap {
             .map_while(Result::ok)
             .filter_map(|line| Function::parse(&String::from_utf8_lossy(&line)))
             .collect();
-        // Of those with one address the last one is in force.
+        // If several have the same address, the last one is valid.
         functions.sort_by_key(|function| function.start);
         Self { functions }
     }
 
-    /// The function that an address is in, and the offset from its beginning.
+    /// The function that contains an address, and the offset from its start.
     pub fn find(&self, address: u64) -> Option<(&str, u64)> {
         let after = self
             .functions

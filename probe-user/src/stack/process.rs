@@ -1,4 +1,4 @@
-//! A process's memory map, and the files that are mapped.
+//! A process's memory map, and its mapped files.
 
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
@@ -15,7 +15,7 @@ use twtrace_wire::ProcessKey;
 use super::perf_map::PerfMap;
 use crate::enrich::{pid_namespace, procfs};
 
-/// Mappings that are looked at: a hostile process may have any number.
+/// Maximum number of mappings that are read: a hostile process may have any number.
 const MAX_MAPPINGS: usize = 65_536;
 
 /// An executable mapping.
@@ -23,18 +23,18 @@ const MAX_MAPPINGS: usize = 65_536;
 pub struct MemoryMapping {
     /// First address.
     pub start: u64,
-    /// The one after the last.
+    /// One after the last address.
     pub end: u64,
-    /// Where it begins in the file.
+    /// Offset of its start in the file.
     pub offset: u64,
-    /// Number of the file's inode, or 0.
+    /// Inode number of the file, or 0.
     pub inode: u64,
-    /// The file in the process's own root or ours, `[vdso]` or the like; `None` for anonymous memory.
+    /// Path in the process's own root or in ours, or a name such as `[vdso]`; `None` for anonymous memory.
     pub name: Option<Vec<u8>>,
 }
 
 impl MemoryMapping {
-    /// One line of /proc/PID/maps; `None` where it is not executable.
+    /// Parses one line of /proc/PID/maps; `None` if the mapping is not executable.
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.splitn(6, |byte| *byte == b' ');
         let text = |field: Option<&[u8]>| -> Option<String> {
@@ -58,12 +58,12 @@ impl MemoryMapping {
         })
     }
 
-    /// Where an address is in the file.
+    /// The file offset of an address.
     pub fn file_offset(&self, address: u64) -> u64 {
         address - self.start + self.offset
     }
 
-    /// Its path, where it is a file that still has one.
+    /// Its path, if it is a file that still has one.
     fn path(&self) -> Option<&Path> {
         let name = self.name.as_deref()?;
         let is_path = name.starts_with(b"/") && !name.ends_with(b" (deleted)");
@@ -74,26 +74,26 @@ impl MemoryMapping {
 /// Why there is no image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoImage {
-    /// No such process any more.
+    /// The process no longer exists.
     Gone,
-    /// The kernel does not let us.
+    /// The kernel denies access.
     Unreadable,
 }
 
-/// What a process's addresses stand for.
+/// The address space of a process, to resolve its addresses.
 #[derive(Debug)]
 pub struct Image {
     pid: u32,
-    /// By address.
+    /// Sorted by address.
     mappings: Vec<MemoryMapping>,
     root: OwnedFd,
-    /// Those that were opened, or could not be.
+    /// Files by name; `None` for those that could not be opened.
     files: HashMap<Vec<u8>, Option<Rc<File>>>,
-    /// Read when it is asked for first.
+    /// Read when first needed.
     perf_map: Option<PerfMap>,
 }
 
-/// Whether the process still lives: pids are used again.
+/// Whether the process still lives: pids are reused.
 pub fn is_alive(process: ProcessKey) -> bool {
     pid_namespace::shown_pid(process)
         .and_then(procfs::start_ticks)
@@ -101,7 +101,7 @@ pub fn is_alive(process: ProcessKey) -> bool {
 }
 
 impl Image {
-    /// Of a process. That it is the right one is to be asked afterwards ([`is_alive`]).
+    /// Reads the map of a process. The caller must check afterwards that it was the right process ([`is_alive`]).
     pub fn of(process: ProcessKey) -> Result<Self, NoImage> {
         let pid = pid_namespace::shown_pid(process).ok_or(NoImage::Unreadable)?;
         let why = |error: io::Error| match error.kind() {
@@ -123,7 +123,7 @@ impl Image {
         })
     }
 
-    /// The executable mapping that an address is in.
+    /// The executable mapping that contains an address.
     pub fn mapping(&self, address: u64) -> Option<&MemoryMapping> {
         let after = self
             .mappings
@@ -132,7 +132,7 @@ impl Image {
         (address < mapping.end).then_some(mapping)
     }
 
-    /// The file behind a mapping.
+    /// The file of a mapping.
     pub fn file(&mut self, mapping: &MemoryMapping) -> Option<Rc<File>> {
         let name = mapping.name.as_ref()?;
         if let Some(file) = self.files.get(name) {
@@ -153,9 +153,9 @@ impl Image {
         file
     }
 
-    /// The program itself, also one that was replaced while it runs; else by its path in the process's root,
-    /// else in ours: the kernel shows paths as from the reader's root where they can be reached from there
-    /// (a process in a chroot).
+    /// Opens the program itself, even if its file was replaced while it runs; otherwise by its path in the process's
+    /// root, else in ours: the kernel prints paths relative to the reader's root if they can be reached from there (a
+    /// process in a chroot).
     fn open_mapped(&self, mapping: &MemoryMapping, name: &[u8]) -> io::Result<File> {
         let exe = format!("/proc/{}/exe", self.pid);
         if fs::read_link(&exe).is_ok_and(|target| target.as_os_str().as_bytes() == name) {
@@ -172,12 +172,12 @@ impl Image {
         })
     }
 
-    /// A regular file in the process's own root.
+    /// Opens a regular file in the process's own root.
     pub fn open(&self, path: &Path) -> io::Result<File> {
         open_in(&self.root, path)
     }
 
-    /// What a JIT says of its code.
+    /// The symbols of JIT-compiled code.
     pub fn perf_map(&mut self) -> &PerfMap {
         if self.perf_map.is_none() {
             let path = format!("/tmp/perf-{}.map", procfs_ns_pid(self.pid));
@@ -191,8 +191,8 @@ impl Image {
     }
 }
 
-/// A regular file below a root directory. Symbolic links stay in there, and nothing else is waited
-/// for: whoever owns the process may have put anything there.
+/// Opens a regular file below a root directory. Symbolic links can't leave it, and opening never blocks: the owner of
+/// the process may have put anything there.
 fn open_in(root: &OwnedFd, path: &Path) -> io::Result<File> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: a struct of integers, for which zero is valid.
@@ -200,7 +200,7 @@ fn open_in(root: &OwnedFd, path: &Path) -> io::Result<File> {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
     how.flags = u64::from(flags.unsigned_abs());
     how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
-    // SAFETY: a path that ends with NUL, and a struct of the size given.
+    // SAFETY: a path that ends with NUL, and a struct of the given size.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_openat2,
@@ -214,7 +214,7 @@ fn open_in(root: &OwnedFd, path: &Path) -> io::Result<File> {
         return Err(io::Error::last_os_error());
     }
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: a descriptor that was just made, and is nobody else's.
+    // SAFETY: a descriptor that was created just now, without another owner.
     let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
@@ -222,7 +222,7 @@ fn open_in(root: &OwnedFd, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Executable mappings, by address.
+/// Executable mappings, sorted by address.
 fn parse(maps: &[u8]) -> Vec<MemoryMapping> {
     let lines = maps.split(|byte| *byte == b'\n');
     let mut mappings: Vec<MemoryMapping> = lines
@@ -233,7 +233,7 @@ fn parse(maps: &[u8]) -> Vec<MemoryMapping> {
     mappings
 }
 
-/// The pid in the process's own namespace, by which a JIT names its file.
+/// The pid in the process's own namespace, which a JIT uses in the name of its file.
 fn procfs_ns_pid(pid: u32) -> u32 {
     fs::read_to_string(format!("/proc/{pid}/status"))
         .ok()
@@ -246,7 +246,7 @@ fn procfs_ns_pid(pid: u32) -> u32 {
         .unwrap_or(pid)
 }
 
-/// Where the name of a mapping is shown.
+/// The name of a mapping, as it is displayed.
 pub fn shown(name: &[u8]) -> String {
     std::ffi::OsString::from_vec(name.to_vec())
         .to_string_lossy()

@@ -14,18 +14,17 @@ use twtrace_core::model::stacks::Frame;
 use super::process::{Image, shown};
 use super::unwind::FoundFrame;
 
-/// Names of strangers have no end.
+/// Names are untrusted input of any length.
 const MAX_NAME: usize = 1024;
 
-/// Looks names up, for the processes of one round: it keeps what it has read of files.
+/// Resolves names, for the processes of one round; caches what it has read from files.
 pub struct Symbols {
     symbolizer: Symbolizer,
-    /// Kept open: blazesym knows files by the numbers of their descriptors.
+    /// Kept open: blazesym identifies files by their descriptor numbers.
     files: Vec<Rc<File>>,
 }
 
 impl Symbols {
-    /// Has read nothing yet.
     pub fn new() -> Self {
         Self {
             symbolizer: Symbolizer::builder().enable_auto_reload(false).build(),
@@ -50,7 +49,7 @@ impl Symbols {
         frames: &mut Vec<Frame>,
     ) {
         let mut frame = unnamed_one(found);
-        // What is called last may be a function's end: the call stands before.
+        // A call may be the last instruction of a function: the call is before the return address.
         let back = u64::from(is_return);
         let at = found.0.wrapping_sub(back);
         let Some(mapping) = image.mapping(at).cloned() else {
@@ -93,7 +92,7 @@ impl Symbols {
     }
 }
 
-/// Frames of which only the addresses are known.
+/// Frames with addresses only.
 pub fn unnamed(addresses: &[FoundFrame]) -> Vec<Frame> {
     addresses.iter().copied().map(unnamed_one).collect()
 }

@@ -10,12 +10,12 @@ use object::{Object, ObjectSection, ReadCache};
 
 use super::process::{Image, MemoryMapping};
 
-/// A module's tables that are larger are not read.
+/// Larger unwind tables of a module are not read.
 const MAX_TABLE_BYTES: u64 = 128 << 20;
 
 type Sections = ExplicitModuleSectionInfo<Vec<u8>>;
 
-/// A mapped file's unwind tables; `None` where it has none.
+/// Unwind tables of a mapped file; `None` if it has none.
 pub fn module(mapping: &MemoryMapping, image: &mut Image) -> Option<Module<Vec<u8>>> {
     let file = image.file(mapping)?;
     let sections = read(&file, mapping)?;
@@ -28,7 +28,7 @@ pub fn module(mapping: &MemoryMapping, image: &mut Image) -> Option<Module<Vec<u
 }
 
 struct Tables {
-    /// What is added to the file's addresses.
+    /// Added to the file's addresses.
     bias: u64,
     tables: Sections,
 }

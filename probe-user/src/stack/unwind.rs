@@ -14,25 +14,24 @@ use twtrace_wire::{STACK_DEPTH, Site, WINDOW_WORDS};
 use super::process::Image;
 use super::tables::module;
 
-/// No function's frame is larger: else the register is no frame pointer.
+/// No function's frame is larger; beyond it, the register does not hold a frame pointer.
 const MAX_FRAME_BYTES: u64 = 8 << 20;
 
 /// An address of a stack, and how it was found. All but the first are return addresses.
 pub type FoundFrame = (u64, FoundBy);
 
-/// A stack, innermost first.
+/// A stack, innermost frame first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stack {
-    /// Its addresses.
     pub frames: Vec<FoundFrame>,
-    /// It goes on, and nobody knows how: its functions make no frames, and more of it was not kept.
+    /// The stack is incomplete: its functions have no frames, and no more of it was kept.
     pub is_cut: bool,
 }
 
 /// The stack of a site.
 pub fn unwind(site: &Site, walked: &[u64], image: &mut Image) -> Stack {
     let executable = |address: u64| image.mapping(address.wrapping_sub(1)).is_some();
-    // The walk follows whatever the frame pointer's register holds.
+    // The walk follows whatever value the frame pointer's register holds.
     let walked: Vec<u64> = walked
         .iter()
         .copied()
@@ -58,7 +57,7 @@ pub fn unwind(site: &Site, walked: &[u64], image: &mut Image) -> Stack {
     }
 }
 
-/// The stack of a process that is gone: nothing is known of its addresses.
+/// The stack of a process that no longer exists: its addresses can't be resolved.
 pub fn raw(site: &Site, walked: &[u64]) -> Vec<FoundFrame> {
     if site.sp == 0 {
         return by_frame_pointers(walked);
@@ -73,25 +72,25 @@ fn by_frame_pointers(walked: &[u64]) -> Vec<FoundFrame> {
         .collect()
 }
 
-/// A return address and the word of the stack that holds it.
+/// A return address and the stack word that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Return {
     address: u64,
-    /// Where, from the stack pointer; `None` beyond what was kept.
+    /// Index of the word from the stack pointer; `None` beyond what was kept.
     index: Option<usize>,
 }
 
-/// What the tables tell of the top of the stack.
+/// The result of unwinding the top of the stack with tables.
 #[derive(Debug, PartialEq, Eq)]
 struct Top {
-    /// With places on the stack, each.
+    /// Return addresses, each with its stack word.
     returns: Vec<Return>,
-    /// They reach to the stack's end.
+    /// They reach the end of the stack.
     is_whole: bool,
 }
 
-/// The tables' frames, and those of the walk that lie farther out on the stack. Addresses alone would not do:
-/// a function that calls itself has one many times.
+/// The tables' frames, and those of the walk that are farther out on the stack. Addresses alone are not enough to
+/// compare: a recursive function has the same one many times.
 fn joined(ip: u64, top: &Top, walked: &[Return]) -> Stack {
     let reached = top.returns.last().and_then(|last| last.index);
     let outer: Vec<u64> = walked
@@ -112,7 +111,7 @@ fn joined(ip: u64, top: &Top, walked: &[Return]) -> Stack {
     Stack { frames, is_cut }
 }
 
-/// Where on the stack the walk's return addresses lie; none of them where the register held no frame pointer.
+/// The stack words of the walk's return addresses; none if the register held no frame pointer.
 fn located(site: &Site, walked: &[u64]) -> Vec<Return> {
     let mut frame = site.bp;
     if frame < site.sp || frame - site.sp > MAX_FRAME_BYTES {
@@ -149,10 +148,11 @@ fn with_likely(site: &Site, likely: Option<u64>, walked: &[u64]) -> Vec<FoundFra
     frames
 }
 
-/// The word that is likely the innermost return address: the one at the stack pointer, else the first of
-/// another module than the one that called the kernel. `module_of` names the module of executable addresses.
+/// The word that is most likely the innermost return address: the one at the stack pointer, otherwise the first that
+/// points to another module than the one that called the kernel. `module_of` returns the module of executable
+/// addresses.
 fn scanned(site: &Site, module_of: impl Fn(u64) -> Option<u64>) -> Option<u64> {
-    // The frame pointer's own frame has its return address just above it; the caller in question is below.
+    // The frame pointer's own frame has its return address just above it; the caller that is searched for is below.
     let beyond = site.sp.saturating_add(8 * WINDOW_WORDS as u64);
     let end = if (site.sp..beyond).contains(&site.bp) {
         site.bp
@@ -176,7 +176,7 @@ fn scanned(site: &Site, module_of: impl Fn(u64) -> Option<u64>) -> Option<u64> {
     likely
 }
 
-/// Unwinds what was kept of the stack; `None` where the module has no tables.
+/// Unwinds the kept part of the stack; `None` if the module has no tables.
 fn by_tables(site: &Site, image: &mut Image) -> Option<Top> {
     let mut unwinder = UnwinderX86_64::<Vec<u8>>::new();
     let mut cache = CacheX86_64::<_>::new();
@@ -207,7 +207,7 @@ fn by_tables(site: &Site, image: &mut Image) -> Option<Top> {
             })
         });
         if !known {
-            // framehop would go on by the frame pointer.
+            // framehop would continue with the frame pointer.
             break;
         }
         match unwinder.unwind_frame(frame, &mut registers, &mut cache, &mut read_stack) {
@@ -234,8 +234,8 @@ fn by_tables(site: &Site, image: &mut Image) -> Option<Top> {
     (!top.returns.is_empty()).then_some(top)
 }
 
-/// The word that the address was read from, if it looked like a return address to the kernel side, too: only
-/// those are the same whenever the site is counted.
+/// The word that the address was read from, if the kernel side also took it for a return address: only those are the
+/// same each time the site is counted.
 fn kept_at(site: &Site, frame: u64, address: u64) -> Option<usize> {
     let index = usize::try_from(frame.wrapping_sub(8).wrapping_sub(site.sp) / 8).ok()?;
     let is_kept = site.window.get(index) == Some(&address) && site.returns >> index & 1 != 0;
@@ -283,13 +283,13 @@ mod tests {
             addresses(joined(10, &top(&[(20, 0), (30, 3)], false), &walked)),
             [10, 20, 30, 30, 40]
         );
-        // What was kept of the stack ends in 20's frame.
+        // The kept part of the stack ends in 20's frame.
         let outer = returns(&[(30, None), (40, None)]);
         assert_eq!(
             addresses(joined(10, &top(&[(20, 0)], false), &outer)),
             [10, 20, 30, 40]
         );
-        // The walk went astray, and the tables reach to the end.
+        // The walk is wrong, and the tables reach the end.
         let whole = top(&[(20, 0), (30, 4)], true);
         assert_eq!(
             addresses(joined(10, &whole, &returns(&[(99, None)]))),
