@@ -1,5 +1,5 @@
-//! The configuration file: options of the command line under their long names. The command line comes before the
-//! environment, and that before the file.
+//! The configuration file: options of the command line under their long names. The command line takes precedence over
+//! the environment, and that over the file.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,58 +10,50 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 use toml::{Table, Value};
 
-/// A larger file is no configuration.
+/// A larger file is rejected.
 const MAX_BYTES: u64 = 1 << 20;
-/// Options that say which file, or what to do with it.
+/// Options that select the file, or what to do with it.
 const NOT_IN_FILES: [&str; 5] = ["config", "check-config", "verbose", "help", "version"];
 
-/// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It can't be read.
     #[error("{}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Error of the system.
         source: io::Error,
     },
-    /// It is no TOML.
+    /// It is not valid TOML.
     #[error("{} line {line}: {message}", path.display())]
     Syntax {
-        /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// As the parser says it.
+        /// Message of the parser.
         message: String,
     },
-    /// It has a key that is no option.
+    /// It has a key that is not an option.
     #[error("{}: there is no option {key:?}; there are {known}", path.display())]
     Unknown {
-        /// The file.
         path: PathBuf,
-        /// The key.
         key: String,
-        /// Those that there are.
+        /// The valid keys.
         known: String,
     },
-    /// A key has a value that its option can't have.
+    /// A key has a value that its option does not accept.
     #[error("{}: {key}: {why}", path.display())]
     Value {
-        /// The file.
         path: PathBuf,
-        /// The key.
         key: String,
-        /// What is wrong with it.
+        /// Why the value is invalid.
         why: String,
     },
 }
 
-/// The command line with what the file adds to it.
+/// The command line, extended by the options of the file.
 ///
 /// # Errors
-/// When the file can't be read, or has what no option takes.
+/// If the file can't be read, or contains a key or value that no option accepts.
 pub fn extend(
     argv: &[OsString],
     given: &ArgMatches,
@@ -86,7 +78,7 @@ pub fn extend(
             .map(|word| format!("--{key}={word}").into())
             .collect();
         check(verb, &added).map_err(fails)?;
-        // A choice between two options is one choice.
+        // Options that conflict are one choice.
         let rivals = verb.get_arg_conflicts_with(option);
         if !is_given(given, option) && !rivals.iter().any(|rival| is_given(given, rival)) {
             argv.extend(added);
@@ -101,8 +93,8 @@ pub fn known(verb: &Command) -> Vec<&str> {
     named.filter(|name| !NOT_IN_FILES.contains(name)).collect()
 }
 
-/// What is in force: a line for each option, as a file would have it, and where it comes from. `verb` and `used`
-/// are those of the extended command line, `given` is of the command line alone.
+/// The effective configuration: a line for each option, as in a file, with its source. `verb` and `used` belong to the
+/// extended command line, `given` to the command line alone.
 pub fn in_force(verb: &Command, used: &ArgMatches, given: &ArgMatches) -> String {
     let mut text = String::new();
     for name in known(verb) {
@@ -142,7 +134,7 @@ fn option<'a>(verb: &'a Command, name: &str) -> Option<&'a Arg> {
 
 fn is_given(given: &ArgMatches, option: &Arg) -> bool {
     let id = option.get_id().as_str();
-    // Panics for what is no option of the verb, which this can't be.
+    // It would panic for a name that is not an option of the verb; this one is.
     matches!(
         given.value_source(id),
         Some(ValueSource::CommandLine | ValueSource::EnvVariable)
@@ -174,7 +166,7 @@ fn read(path: &Path) -> Result<Table, ConfigError> {
     })
 }
 
-/// The values as the command line would have them.
+/// The values as words of the command line.
 fn words(value: &Value) -> Result<Vec<String>, String> {
     match value {
         Value::String(text) => Ok(vec![text.clone()]),
@@ -194,7 +186,7 @@ fn words(value: &Value) -> Result<Vec<String>, String> {
     }
 }
 
-/// Whether the verb would take these by themselves.
+/// Whether the verb would accept these options by themselves.
 fn check(verb: &Command, added: &[OsString]) -> Result<(), String> {
     let name = OsString::from(verb.get_name());
     let argv = std::iter::once(name).chain(added.iter().cloned());
@@ -204,7 +196,7 @@ fn check(verb: &Command, added: &[OsString]) -> Result<(), String> {
     }
 }
 
-/// What clap says, without how to use the command line.
+/// Message of clap, without its usage text.
 pub fn in_one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim);

@@ -1,4 +1,4 @@
-//! How many clients are served at a time, and which of them goes when another comes.
+//! Limits the clients that are served at the same time, and selects the connection to close when another arrives.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{AbortHandle, Id};
 
-/// Connections at a time. Each takes a descriptor and a small buffer.
+/// Maximum number of connections. Each takes a descriptor and a small buffer.
 pub const MAX_CONNECTIONS: usize = 128;
-/// One that has asked for nothing for this long may have to go.
+/// A connection without a request for this long may be closed for another.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// No request is being answered since this moment, milliseconds; or `BUSY`.
+/// Since when no request is being answered, milliseconds; or `BUSY`.
 #[derive(Debug)]
 pub struct Activity {
     since: Instant,
@@ -41,7 +41,7 @@ impl Activity {
     }
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Debug)]
 pub struct Connections {
     since: Instant,
@@ -63,22 +63,20 @@ impl Connections {
         self.open.len() < MAX_CONNECTIONS
     }
 
-    /// What one that is about to be opened does.
+    /// The activity of a connection that is about to be opened.
     pub fn activity(&self) -> Arc<Activity> {
         Arc::new(Activity::new(self.since))
     }
 
-    /// One was opened.
     pub fn opened(&mut self, task: AbortHandle, activity: Arc<Activity>) {
         self.open.insert(task.id(), (task, activity));
     }
 
-    /// One is over.
     pub fn closed(&mut self, id: Id) {
         self.open.remove(&id);
     }
 
-    /// Closes the one that has waited the longest for a request, or for its answer to be read, if that is long
+    /// Closes the connection that has waited longest for a request, or for its answer to be read, if that is long
     /// enough: a client that only holds connections open must not keep others out.
     pub fn shed(&mut self) {
         let now_ms = millis(self.since.elapsed());

@@ -1,4 +1,4 @@
-//! What a service counts: series for as long as it runs, and intervals for its history.
+//! What a service counts: series since its start, and intervals for its history.
 
 use std::borrow::Cow;
 
@@ -11,17 +11,17 @@ use twtrace_core::model::series::Series;
 use super::remembering::Remembering;
 use crate::session::sink::{Sink, Tee};
 
-/// What is counted of everything that tracing finds.
+/// Counts everything that tracing reports.
 #[derive(Debug)]
 pub struct Counting {
-    /// What is scraped.
+    /// Series for scrapes.
     pub series: Series,
-    /// What is remembered, if anything is.
+    /// The history, if there is one.
     pub remembering: Option<Remembering>,
 }
 
 impl Counting {
-    /// Where tracing hands what it finds.
+    /// The sink that tracing passes its events and observations to.
     pub fn sink(&mut self) -> impl Sink {
         Tee(&mut self.series, &mut self.remembering)
     }
@@ -52,7 +52,7 @@ impl Sink for Series {
 
     fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
         match &observation.data {
-            // Of the time since they were last taken.
+            // Counts since they were last taken.
             ObservationData::Totals(taken) => self.add_totals(taken),
             _ => self.observe(&observation),
         }

@@ -9,7 +9,7 @@ use super::config;
 use crate::cli::{Cli, Command as Verb, ServeArgs};
 
 const EXAMPLE: &str = include_str!("../../../deploy/twtrace.toml");
-/// Examples where there is no default; `ring-kb` is another way to say what `ring-mb` does.
+/// Examples that have no default; `ring-kb` is another way to set `ring-mb`.
 const NO_DEFAULT: [&str; 3] = ["history", "btf", "ring-kb"];
 
 fn verb() -> Command {
@@ -18,7 +18,7 @@ fn verb() -> Command {
     command.find_subcommand("serve").unwrap().clone()
 }
 
-/// The lines that are options when their comment sign is taken away, with their names.
+/// The lines that become options when their comment sign is removed, with their names.
 fn options() -> Vec<(&'static str, &'static str)> {
     let lines = EXAMPLE.lines().filter_map(|line| line.strip_prefix('#'));
     lines

@@ -1,21 +1,19 @@
-//! Whether the tracer does its work: told by its loop, asked by the HTTP thread.
+//! Whether the tracer works: its loop reports it, the HTTP thread reads it.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A loop that has not gone round for this long is stuck. It looks at sockets of all namespaces in between, which
-/// may take a while on a crowded host.
+/// The loop counts as stuck after this time without a round. It may scan the sockets of all namespaces in a round,
+/// which takes a while on a crowded host.
 pub const STUCK_AFTER: Duration = Duration::from_secs(15);
 
-/// How far it has come.
+/// Progress of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ServiceStage {
-    /// Probes are attached, but nothing is there to count from yet.
+    /// Probes are attached, but the first sample has not been taken.
     Starting = 0,
-    /// It counts.
     Tracing = 1,
-    /// It is about to end.
     Stopping = 2,
 }
 
@@ -23,7 +21,7 @@ pub enum ServiceStage {
 #[derive(Debug)]
 pub struct Health {
     since: Instant,
-    /// When the loop last went round, milliseconds after `since`.
+    /// When the loop last completed a round, milliseconds after `since`.
     beat_ms: AtomicU64,
     stage: AtomicU8,
 }
@@ -39,18 +37,18 @@ impl Default for Health {
 }
 
 impl Health {
-    /// The loop goes round.
+    /// Called in each round of the loop.
     pub fn beat(&self) {
         self.beat_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
-    /// It has come to this stage.
+    /// Sets the stage.
     pub fn reach(&self, stage: ServiceStage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
         self.beat();
     }
 
-    /// Whether the loop goes round; if not, why that is thought.
+    /// Whether the loop still runs; otherwise the reason for the verdict.
     pub fn alive(&self) -> Result<(), String> {
         let silent_ms = self
             .now_ms()
@@ -64,7 +62,7 @@ impl Health {
         }
     }
 
-    /// Whether what it serves is worth reading.
+    /// Whether its metrics are usable.
     pub fn ready(&self) -> Result<(), String> {
         match self.stage.load(Ordering::Relaxed) {
             stage if stage == ServiceStage::Tracing as u8 => self.alive(),

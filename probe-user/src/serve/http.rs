@@ -1,5 +1,5 @@
-//! The HTTP endpoint, on a thread of its own without any privileges: it asks the tracer for pages, at most once a
-//! second, and no client can make the tracer wait.
+//! The HTTP endpoint, on a thread of its own without any privileges: it requests pages from the tracer, at most once
+//! per second, and no client can block the tracer.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,43 +23,42 @@ use super::connections::{Activity, Connections};
 use super::health::Health;
 use crate::output::prometheus::Format;
 
-/// Between two collections: more scrapes than that are given the same page.
+/// Between two collections: more frequent scrapes get the same page.
 const COLLECTED_FOR: Duration = Duration::from_secs(1);
 /// The tracer answers well within this, or something is wrong.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
-/// A client has this long to ask, and to ask again: more than between two scrapes.
+/// Time for a client to send a request, or the next one: more than between two scrapes.
 const ASKED_WITHIN: Duration = Duration::from_secs(130);
-/// What one connection buffers of what it is sent, bytes.
+/// Input buffer of one connection, bytes.
 const MAX_REQUEST_BYTES: usize = 16 << 10;
-/// How often it is looked whether a connection can be closed for another.
+/// How often to check whether a connection can be closed for another.
 const BETWEEN_SHEDDING: Duration = Duration::from_millis(50);
 
 const INDEX: &str = "twtrace\n\n/metrics  for Prometheus: text or OpenMetrics\n/healthz  200 while the tracer's loop \
                      goes round\n/readyz   200 while it counts\n";
 
-/// A question to the tracer.
+/// A request to the tracer.
 #[derive(Debug)]
 pub struct PageRequest {
-    /// Which page.
     pub format: Format,
-    /// Where to.
+    /// Receives the page.
     pub reply: oneshot::Sender<Bytes>,
 }
 
-/// Listens, so that a port that can't be had is known before anything else is done.
+/// Listens, so that an unavailable port is reported before anything else is done.
 ///
 /// # Errors
-/// When the address or port can't be had.
+/// If the address or port is not available.
 pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
-/// Serves until the process ends. `confine` gives up what the thread does not need.
+/// Serves until the process ends. `confine` drops what the thread does not need.
 ///
 /// # Errors
-/// When there can be no other thread.
+/// If the thread can't be started.
 pub fn start(
     listener: TcpListener,
     page_requests: mpsc::Sender<PageRequest>,
@@ -109,7 +108,7 @@ async fn accept_all(listener: TcpListener, pages: Arc<Pages>) -> io::Result<()> 
                     connections.opened(task, activity);
                 }
                 Err(error) => {
-                    // Of the connection, or there are no descriptors left for now.
+                    // An error of the connection, or there are no descriptors left for now.
                     log::debug!("accepting a connection: {error}");
                     tokio::time::sleep(BETWEEN_SHEDDING).await;
                 }
@@ -139,11 +138,11 @@ async fn serve(stream: TcpStream, pages: Arc<Pages>, activity: Arc<Activity>) {
     }
 }
 
-/// What there is to read.
+/// The pages of the endpoint.
 struct Pages {
     page_requests: mpsc::Sender<PageRequest>,
     health: Arc<Health>,
-    /// The latest page of each format, and when it was asked for.
+    /// The latest page of each format, and when it was requested.
     collected: Mutex<[Option<(Instant, Bytes)>; Format::ALL.len()]>,
 }
 
@@ -180,7 +179,7 @@ impl Pages {
     }
 
     async fn page(&self, format: Format) -> Result<Bytes, &'static str> {
-        // Whoever comes meanwhile waits for the same page.
+        // Concurrent requests wait for the same page.
         let mut collected = self.collected.lock().await;
         let kept = &mut collected[format as usize];
         if let Some((at, page)) = kept
@@ -208,7 +207,7 @@ impl Pages {
     }
 }
 
-/// OpenMetrics for those who ask for it, text for all others.
+/// OpenMetrics if the client accepts it, text otherwise.
 fn format_of(request: &Request<Incoming>) -> Format {
     let accepted = request.headers().get_all(ACCEPT).iter();
     let mut accepted = accepted.filter_map(|accepted| accepted.to_str().ok());

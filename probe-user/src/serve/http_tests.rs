@@ -1,4 +1,4 @@
-//! With real sockets, and a tracer that only counts how often it is asked.
+//! Tests with real sockets, and a tracer that only counts its requests.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -43,7 +43,7 @@ impl Endpoint {
         stream
     }
 
-    /// The whole answer.
+    /// Sends a request, and returns the whole answer.
     fn ask(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
@@ -115,7 +115,7 @@ fn a_request_that_is_too_large_is_refused() {
         "GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n",
         "x".repeat(1 << 20)
     );
-    // It may be refused before all of it is sent.
+    // The server may refuse it before everything is sent.
     let _ = stream.write_all(header.as_bytes());
     let mut answer = [0; 12];
     if stream.read_exact(&mut answer).is_ok() {
@@ -131,7 +131,7 @@ fn clients_that_only_hold_connections_open_keep_nobody_out() {
         .map(|_| endpoint.connect())
         .collect();
     for stream in &mut held {
-        // Some are shed already.
+        // Some have been closed already.
         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nX: ");
     }
     for _ in 0..3 {

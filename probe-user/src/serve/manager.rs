@@ -1,47 +1,47 @@
-//! What the service manager is told (sd_notify(3)); nothing where there is none.
+//! Messages to the service manager (sd_notify(3)); nothing if there is none.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The manager's end, if there is one.
+/// Socket of the manager, if there is one.
 #[derive(Debug)]
 pub struct Manager {
-    /// How often it wants to hear of us.
+    /// Interval of the watchdog.
     watchdog: Option<Duration>,
 }
 
 impl Manager {
-    /// Asks the environment.
+    /// Reads the environment.
     pub fn find() -> Self {
         Self {
             watchdog: sd_notify::watchdog_enabled().filter(|within| !within.is_zero()),
         }
     }
 
-    /// How often to call [`Self::alive`]; `None` where nobody waits for it.
+    /// How often to call [`Self::alive`]; `None` if there is no watchdog.
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.map(|within| within / 2)
     }
 
-    /// Tracing began, or a reload is over.
+    /// Tracing began, or a reload is complete.
     pub fn ready(&self, status: &str) {
         notify(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// The configuration is read again.
+    /// The configuration is being reloaded.
     pub fn reloading(&self) {
         let mut states = vec![NotifyState::Reloading];
         states.extend(NotifyState::monotonic_usec_now().ok());
         notify(&states);
     }
 
-    /// The loop goes round.
+    /// The loop still runs.
     pub fn alive(&self) {
         notify(&[NotifyState::Watchdog]);
     }
 
-    /// It is about to end.
+    /// The service is about to end.
     pub fn stopping(&self) {
         notify(&[NotifyState::Stopping]);
     }

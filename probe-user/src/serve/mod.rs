@@ -1,4 +1,4 @@
-//! What a service needs beside tracing: its configuration, its HTTP endpoint, and what it tells its manager.
+//! What a service needs besides tracing: its configuration, its HTTP endpoint, and messages to its manager.
 
 pub mod config;
 pub mod connections;

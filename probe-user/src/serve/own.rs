@@ -1,4 +1,4 @@
-//! What this process itself takes.
+//! Resource usage of this process.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::clock::clock_ns;
 use crate::enrich::procfs::tick_ns;
 use crate::output::prometheus::Own;
 
-/// Reads all of it. Where it began does not change with the wall clock.
+/// Reads all of it. The start time does not change with the wall clock.
 pub fn read(own: &mut Own) {
     let stat = fs::read_to_string("/proc/self/stat").ok();
     let field = |number| field(stat.as_deref()?, number);
@@ -25,12 +25,12 @@ pub fn read(own: &mut Own) {
         let boot_s = now.checked_sub(since_boot)? as f64 / SECOND_NS as f64;
         Some(boot_s + seconds(field(22)?))
     });
-    // The one that reads is one of them.
+    // The descriptor that reads the directory is one of them.
     let fds = fs::read_dir("/proc/self/fd").ok();
     own.open_fds = fds.map(|fds| (fds.count() as u64).saturating_sub(1));
 }
 
-/// A field of /proc/PID/stat, counted from 1. The second, the name, may have spaces and parentheses.
+/// A field of /proc/PID/stat, counted from 1. The second, the name, may contain spaces and parentheses.
 fn field(stat: &str, number: usize) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_ascii_whitespace();

@@ -1,4 +1,4 @@
-//! What a service remembers: interval after interval, handed to the history as they end.
+//! The history of a service: interval after interval, passed to the keeper as they end.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use crate::session::sink::Sink;
 use crate::store::interval::Interval;
 use crate::store::{History, Options, Status};
 
-/// Events of one interval that are kept one by one.
+/// Maximum number of events of an interval that are kept individually.
 const MAX_EVENTS: usize = 1_000;
 
-/// The interval that has not ended, and where those go that have.
+/// The current interval, and the keeper of those that have ended.
 #[derive(Debug)]
 pub struct Remembering {
     history: History,
@@ -31,10 +31,10 @@ pub struct Remembering {
 }
 
 impl Remembering {
-    /// Begins with what follows; `None` where nothing is to be remembered.
+    /// Begins an interval here; `None` if there is no history.
     ///
     /// # Errors
-    /// When the history can't be opened.
+    /// If the history can't be opened.
     pub fn start(
         args: &HistoryArgs,
         tracing_start: TracingStart,
@@ -77,22 +77,22 @@ impl Remembering {
         let interval = Interval::of(&self.tally, self.notable.take());
         self.history.put(interval);
         self.tally.begin_interval(self.tally.latest());
-        // Not too soon again where this one was late.
+        // After a late interval, the next one still has at least half of its length.
         self.due = (self.due + self.interval).max(Instant::now() + self.interval / 2);
     }
 
-    /// The same, and what follows passes another filter.
+    /// Also changes the filter for what follows.
     pub fn set_filter(&mut self, at: Moment, filter: Filter) {
         self.end_interval(at);
         self.tally.begin_with(filter);
     }
 
-    /// How the history goes.
+    /// State of the history.
     pub fn status(&self) -> Status {
         self.history.status()
     }
 
-    /// Ends with what was told.
+    /// Writes the current interval, and ends.
     pub fn stop(mut self) {
         self.end_interval(self.tally.latest());
         self.history.stop();
@@ -117,7 +117,7 @@ impl Sink for Remembering {
 
     fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
         match &observation.data {
-            // Of the time since they were last taken.
+            // Counts since they were last taken.
             ObservationData::Totals(taken) => self.tally.add_totals(taken),
             _ => self.tally.observe(observation.into_owned()),
         }

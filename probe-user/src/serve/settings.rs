@@ -1,4 +1,4 @@
-//! What is in force: the command line, the environment and the configuration file together.
+//! The effective settings: the command line, the environment and the configuration file together.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,32 +11,32 @@ use crate::cli::{Cli, Command, ServeArgs};
 
 const VERB: &str = "serve";
 
-/// What can't be in force.
+/// Why settings are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The file by itself.
+    /// An error in the file itself.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The command line, or both together.
+    /// An error in the command line, or in both together.
     #[error("{0}")]
     Usage(String),
 }
 
 type Result<T> = std::result::Result<T, SettingsError>;
 
-/// Options, and how they came about.
+/// Options, and their sources.
 #[derive(Debug)]
 pub struct Settings {
-    /// In force.
+    /// The effective options.
     pub args: ServeArgs,
     in_force: String,
 }
 
 impl Settings {
-    /// Reads the command line `argv`, which was found good, and the file that it names.
+    /// Reads the command line `argv`, which is valid, and the file that it names.
     ///
     /// # Errors
-    /// When the file can't be read, or both together have what can't be.
+    /// If the file can't be read, or both together are invalid.
     pub fn read(argv: &[OsString]) -> Result<Self> {
         let mut whole = Cli::command();
         whole.build();
@@ -70,7 +70,7 @@ impl Settings {
         })
     }
 
-    /// A line for each option, as a file would have it, and where it comes from.
+    /// A line for each option, as in a file, with its source.
     pub fn in_force(&self) -> &str {
         &self.in_force
     }
@@ -85,7 +85,7 @@ impl Settings {
         })
     }
 
-    /// Options of `later` that take a restart to come into force, by the names that they have in files.
+    /// Options of `later` that need a restart to take effect, by their names in files.
     pub fn need_restart(&self, later: &Self, filters: [&Filter; 2]) -> Vec<&'static str> {
         let (now, later) = (&self.args, &later.args);
         [
@@ -99,13 +99,13 @@ impl Settings {
             (now.history != later.history, "history"),
             (now.probing != later.probing, "options for probing"),
             (
-                // The kernel side's numbers are good for one kind, and each search is an event for the other.
+                // The kernel side's counts fit one kind only, and for the other each port allocation is an event.
                 filters[0].is_by_process() != filters[1].is_by_process()
                     || filters[0].needs_each_search() != filters[1].needs_each_search(),
                 "filters by address or side where there were none, or none where there were",
             ),
             (
-                // Only those that were asked for are looked into.
+                // Only the requested namespaces are sampled.
                 filters[0].netns != filters[1].netns,
                 "netns",
             ),
@@ -129,7 +129,7 @@ fn in_one_line(error: clap::Error) -> SettingsError {
     SettingsError::Usage(config::in_one_line(&error))
 }
 
-/// Of a command line that is one of `serve`, it is there.
+/// Can't happen for a command line of `serve`.
 fn no_verb() -> SettingsError {
     SettingsError::Usage(format!("the command line is not one of {VERB}"))
 }
