@@ -1,13 +1,13 @@
-//! Which time a report out of a history covers, for people.
+//! The time that a report from a history covers, as text.
 
 use twtrace_core::event::Timestamp;
 use twtrace_core::event::quantity::duration;
 use twtrace_core::model::coverage::Coverage;
 
-/// Gaps that are written out.
+/// Maximum number of gaps that are listed.
 const SHOWN: usize = 3;
 
-/// `history: 20 intervals, to 2026-11-25T03:20:00Z; ...`, in one line.
+/// One line such as `history: 20 intervals, to 2026-11-25T03:20:00Z; ...`.
 pub fn line(coverage: &Coverage, end: Timestamp) -> String {
     let mut parts = vec![format!(
         "history: {}, to {}",
@@ -53,7 +53,7 @@ pub fn line(coverage: &Coverage, end: Timestamp) -> String {
     line
 }
 
-/// `1 interval`, `2 intervals`
+/// Such as `1 interval` or `2 intervals`.
 fn count(number: u64, what: &str) -> String {
     let plural = match (number, what.ends_with('s')) {
         (1, _) => "",
@@ -63,7 +63,7 @@ fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// `2026-11-25T03:20:00Z`
+/// Such as `2026-11-25T03:20:00Z`.
 fn to_the_second(time: Timestamp) -> String {
     let text = time.to_string();
     match text.split_once('.') {

@@ -1,4 +1,4 @@
-//! What `doctor` says, for people.
+//! The output of `doctor`, as text.
 
 use std::fmt::Write;
 
@@ -9,10 +9,10 @@ use twtrace_core::event::text::escape;
 
 use super::coverage;
 
-/// Where lines end, if a word lets them.
+/// Maximum width of lines, unless a word is longer.
 const WIDTH: usize = 100;
 
-/// Findings, or that there are none; then the figures, and what weakens the judgement.
+/// Findings, or that there are none; then the figures, and the caveats of the diagnosis.
 pub fn render(diagnosis: &Diagnosis) -> String {
     let mut text = String::new();
     if let Some(warning) = &diagnosis.audit_warning {
@@ -70,7 +70,7 @@ fn finding(text: &mut String, finding: &Finding) {
     }
 }
 
-/// A label, and a sentence beside it in lines of their own column.
+/// A label, with a sentence wrapped in a column beside it.
 fn paragraph(text: &mut String, label: &str, sentence: &str) {
     let mut line = format!("  {label:<8}- ");
     let mut is_empty = true;

@@ -1,4 +1,4 @@
-//! Files that are written whole or not at all.
+//! Files that are written completely or not at all.
 
 use std::fs;
 use std::io::{self, Write};
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-/// A document that is to be a file: a temporary one beside it until it is whole.
+/// A document to be written as a file: a temporary file beside the target until it is complete.
 #[derive(Debug)]
 pub struct WholeFile {
     path: PathBuf,
     file: NamedTempFile,
 }
 
-/// A file that can't be written.
+/// Why a file can't be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// There is something else under that name.
+    /// Something else than a regular file has that name.
     #[error("{0} is not a regular file")]
     NotRegular(PathBuf),
     /// The system refuses.
@@ -25,12 +25,11 @@ pub enum FileError {
 }
 
 impl WholeFile {
-    /// Makes the temporary file, so that what is wrong with the place shows before anything is measured. Only
-    /// its owner may read it (mode 0600): it tells of all users' processes.
+    /// Creates the temporary file, so that a wrong path is reported before anything is measured. Only its owner may
+    /// read it (mode 0600): it contains data about the processes of all users.
     ///
     /// # Errors
-    /// When there is no such directory, it may not be written to, or the name belongs to a directory, a device
-    /// or a pipe.
+    /// If there is no such directory, it is not writable, or the name belongs to a directory, a device or a pipe.
     pub fn create(path: &Path) -> Result<Self, FileError> {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
             || path.file_name().is_none()
@@ -51,10 +50,10 @@ impl WholeFile {
         })
     }
 
-    /// Writes it all, and gives it its name. What had that name is replaced.
+    /// Writes everything, and renames the file to its name. An existing file is replaced.
     ///
     /// # Errors
-    /// When the disk is full, or the directory has become closed to us.
+    /// If the disk is full, or the directory is no longer writable.
     pub fn write(mut self, content: &[u8]) -> Result<(), FileError> {
         let written = self
             .file

@@ -1,4 +1,4 @@
-//! Folded stacks, as flamegraph.pl and inferno take them: `comm(pid);outermost;…;innermost;what COUNT`.
+//! Folded stacks, as flamegraph.pl and inferno read them: `comm(pid);outermost;…;innermost;what COUNT`.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::stacks::{Frame, StackRow};
 
-/// One line a row.
+/// One line per row.
 pub fn render(rows: &[StackRow]) -> String {
     let mut text = String::new();
     for row in rows {
@@ -41,7 +41,7 @@ fn name(frame: &Frame) -> String {
     }
 }
 
-/// Semicolons part frames and the end of the line parts stacks, whatever names hold.
+/// Replaces semicolons, which separate frames, and ends of lines, which separate stacks, in names.
 fn part(name: &str) -> String {
     escape(name).replace(';', ":")
 }

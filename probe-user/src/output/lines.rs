@@ -1,4 +1,4 @@
-//! Aligned lines of `trace`, for people.
+//! Aligned lines of `trace`, as text.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ pub use twtrace_core::event::details::process_name;
 use twtrace_core::event::words::Word;
 use twtrace_core::event::{Event, Lost};
 
-/// The line above all others.
+/// The line with the headings.
 pub fn header() -> String {
     columns(
         "TIME (UTC)",
@@ -122,7 +122,7 @@ mod tests {
         let EventFacts::Abort(abort) = &mut sample.facts else {
             panic!("{sample:?}");
         };
-        // As an earlier version wrote it.
+        // In the form of an earlier version.
         abort.flow.idle_ns = Some(0);
         assert!(event(&sample).contains("age 5.00ms, idle 0ns, sent 80B"));
         let EventFacts::Abort(abort) = &mut sample.facts else {

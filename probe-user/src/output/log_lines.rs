@@ -1,20 +1,20 @@
-//! Where the program's log goes: to stderr, or, while a full-screen view is up, to that view.
+//! Output of the program's log: stderr, or the full-screen view while one is open.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Lines that are kept for the view.
+/// Maximum number of lines that are kept for the view.
 const MAX_LINES: usize = 100;
 
-/// `None`: to stderr.
+/// `None`: lines are written to stderr.
 static HELD: Mutex<Option<LogBuffer>> = Mutex::new(None);
 
-/// What was written since somebody took it.
+/// Lines that were not taken yet.
 #[derive(Debug, Default)]
 struct LogBuffer {
     lines: VecDeque<String>,
-    /// The beginning of a line.
+    /// An unfinished line.
     begun: String,
 }
 
@@ -38,7 +38,7 @@ fn held() -> MutexGuard<'static, Option<LogBuffer>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the log writes to.
+/// The writer of the log.
 #[derive(Debug)]
 pub struct LogLines;
 
@@ -58,12 +58,12 @@ impl Write for LogLines {
     }
 }
 
-/// From now on lines are kept.
+/// Keeps lines from now on.
 pub fn hold() {
     held().get_or_insert_default();
 }
 
-/// Those that were kept since the last time.
+/// Takes the lines that were kept since the last call.
 pub fn take() -> Vec<String> {
     match &mut *held() {
         Some(held) => held.lines.drain(..).collect(),
@@ -71,11 +71,11 @@ pub fn take() -> Vec<String> {
     }
 }
 
-/// From now on lines go to stderr again, those that nobody took first.
+/// Writes lines to stderr again from now on, first those that were not taken.
 pub fn release() {
     let lines = held().take().map(|held| held.lines);
     for line in lines.into_iter().flatten() {
-        // Nobody may listen.
+        // Nobody may read it.
         let _ = writeln!(io::stderr(), "{line}");
     }
 }

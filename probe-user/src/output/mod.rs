@@ -1,4 +1,4 @@
-//! Everything that is printed. One renderer a file.
+//! All output. One renderer per file.
 
 pub mod coverage;
 pub mod diagnosis;

@@ -1,27 +1,27 @@
-//! How far reading has come, on a terminal.
+//! Progress of reading, on a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// What takes less long has no bar.
+/// Shorter work shows no bar.
 const PATIENCE: Duration = Duration::from_millis(700);
-/// Between two drawings.
+/// Interval between two updates.
 const INTERVAL: Duration = Duration::from_millis(100);
 const WIDTH: usize = 40;
 
-/// A bar on standard error, where that is a terminal and standard output is none that would be torn.
+/// A bar on standard error, if that is a terminal and the bar does not disturb lines on standard output.
 #[derive(Debug)]
 pub struct Progress {
     is_shown: bool,
     began: Instant,
     drawn: Option<Instant>,
     calls: u32,
-    /// Calls of which one asks the clock.
+    /// The clock is read once per this many calls.
     stride: u32,
 }
 
 impl Progress {
-    /// Nothing drawn yet. `tears_output` where lines are printed meanwhile.
+    /// A bar that is not drawn yet. `tears_output` if lines are printed at the same time.
     pub fn new(tears_output: bool) -> Self {
         Self {
             is_shown: io::stderr().is_terminal() && !(tears_output && io::stdout().is_terminal()),
@@ -32,7 +32,7 @@ impl Progress {
         }
     }
 
-    /// The same where each call comes after some work: the clock is asked each time.
+    /// The same for calls with some work in between: each call reads the clock.
     pub fn each_call(tears_output: bool) -> Self {
         Self {
             stride: 1,
@@ -40,10 +40,10 @@ impl Progress {
         }
     }
 
-    /// Draws, if it is time to. `done` gives how much of 1 is.
+    /// Draws the bar if that is due. `done` returns the finished fraction, 0 to 1.
     pub fn tick(&mut self, done: impl FnOnce() -> Option<f64>) {
         self.calls = self.calls.wrapping_add(1);
-        // Clocks are not asked for each line.
+        // The clock is not read for each line.
         if !self.is_shown || !self.calls.is_multiple_of(self.stride) {
             return;
         }
@@ -54,13 +54,13 @@ impl Progress {
         };
         if let (true, Some(done)) = (is_due, done()) {
             self.drawn = Some(now);
-            // That nobody may see it is no error.
+            // It is no error if nobody sees it.
             let _ = write!(io::stderr(), "\r{}", bar(done));
         }
     }
 }
 
-/// Takes the bar away.
+/// Erases the bar.
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.drawn.is_some() {

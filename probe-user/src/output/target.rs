@@ -1,22 +1,18 @@
-//! Where the output goes: to standard output; with a command, whose that is, to standard error; or to a file.
+//! Destination of the output: standard output; with a command, which uses that itself, standard error; or a file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-/// A place to write to.
 #[derive(Debug)]
 pub enum OutputTarget {
-    /// Standard output.
     Stdout,
-    /// Standard error.
     Stderr,
-    /// A file.
     File(OutputFile),
 }
 
-/// A file that can't be written.
+/// An error about a file that can't be written.
 #[derive(Debug, thiserror::Error)]
 #[error("can't write {}: {error}", .path.display())]
 pub struct OutputError {
@@ -24,8 +20,8 @@ pub struct OutputError {
     error: io::Error,
 }
 
-/// A file that is open for writing, and as it was until something is written. Dropped before, it is removed if it
-/// was not there.
+/// A file that is open for writing, and unchanged until something is written. If it is dropped before that, it is
+/// removed if it did not exist.
 #[derive(Debug)]
 pub struct OutputFile {
     path: PathBuf,
@@ -34,11 +30,11 @@ pub struct OutputFile {
 }
 
 impl OutputTarget {
-    /// The file, or else the stream. To be called before privileges are dropped, and before anything that takes
-    /// time: a path that won't do is best told at once.
+    /// Opens the file, or else the stream. To be called before privileges are dropped, and before anything that takes
+    /// time: an unusable path is reported at once.
     ///
     /// # Errors
-    /// When the file can't be opened or made; names it.
+    /// If the file can't be opened or created; the error contains its name.
     pub fn open(file: Option<&Path>, has_command: bool) -> Result<Self, OutputError> {
         match file {
             Some(path) => OutputFile::open(path).map(Self::File),
@@ -47,10 +43,10 @@ impl OutputTarget {
         }
     }
 
-    /// Writes a document that is made as it goes: a long one is never there as a whole.
+    /// Writes a document while it is generated: a long one is never in memory as a whole.
     ///
     /// # Errors
-    /// When it can't be written. A closed pipe is told as such.
+    /// If it can't be written. A closed pipe is reported as such.
     pub fn print(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let (stream, _) = self.into_stream()?;
         let mut stream = BufWriter::with_capacity(64 << 10, stream);
@@ -58,10 +54,10 @@ impl OutputTarget {
         stream.flush()
     }
 
-    /// The stream, and its descriptor where it may have a reader that goes away.
+    /// The stream, and its descriptor if a reader may close it.
     ///
     /// # Errors
-    /// When a file that was there can't be emptied.
+    /// If an existing file can't be truncated.
     pub fn into_stream(self) -> io::Result<(Box<dyn Write + Send>, Option<RawFd>)> {
         Ok(match self {
             Self::Stdout => (Box::new(io::stdout()), Some(libc::STDOUT_FILENO)),
@@ -112,13 +108,13 @@ impl OutputFile {
 impl Drop for OutputFile {
     fn drop(&mut self) {
         if self.is_ours {
-            // An empty file is all that would be left.
+            // Otherwise an empty file would be left.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// A file whose errors name it.
+/// A file whose errors contain its name.
 struct NamedFile {
     path: PathBuf,
     file: File,
@@ -136,7 +132,7 @@ impl Write for NamedFile {
     }
 }
 
-/// Keeps the kind, on which callers decide (and `write_all` goes on after EINTR).
+/// Keeps the error kind, on which callers decide (and with which `write_all` continues after EINTR).
 fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(
         error.kind(),

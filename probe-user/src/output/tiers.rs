@@ -1,4 +1,4 @@
-//! What was chosen for each question, and what is lost.
+//! The hooks chosen for each capability, and what is lost.
 
 use std::fmt::Write;
 
@@ -54,7 +54,7 @@ pub fn table(tiers: &[Choice]) -> String {
     text
 }
 
-/// One line for each question that is not answered in full.
+/// One line for each capability that is not fully available.
 pub fn losses(tiers: &[Choice]) -> String {
     let mut text = String::new();
     for choice in tiers {

@@ -1,4 +1,4 @@
-//! The output, on a thread of its own: a slow reader must not keep twtrace from hearing a signal.
+//! The output, on a thread of its own: a slow reader must not keep twtrace from handling a signal.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::target::OutputTarget;
 
-/// Blocks that may wait for the reader.
+/// Maximum number of waiting blocks.
 const WAITING: usize = 4;
 
 /// Writes blocks, in order, each flushed.
@@ -16,16 +16,16 @@ const WAITING: usize = 4;
 pub struct OutputWriter {
     blocks: mpsc::Sender<Vec<u8>>,
     result: oneshot::Receiver<io::Result<()>>,
-    /// `None` where no reader can go away.
+    /// `None` if no reader can close the stream.
     descriptor: Option<RawFd>,
 }
 
-/// How writing ended.
+/// Result of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// Everything was written.
     Written,
-    /// The reader had closed the pipe: the rest is nobody's.
+    /// The reader has closed the pipe: the rest is discarded.
     Abandoned,
 }
 
@@ -33,7 +33,7 @@ impl OutputWriter {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the system has no thread left, or a file can't be emptied.
+    /// If the thread can't be started, or a file can't be truncated.
     pub fn start(target: OutputTarget) -> io::Result<Self> {
         let (mut stream, descriptor) = target.into_stream()?;
         let (blocks, mut waiting) = mpsc::channel::<Vec<u8>>(WAITING);
@@ -48,7 +48,7 @@ impl OutputWriter {
                         break;
                     }
                 }
-                // Nobody may be left to hear it, which is all right.
+                // Nobody may wait for it, which is no error.
                 let _ = ended.send(written);
             })?;
         Ok(Self {
@@ -58,8 +58,8 @@ impl OutputWriter {
         })
     }
 
-    /// Waits until there is room, and hands the block over. Can be cancelled: the block then stays where it is.
-    /// False where nothing can be written any more; [`Self::finish`] says why.
+    /// Waits until there is room, and passes the block on. Can be cancelled: the block then stays in place. Returns
+    /// false if nothing can be written any more; [`Self::finish`] returns the reason.
     pub async fn write(&self, block: &mut Vec<u8>) -> bool {
         match self.blocks.reserve().await {
             Ok(room) => {
@@ -70,14 +70,14 @@ impl OutputWriter {
         }
     }
 
-    /// Whether the reader closed the pipe: told without writing, as there may be nothing to write for long.
+    /// Whether the reader has closed the pipe: found without writing, as there may be nothing to write for long.
     pub fn is_reader_gone(&self) -> bool {
         let Some(fd) = self.descriptor else {
             return false;
         };
         let mut stream = libc::pollfd {
             fd,
-            // Errors and hang-ups are told unasked.
+            // Errors and hang-ups are always reported.
             events: 0,
             revents: 0,
         };
@@ -86,13 +86,13 @@ impl OutputWriter {
         ready == 1 && stream.revents & (libc::POLLERR | libc::POLLHUP) != 0
     }
 
-    /// Writes a last block and waits until everything is written. That takes as long as the reader takes.
+    /// Writes a last block and waits until everything is written, which depends on the reader.
     ///
     /// # Errors
-    /// When writing failed in another way than by a closed pipe.
+    /// If writing failed, except by a closed pipe.
     pub async fn finish(self, last: Vec<u8>) -> io::Result<WriteOutcome> {
         let Self { blocks, result, .. } = self;
-        // If this fails the thread has ended, and says why.
+        // If this fails, the thread has ended, and its result says why.
         let _ = blocks.send(last).await;
         drop(blocks);
         match result.await {

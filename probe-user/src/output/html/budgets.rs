@@ -1,4 +1,4 @@
-//! Local ports left: a bar for each budget that is used, and the table.
+//! Free ephemeral ports: a bar for each port pool in use, and the table.
 
 use maud::{Markup, html};
 use twtrace_core::doctor;
@@ -10,10 +10,10 @@ use super::text::{grouped, shown};
 use super::{plot, section};
 use crate::output::table::budgets;
 
-/// Bars that are drawn.
+/// Maximum number of bars.
 const DRAWN: usize = 10;
 
-/// Nothing but a sentence where no client holds a port.
+/// Only a sentence if no client holds a port.
 pub fn render(report: &Report) -> Markup {
     let table = budgets::table(report);
     let body = html! {

@@ -1,4 +1,4 @@
-//! The sums, in large type.
+//! The totals, in large type.
 
 use maud::{Markup, html};
 use twtrace_core::model::counts::Counts;
@@ -21,7 +21,7 @@ fn ports(report: &Report, of: fn(&PortRow) -> u64) -> u64 {
     rows.map(of).sum()
 }
 
-/// The sums of what the timeline has as well.
+/// Totals of the figures that the timeline also has.
 pub fn sums(report: &Report) -> Bucket {
     let counts = counts(report);
     Bucket {
@@ -34,7 +34,7 @@ pub fn sums(report: &Report) -> Bucket {
     }
 }
 
-/// One tile each.
+/// One tile per total.
 pub fn render(report: &Report) -> Markup {
     let counts = counts(report);
     let ports = |of| ports(report, of);

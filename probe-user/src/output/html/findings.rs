@@ -1,4 +1,4 @@
-//! What `doctor` finds: evidence, what to do, what not to do.
+//! The findings of `doctor`: evidence, what to do, what not to do.
 
 use maud::{Markup, html};
 use twtrace_core::doctor::finding::Finding;
@@ -6,7 +6,7 @@ use twtrace_core::doctor::finding::Finding;
 use super::text::shown;
 use super::{HtmlPage, section};
 
-/// One card a finding, the worst first; or that there is none.
+/// One card per finding, the worst first; or that there is none.
 pub fn render(page: &HtmlPage) -> Markup {
     let body = html! {
         @if page.findings.is_empty() {

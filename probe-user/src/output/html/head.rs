@@ -1,4 +1,4 @@
-//! Which host, which kernel, when, for how long.
+//! Host, kernel, time and duration.
 
 use maud::{Markup, html};
 use twtrace_core::event::Timestamp;
@@ -30,7 +30,7 @@ pub fn render(page: &HtmlPage) -> Markup {
     }
 }
 
-/// `2026-11-23 21:28:35`
+/// Such as `2026-11-23 21:28:35`.
 fn to_the_second(time: Timestamp) -> String {
     let text = time.to_string();
     let whole = text.split('.').next().unwrap_or(&text);

@@ -6,7 +6,7 @@ use twtrace_core::model::report::{LostRow, ProcessRow};
 
 use super::*;
 
-/// Everything that a browser or a reader's eye could take for something else.
+/// Names that a browser or a reader could take for something else.
 const HOSTILE: [&str; 5] = [
     "</td><script>",
     "<img src=x oner",
@@ -67,7 +67,7 @@ fn nothing_is_fetched_and_nothing_runs() {
     }
 }
 
-/// Names of all elements, attributes left out.
+/// Names of all elements, without attributes.
 fn elements(page: &str) -> Vec<&str> {
     page.split('<')
         .skip(1)

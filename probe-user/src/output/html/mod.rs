@@ -1,9 +1,9 @@
-//! A report as one page that stands alone: no script, no network, styles and plots inline. It can be mailed,
-//! printed, and read on a phone.
+//! A report as one self-contained page: no script, no network, styles and plots inline. It can be mailed, printed, and
+//! read on a phone.
 //!
-//! Names in it are chosen by strangers. Every text goes through [`text::shown`], and [`maud`] escapes what it
-//! is given, in elements and in attributes alike; nothing here builds markup of strings. Should one get through
-//! all the same, the page's own policy lets no script run and nothing be loaded.
+//! Names in it are untrusted input. Every text is passed through [`text::shown`], and [`maud`] escapes all strings, in
+//! elements and in attributes; nothing here builds markup from strings. If one got through nevertheless, the page's own
+//! policy lets no script run and nothing be loaded.
 
 mod budgets;
 mod figures;
@@ -20,19 +20,18 @@ use twtrace_core::doctor::finding::Finding;
 use twtrace_core::model::report::Report;
 use twtrace_core::model::timeline::Timeline;
 
-/// What the browser may do with the page: draw it.
+/// What the browser may do with the page: only display it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
-/// What a page is made of.
+/// Contents of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct HtmlPage<'a> {
-    /// The figures.
     pub report: &'a Report,
-    /// When what happened.
+    /// Counts over time.
     pub timeline: &'a Timeline,
-    /// What is wrong, the worst first.
+    /// Findings, the worst first.
     pub findings: &'a [Finding],
-    /// What weakens that judgement.
+    /// Caveats of the diagnosis.
     pub caveats: &'a [String],
 }
 

@@ -1,15 +1,15 @@
-//! Plots as inline SVG: shapes only. Words stand beside them in HTML, so that they keep their size on a phone.
+//! Plots as inline SVG: shapes only. Words are beside them in HTML, so that they keep their size on a phone.
 
 use std::fmt::Write;
 
 use maud::{Markup, html};
 
-/// Height of a plot in its own units; a unit of width is an interval.
+/// Height of a plot in its own units; a unit of width is one interval.
 const HEIGHT: f64 = 100.0;
-/// What is not 0 is at least so high, to be seen.
+/// Minimum height of a value other than 0, to be visible.
 const LEAST: f64 = 3.0;
 
-/// Steps, one a value, the highest at the top. `alternative` says in words what they show.
+/// Steps, one per value, scaled to the highest. `alternative` describes in words what they show.
 pub fn steps(values: &[u64], alternative: &str) -> Markup {
     let highest = values.iter().copied().max().unwrap_or(0).max(1);
     let mut path = format!("M0 {HEIGHT}");
@@ -41,7 +41,7 @@ fn height(value: u64, highest: u64) -> f64 {
     }
 }
 
-/// A bar of parts beside each other; each has a class and its share of the whole (0 to 1).
+/// A bar of adjacent parts; each has a class and its share of the whole (0 to 1).
 pub fn bar(parts: &[(&str, f64)], alternative: &str) -> Markup {
     let mut left = 0.0;
     html! {
@@ -71,7 +71,7 @@ mod tests {
             "{plot}"
         );
         assert!(plot.contains("role=\"img\" aria-label=\"what\""), "{plot}");
-        // One among many is still seen.
+        // A small value beside a large one is still visible.
         assert!(steps(&[1, 100_000], "").into_string().contains("V97.0H1"));
         assert!(
             steps(&[], "")

@@ -1,4 +1,4 @@
-//! The tables of the report, as the terminal shows them: both are made of the same grids.
+//! The tables of the report, as in the terminal: both use the same grids.
 
 use maud::{Markup, html};
 use twtrace_core::model::report::Report;
@@ -8,7 +8,7 @@ use super::text::{attribute, shown};
 use crate::output::table::grid::{Align, Grid};
 use crate::output::table::{close_wait, destinations, ends, memory, ports, processes, reuse};
 
-/// All that have rows.
+/// All sections that have rows.
 pub fn render(report: &Report) -> Markup {
     let inferred_ends = if report.sees_ends() {
         ""
@@ -38,7 +38,7 @@ pub fn render(report: &Report) -> Markup {
     }
 }
 
-/// A section, or nothing where there are no rows.
+/// A section, or nothing if there are no rows.
 pub fn table<const N: usize>(id: &str, heading: &str, note: &str, rows: &Grid<N>) -> Markup {
     if rows.is_empty() {
         return html! {};
@@ -50,7 +50,7 @@ pub fn table<const N: usize>(id: &str, heading: &str, note: &str, rows: &Grid<N>
     section(id, heading, &body)
 }
 
-/// The table alone. A wide one is scrolled by itself, by keyboard too.
+/// The table alone. A wide one scrolls separately, also by keyboard.
 pub fn grid<const N: usize>(name: &str, rows: &Grid<N>) -> Markup {
     let class = |align: Align| match align {
         Align::Left => None,

@@ -1,12 +1,12 @@
-//! Text on its way into the page: the only place where it is made harmless.
+//! Text for the page: the only place that makes it safe.
 
 use maud::{Markup, Render, html};
 use twtrace_core::event::text::escape;
 
-/// Text that may hold anything. First what hides or turns text is made visible, as on a terminal; then it is
-/// escaped for HTML, as maud does with every string.
+/// Untrusted text. First what hides or reverses text is made visible, as on a terminal; then it is escaped for HTML, as
+/// maud does with every string.
 pub fn shown(text: &str) -> Markup {
-    // Markup of nothing but a string: escaped, and whole.
+    // Markup of a single string: escaped completely.
     html! { (escape(text)) }
 }
 
@@ -15,7 +15,7 @@ pub fn attribute(text: &str) -> String {
     escape(text)
 }
 
-/// A number with its thousands apart.
+/// A number with separators between thousands.
 pub struct Number(pub u64);
 
 impl Render for Number {
@@ -24,7 +24,7 @@ impl Render for Number {
     }
 }
 
-/// `1 234 567`, with spaces that lines don't break at.
+/// Such as `1 234 567`, with non-breaking spaces.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

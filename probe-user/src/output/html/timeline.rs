@@ -1,4 +1,4 @@
-//! When it happened: one plot a kind, all over the same time.
+//! Counts over time: one plot per kind, all over the same time.
 
 use maud::{Markup, html};
 use twtrace_core::event::quantity::duration;
@@ -9,7 +9,7 @@ use twtrace_wire::Side;
 use super::text::grouped;
 use super::{HtmlPage, figures, plot, section};
 
-/// What is plotted: a name, the number of an interval, and how the plot is filled.
+/// A plot: its name, the count of an interval, and its fill.
 type Plot = (&'static str, fn(&Bucket) -> u64, &'static str);
 
 const KINDS: [Plot; 8] = [
@@ -35,7 +35,7 @@ const KINDS: [Plot; 8] = [
     ("Events lost", |it| it.lost, "bad"),
 ];
 
-/// Plots of what happened at all; the rest is named.
+/// Plots of the kinds that occurred; the others are listed.
 pub fn render(page: &HtmlPage) -> Markup {
     let start_ns = page.timeline.start_mono_ns;
     let whole = page
@@ -69,7 +69,7 @@ pub fn render(page: &HtmlPage) -> Markup {
     section("timeline", "Timeline", &body)
 }
 
-/// Where events say otherwise than the sums, which are counted in the kernel.
+/// Where events differ from the totals, which are counted in the kernel.
 fn differences(sum: &Bucket, counted: &Bucket) -> Vec<String> {
     let kinds = KINDS
         .iter()
@@ -88,7 +88,7 @@ fn differences(sum: &Bucket, counted: &Bucket) -> Vec<String> {
         .collect()
 }
 
-/// What makes them differ.
+/// Why they differ.
 fn why(report: &Report) -> String {
     let lost: u64 = report
         .lost

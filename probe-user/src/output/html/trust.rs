@@ -1,4 +1,4 @@
-//! How far the figures can be trusted: at the top in short, at the end in full.
+//! How reliable the figures are: a summary at the top, details at the end.
 
 use maud::{Markup, html};
 use twtrace_core::hooks::Tier;
@@ -10,7 +10,7 @@ use super::text::{grouped, shown};
 use super::{HtmlPage, section};
 use crate::output::table::{audit, lost};
 
-/// The worst finding, losses, the audit's outcome and what the hooks leave open; never left out.
+/// The worst finding, losses, the result of the audit and the limits of the hooks; never left out.
 pub fn summary(page: &HtmlPage) -> Markup {
     let report = page.report;
     let lost: u64 = report.lost.iter().map(|row| row.count).sum();
@@ -75,7 +75,7 @@ fn line(is_good: bool, words: &str, id: &str) -> Markup {
     }
 }
 
-/// Whether all births and RSTs were seen as far as the kernel tells, and a sentence that says so.
+/// Whether all births and RSTs were seen, according to the kernel, with a sentence about it.
 fn audited(report: &Report) -> (bool, String) {
     let busy = || report.audit.iter().filter(|row| !row.is_quiet());
     let seen: u64 = busy().map(|row| row.births_seen).sum();
@@ -134,7 +134,7 @@ fn audited(report: &Report) -> (bool, String) {
     (off + resets_off + others_off == 0 && open == 0, words)
 }
 
-/// The tables behind it.
+/// The tables with the details.
 pub fn details(report: &Report) -> Markup {
     let quiet = report.audit.iter().filter(|row| row.is_quiet()).count();
     html! {

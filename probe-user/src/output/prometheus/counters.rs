@@ -12,13 +12,13 @@ use twtrace_wire::{EndCause, PortOp, ResetDirection, Side};
 use super::families::{self, MetricFamily};
 use super::page::{Labels, MetricsPage, Samples};
 
-/// Histograms of one process have a bound for so many of the host's.
+/// Histograms of one process have one bound for this many of the host's.
 const COARSER: usize = 2;
 
-/// The label that says why there is no process.
+/// Value of the label for events without a process.
 pub const UNATTRIBUTED: &str = "unattributed";
 
-/// Everything together. What has not happened yet is 0, so that rates tell when it does.
+/// Totals of the host. What has not happened yet is 0, so that rates are right when it does.
 pub fn whole(page: &mut MetricsPage, series: &Series) {
     let all = [(Labels::default(), series.whole())];
     let figures = |page: &mut MetricsPage, family, each: Each<SeriesCounters>| {
@@ -80,7 +80,6 @@ pub fn whole(page: &mut MetricsPage, series: &Series) {
     }
 }
 
-/// By process.
 pub fn processes(page: &mut MetricsPage, series: &Series) {
     let mut shown: Vec<(&Owner, &SeriesCounters)> = series.processes().shown().collect();
     shown.sort_by_key(|(owner, _)| *owner);
@@ -93,7 +92,7 @@ pub fn processes(page: &mut MetricsPage, series: &Series) {
         each_of(page, family, &rows, each)
     };
     figures(page, &families::P_TIME_WAITS, |s, l, f| {
-        // These two are 0 rather than not there, as who has a series is known before it makes many.
+        // These two are 0 instead of missing, as the owners of series are known before they create many.
         for side in [Side::Client, Side::Server] {
             s.add(
                 &l.clone().with("side", side.word()),
@@ -144,7 +143,6 @@ pub fn processes(page: &mut MetricsPage, series: &Series) {
     });
 }
 
-/// By destination.
 pub fn destinations(page: &mut MetricsPage, series: &Series) {
     let mut shown: Vec<(&(Side, Destination), &Done)> = series.destinations().shown().collect();
     shown.sort_by_key(|(key, _)| *key);
@@ -183,7 +181,7 @@ pub fn destinations(page: &mut MetricsPage, series: &Series) {
     });
 }
 
-/// Labels of processes of one name and place, or of none.
+/// Labels of processes with one name and place, or of no process.
 pub fn of_owner(owner: &Owner) -> Labels {
     match owner {
         Owner::Process {
@@ -204,7 +202,6 @@ pub fn of_others() -> Labels {
     labels("process", "other").with(UNATTRIBUTED, "other")
 }
 
-/// One label.
 pub fn labels(name: &str, value: &str) -> Labels {
     Labels::default().with(name, value)
 }

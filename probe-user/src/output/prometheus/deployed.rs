@@ -1,4 +1,4 @@
-//! What comes with twtrace, and what is written about it, names only metrics that there are.
+//! Checks that files deployed with twtrace, and its documentation, name only existing metrics.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,7 +32,7 @@ fn known() -> BTreeSet<String> {
     names
 }
 
-/// What looks like the name of a metric, or of a recording, which has colons.
+/// Words that look like the name of a metric, or of a recording rule, which contains colons.
 fn names(text: &str) -> BTreeSet<&str> {
     let is_part = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | ':');
     text.split(|char| !is_part(char))
@@ -62,7 +62,7 @@ fn rules_and_dashboards_name_only_metrics_that_there_are() {
         let names = names(&text);
         assert!(names.len() > 5, "{path}: {names:?}");
         for name in names {
-            // A histogram has no samples of its own name, but a description.
+            // A histogram has no samples with its own name, but a description.
             let mut families = families::ALL.iter();
             let is_described = path.ends_with(".md") && families.any(|family| family.name == name);
             let is_known = known.contains(name) || recorded.contains(name) || is_described;
@@ -90,7 +90,7 @@ fn each_metric_and_each_alert_is_documented() {
     }
 }
 
-/// A dashboard that Grafana takes: each panel has a place, a title and queries.
+/// A dashboard that Grafana accepts: each panel has a place, a title and queries.
 #[test]
 fn the_dashboard_is_whole() {
     let dashboard: serde_json::Value =
@@ -123,7 +123,7 @@ fn the_dashboard_is_whole() {
     }
 }
 
-/// As `docs/metrics.md` has it.
+/// A row of the table in `docs/metrics.md`.
 fn row(family: &MetricFamily) -> String {
     let kind = match family.kind {
         MetricKind::Counter => "counter",

@@ -1,20 +1,19 @@
-//! Every metric there is.
+//! All metrics.
 
-/// What kind of metric it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// It only rises.
+    /// It only increases.
     Counter,
-    /// It rises and falls.
+    /// It increases and decreases.
     Gauge,
     /// Counts by size.
     Histogram,
-    /// Always 1: what matters are its labels.
+    /// Always 1: its labels are the information.
     Info,
 }
 
 impl MetricKind {
-    /// As each format calls it: text has no info.
+    /// Name of the type in each format: the text format has no info.
     pub const fn word(self, has_info: bool) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -24,7 +23,7 @@ impl MetricKind {
         }
     }
 
-    /// What samples have behind the name.
+    /// Suffix of sample names.
     pub const fn suffix(self) -> &'static str {
         match self {
             Self::Counter => "_total",
@@ -34,22 +33,20 @@ impl MetricKind {
     }
 }
 
-/// Metrics of one name.
+/// A metric family.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MetricFamily {
     /// Without the suffix of its kind.
     pub name: &'static str,
-    /// Its kind.
     pub kind: MetricKind,
-    /// The base unit that the name ends in, if any.
+    /// The base unit at the end of the name, if any.
     pub unit: Option<&'static str>,
-    /// Its labels.
     pub labels: &'static [&'static str],
-    /// What it tells.
+    /// Description.
     pub help: &'static str,
 }
 
-/// What tells a process.
+/// Labels that identify a process.
 pub const PROCESS: [&str; 5] = ["process", "container_id", "pod_uid", "unit", "unattributed"];
 
 macro_rules! families {
@@ -219,7 +216,7 @@ families! {
 
 #[cfg(test)]
 impl MetricFamily {
-    /// Name of its samples, but for those of a histogram.
+    /// Name of its samples, except for a histogram's.
     pub fn sample_name(&self) -> String {
         format!("{}{}", self.name, self.kind.suffix())
     }

@@ -1,4 +1,4 @@
-//! What was seen of the kernel when it was looked at last.
+//! Values of the last sample of the kernel's state.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
 use super::families::{self, MetricFamily};
 use super::page::{Labels, MetricsPage, Samples};
 
-/// Budgets of local ports.
+/// Port pools.
 pub fn budgets(page: &mut MetricsPage, series: &Series) {
     let budgets = &series.gauges().budgets;
-    // Ranges that sockets have of their own may come to the same.
+    // Ranges that sockets set themselves may give the same labels.
     let mut shown = BTreeSet::new();
     let rows: Vec<(Labels, &BudgetRow)> = budgets
         .rows
@@ -118,7 +118,7 @@ pub fn close_wait(page: &mut MetricsPage, series: &Series) {
     }
 }
 
-/// What the kernel's tables take.
+/// Memory of the kernel's tables.
 pub fn memory(page: &mut MetricsPage, series: &Series) {
     let caches = &series.gauges().caches;
     if !caches.is_empty()
@@ -137,10 +137,10 @@ pub fn memory(page: &mut MetricsPage, series: &Series) {
     gauge(&families::SLAB_HELD, |row| row.held_bytes);
 }
 
-/// What twtrace and the kernel counted.
+/// The values of twtrace and of the kernel.
 type Compared = fn(&AuditRow) -> (Option<u64>, Option<u64>);
 
-/// Beside births, whose difference has a metric of its own.
+/// Figures besides births, whose difference has a metric of its own.
 const COMPARED: [(&MetricFamily, Compared); 5] = [
     (&families::AUDIT_REFUSED, |row| {
         (Some(row.overflow_seen), row.overflow_kernel)
@@ -162,7 +162,7 @@ const COMPARED: [(&MetricFamily, Compared); 5] = [
     }),
 ];
 
-/// What was traced against what the kernel counted.
+/// What was traced, compared with the kernel's counts.
 pub fn audit(page: &mut MetricsPage, series: &Series) {
     let audit = &series.gauges().audit;
     let mut audited = page.family(&families::AUDITED);

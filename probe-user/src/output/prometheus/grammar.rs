@@ -1,4 +1,4 @@
-//! Checks pages against the grammars of both formats, and against what they ask of metrics.
+//! Checks pages against the grammars of both formats, and against their rules for metrics.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,7 +12,7 @@ pub struct MetricSample {
     pub value: f64,
 }
 
-/// The samples of a page; panics where it is not as it should be.
+/// The samples of a page; panics if the page violates the format.
 pub fn check(page: &str, format: Format) -> Vec<MetricSample> {
     let is_open = format == Format::OpenMetrics;
     let body = if is_open {
@@ -25,7 +25,7 @@ pub fn check(page: &str, format: Format) -> Vec<MetricSample> {
     let mut families = HashSet::new();
     let mut series = HashSet::new();
     let mut samples: Vec<MetricSample> = Vec::new();
-    // Name and type of the family that is being told of.
+    // Name and type of the current family.
     let mut family = (String::new(), String::new());
     for line in body.split_terminator('\n') {
         if let Some(head) = line.strip_prefix("# ") {
@@ -70,7 +70,7 @@ pub fn check(page: &str, format: Format) -> Vec<MetricSample> {
         if matches!(family.1.as_str(), "counter" | "histogram") {
             assert!(sample.value >= 0.0 && sample.value.is_finite(), "{line}");
         }
-        // A label without a value is as if it were not there.
+        // A label without a value is the same as no label.
         let mut labels = sample.labels.clone();
         labels.retain(|_, value| !value.is_empty());
         assert!(
@@ -93,7 +93,7 @@ pub fn check(page: &str, format: Format) -> Vec<MetricSample> {
     samples
 }
 
-/// Buckets come in order, and each counts what is in the one before.
+/// Buckets are sorted, and each includes the one before.
 fn check_bucket(sample: &MetricSample, before: Option<&MetricSample>) {
     let le = |sample: &MetricSample| number(&sample.labels["le"]);
     let series = |sample: &MetricSample| {

@@ -14,20 +14,19 @@ pub use own::{Own, ServeState};
 use page::MetricsPage;
 use twtrace_core::model::series::Series;
 
-/// In which form.
+/// Format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Text.
+    /// The text format.
     Text,
-    /// OpenMetrics.
+    /// The OpenMetrics format.
     OpenMetrics,
 }
 
 impl Format {
-    /// All.
     pub const ALL: [Self; 2] = [Self::Text, Self::OpenMetrics];
 
-    /// For the HTTP header.
+    /// Value of the HTTP header.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -36,7 +35,7 @@ impl Format {
     }
 }
 
-/// What an interval has come to so far, and how the service does.
+/// The page of metrics: the series, and the state of the service.
 pub fn render(series: &Series, state: &ServeState, format: Format) -> Bytes {
     let mut page = MetricsPage::new(format);
     own::trust(&mut page, series);

@@ -1,4 +1,4 @@
-//! Whether the rest can be trusted, and how the service itself does.
+//! Metrics about the reliability of the others, and about the service itself.
 
 use twtrace_core::event::words::Word;
 use twtrace_core::event::{LostBy, Timestamp};
@@ -11,33 +11,33 @@ use super::families;
 use super::page::{Labels, MetricsPage, seconds};
 use crate::store::Status;
 
-/// What the process takes, by /proc/self. What could not be read is `None`.
+/// Resource usage of the process, from /proc/self. What could not be read is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Own {
-    /// Memory in RAM, bytes.
+    /// Resident memory, bytes.
     pub resident_bytes: Option<u64>,
-    /// CPU time taken by all threads, seconds.
+    /// CPU time of all threads, seconds.
     pub cpu_s: Option<f64>,
-    /// When the process was started, Unix time in seconds.
+    /// Start of the process, Unix time in seconds.
     pub started_s: Option<f64>,
-    /// Descriptors that are open.
+    /// Open descriptors.
     pub open_fds: Option<u64>,
 }
 
-/// How the service does.
+/// State of the service.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServeState {
-    /// Whether the configuration was last reloaded with success, and when that was tried.
+    /// Whether the last reload of the configuration succeeded, and its time.
     pub config_reload: Option<(bool, Timestamp)>,
-    /// `None` where there is no history.
+    /// `None` if there is no history.
     pub history: Option<Status>,
-    /// Pages made so far.
+    /// Pages rendered so far.
     pub scrapes: u64,
-    /// What the process takes; `None` where that was not read.
+    /// Resource usage; `None` if it was not read.
     pub own: Option<Own>,
 }
 
-/// How tracing goes.
+/// State of tracing.
 pub fn trust(page: &mut MetricsPage, series: &Series) {
     let tracing_start = series.tracing_start();
     let build = labels("version", env!("CARGO_PKG_VERSION"));
@@ -82,7 +82,7 @@ pub fn trust(page: &mut MetricsPage, series: &Series) {
     limit.add(&destinations, limits.max_destinations);
 }
 
-/// How the service does.
+/// State of the service.
 pub fn service(page: &mut MetricsPage, state: &ServeState) {
     if let Some(history) = &state.history {
         page.family(&families::HISTORY_WRITES).only(history.writes);

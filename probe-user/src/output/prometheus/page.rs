@@ -1,4 +1,4 @@
-//! A page of metrics in the making.
+//! Builds a page of metrics.
 
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use twtrace_core::model::series::histogram::Histogram;
 use super::Format;
 use super::families::{MetricFamily, MetricKind};
 
-/// Labels of a sample, as they are written between the braces.
+/// Labels of a sample, as written between the braces.
 #[derive(Clone, Debug, Default)]
 pub struct Labels(String);
 
 impl Labels {
-    /// One more label.
+    /// Adds a label.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         if !self.0.is_empty() {
             self.0.push(',');
@@ -25,7 +25,7 @@ impl Labels {
                 '\\' => self.0.push_str("\\\\"),
                 '"' => self.0.push_str("\\\""),
                 '\n' => self.0.push_str("\\n"),
-                // No text has any; a reader in C would end there.
+                // Text never contains it; a reader in C would end there.
                 '\0' => self.0.push(char::REPLACEMENT_CHARACTER),
                 char => self.0.push(char),
             }
@@ -34,7 +34,7 @@ impl Labels {
         self
     }
 
-    /// One more label, where it has a value.
+    /// Adds a label, if it has a value.
     pub fn with_some(self, name: &str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.with(name, value),
@@ -50,7 +50,7 @@ pub struct MetricsPage {
     format: Format,
 }
 
-/// Samples of one family, all at once: formats do not allow them apart.
+/// Adds the samples of one family, all together: the formats do not allow to separate them.
 #[derive(Debug)]
 pub struct Samples<'a> {
     page: &'a mut MetricsPage,
@@ -59,7 +59,6 @@ pub struct Samples<'a> {
 }
 
 impl MetricsPage {
-    /// An empty one.
     pub fn new(format: Format) -> Self {
         Self {
             text: String::new(),
@@ -67,7 +66,7 @@ impl MetricsPage {
         }
     }
 
-    /// Begins a family. One without samples is not printed.
+    /// Begins a family. A family without samples is not printed.
     pub fn family(&mut self, family: &'static MetricFamily) -> Samples<'_> {
         Samples {
             page: self,
@@ -86,22 +85,22 @@ impl MetricsPage {
 }
 
 impl Samples<'_> {
-    /// A number.
+    /// Adds a number.
     pub fn add(&mut self, labels: &Labels, value: impl Display) {
         self.line(self.family.kind.suffix(), labels, value);
     }
 
-    /// A number without labels.
+    /// Adds a number without labels.
     pub fn only(&mut self, value: impl Display) {
         self.add(&Labels::default(), value);
     }
 
-    /// A time.
+    /// Adds a time.
     pub fn add_ns(&mut self, labels: &Labels, ns: u64) {
         self.add(labels, seconds(ns));
     }
 
-    /// Counts by duration, up to every so manieth bound.
+    /// Adds a histogram of durations, with one bound of `every`.
     pub fn histogram(&mut self, labels: &Labels, histogram: &Histogram, every: usize) {
         let bounds = histogram.cumulative().skip(every - 1).step_by(every);
         for (bound_ns, count) in bounds {
@@ -137,7 +136,7 @@ impl Samples<'_> {
             ..
         } = *self.family;
         let is_open = self.page.format == Format::OpenMetrics;
-        // Text has no suffix that comes by itself.
+        // The text format does not add suffixes by itself.
         let suffix = if is_open { "" } else { kind.suffix() };
         let word = kind.word(is_open);
         let text = &mut self.page.text;
@@ -150,7 +149,7 @@ impl Samples<'_> {
     }
 }
 
-/// A number that is seen to be no whole one, so that bounds read the same in both formats.
+/// A number that is printed as a fraction, so that bounds are the same in both formats.
 struct Float(f64);
 
 impl Display for Float {

@@ -52,7 +52,7 @@ fn pages_are_as_both_grammars_say() {
     assert_eq!(text, open);
 }
 
-/// A change here is one that users see.
+/// Users see a change of these.
 #[test]
 fn pages_read_as_they_did() {
     for (format, golden) in [
@@ -68,7 +68,7 @@ fn pages_read_as_they_did() {
     }
 }
 
-/// The page has everything that the list of families promises, and no label beyond.
+/// The page has everything that the list of families contains, and no other label.
 #[test]
 fn every_family_has_samples_with_its_labels() {
     let samples = check(&page(Format::Text), Format::Text);
@@ -137,7 +137,7 @@ fn what_processes_did_sums_up_to_the_whole() {
     }
 }
 
-/// A process may be called what the others are called.
+/// A process may have the name that stands for the others.
 #[test]
 fn a_process_called_other_is_told_from_the_others() {
     let limits = SeriesLimits {
@@ -151,7 +151,7 @@ fn a_process_called_other_is_told_from_the_others() {
     check(str::from_utf8(&page).unwrap(), Format::Text);
 }
 
-/// Where it is installed: it knows more conventions than we do.
+/// Runs if it is installed: it checks more conventions than our tests.
 #[test]
 fn promtool_finds_nothing() {
     let promtool = Command::new("promtool")

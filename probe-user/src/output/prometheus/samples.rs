@@ -80,7 +80,7 @@ pub fn taken(process: Process) -> KernelTotals {
     }
 }
 
-/// Of one with everything in it.
+/// Series with a value for everything.
 pub fn series() -> Series {
     let limits = SeriesLimits {
         max_processes: 2,

@@ -1,4 +1,4 @@
-//! The audit: a line for each figure of a network namespace, as it was seen and as the kernel counted it.
+//! The audit: a line for each figure of a network namespace, as seen and as counted by the kernel.
 
 use std::fmt::Write;
 
@@ -73,7 +73,7 @@ struct ComparisonLine {
     remark: String,
 }
 
-/// The figures of one namespace; but for the first, those that are 0 on both sides are left out.
+/// The figures of one namespace; except for the first, figures that are 0 on both sides are left out.
 fn lines(row: &AuditRow) -> Vec<ComparisonLine> {
     let count = |count: Option<u64>| count.map(u64::cast_signed);
     let line = |counted, seen, kernel, (difference, uncertainty)| ComparisonLine {
@@ -137,7 +137,7 @@ fn lines(row: &AuditRow) -> Vec<ComparisonLine> {
             .named()
             .map(|(name, kernel)| line(name, None, count(Some(kernel)), (None, 0))),
     );
-    // The first line's remark has it in words.
+    // The first line's remark already contains it.
     let uncertain = lines[1..].iter_mut().filter(|line| {
         line.remark.is_empty() && line.difference.is_some_and(|difference| difference != 0)
     });

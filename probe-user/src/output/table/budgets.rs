@@ -1,4 +1,4 @@
-//! Budgets of local ports: how full they are, and for how long they last.
+//! Port pools: their usage, and when they run out.
 
 use std::fmt::Write;
 
@@ -10,11 +10,10 @@ use twtrace_core::model::report::Report;
 use super::SHOWN;
 use super::grid::{Align, Grid, text};
 
-/// Budgets that are used less are left out, unless a search failed.
+/// Pools with a lower usage are left out, unless an allocation failed.
 const WORTH_SHOWING: f64 = 0.01;
 
-/// The table, and what it leaves out. Where nobody looks for ports: a sentence if it was asked for, else
-/// nothing.
+/// The table, and what it leaves out. Without pools: a sentence if the table was requested, else nothing.
 pub fn render(report: &Report, is_asked_for: bool) -> String {
     if is_asked_for && report.budgets.is_empty() && report.budgets_unknown.is_empty() {
         return "no local port is held by a client\n".to_owned();
@@ -27,7 +26,7 @@ pub fn render(report: &Report, is_asked_for: bool) -> String {
     text
 }
 
-/// Budgets that are worth a row, the fullest first.
+/// Pools that are listed, the fullest first.
 pub fn worth(report: &Report) -> Vec<&BudgetRow> {
     let rows = report.budgets.iter().filter(|row| is_worth(row));
     rows.take(SHOWN).collect()
@@ -42,7 +41,7 @@ pub fn table(report: &Report) -> Grid<12> {
     grid(&worth(report))
 }
 
-/// What the table leaves out, in lines.
+/// Remarks about what the table leaves out, one per line.
 pub fn remarks(report: &Report) -> Vec<String> {
     let hidden = report.budgets.iter().filter(|row| !is_worth(row));
     let beyond = report
@@ -104,7 +103,7 @@ fn grid(rows: &[&BudgetRow]) -> Grid<12> {
     grid
 }
 
-/// One budget in a line: `10.0.0.1, 32768-60999: 3 live, 500 in TIME_WAIT, 27729 free (2% used), 12 new/s, ...`.
+/// One pool in a line: `10.0.0.1, 32768-60999: 3 live, 500 in TIME_WAIT, 27729 free (2% used), 12 new/s, ...`.
 pub fn line(row: &BudgetRow) -> String {
     let used = row
         .used()
@@ -136,7 +135,7 @@ fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(dash, |value| value.to_string())
 }
 
-/// `32768-60999`, and what of it is not to be had: `32768-60999 less 3`.
+/// Such as `32768-60999`, or with unavailable ports `32768-60999 less 3`.
 fn range(row: &BudgetRow) -> String {
     let Some(range) = row.range else {
         return dash();
@@ -152,7 +151,7 @@ fn range(row: &BudgetRow) -> String {
     }
 }
 
-/// `500`, or `500 (480 reusable)`.
+/// Such as `500`, or `500 (480 reusable)`.
 fn time_waits(row: &BudgetRow) -> String {
     match (row.time_wait, row.time_wait_reusable) {
         (Some(time_wait), None | Some(0)) => time_wait.to_string(),

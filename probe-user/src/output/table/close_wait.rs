@@ -10,7 +10,7 @@ use super::grid::{Align, Grid, text};
 use super::{SHOWN, count};
 use crate::output::lines::process_name;
 
-/// The table; empty where there are none.
+/// The table; empty if there are none.
 pub fn render(report: &Report) -> String {
     text(&grid(report))
 }
@@ -59,12 +59,12 @@ pub fn grid(report: &Report) -> Grid<7> {
     grid
 }
 
-/// Namespaces of which it is not known, and why.
+/// Namespaces that could not be scanned, and why.
 pub fn unscanned(report: &Report) -> String {
     text(&unscanned_grid(report))
 }
 
-/// The table of those.
+/// The table of those namespaces.
 pub fn unscanned_grid(report: &Report) -> Grid<2> {
     let mut grid = Grid::new(&[("NETNS", Align::Right), ("", Align::Left)]);
     for row in &report.unscanned {
@@ -81,7 +81,7 @@ fn name(row: &CloseWaitRow) -> String {
     }
 }
 
-/// `12.0s`, or `≥12.0s ≤3m10s` where the bounds are apart.
+/// Such as `12.0s`, or `≥12.0s ≤3m10s` if the bounds differ.
 fn oldest(at_least_ns: Option<u64>, at_most_ns: Option<u64>) -> String {
     match (at_least_ns, at_most_ns) {
         (Some(at_least), Some(at_most)) if duration(at_least) == duration(at_most) => {

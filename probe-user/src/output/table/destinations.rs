@@ -7,14 +7,14 @@ use super::grid::{Align, Grid, text};
 use super::names::shown_netns;
 use super::{SHOWN, by_reason, count};
 
-/// The table; empty where nothing happened.
+/// The table; empty without events.
 pub fn render(report: &Report) -> String {
     text(&grid(report))
 }
 
 /// The table.
 pub fn grid(report: &Report) -> Grid<10> {
-    // What was only reused has a table of its own.
+    // Destinations with reuse only have a table of their own.
     let rows: Vec<_> = report
         .destinations
         .iter()

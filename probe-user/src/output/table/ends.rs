@@ -1,4 +1,4 @@
-//! How TIME_WAITs went, by the process that had made them.
+//! How TIME_WAITs ended, by the process that created them.
 
 use twtrace_core::event::quantity;
 use twtrace_core::model::report::{ProcessRow, Report};
@@ -8,7 +8,7 @@ use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, count};
 
-/// The table, or nothing where none went.
+/// The table, or nothing if none ended.
 pub fn render(report: &Report) -> String {
     text(&grid(report))
 }

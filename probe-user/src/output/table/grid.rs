@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-/// Where a cell's text stands in its column.
+/// Alignment of a cell's text in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
-    /// Text.
+    /// For text.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
-/// A table with headings. Cells must be escaped already where they hold text of strangers.
+/// A table with headings. Cells with untrusted text must already be escaped.
 #[derive(Debug)]
 pub struct Grid<const N: usize> {
     headings: [(&'static str, Align); N],
@@ -32,7 +32,7 @@ impl<const N: usize> Grid<N> {
         self.rows.push(cells);
     }
 
-    /// Titles of the columns, and where their text stands.
+    /// Titles of the columns, and their alignment.
     pub fn headings(&self) -> &[(&'static str, Align); N] {
         &self.headings
     }
@@ -48,7 +48,7 @@ impl<const N: usize> Grid<N> {
     }
 }
 
-/// The table, or nothing where it has no rows.
+/// The table, or nothing if it has no rows.
 pub fn text<const N: usize>(grid: &Grid<N>) -> String {
     if grid.is_empty() {
         String::new()

@@ -1,11 +1,11 @@
-//! What is missing.
+//! Losses.
 
 use twtrace_core::model::exactness::Inexact;
 use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid};
 
-/// What is to be said of [`Report::recursion_misses`], where that is `None`.
+/// The text for [`Report::recursion_misses`], if that is `None`.
 pub fn why_no_misses(report: &Report) -> Option<&'static str> {
     match (&report.recursion_misses, report.has_totals) {
         (Some(_), _) => None,
@@ -18,7 +18,7 @@ pub fn why_no_misses(report: &Report) -> Option<&'static str> {
     }
 }
 
-/// Losses by probe, and runs of our programs that the kernel skipped; a sentence where nothing was lost.
+/// Losses by probe, and runs of our programs that the kernel skipped; a sentence if nothing was lost.
 pub fn render(report: &Report) -> String {
     let grid = grid(report);
     let mut text = if grid.is_empty() {

@@ -1,4 +1,4 @@
-//! What TIME_WAIT costs: a line for the host, then those who pay for most of it.
+//! Memory of TIME_WAITs: a line for the host, then the processes with the largest share.
 
 use twtrace_core::event::quantity::bytes;
 use twtrace_core::model::memory::{CacheRow, Memory, ShareRow};
@@ -8,7 +8,7 @@ use super::grid::{Align, Grid, text};
 use super::processes::name_of;
 use super::{SHOWN, count};
 
-/// `tw_sock_TCP 80 of 256B = 20.5kB, tcp_bind_bucket not known: …`, with the sum of mini-sockets before it.
+/// Such as `tw_sock_TCP 80 of 256B = 20.5kB, tcp_bind_bucket not known: …`, with the sum of mini-sockets before it.
 pub fn render(report: &Report) -> String {
     format!("{}\n{}", in_words(report), text(&grid(report)))
 }
@@ -24,7 +24,7 @@ pub fn in_words(report: &Report) -> String {
     format!("{sum} ({})", caches.join(", "))
 }
 
-/// Those who pay.
+/// The processes with the largest share.
 pub fn grid(report: &Report) -> Grid<4> {
     let memory = &report.memory;
     let shares: &[ShareRow] = memory.processes.as_deref().unwrap_or_default();
@@ -44,7 +44,7 @@ pub fn grid(report: &Report) -> Grid<4> {
     if !others.is_empty() {
         let alive = others.iter().map(|share| share.alive).sum();
         let sum = others.iter().filter_map(|share| share.bytes).sum();
-        // All of them are known, or none.
+        // Either all of them are known, or none.
         let sum = others[0].bytes.map(|_| sum);
         let name = format!("({} others)", others.len());
         grid.row(cells(name, alive, sum, memory, at_least));

@@ -28,7 +28,7 @@ use twtrace_core::model::report::Report;
 use super::coverage;
 use super::tiers;
 
-/// Rows that a table shows; the rest is summed up in one.
+/// Maximum number of rows of a table; the rest is summed up in one.
 const SHOWN: usize = 20;
 
 /// A table that can be asked for.
@@ -42,7 +42,7 @@ pub enum Grouping {
     Budget,
 }
 
-/// The tables of a report that are asked for, and what was lost; all of them where none is.
+/// The requested tables of a report, and losses; all tables if none is requested.
 pub fn render(report: &Report, asked: &[Grouping]) -> String {
     let has = |by: Grouping| asked.is_empty() || asked.contains(&by);
     let mut text = String::new();
@@ -136,17 +136,16 @@ pub fn render(report: &Report, asked: &[Grouping]) -> String {
     text
 }
 
-/// What was lost.
 pub fn lost(report: &Report) -> String {
     lost::render(report)
 }
 
-/// A budget in one line.
+/// A port pool in one line.
 pub fn budget_line(row: &BudgetRow) -> String {
     budgets::line(row)
 }
 
-/// Nothing for a section without text, unless it stands at the top.
+/// Adds nothing for a section without text, unless it is the first.
 fn section(text: &mut String, heading: &str, body: &str) {
     if body.is_empty() && !text.is_empty() {
         return;
@@ -158,7 +157,7 @@ fn section(text: &mut String, heading: &str, body: &str) {
     let _ = write!(text, "{heading}\n{body}");
 }
 
-/// `linger_zero 20, refused 3`, or `-`.
+/// Such as `linger_zero 20, refused 3`, or `-`.
 pub fn by_reason<T: Word + PartialEq, const N: usize>(
     numbers: &counts_by::CountsBy<T, N>,
     at_least: bool,
@@ -174,7 +173,7 @@ pub fn by_reason<T: Word + PartialEq, const N: usize>(
     }
 }
 
-/// A number, marked where it is a lower bound.
+/// A number, marked if it is a lower bound.
 fn count(number: u64, at_least: bool) -> String {
     if at_least {
         format!("≥{number}")

@@ -1,4 +1,4 @@
-//! Names of the network namespaces that other tables have by number.
+//! Names of the network namespaces that other tables show by number.
 
 use twtrace_core::event::text::escape;
 use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
@@ -6,7 +6,7 @@ use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid, text};
 
-/// The table; empty where nothing but the host's own namespace occurs.
+/// The table; empty if only the host's own namespace occurs.
 pub fn render(report: &Report) -> String {
     let numbers = report.namespaces();
     let named: Vec<&NetnsName> = report
@@ -24,7 +24,7 @@ pub fn render(report: &Report) -> String {
     text(&grid)
 }
 
-/// The number of a namespace, with its place among those that had it: `4026532177 #2`.
+/// The number of a namespace, with its position among those that had this number: `4026532177 #2`.
 pub fn shown_netns(netns: u32, nth: u32) -> String {
     match nth {
         0 => netns.to_string(),

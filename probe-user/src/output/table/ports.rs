@@ -1,4 +1,4 @@
-//! Searches for a local port: how many, how many failed, and how long they took.
+//! Ephemeral port allocations: how many, how many failed, and how long they took.
 
 use twtrace_core::event::quantity::duration;
 use twtrace_core::event::words::Word;
@@ -8,7 +8,7 @@ use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, count};
 
-/// The table; empty where nobody searched. Failures first, then the slowest.
+/// The table; empty without allocations. Failures first, then the slowest.
 pub fn render(report: &Report) -> String {
     text(&grid(report))
 }

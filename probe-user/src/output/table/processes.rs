@@ -13,7 +13,7 @@ use super::grid::{Align, Grid};
 use super::{SHOWN, by_reason, count};
 use crate::output::lines::process_name;
 
-/// The table, or a sentence where nothing happened.
+/// The table, or a sentence without events.
 pub fn render(report: &Report) -> String {
     let grid = grid(report);
     if grid.is_empty() {
@@ -64,7 +64,7 @@ pub fn name(row: &ProcessRow) -> String {
     name_of(row.answerable())
 }
 
-/// The same of the two by themselves.
+/// The same for a process and a reason.
 pub fn name_of(answerable: Answerable<'_>) -> String {
     match answerable {
         Answerable::Process(process) => {
@@ -88,7 +88,7 @@ fn place(row: &ProcessRow) -> String {
     }
 }
 
-/// As much of a container's id as its tools show; a name as it is. What a recording has may be anything.
+/// As much of a container's id as its tools show; a name is kept as it is. A recording may contain anything.
 fn short_id(id: &str) -> String {
     const SHOWN_DIGITS: usize = 12;
     match id.len() {

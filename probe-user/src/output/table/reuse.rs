@@ -1,4 +1,4 @@
-//! TIME_WAITs that connects took, and those that were in their way.
+//! TIME_WAITs that connects reused, and those that they could not reuse.
 
 use twtrace_core::model::report::Report;
 use twtrace_core::model::reuse::Reuse;
@@ -7,7 +7,7 @@ use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::{SHOWN, by_reason, count};
 
-/// By process; empty where no connect() met a TIME_WAIT.
+/// By process; empty if no connect() found a TIME_WAIT.
 pub fn by_process(report: &Report) -> String {
     text(&grid_by_process(report))
 }
@@ -22,7 +22,7 @@ pub fn grid_by_process(report: &Report) -> Grid<4> {
     table("PROCESS", rows.collect(), report, !report.exact.processes)
 }
 
-/// By destination; empty where no connect() met a TIME_WAIT.
+/// By destination; empty if no connect() found a TIME_WAIT.
 pub fn by_destination(report: &Report) -> String {
     text(&grid_by_destination(report))
 }
@@ -42,7 +42,7 @@ pub fn grid_by_destination(report: &Report) -> Grid<4> {
     )
 }
 
-/// Those with the most TIME_WAITs in the way first.
+/// Rows with the most TIME_WAITs that could not be reused first.
 fn table(
     of: &'static str,
     mut rows: Vec<(String, &Reuse)>,

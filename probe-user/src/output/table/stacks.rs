@@ -1,4 +1,4 @@
-//! Where in the code.
+//! User stacks.
 
 use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
@@ -9,12 +9,12 @@ use super::SHOWN;
 use super::grid::{Align, Grid};
 use super::processes::name_of;
 
-/// Frames that a row shows.
+/// Maximum number of frames in a row.
 const FRAMES: usize = 12;
-/// Characters of a symbol that are shown: names of templates have no end.
+/// Maximum number of characters of a symbol: names of templates can be very long.
 const SYMBOL: usize = 100;
 
-/// One block a row; empty where stacks were not asked for.
+/// One block per row; empty if stacks were not requested.
 pub fn render(report: &Report) -> String {
     let Some(rows) = &report.stacks else {
         return String::new();
@@ -63,7 +63,7 @@ fn lines(row: &StackRow) -> Vec<String> {
     lines
 }
 
-/// `close_all+0x1c (/usr/bin/client) client.c:12`
+/// Such as `close_all+0x1c (/usr/bin/client) client.c:12`.
 fn frame(frame: &Frame) -> String {
     let mut text = match &frame.symbol {
         Some(symbol) => {

@@ -1,44 +1,42 @@
-//! Text in a given number of columns of the terminal.
+//! Text in a given number of terminal columns.
 //!
-//! Each cell is put at a place of its own, so that a name that takes more or fewer columns than it has
-//! characters moves nothing beside it.
+//! Each cell is drawn at a fixed position, so that a name that takes more or fewer columns than it has characters
+//! shifts nothing beside it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use unicode_width::UnicodeWidthStr;
 
-/// Where text stands, and what gives way where there is no room.
+/// Alignment of text, and what is cut if there is not enough room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CellAlign {
     /// Left; the end is cut.
     Left,
     /// Right; the end is cut.
     Right,
-    /// Left; the middle is cut, which leaves an address its port.
+    /// Left; the middle is cut, which keeps the port of an address.
     Ends,
 }
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// What stands above it.
     pub heading: &'static str,
-    /// In columns of the terminal; 0 for what the others leave.
+    /// In terminal columns; 0 for the rest of the width.
     pub width: u16,
-    /// Where its text stands.
     pub align: CellAlign,
 }
 
-/// A cell: text that is escaped already, and its style.
+/// A cell: escaped text, and its style.
 pub type Cell = (String, Style);
 
-/// Between columns.
+/// Columns between two columns of a table.
 const GAP: u16 = 1;
-/// Columns that are kept of the end of a text whose middle is cut: `]:65535` and a little more.
+/// Columns kept at the end of a text whose middle is cut: `]:65535` and a little more.
 const TAIL: usize = 9;
 
-/// Puts text into `width` columns at (x, y).
+/// Draws text into `width` columns at (x, y).
 pub fn put(
     buffer: &mut Buffer,
     at: (u16, u16),
@@ -64,7 +62,7 @@ pub fn put(
         return;
     }
     let tail = match align {
-        // Addresses are ASCII; anything else is cut at its end.
+        // Addresses are ASCII; other text is cut at its end.
         CellAlign::Ends if text.is_ascii() && room > 2 * TAIL => &text[text.len() - TAIL..],
         _ => "",
     };
@@ -73,7 +71,7 @@ pub fn put(
     buffer.set_stringn(next, y, tail, tail.len(), style);
 }
 
-/// How wide each column is, where `width` is that of all.
+/// The width of each column, for the total `width`.
 fn widths(columns: &[Column], width: u16) -> Vec<u16> {
     let fixed: u16 = columns.iter().map(|column| column.width).sum();
     let gaps = GAP * (columns.len().saturating_sub(1)) as u16;
@@ -88,8 +86,7 @@ fn widths(columns: &[Column], width: u16) -> Vec<u16> {
         .collect()
 }
 
-/// Draws headings and as many rows as there is room for. `sorted`: the index of the column that sorts, and
-/// whether upwards.
+/// Draws headings and as many rows as fit. `heading` returns the style and the sort mark of a column.
 pub fn table(
     buffer: &mut Buffer,
     area: Rect,
@@ -118,7 +115,7 @@ pub fn table(
     }
 }
 
-/// Where columns begin and how wide they are, for as long as they fit.
+/// Start and width of each column that fits.
 fn places(area: Rect, widths: &[u16]) -> impl Iterator<Item = (u16, u16)> {
     let mut x = area.x;
     widths.iter().map(move |width| {
@@ -150,7 +147,7 @@ mod tests {
         assert_eq!(shown("nginx", 8, CellAlign::Left), "nginx");
         assert_eq!(shown("nginx", 8, CellAlign::Right), "   nginx");
         assert_eq!(shown("nginx-worker", 8, CellAlign::Left), "nginx-w…");
-        // Two columns each: there is no half of one.
+        // Two columns each, which can't be divided.
         assert_eq!(shown("日本語日本語", 8, CellAlign::Left), "日本語…");
         assert_eq!(shown("日本", 6, CellAlign::Right), "  日本");
         assert_eq!(

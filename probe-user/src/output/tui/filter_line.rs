@@ -1,15 +1,15 @@
-//! The line in which a filter is typed.
+//! The line in which the user types a filter.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use twtrace_core::filter::Filter;
 
-/// Makes a filter of the words of the command line, or says what is wrong with them.
+/// Parses the words of a filter as on the command line, or returns the error.
 pub type Parse = fn(&str) -> Result<Filter, String>;
 
-/// Characters that are taken.
+/// Maximum number of characters.
 const MAX_CHARS: usize = 500;
 
-/// What is typed.
+/// The typed text.
 #[derive(Clone, Debug, Default)]
 pub struct FilterLine {
     text: String,
@@ -17,19 +17,19 @@ pub struct FilterLine {
     mistake: Option<String>,
 }
 
-/// What came of a key.
+/// Result of a key.
 #[derive(Debug)]
 pub enum Typed {
-    /// There is more to come.
+    /// The text is not finished.
     More,
-    /// Given up.
+    /// The user has cancelled.
     Cancelled,
-    /// A filter, and the words that it was made of.
+    /// A filter, and the text that it was parsed from.
     Done(Box<Filter>, String),
 }
 
 impl FilterLine {
-    /// Begins with what is in force.
+    /// Begins with the current filter.
     pub fn new(text: &str) -> Self {
         Self {
             text: text.to_owned(),
@@ -37,17 +37,17 @@ impl FilterLine {
         }
     }
 
-    /// What was typed so far.
+    /// The text typed so far.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// What is wrong with it.
+    /// Why it can't be applied.
     pub fn mistake(&self) -> Option<&str> {
         self.mistake.as_deref()
     }
 
-    /// Takes a key.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent, parse: Parse) -> Typed {
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {

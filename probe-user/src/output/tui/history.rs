@@ -2,21 +2,21 @@
 
 use std::collections::VecDeque;
 
-/// Samples that are kept: an hour of one a second.
+/// Maximum number of samples: one hour at one per second.
 const MAX_POINTS: usize = 3_600;
 
-/// Rates of one sample, a second.
+/// Rates of one sample, per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
-    /// TIME_WAITs made.
+    /// TIME_WAITs created.
     pub time_waits: f64,
     /// RSTs sent.
     pub resets_sent: f64,
     /// RSTs received.
     pub resets_received: f64,
-    /// Searches for a local port.
+    /// Ephemeral port allocations.
     pub searches: f64,
-    /// Those of them that failed.
+    /// Allocations that failed.
     pub failures: f64,
 }
 
@@ -25,7 +25,7 @@ pub struct Point {
 pub struct PointHistory(VecDeque<Point>);
 
 impl PointHistory {
-    /// Adds the newest.
+    /// Adds the newest point.
     pub fn push(&mut self, point: Point) {
         if self.0.len() == MAX_POINTS {
             self.0.pop_front();
@@ -33,16 +33,15 @@ impl PointHistory {
         self.0.push_back(point);
     }
 
-    /// The newest.
     pub fn last(&self) -> Option<Point> {
         self.0.back().copied()
     }
 
-    /// The last `columns` columns, the oldest first: the highest of `samples` samples each. The newest may hold
+    /// The last `columns` columns, the oldest first: each has the maximum of `samples` samples. The newest may have
     /// fewer.
     pub fn columns(&self, of: fn(&Point) -> f64, samples: usize, columns: usize) -> Vec<f64> {
         let samples = samples.max(1);
-        // Columns keep their place while the newest fills, so that nothing dances.
+        // Columns keep their position while the newest fills, so that the plot does not flicker.
         let newest = self.0.len().div_ceil(samples);
         (newest.saturating_sub(columns)..newest)
             .map(|column| {

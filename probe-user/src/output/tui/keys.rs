@@ -1,82 +1,72 @@
-//! Every key, once: what it does, and what help says of it.
+//! All keys: what they do, and their help text.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// What a key asks for.
+/// The command of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyCommand {
-    /// Ends the program.
     Quit,
-    /// Shows or hides help.
     Help,
-    /// The row above.
     Up,
-    /// The row below.
     Down,
-    /// A screenful up.
+    /// One screenful up.
     PageUp,
-    /// A screenful down.
+    /// One screenful down.
     PageDown,
-    /// The first row.
     First,
-    /// The last row.
     Last,
-    /// The next pane.
     NextPane,
-    /// The pane before.
     PreviousPane,
-    /// Into the row.
+    /// Opens the row.
     Open,
-    /// Back out.
+    /// Goes back.
     Back,
-    /// The next column to sort by.
+    /// Sorts by the next column.
     Sort,
     /// Sorts the other way round.
     ReverseSort,
     /// Begins to type a filter.
     Filter,
-    /// Stands still, or goes on.
+    /// Pauses, or continues.
     Pause,
-    /// The pane alone, or all of them.
+    /// Shows the pane alone, or all panes.
     Zoom,
-    /// What a column of the timeline stands for.
+    /// Changes the time span of a timeline column.
     Span,
-    /// What is lost, tiers and audit.
+    /// Shows losses, tiers and audit.
     Integrity,
-    /// Takes the mouse, or leaves it to the terminal.
+    /// Enables or disables mouse reports.
     Mouse,
-    /// Draws all anew.
+    /// Draws everything again.
     Redraw,
-    /// To the shell, as Ctrl-Z does.
+    /// Suspends to the shell, as with Ctrl-Z.
     Suspend,
     /// Replays faster.
     Faster,
     /// Replays slower.
     Slower,
-    /// Ten seconds forth.
+    /// Seeks ten seconds forward.
     Forth,
-    /// Ten seconds back.
+    /// Seeks ten seconds back.
     Back10,
-    /// A minute forth.
+    /// Seeks one minute forward.
     FarForth,
-    /// A minute back.
+    /// Seeks one minute back.
     FarBack,
 }
 
-/// Some keys that do the same.
+/// Keys with the same command.
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
-    /// The keys.
     pub keys: &'static [Key],
-    /// As help writes them.
+    /// As shown in the help.
     pub shown: &'static str,
-    /// What they do.
+    /// Help text.
     pub help: &'static str,
-    /// The same in a word or two, for the last line of the screen; empty where it is not shown there.
+    /// One or two words for the last line of the screen; empty if it is not shown there.
     pub hint: &'static str,
-    /// Whether there is nothing for it to do but in a replay.
+    /// Whether it works only in a replay.
     pub replay_only: bool,
-    /// What they ask for.
     pub command: KeyCommand,
 }
 
@@ -117,7 +107,7 @@ const fn replay(mut binding: Binding) -> Binding {
     binding
 }
 
-/// All of them, in the order of help.
+/// All bindings, in the order of the help.
 #[rustfmt::skip]
 pub const BINDINGS: &[Binding] = &[
     bind(&[char('?'), char('h'), plain(KeyCode::F(1))], "? h F1", "this help", "help", KeyCommand::Help),
@@ -150,14 +140,14 @@ pub const BINDINGS: &[Binding] = &[
     replay(bind(&[char('[')], "[", "a minute back", "", KeyCommand::FarBack)),
 ];
 
-/// The keys that there are: in a replay some more.
+/// The available bindings: a replay has more.
 pub fn bindings(is_replay: bool) -> impl Iterator<Item = &'static Binding> {
     BINDINGS
         .iter()
         .filter(move |binding| is_replay || !binding.replay_only)
 }
 
-/// What a key asks for.
+/// The command of a key.
 pub fn command(key: KeyEvent, is_replay: bool) -> Option<KeyCommand> {
     let pressed = (key.code, key.modifiers.difference(KeyModifiers::SHIFT));
     bindings(is_replay)

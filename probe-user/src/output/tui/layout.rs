@@ -1,43 +1,42 @@
-//! Where everything stands.
+//! Layout of the screen.
 
 use ratatui::layout::Rect;
 
 use super::view::Scope;
 
-/// The smallest terminal.
+/// Minimum width of the terminal, columns.
 pub const MIN_WIDTH: u16 = 80;
-/// Its rows.
+/// Minimum height of the terminal, rows.
 pub const MIN_HEIGHT: u16 = 24;
-/// From here on panes stand side by side.
+/// From this width on, panes are side by side.
 const WIDE: u16 = 160;
 
-/// A part of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pane {
     /// Rates over time.
     Timeline,
     /// By process.
     Processes,
-    /// By destination, with budgets.
+    /// By destination, with port pools.
     Destinations,
     /// The newest events.
     Events,
-    /// What doctor finds.
+    /// The doctor's findings.
     Findings,
-    /// All about one process or destination.
+    /// Details of one process or destination.
     Detail,
 }
 
 impl Pane {
-    /// How many there are.
+    /// Number of panes.
     pub const COUNT: usize = 6;
 
-    /// Whether it has rows to move among.
+    /// Whether it has rows to select.
     pub const fn takes_keys(self) -> bool {
         !matches!(self, Self::Timeline)
     }
 
-    /// Title and headings.
+    /// Number of rows for title and headings.
     pub const fn rows_above(self) -> usize {
         match self {
             Self::Processes | Self::Destinations | Self::Events => 2,
@@ -46,22 +45,21 @@ impl Pane {
     }
 }
 
-/// The parts that are always there.
+/// The parts that are always visible.
 #[derive(Clone, Copy, Debug)]
 pub struct ScreenLayout {
     /// Host and time.
     pub header: Rect,
     /// Losses, tiers, audit.
     pub status: Rect,
-    /// Panes.
     pub body: Rect,
     /// A message of the program's log.
     pub message: Option<Rect>,
-    /// Keys, or the filter that is typed.
+    /// Keys, or the filter line.
     pub footer: Rect,
 }
 
-/// Whether there is no use in drawing.
+/// Whether the terminal is too small to draw.
 pub fn is_too_small(area: Rect) -> bool {
     area.width < MIN_WIDTH || area.height < MIN_HEIGHT
 }
@@ -105,10 +103,10 @@ pub fn places(body: Rect, scope: Scope, focus: Pane, is_zoomed: bool) -> Vec<(Pa
     }
 }
 
-/// One above the other; the one that takes the keys gets more.
+/// One above the other; the focused pane gets more.
 fn stacked(body: Rect, panes: &[Pane], focus: Pane) -> Vec<(Pane, Rect)> {
     let is_tall = body.height >= 32;
-    // A fixed height, or a share of what is left.
+    // A fixed height, or a share of the rest.
     let fixed = |pane: Pane| match pane {
         Pane::Timeline if is_tall => Some(9),
         Pane::Timeline => Some(4),

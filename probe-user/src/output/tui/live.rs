@@ -1,4 +1,4 @@
-//! What is known at one moment. A pause keeps a copy of it.
+//! The current state of all figures. A pause keeps a copy of it.
 
 use std::collections::HashMap;
 
@@ -11,20 +11,19 @@ use super::rates::{self, Rates, Totals};
 use super::tail::Tail;
 use super::towards::{DestinationKey, Towards};
 
-/// The last sample, what led to it, and the newest events.
+/// The last sample, the rates derived from it, and the newest events.
 #[derive(Clone, Debug, Default)]
 pub struct LiveState {
-    /// The last sample.
     pub sample: Option<ReportSample>,
     /// Rates of processes; empty before the second sample.
     pub process_rates: HashMap<ProcessKey, Rates>,
-    /// TIME_WAITs a second by destination; empty before the second sample.
+    /// TIME_WAITs per second by destination; empty before the second sample.
     pub destination_rates: HashMap<DestinationKey, f64>,
     /// Rates of the host.
     pub history: PointHistory,
     /// The newest events.
     pub tail: Tail,
-    /// What each process did towards each destination.
+    /// Events of each process by destination.
     pub towards: Towards,
     process_totals: HashMap<ProcessKey, Totals>,
     destination_totals: HashMap<DestinationKey, u64>,
@@ -37,8 +36,7 @@ impl LiveState {
         self.towards.apply(event);
     }
 
-    /// Takes a sample. One from before the last is that of a replay that went back: what came after it is
-    /// forgotten.
+    /// Takes a sample. If it is earlier than the last one, a replay went back: later data is dropped.
     pub fn sample(&mut self, sample: ReportSample) {
         if let Some(last) = &self.sample
             && sample.mono_ns < last.mono_ns

@@ -1,8 +1,8 @@
 //! `twtrace top`: the full-screen view.
 //!
-//! [`App`] holds the state: it is fed events, a [`ReportSample`] about once a second, and keys; it draws itself into
-//! any frame of ratatui. It has no clock and does no I/O, so live views, replays and tests share it. The
-//! terminal is [`terminal::Screen`]'s.
+//! [`App`] holds the state: it takes events, a [`ReportSample`] about once per second, and keys; it draws itself into any
+//! frame of ratatui. It has no clock and does no I/O, so live views, replays and tests share it. [`terminal::Screen`]
+//! owns the terminal.
 
 mod app;
 mod cells;

@@ -7,38 +7,38 @@ use twtrace_wire::{ProcessKey, Side};
 
 use super::history::Point;
 
-/// Sums of one process, as reports have them.
+/// Totals of one process, as in reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// TIME_WAITs made, by [`Side`].
+    /// TIME_WAITs created, by [`Side`].
     pub time_waits: [u64; Side::COUNT],
     /// RSTs sent.
     pub resets_sent: u64,
     /// RSTs received.
     pub resets_received: u64,
-    /// Searches for a local port.
+    /// Ephemeral port allocations.
     pub searches: u64,
-    /// Those of them that failed.
+    /// Allocations that failed.
     pub failures: u64,
 }
 
-/// The same a second.
+/// The same per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
-    /// TIME_WAITs made, by [`Side`].
+    /// TIME_WAITs created, by [`Side`].
     pub time_waits: [f64; Side::COUNT],
     /// RSTs sent.
     pub resets_sent: f64,
     /// RSTs received.
     pub resets_received: f64,
-    /// Searches for a local port.
+    /// Ephemeral port allocations.
     pub searches: f64,
-    /// Those of them that failed.
+    /// Allocations that failed.
     pub failures: f64,
 }
 
 impl Totals {
-    /// Those of a row.
+    /// Totals of a row.
     pub fn of(row: &ProcessRow) -> Self {
         let counts = &row.counts;
         Self {
@@ -81,7 +81,7 @@ impl Rates {
     }
 }
 
-/// Sums of every process of a report.
+/// Totals of every process of a report.
 pub fn totals(report: &Report) -> HashMap<ProcessKey, Totals> {
     report
         .processes
@@ -90,7 +90,7 @@ pub fn totals(report: &Report) -> HashMap<ProcessKey, Totals> {
         .collect()
 }
 
-/// Rates of every process, and of all together. A process that was not there before began at 0.
+/// Rates of every process, and of all together. A process that was not in the earlier sample began at 0.
 pub fn between(
     before: &HashMap<ProcessKey, Totals>,
     now: &HashMap<ProcessKey, Totals>,

@@ -20,9 +20,9 @@ use super::app::ReplaySpan;
 use super::{Action, App, ReportSample, ViewOptions};
 use crate::cli::display_filter;
 
-/// Namespace of all.
+/// Network namespace of all samples.
 pub const NETNS: u32 = 4_026_531_840;
-/// When it begins.
+/// Start of the series.
 const START_NS: u64 = 1_700_000_000_000_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -49,7 +49,7 @@ pub fn replay_options() -> ViewOptions {
     }
 }
 
-/// A process with so many TIME_WAITs of a side.
+/// A process with a number of TIME_WAITs on one side.
 pub fn process(tgid: u32, comm: &str, side: Side, time_waits: u64) -> ProcessRow {
     let process = samples::process(tgid, comm);
     let mut row = ProcessRow::new(Some(process.clone()), process.key);
@@ -108,7 +108,7 @@ fn budget(
     }
 }
 
-/// Names that strangers chose.
+/// Untrusted names.
 pub const HOSTILE: [&str; 4] = [
     "\x1b[2Jroot\n",
     "日本語サー",
@@ -116,7 +116,7 @@ pub const HOSTILE: [&str; 4] = [
     "\u{1f468}\u{200d}\u{1f469}",
 ];
 
-/// A moment, `second` seconds after the start.
+/// A sample, `second` seconds after the start.
 pub fn sample(second: u64) -> ReportSample {
     let mut nginx = process(80, "nginx", Side::Server, 40 * second);
     nginx.ports.push(port(2, 0, true));
@@ -200,7 +200,7 @@ pub fn sample(second: u64) -> ReportSample {
     }
 }
 
-/// A destination that takes room.
+/// A wide destination.
 pub const LONG: &str = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535";
 
 fn choice(question: Question, lost: Option<&str>) -> Choice {
@@ -210,7 +210,7 @@ fn choice(question: Question, lost: Option<&str>) -> Choice {
     }
 }
 
-/// An audit that is off by so many.
+/// An audit with this difference.
 pub fn audit(difference: i64) -> AuditRow {
     AuditRow {
         netns: NETNS,
@@ -234,7 +234,7 @@ pub fn audit(difference: i64) -> AuditRow {
     }
 }
 
-/// So many events were lost.
+/// Adds this many lost events.
 pub fn lossy(mut sample: ReportSample, count: u64) -> ReportSample {
     sample.report.lost.push(LostRow {
         probe: LostBy::Probe(Probe::TimeWait),
@@ -246,7 +246,7 @@ pub fn lossy(mut sample: ReportSample, count: u64) -> ReportSample {
     sample
 }
 
-/// A TIME_WAIT of a process towards a destination.
+/// A TIME_WAIT of a process to a destination.
 pub fn time_wait(tgid: u32, comm: &str, remote: &str) -> Event {
     Event {
         netns: Some(NETNS),
@@ -277,7 +277,7 @@ pub fn events() -> Vec<Event> {
     ]
 }
 
-/// Ten seconds later.
+/// A view ten seconds later.
 pub fn app(options: ViewOptions) -> App {
     let mut app = App::new(options);
     for second in 0..10 {
@@ -289,7 +289,7 @@ pub fn app(options: ViewOptions) -> App {
     app
 }
 
-/// Thousands of rows of everything.
+/// Thousands of rows in every table.
 pub fn crowded() -> ReportSample {
     let mut sample = sample(10);
     sample.report.processes = (1..=5_000)
@@ -312,7 +312,7 @@ pub fn crowded() -> ReportSample {
     sample
 }
 
-/// What the screen shows.
+/// The contents of the screen.
 pub fn screen(app: &mut App, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| app.draw(frame)).unwrap();
@@ -324,7 +324,7 @@ pub fn screen(app: &mut App, width: u16, height: u16) -> String {
         while x < width {
             let symbol = buffer[(x, y)].symbol();
             line.push_str(symbol);
-            // What is wide hides the cell beside it.
+            // A wide character hides the cell beside it.
             x += symbol.width().max(1) as u16;
         }
         shown.push_str(line.trim_end());

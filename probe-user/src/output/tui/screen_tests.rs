@@ -1,5 +1,5 @@
-//! Whole screens, compared with those that are checked in. `UPDATE_SCREENS=1 cargo test` writes them anew; look
-//! at the difference before it is committed.
+//! Whole screens, compared with checked-in files. `UPDATE_SCREENS=1 cargo test` writes them again; check the difference
+//! before committing it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use ratatui::crossterm::event::KeyCode;
 use super::samples::*;
 use super::*;
 
-/// At both sizes.
+/// Compares at both sizes.
 pub fn assert_screen(name: &str, app: &mut App) {
     for (width, height) in [(80, 24), (200, 50)] {
         let shown = screen(app, width, height);

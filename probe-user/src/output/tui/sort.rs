@@ -1,46 +1,44 @@
-//! Orders of tables.
+//! Sort orders of tables.
 
-/// A column that rows can be ordered by.
+/// A column that rows can be sorted by.
 pub trait SortBy: Copy + PartialEq + 'static {
-    /// All of them, in the order of keys.
+    /// All columns, in the order in which the key selects them.
     const ALL: &'static [Self];
 }
 
 /// Rows of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByProcess {
-    /// TIME_WAITs a second, of any side.
+    /// TIME_WAITs per second, of any side.
     Rate,
     /// TIME_WAITs that are alive.
     Alive,
-    /// RSTs a second, either way.
+    /// RSTs per second, sent or received.
     Resets,
-    /// Searches for a port a second.
+    /// Port allocations per second.
     Searches,
     /// The slowest 99th percentile.
     P99,
-    /// Searches that failed.
+    /// Port allocations that failed.
     Failures,
-    /// The name.
     Name,
 }
 
 /// Rows of destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByDestination {
-    /// TIME_WAITs a second.
+    /// TIME_WAITs per second.
     Rate,
-    /// TIME_WAITs made.
+    /// TIME_WAITs created.
     TimeWaits,
-    /// RSTs either way.
+    /// RSTs, sent or received.
     Resets,
-    /// Part of the ports that is used.
+    /// Used fraction of the ports.
     Used,
     /// Time until none is left.
     Left,
-    /// Searches that failed.
+    /// Port allocations that failed.
     Failures,
-    /// The address.
     Name,
 }
 
@@ -68,12 +66,11 @@ impl SortBy for ByDestination {
     ];
 }
 
-/// An order.
+/// A sort order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SortOrder<T> {
-    /// The column.
     pub by: T,
-    /// The other way round: numbers upwards, names downwards.
+    /// Reversed: numbers ascending, names descending.
     pub is_reversed: bool,
 }
 
@@ -87,19 +84,19 @@ impl<T: SortBy> Default for SortOrder<T> {
 }
 
 impl<T: SortBy> SortOrder<T> {
-    /// The next column, its usual way round.
+    /// Selects the next column, in its usual order.
     pub fn next(&mut self) {
         let at = T::ALL.iter().position(|by| *by == self.by).unwrap_or(0);
         self.by = T::ALL[(at + 1) % T::ALL.len()];
         self.is_reversed = false;
     }
 
-    /// The other way round.
+    /// Reverses the order.
     pub fn reverse(&mut self) {
         self.is_reversed = !self.is_reversed;
     }
 
-    /// What stands beside the heading of a column.
+    /// The mark beside the heading of a column.
     pub fn mark(&self, by: Option<T>) -> Option<&'static str> {
         (by == Some(self.by)).then_some(if self.is_reversed { "▲" } else { "▼" })
     }

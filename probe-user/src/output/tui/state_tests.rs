@@ -1,4 +1,4 @@
-//! What each key does.
+//! Tests of each key.
 
 use ratatui::crossterm::event::{
     KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
@@ -30,7 +30,7 @@ fn every_key_of_the_table_does_something() {
     for binding in BINDINGS {
         for (code, modifiers) in binding.keys {
             let mut app = app(replay_options());
-            // Something to go back from, something to go up from.
+            // Prepares something to go back from, and something to go up from.
             if binding.command == KeyCommand::Back {
                 press(&mut app, KeyCode::Char('z'));
             }
@@ -109,7 +109,7 @@ fn paused_the_screen_stands_still_and_tracing_goes_on() {
 #[test]
 fn rates_are_differences_of_samples() {
     let mut app = app(options());
-    // nginx makes 40 a second; curl made 64 after eight seconds and 81 after nine.
+    // nginx creates 40 per second; curl had 64 after eight seconds and 81 after nine.
     let shown = screen(&mut app, 80, 24);
     let words = |name: &str| -> Vec<String> {
         let line = shown.lines().find(|line| line.starts_with(name)).unwrap();
@@ -202,7 +202,7 @@ fn the_newest_event_is_followed_until_another_is_selected() {
     for _ in 0..5_000 {
         app.event(&events()[0], None);
     }
-    // It is gone, and so the oldest is selected.
+    // It is no longer kept, and so the oldest is selected.
     assert_eq!(app.index(Pane::Events), 0);
     assert_eq!(app.events().len(), tail::MAX_EVENTS);
     press(&mut app, KeyCode::End);

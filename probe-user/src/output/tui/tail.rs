@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use twtrace_core::event::Event;
 
-/// Events that are kept.
+/// Maximum number of events that are kept.
 pub const MAX_EVENTS: usize = 1_000;
 
 /// An event with its number.
@@ -12,9 +12,9 @@ pub const MAX_EVENTS: usize = 1_000;
 pub struct NumberedEvent {
     /// Counts up from 0.
     pub number: u64,
-    /// The host it comes from, where several are shown.
+    /// Its host, if several are shown.
     pub host: Option<String>,
-    /// The event; made into text only where it is visible.
+    /// The event; formatted only if it is visible.
     pub event: Event,
 }
 
@@ -26,7 +26,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Adds the newest.
+    /// Adds the newest event.
     pub fn push(&mut self, event: &Event, host: Option<&str>) {
         if self.events.len() == MAX_EVENTS {
             self.events.pop_front();
@@ -44,7 +44,7 @@ impl Tail {
         self.events.iter()
     }
 
-    /// How many were ever added.
+    /// Number of events ever added.
     pub fn count(&self) -> u64 {
         self.next
     }

@@ -1,4 +1,4 @@
-//! The terminal: taken for the view, and given back however the program ends.
+//! The terminal: taken for the view, and restored however the program ends.
 
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::panic;
@@ -22,7 +22,7 @@ use crate::output::log_lines;
 
 pub use ratatui::crossterm::event::Event as Input;
 
-/// Keys that may wait.
+/// Maximum number of waiting inputs.
 const WAITING: usize = 64;
 
 /// Whether the terminal is taken.
@@ -32,13 +32,13 @@ static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 #[derive(Debug)]
 pub struct Screen(Terminal<CrosstermBackend<Stdout>>);
 
-/// The view can't be shown.
+/// Why the view can't be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum ScreenError {
-    /// Output or input goes elsewhere.
+    /// Output or input is not a terminal.
     #[error("standard {0} is no terminal: use `twtrace trace` or `twtrace report` there")]
     NoTerminal(&'static str),
-    /// The terminal refuses.
+    /// Error of the terminal.
     #[error("taking the terminal")]
     Terminal(#[from] io::Error),
 }
@@ -46,7 +46,7 @@ pub enum ScreenError {
 /// Whether a full-screen view can be shown.
 ///
 /// # Errors
-/// When it can't: input and output have to be a terminal.
+/// If it can't: input and output have to be a terminal.
 pub fn check() -> Result<(), ScreenError> {
     match (io::stdout().is_terminal(), io::stdin().is_terminal()) {
         (false, _) => Err(ScreenError::NoTerminal("output")),
@@ -56,16 +56,16 @@ pub fn check() -> Result<(), ScreenError> {
 }
 
 impl Screen {
-    /// Takes the terminal: raw mode, the alternate screen; the log goes to the view. It is given back when this
-    /// is dropped, and before the message of a panic.
+    /// Takes the terminal: raw mode, the alternate screen; the log is shown in the view. The terminal is restored when
+    /// this is dropped, and before the message of a panic.
     ///
     /// # Errors
-    /// When there is none, or it refuses.
+    /// If there is no terminal, or it refuses.
     pub fn open() -> Result<Self, ScreenError> {
         check()?;
         give_back_at_panic();
         take()?;
-        // Dropped if there is an error: `give_back` in any case.
+        // Dropped if there is an error, which calls `give_back` in any case.
         match Terminal::new(CrosstermBackend::new(io::stdout())) {
             Ok(terminal) => Ok(Self(terminal)),
             Err(error) => {
@@ -75,31 +75,22 @@ impl Screen {
         }
     }
 
-    /// Draws what has changed, as one piece where the terminal knows how.
-    ///
-    /// # Errors
-    /// When the terminal can't be written to.
+    /// Draws what has changed, as one update if the terminal supports that.
     pub fn draw(&mut self, app: &mut App) -> io::Result<()> {
         queue!(io::stdout(), BeginSynchronizedUpdate)?;
         self.0.draw(|frame| app.draw(frame))?;
         execute!(io::stdout(), EndSynchronizedUpdate)
     }
 
-    /// Forgets what the terminal shows; all is drawn next time.
-    ///
-    /// # Errors
-    /// When the terminal can't be written to.
+    /// Forgets the terminal's contents; the next drawing is complete.
     pub fn clear(&mut self) -> io::Result<()> {
-        // `Terminal::clear` asks the terminal for its cursor, and the thread that reads keys takes the answer.
+        // `Terminal::clear` requests the position of the cursor, and the thread that reads keys would take the answer.
         execute!(io::stdout(), Clear(ClearType::All))?;
         self.0 = Terminal::new(CrosstermBackend::new(io::stdout()))?;
         Ok(())
     }
 
-    /// Has the terminal report the mouse, or not.
-    ///
-    /// # Errors
-    /// When the terminal can't be written to.
+    /// Enables or disables mouse reports of the terminal.
     pub fn mouse(&mut self, is_on: bool) -> io::Result<()> {
         if is_on {
             execute!(io::stdout(), EnableMouseCapture)
@@ -108,10 +99,10 @@ impl Screen {
         }
     }
 
-    /// Gives the terminal back and stops the process until SIGCONT, then takes it again.
+    /// Restores the terminal and stops the process until SIGCONT, then takes the terminal again.
     ///
     /// # Errors
-    /// When the terminal refuses.
+    /// If the terminal refuses.
     pub fn suspend(&mut self) -> io::Result<()> {
         give_back();
         // SAFETY: a system call without pointers. SIGSTOP stops every thread until SIGCONT.
@@ -137,7 +128,7 @@ fn take() -> io::Result<()> {
         .inspect_err(|_| give_back())
 }
 
-/// Once for each time it was taken. That the terminal may be gone is no error.
+/// Once for each time it was taken. It is no error if the terminal no longer exists.
 fn give_back() {
     if IS_TAKEN.swap(false, Ordering::SeqCst) {
         let _ = write_back(&mut io::stdout());
@@ -156,7 +147,7 @@ fn write_back(out: &mut impl Write) -> io::Result<()> {
     )
 }
 
-/// The message of a panic is to be read on the terminal as it was before.
+/// The message of a panic must be readable on the restored terminal.
 fn give_back_at_panic() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -168,11 +159,11 @@ fn give_back_at_panic() {
     });
 }
 
-/// Keys, the mouse and changes of size, from a thread of its own. To be called after privileges are dropped,
-/// which is done by thread.
+/// Keys, the mouse and changes of size, from a thread of its own. To be called after privileges are dropped, which only
+/// affects the calling thread.
 ///
 /// # Errors
-/// When the system has no thread left.
+/// If the thread can't be started.
 pub fn inputs() -> io::Result<mpsc::Receiver<io::Result<Input>>> {
     let (sender, inputs) = mpsc::channel(WAITING);
     thread::Builder::new()
@@ -196,7 +187,7 @@ mod tests {
     #[test]
     fn a_panic_gives_the_terminal_back() {
         give_back_at_panic();
-        // As if it were taken: raw mode is never entered, so leaving it does nothing.
+        // Pretends that it is taken: raw mode is never entered, so leaving it does nothing.
         IS_TAKEN.store(true, Ordering::SeqCst);
         let panicked = panic::catch_unwind(|| panic!("a mistake"));
         assert!(panicked.is_err());

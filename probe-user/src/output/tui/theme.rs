@@ -1,12 +1,12 @@
-//! Colours: the terminal's own sixteen, on its own background. What a colour means is always said by a word,
-//! a sign or a number too, so nothing is missing without colours.
+//! Colours: the terminal's own sixteen, on its own background. A word, a sign or a number always repeats the meaning of
+//! a colour, so nothing is missing without colours.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// How things look.
+/// Styles of the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
-    /// Whether colours are used; `NO_COLOR` forbids them.
+    /// Whether colours are used; `NO_COLOR` disables them.
     pub has_colour: bool,
 }
 
@@ -19,22 +19,21 @@ impl Theme {
         }
     }
 
-    /// Text without a meaning of its own.
+    /// Text without special meaning.
     pub fn plain(self) -> Style {
         Style::new()
     }
 
-    /// What matters less.
+    /// Less important text.
     pub fn dim(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    /// Titles.
     pub fn title(self) -> Style {
         self.colour(Color::Cyan)
     }
 
-    /// The title of the pane that takes the keys.
+    /// The title of the focused pane.
     pub fn focused(self) -> Style {
         self.colour(Color::Cyan).add_modifier(Modifier::BOLD)
     }
@@ -44,14 +43,14 @@ impl Theme {
         Style::new().add_modifier(Modifier::UNDERLINED)
     }
 
-    /// The column that sorts.
+    /// The sorted column.
     pub fn sorted(self) -> Style {
         self.heading().add_modifier(Modifier::BOLD)
     }
 
     /// The row that keys act on.
     pub fn selected(self) -> Style {
-        // In one piece: colours and dim text would make a patchwork of it.
+        // One style for the whole row: colours and dim text in it would look patchy.
         Style::new()
             .fg(Color::Reset)
             .add_modifier(Modifier::REVERSED)
@@ -63,17 +62,17 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// As it should be.
+    /// Normal.
     pub fn good(self) -> Style {
         self.colour(Color::Green)
     }
 
-    /// Worth a look.
+    /// Needs attention.
     pub fn warning(self) -> Style {
         self.colour(Color::Yellow)
     }
 
-    /// Wrong.
+    /// An error.
     pub fn bad(self) -> Style {
         self.colour(Color::Red).add_modifier(Modifier::BOLD)
     }

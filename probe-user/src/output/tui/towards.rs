@@ -1,4 +1,4 @@
-//! What each process did towards each destination, from events: lower bounds where events were lost.
+//! Events of each process by destination: lower bounds if events were lost.
 
 use std::collections::HashMap;
 
@@ -6,28 +6,27 @@ use twtrace_core::event::{Event, EventFacts, PortResult};
 use twtrace_core::model::destination::Destination;
 use twtrace_wire::{EventKind, ProcessKey, Side};
 
-/// Pairs that are kept; what further ones do is left out, and counted.
+/// Maximum number of pairs; events of further pairs are left out, and counted.
 const MAX_PAIRS: usize = 16_384;
 
-/// A destination, as reports keep them apart.
+/// A destination, distinguished as in reports.
 pub type DestinationKey = (Option<u32>, Side, Destination);
 
-/// Sums of one pair.
+/// Totals of one pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dealt {
-    /// TIME_WAITs made.
+    /// TIME_WAITs created.
     pub time_waits: u64,
-    /// The same a second, as of the last sample.
+    /// TIME_WAITs per second, at the last sample.
     pub rate: f64,
-    /// RSTs, either way.
+    /// RSTs, sent or received.
     pub resets: u64,
-    /// Searches for a port that failed.
+    /// Port allocations that failed.
     pub failures: u64,
     /// `time_waits` at the last sample.
     sampled: u64,
 }
 
-/// All pairs.
 #[derive(Clone, Debug, Default)]
 pub struct Towards {
     pairs: HashMap<(ProcessKey, DestinationKey), Dealt>,
@@ -51,7 +50,7 @@ impl Towards {
             EventFacts::PortAlloc(facts) => {
                 more.failures = u64::from(facts.result != PortResult::Ok)
             }
-            // It was counted when it began.
+            // It was counted when it was created.
             EventFacts::TimeWaitEnd(_) => return,
             _ => {}
         }
@@ -75,14 +74,13 @@ impl Towards {
         }
     }
 
-    /// The pairs.
     pub fn iter(&self) -> impl Iterator<Item = (ProcessKey, DestinationKey, Dealt)> {
         self.pairs
             .iter()
             .map(|((process, destination), dealt)| (*process, *destination, *dealt))
     }
 
-    /// Events that found no room.
+    /// Number of events that found no room.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }

@@ -1,4 +1,4 @@
-//! What keys and the mouse do.
+//! Handles keys and the mouse.
 
 use ratatui::crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
@@ -12,7 +12,7 @@ use super::super::view::Scope;
 use super::{Action, App, Overlay, SECOND_NS, SPANS, SPEEDS};
 
 impl App {
-    /// Takes a key.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent) -> Option<Action> {
         if key.kind == KeyEventKind::Release {
             return None;
@@ -106,7 +106,7 @@ impl App {
         None
     }
 
-    /// Takes what the mouse did: a click selects, the wheel moves.
+    /// Handles the mouse: a click selects, the wheel scrolls.
     pub fn mouse(&mut self, mouse: MouseEvent) {
         let at = Position::new(mouse.column, mouse.row);
         let Some((pane, area)) = self
@@ -200,7 +200,7 @@ impl App {
         }
     }
 
-    /// One step out: the message, the zoom, the process or destination, the filter.
+    /// Goes back one step: the message, the zoom, the process or destination, the filter.
     pub(super) fn back(&mut self) {
         if self.message.take().is_some() {
             return;

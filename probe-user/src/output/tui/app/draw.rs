@@ -1,4 +1,4 @@
-//! Draws what is shown.
+//! Draws the view.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;

@@ -1,4 +1,4 @@
-//! The state of the view: `act` is what keys do to it, `selection` which rows are selected, `draw` how it looks.
+//! The state of the view: `act` handles keys, `selection` tracks the selected rows, `draw` renders it.
 
 mod act;
 mod draw;
@@ -25,9 +25,9 @@ const SPEEDS: [f64; 11] = [
 ];
 /// Index of real time.
 const REAL_TIME: usize = 3;
-/// Nanoseconds of a second.
+/// Nanoseconds per second.
 const SECOND_NS: i64 = 1_000_000_000;
-/// Samples in a column of the timeline.
+/// Samples per column of the timeline.
 const SPANS: [usize; 3] = [1, 5, 30];
 
 /// What does not change while the view is open.
@@ -37,26 +37,26 @@ pub struct ViewOptions {
     pub host: String,
     /// Release of its kernel.
     pub kernel: String,
-    /// The span that is replayed; `None` for what happens now.
+    /// The span of a replay; `None` for a live view.
     pub replay: Option<ReplaySpan>,
     /// Whether colours may be used.
     pub has_colour: bool,
-    /// Filters of the command line, which events and samples have passed already; empty for none.
+    /// Filters of the command line, already applied to events and samples; empty for none.
     pub filter_words: String,
-    /// Makes a filter of what is typed: see [`crate::cli::display_filter`].
+    /// Parses a filter that the user types: see [`crate::cli::display_filter`].
     pub parse_filter: Parse,
 }
 
-/// First and last moment of a replay.
+/// First and last time of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplaySpan {
-    /// Of the first event.
+    /// Time of the first event.
     pub start: Timestamp,
-    /// Of the last.
+    /// Time of the last event.
     pub end: Timestamp,
 }
 
-/// What is known at one moment; rates are differences between two of these.
+/// A snapshot of all figures; rates are differences between two of these.
 #[derive(Clone, Debug)]
 pub struct ReportSample {
     /// Wall clock.
@@ -65,26 +65,25 @@ pub struct ReportSample {
     pub mono_ns: u64,
     /// Cumulative, from the start of tracing to `ts`.
     pub report: Report,
-    /// Doctor's findings about it, the worst first.
+    /// The doctor's findings about it, the worst first.
     pub findings: Vec<Finding>,
 }
 
-/// What the caller is to do.
+/// What the caller has to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Action {
-    /// End.
     Quit,
-    /// Restore the terminal, stop as Ctrl-Z does, and come back.
+    /// Restore the terminal, stop as with Ctrl-Z, and return.
     Suspend,
-    /// Forget what the terminal shows, and draw anew.
+    /// Forget the terminal's contents, and draw everything again.
     Redraw,
-    /// Report the mouse, or leave it to the terminal.
+    /// Enable or disable mouse reports of the terminal.
     Mouse(bool),
-    /// In a replay: stand still, or go on. Live only the screen stands still, and there is nothing to do.
+    /// Pause or continue a replay. In a live view only the screen is frozen, and the caller does nothing.
     Pause(bool),
     /// Replay this many times as fast as it happened.
     Speed(f64),
-    /// Go on from this many nanoseconds later, or earlier.
+    /// Continue from this many nanoseconds later, or earlier.
     Seek(i64),
 }
 
@@ -103,7 +102,7 @@ pub struct App {
     pub(super) options: ViewOptions,
     pub(super) theme: Theme,
     live: LiveState,
-    /// What is shown while the screen stands still.
+    /// What is shown while the screen is frozen.
     frozen: Option<Box<LiveState>>,
     pub(super) view: View,
     pub(super) scope: Scope,
@@ -120,18 +119,18 @@ pub struct App {
     /// Number of the selected event; `None` for the newest.
     event_at: Option<u64>,
     finding_at: usize,
-    /// First visible row by pane, and that of the overlay.
+    /// First visible row by pane, and of the overlay.
     offsets: [usize; Pane::COUNT],
     overlay_offset: usize,
-    /// Rows that were visible when it was drawn last.
+    /// Number of visible rows when last drawn.
     heights: [usize; Pane::COUNT],
-    /// Where panes were drawn last.
+    /// Positions of panes when last drawn.
     places: Vec<(Pane, Rect)>,
     span: usize,
     pub(super) is_paused: bool,
     speed: usize,
     has_mouse: bool,
-    /// The last message of the program's log, and how many there were.
+    /// The last message of the program's log, and the number of messages.
     pub(super) message: Option<(String, u64)>,
     is_dirty: bool,
 }
@@ -173,14 +172,14 @@ impl App {
         }
     }
 
-    /// Takes an event that passes the filters of the command line, and the host it comes from where there are
-    /// several. Cheap: text is made of what is visible only.
+    /// Takes an event that passes the filters of the command line, and its host if there are several. Cheap: only
+    /// visible events are formatted.
     pub fn event(&mut self, event: &Event, host: Option<&str>) {
         self.live.event(event, host);
         self.is_dirty |= self.frozen.is_none();
     }
 
-    /// Takes a sample. One from an earlier moment than the last is that of a replay that went back.
+    /// Takes a sample. If it is earlier than the last one, a replay went back.
     pub fn sample(&mut self, sample: ReportSample) {
         self.live.sample(sample);
         if self.frozen.is_none() {
@@ -188,39 +187,39 @@ impl App {
         }
     }
 
-    /// Takes a line that would go to stderr.
+    /// Takes a line that would otherwise be written to stderr.
     pub fn log(&mut self, line: &str) {
         let count = self.message.as_ref().map_or(0, |(_, count)| *count);
         self.message = Some((line.to_owned(), count + 1));
         self.is_dirty = true;
     }
 
-    /// Whether something changed since it was drawn.
+    /// Whether something changed since the last drawing.
     pub fn is_dirty(&self) -> bool {
         self.is_dirty
     }
 
-    /// The terminal has another size, or was drawn over.
+    /// The terminal was resized, or overwritten.
     pub fn resized(&mut self) {
         self.is_dirty = true;
     }
 
-    /// What is shown: that of now, or of when the screen was stopped.
+    /// The shown state: the current one, or the one when the screen was frozen.
     pub(super) fn shown(&self) -> &LiveState {
         self.frozen.as_deref().unwrap_or(&self.live)
     }
 
-    /// Events that came since the screen was stopped.
+    /// Number of events since the screen was frozen.
     pub(super) fn held_back(&self) -> u64 {
         self.live.tail.count() - self.shown().tail.count()
     }
 
-    /// As multiples of real time.
+    /// As a multiple of real time.
     pub(super) fn speed(&self) -> f64 {
         SPEEDS[self.speed]
     }
 
-    /// Samples in a column of the timeline.
+    /// Samples per column of the timeline.
     pub(super) fn span(&self) -> usize {
         SPANS[self.span]
     }

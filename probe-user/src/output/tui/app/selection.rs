@@ -1,10 +1,10 @@
-//! Which row of each pane is selected.
+//! The selected row of each pane.
 
 use super::super::layout::Pane;
 use super::App;
 
 impl App {
-    /// Rows of a pane.
+    /// Number of rows of a pane.
     pub(super) fn length(&self, pane: Pane) -> usize {
         match pane {
             Pane::Processes => self.view.processes.len(),
@@ -18,7 +18,7 @@ impl App {
         }
     }
 
-    /// The selected row of a pane.
+    /// Index of the selected row of a pane.
     pub(in crate::output::tui) fn index(&self, pane: Pane) -> usize {
         let last = self.length(pane).saturating_sub(1);
         match pane {
@@ -33,7 +33,7 @@ impl App {
                     lines.iter().position(|line| line.target == at)
                 })
                 .unwrap_or(0),
-            // One that is older than all that are kept leaves the oldest.
+            // If the selected event is no longer kept, the oldest is selected.
             Pane::Events => match self.event_at {
                 Some(number) => self
                     .events()

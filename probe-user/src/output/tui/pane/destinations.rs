@@ -1,4 +1,4 @@
-//! By destination: TIME_WAITs, and how many local ports are left.
+//! By destination: TIME_WAITs, and free ephemeral ports.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -16,14 +16,13 @@ use super::super::theme::Theme;
 use super::super::view::{DestinationItem, DestinationLine, Scope};
 use super::{at_least, frame, nothing, rate_or_dash, report, sortable, window};
 
-/// Columns of a bar.
+/// Width of a bar, columns.
 const BAR: usize = 10;
 /// Eighths of a column.
 const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-/// Part of the ports from which on there is cause to look: connect() has gone through the half that it tries
-/// first.
+/// Part of the ports that is a warning: connect() has used up the half that it tries first.
 const HALF: f64 = 0.5;
-/// And from which on to act.
+/// Part of the ports that needs action.
 const NEARLY_FULL: f64 = 0.8;
 
 const fn column(heading: &'static str, width: u16, align: CellAlign) -> Column {
@@ -64,7 +63,7 @@ const COLUMNS: [(Column, Option<ByDestination>); 9] = [
     ),
 ];
 
-/// Draws it from a row on.
+/// Draws the pane from row `offset` on.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     let lines = &app.view.destinations;
     let height = usize::from(area.height).saturating_sub(2);
@@ -155,7 +154,7 @@ fn left(theme: Theme, budget: Option<&BudgetRow>) -> (String, Style) {
     }
 }
 
-/// As `--remote` and `--local` take it.
+/// In the form of `--remote` and `--local`.
 pub fn name(target: &DestinationItem) -> String {
     match target {
         DestinationItem::Destination((_, _, destination)) => destination.to_string(),

@@ -1,4 +1,4 @@
-//! All about the process or destination that was opened.
+//! Details of the opened process or destination.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -17,7 +17,7 @@ use super::overlay::{note, of_process};
 use super::{destinations, frame, processes, report};
 use crate::output::table;
 
-/// Draws it from a line on. The line that it begins with, where there are fewer.
+/// Draws the pane from a line on. Returns its first line, which is earlier if there are fewer lines.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) -> usize {
     let (title, notes) = match (app.scope, report(app)) {
         (Scope::Process(key), Some(report)) => process(app, report, key),

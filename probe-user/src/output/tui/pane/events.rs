@@ -1,4 +1,4 @@
-//! The newest events, one a line as `trace` has them.
+//! The newest events, one per line as in `trace`.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -22,7 +22,7 @@ const fn column(heading: &'static str, width: u16, align: CellAlign) -> Column {
     }
 }
 
-/// Columns as [`lines::cells`] has them, where there is room.
+/// Columns of [`lines::cells`], if there is room.
 const ALL: [Column; 7] = [
     column("TIME (UTC)", 15, CellAlign::Left),
     column("EVENT", 18, CellAlign::Left),
@@ -32,7 +32,7 @@ const ALL: [Column; 7] = [
     column("REMOTE", 24, CellAlign::Ends),
     column("DETAILS", 0, CellAlign::Left),
 ];
-/// In a narrow terminal: indexes into the same cells.
+/// For a narrow terminal: indexes into the same cells.
 const FEW: [(usize, Column); 5] = [
     (0, column("TIME", 8, CellAlign::Left)),
     (1, column("EVENT", 13, CellAlign::Left)),
@@ -40,10 +40,10 @@ const FEW: [(usize, Column); 5] = [
     (5, column("REMOTE", 18, CellAlign::Ends)),
     (6, column("DETAILS", 0, CellAlign::Left)),
 ];
-/// From here on there is room for all.
+/// From this width on, all columns fit.
 const WIDE: u16 = 150;
 
-/// Draws it from a row on.
+/// Draws the pane from row `offset` on.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     let events = app.events();
     let height = usize::from(area.height).saturating_sub(2);
@@ -97,7 +97,7 @@ fn cells(app: &App, numbered: &NumberedEvent, chosen: &[(usize, Column)]) -> Vec
         .collect()
 }
 
-/// `12:34:56` of `12:34:56.123456`.
+/// `12:34:56` from `12:34:56.123456`.
 fn seconds(time: &str) -> String {
     time.split('.').next().unwrap_or(time).to_owned()
 }

@@ -1,4 +1,4 @@
-//! What doctor finds, a line each; Enter tells the rest.
+//! The doctor's findings, one per line; Enter shows the details.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -12,10 +12,10 @@ use super::super::layout::Pane;
 use super::super::theme::Theme;
 use super::{frame, window};
 
-/// Columns of a severity.
+/// Width of a severity, columns.
 const SEVERITY: u16 = 9;
 
-/// Draws it from a row on.
+/// Draws the pane from row `offset` on.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     let findings = match &app.shown().sample {
         Some(sample) => sample.findings.as_slice(),
@@ -67,7 +67,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     }
 }
 
-/// How a severity looks.
+/// Style of a severity.
 pub fn severity(theme: Theme, severity: Severity) -> Style {
     match severity {
         Severity::Critical => theme.bad(),

@@ -1,4 +1,4 @@
-//! The last line: keys, or the filter that is typed; and above it what the program's log says.
+//! The last line: keys, or the filter line; and above it messages of the program's log.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -11,10 +11,10 @@ use super::super::filter_line::FilterLine;
 use super::super::keys;
 use super::parts;
 
-/// What may be typed.
+/// Example of a filter.
 const EXAMPLE: &str = "such as --comm nginx --remote :80 --event reset; Enter, Esc";
 
-/// Draws it. Where the cursor stands, if something is typed.
+/// Draws it. Returns the position of the cursor, if a filter is being typed.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     if let Some(line) = &app.typing {
         return Some(draw_filter(app, line, area, buffer));
@@ -48,7 +48,7 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
     );
     let x = area.x + PROMPT.len() as u16;
     let beside = if line.text().is_empty() { EXAMPLE } else { "" };
-    // Its end is what is being typed.
+    // The end of the text is what is being typed.
     let mut text = escape(line.text());
     let room = if beside.is_empty() {
         area.right() - x - 1
@@ -81,7 +81,7 @@ fn draw_filter(app: &App, line: &FilterLine, area: Rect, buffer: &mut Buffer) ->
     Position::new(x + width, area.y)
 }
 
-/// Draws what is wrong with the filter that is typed, or the last message.
+/// Draws the error of the typed filter, or the last message.
 pub fn draw_message(app: &App, area: Rect, buffer: &mut Buffer) {
     if let Some(mistake) = app.typing.as_ref().and_then(FilterLine::mistake) {
         let mistake = format!("! {}", escape(mistake));

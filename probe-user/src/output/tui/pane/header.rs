@@ -1,4 +1,4 @@
-//! The first line: host, time, and whether it stands still.
+//! The first line: host, time, and whether the view is paused.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,7 +9,6 @@ use super::super::app::App;
 use super::super::cells::{CellAlign, put};
 use super::{parts, report};
 
-/// Draws it.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let theme = app.theme;
     let mut line = vec![
@@ -25,7 +24,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     ];
     if let (Some(sample), Some(report)) = (&app.shown().sample, report(app)) {
         let time = sample.ts.time_of_day_us();
-        // Microseconds say nothing here.
+        // Microseconds are not useful here.
         let seconds = time.split('.').next().unwrap_or(&time).to_owned();
         line.push((
             format!(
@@ -42,7 +41,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         ));
     }
     if report(app).is_some_and(|report| report.audit_off > 0) {
-        // The second line says by how much.
+        // The second line has the difference.
         line.insert(1, ("  AUDIT OFF".to_owned(), theme.bad()));
     }
     let (state, style) = state(app);

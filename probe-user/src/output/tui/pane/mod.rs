@@ -1,4 +1,4 @@
-//! Drawing: one part of the screen a file. They read the state and change none of it.
+//! Draws the parts of the screen, one per file. They read the state and do not change it.
 
 pub mod destinations;
 pub mod detail;
@@ -23,10 +23,10 @@ use super::cells::{Cell, CellAlign, Column, put, table};
 use super::layout::{MIN_HEIGHT, MIN_WIDTH, Pane};
 use super::sort::{SortBy, SortOrder};
 
-/// Text in some style.
+/// Text with a style.
 type Part = (String, Style);
 
-/// Draws a pane's title as a rule across it; what is below is the pane's.
+/// Draws a pane's title as a line across it; returns the area below.
 fn frame(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer, title: &str) -> Rect {
     if area.is_empty() {
         return area;
@@ -49,7 +49,7 @@ fn rule(app: &App, area: Rect, buffer: &mut Buffer, mark: &str, title: &str, sty
     Rect::new(area.x, area.y + 1, area.width, area.height - 1)
 }
 
-/// Parts from the left, for as long as there is room. The next column.
+/// Draws parts from the left, as far as they fit. Returns the next column.
 fn parts(buffer: &mut Buffer, area: Rect, parts: &[Part]) -> u16 {
     let mut x = area.x;
     for (text, style) in parts {
@@ -60,7 +60,7 @@ fn parts(buffer: &mut Buffer, area: Rect, parts: &[Part]) -> u16 {
     x
 }
 
-/// A rate: `0`, `1.5`, `230`, `12.3k`.
+/// A rate such as `0`, `1.5`, `230` or `12.3k`.
 fn rate(per_s: f64) -> String {
     match per_s {
         0.0 => "0".to_owned(),
@@ -71,12 +71,12 @@ fn rate(per_s: f64) -> String {
     }
 }
 
-/// A rate, or `-` where there is none yet.
+/// A rate, or `-` if there is none yet.
 fn rate_or_dash(per_s: Option<f64>) -> String {
     per_s.map_or_else(|| "-".to_owned(), rate)
 }
 
-/// A number in six columns: `123456`, `1234k`, `12.3M`.
+/// A number in at most six columns, such as `123456`, `1234k` or `12.3M`.
 fn number(number: u64) -> String {
     match number {
         0..100_000 => number.to_string(),
@@ -85,7 +85,7 @@ fn number(number: u64) -> String {
     }
 }
 
-/// A number, marked where it is a lower bound.
+/// A number, marked if it is a lower bound.
 fn at_least(count: u64, is_exact: bool) -> String {
     if is_exact {
         number(count)
@@ -99,7 +99,7 @@ fn report(app: &App) -> Option<&Report> {
     app.shown().sample.as_ref().map(|sample| &sample.report)
 }
 
-/// A table that some column sorts. `rows` begin at `offset`.
+/// A table sorted by a column. `rows` begin at `offset`.
 fn sortable<T: SortBy, const N: usize>(
     app: &App,
     pane: Pane,
@@ -124,7 +124,7 @@ fn sortable<T: SortBy, const N: usize>(
     );
 }
 
-/// Rows below a title that has none to show.
+/// The text below a title if there are no rows.
 fn nothing(app: &App, area: Rect, buffer: &mut Buffer, text: &str) {
     let y = area.y.saturating_add(1);
     if y < area.bottom() {
@@ -139,7 +139,7 @@ fn nothing(app: &App, area: Rect, buffer: &mut Buffer, text: &str) {
     }
 }
 
-/// `3-9 of 120`, where not all fit.
+/// `3-9 of 120`, if not all rows fit.
 fn window(offset: usize, height: usize, length: usize) -> String {
     if length > height {
         format!(
@@ -152,7 +152,7 @@ fn window(offset: usize, height: usize, length: usize) -> String {
     }
 }
 
-/// In place of everything where the terminal is too small.
+/// Shown instead of everything if the terminal is too small.
 pub fn too_small(buffer: &mut Buffer, area: Rect) {
     let lines = [
         "twtrace top needs".to_owned(),

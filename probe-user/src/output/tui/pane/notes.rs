@@ -1,4 +1,4 @@
-//! Labelled text that is wrapped and can be moved through.
+//! Labelled text that is wrapped and can be scrolled.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,21 +9,20 @@ use super::super::app::App;
 use super::super::cells::{CellAlign, put};
 use super::rule;
 
-/// Columns of a label.
+/// Width of a label, columns.
 const LABEL: u16 = 14;
 
-/// A paragraph, and what stands left of it. Escaped already.
+/// A paragraph, and its label. Already escaped.
 #[derive(Clone, Debug)]
 pub struct Note {
     /// May be empty.
     pub label: String,
-    /// The paragraph.
     pub text: String,
-    /// How the paragraph looks.
+    /// Style of the paragraph.
     pub style: Style,
 }
 
-/// Draws them under a title. The first line that is visible: as asked for, or the last that makes sense.
+/// Draws notes under a title. Returns the first visible line: the requested one, or the last one that fills the area.
 pub fn draw(
     app: &App,
     area: Rect,
@@ -73,14 +72,14 @@ pub fn draw_below(
     offset
 }
 
-/// Lines of at most `width` columns; words that are longer are broken.
+/// Lines of at most `width` columns; longer words are broken.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = vec![String::new()];
     let mut used = 0;
     for (index, word) in text.split(' ').enumerate() {
         let needed = word.width();
-        // Blanks that a line begins with are kept, those at which it is broken are not.
+        // Leading blanks of a line are kept, those at a line break are not.
         if used > 0 || (index > 0 && lines.len() == 1) {
             if used + 1 + needed <= width {
                 push(&mut lines, " ");

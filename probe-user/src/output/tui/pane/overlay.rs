@@ -1,4 +1,4 @@
-//! What covers the panes: help, what is lost, one finding, one event.
+//! Overlays over the panes: help, losses, one finding, one event.
 
 use ratatui::style::Style;
 use twtrace_core::doctor::finding::Finding;
@@ -16,7 +16,6 @@ use crate::output::lines;
 use crate::output::table;
 use crate::output::tiers;
 
-/// Its title.
 pub fn title(overlay: &Overlay) -> &'static str {
     match overlay {
         Overlay::Help => "Keys (Esc goes back)",
@@ -36,7 +35,6 @@ pub fn notes(app: &App, overlay: &Overlay) -> Vec<Note> {
     }
 }
 
-/// A paragraph.
 pub fn note(label: &str, text: impl Into<String>, style: Style) -> Note {
     Note {
         label: label.to_owned(),
@@ -70,10 +68,10 @@ fn help(app: &App) -> Vec<Note> {
     notes
 }
 
-/// The lines of a text of other outputs.
+/// Adds the lines of a text of another output.
 fn block(notes: &mut Vec<Note>, label: &str, text: &str, style: Style) {
     for (index, line) in text.lines().enumerate() {
-        // Tables are aligned by runs of blanks, which wrapping keeps.
+        // Tables are aligned by blanks, which wrapping keeps.
         notes.push(note(if index == 0 { label } else { "" }, line, style));
     }
     notes.push(note("", "", style));
@@ -117,7 +115,7 @@ fn integrity(app: &App) -> Vec<Note> {
     notes
 }
 
-/// Seen, against the kernel's own counters.
+/// Seen, compared with the kernel's own counters.
 fn audit_line(row: &AuditRow) -> String {
     let known = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
     let signed = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
@@ -210,7 +208,7 @@ fn of_event(app: &App, numbered: &NumberedEvent) -> Vec<Note> {
     notes
 }
 
-/// What is known of a process besides its name.
+/// Details of a process besides its name.
 pub fn of_process(app: &App, notes: &mut Vec<Note>, process: Option<&Process>) {
     let Some(process) = process else {
         return;

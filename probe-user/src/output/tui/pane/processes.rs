@@ -1,4 +1,4 @@
-//! By process: TIME_WAITs, RSTs, searches for ports.
+//! By process: TIME_WAITs, RSTs, ephemeral port allocations.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -44,7 +44,7 @@ const COLUMNS: [(Column, Option<ByProcess>); 10] = [
     (right("FAIL", 5), Some(ByProcess::Failures)),
 ];
 
-/// Draws it from a row on.
+/// Draws the pane from row `offset` on.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     let lines = &app.view.processes;
     let height = usize::from(area.height).saturating_sub(2);
@@ -124,7 +124,7 @@ pub fn p99(p99: Option<(u64, bool)>) -> String {
     }
 }
 
-/// `nginx(1234)`, or why there is none.
+/// Such as `nginx(1234)`, or why there is no process.
 pub fn name(row: &ProcessRow) -> String {
     match row.answerable() {
         Answerable::Process(process) => process_name(process),

@@ -1,4 +1,4 @@
-//! The second line: what was lost, tiers of hooks, the audit. Always in sight, and in words.
+//! The second line: losses, tiers of hooks, the audit. Always visible, and in words.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -8,7 +8,6 @@ use twtrace_core::model::report::Report;
 use super::super::app::App;
 use super::{Part, parts, report};
 
-/// Draws it.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let theme = app.theme;
     let Some(report) = report(app) else {

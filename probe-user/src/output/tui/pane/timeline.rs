@@ -13,7 +13,7 @@ use super::{frame, rate};
 
 /// Columns left of the bars.
 const LABEL: u16 = 13;
-/// Columns right of them: the newest and the highest.
+/// Columns right of them: the newest and the maximum.
 const FIGURES: u16 = 19;
 const BARS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
@@ -24,7 +24,6 @@ struct RateRow {
     style: Style,
 }
 
-/// Draws it.
 pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let columns = usize::from(area.width.saturating_sub(LABEL + FIGURES));
     let span_ns = columns as u64 * app.span() as u64 * 1_000_000_000;
@@ -88,7 +87,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         return;
     }
     let height = inner.height / rows.len() as u16;
-    // What is left over goes to the first.
+    // The first row gets the rest.
     let mut y = inner.y;
     for (index, row) in rows.iter().enumerate() {
         let height = match index {
@@ -106,7 +105,7 @@ fn draw_row(app: &App, row: &RateRow, area: Rect, buffer: &mut Buffer) {
     let values = history.columns(row.of, app.span(), usize::from(width));
     let highest = values.iter().copied().fold(0.0, f64::max);
     let base = area.bottom() - 1;
-    // An eighth less than there is, so that the highest does not touch the bars above.
+    // One eighth less than available, so that the highest bar does not touch the bars above.
     let full = area.height * 8 - 1;
     put(
         buffer,
@@ -116,10 +115,10 @@ fn draw_row(app: &App, row: &RateRow, area: Rect, buffer: &mut Buffer) {
         CellAlign::Left,
         app.theme.plain(),
     );
-    // The newest is at the right.
+    // The newest is on the right.
     let first = area.x + LABEL + width - values.len() as u16;
     for (x, value) in (first..).zip(&values) {
-        // What is not nothing is seen.
+        // Values above zero are always visible.
         let eighths = if *value > 0.0 {
             ((value / highest * f64::from(full)).round() as u16).max(1)
         } else {

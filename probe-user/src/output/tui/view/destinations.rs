@@ -18,17 +18,16 @@ use super::{DestinationItem, Scope, turned};
 /// A destination.
 #[derive(Clone, Debug)]
 pub struct DestinationLine {
-    /// Which.
     pub target: DestinationItem,
-    /// TIME_WAITs a second; `None` before the second sample.
+    /// TIME_WAITs per second; `None` before the second sample.
     pub rate: Option<f64>,
-    /// TIME_WAITs made.
+    /// TIME_WAITs created.
     pub time_waits: u64,
-    /// RSTs, either way.
+    /// RSTs, sent or received.
     pub resets: u64,
-    /// Searches for a port that failed.
+    /// Port allocations that failed.
     pub failures: u64,
-    /// Its budget of local ports in the report; the fullest, where there are several sources.
+    /// Index of its port pool in the report; the fullest, if there are several sources.
     pub budget: Option<usize>,
 }
 
@@ -83,7 +82,7 @@ fn of_process(key: DestinationKey, dealt: &Dealt, budget: Option<usize>) -> Dest
 
 /// OpenBudgets by destination; those that no destination took are rows of their own.
 struct OpenBudgets {
-    /// The first for each: reports have the fullest first.
+    /// The first pool of each destination: reports have the fullest first.
     by_destination: HashMap<(u32, SocketAddr), usize>,
     taken: HashSet<usize>,
 }

@@ -21,10 +21,10 @@ use super::rates::{Rates, Totals};
 use super::sort::{ByDestination, ByProcess, SortOrder};
 use super::towards::{DestinationKey, destination_of};
 
-/// What is looked at.
+/// What the view shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The host.
+    /// The whole host.
     All,
     /// One process.
     Process(ProcessKey),
@@ -41,7 +41,7 @@ pub enum DestinationItem {
     Pool {
         /// Inode number of the network namespace.
         netns: u32,
-        /// The source.
+        /// The source address.
         source: Option<IpAddr>,
     },
 }
@@ -49,21 +49,20 @@ pub enum DestinationItem {
 /// A process.
 #[derive(Clone, Debug)]
 pub struct ProcessLine {
-    /// Who.
     pub key: ProcessKey,
     /// Its row of the report.
     pub row: usize,
     /// `None` before the second sample.
     pub rates: Option<Rates>,
-    /// TIME_WAITs made that have not ended.
+    /// TIME_WAITs created that have not ended.
     pub alive: u64,
-    /// The slowest of its operations' 99th percentiles, nanoseconds, and whether it is exact.
+    /// The highest of its operations' 99th percentiles, nanoseconds, and whether it is exact.
     pub p99: Option<(u64, bool)>,
-    /// Searches for a port that failed.
+    /// Port allocations that failed.
     pub failures: u64,
 }
 
-/// Rows.
+/// Rows of the tables.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// By process.
@@ -73,7 +72,7 @@ pub struct View {
 }
 
 impl Scope {
-    /// Whether an event belongs to it.
+    /// Whether an event is in this scope.
     pub fn has(&self, event: &Event) -> bool {
         match self {
             Self::All => true,
@@ -102,7 +101,7 @@ impl Scope {
 }
 
 impl DestinationItem {
-    /// Whether what was done towards a destination belongs to it.
+    /// Whether events with a destination are in this scope.
     fn has(&self, key: &DestinationKey) -> bool {
         match self {
             Self::Destination(own) => own == key,
@@ -110,7 +109,7 @@ impl DestinationItem {
         }
     }
 
-    /// Whether the filter shows it, as far as that goes.
+    /// Whether the filter accepts it, as far as that is known.
     fn passes(&self, filter: &Filter) -> bool {
         let has = |netns: Option<u32>, side: Side| {
             (filter.netns.is_empty() || netns.is_some_and(|netns| filter.shows_netns(netns)))
@@ -132,7 +131,7 @@ impl DestinationItem {
     }
 }
 
-/// The ends that a destination tells, local and remote.
+/// The addresses that a destination contains, local and remote.
 fn ends(destination: &Destination) -> (Option<SocketAddr>, Option<SocketAddr>) {
     match destination {
         Destination::Remote(remote) => (None, Some(*remote)),
@@ -143,7 +142,7 @@ fn ends(destination: &Destination) -> (Option<SocketAddr>, Option<SocketAddr>) {
 }
 
 impl View {
-    /// Rows of what is known.
+    /// The rows of the current state.
     pub fn of(
         live: &LiveState,
         scope: Scope,
@@ -172,7 +171,7 @@ fn process_lines(
     scope: Scope,
     filter: &Filter,
 ) -> Vec<ProcessLine> {
-    // Reports do not tell the destinations of a process, so events have to.
+    // Reports do not have the destinations of a process, so these come from events.
     let is_by_destination = !filter.is_by_process();
     let pair: Option<HashSet<ProcessKey>> = match scope {
         Scope::Destination(target) => Some(
@@ -216,7 +215,7 @@ fn process_lines(
         .collect()
 }
 
-/// Numbers with the greatest first, unless reversed; the report's order breaks ties.
+/// Numbers in descending order, unless reversed; the report's order breaks ties.
 fn sort_processes(lines: &mut [ProcessLine], report: &Report, order: SortOrder<ByProcess>) {
     let rates = |line: &ProcessLine| line.rates.unwrap_or_default();
     let number = |line: &ProcessLine| match order.by {
