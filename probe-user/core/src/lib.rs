@@ -1,5 +1,5 @@
-//! What twtrace knows, without a clock, a file or a socket: each layer needs only those above it in this list, which a
-//! test of the library above keeps (`layer_tests.rs`).
+//! Data and rules of twtrace, without a clock, a file or a socket: each layer needs only those above it in this list,
+//! which a test of the library above ensures (`layer_tests.rs`).
 
 pub mod hooks;
 

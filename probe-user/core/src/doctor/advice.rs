@@ -1,32 +1,32 @@
-//! Words that several checks share.
+//! Texts that several checks share.
 
 use serde_json::{Value, json};
 
-/// How many processes, budgets or namespaces a sentence names.
+/// Maximum number of processes, port pools or namespaces that a sentence names.
 pub const NAMED: usize = 5;
 
-/// tcp_tw_recycle, which old pages still recommend.
+/// Advice about tcp_tw_recycle, which old pages still recommend.
 pub const NO_RECYCLE: &str = "net.ipv4.tcp_tw_recycle: gone since Linux 4.12; where it still exists it refuses \
     connections of clients behind NAT";
 
-/// tcp_fin_timeout, which is mistaken for the length of TIME_WAIT.
+/// Advice about tcp_fin_timeout, which is mistaken for the length of TIME_WAIT.
 pub const NO_FIN_TIMEOUT: &str = "net.ipv4.tcp_fin_timeout: it bounds FIN_WAIT2 only; a TIME_WAIT lasts as \
     long whatever it says";
 
-/// SO_LINGER 0 as a remedy.
+/// Advice about SO_LINGER 0 as a remedy.
 pub const NO_LINGER: &str = "SO_LINGER with 0 s to avoid TIME_WAITs: the connection ends with a RST, and data on \
     its way to the peer is lost";
 
-/// tcp_max_tw_buckets as a remedy.
+/// Advice about tcp_max_tw_buckets as a remedy.
 pub const NO_BUCKETS: &str = "lowering net.ipv4.tcp_max_tw_buckets: the kernel then closes connections without \
     TIME_WAIT, and late segments may end up in the next connection of the same ports";
 
-/// How a program that binds before it connects has a pool of ports for each destination.
+/// How a program that binds before it connects gets a port pool for each destination.
 pub const OWN_POOLS: &str = "set IP_BIND_ADDRESS_NO_PORT on the socket before bind(), so that connect() chooses the \
     port and each destination has all of them (nginx does so for proxy_bind; haproxy: leave the port out of \
     source, or give it a range of its own: source ADDRESS:10000-65000)";
 
-/// `nginx(7): 12, curl(8): 3 and 4 more`.
+/// Such as `nginx(7): 12, curl(8): 3 and 4 more`.
 pub fn list<T: AsRef<str>>(rows: &[(T, u64)]) -> String {
     let named: Vec<String> = rows
         .iter()
@@ -36,7 +36,7 @@ pub fn list<T: AsRef<str>>(rows: &[(T, u64)]) -> String {
     named.join(", ") + &more(rows.len())
 }
 
-/// ` and 4 more`, or nothing.
+/// Such as ` and 4 more`, or empty.
 pub fn more(count: usize) -> String {
     match count.saturating_sub(NAMED) {
         0 => String::new(),
@@ -44,7 +44,7 @@ pub fn more(count: usize) -> String {
     }
 }
 
-/// `namespace 1`, `namespaces 1, 2 and 4 more`.
+/// Such as `namespace 1` or `namespaces 1, 2 and 4 more`.
 pub fn namespaces(numbers: &[u32]) -> String {
     let named: Vec<String> = numbers.iter().take(NAMED).map(u32::to_string).collect();
     let word = match numbers.len() {
@@ -54,14 +54,14 @@ pub fn namespaces(numbers: &[u32]) -> String {
     format!("{word} {}{}", named.join(", "), more(numbers.len()))
 }
 
-/// Processes and their numbers as figures.
+/// Processes and their counts as JSON figures.
 pub fn figures<T: AsRef<str>>(rows: &[(T, u64)]) -> Value {
     rows.iter()
         .map(|(name, count)| json!({"process": name.as_ref(), "count": count}))
         .collect()
 }
 
-/// A rate in few characters.
+/// A rate in few characters, per second.
 pub fn rate(per_s: f64) -> String {
     match per_s {
         0.0..10.0 => format!("{per_s:.1} a second"),

@@ -1,4 +1,4 @@
-//! bind() to any port before connect(): all destinations share one pool of ports.
+//! bind() to any port before connect(): all destinations share one port pool.
 
 use serde_json::json;
 use twtrace_wire::{PortOp, Side};
@@ -9,19 +9,19 @@ use super::{advice, budget};
 use crate::model::budget::row::PoolWord;
 use crate::model::pairs;
 
-/// bind() calls from which a client that binds is worth a word.
+/// Minimum number of bind() calls before a client that binds is reported.
 const MANY: u64 = 50;
-/// A client has closed this part of what it bound, at least: else it may be something else that binds.
+/// Minimum fraction of the bound sockets that a client has closed: below that, something else may bind.
 const PART: f64 = 0.5;
 
-/// Pools of bind() that are nearly full, else the processes that bind before they connect.
+/// Finds pools of bind() that are nearly full, or else the processes that bind before they connect.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = pools(facts);
     findings.extend(processes(facts));
     findings
 }
 
-/// A pool in trouble is told by the check of budgets too; here with what makes it small.
+/// The check of port pools also reports a full pool; this one adds what makes it small.
 fn pools(facts: &DoctorFacts) -> Vec<Finding> {
     let rows = facts
         .report
@@ -55,7 +55,7 @@ fn pools(facts: &DoctorFacts) -> Vec<Finding> {
 fn processes(facts: &DoctorFacts) -> Vec<Finding> {
     let rows = facts.report.processes.iter();
     rows.filter_map(|row| {
-        // The system call's own tier also sees a bind() that looks for no port.
+        // The system-call tier also sees a bind() that allocates no port.
         let binds: u64 = row
             .ports
             .iter()

@@ -1,4 +1,4 @@
-//! Local ports that are used up, or nearly.
+//! Port pools that are used up, or nearly.
 
 use serde_json::{Value, json};
 use twtrace_wire::{ReuseRefusal, Side};
@@ -13,17 +13,17 @@ use crate::model::budget::sysctls::TwReuse;
 use crate::model::destination::Destination;
 use crate::model::pairs::PairRow;
 
-/// From this part on a budget is nearly used up.
+/// Usage from which a pool is nearly used up.
 const NEARLY: f64 = 0.8;
-/// So is one that lasts for less, nanoseconds.
+/// A pool that lasts for less is also nearly used up, nanoseconds.
 const SOON_NS: u64 = 600_000_000_000;
-/// What is left of it, at most, for the latter to count: a rate measured for some seconds says little about a
-/// budget that has hardly been touched.
+/// Minimum usage for the latter to count: a rate measured for some seconds says little about a pool that is hardly
+/// used.
 const TOUCHED: f64 = 0.1;
-/// Budgets that are found fault with one by one, in each namespace.
+/// Maximum number of pools that get a finding of their own, in each namespace.
 const SHOWN: usize = 10;
 
-/// One finding for each budget; beyond [`SHOWN`] in one namespace they are only counted.
+/// One finding for each pool; beyond [`SHOWN`] in one namespace they are only counted.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for netns in facts.namespaces_of_budgets() {
@@ -38,7 +38,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     findings
 }
 
-/// `None` where there is room.
+/// `None` if there is enough room.
 pub fn severity(row: &BudgetRow) -> Option<Severity> {
     let used = row.used().unwrap_or(0.0);
     let is_soon = row.outlook == Outlook::RunsOut
@@ -54,7 +54,7 @@ pub fn severity(row: &BudgetRow) -> Option<Severity> {
 }
 
 impl DoctorFacts {
-    /// Namespaces that budgets are known of, the one with the fullest budget first.
+    /// Namespaces with port pools, the one with the fullest pool first.
     fn namespaces_of_budgets(&self) -> Vec<u32> {
         let mut numbers = Vec::new();
         for row in &self.report.budgets {
@@ -125,7 +125,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
     }
 }
 
-/// `from 10.0.0.1 to 10.0.0.2:80`.
+/// Such as `from 10.0.0.1 to 10.0.0.2:80`.
 pub fn towards(row: &BudgetRow) -> String {
     let source = match row.source {
         Some(source) if source.is_unspecified() => "from any address".to_owned(),
@@ -168,7 +168,8 @@ fn after_colon(rows: &[(&str, u64)]) -> String {
     }
 }
 
-/// Who made TIME_WAITs of this budget. Those of a pool of bind() are not told from others of the source.
+/// The processes that created TIME_WAITs in this pool. In a pool of bind(), these can't be distinguished from others
+/// with the same source.
 fn users<'a>(facts: &'a DoctorFacts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
     let is_of = |destination: &Destination| match row.destination {
         Some(wanted) => *destination == Destination::Remote(wanted),
@@ -193,7 +194,7 @@ fn failed<'a>(facts: &'a DoctorFacts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
     }
 }
 
-/// Whose connects met TIME_WAITs of this budget and could not take them.
+/// The processes whose connects found TIME_WAITs of this pool and could not reuse them.
 fn hindered<'a>(facts: &'a DoctorFacts, row: &BudgetRow) -> Vec<&'a PairRow> {
     let (PoolWord::Connect, Some(wanted)) = (row.pool, row.destination) else {
         return Vec::new();
@@ -202,7 +203,7 @@ fn hindered<'a>(facts: &'a DoctorFacts, row: &BudgetRow) -> Vec<&'a PairRow> {
         .hindered(|pair| pair.netns == row.netns && pair.destination == Destination::Remote(wanted))
 }
 
-/// Whether live sockets hold most of the ports that are held.
+/// Whether live sockets hold most of the used ports.
 fn is_live(row: &BudgetRow) -> bool {
     row.live.unwrap_or(0) > row.time_wait.unwrap_or(0)
 }
@@ -283,7 +284,7 @@ fn do_not(row: &BudgetRow) -> Vec<String> {
     }
 }
 
-/// The budget that is used most, for a host where nothing is wrong.
+/// The pool with the highest usage, for a host without findings.
 pub fn fullest(facts: &DoctorFacts) -> Option<&BudgetRow> {
     let used = |row: &BudgetRow| row.used().unwrap_or(0.0);
     facts
@@ -293,7 +294,7 @@ pub fn fullest(facts: &DoctorFacts) -> Option<&BudgetRow> {
         .max_by(|a, b| used(a).total_cmp(&used(b)))
 }
 
-/// It with its figures, as one object.
+/// That pool with its figures, as one object.
 pub fn fullest_json(facts: &DoctorFacts) -> Value {
     fullest(facts).map_or(Value::Null, |row| json!(row))
 }

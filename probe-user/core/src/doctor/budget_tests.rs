@@ -87,7 +87,7 @@ fn a_budget_that_will_not_last_is_warned_of() {
     assert_eq!(findings[0].severity, Severity::Warning);
     assert!(findings[0].evidence.last().unwrap().contains("in 90.0s"));
     assert_eq!(severity(&samples::budget(150, 0)), Some(Severity::Warning));
-    // It has hardly been touched, or it lasts for long, or there is room.
+    // It is hardly used, or it lasts for long, or there is enough room.
     assert_eq!(severity(&soon(90, 950)), None);
     assert_eq!(severity(&soon(900, 500)), None);
     assert_eq!(severity(&samples::budget(250, 0)), None);

@@ -10,9 +10,9 @@ use crate::event::quantity::duration;
 use crate::model::close_wait::{CloseWaitRow, NoHolder};
 use crate::model::pairs;
 
-/// So many of one process are a leak, or it is stuck.
+/// From this number on, one process has a leak, or it is stuck.
 const MANY: u64 = 20;
-/// So is one that is as old, nanoseconds.
+/// The same for one connection of this age, nanoseconds.
 const OLD_NS: u64 = 60_000_000_000;
 
 /// One finding for each process.

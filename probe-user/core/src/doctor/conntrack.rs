@@ -1,4 +1,4 @@
-//! Connection tracking and NAT: a shortage that is not one of local ports.
+//! Connection tracking and NAT: a shortage that does not concern local ports.
 
 use serde_json::json;
 
@@ -6,26 +6,26 @@ use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use crate::model::namespace::Conntrack;
 
-/// From this part on the table is nearly full.
+/// Usage from which the table is nearly full.
 const NEARLY: f64 = 0.9;
-/// Clashes are also made by packets that are sent twice at once, such as DNS requests: a few are none.
+/// Minimum number of clashes: packets that are sent twice at the same time, such as DNS requests, also cause a few.
 const SOME: u64 = 5;
 
-/// One finding for each namespace and kind. Where the module is not in use there is none.
+/// One finding for each namespace and kind. None if the module is not in use.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (netns, it) in &facts.namespaces {
         let Some(now) = it.now.conntrack else {
             continue;
         };
-        // Without a first reading growth is not known.
+        // Without a first sample the increase is not known.
         let before = it.before.as_ref().and_then(|before| before.conntrack);
         let growth = |number: fn(&Conntrack) -> u64| {
             before.map_or(0, |before| number(&now).saturating_sub(number(&before)))
         };
         let clashes = growth(|it| it.insert_failed);
         let drops = growth(|it| it.drop);
-        // The kernel counts a packet that it drops for a clash under both.
+        // The kernel counts a packet that it drops for a clash in both counters.
         let for_room = drops.saturating_sub(clashes);
         let early = growth(|it| it.early_drop);
         let figures = json!({
@@ -118,7 +118,7 @@ mod tests {
             ..QUIET
         };
         assert_eq!(with(QUIET, clashing), ["nat_ports_exhausted"]);
-        // As kernels count it: the packets that clashed were dropped.
+        // In the way kernels count: the packets that clashed were dropped.
         let dropping = Conntrack {
             drop: 13,
             ..clashing

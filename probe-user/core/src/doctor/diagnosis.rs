@@ -1,4 +1,4 @@
-//! What `doctor` says in the end.
+//! The result of `doctor`.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub struct Diagnosis {
     pub start: Timestamp,
     /// When it ended.
     pub end: Timestamp,
-    /// In how many network namespaces figures differ from the kernel's, as reports have it.
+    /// Number of network namespaces in which figures differ from the kernel's, as in reports.
     pub audit_off: u64,
     /// The same in words.
     #[serde(skip)]
@@ -34,35 +34,35 @@ pub struct Diagnosis {
     pub host: String,
     /// Release of its kernel.
     pub kernel: String,
-    /// The figures that tell how the host is.
+    /// Figures that describe the host.
     pub figures: DiagnosisFigures,
-    /// What weakens the judgement, in sentences; empty where nothing does.
+    /// What limits the diagnosis, in sentences; empty if nothing does.
     pub caveats: Vec<String>,
-    /// What is wrong, the worst first.
+    /// Findings, the worst first.
     pub findings: Vec<Finding>,
-    /// The time that it covers, where it is out of a history; then `duration_ns` is without gaps.
+    /// The time that it covers, if it is from a history; then `duration_ns` is without gaps.
     pub history: Option<Coverage>,
 }
 
-/// Sums over everything that was looked at.
+/// Totals over everything that was sampled.
 #[derive(schemars::JsonSchema, Debug, Serialize)]
 #[schemars(rename = "Figures")]
 pub struct DiagnosisFigures {
     /// Namespaces whose settings and counters were read.
     pub namespaces: u64,
-    /// TIME_WAITs made.
+    /// TIME_WAITs created.
     pub time_waits: u64,
     /// RSTs sent.
     pub resets_sent: u64,
     /// RSTs received.
     pub resets_received: u64,
-    /// Searches for a local port.
+    /// Ephemeral port allocations.
     pub searches: u64,
-    /// Those of them that failed.
+    /// Allocations that failed.
     pub searches_failed: u64,
     /// Connections in CLOSE_WAIT at the end.
     pub close_wait: u64,
-    /// The budget of local ports that is used most, as reports have it; null where there is none.
+    /// The port pool with the highest usage, as in reports; null if there is none.
     #[schemars(with = "Option<BudgetRow>")]
     pub fullest_budget: Value,
     /// The same in words.
@@ -71,7 +71,7 @@ pub struct DiagnosisFigures {
 }
 
 impl Diagnosis {
-    /// Of everything that was told up to the latest moment; `report` is of the same.
+    /// From everything reported up to the latest time; `report` covers the same.
     pub fn of(tally: &Tally, report: Report) -> Self {
         let facts = DoctorFacts::new(report, tally.pairs(), tally.namespaces(), tally.filter());
         Self::new(facts, tally.filter(), tally.pairs().left_out())
@@ -94,7 +94,7 @@ impl Diagnosis {
         }
     }
 
-    /// How bad the worst finding is.
+    /// Severity of the worst finding.
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|finding| finding.severity).max()
     }
@@ -122,7 +122,7 @@ impl DiagnosisFigures {
     }
 }
 
-/// `3 of 28232 ports from 10.0.0.1 to 10.0.0.2:80 are used (0 %)`
+/// Such as `3 of 28232 ports from 10.0.0.1 to 10.0.0.2:80 are used (0 %)`.
 fn fullest_in_words(row: &BudgetRow) -> Option<String> {
     let (capacity, free) = (row.capacity?, row.free?);
     Some(format!(

@@ -1,4 +1,4 @@
-//! What the checks go by.
+//! Input of the checks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use crate::model::report::Report;
 /// Everything that was measured.
 #[derive(Debug)]
 pub struct DoctorFacts {
-    /// As `twtrace report` has it.
+    /// The same as in `twtrace report`.
     pub report: Report,
-    /// Who did what towards whom; those with the most TIME_WAITs first.
+    /// Events of each process by destination; those with the most TIME_WAITs first.
     pub pairs: Vec<PairRow>,
     /// Namespaces whose settings are known, by inode number.
     pub namespaces: BTreeMap<u32, NamespaceFacts>,
@@ -23,20 +23,20 @@ pub struct DoctorFacts {
     pub unknown: Vec<(u32, String)>,
 }
 
-/// A namespace at the end, and what it looked like at the start.
+/// A namespace at the end, and at the start.
 #[derive(Clone, Debug)]
 pub struct NamespaceFacts {
-    /// A file that stands for it; `None` for twtrace's own.
+    /// A file that stands for it; `None` for twtrace's own namespace.
     pub path: Option<PathBuf>,
-    /// At the start; `None` where it was not known.
+    /// State at the start; `None` if it was not known.
     pub before: Option<NamespaceState>,
-    /// At the end.
+    /// State at the end.
     pub now: NamespaceState,
 }
 
 impl DoctorFacts {
-    /// Puts them together. Namespaces that are gone at the end are left out, and those that the filter does not show: a
-    /// recording has all of its host.
+    /// Combines them. Leaves out namespaces that no longer exist at the end, and those that the filter hides: a
+    /// recording has all namespaces of its host.
     pub fn new(
         report: Report,
         pairs: &Pairs,
@@ -69,7 +69,7 @@ impl DoctorFacts {
         facts
     }
 
-    /// How long was looked, seconds; never 0.
+    /// Duration of the measurement, seconds; never 0.
     pub fn seconds(&self) -> f64 {
         (self.report.duration_ns as f64 / 1e9).max(0.001)
     }
@@ -79,7 +79,7 @@ impl DoctorFacts {
         self.namespaces.get(&netns).map(|namespace| &namespace.now)
     }
 
-    /// A command to be run inside a namespace.
+    /// A command line that runs `command` inside a namespace.
     pub fn command(&self, netns: u32, command: &str) -> String {
         match self.namespaces.get(&netns).and_then(|it| it.path.as_ref()) {
             Some(path) => format!("nsenter --net={} {command}", path.display()),
@@ -87,7 +87,7 @@ impl DoctorFacts {
         }
     }
 
-    /// TIME_WAITs that were made in a namespace, by side: of those that had its number, in the last one.
+    /// TIME_WAITs created in a namespace, by side: if several namespaces had its number, in the last one.
     pub fn time_waits(&self, netns: u32, side: Side) -> u64 {
         let rows = self.report.destinations.iter();
         let of_number = rows.filter(|row| row.netns == Some(netns));
@@ -98,7 +98,7 @@ impl DoctorFacts {
             .sum()
     }
 
-    /// The processes of some pairs with their sums, the greatest first; those with 0 are left out.
+    /// The processes of some pairs with their totals, the greatest first; those with 0 are left out.
     pub fn processes(
         &self,
         of: impl Fn(&PairRow) -> bool,

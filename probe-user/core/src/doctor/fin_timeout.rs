@@ -1,4 +1,4 @@
-//! tcp_fin_timeout, lowered by somebody who took it for the length of TIME_WAIT.
+//! tcp_fin_timeout, lowered by a user who took it for the length of TIME_WAIT.
 
 use serde_json::json;
 
@@ -49,7 +49,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     }]
 }
 
-/// How long, and by which setting.
+/// How long TIME_WAIT lasts, and by which setting.
 fn lasts(facts: &DoctorFacts, netns: u32) -> String {
     let set = facts.state(netns).and_then(|state| state.ports.tw_timeout);
     match set {

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
 
-/// How bad it is: the worse, the greater.
+/// Severity of a finding: the worse, the greater.
 #[derive(
     schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum,
 )]
@@ -19,7 +19,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Its word, as in JSON.
+    /// The word in JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Notice => "notice",
@@ -29,19 +29,19 @@ impl Severity {
     }
 }
 
-/// One thing that is wrong, or may be taken for something it is not. Texts may hold names that strangers
-/// chose: to be escaped before they are printed.
+/// One problem, or something that may be mistaken for one. Texts may contain untrusted names: escape them before
+/// printing.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Finding {
-    /// Of which kind; a word that stays.
+    /// Kind of the finding; a stable word.
     pub id: &'static str,
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
-    /// In a few words.
+    /// A few words.
     pub title: String,
-    /// What it rests on, in sentences.
+    /// The evidence, in sentences.
     pub evidence: Vec<String>,
-    /// The same as figures; which ones depends on `id`.
+    /// The evidence as figures; their names depend on `id`.
     #[schemars(with = "serde_json::Map<String, Value>")]
     pub figures: Value,
     /// What to do, the best first.

@@ -7,7 +7,7 @@ use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 
-/// Fewer may be a program's way to throw somebody out.
+/// Fewer may be a program's way to drop single clients.
 const SOME: u64 = 5;
 
 /// One finding for each side of each namespace.

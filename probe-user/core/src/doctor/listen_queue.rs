@@ -9,7 +9,7 @@ use super::finding::{Finding, Severity};
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (netns, it) in &facts.namespaces {
-        // Without a first reading growth is not known.
+        // Without a first sample the increase is not known.
         let Some(before) = &it.before else {
             continue;
         };

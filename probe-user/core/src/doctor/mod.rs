@@ -1,5 +1,5 @@
-//! `twtrace doctor`: checks over a report and the facts of each namespace. They are pure: what they go by is
-//! in [`DoctorFacts`], and they change nothing.
+//! `twtrace doctor`: checks over a report and the facts of each namespace. They are pure functions: their input is
+//! [`DoctorFacts`], and they change nothing.
 
 pub mod diagnosis;
 pub mod facts;
@@ -27,10 +27,10 @@ pub mod samples;
 use facts::DoctorFacts;
 use finding::Finding;
 
-/// A check: what it finds, if anything.
+/// A check: returns its findings.
 type Check = fn(&DoctorFacts) -> Vec<Finding>;
 
-/// All checks, those that matter most first.
+/// All checks, the most important first.
 const CHECKS: &[Check] = &[
     budget::check,
     bind_before_connect::check,
@@ -49,10 +49,10 @@ const CHECKS: &[Check] = &[
     fin_timeout::check,
 ];
 
-/// What all checks find, the worst first.
+/// Findings of all checks, the worst first.
 pub fn findings(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = CHECKS.iter().flat_map(|check| check(facts)).collect();
-    // Stable: checks stay in their order.
+    // A stable sort: checks keep their order.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }

@@ -1,4 +1,4 @@
-//! Narrow ranges of local ports, and ranges that are mostly reserved.
+//! Narrow ephemeral port ranges, and ranges that are mostly reserved.
 
 use serde_json::json;
 
@@ -7,22 +7,22 @@ use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use crate::model::budget::ports::PortRange;
 
-/// Fewer ports are narrow; the default has 28,232.
+/// Below this number of ports a range is narrow; the default has 28,232.
 const NARROW: u64 = 16_384;
-/// A range with this part of it reserved is less than it looks.
+/// Fraction of a range that is reserved, from which it is reported.
 const RESERVED: f64 = 0.1;
-/// From here on ports need no privilege.
+/// Ports from 1024 on need no privilege.
 const WIDE: PortRange = PortRange {
     low: 1_024,
     high: 65_535,
 };
 
-/// Whether the range may be made much wider.
+/// Whether the range can be made much wider.
 pub fn may_grow(range: PortRange) -> bool {
     range.count() < WIDE.count() / 10 * 9
 }
 
-/// How to make it wider.
+/// A command that makes it wider.
 pub fn widen(facts: &DoctorFacts, netns: u32) -> String {
     let command = format!(
         "sysctl -w net.ipv4.ip_local_port_range=\"{} {}\"",
@@ -34,7 +34,7 @@ pub fn widen(facts: &DoctorFacts, netns: u32) -> String {
     )
 }
 
-/// Namespaces with the same fault share a finding.
+/// Namespaces with the same problem share a finding.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut narrow = Vec::new();

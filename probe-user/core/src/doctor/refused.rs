@@ -1,4 +1,4 @@
-//! TIME_WAITs that connects met and could not take, as evidence.
+//! TIME_WAITs that connects found and could not reuse, as evidence.
 
 use serde_json::{Value, json};
 use twtrace_wire::{ReuseRefusal, Side};
@@ -9,8 +9,7 @@ use crate::event::words::Word;
 use crate::model::pairs::PairRow;
 
 impl DoctorFacts {
-    /// The rows of connects that met such TIME_WAITs, those with the most first; none where the hooks do not
-    /// tell.
+    /// The rows of connects that found such TIME_WAITs, those with the most first; none if the hooks do not see them.
     pub fn hindered(&self, of: impl Fn(&PairRow) -> bool) -> Vec<&PairRow> {
         if !self.report.sees_refused_reuse() {
             return Vec::new();
@@ -23,8 +22,8 @@ impl DoctorFacts {
     }
 }
 
-/// `3 connects of curl(8) met TIME_WAITs to 10.0.0.2:80 that they could not take: disabled 7, too_young 2`, a
-/// sentence for each row up to some.
+/// Such as `3 connects of curl(8) met TIME_WAITs to 10.0.0.2:80 that they could not take: disabled 7, too_young 2`, a
+/// sentence for each row up to a maximum.
 pub fn sentences(rows: &[&PairRow]) -> Vec<String> {
     let sentence = |row: &&PairRow| {
         let reuse = &row.did.reuse;
@@ -50,7 +49,7 @@ pub fn sentences(rows: &[&PairRow]) -> Vec<String> {
     sentences
 }
 
-/// The same as figures.
+/// The same as JSON figures.
 pub fn figures(rows: &[&PairRow]) -> Value {
     let object = |row: &&PairRow| {
         json!({
@@ -61,7 +60,7 @@ pub fn figures(rows: &[&PairRow]) -> Value {
     rows.iter().map(object).collect()
 }
 
-/// How many TIME_WAITs were refused for one reason.
+/// Number of TIME_WAITs that were refused for one reason.
 pub fn count(rows: &[&PairRow], why: ReuseRefusal) -> u64 {
     rows.iter().map(|row| row.did.reuse.refused.of(why)).sum()
 }
@@ -92,7 +91,7 @@ mod tests {
         assert_eq!(all.len(), NAMED);
         assert!(all[NAMED - 1].ends_with("; and 2 more processes or destinations likewise"));
         assert!(facts.hindered(|row| row.netns != samples::NETNS).is_empty());
-        // Nothing is said where it is not seen.
+        // Nothing is reported if it is not seen.
         facts.report.tiers.clear();
         assert!(facts.hindered(|_| true).is_empty());
     }

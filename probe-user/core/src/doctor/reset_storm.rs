@@ -11,16 +11,16 @@ use crate::event::words::Word;
 use crate::model::pairs;
 use crate::model::report::ProcessRow;
 
-/// Resets a second that are a storm.
+/// Resets per second from which they are a storm.
 const STORM_PER_S: f64 = 10.0;
-/// And how many at least.
+/// Minimum number of resets.
 const MANY: u64 = 100;
 
 /// One finding for each direction and reason.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for reason in ResetReason::MEMBERS.iter().copied() {
-        // What SO_LINGER does has a check of its own.
+        // SO_LINGER has a check of its own.
         if reason != ResetReason::LingerZero {
             let sent = |row: &ProcessRow| row.counts.reset_sent.of(reason);
             findings.extend(finding(facts, reason, "sent", sent));
@@ -86,7 +86,7 @@ fn name(row: &ProcessRow) -> String {
     }
 }
 
-/// What a reason means, and what helps.
+/// What a reason means, and the remedy.
 fn meaning(reason: ResetReason) -> (&'static str, &'static str) {
     match reason {
         ResetReason::LingerZero => (
@@ -156,7 +156,7 @@ mod tests {
         );
         assert!(findings[0].evidence[0].ends_with("prober(7): 400"));
         assert!(with(ResetReason::UnreadData, 90).is_empty());
-        // Told by another check.
+        // Another check reports these.
         assert!(with(ResetReason::LingerZero, 400).is_empty());
     }
 }

@@ -11,11 +11,11 @@ use super::finding::{Finding, Severity};
 use super::refused;
 use crate::model::budget::sysctls::TwReuse;
 
-/// TIME_WAITs from which their sides are compared.
+/// Minimum number of TIME_WAITs to compare their sides.
 const ENOUGH: u64 = 20;
-/// Part of them that is the server's.
+/// Fraction of them that is the server's.
 const MOST: f64 = 0.9;
-/// TIME_WAITs that a peer's want of timestamps kept from reuse, from which it is worth a word.
+/// Minimum number of TIME_WAITs that could not be reused because a peer does not use timestamps.
 const SOME: u64 = 5;
 
 /// It is 1, and TCP timestamps are off: nothing is reused.
@@ -68,8 +68,8 @@ pub fn without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
     }]
 }
 
-/// It is allowed here, and connects met TIME_WAITs of peers that do not use timestamps. One finding for each
-/// namespace. That many were met says nothing of a shortage, which is for the check of budgets.
+/// Reuse is allowed here, and connects found TIME_WAITs of peers that do not use timestamps. One finding for each
+/// namespace. Their number says nothing about a shortage, which is reported by the check of port pools.
 pub fn peer_without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
     const WHY: ReuseRefusal = ReuseRefusal::PeerWithoutTimestamps;
     let mut of_namespaces = BTreeMap::<u32, Vec<_>>::new();

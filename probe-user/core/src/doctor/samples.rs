@@ -29,7 +29,7 @@ fn by_fentry(question: Question) -> Choice {
     }
 }
 
-/// Ten seconds in which nothing happened, with the kernel's defaults.
+/// Ten seconds without events, with the kernel's defaults.
 pub fn healthy() -> DoctorFacts {
     DoctorFacts {
         report: Report {
@@ -78,7 +78,7 @@ pub fn healthy() -> DoctorFacts {
     }
 }
 
-/// 1,000 ports towards 10.0.0.2:80, the others in TIME_WAIT.
+/// 1,000 ports for 10.0.0.2:80, the others in TIME_WAIT.
 pub fn budget(free: u32, failures: u64) -> BudgetRow {
     BudgetRow {
         netns: NETNS,
@@ -110,7 +110,7 @@ pub fn budget(free: u32, failures: u64) -> BudgetRow {
     }
 }
 
-/// What `nginx(7)` did towards a destination.
+/// Events of `nginx(7)` with a destination.
 pub fn pair(side: Side, destination: &str, time_wait: u64, linger_zero: u64) -> PairRow {
     let mut pairs = Pairs::default();
     pairs.apply(&samples::time_wait());
@@ -128,7 +128,7 @@ pub fn pair(side: Side, destination: &str, time_wait: u64, linger_zero: u64) -> 
     row
 }
 
-/// Connects of `nginx(7)` that met TIME_WAITs and could not take them.
+/// Connects of `nginx(7)` that found TIME_WAITs and could not reuse them.
 pub fn refused(remote: &str, hindered: u64, why: ReuseRefusal, count: u64) -> PairRow {
     let mut row = pair(Side::Client, remote, 0, 0);
     row.did.reuse.hindered = hindered;

@@ -1,4 +1,4 @@
-//! Who closes first, at a high rate.
+//! The side that closes first, at a high rate.
 
 use serde_json::json;
 use twtrace_wire::Side;
@@ -12,16 +12,16 @@ use crate::model::budget::sysctls::TIME_WAIT_NS;
 use crate::model::destination::Destination;
 use crate::model::pairs::PairRow;
 
-/// TIME_WAITs a second, of one process and destination, from which it is a high rate.
+/// TIME_WAITs per second, of one process and destination, from which the rate is high.
 const HIGH_PER_S: f64 = 10.0;
-/// And how many at least, so that a few within a short time are none.
+/// Minimum number, so that a few within a short time do not count.
 const MANY: u64 = 50;
-/// Part of the range that a rate may come to hold before it is a warning.
+/// Fraction of the range that the rate may come to hold before it is a warning.
 const HALF: f64 = 0.5;
-/// Findings of each of the two checks.
+/// Maximum number of findings of each of the two checks.
 const SHOWN: usize = 5;
 
-/// A client that makes a connection for each request to the same destination, and closes it.
+/// A client that opens a connection to the same destination for each request, and closes it.
 pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
     let rows = at_high_rate(facts, Side::Client);
     rows.filter_map(|row| {
@@ -33,7 +33,7 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
         let length_ns = state.map_or(TIME_WAIT_NS, |state| state.ports.time_wait_ns());
         let length_s = length_ns / SECOND_NS;
         let held = per_s * length_ns as f64 / 1e9;
-        // Between loopback addresses both ends are alike, elsewhere the source makes no difference.
+        // Between loopback addresses both ends are the same, elsewhere the source makes no difference.
         let is_reused = state.is_some_and(|state| state.ports.reuses(remote.ip(), remote));
         let range = state.map(|state| state.ports.range.count());
         let is_much = range.is_some_and(|count| held >= count as f64 * HALF) && !is_reused;
@@ -75,7 +75,7 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
     .collect()
 }
 
-/// A server that closes first: its memory only.
+/// A server that closes first: this only costs memory.
 pub fn server_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
     let rows = at_high_rate(facts, Side::Server);
     rows.map(|row| {

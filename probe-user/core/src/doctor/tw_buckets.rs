@@ -6,17 +6,17 @@ use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 
-/// From this part on the limit is near.
+/// Usage from which the limit is near.
 const NEARLY: f64 = 0.9;
 
 /// One finding for each namespace.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (netns, it) in &facts.namespaces {
-        // Of those that had this number, the one that has it now.
+        // If several namespaces had this number, the one that has it now.
         let rows = facts.report.audit.iter().filter(|row| row.netns == *netns);
         let audit = rows.max_by_key(|row| row.netns_nth);
-        // Of two counts that differ the kernel's is the better one.
+        // If the two counts differ, the kernel's is more reliable.
         let refused = audit.map_or(0, |row| row.overflow_kernel.unwrap_or(row.overflow_seen));
         let (alive, max) = (it.now.time_waits.unwrap_or(0), it.now.max_tw_buckets);
         let is_near = max.is_some_and(|max| alive as f64 >= max as f64 * NEARLY && max > 0);

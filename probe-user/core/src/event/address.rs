@@ -1,21 +1,21 @@
-//! Socket addresses as the wire carries them.
+//! Socket addresses in the wire format.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use twtrace_wire::Tuple;
 
-/// Both ends as they are shown, and whether they are IPv4 addresses of an IPv6 socket.
+/// Both ends in their displayed form, and whether they are IPv4 addresses of an IPv6 socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// This host's end; `None` where the wire carries no address.
+    /// This host's end; `None` if the record has no address.
     pub local: Option<SocketAddr>,
-    /// The other end, likewise.
+    /// The other end; `None` if the record has no address.
     pub remote: Option<SocketAddr>,
-    /// Whether one of them came as a v4-mapped address.
+    /// Whether one of them was a v4-mapped address.
     pub mapped: bool,
 }
 
-/// Reads both ends of a tuple. IPv6 addresses that map an IPv4 one are turned into it.
+/// Reads both ends of a tuple. Converts IPv6 addresses that map an IPv4 one.
 pub fn ends(tuple: &Tuple) -> Ends {
     let read = |address: &[u8; 16]| match tuple.ip_version {
         4 => Some(IpAddr::V4(Ipv4Addr::new(
@@ -27,7 +27,7 @@ pub fn ends(tuple: &Tuple) -> Ends {
     let (local, remote) = (read(&tuple.local), read(&tuple.remote));
     let is_mapped = |address: Option<IpAddr>| matches!(address, Some(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some());
     let mapped = is_mapped(local) || is_mapped(remote);
-    // The unspecified end of a v4-mapped pair is an IPv4 one too.
+    // The unspecified end of a v4-mapped pair is also an IPv4 one.
     let shown = |address: IpAddr| match address {
         IpAddr::V6(v6) if mapped && v6.is_unspecified() => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         other => other.to_canonical(),

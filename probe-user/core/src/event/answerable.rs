@@ -45,7 +45,7 @@ impl Event {
     }
 }
 
-/// Stands for facts that have no process, by reason.
+/// The key for events without a process, by reason.
 pub fn without_process(reason: Unattributed) -> ProcessKey {
     ProcessKey {
         tgid: 0,

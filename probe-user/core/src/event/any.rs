@@ -1,4 +1,4 @@
-//! Anything that a field may hold, for tests.
+//! Arbitrary values of fields, for tests.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::process::ProcessDetails;
 use super::words::Word;
 use super::{PortResult, Process, SocketRange, Timestamp};
 
-/// What has a strategy.
+/// A type with a strategy.
 pub(super) trait Any: Sized + std::fmt::Debug {
     fn any() -> BoxedStrategy<Self>;
 }
@@ -81,7 +81,7 @@ impl<T: Word + std::fmt::Debug, const N: usize> Any for CountsBy<T, N> {
     }
 }
 
-/// The others, each by a strategy.
+/// The other types, each with a strategy.
 macro_rules! any {
     ($($type:ty = $strategy:expr;)+) => {$(
         impl Any for $type {

@@ -1,11 +1,11 @@
-//! Records on their way from the ring buffer to the decoder.
+//! Batches of records between the ring buffer and the decoder.
 
 use bytes::Bytes;
 
 const WORD: usize = size_of::<u64>();
 
-/// Records copied out of the ring buffer in one go, each at a multiple of eight bytes, so that they can be
-/// read where they lie.
+/// Records copied out of the ring buffer together, each at a multiple of eight bytes, so that they can be read in
+/// place.
 #[derive(Clone, Debug)]
 pub struct Batch {
     bytes: Bytes,
@@ -51,7 +51,7 @@ impl BatchBuilder {
         self.words.len() * WORD
     }
 
-    /// Hands the records over, and begins anew.
+    /// Returns the collected records, and starts again.
     pub fn finish(&mut self) -> Batch {
         Batch {
             bytes: Bytes::from_owner(Words(std::mem::take(&mut self.words))),

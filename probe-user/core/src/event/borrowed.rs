@@ -7,7 +7,7 @@ use std::ops::Deref;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Text that is only copied where it has escapes in it: serde copies a `Cow` inside of an `Option` always.
+/// Text that is only copied if it contains escapes: serde always copies a `Cow` inside an `Option`.
 pub struct Text<'a>(Cow<'a, str>);
 
 impl Deref for Text<'_> {

@@ -1,15 +1,15 @@
-//! What the name of a cgroup's directory says: of which container, pod or unit it is.
+//! Parses the names of cgroup directories: which container, pod or unit they belong to.
 //!
-//! Names are taken at their word: whoever may make cgroups can name them as they like.
+//! Names are not verified: anyone who may create cgroups can choose their names.
 
 use std::borrow::Cow;
 
-/// Digits of an id that Docker, containerd, CRI-O and Podman give.
+/// Number of digits of the ids of Docker, containerd, CRI-O and Podman.
 pub const CONTAINER_ID_DIGITS: usize = 64;
-/// The longest name of a container of LXC or systemd-nspawn (HOST_NAME_MAX).
+/// Maximum length of a container name of LXC or systemd-nspawn (HOST_NAME_MAX).
 const MAX_MACHINE_NAME: usize = 64;
 
-/// The container whose cgroup the component at `index` is: an id, or a name where containers have no other id.
+/// The container whose cgroup is the component at `index`: an id, or a name if containers have no other id.
 pub fn container<'a>(components: &[&'a str], index: usize) -> Option<Cow<'a, str>> {
     let component = *components.get(index)?;
     let parent = index.checked_sub(1).map(|index| components[index]);
@@ -29,7 +29,7 @@ fn id<'a>(component: &'a str, parent: Option<&str>) -> Option<&'a str> {
         Some(at) => (&name[..at], &name[at + 1..]),
         None => ("", name),
     };
-    // The container's monitor runs beside it, not in it.
+    // The container's monitor runs beside it, not inside.
     let is_monitor = runtime.ends_with("conmon");
     // Podman keeps its pods there.
     let is_pod = runtime.is_empty() && parent == Some("libpod_parent");
@@ -46,7 +46,7 @@ fn lxc_name<'a>(component: &'a str, parent: Option<&str>) -> Option<&'a str> {
     is_machine_name(name).then_some(name)
 }
 
-/// `machine-NAME.scope` and `systemd-nspawn@NAME.service`, but for their own process in `supervisor`.
+/// `machine-NAME.scope` and `systemd-nspawn@NAME.service`, except for their own process in `supervisor`.
 fn machine_name(component: &str, child: Option<&str>) -> Option<String> {
     let escaped = match component.strip_suffix(".scope") {
         Some(scope) => scope.strip_prefix("machine-")?,
@@ -55,7 +55,7 @@ fn machine_name(component: &str, child: Option<&str>) -> Option<String> {
             .strip_suffix(".service")?,
     };
     let name = unescape(escaped)?;
-    // libvirt registers virtual machines alike. What is in there is the emulator, a process of this host.
+    // libvirt registers virtual machines in the same way. Inside is the emulator, a process of this host.
     let is_virtual = name.starts_with("qemu-");
     (is_machine_name(&name) && !is_virtual && child != Some("supervisor")).then_some(name)
 }
@@ -71,7 +71,7 @@ fn is_machine_name(name: &str) -> bool {
             .is_some_and(|b| b.is_ascii_alphanumeric())
 }
 
-/// Undoes what systemd does to a text in a unit's name: `-` was a slash, `\x2d` a dash.
+/// Reverts systemd's escaping in a unit's name: `-` was a slash, `\x2d` a dash.
 fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -91,8 +91,8 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The pod of `podUID` and `kubepods-burstable-podUID.slice`: its UID with dashes or underscores, or the 32 digits
-/// of a static pod. It comes with dashes.
+/// The pod of `podUID` and `kubepods-burstable-podUID.slice`: its UID with dashes or underscores, or the 32 digits of a
+/// static pod. The result has dashes.
 pub fn pod_uid(component: &str) -> Option<String> {
     // Some runtimes append their own part: `kubepods-podUID.slice:cri-containerd:ID`.
     let slice = component.split(':').next()?;
@@ -113,7 +113,7 @@ pub fn pod_uid(component: &str) -> Option<String> {
     is_uid.then_some(uid)
 }
 
-/// The systemd unit, slices left out, as systemd writes it, escapes included.
+/// The systemd unit, except slices, as systemd writes it, including escapes.
 pub fn unit(component: &str) -> Option<&str> {
     const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
     any_unit(component).filter(|unit| KINDS.iter().any(|kind| unit.ends_with(kind)))
@@ -122,7 +122,7 @@ pub fn unit(component: &str) -> Option<&str> {
 /// The systemd unit, which may be a slice.
 pub fn any_unit(component: &str) -> Option<&str> {
     const KINDS: [&str; 6] = [".service", ".scope", ".socket", ".mount", ".swap", ".slice"];
-    // systemd puts one before names that the kernel has uses of its own for.
+    // systemd prefixes names that the kernel uses itself with an underscore.
     let name = component.strip_prefix('_').unwrap_or(component);
     let stem = KINDS.iter().find_map(|kind| name.strip_suffix(kind))?;
     let is_of_it = |byte: u8| {
@@ -135,7 +135,7 @@ fn is_hex(text: &str) -> bool {
     text.chars().all(is_hex_digit)
 }
 
-/// As runtimes write them.
+/// A digit as runtimes write it: lower case.
 pub fn is_hex_digit(char: char) -> bool {
     matches!(char, '0'..='9' | 'a'..='f')
 }
@@ -170,7 +170,7 @@ mod tests {
             (r"a\x2db@c\x2dd.service", Some(r"a\x2db@c\x2dd.service")),
             ("session-3.scope", Some("session-3.scope")),
             ("cups.socket", Some("cups.socket")),
-            // Escaped against the names of the kernel's own files.
+            // Escaped, as the kernel has files of its own with such names.
             ("_cpu.service", Some("cpu.service")),
             ("__x.service", Some("_x.service")),
             (".service", None),

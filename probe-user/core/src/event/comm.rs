@@ -6,18 +6,18 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use twtrace_wire::COMM_LEN;
 
-/// A task's comm: up to 15 bytes of anything. Shown with U+FFFD for invalid UTF-8; control characters are
-/// left in, so terminal output has to go through [`crate::event::text`].
+/// A task's comm: up to 15 arbitrary bytes. Displayed with U+FFFD for invalid UTF-8; control characters are kept, so
+/// terminal output has to use [`crate::event::text`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Comm([u8; COMM_LEN]);
 
 impl Comm {
-    /// From the wire: NUL-padded.
+    /// From a record: NUL-padded.
     pub const fn new(bytes: [u8; COMM_LEN]) -> Self {
         Self(bytes)
     }
 
-    /// From /proc: as many bytes as it has, of which the kernel keeps 15.
+    /// From /proc: any number of bytes, of which the kernel keeps 15.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut padded = [0; COMM_LEN];
         let length = bytes.len().min(COMM_LEN - 1);
@@ -25,8 +25,8 @@ impl Comm {
         Self(padded)
     }
 
-    /// From what [`Self::text`] gave. A replacement character becomes one byte that is not UTF-8 either, so
-    /// that no name gets longer than it was; what a stranger's file has too long is cut.
+    /// From the result of [`Self::text`]. A replacement character becomes one byte that is not UTF-8 either, so that no
+    /// name gets longer than it was; longer names from untrusted files are cut.
     pub fn from_text(text: &str) -> Self {
         let mut padded = [0; COMM_LEN];
         let mut length = 0;
@@ -45,7 +45,7 @@ impl Comm {
         Self(padded)
     }
 
-    /// As on the wire: NUL-padded.
+    /// As in a record: NUL-padded.
     pub const fn padded(&self) -> [u8; COMM_LEN] {
         self.0
     }
@@ -65,7 +65,7 @@ impl Comm {
         self.0[0] == 0
     }
 
-    /// The name, with U+FFFD for what is not UTF-8.
+    /// The name, with U+FFFD for invalid UTF-8.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())
     }
@@ -77,8 +77,8 @@ impl Comm {
     }
 }
 
-/// Whether a character commands a terminal or is not seen: control characters, marks that turn the direction of
-/// writing, separators and invisible ones.
+/// Whether a character controls a terminal or is invisible: control characters, marks that change the direction of
+/// text, separators and invisible ones.
 pub fn is_unsafe(char: char) -> bool {
     char.is_control()
         || matches!(

@@ -32,7 +32,7 @@ impl<T, const N: usize> CountsBy<T, N> {
         self.numbers
     }
 
-    /// Sum over all members.
+    /// The sum over all members.
     pub fn total(&self) -> u64 {
         self.numbers.iter().sum()
     }
@@ -46,7 +46,7 @@ impl<T, const N: usize> CountsBy<T, N> {
 }
 
 impl<T: Word + PartialEq, const N: usize> CountsBy<T, N> {
-    /// The number of one member.
+    /// The number of a member.
     pub fn of(&self, member: T) -> u64 {
         self.iter()
             .find(|(known, _)| *known == member)
@@ -71,7 +71,7 @@ impl<T: Word + PartialEq, const N: usize> CountsBy<T, N> {
     }
 }
 
-/// As an object of the members that were counted.
+/// Serialises as an object with the members that were counted.
 impl<T: Word + PartialEq, const N: usize> Serialize for CountsBy<T, N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -82,7 +82,7 @@ impl<T: Word + PartialEq, const N: usize> Serialize for CountsBy<T, N> {
     }
 }
 
-/// Words that this version does not know are left out.
+/// Skips words that this version does not know.
 impl<'de, T: Word, const N: usize> Deserialize<'de> for CountsBy<T, N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let counted = std::collections::BTreeMap::<String, u64>::deserialize(deserializer)?;

@@ -34,17 +34,17 @@ pub enum DecodeError {
     /// A kind that this build does not know.
     #[error("unknown kind {0}")]
     UnknownKind(u8),
-    /// Another length than its kind has.
+    /// Its length is not that of its kind.
     #[error("a record of kind {kind} has {found} bytes, not {expected}")]
     Length {
         /// The record's kind.
         kind: u8,
-        /// Bytes found.
+        /// Length found, bytes.
         found: usize,
-        /// Bytes that the kind has.
+        /// Length of this kind, bytes.
         expected: usize,
     },
-    /// Not at an address where its struct can be read.
+    /// Its address does not have the alignment of its struct.
     #[error("misaligned record")]
     Misaligned,
     /// A code that this build does not know.
@@ -52,7 +52,7 @@ pub enum DecodeError {
     UnknownCode {
         /// The field.
         field: &'static str,
-        /// Its value.
+        /// The code.
         code: u8,
     },
 }
@@ -62,38 +62,38 @@ pub enum DecodeError {
 pub struct Decoded {
     /// The event.
     pub event: Event,
-    /// Names the socket among records that follow each other at once.
+    /// Identifies the socket among consecutive records.
     pub socket: u64,
-    /// An event that a reset of the same socket, sent next, may replace.
+    /// An event that a following reset of the same socket may replace.
     pub may_be_replaced: bool,
-    /// A sent reset that replaces such an event before it.
+    /// A sent reset that replaces such an event.
     pub replaces: bool,
-    /// A reset whose process accept() may still name.
+    /// A reset whose process may still become known by accept().
     pub awaits_accept: bool,
-    /// No event: names the process of the one that awaits it.
+    /// Not an event: names the process of the event that waits for it.
     pub is_acceptor: bool,
 }
 
-/// Reads records.
+/// Decodes records.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     /// For `ts`.
     pub clocks: Clocks,
     /// For `kernel_reason`.
     pub kernel_reasons: KernelReasons,
-    /// Whether it is seen why connects could not take TIME_WAITs.
+    /// Whether hooks see why connects could not reuse TIME_WAITs.
     pub sees_refused_reuse: bool,
-    /// Whether it is seen who accept()s.
+    /// Whether hooks see which process calls accept().
     pub sees_accept: bool,
     /// For `netns_nth`.
     pub netns_order: Rc<RefCell<NetnsOrder>>,
 }
 
 impl Decoder {
-    /// Reads one record.
+    /// Decodes one record.
     ///
     /// # Errors
-    /// When it is none that this build knows.
+    /// If this build does not know its kind or a code in it.
     pub fn decode(&self, record: &[u8]) -> Result<Decoded, DecodeError> {
         let kind_code = *record
             .get(KIND_OFFSET)
@@ -165,10 +165,10 @@ impl Decoder {
         })
     }
 
-    /// Reads the end of a mini-socket.
+    /// Decodes the end of a mini-socket.
     ///
     /// # Errors
-    /// When it has a code that this build does not know.
+    /// If it has a code that this build does not know.
     pub fn end(&self, wire: &EndEvent) -> Result<Decoded, DecodeError> {
         let facts = EventFacts::TimeWaitEnd(TimeWaitEnd {
             cause: code("cause", wire.cause, EndCause::from_code)?,
@@ -229,7 +229,7 @@ impl Decoder {
                 event.side = Side::Server;
                 event.remote = None;
             }
-            // Clients bind too.
+            // Clients also bind.
             PortOp::Bind => {
                 event.side = Side::Unknown;
                 event.remote = None;
@@ -293,10 +293,10 @@ fn code<T>(
     from_code(code).ok_or(DecodeError::UnknownCode { field, code })
 }
 
-/// A struct that may be read from any bytes of its length.
+/// A struct for which all bytes of its length are a valid value.
 ///
 /// # Safety
-/// `repr(C)`, made of integers or of such structs, without padding.
+/// `repr(C)`, with integers or such structs only, without padding.
 pub unsafe trait Wire: Copy {}
 
 // SAFETY: the wire crate asserts its size to be the sum of its fields, which are integers and such structs.

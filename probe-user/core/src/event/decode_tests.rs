@@ -253,7 +253,7 @@ proptest! {
     #[test]
     fn any_bytes_are_an_event_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = decode_in_batch(&bytes);
-        // Most random kinds and lengths are refused at once, so let these through to the fields.
+        // Most random kinds and lengths are refused at once, so these are made valid to reach the fields.
         for (kind, length) in [
             (EventKind::TimeWait, size_of::<ConnectionEvent>()),
             (EventKind::Reset, size_of::<ConnectionEvent>()),

@@ -1,4 +1,4 @@
-//! The column DETAILS of `trace`: what a kind of event tells beyond the other columns, in words for people.
+//! The column DETAILS of `trace`: what a kind of event reports besides the other columns, in words.
 
 use std::fmt::{self, Write as _};
 
@@ -7,12 +7,12 @@ use super::process::Process;
 use super::quantity;
 use super::text::escape;
 
-/// What was said so far, with commas between.
+/// The text so far, separated by commas.
 #[derive(Clone, Debug, Default)]
 pub struct Details(String);
 
 impl Details {
-    /// Says something more.
+    /// Appends a detail.
     pub fn add(&mut self, more: fmt::Arguments<'_>) {
         if !self.0.is_empty() {
             self.0.push_str(", ");
@@ -21,19 +21,20 @@ impl Details {
         let _ = self.0.write_fmt(more);
     }
 
-    /// All of it.
+    /// The whole text.
     pub fn into_text(self) -> String {
         self.0
     }
 
-    /// Says a time with what it is, where it is known.
+    /// Appends a time with its name, if it is known.
     pub(super) fn time(&mut self, what: &str, ns: Option<u64>) {
         if let Some(ns) = ns {
             self.add(format_args!("{what} {}", quantity::duration(ns)));
         }
     }
 
-    /// For how long each end had been quiet when the connection died; in recordings of earlier versions, both together.
+    /// Appends how long each end had been idle when the connection ended; in recordings of earlier versions, both
+    /// together.
     pub(super) fn silence(&mut self, flow: &Flow, of_peer: bool) {
         if flow.peer_silent_ns.is_none() && flow.send_idle_ns.is_none() {
             return self.time("idle", flow.idle_ns);
@@ -55,7 +56,7 @@ impl Details {
     }
 }
 
-/// `nginx(1234)`, with the acting thread's name where it has one of its own: `java(99)/http-7`.
+/// Such as `nginx(1234)`, with the acting thread's name if it has one of its own: `java(99)/http-7`.
 pub fn process_name(process: &Process) -> String {
     let comm = if process.comm.is_empty() {
         "?".to_owned()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The errors that bind(), listen() and connect() are known to give.
+/// The errors that bind(), listen() and connect() are known to return.
 const NAMES: &[(i32, &str)] = &[
     (libc::EPERM, "EPERM"),
     (libc::ENOENT, "ENOENT"),
@@ -57,12 +57,12 @@ const NAMES: &[(i32, &str)] = &[
     (libc::ECANCELED, "ECANCELED"),
 ];
 
-/// A positive errno; displays as `EADDRINUSE`, or `E600` where it has no name here.
+/// A positive errno; displayed as `EADDRINUSE`, or `E600` if it has no name here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Errno(pub u16);
 
 impl Errno {
-    /// From what is displayed.
+    /// Parses the displayed form.
     pub fn from_name(name: &str) -> Option<Self> {
         let known = NAMES.iter().find(|(_, known)| *known == name);
         match known {

@@ -1,4 +1,4 @@
-//! Events as lines of JSON. An event's process is written once, and copied as long as it comes again.
+//! Events as lines of JSON. The text of a process is formatted once, and copied while the same process repeats.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -9,9 +9,9 @@ use super::timestamp::SECOND_NS;
 use super::words::Word;
 use super::{Event, Process, Timestamp};
 
-/// Processes whose text is kept, each in a place by its pid.
+/// Number of processes whose text is cached, each in a slot by its pid.
 const KEPT: usize = 64;
-/// `2026-11-25T`
+/// Length of `2026-11-25T`.
 const DATE: usize = 11;
 const DAY_NS: u64 = 86_400 * SECOND_NS;
 
@@ -19,7 +19,7 @@ const DAY_NS: u64 = 86_400 * SECOND_NS;
 #[derive(Debug)]
 pub struct EventJson {
     processes: Vec<Option<(Process, Box<[u8]>)>>,
-    /// The day of the last timestamp, in days since 1970, and how it is written.
+    /// The day of the last timestamp, in days since 1970, and its text.
     day: (u64, [u8; DATE]),
 }
 
@@ -27,7 +27,7 @@ impl Default for EventJson {
     fn default() -> Self {
         Self {
             processes: vec![None; KEPT],
-            // No such day.
+            // A day that does not exist.
             day: (u64::MAX, [0; DATE]),
         }
     }
@@ -37,7 +37,7 @@ impl EventJson {
     /// Appends an event and the end of its line.
     ///
     /// # Errors
-    /// When a value has no JSON form.
+    /// If a value has no JSON form.
     pub fn append(&mut self, text: &mut Vec<u8>, event: &Event) -> serde_json::Result<()> {
         let mut line = JsonLine {
             text,
@@ -51,7 +51,7 @@ impl EventJson {
 
 #[cfg(test)]
 impl EventJson {
-    /// A value alone.
+    /// Appends a value.
     pub(super) fn value(&mut self, value: &impl super::value::Value) -> String {
         let mut text = Vec::new();
         let known = self;
@@ -69,7 +69,7 @@ impl EventJson {
 pub struct JsonLine<'a> {
     text: &'a mut Vec<u8>,
     known: &'a mut EventJson,
-    /// The last value that has no JSON form.
+    /// The last error of a value that has no JSON form.
     failed: Option<serde_json::Error>,
 }
 
@@ -79,7 +79,7 @@ impl JsonLine<'_> {
         self.text.extend_from_slice(json);
     }
 
-    /// What is seldom, or has more in it.
+    /// For rare or more complex values.
     pub(super) fn json(&mut self, value: &impl Serialize) {
         if let Err(error) = serde_json::to_writer(&mut *self.text, value) {
             self.failed = Some(error);
@@ -93,7 +93,7 @@ impl JsonLine<'_> {
     }
 
     pub(super) fn number(&mut self, mut number: u64) {
-        /// Of `u64::MAX`.
+        /// Digits of `u64::MAX`.
         const MOST: usize = 20;
         let mut all = [0; MOST];
         let mut begin = MOST;
@@ -109,7 +109,7 @@ impl JsonLine<'_> {
         self.raw(&all[begin..]);
     }
 
-    /// So many digits, with zeros in front.
+    /// Appends this many digits, with leading zeros.
     fn digits<const N: usize>(&mut self, mut number: u64) {
         let mut all = [0; N];
         for digit in all.iter_mut().rev() {

@@ -1,5 +1,5 @@
-//! The table of events: each kind with its fields, and what `trace` says of it. JSON, recordings and their readers, schemas,
-//! and the tests of the contract are made of this.
+//! The table of events: each kind with its fields, and its text in `trace`. JSON, recordings and their readers,
+//! schemas, and the tests of the contract are generated from it.
 
 use std::fmt;
 
@@ -36,17 +36,19 @@ facts! {
 }
 
 fields! {
-    /// How the connection had been used.
+    /// Usage of the connection.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Flow {
         /// Time since ESTABLISHED, nanoseconds.
         pub connection_ns: Option<u64>,
-        /// Time since data last went either way, nanoseconds. As `send_idle_ns`, without the data that provoked what ended it.
+        /// Time since data was last sent or received, nanoseconds. Like `send_idle_ns`, without the data that caused
+        /// the end.
         pub idle_ns: Option<u64>,
-        /// Time since any segment of the peer's came, nanoseconds; of a RST received, before it.
+        /// Time since any segment of the peer arrived, nanoseconds; for a received RST, before it.
         pub peer_silent_ns: Option<u64>,
-        /// Time since this end last sent data (or shook hands, where it had sent none), nanoseconds. Of a RST received and of a
-        /// time-out, before the data that the peer has not acknowledged: the write that provoked it does not count.
+        /// Time since this end last sent data (or completed the handshake, if it sent none), nanoseconds. For a
+        /// received RST and a timeout, before the data that the peer has not acknowledged: the write that caused it
+        /// does not count.
         pub send_idle_ns: Option<u64>,
         /// Payload bytes sent, each counted once.
         pub bytes_sent: Option<u64>,
@@ -54,79 +56,79 @@ fields! {
         pub bytes_received: Option<u64>,
     }
 
-    /// A mini-socket was made, or refused.
+    /// A mini-socket was created, or refused.
     #[derive(Clone, Debug)]
     pub struct TimeWait {
-        /// `time_wait` or `fin_wait2`, as the mini-socket began.
+        /// `time_wait` or `fin_wait2`, the first state of the mini-socket.
         pub state: Option<TcpState>,
-        /// The state the full socket left.
+        /// The last state of the full socket.
         pub from: Option<TcpState>,
-        /// How the connection had been used.
+        /// Usage of the connection.
         pub flow: Flow,
-        /// Whether no hook saw it being made: deduced from the full socket's states.
+        /// Whether no hook saw the creation: it was inferred from the full socket's states.
         pub inferred: bool,
     }
 
-    /// A mini-socket went. The event's process is the one that made it.
+    /// A mini-socket ended. The event's process is the one that created it.
     #[derive(Clone, Debug)]
     pub struct TimeWaitEnd {
         /// How it ended.
         pub cause: EndCause,
-        /// Time since it was made, nanoseconds; `None` where that was before tracing.
+        /// Time since it was created, nanoseconds; `None` if that was before tracing.
         pub age_ns: Option<u64>,
-        /// Its age when the peer's FIN made a TIME_WAIT of one that had begun in FIN_WAIT2, nanoseconds.
+        /// Its age when the peer's FIN changed it from FIN_WAIT2 to TIME_WAIT, nanoseconds.
         pub promoted_ns: Option<u64>,
-        /// Whose connect() took its tuple.
+        /// The process whose connect() reused its tuple.
         pub by: Option<Process>,
-        /// Whether no hook saw it go: presumed from its birth and from dumps of the kernel's sockets.
+        /// Whether no hook saw the end: it is presumed from the creation and from dumps of the kernel's sockets.
         pub inferred: bool,
     }
 
-    /// A RST went out or came in.
+    /// A RST was sent or received.
     #[derive(Clone, Debug)]
     pub struct Reset {
-        /// Which way.
+        /// Sent or received.
         pub direction: ResetDirection,
-        /// Why, as twtrace judges it.
+        /// The reason, as determined by twtrace.
         pub reason: ResetReason,
-        /// Why, in the kernel's own word.
+        /// The reason in the kernel's own term.
         pub kernel_reason: Option<KernelReason>,
         /// The state before it.
         pub state: Option<TcpState>,
-        /// How the connection had been used.
+        /// Usage of the connection.
         pub flow: Flow,
-        /// Of `data_after_close`: how long after the close that data came, nanoseconds.
+        /// For `data_after_close`: how long after the close the data arrived, nanoseconds.
         pub after_close_ns: Option<u64>,
     }
 
-    /// A connection died without a RST of either side.
+    /// A connection ended without a RST of either side.
     #[derive(Clone, Debug)]
     pub struct Abort {
-        /// Why.
+        /// The reason.
         pub reason: AbortReason,
         /// The state before it.
         pub state: Option<TcpState>,
-        /// How the connection had been used.
+        /// Usage of the connection.
         pub flow: Flow,
     }
 
-    /// A search for a local port.
+    /// An ephemeral port allocation.
     #[derive(Clone, Debug)]
     pub struct PortAlloc {
         /// The system call.
         pub op: PortOp,
-        /// The port asked for, 0 for any.
+        /// The requested port, 0 for any.
         pub requested: u16,
-        /// How it went.
+        /// Its result.
         pub result: PortResult,
-        /// How long it took, nanoseconds; `None` where that can't be told from the handshake.
+        /// Duration, nanoseconds; `None` if it can't be separated from the handshake.
         pub latency_ns: Option<u64>,
-        /// Whether `latency_ns` is that of the search itself, and not an upper bound.
+        /// Whether `latency_ns` is the duration of the allocation itself, and not an upper bound.
         pub exact: bool,
-        /// TIME_WAITs that a connect() met and whose tuples it could not take, by reason; `None` where that is
-        /// not seen.
+        /// TIME_WAITs that a connect() found and whose tuples it could not reuse, by reason; `None` if that is not
+        /// seen.
         pub refused_reuse: Option<CountsBy<ReuseRefusal, { ReuseRefusal::COUNT }>>,
-        /// The range that a connect() looked through in place of the namespace's: IP_LOCAL_PORT_RANGE of its socket.
+        /// The range that a connect() searched instead of the namespace's: IP_LOCAL_PORT_RANGE of its socket.
         pub socket_range: Option<SocketRange>,
     }
 }
@@ -181,7 +183,7 @@ impl Reset {
             details.add(format_args!("{after_close} after close"));
         }
         details.time("age", self.flow.connection_ns);
-        // The peer has just been heard: its data is what came too late.
+        // The peer was just heard: its data is what came too late.
         details.silence(&self.flow, !is_late);
         details.bytes(&self.flow);
     }
@@ -223,7 +225,7 @@ impl PortAlloc {
     }
 }
 
-/// IP_LOCAL_PORT_RANGE. The kernel passes over an end that is 0 or outside of the namespace's range.
+/// IP_LOCAL_PORT_RANGE. The kernel ignores an end that is 0 or outside the namespace's range.
 #[derive(
     schemars::JsonSchema,
     Clone,
@@ -244,12 +246,12 @@ pub struct SocketRange {
     pub high: u16,
 }
 
-/// How a search for a port went.
+/// Result of an ephemeral port allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortResult {
     /// A port was found.
     Ok,
-    /// None was.
+    /// No port was found, or the call failed.
     Failed(Errno),
 }
 

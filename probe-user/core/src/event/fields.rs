@@ -1,5 +1,5 @@
-//! How the fields of an event are declared: once, as a struct in [`fields!`]. What writes, reads, describes and tries them is
-//! made of that.
+//! Declares the fields of an event: once, as a struct in [`fields!`]. The code that writes, reads, describes and tests
+//! them is generated from it.
 
 use schemars::{Schema, SchemaGenerator};
 
@@ -9,20 +9,20 @@ use super::parse::{AnyLine, ParseError, Parser};
 use super::rest::Rest;
 use super::value::Value;
 
-/// A field of the line, and what JSON Schema says of it.
+/// A field of the line, and its JSON Schema.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
-    /// Its name. It ends in `_ns` where it is a time in nanoseconds.
+    /// Its name. It ends in `_ns` if it is a time in nanoseconds.
     pub name: &'static str,
-    /// What is documented of it.
+    /// Its documentation, by line.
     pub about: &'static [&'static str],
-    /// Describes its values.
+    /// Schema of its values.
     pub values: fn(&mut SchemaGenerator) -> Schema,
 }
 
 /// A struct whose fields are those of a line. [`fields!`] implements it.
 pub trait Fields: Sized {
-    /// What is documented of it.
+    /// Its documentation, by line.
     const ABOUT: &'static [&'static str];
 
     /// Its fields, in the order of the line.
@@ -37,14 +37,14 @@ pub trait Fields: Sized {
     /// Reads them from any line of the contract.
     ///
     /// # Errors
-    /// When one is missing that must be there, or is not of the contract.
+    /// If a required field is missing, or one violates the contract.
     fn read(line: &AnyLine<'_>, parser: &mut Parser) -> Result<Self, ParseError>;
 
-    /// How the connection had been used, where that is among them.
+    /// Usage of the connection, if that is among the fields.
     fn flow(&self) -> Option<&Flow>;
 }
 
-/// A field of such a struct: one of the line, or several that kinds of events have in common ([`Flow`]).
+/// A member of such a struct: one field of the line, or several that kinds of events share ([`Flow`]).
 pub(super) trait Member: Sized {
     /// Whether it is one field of the line, under its own name.
     const IS_ONE: bool;
@@ -128,7 +128,7 @@ impl Member for Flow {
     }
 }
 
-/// Declares a struct whose fields are those of a line, in their order, under their names and with their documentation.
+/// Declares a struct whose fields are those of a line, with their order, names and documentation.
 macro_rules! fields {
     ($(
         $(#[doc = $about:literal])+
@@ -166,7 +166,7 @@ macro_rules! fields {
                 rest: &mut $crate::event::rest::Rest<'_>,
                 parser: &mut $crate::event::parse::Parser,
             ) -> Option<Self> {
-                // In the order in which they stand here, which is that of the line.
+                // In this order, which is that of the line.
                 Some(Self {
                     $($field: {
                         if <$type as Member>::IS_ONE && !rest.is_next(fields!(in_line "," $field)) {
@@ -202,7 +202,8 @@ macro_rules! fields {
             }
         }
     )+};
-    // `,"age_ns":`, of a length that the compiler knows: a few words are copied or compared then, and no function is called.
+    // `,"age_ns":`, with a length known to the compiler: it then copies or compares a few words, without a function
+    // call.
     (in_line $before:literal $field:ident) => {
         const {
             const TEXT: &str = concat!($before, "\"", stringify!($field), "\":");
@@ -214,7 +215,8 @@ macro_rules! fields {
     };
 }
 
-/// Declares which struct has the fields of which kinds of events, since which format of recordings, and who loses such events.
+/// Declares which struct has the fields of which kinds of events, since which format of recordings, and which probe
+/// loses such events.
 macro_rules! facts {
     ($(
         $(#[doc = $about:literal])+
@@ -227,14 +229,14 @@ macro_rules! facts {
         }
 
         impl EventFacts {
-            /// The format of recordings that had this kind first.
+            /// The first format of recordings with this kind.
             pub fn since(kind: EventKind) -> u32 {
                 match kind {
                     $($(EventKind::$kind)|+ => $since,)+
                 }
             }
 
-            /// Who loses events of a kind: those that find the ring buffer full.
+            /// The probe that loses events of a kind when the ring buffer is full.
             pub fn lost_by(kind: EventKind) -> Probe {
                 match kind {
                     $($(EventKind::$kind)|+ => Probe::$probe,)+
@@ -248,19 +250,19 @@ macro_rules! facts {
                 }
             }
 
-            /// What is documented of a kind.
+            /// Documentation of a kind, by line.
             pub fn about(kind: EventKind) -> &'static [&'static str] {
                 match kind {
                     $($(EventKind::$kind)|+ => <$facts as Fields>::ABOUT,)+
                 }
             }
 
-            /// How the connection had been used, where that is told.
+            /// Usage of the connection, if it is reported.
             pub fn flow(&self) -> Option<&Flow> {
                 match self { $(Self::$facts(facts) => Fields::flow(facts),)+ }
             }
 
-            /// What the column DETAILS of `trace` says of it.
+            /// The column DETAILS of `trace`.
             pub fn details(&self) -> Details {
                 let mut details = Details::default();
                 match self { $(Self::$facts(facts) => facts.describe(&mut details),)+ }
@@ -297,7 +299,7 @@ macro_rules! facts {
                 })
             }
 
-            /// Of this kind, with anything in it.
+            /// Arbitrary fields of this kind.
             #[cfg(test)]
             pub(super) fn any(kind: EventKind) -> proptest::strategy::BoxedStrategy<Self> {
                 use proptest::strategy::Strategy as _;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::event::Timestamp;
 use crate::hooks::Choice;
 
-/// Version of the line format. Adding a field leaves it as it is.
+/// Version of the line format. Adding a field does not change it.
 pub const FORMAT: u32 = 1;
 
 /// The `start` event: the first line.
@@ -19,15 +19,15 @@ pub struct Start<'a, O: Serialize> {
     pub event: StartWord,
     /// [`FORMAT`].
     pub format: u32,
-    /// Number of this part of a recording, from 1.
+    /// Number of this part of a recording, starting at 1.
     pub part: u32,
     /// Release of the kernel.
     pub kernel: &'a str,
     /// Name of the host.
     pub host: &'a str,
-    /// Options in force.
+    /// Effective options.
     pub options: O,
-    /// What answers each question.
+    /// The tier of each capability.
     pub tiers: &'a [Choice],
 }
 
@@ -35,7 +35,7 @@ pub struct Start<'a, O: Serialize> {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartWord {
-    /// The only one.
+    /// The only value.
     #[default]
     Start,
 }
@@ -43,7 +43,7 @@ pub enum StartWord {
 /// Appends one object and the end of its line.
 ///
 /// # Errors
-/// When the value has no JSON form.
+/// If the value has no JSON form.
 pub fn append(line: &mut Vec<u8>, value: &impl Serialize) -> serde_json::Result<()> {
     serde_json::to_writer(&mut *line, value)?;
     line.push(b'\n');

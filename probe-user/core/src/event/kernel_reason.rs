@@ -1,4 +1,4 @@
-//! The running kernel's own words for why a RST was sent.
+//! The running kernel's own terms for the reason of a sent RST.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use twtrace_wire::NO_KERNEL_REASON;
 pub struct KernelReason(Arc<str>);
 
 impl KernelReason {
-    /// A word that a kernel gave.
+    /// From the kernel's term.
     pub fn new(word: &str) -> Self {
         Self(word.into())
     }
@@ -29,12 +29,12 @@ impl Serialize for KernelReason {
     }
 }
 
-/// The words by their codes, looked up once.
+/// The terms by their codes, looked up once.
 #[derive(Clone, Debug, Default)]
 pub struct KernelReasons(Vec<KernelReason>);
 
 impl KernelReasons {
-    /// Asks `name` for the word of each code; a code without one keeps its number.
+    /// Calls `name` for the term of each code; a code without one keeps its number.
     pub fn new<'a>(name: impl Fn(u8) -> Option<&'a str>) -> Self {
         Self(
             (0..NO_KERNEL_REASON)
@@ -46,7 +46,7 @@ impl KernelReasons {
         )
     }
 
-    /// The word for a code of the wire; `None` where the kernel gave none.
+    /// The term for a code of a record; `None` if the kernel gave no reason.
     pub fn get(&self, code: u8) -> Option<KernelReason> {
         self.0.get(usize::from(code)).cloned()
     }

@@ -1,4 +1,4 @@
-//! How an event stands in its line: the fields that all kinds have, then those of its own.
+//! The line of an event: the fields that all kinds have, then those of its kind.
 
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
@@ -69,7 +69,7 @@ common_fields! {
     ts, mono_ns, event, netns, netns_nth unless 0, local, remote, mapped, side, process, unattributed, opener
 }
 
-/// Its line. [`EventJson`] is quicker for many.
+/// Serialises its line. [`EventJson`] is faster for many events.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = Vec::new();

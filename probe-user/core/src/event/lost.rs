@@ -1,4 +1,4 @@
-//! What was not told.
+//! Lost events and data.
 
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, Probe};
@@ -7,17 +7,17 @@ use super::facts::EventFacts;
 use super::timestamp::Timestamp;
 use super::words::Word;
 
-/// Who lost something.
+/// What lost something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LostBy {
     /// The kernel side.
     Probe(Probe),
-    /// Userspace: a record it could not read.
+    /// Userspace: a record that it could not decode.
     Decode,
 }
 
 impl LostBy {
-    /// Its word in JSON and tables.
+    /// The word in JSON and tables.
     pub fn word(self) -> &'static str {
         match self {
             Self::Probe(probe) => probe.word(),
@@ -29,13 +29,13 @@ impl LostBy {
     pub fn from_word(word: &str) -> Option<Self> {
         match word {
             "decode" => Some(Self::Decode),
-            // As recordings had it at first.
+            // The word in the first recordings.
             "story_map" => Some(Self::Probe(Probe::SocketMap)),
             word => Probe::from_word(word).map(Self::Probe),
         }
     }
 
-    /// Whether what it lost are events; else it is knowledge about them.
+    /// Whether it lost events; otherwise it lost knowledge about them.
     pub fn is_event(self) -> bool {
         match self {
             Self::Decode | Self::Probe(Probe::DescendantMap) => true,
@@ -65,7 +65,7 @@ impl LostBy {
             Self::Probe(Probe::StackSlot) => {
                 "stacks whose slot was taken (--max-stacks): only their innermost frames are known"
             }
-            // The others are of events: a test sees to it.
+            // All others lose events: a test ensures it.
             Self::Probe(_) => {
                 "events that found the ring buffer full (--ring-mb); totals by process count them"
             }
@@ -95,7 +95,7 @@ pub struct Lost {
     pub mono_ns: u64,
     /// Always `lost`.
     pub event: LostWord,
-    /// Who lost it.
+    /// What lost it.
     pub probe: LostBy,
     /// How many.
     pub count: u64,
@@ -105,7 +105,7 @@ pub struct Lost {
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LostWord {
-    /// The only one.
+    /// The only value.
     #[default]
     Lost,
 }

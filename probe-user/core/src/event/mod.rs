@@ -1,6 +1,6 @@
-//! What happened, in the shape that the JSON contract gives it.
+//! Events, in the shape of the JSON contract.
 //!
-//! Records of the ring buffer come in as [`batch::Batch`]es, [`decode::Decoder`] makes [`Event`]s of them,
+//! Records arrive from the ring buffer as [`batch::Batch`]es, [`decode::Decoder`] converts them to [`Event`]s,
 //! [`reset_correlation::ResetCorrelation`] drops the resets that a later record replaces.
 
 pub mod address;
@@ -46,20 +46,20 @@ pub use lost::{Lost, LostBy};
 pub use process::Process;
 pub use timestamp::{Moment, Timestamp};
 
-/// One fact about one connection or port: one line of `--json`. How its fields are written is in [`line`], those of its kind are
-/// in [`facts`].
+/// One event of one connection or port: one line of `--json`. [`line`] writes its fields, [`facts`] defines those of
+/// its kind.
 #[derive(schemars::JsonSchema, Clone, Debug)]
 pub struct Event {
     /// Wall-clock time.
     pub ts: Timestamp,
     /// CLOCK_MONOTONIC, nanoseconds.
     pub mono_ns: u64,
-    /// Names the variant of `facts`.
+    /// The kind: determines the variant of `facts`.
     #[schemars(with = "schema::WordOf<EventKind>")]
     pub event: EventKind,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
-    /// How many namespaces had this number before it, since tracing began: a number is used again at once.
+    /// How many earlier namespaces had this number since tracing began: the kernel reuses a number at once.
     #[schemars(skip_serializing_if = "is_first")]
     pub netns_nth: u32,
     /// This host's end.
@@ -71,19 +71,19 @@ pub struct Event {
     /// Which end this host's socket is.
     #[schemars(with = "schema::WordOf<Side>")]
     pub side: Side,
-    /// Who is answerable.
+    /// The responsible process.
     pub process: Option<Process>,
     /// Why `process` is `None`.
     #[schemars(with = "Option<schema::WordOf<Unattributed>>")]
     pub unattributed: Option<Unattributed>,
-    /// Who connected or accepted.
+    /// The process that connected or accepted.
     pub opener: Option<Process>,
-    /// What is told of this kind of event only.
+    /// Fields of this kind of event only.
     #[schemars(skip)]
     pub facts: EventFacts,
 }
 
-/// Whether a namespace is the first one with its number: then it is not written that it is.
+/// Whether a namespace is the first one with its number: this is then not written.
 pub fn is_first(nth: &u32) -> bool {
     *nth == 0
 }
@@ -208,7 +208,7 @@ mod tests {
         );
     }
 
-    /// What is its own: nothing of it may change, recordings have it.
+    /// The fields of its kind: none may change, as recordings contain them.
     #[test]
     fn each_kind_reads_as_the_contract_says() {
         let mut late = samples::reset();

@@ -4,14 +4,14 @@ use std::collections::{HashMap, VecDeque};
 
 use twtrace_wire::NetnsKey;
 
-/// How many of one number are remembered, the latest: what is left of earlier ones is over.
+/// How many namespaces with the same number are remembered: the latest ones; earlier ones no longer matter.
 const REMEMBERED: usize = 64;
 
-/// Numbers the namespaces that had a number, in the order in which they were met.
+/// Numbers the namespaces that had the same inode number, in the order in which they were seen.
 #[derive(Debug, Default)]
 pub struct NetnsOrder {
     by_number: HashMap<u32, Marks>,
-    /// The last answer: mostly the next one as well.
+    /// The last result: in most cases also the next one.
     last: Option<(NetnsKey, u32)>,
 }
 
@@ -22,7 +22,8 @@ struct Marks {
 }
 
 impl NetnsOrder {
-    /// How many namespaces had the number of this one before it. One that can't be told from others is the first.
+    /// How many earlier namespaces had the number of this one. A namespace that can't be distinguished from others
+    /// counts as the first.
     pub fn nth(&mut self, key: NetnsKey) -> u32 {
         if key.mark == 0 {
             return 0;
@@ -71,7 +72,7 @@ mod tests {
             (7, 5, 0),
             (7, 6, 1),
             (8, 6, 0),
-            // An event of the one that is gone comes late.
+            // A late event of the namespace that no longer exists.
             (7, 5, 0),
             (7, 9, 2),
             (7, 0, 0),

@@ -1,7 +1,7 @@
-//! The way back: from a line of the JSON contract to what it tells.
+//! Parses lines of the JSON contract.
 //!
-//! A line that a later version wrote may have fields and kinds of events that this one does not know: these are
-//! passed over. A word that is not known is taken for its set's `unknown` or `other`, where it has one.
+//! A line of a later version may have unknown fields and kinds of events: these are skipped. An unknown word becomes
+//! its set's `unknown` or `other`, if there is one.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -20,33 +20,33 @@ use super::value::Value;
 use super::words::Word;
 use super::{Event, Lost, LostBy, Process};
 
-/// Processes, and reasons of the kernel, that are kept.
+/// Maximum number of cached processes and kernel reasons.
 const CACHED: usize = 8_192;
-/// Places of those that were read last.
+/// Slots of the most recently read ones.
 const LATEST: usize = 64;
-/// Bytes of their text, likewise: a line of a stranger may be long.
+/// Maximum bytes of their text: a line of untrusted input may be long.
 const CACHED_TEXT: usize = 16 << 20;
-/// Characters of a stranger's text that a message holds.
+/// Maximum characters of untrusted text in a message.
 const QUOTED: usize = 160;
 
-/// What a line tells.
+/// Content of a line.
 #[derive(Debug)]
 pub enum ParsedLine {
     /// An event.
     Event(Box<Event>),
-    /// Something was lost.
+    /// Events or data were lost.
     Lost(Lost),
-    /// Something else, by the word in its field `event`.
+    /// Another kind of line, by the word in its field `event`.
     Other(String),
 }
 
 /// Why a line can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
-    /// It is no JSON, or a field is missing or of another kind.
+    /// It is not JSON, or a field is missing or of another type.
     #[error("{0}")]
     Json(String),
-    /// A field's text is not of the contract.
+    /// The text of a field violates the contract.
     #[error("{field} is {text:?}")]
     Field {
         /// The field.
@@ -57,7 +57,7 @@ pub enum ParseError {
 }
 
 impl From<serde_json::Error> for ParseError {
-    /// Such an error quotes what it did not expect, however long that is.
+    /// Such an error quotes the unexpected text, however long that is: it is shortened.
     fn from(error: serde_json::Error) -> Self {
         let whole = error.to_string();
         Self::Json(match whole.char_indices().nth(QUOTED) {
@@ -67,34 +67,34 @@ impl From<serde_json::Error> for ParseError {
     }
 }
 
-/// Reads lines. Keeps processes that it has read, as they come again and again.
+/// Parses lines. Caches processes, as they repeat.
 #[derive(Debug, Default)]
 pub struct Parser {
     processes: HashMap<Box<str>, Process>,
     /// Bytes of the keys of `processes`.
     processes_text: usize,
-    /// Those read last, each in a place by its pid: the opener is mostly the process itself, and comes again.
+    /// The most recently read ones, each in a slot by its pid: the opener is mostly the process itself, and repeats.
     latest: Vec<Option<ProcessText>>,
     reasons: HashMap<Box<str>, KernelReason>,
     pub(super) day: Day,
 }
 
-/// A process, and how it is written.
+/// A process, and its text.
 #[derive(Debug)]
 struct ProcessText {
     text: Box<str>,
     process: Process,
 }
 
-/// The fields of a line, whatever they are, as JSON.
+/// All fields of a line, as JSON.
 pub struct AnyLine<'a> {
     fields: Vec<(Text<'a>, &'a RawValue)>,
-    /// Behind the last one that was asked for: they are asked for in their order.
+    /// Index after the last requested field: fields are requested in their order.
     next: Cell<usize>,
 }
 
 impl<'a> AnyLine<'a> {
-    /// A field's JSON, where the line has it.
+    /// A field's JSON, if the line has it.
     pub(super) fn get(&self, name: &str) -> Option<&'a str> {
         let is_it = |(known, _): &(Text<'_>, _)| **known == *name;
         let next = self.next.get();
@@ -153,10 +153,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for AnyLine<'a> {
 }
 
 impl Parser {
-    /// Reads a line.
+    /// Parses a line.
     ///
     /// # Errors
-    /// When it is not of the contract.
+    /// If it violates the contract.
     pub fn parse(&mut self, line: &[u8]) -> Result<ParsedLine, ParseError> {
         if let Some(event) = self.as_written(line) {
             return Ok(ParsedLine::Event(Box::new(event)));
@@ -164,14 +164,14 @@ impl Parser {
         self.parse_any(line)
     }
 
-    /// The event of a line that is just as this version writes it; `None` for any other.
+    /// The event of a line that is exactly as this version writes it; `None` for any other.
     pub(super) fn as_written(&mut self, line: &[u8]) -> Option<Event> {
         Event::read_written(&mut Rest(line), self)
     }
 
-    /// The long way.
+    /// Parses any line, without the fast path.
     pub(super) fn parse_any(&mut self, line: &[u8]) -> Result<ParsedLine, ParseError> {
-        // Once for the line, not for each text in it.
+        // Once for the whole line, not for each text in it.
         let line = str::from_utf8(line).map_err(|error| ParseError::Json(error.to_string()))?;
         let line: AnyLine = serde_json::from_str(line)?;
         let word = line
@@ -200,11 +200,11 @@ impl Parser {
         })
     }
 
-    /// The last process of that id is mostly the one that comes again.
+    /// The last process with that id is in most cases the one that repeats.
     pub(super) fn process_as_written(&mut self, rest: &mut Rest) -> Option<Process> {
         let mut pid = Rest(rest.0.strip_prefix(b"{\"pid\":")?);
         let place = pid.number()? as usize % LATEST;
-        // No object begins another one, so this needs no look for its end.
+        // No object is the prefix of another, so its end need not be searched.
         if let Some(Some(ProcessText { text, process })) = self.latest.get(place)
             && let Some(after) = rest.0.strip_prefix(text.as_bytes())
         {
@@ -262,7 +262,7 @@ pub(super) fn field(field: &'static str, text: &str) -> ParseError {
     }
 }
 
-/// The longest word of a kernel that is kept, bytes.
+/// Maximum length of a kernel term that is cached, bytes.
 const REASON: usize = 256;
 
 fn cut(reason: &str) -> &str {

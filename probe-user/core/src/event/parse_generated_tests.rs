@@ -1,4 +1,4 @@
-//! Events of every kind with anything in them: read back and written again, they are the same.
+//! Events of every kind with arbitrary values: parsed and written again, they are unchanged.
 
 use std::net::SocketAddr;
 
@@ -47,7 +47,7 @@ prop_compose! {
     }
 }
 
-/// What is written is read the same either way; so is what was changed in a byte, if the quick way reads it.
+/// Both ways of parsing give the same result; also for a line with one changed byte, if the fast path accepts it.
 fn either_way_the_same<T: Any + Value>(at: prop::sample::Index, byte: u8) -> impl Fn(T) {
     move |value| {
         let json = EventJson::default().value(&value);
@@ -71,7 +71,7 @@ fn either_way_the_same<T: Any + Value>(at: prop::sample::Index, byte: u8) -> imp
     }
 }
 
-/// Tries a type of fields.
+/// Tests a type of fields.
 macro_rules! values {
     ($($name:ident: $type:ty;)+) => {
         proptest! {$(
@@ -123,7 +123,7 @@ proptest! {
             let line = String::from_utf8(text).unwrap();
             prop_assert_eq!(&line, &(serde_json::to_string(event).unwrap() + "\n"), "what was kept");
             let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-            // But for the order of fields.
+            // Except for the order of fields.
             prop_assert_eq!(value.to_string().len() + 1, line.len(), "{}", line);
             let own = EventFacts::list(event.event).into_iter().map(|field| field.name);
             for name in own.chain(["ts", "mono_ns", "netns", "local", "remote", "process"]) {

@@ -9,7 +9,7 @@ fn read(line: &str) -> Result<ParsedLine, ParseError> {
     Parser::default().parse(line.as_bytes())
 }
 
-/// Read back and written again, it must be the same.
+/// Parsed and written again, it must be unchanged.
 fn goes_there_and_back(line: &str) {
     let mut parser = Parser::default();
     for _ in 0..2 {
@@ -48,11 +48,11 @@ fn a_process_keeps_all_that_is_known() {
     );
 }
 
-/// Recordings of versions that knew one idle time only.
+/// Recordings of versions with only one idle time.
 #[test]
 fn what_an_earlier_version_wrote_is_read() {
     let line = r#"{"ts":"2023-11-14T22:13:20.000000007Z","mono_ns":1000,"event":"reset","netns":1,"local":"10.0.0.1:40000","remote":"10.0.0.2:80","mapped":false,"side":"client","process":null,"unattributed":"unknown","opener":null,"direction":"received","reason":"peer","kernel_reason":null,"state":"established","connection_ns":9,"idle_ns":0,"bytes_sent":80,"bytes_received":1}"#;
-    // Also as quickly as what this version writes.
+    // Also on the fast path, like lines of this version.
     let Some(event) = Parser::default().as_written(line.as_bytes()) else {
         panic!("{line}");
     };

@@ -1,4 +1,4 @@
-//! What a cgroup's path says about container, pod and systemd unit.
+//! Derives container, pod and systemd unit from a cgroup's path.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ pub use names::CONTAINER_ID_DIGITS;
 pub struct Place {
     /// The cgroup's path, from the root of the hierarchy.
     pub path: String,
-    /// Id of the innermost container; its name where it has no other id (LXC, systemd-nspawn).
+    /// Id of the innermost container; its name if it has no other id (LXC, systemd-nspawn).
     pub container_id: Option<String>,
     /// UID of the Kubernetes pod, with dashes.
     pub pod_uid: Option<String>,
@@ -19,8 +19,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Reads what is known from a path, as these name cgroups: Docker, containerd, CRI-O and Podman with
-    /// either cgroup driver, the kubelet, LXC, systemd-nspawn, and systemd.
+    /// Parses a path, with the cgroup names of Docker, containerd, CRI-O and Podman with either cgroup driver, the
+    /// kubelet, LXC, systemd-nspawn, and systemd.
     pub fn from_path(path: String) -> Self {
         let container_id = containers(&path).next();
         let pod_uid = pods(&path).next();
@@ -33,7 +33,7 @@ impl Place {
         }
     }
 
-    /// The other one, if it says more.
+    /// Returns the other place if that is more specific.
     pub fn or_if_it_says_more(self, other: Self) -> Self {
         if other.weight() > self.weight() {
             other
@@ -52,7 +52,7 @@ impl Place {
     }
 }
 
-/// The containers that a path leads into, the innermost first.
+/// The containers on a path, the innermost first.
 pub fn containers(path: &str) -> impl Iterator<Item = String> {
     let components: Vec<&str> = components(path).collect();
     (0..components.len())
@@ -60,12 +60,12 @@ pub fn containers(path: &str) -> impl Iterator<Item = String> {
         .filter_map(move |index| names::container(&components, index).map(Cow::into_owned))
 }
 
-/// The pods that a path leads into, the innermost first.
+/// The pods on a path, the innermost first.
 pub fn pods(path: &str) -> impl Iterator<Item = String> {
     components(path).rev().filter_map(names::pod_uid)
 }
 
-/// The systemd units that a path leads into, slices too, the innermost first.
+/// The systemd units on a path, including slices, the innermost first.
 pub fn units(path: &str) -> impl Iterator<Item = &str> {
     components(path).rev().filter_map(names::any_unit)
 }

@@ -1,4 +1,4 @@
-//! A process as events name it.
+//! A process in events.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::comm::Comm;
 use super::place::Place;
 use super::timestamp::Timestamp;
 
-/// What was found out about a process.
+/// Details of a process from /proc.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessDetails {
-    /// Its name when it was looked up; empty where it was gone.
+    /// Its name when it was looked up; empty if it no longer existed.
     pub comm: Comm,
     /// When it started.
     pub start_time: Option<Timestamp>,
@@ -23,27 +23,27 @@ pub struct ProcessDetails {
     pub cgroup: Option<Place>,
 }
 
-/// A process, as it was when it acted on the socket.
+/// A process at the time when it acted on the socket.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// Identity, for as long as the host is up. `tgid` is never 0.
+    /// Identity, unique while the host is up. `tgid` is never 0.
     pub key: ProcessKey,
-    /// Real user id, in the initial user namespace, where known.
+    /// Real user id, in the initial user namespace, if known.
     pub uid: Option<u32>,
-    /// Id of its cgroup, as on the wire, or 0.
+    /// Id of its cgroup, as in the record, or 0.
     pub cgroup_id: u64,
-    /// Which program it ran, as on the wire.
+    /// Number of exec() calls of it and its ancestors, which identifies its program, as in the record.
     pub execs: u32,
-    /// The group leader's name; empty where it is not known.
+    /// The group leader's name; empty if it is not known.
     pub comm: Comm,
-    /// The acting thread's name; empty where it is the leader or not known.
+    /// The acting thread's name; empty if it is the leader or not known.
     pub thread_comm: Comm,
-    /// What was found out about it elsewhere; `None` until it was looked for.
+    /// Details from /proc; `None` before the lookup.
     pub details: Option<Arc<ProcessDetails>>,
 }
 
 impl Process {
-    /// From the wire; `None` where it names no process.
+    /// From a record; `None` if it has no process.
     pub fn from_wire(wire: &WireProcess) -> Option<Self> {
         (wire.key.tgid != 0).then(|| Self {
             key: wire.key,
@@ -56,7 +56,8 @@ impl Process {
         })
     }
 
-    /// One that is known only to the kernel's totals: its events were lost, or it made only fast port searches.
+    /// A process that is known only from the kernel's totals: its events were lost, or it had only fast port
+    /// allocations.
     pub fn from_names(key: ProcessKey, names: Option<&ProcessNames>) -> Option<Self> {
         let mut process = Self::from_wire(&WireProcess {
             key,
@@ -71,7 +72,7 @@ impl Process {
         Some(process)
     }
 
-    /// Where it runs, if that was found out.
+    /// Where it runs, if that is known.
     pub fn place(&self) -> Option<&Place> {
         self.details.as_ref()?.cgroup.as_ref()
     }
@@ -81,7 +82,7 @@ impl Process {
         self.key == other.key
     }
 
-    /// Whether both are the same process, and nothing is known of one that is not of the other.
+    /// Whether both are the same process, with the same known properties.
     pub fn is_as(&self, other: &Self) -> bool {
         let details = match (&self.details, &other.details) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
@@ -154,7 +155,7 @@ impl Serialize for Process {
     }
 }
 
-/// The same, read back.
+/// The same, for reading.
 #[derive(Deserialize)]
 struct ReadProcess {
     pid: u32,
@@ -170,10 +171,10 @@ struct ReadProcess {
     unit: Option<String>,
 }
 
-/// The longest text of a process that is kept, bytes: PATH_MAX, and room for what the kernel appends.
+/// Maximum length of a cached text of a process, bytes: PATH_MAX, and room for what the kernel appends.
 const MAX_TEXT: usize = 4_096 + 256;
 
-/// No host has longer text; a file of a stranger may.
+/// No host has longer text; an untrusted file may.
 fn cut(mut text: String) -> String {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
@@ -184,7 +185,7 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// Its start is counted on the wall clock then, which tells processes apart as well.
+/// Its start is then a time of the wall clock, which also distinguishes processes.
 impl<'de> Deserialize<'de> for Process {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let read = ReadProcess::deserialize(deserializer)?;

@@ -1,6 +1,6 @@
-//! Times and sizes in the few characters that a table has for them.
+//! Times and sizes in the short form of tables.
 
-/// `950ns`, `12.3us`, `4.00ms`, `350s`, `1h05m`.
+/// Such as `950ns`, `12.3us`, `4.00ms`, `350s` or `1h05m`.
 pub fn duration(ns: u64) -> String {
     let seconds = ns / 1_000_000_000;
     match ns {
@@ -14,7 +14,7 @@ pub fn duration(ns: u64) -> String {
     }
 }
 
-/// `612B`, `1.50kB`, `20.0MB`: powers of ten.
+/// Such as `612B`, `1.50kB` or `20.0MB`: powers of ten.
 pub fn bytes(count: u64) -> String {
     match count {
         0..1_000 => format!("{count}B"),

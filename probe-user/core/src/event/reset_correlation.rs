@@ -1,11 +1,12 @@
-//! Events that can only be judged a moment later.
+//! Corrects events that a later record replaces or completes.
 //!
-//! Where data arrives after close, the kernel first runs through the code that handles a received RST, or goes to CLOSE as
-//! if it had left a mini-socket or refused one; then it sends a RST. The kernel side marks the first as replaceable and the
-//! second as its replacement, and has set its own totals right by then; here the first is dropped from the stream of events.
+//! If data arrives after close, the kernel first runs through the code that handles a received RST, or changes to CLOSE
+//! as if it had created or refused a mini-socket; then it sends a RST. The kernel side marks the first event as
+//! replaceable and the second as its replacement, and has corrected its own totals by then; here the first is dropped
+//! from the stream of events.
 //!
-//! A connection that was reset before anybody had accepted it waits beside the others, for a second at most: accept() names
-//! its process. Such events come late, with the time at which they were.
+//! A connection that was reset before it was accepted waits separately, for a second at most: accept() names its
+//! process. Such events come late, with the time at which they happened.
 
 use std::collections::VecDeque;
 
@@ -14,14 +15,14 @@ use twtrace_wire::ACCEPT_WAIT_NS;
 use super::Event;
 use super::decode::Decoded;
 
-/// How long a replacement is waited for, nanoseconds of the events' own time.
+/// How long to wait for a replacement, nanoseconds of the events' own time.
 pub const HOLD_NS: u64 = 150_000_000;
 
-/// Holds replaceable events back, and all that came after them, so that order is kept.
+/// Holds replaceable events back, and all events after them, to keep the order.
 #[derive(Debug, Default)]
 pub struct ResetCorrelation {
     held: VecDeque<Decoded>,
-    /// Resets whose process accept() may still name, oldest first.
+    /// Resets whose process may still become known by accept(), oldest first.
     unaccepted: VecDeque<Decoded>,
 }
 
@@ -51,8 +52,8 @@ impl ResetCorrelation {
         self.held.push_back(decoded);
     }
 
-    /// Lets go of the reset that waits for this acceptor: the same socket at the same nanosecond. Addresses are cleared
-    /// where a listener closes what nobody accepted.
+    /// Releases the reset that waits for this acceptor: the same socket at the same nanosecond. Addresses are cleared
+    /// if a listener closes connections that nobody accepted.
     fn accepted(&mut self, acceptor: Decoded) {
         let waiting = self.unaccepted.iter().position(|waiting| {
             waiting.socket == acceptor.socket && waiting.event.mono_ns == acceptor.event.mono_ns
@@ -65,7 +66,7 @@ impl ResetCorrelation {
         }
     }
 
-    /// Lets go, oldest first, what no replacement can reach any more, given that every record before
+    /// Releases, oldest first, the events that no replacement can reach any more, given that every record before
     /// `seen_until_mono_ns` was pushed.
     pub fn release(&mut self, seen_until_mono_ns: u64) -> impl Iterator<Item = Event> {
         let in_vain = self.unaccepted.partition_point(|waiting| {
@@ -90,7 +91,7 @@ impl ResetCorrelation {
     }
 }
 
-/// Of two sockets that were at the same address one after the other, neither replaces what the other one's record says.
+/// If two sockets had the same address one after the other, neither may replace a record of the other.
 fn is_same_connection(one: &Event, other: &Event) -> bool {
     (one.netns, one.local, one.remote) == (other.netns, other.local, other.remote)
 }
@@ -211,14 +212,14 @@ mod tests {
         let mut reset_correlation = ResetCorrelation::default();
         reset_correlation.push(unaccepted(2));
         reset_correlation.push(other(3));
-        // Others do not wait.
+        // Other events do not wait.
         assert_eq!(times(reset_correlation.release(3)), [3]);
         let mut acceptor = unaccepted(2);
         acceptor.awaits_accept = false;
         acceptor.is_acceptor = true;
         acceptor.event.process = samples::reset().process;
         assert!(acceptor.event.process.is_some());
-        // Not that of another socket, or of an earlier reset at this address.
+        // Not for another socket, or for an earlier reset at this address.
         for (socket, mono_ns) in [(8, 2), (7, 1)] {
             let mut unrelated = acceptor.clone();
             unrelated.socket = socket;
@@ -227,7 +228,7 @@ mod tests {
             assert!(times(reset_correlation.release(4)).is_empty());
         }
         reset_correlation.push(acceptor.clone());
-        // Once.
+        // Only once.
         reset_correlation.push(acceptor);
         let released: Vec<Event> = reset_correlation.release(5).collect();
         assert_eq!(released.len(), 1);

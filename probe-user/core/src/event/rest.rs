@@ -1,5 +1,6 @@
-//! What is left of a line, read as twtrace writes it: fields in their order, no spaces, no escapes but in names of processes.
-//! What is not like this is `None`, and is read the long way; it may still be of the contract.
+//! The rest of a line, in exactly the form that twtrace writes: fields in their order, no spaces, no escapes except in
+//! names of processes. For any other form the result is `None`, and the line is parsed by the general parser; it may
+//! still be valid.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -12,11 +13,11 @@ const DATE: usize = 11;
 /// `2026-11-25T16:31:01.123456789Z`
 const TIMESTAMP: usize = 30;
 
-/// The day of the last timestamp: it is that of nearly all.
+/// The day of the last timestamp: in most cases also that of the next.
 #[derive(Debug, Default)]
 pub struct Day {
     date: [u8; DATE],
-    /// When it begins.
+    /// Start of the day.
     start_ns: u64,
 }
 
@@ -54,11 +55,11 @@ fn digit(byte: u8) -> Option<u64> {
     byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
 }
 
-/// What is left of a line.
+/// The rest of a line.
 pub struct Rest<'a>(pub(super) &'a [u8]);
 
 impl<'a> Rest<'a> {
-    /// Of a length that the compiler knows: a few words are compared then, and no function is called.
+    /// With a length known to the compiler: it then compares a few words, without a function call.
     #[inline]
     pub(super) fn expect<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
         let (begin, rest) = self.0.split_first_chunk::<N>()?;
@@ -96,7 +97,7 @@ impl<'a> Rest<'a> {
         self.expect(b"false").map(|()| false)
     }
 
-    /// What is between two quotes: not the text that it stands for, where it has escapes.
+    /// The raw text between two quotes, which may contain escapes.
     fn quoted(&mut self) -> Option<&'a [u8]> {
         let inner = self.0.strip_prefix(b"\"")?;
         let end = inner.iter().position(|byte| *byte == b'"')?;
@@ -127,7 +128,7 @@ impl<'a> Rest<'a> {
         ipv4(quoted).or_else(|| str::from_utf8(quoted).ok()?.parse().ok())
     }
 
-    /// The text of an object that has none in it.
+    /// The text of an object without nested objects.
     pub(super) fn object(&mut self) -> Option<&'a str> {
         let mut length = 1;
         if self.0.first() != Some(&b'{') {
@@ -138,7 +139,7 @@ impl<'a> Rest<'a> {
             if self.0[length - 1] == b'}' {
                 break;
             }
-            // To the end of the text that begins here.
+            // To the end of the string that begins here.
             loop {
                 length += 1 + memchr::memchr2(b'"', b'\\', self.0.get(length..)?)?;
                 if self.0[length - 1] == b'"' {

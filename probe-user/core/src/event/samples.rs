@@ -54,7 +54,7 @@ const FLOW: Flow = Flow {
     bytes_received: Some(612),
 };
 
-/// One of each kind.
+/// One event of each kind.
 pub fn all() -> Vec<Event> {
     let mut overflow = time_wait();
     overflow.event = EventKind::TimeWaitOverflow;
@@ -70,7 +70,7 @@ pub fn all() -> Vec<Event> {
     all.into()
 }
 
-/// A birth in FIN_WAIT2.
+/// Creation of a mini-socket in FIN_WAIT2.
 pub fn time_wait() -> Event {
     event(
         EventKind::TimeWait,
@@ -83,7 +83,7 @@ pub fn time_wait() -> Event {
     )
 }
 
-/// A linger-0 close.
+/// A close with SO_LINGER 0.
 pub fn reset() -> Event {
     event(
         EventKind::Reset,
@@ -110,7 +110,7 @@ pub fn abort() -> Event {
     )
 }
 
-/// A TIME_WAIT that another process's connect() took.
+/// A TIME_WAIT that another process's connect() reused.
 pub fn time_wait_end() -> Event {
     event(
         EventKind::TimeWaitEnd,
@@ -124,7 +124,7 @@ pub fn time_wait_end() -> Event {
     )
 }
 
-/// A connect() without a port left.
+/// A connect() that found no free port.
 pub fn port_alloc() -> Event {
     event(
         EventKind::PortAlloc,

@@ -1,4 +1,4 @@
-//! How words, numbers by word, and texts of the contract are described in JSON Schema.
+//! JSON Schema of words, numbers by word, and texts of the contract.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use super::kernel_reason::KernelReason;
 use super::words::Word;
 use super::{EventFacts, LostBy, PortResult, Timestamp};
 
-/// Stands for a set whose members are written as words.
+/// Represents a set whose members are written as words.
 pub struct WordOf<T>(PhantomData<T>);
 
 fn words<T: Word>() -> Vec<&'static str> {
@@ -24,7 +24,7 @@ fn lost_by() -> Vec<&'static str> {
     [words::<Probe>(), vec![LostBy::Decode.word()]].concat()
 }
 
-/// Schemas that are written where they are used: they have no name of their own.
+/// Schemas that are inlined: they have no name of their own.
 macro_rules! inline {
     ($([$($generic:tt)*] $type:ty = $schema:expr;)+) => {$(
         impl<$($generic)*> JsonSchema for $type {
@@ -84,10 +84,10 @@ fn documentation(lines: &[&str]) -> Value {
     lines.collect::<Vec<_>>().join("\n").into()
 }
 
-/// Stands for numbers of all sides, also those with nothing.
+/// Represents numbers of all sides, including those that are 0.
 pub struct EachSide;
 
-/// One number a word.
+/// One number per word.
 fn numbers(words: &[&str], is_always: bool) -> Schema {
     let number = json!({ "type": "integer", "minimum": 0 });
     let fields: Map<String, Value> = words

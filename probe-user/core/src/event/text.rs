@@ -1,11 +1,11 @@
-//! Text of strangers on a terminal: names and paths are chosen by whoever started the process.
+//! Untrusted text on a terminal: whoever starts a process chooses its name and paths.
 
 use std::fmt::Write;
 
 use crate::event::comm::is_unsafe;
 
-/// Writes what a terminal would act on or not show, as escapes: control characters, marks that turn the
-/// direction of writing, separators and invisible characters. Everything else is left as it is.
+/// Escapes what a terminal would interpret or not show: control characters, marks that change the direction of text,
+/// separators and invisible characters. Everything else is unchanged.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {

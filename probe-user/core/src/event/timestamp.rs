@@ -7,7 +7,7 @@ use jiff::tz::Offset;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Nanoseconds of a second.
+/// Nanoseconds per second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
 /// Nanoseconds since 1970-01-01T00:00:00Z; written as RFC 3339 with nine digits of a second.
@@ -50,7 +50,7 @@ impl Serialize for Timestamp {
     }
 }
 
-/// A text that is no time of the contract.
+/// A text that is not a valid time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a time such as 2026-11-25T16:31:01.123456789Z")]
 pub struct TimestampError;
@@ -107,7 +107,7 @@ pub struct Moment {
     pub mono_ns: u64,
 }
 
-/// Turns the kernel's clocks into wall-clock time.
+/// Converts the kernel's clocks to wall-clock time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
     /// CLOCK_REALTIME − CLOCK_MONOTONIC, nanoseconds.

@@ -17,15 +17,15 @@ use super::schema::WordOf;
 use super::words::Word;
 use super::{Process, Timestamp};
 
-/// A type of fields.
+/// Type of a field.
 pub trait Value: Sized {
-    /// Has the type's JSON Schema.
+    /// The type with its JSON Schema.
     type Schema: JsonSchema;
 
-    /// Appends it.
+    /// Appends the value.
     fn write(&self, line: &mut JsonLine<'_>);
 
-    /// What stands for a field that the line does not have, since an earlier version wrote it; `None` where it must be there.
+    /// The value of a field that is missing because an earlier version wrote the line; `None` if the field is required.
     fn absent() -> Option<Self> {
         None
     }
@@ -33,10 +33,10 @@ pub trait Value: Sized {
     /// Reads what [`Self::write`] appends. `None` for any other text, which is left to [`Self::read`].
     fn read_written(rest: &mut Rest<'_>, parser: &mut Parser) -> Option<Self>;
 
-    /// Reads any JSON of the contract; `None` where the line has no such field.
+    /// Reads any JSON of the contract; `None` if the line has no such field.
     ///
     /// # Errors
-    /// When it is not of the contract.
+    /// If it violates the contract.
     fn read(
         name: &'static str,
         json: Option<&str>,
@@ -44,7 +44,7 @@ pub trait Value: Sized {
     ) -> Result<Self, ParseError>;
 }
 
-/// `null` for none.
+/// `null` for `None`.
 impl<T: Value> Value for Option<T> {
     type Schema = Option<T::Schema>;
 
@@ -79,7 +79,7 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
-/// A word that is not known, or none, is the set's unknown one, where it has that.
+/// An unknown or missing word becomes the set's unknown member, if there is one.
 impl<T: Word> Value for T {
     type Schema = WordOf<T>;
 
@@ -198,7 +198,7 @@ impl Value for Timestamp {
     }
 }
 
-/// Many events name the same one.
+/// Many events have the same process.
 impl Value for Process {
     type Schema = Self;
 
@@ -272,7 +272,7 @@ impl Value for PortResult {
     }
 }
 
-/// Mostly nothing is counted.
+/// In most cases nothing is counted.
 impl<T: Word + PartialEq, const N: usize> Value for CountsBy<T, N> {
     type Schema = Self;
 
@@ -324,7 +324,7 @@ fn parsed<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, ParseError> {
     Ok(serde_json::from_str(json)?)
 }
 
-/// `None` for no field, and for null.
+/// `None` for a missing field, and for null.
 fn text(json: Option<&str>) -> Result<Option<Text<'_>>, ParseError> {
     json.map_or(Ok(None), parsed)
 }

@@ -1,4 +1,4 @@
-//! The words of the JSON contract for the small closed sets of the wire.
+//! The words of the JSON contract for the small closed sets of the wire format.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
@@ -11,7 +11,7 @@ use twtrace_wire::{
 pub trait Word: Copy + 'static {
     /// Every member.
     const MEMBERS: &'static [Self];
-    /// What a word of a later version is taken for, where the set has such a member.
+    /// The member that stands for words of a later version, if the set has one.
     const UNKNOWN: Option<Self> = None;
 
     /// Its word: lower case, with underscores.
@@ -42,24 +42,24 @@ pub fn serialize_option<T: Word, S: Serializer>(
     }
 }
 
-/// For `serde(with)`: the way back. A word that is not known is an error.
+/// For `serde(with)`: the inverse. An unknown word is an error.
 ///
 /// # Errors
-/// When it is no word of the set.
+/// If it is not a word of the set.
 pub fn deserialize<'de, T: Word, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let word = std::borrow::Cow::<str>::deserialize(deserializer)?;
     T::from_word(&word).ok_or_else(|| D::Error::custom(format_args!("{word:?} is no known word")))
 }
 
-/// The same where there may be none, for `serde(with)`.
+/// The same for optional values, for `serde(with)`.
 pub mod optional {
     pub use super::serialize_option as serialize;
     use super::{Deserialize, Deserializer, Error, Word};
 
-    /// The way back: `None` for `null`.
+    /// The inverse: `None` for `null`.
     ///
     /// # Errors
-    /// When it is no word of the set.
+    /// If it is not a word of the set.
     pub fn deserialize<'de, T: Word, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<T>, D::Error> {
@@ -73,7 +73,7 @@ pub mod optional {
     }
 }
 
-/// Sets of the wire, where their words are declared; `or` names the member that words of later versions are taken for.
+/// Declares the words of sets of the wire format; `or` names the member that stands for words of later versions.
 macro_rules! words {
     ($($set:ident $(or $unknown:ident)?,)+) => {$(
         impl Word for $set {

@@ -1,4 +1,4 @@
-//! Filters on one end of a connection: address or network, with or without a port.
+//! Filters for one end of a connection: address or network, with or without a port.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// `10.0.0.0/8`, `10.0.0.1:80`, `:443`, `[::1]:80`, `2001:db8::/32`, `[2001:db8::/32]:80`.
+/// Such as `10.0.0.0/8`, `10.0.0.1:80`, `:443`, `[::1]:80`, `2001:db8::/32` or `[2001:db8::/32]:80`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressFilter {
     network: Option<Network>,
     port: Option<u16>,
 }
 
-/// All addresses that begin with the same bits.
+/// All addresses with the same prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
     /// Bits beyond the prefix are zero; never a v4-mapped address.
@@ -22,15 +22,15 @@ struct Network {
     prefix: u8,
 }
 
-/// A text that is no address filter.
+/// A text that is not an address filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressFilterError {
-    /// Nothing that can be an address.
+    /// It is not an address.
     #[error(
         "not an address, network or port: write 10.0.0.1, 10.0.0.0/8, 10.0.0.1:80, [::1]:80 or :443"
     )]
     Malformed,
-    /// A prefix longer than the address.
+    /// Its prefix is longer than the address.
     #[error("a prefix of {0} bits is longer than the address")]
     Prefix(u8),
 }
@@ -55,7 +55,7 @@ impl Network {
         if prefix > bits {
             return Err(AddressFilterError::Prefix(prefix));
         }
-        // IPv4 addresses are shown as such even where the socket is an IPv6 one.
+        // IPv4 addresses are displayed as such even if the socket is an IPv6 one.
         let (address, prefix) = match address.to_canonical() {
             v4 @ IpAddr::V4(_) if address.is_ipv6() && prefix >= 96 => (v4, prefix - 96),
             _ if address.is_ipv6() => (address, prefix),
@@ -93,7 +93,7 @@ impl FromStr for AddressFilter {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let malformed = AddressFilterError::Malformed;
-        // An IPv6 address or network without brackets takes every colon, so it goes first.
+        // An IPv6 address or network without brackets contains any number of colons, so it is tried first.
         if let Some(network) = parse_network(text)? {
             return Ok(Self {
                 network: Some(network),
@@ -118,7 +118,7 @@ impl FromStr for AddressFilter {
         let (before, port) = text.rsplit_once(':').ok_or(malformed.clone())?;
         let network = match before {
             "" | "*" => None,
-            // Without brackets it could not be told where an IPv6 address ends.
+            // Without brackets the end of an IPv6 address would be ambiguous.
             _ if before.contains(':') => return Err(malformed),
             _ => Some(parse_network(before)?.ok_or(malformed)?),
         };
@@ -129,7 +129,7 @@ impl FromStr for AddressFilter {
     }
 }
 
-/// `None` where the text before a slash is no address.
+/// `None` if the text before a slash is not an address.
 fn parse_network(text: &str) -> Result<Option<Network>, AddressFilterError> {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => match parse_number(prefix) {
@@ -148,7 +148,7 @@ fn parse_port(text: &str) -> Result<u16, AddressFilterError> {
     parse_number(text).ok_or(AddressFilterError::Malformed)
 }
 
-/// Digits only: `from_str` would take a sign.
+/// Digits only: `from_str` would also accept a sign.
 fn parse_number<T: FromStr>(text: &str) -> Option<T> {
     text.bytes()
         .all(|byte| byte.is_ascii_digit())

@@ -119,7 +119,7 @@ proptest! {
             format!(":{port}"),
         ] {
             let filter: AddressFilter = text.parse().unwrap();
-            // A network that holds the v4-mapped addresses among others is an IPv6 one.
+            // A network that contains the v4-mapped addresses among others is an IPv6 one.
             if address.to_canonical() == address {
                 prop_assert!(filter.matches(end), "{}", text);
             }

@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use twtrace_wire::ProcessKey;
 
-/// Other processes that are remembered, so that the kernel is not asked again at each of their events.
+/// Maximum number of other processes that are remembered, to avoid asking the kernel for each of their events.
 const MAX_OTHERS: usize = 65_536;
 
-/// The processes that a command and its descendants are, as far as they were seen. Clones share what they know:
-/// the session, which can ask the kernel, fills in what filters and the model read.
+/// The processes of a command and its descendants, as far as they were seen. Clones share their data: the session,
+/// which can ask the kernel, adds what filters and the model read.
 #[derive(Clone, Debug, Default)]
 pub struct Family(Arc<RwLock<Known>>);
 
@@ -21,13 +21,13 @@ struct Known {
 }
 
 impl Family {
-    /// Whether the process belongs to it, as far as is known.
+    /// Whether the process belongs to it, as far as known.
     pub fn has(&self, process: ProcessKey) -> bool {
         self.read().members.contains(&member(process))
     }
 
-    /// The member with this pid that started in the tick of `tick_ns` that begins then, which is all that /proc tells
-    /// of a start.
+    /// The member with this pid that started in the tick of length `tick_ns` that begins at `tick_start_ns`: /proc
+    /// reports start times only in ticks.
     pub fn at_tick(&self, tgid: u32, tick_start_ns: u64, tick_ns: u64) -> Option<ProcessKey> {
         let within = (tgid, tick_start_ns)..(tgid, tick_start_ns.saturating_add(tick_ns));
         let (tgid, start_boot_ns) = *self.read().members.range(within).next()?;
@@ -38,10 +38,10 @@ impl Family {
         })
     }
 
-    /// Learns of a process: `is_member` is asked at its first sight only.
+    /// Adds a process: calls `is_member` only when it is first seen.
     ///
     /// # Errors
-    /// What `is_member` says.
+    /// The error of `is_member`.
     pub fn meet<E>(
         &self,
         process: ProcessKey,
@@ -59,19 +59,19 @@ impl Family {
             return Ok(());
         }
         if known.others.len() >= MAX_OTHERS {
-            // Most of them are gone by now; the others are asked about once more.
+            // Most of them have exited by now; the others are asked for again.
             known.others.clear();
         }
         known.others.insert(process);
         Ok(())
     }
 
-    /// Learns of members.
+    /// Adds members.
     pub fn add(&self, members: impl IntoIterator<Item = ProcessKey>) {
         self.write().members.extend(members.into_iter().map(member));
     }
 
-    // What a thread that panicked has left is a set all the same.
+    // After a panic of another thread, the set is still valid.
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Which events are shown.
+//! Filters for events.
 
 pub mod address;
 pub mod family;
@@ -18,11 +18,11 @@ pub use address::AddressFilter;
 pub use family::Family;
 pub use place::{ContainerFilter, PodFilter, UnitFilter};
 
-/// Conditions on events. Different conditions must all hold; of several values for one, any will do. An
-/// empty list asks for nothing.
+/// Conditions on events. Different conditions must all be met; of several values for one, any is enough. An empty list
+/// is no condition.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Filter {
-    /// Pids of the process that is answerable.
+    /// Pids of the responsible process.
     pub pids: Vec<u32>,
     /// Its names.
     pub comms: Vec<String>,
@@ -47,14 +47,14 @@ pub struct Filter {
     /// The command whose processes alone are shown.
     #[serde(skip)]
     pub family: Option<Family>,
-    /// The filter of the recording that is read. Its events have passed it; what was read beside them, such as totals by
-    /// process, is of the whole host, and has to pass both.
+    /// The filter of the recording that is read. Its events have passed that filter; data that was read beside them,
+    /// such as totals by process, covers the whole host, and has to pass both.
     #[serde(skip)]
     pub recorded: Option<Arc<Filter>>,
 }
 
 impl Filter {
-    /// The same for what is read of a recording that was made with another filter.
+    /// The same filter for a recording that was written with another filter.
     #[must_use]
     pub fn within(self, recorded: Option<Self>) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Filter {
         }
     }
 
-    /// Whether an event passes. One of a recording has passed the recording's filter already.
+    /// Whether an event passes. Events of a recording have passed the recording's filter already.
     pub fn matches(&self, event: &Event) -> bool {
         any(&self.kinds, |kind| *kind == event.event)
             && any(&self.sides, |side| *side == event.side)
@@ -73,23 +73,23 @@ impl Filter {
             && any_end(&self.remote, event.remote)
     }
 
-    /// Whether facts of a network namespace pass, as far as that goes.
+    /// Whether data of a network namespace passes, as far as the namespace decides.
     pub fn shows_netns(&self, netns: u32) -> bool {
         any(&self.netns, |known| *known == netns)
             && self.has_recorded(|recorded| recorded.shows_netns(netns))
     }
 
-    /// Whether facts of this host's end pass, as far as that goes.
+    /// Whether data of this host's end passes, as far as the end decides.
     pub fn shows_local(&self, local: Option<SocketAddr>) -> bool {
         any_end(&self.local, local) && self.has_recorded(|recorded| recorded.shows_local(local))
     }
 
-    /// Whether facts of the other end pass, as far as that goes.
+    /// Whether data of the other end passes, as far as the end decides.
     pub fn shows_remote(&self, remote: Option<SocketAddr>) -> bool {
         any_end(&self.remote, remote) && self.has_recorded(|recorded| recorded.shows_remote(remote))
     }
 
-    /// Whether a connection that exists passes, as far as its namespace and its ends go.
+    /// Whether an existing connection passes, as far as its namespace, side and ends decide.
     pub fn shows_ends(
         &self,
         netns: u32,
@@ -104,7 +104,7 @@ impl Filter {
             && self.has_recorded(|recorded| recorded.shows_ends(netns, side, local, remote))
     }
 
-    /// Whether facts of a process pass, as far as the process goes.
+    /// Whether data of a process passes, as far as the process decides.
     pub fn shows_process(&self, process: Option<&Process>) -> bool {
         self.has_process(process) && self.has_recorded(|recorded| recorded.shows_process(process))
     }
@@ -122,7 +122,7 @@ impl Filter {
             && (!self.has_places() || self.has_place(process.and_then(Process::place)))
     }
 
-    /// Whether it asks where processes run: they have to be looked up before it can tell.
+    /// Whether it depends on where processes run: they have to be looked up before it can be applied.
     pub fn asks_for_place(&self) -> bool {
         self.has_places() || self.recorded_asks(Self::asks_for_place)
     }
@@ -141,25 +141,25 @@ impl Filter {
         })
     }
 
-    /// Whether it asks for certain processes.
+    /// Whether it selects processes.
     pub fn asks_for_processes(&self) -> bool {
         !(self.pids.is_empty() && self.comms.is_empty())
             || self.has_places()
             || self.recorded_asks(Self::asks_for_processes)
     }
 
-    /// Whether events of this kind pass, as far as the kind goes.
+    /// Whether events of this kind pass, as far as the kind decides.
     pub fn shows_kind(&self, kind: EventKind) -> bool {
         any(&self.kinds, |known| *known == kind)
             && self.has_recorded(|recorded| recorded.shows_kind(kind))
     }
 
-    /// Whether it asks for certain kinds of events.
+    /// Whether it selects kinds of events.
     pub fn asks_for_kinds(&self) -> bool {
         !self.kinds.is_empty() || self.recorded_asks(Self::asks_for_kinds)
     }
 
-    /// Whether it asks for nothing but processes and kinds, which the kernel's totals by process can tell.
+    /// Whether it depends only on processes and kinds, which the kernel's totals by process contain.
     pub fn is_by_process(&self) -> bool {
         self.local.is_empty()
             && self.remote.is_empty()
@@ -176,7 +176,7 @@ impl Filter {
             || self.asks_for_kinds()
     }
 
-    /// Whether each port search has to be an event: the kernel's histograms can't be filtered by address.
+    /// Whether each port allocation has to be an event: the kernel's histograms can't be filtered by address.
     pub fn needs_each_search(&self) -> bool {
         !self.is_by_process() && self.shows_kind(EventKind::PortAlloc)
     }

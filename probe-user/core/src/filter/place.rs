@@ -1,4 +1,4 @@
-//! Filters on where a process runs: container, pod, systemd unit.
+//! Filters for where a process runs: container, pod, systemd unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,40 +7,40 @@ use serde::{Serialize, Serializer};
 
 use crate::event::place::{Place, containers, pods, units};
 
-/// Fewer digits would fit too many.
+/// Fewer digits would match too many.
 const MIN_DIGITS: usize = 6;
 
-/// A container by the beginning of its id, or by its name where it has no id.
+/// A container by a prefix of its id, or by its name if it has no id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerFilter(String);
 
-/// A pod by its UID, or the beginning of it.
+/// A pod by its UID, or a prefix of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFilter(String);
 
-/// A systemd unit by its name, in which `*`, `?` and `[...]` stand for others.
+/// A systemd unit by its name, which may contain `*`, `?` and `[...]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitFilter(String);
 
-/// A text that is no such filter.
+/// A text that is not such a filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceFilterError {
-    /// It would fit too many.
+    /// It would match too many.
     #[error("too short for the beginning of an id: write {MIN_DIGITS} digits or more")]
     Short,
-    /// Nothing that can be an id or a name.
+    /// It is neither an id nor a name.
     #[error("not a container's id: write its first digits, as `docker ps` shows them")]
     Container,
-    /// Nothing that can begin a UID.
+    /// It is not the prefix of a UID.
     #[error("not a pod's UID, such as 3f1b2c4d-0a1b-4c2d-8e3f-001122334455")]
     Pod,
-    /// Empty, or a path.
+    /// It is empty, or a path.
     #[error("not a unit's name, such as nginx.service")]
     Unit,
 }
 
 impl ContainerFilter {
-    /// Whether a process there is in it, or in a container within it.
+    /// Whether a process in this place is in it, or in a container within it.
     pub fn matches(&self, place: &Place) -> bool {
         let fits = |id: &str| {
             if self.is_id() {
@@ -59,7 +59,7 @@ impl ContainerFilter {
 }
 
 impl PodFilter {
-    /// Whether a process there is in it.
+    /// Whether a process in this place is in it.
     pub fn matches(&self, place: &Place) -> bool {
         let fits = |uid: &str| uid.starts_with(&self.0);
         place.pod_uid.as_deref().is_some_and(fits) || pods(&place.path).any(|uid| fits(&uid))
@@ -67,7 +67,7 @@ impl PodFilter {
 }
 
 impl UnitFilter {
-    /// Whether a process there is in it, or in a unit within it.
+    /// Whether a process in this place is in it, or in a unit within it.
     pub fn matches(&self, place: &Place) -> bool {
         let fits = |unit: &str| matches_glob(self.0.as_bytes(), unit.as_bytes());
         place.unit.as_deref().is_some_and(fits) || units(&place.path).any(fits)
@@ -96,7 +96,7 @@ impl FromStr for PodFilter {
     type Err = PlaceFilterError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // With underscores it is in names of slices.
+        // Names of slices contain it with underscores.
         let uid = text.to_ascii_lowercase().replace('_', "-");
         let is_of_uid = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
         if uid.is_empty() || uid.len() > 36 || !uid.bytes().all(is_of_uid) {
@@ -116,7 +116,7 @@ impl FromStr for UnitFilter {
         if text.is_empty() || text.contains('/') {
             return Err(PlaceFilterError::Unit);
         }
-        // As systemctl takes it.
+        // As systemctl accepts it.
         let is_whole =
             text.contains(['*', '?', '[']) || text.rsplit('.').next().is_some_and(is_kind);
         Ok(Self(if is_whole {
@@ -139,11 +139,11 @@ fn is_hex(text: &str) -> bool {
         .all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
 }
 
-/// Like fnmatch(3) with FNM_NOESCAPE: a backslash is one, as it is in units' names. Takes no longer than the
-/// product of both lengths.
+/// Like fnmatch(3) with FNM_NOESCAPE: a backslash is an ordinary character, as in units' names. The time is at most
+/// proportional to the product of both lengths.
 fn matches_glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut from) = (0, 0);
-    // Where to go on when what follows the last star does not fit: after the star, and one byte further.
+    // Where to continue if what follows the last star does not match: after the star, and one byte further.
     let mut retry = None;
     while from < name.len() {
         if pattern.get(at) == Some(&b'*') {
@@ -166,20 +166,20 @@ fn matches_glob(pattern: &[u8], name: &[u8]) -> bool {
     pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
-/// Length of the pattern's beginning that stands for one byte, if it stands for this one.
+/// Length of the pattern's prefix that matches one byte, if it matches this one.
 fn fits_one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern.split_first()? {
         (b'?', _) => Some(1),
         (b'[', rest) => match class(rest) {
             Some((members, length)) => has(members, byte).then_some(1 + length),
-            // Without an end it is a bracket.
+            // Without a closing bracket it is an ordinary character.
             None => (byte == b'[').then_some(1),
         },
         (wanted, _) => (*wanted == byte).then_some(1),
     }
 }
 
-/// What is between brackets, and how long it is with the closing one. One that comes first is a member.
+/// The text between brackets, and its length with the closing one. A closing bracket that comes first is a member.
 fn class(rest: &[u8]) -> Option<(&[u8], usize)> {
     let skipped = 1 + usize::from(matches!(rest.first(), Some(b'!' | b'^')));
     let end = skipped + rest.get(skipped..)?.iter().position(|byte| *byte == b']')?;

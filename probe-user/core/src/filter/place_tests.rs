@@ -57,7 +57,7 @@ fn containers_without_an_id_are_named_in_full() {
     let lxc = place("/lxc.payload.web-1/system.slice/nginx.service");
     assert!(container("web-1").unwrap().matches(&lxc));
     assert!(!container("web-").unwrap().matches(&lxc));
-    // Also where the path of the recorded process does not tell.
+    // Also if the path of the recorded process does not contain it.
     let recorded = Place {
         path: "/x".into(),
         container_id: Some("web-1".into()),

@@ -1,4 +1,4 @@
-//! The filter that a recording was made with, as its first line has it.
+//! The filter of a recording, from its first line.
 
 use std::str::FromStr;
 
@@ -8,16 +8,16 @@ use twtrace_wire::{EventKind, Side};
 use super::{Family, Filter};
 use crate::event::words::Word;
 
-/// The options of a first line, as far as they say what the recording is about.
+/// The options of a first line that select what the recording contains.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Options {
-    /// Null where no command was followed.
+    /// Null if no command was followed.
     command: Option<Vec<String>>,
     filter: Conditions,
 }
 
-/// A condition that this version does not know can't be applied: to pass over it would show what the filter hid.
+/// An unknown condition can't be applied: ignoring it would show what the filter hid.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Conditions {
@@ -33,11 +33,11 @@ struct Conditions {
     kinds: Vec<String>,
 }
 
-/// Reads the filter out of the options of a first line. The processes of a command are not there: its family begins
-/// empty.
+/// Parses the filter from the options of a first line. The processes of a command are not there: its family is
+/// initially empty.
 ///
 /// # Errors
-/// With what is not known, in a few words.
+/// What is unknown, in a few words.
 pub fn of_options(options: &str) -> Result<Filter, String> {
     let Options { command, filter } =
         serde_json::from_str(options).map_err(|error| error.to_string())?;

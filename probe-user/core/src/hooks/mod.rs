@@ -1,5 +1,5 @@
-//! What twtrace asks of the kernel, by which hooks each question can be answered, and what follows for the figures: tables
-//! without any I/O. `probe` attaches by them.
+//! Capabilities that twtrace needs from the kernel, the hooks that can provide each, and what follows for the figures:
+//! tables without any I/O. `probe` attaches according to them.
 
 pub mod plan;
 mod tiers;

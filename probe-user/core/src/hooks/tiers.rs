@@ -1,8 +1,8 @@
-//! The questions twtrace asks of the kernel, and the tiers of hooks that can answer them.
+//! The capabilities that twtrace needs, and the tiers of hooks that can provide them.
 
 use serde::{Deserialize, Serialize};
 
-/// What is to be known.
+/// What twtrace needs to know.
 #[derive(
     schemars::JsonSchema,
     Clone,
@@ -20,24 +20,24 @@ use serde::{Deserialize, Serialize};
 pub enum Question {
     /// Closer, opener, side and 4-tuple of each connection.
     State,
-    /// Which process accept()ed a server connection.
+    /// Which process called accept() for a server connection.
     Accept,
-    /// Births of mini-sockets, and refusals.
+    /// Creation of mini-sockets, and refusals.
     TimeWait,
-    /// Ends of mini-sockets, and how they came.
+    /// Ends of mini-sockets, and their causes.
     TimeWaitEnd,
     /// RSTs of full sockets.
     Reset,
     /// RSTs for segments without a socket and from mini-sockets.
     ResetWithoutSocket,
-    /// Searches for a local port.
+    /// Ephemeral port allocation.
     Port,
-    /// Which processes a command and its children start; asked only where a command is followed.
+    /// Which processes a command and its children start; needed only if a command is followed.
     Descendants,
 }
 
 impl Question {
-    /// As it is written in JSON and tables.
+    /// The word in JSON and tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::State => "state",
@@ -53,7 +53,7 @@ impl Question {
 }
 
 impl Tier {
-    /// As it is written in JSON and tables.
+    /// The word in JSON and tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RawTracepoint => "raw_tracepoint",
@@ -88,7 +88,7 @@ pub enum Hook {
     Syscalls,
 }
 
-/// How a question is answered.
+/// What provides a capability.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
@@ -110,16 +110,16 @@ pub enum Tier {
     None,
 }
 
-/// The tier chosen for one question.
+/// The tier chosen for one capability.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize, Deserialize)]
 pub struct Choice {
-    /// The question.
+    /// The capability.
     pub question: Question,
-    /// What answers it.
+    /// The tier that provides it.
     pub tier: Tier,
     /// Names of the kernel symbols and tracepoints that are attached.
     pub hooks: Vec<String>,
-    /// What this tier can't know, in a sentence; `None` where nothing is lost.
+    /// What this tier can't know, in a sentence; `None` if nothing is lost.
     pub lost: Option<String>,
     /// Better tiers that were refused: the tier, and the kernel's error or "switched off".
     pub refused: Vec<(Tier, String)>,
@@ -127,7 +127,7 @@ pub struct Choice {
 
 #[cfg(any(test, feature = "samples"))]
 impl Choice {
-    /// One of a test's, with nothing to say of it.
+    /// A choice for tests, without details.
     pub fn sample(question: Question, tier: Tier) -> Self {
         Self {
             question,
@@ -139,10 +139,10 @@ impl Choice {
     }
 }
 
-/// One choice a question.
+/// One choice per capability.
 pub type Tiers = Vec<Choice>;
 
-/// Whether it is known why connects could not take the tuples of TIME_WAITs: by hooks on the search and on
+/// Whether it is known why connects could not reuse the tuples of TIME_WAITs: through hooks on the allocation and on
 /// tcp_twsk_unique().
 pub fn sees_refused_reuse(tiers: &[Choice]) -> bool {
     [Question::Port, Question::TimeWaitEnd]
@@ -154,14 +154,14 @@ pub fn sees_refused_reuse(tiers: &[Choice]) -> bool {
         })
 }
 
-/// Whether it is seen who accept()s.
+/// Whether hooks see which process calls accept().
 pub fn sees_accept(tiers: &[Choice]) -> bool {
     tiers
         .iter()
         .any(|choice| choice.question == Question::Accept && choice.tier != Tier::None)
 }
 
-/// Which RSTs that are sent the hooks see.
+/// Which sent RSTs the hooks see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetsSeen {
     /// All of them.
@@ -172,7 +172,7 @@ pub enum ResetsSeen {
     None,
 }
 
-/// Which RSTs that are sent are seen.
+/// Which sent RSTs are seen.
 pub fn resets_seen(tiers: &[Choice]) -> ResetsSeen {
     let is_seen = |question| {
         let mut choices = tiers.iter();

@@ -15,19 +15,19 @@ use crate::filter::Filter;
 use crate::model::socket::NetnsSockets;
 use crate::model::socket::{SocketRow, Times};
 
-/// States to scan for: CLOSE_WAIT, and listeners, which tell servers from clients.
+/// States to scan for: CLOSE_WAIT, and listeners, which distinguish servers from clients.
 pub const STATES: &[TcpState] = &[TcpState::CloseWait, TcpState::Listen];
 
 /// One process's connections to one destination.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct CloseWaitRow {
-    /// Who holds them.
+    /// The process that holds them.
     pub process: Option<Process>,
     /// Why `process` is null.
     pub unattributed: Option<NoHolder>,
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// `server` where somebody listens on the local port, else `client`.
+    /// `server` if there is a listener on the local port, else `client`.
     #[serde(serialize_with = "words::serialize")]
     #[schemars(with = "crate::event::schema::WordOf<Side>")]
     pub side: Side,
@@ -35,15 +35,15 @@ pub struct CloseWaitRow {
     pub remote: Option<String>,
     /// Server: `:port`.
     pub local: Option<String>,
-    /// How many.
+    /// Number of connections.
     pub count: u64,
-    /// Those of them that other processes hold too, and count as well.
+    /// Those of them that other processes also hold, and which also count there.
     pub shared: u64,
-    /// How long the oldest one has been so at least, nanoseconds: nothing has come from the peer since.
+    /// Minimum time that the oldest one has been in this state, nanoseconds: nothing has arrived from the peer since.
     pub oldest_ns: Option<u64>,
-    /// How long at most, nanoseconds: payload came then, or the connection was made.
+    /// Maximum time, nanoseconds: payload arrived then, or the connection was established.
     pub oldest_at_most_ns: Option<u64>,
-    /// As tables show it.
+    /// The form in tables.
     #[serde(skip)]
     pub destination: Destination,
 }
@@ -73,13 +73,13 @@ impl CloseWaitRow {
 pub enum NoHolder {
     /// It waits for accept() in its listener's queue.
     NotAccepted,
-    /// No descriptor in /proc stands for it: on its way between processes, or in one that may not be looked
-    /// at.
+    /// No descriptor in /proc refers to it: it is being passed between processes, or is held by one that may not be
+    /// inspected.
     Unknown,
 }
 
 impl NoHolder {
-    /// Its word, as in JSON.
+    /// The word in JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Self::NotAccepted => "not_accepted",
@@ -100,7 +100,7 @@ struct Sum {
     oldest_at_most: Option<Duration>,
 }
 
-/// Inode numbers of the sockets in CLOSE_WAIT that a descriptor stands for.
+/// Inode numbers of the sockets in CLOSE_WAIT that a descriptor refers to.
 pub fn inodes(namespaces: &[NetnsSockets]) -> HashSet<u32> {
     let rows = namespaces.iter().flat_map(|sockets| &sockets.rows);
     rows.filter(|row| row.state == TcpState::CloseWait && row.inode != 0)
@@ -113,19 +113,19 @@ pub fn inodes(namespaces: &[NetnsSockets]) -> HashSet<u32> {
 pub struct CloseWaitConnection {
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// `server` where somebody listens on the local port, else `client`.
+    /// `server` if there is a listener on the local port, else `client`.
     pub side: Side,
     /// This host's end.
     pub local: SocketAddr,
     /// The other end.
     pub remote: SocketAddr,
-    /// When something last came in; `None` where it was not told.
+    /// When something last arrived; `None` if the kernel did not report it.
     pub times: Option<Times>,
-    /// Who holds it, or why nobody does.
+    /// The processes that hold it, or why none does.
     pub holders: Result<Vec<Process>, NoHolder>,
 }
 
-/// The connections of all namespaces. `holders` gives the processes that hold the socket with an inode number.
+/// The connections of all namespaces. `holders` returns the processes that hold the socket with an inode number.
 pub fn connections(
     namespaces: &[NetnsSockets],
     mut holders: impl FnMut(u32) -> Vec<Process>,
@@ -160,8 +160,8 @@ pub fn connections(
     connections
 }
 
-/// Rows that the filter shows, those with the most connections first. `known` gives a holder the name and
-/// identity under which events told of it. A kind of event that the filter asks for makes no difference.
+/// Rows that the filter shows, those with the most connections first. `known` returns a holder with the name and
+/// identity that events reported. Kinds of events in the filter are ignored.
 pub fn rows(
     connections: &[CloseWaitConnection],
     filter: &Filter,
@@ -211,8 +211,8 @@ impl Sum {
         self.count += 1;
         self.shared += u64::from(is_shared);
         if let Some(times) = times {
-            // Payload carries an acknowledgement; only one that acknowledges nothing any more is left out of
-            // the later figure.
+            // Payload also carries an acknowledgement; the later figure excludes only one that no longer acknowledges
+            // anything.
             let at_least = times.since_ack.min(times.since_data);
             self.oldest = self.oldest.max(Some(at_least));
             self.oldest_at_most = self.oldest_at_most.max(Some(times.since_data));
@@ -241,7 +241,7 @@ fn sorted(sums: HashMap<(HolderKey, u32, Side, Destination), Sum>) -> Vec<CloseW
         .collect()
 }
 
-/// Who listens in one namespace.
+/// The listeners of one namespace.
 struct Listeners {
     exact: HashSet<SocketAddr>,
     /// Ports of listeners on every IPv4 address, and of those on every IPv6 address.

@@ -20,8 +20,8 @@ fn socket(state: TcpState, local: &str, remote: &str, inode: u32) -> SocketRow {
     }
 }
 
-/// A connection whose peer has closed: from which process's descriptor, how long ago payload and an
-/// acknowledgement came in seconds.
+/// A connection whose peer has closed: the inode of its descriptor, and how long ago payload and an acknowledgement
+/// arrived, seconds.
 fn left(local: &str, remote: &str, inode: u32, data_s: u64, ack_s: u64) -> SocketRow {
     let mut row = socket(TcpState::CloseWait, local, remote, inode);
     row.times = Some(Times {
@@ -35,7 +35,7 @@ fn sockets(rows: Vec<SocketRow>) -> [NetnsSockets; 1] {
     [NetnsSockets { netns: NETNS, rows }]
 }
 
-/// Rows of what is found, under the names that /proc gives.
+/// Rows of the connections, with the names that /proc shows.
 fn rows_of(
     namespaces: &[NetnsSockets],
     filter: &Filter,
@@ -44,7 +44,7 @@ fn rows_of(
     rows(&connections(namespaces, holders), filter, |_| None)
 }
 
-/// Inodes below 10 are held by the process of that number, those above by both processes of their digits.
+/// Inodes below 10 are held by the process of that number, higher ones by both processes of their digits.
 fn holders(inode: u32) -> Vec<Process> {
     let pids = [inode / 10, inode % 10];
     let pids = pids.into_iter().filter(|pid| *pid != 0);

@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-/// Rows in one piece, in the order in which they came, and a table of their numbers. The standard library's map keeps
-/// the rows in the table, of which an eighth to nine sixteenths are empty, and copies it whenever it grows.
+/// Rows in one array, in insertion order, and a table of their numbers. The standard library's map keeps the rows in
+/// the table, of which an eighth to nine sixteenths are empty, and copies it whenever it grows.
 #[derive(Clone, Debug)]
 pub struct CompactMap<K, V> {
     rows: Vec<(K, V)>,
@@ -24,17 +24,17 @@ impl<K, V> Default for CompactMap<K, V> {
 }
 
 impl<K: Eq + Hash, V> CompactMap<K, V> {
-    /// How many there are.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// All, in the order in which they came.
+    /// All rows, in insertion order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&K, &V)> {
         self.rows.iter().map(|(key, value)| (key, value))
     }
@@ -61,7 +61,7 @@ impl<K: Eq + Hash, V> CompactMap<K, V> {
         self.number(key).map(|number| &self.rows[number].1)
     }
 
-    /// A key's value, which is made if there is none, and its number; `None` where there would be more than `max`.
+    /// A key's value, which is created if there is none, and its number; `None` if there would be more than `max`.
     pub fn within(
         &mut self,
         key: K,
@@ -92,10 +92,10 @@ impl<K: Eq + Hash, V> CompactMap<K, V> {
         Some((number, &mut rows[number].1))
     }
 
-    /// A key's value, which is made if there is none.
+    /// A key's value, which is created if there is none.
     ///
     /// # Panics
-    /// Where there are four thousand millions.
+    /// If there are four billion rows.
     pub fn of(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
         match self.within(key, usize::MAX, new) {
             Some((_, value)) => value,
@@ -103,7 +103,7 @@ impl<K: Eq + Hash, V> CompactMap<K, V> {
         }
     }
 
-    /// Forgets those that are not to be kept.
+    /// Removes rows for which `is_kept` is false.
     pub fn retain(&mut self, mut is_kept: impl FnMut(&K, &mut V) -> bool) {
         self.rows.retain_mut(|(key, value)| is_kept(key, value));
         self.numbers.clear();

@@ -1,4 +1,4 @@
-//! What is counted about a process or a destination.
+//! Counts of a process or a destination.
 
 use serde::Serialize;
 use twtrace_wire::{
@@ -12,7 +12,7 @@ use crate::event::{Event, EventFacts};
 /// TIME_WAITs, refusals, resets and aborts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Mini-sockets made.
+    /// Mini-sockets created.
     pub time_wait: CountsBy<Side, { Side::COUNT }>,
     /// Those of `time_wait` that began in FIN_WAIT2.
     pub fin_wait2: CountsBy<Side, { Side::COUNT }>,
@@ -22,9 +22,9 @@ pub struct Counts {
     pub reset_sent: CountsBy<ResetReason, { ResetReason::COUNT }>,
     /// RSTs received.
     pub reset_received: CountsBy<ResetReason, { ResetReason::COUNT }>,
-    /// Deaths without RST.
+    /// Connections that ended without RST.
     pub abort: CountsBy<AbortReason, { AbortReason::COUNT }>,
-    /// Mini-sockets that went.
+    /// Mini-sockets that ended.
     pub ended: CountsBy<EndCause, { EndCause::COUNT }>,
 }
 
@@ -42,7 +42,7 @@ impl Counts {
         }
     }
 
-    /// Counts an event. Port searches are counted elsewhere.
+    /// Counts an event. Port allocations are counted elsewhere.
     pub fn add(&mut self, event: &Event) {
         match &event.facts {
             EventFacts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
@@ -75,7 +75,7 @@ impl Counts {
         self.ended.add_all(&other.ended);
     }
 
-    /// Forgets the kinds that are not to be shown.
+    /// Removes the kinds that are not shown.
     pub fn keep_only(&mut self, is_shown: impl Fn(EventKind) -> bool) {
         if !is_shown(EventKind::TimeWait) {
             self.time_wait = CountsBy::default();
@@ -96,7 +96,7 @@ impl Counts {
         }
     }
 
-    /// RSTs both ways.
+    /// RSTs sent and received.
     pub fn resets(&self) -> u64 {
         self.reset_sent.total() + self.reset_received.total()
     }
@@ -114,7 +114,7 @@ pub struct Deaths {
     pub reset_sent: CountsBy<ResetReason, { ResetReason::COUNT }>,
     /// RSTs received.
     pub reset_received: CountsBy<ResetReason, { ResetReason::COUNT }>,
-    /// Deaths without RST.
+    /// Connections that ended without RST.
     pub abort: CountsBy<AbortReason, { AbortReason::COUNT }>,
 }
 
@@ -138,7 +138,7 @@ impl Deaths {
         self.abort.add_all(&other.abort);
     }
 
-    /// Those of all counts.
+    /// From all counts.
     pub fn of(counts: &Counts) -> Self {
         Self {
             reset_sent: counts.reset_sent,

@@ -1,44 +1,43 @@
-//! Which time a report out of a history covers.
+//! The time that a report from a history covers.
 
 use serde::Serialize;
 
 use crate::event::Timestamp;
 
-/// Gaps that are named.
+/// Maximum number of gaps that are listed.
 const MAX_GAPS: usize = 20;
 
-/// The intervals that a report was put together of.
+/// The intervals that a report combines.
 #[derive(schemars::JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Coverage {
-    /// How many.
+    /// Number of intervals.
     pub intervals: u64,
-    /// Times within what was asked for of which nothing is known: nobody traced, or the interval was lost. The
-    /// first ones.
+    /// Times within the requested time without data: nothing traced, or the interval was lost. The first ones.
     pub gaps: Vec<Gap>,
-    /// How many there are beyond these.
+    /// Number of gaps beyond these.
     pub more_gaps: u64,
-    /// How long all of them are, nanoseconds.
+    /// Total length of all gaps, nanoseconds.
     pub untraced_ns: u64,
-    /// How often the wall clock was set by more than a second, or stood still with the host: times before and after
-    /// may overlap.
+    /// How often the wall clock was set by more than a second, or stopped with the host: times before and after may
+    /// overlap.
     pub clock_changes: u64,
     /// Processes that were summed up as `lost`, in all intervals.
     pub processes_folded: u64,
-    /// Notable events that the history does not have one by one.
+    /// Notable events that the history does not contain individually.
     pub events_left_out: u64,
 }
 
-/// A time of which nothing is known.
+/// A time without data.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
-    /// When it begins.
+    /// Its start.
     pub from: Timestamp,
-    /// When it ends.
+    /// Its end.
     pub to: Timestamp,
 }
 
 impl Coverage {
-    /// Adds a gap; none where it has no length.
+    /// Adds a gap, unless its length is zero.
     pub fn add_gap(&mut self, from: Timestamp, to: Timestamp) {
         let Some(length_ns) = to.0.checked_sub(from.0).filter(|length_ns| *length_ns > 0) else {
             return;

@@ -15,7 +15,7 @@ pub enum Destination {
     Remote(SocketAddr),
     /// Server side: the local port.
     LocalPort(u16),
-    /// Side not known: the remote address; either port may be a passing one.
+    /// Side not known: the remote address; either port may be an ephemeral one.
     Peer(IpAddr),
     /// No address is known.
     Unknown,
@@ -24,7 +24,7 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// That of an event, for a socket of this side.
+    /// The destination of an event, for a socket of this side.
     pub fn of(side: Side, event: &Event) -> Self {
         match (side, event.local, event.remote) {
             (Side::Client, _, Some(remote)) => Self::Remote(remote),
@@ -36,7 +36,7 @@ impl Destination {
         }
     }
 
-    /// The way back from how it is displayed.
+    /// Parses the displayed form.
     pub fn from_text(text: &str) -> Option<Self> {
         match text {
             "(unknown)" => return Some(Self::Unknown),
@@ -44,7 +44,7 @@ impl Destination {
             _ => {}
         }
         if let Some(port) = text.strip_prefix(':') {
-            // No IPv6 address: `::1` has no number after its first colon.
+            // Not an IPv6 address: `::1` has no number after its first colon.
             if let Ok(port) = port.parse() {
                 return Some(Self::LocalPort(port));
             }
@@ -53,7 +53,7 @@ impl Destination {
         remote.or_else(|_| text.parse().map(Self::Peer)).ok()
     }
 
-    /// As `--remote` takes it; `None` where `local` tells it.
+    /// In the form of `--remote`; `None` if `local` contains it.
     pub fn remote(&self) -> Option<String> {
         match self {
             Self::Remote(remote) => Some(remote.to_string()),
@@ -62,7 +62,7 @@ impl Destination {
         }
     }
 
-    /// As `--local` takes it; `None` where `remote` tells it.
+    /// In the form of `--local`; `None` if `remote` contains it.
     pub fn local(&self) -> Option<String> {
         match self {
             Self::LocalPort(port) => Some(format!(":{port}")),
@@ -83,14 +83,14 @@ impl fmt::Display for Destination {
     }
 }
 
-/// What was done towards one destination.
+/// Figures of one destination.
 #[derive(Clone, Debug, Default)]
 pub struct Done {
     /// TIME_WAITs, refusals, resets and aborts.
     pub counts: Counts,
-    /// Port searches that failed.
+    /// Port allocations that failed.
     pub port_failures: u64,
-    /// TIME_WAITs towards it that connects took or could not take.
+    /// TIME_WAITs to it that connects reused or could not reuse.
     pub reuse: Reuse,
 }
 
@@ -109,8 +109,8 @@ fn is_port_failure(event: &Event) -> bool {
     matches!(&event.facts, EventFacts::PortAlloc(facts) if facts.result != PortResult::Ok)
 }
 
-/// Under which destination an event counts; `None` where it does not. Of port searches only those count that failed
-/// or met a TIME_WAIT; of ends of TIME_WAITs only those by reuse.
+/// The destination that an event counts for; `None` if it does not count. Of port allocations, only those count that
+/// failed or found a TIME_WAIT; of ends of TIME_WAITs, only those by reuse.
 pub fn towards(event: &Event) -> Option<(Side, Destination)> {
     let mut reuse = Reuse::default();
     reuse.add(event);
@@ -118,7 +118,7 @@ pub fn towards(event: &Event) -> Option<(Side, Destination)> {
     match &event.facts {
         EventFacts::PortAlloc(_) if !is_port_failure(event) && reuse.is_empty() => return None,
         EventFacts::TimeWaitEnd(_) if reuse.is_empty() => return None,
-        // Who connects is the client, whoever the TIME_WAIT's maker had been.
+        // The process that connects is the client, whichever process created the TIME_WAIT.
         EventFacts::TimeWaitEnd(_) => side = Side::Client,
         _ => {}
     }

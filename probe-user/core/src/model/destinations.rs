@@ -12,22 +12,22 @@ use super::reuse::Reuse;
 use super::sparse::{Nothing, Sparse};
 use crate::event::{Event, EventFacts, words};
 
-/// Destinations kept apart; facts of further ones are summed up.
+/// Maximum number of separate destinations; events of further ones are summed up.
 const MAX_DESTINATIONS: usize = 65_536;
 
-/// The namespace, and how many had its number before it.
+/// The namespace, and how many earlier ones had its number.
 type Key = (Option<u32>, u32, Side, Destination);
 
-/// Facts by destination, from events.
+/// Figures by destination, from events.
 #[derive(Debug, Default)]
 pub struct Destinations(CompactMap<Key, Sums>);
 
-/// What was done towards one destination: mostly TIME_WAITs, and of one side.
+/// Figures of one destination: mostly TIME_WAITs, and of one side.
 #[derive(Debug, Default)]
 struct Sums {
     time_wait: u64,
     fin_wait2: u64,
-    /// Everything else.
+    /// All other figures.
     more: Option<Box<Done>>,
 }
 
@@ -65,16 +65,16 @@ impl Sums {
     }
 }
 
-/// One destination's facts.
+/// Figures of one destination.
 #[derive(Clone, Debug)]
 pub struct DestinationRow {
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
-    /// How many namespaces had this number before it, since tracing began.
+    /// How many earlier namespaces had this number since tracing began.
     pub netns_nth: u32,
     /// Which end this host's sockets were.
     pub side: Side,
-    /// Mini-sockets made.
+    /// Mini-sockets created.
     pub time_wait: u64,
     /// Those that began in FIN_WAIT2.
     pub fin_wait2: u64,
@@ -82,11 +82,11 @@ pub struct DestinationRow {
     pub overflow: u64,
     /// Resets and aborts.
     pub deaths: Sparse<Deaths>,
-    /// Port searches that failed.
+    /// Port allocations that failed.
     pub port_failures: u64,
-    /// TIME_WAITs towards it that connects took or could not take.
+    /// TIME_WAITs to it that connects reused or could not reuse.
     pub reuse: Sparse<Reuse>,
-    /// Towards whom.
+    /// The destination.
     pub destination: Destination,
 }
 
@@ -96,7 +96,7 @@ pub struct DestinationRow {
 struct DestinationRowJson<'a> {
     /// Inode number of the network namespace.
     netns: Option<u32>,
-    /// How many namespaces had this number before it, since tracing began.
+    /// How many earlier namespaces had this number since tracing began.
     #[serde(skip_serializing_if = "crate::event::is_first")]
     netns_nth: u32,
     /// Which end this host's sockets were.
@@ -107,7 +107,7 @@ struct DestinationRowJson<'a> {
     remote: Option<String>,
     /// Server, or what was bound for either side: `:port`.
     local: Option<String>,
-    /// Mini-sockets made.
+    /// Mini-sockets created.
     time_wait: u64,
     /// Those that began in FIN_WAIT2.
     fin_wait2: u64,
@@ -116,9 +116,9 @@ struct DestinationRowJson<'a> {
     /// Resets and aborts.
     #[serde(flatten)]
     deaths: &'a Deaths,
-    /// Port searches that failed.
+    /// Port allocations that failed.
     port_failures: u64,
-    /// TIME_WAITs towards it that connects took or could not take.
+    /// TIME_WAITs to it that connects reused or could not reuse.
     reuse: &'a Reuse,
 }
 
@@ -166,7 +166,7 @@ pub fn sort(rows: &mut [DestinationRow]) {
 }
 
 impl DestinationRow {
-    /// Adds what came later, or of others.
+    /// Adds later figures, or those of others.
     pub fn add(&mut self, later: &Self) {
         self.time_wait += later.time_wait;
         self.fin_wait2 += later.fin_wait2;

@@ -1,4 +1,4 @@
-//! Which figures are complete, and what was lost that the others would have counted.
+//! Which figures are complete, and what was lost of the others.
 
 use serde::Serialize;
 use twtrace_wire::{Probe, Unattributed};
@@ -7,7 +7,7 @@ use super::process_row::ProcessRow;
 use crate::event::LostBy;
 use crate::hooks::{Choice, Question, missed, sees_ends, sees_refused_reuse};
 
-/// Figures that are complete or not together: the members of [`Exact`].
+/// Figures that are complete or incomplete together: the members of [`Exact`].
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[schemars(rename = "Figures")]
 #[serde(rename_all = "snake_case")]
@@ -16,18 +16,18 @@ pub enum FigureSet {
     Processes,
     /// Rows by destination.
     Destinations,
-    /// Why connects could not take TIME_WAITs.
+    /// Why connects could not reuse TIME_WAITs.
     RefusedReuse,
-    /// Ends of TIME_WAITs, and what follows from them.
+    /// Ends of TIME_WAITs, and figures derived from them.
     Ends,
 }
 
 /// Why figures are not complete.
 #[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inexact {
-    /// Which.
+    /// The incomplete figures.
     pub figures: Vec<FigureSet>,
-    /// Who lost something: a probe of `lost`, a program of `recursion_misses`, or `unattributed`.
+    /// What lost something: a probe of `lost`, a program of `recursion_misses`, or `unattributed`.
     pub by: String,
     /// How much, at most.
     pub count: u64,
@@ -42,16 +42,16 @@ pub struct Exact {
     pub processes: bool,
     /// Rows by destination.
     pub destinations: bool,
-    /// Why connects could not take TIME_WAITs: [`Reuse::hindered`] and [`Reuse::refused`]. Also false where that is not
+    /// Why connects could not reuse TIME_WAITs: [`Reuse::hindered`] and [`Reuse::refused`]. Also false if that is not
     /// seen at all.
     pub refused_reuse: bool,
-    /// Ends of TIME_WAITs, and what follows from them: ages, reuse, and who has how many alive. Also false where they are not
-    /// seen but presumed.
+    /// Ends of TIME_WAITs, and figures derived from them: ages, reuse, and how many each process has alive. Also false
+    /// if they are not seen but presumed.
     pub ends: bool,
 }
 
 impl Exact {
-    /// Whether these are.
+    /// Whether these figures are complete.
     pub fn is(self, figures: FigureSet) -> bool {
         match figures {
             FigureSet::Processes => self.processes,
@@ -67,7 +67,7 @@ impl Exact {
 pub struct LostRow {
     /// The probe.
     pub probe: LostBy,
-    /// How much.
+    /// Number of lost events or data.
     pub count: u64,
 }
 
@@ -76,27 +76,27 @@ pub struct LostRow {
 pub struct MissRow {
     /// The program.
     pub program: String,
-    /// How often.
+    /// Number of skipped runs.
     pub count: u64,
 }
 
-/// What the answer depends on.
+/// Input of the decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses<'a> {
-    /// What answers each question.
+    /// The tier of each capability.
     pub tiers: &'a [Choice],
     /// What was lost.
     pub lost: &'a [LostRow],
-    /// Runs of programs that the kernel skipped, where it counts them.
+    /// Runs of programs that the kernel skipped, if it counts them.
     pub misses: Option<&'a [MissRow]>,
-    /// Whether rows by process are what the kernel side counted, and not made of events.
+    /// Whether rows by process are counts of the kernel side, and not built from events.
     pub by_totals: bool,
-    /// Facts whose process was known once, and is not any more.
+    /// Events whose process was known once, and no longer is.
     pub forgotten: u64,
 }
 
 impl Losses<'_> {
-    /// Which figures are complete, and why not.
+    /// Which figures are complete, and why the others are not.
     pub fn exactness(&self) -> (Exact, Vec<Inexact>) {
         let inexact = self.inexact();
         let is_whole = |figures| !inexact.iter().any(|row| row.figures.contains(&figures));
@@ -138,18 +138,18 @@ impl Losses<'_> {
             .collect()
     }
 
-    /// What is not complete where this one lost something.
+    /// The figures that are incomplete if this one lost something.
     fn missing_by(&self, lost: LostBy) -> Vec<FigureSet> {
         use FigureSet::{Destinations, Ends, Processes, RefusedReuse};
         let mut figures: Vec<FigureSet> = match lost {
-            // Side and process are not known: the facts are in other rows.
+            // Side and process are not known: the events are in other rows.
             LostBy::Probe(Probe::SocketMap) => vec![Processes, Destinations],
             LostBy::Probe(Probe::DescendantMap) => vec![Processes, Destinations],
             LostBy::Probe(Probe::ProcessMap) if self.by_totals => vec![Processes, RefusedReuse],
             LostBy::Probe(Probe::PortMap) if self.by_totals => vec![Processes],
             LostBy::Probe(Probe::TimeWaitEnd) => vec![Destinations, Ends],
             lost if lost.is_event() => vec![Destinations],
-            // Of the audit, and of stacks.
+            // Figures of the audit, and of stacks.
             _ => vec![],
         };
         if !self.by_totals && lost.is_event() && !figures.contains(&Processes) {
@@ -159,7 +159,7 @@ impl Losses<'_> {
     }
 }
 
-/// What is not complete where a program of this question was skipped.
+/// The figures that are incomplete if a program of this capability was skipped.
 fn missing_from(question: Question) -> &'static [FigureSet] {
     use FigureSet::{Destinations, Ends, Processes, RefusedReuse};
     match question {
@@ -174,7 +174,7 @@ fn missing_from(question: Question) -> &'static [FigureSet] {
     }
 }
 
-/// Facts in the row of those whose process is not known any more.
+/// Events in the row for processes that are no longer known.
 pub fn forgotten(rows: &[ProcessRow]) -> u64 {
     let lost = rows
         .iter()
@@ -315,7 +315,7 @@ mod tests {
             (&*inexact[0].by, inexact[0].count),
             ("hash_connect_kprobe", 2)
         );
-        // Where the kernel does not count them, nothing is known.
+        // If the kernel does not count them, nothing is known.
         let unknown = Losses {
             misses: None,
             ..losses
@@ -342,7 +342,7 @@ mod tests {
         ];
         let (exact, inexact) = with(&tiers, &[], &[]).exactness();
         assert!(!exact.refused_reuse && !exact.ends && exact.processes);
-        // The tiers say why.
+        // The tiers contain the reason.
         assert!(inexact.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 /// Its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// As `hostname` prints it; empty where /proc can't be read.
+    /// As `hostname` prints it; empty if /proc can't be read.
     pub name: String,
     /// Release of the kernel, as `uname -r` prints it.
     pub kernel: String,

@@ -1,8 +1,8 @@
-//! Ends of TIME_WAITs where no hook sees them: each is presumed to live for a minute, and dumps of the
-//! kernel's sockets put that right now and then.
+//! Ends of TIME_WAITs if no hook sees them: each is presumed to live for one minute, and dumps of the kernel's sockets
+//! correct that now and then.
 //!
-//! Between two dumps an end that came early is told as an expiry when its minute is over; what a dump misses
-//! is told at once, by what has taken the tuple's place. All of it is marked `inferred`.
+//! An early end between two dumps is reported as an expiry when its minute is over; an entry missing from a dump is
+//! reported as ended at once, with the cause derived from what has replaced it. All of it is marked `inferred`.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -15,8 +15,8 @@ use crate::event::timestamp::Clocks;
 use crate::event::{Event, EventFacts, PortResult, Process, TimeWaitEnd};
 use crate::model::socket::SocketRow;
 
-/// The kernel runs timers late, by an eighth of their time at most (kernel/time/timer.c): what is due but for
-/// that is taken to be over.
+/// The kernel runs timers late, by an eighth of their time at most (kernel/time/timer.c): a TIME_WAIT that is due
+/// within this is taken to have ended.
 const LATE_NS: u64 = TIME_WAIT_NS / 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,26 +30,25 @@ struct ConnectionKey {
 /// A TIME_WAIT that is presumed to live.
 #[derive(Debug)]
 struct Entry {
-    /// How its birth was told.
+    /// The event of its creation.
     birth: Event,
     /// When it will end, nanoseconds of CLOCK_MONOTONIC.
     ends_ns: u64,
-    /// A dump has shown it waiting for the peer's FIN, with which its minute begins anew: only a dump can
-    /// tell of its end.
+    /// A dump has shown that it waits for the peer's FIN, which restarts its minute: only a dump can show its end.
     is_held: bool,
     /// A dump has shown when it will end.
     is_confirmed: bool,
 }
 
 impl Entry {
-    /// When its end was due, if it is gone.
+    /// When its end was due, if it has ended.
     fn due_ns(&self, fin_timeout_ns: Option<u64>) -> u64 {
         let began_in_fin_wait2 = matches!(
             &self.birth.facts,
             EventFacts::TimeWait(facts) if facts.state == Some(TcpState::FinWait2)
         );
         match fin_timeout_ns {
-            // No dump has shown it: the peer's FIN may not have come.
+            // No dump has shown it: the peer's FIN may not have arrived.
             Some(timeout_ns) if began_in_fin_wait2 && !self.is_confirmed => self
                 .ends_ns
                 .min(self.birth.mono_ns.saturating_add(timeout_ns)),
@@ -61,7 +60,7 @@ impl Entry {
 /// How and when one ended.
 struct End<'a> {
     cause: EndCause,
-    /// Its moment; else it was found out at this time.
+    /// The time of its end; otherwise the time when it was noticed.
     at_ns: Result<u64, u64>,
     by: Option<&'a Process>,
 }
@@ -84,7 +83,7 @@ impl End<'_> {
     }
 }
 
-/// What was found in one namespace.
+/// A dump of one namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketDump<'a> {
     /// Its sockets.
@@ -93,25 +92,25 @@ pub struct SocketDump<'a> {
     pub time_wait_ns: u64,
     /// `tcp_fin_timeout`, nanoseconds: how long a mini-socket waits for the peer's FIN.
     pub fin_timeout_ns: Option<u64>,
-    /// CLOCK_MONOTONIC before the kernel was asked, nanoseconds.
+    /// CLOCK_MONOTONIC before the dump, nanoseconds.
     pub asked_ns: u64,
 }
 
-/// All that are presumed to live.
+/// All TIME_WAITs that are presumed to live.
 #[derive(Debug)]
 pub struct InferredEnds {
     max_entries: usize,
     entries: HashMap<ConnectionKey, Entry>,
-    /// How long TIME_WAITs live, nanoseconds, in namespaces where that was found to be other than usual.
+    /// How long TIME_WAITs live, nanoseconds, in namespaces where it is not the default.
     lengths: HashMap<u32, u64>,
-    /// Ends, the next first. One that its entry does not have any more is void.
+    /// Ends, the next first. One that differs from its entry is void.
     due: BinaryHeap<Reverse<(u64, ConnectionKey)>>,
-    /// TIME_WAITs there was no room for: their ends go untold.
+    /// TIME_WAITs for which there was no room: their ends are not reported.
     pub without_room: u64,
 }
 
 impl InferredEnds {
-    /// None yet, and room for so many.
+    /// Initially empty, with room for `max_entries`.
     pub fn new(max_entries: usize) -> Self {
         Self {
             max_entries,
@@ -122,7 +121,7 @@ impl InferredEnds {
         }
     }
 
-    /// Takes notice of an event. Returns the end that it shows, which came before it.
+    /// Processes an event. Returns the end that it implies, which happened before it.
     pub fn note(&mut self, event: &Event, clocks: Clocks) -> Option<Event> {
         let key = ConnectionKey {
             netns: event.netns?,
@@ -156,7 +155,7 @@ impl InferredEnds {
         self.due.push(Reverse((ends_ns, key)));
     }
 
-    /// Another connection of the tuple, or a mini-socket that answers data and goes.
+    /// An end that another connection of the tuple, or a mini-socket that answers data and ends, implies.
     fn shown_by(&mut self, event: &Event, key: ConnectionKey, clocks: Clocks) -> Option<Event> {
         let born_ns = self.entries.get(&key)?.birth.mono_ns;
         if let EventFacts::PortAlloc(facts) = &event.facts {
@@ -185,18 +184,18 @@ impl InferredEnds {
                 };
                 self.end(key, end, clocks)
             }
-            // A second birth, of a connection whose beginning was not seen.
+            // A second birth, of a connection whose start was not seen.
             None if event.event == EventKind::TimeWait => {
                 let end = End::before(taken_over(event.side), event.mono_ns);
                 self.end(key, end, clocks)
             }
-            // Of a mini-socket that answers nothing but this is known.
+            // Nothing else is known of a mini-socket that answers.
             None if is_answer => self.end(key, End::at(EndCause::Killed, event.mono_ns), clocks),
             _ => None,
         }
     }
 
-    /// Those whose time is over.
+    /// Ends of those whose time is over.
     pub fn expired(&mut self, now_ns: u64, clocks: Clocks) -> Vec<Event> {
         let mut ends = Vec::new();
         while let Some(Reverse((ends_ns, key))) = self.due.peek().copied() {
@@ -220,7 +219,7 @@ impl InferredEnds {
         all
     }
 
-    /// The namespace is gone, and all in it.
+    /// The namespace no longer exists, and nothing in it.
     pub fn purge(&mut self, netns: u32, now_ns: u64, clocks: Clocks) -> Vec<Event> {
         self.lengths.remove(&netns);
         let gone = self.keys_of(netns, now_ns);
@@ -229,7 +228,7 @@ impl InferredEnds {
             .collect()
     }
 
-    /// Puts right what is presumed of a namespace, by a look at it. Returns the ends that it shows.
+    /// Corrects the presumptions about a namespace from a dump. Returns the ends that it shows.
     pub fn correct(&mut self, netns: u32, dump: SocketDump<'_>, clocks: Clocks) -> Vec<Event> {
         let asked_ns = dump.asked_ns;
         self.learn_length(netns, dump.time_wait_ns);
@@ -244,7 +243,7 @@ impl InferredEnds {
                 Some(row) if row.is_mini() => self.confirm(key, row, asked_ns),
                 Some(row) => {
                     let cause = match row.state {
-                        // The old full socket of one that was told early: nothing is known yet.
+                        // The old full socket of one that was reported early: nothing is known yet.
                         TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing => continue,
                         _ => taken_over(self.entries[&key].birth.side),
                     };
@@ -264,7 +263,7 @@ impl InferredEnds {
         ends
     }
 
-    /// What no dump has shown yet is presumed to live that long.
+    /// Sets how long the TIME_WAITs that no dump has shown yet are presumed to live.
     fn learn_length(&mut self, netns: u32, time_wait_ns: u64) {
         let before_ns = match time_wait_ns {
             TIME_WAIT_NS => self.lengths.remove(&netns),
@@ -282,7 +281,7 @@ impl InferredEnds {
         }
     }
 
-    /// Those that a look at this time should have shown.
+    /// Those that a dump at this time should have shown.
     fn keys_of(&self, netns: u32, asked_ns: u64) -> Vec<ConnectionKey> {
         let mut keys: Vec<ConnectionKey> = self
             .entries
@@ -305,7 +304,7 @@ impl InferredEnds {
         self.due.push(Reverse((entry.ends_ns, key)));
     }
 
-    /// Forgets one and tells of its end.
+    /// Removes one and returns its end.
     fn end(&mut self, key: ConnectionKey, end: End<'_>, clocks: Clocks) -> Option<Event> {
         let Entry { mut birth, .. } = self.entries.remove(&key)?;
         let born_ns = birth.mono_ns;

@@ -36,7 +36,7 @@ fn row(event: &Event, state: TcpState, timer: Timer, left_s: u64) -> SocketRow {
     }
 }
 
-/// Cause, age in seconds, time told in seconds, and who reused it.
+/// Cause, age in seconds, reported time in seconds, and the process that reused it.
 fn cause_and_times(end: &Event) -> (EndCause, Option<u64>, u64, Option<u32>) {
     let EventFacts::TimeWaitEnd(facts) = &end.facts else {
         panic!("not an end: {end:?}");
@@ -99,7 +99,7 @@ fn another_connection_of_the_tuple_took_it() {
         cause_and_times(&end),
         (EndCause::ReusedByConnect, Some(7), 107, Some(9))
     );
-    // The next one has a life of its own, and the time of the first is void.
+    // The next one has a life of its own, and the end time of the first is void.
     assert!(inferred_ends.expired(165 * SECOND_NS, clocks()).is_empty());
     assert_eq!(inferred_ends.expired(170 * SECOND_NS, clocks()).len(), 1);
 
@@ -136,7 +136,7 @@ fn a_dump_puts_right_when_it_will_end() {
     let (mut inferred_ends, event) = with_one();
     let waiting = row(&event, TcpState::FinWait2, Timer::TimeWait, 30);
     assert!(dump(&mut inferred_ends, &[waiting], 120).is_empty());
-    // Its minute may have begun anew.
+    // Its minute may have been restarted.
     assert!(inferred_ends.expired(200 * SECOND_NS, clocks()).is_empty());
     let promoted = row(&event, TcpState::TimeWait, Timer::TimeWait, 50);
     assert!(dump(&mut inferred_ends, &[promoted], 150).is_empty());
@@ -152,7 +152,7 @@ fn a_dump_puts_right_when_it_will_end() {
 fn a_dump_shows_what_ended_early() {
     let (mut inferred_ends, event) = with_one();
     assert_eq!(inferred_ends.namespaces(), [NETNS]);
-    // Of before its birth: says nothing.
+    // A dump from before its birth shows nothing.
     assert!(dump(&mut inferred_ends, &[], 99).is_empty());
     let ends = dump(&mut inferred_ends, &[], 120);
     assert_eq!(
@@ -231,7 +231,7 @@ fn where_a_setting_says_so_it_lives_for_another_time() {
         cause_and_times(&ends[0]),
         (EndCause::Expired, Some(5), 105, None)
     );
-    // From then on it is known when the next one is born.
+    // From then on the lifetime of the next one is known at its birth.
     assert!(inferred_ends.note(&birth(110), clocks()).is_none());
     assert!(inferred_ends.expired(114 * SECOND_NS, clocks()).is_empty());
     let ends = inferred_ends.expired(115 * SECOND_NS, clocks());
@@ -239,7 +239,7 @@ fn where_a_setting_says_so_it_lives_for_another_time() {
         cause_and_times(&ends[0]),
         (EndCause::Expired, Some(5), 115, None)
     );
-    // Put back, and lengthened, with one alive that no dump has shown.
+    // Reset, and increased, with one alive that no dump has shown.
     assert!(inferred_ends.note(&birth(120), clocks()).is_none());
     assert!(dump(&mut inferred_ends, 600, 120, &[]).is_empty());
     assert!(inferred_ends.expired(719 * SECOND_NS, clocks()).is_empty());

@@ -1,4 +1,4 @@
-//! What TIME_WAIT costs: the kernel's memory, over all network namespaces, and whose it is.
+//! Memory of TIME_WAITs: of the kernel, over all network namespaces, and by process.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -14,18 +14,18 @@ use crate::event::words;
 /// Memory when tracing ended.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Memory {
-    /// Bytes of mini-sockets in use, of both IP versions; `None` where one of them is not known.
+    /// Bytes of mini-sockets in use, of both IP versions; `None` if one of them is not known.
     pub time_wait_bytes: Option<u64>,
-    /// By the kernel's cache.
+    /// By cache of the kernel.
     pub caches: Vec<CacheRow>,
-    /// By process, of those that the filter shows; `None` where it hides births or ends.
+    /// By process, for those that the filter shows; `None` if it hides births or ends.
     pub processes: Option<Vec<ShareRow>>,
 }
 
-/// The TIME_WAITs of one process that were alive when tracing ended. Those from before tracing are nobody's.
+/// The TIME_WAITs of one process that were alive when tracing ended. Those from before tracing have no process.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct ShareRow {
-    /// The process, or `None` where none is known.
+    /// The process, or `None` if none is known.
     pub process: Option<Process>,
     /// Why there is none.
     #[serde(serialize_with = "words::serialize_option")]
@@ -33,7 +33,7 @@ pub struct ShareRow {
     pub unattributed: Option<Unattributed>,
     /// TIME_WAITs alive.
     pub alive: u64,
-    /// Their size, bytes; `None` where the size of one is not known.
+    /// Their size, bytes; `None` if the size of one is not known.
     pub bytes: Option<u64>,
 }
 
@@ -55,13 +55,13 @@ pub struct CacheRow {
     pub object_bytes: Option<u64>,
     /// Objects in use times their size.
     pub active_bytes: Option<u64>,
-    /// Memory that the cache holds for used and unused objects, bytes.
+    /// Memory of the cache for used and unused objects, bytes.
     pub held_bytes: Option<u64>,
     /// Why the others are null.
     pub why: Option<String>,
 }
 
-/// Name prefix of the caches of mini-sockets; the other ones hold ports.
+/// Name prefix of the caches of mini-sockets; the other caches hold ports.
 const MINI_SOCKETS: &str = "tw_sock_";
 
 impl Memory {
@@ -79,7 +79,7 @@ impl Memory {
         }
     }
 
-    /// Adds each process's share, given rows that count births and ends: those with the most first.
+    /// Adds each process's share, from rows that count births and ends: those with the most first.
     pub fn shared_by(mut self, rows: &[ProcessRow]) -> Self {
         // Both IP versions have the same struct (tcp6_timewait_sock is a tcp_timewait_sock).
         let object_bytes = self

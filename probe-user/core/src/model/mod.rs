@@ -1,4 +1,4 @@
-//! The aggregator: events and kernel totals in, reports out. It has no clock and does no I/O.
+//! The aggregator: takes events and kernel totals, returns reports. It has no clock and does no I/O.
 
 pub mod audit;
 pub mod budget;
@@ -46,33 +46,33 @@ use process_row::{PortRow, ProcessRow, sorted};
 use residence::Residence;
 use reuse::Reuse;
 
-/// Processes kept apart from events; facts of further ones are counted under `lost`.
+/// Maximum number of separate processes from events; events of further ones are counted as `lost`.
 const MAX_PROCESSES: usize = 65_536;
 
-/// Sums over the events that pass the filter.
+/// Totals of the events that pass the filter.
 #[derive(Debug, Default)]
 pub struct Model {
     filter: Filter,
-    /// Ends come as events only: the kernel side does not count them.
+    /// Ends are events only: the kernel side does not count them.
     ends_presumed: bool,
     processes: CompactMap<ProcessKey, ProcessEvents>,
     ports: HashMap<PortKey, PortTotals>,
     destinations: Destinations,
 }
 
-/// A process as events told of it.
+/// A process as reported by events.
 #[derive(Debug, Default)]
 struct ProcessEvents {
     process: Option<Process>,
     counts: Counts,
-    /// Ages of its TIME_WAITs that went.
+    /// Ages of its TIME_WAITs that ended.
     residence: Residence,
-    /// TIME_WAITs that its connects took or could not take.
+    /// TIME_WAITs that its connects reused or could not reuse.
     reuse: Reuse,
 }
 
 impl Model {
-    /// Nothing counted yet. Events are to be filtered before they come here; kernel totals are filtered here.
+    /// An empty model. Events have to be filtered before; kernel totals are filtered here.
     pub fn new(filter: Filter) -> Self {
         Self {
             filter,
@@ -80,7 +80,7 @@ impl Model {
         }
     }
 
-    /// The same where ends of TIME_WAITs are presumed.
+    /// The same if ends of TIME_WAITs are presumed.
     pub fn with_presumed_ends(filter: Filter) -> Self {
         Self {
             ends_presumed: true,
@@ -109,7 +109,7 @@ impl Model {
             EventFacts::TimeWaitEnd(TimeWaitEnd { by: Some(by), .. }) => {
                 self.apply_reuse(by, event)
             }
-            // Its maker took nothing.
+            // The process that created it has reused nothing.
             EventFacts::TimeWaitEnd(_) => {}
             _ => seen.reuse.add(event),
         }
@@ -124,7 +124,7 @@ impl Model {
         self.destinations.apply(event);
     }
 
-    /// What is known of a process, or where there is no room for another one, that of what was lost.
+    /// The data of a process, or without room for another one, the row of what was lost.
     fn with_room(&mut self, key: ProcessKey) -> (ProcessKey, &mut ProcessEvents) {
         let has_room =
             self.processes.len() < MAX_PROCESSES || self.processes.number(&key).is_some();
@@ -136,7 +136,7 @@ impl Model {
         (key, self.processes.of(key, ProcessEvents::default))
     }
 
-    /// The end of a TIME_WAIT whose tuple this process took.
+    /// The end of a TIME_WAIT whose tuple this process reused.
     fn apply_reuse(&mut self, by: &Process, event: &Event) {
         let (key, seen) = self.with_room(by.key);
         if key.tgid != 0 && seen.process.is_none() {
@@ -145,8 +145,8 @@ impl Model {
         seen.reuse.add(event);
     }
 
-    /// Rows by process: from the kernel's totals, which stay exact when events are lost, or from events
-    /// where there are none, or the filter asks for more than they can tell.
+    /// Rows by process: from the kernel's totals, which stay exact when events are lost, or from events if there are no
+    /// totals, or the filter needs more than they contain.
     pub fn process_rows(&self, kernel: Option<&KernelTotals>) -> Vec<ProcessRow> {
         let mut rows: HashMap<ProcessKey, ProcessRow> = HashMap::new();
         if let Some(kernel) = kernel.filter(|_| self.filter.is_by_process()) {
@@ -195,8 +195,7 @@ impl Model {
         sorted(rows.into_values().map(|row| row.only(&self.filter)))
     }
 
-    /// An empty row for a key, if the filter shows it. Names come from events, else from what came with the
-    /// totals.
+    /// An empty row for a key, if the filter shows it. Names come from events, otherwise from the totals.
     fn row(&self, key: ProcessKey, named: Option<&Process>) -> Option<ProcessRow> {
         let process = self
             .processes
@@ -209,7 +208,7 @@ impl Model {
             .then(|| ProcessRow::new(process, key))
     }
 
-    /// A process as events told of it.
+    /// A process as reported by events.
     pub fn known(&self, key: ProcessKey) -> Option<&Process> {
         self.processes.get(&key)?.process.as_ref()
     }

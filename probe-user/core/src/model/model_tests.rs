@@ -151,7 +151,7 @@ fn resident_bytes() -> u64 {
     pages * u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap()
 }
 
-/// Other tests of this process take memory meanwhile.
+/// Other tests of this process allocate memory at the same time.
 #[test]
 fn a_million_time_waits_take_bounded_memory() {
     let status = std::process::Command::new(std::env::current_exe().unwrap())
@@ -162,12 +162,12 @@ fn a_million_time_waits_take_bounded_memory() {
     assert!(status.success(), "{status}");
 }
 
-/// As many as that live at a time, each of another connection, towards as many destinations.
+/// As many live at the same time, each of another connection, to as many destinations.
 #[test]
 #[ignore = "run by the test above, in a process of its own"]
 fn a_million_time_waits() {
     const TIME_WAITS: u32 = 1_000_000;
-    /// What a report may take in all.
+    /// Maximum memory of a report.
     const MOST_BYTES: u64 = 64 << 20;
     let mut model = Model::new(Filter::default());
     let mut evidence = budget::evidence::Evidence::default();

@@ -1,4 +1,4 @@
-//! Settings and counters of network namespaces at one moment.
+//! Settings and counters of network namespaces at one time.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::sysctls::PortSysctls;
 
-/// Every namespace that was looked into, by inode number.
+/// Every namespace that was sampled, by inode number.
 pub type NamespaceSamples = BTreeMap<u32, NamespaceSample>;
 
-/// What one namespace looked like.
+/// Sample of one namespace.
 #[derive(Clone, Debug)]
 pub struct NamespaceSample {
-    /// A file that stands for it; `None` for twtrace's own.
+    /// A file that stands for it; `None` for twtrace's own namespace.
     pub path: Option<PathBuf>,
     /// Its settings and counters, or why they are not known.
     pub state: Result<NamespaceState, String>,
@@ -22,7 +22,7 @@ pub struct NamespaceSample {
 /// Settings and counters. What this kernel does not have is `None`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NamespaceState {
-    /// Those that decide about local ports.
+    /// Settings that concern local ports.
     pub ports: PortSysctls,
     /// `tcp_fin_timeout`, seconds.
     pub fin_timeout_s: Option<u64>,
@@ -34,7 +34,7 @@ pub struct NamespaceState {
     pub listen_overflows: Option<u64>,
     /// TcpExt ListenDrops: those, and what a listener dropped for other reasons.
     pub listen_drops: Option<u64>,
-    /// Connection tracking; `None` where it is not in use.
+    /// Connection tracking; `None` if it is not in use.
     pub conntrack: Option<Conntrack>,
 }
 
@@ -43,13 +43,13 @@ pub struct NamespaceState {
 pub struct Conntrack {
     /// Connections in its table.
     pub count: u64,
-    /// Room in the table.
+    /// Size of the table.
     pub max: u64,
-    /// Entries that clashed when they were to be confirmed: packets lost, as NAT had no port of its own left.
+    /// Entries that clashed when they were to be confirmed: packets lost because NAT had no free port.
     pub insert_failed: u64,
     /// Packets dropped because there was no room for their connection.
     pub drop: u64,
-    /// Entries thrown out early to make room.
+    /// Entries removed early to make room.
     pub early_drop: u64,
 }
 

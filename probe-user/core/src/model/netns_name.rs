@@ -1,15 +1,15 @@
-//! What network namespaces are called.
+//! Names of network namespaces.
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name that is kept, bytes: none of a host is longer.
+/// Maximum length of a name, bytes: no host has longer ones.
 const MAX_NAME: usize = 4_096;
 
-/// What a namespace is named after.
+/// Origin of a namespace's name.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedAfter {
-    /// The one that the host's first process is in.
+    /// The namespace of the host's first process.
     Host,
     /// A name that `ip netns` shows.
     IpNetns,
@@ -24,7 +24,7 @@ pub enum NamedAfter {
 }
 
 impl NamedAfter {
-    /// As it is written.
+    /// The word in JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Host => "host",
@@ -42,7 +42,7 @@ impl NamedAfter {
 pub struct NetnsName {
     /// Its inode number.
     pub netns: u32,
-    /// What it is named after.
+    /// Origin of the name.
     pub after: NamedAfter,
     /// The name.
     #[serde(deserialize_with = "short")]

@@ -1,10 +1,10 @@
-//! Events worth keeping one by one: what failed, what was slow, who was reset. Bounded, and fair to each kind.
+//! Events that are kept individually: failures, slow allocations, resets. Bounded, and fair to each kind.
 
 use twtrace_wire::{EventKind, ResetDirection};
 
 use crate::event::{Event, EventFacts, PortResult};
 
-/// Kinds that do not crowd each other out.
+/// Number of kinds, each of which has a share of its own.
 const KINDS: usize = 6;
 
 /// Why an event is notable.
@@ -19,7 +19,7 @@ enum NotableKind {
 }
 
 impl NotableKind {
-    /// `None` for what is only counted.
+    /// `None` for events that are only counted.
     fn of(event: &Event) -> Option<Self> {
         match &event.facts {
             EventFacts::PortAlloc(facts) => Some(match facts.result {
@@ -48,17 +48,17 @@ pub struct Notable {
     left_out: u64,
 }
 
-/// What was kept.
+/// The events that were kept.
 #[derive(Clone, Debug, Default)]
 pub struct NotableEvents {
-    /// In the order in which they happened.
+    /// In the order of their times.
     pub events: Vec<Event>,
-    /// Those there was no room for.
+    /// Number of events without room.
     pub left_out: u64,
 }
 
 impl Notable {
-    /// Nothing yet; room for `max` events. A search for a port that succeeds is notable when it took at least
+    /// Initially empty, with room for `max` events. A successful port allocation is notable if it took at least
     /// `slow_port_ns`.
     pub fn new(max: usize, slow_port_ns: u64) -> Self {
         Self {
@@ -69,8 +69,8 @@ impl Notable {
         }
     }
 
-    /// Takes an event that passes the filter. Where there is no room, the first of each kind stay: a flood of one
-    /// kind leaves the others their share.
+    /// Takes an event that passes the filter. Without room, the first of each kind stay: a flood of one kind leaves the
+    /// others their share.
     pub fn add(&mut self, event: &Event) {
         let Some(kind) = NotableKind::of(event) else {
             return;
@@ -102,7 +102,7 @@ impl Notable {
         }
     }
 
-    /// Gives what there is away, and begins anew.
+    /// Takes the events, and starts again.
     pub fn take(&mut self) -> NotableEvents {
         let mut events = std::mem::take(&mut self.kinds).concat();
         events.sort_by_key(|event| event.mono_ns);

@@ -1,4 +1,4 @@
-//! What is read of the kernel beside events: together with them all that reports are made of.
+//! Data read from the kernel beside events: reports are built from both.
 
 use std::collections::HashMap;
 
@@ -18,68 +18,67 @@ use crate::model::netns_name::NetnsName;
 /// One observation.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// When it was made.
+    /// Its time.
     pub at: Moment,
-    /// What was seen.
+    /// Its content.
     pub data: ObservationData,
 }
 
-/// What was seen.
+/// The content of an observation.
 #[derive(Clone, Debug)]
 pub enum ObservationData {
-    /// Sockets and settings that decide about local ports, of every namespace. Made when tracing begins, now and
-    /// then, and when it ends.
+    /// Sockets and settings that concern local ports, of every namespace. Sampled when tracing begins, at intervals,
+    /// and when it ends.
     Sockets(SocketSamples),
-    /// Settings and counters of every namespace; likewise.
+    /// Settings and counters of every namespace; sampled at the same times.
     Namespaces(NamespaceSamples),
-    /// Names of namespaces; likewise.
+    /// Names of namespaces; sampled at the same times.
     Names(Vec<NetnsName>),
     /// Connections that the peer has closed and their process has not.
     CloseWait(CloseWait),
-    /// What the kernel's tables take.
+    /// Memory of the kernel's tables.
     Memory(Vec<CacheRow>),
-    /// Births that were traced against those that the kernel counted, since tracing began.
+    /// The audit since tracing began: what was traced, compared with what the kernel counted.
     Audit(Vec<AuditRow>),
     /// What the kernel side counted since tracing began.
     Totals(KernelTotals),
-    /// What places in the code led to, since tracing began.
+    /// Counts by user stack, since tracing began.
     Stacks(Vec<StackRow>),
-    /// What events told of budgets since the last time, those included that a recording's filter hides. Only recordings
-    /// with a filter have it.
+    /// What events reported about port pools since the last time, including events that a recording's filter hides.
+    /// Only recordings with a filter have it.
     Evidence(EvidenceDelta),
-    /// The processes of the command that is followed, as far as they are known.
+    /// The processes of the followed command, as far as known.
     Family(Vec<Process>),
     /// Tracing ended: nothing follows.
     End,
 }
 
-/// Connections in CLOSE_WAIT at one moment.
+/// Connections in CLOSE_WAIT at one time.
 #[derive(Clone, Debug, Default)]
 pub struct CloseWait {
-    /// Each of them.
+    /// All connections.
     pub connections: Vec<CloseWaitConnection>,
-    /// Namespaces of which that is not known.
+    /// Namespaces that could not be scanned.
     pub unscanned: Vec<UnscannedRow>,
-    /// How exactly start times of their holders are known, nanoseconds: /proc counts in ticks, events in
-    /// nanoseconds.
+    /// Precision of the start times of their holders, nanoseconds: /proc counts in ticks, events in nanoseconds.
     pub tick_ns: u64,
 }
 
 /// What the kernel side counted.
 #[derive(Clone, Debug, Default)]
 pub struct KernelTotals {
-    /// By process, and by reason where there is none.
+    /// By process, and by reason if there is none.
     pub processes: Vec<(ProcessKey, ProcessTotals)>,
-    /// Port searches by process, operation and exactness.
+    /// Port allocations by process, operation and exactness.
     pub ports: Vec<(PortKey, PortTotals)>,
-    /// Runs of our programs that the kernel skipped, by program; `None` where it does not count them.
+    /// Runs of our programs that the kernel skipped, by program; `None` if it does not count them.
     pub recursion_misses: Option<Vec<(String, u64)>>,
-    /// The processes, completed. One whose events were seen is shown as they told of it.
+    /// The processes with their details. A process with events is shown as reported by these.
     pub named: HashMap<ProcessKey, Process>,
 }
 
 impl KernelTotals {
-    /// Adds what was counted later.
+    /// Adds later counts.
     pub fn add(&mut self, later: &Self) {
         fn add<K: Copy + Eq + std::hash::Hash, V: Copy>(
             sums: &mut Vec<(K, V)>,

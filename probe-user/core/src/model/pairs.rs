@@ -1,4 +1,4 @@
-//! Who did what towards whom: the events of each process by destination.
+//! Events of each process by destination.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use super::destination::Destination;
 use super::reuse::Reuse;
 use crate::event::{Event, EventFacts, PortResult, Process};
 
-/// Pairs of process and destination kept apart; what further ones do is left out.
+/// Maximum number of separate pairs of process and destination; events of further ones are left out.
 const MAX_PAIRS: usize = 65_536;
 
-/// The namespace, and how many had its number before it.
+/// The namespace, and how many earlier ones had its number.
 type Key = (u32, u32, Side, Destination, ProcessKey);
 
-/// Facts by process and destination, from events: lower bounds where events were lost.
+/// Figures by process and destination, from events: lower bounds if events were lost.
 #[derive(Clone, Debug, Default)]
 pub struct Pairs {
     rows: CompactMap<Key, PackedPair>,
-    /// The one that acted last: mostly the next one as well.
+    /// The process that acted last: in most cases also the next one.
     last: Option<Arc<Process>>,
     left_out: u64,
 }
 
-/// Numbers of one pair: mostly TIME_WAITs alone.
+/// Figures of one pair: in most cases only TIME_WAITs.
 #[derive(Clone, Debug, Default)]
 struct PackedPair {
-    /// As it was when it acted last. Many have the same.
+    /// The process at its last event. Many pairs share it.
     process: Option<Arc<Process>>,
     time_wait: u64,
-    /// All but the process and TIME_WAITs.
+    /// Everything except the process and TIME_WAITs.
     more: Option<Box<PairCounts>>,
 }
 
@@ -54,54 +54,54 @@ impl PackedPair {
     }
 }
 
-/// What one process did towards one destination.
+/// Figures of one process with one destination.
 #[derive(Clone, Debug)]
 pub struct PairRow {
     /// Inode number of the network namespace.
     pub netns: u32,
     /// Which end this host's sockets were.
     pub side: Side,
-    /// Towards whom.
+    /// The destination.
     pub destination: Destination,
-    /// How it is called: `nginx(7)`, or `(unknown)`.
+    /// Its displayed name: `nginx(7)`, or `(unknown)`.
     pub process: String,
-    /// Its id, 0 where there is no process.
+    /// Its id, 0 if there is no process.
     pub pid: u32,
-    /// What it did.
+    /// The figures.
     pub did: PairCounts,
 }
 
-/// Numbers of one pair.
+/// Figures of one pair.
 #[derive(Clone, Debug, Default)]
 pub struct PairCounts {
-    /// As it was when it acted last.
+    /// The process at its last event.
     pub process: Option<Process>,
-    /// TIME_WAITs made by closing first.
+    /// TIME_WAITs created by closing first.
     pub time_wait: u64,
     /// RSTs sent by closing with SO_LINGER 0.
     pub linger_zero: u64,
-    /// connect() that found no local port.
+    /// connect() calls that found no local port.
     pub connect_failures: u64,
-    /// bind() to any port that found none.
+    /// bind() calls to any port that found none.
     pub bind_failures: u64,
-    /// Its connects that met TIME_WAITs they could not take. Those that they took are not counted here.
+    /// Its connects that found TIME_WAITs they could not reuse. Reused ones are not counted here.
     pub reuse: Reuse,
 }
 
-/// What one process did towards one destination, in sums that can be added to.
+/// Figures of one process with one destination, as sums that can be added up.
 #[derive(Clone, Debug)]
 pub struct PairSums {
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// How many namespaces had this number before it, since tracing began.
+    /// How many earlier namespaces had this number since tracing began.
     pub netns_nth: u32,
     /// Which end this host's sockets were.
     pub side: Side,
-    /// Towards whom.
+    /// The destination.
     pub destination: Destination,
-    /// Who, or what stands for nobody.
+    /// The process, or the key for none.
     pub key: ProcessKey,
-    /// What it did.
+    /// The figures.
     pub did: PairCounts,
 }
 
@@ -114,7 +114,7 @@ impl PairCounts {
         self.reuse.add_all(&other.reuse);
     }
 
-    /// Events that are counted here.
+    /// Number of events that are counted here.
     pub fn events(&self) -> u64 {
         let searches = self.connect_failures + self.bind_failures;
         self.time_wait + self.linger_zero + searches.max(self.reuse.hindered)
@@ -174,7 +174,7 @@ impl Pairs {
         row.process = process;
     }
 
-    /// A process as it is now, which rows have in common.
+    /// The current state of a process, shared between rows.
     fn shared(&mut self, process: &Process) -> Arc<Process> {
         match &self.last {
             Some(last) if last.is_as(process) => Arc::clone(last),
@@ -186,7 +186,7 @@ impl Pairs {
         }
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds figures that were counted elsewhere.
     pub fn add(&mut self, sums: PairSums) {
         let key = (
             sums.netns,
@@ -213,7 +213,7 @@ impl Pairs {
         self.left_out += events;
     }
 
-    /// The rows as they can be added to others, those with the most first.
+    /// The rows as sums that can be added up, those with the most first.
     pub fn sums(&self) -> Vec<PairSums> {
         let rows = self.rows.iter();
         let mut sums: Vec<PairSums> = rows
@@ -240,8 +240,8 @@ impl Pairs {
         sums
     }
 
-    /// The rows, those with the most TIME_WAITs first. Of namespaces that had the same number only those of the last one:
-    /// the others are gone.
+    /// The rows, those with the most TIME_WAITs first. If several namespaces had the same number, only those of the
+    /// last one: the others no longer exist.
     pub fn rows(&self) -> Vec<PairRow> {
         let mut last: HashMap<u32, u32> = HashMap::new();
         for ((netns, netns_nth, ..), _) in self.rows.iter() {
@@ -276,16 +276,16 @@ impl Pairs {
         rows
     }
 
-    /// Events that found no room.
+    /// Number of events that found no room.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 }
 
-/// What stands for a process that is not known.
+/// The name of an unknown process.
 pub const NOBODY: &str = "(unknown)";
 
-/// `nginx(7)`. Whoever started it chose the name: to be escaped before it is printed.
+/// Such as `nginx(7)`. The name is untrusted: escape it before printing.
 pub fn name(process: &Process) -> String {
     format!("{}({})", process.comm.text(), process.key.tgid)
 }

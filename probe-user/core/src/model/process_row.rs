@@ -1,4 +1,4 @@
-//! What one process did: a row of the report.
+//! Figures of one process: a row of the report.
 
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessKey, Side, Unattributed};
@@ -13,43 +13,43 @@ use crate::event::counts_by::CountsBy;
 use crate::event::words::{self, Word};
 use crate::filter::Filter;
 
-/// What one process did.
+/// Figures of one process.
 #[derive(Clone, Debug)]
 pub struct ProcessRow {
-    /// The process, or `None` for facts that have none.
+    /// The process, or `None` for events without one.
     pub process: Option<Process>,
     /// Why there is none.
     pub unattributed: Option<Unattributed>,
     /// TIME_WAITs, resets and aborts.
     pub counts: Counts,
-    /// Ages of its TIME_WAITs that went; `None` where none did, or none whose age is known.
+    /// Ages of its TIME_WAITs that ended; `None` if none did, or none with a known age.
     pub residence: Option<Quantiles>,
-    /// TIME_WAITs, whoever made them, that its connects took or could not take.
+    /// TIME_WAITs of any process that its connects reused or could not reuse.
     pub reuse: Reuse,
-    /// Port searches, by operation.
+    /// Port allocations, by operation.
     pub ports: Vec<PortRow>,
 }
 
-/// Port searches of one process by one operation.
+/// Port allocations of one process by one operation.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct PortRow {
     /// The system call.
     #[serde(serialize_with = "words::serialize")]
     #[schemars(with = "crate::event::schema::WordOf<PortOp>")]
     pub op: PortOp,
-    /// Whether latencies are those of the search itself; else they are upper bounds.
+    /// Whether latencies are those of the allocation itself; otherwise they are upper bounds.
     pub exact: bool,
-    /// Searches, whatever their result.
+    /// Allocations, with any result.
     pub count: u64,
-    /// Searches that failed.
+    /// Allocations that failed.
     pub failures: u64,
-    /// Searches whose latency is not known.
+    /// Allocations whose latency is not known.
     pub untimed: u64,
     /// Median latency, nanoseconds.
     pub p50_ns: Option<u64>,
     /// 99th percentile, nanoseconds.
     pub p99_ns: Option<u64>,
-    /// The longest search, nanoseconds.
+    /// The longest allocation, nanoseconds.
     pub max_ns: Option<u64>,
 }
 
@@ -66,7 +66,7 @@ impl ProcessRow {
         }
     }
 
-    /// Who it is; where there is no process, the reason.
+    /// The key of the process; without a process, the reason.
     pub fn key(&self) -> ProcessKey {
         self.answerable().key()
     }
@@ -76,7 +76,7 @@ impl ProcessRow {
         Answerable::of(self.process.as_ref(), self.unattributed)
     }
 
-    /// The figures that a filter by event shows.
+    /// The figures that a filter for events shows.
     pub fn only(mut self, filter: &Filter) -> Self {
         self.counts.keep_only(|kind| filter.shows_kind(kind));
         if !filter.shows_kind(EventKind::TimeWaitEnd) {
@@ -97,7 +97,7 @@ impl ProcessRow {
     }
 }
 
-/// Rows with figures: those with the most TIME_WAITs first, then resets, then port searches.
+/// Rows with figures: those with the most TIME_WAITs first, then resets, then port allocations.
 pub fn sorted(rows: impl Iterator<Item = ProcessRow>) -> Vec<ProcessRow> {
     let mut rows: Vec<ProcessRow> = rows.filter(|row| !row.is_empty()).collect();
     rows.sort_by_cached_key(|row| {
@@ -187,7 +187,7 @@ impl Serialize for ProcessRow {
     }
 }
 
-/// All three sides, also those with nothing.
+/// All three sides, including those that are 0.
 struct BySide<'a>(&'a CountsBy<Side, { Side::COUNT }>);
 
 impl Serialize for BySide<'_> {

@@ -1,10 +1,10 @@
-//! Quantiles of the latency histograms that the kernel side keeps.
+//! Quantiles of the latency histograms of the kernel side.
 
 use twtrace_wire::{LATENCY_BUCKETS, PortTotals, bucket_lower_bound_ns};
 
-/// The latency, nanoseconds, that a share `quantile` (0 to 1) of the searches did not exceed: the upper end
-/// of the bucket it falls in, so at most a quarter too high, and never above the longest search. `None`
-/// where no search was timed.
+/// The latency, nanoseconds, that a fraction `quantile` (0 to 1) of the allocations did not exceed: the upper bound of
+/// its bucket, so at most a quarter too high, and never above the longest allocation. `None` if no allocation was
+/// timed.
 pub fn latency_ns(totals: &PortTotals, quantile: f64) -> Option<u64> {
     let timed: u64 = totals.buckets.iter().copied().map(u64::from).sum();
     if timed == 0 {

@@ -1,4 +1,4 @@
-//! The report document: what `report --json` prints, and what tables are made of.
+//! The report document: printed by `report --json`, and the source of tables.
 
 use std::collections::BTreeSet;
 
@@ -19,15 +19,16 @@ use crate::model::netns_name::NetnsName;
 pub use super::exactness::{Exact, LostRow, MissRow};
 pub use super::process_row::{PortRow, ProcessRow, sorted};
 
-/// A report over one span of time.
+/// A report for one span of time.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
 pub struct Report {
     /// When tracing began: all probes attached.
     pub start: Timestamp,
     /// When the totals were read.
     pub end: Timestamp,
-    /// In how many network namespaces a figure of `audit` differs from the kernel's by more than the uncertainty of
-    /// reading: if any, no figure here is to be trusted before that is understood. Filtered by network namespace only.
+    /// Number of network namespaces in which a figure of `audit` differs from the kernel's by more than the uncertainty
+    /// of reading: if it is not 0, no figure here is reliable before that is understood. Filtered by network namespace
+    /// only.
     pub audit_off: u64,
     /// Time between both, nanoseconds of CLOCK_MONOTONIC.
     pub duration_ns: u64,
@@ -35,43 +36,44 @@ pub struct Report {
     pub host: String,
     /// Release of its kernel.
     pub kernel: String,
-    /// What answers each question.
+    /// The tier of each capability.
     pub tiers: Vec<Choice>,
     /// Which figures are complete.
     pub exact: Exact,
-    /// What was lost that figures would have counted which are not complete.
+    /// What was lost of the incomplete figures.
     pub inexact: Vec<Inexact>,
     /// By process.
     pub processes: Vec<ProcessRow>,
     /// By destination.
     pub destinations: Vec<DestinationRow>,
-    /// Budgets of local ports, the fullest first. Filtered by namespace, source and destination only.
+    /// Port pools, the fullest first. Filtered by namespace, source and destination only.
     pub budgets: Vec<BudgetRow>,
-    /// Budgets there was no room for.
+    /// Port pools beyond the limit.
     pub other_budgets: OtherBudgets,
-    /// Namespaces whose budgets are not known.
+    /// Namespaces whose port pools are not known.
     pub budgets_unknown: Vec<UnscannedRow>,
     /// Connections in CLOSE_WAIT when tracing ended, by process and destination.
     pub close_wait: Vec<CloseWaitRow>,
-    /// Namespaces that could not be searched for them.
+    /// Namespaces that could not be scanned for them.
     pub unscanned: Vec<UnscannedRow>,
-    /// Names of network namespaces, of those that have one. Never filtered.
+    /// Names of network namespaces, if they have one. Never filtered.
     pub netns_names: Vec<NetnsName>,
-    /// By process and user stack; `None` where stacks were not asked for.
+    /// By process and user stack; `None` if stacks were not requested.
     pub stacks: Option<Vec<StackRow>>,
-    /// What the kernel's tables take when tracing ends. Never filtered.
+    /// Memory of the kernel's tables when tracing ends. Never filtered.
     pub memory: Memory,
-    /// By network namespace: traced against counted by the kernel. Filtered by network namespace only.
+    /// By network namespace: what was traced, compared with what the kernel counted. Filtered by network namespace
+    /// only.
     pub audit: Vec<AuditRow>,
-    /// Who lost something.
+    /// Losses, by probe.
     pub lost: Vec<LostRow>,
-    /// Runs of our programs that the kernel skipped; `None` where it does not count them, or they are not known.
+    /// Runs of our programs that the kernel skipped; `None` if it does not count them, or they are not known.
     pub recursion_misses: Option<Vec<MissRow>>,
-    /// Whether what the kernel side counted was read: it is not of a part of a recording, or after a crash.
+    /// Whether the counts of the kernel side were read: a part of a recording has none, nor has one after a crash.
     #[serde(skip)]
     pub has_totals: bool,
-    /// The time that it covers, where it is out of a history; then `duration_ns` is without gaps, and budgets are as
-    /// they were when they were fullest.
+    /// The time that it covers, if it is from a history; then `duration_ns` is without gaps, and port pools are as they
+    /// were when they were fullest.
     pub history: Option<Coverage>,
 }
 
@@ -81,7 +83,7 @@ impl Report {
         sees_ends(&self.tiers)
     }
 
-    /// Whether it is seen why connects could not take TIME_WAITs.
+    /// Whether hooks see why connects could not reuse TIME_WAITs.
     pub fn sees_refused_reuse(&self) -> bool {
         sees_refused_reuse(&self.tiers)
     }
@@ -102,6 +104,6 @@ impl Report {
 pub struct UnscannedRow {
     /// Its inode number.
     pub netns: u32,
-    /// What stood in the way.
+    /// Why not.
     pub why: String,
 }

@@ -1,4 +1,4 @@
-//! How long TIME_WAITs stayed.
+//! Ages of TIME_WAITs at their end.
 
 use serde::Serialize;
 use twtrace_wire::{PortTotals, bucket_of_ns};
@@ -9,21 +9,21 @@ use super::quantile;
 #[derive(Clone, Debug, Default)]
 pub struct Residence(Option<Box<PortTotals>>);
 
-/// What a histogram of ages comes to. From events: incomplete where some were lost.
+/// Quantiles of a histogram of ages. From events: incomplete if some were lost.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Quantiles {
-    /// TIME_WAITs that went and whose age is known.
+    /// Ended TIME_WAITs with a known age.
     pub count: u64,
     /// Median age, nanoseconds; at most a quarter too high.
     pub p50_ns: u64,
-    /// 99th percentile, likewise.
+    /// 99th percentile, nanoseconds; at most a quarter too high.
     pub p99_ns: u64,
     /// The oldest, nanoseconds.
     pub max_ns: u64,
 }
 
 impl Residence {
-    /// Counts one that went at this age, nanoseconds.
+    /// Counts one that ended at this age, nanoseconds.
     pub fn add(&mut self, age_ns: u64) {
         let histogram = self.0.get_or_insert_default();
         histogram.count += 1;
@@ -38,7 +38,7 @@ impl Residence {
         }
     }
 
-    /// The histogram; `None` where none went.
+    /// The histogram; `None` if none ended.
     pub fn histogram(&self) -> Option<&PortTotals> {
         self.0.as_deref()
     }
@@ -48,7 +48,7 @@ impl Residence {
         Self((histogram.count > 0).then(|| Box::new(histogram)))
     }
 
-    /// `None` where none went.
+    /// `None` if none ended.
     pub fn quantiles(&self) -> Option<Quantiles> {
         let histogram = self.0.as_deref()?;
         Some(Quantiles {

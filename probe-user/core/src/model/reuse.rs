@@ -1,4 +1,4 @@
-//! Connects that took the tuple of a TIME_WAIT, and those that could not.
+//! Connects that reused the tuple of a TIME_WAIT, and those that could not.
 
 use serde::Serialize;
 use twtrace_wire::{EndCause, ProcessTotals, ReuseRefusal};
@@ -7,14 +7,14 @@ use super::sparse::Nothing;
 use crate::event::counts_by::CountsBy;
 use crate::event::{Event, EventFacts};
 
-/// What became of TIME_WAITs that connect() met while it looked for a port.
+/// TIME_WAITs that connect() found while it allocated a port.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reuse {
-    /// Tuples taken.
+    /// Tuples reused.
     pub taken: u64,
-    /// Connects that met at least one whose tuple they could not take.
+    /// Connects that found at least one whose tuple they could not reuse.
     pub hindered: u64,
-    /// TIME_WAITs that they met so. One connect may meet many.
+    /// TIME_WAITs that could not be reused. One connect may find many.
     pub refused: CountsBy<ReuseRefusal, { ReuseRefusal::COUNT }>,
 }
 
@@ -40,7 +40,7 @@ impl Reuse {
         }
     }
 
-    /// Counts an event of a search, or the end of a TIME_WAIT.
+    /// Counts an allocation, or the end of a TIME_WAIT.
     pub fn add(&mut self, event: &Event) {
         match &event.facts {
             EventFacts::TimeWaitEnd(facts) if facts.cause == EndCause::ReusedByConnect => {
@@ -65,7 +65,7 @@ impl Reuse {
         self.refused.add_all(&other.refused);
     }
 
-    /// Leaves what was taken.
+    /// Removes everything but the reused tuples.
     pub fn forget_refused(&mut self) {
         *self = Self {
             taken: self.taken,

@@ -1,15 +1,15 @@
-//! One socket, as the kernel's table has it.
+//! One socket of the kernel's table.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use twtrace_wire::TcpState;
 
-/// A TCP socket that exists: a full one, a request or a mini-socket.
+/// An existing TCP socket: a full one, a request or a mini-socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketRow {
-    /// Its state. A mini-socket that waits for the peer's FIN says FIN_WAIT2; [`Self::is_mini`] tells it
-    /// from a full socket. A socket that is only bound says CLOSE (kernels from 6.8 on list these).
+    /// Its state. A mini-socket that waits for the peer's FIN has FIN_WAIT2; [`Self::is_mini`] distinguishes it from a
+    /// full socket. A socket that is only bound has CLOSE (kernels from 6.8 on list these).
     pub state: TcpState,
     /// This host's end. A v4-mapped address is written as IPv4.
     pub local: SocketAddr,
@@ -17,25 +17,25 @@ pub struct SocketRow {
     pub remote: SocketAddr,
     /// Whether the addresses are IPv4 ones used through an IPv6 socket.
     pub mapped: bool,
-    /// Whether it takes no IPv4; `None` but for IPv6 sockets that listen or are only bound.
+    /// Whether it accepts no IPv4; `None` except for IPv6 sockets that listen or are only bound.
     pub v6only: Option<bool>,
-    /// User id of its maker; 0 for mini-sockets.
+    /// User id of its creator; 0 for mini-sockets.
     pub uid: u32,
-    /// As in `socket:[inode]`; 0 where no descriptor stands for it: mini-sockets, orphans, connections that
-    /// nobody has accepted yet.
+    /// As in `socket:[inode]`; 0 if no descriptor refers to it: mini-sockets, orphans, connections that nobody has
+    /// accepted yet.
     pub inode: u32,
-    /// The kernel's identity of the socket, never given twice. A mini-socket has that of its full socket.
+    /// The kernel's identity of the socket, never reused. A mini-socket has that of its full socket.
     pub cookie: u64,
-    /// What it waits for.
+    /// Its running timer.
     pub timer: Timer,
     /// Time left on that timer.
     pub expires: Option<Duration>,
-    /// When something last came in; `None` where it was not asked for, and for mini-sockets.
+    /// When something last arrived; `None` if it was not requested, and for mini-sockets.
     pub times: Option<Times>,
 }
 
 impl SocketRow {
-    /// Whether it is a TIME_WAIT mini-socket, also while that waits for the peer's FIN.
+    /// Whether it is a TIME_WAIT mini-socket, including one that waits for the peer's FIN.
     pub fn is_mini(&self) -> bool {
         self.timer == Timer::TimeWait
     }
@@ -44,17 +44,17 @@ impl SocketRow {
 /// The kernel's timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// None runs.
+    /// No timer runs.
     Off,
     /// Retransmission, loss probe, or an answer to a SYN.
     Retransmit,
     /// Keepalive, or a full orphan's wait in FIN_WAIT2.
     Keepalive,
-    /// The life of a mini-socket.
+    /// The lifetime of a mini-socket.
     TimeWait,
     /// A probe of a closed window.
     WindowProbe,
-    /// One that this build does not know.
+    /// A timer that this build does not know.
     Other,
 }
 
@@ -72,13 +72,13 @@ impl Timer {
     }
 }
 
-/// How long ago something came from the peer, in steps of the kernel's tick. The kernel counts in 32 bits of
+/// How long ago something arrived from the peer, in steps of the kernel's tick. The kernel counts in 32 bits of
 /// milliseconds or ticks: after 49 days or more it begins at 0 again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// Since the last payload, or since the handshake. A FIN without payload does not count.
     pub since_data: Duration,
-    /// Since the last acceptable acknowledgement, which every segment carries: also a FIN.
+    /// Since the last acceptable acknowledgement, which every segment carries, including a FIN.
     pub since_ack: Duration,
 }
 

@@ -1,19 +1,19 @@
-//! Figures that nearly all rows have at 0.
+//! Figures that are 0 in nearly all rows.
 
 use std::ops::{Deref, DerefMut};
 
 use serde::{Serialize, Serializer};
 
-/// A value that takes no room as long as it has nothing in it.
+/// A value that takes no memory as long as it is empty.
 #[derive(Clone, Debug)]
 pub struct Sparse<T>(Option<Box<T>>);
 
-/// What has a value for nothing.
+/// A type with an empty value.
 pub trait Nothing: Sized + 'static {
-    /// The same as its default.
+    /// The empty value, equal to its default.
     const NOTHING: &'static Self;
 
-    /// Whether it is that.
+    /// Whether it is the empty value.
     fn is_nothing(&self) -> bool;
 }
 
@@ -37,7 +37,7 @@ impl<T: Nothing> Deref for Sparse<T> {
     }
 }
 
-/// To write to it takes the room.
+/// Writing allocates the memory.
 impl<T: Nothing + Default> DerefMut for Sparse<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.get_or_insert_default()

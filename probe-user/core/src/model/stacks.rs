@@ -8,10 +8,10 @@ use crate::event::answerable::Answerable;
 use crate::event::schema::WordOf;
 use crate::event::words::{self, Word};
 
-/// What one place in one process's code led to.
+/// Counts of one user stack of one process.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize, Deserialize)]
 pub struct StackRow {
-    /// Whose code, or `None` where nobody's is known.
+    /// The process, or `None` if none is known.
     pub process: Option<Process>,
     /// Why there is none.
     #[serde(with = "words::optional")]
@@ -21,9 +21,9 @@ pub struct StackRow {
     #[serde(with = "words")]
     #[schemars(with = "WordOf<StackWhat>")]
     pub what: StackWhat,
-    /// How many.
+    /// The count.
     pub count: u64,
-    /// The stack, innermost first; empty where there is none.
+    /// The stack, innermost first; empty if there is none.
     pub frames: Vec<Frame>,
     /// What is missing, and why.
     pub why: Option<Missing>,
@@ -32,17 +32,17 @@ pub struct StackRow {
 /// One function of a stack.
 #[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {
-    /// Demangled name, where known.
+    /// Demangled name, if known.
     pub symbol: Option<String>,
-    /// Path of its ELF file in the process's own mount namespace, where it has one.
+    /// Path of its ELF file in the process's own mount namespace, if it has one.
     pub module: Option<String>,
-    /// From the function's beginning where `symbol` is known, else in the file.
+    /// Offset from the function's start if `symbol` is known, otherwise in the file.
     pub offset: Option<u64>,
-    /// Source file, where debug information tells.
+    /// Source file, if debug information has it.
     pub file: Option<String>,
     /// Line in it.
     pub line: Option<u32>,
-    /// In the process's memory: the instruction, or the one after the call.
+    /// Address in the process's memory: the instruction, or the one after the call.
     pub address: u64,
     /// How it was found.
     pub found_by: FoundBy,
@@ -54,13 +54,13 @@ pub struct Frame {
 pub enum FoundBy {
     /// The instruction pointer itself, or the frame pointers' chain.
     FramePointer,
-    /// By the module's unwind tables.
+    /// The module's unwind tables.
     UnwindTable,
     /// The first word on the stack that is a return address: likely, not certain.
     Scan,
 }
 
-/// What is missing of a stack.
+/// Missing parts of a stack.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
@@ -68,13 +68,13 @@ pub enum Missing {
     Exit,
     /// A kernel thread did it for the process.
     KernelThread,
-    /// The process was gone before its stack could be looked up: addresses only.
+    /// The process had exited before its stack could be looked up: addresses only.
     ProcessGone,
     /// More stacks than `--max-stacks`.
     Lost,
     /// Frames beyond the innermost ones: their slot was taken.
     OuterFrames,
-    /// Frames beyond the innermost ones: functions without frame pointers, and more of the stack was not kept.
+    /// Frames beyond the innermost ones: functions without frame pointers, and no more of the stack was kept.
     NoFramePointers,
     /// No close() was seen: it closed before tracing, or the kernel closed by itself.
     NotSeen,
@@ -83,7 +83,7 @@ pub enum Missing {
 }
 
 impl Missing {
-    /// In words.
+    /// The reason in words.
     pub fn text(self) -> &'static str {
         match self {
             Self::Exit => "(exit)",
@@ -104,7 +104,7 @@ impl StackRow {
         Answerable::of(self.process.as_ref(), self.unattributed)
     }
 
-    /// The kind of event that it is about.
+    /// The kind of event that it counts.
     pub fn kind(&self) -> EventKind {
         match self.what {
             StackWhat::TimeWait => EventKind::TimeWait,
@@ -114,7 +114,7 @@ impl StackRow {
         }
     }
 
-    /// Whether both say the same to a reader, who sees functions and lines.
+    /// Whether both look the same to a reader, who sees functions and lines.
     fn reads_as(&self, other: &Self) -> bool {
         let key = |row: &Self| row.process.as_ref().map(|process| process.key);
         self.what == other.what
@@ -141,7 +141,7 @@ impl Frame {
     }
 }
 
-/// Rows that read the same made one; the largest first.
+/// Merges rows that look the same; the largest first.
 pub fn merged(rows: Vec<StackRow>) -> Vec<StackRow> {
     let mut merged: Vec<StackRow> = Vec::new();
     for row in rows {

@@ -1,4 +1,4 @@
-//! What processes did, in sums that can be added to.
+//! Figures of processes, as sums that can be added up.
 
 use std::collections::HashMap;
 
@@ -12,38 +12,38 @@ use super::residence::Residence;
 use super::reuse::Reuse;
 use crate::event::Process;
 
-/// What one process did, in sums that can be added to.
+/// Figures of one process, as sums that can be added up.
 #[derive(Clone, Debug)]
 pub struct ProcessSums {
-    /// Who, or what stands for nobody.
+    /// The process, or the key for none.
     pub key: ProcessKey,
-    /// The process, or `None` for facts that have none.
+    /// The process, or `None` for events without one.
     pub process: Option<Process>,
     /// Why there is none.
     pub unattributed: Option<Unattributed>,
     /// TIME_WAITs, resets and aborts.
     pub counts: Counts,
-    /// Ages of its TIME_WAITs that went.
+    /// Ages of its TIME_WAITs that ended.
     pub residence: Residence,
-    /// TIME_WAITs that its connects took or could not take.
+    /// TIME_WAITs that its connects reused or could not reuse.
     pub reuse: Reuse,
-    /// Port searches by operation and exactness.
+    /// Port allocations by operation and exactness.
     pub ports: Vec<PortSums>,
 }
 
-/// Port searches of one process by one operation.
+/// Port allocations of one process by one operation.
 #[derive(Clone, Debug)]
 pub struct PortSums {
     /// The system call.
     pub op: PortOp,
-    /// Whether latencies are those of the search itself.
+    /// Whether latencies are those of the allocation itself.
     pub exact: bool,
     /// The figures.
     pub totals: PortTotals,
 }
 
 impl Model {
-    /// The rows by process, in sums that can be added to.
+    /// The rows by process, as sums that can be added up.
     pub fn process_sums(&self, kernel: Option<&KernelTotals>) -> Vec<ProcessSums> {
         let rows = self.process_rows(kernel);
         let from_kernel: Option<HashMap<PortKey, &PortTotals>> = kernel
@@ -91,7 +91,7 @@ impl Model {
 }
 
 impl ProcessSums {
-    /// Adds what it did later.
+    /// Adds later figures.
     pub fn add(&mut self, later: Self) {
         self.counts.add_all(&later.counts);
         self.residence.add_all(&later.residence);
@@ -111,7 +111,7 @@ impl ProcessSums {
         }
     }
 
-    /// As reports show it.
+    /// As a row of reports.
     pub fn row(self) -> ProcessRow {
         let ports = self.ports.iter();
         ProcessRow {

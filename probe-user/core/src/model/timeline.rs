@@ -1,6 +1,6 @@
-//! What happened when: counts per interval, from events alone.
+//! Counts over time, per interval, from events alone.
 //!
-//! Memory is bounded: the number of intervals is, and their width doubles when time goes on beyond them.
+//! Memory is bounded: the number of intervals is, and their width doubles when the time exceeds them.
 
 use serde::Serialize;
 use twtrace_wire::{EventKind, ResetDirection, Side};
@@ -8,15 +8,15 @@ use twtrace_wire::{EventKind, ResetDirection, Side};
 use crate::event::counts_by::CountsBy;
 use crate::event::{Event, EventFacts, Lost, PortResult, Timestamp};
 
-/// Intervals there are at most.
+/// Maximum number of intervals.
 pub const MAX_BUCKETS: usize = 600;
-/// Width of an interval at first, nanoseconds.
+/// Initial width of an interval, nanoseconds.
 const FIRST_WIDTH_NS: u64 = 100_000_000;
 
 /// Counts of one interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Bucket {
-    /// Mini-sockets made, by side.
+    /// Mini-sockets created, by side.
     pub time_wait: CountsBy<Side, { Side::COUNT }>,
     /// Mini-sockets refused.
     pub overflow: u64,
@@ -24,27 +24,27 @@ pub struct Bucket {
     pub reset_sent: u64,
     /// RSTs received.
     pub reset_received: u64,
-    /// Searches for a local port that failed.
+    /// Ephemeral port allocations that failed.
     pub port_failures: u64,
-    /// Events that were noticed to be lost. They happened then or before.
+    /// Events whose loss was noticed in this interval. They happened then or before.
     pub lost: u64,
 }
 
-/// Counts from when tracing began.
+/// Counts since tracing began.
 #[derive(Clone, Debug, Serialize)]
 pub struct Timeline {
-    /// When the first interval begins.
+    /// Start of the first interval.
     pub start: Timestamp,
-    /// The same by CLOCK_MONOTONIC, nanoseconds.
+    /// The same on CLOCK_MONOTONIC, nanoseconds.
     pub start_mono_ns: u64,
     /// Width of an interval, nanoseconds.
     pub width_ns: u64,
-    /// The intervals, as far as something happened.
+    /// The intervals up to the last one with events.
     pub buckets: Vec<Bucket>,
 }
 
 impl Timeline {
-    /// Nothing yet.
+    /// Initially empty.
     pub const fn new(start_mono_ns: u64, start: Timestamp) -> Self {
         Self {
             start,
@@ -54,7 +54,7 @@ impl Timeline {
         }
     }
 
-    /// Counts an event, by its own time. One from before the start counts in the first interval.
+    /// Counts an event by its own time. An event from before the start counts in the first interval.
     pub fn apply(&mut self, event: &Event) {
         match &event.facts {
             EventFacts::TimeWait(_) if event.event == EventKind::TimeWaitOverflow => {
@@ -72,7 +72,7 @@ impl Timeline {
         }
     }
 
-    /// Counts lost events, when that was noticed.
+    /// Counts lost events at the time when the loss was noticed.
     pub fn lost(&mut self, lost: &Lost) {
         if lost.probe.is_event() {
             let bucket = self.at(lost.mono_ns);
@@ -80,25 +80,25 @@ impl Timeline {
         }
     }
 
-    /// The same with intervals of at least this width, for what is known no finer.
+    /// The same with intervals of at least this width, for data with a lower resolution.
     pub fn with_width(mut self, width_ns: u64) -> Self {
         self.width_ns = self.width_ns.max(width_ns);
         self
     }
 
-    /// Adds counts of a moment.
+    /// Adds counts at a time.
     pub fn add(&mut self, mono_ns: u64, counts: &Bucket) {
         self.at(mono_ns).add_all(counts);
     }
 
-    /// Everything in sum.
+    /// The sum of all intervals.
     pub fn sum(&self) -> Bucket {
         let mut sum = Bucket::default();
         self.buckets.iter().for_each(|bucket| sum.add_all(bucket));
         sum
     }
 
-    /// All of it up to an end, also where nothing happened. What is later than that end stays in.
+    /// All intervals up to an end, including empty ones. Later ones are kept.
     pub fn until(&self, end_mono_ns: u64) -> Self {
         let mut whole = self.clone();
         if let Some(last_mono_ns) = end_mono_ns.checked_sub(1)
@@ -109,7 +109,7 @@ impl Timeline {
         whole
     }
 
-    /// Wall-clock time at which an interval begins.
+    /// Wall-clock start of an interval.
     pub fn starts_at(&self, index: usize) -> Timestamp {
         let offset_ns = self.width_ns.saturating_mul(index as u64);
         Timestamp(self.start.0.saturating_add(offset_ns))
@@ -128,7 +128,7 @@ impl Timeline {
         &mut self.buckets[index]
     }
 
-    /// Twice as wide: neighbours become one.
+    /// Doubles the width: merges neighbours.
     fn widen(&mut self) {
         self.width_ns *= 2;
         self.buckets = self
@@ -201,7 +201,7 @@ mod tests {
         // Out of order, and from before the start.
         timeline.apply(&at(samples::time_wait(), 5));
         timeline.lost(&lost(Probe::Reset, 7));
-        // No event.
+        // Not an event.
         timeline.lost(&lost(Probe::SocketMap, 9));
         assert_eq!(timeline.buckets.len(), 3);
         assert_eq!(timeline.buckets[0].time_wait.of(Side::Client), 2);

@@ -5,7 +5,7 @@ use super::*;
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const OUTER: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
 const UID: &str = "3f1b2c4d-0a1b-4c2d-8e3f-001122334455";
-/// Of a pod that a file on the node defines.
+/// Id of a pod that a file on the node defines.
 const HASH: &str = "0123456789abcdef0123456789abcdef";
 
 fn place(path: &str) -> Place {
@@ -20,7 +20,7 @@ fn place(path: &str) -> Place {
     place
 }
 
-/// Path, container, pod, unit: the constants above stand in all of them.
+/// Path, container, pod, unit: they contain the constants above.
 type Case = (
     &'static str,
     Option<&'static str>,
@@ -215,7 +215,7 @@ proptest::proptest! {
         path in "(/|pod|-|:|_|\\\\|x2d|lxc|machine-|\\.payload\\.|\\.slice|\\.scope|é|[0-9a-f]{8,64}){0,12}",
     ) {
         let place = Place::from_path(path);
-        // What goes into labels and file names of others has no odd characters.
+        // Values used in labels and file names contain no unusual characters.
         for name in [place.container_id, place.pod_uid].into_iter().flatten() {
             proptest::prop_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte)));
         }

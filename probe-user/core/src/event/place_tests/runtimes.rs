@@ -50,7 +50,7 @@ fn docker() {
             None,
             Some("docker.service"),
         ),
-        // A path for systemd that went to a driver that makes directories.
+        // A systemd path with a driver that creates directories.
         ("/system.slice:docker:{ID}", Some(ID), None, None),
     ]);
 }

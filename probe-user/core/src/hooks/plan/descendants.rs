@@ -5,7 +5,7 @@ use crate::hooks::{Hook, Question, Tier};
 
 const NAME: &str = "sched_process_fork";
 
-/// Older kernels (5.10) have both names in the record, newer ones (6.18) only where they are.
+/// Older kernels (5.10) have both names in the record itself, newer ones (6.18) only their positions.
 const WITH_NAMES: Part = (
     "fork_tracepoint_44",
     Attach::Tracepoint("sched", NAME, &[("child_pid", 44)]),
@@ -38,7 +38,7 @@ pub const DESCENDANTS: Plan = Plan {
             hook: Some(Hook::RawTracepoint),
             condition: Condition::Always,
             parts: &[("fork_raw", Attach::RawTracepoint(NAME))],
-            // Tracepoints can be preempted in 7.x only, which has the later record.
+            // Programs of tracepoints can be preempted in 7.x only, which has the later record.
             second_chance: &[(
                 "fork_again_tracepoint_20",
                 Attach::Tracepoint("sched", NAME, &[("child_pid", 20)]),

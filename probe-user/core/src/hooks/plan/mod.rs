@@ -1,4 +1,4 @@
-//! The tier table: for each question the hooks that can answer it, best first.
+//! The tier table: for each capability the hooks that can provide it, best first.
 
 mod descendants;
 mod port;
@@ -16,18 +16,18 @@ use super::{Hook, Question, Tier};
 pub enum Attach {
     /// Raw tracepoint of this name.
     RawTracepoint(&'static str),
-    /// Classic tracepoint: category, name, and the fields whose offsets the program takes for granted.
+    /// Classic tracepoint: category, name, and the fields whose offsets the program assumes.
     Tracepoint(&'static str, &'static str, &'static [(&'static str, u32)]),
     /// fentry of this function.
     Fentry(&'static str),
     /// fexit of this function.
     Fexit(&'static str),
-    /// kprobe or kretprobe (the object's section says which) on this function.
+    /// kprobe or kretprobe (as defined by the object's section) on this function.
     Kprobe(&'static str),
 }
 
 impl Attach {
-    /// The kernel function that it is found by in BTF.
+    /// The kernel function to look up in BTF.
     pub fn function(&self) -> Option<&'static str> {
         match self {
             Self::Fentry(function) | Self::Fexit(function) => Some(function),
@@ -36,28 +36,28 @@ impl Attach {
     }
 }
 
-/// One program and where it goes. A program may appear several times with different places.
+/// One program and its hook. A program may appear several times with different hooks.
 pub type Part = (&'static str, Attach);
 
-/// What must hold before it is worth trying.
+/// Condition for trying a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Nothing.
+    /// No condition.
     Always,
     /// The raw tracepoint `tcp_send_reset` passes this many arguments.
     SendResetArguments(usize),
     /// This function takes this many arguments.
     Arguments(&'static str, usize),
-    /// Births are seen by the timer of the mini-socket.
+    /// Births are seen through the timer of the mini-socket.
     BirthsByTimer,
     /// kallsyms shows `tw_timer_handler`.
     TimerHandlerKnown,
-    /// The tracepoint of this tier answers resets of full sockets, and reports those without as well.
+    /// The tracepoint of this tier provides resets of full sockets, and also reports those without a full socket.
     ResetsReportedAnyway,
 }
 
 impl Condition {
-    /// The kernel function that it asks BTF about.
+    /// The kernel function that it looks up in BTF.
     pub fn function(self) -> Option<&'static str> {
         match self {
             Self::Arguments(function, _) => Some(function),
@@ -66,44 +66,44 @@ impl Condition {
     }
 }
 
-/// What a tier changes in programs that other questions share, by way of the programs' constants.
+/// What a tier changes in programs that other capabilities share, through the programs' constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Nothing.
+    /// No change.
     Same,
-    /// Births are seen by the timer of the mini-socket.
+    /// Births are seen through the timer of the mini-socket.
     BirthsByTimer,
     /// Births are not seen, only inferred.
     BirthsInferred,
-    /// Port searches are seen by their system calls.
+    /// Port allocations are seen through their system calls.
     PortsBySyscall,
 }
 
-/// One tier of a question.
+/// One tier of a capability.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
     /// Its name.
     pub tier: Tier,
-    /// The option that switches it off; `None` where nothing does.
+    /// The option that disables it; `None` if there is none.
     pub hook: Option<Hook>,
     /// When to try.
     pub condition: Condition,
     /// What to load and attach: all of it, or the tier is refused.
     pub parts: &'static [Part],
-    /// What to attach as well where the kernel can preempt the programs above in favour of a task that
-    /// then meets the same hook: the kernel skips a program that is already running on that CPU. Each of
-    /// these does what was missed, or finds it done; what is refused costs the chance, not the tier.
+    /// What to attach in addition if the kernel can preempt the programs above in favour of a task that then reaches
+    /// the same hook: the kernel skips a program that is already running on that CPU. Each of these does what was
+    /// missed, or finds it done; a refused one costs the chance, not the tier.
     pub second_chance: &'static [Part],
-    /// What it changes elsewhere.
+    /// What it changes in other programs.
     pub behaviour: Behaviour,
     /// What it can't know.
     pub lost: Option<&'static str>,
 }
 
-/// A question and its tiers.
+/// A capability and its tiers.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// The question.
+    /// The capability.
     pub question: Question,
     /// Best first.
     pub candidates: &'static [Candidate],
@@ -123,8 +123,8 @@ const fn nothing(lost: &'static str) -> Candidate {
     }
 }
 
-/// In the order of attaching. First those whose tier decides how other programs behave ([`Behaviour`]);
-/// births before states, so that no end of a connection is taken for a birth that was missed.
+/// In the order of attaching. First those whose tier decides how other programs behave ([`Behaviour`]); births before
+/// states, so that no end of a connection is taken for a missed birth.
 pub const PLANS: &[Plan] = &[
     time_wait::TIME_WAIT,
     port::PORT,
@@ -136,12 +136,12 @@ pub const PLANS: &[Plan] = &[
     descendants::DESCENDANTS,
 ];
 
-/// All candidates of all questions.
+/// All candidates of all capabilities.
 pub fn candidates() -> impl Iterator<Item = &'static Candidate> {
     PLANS.iter().flat_map(|plan| plan.candidates)
 }
 
-/// The kernel functions whose entry or return programs are attached to.
+/// The kernel functions that entry or return programs are attached to.
 pub fn functions() -> Vec<&'static str> {
     let parts =
         candidates().flat_map(|candidate| candidate.parts.iter().chain(candidate.second_chance));
@@ -155,8 +155,8 @@ pub fn functions() -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    /// Where a raw tracepoint's program is preempted, the kernel skips it for other tasks meanwhile: a classic one's can't
-    /// be preempted. (Kernels that pass two arguments to tcp_send_reset don't preempt either.)
+    /// If a raw tracepoint's program is preempted, the kernel skips it for other tasks during that time: a classic
+    /// one's can't be preempted. (Kernels that pass two arguments to tcp_send_reset don't preempt either.)
     #[test]
     fn what_raw_tracepoints_miss_has_a_second_chance() {
         let raw = |part: &Part| match part.1 {

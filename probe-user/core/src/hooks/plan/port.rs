@@ -1,4 +1,4 @@
-//! Searches for a local port.
+//! Ephemeral port allocation.
 
 use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, nothing};
 use crate::hooks::{Hook, Question, Tier};

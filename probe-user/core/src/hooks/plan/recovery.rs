@@ -1,13 +1,13 @@
-//! What the kernel skipped programs for, and no other program made good for.
+//! What the kernel skipped programs for, and no other program recovered.
 //!
-//! The kernel counts skipped runs (`recursion_misses`), not the facts that they were about. Programs whose hooks come one after
-//! the other in one call are skipped independently, so that a fact is lost only where all of those that could have
-//! seen it were skipped: of so many facts at most as the least of them was skipped for.
+//! The kernel counts skipped runs (`recursion_misses`), not the events that they concerned. Programs whose hooks are
+//! run one after the other in one call are skipped independently, so an event is lost only if all programs that could
+//! have seen it were skipped: at most as many as the smallest of their counts.
 
 use super::{Candidate, PLANS, Part};
 use crate::hooks::{Choice, Question};
 
-/// Programs, and what does their work where they are skipped: see `second_chance` in the tier table.
+/// Programs, and the ones that do their work if they are skipped: see `second_chance` in the tier table.
 const MADE_GOOD_BY: &[(&str, &[&str])] = &[
     ("state_raw", &["state_again_raw", "state_again_tracepoint"]),
     ("destroy_raw", &["destroy_again_tracepoint"]),
@@ -27,28 +27,28 @@ const MADE_GOOD_BY: &[(&str, &[&str])] = &[
     ("fork_raw", &["fork_again_tracepoint_20"]),
 ];
 
-/// Where programs can't be preempted, softirq alone meets this one in the middle of its work, with a →CLOSE, and
+/// If programs can't be preempted, only softirq can reach this one during its run, with a →CLOSE, and
 /// `tcp_destroy_sock` comes after that.
 const STATE_WITHOUT_PREEMPTION: (&str, &str) = ("state_raw", "destroy_raw");
 
-/// Programs whose facts the socket's states show as well: at →CLOSE births are found in the kernel's table, and SYN_SENT comes
-/// without a system call that was seen.
+/// Programs whose events can also be derived from the socket's states: at →CLOSE births are found in the kernel's
+/// table, and SYN_SENT appears without a system call that was seen.
 const MADE_GOOD_BY_STATES: &[&str] =
     &["twsk_alloc_kretprobe", "twsk_alloc_kprobe", "connect_enter"];
 const STATES: &[&str] = &["state_raw", "state_tracepoint"];
 
-/// Skipped runs of a program, as far as nothing else made good for them.
+/// Skipped runs of a program that nothing else recovered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
-    /// What it answers.
+    /// The capability it provides.
     pub question: Question,
     /// Its name.
     pub program: String,
-    /// How many facts are missing at most.
+    /// Maximum number of missing events.
     pub count: u64,
 }
 
-/// What is missing, by program, given the skipped runs of all programs that are loaded.
+/// What is missing, by program, given the skipped runs of all loaded programs.
 pub fn missed(tiers: &[Choice], misses: &[(&str, u64)]) -> Vec<Missed> {
     let of = |program: &str| {
         let mut programs = misses.iter();
@@ -84,7 +84,7 @@ fn programs(choice: &Choice, is_loaded: &dyn Fn(&str) -> bool) -> Vec<&'static s
     names
 }
 
-/// How many facts of a program are missing, given the skipped runs of those that are loaded.
+/// Number of missing events of a program, given the skipped runs of the loaded ones.
 fn lost(program: &str, of: &dyn Fn(&str) -> Option<u64>) -> u64 {
     let skipped = of(program).unwrap_or(0);
     let seconds = MADE_GOOD_BY.iter().find(|(first, _)| *first == program);
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// A second chance that this file does not know would have its tier called inexact for nothing.
+    /// A second chance that this file does not know would make its tier inexact without reason.
     #[test]
     fn each_second_chance_makes_good_for_a_program() {
         for candidate in candidates() {
@@ -154,7 +154,7 @@ mod tests {
         assert!(state(&all(0)).is_empty());
         assert_eq!(state(&all(2)), [("state_raw".to_owned(), 2)]);
         assert_eq!(state(&all(7)), [("state_raw".to_owned(), 3)]);
-        // Where no program is preempted, there are no further ones, and none is needed.
+        // If no program is preempted, there are no second chances, and none is needed.
         assert!(state(&[raw, destroy]).is_empty());
         let both = [raw, ("destroy_raw", 4)];
         assert_eq!(

@@ -1,9 +1,9 @@
-//! RSTs, of full sockets and without one.
+//! RSTs, from full sockets and without one.
 
 use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SKADDR, nothing};
 use crate::hooks::{Hook, Question, Tier};
 
-/// Of 6.12 on.
+/// From 6.12 on.
 const SENT_FIELDS: &[(&str, u32)] = &[("skbaddr", 8), ("skaddr", 16), ("reason", 28)];
 
 const RECEIVED: Part = (
@@ -33,7 +33,7 @@ pub const RESET: Plan = Plan {
                     Attach::RawTracepoint("tcp_receive_reset"),
                 ),
             ],
-            // Tracepoints can be preempted in 7.x only, where this one has three arguments.
+            // Programs of tracepoints can be preempted in 7.x only, where this one has three arguments.
             second_chance: &[
                 (
                     "send_reset_again_tracepoint",

@@ -1,11 +1,11 @@
-//! The socket's states, and who accept()ed it.
+//! The socket's states, and the process that called accept().
 
 use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SKADDR, nothing};
 use crate::hooks::{Hook, Question, Tier};
 
 const STATE_FIELDS: &[(&str, u32)] = &[SKADDR, ("oldstate", 16), ("newstate", 20)];
 
-/// accept() is safe from preemption where kprobes are: their handlers run with it off.
+/// On kprobes, accept() is safe from preemption: their handlers run with it disabled.
 const ACCEPT_AGAIN: &[Part] = &[("accept_kretprobe", Attach::Kprobe("inet_csk_accept"))];
 
 pub const STATE: Plan = Plan {

@@ -62,7 +62,7 @@ pub const TIME_WAIT: Plan = Plan {
     ],
 };
 
-/// What every end passes, and what tells expiry and reuse apart from the rest.
+/// The function that every end passes through, and those that distinguish expiry and reuse from the rest.
 const END_BY_FENTRY: [Part; 3] = [
     ("twsk_kill_fentry", Attach::Fentry("inet_twsk_kill")),
     ("tw_timer_fentry", Attach::Fentry("tw_timer_handler")),

@@ -1,11 +1,11 @@
-//! From readings to figures and their differences.
+//! Computes figures and their differences from readings.
 
 use super::counters::Counters;
 use super::reading::{CountedAt, Last, Reading, Sight, Uncertainty};
 use super::row::{AuditRow, Basis};
 use crate::hooks::ResetsSeen;
 
-/// Why a network namespace is not seen that may well have processes.
+/// Why a network namespace is not seen although it may have processes.
 pub const HIDDEN: &str =
     "no process in it is in twtrace's pid namespace, so that it can't be looked into";
 const UNPROVEN: &str = "the kernel does not say which of the namespaces that had its number it is";
@@ -14,8 +14,8 @@ const NO_RESETS_WITHOUT_SOCKET: &str =
     "RSTs without a socket, or for a TIME_WAIT socket, are not seen on this kernel";
 const REPLACED: &str = "its counters went back: another namespace was given its number";
 
-/// Compares a namespace's first and last reading. `baseline` is `None` where it was there before tracing
-/// began and could not be read then.
+/// Compares a namespace's first and last reading. `baseline` is `None` if it existed before tracing began and could not
+/// be read then.
 pub fn audit(netns: u32, baseline: Option<Reading>, last: Last, sight: Sight) -> AuditRow {
     let counted = sight.counted;
     let (seen, uncertainty) = match last {
@@ -205,13 +205,13 @@ fn vanished(base: &Reading, last: &Reading, age_ns: u64, counted: CountedAt) -> 
     }
 }
 
-/// How far the kernel's counters grew.
+/// Increase of the kernel's counters.
 enum Growth {
-    /// By this much.
+    /// The increase.
     Known { births: u64, overflow: u64 },
-    /// Births can't be told.
+    /// Births can't be computed.
     EndsNotSeen { overflow: u64 },
-    /// They shrank.
+    /// They decreased.
     WentBack,
 }
 

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Counters of one network namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// TcpExt TW: mini-sockets made (6.1 and later) or expired (5.10), with a long time to live.
+    /// TcpExt TW: mini-sockets created (6.1 and later) or expired (5.10), with a long time to live.
     pub tw: u64,
-    /// TcpExt TWKilled: likewise, with a short one.
+    /// TcpExt TWKilled: the same with a short time to live.
     pub tw_killed: u64,
     /// TcpExt TWRecycled: reused by connect().
     pub tw_recycled: u64,
@@ -17,20 +17,20 @@ pub struct Counters {
     pub alive: u64,
     /// Tcp OutRsts: RSTs sent.
     pub resets_sent: u64,
-    /// Tcp EstabResets: connections that went from ESTABLISHED or CLOSE_WAIT straight to CLOSE.
+    /// Tcp EstabResets: connections that changed from ESTABLISHED or CLOSE_WAIT straight to CLOSE.
     pub connections_reset: u64,
-    /// Those that nothing is compared with.
+    /// Those that are not compared.
     pub others: FailureCounters,
 }
 
-/// What the kernel counts of failures beside what is traced one by one.
+/// Failures that the kernel counts, besides what is traced individually.
 #[derive(
     schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
 )]
 pub struct FailureCounters {
     /// Tcp AttemptFails: connects that failed, and half-open requests of listeners that a RST or a SYN ended.
     pub attempts_failed: u64,
-    /// TcpExt TCPAbortOnData: close() with linger 0, and data that came after close().
+    /// TcpExt TCPAbortOnData: close() with linger 0, and data that arrived after close().
     pub abort_on_data: u64,
     /// TcpExt TCPAbortOnClose: close() over unread data.
     pub abort_on_close: u64,
@@ -38,7 +38,7 @@ pub struct FailureCounters {
     pub abort_on_memory: u64,
     /// TcpExt TCPAbortOnTimeout: no answer to data, probes or SYNs.
     pub abort_on_timeout: u64,
-    /// TcpExt TCPAbortOnLinger: no FIN within TCP_LINGER2, or where that is negative.
+    /// TcpExt TCPAbortOnLinger: no FIN within TCP_LINGER2, or TCP_LINGER2 is negative.
     pub abort_on_linger: u64,
 }
 
@@ -55,7 +55,7 @@ impl FailureCounters {
         ]
     }
 
-    /// Both by each counter.
+    /// Combines both, counter by counter.
     fn with(&self, other: &Self, of: impl Fn(u64, u64) -> u64) -> Self {
         Self {
             attempts_failed: of(self.attempts_failed, other.attempts_failed),
@@ -67,19 +67,19 @@ impl FailureCounters {
         }
     }
 
-    /// What was added since an earlier reading of the same namespace.
+    /// The increase since an earlier reading of the same namespace.
     pub fn since(&self, earlier: &Self) -> Self {
         self.with(earlier, u64::saturating_sub)
     }
 
-    /// Both together.
+    /// The sum of both.
     pub fn and(&self, other: &Self) -> Self {
         self.with(other, u64::saturating_add)
     }
 }
 
 impl Counters {
-    /// Whether a counter is lower than in an earlier reading of the same namespace, which can't be.
+    /// Whether a counter is lower than in an earlier reading of the same namespace, which is impossible.
     pub fn is_before(&self, earlier: &Self) -> bool {
         self.tw < earlier.tw
             || self.tw_killed < earlier.tw_killed

@@ -1,4 +1,4 @@
-//! The audit: what was traced against what the kernel counted itself, by network namespace.
+//! The audit: what was traced compared with the kernel's own counts, by network namespace.
 
 mod compare;
 mod counters;

@@ -1,4 +1,4 @@
-//! What the audit compares, and what of it can be compared on a kernel.
+//! Readings of the audit, and what can be compared on a kernel.
 
 use std::ops::Add;
 
@@ -7,24 +7,24 @@ use twtrace_wire::NetnsTotals;
 use super::counters::Counters;
 use crate::hooks::ResetsSeen;
 
-/// What the kernel counted and what the probes counted, read at the same moment.
+/// The counts of the kernel and of the probes, read at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The kernel's own counters.
     pub kernel: Counters,
-    /// The probes'.
+    /// The probes' counters.
     pub seen: NetnsTotals,
 }
 
-/// When this kernel counts TcpExt TW and TWKilled, and so what is compared.
+/// When this kernel counts TcpExt TW and TWKilled, which determines what is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CountedAt {
-    /// At birth (6.1 and later): births are the growth of TW + TWKilled.
+    /// At creation (6.1 and later): births are the increase of TW + TWKilled.
     Birth {
         /// Whether a hook counts ends.
         ends_seen: bool,
     },
-    /// At expiry (5.10): births are the growth of the living ones and the ends seen, if these are seen.
+    /// At expiry (5.10): births are the increase of the live ones plus the ends seen, if these are seen.
     Expiry {
         /// Whether a hook counts ends.
         ends_seen: bool,
@@ -40,10 +40,10 @@ pub struct Sight {
     pub resets: ResetsSeen,
 }
 
-/// How much was counted between two readings, and so may be on one side only.
+/// How much was counted between two readings, and so may be missing on one side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Uncertainty {
-    /// Mini-sockets made.
+    /// Mini-sockets created.
     pub births: u64,
     /// Mini-sockets refused.
     pub overflow: u64,
@@ -51,15 +51,15 @@ pub struct Uncertainty {
     pub resets_sent: u64,
     /// Connections that a RST or an abort ended.
     pub connections_reset: u64,
-    /// Mini-sockets that went.
+    /// Mini-sockets that ended.
     pub ends: u64,
-    /// Mini-sockets whose tuple a connect() took.
+    /// Mini-sockets whose tuple a connect() reused.
     pub reused: u64,
 }
 
 impl Uncertainty {
-    /// What was counted from one reading to a later one, by whichever side counted more. The probes' figures are read
-    /// before the kernel's: what the kernel alone has came after its own figures of the reading before.
+    /// What was counted from one reading to a later one, by the side that counted more. The probes' figures are read
+    /// before the kernel's: what only the kernel has happened after its own figures of the earlier reading.
     pub fn between(before: &Reading, now: &Reading, counted: CountedAt) -> Self {
         let grown = |of: fn(&NetnsTotals) -> u64| of(&now.seen).saturating_sub(of(&before.seen));
         let kernel = |of: fn(&Counters) -> u64| of(&now.kernel).saturating_sub(of(&before.kernel));
@@ -103,27 +103,27 @@ pub enum Last {
     AtEnd {
         /// The reading.
         reading: Reading,
-        /// What went on while it was taken.
+        /// Activity while it was taken.
         uncertainty: Uncertainty,
     },
     /// The namespace could not be reached at the end.
     Gone {
-        /// The last time it could be, and how long before the end that was, nanoseconds.
+        /// The last time that it could be reached, and how long before the end that was, nanoseconds.
         last: Option<(Reading, u64)>,
         /// What the probes had counted at the end.
         seen: NetnsTotals,
     },
-    /// It could not be reached, and may be there all the same: /proc does not show all processes.
+    /// It could not be reached, and may exist nevertheless: /proc does not show all processes.
     Hidden {
         /// What the probes had counted at the end.
         seen: NetnsTotals,
     },
-    /// Another namespace was given its number meanwhile; the probes counted both under it.
+    /// Another namespace got its number during this time; the probes counted both under it.
     Replaced {
         /// What the probes had counted at the end.
         seen: NetnsTotals,
     },
-    /// The kernel does not say which of the namespaces with its number it is.
+    /// The kernel does not show which of the namespaces with its number it is.
     Unproven {
         /// What the probes had counted at the end.
         seen: NetnsTotals,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counters::FailureCounters;
 
-/// What the figures of the kernel rest on.
+/// What the figures of the kernel are based on.
 #[derive(
     schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
 )]
@@ -22,69 +22,69 @@ pub enum Basis {
 pub struct AuditRow {
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// How many namespaces had this number before it, since tracing began: a number is used again at once.
+    /// How many earlier namespaces had this number since tracing began: the kernel reuses a number at once.
     #[serde(default, skip_serializing_if = "crate::event::is_first")]
     pub netns_nth: u32,
-    /// Mini-sockets seen being made.
+    /// Mini-sockets whose creation was seen.
     pub births_seen: u64,
-    /// Mini-sockets the kernel counted.
+    /// Mini-sockets that the kernel counted.
     pub births_kernel: Option<u64>,
-    /// `births_seen` − `births_kernel`: negative where some were missed.
+    /// `births_seen` − `births_kernel`: negative if some were missed.
     pub difference: Option<i64>,
     /// Refusals seen.
     pub overflow_seen: u64,
-    /// Refusals the kernel counted.
+    /// Refusals that the kernel counted.
     pub overflow_kernel: Option<u64>,
-    /// `overflow_seen` − `overflow_kernel`, whether they were seen or inferred: positive where some were none.
+    /// `overflow_seen` − `overflow_kernel`, whether they were seen or inferred: positive if some were counted wrongly.
     #[serde(default)]
     pub overflow_difference: Option<i64>,
-    /// Refusals that went on while the counters were read, by which that may be off.
+    /// Refusals that happened while the counters were read: the possible error of that difference.
     #[serde(default)]
     pub overflow_uncertainty: u64,
     /// Those of `births_seen` and `overflow_seen` that were inferred from the socket's states.
     pub inferred: u64,
-    /// Mini-sockets seen going; `None` where no hook sees that.
+    /// Mini-sockets whose end was seen; `None` if no hook sees that.
     pub ends_seen: Option<u64>,
-    /// Growth of the living ones by the kernel's count (sockstat's tw).
+    /// Increase of the live ones by the kernel's count (sockstat's tw).
     pub alive_growth: Option<i64>,
-    /// (`births_seen` − `ends_seen`) − `alive_growth`: not 0 where an end or a birth was missed.
+    /// (`births_seen` − `ends_seen`) − `alive_growth`: not 0 if an end or a birth was missed.
     pub alive_difference: Option<i64>,
-    /// Mini-sockets that went by the kernel's count: `births_kernel` − `alive_growth`. `None` where `births_kernel` itself
-    /// rests on the ends that were seen.
+    /// Mini-sockets that ended by the kernel's count: `births_kernel` − `alive_growth`. `None` if `births_kernel`
+    /// itself is based on the ends that were seen.
     #[serde(default)]
     pub ends_kernel: Option<u64>,
     /// `ends_seen` − `ends_kernel`.
     #[serde(default)]
     pub ends_difference: Option<i64>,
-    /// Births and ends that went on while the counters were read, by which that may be off.
+    /// Births and ends that happened while the counters were read: the possible error of that difference.
     #[serde(default)]
     pub ends_uncertainty: u64,
-    /// Those of `ends_seen` whose tuple a connect() took.
+    /// Those of `ends_seen` whose tuple a connect() reused.
     pub reused_seen: Option<u64>,
     /// The same by the kernel's count (TcpExt TWRecycled).
     pub reused_kernel: Option<u64>,
     /// `reused_seen` − `reused_kernel`.
     #[serde(default)]
     pub reused_difference: Option<i64>,
-    /// Such ends that went on while the counters were read, by which that may be off.
+    /// Such ends that happened while the counters were read: the possible error of that difference.
     #[serde(default)]
     pub reused_uncertainty: u64,
-    /// RSTs sent that were seen; `None` where no hook sees them.
+    /// Sent RSTs that were seen; `None` if no hook sees them.
     #[serde(default)]
     pub resets_sent_seen: Option<u64>,
     /// RSTs that the kernel counted as sent (Tcp OutRsts).
     #[serde(default)]
     pub resets_sent_kernel: Option<u64>,
-    /// `resets_sent_seen` − `resets_sent_kernel`; `None` where the hooks can't see all of them.
+    /// `resets_sent_seen` − `resets_sent_kernel`; `None` if the hooks can't see all of them.
     #[serde(default)]
     pub resets_sent_difference: Option<i64>,
-    /// RSTs that were sent while the counters were read, by which that may be off.
+    /// RSTs that were sent while the counters were read: the possible error of that difference.
     #[serde(default)]
     pub resets_sent_uncertainty: u64,
-    /// Why RSTs can't be compared, where other figures can.
+    /// Why RSTs can't be compared, if other figures can.
     #[serde(default)]
     pub resets_sent_why: Option<String>,
-    /// Connections seen going from ESTABLISHED or CLOSE_WAIT straight to CLOSE: reset, aborted or timed out.
+    /// Connections seen to change from ESTABLISHED or CLOSE_WAIT straight to CLOSE: reset, aborted or timed out.
     #[serde(default)]
     pub connections_reset_seen: u64,
     /// The same by the kernel's count (Tcp EstabResets).
@@ -93,15 +93,15 @@ pub struct AuditRow {
     /// `connections_reset_seen` − `connections_reset_kernel`.
     #[serde(default)]
     pub connections_reset_difference: Option<i64>,
-    /// Such ends that went on while the counters were read, by which that may be off.
+    /// Such ends that happened while the counters were read: the possible error of that difference.
     #[serde(default)]
     pub connections_reset_uncertainty: u64,
-    /// What the kernel counted of failures beside these; nothing is compared with it.
+    /// Other failures that the kernel counted; they are not compared.
     #[serde(default)]
     pub kernel_counted: Option<FailureCounters>,
-    /// Births that went on while the counters were read, by which the difference may be off.
+    /// Births that happened while the counters were read: the possible error of the difference.
     pub uncertainty: u64,
-    /// What `births_kernel` rests on.
+    /// What `births_kernel` is based on.
     pub basis: Basis,
     /// Whether the figures cover the whole time.
     pub audited: bool,
@@ -110,7 +110,7 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
-    /// What came since an earlier reading of the same namespace. As it is where its counters went back meanwhile:
+    /// The increase since an earlier reading of the same namespace. Unchanged if its counters decreased in between:
     /// then it is another namespace with the same number.
     pub fn since(&self, before: &Self) -> Self {
         let is_later = before.births_seen <= self.births_seen
@@ -184,7 +184,7 @@ impl AuditRow {
         }
     }
 
-    /// Adds what came later.
+    /// Adds later figures.
     pub fn add(&mut self, later: &Self) {
         let sum = |one: Option<u64>, other: Option<u64>| one?.checked_add(other?);
         let signed = |one: Option<i64>, other: Option<i64>| one?.checked_add(other?);
@@ -223,7 +223,7 @@ impl AuditRow {
             .kernel_counted
             .zip(later.kernel_counted)
             .map(|(sum, later)| sum.and(&later));
-        // What one reading was off by, the next one makes up for.
+        // An error of one reading is compensated by the next one.
         self.uncertainty = self.uncertainty.max(later.uncertainty);
         self.overflow_uncertainty = self.overflow_uncertainty.max(later.overflow_uncertainty);
         self.resets_sent_uncertainty = self
@@ -246,7 +246,7 @@ impl AuditRow {
         (self.netns, self.netns_nth) == (other.netns, other.netns_nth)
     }
 
-    /// Whether anything happened in the namespace.
+    /// Whether nothing happened in the namespace.
     pub fn is_quiet(&self) -> bool {
         self.births_seen == 0
             && self.overflow_seen == 0
@@ -260,7 +260,7 @@ impl AuditRow {
     }
 
     /// By how much what was seen differs from what the kernel counted, beyond the uncertainty of reading, in the order
-    /// of [`COMPARED`]; 0 where it does not, or can't be compared.
+    /// of [`COMPARED`]; 0 if it does not, or can't be compared.
     pub fn off_by(&self) -> [i64; COMPARED.len()] {
         self.compared().map(|(difference, uncertainty)| {
             difference
@@ -269,7 +269,7 @@ impl AuditRow {
         })
     }
 
-    /// The differences, and by how much each may be off, in the order of [`COMPARED`].
+    /// The differences, and their possible errors, in the order of [`COMPARED`].
     pub fn compared(&self) -> [(Option<i64>, u64); COMPARED.len()] {
         [
             (self.difference, self.uncertainty),
@@ -290,7 +290,7 @@ impl AuditRow {
     }
 }
 
-/// What is compared with the kernel's counters.
+/// The figures that are compared with the kernel's counters.
 pub const COMPARED: [&str; 6] = [
     "TIME_WAITs",
     "refused TIME_WAITs",
@@ -300,12 +300,12 @@ pub const COMPARED: [&str; 6] = [
     "reused TIME_WAITs",
 ];
 
-/// In how many network namespaces a figure is off.
+/// Number of network namespaces in which a figure differs.
 pub fn count_off(rows: &[AuditRow]) -> u64 {
     rows.iter().filter(|row| row.is_off()).count() as u64
 }
 
-/// What is to be read before any figure: that some differ from what the kernel counted. `None` where none does.
+/// A warning to read before any figure: that some differ from what the kernel counted. `None` if none does.
 pub fn warning(rows: &[AuditRow]) -> Option<String> {
     let off: Vec<&AuditRow> = rows.iter().filter(|row| row.is_off()).collect();
     if off.is_empty() {

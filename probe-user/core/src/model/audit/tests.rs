@@ -169,7 +169,7 @@ fn what_can_not_be_compared_is_said() {
     assert_eq!(row.uncertainty, 9);
 }
 
-/// A reading with so many RSTs counted by the kernel and by the probes, besides what `reading` has.
+/// A reading with this many RSTs counted by the kernel and by the probes, in addition to `reading`.
 fn with_resets(kernel: u64, seen: u64) -> Reading {
     let mut reading = reading(10, 0, 3, 0, [10, 3, 0]);
     reading.kernel.resets_sent = kernel;

@@ -27,7 +27,7 @@ fn all_rows(namespace: &NamespacePorts, evidence: &Evidence) -> Vec<BudgetRow> {
     rows
 }
 
-/// Rows after ten seconds that began with nothing.
+/// Rows after ten seconds that began without sockets.
 fn rows_of(sockets: &[Socket], sysctls: &PortSysctls, evidence: &Evidence) -> Vec<BudgetRow> {
     let namespace = NamespacePorts {
         netns: NETNS,
@@ -65,7 +65,7 @@ fn each_destination_has_its_own_ports() {
     assert_eq!((fast.capacity, fast.free, fast.full_in_ns), (2, 0, Some(0)));
     assert!(row.is_fast_half_full());
     assert_eq!(row.used(), Some(0.5));
-    // One live socket is no growth.
+    // One live socket is not an increase.
     assert_eq!((rows[1].live, rows[1].outlook), (Some(1), Outlook::Never));
 }
 
@@ -107,12 +107,12 @@ fn ports_of_bind_are_no_capacity_of_connect_where_they_are_known() {
         (row.capacity, row.excluded, row.live)
     };
     let mut end = snapshot(&sockets, &narrow());
-    // Bound before it was connected, or not: nobody says.
+    // Bound before it was connected, or not: this is unknown.
     assert_eq!(figures(&end), (Some(3), Some(1), Some(2)));
-    // The kernel says, and of a port that is only bound, too.
+    // The kernel's table shows it, also for a port that is only bound.
     end.set_of_bind(Some([40_001, 40_002, 40_003].into_iter().collect()));
     assert_eq!(figures(&end), (Some(1), Some(3), Some(1)));
-    // One that was freed since it was listed.
+    // A port that was freed since the dump.
     end.set_of_bind(Some(PortSet::default()));
     assert_eq!(figures(&end), (Some(4), Some(0), Some(2)));
 }
@@ -137,7 +137,7 @@ fn time_waits_that_may_be_reused_are_not_in_the_way() {
         (row.time_wait, row.time_wait_reusable, row.free),
         (Some(2), Some(1), Some(3))
     );
-    // Two a second, each in the way for a second only; the snapshot saw but two.
+    // Two per second, each of which blocks a port for one second only; the snapshot saw just two.
     assert_eq!(row.connections_per_s, Some(2.0));
     assert_eq!(row.outlook, Outlook::Never);
 }
@@ -248,7 +248,7 @@ fn any_socket() -> impl Strategy<Value = Socket> {
 }
 
 proptest! {
-    /// Whatever sockets there are, the figures of a row add up.
+    /// For any sockets, the figures of a row add up.
     #[test]
     fn figures_add_up(
         sockets in prop::collection::vec(any_socket(), 0..200),
@@ -269,7 +269,7 @@ proptest! {
             let fast = row.fast_half.unwrap();
             prop_assert!(fast.free <= row.free.unwrap() && fast.capacity <= capacity);
             prop_assert_eq!(row.outlook == Outlook::Full, row.free == Some(0));
-            // The fast half is not full later than the whole.
+            // The fast half is not full later than the whole range.
             prop_assert!(fast.full_in_ns.unwrap_or(u64::MAX) <= row.full_in_ns.unwrap_or(u64::MAX));
         }
     }

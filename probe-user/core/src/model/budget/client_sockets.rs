@@ -1,4 +1,4 @@
-//! The sockets of one network namespace at one moment, sorted into the ports that each tuple holds.
+//! The sockets of one network namespace at one time, sorted into the ports that each tuple holds.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -11,23 +11,23 @@ use crate::model::compact_map::CompactMap;
 
 const MS_NS: u64 = 1_000_000;
 
-/// One socket, as a dump tells of it.
+/// One socket of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
     /// This host's end.
     pub local: SocketAddr,
     /// The other end.
     pub remote: SocketAddr,
-    /// What it is.
+    /// Its state.
     pub state: SocketState,
 }
 
-/// What matters of a socket's state.
+/// The part of a socket's state that matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketState {
     /// It listens.
     Listening,
-    /// It is bound, and nothing more.
+    /// It is only bound.
     Bound,
     /// It holds a port of its tuple.
     Holding(Hold),
@@ -42,14 +42,14 @@ pub enum Hold {
     TimeWait {
         /// Until it ends, nanoseconds.
         left_ns: u64,
-        /// Whether it still waits for the peer's FIN. Its time begins anew when that comes.
+        /// Whether it still waits for the peer's FIN, which restarts its time.
         in_fin_wait2: bool,
     },
 }
 
 impl Hold {
-    /// Time until a connect() that looks for a port can have this one, if a TIME_WAIT is in its way;
-    /// nanoseconds. `None` for a live socket. 0: it can have it now.
+    /// Time until a connect() that allocates a port can have this one, if a TIME_WAIT blocks it; nanoseconds. `None`
+    /// for a live socket. 0: it can have it now.
     pub fn blocks_for_ns(self, sysctls: &PortSysctls, is_reused: bool) -> Option<u64> {
         match self {
             Self::Live => None,
@@ -65,7 +65,7 @@ impl Hold {
     }
 }
 
-/// Ports and how they are held, in order of the ports.
+/// Ports and how they are held, sorted by port.
 pub type PortHolds = Vec<(u16, Hold)>;
 
 /// The client sockets of one network namespace.
@@ -78,7 +78,7 @@ pub struct ClientSockets {
     of_bind: Option<PortSet>,
 }
 
-/// A port that is held. There may be millions, so it has no room between its fields.
+/// A port that is held. There may be millions, so it has no padding.
 #[derive(Clone, Copy, Debug)]
 #[repr(Rust, packed(2))]
 struct HeldPort {
@@ -88,7 +88,7 @@ struct HeldPort {
     hold: Packed,
 }
 
-/// A [`Hold`] in little room: whole milliseconds, as the kernel tells them.
+/// A [`Hold`] in compact form: whole milliseconds, the kernel's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Packed(u32);
 
@@ -122,7 +122,7 @@ impl Packed {
         }
     }
 
-    /// What holds longer is more.
+    /// Longer holds are greater.
     fn length(self) -> u32 {
         match self {
             Self::LIVE => u32::MAX,
@@ -132,7 +132,7 @@ impl Packed {
 }
 
 impl HeldPort {
-    /// Of each tuple and port, what holds it longest comes first.
+    /// Sorts by tuple and port, the longest hold first.
     fn place(&self) -> (u32, u16, Reverse<u32>) {
         let Self { tuple, port, hold } = *self;
         (tuple, port, Reverse(hold.length()))
@@ -141,16 +141,16 @@ impl HeldPort {
 
 /// Sorts sockets.
 ///
-/// Which end a socket is, no dump says. It is taken for a client's where its port belongs to the range
-/// and nothing in the namespace listens on that port, nor, by `is_server`, is known to have accepted
-/// there. Ports outside of the range were asked for by number and take nothing from a budget. What is
-/// left of a server in the range that listens no more and was not seen accepting is taken for clients'.
+/// No dump shows which end a socket is. It is taken for a client's if its port belongs to the range and nothing in the
+/// namespace listens on that port, nor, according to `is_server`, is known to have accepted there. Ports outside of the
+/// range were requested by number and are not part of a pool. Leftover sockets of a server in the range that no longer
+/// listens and was not seen accepting are taken for clients'.
 pub struct ClientSocketsBuilder<S> {
     range: PortRange,
     is_server: S,
     snapshot: ClientSockets,
     bound: HashSet<SocketAddr>,
-    /// Of servers that need not listen any more.
+    /// Addresses of servers that may no longer listen.
     accepted: HashSet<SocketAddr>,
     listening: PortSet,
 }
@@ -168,7 +168,7 @@ impl<S: Fn(u16) -> bool> ClientSocketsBuilder<S> {
         }
     }
 
-    /// Takes a socket.
+    /// Adds a socket.
     pub fn add(&mut self, socket: &Socket) {
         let port = socket.local.port();
         if !self.range.contains(port) {
@@ -192,7 +192,7 @@ impl<S: Fn(u16) -> bool> ClientSocketsBuilder<S> {
         }
     }
 
-    /// What came of it.
+    /// The sorted snapshot.
     pub fn finish(mut self) -> ClientSockets {
         let Self {
             snapshot,
@@ -213,7 +213,7 @@ impl<S: Fn(u16) -> bool> ClientSocketsBuilder<S> {
 }
 
 impl ClientSockets {
-    /// Of all sockets at once: see [`ClientSocketsBuilder`].
+    /// From all sockets at once: see [`ClientSocketsBuilder`].
     #[cfg(any(test, feature = "samples"))]
     pub fn new(sockets: &[Socket], range: PortRange, is_server: impl Fn(u16) -> bool) -> Self {
         let mut builder = ClientSocketsBuilder::new(range, is_server);
@@ -232,13 +232,13 @@ impl ClientSockets {
         }
     }
 
-    /// Keeps of each port what holds it longest.
+    /// For each port, keeps only the longest hold.
     fn sort(&mut self) {
         self.held.sort_unstable_by_key(HeldPort::place);
         self.held.dedup_by_key(|held| (held.tuple, held.port));
     }
 
-    /// Adds what another part of the same moment has.
+    /// Adds another part of the same snapshot.
     pub fn extend(
         &mut self,
         tuples: impl IntoIterator<Item = (PoolAddresses, PortHolds)>,
@@ -256,7 +256,7 @@ impl ClientSockets {
         known.append(&mut self.held);
         self.held = known;
         if !is_in_order {
-            // Merges the two.
+            // Merges both.
             self.held.sort_by_key(HeldPort::place);
             self.held.dedup_by_key(|held| port(held));
         }
@@ -287,8 +287,8 @@ impl ClientSockets {
             .collect()
     }
 
-    /// The ports held on one address, whatever the destination: those that a bind() to any port of that
-    /// address can't have. On the unspecified address: all of them.
+    /// The ports held on one address, for any destination: a bind() to any port of that address can't have them. On the
+    /// unspecified address: all of them.
     pub fn held_on(&self, source: IpAddr) -> PortHolds {
         let tuples = self.tuples.iter().enumerate();
         let mut held: PortHolds = tuples
@@ -303,25 +303,25 @@ impl ClientSockets {
         held
     }
 
-    /// Ports of the range that somebody bound, listens on, or accepted on: they belong to a bind(). (Up to 6.7 no
-    /// dump lists sockets that are only bound.)
+    /// Ports of the range that are bound, listened on, or accepted on: they belong to a bind(). (Up to 6.7 no dump
+    /// lists sockets that are only bound.)
     pub fn bound(&self) -> &[SocketAddr] {
         &self.bound
     }
 
-    /// Ports that connect() passes over since they belong to a bind(), by the kernel's own table; `None` where that can't be
-    /// read. They are those of [`Self::bound`], of sockets that were bound before they connected, and up to 6.7 of those that
-    /// are bound and nothing more.
+    /// Ports that connect() skips since they belong to a bind(), by the kernel's own table; `None` if that can't be
+    /// read. They are those of [`Self::bound`], of sockets that were bound before they connected, and up to 6.7 of
+    /// those that are only bound.
     pub fn of_bind(&self) -> Option<&PortSet> {
         self.of_bind.as_ref()
     }
 
-    /// Takes what the kernel's table says.
+    /// Sets the ports of the kernel's table.
     pub fn set_of_bind(&mut self, ports: Option<PortSet>) {
         self.of_bind = ports;
     }
 
-    /// Ports that connect() passes over, as far as is known.
+    /// Ports that connect() skips, as far as known.
     pub fn passed_over(&self) -> PortSet {
         match &self.of_bind {
             Some(ports) => ports.clone(),
@@ -345,7 +345,7 @@ pub mod samples {
         }
     }
 
-    /// What a TIME_WAIT with so much time left holds.
+    /// A TIME_WAIT with this much time left.
     pub fn left(left_s: u64) -> Hold {
         Hold::TimeWait {
             left_ns: left_s * SECOND_NS,

@@ -66,6 +66,6 @@ fn a_time_wait_blocks_until_it_may_be_reused() {
     let left = hold(10, false);
     assert_eq!(left.blocks_for_ns(&sysctls, true), Some(second));
     assert_eq!(hold(9, false).blocks_for_ns(&sysctls, true), Some(0));
-    // It was made before the setting was lowered.
+    // It was created before the setting was lowered.
     assert_eq!(hold(59, false).blocks_for_ns(&sysctls, true), Some(second));
 }

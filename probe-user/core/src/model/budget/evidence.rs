@@ -1,4 +1,4 @@
-//! What events tell about budgets: failures, TIME_WAITs made, who binds before it connects.
+//! What events report about port pools: failures, TIME_WAITs created, which processes bind before they connect.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -11,66 +11,66 @@ use crate::event::errno::Errno;
 use crate::event::{Event, EventFacts, PortAlloc, PortResult, SocketRange};
 use crate::model::compact_map::CompactMap;
 
-/// What events told of budgets since it was last asked: by network namespace, in no order.
+/// What events reported about port pools since the last call: by network namespace, unordered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EvidenceDelta {
-    /// Numbers that another network namespace has got: what was told of the one before is void. In rising order.
+    /// Numbers that another network namespace has got: data of the earlier one is void. Ascending.
     pub taken_over: Vec<u32>,
-    /// By budget. One without figures exists all the same.
+    /// By pool. A pool without figures exists nevertheless.
     pub budgets: Vec<(u32, Pool, PoolCounts)>,
-    /// Failures in budgets there was no room for.
+    /// Failures in pools beyond the limit.
     pub further_failures: u64,
 }
 
-/// Budgets, processes and ports kept apart, each.
+/// Maximum number of pools, processes and ports each.
 const MAX_KEYS: usize = 65_536;
 
 const IN_USE: Errno = Errno(libc::EADDRINUSE as u16);
 const NOT_AVAILABLE: Errno = Errno(libc::EADDRNOTAVAIL as u16);
 
-/// Whose ports they are.
+/// Which sockets share the ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pool {
-    /// connect() looks for a port: a pool for each destination.
+    /// connect() allocates a port: a pool for each destination.
     Connect {
-        /// Source address; `None` where no hook told it.
+        /// Source address; `None` if no hook reported it.
         source: Option<IpAddr>,
         /// Destination.
         destination: SocketAddr,
-        /// What sockets narrow the range to (IP_LOCAL_PORT_RANGE), where they do: they compete for these ports
-        /// alone.
+        /// The range that sockets set for themselves (IP_LOCAL_PORT_RANGE), if they do: they compete for these ports
+        /// only.
         own: Option<SocketRange>,
     },
-    /// bind() to any port comes before connect(): one pool for all destinations of a source address.
+    /// bind() to any port precedes connect(): one pool for all destinations of a source address.
     Bind {
         /// Source address; the unspecified one stands for all.
         source: IpAddr,
     },
 }
 
-/// Facts of one budget.
+/// Data of one pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolCounts {
-    /// TIME_WAITs made.
+    /// TIME_WAITs created.
     pub made: u64,
-    /// Searches that found no port: EADDRNOTAVAIL of connect(), EADDRINUSE of bind() to any port.
+    /// Allocations that found no port: EADDRNOTAVAIL of connect(), EADDRINUSE of bind() to any port.
     pub failures: u64,
 }
 
 #[derive(Debug, Default)]
 struct PoolEntry {
     counts: PoolCounts,
-    /// Something was told since [`Evidence::age`].
+    /// Something was reported since [`Evidence::age`].
     is_fresh: bool,
 }
 
-/// Facts by network namespace and budget.
+/// Data by network namespace and pool.
 #[derive(Debug, Default)]
 pub struct Evidence {
     by_netns: HashMap<u32, CompactMap<Pool, PoolEntry>, DefaultHashBuilder>,
-    /// Budgets in `by_netns`.
+    /// Number of pools in `by_netns`.
     kept: usize,
-    /// Failures in budgets beyond [`MAX_KEYS`].
+    /// Failures in pools beyond [`MAX_KEYS`].
     further_failures: u64,
     /// Processes that have bound to any port.
     binders: HashSet<(u32, ProcessKey)>,
@@ -80,7 +80,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Takes what an event tells.
+    /// Takes the data of an event.
     pub fn note(&mut self, event: &Event) {
         let Some(netns) = event.netns else {
             return;
@@ -168,11 +168,11 @@ impl Evidence {
         }
     }
 
-    /// `None` where there is no room.
+    /// `None` if there is no room.
     fn counts(&mut self, netns: u32, pool: Pool) -> Option<&mut PoolCounts> {
         let pools = self.by_netns.entry(netns).or_default();
         let before = pools.len();
-        // As many as all namespaces together leave room for.
+        // The rest of the limit, which all namespaces share.
         let max = before + (MAX_KEYS - self.kept);
         let (number, entry) = pools.within(pool, max, PoolEntry::default)?;
         self.kept += usize::from(number == before);
@@ -180,12 +180,12 @@ impl Evidence {
         Some(&mut entry.counts)
     }
 
-    /// Network namespaces of which something was told.
+    /// Network namespaces with data.
     pub fn namespaces(&self) -> impl Iterator<Item = u32> {
         self.by_netns.keys().copied()
     }
 
-    /// What was told of one namespace.
+    /// The data of one namespace.
     pub fn of(&self, netns: u32) -> impl Iterator<Item = (Pool, PoolCounts)> {
         let pools = self
             .by_netns
@@ -195,21 +195,21 @@ impl Evidence {
         pools.map(|(pool, entry)| (*pool, entry.counts))
     }
 
-    /// Whether anything was told of one budget.
+    /// Whether there is data of one pool.
     pub fn has(&self, netns: u32, pool: &Pool) -> bool {
         let pools = self.by_netns.get(&netns);
         pools.is_some_and(|pools| pools.number(pool).is_some())
     }
 
-    /// Begins to count TIME_WAITs anew.
+    /// Resets the count of TIME_WAITs.
     pub fn forget_made(&mut self) {
         for entry in self.by_netns.values_mut().flat_map(CompactMap::values_mut) {
             entry.counts.made = 0;
         }
     }
 
-    /// Begins to count failures anew, and forgets what nothing was told of since this was last called: what is
-    /// kept for weeks would fill up otherwise.
+    /// Resets the count of failures, and forgets pools without data since the last call: what is kept for weeks would
+    /// fill up otherwise.
     pub fn age(&mut self) {
         for pools in self.by_netns.values_mut() {
             pools.retain(|_, entry| std::mem::take(&mut entry.is_fresh));
@@ -221,12 +221,12 @@ impl Evidence {
         self.kept = self.by_netns.values().map(CompactMap::len).sum();
         self.further_failures = 0;
         if self.binders.len() >= MAX_KEYS {
-            // Those that still bind are known again soon.
+            // Processes that still bind become known again soon.
             self.binders.clear();
         }
     }
 
-    /// What was told since this was last called. It is forgotten, but for who binds before it connects.
+    /// Takes the data since the last call. It is forgotten, except for which processes bind before they connect.
     pub fn take(&mut self) -> EvidenceDelta {
         self.kept = 0;
         let all = std::mem::take(&mut self.by_netns).into_iter();
@@ -243,7 +243,7 @@ impl Evidence {
         }
     }
 
-    /// Adds what others took notice of.
+    /// Adds data from another source.
     pub fn add(&mut self, since: EvidenceDelta) {
         for netns in since.taken_over {
             self.forget_namespace(netns);
@@ -260,15 +260,15 @@ impl Evidence {
         self.further_failures = self.further_failures.saturating_add(since.further_failures);
     }
 
-    /// Failures for which there was no room to say where.
+    /// Failures whose pool is unknown for lack of room.
     pub fn further_failures(&self) -> u64 {
         self.further_failures
     }
 }
 
-/// Where a connect() looked for a port.
+/// The pool in which a connect() allocated a port.
 fn connects_pool(event: &Event, facts: &PortAlloc) -> Option<Pool> {
-    // The system-call tier does not tell the source address.
+    // The system-call tier does not report the source address.
     let source = event
         .local
         .map(|local| local.ip())
@@ -285,7 +285,7 @@ pub mod samples {
     use super::*;
     use crate::event::samples;
 
-    /// A search by pid 1234.
+    /// An allocation by pid 1234.
     pub fn search(op: PortOp, requested: u16, errno: Option<i32>) -> Event {
         let mut event = samples::port_alloc();
         if let EventFacts::PortAlloc(facts) = &mut event.facts {

@@ -15,7 +15,7 @@ fn failures_and_time_waits_go_to_their_tuple() {
     let mut evidence = Evidence::default();
     evidence.note(&samples::time_wait());
     evidence.note(&search(PortOp::Connect, 0, Some(libc::EADDRNOTAVAIL)));
-    // The four-tuple is taken: that says nothing of the range.
+    // The four-tuple is taken: that says nothing about the range.
     evidence.note(&search(PortOp::Connect, 40_000, Some(libc::EADDRNOTAVAIL)));
     evidence.note(&search(PortOp::Connect, 0, None));
     assert_eq!(

@@ -1,32 +1,32 @@
-//! When the ports of a budget run out, given how fast they are taken.
+//! Predicts when the ports of a pool run out, given the rate at which they are taken.
 
 use std::time::Duration;
 
 use crate::event::timestamp::SECOND_NS;
 
-/// What a budget holds at the moment the forecast is made.
+/// What a pool holds at the time of the forecast.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolState<'a> {
-    /// Ports there are.
+    /// Number of ports.
     pub capacity: u64,
     /// Ports held by live sockets.
     pub live: u64,
-    /// For each port held by a TIME_WAIT: when it is given back, nanoseconds from now; in order.
+    /// For each port held by a TIME_WAIT: when it is released, nanoseconds from now; ascending.
     pub given_back_ns: &'a [u64],
 }
 
-/// How fast ports are taken.
+/// The rate at which ports are taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// Ports newly taken a second.
+    /// Ports newly taken per second.
     pub taken_per_s: f64,
-    /// Those of them that are not given back: live sockets become more by that many a second.
+    /// Those that are not released: the increase of live sockets per second.
     pub kept_per_s: f64,
     /// How long a port is held after its connection, nanoseconds.
     pub hold_ns: u64,
 }
 
-/// What is to come.
+/// A forecast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forecast {
     /// No port is free now.
@@ -37,20 +37,19 @@ pub enum Forecast {
     Never,
 }
 
-/// The first moment at which as many ports are held as there are.
+/// The first time at which all ports are held.
 ///
-/// Exact within this model: live sockets stay as many as they are, or grow by `kept_per_s`; what is in
-/// TIME_WAIT now goes when its time is over; each port taken from now on goes into TIME_WAIT and is held for
-/// `hold_ns`. So after t seconds
-/// `live + those of given_back_ns beyond t + taken × min(t, hold) + kept × max(t − hold, 0)` ports are held.
+/// Exact within this model: the number of live sockets stays constant, or grows by `kept_per_s`; what is in TIME_WAIT
+/// now ends when its time is over; each port taken from now on changes to TIME_WAIT and is held for `hold_ns`. So after
+/// t seconds `live + those of given_back_ns beyond t + taken × min(t, hold) + kept × max(t − hold, 0)` ports are held.
 pub fn forecast(held: &PoolState, pace: &Pace) -> Forecast {
     let still_held = |gone: usize| held.live + (held.given_back_ns.len() - gone) as u64;
     if still_held(0) >= held.capacity {
         return Forecast::Full;
     }
     let ends = held.given_back_ns.iter().map(|end_ns| Some(*end_ns));
-    // Between two ends the number of held ports only grows, so it is enough to look for the moment at which
-    // what is new makes up for what is free.
+    // Between two ends the number of held ports only grows, so it is enough to find the time at which the new ones fill
+    // the free ports.
     for (gone, end_ns) in ends.chain([None]).enumerate() {
         let free = held.capacity - still_held(gone);
         match (pace.until_taken_ns(free), end_ns) {
@@ -63,7 +62,7 @@ pub fn forecast(held: &PoolState, pace: &Pace) -> Forecast {
 }
 
 impl Pace {
-    /// When so many ports more than now are held by what is new, nanoseconds from now; `None` for never.
+    /// When new connections hold this many ports more than now, nanoseconds from now; `None` for never.
     fn until_taken_ns(&self, ports: u64) -> Option<u64> {
         let ports = ports as f64;
         let hold_s = self.hold_ns as f64 / SECOND_NS as f64;
@@ -75,7 +74,7 @@ impl Pace {
         } else {
             return None;
         };
-        // Beyond a century nobody asks.
+        // More than a century is treated as never.
         let after = Duration::try_from_secs_f64(after_s).ok()?;
         u64::try_from(after.as_nanos()).ok()
     }

@@ -23,7 +23,7 @@ fn ask(capacity: u64, live: u64, given_back_ns: &[u64], pace: &Pace) -> Forecast
     forecast(&held, pace)
 }
 
-/// For comparing: later is more.
+/// For comparison: later is greater.
 fn when(forecast: Forecast) -> u64 {
     match forecast {
         Forecast::Full => 0,
@@ -46,7 +46,7 @@ fn an_empty_budget_runs_out_after_capacity_by_rate() {
 
 #[test]
 fn below_the_steady_state_ports_never_run_out() {
-    // 10 a second make 600 in a minute.
+    // 10 per second are 600 in a minute.
     assert_eq!(ask(601, 0, &[], &pace(10.0)), Forecast::Never);
     assert_eq!(ask(600, 0, &[], &pace(10.0)), Forecast::RunsOut(MINUTE_NS));
     assert_eq!(ask(1, 0, &[], &pace(0.0)), Forecast::Never);
@@ -60,13 +60,13 @@ fn a_full_budget_is_full_whatever_the_pace() {
 
 #[test]
 fn what_is_given_back_in_time_helps() {
-    // 4 are free and 4 more in a second: at 3 a second the first ones last until then.
+    // 4 are free and 4 more in one second: at 3 per second the first ones last until then.
     let given_back = [SECOND_NS; 4];
     assert_eq!(
         ask(8, 0, &given_back, &pace(3.0)),
         Forecast::RunsOut(2_666_666_667)
     );
-    // At 8 a second they do not.
+    // At 8 per second they do not.
     assert_eq!(
         ask(8, 0, &given_back, &pace(8.0)),
         Forecast::RunsOut(SECOND_NS / 2)
@@ -90,15 +90,15 @@ fn connections_that_stay_fill_it_in_the_end() {
         kept_per_s: 1.0,
         hold_ns: MINUTE_NS,
     };
-    // 120 after a minute, and one more each second.
+    // 120 after one minute, and one more each second.
     assert_eq!(
         ask(150, 0, &[], &growing),
         Forecast::RunsOut(90 * SECOND_NS)
     );
 }
 
-/// Takes a port at each multiple of 1/rate and gives it back after the hold; the first moment at which all
-/// are held.
+/// Takes a port at each multiple of 1/rate and releases it after the hold; returns the first time at which all are
+/// held.
 fn simulate(capacity: u64, live: u64, given_back_ns: &[u64], rate: f64) -> Option<u64> {
     let mut ends: BinaryHeap<std::cmp::Reverse<u64>> = given_back_ns
         .iter()
@@ -133,7 +133,7 @@ proptest! {
         let rate = f64::from(rate);
         let capacity = free + live + given_back_ns.len() as u64;
         let simulated = simulate(capacity, live, &given_back_ns, rate).unwrap_or(u64::MAX);
-        // Whole ports against parts of ports: one port less or more is where they may differ.
+        // Whole ports compared with fractions: they may differ by one port.
         let early = when(ask(capacity - 1, live, &given_back_ns, &pace(rate)));
         let late = when(ask(capacity + 1, live, &given_back_ns, &pace(rate)));
         prop_assert!(early <= simulated.saturating_add(1_000), "{early} {simulated}");
@@ -154,7 +154,7 @@ proptest! {
             let pace = Pace { taken_per_s, kept_per_s: f64::min(kept, slow), hold_ns: MINUTE_NS };
             when(ask(capacity, live, &given_back_ns, &pace))
         };
-        // A nanosecond is lost to rounding.
+        // A nanosecond may be lost by rounding.
         prop_assert!(with(fast) <= with(slow).saturating_add(1));
     }
 

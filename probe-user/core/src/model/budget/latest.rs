@@ -1,15 +1,14 @@
-//! Which of the namespaces that had a number is the one that has it now.
+//! Which of the namespaces that had a number has it now.
 
 use std::collections::HashMap;
 
-/// What budgets rest on is about namespaces that are there: what was told of one is forgotten when another one with its
-/// number shows up.
+/// Port pools are about existing namespaces: data of one is forgotten when another one with its number appears.
 #[derive(Debug, Default)]
 pub struct LatestNetns(HashMap<u32, u32>);
 
 impl LatestNetns {
-    /// Whether an event's namespace is the latest one with its number, as far as is known. Where it is new, what is known
-    /// of the one before is to be forgotten.
+    /// Whether an event's namespace is the latest one with its number, as far as known. If it is new, data of the
+    /// earlier one has to be forgotten.
     pub fn is_of_latest(&mut self, netns: u32, nth: u32, forget: impl FnOnce()) -> bool {
         match self.0.get_mut(&netns) {
             None if nth == 0 => {}

@@ -1,4 +1,4 @@
-//! Follows budgets over time: what events tell between two looks at the sockets of every namespace.
+//! Follows port pools over time, from events between two samples of the sockets of every namespace.
 
 use std::collections::HashMap;
 
@@ -12,10 +12,10 @@ use crate::event::Event;
 use crate::filter::Filter;
 use crate::model::report::UnscannedRow;
 
-/// Budgets shown one by one.
+/// Maximum number of pools shown individually.
 const MAX_BUDGETS: usize = 65_536;
 
-/// One namespace at one moment.
+/// One namespace at one time.
 #[derive(Clone, Debug)]
 pub struct SocketSample {
     /// Its settings.
@@ -24,40 +24,39 @@ pub struct SocketSample {
     pub sockets: ClientSockets,
 }
 
-/// Every namespace that was looked into, by inode number: or why it could not be.
+/// Every namespace that was sampled, by inode number: or why it could not be.
 pub type SocketSamples = HashMap<u32, Result<SocketSample, String>>;
 
-/// What is known about budgets.
+/// What is known about port pools.
 #[derive(Debug, Default)]
 pub struct Ledger {
     evidence: Evidence,
-    /// A recording has what all events told, also those that its filter hid.
+    /// A recording has the data of all events, including those that its filter hid.
     has_evidence: bool,
     start: Option<(HashMap<u32, ClientSockets>, u64)>,
     end: Option<(SocketSamples, u64)>,
 }
 
-/// What came of it.
+/// The port pools of a report.
 #[derive(Clone, Debug, Default)]
 pub struct Budgets {
     /// The fullest first.
     pub rows: Vec<BudgetRow>,
-    /// Those there was no room for.
+    /// Pools beyond the limit.
     pub others: OtherBudgets,
-    /// Namespaces that could not be looked into, and why.
+    /// Namespaces that could not be sampled, and why.
     pub unknown: Vec<UnscannedRow>,
 }
 
 impl Ledger {
-    /// Takes what an event tells.
+    /// Takes the data of an event.
     pub fn note(&mut self, event: &Event) {
         if !self.has_evidence {
             self.evidence.note(event);
         }
     }
 
-    /// Takes what all events told, those included that are not given to [`Self::note`]. From then on nothing else
-    /// counts.
+    /// Takes the data of all events, including those not passed to [`Self::note`]. From then on only this counts.
     pub fn take_evidence(&mut self, delta: EvidenceDelta) {
         if !std::mem::replace(&mut self.has_evidence, true) {
             self.evidence = Evidence::default();
@@ -65,7 +64,7 @@ impl Ledger {
         self.evidence.add(delta);
     }
 
-    /// Takes a look: the first one is what rates count from, the latest what forecasts count from. `mono_ns` is
+    /// Takes a sample: the first is the start of rates, the latest the start of forecasts. `mono_ns` is
     /// CLOCK_MONOTONIC.
     pub fn sample(&mut self, samples: SocketSamples, mono_ns: u64) {
         match self.start {
@@ -74,7 +73,7 @@ impl Ledger {
         }
     }
 
-    /// Rates count from the latest look on.
+    /// Rates start from the latest sample.
     pub fn rotate(&mut self) {
         if let Some((samples, mono_ns)) = self.end.take() {
             self.start = Some((sockets(samples), mono_ns));
@@ -82,13 +81,13 @@ impl Ledger {
         }
     }
 
-    /// Begins another interval: failures count from here, rates go on as they were.
+    /// Begins another interval: failures count from here, rates continue.
     pub fn begin_interval(&mut self) {
         self.evidence.age();
     }
 
-    /// The budgets that the filter shows: by namespace, source and destination. By process they are not
-    /// known, as TIME_WAITs have none. None where there was no second look.
+    /// The pools that the filter shows: by namespace, source and destination. They are not known by process, as
+    /// TIME_WAITs have none. Empty without a second sample.
     pub fn budgets(&self, filter: &Filter) -> Budgets {
         let (Some((start, start_ns)), Some((end, end_ns))) = (&self.start, &self.end) else {
             return Budgets::default();
@@ -137,7 +136,7 @@ impl Ledger {
 }
 
 impl Budgets {
-    /// There are never many more than are shown.
+    /// Never keeps many more than are shown.
     fn push(&mut self, row: BudgetRow) {
         if self.rows.len() >= MAX_BUDGETS + MAX_BUDGETS / 16 {
             self.fold();
@@ -156,7 +155,7 @@ impl Budgets {
     }
 }
 
-/// The sockets of those that are known.
+/// The sockets of namespaces that could be sampled.
 fn sockets(samples: SocketSamples) -> HashMap<u32, ClientSockets> {
     samples
         .into_iter()
@@ -165,7 +164,7 @@ fn sockets(samples: SocketSamples) -> HashMap<u32, ClientSockets> {
 }
 
 fn is_shown(row: &BudgetRow, filter: &Filter) -> bool {
-    // A source that is not known, or a destination that may be any, passes no condition on it.
+    // A source that is not known, or a destination that may be any, meets no condition on it.
     filter.shows_netns(row.netns)
         && filter.shows_local(row.source.map(|source| (source, 0).into()))
         && filter.shows_remote(row.destination)

@@ -1,15 +1,15 @@
-//! Budgets of local ports: how many there are for each destination, how many are held, and how long they last.
+//! Port pools: how many ports there are for each destination, how many are held, and how long they last.
 //!
-//! A connect() that looks for a port needs one that its own four-tuple does not use yet, so each (network
-//! namespace, source address, destination address and port) has a budget of its own: the ports of the range,
-//! less the reserved ones, less those that belong to a bind() (connect() skips these whatever the address),
-//! less what live sockets and TIME_WAITs of the tuple hold. A program that binds to any port before it
-//! connects draws on one pool for all destinations of the source address instead.
+//! A connect() that allocates a port needs one that its own four-tuple does not use yet, so each (network namespace,
+//! source address, destination address and port) has a pool of its own: the ports of the range, less the reserved ones,
+//! less those that belong to a bind() (connect() skips these for any address), less what live sockets and TIME_WAITs of
+//! the tuple hold. A program that binds to any port before it connects uses one pool for all destinations of the source
+//! address instead.
 //!
-//! No dump of sockets says whether a port was chosen by bind() or by connect(). Ports that somebody listens
-//! on, or accepted on, belong to a bind(). Ports of sockets that were bound and then connected do too, but
-//! are not told from others: a pool of that kind is shown beside the budgets by destination where events
-//! tell of it (see [`evidence::Evidence`]), and not guessed where they don't.
+//! No dump of sockets shows whether a port was chosen by bind() or by connect(). Ports with a listener, or with
+//! accepted connections, belong to a bind(). Ports of sockets that were bound and then connected also do, but can't be
+//! distinguished from others: such a pool is shown beside the pools by destination if events report it (see
+//! [`evidence::Evidence`]), and is not guessed otherwise.
 
 pub mod client_sockets;
 pub mod evidence;
@@ -33,7 +33,7 @@ use evidence::{Pool, PoolCounts};
 use row::{BudgetRow, Outlook, PoolWord};
 use sysctls::PortSysctls;
 
-/// What is known of one network namespace.
+/// Data of one network namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct NamespacePorts<'a> {
     /// Its inode number.
@@ -48,7 +48,7 @@ pub struct NamespacePorts<'a> {
     pub lasted_ns: u64,
 }
 
-/// A row of which only what events told is known.
+/// A row of which only the data of events is known.
 fn unknown(netns: u32, pool: Pool, counts: PoolCounts, why: Cow<'static, str>) -> BudgetRow {
     let (word, source, destination) = name(pool);
     BudgetRow {

@@ -1,4 +1,4 @@
-//! The budgets of one namespace, each once: of what events told, and of what sockets hold.
+//! The pools of one namespace, each once: from the data of events, and from what sockets hold.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use super::row::BudgetRow;
 use super::view::NamespaceView;
 use super::{NamespacePorts, unknown};
 
-/// Gives the budgets of one namespace that hold a port or had a search fail, in no order.
+/// Passes on the pools of one namespace that hold a port or had a failed allocation, unordered.
 pub fn each_row(namespace: &NamespacePorts, evidence: &Evidence, take: &mut dyn FnMut(BudgetRow)) {
     let netns = namespace.netns;
     let mut given = match namespace.end {
@@ -70,14 +70,13 @@ fn is_nameless(pool: &Pool) -> bool {
     matches!(pool, Pool::Connect { source: None, .. })
 }
 
-/// Failures without a source address, by the budget that they go to: the one for that destination, where there is
-/// just one.
+/// Failures without a source address, assigned to a pool: the one for that destination, if there is just one.
 fn given_source(netns: u32, evidence: &Evidence, end: &ClientSockets) -> HashMap<Pool, u64> {
     let nameless = || evidence.of(netns).filter(|(pool, _)| is_nameless(pool));
     if nameless().next().is_none() {
         return HashMap::new();
     }
-    // `None` for a destination of more than one source.
+    // `None` for a destination with more than one source.
     let mut sources: HashMap<SocketAddr, Option<IpAddr>> = HashMap::new();
     for (source, destination) in end.tuples() {
         sources

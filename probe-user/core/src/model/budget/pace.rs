@@ -1,39 +1,38 @@
-//! How fast ports are taken and given back, measured between two snapshots.
+//! The rate at which ports are taken and released, measured between two snapshots.
 
 use super::client_sockets::Hold;
 use super::forecast::Pace;
 use crate::event::timestamp::SECOND_NS;
 
-/// A TIME_WAIT that has so much more time left than it had should have is another one, nanoseconds: its
-/// timer was started anew.
+/// A TIME_WAIT with this much more time left than expected is another one, or its timer was restarted, nanoseconds.
 const STARTED_ANEW_NS: u64 = SECOND_NS;
 
-/// What happened to the ports of a budget between two snapshots.
+/// Changes of the ports of a pool between two snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MeasuredPace {
-    /// TIME_WAITs made a second.
+    /// TIME_WAITs created per second.
     pub made_per_s: f64,
-    /// TIME_WAITs that ended a second.
+    /// TIME_WAITs ended per second.
     pub ended_per_s: f64,
-    /// Live sockets that came less those that went, a second. 0 where that may be chance.
+    /// Increase of live sockets per second. 0 if that may be chance.
     pub live_growth_per_s: f64,
 }
 
 /// The time between two snapshots.
 #[derive(Clone, Copy, Debug)]
 pub struct ObservedSpan {
-    /// How long it was, nanoseconds.
+    /// Length, nanoseconds.
     pub lasted_ns: u64,
     /// How long a TIME_WAIT lives there, nanoseconds; not 0.
     pub time_wait_ns: u64,
 }
 
 impl MeasuredPace {
-    /// Compares the ports held at the start and at the end of a span; each in order of the ports.
+    /// Compares the ports held at the start and at the end of a span; both sorted by port.
     ///
-    /// A TIME_WAIT that was made and reused in between is not seen: `made` (from events) tells of those, where
-    /// it is more. A change of live sockets counts where it is larger than three standard deviations of a
-    /// number that goes up and down by chance.
+    /// A TIME_WAIT that was created and reused in between is not seen: `made` (from events) includes those, and is used
+    /// if it is larger. A change of live sockets counts if it is larger than three standard deviations of a number that
+    /// varies by chance.
     pub fn between(
         start: &[(u16, Hold)],
         end: &[(u16, Hold)],
@@ -45,7 +44,7 @@ impl MeasuredPace {
             time_wait_ns,
         } = span;
         let lasted_s = seconds(lasted_ns.max(1));
-        // What was made longer ago than a TIME_WAIT lives is gone again.
+        // TIME_WAITs that were created longer ago than their lifetime have ended again.
         let window_ns = lasted_ns.clamp(1, time_wait_ns);
         let new = end
             .iter()
@@ -73,7 +72,7 @@ impl MeasuredPace {
         }
     }
 
-    /// As the forecast takes it, where a port is held for `hold_ns` after its connection.
+    /// As input of the forecast, if a port is held for `hold_ns` after its connection.
     pub fn pace(&self, hold_ns: u64) -> Pace {
         let taken_per_s = self.taken_per_s();
         Pace {
@@ -83,8 +82,8 @@ impl MeasuredPace {
         }
     }
 
-    /// Ports newly taken a second: a closed connection leaves a TIME_WAIT and makes room for another live
-    /// one, so that is what TIME_WAITs and live sockets together grow by, but for what ends.
+    /// Ports newly taken per second: a closed connection leaves a TIME_WAIT and makes room for another live one, so
+    /// this is the increase of TIME_WAITs and live sockets together, plus what ended.
     pub fn taken_per_s(&self) -> f64 {
         f64::max(self.made_per_s + self.live_growth_per_s, 0.0)
     }
@@ -106,7 +105,7 @@ fn find(held: &[(u16, Hold)], port: u16) -> Option<Hold> {
 /// Whether the mini-socket on a port is the one that was there before.
 fn is_same(before: Hold, after: Hold, lasted_ns: u64) -> bool {
     match (before, after) {
-        // The peer's FIN has started its timer anew.
+        // The peer's FIN has restarted its timer.
         (
             Hold::TimeWait {
                 in_fin_wait2: true, ..
@@ -134,7 +133,7 @@ mod tests {
         MeasuredPace::between(start, end, span(lasted_ns), None)
     }
 
-    /// Where a TIME_WAIT lives for a minute.
+    /// With TIME_WAITs that live for one minute.
     fn span(lasted_ns: u64) -> ObservedSpan {
         ObservedSpan {
             lasted_ns,
@@ -145,7 +144,7 @@ mod tests {
     #[test]
     fn what_was_there_before_is_not_new() {
         let start = [(1, left(50)), (2, left(5)), (3, Hold::Live)];
-        // 1 goes on, 2 expired, 3 was closed, 4 and 5 are new.
+        // 1 continues, 2 expired, 3 was closed, 4 and 5 are new.
         let end = [(1, left(40)), (3, left(55)), (4, left(58)), (5, left(51))];
         let measured = between(&start, &end, TEN_S);
         assert_eq!(measured.made_per_s, 0.3);
@@ -201,7 +200,7 @@ mod tests {
     }
 
     proptest! {
-        /// However ports are taken at a steady rate, and however long TIME_WAITs live, that rate is found.
+        /// If ports are taken at a steady rate, that rate is found, for any lifetime of TIME_WAITs.
         #[test]
         fn a_steady_rate_is_found(
             rate in 1_u64..200,
@@ -210,7 +209,7 @@ mod tests {
             time_wait_s in 1_u64..600,
         ) {
             let time_wait_ns = time_wait_s * SECOND_NS;
-            // One made every 1/rate seconds, the last one at the end.
+            // One created every 1/rate seconds, the last one at the end.
             let held_at = |now_s: u64| -> Vec<(u16, Hold)> {
                 (0..now_s * rate)
                     .filter_map(|birth| {
@@ -223,7 +222,7 @@ mod tests {
             let lasted_ns = lasted_s * SECOND_NS;
             let span = ObservedSpan { lasted_ns, time_wait_ns };
             let measured = MeasuredPace::between(&held_at(before_s), &held_at(before_s + lasted_s), span, None);
-            // The oldest one ends in the very moment of the second snapshot.
+            // The oldest one ends exactly at the time of the second snapshot.
             let unsure = if lasted_s < time_wait_s { 0.0 } else { 1.0 / time_wait_s as f64 };
             let off = (measured.made_per_s - rate as f64).abs();
             prop_assert!(off < unsure + 1e-6, "{measured:?}");

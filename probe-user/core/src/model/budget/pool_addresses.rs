@@ -1,11 +1,11 @@
-//! Source address and destination in little room: there may be a hundred thousand of them.
+//! Source address and destination in compact form: there may be a hundred thousand of them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// Source address and destination.
 pub type PoolAddresses = (IpAddr, SocketAddr);
 
-/// A [`PoolAddresses`] in a third of its room, where it is of IPv4.
+/// A [`PoolAddresses`] in a third of its size, if it is IPv4.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PackedAddresses {
     /// IPv4.
@@ -44,7 +44,7 @@ mod tests {
             ("10.0.0.1", "10.0.0.2:443"),
             ("2001:db8::1", "[2001:db8::2%3]:443"),
             ("::ffff:10.0.0.1", "[::ffff:10.0.0.2]:443"),
-            // No dump has such; no tuple is taken for another all the same.
+            // No dump has such tuples; still, none may be taken for another.
             ("10.0.0.1", "[2001:db8::2]:443"),
         ] {
             let tuple: PoolAddresses = (source.parse().unwrap(), destination.parse().unwrap());

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Number of words in a [`PortSet`]: a bit for each of 65,536 ports.
 const WORDS: usize = 65_536 / 64;
 
-/// `ip_local_port_range`: both ends belong to it.
+/// `ip_local_port_range`: both ends are included.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRange {
     /// The lowest port.
@@ -17,7 +17,7 @@ pub struct PortRange {
     pub high: u16,
 }
 
-/// A text that is not what the kernel writes for ports.
+/// A text that is not in the kernel's format for ports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PortsError {
     /// Not two numbers.
@@ -29,16 +29,16 @@ pub enum PortsError {
 }
 
 impl PortRange {
-    /// Whether a port is in it.
+    /// Whether the range contains a port.
     pub fn contains(&self, port: u16) -> bool {
         (self.low..=self.high).contains(&port)
     }
 
-    /// Which half of the range connect() and bind(0) try at first: connect() the ports of the parity of
-    /// `low`, bind(0) the others.
+    /// Which half of the range connect() and bind(0) try first: connect() the ports with the parity of `low`, bind(0)
+    /// the others.
     ///
-    /// So it is from 5.10 to 6.12 at least. With IP_LOCAL_PORT_RANGE set on a socket, from 6.12 on, and with
-    /// `ip_local_port_step_width` (7.3), connect() goes through both halves at once.
+    /// This holds from 5.10 to at least 6.12. With IP_LOCAL_PORT_RANGE set on a socket, from 6.12 on, and with
+    /// `ip_local_port_step_width` (7.3), connect() searches both halves together.
     pub fn half(&self, port: u16) -> Half {
         match (port ^ self.low) & 1 {
             0 => Half::OfLow,
@@ -46,8 +46,8 @@ impl PortRange {
         }
     }
 
-    /// The range that a socket with IP_LOCAL_PORT_RANGE looks through: an end that is 0 or outside of this one
-    /// does not count (inet_sk_get_local_port_range).
+    /// The range that a socket with IP_LOCAL_PORT_RANGE searches: an end that is 0 or outside of this range is ignored
+    /// (inet_sk_get_local_port_range).
     pub fn narrowed(&self, low: u16, high: u16) -> Self {
         let low = if self.contains(low) { low } else { self.low };
         let high = if (low..=self.high).contains(&high) {
@@ -58,12 +58,12 @@ impl PortRange {
         Self { low, high }
     }
 
-    /// How many ports it has.
+    /// Number of ports.
     pub fn count(&self) -> u64 {
         u64::from(self.high - self.low) + 1
     }
 
-    /// Every port of it.
+    /// Every port of the range.
     pub fn ports(&self) -> impl Iterator<Item = u16> {
         self.low..=self.high
     }
@@ -72,16 +72,16 @@ impl PortRange {
 /// One of two halves of a range, by parity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Half {
-    /// Ports as odd or even as the lowest one: where connect() looks at first.
+    /// Ports with the parity of the lowest one: connect() tries them first.
     OfLow,
-    /// The others: where bind(0) looks at first.
+    /// The others: bind(0) tries them first.
     Other,
 }
 
 impl FromStr for PortRange {
     type Err = PortsError;
 
-    /// `32768\t60999`, as /proc/sys/net/ipv4/ip_local_port_range has it.
+    /// Parses `32768\t60999`, the format of /proc/sys/net/ipv4/ip_local_port_range.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let malformed = || PortsError::Range(text.trim().to_owned());
         let mut numbers = text.split_ascii_whitespace().map(str::parse);
@@ -108,12 +108,12 @@ impl PortSet {
         self.0[usize::from(port) / 64] |= 1 << (port % 64);
     }
 
-    /// Whether it has a port.
+    /// Whether the set contains a port.
     pub fn contains(&self, port: u16) -> bool {
         self.0[usize::from(port) / 64] >> (port % 64) & 1 != 0
     }
 
-    /// Its ports, in order.
+    /// Its ports, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u16> {
         (0..=u16::MAX).filter(|port| self.contains(*port))
     }
@@ -139,7 +139,7 @@ impl FromIterator<u16> for PortSet {
     }
 }
 
-/// As the kernel writes it.
+/// In the kernel's format.
 impl fmt::Display for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut ports = self.iter().peekable();
@@ -163,7 +163,7 @@ impl fmt::Display for PortSet {
 impl FromStr for PortSet {
     type Err = PortsError;
 
-    /// `8080,9000-9010`, as /proc/sys/net/ipv4/ip_local_reserved_ports has it; an empty line for none.
+    /// Parses `8080,9000-9010`, the format of /proc/sys/net/ipv4/ip_local_reserved_ports; an empty line for none.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let malformed = || PortsError::List(text.trim().to_owned());
         let mut set = Self::default();

@@ -1,4 +1,4 @@
-//! One budget, as reports show it.
+//! One port pool, as reports show it.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::ports::PortRange;
 
-/// One budget of ports. What is not known is `None`, and `why` says why.
+/// One port pool. What is not known is `None`, and `why` has the reason.
 #[derive(schemars::JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BudgetRow {
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// Who looks for the port.
+    /// The call that allocates the port.
     pub pool: PoolWord,
-    /// Source address; the unspecified one stands for all, `None` where it is not known.
+    /// Source address; the unspecified one stands for all, `None` if it is not known.
     pub source: Option<IpAddr>,
     /// Destination; `None` for all.
     pub destination: Option<SocketAddr>,
     /// Ports that are searched.
     pub range: Option<PortRange>,
-    /// Whether that is the sockets' own (IP_LOCAL_PORT_RANGE), and not their namespace's.
+    /// Whether the range is the sockets' own (IP_LOCAL_PORT_RANGE), and not their namespace's.
     pub socket_range: bool,
     /// Ports of the range that are reserved, or belong to a bind().
     pub excluded: Option<u32>,
@@ -31,27 +31,27 @@ pub struct BudgetRow {
     pub live: Option<u32>,
     /// Ports held by TIME_WAITs.
     pub time_wait: Option<u32>,
-    /// Those of them that are not in the way, going by sysctls. That the peer uses TCP timestamps, without
-    /// which a TIME_WAIT is not reused, is taken for granted.
+    /// Those of them that do not block an allocation, according to sysctls. It is assumed that the peer uses TCP
+    /// timestamps, without which a TIME_WAIT is not reused.
     pub time_wait_reusable: Option<u32>,
-    /// Ports that a search would find.
+    /// Ports that an allocation would find.
     pub free: Option<u32>,
     /// The half of the range that is tried first.
     pub fast_half: Option<HalfRow>,
-    /// Ports newly taken a second.
+    /// Ports newly taken per second.
     #[serde(serialize_with = "thousandths")]
     pub connections_per_s: Option<f64>,
-    /// What live sockets grow by a second.
+    /// Increase of live sockets per second.
     #[serde(serialize_with = "thousandths")]
     pub live_growth_per_s: Option<f64>,
-    /// TIME_WAITs that end a second.
+    /// TIME_WAITs that end per second.
     #[serde(serialize_with = "thousandths")]
     pub expiry_per_s: Option<f64>,
-    /// Searches that found no port.
+    /// Allocations that found no port.
     pub failures: u64,
-    /// What is to come.
+    /// The forecast.
     pub outlook: Outlook,
-    /// Time until no port is free, nanoseconds from the end of the report; 0 where none is.
+    /// Time until no port is free, nanoseconds from the end of the report; 0 if none is.
     pub full_in_ns: Option<u64>,
     /// Why figures are missing.
     pub why: Option<Cow<'static, str>>,
@@ -60,16 +60,16 @@ pub struct BudgetRow {
 /// One half of the ports.
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HalfRow {
-    /// Ports there are.
+    /// Number of ports.
     pub capacity: u32,
-    /// Ports that a search would find.
+    /// Ports that an allocation would find.
     pub free: u32,
-    /// Time until none is free, nanoseconds; 0 where none is, `None` for never or not known. From then on each
-    /// search goes through the whole half in vain first.
+    /// Time until none is free, nanoseconds; 0 if none is, `None` for never or not known. From then on each allocation
+    /// first searches the whole half without success.
     pub full_in_ns: Option<u64>,
 }
 
-/// Who looks for a port.
+/// The call that allocates a port.
 #[derive(
     schemars::JsonSchema,
     Clone,
@@ -91,7 +91,7 @@ pub enum PoolWord {
     Bind,
 }
 
-/// What is to come.
+/// The forecast.
 #[derive(
     schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
 )]
@@ -103,27 +103,27 @@ pub enum Outlook {
     RunsOut,
     /// They do not.
     Never,
-    /// The rate or the budget is not known.
+    /// The rate or the pool is not known.
     Unknown,
 }
 
-/// Budgets that are not shown one by one.
+/// Pools that are not shown individually.
 #[derive(
     schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
 )]
 pub struct OtherBudgets {
-    /// How many there are.
+    /// Number of pools.
     pub count: u64,
-    /// Ports held by live sockets, in sum.
+    /// Ports held by live sockets, in total.
     pub live: u64,
-    /// Ports held by TIME_WAITs, in sum.
+    /// Ports held by TIME_WAITs, in total.
     pub time_wait: u64,
-    /// Searches that found no port.
+    /// Allocations that found no port.
     pub failures: u64,
 }
 
 impl BudgetRow {
-    /// Part of the ports that is not free, 0 to 1.
+    /// Fraction of the ports that is not free, 0 to 1.
     pub fn used(&self) -> Option<f64> {
         match (self.capacity?, self.free?) {
             (0, _) => Some(1.0),
@@ -138,7 +138,7 @@ impl BudgetRow {
 }
 
 impl PoolWord {
-    /// As in JSON.
+    /// The word in JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -148,7 +148,7 @@ impl PoolWord {
 }
 
 impl Outlook {
-    /// As in JSON.
+    /// The word in JSON.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -160,7 +160,7 @@ impl Outlook {
 }
 
 impl OtherBudgets {
-    /// Sums up.
+    /// Sums up these rows.
     pub fn of<'a>(rows: impl IntoIterator<Item = &'a BudgetRow>) -> Self {
         let mut others = Self::default();
         for row in rows {
@@ -182,13 +182,13 @@ impl OtherBudgets {
         self.failures += more.failures;
     }
 
-    /// Whether there is nothing to tell.
+    /// Whether there are no such pools.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// The fullest first: those that are full or will be, the soonest first, then by part used.
+/// The fullest first: those that are full or will be, the soonest first, then by usage.
 pub fn order(a: &BudgetRow, b: &BudgetRow) -> Ordering {
     let place = |row: &BudgetRow| {
         (
@@ -205,12 +205,12 @@ pub fn order(a: &BudgetRow, b: &BudgetRow) -> Ordering {
         .then(name(a).cmp(&name(b)))
 }
 
-/// In that order.
+/// Sorts in that order.
 pub fn sort(rows: &mut [BudgetRow]) {
     rows.sort_unstable_by(order);
 }
 
-/// To three places: more is not measured.
+/// To three decimal places: the measurement is not more precise.
 fn thousandths<S: Serializer>(rate: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     match rate {
         Some(rate) => serializer.serialize_f64((rate * 1e3).round() / 1e3),

@@ -1,4 +1,4 @@
-//! Ports that events told connections were accepted on: no dump of sockets says so once the listener is gone.
+//! Ports on which events reported accepted connections: no dump of sockets shows that once the listener is closed.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use twtrace_wire::{EventKind, Side};
 use super::latest::LatestNetns;
 use crate::event::Event;
 
-/// Ports kept.
+/// Maximum number of ports.
 const MAX_PORTS: usize = 65_536;
 
 /// Ports of servers, by network namespace.
@@ -18,13 +18,13 @@ pub struct ServerPorts {
 }
 
 impl ServerPorts {
-    /// Takes what an event tells.
+    /// Takes the data of an event.
     pub fn note(&mut self, event: &Event) {
         if let (EventKind::TimeWait, Side::Server, Some(netns), Some(local)) =
             (event.event, event.side, event.netns, event.local)
         {
             if self.ports.len() >= MAX_PORTS {
-                // Those that are still served are known again soon.
+                // Ports that are still served become known again soon.
                 self.ports.clear();
             }
             let is_of_latest = self.latest.is_of_latest(netns, event.netns_nth, || {

@@ -1,4 +1,4 @@
-//! The settings of a network namespace that decide which ports a connect() may take.
+//! The settings of a network namespace that decide which ports a connect() may use.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ports::{PortRange, PortSet, PortsError};
 use crate::event::timestamp::SECOND_NS;
 
-/// TCP_TIMEWAIT_LEN: how long a TIME_WAIT lives where no setting says otherwise, nanoseconds.
+/// TCP_TIMEWAIT_LEN: how long a TIME_WAIT lives unless a setting changes it, nanoseconds.
 pub const TIME_WAIT_NS: u64 = Duration::from_secs(60).as_nanos() as u64;
 
 /// `tcp_tw_timeout` of kernels that have it: how long a TIME_WAIT lives.
@@ -16,10 +16,10 @@ pub const TIME_WAIT_NS: u64 = Duration::from_secs(60).as_nanos() as u64;
 pub struct TwTimeout(u16);
 
 impl TwTimeout {
-    /// The longest, seconds: kernels that have it take 600 at most.
+    /// Maximum, seconds: kernels that have it accept 600 at most.
     const MAX_S: u64 = 3_600;
 
-    /// From the number in /proc/sys/net/ipv4/tcp_tw_timeout; `None` for one that can't be.
+    /// From the number in /proc/sys/net/ipv4/tcp_tw_timeout; `None` if it is invalid.
     pub fn from_seconds(seconds: u64) -> Option<Self> {
         let is_possible = (1..=Self::MAX_S).contains(&seconds);
         u16::try_from(seconds)
@@ -39,10 +39,10 @@ impl TwTimeout {
     }
 }
 
-/// `tcp_tw_reuse_delay` of kernels that do not have it (before 6.16), nanoseconds.
+/// `tcp_tw_reuse_delay` of kernels without that setting (before 6.16), nanoseconds.
 pub const REUSE_DELAY_NS: u64 = Duration::from_secs(1).as_nanos() as u64;
 
-/// `tcp_tw_reuse`: whether a connect() that looks for a port may take one in TIME_WAIT.
+/// `tcp_tw_reuse`: whether a connect() that allocates a port may reuse one in TIME_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TwReuse {
     /// 0
@@ -54,7 +54,7 @@ pub enum TwReuse {
 }
 
 impl TwReuse {
-    /// From the number in /proc/sys/net/ipv4/tcp_tw_reuse; `None` for one that is not known.
+    /// From the number in /proc/sys/net/ipv4/tcp_tw_reuse; `None` if it is unknown.
     pub fn from_number(number: u64) -> Option<Self> {
         match number {
             0 => Some(Self::Never),
@@ -64,7 +64,7 @@ impl TwReuse {
         }
     }
 
-    /// As in /proc.
+    /// The number in /proc.
     pub const fn number(self) -> u64 {
         match self {
             Self::Never => 0,
@@ -88,7 +88,7 @@ pub struct PortSysctls {
     pub timestamps: bool,
     /// `tcp_tw_reuse_delay`: how old a TIME_WAIT must be to be reused, nanoseconds.
     pub reuse_delay_ns: u64,
-    /// `tcp_tw_timeout`, where the kernel has it.
+    /// `tcp_tw_timeout`, if the kernel has it.
     pub tw_timeout: Option<TwTimeout>,
 }
 
@@ -98,11 +98,11 @@ impl PortSysctls {
         self.tw_timeout.map_or(TIME_WAIT_NS, TwTimeout::nanoseconds)
     }
 
-    /// Whether a connect() between these ends that looks for a port may take one in TIME_WAIT, once that is
-    /// older than [`Self::reuse_delay_ns`] and past FIN_WAIT2.
+    /// Whether a connect() between these ends that allocates a port may reuse one in TIME_WAIT, once that is older than
+    /// [`Self::reuse_delay_ns`] and past FIN_WAIT2.
     ///
-    /// The kernel also asks that the old connection had used TCP timestamps, which takes the peer's consent.
-    /// No dump of sockets tells that: it is taken for granted where this end offers them.
+    /// The kernel also requires that the old connection used TCP timestamps, which depends on the peer. No dump of
+    /// sockets shows that: it is assumed if this end offers them.
     pub fn reuses(&self, source: IpAddr, destination: SocketAddr) -> bool {
         self.timestamps
             && match self.tw_reuse {
@@ -115,7 +115,7 @@ impl PortSysctls {
     }
 }
 
-/// As recordings have them: with the kernel's names.
+/// The form in recordings: with the kernel's names.
 #[derive(Serialize, Deserialize)]
 struct SysctlsJson {
     ip_local_port_range: PortRange,

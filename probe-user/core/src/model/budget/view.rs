@@ -1,4 +1,4 @@
-//! The budgets of a namespace of which settings and sockets are known.
+//! The pools of a namespace whose settings and sockets are known.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,22 +12,22 @@ use super::sysctls::PortSysctls;
 use super::{NamespacePorts, unknown};
 use crate::event::SocketRange;
 
-/// What rows are made from.
+/// Data for building rows.
 pub struct NamespaceView<'a> {
     namespace: &'a NamespacePorts<'a>,
     sysctls: &'a PortSysctls,
     end: &'a ClientSockets,
-    /// Those that connect() looks through.
+    /// Ports that connect() searches.
     for_connect: Usable,
 }
 
-/// The ports that a search looks through.
+/// The ports that an allocation searches.
 struct Usable {
-    /// Ends of the range they are in.
+    /// The range that contains them.
     range: PortRange,
     ports: PortSet,
     count: u64,
-    /// Those of the half that is tried first.
+    /// The half that is tried first.
     fast: Half,
     fast_count: u64,
 }
@@ -47,7 +47,7 @@ impl<'a> NamespaceView<'a> {
         }
     }
 
-    /// `None` where nothing is held and nothing failed.
+    /// `None` if nothing is held and nothing failed.
     pub fn row(&self, pool: Pool, counts: PoolCounts) -> Option<BudgetRow> {
         match pool {
             Pool::Connect { source: None, .. } => {
@@ -99,7 +99,7 @@ impl<'a> NamespaceView<'a> {
                     usable: &Usable::new(self.sysctls, Half::Other, &in_the_way),
                     held: &held,
                     before: before.as_deref(),
-                    // bind() takes no port in TIME_WAIT, short of SO_REUSEADDR.
+                    // bind() reuses no port in TIME_WAIT, except with SO_REUSEADDR.
                     is_reused: false,
                 };
                 Some(self.fill(pool, counts, &use_))
@@ -107,7 +107,7 @@ impl<'a> NamespaceView<'a> {
         }
     }
 
-    /// Of sockets with a range of their own: who else holds ports of it does not matter.
+    /// For sockets with a range of their own: other holders of its ports do not matter.
     fn narrowed(
         &self,
         pool: Pool,
@@ -138,7 +138,7 @@ impl<'a> NamespaceView<'a> {
     }
 
     fn fill(&self, pool: Pool, counts: PoolCounts, use_: &Use) -> BudgetRow {
-        // Only events see what is made and reused between two snapshots, or what came before the first.
+        // Only events see what is created and reused between two snapshots, or what happened before the first.
         let made = (use_.is_reused || use_.before.is_none()).then_some(counts.made);
         let measured = MeasuredPace::between(
             use_.before.unwrap_or(use_.held),
@@ -186,7 +186,7 @@ impl<'a> NamespaceView<'a> {
         }
     }
 
-    /// Counts all usable ports, or those of the fast half alone.
+    /// Counts all usable ports, or only those of the fast half.
     fn count(&self, use_: &Use, only_fast: bool) -> Count {
         let usable = use_.usable;
         let mut count = Count {
@@ -213,7 +213,7 @@ impl<'a> NamespaceView<'a> {
     }
 }
 
-/// Those of the ports that connect() chose, where that is known: no others are part of its pool.
+/// Only the ports that connect() chose, if that is known: no others are part of its pool.
 fn by_connect(snapshot: &ClientSockets, mut held: Vec<(u16, Hold)>) -> Vec<(u16, Hold)> {
     if let Some(of_bind) = snapshot.of_bind() {
         held.retain(|(port, _)| !of_bind.contains(*port));
@@ -221,7 +221,7 @@ fn by_connect(snapshot: &ClientSockets, mut held: Vec<(u16, Hold)>) -> Vec<(u16,
     held
 }
 
-/// Whether a bind() to any port of one address can't have a port that is bound on the other.
+/// Whether a bind() to any port of one address can't get a port that is bound on the other.
 fn conflicts(source: IpAddr, bound: IpAddr) -> bool {
     source == bound || source.is_unspecified() || bound.is_unspecified()
 }
@@ -247,7 +247,7 @@ impl Usable {
     }
 }
 
-/// What one pool holds and held.
+/// What one pool holds and held before.
 struct Use<'a> {
     usable: &'a Usable,
     held: &'a [(u16, Hold)],
@@ -261,7 +261,7 @@ struct Count {
     capacity: u64,
     live: u64,
     reusable: u64,
-    /// When TIME_WAITs that are in the way give their ports back, nanoseconds from now.
+    /// When blocking TIME_WAITs release their ports, nanoseconds from now.
     given_back_ns: Vec<u64>,
 }
 
@@ -280,7 +280,7 @@ impl Count {
     }
 }
 
-/// There are few enough of them; a row, of which there may be very many, has little room.
+/// The number fits; there may be very many rows, which have to be small.
 fn ports(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! What is counted of a process, of the others, and of the whole host.
+//! Figures of a process, of the others, and of the whole host.
 
 use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessTotals, ResetReason};
 
@@ -10,14 +10,14 @@ use crate::filter::Filter;
 use crate::model::counts::Counts;
 use crate::model::reuse::Reuse;
 
-/// Port searches by one system call.
+/// Port allocations by one system call.
 #[derive(Clone, Debug)]
 pub struct Searches {
-    /// Searches, whatever their result.
+    /// Allocations, with any result.
     pub count: u64,
-    /// Searches that failed.
+    /// Allocations that failed.
     pub failures: u64,
-    /// Those of known latency.
+    /// Allocations with a known latency.
     pub latency: Histogram,
 }
 
@@ -32,14 +32,14 @@ impl Default for Searches {
 }
 
 impl Searches {
-    /// Adds what the kernel side counted.
+    /// Adds counts of the kernel side.
     pub fn add(&mut self, totals: &PortTotals) {
         self.count += totals.count;
         self.failures += totals.failures;
         self.latency.add_searches(totals);
     }
 
-    /// Counts a search that an event tells of.
+    /// Counts an allocation from an event.
     pub fn add_event(&mut self, facts: &PortAlloc) {
         self.count += 1;
         self.failures += u64::from(facts.result != PortResult::Ok);
@@ -49,33 +49,33 @@ impl Searches {
     }
 }
 
-/// Counters of one series. None of them ever goes down.
+/// Counters of one series. None of them ever decreases.
 #[derive(Clone, Debug, Default)]
 pub struct SeriesCounters {
     /// TIME_WAITs, refusals, resets and aborts.
     pub counts: Counts,
-    /// TIME_WAITs that its connects took or could not take.
+    /// TIME_WAITs that its connects reused or could not reuse.
     pub reuse: Reuse,
-    /// Port searches, in the order of [`PortOp::MEMBERS`].
+    /// Port allocations, in the order of [`PortOp::MEMBERS`].
     pub searches: [Searches; PortOp::COUNT],
-    /// What was taken back of ends before others made up for it.
+    /// Ends that were taken back and are not yet offset by new ones.
     owed_ends: CountsBy<EndCause, { EndCause::COUNT }>,
-    /// Likewise of RSTs received.
+    /// The same for received RSTs.
     owed_resets: CountsBy<ResetReason, { ResetReason::COUNT }>,
 }
 
-/// What is added to a series at once. Ends and RSTs received may be negative (two's complement): where the kernel
-/// side finds that it counted one too early, it takes it back, and may have told of it before.
+/// What is added to a series together. Ends and received RSTs may be negative (two's complement): if the kernel side
+/// finds that it counted one too early, it takes it back, and may have reported it before.
 #[derive(Clone, Debug, Default)]
 pub struct Added {
     /// TIME_WAITs, refusals, resets and aborts.
     pub counts: Counts,
-    /// TIME_WAITs that connects took or could not take.
+    /// TIME_WAITs that connects reused or could not reuse.
     pub reuse: Reuse,
 }
 
 impl Added {
-    /// What the kernel side counted, as far as the filter shows it.
+    /// Counts of the kernel side, as far as the filter shows them.
     pub fn from_totals(totals: &ProcessTotals, filter: &Filter) -> Self {
         let mut added = Self {
             counts: Counts::from_totals(totals),
@@ -91,11 +91,11 @@ impl Added {
         added
     }
 
-    /// What an event tells of the process that is answerable for it.
+    /// Counts of an event for the responsible process.
     pub fn from_event(event: &Event) -> Self {
         let mut added = Self::default();
         added.counts.add(event);
-        // The maker of a TIME_WAIT whose tuple was taken took nothing.
+        // The process that created the TIME_WAIT did not reuse it.
         if !matches!(event.facts, EventFacts::TimeWaitEnd(_)) {
             added.reuse.add(event);
         }
@@ -107,7 +107,8 @@ impl Added {
         self.counts.is_empty() && self.reuse.is_empty()
     }
 
-    /// How much it counts when it comes to who has a series. What became of TIME_WAITs comes a minute late.
+    /// Its weight in the decision which processes have a series. Ends of TIME_WAITs are excluded, as they come one
+    /// minute late.
     pub fn worth(&self) -> u64 {
         let Counts {
             time_wait,
@@ -127,7 +128,7 @@ impl Added {
 }
 
 impl SeriesCounters {
-    /// Adds this, and gives what it came to: nothing goes down.
+    /// Adds this, and returns what was really added: nothing decreases.
     pub fn add(&mut self, added: &Added) -> Added {
         let mut come_to = added.clone();
         come_to.counts.ended = settle(&mut self.owed_ends, &added.counts.ended);
@@ -137,12 +138,12 @@ impl SeriesCounters {
         come_to
     }
 
-    /// Searches by this system call.
+    /// Allocations by this system call.
     pub fn searches_by(&mut self, op: PortOp) -> &mut Searches {
         &mut self.searches[op as usize]
     }
 
-    /// Searches of each system call that made some.
+    /// Allocations of each system call with at least one.
     pub fn searched(&self) -> impl Iterator<Item = (PortOp, &Searches)> {
         let ops = PortOp::MEMBERS.iter().copied().zip(&self.searches);
         ops.filter(|(_, searches)| searches.count > 0)

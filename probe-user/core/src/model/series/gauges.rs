@@ -1,4 +1,4 @@
-//! What was seen of the kernel when it was looked at last: gauges, of as many things as there is room for.
+//! Gauges of the last sample of the kernel's state, for as many objects as there is room for.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -15,61 +15,61 @@ use crate::model::namespace::{Conntrack, NamespaceSamples};
 use crate::model::netns_name::NetnsName;
 use crate::model::observation::CloseWait;
 
-/// The latest of each.
+/// The latest sample of each kind.
 #[derive(Debug, Default)]
 pub struct Gauges {
-    /// Budgets of local ports, the fullest first.
+    /// Port pools, the fullest first.
     pub budgets: Budgets,
-    /// Connections that the peer has closed, by who holds them; `None` before the first look.
+    /// Connections that the peer has closed, by holder; `None` before the first sample.
     pub close_wait: Option<Vec<Holding>>,
     /// The kernel's caches.
     pub caches: Vec<CacheRow>,
-    /// Births that were traced against those that the kernel counted.
+    /// What was traced, compared with what the kernel counted.
     pub audit: Audit,
     /// TIME_WAITs and limits, by namespace, those with the most first.
     pub namespaces: Vec<NamespaceRow>,
     /// Names of namespaces.
     pub names: Vec<NetnsName>,
-    /// TIME_WAITs of all namespaces that the filter shows; `None` where none could be looked into.
+    /// TIME_WAITs of all namespaces that the filter shows; `None` if none could be sampled.
     pub time_waits: Option<u64>,
-    /// Namespaces that could not be looked into.
+    /// Number of namespaces that could not be sampled.
     pub unseen_namespaces: u64,
 }
 
 /// Connections in CLOSE_WAIT of one holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// Who.
+    /// The holder.
     pub holder: Holder,
-    /// How many.
+    /// Number of connections.
     pub count: u64,
-    /// How long the oldest has been so at least, nanoseconds.
+    /// Minimum time that the oldest has been in this state, nanoseconds.
     pub oldest_ns: Option<u64>,
 }
 
-/// Who holds connections.
+/// Holder of connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Holder {
     /// Processes.
     Owner(Owner),
-    /// Nobody.
+    /// No process, with the reason.
     Nobody(NoHolder),
-    /// Those there is no room for.
+    /// Holders beyond the limit.
     Others,
 }
 
 /// The audit of every namespace.
 #[derive(Debug, Default)]
 pub struct Audit {
-    /// Namespaces in which something happened, those with the largest difference first.
+    /// Namespaces with events, those with the largest difference first.
     pub rows: Vec<AuditRow>,
-    /// How many were audited.
+    /// Number of audited namespaces.
     pub audited: u64,
-    /// How many could not be.
+    /// Number of namespaces that could not be audited.
     pub unaudited: u64,
-    /// In how many a figure differs from the kernel's by more than the uncertainty of reading.
+    /// Number of namespaces in which a figure differs from the kernel's by more than the uncertainty of reading.
     pub off: u64,
-    /// Differences of all audited ones, signs left out.
+    /// Sum of the absolute differences of all audited ones.
     pub difference: u64,
 }
 
@@ -87,7 +87,7 @@ pub struct NamespaceRow {
 }
 
 impl Gauges {
-    /// Takes budgets, as many as there is room for.
+    /// Takes port pools, as many as there is room for.
     pub fn budgets(&mut self, budgets: Budgets, limits: SeriesLimits) {
         self.budgets = budgets;
         self.budgets.rows.truncate(limits.max_destinations);
@@ -132,7 +132,7 @@ impl Gauges {
             audited.map_or(0, i64::unsigned_abs)
         };
         let audited = rows.iter().filter(|row| row.audited).count() as u64;
-        // Of namespaces that had the same number the last one: the others are gone.
+        // If several namespaces had the same number, only the last one: the others no longer exist.
         let mut last: HashMap<u32, u32> = HashMap::new();
         for row in rows {
             let last = last.entry(row.netns).or_default();

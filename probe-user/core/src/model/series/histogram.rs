@@ -1,11 +1,11 @@
-//! Histograms as Prometheus has them: counts up to fixed bounds, and a sum.
+//! Histograms in Prometheus' form: counts up to fixed bounds, and a sum.
 
 use twtrace_wire::{LATENCY_BUCKETS, PortTotals, bucket_lower_bound_ns};
 
 use crate::event::timestamp::SECOND_NS;
 
-/// Bounds of port searches, nanoseconds: powers of 4 from 1 µs to 69 s. A bucket of the kernel side lies within one of
-/// these, as its own bounds are quarters of powers of 2.
+/// Bounds of port allocations, nanoseconds: powers of 4 from 1 µs to 69 s. Each bucket of the kernel side is within one
+/// of these, as its own bounds are quarters of powers of 2.
 pub const SEARCH_BOUNDS_NS: &[u64] = &[
     1 << 10,
     1 << 12,
@@ -23,7 +23,7 @@ pub const SEARCH_BOUNDS_NS: &[u64] = &[
     1 << 36,
 ];
 
-/// Bounds of the time that TIME_WAITs stay, nanoseconds: finest where it is over in the ordinary way, after 60 s.
+/// Bounds of the lifetime of TIME_WAITs, nanoseconds: finest around the usual end, after 60 s.
 pub const RESIDENCE_BOUNDS_NS: &[u64] = &[
     SECOND_NS / 100,
     SECOND_NS / 10,
@@ -46,7 +46,7 @@ pub const RESIDENCE_BOUNDS_NS: &[u64] = &[
 #[derive(Clone, Debug)]
 pub struct Histogram {
     bounds_ns: &'static [u64],
-    /// One more than bounds: the last is beyond all of them.
+    /// One more than bounds: the last is above all of them.
     counts: Box<[u64]>,
     sum_ns: u64,
 }
@@ -61,13 +61,13 @@ impl Histogram {
         }
     }
 
-    /// Counts one.
+    /// Counts a duration.
     pub fn add(&mut self, duration_ns: u64) {
         self.add_many(duration_ns, duration_ns, 1);
     }
 
-    /// Counts what the kernel side did. Its sum is not known: each search is taken to have lasted as long as the
-    /// middle of its bucket, which is at most an eighth off.
+    /// Adds counts of the kernel side. Their sum is not known: each allocation is assumed to have lasted as long as the
+    /// middle of its bucket, an error of at most an eighth.
     pub fn add_searches(&mut self, searches: &PortTotals) {
         for (bucket, count) in searches.buckets.iter().enumerate() {
             if *count == 0 {
@@ -84,7 +84,7 @@ impl Histogram {
         }
     }
 
-    /// For each bound, nanoseconds, how many were at or below it.
+    /// For each bound, nanoseconds, the count at or below it.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
         let mut below = 0;
         self.bounds_ns
@@ -96,12 +96,12 @@ impl Histogram {
             })
     }
 
-    /// All of them.
+    /// Number of all durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Their durations together, nanoseconds.
+    /// Sum of all durations, nanoseconds.
     pub fn sum_ns(&self) -> u64 {
         self.sum_ns
     }

@@ -1,5 +1,5 @@
-//! What a service counts for as long as it runs: counters that never go down, by process and destination, of as many
-//! of these as there is room for.
+//! Counters of a service for its whole life: they never decrease, by process and destination, for as many of these as
+//! there is room for.
 
 pub mod figures;
 pub mod gauges;
@@ -30,15 +30,15 @@ use histogram::{Histogram, RESIDENCE_BOUNDS_NS};
 use owner::Owner;
 use top::Top;
 
-/// Different errors of port searches that are told apart: more than there are.
+/// Maximum number of different errors of port allocations: more than exist.
 const MAX_ERRNOS: usize = 64;
 
-/// How much is told apart.
+/// Limits of separate series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesLimits {
-    /// Processes, by name and place.
+    /// Maximum number of processes, by name and place.
     pub max_processes: usize,
-    /// Destinations, and budgets and network namespaces likewise.
+    /// Maximum number of destinations, and each of port pools and network namespaces.
     pub max_destinations: usize,
 }
 
@@ -49,7 +49,7 @@ pub struct Series {
     limits: SeriesLimits,
     filter: Filter,
     whole: SeriesCounters,
-    /// Port searches of the whole host, and whether their latencies are exact.
+    /// Port allocations of the whole host, and whether their latencies are exact.
     searches: BTreeMap<(PortOp, bool), Searches>,
     port_errors: BTreeMap<(PortOp, Errno), u64>,
     processes: Top<Owner, SeriesCounters>,
@@ -57,21 +57,21 @@ pub struct Series {
     residence: BTreeMap<EndCause, Histogram>,
     lost: BTreeMap<LostBy, u64>,
     recursion_misses: Option<Vec<(String, u64)>>,
-    /// Facts whose process was known once, and is not any more.
+    /// Events whose process was known once, and no longer is.
     forgotten: u64,
     ledger: Ledger,
     gauges: Gauges,
 }
 
 impl Series {
-    /// Nothing counted yet; everything is.
+    /// Initially empty, without a filter.
     pub fn new(tracing_start: &TracingStart, limits: SeriesLimits) -> Self {
         Self {
             limits,
             filter: Filter::default(),
             whole: SeriesCounters::default(),
             searches: BTreeMap::new(),
-            // 0 rather than not there, so that the first one is seen to come.
+            // 0 instead of missing, so that the first failure is visible in rates.
             port_errors: [
                 ((PortOp::Connect, libc::EADDRNOTAVAIL), 0),
                 ((PortOp::Bind, libc::EADDRINUSE), 0),
@@ -91,7 +91,7 @@ impl Series {
         }
     }
 
-    /// Counts what passes this filter from here on. Kernel totals up to now are to be taken before.
+    /// Counts what passes this filter from here on. Kernel totals up to now have to be taken before.
     pub fn set_filter(&mut self, filter: Filter) {
         self.filter = filter;
     }
@@ -117,12 +117,12 @@ impl Series {
         }
     }
 
-    /// Counts what was lost.
+    /// Counts losses.
     pub fn lost(&mut self, lost: &Lost) {
         *self.lost.entry(lost.probe).or_default() += lost.count;
     }
 
-    /// Takes an observation. [`ObservationData::Totals`] come by [`Self::add_totals`].
+    /// Takes an observation. [`ObservationData::Totals`] are passed to [`Self::add_totals`].
     pub fn observe(&mut self, observation: &Observation) {
         match &observation.data {
             ObservationData::Sockets(samples) => {
@@ -148,8 +148,8 @@ impl Series {
         }
     }
 
-    /// Counts what the kernel side did since the last time: the source of everything that is counted by process,
-    /// unless the filter asks for more than it can tell.
+    /// Adds the counts of the kernel side since the last time: the source of all counts by process, unless the filter
+    /// needs more than they contain.
     pub fn add_totals(&mut self, taken: &KernelTotals) {
         if let Some(misses) = &taken.recursion_misses {
             self.recursion_misses = Some(misses.clone());
@@ -163,7 +163,7 @@ impl Series {
         let mut added: Vec<(ProcessKey, Added)> = totals
             .map(|(key, totals)| (*key, Added::from_totals(totals, &self.filter)))
             .collect();
-        // Those that do the most come first where there is not room for all.
+        // The most active come first if there is not room for all.
         added.sort_by_cached_key(|(key, added)| (std::cmp::Reverse(added.worth()), *key));
         for (key, added) in added {
             if unattributed(key) == Some(Unattributed::Lost) {
@@ -189,34 +189,34 @@ impl Series {
         }
     }
 
-    /// An interval ends: who has a series of its own is decided anew.
+    /// An interval ends: decides again which processes have a series of their own.
     pub fn rotate(&mut self) {
         self.processes.rotate();
         self.destinations.rotate();
         self.ledger.begin_interval();
     }
 
-    /// How much is told apart.
+    /// Limits of separate series.
     pub fn limits(&self) -> SeriesLimits {
         self.limits
     }
 
-    /// How tracing began.
+    /// The start of tracing.
     pub fn tracing_start(&self) -> &TracingStart {
         &self.tracing_start
     }
 
-    /// What all processes did together, but for port searches.
+    /// Totals of all processes, except port allocations.
     pub fn whole(&self) -> &SeriesCounters {
         &self.whole
     }
 
-    /// Port searches of the whole host, by system call and whether their latencies are exact.
+    /// Port allocations of the whole host, by system call and whether their latencies are exact.
     pub fn searches(&self) -> &BTreeMap<(PortOp, bool), Searches> {
         &self.searches
     }
 
-    /// Port searches that failed, by system call and error, as events told.
+    /// Port allocations that failed, by system call and error, from events.
     pub fn port_errors(&self) -> &BTreeMap<(PortOp, Errno), u64> {
         &self.port_errors
     }
@@ -231,22 +231,22 @@ impl Series {
         &self.destinations
     }
 
-    /// How long TIME_WAITs stayed, by how they went.
+    /// Lifetime of TIME_WAITs, by cause of their end.
     pub fn residence(&self) -> &BTreeMap<EndCause, Histogram> {
         &self.residence
     }
 
-    /// What was lost.
+    /// Losses, by probe.
     pub fn losses(&self) -> &BTreeMap<LostBy, u64> {
         &self.lost
     }
 
-    /// Runs of our programs that the kernel skipped, by program; `None` where it does not count them.
+    /// Runs of our programs that the kernel skipped, by program; `None` if it does not count them.
     pub fn recursion_misses(&self) -> Option<&[(String, u64)]> {
         self.recursion_misses.as_deref()
     }
 
-    /// What was looked at.
+    /// The last samples.
     pub fn gauges(&self) -> &Gauges {
         &self.gauges
     }

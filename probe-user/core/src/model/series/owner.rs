@@ -1,11 +1,11 @@
-//! Who is counted: processes by name and place, not by id, which would be ever new ones.
+//! Owners of series: processes by name and place, not by id, of which there would be ever new ones.
 
 use twtrace_wire::Unattributed;
 
 use crate::event::Process;
 use crate::event::comm::is_unsafe;
 
-/// Text is as it is shown, so that two that look alike are one.
+/// Text is in its displayed form, so that two that look the same are one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Owner {
     /// Processes of one name in one place.
@@ -16,7 +16,7 @@ pub enum Owner {
         container_id: Option<Box<str>>,
         /// UID of the Kubernetes pod.
         pod_uid: Option<Box<str>>,
-        /// The systemd unit, outside of containers: each of these has a unit of its own, under its id.
+        /// The systemd unit, outside of containers: each of these has a unit of its own, with its id.
         unit: Option<Box<str>>,
     },
     /// There is no process, for this reason.
@@ -24,7 +24,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// That of a process.
+    /// The owner of a process.
     pub fn of(process: &Process) -> Self {
         let details = process.details.as_deref();
         let place = details.and_then(|details| details.cgroup.as_ref());
@@ -41,7 +41,7 @@ impl Owner {
     }
 }
 
-/// What commands a terminal or is not seen becomes U+FFFD.
+/// Replaces what controls a terminal or is invisible by U+FFFD.
 pub fn printable(text: &str) -> Box<str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return text.into();

@@ -38,7 +38,7 @@ fn series(max: usize) -> Series {
     Series::new(&tracing_start(Tier::Fentry), limits)
 }
 
-/// What each of these made as a client, and searches.
+/// TIME_WAITs of each of these as a client, and port allocations.
 fn taken(made: &[(u32, &str, u64)]) -> KernelTotals {
     let mut taken = KernelTotals::default();
     for (tgid, comm, number) in made {
@@ -120,7 +120,7 @@ fn totals_are_counted_once_and_events_tell_the_rest() {
     );
 }
 
-/// Whatever events are counted from, the sums are those of a report.
+/// From any source of counts, the sums equal those of a report.
 #[test]
 fn numbers_are_those_of_a_report() {
     let mut nobodys = samples::reset();
@@ -312,7 +312,7 @@ proptest! {
                 prop_assert!(number >= last.get(owner).unwrap_or(&0));
             }
             last.extend(now);
-            // With so few names none is forgotten; those that are not shown stay as they were.
+            // With so few names none is forgotten; those that are not shown stay unchanged.
             let sum: u64 = last.values().sum();
             prop_assert_eq!(sum + peer(series.processes().others()), total);
         }

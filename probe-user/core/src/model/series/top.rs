@@ -1,29 +1,29 @@
-//! Counters that have a series of their own, and one for all others: as many as there is room for, whatever number
-//! of names there is.
+//! Counters with a series of their own, and one series for all others: as many as there is room for, for any number of
+//! names.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// How many values of series that are not shown any more are kept, for each that is.
+/// Number of kept values of series that are no longer shown, per shown series.
 const HIDDEN_FOR_EACH: usize = 4;
-/// How many others are watched for whether they do more, for each that is shown.
+/// Number of other keys that are watched for higher activity, per shown series.
 const WATCHED_FOR_EACH: usize = 4;
-/// Fewer would be guesswork.
+/// Fewer would make the choice random.
 const MIN_WATCHED: usize = 256;
 
-/// The series of those that do the most. No value of a series ever goes down:
+/// The series of the most active keys. No value of a series ever decreases:
 ///
-/// - While there is room, whoever acts gets a series.
-/// - What the rest does is counted in the series of the others. When an interval ends, one of them that did clearly
-///   more of late than one that is shown takes its place, and is counted from then on.
-/// - One that lost its place is counted among the others from then on. Its value is kept, and goes on where it stood
-///   if it comes back: what it did meanwhile is in the series of the others, so that everything is in one series.
-///   When so many have come back or gone since that its value had to be forgotten, it begins at 0.
+/// - While there is room, each active key gets a series.
+/// - The rest is counted in the series of the others. When an interval ends, a key with clearly more recent activity
+///   than one that is shown takes its place, and is counted from then on.
+/// - A key that lost its place is counted among the others from then on. Its value is kept, and continues from there if
+///   it returns: what happened in between is in the series of the others, so that everything is in one series. If its
+///   value had to be forgotten, because too many others have been hidden since, it begins at 0.
 #[derive(Debug)]
 pub struct Top<K, V> {
     limit: usize,
     shown: HashMap<K, Shown<V>>,
-    /// Those of the others that did much of late, and how much that was at least.
+    /// Other keys with high recent activity, and a lower bound of it.
     watched: HashMap<K, u64>,
     hidden: HashMap<K, Hidden<V>>,
     others: V,
@@ -33,7 +33,7 @@ pub struct Top<K, V> {
 #[derive(Debug)]
 struct Shown<V> {
     value: V,
-    /// How much it did: in this interval, half of that before, and so on.
+    /// Its activity: of this interval, half of the one before, and so on.
     recent: u64,
 }
 
@@ -44,7 +44,7 @@ struct Hidden<V> {
 }
 
 impl<K: Clone + Eq + Hash + Ord, V: Default> Top<K, V> {
-    /// Nothing counted yet, with room for so many.
+    /// Initially empty, with room for `limit` series.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -56,7 +56,7 @@ impl<K: Clone + Eq + Hash + Ord, V: Default> Top<K, V> {
         }
     }
 
-    /// Counts something that this one did, which is worth so much when it comes to who is shown.
+    /// Counts an event of this key, with its weight in the choice of shown series.
     pub fn count<R>(&mut self, key: K, worth: u64, count: impl FnOnce(&mut V) -> R) -> R {
         if let Some(shown) = self.shown.get_mut(&key) {
             shown.recent = shown.recent.saturating_add(worth);
@@ -71,7 +71,7 @@ impl<K: Clone + Eq + Hash + Ord, V: Default> Top<K, V> {
         count(&mut self.others)
     }
 
-    /// An interval ends: decides who is shown in the next one.
+    /// An interval ends: chooses the series that are shown in the next one.
     pub fn rotate(&mut self) {
         self.turn += 1;
         let mut rising: Vec<(u64, K)> = self.watched.iter().map(|(k, n)| (*n, k.clone())).collect();
@@ -80,7 +80,7 @@ impl<K: Clone + Eq + Hash + Ord, V: Default> Top<K, V> {
         let mut falling: Vec<(u64, K)> = shown.map(|(k, s)| (s.recent, k.clone())).collect();
         falling.sort();
         for ((more, comes), (less, goes)) in rising.into_iter().zip(falling) {
-            // Not for next to nothing: a series that comes and goes tells less.
+            // Not for a small difference: a series that disappears and returns is less useful.
             if more <= less.saturating_add(less / 4) {
                 break;
             }
@@ -98,12 +98,12 @@ impl<K: Clone + Eq + Hash + Ord, V: Default> Top<K, V> {
         });
     }
 
-    /// Those that have a series, in no order.
+    /// The shown series, unordered.
     pub fn shown(&self) -> impl Iterator<Item = (&K, &V)> {
         self.shown.iter().map(|(key, shown)| (key, &shown.value))
     }
 
-    /// All others.
+    /// The sum of all others.
     pub fn others(&self) -> &V {
         &self.others
     }
@@ -136,8 +136,8 @@ impl<K: Clone + Eq + Hash + Ord, V: Default> Top<K, V> {
         self.watched.insert(key, worth);
     }
 
-    /// Makes room: takes from each what the one in the middle has. Who does more than a small part of everything
-    /// stays, however many others there are (Misra and Gries; Anderson et al. 2017).
+    /// Makes room: subtracts the median from each. A key with more than a small fraction of the total stays, for any
+    /// number of others (Misra and Gries; Anderson et al. 2017).
     fn thin_out(&mut self) {
         let mut worths: Vec<u64> = self.watched.values().copied().collect();
         let middle = worths.len() / 2;

@@ -71,7 +71,7 @@ fn steps(names: u16) -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// With few names everything that is hidden is kept.
+    /// With few names, all hidden values are kept.
     #[test]
     fn nothing_is_lost_and_no_series_goes_back(limit in 1_usize..5, steps in steps(5)) {
         let mut top = Top::new(limit);

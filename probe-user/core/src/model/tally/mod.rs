@@ -24,18 +24,18 @@ use crate::model::host::Host;
 use crate::model::namespace::NamespaceSamples;
 use crate::model::netns_name::NetnsName;
 
-/// How tracing began.
+/// The start of tracing.
 #[derive(Clone, Debug)]
 pub struct TracingStart {
     /// When all probes were attached.
     pub at: Moment,
-    /// Where.
+    /// The traced host.
     pub host: Host,
-    /// What answers each question.
+    /// The tier of each capability.
     pub tiers: Vec<Choice>,
 }
 
-/// Sums over what one host told.
+/// Totals of everything that one host reported.
 #[derive(Debug)]
 pub struct Tally {
     tracing_start: TracingStart,
@@ -44,11 +44,11 @@ pub struct Tally {
     pairs: Pairs,
     ledger: Ledger,
     timeline: Timeline,
-    /// Rates of budgets count from the look before the latest.
+    /// Rates of port pools start from the sample before the latest.
     has_recent_rates: bool,
-    /// Settings and counters at the first and at the latest look.
+    /// Settings and counters of the first and the latest sample.
     namespaces: Option<(NamespaceSamples, NamespaceSamples)>,
-    /// Of namespaces, at any look; and at the latest.
+    /// Names of namespaces, from all samples; and from the latest.
     names: BTreeMap<u32, NetnsName>,
     latest_names: Vec<NetnsName>,
     close_wait: CloseWait,
@@ -61,12 +61,13 @@ pub struct Tally {
     misses_before: Vec<MissRow>,
     stacks: Option<Vec<StackRow>>,
     lost: BTreeMap<LostBy, u64>,
-    /// The latest moment that was told of.
+    /// The latest reported time.
     latest: Moment,
 }
 
 impl Tally {
-    /// Nothing told yet. What passes the filter is counted; the audit is of all processes in the namespaces that it shows.
+    /// Initially empty. What passes the filter is counted; the audit covers all processes in the namespaces that it
+    /// shows.
     pub fn new(tracing_start: TracingStart, filter: Filter) -> Self {
         Self {
             model: Self::model(&tracing_start, &filter),
@@ -91,14 +92,14 @@ impl Tally {
         }
     }
 
-    /// The same where rates of budgets are to be those of late, and not of the whole time.
+    /// The same, with recent rates of port pools instead of rates over the whole time.
     pub fn with_recent_rates(mut self) -> Self {
         self.has_recent_rates = true;
         self
     }
 
-    /// Begins another interval at this moment: everything is counted from 0. What was looked at stays what it
-    /// was, so that budgets and their rates are known from the beginning.
+    /// Begins another interval at this time: everything is counted from 0. Samples are kept, so that port pools and
+    /// their rates are known from the start.
     pub fn begin_interval(&mut self, at: Moment) {
         let tracing_start = TracingStart {
             at,
@@ -118,7 +119,7 @@ impl Tally {
         self.audit = ended.audit;
     }
 
-    /// Counts what passes another filter, where nothing was counted in this interval yet.
+    /// Changes the filter, if nothing was counted in this interval yet.
     pub fn begin_with(&mut self, filter: Filter) {
         self.model = Self::model(&self.tracing_start, &filter);
         self.filter = filter;
@@ -138,17 +139,17 @@ impl Tally {
         self.totals.get_or_insert_default().add(taken);
     }
 
-    /// How tracing began.
+    /// The start of tracing.
     pub fn tracing_start(&self) -> &TracingStart {
         &self.tracing_start
     }
 
-    /// The filter in force.
+    /// The current filter.
     pub fn filter(&self) -> &Filter {
         &self.filter
     }
 
-    /// The latest moment that was told of, or that time has come to.
+    /// The latest time that was reported or reached.
     pub fn latest(&self) -> Moment {
         self.latest
     }
@@ -162,7 +163,7 @@ impl Tally {
         });
     }
 
-    /// Takes an event of a recording: whoever acted belongs to the command, where only that was recorded.
+    /// Takes an event of a recording: if only a command was recorded, its process belongs to the command.
     pub fn recorded_event(&mut self, event: &Event) {
         self.meet(event.process.as_ref().map(|process| process.key));
         self.any_event(event);
@@ -184,7 +185,7 @@ impl Tally {
         self.timeline.apply(event);
     }
 
-    /// Counts what was lost.
+    /// Counts losses.
     pub fn lost(&mut self, lost: &Lost) {
         self.timeline.lost(lost);
         *self.lost.entry(lost.probe).or_default() += lost.count;
@@ -216,7 +217,7 @@ impl Tally {
             ObservationData::Stacks(rows) => self.stacks = Some(rows),
             ObservationData::Evidence(delta) => self.ledger.take_evidence(delta),
             ObservationData::Family(members) => self.meet(members.iter().map(|member| member.key)),
-            // The end is when the totals were read, not when everything had been told.
+            // The end is when the totals were read, not when everything had been reported.
             ObservationData::End => {
                 self.latest = at;
                 return;
@@ -231,29 +232,29 @@ impl Tally {
         self.latest_names = names;
     }
 
-    /// Time has come to this moment, whether anything was told of it or not.
+    /// This time was reached, whether anything was reported or not.
     pub fn reached(&mut self, moment: Moment) {
         if moment.mono_ns > self.latest.mono_ns {
             self.latest = moment;
         }
     }
 
-    /// When what happened, up to the latest moment.
+    /// Counts over time, up to the latest time.
     pub fn timeline(&self) -> Timeline {
         self.timeline.until(self.latest.mono_ns)
     }
 
-    /// Who did what towards whom.
+    /// Events of each process by destination.
     pub fn pairs(&self) -> &Pairs {
         &self.pairs
     }
 
-    /// Settings and counters at the first look and at the latest; empty where nobody looked.
+    /// Settings and counters of the first and the latest sample; empty without samples.
     pub fn namespaces(&self) -> (NamespaceSamples, NamespaceSamples) {
         self.namespaces.clone().unwrap_or_default()
     }
 
-    /// The rows by process, in sums that can be added to.
+    /// The rows by process, as sums that can be added up.
     pub fn process_sums(&self) -> Vec<ProcessSums> {
         self.model.process_sums(self.totals.as_ref())
     }
@@ -270,7 +271,7 @@ impl Tally {
         rows.collect()
     }
 
-    /// Runs of our programs that the kernel skipped in this interval; `None` where it does not count them.
+    /// Runs of our programs that the kernel skipped in this interval; `None` if it does not count them.
     pub fn misses_of_interval(&self) -> Option<Vec<MissRow>> {
         let mut misses = self.misses()?;
         for row in &mut misses {

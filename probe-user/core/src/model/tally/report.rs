@@ -14,12 +14,12 @@ use crate::model::report::{LostRow, MissRow, ProcessRow, Report};
 use crate::model::stacks::StackRow;
 
 impl Tally {
-    /// Everything up to the latest moment.
+    /// The report up to the latest time.
     pub fn report(&self) -> Report {
         self.report_with(self.ledger.budgets(&self.filter))
     }
 
-    /// The same where nothing else is asked for afterwards: what rows are made of goes before further ones are made.
+    /// The same if nothing else is needed afterwards: the sources of rows are freed before further rows are built.
     pub fn into_report(mut self) -> Report {
         self.pairs = Pairs::default();
         let budgets = self.ledger.budgets(&self.filter);
@@ -93,7 +93,7 @@ impl Tally {
         }
     }
 
-    /// Those that the filter shows.
+    /// Stacks that the filter shows.
     fn stacks(&self) -> Option<Vec<StackRow>> {
         let rows = self.stacks.as_ref()?.iter().filter(|row| {
             self.filter.shows_kind(row.kind()) && self.filter.shows_process(row.process.as_ref())
@@ -117,7 +117,7 @@ impl Tally {
         Some(rows.collect())
     }
 
-    /// A holder of a socket, as events told of it. They have start times to the nanosecond, /proc to the tick.
+    /// A holder of a socket, as reported by events. These have start times in nanoseconds, /proc in ticks.
     pub(super) fn known(&self, processes: &[ProcessRow], holder: &Process) -> Option<Process> {
         let is_holder = |process: &&Process| {
             let later_ns = process
@@ -134,7 +134,7 @@ impl Tally {
                 ..process.clone()
             });
         }
-        // A member of the command's family that no event told of.
+        // A member of the command's family without events.
         let tick_ns = self.close_wait.tick_ns;
         let family = self.filter.known_family()?;
         Some(Process {
