@@ -1,8 +1,8 @@
-//! Says which file the program includes as its eBPF object.
+//! Prints which file the program includes as its eBPF object.
 //!
-//! `cargo xtask build` names the object in TWTRACE_BPF_OBJECT; it need not be there until the program itself is compiled.
-//! Without it an empty file stands for it, so that plain `cargo build`, `clippy` and `test` work; the program then says
-//! that it was built without its probes.
+//! `cargo xtask build` names the object in TWTRACE_BPF_OBJECT; it need not exist until the program itself is compiled.
+//! Without the variable an empty file is used instead, so that plain `cargo build`, `clippy` and `test` work; the
+//! program then reports that it was built without its probes.
 
 use std::{
     env,

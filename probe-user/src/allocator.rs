@@ -1,8 +1,8 @@
-//! How memory is got from the system, and given back.
+//! Settings of the memory allocator.
 
-/// Large pieces are got from the system one by one, so that they grow without being copied and go when they are not
-/// used any more. By itself the allocator learns from the first large piece that is freed to keep even larger ones
-/// among the small, where each growth leaves a hole.
+/// Large blocks are mapped individually, so that they grow without copying and are returned when no longer used. By
+/// default the allocator raises its threshold when the first large block is freed, and then keeps even larger ones in
+/// the heap, where each growth leaves a hole.
 pub fn prepare() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it has no preconditions, and no other thread runs yet.
@@ -11,13 +11,13 @@ pub fn prepare() {
     }
 }
 
-/// More than what is used and freed again and again: batches of records, frames of recordings.
+/// Larger than what is used and freed many times: batches of records, frames of recordings.
 #[cfg(target_env = "gnu")]
 const LARGE_BYTES: libc::c_int = 512 << 10;
 
-/// Gives what is free back to the system. To be called after what takes much for a moment, such as reading the
-/// kernel's types, and before the next such: the allocator keeps the pieces otherwise, and they count for as long as
-/// the program runs.
+/// Returns free memory to the system. To be called after a step with a high memory peak, such as reading the kernel's
+/// types, and before the next one: otherwise the allocator keeps the blocks, and they count as long as the program
+/// runs.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it has no preconditions.

@@ -1,8 +1,8 @@
 //! The kernel's clocks, as the kernel side and the host read them.
 //!
-//! In a time namespace (`unshare --time`, some container runtimes) CLOCK_MONOTONIC and CLOCK_BOOTTIME are moved by an offset
-//! for the processes in it, and so are, on most kernels, the start times in /proc/PID/stat. The kernel side is not in one. So the offset is
-//! taken off here, and everything else counts on the host's clocks.
+//! In a time namespace (`unshare --time`, some container runtimes) CLOCK_MONOTONIC and CLOCK_BOOTTIME are shifted by an
+//! offset for its processes, and so are, on most kernels, the start times in /proc/PID/stat. The kernel side is not in
+//! a time namespace. So the offset is subtracted here, and everything else uses the host's clocks.
 
 use std::fs;
 use std::io;
@@ -11,18 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use twtrace_core::event::timestamp::{Clocks, SECOND_NS};
 
-/// CLOCK_MONOTONIC of the host now, nanoseconds.
+/// The current CLOCK_MONOTONIC of the host, nanoseconds.
 ///
 /// # Errors
-/// When the kernel refuses the clock.
+/// If the kernel refuses the clock.
 pub fn monotonic_ns() -> io::Result<u64> {
     clock_ns(libc::CLOCK_MONOTONIC)
 }
 
-/// Any clock of the host now, nanoseconds.
+/// The current time of any clock of the host, nanoseconds.
 ///
 /// # Errors
-/// When the kernel refuses the clock.
+/// If the kernel refuses the clock.
 pub fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
     let mut now = libc::timespec {
         tv_sec: 0,
@@ -41,10 +41,10 @@ pub fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
     Ok(shown_ns.saturating_add_signed(-moved_ns))
 }
 
-/// Measures the offsets of the wall clock to the kernel's.
+/// Measures the offsets between the wall clock and the kernel's clocks.
 ///
 /// # Errors
-/// When the kernel refuses a clock.
+/// If the kernel refuses a clock.
 pub fn measure() -> io::Result<Clocks> {
     Ok(Clocks {
         realtime_minus_monotonic_ns: realtime_minus_ns(libc::CLOCK_MONOTONIC)?,
@@ -52,11 +52,11 @@ pub fn measure() -> io::Result<Clocks> {
     })
 }
 
-/// Measures that to CLOCK_MONOTONIC anew: the wall clock is stepped and slewed, and CLOCK_MONOTONIC stops while the
-/// host sleeps.
+/// Measures the offset to CLOCK_MONOTONIC again: the wall clock is stepped and slewed, and CLOCK_MONOTONIC stops while
+/// the host sleeps.
 ///
 /// # Errors
-/// When the kernel refuses a clock.
+/// If the kernel refuses a clock.
 pub fn remeasure(clocks: &mut Clocks) -> io::Result<()> {
     clocks.realtime_minus_monotonic_ns = realtime_minus_ns(libc::CLOCK_MONOTONIC)?;
     Ok(())
@@ -70,11 +70,12 @@ fn realtime_minus_ns(clock: libc::clockid_t) -> io::Result<i64> {
     Ok(middle.cast_signed() - other.cast_signed())
 }
 
-/// Starts in /proc are on the host's clock, whatever namespace reads them.
+/// Start times in /proc are on the host's clock, in whatever namespace they are read.
 static STARTS_ARE_OF_HOST: AtomicBool = AtomicBool::new(false);
 
-/// Whether the kernel shows starts of processes in /proc on the host's clock (seen on 5.10) and not on that of the time
-/// namespace, given when this process started and what is shown of that, both in nanoseconds, and the resolution of the latter.
+/// Detects whether the kernel shows start times of processes in /proc on the host's clock (seen on 5.10) and not on
+/// that of the time namespace, from when this process started and what is shown for it, both in nanoseconds, and the
+/// resolution of the latter.
 pub fn learn_how_starts_are_shown(started_boot_ns: u64, shown_ns: u64, tick_ns: u64) {
     let is_of_host = shift().boottime_ns != 0 && started_boot_ns / tick_ns == shown_ns / tick_ns;
     STARTS_ARE_OF_HOST.store(is_of_host, Ordering::Relaxed);
@@ -88,17 +89,17 @@ fn start_shift_ns() -> i64 {
     }
 }
 
-/// What /proc shows in place of the start of a process on the host's CLOCK_BOOTTIME, nanoseconds.
+/// What /proc shows for a start time on the host's CLOCK_BOOTTIME, nanoseconds.
 pub fn shown_boot_ns(boot_ns: u64) -> u64 {
     boot_ns.saturating_add_signed(start_shift_ns())
 }
 
-/// The way back from [`shown_boot_ns`].
+/// The inverse of [`shown_boot_ns`].
 pub fn boot_ns_of_shown(shown_ns: u64) -> u64 {
     shown_ns.saturating_add_signed(-start_shift_ns())
 }
 
-/// Why times may be wrong; `None` where they are right.
+/// Why times may be wrong; `None` if they are right.
 pub fn doubt() -> Option<&'static str> {
     shift().is_unknown.then_some(
         "this process has another time namespace than its children, and the kernel shows the offset of theirs alone: \
@@ -106,7 +107,7 @@ pub fn doubt() -> Option<&'static str> {
     )
 }
 
-/// By how much the clocks of this process are moved.
+/// Offsets of the clocks of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Shift {
     monotonic_ns: i64,
@@ -123,10 +124,10 @@ fn shift() -> Shift {
         let link = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok();
         let own = link("time");
         if own.is_none() || own.as_deref() == Some(INITIAL_TIME_NAMESPACE.as_ref()) {
-            // The kernel has none (before 5.6), or this is the host's.
+            // The kernel has no time namespaces (before 5.6), or this is the host's.
             return Shift::default();
         }
-        // The file is about the namespace that children will be in.
+        // The file is about the namespace of future children.
         let text = if own == link("time_for_children") {
             fs::read_to_string("/proc/self/timens_offsets").ok()
         } else {
@@ -139,7 +140,7 @@ fn shift() -> Shift {
     })
 }
 
-/// Of /proc/PID/timens_offsets: clock, seconds and nanoseconds. Clocks were numbers in 5.6.
+/// Parses /proc/PID/timens_offsets: clock, seconds and nanoseconds. Clocks were numbers in 5.6.
 fn parse(text: &str) -> Option<Shift> {
     let of = |names: [&str; 2]| {
         let mut lines = text.lines().map(str::split_ascii_whitespace);

@@ -1,5 +1,5 @@
-//! Confines a thread to what it has to reach, beside dropping capabilities: Landlock, where the kernel has it
-//! (5.13; TCP since 6.7, signals and abstract sockets since 6.12).
+//! Confines a thread to what it needs, in addition to dropping capabilities: Landlock, if the kernel has it (from 5.13;
+//! TCP from 6.7, signals and abstract sockets from 6.12).
 
 use std::path::Path;
 
@@ -11,34 +11,34 @@ use landlock::{
 
 use crate::privilege::{self, Keep};
 
-/// What is known of Landlock here; of what a kernel does not have, it enforces what it has.
+/// The version of Landlock used here; a kernel with an older one enforces what it has.
 const KNOWN: ABI = ABI::V6;
 
-/// What a thread may still reach. What it holds open already stays open.
+/// What a thread may still access. What it has already opened stays open.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach<'a> {
-    /// No file, and no TCP connection or port of its own.
+    /// No file, and no new TCP connection or port.
     Nothing,
-    /// The same, but files beneath this directory.
+    /// The same, except files below this directory.
     Directory(&'a Path),
-    /// The same, but files beneath these are readable; those that do not exist are left out.
+    /// The same, except that files below these are readable; missing ones are left out.
     Reading(&'a [&'a Path]),
 }
 
-/// Drops all capabilities but these, and confines the thread. Threads of a confined thread are confined as well.
-/// False where this kernel has no Landlock, or less of it.
+/// Drops all capabilities except these, and confines the thread. Threads of a confined thread are also confined. False
+/// if this kernel has no Landlock, or an incomplete one.
 pub fn confine(keep: Keep, reach: Reach<'_>) -> Result<bool> {
     privilege::drop_all_but(keep).context("dropping capabilities")?;
     confine_to(reach)
 }
 
-/// The same of a thread whose capabilities were dropped already.
+/// The same for a thread whose capabilities were already dropped.
 pub fn confine_to(reach: Reach<'_>) -> Result<bool> {
     let restricted = ruleset(reach)?.restrict_self().context("Landlock")?;
     Ok(restricted.ruleset == RulesetStatus::FullyEnforced)
 }
 
-/// Says so where a thread could not be confined; it goes on.
+/// Logs if a thread could not be confined, or not completely; it continues.
 pub fn warn_on_failure(confined: Result<bool>) {
     match confined {
         Ok(true) => {}
@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
 
-    /// In a thread of its own, which is confined for good. `None` where this kernel can't.
+    /// Runs `attempt` in a thread of its own, which stays confined. `None` if this kernel can't do that.
     fn confined<T: Send>(reach: Reach<'_>, attempt: impl FnOnce() -> T + Send) -> Option<T> {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
@@ -120,7 +120,7 @@ mod tests {
             refused.is_none_or(|refused| refused == [true; 5]),
             "{refused:?}"
         );
-        // Of that thread alone.
+        // Only that thread is confined.
         assert!(File::open("/etc/passwd").is_ok() && TcpStream::connect(address).is_ok());
     }
 

@@ -1,10 +1,9 @@
-//! Reads which host this is.
+//! Reads the names of this host.
 
 use std::fs;
 
 use twtrace_core::model::host::Host;
 
-/// Its names.
 pub fn read() -> Host {
     let read = |name: &str| {
         fs::read(format!("/proc/sys/kernel/{name}"))

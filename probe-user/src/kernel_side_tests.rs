@@ -1,10 +1,10 @@
-//! The folders and files of the kernel side, by what they import: a stack in which imports go down only.
+//! The folders and files of the kernel side and their imports: layers in which imports only point downwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::layer_tests::{code, root};
 
-/// From the lowest to the highest; those in one row know nothing of each other.
+/// From the lowest to the highest; those in one row do not import each other.
 const LAYERS: &[&[&str]] = &[
     &["constants"],
     &["records"],
@@ -21,10 +21,10 @@ const LAYERS: &[&[&str]] = &[
     &["programs"],
 ];
 
-/// A module by its names, and the modules that it imports.
+/// A module by its path, and the modules that it imports.
 type Imports = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;
 
-/// Takes the paths of one tree of names, such as `a::{b, c::d}`, and returns what follows it.
+/// Collects the paths of one tree of names, such as `a::{b, c::d}`, and returns the text after it.
 fn paths<'a>(text: &'a str, mut path: Vec<&'a str>, found: &mut Vec<Vec<&'a str>>) -> &'a str {
     if let Some(mut rest) = text.strip_prefix('{') {
         loop {
@@ -49,7 +49,7 @@ fn paths<'a>(text: &'a str, mut path: Vec<&'a str>, found: &mut Vec<Vec<&'a str>
     rest
 }
 
-/// All paths behind a word such as `crate::`.
+/// All paths after a prefix such as `crate::`.
 fn paths_behind<'a>(word: &str, text: &'a str) -> Vec<Vec<&'a str>> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices(word) {
@@ -58,7 +58,7 @@ fn paths_behind<'a>(word: &str, text: &'a str) -> Vec<Vec<&'a str>> {
     found
 }
 
-/// The module that a path leads to or into.
+/// The module that a path names or is inside of.
 fn resolve(modules: &Imports, parent: &[String], path: &[&str]) -> Option<Vec<String>> {
     let names = path.iter().map(|&name| name.to_owned());
     let mut full: Vec<String> = parent.iter().cloned().chain(names).collect();
@@ -68,7 +68,7 @@ fn resolve(modules: &Imports, parent: &[String], path: &[&str]) -> Option<Vec<St
     (!full.is_empty()).then_some(full)
 }
 
-/// Every module of the kernel side with its imports; declarations of modules are none.
+/// Every module of the kernel side with its imports; declarations of modules do not count.
 fn imports() -> Imports {
     let source = root("../probe-ebpf");
     let mut texts = BTreeMap::new();

@@ -1,9 +1,10 @@
-//! The folders of this crate and of the core below it, by what they import; and that the core reads and times nothing.
+//! The folders of this crate and of the core below it, and their imports; also checks that the core does no I/O and
+//! reads no clocks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the lowest to the highest; those in one row know nothing of each other.
+/// From the lowest to the highest; those in one row do not import each other.
 type Layers = &'static [&'static [&'static str]];
 
 const CORE: Layers = &[&["hooks"], &["event"], &["filter"], &["model"], &["doctor"]];
@@ -22,7 +23,7 @@ const LIBRARY: Layers = &[
     &["command", "path"],
 ];
 
-/// What looks at anything but its arguments.
+/// Anything that reads more than its arguments.
 const IO: [&str; 12] = [
     "std::fs",
     "std::env",
@@ -38,16 +39,16 @@ const IO: [&str; 12] = [
     "UnixStream",
 ];
 
-/// Take records out of memory. There is no system call without unsafe code.
+/// They read records from memory. Without unsafe code there is no system call.
 const MAY_BE_UNSAFE: [&str; 2] = ["event/batch.rs", "event/decode.rs"];
 
-/// Of this crate, or of another one below it.
+/// Root of this crate, or of another one below it.
 pub fn root(below: &str) -> PathBuf {
     let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_root.join(below).join("src")
 }
 
-/// The code of a file, or of all in a folder, without comments, tests and what these are made of.
+/// The code of a file, or of all files in a folder, without comments, tests and test helpers.
 pub fn code(path: &Path) -> Vec<(PathBuf, String)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if path.is_dir() {
@@ -66,7 +67,7 @@ pub fn code(path: &Path) -> Vec<(PathBuf, String)> {
     vec![(path.to_owned(), lines.join("\n"))]
 }
 
-/// Names behind `crate::`.
+/// Names after `crate::`.
 fn imports(text: &str) -> Vec<String> {
     let is_of_name = |char: char| char.is_ascii_lowercase() || char == '_';
     let mut found = Vec::new();
@@ -89,7 +90,7 @@ fn imports(text: &str) -> Vec<String> {
     found
 }
 
-/// How many imports of other folders there are; none is of one that is no lower layer.
+/// Checks that no import is of a layer that is not lower; returns the number of imports of other folders.
 fn check(root: &Path, layers: Layers) -> usize {
     let rank = |name: &str| layers.iter().position(|row| row.contains(&name));
     let mut seen = 0;

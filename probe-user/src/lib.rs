@@ -1,6 +1,6 @@
-//! Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
+//! Which processes create TIME_WAIT sockets, reset connections, and wait for local ports.
 //!
-//! The program is a library with one entry, so that what reads bytes of strangers can be fuzzed.
+//! The program is a library with one entry point, so that the code that reads untrusted bytes can be fuzzed.
 
 mod allocator;
 mod cli;
@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Runs the program with its eBPF object: reads the command line, does what it says, prints errors.
+/// Runs the program with its eBPF object: parses the command line, runs the verb, prints errors.
 pub fn main(object: &'static [u8]) -> ExitCode {
     allocator::prepare();
     probe::provide_object(object);
@@ -46,15 +46,15 @@ pub fn main(object: &'static [u8]) -> ExitCode {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // If nobody listens on stderr either, the exit code says it.
+            // If nobody reads stderr either, the exit code shows the error.
             let _ = writeln!(io::stderr(), "twtrace: {error:#}");
             command::exit_code_of(&error, runs_command)
         }
     }
 }
 
-/// Reads a recording from memory to its end, or to what can't be read; how many entries that gives. Nothing but
-/// the fuzz targets and tests have a use for it.
+/// Reads a recording from memory to its end, or to the first error; returns the number of entries. Used only by fuzz
+/// targets and tests.
 #[doc(hidden)]
 pub fn read_recording(file: &[u8]) -> usize {
     let source = Box::new(io::Cursor::new(file.to_vec()));
@@ -67,7 +67,7 @@ pub fn read_recording(file: &[u8]) -> usize {
         entries += 1;
     }
     for error in recordings.into_errors() {
-        // A message is made of what the file holds, too.
+        // The message also contains data of the file.
         let _ = error.to_string();
     }
     entries
@@ -88,7 +88,7 @@ fn start_log(verbose: u8) {
         .init();
 }
 
-/// The reader of our output went away, which is how `head` ends a pipeline.
+/// The reader of our output closed it, which is how `head` ends a pipeline.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()

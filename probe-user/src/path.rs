@@ -1,7 +1,7 @@
-//! The way of an event through the program, stage by stage, for `cargo xtask bench --only path`.
+//! The path of an event through the program, stage by stage, for `cargo xtask bench --only path`.
 //!
-//! Each stage does the same work again and again on the same events, so what one event costs is the difference
-//! between many rounds and few.
+//! Each stage repeats the same work on the same events, so the cost of one event is the difference between many rounds
+//! and few.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -28,7 +28,7 @@ use crate::output::lines;
 use crate::record::FRAME_TEXT;
 use crate::record::entry::EntryParser;
 
-/// Names of the stages, in the order in which an event comes through them.
+/// Names of the stages, in the order in which an event passes through them.
 pub const STAGES: [&str; 10] = [
     "decode",
     "enrich",
@@ -42,16 +42,16 @@ pub const STAGES: [&str; 10] = [
     "read",
 ];
 
-/// Events of a round.
+/// Number of events in a round.
 pub const EVENTS: u64 = 1024;
-/// Processes and destinations among them.
+/// Number of processes and of destinations among them.
 const PROCESSES: u64 = 8;
 const DESTINATIONS: u64 = 64;
-/// No process has a pid that is as large.
+/// No process has a pid as large as this.
 const NO_PID: u32 = 0x4000_0000;
 
-/// Does so many rounds of a stage; how long they took for an event, nanoseconds. `None` where there is no such stage,
-/// or the system refuses what it takes.
+/// Runs a stage for this many rounds; returns the time per event, nanoseconds. `None` if there is no such stage, or the
+/// system refuses what it needs.
 pub fn run(stage: &str, rounds: u64) -> Option<f64> {
     let mut stage = PathStage::new(stage)?;
     let started = Instant::now();
@@ -61,7 +61,7 @@ pub fn run(stage: &str, rounds: u64) -> Option<f64> {
     Some(started.elapsed().as_nanos() as f64 / (rounds.max(1) * EVENTS) as f64)
 }
 
-/// One round's work; how many events came through it.
+/// The work of one round; returns the number of events that passed through it.
 struct PathStage(Box<dyn FnMut() -> u64>);
 
 impl PathStage {
@@ -197,7 +197,7 @@ impl PathStage {
                     }
                 }
                 let mut frame = Vec::with_capacity(2 * FRAME_TEXT);
-                // As many bytes as a round's events have.
+                // As many bytes as the events of a round have.
                 let share = json_bytes(&events);
                 Box::new(move || {
                     frame.clear();
@@ -237,7 +237,7 @@ fn json_bytes(events: &[Event]) -> usize {
     text.len().min(FRAME_TEXT)
 }
 
-/// The same records each time: of ten, four TIME_WAITs and their ends, a RST, and a search for a port.
+/// The same records each time: of ten, four TIME_WAITs and their ends, a RST, and a port allocation.
 fn batch() -> Batch {
     let mut builder = BatchBuilder::default();
     for number in 0..EVENTS {
@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn every_stage_does_its_work() {
         for stage in STAGES {
-            // The second round as the first: it is done again and again.
+            // The second round must equal the first: rounds are repeated.
             let mut once = PathStage::new(stage).unwrap();
             assert_eq!([once.round(), once.round()], [EVENTS; 2], "{stage}");
             assert!(

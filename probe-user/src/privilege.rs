@@ -1,4 +1,4 @@
-//! Capabilities: what attaching needs, and giving up what only attaching needs.
+//! Capabilities: what attaching needs, and dropping what only attaching needs.
 
 use std::io;
 
@@ -27,7 +27,7 @@ struct Word {
 }
 
 impl Header {
-    /// Of the calling thread.
+    /// For the calling thread.
     const fn own() -> Self {
         Self {
             version: VERSION_3,
@@ -40,7 +40,7 @@ impl Header {
 fn own() -> io::Result<[Word; 2]> {
     let mut header = Header::own();
     let mut words = [Word::default(); 2];
-    // SAFETY: both point to structs of the layout that this version has.
+    // SAFETY: both point to structs with the layout of this version.
     let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, words.as_mut_ptr()) };
     if result != 0 {
         return Err(io::Error::last_os_error());
@@ -52,10 +52,10 @@ fn both(halves: [u32; 2]) -> u64 {
     u64::from(halves[0]) | u64::from(halves[1]) << 32
 }
 
-/// Names of the capabilities that attaching takes and the caller does not have.
+/// Names of the capabilities that attaching needs and the caller does not have.
 ///
 /// # Errors
-/// When the kernel refuses to tell.
+/// If the kernel refuses to return them.
 pub fn missing_to_attach() -> io::Result<Vec<&'static str>> {
     let words = own()?;
     Ok(missing(both(words.map(|word| word.effective))))
@@ -77,23 +77,23 @@ fn missing(held: u64) -> Vec<&'static str> {
     .collect()
 }
 
-/// What is kept of the capabilities when probes are attached.
+/// Which capabilities to keep when probes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// None.
     Nothing,
-    /// What some kernels ask for when maps are read (CAP_BPF, or CAP_SYS_ADMIN before 5.8).
+    /// What some kernels require for reading maps (CAP_BPF, or CAP_SYS_ADMIN before 5.8).
     Maps,
-    /// That, and what it takes to read other users' processes in /proc (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH).
+    /// Also what is needed to read other users' processes in /proc (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH).
     Naming,
-    /// That, and CAP_DAC_OVERRIDE: a file is still to be written where root is not the owner of the directory.
+    /// Also CAP_DAC_OVERRIDE: a file has yet to be written in a directory that root does not own.
     NamingAndWriting,
 }
 
 impl Keep {
     fn of(self, held: u64) -> u64 {
         let maps = match held & bit(CAP_BPF) {
-            // Before 5.8, and for those who were only given that.
+            // Before 5.8, and for users who were granted only that one.
             0 => bit(CAP_SYS_ADMIN),
             _ => bit(CAP_BPF),
         };
@@ -107,16 +107,16 @@ impl Keep {
     }
 }
 
-/// Drops all capabilities but these, for good, of this thread and those it starts, which gain none by running
-/// programs either. Attached probes stay attached, and go with their descriptors.
+/// Drops all capabilities except these, permanently, for this thread and those it starts, which can't gain any by
+/// executing programs either. Attached probes stay attached until their descriptors are closed.
 pub fn drop_all_but(keep: Keep) -> io::Result<()> {
     keep_only(|held| keep.of(held))
 }
 
-/// Whether something can be done without any capability: tries it so.
+/// Whether something can be done without any capability: tries it that way.
 ///
 /// # Errors
-/// When the kernel refuses to tell capabilities, or to lay them down and take them up again.
+/// If the kernel refuses to return capabilities, or to drop and restore them.
 pub fn works_without(attempt: impl FnOnce() -> bool) -> io::Result<bool> {
     let before = own()?;
     set(&before.map(|word| Word {
@@ -128,14 +128,14 @@ pub fn works_without(attempt: impl FnOnce() -> bool) -> io::Result<bool> {
     Ok(works)
 }
 
-/// Keeps the capabilities that entering network namespaces takes: CAP_SYS_ADMIN, and those by which the files
-/// that stand for them are reached. Otherwise as [`drop_all_but`].
+/// Keeps the capabilities needed to enter network namespaces: CAP_SYS_ADMIN, and those needed to reach the files that
+/// refer to them. Otherwise as [`drop_all_but`].
 pub fn keep_to_enter_namespaces() -> io::Result<()> {
     keep_only(|_| bit(CAP_SYS_ADMIN) | bit(CAP_SYS_PTRACE) | bit(CAP_DAC_READ_SEARCH))
 }
 
 fn keep_only(wanted_of: impl Fn(u64) -> u64) -> io::Result<()> {
-    // SAFETY: PR_SET_NO_NEW_PRIVS takes plain numbers.
+    // SAFETY: PR_SET_NO_NEW_PRIVS takes only numbers.
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -1,7 +1,7 @@
-//! The JSON Schema (2020-12) of every `--json` output, made from the types that are printed.
+//! The JSON Schema (2020-12) of every `--json` output, generated from the printed types.
 //!
-//! The schemas are closed: a field that is not in them is an error, and so is one that is missing. Adding a field
-//! to the contract is compatible all the same; a schema tells what its own version prints.
+//! The schemas are closed: an unknown field is an error, and so is a missing one. Adding a field to the contract is
+//! compatible nevertheless; a schema describes what its own version prints.
 
 use clap::ValueEnum;
 use schemars::generate::SchemaSettings;
@@ -45,15 +45,15 @@ pub fn of(kind: OutputKind) -> Schema {
     schema
 }
 
-/// Objects whose fields are known have no others.
+/// Forbids further fields in objects whose fields are known.
 fn close(schema: &mut Schema) {
     if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
         schema.insert("additionalProperties".to_owned(), json!(false));
     }
 }
 
-/// A line is one of these, by its field `event`. Where recordings of several hosts are read, each line has its
-/// host in front.
+/// A line is one of these, according to its field `event`. If recordings of several hosts are read, each line begins
+/// with its host.
 fn event(generator: &mut SchemaGenerator) -> Schema {
     let common = Event::json_schema(generator);
     let mut lines: Vec<Schema> = EventKind::MEMBERS
@@ -84,7 +84,7 @@ fn with_host(mut line: Schema) -> Schema {
     line
 }
 
-/// Fields that all events have, and those of one kind.
+/// Combines the fields that all events have with those of one kind.
 fn line(mut common: Schema, own: Schema, word: &str) -> Schema {
     for name in ["properties", "required"] {
         match (common.get_mut(name), own.get(name)) {

@@ -25,7 +25,7 @@ fn errors(kind: OutputKind, value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The output is valid; with any field taken away or one added, at any depth, it is not.
+/// The output is valid; without any one of its fields, or with an additional one, at any depth, it is not.
 fn is_described(kind: OutputKind, output: &impl Serialize) {
     let value = serde_json::to_value(output).unwrap();
     let none: [String; 0] = [];

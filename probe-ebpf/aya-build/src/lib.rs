@@ -1,9 +1,9 @@
-//! In place of aya-build, which can also build eBPF crates and runs cargo for it: forty crates to compile before ours.
-//! The build scripts of aya-ebpf and of its bindings call one function of it, this one.
+//! A replacement for aya-build, which can also build eBPF crates and runs cargo for that: it would add forty crates to
+//! compile before ours. The build scripts of aya-ebpf and of its bindings call only this function of it.
 
 use std::{env, fmt::Write};
 
-/// What it returns, to be `?`ed by a build script.
+/// The result, for use with `?` in a build script.
 pub type Result<T> = std::result::Result<T, env::VarError>;
 
 /// Architectures whose registers aya-ebpf knows.
@@ -19,10 +19,11 @@ const ARCHITECTURES: [&str; 9] = [
     "x86_64",
 ];
 
-/// Says for which architecture the programs are built: that of `--cfg bpf_target_arch="..."`, else the host's.
+/// Prints the architecture that the programs are built for: that of `--cfg bpf_target_arch="..."`, otherwise the
+/// host's.
 ///
 /// # Errors
-/// When cargo does not name the host.
+/// If cargo does not name the host.
 pub fn emit_bpf_target_arch_cfg() -> Result<()> {
     print!("{}", instructions(|name| env::var(name))?);
     Ok(())

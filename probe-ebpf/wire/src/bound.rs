@@ -1,34 +1,34 @@
-//! Answers to userspace: which local ports belong to a bind().
+//! Data for userspace: which local ports belong to a bind().
 
-/// Buckets of the kernel's table that one run of the program `bound_ports` looks at.
+/// Buckets of the kernel's table that one run of the program `bound_ports` scans.
 pub const BUCKETS_AT_ONCE: u32 = 128;
 
-/// Ports that one run can name.
+/// Maximum number of ports that one run reports.
 pub const PORTS_AT_ONCE: usize = 1024;
 
-/// A local port that connect() passes over.
+/// A local port that connect() skips.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundPort {
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// The port, in the host's order.
+    /// The port, in host order.
     pub port: u32,
 }
 
-/// The map `BOUND_PORTS`: the answer of the program `bound_ports`.
+/// The map `BOUND_PORTS`: the result of the program `bound_ports`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundPorts {
-    /// Buckets that the table has; 0 where it can't be read.
+    /// Number of buckets of the table; 0 if it can't be read.
     pub buckets: u32,
-    /// How many of [`Self::ports`] are filled in.
+    /// Number of valid entries of [`Self::ports`].
     pub count: u32,
     /// Chains that were not followed to their end, and ports for which there was no room.
     pub missed: u32,
     /// Zero.
     pub reserved: u32,
-    /// In no order.
+    /// Unordered.
     pub ports: [BoundPort; PORTS_AT_ONCE],
 }
 

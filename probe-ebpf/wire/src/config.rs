@@ -1,9 +1,9 @@
-//! What userspace finds out about the running kernel and hands to the programs before they load.
+//! Properties of the running kernel that userspace passes to the programs before they are loaded.
 
-/// An offset that this kernel's BTF does not have.
+/// An offset that this kernel's BTF does not contain.
 pub const ABSENT: u32 = u32::MAX;
 
-/// Declares the offsets once: the struct, and for userspace the list of where each is looked up.
+/// Declares the offsets once: the struct, and for userspace the list of where to look up each.
 macro_rules! offsets {
     ($($field:ident = $strct:literal . $path:literal $(or $strct2:literal . $path2:literal)*;)+) => {
         /// Byte offsets of the kernel's struct members, by BTF, or [`ABSENT`].
@@ -17,13 +17,12 @@ macro_rules! offsets {
         }
 
         impl Offsets {
-            /// Where to look each field up: name here, then (struct, dotted member path) in order of
-            /// preference.
+            /// Where to look up each field: its name here, then (struct, dotted member path) in order of preference.
             pub const SOURCES: &'static [(&'static str, &'static [(&'static str, &'static str)])] = &[
                 $((stringify!($field), &[($strct, $path) $(, ($strct2, $path2))*]),)+
             ];
 
-            /// All fields from values in the order of [`Self::SOURCES`].
+            /// All fields, from values in the order of [`Self::SOURCES`].
             pub const fn from_values(values: &[u32; Self::SOURCES.len()]) -> Self {
                 let mut index = 0;
                 $(
@@ -143,7 +142,7 @@ offsets! {
 
 const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::SOURCES.len());
 
-/// Facts and options that are fixed for one run.
+/// Properties and options that are constant for one run.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -151,63 +150,65 @@ pub struct Config {
     pub tw_timer_handler: u64,
     /// Length of the kernel's tick, nanoseconds (1 / CONFIG_HZ).
     pub tick_ns: u64,
-    /// Port searches at least this long get an event of their own, nanoseconds.
+    /// Port allocations that take at least this long get an event of their own, nanoseconds.
     pub slow_port_ns: u64,
     /// Wake userspace when the ring buffer holds this many bytes.
     pub wake_bytes: u64,
-    /// Port searches at least this long have their user stack counted, nanoseconds.
+    /// Port allocations that take at least this long have their user stack counted, nanoseconds.
     pub stack_slow_port_ns: u64,
     /// Bit offset of `sock.sk_kern_sock`, or [`ABSENT`].
     pub sk_kern_sock_bit: u32,
     /// Bit offset of `sock.sk_shutdown`, or [`ABSENT`] (a bit field in some kernels).
     pub sk_shutdown_bit: u32,
-    /// How births are seen: one of the constants below.
+    /// How births are seen: one of the constants `BIRTHS_…`.
     pub births: u32,
-    /// 1 where ends are seen by the mini-socket's timer.
+    /// 1 if ends are seen through the mini-socket's timer.
     pub ends_by_timer: u32,
-    /// 1 where port searches are seen by their system calls.
+    /// 1 if port allocations are seen through their system calls.
     pub ports_by_syscall: u32,
-    /// 1 where each connect() that met a TIME_WAIT it could not take, or that looked through a range of ports of
-    /// its socket's own, gets an event of its own.
+    /// 1 if each connect() that found a TIME_WAIT it could not reuse, or that searched a port range of its socket's
+    /// own, gets an event of its own.
     pub tell_special: u32,
-    /// 1 where user stacks are kept and counted.
+    /// 1 if user stacks are kept and counted.
     pub stacks: u32,
-    /// How the user's registers are found: one of the constants `REGISTERS_…`.
+    /// How to find the user's registers: one of the constants `REGISTERS_…`.
     pub user_registers: u32,
-    /// With `REGISTERS_BY_STACK`: where they are from the task's kernel stack, bytes.
+    /// With `REGISTERS_BY_STACK`: their offset from the task's kernel stack, bytes.
     pub registers_offset: u32,
-    /// Where the v1 controller by whose hierarchy processes are placed is in a `css_set`, bytes; or [`ABSENT`].
+    /// Offset in a `css_set` of the v1 controller whose hierarchy gives the cgroups of processes, bytes; or [`ABSENT`].
     pub cgroup_controller: u32,
-    /// 1 where the kernel's memory can be read without a helper: [`CAST_MARK`] has been replaced.
+    /// 1 if the kernel's memory can be read without a helper: [`CAST_MARK`] has been replaced.
     pub direct_reads: u32,
-    /// One less than the number of slots that closing sockets have, a power of two.
+    /// Number of slots of closing sockets, a power of two, less one.
     pub closing_mask: u32,
-    /// Two to the power of this is the number of slots that connection states have; 0: none has one.
+    /// Binary logarithm of the number of slots of connection states; 0: there are no slots.
     pub conn_slot_bits: u32,
     /// Bit offset of `task_struct.in_execve`, or [`ABSENT`].
     pub in_execve_bit: u32,
 }
 
-/// The number of no helper, either. The programs call it where they want `lock *(u64 *)(r1 + 0) = cmpxchg(r0, r3)`, which
-/// the instruction set has from 5.12 on. Userspace puts that there where there are slots for connection states.
+/// Also not the number of a helper. The programs call it where they need `lock *(u64 *)(r1 + 0) = cmpxchg(r0, r3)`,
+/// which the instruction set has from 5.12 on. Userspace replaces it by that instruction if there are slots for
+/// connection states.
 pub const CLAIM_MARK: u32 = 0x7277_636c;
 
-/// The number of no helper. The programs call it in the place of the kernel function `bpf_rdonly_cast`, whose number is
-/// this kernel's own: userspace puts that there, where the kernel has it. Elsewhere the verifier never gets to it.
+/// Not the number of a helper. The programs call it instead of the kernel function `bpf_rdonly_cast`, whose number
+/// differs between kernels: userspace replaces it by that number, if the kernel has the function. Otherwise the
+/// verifier never reaches the call.
 pub const CAST_MARK: u32 = 0x7277_6361;
 
-/// In the map `STARTED`: programs are being attached, and none keeps anything. A greater number than [`FOLLOWING`] is the
-/// time at which counting began, nanoseconds of CLOCK_MONOTONIC.
+/// In the map `STARTED`: programs are being attached, and none keeps anything. A value greater than [`FOLLOWING`] is
+/// the time at which counting began, nanoseconds of CLOCK_MONOTONIC.
 pub const ATTACHING: u64 = 0;
-/// In the map `STARTED`: all programs are attached and keep connection states, and none counts or reports.
+/// In the map `STARTED`: all programs are attached and keep connection states, but none counts or reports.
 pub const FOLLOWING: u64 = 1;
 
-/// [`Config::births`]: by a hook on inet_twsk_alloc().
+/// [`Config::births`]: through a hook on inet_twsk_alloc().
 pub const BIRTHS_HOOKED: u32 = 0;
-/// [`Config::births`]: by the timer of the mini-socket. The full socket is then found by its tuple, and a
-/// close that ought to have made a mini-socket and did not was refused one.
+/// [`Config::births`]: through the timer of the mini-socket. The full socket is then found by its tuple, and a close
+/// that should have created a mini-socket and did not was refused one.
 pub const BIRTHS_BY_TIMER: u32 = 1;
-/// [`Config::births`]: not at all; inferred. No mini-socket is known by its address.
+/// [`Config::births`]: not seen, but inferred. No mini-socket is known by its address.
 pub const BIRTHS_INFERRED: u32 = 2;
 
 const _: () = assert!(size_of::<Config>() == 5 * 8 + 14 * 4);

@@ -1,9 +1,9 @@
-//! What userspace tells the kernel side: the sockets that were there before tracing began.
+//! Data from userspace to the kernel side: the sockets that existed before tracing began.
 
 use crate::{Process, ProcessKey};
 
-/// Key of the map `EXISTING`: the kernel's own identity of a socket, which its mini-socket keeps
-/// (inet_twsk_alloc). 0 as long as nobody has asked for it (sock_gen_cookie).
+/// Key of the map `EXISTING`: the kernel's own identity of a socket, which its mini-socket keeps (inet_twsk_alloc). 0
+/// until it is first requested (sock_gen_cookie).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExistingKey {
@@ -19,15 +19,15 @@ pub struct ExistingKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Existing {
-    /// Who had it open; `key.tgid` 0 where nobody, or not known.
+    /// The process that had it open; `key.tgid` 0 if none, or not known.
     pub opener: Process,
-    /// [`crate::Side`], by what listened.
+    /// [`crate::Side`], according to the listeners.
     pub side: u8,
     /// Zero.
     pub reserved: [u8; 7],
 }
 
-/// The map `PROCESS_NOW`: a process as it is, for what /proc says of it at the same time.
+/// The map `PROCESS_NOW`: the current state of a process, for comparison with what /proc shows at the same time.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessNow {
@@ -37,7 +37,7 @@ pub struct ProcessNow {
     pub cgroup_id: u64,
     /// As in [`Process`].
     pub execs: u32,
-    /// 1 while it is in exec(): what /proc says may be of either program.
+    /// 1 during exec(): what /proc shows may be of either program.
     pub in_exec: u32,
 }
 

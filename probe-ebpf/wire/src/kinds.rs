@@ -1,6 +1,6 @@
-//! Small closed sets, each written as one byte on the wire, and as a word in JSON, on the command line and in tables.
+//! Small closed sets, each one byte in records, and a word in JSON, on the command line and in tables.
 
-/// Declares an enum of consecutive `u8` codes with its way back from the wire, its list of members and their words.
+/// Declares an enum of consecutive `u8` codes with its conversion from a code, its list of members and their words.
 macro_rules! codes {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $code:literal => $word:literal,)+ }) => {
         $(#[$meta])*
@@ -11,10 +11,10 @@ macro_rules! codes {
         impl $name {
             /// Every member, in the order of its code.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-            /// How many members there are; codes run from 0 to `COUNT - 1`.
+            /// Number of members; codes range from 0 to `COUNT - 1`.
             pub const COUNT: usize = Self::ALL.len();
 
-            /// The member with this wire code, or `None` for a code this build does not know.
+            /// The member with this code, or `None` for a code that this build does not know.
             pub const fn from_code(code: u8) -> Option<Self> {
                 match code {
                     $($code => Some(Self::$variant),)+
@@ -31,19 +31,19 @@ macro_rules! codes {
 }
 
 codes! {
-    /// What a record in the ring buffer is. The first byte after the time stamp, in every record.
+    /// Kind of a record in the ring buffer. The first byte after the timestamp, in every record.
     EventKind {
-        /// A mini-socket was made: [`crate::ConnectionEvent`].
+        /// A mini-socket was created: [`crate::ConnectionEvent`].
         TimeWait = 0 => "time_wait",
-        /// The kernel refused to make one: [`crate::ConnectionEvent`].
+        /// The kernel refused to create one: [`crate::ConnectionEvent`].
         TimeWaitOverflow = 1 => "time_wait_overflow",
         /// A RST was sent or received: [`crate::ConnectionEvent`].
         Reset = 2 => "reset",
-        /// A connection died without a RST: [`crate::ConnectionEvent`].
+        /// A connection ended without a RST: [`crate::ConnectionEvent`].
         Abort = 3 => "abort",
-        /// A bind(), listen() or connect() looked for a local port: [`crate::PortEvent`].
+        /// A bind(), listen() or connect() allocated a local port: [`crate::PortEvent`].
         PortAlloc = 4 => "port_alloc",
-        /// A mini-socket went: [`crate::EndEvent`].
+        /// A mini-socket ended: [`crate::EndEvent`].
         TimeWaitEnd = 5 => "time_wait_end",
     }
 }
@@ -53,9 +53,9 @@ codes! {
     Side {
         /// Open before tracing began.
         Unknown = 0 => "unknown",
-        /// Went through SYN_SENT.
+        /// It was in SYN_SENT.
         Client = 1 => "client",
-        /// Went through SYN_RECV.
+        /// It was in SYN_RECV.
         Server = 2 => "server",
     }
 }
@@ -93,7 +93,7 @@ codes! {
 }
 
 codes! {
-    /// Which way a RST went.
+    /// Direction of a RST.
     ResetDirection {
         /// This host sent it.
         Sent = 0 => "sent",
@@ -103,7 +103,7 @@ codes! {
 }
 
 codes! {
-    /// Why a RST was sent or received, as twtrace judges it; the kernel's own word travels beside it.
+    /// Why a RST was sent or received, as determined by twtrace; the kernel's own reason is reported beside it.
     ResetReason {
         /// None of the others.
         Other = 0 => "other",
@@ -119,10 +119,10 @@ codes! {
         NoSocket = 5 => "no_socket",
         /// A TIME_WAIT mini-socket answered something that is not data.
         TimeWait = 6 => "time_wait",
-        /// Keepalive, FIN_WAIT2 or retransmission time ran out.
+        /// A timeout: keepalive, FIN_WAIT2 or retransmission.
         Timeout = 7 => "timeout",
-        /// The connection was torn down here by other means: connect(AF_UNSPEC), `ss -K`, a listener
-        /// closed over its queue, TCP_LINGER2 < 0.
+        /// The connection was ended here by other means: connect(AF_UNSPEC), `ss -K`, a listener closed with
+        /// connections in its queue, TCP_LINGER2 < 0.
         Aborted = 8 => "aborted",
         /// The peer sent it.
         Peer = 9 => "peer",
@@ -130,11 +130,11 @@ codes! {
 }
 
 codes! {
-    /// Why a connection died without a RST of either side.
+    /// Why a connection ended without a RST of either side.
     AbortReason {
         /// None of the others: an ICMP error, for example.
         Other = 0 => "other",
-        /// Retransmission, TCP_USER_TIMEOUT or keepalive ran out (ETIMEDOUT).
+        /// A timeout: retransmission, TCP_USER_TIMEOUT or keepalive (ETIMEDOUT).
         Timeout = 1 => "timeout",
         /// Destroyed from outside: `ss -K`, `bpf_sock_destroy` (ECONNABORTED).
         Destroyed = 2 => "destroyed",
@@ -144,25 +144,25 @@ codes! {
 codes! {
     /// How a mini-socket ended.
     EndCause {
-        /// Its timer ran out.
+        /// Its timer expired.
         Expired = 0 => "expired",
-        /// A connect() took its tuple (tcp_twsk_unique).
+        /// A connect() reused its tuple (tcp_twsk_unique).
         ReusedByConnect = 1 => "reused_by_connect",
-        /// A SYN of the peer met it, and a listener took the connection (TCP_TW_SYN).
+        /// A SYN of the peer arrived for it, and a listener took the connection (TCP_TW_SYN).
         ReopenedBySyn = 2 => "reopened_by_syn",
-        /// A RST or, in FIN_WAIT2, data met it; or it was destroyed from outside (`ss -K`).
+        /// A RST or, in FIN_WAIT2, data arrived for it; or it was destroyed from outside (`ss -K`).
         Killed = 3 => "killed",
-        /// Its network namespace went.
+        /// Its network namespace was removed.
         Purged = 4 => "purged",
     }
 }
 
 codes! {
-    /// Why a connect() could not take the tuple of a TIME_WAIT that it met (tcp_twsk_unique). The first that
-    /// holds, in the order of the codes.
+    /// Why a connect() could not reuse the tuple of a TIME_WAIT that it found (tcp_twsk_unique). The first that is
+    /// true, in the order of the codes.
     ReuseRefusal {
-        /// The socket was bound to the port before: then only TCP timestamps make reuse safe, and the
-        /// TIME_WAIT has none. No setting, age or substate matters.
+        /// The socket was bound to the port before: then only TCP timestamps make reuse safe, and the TIME_WAIT has
+        /// none. Settings, age and substate do not matter.
         BoundPort = 0 => "bound_port",
         /// net.ipv4.tcp_tw_reuse is 0.
         Disabled = 1 => "disabled",
@@ -174,29 +174,29 @@ codes! {
         PeerWithoutTimestamps = 4 => "peer_without_timestamps",
         /// The mini-socket still waits for the peer's FIN.
         FinWait2 = 5 => "fin_wait2",
-        /// Younger than a second, or than net.ipv4.tcp_tw_reuse_delay (6.16 on).
+        /// Younger than one second, or than net.ipv4.tcp_tw_reuse_delay (from 6.16 on).
         TooYoung = 6 => "too_young",
     }
 }
 
 codes! {
-    /// Why no process can be named.
+    /// Why an event has no process.
     Unattributed {
-        /// No process acted, and the opener is not known. Zero: what is not known yet needs no writing.
+        /// No process acted, and the opener is not known. Zero, so that data which is not known yet needs no write.
         Unknown = 0 => "unknown",
         /// The socket had left ESTABLISHED before tracing began.
         ClosedBeforeTracing = 1 => "closed_before_tracing",
         /// A socket of the kernel itself.
         KernelSocket = 2 => "kernel_socket",
-        /// The segment met no socket.
+        /// There was no socket for the segment.
         NoSocket = 3 => "no_socket",
-        /// What was known about the socket was lost (a full map).
+        /// The data about the socket was lost (a full map).
         Lost = 4 => "lost",
     }
 }
 
 codes! {
-    /// Which system call looked for a local port.
+    /// Which system call allocated a local port.
     PortOp {
         /// bind()
         Bind = 0 => "bind",
@@ -208,32 +208,31 @@ codes! {
 }
 
 codes! {
-    /// Who lost something: the index into the `LOST` counters.
+    /// What lost something: the index into the `LOST` counters.
     Probe {
-        /// TIME_WAIT births and overflows that found the ring buffer full.
+        /// TIME_WAIT births and overflows for which the ring buffer was full.
         TimeWait = 0 => "time_wait",
-        /// RST events that found the ring buffer full.
+        /// RST events for which the ring buffer was full.
         Reset = 1 => "reset",
-        /// Abort events that found the ring buffer full.
+        /// Abort events for which the ring buffer was full.
         Abort = 2 => "abort",
-        /// Port events that found the ring buffer full.
+        /// Port events for which the ring buffer was full.
         PortAlloc = 3 => "port_alloc",
-        /// Sockets whose connection state found its map full (`--max-sockets`).
+        /// Sockets for whose connection state the map was full (`--max-sockets`).
         SocketMap = 4 => "socket_map",
-        /// Processes that found the totals map full (`--max-processes`).
+        /// Processes for which the totals map was full (`--max-processes`).
         ProcessMap = 5 => "process_map",
-        /// Port searches that found their map full.
+        /// Port allocations for which the map was full.
         PortMap = 6 => "port_map",
-        /// Network namespaces that found their map full.
+        /// Network namespaces for which the map was full.
         NetnsMap = 7 => "netns_map",
-        /// Ends of TIME_WAITs that found the ring buffer full.
+        /// Ends of TIME_WAITs for which the ring buffer was full.
         TimeWaitEnd = 8 => "time_wait_end",
-        /// New processes of a command that found the map of its descendants full.
+        /// New processes of a command for which the map of its descendants was full.
         DescendantMap = 9 => "descendant_map",
-        /// Closes, connects and what followed from them whose place in the code found its map full
-        /// (`--max-stacks`).
+        /// Closes, connects and their consequences for whose user stack the map was full (`--max-stacks`).
         StackMap = 10 => "stack_map",
-        /// Stacks whose slots were both taken by others: only their innermost frames are known.
+        /// Stacks whose two slots were both taken by others: only their innermost frames are known.
         StackSlot = 11 => "stack_slot",
     }
 }
@@ -243,18 +242,18 @@ codes! {
     StackWhat {
         /// The close() behind a TIME_WAIT.
         TimeWait = 0 => "time_wait",
-        /// The close() behind one that the kernel refused to make.
+        /// The close() behind one that the kernel refused to create.
         TimeWaitOverflow = 1 => "time_wait_overflow",
         /// The close() behind a RST that this host sent.
         ResetSent = 2 => "reset_sent",
-        /// A search for a local port that failed.
+        /// An ephemeral port allocation that failed.
         PortFailed = 3 => "port_failed",
-        /// One that took long (`--slow-port`).
+        /// An allocation that took long (`--slow-port`).
         PortSlow = 4 => "port_slow",
     }
 }
 
-/// [`crate::ConnectionEvent::kernel_reason`] where the kernel gives none.
+/// [`crate::ConnectionEvent::kernel_reason`] if the kernel gives none.
 pub const NO_KERNEL_REASON: u8 = 255;
 
 /// How long after a RST accept() may name its process, nanoseconds.
@@ -262,23 +261,23 @@ pub const ACCEPT_WAIT_NS: u64 = 1_000_000_000;
 
 /// Bits of [`crate::ConnectionEvent::flags`] and [`crate::PortEvent::flags`].
 pub mod flags {
-    /// The mini-socket was inferred from the socket's last state; no hook saw it being made.
+    /// The mini-socket was inferred from the socket's last state; no hook saw its creation.
     pub const INFERRED: u16 = 1 << 0;
     /// It looks like what it says, but may be data after close: then a sent RST of the same socket follows at once, and
-    /// it is the one that counts. A RST "received" in FIN_WAIT1 or FIN_WAIT2 after the receive side was shut down, as
-    /// the kernel's `tcp_reset()` runs there for data too; and an [`INFERRED`] mini-socket of an orphan.
+    /// only that one counts. A RST "received" in FIN_WAIT1 or FIN_WAIT2 after the receive side was shut down, as the
+    /// kernel also runs `tcp_reset()` there for data; and an [`INFERRED`] mini-socket of an orphan.
     pub const MAY_BE_DATA: u16 = 1 << 1;
-    /// A RST sent that takes the place of the `MAY_BE_DATA` event just before it on the same socket.
+    /// A sent RST that replaces the `MAY_BE_DATA` event just before it on the same socket.
     pub const REPLACES: u16 = 1 << 2;
-    /// The latency is that of the port search itself, not an upper bound.
+    /// The latency is that of the port allocation itself, not an upper bound.
     pub const EXACT: u16 = 1 << 3;
-    /// `latency_ns` was not measured (a blocking connect() seen only by its system call).
+    /// `latency_ns` was not measured (a blocking connect() seen only through its system call).
     pub const UNTIMED: u16 = 1 << 4;
     /// The address is an IPv4 one, used through an IPv6 socket.
     pub const MAPPED: u16 = 1 << 5;
-    /// A RST that was received before anybody had accepted the connection: an [`ACCEPTED`] record may follow.
+    /// A RST that was received before the connection was accepted: an [`ACCEPTED`] record may follow.
     pub const AWAITS_ACCEPT: u16 = 1 << 6;
-    /// Names the process of the `AWAITS_ACCEPT` event of the same socket and time; no event of its own.
+    /// Names the process of the `AWAITS_ACCEPT` event of the same socket and time; not an event of its own.
     pub const ACCEPTED: u16 = 1 << 7;
 }
 
@@ -286,7 +285,7 @@ pub mod flags {
 mod tests {
     use super::*;
 
-    /// Of each of the enums above; a test compares them with what is declared.
+    /// Calls a macro for each of the enums above; a test compares them with the declared ones.
     macro_rules! for_each_enum {
         ($each:ident) => {
             $each!(

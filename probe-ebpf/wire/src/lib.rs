@@ -1,7 +1,7 @@
-//! What the kernel side and userspace say to each other.
+//! The data formats between the kernel side and userspace.
 //!
-//! Everything here is `#[repr(C)]`, made of integers only, without padding, with its size asserted at
-//! compile time: the bytes a program writes into a map or the ring buffer are the bytes userspace reads.
+//! Everything here is `#[repr(C)]`, consists of integers only, without padding, with its size asserted at compile time:
+//! the bytes that a program writes into a map or the ring buffer are the bytes that userspace reads.
 #![no_std]
 
 mod bound;
@@ -36,7 +36,7 @@ pub use totals::{
     bucket_lower_bound_ns, bucket_of_ns,
 };
 
-/// Length of the kernel's `TASK_COMM_LEN`, with the final NUL.
+/// The kernel's `TASK_COMM_LEN`, including the final NUL.
 pub const COMM_LEN: usize = 16;
 
 #[cfg(feature = "user")]

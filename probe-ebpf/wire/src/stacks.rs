@@ -1,57 +1,57 @@
-//! Where in the code a process closed, or looked for a port: user stacks and what they are counted for.
+//! User stacks of processes that closed or allocated a port, and what they are counted for.
 
 use crate::{ProcessKey, StackWhat};
 
-/// Words of the user's stack that are kept of each [`Site`], from the stack pointer upwards.
+/// Number of words of the user's stack that are kept for each [`Site`], from the stack pointer upwards.
 pub const WINDOW_WORDS: usize = 32;
-/// Frames that the kernel keeps of a stack at most (`PERF_MAX_STACK_DEPTH`).
+/// Maximum number of frames that the kernel keeps of a stack (`PERF_MAX_STACK_DEPTH`).
 pub const STACK_DEPTH: usize = 127;
 
-/// [`Config::user_registers`](crate::Config): not to be had.
+/// [`Config::user_registers`](crate::Config): not available.
 pub const REGISTERS_ABSENT: u32 = 0;
-/// [`Config::user_registers`](crate::Config): by bpf_task_pt_regs() (5.15 on).
+/// [`Config::user_registers`](crate::Config): from bpf_task_pt_regs() (from 5.15 on).
 pub const REGISTERS_BY_HELPER: u32 = 1;
 /// [`Config::user_registers`](crate::Config): at the top of the task's kernel stack.
 pub const REGISTERS_BY_STACK: u32 = 2;
 
-/// A [`SiteCount`]'s site: nobody's code is known to be behind it. Softirq closed, or it was before tracing.
+/// A [`SiteCount`]'s site: no user code is known to have caused it. Softirq closed, or it was before tracing.
 pub const NO_SITE: u64 = 0;
-/// A [`SiteCount`]'s site: it found no room (`--max-stacks`).
+/// A [`SiteCount`]'s site: there was no room for it (`--max-stacks`).
 pub const LOST_SITE: u64 = u64::MAX;
 
-/// [`Site::stack`]: bits of the number in the map.
+/// [`Site::stack`]: bits of the stack's number in the map.
 pub const STACK_ID_MASK: u32 = 0x00ff_ffff;
-/// [`Site::stack`]: it is in `STACKS_MORE`, its slot in `STACKS` was taken.
+/// [`Site::stack`]: it is in `STACKS_MORE`, as its slot in `STACKS` was taken.
 pub const STACK_IN_MORE: u32 = 1 << 24;
-/// [`Site::stack`]: there is none: the process was exiting, and its memory was gone.
+/// [`Site::stack`]: there is none: the process was exiting, and its memory had been freed.
 pub const STACK_OF_EXIT: u32 = u32::MAX;
-/// [`Site::stack`]: there is none: a kernel thread did it for a process.
+/// [`Site::stack`]: there is none: a kernel thread acted for a process.
 pub const STACK_OF_KERNEL_THREAD: u32 = u32::MAX - 1;
 /// [`Site::stack`]: both of its slots were taken.
 pub const STACK_LOST: u32 = u32::MAX - 2;
 
-/// Value of the map `SITES`: one place in one process's code, by a hash of all but `window`, the registers
-/// and `ready`.
+/// Value of the map `SITES`: one user stack of one process, by a hash of everything except `window`, the registers and
+/// `ready`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Whose code.
+    /// The process.
     pub process: ProcessKey,
-    /// Where the stack by frame pointers is: one of the constants above.
+    /// Location of the stack by frame pointers, or why there is none: see the constants above.
     pub stack: u32,
-    /// Which words of `window` look like return addresses: what stands before them is a call instruction.
+    /// Which words of `window` look like return addresses: a call instruction precedes the address.
     pub returns: u32,
-    /// The user's instruction pointer, 0 where registers can't be had.
+    /// The user's instruction pointer, 0 if registers are not available.
     pub ip: u64,
     /// Stack pointer.
     pub sp: u64,
     /// Frame pointer, if the code uses it as one.
     pub bp: u64,
-    /// The thread.
+    /// Id of the thread.
     pub tid: u32,
-    /// Not 0 once all of it is written.
+    /// Not 0 once everything is written.
     pub ready: u32,
-    /// What lies at `sp`, as it was the first time.
+    /// The stack from `sp` on, as it was the first time.
     pub window: [u64; WINDOW_WORDS],
 }
 
@@ -87,7 +87,7 @@ pub struct SiteCount {
 }
 
 impl SiteCount {
-    /// A key.
+    /// A key with these fields.
     pub const fn new(site: u64, what: StackWhat) -> Self {
         Self {
             site,

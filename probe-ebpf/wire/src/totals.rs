@@ -1,9 +1,9 @@
-//! What the kernel side counts by itself, so that totals stay exact when events are lost.
+//! Counts of the kernel side itself, so that totals stay exact when events are lost.
 
 use crate::{AbortReason, COMM_LEN, EndCause, ProcessKey, ResetReason, ReuseRefusal, Side};
 
-/// Value of the map `NAMES`, keyed by [`ProcessKey`]: a process as it was when it last acted. Where it ran another program or was
-/// in another cgroup before, that is kept beside it, with the generation in the place of [`ProcessKey::unattributed`].
+/// Value of the map `NAMES`, keyed by [`ProcessKey`]: a process at its last action. If it ran another program or was in
+/// another cgroup before, that is kept in another entry, with the generation in place of [`ProcessKey::unattributed`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessNames {
@@ -15,18 +15,18 @@ pub struct ProcessNames {
     pub execs: u32,
     /// Id of its cgroup, as in [`crate::Process`].
     pub cgroup_id: u64,
-    /// Which program in which cgroup these names are of; the kernel side's own.
+    /// Identifies the program and cgroup of these names; only used by the kernel side.
     pub generation: u32,
     /// Zero.
     pub reserved: u32,
 }
 
-/// Bit of [`ProcessKey::unattributed`] that tells, in keys of `PROCESSES` and `PORTS`, in which epoch was counted.
+/// Bit of [`ProcessKey::unattributed`] that contains, in keys of `PROCESSES` and `PORTS`, the epoch of the counts.
 const EPOCH_BIT: u32 = 1 << 31;
 
 impl ProcessKey {
-    /// The key of what is counted of this process in an epoch, 0 or 1. Userspace begins the other epoch when it
-    /// takes totals away: what is written by then goes on being counted where it was.
+    /// The key of this process's counts in an epoch, 0 or 1. Userspace begins the other epoch when it takes totals:
+    /// writes in progress continue in the old one.
     #[inline(always)]
     pub const fn in_epoch(self, epoch: u32) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl ProcessKey {
         }
     }
 
-    /// The process, and the epoch in which was counted.
+    /// The process, and the epoch of the counts.
     pub const fn split_epoch(self) -> (Self, u32) {
         let key = Self {
             unattributed: self.unattributed & !EPOCH_BIT,
@@ -50,7 +50,7 @@ impl ProcessKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessTotals {
-    /// Mini-sockets made, by [`Side`].
+    /// Mini-sockets created, by [`Side`].
     pub time_wait: [u64; Side::COUNT],
     /// Those of `time_wait` that began in FIN_WAIT2, by [`Side`].
     pub fin_wait2: [u64; Side::COUNT],
@@ -60,20 +60,20 @@ pub struct ProcessTotals {
     pub reset_sent: [u64; ResetReason::COUNT],
     /// RSTs received, by [`ResetReason`].
     pub reset_received: [u64; ResetReason::COUNT],
-    /// Deaths without RST, by [`AbortReason`].
+    /// Connections that ended without RST, by [`AbortReason`].
     pub abort: [u64; AbortReason::COUNT],
-    /// Mini-sockets of this process that went, by [`EndCause`].
+    /// Mini-sockets of this process that ended, by [`EndCause`].
     pub ended: [u64; EndCause::COUNT],
-    /// Tuples of TIME_WAITs, whoever made them, that its connects took.
+    /// Tuples of TIME_WAITs of any process that its connects reused.
     pub reused: u64,
-    /// Its connects that met at least one TIME_WAIT whose tuple they could not take.
+    /// Its connects that found at least one TIME_WAIT whose tuple they could not reuse.
     pub hindered: u64,
-    /// TIME_WAITs that they met so, by [`ReuseRefusal`].
+    /// TIME_WAITs that they could not reuse, by [`ReuseRefusal`].
     pub refused: [u64; ReuseRefusal::COUNT],
 }
 
 impl ProcessTotals {
-    /// Adds another's numbers. What one epoch takes back of another's (two's complement) comes out right.
+    /// Adds another's numbers. Correct even if one epoch takes back counts of another (two's complement).
     pub fn add(&mut self, other: &Self) {
         fn each<const N: usize>(mine: &mut [u64; N], other: &[u64; N]) {
             for (mine, other) in mine.iter_mut().zip(other) {
@@ -93,15 +93,15 @@ impl ProcessTotals {
     }
 }
 
-/// Which network namespace: the kernel gives a number to another one as soon as it is free.
+/// Identity of a network namespace: the kernel reuses a number as soon as it is free.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NetnsKey {
     /// Inode number.
     pub netns: u32,
-    /// What tells namespaces apart that had this number one after the other: a random number of the kernel's
-    /// (`net.hash_mix`), set before the first socket. 0 where this kernel's structs are others. Not to be shown: what it
-    /// goes into is to be hard to guess.
+    /// Distinguishes namespaces that had this number one after the other: a random number of the kernel
+    /// (`net.hash_mix`), set before the first socket. 0 if this kernel's structs differ. Not to be shown: hashes that
+    /// use it must be hard to guess.
     pub mark: u32,
 }
 
@@ -109,19 +109,19 @@ pub struct NetnsKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetnsTotals {
-    /// Mini-sockets made.
+    /// Mini-sockets created.
     pub births: u64,
     /// Mini-sockets refused.
     pub overflow: u64,
-    /// Mini-sockets that went; only counted where a hook for it is attached.
+    /// Mini-sockets that ended; only counted if a hook for it is attached.
     pub ends: u64,
-    /// Births that had to be inferred.
+    /// Births that were inferred.
     pub inferred: u64,
-    /// Those of `ends` whose tuple a connect() took.
+    /// Those of `ends` whose tuple a connect() reused.
     pub reused: u64,
-    /// RSTs sent, whoever they are charged to.
+    /// RSTs sent, of any process.
     pub resets_sent: u64,
-    /// Full sockets that went from ESTABLISHED or CLOSE_WAIT to CLOSE.
+    /// Full sockets that changed from ESTABLISHED or CLOSE_WAIT to CLOSE.
     pub connections_reset: u64,
 }
 
@@ -129,30 +129,30 @@ pub struct NetnsTotals {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortKey {
-    /// Who asked.
+    /// The calling process.
     pub process: ProcessKey,
     /// [`crate::PortOp`].
     pub op: u32,
-    /// 1 where latencies are those of the search itself, 0 where they are upper bounds.
+    /// 1 if latencies are those of the allocation itself, 0 if they are upper bounds.
     pub exact: u32,
 }
 
-/// How many latency buckets [`PortTotals`] has.
+/// Number of latency buckets of [`PortTotals`].
 pub const LATENCY_BUCKETS: usize = 128;
 
 /// Value of the map `PORTS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortTotals {
-    /// Searches, whatever their result.
+    /// Allocations, with any result.
     pub count: u64,
-    /// Searches that failed.
+    /// Allocations that failed.
     pub failures: u64,
-    /// Searches whose time could not be told from that of the handshake; not in `buckets`.
+    /// Allocations whose time could not be separated from that of the handshake; not in `buckets`.
     pub untimed: u64,
-    /// The longest search.
+    /// The longest allocation, nanoseconds.
     pub max_ns: u64,
-    /// Searches by [`bucket_of_ns`].
+    /// Allocations by [`bucket_of_ns`].
     pub buckets: [u32; LATENCY_BUCKETS],
 }
 
@@ -193,7 +193,7 @@ const _: () = assert!(size_of::<NetnsTotals>() == 56);
 const _: () = assert!(size_of::<PortKey>() == size_of::<ProcessKey>() + 8);
 const _: () = assert!(size_of::<PortTotals>() == 32 + 4 * LATENCY_BUCKETS);
 
-/// Bucket of a latency: four to each power of two, from 64 ns; the last one has no upper end.
+/// Bucket of a latency: four for each power of two, from 64 ns; the last one has no upper bound.
 #[inline(always)]
 pub const fn bucket_of_ns(latency_ns: u64) -> usize {
     if latency_ns < 64 {

@@ -1,5 +1,5 @@
-//! One stage of an event's way through twtrace, so many rounds: `path STAGE ROUNDS` prints how many nanoseconds an
-//! event took. Without arguments it prints the stages and the number of events in a round.
+//! Runs one stage of an event's path through twtrace: `path STAGE ROUNDS` prints how many nanoseconds an event took.
+//! Without arguments it prints the stages and the number of events in a round.
 
 use std::process::ExitCode;
 

@@ -66,7 +66,7 @@ fn a_command_keeps_its_own_options() {
         line(&["--json", "--", "ab", "-n", "200", "--", "--json"]).unwrap(),
         ["ab", "-n", "200", "--", "--json"]
     );
-    // Without the two dashes it may be a mistyped option's value.
+    // Without the two dashes it may be the value of a mistyped option.
     assert!(refused(&["ab"]).contains("ab"));
     let both = refused(&["--duration", "1s", "--", "ab"]);
     assert!(

@@ -1,4 +1,4 @@
-//! A command to run, and where its figures go.
+//! A command to run, and the destination of the output.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Options that say which events.
+//! Options that select events.
 
 use clap::Args;
 use twtrace_core::filter::{AddressFilter, ContainerFilter, Filter, PodFilter, UnitFilter};
@@ -44,7 +44,7 @@ pub struct FilterArgs {
     pub event: Vec<EventKind>,
 }
 
-/// A filter that asks for what is not there.
+/// A filter for something that does not exist.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// `--pid`
@@ -61,10 +61,10 @@ pub enum FilterError {
 }
 
 impl FilterArgs {
-    /// Looks at the host: do the processes and namespaces exist?
+    /// Checks on this host that the processes and namespaces exist.
     ///
     /// # Errors
-    /// When one does not.
+    /// If one does not.
     pub fn resolve(&self) -> Result<Filter, FilterError> {
         self.pid
             .iter()
@@ -72,10 +72,10 @@ impl FilterArgs {
         self.unchecked()
     }
 
-    /// The same for what was told already: its processes may be gone.
+    /// The same for past data: its processes may have exited.
     ///
     /// # Errors
-    /// When a path stands for no namespace.
+    /// If a path does not refer to a namespace.
     pub fn unchecked(&self) -> Result<Filter, FilterError> {
         let netns = self.netns.iter().map(NetnsArg::inode);
         Ok(self.filter(netns.collect::<Result<_, _>>()?))
@@ -84,7 +84,7 @@ impl FilterArgs {
     /// For a recording, which may be of another host.
     ///
     /// # Errors
-    /// When it asks for a path of this one.
+    /// If it contains a path of this host.
     pub fn resolve_for_recording(&self) -> Result<Filter, FilterError> {
         let netns = self.netns.iter().map(|netns| match netns {
             NetnsArg::Inode(inode) => Ok(*inode),

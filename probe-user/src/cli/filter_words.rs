@@ -1,4 +1,4 @@
-//! Filters that are typed while a view is open: the words of the command line.
+//! Filters that are typed while a view is open: the same words as on the command line.
 
 use clap::Parser;
 use twtrace_core::event::words::Word;
@@ -15,10 +15,10 @@ struct Words {
     filter: FilterArgs,
 }
 
-/// Makes a filter of what is typed. Quotes keep blanks in a name together.
+/// Parses a typed filter. Quotes keep blanks in a name together.
 ///
 /// # Errors
-/// With what is wrong, in one line.
+/// The error, in one line.
 pub fn display_filter(text: &str) -> Result<Filter, String> {
     let words = split(text)?;
     let words = Words::try_parse_from(words).map_err(|error| in_one_line(&error))?;
@@ -28,7 +28,7 @@ pub fn display_filter(text: &str) -> Result<Filter, String> {
         .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
 }
 
-/// The words that such a filter is made of; empty for none.
+/// The words of such a filter; empty for none.
 pub fn filter_words(args: &FilterArgs) -> String {
     let mut words = Vec::new();
     let mut add = |option: &str, values: Vec<String>| {
@@ -65,7 +65,7 @@ fn of_netns(netns: &NetnsArg) -> String {
     }
 }
 
-/// What clap says first, and what it would take.
+/// The first line of clap's message, and the values it would accept.
 fn in_one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines: Vec<&str> = text
@@ -77,7 +77,7 @@ fn in_one_line(error: &clap::Error) -> String {
     text.strip_prefix("error: ").unwrap_or(&text).to_owned()
 }
 
-/// Words, as a shell would split them: blanks apart, quotes together.
+/// Splits words like a shell: separated by blanks, except within quotes.
 fn split(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -90,7 +90,7 @@ pub struct ManArgs {
 }
 
 impl Command {
-    /// The command that it runs; empty where it runs none.
+    /// The command that it runs; empty for none.
     pub fn runs(&self) -> &[OsString] {
         match self {
             Self::Trace(view) | Self::Report(ReportArgs { view, .. }) => &view.command.command,
@@ -110,7 +110,7 @@ impl Cli {
     /// The verb.
     ///
     /// # Errors
-    /// When the environment holds what no option would take.
+    /// If the environment contains a value that no option accepts.
     pub fn into_command(self) -> Result<Command, clap::Error> {
         match self.command {
             Some(command) => Ok(command),

@@ -1,4 +1,4 @@
-//! Options that say how to probe.
+//! Options of the probes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub enum Switch {
 }
 
 impl ProbeArgs {
-    /// As the loader takes them.
+    /// As options of the loader.
     pub fn options(&self) -> ProbeOptions {
         let mut without = self.without.clone();
         if self.timers == Switch::Off && !without.contains(&Hook::Timers) {

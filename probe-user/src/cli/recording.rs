@@ -1,4 +1,4 @@
-//! Options that make recordings, and those that read them.
+//! Options that write recordings, and those that read them.
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ pub struct BoundsArgs {
 }
 
 impl BoundsArgs {
-    /// As the writer takes them.
+    /// As options of the writer.
     pub fn bounds(&self) -> Bounds {
         Bounds {
             max_bytes: self.max_size,
@@ -70,13 +70,13 @@ pub struct KeepArgs {
 }
 
 impl KeepArgs {
-    /// The file, and how much of it; `None` where none is asked for.
+    /// The file, and its limits; `None` if no recording is requested.
     pub fn order(&self) -> Option<(&Path, &BoundsArgs)> {
         Some((self.record.as_deref()?, &self.bounds))
     }
 }
 
-/// Options that say how to probe: there is nothing to probe in what is past.
+/// Options of the probes, which do not apply to past data.
 const PROBING: [&str; 7] = [
     "timers",
     "btf",
@@ -110,12 +110,12 @@ pub struct FromArgs {
 }
 
 impl FromArgs {
-    /// Whether a recording is to be read.
+    /// Whether a recording is read.
     pub fn is_given(&self) -> bool {
         !self.from.is_empty()
     }
 
-    /// The part of it.
+    /// The selected time of it.
     pub fn window(&self) -> Window {
         Window {
             since: self.since,

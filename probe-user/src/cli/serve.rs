@@ -82,7 +82,7 @@ pub struct HistoryArgs {
     pub max_size: u64,
 }
 
-/// Shorter ones would be mostly overhead, longer ones would not answer questions.
+/// Shorter ones would be mostly overhead, longer ones too coarse to be useful.
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = values::duration(text)?;
     if (1..=86_400).contains(&interval.as_secs()) {

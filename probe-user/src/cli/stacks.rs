@@ -23,7 +23,7 @@ pub struct StackArgs {
 }
 
 impl StackArgs {
-    /// How many different stacks are kept; `None` where stacks are not asked for.
+    /// Maximum number of different stacks; `None` if stacks are not requested.
     pub fn wanted(&self) -> Option<u32> {
         (self.stacks || self.folded.is_some()).then_some(self.max_stacks)
     }

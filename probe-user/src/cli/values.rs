@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use twtrace_core::event::words::Word;
 
-/// `10s`, `1ms`, `1m 30s`; a bare 0 too.
+/// `10s`, `1ms`, `1m 30s`; also a bare 0.
 pub fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -38,7 +38,7 @@ pub fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "write a number of bytes, such as 500M or 2GiB".to_owned())
 }
 
-/// A power of two within bounds.
+/// Parses a power of two within bounds.
 pub fn power_of_two(
     low: u32,
     high: u32,
