@@ -134,6 +134,28 @@ fn connecting(sock: Sock) {
     }
 }
 
+/// `inet_hash_connect(…, sock)` begins, in process context: tcp_v4_connect() and tcp_v6_connect() call it right after
+/// SYN_SENT. Another chance to see who connects, where tasks that are preempted inside the programs of that transition
+/// can have all of them skipped (7.x).
+#[inline(always)]
+pub fn connects(sock: Sock) {
+    if config!(direct_reads) == 0 || sock.state() != state::SYN_SENT {
+        return;
+    }
+    if let Some(conn) = conn::alive(sock) {
+        // SAFETY: the entry of a live socket; integers.
+        let is_opened = unsafe {
+            (*conn).opener.tid == bpf_get_current_pid_tgid() as u32 && (*conn).established_ns == 0
+        };
+        if is_opened {
+            return;
+        }
+    }
+    if sock.protocol() == IPPROTO_TCP {
+        connecting(sock);
+    }
+}
+
 /// listen(), in process context.
 #[inline(always)]
 fn listening(sock: Sock) {

@@ -8,8 +8,10 @@ use twtrace_wire::PortOp;
 
 use super::field;
 use crate::{
+    connections::state,
     ports::{search, syscall},
     processes::stack,
+    sockets::sock::Sock,
 };
 
 /// `int inet_csk_get_port(struct sock *sk, unsigned short snum)`: 5.10 to 7.3.
@@ -29,8 +31,7 @@ pub fn get_port_fexit(ctx: FExitContext) -> u32 {
 /// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)`: 5.10 to 7.3.
 #[fentry(function = "inet_hash_connect")]
 pub fn hash_connect_fentry(ctx: FEntryContext) -> u32 {
-    search::hash_connect_entered(ctx.arg(1));
-    0
+    connect_entered(ctx.arg(1))
 }
 
 /// `inet_hash_connect`, at its return.
@@ -43,8 +44,7 @@ pub fn hash_connect_fexit(ctx: FExitContext) -> u32 {
 /// `int inet6_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)`: 5.10 to 7.3.
 #[fentry(function = "inet6_hash_connect")]
 pub fn hash_connect6_fentry(ctx: FEntryContext) -> u32 {
-    search::hash_connect_entered(ctx.arg(1));
-    0
+    connect_entered(ctx.arg(1))
 }
 
 /// `inet6_hash_connect`, at its return.
@@ -67,9 +67,16 @@ pub fn get_port_kprobe(ctx: ProbeContext) -> u32 {
 /// `inet_hash_connect` and `inet6_hash_connect`, at their entry.
 #[kprobe]
 pub fn hash_connect_kprobe(ctx: ProbeContext) -> u32 {
-    if let Some(sock) = ctx.arg(1) {
-        search::hash_connect_entered(sock);
+    match ctx.arg(1) {
+        Some(sock) => connect_entered(sock),
+        None => 1,
     }
+}
+
+#[inline(always)]
+fn connect_entered(sock: u64) -> u32 {
+    state::connects(Sock(sock));
+    search::hash_connect_entered(sock);
     0
 }
 

@@ -315,7 +315,7 @@ pub fn received(sock: Sock, program: Program) {
     // tcp_rcv_state_process() also calls tcp_reset() for data after close and for data after the peer's FIN.
     let takes_no_data = !matches!(now, state::SYN_SENT | state::SYN_RECV | state::ESTABLISHED);
     if takes_no_data && sock.shutdown() & SHUT_RECEIVE != 0 {
-        fact.flags = flags::MAY_BE_DATA;
+        fact.flags = inferred::may_be_data(sock);
         conn.flags |= RST_MAY_BE_DATA;
     }
     if !counting::has_begun() {

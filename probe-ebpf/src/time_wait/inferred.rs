@@ -89,7 +89,7 @@ fn is_refused() -> bool {
 fn inferred(sock: Sock, from: u8) -> Fact {
     // In FIN_WAIT1, data may come with the ACK of the FIN: the kernel takes the socket through FIN_WAIT2 to CLOSE,
     // creates no mini-socket and sends a RST at once.
-    let may_be_data = from != state::CLOSING && sock.orphan();
+    let is_data_possible = from != state::CLOSING && sock.orphan();
     Fact {
         kind: if is_refused() {
             EventKind::TimeWaitOverflow
@@ -105,11 +105,21 @@ fn inferred(sock: Sock, from: u8) -> Fact {
         from,
         reason: 0,
         kernel_reason: NO_KERNEL_REASON,
-        flags: if may_be_data {
-            flags::INFERRED | flags::MAY_BE_DATA
+        flags: if is_data_possible {
+            flags::INFERRED | may_be_data(sock)
         } else {
             flags::INFERRED
         },
+    }
+}
+
+/// The flags of a fact that may turn out to be data after close.
+#[inline(always)]
+pub fn may_be_data(sock: Sock) -> u16 {
+    if sock.owned() {
+        flags::MAY_BE_DATA | flags::IN_PROCESS
+    } else {
+        flags::MAY_BE_DATA
     }
 }
 

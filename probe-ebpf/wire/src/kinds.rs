@@ -279,6 +279,9 @@ pub mod flags {
     pub const AWAITS_ACCEPT: u16 = 1 << 6;
     /// Names the process of the `AWAITS_ACCEPT` event of the same socket and time; not an event of its own.
     pub const ACCEPTED: u16 = 1 << 7;
+    /// Beside [`MAY_BE_DATA`]: a process works off its socket's backlog. It can be preempted before it sends the RST, for
+    /// as long as it has to wait for a CPU.
+    pub const IN_PROCESS: u16 = 1 << 8;
 }
 
 #[cfg(test)]

@@ -68,8 +68,9 @@ pub struct Decoded {
     pub may_be_replaced: bool,
     /// A sent reset that replaces such an event.
     pub replaces: bool,
-    /// A reset whose process may still become known by accept().
-    pub awaits_accept: bool,
+    /// It waits apart from other events, which it does not hold up: a reset whose process may still become known by
+    /// accept(), or one that a process may replace only when it has a CPU again.
+    pub waits_apart: bool,
     /// Not an event: names the process of the event that waits for it.
     pub is_acceptor: bool,
 }
@@ -160,7 +161,8 @@ impl Decoder {
             socket: wire.socket,
             may_be_replaced: wire.flags & flags::MAY_BE_DATA != 0,
             replaces: wire.flags & flags::REPLACES != 0,
-            awaits_accept: self.sees_accept && wire.flags & flags::AWAITS_ACCEPT != 0,
+            waits_apart: (self.sees_accept && wire.flags & flags::AWAITS_ACCEPT != 0)
+                || wire.flags & flags::IN_PROCESS != 0,
             is_acceptor: wire.flags & flags::ACCEPTED != 0,
         })
     }
@@ -192,7 +194,7 @@ impl Decoder {
             socket: 0,
             may_be_replaced: false,
             replaces: false,
-            awaits_accept: false,
+            waits_apart: false,
             is_acceptor: false,
         })
     }
@@ -240,7 +242,7 @@ impl Decoder {
             socket: 0,
             may_be_replaced: false,
             replaces: false,
-            awaits_accept: false,
+            waits_apart: false,
             is_acceptor: false,
         })
     }

@@ -5,12 +5,13 @@
 //! replaceable and the second as its replacement, and has corrected its own totals by then; here the first is dropped
 //! from the stream of events.
 //!
-//! A connection that was reset before it was accepted waits separately, for a second at most: accept() names its
-//! process. Such events come late, with the time at which they happened.
+//! Two kinds of events wait apart from others, for a second at most: a connection that was reset before it was accepted,
+//! since accept() names its process; and a replaceable event of a process that works off its socket's backlog, since it
+//! may be preempted before it sends the RST. Such events come late, with the time at which they happened.
 
 use std::collections::VecDeque;
 
-use twtrace_wire::ACCEPT_WAIT_NS;
+use twtrace_wire::ACCEPT_WAIT_NS as APART_NS;
 
 use super::Event;
 use super::decode::Decoded;
@@ -22,8 +23,8 @@ pub const HOLD_NS: u64 = 150_000_000;
 #[derive(Debug, Default)]
 pub struct ResetCorrelation {
     held: VecDeque<Decoded>,
-    /// Resets whose process may still become known by accept(), oldest first.
-    unaccepted: VecDeque<Decoded>,
+    /// Events that wait apart, oldest first.
+    apart: VecDeque<Decoded>,
 }
 
 impl ResetCorrelation {
@@ -32,12 +33,12 @@ impl ResetCorrelation {
         if decoded.is_acceptor {
             return self.accepted(decoded);
         }
-        if decoded.awaits_accept {
-            self.unaccepted.push_back(decoded);
+        if decoded.waits_apart {
+            self.apart.push_back(decoded);
             return;
         }
         if decoded.replaces {
-            for queue in [&mut self.held, &mut self.unaccepted] {
+            for queue in [&mut self.held, &mut self.apart] {
                 let replaced = queue.iter().rposition(|held| {
                     held.may_be_replaced
                         && held.socket == decoded.socket
@@ -55,10 +56,10 @@ impl ResetCorrelation {
     /// Releases the reset that waits for this acceptor: the same socket at the same nanosecond. Addresses are cleared
     /// if a listener closes connections that nobody accepted.
     fn accepted(&mut self, acceptor: Decoded) {
-        let waiting = self.unaccepted.iter().position(|waiting| {
+        let waiting = self.apart.iter().position(|waiting| {
             waiting.socket == acceptor.socket && waiting.event.mono_ns == acceptor.event.mono_ns
         });
-        if let Some(mut reset) = waiting.and_then(|index| self.unaccepted.remove(index)) {
+        if let Some(mut reset) = waiting.and_then(|index| self.apart.remove(index)) {
             reset.event.process = acceptor.event.process;
             reset.event.unattributed = acceptor.event.unattributed;
             reset.event.opener = acceptor.event.opener;
@@ -69,10 +70,10 @@ impl ResetCorrelation {
     /// Releases, oldest first, the events that no replacement can reach any more, given that every record before
     /// `seen_until_mono_ns` was pushed.
     pub fn release(&mut self, seen_until_mono_ns: u64) -> impl Iterator<Item = Event> {
-        let in_vain = self.unaccepted.partition_point(|waiting| {
-            waiting.event.mono_ns.saturating_add(ACCEPT_WAIT_NS) <= seen_until_mono_ns
+        let in_vain = self.apart.partition_point(|waiting| {
+            waiting.event.mono_ns.saturating_add(APART_NS) <= seen_until_mono_ns
         });
-        self.held.extend(self.unaccepted.drain(..in_vain));
+        self.held.extend(self.apart.drain(..in_vain));
         let blocked_by = |held: &Decoded| {
             held.may_be_replaced && held.event.mono_ns.saturating_add(HOLD_NS) > seen_until_mono_ns
         };
@@ -87,7 +88,7 @@ impl ResetCorrelation {
     /// Time of the latest event that is held.
     pub fn latest_mono_ns(&self) -> Option<u64> {
         let latest = |queue: &VecDeque<Decoded>| queue.back().map(|held| held.event.mono_ns);
-        latest(&self.held).max(latest(&self.unaccepted))
+        latest(&self.held).max(latest(&self.apart))
     }
 }
 
@@ -114,7 +115,7 @@ mod tests {
             socket,
             may_be_replaced: direction == ResetDirection::Received,
             replaces: false,
-            awaits_accept: false,
+            waits_apart: false,
             is_acceptor: false,
         }
     }
@@ -127,7 +128,7 @@ mod tests {
             socket: 0,
             may_be_replaced: false,
             replaces: false,
-            awaits_accept: false,
+            waits_apart: false,
             is_acceptor: false,
         }
     }
@@ -190,7 +191,7 @@ mod tests {
     fn unaccepted(mono_ns: u64) -> Decoded {
         let mut decoded = reset(mono_ns, 7, ResetDirection::Received);
         decoded.may_be_replaced = false;
-        decoded.awaits_accept = true;
+        decoded.waits_apart = true;
         decoded.event.process = None;
         decoded
     }
@@ -207,6 +208,22 @@ mod tests {
         assert_eq!(times(reset_correlation.release(u64::MAX)), [3]);
     }
 
+    /// 294 ms were seen on an emulated machine.
+    #[test]
+    fn a_preempted_process_may_replace_late() {
+        let mut reset_correlation = ResetCorrelation::default();
+        let mut waiting = reset(2, 7, ResetDirection::Received);
+        waiting.waits_apart = true;
+        reset_correlation.push(waiting);
+        reset_correlation.push(other(3));
+        let late_ns = 2 + 2 * HOLD_NS;
+        assert_eq!(times(reset_correlation.release(late_ns)), [3]);
+        let mut replacement = reset(late_ns, 7, ResetDirection::Sent);
+        replacement.replaces = true;
+        reset_correlation.push(replacement);
+        assert_eq!(times(reset_correlation.release(u64::MAX)), [late_ns]);
+    }
+
     #[test]
     fn who_accepts_is_named_for_a_reset_that_came_before() {
         let mut reset_correlation = ResetCorrelation::default();
@@ -215,7 +232,7 @@ mod tests {
         // Other events do not wait.
         assert_eq!(times(reset_correlation.release(3)), [3]);
         let mut acceptor = unaccepted(2);
-        acceptor.awaits_accept = false;
+        acceptor.waits_apart = false;
         acceptor.is_acceptor = true;
         acceptor.event.process = samples::reset().process;
         assert!(acceptor.event.process.is_some());
@@ -240,8 +257,8 @@ mod tests {
     fn a_reset_that_nobody_accepts_is_told_as_nobodys() {
         let mut reset_correlation = ResetCorrelation::default();
         reset_correlation.push(unaccepted(2));
-        assert!(times(reset_correlation.release(1 + ACCEPT_WAIT_NS)).is_empty());
-        let released: Vec<Event> = reset_correlation.release(2 + ACCEPT_WAIT_NS).collect();
+        assert!(times(reset_correlation.release(1 + APART_NS)).is_empty());
+        let released: Vec<Event> = reset_correlation.release(2 + APART_NS).collect();
         assert!(released.len() == 1 && released[0].process.is_none());
     }
 
