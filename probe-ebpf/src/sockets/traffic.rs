@@ -84,7 +84,7 @@ impl Sock {
     /// Sequence numbers that the peer has not acknowledged. `packets_out` is cleared before some connections end
     /// (tcp_write_queue_purge()); these numbers are not.
     #[inline(always)]
-    fn in_flight(self) -> u32 {
+    pub fn in_flight(self) -> u32 {
         let next: u32 = read(self.0, offset!(tcp_snd_nxt));
         next.wrapping_sub(read(self.0, offset!(tcp_snd_una)))
     }

@@ -145,11 +145,11 @@ pub fn leaves_mini(sock: Sock, conn: &Conn, from: u8) -> bool {
     }
 }
 
-/// CLOSING → CLOSE by a process that has a descriptor of the socket. Either it works off its backlog, which leaves a
-/// mini-socket. Or it disconnects, by close() with SO_LINGER {on, 0} or over unread data, or by connect(AF_UNSPEC):
-/// this leaves nothing, and as a rule sends no RST (tcp_need_reset()). If the kernel's table has no mini-socket, a
-/// disconnect is assumed.
+/// CLOSING → CLOSE by a process that has a descriptor of the socket. Either it works off its backlog, in which the peer
+/// acknowledges the FIN (`snd_una == write_seq`): this creates a mini-socket. Or it disconnects, by close() with
+/// SO_LINGER {on, 0} or over unread data, or by connect(AF_UNSPEC): this leaves nothing, and as a rule sends no RST
+/// (tcp_need_reset()). If its FIN was not even sent, a RST follows and takes back what was inferred.
 #[inline(always)]
 fn may_be_disconnect(sock: Sock) -> bool {
-    sock.owned() && !sock.orphan()
+    sock.owned() && !sock.orphan() && sock.in_flight() != 0
 }

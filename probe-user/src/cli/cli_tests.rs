@@ -123,6 +123,11 @@ fn wrong_usage_is_refused_with_a_hint() {
     assert!(refused(&["--ring-mb", "3"]).contains("power of two"));
     assert!(refused(&["--ring-kb", "2"]).contains("power of two"));
     assert!(refused(&["--ring-kb", "4", "--ring-mb", "8"]).contains("cannot be used with"));
+    for live in [&["--record", "y"][..], &["--", "true"]] {
+        let line = [&["twtrace", "report", "--from", "x"], live].concat();
+        let error = Cli::try_parse_from(line).unwrap_err().to_string();
+        assert!(error.contains("cannot be used with"), "{error}");
+    }
     assert!(refused(&["--duration", "10"]).contains("such as 10s"));
     assert!(refused(&["--side", "left"]).contains("possible values"));
     assert!(refused(&["--event", "lost"]).contains("possible values"));

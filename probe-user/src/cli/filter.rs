@@ -30,7 +30,7 @@ pub struct FilterArgs {
     /// This host's end: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:80, [::1]:80, :443.
     #[arg(long, value_name = "ADDRESS")]
     pub local: Vec<AddressFilter>,
-    /// The other end, likewise.
+    /// The other end, in the same forms.
     #[arg(long, value_name = "ADDRESS")]
     pub remote: Vec<AddressFilter>,
     /// Network namespace: its inode number, its name in `ip netns`, or a path such as /proc/PID/ns/net.

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use command::{CommandArgs, OutputArgs};
@@ -169,6 +169,7 @@ pub struct ReportArgs {
 
 /// Options of `trace` and `report`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("traced").args(["command", "from"])))]
 pub struct ViewArgs {
     /// How long, and in which form.
     #[command(flatten)]

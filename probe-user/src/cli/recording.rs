@@ -62,7 +62,7 @@ impl BoundsArgs {
 #[command(next_help_heading = "Recordings")]
 pub struct KeepArgs {
     /// Keep what this is made of in a recording, for --from.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "past")]
     pub record: Option<PathBuf>,
     /// How much of it.
     #[command(flatten)]
@@ -104,7 +104,7 @@ pub struct FromArgs {
     /// Where no zone is written, it is UTC for a recording, and this host's for a history.
     #[arg(long, value_name = "WHEN", requires = "past")]
     pub since: Option<Bound>,
-    /// Leave out what was then, and later.
+    /// Leave out what was at that time or later. Takes the same forms as --since.
     #[arg(long, value_name = "WHEN", requires = "past")]
     pub until: Option<Bound>,
 }

@@ -32,7 +32,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", env = "TWTRACE_TOP_PROCESSES", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub top_processes: u32,
-    /// Destinations that have metrics of their own, likewise.
+    /// Destinations that have metrics of their own; the others are one.
     #[arg(long, value_name = "N", env = "TWTRACE_TOP_DESTINATIONS", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub top_destinations: u32,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::error::{StoreError, is_damage};
+use super::error::{StoreError, is_damage, is_unknown_value};
 
 /// Name of the file in its directory.
 const FILE: &str = "history.db";
@@ -95,7 +95,7 @@ fn open_with(directory: &Path, migrations: &[&str]) -> Result<Connection, StoreE
 
 fn is_damaged(error: &StoreError) -> bool {
     match error {
-        StoreError::Damaged { .. } => true,
+        StoreError::Damaged { .. } | StoreError::UnknownValue { .. } => true,
         StoreError::Sqlite { source, .. } => is_damage(source),
         _ => false,
     }
@@ -273,25 +273,23 @@ pub fn open_to_read(directory: &Path) -> Result<Connection, StoreError> {
         }
         opened => opened,
     };
-    let connection = opened.map_err(|source| of(&path, source))?;
+    let connection = opened.map_err(|source| read_error(&path, source))?;
     let known = MIGRATIONS.len() as i64;
     check_origin(&path, &connection, known)?;
-    match version(&connection).map_err(|source| of(&path, source))? {
+    match version(&connection).map_err(|source| read_error(&path, source))? {
         found if found < known => Err(StoreError::Older { path, found, known }),
         _ => Ok(connection),
     }
 }
 
 /// The error for what SQLite reports of a file that is read.
-pub fn of(path: &Path, source: rusqlite::Error) -> StoreError {
+pub fn read_error(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
-    if is_damage(&source) {
-        StoreError::Damaged {
-            path,
-            why: source.to_string(),
-        }
-    } else {
-        StoreError::Sqlite { path, source }
+    let why = source.to_string();
+    match source {
+        source if is_unknown_value(&source) => StoreError::UnknownValue { path, why },
+        source if is_damage(&source) => StoreError::Damaged { path, why },
+        source => StoreError::Sqlite { path, source },
     }
 }
 

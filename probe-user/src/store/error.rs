@@ -54,6 +54,16 @@ pub enum StoreError {
         /// What was found.
         why: String,
     },
+    /// A row has what no twtrace of this version writes. Only reading the row shows it: `serve` keeps the file.
+    #[error(
+        "{} has a value that this version does not write ({why}): --since and --until can leave its time out",
+        .path.display()
+    )]
+    UnknownValue {
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
     /// Its limit is lower than the size it starts with.
     #[error("a history takes at least {} MiB", super::MIN_BYTES >> 20)]
     TooSmall,
@@ -93,10 +103,16 @@ pub fn is_damage(error: &rusqlite::Error) -> bool {
             failure.code,
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
         ),
-        // Values of other types, or words that no twtrace of this version writes.
-        rusqlite::Error::FromSqlConversionFailure(..)
-        | rusqlite::Error::InvalidColumnType(..)
-        | rusqlite::Error::InvalidColumnIndex(_) => true,
-        _ => false,
+        _ => is_unknown_value(error),
     }
+}
+
+/// Whether a row has values of other types, or words that no twtrace of this version writes.
+pub fn is_unknown_value(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::InvalidColumnIndex(_)
+    )
 }

@@ -180,7 +180,7 @@ impl Keeper {
         if is_damage(&source) {
             self.writer = None;
         }
-        super::database::of(&super::database::path_in(&self.directory), source)
+        super::database::read_error(&super::database::path_in(&self.directory), source)
     }
 
     fn record_size(&self) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use serde::de::DeserializeOwned;
 use serde_json::from_str;
 use twtrace_core::event::answerable::unattributed;
 use twtrace_core::event::answerable::without_process;
@@ -90,10 +91,7 @@ impl RowReader<'_> {
                 },
             })
         })?;
-        interval.budgets = self.table("budget_row", |cells| {
-            cells.skip(13);
-            cells.json()
-        })?;
+        interval.budgets = self.json_table("budget_row", "n")?;
         interval.close_wait = self.table("close_wait_row", |cells| {
             cells.skip(2);
             let process = self.process(cells.take()?, known)?;
@@ -118,14 +116,8 @@ impl RowReader<'_> {
                 destination,
             })
         })?;
-        interval.audit = self.table("audit_row", |cells| {
-            cells.skip(7);
-            cells.json()
-        })?;
-        interval.netns_names = self.table("netns_row", |cells| {
-            cells.skip(4);
-            cells.json()
-        })?;
+        interval.audit = self.json_table("audit_row", "netns")?;
+        interval.netns_names = self.json_table("netns_row", "netns")?;
         interval.lost = self.table("lost_row", |cells| {
             cells.skip(1);
             Ok(LostRow {
@@ -144,6 +136,18 @@ impl RowReader<'_> {
     ) -> rusqlite::Result<Vec<T>> {
         let sql = format!("SELECT * FROM {table} WHERE interval_id = ? ORDER BY 1, 2");
         rows(self.connection.prepare_cached(&sql)?, self.id, read)
+    }
+
+    /// The column `json` of a table, in the order of a column.
+    fn json_table<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        order_by: &str,
+    ) -> rusqlite::Result<Vec<T>> {
+        let sql = format!("SELECT json FROM {table} WHERE interval_id = ? ORDER BY {order_by}");
+        rows(self.connection.prepare_cached(&sql)?, self.id, |cells| {
+            cells.json()
+        })
     }
 
     fn head(&self, run: Run) -> rusqlite::Result<Interval> {

@@ -64,9 +64,9 @@ impl Reader {
         };
         // All reads see one moment, whatever is written or removed in between.
         let begun = reader.connection.execute_batch("BEGIN");
-        reader.said(begun)?;
+        reader.with_path(begun)?;
         let runs = reader.read_runs();
-        reader.runs = reader.said(runs)?;
+        reader.runs = reader.with_path(runs)?;
         Ok(reader)
     }
 
@@ -80,13 +80,13 @@ impl Reader {
                 Ok(cells.optional()?.zip(cells.optional()?))
             },
         );
-        let extent = self.said(extent)?;
+        let extent = self.with_path(extent)?;
         Ok(extent.map(|(start, end)| (Timestamp(start), Timestamp(end))))
     }
 
     /// The intervals within a time span, wholly or in part, in order.
     pub fn places(&self, span: Span) -> Result<Vec<IntervalPosition>, StoreError> {
-        self.said(self.read_places(span))
+        self.with_path(self.read_places(span))
     }
 
     /// One interval, without its events and findings, and without settings of namespaces.
@@ -95,12 +95,12 @@ impl Reader {
             self.known.clear();
         }
         let interval = self.read_interval(place);
-        self.said(interval)
+        self.with_path(interval)
     }
 
     /// Settings and counters of namespaces when an interval began; empty if they are not known.
     pub fn samples_before(&self, place: &IntervalPosition) -> Result<NamespaceSamples, StoreError> {
-        let own = self.said(self.read_samples("looks_before", place.id))?;
+        let own = self.with_path(self.read_samples("looks_before", place.id))?;
         if !own.is_empty() {
             return Ok(own);
         }
@@ -111,19 +111,19 @@ impl Reader {
             [place.id],
             |row| row.get::<_, i64>(0),
         );
-        match self.said(follows)? {
+        match self.with_path(follows)? {
             0 => Ok(own),
-            _ => self.said(self.read_samples("looks_after", place.id - 1)),
+            _ => self.with_path(self.read_samples("looks_after", place.id - 1)),
         }
     }
 
     /// The same when it ended.
     pub fn samples_after(&self, place: &IntervalPosition) -> Result<NamespaceSamples, StoreError> {
-        self.said(self.read_samples("looks_after", place.id))
+        self.with_path(self.read_samples("looks_after", place.id))
     }
 
-    fn said<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|source| database::of(&self.path, source))
+    fn with_path<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|source| database::read_error(&self.path, source))
     }
 
     fn read_runs(&self) -> rusqlite::Result<HashMap<i64, Run>> {

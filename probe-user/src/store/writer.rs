@@ -65,7 +65,7 @@ impl Writer {
                 |row| row.get(0),
             )
             .optional()
-            .map_err(|source| database::of(&path, source))?;
+            .map_err(|source| database::read_error(&path, source))?;
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Ok(Self {
             identity: database::identity(&path),

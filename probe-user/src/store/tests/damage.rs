@@ -180,3 +180,31 @@ fn read_only_mount(path: &Path) -> Option<()> {
     full_disk::mount_again_read_only(path);
     Some(())
 }
+
+/// Other times can still be read, and `serve` goes on with the file: it checks the file's structure only.
+#[test]
+fn a_word_that_is_not_known_is_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    kept(directory.path(), (0..3).map(interval));
+    let path = database::path_in(directory.path());
+    let connection = Connection::open(&path).unwrap();
+    let changed = connection.execute(
+        "UPDATE destination_row SET side = 'both' WHERE interval_id = 2",
+        [],
+    );
+    assert!(changed.unwrap() > 0);
+    drop(connection);
+    let mut reader = Reader::open(directory.path()).unwrap();
+    let places = reader.places(Span::default()).unwrap();
+    assert!(reader.interval(&places[0]).is_ok());
+    let error = reader.interval(&places[1]).unwrap_err();
+    assert!(
+        matches!(error, StoreError::UnknownValue { .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("--since"), "{error}");
+    let history = History::start(options(directory.path()), || {}).unwrap();
+    history.put(interval(3));
+    history.stop();
+    assert_eq!(ids(directory.path()), [1, 2, 3, 4]);
+}

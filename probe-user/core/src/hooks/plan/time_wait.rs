@@ -42,7 +42,7 @@ pub const TIME_WAIT: Plan = Plan {
             behaviour: Behaviour::Same,
             lost: Some(
                 "the kernel skips kprobes while another eBPF program runs on that CPU: such births are looked up \
-                 in the kernel's table of connections, and inferred where they are not there any more",
+                 in the kernel's table of connections; one that is not there is taken for refused",
             ),
         },
         Candidate {
