@@ -78,6 +78,9 @@ pub fn judge(
     verdict
 }
 
+/// Listeners that are closed this close to an event of a life are shown beside it.
+const LISTENER_NEAR_NS: u64 = 10_000_000;
+
 struct Judge<'a> {
     namespace: &'a PlayedNamespace,
     seed: u64,
@@ -346,6 +349,21 @@ impl Judge<'_> {
                     .map(|(event, end)| (event.mono_ns, summary(event, *end))),
             )
             .collect();
+        // What a server does to a whole listener stands in no life's log.
+        let near = |at_ns: u64| {
+            let of_events = events.iter();
+            of_events
+                .min_by_key(|(event, _)| event.mono_ns.abs_diff(at_ns))
+                .is_some_and(|(event, _)| event.mono_ns.abs_diff(at_ns) < LISTENER_NEAR_NS)
+        };
+        let closes = truth.closed_listeners.iter().map(|close| &close.entry);
+        lines.extend(closes.filter(|entry| near(entry.before_ns)).map(|entry| {
+            let text = format!(
+                "a listener closed by {}, until {}",
+                entry.pid, entry.after_ns
+            );
+            (entry.before_ns, text)
+        }));
         lines.sort();
         for (at_ns, line) in lines {
             let _ = writeln!(text, "  {at_ns} {line}");
