@@ -24,6 +24,12 @@ fn the_definition_holds_together() {
 }
 
 #[test]
+fn help_begins_with_what_the_tool_shows() {
+    let help = Cli::command().render_help().to_string();
+    assert!(help.starts_with("Who creates TIME_WAIT sockets"), "{help}");
+}
+
+#[test]
 fn no_verb_is_top_on_a_terminal_and_else_trace() {
     let cli = Cli::try_parse_from(["twtrace"]).unwrap();
     let is_top = matches!(cli.into_command(), Ok(Command::Top(_)));

@@ -31,7 +31,7 @@ use twtrace_core::doctor::finding::Severity;
 
 /// Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
 #[derive(Debug, Parser)]
-#[command(name = "twtrace", version, about)]
+#[command(name = "twtrace", version)]
 pub struct Cli {
     /// What to do; if not given `top` on a terminal, else `trace`.
     #[command(subcommand)]

@@ -108,6 +108,9 @@ pub const ACCEPT: Plan = Plan {
             behaviour: Behaviour::Same,
             lost: Some("connections accepted through io_uring show no opener"),
         },
-        nothing("which process accepted a connection is not known; its closer is"),
+        nothing(
+            "which process accepted a connection is not known; its closer is. A RST of a listener names the process \
+             that called listen(), also if another one holds the listener by now",
+        ),
     ],
 };
