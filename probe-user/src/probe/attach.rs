@@ -109,7 +109,8 @@ fn give_second_chance(
         _ => false,
     };
     let (mut attached, mut missing) = (Vec::new(), Vec::new());
-    for part in candidate.second_chance.iter().filter(|_| preempted) {
+    let chances = candidate.second_chance.iter().filter(|_| preempted);
+    for part in chances.map(|chance| &chance.part) {
         let result = if kernel.without.contains(&hook(&part.1)) {
             Err("switched off".to_owned())
         } else {

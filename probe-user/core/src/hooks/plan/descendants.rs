@@ -1,6 +1,6 @@
 //! New processes.
 
-use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, nothing};
+use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, again, nothing};
 use crate::hooks::{Hook, Question, Tier};
 
 const NAME: &str = "sched_process_fork";
@@ -39,7 +39,8 @@ pub const DESCENDANTS: Plan = Plan {
             condition: Condition::Always,
             parts: &[("fork_raw", Attach::RawTracepoint(NAME))],
             // Programs of tracepoints can be preempted in 7.x only, which has the later record.
-            second_chance: &[(
+            second_chance: &[again(
+                &["fork_raw"],
                 "fork_again_tracepoint_20",
                 Attach::Tracepoint("sched", NAME, &[("child_pid", 20)]),
             )],

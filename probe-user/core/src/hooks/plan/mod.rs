@@ -39,6 +39,15 @@ impl Attach {
 /// One program and its hook. A program may appear several times with different hooks.
 pub type Part = (&'static str, Attach);
 
+/// A further program for hooks at which the kernel may have skipped others.
+#[derive(Clone, Copy, Debug)]
+pub struct SecondChance {
+    /// Programs whose skipped runs it recovers.
+    pub of: &'static [&'static str],
+    /// The program and its hook.
+    pub part: Part,
+}
+
 /// Condition for trying a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -93,7 +102,7 @@ pub struct Candidate {
     /// What to attach in addition if the kernel can preempt the programs above in favour of a task that then reaches
     /// the same hook: the kernel skips a program that is already running on that CPU. Each of these does what was
     /// missed, or finds it done; a refused one costs the chance, not the tier.
-    pub second_chance: &'static [Part],
+    pub second_chance: &'static [SecondChance],
     /// What it changes in other programs.
     pub behaviour: Behaviour,
     /// What it can't know.
@@ -110,6 +119,13 @@ pub struct Plan {
 }
 
 const SKADDR: (&str, u32) = ("skaddr", 8);
+
+const fn again(of: &'static [&'static str], program: &'static str, attach: Attach) -> SecondChance {
+    SecondChance {
+        of,
+        part: (program, attach),
+    }
+}
 
 const fn nothing(lost: &'static str) -> Candidate {
     Candidate {
@@ -141,10 +157,15 @@ pub fn candidates() -> impl Iterator<Item = &'static Candidate> {
     PLANS.iter().flat_map(|plan| plan.candidates)
 }
 
+/// All programs of a candidate, with their hooks.
+fn all_parts(candidate: &'static Candidate) -> impl Iterator<Item = &'static Part> {
+    let again = candidate.second_chance.iter().map(|chance| &chance.part);
+    candidate.parts.iter().chain(again)
+}
+
 /// The kernel functions that entry or return programs are attached to.
 pub fn functions() -> Vec<&'static str> {
-    let parts =
-        candidates().flat_map(|candidate| candidate.parts.iter().chain(candidate.second_chance));
+    let parts = candidates().flat_map(all_parts);
     let mut functions: Vec<&str> = parts.filter_map(|(_, attach)| attach.function()).collect();
     functions.sort_unstable();
     functions.dedup();
@@ -170,7 +191,7 @@ mod tests {
         let mut hooks = Vec::new();
         for candidate in candidates().filter(may_be_preempted) {
             for hook in candidate.parts.iter().filter_map(raw) {
-                let is_there = |(_, attach): &Part| matches!(attach, Attach::Tracepoint(_, name, _) if *name == hook);
+                let is_there = |chance: &SecondChance| matches!(chance.part.1, Attach::Tracepoint(_, name, _) if name == hook);
                 assert!(candidate.second_chance.iter().any(is_there), "{hook}");
                 hooks.push(hook);
             }

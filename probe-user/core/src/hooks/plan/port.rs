@@ -1,6 +1,6 @@
 //! Ephemeral port allocation.
 
-use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, nothing};
+use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SecondChance, again, nothing};
 use crate::hooks::{Hook, Question, Tier};
 
 /// kprobes of the three functions and of their returns.
@@ -12,6 +12,21 @@ const BY_KPROBE: &[Part] = &[
     ("hash_connect_kprobe", Attach::Kprobe("inet_hash_connect")),
     ("hash_connect_kprobe", Attach::Kprobe("inet6_hash_connect")),
 ];
+
+/// The same, for what the programs by fentry missed. A kretprobe shares its program, and the count of its skipped runs,
+/// among the functions.
+const BY_KPROBE_AGAIN: &[SecondChance] = &[
+    of(&["get_port_fexit"], BY_KPROBE[0]),
+    of(&["hash_connect_fexit"], BY_KPROBE[1]),
+    of(&["hash_connect6_fexit"], BY_KPROBE[2]),
+    of(&["get_port_fentry"], BY_KPROBE[3]),
+    of(&["hash_connect_fentry"], BY_KPROBE[4]),
+    of(&["hash_connect6_fentry"], BY_KPROBE[5]),
+];
+
+const fn of(programs: &'static [&'static str], (program, attach): Part) -> SecondChance {
+    again(programs, program, attach)
+}
 
 pub const PORT: Plan = Plan {
     question: Question::Port,
@@ -28,7 +43,7 @@ pub const PORT: Plan = Plan {
                 ("hash_connect_fentry", Attach::Fentry("inet_hash_connect")),
                 ("hash_connect6_fentry", Attach::Fentry("inet6_hash_connect")),
             ],
-            second_chance: BY_KPROBE,
+            second_chance: BY_KPROBE_AGAIN,
             behaviour: Behaviour::Same,
             lost: None,
         },

@@ -4,28 +4,8 @@
 //! run one after the other in one call are skipped independently, so an event is lost only if all programs that could
 //! have seen it were skipped: at most as many as the smallest of their counts.
 
-use super::{Candidate, PLANS, Part};
+use super::{Candidate, PLANS, Part, candidates};
 use crate::hooks::{Choice, Question};
-
-/// Programs, and the ones that do their work if they are skipped: see `second_chance` in the tier table.
-const MADE_GOOD_BY: &[(&str, &[&str])] = &[
-    ("state_raw", &["state_again_raw", "state_again_tracepoint"]),
-    ("destroy_raw", &["destroy_again_tracepoint"]),
-    ("accept_fexit_2", &["accept_kretprobe"]),
-    ("accept_fexit_4", &["accept_kretprobe"]),
-    ("twsk_alloc_fexit", &["twsk_alloc_again_fexit"]),
-    ("timer_start_raw", &["timer_start_again_raw"]),
-    ("tw_timer_kprobe", &["timer_expire_again_raw"]),
-    ("send_reset_reason_raw", &["send_reset_again_tracepoint"]),
-    ("receive_reset_raw", &["receive_reset_again_tracepoint"]),
-    ("get_port_fentry", &["get_port_kprobe"]),
-    ("get_port_fexit", &["port_kretprobe"]),
-    ("hash_connect_fentry", &["hash_connect_kprobe"]),
-    ("hash_connect_fexit", &["port_kretprobe"]),
-    ("hash_connect6_fentry", &["hash_connect_kprobe"]),
-    ("hash_connect6_fexit", &["port_kretprobe"]),
-    ("fork_raw", &["fork_again_tracepoint_20"]),
-];
 
 /// If programs can't be preempted, only softirq can reach this one during its run, with a →CLOSE, and
 /// `tcp_destroy_sock` comes after that.
@@ -87,9 +67,9 @@ fn programs(choice: &Choice, is_loaded: &dyn Fn(&str) -> bool) -> Vec<&'static s
 /// Number of missing events of a program, given the skipped runs of the loaded ones.
 fn lost(program: &str, of: &dyn Fn(&str) -> Option<u64>) -> u64 {
     let skipped = of(program).unwrap_or(0);
-    let seconds = MADE_GOOD_BY.iter().find(|(first, _)| *first == program);
-    let seconds = seconds.map_or(&[][..], |(_, seconds)| seconds);
-    let least = seconds.iter().filter_map(|second| of(second)).min();
+    let chances = candidates().flat_map(|candidate| candidate.second_chance);
+    let chances = chances.filter(|chance| chance.of.contains(&program));
+    let least = chances.filter_map(|chance| of(chance.part.0)).min();
     let least = match (least, STATE_WITHOUT_PREEMPTION) {
         (None, (state, destroy)) if program == state => of(destroy),
         _ if MADE_GOOD_BY_STATES.contains(&program) => {
@@ -104,7 +84,8 @@ fn lost(program: &str, of: &dyn Fn(&str) -> Option<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hooks::{Tier, plan::candidates};
+    use crate::hooks::Tier;
+    use crate::hooks::plan::all_parts;
 
     fn of(question: Question, tier: Tier, misses: &[(&str, u64)]) -> Vec<(String, u64)> {
         let missed = missed(&[Choice::sample(question, tier)], misses);
@@ -116,30 +97,28 @@ mod tests {
 
     #[test]
     fn each_program_is_one_of_the_table() {
-        let parts = candidates()
-            .flat_map(|candidate| candidate.parts.iter().chain(candidate.second_chance));
-        let names: Vec<&str> = parts.map(|(name, _)| *name).collect();
+        let names: Vec<&str> = candidates()
+            .flat_map(all_parts)
+            .map(|part| part.0)
+            .collect();
         let (state, destroy) = STATE_WITHOUT_PREEMPTION;
-        let covers = MADE_GOOD_BY
-            .iter()
-            .flat_map(|(first, seconds)| [&[*first], *seconds].concat());
         let others = [STATES, MADE_GOOD_BY_STATES, &[state, destroy]].concat();
-        for name in covers.chain(others) {
+        for name in others {
             assert!(names.contains(&name), "{name}");
         }
     }
 
-    /// A second chance that this file does not know would make its tier inexact without reason.
+    /// Where a second chance names a program that does not exist, its tier would be inexact without reason.
     #[test]
-    fn each_second_chance_makes_good_for_a_program() {
+    fn each_second_chance_recovers_a_program_of_its_tier() {
         for candidate in candidates() {
-            for (name, _) in candidate.second_chance {
-                let is_for = |(first, _): &Part| {
-                    MADE_GOOD_BY
-                        .iter()
-                        .any(|(known, seconds)| known == first && seconds.contains(name))
-                };
-                assert!(candidate.parts.iter().any(is_for), "{name}");
+            for chance in candidate.second_chance {
+                let is_recovered = |(name, _): &Part| chance.of.contains(name);
+                assert!(candidate.parts.iter().any(is_recovered), "{chance:?}");
+                for first in chance.of {
+                    let mut parts = candidates().flat_map(|candidate| candidate.parts);
+                    assert!(parts.any(|(name, _)| name == first), "{first}");
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! RSTs, from full sockets and without one.
 
-use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SKADDR, nothing};
+use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SKADDR, again, nothing};
 use crate::hooks::{Hook, Question, Tier};
 
 /// From 6.12 on.
@@ -35,11 +35,13 @@ pub const RESET: Plan = Plan {
             ],
             // Programs of tracepoints can be preempted in 7.x only, where this one has three arguments.
             second_chance: &[
-                (
+                again(
+                    &["send_reset_reason_raw"],
                     "send_reset_again_tracepoint",
                     Attach::Tracepoint("tcp", "tcp_send_reset", SENT_FIELDS),
                 ),
-                (
+                again(
+                    &["receive_reset_raw"],
                     "receive_reset_again_tracepoint",
                     Attach::Tracepoint("tcp", "tcp_receive_reset", &[SKADDR]),
                 ),

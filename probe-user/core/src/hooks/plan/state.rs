@@ -1,12 +1,16 @@
 //! The socket's states, and the process that called accept().
 
-use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, SKADDR, nothing};
+use super::{Attach, Behaviour, Candidate, Condition, Plan, SKADDR, SecondChance, again, nothing};
 use crate::hooks::{Hook, Question, Tier};
 
 const STATE_FIELDS: &[(&str, u32)] = &[SKADDR, ("oldstate", 16), ("newstate", 20)];
 
 /// On kprobes, accept() is safe from preemption: their handlers run with it disabled.
-const ACCEPT_AGAIN: &[Part] = &[("accept_kretprobe", Attach::Kprobe("inet_csk_accept"))];
+const ACCEPT_AGAIN: &[SecondChance] = &[again(
+    &["accept_fexit_4", "accept_fexit_2"],
+    "accept_kretprobe",
+    Attach::Kprobe("inet_csk_accept"),
+)];
 
 pub const STATE: Plan = Plan {
     question: Question::State,
@@ -20,15 +24,18 @@ pub const STATE: Plan = Plan {
                 ("destroy_raw", Attach::RawTracepoint("tcp_destroy_sock")),
             ],
             second_chance: &[
-                (
+                again(
+                    &["state_raw"],
                     "state_again_raw",
                     Attach::RawTracepoint("inet_sock_set_state"),
                 ),
-                (
+                again(
+                    &["state_raw"],
                     "state_again_tracepoint",
                     Attach::Tracepoint("sock", "inet_sock_set_state", STATE_FIELDS),
                 ),
-                (
+                again(
+                    &["destroy_raw"],
                     "destroy_again_tracepoint",
                     Attach::Tracepoint("tcp", "tcp_destroy_sock", &[SKADDR]),
                 ),

@@ -1,6 +1,6 @@
 //! Births and ends of mini-sockets.
 
-use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, nothing};
+use super::{Attach, Behaviour, Candidate, Condition, Part, Plan, again, nothing};
 use crate::hooks::{Hook, Question, Tier};
 
 pub const TIME_WAIT: Plan = Plan {
@@ -11,7 +11,11 @@ pub const TIME_WAIT: Plan = Plan {
             hook: Some(Hook::Fentry),
             condition: Condition::Always,
             parts: &[("twsk_alloc_fexit", Attach::Fexit("inet_twsk_alloc"))],
-            second_chance: &[("twsk_alloc_again_fexit", Attach::Fexit("inet_twsk_alloc"))],
+            second_chance: &[again(
+                &["twsk_alloc_fexit"],
+                "twsk_alloc_again_fexit",
+                Attach::Fexit("inet_twsk_alloc"),
+            )],
             behaviour: Behaviour::Same,
             lost: None,
         },
@@ -20,7 +24,8 @@ pub const TIME_WAIT: Plan = Plan {
             hook: Some(Hook::Timers),
             condition: Condition::TimerHandlerKnown,
             parts: &[("timer_start_raw", Attach::RawTracepoint("timer_start"))],
-            second_chance: &[(
+            second_chance: &[again(
+                &["timer_start_raw"],
                 "timer_start_again_raw",
                 Attach::RawTracepoint("timer_start"),
             )],
@@ -125,7 +130,8 @@ pub const TIME_WAIT_END: Plan = Plan {
                 ("tw_segment_kretprobe", Attach::Kprobe(SEGMENT)),
                 ("tw_segment_kprobe", Attach::Kprobe(SEGMENT)),
             ],
-            second_chance: &[(
+            second_chance: &[again(
+                &["tw_timer_kprobe"],
                 "timer_expire_again_raw",
                 Attach::RawTracepoint("timer_expire_entry"),
             )],
