@@ -12,8 +12,8 @@ use crate::{
         stack::{self, Ctx},
     },
     records::{
-        ACTIVE_CLOSE, Actor, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, Conn, Fact, Program,
-        RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT,
+        ACTIVE_CLOSE, BORN, BORN_INFERRED, CLOSED, CLOSED_BY_SECOND, CLOSED_BY_WORKER, Conn, Fact,
+        Program, RST_MAY_BE_DATA, RST_RECEIVED, RST_SENT,
     },
     resets::unaccepted,
     slots::{conn, listener, recent, subflow},
@@ -25,14 +25,13 @@ use crate::{
     totals,
 };
 
-/// The acting process; or the opener, if a kernel thread acts for a process that has exited.
+/// Records the acting process as the closer, or that a kernel thread acts for one that is not known.
 #[inline(always)]
-pub fn closer_or_opener(sock: Sock, conn: &Conn) -> Actor {
-    let acting = actor(sock);
-    if !acting.is_process() && acting.key.unattributed == Unattributed::Unknown as u32 {
-        return conn.opener;
+pub fn set_closer(sock: Sock, conn: &mut Conn) {
+    conn.closer = actor(sock);
+    if !conn.closer.is_process() && conn.closer.key.unattributed == Unattributed::Unknown as u32 {
+        conn.flags |= CLOSED_BY_WORKER;
     }
-    acting
 }
 
 /// A transition from any state to CLOSE.
@@ -117,7 +116,7 @@ fn set_last_closer(ctx: Ctx, sock: Sock, conn: &mut Conn, old: u8) {
         return;
     }
     if sock.owned() {
-        conn.closer = closer_or_opener(sock, conn);
+        set_closer(sock, conn);
     } else if sock.without_file()
         && LISTENER_CLOSERS
             .get_ptr(bpf_get_current_pid_tgid())

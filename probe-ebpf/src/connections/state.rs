@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_wire::Side;
 
-use super::closed::{closed, closer_or_opener};
+use super::closed::{closed, set_closer};
 use crate::{
     constants::config,
     ports::{syscall, uncalled},
@@ -234,7 +234,7 @@ fn closing(ctx: Ctx, sock: Sock, old: u8, active: bool) {
         }
         subflow::take_actors(sock, &mut *conn);
         if owned && !(*conn).closer.is_process() {
-            (*conn).closer = closer_or_opener(sock, &*conn);
+            set_closer(sock, &mut *conn);
             (*conn).site = stack::site(ctx, &(*conn).closer);
         }
         if active {

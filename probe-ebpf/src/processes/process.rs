@@ -7,7 +7,7 @@ use crate::{
     constants::offset,
     maps::MPTCP,
     processes::names,
-    records::{Actor, Conn},
+    records::{Actor, CLOSED_BY_WORKER, Conn},
     sockets::{read::read, sock::Sock},
 };
 
@@ -116,10 +116,11 @@ fn generation(task: u64, leader: u64) -> u32 {
     execs.wrapping_mul(SPREAD) ^ (cgroups >> 4) as u32 | 1
 }
 
-/// The process that a reset or abort is charged to: the closer if there is one, else the opener.
+/// The process that a reset or abort is charged to: the closer if there is one, else the opener, unless somebody else
+/// may have closed it.
 #[inline(always)]
 pub fn answerable(conn: &Conn) -> &Actor {
-    if conn.closer.is_process() {
+    if conn.closer.is_process() || conn.flags & CLOSED_BY_WORKER != 0 {
         return &conn.closer;
     }
     if conn.opener.is_process() || conn.closer.key.unattributed == Unattributed::Unknown as u32 {

@@ -1,5 +1,5 @@
 //! The programs: thin entries, one for each hook, grouped by topic as in the plans of userspace
-//! (`probe-user/src/probe/plan/`).
+//! (`probe-user/core/src/hooks/plan/`).
 //!
 //! Classic tracepoints read their records at offsets that userspace has checked in the tracepoint's `format`. A program
 //! named `…_again` is the second program of a hook: it handles what the first one missed because it was preempted on
@@ -12,11 +12,7 @@ mod reset;
 mod state;
 mod time_wait;
 
-use aya_ebpf::{
-    EbpfContext,
-    helpers::bpf_get_current_pid_tgid,
-    programs::{FExitContext, TracePointContext},
-};
+use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid, programs::TracePointContext};
 use aya_log_ebpf::warn;
 use twtrace_wire::Probe;
 
@@ -31,11 +27,12 @@ pub fn field<T: Default>(ctx: &TracePointContext, offset: usize) -> T {
 
 /// An argument of a traced function (or, after them, its return value) as a number. Where connection states have slots,
 /// the index is computed from the address. The verifier allows no arithmetic on pointers for this, and the arguments of
-/// a fexit program are pointers.
+/// fentry and fexit programs are pointers.
 #[inline(always)]
-pub fn address(ctx: &FExitContext, index: u32) -> u64 {
+pub fn address<C: EbpfContext>(ctx: &C, index: u32) -> u64 {
     if config!(conn_slot_bits) == 0 {
-        return ctx.arg(index as usize);
+        // SAFETY: the context is an array of arguments, and the traced function has this one.
+        return unsafe { ctx.as_ptr().cast::<u64>().add(index as usize).read() };
     }
     read(ctx.as_ptr() as u64, index * size_of::<u64>() as u32)
 }

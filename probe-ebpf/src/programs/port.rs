@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use twtrace_wire::PortOp;
 
-use super::field;
+use super::{address, field};
 use crate::{
     connections::state,
     ports::{search, syscall},
@@ -31,7 +31,7 @@ pub fn get_port_fexit(ctx: FExitContext) -> u32 {
 /// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)`: 5.10 to 7.3.
 #[fentry(function = "inet_hash_connect")]
 pub fn hash_connect_fentry(ctx: FEntryContext) -> u32 {
-    connect_entered(ctx.arg(1))
+    connect_entered(address(&ctx, 1))
 }
 
 /// `inet_hash_connect`, at its return.
@@ -44,7 +44,7 @@ pub fn hash_connect_fexit(ctx: FExitContext) -> u32 {
 /// `int inet6_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)`: 5.10 to 7.3.
 #[fentry(function = "inet6_hash_connect")]
 pub fn hash_connect6_fentry(ctx: FEntryContext) -> u32 {
-    connect_entered(ctx.arg(1))
+    connect_entered(address(&ctx, 1))
 }
 
 /// `inet6_hash_connect`, at its return.

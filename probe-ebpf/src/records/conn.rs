@@ -32,6 +32,10 @@ pub const SEARCHES_UNCALLED: u32 = 1 << 14;
 /// The fact behind [`BORN_INFERRED`] or [`RST_MAY_BE_DATA`] precedes counting: there is nothing to take back.
 pub const UNCOUNTED: u32 = 1 << 15;
 
+/// A kernel thread closed it, for a process that is not known: it finished a delayed fput(), a dead io_uring, or a
+/// UNIX socket in which the descriptor was in flight. The opener may have given it away long before.
+pub const CLOSED_BY_WORKER: u32 = 1 << 16;
+
 /// The connection state of an open socket.
 #[repr(C)]
 #[derive(Clone, Copy)]

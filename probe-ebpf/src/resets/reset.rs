@@ -7,7 +7,7 @@ use twtrace_wire::{
 use crate::{
     constants::offset,
     events::emit::{self, Addresses},
-    maps::{SEGMENT_TURNS, counting},
+    maps::{SEGMENT_TURNS, counting, lost},
     mini_sockets::{age, kept},
     processes::process::answerable,
     records::{
@@ -176,7 +176,12 @@ fn answered(sock: Sock, now: u8, skb: u64, kernel_reason: u8, program: Program) 
         }
         // For example, a listener that has just closed: it must not get a connection state now.
         if !is_reported(skb, program) {
-            no_connection(sock, skb, kernel_reason);
+            let (side, why) = if lost::were_full() {
+                (Side::Unknown, Unattributed::Lost)
+            } else {
+                (Side::Server, Unattributed::Unknown)
+            };
+            without_conn(sock, skb, kernel_reason, side, why);
         }
         return;
     }
@@ -258,18 +263,25 @@ fn answered_by_mini(mini: Sock, skb: u64, kernel_reason: u8) {
 /// A listener or a half-open request answers: there is no connection (any more). The listener's owner is charged.
 #[inline(always)]
 fn no_connection(sock: Sock, skb: u64, kernel_reason: u8) {
+    without_conn(
+        sock,
+        skb,
+        kernel_reason,
+        Side::Server,
+        Unattributed::Unknown,
+    );
+}
+
+/// A socket answers that has no connection state. Unless connection states were lost, it is a server's.
+#[inline(always)]
+fn without_conn(sock: Sock, skb: u64, kernel_reason: u8, side: Side, why: Unattributed) {
     let fact = fact(
         ResetDirection::Sent,
         ResetReason::Other,
         kernel_reason,
         sock.state(),
     );
-    emit::of_nobody(
-        &fact,
-        Addresses::Segment { skb, sock: sock.0 },
-        Side::Server,
-        Unattributed::Unknown,
-    );
+    emit::of_nobody(&fact, Addresses::Segment { skb, sock: sock.0 }, side, why);
 }
 
 /// There is no listener, or the connection ended long ago: the segment is the only source.

@@ -11,7 +11,7 @@ use crate::{
         Actor,
         command::{Command, Connection},
     },
-    expect::{Expected, Side, TcpState},
+    expect::{Expected, Side, TcpState, Unattributed},
     stage::{Pair, Skip, Stage},
     sys::{descriptors, proc_net::State, uring},
 };
@@ -128,7 +128,10 @@ fn io_uring_torn_down(stage: &Stage) -> Result<()> {
     stage.until_parked(&pair.at_client)?;
     pair.server_follows(stage)?;
     stage.expect(clients_bytes(
-        parked(&pair.at_client).own_client(&pair.client),
+        parked(&pair.at_client)
+            .nobody(Unattributed::Unknown)
+            .opener(&pair.client)
+            .side(Side::Client),
     ));
     Ok(())
 }
