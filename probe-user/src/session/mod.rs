@@ -2,6 +2,7 @@
 
 pub mod auditor;
 pub mod budgets;
+mod doubtful;
 pub mod inferred_ends;
 mod kernel_totals;
 pub mod launch;
@@ -32,6 +33,7 @@ use crate::clock::{self, monotonic_ns};
 use crate::enrich::{Enricher, pid_namespace};
 use crate::host;
 use crate::probe::{self, Attached, ProbeOptions};
+use doubtful::Doubtful;
 use inferred_ends::LiveInferredEnds;
 use losses::UnreportedLosses;
 use ring::Ring;
@@ -54,6 +56,7 @@ pub struct Session {
     enricher: Enricher,
     filter: Filter,
     losses: UnreportedLosses,
+    doubtful: Doubtful,
     taken_back: TakenBack,
     /// `None` if ends of TIME_WAITs are seen.
     inferred_ends: Option<LiveInferredEnds>,
@@ -105,6 +108,7 @@ impl Session {
             enricher: Enricher::new(clocks),
             filter,
             losses: UnreportedLosses::default(),
+            doubtful: Doubtful::default(),
             taken_back: TakenBack::default(),
             inferred_ends: (!sees_ends(attached.tiers()))
                 .then(|| LiveInferredEnds::new(options.max_sockets)),
@@ -256,6 +260,10 @@ impl Session {
     /// Passes events to the sink that no later record can replace any more, given that every record before
     /// `seen_until_ns` was taken.
     fn deliver(&mut self, seen_until_ns: u64, sink: &mut dyn Sink) -> Result<()> {
+        if self.reset_correlation.waits_for_replacement() {
+            let lost = self.attached.lost()?;
+            self.doubtful.take(&lost, &mut self.reset_correlation);
+        }
         let mut events = std::mem::take(&mut self.released);
         events.extend(self.reset_correlation.release(seen_until_ns));
         for event in events.drain(..) {
@@ -359,6 +367,8 @@ impl Session {
 
     fn report_losses(&mut self, sink: &mut dyn Sink) -> Result<()> {
         let now = self.now()?;
+        self.doubtful
+            .take(&self.attached.lost()?, &mut self.reset_correlation);
         let lost = self.lost_by_probe()?;
         for (probe, count) in self.losses.since_last(&lost) {
             sink.lost(&Lost {
@@ -374,6 +384,7 @@ impl Session {
 
     fn lost_by_probe(&self) -> Result<[u64; Probe::COUNT]> {
         let mut lost = self.attached.lost()?;
+        self.doubtful.add_to(&mut lost);
         if let Some(inferred_ends) = &self.inferred_ends {
             lost[Probe::TimeWaitEnd as usize] += inferred_ends.without_room();
         }

@@ -53,6 +53,28 @@ impl ResetCorrelation {
         self.held.push_back(decoded);
     }
 
+    /// Whether events wait that a later record may replace.
+    pub fn waits_for_replacement(&self) -> bool {
+        let mut waiting = self.held.iter().chain(&self.apart);
+        waiting.any(|decoded| decoded.may_be_replaced)
+    }
+
+    /// Removes the events that a later record may replace: records of RSTs were lost, and what replaces them may be
+    /// among those. Without it they would stand for what never happened.
+    pub fn take_replaceable(&mut self) -> Vec<Event> {
+        let mut taken = Vec::new();
+        for queue in [&mut self.held, &mut self.apart] {
+            for decoded in std::mem::take(queue) {
+                if decoded.may_be_replaced {
+                    taken.push(decoded.event);
+                } else {
+                    queue.push_back(decoded);
+                }
+            }
+        }
+        taken
+    }
+
     /// Releases the reset that waits for this acceptor: the same socket at the same nanosecond. Addresses are cleared
     /// if a listener closes connections that nobody accepted.
     fn accepted(&mut self, acceptor: Decoded) {
@@ -148,6 +170,22 @@ mod tests {
         replacement.replaces = true;
         reset_correlation.push(replacement);
         assert_eq!(times(reset_correlation.release(4)), [3, 4]);
+    }
+
+    #[test]
+    fn what_may_have_lost_its_replacement_is_taken_out() {
+        let mut reset_correlation = ResetCorrelation::default();
+        reset_correlation.push(other(1));
+        assert!(!reset_correlation.waits_for_replacement());
+        reset_correlation.push(reset(2, 7, ResetDirection::Received));
+        let mut waiting = reset(3, 8, ResetDirection::Received);
+        waiting.waits_apart = true;
+        reset_correlation.push(waiting);
+        reset_correlation.push(other(4));
+        assert!(reset_correlation.waits_for_replacement());
+        let taken = reset_correlation.take_replaceable();
+        assert_eq!(times(taken.into_iter()), [2, 3]);
+        assert_eq!(times(reset_correlation.release(5)), [1, 4]);
     }
 
     #[test]
