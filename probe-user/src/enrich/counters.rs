@@ -30,7 +30,11 @@ pub fn read(net_directory: &Path) -> Result<Counters, CountersError> {
     parse(&read("netstat")?, &read("snmp")?, &read("sockstat")?)
 }
 
-fn parse(netstat: &str, snmp: &str, sockstat: &str) -> Result<Counters, CountersError> {
+/// The counters in these files of one namespace.
+///
+/// # Errors
+/// If they are not as expected.
+pub fn parse(netstat: &str, snmp: &str, sockstat: &str) -> Result<Counters, CountersError> {
     let counter =
         |name| tcp_ext(netstat, name).ok_or(CountersError::Missing("/proc/net/netstat", name));
     let of_tcp = |name| {

@@ -42,10 +42,12 @@ pub enum Setting {
     Netstat,
     /// Counters: sockets in use
     Sockstat,
+    /// Counters: TCP's MIB
+    Snmp,
 }
 
 impl Setting {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::PortRange,
         Self::ReservedPorts,
         Self::TwReuse,
@@ -59,6 +61,7 @@ impl Setting {
         Self::ConntrackStat,
         Self::Netstat,
         Self::Sockstat,
+        Self::Snmp,
     ];
 
     /// The setting with this number.
@@ -81,6 +84,7 @@ impl Setting {
             Self::ConntrackStat => "/proc/thread-self/net/stat/nf_conntrack",
             Self::Netstat => "/proc/thread-self/net/netstat",
             Self::Sockstat => "/proc/thread-self/net/sockstat",
+            Self::Snmp => "/proc/thread-self/net/snmp",
         })
     }
 }

@@ -57,7 +57,7 @@ impl Observer {
         only: &[u32],
         wants: Wants,
     ) -> Self {
-        let auditor = Auditor::begin(session.sight(), &identify(session));
+        let auditor = Auditor::begin(session.sight(), &identify(session), helper.clone());
         // Namespaces that exist now are the first with their numbers.
         for key in auditor.namespaces() {
             session.netns_nth(key);

@@ -56,7 +56,7 @@ impl Auditor {
     /// probes with an earlier reading of the kernel's counters: what the kernel had counted by then and the probes
     /// have not, happened before. Such a namespace is audited from here on.
     pub fn read_late(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
-        let mut inhabited = Inhabited::new(identify, self.sight.counted);
+        let mut inhabited = Inhabited::new(identify, self.sight.counted, self.helper.as_ref());
         for key in std::mem::take(&mut self.late) {
             let Some(namespace) = self.namespaces.get_mut(&key) else {
                 continue;

@@ -4,6 +4,7 @@ mod late;
 mod namespace;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 use twtrace_core::event::Event;
 use twtrace_core::event::facts::EventFacts;
@@ -12,6 +13,7 @@ use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
 
 use crate::enrich::netns::{self, Identify};
 use crate::enrich::pid_namespace;
+use crate::scan::namespace_helper::NamespaceHelper;
 use namespace::{AuditedNamespace, Baseline, Inhabited, ReadingState, key_among, put_first};
 
 /// How often a namespace with new births or RSTs is read, nanoseconds. It may vanish before the end.
@@ -25,6 +27,8 @@ pub type SeenByNetns = HashMap<NetnsKey, NetnsTotals>;
 #[derive(Debug)]
 pub struct Auditor {
     sight: Sight,
+    /// Reads namespaces that only a mount keeps. Without it, that takes a privilege which is soon dropped.
+    helper: Option<Rc<NamespaceHelper>>,
     /// /proc shows only some processes, so the set of namespaces is not known.
     is_limited: bool,
     namespaces: BTreeMap<NetnsKey, AuditedNamespace>,
@@ -41,9 +45,14 @@ pub struct Auditor {
 
 impl Auditor {
     /// Finds the namespaces that exist. Call [`Self::read_before_start`] and [`Self::read_at_start`] next.
-    pub fn begin(sight: Sight, identify: Identify<'_>) -> Self {
+    pub fn begin(
+        sight: Sight,
+        identify: Identify<'_>,
+        helper: Option<Rc<NamespaceHelper>>,
+    ) -> Self {
         let mut auditor = Self {
             sight,
+            helper,
             is_limited: !pid_namespace::shows_all(),
             namespaces: BTreeMap::new(),
             unread: BTreeMap::new(),
@@ -65,6 +74,16 @@ impl Auditor {
         self.namespaces.keys().copied()
     }
 
+    /// The namespace with this number that a mount keeps.
+    fn key_mounted(&mut self, netns: u32, identify: Identify<'_>) -> Option<NetnsKey> {
+        let (_, path) = netns::mounted()
+            .into_iter()
+            .find(|(number, _)| *number == netns)?;
+        let key = netns::key_of_mount(&path, identify)?;
+        self.namespaces.entry(key).or_default().mount = Some(path);
+        Some(key)
+    }
+
     fn find_mounted(&mut self, identify: Identify<'_>) {
         for (_, path) in netns::mounted() {
             if let Some(key) = netns::key_of_mount(&path, identify) {
@@ -84,7 +103,7 @@ impl Auditor {
     /// Reads each namespace that is not settled yet once more. Returns true when all are settled: figures of the
     /// kernel and the probes, which can't be read at the same instant, then belong together.
     pub fn step(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) -> bool {
-        let mut inhabited = Inhabited::new(identify, self.sight.counted);
+        let mut inhabited = Inhabited::new(identify, self.sight.counted, self.helper.as_ref());
         let mut all_settled = true;
         for (netns, namespace) in &mut self.namespaces {
             let before = match namespace.state {
@@ -107,7 +126,7 @@ impl Auditor {
 
     /// Reads the kernel's counters before the probes count. The audit counts from here.
     pub fn read_before_start(&mut self, now_ns: u64, identify: Identify<'_>) {
-        let mut inhabited = Inhabited::new(identify, self.sight.counted);
+        let mut inhabited = Inhabited::new(identify, self.sight.counted, self.helper.as_ref());
         let nothing = SeenByNetns::new();
         for (netns, namespace) in &mut self.namespaces {
             namespace.baseline = match namespace.read(*netns, &nothing, now_ns, &mut inhabited) {
@@ -120,7 +139,7 @@ impl Auditor {
     /// Reads the counters again when the probes have begun to count. What the kernel counted in between may have
     /// happened before that, and so may all that it counted in a namespace created in between.
     pub fn read_at_start(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
-        let mut inhabited = Inhabited::new(identify, self.sight.counted);
+        let mut inhabited = Inhabited::new(identify, self.sight.counted, self.helper.as_ref());
         for (netns, namespace) in &mut self.namespaces {
             namespace.read_at_start(*netns, seen, now_ns, &mut inhabited);
         }
@@ -168,12 +187,13 @@ impl Auditor {
 
     /// Reads the namespaces that had births, so that some figures are left if they vanish.
     pub fn read_changed(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
-        let mut inhabited = Inhabited::new(identify, self.sight.counted);
+        let mut inhabited = Inhabited::new(identify, self.sight.counted, self.helper.as_ref());
         for (netns, pids) in std::mem::take(&mut self.unread) {
             // Of the namespaces that had this number, the one that has it now.
             let key = key_among(netns, &pids, identify)
                 .or_else(|| key_among(netns, &self.pids_of(netns), identify))
-                .or_else(|| key_among(netns, &inhabited.pids(netns), identify));
+                .or_else(|| key_among(netns, &inhabited.pids(netns), identify))
+                .or_else(|| self.key_mounted(netns, identify));
             let Some(key) = key else {
                 self.read_by_thread(netns, &pids, seen, now_ns, &mut inhabited);
                 continue;

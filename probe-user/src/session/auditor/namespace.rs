@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use twtrace_core::model::audit::{CountedAt, Counters, Reading, Uncertainty};
 use twtrace_wire::{NetnsKey, NetnsTotals};
 
 use super::SeenByNetns;
+use crate::enrich::counters;
 use crate::enrich::netns::{self, Identify};
+use crate::scan::namespace_helper::NamespaceHelper;
+use crate::scan::setting::{self, Setting};
 
 /// Processes that are kept for each namespace, to read it through them.
 const REMEMBERED: usize = 8;
@@ -60,14 +64,20 @@ pub struct Inhabited<'a> {
     /// Finds which namespace a file stands for.
     pub identify: Identify<'a>,
     counted: CountedAt,
+    helper: Option<Rc<NamespaceHelper>>,
     found: Option<BTreeMap<u32, Vec<u32>>>,
 }
 
 impl<'a> Inhabited<'a> {
-    pub fn new(identify: Identify<'a>, counted: CountedAt) -> Self {
+    pub fn new(
+        identify: Identify<'a>,
+        counted: CountedAt,
+        helper: Option<&Rc<NamespaceHelper>>,
+    ) -> Self {
         Self {
             identify,
             counted,
+            helper: helper.cloned(),
             found: None,
         }
     }
@@ -153,13 +163,35 @@ impl AuditedNamespace {
         if let Some(counters) = by_known(&self.pids) {
             return Some(counters);
         }
-        // Works only before privileges are dropped.
-        let path = self.mount.as_deref()?;
-        if netns::key_of_mount(path, identify) != Some(netns) {
+        let path = self.mount.as_ref()?;
+        let leads_there = || netns::key_of_mount(path, identify) == Some(netns);
+        if !leads_there() {
             return None;
         }
-        netns::counters_by_mount(path)
-            .inspect_err(|error| log::debug!("reading namespace {}: {error:#}", netns.netns))
-            .ok()
+        let counters = match &inhabited.helper {
+            Some(helper) => counters_by_helper(helper, netns.netns, path)?,
+            // Works only before privileges are dropped.
+            None => netns::counters_by_mount(path)
+                .inspect_err(|error| log::debug!("reading namespace {}: {error:#}", netns.netns))
+                .ok()?,
+        };
+        // Another namespace may have been given its number in between.
+        leads_there().then_some(counters)
     }
+}
+
+/// Reads the counters of a mounted namespace through the process that may still enter it.
+fn counters_by_helper(helper: &NamespaceHelper, netns: u32, path: &PathBuf) -> Option<Counters> {
+    let paths = std::slice::from_ref(path);
+    let text = |setting| setting::text(Some(helper), netns, paths, setting);
+    let read = || -> anyhow::Result<Counters> {
+        Ok(counters::parse(
+            &text(Setting::Netstat)?,
+            &text(Setting::Snmp)?,
+            &text(Setting::Sockstat)?,
+        )?)
+    };
+    read()
+        .inspect_err(|error| log::debug!("reading namespace {netns}: {error:#}"))
+        .ok()
 }

@@ -33,7 +33,7 @@ fn first(_: NetnsKey) -> u32 {
 }
 
 fn settled(sight: Sight) -> Auditor {
-    let mut auditor = Auditor::begin(sight, &marked);
+    let mut auditor = Auditor::begin(sight, &marked, None);
     auditor.read_before_start(1, &marked);
     auditor.read_at_start(&SeenByNetns::new(), 1, &marked);
     auditor
@@ -166,7 +166,7 @@ fn namespaces_with_the_same_number_are_audited_apart() {
 #[test]
 fn what_can_not_be_told_apart_is_not_audited() {
     let nobody = |_: &File| None;
-    let mut auditor = Auditor::begin(SIGHT, &nobody);
+    let mut auditor = Auditor::begin(SIGHT, &nobody, None);
     let seen = SeenByNetns::new();
     auditor.read_before_start(1, &nobody);
     auditor.read_at_start(&seen, 1, &nobody);

@@ -1,6 +1,7 @@
 //! twtrace in a pid namespace, where /proc has few processes and other ids, and network namespaces that only a thread is in.
 
 mod inside;
+mod mounted;
 mod time;
 
 use std::{fs, sync::mpsc, thread, time::Duration};
@@ -40,6 +41,10 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "usage/namespace_of_a_thread",
         run: namespace_of_a_thread,
+    },
+    Usage {
+        name: "usage/namespace_kept_by_mount",
+        run: mounted::kept_by_mount,
     },
 ];
 
