@@ -142,6 +142,12 @@ pub struct Usage {
     pub run: fn(&Context) -> Result<()>,
 }
 
+/// Whether twtrace warns of sockets that others have opened: the storm, which is played at the same time, opens thousands
+/// between the moment at which room is made for those that exist, and the moment at which they are listed.
+pub fn is_of_neighbours(line: &str) -> bool {
+    line.starts_with("twtrace: ") && line.contains("open before tracing find no room")
+}
+
 impl Scenario {
     /// Whether it opens many connections at full speed, each of which must be counted.
     pub fn is_crowded(&self) -> bool {

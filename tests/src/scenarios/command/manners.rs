@@ -12,7 +12,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{end_of, output, shell, text, twtrace, words};
-use crate::{runner::Context, scenarios::Usage, sys::process};
+use crate::{
+    runner::Context,
+    scenarios::{Usage, is_of_neighbours},
+    sys::process,
+};
 
 pub const USAGES: &[Usage] = &[
     Usage {
@@ -56,7 +60,7 @@ fn streams_untouched(context: &Context) -> Result<()> {
     ensure!(!alone.stdout.is_empty() && !alone.stderr.is_empty());
     let traced = output(&mut twtrace(context, &["report", "--output", path], &line))?;
     ensure!(
-        (&traced.stdout, &traced.stderr) == (&alone.stdout, &alone.stderr),
+        (&traced.stdout, own_lines(&traced.stderr)) == (&alone.stdout, own_lines(&alone.stderr)),
         "{traced:?}, not {alone:?}"
     );
     let report = fs::read_to_string(&file)?;
@@ -64,10 +68,18 @@ fn streams_untouched(context: &Context) -> Result<()> {
     // Without a file, the report follows the command's output on standard error.
     let traced = output(&mut twtrace(context, &["report", "--json"], &line))?;
     ensure!(traced.stdout == alone.stdout, "{traced:?}");
-    let report = traced.stderr.strip_prefix(&alone.stderr[..]);
+    let printed = own_lines(&traced.stderr);
+    let report = printed.strip_prefix(&own_lines(&alone.stderr)[..]);
     let report = report.with_context(|| format!("{traced:?}"))?;
     serde_json::from_slice::<serde_json::Value>(report).context("no report on standard error")?;
     Ok(())
+}
+
+/// What was printed, without the lines that are due to other tests.
+fn own_lines(stderr: &[u8]) -> Vec<u8> {
+    let lines = stderr.split_inclusive(|byte| *byte == b'\n');
+    let own = lines.filter(|line| !std::str::from_utf8(line).is_ok_and(is_of_neighbours));
+    own.flatten().copied().collect()
 }
 
 fn exit_codes(context: &Context) -> Result<()> {

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::super::is_of_neighbours;
 use crate::{
     runner::Context,
     sys::{http, process, process_usage},
@@ -82,10 +83,12 @@ impl Service {
         let lines = Arc::clone(&said);
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                lines
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(line);
+                if !is_of_neighbours(&line) {
+                    lines
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(line);
+                }
             }
         });
         let mut service = Self {
