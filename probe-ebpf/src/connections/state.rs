@@ -138,21 +138,9 @@ fn connecting(sock: Sock) {
 /// SYN_SENT. Another chance to see who connects, where tasks that are preempted inside the programs of that transition
 /// can have all of them skipped (7.x).
 #[inline(always)]
-pub fn connects(sock: Sock) {
-    if config!(direct_reads) == 0 || sock.state() != state::SYN_SENT {
-        return;
-    }
-    if let Some(conn) = conn::alive(sock) {
-        // SAFETY: the entry of a live socket; integers.
-        let is_opened = unsafe {
-            (*conn).opener.tid == bpf_get_current_pid_tgid() as u32 && (*conn).established_ns == 0
-        };
-        if is_opened {
-            return;
-        }
-    }
-    if sock.protocol() == IPPROTO_TCP {
-        connecting(sock);
+pub fn connects(ctx: Ctx, sock: Sock) {
+    if config!(direct_reads) != 0 && sock.state() == state::SYN_SENT {
+        transition_again(ctx, sock, state::CLOSE, state::SYN_SENT);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{address, field};
 use crate::{
     connections::state,
     ports::{search, syscall},
-    processes::stack,
+    processes::stack::{self, Ctx},
     sockets::sock::Sock,
 };
 
@@ -31,7 +31,7 @@ pub fn get_port_fexit(ctx: FExitContext) -> u32 {
 /// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)`: 5.10 to 7.3.
 #[fentry(function = "inet_hash_connect")]
 pub fn hash_connect_fentry(ctx: FEntryContext) -> u32 {
-    connect_entered(address(&ctx, 1))
+    connect_entered(stack::ctx(&ctx), address(&ctx, 1))
 }
 
 /// `inet_hash_connect`, at its return.
@@ -44,7 +44,7 @@ pub fn hash_connect_fexit(ctx: FExitContext) -> u32 {
 /// `int inet6_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)`: 5.10 to 7.3.
 #[fentry(function = "inet6_hash_connect")]
 pub fn hash_connect6_fentry(ctx: FEntryContext) -> u32 {
-    connect_entered(address(&ctx, 1))
+    connect_entered(stack::ctx(&ctx), address(&ctx, 1))
 }
 
 /// `inet6_hash_connect`, at its return.
@@ -68,14 +68,14 @@ pub fn get_port_kprobe(ctx: ProbeContext) -> u32 {
 #[kprobe]
 pub fn hash_connect_kprobe(ctx: ProbeContext) -> u32 {
     match ctx.arg(1) {
-        Some(sock) => connect_entered(sock),
+        Some(sock) => connect_entered(stack::ctx(&ctx), sock),
         None => 1,
     }
 }
 
 #[inline(always)]
-fn connect_entered(sock: u64) -> u32 {
-    state::connects(Sock(sock));
+fn connect_entered(ctx: Ctx, sock: u64) -> u32 {
+    state::connects(ctx, Sock(sock));
     search::hash_connect_entered(sock);
     0
 }

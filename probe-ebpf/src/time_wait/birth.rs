@@ -18,6 +18,7 @@ use crate::{
     sockets::{
         sock::{IPPROTO_TCP, Sock},
         traffic::Counted,
+        tuple::tuple_key,
     },
     totals::count_birth,
 };
@@ -93,17 +94,11 @@ pub fn allocation_returned(mini: u64) {
     let Some(Arguments { sock, other }) = stash::returned(Function::TwskAlloc) else {
         return;
     };
-    if mini == 0 || is_copy(Sock(mini), Sock(sock)) {
-        allocated(Sock(sock), other as u8, mini);
+    let (sock, new) = (Sock(sock), Sock(mini));
+    let is_its = || tuple_key(new, new.local_port()) == tuple_key(sock, sock.source_port());
+    if mini == 0 || is_its() {
+        allocated(sock, other as u8, mini);
     }
-}
-
-/// Whether a new mini-socket has the connection of this full socket.
-#[inline(always)]
-fn is_copy(mini: Sock, sock: Sock) -> bool {
-    mini.hash() == sock.hash()
-        && mini.local_port() == sock.source_port()
-        && mini.remote_port() == sock.remote_port()
 }
 
 #[inline(never)]

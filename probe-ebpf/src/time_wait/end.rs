@@ -42,8 +42,8 @@ pub fn expiring(timer: u64) {
     if let Some(slot) = EXPIRING.get_ptr_mut(0) {
         // SAFETY: a per-CPU slot; timers of one CPU don't interrupt each other.
         unsafe {
-            if !(*slot).is_reported(mini) {
-                *slot = Expiring::now(mini);
+            if (*slot).is_reported == 0 || !(*slot).is_of(mini) {
+                *slot = Expiring::new(mini, false);
             }
         }
     }
@@ -60,7 +60,7 @@ pub fn expired_by_timer(timer: u64) {
     }
     if let Some(slot) = EXPIRING.get_ptr_mut(0) {
         // SAFETY: as above.
-        unsafe { *slot = Expiring::reported(mini.0) }
+        unsafe { *slot = Expiring::new(mini.0, true) }
     }
     tell(mini, EndCause::Expired, &NOBODY);
 }
@@ -74,30 +74,17 @@ fn expires(mini: u64) -> u64 {
 
 impl Expiring {
     #[inline(always)]
-    fn now(mini: u64) -> Self {
+    fn new(mini: u64, is_reported: bool) -> Self {
         Self {
             mini,
             expires: expires(mini),
-            is_reported: 0,
-        }
-    }
-
-    #[inline(always)]
-    fn reported(mini: u64) -> Self {
-        Self {
-            is_reported: 1,
-            ..Self::now(mini)
+            is_reported: is_reported as u64,
         }
     }
 
     #[inline(always)]
     fn is_of(&self, mini: u64) -> bool {
         self.mini == mini && self.expires == expires(mini)
-    }
-
-    #[inline(always)]
-    fn is_reported(&self, mini: u64) -> bool {
-        self.is_reported != 0 && self.is_of(mini)
     }
 }
 
