@@ -13,23 +13,18 @@ pub struct Doubtful {
 
 impl Doubtful {
     /// Takes out the events that wait for a replacement, if records of RSTs were lost since the last call. `lost` is
-    /// what the kernel side lost, by probe.
-    pub fn take(&mut self, lost: &[u64; Probe::COUNT], waiting: &mut ResetCorrelation) {
-        let lost = lost[Probe::Reset as usize];
-        if lost <= std::mem::replace(&mut self.resets_lost, lost) {
-            return;
+    /// what the kernel side lost, by probe: all that was taken out so far is added.
+    pub fn take(&mut self, lost: &mut [u64; Probe::COUNT], waiting: &mut ResetCorrelation) {
+        let resets_lost = lost[Probe::Reset as usize];
+        if resets_lost > std::mem::replace(&mut self.resets_lost, resets_lost) {
+            for event in waiting.take_replaceable() {
+                let probe = match event.event {
+                    EventKind::Reset => Probe::Reset,
+                    _ => Probe::TimeWait,
+                };
+                self.by_probe[probe as usize] += 1;
+            }
         }
-        for event in waiting.take_replaceable() {
-            let probe = match event.event {
-                EventKind::Reset => Probe::Reset,
-                _ => Probe::TimeWait,
-            };
-            self.by_probe[probe as usize] += 1;
-        }
-    }
-
-    /// Adds them to what was lost.
-    pub fn add_to(&self, lost: &mut [u64; Probe::COUNT]) {
         for (lost, doubtful) in lost.iter_mut().zip(&self.by_probe) {
             *lost += doubtful;
         }

@@ -261,8 +261,7 @@ impl Session {
     /// `seen_until_ns` was taken.
     fn deliver(&mut self, seen_until_ns: u64, sink: &mut dyn Sink) -> Result<()> {
         if self.reset_correlation.waits_for_replacement() {
-            let lost = self.attached.lost()?;
-            self.doubtful.take(&lost, &mut self.reset_correlation);
+            self.count_losses()?;
         }
         let mut events = std::mem::take(&mut self.released);
         events.extend(self.reset_correlation.release(seen_until_ns));
@@ -367,9 +366,7 @@ impl Session {
 
     fn report_losses(&mut self, sink: &mut dyn Sink) -> Result<()> {
         let now = self.now()?;
-        self.doubtful
-            .take(&self.attached.lost()?, &mut self.reset_correlation);
-        let lost = self.lost_by_probe()?;
+        let lost = self.count_losses()?;
         for (probe, count) in self.losses.since_last(&lost) {
             sink.lost(&Lost {
                 ts: now.ts,
@@ -382,9 +379,10 @@ impl Session {
         Ok(())
     }
 
-    fn lost_by_probe(&self) -> Result<[u64; Probe::COUNT]> {
+    /// What was lost so far, by probe. Takes out the events whose replacement may be among it.
+    fn count_losses(&mut self) -> Result<[u64; Probe::COUNT]> {
         let mut lost = self.attached.lost()?;
-        self.doubtful.add_to(&mut lost);
+        self.doubtful.take(&mut lost, &mut self.reset_correlation);
         if let Some(inferred_ends) = &self.inferred_ends {
             lost[Probe::TimeWaitEnd as usize] += inferred_ends.without_room();
         }

@@ -4,6 +4,7 @@ mod late;
 mod namespace;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use twtrace_core::event::Event;
@@ -74,22 +75,23 @@ impl Auditor {
         self.namespaces.keys().copied()
     }
 
+    fn find_mounted(&mut self, identify: Identify<'_>) {
+        for (_, path) in netns::mounted() {
+            self.add_mount(path, identify);
+        }
+    }
+
     /// The namespace with this number that a mount keeps.
     fn key_mounted(&mut self, netns: u32, identify: Identify<'_>) -> Option<NetnsKey> {
-        let (_, path) = netns::mounted()
-            .into_iter()
-            .find(|(number, _)| *number == netns)?;
+        let mut mounted = netns::mounted().into_iter();
+        let (_, path) = mounted.find(|(number, _)| *number == netns)?;
+        self.add_mount(path, identify)
+    }
+
+    fn add_mount(&mut self, path: PathBuf, identify: Identify<'_>) -> Option<NetnsKey> {
         let key = netns::key_of_mount(&path, identify)?;
         self.namespaces.entry(key).or_default().mount = Some(path);
         Some(key)
-    }
-
-    fn find_mounted(&mut self, identify: Identify<'_>) {
-        for (_, path) in netns::mounted() {
-            if let Some(key) = netns::key_of_mount(&path, identify) {
-                self.namespaces.entry(key).or_default().mount = Some(path);
-            }
-        }
     }
 
     fn find_inhabited(&mut self, identify: Identify<'_>) {
