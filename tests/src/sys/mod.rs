@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod hidden_births;
 pub mod http;
 pub mod inet;
+pub mod mount;
 pub mod netns;
 pub mod proc_net;
 pub mod process;

@@ -1,9 +1,7 @@
 //! What a service remembers across a kill and a full disk, and what is read from it.
 
 use std::{
-    ffi::CString,
     fs,
-    os::unix::ffi::OsStrExt as _,
     path::Path,
     process::{Command, Output, Stdio},
     thread,
@@ -20,7 +18,7 @@ use super::{
 };
 use crate::{
     runner::Context,
-    sys::{check, netns},
+    sys::{mount::Mount, netns},
 };
 
 /// Connections of one round.
@@ -165,12 +163,13 @@ pub fn killed(context: &Context) -> Result<()> {
 /// A disk fills up: tracing and metrics continue, the history reports it and continues when there is room.
 pub fn full_disk(context: &Context) -> Result<()> {
     let named = NamedProgram::new("full")?;
-    let disk = SmallDisk::new("8m")?;
-    let directory = disk.0.path().join("history");
+    let disk = tempfile::tempdir()?;
+    let _mount = Mount::tmpfs(disk.path(), "size=8m,mode=700").context("mount a small disk")?;
+    let directory = disk.path().join("history");
     let path = directory.to_str().context("a path")?;
     let service = start(context, &named, path, &["--history-max-size", "4MiB"])?;
     play(&named)?;
-    let filler = disk.0.path().join("filler");
+    let filler = disk.path().join("filler");
     fill(&filler)?;
     service.until_it_says("the history can't be written")?;
     play(&named)?;
@@ -212,38 +211,6 @@ fn fill(path: &Path) -> Result<()> {
         while file.write_all(&block).is_ok() {}
     }
     Ok(())
-}
-
-/// A disk in memory, unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new(size: &str) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let path = CString::new(directory.path().as_os_str().as_bytes())?;
-        let options = CString::new(format!("size={size},mode=700"))?;
-        // SAFETY: all texts are NUL-terminated and live for the length of the call.
-        check(unsafe {
-            libc::mount(
-                c"tmpfs".as_ptr(),
-                path.as_ptr(),
-                c"tmpfs".as_ptr(),
-                0,
-                options.as_ptr().cast(),
-            )
-        })
-        .context("mount a small disk")?;
-        Ok(Self(directory))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        if let Ok(path) = CString::new(self.0.path().as_os_str().as_bytes()) {
-            // SAFETY: the text is NUL-terminated and lives for the length of the call.
-            unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
-        }
-    }
 }
 
 /// An unreadable history is reported in one line.
