@@ -80,7 +80,7 @@ fn print(text: &[u8]) -> io::Result<()> {
 
 /// Opens the access to other network namespaces. To be called while there are privileges to keep, and no other
 /// threads.
-fn open_gate() -> Option<Rc<NamespaceHelper>> {
+fn open_namespace_helper() -> Option<Rc<NamespaceHelper>> {
     NamespaceHelper::open()
         .inspect_err(|error| log::warn!("other network namespaces can't be entered: {error}"))
         .ok()

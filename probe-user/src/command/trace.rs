@@ -12,7 +12,7 @@ use twtrace_core::filter::Family;
 use twtrace_core::model::observation::Observation;
 
 use super::start_line::StartLine;
-use super::{drop_privileges, notice, open_gate, trace_replay};
+use super::{drop_privileges, notice, open_namespace_helper, trace_replay};
 use crate::cli::ViewArgs;
 use crate::output::target::OutputTarget;
 use crate::output::writer::{OutputWriter, WriteOutcome};
@@ -74,7 +74,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
     }
     let launch = Launch::prepare(&args.command.command)?;
     let target = OutputTarget::open(args.output.output.as_deref(), launch.is_some())?;
-    let helper = open_gate();
+    let helper = open_namespace_helper();
     let mut stop = Stop::listen().context("listening for signals")?;
     let mut filter = args.filter.resolve()?;
     let mut probing = args.probing.options();

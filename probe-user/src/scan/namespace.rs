@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_namespace_needs_no_gate() {
+    fn the_own_namespace_needs_no_helper() {
         let own = netns::of_process(std::process::id()).unwrap();
         let samples = sample(None, &[own]);
         let state = samples[&own].state.as_ref().unwrap();

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_settings_need_no_gate() {
+    fn the_own_settings_need_no_helper() {
         let own = netns::of_process(std::process::id()).unwrap();
         let sysctls = read(None, own, &[]).unwrap();
         assert!(sysctls.range.low <= sysctls.range.high);

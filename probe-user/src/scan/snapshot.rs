@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_namespace_needs_no_gate() {
+    fn the_own_namespace_needs_no_helper() {
         let own = netns::of_process(std::process::id()).unwrap();
         let snapshot = take(None, Query::of(&[]), &[own]);
         assert_eq!(snapshot.namespaces.len(), 1);

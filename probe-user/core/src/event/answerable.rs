@@ -54,7 +54,7 @@ pub fn without_process(reason: Unattributed) -> ProcessKey {
     }
 }
 
-/// Why a key names no process; `None` where it names one.
+/// Why a key has no process; `None` if it has one.
 pub fn unattributed(key: ProcessKey) -> Option<Unattributed> {
     if key.tgid != 0 {
         return None;

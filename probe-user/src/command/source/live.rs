@@ -11,7 +11,7 @@ use twtrace_core::model::observation::{Observation, ObservationData};
 
 use crate::allocator;
 use crate::cli::{FilterArgs, ProbeArgs};
-use crate::command::{drop_privileges, open_gate};
+use crate::command::{drop_privileges, open_namespace_helper};
 use crate::privilege::{self, Keep};
 use crate::probe::{ProbeOptions, StackOptions};
 use crate::scan::namespace_helper::NamespaceHelper;
@@ -78,7 +78,7 @@ impl Live {
         let launch = Launch::prepare(options.command)?;
         let helper: Option<Rc<NamespaceHelper>> = match options.keep {
             Keep::Nothing | Keep::Maps => None,
-            Keep::Naming | Keep::NamingAndWriting => open_gate(),
+            Keep::Naming | Keep::NamingAndWriting => open_namespace_helper(),
         };
         let stop = Stop::listen().context("listening for signals")?;
         let mut filter = options.filter.resolve()?;

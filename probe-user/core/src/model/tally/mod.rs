@@ -1,5 +1,5 @@
-//! The whole of what one host told: events and observations in, a report and a diagnosis out. Live views and
-//! replay of recordings feed it alike, in the order in which things were told.
+//! All that one host reported: takes events and observations, gives a report and a diagnosis. Live views and the replay
+//! of recordings feed it in the same way, in the order of the reports.
 
 mod report;
 
