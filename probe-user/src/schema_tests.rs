@@ -122,6 +122,9 @@ fn report() -> Report {
     report
         .destinations
         .push(facts::destination(Side::Client, 3));
+    report
+        .pairs
+        .push(facts::pair(Side::Client, "10.0.0.2:80", 3, 1));
     report.unscanned.push(UnscannedRow {
         netns: 4,
         why: "no".into(),
@@ -150,7 +153,7 @@ fn a_diagnosis_with_findings() {
     let mut facts = facts::healthy();
     facts.report = report();
     facts.report.budgets = vec![facts::budget(0, 3)];
-    let diagnosis = Diagnosis::new(facts, &Filter::default(), 0);
+    let diagnosis = Diagnosis::new(&facts, &Filter::default());
     assert!(!diagnosis.findings.is_empty());
     is_described(OutputKind::Doctor, &diagnosis);
 }

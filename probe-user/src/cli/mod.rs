@@ -10,6 +10,7 @@ mod stacks;
 mod values;
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs, StoreArgs};
 pub use serve::{HistoryArgs, Privileges, ServeArgs};
 pub use stacks::StackArgs;
 
-use crate::output::table::Grouping;
+use crate::output::table::{Grouping, SortBy};
 use crate::output::tui::terminal;
 use crate::schema::OutputKind;
 pub use filter_words::{display_filter, filter_words};
@@ -149,9 +150,19 @@ pub struct ReportArgs {
     /// Of which history.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// Print only this table (repeatable, or comma-separated); JSON always has everything.
+    /// Print only these tables (repeatable, or comma-separated). JSON always has everything.
     #[arg(long, value_name = "TABLE", value_enum, value_delimiter = ',')]
     pub by: Vec<Grouping>,
+    /// Print every table: the overview, then single processes, ends and reuse of TIME_WAIT, destinations, port pools,
+    /// memory, and the comparison with the kernel's counters.
+    #[arg(long, conflicts_with = "by")]
+    pub details: bool,
+    /// Show up to N rows of each table of the overview, and of commands, units, containers, pods and pairs.
+    #[arg(long, value_name = "N")]
+    pub top: Option<NonZeroUsize>,
+    /// Sort the tables of commands, units, containers, pods and pairs by this figure.
+    #[arg(long, value_name = "FIGURE", value_enum, requires = "by")]
+    pub sort: Option<SortBy>,
     /// A recording beside it.
     #[command(flatten)]
     pub keep: KeepArgs,

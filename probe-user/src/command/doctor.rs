@@ -42,9 +42,9 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         record: args.keep.order(),
     };
     let gathered = source.gather(measurement).await?;
-    let summaries = gathered.summaries.iter();
+    let summaries = gathered.summaries.into_iter();
     let diagnoses: Vec<Diagnosis> = summaries
-        .map(|summary| summary.diagnosis(summary.report()))
+        .map(|summary| summary.into_views().diagnosis)
         .collect();
     let code = print_all(&args, &diagnoses)?;
     gathered.outcome.map(|()| code)

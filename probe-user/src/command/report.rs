@@ -1,6 +1,7 @@
 //! `twtrace report`
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -9,11 +10,13 @@ use twtrace_core::model::report::Report;
 use super::source::FigureSource;
 use super::source::live::LiveOptions;
 use super::source::measure::Measurement;
-use super::source::summary::{Gathered, Summary};
+use super::source::summary::{Gathered, Summary, Views};
 use crate::cli::ReportArgs;
 use crate::output::file::WholeFile;
 use crate::output::html::{self, HtmlPage};
-use crate::output::table::Grouping;
+use crate::output::overview::{self, Overview};
+use crate::output::page::Page;
+use crate::output::table::{Grouping, TableOptions};
 use crate::output::target::OutputTarget;
 use crate::output::{folded, table};
 use crate::privilege::Keep;
@@ -34,15 +37,13 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     let runs_command = source.is_live() && !command.is_empty();
     let target = OutputTarget::open(view.output.output.as_deref(), runs_command)?;
     let by = &args.by;
+    let shows_all = page.is_some() || view.span.json || by.is_empty();
     let options = LiveOptions {
         filter: &view.filter,
         probing: &view.probing,
         wants: Wants {
-            sockets: page.is_some()
-                || view.span.json
-                || by.is_empty()
-                || by.contains(&Grouping::Budget),
-            namespaces: page.is_some(),
+            sockets: shows_all || by.contains(&Grouping::Budget),
+            namespaces: shows_all,
         },
         sample_interval: None,
         max_stacks: args.stacks.wanted(),
@@ -64,22 +65,21 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         command_exit_code,
         outcome,
     } = source.gather(measurement).await?;
+    let hosts: Vec<Views> = summaries.into_iter().map(Summary::into_views).collect();
     // The page first: the reader of the tables may have ended.
     if let Some(file) = page {
-        let [summary] = &summaries[..] else {
+        let [host] = &hosts[..] else {
             bail!("--html makes the page of one recording: give --from that of one host");
         };
-        write_page(file, summary)?;
+        write_page(file, host)?;
     }
-    let summaries = summaries.into_iter();
-    let reports: Vec<Report> = summaries.map(Summary::into_report).collect();
     if let Some(file) = folded {
-        let [report] = &reports[..] else {
+        let [host] = &hosts[..] else {
             bail!("--folded takes the stacks of one recording: give --from that of one host");
         };
-        write_folded(file, report)?;
+        write_folded(file, &host.report)?;
     }
-    match (print(target, &reports, &args), command_exit_code) {
+    match (print(target, &hosts, &args), command_exit_code) {
         // The command's exit code stands, even if the reader did not want all of the report.
         (Err(error), Some(_)) if error.kind() == io::ErrorKind::BrokenPipe => {}
         (printed, _) => printed?,
@@ -98,14 +98,12 @@ fn refuse_what_no_history_has(args: &ReportArgs) -> Result<()> {
     Ok(())
 }
 
-fn write_page(file: WholeFile, summary: &Summary) -> Result<()> {
-    let report = summary.report();
-    let diagnosis = summary.diagnosis(report.clone());
+fn write_page(file: WholeFile, host: &Views) -> Result<()> {
     let page = html::render(&HtmlPage {
-        report: &report,
-        timeline: &summary.timeline(),
-        findings: &diagnosis.findings,
-        caveats: &diagnosis.caveats,
+        report: &host.report,
+        timeline: &host.timeline,
+        findings: &host.diagnosis.findings,
+        caveats: &host.diagnosis.caveats,
     });
     file.write(page.as_bytes()).context("--html")
 }
@@ -119,19 +117,48 @@ fn write_folded(file: WholeFile, report: &Report) -> Result<()> {
 }
 
 /// Written row by row: a hundred thousand rows are long in JSON.
-fn print(target: OutputTarget, reports: &[Report], args: &ReportArgs) -> io::Result<()> {
+fn print(target: OutputTarget, hosts: &[Views], args: &ReportArgs) -> io::Result<()> {
+    let page = target.page();
     target.print(|stream| {
-        for (number, report) in reports.iter().enumerate() {
+        for (number, host) in hosts.iter().enumerate() {
             if args.view.span.json {
-                serde_json::to_writer(&mut *stream, report)?;
+                serde_json::to_writer(&mut *stream, &host.report)?;
                 stream.write_all(b"\n")?;
                 continue;
             }
             if number > 0 {
                 stream.write_all(b"\n")?;
             }
-            stream.write_all(table::render(report, &args.by).as_bytes())?;
+            stream.write_all(text(host, page, args).as_bytes())?;
         }
         Ok(())
     })
+}
+
+/// The overview, the requested tables, or both.
+fn text(host: &Views, page: Page, args: &ReportArgs) -> String {
+    let mut options = TableOptions {
+        width: page.width,
+        sort: args.sort.unwrap_or_default(),
+        ..TableOptions::default()
+    };
+    let max_rows = args.top.map(NonZeroUsize::get);
+    options.max_rows = max_rows.unwrap_or(options.max_rows);
+    let overview = Overview {
+        report: &host.report,
+        diagnosis: &host.diagnosis,
+        is_filtered: host.is_filtered,
+        max_rows,
+        page,
+    };
+    if !args.by.is_empty() {
+        let tables = table::render(&host.report, &args.by, options);
+        return overview::with_tables(&overview, &tables);
+    }
+    let mut text = overview::render(&overview);
+    if args.details {
+        text.push('\n');
+        text.push_str(&table::render(&host.report, &[], options));
+    }
+    text
 }

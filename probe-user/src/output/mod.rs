@@ -7,6 +7,8 @@ pub mod folded;
 pub mod html;
 pub mod lines;
 pub mod log_lines;
+pub mod overview;
+pub mod page;
 pub mod progress;
 pub mod prometheus;
 pub mod table;

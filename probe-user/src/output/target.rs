@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+use super::page::Page;
+
 #[derive(Debug)]
 pub enum OutputTarget {
     Stdout,
@@ -40,6 +42,15 @@ impl OutputTarget {
             Some(path) => OutputFile::open(path).map(Self::File),
             None if has_command => Ok(Self::Stderr),
             None => Ok(Self::Stdout),
+        }
+    }
+
+    /// Size and colours of what is written to: a terminal, or without limits.
+    pub fn page(&self) -> Page {
+        match self {
+            Self::Stdout => Page::of(io::stdout()),
+            Self::Stderr => Page::of(io::stderr()),
+            Self::File(_) => Page::default(),
         }
     }
 

@@ -20,7 +20,10 @@ const DAMAGED: &str = "history.db.damaged-";
 /// `PRAGMA application_id`: `twth`.
 const APPLICATION_ID: i64 = 0x7477_7468;
 /// The steps from each version to the next; the first one creates the tables.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2_pair_resets.sql"),
+];
 /// How long to wait for the transaction of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -38,6 +38,29 @@ fn an_older_version_is_brought_here() {
 }
 
 #[test]
+fn resets_by_destination_of_the_first_version_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = open_with(directory.path(), &MIGRATIONS[..1]).unwrap();
+    // Interval, number, process, destination; 11 figures, of which the second is `linger_zero`.
+    connection
+        .execute_batch(
+            "INSERT INTO dealing_row VALUES \
+             (1, 0, NULL, 'unknown', 42, 'client', '10.0.0.2:80', 3, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+        )
+        .unwrap();
+    drop(connection);
+    let connection = open_to_write(directory.path()).unwrap();
+    let counts: (u64, u64) = connection
+        .query_row(
+            "SELECT reset_sent_linger_zero, reset_sent_peer FROM dealing_row",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    assert_eq!(counts, (7, 0));
+}
+
+#[test]
 fn a_migration_that_fails_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     with_intervals(directory.path());
@@ -73,10 +96,11 @@ fn a_newer_version_is_left_alone() {
             "{error:?}"
         );
         let error = error.to_string();
-        assert!(
-            error.contains("is of version 99, and this twtrace knows versions up to 1"),
-            "{error}"
+        let expected = format!(
+            "is of version 99, and this twtrace knows versions up to {}",
+            MIGRATIONS.len()
         );
+        assert!(error.contains(&expected), "{error}");
     }
     assert!(fs::read(&path).unwrap() == before, "the file was changed");
 }
@@ -173,9 +197,9 @@ fn columns_are_in_the_order_of_the_words() {
         ("process_row", of_process.concat()),
         (
             "destination_row",
-            [deaths, vec!["port_failures".into()], reuse.clone()].concat(),
+            [deaths.clone(), vec!["port_failures".into()], reuse.clone()].concat(),
         ),
-        ("dealing_row", reuse),
+        ("dealing_row", [reuse, deaths].concat()),
     ]
     .into();
     for (table, expected) in expected {

@@ -86,7 +86,7 @@ impl Interval {
         let occurring = report.namespaces();
         let mut names = report.netns_names.clone();
         names.retain(|named| occurring.contains(&named.netns));
-        let findings = Diagnosis::of(tally, report.clone()).findings;
+        let (Diagnosis { findings, .. }, report) = Diagnosis::of(tally, report);
         let (before, after) = tally.namespaces();
         let (processes, processes_folded) = fold_processes(tally.process_sums());
         let mut budgets = report.budgets;
@@ -96,7 +96,7 @@ impl Interval {
         budgets.truncate(MAX_BUDGETS);
         let mut pairs = tally.pairs().sums();
         let further = pairs.len().min(MAX_ROWS);
-        let left_out: u64 = pairs[further..].iter().map(|row| row.did.events()).sum();
+        let left_out: u64 = pairs[further..].iter().map(|row| row.counts.events()).sum();
         pairs.truncate(MAX_ROWS);
         Self {
             start: tally.tracing_start().at,
@@ -109,7 +109,7 @@ impl Interval {
             processes_folded,
             destinations: fold_destinations(report.destinations),
             pairs,
-            pairs_left_out: tally.pairs().left_out() + left_out,
+            pairs_left_out: report.pairs_left_out + left_out,
             budgets,
             other_budgets,
             budgets_unknown: report.budgets_unknown,

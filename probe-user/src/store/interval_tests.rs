@@ -88,7 +88,7 @@ fn an_interval_has_what_came_in_it_alone() {
     assert_eq!(maker.counts.time_wait.total(), 0);
     assert_eq!(maker.ports[0].totals.failures, 1);
     assert_eq!(maker.residence.histogram().unwrap().count, 1);
-    assert_eq!(second.pairs[0].did.connect_failures, 1);
+    assert_eq!(second.pairs[0].counts.connect_failures, 1);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use twtrace_core::model::memory::Memory;
 use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::pairs::Pairs;
-use twtrace_core::model::report::{LostRow, MissRow, Report, sorted};
+use twtrace_core::model::report::{LostRow, MissRow, Report, TimeWaitsAlive, sorted};
 use twtrace_core::model::sums::ProcessSums;
 use twtrace_core::model::timeline::{Bucket, Timeline};
 use twtrace_wire::{ProcessKey, Side};
@@ -64,7 +64,6 @@ pub struct Merged {
     pub report: Report,
     /// What happened when, as far as intervals show it.
     pub timeline: Timeline,
-    pairs: Pairs,
     filter: Filter,
 }
 
@@ -122,7 +121,7 @@ impl Merge {
         }
         for row in std::mem::take(&mut interval.pairs) {
             if self.shows(Some(row.netns), row.side, row.destination)
-                && self.filter.shows_process(row.did.process.as_ref())
+                && self.filter.shows_process(row.process.as_deref())
             {
                 self.pairs.add(row);
             }
@@ -313,7 +312,10 @@ impl Merge {
             inexact,
             processes,
             destinations,
+            pairs: self.pairs.rows(),
+            pairs_left_out: self.pairs.left_out(),
             budgets,
+            time_waits_alive: TimeWaitsAlive::default(),
             other_budgets: last.other_budgets,
             budgets_unknown: last.budgets_unknown,
             close_wait,
@@ -335,20 +337,24 @@ impl Merge {
         Some(Merged {
             report,
             timeline,
-            pairs: self.pairs,
             filter,
         })
     }
 }
 
 impl Merged {
-    /// The findings, by its report, and by settings and counters of namespaces at the beginning and at the end.
-    pub fn diagnosis(
-        &self,
-        report: Report,
+    /// The filter that everything in it passed.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// The findings, and the report that they are based on. The samples are settings and counters of namespaces at the
+    /// beginning and at the end.
+    pub fn into_diagnosis(
+        self,
         samples: (NamespaceSamples, NamespaceSamples),
-    ) -> Diagnosis {
-        let facts = DoctorFacts::new(report, &self.pairs, samples, &self.filter);
-        Diagnosis::new(facts, &self.filter, self.pairs.left_out())
+    ) -> (Diagnosis, Report) {
+        let facts = DoctorFacts::new(self.report, samples, &self.filter);
+        (Diagnosis::new(&facts, &self.filter), facts.report)
     }
 }

@@ -77,18 +77,12 @@ impl RowReader<'_> {
             let (netns, netns_nth) = cells.netns_and_nth()?;
             Ok(PairSums {
                 key,
+                process: process.map(Arc::new),
                 netns,
                 netns_nth,
                 side: cells.word()?,
                 destination: cells.parsed(Destination::from_text)?,
-                did: PairCounts {
-                    process,
-                    time_wait: cells.number()?,
-                    linger_zero: cells.number()?,
-                    connect_failures: cells.number()?,
-                    bind_failures: cells.number()?,
-                    reuse: cells.reuse()?,
-                },
+                counts: read_pair(cells)?,
             })
         })?;
         interval.budgets = self.json_table("budget_row", "n")?;
@@ -315,4 +309,18 @@ impl RowReader<'_> {
         known.insert(id, process.clone());
         Ok(Some(process))
     }
+}
+
+/// The figures of a pair.
+fn read_pair(cells: &mut Cells<'_, '_>) -> rusqlite::Result<PairCounts> {
+    let time_wait = cells.number()?;
+    // There for users: it is also among the RSTs.
+    cells.skip(1);
+    Ok(PairCounts {
+        time_wait,
+        connect_failures: cells.number()?,
+        bind_failures: cells.number()?,
+        reuse: cells.reuse()?,
+        deaths: cells.deaths()?.into(),
+    })
 }

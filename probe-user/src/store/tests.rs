@@ -122,7 +122,9 @@ fn the_sum_of_intervals_is_put_together() {
     assert_eq!((history.clock_changes, history.gaps.len()), (0, 0));
     assert_eq!(merged.timeline.buckets.len(), 3);
     assert_eq!(merged.timeline.sum().reset_sent, 9);
-    let diagnosis = merged.diagnosis(merged.report.clone(), Default::default());
+    let resets = merged.report.pairs.iter().map(|row| row.counts.resets());
+    assert_eq!(resets.sum::<u64>(), 9);
+    let diagnosis = merged.into_diagnosis(Default::default()).0;
     assert_eq!(diagnosis.duration_ns, 3 * LENGTH_NS);
 }
 

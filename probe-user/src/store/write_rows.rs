@@ -38,18 +38,19 @@ impl RowWriter<'_> {
                 .insert(self.connection, "destination_row")?;
         }
         for (n, row) in (0_u64..).zip(&interval.pairs) {
-            let did = &row.did;
+            let counts = &row.counts;
             self.row(n)
-                .put(self.who(did.process.as_ref())?)
+                .put(self.who(row.process.as_deref())?)
                 .text(no_process(row.key))
                 .number(netns_cell(row.netns, row.netns_nth))
                 .word(row.side)
                 .put(row.destination.to_string())
-                .number(did.time_wait)
-                .number(did.linger_zero)
-                .number(did.connect_failures)
-                .number(did.bind_failures)
-                .reuse(&did.reuse)
+                .number(counts.time_wait)
+                .number(counts.linger_zero())
+                .number(counts.connect_failures)
+                .number(counts.bind_failures)
+                .reuse(&counts.reuse)
+                .deaths(&counts.deaths)
                 .insert(self.connection, "dealing_row")?;
         }
         for (n, row) in (0_u64..).zip(&interval.budgets) {

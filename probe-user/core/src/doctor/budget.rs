@@ -1,5 +1,7 @@
 //! Port pools that are used up, or nearly.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 use twtrace_wire::{ReuseRefusal, Side};
 
@@ -160,7 +162,7 @@ fn figures_in_words(row: &BudgetRow) -> String {
     }
 }
 
-fn after_colon(rows: &[(&str, u64)]) -> String {
+fn after_colon(rows: &[(Cow<'static, str>, u64)]) -> String {
     if rows.is_empty() {
         String::new()
     } else {
@@ -170,27 +172,28 @@ fn after_colon(rows: &[(&str, u64)]) -> String {
 
 /// The processes that created TIME_WAITs in this pool. In a pool of bind(), these can't be distinguished from others
 /// with the same source.
-fn users<'a>(facts: &'a DoctorFacts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
+fn users(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
     let is_of = |destination: &Destination| match row.destination {
         Some(wanted) => *destination == Destination::Remote(wanted),
         None => true,
     };
     facts.processes(
         |pair| pair.netns == row.netns && pair.side == Side::Client && is_of(&pair.destination),
-        |did| did.time_wait,
+        |counts| counts.time_wait,
     )
 }
 
-fn failed<'a>(facts: &'a DoctorFacts, row: &BudgetRow) -> Vec<(&'a str, u64)> {
+fn failed(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
     match (row.pool, row.destination) {
         (PoolWord::Connect, Some(wanted)) => facts.processes(
             |pair| pair.netns == row.netns && pair.destination == Destination::Remote(wanted),
-            |did| did.connect_failures,
+            |counts| counts.connect_failures,
         ),
         (PoolWord::Connect, None) => Vec::new(),
-        (PoolWord::Bind, _) => {
-            facts.processes(|pair| pair.netns == row.netns, |did| did.bind_failures)
-        }
+        (PoolWord::Bind, _) => facts.processes(
+            |pair| pair.netns == row.netns,
+            |counts| counts.bind_failures,
+        ),
     }
 }
 

@@ -7,7 +7,7 @@ fn only(row: BudgetRow) -> Vec<Finding> {
         samples::pair(Side::Client, "10.0.0.2:80", 800, 0),
         samples::pair(Side::Client, "10.0.0.3:80", 9, 0),
     ];
-    facts.pairs[0].did.connect_failures = 3;
+    facts.pairs[0].counts.connect_failures = 3;
     facts.report.budgets = vec![row];
     check(&facts)
 }

@@ -71,26 +71,26 @@ pub struct DiagnosisFigures {
 }
 
 impl Diagnosis {
-    /// From everything reported up to the latest time; `report` covers the same.
-    pub fn of(tally: &Tally, report: Report) -> Self {
-        let facts = DoctorFacts::new(report, tally.pairs(), tally.namespaces(), tally.filter());
-        Self::new(facts, tally.filter(), tally.pairs().left_out())
+    /// From everything reported up to the latest time; `report` covers the same, and is returned.
+    pub fn of(tally: &Tally, report: Report) -> (Self, Report) {
+        let facts = DoctorFacts::new(report, tally.namespaces(), tally.filter());
+        (Self::new(&facts, tally.filter()), facts.report)
     }
 
     /// Runs the checks.
-    pub fn new(facts: DoctorFacts, filter: &Filter, left_out: u64) -> Self {
+    pub fn new(facts: &DoctorFacts, filter: &Filter) -> Self {
         Self {
-            figures: DiagnosisFigures::of(&facts),
-            caveats: caveats(&facts, filter, left_out),
-            findings: findings(&facts),
-            history: facts.report.history,
+            figures: DiagnosisFigures::of(facts),
+            caveats: caveats(facts, filter),
+            findings: findings(facts),
+            history: facts.report.history.clone(),
             start: facts.report.start,
             end: facts.report.end,
             audit_off: facts.report.audit_off,
             audit_warning: warning(&facts.report.audit),
             duration_ns: facts.report.duration_ns,
-            host: facts.report.host,
-            kernel: facts.report.kernel,
+            host: facts.report.host.clone(),
+            kernel: facts.report.kernel.clone(),
         }
     }
 
@@ -133,8 +133,9 @@ fn fullest_in_words(row: &BudgetRow) -> Option<String> {
     ))
 }
 
-fn caveats(facts: &DoctorFacts, filter: &Filter, left_out: u64) -> Vec<String> {
+fn caveats(facts: &DoctorFacts, filter: &Filter) -> Vec<String> {
     let report = &facts.report;
+    let left_out = report.pairs_left_out;
     let mut caveats = Vec::new();
     let lost: u64 = report.lost.iter().map(|row| row.count).sum();
     if lost > 0 {
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_healthy_host_is_described() {
-        let diagnosis = Diagnosis::new(samples::healthy(), &Filter::default(), 0);
+        let diagnosis = Diagnosis::new(&samples::healthy(), &Filter::default());
         assert!(diagnosis.findings.is_empty() && diagnosis.caveats.is_empty());
         assert_eq!(diagnosis.worst(), None);
         assert_eq!(
@@ -235,7 +236,7 @@ mod tests {
             netns: vec![samples::NETNS],
             ..Filter::default()
         };
-        let caveats = Diagnosis::new(facts, &filter, 0).caveats;
+        let caveats = Diagnosis::new(&facts, &filter).caveats;
         assert_eq!(caveats.len(), 3, "{caveats:?}");
         assert!(caveats[0].starts_with("4 events were lost"));
         assert!(caveats[1].contains("such as 9: not permitted"));

@@ -1,5 +1,6 @@
 //! Input of the checks.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use twtrace_wire::Side;
 
 use crate::filter::Filter;
 use crate::model::namespace::{NamespaceSamples, NamespaceState};
-use crate::model::pairs::{PairCounts, PairRow, Pairs};
+use crate::model::pairs::{PairCounts, PairRow, of_last_namespaces};
 use crate::model::report::Report;
 
 /// Everything that was measured.
@@ -39,13 +40,12 @@ impl DoctorFacts {
     /// recording has all namespaces of its host.
     pub fn new(
         report: Report,
-        pairs: &Pairs,
         (mut before, after): (NamespaceSamples, NamespaceSamples),
         filter: &Filter,
     ) -> Self {
         let mut facts = Self {
+            pairs: of_last_namespaces(&report.pairs),
             report,
-            pairs: pairs.rows(),
             namespaces: BTreeMap::new(),
             unknown: Vec::new(),
         };
@@ -103,10 +103,10 @@ impl DoctorFacts {
         &self,
         of: impl Fn(&PairRow) -> bool,
         number: impl Fn(&PairCounts) -> u64,
-    ) -> Vec<(&str, u64)> {
-        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    ) -> Vec<(Cow<'static, str>, u64)> {
+        let mut sums: BTreeMap<Cow<'static, str>, u64> = BTreeMap::new();
         for row in self.pairs.iter().filter(|row| of(row)) {
-            *sums.entry(&row.process).or_default() += number(&row.did);
+            *sums.entry(row.name()).or_default() += number(&row.counts);
         }
         let mut sums: Vec<_> = sums.into_iter().filter(|(_, sum)| *sum > 0).collect();
         sums.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
@@ -143,7 +143,7 @@ mod tests {
         };
         let facts = |filter: &Filter| {
             let report = samples::healthy().report;
-            DoctorFacts::new(report, &Pairs::default(), (samples(), samples()), filter)
+            DoctorFacts::new(report, (samples(), samples()), filter)
         };
         let all = facts(&Filter::default());
         assert_eq!((all.namespaces.len(), all.unknown.len()), (2, 1));

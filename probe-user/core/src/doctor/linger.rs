@@ -1,11 +1,14 @@
 //! SO_LINGER with 0 seconds: closing by RST.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 use twtrace_wire::Side;
 
 use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
+use crate::model::pairs::PairCounts;
 
 /// Fewer may be a program's way to drop single clients.
 const SOME: u64 = 5;
@@ -20,7 +23,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
         for side in [Side::Server, Side::Client] {
             let who = facts.processes(
                 |row| row.netns == netns && row.side == side,
-                |did| did.linger_zero,
+                PairCounts::linger_zero,
             );
             let count: u64 = who.iter().map(|(_, count)| count).sum();
             if count >= SOME {
@@ -31,7 +34,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     findings
 }
 
-fn finding(netns: u32, side: Side, count: u64, who: &[(&str, u64)]) -> Finding {
+fn finding(netns: u32, side: Side, count: u64, who: &[(Cow<'static, str>, u64)]) -> Finding {
     let figures = json!({"netns": netns, "resets": count, "resets_by": advice::figures(who)});
     let evidence = format!(
         "{count} connections of namespace {netns} were closed by RST, with SO_LINGER set to 0 s: {}",

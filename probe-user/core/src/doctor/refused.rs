@@ -15,9 +15,9 @@ impl DoctorFacts {
             return Vec::new();
         }
         let is_hindered =
-            |row: &&PairRow| row.side == Side::Client && row.did.reuse.hindered > 0 && of(row);
+            |row: &&PairRow| row.side == Side::Client && row.counts.reuse.hindered > 0 && of(row);
         let mut rows: Vec<&PairRow> = self.pairs.iter().filter(is_hindered).collect();
-        rows.sort_by_key(|row| std::cmp::Reverse(row.did.reuse.hindered));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.counts.reuse.hindered));
         rows
     }
 }
@@ -26,7 +26,7 @@ impl DoctorFacts {
 /// sentence for each row up to a maximum.
 pub fn sentences(rows: &[&PairRow]) -> Vec<String> {
     let sentence = |row: &&PairRow| {
-        let reuse = &row.did.reuse;
+        let reuse = &row.counts.reuse;
         let reasons: Vec<String> = reuse
             .refused
             .counted()
@@ -35,7 +35,7 @@ pub fn sentences(rows: &[&PairRow]) -> Vec<String> {
         format!(
             "{} connects of {} met TIME_WAITs to {} that they could not take: {}",
             reuse.hindered,
-            row.process,
+            row.name(),
             row.destination,
             reasons.join(", ")
         )
@@ -53,8 +53,8 @@ pub fn sentences(rows: &[&PairRow]) -> Vec<String> {
 pub fn figures(rows: &[&PairRow]) -> Value {
     let object = |row: &&PairRow| {
         json!({
-            "process": row.process, "count": row.did.reuse.hindered,
-            "remote": row.destination.remote(), "refused": row.did.reuse.refused,
+            "process": row.name(), "count": row.counts.reuse.hindered,
+            "remote": row.destination.remote(), "refused": row.counts.reuse.refused,
         })
     };
     rows.iter().map(object).collect()
@@ -62,7 +62,9 @@ pub fn figures(rows: &[&PairRow]) -> Value {
 
 /// Number of TIME_WAITs that were refused for one reason.
 pub fn count(rows: &[&PairRow], why: ReuseRefusal) -> u64 {
-    rows.iter().map(|row| row.did.reuse.refused.of(why)).sum()
+    rows.iter()
+        .map(|row| row.counts.reuse.refused.of(why))
+        .sum()
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub fn without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
         .map(|netns| facts.time_waits(*netns, Side::Client))
         .sum();
     let hindered = facts.hindered(|row| {
-        without.contains(&row.netns) && row.did.reuse.refused.of(ReuseRefusal::TimestampsOff) > 0
+        without.contains(&row.netns) && row.counts.reuse.refused.of(ReuseRefusal::TimestampsOff) > 0
     });
     let mut evidence = vec![format!(
         "a TIME_WAIT is reused only if its connection had TCP timestamps; clients there made {time_waits} \
@@ -73,7 +73,7 @@ pub fn without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
 pub fn peer_without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
     const WHY: ReuseRefusal = ReuseRefusal::PeerWithoutTimestamps;
     let mut of_namespaces = BTreeMap::<u32, Vec<_>>::new();
-    for row in facts.hindered(|row| row.did.reuse.refused.of(WHY) > 0) {
+    for row in facts.hindered(|row| row.counts.reuse.refused.of(WHY) > 0) {
         of_namespaces.entry(row.netns).or_default().push(row);
     }
     of_namespaces.retain(|_, rows| refused::count(rows, WHY) >= SOME);
@@ -115,7 +115,7 @@ pub fn for_inbound(facts: &DoctorFacts) -> Vec<Finding> {
         }
         let who = facts.processes(
             |row| row.netns == *netns && row.side == Side::Server,
-            |did| did.time_wait,
+            |counts| counts.time_wait,
         );
         findings.push(Finding {
             id: "reuse_for_inbound",

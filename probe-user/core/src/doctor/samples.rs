@@ -1,8 +1,9 @@
 //! Facts for tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use twtrace_wire::{ReuseRefusal, Side};
+use twtrace_wire::{ResetReason, ReuseRefusal, Side};
 
 use super::facts::{DoctorFacts, NamespaceFacts};
 use crate::event::{Timestamp, samples};
@@ -51,6 +52,9 @@ pub fn healthy() -> DoctorFacts {
             inexact: vec![],
             processes: vec![],
             destinations: vec![],
+            pairs: vec![],
+            pairs_left_out: 0,
+            time_waits_alive: Default::default(),
             budgets: vec![budget(900, 0)],
             other_budgets: Default::default(),
             budgets_unknown: vec![],
@@ -117,23 +121,24 @@ pub fn pair(side: Side, destination: &str, time_wait: u64, linger_zero: u64) -> 
     let mut row = pairs.rows().remove(0);
     row.netns = NETNS;
     row.side = side;
-    row.process = "nginx(7)".into();
-    row.pid = 7;
+    row.process = Some(Arc::new(samples::process(7, "nginx")));
     row.destination = match side {
         Side::Server => Destination::LocalPort(destination.parse().unwrap()),
         _ => Destination::Remote(destination.parse().unwrap()),
     };
-    row.did.time_wait = time_wait;
-    row.did.linger_zero = linger_zero;
+    row.counts.time_wait = time_wait;
+    for _ in 0..linger_zero {
+        row.counts.deaths.reset_sent.add(ResetReason::LingerZero);
+    }
     row
 }
 
 /// Connects of `nginx(7)` that found TIME_WAITs and could not reuse them.
 pub fn refused(remote: &str, hindered: u64, why: ReuseRefusal, count: u64) -> PairRow {
     let mut row = pair(Side::Client, remote, 0, 0);
-    row.did.reuse.hindered = hindered;
+    row.counts.reuse.hindered = hindered;
     for _ in 0..count {
-        row.did.reuse.refused.add(why);
+        row.counts.reuse.refused.add(why);
     }
     row
 }

@@ -37,12 +37,12 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
         let is_reused = state.is_some_and(|state| state.ports.reuses(remote.ip(), remote));
         let range = state.map(|state| state.ports.range.count());
         let is_much = range.is_some_and(|count| held >= count as f64 * HALF) && !is_reused;
-        let name = &row.process;
+        let name = row.name();
         let mut evidence = vec![format!(
             "{name} in namespace {} connected to {remote} and closed first {} times, {}: a new connection \
              each time, towards the same destination",
             row.netns,
-            row.did.time_wait,
+            row.counts.time_wait,
             advice::rate(per_s)
         )];
         evidence.push(match (range, is_reused) {
@@ -59,7 +59,7 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
             evidence,
             figures: json!({
                 "netns": row.netns, "process": name, "remote": remote.to_string(),
-                "time_waits": row.did.time_wait, "per_s": thousandths(per_s), "ports_held": held.round(),
+                "time_waits": row.counts.time_wait, "per_s": thousandths(per_s), "ports_held": held.round(),
             }),
             to_do: vec![
                 "keep connections alive and use them again (a pool, HTTP keep-alive; nginx: keepalive in \
@@ -79,7 +79,7 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
 pub fn server_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
     let rows = at_high_rate(facts, Side::Server);
     rows.map(|row| {
-        let (name, place) = (&row.process, row.destination);
+        let (name, place) = (row.name(), row.destination);
         let memory = facts.report.memory.time_wait_bytes.map_or_else(
             || "memory is all they cost here".to_owned(),
             |bytes| {
@@ -97,7 +97,7 @@ pub fn server_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
                 format!(
                     "{name} in namespace {} closed first {} times, {}",
                     row.netns,
-                    row.did.time_wait,
+                    row.counts.time_wait,
                     advice::rate(per_s(facts, row))
                 ),
                 format!(
@@ -107,7 +107,7 @@ pub fn server_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
             ],
             figures: json!({
                 "netns": row.netns, "process": name, "local": place.local(),
-                "time_waits": row.did.time_wait, "per_s": thousandths(per_s(facts, row)),
+                "time_waits": row.counts.time_wait, "per_s": thousandths(per_s(facts, row)),
                 "memory_bytes": facts.report.memory.time_wait_bytes,
             }),
             to_do: vec![
@@ -131,12 +131,12 @@ pub fn server_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
 
 fn at_high_rate(facts: &DoctorFacts, side: Side) -> impl Iterator<Item = &PairRow> {
     facts.pairs.iter().filter(move |row| {
-        row.side == side && row.did.time_wait >= MANY && per_s(facts, row) >= HIGH_PER_S
+        row.side == side && row.counts.time_wait >= MANY && per_s(facts, row) >= HIGH_PER_S
     })
 }
 
 fn per_s(facts: &DoctorFacts, row: &PairRow) -> f64 {
-    row.did.time_wait as f64 / facts.seconds()
+    row.counts.time_wait as f64 / facts.seconds()
 }
 
 fn thousandths(rate: f64) -> f64 {

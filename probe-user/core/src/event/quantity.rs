@@ -14,6 +14,29 @@ pub fn duration(ns: u64) -> String {
     }
 }
 
+/// With thousands separated: `9,740`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of events per second, in few characters: `0.04`, `6.4`, `1,530`.
+pub fn rate(per_s: f64) -> String {
+    match per_s {
+        0.0 => "0".to_owned(),
+        ..0.95 => format!("{per_s:.2}"),
+        ..9.95 => format!("{per_s:.1}"),
+        _ => count(per_s.round() as u64),
+    }
+}
+
 /// Such as `612B`, `1.50kB` or `20.0MB`: powers of ten.
 pub fn bytes(count: u64) -> String {
     match count {
@@ -52,6 +75,29 @@ mod tests {
             (90_000_000_000_000, "1d01h"),
         ] {
             assert_eq!(duration(ns), text);
+        }
+    }
+
+    #[test]
+    fn counts_and_rates() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (9_740, "9,740"),
+            (1_234_567, "1,234,567"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(count(number), text);
+        }
+        for (per_s, text) in [
+            (0.0, "0"),
+            (0.04, "0.04"),
+            (0.96, "1.0"),
+            (6.42, "6.4"),
+            (9.97, "10"),
+            (1_530.4, "1,530"),
+        ] {
+            assert_eq!(rate(per_s), text);
         }
     }
 

@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod destination;
 pub mod destinations;
 pub mod exactness;
+pub mod groups;
 pub mod host;
 pub mod inferred_ends;
 pub mod memory;

@@ -1,14 +1,22 @@
 //! Events of each process by destination.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side};
+use serde::{Serialize, Serializer};
+use twtrace_wire::{
+    EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side, Unattributed,
+};
 
 use super::compact_map::CompactMap;
+use super::counts::Deaths;
 use super::destination::Destination;
 use super::reuse::Reuse;
-use crate::event::{Event, EventFacts, PortResult, Process};
+use super::sparse::{Nothing, Sparse};
+use crate::event::answerable::{Answerable, unattributed};
+use crate::event::words::{self, Word};
+use crate::event::{Event, EventFacts, PortAlloc, PortResult, Process};
 
 /// Maximum number of separate pairs of process and destination; events of further ones are left out.
 const MAX_PAIRS: usize = 65_536;
@@ -36,21 +44,76 @@ struct PackedPair {
 }
 
 impl PackedPair {
-    fn add(&mut self, did: &PairCounts) {
-        self.time_wait += did.time_wait;
-        if did.events() > did.time_wait || !did.reuse.is_empty() {
+    /// Counts an event of [`counts`].
+    fn apply(&mut self, event: &Event) {
+        match &event.facts {
+            EventFacts::TimeWait(_) => self.time_wait += 1,
+            EventFacts::Reset(facts) => {
+                let deaths = &mut self.more.get_or_insert_default().deaths;
+                match facts.direction {
+                    ResetDirection::Sent => deaths.reset_sent.add(facts.reason),
+                    ResetDirection::Received => deaths.reset_received.add(facts.reason),
+                }
+            }
+            EventFacts::Abort(facts) => {
+                let more = self.more.get_or_insert_default();
+                more.deaths.abort.add(facts.reason);
+            }
+            EventFacts::PortAlloc(facts) => {
+                let more = self.more.get_or_insert_default();
+                more.reuse.add(event);
+                match failed_call(facts) {
+                    Some(PortOp::Connect) => more.connect_failures += 1,
+                    Some(PortOp::Bind) => more.bind_failures += 1,
+                    _ => {}
+                }
+            }
+            EventFacts::TimeWaitEnd(_) => {}
+        }
+    }
+
+    fn add(&mut self, counts: &PairCounts) {
+        self.time_wait += counts.time_wait;
+        if counts.events() > counts.time_wait || !counts.reuse.is_empty() {
             let more = self.more.get_or_insert_default();
-            more.add(did);
+            more.add(counts);
             more.time_wait = 0;
         }
     }
 
     fn whole(&self) -> PairCounts {
         PairCounts {
-            process: self.process.as_deref().cloned(),
             time_wait: self.time_wait,
             ..self.more.as_deref().cloned().unwrap_or_default()
         }
+    }
+}
+
+/// The call that failed to get any local port.
+fn failed_call(facts: &PortAlloc) -> Option<PortOp> {
+    const NO_PORT_TO_CONNECT: u16 = libc::EADDRNOTAVAIL as u16;
+    const NO_PORT_TO_BIND: u16 = libc::EADDRINUSE as u16;
+    let PortResult::Failed(errno) = facts.result else {
+        return None;
+    };
+    match (facts.op, errno.0) {
+        _ if facts.requested != 0 => None,
+        (PortOp::Connect, NO_PORT_TO_CONNECT) | (PortOp::Bind, NO_PORT_TO_BIND) => Some(facts.op),
+        _ => None,
+    }
+}
+
+/// Whether an event counts for a pair.
+fn counts(event: &Event) -> bool {
+    match &event.facts {
+        EventFacts::TimeWait(_) => event.event == EventKind::TimeWait,
+        EventFacts::Reset(_) | EventFacts::Abort(_) => true,
+        EventFacts::PortAlloc(facts) => {
+            let mut reuse = Reuse::default();
+            reuse.add(event);
+            !reuse.is_empty() || failed_call(facts).is_some()
+        }
+        EventFacts::TimeWaitEnd(_) => false,
     }
 }
 
@@ -59,27 +122,42 @@ impl PackedPair {
 pub struct PairRow {
     /// Inode number of the network namespace.
     pub netns: u32,
+    /// How many earlier namespaces had this number since tracing began.
+    pub netns_nth: u32,
     /// Which end this host's sockets were.
     pub side: Side,
     /// The destination.
     pub destination: Destination,
-    /// Its displayed name: `nginx(7)`, or `(unknown)`.
-    pub process: String,
-    /// Its id, 0 if there is no process.
-    pub pid: u32,
+    /// The process at its last event.
+    pub process: Option<Arc<Process>>,
+    /// Why there is none.
+    pub unattributed: Option<Unattributed>,
     /// The figures.
-    pub did: PairCounts,
+    pub counts: PairCounts,
+}
+
+impl PairRow {
+    /// Who is answerable.
+    pub fn answerable(&self) -> Answerable<'_> {
+        Answerable::of(self.process.as_deref(), self.unattributed)
+    }
+
+    /// The displayed name of the process: `nginx(7)`, or `(unknown)`. Untrusted: escape it before printing.
+    pub fn name(&self) -> Cow<'static, str> {
+        match &self.process {
+            Some(process) => name(process).into(),
+            None => NOBODY.into(),
+        }
+    }
 }
 
 /// Figures of one pair.
 #[derive(Clone, Debug, Default)]
 pub struct PairCounts {
-    /// The process at its last event.
-    pub process: Option<Process>,
     /// TIME_WAITs created by closing first.
     pub time_wait: u64,
-    /// RSTs sent by closing with SO_LINGER 0.
-    pub linger_zero: u64,
+    /// RSTs and aborts.
+    pub deaths: Sparse<Deaths>,
     /// connect() calls that found no local port.
     pub connect_failures: u64,
     /// bind() calls to any port that found none.
@@ -101,63 +179,50 @@ pub struct PairSums {
     pub destination: Destination,
     /// The process, or the key for none.
     pub key: ProcessKey,
+    /// The process at its last event.
+    pub process: Option<Arc<Process>>,
     /// The figures.
-    pub did: PairCounts,
+    pub counts: PairCounts,
 }
 
 impl PairCounts {
-    fn add(&mut self, other: &Self) {
+    /// Adds the figures of another pair.
+    pub fn add(&mut self, other: &Self) {
         self.time_wait += other.time_wait;
-        self.linger_zero += other.linger_zero;
+        if !other.deaths.is_nothing() {
+            self.deaths.add_all(&other.deaths);
+        }
         self.connect_failures += other.connect_failures;
         self.bind_failures += other.bind_failures;
         self.reuse.add_all(&other.reuse);
     }
 
+    /// RSTs sent by closing with SO_LINGER 0.
+    pub fn linger_zero(&self) -> u64 {
+        self.deaths.reset_sent.of(ResetReason::LingerZero)
+    }
+
+    /// RSTs sent and received.
+    pub fn resets(&self) -> u64 {
+        self.deaths.reset_sent.total() + self.deaths.reset_received.total()
+    }
+
     /// Number of events that are counted here.
     pub fn events(&self) -> u64 {
-        let searches = self.connect_failures + self.bind_failures;
-        self.time_wait + self.linger_zero + searches.max(self.reuse.hindered)
+        let allocations = self.connect_failures + self.bind_failures;
+        self.time_wait
+            + self.resets()
+            + self.deaths.abort.total()
+            + allocations.max(self.reuse.hindered)
     }
 }
 
 impl Pairs {
     /// Counts an event.
     pub fn apply(&mut self, event: &Event) {
-        let Some(netns) = event.netns else {
+        let Some(netns) = event.netns.filter(|_| counts(event)) else {
             return;
         };
-        let mut one = PairCounts::default();
-        match &event.facts {
-            EventFacts::TimeWait(_) if event.event == EventKind::TimeWait => one.time_wait = 1,
-            EventFacts::Reset(facts)
-                if facts.direction == ResetDirection::Sent
-                    && facts.reason == ResetReason::LingerZero =>
-            {
-                one.linger_zero = 1;
-            }
-            EventFacts::PortAlloc(facts) => {
-                one.reuse.add(event);
-                match (facts.op, facts.result) {
-                    _ if facts.requested != 0 => {}
-                    (PortOp::Connect, PortResult::Failed(errno))
-                        if errno.0 == libc::EADDRNOTAVAIL as u16 =>
-                    {
-                        one.connect_failures = 1;
-                    }
-                    (PortOp::Bind, PortResult::Failed(errno))
-                        if errno.0 == libc::EADDRINUSE as u16 =>
-                    {
-                        one.bind_failures = 1;
-                    }
-                    _ => {}
-                }
-                if one.reuse.is_empty() && one.connect_failures + one.bind_failures == 0 {
-                    return;
-                }
-            }
-            _ => return,
-        }
         let key = (
             netns,
             event.netns_nth,
@@ -170,7 +235,7 @@ impl Pairs {
             self.left_out += 1;
             return;
         };
-        row.add(&one);
+        row.apply(event);
         row.process = process;
     }
 
@@ -195,17 +260,12 @@ impl Pairs {
             sums.destination,
             sums.key,
         );
-        let process = sums
-            .did
-            .process
-            .as_ref()
-            .map(|process| self.shared(process));
         let Some((_, row)) = self.rows.within(key, MAX_PAIRS, PackedPair::default) else {
-            self.left_out += sums.did.events();
+            self.left_out += sums.counts.events();
             return;
         };
-        row.add(&sums.did);
-        row.process = process;
+        row.add(&sums.counts);
+        row.process = sums.process;
     }
 
     /// Adds events that found no room elsewhere.
@@ -218,13 +278,14 @@ impl Pairs {
         let rows = self.rows.iter();
         let mut sums: Vec<PairSums> = rows
             .map(
-                |((netns, netns_nth, side, destination, key), did)| PairSums {
+                |((netns, netns_nth, side, destination, key), pair)| PairSums {
                     netns: *netns,
                     netns_nth: *netns_nth,
                     side: *side,
                     destination: *destination,
                     key: *key,
-                    did: did.whole(),
+                    process: pair.process.clone(),
+                    counts: pair.whole(),
                 },
             )
             .collect();
@@ -235,42 +296,40 @@ impl Pairs {
                 row.destination,
                 row.key,
             );
-            (std::cmp::Reverse(row.did.events()), place)
+            (std::cmp::Reverse(row.counts.events()), place)
         });
         sums
     }
 
-    /// The rows, those with the most TIME_WAITs first. If several namespaces had the same number, only those of the
-    /// last one: the others no longer exist.
+    /// The rows, those with the most TIME_WAITs first, then those with the most RSTs.
     pub fn rows(&self) -> Vec<PairRow> {
-        let mut last: HashMap<u32, u32> = HashMap::new();
-        for ((netns, netns_nth, ..), _) in self.rows.iter() {
-            let last = last.entry(*netns).or_default();
-            *last = (*last).max(*netns_nth);
-        }
         let mut rows: Vec<PairRow> = self
             .rows
             .iter()
-            .filter(|((netns, netns_nth, ..), _)| last.get(netns) == Some(netns_nth))
-            .map(|((netns, _, side, destination, key), did)| PairRow {
-                netns: *netns,
-                side: *side,
-                destination: *destination,
-                process: did
-                    .process
-                    .as_deref()
-                    .map_or_else(|| NOBODY.to_owned(), name),
-                pid: key.tgid,
-                did: did.whole(),
-            })
+            .map(
+                |((netns, netns_nth, side, destination, key), pair)| PairRow {
+                    netns: *netns,
+                    netns_nth: *netns_nth,
+                    side: *side,
+                    destination: *destination,
+                    process: pair.process.clone(),
+                    unattributed: unattributed(*key),
+                    counts: pair.whole(),
+                },
+            )
             .collect();
         rows.sort_by_cached_key(|row| {
             let figures = (
-                row.did.time_wait,
-                row.did.linger_zero,
-                row.did.connect_failures + row.did.bind_failures,
+                row.counts.time_wait,
+                row.counts.resets(),
+                row.counts.connect_failures + row.counts.bind_failures,
             );
-            let place = (row.netns, row.side as u32, row.destination, row.pid);
+            let place = (
+                (row.netns, row.netns_nth),
+                row.side as u32,
+                row.destination,
+                row.answerable().key(),
+            );
             (std::cmp::Reverse(figures), place)
         });
         rows
@@ -282,12 +341,85 @@ impl Pairs {
     }
 }
 
+/// The rows of the last namespace that had each number: earlier ones no longer exist.
+pub fn of_last_namespaces(rows: &[PairRow]) -> Vec<PairRow> {
+    let mut last: HashMap<u32, u32> = HashMap::new();
+    for row in rows {
+        let last = last.entry(row.netns).or_default();
+        *last = (*last).max(row.netns_nth);
+    }
+    let is_last = |row: &&PairRow| last.get(&row.netns) == Some(&row.netns_nth);
+    rows.iter().filter(is_last).cloned().collect()
+}
+
 /// The name of an unknown process.
 pub const NOBODY: &str = "(unknown)";
 
 /// Such as `nginx(7)`. The name is untrusted: escape it before printing.
 pub fn name(process: &Process) -> String {
     format!("{}({})", process.comm.text(), process.key.tgid)
+}
+
+/// The object of a pair.
+#[derive(schemars::JsonSchema, Serialize)]
+#[schemars(rename = "PairRow")]
+struct PairRowJson<'a> {
+    /// Inode number of the network namespace.
+    netns: u32,
+    /// How many earlier namespaces had this number since tracing began.
+    #[serde(skip_serializing_if = "crate::event::is_first")]
+    netns_nth: u32,
+    /// Which end this host's sockets were.
+    #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::event::schema::WordOf<Side>")]
+    side: Side,
+    /// Client: `address:port`; side unknown: the address alone.
+    remote: Option<String>,
+    /// Server, or what was bound for either side: `:port`.
+    local: Option<String>,
+    /// The process; null if none is known.
+    process: Option<&'a Process>,
+    /// Why none is known.
+    #[schemars(with = "Option<crate::event::schema::WordOf<Unattributed>>")]
+    unattributed: Option<&'static str>,
+    /// TIME_WAITs created.
+    time_wait: u64,
+    /// Resets and aborts.
+    #[serde(flatten)]
+    deaths: &'a Deaths,
+    /// connect() calls that found no local port.
+    connect_failures: u64,
+    /// bind() calls to any port that found none.
+    bind_failures: u64,
+}
+
+impl schemars::JsonSchema for PairRow {
+    fn schema_name() -> Cow<'static, str> {
+        "PairRow".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        PairRowJson::json_schema(generator)
+    }
+}
+
+impl Serialize for PairRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        PairRowJson {
+            netns: self.netns,
+            netns_nth: self.netns_nth,
+            side: self.side,
+            remote: self.destination.remote(),
+            local: self.destination.local(),
+            process: self.process.as_deref(),
+            unattributed: self.unattributed.map(Word::word),
+            time_wait: self.counts.time_wait,
+            deaths: &self.counts.deaths,
+            connect_failures: self.counts.connect_failures,
+            bind_failures: self.counts.bind_failures,
+        }
+        .serialize(serializer)
+    }
 }
 
 #[cfg(test)]
@@ -303,22 +435,38 @@ mod tests {
         pairs.apply(&samples::reset());
         pairs.apply(&samples::port_alloc());
         pairs.apply(&samples::abort());
+        pairs.apply(&samples::time_wait_end());
         let mut nobodys = samples::time_wait();
         nobodys.process = None;
         pairs.apply(&nobodys);
         let rows = pairs.rows();
         assert_eq!(rows.len(), 2, "{rows:?}");
-        assert_eq!(
-            (rows[0].process.as_str(), rows[0].pid),
-            ("curl(1234)", 1234)
-        );
-        assert_eq!((rows[0].did.time_wait, rows[0].did.linger_zero), (2, 1));
-        assert_eq!(rows[0].did.connect_failures, 1);
-        assert_eq!(rows[0].did.reuse.hindered, 1);
-        assert_eq!(
-            (rows[1].process.as_str(), rows[1].did.time_wait),
-            (NOBODY, 1)
-        );
+        assert_eq!(rows[0].name(), "curl(1234)");
+        let counts = &rows[0].counts;
+        assert_eq!((counts.time_wait, counts.linger_zero()), (2, 1));
+        assert_eq!((counts.resets(), counts.deaths.abort.total()), (1, 1));
+        assert_eq!(counts.connect_failures, 1);
+        assert_eq!(counts.reuse.hindered, 1);
+        assert_eq!(counts.events(), 5);
+        assert_eq!((&*rows[1].name(), rows[1].counts.time_wait), (NOBODY, 1));
         assert_eq!(pairs.left_out(), 0);
+        let mut again = Pairs::default();
+        for sums in pairs.sums().into_iter().chain(pairs.sums()) {
+            again.add(sums);
+        }
+        assert_eq!(again.rows()[0].counts.events(), 10);
+    }
+
+    #[test]
+    fn earlier_namespaces_of_a_number_are_left_out() {
+        let mut pairs = Pairs::default();
+        let mut event = samples::time_wait();
+        pairs.apply(&event);
+        event.netns_nth = 1;
+        pairs.apply(&event);
+        let rows = pairs.rows();
+        assert_eq!(rows.len(), 2);
+        let last = of_last_namespaces(&rows);
+        assert_eq!((last.len(), last[0].netns_nth), (1, 1));
     }
 }

@@ -11,8 +11,11 @@ use super::coverage::Coverage;
 use super::destinations::DestinationRow;
 use super::exactness::Inexact;
 use super::memory::Memory;
+use super::namespace::NamespaceSamples;
+use super::pairs::PairRow;
 use super::stacks::StackRow;
 use crate::event::Timestamp;
+use crate::filter::Filter;
 use crate::hooks::{Choice, sees_ends, sees_refused_reuse};
 use crate::model::netns_name::NetnsName;
 
@@ -46,6 +49,12 @@ pub struct Report {
     pub processes: Vec<ProcessRow>,
     /// By destination.
     pub destinations: Vec<DestinationRow>,
+    /// By process and destination.
+    pub pairs: Vec<PairRow>,
+    /// Events without a row in `pairs`: these have a maximum number.
+    pub pairs_left_out: u64,
+    /// TIME_WAITs that exist, by the kernel's own count. Filtered by network namespace only.
+    pub time_waits_alive: TimeWaitsAlive,
     /// Port pools, the fullest first. Filtered by namespace, source and destination only.
     pub budgets: Vec<BudgetRow>,
     /// Port pools beyond the limit.
@@ -96,6 +105,32 @@ impl Report {
             .chain(self.close_wait.iter().map(|row| row.netns))
             .chain(self.audit.iter().map(|row| row.netns))
             .collect()
+    }
+}
+
+/// TIME_WAITs that exist in the namespaces that could be read; `None` if none could.
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TimeWaitsAlive {
+    /// When tracing began.
+    pub at_start: Option<u64>,
+    /// When it ended.
+    pub at_end: Option<u64>,
+}
+
+impl TimeWaitsAlive {
+    /// From the first and the latest sample.
+    pub fn of(before: &NamespaceSamples, after: &NamespaceSamples, filter: &Filter) -> Self {
+        let sum = |samples: &NamespaceSamples| {
+            let shown = samples.iter().filter(|it| filter.shows_netns(*it.0));
+            let known = shown.filter_map(|it| it.1.state.as_ref().ok()?.time_waits);
+            known.fold(None, |sum: Option<u64>, count| {
+                Some(sum.unwrap_or(0) + count)
+            })
+        };
+        Self {
+            at_start: sum(before),
+            at_end: sum(after),
+        }
     }
 }
 

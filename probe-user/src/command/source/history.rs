@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use twtrace_core::event::Timestamp;
 use twtrace_core::filter::Filter;
+use twtrace_core::model::report::TimeWaitsAlive;
 
 use super::summary::{Gathered, Summary};
 use crate::cli::{FilterArgs, FromArgs};
@@ -31,13 +32,14 @@ pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<
         progress.tick(|| Some(number as f64 / places.len() as f64));
     }
     drop(progress);
-    let (Some(last), Some(merged)) = (places.last(), merge.finish()) else {
+    let (Some(last), Some(mut merged)) = (places.last(), merge.finish()) else {
         bail!("the history in {} has nothing", directory.display());
     };
     // Counters start again when the host boots.
     let first = places.iter().find(|place| place.boot_id == last.boot_id);
     let before = reader.samples_before(first.unwrap_or(last))?;
     let samples = (before, reader.samples_after(last)?);
+    merged.report.time_waits_alive = TimeWaitsAlive::of(&samples.0, &samples.1, merged.filter());
     Ok(Gathered {
         summaries: vec![Summary::Stored {
             merged: Box::new(merged),

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use twtrace_core::doctor::diagnosis::Diagnosis;
+use twtrace_core::doctor::facts::DoctorFacts;
 use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::report::Report;
 use twtrace_core::model::tally::Tally;
@@ -34,34 +35,43 @@ pub enum Summary {
 }
 
 impl Summary {
-    pub fn report(&self) -> Report {
+    /// The report, the timeline and the diagnosis, in little memory.
+    pub fn into_views(self) -> Views {
         match self {
-            Self::Counted(tally) => tally.report(),
-            Self::Stored { merged, .. } => merged.report.clone(),
+            Self::Counted(tally) => {
+                let (timeline, filter) = (tally.timeline(), tally.filter().clone());
+                let samples = tally.namespaces();
+                let facts = DoctorFacts::new(tally.into_report(), samples, &filter);
+                Views {
+                    timeline,
+                    diagnosis: Diagnosis::new(&facts, &filter),
+                    report: facts.report,
+                    is_filtered: filter.hides_events(),
+                }
+            }
+            Self::Stored { merged, samples } => {
+                let is_filtered = merged.filter().hides_events();
+                let timeline = merged.timeline.clone();
+                let (diagnosis, report) = merged.into_diagnosis(samples);
+                Views {
+                    timeline,
+                    diagnosis,
+                    report,
+                    is_filtered,
+                }
+            }
         }
     }
+}
 
-    /// The same in less memory, if nothing else is needed afterwards.
-    pub fn into_report(self) -> Report {
-        match self {
-            Self::Counted(tally) => tally.into_report(),
-            Self::Stored { merged, .. } => merged.report,
-        }
-    }
-
+/// What a host's figures are shown as.
+#[derive(Debug)]
+pub struct Views {
+    pub report: Report,
     /// What happened when.
-    pub fn timeline(&self) -> Timeline {
-        match self {
-            Self::Counted(tally) => tally.timeline(),
-            Self::Stored { merged, .. } => merged.timeline.clone(),
-        }
-    }
-
-    /// The findings, by [`Self::report`].
-    pub fn diagnosis(&self, report: Report) -> Diagnosis {
-        match self {
-            Self::Counted(tally) => Diagnosis::of(tally, report),
-            Self::Stored { merged, samples } => merged.diagnosis(report, samples.clone()),
-        }
-    }
+    pub timeline: Timeline,
+    /// The findings, by `report`.
+    pub diagnosis: Diagnosis,
+    /// Whether a filter hides events.
+    pub is_filtered: bool,
 }

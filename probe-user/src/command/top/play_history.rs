@@ -122,11 +122,12 @@ impl HistoryPlayback {
             .reader
             .samples_before(first.map_or(place, |(first, _)| first))?;
         let samples = (before, self.reader.samples_after(place)?);
+        let (diagnosis, report) = merged.into_diagnosis(samples);
         app.sample(ReportSample {
             ts: end,
             mono_ns: self.traced_ns,
-            findings: merged.diagnosis(merged.report.clone(), samples).findings,
-            report: merged.report,
+            findings: diagnosis.findings,
+            report,
         });
         Ok(())
     }

@@ -12,6 +12,7 @@ use twtrace_core::model::tally::{Tally, TracingStart};
 
 use crate::cli::{TopArgs, display_filter, filter_words};
 use crate::output::log_lines;
+use crate::output::page::has_colour;
 use crate::output::tui::terminal::{self, Input, Screen};
 use crate::output::tui::{Action, App, ReplaySpan, ReportSample, ViewOptions};
 use crate::session::stop::Stop;
@@ -29,7 +30,7 @@ pub fn view_options(
         host: tracing.host.name.clone(),
         kernel: tracing.host.kernel.clone(),
         replay,
-        has_colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        has_colour: has_colour(),
         filter_words: filter_words(&args.filter),
         parse_filter: display_filter,
     }
@@ -37,12 +38,12 @@ pub fn view_options(
 
 /// The current figures.
 pub fn sample(tally: &Tally) -> ReportSample {
-    let report = tally.report();
+    let (Diagnosis { findings, .. }, report) = Diagnosis::of(tally, tally.report());
     let at = tally.latest();
     ReportSample {
         ts: at.ts,
         mono_ns: at.mono_ns,
-        findings: Diagnosis::of(tally, report.clone()).findings,
+        findings,
         report,
     }
 }

@@ -18,7 +18,7 @@ const HOSTILE: [&str; 5] = [
 fn page_of(change: impl FnOnce(&mut Report, &mut Timeline, &mut Vec<Finding>)) -> String {
     let facts = facts::healthy();
     let mut report = facts.report.clone();
-    let diagnosis = Diagnosis::new(facts, &Filter::default(), 0);
+    let diagnosis = Diagnosis::new(&facts, &Filter::default());
     let mut findings = diagnosis.findings;
     let mut timeline = Timeline::new(0, Timestamp(0));
     change(&mut report, &mut timeline, &mut findings);

@@ -13,7 +13,7 @@ pub fn render(report: &Report) -> Markup {
     let inferred_ends = if report.sees_ends() {
         ""
     } else {
-        "Presumed: no hook of this kernel sees TIME_WAITs end."
+        "Inferred: no hook of this kernel sees TIME_WAIT sockets end."
     };
     html! {
         @let by_process = processes::grid(report);
@@ -22,16 +22,16 @@ pub fn render(report: &Report) -> Markup {
         }
         (table("processes", "By process", "", &by_process))
         (table("destinations", "By destination", "", &destinations::grid(report)))
-        (table("ports", "Searches for a local port, by process", "", &ports::grid(report)))
-        (table("ends", "Ends of TIME_WAITs, by the process that made them", inferred_ends, &ends::grid(report)))
-        (table("reuse", "Reuse of TIME_WAITs, by the process that connects", "",
+        (table("ports", "Ephemeral port allocations, by process", "", &ports::grid(report)))
+        (table("ends", "How TIME_WAIT sockets ended, by the process that created them", inferred_ends, &ends::grid(report)))
+        (table("reuse", "Reuse of TIME_WAIT sockets, by the process that connects", "",
                &reuse::grid_by_process(report)))
-        (table("reuse-to", "Reuse of TIME_WAITs, by destination", "", &reuse::grid_by_destination(report)))
-        (table("close-wait", "In CLOSE_WAIT at the end",
+        (table("reuse-to", "Reuse of TIME_WAIT sockets, by destination", "", &reuse::grid_by_destination(report)))
+        (table("close-wait", "CLOSE_WAIT at the end",
                "Closed by the peer, not by the process.", &close_wait::grid(report)))
-        (table("unscanned", "Namespaces that could not be searched for CLOSE_WAIT", "",
+        (table("unscanned", "Network namespaces without CLOSE_WAIT figures", "",
                &close_wait::unscanned_grid(report)))
-        (section("memory", "Memory of TIME_WAIT on the whole host", &html! {
+        (section("memory", "Memory of TIME_WAIT sockets, whole host", &html! {
             p { (shown(&memory::in_words(report))) }
             (grid("Memory by process", &memory::grid(report)))
         }))
@@ -53,7 +53,7 @@ pub fn table<const N: usize>(id: &str, heading: &str, note: &str, rows: &Grid<N>
 /// The table alone. A wide one scrolls separately, also by keyboard.
 pub fn grid<const N: usize>(name: &str, rows: &Grid<N>) -> Markup {
     let class = |align: Align| match align {
-        Align::Left => None,
+        Align::Left | Align::Cut => None,
         Align::Right => Some("n"),
     };
     html! {

@@ -7,8 +7,9 @@ use twtrace_core::event::text::escape;
 use twtrace_core::model::budget::row::{BudgetRow, OtherBudgets, Outlook, PoolWord};
 use twtrace_core::model::report::Report;
 
-use super::SHOWN;
 use super::grid::{Align, Grid, text};
+use super::names::short;
+use super::{SHOWN, count};
 
 /// Pools with a lower usage are left out, unless an allocation failed.
 const WORTH_SHOWING: f64 = 0.01;
@@ -16,7 +17,7 @@ const WORTH_SHOWING: f64 = 0.01;
 /// The table, and what it leaves out. Without pools: a sentence if the table was requested, else nothing.
 pub fn render(report: &Report, is_asked_for: bool) -> String {
     if is_asked_for && report.budgets.is_empty() && report.budgets_unknown.is_empty() {
-        return "no local port is held by a client\n".to_owned();
+        return "no client holds an ephemeral port\n".to_owned();
     }
     let mut text = text(&table(report));
     for remark in remarks(report) {
@@ -38,7 +39,7 @@ fn is_worth(row: &BudgetRow) -> bool {
 
 /// The table.
 pub fn table(report: &Report) -> Grid<12> {
-    grid(&worth(report))
+    grid(report, &worth(report))
 }
 
 /// Remarks about what the table leaves out, one per line.
@@ -54,34 +55,38 @@ pub fn remarks(report: &Report) -> Vec<String> {
     let mut remarks = Vec::new();
     if !others.is_empty() {
         remarks.push(format!(
-            "{} more, less full: live {}, TIME_WAIT {}, failed {}",
+            "{} more pools, less full: {} live, {} in TIME_WAIT, {} failed",
             others.count, others.live, others.time_wait, others.failures
         ));
     }
     for unknown in &report.budgets_unknown {
-        remarks.push(format!("{}: {}", unknown.netns, escape(&unknown.why)));
+        remarks.push(format!(
+            "{}: {}",
+            short(report, unknown.netns, 0),
+            escape(&unknown.why)
+        ));
     }
     remarks
 }
 
-fn grid(rows: &[&BudgetRow]) -> Grid<12> {
+fn grid(report: &Report, rows: &[&BudgetRow]) -> Grid<12> {
     let mut grid = Grid::new(&[
-        ("NETNS", Align::Right),
+        ("NETNS", Align::Left),
         ("SOURCE", Align::Left),
         ("DESTINATION", Align::Left),
         ("RANGE", Align::Left),
         ("LIVE", Align::Right),
-        ("TW", Align::Right),
+        ("TIME_WAIT", Align::Right),
         ("FREE", Align::Right),
         ("USED", Align::Right),
         ("NEW/S", Align::Right),
-        ("EXPIRE/S", Align::Right),
+        ("EXPIRED/S", Align::Right),
         ("FAILED", Align::Right),
-        ("LEFT", Align::Left),
+        ("FULL IN", Align::Left),
     ]);
     for row in rows {
         grid.row([
-            row.netns.to_string(),
+            short(report, row.netns, 0),
             or_dash(row.source),
             match (row.destination, row.pool) {
                 (Some(destination), _) => destination.to_string(),
@@ -96,8 +101,8 @@ fn grid(rows: &[&BudgetRow]) -> Grid<12> {
                 .map_or_else(dash, |used| format!("{:.0}%", used * 100.0)),
             row.connections_per_s.map_or_else(dash, rate),
             row.expiry_per_s.map_or_else(dash, rate),
-            row.failures.to_string(),
-            left(row),
+            count(row.failures, false),
+            full_in(row),
         ]);
     }
     grid
@@ -168,6 +173,16 @@ fn rate(per_s: f64) -> String {
     }
 }
 
+/// The cell of the column FULL IN: `now`, `41s`, empty for never; and whether the half that is tried first is full.
+pub fn full_in(row: &BudgetRow) -> String {
+    let left = left(row);
+    match left.strip_prefix("full in ").unwrap_or(&left) {
+        "full" => "now".to_owned(),
+        "-" => String::new(),
+        left => left.strip_prefix("-, ").unwrap_or(left).to_owned(),
+    }
+}
+
 /// `full`, `full in 41s`, or `-` for never; and whether the half that is tried first is full.
 pub fn left(row: &BudgetRow) -> String {
     let left = match (row.outlook, row.full_in_ns) {
@@ -223,7 +238,8 @@ mod tests {
     }
 
     fn line(row: &BudgetRow) -> String {
-        let text = grid(&[row]).to_string();
+        let report = twtrace_core::doctor::samples::healthy().report;
+        let text = grid(&report, &[row]).to_string();
         let line = text.lines().last().unwrap();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
@@ -233,10 +249,10 @@ mod tests {
         let soon = row(400, 0, Outlook::RunsOut, Some(41_000_000_000));
         assert_eq!(
             line(&soon),
-            "42 10.0.0.1 10.0.0.2:80 40000-40999 0 600 400 60% 12 0 0 full in 41.0s, fast half full"
+            "42 10.0.0.1 10.0.0.2:80 40000-40999 0 600 400 60% 12 0 41.0s, fast half full"
         );
-        assert!(line(&row(0, 9, Outlook::Full, Some(0))).ends_with("100% 12 0 9 full"));
-        assert!(line(&row(900, 0, Outlook::Never, None)).ends_with("10% 12 0 0 -"));
+        assert!(line(&row(0, 9, Outlook::Full, Some(0))).ends_with("100% 12 0 9 now"));
+        assert!(line(&row(900, 0, Outlook::Never, None)).ends_with("10% 12 0"));
     }
 
     #[test]

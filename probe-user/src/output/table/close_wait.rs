@@ -7,7 +7,8 @@ use twtrace_core::model::close_wait::CloseWaitRow;
 use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid, text};
-use super::{SHOWN, count};
+use super::names::short;
+use super::{SHOWN, count, more};
 use crate::output::lines::process_name;
 
 /// The table; empty if there are none.
@@ -20,9 +21,9 @@ pub fn grid(report: &Report) -> Grid<7> {
     let rows = &report.close_wait;
     let mut grid = Grid::new(&[
         ("PROCESS", Align::Left),
-        ("SIDE", Align::Left),
-        ("DESTINATION", Align::Left),
-        ("NETNS", Align::Right),
+        ("ROLE", Align::Left),
+        ("PEER/PORT", Align::Left),
+        ("NETNS", Align::Left),
         ("COUNT", Align::Right),
         ("SHARED", Align::Right),
         ("OLDEST", Align::Right),
@@ -33,7 +34,7 @@ pub fn grid(report: &Report) -> Grid<7> {
             name(row),
             row.side.word().to_owned(),
             row.destination.to_string(),
-            row.netns.to_string(),
+            short(report, row.netns, 0),
             count(row.count, false),
             count(row.shared, false),
             oldest(row.oldest_ns, row.oldest_at_most_ns),
@@ -42,12 +43,12 @@ pub fn grid(report: &Report) -> Grid<7> {
     let others = &rows[shown..];
     if !others.is_empty() {
         let sum = |of: fn(&CloseWaitRow) -> u64| count(others.iter().map(of).sum(), false);
-        let dash = || "-".to_owned();
+        let empty = String::new;
         grid.row([
-            format!("({} others)", others.len()),
-            dash(),
-            dash(),
-            dash(),
+            more(others.len()),
+            empty(),
+            empty(),
+            empty(),
             sum(|row| row.count),
             sum(|row| row.shared),
             oldest(
@@ -66,9 +67,9 @@ pub fn unscanned(report: &Report) -> String {
 
 /// The table of those namespaces.
 pub fn unscanned_grid(report: &Report) -> Grid<2> {
-    let mut grid = Grid::new(&[("NETNS", Align::Right), ("", Align::Left)]);
+    let mut grid = Grid::new(&[("NETNS", Align::Left), ("", Align::Left)]);
     for row in &report.unscanned {
-        grid.row([row.netns.to_string(), row.why.clone()]);
+        grid.row([short(report, row.netns, 0), row.why.clone()]);
     }
     grid
 }

@@ -1,11 +1,13 @@
 //! By destination: remote address and port of clients, local port of servers.
 
 use twtrace_core::event::words::Word;
+use twtrace_core::model::destinations::DestinationRow;
 use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid, text};
-use super::names::shown_netns;
-use super::{SHOWN, by_reason, count};
+use super::names::short;
+use super::rows::split;
+use super::{SHOWN, count, more, reasons};
 
 /// The table; empty without events.
 pub fn render(report: &Report) -> String {
@@ -26,44 +28,52 @@ pub fn grid(report: &Report) -> Grid<10> {
         })
         .collect();
     let mut grid = Grid::new(&[
-        ("SIDE", Align::Left),
-        ("DESTINATION", Align::Left),
-        ("NETNS", Align::Right),
+        ("ROLE", Align::Left),
+        ("PEER/PORT", Align::Left),
+        ("NETNS", Align::Left),
         ("TIME_WAIT", Align::Right),
-        ("OF THESE FIN_WAIT2", Align::Right),
-        ("OVERFLOW", Align::Right),
+        ("FIN_WAIT2", Align::Right),
+        ("REFUSED", Align::Right),
         ("NO PORT", Align::Right),
         ("RST SENT", Align::Left),
         ("RST RECEIVED", Align::Left),
         ("ABORTS", Align::Left),
     ]);
-    let at_least = !report.exact.destinations;
-    let shown = rows.len().min(SHOWN);
-    for row in &rows[..shown] {
+    let is_lower_bound = !report.exact.destinations;
+    let (shown, others) = split(
+        &rows,
+        SHOWN,
+        &[
+            &|row| row.time_wait + row.overflow,
+            &|row| row.deaths.reset_sent.total(),
+            &|row| row.deaths.reset_received.total(),
+            &|row| row.deaths.abort.total(),
+            &|row| row.port_failures,
+        ],
+    );
+    for row in shown {
         grid.row([
             row.side.word().to_owned(),
             row.destination.to_string(),
             row.netns
-                .map_or_else(|| "-".to_owned(), |netns| shown_netns(netns, row.netns_nth)),
-            count(row.time_wait, at_least),
-            count(row.fin_wait2, at_least),
-            count(row.overflow, at_least),
-            count(row.port_failures, at_least),
-            by_reason(&row.deaths.reset_sent, at_least),
-            by_reason(&row.deaths.reset_received, at_least),
-            by_reason(&row.deaths.abort, at_least),
+                .map_or_else(String::new, |netns| short(report, netns, row.netns_nth)),
+            count(row.time_wait, is_lower_bound),
+            count(row.fin_wait2, is_lower_bound),
+            count(row.overflow, is_lower_bound),
+            count(row.port_failures, is_lower_bound),
+            reasons(&row.deaths.reset_sent, is_lower_bound),
+            reasons(&row.deaths.reset_received, is_lower_bound),
+            reasons(&row.deaths.abort, is_lower_bound),
         ]);
     }
-    let others = &rows[shown..];
     if !others.is_empty() {
-        let sum = |of: fn(&twtrace_core::model::destinations::DestinationRow) -> u64| {
-            count(others.iter().map(|row| of(row)).sum(), at_least)
+        let sum = |of: fn(&DestinationRow) -> u64| {
+            count(others.iter().map(|row| of(row)).sum(), is_lower_bound)
         };
-        let dash = || "-".to_owned();
         grid.row([
-            dash(),
-            format!("({} others)", others.len()),
-            dash(),
+            String::new(),
+            more(others.len()),
+            String::new(),
             sum(|row| row.time_wait),
             sum(|row| row.fin_wait2),
             sum(|row| row.overflow),
@@ -73,26 +83,12 @@ pub fn grid(report: &Report) -> Grid<10> {
             sum(|row| row.deaths.abort.total()),
         ]);
     }
-    if at_least {
-        let events: u64 = report
-            .lost
-            .iter()
-            .filter(|row| row.probe.is_event())
-            .map(|row| row.count)
-            .sum();
-        let dash = || "-".to_owned();
-        grid.row([
-            dash(),
-            format!("lost: {events} events"),
-            dash(),
-            dash(),
-            dash(),
-            dash(),
-            dash(),
-            dash(),
-            dash(),
-            dash(),
-        ]);
+    if is_lower_bound {
+        let lost = report.lost.iter().filter(|row| row.probe.is_event());
+        let events: u64 = lost.map(|row| row.count).sum();
+        let mut cells = [const { String::new() }; 10];
+        cells[1] = format!("lost: {events} events");
+        grid.row(cells);
     }
     grid
 }

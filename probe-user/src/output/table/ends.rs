@@ -23,7 +23,7 @@ pub fn grid(report: &Report) -> Grid<9> {
     rows.sort_by_key(|row| std::cmp::Reverse(row.counts.ended.total()));
     let at_least = !report.exact.processes;
     let mut grid = Grid::new(&[
-        ("TIME_WAITS OF", Align::Left),
+        ("CREATED BY", Align::Left),
         ("EXPIRED", Align::Right),
         ("REUSED", Align::Right),
         ("REOPENED", Align::Right),
@@ -35,7 +35,7 @@ pub fn grid(report: &Report) -> Grid<9> {
     ]);
     for row in rows.iter().take(SHOWN) {
         let ended = |cause| count(row.counts.ended.of(cause), at_least);
-        let age = |age_ns: Option<u64>| age_ns.map_or_else(|| "-".to_owned(), quantity::duration);
+        let age = |age_ns: Option<u64>| age_ns.map_or_else(String::new, quantity::duration);
         let residence = row.residence;
         grid.row([
             name(row),

@@ -1,5 +1,6 @@
-//! Columns as wide as their widest cell.
+//! Columns as wide as their widest cell, or as the page allows.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Alignment of a cell's text in its column.
@@ -9,6 +10,8 @@ pub enum Align {
     Left,
     /// For numbers.
     Right,
+    /// For text that may lose its middle on a narrow page, such as an address.
+    Cut,
 }
 
 /// A table with headings. Cells with untrusted text must already be escaped.
@@ -48,39 +51,101 @@ impl<const N: usize> Grid<N> {
     }
 }
 
-/// The table, or nothing if it has no rows.
+/// The table without its empty columns, or nothing if it has no rows.
 pub fn text<const N: usize>(grid: &Grid<N>) -> String {
     if grid.is_empty() {
         String::new()
     } else {
-        grid.to_string()
+        grid.fitted(None)
     }
 }
 
-impl<const N: usize> fmt::Display for Grid<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Between two columns.
+const GAP: &str = "  ";
+/// Columns are not made narrower than this, even if the table does not fit then.
+const NARROWEST: usize = 8;
+
+impl<const N: usize> Grid<N> {
+    /// The table without its empty columns, not wider than a page if texts that may be cut are long enough.
+    pub fn fitted(&self, page_width: Option<usize>) -> String {
+        let mut widths = self.widths();
+        for (index, width) in widths.iter_mut().enumerate() {
+            if self.rows.iter().all(|row| row[index].is_empty()) {
+                *width = 0;
+            }
+        }
+        let total = |widths: &[usize; N]| {
+            let columns = widths.iter().filter(|width| **width > 0);
+            columns.map(|width| width + GAP.len()).sum::<usize>()
+        };
+        while let Some(page_width) = page_width
+            && total(&widths) > page_width + GAP.len()
+        {
+            let can_shrink = |index: &usize| {
+                self.headings[*index].1 == Align::Cut
+                    && widths[*index] > NARROWEST.max(self.headings[*index].0.chars().count())
+            };
+            let Some(widest) = (0..N).filter(can_shrink).max_by_key(|index| widths[*index]) else {
+                break;
+            };
+            widths[widest] -= 1;
+        }
+        self.lines(&widths)
+    }
+
+    /// Characters of the widest cell of each column, including its heading.
+    fn widths(&self) -> [usize; N] {
         let mut widths = self.headings.map(|(heading, _)| heading.chars().count());
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
             }
         }
+        widths
+    }
+
+    /// Columns of width 0 are left out, even if they have a heading.
+    fn lines(&self, widths: &[usize; N]) -> String {
         let headings = self.headings.map(|(heading, _)| heading.to_owned());
+        let mut text = String::new();
         for row in std::iter::once(&headings).chain(&self.rows) {
             let mut line = String::new();
-            for ((cell, width), (_, align)) in row.iter().zip(widths).zip(self.headings) {
-                if !line.is_empty() {
-                    line.push_str("  ");
+            let columns = row.iter().zip(widths).zip(self.headings);
+            for ((cell, width), (_, align)) in columns {
+                if *width == 0 {
+                    continue;
                 }
+                let cell = without_middle(cell, *width);
                 let padding = " ".repeat(width - cell.chars().count());
                 match align {
-                    Align::Left => line.extend([cell.as_str(), &padding]),
-                    Align::Right => line.extend([padding.as_str(), cell]),
+                    Align::Left | Align::Cut => line.extend([&*cell, &padding]),
+                    Align::Right => line.extend([&*padding, &cell]),
                 }
+                line.push_str(GAP);
             }
-            writeln!(f, "{}", line.trim_end())?;
+            text.push_str(line.trim_end());
+            text.push('\n');
         }
-        Ok(())
+        text
+    }
+}
+
+/// The text if it fits, else its beginning and its end: `2001:db8…:8080`.
+fn without_middle(text: &str, width: usize) -> Cow<'_, str> {
+    let length = text.chars().count();
+    if length <= width {
+        return text.into();
+    }
+    // More of the end, where a port is.
+    let (head, tail) = (width.saturating_sub(1) / 2, width / 2);
+    let head = text.chars().take(head);
+    let tail = text.chars().skip(length - tail);
+    head.chain(['…']).chain(tail).collect::<String>().into()
+}
+
+impl<const N: usize> fmt::Display for Grid<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines(&self.widths()))
     }
 }
 
@@ -98,5 +163,26 @@ mod tests {
             grid.to_string(),
             "NAME       N\né       1000\nlonger    ≥7\n"
         );
+    }
+
+    #[test]
+    fn a_narrow_page_cuts_the_middle_of_addresses_and_empty_columns_go() {
+        let mut grid = Grid::new(&[
+            ("NETNS", Align::Left),
+            ("PEER", Align::Cut),
+            ("N", Align::Right),
+        ]);
+        let peer = "[2001:db8:1:2:3:4:5:6]:8080";
+        grid.row([String::new(), peer.to_owned(), "1".to_owned()]);
+        assert_eq!(grid.fitted(None), format!("{:27}  N\n{peer}  1\n", "PEER"));
+        let narrow = grid.fitted(Some(18));
+        assert_eq!(narrow, "PEER             N\n[2001:d…6]:8080  1\n");
+        // A page that is too narrow for anything.
+        let widest = grid
+            .fitted(Some(2))
+            .lines()
+            .map(|it| it.chars().count())
+            .max();
+        assert_eq!(widest, Some(NARROWEST + GAP.len() + 1));
     }
 }

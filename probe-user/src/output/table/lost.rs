@@ -3,7 +3,7 @@
 use twtrace_core::model::exactness::Inexact;
 use twtrace_core::model::report::Report;
 
-use super::grid::{Align, Grid};
+use super::grid::{Align, Grid, text};
 
 /// The text for [`Report::recursion_misses`], if that is `None`.
 pub fn why_no_misses(report: &Report) -> Option<&'static str> {
@@ -18,14 +18,10 @@ pub fn why_no_misses(report: &Report) -> Option<&'static str> {
     }
 }
 
-/// Losses by probe, and runs of our programs that the kernel skipped; a sentence if nothing was lost.
+/// Losses by probe, and runs of our programs that the kernel skipped; empty if nothing was lost.
 pub fn render(report: &Report) -> String {
     let grid = grid(report);
-    let mut text = if grid.is_empty() {
-        "nothing\n".to_owned()
-    } else {
-        grid.to_string()
-    };
+    let mut text = text(&grid);
     if let Some(why) = why_no_misses(report) {
         text.push_str(why);
         text.push('\n');
@@ -52,7 +48,7 @@ pub fn grid(report: &Report) -> Grid<3> {
             let is_missing = |reason: &&Inexact| reason.by == row.program;
             let missing = report.inexact.iter().find(is_missing);
             let missing = missing.map_or_else(String::new, |reason| {
-                format!(": {} facts are missing at most", reason.count)
+                format!(": up to {} events are missing", reason.count)
             });
             grid.row([
                 row.program.clone(),

@@ -6,7 +6,7 @@ use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid, text};
 use super::processes::name_of;
-use super::{SHOWN, count};
+use super::{SHOWN, count, more};
 
 /// Such as `tw_sock_TCP 80 of 256B = 20.5kB, tcp_bind_bucket not known: …`, with the sum of mini-sockets before it.
 pub fn render(report: &Report) -> String {
@@ -31,9 +31,9 @@ pub fn grid(report: &Report) -> Grid<4> {
     let at_least = !report.exact.processes;
     let mut grid = Grid::new(&[
         ("PROCESS", Align::Left),
-        ("TIME_WAITS ALIVE", Align::Right),
+        ("TIME_WAIT NOW", Align::Right),
         ("MEMORY", Align::Right),
-        ("OF THE HOST'S", Align::Right),
+        ("SHARE", Align::Right),
     ]);
     let shown = shares.len().min(SHOWN);
     for share in &shares[..shown] {
@@ -46,7 +46,7 @@ pub fn grid(report: &Report) -> Grid<4> {
         let sum = others.iter().filter_map(|share| share.bytes).sum();
         // Either all of them are known, or none.
         let sum = others[0].bytes.map(|_| sum);
-        let name = format!("({} others)", others.len());
+        let name = more(others.len());
         grid.row(cells(name, alive, sum, memory, at_least));
     }
     grid

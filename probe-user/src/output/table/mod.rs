@@ -7,12 +7,14 @@ pub mod budgets;
 pub mod close_wait;
 pub mod destinations;
 pub mod ends;
+pub mod groups;
 pub mod lost;
 pub mod memory;
 pub mod names;
 pub mod ports;
 pub mod processes;
 pub mod reuse;
+pub mod rows;
 mod stacks;
 
 use std::fmt::Write;
@@ -21,121 +23,175 @@ use clap::ValueEnum;
 use twtrace_core::event::counts_by;
 use twtrace_core::event::quantity;
 use twtrace_core::event::words::Word;
-use twtrace_core::model::audit::warning;
 use twtrace_core::model::budget::row::BudgetRow;
+use twtrace_core::model::groups::GroupBy;
 use twtrace_core::model::report::Report;
 
-use super::coverage;
 use super::tiers;
+pub use rows::SortBy;
 
 /// Maximum number of rows of a table; the rest is summed up in one.
 const SHOWN: usize = 20;
+/// Instead of a table without rows.
+const NOTHING: &str = "no TIME_WAIT, reset or abort\n";
 
 /// A table that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Grouping {
-    /// Processes, and their searches for ports.
+    /// Single processes, with their port allocations, ends and reuse of TIME_WAIT.
     Process,
+    /// Commands of one name.
+    Name,
+    /// systemd services and scopes.
+    Unit,
+    /// Containers.
+    Container,
+    /// Kubernetes pods.
+    Pod,
+    /// Single processes with each destination.
+    Pair,
     /// Remote address and port of clients, local port of servers.
     Destination,
-    /// Local ports left, by source address and destination.
+    /// Ephemeral ports, by source address and destination.
     Budget,
+    /// User stacks of processes, with --stacks.
+    Stack,
 }
 
-/// The requested tables of a report, and losses; all tables if none is requested.
-pub fn render(report: &Report, asked: &[Grouping]) -> String {
+/// How tables are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct TableOptions {
+    /// Maximum number of rows; the rest is summed up in one.
+    pub max_rows: usize,
+    /// Order of the rows.
+    pub sort: SortBy,
+    /// Characters in a line; `None`: any number.
+    pub width: Option<usize>,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self {
+            max_rows: SHOWN,
+            sort: SortBy::default(),
+            width: None,
+        }
+    }
+}
+
+/// The requested tables of a report, and losses; all tables, and what hooks can't see, if none is requested.
+pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> String {
     let has = |by: Grouping| asked.is_empty() || asked.contains(&by);
     let mut text = String::new();
-    if let Some(warning) = warning(&report.audit) {
-        text.push_str(&warning);
-        text.push('\n');
+    for (grouping, heading, by) in [
+        (Grouping::Name, "By command", GroupBy::Name),
+        (Grouping::Unit, "By systemd unit", GroupBy::Unit),
+        (Grouping::Container, "By container", GroupBy::Container),
+        (Grouping::Pod, "By pod", GroupBy::Pod),
+    ] {
+        if asked.contains(&grouping) {
+            let grid = groups::grid(report, by, options);
+            section(&mut text, heading, &or_nothing(&grid, options));
+        }
     }
-    let history = report.history.as_ref();
-    let history = history.map_or_else(String::new, |it| coverage::line(it, report.end));
-    section(
-        &mut text,
-        &format!(
-            "{} on {} (Linux {}), from {}",
-            quantity::duration(report.duration_ns),
-            twtrace_core::event::text::escape(&report.host),
-            twtrace_core::event::text::escape(&report.kernel),
-            report.start
-        ),
-        &(tiers::losses(&report.tiers) + &history),
-    );
+    if asked.contains(&Grouping::Pair) {
+        let grid = groups::pairs(report, options);
+        section(
+            &mut text,
+            "By process and destination",
+            &or_nothing(&grid, options),
+        );
+    }
     if has(Grouping::Process) {
         section(&mut text, "By process", &processes::render(report));
         section(
             &mut text,
-            "Searches for a local port, by process",
+            "Ephemeral port allocations, by process",
             &ports::render(report),
         );
         section(
             &mut text,
             if report.sees_ends() {
-                "Ends of TIME_WAITs, by the process that made them"
+                "How TIME_WAIT sockets ended, by the process that created them"
             } else {
-                "Presumed ends of TIME_WAITs, by the process that made them"
+                "Inferred ends of TIME_WAIT sockets, by the process that created them"
             },
             &ends::render(report),
         );
         section(
             &mut text,
-            "Reuse of TIME_WAITs, by the process that connects",
+            "Reuse of TIME_WAIT sockets, by the process that connects",
             &reuse::by_process(report),
         );
     }
-    section(
-        &mut text,
-        "By process and stack, innermost function first",
-        &stacks::render(report),
-    );
+    if has(Grouping::Stack) {
+        section(
+            &mut text,
+            "By process and stack, innermost function first",
+            &stacks::render(report),
+        );
+    }
     if has(Grouping::Destination) {
         section(&mut text, "By destination", &destinations::render(report));
         section(
             &mut text,
-            "Reuse of TIME_WAITs, by destination",
+            "Reuse of TIME_WAIT sockets, by destination",
             &reuse::by_destination(report),
         );
     }
     if has(Grouping::Budget) {
         section(
             &mut text,
-            "Local ports left, by source and destination",
+            "Ephemeral ports, by source and destination",
             &budgets::render(report, asked.contains(&Grouping::Budget)),
         );
     }
     if asked.is_empty() {
         section(
             &mut text,
-            "In CLOSE_WAIT at the end: closed by the peer, not by the process",
+            "CLOSE_WAIT at the end: closed by the peer, not by the process",
             &close_wait::render(report),
         );
         section(
             &mut text,
-            "Namespaces that could not be searched for CLOSE_WAIT",
+            "Network namespaces without CLOSE_WAIT figures",
             &close_wait::unscanned(report),
         );
         section(
             &mut text,
-            "Memory of TIME_WAIT on the whole host",
+            "Memory of TIME_WAIT sockets, whole host",
             &memory::render(report),
         );
+        section(&mut text, "Network namespaces", &names::render(report));
         section(
             &mut text,
-            "Names of network namespaces",
-            &names::render(report),
-        );
-        section(
-            &mut text,
-            "Audit: what was seen, against the kernel's own counters",
+            "Comparison with the kernel's own counters",
             &audit::render(report),
         );
+        section(
+            &mut text,
+            "Degraded hooks, and what they miss",
+            &tiers::losses(&report.tiers),
+        );
     }
-    section(&mut text, "Lost", &lost::render(report));
+    section(
+        &mut text,
+        "Events lost, and programs skipped",
+        &lost::render(report),
+    );
     text
 }
 
+/// The table, or a sentence without rows.
+fn or_nothing<const N: usize>(grid: &grid::Grid<N>, options: TableOptions) -> String {
+    if grid.is_empty() {
+        NOTHING.to_owned()
+    } else {
+        grid.fitted(options.width)
+    }
+}
+
+/// Losses by probe, and runs of programs that the kernel skipped.
 pub fn lost(report: &Report) -> String {
     lost::render(report)
 }
@@ -145,9 +201,9 @@ pub fn budget_line(row: &BudgetRow) -> String {
     budgets::line(row)
 }
 
-/// Adds nothing for a section without text, unless it is the first.
+/// Adds nothing for a section without text.
 fn section(text: &mut String, heading: &str, body: &str) {
-    if body.is_empty() && !text.is_empty() {
+    if body.is_empty() {
         return;
     }
     if !text.is_empty() {
@@ -160,11 +216,11 @@ fn section(text: &mut String, heading: &str, body: &str) {
 /// Such as `linger_zero 20, refused 3`, or `-`.
 pub fn by_reason<T: Word + PartialEq, const N: usize>(
     numbers: &counts_by::CountsBy<T, N>,
-    at_least: bool,
+    is_lower_bound: bool,
 ) -> String {
     let words: Vec<String> = numbers
         .counted()
-        .map(|(member, number)| format!("{} {}", member.word(), count(number, at_least)))
+        .map(|(member, number)| format!("{} {}", member.word(), count(number, is_lower_bound)))
         .collect();
     if words.is_empty() {
         "-".to_owned()
@@ -173,12 +229,36 @@ pub fn by_reason<T: Word + PartialEq, const N: usize>(
     }
 }
 
-/// A number, marked if it is a lower bound.
-fn count(number: u64, at_least: bool) -> String {
-    if at_least {
+/// A number with thousands separated, marked if it is a lower bound; empty for 0.
+fn count(number: u64, is_lower_bound: bool) -> String {
+    match number {
+        0 => String::new(),
+        _ => at_least(quantity::count(number), is_lower_bound),
+    }
+}
+
+/// The same as [`by_reason`], but empty for none.
+fn reasons<T: Word + PartialEq, const N: usize>(
+    numbers: &counts_by::CountsBy<T, N>,
+    is_lower_bound: bool,
+) -> String {
+    match numbers.total() {
+        0 => String::new(),
+        _ => by_reason(numbers, is_lower_bound),
+    }
+}
+
+/// The first cell of the row that sums up the others.
+fn more(rows: usize) -> String {
+    format!("({} more)", quantity::count(rows as u64))
+}
+
+/// The same for a number as text.
+pub fn at_least(number: String, is_lower_bound: bool) -> String {
+    if is_lower_bound {
         format!("≥{number}")
     } else {
-        number.to_string()
+        number
     }
 }
 

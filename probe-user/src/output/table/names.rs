@@ -41,6 +41,23 @@ pub fn numbered(report: &Report, netns: u32) -> String {
     }
 }
 
+/// The short name of the host's own namespace.
+pub const HOST: &str = "host";
+
+/// The name of a namespace, or its number.
+pub fn short(report: &Report, netns: u32, nth: u32) -> String {
+    let mut names = report.netns_names.iter();
+    // An earlier namespace of this number need not have had this name.
+    match names.find(|name| nth == 0 && name.netns == netns) {
+        Some(NetnsName {
+            after: NamedAfter::Host,
+            ..
+        }) => HOST.to_owned(),
+        Some(name) => shown(name),
+        None => shown_netns(netns, nth),
+    }
+}
+
 fn shown(NetnsName { after, name, .. }: &NetnsName) -> String {
     let name = escape(name);
     match after {

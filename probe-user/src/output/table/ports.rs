@@ -6,7 +6,8 @@ use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid, text};
 use super::processes::name;
-use super::{SHOWN, count};
+use super::rows::split;
+use super::{SHOWN, count, more};
 
 /// The table; empty without allocations. Failures first, then the slowest.
 pub fn render(report: &Report) -> String {
@@ -31,12 +32,12 @@ pub fn grid(report: &Report) -> Grid<7> {
         ("P99", Align::Right),
         ("MAX", Align::Right),
     ]);
-    let shown = rows.len().min(SHOWN);
-    for (row, port) in &rows[..shown] {
+    let (shown, others) = split(&rows, SHOWN, &[&|(_, port)| port.count]);
+    for (row, port) in shown {
         let latency = |ns: Option<u64>| match ns {
             Some(ns) if port.exact => duration(ns),
             Some(ns) => format!("≤{}", duration(ns)),
-            None => "-".to_owned(),
+            None => String::new(),
         };
         grid.row([
             name(row),
@@ -48,20 +49,19 @@ pub fn grid(report: &Report) -> Grid<7> {
             latency(port.max_ns),
         ]);
     }
-    let others = &rows[shown..];
     if !others.is_empty() {
         let sum = |of: fn(&twtrace_core::model::report::PortRow) -> u64| {
             others.iter().map(|(_, port)| of(port)).sum()
         };
-        let dash = || "-".to_owned();
+        let empty = String::new;
         grid.row([
-            format!("({} others)", others.len()),
-            dash(),
+            more(others.len()),
+            empty(),
             count(sum(|port| port.count), at_least),
             count(sum(|port| port.failures), at_least),
-            dash(),
-            dash(),
-            dash(),
+            empty(),
+            empty(),
+            empty(),
         ]);
     }
     grid

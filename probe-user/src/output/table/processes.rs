@@ -10,51 +10,64 @@ use twtrace_core::model::report::{ProcessRow, Report};
 use twtrace_wire::Side;
 
 use super::grid::{Align, Grid};
-use super::{SHOWN, by_reason, count};
+use super::rows::split;
+use super::{NOTHING, SHOWN, count, more, reasons};
 use crate::output::lines::process_name;
 
 /// The table, or a sentence without events.
 pub fn render(report: &Report) -> String {
     let grid = grid(report);
     if grid.is_empty() {
-        "no TIME_WAIT, reset or abort\n".to_owned()
+        NOTHING.to_owned()
     } else {
-        grid.to_string()
+        grid.fitted(None)
     }
 }
 
-/// The table.
+/// The table. Those with the largest figures are always shown.
 pub fn grid(report: &Report) -> Grid<10> {
     let rows: Vec<&ProcessRow> = report
         .processes
         .iter()
         .filter(|row| !row.counts.is_empty())
         .collect();
-    let at_least = !report.exact.processes;
+    let is_lower_bound = !report.exact.processes;
     let mut grid = Grid::new(&[
         ("PROCESS", Align::Left),
         ("TW CLIENT", Align::Right),
         ("TW SERVER", Align::Right),
         ("TW UNKNOWN", Align::Right),
-        ("OF THESE FIN_WAIT2", Align::Right),
-        ("OVERFLOW", Align::Right),
+        ("FIN_WAIT2", Align::Right),
+        ("REFUSED", Align::Right),
         ("RST SENT", Align::Left),
         ("RST RECEIVED", Align::Left),
         ("ABORTS", Align::Left),
-        ("RUNS IN", Align::Left),
+        ("UNIT/CONTAINER", Align::Left),
     ]);
-    let shown = rows.len().min(SHOWN);
-    for row in &rows[..shown] {
-        grid.row(cells(name(row), &row.counts, at_least, place(row)));
+    let (shown, others) = split(
+        &rows,
+        SHOWN,
+        &[
+            &|row| row.counts.time_wait.total() + row.counts.overflow.total(),
+            &|row| row.counts.reset_sent.total(),
+            &|row| row.counts.reset_received.total(),
+            &|row| row.counts.abort.total(),
+        ],
+    );
+    for row in shown {
+        grid.row(cells(name(row), &row.counts, is_lower_bound, place(row)));
     }
-    let others = &rows[shown..];
     if !others.is_empty() {
         let mut counts = Counts::default();
-        for row in others {
+        for row in &others {
             counts.add_all(&row.counts);
         }
-        let name = format!("({} others)", others.len());
-        grid.row(cells(name, &counts, at_least, "-".to_owned()));
+        grid.row(cells(
+            more(others.len()),
+            &counts,
+            is_lower_bound,
+            String::new(),
+        ));
     }
     grid
 }
@@ -84,12 +97,12 @@ fn place(row: &ProcessRow) -> String {
     match place.map(|place| (&place.container_id, &place.unit)) {
         Some((Some(id), _)) => format!("container {}", escape(&short_id(id))),
         Some((None, Some(unit))) => escape(unit),
-        Some((None, None)) | None => "-".to_owned(),
+        Some((None, None)) | None => String::new(),
     }
 }
 
 /// As much of a container's id as its tools show; a name is kept as it is. A recording may contain anything.
-fn short_id(id: &str) -> String {
+pub fn short_id(id: &str) -> String {
     const SHOWN_DIGITS: usize = 12;
     match id.len() {
         CONTAINER_ID_DIGITS => id.chars().take(SHOWN_DIGITS).collect(),
@@ -97,17 +110,17 @@ fn short_id(id: &str) -> String {
     }
 }
 
-fn cells(name: String, counts: &Counts, at_least: bool, place: String) -> [String; 10] {
+fn cells(name: String, counts: &Counts, is_lower_bound: bool, place: String) -> [String; 10] {
     [
         name,
-        count(counts.time_wait.of(Side::Client), at_least),
-        count(counts.time_wait.of(Side::Server), at_least),
-        count(counts.time_wait.of(Side::Unknown), at_least),
-        count(counts.fin_wait2.total(), at_least),
-        count(counts.overflow.total(), at_least),
-        by_reason(&counts.reset_sent, at_least),
-        by_reason(&counts.reset_received, at_least),
-        by_reason(&counts.abort, at_least),
+        count(counts.time_wait.of(Side::Client), is_lower_bound),
+        count(counts.time_wait.of(Side::Server), is_lower_bound),
+        count(counts.time_wait.of(Side::Unknown), is_lower_bound),
+        count(counts.fin_wait2.total(), is_lower_bound),
+        count(counts.overflow.total(), is_lower_bound),
+        reasons(&counts.reset_sent, is_lower_bound),
+        reasons(&counts.reset_received, is_lower_bound),
+        reasons(&counts.abort, is_lower_bound),
         place,
     ]
 }

@@ -5,7 +5,7 @@ use twtrace_core::model::reuse::Reuse;
 
 use super::grid::{Align, Grid, text};
 use super::processes::name;
-use super::{SHOWN, by_reason, count};
+use super::{SHOWN, count, more, reasons};
 
 /// By process; empty if no connect() found a TIME_WAIT.
 pub fn by_process(report: &Report) -> String {
@@ -55,8 +55,8 @@ fn table(
     let mut grid = Grid::new(&[
         (of, Align::Left),
         ("REUSED", Align::Right),
-        ("CONNECTS HINDERED", Align::Right),
-        ("TIME_WAITS IN THE WAY", Align::Left),
+        ("CONNECTS REFUSED REUSE", Align::Right),
+        ("WHY", Align::Left),
     ]);
     let cells = |name: String, reuse: &Reuse| {
         if report.exact.refused_reuse {
@@ -64,7 +64,7 @@ fn table(
                 name,
                 count(reuse.taken, at_least),
                 count(reuse.hindered, at_least),
-                by_reason(&reuse.refused, at_least),
+                reasons(&reuse.refused, at_least),
             ]
         } else {
             [
@@ -85,7 +85,7 @@ fn table(
         for (_, reuse) in others {
             sum.add_all(reuse);
         }
-        grid.row(cells(format!("({} others)", others.len()), &sum));
+        grid.row(cells(more(others.len()), &sum));
     }
     grid
 }

@@ -170,6 +170,9 @@ pub fn sample(second: u64) -> ReportSample {
             inexact: vec![],
             processes,
             destinations: destinations.rows(),
+            pairs: vec![],
+            pairs_left_out: 0,
+            time_waits_alive: Default::default(),
             budgets: vec![
                 budget(Some("10.0.0.2:5432"), 990 - used.min(990) as u32, Outlook::RunsOut, Some(41)),
                 budget(Some(LONG), 970, Outlook::Never, None),

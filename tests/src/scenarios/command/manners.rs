@@ -64,7 +64,7 @@ fn streams_untouched(context: &Context) -> Result<()> {
         "{traced:?}, not {alone:?}"
     );
     let report = fs::read_to_string(&file)?;
-    ensure!(report.contains("By process"), "no report: {report}");
+    ensure!(report.contains("\nData quality: "), "no report: {report}");
     // Without a file, the report follows the command's output on standard error.
     let traced = output(&mut twtrace(context, &["report", "--json"], &line))?;
     ensure!(traced.stdout == alone.stdout, "{traced:?}");

@@ -9,25 +9,25 @@ use crate::model::budget::ledger::{Budgets, Ledger};
 use crate::model::close_wait;
 use crate::model::exactness::{Losses, forgotten};
 use crate::model::memory::Memory;
-use crate::model::pairs::Pairs;
-use crate::model::report::{LostRow, MissRow, ProcessRow, Report};
+use crate::model::pairs::PairRow;
+use crate::model::report::{LostRow, MissRow, ProcessRow, Report, TimeWaitsAlive};
 use crate::model::stacks::StackRow;
 
 impl Tally {
     /// The report up to the latest time.
     pub fn report(&self) -> Report {
-        self.report_with(self.ledger.budgets(&self.filter))
+        self.report_with(self.ledger.budgets(&self.filter), self.pairs.rows())
     }
 
     /// The same if nothing else is needed afterwards: the sources of rows are freed before further rows are built.
     pub fn into_report(mut self) -> Report {
-        self.pairs = Pairs::default();
+        let pairs = std::mem::take(&mut self.pairs).rows();
         let budgets = self.ledger.budgets(&self.filter);
         self.ledger = Ledger::default();
-        self.report_with(budgets)
+        self.report_with(budgets, pairs)
     }
 
-    fn report_with(&self, budgets: Budgets) -> Report {
+    fn report_with(&self, budgets: Budgets, pairs: Vec<PairRow>) -> Report {
         let processes = self.model.process_rows(self.totals.as_ref());
         let lost: Vec<LostRow> = self
             .lost
@@ -63,6 +63,9 @@ impl Tally {
             exact,
             inexact,
             destinations: self.model.destination_rows(),
+            pairs,
+            pairs_left_out: self.pairs.left_out(),
+            time_waits_alive: self.time_waits_alive(),
             budgets: budgets.rows,
             other_budgets: budgets.others,
             budgets_unknown: budgets.unknown,
@@ -81,6 +84,14 @@ impl Tally {
             processes,
             lost,
         }
+    }
+
+    fn time_waits_alive(&self) -> TimeWaitsAlive {
+        self.namespaces
+            .as_ref()
+            .map_or_else(TimeWaitsAlive::default, |(before, after)| {
+                TimeWaitsAlive::of(before, after, &self.filter)
+            })
     }
 
     fn memory(&self, processes: &[ProcessRow]) -> Memory {

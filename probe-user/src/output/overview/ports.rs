@@ -1,0 +1,101 @@
+//! Ephemeral port pools, the fullest first, and who fills them.
+
+use twtrace_core::event::quantity::count;
+use twtrace_core::model::budget::row::{BudgetRow, PoolWord};
+use twtrace_core::model::destination::Destination;
+use twtrace_core::model::groups::PairGroup;
+use twtrace_wire::Side;
+
+use super::{Parts, name};
+use crate::output::table::budgets;
+use crate::output::table::grid::{Align, Grid};
+use crate::output::table::rows::split;
+
+impl Parts<'_> {
+    /// Pools that are used to some extent.
+    pub(super) fn ports(&self) -> Grid<6> {
+        let report = self.overview.report;
+        let rows = budgets::worth(report);
+        let mut grid = Grid::new(&[
+            ("NETNS", Align::Cut),
+            ("SOURCE → DESTINATION", Align::Cut),
+            ("USED", Align::Right),
+            ("FAILED", Align::Right),
+            ("FULL IN", Align::Left),
+            ("TIME_WAIT BY", Align::Cut),
+        ]);
+        let (shown, _) = split(&rows, self.max_rows().div_ceil(2), &[&|row| row.failures]);
+        let others = report.budgets.len() - shown.len()
+            + usize::try_from(report.other_budgets.count).unwrap_or(0);
+        for row in shown {
+            grid.row([
+                self.netns(row.netns, 0),
+                ends(row),
+                used(row),
+                match row.failures {
+                    0 => String::new(),
+                    failures => count(failures),
+                },
+                budgets::full_in(row),
+                self.holders(row),
+            ]);
+        }
+        if others > 0 && !grid.is_empty() {
+            let mut cells = [const { String::new() }; 6];
+            cells[1] = format!("({} more, less full)", count(others as u64));
+            grid.row(cells);
+        }
+        grid
+    }
+
+    /// The commands that created most of its TIME_WAITs: that of the largest share, and how many others there are.
+    fn holders(&self, pool: &BudgetRow) -> String {
+        let is_of = |row: &&PairGroup| {
+            row.netns == pool.netns
+                && row.side == Side::Client
+                && row.counts.time_wait > 0
+                && match (pool.pool, pool.destination) {
+                    (PoolWord::Connect, Some(remote)) => {
+                        row.destination == Destination::Remote(remote)
+                    }
+                    (PoolWord::Connect, None) => false,
+                    (PoolWord::Bind, _) => true,
+                }
+        };
+        let mut rows = self.pairs.iter().filter(is_of);
+        let Some(first) = rows.next() else {
+            return match pool.time_wait {
+                Some(1..) => "(before tracing)".to_owned(),
+                _ => String::new(),
+            };
+        };
+        match rows.filter(|row| row.label != first.label).count() {
+            0 => name(&first.label),
+            more => format!("{} and {more} more", name(&first.label)),
+        }
+    }
+}
+
+/// Such as `127.0.0.1 → 127.0.0.1:5432`.
+fn ends(row: &BudgetRow) -> String {
+    let source = match row.source {
+        Some(source) if source.is_unspecified() => "any".to_owned(),
+        Some(source) => source.to_string(),
+        None => "?".to_owned(),
+    };
+    match (row.destination, row.pool) {
+        (Some(destination), _) => format!("{source} → {destination}"),
+        (None, PoolWord::Bind) => format!("{source} → any (bind)"),
+        (None, PoolWord::Connect) => format!("{source} → ?"),
+    }
+}
+
+/// Such as `94% of 28,232`.
+fn used(row: &BudgetRow) -> String {
+    match (row.used(), row.capacity) {
+        (Some(used), Some(capacity)) => {
+            format!("{:.0}% of {}", used * 100.0, count(u64::from(capacity)))
+        }
+        _ => String::new(),
+    }
+}

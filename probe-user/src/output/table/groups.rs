@@ -1,0 +1,174 @@
+//! Processes by what they have in common, and single processes with each destination.
+
+use std::cmp::Reverse;
+
+use twtrace_core::event::text::escape;
+use twtrace_core::event::words::Word;
+use twtrace_core::model::groups::{self, GroupBy, GroupLabel, ProcessGroup};
+use twtrace_core::model::pairs::PairRow;
+use twtrace_core::model::report::Report;
+use twtrace_wire::Side;
+
+use super::grid::{Align, Grid};
+use super::processes::{name_of, short_id};
+use super::rows::{SortBy, split};
+use super::{TableOptions, count, more, names, reasons};
+
+/// The table of groups; empty without events.
+pub fn grid(report: &Report, by: GroupBy, options: TableOptions) -> Grid<11> {
+    let is_lower_bound = !report.exact.processes;
+    let counted = |number: u64| count(number, is_lower_bound);
+    let mut rows = groups::processes(&report.processes, by);
+    rows.retain(|row| SORTS.iter().any(|figure| figure_of_group(row, *figure) > 0));
+    if options.sort != SortBy::Created {
+        rows.sort_by_key(|row| Reverse(figure_of_group(row, options.sort)));
+    }
+    let heading = match by {
+        GroupBy::Name => "COMMAND",
+        GroupBy::Unit => "UNIT",
+        GroupBy::Container => "CONTAINER",
+        GroupBy::Pod => "POD",
+    };
+    let mut grid = Grid::new(&[
+        (heading, Align::Cut),
+        ("PROCS", Align::Right),
+        ("TW CLIENT", Align::Right),
+        ("TW SERVER", Align::Right),
+        ("TW UNKNOWN", Align::Right),
+        ("FIN_WAIT2", Align::Right),
+        ("REFUSED", Align::Right),
+        ("RST SENT", Align::Left),
+        ("RST RECEIVED", Align::Left),
+        ("ABORTS", Align::Left),
+        ("NO PORT", Align::Right),
+    ]);
+    let cells = |label: String, row: &ProcessGroup| {
+        let counts = &row.counts;
+        [
+            label,
+            count(row.processes as u64, false),
+            counted(counts.time_wait.of(Side::Client)),
+            counted(counts.time_wait.of(Side::Server)),
+            counted(counts.time_wait.of(Side::Unknown)),
+            counted(counts.fin_wait2.total()),
+            counted(counts.overflow.total()),
+            reasons(&counts.reset_sent, is_lower_bound),
+            reasons(&counts.reset_received, is_lower_bound),
+            reasons(&counts.abort, is_lower_bound),
+            counted(row.port_failures),
+        ]
+    };
+    let figures = SORTS.map(|figure| move |row: &ProcessGroup| figure_of_group(row, figure));
+    let figures = figures.each_ref().map(|figure| figure as _);
+    let (shown, others) = split(&rows, options.max_rows, &figures);
+    for row in shown {
+        grid.row(cells(label(&row.label, by), row));
+    }
+    if let Some((first, rest)) = others.split_first() {
+        let mut sum = (*first).clone();
+        for row in rest {
+            sum.processes += row.processes;
+            sum.counts.add_all(&row.counts);
+            sum.port_failures += row.port_failures;
+        }
+        grid.row(cells(more(others.len()), &sum));
+    }
+    grid
+}
+
+fn figure_of_group(row: &ProcessGroup, figure: SortBy) -> u64 {
+    match figure {
+        SortBy::Created => row.counts.time_wait.total() + row.counts.overflow.total(),
+        SortBy::Sent => row.counts.reset_sent.total(),
+        SortBy::Received => row.counts.reset_received.total(),
+        SortBy::Aborts => row.counts.abort.total(),
+        SortBy::Failures => row.port_failures,
+    }
+}
+
+/// The table of processes with each destination; empty without events.
+pub fn pairs(report: &Report, options: TableOptions) -> Grid<9> {
+    let is_lower_bound = !report.exact.destinations || report.pairs_left_out > 0;
+    let counted = |number: u64| count(number, is_lower_bound);
+    let mut rows: Vec<&PairRow> = report.pairs.iter().collect();
+    rows.retain(|row| SORTS.iter().any(|figure| figure_of_pair(row, *figure) > 0));
+    if options.sort != SortBy::Created {
+        rows.sort_by_key(|row| Reverse(figure_of_pair(row, options.sort)));
+    }
+    let mut grid = Grid::new(&[
+        ("PROCESS", Align::Cut),
+        ("NETNS", Align::Cut),
+        ("ROLE", Align::Left),
+        ("PEER/PORT", Align::Cut),
+        ("CREATED", Align::Right),
+        ("RST SENT", Align::Left),
+        ("RST RECEIVED", Align::Left),
+        ("ABORTS", Align::Left),
+        ("NO PORT", Align::Right),
+    ]);
+    let figures = SORTS.map(|figure| move |row: &&PairRow| figure_of_pair(row, figure));
+    let figures = figures.each_ref().map(|figure| figure as _);
+    let (shown, others) = split(&rows, options.max_rows, &figures);
+    for row in shown {
+        let deaths = &row.counts.deaths;
+        grid.row([
+            name_of(row.answerable()),
+            names::short(report, row.netns, row.netns_nth),
+            row.side.word().to_owned(),
+            row.destination.to_string(),
+            counted(row.counts.time_wait),
+            reasons(&deaths.reset_sent, is_lower_bound),
+            reasons(&deaths.reset_received, is_lower_bound),
+            reasons(&deaths.abort, is_lower_bound),
+            counted(figure_of_pair(row, SortBy::Failures)),
+        ]);
+    }
+    if !others.is_empty() {
+        let sum = |figure| counted(others.iter().map(|row| figure_of_pair(row, figure)).sum());
+        grid.row([
+            more(others.len()),
+            String::new(),
+            String::new(),
+            String::new(),
+            sum(SortBy::Created),
+            sum(SortBy::Sent),
+            sum(SortBy::Received),
+            sum(SortBy::Aborts),
+            sum(SortBy::Failures),
+        ]);
+    }
+    grid
+}
+
+/// All figures that rows have.
+const SORTS: [SortBy; 5] = [
+    SortBy::Created,
+    SortBy::Sent,
+    SortBy::Received,
+    SortBy::Aborts,
+    SortBy::Failures,
+];
+
+fn figure_of_pair(row: &PairRow, figure: SortBy) -> u64 {
+    let counts = &row.counts;
+    match figure {
+        SortBy::Created => counts.time_wait,
+        SortBy::Sent => counts.deaths.reset_sent.total(),
+        SortBy::Received => counts.deaths.reset_received.total(),
+        SortBy::Aborts => counts.deaths.abort.total(),
+        SortBy::Failures => counts.connect_failures + counts.bind_failures,
+    }
+}
+
+/// What the processes of a group have in common.
+pub fn label(label: &GroupLabel, by: GroupBy) -> String {
+    match (label, by) {
+        (GroupLabel::Is(id), GroupBy::Container) => escape(&short_id(id)),
+        (GroupLabel::Is(name), _) => escape(name),
+        (GroupLabel::Without, GroupBy::Name) => "?".to_owned(),
+        (GroupLabel::Without, GroupBy::Unit) => "(no unit)".to_owned(),
+        (GroupLabel::Without, GroupBy::Container) => "(no container)".to_owned(),
+        (GroupLabel::Without, GroupBy::Pod) => "(no pod)".to_owned(),
+        (GroupLabel::Nobody(reason), _) => format!("({})", reason.word().replace('_', " ")),
+    }
+}
