@@ -12,6 +12,7 @@ use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::event::words::Word;
 use twtrace_core::event::{Event, Lost, Timestamp, schema};
 use twtrace_core::hooks::Choice;
+use twtrace_core::model::difference::Difference;
 use twtrace_core::model::report::Report;
 use twtrace_wire::EventKind;
 
@@ -28,6 +29,8 @@ pub enum OutputKind {
     Doctor,
     /// The document of `probes --json`.
     Probes,
+    /// The document of `report --diff OLD NEW --json`.
+    Difference,
 }
 
 /// The schema of one output.
@@ -39,6 +42,7 @@ pub fn of(kind: OutputKind) -> Schema {
         OutputKind::Event => event(&mut generator),
         OutputKind::Report => generator.into_root_schema_for::<Report>(),
         OutputKind::Doctor => generator.into_root_schema_for::<Diagnosis>(),
+        OutputKind::Difference => generator.into_root_schema_for::<Difference>(),
         OutputKind::Probes => generator.into_root_schema_for::<Document<'static>>(),
     };
     RecursiveTransform(close).transform(&mut schema);

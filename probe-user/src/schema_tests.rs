@@ -79,6 +79,13 @@ fn every_event() {
 }
 
 #[test]
+fn a_difference() {
+    let difference = Difference::of(&facts::healthy().report, &report());
+    assert!(!difference.rows.is_empty());
+    is_described(OutputKind::Difference, &difference);
+}
+
+#[test]
 fn an_event_of_another_kind_is_refused() {
     let mut value = serde_json::to_value(samples::reset()).unwrap();
     value["event"] = json!("time_wait");

@@ -163,6 +163,12 @@ pub struct ReportArgs {
     /// Sort the tables of commands, units, containers, pods and pairs by this figure.
     #[arg(long, value_name = "FIGURE", value_enum, requires = "by")]
     pub sort: Option<SortBy>,
+    /// Compare two recordings: who creates more TIME_WAIT sockets and RSTs, who fewer. With --store, compare two spans of
+    /// the history, written as SINCE..UNTIL, such as 25h..24h.
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = [
+        "by", "details", "html", "folded", "stacks", "record", "from", "since", "until", "duration", "command",
+    ])]
+    pub diff: Vec<OsString>,
     /// A recording beside it.
     #[command(flatten)]
     pub keep: KeepArgs,

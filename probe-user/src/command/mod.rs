@@ -1,6 +1,7 @@
 //! The verbs of the command line.
 
 mod definition;
+mod difference;
 pub mod doctor;
 mod keep;
 pub mod probes;

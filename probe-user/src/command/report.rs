@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use twtrace_core::model::report::Report;
 
+use super::difference;
 use super::source::FigureSource;
 use super::source::live::LiveOptions;
 use super::source::measure::Measurement;
@@ -24,6 +25,9 @@ use crate::session::observer::Wants;
 
 /// Counts until the end, or to the end of past data, then prints.
 pub async fn run(args: ReportArgs) -> Result<ExitCode> {
+    if !args.diff.is_empty() {
+        return difference::run(&args);
+    }
     let view = &args.view;
     let command = &view.command.command;
     let source = FigureSource::of(&view.from, &args.store);

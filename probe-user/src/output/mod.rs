@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod diagnosis;
+pub mod difference;
 pub mod file;
 pub mod folded;
 pub mod html;

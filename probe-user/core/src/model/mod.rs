@@ -8,6 +8,7 @@ pub mod counts;
 pub mod coverage;
 pub mod destination;
 pub mod destinations;
+pub mod difference;
 pub mod exactness;
 pub mod groups;
 pub mod host;

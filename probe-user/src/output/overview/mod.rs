@@ -121,7 +121,7 @@ fn head(report: &Report) -> String {
 }
 
 /// `2026-11-30 17:32:00–17:32:13 UTC`, with both days if it is more than one.
-fn span(start: Timestamp, end: Timestamp) -> String {
+pub fn span(start: Timestamp, end: Timestamp) -> String {
     let (start, end) = (start.to_string(), end.to_string());
     // RFC 3339, always UTC.
     let parts = |text: &str| -> Option<(String, String)> {
