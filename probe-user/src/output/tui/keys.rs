@@ -25,6 +25,8 @@ pub enum KeyCommand {
     Sort,
     /// Sorts the other way round.
     ReverseSort,
+    /// Shows commands, or single processes.
+    Commands,
     /// Begins to type a filter.
     Filter,
     /// Pauses, or continues.
@@ -124,19 +126,20 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[plain(KeyCode::Esc), plain(KeyCode::Backspace)], "Esc Bksp", "back out; then clear the filter", "back", KeyCommand::Back),
     bind(&[char('s')], "s", "sort by the next column", "sort", KeyCommand::Sort),
     bind(&[char('S')], "S", "sort the other way round", "", KeyCommand::ReverseSort),
+    bind(&[char('c')], "c", "rows are commands, or single processes", "processes", KeyCommand::Commands),
     bind(&[char('/')], "/", "filter: the words of the command line", "filter", KeyCommand::Filter),
-    bind(&[char(' ')], "Space", "pause: the screen stands still, tracing goes on", "pause", KeyCommand::Pause),
+    bind(&[char(' ')], "Space", "freeze the screen; tracing continues", "pause", KeyCommand::Pause),
     bind(&[char('z')], "z", "this pane alone, or all", "zoom", KeyCommand::Zoom),
     bind(&[char('t')], "t", "a column of the timeline: 1s, 5s, 30s", "", KeyCommand::Span),
-    bind(&[char('i')], "i", "what is lost, tiers of hooks, audit", "integrity", KeyCommand::Integrity),
+    bind(&[char('i')], "i", "data quality: losses, tiers of hooks, audit", "integrity", KeyCommand::Integrity),
     bind(&[char('m')], "m", "mouse on or off", "", KeyCommand::Mouse),
-    bind(&[control('l')], "Ctrl-L", "draw anew", "", KeyCommand::Redraw),
+    bind(&[control('l')], "Ctrl-L", "redraw", "", KeyCommand::Redraw),
     bind(&[control('z')], "Ctrl-Z", "to the shell; fg comes back", "", KeyCommand::Suspend),
     replay(bind(&[char('+'), char('=')], "+", "replay faster", "faster", KeyCommand::Faster)),
     replay(bind(&[char('-')], "-", "replay slower", "slower", KeyCommand::Slower)),
-    replay(bind(&[plain(KeyCode::Right)], "→", "10 s forth", "seek", KeyCommand::Forth)),
+    replay(bind(&[plain(KeyCode::Right)], "→", "10 s forward", "seek", KeyCommand::Forth)),
     replay(bind(&[plain(KeyCode::Left)], "←", "10 s back", "", KeyCommand::Back10)),
-    replay(bind(&[char(']')], "]", "a minute forth", "", KeyCommand::FarForth)),
+    replay(bind(&[char(']')], "]", "a minute forward", "", KeyCommand::FarForth)),
     replay(bind(&[char('[')], "[", "a minute back", "", KeyCommand::FarBack)),
 ];
 

@@ -87,6 +87,7 @@ pub const fn panes(scope: Scope) -> &'static [Pane] {
             Pane::Findings,
             Pane::Events,
         ],
+        Scope::Command(_) => &[Pane::Processes, Pane::Destinations, Pane::Events],
         Scope::Process(_) => &[Pane::Detail, Pane::Destinations, Pane::Events],
         Scope::Destination(_) => &[Pane::Detail, Pane::Processes, Pane::Events],
     }

@@ -66,6 +66,17 @@ impl Totals {
 }
 
 impl Rates {
+    /// The sum of both.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            time_waits: std::array::from_fn(|side| self.time_waits[side] + other.time_waits[side]),
+            resets_sent: self.resets_sent + other.resets_sent,
+            resets_received: self.resets_received + other.resets_received,
+            searches: self.searches + other.searches,
+            failures: self.failures + other.failures,
+        }
+    }
+
     /// TIME_WAITs of one side.
     pub fn time_waits_of(&self, side: Side) -> f64 {
         match side {

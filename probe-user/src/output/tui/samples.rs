@@ -292,6 +292,27 @@ pub fn app(options: ViewOptions) -> App {
     app
 }
 
+/// A thousand short-lived commands, and one process that sends RSTs.
+pub fn short_lived(second: u64) -> ReportSample {
+    let mut sample = sample(second);
+    sample.report.processes = (1..=100 * second as u32)
+        .map(|tgid| process(tgid, "curl", Side::Client, 1))
+        .collect();
+    for (tgid, comm) in (2_000..).zip(["api", "cron", "sshd", "redis", "worker"]) {
+        let created = 5 * second;
+        sample
+            .report
+            .processes
+            .push(process(tgid, comm, Side::Server, created));
+    }
+    let mut prober = process(3_000, "prober", Side::Client, 0);
+    for _ in 0..30 * second {
+        prober.counts.reset_sent.add(ResetReason::LingerZero);
+    }
+    sample.report.processes.push(prober);
+    sample
+}
+
 /// Thousands of rows in every table.
 pub fn crowded() -> ReportSample {
     let mut sample = sample(10);

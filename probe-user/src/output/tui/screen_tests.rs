@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use ratatui::crossterm::event::KeyCode;
 
 use super::samples::*;
+use super::view::Scope;
 use super::*;
 
 /// Compares at both sizes.
@@ -68,6 +69,28 @@ fn thousands_of_rows() {
     press(&mut app, KeyCode::End);
     press(&mut app, KeyCode::Char('z'));
     assert_screen("crowded_end", &mut app);
+}
+
+#[test]
+fn a_thousand_short_lived_processes_hide_nobody() {
+    let mut app = App::new(options());
+    app.sample(short_lived(9));
+    app.sample(short_lived(10));
+    assert_screen("short_lived", &mut app);
+    assert!(screen(&mut app, 80, 24).contains("curl ×1000"));
+    assert!(screen(&mut app, 80, 24).contains("prober(3000)"));
+    // Into the command, into one of its processes, and back.
+    press(&mut app, KeyCode::Down);
+    press(&mut app, KeyCode::Enter);
+    assert_screen("command", &mut app);
+    press(&mut app, KeyCode::Enter);
+    assert!(matches!(app.scope, Scope::Process(_)));
+    press(&mut app, KeyCode::Esc);
+    assert!(matches!(app.scope, Scope::Command(_)));
+    press(&mut app, KeyCode::Esc);
+    assert!(matches!(app.scope, Scope::All));
+    press(&mut app, KeyCode::Char('c'));
+    assert!(!screen(&mut app, 80, 24).contains('×'));
 }
 
 #[test]
@@ -198,7 +221,7 @@ fn small_sizes_are_drawn_one_by_one() {
         for height in 1..=28 {
             let shown = screen(&mut app, width, height);
             assert_eq!(
-                shown.contains("Processes"),
+                shown.contains("Commands"),
                 width >= 80 && height >= 24,
                 "{width}x{height}"
             );

@@ -9,6 +9,8 @@ pub trait SortBy: Copy + PartialEq + 'static {
 /// Rows of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByProcess {
+    /// The largest share that a row has of any figure: whoever matters in one of them is in sight.
+    Share,
     /// TIME_WAITs per second, of any side.
     Rate,
     /// TIME_WAITs that are alive.
@@ -44,6 +46,7 @@ pub enum ByDestination {
 
 impl SortBy for ByProcess {
     const ALL: &'static [Self] = &[
+        Self::Share,
         Self::Rate,
         Self::Alive,
         Self::Resets,

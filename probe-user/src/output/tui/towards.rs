@@ -27,6 +27,16 @@ pub struct Dealt {
     sampled: u64,
 }
 
+impl Dealt {
+    /// Adds what another process did.
+    pub fn add(&mut self, other: &Self) {
+        self.time_waits += other.time_waits;
+        self.rate += other.rate;
+        self.resets += other.resets;
+        self.failures += other.failures;
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Towards {
     pairs: HashMap<(ProcessKey, DestinationKey), Dealt>,

@@ -8,7 +8,7 @@ use super::super::filter_line::{FilterLine, Typed};
 use super::super::keys::{self, KeyCommand};
 use super::super::layout::{self, Pane};
 use super::super::sort::{ByDestination, ByProcess, SortOrder};
-use super::super::view::Scope;
+use super::super::view::{ProcessItem, Scope};
 use super::{Action, App, Overlay, SECOND_NS, SPANS, SPEEDS};
 
 impl App {
@@ -82,6 +82,10 @@ impl App {
             KeyCommand::Back => self.back(),
             KeyCommand::Sort => self.sort(SortOrder::next, SortOrder::next),
             KeyCommand::ReverseSort => self.sort(SortOrder::reverse, SortOrder::reverse),
+            KeyCommand::Commands => {
+                self.is_by_command = !self.is_by_command;
+                self.refresh();
+            }
             KeyCommand::Filter => self.typing = Some(FilterLine::new(&self.filter_words)),
             KeyCommand::Pause => return Some(self.pause()),
             KeyCommand::Zoom => self.is_zoomed = !self.is_zoomed,
@@ -168,9 +172,12 @@ impl App {
         match self.focus {
             Pane::Processes => {
                 if let Some(line) = self.view.processes.get(self.index(Pane::Processes)) {
-                    let key = line.key;
-                    self.process_at = Some(key);
-                    self.enter(Scope::Process(key));
+                    let (item, scope) = (line.item(), line.scope());
+                    if let Scope::Command(comm) = self.scope {
+                        self.opened_command = Some(comm);
+                    }
+                    self.process_at = Some(item);
+                    self.enter(scope);
                 }
             }
             Pane::Destinations => {
@@ -209,11 +216,18 @@ impl App {
             self.is_zoomed = false;
         } else if self.scope != Scope::All {
             let from = self.scope;
-            self.enter(Scope::All);
+            let to = match (from, self.opened_command.take()) {
+                (Scope::Process(_), Some(comm)) => Scope::Command(comm),
+                _ => Scope::All,
+            };
+            self.enter(to);
             self.focus = match from {
                 Scope::Destination(_) => Pane::Destinations,
                 _ => Pane::Processes,
             };
+            if let Scope::Command(comm) = from {
+                self.process_at = Some(ProcessItem::Command(comm));
+            }
         } else if !self.filter_words.is_empty() {
             self.filter_by(Filter::default(), String::new());
         }

@@ -6,10 +6,10 @@ mod selection;
 
 use ratatui::layout::Rect;
 use twtrace_core::doctor::finding::Finding;
+use twtrace_core::event::comm::Comm;
 use twtrace_core::event::{Event, Timestamp};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::report::Report;
-use twtrace_wire::ProcessKey;
 
 use super::filter_line::{FilterLine, Parse};
 use super::layout::Pane;
@@ -17,7 +17,7 @@ use super::live::LiveState;
 use super::sort::{ByDestination, ByProcess, SortOrder};
 use super::tail::NumberedEvent;
 use super::theme::Theme;
-use super::view::{DestinationItem, Scope, View};
+use super::view::{DestinationItem, ProcessItem, Scope, View};
 
 /// Steps of a replay's speed, as multiples of real time.
 const SPEEDS: [f64; 11] = [
@@ -114,7 +114,11 @@ pub struct App {
     pub(super) filter_words: String,
     pub(super) process_order: SortOrder<ByProcess>,
     pub(super) destination_order: SortOrder<ByDestination>,
-    process_at: Option<ProcessKey>,
+    /// Whether rows of processes are commands.
+    pub(super) is_by_command: bool,
+    /// The command whose process is open.
+    opened_command: Option<Comm>,
+    process_at: Option<ProcessItem>,
     destination_at: Option<DestinationItem>,
     /// Number of the selected event; `None` for the newest.
     event_at: Option<u64>,
@@ -155,6 +159,8 @@ impl App {
             filter_words: String::new(),
             process_order: SortOrder::default(),
             destination_order: SortOrder::default(),
+            is_by_command: true,
+            opened_command: None,
             process_at: None,
             destination_at: None,
             event_at: None,
@@ -245,6 +251,7 @@ impl App {
             self.shown(),
             self.scope,
             &self.filter,
+            self.is_by_command,
             self.process_order,
             self.destination_order,
         );

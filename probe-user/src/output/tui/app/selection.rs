@@ -1,6 +1,7 @@
 //! The selected row of each pane.
 
 use super::super::layout::Pane;
+use super::super::view::ProcessLine;
 use super::App;
 
 impl App {
@@ -24,7 +25,10 @@ impl App {
         match pane {
             Pane::Processes => self
                 .process_at
-                .and_then(|key| self.view.processes.iter().position(|line| line.key == key))
+                .and_then(|at| {
+                    let lines = &self.view.processes;
+                    lines.iter().position(|line| line.item() == at)
+                })
                 .unwrap_or(0),
             Pane::Destinations => self
                 .destination_at
@@ -59,7 +63,8 @@ impl App {
         let index = index.min(self.length(self.focus).saturating_sub(1));
         match self.focus {
             Pane::Processes => {
-                self.process_at = self.view.processes.get(index).map(|line| line.key);
+                let lines = &self.view.processes;
+                self.process_at = lines.get(index).map(ProcessLine::item);
             }
             Pane::Destinations => {
                 self.destination_at = self.view.destinations.get(index).map(|line| line.target);

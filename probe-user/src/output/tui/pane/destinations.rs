@@ -44,7 +44,7 @@ const COLUMNS: [(Column, Option<ByDestination>); 9] = [
         Some(ByDestination::Rate),
     ),
     (
-        column("MADE", 7, CellAlign::Right),
+        column("CREATED", 7, CellAlign::Right),
         Some(ByDestination::TimeWaits),
     ),
     (
@@ -69,7 +69,8 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     let height = usize::from(area.height).saturating_sub(2);
     let of = match app.scope {
         Scope::Process(_) => " of this process, from events",
-        _ => " and budgets of local ports",
+        Scope::Command(_) => " of this command, from events",
+        _ => " and port pools",
     };
     let title = format!("Destinations{of} ({})", window(offset, height, lines.len()));
     let inner = frame(app, Pane::Destinations, area, buffer, &title);
@@ -94,7 +95,8 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
 fn cells(app: &App, report: &Report, line: &DestinationLine) -> Vec<Cell> {
     let theme = app.theme;
     let is_exact = report.exact.destinations
-        && (!matches!(app.scope, Scope::Process(_)) || app.shown().towards.left_out() == 0);
+        && (!matches!(app.scope, Scope::Process(_) | Scope::Command(_))
+            || app.shown().towards.left_out() == 0);
     let budget = line.budget.and_then(|index| report.budgets.get(index));
     let count = |number: u64, style: Style| match number {
         0 if is_exact => ("0".to_owned(), theme.dim()),

@@ -70,7 +70,7 @@ fn process(app: &App, report: &Report, key: ProcessKey) -> (String, Vec<Note>) {
     for port in &row.ports {
         let bound = |ns: Option<u64>| processes::p99(ns.map(|ns| (ns, port.exact)));
         let text = format!(
-            "{} searches for a port, {} failed, p50 {}, p99 {}, max {}",
+            "{} port allocations, {} failed, p50 {}, p99 {}, max {}",
             port.count,
             port.failures,
             bound(port.p50_ns),
@@ -95,7 +95,7 @@ fn process(app: &App, report: &Report, key: ProcessKey) -> (String, Vec<Note>) {
 fn time_waits(row: &ProcessRow, is_exact: bool) -> String {
     let counts = &row.counts;
     format!(
-        "made: {}; began in FIN_WAIT2: {}; refused: {}",
+        "created: {}; began in FIN_WAIT2: {}; refused: {}",
         table::by_reason(&counts.time_wait, !is_exact),
         counts.fin_wait2.total(),
         counts.overflow.total()
@@ -116,7 +116,7 @@ fn destination(app: &App, report: &Report, target: DestinationItem) -> (String, 
             notes.push(note(
                 "TIME_WAIT",
                 format!(
-                    "{} side, made: {sign}{}; began in FIN_WAIT2: {sign}{}; refused: {sign}{}",
+                    "{} side, created: {sign}{}; began in FIN_WAIT2: {sign}{}; refused: {sign}{}",
                     row.side.word(),
                     row.time_wait,
                     row.fin_wait2,

@@ -18,10 +18,10 @@ use crate::output::tiers;
 
 pub fn title(overlay: &Overlay) -> &'static str {
     match overlay {
-        Overlay::Help => "Keys (Esc goes back)",
-        Overlay::Integrity => "What is lost: losses, tiers of hooks, audit (Esc goes back)",
-        Overlay::Finding(_) => "Doctor (Esc goes back)",
-        Overlay::Event(_) => "Event (Esc goes back)",
+        Overlay::Help => "Keys (Esc: back)",
+        Overlay::Integrity => "Data quality: losses, tiers of hooks, audit (Esc: back)",
+        Overlay::Finding(_) => "Doctor (Esc: back)",
+        Overlay::Event(_) => "Event (Esc: back)",
     }
 }
 
@@ -52,7 +52,7 @@ fn help(app: &App) -> Vec<Note> {
         ("", ""),
         (
             "columns",
-            "TW/s: TIME_WAITs made a second, CLIENT and SERVER: by side; ALIVE: made and not ended; RST>/s and RST</s: sent and received; PORT/s: searches for a local port; P99: the slowest operation's 99th percentile; FAIL: searches that found none",
+            "TW/s: TIME_WAIT sockets created per second, CLIENT and SERVER: by side; ALIVE: created and not ended; RST>/s and RST</s: sent and received; PORT/s: ephemeral port allocations; P99: the slowest operation's 99th percentile; FAIL: allocations that found no port",
         ),
         (
             "signs",
@@ -104,7 +104,7 @@ fn integrity(app: &App) -> Vec<Note> {
         notes.push(note("left out", text, app.theme.warning()));
     }
     for (what, rows) in [
-        ("budgets", &report.budgets_unknown),
+        ("port pools", &report.budgets_unknown),
         ("CLOSE_WAIT", &report.unscanned),
     ] {
         for row in rows {

@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use twtrace_core::event::answerable::Answerable;
 use twtrace_core::event::quantity;
+use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::report::{ProcessRow, Report};
 use twtrace_wire::Side;
@@ -49,12 +50,21 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
     let lines = &app.view.processes;
     let height = usize::from(area.height).saturating_sub(2);
     let towards = match app.scope {
-        Scope::Destination(_) => " that deal with it",
-        _ if !app.filter.is_by_process() => " that deal with these; figures are of all they do",
+        Scope::Destination(_) => " of this destination",
+        _ if !app.filter.is_by_process() => " of these destinations; figures are of all they do",
+        _ => "",
+    };
+    let sorted = match app.process_order.by {
+        ByProcess::Share => ", the largest share of any rate first",
         _ => "",
     };
     let title = format!(
-        "Processes{towards}, TIME_WAITs by side ({})",
+        "{}{towards}{sorted} ({})",
+        match app.scope {
+            Scope::Command(comm) => format!("Processes of {}", escape(&comm.text())),
+            _ if app.is_by_command => "Commands".to_owned(),
+            _ => "Processes".to_owned(),
+        },
         window(offset, height, lines.len())
     );
     let inner = frame(app, Pane::Processes, area, buffer, &title);
@@ -76,7 +86,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
             app,
             inner,
             buffer,
-            "no TIME_WAIT, RST or search for a port yet",
+            "no TIME_WAIT, RST or port allocation yet",
         );
     }
 }
@@ -99,7 +109,7 @@ fn cells(app: &App, report: &Report, line: &ProcessLine) -> Vec<Cell> {
         failures => (at_least(failures, report.exact.processes), theme.bad()),
     };
     vec![
-        (name(row), theme.plain()),
+        (of_line(row, line), theme.plain()),
         lively(rates.map(|rates| rates.all_time_waits()), theme.time_wait()),
         lively(of(Side::Client), theme.time_wait()),
         lively(of(Side::Server), theme.time_wait()),
@@ -121,6 +131,16 @@ pub fn p99(p99: Option<(u64, bool)>) -> String {
         Some((ns, true)) => quantity::duration(ns),
         Some((ns, false)) => format!("≤{}", quantity::duration(ns)),
         None => "-".to_owned(),
+    }
+}
+
+/// Such as `curl ×40` for a command with several processes.
+fn of_line(row: &ProcessRow, line: &ProcessLine) -> String {
+    match line.command {
+        Some(comm) if line.processes > 1 => {
+            format!("{} ×{}", escape(&comm.text()), line.processes)
+        }
+        _ => name(row),
     }
 }
 

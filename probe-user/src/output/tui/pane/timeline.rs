@@ -51,7 +51,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             style: theme.reset(),
         },
         RateRow {
-            label: "port search",
+            label: "port alloc",
             of: |point| point.searches,
             style: theme.port(),
         },
@@ -73,7 +73,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             style: theme.reset(),
         },
         RateRow {
-            label: "port search",
+            label: "port alloc",
             of: |point| point.searches,
             style: theme.port(),
         },

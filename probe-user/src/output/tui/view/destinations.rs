@@ -8,7 +8,7 @@ use twtrace_core::filter::Filter;
 use twtrace_core::model::budget::row::{BudgetRow, PoolWord};
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::report::Report;
-use twtrace_wire::Side;
+use twtrace_wire::{ProcessKey, Side};
 
 use super::super::live::LiveState;
 use super::super::sort::{ByDestination, SortOrder};
@@ -45,6 +45,22 @@ pub(super) fn destination_lines(
             .filter(|(key, ..)| *key == process)
             .map(|(_, key, dealt)| of_process(key, &dealt, budgets.of_destination(&key)))
             .collect(),
+        Scope::Command(comm) => {
+            let rows = report.processes.iter();
+            let members: HashSet<ProcessKey> = rows
+                .filter(|row| row.process.as_ref().is_some_and(|it| it.comm == comm))
+                .map(|row| row.key())
+                .collect();
+            let mut sums: HashMap<DestinationKey, Dealt> = HashMap::new();
+            for (process, key, dealt) in live.towards.iter() {
+                if members.contains(&process) {
+                    sums.entry(key).or_default().add(&dealt);
+                }
+            }
+            sums.into_iter()
+                .map(|(key, dealt)| of_process(key, &dealt, budgets.of_destination(&key)))
+                .collect()
+        }
         _ => report
             .destinations
             .iter()
@@ -62,7 +78,7 @@ pub(super) fn destination_lines(
             })
             .collect(),
     };
-    if !matches!(scope, Scope::Process(_)) {
+    if !matches!(scope, Scope::Process(_) | Scope::Command(_)) {
         lines.extend(budgets.rest(&report.budgets));
     }
     lines.retain(|line| line.target.passes(filter));

@@ -2,22 +2,23 @@
 //! drawing.
 
 mod destinations;
+mod processes;
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use twtrace_core::event::{Event, EventFacts};
+use twtrace_core::event::comm::Comm;
+use twtrace_core::event::{Event, EventFacts, Process};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::destination::Destination;
-use twtrace_core::model::report::Report;
 use twtrace_wire::{ProcessKey, Side};
 
 pub use destinations::DestinationLine;
 use destinations::{destination_lines, sort_destinations};
+pub use processes::{ProcessItem, ProcessLine};
+use processes::{process_lines, sort_processes};
 
 use super::live::LiveState;
-use super::rates::{Rates, Totals};
 use super::sort::{ByDestination, ByProcess, SortOrder};
 use super::towards::{DestinationKey, destination_of};
 
@@ -26,6 +27,8 @@ use super::towards::{DestinationKey, destination_of};
 pub enum Scope {
     /// The whole host.
     All,
+    /// All processes of one name.
+    Command(Comm),
     /// One process.
     Process(ProcessKey),
     /// One destination.
@@ -46,22 +49,6 @@ pub enum DestinationItem {
     },
 }
 
-/// A process.
-#[derive(Clone, Debug)]
-pub struct ProcessLine {
-    pub key: ProcessKey,
-    /// Its row of the report.
-    pub row: usize,
-    /// `None` before the second sample.
-    pub rates: Option<Rates>,
-    /// TIME_WAITs created that have not ended.
-    pub alive: u64,
-    /// The highest of its operations' 99th percentiles, nanoseconds, and whether it is exact.
-    pub p99: Option<(u64, bool)>,
-    /// Port allocations that failed.
-    pub failures: u64,
-}
-
 /// Rows of the tables.
 #[derive(Clone, Debug, Default)]
 pub struct View {
@@ -76,16 +63,10 @@ impl Scope {
     pub fn has(&self, event: &Event) -> bool {
         match self {
             Self::All => true,
+            Self::Command(comm) => involved(event).any(|process| process.comm == *comm),
             Self::Process(key) => {
-                let by = match &event.facts {
-                    EventFacts::TimeWaitEnd(facts) => facts.by.as_ref(),
-                    _ => None,
-                };
                 event.answerable().key() == *key
-                    || [event.opener.as_ref(), by]
-                        .into_iter()
-                        .flatten()
-                        .any(|process| process.key == *key)
+                    || involved(event).any(|process| process.key == *key)
             }
             Self::Destination(DestinationItem::Destination(key)) => destination_of(event) == *key,
             Self::Destination(DestinationItem::Pool { netns, source }) => {
@@ -98,6 +79,16 @@ impl Scope {
             }
         }
     }
+}
+
+/// The process that an event is of, the opener, and the one that reused a TIME_WAIT.
+fn involved(event: &Event) -> impl Iterator<Item = &Process> {
+    let by = match &event.facts {
+        EventFacts::TimeWaitEnd(facts) => facts.by.as_ref(),
+        _ => None,
+    };
+    let processes = [event.process.as_ref(), event.opener.as_ref(), by];
+    processes.into_iter().flatten()
 }
 
 impl DestinationItem {
@@ -147,6 +138,7 @@ impl View {
         live: &LiveState,
         scope: Scope,
         filter: &Filter,
+        is_by_command: bool,
         by_process: SortOrder<ByProcess>,
         by_destination: SortOrder<ByDestination>,
     ) -> Self {
@@ -155,6 +147,10 @@ impl View {
         };
         let report = &sample.report;
         let mut processes = process_lines(live, report, scope, filter);
+        // The opened command shows its processes.
+        if is_by_command && !matches!(scope, Scope::Command(_)) {
+            processes = processes::by_command(processes, report);
+        }
         sort_processes(&mut processes, report, by_process);
         let mut destinations = destination_lines(live, report, scope, filter);
         sort_destinations(&mut destinations, &report.budgets, by_destination);
@@ -163,81 +159,6 @@ impl View {
             destinations,
         }
     }
-}
-
-fn process_lines(
-    live: &LiveState,
-    report: &Report,
-    scope: Scope,
-    filter: &Filter,
-) -> Vec<ProcessLine> {
-    // Reports do not have the destinations of a process, so these come from events.
-    let is_by_destination = !filter.is_by_process();
-    let pair: Option<HashSet<ProcessKey>> = match scope {
-        Scope::Destination(target) => Some(
-            live.towards
-                .iter()
-                .filter(|(_, key, _)| target.has(key))
-                .map(|(process, ..)| process)
-                .collect(),
-        ),
-        _ if is_by_destination => Some(
-            live.towards
-                .iter()
-                .filter(|(_, key, _)| DestinationItem::Destination(*key).passes(filter))
-                .map(|(process, ..)| process)
-                .collect(),
-        ),
-        _ => None,
-    };
-    report
-        .processes
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| filter.shows_process(row.process.as_ref()))
-        .filter(|(_, row)| pair.as_ref().is_none_or(|pair| pair.contains(&row.key())))
-        .map(|(index, row)| ProcessLine {
-            key: row.key(),
-            row: index,
-            rates: live.process_rates.get(&row.key()).copied(),
-            alive: row
-                .counts
-                .time_wait
-                .total()
-                .saturating_sub(row.counts.ended.total()),
-            p99: row
-                .ports
-                .iter()
-                .filter_map(|port| Some((port.p99_ns?, port.exact)))
-                .max(),
-            failures: Totals::of(row).failures,
-        })
-        .collect()
-}
-
-/// Numbers in descending order, unless reversed; the report's order breaks ties.
-fn sort_processes(lines: &mut [ProcessLine], report: &Report, order: SortOrder<ByProcess>) {
-    let rates = |line: &ProcessLine| line.rates.unwrap_or_default();
-    let number = |line: &ProcessLine| match order.by {
-        ByProcess::Rate => rates(line).all_time_waits(),
-        ByProcess::Alive => line.alive as f64,
-        ByProcess::Resets => rates(line).resets_sent + rates(line).resets_received,
-        ByProcess::Searches => rates(line).searches,
-        ByProcess::P99 => line.p99.map_or(-1.0, |(ns, _)| ns as f64),
-        ByProcess::Failures => line.failures as f64,
-        ByProcess::Name => 0.0,
-    };
-    let name = |line: &ProcessLine| {
-        let process = report.processes[line.row].process.as_ref();
-        process.map(|process| (process.comm.padded(), process.key))
-    };
-    lines.sort_by(|a, b| {
-        let ordering = match order.by {
-            ByProcess::Name => name(a).cmp(&name(b)),
-            _ => number(b).total_cmp(&number(a)),
-        };
-        turned(ordering, order.is_reversed)
-    });
 }
 
 fn turned(ordering: Ordering, is_reversed: bool) -> Ordering {
