@@ -33,13 +33,16 @@ pub const USAGES: &[Usage] = &[
 ];
 
 /// Each key, and what must be on the screen soon after it.
-const KEYS: [(&str, &str); 24] = [
+const KEYS: [(&str, &str); 27] = [
     ("?", "this help"),
-    ("Escape", "▶ Processes"),
-    ("Down", "▶ Processes"),
-    ("Up", "▶ Processes"),
+    ("Escape", "▶ Commands"),
+    ("Down", "▶ Commands"),
+    ("Up", "▶ Commands"),
     ("Enter", "▶ Destinations of this process"),
-    ("Escape", "▶ Processes"),
+    ("Escape", "▶ Commands"),
+    ("c", "▶ Processes"),
+    ("c", "▶ Commands"),
+    ("s", "TW/s▼"),
     ("s", "ALIVE▼"),
     ("S", "ALIVE▲"),
     ("Tab", "▶ Destinations"),
@@ -53,10 +56,10 @@ const KEYS: [(&str, &str); 24] = [
     ("Enter", "▶ Events"),
     ("BTab", "▶ Doctor"),
     ("z", "▶ Doctor"),
-    ("z", "─ Processes"),
+    ("z", "─ Commands"),
     ("t", "a column 5s"),
-    ("i", "What is lost"),
-    ("i", "─ Processes"),
+    ("i", "Data quality"),
+    ("i", "─ Commands"),
     ("Space", "PAUSED"),
 ];
 
