@@ -21,6 +21,9 @@ use crate::scan::namespace;
 use crate::scan::namespace_helper::NamespaceHelper;
 use crate::stack::Stacks;
 
+/// How often a namespace that was found late is read, to find out whether it existed before tracing began.
+const READINGS_OF_LATE: usize = 5;
+
 /// What to sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wants {
@@ -139,10 +142,14 @@ impl Observer {
         if self.auditor.is_due(now_ns) {
             let seen = seen_by_netns(session)?;
             self.auditor.read_changed(&seen, now_ns, &identify(session));
-            if self.auditor.has_late() {
+            for _ in 0..READINGS_OF_LATE {
+                if !self.auditor.has_late() {
+                    break;
+                }
                 let seen = seen_by_netns(session)?;
                 self.auditor.read_late(&seen, now_ns, &identify(session));
             }
+            self.auditor.audit_late_from_here();
         }
         Ok(())
     }

@@ -52,9 +52,10 @@ impl Auditor {
         !self.late.is_empty()
     }
 
-    /// Finds out whether namespaces that were found late existed before tracing began. It compares figures of the
-    /// probes with an earlier reading of the kernel's counters: what the kernel had counted by then and the probes
-    /// have not, happened before. Such a namespace is audited from here on.
+    /// Finds out whether namespaces that were found late existed before tracing began, which is sure only if the probes
+    /// counted nothing while the kernel's counters were read: what the kernel has counted then and the probes have not,
+    /// happened before. Such a namespace is audited from here on. If the probes counted something it is read once more,
+    /// and the question is left for the next call.
     pub fn read_late(&mut self, seen: &SeenByNetns, now_ns: u64, identify: Identify<'_>) {
         let mut inhabited = Inhabited::new(identify, self.sight.counted, self.helper.as_ref());
         for key in std::mem::take(&mut self.late) {
@@ -64,11 +65,14 @@ impl Auditor {
             let Some((reading, _)) = namespace.latest else {
                 continue;
             };
+            if seen.get(&key).copied().unwrap_or_default() != reading.seen {
+                if namespace.read(key, seen, now_ns, &mut inhabited).is_some() {
+                    self.late.push(key);
+                }
+                continue;
+            }
             let all = Last::AtEnd {
-                reading: Reading {
-                    seen: seen.get(&key).copied().unwrap_or_default(),
-                    ..reading
-                },
+                reading,
                 uncertainty: Uncertainty::default(),
             };
             let row = audit(key.netns, Some(Reading::default()), all, self.sight);
@@ -79,6 +83,16 @@ impl Auditor {
             if differences.any(|difference| difference < 0)
                 && namespace.read(key, seen, now_ns, &mut inhabited).is_some()
             {
+                namespace.audit_from_here();
+            }
+        }
+    }
+
+    /// Audits the namespaces that are left from here on: whether they existed before can't be found out while they are
+    /// that busy.
+    pub fn audit_late_from_here(&mut self) {
+        for key in std::mem::take(&mut self.late) {
+            if let Some(namespace) = self.namespaces.get_mut(&key) {
                 namespace.audit_from_here();
             }
         }

@@ -176,3 +176,37 @@ fn what_can_not_be_told_apart_is_not_audited() {
     let own = rows.iter().find(|row| row.netns == own_netns()).unwrap();
     assert!(!own.audited && own.why.as_ref().unwrap().contains("does not say which"));
 }
+
+#[test]
+fn a_busy_namespace_that_is_found_late_is_audited_from_then_on() {
+    let mut auditor = settled(SIGHT);
+    auditor.namespaces.clear();
+    let seen = |births| {
+        let totals = NetnsTotals {
+            births,
+            ..NetnsTotals::default()
+        };
+        SeenByNetns::from([(key(own_netns()), totals)])
+    };
+    let mut inhabited = Inhabited::new(&marked, SIGHT.counted, None);
+    auditor.read_by_thread(
+        own_netns(),
+        &[std::process::id()],
+        &seen(0),
+        1,
+        &mut inhabited,
+    );
+    // While the probes count, figures of the kernel prove nothing: those of before are hidden by those that follow.
+    for births in [1_000_000_000, 2_000_000_000] {
+        assert!(auditor.has_late());
+        auditor.read_late(&seen(births), births, &marked);
+    }
+    assert!(auditor.has_late());
+    auditor.audit_late_from_here();
+    assert!(!auditor.has_late());
+    let namespace = &auditor.namespaces[&key(own_netns())];
+    let Baseline::Read(reading) = namespace.baseline else {
+        panic!("{:?}", namespace.baseline);
+    };
+    assert_eq!(reading.seen.births, 2_000_000_000);
+}
