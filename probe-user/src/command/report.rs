@@ -160,9 +160,14 @@ fn text(host: &Views, page: Page, args: &ReportArgs) -> String {
         return overview::with_tables(&overview, &tables);
     }
     let mut text = overview::render(&overview);
-    if args.details {
+    let further = if args.details {
+        table::render(&host.report, &[], options)
+    } else {
+        table::stack_section(&host.report)
+    };
+    if !further.is_empty() {
         text.push('\n');
-        text.push_str(&table::render(&host.report, &[], options));
+        text.push_str(&further);
     }
     text
 }

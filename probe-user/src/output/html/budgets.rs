@@ -8,14 +8,14 @@ use twtrace_core::model::report::Report;
 use super::sections::grid;
 use super::text::{grouped, shown};
 use super::{plot, section};
-use crate::output::table::budgets;
+use crate::output::table::{SHOWN, budgets};
 
 /// Maximum number of bars.
 const DRAWN: usize = 10;
 
 /// Only a sentence if no client holds a port.
 pub fn render(report: &Report) -> Markup {
-    let table = budgets::table(report);
+    let table = budgets::table(report, SHOWN);
     let body = html! {
         @if report.budgets.is_empty() && report.budgets_unknown.is_empty() {
             p { "No local port is held by a client." }
@@ -23,13 +23,13 @@ pub fn render(report: &Report) -> Markup {
             p { "None is used to 1 %." }
         }
         ul.budgets {
-            @for row in budgets::worth(report).into_iter().take(DRAWN) { (bar(row)) }
+            @for row in budgets::worth(report, SHOWN).into_iter().take(DRAWN) { (bar(row)) }
         }
         @if !table.is_empty() {
             p.note { "In the bars, dark: live sockets; pale: TIME_WAITs that are in the way; empty: free." }
         }
         (grid("Budgets of local ports", &table))
-        @for remark in budgets::remarks(report) { p.note { (shown(&remark)) } }
+        @for remark in budgets::remarks(report, SHOWN) { p.note { (shown(&remark)) } }
     };
     section("budgets", "Local ports left", &body)
 }

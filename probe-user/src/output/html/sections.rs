@@ -6,7 +6,9 @@ use twtrace_core::model::report::Report;
 use super::section;
 use super::text::{attribute, shown};
 use crate::output::table::grid::{Align, Grid};
-use crate::output::table::{close_wait, destinations, ends, memory, ports, processes, reuse};
+use crate::output::table::{
+    TableOptions, close_wait, destinations, ends, memory, ports, processes, reuse,
+};
 
 /// All sections that have rows.
 pub fn render(report: &Report) -> Markup {
@@ -16,12 +18,12 @@ pub fn render(report: &Report) -> Markup {
         "Inferred: no hook of this kernel sees TIME_WAIT sockets end."
     };
     html! {
-        @let by_process = processes::grid(report);
+        @let by_process = processes::grid(report, TableOptions::default());
         @if by_process.is_empty() {
             (section("processes", "By process", &html! { p { "No TIME_WAIT, reset or abort." } }))
         }
         (table("processes", "By process", "", &by_process))
-        (table("destinations", "By destination", "", &destinations::grid(report)))
+        (table("destinations", "By destination", "", &destinations::grid(report, TableOptions::default())))
         (table("ports", "Ephemeral port allocations, by process", "", &ports::grid(report)))
         (table("ends", "How TIME_WAIT sockets ended, by the process that created them", inferred_ends, &ends::grid(report)))
         (table("reuse", "Reuse of TIME_WAIT sockets, by the process that connects", "",

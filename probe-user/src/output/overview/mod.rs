@@ -20,9 +20,9 @@ use twtrace_core::model::report::Report;
 
 use super::coverage;
 use super::page::Page;
-use super::table::budgets;
 use super::table::grid::Grid;
 use super::table::names::{self, HOST};
+use super::table::{SHOWN, budgets};
 
 /// Rows of a table where the screen has few lines, and elsewhere.
 const FEW_ROWS: usize = 5;
@@ -57,7 +57,7 @@ struct Parts<'a> {
 pub fn render(overview: &Overview<'_>) -> String {
     let report = overview.report;
     let pairs = groups::pairs(&report.pairs, GroupBy::Name);
-    let pools = budgets::worth(report).into_iter();
+    let pools = budgets::worth(report, SHOWN).into_iter();
     let namespaces = pairs.iter().map(|row| (row.netns, row.netns_nth));
     let namespaces = namespaces.chain(pools.map(|row| (row.netns, 0))).collect();
     let parts = Parts {
@@ -182,7 +182,7 @@ impl Parts<'_> {
         };
         match names::short(self.overview.report, *netns, *nth).as_str() {
             HOST => String::new(),
-            name => format!(" · netns {name}"),
+            name => format!(" · all in netns {name}"),
         }
     }
 
@@ -201,7 +201,7 @@ fn name(label: &GroupLabel) -> String {
     match label {
         GroupLabel::Is(name) => escape(name),
         GroupLabel::Without => "?".to_owned(),
-        GroupLabel::Nobody(reason) => format!("({})", reason.word().replace('_', " ")),
+        GroupLabel::Nobody(reason) => format!("({})", reason.word()),
     }
 }
 

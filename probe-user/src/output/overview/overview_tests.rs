@@ -238,7 +238,7 @@ fn namespaces_are_named_where_there_are_several() {
     let one = text(report.clone(), SMALL);
     assert!(
         one.starts_with(
-            "host · Linux 6.18 · 1970-01-01 00:00:00–00:00:10 UTC · 10.0s · netns we\\x1bb\n"
+            "host · Linux 6.18 · 1970-01-01 00:00:00–00:00:10 UTC · 10.0s · all in netns we\\x1bb\n"
         ),
         "{one}"
     );

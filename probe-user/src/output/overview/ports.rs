@@ -7,15 +7,15 @@ use twtrace_core::model::groups::PairGroup;
 use twtrace_wire::Side;
 
 use super::{Parts, name};
-use crate::output::table::budgets;
 use crate::output::table::grid::{Align, Grid};
 use crate::output::table::rows::split;
+use crate::output::table::{SHOWN, budgets};
 
 impl Parts<'_> {
     /// Pools that are used to some extent.
     pub(super) fn ports(&self) -> Grid<6> {
         let report = self.overview.report;
-        let rows = budgets::worth(report);
+        let rows = budgets::worth(report, SHOWN);
         let mut grid = Grid::new(&[
             ("NETNS", Align::Cut),
             ("SOURCE → DESTINATION", Align::Cut),

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
+use twtrace_core::event::quantity;
 use twtrace_core::model::audit::AuditRow;
 use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid, text};
-use super::names::shown_netns;
+use super::names::short;
 
 /// The table, and what it leaves out.
 pub fn render(report: &Report) -> String {
@@ -16,7 +17,7 @@ pub fn render(report: &Report) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(
             text,
-            "{quiet} more namespace{} without any",
+            "{quiet} more network namespace{} without TIME_WAIT sockets, RSTs or failures",
             if quiet == 1 { "" } else { "s" }
         );
     }
@@ -26,7 +27,7 @@ pub fn render(report: &Report) -> String {
 /// The table.
 pub fn grid(report: &Report) -> Grid<6> {
     let mut grid = Grid::new(&[
-        ("NETNS", Align::Right),
+        ("NETNS", Align::Left),
         ("COUNTED", Align::Left),
         ("SEEN", Align::Right),
         ("KERNEL", Align::Right),
@@ -36,7 +37,7 @@ pub fn grid(report: &Report) -> Grid<6> {
     for row in report.audit.iter().filter(|row| !row.is_quiet()) {
         for (index, line) in lines(row).into_iter().enumerate() {
             let netns = match index {
-                0 => shown_netns(row.netns, row.netns_nth),
+                0 => short(report, row.netns, row.netns_nth),
                 _ => String::new(),
             };
             grid.row([
@@ -53,7 +54,10 @@ pub fn grid(report: &Report) -> Grid<6> {
 }
 
 fn number(number: Option<i64>) -> String {
-    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+    number.map_or_else(
+        || "-".to_owned(),
+        |number| quantity::count(number.unsigned_abs()),
+    )
 }
 
 fn signed(difference: Option<i64>) -> String {

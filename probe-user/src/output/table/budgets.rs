@@ -2,25 +2,25 @@
 
 use std::fmt::Write;
 
-use twtrace_core::event::quantity::duration;
+use twtrace_core::event::quantity::{self, duration};
 use twtrace_core::event::text::escape;
 use twtrace_core::model::budget::row::{BudgetRow, OtherBudgets, Outlook, PoolWord};
 use twtrace_core::model::report::Report;
 
+use super::count;
 use super::grid::{Align, Grid, text};
 use super::names::short;
-use super::{SHOWN, count};
 
 /// Pools with a lower usage are left out, unless an allocation failed.
 const WORTH_SHOWING: f64 = 0.01;
 
 /// The table, and what it leaves out. Without pools: a sentence if the table was requested, else nothing.
-pub fn render(report: &Report, is_asked_for: bool) -> String {
+pub fn render(report: &Report, is_asked_for: bool, max_rows: usize) -> String {
     if is_asked_for && report.budgets.is_empty() && report.budgets_unknown.is_empty() {
         return "no client holds an ephemeral port\n".to_owned();
     }
-    let mut text = text(&table(report));
-    for remark in remarks(report) {
+    let mut text = text(&table(report, max_rows));
+    for remark in remarks(report, max_rows) {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{remark}");
     }
@@ -28,9 +28,9 @@ pub fn render(report: &Report, is_asked_for: bool) -> String {
 }
 
 /// Pools that are listed, the fullest first.
-pub fn worth(report: &Report) -> Vec<&BudgetRow> {
+pub fn worth(report: &Report, max_rows: usize) -> Vec<&BudgetRow> {
     let rows = report.budgets.iter().filter(|row| is_worth(row));
-    rows.take(SHOWN).collect()
+    rows.take(max_rows).collect()
 }
 
 fn is_worth(row: &BudgetRow) -> bool {
@@ -38,18 +38,18 @@ fn is_worth(row: &BudgetRow) -> bool {
 }
 
 /// The table.
-pub fn table(report: &Report) -> Grid<12> {
-    grid(report, &worth(report))
+pub fn table(report: &Report, max_rows: usize) -> Grid<12> {
+    grid(report, &worth(report, max_rows))
 }
 
 /// Remarks about what the table leaves out, one per line.
-pub fn remarks(report: &Report) -> Vec<String> {
+pub fn remarks(report: &Report, max_rows: usize) -> Vec<String> {
     let hidden = report.budgets.iter().filter(|row| !is_worth(row));
     let beyond = report
         .budgets
         .iter()
         .filter(|row| is_worth(row))
-        .skip(SHOWN);
+        .skip(max_rows);
     let mut others = OtherBudgets::of(hidden.chain(beyond));
     others.add(&report.other_budgets);
     let mut remarks = Vec::new();
@@ -94,9 +94,9 @@ fn grid(report: &Report, rows: &[&BudgetRow]) -> Grid<12> {
                 (None, PoolWord::Connect) => "-".to_owned(),
             },
             range(row),
-            or_dash(row.live),
+            number(row.live),
             time_waits(row),
-            or_dash(row.free),
+            number(row.free),
             row.used()
                 .map_or_else(dash, |used| format!("{:.0}%", used * 100.0)),
             row.connections_per_s.map_or_else(dash, rate),
@@ -136,6 +136,10 @@ fn dash() -> String {
     "-".to_owned()
 }
 
+fn number(value: Option<u32>) -> String {
+    value.map_or_else(dash, |value| quantity::count(u64::from(value)))
+}
+
 fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(dash, |value| value.to_string())
 }
@@ -159,8 +163,12 @@ fn range(row: &BudgetRow) -> String {
 /// Such as `500`, or `500 (480 reusable)`.
 fn time_waits(row: &BudgetRow) -> String {
     match (row.time_wait, row.time_wait_reusable) {
-        (Some(time_wait), None | Some(0)) => time_wait.to_string(),
-        (Some(time_wait), Some(reusable)) => format!("{time_wait} ({reusable} reusable)"),
+        (Some(time_wait), None | Some(0)) => quantity::count(u64::from(time_wait)),
+        (Some(time_wait), Some(reusable)) => format!(
+            "{} ({} reusable)",
+            quantity::count(u64::from(time_wait)),
+            quantity::count(u64::from(reusable))
+        ),
         (None, _) => dash(),
     }
 }

@@ -6,18 +6,18 @@ use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid, text};
 use super::names::short;
-use super::rows::split;
-use super::{SHOWN, count, more, reasons};
+use super::rows::{SortBy, split};
+use super::{TableOptions, count, more, reasons};
 
 /// The table; empty without events.
-pub fn render(report: &Report) -> String {
-    text(&grid(report))
+pub fn render(report: &Report, options: TableOptions) -> String {
+    text(&grid(report, options))
 }
 
 /// The table.
-pub fn grid(report: &Report) -> Grid<10> {
+pub fn grid(report: &Report, options: TableOptions) -> Grid<10> {
     // Destinations with reuse only have a table of their own.
-    let rows: Vec<_> = report
+    let mut rows: Vec<_> = report
         .destinations
         .iter()
         .filter(|row| {
@@ -39,16 +39,19 @@ pub fn grid(report: &Report) -> Grid<10> {
         ("RST RECEIVED", Align::Left),
         ("ABORTS", Align::Left),
     ]);
+    if options.sort != SortBy::Created {
+        rows.sort_by_key(|row| std::cmp::Reverse(figure(row, options.sort)));
+    }
     let is_lower_bound = !report.exact.destinations;
     let (shown, others) = split(
         &rows,
-        SHOWN,
+        options.max_rows,
         &[
-            &|row| row.time_wait + row.overflow,
-            &|row| row.deaths.reset_sent.total(),
-            &|row| row.deaths.reset_received.total(),
-            &|row| row.deaths.abort.total(),
-            &|row| row.port_failures,
+            &|row| figure(row, SortBy::Created),
+            &|row| figure(row, SortBy::Sent),
+            &|row| figure(row, SortBy::Received),
+            &|row| figure(row, SortBy::Aborts),
+            &|row| figure(row, SortBy::Failures),
         ],
     );
     for row in shown {
@@ -91,4 +94,14 @@ pub fn grid(report: &Report) -> Grid<10> {
         grid.row(cells);
     }
     grid
+}
+
+fn figure(row: &DestinationRow, figure: SortBy) -> u64 {
+    match figure {
+        SortBy::Created => row.time_wait + row.overflow,
+        SortBy::Sent => row.deaths.reset_sent.total(),
+        SortBy::Received => row.deaths.reset_received.total(),
+        SortBy::Aborts => row.deaths.abort.total(),
+        SortBy::Failures => row.port_failures,
+    }
 }

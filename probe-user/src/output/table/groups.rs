@@ -169,6 +169,6 @@ pub fn label(label: &GroupLabel, by: GroupBy) -> String {
         (GroupLabel::Without, GroupBy::Unit) => "(no unit)".to_owned(),
         (GroupLabel::Without, GroupBy::Container) => "(no container)".to_owned(),
         (GroupLabel::Without, GroupBy::Pod) => "(no pod)".to_owned(),
-        (GroupLabel::Nobody(reason), _) => format!("({})", reason.word().replace('_', " ")),
+        (GroupLabel::Nobody(reason), _) => format!("({})", reason.word()),
     }
 }

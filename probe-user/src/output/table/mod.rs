@@ -31,7 +31,7 @@ use super::tiers;
 pub use rows::SortBy;
 
 /// Maximum number of rows of a table; the rest is summed up in one.
-const SHOWN: usize = 20;
+pub const SHOWN: usize = 20;
 /// Instead of a table without rows.
 const NOTHING: &str = "no TIME_WAIT, reset or abort\n";
 
@@ -103,7 +103,7 @@ pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> Str
         );
     }
     if has(Grouping::Process) {
-        section(&mut text, "By process", &processes::render(report));
+        section(&mut text, "By process", &processes::render(report, options));
         section(
             &mut text,
             "Ephemeral port allocations, by process",
@@ -124,15 +124,17 @@ pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> Str
             &reuse::by_process(report),
         );
     }
-    if has(Grouping::Stack) {
+    section(
+        &mut text,
+        "By process and stack, innermost function first",
+        &stacks(report, asked.contains(&Grouping::Stack)),
+    );
+    if has(Grouping::Destination) {
         section(
             &mut text,
-            "By process and stack, innermost function first",
-            &stacks::render(report),
+            "By destination",
+            &destinations::render(report, options),
         );
-    }
-    if has(Grouping::Destination) {
-        section(&mut text, "By destination", &destinations::render(report));
         section(
             &mut text,
             "Reuse of TIME_WAIT sockets, by destination",
@@ -143,7 +145,7 @@ pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> Str
         section(
             &mut text,
             "Ephemeral ports, by source and destination",
-            &budgets::render(report, asked.contains(&Grouping::Budget)),
+            &budgets::render(report, asked.contains(&Grouping::Budget), options.max_rows),
         );
     }
     if asked.is_empty() {
@@ -178,6 +180,25 @@ pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> Str
         &mut text,
         "Events lost, and programs skipped",
         &lost::render(report),
+    );
+    text
+}
+
+/// Stacks whenever they were recorded; a sentence if they were requested and not recorded.
+fn stacks(report: &Report, is_asked_for: bool) -> String {
+    match &report.stacks {
+        None if is_asked_for => "not recorded: --stacks\n".to_owned(),
+        _ => stacks::render(report),
+    }
+}
+
+/// The table of stacks with its heading; empty if none were recorded.
+pub fn stack_section(report: &Report) -> String {
+    let mut text = String::new();
+    section(
+        &mut text,
+        "By process and stack, innermost function first",
+        &stacks::render(report),
     );
     text
 }

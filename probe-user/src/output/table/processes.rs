@@ -10,13 +10,13 @@ use twtrace_core::model::report::{ProcessRow, Report};
 use twtrace_wire::Side;
 
 use super::grid::{Align, Grid};
-use super::rows::split;
-use super::{NOTHING, SHOWN, count, more, reasons};
+use super::rows::{SortBy, split};
+use super::{NOTHING, TableOptions, count, more, reasons};
 use crate::output::lines::process_name;
 
 /// The table, or a sentence without events.
-pub fn render(report: &Report) -> String {
-    let grid = grid(report);
+pub fn render(report: &Report, options: TableOptions) -> String {
+    let grid = grid(report, options);
     if grid.is_empty() {
         NOTHING.to_owned()
     } else {
@@ -25,12 +25,15 @@ pub fn render(report: &Report) -> String {
 }
 
 /// The table. Those with the largest figures are always shown.
-pub fn grid(report: &Report) -> Grid<10> {
-    let rows: Vec<&ProcessRow> = report
+pub fn grid(report: &Report, options: TableOptions) -> Grid<10> {
+    let mut rows: Vec<&ProcessRow> = report
         .processes
         .iter()
         .filter(|row| !row.counts.is_empty())
         .collect();
+    if options.sort != SortBy::Created {
+        rows.sort_by_key(|row| std::cmp::Reverse(figure(row, options.sort)));
+    }
     let is_lower_bound = !report.exact.processes;
     let mut grid = Grid::new(&[
         ("PROCESS", Align::Left),
@@ -46,12 +49,12 @@ pub fn grid(report: &Report) -> Grid<10> {
     ]);
     let (shown, others) = split(
         &rows,
-        SHOWN,
+        options.max_rows,
         &[
-            &|row| row.counts.time_wait.total() + row.counts.overflow.total(),
-            &|row| row.counts.reset_sent.total(),
-            &|row| row.counts.reset_received.total(),
-            &|row| row.counts.abort.total(),
+            &|row| figure(row, SortBy::Created),
+            &|row| figure(row, SortBy::Sent),
+            &|row| figure(row, SortBy::Received),
+            &|row| figure(row, SortBy::Aborts),
         ],
     );
     for row in shown {
@@ -70,6 +73,17 @@ pub fn grid(report: &Report) -> Grid<10> {
         ));
     }
     grid
+}
+
+fn figure(row: &ProcessRow, figure: SortBy) -> u64 {
+    let counts = &row.counts;
+    match figure {
+        SortBy::Created => counts.time_wait.total() + counts.overflow.total(),
+        SortBy::Sent => counts.reset_sent.total(),
+        SortBy::Received => counts.reset_received.total(),
+        SortBy::Aborts => counts.abort.total(),
+        SortBy::Failures => row.ports.iter().map(|port| port.failures).sum(),
+    }
 }
 
 /// The process, or why there is none.

@@ -186,7 +186,7 @@ fn every_table_is_there() {
         "(not_accepted)  server  :80        42         3                  5.00s\n",
         "\n43     not allowed\n",
         "\n20.5kB in mini-sockets (tw_sock_TCP: 80 of 256B, 36.9kB held, tcp_bind_bucket: root only)\n",
-        "\n   42  TIME_WAITs created     4       5          -1\n       TIME_WAITs ended       1       2          -1\n",
+        "\n42     TIME_WAITs created     4       5          -1\n       TIME_WAITs ended       1       2          -1\n",
         "\n       RSTs sent              3       3           0\n       connections reset      6       7          -1  traffic went on: off by up to 2\n       TCPAbortOnData         -       2           -\n",
         "state      2  runs of this program that the kernel skipped",
     ] {
@@ -310,7 +310,7 @@ fn skipped_programs_say_what_is_missing_where_nothing_made_good_for_them() {
 fn long_tables_end_in_a_row_for_the_rest() {
     let mut report = report();
     report.processes = (1..=25).map(|tgid| process(tgid, "p", 2)).collect();
-    let text = processes::render(&report);
+    let text = processes::render(&report, TableOptions::default());
     assert_eq!(text.lines().count(), 1 + SHOWN + 1);
     let last = text.lines().last().unwrap();
     assert!(last.starts_with("(5 more)"), "{last}");
