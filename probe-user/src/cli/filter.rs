@@ -12,10 +12,10 @@ use crate::enrich::procfs::{self, PidError};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
-    /// Process that is answerable, by its pid in the initial pid namespace.
+    /// Process that caused the event, by its pid in the initial pid namespace.
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: Vec<u32>,
-    /// Process that is answerable, by its name.
+    /// Process that caused the event, by its name.
     #[arg(long, value_name = "NAME")]
     pub comm: Vec<String>,
     /// Container that the process runs in: its id or the first digits of it, or its name in LXC and systemd-nspawn.
@@ -55,7 +55,7 @@ pub enum FilterError {
     Netns(#[from] NetnsError),
     /// `--netns` with a name or path, for a recording.
     #[error(
-        "--netns {0}: in a recording namespaces are told by inode number; its report lists those with names"
+        "--netns {0}: in a recording, namespaces are identified by inode number; its report lists the names"
     )]
     NetnsPath(String),
 }

@@ -37,7 +37,7 @@ pub struct Cli {
     /// What to do; if not given `top` on a terminal, else `trace`.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Tell more of what twtrace itself does, on stderr (twice: everything).
+    /// Log what twtrace itself does, on stderr (twice: everything).
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 }
@@ -45,19 +45,19 @@ pub struct Cli {
 /// A verb.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show it all live, full-screen: processes, destinations and their budgets, events, what is wrong.
+    /// Show everything live, full-screen: commands, destinations and port pools, events, findings.
     Top(TopArgs),
     /// Show events as they happen, one a line.
     Trace(ViewArgs),
-    /// Keep events and all that reports need in a file, for `--from` of the other views.
+    /// Record events and everything that reports need in a file, for --from of the other commands.
     Record(RecordArgs),
     /// Count for a while, then print tables by process and by destination.
     Report(ReportArgs),
-    /// Count for a while, then say what is wrong, what to do and what not to do. Changes nothing.
+    /// Count for a while, then list findings: what to do and what not to do. Changes nothing.
     Doctor(DoctorArgs),
     /// Trace for as long as it runs, as a service: metrics for Prometheus, and a history.
     Serve(Box<ServeArgs>),
-    /// Show what this kernel allows: the hooks chosen for each question, and what is lost.
+    /// Show what this kernel allows: the hooks used for each capability, and what they miss.
     Probes(ProbesArgs),
     /// Print a script that completes twtrace's command lines, for a shell to read.
     Completions(CompletionsArgs),
@@ -214,7 +214,7 @@ pub struct DoctorArgs {
     /// Of which history.
     #[command(flatten)]
     pub store: StoreArgs,
-    /// How long to look before judging, such as 10s or 5m; Ctrl-C ends it early.
+    /// Count for this long before the diagnosis, such as 10s or 5m; Ctrl-C ends it early.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration,
           conflicts_with = "past")]
     pub duration: Duration,

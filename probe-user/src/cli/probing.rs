@@ -43,7 +43,7 @@ pub struct ProbeArgs {
     /// Size of the ring buffer in KiB, a power of two.
     #[arg(long, value_name = "N", value_parser = values::power_of_two(4, 1_048_576))]
     pub ring_kb: Option<u32>,
-    /// Port searches that take at least this long are events of their own; 0: all of them.
+    /// Report port allocations that take at least this long as events; 0: all of them.
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = values::duration)]
     pub slow_port: Duration,
 }

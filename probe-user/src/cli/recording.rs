@@ -35,7 +35,7 @@ pub struct RecordArgs {
 /// How much of a recording is kept.
 #[derive(Clone, Debug, Default, Args)]
 pub struct BoundsArgs {
-    /// What the recording may take on disk, such as 500M or 2GiB: kept in parts, of which the oldest goes.
+    /// What the recording may take on disk, such as 500M or 2GiB: kept in parts, of which the oldest is removed.
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub max_size: Option<u64>,
     /// Parts to keep with --max-size: FILE, FILE.1 before it, and so on.

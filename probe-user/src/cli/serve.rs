@@ -25,7 +25,7 @@ pub struct ServeArgs {
     /// that before the file. SIGHUP reads it again.
     #[arg(long, value_name = "FILE", env = "TWTRACE_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Only say what would be in force, and what is wrong with it.
+    /// Check the configuration: print the options in effect, or the error.
     #[arg(long)]
     pub check_config: bool,
     /// Processes, by name and place, that have metrics of their own; the others are one.
@@ -54,10 +54,10 @@ pub struct ServeArgs {
 /// What is kept when probes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Privileges {
-    /// Keep what it takes to name other users' processes and to look into other network namespaces.
+    /// Keep the capabilities to name other users' processes and to read other network namespaces.
     Naming,
     /// Keep nothing: executables of other users have no names, and of other network namespaces only what events
-    /// tell is known.
+    /// report is known.
     Least,
 }
 
@@ -65,18 +65,18 @@ pub enum Privileges {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(next_help_heading = "History")]
 pub struct HistoryArgs {
-    /// Remember what happened in this directory, for --store of report, top and doctor.
+    /// Keep a history in this directory, for --store of report, top and doctor.
     #[arg(long = "history", value_name = "DIR", env = "TWTRACE_HISTORY")]
     pub directory: Option<PathBuf>,
-    /// How finely: what happened is summed up over this long.
+    /// Length of an interval of the history: figures are summed up over it.
     #[arg(long = "history-interval", value_name = "TIME", default_value = "60s",
           env = "TWTRACE_HISTORY_INTERVAL", value_parser = interval)]
     pub interval: Duration,
-    /// Forget what is older.
+    /// Remove intervals that are older.
     #[arg(long = "history-max-age", value_name = "TIME", default_value = "30d",
           env = "TWTRACE_HISTORY_MAX_AGE", value_parser = values::duration)]
     pub max_age: Duration,
-    /// Forget the oldest when the directory would take more, such as 500M or 2GiB.
+    /// Remove the oldest intervals when the directory would take more, such as 500M or 2GiB.
     #[arg(long = "history-max-size", value_name = "SIZE", default_value = "1GiB",
           env = "TWTRACE_HISTORY_MAX_SIZE", value_parser = values::size)]
     pub max_size: u64,

@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Stacks")]
 pub struct StackArgs {
-    /// Count the user stacks of the close() behind TIME_WAITs and RSTs sent, and of searches for a port that
+    /// Count the user stacks of the close() behind TIME_WAITs and RSTs sent, and of port allocations that
     /// fail or are slow.
     #[arg(long, conflicts_with_all = ["local", "remote", "netns", "side"])]
     pub stacks: bool,

@@ -73,7 +73,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     // The page first: the reader of the tables may have ended.
     if let Some(file) = page {
         let [host] = &hosts[..] else {
-            bail!("--html makes the page of one recording: give --from that of one host");
+            bail!("--html writes the page of one host: give --from one host's recording");
         };
         write_page(file, host)?;
     }

@@ -28,7 +28,7 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
         filter,
     } = Replay::open(&args.from, &args.filter)?;
     if recordings.lack_parts() {
-        notice("parts of the recording are missing: what they told is not shown");
+        notice("parts of the recording are missing: their events are not shown");
     }
     let hosts = Hosts::of(recordings.tracing_starts());
     let (stream, _) = target.into_stream()?;

@@ -24,7 +24,7 @@ pub enum NetnsError {
     #[error("neither an inode number, a name nor a path such as /proc/PID/ns/net")]
     Malformed,
     /// The file does not exist, or may not be read.
-    #[error("{0} does not stand for a network namespace that can be looked at")]
+    #[error("{0} is not a network namespace that can be read")]
     Path(String),
     /// `ip netns` has no namespace of that name.
     #[error("no network namespace is named {0} in {dir}", dir = NAMED[0])]

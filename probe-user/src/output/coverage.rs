@@ -45,7 +45,7 @@ pub fn line(coverage: &Coverage, end: Timestamp) -> String {
         ));
     }
     parts.push(
-        "budgets are as they were when they were fullest, CLOSE_WAIT and memory as they were at the end"
+        "port pools are as they were when they were fullest, CLOSE_WAIT and memory as they were at the end"
             .to_owned(),
     );
     let mut line = parts.join("; ");
@@ -85,7 +85,7 @@ mod tests {
         let end = Timestamp(1_700_000_000_000_000_000);
         assert_eq!(
             line(&coverage, end),
-            "history: 1 interval, to 2023-11-14T22:13:20Z; budgets are as they were when they were fullest, \
+            "history: 1 interval, to 2023-11-14T22:13:20Z; port pools are as they were when they were fullest, \
              CLOSE_WAIT and memory as they were at the end\n"
         );
         for start_s in [10, 100, 200, 300, 400] {

@@ -38,7 +38,7 @@ pub fn render(diagnosis: &Diagnosis) -> String {
         text.push('\n');
     }
     if diagnosis.findings.is_empty() {
-        text.push_str("nothing wrong\n");
+        text.push_str("no findings\n");
     }
     figures(&mut text, &diagnosis.figures);
     if !diagnosis.caveats.is_empty() {
@@ -94,7 +94,7 @@ fn paragraph(text: &mut String, label: &str, sentence: &str) {
 fn figures(text: &mut String, figures: &DiagnosisFigures) {
     let _ = writeln!(
         text,
-        "{} TIME_WAITs made, {} RSTs sent and {} received, {} of {} searches for a local port failed, \
+        "{} TIME_WAIT sockets created, {} RSTs sent and {} received, {} of {} port allocations failed, \
          {} connections in CLOSE_WAIT, network namespaces: {}",
         figures.time_waits,
         figures.resets_sent,
@@ -105,8 +105,8 @@ fn figures(text: &mut String, figures: &DiagnosisFigures) {
         figures.namespaces
     );
     let _ = match &figures.fullest_in_words {
-        Some(fullest) => writeln!(text, "the fullest budget of local ports: {fullest}"),
-        None => writeln!(text, "no local port is held by a client"),
+        Some(fullest) => writeln!(text, "the fullest port pool: {fullest}"),
+        None => writeln!(text, "no client holds an ephemeral port"),
     };
 }
 
@@ -148,9 +148,9 @@ mod tests {
     fn a_healthy_host_gets_its_figures() {
         assert_eq!(
             render(&diagnosis()),
-            "10.0s on host\\x1b (Linux 6.18), from 1970-01-01T00:00:00.000000000Z\n\nnothing wrong\n\
-             12 TIME_WAITs made, 1 RSTs sent and 0 received, 0 of 14 searches for a local port failed, \
-             0 connections in CLOSE_WAIT, network namespaces: 2\nno local port is held by a client\n"
+            "10.0s on host\\x1b (Linux 6.18), from 1970-01-01T00:00:00.000000000Z\n\nno findings\n\
+             12 TIME_WAIT sockets created, 1 RSTs sent and 0 received, 0 of 14 port allocations failed, \
+             0 connections in CLOSE_WAIT, network namespaces: 2\nno client holds an ephemeral port\n"
         );
     }
 
@@ -168,11 +168,11 @@ mod tests {
         });
         diagnosis.caveats.push("4 events were lost".into());
         let text = render(&diagnosis);
-        assert!(!text.contains('\x1b') && !text.contains("nothing wrong"));
+        assert!(!text.contains('\x1b') && !text.contains("no findings"));
         for part in [
             "WARNING: evil\\x1b(7) is wrong [some_id]\n          - evil\\x1b(7) did it",
             "\n            ",
-            "\n          - twice\n  do      - this\n  do not  - that\n\n12 TIME_WAITs",
+            "\n          - twice\n  do      - this\n  do not  - that\n\n12 TIME_WAIT sockets",
             "\nbut: 4 events were lost\n",
         ] {
             assert!(text.contains(part), "{part}\nis not in\n{text}");

@@ -128,7 +128,7 @@ fn give_second_chance(
 fn lost(tier: Option<&str>, missing: &[String]) -> Option<String> {
     let preempted = (!missing.is_empty()).then(|| {
         format!(
-            "this kernel may preempt a program and skips it for others meanwhile, and what would make good \
+            "this kernel may preempt a program and skips it for others during that time, and what would make good \
              for it is not attached ({})",
             missing.join("; ")
         )

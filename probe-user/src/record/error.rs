@@ -61,7 +61,7 @@ pub enum ReadError {
         why: String,
     },
     /// The recording was written with a filter that this twtrace does not know.
-    #[error("{} was made with a filter that this twtrace does not know ({why}): use a newer twtrace", .path.display())]
+    #[error("{} was recorded with a filter that this twtrace does not know ({why}): use a newer twtrace", .path.display())]
     Filter {
         path: PathBuf,
         /// What is not known of the filter.

@@ -166,7 +166,7 @@ pub enum WindowError {
     },
     /// The recording ended before the window.
     #[error(
-        "{} has nothing of that time{}{}: it goes from {began} to {ended}",
+        "{} has nothing of that time{}{}: it has {began} to {ended}",
         .path.display(), Worded(" from", .since), Worded(" to", .until)
     )]
     After {

@@ -55,7 +55,7 @@ impl Health {
             .saturating_sub(self.beat_ms.load(Ordering::Relaxed));
         match Duration::from_millis(silent_ms) {
             silent if silent > STUCK_AFTER => Err(format!(
-                "the tracer's loop has not gone round for {} s",
+                "the tracer's loop has not run for {} s",
                 silent.as_secs()
             )),
             _ => Ok(()),
@@ -88,7 +88,7 @@ mod tests {
         assert!(health.ready().is_ok());
         health.since -= STUCK_AFTER + Duration::from_secs(2);
         let why = health.alive().unwrap_err();
-        assert!(why.contains("has not gone round for"), "{why}");
+        assert!(why.contains("has not run for"), "{why}");
         assert!(health.ready().is_err());
         health.beat();
         assert!(health.ready().is_ok());

@@ -124,7 +124,7 @@ impl Keeper {
             Ok(()) => {
                 if was_failing {
                     log::warn!(
-                        "the history goes on in {}; {waited} intervals that had waited are in it",
+                        "the history continues in {}; {waited} intervals that had waited are in it",
                         self.directory.display()
                     );
                 }
@@ -199,6 +199,6 @@ impl Keeper {
 fn log_failure(error: StoreError) {
     let error = anyhow::Error::from(error);
     log::warn!(
-        "the history can't be written: {error:#}. Tracing goes on; up to {MAX_PENDING} intervals wait"
+        "the history can't be written: {error:#}. Tracing continues; up to {MAX_PENDING} intervals wait"
     );
 }

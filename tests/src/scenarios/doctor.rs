@@ -27,7 +27,7 @@ use crate::{
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::both("doctor/healthy", healthy).judged(NOTHING),
     Scenario::single("doctor/healthy_text", healthy).judged(DoctorRun {
-        prints: Some("\nnothing wrong\n"),
+        prints: Some("\nno findings\n"),
         ..NOTHING
     }),
     Scenario::both("doctor/close_wait", close_wait).judged(DoctorRun {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 pub const NAMED: usize = 5;
 
 /// Advice about tcp_tw_recycle, which old pages still recommend.
-pub const NO_RECYCLE: &str = "net.ipv4.tcp_tw_recycle: gone since Linux 4.12; where it still exists it refuses \
+pub const NO_RECYCLE: &str = "net.ipv4.tcp_tw_recycle: removed in Linux 4.12; where it still exists it refuses \
     connections of clients behind NAT";
 
 /// Advice about tcp_fin_timeout, which is mistaken for the length of TIME_WAIT.

@@ -70,7 +70,7 @@ fn processes(facts: &DoctorFacts) -> Vec<Finding> {
             severity: Severity::Notice,
             title: format!("{name} binds before it connects"),
             evidence: vec![format!(
-                "{name} searched for a port {binds} times in bind(), and made {time_waits} TIME_WAITs as a client: \
+                "{name} allocated a port in bind() {binds} times, and created {time_waits} TIME_WAITs as a client: \
                  all its destinations share one pool of ports"
             )],
             figures: json!({
@@ -114,7 +114,9 @@ mod tests {
     fn a_client_that_binds_is_named() {
         let findings = binder(100, 90, true);
         assert_eq!(findings[0].severity, Severity::Notice);
-        assert!(findings[0].evidence[0].starts_with("haproxy(7) searched for a port 100 times"));
+        assert!(
+            findings[0].evidence[0].starts_with("haproxy(7) allocated a port in bind() 100 times")
+        );
         assert!(binder(100, 10, true).is_empty());
         assert!(binder(100, 90, false).is_empty());
         assert!(binder(20, 20, true).is_empty());

@@ -81,7 +81,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
     let mut evidence = vec![figures_in_words(row)];
     if row.failures > 0 {
         evidence.push(format!(
-            "{} searches for a port failed with {} meanwhile{}",
+            "{} port allocations failed with {} during the window{}",
             row.failures,
             match row.pool {
                 PoolWord::Connect => "EADDRNOTAVAIL",
@@ -92,20 +92,20 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
     }
     if !users.is_empty() {
         evidence.push(format!(
-            "TIME_WAITs made meanwhile: {}",
+            "TIME_WAIT sockets created during the window: {}",
             advice::list(&users)
         ));
     }
     evidence.extend(refused::sentences(&hindered));
     if let (Outlook::RunsOut, Some(left_ns)) = (row.outlook, row.full_in_ns) {
         evidence.push(format!(
-            "at the rate of now the last one goes in {}",
+            "at the current rate the last one is taken in {}",
             duration(left_ns)
         ));
     }
     if further > 0 {
         evidence.push(format!(
-            "{further} more budgets of this namespace are as full: see twtrace report --by budget"
+            "{further} more port pools of this namespace are as full: see twtrace report --by budget"
         ));
     }
     Finding {

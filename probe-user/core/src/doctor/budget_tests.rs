@@ -26,8 +26,8 @@ fn a_full_budget_names_who_filled_it_and_who_failed() {
         found.evidence,
         [
             "namespace 42, range 40000-40999: 0 of 1000 ports are free, 0 are held by live sockets, 1000 by TIME_WAITs (0 of them reusable)",
-            "3 searches for a port failed with EADDRNOTAVAIL meanwhile: nginx(7): 3",
-            "TIME_WAITs made meanwhile: nginx(7): 800",
+            "3 port allocations failed with EADDRNOTAVAIL during the window: nginx(7): 3",
+            "TIME_WAIT sockets created during the window: nginx(7): 800",
         ]
     );
     let to_do = found.to_do.join("\n");
@@ -64,7 +64,7 @@ fn what_kept_time_waits_from_reuse_is_told() {
     assert_eq!(
         findings[0].evidence[1..],
         [
-            "3 connects of nginx(7) met TIME_WAITs to 10.0.0.2:80 that they could not take: peer_without_timestamps 8"
+            "3 connect() calls of nginx(7) found TIME_WAIT sockets to 10.0.0.2:80 that they could not reuse: peer_without_timestamps 8"
         ]
     );
     assert_eq!(findings[0].figures["refused_by"][0]["count"], 3);

@@ -79,10 +79,10 @@ fn finding(name: &str, rows: &[&CloseWaitRow]) -> Option<Finding> {
     };
     let show = match rows.first().and_then(|row| row.process.as_ref()) {
         Some(process) => format!(
-            "look at them: nsenter -t {pid} -n ss -tnp state close-wait",
+            "list them: nsenter -t {pid} -n ss -tnp state close-wait",
             pid = process.key.tgid
         ),
-        None => "look at them: ss -tnp state close-wait".to_owned(),
+        None => "list them: ss -tnp state close-wait".to_owned(),
     };
     Some(Finding {
         id: "close_wait_leak",

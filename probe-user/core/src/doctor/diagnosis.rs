@@ -164,7 +164,7 @@ fn caveats(facts: &DoctorFacts, filter: &Filter) -> Vec<String> {
     let unlisted = report.unscanned.len().max(report.budgets_unknown.len());
     if let Some((netns, why)) = facts.unknown.first() {
         caveats.push(format!(
-            "{} namespaces could not be looked into, such as {netns}: {why}",
+            "{} namespaces could not be read, such as {netns}: {why}",
             facts.unknown.len()
         ));
     } else if let Some(row) = report
@@ -180,25 +180,25 @@ fn caveats(facts: &DoctorFacts, filter: &Filter) -> Vec<String> {
     }
     if report.other_budgets.count > 0 {
         caveats.push(format!(
-            "{} budgets were not judged",
+            "{} port pools were not checked",
             report.other_budgets.count
         ));
     }
     if let Some(history) = &report.history {
         caveats.push(
-            "this is out of a history: budgets are judged as they were when they were fullest, CLOSE_WAIT and \
+            "this is from a history: port pools are checked as they were when they were fullest, CLOSE_WAIT and \
              settings as they were at the end"
                 .to_owned(),
         );
         if history.untraced_ns > 0 {
             caveats.push(format!(
-                "of {} nothing is known",
+                "nothing is known of {}",
                 quantity::duration(history.untraced_ns)
             ));
         }
     }
     if filter.hides_events() {
-        caveats.push("only what passes the filter was judged".to_owned());
+        caveats.push("only what passes the filter was checked".to_owned());
     }
     caveats
 }

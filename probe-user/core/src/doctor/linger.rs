@@ -65,7 +65,7 @@ fn finding(netns: u32, side: Side, count: u64, who: &[(Cow<'static, str>, u64)])
             title: "a client closes its connections by RST (SO_LINGER 0)".to_owned(),
             evidence: vec![
                 evidence,
-                "that makes no TIME_WAIT; the servers count resets".to_owned(),
+                "this creates no TIME_WAIT; the servers count resets".to_owned(),
             ],
             figures,
             to_do: vec![

@@ -33,7 +33,7 @@ pub fn sentences(rows: &[&PairRow]) -> Vec<String> {
             .map(|(why, count)| format!("{} {count}", why.word()))
             .collect();
         format!(
-            "{} connects of {} met TIME_WAITs to {} that they could not take: {}",
+            "{} connect() calls of {} found TIME_WAIT sockets to {} that they could not reuse: {}",
             reuse.hindered,
             row.name(),
             row.destination,
@@ -44,7 +44,7 @@ pub fn sentences(rows: &[&PairRow]) -> Vec<String> {
     if let (Some(last), more) = (sentences.last_mut(), advice::more(rows.len()))
         && !more.is_empty()
     {
-        last.push_str(&format!(";{more} processes or destinations likewise"));
+        last.push_str(&format!(";{more} processes or destinations also do"));
     }
     sentences
 }
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(
             sentences(&rows),
             [
-                "3 connects of nginx(7) met TIME_WAITs to 10.0.0.2:80 that they could not take: disabled 7"
+                "3 connect() calls of nginx(7) found TIME_WAIT sockets to 10.0.0.2:80 that they could not reuse: disabled 7"
             ]
         );
         assert_eq!(figures(&rows)[0]["refused"]["disabled"], 7);
@@ -91,7 +91,7 @@ mod tests {
         facts.pairs = vec![facts.pairs[0].clone(); NAMED + 2];
         let all = sentences(&facts.hindered(|_| true));
         assert_eq!(all.len(), NAMED);
-        assert!(all[NAMED - 1].ends_with("; and 2 more processes or destinations likewise"));
+        assert!(all[NAMED - 1].ends_with("; and 2 more processes or destinations also do"));
         assert!(facts.hindered(|row| row.netns != samples::NETNS).is_empty());
         // Nothing is reported if it is not seen.
         facts.report.tiers.clear();

@@ -107,23 +107,23 @@ fn meaning(reason: ResetReason) -> (&'static str, &'static str) {
         ),
         ResetReason::NoSocket => (
             "for no connection of this host",
-            "look for a scan, a load balancer that checks a closed port, or a service that is down",
+            "check for a scan, a load balancer that checks a closed port, or a service that is down",
         ),
         ResetReason::TimeWait => (
             "segments for a connection in TIME_WAIT",
-            "look for peers that use the same port again at once",
+            "check for peers that use the same port again at once",
         ),
         ResetReason::Timeout => (
             "the peer did not answer",
-            "look at the path to the peer, and at timeouts of keepalive",
+            "check the path to the peer, and the keepalive timeouts",
         ),
         ResetReason::Peer => (
             "the peer gave the connection up",
-            "look at the peer: its program aborted, or something between resets idle connections",
+            "check the peer: its program aborted, or something in between resets idle connections",
         ),
         ResetReason::Aborted => (
             "aborted by this host",
-            "look at who destroys sockets or exits with connections open",
+            "check who destroys sockets or exits with connections open",
         ),
         ResetReason::Other => (
             "for another reason",

@@ -43,8 +43,8 @@ pub fn without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
         without.contains(&row.netns) && row.counts.reuse.refused.of(ReuseRefusal::TimestampsOff) > 0
     });
     let mut evidence = vec![format!(
-        "a TIME_WAIT is reused only if its connection had TCP timestamps; clients there made {time_waits} \
-         TIME_WAITs meanwhile, and none of them can be reused"
+        "a TIME_WAIT is reused only if its connection had TCP timestamps; clients there created {time_waits} \
+         TIME_WAITs during the window, and none of them can be reused"
     )];
     evidence.extend(refused::sentences(&hindered));
     vec![Finding {
@@ -122,8 +122,8 @@ pub fn for_inbound(facts: &DoctorFacts) -> Vec<Finding> {
             severity: Severity::Notice,
             title: format!("tcp_tw_reuse does nothing for the TIME_WAITs of namespace {netns}"),
             evidence: vec![format!(
-                "{server} of {all} TIME_WAITs were made by servers that close first ({}); tcp_tw_reuse lets \
-                 connect() take a TIME_WAIT, and a server does not connect",
+                "{server} of {all} TIME_WAITs were created by servers that close first ({}); tcp_tw_reuse lets \
+                 connect() reuse a TIME_WAIT, and a server does not connect",
                 advice::list(&who)
             )],
             figures: json!({
@@ -155,7 +155,7 @@ mod tests {
         facts.state_mut().ports.tw_reuse = TwReuse::Always;
         let findings = without_timestamps(&facts);
         assert_eq!(findings[0].severity, Severity::Warning);
-        assert!(findings[0].evidence[0].contains("made 12 TIME_WAITs"));
+        assert!(findings[0].evidence[0].contains("created 12 TIME_WAITs"));
         assert_eq!(findings[0].evidence.len(), 1);
         facts.pairs = vec![
             samples::refused("10.0.0.2:80", 2, ReuseRefusal::TimestampsOff, 9),
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(
             findings[0].evidence[1..],
             [
-                "2 connects of nginx(7) met TIME_WAITs to 10.0.0.2:80 that they could not take: timestamps_off 9"
+                "2 connect() calls of nginx(7) found TIME_WAIT sockets to 10.0.0.2:80 that they could not reuse: timestamps_off 9"
             ]
         );
         assert_eq!(findings[0].figures["refused_by"][0]["count"], 2);

@@ -48,14 +48,14 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
         evidence.push(match (range, is_reused) {
             (_, true) => "TIME_WAITs towards it are reused after a second, so ports do not run out".to_owned(),
             (Some(count), false) => format!(
-                "each holds a port for {length_s} s: this rate comes to hold {held:.0} of {count}"
+                "each holds a port for {length_s} s: this rate holds {held:.0} of {count} in the long run"
             ),
-            (None, false) => format!("each holds a port for {length_s} s: this rate comes to hold {held:.0}"),
+            (None, false) => format!("each holds a port for {length_s} s: this rate holds {held:.0} in the long run"),
         });
         Some(Finding {
             id: "client_closes_first",
             severity: if is_much { Severity::Warning } else { Severity::Notice },
-            title: format!("{name} makes a connection for each request to {remote}"),
+            title: format!("{name} opens a new connection for each request to {remote}"),
             evidence,
             figures: json!({
                 "netns": row.netns, "process": name, "remote": remote.to_string(),
@@ -161,13 +161,13 @@ mod tests {
         let findings = client_closes_first(&facts);
         assert_eq!(findings[0].severity, Severity::Notice);
         assert!(findings[0].evidence[0].contains("1000 times, 100 a second"));
-        assert!(findings[0].evidence[1].contains("hold 6000 of 28232"));
+        assert!(findings[0].evidence[1].contains("holds 6000 of 28232"));
         assert!(findings[0].evidence[1].starts_with("each holds a port for 60 s"));
         let mut facts = with(Side::Client, "10.0.0.2:80", 3_000);
         facts.state_mut().ports.tw_timeout = TwTimeout::from_seconds(5);
         let short = &client_closes_first(&facts)[0];
         assert_eq!(short.severity, Severity::Notice);
-        assert!(short.evidence[1].contains("for 5 s: this rate comes to hold 1500 of 28232"));
+        assert!(short.evidence[1].contains("for 5 s: this rate holds 1500 of 28232"));
         let facts = with(Side::Client, "10.0.0.2:80", 3_000);
         assert_eq!(client_closes_first(&facts)[0].severity, Severity::Warning);
         // Reused: the default between loopback addresses.

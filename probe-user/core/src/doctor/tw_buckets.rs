@@ -40,7 +40,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             .collect();
         if refused > 0 {
             evidence.push(format!(
-                "{refused} connections were closed without TIME_WAIT meanwhile{}",
+                "{refused} connections were closed without TIME_WAIT during the window{}",
                 if who.is_empty() {
                     String::new()
                 } else {

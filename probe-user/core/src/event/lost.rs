@@ -50,11 +50,13 @@ impl LostBy {
                 "sockets beyond --max-sockets: their closer and opener are not known"
             }
             Self::Probe(Probe::ProcessMap) => {
-                "facts of processes beyond --max-processes: in no total by process"
+                "events of processes beyond --max-processes: in no total by process"
             }
-            Self::Probe(Probe::PortMap) => "port searches that found their map full: in no total",
+            Self::Probe(Probe::PortMap) => {
+                "port allocations that found their map full: in no total"
+            }
             Self::Probe(Probe::NetnsMap) => {
-                "facts of network namespaces beyond the map's size: not audited"
+                "events of network namespaces beyond the map's size: not compared with the kernel's counters"
             }
             Self::Probe(Probe::DescendantMap) => {
                 "processes of the command beyond eight times --max-processes: they and what they start are left out"

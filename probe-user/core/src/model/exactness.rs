@@ -130,7 +130,7 @@ impl Losses<'_> {
             figures: vec![FigureSet::Processes],
             by: "unattributed".to_owned(),
             count: self.forgotten,
-            why: "facts whose process is not known any more (--max-sockets): they are in the row (lost)"
+            why: "events whose process is no longer known (--max-sockets): they are in the row (lost)"
                 .to_owned(),
         };
         let all = lost.chain(missed).chain([forgotten]);

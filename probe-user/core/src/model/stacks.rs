@@ -88,7 +88,7 @@ impl Missing {
         match self {
             Self::Exit => "(exit)",
             Self::KernelThread => "(kernel thread, for the process)",
-            Self::ProcessGone => "(process gone before it could be looked at)",
+            Self::ProcessGone => "(the process exited before it could be read)",
             Self::Lost => "(lost: more stacks than --max-stacks)",
             Self::OuterFrames => "(outer frames lost: see --max-stacks)",
             Self::NoFramePointers => "(outer frames not known: no frame pointers)",

@@ -70,7 +70,7 @@ pub fn find(
     let places = reader.places(span)?;
     if places.is_empty() {
         bail!(
-            "the history in {} has nothing of that time{}{}: it goes from {began} to {ended}",
+            "the history in {} has nothing of that time{}{}: it has {began} to {ended}",
             directory.display(),
             span.since
                 .map_or_else(String::new, |since| format!(" from {since}")),

@@ -71,9 +71,7 @@ impl<'a> RecordingPlayback<'a> {
     /// If there is no such recording, there are several, or it can't be read twice.
     pub fn start(args: &'a TopArgs) -> Result<(Self, App)> {
         if args.from.from.iter().any(|path| path.as_os_str() == "-") {
-            bail!(
-                "top goes back and forth in a recording, which standard input does not: give a file"
-            );
+            bail!("top seeks in a recording, which standard input does not allow: give a file");
         }
         let Replay { recordings, .. } = Replay::open(&args.from, &args.filter)?;
         if recordings.tracing_starts().len() > 1 {

@@ -31,7 +31,7 @@ pub fn render(report: &Report) -> Markup {
         (grid("Budgets of local ports", &table))
         @for remark in budgets::remarks(report, SHOWN) { p.note { (shown(&remark)) } }
     };
-    section("budgets", "Local ports left", &body)
+    section("budgets", "Ephemeral ports", &body)
 }
 
 fn bar(row: &BudgetRow) -> Markup {
@@ -59,7 +59,7 @@ fn bar(row: &BudgetRow) -> Markup {
             span {
                 (words)
                 @if left != "-" { ", " strong { (left) } }
-                @if row.failures > 0 { ", " strong { (grouped(row.failures)) " searches failed" } }
+                @if row.failures > 0 { ", " strong { (grouped(row.failures)) " allocations failed" } }
             }
             (plot::bar(&[("live", live), ("tw", (used - live).max(0.0))], &format!("{name}: {words}")))
         }

@@ -57,10 +57,10 @@ pub fn render(report: &Report) -> Markup {
         section aria-labelledby="sums-h" {
             h2 #sums-h.unseen { "In short" }
             ul.tiles {
-                (tile("TIME_WAITs made", counts.time_wait.total(), at_least, &sides))
+                (tile("TIME_WAITs created", counts.time_wait.total(), at_least, &sides))
                 (tile("RSTs sent", counts.reset_sent.total(), at_least,
                       &format!("{} received", grouped(counts.reset_received.total()))))
-                (tile("Port searches failed", ports(|row| row.failures), at_least,
+                (tile("Port allocations failed", ports(|row| row.failures), at_least,
                       &format!("of {}", grouped(ports(|row| row.count)))))
                 li {
                     strong {
@@ -69,7 +69,7 @@ pub fn render(report: &Report) -> Markup {
                             None => "–",
                         }
                     }
-                    span { "Fullest budget of local ports" }
+                    span { "Fullest port pool" }
                     small { "of " (Number(report.budgets.len() as u64 + report.other_budgets.count)) }
                 }
                 (tile("In CLOSE_WAIT at the end", report.close_wait.iter().map(|row| row.count).sum(), false,

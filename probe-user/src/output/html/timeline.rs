@@ -31,7 +31,7 @@ const KINDS: [Plot; 8] = [
     ("TIME_WAIT refused", |it| it.overflow, "bad"),
     ("RST sent", |it| it.reset_sent, "rst"),
     ("RST received", |it| it.reset_received, "rst"),
-    ("Port searches failed", |it| it.port_failures, "bad"),
+    ("Port allocations failed", |it| it.port_failures, "bad"),
     ("Events lost", |it| it.lost, "bad"),
 ];
 

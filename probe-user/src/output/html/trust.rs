@@ -40,7 +40,7 @@ pub fn summary(page: &HtmlPage) -> Markup {
                         page.findings.len(), worst.severity.word(), worst.title
                     ), "findings"))
                 } @else {
-                    (line(true, "Findings: nothing wrong", "findings"))
+                    (line(true, "Findings: none", "findings"))
                 }
                 (line(lost == 0 && missed == 0, &match (lost, missed) {
                     (0, 0) => "Lost: nothing".to_owned(),
@@ -107,7 +107,7 @@ fn audited(report: &Report) -> (bool, String) {
     let compares_resets = busy().any(|row| row.resets_sent_difference.is_some());
     match resets_off {
         0 if compares_resets => {
-            words.push_str(&format!("; {} RSTs sent, likewise", grouped(resets)))
+            words.push_str(&format!("; {} RSTs sent, in the same way", grouped(resets)))
         }
         0 => {}
         off => words.push_str(&format!(

@@ -88,82 +88,82 @@ families! {
     START: Gauge "twtrace_start_time_seconds" ["seconds"] {} "When tracing began, Unix time.";
     LOST: Counter "twtrace_lost" {"probe"} "Facts that were lost, by who lost them.";
     RECURSION_MISSES: Counter "twtrace_recursion_misses" {"program"}
-        "Runs of a program that the kernel skipped, as one was running on that CPU.";
+        "Runs of a program that the kernel skipped because another one was running on that CPU.";
     SERIES: Gauge "twtrace_series" {"of"} "Processes and destinations that have series of their own.";
     SERIES_LIMIT: Gauge "twtrace_series_limit" {"of"}
-        "How many may have series of their own; the rest is other.";
+        "Maximum number with series of their own; the rest is counted as other.";
 
-    TIME_WAITS: Counter "twtrace_time_waits" {"side"} "TIME_WAIT sockets made, those in FIN_WAIT2 included.";
+    TIME_WAITS: Counter "twtrace_time_waits" {"side"} "TIME_WAIT sockets created, those in FIN_WAIT2 included.";
     FIN_WAIT2: Counter "twtrace_time_waits_in_fin_wait2" {"side"} "TIME_WAIT sockets that began in FIN_WAIT2, before the peer's FIN.";
-    OVERFLOWS: Counter "twtrace_time_wait_overflows" {"side"} "TIME_WAIT sockets that the kernel refused to make.";
-    ENDED: Counter "twtrace_time_waits_ended" {"cause"} "TIME_WAIT sockets that went.";
-    REUSED: Counter "twtrace_time_waits_reused" {} "TIME_WAIT sockets whose ports connects took.";
+    OVERFLOWS: Counter "twtrace_time_wait_overflows" {"side"} "TIME_WAIT sockets that the kernel refused to create.";
+    ENDED: Counter "twtrace_time_waits_ended" {"cause"} "TIME_WAIT sockets that ended.";
+    REUSED: Counter "twtrace_time_waits_reused" {} "TIME_WAIT sockets whose ports connect() reused.";
     HINDERED: Counter "twtrace_connects_hindered" {}
-        "Connects that met a TIME_WAIT socket whose port they could not take.";
+        "connect() calls that found a TIME_WAIT socket whose port they could not reuse.";
     REFUSED: Counter "twtrace_time_waits_refused" {"reason"}
-        "TIME_WAIT sockets that connects met and whose ports they could not take, by what stood in the way.";
+        "TIME_WAIT sockets whose ports connect() could not reuse, by reason.";
     RESIDENCE: Histogram "twtrace_time_wait_residence_seconds" ["seconds"] {"cause"}
-        "How long TIME_WAIT sockets stayed.";
+        "Age of TIME_WAIT sockets when they ended.";
     RESETS: Counter "twtrace_resets" {"direction", "reason"} "RSTs sent and received.";
-    ABORTS: Counter "twtrace_aborts" {"reason"} "Connections that died without a RST.";
-    SEARCHES: Counter "twtrace_port_searches" {"op"} "Searches for a local port.";
-    FAILURES: Counter "twtrace_port_failures" {"op"} "Searches for a local port that failed.";
-    PORT_ERRORS: Counter "twtrace_port_errors" {"op", "errno"} "Searches for a local port that failed, by error.";
+    ABORTS: Counter "twtrace_aborts" {"reason"} "Connections that ended without FIN and without RST.";
+    SEARCHES: Counter "twtrace_port_searches" {"op"} "Ephemeral port allocations.";
+    FAILURES: Counter "twtrace_port_failures" {"op"} "Ephemeral port allocations that failed.";
+    PORT_ERRORS: Counter "twtrace_port_errors" {"op", "errno"} "Ephemeral port allocations that failed, by error.";
     SEARCH_DURATION: Histogram "twtrace_port_search_duration_seconds" ["seconds"] {"op", "exact"}
-        "How long searches for a local port took; where not exact, at most.";
+        "Duration of ephemeral port allocations; an upper bound if not exact.";
 
-    P_TIME_WAITS: Counter "twtrace_process_time_waits" {P, "side"} "TIME_WAIT sockets made, by who closed first.";
+    P_TIME_WAITS: Counter "twtrace_process_time_waits" {P, "side"} "TIME_WAIT sockets created, by the process that closed first.";
     P_FIN_WAIT2: Counter "twtrace_process_time_waits_in_fin_wait2" {P, "side"} "TIME_WAIT sockets that began in FIN_WAIT2, before the peer's FIN.";
     P_OVERFLOWS: Counter "twtrace_process_time_wait_overflows" {P, "side"}
-        "TIME_WAIT sockets that the kernel refused to make.";
+        "TIME_WAIT sockets that the kernel refused to create.";
     P_ENDED: Counter "twtrace_process_time_waits_ended" {P, "cause"}
-        "TIME_WAIT sockets that went, by who had made them.";
+        "TIME_WAIT sockets that ended, by the process that created them.";
     P_REUSED: Counter "twtrace_process_time_waits_reused" {P}
-        "TIME_WAIT sockets, whoever had made them, whose ports its connects took.";
+        "TIME_WAIT sockets of any process whose ports its connect() calls reused.";
     P_HINDERED: Counter "twtrace_process_connects_hindered" {P}
-        "Connects that met a TIME_WAIT socket whose port they could not take.";
+        "connect() calls that found a TIME_WAIT socket whose port they could not reuse.";
     P_REFUSED: Counter "twtrace_process_time_waits_refused" {P, "reason"}
-        "TIME_WAIT sockets that its connects met and whose ports they could not take, by what stood in the way.";
+        "TIME_WAIT sockets whose ports its connect() calls could not reuse, by reason.";
     P_RESETS: Counter "twtrace_process_resets" {P, "direction", "reason"} "RSTs sent and received.";
-    P_ABORTS: Counter "twtrace_process_aborts" {P, "reason"} "Connections that died without a RST.";
-    P_SEARCHES: Counter "twtrace_process_port_searches" {P, "op"} "Searches for a local port.";
-    P_FAILURES: Counter "twtrace_process_port_failures" {P, "op"} "Searches for a local port that failed.";
+    P_ABORTS: Counter "twtrace_process_aborts" {P, "reason"} "Connections that ended without FIN and without RST.";
+    P_SEARCHES: Counter "twtrace_process_port_searches" {P, "op"} "Ephemeral port allocations.";
+    P_FAILURES: Counter "twtrace_process_port_failures" {P, "op"} "Ephemeral port allocations that failed.";
     P_SEARCH_DURATION: Histogram "twtrace_process_port_search_duration_seconds" ["seconds"] {P, "op"}
-        "How long searches for a local port took.";
+        "Duration of ephemeral port allocations.";
 
-    D_TIME_WAITS: Counter "twtrace_destination_time_waits" {"side", "remote", "local"} "TIME_WAIT sockets made.";
+    D_TIME_WAITS: Counter "twtrace_destination_time_waits" {"side", "remote", "local"} "TIME_WAIT sockets created.";
     D_OVERFLOWS: Counter "twtrace_destination_time_wait_overflows" {"side", "remote", "local"}
-        "TIME_WAIT sockets that the kernel refused to make.";
+        "TIME_WAIT sockets that the kernel refused to create.";
     D_REUSED: Counter "twtrace_destination_time_waits_reused" {"side", "remote", "local"}
-        "TIME_WAIT sockets whose ports connects took.";
+        "TIME_WAIT sockets whose ports connect() reused.";
     D_HINDERED: Counter "twtrace_destination_connects_hindered" {"side", "remote", "local"}
-        "Connects that met a TIME_WAIT socket whose port they could not take.";
+        "connect() calls that found a TIME_WAIT socket whose port they could not reuse.";
     D_RESETS: Counter "twtrace_destination_resets" {"side", "remote", "local", "direction", "reason"}
         "RSTs sent and received.";
     D_ABORTS: Counter "twtrace_destination_aborts" {"side", "remote", "local", "reason"}
-        "Connections that died without a RST.";
+        "Connections that ended without FIN and without RST.";
     D_FAILURES: Counter "twtrace_destination_port_failures" {"side", "remote", "local"}
-        "Searches for a local port that failed.";
+        "Ephemeral port allocations that failed.";
 
     BUDGET_CAPACITY: Gauge "twtrace_budget_capacity_ports" ["ports"] {"netns", "pool", "source", "destination", "range"}
-        "Local ports that there are for connections from this source to this destination.";
+        "Local ports available to connections from this source to this destination.";
     BUDGET_FREE: Gauge "twtrace_budget_free_ports" ["ports"] {"netns", "pool", "source", "destination", "range"}
-        "Local ports of a budget that a search would find.";
+        "Free local ports of a port pool.";
     BUDGET_TIME_WAIT: Gauge "twtrace_budget_time_wait_ports" ["ports"] {"netns", "pool", "source", "destination", "range"}
-        "Local ports of a budget that TIME_WAIT sockets hold.";
+        "Local ports of a port pool that TIME_WAIT sockets hold.";
     BUDGET_USED: Gauge "twtrace_budget_used_ratio" ["ratio"] {"netns", "pool", "source", "destination", "range"}
-        "Part of the local ports of a budget that is not free, 0 to 1.";
+        "Fraction of the local ports of a port pool that is not free, 0 to 1.";
     BUDGET_EXHAUSTION: Gauge "twtrace_budget_exhaustion_seconds" ["seconds"] {"netns", "pool", "source", "destination", "range"}
-        "Time until no local port of a budget is free at the rate of late: 0 where none is, +Inf for never.";
+        "Time until no local port of a port pool is free at the current rate: 0 if none is, +Inf for never.";
     BUDGET_UNKNOWN: Gauge "twtrace_budget_unknown_namespaces" ["namespaces"] {}
-        "Network namespaces whose budgets are not known.";
+        "Network namespaces whose port pools are not known.";
     NETNS: Info "twtrace_netns" {"netns", "name", "named_after"}
-        "What a network namespace that other metrics tell of is called.";
-    SOCKETS: Gauge "twtrace_time_wait_sockets" ["sockets"] {} "TIME_WAIT sockets that there are, by the kernel's count.";
+        "Name of a network namespace that other metrics show by number.";
+    SOCKETS: Gauge "twtrace_time_wait_sockets" ["sockets"] {} "TIME_WAIT sockets that exist, by the kernel's count.";
     NETNS_SOCKETS: Gauge "twtrace_netns_time_wait_sockets" ["sockets"] {"netns"} "TIME_WAIT sockets of a network namespace, by the kernel's count.";
     NETNS_LIMIT: Gauge "twtrace_netns_time_wait_limit_sockets" ["sockets"] {"netns"}
         "TIME_WAIT sockets that a network namespace may have: tcp_max_tw_buckets.";
-    NETNS_UNSEEN: Gauge "twtrace_unseen_namespaces" ["namespaces"] {} "Network namespaces that could not be looked into.";
+    NETNS_UNSEEN: Gauge "twtrace_unseen_namespaces" ["namespaces"] {} "Network namespaces that could not be read.";
     CONNTRACK: Gauge "twtrace_netns_conntrack_entries" ["entries"] {"netns"} "Connections that a network namespace tracks.";
     CONNTRACK_LIMIT: Gauge "twtrace_netns_conntrack_limit_entries" ["entries"] {"netns"}
         "Connections that a network namespace has room to track.";
@@ -178,11 +178,11 @@ families! {
     AUDITED: Gauge "twtrace_audit_namespaces" ["namespaces"] {"audited"}
         "Network namespaces whose TIME_WAIT sockets were compared with the kernel's own count, or could not be.";
     AUDIT_BIRTHS: Gauge "twtrace_audit_time_waits" {"netns", "counted_by"}
-        "TIME_WAIT sockets made since tracing began, as twtrace and the kernel counted them.";
+        "TIME_WAIT sockets created since tracing began, as twtrace and the kernel counted them.";
     AUDIT_DIFFERENCE: Gauge "twtrace_audit_difference_sockets" ["sockets"] {"netns"}
-        "TIME_WAIT sockets that were traced less those that the kernel counted: negative where some were missed.";
+        "TIME_WAIT sockets that were traced minus those that the kernel counted: negative if some were missed.";
     AUDIT_UNCERTAINTY: Gauge "twtrace_audit_uncertainty_sockets" ["sockets"] {"netns"}
-        "TIME_WAIT sockets that were made while both counts were read, by which their difference may be off.";
+        "TIME_WAIT sockets that were created while both counts were read: the uncertainty of their difference.";
     AUDIT_REFUSED: Gauge "twtrace_audit_refused_time_waits" {"netns", "counted_by"}
         "TIME_WAIT sockets refused since tracing began, as twtrace and the kernel counted them.";
     AUDIT_RESETS: Gauge "twtrace_audit_resets_sent" {"netns", "counted_by"}
@@ -190,26 +190,26 @@ families! {
     AUDIT_CONNECTIONS: Gauge "twtrace_audit_connections_reset" {"netns", "counted_by"}
         "Connections that a RST, an abort or a timeout ended since tracing began, as twtrace and the kernel counted them.";
     AUDIT_ENDED: Gauge "twtrace_audit_ended_time_waits" {"netns", "counted_by"}
-        "TIME_WAIT sockets that went since tracing began, as twtrace and the kernel counted them.";
+        "TIME_WAIT sockets that ended since tracing began, as twtrace and the kernel counted them.";
     AUDIT_REUSED: Gauge "twtrace_audit_reused_time_waits" {"netns", "counted_by"}
         "TIME_WAIT sockets whose port a connect() took since tracing began, as twtrace and the kernel counted them.";
     AUDIT_OFF: Gauge "twtrace_audit_off_namespaces" ["namespaces"] {}
-        "Network namespaces where a figure differs from the kernel's by more than went on while both were read.";
+        "Network namespaces where a figure differs from the kernel's by more than the uncertainty of reading.";
     AUDIT_ALL: Gauge "twtrace_audit_absolute_difference_sockets" ["sockets"] {}
         "Sum of the differences of all network namespaces, without their signs.";
 
     HISTORY_WRITES: Counter "twtrace_history_writes" {} "Intervals written to the history.";
     HISTORY_FAILURES: Counter "twtrace_history_failures" {} "Writes to the history that failed.";
-    HISTORY_DROPPED: Counter "twtrace_history_dropped" {} "Intervals that the history does not have, as they could not be written.";
+    HISTORY_DROPPED: Counter "twtrace_history_dropped" {} "Intervals missing from the history because they could not be written.";
     HISTORY_FAILING: Gauge "twtrace_history_failing" {} "1 while the history can't be written.";
     HISTORY_SIZE: Gauge "twtrace_history_size_bytes" ["bytes"] {} "What the history takes.";
     HISTORY_OLDEST: Gauge "twtrace_history_oldest_timestamp_seconds" ["seconds"] {}
-        "Beginning of the oldest interval that it remembers, Unix time.";
-    RELOAD_OK: Gauge "twtrace_config_last_reload_successful" {} "1 where the configuration was last reloaded with success.";
-    RELOAD_AT: Gauge "twtrace_config_last_reload_timestamp_seconds" ["seconds"] {} "When the configuration was last reloaded, with success or not, Unix time.";
-    SCRAPES: Counter "twtrace_collections" {} "Pages of metrics that were made.";
+        "Beginning of the oldest interval in the history, Unix time.";
+    RELOAD_OK: Gauge "twtrace_config_last_reload_successful" {} "1 if the last reload of the configuration succeeded.";
+    RELOAD_AT: Gauge "twtrace_config_last_reload_timestamp_seconds" ["seconds"] {} "Time of the last reload of the configuration, successful or not, Unix time.";
+    SCRAPES: Counter "twtrace_collections" {} "Scrapes that were answered.";
     OWN_RESIDENT: Gauge "process_resident_memory_bytes" ["bytes"] {} "Memory that twtrace has in RAM.";
-    OWN_CPU: Counter "process_cpu_seconds" ["seconds"] {} "CPU time that twtrace took, in the kernel too.";
+    OWN_CPU: Counter "process_cpu_seconds" ["seconds"] {} "CPU time of twtrace, including the kernel's part.";
     OWN_START: Gauge "process_start_time_seconds" ["seconds"] {} "When twtrace was started, Unix time.";
     OWN_FDS: Gauge "process_open_fds" {} "Descriptors that twtrace has open.";
 }

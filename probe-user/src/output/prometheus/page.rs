@@ -193,7 +193,7 @@ mod tests {
         };
         assert_eq!(
             page(Format::Text),
-            "# HELP process_cpu_seconds_total CPU time that twtrace took, in the kernel too.\n\
+            "# HELP process_cpu_seconds_total CPU time of twtrace, including the kernel's part.\n\
              # TYPE process_cpu_seconds_total counter\n\
              process_cpu_seconds_total 1.5\n\
              # HELP twtrace_host_info The host that is traced.\n\
@@ -202,7 +202,7 @@ mod tests {
         );
         assert_eq!(
             page(Format::OpenMetrics),
-            "# HELP process_cpu_seconds CPU time that twtrace took, in the kernel too.\n\
+            "# HELP process_cpu_seconds CPU time of twtrace, including the kernel's part.\n\
              # TYPE process_cpu_seconds counter\n\
              # UNIT process_cpu_seconds seconds\n\
              process_cpu_seconds_total 1.5\n\

@@ -147,7 +147,7 @@ fn lines(row: &AuditRow) -> Vec<ComparisonLine> {
     });
     for line in uncertain {
         if line.uncertainty > 0 {
-            line.remark = format!("traffic went on: off by up to {}", line.uncertainty);
+            line.remark = format!("traffic continued: off by up to {}", line.uncertainty);
         }
     }
     let mut is_first = true;

@@ -187,7 +187,7 @@ fn every_table_is_there() {
         "\n43     not allowed\n",
         "\n20.5kB in mini-sockets (tw_sock_TCP: 80 of 256B, 36.9kB held, tcp_bind_bucket: root only)\n",
         "\n42     TIME_WAITs created     4       5          -1\n       TIME_WAITs ended       1       2          -1\n",
-        "\n       RSTs sent              3       3           0\n       connections reset      6       7          -1  traffic went on: off by up to 2\n       TCPAbortOnData         -       2           -\n",
+        "\n       RSTs sent              3       3           0\n       connections reset      6       7          -1  traffic continued: off by up to 2\n       TCPAbortOnData         -       2           -\n",
         "state      2  runs of this program that the kernel skipped",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");

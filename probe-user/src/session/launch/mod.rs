@@ -32,7 +32,7 @@ const NOT_FOUND: u8 = 127;
 pub enum LaunchError {
     /// sudo's variables are not as sudo sets them.
     #[error(
-        "{variable} is {value:?}, so it can't be told as which user to run the command: unset SUDO_UID to run it as root"
+        "{variable} is {value:?}, so the user to run the command as is not known: unset SUDO_UID to run it as root"
     )]
     Sudo {
         variable: &'static str,

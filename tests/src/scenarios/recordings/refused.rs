@@ -43,7 +43,7 @@ fn writing(context: &Context, directory: &Path) -> Result<()> {
 
     for verb in ["report", "trace", "doctor"] {
         for (bounds, extent) in [
-            (["--since", "+1h"], "it goes from"),
+            (["--since", "+1h"], "it has "),
             (["--until", "2020-01-01T00:00:00Z"], "it begins at"),
         ] {
             let past = [&[verb], &bounds[..]].concat();

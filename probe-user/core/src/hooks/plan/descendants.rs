@@ -50,7 +50,7 @@ pub const DESCENDANTS: Plan = Plan {
         by_tracepoint(&[WITHOUT_NAMES]),
         by_tracepoint(&[WITH_NAMES]),
         nothing(
-            "a command's descendants can't be told from other processes: -- COMMAND is refused",
+            "a command's descendants can't be distinguished from other processes: -- COMMAND is refused",
         ),
     ],
 };

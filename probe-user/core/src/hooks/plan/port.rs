@@ -55,8 +55,8 @@ pub const PORT: Plan = Plan {
             second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(
-                "the kernel skips kprobes while another eBPF program runs on that CPU: some searches \
-                 may go uncounted",
+                "the kernel skips kprobes while another eBPF program runs on that CPU: some allocations \
+                 may not be counted",
             ),
         },
         Candidate {
@@ -104,9 +104,9 @@ pub const PORT: Plan = Plan {
                  handshake, or comes by sendto(MSG_FASTOPEN), io_uring or a 32-bit program, is counted without \
                  one; bind() and listen() by io_uring or a 32-bit program are not seen, nor why a connect() \
                  could not reuse a TIME_WAIT; the kernel skips these hooks while a map is being read on \
-                 that CPU: a search may go uncounted",
+                 that CPU: an allocation may not be counted",
             ),
         },
-        nothing("no port search is reported"),
+        nothing("no port allocation is reported"),
     ],
 };

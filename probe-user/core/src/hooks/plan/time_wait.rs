@@ -31,7 +31,7 @@ pub const TIME_WAIT: Plan = Plan {
             )],
             behaviour: Behaviour::BirthsByTimer,
             lost: Some(
-                "births are exact; a refused birth (tcp_max_tw_buckets) is inferred from the timer \
+                "created TIME_WAITs are exact; a refused one (tcp_max_tw_buckets) is inferred from the timer \
                  that never started",
             ),
         },
@@ -46,8 +46,8 @@ pub const TIME_WAIT: Plan = Plan {
             second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(
-                "the kernel skips kprobes while another eBPF program runs on that CPU: such births are looked up \
-                 in the kernel's table of connections; one that is not there is taken for refused",
+                "the kernel skips kprobes while another eBPF program runs on that CPU: such TIME_WAITs are looked up \
+                 in the kernel's table of connections; one that is not there counts as refused",
             ),
         },
         Candidate {
@@ -58,9 +58,9 @@ pub const TIME_WAIT: Plan = Plan {
             second_chance: &[],
             behaviour: Behaviour::BirthsInferred,
             lost: Some(
-                "births are looked up in the kernel's table of connections when a socket closes; a \
-                 refused birth (tcp_max_tw_buckets) is inferred from the one that is missing there. Where that table \
-                 can't be read (5.18 to 6.0), births are inferred from the socket's states, and RSTs for data after \
+                "TIME_WAITs are looked up in the kernel's table of connections when a socket closes; a \
+                 refused one (tcp_max_tw_buckets) is inferred if it is missing there. Where that table \
+                 can't be read (5.18 to 6.0), TIME_WAITs are inferred from the socket's states, and RSTs for data after \
                  close have no process",
             ),
         },
@@ -112,10 +112,10 @@ pub const TIME_WAIT_END: Plan = Plan {
             second_chance: &[],
             behaviour: Behaviour::Same,
             lost: Some(
-                "a TIME_WAIT that goes otherwise than by expiry, reuse or with its namespace is told a \
+                "a TIME_WAIT that ends otherwise than by expiry, by reuse or with its namespace is reported a \
                  second later, as reopened if a connection of its tuple was established by then, else as \
-                 killed; one that goes so after its time, before its timer ran, is not told; when the peer's FIN came is \
-                 known only if it came late; why a connect() could not reuse one is not known",
+                 killed; one that ends so after its time, before its timer ran, is not reported; when the peer's FIN \
+                 came is known only if it came late; why a connect() could not reuse one is not known",
             ),
         },
         Candidate {
@@ -144,9 +144,9 @@ pub const TIME_WAIT_END: Plan = Plan {
         Candidate {
             tier: Tier::Inferred,
             ..nothing(
-                "ends of TIME_WAITs are inferred_ends, after a minute (or tcp_tw_timeout), or when another connection of the \
-                 tuple or a look at the kernel's sockets, every five seconds, shows that one has gone: an early end may be \
-                 told late, or as an expiry; why a connect() could not reuse one is not known",
+                "ends of TIME_WAITs are inferred: after a minute (or tcp_tw_timeout), or when another connection of the \
+                 tuple or a scan of the kernel's sockets, every five seconds, shows that one has ended: an early end may \
+                 be reported late, or as an expiry; why a connect() could not reuse one is not known",
             )
         },
     ],

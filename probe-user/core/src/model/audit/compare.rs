@@ -6,13 +6,12 @@ use super::row::{AuditRow, Basis};
 use crate::hooks::ResetsSeen;
 
 /// Why a network namespace is not seen although it may have processes.
-pub const HIDDEN: &str =
-    "no process in it is in twtrace's pid namespace, so that it can't be looked into";
+pub const HIDDEN: &str = "no process in it is in twtrace's pid namespace, so it can't be read";
 const UNPROVEN: &str = "the kernel does not say which of the namespaces that had its number it is";
 const NO_RESETS: &str = "no hook sees RSTs";
 const NO_RESETS_WITHOUT_SOCKET: &str =
     "RSTs without a socket, or for a TIME_WAIT socket, are not seen on this kernel";
-const REPLACED: &str = "its counters went back: another namespace was given its number";
+const REPLACED: &str = "its counters decreased: another namespace was given its number";
 
 /// Compares a namespace's first and last reading. `baseline` is `None` if it existed before tracing began and could not
 /// be read then.
@@ -181,7 +180,7 @@ impl AuditRow {
                 self.audited = true;
                 if self.uncertainty > 0 {
                     self.why = Some(format!(
-                        "traffic went on while the counters were read: off by up to {}",
+                        "traffic continued while the counters were read: off by up to {}",
                         self.uncertainty
                     ));
                 }
@@ -196,7 +195,7 @@ fn vanished(base: &Reading, last: &Reading, age_ns: u64, counted: CountedAt) -> 
         Growth::Known { births, .. } => {
             let seen = last.seen.births.saturating_sub(base.seen.births);
             format!(
-                "no process is left in it; {age_s:.1} s before the end {seen} births had been seen, and the kernel had counted {births}"
+                "no process is left in it; {age_s:.1} s before the end {seen} TIME_WAITs had been seen, and the kernel had counted {births}"
             )
         }
         Growth::WentBack | Growth::EndsNotSeen { .. } => {

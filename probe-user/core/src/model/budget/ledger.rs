@@ -92,7 +92,7 @@ impl Ledger {
         let (Some((start, start_ns)), Some((end, end_ns))) = (&self.start, &self.end) else {
             return Budgets::default();
         };
-        let gone = Err("the namespace is gone".to_owned());
+        let gone = Err("the namespace was removed".to_owned());
         let mut samples: HashMap<u32, &Result<SocketSample, String>> =
             end.iter().map(|(netns, sample)| (*netns, sample)).collect();
         for netns in self.evidence.namespaces() {

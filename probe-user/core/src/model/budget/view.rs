@@ -51,7 +51,7 @@ impl<'a> NamespaceView<'a> {
     pub fn row(&self, pool: Pool, counts: PoolCounts) -> Option<BudgetRow> {
         match pool {
             Pool::Connect { source: None, .. } => {
-                let why = "the source address of the failed searches is not known";
+                let why = "the source address of the failed allocations is not known";
                 (counts.failures > 0)
                     .then(|| unknown(self.namespace.netns, pool, counts, why.into()))
             }

@@ -60,7 +60,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer, offset: usize) {
             buffer,
             (inner.x + 2, inner.y),
             inner.width.saturating_sub(2),
-            "nothing wrong so far",
+            "no findings so far",
             CellAlign::Left,
             app.theme.good(),
         );

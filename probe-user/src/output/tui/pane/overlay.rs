@@ -120,7 +120,7 @@ fn audit_line(row: &AuditRow) -> String {
     let known = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
     let signed = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
     let mut line = format!(
-        "namespace {}: {} births seen, {} by the kernel: off by {}; {} refused, {} by the kernel: off by {}; \
+        "namespace {}: {} TIME_WAITs seen, {} by the kernel: off by {}; {} refused, {} by the kernel: off by {}; \
          {} RSTs sent, {} by the kernel: off by {}; {} connections reset, {} by the kernel: off by {}; \
          {} inferred; {} ended, alive off by {}; {} reused, {} by the kernel",
         table::names::shown_netns(row.netns, row.netns_nth),

@@ -45,7 +45,7 @@ fn lost(app: &App, report: &Report) -> Part {
         (0, _) => ("lost: nothing".to_owned(), app.theme.good()),
         (all, events) if all == events => (format!("LOST: {events} events"), app.theme.bad()),
         (all, events) => (
-            format!("LOST: {events} events, {} other facts", all - events),
+            format!("LOST: {events} events, {} details", all - events),
             app.theme.bad(),
         ),
     }
