@@ -7,7 +7,14 @@ use std::path::{Path, PathBuf};
 /// From the lowest to the highest; those in one row do not import each other.
 type Layers = &'static [&'static [&'static str]];
 
-const CORE: Layers = &[&["hooks"], &["event"], &["filter"], &["model"], &["doctor"]];
+const CORE: Layers = &[
+    &["hooks"],
+    &["event"],
+    &["filter"],
+    &["model"],
+    &["doctor"],
+    &["explain"],
+];
 
 const LIBRARY: Layers = &[
     &["allocator", "clock", "host", "privilege"],

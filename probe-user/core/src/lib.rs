@@ -10,3 +10,5 @@ pub mod filter;
 pub mod model;
 
 pub mod doctor;
+
+pub mod explain;

@@ -37,6 +37,18 @@ pub enum Question {
 }
 
 impl Question {
+    /// Every capability.
+    pub const ALL: [Self; 8] = [
+        Self::State,
+        Self::Accept,
+        Self::TimeWait,
+        Self::TimeWaitEnd,
+        Self::Reset,
+        Self::ResetWithoutSocket,
+        Self::Port,
+        Self::Descendants,
+    ];
+
     /// The word in JSON and tables.
     pub const fn name(self) -> &'static str {
         match self {
@@ -53,6 +65,18 @@ impl Question {
 }
 
 impl Tier {
+    /// Every tier.
+    pub const ALL: [Self; 8] = [
+        Self::RawTracepoint,
+        Self::Tracepoint,
+        Self::Fentry,
+        Self::Kprobe,
+        Self::Timer,
+        Self::Syscall,
+        Self::Inferred,
+        Self::None,
+    ];
+
     /// The word in JSON and tables.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,16 @@
+//! Columns of the tables, and of `trace`.
+
+mod connections;
+mod data;
+mod ports;
+mod who;
+
+use super::text::Text;
+
+/// Each heading with its explanation, by what they are about.
+pub const COLUMNS: [&[(&str, Text)]; 4] = [
+    who::COLUMNS,
+    connections::COLUMNS,
+    ports::COLUMNS,
+    data::COLUMNS,
+];
