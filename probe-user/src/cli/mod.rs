@@ -1,6 +1,7 @@
 //! The command line.
 
 mod command;
+mod explain;
 mod filter;
 mod filter_words;
 pub mod probing;
@@ -18,6 +19,7 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use command::{CommandArgs, OutputArgs};
+pub use explain::ExplainArgs;
 pub use filter::FilterArgs;
 pub use probing::ProbeArgs;
 pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs, StoreArgs};
@@ -59,6 +61,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Show what this kernel allows: the hooks used for each capability, and what they miss.
     Probes(ProbesArgs),
+    /// Explain a word of the output: what it means, why it happens, what to do.
+    Explain(ExplainArgs),
     /// Print a script that completes twtrace's command lines, for a shell to read.
     Completions(CompletionsArgs),
     /// Print the JSON Schema of what `--json` prints.
@@ -101,6 +105,7 @@ impl Command {
             | Self::Doctor(_)
             | Self::Serve(_)
             | Self::Probes(_)
+            | Self::Explain(_)
             | Self::Completions(_)
             | Self::Man(_) => &[],
         }

@@ -3,6 +3,7 @@
 mod definition;
 mod difference;
 pub mod doctor;
+mod explain;
 mod keep;
 pub mod probes;
 pub mod record;
@@ -44,6 +45,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
             Command::Doctor(args) => return doctor::run(args).await,
             Command::Serve(args) => return serve::run(*args).await,
             Command::Probes(args) => probes::run(&args)?,
+            Command::Explain(args) => explain::run(&args)?,
             Command::Completions(args) => definition::completions(&args)?,
             Command::Schema(args) => definition::schema(&args)?,
             Command::Man(args) => definition::man(&args)?,
@@ -57,7 +59,7 @@ const WRONG_USE: u8 = 2;
 
 /// The exit code after an error; if a command was to be run, the code of `env`.
 pub fn exit_code_of(error: &anyhow::Error, runs_command: bool) -> ExitCode {
-    if error.is::<SettingsError>() {
+    if error.is::<SettingsError>() || error.is::<explain::UnknownId>() {
         return ExitCode::from(WRONG_USE);
     }
     match error.downcast_ref::<LaunchError>() {

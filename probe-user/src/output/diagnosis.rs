@@ -7,7 +7,7 @@ use twtrace_core::doctor::finding::Finding;
 use twtrace_core::event::quantity;
 use twtrace_core::event::text::escape;
 
-use super::coverage;
+use super::{coverage, wrap};
 
 /// Maximum width of lines, unless a word is longer.
 const WIDTH: usize = 100;
@@ -68,27 +68,12 @@ fn finding(text: &mut String, finding: &Finding) {
             paragraph(text, label, &escape(sentence));
         }
     }
+    paragraph(text, "why", &format!("twtrace explain {}", finding.id));
 }
 
 /// A label, with a sentence wrapped in a column beside it.
 fn paragraph(text: &mut String, label: &str, sentence: &str) {
-    let mut line = format!("  {label:<8}- ");
-    let mut is_empty = true;
-    for word in sentence.split(' ') {
-        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            text.push_str(&line);
-            text.push('\n');
-            line = " ".repeat(12);
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_empty = false;
-    }
-    text.push_str(&line);
-    text.push('\n');
+    wrap::append(text, &format!("  {label:<8}- "), sentence, WIDTH);
 }
 
 fn figures(text: &mut String, figures: &DiagnosisFigures) {
@@ -172,7 +157,7 @@ mod tests {
         for part in [
             "WARNING: evil\\x1b(7) is wrong [some_id]\n          - evil\\x1b(7) did it",
             "\n            ",
-            "\n          - twice\n  do      - this\n  do not  - that\n\n12 TIME_WAIT sockets",
+            "\n          - twice\n  do      - this\n  do not  - that\n  why     - twtrace explain some_id\n\n12 TIME_WAIT sockets",
             "\nbut: 4 events were lost\n",
         ] {
             assert!(text.contains(part), "{part}\nis not in\n{text}");

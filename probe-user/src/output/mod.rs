@@ -3,6 +3,7 @@
 pub mod coverage;
 pub mod diagnosis;
 pub mod difference;
+pub mod explanation;
 pub mod file;
 pub mod folded;
 pub mod html;
@@ -16,4 +17,5 @@ pub mod table;
 pub mod target;
 pub mod tiers;
 pub mod tui;
+mod wrap;
 pub mod writer;

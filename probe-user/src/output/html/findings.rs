@@ -36,6 +36,7 @@ fn card(finding: &Finding) -> Markup {
                 (list("Do", "do", &finding.to_do))
                 (list("Do not", "do-not", &finding.do_not))
             }
+            p { "Why: " code { "twtrace explain " (finding.id) } }
         }
     }
 }
