@@ -83,7 +83,7 @@ fn with_host(mut line: Schema) -> Schema {
     if let Some(Value::Object(fields)) = line.get_mut("properties") {
         fields
             .entry("host")
-            .or_insert_with(|| json!({ "type": "string" }));
+            .or_insert_with(|| json!({ "type": "string", "description": "Host, if recordings of several are read." }));
     }
     line
 }
@@ -102,7 +102,8 @@ fn line(mut common: Schema, own: Schema, word: &str) -> Schema {
         }
     }
     if let Some(Value::Object(fields)) = common.get_mut("properties") {
-        fields.insert("event".to_owned(), json!({ "const": word }));
+        let kind = json!({ "const": word, "description": "The kind of event." });
+        fields.insert("event".to_owned(), kind);
     }
     if let Some(description) = own.get("description") {
         common.insert("description".to_owned(), description.clone());

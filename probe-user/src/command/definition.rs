@@ -1,14 +1,11 @@
-//! `twtrace completions`, `twtrace man` and schemas: what is generated from definitions.
+//! `twtrace completions` and `twtrace schema`: what is generated from definitions.
 
-use std::io;
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
-use clap_mangen::Man;
 
 use super::print;
-use crate::cli::{Cli, CompletionsArgs, ManArgs, SchemaArgs};
+use crate::cli::{Cli, CompletionsArgs, SchemaArgs};
 use crate::schema;
 
 const NAME: &str = "twtrace";
@@ -28,37 +25,6 @@ pub fn schema(args: &SchemaArgs) -> Result<()> {
     Ok(print(format!("{text}\n").as_bytes())?)
 }
 
-/// Prints the man page.
-///
-/// # Errors
-/// If there is no such verb, or the page can't be written.
-pub fn man(args: &ManArgs) -> Result<()> {
-    Ok(print(&page(args.verb.as_deref())?)?)
-}
-
-fn page(verb: Option<&str>) -> Result<Vec<u8>> {
-    let mut command = Cli::command();
-    // Passes options of all verbs on to each.
-    command.build();
-    let command = match verb {
-        None => command,
-        Some(verb) => {
-            let Some(found) = command.find_subcommand(verb) else {
-                let verbs: Vec<&str> = command
-                    .get_subcommands()
-                    .map(clap::Command::get_name)
-                    .collect();
-                bail!("there is no verb {verb:?}; there are {}", verbs.join(", "));
-            };
-            found.clone()
-        }
-    };
-    let mut text = Vec::new();
-    let written: io::Result<()> = Man::new(command).render(&mut text);
-    written.context("writing the page")?;
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,7 +41,7 @@ mod tests {
             .map(clap::Command::get_name)
             .collect();
         for verb in [
-            "top", "trace", "report", "record", "serve", "doctor", "probes",
+            "top", "trace", "report", "record", "serve", "doctor", "probes", "explain",
         ] {
             assert!(verbs.contains(&verb), "{verb}");
         }
@@ -92,19 +58,9 @@ mod tests {
                 assert!(script.contains(&offered(verb)), "{shell}: {verb}");
             }
             assert!(script.contains("duration"), "{shell}");
+            // clap completes values of positional arguments for these only.
+            let completes_ids = matches!(shell, Shell::Bash | Shell::Zsh);
+            assert_eq!(script.contains("close_wait_leak"), completes_ids, "{shell}");
         }
-    }
-
-    #[test]
-    fn a_verb_has_a_page_of_its_own() {
-        let all = text(page(None).unwrap());
-        assert!(all.starts_with(".ie"), "{all:.80}");
-        assert!(all.contains(".TH twtrace 1"));
-        assert!(all.contains("twtrace\\-report(1)"));
-        let report = text(page(Some("report")).unwrap());
-        assert!(report.contains(".TH twtrace-report 1"));
-        assert!(report.contains("\\-\\-max\\-sockets"));
-        let error = page(Some("nonsense")).unwrap_err().to_string();
-        assert!(error.contains("probes"), "{error}");
     }
 }

@@ -5,6 +5,7 @@ mod difference;
 pub mod doctor;
 mod explain;
 mod keep;
+mod man;
 pub mod probes;
 pub mod record;
 pub mod report;
@@ -48,7 +49,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
             Command::Explain(args) => explain::run(&args)?,
             Command::Completions(args) => definition::completions(&args)?,
             Command::Schema(args) => definition::schema(&args)?,
-            Command::Man(args) => definition::man(&args)?,
+            Command::Man(args) => man::run(&args)?,
         }
         Ok(ExitCode::SUCCESS)
     })
