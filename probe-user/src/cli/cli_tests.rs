@@ -152,3 +152,64 @@ fn a_pid_that_is_not_there_is_named() {
     let error = anyhow::Error::from(args.filter.resolve().unwrap_err());
     assert_eq!(format!("{error:#}"), "--pid: no process has pid 4000000000");
 }
+
+/// Each verb with its options.
+fn verbs() -> Vec<clap::Command> {
+    let mut command = Cli::command();
+    command.build();
+    command.get_subcommands().cloned().collect()
+}
+
+#[test]
+fn short_help_is_one_line_for_each_option() {
+    for verb in verbs() {
+        for arg in verb.get_arguments() {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let what = format!("{} {}: {help}", verb.get_name(), arg.get_id());
+            assert!(!help.is_empty() && !help.contains('\n'), "{what}");
+            // Filters have forms of addresses and names.
+            let limit = match arg.get_help_heading() {
+                Some("Filters") => 110,
+                _ => 67,
+            };
+            assert!(help.chars().count() <= limit, "{what}");
+            assert!(!help.contains(". "), "more than a sentence: {what}");
+        }
+        let about = verb
+            .get_about()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        assert!(!about.contains(". ") && about.len() <= 80, "{about}");
+    }
+}
+
+#[test]
+fn options_are_under_the_heading_of_their_group() {
+    for verb in verbs() {
+        let heading = |id: &str| {
+            let mut arguments = verb.get_arguments();
+            let found = arguments.find(|arg| arg.get_id() == id)?;
+            Some(found.get_help_heading().unwrap_or("Options").to_owned())
+        };
+        for (id, expected) in [
+            ("json", "Output"),
+            ("output", "Output"),
+            ("html", "Output"),
+            ("by", "Tables"),
+            ("top", "Tables"),
+            ("duration", "Duration"),
+            ("command", "Command"),
+            ("force", "Recordings"),
+            ("from", "Recordings"),
+            ("store", "Recordings"),
+            ("pid", "Filters"),
+            ("max_sockets", "Probing"),
+            ("stacks", "Stacks"),
+            ("interval", "History"),
+            ("verbose", "Options"),
+        ] {
+            let found = heading(id).unwrap_or(expected.to_owned());
+            assert_eq!(found, expected, "{} {id}", verb.get_name());
+        }
+    }
+}

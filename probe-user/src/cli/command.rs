@@ -8,16 +8,25 @@ use clap::Args;
 /// The command that is traced.
 #[derive(Clone, Debug, Default, Args)]
 pub struct CommandArgs {
-    /// Run this command, trace it and its descendants only, and end when it ends, with its exit code; under sudo it
-    /// runs as the user who called it. What twtrace prints goes to standard error then.
-    #[arg(last = true, value_name = "COMMAND", conflicts_with = "duration")]
+    /// Run this command, and trace only it and its descendants.
+    ///
+    /// Ends when the command ends, with its exit code. Under sudo the command runs as the user who called sudo. twtrace
+    /// then prints to standard error.
+    #[arg(
+        last = true,
+        value_name = "COMMAND",
+        conflicts_with = "duration",
+        help_heading = "Command"
+    )]
     pub command: Vec<OsString>,
 }
 
 /// Where the output goes.
 #[derive(Clone, Debug, Default, Args)]
 pub struct OutputArgs {
-    /// Write to this file; it is left as it was until there is something to write.
-    #[arg(long, value_name = "FILE")]
+    /// Write to this file.
+    ///
+    /// It is left unchanged until there is something to write.
+    #[arg(long, value_name = "FILE", help_heading = super::OUTPUT)]
     pub output: Option<PathBuf>,
 }

@@ -32,6 +32,11 @@ use crate::schema::OutputKind;
 pub use filter_words::{display_filter, filter_words};
 use twtrace_core::doctor::finding::Severity;
 
+/// Headings of options in help, beside those of the groups of options.
+const SPAN: &str = "Duration";
+const OUTPUT: &str = "Output";
+const TABLES: &str = "Tables";
+
 /// Who creates TIME_WAIT sockets, who resets connections, who waits for local ports: by process.
 #[derive(Debug, Parser)]
 #[command(name = "twtrace", version)]
@@ -39,7 +44,7 @@ pub struct Cli {
     /// What to do; if not given `top` on a terminal, else `trace`.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Log what twtrace itself does, on stderr (twice: everything).
+    /// Log more of what twtrace does to stderr (-vv: everything).
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 }
@@ -47,27 +52,31 @@ pub struct Cli {
 /// A verb.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show everything live, full-screen: commands, destinations and port pools, events, findings.
+    /// Show processes, destinations, ports, events and findings live, full-screen.
     Top(TopArgs),
-    /// Show events as they happen, one a line.
+    /// Print events as they happen, one per line.
     Trace(ViewArgs),
-    /// Record events and everything that reports need in a file, for --from of the other commands.
+    /// Record events and all that reports need in a file, for --from.
     Record(RecordArgs),
-    /// Count for a while, then print tables by process and by destination.
+    /// Count for a while, then print who creates TIME_WAITs and RSTs, and why.
     Report(ReportArgs),
-    /// Count for a while, then list findings: what to do and what not to do. Changes nothing.
+    /// Count for a while, then print findings, what to do and what not to do.
+    ///
+    /// Changes nothing. `twtrace explain ID` explains a finding.
     Doctor(DoctorArgs),
-    /// Trace for as long as it runs, as a service: metrics for Prometheus, and a history.
+    /// Run as a service: metrics for Prometheus, and a history.
     Serve(Box<ServeArgs>),
-    /// Show what this kernel allows: the hooks used for each capability, and what they miss.
+    /// Print the hooks that this kernel allows, and what they miss.
     Probes(ProbesArgs),
     /// Explain a word of the output: what it means, why it happens, what to do.
     Explain(ExplainArgs),
-    /// Print a script that completes twtrace's command lines, for a shell to read.
+    /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Print the JSON Schema of what `--json` prints.
     Schema(SchemaArgs),
-    /// Print a manual page, for `man -l -` or a file.
+    /// Print a manual page.
+    ///
+    /// Read it with `twtrace man report | man -l -`, or write it to a file of man1.
     Man(ManArgs),
 }
 
@@ -82,7 +91,7 @@ pub struct CompletionsArgs {
 /// Options of `schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// Of a line of `trace`, or of the document of `report`, `doctor` or `probes`.
+    /// Output that the schema describes: a line of trace, or a document.
     #[arg(value_enum, default_value_t = OutputKind::Event)]
     pub of: OutputKind,
 }
@@ -90,7 +99,7 @@ pub struct SchemaArgs {
 /// Options of `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// The verb that it is about; all in short if not given.
+    /// Verb that the page is about; the main page if not given.
     pub verb: Option<String>,
 }
 
@@ -135,58 +144,69 @@ fn default_verb() -> &'static str {
 /// Options of `top`.
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// Of which history.
-    #[command(flatten)]
-    pub store: StoreArgs,
-    /// Of which recording.
-    #[command(flatten)]
-    pub from: FromArgs,
     /// Which events.
     #[command(flatten)]
     pub filter: FilterArgs,
     /// How to probe.
     #[command(flatten)]
     pub probing: ProbeArgs,
+    /// Of which recording.
+    #[command(flatten)]
+    pub from: FromArgs,
+    /// Of which history.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// Options of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Of which history.
-    #[command(flatten)]
-    pub store: StoreArgs,
-    /// Print only these tables (repeatable, or comma-separated). JSON always has everything.
-    #[arg(long, value_name = "TABLE", value_enum, value_delimiter = ',')]
+    /// Print only these tables (repeatable, comma-separated).
+    ///
+    /// JSON always has everything.
+    #[arg(long, value_name = "TABLE", value_enum, value_delimiter = ',', help_heading = TABLES)]
     pub by: Vec<Grouping>,
-    /// Print every table: the overview, then single processes, ends and reuse of TIME_WAIT, destinations, port pools,
-    /// memory, and the comparison with the kernel's counters.
-    #[arg(long, conflicts_with = "by")]
+    /// Print every table.
+    ///
+    /// The overview, then single processes, ends and reuse of TIME_WAIT, destinations, port pools, memory, and the
+    /// comparison with the kernel's counters.
+    #[arg(long, conflicts_with = "by", help_heading = TABLES)]
     pub details: bool,
-    /// Show up to N rows of each table of the overview, and of commands, units, containers, pods and pairs.
-    #[arg(long, value_name = "N")]
+    /// Show up to N rows of each table.
+    ///
+    /// Of the tables of the overview, and of those of commands, units, containers, pods and pairs.
+    #[arg(long, value_name = "N", help_heading = TABLES)]
     pub top: Option<NonZeroUsize>,
-    /// Sort the tables of commands, units, containers, pods and pairs by this figure.
-    #[arg(long, value_name = "FIGURE", value_enum, requires = "by")]
+    /// Sort tables by this figure.
+    ///
+    /// Those of commands, units, containers, pods and pairs.
+    #[arg(long, value_name = "FIGURE", value_enum, requires = "by", help_heading = TABLES)]
     pub sort: Option<SortBy>,
-    /// Compare two recordings: who creates more TIME_WAIT sockets and RSTs, who fewer. With --store, compare two spans of
-    /// the history, written as SINCE..UNTIL, such as 25h..24h.
-    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = [
+    /// Compare two recordings, or with --store two spans of the history.
+    ///
+    /// Shows who creates more TIME_WAIT sockets and RSTs, and who fewer, as rates. A span is written as SINCE..UNTIL, such
+    /// as 25h..24h; either end may be missing.
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], help_heading = TABLES, conflicts_with_all = [
         "by", "details", "html", "folded", "stacks", "record", "from", "since", "until", "duration", "command",
     ])]
     pub diff: Vec<OsString>,
+    /// As `trace` has them.
+    #[command(flatten)]
+    pub view: ViewArgs,
     /// A recording beside it.
     #[command(flatten)]
     pub keep: KeepArgs,
-    /// Also write everything, with a timeline and doctor's findings, as one page that stands alone: no script,
-    /// no network. Replaces FILE, which only its owner may read.
-    #[arg(long, value_name = "FILE")]
+    /// Also write a self-contained HTML page with timeline and findings.
+    ///
+    /// It has no script and fetches nothing. Replaces FILE, which only its owner may read.
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub html: Option<PathBuf>,
     /// Where in the code.
     #[command(flatten)]
     pub stacks: StackArgs,
-    /// As `trace` has them.
+    /// Of which history.
     #[command(flatten)]
-    pub view: ViewArgs,
+    pub store: StoreArgs,
 }
 
 /// Options of `trace` and `report`.
@@ -216,22 +236,18 @@ pub struct ViewArgs {
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Of which history.
-    #[command(flatten)]
-    pub store: StoreArgs,
-    /// Count for this long before the diagnosis, such as 10s or 5m; Ctrl-C ends it early.
+    /// Count for this long, such as 10s or 5m.
+    ///
+    /// Ctrl-C ends it early.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration,
-          conflicts_with = "past")]
+          conflicts_with = "past", help_heading = SPAN)]
     pub duration: Duration,
     /// Print one JSON document.
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
-    /// Exit with code 3 if there is a finding of this level, or of a worse one.
-    #[arg(long, value_name = "LEVEL", value_enum)]
+    /// Exit with code 3 on a finding of this level or a worse one.
+    #[arg(long, value_name = "LEVEL", value_enum, help_heading = OUTPUT)]
     pub fail_on: Option<Severity>,
-    /// A recording beside it.
-    #[command(flatten)]
-    pub keep: KeepArgs,
     /// What to judge by.
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -241,13 +257,19 @@ pub struct DoctorArgs {
     /// Of which recording.
     #[command(flatten)]
     pub from: FromArgs,
+    /// Of which history.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// A recording beside it.
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 /// Options of `probes`.
 #[derive(Debug, Args)]
 pub struct ProbesArgs {
     /// Print one JSON document.
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
     /// How to probe.
     #[command(flatten)]
@@ -258,10 +280,10 @@ pub struct ProbesArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SpanArgs {
     /// End after this long, such as 10s or 5m; else with Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = values::duration, conflicts_with = "past")]
+    #[arg(long, value_name = "TIME", value_parser = values::duration, conflicts_with = "past", help_heading = SPAN)]
     pub duration: Option<Duration>,
-    /// Print JSON: one object a line (trace), one document (report).
-    #[arg(long)]
+    /// Print JSON: an object per line (trace), a document (report).
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 }
 

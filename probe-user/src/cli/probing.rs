@@ -13,7 +13,7 @@ use crate::probe::ProbeOptions;
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Probing")]
 pub struct ProbeArgs {
-    /// Do without this kind of hook, even where the kernel has it (repeatable, or comma-separated).
+    /// Do not use this kind of hook (repeatable, comma-separated).
     #[arg(
         long,
         value_name = "HOOK",
@@ -22,28 +22,31 @@ pub struct ProbeArgs {
         value_delimiter = ','
     )]
     pub without: Vec<Hook>,
-    /// Whether to use the kernel's timer tracepoints, which cost a little for every timer of the host.
-    #[arg(long, value_name = "ON|OFF", value_enum, default_value_t = Switch::On)]
+    /// Use the kernel's timer tracepoints.
+    ///
+    /// They cost a little for every timer of the host.
+    #[arg(long, value_name = "ON|OFF", value_enum, default_value_t = Switch::On,
+          hide_possible_values = true)]
     pub timers: Switch,
-    /// BTF file in place of /sys/kernel/btf/vmlinux.
+    /// Read BTF from this file, not from /sys/kernel/btf/vmlinux.
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
-    /// Sockets followed at a time.
+    /// Follow up to N sockets at a time.
     #[arg(long, value_name = "N", default_value_t = 131_072,
           value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub max_sockets: u32,
-    /// Processes counted.
+    /// Count up to N processes.
     #[arg(long, value_name = "N", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub max_processes: u32,
-    /// Size of the ring buffer in MiB, a power of two.
+    /// Use a ring buffer of N MiB, a power of two.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = values::power_of_two(1, 1_024),
           conflicts_with = "ring_kb")]
     pub ring_mb: u32,
-    /// Size of the ring buffer in KiB, a power of two.
+    /// Use a ring buffer of N KiB, a power of two.
     #[arg(long, value_name = "N", value_parser = values::power_of_two(4, 1_048_576))]
     pub ring_kb: Option<u32>,
-    /// Report port allocations that take at least this long as events; 0: all of them.
+    /// Report port allocations that take this long; 0: all.
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = values::duration)]
     pub slow_port: Duration,
 }

@@ -12,11 +12,11 @@ use crate::record::window::{Bound, Window};
 /// Options of `record`.
 #[derive(Debug, Args)]
 pub struct RecordArgs {
-    /// The file to write; `-` for standard output.
-    #[arg(short, long, value_name = "FILE")]
+    /// Write to this file; - for standard output.
+    #[arg(short, long, value_name = "FILE", help_heading = super::OUTPUT)]
     pub output: PathBuf,
     /// End after this long, such as 10s or 5m; else with Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = super::SPAN)]
     pub duration: Option<std::time::Duration>,
     /// How much is kept.
     #[command(flatten)]
@@ -34,15 +34,18 @@ pub struct RecordArgs {
 
 /// How much of a recording is kept.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Recordings")]
 pub struct BoundsArgs {
-    /// What the recording may take on disk, such as 500M or 2GiB: kept in parts, of which the oldest is removed.
+    /// Limit the recording's size, such as 500M or 2GiB.
+    ///
+    /// It is written in parts, of which the oldest is removed.
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub max_size: Option<u64>,
-    /// Parts to keep with --max-size: FILE, FILE.1 before it, and so on.
+    /// Keep N parts with --max-size: FILE, FILE.1 and so on.
     #[arg(long, value_name = "N", default_value_t = 4, requires = "max_size",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub keep: u32,
-    /// Overwrite a recording that is there already.
+    /// Overwrite an existing recording.
     #[arg(long)]
     pub force: bool,
 }
@@ -61,7 +64,7 @@ impl BoundsArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Recordings")]
 pub struct KeepArgs {
-    /// Keep what this is made of in a recording, for --from.
+    /// Also write a recording, for --from.
     #[arg(long, value_name = "FILE", conflicts_with = "past")]
     pub record: Option<PathBuf>,
     /// How much of it.
@@ -91,8 +94,9 @@ const PROBING: [&str; 7] = [
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Recordings")]
 pub struct FromArgs {
-    /// Read this recording (repeatable: parts, and those of several hosts, are put in order); `-` for standard
-    /// input. Needs no privileges.
+    /// Read this recording (repeatable); - for standard input.
+    ///
+    /// Parts, and recordings of several hosts, are put in order. Needs no privileges.
     #[arg(
         long,
         value_name = "FILE",
@@ -100,11 +104,15 @@ pub struct FromArgs {
         conflicts_with_all = PROBING
     )]
     pub from: Vec<PathBuf>,
-    /// Leave out what was before: 2026-11-25T03:00:00Z, "2026-11-25 03:00", 03:00, 2h ago, or +10m after the start.
-    /// Where no zone is written, it is UTC for a recording, and this host's for a history.
+    /// Show only events at or after WHEN.
+    ///
+    /// WHEN: 2026-11-25T03:00:00Z, "2026-11-25 03:00", 03:00, 2h ago, or +10m after the start. Without a zone it is UTC
+    /// for a recording, and this host's for a history.
     #[arg(long, value_name = "WHEN", requires = "past")]
     pub since: Option<Bound>,
-    /// Leave out what was at that time or later. Takes the same forms as --since.
+    /// Show only events before WHEN.
+    ///
+    /// WHEN has the same forms as for --since.
     #[arg(long, value_name = "WHEN", requires = "past")]
     pub until: Option<Bound>,
 }
@@ -128,7 +136,9 @@ impl FromArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Recordings")]
 pub struct StoreArgs {
-    /// Read the history that `serve --history DIR` keeps, also while it does. Needs no privileges but to read it.
+    /// Read this history of `serve`.
+    ///
+    /// `serve --history DIR` may be writing it at the same time. Needs no privileges but to read it.
     #[arg(
         long,
         value_name = "DIR",

@@ -12,8 +12,10 @@ use super::{FilterArgs, ProbeArgs};
 /// Options of `serve`. Each may stand in the configuration file under its long name.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
-    /// Where metrics are served: /metrics, and /healthz and /readyz for probes. Whoever can reach it can read the
-    /// names of this host's processes.
+    /// Serve metrics on this address and port.
+    ///
+    /// Paths: /metrics, and /healthz and /readyz for probes. Whoever can reach it can read the names of this host's
+    /// processes.
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -21,22 +23,26 @@ pub struct ServeArgs {
         default_value = "127.0.0.1:10660"
     )]
     pub listen: SocketAddr,
-    /// Read options from this file too (TOML: the same names). The command line comes before the environment, and
-    /// that before the file. SIGHUP reads it again.
+    /// Also read options from this file (TOML).
+    ///
+    /// Options have the same names there. The command line comes before the environment, and that before the file.
+    /// SIGHUP reads it again.
     #[arg(long, value_name = "FILE", env = "TWTRACE_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Check the configuration: print the options in effect, or the error.
+    /// Check the configuration, print it, and exit.
     #[arg(long)]
     pub check_config: bool,
-    /// Processes, by name and place, that have metrics of their own; the others are one.
+    /// Export up to N processes; the others are one.
+    ///
+    /// Processes are those of one name and unit or container.
     #[arg(long, value_name = "N", env = "TWTRACE_TOP_PROCESSES", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub top_processes: u32,
-    /// Destinations that have metrics of their own; the others are one.
+    /// Export up to N destinations; the others are one.
     #[arg(long, value_name = "N", env = "TWTRACE_TOP_DESTINATIONS", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub top_destinations: u32,
-    /// What it may do once it has attached its probes.
+    /// Keep these privileges once the probes are attached.
     #[arg(long, value_name = "MODE", env = "TWTRACE_PRIVILEGES", value_enum,
           default_value_t = Privileges::Naming)]
     pub privileges: Privileges,
@@ -65,18 +71,18 @@ pub enum Privileges {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(next_help_heading = "History")]
 pub struct HistoryArgs {
-    /// Keep a history in this directory, for --store of report, top and doctor.
+    /// Write a history to this directory, for --store.
     #[arg(long = "history", value_name = "DIR", env = "TWTRACE_HISTORY")]
     pub directory: Option<PathBuf>,
-    /// Length of an interval of the history: figures are summed up over it.
+    /// Sum up the history over this long.
     #[arg(long = "history-interval", value_name = "TIME", default_value = "60s",
           env = "TWTRACE_HISTORY_INTERVAL", value_parser = interval)]
     pub interval: Duration,
-    /// Remove intervals that are older.
+    /// Remove what is older.
     #[arg(long = "history-max-age", value_name = "TIME", default_value = "30d",
           env = "TWTRACE_HISTORY_MAX_AGE", value_parser = values::duration)]
     pub max_age: Duration,
-    /// Remove the oldest intervals when the directory would take more, such as 500M or 2GiB.
+    /// Remove the oldest beyond this size, such as 500M.
     #[arg(long = "history-max-size", value_name = "SIZE", default_value = "1GiB",
           env = "TWTRACE_HISTORY_MAX_SIZE", value_parser = values::size)]
     pub max_size: u64,

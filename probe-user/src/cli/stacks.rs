@@ -8,15 +8,17 @@ use clap::Args;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Stacks")]
 pub struct StackArgs {
-    /// Count the user stacks of the close() behind TIME_WAITs and RSTs sent, and of port allocations that
-    /// fail or are slow.
+    /// Count user stacks of close() and of port allocations.
+    ///
+    /// Of the close() behind TIME_WAITs and RSTs sent, and of port allocations that fail or are slow.
     #[arg(long, conflicts_with_all = ["local", "remote", "netns", "side"])]
     pub stacks: bool,
-    /// Write the stacks to a file as well, one a line as flamegraph.pl and inferno take them (implies
-    /// --stacks).
+    /// Also write the stacks for flame graphs (implies --stacks).
+    ///
+    /// One per line, as flamegraph.pl and inferno read them.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["local", "remote", "netns", "side"])]
     pub folded: Option<PathBuf>,
-    /// Different stacks kept.
+    /// Keep up to N different stacks.
     #[arg(long, value_name = "N", default_value_t = 4_096,
           value_parser = clap::value_parser!(u32).range(1..=262_144))]
     pub max_stacks: u32,
