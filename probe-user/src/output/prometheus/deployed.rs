@@ -90,6 +90,39 @@ fn each_metric_and_each_alert_is_documented() {
     }
 }
 
+/// GitHub's anchor of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = |char: &char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_');
+    let text: String = heading.to_lowercase().chars().filter(kept).collect();
+    text.replace(' ', "-")
+}
+
+#[test]
+fn each_alert_leads_to_a_section_of_the_documentation() {
+    let rules = text("deploy/prometheus/twtrace.rules.yml");
+    let base = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
+    let mut alerts = rules.split("- alert: ");
+    alerts.next();
+    for alert in alerts {
+        let mut lines = alert.lines();
+        let name = lines.next().unwrap();
+        let urls: Vec<&str> = lines
+            .filter_map(|line| line.trim().strip_prefix("runbook_url: "))
+            .collect();
+        let [url] = urls[..] else {
+            panic!("{name} has {} of runbook_url", urls.len());
+        };
+        let place = url.strip_prefix(base).unwrap_or_else(|| panic!("{url}"));
+        let (path, section) = place.split_once('#').unwrap_or_else(|| panic!("{url}"));
+        let page = text(path);
+        let headings = page.lines().filter_map(|line| line.strip_prefix("## "));
+        assert!(
+            headings.map(anchor).any(|anchor| anchor == section),
+            "{name}: {path} has no section #{section}"
+        );
+    }
+}
+
 /// A dashboard that Grafana accepts: each panel has a place, a title and queries.
 #[test]
 fn the_dashboard_is_whole() {
