@@ -17,6 +17,7 @@ mod ends;
 mod exactness;
 mod exec;
 mod experiments;
+mod explain;
 mod handover;
 mod html;
 mod idle;
@@ -290,6 +291,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, TierReach)> {
         (exec::USAGES, TierReach::Tracepoints),
         (recordings::USAGES, TierReach::BestTier),
         (schema::USAGES, TierReach::BestTier),
+        (explain::USAGES, TierReach::BestTier),
         (html::USAGES, TierReach::BestTier),
         (top::USAGES, TierReach::BestTier),
         (serve::USAGES, TierReach::BestTier),
