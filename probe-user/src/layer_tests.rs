@@ -17,7 +17,14 @@ const CORE: Layers = &[
 ];
 
 const LIBRARY: Layers = &[
-    &["allocator", "clock", "host", "privilege"],
+    &[
+        "allocator",
+        "caller",
+        "clock",
+        "host",
+        "nearest",
+        "privilege",
+    ],
     &["confine", "enrich"],
     &["probe", "scan"],
     &["stack"],

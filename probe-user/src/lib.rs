@@ -13,6 +13,7 @@ mod host;
 mod kernel_side_tests;
 #[cfg(test)]
 mod layer_tests;
+mod nearest;
 mod output;
 #[doc(hidden)]
 pub mod path;

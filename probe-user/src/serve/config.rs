@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use toml::de::DeTable;
 use toml::{Table, Value};
+
+use crate::nearest::nearest;
 
 /// A larger file is rejected.
 const MAX_BYTES: u64 = 1 << 20;
@@ -33,12 +36,14 @@ pub enum ConfigError {
         message: String,
     },
     /// It has a key that is not an option.
-    #[error("{}: there is no option {key:?}; there are {known}", path.display())]
+    #[error("{} line {line}: there is no option {key:?}{help}", path.display())]
     Unknown {
         path: PathBuf,
+        /// Counted from 1.
+        line: usize,
         key: String,
-        /// The valid keys.
-        known: String,
+        /// The similar key, or all valid ones.
+        help: String,
     },
     /// A key has a value that its option does not accept.
     #[error("{}: {key}: {why}", path.display())]
@@ -61,11 +66,13 @@ pub fn extend(
     path: &Path,
 ) -> Result<Vec<OsString>, ConfigError> {
     let mut argv = argv.to_vec();
-    for (key, value) in read(path)? {
+    let text = read(path)?;
+    for (key, value) in parse(path, &text)? {
         let option = option(verb, &key).ok_or_else(|| ConfigError::Unknown {
             path: path.to_owned(),
+            line: line_of_key(&text, &key),
             key: key.clone(),
-            known: known(verb).join(", "),
+            help: help(verb, &key),
         })?;
         let fails = |why: String| ConfigError::Value {
             path: path.to_owned(),
@@ -141,7 +148,16 @@ fn is_given(given: &ArgMatches, option: &Arg) -> bool {
     )
 }
 
-fn read(path: &Path) -> Result<Table, ConfigError> {
+/// What to write instead of a key that is not an option.
+fn help(verb: &Command, key: &str) -> String {
+    let known = known(verb);
+    match nearest(key, known.iter().copied()) {
+        Some(similar) => format!("; did you mean {similar:?}?"),
+        None => format!("; there are {}", known.join(", ")),
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
     let fails = |source| ConfigError::Read {
         path: path.to_owned(),
         source,
@@ -156,14 +172,32 @@ fn read(path: &Path) -> Result<Table, ConfigError> {
     if text.len() as u64 > MAX_BYTES {
         return Err(fails(io::Error::other("larger than 1 MiB")));
     }
-    text.parse().map_err(|error: toml::de::Error| {
-        let before = error.span().and_then(|span| text.get(..span.start));
-        ConfigError::Syntax {
+    Ok(text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Table, ConfigError> {
+    text.parse()
+        .map_err(|error: toml::de::Error| ConfigError::Syntax {
             path: path.to_owned(),
-            line: before.map_or(1, |before| 1 + before.matches('\n').count()),
+            line: line_at(text, error.span().map(|span| span.start)),
             message: error.message().replace('\n', " "),
-        }
-    })
+        })
+}
+
+/// The line that a key of the file is on.
+fn line_of_key(text: &str, key: &str) -> usize {
+    let offset = DeTable::parse(text).ok().and_then(|table| {
+        let mut keys = table.get_ref().keys();
+        keys.find(|known| known.get_ref() == key)
+            .map(|known| known.span().start)
+    });
+    line_at(text, offset)
+}
+
+/// The line of an offset, counted from 1.
+fn line_at(text: &str, offset: Option<usize>) -> usize {
+    let before = offset.and_then(|offset| text.get(..offset));
+    before.map_or(1, |before| 1 + before.matches('\n').count())
 }
 
 /// The values as words of the command line.

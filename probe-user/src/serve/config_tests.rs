@@ -61,7 +61,14 @@ fn what_is_wrong_is_said_in_one_line_that_names_the_file_and_the_key() {
         ("listen = 'x'", "listen: invalid value 'x'"),
         ("top-processes = 0", "top-processes: invalid value '0'"),
         ("top-processes = 1.5", "top-processes: float"),
-        ("top_processes = 5", "there is no option \"top_processes\""),
+        (
+            "listen = '[::1]:7'\n# x\ntop_processes = 5",
+            "line 3: there is no option \"top_processes\"; did you mean \"top-processes\"?",
+        ),
+        (
+            "[serve]\ncomm = 'x'",
+            "line 1: there is no option \"serve\"; there are listen,",
+        ),
         ("config = 'x'", "there is no option \"config\""),
         ("[comm]\na = 1", "comm: table"),
         ("comm = [['a']]", "comm: a list within a list"),
