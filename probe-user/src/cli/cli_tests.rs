@@ -125,6 +125,28 @@ fn filters_are_repeatable() {
 }
 
 #[test]
+fn values_without_commas_may_be_separated_by_commas() {
+    let args = trace(&[
+        "--event",
+        "reset,abort",
+        "--side",
+        "client,server",
+        "--netns",
+        "42,43",
+        "--pid",
+        "7,8",
+        "--duration",
+        "5",
+    ])
+    .unwrap();
+    assert_eq!(args.span.duration, Some(Duration::from_secs(5)));
+    assert_eq!(args.filter.pid, [7, 8]);
+    let filter = args.filter.unchecked().unwrap();
+    assert_eq!(filter.kinds, [EventKind::Reset, EventKind::Abort]);
+    assert_eq!((filter.sides.len(), filter.netns), (2, vec![42, 43]));
+}
+
+#[test]
 fn wrong_usage_is_refused_with_a_hint() {
     assert!(refused(&["--ring-mb", "3"]).contains("power of two"));
     assert!(refused(&["--ring-kb", "2"]).contains("power of two"));
@@ -134,7 +156,10 @@ fn wrong_usage_is_refused_with_a_hint() {
         let error = Cli::try_parse_from(line).unwrap_err().to_string();
         assert!(error.contains("cannot be used with"), "{error}");
     }
-    assert!(refused(&["--duration", "10"]).contains("such as 10s"));
+    assert!(refused(&["--duration", "soon"]).contains("such as 10s"));
+    assert!(refused(&["--duration", "0s"]).contains("in no time"));
+    assert!(refused(&["--pid", "nginx"]).contains("--comm nginx"));
+    assert!(refused(&["--remote", "10.0.0.1:http"]).contains("10.0.0.1:80"));
     assert!(refused(&["--side", "left"]).contains("possible values"));
     assert!(refused(&["--event", "lost"]).contains("possible values"));
     assert!(refused(&["--without", "magic"]).contains("possible values"));

@@ -4,16 +4,17 @@ use clap::Args;
 use twtrace_core::filter::{AddressFilter, ContainerFilter, Filter, PodFilter, UnitFilter};
 use twtrace_wire::{EventKind, Side};
 
-use super::values::words;
+use super::values::{self, words};
 use crate::enrich::netns_arg::{NetnsArg, NetnsError};
 use crate::enrich::procfs::{self, PidError};
 
-/// Which events. Each option may be repeated: any of its values will do, and all options must hold.
+/// Which events. Each option may be repeated: any of its values will do, and all options must hold. Values that can't
+/// contain a comma may be separated by commas too.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
     /// Process that caused the event, by its pid in the initial pid namespace.
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = values::pid)]
     pub pid: Vec<u32>,
     /// Process that caused the event, by its name.
     #[arg(long, value_name = "NAME")]
@@ -27,20 +28,20 @@ pub struct FilterArgs {
     /// systemd unit or slice that it runs in, such as nginx, user@1000.service or 'my*.scope'.
     #[arg(long, value_name = "UNIT")]
     pub unit: Vec<UnitFilter>,
-    /// This host's end: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:80, [::1]:80, :443.
+    /// This host's end: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:80, [::1]:80, :443, localhost.
     #[arg(long, value_name = "ADDRESS")]
     pub local: Vec<AddressFilter>,
     /// The other end, in the same forms.
     #[arg(long, value_name = "ADDRESS")]
     pub remote: Vec<AddressFilter>,
     /// Network namespace: its inode number, its name in `ip netns`, or a path such as /proc/PID/ns/net.
-    #[arg(long, value_name = "NETNS")]
+    #[arg(long, value_name = "NETNS", value_delimiter = ',')]
     pub netns: Vec<NetnsArg>,
     /// Which end this host's socket is.
-    #[arg(long, value_parser = words::<Side>())]
+    #[arg(long, value_delimiter = ',', value_parser = words::<Side>())]
     pub side: Vec<Side>,
-    /// Kind of event.
-    #[arg(long, value_parser = words::<EventKind>())]
+    /// Kind of event (repeatable, or comma-separated).
+    #[arg(long, value_delimiter = ',', value_parser = words::<EventKind>())]
     pub event: Vec<EventKind>,
 }
 

@@ -239,7 +239,7 @@ pub struct DoctorArgs {
     /// Count for this long, such as 10s or 5m.
     ///
     /// Ctrl-C ends it early.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration,
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::span,
           conflicts_with = "past", help_heading = SPAN)]
     pub duration: Duration,
     /// Print one JSON document.
@@ -280,7 +280,7 @@ pub struct ProbesArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SpanArgs {
     /// End after this long, such as 10s or 5m; else with Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = values::duration, conflicts_with = "past", help_heading = SPAN)]
+    #[arg(long, value_name = "TIME", value_parser = values::span, conflicts_with = "past", help_heading = SPAN)]
     pub duration: Option<Duration>,
     /// Print JSON: an object per line (trace), a document (report).
     #[arg(long, help_heading = OUTPUT)]

@@ -16,7 +16,7 @@ pub struct RecordArgs {
     #[arg(short, long, value_name = "FILE", help_heading = super::OUTPUT)]
     pub output: PathBuf,
     /// End after this long, such as 10s or 5m; else with Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = super::SPAN)]
+    #[arg(long, value_name = "TIME", value_parser = values::span, help_heading = super::SPAN)]
     pub duration: Option<std::time::Duration>,
     /// How much is kept.
     #[command(flatten)]

@@ -20,7 +20,8 @@ pub struct ServeArgs {
         long,
         value_name = "ADDRESS:PORT",
         env = "TWTRACE_LISTEN",
-        default_value = "127.0.0.1:10660"
+        default_value = "127.0.0.1:10660",
+        value_parser = values::listen
     )]
     pub listen: SocketAddr,
     /// Also read options from this file (TOML).

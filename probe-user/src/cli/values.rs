@@ -1,5 +1,6 @@
 //! Values of options that clap does not parse by itself.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -12,6 +13,47 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}: write a number with its unit, such as 10s or 500us"))
+}
+
+/// How long to measure: `10s`, `5m`; a bare number is seconds. Never 0.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let span = match text.parse() {
+        Ok(seconds) if is_bare => Duration::from_secs(seconds),
+        _ => duration(text)?,
+    };
+    if span.is_zero() {
+        return Err("nothing can be measured in no time: write 10s, for example".to_owned());
+    }
+    Ok(span)
+}
+
+/// A pid. Names are a frequent mistake.
+pub fn pid(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(0) => Err("no process has pid 0".to_owned()),
+        Ok(pid) => Ok(pid),
+        Err(_) if text.bytes().any(|byte| byte.is_ascii_alphabetic()) => {
+            Err(format!("not a pid: use --comm {text} for a process's name"))
+        }
+        Err(_) => Err("not a pid, such as 4711".to_owned()),
+    }
+}
+
+/// An address and a port to listen on.
+pub fn listen(text: &str) -> Result<SocketAddr, String> {
+    let port = |port: &str| port.parse::<u16>().ok();
+    if let Some(port) = text.strip_prefix("localhost:").and_then(port) {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    if let Some(port) = text.strip_prefix(':').and_then(port) {
+        return Err(format!(
+            "no address: write 127.0.0.1:{port}, or 0.0.0.0:{port} for all addresses of this host"
+        ));
+    }
+    text.parse().map_err(|_| {
+        "write an address and a port, such as 127.0.0.1:10660 or [::1]:10660".to_owned()
+    })
 }
 
 /// Bytes: `4096`, `500M` (powers of ten), `2GiB`.
@@ -55,4 +97,50 @@ pub fn power_of_two(
 pub fn words<T: Word + Send + Sync>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::MEMBERS.iter().map(|member| member.word()))
         .try_map(|word| T::from_word(&word).ok_or("not one of the possible values"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_number_is_seconds_and_no_time_is_refused() {
+        assert_eq!(span("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(span("1m 30s"), Ok(Duration::from_secs(90)));
+        for text in ["0", "0s", "0ms", "00"] {
+            assert!(span(text).unwrap_err().contains("10s"), "{text}");
+        }
+        for text in ["", "soon", "5 seconds or so", "99999999999999999999999"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_not_a_pid() {
+        assert_eq!(pid("7"), Ok(7));
+        assert!(pid("nginx").unwrap_err().contains("--comm nginx"));
+        for text in ["", "0", "-1", "4294967296", "1 2"] {
+            assert!(pid(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn where_to_listen_is_an_address_and_a_port() {
+        assert_eq!(listen("[::1]:7"), Ok("[::1]:7".parse().unwrap()));
+        assert_eq!(listen("localhost:7"), Ok("127.0.0.1:7".parse().unwrap()));
+        assert!(listen(":7").unwrap_err().contains("127.0.0.1:7"));
+        for text in [
+            "",
+            ":",
+            "7",
+            "127.0.0.1",
+            ":http",
+            "localhost",
+            "example.org:7",
+            ":99999",
+        ] {
+            let error = listen(text).unwrap_err();
+            assert!(error.contains("127.0.0.1:10660"), "{text}: {error}");
+        }
+    }
 }

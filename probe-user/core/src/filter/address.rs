@@ -6,12 +6,24 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// Such as `10.0.0.0/8`, `10.0.0.1:80`, `:443`, `[::1]:80`, `2001:db8::/32` or `[2001:db8::/32]:80`.
+/// Such as `10.0.0.0/8`, `10.0.0.1:80`, `:443`, `[::1]:80`, `2001:db8::/32`, `[2001:db8::/32]:80` or `localhost:80`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressFilter {
-    network: Option<Network>,
+    host: Host,
     port: Option<u16>,
 }
+
+/// Which addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    Any,
+    Network(Network),
+    /// 127.0.0.1 and ::1. No other name is accepted: names would have to be resolved.
+    Localhost,
+}
+
+/// The only host name that is accepted.
+const LOCALHOST: &str = "localhost";
 
 /// All addresses with the same prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +42,14 @@ pub enum AddressFilterError {
         "not an address, network or port: write 10.0.0.1, 10.0.0.0/8, 10.0.0.1:80, [::1]:80 or :443"
     )]
     Malformed,
+    /// It is the name of a host.
+    #[error(
+        "host names are not resolved: write an address instead of {0}, such as 10.0.0.1:80 or 10.0.0.0/8"
+    )]
+    HostName(String),
+    /// Its port is not a number.
+    #[error("{0:?} is not a port: write a number from 0 to 65535, such as 10.0.0.1:80 or :443")]
+    Port(String),
     /// Its prefix is longer than the address.
     #[error("a prefix of {0} bits is longer than the address")]
     Prefix(u8),
@@ -39,9 +59,21 @@ impl AddressFilter {
     /// Whether an end passes.
     pub fn matches(&self, end: SocketAddr) -> bool {
         self.port.is_none_or(|port| port == end.port())
-            && self
-                .network
-                .is_none_or(|network| network.contains(end.ip().to_canonical()))
+            && self.host.contains(end.ip().to_canonical())
+    }
+}
+
+impl Host {
+    /// `address` is never a v4-mapped one.
+    fn contains(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Network(network) => network.contains(address),
+            Self::Localhost => {
+                address == IpAddr::V4(Ipv4Addr::LOCALHOST)
+                    || address == IpAddr::V6(Ipv6Addr::LOCALHOST)
+            }
+        }
     }
 }
 
@@ -96,7 +128,13 @@ impl FromStr for AddressFilter {
         // An IPv6 address or network without brackets contains any number of colons, so it is tried first.
         if let Some(network) = parse_network(text)? {
             return Ok(Self {
-                network: Some(network),
+                host: Host::Network(network),
+                port: None,
+            });
+        }
+        if text.eq_ignore_ascii_case(LOCALHOST) {
+            return Ok(Self {
+                host: Host::Localhost,
                 port: None,
             });
         }
@@ -111,19 +149,20 @@ impl FromStr for AddressFilter {
                 .filter(|network| network.address.is_ipv6() || inner.contains(':'))
                 .ok_or(malformed)?;
             return Ok(Self {
-                network: Some(network),
+                host: Host::Network(network),
                 port,
             });
         }
-        let (before, port) = text.rsplit_once(':').ok_or(malformed.clone())?;
-        let network = match before {
-            "" | "*" => None,
+        let (before, port) = text.rsplit_once(':').ok_or_else(|| not_an_address(text))?;
+        let host = match before {
+            "" | "*" => Host::Any,
+            _ if before.eq_ignore_ascii_case(LOCALHOST) => Host::Localhost,
             // Without brackets the end of an IPv6 address would be ambiguous.
             _ if before.contains(':') => return Err(malformed),
-            _ => Some(parse_network(before)?.ok_or(malformed)?),
+            _ => Host::Network(parse_network(before)?.ok_or_else(|| not_an_address(before))?),
         };
         Ok(Self {
-            network,
+            host,
             port: Some(parse_port(port)?),
         })
     }
@@ -145,7 +184,17 @@ fn parse_network(text: &str) -> Result<Option<Network>, AddressFilterError> {
 }
 
 fn parse_port(text: &str) -> Result<u16, AddressFilterError> {
-    parse_number(text).ok_or(AddressFilterError::Malformed)
+    parse_number(text).ok_or_else(|| AddressFilterError::Port(text.to_owned()))
+}
+
+/// The error for a text that is neither an address nor a network.
+fn not_an_address(text: &str) -> AddressFilterError {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if text.bytes().all(is_of_name) && text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        AddressFilterError::HostName(text.to_owned())
+    } else {
+        AddressFilterError::Malformed
+    }
 }
 
 /// Digits only: `from_str` would also accept a sign.
@@ -158,7 +207,10 @@ fn parse_number<T: FromStr>(text: &str) -> Option<T> {
 
 impl fmt::Display for AddressFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Network { address, prefix }) = self.network {
+        if self.host == Host::Localhost {
+            f.write_str(LOCALHOST)?;
+        }
+        if let Host::Network(Network { address, prefix }) = self.host {
             let brackets = address.is_ipv6() && self.port.is_some();
             let is_whole = prefix == if address.is_ipv4() { 32 } else { 128 };
             f.write_str(if brackets { "[" } else { "" })?;

@@ -30,6 +30,8 @@ fn every_way_of_writing_it() {
         ("10.0.0.1", "[::ffff:10.0.0.1]:5", "[::1]:5"),
         ("0.0.0.0/0", "10.0.0.1:5", "[::1]:5"),
         ("::/0", "[::1]:5", "10.0.0.1:5"),
+        ("localhost", "127.0.0.1:5", "127.0.0.2:5"),
+        ("Localhost:80", "[::1]:80", "[::1]:81"),
     ] {
         assert!(passes(filter, inside), "{filter} should pass {inside}");
         assert!(!passes(filter, outside), "{filter} should stop {outside}");
@@ -40,23 +42,15 @@ fn every_way_of_writing_it() {
 fn what_is_not_an_address_is_refused() {
     for text in [
         "",
-        "x",
         "443",
-        ":",
-        "10.0.0.1:",
-        ":65536",
-        ":+80",
-        "10.0.0.1:x",
         "[::1",
         "[::1]x",
-        "[::1]:",
         "[10.0.0.1]:80",
         "10.0.0.1/",
         "10.0.0.1/-1",
         "::1/x",
         "[]:80",
         "1:2:3:80",
-        "example.org:80",
         "10.0.0",
         "10.0.0.0/8/8",
     ] {
@@ -65,6 +59,21 @@ fn what_is_not_an_address_is_refused() {
             Err(AddressFilterError::Malformed),
             "{text}"
         );
+    }
+    for (text, wrong) in [
+        (":", ""),
+        ("10.0.0.1:", ""),
+        (":65536", "65536"),
+        (":+80", "+80"),
+        ("10.0.0.1:http", "http"),
+        ("[::1]:", ""),
+    ] {
+        let port = AddressFilterError::Port(wrong.to_owned());
+        assert_eq!(text.parse::<AddressFilter>(), Err(port), "{text}");
+    }
+    for (text, name) in [("x", "x"), ("example.org:80", "example.org")] {
+        let host = AddressFilterError::HostName(name.to_owned());
+        assert_eq!(text.parse::<AddressFilter>(), Err(host), "{text}");
     }
     assert_eq!(
         "10.0.0.0/33".parse::<AddressFilter>(),
@@ -94,12 +103,16 @@ proptest! {
         address in addresses(),
         prefix in 0_u8..=128,
         port in any::<Option<u16>>(),
-        without_network in any::<bool>(),
+        host in 0..3,
     ) {
         let prefix = if address.is_ipv4() { prefix.min(32) } else { prefix };
-        let filter = AddressFilter {
-            network: (!without_network).then(|| Network::new(address, Some(prefix)).unwrap()),
-            port: if without_network { Some(port.unwrap_or(80)) } else { port },
+        let filter = match host {
+            0 => AddressFilter { host: Host::Any, port: Some(port.unwrap_or(80)) },
+            1 => AddressFilter { host: Host::Localhost, port },
+            _ => {
+                let network = Network::new(address, Some(prefix)).unwrap();
+                AddressFilter { host: Host::Network(network), port }
+            }
         };
         prop_assert_eq!(filter.to_string().parse(), Ok(filter));
     }
