@@ -30,13 +30,11 @@ mod store;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Runs the program with its eBPF object: parses the command line, runs the verb, prints errors.
 pub fn main(object: &'static [u8]) -> ExitCode {
     allocator::prepare();
     probe::provide_object(object);
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::of_process();
     start_log(cli.verbose);
     let command = match cli.into_command() {
         Ok(command) => command,

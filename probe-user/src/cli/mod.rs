@@ -4,6 +4,7 @@ mod command;
 mod explain;
 mod filter;
 mod filter_words;
+mod mistakes;
 pub mod probing;
 mod recording;
 mod serve;
@@ -15,7 +16,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use command::{CommandArgs, OutputArgs};
@@ -122,6 +123,14 @@ impl Command {
 }
 
 impl Cli {
+    /// Parses the command line of this process; prints errors and help, and ends then.
+    pub fn of_process() -> Self {
+        match Self::try_parse() {
+            Ok(cli) => cli,
+            Err(error) => mistakes::corrected(error, &Self::command()).exit(),
+        }
+    }
+
     /// The verb.
     ///
     /// # Errors
