@@ -12,7 +12,7 @@ use twtrace_core::model::tally::TracingStart;
 use super::entry::{Entry, Start};
 use super::error::ReadError;
 use super::reader::RecordingReader;
-use super::window::{Window, WindowError};
+use super::window::{Extent, Window, WindowError};
 
 /// Entries are in order, except events that waited for a record that may replace them. Times go back by this much at
 /// most, nanoseconds, and usually by much less.
@@ -33,7 +33,7 @@ struct Recording {
     /// One of its files.
     path: PathBuf,
     /// When it begins, whichever part of it is requested, and the latest moment that was read.
-    extent: (Timestamp, Timestamp),
+    extent: Extent,
     /// Whether its first part, or one between, is missing.
     lacks_parts: bool,
     /// Whether it lacks some of what happened between its start and its end. Totals do not match then.
@@ -41,6 +41,8 @@ struct Recording {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     parts: VecDeque<RecordingReader>,
+    /// Parts that are later than what is requested.
+    later: VecDeque<RecordingReader>,
     head: Option<Entry>,
     /// Entries read ahead, which come before `head`.
     first: VecDeque<Entry>,
@@ -110,11 +112,12 @@ impl Recordings {
         self.all.iter().map(filter).collect()
     }
 
-    /// For each recording without data in the requested time, why it has none. Empty after read errors: of damaged
-    /// recordings that is not known.
-    pub fn outside(&self) -> Vec<WindowError> {
+    /// For each recording without data in the requested time, why it has none; the others are as they were. Empty after
+    /// read errors: of damaged recordings that is not known. To be called before [`Self::next`].
+    pub fn empty_windows(&mut self) -> Vec<WindowError> {
         if self.errors.is_empty() {
-            self.all.iter().filter_map(Recording::outside).collect()
+            let all = self.all.iter_mut();
+            all.filter_map(Recording::empty_window).collect()
         } else {
             Vec::new()
         }
@@ -175,13 +178,17 @@ impl Recording {
         let mut recording = Self {
             tracing_start: start.tracing_start(),
             path: parts[0].path().to_owned(),
-            extent: (start.ts, start.ts),
+            extent: Extent {
+                began: start.ts,
+                ended: start.ts,
+            },
             lacks_parts: !is_whole,
             is_excerpt: !is_whole || !window.is_open(),
             since: window.since.map(|bound| bound.resolve(start.ts)),
             until: window.until.map(|bound| bound.resolve(start.ts)),
             start,
             parts: parts.into(),
+            later: VecDeque::new(),
             head: None,
             first: VecDeque::new(),
             read_bytes: 0,
@@ -191,7 +198,7 @@ impl Recording {
             && let Some(first) = recording.at()
         {
             recording.tracing_start.at = first;
-            recording.extent.0 = first.ts;
+            recording.extent.began = first.ts;
         }
         if let Some(since) = recording.since
             && since > recording.tracing_start.at.ts
@@ -230,32 +237,49 @@ impl Recording {
         self.first = samples.map(Entry::Observation).collect();
     }
 
-    fn outside(&self) -> Option<WindowError> {
-        let (since, until) = (self.since, self.until);
-        let (began, ended) = self.extent;
+    fn empty_window(&mut self) -> Option<WindowError> {
+        if self.head.is_some() || self.since.or(self.until).is_none() {
+            return None;
+        }
+        let (path, since, until) = (self.path.clone(), self.since, self.until);
+        let extent = self.whole_extent();
         if let (Some(since), Some(until)) = (since, until)
             && until <= since
         {
-            return Some(WindowError::Reversed { since, until });
-        }
-        let path = self.path.clone();
-        if until.is_some_and(|until| until <= began) {
-            return Some(WindowError::Before {
+            return Some(WindowError::Reversed {
                 path,
                 since,
                 until,
-                began,
+                extent,
             });
         }
-        // The search for the first entry has read all of it.
-        let is_after = self.head.is_none() && since.is_some_and(|since| since > ended);
-        is_after.then_some(WindowError::After {
-            path,
-            since,
-            until,
-            began,
-            ended,
+        let is_outside = until.is_some_and(|until| until <= extent.began)
+            || since.is_some_and(|since| since > extent.ended);
+        Some(if is_outside {
+            WindowError::Outside {
+                path,
+                since,
+                until,
+                extent,
+            }
+        } else {
+            WindowError::Quiet {
+                path,
+                since,
+                until,
+                extent,
+            }
         })
+    }
+
+    /// Reads what is later than requested too, as far as it is intact.
+    fn whole_extent(&mut self) -> Extent {
+        for mut part in std::mem::take(&mut self.later) {
+            while let Ok(Some(entry)) = part.next() {
+                self.extent.ended = self.extent.ended.max(entry.at().ts);
+            }
+        }
+        self.extent
     }
 
     /// When the next entry was reported.
@@ -280,7 +304,7 @@ impl Recording {
             };
             let next = part.next();
             if let Ok(Some(entry)) = &next {
-                self.extent.1 = self.extent.1.max(entry.at().ts);
+                self.extent.ended = self.extent.ended.max(entry.at().ts);
             }
             match next {
                 Ok(Some(entry)) if self.is_wanted(&entry) => break Some(entry),
@@ -288,7 +312,7 @@ impl Recording {
                     let at = entry.at().ts;
                     let is_past = |until: Timestamp| at.0 >= until.0.saturating_add(DISORDER_NS);
                     if self.until.is_some_and(is_past) {
-                        self.parts.clear();
+                        self.later = std::mem::take(&mut self.parts);
                     }
                 }
                 Ok(None) => {

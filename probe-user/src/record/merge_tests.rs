@@ -151,21 +151,19 @@ fn a_window_outside_of_the_recording_is_found_out() {
         data(8, ObservationData::End),
     ];
     let outside = |since, until| {
-        let recordings = Recordings::of(vec![reader(&lines)], window(since, until));
-        let outside = recordings.outside();
-        outside.first().map(ToString::to_string)
+        let mut recordings = Recordings::of(vec![reader(&lines)], window(since, until));
+        let empty = recordings.empty_windows();
+        empty.first().map(ToString::to_string)
     };
     for (since, until) in [
         (None, None),
         (Some("+8s"), None),
-        (Some("+2s"), Some("+3s")),
-        (Some("15:59"), Some("+1s")),
+        (Some("15:59"), Some("+2s")),
         (None, Some("17:00")),
     ] {
         assert_eq!(outside(since, until), None, "{since:?} {until:?}");
     }
-    let whole = "it has 2026-11-25T16:00:00.000000000Z to 2026-11-25T16:00:08.000000000Z";
-    let begins = "it begins at 2026-11-25T16:00:00.000000000Z";
+    let whole = "it goes from 2026-11-25T16:00:00.000000000Z to 2026-11-25T16:00:08.000000000Z";
     let second = |time: &str| format!("2026-11-25T{time}.000000000Z");
     for (since, until, named, extent) in [
         (
@@ -184,13 +182,13 @@ fn a_window_outside_of_the_recording_is_found_out() {
             None,
             Some("16:00:00"),
             format!(" to {}", second("16:00:00")),
-            begins,
+            whole,
         ),
         (
             None,
             Some("15:00"),
             format!(" to {}", second("15:00:00")),
-            begins,
+            whole,
         ),
     ] {
         let said = outside(since, until).unwrap();
@@ -201,10 +199,18 @@ fn a_window_outside_of_the_recording_is_found_out() {
         reversed.starts_with("--since 2026-11-25T16:00:05"),
         "{reversed}"
     );
+    assert!(reversed.ends_with(&whole[3..]), "{reversed}");
+    let quiet = outside(Some("+2s"), Some("+3s")).unwrap();
+    let expected = format!(
+        "r: nothing happened in that time from {} to {}; {whole}",
+        second("16:00:02"),
+        second("16:00:03")
+    );
+    assert_eq!(quiet, expected);
     // What comes after the damage is not known.
     let damaged = reader(&[start("a", 1), event(1), "{".to_owned()]);
-    let recordings = Recordings::of(vec![damaged], window(Some("+9s"), None));
-    assert!(recordings.outside().is_empty());
+    let mut recordings = Recordings::of(vec![damaged], window(Some("+9s"), None));
+    assert!(recordings.empty_windows().is_empty());
 }
 
 #[test]

@@ -142,42 +142,56 @@ impl Window {
     }
 }
 
-/// A requested part that a recording does not have.
+/// A requested part that a recording does not have, or in which nothing happened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     /// `--until` is not after `--since`.
-    #[error("--since {since} is not before --until {until}")]
+    #[error("--since {since} is not before --until {until}: {} goes {extent}", .path.display())]
     Reversed {
+        /// The file, or one of them.
+        path: PathBuf,
         /// As resolved from `--since`.
         since: Timestamp,
         until: Timestamp,
+        extent: Extent,
     },
-    /// The recording began after the window.
+    /// The recording began after the window, or ended before it.
     #[error(
-        "{} has nothing of that time{}{}: it begins at {began}",
+        "{} has nothing of that time{}{}: it goes {extent}",
         .path.display(), Worded(" from", .since), Worded(" to", .until)
     )]
-    Before {
+    Outside {
         /// The file, or one of them.
         path: PathBuf,
         since: Option<Timestamp>,
         until: Option<Timestamp>,
-        began: Timestamp,
+        extent: Extent,
     },
-    /// The recording ended before the window.
+    /// During the window it was recorded, and nothing happened.
     #[error(
-        "{} has nothing of that time{}{}: it has {began} to {ended}",
+        "{}: nothing happened in that time{}{}; it goes {extent}",
         .path.display(), Worded(" from", .since), Worded(" to", .until)
     )]
-    After {
+    Quiet {
         /// The file, or one of them.
         path: PathBuf,
         since: Option<Timestamp>,
         until: Option<Timestamp>,
-        began: Timestamp,
-        /// The latest moment that was read.
-        ended: Timestamp,
+        extent: Extent,
     },
+}
+
+/// When a recording began, and the latest moment that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub began: Timestamp,
+    pub ended: Timestamp,
+}
+
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from {} to {}", self.began, self.ended)
+    }
 }
 
 /// A bound with a word before it; empty if there is no bound.

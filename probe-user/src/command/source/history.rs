@@ -66,7 +66,12 @@ pub fn find(
         );
     };
     let now = Timestamp(clock_ns(libc::CLOCK_REALTIME).context("reading the clock")?);
-    let span = span::resolve(window.since, window.until, began, now)?;
+    let span = span::resolve(window.since, window.until, began, now).with_context(|| {
+        format!(
+            "the history in {} goes from {began} to {ended}",
+            directory.display()
+        )
+    })?;
     let places = reader.places(span)?;
     if places.is_empty() {
         bail!(

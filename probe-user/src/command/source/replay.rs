@@ -10,6 +10,7 @@ use crate::command::notice;
 use crate::output::progress::Progress;
 use crate::record::entry::Entry;
 use crate::record::merge::Recordings;
+use crate::record::window::WindowError;
 
 /// Recordings, and the filter that applies to them.
 pub struct Replay {
@@ -25,14 +26,17 @@ impl Replay {
     /// If one of them can't be opened, or the filter asks for what no recording has.
     pub fn open(from: &FromArgs, filter: &FilterArgs) -> Result<Self> {
         let filter = filter.resolve_for_recording()?;
-        let recordings = Recordings::open(&from.from, from.window())?;
-        let outside = recordings.outside();
-        if outside.len() == recordings.tracing_starts().len()
-            && let Some(first) = outside.first()
+        let mut recordings = Recordings::open(&from.from, from.window())?;
+        let empty = recordings.empty_windows();
+        let is_quiet = |window: &WindowError| matches!(window, WindowError::Quiet { .. });
+        // If one of them was recorded at that time, the answer is that nothing happened.
+        if empty.len() == recordings.tracing_starts().len()
+            && !empty.iter().any(is_quiet)
+            && let Some(first) = empty.first()
         {
             return Err(first.clone().into());
         }
-        for without in outside {
+        for without in empty {
             notice(&without.to_string());
         }
         Ok(Self { recordings, filter })
