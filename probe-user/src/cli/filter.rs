@@ -70,7 +70,8 @@ impl FilterArgs {
         self.pid
             .iter()
             .try_for_each(|pid| procfs::check_pid(*pid))?;
-        self.unchecked()
+        let netns = self.netns.iter().map(NetnsArg::existing);
+        Ok(self.filter(netns.collect::<Result<_, _>>()?))
     }
 
     /// The same for past data: its processes may have exited.

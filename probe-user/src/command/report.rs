@@ -11,7 +11,7 @@ use super::difference;
 use super::source::FigureSource;
 use super::source::live::LiveOptions;
 use super::source::measure::Measurement;
-use super::source::summary::{Gathered, Summary, Views};
+use super::source::summary::{Gathered, Summary, Views, print_unmatched};
 use crate::cli::ReportArgs;
 use crate::output::file::WholeFile;
 use crate::output::html::{self, HtmlPage};
@@ -66,10 +66,16 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     };
     let Gathered {
         summaries,
+        names,
         command_exit_code,
         outcome,
     } = source.gather(measurement).await?;
     let hosts: Vec<Views> = summaries.into_iter().map(Summary::into_views).collect();
+    if args.stacks.wanted().is_some() && hosts.iter().all(|host| host.report.stacks.is_none()) {
+        outcome?;
+        return Err(no_stacks(&args));
+    }
+    print_unmatched(names.as_ref(), &view.filter, &hosts);
     // The page first: the reader of the tables may have ended.
     if let Some(file) = page {
         let [host] = &hosts[..] else {

@@ -10,7 +10,7 @@ use twtrace_core::event::text::escape;
 use twtrace_core::model::tally::TracingStart;
 
 use super::notice;
-use super::source::replay::{Replay, outcome};
+use super::source::replay::{Replay, note, outcome};
 use crate::cli::ViewArgs;
 use crate::output::lines;
 use crate::output::progress::Progress;
@@ -26,6 +26,7 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
     let Replay {
         mut recordings,
         filter,
+        mut names,
     } = Replay::open(&args.from, &args.filter)?;
     if recordings.lack_parts() {
         notice("parts of the recording are missing: their events are not shown");
@@ -51,6 +52,9 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
         };
         progress.tick(|| recordings.progress());
         let host = hosts.name(index);
+        if let Some(names) = &mut names {
+            note(names, &entry);
+        }
         match (&entry, args.span.json) {
             (Entry::Event(event), _) if !filter.matches(event) => {}
             (Entry::Event(event), true) => {
@@ -66,7 +70,11 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
     }
     out.flush()?;
     drop(progress);
-    outcome(recordings).map(|()| ExitCode::SUCCESS)
+    outcome(recordings)?;
+    if let Some(names) = names {
+        names.check_netns(&filter.netns)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Names of hosts, if there are several recordings.

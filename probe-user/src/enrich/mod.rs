@@ -11,6 +11,7 @@ pub mod netns_names;
 pub mod pid_namespace;
 pub mod procfs;
 mod remembered;
+pub mod running;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use twtrace_wire::NetnsKey;
 
 use super::counters::{self, CountersError};
 use super::hierarchies::unescape;
+use super::pid_namespace;
 
 /// Processes that are kept for each namespace: enough that one of them is still alive at the end.
 const REMEMBERED: usize = 8;
@@ -81,6 +82,46 @@ fn parse_mounted(mountinfo: &str) -> Vec<(u32, PathBuf)> {
             let inode = root.strip_prefix("net:[")?.strip_suffix(']')?;
             Some((inode.parse().ok()?, PathBuf::from(unescape(mount_point))))
         })
+        .collect()
+}
+
+/// Whether a namespace exists, as far as this process can know: yes if it may not look into all processes.
+pub fn may_exist(netns: u32) -> bool {
+    if !pid_namespace::shows_all() || mounted().iter().any(|(inode, _)| *inode == netns) {
+        return true;
+    }
+    let mut pids = numbers_in("/proc");
+    // The first process is in the namespace of the kernel's threads, and may be closed to a container's root.
+    pids.retain(|pid| *pid != 1);
+    let main_thread_may = |pid: &u32| match fs::metadata(format!("/proc/{pid}/ns/net")) {
+        Ok(metadata) => metadata.ino() == u64::from(netns),
+        // The process of another user; one that has exited is in none.
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    pids.iter().any(main_thread_may)
+        || pids.iter().any(|pid| {
+            let tids = numbers_in(&format!("/proc/{pid}/task"));
+            tids.len() > 1 && tids.iter().any(|tid| of_process(*tid) == Some(netns))
+        })
+        || pids.iter().any(|pid| holds(*pid, netns))
+}
+
+/// Whether a process has a file open that stands for the namespace.
+fn holds(pid: u32, netns: u32) -> bool {
+    let link = PathBuf::from(format!("net:[{netns}]"));
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd"));
+    descriptors
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|leads_to| leads_to == link))
+}
+
+/// The entries of a directory of /proc that are numbers.
+fn numbers_in(directory: &str) -> Vec<u32> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect()
 }
 
@@ -193,6 +234,26 @@ mod tests {
         assert_eq!(counters(thread.join().unwrap()), None);
         // SAFETY: as above.
         assert!(counters(unsafe { libc::gettid() }.cast_unsigned()).is_some());
+    }
+
+    #[test]
+    fn only_a_namespace_that_somebody_is_in_may_exist() {
+        let own = of_process(std::process::id()).unwrap();
+        assert!(may_exist(own));
+        // Only root may look into all processes.
+        // SAFETY: geteuid() can't fail.
+        if unsafe { libc::geteuid() } == 0 && pid_namespace::shows_all() {
+            assert!(!may_exist(1));
+        }
+    }
+
+    #[test]
+    fn an_open_file_holds_its_namespace() {
+        let (me, own) = (std::process::id(), of_process(std::process::id()).unwrap());
+        let file = own_file(me).unwrap();
+        assert!(holds(me, own));
+        drop(file);
+        assert!(!holds(me, 1));
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub enum NetnsError {
     /// The file does not exist, or may not be read.
     #[error("{0} is not a network namespace that can be read")]
     Path(String),
+    /// No namespace has this inode number.
+    #[error(
+        "no network namespace has the inode number {0}: `lsns -t net` and `ls -Li /run/netns` list those that exist"
+    )]
+    Inode(u32),
     /// `ip netns` has no namespace of that name.
     #[error("no network namespace is named {0} in {dir}", dir = NAMED[0])]
     Name(String),
@@ -51,6 +56,19 @@ impl FromStr for NetnsArg {
 }
 
 impl NetnsArg {
+    /// The same, if the namespace exists on this host.
+    ///
+    /// # Errors
+    /// If it does not, as far as this process may look.
+    pub fn existing(&self) -> Result<u32, NetnsError> {
+        let inode = self.inode()?;
+        if netns::may_exist(inode) {
+            Ok(inode)
+        } else {
+            Err(NetnsError::Inode(inode))
+        }
+    }
+
     /// The namespace's inode number.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use twtrace_core::event::Timestamp;
 use twtrace_core::filter::Filter;
 use twtrace_core::model::report::TimeWaitsAlive;
 
+use super::names::Names;
 use super::summary::{Gathered, Summary};
 use crate::cli::{FilterArgs, FromArgs};
 use crate::clock::clock_ns;
@@ -21,17 +22,26 @@ use crate::store::span;
 /// # Errors
 /// If there is no such history, it can't be read, or it has nothing of that time.
 pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<Gathered> {
+    let mut names = Names::for_filter(filter);
     let filter = filter.resolve_for_recording()?;
     say_what_is_left_out(&filter);
     let mut reader = Reader::open(directory)?;
     let (span, places) = find(&reader, directory, window)?;
+    let wanted_netns = filter.netns.clone();
     let mut merge = Merge::new(filter, span);
     let mut progress = Progress::each_call(false);
     for (number, place) in places.iter().enumerate() {
-        merge.add(place, reader.interval(place)?);
+        let interval = reader.interval(place)?;
+        if let Some(names) = &mut names {
+            names.interval(&interval);
+        }
+        merge.add(place, interval);
         progress.tick(|| Some(number as f64 / places.len() as f64));
     }
     drop(progress);
+    if let Some(names) = &names {
+        names.check_netns(&wanted_netns)?;
+    }
     let (Some(last), Some(mut merged)) = (places.last(), merge.finish()) else {
         bail!("the history in {} has nothing", directory.display());
     };
@@ -45,6 +55,7 @@ pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<
             merged: Box::new(merged),
             samples,
         }],
+        names,
         command_exit_code: None,
         outcome: Ok(()),
     })

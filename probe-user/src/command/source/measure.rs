@@ -8,6 +8,7 @@ use twtrace_core::event::quantity;
 use twtrace_core::model::tally::Tally;
 
 use super::live::{Live, LiveOptions};
+use super::names::Names;
 use super::summary::{Gathered, Summary};
 use crate::cli::BoundsArgs;
 use crate::command::keep::{RecordingKeeper, SAMPLE_INTERVAL};
@@ -66,7 +67,8 @@ impl Measurement<'_> {
             }
         };
         let tally = Tally::new(tracing_start, live.filter.clone());
-        let mut kept_and_counted = Tee(keeper, tally);
+        let names = Names::for_filter(options.filter);
+        let mut kept_and_counted = Tee(keeper, Tee(names, tally));
         live.begin(&mut kept_and_counted)?;
         live.stop.after(duration);
         if options.command.is_empty() {
@@ -101,12 +103,16 @@ impl Measurement<'_> {
         let command_exit_code = live.stop.command_exit_code();
         // Detaches the probes before waiting for a slow disk or reader.
         drop(live);
-        let Tee(keeper, tally) = kept_and_counted;
+        let Tee(keeper, Tee(mut names, tally)) = kept_and_counted;
         if let Some(keeper) = keeper {
             recorded = keeper.finish().await.map(drop);
         }
+        if let Some(names) = &mut names {
+            names.add_running();
+        }
         Ok(Gathered {
             summaries: vec![Summary::Counted(Box::new(tally))],
+            names,
             command_exit_code,
             outcome: recorded,
         })

@@ -3,6 +3,7 @@
 pub mod history;
 pub mod live;
 pub mod measure;
+pub mod names;
 pub mod replay;
 pub mod summary;
 

@@ -4,6 +4,7 @@ use anyhow::{Error, Result};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::tally::Tally;
 
+use super::names::Names;
 use super::summary::{Gathered, Summary};
 use crate::cli::{FilterArgs, FromArgs};
 use crate::command::notice;
@@ -17,6 +18,8 @@ pub struct Replay {
     pub recordings: Recordings,
     /// Which events pass.
     pub filter: Filter,
+    /// Names that occur, to be compared with the filter's; `None` if it has none.
+    pub names: Option<Names>,
 }
 
 impl Replay {
@@ -25,6 +28,7 @@ impl Replay {
     /// # Errors
     /// If one of them can't be opened, or the filter asks for what no recording has.
     pub fn open(from: &FromArgs, filter: &FilterArgs) -> Result<Self> {
+        let names = Names::for_filter(filter);
         let filter = filter.resolve_for_recording()?;
         let mut recordings = Recordings::open(&from.from, from.window())?;
         let empty = recordings.empty_windows();
@@ -39,7 +43,11 @@ impl Replay {
         for without in empty {
             notice(&without.to_string());
         }
-        Ok(Self { recordings, filter })
+        Ok(Self {
+            recordings,
+            filter,
+            names,
+        })
     }
 
     /// An empty tally for each recording: it counts what passes the recording's own filter and the current one.
@@ -60,7 +68,7 @@ impl Replay {
     /// Counts everything.
     pub fn count(self) -> Result<Gathered> {
         let mut tallies = self.tallies()?;
-        let mut recordings = self.recordings;
+        let (mut recordings, mut names) = (self.recordings, self.names);
         if recordings.has_excerpts() {
             notice(
                 "only a part of what was recorded is read: figures are counted from its events, without an audit",
@@ -68,6 +76,9 @@ impl Replay {
         }
         let mut progress = Progress::new(false);
         while let Some((index, entry)) = recordings.next() {
+            if let Some(names) = &mut names {
+                note(names, &entry);
+            }
             if let Some(tally) = tallies.get_mut(index) {
                 apply(tally, entry);
             }
@@ -75,13 +86,28 @@ impl Replay {
         }
         drop(progress);
         let tallies = tallies.into_iter();
+        let outcome = outcome(recordings);
+        // What follows damage may have the namespace.
+        if let (Some(names), Ok(())) = (&names, &outcome) {
+            names.check_netns(&self.filter.netns)?;
+        }
         Ok(Gathered {
             summaries: tallies
                 .map(|tally| Summary::Counted(Box::new(tally)))
                 .collect(),
+            names,
             command_exit_code: None,
-            outcome: outcome(recordings),
+            outcome,
         })
+    }
+}
+
+/// Notes the names that an entry has.
+pub fn note(names: &mut Names, entry: &Entry) {
+    match entry {
+        Entry::Start(_) | Entry::Lost(_) => {}
+        Entry::Event(event) => names.event(event),
+        Entry::Observation(observation) => names.observation(observation),
     }
 }
 

@@ -8,6 +8,9 @@ use twtrace_core::model::report::Report;
 use twtrace_core::model::tally::Tally;
 use twtrace_core::model::timeline::Timeline;
 
+use super::names::Names;
+use crate::cli::FilterArgs;
+use crate::command::notice;
 use crate::store::merge::Merged;
 
 /// The figures of a source.
@@ -15,10 +18,23 @@ use crate::store::merge::Merged;
 pub struct Gathered {
     /// One for each host, in the order of the files.
     pub summaries: Vec<Summary>,
+    /// Names that exist, to be compared with the filter's; `None` if it has none.
+    pub names: Option<Names>,
     /// Exit code of the command, if one was run.
     pub command_exit_code: Option<u8>,
     /// What could not be read or kept. The summaries are shown regardless.
     pub outcome: Result<()>,
+}
+
+/// Prints a notice for each name of the filter that matched nothing.
+pub fn print_unmatched(names: Option<&Names>, filter: &FilterArgs, hosts: &[Views]) {
+    let reports: Vec<&Report> = hosts.iter().map(|host| &host.report).collect();
+    for unmatched in names
+        .map(|names| names.unmatched(filter, &reports))
+        .unwrap_or_default()
+    {
+        notice(&unmatched);
+    }
 }
 
 /// The figures of one host.

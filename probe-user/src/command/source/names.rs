@@ -1,0 +1,252 @@
+//! Names that exist, whatever a filter says of them: a filter that matches nothing is often mistyped.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use anyhow::Result;
+use twtrace_core::event::comm::Comm;
+use twtrace_core::event::place::{CONTAINER_ID_DIGITS, Place, containers, units};
+use twtrace_core::event::text::escape;
+use twtrace_core::event::{Event, Lost, Process};
+use twtrace_core::model::observation::{Observation, ObservationData};
+use twtrace_core::model::report::Report;
+use twtrace_wire::ProcessKey;
+
+use crate::cli::FilterArgs;
+use crate::enrich::running;
+use crate::nearest::nearest;
+use crate::session::sink::Sink;
+use crate::store::interval::Interval;
+
+/// Names that are kept of each kind.
+const MAX_NAMES: usize = 4_096;
+/// Processes that are known to have been noted.
+const MAX_PROCESSES: usize = 65_536;
+/// Namespaces that a message lists.
+const MAX_LISTED: usize = 10;
+/// Digits of a container's id that a message has, as `docker ps` shows them.
+const ID_DIGITS: usize = 12;
+
+/// Names of processes, units, containers and network namespaces in what was read, before the filter.
+#[derive(Debug, Default)]
+pub struct Names {
+    comms: BTreeSet<String>,
+    units: BTreeSet<String>,
+    containers: BTreeSet<String>,
+    /// By inode number, with names if they have one.
+    netns: BTreeMap<u32, Option<String>>,
+    noted: HashSet<(ProcessKey, u32, bool)>,
+}
+
+/// A `--netns` of what was read has no such namespace.
+#[derive(Debug, thiserror::Error)]
+#[error("--netns {wanted}: nothing that was read has this network namespace; there are {known}")]
+pub struct NoSuchNetns {
+    wanted: u32,
+    known: String,
+}
+
+impl Names {
+    /// `None` if the filter names nothing that could be mistyped: noting costs time.
+    pub fn for_filter(filter: &FilterArgs) -> Option<Self> {
+        let names_nothing = filter.comm.is_empty()
+            && filter.unit.is_empty()
+            && filter.container.is_empty()
+            && filter.netns.is_empty();
+        (!names_nothing).then(Self::default)
+    }
+
+    /// Notes what an event has.
+    pub fn event(&mut self, event: &Event) {
+        if let Some(netns) = event.netns {
+            self.namespace(netns);
+        }
+        if let Some(process) = &event.process {
+            self.process(process);
+        }
+    }
+
+    /// Notes what an observation has.
+    pub fn observation(&mut self, observation: &Observation) {
+        match &observation.data {
+            ObservationData::Namespaces(samples) => {
+                samples.keys().for_each(|netns| self.namespace(*netns));
+            }
+            ObservationData::Names(names) => {
+                for named in names {
+                    self.netns.insert(named.netns, Some(named.name.clone()));
+                }
+            }
+            ObservationData::Audit(rows) => rows.iter().for_each(|row| self.namespace(row.netns)),
+            ObservationData::Totals(totals) => {
+                totals
+                    .named
+                    .values()
+                    .for_each(|process| self.process(process));
+            }
+            ObservationData::CloseWait(close_wait) => {
+                for connection in &close_wait.connections {
+                    self.namespace(connection.netns);
+                    let holders = connection.holders.iter().flatten();
+                    holders.for_each(|process| self.process(process));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes what an interval of a history has.
+    pub fn interval(&mut self, interval: &Interval) {
+        let processes = interval.processes.iter();
+        processes
+            .filter_map(|row| row.process.as_ref())
+            .for_each(|process| self.process(process));
+        for netns in [&interval.before, &interval.after]
+            .into_iter()
+            .flat_map(|samples| samples.keys().copied())
+            .chain(interval.pairs.iter().map(|row| row.netns))
+            .chain(interval.audit.iter().map(|row| row.netns))
+            .chain(interval.destinations.iter().filter_map(|row| row.netns))
+        {
+            self.namespace(netns);
+        }
+        for named in &interval.netns_names {
+            self.netns.insert(named.netns, Some(named.name.clone()));
+        }
+    }
+
+    /// Notes the processes that run now on this host.
+    pub fn add_running(&mut self) {
+        running::each(|comm, place| self.name(comm, place.as_ref()));
+    }
+
+    fn namespace(&mut self, netns: u32) {
+        self.netns.entry(netns).or_default();
+    }
+
+    fn process(&mut self, process: &Process) {
+        let place = process.place();
+        let key = (process.key, process.execs, place.is_some());
+        if self.noted.len() < MAX_PROCESSES && self.noted.insert(key) {
+            self.name(process.comm, place);
+        }
+    }
+
+    fn name(&mut self, comm: Comm, place: Option<&Place>) {
+        add(&mut self.comms, comm.text().into_owned());
+        let Some(place) = place else {
+            return;
+        };
+        for unit in units(&place.path) {
+            add(&mut self.units, unit.to_owned());
+        }
+        for id in containers(&place.path) {
+            let is_id = id.len() == CONTAINER_ID_DIGITS && id.is_ascii();
+            let shown = if is_id { &id[..ID_DIGITS] } else { &id };
+            add(&mut self.containers, shown.to_owned());
+        }
+    }
+
+    /// Checks that all requested namespaces occur.
+    ///
+    /// # Errors
+    /// If one does not.
+    pub fn check_netns(&self, wanted: &[u32]) -> Result<(), NoSuchNetns> {
+        let missing = |netns: &&u32| !self.netns.contains_key(netns);
+        let Some(wanted) = wanted.iter().find(missing).copied() else {
+            return Ok(());
+        };
+        let mut known: Vec<String> = self
+            .netns
+            .iter()
+            .take(MAX_LISTED)
+            .map(|(netns, name)| match name {
+                Some(name) => format!("{netns} ({})", escape(name)),
+                None => netns.to_string(),
+            })
+            .collect();
+        match self.netns.len() {
+            0 => known.push("none".to_owned()),
+            all if all > MAX_LISTED => known.push(format!("{} others", all - MAX_LISTED)),
+            _ => {}
+        }
+        let known = known.join(", ");
+        Err(NoSuchNetns { wanted, known })
+    }
+
+    /// A message for each name of the filter that no row of the reports has.
+    pub fn unmatched(&self, filter: &FilterArgs, reports: &[&Report]) -> Vec<String> {
+        let processes: Vec<&Process> = reports.iter().copied().flat_map(processes).collect();
+        let places: Vec<&Place> = processes.iter().filter_map(|it| it.place()).collect();
+        let mut said = Vec::new();
+        for comm in &filter.comm {
+            if !processes.iter().any(|process| process.comm.is_of(comm)) {
+                let cut = Comm::from_text(comm);
+                said.push(message("--comm", comm, &cut.text(), &self.comms));
+            }
+        }
+        for unit in &filter.unit {
+            if !places.iter().any(|place| unit.matches(place)) {
+                let unit = unit.to_string();
+                said.push(message("--unit", &unit, &unit, &self.units));
+            }
+        }
+        for container in &filter.container {
+            if !places.iter().any(|place| container.matches(place)) {
+                let container = container.to_string();
+                let known = &self.containers;
+                said.push(message("--container", &container, &container, known));
+            }
+        }
+        said
+    }
+}
+
+fn add(names: &mut BTreeSet<String>, name: String) {
+    if names.len() < MAX_NAMES && !name.is_empty() {
+        names.insert(name);
+    }
+}
+
+/// `name` is what the user wrote, in the form of the known names.
+fn message(option: &str, written: &str, name: &str, known: &BTreeSet<String>) -> String {
+    let help = match nearest(name, known.iter().map(String::as_str)) {
+        Some(same) if same == name => "; it exists, but nothing of it was counted".to_owned(),
+        Some(similar) => format!("; did you mean {}?", escape(similar)),
+        None => String::new(),
+    };
+    format!("{option} {} matched nothing{help}", escape(written))
+}
+
+/// The processes that have rows.
+fn processes(report: &Report) -> impl Iterator<Item = &Process> {
+    let rows = report.processes.iter();
+    let pairs = report.pairs.iter();
+    let close_wait = report.close_wait.iter();
+    rows.filter_map(|row| row.process.as_ref())
+        .chain(pairs.filter_map(|row| row.process.as_deref()))
+        .chain(close_wait.filter_map(|row| row.process.as_ref()))
+}
+
+impl Sink for Names {
+    fn any_event(&mut self, event: &Event) {
+        Self::event(self, event);
+    }
+
+    fn event(&mut self, _: &Event) -> Result<()> {
+        Ok(())
+    }
+
+    fn lost(&mut self, _: &Lost) -> Result<()> {
+        Ok(())
+    }
+
+    fn observed(&mut self, observation: Cow<'_, Observation>) -> Result<()> {
+        self.observation(&observation);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "names_tests.rs"]
+mod tests;
