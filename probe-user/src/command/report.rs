@@ -4,7 +4,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use twtrace_core::model::report::Report;
 
 use super::difference;
@@ -108,6 +108,21 @@ fn refuse_what_no_history_has(args: &ReportArgs) -> Result<()> {
     Ok(())
 }
 
+/// Stacks are counted from the start to the end.
+fn no_stacks(args: &ReportArgs) -> Error {
+    let option = match args.stacks.folded {
+        Some(_) => "--folded",
+        None => "--stacks",
+    };
+    if args.view.from.window().is_open() {
+        anyhow!(
+            "{option}: the recording has no stacks: make it by report --stacks --record FILE, and let that end"
+        )
+    } else {
+        anyhow!("{option}: stacks are those of a whole recording: leave out --since and --until")
+    }
+}
+
 fn write_page(file: WholeFile, host: &Views) -> Result<()> {
     let page = html::render(&HtmlPage {
         report: &host.report,
@@ -119,9 +134,7 @@ fn write_page(file: WholeFile, host: &Views) -> Result<()> {
 }
 
 fn write_folded(file: WholeFile, report: &Report) -> Result<()> {
-    let Some(rows) = &report.stacks else {
-        bail!("--folded: the recording has no stacks: make it by report --stacks --record FILE");
-    };
+    let rows = report.stacks.as_deref().unwrap_or_default();
     file.write(folded::render(rows).as_bytes())
         .context("--folded")
 }
