@@ -81,6 +81,8 @@ fn a_command_keeps_its_own_options() {
     );
     let cli = Cli::try_parse_from(["twtrace", "report", "--", "ab"]).unwrap();
     assert_eq!(cli.into_command().unwrap().runs(), ["ab"]);
+    let cli = Cli::try_parse_from(["twtrace", "doctor", "--", "ab"]).unwrap();
+    assert_eq!(cli.into_command().unwrap().runs(), ["ab"]);
 }
 
 #[test]
@@ -152,9 +154,11 @@ fn wrong_usage_is_refused_with_a_hint() {
     assert!(refused(&["--ring-kb", "2"]).contains("power of two"));
     assert!(refused(&["--ring-kb", "4", "--ring-mb", "8"]).contains("cannot be used with"));
     for live in [&["--record", "y"][..], &["--", "true"]] {
-        let line = [&["twtrace", "report", "--from", "x"], live].concat();
-        let error = Cli::try_parse_from(line).unwrap_err().to_string();
-        assert!(error.contains("cannot be used with"), "{error}");
+        for verb in ["report", "doctor"] {
+            let line = [&["twtrace", verb, "--from", "x"], live].concat();
+            let error = Cli::try_parse_from(line).unwrap_err().to_string();
+            assert!(error.contains("cannot be used with"), "{error}");
+        }
     }
     assert!(refused(&["--duration", "soon"]).contains("such as 10s"));
     assert!(refused(&["--duration", "0s"]).contains("in no time"));

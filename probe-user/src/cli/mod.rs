@@ -110,9 +110,9 @@ impl Command {
         match self {
             Self::Trace(view) | Self::Report(ReportArgs { view, .. }) => &view.command.command,
             Self::Record(args) => &args.command.command,
+            Self::Doctor(args) => &args.command.command,
             Self::Top(_)
             | Self::Schema(_)
-            | Self::Doctor(_)
             | Self::Serve(_)
             | Self::Probes(_)
             | Self::Explain(_)
@@ -244,6 +244,7 @@ pub struct ViewArgs {
 
 /// Options of `doctor`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("examined").args(["command", "from"])))]
 pub struct DoctorArgs {
     /// Count for this long, such as 10s or 5m.
     ///
@@ -255,6 +256,8 @@ pub struct DoctorArgs {
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
     /// Exit with code 3 on a finding of this level or a worse one.
+    ///
+    /// With COMMAND, only if the command succeeds: else its exit code stands.
     #[arg(long, value_name = "LEVEL", value_enum, help_heading = OUTPUT)]
     pub fail_on: Option<Severity>,
     /// What to judge by.
@@ -263,6 +266,9 @@ pub struct DoctorArgs {
     /// How to probe.
     #[command(flatten)]
     pub probing: ProbeArgs,
+    /// Of which command.
+    #[command(flatten)]
+    pub command: CommandArgs,
     /// Of which recording.
     #[command(flatten)]
     pub from: FromArgs,

@@ -6,12 +6,13 @@ use anyhow::{Result, bail};
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::event::json;
 
-use super::print;
 use super::source::FigureSource;
 use super::source::live::LiveOptions;
 use super::source::measure::Measurement;
+use super::source::summary::{Summary, Views, print_unmatched};
 use crate::cli::DoctorArgs;
 use crate::output::diagnosis;
+use crate::output::target::OutputTarget;
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
@@ -21,11 +22,13 @@ const FOUND: u8 = 3;
 /// Counts for a while, or to the end of past data, then diagnoses and prints.
 pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
     let source = FigureSource::of(&args.from, &args.store);
+    let command = &args.command.command;
     if let FigureSource::History(..) = source
-        && args.keep.order().is_some()
+        && (args.keep.order().is_some() || !command.is_empty())
     {
-        bail!("--store reads what was counted: there is nothing to record");
+        bail!("--store reads what was counted: there is nothing to run or to record");
     }
+    let target = OutputTarget::open(None, !command.is_empty())?;
     let options = LiveOptions {
         filter: &args.filter,
         probing: &args.probing,
@@ -34,33 +37,39 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         max_stacks: None,
         is_service: false,
         keep: Keep::Naming,
-        command: &[],
+        command,
     };
     let measurement = Measurement {
         options,
-        duration: Some(args.duration),
+        // A command ends it.
+        duration: command.is_empty().then_some(args.duration),
         record: args.keep.order(),
     };
     let gathered = source.gather(measurement).await?;
     let summaries = gathered.summaries.into_iter();
-    let diagnoses: Vec<Diagnosis> = summaries
-        .map(|summary| summary.into_views().diagnosis)
-        .collect();
-    let code = print_all(&args, &diagnoses)?;
-    gathered.outcome.map(|()| code)
+    let hosts: Vec<Views> = summaries.map(Summary::into_views).collect();
+    print_unmatched(gathered.names.as_ref(), &args.filter, &hosts);
+    let diagnoses: Vec<&Diagnosis> = hosts.iter().map(|host| &host.diagnosis).collect();
+    let code = exit_code(&args, &diagnoses, gathered.command_exit_code);
+    print_all(target, &args, &diagnoses)?;
+    gathered.outcome.map(|()| ExitCode::from(code))
 }
 
-/// The exit code is that of the worst finding.
-fn print_all(args: &DoctorArgs, diagnoses: &[Diagnosis]) -> Result<ExitCode> {
-    let worst = diagnoses.iter().filter_map(Diagnosis::worst).max();
-    let code = match (args.fail_on, worst) {
-        (Some(level), Some(worst)) if worst >= level => ExitCode::from(FOUND),
-        _ => ExitCode::SUCCESS,
-    };
+/// The command's exit code, if that failed; else that of the worst finding.
+fn exit_code(args: &DoctorArgs, diagnoses: &[&Diagnosis], of_command: Option<u8>) -> u8 {
+    let worst = diagnoses.iter().filter_map(|host| host.worst()).max();
+    match (of_command, args.fail_on, worst) {
+        (Some(code @ 1..), ..) => code,
+        (_, Some(level), Some(worst)) if worst >= level => FOUND,
+        _ => 0,
+    }
+}
+
+fn print_all(target: OutputTarget, args: &DoctorArgs, diagnoses: &[&Diagnosis]) -> Result<()> {
     let mut text = Vec::new();
     for (number, diagnosis) in diagnoses.iter().enumerate() {
         if args.json {
-            json::append(&mut text, diagnosis)?;
+            json::append(&mut text, *diagnosis)?;
             continue;
         }
         if number > 0 {
@@ -68,9 +77,9 @@ fn print_all(args: &DoctorArgs, diagnoses: &[Diagnosis]) -> Result<ExitCode> {
         }
         text.extend(diagnosis::render(diagnosis).into_bytes());
     }
-    match print(&text) {
+    match target.print(|stream| stream.write_all(&text)) {
         // The diagnosis stands, even if the reader did not want all of it.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(code),
-        printed => Ok(printed.map(|()| code)?),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        printed => Ok(printed?),
     }
 }
