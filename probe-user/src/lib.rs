@@ -3,6 +3,7 @@
 //! The program is a library with one entry point, so that the code that reads untrusted bytes can be fuzzed.
 
 mod allocator;
+mod caller;
 mod cli;
 mod clock;
 mod command;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+const CAP_CHOWN: u32 = 0;
 const CAP_DAC_OVERRIDE: u32 = 1;
 const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SYS_PTRACE: u32 = 19;
@@ -88,6 +89,8 @@ pub enum Keep {
     Naming,
     /// Also CAP_DAC_OVERRIDE: a file has yet to be written in a directory that root does not own.
     NamingAndWriting,
+    /// Also CAP_CHOWN: further files are to be created for the user who called sudo.
+    NamingAndWritingForCaller,
 }
 
 impl Keep {
@@ -103,6 +106,9 @@ impl Keep {
             Self::Maps => maps,
             Self::Naming => naming | maps,
             Self::NamingAndWriting => naming | maps | bit(CAP_DAC_OVERRIDE),
+            Self::NamingAndWritingForCaller => {
+                naming | maps | bit(CAP_DAC_OVERRIDE) | bit(CAP_CHOWN)
+            }
         }
     }
 }

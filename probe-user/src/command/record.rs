@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use twtrace_core::event::quantity;
 
-use super::keep::{RecordingKeeper, SAMPLE_INTERVAL};
+use super::keep::{self, RecordingKeeper, SAMPLE_INTERVAL};
 use super::notice;
 use super::source::live::{Live, LiveOptions};
 use super::start_line::StartLine;
 use crate::cli::RecordArgs;
 use crate::output::tiers;
-use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
 /// Between two updates of the status line.
@@ -28,7 +27,7 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
         sample_interval: Some(SAMPLE_INTERVAL),
         max_stacks: None,
         is_service: false,
-        keep: Keep::NamingAndWriting,
+        keep: keep::privileges(&args.bounds),
         command: &args.command.command,
     })?;
     let start = StartLine::new(

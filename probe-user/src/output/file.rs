@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::caller;
+
 /// A document to be written as a file: a temporary file beside the target until it is complete.
 #[derive(Debug)]
 pub struct WholeFile {
@@ -26,7 +28,8 @@ pub enum FileError {
 
 impl WholeFile {
     /// Creates the temporary file, so that a wrong path is reported before anything is measured. Only its owner may
-    /// read it (mode 0600): it contains data about the processes of all users.
+    /// read it (mode 0600): it contains data about the processes of all users. Unless it replaces a file, that is the
+    /// user who called sudo.
     ///
     /// # Errors
     /// If there is no such directory, it is not writable, or the name belongs to a directory, a device or a pipe.
@@ -44,6 +47,10 @@ impl WholeFile {
             .prefix(".twtrace-")
             .tempfile_in(directory)
             .map_err(|error| FileError::Refused(path.to_owned(), error))?;
+        // Also a dangling link: it will be replaced.
+        if fs::symlink_metadata(path).is_err() {
+            caller::give(file.as_file());
+        }
         Ok(Self {
             path: path.to_owned(),
             file,

@@ -6,6 +6,8 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use super::page::Page;
+use crate::caller;
+use crate::record;
 
 #[derive(Debug)]
 pub enum OutputTarget {
@@ -16,10 +18,13 @@ pub enum OutputTarget {
 
 /// An error about a file that can't be written.
 #[derive(Debug, thiserror::Error)]
-#[error("can't write {}: {error}", .path.display())]
-pub struct OutputError {
-    path: PathBuf,
-    error: io::Error,
+pub enum OutputError {
+    /// The system refuses.
+    #[error("can't write {}: {error}", .path.display())]
+    Refused { path: PathBuf, error: io::Error },
+    /// It would be lost.
+    #[error("{} is a recording, which is not overwritten: take another name, or remove it first", .0.display())]
+    Recording(PathBuf),
 }
 
 /// A file that is open for writing, and unchanged until something is written. If it is dropped before that, it is
@@ -36,7 +41,7 @@ impl OutputTarget {
     /// time: an unusable path is reported at once.
     ///
     /// # Errors
-    /// If the file can't be opened or created; the error contains its name.
+    /// If the file can't be opened or created, or is a recording; the error contains its name.
     pub fn open(file: Option<&Path>, has_command: bool) -> Result<Self, OutputError> {
         match file {
             Some(path) => OutputFile::open(path).map(Self::File),
@@ -91,12 +96,16 @@ impl OutputFile {
         };
         let opened = match open(true) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(false),
-            other => other,
+            created => created.inspect(|created| caller::give(&created.file)),
         };
-        opened.map_err(|error| OutputError {
+        let opened = opened.map_err(|error| OutputError::Refused {
             path: path.to_owned(),
             error,
-        })
+        })?;
+        if !opened.is_ours && record::is_recording(&opened.file) {
+            return Err(OutputError::Recording(path.to_owned()));
+        }
+        Ok(opened)
     }
 
     fn emptied(mut self) -> io::Result<NamedFile> {
@@ -175,6 +184,17 @@ mod tests {
         fs::write(&path, "older").unwrap();
         drop(OutputTarget::open(Some(&path), false).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"older");
+    }
+
+    #[test]
+    fn a_recording_is_not_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("recording");
+        let recording = zstd::bulk::compress(b"{}\n", 1).unwrap();
+        fs::write(&path, &recording).unwrap();
+        let error = OutputTarget::open(Some(&path), false).unwrap_err();
+        assert!(error.to_string().contains("is a recording"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), recording);
     }
 
     #[test]

@@ -22,6 +22,7 @@
 //!
 //! [Zstandard]: https://datatracker.ietf.org/doc/html/rfc8878
 
+mod detect;
 pub mod entry;
 pub mod error;
 pub mod frames;
@@ -32,6 +33,8 @@ pub mod reader;
 pub mod rotation;
 pub mod window;
 pub mod writer;
+
+pub use detect::is_recording;
 
 /// Text of a frame, bytes. The writer does not exceed it by much.
 pub const FRAME_TEXT: usize = 1 << 20;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::WriteError;
+use crate::caller;
 
 /// Limits of what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,14 +142,20 @@ impl Files {
     }
 }
 
-/// Readable by its owner only: it has the names of all users' processes.
+/// Readable by its owner only: it has the names of all users' processes. A new file belongs to the user who called sudo.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
+    let created = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
-        .open(path)
+        .open(path);
+    match created {
+        // Without O_CREAT: with it, root may not open another user's file in /tmp (fs.protected_regular).
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().write(true).truncate(true).open(path)
+        }
+        created => created.inspect(caller::give),
+    }
 }
 
 /// `FILE`, `FILE.1`, `FILE.2`: the higher the number, the older the part.

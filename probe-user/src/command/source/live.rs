@@ -78,7 +78,9 @@ impl Live {
         let launch = Launch::prepare(options.command)?;
         let helper: Option<Rc<NamespaceHelper>> = match options.keep {
             Keep::Nothing | Keep::Maps => None,
-            Keep::Naming | Keep::NamingAndWriting => open_namespace_helper(),
+            Keep::Naming | Keep::NamingAndWriting | Keep::NamingAndWritingForCaller => {
+                open_namespace_helper()
+            }
         };
         let stop = Stop::listen().context("listening for signals")?;
         let mut filter = options.filter.resolve()?;

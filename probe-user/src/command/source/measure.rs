@@ -11,10 +11,9 @@ use super::live::{Live, LiveOptions};
 use super::names::Names;
 use super::summary::{Gathered, Summary};
 use crate::cli::BoundsArgs;
-use crate::command::keep::{RecordingKeeper, SAMPLE_INTERVAL};
+use crate::command::keep::{self, RecordingKeeper, SAMPLE_INTERVAL};
 use crate::command::notice;
 use crate::command::start_line::StartLine;
-use crate::privilege::Keep;
 use crate::session::observer::Wants;
 use crate::session::sink::Tee;
 
@@ -44,10 +43,10 @@ impl Measurement<'_> {
         let options = match record {
             None => options,
             // Everything that a later view of the recording may need.
-            Some(_) => LiveOptions {
+            Some((_, bounds)) => LiveOptions {
                 wants: Wants::ALL,
                 sample_interval: Some(SAMPLE_INTERVAL),
-                keep: Keep::NamingAndWriting,
+                keep: keep::privileges(bounds),
                 ..options
             },
         };
