@@ -1,18 +1,34 @@
 //! Why the probes could not be loaded.
 
-use std::{io, path::PathBuf};
+use std::{env, io, path::PathBuf};
 
 use super::Question;
+
+/// What twtrace uses without root, as setcap takes it. docs/privileges.md describes each.
+const CAPABILITIES: &str = "cap_bpf,cap_perfmon,cap_dac_read_search,cap_syslog,cap_sys_ptrace";
+
+/// The binary, as an argument of a shell's command.
+fn own_path() -> String {
+    let path = env::current_exe().map_or_else(
+        |_| "twtrace".to_owned(),
+        |path| path.to_string_lossy().into_owned(),
+    );
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+".contains(char);
+    if path.chars().all(is_plain) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
 
 /// Each error names what failed and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The caller may not load eBPF programs.
     #[error(
-        "missing {}: run as root (sudo twtrace ...), or give the binary CAP_BPF and CAP_PERFMON to load \
-         and attach its programs, CAP_SYSLOG and CAP_DAC_READ_SEARCH to find its hooks, and \
-         CAP_SYS_PTRACE to name processes of other users (before Linux 5.8: CAP_SYS_ADMIN)",
-        .missing.join(" and ")
+        "missing {}: run as root (sudo twtrace ...), or allow it without root, to all who may run it: \
+         sudo setcap {CAPABILITIES}=ep {} (before Linux 5.8: cap_sys_admin in place of cap_bpf,cap_perfmon)",
+        .missing.join(" and "), own_path()
     )]
     Privileges {
         /// Required capabilities that are not held.

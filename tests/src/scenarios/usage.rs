@@ -68,9 +68,9 @@ pub const USAGES: &[Usage] = &[
 ];
 
 /// The uid of nobody.
-const UNPRIVILEGED: u32 = 65_534;
+pub(super) const UNPRIVILEGED: u32 = 65_534;
 
-fn twtrace(context: &Context, arguments: &[&str]) -> Command {
+pub(super) fn twtrace(context: &Context, arguments: &[&str]) -> Command {
     let mut command = Command::new(&context.twtrace);
     command
         .args(arguments)
@@ -80,7 +80,7 @@ fn twtrace(context: &Context, arguments: &[&str]) -> Command {
 }
 
 /// Runs it, up to a time limit.
-fn output(mut command: Command) -> Result<Output> {
+pub(super) fn output(mut command: Command) -> Result<Output> {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -99,7 +99,7 @@ fn output(mut command: Command) -> Result<Output> {
     Ok(child.wait_with_output()?)
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
@@ -144,7 +144,8 @@ fn not_root(context: &Context) -> Result<()> {
             Ok(())
         });
     }
-    fails_with(&output(command)?, 1, &["CAP_BPF", "CAP_PERFMON"])
+    let says = ["CAP_BPF", "CAP_PERFMON", "sudo setcap cap_bpf,"];
+    fails_with(&output(command)?, 1, &says)
 }
 
 /// CAP_SYS_ADMIN
