@@ -22,6 +22,7 @@ mod handover;
 mod html;
 mod idle;
 mod leak;
+mod mistakes;
 mod namespaces;
 mod overload;
 mod peers;
@@ -281,6 +282,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, TierReach)> {
         (audited::USAGES, TierReach::EveryTier),
         (exactness::USAGES, TierReach::EveryTier),
         (start::USAGES, TierReach::EveryTier),
+        (mistakes::USAGES, TierReach::BestTier),
         (namespaces::USAGES, TierReach::BestTier),
         (totals::USAGES, TierReach::BestTier),
         (privileges::USAGES, TierReach::BestTier),

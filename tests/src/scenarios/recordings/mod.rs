@@ -136,7 +136,7 @@ fn fails_with(done: &Output, code: i32, words: &[&str]) -> Result<()> {
 }
 
 /// Records some traffic in a namespace of its own.
-fn recorded(context: &Context, path: &Path) -> Result<()> {
+pub fn recorded(context: &Context, path: &Path) -> Result<()> {
     let recorder = start(
         context,
         &[OsStr::new("record"), "-o".as_ref(), path.as_ref()],
