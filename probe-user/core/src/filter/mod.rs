@@ -170,7 +170,7 @@ impl Filter {
 
     /// Whether it may hide events.
     pub fn hides_events(&self) -> bool {
-        self.family.is_some()
+        self.known_family().is_some()
             || !self.is_by_process()
             || self.asks_for_processes()
             || self.asks_for_kinds()
@@ -316,6 +316,11 @@ mod tests {
         assert!(!both.shows_netns(7) && !both.shows_netns(8));
         let all = Filter::default().within(Some(Filter::default()));
         assert!(all.shows_process(process) && all.is_by_process() && !all.hides_events());
+        let of_command = Filter {
+            family: Some(Family::default()),
+            ..Filter::default()
+        };
+        assert!(Filter::default().within(Some(of_command)).hides_events());
     }
 
     #[test]
