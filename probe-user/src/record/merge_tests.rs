@@ -163,7 +163,7 @@ fn a_window_outside_of_the_recording_is_found_out() {
     ] {
         assert_eq!(outside(since, until), None, "{since:?} {until:?}");
     }
-    let whole = "it goes from 2026-11-25T16:00:00.000000000Z to 2026-11-25T16:00:08.000000000Z";
+    let whole = "it covers 2026-11-25T16:00:00.000000000Z to 2026-11-25T16:00:08.000000000Z";
     let second = |time: &str| format!("2026-11-25T{time}.000000000Z");
     for (since, until, named, extent) in [
         (

@@ -146,7 +146,7 @@ impl Window {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     /// `--until` is not after `--since`.
-    #[error("--since {since} is not before --until {until}: {} goes {extent}", .path.display())]
+    #[error("--since {since} is not before --until {until}: {} covers {extent}", .path.display())]
     Reversed {
         /// The file, or one of them.
         path: PathBuf,
@@ -157,7 +157,7 @@ pub enum WindowError {
     },
     /// The recording began after the window, or ended before it.
     #[error(
-        "{} has nothing of that time{}{}: it goes {extent}",
+        "{} has nothing of that time{}{}: it covers {extent}",
         .path.display(), Worded(" from", .since), Worded(" to", .until)
     )]
     Outside {
@@ -169,7 +169,7 @@ pub enum WindowError {
     },
     /// During the window it was recorded, and nothing happened.
     #[error(
-        "{}: nothing happened in that time{}{}; it goes {extent}",
+        "{}: nothing happened in that time{}{}; it covers {extent}",
         .path.display(), Worded(" from", .since), Worded(" to", .until)
     )]
     Quiet {
@@ -190,7 +190,7 @@ pub struct Extent {
 
 impl fmt::Display for Extent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "from {} to {}", self.began, self.ended)
+        write!(f, "{} to {}", self.began, self.ended)
     }
 }
 

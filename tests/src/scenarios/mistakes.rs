@@ -89,7 +89,7 @@ fn mistakes(context: &Context) -> Result<()> {
     }
     for verb in ["report", "trace", "doctor"] {
         for (options, code, says) in [
-            (&["--since", "+2h"][..], 1, "it goes from"),
+            (&["--since", "+2h"][..], 1, "it covers"),
             (&["--since", "+2s", "--until", "+1s"], 1, "is not before"),
             (&["--netns", "1"], 1, "--netns 1: nothing that was read"),
             (&["--remote", "localhost", "--event", "reset,abort"], 0, ""),

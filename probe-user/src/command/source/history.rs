@@ -79,14 +79,14 @@ pub fn find(
     let now = Timestamp(clock_ns(libc::CLOCK_REALTIME).context("reading the clock")?);
     let span = span::resolve(window.since, window.until, began, now).with_context(|| {
         format!(
-            "the history in {} goes from {began} to {ended}",
+            "the history in {} covers {began} to {ended}",
             directory.display()
         )
     })?;
     let places = reader.places(span)?;
     if places.is_empty() {
         bail!(
-            "the history in {} has nothing of that time{}{}: it has {began} to {ended}",
+            "the history in {} has nothing of that time{}{}: it covers {began} to {ended}",
             directory.display(),
             span.since
                 .map_or_else(String::new, |since| format!(" from {since}")),

@@ -43,8 +43,8 @@ fn writing(context: &Context, directory: &Path) -> Result<()> {
 
     for verb in ["report", "trace", "doctor"] {
         for (bounds, extent) in [
-            (["--since", "+1h"], "it goes from"),
-            (["--until", "2020-01-01T00:00:00Z"], "it goes from"),
+            (["--since", "+1h"], "it covers"),
+            (["--until", "2020-01-01T00:00:00Z"], "it covers"),
         ] {
             let past = [&[verb], &bounds[..]].concat();
             let outside = run(context, &with_files(&past, "--from", &[&path]))?;
