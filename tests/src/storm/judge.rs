@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     climate::{self, KernelSetting},
+    late::{ended_after_its_time, fin_wait2_ran_out},
     ledger::LedgerEntry,
     namespace::NamespaceOutcome,
     plan::{self, End, Life, StepAction},
@@ -34,6 +35,8 @@ pub struct StormSight {
     pub counts_births: bool,
     /// Ends of TIME_WAITs are seen when they happen.
     pub sees_ends: bool,
+    /// They are seen by the timers of mini-sockets.
+    pub ends_by_timer: bool,
     /// RSTs that no full socket sends are seen.
     pub sees_all_resets: bool,
 }
@@ -205,7 +208,7 @@ impl Judge<'_> {
                 _ => Vec::new(),
             };
             if sight.sees_ends {
-                incomplete.extend(self.of_what_is_left(&events));
+                incomplete.extend(self.of_what_is_left(&truth, &events, sight));
             }
             if !incomplete.is_empty() {
                 let text = self.describe(&truth, &events, &incomplete);
@@ -226,7 +229,11 @@ impl Judge<'_> {
         }
         if let Some(wrong) = self
             .names(truth, event, end)
-            .or_else(|| of_one(truth, event, end))
+            .or_else(|| {
+                let settings = &self.namespace.settings;
+                let ran_out = fin_wait2_ran_out(truth, settings, event, end);
+                of_one(truth, event, end).filter(|_| !ran_out)
+            })
             .or_else(|| against_kernel(event))
         {
             return Judged::Wrong(format!("{}: {wrong}", what(event)));
@@ -284,8 +291,14 @@ impl Judge<'_> {
     }
 
     /// An error in the mini-sockets that were reported: those that were created and have not ended must exist.
-    fn of_what_is_left(&self, events: &[(&TraceEvent, End)]) -> Option<String> {
-        let outcome = &self.namespace.outcome;
+    fn of_what_is_left(
+        &mut self,
+        truth: &Truth,
+        events: &[(&TraceEvent, End)],
+        sight: StormSight,
+    ) -> Option<String> {
+        let namespace = self.namespace;
+        let outcome = &namespace.outcome;
         for end in [End::Client, End::Server] {
             let count = |what: &str| {
                 let of_end = events.iter().filter(|(event, at)| {
@@ -299,6 +312,12 @@ impl Judge<'_> {
             };
             let pair = (first.local?, first.remote?);
             let alive = outcome.alive.iter().filter(|other| **other == pair).count();
+            if born == ended + alive + 1
+                && ended_after_its_time(truth, &namespace.settings, events, end, sight)
+            {
+                self.verdict.missing += 1;
+                continue;
+            }
             if born != ended + alive {
                 return Some(format!(
                     "{born} births and {ended} ends at the {end:?}, and {alive} there"

@@ -19,6 +19,7 @@ const SERVER: i32 = 20;
 const SIGHT: StormSight = StormSight {
     counts_births: true,
     sees_ends: true,
+    ends_by_timer: false,
     sees_all_resets: true,
 };
 
@@ -168,4 +169,54 @@ fn what_was_received_must_have_been_sent_and_what_is_left_must_be_there() {
     reported[1]["event"] = json!("port_alloc");
     let verdict = verdict(namespace(life, 0), &reported);
     assert!(verdict.incomplete[0].contains("1 births and 0 ends at the Client, and 0 there"));
+}
+
+#[test]
+fn what_timers_end_is_allowed_for_where_it_is_not_seen() {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let life = plain_life(1);
+    let mut played = namespace(life, 0);
+    played.settings = vec![("ipv4/tcp_fin_timeout", 1)];
+    let mut born = events(life, CLIENT)[0].clone();
+    born["event"] = json!("time_wait");
+    born["state"] = json!("fin_wait2");
+    born["direction"] = Value::Null;
+    born["reason"] = Value::Null;
+    let mut later = events(life, CLIENT)[1].clone();
+    later["event"] = json!("port_alloc");
+    let judged = |later: &Value, ends_by_timer| {
+        let traced = [&born, later].map(trace_event);
+        let sight = StormSight {
+            ends_by_timer,
+            ..SIGHT
+        };
+        let verdict = judge(1, std::slice::from_ref(&played), &traced, sight);
+        (verdict.incomplete.len(), verdict.missing)
+    };
+    assert_eq!(
+        judged(&later, true),
+        (1, 0),
+        "it has not been there so long"
+    );
+    later["mono_ns"] = json!(302 + SECOND_NS);
+    assert_eq!(judged(&later, true), (0, 1));
+    assert_eq!(judged(&later, false), (1, 0), "other hooks see it");
+
+    // The client closed at 300.
+    let mut timeout = events(life, CLIENT)[0].clone();
+    timeout["reason"] = json!("timeout");
+    let wrong = |event: &Value| {
+        judge(
+            1,
+            std::slice::from_ref(&played),
+            &[trace_event(event)],
+            SIGHT,
+        )
+    };
+    timeout["mono_ns"] = json!(300 + SECOND_NS);
+    assert_eq!(wrong(&timeout).wrong.len(), 1, "in established");
+    timeout["state"] = json!("fin_wait2");
+    assert_eq!(wrong(&timeout).wrong.len(), 0);
+    timeout["mono_ns"] = json!(302);
+    assert_eq!(wrong(&timeout).wrong.len(), 1, "too early");
 }

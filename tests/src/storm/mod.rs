@@ -12,6 +12,7 @@ mod holder;
 mod judge;
 #[cfg(test)]
 mod judge_tests;
+mod late;
 mod ledger;
 mod namespace;
 mod plan;
@@ -132,6 +133,7 @@ pub fn run(options: &Options) -> Result<StormEnd> {
             tracer.facts.tier(Question::TimeWaitEnd),
             Tier::Inferred | Tier::None
         ),
+        ends_by_timer: tracer.facts.tier(Question::TimeWaitEnd) == Tier::Timer,
         sees_all_resets: tracer.facts.tier(Question::ResetWithoutSocket) != Tier::None,
     };
     let hidden = Recording::begin();
