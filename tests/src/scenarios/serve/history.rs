@@ -186,7 +186,7 @@ pub fn full_disk(context: &Context) -> Result<()> {
     )?;
     ensure!(counted > 0.0, "nothing is traced: {page}");
     fs::remove_file(filler)?;
-    service.until_it_says("the history goes on")?;
+    service.until_it_says("the history continues")?;
     play(&named)?;
     let said = service.stop()?;
     let complaints = said.iter().filter(|line| line.contains("can't be written"));
