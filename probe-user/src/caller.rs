@@ -1,10 +1,14 @@
 //! Who called sudo: files that twtrace creates belong to that user.
 
 use std::env;
-use std::ffi::OsStr;
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use twtrace_core::event::text::escape;
 
 /// A user's ids, as sudo has written them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +18,21 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Gives the user a file that this process has just created. If the system refuses, it stays root's.
+    pub fn give(self, created: &File, path: &Path) {
+        if let Err(error) = self.own(created) {
+            log::warn!(
+                "{} stays root's, chown gives it to you: {error}",
+                escape(&path.display().to_string())
+            );
+        }
+    }
+
+    /// Whether a file belongs to the user.
+    pub fn has(self, file: &Metadata) -> bool {
+        file.uid() == self.uid
+    }
+
     /// The user who called sudo; `None` if nobody or root did, if the variables are not as sudo sets them, or if this
     /// process does not run as root.
     pub fn of_sudo() -> Option<Self> {
@@ -49,19 +68,96 @@ impl Caller {
     }
 }
 
-/// Gives a file that this process has just created (`O_CREAT | O_EXCL`) to the user who called sudo, if somebody did.
-/// Where that is refused, it stays root's.
-pub fn give(created: &File) {
-    if let Some(caller) = Caller::of_sudo()
-        && let Err(error) = caller.own(created)
-    {
-        log::info!("a file stays root's: {error}");
+/// Creates a file that does not exist (`O_CREAT | O_EXCL`), for writing. It belongs to the user who called sudo, if somebody
+/// did, and if its directory is that user's or one for all, such as /tmp: nobody is given a file in a directory where
+/// root's files are trusted. If the system refuses that, it stays root's.
+///
+/// # Errors
+/// If it exists, or can't be created.
+pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    let Some(caller) = Caller::of_sudo() else {
+        return create(path, mode);
+    };
+    let Some(directory) = Directory::of(path)? else {
+        return create(path, mode);
+    };
+    let created = directory.create_new(mode)?;
+    if directory.is_of(caller) || directory.is_for_all() {
+        caller.give(&created, path);
+    }
+    Ok(created)
+}
+
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(mode).open(path)
+}
+
+/// A directory, and the name of a file in it. It stays the same whatever becomes of its path, so that a file is created in
+/// the directory that was checked.
+#[derive(Debug)]
+pub struct Directory {
+    directory: File,
+    name: OsString,
+}
+
+impl Directory {
+    /// The directory of a file; `None` if the path does not end in a name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        let Some(name) = path.file_name() else {
+            return Ok(None);
+        };
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mut options = OpenOptions::new();
+        let directory = options
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY)
+            .open(parent)?;
+        Ok(Some(Self {
+            directory,
+            name: name.to_owned(),
+        }))
+    }
+
+    /// A path of the directory, as long as this exists.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.directory.as_raw_fd()).into()
+    }
+
+    /// A path of the file, as long as this exists.
+    pub fn file(&self) -> PathBuf {
+        self.path().join(&self.name)
+    }
+
+    fn create_new(&self, mode: u32) -> io::Result<File> {
+        create(&self.file(), mode)
+    }
+
+    /// Whether the directory belongs to a user.
+    pub fn is_of(&self, caller: Caller) -> bool {
+        self.directory
+            .metadata()
+            .is_ok_and(|it| it.uid() == caller.uid)
+    }
+
+    /// Whether everybody may create files in it, and remove only their own.
+    pub fn is_for_all(&self) -> bool {
+        const WRITABLE_AND_STICKY: u32 = 0o1002;
+        let mode = self.directory.metadata().map(|it| it.mode());
+        mode.is_ok_and(|mode| mode & WRITABLE_AND_STICKY == WRITABLE_AND_STICKY)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -84,6 +180,32 @@ mod tests {
         ] {
             assert_eq!(of(uid, gid), None, "{uid} {gid}");
         }
+    }
+
+    #[test]
+    fn a_directory_stays_the_one_that_was_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("own")).unwrap();
+        fs::create_dir(at("other")).unwrap();
+        symlink(at("own"), at("link")).unwrap();
+        let checked = Directory::of(&at("link/x")).unwrap().unwrap();
+        fs::remove_file(at("link")).unwrap();
+        symlink(at("other"), at("link")).unwrap();
+        checked.create_new(0o600).unwrap();
+        assert!(at("own/x").exists() && !at("other/x").exists());
+        assert!(checked.create_new(0o600).is_err(), "it exists");
+        // SAFETY: these can't fail.
+        let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+        let (me, other) = (Caller { uid, gid }, Caller { uid: uid + 1, gid });
+        assert!(checked.is_of(me) && !checked.is_of(other));
+        assert!(!checked.is_for_all());
+        fs::set_permissions(at("own"), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(!checked.is_for_all(), "others may remove it");
+        fs::set_permissions(at("own"), fs::Permissions::from_mode(0o1777)).unwrap();
+        assert!(checked.is_for_all());
+        assert!(Directory::of(Path::new("/")).unwrap().is_none());
+        assert!(Directory::of(&at("none/x")).is_err());
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! Files that are written completely or not at all.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::caller;
+use crate::caller::{Caller, Directory};
+use crate::record;
 
 /// A document to be written as a file: a temporary file beside the target until it is complete.
 #[derive(Debug)]
 pub struct WholeFile {
     path: PathBuf,
+    /// Dropped before `directory`, by which it is removed.
     file: NamedTempFile,
+    directory: Directory,
 }
 
 /// Why a file can't be written.
@@ -21,6 +24,9 @@ pub enum FileError {
     /// Something else than a regular file has that name.
     #[error("{0} is not a regular file")]
     NotRegular(PathBuf),
+    /// It is a recording.
+    #[error("{0} is a recording, which is not overwritten: use another name, or remove it first")]
+    Recording(PathBuf),
     /// The system refuses.
     #[error("can't write {0}")]
     Refused(PathBuf, #[source] io::Error),
@@ -28,8 +34,8 @@ pub enum FileError {
 
 impl WholeFile {
     /// Creates the temporary file, so that a wrong path is reported before anything is measured. Only its owner may
-    /// read it (mode 0600): it contains data about the processes of all users. Unless it replaces a file, that is the
-    /// user who called sudo.
+    /// read it (mode 0600): it contains data about the processes of all users. That is the user who called
+    /// sudo if the directory is that user's, and so is a file that it replaces.
     ///
     /// # Errors
     /// If there is no such directory, it is not writable, or the name belongs to a directory, a device or a pipe.
@@ -39,21 +45,28 @@ impl WholeFile {
         {
             return Err(FileError::NotRegular(path.to_owned()));
         }
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        if File::open(path).is_ok_and(|existing| record::is_recording(&existing)) {
+            return Err(FileError::Recording(path.to_owned()));
+        }
+        let refused = |error| FileError::Refused(path.to_owned(), error);
+        let directory = Directory::of(path).map_err(refused)?;
+        let directory = directory.ok_or_else(|| FileError::NotRegular(path.to_owned()))?;
         let file = tempfile::Builder::new()
             .prefix(".twtrace-")
-            .tempfile_in(directory)
-            .map_err(|error| FileError::Refused(path.to_owned(), error))?;
-        // Also a dangling link: it will be replaced.
-        if fs::symlink_metadata(path).is_err() {
-            caller::give(file.as_file());
+            .tempfile_in(directory.path())
+            .map_err(refused)?;
+        if let Some(caller) = Caller::of_sudo() {
+            // In a directory for all, root could not rename another user's file without CAP_FOWNER.
+            let is_callers = directory.is_of(caller) && !directory.is_for_all();
+            let existing = fs::symlink_metadata(directory.file());
+            if is_callers && existing.map_or(true, |existing| caller.has(&existing)) {
+                caller.give(file.as_file(), path);
+            }
         }
         Ok(Self {
             path: path.to_owned(),
             file,
+            directory,
         })
     }
 
@@ -68,7 +81,10 @@ impl WholeFile {
             .and_then(|()| self.file.as_file().sync_all());
         let temporary: TempPath = self.file.into_temp_path();
         written
-            .and_then(|()| temporary.persist(&self.path).map_err(|error| error.error))
+            .and_then(|()| {
+                let persisted = temporary.persist(self.directory.file());
+                persisted.map_err(|error| error.error)
+            })
             .map_err(|error| FileError::Refused(self.path, error))
     }
 }

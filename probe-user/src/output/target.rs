@@ -85,18 +85,17 @@ impl OutputTarget {
 
 impl OutputFile {
     fn open(path: &Path) -> Result<Self, OutputError> {
-        let open = |is_ours: bool| {
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(is_ours);
-            options.open(path).map(|file| Self {
-                path: path.to_owned(),
-                file,
-                is_ours,
-            })
+        let of = |file, is_ours| Self {
+            path: path.to_owned(),
+            file,
+            is_ours,
         };
-        let opened = match open(true) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(false),
-            created => created.inspect(|created| caller::give(&created.file)),
+        let opened = match caller::create_new(path, 0o666) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let existing = OpenOptions::new().write(true).open(path);
+                existing.map(|file| of(file, false))
+            }
+            created => created.map(|file| of(file, true)),
         };
         let opened = opened.map_err(|error| OutputError::Refused {
             path: path.to_owned(),

@@ -2,11 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::WriteError;
-use crate::caller;
+use crate::caller::{self, Caller};
 
 /// Limits of what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,8 @@ impl Files {
                     .map_err(|source| io_error(old, "removing an old part", source))?;
             }
         }
-        let file = open(path).map_err(|source| io_error(path, "creating the file", source))?;
+        let file = open(path, is_special);
+        let file = file.map_err(|source| io_error(path, "creating the file", source))?;
         Ok(Self::new(path, file, bounds, !is_special))
     }
 
@@ -134,28 +135,52 @@ impl Files {
                 }
             }
         }
-        self.file =
-            open(&self.path).map_err(|source| io_error(&self.path, "creating the file", source))?;
+        // Its name is free: a file that is there now was created by somebody else.
+        self.file = caller::create_new(&self.path, MODE)
+            .map_err(|source| io_error(&self.path, "creating the file", source))?;
         self.written = 0;
         self.part += 1;
         Ok(true)
     }
 }
 
-/// Readable by its owner only: it has the names of all users' processes. A new file belongs to the user who called sudo.
-fn open(path: &Path) -> io::Result<File> {
-    let created = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    match created {
-        // Without O_CREAT: with it, root may not open another user's file in /tmp (fs.protected_regular).
+/// Readable by its owner only: it has the names of all users' processes.
+const MODE: u32 = 0o600;
+
+/// Creates a file, or opens the one that is there.
+fn open(path: &Path, is_special: bool) -> io::Result<File> {
+    match caller::create_new(path, MODE) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            OpenOptions::new().write(true).truncate(true).open(path)
+            if is_special {
+                return OpenOptions::new().write(true).open(path);
+            }
+            // Without O_CREAT: with it, root may not open another user's file in /tmp (fs.protected_regular), which is
+            // checked here instead. It must not wait for the reader of a pipe that has taken the name.
+            let mut options = OpenOptions::new();
+            let file = options
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(path)?;
+            check_owner(&file)?;
+            file.set_len(0)?;
+            Ok(file)
         }
-        created => created.inspect(caller::give),
+        created => created,
     }
+}
+
+/// Whoever owns the file could read the recording.
+fn check_owner(file: &File) -> io::Result<()> {
+    let about = file.metadata()?;
+    // SAFETY: geteuid() can't fail.
+    let is_own = about.uid() == unsafe { libc::geteuid() };
+    let is_callers = Caller::of_sudo().is_some_and(|caller| caller.has(&about));
+    if about.is_file() && about.nlink() == 1 && (is_own || is_callers) {
+        return Ok(());
+    }
+    Err(io::Error::other(
+        "the file that is there is another user's, or has another name too: remove it, or use another name",
+    ))
 }
 
 /// `FILE`, `FILE.1`, `FILE.2`: the higher the number, the older the part.
