@@ -41,9 +41,11 @@ struct Recording {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     parts: VecDeque<RecordingReader>,
-    /// Parts that are later than what is requested.
-    later: VecDeque<RecordingReader>,
+    /// Whether there is more that is later than what is requested.
+    has_later: bool,
     head: Option<Entry>,
+    /// Time of the first entry that was read, whether it is requested or not.
+    first_read: Option<Timestamp>,
     /// Entries read ahead, which come before `head`.
     first: VecDeque<Entry>,
     read_bytes: u64,
@@ -181,6 +183,7 @@ impl Recording {
             extent: Extent {
                 began: start.ts,
                 ended: start.ts,
+                is_cut: false,
             },
             lacks_parts: !is_whole,
             is_excerpt: !is_whole || !window.is_open(),
@@ -188,8 +191,9 @@ impl Recording {
             until: window.until.map(|bound| bound.resolve(start.ts)),
             start,
             parts: parts.into(),
-            later: VecDeque::new(),
+            has_later: false,
             head: None,
+            first_read: None,
             first: VecDeque::new(),
             read_bytes: 0,
         };
@@ -198,7 +202,11 @@ impl Recording {
             && let Some(first) = recording.at()
         {
             recording.tracing_start.at = first;
-            recording.extent.began = first.ts;
+        }
+        if recording.start.part > 1
+            && let Some(began) = recording.first_read
+        {
+            recording.extent.began = began;
         }
         if let Some(since) = recording.since
             && since > recording.tracing_start.at.ts
@@ -242,7 +250,11 @@ impl Recording {
             return None;
         }
         let (path, since, until) = (self.path.clone(), self.since, self.until);
-        let extent = self.whole_extent();
+        // What is later is not read for a message: it may be long, or a pipe that does not end.
+        let extent = Extent {
+            is_cut: self.has_later,
+            ..self.extent
+        };
         if let (Some(since), Some(until)) = (since, until)
             && until <= since
         {
@@ -255,7 +267,8 @@ impl Recording {
         }
         let is_outside = until.is_some_and(|until| until <= extent.began)
             || since.is_some_and(|since| since > extent.ended);
-        Some(if is_outside {
+        // It may be the time of a part that is missing.
+        Some(if is_outside || self.lacks_parts {
             WindowError::Outside {
                 path,
                 since,
@@ -270,16 +283,6 @@ impl Recording {
                 extent,
             }
         })
-    }
-
-    /// Reads what is later than requested too, as far as it is intact.
-    fn whole_extent(&mut self) -> Extent {
-        for mut part in std::mem::take(&mut self.later) {
-            while let Ok(Some(entry)) = part.next() {
-                self.extent.ended = self.extent.ended.max(entry.at().ts);
-            }
-        }
-        self.extent
     }
 
     /// When the next entry was reported.
@@ -304,7 +307,9 @@ impl Recording {
             };
             let next = part.next();
             if let Ok(Some(entry)) = &next {
-                self.extent.ended = self.extent.ended.max(entry.at().ts);
+                let at = entry.at().ts;
+                self.extent.ended = self.extent.ended.max(at);
+                self.first_read.get_or_insert(at);
             }
             match next {
                 Ok(Some(entry)) if self.is_wanted(&entry) => break Some(entry),
@@ -312,7 +317,8 @@ impl Recording {
                     let at = entry.at().ts;
                     let is_past = |until: Timestamp| at.0 >= until.0.saturating_add(DISORDER_NS);
                     if self.until.is_some_and(is_past) {
-                        self.later = std::mem::take(&mut self.parts);
+                        self.parts.clear();
+                        self.has_later = true;
                     }
                 }
                 Ok(None) => {

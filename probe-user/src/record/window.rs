@@ -181,16 +181,22 @@ pub enum WindowError {
     },
 }
 
-/// When a recording began, and the latest moment that can be read.
+/// When a recording began, and the latest moment that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     pub began: Timestamp,
     pub ended: Timestamp,
+    /// Whether there is more that was not read.
+    pub is_cut: bool,
 }
 
 impl fmt::Display for Extent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", self.began, self.ended)
+        write!(f, "{} to {}", self.began, self.ended)?;
+        if self.is_cut {
+            f.write_str(" or later")?;
+        }
+        Ok(())
     }
 }
 
