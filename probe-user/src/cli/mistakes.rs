@@ -1,7 +1,7 @@
 //! What clap says about a mistyped command line, corrected where its advice would do harm.
 
 use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
 
 /// How clap begins the advice to pass an unknown option after `--`. There it would be the program to run.
@@ -14,7 +14,8 @@ pub fn corrected(mut error: Error, cli: &Command) -> Error {
         _ => Vec::new(),
     };
     tips.retain(|tip| !tip.to_string().starts_with(WRONG_ADVICE));
-    if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
         && let Some(name) = option.strip_prefix("--")
         && let verbs = verbs_with(name, cli)
         && !verbs.is_empty()

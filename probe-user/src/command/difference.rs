@@ -9,6 +9,7 @@ use twtrace_core::model::difference::Difference;
 use twtrace_core::model::report::Report;
 
 use super::source::history;
+use super::source::names::NoSuchNetns;
 use super::source::replay::Replay;
 use super::source::summary::{Gathered, Summary};
 use crate::cli::{FromArgs, ReportArgs};
@@ -42,7 +43,16 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
             stream.write_all(difference::render(&difference, max_rows, page).as_bytes())
         }
     })?;
-    old_outcome.and(new_outcome)?;
+    // A namespace that exists in one of both is what a comparison may be about.
+    let is_missing = |outcome: &Result<()>| {
+        let error = outcome.as_ref().err();
+        error.is_some_and(|error| error.is::<NoSuchNetns>())
+    };
+    match (is_missing(&old_outcome), is_missing(&new_outcome)) {
+        (true, false) => new_outcome?,
+        (false, true) => old_outcome?,
+        _ => old_outcome.and(new_outcome)?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

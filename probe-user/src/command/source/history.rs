@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use twtrace_core::event::Timestamp;
 use twtrace_core::filter::Filter;
 use twtrace_core::model::report::TimeWaitsAlive;
@@ -39,9 +39,9 @@ pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<
         progress.tick(|| Some(number as f64 / places.len() as f64));
     }
     drop(progress);
-    if let Some(names) = &names {
-        names.check_netns(&wanted_netns)?;
-    }
+    let outcome = names.as_ref().map_or(Ok(()), |names| {
+        names.check_netns(&wanted_netns).map_err(Error::from)
+    });
     let (Some(last), Some(mut merged)) = (places.last(), merge.finish()) else {
         bail!("the history in {} has nothing", directory.display());
     };
@@ -57,7 +57,7 @@ pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<
         }],
         names,
         command_exit_code: None,
-        outcome: Ok(()),
+        outcome,
     })
 }
 

@@ -14,6 +14,7 @@ use crate::cli::BoundsArgs;
 use crate::command::keep::{self, RecordingKeeper, SAMPLE_INTERVAL};
 use crate::command::notice;
 use crate::command::start_line::StartLine;
+use crate::output::status_line::StatusLine;
 use crate::session::observer::Wants;
 use crate::session::sink::Tee;
 
@@ -70,7 +71,8 @@ impl Measurement<'_> {
         let mut kept_and_counted = Tee(keeper, Tee(names, tally));
         live.begin(&mut kept_and_counted)?;
         live.stop.after(duration);
-        if options.command.is_empty() {
+        let mut status = StatusLine::new(options.command.is_empty());
+        if options.command.is_empty() && !status.is_shown() {
             print_how_it_ends(duration);
         }
         let mut recorded = Ok(());
@@ -79,8 +81,10 @@ impl Measurement<'_> {
                 biased;
                 () = live.stop.wait() => break,
                 ready = live.session.ready() => ready?,
+                () = status.due() => {}
             }
             live.step(&mut kept_and_counted)?;
+            status.tick(|elapsed| so_far(elapsed, duration, &kept_and_counted.1.1));
             if let Some(keeper) = &mut kept_and_counted.0 {
                 let flushed = tokio::select! {
                     biased;
@@ -98,6 +102,7 @@ impl Measurement<'_> {
                 }
             }
         }
+        drop(status);
         live.finish(&mut kept_and_counted).await?;
         let command_exit_code = live.stop.command_exit_code();
         // Detaches the probes before waiting for a slow disk or reader.
@@ -116,6 +121,20 @@ impl Measurement<'_> {
             outcome: recorded,
         })
     }
+}
+
+/// What was counted so far: `counting for 3 of 10 s: 1,234 TIME_WAITs, 95 RSTs; Ctrl-C ends it`.
+fn so_far(elapsed: Duration, duration: Option<Duration>, tally: &Tally) -> String {
+    let counted = tally.counted();
+    let of = duration.map_or_else(String::new, |duration| {
+        format!(" of {}", duration.as_secs())
+    });
+    format!(
+        "counting for {}{of} s: {} TIME_WAITs, {} RSTs; Ctrl-C ends it",
+        elapsed.as_secs(),
+        quantity::count(counted.time_wait.total()),
+        quantity::count(counted.reset_sent + counted.reset_received),
+    )
 }
 
 fn print_how_it_ends(duration: Option<Duration>) {

@@ -8,9 +8,10 @@ use twtrace_core::event::comm::Comm;
 use twtrace_core::event::place::{CONTAINER_ID_DIGITS, Place, containers, units};
 use twtrace_core::event::text::escape;
 use twtrace_core::event::{Event, Lost, Process};
+use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::report::Report;
-use twtrace_wire::ProcessKey;
+use twtrace_wire::{ProcessKey, Unattributed};
 
 use crate::cli::FilterArgs;
 use crate::enrich::running;
@@ -35,6 +36,8 @@ pub struct Names {
     containers: BTreeSet<String>,
     /// By inode number, with names if they have one.
     netns: BTreeMap<u32, Option<String>>,
+    /// Namespaces of the filter, which are noted however many there are.
+    wanted: Vec<u32>,
     noted: HashSet<(ProcessKey, u32, bool)>,
 }
 
@@ -53,7 +56,14 @@ impl Names {
             && filter.unit.is_empty()
             && filter.container.is_empty()
             && filter.netns.is_empty();
-        (!names_nothing).then(Self::default)
+        (!names_nothing).then(|| Self {
+            wanted: filter
+                .netns
+                .iter()
+                .filter_map(|netns| netns.inode().ok())
+                .collect(),
+            ..Self::default()
+        })
     }
 
     /// Notes what an event has.
@@ -73,9 +83,7 @@ impl Names {
                 samples.keys().for_each(|netns| self.namespace(*netns));
             }
             ObservationData::Names(names) => {
-                for named in names {
-                    self.netns.insert(named.netns, Some(named.name.clone()));
-                }
+                names.iter().for_each(|named| self.named(named));
             }
             ObservationData::Audit(rows) => rows.iter().for_each(|row| self.namespace(row.netns)),
             ObservationData::Totals(totals) => {
@@ -110,9 +118,10 @@ impl Names {
         {
             self.namespace(netns);
         }
-        for named in &interval.netns_names {
-            self.netns.insert(named.netns, Some(named.name.clone()));
-        }
+        interval
+            .netns_names
+            .iter()
+            .for_each(|named| self.named(named));
     }
 
     /// Notes the processes that run now on this host.
@@ -121,7 +130,16 @@ impl Names {
     }
 
     fn namespace(&mut self, netns: u32) {
-        self.netns.entry(netns).or_default();
+        if self.netns.len() < MAX_NAMES || self.wanted.contains(&netns) {
+            self.netns.entry(netns).or_default();
+        }
+    }
+
+    fn named(&mut self, named: &NetnsName) {
+        self.namespace(named.netns);
+        if let Some(name) = self.netns.get_mut(&named.netns) {
+            *name = Some(named.name.clone());
+        }
     }
 
     fn process(&mut self, process: &Process) {
@@ -179,6 +197,10 @@ impl Names {
         let processes: Vec<&Process> = reports.iter().copied().flat_map(processes).collect();
         let places: Vec<&Place> = processes.iter().filter_map(|it| it.place()).collect();
         let mut said = Vec::new();
+        // A row that is missing may have had the name.
+        if reports.iter().any(|report| has_folded(report)) {
+            return said;
+        }
         for comm in &filter.comm {
             if !processes.iter().any(|process| process.comm.is_of(comm)) {
                 let cut = Comm::from_text(comm);
@@ -200,6 +222,17 @@ impl Names {
         }
         said
     }
+}
+
+/// Whether processes were counted without a row of their own, or their table is left out.
+fn has_folded(report: &Report) -> bool {
+    let history = report.history.as_ref();
+    report.pairs_left_out > 0
+        || history.is_some_and(|it| it.processes_folded > 0 || report.processes.is_empty())
+        || report
+            .processes
+            .iter()
+            .any(|row| row.unattributed == Some(Unattributed::Lost))
 }
 
 fn add(names: &mut BTreeSet<String>, name: String) {

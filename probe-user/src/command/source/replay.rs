@@ -86,10 +86,10 @@ impl Replay {
         }
         drop(progress);
         let tallies = tallies.into_iter();
-        let outcome = outcome(recordings);
+        let mut outcome = outcome(recordings);
         // What follows damage may have the namespace.
         if let (Some(names), Ok(())) = (&names, &outcome) {
-            names.check_netns(&self.filter.netns)?;
+            outcome = names.check_netns(&self.filter.netns).map_err(Error::from);
         }
         Ok(Gathered {
             summaries: tallies
