@@ -183,12 +183,13 @@ pub struct ReportArgs {
     pub details: bool,
     /// Show up to N rows of each table.
     ///
-    /// Of the tables of the overview, and of those of commands, units, containers, pods and pairs.
+    /// Of the tables of the overview, and of those of processes, commands, units, containers, pods, pairs, destinations and
+    /// port pools.
     #[arg(long, value_name = "N", help_heading = TABLES)]
     pub top: Option<NonZeroUsize>,
     /// Sort tables by this figure.
     ///
-    /// Those of commands, units, containers, pods and pairs.
+    /// Those of processes, commands, units, containers, pods, pairs and destinations.
     #[arg(long, value_name = "FIGURE", value_enum, requires = "by", help_heading = TABLES)]
     pub sort: Option<SortBy>,
     /// Compare two recordings, or with --store two spans of the history.

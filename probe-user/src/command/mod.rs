@@ -21,8 +21,10 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use twtrace_core::hooks::Choice;
 
 use crate::cli::Command;
+use crate::output::tiers;
 use crate::privilege::Keep;
 use crate::scan::namespace_helper::NamespaceHelper;
 use crate::serve::settings::SettingsError;
@@ -73,6 +75,21 @@ pub fn exit_code_of(error: &anyhow::Error, runs_command: bool) -> ExitCode {
 /// Prints a message that is not part of the output. It is no error if nobody reads it.
 fn notice(text: &str) {
     let _ = writeln!(io::stderr(), "twtrace: {text}");
+}
+
+/// Says how many capabilities use degraded hooks, and with -v what these miss.
+fn say_degraded(tiers: &[Choice]) {
+    let losses = tiers::losses(tiers);
+    match losses.lines().count() {
+        0 => {}
+        count => notice(&format!(
+            "{count} of {} capabilities use degraded hooks (twtrace probes)",
+            tiers.len()
+        )),
+    }
+    for loss in losses.lines() {
+        log::info!("{loss}");
+    }
 }
 
 /// Prints a whole document.

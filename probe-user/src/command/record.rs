@@ -1,22 +1,17 @@
 //! `twtrace record`
 
-use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use twtrace_core::event::quantity;
 
 use super::keep::{self, RecordingKeeper, SAMPLE_INTERVAL};
-use super::notice;
 use super::source::live::{Live, LiveOptions};
 use super::start_line::StartLine;
+use super::{notice, say_degraded};
 use crate::cli::RecordArgs;
-use crate::output::tiers;
+use crate::output::status_line::StatusLine;
 use crate::session::observer::Wants;
-
-/// Between two updates of the status line.
-const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Records until the end.
 pub async fn run(args: RecordArgs) -> Result<ExitCode> {
@@ -38,12 +33,14 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
         &args.command.command,
     );
     let mut keeper = RecordingKeeper::create(&args.output, &args.bounds, start)?;
-    for loss in tiers::losses(live.session.tiers()).lines() {
-        notice(loss);
-    }
+    say_degraded(live.session.tiers());
     live.begin(&mut keeper)?;
     live.stop.after(args.duration);
-    let mut status = Status::new(args.command.command.is_empty());
+    let is_alone = args.command.command.is_empty();
+    let mut status = StatusLine::new(is_alone);
+    if is_alone && !status.is_shown() {
+        notice("recording; Ctrl-C ends it");
+    }
     let mut is_writing = true;
     while is_writing {
         tokio::select! {
@@ -58,7 +55,14 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
             flushed = keeper.flush_due() => is_writing = flushed.is_ok(),
             () = live.stop.wait() => break,
         }
-        status.tick(&keeper);
+        status.tick(|elapsed| {
+            format!(
+                "recording for {}s: {} events, {} lost; Ctrl-C ends it",
+                elapsed.as_secs(),
+                keeper.events,
+                keeper.lost
+            )
+        });
     }
     drop(status);
     live.stop.wait_for_command().await;
@@ -81,51 +85,4 @@ pub async fn run(args: RecordArgs) -> Result<ExitCode> {
         }
     ));
     Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
-}
-
-/// A status line on the terminal while recording.
-struct Status {
-    is_shown: bool,
-    began: Instant,
-    drawn: Option<Instant>,
-}
-
-impl Status {
-    fn new(is_alone: bool) -> Self {
-        let is_shown = is_alone && io::stderr().is_terminal();
-        if is_alone && !is_shown {
-            notice("recording; Ctrl-C ends it");
-        }
-        Self {
-            is_shown,
-            began: Instant::now(),
-            drawn: None,
-        }
-    }
-
-    fn tick(&mut self, keeper: &RecordingKeeper) {
-        let is_due = self
-            .drawn
-            .is_none_or(|drawn| drawn.elapsed() >= STATUS_INTERVAL);
-        if self.is_shown && is_due {
-            self.drawn = Some(Instant::now());
-            let elapsed = self.began.elapsed().as_secs() * 1_000_000_000;
-            // It is no error if nobody sees it.
-            let _ = write!(
-                io::stderr(),
-                "\rrecording for {}: {} events, {} lost; Ctrl-C ends it   ",
-                quantity::duration(elapsed),
-                keeper.events,
-                keeper.lost
-            );
-        }
-    }
-}
-
-impl Drop for Status {
-    fn drop(&mut self) {
-        if self.drawn.is_some() {
-            let _ = writeln!(io::stderr());
-        }
-    }
 }

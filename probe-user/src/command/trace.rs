@@ -12,11 +12,11 @@ use twtrace_core::filter::Family;
 use twtrace_core::model::observation::Observation;
 
 use super::start_line::StartLine;
-use super::{drop_privileges, notice, open_namespace_helper, trace_replay};
+use super::{drop_privileges, notice, open_namespace_helper, say_degraded, trace_replay};
 use crate::cli::ViewArgs;
+use crate::output::lines;
 use crate::output::target::OutputTarget;
 use crate::output::writer::{OutputWriter, WriteOutcome};
-use crate::output::{lines, tiers};
 use crate::privilege::Keep;
 use crate::session::Session;
 use crate::session::launch::Launch;
@@ -112,9 +112,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
         )
         .append(&mut out.block, 1)?;
     } else {
-        for loss in tiers::losses(session.tiers()).lines() {
-            notice(loss);
-        }
+        say_degraded(session.tiers());
         out.push(&lines::header());
     }
     let writer = OutputWriter::start(target).context("starting the output thread")?;

@@ -108,7 +108,12 @@ fn cells([command, role, peer]: [String; 3], old: &Rates, new: &Rates) -> [Strin
 
 /// Such as `6.4 → 87`; empty if both are 0.
 fn from_to(old: f64, new: f64) -> String {
-    match (rate(old), rate(new)) {
+    let shown = |per_s: f64| match rate(per_s).as_str() {
+        // Fewer than the digits can show, and not none.
+        "0.00" => "<0.01".to_owned(),
+        text => text.to_owned(),
+    };
+    match (shown(old), shown(new)) {
         (old, new) if old == "0" && new == "0" => String::new(),
         (old, new) if old == new => old,
         (old, new) => format!("{old} → {new}"),

@@ -13,6 +13,7 @@ pub mod overview;
 pub mod page;
 pub mod progress;
 pub mod prometheus;
+pub mod status_line;
 pub mod table;
 pub mod target;
 pub mod tiers;

@@ -26,8 +26,13 @@ impl Page {
         }
         let size = terminal::size().ok();
         Self {
-            width: size.map(|(columns, _)| usize::from(columns)),
-            height: size.map(|(_, lines)| usize::from(lines)),
+            // 0 if the terminal does not know, such as a serial line.
+            width: size
+                .map(|(columns, _)| usize::from(columns))
+                .filter(|it| *it > 0),
+            height: size
+                .map(|(_, lines)| usize::from(lines))
+                .filter(|it| *it > 0),
             has_colour: has_colour(),
         }
     }

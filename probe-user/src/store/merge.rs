@@ -119,11 +119,14 @@ impl Merge {
                 }
             }
         }
-        for row in std::mem::take(&mut interval.pairs) {
+        for mut row in std::mem::take(&mut interval.pairs) {
             if self.shows(Some(row.netns), row.side, row.destination)
                 && self.filter.shows_process(row.process.as_deref())
             {
-                self.pairs.add(row);
+                row.counts.keep_only(|kind| self.filter.shows_kind(kind));
+                if row.counts.events() > 0 || !row.counts.reuse.is_empty() {
+                    self.pairs.add(row);
+                }
             }
         }
         self.pairs.add_left_out(interval.pairs_left_out);
@@ -265,6 +268,11 @@ impl Merge {
         let rows = std::mem::take(&mut self.destinations).into_values();
         let mut destinations: Vec<DestinationRow> = rows
             .filter(|row| !asks_for_process && self.shows(row.netns, row.side, row.destination))
+            .map(|mut row| {
+                row.keep_only(|kind| filter.shows_kind(kind));
+                row
+            })
+            .filter(|row| !row.is_empty())
             .collect();
         destinations::sort(&mut destinations);
         let mut budgets: Vec<BudgetRow> = std::mem::take(&mut self.budgets).into_values().collect();

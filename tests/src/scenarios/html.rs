@@ -106,7 +106,7 @@ fn page_in_a_browser(context: &Context) -> Result<()> {
         "{made} TIME_WAITs in the report: {report}"
     );
     for number in [
-        format!("<strong>{made}</strong><span>TIME_WAITs made"),
+        format!("<strong>{made}</strong><span>TIME_WAITs created"),
         format!("TIME_WAIT as client: {made} in all"),
     ] {
         ensure!(seen.dom.contains(&number), "{number} is not on the page");

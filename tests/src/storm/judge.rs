@@ -7,11 +7,11 @@ use std::{
 
 use super::{
     climate::{self, KernelSetting},
-    late::{ended_after_its_time, fin_wait2_ran_out},
+    late::{ended_after_its_time, wrong_in_one},
     ledger::LedgerEntry,
     namespace::NamespaceOutcome,
     plan::{self, End, Life, StepAction},
-    rules::{against_kernel, allowed, of_both_ends, of_one, too_many_births, what},
+    rules::{against_kernel, allowed, of_both_ends, too_many_births, what},
     tracer::{ReportedProcess, TraceEvent},
     truth::{ClosedListener, Truth},
     verdict::{StormVerdict, summary},
@@ -229,11 +229,7 @@ impl Judge<'_> {
         }
         if let Some(wrong) = self
             .names(truth, event, end)
-            .or_else(|| {
-                let settings = &self.namespace.settings;
-                let ran_out = fin_wait2_ran_out(truth, settings, event, end);
-                of_one(truth, event, end).filter(|_| !ran_out)
-            })
+            .or_else(|| wrong_in_one(truth, &self.namespace.settings, event, end))
             .or_else(|| against_kernel(event))
         {
             return Judged::Wrong(format!("{}: {wrong}", what(event)));

@@ -1,7 +1,8 @@
 //! What a kernel timer ends, or would have ended: mini-sockets after their time, and sockets in FIN_WAIT2.
 
 use super::{
-    climate::KernelSetting, judge::StormSight, plan::End, tracer::TraceEvent, truth::Truth,
+    climate::KernelSetting, judge::StormSight, plan::End, rules::of_one, tracer::TraceEvent,
+    truth::Truth,
 };
 
 /// TCP_TIMEWAIT_LEN, nanoseconds.
@@ -17,9 +18,19 @@ fn fin_timeout_ns(settings: &[KernelSetting]) -> u64 {
     })
 }
 
+/// What is wrong in an event by itself: see [`of_one`].
+pub fn wrong_in_one(
+    truth: &Truth,
+    settings: &[KernelSetting],
+    event: &TraceEvent,
+    end: End,
+) -> Option<String> {
+    of_one(truth, event, end).filter(|_| !fin_wait2_ran_out(truth, settings, event, end))
+}
+
 /// Whether a RST is that of a socket that stayed in FIN_WAIT2 for tcp_fin_timeout: if a process owned it when the FIN was
 /// acknowledged, it becomes no mini-socket, and tcp_keepalive_timer() resets the connection.
-pub fn fin_wait2_ran_out(
+fn fin_wait2_ran_out(
     truth: &Truth,
     settings: &[KernelSetting],
     event: &TraceEvent,

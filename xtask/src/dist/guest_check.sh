@@ -95,7 +95,7 @@ has_more_than() {
     echo "intervals: $there"
     [ "${there:-0}" -gt "$1" ]
 }
-tells_of_curl() { twtrace report --store /var/lib/twtrace | grep '^curl('; }
+tells_of_curl() { twtrace report --store /var/lib/twtrace --by process | grep '^curl('; }
 has_history() { find /var/lib/twtrace -type f -size +0 | grep .; }
 
 echo "Linux $(uname -r), systemd $(systemctl --version | head -n 1 | cut -d ' ' -f 2)"

@@ -89,6 +89,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
             },
             after_colon(&failed)
         ));
+        evidence.extend(why_although_free(row));
     }
     if !users.is_empty() {
         evidence.push(format!(
@@ -125,6 +126,22 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
         to_do: to_do(facts, row, &hindered),
         do_not: do_not(row),
     }
+}
+
+/// Why allocations failed in a pool that has free ports at the end.
+fn why_although_free(row: &BudgetRow) -> Option<String> {
+    let free = row.free.filter(|free| *free > 0)?;
+    Some(match row.time_wait_reusable {
+        Some(reusable) if reusable > 0 => format!(
+            "{free} ports are free now: a TIME_WAIT is reused only after tcp_tw_reuse_delay (1 s by default), so a burst of more \
+             than {} connections within it finds none",
+            row.capacity.unwrap_or(free)
+        ),
+        _ => format!(
+            "{free} ports are free now: when the calls failed they were taken, or sockets that are bound to other addresses had \
+             them (list them: ss -tanp; IP_BIND_ADDRESS_NO_PORT leaves the port to connect())"
+        ),
+    })
 }
 
 /// Such as `from 10.0.0.1 to 10.0.0.2:80`.

@@ -77,6 +77,25 @@ fn what_kept_time_waits_from_reuse_is_told() {
 }
 
 #[test]
+fn failures_beside_free_ports_are_explained() {
+    let mut facts = samples::healthy();
+    facts.report.budgets = vec![samples::budget(195, 7)];
+    let evidence = check(&facts)[0].evidence.join("\n");
+    assert!(
+        evidence.contains("195 ports are free now: when the calls failed they were taken"),
+        "{evidence}"
+    );
+    facts.report.budgets[0].time_wait_reusable = Some(195);
+    let evidence = check(&facts)[0].evidence.join("\n");
+    assert!(
+        evidence.contains("a burst of more than 1000 connections"),
+        "{evidence}"
+    );
+    facts.report.budgets = vec![samples::budget(0, 7)];
+    assert!(!check(&facts)[0].evidence.join("\n").contains("free now"));
+}
+
+#[test]
 fn a_budget_that_will_not_last_is_warned_of() {
     let soon = |left_s: u64, free| BudgetRow {
         outlook: Outlook::RunsOut,

@@ -1,5 +1,7 @@
 //! The side that closes first, at a high rate.
 
+use std::net::SocketAddr;
+
 use serde_json::json;
 use twtrace_wire::Side;
 
@@ -46,6 +48,10 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
             advice::rate(per_s)
         )];
         evidence.push(match (range, is_reused) {
+            (Some(count), true) if has_failed(facts, row.netns, remote) => format!(
+                "TIME_WAITs towards it are reused after a second: up to {count} new connections a second find a port, \
+                 a larger burst does not"
+            ),
             (_, true) => "TIME_WAITs towards it are reused after a second, so ports do not run out".to_owned(),
             (Some(count), false) => format!(
                 "each holds a port for {length_s} s: this rate holds {held:.0} of {count} in the long run"
@@ -129,6 +135,15 @@ pub fn server_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
     .collect()
 }
 
+/// Whether allocations towards a destination failed.
+fn has_failed(facts: &DoctorFacts, netns: u32, remote: SocketAddr) -> bool {
+    facts
+        .report
+        .budgets
+        .iter()
+        .any(|pool| pool.netns == netns && pool.destination == Some(remote) && pool.failures > 0)
+}
+
 fn at_high_rate(facts: &DoctorFacts, side: Side) -> impl Iterator<Item = &PairRow> {
     facts.pairs.iter().filter(move |row| {
         row.side == side && row.counts.time_wait >= MANY && per_s(facts, row) >= HIGH_PER_S
@@ -171,8 +186,13 @@ mod tests {
         let facts = with(Side::Client, "10.0.0.2:80", 3_000);
         assert_eq!(client_closes_first(&facts)[0].severity, Severity::Warning);
         // Reused: the default between loopback addresses.
-        let facts = with(Side::Client, "127.0.0.1:80", 3_000);
+        let mut facts = with(Side::Client, "127.0.0.1:80", 3_000);
         assert_eq!(client_closes_first(&facts)[0].severity, Severity::Notice);
+        let says = |facts: &DoctorFacts| client_closes_first(facts)[0].evidence[1].clone();
+        assert!(says(&facts).ends_with("so ports do not run out"));
+        facts.report.budgets.push(samples::budget(9, 3));
+        facts.report.budgets[1].destination = Some("127.0.0.1:80".parse().unwrap());
+        assert!(says(&facts).contains("up to 28232 new connections a second"));
         assert!(client_closes_first(&with(Side::Client, "10.0.0.2:80", 90)).is_empty());
         assert!(client_closes_first(&with(Side::Server, "80", 1_000)).is_empty());
     }

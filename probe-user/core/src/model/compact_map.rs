@@ -56,6 +56,11 @@ impl<K: Eq + Hash, V> CompactMap<K, V> {
         self.rows.get(number).map(|(key, _)| key)
     }
 
+    /// The value with this number, as returned by [`Self::number`] or [`Self::within`].
+    pub fn value_mut(&mut self, number: usize) -> &mut V {
+        &mut self.rows[number].1
+    }
+
     /// A key's value.
     pub fn get(&self, key: &K) -> Option<&V> {
         self.number(key).map(|number| &self.rows[number].1)

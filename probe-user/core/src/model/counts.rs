@@ -138,6 +138,17 @@ impl Deaths {
         self.abort.add_all(&other.abort);
     }
 
+    /// Removes the kinds of events that are not shown.
+    pub fn keep_only(&mut self, is_shown: impl Fn(EventKind) -> bool) {
+        if !is_shown(EventKind::Reset) {
+            self.reset_sent = CountsBy::default();
+            self.reset_received = CountsBy::default();
+        }
+        if !is_shown(EventKind::Abort) {
+            self.abort = CountsBy::default();
+        }
+    }
+
     /// From all counts.
     pub fn of(counts: &Counts) -> Self {
         Self {

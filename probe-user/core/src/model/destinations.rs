@@ -166,6 +166,32 @@ pub fn sort(rows: &mut [DestinationRow]) {
 }
 
 impl DestinationRow {
+    /// Removes the kinds of events that are not shown.
+    pub fn keep_only(&mut self, is_shown: impl Fn(EventKind) -> bool) {
+        if !is_shown(EventKind::TimeWait) {
+            self.time_wait = 0;
+            self.fin_wait2 = 0;
+        }
+        if !is_shown(EventKind::TimeWaitOverflow) {
+            self.overflow = 0;
+        }
+        self.deaths.keep_only(&is_shown);
+        if !is_shown(EventKind::TimeWaitEnd) {
+            self.reuse.taken = 0;
+        }
+        if !is_shown(EventKind::PortAlloc) {
+            self.port_failures = 0;
+            self.reuse.forget_refused();
+        }
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.time_wait + self.overflow + self.port_failures == 0
+            && self.deaths.is_nothing()
+            && self.reuse.is_nothing()
+    }
+
     /// Adds later figures, or those of others.
     pub fn add(&mut self, later: &Self) {
         self.time_wait += later.time_wait;

@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use serde::{Serialize, Serializer};
-use twtrace_wire::Side;
+use twtrace_wire::{Side, Unattributed};
 
 use super::destination::Destination;
 use super::groups::{self, GroupBy, GroupLabel, PairGroup};
 use super::report::Report;
 use crate::event::Timestamp;
-use crate::event::words;
+use crate::event::quantity::rate;
+use crate::event::words::{self, Word};
 
 /// Two reports, compared.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
@@ -65,6 +66,9 @@ pub struct Rates {
 pub struct DifferenceRow {
     /// Name of the command; null if no process is known. Untrusted: escape it before printing.
     pub comm: Option<String>,
+    /// Why no process is known.
+    #[schemars(with = "Option<crate::event::schema::WordOf<Unattributed>>")]
+    pub unattributed: Option<&'static str>,
     /// What stands for the name if it is null.
     #[serde(skip)]
     pub label: GroupLabel,
@@ -110,8 +114,11 @@ impl DifferenceRow {
     }
 
     fn is_changed(&self) -> bool {
-        // What is printed has two digits below 1.
-        self.changes().iter().any(|change| *change >= 0.005)
+        // What is printed the same has not changed, unless it began or ended.
+        let pairs = self.old.figures().into_iter().zip(self.new.figures());
+        pairs
+            .into_iter()
+            .any(|(old, new)| rate(old) != rate(new) || (old == 0.0) != (new == 0.0))
     }
 }
 
@@ -129,6 +136,10 @@ impl Difference {
                     comm: match &group.label {
                         GroupLabel::Is(name) => Some(name.clone()),
                         GroupLabel::Without | GroupLabel::Nobody(_) => None,
+                    },
+                    unattributed: match &group.label {
+                        GroupLabel::Nobody(reason) => Some(reason.word()),
+                        GroupLabel::Is(_) | GroupLabel::Without => None,
                     },
                     label: group.label.clone(),
                     side: group.side,

@@ -18,6 +18,7 @@ pub mod namespace;
 pub mod netns_name;
 pub mod notable;
 pub mod observation;
+pub mod pair_row;
 pub mod pairs;
 pub mod process_row;
 pub mod quantile;

@@ -1,25 +1,21 @@
 //! Events of each process by destination.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
-use twtrace_wire::{
-    EventKind, PortOp, ProcessKey, ResetDirection, ResetReason, Side, Unattributed,
-};
+use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, Side, Unattributed};
 
 use super::compact_map::CompactMap;
-use super::counts::Deaths;
 use super::destination::Destination;
 use super::reuse::Reuse;
-use super::sparse::{Nothing, Sparse};
-use crate::event::answerable::{Answerable, unattributed};
-use crate::event::words::{self, Word};
+use crate::event::answerable::{unattributed, without_process};
 use crate::event::{Event, EventFacts, PortAlloc, PortResult, Process};
 
-/// Maximum number of separate pairs of process and destination; events of further ones are left out.
+pub use super::pair_row::{NOBODY, PairCounts, PairRow, name, of_last_namespaces};
+
+/// Maximum number of separate pairs of process and destination; those of further ones are summed up by namespace and side.
 const MAX_PAIRS: usize = 65_536;
+/// The same for pairs without a process: any remote host can cause these, from any number of addresses.
+const MAX_WITHOUT_PROCESS: usize = 4_096;
 
 /// The namespace, and how many earlier ones had its number.
 type Key = (u32, u32, Side, Destination, ProcessKey);
@@ -28,6 +24,8 @@ type Key = (u32, u32, Side, Destination, ProcessKey);
 #[derive(Clone, Debug, Default)]
 pub struct Pairs {
     rows: CompactMap<Key, PackedPair>,
+    /// Number of rows without a process.
+    without_process: usize,
     /// The process that acted last: in most cases also the next one.
     last: Option<Arc<Process>>,
     left_out: u64,
@@ -117,55 +115,6 @@ fn counts(event: &Event) -> bool {
     }
 }
 
-/// Figures of one process with one destination.
-#[derive(Clone, Debug)]
-pub struct PairRow {
-    /// Inode number of the network namespace.
-    pub netns: u32,
-    /// How many earlier namespaces had this number since tracing began.
-    pub netns_nth: u32,
-    /// Which end this host's sockets were.
-    pub side: Side,
-    /// The destination.
-    pub destination: Destination,
-    /// The process at its last event.
-    pub process: Option<Arc<Process>>,
-    /// Why there is none.
-    pub unattributed: Option<Unattributed>,
-    /// The figures.
-    pub counts: PairCounts,
-}
-
-impl PairRow {
-    /// Who is answerable.
-    pub fn answerable(&self) -> Answerable<'_> {
-        Answerable::of(self.process.as_deref(), self.unattributed)
-    }
-
-    /// The displayed name of the process: `nginx(7)`, or `(unknown)`. Untrusted: escape it before printing.
-    pub fn name(&self) -> Cow<'static, str> {
-        match &self.process {
-            Some(process) => name(process).into(),
-            None => NOBODY.into(),
-        }
-    }
-}
-
-/// Figures of one pair.
-#[derive(Clone, Debug, Default)]
-pub struct PairCounts {
-    /// TIME_WAITs created by closing first.
-    pub time_wait: u64,
-    /// RSTs and aborts.
-    pub deaths: Sparse<Deaths>,
-    /// connect() calls that found no local port.
-    pub connect_failures: u64,
-    /// bind() calls to any port that found none.
-    pub bind_failures: u64,
-    /// Its connects that found TIME_WAITs they could not reuse. Reused ones are not counted here.
-    pub reuse: Reuse,
-}
-
 /// Figures of one process with one destination, as sums that can be added up.
 #[derive(Clone, Debug)]
 pub struct PairSums {
@@ -185,38 +134,6 @@ pub struct PairSums {
     pub counts: PairCounts,
 }
 
-impl PairCounts {
-    /// Adds the figures of another pair.
-    pub fn add(&mut self, other: &Self) {
-        self.time_wait += other.time_wait;
-        if !other.deaths.is_nothing() {
-            self.deaths.add_all(&other.deaths);
-        }
-        self.connect_failures += other.connect_failures;
-        self.bind_failures += other.bind_failures;
-        self.reuse.add_all(&other.reuse);
-    }
-
-    /// RSTs sent by closing with SO_LINGER 0.
-    pub fn linger_zero(&self) -> u64 {
-        self.deaths.reset_sent.of(ResetReason::LingerZero)
-    }
-
-    /// RSTs sent and received.
-    pub fn resets(&self) -> u64 {
-        self.deaths.reset_sent.total() + self.deaths.reset_received.total()
-    }
-
-    /// Number of events that are counted here.
-    pub fn events(&self) -> u64 {
-        let allocations = self.connect_failures + self.bind_failures;
-        self.time_wait
-            + self.resets()
-            + self.deaths.abort.total()
-            + allocations.max(self.reuse.hindered)
-    }
-}
-
 impl Pairs {
     /// Counts an event.
     pub fn apply(&mut self, event: &Event) {
@@ -231,12 +148,32 @@ impl Pairs {
             event.answerable().key(),
         );
         let process = event.process.as_ref().map(|process| self.shared(process));
-        let Some((_, row)) = self.rows.within(key, MAX_PAIRS, PackedPair::default) else {
-            self.left_out += 1;
-            return;
-        };
+        let (row, is_own) = self.row(key, 1);
         row.apply(event);
-        row.process = process;
+        if is_own {
+            row.process = process;
+        }
+    }
+
+    /// The row of a key, and true; if there is no room for it, the row of what has none, and false: `events` are then counted
+    /// as left out.
+    fn row(&mut self, key: Key, events: u64) -> (&mut PackedPair, bool) {
+        let is_nobodys = key.4.tgid == 0;
+        let is_full = is_nobodys
+            && self.without_process >= MAX_WITHOUT_PROCESS
+            && self.rows.number(&key).is_none();
+        let max = if is_full { 0 } else { MAX_PAIRS };
+        let before = self.rows.len();
+        let number = self.rows.within(key, max, PackedPair::default);
+        if let Some((number, _)) = number {
+            self.without_process += usize::from(is_nobodys && self.rows.len() > before);
+            return (self.rows.value_mut(number), true);
+        }
+        self.left_out += events;
+        let (netns, netns_nth, side, ..) = key;
+        let nobody = without_process(Unattributed::Lost);
+        let rest = (netns, netns_nth, side, Destination::Others, nobody);
+        (self.rows.of(rest, PackedPair::default), false)
     }
 
     /// The current state of a process, shared between rows.
@@ -260,12 +197,11 @@ impl Pairs {
             sums.destination,
             sums.key,
         );
-        let Some((_, row)) = self.rows.within(key, MAX_PAIRS, PackedPair::default) else {
-            self.left_out += sums.counts.events();
-            return;
-        };
+        let (row, is_own) = self.row(key, sums.counts.events());
         row.add(&sums.counts);
-        row.process = sums.process;
+        if is_own {
+            row.process = sums.process;
+        }
     }
 
     /// Adds events that found no room elsewhere.
@@ -335,90 +271,9 @@ impl Pairs {
         rows
     }
 
-    /// Number of events that found no room.
+    /// Number of events that found no room for their process and destination.
     pub fn left_out(&self) -> u64 {
         self.left_out
-    }
-}
-
-/// The rows of the last namespace that had each number: earlier ones no longer exist.
-pub fn of_last_namespaces(rows: &[PairRow]) -> Vec<PairRow> {
-    let mut last: HashMap<u32, u32> = HashMap::new();
-    for row in rows {
-        let last = last.entry(row.netns).or_default();
-        *last = (*last).max(row.netns_nth);
-    }
-    let is_last = |row: &&PairRow| last.get(&row.netns) == Some(&row.netns_nth);
-    rows.iter().filter(is_last).cloned().collect()
-}
-
-/// The name of an unknown process.
-pub const NOBODY: &str = "(unknown)";
-
-/// Such as `nginx(7)`. The name is untrusted: escape it before printing.
-pub fn name(process: &Process) -> String {
-    format!("{}({})", process.comm.text(), process.key.tgid)
-}
-
-/// The object of a pair.
-#[derive(schemars::JsonSchema, Serialize)]
-#[schemars(rename = "PairRow")]
-struct PairRowJson<'a> {
-    /// Inode number of the network namespace.
-    netns: u32,
-    /// How many earlier namespaces had this number since tracing began.
-    #[serde(skip_serializing_if = "crate::event::is_first")]
-    netns_nth: u32,
-    /// Which end this host's sockets were.
-    #[serde(serialize_with = "words::serialize")]
-    #[schemars(with = "crate::event::schema::WordOf<Side>")]
-    side: Side,
-    /// Client: `address:port`; side unknown: the address alone.
-    remote: Option<String>,
-    /// Server, or what was bound for either side: `:port`.
-    local: Option<String>,
-    /// The process; null if none is known.
-    process: Option<&'a Process>,
-    /// Why none is known.
-    #[schemars(with = "Option<crate::event::schema::WordOf<Unattributed>>")]
-    unattributed: Option<&'static str>,
-    /// TIME_WAITs created.
-    time_wait: u64,
-    /// Resets and aborts.
-    #[serde(flatten)]
-    deaths: &'a Deaths,
-    /// connect() calls that found no local port.
-    connect_failures: u64,
-    /// bind() calls to any port that found none.
-    bind_failures: u64,
-}
-
-impl schemars::JsonSchema for PairRow {
-    fn schema_name() -> Cow<'static, str> {
-        "PairRow".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        PairRowJson::json_schema(generator)
-    }
-}
-
-impl Serialize for PairRow {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        PairRowJson {
-            netns: self.netns,
-            netns_nth: self.netns_nth,
-            side: self.side,
-            remote: self.destination.remote(),
-            local: self.destination.local(),
-            process: self.process.as_deref(),
-            unattributed: self.unattributed.map(Word::word),
-            time_wait: self.counts.time_wait,
-            deaths: &self.counts.deaths,
-            connect_failures: self.counts.connect_failures,
-            bind_failures: self.counts.bind_failures,
-        }
-        .serialize(serializer)
     }
 }
 
@@ -455,6 +310,30 @@ mod tests {
             again.add(sums);
         }
         assert_eq!(again.rows()[0].counts.events(), 10);
+    }
+
+    #[test]
+    fn resets_without_a_process_leave_room_for_processes() {
+        let mut pairs = Pairs::default();
+        let mut nobodys = samples::reset();
+        nobodys.process = None;
+        nobodys.unattributed = Some(Unattributed::NoSocket);
+        nobodys.side = Side::Unknown;
+        for number in 0..MAX_PAIRS as u32 + 10 {
+            let address = std::net::Ipv4Addr::from_bits(number);
+            nobodys.remote = Some((address, 80).into());
+            pairs.apply(&nobodys);
+        }
+        pairs.apply(&samples::time_wait());
+        let rows = pairs.rows();
+        assert_eq!(rows.len(), MAX_WITHOUT_PROCESS + 2);
+        assert_eq!(rows[0].name(), "curl(1234)");
+        let others = rows
+            .iter()
+            .find(|row| row.destination == Destination::Others);
+        let resets = others.unwrap().counts.resets();
+        assert_eq!(resets as usize, MAX_PAIRS + 10 - MAX_WITHOUT_PROCESS);
+        assert_eq!(pairs.left_out(), resets);
     }
 
     #[test]

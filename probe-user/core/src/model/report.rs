@@ -97,6 +97,16 @@ impl Report {
         sees_refused_reuse(&self.tiers)
     }
 
+    /// How many earlier namespaces had the number of the last one that had it: names and port pools are those of the last.
+    pub fn last_nth(&self, netns: u32) -> u32 {
+        let of_pairs = self.pairs.iter().map(|row| (row.netns, row.netns_nth));
+        let of_audit = self.audit.iter().map(|row| (row.netns, row.netns_nth));
+        let all = of_pairs
+            .chain(of_audit)
+            .filter(|(number, _)| *number == netns);
+        all.map(|(_, nth)| nth).max().unwrap_or(0)
+    }
+
     /// The network namespaces that occur in its rows.
     pub fn namespaces(&self) -> BTreeSet<u32> {
         let destinations = self.destinations.iter().filter_map(|row| row.netns);

@@ -59,7 +59,9 @@ pub fn render(overview: &Overview<'_>) -> String {
     let pairs = groups::pairs(&report.pairs, GroupBy::Name);
     let pools = budgets::worth(report, SHOWN).into_iter();
     let namespaces = pairs.iter().map(|row| (row.netns, row.netns_nth));
-    let namespaces = namespaces.chain(pools.map(|row| (row.netns, 0))).collect();
+    let namespaces = namespaces
+        .chain(pools.map(|row| (row.netns, report.last_nth(row.netns))))
+        .collect();
     let parts = Parts {
         overview,
         pairs,
@@ -174,7 +176,7 @@ impl Parts<'_> {
         );
     }
 
-    /// The only namespace, if it is not the host's.
+    /// The only namespace that connections were seen in, if it is not the host's.
     fn only_netns(&self) -> String {
         let mut namespaces = self.namespaces.iter();
         let (Some((netns, nth)), None) = (namespaces.next(), namespaces.next()) else {

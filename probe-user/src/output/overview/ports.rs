@@ -29,7 +29,7 @@ impl Parts<'_> {
             + usize::try_from(report.other_budgets.count).unwrap_or(0);
         for row in shown {
             grid.row([
-                self.netns(row.netns, 0),
+                self.netns(row.netns, report.last_nth(row.netns)),
                 ends(row),
                 used(row),
                 match row.failures {
@@ -42,7 +42,7 @@ impl Parts<'_> {
         }
         if others > 0 && !grid.is_empty() {
             let mut cells = [const { String::new() }; 6];
-            cells[1] = format!("({} more, less full)", count(others as u64));
+            cells[1] = format!("({} more)", count(others as u64));
             grid.row(cells);
         }
         grid
@@ -50,8 +50,10 @@ impl Parts<'_> {
 
     /// The commands that created most of its TIME_WAITs: that of the largest share, and how many others there are.
     fn holders(&self, pool: &BudgetRow) -> String {
+        let report = self.overview.report;
+        let nth = report.last_nth(pool.netns);
         let is_of = |row: &&PairGroup| {
-            row.netns == pool.netns
+            (row.netns, row.netns_nth) == (pool.netns, nth)
                 && row.side == Side::Client
                 && row.counts.time_wait > 0
                 && match (pool.pool, pool.destination) {
@@ -65,7 +67,14 @@ impl Parts<'_> {
         let mut rows = self.pairs.iter().filter(is_of);
         let Some(first) = rows.next() else {
             return match pool.time_wait {
-                Some(1..) => "(before tracing)".to_owned(),
+                // Others may have been seen and not be shown.
+                Some(1..)
+                    if !self.overview.is_filtered
+                        && report.pairs_left_out == 0
+                        && report.exact.destinations =>
+                {
+                    "(before tracing)".to_owned()
+                }
                 _ => String::new(),
             };
         };

@@ -24,7 +24,7 @@ impl Parts<'_> {
         let is_lower_bound = !report.exact.destinations || report.pairs_left_out > 0;
         let seconds = (report.duration_ns as f64 / 1e9).max(0.001);
         let created = |number: u64| at_least(count(number), is_lower_bound);
-        let per_s = |number: u64| rate(number as f64 / seconds);
+        let per_s = |number: u64| at_least(rate(number as f64 / seconds), is_lower_bound);
         let mut grid = Grid::new(&[
             ("COMMAND", Align::Cut),
             ("PROCS", Align::Right),
@@ -68,7 +68,7 @@ impl Parts<'_> {
             };
         };
         let pools = self.overview.report.budgets.iter().filter(|pool| {
-            pool.netns == row.netns
+            (pool.netns, self.overview.report.last_nth(pool.netns)) == (row.netns, row.netns_nth)
                 && pool.pool == PoolWord::Connect
                 && pool.destination == Some(remote)
         });

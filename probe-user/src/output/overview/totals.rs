@@ -1,52 +1,91 @@
 //! Totals of the whole host: what exists now, and what was created in the window.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use twtrace_core::event::answerable::Answerable;
 use twtrace_core::event::quantity::{self, count, rate};
-use twtrace_core::model::groups::{self, GroupBy, ProcessGroup};
+use twtrace_core::model::counts::Counts;
+use twtrace_core::model::groups::{self, GroupBy, GroupLabel, ProcessGroup};
+use twtrace_core::model::pairs::PairCounts;
 use twtrace_core::model::report::{ProcessRow, Report};
-use twtrace_wire::PortOp;
+use twtrace_wire::{PortOp, Unattributed};
 
 use super::{Overview, name};
 use crate::output::table::at_least;
 
+/// Sums over all rows.
+struct Totals {
+    time_waits: u64,
+    refused: u64,
+    resets_sent: u64,
+    resets_received: u64,
+    aborts: u64,
+    is_lower_bound: bool,
+}
+
+impl Totals {
+    /// By process; or by pair, where a history can't tell what passes the filter by process.
+    fn of(report: &Report) -> Self {
+        let is_by_pair = report.history.is_some() && report.processes.is_empty();
+        let processes = report.processes.iter().map(|row| &row.counts);
+        if !is_by_pair {
+            let sum = |of: &dyn Fn(&Counts) -> u64| processes.clone().map(of).sum();
+            return Self {
+                time_waits: sum(&|counts| counts.time_wait.total()),
+                refused: sum(&|counts| counts.overflow.total()),
+                resets_sent: sum(&|counts| counts.reset_sent.total()),
+                resets_received: sum(&|counts| counts.reset_received.total()),
+                aborts: sum(&|counts| counts.abort.total()),
+                is_lower_bound: !report.exact.processes,
+            };
+        }
+        let pairs = report.pairs.iter().map(|row| &row.counts);
+        let sum = |of: &dyn Fn(&PairCounts) -> u64| pairs.clone().map(of).sum();
+        Self {
+            time_waits: sum(&|counts| counts.time_wait),
+            refused: report.destinations.iter().map(|row| row.overflow).sum(),
+            resets_sent: sum(&|counts| counts.deaths.reset_sent.total()),
+            resets_received: sum(&|counts| counts.deaths.reset_received.total()),
+            aborts: sum(&|counts| counts.deaths.abort.total()),
+            is_lower_bound: !report.exact.destinations || report.pairs_left_out > 0,
+        }
+    }
+}
+
 /// A line for each kind of event; those that did not happen are left out, except for the first two.
 pub(super) fn render(overview: &Overview<'_>) -> String {
     let report = overview.report;
-    let is_lower_bound = !report.exact.processes;
-    let number = |of: &dyn Fn(&ProcessRow) -> u64| -> u64 { report.processes.iter().map(of).sum() };
-    let shown = |value: u64| at_least(count(value), is_lower_bound);
+    let totals = Totals::of(report);
+    let shown = |text: String| at_least(text, totals.is_lower_bound);
     let seconds = (report.duration_ns as f64 / 1e9).max(0.001);
 
-    let created = number(&|row| row.counts.time_wait.total());
-    let refused = number(&|row| row.counts.overflow.total());
     let mut first = vec![
-        format!("{} created", shown(created)),
-        format!("{}/s", rate(created as f64 / seconds)),
+        format!("{} created", shown(count(totals.time_waits))),
+        format!("{}/s", shown(rate(totals.time_waits as f64 / seconds))),
     ];
     if let Some(now) = report.time_waits_alive.at_end {
         let grown = match report.time_waits_alive.at_start {
             Some(before) if before != now => format!(" (before: {})", count(before)),
             _ => String::new(),
         };
-        first.insert(0, format!("{} exist now{grown}", count(now)));
+        first.insert(0, format!("{} exist{grown}", count(now)));
     }
-    if refused > 0 {
-        first.push(format!("{} refused: tcp_max_tw_buckets", shown(refused)));
+    if totals.refused > 0 {
+        first.push(format!(
+            "{} refused: tcp_max_tw_buckets",
+            shown(count(totals.refused))
+        ));
     }
     let mut second = vec![
-        format!(
-            "{} sent",
-            shown(number(&|row| row.counts.reset_sent.total()))
-        ),
-        format!(
-            "{} received",
-            shown(number(&|row| row.counts.reset_received.total()))
-        ),
+        format!("{} sent", shown(count(totals.resets_sent))),
+        format!("{} received", shown(count(totals.resets_received))),
     ];
-    let aborts = number(&|row| row.counts.abort.total());
-    if aborts > 0 {
-        second.push(format!("{} connections ended without RST", shown(aborts)));
+    if totals.aborts > 0 {
+        second.push(format!(
+            "{} connections ended without RST",
+            shown(count(totals.aborts))
+        ));
     }
     let mut text = String::new();
     let mut line = |what: &str, parts: &[String]| {
@@ -125,27 +164,33 @@ fn names(groups: &[ProcessGroup]) -> String {
     }
 }
 
+/// Connections that a process shares with others count for each of them.
 fn close_wait(report: &Report) -> Option<String> {
     let rows = &report.close_wait;
-    let connections: u64 = rows.iter().map(|row| row.count).sum();
-    let most = rows.iter().max_by_key(|row| row.count)?;
-    let who = most.process.as_ref().map_or_else(
-        || "(unknown)".to_owned(),
-        |process| {
-            name(
-                &GroupBy::Name.label(twtrace_core::event::answerable::Answerable::Process(
-                    process,
-                )),
-            )
-        },
-    );
+    let mut by_name: BTreeMap<GroupLabel, u64> = BTreeMap::new();
+    for row in rows {
+        let label = match &row.process {
+            Some(process) => GroupBy::Name.label(Answerable::Process(process)),
+            None => GroupLabel::Nobody(Unattributed::Unknown),
+        };
+        *by_name.entry(label).or_default() += row.count;
+    }
+    let connections: u64 = by_name.values().sum();
+    let (who, most) = by_name.iter().max_by_key(|(_, count)| **count)?;
+    let bound = if rows.iter().any(|row| row.shared > 0) {
+        "≤"
+    } else {
+        ""
+    };
     let oldest = rows.iter().filter_map(|row| row.oldest_ns).max();
     let oldest = oldest.map_or_else(String::new, |ns| {
         format!(", the oldest for at least {}", quantity::duration(ns))
     });
     Some(format!(
-        "{} connections{oldest} ({who}: {})",
+        "{bound}{} connection{}{oldest} ({}: {bound}{})",
         count(connections),
-        count(most.count)
+        if connections == 1 { "" } else { "s" },
+        name(who),
+        count(*most)
     ))
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use twtrace_core::event::quantity;
+use twtrace_core::event::text::escape;
 use twtrace_core::model::audit::AuditRow;
 use twtrace_core::model::report::Report;
 
@@ -46,7 +47,7 @@ pub fn grid(report: &Report) -> Grid<6> {
                 number(line.seen),
                 number(line.kernel),
                 signed(line.difference),
-                line.remark,
+                escape(&line.remark),
             ]);
         }
     }

@@ -62,7 +62,7 @@ pub fn remarks(report: &Report, max_rows: usize) -> Vec<String> {
     for unknown in &report.budgets_unknown {
         remarks.push(format!(
             "{}: {}",
-            short(report, unknown.netns, 0),
+            short(report, unknown.netns, report.last_nth(unknown.netns)),
             escape(&unknown.why)
         ));
     }
@@ -86,7 +86,7 @@ fn grid(report: &Report, rows: &[&BudgetRow]) -> Grid<12> {
     ]);
     for row in rows {
         grid.row([
-            short(report, row.netns, 0),
+            short(report, row.netns, report.last_nth(row.netns)),
             or_dash(row.source),
             match (row.destination, row.pool) {
                 (Some(destination), _) => destination.to_string(),

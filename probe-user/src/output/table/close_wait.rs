@@ -2,6 +2,7 @@
 
 use twtrace_core::event::answerable::Answerable;
 use twtrace_core::event::quantity::duration;
+use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::close_wait::CloseWaitRow;
 use twtrace_core::model::report::Report;
@@ -34,7 +35,7 @@ pub fn grid(report: &Report) -> Grid<7> {
             name(row),
             row.side.word().to_owned(),
             row.destination.to_string(),
-            short(report, row.netns, 0),
+            short(report, row.netns, report.last_nth(row.netns)),
             count(row.count, false),
             count(row.shared, false),
             oldest(row.oldest_ns, row.oldest_at_most_ns),
@@ -69,7 +70,10 @@ pub fn unscanned(report: &Report) -> String {
 pub fn unscanned_grid(report: &Report) -> Grid<2> {
     let mut grid = Grid::new(&[("NETNS", Align::Left), ("", Align::Left)]);
     for row in &report.unscanned {
-        grid.row([short(report, row.netns, 0), row.why.clone()]);
+        grid.row([
+            short(report, row.netns, report.last_nth(row.netns)),
+            escape(&row.why),
+        ]);
     }
     grid
 }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 /// Alignment of a cell's text in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -83,7 +85,7 @@ impl<const N: usize> Grid<N> {
         {
             let can_shrink = |index: &usize| {
                 self.headings[*index].1 == Align::Cut
-                    && widths[*index] > NARROWEST.max(self.headings[*index].0.chars().count())
+                    && widths[*index] > NARROWEST.max(self.headings[*index].0.width())
             };
             let Some(widest) = (0..N).filter(can_shrink).max_by_key(|index| widths[*index]) else {
                 break;
@@ -93,12 +95,12 @@ impl<const N: usize> Grid<N> {
         self.lines(&widths)
     }
 
-    /// Characters of the widest cell of each column, including its heading.
+    /// Width of the widest cell of each column, including its heading, in columns of a terminal.
     fn widths(&self) -> [usize; N] {
-        let mut widths = self.headings.map(|(heading, _)| heading.chars().count());
+        let mut widths = self.headings.map(|(heading, _)| heading.width());
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(cell.width());
             }
         }
         widths
@@ -116,7 +118,7 @@ impl<const N: usize> Grid<N> {
                     continue;
                 }
                 let cell = without_middle(cell, *width);
-                let padding = " ".repeat(width - cell.chars().count());
+                let padding = " ".repeat(width.saturating_sub(cell.width()));
                 match align {
                     Align::Left | Align::Cut => line.extend([&*cell, &padding]),
                     Align::Right => line.extend([&*padding, &cell]),
@@ -132,15 +134,28 @@ impl<const N: usize> Grid<N> {
 
 /// The text if it fits, else its beginning and its end: `2001:db8…:8080`.
 fn without_middle(text: &str, width: usize) -> Cow<'_, str> {
-    let length = text.chars().count();
-    if length <= width {
+    if text.width() <= width {
         return text.into();
     }
     // More of the end, where a port is.
-    let (head, tail) = (width.saturating_sub(1) / 2, width / 2);
-    let head = text.chars().take(head);
-    let tail = text.chars().skip(length - tail);
-    head.chain(['…']).chain(tail).collect::<String>().into()
+    let head = within(text.chars(), width.saturating_sub(1) / 2);
+    let tail = within(text.chars().rev(), width / 2);
+    head.into_iter()
+        .chain(['…'])
+        .chain(tail.into_iter().rev())
+        .collect::<String>()
+        .into()
+}
+
+/// As many of the first characters as fit.
+fn within(chars: impl Iterator<Item = char>, width: usize) -> Vec<char> {
+    let mut room = width;
+    chars
+        .map_while(|char| {
+            room = room.checked_sub(char.width().unwrap_or(0))?;
+            Some(char)
+        })
+        .collect()
 }
 
 impl<const N: usize> fmt::Display for Grid<N> {
@@ -163,6 +178,15 @@ mod tests {
             grid.to_string(),
             "NAME       N\né       1000\nlonger    ≥7\n"
         );
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        let mut grid = Grid::new(&[("NAME", Align::Cut), ("N", Align::Right)]);
+        grid.row(["日本語".to_owned(), "1".to_owned()]);
+        grid.row(["abc".to_owned(), "2".to_owned()]);
+        assert_eq!(grid.to_string(), "NAME    N\n日本語  1\nabc     2\n");
+        assert_eq!(without_middle("日本語日本語", 7), "日…語");
     }
 
     #[test]

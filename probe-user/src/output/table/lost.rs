@@ -1,5 +1,6 @@
 //! Losses.
 
+use twtrace_core::event::text::escape;
 use twtrace_core::model::exactness::Inexact;
 use twtrace_core::model::report::Report;
 
@@ -51,7 +52,7 @@ pub fn grid(report: &Report) -> Grid<3> {
                 format!(": up to {} events are missing", reason.count)
             });
             grid.row([
-                row.program.clone(),
+                escape(&row.program),
                 row.count.to_string(),
                 format!("runs of this program that the kernel skipped (recursion_misses){missing}"),
             ]);

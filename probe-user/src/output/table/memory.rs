@@ -1,6 +1,7 @@
 //! Memory of TIME_WAITs: a line for the host, then the processes with the largest share.
 
 use twtrace_core::event::quantity::bytes;
+use twtrace_core::event::text::escape;
 use twtrace_core::model::memory::{CacheRow, Memory, ShareRow};
 use twtrace_core::model::report::Report;
 
@@ -72,11 +73,11 @@ fn cache(row: &CacheRow) -> String {
     match (figures, &row.why) {
         ((Some(objects), Some(size), Some(held)), _) => format!(
             "{}: {objects} of {}, {} held",
-            row.name,
+            escape(&row.name),
             bytes(size),
             bytes(held)
         ),
-        (_, Some(why)) => format!("{}: {why}", row.name),
-        (_, None) => format!("{}: -", row.name),
+        (_, Some(why)) => format!("{}: {}", escape(&row.name), escape(why)),
+        (_, None) => format!("{}: -", escape(&row.name)),
     }
 }

@@ -47,8 +47,9 @@ pub const HOST: &str = "host";
 /// The name of a namespace, or its number.
 pub fn short(report: &Report, netns: u32, nth: u32) -> String {
     let mut names = report.netns_names.iter();
+    let is_last = nth == report.last_nth(netns);
     // An earlier namespace of this number need not have had this name.
-    match names.find(|name| nth == 0 && name.netns == netns) {
+    match names.find(|name| is_last && name.netns == netns) {
         Some(NetnsName {
             after: NamedAfter::Host,
             ..

@@ -25,11 +25,11 @@ pub fn render(report: &Report, options: TableOptions) -> String {
 }
 
 /// The table. Those with the largest figures are always shown.
-pub fn grid(report: &Report, options: TableOptions) -> Grid<10> {
+pub fn grid(report: &Report, options: TableOptions) -> Grid<11> {
     let mut rows: Vec<&ProcessRow> = report
         .processes
         .iter()
-        .filter(|row| !row.counts.is_empty())
+        .filter(|row| !row.counts.is_empty() || figure(row, SortBy::Failures) > 0)
         .collect();
     if options.sort != SortBy::Created {
         rows.sort_by_key(|row| std::cmp::Reverse(figure(row, options.sort)));
@@ -45,6 +45,7 @@ pub fn grid(report: &Report, options: TableOptions) -> Grid<10> {
         ("RST SENT", Align::Left),
         ("RST RECEIVED", Align::Left),
         ("ABORTS", Align::Left),
+        ("NO PORT", Align::Right),
         ("UNIT/CONTAINER", Align::Left),
     ]);
     let (shown, others) = split(
@@ -55,10 +56,19 @@ pub fn grid(report: &Report, options: TableOptions) -> Grid<10> {
             &|row| figure(row, SortBy::Sent),
             &|row| figure(row, SortBy::Received),
             &|row| figure(row, SortBy::Aborts),
+            &|row| figure(row, SortBy::Failures),
         ],
     );
     for row in shown {
-        grid.row(cells(name(row), &row.counts, is_lower_bound, place(row)));
+        let failures = figure(row, SortBy::Failures);
+        let name = name(row);
+        grid.row(cells(
+            name,
+            &row.counts,
+            failures,
+            is_lower_bound,
+            place(row),
+        ));
     }
     if !others.is_empty() {
         let mut counts = Counts::default();
@@ -68,6 +78,7 @@ pub fn grid(report: &Report, options: TableOptions) -> Grid<10> {
         grid.row(cells(
             more(others.len()),
             &counts,
+            others.iter().map(|row| figure(row, SortBy::Failures)).sum(),
             is_lower_bound,
             String::new(),
         ));
@@ -124,7 +135,13 @@ pub fn short_id(id: &str) -> String {
     }
 }
 
-fn cells(name: String, counts: &Counts, is_lower_bound: bool, place: String) -> [String; 10] {
+fn cells(
+    name: String,
+    counts: &Counts,
+    failures: u64,
+    is_lower_bound: bool,
+    place: String,
+) -> [String; 11] {
     [
         name,
         count(counts.time_wait.of(Side::Client), is_lower_bound),
@@ -135,6 +152,7 @@ fn cells(name: String, counts: &Counts, is_lower_bound: bool, place: String) -> 
         reasons(&counts.reset_sent, is_lower_bound),
         reasons(&counts.reset_received, is_lower_bound),
         reasons(&counts.abort, is_lower_bound),
+        count(failures, is_lower_bound),
         place,
     ]
 }

@@ -53,7 +53,7 @@ impl LiveState {
             .report
             .destinations
             .iter()
-            .map(|row| ((row.netns, row.side, row.destination), row.time_wait))
+            .map(|row| (DestinationKey::of(row), row.time_wait))
             .collect();
         if let Some(seconds) = seconds {
             let (rates, all) = rates::between(&self.process_totals, &processes, seconds);

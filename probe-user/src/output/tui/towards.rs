@@ -4,13 +4,35 @@ use std::collections::HashMap;
 
 use twtrace_core::event::{Event, EventFacts, PortResult};
 use twtrace_core::model::destination::Destination;
+use twtrace_core::model::destinations::DestinationRow;
 use twtrace_wire::{EventKind, ProcessKey, Side};
 
 /// Maximum number of pairs; events of further pairs are left out, and counted.
 const MAX_PAIRS: usize = 16_384;
 
 /// A destination, distinguished as in reports.
-pub type DestinationKey = (Option<u32>, Side, Destination);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DestinationKey {
+    /// Inode number of the network namespace.
+    pub netns: Option<u32>,
+    /// How many earlier namespaces had this number since tracing began.
+    pub netns_nth: u32,
+    /// Which end this host's sockets were.
+    pub side: Side,
+    pub destination: Destination,
+}
+
+impl DestinationKey {
+    /// That of a row of the report.
+    pub fn of(row: &DestinationRow) -> Self {
+        Self {
+            netns: row.netns,
+            netns_nth: row.netns_nth,
+            side: row.side,
+            destination: row.destination,
+        }
+    }
+}
 
 /// Totals of one pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,7 +67,12 @@ pub struct Towards {
 
 /// The destination of an event.
 pub fn destination_of(event: &Event) -> DestinationKey {
-    (event.netns, event.side, Destination::of(event.side, event))
+    DestinationKey {
+        netns: event.netns,
+        netns_nth: event.netns_nth,
+        side: event.side,
+        destination: Destination::of(event.side, event),
+    }
 }
 
 impl Towards {

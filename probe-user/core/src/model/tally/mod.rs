@@ -16,7 +16,7 @@ use super::pairs::Pairs;
 use super::report::MissRow;
 use super::stacks::StackRow;
 use super::sums::ProcessSums;
-use super::timeline::Timeline;
+use super::timeline::{Bucket, Timeline};
 use crate::event::{Event, Lost, LostBy, Moment};
 use crate::filter::Filter;
 use crate::hooks::{Choice, sees_ends};
@@ -237,6 +237,11 @@ impl Tally {
         if moment.mono_ns > self.latest.mono_ns {
             self.latest = moment;
         }
+    }
+
+    /// Sums of what was counted from events.
+    pub fn counted(&self) -> Bucket {
+        self.timeline.sum()
     }
 
     /// Counts over time, up to the latest time.

@@ -169,14 +169,16 @@ impl App {
     }
 
     pub(super) fn open(&mut self) {
+        let opened_from = match self.scope {
+            Scope::Command(comm) => Some(comm),
+            _ => None,
+        };
         match self.focus {
             Pane::Processes => {
                 if let Some(line) = self.view.processes.get(self.index(Pane::Processes)) {
                     let (item, scope) = (line.item(), line.scope());
-                    if let Scope::Command(comm) = self.scope {
-                        self.opened_command = Some(comm);
-                    }
                     self.process_at = Some(item);
+                    self.opened_command = opened_from;
                     self.enter(scope);
                 }
             }
@@ -184,6 +186,7 @@ impl App {
                 if let Some(line) = self.view.destinations.get(self.index(Pane::Destinations)) {
                     let target = line.target;
                     self.destination_at = Some(target);
+                    self.opened_command = opened_from;
                     self.enter(Scope::Destination(target));
                 }
             }
@@ -217,7 +220,7 @@ impl App {
         } else if self.scope != Scope::All {
             let from = self.scope;
             let to = match (from, self.opened_command.take()) {
-                (Scope::Process(_), Some(comm)) => Scope::Command(comm),
+                (Scope::Process(_) | Scope::Destination(_), Some(comm)) => Scope::Command(comm),
                 _ => Scope::All,
             };
             self.enter(to);

@@ -159,7 +159,7 @@ fn left(theme: Theme, budget: Option<&BudgetRow>) -> (String, Style) {
 /// In the form of `--remote` and `--local`.
 pub fn name(target: &DestinationItem) -> String {
     match target {
-        DestinationItem::Destination((_, _, destination)) => destination.to_string(),
+        DestinationItem::Destination(key) => key.destination.to_string(),
         DestinationItem::Pool { source, .. } => match source {
             Some(source) => format!("any, bound to {source}"),
             None => "any, bound before".to_owned(),
@@ -169,7 +169,7 @@ pub fn name(target: &DestinationItem) -> String {
 
 fn side(target: &DestinationItem) -> &'static str {
     match target {
-        DestinationItem::Destination((_, side, _)) => match side.word() {
+        DestinationItem::Destination(key) => match key.side.word() {
             "unknown" => "-",
             word => word,
         },

@@ -11,6 +11,7 @@ use twtrace_wire::ProcessKey;
 
 use super::super::app::App;
 use super::super::layout::Pane;
+use super::super::towards::DestinationKey;
 use super::super::view::{DestinationItem, Scope};
 use super::notes::{self, Note};
 use super::overlay::{note, of_process};
@@ -81,7 +82,7 @@ fn process(app: &App, report: &Report, key: ProcessKey) -> (String, Vec<Note>) {
     }
     if !row.reuse.is_empty() {
         let text = format!(
-            "{} TIME_WAITs taken by its connects, {} connects met some they could not take: {}",
+            "{} TIME_WAITs reused by its connect() calls, {} connect() calls found some they could not reuse: {}",
             row.reuse.taken,
             row.reuse.hindered,
             table::by_reason(&row.reuse.refused, !is_exact)
@@ -109,7 +110,7 @@ fn destination(app: &App, report: &Report, target: DestinationItem) -> (String, 
         let row = report
             .destinations
             .iter()
-            .find(|row| (row.netns, row.side, row.destination) == key);
+            .find(|row| DestinationKey::of(row) == key);
         if let Some(row) = row {
             let at_least = !report.exact.destinations;
             let sign = if at_least { "≥" } else { "" };
@@ -138,7 +139,7 @@ fn destination(app: &App, report: &Report, target: DestinationItem) -> (String, 
             }
             if !row.reuse.is_empty() {
                 let text = format!(
-                    "{sign}{} TIME_WAITs taken by connects, {sign}{} connects met some they could not take: {}",
+                    "{sign}{} TIME_WAITs taken by connects, {sign}{} connect() calls found some they could not reuse: {}",
                     row.reuse.taken,
                     row.reuse.hindered,
                     table::by_reason(&row.reuse.refused, at_least)
@@ -146,16 +147,18 @@ fn destination(app: &App, report: &Report, target: DestinationItem) -> (String, 
                 notes.push(note("reuse", text, plain));
             }
         }
-        if let Some(netns) = key.0 {
+        if let Some(netns) = key.netns {
             notes.push(note("netns", table::names::numbered(report, netns), plain));
         }
     }
     for row in &report.budgets {
         let is_its = match target {
-            DestinationItem::Destination((netns, _, Destination::Remote(remote))) => {
-                Some(row.netns) == netns && row.destination == Some(remote)
-            }
-            DestinationItem::Destination(_) => false,
+            DestinationItem::Destination(key) => match key.destination {
+                Destination::Remote(remote) => {
+                    Some(row.netns) == key.netns && row.destination == Some(remote)
+                }
+                _ => false,
+            },
             DestinationItem::Pool { netns, source } => {
                 row.netns == netns && row.source == source && row.destination.is_none()
             }

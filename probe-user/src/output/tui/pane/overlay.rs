@@ -86,7 +86,7 @@ fn integrity(app: &App) -> Vec<Note> {
     block(&mut notes, "lost", &table::lost(report), plain);
     let degraded = tiers::losses(&report.tiers);
     let tiers = if degraded.is_empty() {
-        "every question is answered by the best tier"
+        "every capability uses the best hooks"
     } else {
         &degraded
     };

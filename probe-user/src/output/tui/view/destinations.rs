@@ -37,7 +37,7 @@ pub(super) fn destination_lines(
     scope: Scope,
     filter: &Filter,
 ) -> Vec<DestinationLine> {
-    let mut budgets = OpenBudgets::of(&report.budgets);
+    let mut budgets = OpenBudgets::of(report);
     let mut lines: Vec<DestinationLine> = match scope {
         Scope::Process(process) => live
             .towards
@@ -49,6 +49,7 @@ pub(super) fn destination_lines(
             let rows = report.processes.iter();
             let members: HashSet<ProcessKey> = rows
                 .filter(|row| row.process.as_ref().is_some_and(|it| it.comm == comm))
+                .filter(|row| filter.shows_process(row.process.as_ref()))
                 .map(|row| row.key())
                 .collect();
             let mut sums: HashMap<DestinationKey, Dealt> = HashMap::new();
@@ -65,7 +66,7 @@ pub(super) fn destination_lines(
             .destinations
             .iter()
             .map(|row| {
-                let key = (row.netns, row.side, row.destination);
+                let key = DestinationKey::of(row);
                 let deaths = &row.deaths;
                 DestinationLine {
                     target: DestinationItem::Destination(key),
@@ -100,13 +101,22 @@ fn of_process(key: DestinationKey, dealt: &Dealt, budget: Option<usize>) -> Dest
 struct OpenBudgets {
     /// The first pool of each destination: reports have the fullest first.
     by_destination: HashMap<(u32, SocketAddr), usize>,
+    /// How many earlier namespaces had the number of the last one.
+    last_nth: HashMap<u32, u32>,
     taken: HashSet<usize>,
 }
 
 impl OpenBudgets {
-    fn of(rows: &[BudgetRow]) -> Self {
+    fn of(report: &Report) -> Self {
+        let mut last_nth: HashMap<u32, u32> = HashMap::new();
+        for row in &report.destinations {
+            if let Some(netns) = row.netns {
+                let last = last_nth.entry(netns).or_default();
+                *last = row.netns_nth.max(*last);
+            }
+        }
         let mut by_destination = HashMap::new();
-        for (index, row) in rows.iter().enumerate() {
+        for (index, row) in report.budgets.iter().enumerate() {
             if let Some(destination) = row.destination {
                 by_destination
                     .entry((row.netns, destination))
@@ -115,15 +125,22 @@ impl OpenBudgets {
         }
         Self {
             by_destination,
+            last_nth,
             taken: HashSet::new(),
         }
     }
 
     fn of_destination(&mut self, key: &DestinationKey) -> Option<usize> {
-        let (Some(netns), Side::Client, Destination::Remote(remote)) = key else {
+        let (Some(netns), Side::Client, Destination::Remote(remote)) =
+            (key.netns, key.side, key.destination)
+        else {
             return None;
         };
-        let index = *self.by_destination.get(&(*netns, *remote))?;
+        // A pool is that of the last namespace with this number.
+        if key.netns_nth != self.last_nth.get(&netns).copied().unwrap_or(0) {
+            return None;
+        }
+        let index = *self.by_destination.get(&(netns, remote))?;
         self.taken.insert(index);
         Some(index)
     }
@@ -138,11 +155,14 @@ impl OpenBudgets {
             .filter(|(index, row)| !self.taken.contains(index) && first(*index, row))
             .map(|(index, row)| DestinationLine {
                 target: match (row.pool, row.destination) {
-                    (PoolWord::Connect, Some(destination)) => DestinationItem::Destination((
-                        Some(row.netns),
-                        Side::Client,
-                        Destination::Remote(destination),
-                    )),
+                    (PoolWord::Connect, Some(destination)) => {
+                        DestinationItem::Destination(DestinationKey {
+                            netns: Some(row.netns),
+                            netns_nth: self.last_nth.get(&row.netns).copied().unwrap_or(0),
+                            side: Side::Client,
+                            destination: Destination::Remote(destination),
+                        })
+                    }
                     _ => DestinationItem::Pool {
                         netns: row.netns,
                         source: row.source,
@@ -177,10 +197,13 @@ pub(super) fn sort_destinations(
         ByDestination::Name => 0.0,
     };
     let name = |line: &DestinationLine| match line.target {
-        DestinationItem::Destination((netns, side, destination)) => {
-            (Some(destination), netns, side as u32, None)
-        }
-        DestinationItem::Pool { netns, source } => (None, Some(netns), 0, source),
+        DestinationItem::Destination(key) => (
+            Some(key.destination),
+            key.netns,
+            (key.netns_nth, key.side as u32),
+            None,
+        ),
+        DestinationItem::Pool { netns, source } => (None, Some(netns), (0, 0), source),
     };
     lines.sort_by(|a, b| {
         let ordering = match order.by {

@@ -96,7 +96,7 @@ impl DestinationItem {
     fn has(&self, key: &DestinationKey) -> bool {
         match self {
             Self::Destination(own) => own == key,
-            Self::Pool { netns, .. } => key.0 == Some(*netns) && key.1 != Side::Server,
+            Self::Pool { netns, .. } => key.netns == Some(*netns) && key.side != Side::Server,
         }
     }
 
@@ -107,9 +107,9 @@ impl DestinationItem {
                 && (filter.sides.is_empty() || filter.sides.contains(&side))
         };
         match self {
-            Self::Destination((netns, side, destination)) => {
-                let (local, remote) = ends(destination);
-                has(*netns, *side)
+            Self::Destination(key) => {
+                let (local, remote) = ends(&key.destination);
+                has(key.netns, key.side)
                     && (filter.local.is_empty() || local.is_none() || filter.shows_local(local))
                     && filter.shows_remote(remote)
             }

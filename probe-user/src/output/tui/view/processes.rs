@@ -71,14 +71,14 @@ impl ProcessLine {
     }
 }
 
-/// What rows are weighed by: TIME_WAITs and RSTs per second, failed port allocations.
+/// What rows are weighed by, per second: TIME_WAITs, RSTs, failed port allocations.
 fn figures(line: &ProcessLine) -> [f64; 4] {
     let rates = line.rates.unwrap_or_default();
     [
         rates.all_time_waits(),
         rates.resets_sent,
         rates.resets_received,
-        line.failures as f64,
+        rates.failures,
     ]
 }
 
