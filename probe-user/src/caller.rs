@@ -5,7 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use twtrace_core::event::text::escape;
@@ -88,6 +89,40 @@ pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     Ok(created)
 }
 
+/// Whether a file belongs to the user that this process runs as, or to the one who called sudo.
+pub fn is_own(file: &Metadata) -> bool {
+    // SAFETY: geteuid() can't fail.
+    let euid = unsafe { libc::geteuid() };
+    file.uid() == euid || Caller::of_sudo().is_some_and(|caller| caller.has(file))
+}
+
+/// Opens a file that exists, for writing. Without O_CREAT the kernel lets root open another user's file or pipe in /tmp
+/// (fs.protected_regular, fs.protected_fifos), so that is checked here: in a sticky directory that everybody may write to,
+/// it has to be this user's, or the caller's. Devices are anybody's.
+///
+/// # Errors
+/// If it can't be opened, or is another user's.
+pub fn open_existing(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let about = file.metadata()?;
+    let kind = about.file_type();
+    if kind.is_char_device() || kind.is_block_device() || is_own(&about) || !is_shared(path) {
+        return Ok(file);
+    }
+    Err(io::Error::other(
+        "the file that is there is another user's: remove it, or use another name",
+    ))
+}
+
+/// Whether a name, or what it links to, is in a directory that everybody may write to.
+fn is_shared(path: &Path) -> bool {
+    let is_in_one = |path: &Path| {
+        let directory = Directory::of(path).ok().flatten();
+        directory.is_some_and(|directory| directory.is_for_all())
+    };
+    is_in_one(path) || path.canonicalize().is_ok_and(|real| is_in_one(&real))
+}
+
 fn create(path: &Path, mode: u32) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(mode).open(path)
@@ -110,15 +145,18 @@ impl Directory {
         let Some(name) = path.file_name() else {
             return Ok(None);
         };
+        // A slash at the end asks for a directory.
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            return Ok(None);
+        }
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         let mut options = OpenOptions::new();
-        let directory = options
-            .read(true)
-            .custom_flags(libc::O_DIRECTORY)
-            .open(parent)?;
+        // Not to read it, which may not be allowed.
+        let flags = libc::O_DIRECTORY | libc::O_PATH;
+        let directory = options.read(true).custom_flags(flags).open(parent)?;
         Ok(Some(Self {
             directory,
             name: name.to_owned(),
@@ -146,11 +184,19 @@ impl Directory {
             .is_ok_and(|it| it.uid() == caller.uid)
     }
 
-    /// Whether everybody may create files in it, and remove only their own.
+    /// Whether files in it can be renamed and removed by their owner, and that of the directory, only.
+    pub fn is_sticky(&self) -> bool {
+        self.has_mode(0o1000)
+    }
+
+    /// Whether it is sticky, and everybody may create files in it.
     pub fn is_for_all(&self) -> bool {
-        const WRITABLE_AND_STICKY: u32 = 0o1002;
+        self.has_mode(0o1002)
+    }
+
+    fn has_mode(&self, bits: u32) -> bool {
         let mode = self.directory.metadata().map(|it| it.mode());
-        mode.is_ok_and(|mode| mode & WRITABLE_AND_STICKY == WRITABLE_AND_STICKY)
+        mode.is_ok_and(|mode| mode & bits == bits)
     }
 }
 
@@ -205,6 +251,7 @@ mod tests {
         fs::set_permissions(at("own"), fs::Permissions::from_mode(0o1777)).unwrap();
         assert!(checked.is_for_all());
         assert!(Directory::of(Path::new("/")).unwrap().is_none());
+        assert!(Directory::of(&at("own/")).unwrap().is_none());
         assert!(Directory::of(&at("none/x")).is_err());
     }
 

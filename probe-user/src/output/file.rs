@@ -15,7 +15,8 @@ pub struct WholeFile {
     path: PathBuf,
     /// Dropped before `directory`, by which it is removed.
     file: NamedTempFile,
-    directory: Directory,
+    /// Under sudo: the directory that was checked.
+    directory: Option<Directory>,
 }
 
 /// Why a file can't be written.
@@ -49,24 +50,32 @@ impl WholeFile {
             return Err(FileError::Recording(path.to_owned()));
         }
         let refused = |error| FileError::Refused(path.to_owned(), error);
+        let temporary = |directory: &Path| {
+            let mut options = tempfile::Builder::new();
+            let file = options.prefix(".twtrace-").tempfile_in(directory);
+            file.map_err(refused)
+        };
+        let Some(caller) = Caller::of_sudo() else {
+            let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+            return Ok(Self {
+                path: path.to_owned(),
+                file: temporary(parent.unwrap_or(Path::new(".")))?,
+                directory: None,
+            });
+        };
         let directory = Directory::of(path).map_err(refused)?;
         let directory = directory.ok_or_else(|| FileError::NotRegular(path.to_owned()))?;
-        let file = tempfile::Builder::new()
-            .prefix(".twtrace-")
-            .tempfile_in(directory.path())
-            .map_err(refused)?;
-        if let Some(caller) = Caller::of_sudo() {
-            // In a directory for all, root could not rename another user's file without CAP_FOWNER.
-            let is_callers = directory.is_of(caller) && !directory.is_for_all();
-            let existing = fs::symlink_metadata(directory.file());
-            if is_callers && existing.map_or(true, |existing| caller.has(&existing)) {
-                caller.give(file.as_file(), path);
-            }
+        let file = temporary(&directory.path())?;
+        // In a sticky directory, root could not rename another user's file without CAP_FOWNER.
+        let is_callers = directory.is_of(caller) && !directory.is_sticky();
+        let existing = fs::symlink_metadata(directory.file());
+        if is_callers && existing.map_or(true, |existing| caller.has(&existing)) {
+            caller.give(file.as_file(), path);
         }
         Ok(Self {
             path: path.to_owned(),
             file,
-            directory,
+            directory: Some(directory),
         })
     }
 
@@ -82,7 +91,8 @@ impl WholeFile {
         let temporary: TempPath = self.file.into_temp_path();
         written
             .and_then(|()| {
-                let persisted = temporary.persist(self.directory.file());
+                let checked = self.directory.as_ref().map(Directory::file);
+                let persisted = temporary.persist(checked.as_ref().unwrap_or(&self.path));
                 persisted.map_err(|error| error.error)
             })
             .map_err(|error| FileError::Refused(self.path, error))

@@ -3,6 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use super::page::Page;
+
+/// Goes to the beginning of the line, and erases it.
+const ERASE: &str = "\r\x1b[K";
 /// Interval between two updates.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -12,8 +16,6 @@ pub struct StatusLine {
     is_shown: bool,
     began: Instant,
     drawn: Option<Instant>,
-    /// Characters of the last text.
-    length: usize,
 }
 
 impl StatusLine {
@@ -23,7 +25,6 @@ impl StatusLine {
             is_shown: is_wanted && io::stderr().is_terminal(),
             began: Instant::now(),
             drawn: None,
-            length: 0,
         }
     }
 
@@ -49,18 +50,23 @@ impl StatusLine {
         }
         self.drawn = Some(Instant::now());
         let text = text(self.began.elapsed());
-        let length = text.chars().count();
-        let rest = " ".repeat(self.length.saturating_sub(length));
-        self.length = length;
+        // A line that wraps could not be erased.
+        let width = Page::of(io::stderr()).width.unwrap_or(usize::MAX);
+        let text: String = text.chars().take(width.saturating_sub(1)).collect();
         // It is no error if nobody sees it.
-        let _ = write!(io::stderr(), "\r{text}{rest}");
+        let _ = write!(io::stderr(), "{ERASE}{text}");
+    }
+
+    /// Erases the line, for a message in its place.
+    pub fn clear(&mut self) {
+        if self.drawn.take().is_some() {
+            let _ = write!(io::stderr(), "{ERASE}");
+        }
     }
 }
 
 impl Drop for StatusLine {
     fn drop(&mut self) {
-        if self.drawn.is_some() {
-            let _ = write!(io::stderr(), "\r{}\r", " ".repeat(self.length));
-        }
+        self.clear();
     }
 }

@@ -1,6 +1,6 @@
 //! Destination of the output: standard output; with a command, which uses that itself, standard error; or a file.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -92,8 +92,7 @@ impl OutputFile {
         };
         let opened = match caller::create_new(path, 0o666) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let existing = OpenOptions::new().write(true).open(path);
-                existing.map(|file| of(file, false))
+                caller::open_existing(path).map(|file| of(file, false))
             }
             created => created.map(|file| of(file, true)),
         };

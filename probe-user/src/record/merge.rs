@@ -36,6 +36,8 @@ struct Recording {
     extent: Extent,
     /// Whether its first part, or one between, is missing.
     lacks_parts: bool,
+    /// Whether one between is missing.
+    lacks_between: bool,
     /// Whether it lacks some of what happened between its start and its end. Totals do not match then.
     is_excerpt: bool,
     since: Option<Timestamp>,
@@ -176,6 +178,8 @@ impl Recording {
         parts.sort_by_key(|part| part.start().part);
         let numbers = parts.iter().map(|part| part.start().part);
         let is_whole = (1..).zip(numbers).all(|(expected, part)| expected == part);
+        let mut pairs = parts.windows(2);
+        let lacks_between = pairs.any(|pair| pair[1].start().part != pair[0].start().part + 1);
         let start: Start = parts[0].start().clone();
         let mut recording = Self {
             tracing_start: start.tracing_start(),
@@ -186,6 +190,7 @@ impl Recording {
                 is_cut: false,
             },
             lacks_parts: !is_whole,
+            lacks_between,
             is_excerpt: !is_whole || !window.is_open(),
             since: window.since.map(|bound| bound.resolve(start.ts)),
             until: window.until.map(|bound| bound.resolve(start.ts)),
@@ -268,7 +273,9 @@ impl Recording {
         let is_outside = until.is_some_and(|until| until <= extent.began)
             || since.is_some_and(|since| since > extent.ended);
         // It may be the time of a part that is missing.
-        Some(if is_outside || self.lacks_parts {
+        let may_be_missing = self.lacks_between
+            || self.lacks_parts && since.is_none_or(|since| since < extent.began);
+        Some(if is_outside || may_be_missing {
             WindowError::Outside {
                 path,
                 since,

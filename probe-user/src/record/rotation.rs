@@ -2,11 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::WriteError;
-use crate::caller::{self, Caller};
+use crate::caller;
 
 /// Limits of what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +60,14 @@ impl Files {
                 return Err(WriteError::Exists(existing.clone()));
             }
         }
+        let file = open(path, is_special);
+        let file = file.map_err(|source| io_error(path, "creating the file", source))?;
         if force && !is_special {
             for old in parts.iter().filter(|old| old.exists()) {
                 fs::remove_file(old)
                     .map_err(|source| io_error(old, "removing an old part", source))?;
             }
         }
-        let file = open(path, is_special);
-        let file = file.map_err(|source| io_error(path, "creating the file", source))?;
         Ok(Self::new(path, file, bounds, !is_special))
     }
 
@@ -152,16 +152,18 @@ fn open(path: &Path, is_special: bool) -> io::Result<File> {
     match caller::create_new(path, MODE) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if is_special {
-                return OpenOptions::new().write(true).open(path);
+                let file = caller::open_existing(path)?;
+                if file.metadata()?.is_file() {
+                    return Err(io::Error::other("another file has just taken the name"));
+                }
+                return Ok(file);
             }
-            // Without O_CREAT: with it, root may not open another user's file in /tmp (fs.protected_regular), which is
-            // checked here instead. It must not wait for the reader of a pipe that has taken the name.
+            // It must not wait for the reader of a pipe that has taken the name.
             let mut options = OpenOptions::new();
-            let file = options
-                .write(true)
-                .custom_flags(libc::O_NONBLOCK)
-                .open(path)?;
+            let options = options.write(true).custom_flags(libc::O_NONBLOCK);
+            let file = options.open(path)?;
             check_owner(&file)?;
+            file.set_permissions(fs::Permissions::from_mode(MODE))?;
             file.set_len(0)?;
             Ok(file)
         }
@@ -172,10 +174,7 @@ fn open(path: &Path, is_special: bool) -> io::Result<File> {
 /// Whoever owns the file could read the recording.
 fn check_owner(file: &File) -> io::Result<()> {
     let about = file.metadata()?;
-    // SAFETY: geteuid() can't fail.
-    let is_own = about.uid() == unsafe { libc::geteuid() };
-    let is_callers = Caller::of_sudo().is_some_and(|caller| caller.has(&about));
-    if about.is_file() && about.nlink() == 1 && (is_own || is_callers) {
+    if about.is_file() && about.nlink() == 1 && caller::is_own(&about) {
         return Ok(());
     }
     Err(io::Error::other(
@@ -245,8 +244,7 @@ mod tests {
         assert!(!path.exists());
         Files::create(&path, BOUNDS, true).unwrap();
         assert!(path.exists() && !aged(&path, 2).exists());
-        let mode =
-            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 

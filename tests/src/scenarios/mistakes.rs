@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, chown},
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -162,11 +162,17 @@ fn doctor_of_a_command(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// What is created under sudo belongs to the user who called it; what was there before keeps its owner.
+/// What is created under sudo in a directory of the user who called it is that user's; what was there before keeps its
+/// owner, and so does what is created elsewhere.
 fn files_of_the_caller(context: &Context, directory: &Path) -> Result<()> {
+    let theirs = directory.join("theirs");
+    fs::create_dir(&theirs)?;
+    chown(&theirs, Some(UNPRIVILEGED), Some(UNPRIVILEGED))?;
     let [html, folded, recording, text_file, older] =
-        ["page", "folded", "new", "text", "older"].map(|name| directory.join(name));
+        ["page", "folded", "new", "text", "older"].map(|name| theirs.join(name));
     fs::write(&older, "older\n")?;
+    // Of root's directory, nothing is given away.
+    let [page_of_root, text_of_root] = ["page", "text"].map(|name| directory.join(name));
     let run = |output_file: &Path, others: &[(&str, &Path)]| -> Result<()> {
         let mut command = twtrace(context, &["report", "--duration", "100ms"]);
         command
@@ -188,7 +194,8 @@ fn files_of_the_caller(context: &Context, directory: &Path) -> Result<()> {
     ];
     run(&text_file, &others)?;
     run(&older, &[])?;
-    let parts = ["parts", "parts.1"].map(|name| directory.join(name));
+    run(&text_of_root, &[("--html", &page_of_root)])?;
+    let parts = ["parts", "parts.1"].map(|name| theirs.join(name));
     let mut command = twtrace(context, &["record", "--duration", "2s", "--max-size", "1k"]);
     command
         .env("SUDO_UID", UNPRIVILEGED.to_string())
@@ -203,6 +210,8 @@ fn files_of_the_caller(context: &Context, directory: &Path) -> Result<()> {
         (&recording, UNPRIVILEGED),
         (&text_file, UNPRIVILEGED),
         (&older, 0),
+        (&page_of_root, 0),
+        (&text_of_root, 0),
         (&parts[0], UNPRIVILEGED),
         (&parts[1], UNPRIVILEGED),
     ] {

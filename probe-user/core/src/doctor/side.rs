@@ -146,7 +146,10 @@ fn has_failed(facts: &DoctorFacts, netns: u32, remote: SocketAddr) -> bool {
 
 fn at_high_rate(facts: &DoctorFacts, side: Side) -> impl Iterator<Item = &PairRow> {
     facts.pairs.iter().filter(move |row| {
-        row.side == side && row.counts.time_wait >= MANY && per_s(facts, row) >= HIGH_PER_S
+        row.side == side
+            && row.destination != Destination::Others
+            && row.counts.time_wait >= MANY
+            && per_s(facts, row) >= HIGH_PER_S
     })
 }
 

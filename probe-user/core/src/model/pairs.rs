@@ -16,6 +16,8 @@ pub use super::pair_row::{NOBODY, PairCounts, PairRow, name, of_last_namespaces}
 const MAX_PAIRS: usize = 65_536;
 /// The same for pairs without a process: any remote host can cause these, from any number of addresses.
 const MAX_WITHOUT_PROCESS: usize = 4_096;
+/// Maximum number of such sums; what is beyond is summed up by side alone.
+const MAX_RESTS: usize = 1_024;
 
 /// The namespace, and how many earlier ones had its number.
 type Key = (u32, u32, Side, Destination, ProcessKey);
@@ -173,7 +175,17 @@ impl Pairs {
         let (netns, netns_nth, side, ..) = key;
         let nobody = without_process(Unattributed::Lost);
         let rest = (netns, netns_nth, side, Destination::Others, nobody);
-        (self.rows.of(rest, PackedPair::default), false)
+        let max = MAX_PAIRS + MAX_RESTS;
+        let number = self.rows.within(rest, max, PackedPair::default);
+        let row = match number.map(|(number, _)| number) {
+            Some(number) => self.rows.value_mut(number),
+            // There are no more than three of these.
+            None => {
+                let all = (0, 0, side, Destination::Others, nobody);
+                self.rows.of(all, PackedPair::default)
+            }
+        };
+        (row, false)
     }
 
     /// The current state of a process, shared between rows.

@@ -101,9 +101,10 @@ impl Report {
     pub fn last_nth(&self, netns: u32) -> u32 {
         let of_pairs = self.pairs.iter().map(|row| (row.netns, row.netns_nth));
         let of_audit = self.audit.iter().map(|row| (row.netns, row.netns_nth));
-        let all = of_pairs
-            .chain(of_audit)
-            .filter(|(number, _)| *number == netns);
+        let of_destinations = self.destinations.iter();
+        let of_destinations = of_destinations.filter_map(|row| Some((row.netns?, row.netns_nth)));
+        let all = of_pairs.chain(of_audit).chain(of_destinations);
+        let all = all.filter(|(number, _)| *number == netns);
         all.map(|(_, nth)| nth).max().unwrap_or(0)
     }
 

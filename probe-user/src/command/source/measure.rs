@@ -97,6 +97,7 @@ impl Measurement<'_> {
                     // Counting continues without it.
                     recorded = keeper.finish().await.map(drop);
                     if let Err(error) = &recorded {
+                        status.clear();
                         notice(&format!("the recording ends here: {error:#}"));
                     }
                 }

@@ -68,9 +68,10 @@ impl Parts<'_> {
             };
         };
         let pools = self.overview.report.budgets.iter().filter(|pool| {
-            (pool.netns, self.overview.report.last_nth(pool.netns)) == (row.netns, row.netns_nth)
+            pool.netns == row.netns
                 && pool.pool == PoolWord::Connect
                 && pool.destination == Some(remote)
+                && row.netns_nth == self.overview.report.last_nth(pool.netns)
         });
         let used = pools.filter_map(|pool| pool.used()).reduce(f64::max);
         match used {

@@ -114,10 +114,6 @@ fn failures(report: &Report, op: PortOp, errno: &str) -> Option<String> {
         let ports = row.ports.iter().filter(|port| port.op == op);
         ports.map(|port| port.failures).sum()
     };
-    let failed: u64 = report.processes.iter().map(of).sum();
-    if failed == 0 {
-        return None;
-    }
     let with_errno: u64 = report
         .pairs
         .iter()
@@ -126,6 +122,17 @@ fn failures(report: &Report, op: PortOp, errno: &str) -> Option<String> {
             _ => pair.counts.bind_failures,
         })
         .sum();
+    let failed: u64 = report.processes.iter().map(of).sum();
+    // A history can't tell by process what passes some filters.
+    if report.history.is_some() && report.processes.is_empty() && with_errno > 0 {
+        return Some(format!(
+            "{} failed with {errno}: no port was free",
+            at_least(count(with_errno), true)
+        ));
+    }
+    if failed == 0 {
+        return None;
+    }
     let only: Vec<ProcessRow> = report
         .processes
         .iter()

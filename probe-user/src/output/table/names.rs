@@ -47,9 +47,11 @@ pub const HOST: &str = "host";
 /// The name of a namespace, or its number.
 pub fn short(report: &Report, netns: u32, nth: u32) -> String {
     let mut names = report.netns_names.iter();
-    let is_last = nth == report.last_nth(netns);
-    // An earlier namespace of this number need not have had this name.
-    match names.find(|name| is_last && name.netns == netns) {
+    let named = names.find(|name| name.netns == netns);
+    // An earlier namespace of this number need not have had this name. The host's stays as long as the host is up.
+    let is_its =
+        |name: &&NetnsName| name.after == NamedAfter::Host || nth == report.last_nth(netns);
+    match named.filter(is_its) {
         Some(NetnsName {
             after: NamedAfter::Host,
             ..
