@@ -187,7 +187,7 @@ fn compared(report: &Report) -> Compared {
         start: report.start,
         end: report.end,
         duration_ns: report.duration_ns,
-        is_lower_bound: !report.exact.destinations || report.pairs_left_out > 0,
+        is_lower_bound: report.has_inexact_pairs(),
         total: Rates::default(),
     }
 }

@@ -84,7 +84,7 @@ pub fn processes(rows: &[ProcessRow], by: GroupBy) -> Vec<ProcessGroup> {
         group.processes += usize::from(row.process.is_some());
         group.counts.add_all(&row.counts);
         group.reuse.add_all(&row.reuse);
-        group.port_failures += row.ports.iter().map(|port| port.failures).sum::<u64>();
+        group.port_failures += row.port_failures();
     }
     let mut groups: Vec<ProcessGroup> = groups.into_values().collect();
     groups.sort_by_cached_key(|group| {

@@ -92,6 +92,11 @@ impl ProcessRow {
         self
     }
 
+    /// Ephemeral port allocations that failed, of all operations.
+    pub fn port_failures(&self) -> u64 {
+        self.ports.iter().map(|port| port.failures).sum()
+    }
+
     fn is_empty(&self) -> bool {
         self.counts.is_empty() && self.ports.is_empty() && self.reuse.is_empty()
     }

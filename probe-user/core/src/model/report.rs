@@ -108,6 +108,11 @@ impl Report {
         all.map(|(_, nth)| nth).max().unwrap_or(0)
     }
 
+    /// Whether figures of pairs are lower bounds.
+    pub fn has_inexact_pairs(&self) -> bool {
+        !self.exact.destinations || self.pairs_left_out > 0
+    }
+
     /// The network namespaces that occur in its rows.
     pub fn namespaces(&self) -> BTreeSet<u32> {
         let destinations = self.destinations.iter().filter_map(|row| row.netns);

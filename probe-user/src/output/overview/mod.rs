@@ -13,7 +13,6 @@ use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::event::Timestamp;
 use twtrace_core::event::quantity;
 use twtrace_core::event::text::escape;
-use twtrace_core::event::words::Word;
 use twtrace_core::model::audit;
 use twtrace_core::model::groups::{self, GroupBy, GroupLabel, PairGroup};
 use twtrace_core::model::report::Report;
@@ -22,7 +21,7 @@ use super::coverage;
 use super::page::Page;
 use super::table::grid::Grid;
 use super::table::names::{self, HOST};
-use super::table::{SHOWN, budgets};
+use super::table::{self, SHOWN, budgets};
 
 /// Rows of a table where the screen has few lines, and elsewhere.
 const FEW_ROWS: usize = 5;
@@ -200,19 +199,12 @@ impl Parts<'_> {
 
 /// A group of processes.
 fn name(label: &GroupLabel) -> String {
-    match label {
-        GroupLabel::Is(name) => escape(name),
-        GroupLabel::Without => "?".to_owned(),
-        GroupLabel::Nobody(reason) => format!("({})", reason.word()),
-    }
+    table::groups::label(label, GroupBy::Name)
 }
 
 /// Their number; empty without any.
 fn processes(count: usize) -> String {
-    match count {
-        0 => String::new(),
-        count => quantity::count(count as u64),
-    }
+    table::count(count as u64, false)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Parts<'_> {
                 &in_direction(Direction::None),
             ],
         );
-        let is_lower_bound = !report.exact.destinations || report.pairs_left_out > 0;
+        let is_lower_bound = report.has_inexact_pairs();
         let counted = |number: u64| at_least(count(number), is_lower_bound);
         let mut grid = Grid::new(&[
             ("COMMAND", Align::Cut),

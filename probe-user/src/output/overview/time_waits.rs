@@ -21,7 +21,7 @@ impl Parts<'_> {
             .iter()
             .filter(|row| row.counts.time_wait > 0)
             .collect();
-        let is_lower_bound = !report.exact.destinations || report.pairs_left_out > 0;
+        let is_lower_bound = report.has_inexact_pairs();
         let seconds = (report.duration_ns as f64 / 1e9).max(0.001);
         let created = |number: u64| at_least(count(number), is_lower_bound);
         let per_s = |number: u64| at_least(rate(number as f64 / seconds), is_lower_bound);

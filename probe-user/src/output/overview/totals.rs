@@ -48,7 +48,7 @@ impl Totals {
             resets_sent: sum(&|counts| counts.deaths.reset_sent.total()),
             resets_received: sum(&|counts| counts.deaths.reset_received.total()),
             aborts: sum(&|counts| counts.deaths.abort.total()),
-            is_lower_bound: !report.exact.destinations || report.pairs_left_out > 0,
+            is_lower_bound: report.has_inexact_pairs(),
         }
     }
 }

@@ -6,7 +6,7 @@ use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid, text};
 use super::names::short;
-use super::rows::{SortBy, split};
+use super::rows::{Figures, SortBy, has_any, sorted, split_by_all};
 use super::{TableOptions, count, more, reasons};
 
 /// The table; empty without events.
@@ -17,16 +17,7 @@ pub fn render(report: &Report, options: TableOptions) -> String {
 /// The table.
 pub fn grid(report: &Report, options: TableOptions) -> Grid<10> {
     // Destinations with reuse only have a table of their own.
-    let mut rows: Vec<_> = report
-        .destinations
-        .iter()
-        .filter(|row| {
-            let deaths = &row.deaths;
-            row.time_wait + row.overflow + row.port_failures > 0
-                || deaths.reset_sent.total() + deaths.reset_received.total() > 0
-                || deaths.abort.total() > 0
-        })
-        .collect();
+    let rows = sorted(report.destinations.iter().filter(has_any), options.sort);
     let mut grid = Grid::new(&[
         ("ROLE", Align::Left),
         ("PEER/PORT", Align::Left),
@@ -39,21 +30,8 @@ pub fn grid(report: &Report, options: TableOptions) -> Grid<10> {
         ("RST RECEIVED", Align::Left),
         ("ABORTS", Align::Left),
     ]);
-    if options.sort != SortBy::Created {
-        rows.sort_by_key(|row| std::cmp::Reverse(figure(row, options.sort)));
-    }
     let is_lower_bound = !report.exact.destinations;
-    let (shown, others) = split(
-        &rows,
-        options.max_rows,
-        &[
-            &|row| figure(row, SortBy::Created),
-            &|row| figure(row, SortBy::Sent),
-            &|row| figure(row, SortBy::Received),
-            &|row| figure(row, SortBy::Aborts),
-            &|row| figure(row, SortBy::Failures),
-        ],
-    );
+    let (shown, others) = split_by_all(&rows, options.max_rows);
     for row in shown {
         grid.row([
             row.side.word().to_owned(),
@@ -96,12 +74,14 @@ pub fn grid(report: &Report, options: TableOptions) -> Grid<10> {
     grid
 }
 
-fn figure(row: &DestinationRow, figure: SortBy) -> u64 {
-    match figure {
-        SortBy::Created => row.time_wait + row.overflow,
-        SortBy::Sent => row.deaths.reset_sent.total(),
-        SortBy::Received => row.deaths.reset_received.total(),
-        SortBy::Aborts => row.deaths.abort.total(),
-        SortBy::Failures => row.port_failures,
+impl Figures for DestinationRow {
+    fn figure(&self, figure: SortBy) -> u64 {
+        match figure {
+            SortBy::Created => self.time_wait + self.overflow,
+            SortBy::Sent => self.deaths.reset_sent.total(),
+            SortBy::Received => self.deaths.reset_received.total(),
+            SortBy::Aborts => self.deaths.abort.total(),
+            SortBy::Failures => self.port_failures,
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! Processes by what they have in common, and single processes with each destination.
 
-use std::cmp::Reverse;
-
 use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::groups::{self, GroupBy, GroupLabel, ProcessGroup};
@@ -10,19 +8,16 @@ use twtrace_core::model::report::Report;
 use twtrace_wire::Side;
 
 use super::grid::{Align, Grid};
-use super::processes::{name_of, short_id};
-use super::rows::{SortBy, split};
+use super::processes::{figure_of_counts, name_of, short_id};
+use super::rows::{Figures, SortBy, has_any, sorted, split_by_all};
 use super::{TableOptions, count, more, names, reasons};
 
 /// The table of groups; empty without events.
 pub fn grid(report: &Report, by: GroupBy, options: TableOptions) -> Grid<11> {
     let is_lower_bound = !report.exact.processes;
     let counted = |number: u64| count(number, is_lower_bound);
-    let mut rows = groups::processes(&report.processes, by);
-    rows.retain(|row| SORTS.iter().any(|figure| figure_of_group(row, *figure) > 0));
-    if options.sort != SortBy::Created {
-        rows.sort_by_key(|row| Reverse(figure_of_group(row, options.sort)));
-    }
+    let rows = groups::processes(&report.processes, by).into_iter();
+    let rows = sorted(rows.filter(has_any), options.sort);
     let heading = match by {
         GroupBy::Name => "COMMAND",
         GroupBy::Unit => "UNIT",
@@ -58,9 +53,7 @@ pub fn grid(report: &Report, by: GroupBy, options: TableOptions) -> Grid<11> {
             counted(row.port_failures),
         ]
     };
-    let figures = SORTS.map(|figure| move |row: &ProcessGroup| figure_of_group(row, figure));
-    let figures = figures.each_ref().map(|figure| figure as _);
-    let (shown, others) = split(&rows, options.max_rows, &figures);
+    let (shown, others) = split_by_all(&rows, options.max_rows);
     for row in shown {
         grid.row(cells(label(&row.label, by), row));
     }
@@ -76,25 +69,17 @@ pub fn grid(report: &Report, by: GroupBy, options: TableOptions) -> Grid<11> {
     grid
 }
 
-fn figure_of_group(row: &ProcessGroup, figure: SortBy) -> u64 {
-    match figure {
-        SortBy::Created => row.counts.time_wait.total() + row.counts.overflow.total(),
-        SortBy::Sent => row.counts.reset_sent.total(),
-        SortBy::Received => row.counts.reset_received.total(),
-        SortBy::Aborts => row.counts.abort.total(),
-        SortBy::Failures => row.port_failures,
+impl Figures for ProcessGroup {
+    fn figure(&self, figure: SortBy) -> u64 {
+        figure_of_counts(&self.counts, self.port_failures, figure)
     }
 }
 
 /// The table of processes with each destination; empty without events.
 pub fn pairs(report: &Report, options: TableOptions) -> Grid<9> {
-    let is_lower_bound = !report.exact.destinations || report.pairs_left_out > 0;
+    let is_lower_bound = report.has_inexact_pairs();
     let counted = |number: u64| count(number, is_lower_bound);
-    let mut rows: Vec<&PairRow> = report.pairs.iter().collect();
-    rows.retain(|row| SORTS.iter().any(|figure| figure_of_pair(row, *figure) > 0));
-    if options.sort != SortBy::Created {
-        rows.sort_by_key(|row| Reverse(figure_of_pair(row, options.sort)));
-    }
+    let rows = sorted(report.pairs.iter().filter(has_any), options.sort);
     let mut grid = Grid::new(&[
         ("PROCESS", Align::Cut),
         ("NETNS", Align::Cut),
@@ -106,9 +91,7 @@ pub fn pairs(report: &Report, options: TableOptions) -> Grid<9> {
         ("ABORTS", Align::Left),
         ("NO PORT", Align::Right),
     ]);
-    let figures = SORTS.map(|figure| move |row: &&PairRow| figure_of_pair(row, figure));
-    let figures = figures.each_ref().map(|figure| figure as _);
-    let (shown, others) = split(&rows, options.max_rows, &figures);
+    let (shown, others) = split_by_all(&rows, options.max_rows);
     for row in shown {
         let deaths = &row.counts.deaths;
         grid.row([
@@ -120,11 +103,11 @@ pub fn pairs(report: &Report, options: TableOptions) -> Grid<9> {
             reasons(&deaths.reset_sent, is_lower_bound),
             reasons(&deaths.reset_received, is_lower_bound),
             reasons(&deaths.abort, is_lower_bound),
-            counted(figure_of_pair(row, SortBy::Failures)),
+            counted(row.figure(SortBy::Failures)),
         ]);
     }
     if !others.is_empty() {
-        let sum = |figure| counted(others.iter().map(|row| figure_of_pair(row, figure)).sum());
+        let sum = |figure| counted(others.iter().map(|row| row.figure(figure)).sum());
         grid.row([
             more(others.len()),
             String::new(),
@@ -140,23 +123,16 @@ pub fn pairs(report: &Report, options: TableOptions) -> Grid<9> {
     grid
 }
 
-/// All figures that rows have.
-const SORTS: [SortBy; 5] = [
-    SortBy::Created,
-    SortBy::Sent,
-    SortBy::Received,
-    SortBy::Aborts,
-    SortBy::Failures,
-];
-
-fn figure_of_pair(row: &PairRow, figure: SortBy) -> u64 {
-    let counts = &row.counts;
-    match figure {
-        SortBy::Created => counts.time_wait,
-        SortBy::Sent => counts.deaths.reset_sent.total(),
-        SortBy::Received => counts.deaths.reset_received.total(),
-        SortBy::Aborts => counts.deaths.abort.total(),
-        SortBy::Failures => counts.connect_failures + counts.bind_failures,
+impl Figures for PairRow {
+    fn figure(&self, figure: SortBy) -> u64 {
+        let counts = &self.counts;
+        match figure {
+            SortBy::Created => counts.time_wait,
+            SortBy::Sent => counts.deaths.reset_sent.total(),
+            SortBy::Received => counts.deaths.reset_received.total(),
+            SortBy::Aborts => counts.deaths.abort.total(),
+            SortBy::Failures => counts.connect_failures + counts.bind_failures,
+        }
     }
 }
 

@@ -251,7 +251,7 @@ pub fn by_reason<T: Word + PartialEq, const N: usize>(
 }
 
 /// A number with thousands separated, marked if it is a lower bound; empty for 0.
-fn count(number: u64, is_lower_bound: bool) -> String {
+pub fn count(number: u64, is_lower_bound: bool) -> String {
     match number {
         0 => String::new(),
         _ => at_least(quantity::count(number), is_lower_bound),

@@ -10,7 +10,7 @@ use twtrace_core::model::report::{ProcessRow, Report};
 use twtrace_wire::Side;
 
 use super::grid::{Align, Grid};
-use super::rows::{SortBy, split};
+use super::rows::{Figures, SortBy, sorted, split_by_all};
 use super::{NOTHING, TableOptions, count, more, reasons};
 use crate::output::lines::process_name;
 
@@ -26,14 +26,9 @@ pub fn render(report: &Report, options: TableOptions) -> String {
 
 /// The table. Those with the largest figures are always shown.
 pub fn grid(report: &Report, options: TableOptions) -> Grid<11> {
-    let mut rows: Vec<&ProcessRow> = report
-        .processes
-        .iter()
-        .filter(|row| !row.counts.is_empty() || figure(row, SortBy::Failures) > 0)
-        .collect();
-    if options.sort != SortBy::Created {
-        rows.sort_by_key(|row| std::cmp::Reverse(figure(row, options.sort)));
-    }
+    // Ends of TIME_WAITs alone have a row, too.
+    let has_row = |row: &&ProcessRow| !row.counts.is_empty() || row.port_failures() > 0;
+    let rows = sorted(report.processes.iter().filter(has_row), options.sort);
     let is_lower_bound = !report.exact.processes;
     let mut grid = Grid::new(&[
         ("PROCESS", Align::Left),
@@ -48,19 +43,9 @@ pub fn grid(report: &Report, options: TableOptions) -> Grid<11> {
         ("NO PORT", Align::Right),
         ("UNIT/CONTAINER", Align::Left),
     ]);
-    let (shown, others) = split(
-        &rows,
-        options.max_rows,
-        &[
-            &|row| figure(row, SortBy::Created),
-            &|row| figure(row, SortBy::Sent),
-            &|row| figure(row, SortBy::Received),
-            &|row| figure(row, SortBy::Aborts),
-            &|row| figure(row, SortBy::Failures),
-        ],
-    );
+    let (shown, others) = split_by_all(&rows, options.max_rows);
     for row in shown {
-        let failures = figure(row, SortBy::Failures);
+        let failures = row.port_failures();
         let name = name(row);
         grid.row(cells(
             name,
@@ -78,7 +63,7 @@ pub fn grid(report: &Report, options: TableOptions) -> Grid<11> {
         grid.row(cells(
             more(others.len()),
             &counts,
-            others.iter().map(|row| figure(row, SortBy::Failures)).sum(),
+            others.iter().map(|row| row.port_failures()).sum(),
             is_lower_bound,
             String::new(),
         ));
@@ -86,14 +71,20 @@ pub fn grid(report: &Report, options: TableOptions) -> Grid<11> {
     grid
 }
 
-fn figure(row: &ProcessRow, figure: SortBy) -> u64 {
-    let counts = &row.counts;
+impl Figures for ProcessRow {
+    fn figure(&self, figure: SortBy) -> u64 {
+        figure_of_counts(&self.counts, self.port_failures(), figure)
+    }
+}
+
+/// A figure of one or more processes.
+pub fn figure_of_counts(counts: &Counts, port_failures: u64, figure: SortBy) -> u64 {
     match figure {
         SortBy::Created => counts.time_wait.total() + counts.overflow.total(),
         SortBy::Sent => counts.reset_sent.total(),
         SortBy::Received => counts.reset_received.total(),
         SortBy::Aborts => counts.abort.total(),
-        SortBy::Failures => row.ports.iter().map(|port| port.failures).sum(),
+        SortBy::Failures => port_failures,
     }
 }
 

@@ -16,6 +16,53 @@ pub enum SortBy {
     Failures,
 }
 
+impl SortBy {
+    /// All figures.
+    pub const ALL: [Self; 5] = [
+        Self::Created,
+        Self::Sent,
+        Self::Received,
+        Self::Aborts,
+        Self::Failures,
+    ];
+}
+
+/// A row that has all figures.
+pub trait Figures {
+    /// One of them.
+    fn figure(&self, figure: SortBy) -> u64;
+}
+
+impl<R: Figures> Figures for &R {
+    fn figure(&self, figure: SortBy) -> u64 {
+        (*self).figure(figure)
+    }
+}
+
+/// Whether a row has anything to show.
+pub fn has_any<R: Figures>(row: &R) -> bool {
+    SortBy::ALL.iter().any(|figure| row.figure(*figure) > 0)
+}
+
+/// Rows in the requested order. Those by TIME_WAITs created are in the order of the report.
+pub fn sorted<R: Figures>(rows: impl IntoIterator<Item = R>, sort: SortBy) -> Vec<R> {
+    let mut rows: Vec<R> = rows.into_iter().collect();
+    if sort != SortBy::Created {
+        rows.sort_by_key(|row| std::cmp::Reverse(row.figure(sort)));
+    }
+    rows
+}
+
+/// The same as [`split`], by all figures.
+pub fn split_by_all<R: Figures>(rows: &[R], max_rows: usize) -> (Vec<&R>, Vec<&R>) {
+    let figures = SortBy::ALL.map(|figure| move |row: &R| row.figure(figure));
+    split(
+        rows,
+        max_rows,
+        &figures.each_ref().map(|figure| figure as _),
+    )
+}
+
 /// A figure of a row.
 pub type Figure<'f, R> = &'f dyn Fn(&R) -> u64;
 
