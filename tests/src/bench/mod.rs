@@ -3,6 +3,7 @@
 //! `bench run` measures and prints tables; `cargo xtask bench` puts them into the page. `run` starts `load`,
 //! `bystander` and `null`.
 
+pub mod against;
 pub mod bystander;
 pub mod load;
 pub mod meter;

@@ -49,6 +49,16 @@ impl RunSample {
         total / self.played.connections as f64
     }
 
+    /// Time in programs for each connection, nanoseconds.
+    pub fn bpf_ns(&self) -> f64 {
+        self.each(self.runs.iter().map(|runs| runs.time_ns as f64).sum())
+    }
+
+    /// Runs of programs for each connection.
+    pub fn bpf_runs(&self) -> f64 {
+        self.each(self.runs.iter().map(|runs| runs.count as f64).sum())
+    }
+
     /// How many of the reported TIME_WAITs are correct; `None` if nothing was reported.
     pub fn right(&self) -> Option<u64> {
         self.said
@@ -195,11 +205,7 @@ impl Measured {
 
     /// Time in programs for each connection, nanoseconds.
     pub fn bpf_ns(&self) -> Option<Spread> {
-        Spread::of(
-            self.counted.iter().map(|sample| {
-                sample.each(sample.runs.iter().map(|runs| runs.time_ns as f64).sum())
-            }),
-        )
+        Spread::of(self.counted.iter().map(RunSample::bpf_ns))
     }
 
     /// CPU time of its process for each connection, nanoseconds.
@@ -213,11 +219,7 @@ impl Measured {
 
     /// Runs of programs for each connection.
     pub fn bpf_runs(&self) -> Option<Spread> {
-        Spread::of(
-            self.counted
-                .iter()
-                .map(|sample| sample.each(sample.runs.iter().map(|runs| runs.count as f64).sum())),
-        )
+        Spread::of(self.counted.iter().map(RunSample::bpf_runs))
     }
 }
 

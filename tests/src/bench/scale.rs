@@ -26,10 +26,6 @@ fn load(connections: u64, processes: u64, tuples: u32) -> Vec<String> {
         .collect()
 }
 
-fn bpf_ns(sample: &RunSample) -> f64 {
-    sample.each(sample.runs.iter().map(|runs| runs.time_ns as f64).sum())
-}
-
 /// A table of costs by number.
 pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     let statistics = BpfStatistics::keep()?;
@@ -67,7 +63,7 @@ pub fn measure(setup: &Setup, connections: u64, rounds: u32) -> Result<String> {
     );
     let mut one = (0.0, 0.0);
     for ((connections, processes, tuples), samples) in settings.iter().zip(&samples) {
-        let (bpf, own) = (median(samples, bpf_ns), median(samples, own_ns));
+        let (bpf, own) = (median(samples, RunSample::bpf_ns), median(samples, own_ns));
         if (*processes, *tuples) == (1, FEW_TUPLES) {
             one = (bpf, own);
         }
@@ -115,7 +111,7 @@ fn tail(samples: &[RunSample]) -> String {
         .sum();
     format!(
         " {} | {} | {:.1} | {:.2} % | {lost} |\n",
-        cell(Spread::of(samples.iter().map(bpf_ns)), 0),
+        cell(Spread::of(samples.iter().map(RunSample::bpf_ns)), 0),
         cell(Spread::of(samples.iter().map(own_ns)), 0),
         peak_kib as f64 / 1024.0,
         right as f64 * 100.0 / truth as f64,

@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use crate::sys::process;
 
 use super::{
-    bystander,
+    against, bystander,
     load::LoadKind,
     pairs, path, replay, scale, start,
     subject::{self, Subject},
@@ -60,7 +60,7 @@ pub struct Options {
     /// Write the measured instructions to that file.
     #[arg(long)]
     pub path_commit: bool,
-    /// Another build of twtrace, to compare starts with.
+    /// Another build of twtrace, to compare `churn`, `tiers`, `start` and `replay` with.
     #[arg(long)]
     pub against: Option<PathBuf>,
     /// Number of pairs.
@@ -102,7 +102,8 @@ pub fn run(options: &Options) -> Result<String> {
             }
             Section::Tiers => text += &tiers(options, &setup)?,
             Section::Replay => {
-                text += &replay::measure(&setup, options.connections, options.pairs.min(3))?
+                let against = options.against.as_deref();
+                text += &replay::measure(&setup, against, options.connections, options.pairs)?
             }
             Section::Path => text += &way(options)?,
         }
@@ -135,7 +136,11 @@ fn churn(options: &Options, setup: &Setup) -> Result<String> {
     } else {
         &options.who[..]
     };
-    let subjects: Vec<_> = whom.iter().copied().map(Subject::plain).collect();
+    let subjects = whom.iter().copied().map(Subject::plain);
+    let subjects = match &options.against {
+        Some(program) => subject::with_other_build(subjects, program),
+        None => subjects.collect(),
+    };
     let load = load(LoadKind::Plain, options.connections);
     let counted = options.pairs.min(3);
     let all = pairs::measure(&subjects, setup, &load, (options.pairs, counted))?;
@@ -144,6 +149,7 @@ fn churn(options: &Options, setup: &Setup) -> Result<String> {
         options.connections, options.pairs
     );
     text += &table::of(&all);
+    text += &against::of(&all);
     text += &targets::of(&all);
     text += &table::programs(&all);
     Ok(text)
@@ -158,7 +164,10 @@ const COMPILED: [TracerKind; 4] = [
 ];
 
 fn tiers(options: &Options, setup: &Setup) -> Result<String> {
-    let subjects = subject::tiers(&COMPILED);
+    let subjects = match &options.against {
+        Some(program) => subject::tiers_of_builds(program),
+        None => subject::tiers(&COMPILED),
+    };
     let load = load(LoadKind::Plain, options.connections);
     let counted = options.pairs.min(2);
     let all = pairs::measure(&subjects, setup, &load, (options.pairs, counted))?;
@@ -170,6 +179,7 @@ fn tiers(options: &Options, setup: &Setup) -> Result<String> {
         options.pairs
     );
     text += &table::of(&all);
+    text += &against::of(&all);
     text += &table::programs(&all);
     Ok(text)
 }

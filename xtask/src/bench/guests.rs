@@ -70,7 +70,7 @@ fn measure(
         "--pairs 3 --connections 3000"
     };
     let section = match args.against {
-        Some(_) => format!("start --against {OTHER_TWTRACE}"),
+        Some(_) => format!("start,tiers --against {OTHER_TWTRACE}"),
         None => "tiers".to_owned(),
     };
     let command = format!("bench run --twtrace /bin/twtrace --section {section} {size}");

@@ -55,7 +55,8 @@ pub struct BenchArgs {
     /// With --vm, boot only this kernel series (repeatable; default: all)
     #[arg(long, value_name = "SERIES", requires = "vm")]
     kernel: Vec<String>,
-    /// Compare the start with that of another build of twtrace; with --vm, measure nothing else
+    /// Another build of twtrace, to compare churn, start and replay with; with --vm, compare start and tiers and write
+    /// nothing to the page
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     #[command(flatten)]
