@@ -2,4 +2,4 @@
 
 pub mod accept;
 pub mod closed;
-pub mod state;
+pub mod transitions;

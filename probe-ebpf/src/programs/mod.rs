@@ -9,7 +9,7 @@ mod accept;
 mod fork;
 mod port;
 mod reset;
-mod state;
+mod state_changes;
 mod time_wait;
 
 use aya_ebpf::{EbpfContext, helpers::bpf_get_current_pid_tgid, programs::TracePointContext};

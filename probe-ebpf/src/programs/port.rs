@@ -8,7 +8,7 @@ use twtrace_wire::PortOp;
 
 use super::{address, field};
 use crate::{
-    connections::state,
+    connections::transitions,
     ports::{search, syscall},
     processes::stack::{self, Ctx},
     sockets::sock::Sock,
@@ -75,7 +75,7 @@ pub fn hash_connect_kprobe(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn connect_entered(ctx: Ctx, sock: u64) -> u32 {
-    state::connects(ctx, Sock(sock));
+    transitions::connects(ctx, Sock(sock));
     search::hash_connect_entered(sock);
     0
 }

@@ -3,8 +3,8 @@
 mod cgroup_lines;
 pub mod cgroup_tree;
 mod cgroup_watch;
-pub mod counters;
 pub mod hierarchies;
+pub mod kernel_counters;
 pub mod netns;
 pub mod netns_arg;
 pub mod netns_names;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use twtrace_core::model::audit::Counters;
 use twtrace_wire::NetnsKey;
 
-use super::counters::{self, CountersError};
 use super::hierarchies::unescape;
+use super::kernel_counters::{self, CountersError};
 use super::pid_namespace;
 
 /// Processes that are kept for each namespace: enough that one of them is still alive at the end.
@@ -156,7 +156,7 @@ pub fn counters_by_process(netns: NetnsKey, pid: u32, identify: Identify<'_>) ->
     if key_of(&file, identify)? != netns {
         return None;
     }
-    let counters = counters::read(Path::new(&format!("/proc/{pid}/net"))).ok()?;
+    let counters = kernel_counters::read(Path::new(&format!("/proc/{pid}/net"))).ok()?;
     // Checked again: the pid may have been given to another process in between.
     let is_still_it = of_process(pid) == Some(netns.netns);
     drop(file);
@@ -193,7 +193,7 @@ pub fn counters_by_mount(path: &Path) -> Result<Counters, MountedError> {
                 if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
                     return Err(enter(io::Error::last_os_error()));
                 }
-                Ok(counters::read(Path::new("/proc/thread-self/net"))?)
+                Ok(kernel_counters::read(Path::new("/proc/thread-self/net"))?)
             })
             .map_err(|_| MountedError::Thread)?;
         reader.join().map_err(|_| MountedError::Thread)?

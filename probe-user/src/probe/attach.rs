@@ -6,8 +6,8 @@ use aya::{Btf, Ebpf};
 use twtrace_core::hooks::plan::{self, Attach, Behaviour, Candidate, Condition, Part, Plan};
 
 use super::{
-    Choice, Hook, ProbeError, Question, Tier, btf::KernelBtf, facts::Preemption, program, symbols,
-    tracefs, trial,
+    Choice, Hook, ProbeError, Question, Tier, btf::KernelBtf, kernel_properties::Preemption,
+    program, symbols, tracefs, trial,
 };
 
 /// The kernel that candidates are tried on.

@@ -3,7 +3,7 @@
 use aya::maps::{HashMap, MapData, MapError};
 use twtrace_wire::ProcessKey;
 
-use super::counters::{map_error, missing};
+use super::program_counters::{map_error, missing};
 use super::{Attached, ProbeError, Question, Tier};
 
 const MAP: &str = "DESCENDANTS";

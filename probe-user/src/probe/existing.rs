@@ -8,7 +8,7 @@ use aya::programs::Program;
 use twtrace_wire::{Existing, ExistingKey, NetnsKey, ProcessNow};
 
 use super::bpf_call::run_once;
-use super::counters::{map_error, missing};
+use super::program_counters::{map_error, missing};
 use super::{Attached, ProbeError, bound};
 
 const MAP: &str = "EXISTING";

@@ -1,6 +1,6 @@
 //! Loads and attaches the programs in tiers, by what this kernel allows, and reports what was chosen.
 //!
-//! `plan` is the tier table, and `attach` tries it. `facts`, `btf` and `tracefs` find out what the programs must know
+//! `plan` is the tier table, and `attach` tries it. `kernel_properties`, `btf` and `tracefs` find out what the programs must know
 //! of this kernel; `trial` and `symbols` do so with small programs. `counters` reads what the programs count.
 //! `existing`, `descendants` and `bound` pass data to them and query them while they run. `direct_reads` lets them
 //! read by loads, if the kernel allows it.
@@ -9,16 +9,16 @@ mod attach;
 mod bound;
 mod bpf_call;
 mod btf;
-mod counters;
 mod descendants;
 mod direct_reads;
 mod error;
 mod existing;
-mod facts;
+mod kernel_properties;
 mod loader;
 mod object;
 mod prefetch;
 mod program;
+mod program_counters;
 mod stacks;
 mod symbols;
 mod totals;
@@ -45,7 +45,7 @@ use crate::{clock, privilege};
 use self::{
     attach::{Kernel, Outcome},
     btf::KernelBtf,
-    facts::Preemption,
+    kernel_properties::Preemption,
     object::Logger,
 };
 
@@ -102,14 +102,14 @@ pub fn attach(options: &ProbeOptions) -> Result<Attached, ProbeError> {
     if !missing.is_empty() {
         return Err(ProbeError::Privileges { missing });
     }
-    facts::raise_memlock_limit();
+    kernel_properties::raise_memlock_limit();
     let path = options
         .btf
         .clone()
         .unwrap_or_else(|| PathBuf::from(btf::KERNEL_BTF));
-    let names = facts::names();
+    let names = kernel_properties::names();
     let types = KernelBtf::from_file(&path, names.iter().map(AsRef::as_ref))?;
-    let offsets = facts::offsets(&types)?;
+    let offsets = kernel_properties::offsets(&types)?;
     let kernel = Kernel {
         types: &types,
         functions: OnceCell::new(),
@@ -215,9 +215,9 @@ impl Attached {
 
     fn set_started(&mut self, started: u64) -> Result<(), ProbeError> {
         const MAP: &str = "STARTED";
-        let fails = |error: MapError| counters::map_error(MAP, &error);
+        let fails = |error: MapError| program_counters::map_error(MAP, &error);
         let map = self.ebpf.map_mut(MAP);
-        let map = map.ok_or_else(|| counters::missing(MAP))?;
+        let map = map.ok_or_else(|| program_counters::missing(MAP))?;
         let mut map: Array<&mut MapData, u64> = map.try_into().map_err(fails)?;
         map.set(0, started, 0).map_err(fails)
     }

@@ -8,7 +8,7 @@ use twtrace_core::hooks::plan::Behaviour;
 use twtrace_wire::{ABSENT, BIRTHS_BY_TIMER, BIRTHS_HOOKED, BIRTHS_INFERRED, Config, Offsets};
 
 use super::attach::Kernel;
-use super::{ProbeError, ProbeOptions, direct_reads, facts, loader, stacks};
+use super::{ProbeError, ProbeOptions, direct_reads, kernel_properties, loader, stacks};
 
 /// The eBPF object. The binary provides it, so that a change of it does not recompile this library.
 static OBJECT: OnceLock<&'static [u8]> = OnceLock::new();
@@ -60,7 +60,7 @@ pub fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Beha
         } else {
             0
         },
-        tick_ns: facts::tick_ns(),
+        tick_ns: kernel_properties::tick_ns(),
         slow_port_ns: options.slow_port_ns,
         wake_bytes: u64::from(options.ring_bytes) / 4,
         sk_kern_sock_bit: kernel
@@ -81,7 +81,7 @@ pub fn configure(options: &ProbeOptions, kernel: &Kernel<'_>, behaviours: &[Beha
         stacks: u32::from(options.stacks.is_some()),
         user_registers: stacks::user_registers(kernel.types),
         registers_offset: stacks::REGISTERS_OFFSET,
-        cgroup_controller: facts::cgroup_controller(kernel.types),
+        cgroup_controller: kernel_properties::cgroup_controller(kernel.types),
         direct_reads: u32::from(kernel.cast.is_some()),
         closing_mask: closing_slots(options, births) - 1,
         conn_slot_bits: match kernel.cast {

@@ -10,7 +10,7 @@ use twtrace_wire::{
 };
 
 use super::btf::KernelBtf;
-use super::counters::{map_error, missing};
+use super::program_counters::{map_error, missing};
 use super::{Attached, ProbeError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

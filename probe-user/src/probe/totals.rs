@@ -4,7 +4,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use twtrace_wire::{PortKey, PortTotals, ProcessKey, ProcessNames, ProcessTotals};
 
-use super::counters::{map_error, missing};
+use super::program_counters::{map_error, missing};
 use super::{Attached, ProbeError};
 
 /// What was counted for each process since the last time.

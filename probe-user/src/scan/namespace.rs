@@ -9,7 +9,7 @@ use twtrace_core::model::namespace::{
 use super::namespace_helper::NamespaceHelper;
 use super::setting::{self, Setting, SettingError};
 use super::snapshot::namespaces;
-use crate::enrich::counters::{sockstat_alive, tcp_ext};
+use crate::enrich::kernel_counters::{sockstat_alive, tcp_ext};
 use crate::enrich::netns;
 
 /// Reads every namespace that can be reached, or those in `only` if it is not empty. Namespaces that are removed in

@@ -15,7 +15,7 @@ use twtrace_wire::{Existing, ExistingKey, Process, ProcessKey, ProcessNow};
 
 use super::Session;
 use crate::clock;
-use crate::enrich::counters::{sockstat_alive, sockstat_allocated};
+use crate::enrich::kernel_counters::{sockstat_alive, sockstat_allocated};
 use crate::enrich::{pid_namespace, procfs};
 use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::open::{self, OpenSocket};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use twtrace_wire::EventKind;
 
-use super::facts::Question;
+use super::environment::Question;
 use crate::actor::{Actor, command::Connection};
 
 /// Which end of the connection a socket is.

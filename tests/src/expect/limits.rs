@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use twtrace_wire::EventKind;
 
 use super::{
+    environment::{Facts, Question, Tier},
     event::{ByAccept, Check, Expected},
-    facts::{Facts, Question, Tier},
 };
 
 /// The effect of a limit on an event.
@@ -240,7 +240,7 @@ pub fn limit(truth: &[Expected], facts: &Facts) -> Limited {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expect::{Reason, TcpState, facts::Choice};
+    use crate::expect::{Reason, TcpState, environment::Choice};
 
     fn facts(question: Question, tier: Tier, lost: Option<&str>) -> Facts {
         Facts {

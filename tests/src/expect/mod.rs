@@ -2,8 +2,8 @@
 
 pub mod compare;
 pub mod contract;
+pub mod environment;
 mod event;
-pub mod facts;
 pub mod limits;
 
 pub use event::{Check, Expected, ExpectedProcess, Reason, Side, TcpState, Unattributed};

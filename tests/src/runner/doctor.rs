@@ -17,7 +17,7 @@ use super::{
     verdicts::Verdict,
 };
 use crate::{
-    expect::facts::{Facts, Question, Tier, tiers_of},
+    expect::environment::{Facts, Question, Tier, tiers_of},
     scenarios::{DoctorRun, ExpectedFinding, Needs},
     stage::finding::{PlayResult, Played},
     sys::hidden_births::Recording,

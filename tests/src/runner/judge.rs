@@ -8,7 +8,7 @@ use crate::{
         Side,
         compare::{compare, field},
         contract,
-        facts::{Facts, Question, Tier},
+        environment::{Facts, Question, Tier},
         limits,
     },
     scenarios::ReportRun,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{judge, stage_process::Namespace, trace::Ended};
 use crate::{
-    expect::facts::{Facts, Question, Tier},
+    expect::environment::{Facts, Question, Tier},
     stage::finding::{Ending, Played},
 };
 
@@ -97,7 +97,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{expect::facts::Choice, stage::finding::Left};
+    use crate::{expect::environment::Choice, stage::finding::Left};
 
     const CLIENT: &str = "127.0.0.1:40000";
     const SERVER: &str = "127.0.0.1:80";

@@ -47,7 +47,7 @@ use verdicts::{Verdict, Verdicts};
 
 use crate::{
     actor::program,
-    expect::facts::KernelFacts,
+    expect::environment::KernelFacts,
     scenarios::{self, ObservedBy, Usage},
     stage::{
         self, Ip, Part, Skip, Stage,

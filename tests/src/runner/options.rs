@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use crate::{
-    expect::facts::{Question, Tier},
+    expect::environment::{Question, Tier},
     stage::Ip,
 };
 

@@ -14,7 +14,7 @@ use super::{
     verdicts::Verdict,
 };
 use crate::{
-    expect::facts::{self, Facts, KernelFacts},
+    expect::environment::{self, Facts, KernelFacts},
     stage::{Ip, finding::PlayResult},
     sys::hidden_births::Recording,
 };
@@ -45,9 +45,9 @@ fn play(context: &Context, scenario: &str, reading: Reading) -> Result<()> {
     let hidden_so_far = || hidden.as_ref().and_then(|hidden| hidden.all().ok());
     let trace = Trace::start(&context.twtrace, &context.tier.options())?;
     let facts = Facts {
-        tiers: facts::tiers_of(&trace.start)?,
+        tiers: environment::tiers_of(&trace.start)?,
         kernel: KernelFacts {
-            reset_reasons: facts::has_reset_reasons()?,
+            reset_reasons: environment::has_reset_reasons()?,
             // Other processes may create some during this time.
             counts_births: false,
         },

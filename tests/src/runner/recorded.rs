@@ -19,7 +19,8 @@ use super::{
     selection::ScenarioRun, stage_process::StageProcess, verdicts::Verdict,
 };
 use crate::{
-    expect::facts::KernelFacts, scenarios::ObservedBy, stage::finding::PlayResult, sys::process,
+    expect::environment::KernelFacts, scenarios::ObservedBy, stage::finding::PlayResult,
+    sys::process,
 };
 
 /// How many share a recording: all their sockets are open at the same time.

@@ -12,7 +12,7 @@ use super::{
     verdicts::Verdict,
 };
 use crate::{
-    expect::facts::{self, Facts, KernelFacts},
+    expect::environment::{self, Facts, KernelFacts},
     scenarios::{ObservedBy, ReportRun},
     stage::finding::{PlayResult, Played},
     sys::{hidden_births::Recording, slabinfo::SlabCache},
@@ -68,9 +68,9 @@ pub fn judged(
     played: &Played,
     (report, (slab_before, slab_after)): (&Value, (Option<SlabCache>, Option<SlabCache>)),
 ) -> Result<Verdict> {
-    kernel.reset_reasons = facts::has_reset_reasons()?;
+    kernel.reset_reasons = environment::has_reset_reasons()?;
     let facts = Facts {
-        tiers: facts::tiers_of(report)?,
+        tiers: environment::tiers_of(report)?,
         kernel,
     };
     let mut wrong = judge::judge_report(played, &facts, run, netns, report);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     expect::{
         compare::field,
-        facts::{Facts, Question, Tier},
+        environment::{Facts, Question, Tier},
     },
     stage::finding::{Played, ReuseTruth},
 };
@@ -82,7 +82,7 @@ fn of_destination<'a>(truth: &ReuseTruth, netns: u64, report: &'a Value) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expect::facts::Choice;
+    use crate::expect::environment::Choice;
 
     fn facts(ends: Tier) -> Facts {
         let choice = |question, tier| Choice {

@@ -23,7 +23,7 @@ use super::{
     verdicts::{Verdict, Verdicts},
 };
 use crate::{
-    expect::facts::{self, Facts, KernelFacts, Question, Tier},
+    expect::environment::{self, Facts, KernelFacts, Question, Tier},
     scenarios::ObservedBy,
     stage::finding::{PlayResult, Played},
     sys::{bpf, hidden_births::Recording, process},
@@ -69,9 +69,9 @@ impl<'a> TracedSession<'a> {
             .map(|run| (run, start_stage(run, &keeper)))
             .collect();
         let trace = Trace::start(&context.twtrace, &context.tier.options())?;
-        kernel.reset_reasons = facts::has_reset_reasons()?;
+        kernel.reset_reasons = environment::has_reset_reasons()?;
         let facts = Facts {
-            tiers: facts::tiers_of(&trace.start)?,
+            tiers: environment::tiers_of(&trace.start)?,
             kernel,
         };
         doctor::hooks_are(&facts);

@@ -11,7 +11,7 @@ use super::{
     stage_process::StageProcess,
     verdicts::{Verdict, Verdicts},
 };
-use crate::{expect::facts::KernelFacts, stage::finding::PlayResult};
+use crate::{expect::environment::KernelFacts, stage::finding::PlayResult};
 
 /// Plays all of them, and prints the verdicts.
 pub fn play_all(runs: &[ScenarioRun], kernel: KernelFacts, verdicts: &Verdicts) {

@@ -10,7 +10,7 @@ use super::{
     recordings::{start, with_files},
 };
 use crate::{
-    expect::facts::{self, Question, Tier},
+    expect::environment::{self, Question, Tier},
     runner::{Context, Reporting, play_until_lucky, stage_process::StageProcess},
     stage::{Ip, Skip, finding::Played},
 };
@@ -99,7 +99,7 @@ fn audited(
 }
 
 fn tier(report: &Value, question: Question) -> Result<Tier> {
-    let tiers = facts::tiers_of(report)?;
+    let tiers = environment::tiers_of(report)?;
     let choice = tiers.iter().find(|choice| choice.question == question);
     Ok(choice.context("no such question")?.tier)
 }

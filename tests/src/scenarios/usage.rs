@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::Usage;
 use crate::{
-    expect::facts::tiers_of,
+    expect::environment::tiers_of,
     runner::{Context, TierLimit, report::RunningReport},
     stage::Skip,
     sys::{bpf, check, process},

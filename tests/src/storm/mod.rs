@@ -40,7 +40,7 @@ use self::{
     tracer::{StormTracer, TraceEvent},
 };
 use crate::{
-    expect::facts::{Question, Tier},
+    expect::environment::{Question, Tier},
     sys::{hidden_births::Recording, process},
 };
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::plan::{self, End, Life};
 use crate::{
-    expect::facts::Facts,
+    expect::environment::Facts,
     runner,
     sys::{bpf, process, process_usage},
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::{BenchArgs, page::Part, publish};
+use super::{BenchArgs, performance_page::Part, publish};
 use crate::{
     build::Binaries,
     guest::{

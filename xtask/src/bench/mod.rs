@@ -3,7 +3,7 @@
 //! The program `bench` of the tests crate measures; it also runs in guests.
 
 mod guests;
-mod page;
+mod performance_page;
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ use crate::{
     run::as_root,
     workspace::Workspace,
 };
-use page::Part;
+use performance_page::Part;
 
 /// Sections of the measurement, as `bench run --section` accepts them.
 const SECTIONS: [&str; 8] = [
@@ -115,7 +115,10 @@ fn publish(
     }
     let path = workspace.root.join("docs/performance.md");
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    fs::write(&path, page::replace(&page, part, section, &text)?)?;
+    fs::write(
+        &path,
+        performance_page::replace(&page, part, section, &text)?,
+    )?;
     Ok(())
 }
 

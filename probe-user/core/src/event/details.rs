@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::facts::Flow;
+use super::event_table::Flow;
 use super::process::Process;
 use super::quantity;
 use super::text::escape;

@@ -4,7 +4,7 @@
 use schemars::{Schema, SchemaGenerator};
 
 use super::event_json::JsonLine;
-use super::facts::Flow;
+use super::event_table::Flow;
 use super::parse::{AnyLine, ParseError, Parser};
 use super::rest::Rest;
 use super::value::Value;
@@ -187,7 +187,7 @@ macro_rules! fields {
                 })
             }
 
-            fn flow(&self) -> Option<&$crate::event::facts::Flow> {
+            fn flow(&self) -> Option<&$crate::event::event_table::Flow> {
                 None$(.or(Member::flow(&self.$field)))+
             }
         }

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use twtrace_wire::{EventKind, Probe};
 
-use super::facts::EventFacts;
+use super::event_table::EventFacts;
 use super::timestamp::Timestamp;
 use super::words::Word;
 

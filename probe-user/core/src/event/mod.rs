@@ -16,7 +16,7 @@ pub mod decode;
 pub mod details;
 pub mod errno;
 pub mod event_json;
-pub mod facts;
+pub mod event_table;
 pub mod fields;
 pub mod json;
 pub mod kernel_reason;
@@ -39,7 +39,7 @@ use std::net::SocketAddr;
 
 use twtrace_wire::{EventKind, Side, Unattributed};
 
-pub use facts::{
+pub use event_table::{
     Abort, EventFacts, Flow, PortAlloc, PortResult, Reset, SocketRange, TimeWait, TimeWaitEnd,
 };
 pub use lost::{Lost, LostBy};

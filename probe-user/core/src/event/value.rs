@@ -9,7 +9,7 @@ use super::borrowed::Text;
 use super::counts_by::CountsBy;
 use super::errno::Errno;
 use super::event_json::JsonLine;
-use super::facts::{PortResult, SocketRange};
+use super::event_table::{PortResult, SocketRange};
 use super::kernel_reason::KernelReason;
 use super::parse::{ParseError, Parser, field};
 use super::rest::Rest;

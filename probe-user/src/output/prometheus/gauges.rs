@@ -10,9 +10,9 @@ use twtrace_core::model::series::Series;
 use twtrace_core::model::series::gauges::{Holder, NamespaceRow};
 use twtrace_core::model::series::owner::printable;
 
-use super::counters::{UNATTRIBUTED, labels, of_others, of_owner};
+use super::event_counters::{UNATTRIBUTED, labels, of_others, of_owner};
 use super::families::{self, MetricFamily};
-use super::page::{Labels, MetricsPage, Samples};
+use super::metrics_page::{Labels, MetricsPage, Samples};
 
 /// Port pools.
 pub fn budgets(page: &mut MetricsPage, series: &Series) {

@@ -1,17 +1,17 @@
 //! Metrics for Prometheus.
 
-mod counters;
+mod event_counters;
 pub mod families;
 mod gauges;
 #[cfg(test)]
 mod grammar;
+mod metrics_page;
 mod own;
-mod page;
 
 use bytes::Bytes;
 
+use metrics_page::MetricsPage;
 pub use own::{Own, ServeState};
-use page::MetricsPage;
 use twtrace_core::model::series::Series;
 
 /// Format of a page.
@@ -39,9 +39,9 @@ impl Format {
 pub fn render(series: &Series, state: &ServeState, format: Format) -> Bytes {
     let mut page = MetricsPage::new(format);
     own::trust(&mut page, series);
-    counters::whole(&mut page, series);
-    counters::processes(&mut page, series);
-    counters::destinations(&mut page, series);
+    event_counters::whole(&mut page, series);
+    event_counters::processes(&mut page, series);
+    event_counters::destinations(&mut page, series);
     gauges::budgets(&mut page, series);
     gauges::namespaces(&mut page, series);
     gauges::close_wait(&mut page, series);

@@ -6,9 +6,9 @@ use twtrace_core::model::series::Series;
 use twtrace_core::model::series::owner::printable;
 use twtrace_wire::Probe;
 
-use super::counters::labels;
+use super::event_counters::labels;
 use super::families;
-use super::page::{Labels, MetricsPage, seconds};
+use super::metrics_page::{Labels, MetricsPage, seconds};
 use crate::store::Status;
 
 /// Resource usage of the process, from /proc/self. What could not be read is `None`.

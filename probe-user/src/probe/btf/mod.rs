@@ -228,7 +228,7 @@ impl KernelBtf {
         #[cfg(debug_assertions)]
         assert!(
             self.asked.contains(name.as_bytes()),
-            "{name} is looked up in BTF and is not in the list of names that are noted (facts::names)"
+            "{name} is looked up in BTF and is not in the list of names that are noted (kernel_properties::names)"
         );
         self.names.get(&(kind, name.as_bytes().to_vec())).copied()
     }

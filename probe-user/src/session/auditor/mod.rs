@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use twtrace_core::event::Event;
-use twtrace_core::event::facts::EventFacts;
+use twtrace_core::event::event_table::EventFacts;
 use twtrace_core::model::audit::{AuditRow, Last, Reading, Sight, audit};
 use twtrace_wire::{EventKind, NetnsKey, NetnsTotals, ResetDirection};
 

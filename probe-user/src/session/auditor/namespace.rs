@@ -8,7 +8,7 @@ use twtrace_core::model::audit::{CountedAt, Counters, Reading, Uncertainty};
 use twtrace_wire::{NetnsKey, NetnsTotals};
 
 use super::SeenByNetns;
-use crate::enrich::counters;
+use crate::enrich::kernel_counters;
 use crate::enrich::netns::{self, Identify};
 use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::setting::{self, Setting};
@@ -185,7 +185,7 @@ fn counters_by_helper(helper: &NamespaceHelper, netns: u32, path: &PathBuf) -> O
     let paths = std::slice::from_ref(path);
     let text = |setting| setting::text(Some(helper), netns, paths, setting);
     let read = || -> anyhow::Result<Counters> {
-        Ok(counters::parse(
+        Ok(kernel_counters::parse(
             &text(Setting::Netstat)?,
             &text(Setting::Snmp)?,
             &text(Setting::Sockstat)?,

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{
-    page::sum,
+    scrape::sum,
     service::{Service, until},
     traffic::{NamedProgram, answer},
 };

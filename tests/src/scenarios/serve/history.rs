@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{
-    page::sum,
+    scrape::sum,
     service::{self, Service, until},
     traffic::{NamedProgram, answer},
 };

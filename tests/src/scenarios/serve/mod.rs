@@ -6,9 +6,9 @@ mod endpoint;
 mod history;
 mod hostile;
 mod manager;
-mod page;
 mod privileges;
 mod prometheus;
+mod scrape;
 mod service;
 mod traffic;
 

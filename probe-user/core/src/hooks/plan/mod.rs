@@ -4,7 +4,7 @@ mod descendants;
 mod port;
 mod recovery;
 mod reset;
-mod state;
+mod state_changes;
 mod time_wait;
 
 pub use recovery::missed;
@@ -147,8 +147,8 @@ pub const PLANS: &[Plan] = &[
     time_wait::TIME_WAIT_END,
     reset::RESET,
     reset::RESET_WITHOUT_SOCKET,
-    state::STATE,
-    state::ACCEPT,
+    state_changes::STATE,
+    state_changes::ACCEPT,
     descendants::DESCENDANTS,
 ];
 

@@ -1,6 +1,6 @@
 //! Computes figures and their differences from readings.
 
-use super::counters::Counters;
+use super::kernel_counters::Counters;
 use super::reading::{CountedAt, Last, Reading, Sight, Uncertainty};
 use super::row::{AuditRow, Basis};
 use crate::hooks::ResetsSeen;

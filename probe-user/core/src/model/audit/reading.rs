@@ -4,7 +4,7 @@ use std::ops::Add;
 
 use twtrace_wire::NetnsTotals;
 
-use super::counters::Counters;
+use super::kernel_counters::Counters;
 use crate::hooks::ResetsSeen;
 
 /// The counts of the kernel and of the probes, read at the same time.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counters::FailureCounters;
+use super::kernel_counters::FailureCounters;
 
 /// What the figures of the kernel are based on.
 #[derive(

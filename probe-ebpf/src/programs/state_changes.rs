@@ -8,7 +8,7 @@ use aya_ebpf::{
 use super::{field, tell_of_losses};
 use crate::{
     answers::{bound, identity},
-    connections::{closed, state},
+    connections::{closed, transitions},
     processes::stack,
     records::Program,
     sockets::sock::Sock,
@@ -17,7 +17,7 @@ use crate::{
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, since 4.16.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn state_raw(ctx: RawTracePointContext) -> u32 {
-    state::transition(
+    transitions::transition(
         stack::ctx(&ctx),
         Sock(ctx.arg(0)),
         ctx.arg::<u32>(1) as u8,
@@ -30,7 +30,7 @@ pub fn state_raw(ctx: RawTracePointContext) -> u32 {
 /// `inet_sock_set_state`: the second program.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn state_again_raw(ctx: RawTracePointContext) -> u32 {
-    state::transition_again(
+    transitions::transition_again(
         stack::ctx(&ctx),
         Sock(ctx.arg(0)),
         ctx.arg::<u32>(1) as u8,
@@ -72,7 +72,7 @@ pub fn bound_ports(ctx: RawTracePointContext) -> u32 {
 /// `sock:inet_sock_set_state`: skaddr 8, oldstate 16, newstate 20, since 4.16.
 #[tracepoint]
 pub fn state_tracepoint(ctx: TracePointContext) -> u32 {
-    state::transition(
+    transitions::transition(
         stack::ctx(&ctx),
         Sock(field(&ctx, 8)),
         field::<u32>(&ctx, 16) as u8,
@@ -93,7 +93,7 @@ pub fn destroy_tracepoint(ctx: TracePointContext) -> u32 {
 /// `sock:inet_sock_set_state`: the second program.
 #[tracepoint]
 pub fn state_again_tracepoint(ctx: TracePointContext) -> u32 {
-    state::transition_again(
+    transitions::transition_again(
         stack::ctx(&ctx),
         Sock(field(&ctx, 8)),
         field::<u32>(&ctx, 16) as u8,

@@ -10,7 +10,7 @@ use twtrace_core::model::series::owner::Owner;
 use twtrace_wire::{EndCause, PortOp, ResetDirection, Side};
 
 use super::families::{self, MetricFamily};
-use super::page::{Labels, MetricsPage, Samples};
+use super::metrics_page::{Labels, MetricsPage, Samples};
 
 /// Histograms of one process have one bound for this many of the host's.
 const COARSER: usize = 2;
