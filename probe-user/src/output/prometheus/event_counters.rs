@@ -1,12 +1,12 @@
-//! Counters and histograms: of the whole host, by process, by destination.
+//! Counters and histograms: of the whole host, by process, by destination, and by pair of these.
 
 use twtrace_core::event::counts_by::CountsBy;
 use twtrace_core::event::words::Word;
 use twtrace_core::model::counts::Counts;
 use twtrace_core::model::destination::{Destination, Done};
-use twtrace_core::model::series::Series;
 use twtrace_core::model::series::figures::{Searches, SeriesCounters};
 use twtrace_core::model::series::owner::Owner;
+use twtrace_core::model::series::{Series, SeriesPair};
 use twtrace_wire::{EndCause, PortOp, ResetDirection, Side};
 
 use super::families::{self, MetricFamily};
@@ -149,9 +149,7 @@ pub fn destinations(page: &mut MetricsPage, series: &Series) {
     let mut rows: Vec<(Labels, &Done)> = shown
         .into_iter()
         .map(|((side, destination), done)| {
-            let labels = labels("side", side.word())
-                .with_some("remote", destination.remote().as_deref())
-                .with_some("local", destination.local().as_deref());
+            let labels = of_destination(Labels::default(), *side, destination);
             (labels, done)
         })
         .collect();
@@ -179,6 +177,43 @@ pub fn destinations(page: &mut MetricsPage, series: &Series) {
     done(page, &families::D_FAILURES, |s, l, d| {
         positive(s, l, d.port_failures)
     });
+}
+
+/// What a process did with a destination. Fewer kinds than by destination alone: each has a series per pair.
+pub fn pairs(page: &mut MetricsPage, series: &Series) {
+    let mut shown: Vec<(&SeriesPair, &Done)> = series.pairs().shown().collect();
+    shown.sort_by_key(|(pair, _)| *pair);
+    let mut rows: Vec<(Labels, &Done)> = shown
+        .into_iter()
+        .map(|(pair, done)| {
+            let labels = of_destination(of_owner(&pair.owner), pair.side, &pair.destination);
+            (labels, done)
+        })
+        .collect();
+    let others = of_others().with("remote", "other");
+    rows.push((others, series.pairs().others()));
+    let done =
+        |page: &mut MetricsPage, family, each: Each<Done>| each_of(page, family, &rows, each);
+    done(page, &families::PAIR_TIME_WAITS, |s, l, d| {
+        s.add(l, d.counts.time_wait.total())
+    });
+    done(page, &families::PAIR_RESETS, |s, l, d| {
+        resets(s, l, &d.counts, false)
+    });
+    done(page, &families::PAIR_ABORTS, |s, l, d| {
+        counted(s, l, "reason", &d.counts.abort)
+    });
+    done(page, &families::PAIR_FAILURES, |s, l, d| {
+        positive(s, l, d.port_failures)
+    });
+}
+
+/// Adds the labels of a destination.
+fn of_destination(labels: Labels, side: Side, destination: &Destination) -> Labels {
+    labels
+        .with("side", side.word())
+        .with_some("remote", destination.remote().as_deref())
+        .with_some("local", destination.local().as_deref())
 }
 
 /// Labels of processes with one name and place, or of no process.

@@ -69,12 +69,8 @@ macro_rules! families {
     (@unit) => { None };
     (@unit $unit:literal) => { Some($unit) };
     (@labels) => { &[] };
-    (@labels P) => { &PROCESS };
-    (@labels P, $a:literal) => {
-        &[PROCESS[0], PROCESS[1], PROCESS[2], PROCESS[3], PROCESS[4], $a]
-    };
-    (@labels P, $a:literal, $b:literal) => {
-        &[PROCESS[0], PROCESS[1], PROCESS[2], PROCESS[3], PROCESS[4], $a, $b]
+    (@labels P $(, $label:literal)*) => {
+        &[PROCESS[0], PROCESS[1], PROCESS[2], PROCESS[3], PROCESS[4] $(, $label)*]
     };
     (@labels $($label:literal),+) => { &[$($label),+] };
 }
@@ -89,7 +85,7 @@ families! {
     LOST: Counter "twtrace_lost" {"probe"} "Facts that were lost, by who lost them.";
     RECURSION_MISSES: Counter "twtrace_recursion_misses" {"program"}
         "Runs of a program that the kernel skipped because another one was running on that CPU.";
-    SERIES: Gauge "twtrace_series" {"of"} "Processes and destinations that have series of their own.";
+    SERIES: Gauge "twtrace_series" {"of"} "Processes, destinations and pairs that have series of their own.";
     SERIES_LIMIT: Gauge "twtrace_series_limit" {"of"}
         "Maximum number with series of their own; the rest is counted as other.";
 
@@ -144,6 +140,15 @@ families! {
         "Connections that ended without FIN and without RST.";
     D_FAILURES: Counter "twtrace_destination_port_failures" {"side", "remote", "local"}
         "Ephemeral port allocations that failed.";
+
+    PAIR_TIME_WAITS: Counter "twtrace_pair_time_waits" {P, "side", "remote", "local"}
+        "TIME_WAIT sockets created, by process and destination.";
+    PAIR_RESETS: Counter "twtrace_pair_resets" {P, "side", "remote", "local", "direction", "reason"}
+        "RSTs sent and received, by process and destination.";
+    PAIR_ABORTS: Counter "twtrace_pair_aborts" {P, "side", "remote", "local", "reason"}
+        "Connections that ended without FIN and without RST, by process and destination.";
+    PAIR_FAILURES: Counter "twtrace_pair_port_failures" {P, "side", "remote", "local"}
+        "Ephemeral port allocations that failed, by process and destination.";
 
     BUDGET_CAPACITY: Gauge "twtrace_budget_capacity_ports" ["ports"] {"netns", "pool", "source", "destination", "range"}
         "Local ports available to connections from this source to this destination.";

@@ -42,6 +42,7 @@ pub fn render(series: &Series, state: &ServeState, format: Format) -> Bytes {
     event_counters::whole(&mut page, series);
     event_counters::processes(&mut page, series);
     event_counters::destinations(&mut page, series);
+    event_counters::pairs(&mut page, series);
     gauges::budgets(&mut page, series);
     gauges::namespaces(&mut page, series);
     gauges::close_wait(&mut page, series);

@@ -72,14 +72,17 @@ pub fn trust(page: &mut MetricsPage, series: &Series) {
     for (program, count) in series.recursion_misses().unwrap_or_default() {
         misses.add(&labels("program", &printable(program)), count);
     }
-    let (processes, destinations) = (labels("of", "processes"), labels("of", "destinations"));
+    let [processes, destinations, pairs] =
+        ["processes", "destinations", "pairs"].map(|of| labels("of", of));
     let mut shown = page.family(&families::SERIES);
     shown.add(&processes, series.processes().shown().count());
     shown.add(&destinations, series.destinations().shown().count());
+    shown.add(&pairs, series.pairs().shown().count());
     let limits = series.limits();
     let mut limit = page.family(&families::SERIES_LIMIT);
     limit.add(&processes, limits.max_processes);
     limit.add(&destinations, limits.max_destinations);
+    limit.add(&pairs, limits.max_destinations);
 }
 
 /// State of the service.

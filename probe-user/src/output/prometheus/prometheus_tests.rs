@@ -152,6 +152,22 @@ fn what_processes_did_sums_up_to_the_whole() {
             "twtrace_process_port_search_duration_seconds_count",
             "twtrace_port_search_duration_seconds_count",
         ),
+        (
+            "twtrace_pair_time_waits_total",
+            "twtrace_destination_time_waits_total",
+        ),
+        (
+            "twtrace_pair_resets_total",
+            "twtrace_destination_resets_total",
+        ),
+        (
+            "twtrace_pair_aborts_total",
+            "twtrace_destination_aborts_total",
+        ),
+        (
+            "twtrace_pair_port_failures_total",
+            "twtrace_destination_port_failures_total",
+        ),
     ] {
         let sum = |name| {
             values(&samples, name)

@@ -112,6 +112,10 @@ pub fn equal(context: &Context) -> Result<()> {
                 &[("side", "client")],
             )?,
         ),
+        (
+            "events by process and destination",
+            sum(&page, "twtrace_pair_time_waits_total", &own)?,
+        ),
     ] {
         ensure!(counted == count, "{what}: {counted} of {count}\n{page}");
     }

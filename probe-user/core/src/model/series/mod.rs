@@ -1,5 +1,5 @@
-//! Counters of a service for its whole life: they never decrease, by process and destination, for as many of these as
-//! there is room for.
+//! Counters of a service for its whole life: they never decrease, by process, by destination and by pair of these, for
+//! as many as there is room for.
 
 pub mod figures;
 pub mod gauges;
@@ -38,8 +38,19 @@ const MAX_ERRNOS: usize = 64;
 pub struct SeriesLimits {
     /// Maximum number of processes, by name and place.
     pub max_processes: usize,
-    /// Maximum number of destinations, and each of port pools and network namespaces.
+    /// Maximum number of destinations, and each of pairs, port pools and network namespaces.
     pub max_destinations: usize,
+}
+
+/// Who acts towards whom: processes of one name and place, and a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesPair {
+    /// The processes, or why there is none.
+    pub owner: Owner,
+    /// Which end this host's sockets were.
+    pub side: Side,
+    /// The destination.
+    pub destination: Destination,
 }
 
 /// Counters and gauges.
@@ -54,6 +65,7 @@ pub struct Series {
     port_errors: BTreeMap<(PortOp, Errno), u64>,
     processes: Top<Owner, SeriesCounters>,
     destinations: Top<(Side, Destination), Done>,
+    pairs: Top<SeriesPair, Done>,
     residence: BTreeMap<EndCause, Histogram>,
     lost: BTreeMap<LostBy, u64>,
     recursion_misses: Option<Vec<(String, u64)>>,
@@ -81,6 +93,7 @@ impl Series {
             .into(),
             processes: Top::new(limits.max_processes),
             destinations: Top::new(limits.max_destinations),
+            pairs: Top::new(limits.max_destinations),
             residence: BTreeMap::new(),
             lost: BTreeMap::new(),
             recursion_misses: None,
@@ -105,6 +118,17 @@ impl Series {
     pub fn event(&mut self, event: &Event) {
         if let Some(towards) = towards(event) {
             self.destinations.count(towards, 1, |done| done.add(event));
+            // The end of a TIME_WAIT is no act of the process that created it.
+            if event.event != EventKind::TimeWaitEnd {
+                let (side, destination) = towards;
+                let owner = owner_of(event);
+                let pair = SeriesPair {
+                    owner,
+                    side,
+                    destination,
+                };
+                self.pairs.count(pair, 1, |done| done.add(event));
+            }
         }
         match &event.facts {
             EventFacts::TimeWaitEnd(facts) => self.end(event, facts),
@@ -193,6 +217,7 @@ impl Series {
     pub fn rotate(&mut self) {
         self.processes.rotate();
         self.destinations.rotate();
+        self.pairs.rotate();
         self.ledger.begin_interval();
     }
 
@@ -229,6 +254,11 @@ impl Series {
     /// By destination.
     pub fn destinations(&self) -> &Top<(Side, Destination), Done> {
         &self.destinations
+    }
+
+    /// By process and destination.
+    pub fn pairs(&self) -> &Top<SeriesPair, Done> {
+        &self.pairs
     }
 
     /// Lifetime of TIME_WAITs, by cause of their end.

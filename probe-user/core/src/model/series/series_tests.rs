@@ -332,3 +332,28 @@ proptest! {
         prop_assert_eq!(series.whole().counts.time_wait.total(), names.len() as u64);
     }
 }
+
+#[test]
+fn pairs_are_of_names_and_destinations_and_no_end_makes_one() {
+    let mut series = series(10);
+    let event = |tgid, comm| {
+        let mut event = samples::time_wait();
+        event.process = Some(samples::process(tgid, comm));
+        event
+    };
+    for event in [event(1, "curl"), event(2, "curl"), event(3, "wget")] {
+        series.event(&event);
+    }
+    let mut end = samples::time_wait_end();
+    end.process = Some(samples::process(4, "late"));
+    series.event(&end);
+    let mut shown: Vec<(&str, u64)> = Vec::new();
+    for (pair, done) in series.pairs().shown() {
+        let Owner::Process { name, .. } = &pair.owner else {
+            panic!("it has a process");
+        };
+        shown.push((name, done.counts.time_wait.total()));
+    }
+    shown.sort();
+    assert_eq!(shown, [("curl", 2), ("wget", 1)]);
+}
