@@ -87,7 +87,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         let [host] = &hosts[..] else {
             bail!("--folded takes the stacks of one recording: give --from that of one host");
         };
-        write_folded(file, &host.report)?;
+        write_folded(file, &host.report, by)?;
     }
     match (print(target, &hosts, &args), command_exit_code) {
         // The command's exit code stands, even if the reader did not want all of the report.
@@ -133,9 +133,9 @@ fn write_page(file: WholeFile, host: &Views) -> Result<()> {
     file.write(page.as_bytes()).context("--html")
 }
 
-fn write_folded(file: WholeFile, report: &Report) -> Result<()> {
+fn write_folded(file: WholeFile, report: &Report, by: &[Grouping]) -> Result<()> {
     let rows = report.stacks.as_deref().unwrap_or_default();
-    file.write(folded::render(rows).as_bytes())
+    file.write(folded::render(rows, by).as_bytes())
         .context("--folded")
 }
 

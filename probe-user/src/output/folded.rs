@@ -1,36 +1,56 @@
-//! Folded stacks, as flamegraph.pl and inferno read them: `comm(pid);outermost;…;innermost;what COUNT`.
+//! Folded stacks, as flamegraph.pl and inferno read them: `command;outermost;…;innermost;what COUNT`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use twtrace_core::event::answerable::Answerable;
 use twtrace_core::event::text::escape;
 use twtrace_core::event::words::Word;
+use twtrace_core::model::groups::GroupBy;
 use twtrace_core::model::stacks::{Frame, StackRow};
 
-/// One line per row.
-pub fn render(rows: &[StackRow]) -> String {
-    let mut text = String::new();
+use super::table::Grouping;
+use super::table::groups::label;
+
+/// One line for each stack of a command, sorted. A grouping by unit, container or pod adds a frame outside of the
+/// command's, one by process tells its processes apart.
+pub fn render(rows: &[StackRow], by: &[Grouping]) -> String {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for row in rows {
-        let process = match row.answerable() {
-            Answerable::Process(process) => {
-                format!("{}({})", process.comm.text(), process.key.tgid)
-            }
-            Answerable::Nobody(why) => format!("({})", why.word()),
-            Answerable::Unknown => "-".to_owned(),
-        };
-        text.push_str(&part(&process));
-        if let Some(why) = row.why {
-            text.push(';');
-            text.push_str(&part(why.text()));
-        }
-        for frame in row.frames.iter().rev() {
-            text.push(';');
-            text.push_str(&part(&name(frame)));
-        }
+        *counts.entry(stack(row, by)).or_default() += row.count;
+    }
+    let mut text = String::new();
+    for (stack, count) in counts {
         // Writing to a String does not fail.
-        let _ = writeln!(text, ";{} {}", row.what.word(), row.count);
+        let _ = writeln!(text, "{stack} {count}");
     }
     text
+}
+
+/// The frames of a row, outermost first.
+fn stack(row: &StackRow, by: &[Grouping]) -> String {
+    let places = [
+        (Grouping::Unit, GroupBy::Unit),
+        (Grouping::Container, GroupBy::Container),
+        (Grouping::Pod, GroupBy::Pod),
+    ];
+    let mut frames: Vec<String> = places
+        .into_iter()
+        .filter(|(grouping, _)| by.contains(grouping))
+        .map(|(_, by)| one_frame(&label(&by.label(row.answerable()), by)))
+        .collect();
+    frames.push(match row.answerable() {
+        Answerable::Process(process) if by.contains(&Grouping::Process) => {
+            part(&format!("{}({})", process.comm.text(), process.key.tgid))
+        }
+        Answerable::Process(process) => part(&process.comm.text()),
+        Answerable::Nobody(why) => format!("({})", why.word()),
+        Answerable::Unknown => "-".to_owned(),
+    });
+    frames.extend(row.why.map(|why| part(why.text())));
+    frames.extend(row.frames.iter().rev().map(|frame| part(&name(frame))));
+    frames.push(row.what.word().to_owned());
+    frames.join(";")
 }
 
 fn name(frame: &Frame) -> String {
@@ -41,9 +61,14 @@ fn name(frame: &Frame) -> String {
     }
 }
 
-/// Replaces semicolons, which separate frames, and ends of lines, which separate stacks, in names.
+/// Makes a name one frame of one line.
 fn part(name: &str) -> String {
-    escape(name).replace(';', ":")
+    one_frame(&escape(name))
+}
+
+/// Replaces semicolons, which separate frames.
+fn one_frame(escaped: &str) -> String {
+    escaped.replace(';', ":")
 }
 
 #[cfg(test)]
@@ -76,10 +101,28 @@ mod tests {
             frames: vec![frame("close"), frame("f;g 9\nx 1"), frame("main")],
             why: None,
         };
-        let plain = render(std::slice::from_ref(&row));
-        assert_eq!(plain, "a:b\\x0a(7);main;f:g 9\\x0ax 1;close;time_wait 3\n");
+        let plain = render(std::slice::from_ref(&row), &[]);
+        assert_eq!(plain, "a:b\\x0a;main;f:g 9\\x0ax 1;close;time_wait 3\n");
         row.frames.clear();
         row.why = Some(Missing::Exit);
-        assert_eq!(render(&[row]), "a:b\\x0a(7);(exit);time_wait 3\n");
+        assert_eq!(render(&[row], &[]), "a:b\\x0a;(exit);time_wait 3\n");
+    }
+
+    #[test]
+    fn processes_of_one_command_are_one_flame_unless_told_apart() {
+        let row = |tgid| StackRow {
+            process: Some(samples::process(tgid, "curl")),
+            unattributed: None,
+            what: StackWhat::TimeWait,
+            count: 2,
+            frames: vec![frame("close"), frame("main")],
+            why: None,
+        };
+        let rows = [row(7), row(8)];
+        assert_eq!(render(&rows, &[]), "curl;main;close;time_wait 4\n");
+        assert_eq!(
+            render(&rows, &[Grouping::Unit, Grouping::Process]),
+            "(no unit);curl(7);main;close;time_wait 2\n(no unit);curl(8);main;close;time_wait 2\n"
+        );
     }
 }
