@@ -1,5 +1,7 @@
 //! Compares the reported events with the expected ones.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use super::{
@@ -42,6 +44,12 @@ impl Check {
     }
 }
 
+/// Whether an event is as expected.
+fn is_match(expected: &Expected, event: &Value) -> bool {
+    let mut checks = expected.checks.iter();
+    checks.all(|(path, check)| check.passes(field(event, path)))
+}
+
 /// Fields of `event` that differ from what is expected.
 fn differences(expected: &Expected, event: &Value) -> Vec<String> {
     expected
@@ -61,8 +69,9 @@ fn differences(expected: &Expected, event: &Value) -> Vec<String> {
 pub fn compare(expected: &[Expected], events: &[Value]) -> Vec<String> {
     let matched = match_up(expected, events);
     let mut wrong = Vec::new();
+    let taken: HashSet<usize> = matched.iter().copied().flatten().collect();
     let mut spare: Vec<usize> = (0..events.len())
-        .filter(|index| !matched.contains(&Some(*index)))
+        .filter(|index| !taken.contains(index))
         .collect();
     for (wanted, found) in expected.iter().zip(&matched) {
         if found.is_some() {
@@ -96,18 +105,26 @@ pub fn compare(expected: &[Expected], events: &[Value]) -> Vec<String> {
 
 /// For each expected event, the index of its event: a maximum bipartite matching (augmenting paths).
 fn match_up(expected: &[Expected], events: &[Value]) -> Vec<Option<usize>> {
+    let by_ends = by_ends(events);
+    let all: Vec<usize> = (0..events.len()).collect();
     let fits: Vec<Vec<usize>> = expected
         .iter()
         .map(|wanted| {
-            (0..events.len())
-                .filter(|index| differences(wanted, &events[*index]).is_empty())
+            let candidates = match ends(wanted) {
+                Some(ends) => by_ends.get(&ends).map_or(&[][..], Vec::as_slice),
+                None => &all,
+            };
+            let found = candidates.iter().copied();
+            found
+                .filter(|index| is_match(wanted, &events[*index]))
                 .collect()
         })
         .collect();
     let mut owner: Vec<Option<usize>> = vec![None; events.len()];
+    // The turn in which an event was tried last.
+    let mut tried = vec![usize::MAX; events.len()];
     for wanted in 0..expected.len() {
-        let mut tried = vec![false; events.len()];
-        augment(wanted, &fits, &mut owner, &mut tried);
+        augment((wanted, wanted), &fits, &mut owner, &mut tried);
     }
     let mut matched = vec![None; expected.len()];
     for (event, wanted) in owner.iter().enumerate() {
@@ -118,19 +135,43 @@ fn match_up(expected: &[Expected], events: &[Value]) -> Vec<Option<usize>> {
     matched
 }
 
+/// Local and remote address.
+type Ends<'a> = (&'a str, &'a str);
+
+/// The events of each connection: without these, thousands of connections would be compared with each other.
+fn by_ends(events: &[Value]) -> HashMap<Ends<'_>, Vec<usize>> {
+    let mut found: HashMap<Ends<'_>, Vec<usize>> = HashMap::new();
+    for (index, event) in events.iter().enumerate() {
+        if let (Some(local), Some(remote)) = (event["local"].as_str(), event["remote"].as_str()) {
+            found.entry((local, remote)).or_default().push(index);
+        }
+    }
+    found
+}
+
+/// The connection of an expected event, if both of its ends are known.
+fn ends(expected: &Expected) -> Option<Ends<'_>> {
+    let end = |name: &str| match expected.checks.get(name)? {
+        Check::Is(Value::String(address)) => Some(address.as_str()),
+        _ => None,
+    };
+    Some((end("local")?, end("remote")?))
+}
+
+/// `turn` is the expected event that a place is being sought for, `wanted` the one that has to move for it.
 fn augment(
-    wanted: usize,
+    (wanted, turn): (usize, usize),
     fits: &[Vec<usize>],
     owner: &mut [Option<usize>],
-    tried: &mut [bool],
+    tried: &mut [usize],
 ) -> bool {
     for &event in &fits[wanted] {
-        if std::mem::replace(&mut tried[event], true) {
+        if std::mem::replace(&mut tried[event], turn) == turn {
             continue;
         }
         let free = match owner[event] {
             None => true,
-            Some(other) => augment(other, fits, owner, tried),
+            Some(other) => augment((other, turn), fits, owner, tried),
         };
         if free {
             owner[event] = Some(wanted);
