@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Layers = &'static [&'static [&'static str]];
 
 const CORE: Layers = &[
-    &["hooks"],
+    &["hooks", "nearest"],
     &["event"],
     &["filter"],
     &["model"],
@@ -17,14 +17,7 @@ const CORE: Layers = &[
 ];
 
 const LIBRARY: Layers = &[
-    &[
-        "allocator",
-        "caller",
-        "clock",
-        "host",
-        "nearest",
-        "privilege",
-    ],
+    &["allocator", "caller", "clock", "host", "privilege"],
     &["confine", "enrich"],
     &["probe", "scan"],
     &["stack"],

@@ -14,7 +14,6 @@ mod host;
 mod kernel_side_tests;
 #[cfg(test)]
 mod layer_tests;
-mod nearest;
 mod output;
 #[doc(hidden)]
 pub mod path;

@@ -3,6 +3,8 @@
 
 pub mod hooks;
 
+pub mod nearest;
+
 pub mod event;
 
 pub mod filter;

@@ -10,8 +10,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 use toml::de::DeTable;
 use toml::{Table, Value};
-
-use crate::nearest::nearest;
+use twtrace_core::nearest::nearest;
 
 /// A larger file is rejected.
 const MAX_BYTES: u64 = 1 << 20;

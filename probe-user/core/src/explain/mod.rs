@@ -12,6 +12,8 @@ mod resets;
 mod text;
 mod time_waits;
 
+use std::collections::BTreeMap;
+
 use twtrace_wire::ResetReason;
 
 pub use text::{Kind, Text};
@@ -19,9 +21,8 @@ pub use text::{Kind, Text};
 use crate::event::words::Word;
 use crate::hooks::{Question, Tier};
 use crate::model::close_wait::NoHolder;
+use crate::nearest;
 
-/// Similarity (Jaro-Winkler) from which an id is suggested for another one.
-const SIMILAR: f64 = 0.7;
 /// Shorter ids resemble too many words.
 const SHORTEST: usize = 3;
 
@@ -107,13 +108,13 @@ pub fn find(id: &str) -> Vec<Explanation> {
 
 /// The id that resembles an unknown one most; `None` if none does.
 pub fn nearest(id: &str) -> Option<&'static str> {
-    let id = plain(id);
-    let similarity = |it: &Explanation| strsim::jaro_winkler(&plain(it.id), &id);
-    let all = all().into_iter().filter(|it| it.id.len() >= SHORTEST);
-    all.map(|it| (similarity(&it), it.id))
-        .filter(|(similarity, _)| *similarity >= SIMILAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, id)| id)
+    let all = all().into_iter().map(|it| it.id);
+    let known: BTreeMap<String, &str> = all
+        .filter(|id| id.len() >= SHORTEST)
+        .map(|id| (plain(id), id))
+        .collect();
+    let similar = nearest::nearest(&plain(id), known.keys().map(String::as_str))?;
+    known.get(similar).copied()
 }
 
 /// An id as one word to type: letters and digits in lower case, and underscores between them.

@@ -11,11 +11,11 @@ use twtrace_core::event::{Event, Lost, Process};
 use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::report::Report;
+use twtrace_core::nearest::nearest;
 use twtrace_wire::{ProcessKey, Unattributed};
 
 use crate::cli::FilterArgs;
 use crate::enrich::running;
-use crate::nearest::nearest;
 use crate::session::sink::Sink;
 use crate::store::interval::Interval;
 
