@@ -44,16 +44,6 @@ pub fn more(count: usize) -> String {
     }
 }
 
-/// Such as `namespace 1` or `namespaces 1, 2 and 4 more`.
-pub fn namespaces(numbers: &[u32]) -> String {
-    let named: Vec<String> = numbers.iter().take(NAMED).map(u32::to_string).collect();
-    let word = match numbers.len() {
-        1 => "namespace",
-        _ => "namespaces",
-    };
-    format!("{word} {}{}", named.join(", "), more(numbers.len()))
-}
-
 /// Processes and their counts as JSON figures.
 pub fn figures<T: AsRef<str>>(rows: &[(T, u64)]) -> Value {
     rows.iter()

@@ -40,7 +40,7 @@ fn pools(facts: &DoctorFacts) -> Vec<Finding> {
             evidence: vec![format!(
                 "in namespace {} ports are chosen by bind(), before the destination is known; such a port \
                  serves one connection at a time, and a TIME_WAIT to any destination holds it",
-                row.netns
+                facts.name(row.netns)
             )],
             figures: json!({"budget": row, "process": null, "binds": null, "time_waits": null}),
             to_do: vec![advice::OWN_POOLS.to_owned()],

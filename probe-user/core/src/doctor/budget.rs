@@ -78,7 +78,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
     let users = users(facts, row);
     let failed = failed(facts, row);
     let hindered = hindered(facts, row);
-    let mut evidence = vec![figures_in_words(row)];
+    let mut evidence = vec![figures_in_words(facts, row)];
     if row.failures > 0 {
         evidence.push(format!(
             "{} port allocations failed with {} during the window{}",
@@ -157,14 +157,14 @@ pub fn towards(row: &BudgetRow) -> String {
     }
 }
 
-fn figures_in_words(row: &BudgetRow) -> String {
+fn figures_in_words(facts: &DoctorFacts, row: &BudgetRow) -> String {
     let number = |value: Option<u32>| value.map_or("?".to_owned(), |value| value.to_string());
     match (row.range, row.why.as_ref(), row.capacity) {
-        (_, Some(why), None) => format!("namespace {}: {why}", row.netns),
+        (_, Some(why), None) => format!("namespace {}: {why}", facts.name(row.netns)),
         (range, ..) => format!(
             "namespace {}, range {}: {} of {} ports are free, {} are held by live sockets, {} by TIME_WAITs \
              ({} of them reusable)",
-            row.netns,
+            facts.name(row.netns),
             range.map_or("?".to_owned(), |range| if row.socket_range {
                 format!("{range} (the sockets' own)")
             } else {

@@ -36,7 +36,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             findings.push(Finding {
                 id: "nat_ports_exhausted",
                 severity: Severity::Warning,
-                title: format!("NAT in namespace {netns} finds no port of its own"),
+                title: format!("NAT in namespace {} finds no port of its own", facts.name(*netns)),
                 evidence: vec![format!(
                     "conntrack's insert_failed grew by {clashes}: packets of new connections were dropped, as \
                      the address and port that SNAT gave them were taken; connect() then times out, it does \
@@ -64,10 +64,13 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             findings.push(Finding {
                 id: "conntrack_table_full",
                 severity: if for_room > 0 { Severity::Critical } else { Severity::Warning },
-                title: format!("the table of connection tracking of namespace {netns} is full, or nearly"),
+                title: format!(
+                    "the table of connection tracking of namespace {} is full, or nearly",
+                    facts.name(*netns)
+                ),
                 evidence: vec![format!(
-                    "{} of {} entries are used; {for_room} packets were dropped for want of room and {early} entries \
-                     thrown out early meanwhile",
+                    "{} of {} entries are used; {for_room} packets were dropped because it was full, and {early} entries \
+                     were removed early",
                     now.count, now.max
                 )],
                 figures,

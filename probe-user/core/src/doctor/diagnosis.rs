@@ -158,14 +158,15 @@ fn caveats(facts: &DoctorFacts, filter: &Filter) -> Vec<String> {
     if !unsure.is_empty() {
         caveats.push(format!(
             "TIME_WAITs and RSTs seen are not, or not surely, those that the kernel counted in {}",
-            super::advice::namespaces(&unsure)
+            facts.names(&unsure)
         ));
     }
     let unlisted = report.unscanned.len().max(report.budgets_unknown.len());
     if let Some((netns, why)) = facts.unknown.first() {
         caveats.push(format!(
-            "{} namespaces could not be read, such as {netns}: {why}",
-            facts.unknown.len()
+            "{} namespaces could not be read, such as {}: {why}",
+            facts.unknown.len(),
+            facts.name(*netns)
         ));
     } else if let Some(row) = report
         .budgets_unknown
@@ -175,7 +176,8 @@ fn caveats(facts: &DoctorFacts, filter: &Filter) -> Vec<String> {
     {
         caveats.push(format!(
             "sockets of {unlisted} namespaces could not be listed, such as {}: {}",
-            row.netns, row.why
+            facts.name(row.netns),
+            row.why
         ));
     }
     if report.other_budgets.count > 0 {

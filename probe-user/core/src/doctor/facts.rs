@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use twtrace_wire::Side;
 
+use super::advice;
 use crate::filter::Filter;
 use crate::model::namespace::{NamespaceSamples, NamespaceState};
 use crate::model::pairs::{PairCounts, PairRow, of_last_namespaces};
@@ -79,6 +80,22 @@ impl DoctorFacts {
         self.namespaces.get(&netns).map(|namespace| &namespace.now)
     }
 
+    /// The name of a namespace, or its number if it has none.
+    pub fn name(&self, netns: u32) -> String {
+        self.report.netns_name(netns, self.report.last_nth(netns))
+    }
+
+    /// Such as `namespace blue` or `namespaces blue, 2 and 4 more`.
+    pub fn names(&self, numbers: &[u32]) -> String {
+        let shown = numbers.iter().take(advice::NAMED);
+        let named: Vec<String> = shown.map(|netns| self.name(*netns)).collect();
+        let word = match numbers.len() {
+            1 => "namespace",
+            _ => "namespaces",
+        };
+        format!("{word} {}{}", named.join(", "), advice::more(numbers.len()))
+    }
+
     /// A command line that runs `command` inside a namespace.
     pub fn command(&self, netns: u32, command: &str) -> String {
         match self.namespaces.get(&netns).and_then(|it| it.path.as_ref()) {
@@ -126,6 +143,31 @@ mod tests {
     use super::super::samples;
     use super::*;
     use crate::model::namespace::NamespaceSample;
+    use crate::model::netns_name::{NamedAfter, NetnsName};
+
+    #[test]
+    fn a_namespace_goes_by_its_name() {
+        let mut facts = samples::healthy();
+        assert_eq!(facts.names(&[1, 42]), "namespaces 1, 42");
+        facts.report.netns_names = [(42, NamedAfter::IpNetns, "blue"), (1, NamedAfter::Host, "")]
+            .map(|(netns, after, name)| NetnsName {
+                netns,
+                after,
+                name: name.to_owned(),
+            })
+            .to_vec();
+        assert_eq!(facts.name(42), "blue");
+        assert_eq!(facts.names(&[42]), "namespace blue");
+        assert_eq!(facts.names(&[1, 42, 3]), "namespaces host, blue, 3");
+        facts.state_mut().fin_timeout_s = Some(15);
+        let findings = super::super::fin_timeout::check(&facts);
+        assert!(
+            findings[0].title.contains("15 s in namespace blue"),
+            "{findings:?}"
+        );
+        // Figures keep the number.
+        assert_eq!(findings[0].figures["namespaces"][0]["netns"], 42);
+    }
 
     #[test]
     fn namespaces_that_the_filter_hides_are_not_judged() {

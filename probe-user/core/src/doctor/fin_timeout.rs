@@ -30,7 +30,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
         severity: Severity::Notice,
         title: format!(
             "tcp_fin_timeout is {seconds} s in {}: that does not shorten TIME_WAIT",
-            advice::namespaces(&numbers)
+            facts.names(&numbers)
         ),
         evidence: vec![format!(
             "it bounds how long a closed connection waits for the peer's FIN (FIN_WAIT2); a TIME_WAIT lasts {}",

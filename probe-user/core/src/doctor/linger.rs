@@ -27,17 +27,24 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             );
             let count: u64 = who.iter().map(|(_, count)| count).sum();
             if count >= SOME {
-                findings.push(finding(netns, side, count, &who));
+                findings.push(finding(facts, netns, side, count, &who));
             }
         }
     }
     findings
 }
 
-fn finding(netns: u32, side: Side, count: u64, who: &[(Cow<'static, str>, u64)]) -> Finding {
+fn finding(
+    facts: &DoctorFacts,
+    netns: u32,
+    side: Side,
+    count: u64,
+    who: &[(Cow<'static, str>, u64)],
+) -> Finding {
     let figures = json!({"netns": netns, "resets": count, "resets_by": advice::figures(who)});
     let evidence = format!(
-        "{count} connections of namespace {netns} were closed by RST, with SO_LINGER set to 0 s: {}",
+        "{count} connections of namespace {} were closed by RST, with SO_LINGER set to 0 s: {}",
+        facts.name(netns),
         advice::list(who)
     );
     match side {

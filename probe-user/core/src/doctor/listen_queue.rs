@@ -25,7 +25,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
         findings.push(Finding {
             id: "listen_queue_overflow",
             severity: Severity::Warning,
-            title: format!("a listener of namespace {netns} does not accept fast enough"),
+            title: format!("a listener of namespace {} does not accept fast enough", facts.name(*netns)),
             evidence: vec![format!(
                 "{overflows} connections found the queue of a listener full (ListenOverflows), {drops} were dropped \
                  in all (ListenDrops): their clients try again after a second or more, or time out"

@@ -54,7 +54,8 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let sentences = |rows: &[(u32, PortRange, u64)]| -> Vec<String> {
         let words = |(netns, range, taken): &(u32, PortRange, u64)| {
             format!(
-                "namespace {netns}: {range} has {} ports, {taken} of them reserved",
+                "namespace {}: {range} has {} ports, {taken} of them reserved",
+                facts.name(*netns),
                 range.count()
             )
         };
@@ -71,7 +72,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
         findings.push(Finding {
             id: "port_range_narrow",
             severity: Severity::Notice,
-            title: format!("few local ports in {}", named(&narrow)),
+            title: format!("few local ports in {}", named(facts, &narrow)),
             evidence: sentences(&narrow),
             figures: figures(&narrow),
             to_do: vec![widen(facts, *netns)],
@@ -88,7 +89,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             severity: Severity::Notice,
             title: format!(
                 "much of the range of local ports is reserved in {}",
-                named(&reserved)
+                named(facts, &reserved)
             ),
             evidence: sentences(&reserved),
             figures: figures(&reserved),
@@ -103,9 +104,9 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     findings
 }
 
-fn named(rows: &[(u32, PortRange, u64)]) -> String {
+fn named(facts: &DoctorFacts, rows: &[(u32, PortRange, u64)]) -> String {
     let numbers: Vec<u32> = rows.iter().map(|(netns, ..)| *netns).collect();
-    advice::namespaces(&numbers)
+    facts.names(&numbers)
 }
 
 #[cfg(test)]

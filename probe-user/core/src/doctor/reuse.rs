@@ -52,7 +52,7 @@ pub fn without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
         severity: Severity::Warning,
         title: format!(
             "tcp_tw_reuse is 1 without effect in {}: TCP timestamps are off",
-            advice::namespaces(&without)
+            facts.names(&without)
         ),
         evidence,
         figures: json!({ "namespaces": rows, "refused_by": refused::figures(&hindered) }),
@@ -62,7 +62,7 @@ pub fn without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
         )],
         do_not: vec![
             "leaving them off for speed: they cost 12 bytes a segment, and without them round-trip times \
-             are measured worse, and old segments of fast connections are not told from new ones"
+             are measured worse, and old segments of fast connections are mistaken for new ones"
                 .to_owned(),
         ],
     }]
@@ -81,7 +81,10 @@ pub fn peer_without_timestamps(facts: &DoctorFacts) -> Vec<Finding> {
         Finding {
         id: "reuse_peer_without_timestamps",
         severity: Severity::Notice,
-        title: format!("peers of namespace {netns} have no TCP timestamps: TIME_WAITs towards them are not reused"),
+        title: format!(
+            "peers of namespace {} have no TCP timestamps: TIME_WAITs towards them are not reused",
+            facts.name(netns)
+        ),
         evidence: refused::sentences(&rows),
         figures: json!({
             "netns": netns, "refused": refused::count(&rows, WHY), "refused_by": refused::figures(&rows),
@@ -120,7 +123,7 @@ pub fn for_inbound(facts: &DoctorFacts) -> Vec<Finding> {
         findings.push(Finding {
             id: "reuse_for_inbound",
             severity: Severity::Notice,
-            title: format!("tcp_tw_reuse does nothing for the TIME_WAITs of namespace {netns}"),
+            title: format!("tcp_tw_reuse does nothing for the TIME_WAITs of namespace {}", facts.name(*netns)),
             evidence: vec![format!(
                 "{server} of {all} TIME_WAITs were created by servers that close first ({}); tcp_tw_reuse lets \
                  connect() reuse a TIME_WAIT, and a server does not connect",

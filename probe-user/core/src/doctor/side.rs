@@ -43,7 +43,7 @@ pub fn client_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
         let mut evidence = vec![format!(
             "{name} in namespace {} connected to {remote} and closed first {} times, {}: a new connection \
              each time, towards the same destination",
-            row.netns,
+            facts.name(row.netns),
             row.counts.time_wait,
             advice::rate(per_s)
         )];
@@ -102,7 +102,7 @@ pub fn server_closes_first(facts: &DoctorFacts) -> Vec<Finding> {
             evidence: vec![
                 format!(
                     "{name} in namespace {} closed first {} times, {}",
-                    row.netns,
+                    facts.name(row.netns),
                     row.counts.time_wait,
                     advice::rate(per_s(facts, row))
                 ),

@@ -52,8 +52,14 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             id: "tw_buckets_overflow",
             severity: Severity::Warning,
             title: match refused {
-                0 => format!("nearly as many TIME_WAITs as are allowed in namespace {netns}"),
-                _ => format!("more TIME_WAITs than are allowed in namespace {netns}"),
+                0 => format!(
+                    "nearly as many TIME_WAITs as are allowed in namespace {}",
+                    facts.name(*netns)
+                ),
+                _ => format!(
+                    "more TIME_WAITs than are allowed in namespace {}",
+                    facts.name(*netns)
+                ),
             },
             evidence,
             figures: json!({

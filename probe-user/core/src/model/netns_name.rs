@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::text::escape;
+
 /// Maximum length of a name, bytes: no host has longer ones.
 const MAX_NAME: usize = 4_096;
 
@@ -47,6 +49,30 @@ pub struct NetnsName {
     /// The name.
     #[serde(deserialize_with = "short")]
     pub name: String,
+}
+
+/// The number of a namespace, with its position among those that had this number: `4026532177 #2`.
+pub fn shown_netns(netns: u32, nth: u32) -> String {
+    match nth {
+        0 => netns.to_string(),
+        _ => format!("{netns} #{}", u64::from(nth) + 1),
+    }
+}
+
+/// The short name of the host's own namespace.
+pub const HOST: &str = "host";
+
+impl NetnsName {
+    /// As tables and sentences show it: `blue`, `pod 3f1b…`, [`HOST`].
+    pub fn short(&self) -> String {
+        let name = escape(&self.name);
+        match self.after {
+            NamedAfter::Host => HOST.to_owned(),
+            NamedAfter::IpNetns | NamedAfter::Mount | NamedAfter::Unit => name,
+            NamedAfter::Pod => format!("pod {name}"),
+            NamedAfter::Container => format!("container {name}"),
+        }
+    }
 }
 
 fn short<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

@@ -17,7 +17,7 @@ use super::stacks::StackRow;
 use crate::event::Timestamp;
 use crate::filter::Filter;
 use crate::hooks::{Choice, sees_ends, sees_refused_reuse};
-use crate::model::netns_name::NetnsName;
+use crate::model::netns_name::{NamedAfter, NetnsName, shown_netns};
 
 pub use super::exactness::{Exact, LostRow, MissRow};
 pub use super::process_row::{PortRow, ProcessRow, sorted};
@@ -106,6 +106,18 @@ impl Report {
         let all = of_pairs.chain(of_audit).chain(of_destinations);
         let all = all.filter(|(number, _)| *number == netns);
         all.map(|(_, nth)| nth).max().unwrap_or(0)
+    }
+
+    /// The name of a namespace, or its number.
+    pub fn netns_name(&self, netns: u32, nth: u32) -> String {
+        let mut names = self.netns_names.iter();
+        let named = names.find(|name| name.netns == netns);
+        // An earlier namespace of this number need not have had this name. The host's stays as long as the host is up.
+        let is_its =
+            |name: &&NetnsName| name.after == NamedAfter::Host || nth == self.last_nth(netns);
+        named
+            .filter(is_its)
+            .map_or_else(|| shown_netns(netns, nth), NetnsName::short)
     }
 
     /// Whether figures of pairs are lower bounds.
