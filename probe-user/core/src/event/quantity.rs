@@ -37,13 +37,17 @@ pub fn rate(per_s: f64) -> String {
     }
 }
 
-/// Such as `612B`, `1.50kB` or `20.0MB`: powers of ten.
+/// Such as `612B`, `1.50KiB` or `20.0MiB`: powers of 1,024.
 pub fn bytes(count: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    let in_units = |unit: u64, name| three_digits(count as f64 / unit as f64, name);
     match count {
-        0..1_000 => format!("{count}B"),
-        1_000..1_000_000 => three_digits(count as f64 / 1e3, "kB"),
-        1_000_000..1_000_000_000 => three_digits(count as f64 / 1e6, "MB"),
-        _ => three_digits(count as f64 / 1e9, "GB"),
+        0..KIB => format!("{count}B"),
+        KIB..MIB => in_units(KIB, "KiB"),
+        MIB..GIB => in_units(MIB, "MiB"),
+        _ => in_units(GIB, "GiB"),
     }
 }
 
@@ -106,9 +110,10 @@ mod tests {
         for (count, text) in [
             (0, "0B"),
             (612, "612B"),
-            (1_500, "1.50kB"),
-            (20_000_000, "20.0MB"),
-            (5_000_000_000_000, "5000GB"),
+            (1_023, "1023B"),
+            (1_536, "1.50KiB"),
+            (20 << 20, "20.0MiB"),
+            (5 << 40, "5120GiB"),
         ] {
             assert_eq!(bytes(count), text);
         }

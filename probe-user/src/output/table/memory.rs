@@ -9,7 +9,7 @@ use super::grid::{Align, Grid, text};
 use super::processes::name_of;
 use super::{SHOWN, count, more};
 
-/// Such as `tw_sock_TCP 80 of 256B = 20.5kB, tcp_bind_bucket not known: …`, with the sum of mini-sockets before it.
+/// Such as `tw_sock_TCP 80 of 256B = 20.0KiB, tcp_bind_bucket not known: …`, with the sum of mini-sockets before it.
 pub fn render(report: &Report) -> String {
     format!("{}\n{}", in_words(report), text(&grid(report)))
 }
