@@ -103,7 +103,7 @@ pub fn boot_ns_of_shown(shown_ns: u64) -> u64 {
 pub fn doubt() -> Option<&'static str> {
     shift().is_unknown.then_some(
         "this process has another time namespace than its children, and the kernel shows the offset of theirs alone: \
-         times of events may be off by that of its own (run it by unshare --time --fork)",
+         times of events may be wrong by the offset of its own (run it by unshare --time --fork)",
     )
 }
 

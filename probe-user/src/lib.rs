@@ -26,6 +26,10 @@ mod serve;
 mod session;
 mod stack;
 mod store;
+#[cfg(test)]
+mod words_read_tests;
+#[cfg(test)]
+mod words_tests;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

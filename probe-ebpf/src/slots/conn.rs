@@ -1,7 +1,7 @@
 //! Entries of the connection state maps.
 //!
 //! Two CPUs may meet the beginning of a connection at the same moment: the server's accept() can return the child
-//! before softirq, on another CPU, has changed it to ESTABLISHED. Whoever begins a connection state must therefore keep
+//! before softirq, on another CPU, has changed it to ESTABLISHED. Code that begins a connection state must therefore keep
 //! what the other one has written. A live entry is never overwritten: one instruction claims a slot, which is empty
 //! then, and a map accepts an entry only if there is none.
 

@@ -14,7 +14,7 @@ use super::{FilterArgs, ProbeArgs};
 pub struct ServeArgs {
     /// Serve metrics on this address and port.
     ///
-    /// Paths: /metrics, and /healthz and /readyz for probes. Whoever can reach it can read the names of this host's
+    /// Paths: /metrics, and /healthz and /readyz for probes. Anyone who can reach it can read the names of this host's
     /// processes.
     #[arg(
         long,

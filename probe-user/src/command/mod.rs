@@ -5,7 +5,7 @@ mod difference;
 pub mod doctor;
 mod explain;
 mod keep;
-mod man;
+pub mod man;
 pub mod probes;
 pub mod record;
 pub mod report;

@@ -23,7 +23,7 @@ pub enum CgroupVersions {
 
 /// The same for some hierarchies only. The file shows where a process is now. If it is already known where the
 /// process was in one hierarchy when something happened, that hierarchy's line must not be used: the process may have
-/// been moved since. The v1 hierarchies count as one here, as whoever moves a process moves it in all of them.
+/// been moved since. The v1 hierarchies count as one here, as a process is moved in all of them at once.
 pub fn choose_of(text: &[u8], wanted: CgroupVersions) -> Option<Place> {
     let text = String::from_utf8_lossy(text);
     let is_wanted = |line: &CgroupLine<'_>| match wanted {

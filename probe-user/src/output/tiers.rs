@@ -15,14 +15,14 @@ pub struct Document<'a> {
     pub host: &'a str,
     /// Release of its kernel.
     pub kernel: &'a str,
-    /// What answers each question.
+    /// Hooks of each capability.
     pub tiers: &'a [Choice],
 }
 
 /// The table of `probes`.
 pub fn table(tiers: &[Choice]) -> String {
     let mut grid = Grid::new(&[
-        ("QUESTION", Align::Left),
+        ("CAPABILITY", Align::Left),
         ("TIER", Align::Left),
         ("HOOKS", Align::Left),
     ]);

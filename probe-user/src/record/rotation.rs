@@ -171,7 +171,7 @@ fn open(path: &Path, is_special: bool) -> io::Result<File> {
     }
 }
 
-/// Whoever owns the file could read the recording.
+/// The owner of the file could read the recording.
 fn check_owner(file: &File) -> io::Result<()> {
     let about = file.metadata()?;
     if about.is_file() && about.nlink() == 1 && caller::is_own(&about) {

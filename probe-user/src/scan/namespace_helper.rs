@@ -69,7 +69,7 @@ impl NamespaceHelper {
     }
 
     fn ask(&self, what: u8, netns: u32, path: &Path) -> io::Result<OwnedFd> {
-        let gone = || io::Error::other("the process that enters namespaces is gone");
+        let gone = || io::Error::other("the process that enters namespaces has ended");
         let control = self.control.as_ref().ok_or_else(gone)?;
         let mut request = vec![what];
         request.extend(netns.to_ne_bytes());

@@ -35,7 +35,7 @@ const MAX_REQUEST_BYTES: usize = 16 << 10;
 const BETWEEN_SHEDDING: Duration = Duration::from_millis(50);
 
 const INDEX: &str = "twtrace\n\n/metrics  for Prometheus: text or OpenMetrics\n/healthz  200 while the tracer's loop \
-                     goes round\n/readyz   200 while it counts\n";
+                     runs\n/readyz   200 while it counts\n";
 
 /// A request to the tracer.
 #[derive(Debug)]

@@ -49,6 +49,6 @@ impl Manager {
 
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        log::debug!("the service manager can't be told: {error}");
+        log::debug!("can't notify the service manager: {error}");
     }
 }

@@ -131,7 +131,7 @@ impl Session {
                 Some(process) => {
                     processes.insert(key, process);
                 }
-                None => log::debug!("pid {} went while it was looked at", holder.pid),
+                None => log::debug!("pid {} exited while its details were read", holder.pid),
             }
         }
         processes

@@ -43,7 +43,7 @@ impl Shared {
         }
     }
 
-    /// Notes that something could not be written. The flag is set before the count, so whoever sees the count sees
+    /// Notes that something could not be written. The flag is set before the count, so a reader that sees the count sees
     /// the flag.
     fn failed(&self) {
         self.is_failing.store(true, Ordering::Relaxed);

@@ -38,7 +38,7 @@ pub fn of(all: &[Measured]) -> String {
     if let Some(times) =
         peer.and_then(|peer| times_less(for_each_reported(peer), for_each_reported(report)))
     {
-        let what = "own CPU time for a TIME_WAIT told, of that of `tcpstates`";
+        let what = "own CPU time for a TIME_WAIT reported, of that of `tcpstates`";
         rows.push((what, format!("1/{times:.1}"), "at most 1/5"));
     }
     if let Some(own) = report.own_ns() {
@@ -148,7 +148,7 @@ mod tests {
             "that of `tcpstates` | 1/10.0 | at most 1/20 |",
             "of untraced | 1.200 (1.200–1.200); null pairs 1.010 (1.010–1.010) | at most 1.07 |",
             // It reported half of them, for five times the cost.
-            "told, of that of `tcpstates` | 1/10.0 | at most 1/5 |",
+            "reported, of that of `tcpstates` | 1/10.0 | at most 1/5 |",
             // One microsecond for each.
             "own CPU ns/conn) | 3.0 (3.0–3.0) % | under 10 % |",
         ] {

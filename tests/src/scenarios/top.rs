@@ -277,7 +277,7 @@ fn keys(context: &Context) -> Result<()> {
                 .any(|line| line.contains(&own) && line.contains("time_wait"))
                 && screen.contains(" max ")
         })?;
-        for always in ["live", "lost: nothing", "tiers: ", "audit: ", "? help"] {
+        for always in ["live", "lost: nothing", "hooks: ", "kernel", "? help"] {
             ensure!(screen.contains(always), "no {always} in\n{screen}");
         }
         for (key, shown) in KEYS {

@@ -146,7 +146,10 @@ fn made_by(args: &BenchArgs, part: Part) -> Result<String> {
         }
         Part::Guests => format!("in a guest run by {}", guests::accelerator(args)),
     };
-    Ok(format!("Made by `{command}` on {}, {place}.", date.trim()))
+    Ok(format!(
+        "Measured by `{command}` on {}, {place}.",
+        date.trim()
+    ))
 }
 
 fn machine(

@@ -1,4 +1,4 @@
-//! Untrusted text on a terminal: whoever starts a process chooses its name and paths.
+//! Untrusted text on a terminal: the user that starts a process chooses its name and paths.
 
 use std::fmt::Write;
 

@@ -101,44 +101,6 @@ fn no_id_is_there_twice_and_every_text_is_complete() {
     }
 }
 
-/// Words of the left column of docs/style.md, each with what it must not be part of.
-fn words_to_avoid() -> Vec<String> {
-    let page = file("../../docs/style.md");
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
-    let cells = rows.filter_map(|row| row.split(" |").next());
-    let mut words = Vec::new();
-    for cell in cells.filter(|cell| *cell != "do not write") {
-        let cell = cell.split(" (").next().unwrap();
-        words.extend(cell.split(", ").map(str::to_lowercase));
-    }
-    words
-}
-
-#[test]
-fn texts_have_no_word_to_avoid() {
-    let words = words_to_avoid();
-    assert!(
-        words.len() > 15 && words.contains(&"goes".to_owned()),
-        "{words:?}"
-    );
-    for Explanation { id, text, .. } in all() {
-        for part in [text.brief, text.means, text.why, text.to_do, text.do_not] {
-            // An option's name.
-            let part = part.to_lowercase().replace("--by budget", "");
-            let in_words: Vec<&str> = part
-                .split(|char: char| !char.is_alphanumeric() && char != '_')
-                .collect();
-            let padded = format!(" {} ", in_words.join(" "));
-            for word in &words {
-                assert!(
-                    !padded.contains(&format!(" {word} ")),
-                    "{id}: {word}: {part}"
-                );
-            }
-        }
-    }
-}
-
 /// Ids in texts (`twtrace explain ID`, or a word with an underscore that is a finding's) lead somewhere.
 #[test]
 fn texts_refer_to_ids_that_exist() {

@@ -18,7 +18,7 @@ pub struct Memory {
     pub time_wait_bytes: Option<u64>,
     /// By cache of the kernel.
     pub caches: Vec<CacheRow>,
-    /// By process, for those that the filter shows; `None` if it hides births or ends.
+    /// By process, for those that the filter shows; `None` if it hides the creation or the end of TIME_WAITs.
     pub processes: Option<Vec<ShareRow>>,
 }
 
@@ -79,7 +79,7 @@ impl Memory {
         }
     }
 
-    /// Adds each process's share, from rows that count births and ends: those with the most first.
+    /// Adds each process's share, from rows that count creations and ends: those with the most first.
     pub fn shared_by(mut self, rows: &[ProcessRow]) -> Self {
         // Both IP versions have the same struct (tcp6_timewait_sock is a tcp_timewait_sock).
         let object_bytes = self

@@ -23,7 +23,11 @@ pub fn run(args: &ManArgs) -> Result<()> {
     Ok(print(&page(args.verb.as_deref())?)?)
 }
 
-fn page(verb: Option<&str>) -> Result<Vec<u8>> {
+/// A page as roff.
+///
+/// # Errors
+/// If there is no such verb, or the page can't be written.
+pub fn page(verb: Option<&str>) -> Result<Vec<u8>> {
     let mut command = Cli::command();
     // Passes options of all verbs on to each.
     command.build();

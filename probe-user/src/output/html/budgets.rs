@@ -28,7 +28,7 @@ pub fn render(report: &Report) -> Markup {
         @if !table.is_empty() {
             p.note { "In the bars, dark: live sockets; pale: TIME_WAITs that are in the way; empty: free." }
         }
-        (grid("Budgets of local ports", &table))
+        (grid("Port pools", &table))
         @for remark in budgets::remarks(report, SHOWN) { p.note { (shown(&remark)) } }
     };
     section("budgets", "Ephemeral ports", &body)

@@ -60,7 +60,7 @@ pub fn render(page: &HtmlPage) -> String {
                     (sections::render(page.report))
                     (trust::details(page.report))
                 }
-                footer { p { "Made by twtrace " (env!("CARGO_PKG_VERSION")) ". Times are UTC." } }
+                footer { p { "Created by twtrace " (env!("CARGO_PKG_VERSION")) ". Times are UTC." } }
             }
         }
     };

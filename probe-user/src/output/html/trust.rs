@@ -54,10 +54,10 @@ pub fn summary(page: &HtmlPage) -> Markup {
                 }, "lost"))
                 (line(is_exact, &audited, "audit"))
                 (line(degraded.is_empty(), &if degraded.is_empty() {
-                    "Hooks: every question is answered in full".to_owned()
+                    "Hooks: every capability uses the best".to_owned()
                 } else {
                     format!(
-                        "Hooks: {} of {} questions not answered in full: {}",
+                        "Hooks: {} of {} capabilities use degraded hooks: {}",
                         degraded.len(), report.tiers.len(), degraded.join(", ")
                     )
                 }, "hooks"))
@@ -75,7 +75,7 @@ fn line(is_good: bool, words: &str, id: &str) -> Markup {
     }
 }
 
-/// Whether all births and RSTs were seen, according to the kernel, with a sentence about it.
+/// Whether all TIME_WAITs and RSTs were seen, according to the kernel, with a sentence about it.
 fn audited(report: &Report) -> (bool, String) {
     let busy = || report.audit.iter().filter(|row| !row.is_quiet());
     let seen: u64 = busy().map(|row| row.births_seen).sum();
@@ -84,14 +84,15 @@ fn audited(report: &Report) -> (bool, String) {
         .map(|row| row.difference.map_or(0, i64::unsigned_abs))
         .sum();
     let mut words = match (busy().count(), off) {
-        (0, _) => "Audit: neither twtrace nor the kernel counted a TIME_WAIT or a RST".to_owned(),
-        (all, 0) if open == all => format!("Audit: {} TIME_WAITs seen", grouped(seen)),
+        (0, _) => "Kernel's counters: neither twtrace nor the kernel counted a TIME_WAIT or a RST"
+            .to_owned(),
+        (all, 0) if open == all => format!("Kernel's counters: {} TIME_WAITs seen", grouped(seen)),
         (_, 0) => format!(
-            "Audit: {} TIME_WAITs seen, as many as the kernel counted",
+            "Kernel's counters: {} TIME_WAITs seen, as many as the kernel counted",
             grouped(seen)
         ),
         _ => format!(
-            "Audit: {} TIME_WAITs seen, off by {} from the kernel's count",
+            "Kernel's counters: {} TIME_WAITs seen, {} more or fewer than the kernel counted",
             grouped(seen),
             grouped(off)
         ),
@@ -107,11 +108,11 @@ fn audited(report: &Report) -> (bool, String) {
     let compares_resets = busy().any(|row| row.resets_sent_difference.is_some());
     match resets_off {
         0 if compares_resets => {
-            words.push_str(&format!("; {} RSTs sent, in the same way", grouped(resets)))
+            words.push_str(&format!("; {} RSTs sent, also as many", grouped(resets)))
         }
         0 => {}
         off => words.push_str(&format!(
-            "; {} RSTs sent, off by {}",
+            "; {} RSTs sent, a difference of {}",
             grouped(resets),
             grouped(off)
         )),
@@ -127,7 +128,7 @@ fn audited(report: &Report) -> (bool, String) {
         ("reused ones", off_by(|row| row.reused_difference)),
     ] {
         if off > 0 {
-            words.push_str(&format!("; {what} off by {}", grouped(off)));
+            words.push_str(&format!("; {what}: a difference of {}", grouped(off)));
             others_off += off;
         }
     }
@@ -138,7 +139,7 @@ fn audited(report: &Report) -> (bool, String) {
 pub fn details(report: &Report) -> Markup {
     let quiet = report.audit.iter().filter(|row| row.is_quiet()).count();
     html! {
-        (section("audit", "Audit: what was seen, against the kernel's own counters", &html! {
+        (section("audit", "Comparison with the kernel's own counters", &html! {
             (grid("Audit", &audit::grid(report)))
             @if quiet > 0 { p.note { (quiet) " namespaces without any." } }
         }))
@@ -148,7 +149,7 @@ pub fn details(report: &Report) -> Markup {
             (grid("Lost", &rows))
             @if let Some(why) = lost::why_no_misses(report) { p.note { "But " (why) "." } }
         }))
-        (section("hooks", "What answered each question, and what it can't know", &html! {
+        (section("hooks", "Hooks of each capability, and what they can't see", &html! {
             dl.hooks {
                 @for choice in &report.tiers {
                     dt { (choice.question.name()) " " code { (tier(choice.tier)) } }

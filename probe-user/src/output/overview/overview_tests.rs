@@ -282,7 +282,7 @@ fn figures_that_differ_from_the_kernels_are_said_first() {
         ..AuditRow::default()
     });
     let text = text(report.clone(), SMALL);
-    let first = "AUDIT OFF: in 1 network namespace figures differ from what the kernel counted: TIME_WAITs -1\nhost ·";
+    let first = "COUNTERS DIFFER: in 1 network namespace figures differ from what the kernel counted: TIME_WAITs -1\nhost ·";
     assert!(text.starts_with(first), "{text}");
     assert!(
         text.contains(" · differs from the kernel's counters in 1 namespace\n"),

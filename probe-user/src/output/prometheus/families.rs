@@ -78,11 +78,11 @@ macro_rules! families {
 families! {
     BUILD: Info "twtrace_build" {"version"} "Version of twtrace.";
     HOST: Info "twtrace_host" {"host", "kernel"} "The host that is traced.";
-    TIER: Info "twtrace_tier" {"question", "tier"} "By what kind of hook each question is answered.";
+    TIER: Info "twtrace_tier" {"question", "tier"} "Kind of hook that each capability uses.";
     EXACT: Gauge "twtrace_exact" {"figures"}
         "1 where figures are complete, 0 where they are lower bounds or presumed.";
     START: Gauge "twtrace_start_time_seconds" ["seconds"] {} "When tracing began, Unix time.";
-    LOST: Counter "twtrace_lost" {"probe"} "Facts that were lost, by who lost them.";
+    LOST: Counter "twtrace_lost" {"probe"} "Events and details that were lost, by probe.";
     RECURSION_MISSES: Counter "twtrace_recursion_misses" {"program"}
         "Runs of a program that the kernel skipped because another one was running on that CPU.";
     SERIES: Gauge "twtrace_series" {"of"} "Processes, destinations and pairs that have series of their own.";

@@ -148,7 +148,10 @@ fn lines(row: &AuditRow) -> Vec<ComparisonLine> {
     });
     for line in uncertain {
         if line.uncertainty > 0 {
-            line.remark = format!("traffic continued: off by up to {}", line.uncertainty);
+            line.remark = format!(
+                "traffic continued: may differ by up to {}",
+                line.uncertainty
+            );
         }
     }
     let mut is_first = true;

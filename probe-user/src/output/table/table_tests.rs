@@ -185,9 +185,9 @@ fn every_table_is_there() {
         "lea\\x1bky(9)    server  :80        42        12       1  ≥5.00s ≤90.0s\n",
         "(not_accepted)  server  :80        42         3                  5.00s\n",
         "\n43     not allowed\n",
-        "\n20.5kB in mini-sockets (tw_sock_TCP: 80 of 256B, 36.9kB held, tcp_bind_bucket: root only)\n",
+        "\n20.0KiB in mini-sockets (tw_sock_TCP: 80 of 256B, 36.0KiB held, tcp_bind_bucket: root only)\n",
         "\n42     TIME_WAITs created     4       5          -1\n       TIME_WAITs ended       1       2          -1\n",
-        "\n       RSTs sent              3       3           0\n       connections reset      6       7          -1  traffic continued: off by up to 2\n       TCPAbortOnData         -       2           -\n",
+        "\n       RSTs sent              3       3           0\n       connections reset      6       7          -1  traffic continued: may differ by up to 2\n       TCPAbortOnData         -       2           -\n",
         "state      2  runs of this program that the kernel skipped",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");

@@ -9,7 +9,7 @@ pub trait SortBy: Copy + PartialEq + 'static {
 /// Rows of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ByProcess {
-    /// The largest share that a row has of any figure: whoever matters in one of them is in sight.
+    /// The largest share that a row has of any figure: one that matters in a single figure is in sight.
     Share,
     /// TIME_WAITs per second, of any side.
     Rate,

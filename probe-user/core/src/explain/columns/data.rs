@@ -43,7 +43,7 @@ pub const COLUMNS: &[(&str, Text)] = &[
         "DIFFERENCE",
         Text::new(
             "Difference to the kernel",
-            "What twtrace counted less what the kernel counted. If it exceeds what happened while both were read, the report begins with AUDIT OFF.",
+            "What twtrace counted less what the kernel counted. If it exceeds what happened while both were read, the report begins with COUNTERS DIFFER.",
         ),
     ),
     (
@@ -54,9 +54,9 @@ pub const COLUMNS: &[(&str, Text)] = &[
         ),
     ),
     (
-        "QUESTION",
+        "CAPABILITY",
         Text::new(
-            "What twtrace needs to know",
+            "What twtrace can know by hooks",
             "One capability, such as `time_wait`: `twtrace explain time_wait`.",
         ),
     ),

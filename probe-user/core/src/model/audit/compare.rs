@@ -180,7 +180,7 @@ impl AuditRow {
                 self.audited = true;
                 if self.uncertainty > 0 {
                     self.why = Some(format!(
-                        "traffic continued while the counters were read: off by up to {}",
+                        "traffic continued while the counters were read: they may differ by up to {}",
                         self.uncertainty
                     ));
                 }
@@ -208,7 +208,7 @@ fn vanished(base: &Reading, last: &Reading, age_ns: u64, counted: CountedAt) -> 
 enum Growth {
     /// The increase.
     Known { births: u64, overflow: u64 },
-    /// Births can't be computed.
+    /// TIME_WAITs created can't be computed.
     EndsNotSeen { overflow: u64 },
     /// They decreased.
     WentBack,

@@ -19,12 +19,12 @@ pub struct Reading {
 /// When this kernel counts TcpExt TW and TWKilled, which determines what is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CountedAt {
-    /// At creation (6.1 and later): births are the increase of TW + TWKilled.
+    /// At creation (6.1 and later): those created are the increase of TW + TWKilled.
     Birth {
         /// Whether a hook counts ends.
         ends_seen: bool,
     },
-    /// At expiry (5.10): births are the increase of the live ones plus the ends seen, if these are seen.
+    /// At expiry (5.10): those created are the increase of the live ones plus the ends seen, if these are seen.
     Expiry {
         /// Whether a hook counts ends.
         ends_seen: bool,

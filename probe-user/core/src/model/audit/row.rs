@@ -47,7 +47,7 @@ pub struct AuditRow {
     pub ends_seen: Option<u64>,
     /// Increase of the live ones by the kernel's count (sockstat's tw).
     pub alive_growth: Option<i64>,
-    /// (`births_seen` − `ends_seen`) − `alive_growth`: not 0 if an end or a birth was missed.
+    /// (`births_seen` − `ends_seen`) − `alive_growth`: not 0 if the end or the creation of one was missed.
     pub alive_difference: Option<i64>,
     /// Mini-sockets that ended by the kernel's count: `births_kernel` − `alive_growth`. `None` if `births_kernel`
     /// itself is based on the ends that were seen.
@@ -56,7 +56,7 @@ pub struct AuditRow {
     /// `ends_seen` − `ends_kernel`.
     #[serde(default)]
     pub ends_difference: Option<i64>,
-    /// Births and ends that happened while the counters were read: the possible error of that difference.
+    /// TIME_WAITs created and ended while the counters were read: the possible error of that difference.
     #[serde(default)]
     pub ends_uncertainty: u64,
     /// Those of `ends_seen` whose tuple a connect() reused.
@@ -99,7 +99,7 @@ pub struct AuditRow {
     /// Other failures that the kernel counted; they are not compared.
     #[serde(default)]
     pub kernel_counted: Option<FailureCounters>,
-    /// Births that happened while the counters were read: the possible error of the difference.
+    /// TIME_WAITs created while the counters were read: the possible error of the difference.
     pub uncertainty: u64,
     /// What `births_kernel` is based on.
     pub basis: Basis,
@@ -327,7 +327,7 @@ pub fn warning(rows: &[AuditRow]) -> Option<String> {
         })
         .collect();
     Some(format!(
-        "AUDIT OFF: in {} network namespace{} figures differ from what the kernel counted: {}",
+        "COUNTERS DIFFER: in {} network namespace{} figures differ from what the kernel counted: {}",
         off.len(),
         if off.len() == 1 { "" } else { "s" },
         figures.join(", ")

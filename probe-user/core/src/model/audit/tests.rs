@@ -233,7 +233,7 @@ fn connections_reset_and_reuses_are_compared_too() {
     assert_eq!(row.kernel_counted.unwrap().abort_on_data, 4);
     assert_eq!(
         warning(std::slice::from_ref(&row)).unwrap(),
-        "AUDIT OFF: in 1 network namespace figures differ from what the kernel counted: connections reset -2, reused \
+        "COUNTERS DIFFER: in 1 network namespace figures differ from what the kernel counted: connections reset -2, reused \
          TIME_WAITs +1"
     );
     // An end that no hook saw.
@@ -296,7 +296,7 @@ fn refusals_that_the_kernel_did_not_count_are_a_difference_of_their_own() {
     );
     assert_eq!(
         warning(&[row, other]).unwrap(),
-        "AUDIT OFF: in 2 network namespaces figures differ from what the kernel counted: TIME_WAITs +7, refused \
+        "COUNTERS DIFFER: in 2 network namespaces figures differ from what the kernel counted: TIME_WAITs +7, refused \
          TIME_WAITs +200 and -7"
     );
     assert_eq!(warning(&[AuditRow::default()]), None);

@@ -42,7 +42,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     }
     if report(app).is_some_and(|report| report.audit_off > 0) {
         // The second line has the difference.
-        line.insert(1, ("  AUDIT OFF".to_owned(), theme.bad()));
+        line.insert(1, ("  COUNTERS DIFFER".to_owned(), theme.bad()));
     }
     let (state, style) = state(app);
     let width = state.chars().count() as u16 + 1;

@@ -19,7 +19,7 @@ use crate::output::tiers;
 pub fn title(overlay: &Overlay) -> &'static str {
     match overlay {
         Overlay::Help => "Keys (Esc: back)",
-        Overlay::Integrity => "Data quality: losses, tiers of hooks, audit (Esc: back)",
+        Overlay::Integrity => "Data quality: losses, hooks, the kernel's counters (Esc: back)",
         Overlay::Finding(_) => "Doctor (Esc: back)",
         Overlay::Event(_) => "Event (Esc: back)",
     }
@@ -90,12 +90,12 @@ fn integrity(app: &App) -> Vec<Note> {
     } else {
         &degraded
     };
-    block(&mut notes, "tiers", tiers, plain);
+    block(&mut notes, "hooks", tiers, plain);
     for row in report.audit.iter().filter(|row| !row.is_quiet()) {
-        notes.push(note("audit", audit_line(row), plain));
+        notes.push(note("counters", audit_line(row), plain));
     }
     if report.audit.iter().all(AuditRow::is_quiet) {
-        notes.push(note("audit", "nothing to compare yet", plain));
+        notes.push(note("counters", "nothing to compare yet", plain));
     }
     let left_out = app.shown().towards.left_out();
     if left_out > 0 {
@@ -120,9 +120,9 @@ fn audit_line(row: &AuditRow) -> String {
     let known = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
     let signed = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
     let mut line = format!(
-        "namespace {}: {} TIME_WAITs seen, {} by the kernel: off by {}; {} refused, {} by the kernel: off by {}; \
-         {} RSTs sent, {} by the kernel: off by {}; {} connections reset, {} by the kernel: off by {}; \
-         {} inferred; {} ended, alive off by {}; {} reused, {} by the kernel",
+        "namespace {}: {} TIME_WAITs seen, kernel {} (difference {}); {} refused, kernel {} (difference {}); \
+         {} RSTs sent, kernel {} (difference {}); {} connections reset, kernel {} (difference {}); \
+         {} inferred; {} ended (difference of those that exist {}); {} reused, kernel {}",
         table::names::shown_netns(row.netns, row.netns_nth),
         row.births_seen,
         known(row.births_kernel),

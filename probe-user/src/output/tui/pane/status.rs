@@ -1,4 +1,4 @@
-//! The second line: losses, tiers of hooks, the audit. Always visible, and in words.
+//! The second line: losses, degraded hooks, the difference to the kernel's counters. Always visible, and in words.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -52,16 +52,16 @@ fn lost(app: &App, report: &Report) -> Part {
 }
 
 fn tiers(app: &App, report: &Report) -> Part {
-    let lesser: Vec<&str> = report
+    let degraded: Vec<&str> = report
         .tiers
         .iter()
         .filter(|choice| choice.lost.is_some())
         .map(|choice| choice.question.name())
         .collect();
-    match lesser.len() {
-        0 => ("tiers: the best".to_owned(), app.theme.good()),
+    match degraded.len() {
+        0 => ("hooks: the best".to_owned(), app.theme.good()),
         count => (
-            format!("tiers: {count} of {} degraded", report.tiers.len()),
+            format!("hooks: {count} of {} degraded", report.tiers.len()),
             app.theme.warning(),
         ),
     }
@@ -71,7 +71,10 @@ fn audit(app: &App, report: &Report) -> Part {
     let loud: Vec<&AuditRow> = report.audit.iter().filter(|row| !row.is_quiet()).collect();
     let births: u64 = loud.iter().map(|row| row.births_seen).sum();
     if loud.is_empty() {
-        return ("audit: nothing to compare yet".to_owned(), app.theme.dim());
+        return (
+            "kernel's counters: nothing to compare yet".to_owned(),
+            app.theme.dim(),
+        );
     }
     let unaudited = loud.iter().filter(|row| !row.audited).count();
     let mut parts = Vec::new();
@@ -88,15 +91,16 @@ fn audit(app: &App, report: &Report) -> Part {
         }
     }
     let mut text = if parts.is_empty() {
-        format!("audit: 0 off of {births} TIME_WAITs")
+        format!("matches the kernel: {births} TIME_WAITs")
     } else {
-        format!("AUDIT: OFF BY {}", parts.join(", "))
+        format!("KERNEL DIFFERS: {}", parts.join(", "))
     };
     if margin > 0 {
         text.push_str(&format!(" ({margin} in flight)"));
     }
     if unaudited > 0 {
-        text.push_str(&format!(", {unaudited} namespaces unaudited"));
+        let plural = if unaudited == 1 { "" } else { "s" };
+        text.push_str(&format!(", {unaudited} namespace{plural} not compared"));
     }
     let is_off = loud.iter().any(|row| row.is_off());
     let style = match (is_off, unaudited > 0 || off > 0) {
