@@ -1,4 +1,5 @@
 use clap::CommandFactory;
+use twtrace_core::event::words::Word;
 use twtrace_core::hooks::Hook;
 use twtrace_wire::{EventKind, Side};
 
@@ -27,6 +28,27 @@ fn the_definition_holds_together() {
 fn help_begins_with_what_the_tool_shows() {
     let help = Cli::command().render_help().to_string();
     assert!(help.starts_with("Who creates TIME_WAIT sockets"), "{help}");
+}
+
+/// A line for each filter, on a terminal of 80 columns; the values are in the long help.
+#[test]
+fn filters_have_a_line_each() {
+    let mut command = Cli::command().term_width(80);
+    let report = command.find_subcommand_mut("report").unwrap();
+    let help = report.render_help().to_string();
+    let (_, filters) = help.split_once("Filters:\n").unwrap();
+    let (filters, _) = filters.split_once("\n\n").unwrap();
+    assert!(
+        filters.lines().count() == 10 && filters.lines().all(|line| line.contains(" Show only ")),
+        "{filters}"
+    );
+    let long = report.render_long_help().to_string();
+    for word in EventKind::MEMBERS.iter().map(|kind| kind.word()) {
+        assert!(long.contains(word), "{word}");
+    }
+    for word in Side::MEMBERS.iter().map(|side| side.word()) {
+        assert!(long.contains(word), "{word}");
+    }
 }
 
 #[test]

@@ -13,35 +13,55 @@ use crate::enrich::procfs::{self, PidError};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
-    /// Process that caused the event, by its pid in the initial pid namespace.
+    /// Show only this process, by its pid.
+    ///
+    /// The pid in the initial pid namespace, as events show it (repeatable, comma-separated).
     #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = values::pid)]
     pub pid: Vec<u32>,
-    /// Process that caused the event, by its name.
+    /// Show only processes of this name.
+    ///
+    /// Repeatable: any of the names will do.
     #[arg(long, value_name = "NAME")]
     pub comm: Vec<String>,
-    /// Container that the process runs in: its id or the first digits of it, or its name in LXC and systemd-nspawn.
+    /// Show only this container, by its id or name.
+    ///
+    /// The id or its first digits (6 or more), or the name in LXC and systemd-nspawn (repeatable).
     #[arg(long, value_name = "ID")]
     pub container: Vec<ContainerFilter>,
-    /// Kubernetes pod that it runs in, by its UID.
+    /// Show only this Kubernetes pod, by its UID.
+    ///
+    /// Repeatable.
     #[arg(long, value_name = "UID")]
     pub pod: Vec<PodFilter>,
-    /// systemd unit or slice that it runs in, such as nginx, user@1000.service or 'my*.scope'.
+    /// Show only this systemd unit or slice, such as nginx.
+    ///
+    /// Without a suffix it is a service; user@1000.service and 'my*.scope' are others (repeatable).
     #[arg(long, value_name = "UNIT")]
     pub unit: Vec<UnitFilter>,
-    /// This host's end: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:80, [::1]:80, :443, localhost.
+    /// Show only this local address, such as 10.0.0.1:80.
+    ///
+    /// Of this host's end: 10.0.0.1, 10.0.0.0/8, 10.0.0.1:80, [::1]:80, :443, localhost (repeatable).
     #[arg(long, value_name = "ADDRESS")]
     pub local: Vec<AddressFilter>,
-    /// The other end, in the same forms.
+    /// Show only this remote address, such as :443.
+    ///
+    /// Of the other end, in the forms of --local (repeatable).
     #[arg(long, value_name = "ADDRESS")]
     pub remote: Vec<AddressFilter>,
-    /// Network namespace: its inode number, its name in `ip netns`, or a path such as /proc/PID/ns/net.
+    /// Show only this network namespace, by name or number.
+    ///
+    /// Its name in `ip netns`, its inode number, or a path such as /proc/PID/ns/net (repeatable, comma-separated).
     #[arg(long, value_name = "NETNS", value_delimiter = ',')]
     pub netns: Vec<NetnsArg>,
-    /// Which end this host's socket is.
-    #[arg(long, value_delimiter = ',', value_parser = words::<Side>())]
+    /// Show only this side: client, server or unknown.
+    ///
+    /// Which end this host's socket is: the client connected, the server accepted (repeatable, comma-separated).
+    #[arg(long, value_delimiter = ',', hide_possible_values = true, value_parser = words::<Side>())]
     pub side: Vec<Side>,
-    /// Kind of event (repeatable, or comma-separated).
-    #[arg(long, value_delimiter = ',', value_parser = words::<EventKind>())]
+    /// Show only these events, such as reset,abort.
+    ///
+    /// Of time_wait, time_wait_overflow, time_wait_end, reset, abort and port_alloc (repeatable, comma-separated).
+    #[arg(long, value_delimiter = ',', hide_possible_values = true, value_parser = words::<EventKind>())]
     pub event: Vec<EventKind>,
 }
 

@@ -1,7 +1,7 @@
 //! `twtrace completions` and `twtrace schema`: what is generated from definitions.
 
 use anyhow::Result;
-use clap::CommandFactory;
+use clap::{Arg, Command, CommandFactory};
 use clap_complete::{Shell, generate};
 
 use super::print;
@@ -16,8 +16,29 @@ pub fn completions(args: &CompletionsArgs) -> Result<()> {
 
 fn script(shell: Shell) -> Vec<u8> {
     let mut text = Vec::new();
-    generate(shell, &mut Cli::command(), NAME, &mut text);
+    let mut cli = Cli::command();
+    generate(shell, &mut cli, NAME, &mut text);
+    if shell == Shell::Fish {
+        text.extend(arguments_for_fish(&cli).into_bytes());
+    }
     text
+}
+
+/// The values of arguments without an option, which `clap_complete` leaves out for fish: ids, shells, outputs.
+fn arguments_for_fish(cli: &Command) -> String {
+    let mut lines = String::new();
+    for verb in cli.get_subcommands() {
+        let values = verb.get_positionals().flat_map(Arg::get_possible_values);
+        let values: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
+        if !values.is_empty() {
+            lines.push_str(&format!(
+                "complete -c {NAME} -n \"__fish_{NAME}_using_subcommand {}\" -f -a \"{}\"\n",
+                verb.get_name(),
+                values.join(" ")
+            ));
+        }
+    }
+    lines
 }
 
 pub fn schema(args: &SchemaArgs) -> Result<()> {
@@ -38,7 +59,7 @@ mod tests {
         let definition = Cli::command();
         let verbs: Vec<&str> = definition
             .get_subcommands()
-            .map(clap::Command::get_name)
+            .map(Command::get_name)
             .collect();
         for verb in [
             "top", "trace", "report", "record", "serve", "doctor", "probes", "explain",
@@ -58,8 +79,8 @@ mod tests {
                 assert!(script.contains(&offered(verb)), "{shell}: {verb}");
             }
             assert!(script.contains("duration"), "{shell}");
-            // clap completes values of positional arguments for these only.
-            let completes_ids = matches!(shell, Shell::Bash | Shell::Zsh);
+            // clap completes values of positional arguments for bash and zsh, twtrace for fish.
+            let completes_ids = matches!(shell, Shell::Bash | Shell::Zsh | Shell::Fish);
             assert_eq!(script.contains("close_wait_leak"), completes_ids, "{shell}");
         }
     }
