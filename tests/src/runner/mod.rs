@@ -36,7 +36,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 pub use common_report::Reporting;
 use common_report::Seat;
-pub use options::{Options, TierLimit};
+pub use options::{Options, TierLimit, selected};
 pub use own_trace::{play_while_stopped, play_with_own_trace};
 use replay::{PlayOutcome, REPLAYS, until_judged};
 use selection::{ScenarioRun, Selection};

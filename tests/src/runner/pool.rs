@@ -78,6 +78,7 @@ const LONG: &[&str] = &[
     "serve/*",
     "command/*",
     "recordings/*",
+    "pages/*",
     "usage/*",
 ];
 

@@ -25,6 +25,7 @@ mod leak;
 mod mistakes;
 mod namespaces;
 mod overload;
+mod pages;
 mod peers;
 mod port_calls;
 mod ports;
@@ -294,6 +295,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, TierReach)> {
         (recordings::USAGES, TierReach::BestTier),
         (schema::USAGES, TierReach::BestTier),
         (explain::USAGES, TierReach::BestTier),
+        (pages::USAGES, TierReach::BestTier),
         (html::USAGES, TierReach::BestTier),
         (top::USAGES, TierReach::BestTier),
         (serve::USAGES, TierReach::BestTier),

@@ -62,6 +62,22 @@ const SCRAPER: [Tool; 2] = [
     },
 ];
 
+/// Used by commands of the documentation, which run as they stand: on the machine only.
+const DOCUMENTED: [Tool; 3] = [
+    Tool {
+        program: "jq",
+        package: "jq",
+    },
+    Tool {
+        program: "sqlite3",
+        package: "sqlite3",
+    },
+    Tool {
+        program: "zstdcat",
+        package: "zstd",
+    },
+];
+
 /// Other tracers that the bench compares with. Those of libbpf-tools are also packed into its guests.
 const PEERS: [Tool; 6] = [
     Tool {
@@ -148,6 +164,7 @@ pub fn ensure_for_scenarios() -> Result<()> {
     let optional = [
         (&BROWSER[..], "one scenario uses a browser"),
         (&SCRAPER[..], "one scenario uses Prometheus"),
+        (&DOCUMENTED[..], "commands of the documentation use them"),
     ];
     for (tools, why) in optional {
         if let Err(error) = ensure(tools, why) {
