@@ -39,7 +39,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", env = "TWTRACE_TOP_PROCESSES", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub top_processes: u32,
-    /// Export up to N destinations, and N pairs of process and destination; the others are one.
+    /// Export up to N destinations, and as many pairs; the others are one.
     #[arg(long, value_name = "N", env = "TWTRACE_TOP_DESTINATIONS", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub top_destinations: u32,

@@ -15,8 +15,8 @@ pub struct StackArgs {
     pub stacks: bool,
     /// Also write the stacks for flame graphs (implies --stacks).
     ///
-    /// One per line, as flamegraph.pl and inferno read them, by command; --by process, unit, container or pod tells
-    /// these apart.
+    /// One per line, as flamegraph.pl and inferno read them, by command; --by process, unit, container or pod
+    /// separates these.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["local", "remote", "netns", "side"])]
     pub folded: Option<PathBuf>,
     /// Keep up to N different stacks.
