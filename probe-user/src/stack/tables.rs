@@ -4,9 +4,9 @@ use std::fs::File;
 use std::ops::Range;
 
 use framehop::{ExplicitModuleSectionInfo, Module};
+use object::ReadCache;
 use object::elf::{PF_X, PT_LOAD};
-use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Object, ObjectSection, ReadCache};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
 use super::process::{Image, MemoryMapping};
 
@@ -54,15 +54,19 @@ fn read(file: &File, mapping: &MemoryMapping) -> Option<Tables> {
                 .wrapping_add(mapping.offset);
             (executable && inside).then(|| mapping.start.wrapping_sub(address))
         })?;
-    let object = object::read::elf::ElfFile64::<object::Endianness, _>::parse(&cache).ok()?;
+    // Only the table of sections: a parsed file would also read all symbols.
+    let sections = header.sections(endian, &cache).ok()?;
+    let section = |name: &str| Some(sections.section_by_name(endian, name.as_bytes())?.1);
     let range = |name: &str| -> Option<Range<u64>> {
-        let section = object.section_by_name(name)?;
-        Some(section.address()..section.address().checked_add(section.size())?)
+        let section = section(name)?;
+        let start = section.sh_addr(endian);
+        Some(start..start.checked_add(section.sh_size(endian))?)
     };
     let data = |name: &str| -> Option<Vec<u8>> {
-        let section = object.section_by_name(name)?;
-        (section.size() > 0 && section.size() <= MAX_TABLE_BYTES)
-            .then(|| section.data().ok().map(<[u8]>::to_vec))?
+        let section = section(name)?;
+        let size_bytes = section.sh_size(endian);
+        (size_bytes > 0 && size_bytes <= MAX_TABLE_BYTES)
+            .then(|| section.data(endian, &cache).ok().map(<[u8]>::to_vec))?
     };
     let tables = Sections {
         base_svma: 0,
