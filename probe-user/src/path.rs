@@ -24,7 +24,7 @@ use zstd::bulk::Compressor;
 
 use crate::clock;
 use crate::enrich::Enricher;
-use crate::output::lines;
+use crate::output::trace_lines::TraceLines;
 use crate::record::FRAME_TEXT;
 use crate::record::entry::EntryParser;
 
@@ -171,10 +171,13 @@ impl PathStage {
                     events.len() as u64
                 })
             }
-            "text" => Box::new(move || {
-                let lines = events.iter().map(lines::event).map(black_box);
-                lines.filter(|line| !line.is_empty()).count() as u64
-            }),
+            "text" => {
+                let mut lines = TraceLines::new(None);
+                Box::new(move || {
+                    let lines = events.iter().map(|event| lines.event(0, event));
+                    lines.map(black_box).filter(|line| !line.is_empty()).count() as u64
+                })
+            }
             "json" => {
                 let mut event_json = EventJson::default();
                 Box::new(move || {

@@ -29,4 +29,9 @@ pub struct OutputArgs {
     /// It is left unchanged until there is something to write.
     #[arg(long, value_name = "FILE", help_heading = super::OUTPUT)]
     pub output: Option<PathBuf>,
+    /// Don't cut lines to the width of the terminal.
+    ///
+    /// Files and pipes always get whole lines.
+    #[arg(long, conflicts_with = "json", help_heading = super::OUTPUT)]
+    pub wide: bool,
 }

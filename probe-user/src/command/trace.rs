@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use twtrace_core::event::event_json::EventJson;
@@ -14,8 +15,10 @@ use twtrace_core::model::observation::Observation;
 use super::start_line::StartLine;
 use super::{drop_privileges, notice, open_namespace_helper, say_degraded, trace_replay};
 use crate::cli::ViewArgs;
-use crate::output::lines;
+use crate::enrich::netns_names;
+use crate::output::page::Page;
 use crate::output::target::OutputTarget;
+use crate::output::trace_lines::TraceLines;
 use crate::output::writer::{OutputWriter, WriteOutcome};
 use crate::privilege::Keep;
 use crate::session::Session;
@@ -23,10 +26,16 @@ use crate::session::launch::Launch;
 use crate::session::sink::Sink;
 use crate::session::stop::Stop;
 
+/// Shortest pause between two searches for the names of network namespaces: each reads all of /proc.
+const NAMING: Duration = Duration::from_secs(1);
+
 /// Output that is not written yet.
 struct PendingLines {
     json: bool,
     event_json: EventJson,
+    lines: TraceLines,
+    /// When names of network namespaces were last looked up.
+    named: Option<Instant>,
     block: Vec<u8>,
     events: u64,
     lost: u64,
@@ -36,6 +45,26 @@ impl PendingLines {
     fn push(&mut self, line: &str) {
         self.block.extend_from_slice(line.as_bytes());
         self.block.push(b'\n');
+    }
+
+    fn push_event(&mut self, event: &Event) {
+        let is_due = self.named.is_none_or(|named| named.elapsed() >= NAMING);
+        if is_due && self.lines.lacks_name(0, event) {
+            self.named = Some(Instant::now());
+            self.lines.name(0, &netns_names::find());
+        }
+        for line in self.lines.before(0, event) {
+            self.push(&line);
+        }
+        let line = self.lines.event(0, event);
+        self.push(&line);
+    }
+
+    /// Fits further lines to a page.
+    fn resize(&mut self, page: Page) {
+        if self.lines.resize(page.width) {
+            self.push(&self.lines.heading());
+        }
     }
 }
 
@@ -47,7 +76,7 @@ impl Sink for PendingLines {
         if self.json {
             self.event_json.append(&mut self.block, event)?
         } else {
-            self.push(&lines::event(event))
+            self.push_event(event)
         }
         Ok(())
     }
@@ -57,7 +86,8 @@ impl Sink for PendingLines {
         if self.json {
             json::append(&mut self.block, lost)?
         } else {
-            self.push(&lines::lost(lost))
+            let line = self.lines.lost(lost);
+            self.push(&line)
         }
         Ok(())
     }
@@ -93,9 +123,14 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
     drop_privileges(Keep::Naming);
     stop.after(args.span.duration);
 
+    let page = target.current_page();
+    let page = || page().wide(args.output.wide);
+    let width = page().width;
     let mut out = PendingLines {
         json: args.span.json,
         event_json: EventJson::default(),
+        lines: TraceLines::new(width),
+        named: None,
         block: Vec::new(),
         events: 0,
         lost: 0,
@@ -113,7 +148,7 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
         .append(&mut out.block, 1)?;
     } else {
         say_degraded(session.tiers());
-        out.push(&lines::header());
+        out.push(&out.lines.heading());
     }
     let writer = OutputWriter::start(target).context("starting the output thread")?;
     let mut goes_on = writer.write(&mut out.block).await;
@@ -123,6 +158,9 @@ pub async fn run(args: ViewArgs) -> Result<ExitCode> {
             biased;
             () = stop.wait() => break,
             ready = session.ready() => ready?,
+        }
+        if width.is_some() && !out.json {
+            out.resize(page());
         }
         loop {
             let is_empty = session.drain(&mut out)?;

@@ -7,14 +7,15 @@ use anyhow::Result;
 use twtrace_core::event::event_json::EventJson;
 use twtrace_core::event::json;
 use twtrace_core::event::text::escape;
+use twtrace_core::model::observation::ObservationData;
 use twtrace_core::model::tally::TracingStart;
 
 use super::notice;
 use super::source::replay::{Replay, note, outcome};
 use crate::cli::ViewArgs;
-use crate::output::lines;
 use crate::output::progress::Progress;
 use crate::output::target::OutputTarget;
+use crate::output::trace_lines::TraceLines;
 use crate::record::entry::Entry;
 
 /// Prints the events of recordings, merged by time. If there are several, each line begins with the host.
@@ -32,6 +33,8 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
         notice("parts of the recording are missing: their events are not shown");
     }
     let hosts = Hosts::of(recordings.tracing_starts());
+    let page = target.page().wide(args.output.wide);
+    let mut lines = TraceLines::new(page.width.map(|width| hosts.left(width)));
     let (stream, _) = target.into_stream()?;
     let mut out = BufWriter::with_capacity(1 << 16, stream);
     let mut text = Vec::new();
@@ -40,7 +43,7 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
             json::append(&mut text, &start.line())?;
         }
     } else {
-        hosts.line(&mut text, "HOST", &lines::header())
+        hosts.line(&mut text, "HOST", &lines.heading())
     }
     let mut event_json = EventJson::default();
     let mut progress = Progress::new(true);
@@ -60,11 +63,21 @@ pub fn run(args: &ViewArgs) -> Result<ExitCode> {
             (Entry::Event(event), true) => {
                 hosts.json(&mut text, host, |text| event_json.append(text, event))?;
             }
-            (Entry::Event(event), false) => hosts.line(&mut text, host, &lines::event(event)),
+            (Entry::Event(event), false) => {
+                for line in lines.before(index, event) {
+                    hosts.line(&mut text, "HOST", &line);
+                }
+                hosts.line(&mut text, host, &lines.event(index, event));
+            }
             (Entry::Lost(lost), true) => {
                 hosts.json(&mut text, host, |text| json::append(text, lost))?;
             }
-            (Entry::Lost(lost), false) => hosts.line(&mut text, host, &lines::lost(lost)),
+            (Entry::Lost(lost), false) => hosts.line(&mut text, host, &lines.lost(lost)),
+            (Entry::Observation(observation), false) => {
+                if let ObservationData::Names(names) = &observation.data {
+                    lines.name(index, names);
+                }
+            }
             (Entry::Start(_) | Entry::Observation(_), _) => {}
         }
     }
@@ -85,6 +98,8 @@ struct Hosts {
 
 /// In lines for users, names of hosts are truncated to this many characters.
 const MAX_WIDTH: usize = 24;
+/// After them.
+const GAP: &str = "  ";
 
 impl Hosts {
     fn of<'a>(tracing_starts: impl Iterator<Item = &'a TracingStart>) -> Self {
@@ -95,6 +110,15 @@ impl Hosts {
         Self {
             width: lengths.max().unwrap_or(0).clamp(4, MAX_WIDTH),
             names,
+        }
+    }
+
+    /// What is left of a page's width beside the names.
+    fn left(&self, width: usize) -> usize {
+        if self.are_several() {
+            width.saturating_sub(self.width + GAP.len())
+        } else {
+            width
         }
     }
 
@@ -110,7 +134,7 @@ impl Hosts {
         if self.are_several() {
             let host: String = escape(host).chars().take(self.width).collect();
             let width = self.width;
-            text.extend(format!("{host:<width$}  ").into_bytes());
+            text.extend(format!("{host:<width$}{GAP}").into_bytes());
         }
         text.extend_from_slice(line.as_bytes());
         text.push(b'\n');

@@ -121,8 +121,8 @@ mod tests {
             "DESTINATION",
         ];
         headings.extend(others.map(str::to_owned));
-        let of_trace = crate::output::lines::header();
-        headings.extend(of_trace.split("  ").map(|it| it.trim().to_owned()));
+        let of_trace = crate::output::trace_lines::HEADINGS;
+        headings.extend(of_trace.map(str::to_owned));
         headings.retain(|heading| !heading.is_empty());
         headings
     }

@@ -1,6 +1,7 @@
 //! All output. One renderer per file.
 
 pub mod coverage;
+mod cut;
 pub mod diagnosis;
 pub mod difference;
 pub mod explanation;
@@ -17,6 +18,7 @@ pub mod status_line;
 pub mod table;
 pub mod target;
 pub mod tiers;
+pub mod trace_lines;
 pub mod tui;
 mod wrap;
 pub mod writer;

@@ -37,6 +37,14 @@ impl Page {
         }
     }
 
+    /// The same with lines of any length, if that is wanted.
+    pub fn wide(self, is_wanted: bool) -> Self {
+        Self {
+            width: self.width.filter(|_| !is_wanted),
+            ..self
+        }
+    }
+
     /// Emphasised text, such as a heading.
     pub fn bold(self, text: impl Display) -> String {
         let text = text.to_string();

@@ -52,10 +52,15 @@ impl OutputTarget {
 
     /// Size and colours of what is written to: a terminal, or without limits.
     pub fn page(&self) -> Page {
+        self.current_page()()
+    }
+
+    /// Asks for the same again: the size of a terminal changes.
+    pub fn current_page(&self) -> fn() -> Page {
         match self {
-            Self::Stdout => Page::of(io::stdout()),
-            Self::Stderr => Page::of(io::stderr()),
-            Self::File(_) => Page::default(),
+            Self::Stdout => || Page::of(io::stdout()),
+            Self::Stderr => || Page::of(io::stderr()),
+            Self::File(_) => Page::default,
         }
     }
 

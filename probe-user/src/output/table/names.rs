@@ -1,10 +1,12 @@
 //! Names of the network namespaces that other tables show by number.
 
+use twtrace_core::event::text::escape;
 pub use twtrace_core::model::netns_name::{HOST, shown_netns};
 use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid, text};
+use super::processes::short_id;
 
 /// The table; empty if only the host's own namespace occurs.
 pub fn render(report: &Report) -> String {
@@ -36,6 +38,14 @@ pub fn numbered(report: &Report, netns: u32) -> String {
 /// The name of a namespace, or its number.
 pub fn short(report: &Report, netns: u32, nth: u32) -> String {
     report.netns_name(netns, nth)
+}
+
+/// A name as short as it is clear: ids of containers as their tools show them.
+pub fn in_column(name: &NetnsName) -> String {
+    match name.after {
+        NamedAfter::Container => escape(&short_id(&name.name)),
+        _ => name.short(),
+    }
 }
 
 fn shown(name: &NetnsName) -> String {
