@@ -32,7 +32,7 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
     let (old, old_outcome) = read(args, old)?;
     let (new, new_outcome) = read(args, new)?;
     let difference = Difference::of(&old, &new);
-    let page = target.page();
+    let page = target.page().wide(args.view.output.wide);
     target.print(|stream| {
         if args.view.span.json {
             let mut text = Vec::new();

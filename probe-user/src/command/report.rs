@@ -141,7 +141,7 @@ fn write_folded(file: WholeFile, report: &Report, by: &[Grouping]) -> Result<()>
 
 /// Written row by row: a hundred thousand rows are long in JSON.
 fn print(target: OutputTarget, hosts: &[Views], args: &ReportArgs) -> io::Result<()> {
-    let page = target.page();
+    let page = target.page().wide(args.view.output.wide);
     target.print(|stream| {
         for (number, host) in hosts.iter().enumerate() {
             if args.view.span.json {
@@ -182,7 +182,7 @@ fn text(host: &Views, page: Page, args: &ReportArgs) -> String {
     let further = if args.details {
         table::render(&host.report, &[], options)
     } else {
-        table::stack_section(&host.report)
+        table::stack_section(&host.report, page.width)
     };
     if !further.is_empty() {
         text.push('\n');

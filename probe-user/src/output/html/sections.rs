@@ -55,7 +55,7 @@ pub fn table<const N: usize>(id: &str, heading: &str, note: &str, rows: &Grid<N>
 /// The table alone. A wide one scrolls separately, also by keyboard.
 pub fn grid<const N: usize>(name: &str, rows: &Grid<N>) -> Markup {
     let class = |align: Align| match align {
-        Align::Left | Align::Cut => None,
+        Align::Left | Align::Cut | Align::Tail => None,
         Align::Right => Some("n"),
     };
     html! {

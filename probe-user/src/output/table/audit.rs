@@ -11,8 +11,8 @@ use super::grid::{Align, Grid, text};
 use super::names::short;
 
 /// The table, and what it leaves out.
-pub fn render(report: &Report) -> String {
-    let mut text = text(&grid(report));
+pub fn render(report: &Report, page_width: Option<usize>) -> String {
+    let mut text = text(&grid(report), page_width);
     let quiet = report.audit.iter().filter(|row| row.is_quiet()).count();
     if quiet > 0 {
         // Writing to a String does not fail.
@@ -28,12 +28,12 @@ pub fn render(report: &Report) -> String {
 /// The table.
 pub fn grid(report: &Report) -> Grid<6> {
     let mut grid = Grid::new(&[
-        ("NETNS", Align::Left),
+        ("NETNS", Align::Cut),
         ("COUNTED", Align::Left),
         ("SEEN", Align::Right),
         ("KERNEL", Align::Right),
         ("DIFFERENCE", Align::Right),
-        ("", Align::Left),
+        ("", Align::Tail),
     ]);
     for row in report.audit.iter().filter(|row| !row.is_quiet()) {
         for (index, line) in lines(row).into_iter().enumerate() {

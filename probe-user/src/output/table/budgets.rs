@@ -7,19 +7,22 @@ use twtrace_core::event::text::escape;
 use twtrace_core::model::budget::row::{BudgetRow, OtherBudgets, Outlook, PoolWord};
 use twtrace_core::model::report::Report;
 
-use super::count;
 use super::grid::{Align, Grid, text};
 use super::names::short;
+use super::{TableOptions, count};
 
 /// Pools with a lower usage are left out, unless an allocation failed.
 const WORTH_SHOWING: f64 = 0.01;
 
 /// The table, and what it leaves out. Without pools: a sentence if the table was requested, else nothing.
-pub fn render(report: &Report, is_asked_for: bool, max_rows: usize) -> String {
+pub fn render(report: &Report, is_asked_for: bool, options: TableOptions) -> String {
+    let TableOptions {
+        max_rows, width, ..
+    } = options;
     if is_asked_for && report.budgets.is_empty() && report.budgets_unknown.is_empty() {
         return "no client holds an ephemeral port\n".to_owned();
     }
-    let mut text = text(&table(report, max_rows));
+    let mut text = text(&table(report, max_rows), width);
     for remark in remarks(report, max_rows) {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{remark}");
@@ -71,9 +74,9 @@ pub fn remarks(report: &Report, max_rows: usize) -> Vec<String> {
 
 fn grid(report: &Report, rows: &[&BudgetRow]) -> Grid<12> {
     let mut grid = Grid::new(&[
-        ("NETNS", Align::Left),
-        ("SOURCE", Align::Left),
-        ("DESTINATION", Align::Left),
+        ("NETNS", Align::Cut),
+        ("SOURCE", Align::Cut),
+        ("DESTINATION", Align::Cut),
         ("RANGE", Align::Left),
         ("LIVE", Align::Right),
         ("TIME_WAIT", Align::Right),
@@ -83,7 +86,8 @@ fn grid(report: &Report, rows: &[&BudgetRow]) -> Grid<12> {
         ("EXPIRED/S", Align::Right),
         ("FAILED", Align::Right),
         ("FULL IN", Align::Left),
-    ]);
+    ])
+    .spare(&["EXPIRED/S", "RANGE", "NEW/S", "LIVE"]);
     for row in rows {
         grid.row([
             short(report, row.netns, report.last_nth(row.netns)),

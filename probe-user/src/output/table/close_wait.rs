@@ -13,18 +13,18 @@ use super::{SHOWN, count, more};
 use crate::output::lines::process_name;
 
 /// The table; empty if there are none.
-pub fn render(report: &Report) -> String {
-    text(&grid(report))
+pub fn render(report: &Report, page_width: Option<usize>) -> String {
+    text(&grid(report), page_width)
 }
 
 /// The table.
 pub fn grid(report: &Report) -> Grid<7> {
     let rows = &report.close_wait;
     let mut grid = Grid::new(&[
-        ("PROCESS", Align::Left),
+        ("PROCESS", Align::Cut),
         ("ROLE", Align::Left),
-        ("PEER/PORT", Align::Left),
-        ("NETNS", Align::Left),
+        ("PEER/PORT", Align::Cut),
+        ("NETNS", Align::Cut),
         ("COUNT", Align::Right),
         ("SHARED", Align::Right),
         ("OLDEST", Align::Right),
@@ -62,13 +62,13 @@ pub fn grid(report: &Report) -> Grid<7> {
 }
 
 /// Namespaces that could not be scanned, and why.
-pub fn unscanned(report: &Report) -> String {
-    text(&unscanned_grid(report))
+pub fn unscanned(report: &Report, page_width: Option<usize>) -> String {
+    text(&unscanned_grid(report), page_width)
 }
 
 /// The table of those namespaces.
 pub fn unscanned_grid(report: &Report) -> Grid<2> {
-    let mut grid = Grid::new(&[("NETNS", Align::Left), ("", Align::Left)]);
+    let mut grid = Grid::new(&[("NETNS", Align::Cut), ("", Align::Tail)]);
     for row in &report.unscanned {
         grid.row([
             short(report, row.netns, report.last_nth(row.netns)),

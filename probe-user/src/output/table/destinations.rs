@@ -11,7 +11,7 @@ use super::{TableOptions, count, more, reasons};
 
 /// The table; empty without events.
 pub fn render(report: &Report, options: TableOptions) -> String {
-    text(&grid(report, options))
+    text(&grid(report, options), options.width)
 }
 
 /// The table.
@@ -20,16 +20,17 @@ pub fn grid(report: &Report, options: TableOptions) -> Grid<10> {
     let rows = sorted(report.destinations.iter().filter(has_any), options.sort);
     let mut grid = Grid::new(&[
         ("ROLE", Align::Left),
-        ("PEER/PORT", Align::Left),
-        ("NETNS", Align::Left),
+        ("PEER/PORT", Align::Cut),
+        ("NETNS", Align::Cut),
         ("TIME_WAIT", Align::Right),
         ("FIN_WAIT2", Align::Right),
         ("REFUSED", Align::Right),
         ("NO PORT", Align::Right),
-        ("RST SENT", Align::Left),
-        ("RST RECEIVED", Align::Left),
-        ("ABORTS", Align::Left),
-    ]);
+        ("RST SENT", Align::Tail),
+        ("RST RECEIVED", Align::Tail),
+        ("ABORTS", Align::Tail),
+    ])
+    .spare(&["FIN_WAIT2"]);
     let is_lower_bound = !report.exact.destinations;
     let (shown, others) = split_by_all(&rows, options.max_rows);
     for row in shown {

@@ -9,8 +9,8 @@ use super::processes::name;
 use super::{SHOWN, count};
 
 /// The table, or nothing if none ended.
-pub fn render(report: &Report) -> String {
-    text(&grid(report))
+pub fn render(report: &Report, page_width: Option<usize>) -> String {
+    text(&grid(report), page_width)
 }
 
 /// The table.
@@ -23,7 +23,7 @@ pub fn grid(report: &Report) -> Grid<9> {
     rows.sort_by_key(|row| std::cmp::Reverse(row.counts.ended.total()));
     let at_least = !report.exact.processes;
     let mut grid = Grid::new(&[
-        ("CREATED BY", Align::Left),
+        ("CREATED BY", Align::Cut),
         ("EXPIRED", Align::Right),
         ("REUSED", Align::Right),
         ("REOPENED", Align::Right),

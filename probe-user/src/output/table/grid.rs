@@ -1,9 +1,10 @@
 //! Columns as wide as their widest cell, or as the page allows.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
+
+use crate::output::{cut, wrap};
 
 /// Alignment of a cell's text in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Align {
     Right,
     /// For text that may lose its middle on a narrow page, such as an address.
     Cut,
+    /// For text that may lose its end, such as a remark.
+    Tail,
 }
 
 /// A table with headings. Cells with untrusted text must already be escaped.
@@ -21,6 +24,8 @@ pub enum Align {
 pub struct Grid<const N: usize> {
     headings: [(&'static str, Align); N],
     rows: Vec<[String; N]>,
+    /// Headings of the columns that a narrow page can do without, the first one most easily.
+    spare: &'static [&'static str],
 }
 
 impl<const N: usize> Grid<N> {
@@ -29,7 +34,13 @@ impl<const N: usize> Grid<N> {
         Self {
             headings: *headings,
             rows: Vec::new(),
+            spare: &[],
         }
+    }
+
+    /// The same, where a narrow page leaves out these columns first. Otherwise it leaves out the last ones.
+    pub fn spare(self, spare: &'static [&'static str]) -> Self {
+        Self { spare, ..self }
     }
 
     /// Adds a row.
@@ -53,22 +64,23 @@ impl<const N: usize> Grid<N> {
     }
 }
 
-/// The table without its empty columns, or nothing if it has no rows.
-pub fn text<const N: usize>(grid: &Grid<N>) -> String {
+/// The table as it fits a page, or nothing if it has no rows.
+pub fn text<const N: usize>(grid: &Grid<N>, page_width: Option<usize>) -> String {
     if grid.is_empty() {
         String::new()
     } else {
-        grid.fitted(None)
+        grid.fitted(page_width)
     }
 }
 
 /// Between two columns.
 const GAP: &str = "  ";
-/// Columns are not made narrower than this, even if the table does not fit then.
+/// Columns are not made narrower than this.
 const NARROWEST: usize = 8;
 
 impl<const N: usize> Grid<N> {
-    /// The table without its empty columns, not wider than a page if texts that may be cut are long enough.
+    /// The table without its empty columns, not wider than a page: texts are cut as their columns allow it. Columns
+    /// that do not fit even then are left out, and named below the table.
     pub fn fitted(&self, page_width: Option<usize>) -> String {
         let mut widths = self.widths();
         for (index, width) in widths.iter_mut().enumerate() {
@@ -76,23 +88,56 @@ impl<const N: usize> Grid<N> {
                 *width = 0;
             }
         }
-        let total = |widths: &[usize; N]| {
-            let columns = widths.iter().filter(|width| **width > 0);
-            columns.map(|width| width + GAP.len()).sum::<usize>()
+        let Some(page_width) = page_width else {
+            return self.lines(&widths);
         };
-        while let Some(page_width) = page_width
-            && total(&widths) > page_width + GAP.len()
-        {
-            let can_shrink = |index: &usize| {
-                self.headings[*index].1 == Align::Cut
-                    && widths[*index] > NARROWEST.max(self.headings[*index].0.width())
-            };
+        let left_out = self.leave_out(&mut widths, page_width);
+        while total(&widths) > page_width {
+            let can_shrink = |index: &usize| widths[*index] > self.narrowest(*index, &widths);
             let Some(widest) = (0..N).filter(can_shrink).max_by_key(|index| widths[*index]) else {
                 break;
             };
             widths[widest] -= 1;
         }
-        self.lines(&widths)
+        let mut text = self.lines(&widths);
+        if !left_out.is_empty() {
+            let words = format!("(--wide also shows {})", left_out.join(", "));
+            wrap::append(&mut text, "", &words, page_width);
+        }
+        text
+    }
+
+    /// Leaves out columns until the others can be made narrow enough. Returns the headings of those.
+    fn leave_out(&self, widths: &mut [usize; N], page_width: usize) -> Vec<&'static str> {
+        let spare = self.spare.iter().filter_map(|spare| {
+            let mut headings = self.headings.iter();
+            headings.position(|(heading, _)| heading == spare)
+        });
+        let order: Vec<usize> = spare.chain((1..N).rev()).collect();
+        let mut left_out = Vec::new();
+        for index in order {
+            let narrowest: [usize; N] = std::array::from_fn(|index| self.narrowest(index, widths));
+            if total(&narrowest) <= page_width {
+                break;
+            }
+            if widths[index] > 0 {
+                widths[index] = 0;
+                left_out.push(index);
+            }
+        }
+        left_out.sort_unstable();
+        let headings = left_out.into_iter().map(|index| self.headings[index].0);
+        headings.filter(|heading| !heading.is_empty()).collect()
+    }
+
+    /// The width that a column may be cut to.
+    fn narrowest(&self, index: usize, widths: &[usize; N]) -> usize {
+        match self.headings[index] {
+            (heading, Align::Cut | Align::Tail) => {
+                widths[index].min(NARROWEST.max(heading.width()))
+            }
+            (_, Align::Left | Align::Right) => widths[index],
+        }
     }
 
     /// Width of the widest cell of each column, including its heading, in columns of a terminal.
@@ -117,10 +162,13 @@ impl<const N: usize> Grid<N> {
                 if *width == 0 {
                     continue;
                 }
-                let cell = without_middle(cell, *width);
+                let cell = match align {
+                    Align::Tail => cut::end(cell, *width),
+                    _ => cut::middle(cell, *width),
+                };
                 let padding = " ".repeat(width.saturating_sub(cell.width()));
                 match align {
-                    Align::Left | Align::Cut => line.extend([&*cell, &padding]),
+                    Align::Left | Align::Cut | Align::Tail => line.extend([&*cell, &padding]),
                     Align::Right => line.extend([&*padding, &cell]),
                 }
                 line.push_str(GAP);
@@ -132,30 +180,11 @@ impl<const N: usize> Grid<N> {
     }
 }
 
-/// The text if it fits, else its beginning and its end: `2001:db8…:8080`.
-fn without_middle(text: &str, width: usize) -> Cow<'_, str> {
-    if text.width() <= width {
-        return text.into();
-    }
-    // More of the end, where a port is.
-    let head = within(text.chars(), width.saturating_sub(1) / 2);
-    let tail = within(text.chars().rev(), width / 2);
-    head.into_iter()
-        .chain(['…'])
-        .chain(tail.into_iter().rev())
-        .collect::<String>()
-        .into()
-}
-
-/// As many of the first characters as fit.
-fn within(chars: impl Iterator<Item = char>, width: usize) -> Vec<char> {
-    let mut room = width;
-    chars
-        .map_while(|char| {
-            room = room.checked_sub(char.width().unwrap_or(0))?;
-            Some(char)
-        })
-        .collect()
+/// Width of a line with these columns.
+fn total<const N: usize>(widths: &[usize; N]) -> usize {
+    let columns = widths.iter().filter(|width| **width > 0);
+    let all: usize = columns.map(|width| width + GAP.len()).sum();
+    all.saturating_sub(GAP.len())
 }
 
 impl<const N: usize> fmt::Display for Grid<N> {
@@ -186,7 +215,6 @@ mod tests {
         grid.row(["日本語".to_owned(), "1".to_owned()]);
         grid.row(["abc".to_owned(), "2".to_owned()]);
         assert_eq!(grid.to_string(), "NAME    N\n日本語  1\nabc     2\n");
-        assert_eq!(without_middle("日本語日本語", 7), "日…語");
     }
 
     #[test]
@@ -201,12 +229,31 @@ mod tests {
         assert_eq!(grid.fitted(None), format!("{:27}  N\n{peer}  1\n", "PEER"));
         let narrow = grid.fitted(Some(18));
         assert_eq!(narrow, "PEER             N\n[2001:d…6]:8080  1\n");
-        // A page that is too narrow for anything.
-        let widest = grid
-            .fitted(Some(2))
-            .lines()
-            .map(|it| it.chars().count())
-            .max();
-        assert_eq!(widest, Some(NARROWEST + GAP.len() + 1));
+    }
+
+    #[test]
+    fn columns_without_room_are_left_out_and_named() {
+        let mut grid = Grid::new(&[
+            ("PEER", Align::Cut),
+            ("RANGE", Align::Left),
+            ("USED", Align::Right),
+            ("WHY", Align::Tail),
+        ])
+        .spare(&["RANGE"]);
+        grid.row(["10.0.0.2:8080", "40000-40999", "12", "a long reason"].map(str::to_owned));
+        assert_eq!(
+            grid.fitted(Some(36)),
+            "PEER           USED  WHY\n10.0.0.2:8080    12  a long reason\n(--wide also shows RANGE)\n"
+        );
+        assert_eq!(
+            grid.fitted(Some(28)),
+            "PEER        USED  WHY\n10.0…:8080    12  a long re…\n(--wide also shows RANGE)\n"
+        );
+        assert_eq!(
+            grid.fitted(Some(14)),
+            "PEER      USED\n10…:8080    12\n(--wide also\nshows RANGE,\nWHY)\n"
+        );
+        // The first column stays.
+        assert!(grid.fitted(Some(1)).starts_with("PEER\n10…:8080\n"));
     }
 }

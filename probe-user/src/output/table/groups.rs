@@ -32,11 +32,12 @@ pub fn grid(report: &Report, by: GroupBy, options: TableOptions) -> Grid<11> {
         ("TW UNKNOWN", Align::Right),
         ("FIN_WAIT2", Align::Right),
         ("REFUSED", Align::Right),
-        ("RST SENT", Align::Left),
-        ("RST RECEIVED", Align::Left),
-        ("ABORTS", Align::Left),
+        ("RST SENT", Align::Tail),
+        ("RST RECEIVED", Align::Tail),
+        ("ABORTS", Align::Tail),
         ("NO PORT", Align::Right),
-    ]);
+    ])
+    .spare(&["TW UNKNOWN", "FIN_WAIT2"]);
     let cells = |label: String, row: &ProcessGroup| {
         let counts = &row.counts;
         [
@@ -86,9 +87,9 @@ pub fn pairs(report: &Report, options: TableOptions) -> Grid<9> {
         ("ROLE", Align::Left),
         ("PEER/PORT", Align::Cut),
         ("CREATED", Align::Right),
-        ("RST SENT", Align::Left),
-        ("RST RECEIVED", Align::Left),
-        ("ABORTS", Align::Left),
+        ("RST SENT", Align::Tail),
+        ("RST RECEIVED", Align::Tail),
+        ("ABORTS", Align::Tail),
         ("NO PORT", Align::Right),
     ]);
     let (shown, others) = split_by_all(&rows, options.max_rows);

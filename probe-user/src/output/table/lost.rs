@@ -20,9 +20,8 @@ pub fn why_no_misses(report: &Report) -> Option<&'static str> {
 }
 
 /// Losses by probe, and runs of our programs that the kernel skipped; empty if nothing was lost.
-pub fn render(report: &Report) -> String {
-    let grid = grid(report);
-    let mut text = text(&grid);
+pub fn render(report: &Report, page_width: Option<usize>) -> String {
+    let mut text = text(&grid(report), page_width);
     if let Some(why) = why_no_misses(report) {
         text.push_str(why);
         text.push('\n');
@@ -33,9 +32,9 @@ pub fn render(report: &Report) -> String {
 /// The table.
 pub fn grid(report: &Report) -> Grid<3> {
     let mut grid = Grid::new(&[
-        ("PROBE", Align::Left),
+        ("PROBE", Align::Cut),
         ("COUNT", Align::Right),
-        ("", Align::Left),
+        ("", Align::Tail),
     ]);
     for row in report.lost.iter().filter(|row| row.count > 0) {
         grid.row([

@@ -10,8 +10,8 @@ use super::processes::name_of;
 use super::{SHOWN, count, more};
 
 /// Such as `tw_sock_TCP 80 of 256B = 20.0KiB, tcp_bind_bucket not known: …`, with the sum of mini-sockets before it.
-pub fn render(report: &Report) -> String {
-    format!("{}\n{}", in_words(report), text(&grid(report)))
+pub fn render(report: &Report, page_width: Option<usize>) -> String {
+    format!("{}\n{}", in_words(report), text(&grid(report), page_width))
 }
 
 /// The line for the host.
@@ -31,7 +31,7 @@ pub fn grid(report: &Report) -> Grid<4> {
     let shares: &[ShareRow] = memory.processes.as_deref().unwrap_or_default();
     let at_least = !report.exact.processes;
     let mut grid = Grid::new(&[
-        ("PROCESS", Align::Left),
+        ("PROCESS", Align::Cut),
         ("TIME_WAIT NOW", Align::Right),
         ("MEMORY", Align::Right),
         ("SHARE", Align::Right),

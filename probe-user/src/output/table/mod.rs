@@ -27,7 +27,7 @@ use twtrace_core::model::budget::row::BudgetRow;
 use twtrace_core::model::groups::GroupBy;
 use twtrace_core::model::report::Report;
 
-use super::tiers;
+use super::{tiers, wrap};
 pub use rows::SortBy;
 
 /// Maximum number of rows of a table; the rest is summed up in one.
@@ -82,6 +82,7 @@ impl Default for TableOptions {
 /// The requested tables of a report, and losses; all tables, and what hooks can't see, if none is requested.
 pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> String {
     let has = |by: Grouping| asked.is_empty() || asked.contains(&by);
+    let width = options.width;
     let mut text = String::new();
     for (grouping, heading, by) in [
         (Grouping::Name, "By command", GroupBy::Name),
@@ -107,7 +108,7 @@ pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> Str
         section(
             &mut text,
             "Ephemeral port allocations, by process",
-            &ports::render(report),
+            &ports::render(report, width),
         );
         section(
             &mut text,
@@ -116,18 +117,18 @@ pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> Str
             } else {
                 "Inferred ends of TIME_WAIT sockets, by the process that created them"
             },
-            &ends::render(report),
+            &ends::render(report, width),
         );
         section(
             &mut text,
             "Reuse of TIME_WAIT sockets, by the process that connects",
-            &reuse::by_process(report),
+            &reuse::by_process(report, width),
         );
     }
     section(
         &mut text,
         "By process and stack, innermost function first",
-        &stacks(report, asked.contains(&Grouping::Stack)),
+        &stacks(report, asked.contains(&Grouping::Stack), width),
     );
     if has(Grouping::Destination) {
         section(
@@ -138,37 +139,41 @@ pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> Str
         section(
             &mut text,
             "Reuse of TIME_WAIT sockets, by destination",
-            &reuse::by_destination(report),
+            &reuse::by_destination(report, width),
         );
     }
     if has(Grouping::Budget) {
         section(
             &mut text,
             "Ephemeral ports, by source and destination",
-            &budgets::render(report, asked.contains(&Grouping::Budget), options.max_rows),
+            &budgets::render(report, asked.contains(&Grouping::Budget), options),
         );
     }
     if asked.is_empty() {
         section(
             &mut text,
             "CLOSE_WAIT at the end: closed by the peer, not by the process",
-            &close_wait::render(report),
+            &close_wait::render(report, width),
         );
         section(
             &mut text,
             "Network namespaces without CLOSE_WAIT figures",
-            &close_wait::unscanned(report),
+            &close_wait::unscanned(report, width),
         );
         section(
             &mut text,
             "Memory of TIME_WAIT sockets, whole host",
-            &memory::render(report),
+            &memory::render(report, width),
         );
-        section(&mut text, "Network namespaces", &names::render(report));
+        section(
+            &mut text,
+            "Network namespaces",
+            &names::render(report, width),
+        );
         section(
             &mut text,
             "Comparison with the kernel's own counters",
-            &audit::render(report),
+            &audit::render(report, width),
         );
         section(
             &mut text,
@@ -179,26 +184,29 @@ pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> Str
     section(
         &mut text,
         "Events lost, and programs skipped",
-        &lost::render(report),
+        &lost::render(report, width),
     );
-    text
+    match width {
+        Some(width) => wrapped(&text, width),
+        None => text,
+    }
 }
 
 /// Stacks whenever they were recorded; a sentence if they were requested and not recorded.
-fn stacks(report: &Report, is_asked_for: bool) -> String {
+fn stacks(report: &Report, is_asked_for: bool, page_width: Option<usize>) -> String {
     match &report.stacks {
         None if is_asked_for => "not recorded: --stacks\n".to_owned(),
-        _ => stacks::render(report),
+        _ => stacks::render(report, page_width),
     }
 }
 
 /// The table of stacks with its heading; empty if none were recorded.
-pub fn stack_section(report: &Report) -> String {
+pub fn stack_section(report: &Report, page_width: Option<usize>) -> String {
     let mut text = String::new();
     section(
         &mut text,
         "By process and stack, innermost function first",
-        &stacks::render(report),
+        &stacks::render(report, page_width),
     );
     text
 }
@@ -214,12 +222,21 @@ fn or_nothing<const N: usize>(grid: &grid::Grid<N>, options: TableOptions) -> St
 
 /// Losses by probe, and runs of programs that the kernel skipped.
 pub fn lost(report: &Report) -> String {
-    lost::render(report)
+    lost::render(report, None)
 }
 
 /// A port pool in one line.
 pub fn budget_line(row: &BudgetRow) -> String {
     budgets::line(row)
+}
+
+/// The same with sentences in several lines where they are too long. Lines of tables already fit.
+fn wrapped(text: &str, page_width: usize) -> String {
+    let mut whole = String::new();
+    for line in text.lines() {
+        wrap::append(&mut whole, "", line, page_width);
+    }
+    whole
 }
 
 /// Adds nothing for a section without text.

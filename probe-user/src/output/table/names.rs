@@ -9,7 +9,7 @@ use super::grid::{Align, Grid, text};
 use super::processes::short_id;
 
 /// The table; empty if only the host's own namespace occurs.
-pub fn render(report: &Report) -> String {
+pub fn render(report: &Report, page_width: Option<usize>) -> String {
     let numbers = report.namespaces();
     let named: Vec<&NetnsName> = report
         .netns_names
@@ -19,11 +19,11 @@ pub fn render(report: &Report) -> String {
     if named.iter().all(|name| name.after == NamedAfter::Host) {
         return String::new();
     }
-    let mut grid = Grid::new(&[("NETNS", Align::Right), ("NAME", Align::Left)]);
+    let mut grid = Grid::new(&[("NETNS", Align::Right), ("NAME", Align::Cut)]);
     for name in named {
         grid.row([name.netns.to_string(), shown(name)]);
     }
-    text(&grid)
+    text(&grid, page_width)
 }
 
 /// Number and name of a namespace: `4026532177 (blue)`.

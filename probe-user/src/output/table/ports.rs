@@ -10,8 +10,8 @@ use super::rows::split;
 use super::{SHOWN, count, more};
 
 /// The table; empty without allocations. Failures first, then the slowest.
-pub fn render(report: &Report) -> String {
-    text(&grid(report))
+pub fn render(report: &Report, page_width: Option<usize>) -> String {
+    text(&grid(report), page_width)
 }
 
 /// The table.
@@ -24,7 +24,7 @@ pub fn grid(report: &Report) -> Grid<7> {
     rows.sort_by_key(|(_, port)| std::cmp::Reverse((port.failures, port.max_ns, port.count)));
     let at_least = !report.exact.processes;
     let mut grid = Grid::new(&[
-        ("PROCESS", Align::Left),
+        ("PROCESS", Align::Cut),
         ("OPERATION", Align::Left),
         ("COUNT", Align::Right),
         ("FAILED", Align::Right),

@@ -20,7 +20,7 @@ pub fn render(report: &Report, options: TableOptions) -> String {
     if grid.is_empty() {
         NOTHING.to_owned()
     } else {
-        grid.fitted(None)
+        grid.fitted(options.width)
     }
 }
 
@@ -31,18 +31,19 @@ pub fn grid(report: &Report, options: TableOptions) -> Grid<11> {
     let rows = sorted(report.processes.iter().filter(has_row), options.sort);
     let is_lower_bound = !report.exact.processes;
     let mut grid = Grid::new(&[
-        ("PROCESS", Align::Left),
+        ("PROCESS", Align::Cut),
         ("TW CLIENT", Align::Right),
         ("TW SERVER", Align::Right),
         ("TW UNKNOWN", Align::Right),
         ("FIN_WAIT2", Align::Right),
         ("REFUSED", Align::Right),
-        ("RST SENT", Align::Left),
-        ("RST RECEIVED", Align::Left),
-        ("ABORTS", Align::Left),
+        ("RST SENT", Align::Tail),
+        ("RST RECEIVED", Align::Tail),
+        ("ABORTS", Align::Tail),
         ("NO PORT", Align::Right),
-        ("UNIT/CONTAINER", Align::Left),
-    ]);
+        ("UNIT/CONTAINER", Align::Cut),
+    ])
+    .spare(&["TW UNKNOWN", "UNIT/CONTAINER", "FIN_WAIT2"]);
     let (shown, others) = split_by_all(&rows, options.max_rows);
     for row in shown {
         let failures = row.port_failures();

@@ -8,8 +8,8 @@ use super::processes::name;
 use super::{SHOWN, count, more, reasons};
 
 /// By process; empty if no connect() found a TIME_WAIT.
-pub fn by_process(report: &Report) -> String {
-    text(&grid_by_process(report))
+pub fn by_process(report: &Report, page_width: Option<usize>) -> String {
+    text(&grid_by_process(report), page_width)
 }
 
 /// The table by process.
@@ -23,8 +23,8 @@ pub fn grid_by_process(report: &Report) -> Grid<4> {
 }
 
 /// By destination; empty if no connect() found a TIME_WAIT.
-pub fn by_destination(report: &Report) -> String {
-    text(&grid_by_destination(report))
+pub fn by_destination(report: &Report, page_width: Option<usize>) -> String {
+    text(&grid_by_destination(report), page_width)
 }
 
 /// The table by destination.
@@ -53,10 +53,10 @@ fn table(
         std::cmp::Reverse((reuse.refused.total(), reuse.hindered, reuse.taken))
     });
     let mut grid = Grid::new(&[
-        (of, Align::Left),
+        (of, Align::Cut),
         ("REUSED", Align::Right),
         ("CONNECTS REFUSED REUSE", Align::Right),
-        ("WHY", Align::Left),
+        ("WHY", Align::Tail),
     ]);
     let cells = |name: String, reuse: &Reuse| {
         if report.exact.refused_reuse {

@@ -15,7 +15,7 @@ const FRAMES: usize = 12;
 const SYMBOL: usize = 100;
 
 /// One block per row; empty if stacks were not requested.
-pub fn render(report: &Report) -> String {
+pub fn render(report: &Report, page_width: Option<usize>) -> String {
     let Some(rows) = &report.stacks else {
         return String::new();
     };
@@ -25,8 +25,8 @@ pub fn render(report: &Report) -> String {
     let mut grid = Grid::new(&[
         ("COUNT", Align::Right),
         ("WHAT", Align::Left),
-        ("PROCESS", Align::Left),
-        ("STACK", Align::Left),
+        ("PROCESS", Align::Cut),
+        ("STACK", Align::Cut),
     ]);
     let shown = rows.len().min(SHOWN);
     for row in &rows[..shown] {
@@ -51,7 +51,7 @@ pub fn render(report: &Report) -> String {
             String::new(),
         ]);
     }
-    grid.to_string()
+    grid.fitted(page_width)
 }
 
 fn lines(row: &StackRow) -> Vec<String> {

@@ -1,4 +1,5 @@
 use twtrace_core::event::counts_by;
+use twtrace_core::event::words::Word;
 use twtrace_core::event::{LostBy, Timestamp, samples};
 use twtrace_core::hooks::{Choice, Question, Tier};
 use twtrace_core::model::audit::FailureCounters;
@@ -12,6 +13,7 @@ use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 use twtrace_core::model::report::{Exact, LostRow, MissRow, PortRow, ProcessRow, UnscannedRow};
 use twtrace_core::model::reuse::Reuse;
 use twtrace_wire::{Probe, ResetReason, Side, Unattributed};
+use unicode_width::UnicodeWidthStr;
 
 use super::*;
 
@@ -298,7 +300,7 @@ fn skipped_programs_say_what_is_missing_where_nothing_made_good_for_them() {
         count: 5,
         why: String::new(),
     }];
-    let text = lost::render(&report);
+    let text = lost::render(&report, None);
     assert!(text.contains("(recursion_misses)\nport_exit"), "{text}");
     assert!(
         text.contains("(recursion_misses): up to 5 events are missing\n"),
@@ -337,5 +339,43 @@ fn nothing_at_all_is_said_too() {
     assert!(
         text.ends_with("are known at the end of a whole recording only\n"),
         "{text}"
+    );
+}
+
+#[test]
+fn tables_fit_a_narrow_page() {
+    let mut report = report();
+    let mut long = process(4_194_304, "日本語日本\x1b", 1_234_567);
+    for reason in <ResetReason as Word>::MEMBERS {
+        long.counts.reset_sent.add(*reason);
+        long.counts.reset_received.add(*reason);
+    }
+    report.processes.push(long);
+    let (free, address) = (9, "[2001:db8:1111:2222:3333:4444:5555:6666]:65535");
+    let mut pool = twtrace_core::doctor::samples::budget(free, 12);
+    pool.source = Some("2001:db8:1111:2222:3333:4444:5555:7777".parse().unwrap());
+    pool.destination = Some(address.parse().unwrap());
+    report.budgets.push(pool);
+    for width in [80, 100, 120] {
+        let options = TableOptions {
+            width: Some(width),
+            ..TableOptions::default()
+        };
+        let by = [
+            Grouping::Name,
+            Grouping::Unit,
+            Grouping::Pair,
+            Grouping::Stack,
+        ];
+        let text = render(&report, &[], options) + &render(&report, &by, options);
+        for line in text.lines() {
+            assert!(line.width() <= width, "{width}: {line}");
+        }
+        assert!(text.contains("FAILED"), "{text}");
+    }
+    let whole = render(&report, &[], TableOptions::default());
+    assert!(
+        whole.contains(address) && !whole.contains("--wide"),
+        "{whole}"
     );
 }
