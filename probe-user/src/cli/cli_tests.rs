@@ -197,6 +197,43 @@ fn wrong_usage_is_refused_with_a_hint() {
     assert!(refused(&["--unit", "a/b"]).contains("such as nginx.service"));
 }
 
+fn report(arguments: &[&str]) -> Result<ReportArgs, clap::Error> {
+    let line = ["twtrace", "report"].iter().chain(arguments);
+    match Cli::try_parse_from(line)?.into_command()? {
+        Command::Report(args) => Ok(args),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_interval_may_follow_watch() {
+    let watch = |arguments: &[&str]| report(arguments).map(|args| args.watch);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(watch(&[]).unwrap(), None);
+    assert_eq!(watch(&["--watch"]).unwrap(), seconds(2));
+    assert_eq!(watch(&["--watch=5"]).unwrap(), seconds(5));
+    assert_eq!(watch(&["--watch=1m", "--by", "pair"]).unwrap(), seconds(60));
+    let error = watch(&["--watch=10ms"]).unwrap_err().to_string();
+    assert!(error.contains("100ms or more"), "{error}");
+}
+
+#[test]
+fn forms_of_a_report_exclude_each_other() {
+    for line in [
+        &["--watch", "--json"][..],
+        &["--watch", "--from", "x"],
+        &["--watch", "--store", "x"],
+        &["--watch", "--diff", "x", "y"],
+        &["--watch", "--details"],
+        &["--watch", "--", "true"],
+        &["--wide", "--json"],
+    ] {
+        let error = report(line).unwrap_err().to_string();
+        assert!(error.contains("cannot be used with"), "{line:?}: {error}");
+    }
+    assert!(refused(&["--wide", "--json"]).contains("cannot be used with"));
+}
+
 #[test]
 fn a_pid_that_is_not_there_is_named() {
     let args = trace(&["--pid", "4000000000"]).unwrap();
@@ -246,6 +283,8 @@ fn options_are_under_the_heading_of_their_group() {
             ("json", "Output"),
             ("output", "Output"),
             ("html", "Output"),
+            ("wide", "Output"),
+            ("watch", "Output"),
             ("by", "Tables"),
             ("top", "Tables"),
             ("duration", "Duration"),

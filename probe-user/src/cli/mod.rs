@@ -200,6 +200,13 @@ pub struct ReportArgs {
         "by", "details", "html", "folded", "stacks", "record", "from", "since", "until", "duration", "command",
     ])]
     pub diff: Vec<OsString>,
+    /// Redraw the overview on the terminal until the end (default 2s).
+    ///
+    /// With the totals since the start; at the end, the report is printed as usual. --by redraws tables.
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "2s",
+          value_parser = values::interval, help_heading = OUTPUT,
+          conflicts_with_all = ["json", "details", "diff", "past", "command"])]
+    pub watch: Option<Duration>,
     /// As `trace` has them.
     #[command(flatten)]
     pub view: ViewArgs,

@@ -28,6 +28,15 @@ pub fn span(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
+/// Between two redraws: `2s`, `500ms`; a bare number is seconds.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let interval = span(text)?;
+    if interval < Duration::from_millis(100) {
+        return Err("too short: write 100ms or more".to_owned());
+    }
+    Ok(interval)
+}
+
 /// A pid. Names are a frequent mistake.
 pub fn pid(text: &str) -> Result<u32, String> {
     match text.parse() {

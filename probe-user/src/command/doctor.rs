@@ -44,6 +44,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode> {
         // A command ends it.
         duration: command.is_empty().then_some(args.duration),
         record: args.keep.order(),
+        watch: None,
     };
     let gathered = source.gather(measurement).await?;
     let summaries = gathered.summaries.into_iter();

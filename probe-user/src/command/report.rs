@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use twtrace_core::model::report::Report;
 
-use super::difference;
 use super::source::FigureSource;
 use super::source::live::LiveOptions;
-use super::source::measure::Measurement;
+use super::source::measure::{Measurement, Watch};
 use super::source::summary::{Gathered, Summary, Views, print_unmatched};
+use super::difference;
 use crate::cli::ReportArgs;
 use crate::output::file::WholeFile;
 use crate::output::html::{self, HtmlPage};
@@ -19,7 +19,7 @@ use crate::output::overview::{self, Overview};
 use crate::output::page::Page;
 use crate::output::table::{Grouping, TableOptions};
 use crate::output::target::OutputTarget;
-use crate::output::{folded, table};
+use crate::output::{folded, table, watch_screen};
 use crate::privilege::Keep;
 use crate::session::observer::Wants;
 
@@ -33,6 +33,9 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     let source = FigureSource::of(&view.from, &args.store);
     if let FigureSource::History(..) = source {
         refuse_what_no_history_has(&args)?;
+    }
+    if args.watch.is_some() && !watch_screen::has_terminal() {
+        bail!("--watch redraws a terminal, and standard output is none: leave it out");
     }
     let page = args.html.as_deref().map(WholeFile::create);
     let page = page.transpose().context("--html")?;
@@ -59,10 +62,16 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         },
         command,
     };
+    let render =
+        |host: &Views, page: Page, max_rows: Option<usize>| text(host, page, &args, max_rows);
     let measurement = Measurement {
         options,
         duration: view.span.duration,
         record: args.keep.order(),
+        watch: args.watch.map(|interval| Watch {
+            interval,
+            render: &render,
+        }),
     };
     let Gathered {
         summaries,
@@ -152,20 +161,20 @@ fn print(target: OutputTarget, hosts: &[Views], args: &ReportArgs) -> io::Result
             if number > 0 {
                 stream.write_all(b"\n")?;
             }
-            stream.write_all(text(host, page, args).as_bytes())?;
+            stream.write_all(text(host, page, args, None).as_bytes())?;
         }
         Ok(())
     })
 }
 
-/// The overview, the requested tables, or both.
-fn text(host: &Views, page: Page, args: &ReportArgs) -> String {
+/// The overview, the requested tables, or both. `max_rows` is the number of rows that there is room for.
+fn text(host: &Views, page: Page, args: &ReportArgs, max_rows: Option<usize>) -> String {
     let mut options = TableOptions {
         width: page.width,
         sort: args.sort.unwrap_or_default(),
         ..TableOptions::default()
     };
-    let max_rows = args.top.map(NonZeroUsize::get);
+    let max_rows = args.top.map(NonZeroUsize::get).or(max_rows);
     options.max_rows = max_rows.unwrap_or(options.max_rows);
     let overview = Overview {
         report: &host.report,

@@ -20,5 +20,6 @@ pub mod target;
 pub mod tiers;
 pub mod trace_lines;
 pub mod tui;
+pub mod watch_screen;
 mod wrap;
 pub mod writer;

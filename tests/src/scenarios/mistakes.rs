@@ -80,6 +80,21 @@ fn mistakes(context: &Context) -> Result<()> {
             &["--comm twtrcae matched nothing; did you mean twtrace?"],
         ),
         call(
+            &["report", "--watch"],
+            1,
+            &["--watch", "standard output is none"],
+        ),
+        call(
+            &["report", "--watch", "--json"],
+            2,
+            &["'--watch", "cannot be used with '--json'"],
+        ),
+        call(
+            &["trace", "--wide", "--json"],
+            2,
+            &["'--wide' cannot be used with '--json'"],
+        ),
+        call(
             &["trace", "--duration", "1", "--output", &recording],
             1,
             &["is a recording"],

@@ -162,6 +162,10 @@ fn examples(verb: &str) -> &'static [(&'static str, &'static str)] {
                 "sudo twtrace report --duration 1m --by budget",
             ),
             (
+                "The same screen, redrawn until Ctrl-C:",
+                "sudo twtrace report --watch",
+            ),
+            (
                 "A page to mail, with a timeline and findings:",
                 "sudo twtrace report --duration 1m --html report.html",
             ),

@@ -3,23 +3,37 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use twtrace_core::event::quantity;
 use twtrace_core::model::tally::Tally;
 
 use super::live::{Live, LiveOptions};
 use super::names::Names;
-use super::summary::{Gathered, Summary};
+use super::summary::{Gathered, Summary, Views};
 use crate::cli::BoundsArgs;
 use crate::command::keep::{self, RecordingKeeper, SAMPLE_INTERVAL};
 use crate::command::notice;
 use crate::command::start_line::StartLine;
+use crate::output::page::Page;
 use crate::output::status_line::StatusLine;
+use crate::output::watch_screen::WatchScreen;
 use crate::session::observer::Wants;
 use crate::session::sink::Tee;
 
+/// Between two samples of the kernel's sockets and settings while figures are watched, at least.
+const WATCH_SAMPLES: Duration = Duration::from_secs(5);
+
+/// What is redrawn while counting.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Between two redraws.
+    pub interval: Duration,
+    /// Renders the figures so far for a page, with a maximum number of rows of each table.
+    pub render: &'a dyn Fn(&Views, Page, Option<usize>) -> String,
+}
+
 /// What to count on this host, and for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Measurement<'a> {
     /// What to trace, and how.
     pub options: LiveOptions<'a>,
@@ -27,6 +41,8 @@ pub struct Measurement<'a> {
     pub duration: Option<Duration>,
     /// File and limits of a recording to write.
     pub record: Option<(&'a Path, &'a BoundsArgs)>,
+    /// What to redraw on the terminal; `None`: one line that says how much was counted.
+    pub watch: Option<Watch<'a>>,
 }
 
 impl Measurement<'_> {
@@ -40,6 +56,7 @@ impl Measurement<'_> {
             options,
             duration,
             record,
+            watch,
         } = self;
         let options = match record {
             None => options,
@@ -50,6 +67,13 @@ impl Measurement<'_> {
                 keep: keep::privileges(bounds),
                 ..options
             },
+        };
+        let options = LiveOptions {
+            sample_interval: match watch {
+                Some(watch) => Some(watch.interval.max(WATCH_SAMPLES)),
+                None => options.sample_interval,
+            },
+            ..options
         };
         let mut live = Live::start(options)?;
         let tracing_start = live.session.tracing_start();
@@ -71,8 +95,9 @@ impl Measurement<'_> {
         let mut kept_and_counted = Tee(keeper, Tee(names, tally));
         live.begin(&mut kept_and_counted)?;
         live.stop.after(duration);
-        let mut status = StatusLine::new(options.command.is_empty());
-        if options.command.is_empty() && !status.is_shown() {
+        let mut status = StatusLine::new(options.command.is_empty() && watch.is_none());
+        let mut screen = watch.map(Screen::open).transpose()?;
+        if options.command.is_empty() && !status.is_shown() && screen.is_none() {
             print_how_it_ends(duration);
         }
         let mut recorded = Ok(());
@@ -82,9 +107,13 @@ impl Measurement<'_> {
                 () = live.stop.wait() => break,
                 ready = live.session.ready() => ready?,
                 () = status.due() => {}
+                () = due(screen.as_ref()) => {}
             }
             live.step(&mut kept_and_counted)?;
             status.tick(|elapsed| so_far(elapsed, duration, &kept_and_counted.1.1));
+            if let Some(screen) = &mut screen {
+                screen.draw_if_due(&mut live, &mut kept_and_counted.1.1)?;
+            }
             if let Some(keeper) = &mut kept_and_counted.0 {
                 let flushed = tokio::select! {
                     biased;
@@ -96,14 +125,15 @@ impl Measurement<'_> {
                 {
                     // Counting continues without it.
                     recorded = keeper.finish().await.map(drop);
-                    if let Err(error) = &recorded {
+                    // Otherwise it is reported at the end.
+                    if let (Err(error), None) = (&recorded, &screen) {
                         status.clear();
                         notice(&format!("the recording ends here: {error:#}"));
                     }
                 }
             }
         }
-        drop(status);
+        drop((status, screen));
         live.finish(&mut kept_and_counted).await?;
         let command_exit_code = live.stop.command_exit_code();
         // Detaches the probes before waiting for a slow disk or reader.
@@ -121,6 +151,38 @@ impl Measurement<'_> {
             command_exit_code,
             outcome: recorded,
         })
+    }
+}
+
+/// The terminal, while figures are watched.
+struct Screen<'a> {
+    watch: Watch<'a>,
+    terminal: WatchScreen,
+}
+
+impl<'a> Screen<'a> {
+    fn open(watch: Watch<'a>) -> Result<Self> {
+        let terminal = WatchScreen::open(watch.interval).context("--watch")?;
+        Ok(Self { watch, terminal })
+    }
+
+    fn draw_if_due(&mut self, live: &mut Live, tally: &mut Tally) -> Result<()> {
+        if !self.terminal.is_due() {
+            return Ok(());
+        }
+        live.totals(tally)?;
+        tally.reached(live.session.now()?);
+        let views = Views::so_far(tally);
+        let render = |page, max_rows| (self.watch.render)(&views, page, max_rows);
+        self.terminal.draw(render).context("--watch")
+    }
+}
+
+/// Waits until the screen is to be redrawn; forever without one.
+async fn due(screen: Option<&Screen<'_>>) {
+    match screen {
+        Some(screen) => screen.terminal.due().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -50,6 +50,20 @@ pub enum Summary {
     },
 }
 
+impl Views {
+    /// Of what was counted so far.
+    pub fn so_far(tally: &Tally) -> Self {
+        let filter = tally.filter();
+        let facts = DoctorFacts::new(tally.report(), tally.namespaces(), filter);
+        Self {
+            timeline: tally.timeline(),
+            diagnosis: Diagnosis::new(&facts, filter),
+            report: facts.report,
+            is_filtered: filter.hides_events(),
+        }
+    }
+}
+
 impl Summary {
     /// The report, the timeline and the diagnosis, in little memory.
     pub fn into_views(self) -> Views {

@@ -150,14 +150,19 @@ fn worst(overview: &Overview<'_>) -> String {
     )
 }
 
+/// Maximum number of rows of a table, if no other number is requested.
+pub fn rows_of(page: Page) -> usize {
+    match page.height {
+        Some(lines) if lines < TALL => FEW_ROWS,
+        _ => MANY_ROWS,
+    }
+}
+
 impl Parts<'_> {
     /// Maximum number of rows of a table.
     fn max_rows(&self) -> usize {
-        let fits = match self.overview.page.height {
-            Some(lines) if lines < TALL => FEW_ROWS,
-            _ => MANY_ROWS,
-        };
-        self.overview.max_rows.unwrap_or(fits)
+        let requested = self.overview.max_rows;
+        requested.unwrap_or(rows_of(self.overview.page))
     }
 
     /// A table with its heading; nothing if it has no rows.

@@ -8,11 +8,12 @@ use std::thread;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture};
 use ratatui::crossterm::terminal::{
-    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
-    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, Clear, ClearType, DisableLineWrap, EnableLineWrap,
+    EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
 use tokio::sync::mpsc;
@@ -120,6 +121,33 @@ impl Drop for Screen {
     }
 }
 
+/// The alternate screen without raw mode: Ctrl-C is a signal. Lines are not wrapped; the log is held back. The terminal is
+/// restored when this is dropped, and before the message of a panic.
+#[derive(Debug)]
+pub struct AlternateScreen(());
+
+impl AlternateScreen {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn open() -> io::Result<Self> {
+        give_back_at_panic();
+        log_lines::hold();
+        IS_TAKEN.store(true, Ordering::SeqCst);
+        // Dropped if there is an error.
+        let screen = Self(());
+        execute!(io::stdout(), EnterAlternateScreen, DisableLineWrap, Hide)?;
+        Ok(screen)
+    }
+}
+
+impl Drop for AlternateScreen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
 fn take() -> io::Result<()> {
     log_lines::hold();
     IS_TAKEN.store(true, Ordering::SeqCst);
@@ -142,6 +170,7 @@ fn write_back(out: &mut impl Write) -> io::Result<()> {
         out,
         EndSynchronizedUpdate,
         DisableMouseCapture,
+        EnableLineWrap,
         LeaveAlternateScreen,
         Show
     )
