@@ -51,7 +51,7 @@ impl PendingLines {
         let is_due = self.named.is_none_or(|named| named.elapsed() >= NAMING);
         if is_due && self.lines.lacks_name(0, event) {
             self.named = Some(Instant::now());
-            self.lines.name(0, &netns_names::find());
+            self.lines.look_up(0, event, netns_names::find);
         }
         for line in self.lines.before(0, event) {
             self.push(&line);

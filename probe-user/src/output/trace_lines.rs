@@ -71,6 +71,8 @@ pub struct TraceLines {
     has_netns: bool,
     /// Names by host and number, with that position.
     names: HashMap<(usize, u32), (u32, String)>,
+    /// Those without a name when it was looked up.
+    nameless: HashMap<(usize, u32), u32>,
     /// The last position, where it is not the first.
     last: HashMap<(usize, u32), u32>,
 }
@@ -84,6 +86,7 @@ impl TraceLines {
             first: HashMap::new(),
             has_netns: false,
             names: HashMap::new(),
+            nameless: HashMap::new(),
             last: HashMap::new(),
         };
         lines.lay_out();
@@ -118,9 +121,7 @@ impl TraceLines {
         let Some(netns) = event.netns else {
             return Vec::new();
         };
-        if event.netns_nth > 0 {
-            self.last.insert((host, netns), event.netns_nth);
-        }
+        self.note(host, event);
         let namespace = (netns, event.netns_nth);
         let first = *self.first.entry(host).or_insert(namespace);
         if self.has_netns || first == namespace {
@@ -138,16 +139,32 @@ impl TraceLines {
         lines
     }
 
-    /// Whether an event's namespace would be shown by its number.
+    /// Whether an event's namespace would be shown by its number, and its name was not looked up yet.
     pub fn lacks_name(&self, host: usize, event: &Event) -> bool {
-        let is_named = |netns| match self.names.get(&(host, netns)) {
-            Some((nth, _)) => *nth == event.netns_nth,
-            None => false,
+        let is_named = |netns| {
+            let named = self.names.get(&(host, netns)).map(|(nth, _)| nth);
+            let nameless = self.nameless.get(&(host, netns));
+            [named, nameless].contains(&Some(&event.netns_nth))
         };
         let is_other = |netns| self.first.get(&host) != Some(&(netns, event.netns_nth));
         event
             .netns
             .is_some_and(|netns| (self.has_netns || is_other(netns)) && !is_named(netns))
+    }
+
+    /// Looks up the names of a host's namespaces for an event: once, even if its namespace has none.
+    pub fn look_up(&mut self, host: usize, event: &Event, find: impl FnOnce() -> Vec<NetnsName>) {
+        self.note(host, event);
+        self.name(host, &find());
+        if let (true, Some(netns)) = (self.lacks_name(host, event), event.netns) {
+            self.nameless.insert((host, netns), event.netns_nth);
+        }
+    }
+
+    fn note(&mut self, host: usize, event: &Event) {
+        if let (Some(netns), nth @ 1..) = (event.netns, event.netns_nth) {
+            self.last.insert((host, netns), nth);
+        }
     }
 
     /// Notes the names of a host's namespaces as they are now.

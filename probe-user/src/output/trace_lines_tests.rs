@@ -148,12 +148,20 @@ fn namespaces_are_shown_once_there_are_two() {
     assert!(lines.event(0, &web).contains(" we\\x1bb "));
     assert!(lines.event(0, &host).contains(" host "));
     assert!(lines.event(0, &in_netns(3, 0)).contains(" 0123…789ab "));
+    // Nobody knows a name.
+    let unnamed = in_netns(4, 0);
+    assert!(lines.lacks_name(0, &unnamed));
+    lines.look_up(0, &unnamed, || {
+        vec![named(2, NamedAfter::IpNetns, "we\x1bb")]
+    });
+    assert!(!lines.lacks_name(0, &unnamed));
+    assert!(lines.event(0, &unnamed).contains(" 4 "));
     // Its number was given to another one since.
     let again = in_netns(2, 1);
-    lines.before(0, &again);
     assert!(lines.lacks_name(0, &again));
     assert!(lines.event(0, &again).contains(" 2 #2 "));
-    lines.name(0, &[named(2, NamedAfter::IpNetns, "new")]);
+    lines.look_up(0, &again, || vec![named(2, NamedAfter::IpNetns, "new")]);
+    assert!(!lines.lacks_name(0, &again));
     assert!(lines.event(0, &again).contains(" new "));
 }
 
