@@ -224,14 +224,20 @@ fn forms_of_a_report_exclude_each_other() {
         &["--watch", "--from", "x"],
         &["--watch", "--store", "x"],
         &["--watch", "--diff", "x", "y"],
+        &["--watch", "--format", "csv", "--by", "pair"],
         &["--watch", "--details"],
         &["--watch", "--", "true"],
+        &["--format", "csv", "--json"],
+        &["--format", "csv", "--details"],
+        &["--format", "csv", "--diff", "x", "y"],
         &["--wide", "--json"],
     ] {
         let error = report(line).unwrap_err().to_string();
         assert!(error.contains("cannot be used with"), "{line:?}: {error}");
     }
     assert!(refused(&["--wide", "--json"]).contains("cannot be used with"));
+    let error = report(&["--format", "tsv"]).unwrap_err().to_string();
+    assert!(error.contains("possible values: csv"), "{error}");
 }
 
 #[test]
@@ -286,6 +292,7 @@ fn options_are_under_the_heading_of_their_group() {
             ("wide", "Output"),
             ("watch", "Output"),
             ("by", "Tables"),
+            ("format", "Tables"),
             ("top", "Tables"),
             ("duration", "Duration"),
             ("command", "Command"),

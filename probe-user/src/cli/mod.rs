@@ -27,6 +27,7 @@ pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs, StoreArgs};
 pub use serve::{HistoryArgs, Privileges, ServeArgs};
 pub use stacks::StackArgs;
 
+use crate::output::csv_table::TableFormat;
 use crate::output::table::{Grouping, SortBy};
 use crate::output::tui::terminal;
 use crate::schema::OutputKind;
@@ -192,6 +193,11 @@ pub struct ReportArgs {
     /// Those of processes, commands, units, containers, pods, pairs and destinations.
     #[arg(long, value_name = "FIGURE", value_enum, requires = "by", help_heading = TABLES)]
     pub sort: Option<SortBy>,
+    /// Print one table in this format: csv.
+    ///
+    /// The table is that of --by. It has all rows, or those of --top, and names of columns that stay the same.
+    #[arg(long, value_name = "FORMAT", value_enum, help_heading = TABLES, conflicts_with_all = ["json", "details", "diff"])]
+    pub format: Option<TableFormat>,
     /// Compare two recordings, or with --store two spans of the history.
     ///
     /// Shows who creates more TIME_WAIT sockets and RSTs, and who fewer, as rates. A span is written as SINCE..UNTIL, such
@@ -205,7 +211,7 @@ pub struct ReportArgs {
     /// With the totals since the start; at the end, the report is printed as usual. --by redraws tables.
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "2s",
           value_parser = values::interval, help_heading = OUTPUT,
-          conflicts_with_all = ["json", "details", "diff", "past", "command"])]
+          conflicts_with_all = ["json", "format", "details", "diff", "past", "command"])]
     pub watch: Option<Duration>,
     /// As `trace` has them.
     #[command(flatten)]

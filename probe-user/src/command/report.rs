@@ -5,14 +5,16 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
+use twtrace_core::event::text::escape;
 use twtrace_core::model::report::Report;
 
 use super::source::FigureSource;
 use super::source::live::LiveOptions;
 use super::source::measure::{Measurement, Watch};
 use super::source::summary::{Gathered, Summary, Views, print_unmatched};
-use super::difference;
+use super::{difference, notice};
 use crate::cli::ReportArgs;
+use crate::output::csv_table::{self, CsvOptions, TableFormat};
 use crate::output::file::WholeFile;
 use crate::output::html::{self, HtmlPage};
 use crate::output::overview::{self, Overview};
@@ -37,6 +39,7 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
     if args.watch.is_some() && !watch_screen::has_terminal() {
         bail!("--watch redraws a terminal, and standard output is none: leave it out");
     }
+    let csv = csv_options(&args)?;
     let page = args.html.as_deref().map(WholeFile::create);
     let page = page.transpose().context("--html")?;
     let folded = args.stacks.folded.as_deref().map(WholeFile::create);
@@ -98,7 +101,11 @@ pub async fn run(args: ReportArgs) -> Result<ExitCode> {
         };
         write_folded(file, &host.report, by)?;
     }
-    match (print(target, &hosts, &args), command_exit_code) {
+    let printed = match csv {
+        Some(options) => print_csv(target, &hosts, options),
+        None => print(target, &hosts, &args),
+    };
+    match (printed, command_exit_code) {
         // The command's exit code stands, even if the reader did not want all of the report.
         (Err(error), Some(_)) if error.kind() == io::ErrorKind::BrokenPipe => {}
         (printed, _) => printed?,
@@ -115,6 +122,24 @@ fn refuse_what_no_history_has(args: &ReportArgs) -> Result<()> {
         bail!("--store reads what was counted: there is nothing to run or to record");
     }
     Ok(())
+}
+
+/// What --format asks for; `None` without it.
+fn csv_options(args: &ReportArgs) -> Result<Option<CsvOptions>> {
+    let Some(TableFormat::Csv) = args.format else {
+        return Ok(None);
+    };
+    let [by] = args.by[..] else {
+        bail!(
+            "--format csv prints one table: name it by --by process, name, unit, container, pod, pair, destination, \
+             budget or stack"
+        );
+    };
+    Ok(Some(CsvOptions {
+        by,
+        sort: args.sort.unwrap_or_default(),
+        max_rows: args.top.map(NonZeroUsize::get),
+    }))
 }
 
 /// Stacks are counted from the start to the end.
@@ -165,6 +190,28 @@ fn print(target: OutputTarget, hosts: &[Views], args: &ReportArgs) -> io::Result
         }
         Ok(())
     })
+}
+
+/// Says on standard error if figures are too low, for which the table has no room.
+fn print_csv(target: OutputTarget, hosts: &[Views], options: CsvOptions) -> io::Result<()> {
+    let is_exact = |report: &Report| match options.by {
+        Grouping::Pair => !report.has_inexact_pairs(),
+        Grouping::Destination => report.exact.destinations,
+        Grouping::Budget | Grouping::Stack => true,
+        _ => report.exact.processes,
+    };
+    for host in hosts.iter().filter(|host| !is_exact(&host.report)) {
+        let host = escape(&host.report.host);
+        notice(&format!(
+            "{host}: events were lost, figures are lower bounds"
+        ));
+    }
+    let has_stacks = hosts.iter().any(|host| host.report.stacks.is_some());
+    if options.by == Grouping::Stack && !has_stacks {
+        notice("no stacks were recorded: --stacks");
+    }
+    let reports = hosts.iter().map(|host| &host.report);
+    target.print(|stream| csv_table::write(stream, reports, options).map_err(io::Error::from))
 }
 
 /// The overview, the requested tables, or both. `max_rows` is the number of rows that there is room for.

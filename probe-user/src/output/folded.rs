@@ -34,12 +34,12 @@ fn stack(row: &StackRow, by: &[Grouping]) -> String {
         (Grouping::Container, GroupBy::Container),
         (Grouping::Pod, GroupBy::Pod),
     ];
-    let mut frames: Vec<String> = places
+    let mut all: Vec<String> = places
         .into_iter()
         .filter(|(grouping, _)| by.contains(grouping))
         .map(|(_, by)| one_frame(&label(&by.label(row.answerable()), by)))
         .collect();
-    frames.push(match row.answerable() {
+    all.push(match row.answerable() {
         Answerable::Process(process) if by.contains(&Grouping::Process) => {
             part(&format!("{}({})", process.comm.text(), process.key.tgid))
         }
@@ -47,10 +47,16 @@ fn stack(row: &StackRow, by: &[Grouping]) -> String {
         Answerable::Nobody(why) => format!("({})", why.word()),
         Answerable::Unknown => "-".to_owned(),
     });
-    frames.extend(row.why.map(|why| part(why.text())));
-    frames.extend(row.frames.iter().rev().map(|frame| part(&name(frame))));
-    frames.push(row.what.word().to_owned());
-    frames.join(";")
+    all.extend(frames(row));
+    all.push(row.what.word().to_owned());
+    all.join(";")
+}
+
+/// What is missing, then the functions, outermost first.
+pub fn frames(row: &StackRow) -> Vec<String> {
+    let missing = row.why.map(|why| part(why.text()));
+    let functions = row.frames.iter().rev().map(|frame| part(&name(frame)));
+    missing.into_iter().chain(functions).collect()
 }
 
 fn name(frame: &Frame) -> String {

@@ -1,6 +1,7 @@
 //! All output. One renderer per file.
 
 pub mod coverage;
+pub mod csv_table;
 mod cut;
 pub mod diagnosis;
 pub mod difference;

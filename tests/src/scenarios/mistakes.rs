@@ -90,6 +90,21 @@ fn mistakes(context: &Context) -> Result<()> {
             &["'--watch", "cannot be used with '--json'"],
         ),
         call(
+            &["report", "--format", "csv", "--by", "pair", "--json"],
+            2,
+            &["'--format", "cannot be used with '--json'"],
+        ),
+        call(
+            &["report", "--format", "csv"],
+            1,
+            &["--format csv prints one table: name it by --by"],
+        ),
+        call(
+            &["report", "--format", "csv", "--by", "pair,name"],
+            1,
+            &["--format csv prints one table"],
+        ),
+        call(
             &["trace", "--wide", "--json"],
             2,
             &["'--wide' cannot be used with '--json'"],

@@ -166,6 +166,10 @@ fn examples(verb: &str) -> &'static [(&'static str, &'static str)] {
                 "sudo twtrace report --watch",
             ),
             (
+                "A table for a spreadsheet:",
+                "sudo twtrace report --duration 1m --by pair --format csv",
+            ),
+            (
                 "A page to mail, with a timeline and findings:",
                 "sudo twtrace report --duration 1m --html report.html",
             ),
