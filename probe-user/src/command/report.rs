@@ -130,10 +130,7 @@ fn csv_options(args: &ReportArgs) -> Result<Option<CsvOptions>> {
         return Ok(None);
     };
     let [by] = args.by[..] else {
-        bail!(
-            "--format csv prints one table: name it by --by process, name, unit, container, pod, pair, destination, \
-             budget or stack"
-        );
+        bail!("--format csv prints one table: choose one by --by, such as --by process");
     };
     Ok(Some(CsvOptions {
         by,
