@@ -97,7 +97,7 @@ fn mistakes(context: &Context) -> Result<()> {
         call(
             &["report", "--format", "csv"],
             1,
-            &["--format csv prints one table: name it by --by"],
+            &["--format csv prints one table: choose one by --by"],
         ),
         call(
             &["report", "--format", "csv", "--by", "pair,name"],
