@@ -181,6 +181,16 @@ impl PortTotals {
             *mine = mine.saturating_add(*other);
         }
     }
+
+    /// Takes another's numbers out, except for [`Self::max_ns`].
+    pub fn subtract(&mut self, other: &Self) {
+        self.count = self.count.saturating_sub(other.count);
+        self.failures = self.failures.saturating_sub(other.failures);
+        self.untimed = self.untimed.saturating_sub(other.untimed);
+        for (mine, other) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine = mine.saturating_sub(*other);
+        }
+    }
 }
 
 const _: () = assert!(size_of::<ProcessNames>() == COMM_LEN + 24);

@@ -12,7 +12,8 @@ use super::message::{self, HEADER_BYTES, INET_DIAG_INFO, MessageError, SOCK_DIAG
 const NLM_F_REQUEST: u16 = 1;
 /// `NLM_F_ROOT | NLM_F_MATCH`.
 const NLM_F_DUMP: u16 = 0x300;
-/// `struct inet_diag_req_v2`: 8 bytes, then an `inet_diag_sockid` of 48, which a dump leaves empty.
+/// `struct inet_diag_req_v2`: 8 bytes, then an `inet_diag_sockid` of 48, of which a dump uses the
+/// ports only.
 const REQUEST_BYTES: usize = HEADER_BYTES + 56;
 /// The kernel fills up to 32 KiB at a time.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -28,6 +29,8 @@ pub struct Query {
     pub states: u32,
     /// Whether [`SocketRow::times`] are wanted, which takes a lock of each socket and a longer answer.
     pub with_times: bool,
+    /// The only local port; `None` for all. Kernels may list others too.
+    pub local_port: Option<u16>,
 }
 
 impl Query {
@@ -37,6 +40,7 @@ impl Query {
         Self {
             states: bits.fold(0, |all, bit| all | bit),
             with_times: false,
+            local_port: None,
         }
     }
 
@@ -45,12 +49,19 @@ impl Query {
         Self {
             states: u32::MAX,
             with_times: false,
+            local_port: None,
         }
     }
 
     /// The same, with [`SocketRow::times`].
     pub const fn with_times(mut self) -> Self {
         self.with_times = true;
+        self
+    }
+
+    /// The same, with one local port only.
+    pub const fn of_port(mut self, port: u16) -> Self {
+        self.local_port = Some(port);
         self
     }
 }
@@ -263,6 +274,8 @@ fn request(family: i32, query: Query, sequence: u32) -> Vec<u8> {
     };
     bytes.extend([family as u8, libc::IPPROTO_TCP as u8, extensions, 0]);
     bytes.extend(query.states.to_ne_bytes());
+    // `idiag_sport`, the first field of the `inet_diag_sockid`.
+    bytes.extend(query.local_port.unwrap_or(0).to_be_bytes());
     bytes.resize(REQUEST_BYTES, 0);
     bytes
 }

@@ -13,6 +13,7 @@ use twtrace_core::model::observation::{KernelTotals, Observation, ObservationDat
 use twtrace_wire::{NetnsKey, ProcessKey};
 
 use super::auditor::{Auditor, SeenByNetns};
+use super::port_watch::PortWatch;
 use super::sink::Sink;
 use super::{Session, budgets, socket_scan};
 use crate::allocator;
@@ -49,6 +50,7 @@ pub struct Observer {
     wants: Wants,
     auditor: Auditor,
     servers: ServerPorts,
+    ports: PortWatch,
     /// When the last sample of sockets and namespaces ended, and how long it took.
     sampled: (Instant, Duration),
 }
@@ -71,6 +73,7 @@ impl Observer {
             wants,
             auditor,
             servers: ServerPorts::default(),
+            ports: PortWatch::default(),
             sampled: (Instant::now(), Duration::ZERO),
         }
     }
@@ -131,6 +134,26 @@ impl Observer {
             observation(at, ObservationData::CloseWait(close_wait)),
             observation(at, ObservationData::Memory(socket_scan::caches())),
         ])
+    }
+
+    /// Sockets of ports that calls wanted and did not get. `has_ended`: tracing has.
+    ///
+    /// # Errors
+    /// If a clock can't be read.
+    pub fn port_holders(
+        &mut self,
+        session: &mut Session,
+        has_ended: bool,
+    ) -> Result<Vec<Observation>> {
+        let holders = self.ports.list(self.helper.as_deref(), session, has_ended);
+        if holders.is_empty() {
+            return Ok(Vec::new());
+        }
+        let at = session.now()?;
+        let observations = holders
+            .into_iter()
+            .map(|holders| observation(at, ObservationData::PortHolders(holders)));
+        Ok(observations.collect())
     }
 
     /// Reads the counters of namespaces that had births, if that is due: they may vanish before the end.
@@ -224,6 +247,7 @@ impl Sink for Observer {
     fn any_event(&mut self, event: &Event) {
         self.auditor.note(event);
         self.servers.note(event);
+        self.ports.note(event);
     }
 
     fn event(&mut self, _: &Event) -> Result<()> {

@@ -81,7 +81,7 @@ pub fn caches() -> Vec<CacheRow> {
 }
 
 /// `None` if its id in the initial pid namespace is not known.
-fn process_of(holder: &SocketHolder, session: &mut Session) -> Option<Process> {
+pub fn process_of(holder: &SocketHolder, session: &mut Session) -> Option<Process> {
     let as_shown = || {
         pid_namespace::shows_all().then(|| ProcessKey {
             tgid: holder.pid,

@@ -327,6 +327,8 @@ impl Merge {
             other_budgets: last.other_budgets,
             budgets_unknown: last.budgets_unknown,
             close_wait,
+            fixed_ports: Vec::new(),
+            fixed_ports_left_out: 0,
             unscanned: last.unscanned,
             netns_names: self.names.into_values().collect(),
             stacks: None,

@@ -13,6 +13,7 @@ mod disconnect;
 mod doctor;
 mod doctor_nat;
 mod doctor_ports;
+mod doctor_taken;
 mod ends;
 mod exactness;
 mod exec;
@@ -174,6 +175,7 @@ impl Scenario {
             doctor::SCENARIOS,
             doctor_ports::SCENARIOS,
             doctor_nat::SCENARIOS,
+            doctor_taken::SCENARIOS,
         ];
         reported
             && tables
@@ -256,6 +258,7 @@ pub fn all() -> Vec<Scenario> {
         doctor::SCENARIOS,
         doctor_ports::SCENARIOS,
         doctor_nat::SCENARIOS,
+        doctor_taken::SCENARIOS,
         crowd::SCENARIOS,
         programs::SCENARIOS,
     ]

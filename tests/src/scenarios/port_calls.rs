@@ -31,7 +31,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// An address without an interface or a route in the namespace (TEST-NET-3 and similar).
-fn foreign(ip: Ip, port: u16) -> SocketAddr {
+pub fn foreign(ip: Ip, port: u16) -> SocketAddr {
     let address: IpAddr = match ip {
         Ip::V4 => Ipv4Addr::new(203, 0, 113, 1).into(),
         Ip::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),

@@ -14,6 +14,7 @@ mod fin_timeout;
 mod linger;
 mod listen_queue;
 mod port_range;
+mod port_taken;
 mod refused;
 mod reset_storm;
 mod reuse;
@@ -32,6 +33,7 @@ type Check = fn(&DoctorFacts) -> Vec<Finding>;
 
 /// All checks, the most important first.
 const CHECKS: &[Check] = &[
+    port_taken::check,
     budget::check,
     bind_before_connect::check,
     conntrack::check,

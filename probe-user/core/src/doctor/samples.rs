@@ -59,6 +59,8 @@ pub fn healthy() -> DoctorFacts {
             other_budgets: Default::default(),
             budgets_unknown: vec![],
             close_wait: vec![],
+            fixed_ports: vec![],
+            fixed_ports_left_out: 0,
             unscanned: vec![],
             netns_names: vec![],
             stacks: None,

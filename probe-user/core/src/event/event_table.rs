@@ -202,6 +202,18 @@ impl Abort {
 }
 
 impl PortAlloc {
+    /// Whether no ephemeral port was found. A call that asked for one certain port allocates none:
+    /// [`Self::is_refused_port`].
+    pub fn is_failed_allocation(&self) -> bool {
+        self.requested == 0 && self.result != PortResult::Ok
+    }
+
+    /// Whether a call that asked for one certain port failed: bind() or listen() with it, or connect() of a socket bound
+    /// to it.
+    pub fn is_refused_port(&self) -> bool {
+        self.requested != 0 && self.result != PortResult::Ok
+    }
+
     fn describe(&self, details: &mut Details) {
         details.add(format_args!("{} {}", self.op.word(), self.result));
         match self.requested {

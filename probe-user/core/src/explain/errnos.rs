@@ -12,7 +12,10 @@ pub const ERRNOS: &[(&str, Text)] = &[
              bind(): the address is not one of this host; that is no lack of ports.",
         )
         .why("For connect(), mostly TIME_WAITs hold the ports: see budget_full.")
-        .to_do("`twtrace doctor` shows which pool is full, and who fills it."),
+        .to_do(
+            "`twtrace doctor` shows which pool is full, and who fills it. If no allocation failed, it is the address: \
+             `ip address`, `ip route get ADDRESS`.",
+        ),
     ),
     (
         "EADDRINUSE",
@@ -24,7 +27,10 @@ pub const ERRNOS: &[(&str, Text)] = &[
             "Another process listens there. Or a server restarts without SO_REUSEADDR while a TIME_WAIT or an open \
              connection has the port. For port 0: see bind_before_connect.",
         )
-        .to_do("Set SO_REUSEADDR before bind() in servers. Find the holder: `ss -tanp sport = :PORT`.")
+        .to_do(
+            "`twtrace doctor` names the holder (port_taken). By hand: `ss -tanp sport = :PORT`. Set SO_REUSEADDR before \
+             bind() in servers.",
+        )
         .do_not("wait for TIME_WAITs to end, and do not set tcp_tw_reuse: it does not apply to bind()."),
     ),
     (

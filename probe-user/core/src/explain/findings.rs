@@ -5,6 +5,28 @@ use super::text::Text;
 /// Each id with its explanation, in the order of docs/doctor.md.
 pub const FINDINGS: &[(&str, Text)] = &[
     (
+        "port_taken",
+        Text::new(
+            "A program can't have the port it wants",
+            "bind() or listen() of one certain port failed with EADDRINUSE, or connect() from one with EADDRNOTAVAIL. Another \
+             socket has that port; no pool of ports is full.",
+        )
+        .why(
+            "Another server listens on it, or an older instance still runs. Or connect() of another program chose it: it is \
+             in ip_local_port_range. Or TIME_WAITs have it and one of both sockets lacks SO_REUSEADDR; sockets of clients \
+             mostly lack it. A client can even connect to itself, if it asks for a port of that range without a \
+             listener. A connect() from a fixed port meets the TIME_WAIT of its last connection.",
+        )
+        .to_do(
+            "Who had it decides. Server: stop it, or use another port. Client: put the port into \
+             net.ipv4.ip_local_reserved_ports. TIME_WAITs of a server: set SO_REUSEADDR before bind(), in every \
+             release. connect() from a fixed port: leave the port to connect(), or switch TCP timestamps on at both ends.",
+        )
+        .do_not(
+            "set tcp_tw_reuse or widen ip_local_port_range for it: both are about ports that connect() chooses.",
+        ),
+    ),
+    (
         "budget_full",
         Text::new(
             "No local port of a pool is free",

@@ -7,7 +7,7 @@ use twtrace_wire::Side;
 
 use super::counts::Counts;
 use super::reuse::Reuse;
-use crate::event::{Event, EventFacts, PortResult};
+use crate::event::{Event, EventFacts};
 /// What connections have in common, seen from this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Destination {
@@ -106,7 +106,7 @@ impl Done {
 }
 
 fn is_port_failure(event: &Event) -> bool {
-    matches!(&event.facts, EventFacts::PortAlloc(facts) if facts.result != PortResult::Ok)
+    matches!(&event.facts, EventFacts::PortAlloc(facts) if facts.is_failed_allocation())
 }
 
 /// The destination that an event counts for; `None` if it does not count. Of port allocations, only those count that

@@ -10,6 +10,7 @@ pub mod destination;
 pub mod destinations;
 pub mod difference;
 pub mod exactness;
+pub mod fixed_ports;
 pub mod groups;
 pub mod host;
 pub mod inferred_ends;
@@ -20,8 +21,10 @@ pub mod notable;
 pub mod observation;
 pub mod pair_row;
 pub mod pairs;
+pub mod port_holders;
 pub mod process_row;
 pub mod quantile;
+pub mod refused_ports;
 pub mod report;
 pub mod residence;
 pub mod reuse;
@@ -36,16 +39,17 @@ pub mod timeline;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Unattributed, bucket_of_ns};
+use twtrace_wire::{PortKey, PortOp, PortTotals, ProcessKey, Unattributed};
 
 use crate::event::answerable::without_process;
-use crate::event::{Event, EventFacts, PortAlloc, PortResult, Process, TimeWaitEnd};
+use crate::event::{Event, EventFacts, Process, TimeWaitEnd};
 use crate::filter::Filter;
 use compact_map::CompactMap;
 use counts::Counts;
 use destinations::{DestinationRow, Destinations};
 use observation::KernelTotals;
 use process_row::{PortRow, ProcessRow, sorted};
+use refused_ports::{RefusedPorts, add_call, port_key};
 use residence::Residence;
 use reuse::Reuse;
 
@@ -60,6 +64,8 @@ pub struct Model {
     ends_presumed: bool,
     processes: CompactMap<ProcessKey, ProcessEvents>,
     ports: HashMap<PortKey, PortTotals>,
+    /// Calls for a fixed port that failed: the kernel side counts them among the allocations.
+    refused_ports: RefusedPorts,
     destinations: Destinations,
 }
 
@@ -117,12 +123,12 @@ impl Model {
             _ => seen.reuse.add(event),
         }
         if let EventFacts::PortAlloc(facts) = &event.facts {
-            let port_key = PortKey {
-                process: key,
-                op: facts.op as u32,
-                exact: u32::from(facts.exact),
-            };
-            add_port(self.ports.entry(port_key).or_default(), facts);
+            if facts.is_refused_port() {
+                self.refused_ports.add(key, facts);
+            } else {
+                let totals = self.ports.entry(port_key(key, facts)).or_default();
+                add_call(totals, facts);
+            }
         }
         self.destinations.apply(event);
     }
@@ -167,7 +173,8 @@ impl Model {
             }
             for (port_key, totals) in &kernel.ports {
                 let named = kernel.named.get(&port_key.process);
-                self.add_port_row(&mut rows, *port_key, totals, named);
+                let allocations = self.refused_ports.without(port_key, totals);
+                self.add_port_row(&mut rows, *port_key, &allocations, named);
             }
         } else {
             for (key, seen) in self.processes.iter() {
@@ -226,6 +233,9 @@ impl Model {
         let Some(op) = u8::try_from(key.op).ok().and_then(PortOp::from_code) else {
             return;
         };
+        if totals.count == 0 {
+            return;
+        }
         let row = match rows.entry(key.process) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => match self.row(key.process, named) {
@@ -239,18 +249,6 @@ impl Model {
     /// Rows by destination, from events.
     pub fn destination_rows(&self) -> Vec<DestinationRow> {
         self.destinations.rows()
-    }
-}
-
-fn add_port(totals: &mut PortTotals, facts: &PortAlloc) {
-    totals.count += 1;
-    totals.failures += u64::from(facts.result != PortResult::Ok);
-    match facts.latency_ns {
-        Some(latency_ns) => {
-            totals.max_ns = totals.max_ns.max(latency_ns);
-            totals.buckets[bucket_of_ns(latency_ns)] += 1;
-        }
-        None => totals.untimed += 1,
     }
 }
 

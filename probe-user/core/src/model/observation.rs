@@ -9,6 +9,7 @@ use super::budget::evidence::EvidenceDelta;
 use super::budget::ledger::SocketSamples;
 use super::close_wait::CloseWaitConnection;
 use super::memory::CacheRow;
+use super::port_holders::PortHolders;
 use super::report::UnscannedRow;
 use super::stacks::StackRow;
 use crate::event::{Moment, Process};
@@ -36,6 +37,8 @@ pub enum ObservationData {
     Names(Vec<NetnsName>),
     /// Connections that the peer has closed and their process has not.
     CloseWait(CloseWait),
+    /// The sockets with one local port. Sampled when a call for it has failed, at most once in some seconds.
+    PortHolders(PortHolders),
     /// Memory of the kernel's tables.
     Memory(Vec<CacheRow>),
     /// The audit since tracing began: what was traced, compared with what the kernel counted.

@@ -10,6 +10,7 @@ use super::close_wait::CloseWaitRow;
 use super::coverage::Coverage;
 use super::destinations::DestinationRow;
 use super::exactness::Inexact;
+use super::fixed_ports::FixedPortRow;
 use super::memory::Memory;
 use super::namespace::NamespaceSamples;
 use super::pairs::PairRow;
@@ -61,6 +62,10 @@ pub struct Report {
     pub other_budgets: OtherBudgets,
     /// Namespaces whose port pools are not known.
     pub budgets_unknown: Vec<UnscannedRow>,
+    /// Calls for one fixed port that failed since it was taken, and who had it. A history does not keep them.
+    pub fixed_ports: Vec<FixedPortRow>,
+    /// Such calls without a row in `fixed_ports`: these have a maximum number.
+    pub fixed_ports_left_out: u64,
     /// Connections in CLOSE_WAIT when tracing ended, by process and destination.
     pub close_wait: Vec<CloseWaitRow>,
     /// Namespaces that could not be scanned for them.

@@ -50,16 +50,16 @@ impl Model {
             .filter(|_| self.filter.is_by_process())
             .map(|kernel| kernel.ports.iter().map(|(key, it)| (*key, it)).collect());
         let totals = |key: &PortKey| match &from_kernel {
-            Some(from_kernel) => from_kernel.get(key).copied(),
-            None => self.ports.get(key),
+            Some(from_kernel) => Some(*self.refused_ports.without(key, from_kernel.get(key)?)),
+            None => self.ports.get(key).copied(),
         };
         rows.into_iter().map(|row| self.sums(row, totals)).collect()
     }
 
-    fn sums<'a>(
+    fn sums(
         &self,
         row: ProcessRow,
-        totals: impl Fn(&PortKey) -> Option<&'a PortTotals>,
+        totals: impl Fn(&PortKey) -> Option<PortTotals>,
     ) -> ProcessSums {
         let key = row.key();
         let ports = row.ports.iter().filter_map(|port| {
@@ -71,7 +71,7 @@ impl Model {
             Some(PortSums {
                 op: port.op,
                 exact: port.exact,
-                totals: *totals(&port_key)?,
+                totals: totals(&port_key)?,
             })
         });
         // A row without quantiles hides the ages.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use twtrace_wire::{EventKind, ResetDirection, Side};
 
 use crate::event::counts_by::CountsBy;
-use crate::event::{Event, EventFacts, Lost, PortResult, Timestamp};
+use crate::event::{Event, EventFacts, Lost, Timestamp};
 
 /// Maximum number of intervals.
 pub const MAX_BUCKETS: usize = 600;
@@ -65,7 +65,7 @@ impl Timeline {
                 ResetDirection::Sent => self.at(event.mono_ns).reset_sent += 1,
                 ResetDirection::Received => self.at(event.mono_ns).reset_received += 1,
             },
-            EventFacts::PortAlloc(facts) if facts.result != PortResult::Ok => {
+            EventFacts::PortAlloc(facts) if facts.is_failed_allocation() => {
                 self.at(event.mono_ns).port_failures += 1;
             }
             _ => {}

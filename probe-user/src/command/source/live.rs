@@ -155,6 +155,8 @@ impl Live {
     /// Passes on what is there, and takes a sample if one is due. To be called when [`Session::ready`] returns.
     pub fn step(&mut self, sink: &mut dyn Sink) -> Result<()> {
         self.drain(sink)?;
+        // Without delay: whoever has the port may give it up.
+        forward(sink, self.observer.port_holders(&mut self.session, false)?)?;
         if let Some(stacks) = &mut self.stacks {
             // Without delay: the process may be short-lived.
             stacks.resolve_if_due(self.session.attached())?;
@@ -219,6 +221,7 @@ impl Live {
         self.session
             .finish(&mut Tee(&mut self.observer, &mut *sink))?;
         let end = self.session.now()?;
+        forward(sink, self.observer.port_holders(&mut self.session, true)?)?;
         if let Some(stacks) = &mut self.stacks {
             forward(sink, [observer::stacks(&mut self.session, stacks, end)?])?;
         }

@@ -65,12 +65,17 @@ pub fn whole(page: &mut MetricsPage, series: &Series) {
     };
     searches(page, &families::SEARCHES, |searches| searches.count);
     searches(page, &families::FAILURES, |searches| searches.failures);
-    let mut errors = page.family(&families::PORT_ERRORS);
-    for ((op, errno), count) in series.port_errors() {
-        errors.add(
-            &labels("op", op.word()).with("errno", &errno.to_string()),
-            count,
-        );
+    for (family, counts) in [
+        (&families::PORT_ERRORS, series.port_errors()),
+        (&families::FIXED_PORT_ERRORS, series.fixed_port_errors()),
+    ] {
+        let mut errors = page.family(family);
+        for ((op, errno), count) in counts {
+            errors.add(
+                &labels("op", op.word()).with("errno", &errno.to_string()),
+                count,
+            );
+        }
     }
     let mut durations = page.family(&families::SEARCH_DURATION);
     for ((op, exact), searches) in series.searches() {

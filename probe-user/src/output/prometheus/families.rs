@@ -105,6 +105,8 @@ families! {
     SEARCHES: Counter "twtrace_port_searches" {"op"} "Ephemeral port allocations.";
     FAILURES: Counter "twtrace_port_failures" {"op"} "Ephemeral port allocations that failed.";
     PORT_ERRORS: Counter "twtrace_port_errors" {"op", "errno"} "Ephemeral port allocations that failed, by error.";
+    FIXED_PORT_ERRORS: Counter "twtrace_fixed_port_errors" {"op", "errno"}
+        "Calls for one fixed port that failed, by error: bind() and listen(), or connect() of a bound socket.";
     SEARCH_DURATION: Histogram "twtrace_port_search_duration_seconds" ["seconds"] {"op", "exact"}
         "Duration of ephemeral port allocations; an upper bound if not exact.";
 

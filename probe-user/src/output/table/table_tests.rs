@@ -123,6 +123,8 @@ fn report() -> Report {
         close_wait: vec![close_wait_row(), nobodys_close_wait_row()],
         stacks: None,
         netns_names: Vec::new(),
+        fixed_ports: vec![],
+        fixed_ports_left_out: 0,
         unscanned: vec![UnscannedRow {
             netns: 43,
             why: "not allowed".into(),

@@ -181,6 +181,8 @@ pub fn sample(second: u64) -> ReportSample {
             other_budgets: Default::default(),
             budgets_unknown: vec![],
             close_wait: vec![],
+            fixed_ports: vec![],
+            fixed_ports_left_out: 0,
             unscanned: vec![],
             netns_names: vec![],
             stacks: None,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use twtrace_core::event::{Event, EventFacts, PortResult};
+use twtrace_core::event::{Event, EventFacts};
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::destinations::DestinationRow;
 use twtrace_wire::{EventKind, ProcessKey, Side};
@@ -85,7 +85,7 @@ impl Towards {
             }
             EventFacts::Reset(_) => more.resets = 1,
             EventFacts::PortAlloc(facts) => {
-                more.failures = u64::from(facts.result != PortResult::Ok)
+                more.failures = u64::from(facts.is_failed_allocation());
             }
             // It was counted when it was created.
             EventFacts::TimeWaitEnd(_) => return,

@@ -1,6 +1,6 @@
 //! Observations as lines of a recording, and back.
 //!
-//! Each line has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `names`, `close_wait`, `memory`,
+//! Each line has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `names`, `close_wait`, `port_holders`, `memory`,
 //! `audit`, `totals`, `stacks`, `told`, `family`, `end`), and `part` of `parts`. A long observation takes several
 //! lines, and counts when its last line is read. An observation that lacks a line is left out. One that is longer
 //! than any that twtrace writes ([`MAX_TEXT`]) is an error, so that an untrusted file can't fill the memory part by
@@ -33,6 +33,7 @@ pub enum ObservationKind {
     Namespaces,
     Names,
     CloseWait,
+    PortHolders,
     Memory,
     Audit,
     Totals,
@@ -163,6 +164,7 @@ pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Resu
         ObservationData::CloseWait(close_wait) => {
             lines.all(ObservationKind::CloseWait, close_wait.cut())
         }
+        ObservationData::PortHolders(holders) => lines.all(ObservationKind::PortHolders, [holders]),
         ObservationData::Memory(caches) => lines.all(
             ObservationKind::Memory,
             [Memory {
@@ -301,6 +303,7 @@ impl Assembler {
                 .close_wait
                 .take(&head, line)?
                 .map(ObservationData::CloseWait),
+            ObservationKind::PortHolders => Some(ObservationData::PortHolders(body(line)?)),
             ObservationKind::Memory => Some(ObservationData::Memory(body::<Memory>(line)?.caches)),
             ObservationKind::Audit => Some(ObservationData::Audit(body::<Audit>(line)?.rows)),
             ObservationKind::Totals => self.totals.take(&head, line)?.map(ObservationData::Totals),

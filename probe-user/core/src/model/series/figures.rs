@@ -5,7 +5,7 @@ use twtrace_wire::{EndCause, EventKind, PortOp, PortTotals, ProcessTotals, Reset
 use super::histogram::{Histogram, SEARCH_BOUNDS_NS};
 use crate::event::counts_by::CountsBy;
 use crate::event::words::Word;
-use crate::event::{Event, EventFacts, PortAlloc, PortResult};
+use crate::event::{Event, EventFacts, PortAlloc};
 use crate::filter::Filter;
 use crate::model::counts::Counts;
 use crate::model::reuse::Reuse;
@@ -42,7 +42,7 @@ impl Searches {
     /// Counts an allocation from an event.
     pub fn add_event(&mut self, facts: &PortAlloc) {
         self.count += 1;
-        self.failures += u64::from(facts.result != PortResult::Ok);
+        self.failures += u64::from(facts.is_failed_allocation());
         if let Some(latency_ns) = facts.latency_ns {
             self.latency.add(latency_ns);
         }

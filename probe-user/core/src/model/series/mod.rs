@@ -17,6 +17,7 @@ use super::budget::ledger::Ledger;
 use super::destination::{Destination, Done, towards};
 use super::exactness::Losses;
 use super::observation::{KernelTotals, Observation, ObservationData};
+use super::refused_ports::RefusedPorts;
 use super::report::{Exact, LostRow, MissRow};
 use super::tally::TracingStart;
 use crate::event::answerable::unattributed;
@@ -63,6 +64,10 @@ pub struct Series {
     /// Port allocations of the whole host, and whether their latencies are exact.
     searches: BTreeMap<(PortOp, bool), Searches>,
     port_errors: BTreeMap<(PortOp, Errno), u64>,
+    /// Calls for a fixed port that failed; and those since kernel totals were last added, which count them among the
+    /// allocations.
+    fixed_port_errors: BTreeMap<(PortOp, Errno), u64>,
+    refused_ports: RefusedPorts,
     processes: Top<Owner, SeriesCounters>,
     destinations: Top<(Side, Destination), Done>,
     pairs: Top<SeriesPair, Done>,
@@ -83,14 +88,9 @@ impl Series {
             filter: Filter::default(),
             whole: SeriesCounters::default(),
             searches: BTreeMap::new(),
-            // 0 instead of missing, so that the first failure is visible in rates.
-            port_errors: [
-                ((PortOp::Connect, libc::EADDRNOTAVAIL), 0),
-                ((PortOp::Bind, libc::EADDRINUSE), 0),
-                ((PortOp::Listen, libc::EADDRINUSE), 0),
-            ]
-            .map(|((op, errno), count)| ((op, Errno(errno as u16)), count))
-            .into(),
+            port_errors: expected_errors(),
+            fixed_port_errors: expected_errors(),
+            refused_ports: RefusedPorts::default(),
             processes: Top::new(limits.max_processes),
             destinations: Top::new(limits.max_destinations),
             pairs: Top::new(limits.max_destinations),
@@ -165,6 +165,7 @@ impl Series {
             ObservationData::Memory(caches) => self.gauges.caches.clone_from(caches),
             ObservationData::Audit(rows) => self.gauges.audit(rows, self.limits),
             ObservationData::Totals(_)
+            | ObservationData::PortHolders(_)
             | ObservationData::Stacks(_)
             | ObservationData::Evidence(_)
             | ObservationData::Family(_)
@@ -195,20 +196,22 @@ impl Series {
             }
             self.add(owner(key, taken.named.get(&key)), &added);
         }
+        let refused = std::mem::take(&mut self.refused_ports);
         if !self.filter.shows_kind(EventKind::PortAlloc) {
             return;
         }
         let mut ports: Vec<&(PortKey, PortTotals)> = taken.ports.iter().collect();
         ports.sort_by_key(|(key, totals)| (std::cmp::Reverse(totals.count), *key));
         for (key, totals) in ports {
+            let totals = refused.without(key, totals);
             let op = u8::try_from(key.op).ok().and_then(PortOp::from_code);
             if let Some(op) = op.filter(|_| shown(&self.filter, key.process)) {
                 let owner = owner(key.process, taken.named.get(&key.process));
                 self.processes.count(owner, totals.count, |figures| {
-                    figures.searches_by(op).add(totals);
+                    figures.searches_by(op).add(&totals);
                 });
                 let exact = key.exact != 0;
-                self.searches.entry((op, exact)).or_default().add(totals);
+                self.searches.entry((op, exact)).or_default().add(&totals);
             }
         }
     }
@@ -244,6 +247,11 @@ impl Series {
     /// Port allocations that failed, by system call and error, from events.
     pub fn port_errors(&self) -> &BTreeMap<(PortOp, Errno), u64> {
         &self.port_errors
+    }
+
+    /// Calls for a fixed port that failed, by system call and error.
+    pub fn fixed_port_errors(&self) -> &BTreeMap<(PortOp, Errno), u64> {
+        &self.fixed_port_errors
     }
 
     /// By process.
@@ -324,11 +332,23 @@ impl Series {
     }
 
     fn search(&mut self, event: &Event, facts: &PortAlloc) {
-        if let PortResult::Failed(errno) = facts.result
-            && (self.port_errors.len() < MAX_ERRNOS
-                || self.port_errors.contains_key(&(facts.op, errno)))
-        {
-            *self.port_errors.entry((facts.op, errno)).or_default() += 1;
+        let is_refused = facts.is_refused_port();
+        if let PortResult::Failed(errno) = facts.result {
+            let errors = if is_refused {
+                &mut self.fixed_port_errors
+            } else {
+                &mut self.port_errors
+            };
+            if errors.len() < MAX_ERRNOS || errors.contains_key(&(facts.op, errno)) {
+                *errors.entry((facts.op, errno)).or_default() += 1;
+            }
+        }
+        if is_refused {
+            if self.filter.is_by_process() {
+                let process = event.answerable().key();
+                self.refused_ports.add(process, facts);
+            }
+            return;
         }
         if !self.filter.is_by_process() {
             self.processes.count(owner_of(event), 1, |figures| {
@@ -346,6 +366,17 @@ impl Series {
             self.whole.add(&come_to);
         }
     }
+}
+
+/// 0 instead of missing, so that the first failure is visible in rates.
+fn expected_errors() -> BTreeMap<(PortOp, Errno), u64> {
+    [
+        (PortOp::Connect, libc::EADDRNOTAVAIL),
+        (PortOp::Bind, libc::EADDRINUSE),
+        (PortOp::Listen, libc::EADDRINUSE),
+    ]
+    .map(|(op, errno)| ((op, Errno(errno as u16)), 0))
+    .into()
 }
 
 fn owner_of(event: &Event) -> Owner {

@@ -10,6 +10,7 @@ use twtrace_wire::ProcessKey;
 use super::Model;
 use super::audit::AuditRow;
 use super::budget::ledger::Ledger;
+use super::fixed_ports::FixedPorts;
 use super::memory::CacheRow;
 use super::observation::{CloseWait, KernelTotals, Observation, ObservationData};
 use super::pairs::Pairs;
@@ -51,6 +52,7 @@ pub struct Tally {
     /// Names of namespaces, from all samples; and from the latest.
     names: BTreeMap<u32, NetnsName>,
     latest_names: Vec<NetnsName>,
+    fixed_ports: FixedPorts,
     close_wait: CloseWait,
     caches: Vec<CacheRow>,
     audit: Vec<AuditRow>,
@@ -81,6 +83,7 @@ impl Tally {
             namespaces: None,
             names: BTreeMap::new(),
             latest_names: Vec::new(),
+            fixed_ports: FixedPorts::default(),
             close_wait: CloseWait::default(),
             caches: Vec::new(),
             audit: Vec::new(),
@@ -114,6 +117,7 @@ impl Tally {
         self.has_recent_rates = ended.has_recent_rates;
         self.namespaces = ended.namespaces.map(|(_, latest)| (latest.clone(), latest));
         self.name(ended.latest_names);
+        self.fixed_ports = ended.fixed_ports.into_next();
         self.close_wait = ended.close_wait;
         self.caches = ended.caches;
         self.audit = ended.audit;
@@ -182,6 +186,7 @@ impl Tally {
     pub fn event(&mut self, event: &Event) {
         self.model.apply(event);
         self.pairs.apply(event);
+        self.fixed_ports.apply(event);
         self.timeline.apply(event);
     }
 
@@ -211,6 +216,7 @@ impl Tally {
             },
             ObservationData::Names(names) => self.name(names),
             ObservationData::CloseWait(close_wait) => self.close_wait = close_wait,
+            ObservationData::PortHolders(holders) => self.fixed_ports.take_holders(at, holders),
             ObservationData::Memory(caches) => self.caches = caches,
             ObservationData::Audit(rows) => self.audit = rows,
             ObservationData::Totals(totals) => self.totals = Some(totals),

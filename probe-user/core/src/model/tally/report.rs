@@ -72,6 +72,8 @@ impl Tally {
             close_wait: close_wait::rows(&self.close_wait.connections, &self.filter, |holder| {
                 self.known(&processes, holder)
             }),
+            fixed_ports: self.fixed_ports.rows(),
+            fixed_ports_left_out: self.fixed_ports.left_out(),
             unscanned: self.close_wait.unscanned.clone(),
             netns_names: self.names.values().cloned().collect(),
             stacks: self.stacks(),

@@ -1,0 +1,364 @@
+//! Calls for one fixed port that failed since the port was taken, and who had it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Serialize;
+use twtrace_wire::{PortOp, Unattributed};
+
+use super::port_holders::{HolderKind, PortHolder, PortHolders, overlap};
+use crate::event::errno::Errno;
+use crate::event::{Event, EventFacts, Moment, PortResult, Process, words};
+
+/// Maximum number of rows; calls beyond are only counted.
+const MAX_ROWS: usize = 1_024;
+/// Maximum number of ports whose sockets are kept.
+const MAX_HELD: usize = 1_024;
+/// Maximum number of different addresses of one row; later ones are not compared with the sockets of the port.
+const MAX_ADDRESSES: usize = 16;
+/// Processes whose start times differ by less are the same if they have the same id: /proc counts in ticks, events in
+/// nanoseconds.
+const SAME_START_NS: u64 = 50_000_000;
+
+/// Calls that failed since their port was taken, by network namespace, port and command.
+#[derive(Debug, Default)]
+pub struct FixedPorts {
+    wanted: BTreeMap<Key, Wanted>,
+    /// Calls without a row.
+    left_out: u64,
+    held: BTreeMap<(u32, u16), Held>,
+    /// How many earlier namespaces had each number, as far as calls showed.
+    latest: BTreeMap<u32, u32>,
+}
+
+/// The namespace, how many earlier ones had its number, the port, and the name of the process or why there is none.
+type Key = (u32, u32, u16, Who);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    Command([u8; twtrace_wire::COMM_LEN]),
+    Nobody(Option<Unattributed>),
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Of the latest call.
+    process: Option<Process>,
+    processes: u64,
+    calls: BTreeMap<(PortOp, Errno), u64>,
+    addresses: Vec<WantedAddress>,
+    first: Moment,
+    last: Moment,
+}
+
+/// What a call wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct WantedAddress {
+    /// The local address; `None` if it is not known.
+    local: Option<IpAddr>,
+    /// The destination of a connect().
+    remote: Option<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Held {
+    at: Moment,
+    netns_nth: u32,
+    holders: PortHolders,
+}
+
+/// The calls of one command for one port, and who had it.
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
+pub struct FixedPortRow {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// How many earlier namespaces had this number since tracing began.
+    #[serde(skip_serializing_if = "crate::event::is_first")]
+    pub netns_nth: u32,
+    /// The port.
+    pub port: u16,
+    /// The process that wanted it, at its latest call.
+    pub process: Option<Process>,
+    /// Why none is known.
+    #[serde(serialize_with = "words::serialize_option")]
+    #[schemars(with = "Option<crate::event::schema::WordOf<Unattributed>>")]
+    pub unattributed: Option<Unattributed>,
+    /// Number of processes of its name that wanted it; those that come again after another one count again.
+    pub processes: u64,
+    /// The calls that failed.
+    pub calls: Vec<FixedPortCalls>,
+    /// Local addresses that they named.
+    pub addresses: Vec<IpAddr>,
+    /// Time from the first to the last call, nanoseconds.
+    pub lasted_ns: u64,
+    /// When the sockets of the port were listed, nanoseconds after the first call; `None` if they were not. Negative if
+    /// that was before it.
+    pub checked_ns: Option<i64>,
+    /// Why they are not known.
+    pub why: Option<String>,
+    /// Sockets that were in the way then, by kind and process.
+    pub holders: Vec<FixedPortHolder>,
+    /// Whether calls failed after the sockets were listed.
+    #[serde(skip)]
+    pub failed_after_check: bool,
+}
+
+/// Calls of one kind.
+#[derive(schemars::JsonSchema, Clone, Copy, Debug, Serialize)]
+pub struct FixedPortCalls {
+    /// The system call.
+    #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::event::schema::WordOf<PortOp>")]
+    pub op: PortOp,
+    /// Its error.
+    #[serde(serialize_with = "serialize_errno")]
+    #[schemars(with = "String")]
+    pub errno: Errno,
+    /// Number of calls.
+    pub count: u64,
+}
+
+fn serialize_errno<S: serde::Serializer>(errno: &Errno, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(errno)
+}
+
+/// Sockets of one kind and process that were in the way.
+#[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
+pub struct FixedPortHolder {
+    /// What they are.
+    pub kind: HolderKind,
+    /// The process that has them open; for TIME_WAITs, the one that created them.
+    pub process: Option<Process>,
+    /// Other processes that have the first of them open too.
+    pub shared_by: u64,
+    /// Why no process is known.
+    pub unattributed: Option<super::port_holders::NoPortHolder>,
+    /// Which end they were: only for TIME_WAITs that were seen when they were created.
+    #[serde(serialize_with = "words::serialize")]
+    #[schemars(with = "crate::event::schema::WordOf<twtrace_wire::Side>")]
+    pub side: twtrace_wire::Side,
+    /// Number of sockets.
+    pub count: u64,
+    /// This end of one of them.
+    pub local: SocketAddr,
+    /// The other end of one of them; null for listeners and bound sockets.
+    pub remote: Option<SocketAddr>,
+    /// Time until the last of the TIME_WAITs ends, nanoseconds after the sockets were listed.
+    pub left_ns: Option<u64>,
+    /// Whether one of them is connected to itself.
+    pub is_self_connected: bool,
+    /// Whether the process is the one that wanted the port.
+    pub is_own: bool,
+}
+
+/// The operation and the error of a call that failed since its port was taken.
+pub fn taken(event: &Event) -> Option<(PortOp, u16, Errno)> {
+    const IN_USE: Errno = Errno(libc::EADDRINUSE as u16);
+    const NOT_AVAILABLE: Errno = Errno(libc::EADDRNOTAVAIL as u16);
+    let EventFacts::PortAlloc(facts) = &event.facts else {
+        return None;
+    };
+    let PortResult::Failed(errno) = facts.result else {
+        return None;
+    };
+    match (facts.op, errno) {
+        _ if facts.requested == 0 => None,
+        (PortOp::Bind | PortOp::Listen, IN_USE) | (PortOp::Connect, NOT_AVAILABLE) => {
+            Some((facts.op, facts.requested, errno))
+        }
+        _ => None,
+    }
+}
+
+impl FixedPorts {
+    /// Counts an event, if it is such a call.
+    pub fn apply(&mut self, event: &Event) {
+        let (Some((op, port, errno)), Some(netns)) = (taken(event), event.netns) else {
+            return;
+        };
+        let who = match &event.process {
+            Some(process) => Who::Command(process.comm.padded()),
+            None => Who::Nobody(event.unattributed),
+        };
+        let key = (netns, event.netns_nth, port, who);
+        if self.wanted.len() >= MAX_ROWS && !self.wanted.contains_key(&key) {
+            self.left_out += 1;
+            return;
+        }
+        let at = Moment {
+            ts: event.ts,
+            mono_ns: event.mono_ns,
+        };
+        let latest = self.latest.entry(netns).or_default();
+        *latest = (*latest).max(event.netns_nth);
+        let wanted = self.wanted.entry(key).or_default();
+        if wanted.calls.is_empty() {
+            wanted.first = at;
+        }
+        wanted.last = at;
+        *wanted.calls.entry((op, errno)).or_default() += 1;
+        if let Some(process) = &event.process {
+            let is_known = |known: &Process| known.is(process);
+            if !wanted.process.as_ref().is_some_and(is_known) {
+                wanted.processes += 1;
+                wanted.process = Some(process.clone());
+            }
+        }
+        let address = WantedAddress {
+            local: event.local.map(|local| local.ip()),
+            remote: event.remote.filter(|_| op == PortOp::Connect),
+        };
+        if !wanted.addresses.contains(&address) && wanted.addresses.len() < MAX_ADDRESSES {
+            wanted.addresses.push(address);
+        }
+    }
+
+    /// Takes the sockets of a port. What was found before stays if there are none any more.
+    pub fn take_holders(&mut self, at: Moment, holders: PortHolders) {
+        let key = (holders.netns, holders.port);
+        let netns_nth = self.latest.get(&holders.netns).copied().unwrap_or(0);
+        let known = self.held.get(&key);
+        let is_known = known.is_some_and(|known| known.netns_nth == netns_nth);
+        if (is_known && holders.sockets.is_empty())
+            || (known.is_none() && self.held.len() >= MAX_HELD)
+        {
+            return;
+        }
+        self.held.insert(
+            key,
+            Held {
+                at,
+                netns_nth,
+                holders,
+            },
+        );
+    }
+
+    /// Begins another interval: calls count from 0, and the sockets of ports are kept.
+    pub fn into_next(self) -> Self {
+        Self {
+            held: self.held,
+            latest: self.latest,
+            ..Self::default()
+        }
+    }
+
+    /// Calls without a row.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// The rows, by namespace and port.
+    pub fn rows(&self) -> Vec<FixedPortRow> {
+        let rows = self.wanted.iter();
+        rows.map(|(key, wanted)| self.row(*key, wanted)).collect()
+    }
+
+    fn row(&self, (netns, netns_nth, port, who): Key, wanted: &Wanted) -> FixedPortRow {
+        let held = self.held.get(&(netns, port));
+        let held = held.filter(|held| held.netns_nth == netns_nth);
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in wanted.addresses.iter().filter_map(|it| it.local) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        let calls = wanted.calls.iter();
+        FixedPortRow {
+            netns,
+            netns_nth,
+            port,
+            process: wanted.process.clone(),
+            unattributed: match who {
+                Who::Nobody(why) => why,
+                Who::Command(_) => None,
+            },
+            processes: wanted.processes,
+            calls: calls
+                .map(|((op, errno), count)| FixedPortCalls {
+                    op: *op,
+                    errno: *errno,
+                    count: *count,
+                })
+                .collect(),
+            addresses,
+            lasted_ns: wanted.last.mono_ns.saturating_sub(wanted.first.mono_ns),
+            checked_ns: held.map(|held| {
+                let (at, first) = (held.at.mono_ns, wanted.first.mono_ns);
+                at.cast_signed().saturating_sub(first.cast_signed())
+            }),
+            why: held.and_then(|held| held.holders.why.clone()),
+            holders: held.map_or_else(Vec::new, |held| wanted.in_the_way(&held.holders)),
+            failed_after_check: held.is_some_and(|held| wanted.last.mono_ns > held.at.mono_ns),
+        }
+    }
+}
+
+impl Wanted {
+    /// The sockets that were in the way, by kind and process.
+    fn in_the_way(&self, holders: &PortHolders) -> Vec<FixedPortHolder> {
+        let mut rows: Vec<FixedPortHolder> = Vec::new();
+        for holder in &holders.sockets {
+            if !self.is_hindered_by(holder) {
+                continue;
+            }
+            let process = holder.processes.first();
+            let same = rows.iter_mut().find(|row| {
+                let is_same = match (&row.process, process) {
+                    (Some(one), Some(other)) => one.is(other),
+                    (one, other) => one.is_none() && other.is_none(),
+                };
+                is_same
+                    && (row.kind, row.side, row.unattributed)
+                        == (holder.kind, holder.side, holder.unattributed)
+            });
+            let is_self_connected =
+                holder.kind == HolderKind::Connection && holder.local == holder.remote;
+            match same {
+                Some(row) => {
+                    row.count += 1;
+                    row.left_ns = row.left_ns.max(holder.left_ns);
+                    row.is_self_connected |= is_self_connected;
+                }
+                None => rows.push(FixedPortHolder {
+                    kind: holder.kind,
+                    process: process.cloned(),
+                    shared_by: (holder.processes.len() as u64).saturating_sub(1),
+                    unattributed: holder.unattributed.filter(|_| process.is_none()),
+                    side: holder.side,
+                    count: 1,
+                    local: holder.local,
+                    remote: (holder.remote.port() != 0).then_some(holder.remote),
+                    left_ns: holder.left_ns,
+                    is_self_connected,
+                    is_own: holder.processes.iter().any(|it| self.is_of(it)),
+                }),
+            }
+        }
+        rows
+    }
+
+    fn is_of(&self, holder: &Process) -> bool {
+        self.process.as_ref().is_some_and(|process| {
+            let (one, other) = (process.key, holder.key);
+            one.tgid == other.tgid
+                && one.start_boot_ns.abs_diff(other.start_boot_ns) < SAME_START_NS
+        })
+    }
+
+    /// bind() and listen() compete with the sockets of the same address; connect() with those of the same address and
+    /// destination.
+    fn is_hindered_by(&self, holder: &PortHolder) -> bool {
+        self.addresses.iter().any(|wanted| {
+            let is_of_address = wanted
+                .local
+                .is_none_or(|local| overlap(holder.local.ip(), holder.v6only, local));
+            let is_of_destination = wanted.remote.is_none_or(|remote| remote == holder.remote);
+            is_of_address && is_of_destination
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "fixed_ports_tests.rs"]
+mod tests;
