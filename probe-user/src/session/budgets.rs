@@ -9,6 +9,7 @@ use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::servers::ServerPorts;
 use twtrace_core::model::socket::SocketRow;
 
+use super::pool_holders::{self, Crowd, Crowds};
 use crate::probe::PortsOfBind;
 use crate::scan::namespace_helper::NamespaceHelper;
 use crate::scan::setting;
@@ -24,8 +25,9 @@ pub fn sample(
     only: &[u32],
     servers: &ServerPorts,
     of_bind: impl FnOnce() -> Option<PortsOfBind>,
-) -> SocketSamples {
+) -> Sampled {
     let mut samples = HashMap::new();
+    let mut crowds = Vec::new();
     let unscanned = visit(helper, only, |netns, paths, diag| {
         let sysctls = match setting::read(helper, netns, paths) {
             Ok(sysctls) => sysctls,
@@ -41,6 +43,14 @@ pub fn sample(
             Sorting(ClientSocketsBuilder::new(sysctls.range, is_server))
         })?;
         let sockets = sorting.0.finish();
+        let pools = sockets.crowded(sysctls.range.count());
+        if !pools.is_empty() {
+            let none = || Crowds::new(&pools, sysctls.range);
+            // Without it they have no names.
+            if let Ok(found) = diag.dump_into(Query::of(pool_holders::LIVE), none) {
+                crowds.extend(found.of_namespace(netns));
+            }
+        }
         samples.insert(netns, Ok(SocketSample { sysctls, sockets }));
         Ok(())
     });
@@ -53,7 +63,13 @@ pub fn sample(
         }
     }
     samples.extend(unscanned.into_iter().map(|(netns, why)| (netns, Err(why))));
-    samples
+    Sampled { samples, crowds }
+}
+
+/// Sockets and settings, and the sockets whose holders are to be found.
+pub struct Sampled {
+    pub samples: SocketSamples,
+    pub crowds: Vec<Crowd>,
 }
 
 /// Passes the rows of a dump to the builder.
@@ -105,7 +121,7 @@ mod tests {
             ..Filter::default()
         };
         let mut ledger = Ledger::default();
-        let sampled = || sample(None, &[own], &ServerPorts::default(), || None);
+        let sampled = || sample(None, &[own], &ServerPorts::default(), || None).samples;
         ledger.sample(sampled(), 1);
         let clients: Vec<TcpStream> = (0..20)
             .map(|_| TcpStream::connect(target).unwrap())

@@ -9,6 +9,7 @@ pub mod launch;
 pub mod losses;
 pub mod observer;
 pub mod open;
+mod pool_holders;
 mod port_watch;
 pub mod ring;
 pub mod sink;

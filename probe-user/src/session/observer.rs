@@ -15,7 +15,7 @@ use twtrace_wire::{NetnsKey, ProcessKey};
 use super::auditor::{Auditor, SeenByNetns};
 use super::port_watch::PortWatch;
 use super::sink::Sink;
-use super::{Session, budgets, socket_scan};
+use super::{Session, budgets, pool_holders, socket_scan};
 use crate::allocator;
 use crate::enrich::{netns_names, pid_namespace};
 use crate::scan::namespace;
@@ -51,6 +51,8 @@ pub struct Observer {
     auditor: Auditor,
     servers: ServerPorts,
     ports: PortWatch,
+    /// Whether the last sample found port pools that live sockets nearly fill.
+    had_crowds: bool,
     /// When the last sample of sockets and namespaces ended, and how long it took.
     sampled: (Instant, Duration),
 }
@@ -74,6 +76,7 @@ impl Observer {
             auditor,
             servers: ServerPorts::default(),
             ports: PortWatch::default(),
+            had_crowds: false,
             sampled: (Instant::now(), Duration::ZERO),
         }
     }
@@ -82,7 +85,7 @@ impl Observer {
     ///
     /// # Errors
     /// If a clock can't be read.
-    pub fn sample(&mut self, session: &Session) -> Result<Vec<Observation>> {
+    pub fn sample(&mut self, session: &mut Session) -> Result<Vec<Observation>> {
         let began = Instant::now();
         let mut observations = vec![observation(
             session.now()?,
@@ -93,14 +96,23 @@ impl Observer {
             allocator::give_back();
             let at = session.now()?;
             let of_bind = || session.attached().ports_of_bind();
-            let mut samples =
-                budgets::sample(self.helper.as_deref(), &self.only, &self.servers, of_bind);
+            let budgets::Sampled {
+                mut samples,
+                crowds,
+            } = budgets::sample(self.helper.as_deref(), &self.only, &self.servers, of_bind);
             for netns in hidden(session, &self.only)? {
                 samples
                     .entry(netns)
                     .or_insert_with(|| Err(twtrace_core::model::audit::HIDDEN.to_owned()));
             }
             observations.push(observation(at, ObservationData::Sockets(samples)));
+            let is_empty = crowds.is_empty();
+            // An empty list replaces one that is not.
+            if !is_empty || self.had_crowds {
+                let holders = pool_holders::find(crowds, session);
+                observations.push(observation(at, ObservationData::PoolHolders(holders)));
+            }
+            self.had_crowds = !is_empty;
         }
         if self.wants.namespaces {
             let samples = namespace::sample(self.helper.as_deref(), &self.only);

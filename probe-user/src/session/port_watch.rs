@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use twtrace_core::event::{Event, EventFacts, Process};
@@ -20,12 +21,13 @@ use crate::scan::owners::Owners;
 use crate::scan::snapshot;
 use crate::scan::sock_diag::Query;
 
-/// Maximum number of ports whose TIME_WAITs are remembered with their processes.
-const MAX_PORTS: usize = 32_768;
+/// Maximum number of TIME_WAITs that are remembered with their processes.
+const MAX_CREATED: usize = 65_536;
 /// Maximum number of TIME_WAITs of one port that are remembered: the latest.
 const MAX_OF_PORT: usize = 16;
-/// A TIME_WAIT that is older than this has ended, nanoseconds: more than the largest tcp_tw_timeout.
-const MAX_LIFETIME_NS: u64 = 601_000_000_000;
+/// A creation that is older than this is not taken for that of a TIME_WAIT of the same tuple, nanoseconds: twice
+/// TCP_TIMEWAIT_LEN, since the peer's FIN and segments restart the timer.
+const MAX_LIFETIME_NS: u64 = 121_000_000_000;
 /// Maximum number of ports that wait to be listed, and of those listed at once.
 const MAX_PENDING: usize = 64;
 const AT_ONCE: usize = 16;
@@ -44,6 +46,10 @@ type PortKey = (u32, u16);
 #[derive(Debug, Default)]
 pub struct PortWatch {
     created: HashMap<PortKey, Vec<Created>>,
+    /// Number of TIME_WAITs in `created`.
+    kept: usize,
+    /// The process that closed last: in most cases also the next one.
+    last: Option<Arc<Process>>,
     pending: Vec<PortKey>,
     listed: HashMap<PortKey, Instant>,
     /// When any ports may be listed again.
@@ -57,7 +63,7 @@ struct Created {
     remote: SocketAddr,
     side: Side,
     mono_ns: u64,
-    process: Option<Process>,
+    process: Option<Arc<Process>>,
 }
 
 impl PortWatch {
@@ -77,40 +83,55 @@ impl PortWatch {
         else {
             return;
         };
-        let key = (netns, local.port());
-        if self.created.len() >= MAX_PORTS && !self.created.contains_key(&key) {
-            self.forget_ended(event.mono_ns);
-            if self.created.len() >= MAX_PORTS {
-                return;
-            }
+        if self.kept >= MAX_CREATED {
+            self.make_room(event.mono_ns);
         }
-        let of_port = self
-            .created
-            .entry(key)
-            .or_insert_with(|| Vec::with_capacity(1));
-        let is_same = |it: &Created| it.local == local.ip() && it.remote == remote;
-        of_port.retain(|it| !is_same(it));
+        let process = event.process.as_ref().map(|process| self.shared(process));
+        let of_port = self.created.entry((netns, local.port())).or_default();
+        let before = of_port.len();
+        of_port.retain(|it| it.local != local.ip() || it.remote != remote);
         if of_port.len() >= MAX_OF_PORT {
             of_port.remove(0);
         }
+        of_port.reserve_exact(1);
         of_port.push(Created {
             local: local.ip(),
             remote,
             side: event.side,
             mono_ns: event.mono_ns,
-            process: event.process.clone(),
+            process,
         });
+        self.kept = self.kept + of_port.len() - before;
     }
 
-    /// Forgets what has ended; if nothing has, everything: what is new matters more.
-    fn forget_ended(&mut self, now_ns: u64) {
+    fn shared(&mut self, process: &Process) -> Arc<Process> {
+        match &self.last {
+            Some(last) if last.is_as(process) => Arc::clone(last),
+            _ => {
+                let process = Arc::new(process.clone());
+                self.last = Some(Arc::clone(&process));
+                process
+            }
+        }
+    }
+
+    /// Forgets what has ended; then those of clients, which may use any port and are many; then everything.
+    fn make_room(&mut self, now_ns: u64) {
+        self.keep(|it| now_ns.saturating_sub(it.mono_ns) < MAX_LIFETIME_NS);
+        if self.kept > MAX_CREATED / 2 {
+            self.keep(|it| it.side != Side::Client);
+        }
+        if self.kept > MAX_CREATED / 2 {
+            self.keep(|_| false);
+        }
+    }
+
+    fn keep(&mut self, is_kept: impl Fn(&Created) -> bool) {
         self.created.retain(|_, of_port| {
-            of_port.retain(|it| now_ns.saturating_sub(it.mono_ns) < MAX_LIFETIME_NS);
+            of_port.retain(&is_kept);
             !of_port.is_empty()
         });
-        if self.created.len() >= MAX_PORTS {
-            self.created.clear();
-        }
+        self.kept = self.created.values().map(Vec::len).sum();
     }
 
     fn note_taken(&mut self, key: PortKey) {
@@ -241,11 +262,11 @@ impl PortWatch {
             holder.left_ns = row
                 .expires
                 .map(|left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX));
-            let created = self.created(netns, row);
+            let now_ns = session.now().ok().map(|now| now.mono_ns);
+            let created = self.created(netns, row, now_ns);
             holder.side = created.map_or(Side::Unknown, |it| it.side);
-            holder
-                .processes
-                .extend(created.and_then(|it| it.process.clone()));
+            let process = created.and_then(|it| it.process.as_deref());
+            holder.processes.extend(process.cloned());
             for process in &mut holder.processes {
                 session.complete(process);
             }
@@ -269,10 +290,14 @@ impl PortWatch {
     }
 
     /// The creation of a TIME_WAIT: the latest of its tuple.
-    fn created(&self, netns: u32, row: &SocketRow) -> Option<&Created> {
+    fn created(&self, netns: u32, row: &SocketRow, now_ns: Option<u64>) -> Option<&Created> {
+        let now_ns = now_ns?;
         let of_port = self.created.get(&(netns, row.local.port()))?;
         let mut latest = of_port.iter().rev();
-        latest.find(|it| it.local == row.local.ip() && it.remote == row.remote)
+        latest.find(|it| {
+            let is_recent = now_ns.saturating_sub(it.mono_ns) < MAX_LIFETIME_NS;
+            is_recent && it.local == row.local.ip() && it.remote == row.remote
+        })
     }
 }
 
@@ -326,56 +351,5 @@ fn kind(row: &SocketRow) -> HolderKind {
 }
 
 #[cfg(test)]
-mod tests {
-    use twtrace_core::event::errno::Errno;
-    use twtrace_core::event::{PortResult, samples};
-    use twtrace_wire::PortOp;
-
-    use super::*;
-
-    fn refused(port: u16) -> Event {
-        let mut event = samples::port_alloc();
-        if let EventFacts::PortAlloc(facts) = &mut event.facts {
-            facts.op = PortOp::Bind;
-            facts.requested = port;
-            facts.result = PortResult::Failed(Errno(libc::EADDRINUSE as u16));
-        }
-        event
-    }
-
-    #[test]
-    fn a_port_waits_once_and_ports_are_bounded() {
-        let mut watch = PortWatch::default();
-        watch.note(&refused(80));
-        watch.note(&refused(80));
-        assert_eq!(watch.pending.len(), 1);
-        // Not a fixed port.
-        watch.note(&refused(0));
-        for port in 1_000..2_000 {
-            watch.note(&refused(port));
-        }
-        assert_eq!(watch.pending.len(), MAX_PENDING);
-        watch.pending.clear();
-        watch
-            .listed
-            .insert((refused(80).netns.unwrap(), 80), Instant::now());
-        watch.note(&refused(80));
-        assert!(watch.pending.is_empty());
-    }
-
-    #[test]
-    fn the_latest_creations_of_a_port_are_kept() {
-        let mut watch = PortWatch::default();
-        let event = samples::time_wait();
-        let (netns, local) = (event.netns.unwrap(), event.local.unwrap());
-        for port in 1..100 {
-            let mut event = event.clone();
-            event.remote = Some(SocketAddr::new(local.ip(), port));
-            watch.note(&event);
-            watch.note(&event);
-        }
-        let of_port = &watch.created[&(netns, local.port())];
-        assert_eq!(of_port.len(), MAX_OF_PORT);
-        assert_eq!(of_port[0].remote.port(), 84);
-    }
-}
+#[path = "port_watch_tests.rs"]
+mod tests;

@@ -173,6 +173,7 @@ pub fn budget(free: u32) -> BudgetRow {
         connections_per_s: Some(0.5),
         live_growth_per_s: None,
         expiry_per_s: Some(0.25),
+        live_by: Vec::new(),
         failures: 1,
         outlook: match free {
             0 => Outlook::Full,

@@ -29,6 +29,18 @@ pub const SCENARIOS: &[Scenario] = &[
         spares: &["reuse_without_timestamps", "reuse_peer_without_timestamps"],
         ..CRITICAL
     }),
+    Scenario::both("doctor/budget_full_of_live", full_of_live).judged(DoctorRun {
+        code: 3,
+        finds: &[
+            found("budget_full", "critical", "vi"),
+            ExpectedFinding {
+                says: "live sockets at the end, by process: hg-",
+                ..found("budget_full", "critical", "hg")
+            },
+        ],
+        spares: &["port_taken"],
+        ..CRITICAL
+    }),
     Scenario::both("doctor/budget_nearly_full", nearly_full).judged(DoctorRun {
         finds: &[found("budget_nearly_full", "warning", "cl")],
         spares: &["budget_full", "bind_before_connect"],
@@ -102,6 +114,26 @@ const fn refused(id: &'static str, severity: &'static str, says: &'static str) -
         needs: Needs::RefusedReuse,
         ..found(id, severity, "cl")
     }
+}
+
+/// The open connections of one program hold all ports, and another one gets none.
+fn full_of_live(stage: &Stage) -> Result<()> {
+    const PORTS: usize = 8;
+    budgets::narrow(stage, PORTS)?;
+    let server = stage.actor("sv")?;
+    let hog = stage.actor("hg")?;
+    let victim = stage.actor("vi")?;
+    let (listener, address) = server.listen(SocketAddr::new(stage.ip.loopback(), 20_000))?;
+    for _ in 0..PORTS {
+        hog.connect(address)?;
+        server.accept(listener)?;
+    }
+    let fd = victim.tcp_for(address)?;
+    victim.must_fail(&Command::Connect { fd, address }, libc::EADDRNOTAVAIL)?;
+    for actor in [&hog, &victim] {
+        expect_births(stage, actor, Side::Client, 0);
+    }
+    Ok(())
 }
 
 /// A few ports are left.

@@ -10,10 +10,11 @@ use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::refused;
 use crate::event::quantity::duration;
+use crate::model::budget::holders::PoolHolder;
 use crate::model::budget::row::{BudgetRow, Outlook, PoolWord};
 use crate::model::budget::sysctls::TwReuse;
 use crate::model::destination::Destination;
-use crate::model::pairs::PairRow;
+use crate::model::pairs::{self, PairRow};
 
 /// Usage from which a pool is nearly used up.
 const NEARLY: f64 = 0.8;
@@ -79,6 +80,13 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
     let failed = failed(facts, row);
     let hindered = hindered(facts, row);
     let mut evidence = vec![figures_in_words(facts, row)];
+    let holders = holders(row);
+    if !holders.is_empty() {
+        evidence.push(format!(
+            "live sockets at the end, by process: {}",
+            advice::list(&holders)
+        ));
+    }
     if row.failures > 0 {
         evidence.push(format!(
             "{} port allocations failed with {} during the window{}",
@@ -119,6 +127,7 @@ fn finding(facts: &DoctorFacts, row: &BudgetRow, severity: Severity, further: us
         evidence,
         figures: json!({
             "budget": row,
+            "live_by": advice::figures(&holders),
             "time_waits_by": advice::figures(&users),
             "failures_by": advice::figures(&failed),
             "refused_by": refused::figures(&hindered),
@@ -200,6 +209,16 @@ fn users(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> 
     )
 }
 
+/// The processes with its live sockets; empty if they are not known.
+fn holders(row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
+    let name = |holder: &PoolHolder| match &holder.process {
+        Some(process) => pairs::name(process).into(),
+        None => pairs::NOBODY.into(),
+    };
+    let rows = row.live_by.iter();
+    rows.map(|holder| (name(holder), holder.live)).collect()
+}
+
 fn failed(facts: &DoctorFacts, row: &BudgetRow) -> Vec<(Cow<'static, str>, u64)> {
     match (row.pool, row.destination) {
         (PoolWord::Connect, Some(wanted)) => facts.processes(
@@ -231,11 +250,14 @@ fn is_live(row: &BudgetRow) -> bool {
 fn to_do(facts: &DoctorFacts, row: &BudgetRow, hindered: &[&PairRow]) -> Vec<String> {
     let mut to_do = Vec::new();
     if is_live(row) {
-        to_do.push(
-            "most of the ports are held by open connections: bound the number of connections, or find out \
+        let by = holders(row);
+        let of = by
+            .first()
+            .map_or_else(String::new, |(name, _)| format!(" of {name}"));
+        to_do.push(format!(
+            "most of the ports are held by open connections{of}: bound the number of connections, or find out \
              why they are not closed; remedies against TIME_WAIT do not help here"
-                .to_owned(),
-        );
+        ));
     } else {
         to_do.push(
             "keep connections alive and use them again (a pool, HTTP keep-alive, nginx: keepalive in upstream)"

@@ -41,6 +41,32 @@ fn a_full_budget_names_who_filled_it_and_who_failed() {
 }
 
 #[test]
+fn who_holds_the_ports_by_open_connections_is_named() {
+    let holder = |process, live| PoolHolder { process, live };
+    let findings = only(BudgetRow {
+        live: Some(900),
+        time_wait: Some(100),
+        live_by: vec![
+            holder(samples::process("hog").process, 880),
+            holder(None, 20),
+        ],
+        ..samples::budget(0, 3)
+    });
+    let [_, by, ..] = &findings[0].evidence[..] else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(
+        by,
+        "live sockets at the end, by process: hog(7): 880, (unknown): 20"
+    );
+    assert!(
+        findings[0].to_do[0]
+            .starts_with("most of the ports are held by open connections of hog(7):")
+    );
+    assert_eq!(findings[0].figures["live_by"][0]["count"], 880);
+}
+
+#[test]
 fn a_range_of_the_sockets_own_is_not_the_namespaces_to_widen() {
     let findings = only(BudgetRow {
         socket_range: true,

@@ -134,6 +134,41 @@ fn processes_beyond_the_bound_are_summed_up() {
 }
 
 #[test]
+fn failed_calls_for_a_fixed_port_are_no_allocations() {
+    let mut event = samples::port_alloc();
+    event.process = Some(samples::process(2, "many"));
+    let failures = |event: &Event, times| {
+        let mut model = Model::new(Filter::default());
+        (0..times).for_each(|_| model.apply(event));
+        let mut kernel = kernel();
+        kernel.ports[0].0.process = event.answerable().key();
+        kernel.ports[0].1.failures = 3;
+        let rows = model.process_rows(Some(&kernel));
+        let ports = rows.iter().flat_map(|row| &row.ports);
+        let sums = model.process_sums(Some(&kernel));
+        let sum: u64 = sums
+            .iter()
+            .flat_map(|row| &row.ports)
+            .map(|port| port.totals.failures)
+            .sum();
+        let from_events: u64 = model
+            .process_rows(None)
+            .iter()
+            .map(ProcessRow::port_failures)
+            .sum();
+        let [count, failed] = ports.fold([0, 0], |[count, failed], port| {
+            [count + port.count, failed + port.failures]
+        });
+        (count, failed, sum, from_events)
+    };
+    assert_eq!(failures(&event, 3), (7, 3, 3, 3));
+    if let EventFacts::PortAlloc(facts) = &mut event.facts {
+        facts.requested = 80;
+    }
+    assert_eq!(failures(&event, 3), (4, 0, 0, 0));
+}
+
+#[test]
 fn a_process_row_reads_as_the_contract_says() {
     let model = Model::new(Filter::default());
     let rows = model.process_rows(Some(&kernel()));

@@ -6,6 +6,7 @@ use twtrace_wire::{PortKey, PortTotals, ProcessKey, ProcessTotals};
 
 use super::audit::AuditRow;
 use super::budget::evidence::EvidenceDelta;
+use super::budget::holders::PoolHolders;
 use super::budget::ledger::SocketSamples;
 use super::close_wait::CloseWaitConnection;
 use super::memory::CacheRow;
@@ -31,6 +32,8 @@ pub enum ObservationData {
     /// Sockets and settings that concern local ports, of every namespace. Sampled when tracing begins, at intervals,
     /// and when it ends.
     Sockets(SocketSamples),
+    /// Who has the live sockets of port pools that these nearly fill; sampled at the same times.
+    PoolHolders(Vec<PoolHolders>),
     /// Settings and counters of every namespace; sampled at the same times.
     Namespaces(NamespaceSamples),
     /// Names of namespaces; sampled at the same times.

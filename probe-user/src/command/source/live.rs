@@ -125,7 +125,7 @@ impl Live {
     /// # Errors
     /// If the sink refuses, the kernel refuses a map or a clock, or the command can't be run.
     pub fn begin(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        forward(sink, self.observer.sample(&self.session)?)?;
+        forward(sink, self.observer.sample(&mut self.session)?)?;
         if let Some(launch) = self.launch.take() {
             self.stop.launch(&mut self.session, &launch)?;
         }
@@ -172,7 +172,7 @@ impl Live {
 
     /// Samples everything, including the audit.
     pub fn sample(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        forward(sink, self.observer.sample(&self.session)?)?;
+        forward(sink, self.observer.sample(&mut self.session)?)?;
         forward(sink, self.observer.sample_tables(&mut self.session)?)?;
         forward(sink, [self.observer.audit_now(&self.session)?])?;
         if self.is_service {
@@ -212,7 +212,7 @@ impl Live {
 
     /// Takes the last sample, and passes on everything that is left.
     pub async fn finish(&mut self, sink: &mut dyn Sink) -> Result<()> {
-        forward(sink, self.observer.sample(&self.session)?)?;
+        forward(sink, self.observer.sample(&mut self.session)?)?;
         self.observer.begin_audit(&self.session)?;
         self.observer.audit_step(&self.session)?;
         self.settle(sink).await?;

@@ -1,9 +1,11 @@
 //! Ephemeral port pools, the fullest first, and who fills them.
 
 use twtrace_core::event::quantity::count;
+use twtrace_core::event::text::escape;
 use twtrace_core::model::budget::row::{BudgetRow, PoolWord};
 use twtrace_core::model::destination::Destination;
 use twtrace_core::model::groups::PairGroup;
+use twtrace_core::model::pairs::NOBODY;
 use twtrace_wire::Side;
 
 use super::{Parts, name};
@@ -22,7 +24,7 @@ impl Parts<'_> {
             ("USED", Align::Right),
             ("FAILED", Align::Right),
             ("FULL IN", Align::Left),
-            ("TIME_WAIT BY", Align::Cut),
+            ("HELD BY", Align::Cut),
         ]);
         let (shown, _) = split(&rows, self.max_rows().div_ceil(2), &[&|row| row.failures]);
         let others = report.budgets.len() - shown.len()
@@ -48,8 +50,19 @@ impl Parts<'_> {
         grid
     }
 
-    /// The commands that created most of its TIME_WAITs: that of the largest share, and how many others there are.
+    /// The process with most of its live sockets if these hold more ports than TIME_WAITs do. Else the commands that created
+    /// its TIME_WAITs: that of the largest share, and how many others there are.
     fn holders(&self, pool: &BudgetRow) -> String {
+        if let Some(first) = pool.live_by.first()
+            && pool.live > pool.time_wait
+        {
+            let command = first.process.as_ref().map(|process| process.comm.text());
+            let command = command.map_or_else(|| NOBODY.to_owned(), |text| escape(&text));
+            return match pool.live_by.len() {
+                1 => format!("{command} (live)"),
+                more => format!("{command} (live) and {} more", more - 1),
+            };
+        }
         let report = self.overview.report;
         let nth = report.last_nth(pool.netns);
         let is_of = |row: &&PairGroup| {

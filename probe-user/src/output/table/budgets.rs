@@ -5,11 +5,13 @@ use std::fmt::Write;
 use twtrace_core::event::quantity::{self, duration};
 use twtrace_core::event::text::escape;
 use twtrace_core::model::budget::row::{BudgetRow, OtherBudgets, Outlook, PoolWord};
+use twtrace_core::model::pairs;
 use twtrace_core::model::report::Report;
 
 use super::grid::{Align, Grid, text};
 use super::names::short;
 use super::{TableOptions, count};
+use crate::output::lines::process_name;
 
 /// Pools with a lower usage are left out, unless an allocation failed.
 const WORTH_SHOWING: f64 = 0.01;
@@ -41,7 +43,7 @@ fn is_worth(row: &BudgetRow) -> bool {
 }
 
 /// The table.
-pub fn table(report: &Report, max_rows: usize) -> Grid<12> {
+pub fn table(report: &Report, max_rows: usize) -> Grid<13> {
     grid(report, &worth(report, max_rows))
 }
 
@@ -72,7 +74,7 @@ pub fn remarks(report: &Report, max_rows: usize) -> Vec<String> {
     remarks
 }
 
-fn grid(report: &Report, rows: &[&BudgetRow]) -> Grid<12> {
+fn grid(report: &Report, rows: &[&BudgetRow]) -> Grid<13> {
     let mut grid = Grid::new(&[
         ("NETNS", Align::Cut),
         ("SOURCE", Align::Cut),
@@ -86,6 +88,7 @@ fn grid(report: &Report, rows: &[&BudgetRow]) -> Grid<12> {
         ("EXPIRED/S", Align::Right),
         ("FAILED", Align::Right),
         ("FULL IN", Align::Left),
+        ("LIVE BY", Align::Cut),
     ])
     .spare(&["EXPIRED/S", "RANGE", "NEW/S", "LIVE"]);
     for row in rows {
@@ -107,9 +110,25 @@ fn grid(report: &Report, rows: &[&BudgetRow]) -> Grid<12> {
             row.expiry_per_s.map_or_else(dash, rate),
             count(row.failures, false),
             full_in(row),
+            live_by(row),
         ]);
     }
     grid
+}
+
+/// The process with most of its live sockets, and how many others are known.
+fn live_by(row: &BudgetRow) -> String {
+    let Some(first) = row.live_by.first() else {
+        return String::new();
+    };
+    let name = match &first.process {
+        Some(process) => process_name(process),
+        None => pairs::NOBODY.to_owned(),
+    };
+    match row.live_by.len() {
+        1 => name,
+        more => format!("{name} and {} more", more - 1),
+    }
 }
 
 /// One pool in a line: `10.0.0.1, 32768-60999: 3 live, 500 in TIME_WAIT, 27729 free (2% used), 12 new/s, ...`.
@@ -242,6 +261,7 @@ mod tests {
             connections_per_s: Some(12.34),
             live_growth_per_s: Some(0.0),
             expiry_per_s: Some(0.0),
+            live_by: Vec::new(),
             failures,
             outlook,
             full_in_ns,

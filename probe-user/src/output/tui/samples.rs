@@ -101,6 +101,7 @@ fn budget(
         connections_per_s: Some(12.34),
         live_growth_per_s: Some(0.0),
         expiry_per_s: Some(3.0),
+        live_by: Vec::new(),
         failures: 0,
         outlook,
         full_in_ns: left_s.map(|seconds| seconds * SECOND_NS),

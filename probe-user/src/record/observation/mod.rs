@@ -1,6 +1,6 @@
 //! Observations as lines of a recording, and back.
 //!
-//! Each line has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `names`, `close_wait`, `port_holders`, `memory`,
+//! Each line has the fields `ts`, `mono_ns`, `event` (`sockets`, `namespaces`, `names`, `close_wait`, `port_holders`, `pool_holders`, `memory`,
 //! `audit`, `totals`, `stacks`, `told`, `family`, `end`), and `part` of `parts`. A long observation takes several
 //! lines, and counts when its last line is read. An observation that lacks a line is left out. One that is longer
 //! than any that twtrace writes ([`MAX_TEXT`]) is an error, so that an untrusted file can't fill the memory part by
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use twtrace_core::event::{Moment, Process, Timestamp};
 use twtrace_core::model::audit::AuditRow;
 use twtrace_core::model::budget::evidence::EvidenceDelta;
+use twtrace_core::model::budget::holders::PoolHolders;
 use twtrace_core::model::memory::CacheRow;
 use twtrace_core::model::netns_name::NetnsName;
 use twtrace_core::model::observation::{CloseWait, KernelTotals, Observation, ObservationData};
@@ -34,6 +35,7 @@ pub enum ObservationKind {
     Names,
     CloseWait,
     PortHolders,
+    PoolHolders,
     Memory,
     Audit,
     Totals,
@@ -74,6 +76,11 @@ struct Head {
 #[derive(Serialize, Deserialize)]
 struct Memory {
     caches: Vec<CacheRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pools {
+    pools: Vec<PoolHolders>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -165,6 +172,12 @@ pub fn append(text: &mut Vec<u8>, observation: &Observation) -> serde_json::Resu
             lines.all(ObservationKind::CloseWait, close_wait.cut())
         }
         ObservationData::PortHolders(holders) => lines.all(ObservationKind::PortHolders, [holders]),
+        ObservationData::PoolHolders(pools) => lines.all(
+            ObservationKind::PoolHolders,
+            [Pools {
+                pools: pools.clone(),
+            }],
+        ),
         ObservationData::Memory(caches) => lines.all(
             ObservationKind::Memory,
             [Memory {
@@ -304,6 +317,9 @@ impl Assembler {
                 .take(&head, line)?
                 .map(ObservationData::CloseWait),
             ObservationKind::PortHolders => Some(ObservationData::PortHolders(body(line)?)),
+            ObservationKind::PoolHolders => {
+                Some(ObservationData::PoolHolders(body::<Pools>(line)?.pools))
+            }
             ObservationKind::Memory => Some(ObservationData::Memory(body::<Memory>(line)?.caches)),
             ObservationKind::Audit => Some(ObservationData::Audit(body::<Audit>(line)?.rows)),
             ObservationKind::Totals => self.totals.take(&head, line)?.map(ObservationData::Totals),

@@ -19,6 +19,9 @@ use twtrace_wire::{
 
 use super::*;
 
+#[path = "holders_tests.rs"]
+mod holders;
+
 fn written(data: ObservationData) -> String {
     let observation = Observation {
         at: Moment {

@@ -86,7 +86,11 @@ fn has_it_all(report: &str) -> Result<()> {
     let failed_connect = failed_connect
         .filter(|port| port["op"] == "connect")
         .any(|port| is_more(&port["failures"]));
+    let taken = report["fixed_ports"].as_array().into_iter().flatten();
+    let mut taken = taken.filter(|row| row["process"]["pid"] == std::process::id());
+    let has_holder = taken.any(|row| row["holders"][0]["is_own"] == true);
     for (what, is_there) in [
+        ("who has a port that is taken", has_holder),
         ("a client's close", is_more(&own["time_wait"]["client"])),
         ("a server's close", is_more(&own["time_wait"]["server"])),
         ("unread data", is_more(&own["reset_sent"]["unread_data"])),

@@ -49,6 +49,10 @@ pub fn play() -> Result<Traffic> {
     ensure!(error == Some(ErrorKind::ConnectionReset), "{error:?}");
     let refused = TcpStream::connect(NOBODY).err().map(|error| error.kind());
     ensure!(refused == Some(ErrorKind::ConnectionRefused), "{refused:?}");
+    // A port that this process has already.
+    let taken = TcpListener::bind(server.address).err();
+    let taken = taken.map(|error| error.kind());
+    ensure!(taken == Some(ErrorKind::AddrInUse), "{taken:?}");
     let (client, mut accepted) = server.connected()?;
     client.shutdown(Shutdown::Write)?;
     ensure!(accepted.read(&mut [0])? == 0, "no end");

@@ -19,6 +19,13 @@ pub const COLUMNS: &[(&str, Text)] = &[
         ),
     ),
     (
+        "LIVE BY",
+        Text::new(
+            "Process with most of the pool's open sockets",
+            "At the end, if open sockets hold at least a quarter of the range; and how many others are known, up to four.",
+        ),
+    ),
+    (
         "FREE",
         Text::new(
             "Ports that connect() can take now",
@@ -69,10 +76,10 @@ pub const COLUMNS: &[(&str, Text)] = &[
         ),
     ),
     (
-        "TIME_WAIT BY",
+        "HELD BY",
         Text::new(
-            "Commands that created the pool's TIME_WAITs",
-            "The one with the largest share, and how many others there are. `(before tracing)`: none of them was created since tracing began.",
+            "Commands that hold the pool's ports",
+            "`(live)`: the process with most of the open sockets. Else those that created the TIME_WAITs: the one with the largest share, and how many others there are. `(before tracing)`: none of them was created since tracing began.",
         ),
     ),
     (

@@ -270,6 +270,17 @@ impl ClientSockets {
         numbers.filter_map(|number| Some(self.tuples.key(number as usize)?.into()))
     }
 
+    /// Number of ports that live sockets hold, by tuple.
+    pub fn live(&self) -> impl Iterator<Item = (IpAddr, SocketAddr, u64)> {
+        let chunks = self.held.chunk_by(|one, next| one.tuple == next.tuple);
+        chunks.filter_map(|chunk| {
+            let number = chunk.first()?.tuple;
+            let (source, destination) = self.tuples.key(number as usize)?.into();
+            let live = chunk.iter().filter(|held| { held.hold } == Packed::LIVE);
+            Some((source, destination, live.count() as u64))
+        })
+    }
+
     /// The ports held by one tuple.
     pub fn held_by(&self, source: IpAddr, destination: SocketAddr) -> PortHolds {
         let number = self.tuples.number(&(source, destination).into());

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::NamespacePorts;
 use super::client_sockets::ClientSockets;
 use super::evidence::{Evidence, EvidenceDelta};
+use super::holders::PoolHolders;
 use super::of_namespace::each_row;
 use super::row::{self, BudgetRow, OtherBudgets};
 use super::sysctls::PortSysctls;
@@ -35,6 +36,7 @@ pub struct Ledger {
     has_evidence: bool,
     start: Option<(HashMap<u32, ClientSockets>, u64)>,
     end: Option<(SocketSamples, u64)>,
+    live_by: Vec<PoolHolders>,
 }
 
 /// The port pools of a report.
@@ -71,6 +73,11 @@ impl Ledger {
             None => self.start = Some((sockets(samples), mono_ns)),
             Some(_) => self.end = Some((samples, mono_ns)),
         }
+    }
+
+    /// Takes the holders of live sockets, as found with the latest sample.
+    pub fn take_holders(&mut self, holders: Vec<PoolHolders>) {
+        self.live_by = holders;
     }
 
     /// Rates start from the latest sample.
@@ -130,6 +137,11 @@ impl Ledger {
         budgets.fold();
         budgets.rows.shrink_to_fit();
         row::sort(&mut budgets.rows);
+        for row in &mut budgets.rows {
+            if let Some(found) = self.live_by.iter().find(|found| found.are_of(row)) {
+                row.live_by.clone_from(&found.holders);
+            }
+        }
         budgets.others.failures += self.evidence.further_failures();
         budgets
     }

@@ -14,6 +14,7 @@
 pub mod client_sockets;
 pub mod evidence;
 pub mod forecast;
+pub mod holders;
 mod latest;
 pub mod ledger;
 mod of_namespace;
@@ -69,6 +70,7 @@ fn unknown(netns: u32, pool: Pool, counts: PoolCounts, why: Cow<'static, str>) -
         live_growth_per_s: None,
         expiry_per_s: None,
         failures: counts.failures,
+        live_by: Vec::new(),
         outlook: Outlook::Unknown,
         full_in_ns: None,
         why: Some(why),

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::holders::PoolHolder;
 use super::ports::PortRange;
 
 /// One port pool. What is not known is `None`, and `why` has the reason.
@@ -47,6 +48,10 @@ pub struct BudgetRow {
     /// TIME_WAITs that end per second.
     #[serde(serialize_with = "thousandths")]
     pub expiry_per_s: Option<f64>,
+    /// The processes with the live sockets, if these hold at least a quarter of the range: at most five, those with the most
+    /// first. Empty if they are not known.
+    #[serde(default)]
+    pub live_by: Vec<PoolHolder>,
     /// Allocations that found no port.
     pub failures: u64,
     /// The forecast.

@@ -166,6 +166,7 @@ impl Series {
             ObservationData::Audit(rows) => self.gauges.audit(rows, self.limits),
             ObservationData::Totals(_)
             | ObservationData::PortHolders(_)
+            | ObservationData::PoolHolders(_)
             | ObservationData::Stacks(_)
             | ObservationData::Evidence(_)
             | ObservationData::Family(_)

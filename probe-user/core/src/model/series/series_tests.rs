@@ -93,6 +93,43 @@ fn pids_make_no_series_names_do() {
 }
 
 #[test]
+fn failed_calls_for_a_fixed_port_have_a_counter_of_their_own() {
+    let mut series = series(5);
+    let mut event = samples::port_alloc();
+    if let EventFacts::PortAlloc(facts) = &mut event.facts {
+        facts.requested = 80;
+    }
+    series.event(&event);
+    let taken = KernelTotals {
+        ports: vec![(
+            PortKey {
+                process: event.answerable().key(),
+                op: PortOp::Connect as u32,
+                exact: 1,
+            },
+            PortTotals {
+                count: 5,
+                failures: 2,
+                ..PortTotals::default()
+            },
+        )],
+        ..KernelTotals::default()
+    };
+    series.add_totals(&taken);
+    let searches = &series.searches()[&(PortOp::Connect, true)];
+    assert_eq!((searches.count, searches.failures), (4, 1));
+    series.add_totals(&taken);
+    let searches = &series.searches()[&(PortOp::Connect, true)];
+    assert_eq!((searches.count, searches.failures), (9, 3));
+    let of = |errors: &BTreeMap<_, u64>| errors[&(PortOp::Connect, Errno(99))];
+    assert_eq!(
+        (of(series.port_errors()), of(series.fixed_port_errors())),
+        (0, 1)
+    );
+    assert!(series.destinations().shown().next().is_none());
+}
+
+#[test]
 fn totals_are_counted_once_and_events_tell_the_rest() {
     let mut series = series(5);
     for event in [

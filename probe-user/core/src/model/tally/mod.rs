@@ -210,6 +210,7 @@ impl Tally {
                 }
                 self.ledger.sample(samples, at.mono_ns);
             }
+            ObservationData::PoolHolders(holders) => self.ledger.take_holders(holders),
             ObservationData::Namespaces(samples) => match &mut self.namespaces {
                 None => self.namespaces = Some((samples.clone(), samples)),
                 Some((_, after)) => *after = samples,

@@ -1,7 +1,7 @@
 //! Findings for each kind of holder.
 
-use super::super::samples;
 use super::*;
+use crate::doctor::samples;
 use crate::event::errno::Errno;
 use crate::model::budget::ports::PortRange;
 use crate::model::fixed_ports::FixedPortCalls;

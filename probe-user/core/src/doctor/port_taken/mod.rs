@@ -1,9 +1,12 @@
 //! One fixed port that is wanted and taken: who wants it, who has it, and the remedy of that case.
 
+mod obstacle;
+mod remedy;
+
 use serde_json::{Value, json};
 use twtrace_wire::{PortOp, Side};
 
-use super::advice::{self, NAMED};
+use super::advice::NAMED;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use crate::event::quantity::duration;
@@ -11,39 +14,11 @@ use crate::event::words::Word;
 use crate::model::fixed_ports::{FixedPortHolder, FixedPortRow};
 use crate::model::pairs;
 use crate::model::port_holders::HolderKind;
+use obstacle::{Obstacle, may_be_chosen, obstacle};
+use remedy::{do_not, to_do};
 
 /// Maximum number of findings in each namespace.
 const SHOWN: usize = 10;
-
-/// What is in the way of a call, which decides the remedy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Obstacle {
-    /// Another socket listens, or is bound.
-    Server,
-    /// The process that wants it has it, as listener or bound.
-    Own,
-    /// A connection to itself.
-    SelfConnected,
-    /// An outgoing connection or its TIME_WAIT, or one that may be.
-    Outgoing,
-    /// A connection that a server accepted, or its TIME_WAIT.
-    Incoming,
-    /// The same connection of a connect() from a fixed port, or its TIME_WAIT.
-    SameConnection,
-}
-
-impl Obstacle {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::Own => "own_socket",
-            Self::SelfConnected => "connected_to_itself",
-            Self::Outgoing => "outgoing",
-            Self::Incoming => "incoming",
-            Self::SameConnection => "same_connection",
-        }
-    }
-}
 
 /// One finding for each namespace, port and command that wants it.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
@@ -167,34 +142,6 @@ fn wanted(row: &FixedPortRow, who: &str) -> String {
     )
 }
 
-fn obstacle(
-    facts: &DoctorFacts,
-    row: &FixedPortRow,
-    is_connect: bool,
-    holder: &FixedPortHolder,
-) -> Obstacle {
-    match holder.kind {
-        HolderKind::Listener | HolderKind::Bound if holder.is_own => Obstacle::Own,
-        HolderKind::Listener | HolderKind::Bound => Obstacle::Server,
-        _ if is_connect => Obstacle::SameConnection,
-        _ if holder.is_self_connected => Obstacle::SelfConnected,
-        _ => match holder.side {
-            Side::Client => Obstacle::Outgoing,
-            Side::Server => Obstacle::Incoming,
-            // connect() chooses ports of the range; those of other connections are a server's.
-            Side::Unknown if may_be_chosen(facts, row) => Obstacle::Outgoing,
-            Side::Unknown => Obstacle::Incoming,
-        },
-    }
-}
-
-/// Whether connect() may choose the port by itself, as far as settings show.
-fn may_be_chosen(facts: &DoctorFacts, row: &FixedPortRow) -> bool {
-    facts.state(row.netns).is_none_or(|state| {
-        state.ports.range.contains(row.port) && !state.ports.reserved.contains(row.port)
-    })
-}
-
 fn in_range(facts: &DoctorFacts, row: &FixedPortRow) -> Option<String> {
     let range = facts.state(row.netns)?.ports.range;
     may_be_chosen(facts, row).then(|| {
@@ -293,153 +240,6 @@ fn not_known(row: &FixedPortRow, is_empty: bool) -> Option<String> {
     }
 }
 
-fn to_do(
-    facts: &DoctorFacts,
-    row: &FixedPortRow,
-    kinds: &[Obstacle],
-    obstacles: &[(Obstacle, &FixedPortHolder)],
-) -> Vec<String> {
-    let port = row.port;
-    let mut to_do: Vec<String> = kinds
-        .iter()
-        .flat_map(|kind| match kind {
-            Obstacle::Server => vec![format!(
-                "stop {}{}, or give one of both another port: nothing on this host is exhausted, and no setting helps (to \
-                 share a port both have to set SO_REUSEPORT, as the same user)",
-                first_name(obstacles, Obstacle::Server),
-                if is_of_same_command(row, obstacles) {
-                    ", an instance of the same program that still runs"
-                } else {
-                    ""
-                }
-            )],
-            Obstacle::Own => vec![
-                "nothing if it came to listen in the end; else look for a second bind() of the same port in this program: \
-                 [::] without IPV6_V6ONLY also takes 0.0.0.0"
-                    .to_owned(),
-            ],
-            Obstacle::SelfConnected => vec![
-                reserve(facts, row),
-                format!(
-                    "end that connection (restart {}), and have the client check that its own address is not the peer's",
-                    first_name(obstacles, Obstacle::SelfConnected)
-                ),
-            ],
-            Obstacle::Outgoing => vec![
-                reserve(facts, row),
-                format!(
-                    "until then: wait, or end the connection of {}; SO_REUSEADDR in the server alone does not help, since the \
-                     client's socket does not have it",
-                    first_name(obstacles, Obstacle::Outgoing)
-                ),
-            ],
-            Obstacle::Incoming => vec![
-                format!(
-                    "set SO_REUSEADDR before bind() in the server that wants port {port}, in every release of it: the old \
-                     instance's sockets must have had it as well, so it helps from the second restart on"
-                ),
-            ],
-            Obstacle::SameConnection => same_connection(facts, row),
-        })
-        .collect();
-    if kinds.is_empty() {
-        to_do.push(format!(
-            "list its sockets while it fails: {}",
-            facts.command(row.netns, &format!("ss -tanp sport = :{port}"))
-        ));
-        if may_be_chosen(facts, row) {
-            to_do.push(reserve(facts, row));
-        }
-        to_do.push(
-            "set SO_REUSEADDR before bind() in servers: without it their own TIME_WAITs keep a new instance out"
-                .to_owned(),
-        );
-    }
-    to_do
-}
-
-fn is_of_same_command(row: &FixedPortRow, obstacles: &[(Obstacle, &FixedPortHolder)]) -> bool {
-    obstacles.iter().any(|(_, holder)| {
-        let both = row.process.as_ref().zip(holder.process.as_ref());
-        both.is_some_and(|(one, other)| one.comm == other.comm)
-    })
-}
-
-fn first_name(obstacles: &[(Obstacle, &FixedPortHolder)], of: Obstacle) -> String {
-    let mut holders = obstacles.iter().filter(|(it, _)| *it == of);
-    let process = holders.find_map(|(_, holder)| holder.process.as_ref());
-    process.map_or_else(|| "what has it".to_owned(), pairs::name)
-}
-
-/// The list of reserved ports with this one added.
-fn reserve(facts: &DoctorFacts, row: &FixedPortRow) -> String {
-    let mut list = facts
-        .state(row.netns)
-        .map_or_else(String::new, |state| state.ports.reserved.to_string());
-    if !list.is_empty() {
-        list.push(',');
-    }
-    let command = format!(
-        "sysctl -w net.ipv4.ip_local_reserved_ports={list}{}",
-        row.port
-    );
-    format!(
-        "keep connect() away from the port of a server (also in /etc/sysctl.d): {}",
-        facts.command(row.netns, &command)
-    )
-}
-
-fn same_connection(facts: &DoctorFacts, row: &FixedPortRow) -> Vec<String> {
-    let is_live = row
-        .holders
-        .iter()
-        .any(|holder| holder.kind == HolderKind::Connection);
-    let mut to_do = vec![
-        "leave the source port to connect() (no bind(), or bind() to port 0 with IP_BIND_ADDRESS_NO_PORT): one port can have \
-         only one connection to a destination, and its TIME_WAIT counts"
-            .to_owned(),
-    ];
-    if is_live {
-        to_do.push("close the open connection first, or use it again".to_owned());
-        return to_do;
-    }
-    let has_timestamps = facts
-        .state(row.netns)
-        .is_none_or(|state| state.ports.timestamps);
-    to_do.push(if has_timestamps {
-        "switch TCP timestamps on at the peer too: with them on both sides connect() takes over a TIME_WAIT of its own port"
-            .to_owned()
-    } else {
-        format!(
-            "switch TCP timestamps on, here and at the peer: connect() then takes over a TIME_WAIT of its own port: {}",
-            facts.command(row.netns, "sysctl -w net.ipv4.tcp_timestamps=1")
-        )
-    });
-    to_do
-}
-
-fn do_not(is_connect: bool, obstacles: &[(Obstacle, &FixedPortHolder)]) -> Vec<String> {
-    let mut do_not = Vec::new();
-    if is_connect {
-        do_not.push(
-            "net.ipv4.tcp_tw_reuse for this: it is about ports that connect() chooses".to_owned(),
-        );
-    } else {
-        do_not.push(
-            "net.ipv4.tcp_tw_reuse or a wider ip_local_port_range for this: both are about ports that connect() chooses"
-                .to_owned(),
-        );
-    }
-    if obstacles
-        .iter()
-        .any(|(_, holder)| holder.kind == HolderKind::TimeWait)
-    {
-        do_not.push(advice::NO_FIN_TIMEOUT.to_owned());
-        do_not.push(advice::NO_LINGER.to_owned());
-    }
-    do_not
-}
-
 fn figures(row: &FixedPortRow, obstacles: &[(Obstacle, &FixedPortHolder)]) -> Value {
     let held_by: Vec<Value> = obstacles
         .iter()
@@ -466,5 +266,4 @@ fn figures(row: &FixedPortRow, obstacles: &[(Obstacle, &FixedPortHolder)]) -> Va
 }
 
 #[cfg(test)]
-#[path = "port_taken_tests.rs"]
 mod tests;
