@@ -209,7 +209,7 @@ impl PortWatch {
                     sockets: Vec::new(),
                     further: 0,
                     why: Some(why.map_or_else(
-                        || "its network namespace was gone".to_owned(),
+                        || "no process or mount leads to its network namespace".to_owned(),
                         |(_, why)| why.clone(),
                     )),
                 },

@@ -7,10 +7,12 @@ use serde_json::Value;
 use zstd::zstd_safe;
 
 /// Words in the field `event` of lines with data that was read from the kernel beside its events.
-const OBSERVATIONS: [&str; 9] = [
+const OBSERVATIONS: [&str; 11] = [
     "sockets",
     "namespaces",
     "names",
+    "pool_holders",
+    "port_holders",
     "close_wait",
     "memory",
     "audit",
