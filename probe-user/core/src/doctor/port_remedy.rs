@@ -1,6 +1,6 @@
 //! What helps if a port is taken: it depends on who has it.
 
-use super::obstacle::{Obstacle, may_be_chosen};
+use super::port_obstacle::{Obstacle, may_be_chosen};
 use crate::doctor::advice;
 use crate::doctor::facts::DoctorFacts;
 use crate::model::fixed_ports::{FixedPortHolder, FixedPortRow};

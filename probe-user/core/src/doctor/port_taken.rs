@@ -1,21 +1,18 @@
 //! One fixed port that is wanted and taken: who wants it, who has it, and the remedy of that case.
 
-mod obstacle;
-mod remedy;
-
 use serde_json::{Value, json};
 use twtrace_wire::{PortOp, Side};
 
 use super::advice::NAMED;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
+use super::port_obstacle::{Obstacle, may_be_chosen, obstacle};
+use super::port_remedy::{do_not, to_do};
 use crate::event::quantity::duration;
 use crate::event::words::Word;
 use crate::model::fixed_ports::{FixedPortHolder, FixedPortRow};
 use crate::model::pairs;
 use crate::model::port_holders::HolderKind;
-use obstacle::{Obstacle, may_be_chosen, obstacle};
-use remedy::{do_not, to_do};
 
 /// Maximum number of findings in each namespace.
 const SHOWN: usize = 10;
@@ -266,4 +263,5 @@ fn figures(row: &FixedPortRow, obstacles: &[(Obstacle, &FixedPortHolder)]) -> Va
 }
 
 #[cfg(test)]
+#[path = "port_taken_tests.rs"]
 mod tests;
