@@ -229,7 +229,7 @@ fn not_known(row: &FixedPortRow, is_empty: bool) -> Option<String> {
                 .to_owned(),
         ),
         (None, Some(_)) if is_empty => Some(format!(
-            "who had it is not known: no socket in the way was found by {}; it was gone by then, or only bound, which \
+            "who had it is not known: no socket in the way was found by {}; it was closed by then, or only bound, which \
              kernels before 6.8 do not list",
             checked(row)
         )),
