@@ -65,6 +65,11 @@ pub fn tcp_ext(netstat: &str, name: &str) -> Option<u64> {
     of_protocol(netstat, "TcpExt:", name)
 }
 
+/// A counter of TCP's MIB.
+pub fn tcp_mib(snmp: &str, name: &str) -> Option<u64> {
+    of_protocol(snmp, "Tcp:", name)
+}
+
 /// netstat and snmp have a line of names, then a line of values. Each begins with the protocol.
 fn of_protocol(file: &str, protocol: &str, name: &str) -> Option<u64> {
     let mut lines = file.lines().filter(|line| line.starts_with(protocol));

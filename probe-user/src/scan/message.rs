@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use twtrace_core::event::address;
-use twtrace_core::model::socket::{SocketRow, Timer, Times};
+use twtrace_core::model::socket::{AcceptQueue, SocketRow, Timer, Times};
 use twtrace_wire::{TcpState, Tuple};
 
 /// `struct nlmsghdr`.
@@ -12,6 +12,8 @@ pub const HEADER_BYTES: usize = 16;
 pub const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `INET_DIAG_INFO`: attribute with a `struct tcp_info`.
 pub const INET_DIAG_INFO: u16 = 2;
+/// `INET_DIAG_SKMEMINFO`: attribute with numbers, of which that at `SK_MEMINFO_DROPS` counts drops.
+pub const INET_DIAG_SKMEMINFO: u16 = 7;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -19,6 +21,8 @@ const NLM_F_DUMP_INTR: u16 = 0x10;
 /// `struct inet_diag_msg`; attributes follow.
 const ROW_BYTES: usize = 72;
 const INET_DIAG_SKV6ONLY: u16 = 11;
+/// `SK_MEMINFO_DROPS`, in bytes.
+const DROPS: usize = 8 * 4;
 /// The upper two bits of an attribute's type are flags.
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
 /// Offsets in `struct tcp_info`, which only ever grows at its end.
@@ -136,7 +140,15 @@ fn row(payload: &[u8]) -> Result<SocketRow, MessageError> {
         timer,
         expires: (timer != Timer::Off).then(|| Duration::from_millis(left_ms)),
         times: None,
+        queue: None,
     };
+    if row.state == TcpState::Listen {
+        row.queue = Some(AcceptQueue {
+            length: read_u32(fixed, 56)?,
+            backlog: read_u32(fixed, 60)?,
+            drops: None,
+        });
+    }
     attributes(&payload[ROW_BYTES..], &mut row)?;
     Ok(row)
 }
@@ -147,6 +159,11 @@ fn attributes(mut rest: &[u8], row: &mut SocketRow) -> Result<(), MessageError> 
         let value = rest.get(4..length).ok_or(MessageError::Malformed)?;
         match read_u16(rest, 2)? & ATTRIBUTE_TYPE {
             INET_DIAG_INFO => row.times = times(value),
+            INET_DIAG_SKMEMINFO => {
+                if let Some(queue) = &mut row.queue {
+                    queue.drops = read_u32(value, DROPS).ok();
+                }
+            }
             INET_DIAG_SKV6ONLY => row.v6only = value.first().map(|flag| *flag != 0),
             _ => {}
         }

@@ -88,6 +88,7 @@ fn a_full_socket_has_its_times() {
                 since_data: Duration::from_secs(2),
                 since_ack: Duration::from_millis(500),
             }),
+            queue: None,
         }
     );
 }

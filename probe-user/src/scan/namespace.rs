@@ -9,7 +9,7 @@ use twtrace_core::model::namespace::{
 use super::namespace_helper::NamespaceHelper;
 use super::setting::{self, Setting, SettingError};
 use super::snapshot::namespaces;
-use crate::enrich::kernel_counters::{sockstat_alive, tcp_ext};
+use crate::enrich::kernel_counters::{sockstat_alive, tcp_ext, tcp_mib};
 use crate::enrich::netns;
 
 /// Reads every namespace that can be reached, or those in `only` if it is not empty. Namespaces that are removed in
@@ -50,6 +50,7 @@ fn read(
     let text = |setting| setting::text(helper, netns, paths, setting);
     let number = |setting| text(setting).ok()?.trim().parse().ok();
     let netstat = text(Setting::Netstat)?;
+    let snmp = text(Setting::Snmp)?;
     Ok(NamespaceState {
         ports: setting::read(helper, netns, paths)?,
         fin_timeout_s: number(Setting::FinTimeout),
@@ -57,6 +58,10 @@ fn read(
         time_waits: sockstat_alive(&text(Setting::Sockstat)?),
         listen_overflows: tcp_ext(&netstat, "ListenOverflows"),
         listen_drops: tcp_ext(&netstat, "ListenDrops"),
+        abort_on_overflow: number(Setting::AbortOnOverflow).map(|on: u64| on != 0),
+        active_opens: tcp_mib(&snmp, "ActiveOpens"),
+        passive_opens: tcp_mib(&snmp, "PassiveOpens"),
+        established: tcp_mib(&snmp, "CurrEstab"),
         conntrack: conntrack(
             number(Setting::ConntrackCount),
             number(Setting::ConntrackMax),
@@ -103,7 +108,8 @@ mod tests {
         let state = samples[&own].state.as_ref().unwrap();
         assert!(samples[&own].path.is_none());
         assert!(state.fin_timeout_s.is_some() && state.time_waits.is_some());
-        assert!(state.listen_overflows.is_some());
+        assert!(state.listen_overflows.is_some() && state.abort_on_overflow.is_some());
+        assert!(state.active_opens.is_some() && state.established.is_some());
     }
 
     #[test]

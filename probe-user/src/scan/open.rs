@@ -140,6 +140,7 @@ mod tests {
             timer: Timer::Off,
             expires: None,
             times: None,
+            queue: None,
         }
     }
 

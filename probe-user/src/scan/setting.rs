@@ -32,6 +32,8 @@ pub enum Setting {
     FinTimeout,
     /// `tcp_max_tw_buckets`
     MaxTwBuckets,
+    /// `tcp_abort_on_overflow`
+    AbortOnOverflow,
     /// `nf_conntrack_count`; missing without the module, as are the next two.
     ConntrackCount,
     /// `nf_conntrack_max`
@@ -47,7 +49,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::PortRange,
         Self::ReservedPorts,
         Self::TwReuse,
@@ -56,6 +58,7 @@ impl Setting {
         Self::Timestamps,
         Self::FinTimeout,
         Self::MaxTwBuckets,
+        Self::AbortOnOverflow,
         Self::ConntrackCount,
         Self::ConntrackMax,
         Self::ConntrackStat,
@@ -79,6 +82,7 @@ impl Setting {
             Self::Timestamps => "/proc/sys/net/ipv4/tcp_timestamps",
             Self::FinTimeout => "/proc/sys/net/ipv4/tcp_fin_timeout",
             Self::MaxTwBuckets => "/proc/sys/net/ipv4/tcp_max_tw_buckets",
+            Self::AbortOnOverflow => "/proc/sys/net/ipv4/tcp_abort_on_overflow",
             Self::ConntrackCount => "/proc/sys/net/netfilter/nf_conntrack_count",
             Self::ConntrackMax => "/proc/sys/net/netfilter/nf_conntrack_max",
             Self::ConntrackStat => "/proc/thread-self/net/stat/nf_conntrack",

@@ -7,7 +7,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use twtrace_core::model::socket::SocketRow;
 use twtrace_wire::TcpState;
 
-use super::message::{self, HEADER_BYTES, INET_DIAG_INFO, MessageError, SOCK_DIAG_BY_FAMILY};
+use super::message::{
+    self, HEADER_BYTES, INET_DIAG_INFO, INET_DIAG_SKMEMINFO, MessageError, SOCK_DIAG_BY_FAMILY,
+};
 
 const NLM_F_REQUEST: u16 = 1;
 /// `NLM_F_ROOT | NLM_F_MATCH`.
@@ -27,7 +29,7 @@ const PATIENCE_S: libc::time_t = 10;
 pub struct Query {
     /// States, as bits of their numbers. A mini-socket has the state that it shows.
     pub states: u32,
-    /// Whether [`SocketRow::times`] are wanted, which takes a lock of each socket and a longer answer.
+    /// Whether [`SocketRow::times`], and the drops of [`SocketRow::queue`], are wanted, which takes a lock of each socket and a longer answer.
     pub with_times: bool,
     /// The only local port; `None` for all. Kernels may list others too.
     pub local_port: Option<u16>,
@@ -268,7 +270,7 @@ fn request(family: i32, query: Query, sequence: u32) -> Vec<u8> {
     bytes.extend(sequence.to_ne_bytes());
     bytes.extend(0_u32.to_ne_bytes());
     let extensions = if query.with_times {
-        1_u8 << (INET_DIAG_INFO - 1)
+        1_u8 << (INET_DIAG_INFO - 1) | 1_u8 << (INET_DIAG_SKMEMINFO - 1)
     } else {
         0
     };
@@ -329,7 +331,10 @@ mod tests {
             (TcpState::Established, true)
         );
         assert!(accepted.inode != 0 && accepted.cookie != 0 && !accepted.is_mini());
-        assert!(accepted.times.is_some());
+        assert!(accepted.times.is_some() && accepted.queue.is_none());
+        let queue = listening.queue.unwrap();
+        assert_eq!((queue.length, queue.drops), (0, Some(0)));
+        assert!(queue.backlog > 0);
 
         drop(client);
         // The server's end of the stream shows that the FIN has arrived.

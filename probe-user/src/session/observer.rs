@@ -138,14 +138,27 @@ impl Observer {
     /// # Errors
     /// If a clock can't be read.
     pub fn sample_tables(&self, session: &mut Session) -> Result<Vec<Observation>> {
+        let close_wait = self.sample_close_wait(session)?;
+        let memory = ObservationData::Memory(socket_scan::caches());
+        let at = close_wait.at;
+        Ok(vec![close_wait, observation(at, memory)])
+    }
+
+    /// Connections in CLOSE_WAIT, and the accept queues of listeners.
+    ///
+    /// # Errors
+    /// If a clock can't be read.
+    pub fn sample_close_wait(&self, session: &mut Session) -> Result<Observation> {
         let at = session.now()?;
         let hidden = hidden(session, &self.only)?;
         let close_wait =
             socket_scan::close_wait(self.helper.as_deref(), &self.only, &hidden, session);
-        Ok(vec![
-            observation(at, ObservationData::CloseWait(close_wait)),
-            observation(at, ObservationData::Memory(socket_scan::caches())),
-        ])
+        Ok(observation(at, ObservationData::CloseWait(close_wait)))
+    }
+
+    /// Whether these are also sampled when tracing begins, to be compared.
+    pub fn compares_tables(&self) -> bool {
+        self.wants.namespaces
     }
 
     /// Sockets of ports that calls wanted and did not get. `has_ended`: tracing has.

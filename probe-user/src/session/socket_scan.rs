@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use twtrace_core::event::Process;
 use twtrace_core::event::comm::Comm;
 use twtrace_core::model::close_wait;
+use twtrace_core::model::listener;
 use twtrace_core::model::memory::CacheRow;
 use twtrace_core::model::observation::CloseWait;
 use twtrace_core::model::report::UnscannedRow;
@@ -18,7 +19,7 @@ use crate::scan::slab;
 use crate::scan::snapshot;
 use crate::scan::sock_diag::Query;
 
-/// Connections in CLOSE_WAIT, in all namespaces, or in those in `only` if it is not empty. `hidden` are namespaces
+/// Connections in CLOSE_WAIT and accept queues, in all namespaces, or in those in `only` if it is not empty. `hidden` are namespaces
 /// that may not be found.
 pub fn close_wait(
     helper: Option<&NamespaceHelper>,
@@ -28,7 +29,9 @@ pub fn close_wait(
 ) -> CloseWait {
     let query = Query::of(close_wait::STATES).with_times();
     let snapshot = snapshot::take(helper, query, only);
-    let owners = Owners::find(&close_wait::inodes(&snapshot.namespaces));
+    let mut inodes = close_wait::inodes(&snapshot.namespaces);
+    inodes.extend(listener::inodes(&snapshot.namespaces));
+    let owners = Owners::find(&inodes);
     if owners.unreadable > 0 {
         log::debug!("descriptors of {} processes are hidden", owners.unreadable);
     }
@@ -43,9 +46,11 @@ pub fn close_wait(
             })
             .clone()
     };
-    let connections = close_wait::connections(&snapshot.namespaces, |inode| {
+    let mut holders = |inode: u32| -> Vec<Process> {
         owners.of(inode).iter().filter_map(&mut complete).collect()
-    });
+    };
+    let connections = close_wait::connections(&snapshot.namespaces, &mut holders);
+    let listeners = listener::samples(&snapshot.namespaces, &mut holders);
     let seen: Vec<u32> = snapshot.namespaces.iter().map(|it| it.netns).collect();
     let mut unscanned = snapshot.unscanned;
     for &netns in hidden {
@@ -59,6 +64,7 @@ pub fn close_wait(
         .map(|(netns, why)| UnscannedRow { netns, why });
     CloseWait {
         connections,
+        listeners,
         unscanned: unscanned.collect(),
         tick_ns: procfs::tick_ns(),
     }

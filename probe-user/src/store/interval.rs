@@ -197,6 +197,9 @@ fn fold_close_wait(mut rows: Vec<CloseWaitRow>) -> Vec<CloseWaitRow> {
         count: further.iter().map(|row| row.count).sum(),
         shared: further.iter().map(|row| row.shared).sum(),
         oldest_ns: further.iter().filter_map(|row| row.oldest_ns).max(),
+        stayed: further.iter().map(|row| row.stayed).sum(),
+        half_closed: further.iter().map(|row| row.half_closed).sum(),
+        stayed_ns: further.iter().filter_map(|row| row.stayed_ns).max(),
         oldest_at_most_ns: further.iter().filter_map(|row| row.oldest_at_most_ns).max(),
         destination: Destination::Others,
     });

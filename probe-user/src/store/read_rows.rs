@@ -20,6 +20,7 @@ use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::pairs::{PairCounts, PairSums};
 use twtrace_core::model::report::{Exact, LostRow, MissRow};
 use twtrace_core::model::residence::Residence;
+use twtrace_core::model::sparse::Sparse;
 use twtrace_core::model::sums::{PortSums, ProcessSums};
 use twtrace_core::model::timeline::Bucket;
 use twtrace_wire::{PortTotals, ProcessKey, Unattributed};
@@ -107,6 +108,9 @@ impl RowReader<'_> {
                 shared: cells.number()?,
                 oldest_ns: cells.optional()?,
                 oldest_at_most_ns: cells.optional()?,
+                stayed: None,
+                half_closed: 0,
+                stayed_ns: None,
                 destination,
             })
         })?;
@@ -322,5 +326,6 @@ fn read_pair(cells: &mut Cells<'_, '_>) -> rusqlite::Result<PairCounts> {
         bind_failures: cells.number()?,
         reuse: cells.reuse()?,
         deaths: cells.deaths()?.into(),
+        patterns: Sparse::default(),
     })
 }

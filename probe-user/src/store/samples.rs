@@ -88,6 +88,9 @@ pub fn with_clock(minute: u64, off_ns: i64) -> Interval {
         shared: 1,
         oldest_ns: Some(5),
         oldest_at_most_ns: None,
+        stayed: None,
+        half_closed: 0,
+        stayed_ns: None,
         destination: Destination::LocalPort(443),
     }];
     interval.caches = vec![CacheRow {

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{TcpListener, TcpStream},
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, IntoRawFd},
     rc::Rc,
     time::Duration,
 };
@@ -74,11 +74,18 @@ pub const SCENARIOS: &[Scenario] = &[
         ..CRITICAL
     }),
     Scenario::single("doctor/listen_queue", listen_queue).judged(DoctorRun {
-        finds: &[found("listen_queue_overflow", "warning", "")],
+        finds: &[ExpectedFinding {
+            says: "its backlog is 1 (Send-Q)",
+            ..found("listen_queue_overflow", "warning", "")
+        }],
         ..CRITICAL
     }),
-    Scenario::single("doctor/reset_storm", reset_storm).judged(DoctorRun {
-        finds: &[found("reset_storm", "warning", "")],
+    Scenario::single("doctor/listen_queue_aborts", listen_queue_aborts).judged(DoctorRun {
+        finds: &[ExpectedFinding {
+            says: "gets a RST",
+            ..found("listen_queue_overflow", "warning", "")
+        }],
+        spares: &["reset_storm", "reset_by_peer"],
         ..CRITICAL
     }),
 ];
@@ -197,6 +204,7 @@ fn close_wait(stage: &Stage) -> Result<()> {
         shared: 0,
         at_least_ns: 0,
     });
+    stage.pause(leak::STAYED);
     Ok(())
 }
 
@@ -232,17 +240,13 @@ fn listen_queue(stage: &Stage) -> Result<()> {
     let connect = |_| TcpStream::connect_timeout(&address, LIMIT);
     let open: Vec<io::Result<TcpStream>> = (0..4).map(connect).collect();
     ensure!(open.iter().any(Result::is_err), "the queue took all");
+    // It is there as long as the stage.
+    let _ = listener.into_raw_fd();
     Ok(())
 }
 
-/// A client that retries a port without a listener.
-fn reset_storm(stage: &Stage) -> Result<()> {
-    let client = stage.actor("cl")?;
-    let address = TcpListener::bind(stage.ip.loopback_any_port())?.local_addr()?;
-    for _ in 0..MANY {
-        let fd = client.tcp_for(address)?;
-        client.must_fail(&Command::Connect { fd, address }, libc::ECONNREFUSED)?;
-        client.call(&Command::Close { fd })?;
-    }
-    Ok(())
+/// The same, and the listener answers with a RST.
+fn listen_queue_aborts(stage: &Stage) -> Result<()> {
+    stage.sysctl("ipv4/tcp_abort_on_overflow", "1")?;
+    listen_queue(stage)
 }

@@ -28,6 +28,8 @@ const BY_SERVER: u64 = 5;
 const BY_CLIENT: u64 = 3;
 const HEALTHY: u64 = 4;
 const NOT_ACCEPTED: u64 = 2;
+/// From this age on a connection in CLOSE_WAIT was not only about to be closed.
+pub const STAYED: Duration = Duration::from_millis(5_300);
 /// The minimum age of the leak.
 const AGE: Duration = Duration::from_millis(1200);
 

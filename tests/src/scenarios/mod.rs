@@ -13,6 +13,7 @@ mod disconnect;
 mod doctor;
 mod doctor_nat;
 mod doctor_ports;
+mod doctor_resets;
 mod doctor_taken;
 mod ends;
 mod exactness;
@@ -174,6 +175,7 @@ impl Scenario {
             experiments::SCENARIOS,
             doctor::SCENARIOS,
             doctor_ports::SCENARIOS,
+            doctor_resets::SCENARIOS,
             doctor_nat::SCENARIOS,
             doctor_taken::SCENARIOS,
         ];
@@ -257,6 +259,7 @@ pub fn all() -> Vec<Scenario> {
         experiments::SCENARIOS,
         doctor::SCENARIOS,
         doctor_ports::SCENARIOS,
+        doctor_resets::SCENARIOS,
         doctor_nat::SCENARIOS,
         doctor_taken::SCENARIOS,
         crowd::SCENARIOS,

@@ -73,7 +73,8 @@ pub struct DiagnosisFigures {
 impl Diagnosis {
     /// From everything reported up to the latest time; `report` covers the same, and is returned.
     pub fn of(tally: &Tally, report: Report) -> (Self, Report) {
-        let facts = DoctorFacts::new(report, tally.namespaces(), tally.filter());
+        let facts = DoctorFacts::new(report, tally.namespaces(), tally.filter())
+            .with_overflown(tally.overflown_listeners());
         (Self::new(&facts, tally.filter()), facts.report)
     }
 

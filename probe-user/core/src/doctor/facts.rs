@@ -8,6 +8,7 @@ use twtrace_wire::Side;
 
 use super::advice;
 use crate::filter::Filter;
+use crate::model::listener::OverflownListener;
 use crate::model::namespace::{NamespaceSamples, NamespaceState};
 use crate::model::pairs::{PairCounts, PairRow, of_last_namespaces};
 use crate::model::report::Report;
@@ -21,6 +22,10 @@ pub struct DoctorFacts {
     pub pairs: Vec<PairRow>,
     /// Namespaces whose settings are known, by inode number.
     pub namespaces: BTreeMap<u32, NamespaceFacts>,
+    /// Listeners that dropped connections, those with the most first.
+    pub overflown: Vec<OverflownListener>,
+    /// Whether no filter hides events of the checked namespaces: what was not seen did not happen there.
+    pub sees_all: bool,
     /// Namespaces whose settings are not known, and why.
     pub unknown: Vec<(u32, String)>,
 }
@@ -48,6 +53,12 @@ impl DoctorFacts {
             pairs: of_last_namespaces(&report.pairs),
             report,
             namespaces: BTreeMap::new(),
+            overflown: Vec::new(),
+            sees_all: !Filter {
+                netns: Vec::new(),
+                ..filter.clone()
+            }
+            .hides_events(),
             unknown: Vec::new(),
         };
         let shown = after
@@ -68,6 +79,18 @@ impl DoctorFacts {
             }
         }
         facts
+    }
+
+    /// The same with listeners that dropped connections.
+    pub fn with_overflown(mut self, overflown: Vec<OverflownListener>) -> Self {
+        self.overflown = overflown;
+        self
+    }
+
+    /// Whether a full accept queue answers with a RST in a namespace.
+    pub fn aborts_on_overflow(&self, netns: u32) -> bool {
+        self.state(netns)
+            .is_some_and(|state| state.abort_on_overflow == Some(true))
     }
 
     /// Duration of the measurement, seconds; never 0.

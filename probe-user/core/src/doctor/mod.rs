@@ -19,6 +19,7 @@ mod port_remedy;
 mod port_taken;
 mod refused;
 mod reset_storm;
+mod resets;
 mod reuse;
 mod side;
 mod tw_buckets;
@@ -45,6 +46,7 @@ const CHECKS: &[Check] = &[
     side::client_closes_first,
     side::server_closes_first,
     linger::check,
+    resets::check,
     reset_storm::check,
     reuse::without_timestamps,
     reuse::peer_without_timestamps,

@@ -1,14 +1,13 @@
-//! Many resets for the same reason.
+//! Many resets for the same reason that no other check explains.
 
 use serde_json::json;
-use twtrace_wire::ResetReason;
+use twtrace_wire::{ResetDirection, ResetReason};
 
 use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
-use crate::event::answerable::Answerable;
+use super::resets;
 use crate::event::words::Word;
-use crate::model::pairs;
 use crate::model::report::ProcessRow;
 
 /// Resets per second from which they are a storm.
@@ -16,16 +15,25 @@ const STORM_PER_S: f64 = 10.0;
 /// Minimum number of resets.
 const MANY: u64 = 100;
 
-/// One finding for each direction and reason.
+/// One finding for each direction and reason, about RSTs that [`resets`] does not explain.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let explained = resets::explained(facts);
+    let unexplained = |row: &ProcessRow, direction, reason| {
+        let counts = match direction {
+            ResetDirection::Sent => &row.counts.reset_sent,
+            ResetDirection::Received => &row.counts.reset_received,
+        };
+        let known = explained.of(direction, reason, &resets::name(row.answerable()));
+        counts.of(reason).saturating_sub(known)
+    };
     for reason in ResetReason::MEMBERS.iter().copied() {
         // SO_LINGER has a check of its own.
         if reason != ResetReason::LingerZero {
-            let sent = |row: &ProcessRow| row.counts.reset_sent.of(reason);
+            let sent = |row: &ProcessRow| unexplained(row, ResetDirection::Sent, reason);
             findings.extend(finding(facts, reason, "sent", sent));
         }
-        let received = |row: &ProcessRow| row.counts.reset_received.of(reason);
+        let received = |row: &ProcessRow| unexplained(row, ResetDirection::Received, reason);
         findings.extend(finding(facts, reason, "received", received));
     }
     findings
@@ -41,7 +49,7 @@ fn finding(
         .report
         .processes
         .iter()
-        .map(|row| (name(row), number(row)))
+        .map(|row| (resets::name(row.answerable()), number(row)))
         .filter(|(_, count)| *count > 0)
         .collect();
     who.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -76,14 +84,6 @@ fn finding(
             "dropping RSTs in the firewall: the cause stays, and connections hang until they time out".to_owned(),
         ],
     })
-}
-
-fn name(row: &ProcessRow) -> String {
-    match row.answerable() {
-        Answerable::Process(process) => pairs::name(process),
-        Answerable::Nobody(reason) => format!("({})", reason.word()),
-        Answerable::Unknown => pairs::NOBODY.to_owned(),
-    }
 }
 
 /// What a reason means, and the remedy.

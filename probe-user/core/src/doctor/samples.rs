@@ -80,6 +80,8 @@ pub fn healthy() -> DoctorFacts {
                 now: defaults(),
             },
         )]),
+        overflown: vec![],
+        sees_all: true,
         unknown: vec![],
     }
 }

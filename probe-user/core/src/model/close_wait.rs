@@ -15,8 +15,11 @@ use crate::filter::Filter;
 use crate::model::socket::NetnsSockets;
 use crate::model::socket::{SocketRow, Times};
 
-/// States to scan for: CLOSE_WAIT, and listeners, which distinguish servers from clients.
-pub const STATES: &[TcpState] = &[TcpState::CloseWait, TcpState::Listen];
+/// States to scan for: CLOSE_WAIT; FIN_WAIT2, the state of a peer on this host that still waits for an answer; and
+/// listeners, which distinguish servers from clients.
+pub const STATES: &[TcpState] = &[TcpState::CloseWait, TcpState::FinWait2, TcpState::Listen];
+/// From this age on a connection was not only about to be closed.
+pub const STAYED: Duration = Duration::from_secs(5);
 
 /// One process's connections to one destination.
 #[derive(schemars::JsonSchema, Clone, Debug, Serialize)]
@@ -43,6 +46,14 @@ pub struct CloseWaitRow {
     pub oldest_ns: Option<u64>,
     /// Maximum time, nanoseconds: payload arrived then, or the connection was established.
     pub oldest_at_most_ns: Option<u64>,
+    /// Those that have been in this state for 5 s or more, by their age or since they were in it in an earlier sample,
+    /// and whose peer does not wait for an answer; `None` in a history.
+    pub stayed: Option<u64>,
+    /// Those whose peer, on this host, has closed its half only and still waits.
+    pub half_closed: u64,
+    /// The minimum age of the oldest one of `stayed`, nanoseconds.
+    #[serde(skip)]
+    pub stayed_ns: Option<u64>,
     /// The form in tables.
     #[serde(skip)]
     pub destination: Destination,
@@ -96,6 +107,9 @@ struct Sum {
     process: Option<Process>,
     count: u64,
     shared: u64,
+    stayed: u64,
+    half_closed: u64,
+    stayed_for: Option<Duration>,
     oldest: Option<Duration>,
     oldest_at_most: Option<Duration>,
 }
@@ -119,6 +133,10 @@ pub struct CloseWaitConnection {
     pub local: SocketAddr,
     /// The other end.
     pub remote: SocketAddr,
+    /// The kernel's identity of the socket; 0 in recordings of earlier versions.
+    pub cookie: u64,
+    /// Whether the peer is a process on this host that has closed its half only: FIN_WAIT2, with a descriptor.
+    pub peer_waits: bool,
     /// When something last arrived; `None` if the kernel did not report it.
     pub times: Option<Times>,
     /// The processes that hold it, or why none does.
@@ -131,6 +149,7 @@ pub fn connections(
     mut holders: impl FnMut(u32) -> Vec<Process>,
 ) -> Vec<CloseWaitConnection> {
     let mut connections = Vec::new();
+    let waiting = half_closed(namespaces);
     for NetnsSockets { netns, rows } in namespaces {
         let listeners = Listeners::of(rows);
         for row in rows.iter().filter(|row| row.state == TcpState::CloseWait) {
@@ -148,6 +167,8 @@ pub fn connections(
                 },
                 local: row.local,
                 remote: row.remote,
+                cookie: row.cookie,
+                peer_waits: waiting.contains(&ends(*netns, row.remote, row.local)),
                 times: row.times,
                 holders: if processes.is_empty() {
                     Err(no_one)
@@ -160,13 +181,54 @@ pub fn connections(
     connections
 }
 
+/// Both ends of a connection; a loopback connection stays in its network namespace.
+type Ends = (Option<u32>, SocketAddr, SocketAddr);
+
+fn ends(netns: u32, local: SocketAddr, remote: SocketAddr) -> Ends {
+    let is_loopback = local.ip().to_canonical().is_loopback();
+    (is_loopback.then_some(netns), local, remote)
+}
+
+/// Full sockets in FIN_WAIT2 that a descriptor refers to: their process has shut down one half and waits for the other.
+fn half_closed(namespaces: &[NetnsSockets]) -> HashSet<Ends> {
+    let all = namespaces
+        .iter()
+        .flat_map(|sockets| sockets.rows.iter().map(move |row| (sockets.netns, row)));
+    all.filter(|(_, row)| row.state == TcpState::FinWait2 && !row.is_mini() && row.inode != 0)
+        .map(|(netns, row)| ends(netns, row.local, row.remote))
+        .collect()
+}
+
+/// An earlier sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Earlier<'a> {
+    /// What was in CLOSE_WAIT then.
+    pub connections: &'a [CloseWaitConnection],
+    /// How long before.
+    pub before: Duration,
+}
+
+impl Earlier<'_> {
+    /// The connections of which it is known that they stayed, as the earlier sample is old enough.
+    fn known(self) -> HashSet<(u32, u64)> {
+        if self.before < STAYED {
+            return HashSet::new();
+        }
+        let known = self.connections.iter().filter(|it| it.cookie != 0);
+        known.map(|it| (it.netns, it.cookie)).collect()
+    }
+}
+
 /// Rows that the filter shows, those with the most connections first. `known` returns a holder with the name and
 /// identity that events reported. Kinds of events in the filter are ignored.
 pub fn rows(
     connections: &[CloseWaitConnection],
+    earlier: Option<Earlier<'_>>,
     filter: &Filter,
     known: impl Fn(&Process) -> Option<Process>,
 ) -> Vec<CloseWaitRow> {
+    let before = earlier.map_or(Duration::ZERO, |earlier| earlier.before);
+    let known_before = earlier.map(Earlier::known).unwrap_or_default();
     let mut sums: HashMap<(HolderKey, u32, Side, Destination), Sum> = HashMap::new();
     for connection in connections {
         let CloseWaitConnection {
@@ -195,10 +257,12 @@ pub fn rows(
                 .collect(),
         };
         let is_shared = whose.len() > 1;
+        let was_there = known_before.contains(&(netns, connection.cookie));
+        let stayed = connection.stayed(was_there.then_some(before));
         for (who, process) in whose {
             if filter.shows_process(process.as_ref()) {
                 let sum = sums.entry((who, netns, side, destination)).or_default();
-                sum.add(connection.times, is_shared);
+                sum.add(connection, stayed, is_shared);
                 sum.process = process;
             }
         }
@@ -206,15 +270,32 @@ pub fn rows(
     sorted(sums)
 }
 
+impl CloseWaitConnection {
+    /// Minimum time in this state.
+    fn at_least(&self) -> Option<Duration> {
+        // Payload also carries an acknowledgement; the later figure excludes only one that no longer acknowledges
+        // anything.
+        self.times
+            .map(|times| times.since_ack.min(times.since_data))
+    }
+
+    /// How long it has stayed in this state, if that is long and its peer does not wait for an answer. `since` is how
+    /// long ago it was in this state already.
+    fn stayed(&self, since: Option<Duration>) -> Option<Duration> {
+        let age = self.at_least().max(since)?;
+        (age >= STAYED && !self.peer_waits).then_some(age)
+    }
+}
+
 impl Sum {
-    fn add(&mut self, times: Option<Times>, is_shared: bool) {
+    fn add(&mut self, connection: &CloseWaitConnection, stayed: Option<Duration>, is_shared: bool) {
         self.count += 1;
         self.shared += u64::from(is_shared);
-        if let Some(times) = times {
-            // Payload also carries an acknowledgement; the later figure excludes only one that no longer acknowledges
-            // anything.
-            let at_least = times.since_ack.min(times.since_data);
-            self.oldest = self.oldest.max(Some(at_least));
+        self.half_closed += u64::from(connection.peer_waits);
+        self.stayed += u64::from(stayed.is_some());
+        self.stayed_for = self.stayed_for.max(stayed);
+        if let Some(times) = connection.times {
+            self.oldest = self.oldest.max(connection.at_least());
             self.oldest_at_most = self.oldest_at_most.max(Some(times.since_data));
         }
     }
@@ -236,6 +317,9 @@ fn sorted(sums: HashMap<(HolderKey, u32, Side, Destination), Sum>) -> Vec<CloseW
             shared: sum.shared,
             oldest_ns: sum.oldest.map(nanoseconds),
             oldest_at_most_ns: sum.oldest_at_most.map(nanoseconds),
+            stayed: Some(sum.stayed),
+            half_closed: sum.half_closed,
+            stayed_ns: sum.stayed_for.map(nanoseconds),
             destination,
         })
         .collect()

@@ -17,6 +17,7 @@ fn socket(state: TcpState, local: &str, remote: &str, inode: u32) -> SocketRow {
         timer: Timer::Off,
         expires: None,
         times: None,
+        queue: None,
     }
 }
 
@@ -41,7 +42,7 @@ fn rows_of(
     filter: &Filter,
     holders: impl FnMut(u32) -> Vec<Process>,
 ) -> Vec<CloseWaitRow> {
-    rows(&connections(namespaces, holders), filter, |_| None)
+    rows(&connections(namespaces, holders), None, filter, |_| None)
 }
 
 /// Inodes below 10 are held by the process of that number, higher ones by both processes of their digits.
@@ -88,7 +89,7 @@ fn connections_are_summed_up_by_process_and_destination() {
     assert_eq!(rows[2].unattributed, Some(NoHolder::NotAccepted));
     assert_eq!(
         serde_json::to_string(&rows[1]).unwrap(),
-        r#"{"process":{"pid":1,"comm":"leaky","uid":1000},"unattributed":null,"netns":42,"side":"client","remote":"10.0.0.9:5432","local":null,"count":1,"shared":0,"oldest_ns":2000000000,"oldest_at_most_ns":3000000000}"#
+        r#"{"process":{"pid":1,"comm":"leaky","uid":1000},"unattributed":null,"netns":42,"side":"client","remote":"10.0.0.9:5432","local":null,"count":1,"shared":0,"oldest_ns":2000000000,"oldest_at_most_ns":3000000000,"stayed":0,"half_closed":0}"#
     );
     assert_eq!(
         serde_json::to_value(NoHolder::NotAccepted).unwrap(),
@@ -173,4 +174,36 @@ fn listeners_take_what_they_say() {
     assert!(!has(v6, "10.0.0.1:80") && has(v6, "[::1]:80"));
     let one = socket(TcpState::Listen, "10.0.0.1:80", "0.0.0.0:0", 1);
     assert!(has(one, "10.0.0.1:80") && !has(one, "10.0.0.2:80"));
+}
+
+#[test]
+fn what_stays_is_known_by_age_or_by_an_earlier_sample() {
+    let namespaces = sockets(vec![
+        // Old; the peer acknowledged just now; new; its peer still waits for an answer.
+        left("10.0.0.1:80", "10.0.0.9:1", 1, 9, 9),
+        left("10.0.0.1:80", "10.0.0.9:2", 2, 9, 1),
+        left("10.0.0.1:80", "10.0.0.9:3", 3, 1, 1),
+        left("10.0.0.1:80", "10.0.0.1:4", 4, 70, 70),
+        socket(TcpState::FinWait2, "10.0.0.1:4", "10.0.0.1:80", 5),
+        socket(TcpState::Listen, "10.0.0.1:80", "0.0.0.0:0", 6),
+    ]);
+    let now = connections(&namespaces, |_| Vec::new());
+    let row = |earlier| rows(&now, earlier, &Filter::default(), |_| None).remove(0);
+    let alone = row(None);
+    assert_eq!(
+        (alone.count, alone.stayed, alone.half_closed),
+        (4, Some(1), 1)
+    );
+    assert_eq!(alone.stayed_ns, Some(9_000_000_000));
+    let earlier = |before_s| Earlier {
+        connections: &now[..2],
+        before: Duration::from_secs(before_s),
+    };
+    let compared = row(Some(earlier(10)));
+    assert_eq!(
+        (compared.stayed, compared.stayed_ns),
+        (Some(2), Some(10_000_000_000))
+    );
+    // Two samples in quick succession prove nothing.
+    assert_eq!(row(Some(earlier(4))).stayed, Some(1));
 }

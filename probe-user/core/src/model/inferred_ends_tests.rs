@@ -33,6 +33,7 @@ fn row(event: &Event, state: TcpState, timer: Timer, left_s: u64) -> SocketRow {
         timer,
         expires: Some(Duration::from_secs(left_s)),
         times: None,
+        queue: None,
     }
 }
 

@@ -34,6 +34,19 @@ pub struct NamespaceState {
     pub listen_overflows: Option<u64>,
     /// TcpExt ListenDrops: those, and what a listener dropped for other reasons.
     pub listen_drops: Option<u64>,
+    /// `tcp_abort_on_overflow`: whether a full accept queue answers with a RST. `None` in recordings of earlier versions,
+    /// as are the next three.
+    #[serde(default)]
+    pub abort_on_overflow: Option<bool>,
+    /// Tcp ActiveOpens: connect() calls that sent a SYN.
+    #[serde(default)]
+    pub active_opens: Option<u64>,
+    /// Tcp PassiveOpens: connections that a listener took up.
+    #[serde(default)]
+    pub passive_opens: Option<u64>,
+    /// Tcp CurrEstab: connections in ESTABLISHED or CLOSE_WAIT.
+    #[serde(default)]
+    pub established: Option<u64>,
     /// Connection tracking; `None` if it is not in use.
     pub conntrack: Option<Conntrack>,
 }
@@ -78,6 +91,10 @@ pub mod samples {
             time_waits: Some(0),
             listen_overflows: Some(5),
             listen_drops: Some(7),
+            abort_on_overflow: Some(false),
+            active_opens: Some(100),
+            passive_opens: Some(100),
+            established: Some(0),
             conntrack: None,
         }
     }

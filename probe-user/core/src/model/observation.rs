@@ -9,6 +9,7 @@ use super::budget::evidence::EvidenceDelta;
 use super::budget::holders::PoolHolders;
 use super::budget::ledger::SocketSamples;
 use super::close_wait::CloseWaitConnection;
+use super::listener::ListenerSample;
 use super::memory::CacheRow;
 use super::port_holders::PortHolders;
 use super::report::UnscannedRow;
@@ -64,6 +65,8 @@ pub enum ObservationData {
 pub struct CloseWait {
     /// All connections.
     pub connections: Vec<CloseWaitConnection>,
+    /// Accept queues of listeners.
+    pub listeners: Vec<ListenerSample>,
     /// Namespaces that could not be scanned.
     pub unscanned: Vec<UnscannedRow>,
     /// Precision of the start times of their holders, nanoseconds: /proc counts in ticks, events in nanoseconds.

@@ -9,6 +9,7 @@ use twtrace_wire::{EventKind, ResetReason, Side, Unattributed};
 
 use super::counts::Deaths;
 use super::destination::Destination;
+use super::resets::ResetPatterns;
 use super::reuse::Reuse;
 use super::sparse::{Nothing, Sparse};
 use crate::event::Process;
@@ -62,6 +63,8 @@ pub struct PairCounts {
     pub bind_failures: u64,
     /// Its connects that found TIME_WAITs they could not reuse. Reused ones are not counted here.
     pub reuse: Reuse,
+    /// Times of its RSTs, and who was at the other end; empty if they were read from a history.
+    pub patterns: Sparse<ResetPatterns>,
 }
 
 impl PairCounts {
@@ -74,6 +77,9 @@ impl PairCounts {
         self.connect_failures += other.connect_failures;
         self.bind_failures += other.bind_failures;
         self.reuse.add_all(&other.reuse);
+        if !other.patterns.is_nothing() {
+            self.patterns.add_all(&other.patterns);
+        }
     }
 
     /// Removes the kinds of events that are not shown.
@@ -82,6 +88,9 @@ impl PairCounts {
             self.time_wait = 0;
         }
         self.deaths.keep_only(&is_shown);
+        if !is_shown(EventKind::Reset) {
+            self.patterns = Sparse::default();
+        }
         if !is_shown(EventKind::PortAlloc) {
             self.connect_failures = 0;
             self.bind_failures = 0;

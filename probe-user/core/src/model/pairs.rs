@@ -6,9 +6,10 @@ use twtrace_wire::{EventKind, PortOp, ProcessKey, ResetDirection, Side, Unattrib
 
 use super::compact_map::CompactMap;
 use super::destination::Destination;
+use super::resets::both_ends::BothEnds;
 use super::reuse::Reuse;
 use crate::event::answerable::{unattributed, without_process};
-use crate::event::{Event, EventFacts, PortAlloc, PortResult, Process};
+use crate::event::{Event, EventFacts, PortAlloc, PortResult, Process, Reset};
 
 pub use super::pair_row::{NOBODY, PairCounts, PairRow, name, of_last_namespaces};
 
@@ -30,6 +31,8 @@ pub struct Pairs {
     without_process: usize,
     /// The process that acted last: in most cases also the next one.
     last: Option<Arc<Process>>,
+    /// RSTs whose other end may be on this host too.
+    both_ends: BothEnds,
     left_out: u64,
 }
 
@@ -49,7 +52,9 @@ impl PackedPair {
         match &event.facts {
             EventFacts::TimeWait(_) => self.time_wait += 1,
             EventFacts::Reset(facts) => {
-                let deaths = &mut self.more.get_or_insert_default().deaths;
+                let more = self.more.get_or_insert_default();
+                more.patterns.add(event, facts);
+                let deaths = &mut more.deaths;
                 match facts.direction {
                     ResetDirection::Sent => deaths.reset_sent.add(facts.reason),
                     ResetDirection::Received => deaths.reset_received.add(facts.reason),
@@ -152,8 +157,26 @@ impl Pairs {
         let process = event.process.as_ref().map(|process| self.shared(process));
         let (row, is_own) = self.row(key, 1);
         row.apply(event);
-        if is_own {
-            row.process = process;
+        if !is_own {
+            return;
+        }
+        row.process.clone_from(&process);
+        if let EventFacts::Reset(reset) = &event.facts
+            && let Some(number) = self.rows.number(&key)
+        {
+            self.meet(event, reset, number, process);
+        }
+    }
+
+    /// Notes who is at the other end of a RST, at both ends, if both are on this host.
+    fn meet(&mut self, event: &Event, reset: &Reset, row: usize, process: Option<Arc<Process>>) {
+        let Some((one, other)) = self.both_ends.meet(event, reset, row, process) else {
+            return;
+        };
+        for (here, there) in [(&one, &other), (&other, &one)] {
+            let more = self.rows.value_mut(here.row).more.get_or_insert_default();
+            let (direction, reason) = here.reset;
+            more.patterns.met(direction, reason, there.end.clone());
         }
     }
 

@@ -32,6 +32,8 @@ pub struct SocketRow {
     pub expires: Option<Duration>,
     /// When something last arrived; `None` if it was not requested, and for mini-sockets.
     pub times: Option<Times>,
+    /// The accept queue; `None` except for listeners.
+    pub queue: Option<AcceptQueue>,
 }
 
 impl SocketRow {
@@ -39,6 +41,18 @@ impl SocketRow {
     pub fn is_mini(&self) -> bool {
         self.timer == Timer::TimeWait
     }
+}
+
+/// The accept queue of a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AcceptQueue {
+    /// Connections in it: Recv-Q in `ss`.
+    pub length: u32,
+    /// How many it takes: Send-Q in `ss`, the backlog of listen() within `somaxconn`.
+    pub backlog: u32,
+    /// Connections that it dropped, by overflow or otherwise, since it exists (`sk_drops`); `None` if it was not
+    /// requested.
+    pub drops: Option<u32>,
 }
 
 /// The kernel's timer of a socket.

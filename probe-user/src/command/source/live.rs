@@ -126,6 +126,9 @@ impl Live {
     /// If the sink refuses, the kernel refuses a map or a clock, or the command can't be run.
     pub fn begin(&mut self, sink: &mut dyn Sink) -> Result<()> {
         forward(sink, self.observer.sample(&mut self.session)?)?;
+        if self.observer.compares_tables() {
+            forward(sink, [self.observer.sample_close_wait(&mut self.session)?])?;
+        }
         if let Some(launch) = self.launch.take() {
             self.stop.launch(&mut self.session, &launch)?;
         }

@@ -71,7 +71,9 @@ impl Summary {
             Self::Counted(tally) => {
                 let (timeline, filter) = (tally.timeline(), tally.filter().clone());
                 let samples = tally.namespaces();
-                let facts = DoctorFacts::new(tally.into_report(), samples, &filter);
+                let overflown = tally.overflown_listeners();
+                let facts = DoctorFacts::new(tally.into_report(), samples, &filter)
+                    .with_overflown(overflown);
                 Views {
                     timeline,
                     diagnosis: Diagnosis::new(&facts, &filter),

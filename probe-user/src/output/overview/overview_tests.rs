@@ -151,6 +151,9 @@ fn busy() -> Report {
         shared: 0,
         oldest_ns: Some(5_000_000_000),
         oldest_at_most_ns: None,
+        stayed: None,
+        half_closed: 0,
+        stayed_ns: None,
         destination: Destination::LocalPort(9000),
     }];
     report.time_waits_alive = TimeWaitsAlive {

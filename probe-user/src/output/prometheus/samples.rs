@@ -150,6 +150,8 @@ fn data() -> Vec<ObservationData> {
         side: Side::Client,
         local: "10.0.0.1:4000".parse().unwrap(),
         remote: "10.0.0.2:80".parse().unwrap(),
+        cookie: 7,
+        peer_waits: false,
         times: Some(Times {
             since_data: Duration::from_secs(90),
             since_ack: Duration::from_millis(72_500),

@@ -38,6 +38,9 @@ fn close_wait_row() -> CloseWaitRow {
         shared: 1,
         oldest_ns: Some(5_000_000_000),
         oldest_at_most_ns: Some(90_000_000_000),
+        stayed: None,
+        half_closed: 0,
+        stayed_ns: None,
         destination: Destination::LocalPort(80),
     }
 }
@@ -49,6 +52,9 @@ fn nobodys_close_wait_row() -> CloseWaitRow {
         count: 3,
         shared: 0,
         oldest_at_most_ns: Some(5_000_000_000),
+        stayed: None,
+        half_closed: 0,
+        stayed_ns: None,
         ..close_wait_row()
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use twtrace_core::event::{Process, words};
 use twtrace_core::model::close_wait::{CloseWaitConnection, NoHolder};
+use twtrace_core::model::listener::ListenerSample;
 use twtrace_core::model::observation::CloseWait;
 use twtrace_core::model::report::UnscannedRow;
 use twtrace_core::model::socket::Times;
@@ -18,6 +19,9 @@ const CONNECTIONS_A_LINE: usize = 2_000;
 #[derive(Serialize, Deserialize)]
 pub struct Part {
     connections: Vec<CloseWaitLine>,
+    /// Only in the first part; earlier versions had none.
+    #[serde(default)]
+    listeners: Vec<ListenerSample>,
     /// Only in the first part.
     unscanned: Vec<UnscannedRow>,
     tick_ns: u64,
@@ -30,6 +34,11 @@ struct CloseWaitLine {
     side: Side,
     local: SocketAddr,
     remote: SocketAddr,
+    /// 0 in recordings of earlier versions.
+    #[serde(default)]
+    cookie: u64,
+    #[serde(default)]
+    peer_waits: bool,
     since_data_ns: Option<u64>,
     since_ack_ns: Option<u64>,
     holders: Vec<Process>,
@@ -43,10 +52,12 @@ impl Parts for CloseWait {
     fn cut(&self) -> Vec<Part> {
         let rows: Vec<CloseWaitLine> = self.connections.iter().map(CloseWaitLine::from).collect();
         let mut unscanned = self.unscanned.clone();
+        let mut listeners = self.listeners.clone();
         chunks(&rows, CONNECTIONS_A_LINE)
             .into_iter()
             .map(|connections| Part {
                 connections,
+                listeners: std::mem::take(&mut listeners),
                 unscanned: std::mem::take(&mut unscanned),
                 tick_ns: self.tick_ns,
             })
@@ -56,6 +67,7 @@ impl Parts for CloseWait {
     fn add(&mut self, part: Part) {
         self.connections
             .extend(part.connections.into_iter().map(CloseWaitConnection::from));
+        self.listeners.extend(part.listeners);
         self.unscanned.extend(part.unscanned);
         self.tick_ns = part.tick_ns;
     }
@@ -69,6 +81,8 @@ impl From<&CloseWaitConnection> for CloseWaitLine {
             side: connection.side,
             local: connection.local,
             remote: connection.remote,
+            cookie: connection.cookie,
+            peer_waits: connection.peer_waits,
             since_data_ns: connection.times.map(|times| ns(times.since_data)),
             since_ack_ns: connection.times.map(|times| ns(times.since_ack)),
             holders: connection.holders.clone().unwrap_or_default(),
@@ -84,6 +98,8 @@ impl From<CloseWaitLine> for CloseWaitConnection {
             side: row.side,
             local: row.local,
             remote: row.remote,
+            cookie: row.cookie,
+            peer_waits: row.peer_waits,
             times: row
                 .since_data_ns
                 .zip(row.since_ack_ns)

@@ -9,6 +9,7 @@ use twtrace_core::model::budget::evidence::{Pool, PoolCounts};
 use twtrace_core::model::budget::ledger::{SocketSample, SocketSamples};
 use twtrace_core::model::budget::sysctls::samples::narrow;
 use twtrace_core::model::close_wait::{CloseWaitConnection, NoHolder};
+use twtrace_core::model::listener::ListenerSample;
 use twtrace_core::model::namespace;
 use twtrace_core::model::netns_name::NamedAfter;
 use twtrace_core::model::report::UnscannedRow;
@@ -182,6 +183,8 @@ fn close_wait() {
         side: Side::Server,
         local: "10.0.0.1:80".parse().unwrap(),
         remote: "[2001:db8::1]:5".parse().unwrap(),
+        cookie: 8,
+        peer_waits: true,
         times,
         holders,
     };
@@ -194,6 +197,15 @@ fn close_wait() {
             connection(Ok(vec![process(1), process(2)]), Some(times)),
             connection(Err(NoHolder::NotAccepted), None),
         ],
+        listeners: vec![ListenerSample {
+            netns: 3,
+            cookie: 9,
+            local: "10.0.0.1:80".parse().unwrap(),
+            queued: 3,
+            backlog: 2,
+            drops: Some(40),
+            holders: vec![process(1)],
+        }],
         unscanned: vec![UnscannedRow {
             netns: 4,
             why: "no way".to_owned(),

@@ -98,7 +98,7 @@ impl Gauges {
     /// Takes connections in CLOSE_WAIT.
     pub fn close_wait(&mut self, seen: &CloseWait, filter: &Filter, limits: SeriesLimits) {
         let mut sums: HashMap<Holder, Holding> = HashMap::new();
-        for row in close_wait::rows(&seen.connections, filter, |_| None) {
+        for row in close_wait::rows(&seen.connections, None, filter, |_| None) {
             let holder = match row.answerable() {
                 Answerable::Process(process) => Holder::Owner(Owner::of(process)),
                 Answerable::Nobody(why) => Holder::Nobody(why),

@@ -11,6 +11,7 @@ use super::Model;
 use super::audit::AuditRow;
 use super::budget::ledger::Ledger;
 use super::fixed_ports::FixedPorts;
+use super::listener::{self, OverflownListener};
 use super::memory::CacheRow;
 use super::observation::{CloseWait, KernelTotals, Observation, ObservationData};
 use super::pairs::Pairs;
@@ -54,6 +55,9 @@ pub struct Tally {
     latest_names: Vec<NetnsName>,
     fixed_ports: FixedPorts,
     close_wait: CloseWait,
+    /// The first sample of CLOSE_WAIT in the interval, and when it and the latest one were taken.
+    close_wait_before: Option<(CloseWait, Moment)>,
+    close_wait_at: Option<Moment>,
     caches: Vec<CacheRow>,
     audit: Vec<AuditRow>,
     /// The same when the interval began.
@@ -85,6 +89,8 @@ impl Tally {
             latest_names: Vec::new(),
             fixed_ports: FixedPorts::default(),
             close_wait: CloseWait::default(),
+            close_wait_before: None,
+            close_wait_at: None,
             caches: Vec::new(),
             audit: Vec::new(),
             audit_before: Vec::new(),
@@ -119,6 +125,7 @@ impl Tally {
         self.name(ended.latest_names);
         self.fixed_ports = ended.fixed_ports.into_next();
         self.close_wait = ended.close_wait;
+        self.close_wait_at = ended.close_wait_at;
         self.caches = ended.caches;
         self.audit = ended.audit;
     }
@@ -216,7 +223,14 @@ impl Tally {
                 Some((_, after)) => *after = samples,
             },
             ObservationData::Names(names) => self.name(names),
-            ObservationData::CloseWait(close_wait) => self.close_wait = close_wait,
+            ObservationData::CloseWait(close_wait) => {
+                let before = std::mem::replace(&mut self.close_wait, close_wait);
+                if let Some(before_at) = self.close_wait_at.replace(at)
+                    && self.close_wait_before.is_none()
+                {
+                    self.close_wait_before = Some((before, before_at));
+                }
+            }
             ObservationData::PortHolders(holders) => self.fixed_ports.take_holders(at, holders),
             ObservationData::Memory(caches) => self.caches = caches,
             ObservationData::Audit(rows) => self.audit = rows,
@@ -264,6 +278,16 @@ impl Tally {
     /// Settings and counters of the first and the latest sample; empty without samples.
     pub fn namespaces(&self) -> (NamespaceSamples, NamespaceSamples) {
         self.namespaces.clone().unwrap_or_default()
+    }
+
+    /// Listeners that dropped connections between the first and the latest sample, in namespaces that the filter shows.
+    pub fn overflown_listeners(&self) -> Vec<OverflownListener> {
+        let Some((before, _)) = &self.close_wait_before else {
+            return Vec::new();
+        };
+        let mut overflown = listener::overflown(&before.listeners, &self.close_wait.listeners);
+        overflown.retain(|listener| self.filter.shows_netns(listener.now.netns));
+        overflown
     }
 
     /// The rows by process, as sums that can be added up.

@@ -1,5 +1,7 @@
 //! The report on what was tallied.
 
+use std::time::Duration;
+
 use twtrace_wire::EventKind;
 
 use super::Tally;
@@ -69,9 +71,12 @@ impl Tally {
             budgets: budgets.rows,
             other_budgets: budgets.others,
             budgets_unknown: budgets.unknown,
-            close_wait: close_wait::rows(&self.close_wait.connections, &self.filter, |holder| {
-                self.known(&processes, holder)
-            }),
+            close_wait: close_wait::rows(
+                &self.close_wait.connections,
+                self.earlier_close_wait(),
+                &self.filter,
+                |holder| self.known(&processes, holder),
+            ),
             fixed_ports: self.fixed_ports.rows(),
             fixed_ports_left_out: self.fixed_ports.left_out(),
             unscanned: self.close_wait.unscanned.clone(),
@@ -86,6 +91,18 @@ impl Tally {
             processes,
             lost,
         }
+    }
+
+    fn earlier_close_wait(&self) -> Option<close_wait::Earlier<'_>> {
+        let (before, before_at) = self.close_wait_before.as_ref()?;
+        let apart_ns = self
+            .close_wait_at?
+            .mono_ns
+            .saturating_sub(before_at.mono_ns);
+        Some(close_wait::Earlier {
+            connections: &before.connections,
+            before: Duration::from_nanos(apart_ns),
+        })
     }
 
     fn time_waits_alive(&self) -> TimeWaitsAlive {

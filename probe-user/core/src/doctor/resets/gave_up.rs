@@ -1,0 +1,79 @@
+//! Clients that close before the answer arrives.
+
+use serde_json::json;
+use twtrace_wire::{ResetDirection, ResetReason, Side};
+
+use super::super::advice;
+use super::super::facts::DoctorFacts;
+use super::super::finding::Finding;
+use super::both::{PAUSE_NS, common, range, similar};
+use super::group::{Group, named_others, title};
+use super::share::Share;
+use super::{Explained, Explanation};
+
+/// Finds it for the clients of one destination.
+pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
+    if group.side != Side::Client {
+        return None;
+    }
+    let failed = group.sent(ResetReason::DataAfterClose);
+    let share = Share::of(facts, group, failed);
+    let severity = share.severity()?;
+    let pattern = group.pattern(ResetDirection::Sent, ResetReason::DataAfterClose);
+    let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::DataAfterClose));
+    let name = title(&who);
+    let place = group.destination;
+    let timeout = pattern.and_then(|pattern| common(&pattern.quiet));
+    let mut evidence = vec![format!(
+        "{} to {place} in namespace {} were closed before the peer had sent all: {}",
+        share.words(),
+        group.netns,
+        advice::list(&who)
+    )];
+    if let Some(pattern) = pattern {
+        evidence.push(format!(
+            "the client had waited {} since it last sent; the data came {} after it had closed, and was answered by a RST",
+            timeout.map_or_else(|| range(&pattern.quiet), similar),
+            range(&pattern.after_close)
+        ));
+        evidence.extend(named_others("servers on this host", &pattern.other_ends));
+    }
+    let is_timeout = timeout.filter(|it| it.min_ns >= PAUSE_NS);
+    let after = is_timeout.map_or(String::new(), |it| format!(" after {}", similar(it)));
+    let mut explains = Explained::default();
+    explains.add_group(group, ResetDirection::Sent, ResetReason::DataAfterClose);
+    Some(Explanation {
+        finding: Finding {
+            id: "client_gives_up",
+            severity,
+            title: format!(
+                "{name} closes its connections to {place}{after}, before the answer: {} ended so",
+                share.short()
+            ),
+            evidence,
+            figures: json!({
+                "netns": group.netns, "remote": place.remote(), "share": share.figures(),
+                "waited_ns": timeout.map(|it| it.max_ns), "resets_by": advice::figures(&who),
+            }),
+            to_do: match is_timeout {
+                Some(timeout) => vec![
+                    format!(
+                        "find out why {place} takes longer than {}: its answers come, but too late",
+                        similar(timeout)
+                    ),
+                    "or raise the client's timeout above the time that an answer takes (nginx: proxy_read_timeout; \
+                     curl: --max-time)"
+                        .to_owned(),
+                ],
+                None => vec![
+                    "have the client read the answer to its end before it closes".to_owned(),
+                    "if it gives up on purpose: nothing; the server works for nobody then".to_owned(),
+                ],
+            },
+            do_not: vec![
+                "settings of TIME_WAIT or keepalive: the connection was closed by the client's program".to_owned(),
+            ],
+        },
+        explains,
+    })
+}

@@ -1,0 +1,183 @@
+//! The keep-alive race: one end closes an idle connection just when the other one sends its next request.
+
+use serde_json::json;
+use twtrace_wire::{ResetDirection, ResetReason, Side};
+
+use super::super::advice;
+use super::super::facts::DoctorFacts;
+use super::super::finding::{Finding, Severity};
+use super::both::{PAUSE_NS, common, range, rounded, similar};
+use super::group::{Group, named_others, title};
+use super::share::Share;
+use super::{Explained, Explanation, SOME};
+use crate::model::resets::ResetPattern;
+use crate::model::resets::spread::Similar;
+
+const RETRY: &str = "have the client try a request again that failed on a connection it had used before (nginx does so: \
+    proxy_next_upstream; only if the request may be repeated)";
+
+/// Whether the late data of a service's clients met connections that had been idle.
+pub fn is_race(group: &Group<'_>) -> bool {
+    pattern(group).is_some_and(|pattern| {
+        let long = pattern.quiet.most().filter(|most| most.min_ns >= PAUSE_NS);
+        long.is_some_and(|most| most.count * 2 > pattern.quiet.count())
+            || pattern
+                .quiet
+                .range_ns()
+                .is_some_and(|(min_ns, _)| min_ns >= PAUSE_NS)
+    })
+}
+
+fn pattern<'a>(group: &'a Group<'_>) -> Option<&'a ResetPattern> {
+    group.pattern(ResetDirection::Sent, ResetReason::DataAfterClose)
+}
+
+/// Finds it for one service, or at a client whose server is not on this host.
+pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
+    match group.side {
+        Side::Server => at_server(facts, group),
+        Side::Client => at_client(facts, group),
+        Side::Unknown => None,
+    }
+}
+
+fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
+    if !is_race(group) {
+        return None;
+    }
+    let pattern = pattern(group)?;
+    let share = Share::of(facts, group, pattern.count);
+    let severity = share.severity()?;
+    let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::DataAfterClose));
+    let name = title(&who);
+    let timeout = common(&pattern.quiet);
+    let place = group.destination;
+    let mut evidence = vec![
+        format!(
+            "{} of {place} in namespace {} were reset: the client's next request came {} after {name} had closed",
+            share.words(),
+            group.netns,
+            range(&pattern.after_close)
+        ),
+        match timeout {
+            Some(timeout) => format!(
+                "the server had closed them after {} without data: that is its keep-alive timeout, and its clients keep \
+                 connections for longer",
+                similar(timeout)
+            ),
+            None => format!(
+                "the server had closed them after {} without data: not one timeout; a limit of requests, or a reload, \
+                 has the same effect",
+                range(&pattern.quiet)
+            ),
+        },
+    ];
+    evidence.extend(named_others("clients on this host", &pattern.other_ends));
+    let mut explains = Explained::default();
+    explains.add_group(group, ResetDirection::Sent, ResetReason::DataAfterClose);
+    let figures = json!({
+        "netns": group.netns, "local": place.local(), "remote": null, "share": share.figures(),
+        "idle_ns": timeout.map(|it| it.max_ns), "resets_by": advice::figures(&who),
+    });
+    Some(Explanation {
+        finding: race(
+            severity,
+            format!(
+                "{name} on {place} closes idle connections{} while clients send: {} lose a request",
+                after(timeout),
+                share.short()
+            ),
+            evidence,
+            figures,
+            timeout,
+        ),
+        explains,
+    })
+}
+
+fn at_client(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
+    let pattern = group.pattern(ResetDirection::Received, ResetReason::Peer)?;
+    let elsewhere = pattern.count.saturating_sub(pattern.matched);
+    let idle_ns = pattern.quiet.most()?.min_ns;
+    if elsewhere < SOME || pattern.after_fin * 2 < pattern.count || idle_ns < PAUSE_NS {
+        return None;
+    }
+    let share = Share::of(facts, group, elsewhere);
+    let severity = share.severity()?;
+    let who = group.who(|counts| counts.deaths.reset_received.of(ResetReason::Peer));
+    let name = title(&who);
+    let timeout = common(&pattern.quiet);
+    let place = group.destination;
+    let idle = timeout.map_or_else(|| range(&pattern.quiet), similar);
+    let mut explains = Explained::default();
+    explains.add_group(group, ResetDirection::Received, ResetReason::Peer);
+    Some(Explanation {
+        finding: race(
+            severity,
+            format!(
+                "{place} closes idle connections{} while {name} sends: {} lose a request",
+                after(timeout),
+                share.short()
+            ),
+            vec![format!(
+                "{} to {place} in namespace {} were reset: {} of them after the server's FIN had arrived, which was {idle} \
+                 after the last data: {}",
+                share.words(),
+                group.netns,
+                pattern.after_fin,
+                advice::list(&who)
+            )],
+            json!({
+                "netns": group.netns, "local": null, "remote": place.remote(), "share": share.figures(),
+                "idle_ns": timeout.map(|it| it.max_ns), "resets_by": advice::figures(&who),
+            }),
+            timeout,
+        ),
+        explains,
+    })
+}
+
+fn after(timeout: Option<Similar>) -> String {
+    timeout.map_or(String::new(), |it| format!(" after {}", similar(it)))
+}
+
+fn race(
+    severity: Severity,
+    title: String,
+    evidence: Vec<String>,
+    figures: serde_json::Value,
+    timeout: Option<Similar>,
+) -> Finding {
+    let mut to_do = Vec::new();
+    if let Some(timeout) = timeout {
+        to_do.push(format!(
+            "let the client close first: its idle timeout has to be below {}, with a margin (nginx: \
+             keepalive_timeout in upstream; node: agentkeepalive's freeSocketTimeout; Go: IdleConnTimeout)",
+            rounded(timeout.min_ns)
+        ));
+        to_do.push(
+            "or raise the server's keep-alive timeout above that of its clients (nginx: keepalive_timeout; node: \
+             server.keepAliveTimeout; uvicorn: --timeout-keep-alive; gunicorn: --keep-alive; redis: timeout)"
+                .to_owned(),
+        );
+    } else {
+        to_do.push(
+            "let the client close idle connections before the server does (its idle timeout below the server's \
+             keep-alive timeout), and the server finish the requests that arrive while it reloads"
+                .to_owned(),
+        );
+    }
+    to_do.push(RETRY.to_owned());
+    Finding {
+        id: "keepalive_race",
+        severity,
+        title,
+        evidence,
+        figures,
+        to_do,
+        do_not: vec![
+            "TCP keepalive (SO_KEEPALIVE): its probes do not count as requests, and the server closes all the same"
+                .to_owned(),
+        ],
+    }
+}

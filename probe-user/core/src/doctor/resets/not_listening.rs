@@ -1,0 +1,116 @@
+//! Connects that are refused: nobody listens there.
+
+use serde_json::json;
+use twtrace_wire::{ResetDirection, ResetReason, Side, Unattributed};
+
+use super::super::advice;
+use super::super::facts::DoctorFacts;
+use super::super::finding::{Finding, Severity};
+use super::group::{Group, title};
+use super::share::Share;
+use super::{Explained, Explanation};
+use crate::event::quantity::duration;
+
+/// Health checks try again at this rate or below, per second and destination.
+const CHECKS_PER_S: f64 = 1.0;
+
+/// Finds it for the clients of one destination.
+pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
+    if group.side != Side::Client {
+        return None;
+    }
+    let refused = group.received(ResetReason::Refused);
+    let share = Share::of(facts, group, refused);
+    let by_share = share.severity()?;
+    let per_s = refused as f64 / facts.seconds();
+    let is_slow = per_s <= CHECKS_PER_S;
+    let who = group.who(|counts| counts.deaths.reset_received.of(ResetReason::Refused));
+    let name = title(&who);
+    let place = group.destination;
+    let pattern = group.pattern(ResetDirection::Received, ResetReason::Refused);
+    let by_kernel = pattern.map_or(0, |pattern| {
+        let ends = pattern.other_ends.iter();
+        ends.filter(|end| end.unattributed == Some(Unattributed::NoSocket))
+            .map(|end| end.count)
+            .sum()
+    });
+    let is_here =
+        pattern.is_some_and(|pattern| pattern.same_host == pattern.count) || by_kernel > 0;
+    let mut evidence = vec![format!(
+        "{refused} connects to {place} from namespace {} were refused (ECONNREFUSED), {}: {}",
+        group.netns,
+        advice::rate(per_s),
+        advice::list(&who)
+    )];
+    evidence.push(match (by_kernel, is_here) {
+        (1.., _) => format!("nobody listens on that port of this host: its kernel sent {by_kernel} of these RSTs"),
+        (0, true) => "the address is one of this host: nobody listens there, or a firewall rule answers with a RST".to_owned(),
+        (0, false) => "the address is not one of this namespace: nobody listens there, or a firewall answers with a RST".to_owned(),
+    });
+    if let Some((first_ns, last_ns)) = pattern.and_then(|pattern| pattern.seen_ns) {
+        let apart = duration(last_ns.saturating_sub(first_ns));
+        evidence.push(match group.counts.time_wait {
+            0 => format!("the first and the last are {apart} apart; no other connection to it was seen to end"),
+            others => format!("the first and the last are {apart} apart; {others} other connections to it ended in order"),
+        });
+    }
+    if is_slow {
+        evidence.push(
+            "at this rate it may be a health check or a client that waits for the service"
+                .to_owned(),
+        );
+    }
+    let mut explains = Explained::default();
+    explains.add_group(group, ResetDirection::Received, ResetReason::Refused);
+    if by_kernel > 0 {
+        let kernel = format!(
+            "({})",
+            crate::event::words::Word::word(Unattributed::NoSocket)
+        );
+        explains.add(
+            ResetDirection::Sent,
+            ResetReason::NoSocket,
+            kernel,
+            by_kernel,
+        );
+    }
+    let show = match group.destination {
+        crate::model::destination::Destination::Remote(remote) => {
+            format!("ss -ltnp 'sport = :{}'", remote.port())
+        }
+        _ => "ss -ltnp".to_owned(),
+    };
+    let mut to_do = vec![
+        "start the service, or let it listen on that address; if it has moved, change the clients' configuration".to_owned(),
+    ];
+    if is_here {
+        to_do.push(format!(
+            "see whether something listens: {}",
+            facts.command(group.netns, &show)
+        ));
+    }
+    Some(Explanation {
+        finding: Finding {
+            id: "connection_refused",
+            severity: match is_slow {
+                true => Severity::Notice,
+                false => by_share,
+            },
+            title: format!(
+                "nobody listens on {place}: {name} asks for it, and is refused {refused} times"
+            ),
+            evidence,
+            figures: json!({
+                "netns": group.netns, "remote": place.remote(), "refused": refused,
+                "per_s": (per_s * 1e3).round() / 1e3, "on_this_host": is_here, "share": share.figures(),
+                "refused_by_kernel": by_kernel, "clients_by": advice::figures(&who),
+            }),
+            to_do,
+            do_not: vec![
+                "settings of local ports or TIME_WAIT: the connects got a port, and were answered"
+                    .to_owned(),
+            ],
+        },
+        explains,
+    })
+}

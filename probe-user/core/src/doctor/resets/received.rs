@@ -1,0 +1,142 @@
+//! RSTs received whose sender was not seen on this host.
+
+use serde_json::json;
+use twtrace_wire::{ResetDirection, ResetReason, Side};
+
+use super::super::advice;
+use super::super::facts::DoctorFacts;
+use super::super::finding::Finding;
+use super::both::{common, similar};
+use super::group::{Group, title};
+use super::share::Share;
+use super::{Explained, Explanation, SOME};
+use crate::event::timestamp::SECOND_NS;
+use crate::hooks::{ResetsSeen, resets_seen};
+
+/// What sent them, as far as known.
+enum Cause {
+    /// Something that gives connections up after a certain time.
+    Timeout,
+    /// Something that is neither end.
+    Between,
+    /// The peer, or something between.
+    Peer,
+}
+
+/// Finds it for the clients of one destination, or for one service.
+pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
+    let pattern = group.pattern(ResetDirection::Received, ResetReason::Peer)?;
+    let failed = pattern.count.saturating_sub(pattern.matched);
+    // After the peer's FIN it is the keep-alive race, if the connection was idle.
+    let is_race = group.side == Side::Client && super::keepalive::find(facts, group).is_some();
+    if failed < SOME || is_race {
+        return None;
+    }
+    let share = Share::of(facts, group, failed);
+    let severity = share.severity()?;
+    let who = group.who(|counts| counts.deaths.reset_received.of(ResetReason::Peer));
+    let name = title(&who);
+    let place = group.destination;
+    let is_long = |it: &crate::model::resets::spread::Similar| it.min_ns >= SECOND_NS;
+    let idle = common(&pattern.quiet).filter(is_long);
+    let age = common(&pattern.age).filter(is_long);
+    let sees_senders = resets_seen(&facts.report.tiers) == ResetsSeen::All
+        && facts.sees_all
+        && !facts.report.has_inexact_pairs();
+    let is_between = pattern.same_host == pattern.count && sees_senders;
+    let towards = match group.side {
+        Side::Server => "of",
+        _ => "to",
+    };
+    let mut evidence = vec![format!(
+        "{} {towards} {place} in namespace {} received a RST: {}",
+        share.words(),
+        group.netns,
+        advice::list(&who)
+    )];
+    let mut to_do = Vec::new();
+    let what = match (idle, age) {
+        (Some(idle), _) => Some(("idle", idle)),
+        (None, Some(age)) => Some(("old", age)),
+        (None, None) => None,
+    };
+    if is_between {
+        evidence.push(
+            "both ends are in this namespace, and no socket here sent these RSTs: something between them did, such as a \
+             firewall rule (REJECT with tcp-reset) or a program that writes packets"
+                .to_owned(),
+        );
+        to_do.push(format!(
+            "look for rules that reject: {}",
+            facts.command(group.netns, "nft list ruleset")
+        ));
+    } else if pattern.same_host < pattern.count {
+        evidence.push("their sender is not on this host: the peer, or a firewall, NAT or load balancer between".to_owned());
+    }
+    let (cause, title) = match what {
+        Some((word, length)) => {
+            let length = similar(length);
+            evidence.push(format!(
+                "the connections were {length} {word}, again and again: that is a timeout"
+            ));
+            to_do.push(format!(
+                "find the timeout of {length} at the peer, or in the firewall, NAT or load balancer between; then let the \
+                 idle timeout here be shorter, or send TCP keepalives more often (net.ipv4.tcp_keepalive_time, with \
+                 SO_KEEPALIVE)"
+            ));
+            let title = match group.side {
+                Side::Server => format!(
+                    "clients of {name} on {place} reset connections that are {length} {word}"
+                ),
+                _ => format!(
+                    "connections of {name} to {place} are reset when they are {length} {word}"
+                ),
+            };
+            (Cause::Timeout, title)
+        }
+        None if is_between => (
+            Cause::Between,
+            format!(
+                "something between {name} and {place} resets connections: {}",
+                share.short()
+            ),
+        ),
+        // A client that goes away is no fault of a server.
+        None if group.side == Side::Client => {
+            to_do.push(
+                "read the log of the peer's program: it aborts, exits with connections open, or closes with data unread"
+                    .to_owned(),
+            );
+            (
+                Cause::Peer,
+                format!("{place} resets connections of {name}: {}", share.short()),
+            )
+        }
+        None => return None,
+    };
+    to_do.push("see them one by one, with ages and bytes: twtrace trace --event reset".to_owned());
+    let mut explains = Explained::default();
+    explains.add_group(group, ResetDirection::Received, ResetReason::Peer);
+    Some(Explanation {
+        finding: Finding {
+            id: match cause {
+                Cause::Timeout => "reset_by_timeout",
+                Cause::Between => "reset_in_between",
+                Cause::Peer => "reset_by_peer",
+            },
+            severity,
+            title,
+            evidence,
+            figures: json!({
+                "netns": group.netns, "local": place.local(), "remote": place.remote(), "share": share.figures(),
+                "idle_ns": idle.map(|it| it.max_ns), "age_ns": age.map(|it| it.max_ns),
+                "after_fin": pattern.after_fin, "resets_by": advice::figures(&who),
+            }),
+            to_do,
+            do_not: vec![
+                "dropping RSTs in the firewall: the cause stays, and connections hang until they time out".to_owned(),
+            ],
+        },
+        explains,
+    })
+}
