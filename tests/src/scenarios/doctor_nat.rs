@@ -67,7 +67,7 @@ fn clashing(clashes: usize) -> Result<()> {
          add chain ip t after { type nat hook postrouting priority 100; }; \
          add rule ip t after tcp dport 20000 snat to 127.0.0.1:30000-30009")?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 20_000));
-    let _listener = TcpListener::bind(address)?;
+    let listener = TcpListener::bind(address)?;
     // Open until the end: kernels take a port back from a connection that has ended.
     let mut open = Vec::new();
     for _ in 0..PORTS {
@@ -79,6 +79,8 @@ fn clashing(clashes: usize) -> Result<()> {
             Err(error) => ensure!(error.kind() == ErrorKind::TimedOut, "{error}"),
         }
     }
+    // A listener that closes would reset what it has not accepted.
+    std::mem::forget((listener, open));
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use super::both::{PAUSE_NS, common, range, rounded, similar};
 use super::group::{Group, named_others, title};
 use super::share::Share;
 use super::{Explained, Explanation, SOME};
+use crate::event::timestamp::SECOND_NS;
 use crate::model::resets::ResetPattern;
 use crate::model::resets::spread::Similar;
 
@@ -72,6 +73,13 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             ),
         },
     ];
+    let late_ns = pattern.after_close.range_ns();
+    if late_ns.is_some_and(|(min_ns, _)| min_ns >= SECOND_NS) {
+        evidence.push(
+            "the clients had a second or more to see the close: they do not check a connection before they use it again"
+                .to_owned(),
+        );
+    }
     evidence.extend(named_others("clients on this host", &pattern.other_ends));
     let mut explains = Explained::default();
     explains.add_group(group, ResetDirection::Sent, ResetReason::DataAfterClose);
