@@ -64,7 +64,7 @@ fn event(rst: &Rst, port: u16) -> Event {
     event
 }
 
-fn pairs_of(rsts: &[Rst], count: u16) -> Vec<crate::model::pairs::PairRow> {
+fn pairs_of(rsts: &[Rst], count: u16) -> Vec<pairs::PairRow> {
     let mut pairs = Pairs::default();
     for port in 0..count {
         for rst in rsts {
