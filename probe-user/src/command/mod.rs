@@ -12,6 +12,7 @@ pub mod report;
 pub mod serve;
 mod source;
 mod start_line;
+mod terminal_signals;
 pub mod top;
 pub mod trace;
 mod trace_replay;

@@ -208,7 +208,15 @@ fn print_csv(target: OutputTarget, hosts: &[Views], options: CsvOptions) -> io::
         notice("no stacks were recorded: --stacks");
     }
     let reports = hosts.iter().map(|host| &host.report);
-    target.print(|stream| csv_table::write(stream, reports, options).map_err(io::Error::from))
+    target.print(|stream| csv_table::write(stream, reports, options).map_err(of_csv))
+}
+
+/// The error of the stream itself, so that a reader that ended early is recognised.
+fn of_csv(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        kind => io::Error::other(format!("{kind:?}")),
+    }
 }
 
 /// The overview, the requested tables, or both. `max_rows` is the number of rows that there is room for.

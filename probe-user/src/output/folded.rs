@@ -17,7 +17,9 @@ use super::table::groups::label;
 pub fn render(rows: &[StackRow], by: &[Grouping]) -> String {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for row in rows {
-        *counts.entry(stack(row, by)).or_default() += row.count;
+        let count = counts.entry(stack(row, by)).or_default();
+        // A recording may contain any number.
+        *count = count.saturating_add(row.count);
     }
     let mut text = String::new();
     for (stack, count) in counts {

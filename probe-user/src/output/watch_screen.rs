@@ -1,6 +1,8 @@
 //! A document that is redrawn on the terminal while something runs, as by watch(1).
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ratatui::crossterm::cursor::MoveTo;
@@ -14,70 +16,154 @@ use super::tui::terminal::AlternateScreen;
 
 /// Fewest rows that a table is cut down to.
 const FEWEST_ROWS: usize = 2;
-/// Tables whose rows make room: those of the overview.
-const TABLES: usize = 3;
+/// More rows than any table has by default.
+const MOST_ROWS: usize = 20;
+/// A redraw takes at most this part of the time: counting comes first.
+const SHARE: u32 = 10;
 
 /// The screen, given back when it is dropped.
 #[derive(Debug)]
 pub struct WatchScreen {
     interval: Duration,
     began: Instant,
-    drawn: Option<Instant>,
-    _screen: AlternateScreen,
+    /// `None`: never.
+    next: Option<Instant>,
+    /// `None` only while it is dropped or suspended.
+    writer: Option<ScreenWriter>,
+    screen: AlternateScreen,
 }
 
 impl WatchScreen {
     /// Takes the terminal. Ctrl-C keeps its meaning.
     ///
     /// # Errors
-    /// If the terminal refuses.
+    /// If the terminal refuses, or no thread can be started.
     pub fn open(interval: Duration) -> io::Result<Self> {
+        let screen = AlternateScreen::open()?;
+        let began = Instant::now();
         Ok(Self {
             interval,
-            began: Instant::now(),
-            drawn: None,
-            _screen: AlternateScreen::open()?,
+            began,
+            next: Some(began),
+            writer: Some(ScreenWriter::start()?),
+            screen,
         })
     }
 
     /// Waits until the next redraw is due.
     pub async fn due(&self) {
-        tokio::time::sleep_until(self.due_at().into()).await;
+        match self.next {
+            Some(next) => tokio::time::sleep_until(next.into()).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Whether a redraw is due.
     pub fn is_due(&self) -> bool {
-        Instant::now() >= self.due_at()
+        self.next.is_some_and(|next| Instant::now() >= next)
     }
 
-    fn due_at(&self) -> Instant {
-        self.drawn.map_or(self.began, |drawn| drawn + self.interval)
-    }
-
-    /// Draws the document. `render` gets the page, and the maximum number of rows of a table if it has to be small.
+    /// Draws the document. `render` gets the page, and the maximum number of rows of a table if it has to be small. While
+    /// the terminal takes no output (Ctrl-S), frames are left out: it must not stop the tracing.
     ///
     /// # Errors
     /// If the terminal no longer exists.
     pub fn draw(&mut self, render: impl Fn(Page, Option<usize>) -> String) -> io::Result<()> {
-        self.drawn = Some(Instant::now());
+        let begun = Instant::now();
         let heading = format!(
             "counting for {} s, redrawn every {}; Ctrl-C ends it and prints the report",
             self.began.elapsed().as_secs(),
             humantime::format_duration(self.interval),
         );
         let page = Page::of(io::stdout());
-        let mut out = io::stdout().lock();
-        queue!(out, BeginSynchronizedUpdate, MoveTo(0, 0))?;
-        for (number, line) in lines(page, heading, render).iter().enumerate() {
-            if number > 0 {
-                out.write_all(b"\r\n")?;
-            }
-            out.write_all(line.as_bytes())?;
-            queue!(out, Clear(ClearType::UntilNewLine))?;
-        }
-        queue!(out, Clear(ClearType::FromCursorDown), EndSynchronizedUpdate)?;
-        out.flush()
+        let frame = frame(page, &lines(page, heading, render))?;
+        let drawn = self.writer.as_ref().map_or(Ok(()), |it| it.write(frame));
+        let pause = self.interval.max(begun.elapsed() * SHARE);
+        self.next = Instant::now().checked_add(pause);
+        drawn
     }
+
+    /// Gives the terminal back and stops the process until SIGCONT, then takes the terminal again.
+    ///
+    /// # Errors
+    /// If the terminal refuses, or no thread can be started.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        self.writer = None;
+        self.screen.suspend()?;
+        self.writer = Some(ScreenWriter::start()?);
+        self.next = Some(Instant::now());
+        Ok(())
+    }
+}
+
+impl Drop for WatchScreen {
+    fn drop(&mut self) {
+        // Before the screen is given back.
+        self.writer = None;
+    }
+}
+
+/// Writes frames to the terminal in a thread of its own. Dropping it waits for the last one.
+#[derive(Debug)]
+struct ScreenWriter {
+    /// `None` only while it is dropped.
+    frames: Option<SyncSender<Vec<u8>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl ScreenWriter {
+    fn start() -> io::Result<Self> {
+        let (sender, frames): (_, Receiver<Vec<u8>>) = sync_channel(1);
+        let write = move || {
+            for frame in frames {
+                let mut out = io::stdout().lock();
+                if out.write_all(&frame).and_then(|()| out.flush()).is_err() {
+                    return;
+                }
+            }
+        };
+        Ok(Self {
+            frames: Some(sender),
+            thread: Some(thread::Builder::new().name("watch".into()).spawn(write)?),
+        })
+    }
+
+    fn write(&self, frame: Vec<u8>) -> io::Result<()> {
+        match self.frames.as_ref().map(|frames| frames.try_send(frame)) {
+            Some(Err(TrySendError::Disconnected(_))) => Err(io::ErrorKind::BrokenPipe.into()),
+            Some(Ok(()) | Err(TrySendError::Full(_))) | None => Ok(()),
+        }
+    }
+}
+
+impl Drop for ScreenWriter {
+    fn drop(&mut self) {
+        self.frames = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What redraws the terminal. A line is cleared before it is written: afterwards the cursor may stand on its last
+/// character.
+fn frame(page: Page, lines: &[String]) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    queue!(out, BeginSynchronizedUpdate, MoveTo(0, 0))?;
+    for (number, line) in lines.iter().enumerate() {
+        if number > 0 {
+            out.extend(b"\r\n");
+        }
+        queue!(out, Clear(ClearType::CurrentLine))?;
+        out.extend(line.as_bytes());
+    }
+    // After the last line of a full screen there is nothing to clear.
+    if page.height.is_none_or(|height| lines.len() < height) {
+        out.extend(b"\r\n");
+        queue!(out, Clear(ClearType::FromCursorDown))?;
+    }
+    queue!(out, EndSynchronizedUpdate)?;
+    Ok(out)
 }
 
 /// Whether there is a terminal to redraw.
@@ -101,9 +187,18 @@ fn lines(
     if whole.len() <= height {
         return whole;
     }
-    let rows = super::overview::rows_of(page);
-    let fewer = rows.saturating_sub((whole.len() - height).div_ceil(TABLES));
-    let mut shorter = with_heading(render(page, Some(fewer.max(FEWEST_ROWS))));
+    // The most rows with which it fits; the fewest if it never does.
+    let (mut low, mut high) = (FEWEST_ROWS, MOST_ROWS);
+    let mut shorter = with_heading(render(page, Some(low)));
+    while low + 1 < high && shorter.len() <= height {
+        let middle = low.midpoint(high);
+        let tried = with_heading(render(page, Some(middle)));
+        if tried.len() <= height {
+            (low, shorter) = (middle, tried);
+        } else {
+            high = middle;
+        }
+    }
     if shorter.len() > height {
         let hidden = shorter.len() - height + 1;
         shorter.truncate(height.saturating_sub(1));
@@ -142,6 +237,14 @@ mod tests {
         let shown = lines(page(20), "watching".to_owned(), document);
         assert_eq!(shown.len(), 19);
         assert_eq!(shown.last().map(String::as_str), Some("last"));
+    }
+
+    #[test]
+    fn a_line_is_cleared_before_it_is_written_and_a_full_screen_does_not_scroll() {
+        let lines = ["12".to_owned(), "34".to_owned()];
+        let drawn = |height| String::from_utf8(frame(page(height), &lines).unwrap()).unwrap();
+        assert!(drawn(2).contains("\x1b[2K12\r\n\x1b[2K34\x1b[?2026l"));
+        assert!(drawn(3).ends_with("34\r\n\x1b[J\x1b[?2026l"));
     }
 
     #[test]

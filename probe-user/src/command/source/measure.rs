@@ -14,6 +14,7 @@ use crate::cli::BoundsArgs;
 use crate::command::keep::{self, RecordingKeeper, SAMPLE_INTERVAL};
 use crate::command::notice;
 use crate::command::start_line::StartLine;
+use crate::command::terminal_signals::{TerminalSignal, TerminalSignals};
 use crate::output::page::Page;
 use crate::output::status_line::StatusLine;
 use crate::output::watch_screen::WatchScreen;
@@ -69,10 +70,10 @@ impl Measurement<'_> {
             },
         };
         let options = LiveOptions {
-            sample_interval: match watch {
-                Some(watch) => Some(watch.interval.max(WATCH_SAMPLES)),
-                None => options.sample_interval,
-            },
+            // That of a recording stays as it is without the screen.
+            sample_interval: options
+                .sample_interval
+                .or_else(|| watch.map(|watch| watch.interval.max(WATCH_SAMPLES))),
             ..options
         };
         let mut live = Live::start(options)?;
@@ -97,6 +98,10 @@ impl Measurement<'_> {
         live.stop.after(duration);
         let mut status = StatusLine::new(options.command.is_empty() && watch.is_none());
         let mut screen = watch.map(Screen::open).transpose()?;
+        let mut signals = match watch {
+            Some(_) => Some(TerminalSignals::listen().context("listening for signals")?),
+            None => None,
+        };
         if options.command.is_empty() && !status.is_shown() && screen.is_none() {
             print_how_it_ends(duration);
         }
@@ -108,6 +113,12 @@ impl Measurement<'_> {
                 ready = live.session.ready() => ready?,
                 () = status.due() => {}
                 () = due(screen.as_ref()) => {}
+                signal = received(signals.as_mut()) => match (signal, &mut screen) {
+                    (TerminalSignal::Suspend, Some(screen)) => {
+                        screen.terminal.suspend().context("--watch")?;
+                    }
+                    _ => break,
+                },
             }
             live.step(&mut kept_and_counted)?;
             status.tick(|elapsed| so_far(elapsed, duration, &kept_and_counted.1.1));
@@ -182,6 +193,14 @@ impl<'a> Screen<'a> {
 async fn due(screen: Option<&Screen<'_>>) {
     match screen {
         Some(screen) => screen.terminal.due().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a signal that concerns the terminal; forever if nothing is drawn there.
+async fn received(signals: Option<&mut TerminalSignals>) -> TerminalSignal {
+    match signals {
+        Some(signals) => signals.wait().await,
         None => std::future::pending().await,
     }
 }

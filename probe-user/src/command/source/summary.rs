@@ -54,7 +54,8 @@ impl Views {
     /// Of what was counted so far.
     pub fn so_far(tally: &Tally) -> Self {
         let filter = tally.filter();
-        let facts = DoctorFacts::new(tally.report(), tally.namespaces(), filter);
+        let facts = DoctorFacts::new(tally.report(), tally.namespaces(), filter)
+            .with_overflown(tally.overflown_listeners());
         Self {
             timeline: tally.timeline(),
             diagnosis: Diagnosis::new(&facts, filter),

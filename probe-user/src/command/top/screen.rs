@@ -4,13 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::model::tally::{Tally, TracingStart};
 
 use crate::cli::{TopArgs, display_filter, filter_words};
+use crate::command::terminal_signals::{TerminalSignal, TerminalSignals};
 use crate::output::log_lines;
 use crate::output::page::has_colour;
 use crate::output::tui::terminal::{self, Input, Screen};
@@ -53,7 +53,7 @@ pub struct Front {
     screen: Screen,
     inputs: mpsc::Receiver<io::Result<Input>>,
     drawing: Interval,
-    signals: Signals,
+    signals: TerminalSignals,
 }
 
 pub enum ScreenEvent {
@@ -82,7 +82,7 @@ impl Front {
     /// # Errors
     /// If that fails.
     pub fn open(app: &mut App) -> Result<Self> {
-        let signals = Signals::listen().context("listening for signals")?;
+        let signals = TerminalSignals::listen().context("listening for signals")?;
         let mut screen = Screen::open()?;
         screen.draw(app)?;
         let mut drawing = interval(DRAW);
@@ -105,8 +105,8 @@ impl Front {
             () = stop.wait() => Ok(ScreenEvent::End),
             wanted = self.signals.wait() => {
                 match wanted {
-                    Wanted::End => return Ok(ScreenEvent::End),
-                    Wanted::Suspend => self.screen.suspend()?,
+                    TerminalSignal::End => return Ok(ScreenEvent::End),
+                    TerminalSignal::Suspend => self.screen.suspend()?,
                 }
                 Ok(ScreenEvent::Tick)
             }
@@ -167,37 +167,5 @@ impl Front {
         };
         self.draw(app)?;
         Ok(obeyed)
-    }
-}
-
-/// Signals, besides those of [`Stop`], that end the view or move it to the background. Each first gives the terminal
-/// back.
-struct Signals {
-    hangup: Signal,
-    quit: Signal,
-    suspend: Signal,
-}
-
-enum Wanted {
-    End,
-    Suspend,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            quit: signal(SignalKind::quit())?,
-            suspend: signal(SignalKind::from_raw(libc::SIGTSTP))?,
-        })
-    }
-
-    /// Can be cancelled.
-    async fn wait(&mut self) -> Wanted {
-        tokio::select! {
-            _ = self.hangup.recv() => Wanted::End,
-            _ = self.quit.recv() => Wanted::End,
-            _ = self.suspend.recv() => Wanted::Suspend,
-        }
     }
 }

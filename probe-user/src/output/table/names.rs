@@ -40,12 +40,18 @@ pub fn short(report: &Report, netns: u32, nth: u32) -> String {
     report.netns_name(netns, nth)
 }
 
-/// A name as short as it is clear: ids of containers as their tools show them.
+/// A name as short as it is clear: ids of containers as their tools show them. A name that looks like the host's or like
+/// a number, and is not, has quotes: whoever creates a namespace chooses its name.
 pub fn in_column(name: &NetnsName) -> String {
-    match name.after {
+    let shown = match name.after {
+        NamedAfter::Host => return name.short(),
         NamedAfter::Container => escape(&short_id(&name.name)),
         _ => name.short(),
+    };
+    if shown == HOST || shown.bytes().all(|byte| byte.is_ascii_digit()) {
+        return format!("\"{shown}\"");
     }
+    shown
 }
 
 fn shown(name: &NetnsName) -> String {

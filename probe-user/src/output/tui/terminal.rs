@@ -106,10 +106,7 @@ impl Screen {
     /// If the terminal refuses.
     pub fn suspend(&mut self) -> io::Result<()> {
         give_back();
-        // SAFETY: a system call without pointers. SIGSTOP stops every thread until SIGCONT.
-        if unsafe { libc::raise(libc::SIGSTOP) } != 0 {
-            log::warn!("can't stop: {}", io::Error::last_os_error());
-        }
+        stop_until_continued();
         take()?;
         self.clear()
     }
@@ -133,12 +130,33 @@ impl AlternateScreen {
     /// If it refuses.
     pub fn open() -> io::Result<Self> {
         give_back_at_panic();
-        log_lines::hold();
-        IS_TAKEN.store(true, Ordering::SeqCst);
         // Dropped if there is an error.
         let screen = Self(());
-        execute!(io::stdout(), EnterAlternateScreen, DisableLineWrap, Hide)?;
+        screen.enter()?;
         Ok(screen)
+    }
+
+    /// Restores the terminal and stops the process until SIGCONT, then takes the terminal again.
+    ///
+    /// # Errors
+    /// If the terminal refuses.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        give_back();
+        stop_until_continued();
+        self.enter()
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        log_lines::hold();
+        IS_TAKEN.store(true, Ordering::SeqCst);
+        execute!(io::stdout(), EnterAlternateScreen, DisableLineWrap, Hide)
+    }
+}
+
+fn stop_until_continued() {
+    // SAFETY: a system call without pointers. SIGSTOP stops every thread until SIGCONT.
+    if unsafe { libc::raise(libc::SIGSTOP) } != 0 {
+        log::warn!("can't stop: {}", io::Error::last_os_error());
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -102,13 +102,31 @@ pub fn within<T: Send>(
             let ended = AtomicBool::new(false);
             thread::scope(|scope| {
                 scope.spawn(|| connect_until(&ended));
-                let result = work(&sandbox);
-                ended.store(true, Ordering::Relaxed);
-                result
+                let _ended = AtEnd(&ended);
+                work(&sandbox)
             })
         });
         worker.join().unwrap_or_else(|_| Err(anyhow!("panicked")))
     })
+}
+
+/// Says that the work has ended, also if it panics.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A service that is killed if it is not waited for.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A copy, which a command without privileges reaches; and a sudo that only runs the command: this is root.
@@ -139,6 +157,7 @@ fn fixtures(context: &Context, files: &Path) -> Result<()> {
             .stderr(Stdio::null())
             .spawn()
             .context("start twtrace serve")?;
+        let service = Service(service);
         // It has seen the traffic once it answers: that begins when it counts.
         until_answered(10_660)?;
         drop(traffic::play()?);
@@ -146,8 +165,8 @@ fn fixtures(context: &Context, files: &Path) -> Result<()> {
     });
     let mut service = service?;
     thread::sleep(Duration::from_millis(500));
-    process::signal(service.id().cast_signed(), libc::SIGINT)?;
-    let status = crate::runner::wait(&mut service, Duration::from_secs(60))?;
+    process::signal(service.0.id().cast_signed(), libc::SIGINT)?;
+    let status = crate::runner::wait(&mut service.0, Duration::from_secs(60))?;
     ensure!(status.success(), "twtrace serve ended with {status}");
     for name in ["DIR", "demo/history"] {
         copy(&history, &work.join(name))?;

@@ -97,7 +97,11 @@ impl Running {
             }
             thread::sleep(PAUSE);
         }
-        let status = wait(&mut self.shell, LIMIT)?;
+        let waited = wait(&mut self.shell, LIMIT);
+        if waited.is_err() {
+            self.kill_all();
+        }
+        let status = waited?;
         let errors = self.printed()?;
         let code = status
             .code()
@@ -108,6 +112,11 @@ impl Running {
     fn printed(&self) -> Result<String> {
         let text = fs::read(self.errors.path())?;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Kills its process group: all parts of a pipeline. The group keeps its number while it has members.
+    fn kill_all(&self) {
+        let _ = process::signal(-self.shell.id().cast_signed(), libc::SIGKILL);
     }
 
     /// Processes named twtrace of its process group.
@@ -155,10 +164,7 @@ impl Drop for Running {
         if !matches!(self.shell.try_wait(), Ok(None)) {
             return;
         }
-        for tracer in self.tracers() {
-            let _ = process::signal(tracer.cast_signed(), libc::SIGKILL);
-        }
-        let _ = self.shell.kill();
+        self.kill_all();
         let _ = self.shell.wait();
     }
 }
