@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::Serialize;
 use twtrace_wire::{PortOp, Unattributed};
@@ -12,7 +13,10 @@ use crate::event::{Event, EventFacts, Moment, PortResult, Process, words};
 
 /// Maximum number of rows; calls beyond are only counted.
 const MAX_ROWS: usize = 1_024;
-/// Maximum number of ports whose sockets are kept.
+/// A listing shows what was in the way of calls at most this long before or after it, nanoseconds: the sockets of a port
+/// are not listed again sooner.
+const NEAR_NS: u64 = 10_000_000_000;
+/// Maximum number of ports whose latest listing is kept for calls that follow.
 const MAX_HELD: usize = 1_024;
 /// Maximum number of different addresses of one row; later ones are not compared with the sockets of the port.
 const MAX_ADDRESSES: usize = 16;
@@ -26,7 +30,8 @@ pub struct FixedPorts {
     wanted: BTreeMap<Key, Wanted>,
     /// Calls without a row.
     left_out: u64,
-    held: BTreeMap<(u32, u16), Held>,
+    /// The latest listing of each port, by namespace and how many earlier ones had its number.
+    listed: BTreeMap<(u32, u32, u16), Arc<Held>>,
     /// How many earlier namespaces had each number, as far as calls showed.
     latest: BTreeMap<u32, u32>,
 }
@@ -47,6 +52,8 @@ struct Wanted {
     processes: u64,
     calls: BTreeMap<(PortOp, Errno), u64>,
     addresses: Vec<WantedAddress>,
+    /// The sockets of the port when these calls failed.
+    held: Option<Arc<Held>>,
     first: Moment,
     last: Moment,
 }
@@ -63,7 +70,6 @@ struct WantedAddress {
 #[derive(Debug)]
 struct Held {
     at: Moment,
-    netns_nth: u32,
     holders: PortHolders,
 }
 
@@ -196,6 +202,9 @@ impl FixedPorts {
             wanted.first = at;
         }
         wanted.last = at;
+        if let Some(held) = self.listed.get(&(netns, event.netns_nth, port)) {
+            wanted.take(held);
+        }
         *wanted.calls.entry((op, errno)).or_default() += 1;
         if let Some(process) = &event.process {
             let is_known = |known: &Process| known.is(process);
@@ -213,31 +222,40 @@ impl FixedPorts {
         }
     }
 
-    /// Takes the sockets of a port. What was found before stays if there are none any more.
+    /// Takes the sockets of a port, for the calls that failed shortly before.
     pub fn take_holders(&mut self, at: Moment, holders: PortHolders) {
-        let key = (holders.netns, holders.port);
-        let netns_nth = self.latest.get(&holders.netns).copied().unwrap_or(0);
-        let known = self.held.get(&key);
-        let is_known = known.is_some_and(|known| known.netns_nth == netns_nth);
-        if (is_known && holders.sockets.is_empty())
-            || (known.is_none() && self.held.len() >= MAX_HELD)
-        {
+        let (netns, port) = (holders.netns, holders.port);
+        let netns_nth = self.latest.get(&netns).copied().unwrap_or(0);
+        let key = (netns, netns_nth, port);
+        let held = Arc::new(Held { at, holders });
+        let of_port = self
+            .wanted
+            .range_mut((netns, netns_nth, port, Who::FIRST)..)
+            .take_while(|((of, nth, wanted, _), _)| (*of, *nth, *wanted) == key);
+        for (_, wanted) in of_port {
+            wanted.take(&held);
+        }
+        // One without sockets does not hide the one before it.
+        let is_kept = |known: &Arc<Held>| known.is_kept_before(&held);
+        if self.listed.get(&key).is_some_and(is_kept) {
             return;
         }
-        self.held.insert(
-            key,
-            Held {
-                at,
-                netns_nth,
-                holders,
-            },
-        );
+        if self.listed.len() >= MAX_HELD && !self.listed.contains_key(&key) {
+            let times = self
+                .listed
+                .iter()
+                .map(|(key, held)| (held.at.mono_ns, *key));
+            if let Some((_, oldest)) = times.min() {
+                self.listed.remove(&oldest);
+            }
+        }
+        self.listed.insert(key, held);
     }
 
-    /// Begins another interval: calls count from 0, and the sockets of ports are kept.
+    /// Begins another interval: calls count from 0. The latest listings are kept, for calls that soon follow.
     pub fn into_next(self) -> Self {
         Self {
-            held: self.held,
+            listed: self.listed,
             latest: self.latest,
             ..Self::default()
         }
@@ -251,12 +269,11 @@ impl FixedPorts {
     /// The rows, by namespace and port.
     pub fn rows(&self) -> Vec<FixedPortRow> {
         let rows = self.wanted.iter();
-        rows.map(|(key, wanted)| self.row(*key, wanted)).collect()
+        rows.map(|(key, wanted)| Self::row(*key, wanted)).collect()
     }
 
-    fn row(&self, (netns, netns_nth, port, who): Key, wanted: &Wanted) -> FixedPortRow {
-        let held = self.held.get(&(netns, port));
-        let held = held.filter(|held| held.netns_nth == netns_nth);
+    fn row((netns, netns_nth, port, who): Key, wanted: &Wanted) -> FixedPortRow {
+        let held = wanted.held.as_deref();
         let mut addresses: Vec<IpAddr> = Vec::new();
         for address in wanted.addresses.iter().filter_map(|it| it.local) {
             if !addresses.contains(&address) {
@@ -288,17 +305,49 @@ impl FixedPorts {
                 at.cast_signed().saturating_sub(first.cast_signed())
             }),
             why: held.and_then(|held| held.holders.why.clone()),
-            holders: held.map_or_else(Vec::new, |held| wanted.in_the_way(&held.holders)),
+            holders: held.map_or_else(Vec::new, |held| wanted.in_the_way(held)),
             failed_after_check: held.is_some_and(|held| wanted.last.mono_ns > held.at.mono_ns),
         }
     }
 }
 
+impl Who {
+    /// The least one.
+    const FIRST: Self = Self::Command([0; twtrace_wire::COMM_LEN]);
+}
+
+impl Held {
+    fn is_near(&self, mono_ns: u64) -> bool {
+        self.at.mono_ns.abs_diff(mono_ns) <= NEAR_NS
+    }
+
+    /// Whether a later listing does not replace this one: it found nothing, shortly after.
+    fn is_kept_before(&self, later: &Self) -> bool {
+        later.holders.sockets.is_empty() && self.is_near(later.at.mono_ns)
+    }
+}
+
 impl Wanted {
+    /// Takes a listing of its port, if it is about its latest call.
+    fn take(&mut self, held: &Arc<Held>) {
+        let last_ns = self.last.mono_ns;
+        let is_for_it = match &self.held {
+            None => true,
+            Some(known) => {
+                held.at.mono_ns > known.at.mono_ns
+                    && last_ns > known.at.mono_ns
+                    && !known.is_kept_before(held)
+            }
+        };
+        if is_for_it && held.is_near(last_ns) {
+            self.held = Some(Arc::clone(held));
+        }
+    }
+
     /// The sockets that were in the way, by kind and process.
-    fn in_the_way(&self, holders: &PortHolders) -> Vec<FixedPortHolder> {
+    fn in_the_way(&self, held: &Held) -> Vec<FixedPortHolder> {
         let mut rows: Vec<FixedPortHolder> = Vec::new();
-        for holder in &holders.sockets {
+        for holder in &held.holders.sockets {
             if !self.is_hindered_by(holder) {
                 continue;
             }
@@ -331,7 +380,10 @@ impl Wanted {
                     remote: (holder.remote.port() != 0).then_some(holder.remote),
                     left_ns: holder.left_ns,
                     is_self_connected,
-                    is_own: holder.processes.iter().any(|it| self.is_of(it)),
+                    is_own: holder
+                        .processes
+                        .iter()
+                        .any(|it| self.is_of(it) || self.is_restarted_as(it)),
                 }),
             }
         }
@@ -344,6 +396,15 @@ impl Wanted {
             one.tgid == other.tgid
                 && one.start_boot_ns.abs_diff(other.start_boot_ns) < SAME_START_NS
         })
+    }
+
+    /// Whether a process of the same command started after the latest call had failed: it was not in the way, and has
+    /// what that call wanted.
+    fn is_restarted_as(&self, holder: &Process) -> bool {
+        let details = holder.details.as_deref();
+        let started = details.and_then(|details| details.start_time);
+        let comm = self.process.as_ref().map(|process| process.comm);
+        comm == Some(holder.comm) && started.is_some_and(|started| started > self.last.ts)
     }
 
     /// bind() and listen() compete with the sockets of the same address; connect() with those of the same address and

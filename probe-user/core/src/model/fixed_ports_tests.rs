@@ -4,6 +4,7 @@ use twtrace_wire::{Side, TcpState};
 
 use super::*;
 use crate::event::samples;
+use crate::event::timestamp::Timestamp;
 use crate::model::port_holders::NoPortHolder;
 
 fn failed(op: PortOp, requested: u16, errno: i32, local: &str, second: u64) -> Event {
@@ -147,6 +148,104 @@ fn a_later_namespace_of_the_same_number_has_other_sockets() {
     ports.apply(&later);
     let rows = ports.rows();
     assert_eq!((rows[0].holders.len(), rows[1].holders.len()), (1, 0));
+}
+
+/// A listener of a process, and a call of a process, of these names.
+fn listener(pid: u32, comm: &str) -> Vec<PortHolder> {
+    vec![PortHolder {
+        processes: vec![samples::process(pid, comm)],
+        ..socket(HolderKind::Listener, "0.0.0.0:7777", "0.0.0.0:0")
+    }]
+}
+
+fn bind_by(comm: &str, second: u64) -> Event {
+    let mut event = bind(second);
+    event.process = Some(samples::process(7, comm));
+    event
+}
+
+fn held_by(ports: &FixedPorts) -> Vec<(String, Option<u32>)> {
+    let rows = ports.rows().into_iter();
+    rows.map(|row| {
+        let holder = row.holders.first().and_then(|it| it.process.as_ref());
+        (
+            row.process.unwrap().comm.text().to_string(),
+            holder.map(|process| process.key.tgid),
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn a_listing_is_for_the_calls_shortly_before_it() {
+    let names = |a: Option<u32>, b: Option<u32>| vec![("a".to_owned(), a), ("b".to_owned(), b)];
+    let mut ports = FixedPorts::default();
+    ports.apply(&bind_by("a", 1));
+    ports.take_holders(at(2), holders(&bind(1), listener(21, "x")));
+    // It says nothing of an hour later.
+    ports.apply(&bind_by("b", 3_600));
+    assert_eq!(held_by(&ports), names(Some(21), None));
+    // And the later one nothing of the first.
+    ports.take_holders(at(3_601), holders(&bind(1), listener(22, "y")));
+    assert_eq!(held_by(&ports), names(Some(21), Some(22)));
+    // No other listing follows within ten seconds.
+    ports.apply(&bind_by("a", 3_605));
+    assert_eq!(held_by(&ports), names(Some(22), Some(22)));
+    // One without sockets replaces those that are old.
+    ports.apply(&bind_by("a", 3_700));
+    ports.take_holders(at(3_701), holders(&bind(1), Vec::new()));
+    assert_eq!(held_by(&ports), names(None, Some(22)));
+    assert_eq!(ports.rows()[0].checked_ns, Some(3_700_000_000_000));
+}
+
+#[test]
+fn a_process_that_was_started_again_has_the_port_of_its_own() {
+    use crate::event::process::ProcessDetails;
+    for (comm, started, expected) in [("a", 5, true), ("a", 3, false), ("b", 5, false)] {
+        let mut ports = FixedPorts::default();
+        let mut event = bind_by("a", 4);
+        event.ts = Timestamp(4_000_000_000);
+        ports.apply(&event);
+        let mut sockets = listener(21, comm);
+        let process = &mut sockets[0].processes[0];
+        process.details = Some(Arc::new(ProcessDetails {
+            start_time: Some(Timestamp(started * 1_000_000_000)),
+            ..ProcessDetails::default()
+        }));
+        ports.take_holders(at(6), holders(&event, sockets));
+        assert_eq!(
+            ports.rows()[0].holders[0].is_own,
+            expected,
+            "{comm} {started}"
+        );
+    }
+}
+
+#[test]
+fn a_listing_of_an_earlier_interval_is_for_calls_that_soon_follow() {
+    for (second, expected) in [(9, Some(21_u32)), (60, None)] {
+        let mut ports = FixedPorts::default();
+        ports.apply(&bind_by("a", 1));
+        ports.take_holders(at(2), holders(&bind(1), listener(21, "x")));
+        let mut ports = ports.into_next();
+        ports.apply(&bind_by("a", second));
+        assert_eq!(held_by(&ports), [("a".to_owned(), expected)]);
+    }
+}
+
+#[test]
+fn the_oldest_listing_leaves_for_another() {
+    let mut ports = FixedPorts::default();
+    for port in 1..=MAX_HELD as u16 + 1 {
+        let sockets = PortHolders {
+            port,
+            ..holders(&bind(1), Vec::new())
+        };
+        ports.take_holders(at(u64::from(port)), sockets);
+    }
+    assert_eq!(ports.listed.len(), MAX_HELD);
+    let (_, _, first) = *ports.listed.keys().next().unwrap();
+    assert_eq!(first, 2);
 }
 
 #[test]
