@@ -15,10 +15,12 @@ pub enum Obstacle {
     Own,
     /// A connection to itself.
     SelfConnected,
-    /// An outgoing connection or its TIME_WAIT, or one that may be.
+    /// An outgoing connection or its TIME_WAIT.
     Outgoing,
     /// A connection that a server accepted, or its TIME_WAIT.
     Incoming,
+    /// A connection or its TIME_WAIT that may be either.
+    UnknownSide,
     /// The same connection of a connect() from a fixed port, or its TIME_WAIT.
     SameConnection,
 }
@@ -32,6 +34,7 @@ impl Obstacle {
             Self::SelfConnected => "connected_to_itself",
             Self::Outgoing => "outgoing",
             Self::Incoming => "incoming",
+            Self::UnknownSide => "unknown_side",
             Self::SameConnection => "same_connection",
         }
     }
@@ -53,10 +56,27 @@ pub fn obstacle(
             Side::Client => Obstacle::Outgoing,
             Side::Server => Obstacle::Incoming,
             // connect() chooses ports of the range; those of other connections are a server's.
-            Side::Unknown if may_be_chosen(facts, row) => Obstacle::Outgoing,
+            Side::Unknown if may_be_chosen(facts, row) && !is_like_server(row, holder) => {
+                Obstacle::UnknownSide
+            }
             Side::Unknown => Obstacle::Incoming,
         },
     }
+}
+
+/// Whether a connection of unknown side is rather one that a server accepted: one of many, or of the program that wants
+/// the port.
+fn is_like_server(row: &FixedPortRow, holder: &FixedPortHolder) -> bool {
+    let is_connection =
+        |it: &&FixedPortHolder| matches!(it.kind, HolderKind::Connection | HolderKind::TimeWait);
+    let others = row.holders.iter().filter(is_connection);
+    let is_of_wanter = || {
+        let both = row.process.as_ref().zip(holder.process.as_ref());
+        both.is_some_and(|(one, other)| one.comm == other.comm)
+    };
+    row.holders.iter().any(|it| it.side == Side::Server)
+        || others.map(|it| it.count).fold(0, u64::saturating_add) > 1
+        || is_of_wanter()
 }
 
 /// Whether connect() may choose the port by itself, as far as settings show.

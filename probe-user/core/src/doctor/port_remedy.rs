@@ -48,11 +48,10 @@ pub fn to_do(
                     first_name(obstacles, Obstacle::Outgoing)
                 ),
             ],
-            Obstacle::Incoming => vec![
-                format!(
-                    "set SO_REUSEADDR before bind() in the server that wants port {port}, in every release of it: the old \
-                     instance's sockets must have had it as well, so it helps from the second restart on"
-                ),
+            Obstacle::Incoming => vec![reuse_address(port)],
+            Obstacle::UnknownSide => vec![
+                format!("if it is an outgoing connection: {}", reserve(facts, row)),
+                format!("if a server accepted it: {}", reuse_address(port)),
             ],
             Obstacle::SameConnection => same_connection(facts, row),
         })
@@ -71,6 +70,13 @@ pub fn to_do(
         );
     }
     to_do
+}
+
+fn reuse_address(port: u16) -> String {
+    format!(
+        "set SO_REUSEADDR before bind() in the server that wants port {port}, in every release of it: the old instance's \
+         sockets must have had it as well, so it helps from the second restart on"
+    )
 }
 
 fn is_of_same_command(row: &FixedPortRow, obstacles: &[(Obstacle, &FixedPortHolder)]) -> bool {

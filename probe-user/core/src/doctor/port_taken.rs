@@ -8,6 +8,7 @@ use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::port_obstacle::{Obstacle, may_be_chosen, obstacle};
 use super::port_remedy::{do_not, to_do};
+use crate::event::Process;
 use crate::event::quantity::duration;
 use crate::event::words::Word;
 use crate::model::fixed_ports::{FixedPortHolder, FixedPortRow};
@@ -73,7 +74,7 @@ fn finding(facts: &DoctorFacts, row: &FixedPortRow) -> Finding {
             .map(|(it, holder)| had(row, *it, holder)),
     );
     evidence.extend(not_known(row, obstacles.is_empty()));
-    if kinds.contains(&Obstacle::Outgoing) {
+    if kinds.contains(&Obstacle::Outgoing) || kinds.contains(&Obstacle::UnknownSide) {
         evidence.extend(in_range(facts, row));
     }
     Finding {
@@ -167,7 +168,15 @@ fn had(row: &FixedPortRow, obstacle: Obstacle, holder: &FixedPortHolder) -> Stri
     let local = holder.local;
     match holder.kind {
         HolderKind::Listener if obstacle == Obstacle::Own => {
-            format!("{name} itself listens on {local} now{shared}")
+            let is_same = |wanted: &Process| {
+                let holder = holder.process.as_ref();
+                holder.is_some_and(|holder| holder.key.tgid == wanted.key.tgid)
+            };
+            if row.process.as_ref().is_some_and(is_same) {
+                format!("{name} itself listens on {local} now{shared}")
+            } else {
+                format!("{name} listens on {local} now{shared}")
+            }
         }
         HolderKind::Listener => format!("{name} listens on {local}{shared}"),
         HolderKind::Bound => format!(

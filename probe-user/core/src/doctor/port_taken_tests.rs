@@ -110,6 +110,8 @@ fn outgoing_connections_ask_for_a_reserved_port() {
     );
     assert!(finding.evidence[2].contains("(7000-8000)"));
     assert!(finding.to_do[0].ends_with("net.ipv4.ip_local_reserved_ports=7100,7777"));
+    assert_eq!(finding.figures["held_by"][0]["what"], "unknown_side");
+    assert!(finding.to_do[1].contains("set SO_REUSEADDR"));
     // The side of a TIME_WAIT is known from its creation, whatever the range is.
     let finding = found(
         bind(),
@@ -119,6 +121,40 @@ fn outgoing_connections_ask_for_a_reserved_port() {
         }],
     );
     assert_eq!(finding.figures["held_by"][0]["what"], "outgoing");
+}
+
+#[test]
+fn many_connections_or_those_of_the_program_itself_are_a_servers() {
+    let in_range = || {
+        let mut facts = samples::healthy();
+        facts.state_mut().ports.range = PortRange {
+            low: 7_000,
+            high: 8_000,
+        };
+        facts
+    };
+    let connection = || holder(HolderKind::Connection);
+    for holders in [
+        vec![FixedPortHolder {
+            count: 2,
+            ..connection()
+        }],
+        vec![FixedPortHolder {
+            process: samples::process("new-server").process,
+            ..connection()
+        }],
+        vec![
+            connection(),
+            FixedPortHolder {
+                side: Side::Server,
+                ..holder(HolderKind::TimeWait)
+            },
+        ],
+    ] {
+        let finding = found_with(in_range(), bind(), holders);
+        assert_eq!(finding.figures["held_by"][0]["what"], "incoming");
+        assert!(finding.to_do[0].starts_with("set SO_REUSEADDR"));
+    }
 }
 
 #[test]
