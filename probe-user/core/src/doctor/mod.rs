@@ -47,7 +47,6 @@ const CHECKS: &[Check] = &[
     side::server_closes_first,
     linger::check,
     resets::check,
-    reset_storm::check,
     reuse::without_timestamps,
     reuse::peer_without_timestamps,
     reuse::for_inbound,

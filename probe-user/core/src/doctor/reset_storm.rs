@@ -6,7 +6,7 @@ use twtrace_wire::{ResetDirection, ResetReason};
 use super::advice;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
-use super::resets;
+use super::resets::{self, Explained};
 use crate::event::words::Word;
 use crate::model::report::ProcessRow;
 
@@ -16,9 +16,8 @@ const STORM_PER_S: f64 = 10.0;
 const MANY: u64 = 100;
 
 /// One finding for each direction and reason, about RSTs that [`resets`] does not explain.
-pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
+pub fn check(facts: &DoctorFacts, explained: &Explained) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let explained = resets::explained(facts);
     let unexplained = |row: &ProcessRow, direction, reason| {
         let counts = match direction {
             ResetDirection::Sent => &row.counts.reset_sent,
@@ -144,7 +143,7 @@ mod tests {
             row.counts.reset_sent.add(reason);
         }
         facts.report.processes = vec![row];
-        check(&facts)
+        check(&facts, &Explained::default())
     }
 
     #[test]

@@ -22,7 +22,13 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
         false => 0,
     };
     let share = Share::of(facts, group, unread + late);
-    let severity = share.severity()?;
+    let met_open = match is_late {
+        true => group
+            .pattern(ResetDirection::Sent, ResetReason::DataAfterClose)
+            .map_or(0, |pattern| pattern.met_open),
+        false => 0,
+    };
+    let severity = share.severity_of(unread.saturating_add(met_open))?;
     let number = |counts: &crate::model::pairs::PairCounts| {
         let sent = &counts.deaths.reset_sent;
         let late = match is_late {
@@ -45,6 +51,9 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
          close is lost, and the client sees \"connection reset by peer\""
             .to_owned(),
     );
+    if unread == 0 && met_open == 0 {
+        evidence.push(keepalive::LIKE_CLOSE_NOTIFY.to_owned());
+    }
     let patterns = [ResetReason::UnreadData, ResetReason::DataAfterClose]
         .into_iter()
         .filter(|reason| *reason == ResetReason::UnreadData || is_late)

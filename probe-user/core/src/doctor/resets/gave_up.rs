@@ -18,8 +18,10 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     }
     let failed = group.sent(ResetReason::DataAfterClose);
     let share = Share::of(facts, group, failed);
-    let severity = share.severity()?;
     let pattern = group.pattern(ResetDirection::Sent, ResetReason::DataAfterClose);
+    // Clients that only connect, such as health checks, want no answer: the data is a server's greeting.
+    let without_request = pattern.map_or(0, |pattern| pattern.unanswered);
+    let severity = share.severity_of(failed.saturating_sub(without_request))?;
     let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::DataAfterClose));
     let name = title(&who);
     let place = group.destination;
@@ -37,6 +39,12 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             range(&pattern.after_close)
         ));
         evidence.extend(named_others("servers on this host", &pattern.other_ends));
+    }
+    if without_request > 0 {
+        evidence.push(format!(
+            "{without_request} of these clients had sent nothing: health checks that only connect do so, to servers that \
+             send a greeting first"
+        ));
     }
     let is_timeout = timeout.filter(|it| it.min_ns >= PAUSE_NS);
     let after = is_timeout.map_or(String::new(), |it| format!(" after {}", similar(it)));
@@ -67,7 +75,7 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
                 ],
                 None => vec![
                     "have the client read the answer to its end before it closes".to_owned(),
-                    "if it gives up on purpose: nothing; the server works for nobody then".to_owned(),
+                    "if it gives up on purpose, as health checks do: nothing".to_owned(),
                 ],
             },
             do_not: vec![

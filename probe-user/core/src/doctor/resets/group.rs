@@ -1,12 +1,13 @@
 //! What is judged as one: a service with all its processes, or a destination with all its clients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use twtrace_wire::{ResetDirection, ResetReason, Side};
 
 use super::super::advice;
 use super::super::facts::DoctorFacts;
 use crate::event::Process;
+use crate::event::words::Word;
 use crate::model::destination::Destination;
 use crate::model::pairs::{NOBODY, PairCounts, PairRow, name};
 use crate::model::resets::{OtherEnd, ResetPattern};
@@ -23,6 +24,11 @@ pub struct Group<'a> {
     pub rows: Vec<&'a PairRow>,
     /// Their sum.
     pub counts: PairCounts,
+    /// TIME_WAITs of clients in the same namespace that are connections of this service.
+    closed_by_local_clients: u64,
+    /// Whether RSTs were sent in the namespace that are not known to have arrived here: with NAT the two ends of a
+    /// connection have different addresses, so these may be the senders of those received.
+    pub has_unmatched_senders: bool,
 }
 
 /// The groups with RSTs.
@@ -38,6 +44,8 @@ pub fn groups(facts: &DoctorFacts) -> Vec<Group<'_>> {
                 destination: row.destination,
                 rows: Vec::new(),
                 counts: PairCounts::default(),
+                closed_by_local_clients: 0,
+                has_unmatched_senders: false,
             });
         group.rows.push(row);
         group.counts.add(&row.counts);
@@ -45,7 +53,42 @@ pub fn groups(facts: &DoctorFacts) -> Vec<Group<'_>> {
     let mut groups: Vec<_> = groups.into_values().collect();
     groups.retain(|group| group.counts.resets() > 0);
     groups.sort_by_key(|group| std::cmp::Reverse(group.counts.resets()));
+    let closed = closed_by_local_clients(facts);
+    let unmatched = with_unmatched_senders(facts);
+    for group in &mut groups {
+        group.has_unmatched_senders = unmatched.contains(&group.netns);
+        if let Destination::LocalPort(port) = group.destination {
+            let of_port = closed.get(&(group.netns, port));
+            group.closed_by_local_clients = of_port.copied().unwrap_or(0);
+        }
+    }
     groups
+}
+
+/// TIME_WAITs of clients whose server is in the same namespace, by namespace and the server's port.
+fn closed_by_local_clients(facts: &DoctorFacts) -> BTreeMap<(u32, u16), u64> {
+    let mut closed: BTreeMap<(u32, u16), u64> = BTreeMap::new();
+    for row in facts.pairs.iter().filter(|row| row.side == Side::Client) {
+        if let Destination::Remote(remote) = row.destination
+            && remote.ip().to_canonical().is_loopback()
+        {
+            let count = closed.entry((row.netns, remote.port())).or_default();
+            *count = count.saturating_add(row.counts.time_wait);
+        }
+    }
+    closed
+}
+
+/// Namespaces in which RSTs were sent that are not known to have arrived here.
+fn with_unmatched_senders(facts: &DoctorFacts) -> BTreeSet<u32> {
+    let is_unmatched = |row: &&PairRow| {
+        let reasons = ResetReason::MEMBERS.iter();
+        let mut sent =
+            reasons.filter_map(|reason| row.counts.patterns.of(ResetDirection::Sent, *reason));
+        sent.any(|pattern| pattern.matched < pattern.count)
+    };
+    let rows = facts.pairs.iter().filter(is_unmatched);
+    rows.map(|row| row.netns).collect()
 }
 
 impl Group<'_> {
@@ -71,50 +114,40 @@ impl Group<'_> {
     }
 
     /// Connections that ended here, as far as they were seen. Those that the peer closed first were not.
-    pub fn ended(&self, facts: &DoctorFacts) -> u64 {
+    pub fn ended(&self) -> u64 {
         let deaths = &self.counts.deaths;
         let late = self.sent(ResetReason::DataAfterClose);
         // A connection that was closed here first may be counted as a TIME_WAIT and as late data.
-        let closed = self.counts.time_wait.max(late) + self.closed_by_local_clients(facts);
-        closed + deaths.reset_sent.total() - late
-            + deaths.reset_received.total()
-            + deaths.abort.total()
-    }
-
-    /// TIME_WAITs of clients in the same namespace that are connections of this service.
-    fn closed_by_local_clients(&self, facts: &DoctorFacts) -> u64 {
-        let Destination::LocalPort(port) = self.destination else {
-            return 0;
-        };
-        let is_to_here = |row: &&PairRow| {
-            row.netns == self.netns
-                && row.side == Side::Client
-                && matches!(row.destination, Destination::Remote(remote)
-                    if remote.port() == port && remote.ip().to_canonical().is_loopback())
-        };
-        let rows = facts.pairs.iter().filter(is_to_here);
-        rows.map(|row| row.counts.time_wait).sum()
+        let closed = self.counts.time_wait.max(late);
+        [
+            self.closed_by_local_clients,
+            deaths.reset_sent.total().saturating_sub(late),
+            deaths.reset_received.total(),
+            deaths.abort.total(),
+        ]
+        .into_iter()
+        .fold(closed, u64::saturating_add)
     }
 }
 
 /// Such as `curl(7)`, or `curl (12 processes)`, with their figures, the greatest first.
 fn processes<'a>(rows: impl Iterator<Item = (Option<&'a Process>, u64)>) -> Vec<(String, u64)> {
-    let mut by_comm: BTreeMap<String, (u64, Vec<String>)> = BTreeMap::new();
+    let mut by_comm: BTreeMap<String, (u64, BTreeSet<String>)> = BTreeMap::new();
     for (process, number) in rows.filter(|(_, number)| *number > 0) {
         let comm = process.map_or(NOBODY.to_owned(), |it| it.comm.text().to_string());
         let name = process.map_or(NOBODY.to_owned(), name);
         let (sum, names) = by_comm.entry(comm).or_default();
         *sum += number;
-        if !names.contains(&name) {
-            names.push(name);
-        }
+        names.insert(name);
     }
     let mut all: Vec<(String, u64)> = by_comm
         .into_iter()
-        .map(|(comm, (sum, mut names))| match names.len() {
-            1 => (names.remove(0), sum),
-            count => (format!("{comm} ({count} processes)"), sum),
-        })
+        .map(
+            |(comm, (sum, mut names))| match (names.len(), names.pop_first()) {
+                (1, Some(name)) => (name, sum),
+                (count, _) => (format!("{comm} ({count} processes)"), sum),
+            },
+        )
         .collect();
     all.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
     all

@@ -14,6 +14,10 @@ use crate::event::timestamp::SECOND_NS;
 use crate::model::resets::ResetPattern;
 use crate::model::resets::spread::Similar;
 
+/// Where the other end was not seen to lose anything.
+pub const LIKE_CLOSE_NOTIFY: &str = "no client was seen to lose anything: a TLS client that closes too sends a closing alert \
+    (close_notify) first, which looks the same here and loses nothing";
+
 const RETRY: &str = "have the client try a request again that failed on a connection it had used before (nginx does so: \
     proxy_next_upstream; only if the request may be repeated)";
 
@@ -48,7 +52,7 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     }
     let pattern = pattern(group)?;
     let share = Share::of(facts, group, pattern.count);
-    let severity = share.severity()?;
+    let severity = share.severity_of(pattern.met_open)?;
     let who = group.who(|counts| counts.deaths.reset_sent.of(ResetReason::DataAfterClose));
     let name = title(&who);
     let timeout = common(&pattern.quiet);
@@ -73,6 +77,9 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
             ),
         },
     ];
+    if pattern.met_open == 0 {
+        evidence.push(LIKE_CLOSE_NOTIFY.to_owned());
+    }
     let late_ns = pattern.after_close.range_ns();
     if late_ns.is_some_and(|(min_ns, _)| min_ns >= SECOND_NS) {
         evidence.push(
@@ -105,9 +112,12 @@ fn at_server(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
 
 fn at_client(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let pattern = group.pattern(ResetDirection::Received, ResetReason::Peer)?;
-    let elsewhere = pattern.count.saturating_sub(pattern.matched);
+    let elsewhere = pattern.count.saturating_sub(pattern.settled());
     let idle_ns = pattern.quiet.most()?.min_ns;
-    if elsewhere < SOME || pattern.after_fin * 2 < pattern.count || idle_ns < PAUSE_NS {
+    if elsewhere < SOME
+        || pattern.after_fin * 2 < pattern.count.saturating_sub(pattern.after_own_close)
+        || idle_ns < PAUSE_NS
+    {
         return None;
     }
     let share = Share::of(facts, group, elsewhere);

@@ -16,13 +16,17 @@ use twtrace_wire::{ResetDirection, ResetReason};
 
 use super::facts::DoctorFacts;
 use super::finding::Finding;
+use super::reset_storm;
 use crate::event::answerable::Answerable;
 use crate::event::words::Word;
 use crate::model::pairs;
+use crate::model::resets::ResetPattern;
 use group::Group;
 
 /// Fewer RSTs may be single mishaps, and have no share and no pattern.
 const SOME: u64 = 5;
+/// Maximum number of findings of one kind in each namespace.
+const SHOWN: usize = 10;
 
 /// A finding, and the RSTs that it explains.
 struct Explanation {
@@ -47,14 +51,22 @@ impl Explained {
         }
     }
 
-    /// All RSTs of a reason that a group sent or received.
+    /// All RSTs of a reason that a group sent or received, without those that [`explained`] adds for their ends.
     fn add_group(&mut self, group: &Group<'_>, direction: ResetDirection, reason: ResetReason) {
         for row in &group.rows {
             let counts = match direction {
                 ResetDirection::Sent => &row.counts.deaths.reset_sent,
                 ResetDirection::Received => &row.counts.deaths.reset_received,
             };
-            self.add(direction, reason, name(row.answerable()), counts.of(reason));
+            let settled = match direction {
+                ResetDirection::Sent => 0,
+                ResetDirection::Received => {
+                    let pattern = row.counts.patterns.of(direction, reason);
+                    pattern.map_or(0, ResetPattern::settled)
+                }
+            };
+            let count = counts.of(reason).saturating_sub(settled);
+            self.add(direction, reason, name(row.answerable()), count);
         }
     }
 }
@@ -68,20 +80,50 @@ pub fn name(who: Answerable<'_>) -> String {
     }
 }
 
-/// One finding for each service, or each destination of clients.
+/// One finding for each service, or each destination of clients; then RSTs that these do not explain.
 pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
-    explanations(facts)
-        .into_iter()
-        .map(|it| it.finding)
-        .collect()
+    let explanations = explanations(facts);
+    let storms = reset_storm::check(facts, &explained(facts, &explanations));
+    let mut findings = shown(explanations);
+    findings.extend(storms);
+    findings
 }
 
-/// The RSTs that findings explain. A RST whose sender is on this host is a matter of its sender.
-pub fn explained(facts: &DoctorFacts) -> Explained {
+/// The worst of each kind and namespace, and among those the ones with the most RSTs.
+fn shown(explanations: Vec<Explanation>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = explanations.into_iter().map(|it| it.finding).collect();
+    findings.sort_by_key(|finding| {
+        let failed = finding.figures["share"]["failed"].as_u64();
+        std::cmp::Reverse((finding.severity, failed))
+    });
+    let mut counted: BTreeMap<(u64, &'static str), (usize, usize)> = BTreeMap::new();
+    let mut shown: Vec<Finding> = Vec::new();
+    for finding in findings {
+        let netns = finding.figures["netns"].as_u64().unwrap_or(0);
+        let (count, last) = counted.entry((netns, finding.id)).or_default();
+        *count += 1;
+        if *count <= SHOWN {
+            *last = shown.len();
+            shown.push(finding);
+        }
+    }
+    for (count, last) in counted.into_values() {
+        if let (further @ 1.., Some(finding)) = (count.saturating_sub(SHOWN), shown.get_mut(last)) {
+            finding.evidence.push(format!(
+                "{further} more findings of this kind in this namespace are not shown"
+            ));
+        }
+    }
+    shown
+}
+
+/// The RSTs that findings explain. A RST whose sender is on this host is a matter of its sender, and one that arrived after
+/// this end had closed is no loss.
+fn explained(facts: &DoctorFacts, explanations: &[Explanation]) -> Explained {
     let mut all = Explained::default();
-    for explanation in explanations(facts) {
-        for ((direction, reason, name), count) in explanation.explains.0 {
-            all.add(direction, reason, name, count);
+    for explanation in explanations {
+        for ((direction, reason, name), count) in &explanation.explains.0 {
+            all.add(*direction, *reason, name.clone(), *count);
         }
     }
     for row in &facts.pairs {
@@ -93,7 +135,7 @@ pub fn explained(facts: &DoctorFacts) -> Explained {
                     ResetDirection::Received,
                     reason,
                     who.clone(),
-                    pattern.matched,
+                    pattern.settled(),
                 );
             }
             let sent = row.counts.patterns.of(ResetDirection::Sent, reason);

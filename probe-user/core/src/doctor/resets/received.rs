@@ -11,19 +11,7 @@ use super::group::{Group, title};
 use super::share::Share;
 use super::{Explained, Explanation, SOME};
 use crate::event::timestamp::SECOND_NS;
-use crate::event::words::Word;
 use crate::hooks::{ResetsSeen, resets_seen};
-
-/// Whether RSTs were sent in a namespace that are not known to have arrived here: with NAT the two ends of a connection
-/// have different addresses, so these may be the senders.
-fn has_unmatched_senders(facts: &DoctorFacts, netns: u32) -> bool {
-    let rows = facts.pairs.iter().filter(|row| row.netns == netns);
-    let mut sent = rows.flat_map(|row| {
-        let reasons = ResetReason::MEMBERS.iter();
-        reasons.filter_map(|reason| row.counts.patterns.of(ResetDirection::Sent, *reason))
-    });
-    sent.any(|pattern| pattern.matched < pattern.count)
-}
 
 /// What sent them, as far as known.
 enum Cause {
@@ -38,10 +26,13 @@ enum Cause {
 /// Finds it for the clients of one destination, or for one service.
 pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let pattern = group.pattern(ResetDirection::Received, ResetReason::Peer)?;
-    let failed = pattern.count.saturating_sub(pattern.matched);
+    let failed = pattern.count.saturating_sub(pattern.settled());
     // After the peer's FIN it is the keep-alive race, if the connection was idle.
+    if failed < SOME {
+        return None;
+    }
     let is_race = group.side == Side::Client && super::keepalive::find(facts, group).is_some();
-    if failed < SOME || is_race {
+    if is_race {
         return None;
     }
     let share = Share::of(facts, group, failed);
@@ -55,9 +46,8 @@ pub fn find(facts: &DoctorFacts, group: &Group<'_>) -> Option<Explanation> {
     let sees_senders = resets_seen(&facts.report.tiers) == ResetsSeen::All
         && facts.sees_all
         && !facts.report.has_inexact_pairs();
-    let is_between = pattern.same_host == pattern.count
-        && sees_senders
-        && !has_unmatched_senders(facts, group.netns);
+    let is_between =
+        pattern.same_host == pattern.count && sees_senders && !group.has_unmatched_senders;
     let towards = match group.side {
         Side::Server => "of",
         _ => "to",

@@ -2,6 +2,7 @@ use super::super::samples;
 use super::*;
 use crate::doctor::finding::Severity;
 use crate::event::{Event, EventFacts, Process};
+use crate::model::destination::Destination;
 use crate::model::pairs::Pairs;
 use twtrace_wire::{Side, TcpState, Unattributed};
 
@@ -123,7 +124,8 @@ fn both_ends_on_this_host_are_one_finding_of_the_server() {
         [("request_not_read", Severity::Notice)]
     );
     // What it explains is not reported again.
-    let explained = explained(&facts_of(25, 50));
+    let facts = facts_of(25, 50);
+    let explained = explained(&facts, &explanations(&facts));
     assert_eq!(explained.of(Sent, UnreadData, "orders-api(8)"), 25);
     assert_eq!(explained.of(Received, Peer, "checkout(9)"), 25);
 }
@@ -271,4 +273,80 @@ fn what_no_socket_of_this_host_sent_came_from_between() {
     facts.pairs = clean;
     facts.sees_all = false;
     assert_eq!(ids(&check(&facts))[0].0, "reset_by_peer");
+}
+
+#[test]
+fn a_closing_alert_of_tls_is_no_warning() {
+    // The clients are elsewhere.
+    let late = |idle_ms| Rst {
+        after_close_ms: Some(4),
+        ..rst(Side::Server, Sent, DataAfterClose, idle_ms)
+    };
+    for (idle_ms, id) in [(1_000, "keepalive_race"), (3, "request_not_read")] {
+        let findings = check(&facts(&[late(idle_ms)], 10, 10));
+        assert_eq!(ids(&findings), [(id, Severity::Notice)]);
+        let evidence = findings[0].evidence.join(" ");
+        assert!(evidence.contains("close_notify"), "{evidence}");
+    }
+    // A client here that had closed when the RST came; it has no finding of its own.
+    let received = |state| Rst {
+        state,
+        ..rst(Side::Client, Received, Peer, 1_004)
+    };
+    let closed = facts(&[late(1_000), received(TcpState::LastAck)], 10, 10);
+    assert_eq!(ids(&check(&closed)), [("keepalive_race", Severity::Notice)]);
+    for state in [TcpState::FinWait1, TcpState::FinWait2, TcpState::LastAck] {
+        assert!(check(&facts(&[received(state)], 200, 200)).is_empty());
+    }
+}
+
+#[test]
+fn a_health_check_that_only_connects_is_no_warning() {
+    let late = Rst {
+        after_close_ms: Some(1),
+        ..rst(Side::Client, Sent, DataAfterClose, 3)
+    };
+    let mut facts = facts(&[late], 20, 20);
+    assert_eq!(
+        ids(&check(&facts)),
+        [("client_gives_up", Severity::Critical)]
+    );
+    for row in &mut facts.pairs {
+        row.counts.patterns.set_unanswered();
+    }
+    assert_eq!(ids(&check(&facts)), [("client_gives_up", Severity::Notice)]);
+}
+
+#[test]
+fn the_number_of_findings_of_one_kind_is_bounded() {
+    let mut facts = facts(&[rst(Side::Client, Received, Peer, 10)], 10, 500);
+    let row = facts.pairs.remove(0);
+    for port in 1..=14_u16 {
+        let mut row = row.clone();
+        row.destination =
+            Destination::Remote(std::net::SocketAddr::new([10, 0, 0, 2].into(), port));
+        facts.pairs.push(row);
+    }
+    let findings = check(&facts);
+    assert_eq!(findings.len(), SHOWN);
+    let last = findings[SHOWN - 1].evidence.last().unwrap();
+    assert!(last.starts_with("4 more findings"), "{last}");
+}
+
+#[test]
+fn a_rst_with_both_ends_here_is_explained_once() {
+    let ends = [
+        rst(Side::Client, Received, Peer, 10),
+        rst(Side::Server, Sent, UnreadData, 10),
+    ];
+    let mut facts = facts(&ends, 25, 50);
+    // Others of the same client, whose sender is not here.
+    let more = pairs_of(&[rst(Side::Client, Received, Peer, 10)], 30);
+    for row in &mut facts.pairs {
+        if row.side == Side::Client {
+            row.counts.add(&more[0].counts);
+        }
+    }
+    let explained = explained(&facts, &explanations(&facts));
+    assert_eq!(explained.of(Received, Peer, "checkout(9)"), 55);
 }

@@ -31,7 +31,7 @@ pub struct Share {
 impl Share {
     /// Of the connections of a group.
     pub fn of(facts: &DoctorFacts, group: &Group<'_>, failed: u64) -> Self {
-        let at_least = group.ended(facts).max(failed);
+        let at_least = group.ended().max(failed);
         let at_most = opened(facts, group.netns, group.side).map(|opened| opened.max(at_least));
         Self {
             failed,
@@ -64,6 +64,16 @@ impl Share {
         } else {
             None
         }
+    }
+
+    /// The severity if only those that certainly failed count, and otherwise a notice: `certain` of them did.
+    pub fn severity_of(self, certain: u64) -> Option<Severity> {
+        let certain = Self {
+            failed: certain.min(self.failed),
+            ..self
+        };
+        let severity = self.severity()?;
+        Some(certain.severity().unwrap_or(Severity::Notice).min(severity))
     }
 
     /// Such as `25 of 50 connections`.
@@ -106,10 +116,8 @@ fn opened(facts: &DoctorFacts, netns: u32, side: Side) -> Option<u64> {
     let opened = match side {
         Side::Server => growth(before.passive_opens, now.passive_opens)?,
         Side::Client => growth(before.active_opens, now.active_opens)?,
-        Side::Unknown => {
-            growth(before.passive_opens, now.passive_opens)?
-                + growth(before.active_opens, now.active_opens)?
-        }
+        Side::Unknown => growth(before.passive_opens, now.passive_opens)?
+            .saturating_add(growth(before.active_opens, now.active_opens)?),
     };
-    Some(opened + before.established?)
+    Some(opened.saturating_add(before.established?))
 }

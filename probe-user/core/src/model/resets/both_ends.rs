@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use twtrace_wire::ResetDirection;
 
-use super::{OtherEnd, is_of_listener};
+use super::{OtherEnd, is_of_listener, is_received_open};
 use crate::event::{Event, Process, Reset};
 
 /// Maximum number of RSTs that wait for their other end.
@@ -73,6 +73,7 @@ impl BothEnds {
                 side: event.side,
                 reason: reset.reason,
                 is_listener: is_of_listener(reset),
+                is_open: is_received_open(reset),
                 count: 1,
             },
             mono_ns: event.mono_ns,

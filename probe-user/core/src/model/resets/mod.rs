@@ -37,6 +37,8 @@ pub struct ResetPattern {
     pub after_close: Spread,
     /// Received in CLOSE_WAIT: the peer had closed before.
     pub after_fin: u64,
+    /// Received after this end had closed: nothing that it waited for was lost.
+    pub after_own_close: u64,
     /// Sent by a listener, for a connection that it did not take.
     pub of_listener: u64,
     /// Those of connections on which this end had sent nothing.
@@ -48,6 +50,8 @@ pub struct ResetPattern {
     pub seen_ns: Option<(u64, u64)>,
     /// RSTs whose other end was seen on this host.
     pub matched: u64,
+    /// RSTs sent that were received on this host before the other end had closed.
+    pub met_open: u64,
     /// Who was there, as far as there is room.
     pub other_ends: Vec<OtherEnd>,
 }
@@ -65,6 +69,8 @@ pub struct OtherEnd {
     pub reason: ResetReason,
     /// Whether it is the listener itself that sent.
     pub is_listener: bool,
+    /// Whether it received the RST before it had closed.
+    pub is_open: bool,
     /// Number of RSTs.
     pub count: u64,
 }
@@ -95,6 +101,9 @@ impl ResetPatterns {
     pub fn met(&mut self, direction: ResetDirection, reason: ResetReason, other: OtherEnd) {
         let pattern = self.entry(direction, reason);
         pattern.matched += other.count;
+        if other.is_open {
+            pattern.met_open += other.count;
+        }
         pattern.name(other);
     }
 
@@ -141,13 +150,23 @@ impl ResetPattern {
             quiet: Spread::default(),
             after_close: Spread::default(),
             after_fin: 0,
+            after_own_close: 0,
             of_listener: 0,
             unanswered: 0,
             same_host: 0,
             seen_ns: None,
             matched: 0,
+            met_open: 0,
             other_ends: Vec::new(),
         }
+    }
+
+    /// Received RSTs that are no loss of this end's: their sender is on this host, and they are a matter of its, or this
+    /// end had closed. At most all of them, since some may be both.
+    pub fn settled(&self) -> u64 {
+        self.matched
+            .saturating_add(self.after_own_close)
+            .min(self.count)
     }
 
     fn add(&mut self, event: &Event, reset: &Reset) {
@@ -171,6 +190,7 @@ impl ResetPattern {
         }
         let is_received = reset.direction == ResetDirection::Received;
         self.after_fin += u64::from(is_received && reset.state == Some(TcpState::CloseWait));
+        self.after_own_close += u64::from(is_received && is_after_own_close(reset.state));
         self.of_listener += u64::from(is_of_listener(reset));
         self.unanswered += u64::from(reset.flow.bytes_sent == Some(0));
         let is_same_host = event
@@ -190,10 +210,12 @@ impl ResetPattern {
         self.quiet.add_all(&other.quiet);
         self.after_close.add_all(&other.after_close);
         self.after_fin += other.after_fin;
+        self.after_own_close += other.after_own_close;
         self.of_listener += other.of_listener;
         self.unanswered += other.unanswered;
         self.same_host += other.same_host;
         self.matched += other.matched;
+        self.met_open += other.met_open;
         self.seen_ns = match (self.seen_ns, other.seen_ns) {
             (Some(one), Some(two)) => Some((one.0.min(two.0), one.1.max(two.1))),
             (one, two) => one.or(two),
@@ -231,6 +253,23 @@ impl OtherEnd {
             other.is_listener,
         )
     }
+}
+
+/// Whether this end had closed when it received a RST in that state.
+fn is_after_own_close(state: Option<TcpState>) -> bool {
+    matches!(
+        state,
+        Some(TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck)
+    )
+}
+
+/// Whether a RST was received before this end had closed.
+pub fn is_received_open(reset: &Reset) -> bool {
+    reset.direction == ResetDirection::Received
+        && matches!(
+            reset.state,
+            Some(TcpState::Established | TcpState::CloseWait)
+        )
 }
 
 /// Whether a listener sent it itself: a full accept queue with tcp_abort_on_overflow, or a segment of no connection.
