@@ -35,7 +35,9 @@ fn finding(facts: &DoctorFacts, netns: u32, it: &NamespaceFacts) -> Option<Findi
     let before = it.before.as_ref()?;
     let overflows = growth(before.listen_overflows, it.now.listen_overflows);
     let drops = growth(before.listen_drops, it.now.listen_drops);
-    let accepted = growth(before.passive_opens, it.now.passive_opens);
+    // Older recordings do not have it.
+    let accepted = it.now.passive_opens.zip(before.passive_opens);
+    let accepted = accepted.map(|(now, before)| now.saturating_sub(before));
     if overflows == 0 {
         return None;
     }
@@ -51,9 +53,10 @@ fn finding(facts: &DoctorFacts, netns: u32, it: &NamespaceFacts) -> Option<Findi
         }
         _ => "their clients try again after a second or more, or time out",
     };
+    let taken = accepted.map_or(String::new(), |accepted| format!(", {accepted} were taken"));
     let mut evidence = vec![format!(
         "{overflows} connections found the queue of a listener full (ListenOverflows), {drops} were dropped in all \
-         (ListenDrops), {accepted} were taken: {effect}"
+         (ListenDrops){taken}: {effect}"
     )];
     evidence.extend(
         listeners
@@ -75,13 +78,14 @@ fn finding(facts: &DoctorFacts, netns: u32, it: &NamespaceFacts) -> Option<Findi
             None => format!("a listener of namespace {}", facts.name(netns)),
         },
     };
-    let share = overflows as f64 / (overflows + accepted) as f64;
+    let share =
+        accepted.map(|accepted| overflows as f64 / overflows.saturating_add(accepted) as f64);
     Some(Finding {
         id: "listen_queue_overflow",
         severity: match share {
-            MOST.. if overflows >= MANY => Severity::Critical,
-            MUCH.. => Severity::Warning,
-            _ => Severity::Notice,
+            Some(MOST..) if overflows >= MANY => Severity::Critical,
+            Some(MUCH..) | None => Severity::Warning,
+            Some(_) => Severity::Notice,
         },
         title: format!("{whose} does not accept fast enough: its queue is full"),
         evidence,
@@ -217,6 +221,12 @@ mod tests {
         // A few of very many.
         facts.state_mut().passive_opens = Some(10_000);
         assert_eq!(check(&facts)[0].severity, Severity::Notice);
+        // Recordings of earlier versions do not say how many were taken.
+        facts.state_mut().passive_opens = None;
+        facts.state_mut().listen_overflows = Some(1_000);
+        let finding = &check(&facts)[0];
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(!finding.evidence[0].contains("were taken"));
         for namespace in facts.namespaces.values_mut() {
             namespace.before = None;
         }

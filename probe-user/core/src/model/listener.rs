@@ -1,6 +1,6 @@
 //! Listeners and their accept queues.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -79,15 +79,26 @@ pub fn samples(
 }
 
 /// Listeners that dropped connections between two samples, those with the most first. One that is only in the later
-/// sample began in between.
-pub fn overflown(before: &[ListenerSample], now: &[ListenerSample]) -> Vec<OverflownListener> {
+/// sample began in between, if its namespace was sampled before: `was_sampled` knows that of namespaces without listeners.
+pub fn overflown(
+    before: &[ListenerSample],
+    now: &[ListenerSample],
+    was_sampled: impl Fn(u32) -> bool,
+) -> Vec<OverflownListener> {
+    let earlier: HashMap<(u32, u64), Option<u32>> = before
+        .iter()
+        .map(|it| ((it.netns, it.cookie), it.drops))
+        .collect();
+    let with_listeners: HashSet<u32> = before.iter().map(|it| it.netns).collect();
     let mut overflown: Vec<OverflownListener> = now
         .iter()
         .filter_map(|now| {
-            let earlier = before
-                .iter()
-                .find(|before| before.netns == now.netns && before.cookie == now.cookie)
-                .map_or(Some(0), |before| before.drops)?;
+            let earlier = match earlier.get(&(now.netns, now.cookie)) {
+                Some(drops) => (*drops)?,
+                None if with_listeners.contains(&now.netns) || was_sampled(now.netns) => 0,
+                // It may have dropped them long ago.
+                None => return None,
+            };
             let dropped = u64::from(now.drops?.wrapping_sub(earlier));
             (dropped > 0).then(|| OverflownListener {
                 now: now.clone(),
@@ -128,8 +139,11 @@ mod tests {
             listener(3, Some(4)),
             listener(4, Some(4)),
         ];
-        let found = overflown(&before, &now);
+        let found = overflown(&before, &now, |_| false);
         let found: Vec<_> = found.iter().map(|it| (it.now.cookie, it.dropped)).collect();
         assert_eq!(found, [(3, 4), (2, 2)]);
+        // Of a namespace that was not sampled before nothing is known.
+        assert!(overflown(&[], &now, |_| false).is_empty());
+        assert_eq!(overflown(&[], &now, |netns| netns == 1).len(), 4);
     }
 }

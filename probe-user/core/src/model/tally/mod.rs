@@ -285,7 +285,14 @@ impl Tally {
         let Some((before, _)) = &self.close_wait_before else {
             return Vec::new();
         };
-        let mut overflown = listener::overflown(&before.listeners, &self.close_wait.listeners);
+        let first = self.namespaces.as_ref().map(|(first, _)| first);
+        let unscanned = &before.unscanned;
+        let was_sampled = |netns: u32| {
+            first.is_some_and(|first| first.contains_key(&netns))
+                && !unscanned.iter().any(|row| row.netns == netns)
+        };
+        let (before, now) = (&before.listeners, &self.close_wait.listeners);
+        let mut overflown = listener::overflown(before, now, was_sampled);
         overflown.retain(|listener| self.filter.shows_netns(listener.now.netns));
         overflown
     }
