@@ -403,8 +403,12 @@ impl Wanted {
     fn is_restarted_as(&self, holder: &Process) -> bool {
         let details = holder.details.as_deref();
         let started = details.and_then(|details| details.start_time);
-        let comm = self.process.as_ref().map(|process| process.comm);
-        comm == Some(holder.comm) && started.is_some_and(|started| started > self.last.ts)
+        // The wall clock may have been set since one of both: the start of the process that failed has the same clock.
+        let is_later = self.process.as_ref().is_some_and(|process| {
+            let (failed_ns, started_ns) = (process.key.start_boot_ns, holder.key.start_boot_ns);
+            process.comm == holder.comm && started_ns > failed_ns.saturating_add(SAME_START_NS)
+        });
+        is_later && started.is_some_and(|started| started > self.last.ts)
     }
 
     /// bind() and listen() compete with the sockets of the same address; connect() with those of the same address and

@@ -201,13 +201,19 @@ fn a_listing_is_for_the_calls_shortly_before_it() {
 #[test]
 fn a_process_that_was_started_again_has_the_port_of_its_own() {
     use crate::event::process::ProcessDetails;
-    for (comm, started, expected) in [("a", 5, true), ("a", 3, false), ("b", 5, false)] {
+    for (comm, started, later_ns, expected) in [
+        ("a", 5, 1_000_000_000, true),
+        ("a", 3, 1_000_000_000, false),
+        ("a", 5, 0, false),
+        ("b", 5, 1_000_000_000, false),
+    ] {
         let mut ports = FixedPorts::default();
         let mut event = bind_by("a", 4);
         event.ts = Timestamp(4_000_000_000);
         ports.apply(&event);
         let mut sockets = listener(21, comm);
         let process = &mut sockets[0].processes[0];
+        process.key.start_boot_ns += later_ns;
         process.details = Some(Arc::new(ProcessDetails {
             start_time: Some(Timestamp(started * 1_000_000_000)),
             ..ProcessDetails::default()
