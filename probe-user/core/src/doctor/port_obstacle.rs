@@ -3,7 +3,7 @@
 use twtrace_wire::Side;
 
 use crate::doctor::facts::DoctorFacts;
-use crate::model::fixed_ports::{FixedPortHolder, FixedPortRow};
+use crate::model::fixed_port_row::{FixedPortHolder, FixedPortRow};
 use crate::model::port_holders::HolderKind;
 
 /// What is in the way of a call, which decides the remedy.

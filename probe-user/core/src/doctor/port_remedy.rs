@@ -3,7 +3,7 @@
 use super::port_obstacle::{Obstacle, may_be_chosen};
 use crate::doctor::advice;
 use crate::doctor::facts::DoctorFacts;
-use crate::model::fixed_ports::{FixedPortHolder, FixedPortRow};
+use crate::model::fixed_port_row::{FixedPortHolder, FixedPortRow};
 use crate::model::pairs;
 use crate::model::port_holders::HolderKind;
 

@@ -11,7 +11,7 @@ use super::port_remedy::{do_not, to_do};
 use crate::event::Process;
 use crate::event::quantity::duration;
 use crate::event::words::Word;
-use crate::model::fixed_ports::{FixedPortHolder, FixedPortRow};
+use crate::model::fixed_port_row::{FixedPortHolder, FixedPortRow};
 use crate::model::pairs;
 use crate::model::port_holders::HolderKind;
 

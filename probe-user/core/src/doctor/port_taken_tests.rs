@@ -4,7 +4,7 @@ use super::*;
 use crate::doctor::samples;
 use crate::event::errno::Errno;
 use crate::model::budget::ports::PortRange;
-use crate::model::fixed_ports::FixedPortCalls;
+use crate::model::fixed_port_row::FixedPortCalls;
 use crate::model::port_holders::NoPortHolder;
 
 const PORT: u16 = 7_777;

@@ -10,6 +10,7 @@ pub mod destination;
 pub mod destinations;
 pub mod difference;
 pub mod exactness;
+pub mod fixed_port_row;
 pub mod fixed_ports;
 pub mod groups;
 pub mod host;

@@ -10,7 +10,7 @@ use super::close_wait::CloseWaitRow;
 use super::coverage::Coverage;
 use super::destinations::DestinationRow;
 use super::exactness::Inexact;
-use super::fixed_ports::FixedPortRow;
+use super::fixed_port_row::FixedPortRow;
 use super::memory::Memory;
 use super::namespace::NamespaceSamples;
 use super::pairs::PairRow;

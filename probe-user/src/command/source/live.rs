@@ -158,7 +158,7 @@ impl Live {
     /// Passes on what is there, and takes a sample if one is due. To be called when [`Session::ready`] returns.
     pub fn step(&mut self, sink: &mut dyn Sink) -> Result<()> {
         self.drain(sink)?;
-        // Without delay: whoever has the port may give it up.
+        // Without delay: the process that has the port may close it.
         forward(sink, self.observer.port_holders(&mut self.session, false)?)?;
         if let Some(stacks) = &mut self.stacks {
             // Without delay: the process may be short-lived.

@@ -41,7 +41,7 @@ pub fn short(report: &Report, netns: u32, nth: u32) -> String {
 }
 
 /// A name as short as it is clear: ids of containers as their tools show them. A name that looks like the host's or like
-/// a number, and is not, has quotes: whoever creates a namespace chooses its name.
+/// a number, and is not, has quotes: the program that creates a namespace chooses its name.
 pub fn in_column(name: &NetnsName) -> String {
     let shown = match name.after {
         NamedAfter::Host => return name.short(),
