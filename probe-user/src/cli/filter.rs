@@ -4,7 +4,7 @@ use clap::Args;
 use twtrace_core::filter::{AddressFilter, ContainerFilter, Filter, PodFilter, UnitFilter};
 use twtrace_wire::{EventKind, Side};
 
-use super::values::{self, words};
+use super::values::{self, event_kind, words};
 use crate::enrich::netns_arg::{NetnsArg, NetnsError};
 use crate::enrich::procfs::{self, PidError};
 
@@ -61,7 +61,7 @@ pub struct FilterArgs {
     /// Show only these events, such as reset,abort.
     ///
     /// Of time_wait, time_wait_overflow, time_wait_end, reset, abort and port_alloc (repeatable, comma-separated).
-    #[arg(long, value_delimiter = ',', hide_possible_values = true, value_parser = words::<EventKind>())]
+    #[arg(long, value_delimiter = ',', hide_possible_values = true, value_parser = event_kind())]
     pub event: Vec<EventKind>,
 }
 

@@ -16,6 +16,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, ArgGroup, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -127,8 +128,21 @@ impl Cli {
     /// Parses the command line of this process; prints errors and help, and ends then.
     pub fn of_process() -> Self {
         match Self::try_parse() {
-            Ok(cli) => cli,
+            Ok(cli) => cli.checked().unwrap_or_else(|error| error.exit()),
             Err(error) => mistakes::corrected(error, &Self::command()).exit(),
+        }
+    }
+
+    /// What clap can't express by itself.
+    fn checked(self) -> Result<Self, clap::Error> {
+        match &self.command {
+            Some(Command::Report(args)) if args.format.is_some() && args.by.len() != 1 => {
+                Err(Self::command().error(
+                    ErrorKind::TooManyValues,
+                    "--format csv prints one table: choose one by --by, such as --by process",
+                ))
+            }
+            _ => Ok(self),
         }
     }
 
@@ -200,7 +214,7 @@ pub struct ReportArgs {
     pub format: Option<TableFormat>,
     /// Compare two recordings, or with --store two spans of the history.
     ///
-    /// Shows who creates more TIME_WAIT sockets and RSTs, and who fewer, as rates. A span is written as SINCE..UNTIL, such
+    /// Shows who creates more TIME_WAIT sockets and RSTs, and who fewer, as rates, by command and destination. A span is written as SINCE..UNTIL, such
     /// as 25h..24h; either end may be missing.
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], help_heading = TABLES, conflicts_with_all = [
         "by", "details", "html", "folded", "stacks", "record", "from", "since", "until", "duration", "command",

@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use twtrace_core::event::words::Word;
+use twtrace_wire::EventKind;
 
 /// `10s`, `1ms`, `1m 30s`; also a bare 0.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -106,6 +107,31 @@ pub fn power_of_two(
 pub fn words<T: Word + Send + Sync>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::MEMBERS.iter().map(|member| member.word()))
         .try_map(|word| T::from_word(&word).ok_or("not one of the possible values"))
+}
+
+/// Parses a kind of event. Accepts what `ss`, tcpdump and programmers call them.
+pub fn event_kind() -> impl TypedValueParser<Value = EventKind> {
+    let aliases = |kind: EventKind| -> &'static [&'static str] {
+        match kind {
+            EventKind::TimeWait => &["time-wait", "timewait", "tw"],
+            EventKind::TimeWaitOverflow => &["time-wait-overflow", "overflow"],
+            EventKind::TimeWaitEnd => &["time-wait-end"],
+            EventKind::Reset => &["rst", "resets"],
+            EventKind::Abort => &["aborts"],
+            EventKind::PortAlloc => &["port-alloc", "port"],
+        }
+    };
+    let values = EventKind::MEMBERS
+        .iter()
+        .map(move |kind| PossibleValue::new(kind.word()).aliases(aliases(*kind).iter().copied()));
+    PossibleValuesParser::new(values).try_map(move |word| {
+        let mut kinds = EventKind::MEMBERS.iter();
+        let is_it = |kind: &&EventKind| kind.word() == word || aliases(**kind).contains(&&*word);
+        kinds
+            .find(is_it)
+            .copied()
+            .ok_or("not one of the possible values")
+    })
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ fn text(host: &Views, page: Page, args: &ReportArgs, max_rows: Option<usize>) ->
     let overview = Overview {
         report: &host.report,
         diagnosis: &host.diagnosis,
-        is_filtered: host.is_filtered,
+        hidden: host.hidden,
         max_rows,
         page,
     };

@@ -103,7 +103,7 @@ mod tests {
     fn headings() -> Vec<String> {
         let output = crate::layer_tests::root("").join("output");
         let mut headings = Vec::new();
-        for folder in ["overview", "table", "tiers.rs"] {
+        for folder in ["overview", "table", "tiers.rs", "difference.rs"] {
             for (_, code) in crate::layer_tests::code(&output.join(folder)) {
                 let mut parts = code.split("\", Align::").peekable();
                 while let (Some(before), Some(_)) = (parts.next(), parts.peek()) {

@@ -96,12 +96,12 @@ fn mistakes(context: &Context) -> Result<()> {
         ),
         call(
             &["report", "--format", "csv"],
-            1,
+            2,
             &["--format csv prints one table: choose one by --by"],
         ),
         call(
             &["report", "--format", "csv", "--by", "pair,name"],
-            1,
+            2,
             &["--format csv prints one table"],
         ),
         call(
@@ -122,7 +122,7 @@ fn mistakes(context: &Context) -> Result<()> {
             (&["--since", "+2h"][..], 1, "it covers"),
             (&["--since", "+2s", "--until", "+1s"], 1, "is not before"),
             (&["--netns", "1"], 1, "--netns 1: nothing that was read"),
-            (&["--remote", "localhost", "--event", "reset,abort"], 0, ""),
+            (&["--remote", "localhost", "--event", "rst,abort"], 0, ""),
         ] {
             let arguments = of(verb, options);
             let words: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -44,9 +44,11 @@ mod serve;
 mod stacks;
 mod start;
 mod storm;
+mod terminal;
 mod top;
 mod totals;
 mod usage;
+mod watch;
 
 use anyhow::Result;
 
@@ -304,6 +306,7 @@ pub fn usages() -> impl Iterator<Item = (&'static Usage, TierReach)> {
         (pages::USAGES, TierReach::BestTier),
         (html::USAGES, TierReach::BestTier),
         (top::USAGES, TierReach::BestTier),
+        (watch::USAGES, TierReach::BestTier),
         (serve::USAGES, TierReach::BestTier),
     ];
     groups

@@ -134,6 +134,9 @@ fn words_are_found_in_any_case_and_with_spaces() {
     assert_eq!(kinds("raw-tracepoint"), [Kind::Tier]);
     assert_eq!(kinds("timeout"), [Kind::ResetSent, Kind::Abort]);
     assert_eq!(kinds("refused"), [Kind::ResetReceived, Kind::Column]);
+    // The most general first.
+    assert_eq!(kinds("TIME_WAIT")[..2], [Kind::Term, Kind::Event]);
+    assert_eq!(kinds("(before tracing)"), [Kind::Term]);
     assert!(kinds("no such word").is_empty());
 }
 

@@ -9,6 +9,7 @@ mod findings;
 mod hooks;
 mod processes;
 mod resets;
+mod terms;
 mod text;
 mod time_waits;
 
@@ -43,6 +44,9 @@ pub fn all() -> Vec<Explanation> {
     let mut add = |kind, id, text| all.push(Explanation { kind, id, text });
     for (id, text) in findings::FINDINGS {
         add(Kind::Finding, id, *text);
+    }
+    for (id, text) in terms::TERMS {
+        add(Kind::Term, id, *text);
     }
     for (kind, text_of) in [
         (
@@ -98,11 +102,18 @@ fn words<T: Word>(
     }
 }
 
-/// Everything that a word stands for; empty if nothing. Upper and lower case, spaces and underscores are the same.
+/// Everything that a word stands for, the most general first; empty if nothing. Upper and lower case, spaces and underscores
+/// are the same.
 pub fn find(id: &str) -> Vec<Explanation> {
     let id = plain(id);
     let mut found = all();
     found.retain(|it| plain(it.id) == id);
+    found.sort_by_key(|it| match it.kind {
+        Kind::Term => 0,
+        Kind::Finding => 1,
+        Kind::Event => 2,
+        _ => 3,
+    });
     found
 }
 

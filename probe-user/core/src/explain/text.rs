@@ -58,6 +58,8 @@ impl Text {
 pub enum Kind {
     /// A finding of `doctor`.
     Finding,
+    /// Another word of the output.
+    Term,
     /// Reason of a RST that this host sent.
     ResetSent,
     /// Reason of a RST that this host received.
@@ -89,6 +91,7 @@ impl Kind {
     pub const fn heading(self) -> &'static str {
         match self {
             Self::Finding => "Findings of doctor",
+            Self::Term => "Terms",
             Self::ResetSent => "Reasons of RSTs sent",
             Self::ResetReceived => "Reasons of RSTs received",
             Self::Abort => "Reasons of connections that end without RST",
@@ -108,6 +111,7 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Finding => "finding of doctor",
+            Self::Term => "term",
             Self::ResetSent => "reason of a RST sent",
             Self::ResetReceived => "reason of a RST received",
             Self::Abort => "reason of a connection that ended without RST",

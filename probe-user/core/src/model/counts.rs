@@ -101,6 +101,16 @@ impl Counts {
         self.reset_sent.total() + self.reset_received.total()
     }
 
+    /// Whether anything was counted that tables of processes show: all but ends.
+    pub fn has_shown(&self) -> bool {
+        let ended = CountsBy::default();
+        !Self {
+            ended,
+            ..self.clone()
+        }
+        .is_empty()
+    }
+
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -7,6 +7,9 @@ use super::process_row::ProcessRow;
 use crate::event::LostBy;
 use crate::hooks::{Choice, Question, missed, sees_ends, sees_refused_reuse};
 
+/// [`Inexact::by`] of events whose process is no longer known.
+pub const UNATTRIBUTED: &str = "unattributed";
+
 /// Figures that are complete or incomplete together: the members of [`Exact`].
 #[derive(schemars::JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[schemars(rename = "Figures")]
@@ -128,7 +131,7 @@ impl Losses<'_> {
         });
         let forgotten = Inexact {
             figures: vec![FigureSet::Processes],
-            by: "unattributed".to_owned(),
+            by: UNATTRIBUTED.to_owned(),
             count: self.forgotten,
             why: "events whose process is no longer known (--max-sockets): they are in the row (lost)"
                 .to_owned(),

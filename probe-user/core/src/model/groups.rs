@@ -59,7 +59,7 @@ impl GroupBy {
 pub struct ProcessGroup {
     /// What they have in common.
     pub label: GroupLabel,
-    /// Number of different processes; 0 without any.
+    /// Number of different processes with any of the figures below; 0 without any.
     pub processes: usize,
     /// TIME_WAITs, resets and aborts.
     pub counts: Counts,
@@ -81,7 +81,8 @@ pub fn processes(rows: &[ProcessRow], by: GroupBy) -> Vec<ProcessGroup> {
             reuse: Reuse::default(),
             port_failures: 0,
         });
-        group.processes += usize::from(row.process.is_some());
+        let has_figures = row.counts.has_shown() || row.port_failures() > 0;
+        group.processes += usize::from(row.process.is_some() && has_figures);
         group.counts.add_all(&row.counts);
         group.reuse.add_all(&row.reuse);
         group.port_failures += row.port_failures();

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::doctor::facts::DoctorFacts;
+use twtrace_core::filter::Hidden;
 use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::report::Report;
 use twtrace_core::model::tally::Tally;
@@ -60,7 +61,7 @@ impl Views {
             timeline: tally.timeline(),
             diagnosis: Diagnosis::new(&facts, filter),
             report: facts.report,
-            is_filtered: filter.hides_events(),
+            hidden: filter.hidden(),
         }
     }
 }
@@ -79,18 +80,18 @@ impl Summary {
                     timeline,
                     diagnosis: Diagnosis::new(&facts, &filter),
                     report: facts.report,
-                    is_filtered: filter.hides_events(),
+                    hidden: filter.hidden(),
                 }
             }
             Self::Stored { merged, samples } => {
-                let is_filtered = merged.filter().hides_events();
+                let hidden = merged.filter().hidden();
                 let timeline = merged.timeline.clone();
                 let (diagnosis, report) = merged.into_diagnosis(samples);
                 Views {
                     timeline,
                     diagnosis,
                     report,
-                    is_filtered,
+                    hidden,
                 }
             }
         }
@@ -105,6 +106,6 @@ pub struct Views {
     pub timeline: Timeline,
     /// The findings, by `report`.
     pub diagnosis: Diagnosis,
-    /// Whether a filter hides events.
-    pub is_filtered: bool,
+    /// What a filter may hide.
+    pub hidden: Hidden,
 }

@@ -13,6 +13,7 @@ use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::event::Timestamp;
 use twtrace_core::event::quantity;
 use twtrace_core::event::text::escape;
+use twtrace_core::filter::Hidden;
 use twtrace_core::model::audit;
 use twtrace_core::model::groups::{self, GroupBy, GroupLabel, PairGroup};
 use twtrace_core::model::report::Report;
@@ -22,6 +23,7 @@ use super::page::Page;
 use super::table::grid::Grid;
 use super::table::names::{self, HOST};
 use super::table::{self, SHOWN, budgets};
+use super::wrap;
 
 /// Rows of a table where the screen has few lines, and elsewhere.
 const FEW_ROWS: usize = 5;
@@ -35,8 +37,8 @@ pub struct Overview<'a> {
     pub report: &'a Report,
     /// The findings about it.
     pub diagnosis: &'a Diagnosis,
-    /// Whether a filter hides events.
-    pub is_filtered: bool,
+    /// What a filter may hide.
+    pub hidden: Hidden,
     /// Maximum number of rows of a table; `None`: as the page has room.
     pub max_rows: Option<usize>,
     /// What it is printed to.
@@ -66,9 +68,9 @@ pub fn render(overview: &Overview<'_>) -> String {
         pairs,
         namespaces,
     };
-    let mut text = heading(report, &parts.only_netns());
-    line(&mut text, &worst(overview));
-    line(&mut text, "");
+    let mut text = heading(overview, &parts.only_netns());
+    worst(&mut text, overview);
+    text.push('\n');
     text.push_str(&totals::render(overview));
     parts.table(
         &mut text,
@@ -77,37 +79,45 @@ pub fn render(overview: &Overview<'_>) -> String {
     );
     parts.table(&mut text, "RESETS AND ABORTED CONNECTIONS", parts.resets());
     parts.table(&mut text, "EPHEMERAL PORTS, FULLEST FIRST", parts.ports());
-    line(&mut text, "");
-    line(&mut text, &quality::line(overview));
-    line(
-        &mut text,
-        "More: twtrace doctor, --by process|name|unit|pair|budget, --top N, --details",
-    );
+    text.push('\n');
+    data_quality(&mut text, overview);
+    text.push_str("More: twtrace doctor, --by process|name|unit|pair|budget, --top N, --details\n");
     text
 }
 
 /// The requested tables below what was measured, and above how far it can be trusted.
 pub fn with_tables(overview: &Overview<'_>, tables: &str) -> String {
-    let heading = heading(overview.report, "");
-    format!("{heading}\n{tables}\n{}\n", quality::line(overview))
+    let mut text = heading(overview, "");
+    // Writing to a String does not fail.
+    let _ = write!(text, "\n{tables}\n");
+    data_quality(&mut text, overview);
+    text
 }
 
 /// A warning if the figures are not reliable; then what was measured.
-fn heading(report: &Report, netns: &str) -> String {
+fn heading(overview: &Overview<'_>, netns: &str) -> String {
+    let report = overview.report;
     let mut text = String::new();
     if let Some(warning) = audit::warning(&report.audit) {
-        line(&mut text, &warning);
+        overview.line(&mut text, ("", 0), &warning);
     }
-    line(&mut text, &(head(report) + netns));
+    overview.line(&mut text, ("", 0), &(head(report) + netns));
     if let Some(history) = &report.history {
         text.push_str(&coverage::line(history, report.end));
     }
     text
 }
 
-fn line(text: &mut String, line: &str) {
-    text.push_str(line);
-    text.push('\n');
+fn data_quality(text: &mut String, overview: &Overview<'_>) {
+    const LABEL: &str = "Data quality: ";
+    overview.line(text, (LABEL, LABEL.len()), &quality::line(overview));
+}
+
+impl Overview<'_> {
+    /// Appends a line, or several if a terminal is narrower: all but the first are indented by the width of `first`.
+    fn line(&self, text: &mut String, first: (&str, usize), words: &str) {
+        wrap::append_after(text, first, words, self.page.width.unwrap_or(usize::MAX));
+    }
 }
 
 /// What was measured, where and when: `web-1 · Linux 6.18 · 2026-11-30 17:32:00–17:32:13 UTC · 12.6s`.
@@ -137,17 +147,16 @@ pub fn span(start: Timestamp, end: Timestamp) -> String {
 }
 
 /// The worst finding, and how many there are.
-fn worst(overview: &Overview<'_>) -> String {
+fn worst(text: &mut String, overview: &Overview<'_>) {
     let findings = &overview.diagnosis.findings;
     let Some(worst) = findings.first() else {
-        return "No findings".to_owned();
+        text.push_str("No findings\n");
+        return;
     };
-    format!(
-        "{}  {} (finding 1 of {})",
-        overview.page.severity(worst.severity),
-        escape(&worst.title),
-        findings.len()
-    )
+    let severity = format!("{}  ", overview.page.severity(worst.severity));
+    let indent = worst.severity.word().len() + 2;
+    let title = format!("{} (finding 1 of {})", escape(&worst.title), findings.len());
+    overview.line(text, (&severity, indent), &title);
 }
 
 /// Maximum number of rows of a table, if no other number is requested.

@@ -174,7 +174,7 @@ fn text(report: Report, page: Page) -> String {
     render(&Overview {
         report: &facts.report,
         diagnosis: &diagnosis,
-        is_filtered: false,
+        hidden: Hidden::Nothing,
         max_rows: None,
         page,
     })
@@ -238,7 +238,7 @@ fn namespaces_are_named_where_there_are_several() {
         after: NamedAfter::IpNetns,
         name: "we\x1bb".into(),
     }];
-    let one = text(report.clone(), SMALL);
+    let one = text(report.clone(), Page::default());
     assert!(
         one.starts_with(
             "host · Linux 6.18 · 1970-01-01 00:00:00–00:00:10 UTC · 10.0s · all in netns we\\x1bb\n"
@@ -284,7 +284,7 @@ fn figures_that_differ_from_the_kernels_are_said_first() {
         basis: Basis::TcpExt,
         ..AuditRow::default()
     });
-    let text = text(report.clone(), SMALL);
+    let text = text(report.clone(), Page::default());
     let first = "COUNTERS DIFFER: in 1 network namespace figures differ from what the kernel counted: TIME_WAITs -1\nhost ·";
     assert!(text.starts_with(first), "{text}");
     assert!(
@@ -295,7 +295,7 @@ fn figures_that_differ_from_the_kernels_are_said_first() {
     let overview = Overview {
         report: &report,
         diagnosis: &diagnosis,
-        is_filtered: false,
+        hidden: Hidden::Nothing,
         max_rows: None,
         page: Page::default(),
     };
@@ -304,6 +304,89 @@ fn figures_that_differ_from_the_kernels_are_said_first() {
         text.starts_with(first) && text.contains("\n\nBy anything\n\nData quality: "),
         "{text}"
     );
+}
+
+#[test]
+fn holders_from_before_tracing_count() {
+    let mut report = busy();
+    let pool = report.budgets.first().unwrap().clone();
+    let held_by = |report: &Report, hidden: Hidden| {
+        let diagnosis = Diagnosis::new(&facts::healthy(), &Filter::default());
+        let text = render(&Overview {
+            report,
+            diagnosis: &diagnosis,
+            hidden,
+            max_rows: None,
+            page: Page::default(),
+        });
+        let rows = text.split("HELD BY\n").nth(1).unwrap().to_owned();
+        rows.lines().next().unwrap().to_owned()
+    };
+    report.budgets[0].live = Some(0);
+    let created: u64 = report
+        .pairs
+        .iter()
+        .filter(|row| Destination::Remote(pool.destination.unwrap()) == row.destination)
+        .map(|row| row.counts.time_wait)
+        .sum();
+    let time_waits = |count: u64| Some(u32::try_from(count).unwrap());
+    for (all, hidden, expected) in [
+        (created, Hidden::Nothing, "  batch-export"),
+        (created + 1, Hidden::Namespaces, " 1  batch-export"),
+        (created + 1, Hidden::Events, "  batch-export"),
+        (created * 3, Hidden::Connections, " 400  batch-export"),
+    ] {
+        report.budgets[0].time_wait = time_waits(all);
+        let row = held_by(&report, hidden);
+        assert!(row.ends_with(expected), "{row}");
+    }
+    report.pairs.clear();
+    let row = held_by(&report, Hidden::Namespaces);
+    assert!(row.ends_with("  (before tracing)"), "{row}");
+}
+
+#[test]
+fn sentences_are_wrapped_and_filters_and_bounds_have_reasons() {
+    let mut report = busy();
+    report.exact.processes = false;
+    report.inexact = vec![twtrace_core::model::exactness::Inexact {
+        figures: vec![twtrace_core::model::exactness::FigureSet::Processes],
+        by: "accept_exit".into(),
+        count: 3,
+        why: "skipped".into(),
+    }];
+    let mut diagnosis = Diagnosis::new(&facts::healthy(), &Filter::default());
+    diagnosis.findings = vec![Finding {
+        id: "some_id",
+        severity: Severity::Critical,
+        title: "word ".repeat(30).trim_end().to_owned(),
+        evidence: vec![],
+        figures: serde_json::Value::Null,
+        to_do: vec![],
+        do_not: vec![],
+    }];
+    let text = render(&Overview {
+        report: &report,
+        diagnosis: &diagnosis,
+        hidden: Hidden::Connections,
+        max_rows: None,
+        page: Page {
+            has_colour: true,
+            ..SMALL
+        },
+    });
+    assert!(text.contains("\n          word word"), "{text}");
+    assert!(text.contains("9,740 exist in all"), "{text}");
+    let plain = text.replace("\n              ", " ");
+    assert!(
+        plain.contains(
+            "Data quality: 0 lost, 3 missed by accept_exit, figures with ≥ are lower bounds"
+        ) && plain.contains("filtered, except for TIME_WAITs that exist"),
+        "{text}"
+    );
+    for line in text.lines().filter(|line| !line.contains('\x1b')) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
 }
 
 #[test]
@@ -335,7 +418,7 @@ fn a_finding_is_named_by_its_severity() {
     let overview = Overview {
         report: &report,
         diagnosis: &diagnosis,
-        is_filtered: true,
+        hidden: Hidden::Connections,
         max_rows: Some(1),
         page: Page::default(),
     };
@@ -344,6 +427,6 @@ fn a_finding_is_named_by_its_severity() {
         text.contains("\nWARNING  evil\\x1b(7) did it (finding 1 of 2)\n"),
         "{text}"
     );
-    assert!(text.contains(" · filtered\n"), "{text}");
+    assert!(text.contains(" · filtered, except"), "{text}");
     assert!(text.contains("(2 more)"), "{text}");
 }

@@ -1,21 +1,25 @@
 //! Ephemeral port pools, the fullest first, and who fills them.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use twtrace_core::event::quantity::count;
 use twtrace_core::event::text::escape;
+use twtrace_core::filter::Hidden;
 use twtrace_core::model::budget::row::{BudgetRow, PoolWord};
 use twtrace_core::model::destination::Destination;
-use twtrace_core::model::groups::PairGroup;
+use twtrace_core::model::groups::{GroupLabel, PairGroup};
 use twtrace_core::model::pairs::NOBODY;
 use twtrace_wire::Side;
 
 use super::{Parts, name};
 use crate::output::table::grid::{Align, Grid};
 use crate::output::table::rows::split;
-use crate::output::table::{SHOWN, budgets};
+use crate::output::table::{self, SHOWN, budgets};
 
 impl Parts<'_> {
     /// Pools that are used to some extent.
-    pub(super) fn ports(&self) -> Grid<6> {
+    pub(super) fn ports(&self) -> Grid<7> {
         let report = self.overview.report;
         let rows = budgets::worth(report, SHOWN);
         let mut grid = Grid::new(&[
@@ -24,12 +28,14 @@ impl Parts<'_> {
             ("USED", Align::Right),
             ("FAILED", Align::Right),
             ("FULL IN", Align::Left),
+            ("OLDER", Align::Right),
             ("HELD BY", Align::Cut),
         ]);
         let (shown, _) = split(&rows, self.max_rows().div_ceil(2), &[&|row| row.failures]);
         let others = report.budgets.len() - shown.len()
             + usize::try_from(report.other_budgets.count).unwrap_or(0);
         for row in shown {
+            let (holders, older) = self.holders(row);
             grid.row([
                 self.netns(row.netns, report.last_nth(row.netns)),
                 ends(row),
@@ -39,11 +45,12 @@ impl Parts<'_> {
                     failures => count(failures),
                 },
                 budgets::full_in(row),
-                self.holders(row),
+                older,
+                holders,
             ]);
         }
         if others > 0 && !grid.is_empty() {
-            let mut cells = [const { String::new() }; 6];
+            let mut cells = [const { String::new() }; 7];
             cells[1] = format!("({} more)", count(others as u64));
             grid.row(cells);
         }
@@ -51,17 +58,19 @@ impl Parts<'_> {
     }
 
     /// The process with most of its live sockets if these hold more ports than TIME_WAITs do. Else the commands that created
-    /// its TIME_WAITs: that of the largest share, and how many others there are.
-    fn holders(&self, pool: &BudgetRow) -> String {
+    /// its TIME_WAITs: that of the largest share, and how many others there are. And at least how many of the TIME_WAITs are
+    /// from before tracing.
+    fn holders(&self, pool: &BudgetRow) -> (String, String) {
         if let Some(first) = pool.live_by.first()
             && pool.live > pool.time_wait
         {
             let command = first.process.as_ref().map(|process| process.comm.text());
             let command = command.map_or_else(|| NOBODY.to_owned(), |text| escape(&text));
-            return match pool.live_by.len() {
+            let live = match pool.live_by.len() {
                 1 => format!("{command} (live)"),
                 more => format!("{command} (live) and {} more", more - 1),
             };
+            return (live, String::new());
         }
         let report = self.overview.report;
         let nth = report.last_nth(pool.netns);
@@ -77,24 +86,31 @@ impl Parts<'_> {
                     (PoolWord::Bind, _) => true,
                 }
         };
-        let mut rows = self.pairs.iter().filter(is_of);
-        let Some(first) = rows.next() else {
-            return match pool.time_wait {
-                // Others may have been seen and not be shown.
-                Some(1..)
-                    if !self.overview.is_filtered
-                        && report.pairs_left_out == 0
-                        && report.exact.destinations =>
-                {
-                    "(before tracing)".to_owned()
-                }
-                _ => String::new(),
-            };
-        };
-        match rows.filter(|row| row.label != first.label).count() {
-            0 => name(&first.label),
-            more => format!("{} and {more} more", name(&first.label)),
+        let rows: Vec<&PairGroup> = self.pairs.iter().filter(is_of).collect();
+        let mut holders: BTreeMap<&GroupLabel, u64> = BTreeMap::new();
+        for row in &rows {
+            *holders.entry(&row.label).or_default() += row.counts.time_wait;
         }
+        let created: u64 = holders.values().sum();
+        let mut holders: Vec<(String, u64)> = holders
+            .into_iter()
+            .map(|(label, created)| (name(label), created))
+            .collect();
+        // Others may have been seen and not be shown.
+        let are_all = self.overview.hidden != Hidden::Events
+            && report.pairs_left_out == 0
+            && report.exact.destinations;
+        // Of those that were created since, some have ended: at least so many are older.
+        let older = pool.time_wait.map_or(0, u64::from).saturating_sub(created);
+        let older = if are_all { older } else { 0 };
+        holders.sort_by_key(|(_, created)| Reverse(*created));
+        let known = match &holders[..] {
+            [] if older > 0 => "(before tracing)".to_owned(),
+            [] => String::new(),
+            [(only, _)] => only.clone(),
+            [(first, _), others @ ..] => format!("{first} and {} more", others.len()),
+        };
+        (known, table::count(older, false))
     }
 }
 

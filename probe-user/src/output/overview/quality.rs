@@ -1,17 +1,24 @@
 //! How far the figures can be trusted, in one line.
 
 use twtrace_core::event::quantity::count;
+use twtrace_core::event::text::escape;
+use twtrace_core::filter::Hidden;
+use twtrace_core::model::exactness::{FigureSet, Inexact, UNATTRIBUTED};
+use twtrace_core::model::report::Report;
 
 use super::Overview;
 
-/// Such as `Data quality: 0 lost · matches the kernel's counters · 4 of 7 hooks degraded`.
+/// Such as `0 lost · matches the kernel's counters · 4 of 7 hooks degraded`.
 pub(super) fn line(overview: &Overview<'_>) -> String {
     let report = overview.report;
     let lost: u64 = report.lost.iter().map(|row| row.count).sum();
-    let mut parts = vec![match lost {
-        0 if report.exact.processes && report.exact.destinations => "0 lost".to_owned(),
-        0 => "figures with ≥ are lower bounds (--details)".to_owned(),
-        lost => format!("{} lost, figures with ≥ are lower bounds", count(lost)),
+    let lost = match lost {
+        0 => "0 lost".to_owned(),
+        lost => format!("{} lost", count(lost)),
+    };
+    let mut parts = vec![match missing(report) {
+        Some(missing) => format!("{lost}, {missing}figures with ≥ are lower bounds"),
+        None => lost,
     }];
     let compared = report.audit.iter().filter(|row| row.audited).count();
     let all = report
@@ -40,12 +47,41 @@ pub(super) fn line(overview: &Overview<'_>) -> String {
     }
     if report.pairs_left_out > 0 {
         parts.push(format!(
-            "{} events had no room by destination",
+            "{} events had no room by destination (≥)",
             count(report.pairs_left_out)
         ));
     }
-    if overview.is_filtered {
-        parts.push("filtered".to_owned());
+    match overview.hidden {
+        Hidden::Nothing => {}
+        Hidden::Namespaces => parts.push("filtered".to_owned()),
+        Hidden::Connections | Hidden::Events => parts.push(
+            "filtered, except for TIME_WAITs that exist and findings about whole namespaces"
+                .to_owned(),
+        ),
     }
-    format!("Data quality: {}", parts.join(" · "))
+    parts.join(" · ")
+}
+
+/// What makes figures lower bounds, other than lost events; `None` if they are exact.
+fn missing(report: &Report) -> Option<String> {
+    if report.exact.processes && report.exact.destinations {
+        return None;
+    }
+    let is_of = |row: &&Inexact| {
+        let figures = [FigureSet::Processes, FigureSet::Destinations];
+        figures.iter().any(|it| row.figures.contains(it))
+    };
+    let is_lost = |row: &Inexact| report.lost.iter().any(|lost| lost.probe.word() == row.by);
+    let mut others = report
+        .inexact
+        .iter()
+        .filter(is_of)
+        .filter(|row| !is_lost(row));
+    Some(match others.next() {
+        Some(row) if row.by == UNATTRIBUTED => {
+            format!("{} without their process, ", count(row.count))
+        }
+        Some(row) => format!("{} missed by {}, ", count(row.count), escape(&row.by)),
+        None => String::new(),
+    })
 }

@@ -1,10 +1,10 @@
 //! Totals of the whole host: what exists now, and what was created in the window.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use twtrace_core::event::answerable::Answerable;
 use twtrace_core::event::quantity::{self, count, rate};
+use twtrace_core::filter::Hidden;
 use twtrace_core::model::counts::Counts;
 use twtrace_core::model::groups::{self, GroupBy, GroupLabel, ProcessGroup};
 use twtrace_core::model::pairs::PairCounts;
@@ -69,7 +69,11 @@ pub(super) fn render(overview: &Overview<'_>) -> String {
             Some(before) if before != now => format!(" (before: {})", count(before)),
             _ => String::new(),
         };
-        first.insert(0, format!("{} exist{grown}", count(now)));
+        let all = match overview.hidden {
+            Hidden::Nothing | Hidden::Namespaces => "",
+            Hidden::Connections | Hidden::Events => " in all",
+        };
+        first.insert(0, format!("{} exist{all}{grown}", count(now)));
     }
     if totals.refused > 0 {
         first.push(format!(
@@ -89,8 +93,11 @@ pub(super) fn render(overview: &Overview<'_>) -> String {
     }
     let mut text = String::new();
     let mut line = |what: &str, parts: &[String]| {
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "{what:<10}  {}", parts.join("   "));
+        overview.line(
+            &mut text,
+            (&format!("{what:<10}  "), 12),
+            &parts.join("   "),
+        );
     };
     line("TIME_WAIT", &first);
     line("RST", &second);

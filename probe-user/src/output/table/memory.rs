@@ -61,11 +61,19 @@ fn cells(
     at_least: bool,
 ) -> [String; 4] {
     let share = match (size, memory.time_wait_bytes) {
-        (Some(size), Some(all)) if all > 0 => format!("{}%", (size * 100).div_ceil(all).min(100)),
+        (Some(size), Some(all)) if all > 0 => percent(size, all),
         _ => "-".to_owned(),
     };
     let size = size.map_or_else(|| "-".to_owned(), bytes);
     [name, count(alive, at_least), size, share]
+}
+
+/// A part of a whole that is not 0.
+fn percent(part: u64, all: u64) -> String {
+    match u128::from(part) * 100 / u128::from(all) {
+        0 if part > 0 => "<1%".to_owned(),
+        percent => format!("{}%", percent.min(100)),
+    }
 }
 
 fn cache(row: &CacheRow) -> String {

@@ -26,8 +26,8 @@ pub fn render(report: &Report, options: TableOptions) -> String {
 
 /// The table. Those with the largest figures are always shown.
 pub fn grid(report: &Report, options: TableOptions) -> Grid<11> {
-    // Ends of TIME_WAITs alone have a row, too.
-    let has_row = |row: &&ProcessRow| !row.counts.is_empty() || row.port_failures() > 0;
+    // Ends of TIME_WAITs are in another table.
+    let has_row = |row: &&ProcessRow| row.counts.has_shown() || row.port_failures() > 0;
     let rows = sorted(report.processes.iter().filter(has_row), options.sort);
     let is_lower_bound = !report.exact.processes;
     let mut grid = Grid::new(&[

@@ -19,6 +19,27 @@ pub const COLUMNS: &[(&str, Text)] = &[
         ),
     ),
     (
+        "CREATED/S",
+        Text::new(
+            "TIME_WAITs created per second",
+            "With --diff: the earlier rate → the later one.",
+        ),
+    ),
+    (
+        "RST SENT/S",
+        Text::new(
+            "RSTs sent per second",
+            "With --diff: the earlier rate → the later one.",
+        ),
+    ),
+    (
+        "RST RECEIVED/S",
+        Text::new(
+            "RSTs received per second",
+            "With --diff: the earlier rate → the later one.",
+        ),
+    ),
+    (
         "HOLDS LOCAL PORT",
         Text::new(
             "Whether these TIME_WAITs take local ports",

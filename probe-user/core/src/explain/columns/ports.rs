@@ -54,6 +54,13 @@ pub const COLUMNS: &[(&str, Text)] = &[
         ),
     ),
     (
+        "NO PORT/S",
+        Text::new(
+            "Port allocations that failed per second",
+            "With --diff: the earlier rate → the later one. See EADDRNOTAVAIL and EADDRINUSE.",
+        ),
+    ),
+    (
         "FAILED",
         Text::new(
             "Port allocations that failed",
@@ -73,6 +80,14 @@ pub const COLUMNS: &[(&str, Text)] = &[
             "Time until the pool is full at this rate",
             "`now`: it is full. Empty: it will not be. `fast half full`: connect() first tries the ports of one parity, and \
              all of these are taken. Port allocation is slower from then on.",
+        ),
+    ),
+    (
+        "OLDER",
+        Text::new(
+            "TIME_WAITs of the pool from before tracing",
+            "At least so many ports are held by TIME_WAITs that existed when tracing began. By whom is not known: see \
+             `twtrace explain before_tracing`.",
         ),
     ),
     (

@@ -16,7 +16,8 @@ pub const COLUMNS: &[(&str, Text)] = &[
         "PROCS",
         Text::new(
             "Number of processes in the row",
-            "How many processes of that name acted. Empty if none is known.",
+            "How many different processes the figures of this row are from. A table by destination counts those that acted there, so that \
+             its rows have fewer than --by name. Empty if none is known.",
         ),
     ),
     (
