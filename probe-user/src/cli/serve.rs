@@ -47,6 +47,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "MODE", env = "TWTRACE_PRIVILEGES", value_enum,
           default_value_t = Privileges::Naming)]
     pub privileges: Privileges,
+    /// Export the findings of doctor, by id and severity.
+    ///
+    /// They are those of the last interval: of the history's, or else of 10 s. The interval is kept in memory.
+    #[arg(long, value_name = "WHETHER", env = "TWTRACE_FINDINGS", value_enum, default_value_t = Findings::On)]
+    pub findings: Findings,
     /// What is remembered.
     #[command(flatten)]
     pub history: HistoryArgs,
@@ -56,6 +61,15 @@ pub struct ServeArgs {
     /// How to probe.
     #[command(flatten)]
     pub probing: ProbeArgs,
+}
+
+/// Whether findings are exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Findings {
+    /// Each interval is diagnosed.
+    On,
+    /// None is, unless there is a history.
+    Off,
 }
 
 /// What is kept when probes are attached.

@@ -23,9 +23,9 @@ use crate::privilege::Keep;
 use crate::serve::counting::Counting;
 use crate::serve::health::{Health, ServiceStage};
 use crate::serve::http::{self, PageRequest};
+use crate::serve::intervals::Intervals;
 use crate::serve::manager::Manager;
 use crate::serve::own;
-use crate::serve::remembering::Remembering;
 use crate::serve::settings::Settings;
 use crate::session::observer::Wants;
 
@@ -103,7 +103,8 @@ impl Server {
         let mut series = Series::new(&live.session.tracing_start(), limits);
         series.set_filter(live.filter.clone());
         let health = Arc::new(Health::default());
-        let remembering = Remembering::start(
+        let intervals = Intervals::start(
+            args.findings,
             &args.history,
             live.session.tracing_start(),
             live.filter.clone(),
@@ -118,10 +119,7 @@ impl Server {
             argv,
             settings,
             live,
-            counting: Counting {
-                series,
-                remembering,
-            },
+            counting: Counting { series, intervals },
             health,
             manager: Manager::find(),
             address,
@@ -192,12 +190,12 @@ impl Server {
         if is_due(&mut self.turned, TURN) {
             self.counting.series.rotate();
         }
-        let remembering = self.counting.remembering.as_ref();
-        if remembering.is_some_and(Remembering::is_due) {
+        let intervals = self.counting.intervals.as_ref();
+        if intervals.is_some_and(Intervals::is_due) {
             self.catch_up()?;
             let now = self.live.session.now()?;
-            if let Some(remembering) = &mut self.counting.remembering {
-                remembering.end_interval(now);
+            if let Some(intervals) = &mut self.counting.intervals {
+                intervals.end_interval(now);
             }
         }
         Ok(())
@@ -214,8 +212,9 @@ impl Server {
         self.catch_up()?;
         self.state.scrapes += 1;
         own::read(self.state.own.get_or_insert_default());
-        let remembering = self.counting.remembering.as_ref();
-        self.state.history = remembering.map(Remembering::status);
+        let intervals = self.counting.intervals.as_ref();
+        self.state.history = intervals.and_then(Intervals::history_status);
+        self.state.findings = intervals.and_then(Intervals::findings).cloned();
         Ok(prometheus::render(
             &self.counting.series,
             &self.state,
@@ -257,12 +256,12 @@ impl Server {
         Ok(())
     }
 
-    async fn finish(&mut self) -> Result<()> {
+    async fn finish(mut self) -> Result<()> {
         self.health.reach(ServiceStage::Stopping);
         self.manager.stopping();
         self.live.finish(&mut self.counting.sink()).await?;
-        if let Some(remembering) = self.counting.remembering.take() {
-            remembering.stop();
+        if let Some(intervals) = self.counting.intervals {
+            intervals.stop();
         }
         Ok(())
     }

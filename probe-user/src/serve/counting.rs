@@ -1,4 +1,4 @@
-//! What a service counts: series since its start, and intervals for its history.
+//! What a service counts: series since its start, and intervals.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use twtrace_core::filter::Filter;
 use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::series::Series;
 
-use super::remembering::Remembering;
+use super::intervals::Intervals;
 use crate::session::sink::{Sink, Tee};
 
 /// Counts everything that tracing reports.
@@ -16,21 +16,21 @@ use crate::session::sink::{Sink, Tee};
 pub struct Counting {
     /// Series for scrapes.
     pub series: Series,
-    /// The history, if there is one.
-    pub remembering: Option<Remembering>,
+    /// Intervals for findings and for the history, if anybody wants them.
+    pub intervals: Option<Intervals>,
 }
 
 impl Counting {
     /// The sink that tracing passes its events and observations to.
     pub fn sink(&mut self) -> impl Sink {
-        Tee(&mut self.series, &mut self.remembering)
+        Tee(&mut self.series, &mut self.intervals)
     }
 
     /// Counts what passes this filter from here on.
     pub fn set_filter(&mut self, at: Moment, filter: &Filter) {
         self.series.set_filter(filter.clone());
-        if let Some(remembering) = &mut self.remembering {
-            remembering.set_filter(at, filter.clone());
+        if let Some(intervals) = &mut self.intervals {
+            intervals.set_filter(at, filter.clone());
         }
     }
 }

@@ -5,9 +5,9 @@ pub mod connections;
 pub mod counting;
 pub mod health;
 pub mod http;
+pub mod intervals;
 pub mod manager;
 pub mod own;
-pub mod remembering;
 pub mod settings;
 
 #[cfg(test)]

@@ -96,6 +96,7 @@ impl Settings {
                 "top-destinations",
             ),
             (now.privileges != later.privileges, "privileges"),
+            (now.findings != later.findings, "findings"),
             (now.history != later.history, "history"),
             (now.probing != later.probing, "options for probing"),
             (

@@ -1,8 +1,12 @@
 //! What a check finds.
 
+use std::collections::BTreeMap;
+
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::event::Timestamp;
 
 /// Severity of a finding: the worse, the greater.
 #[derive(
@@ -49,4 +53,24 @@ pub struct Finding {
     pub to_do: Vec<String>,
     /// What not to do, and why.
     pub do_not: Vec<String>,
+}
+
+/// How many findings of each kind there were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FindingCounts {
+    /// When they were found.
+    pub at: Timestamp,
+    /// By id and severity; those without any are left out.
+    pub counts: BTreeMap<(&'static str, Severity), u64>,
+}
+
+impl FindingCounts {
+    /// Counts them.
+    pub fn of(at: Timestamp, findings: &[Finding]) -> Self {
+        let mut counts = BTreeMap::new();
+        for finding in findings {
+            *counts.entry((finding.id, finding.severity)).or_default() += 1;
+        }
+        Self { at, counts }
+    }
 }

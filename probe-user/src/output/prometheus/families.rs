@@ -205,6 +205,11 @@ families! {
     AUDIT_ALL: Gauge "twtrace_audit_absolute_difference_sockets" ["sockets"] {}
         "Sum of the differences of all network namespaces, without their signs.";
 
+    FINDINGS: Gauge "twtrace_findings" {"id", "severity"}
+        "Findings of doctor about the last interval, by id and severity. See `twtrace explain ID`.";
+    FINDINGS_AT: Gauge "twtrace_findings_timestamp_seconds" ["seconds"] {}
+        "End of the last interval that was checked for findings, Unix time.";
+
     HISTORY_WRITES: Counter "twtrace_history_writes" {} "Intervals written to the history.";
     HISTORY_FAILURES: Counter "twtrace_history_failures" {} "Writes to the history that failed.";
     HISTORY_DROPPED: Counter "twtrace_history_dropped" {} "Intervals missing from the history because they could not be written.";

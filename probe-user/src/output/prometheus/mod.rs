@@ -48,6 +48,9 @@ pub fn render(series: &Series, state: &ServeState, format: Format) -> Bytes {
     gauges::close_wait(&mut page, series);
     gauges::memory(&mut page, series);
     gauges::audit(&mut page, series);
+    if let Some(findings) = &state.findings {
+        own::findings(&mut page, findings);
+    }
     own::service(&mut page, state);
     page.finish().into()
 }

@@ -1,5 +1,6 @@
 //! Metrics about the reliability of the others, and about the service itself.
 
+use twtrace_core::doctor::finding::FindingCounts;
 use twtrace_core::event::words::Word;
 use twtrace_core::event::{LostBy, Timestamp};
 use twtrace_core::model::series::Series;
@@ -25,10 +26,12 @@ pub struct Own {
 }
 
 /// State of the service.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ServeState {
     /// Whether the last reload of the configuration succeeded, and its time.
     pub config_reload: Option<(bool, Timestamp)>,
+    /// Findings about the last interval; `None` before the first has ended.
+    pub findings: Option<FindingCounts>,
     /// `None` if there is no history.
     pub history: Option<Status>,
     /// Pages rendered so far.
@@ -83,6 +86,17 @@ pub fn trust(page: &mut MetricsPage, series: &Series) {
     limit.add(&processes, limits.max_processes);
     limit.add(&destinations, limits.max_destinations);
     limit.add(&pairs, limits.max_destinations);
+}
+
+/// Findings of `doctor` about the last interval.
+pub fn findings(page: &mut MetricsPage, findings: &FindingCounts) {
+    let mut family = page.family(&families::FINDINGS);
+    for ((id, severity), count) in &findings.counts {
+        let kind = labels("id", id).with("severity", severity.word());
+        family.add(&kind, *count);
+    }
+    page.family(&families::FINDINGS_AT)
+        .only(unix_s(findings.at));
 }
 
 /// State of the service.

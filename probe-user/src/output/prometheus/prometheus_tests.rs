@@ -3,6 +3,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
+use twtrace_core::doctor::finding::{FindingCounts, Severity};
 use twtrace_core::event::{Timestamp, samples};
 use twtrace_core::model::series::SeriesLimits;
 
@@ -21,6 +22,14 @@ fn state(own: Own) -> ServeState {
             is_failing: true,
             size_bytes: 8_192,
             oldest: Some(Timestamp(1_699_999_980_000_000_000)),
+        }),
+        findings: Some(FindingCounts {
+            at: Timestamp(1_700_000_090_000_000_000),
+            counts: [
+                (("budget_full", Severity::Critical), 2),
+                (("linger_on_client", Severity::Notice), 1),
+            ]
+            .into(),
         }),
         scrapes: 6,
         own: Some(own),

@@ -3,6 +3,7 @@
 mod configuration;
 mod counts;
 mod endpoint;
+mod findings;
 mod history;
 mod hostile;
 mod manager;
@@ -50,6 +51,10 @@ pub const USAGES: &[Usage] = &[
     Usage {
         name: "serve/counts",
         run: counts::equal,
+    },
+    Usage {
+        name: "serve/findings",
+        run: findings::exported,
     },
     Usage {
         name: "serve/prometheus",

@@ -1,16 +1,18 @@
-//! The history of a service: interval after interval, passed to the keeper as they end.
+//! What a service counts interval after interval: each is diagnosed as it ends, and passed to the history, if there is one.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use twtrace_core::doctor::finding::FindingCounts;
 use twtrace_core::event::{Event, Lost, Moment};
 use twtrace_core::filter::Filter;
 use twtrace_core::model::notable::Notable;
 use twtrace_core::model::observation::{Observation, ObservationData};
 use twtrace_core::model::tally::{Tally, TracingStart};
 
-use crate::cli::HistoryArgs;
+use crate::cli::{Findings, HistoryArgs};
 use crate::confine::{self, Reach};
 use crate::privilege::Keep;
 use crate::session::sink::Sink;
@@ -19,50 +21,49 @@ use crate::store::{History, Options, Status};
 
 /// Maximum number of events of an interval that are kept individually.
 const MAX_EVENTS: usize = 1_000;
+/// Length of an interval if there is no history: as `doctor` counts.
+const OF_FINDINGS: Duration = Duration::from_secs(10);
 
-/// The current interval, and the keeper of those that have ended.
+/// The current interval, the keeper of those that have ended, and the findings about the last one.
 #[derive(Debug)]
-pub struct Remembering {
-    history: History,
+pub struct Intervals {
+    /// `None` if there is no history.
+    history: Option<History>,
     tally: Tally,
     notable: Notable,
     interval: Duration,
     due: Instant,
+    exports_findings: bool,
+    findings: Option<FindingCounts>,
 }
 
-impl Remembering {
-    /// Begins an interval here; `None` if there is no history.
+impl Intervals {
+    /// Begins an interval here; `None` if nobody wants any.
     ///
     /// # Errors
-    /// If the history can't be opened.
+    /// If there is to be a history and it can't be opened.
     pub fn start(
+        findings: Findings,
         args: &HistoryArgs,
         tracing_start: TracingStart,
         filter: Filter,
         slow_port_ns: u64,
     ) -> Result<Option<Self>> {
-        let Some(directory) = args.directory.clone() else {
-            return Ok(None);
+        let history = args.directory.as_deref().map(|it| open(it, args));
+        let history = history.transpose()?;
+        let (interval, max_events) = match (&history, findings) {
+            (Some(_), _) => (args.interval, MAX_EVENTS),
+            (None, Findings::On) => (OF_FINDINGS, 0),
+            (None, Findings::Off) => return Ok(None),
         };
-        let confined = directory.clone();
-        let confine = move || {
-            confine::warn_on_failure(confine::confine(Keep::Nothing, Reach::Directory(&confined)));
-        };
-        let history = History::start(
-            Options {
-                directory: directory.clone(),
-                max_age: args.max_age,
-                max_bytes: args.max_size,
-            },
-            confine,
-        )
-        .with_context(|| format!("the history in {}", directory.display()))?;
         Ok(Some(Self {
             history,
             tally: Tally::new(tracing_start, filter).with_recent_rates(),
-            notable: Notable::new(MAX_EVENTS, slow_port_ns),
-            interval: args.interval,
-            due: Instant::now() + args.interval,
+            notable: Notable::new(max_events, slow_port_ns),
+            interval,
+            due: Instant::now() + interval,
+            exports_findings: findings == Findings::On,
+            findings: None,
         }))
     }
 
@@ -75,7 +76,10 @@ impl Remembering {
     pub fn end_interval(&mut self, at: Moment) {
         self.tally.reached(at);
         let interval = Interval::of(&self.tally, self.notable.take());
-        self.history.put(interval);
+        self.findings = Some(FindingCounts::of(at.ts, &interval.findings));
+        if let Some(history) = &self.history {
+            history.put(interval);
+        }
         self.tally.begin_interval(self.tally.latest());
         // After a late interval, the next one still has at least half of its length.
         self.due = (self.due + self.interval).max(Instant::now() + self.interval / 2);
@@ -87,19 +91,40 @@ impl Remembering {
         self.tally.begin_with(filter);
     }
 
-    /// State of the history.
-    pub fn status(&self) -> Status {
-        self.history.status()
+    /// The findings about the last interval; `None` before the first has ended, and if nobody wants them.
+    pub fn findings(&self) -> Option<&FindingCounts> {
+        self.findings.as_ref().filter(|_| self.exports_findings)
+    }
+
+    /// State of the history; `None` if there is none.
+    pub fn history_status(&self) -> Option<Status> {
+        self.history.as_ref().map(History::status)
     }
 
     /// Writes the current interval, and ends.
     pub fn stop(mut self) {
         self.end_interval(self.tally.latest());
-        self.history.stop();
+        if let Some(history) = self.history {
+            history.stop();
+        }
     }
 }
 
-impl Sink for Remembering {
+fn open(directory: &Path, args: &HistoryArgs) -> Result<History> {
+    let confined = directory.to_owned();
+    let confine = move || {
+        confine::warn_on_failure(confine::confine(Keep::Nothing, Reach::Directory(&confined)));
+    };
+    let options = Options {
+        directory: directory.to_owned(),
+        max_age: args.max_age,
+        max_bytes: args.max_size,
+    };
+    History::start(options, confine)
+        .with_context(|| format!("the history in {}", directory.display()))
+}
+
+impl Sink for Intervals {
     fn any_event(&mut self, event: &Event) {
         self.tally.any_event(event);
     }
