@@ -74,11 +74,16 @@ pub enum FilterError {
     /// `--netns`
     #[error("--netns")]
     Netns(#[from] NetnsError),
-    /// `--netns` with a name or path, for a recording.
+    /// `--netns` with a path, for a recording.
     #[error(
-        "--netns {0}: in a recording, namespaces are identified by inode number; its report lists the names"
+        "--netns {0}: a recording has no files of its host: write the namespace's name, or its inode number"
     )]
     NetnsPath(String),
+    /// `--netns` with a name, for a history.
+    #[error(
+        "--netns {0}: in a history, namespaces are identified by inode number: see netns_names of its report --json"
+    )]
+    NetnsName(String),
 }
 
 impl FilterArgs {
@@ -103,17 +108,33 @@ impl FilterArgs {
         Ok(self.filter(netns.collect::<Result<_, _>>()?))
     }
 
-    /// For a recording, which may be of another host.
+    /// For a recording, which may be of another host. `named` finds the network namespaces of a name in it.
     ///
     /// # Errors
-    /// If it contains a path of this host.
-    pub fn resolve_for_recording(&self) -> Result<Filter, FilterError> {
-        let netns = self.netns.iter().map(|netns| match netns {
-            NetnsArg::Inode(inode) => Ok(*inode),
-            NetnsArg::Path(path) => Err(FilterError::NetnsPath(path.display().to_string())),
-            NetnsArg::Name(name) => Err(FilterError::NetnsPath(name.clone())),
-        });
-        Ok(self.filter(netns.collect::<Result<_, _>>()?))
+    /// If it contains a path of this host, or a name that `named` does not find.
+    pub fn resolve_for_recording<E: From<FilterError>>(
+        &self,
+        mut named: impl FnMut(&str) -> Result<Vec<u32>, E>,
+    ) -> Result<Filter, E> {
+        let mut numbers = Vec::new();
+        for netns in &self.netns {
+            match netns {
+                NetnsArg::Inode(inode) => numbers.push(*inode),
+                NetnsArg::Path(path) => {
+                    return Err(FilterError::NetnsPath(path.display().to_string()).into());
+                }
+                NetnsArg::Name(name) => numbers.extend(named(name)?),
+            }
+        }
+        Ok(self.filter(numbers))
+    }
+
+    /// For a history, which may be of another host or boot.
+    ///
+    /// # Errors
+    /// If it contains a path or a name of a namespace.
+    pub fn resolve_for_history(&self) -> Result<Filter, FilterError> {
+        self.resolve_for_recording(|name| Err(FilterError::NetnsName(name.to_owned())))
     }
 
     fn filter(&self, netns: Vec<u32>) -> Filter {

@@ -26,6 +26,16 @@ pub fn corrected(mut error: Error, cli: &Command) -> Error {
         error.remove(ContextKind::SuggestedArg);
         error.remove(ContextKind::Usage);
     }
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+        && !word.starts_with('-')
+    {
+        tips.push(StyledStr::from(match humantime::parse_duration(word) {
+            Ok(_) => format!("an optional value needs an equals sign: --watch={word}; else: --duration {word}"),
+            Err(_) => format!("to count only some processes or one network namespace: --comm {word}, --netns {word}"),
+        }));
+        error.remove(ContextKind::Usage);
+    }
     if !tips.is_empty() {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
     }
@@ -61,6 +71,35 @@ mod tests {
                 assert!(!said.contains(" -- "), "{verb} {option}: {said}");
             }
         }
+    }
+
+    #[test]
+    fn a_word_without_option_is_explained() {
+        let watch = said(&["twtrace", "report", "--watch", "5s"]);
+        assert!(watch.contains("--watch=5s"), "{watch}");
+        for (verb, word) in [("report", "nginx"), ("doctor", "web")] {
+            let said = said(&["twtrace", verb, word]);
+            assert!(
+                said.contains(&format!("--comm {word}, --netns {word}")),
+                "{said}"
+            );
+            assert!(!said.contains(" -- "), "{said}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_can_not_be_are_explained() {
+        for (words, part) in [
+            (["report", "--top", "0"], "a number of rows, such as 10"),
+            (["report", "--top", "ten"], "a number of rows, such as 10"),
+            (["report", "--duration", "-5s"], "such as 10s"),
+            (["report", "--html", "-"], "not standard output"),
+        ] {
+            let said = said(&[&["twtrace"], words.as_slice()].concat());
+            assert!(said.contains(part), "{said}");
+        }
+        let said = said(&["twtrace", "record", "--output", "f", "--max-size", "500"]);
+        assert!(said.contains("500 bytes hold next to nothing"), "{said}");
     }
 
     #[test]

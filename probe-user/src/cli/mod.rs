@@ -25,7 +25,7 @@ pub use explain::ExplainArgs;
 pub use filter::FilterArgs;
 pub use probing::ProbeArgs;
 pub use recording::{BoundsArgs, FromArgs, KeepArgs, RecordArgs, StoreArgs};
-pub use serve::{HistoryArgs, Privileges, ServeArgs};
+pub use serve::{Findings, HistoryArgs, Privileges, ServeArgs};
 pub use stacks::StackArgs;
 
 use crate::output::csv_table::TableFormat;
@@ -200,7 +200,7 @@ pub struct ReportArgs {
     ///
     /// Of the tables of the overview, and of those of processes, commands, units, containers, pods, pairs, destinations and
     /// port pools.
-    #[arg(long, value_name = "N", help_heading = TABLES)]
+    #[arg(long, value_name = "N", value_parser = values::rows, help_heading = TABLES)]
     pub top: Option<NonZeroUsize>,
     /// Sort tables by this figure.
     ///
@@ -236,7 +236,7 @@ pub struct ReportArgs {
     /// Also write a self-contained HTML page with timeline and findings.
     ///
     /// It has no script and fetches nothing. Replaces FILE, which only its owner may read.
-    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    #[arg(long, value_name = "FILE", value_parser = values::file, help_heading = OUTPUT)]
     pub html: Option<PathBuf>,
     /// Where in the code.
     #[command(flatten)]
@@ -277,7 +277,7 @@ pub struct DoctorArgs {
     /// Count for this long, such as 10s or 5m.
     ///
     /// Ctrl-C ends it early.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::span,
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::span, allow_hyphen_values = true,
           conflicts_with = "past", help_heading = SPAN)]
     pub duration: Duration,
     /// Print one JSON document.
@@ -323,7 +323,7 @@ pub struct ProbesArgs {
 #[derive(Clone, Debug, Args)]
 pub struct SpanArgs {
     /// End after this long, such as 10s or 5m; else with Ctrl-C.
-    #[arg(long, value_name = "TIME", value_parser = values::span, conflicts_with = "past", help_heading = SPAN)]
+    #[arg(long, value_name = "TIME", value_parser = values::span, allow_hyphen_values = true, conflicts_with = "past", help_heading = SPAN)]
     pub duration: Option<Duration>,
     /// Print JSON: an object per line (trace), a document (report).
     #[arg(long, help_heading = OUTPUT)]

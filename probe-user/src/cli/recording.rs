@@ -39,7 +39,7 @@ pub struct BoundsArgs {
     /// Limit the recording's size, such as 500M or 2GiB.
     ///
     /// It is written in parts, of which the oldest is removed.
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    #[arg(long, value_name = "SIZE", value_parser = values::size_of_files)]
     pub max_size: Option<u64>,
     /// Keep N parts with --max-size: FILE, FILE.1 and so on.
     #[arg(long, value_name = "N", default_value_t = 4, requires = "max_size",

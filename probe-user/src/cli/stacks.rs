@@ -10,7 +10,8 @@ use clap::Args;
 pub struct StackArgs {
     /// Count user stacks of close() and of port allocations.
     ///
-    /// Of the close() behind TIME_WAITs and RSTs sent, and of port allocations that fail or are slow.
+    /// Of the close() behind TIME_WAITs and RSTs sent, and of port allocations that fail or are slow. They are counted in the
+    /// kernel by process, so they can't be filtered by address, side or namespace.
     #[arg(long, conflicts_with_all = ["local", "remote", "netns", "side"])]
     pub stacks: bool,
     /// Also write the stacks for flame graphs (implies --stacks).

@@ -1,6 +1,8 @@
 //! Values of options that clap does not parse by itself.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -88,6 +90,34 @@ pub fn size(text: &str) -> Result<u64, String> {
         .and_then(|number: u64| number.checked_mul(factor))
         .filter(|bytes| *bytes > 0)
         .ok_or_else(|| "write a number of bytes, such as 500M or 2GiB".to_owned())
+}
+
+/// Rows of a table: 1 or more.
+pub fn rows(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| "write a number of rows, such as 10".to_owned())
+}
+
+/// A limit for files that are written in parts: smaller ones would hold nothing.
+pub fn size_of_files(text: &str) -> Result<u64, String> {
+    const SMALLEST: u64 = 1_000;
+    match size(text)? {
+        bytes if bytes < SMALLEST => Err(format!(
+            "{bytes} bytes hold next to nothing: write a size with its unit, such as 500M"
+        )),
+        bytes => Ok(bytes),
+    }
+}
+
+/// A file to be written.
+pub fn file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err(
+            "a file is written, not standard output: write its name (./- for a file of that name)"
+                .to_owned(),
+        ),
+        _ => Ok(text.into()),
+    }
 }
 
 /// Parses a power of two within bounds.

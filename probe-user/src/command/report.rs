@@ -231,7 +231,7 @@ fn text(host: &Views, page: Page, args: &ReportArgs, max_rows: Option<usize>) ->
     let overview = Overview {
         report: &host.report,
         diagnosis: &host.diagnosis,
-        hidden: host.hidden,
+        filter: &host.filter,
         max_rows,
         page,
     };

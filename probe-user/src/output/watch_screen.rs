@@ -200,6 +200,15 @@ fn lines(
         }
     }
     if shorter.len() > height {
+        // Empty lines matter least.
+        let mut room = shorter.len() - height;
+        shorter.retain(|line| {
+            let is_kept = room == 0 || !line.is_empty();
+            room -= usize::from(!is_kept);
+            is_kept
+        });
+    }
+    if shorter.len() > height {
         let hidden = shorter.len() - height + 1;
         shorter.truncate(height.saturating_sub(1));
         shorter.push(format!("({hidden} more lines: make the terminal taller)"));
@@ -251,6 +260,16 @@ mod tests {
     fn lines_without_room_are_counted() {
         let shown = lines(page(8), "watching".to_owned(), document);
         assert_eq!(shown.len(), 8);
-        assert_eq!(shown[7], "(6 more lines: make the terminal taller)");
+        assert_eq!(shown[7], "(5 more lines: make the terminal taller)");
+    }
+
+    #[test]
+    fn empty_lines_make_room_first() {
+        let document = |_, _| "first\n\nsecond\n\nlast\n".to_owned();
+        let shown = lines(page(5), "watching".to_owned(), document);
+        assert_eq!(
+            shown,
+            ["watching", "first", "second", "", "last"].map(str::to_owned)[..]
+        );
     }
 }

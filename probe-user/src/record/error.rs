@@ -19,6 +19,9 @@ pub enum ReadError {
         /// What it lacks.
         why: String,
     },
+    /// What the file has is also in another one.
+    #[error("{} is given twice: each part of a recording counts once", .path.display())]
+    Twice { path: PathBuf },
     /// The file ends within its last frame.
     #[error(
         "{} is cut off in the frame at byte {offset}: its last second or less is missing",

@@ -62,7 +62,18 @@ impl Recordings {
         let readers = paths
             .iter()
             .map(|path| RecordingReader::open(path))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        for (number, reader) in readers.iter().enumerate() {
+            let (start, earlier) = (reader.start(), &readers[..number]);
+            let is_same = |other: &RecordingReader| {
+                other.start().is_of(start) && other.start().part == start.part
+            };
+            if earlier.iter().any(is_same) {
+                return Err(ReadError::Twice {
+                    path: reader.path().to_owned(),
+                });
+            }
+        }
         let lengths = paths.iter().map(|path| {
             let about = fs::metadata(path).ok()?;
             about.is_file().then_some(about.len())
@@ -157,6 +168,17 @@ impl Recordings {
     pub fn peek(&self) -> Option<Moment> {
         let moments = self.all.iter().filter_map(Recording::at);
         moments.min_by_key(|at| at.ts)
+    }
+
+    /// Where the requested part of each recording ends, if the recording goes on after it. To be called once [`Self::next`]
+    /// has returned `None`.
+    pub fn ends_of_windows(&self) -> impl Iterator<Item = Option<Moment>> {
+        self.all.iter().map(Recording::end_of_window)
+    }
+
+    /// Whether each of them is read only in part.
+    pub fn excerpts(&self) -> impl Iterator<Item = bool> {
+        self.all.iter().map(|recording| recording.is_excerpt)
     }
 
     /// The fraction that has been read; `None` if it is not known.
@@ -289,6 +311,16 @@ impl Recording {
                 until,
                 extent,
             }
+        })
+    }
+
+    fn end_of_window(&self) -> Option<Moment> {
+        let until = self.until.filter(|until| self.extent.ended >= *until)?;
+        let start = self.tracing_start.at;
+        let after_ns = until.0.checked_sub(start.ts.0)?;
+        Some(Moment {
+            ts: until,
+            mono_ns: start.mono_ns.saturating_add(after_ns),
         })
     }
 

@@ -79,6 +79,33 @@ fn mistakes(context: &Context) -> Result<()> {
             0,
             &["--comm twtrcae matched nothing; did you mean twtrace?"],
         ),
+        call(&["report", "--watch", "5s"], 2, &["--watch=5s"]),
+        call(&["report", "nginx"], 2, &["--comm nginx, --netns nginx"]),
+        call(&["report", "--top", "0"], 2, &["a number of rows"]),
+        call(&["report", "--duration", "-5s"], 2, &["such as 10s"]),
+        call(
+            &["record", "--output", "f", "--max-size", "500"],
+            2,
+            &["500M"],
+        ),
+        call(
+            &["report", "--from", &recording, "--from", &recording],
+            1,
+            &["is given twice"],
+        ),
+        call(
+            &["report", "--from", &recording, "--netns", "no-such-name"],
+            1,
+            &[
+                "--netns no-such-name: no network namespace has this name",
+                "there are",
+            ],
+        ),
+        call(
+            &["report", "--from", &recording, "--netns", "/run/netns/x"],
+            1,
+            &["write the namespace's name, or its inode number"],
+        ),
         call(
             &["report", "--watch"],
             1,

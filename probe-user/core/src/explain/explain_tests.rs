@@ -144,7 +144,7 @@ fn words_are_found_in_any_case_and_with_spaces() {
 fn a_mistyped_id_is_guessed() {
     assert_eq!(nearest("budgetfull"), Some("budget_full"));
     assert_eq!(nearest("EADRNOTAVAIL"), Some("EADDRNOTAVAIL"));
-    assert_eq!(nearest("close_wait"), Some("close_wait_leak"));
+    assert_eq!(nearest("close_wait_leek"), Some("close_wait_leak"));
     assert_eq!(nearest("qqqq"), None);
     assert_eq!(nearest("asdf"), None);
 }

@@ -5,6 +5,21 @@ use super::text::Text;
 /// Each word with its explanation.
 pub const TERMS: &[(&str, Text)] = &[
     (
+        "age",
+        Text::new(
+            "How old a TIME_WAIT was when it ended",
+            "In `trace`, of time_wait_end: time since it was created.",
+        ),
+    ),
+    (
+        "audit",
+        Text::new(
+            "Comparison with the kernel's own counters",
+            "What twtrace counted in each network namespace, beside /proc/net/netstat, snmp and sockstat. See the columns SEEN, KERNEL \
+             and DIFFERENCE of --details.",
+        ),
+    ),
+    (
         "before tracing",
         Text::new(
             "It existed when tracing began",
@@ -12,6 +27,36 @@ pub const TERMS: &[(&str, Text)] = &[
              found any more. They hold ports, and are part of all figures of port pools.",
         )
         .to_do("Wait: after 60 s none of them is left, and the holders are known."),
+    ),
+    (
+        "client",
+        Text::new(
+            "The end that connected",
+            "Its TIME_WAITs hold local ports. The other end, which accepted, is the `server`.",
+        ),
+    ),
+    (
+        "CLOSE_WAIT",
+        Text::new(
+            "The peer has closed, the process has not",
+            "A connection stays so until the process calls close(), however long that takes: it holds a descriptor and memory.",
+        )
+        .to_do("See who holds them: `twtrace doctor` (close_wait_leak) and `twtrace report --details`."),
+    ),
+    (
+        "critical",
+        Text::new(
+            "Severity: connections fail now, or the next one will",
+            "Findings are critical, a warning (it costs something, or will) or a notice (worth knowing).",
+        ),
+    ),
+    (
+        "data quality",
+        Text::new(
+            "How far the figures can be trusted",
+            "Events that were lost, whether figures match the kernel's counters, hooks that replace better ones, and filters.",
+        )
+        .to_do("See details: `twtrace report --details` and `twtrace probes`."),
     ),
     (
         "degraded",
@@ -23,6 +68,14 @@ pub const TERMS: &[(&str, Text)] = &[
         .to_do("See which, and what they miss: `twtrace probes`."),
     ),
     (
+        "exist",
+        Text::new(
+            "TIME_WAITs that the kernel has now",
+            "By the kernel's own count (/proc/net/sockstat), of the network namespaces that are shown. Other filters do not apply. \
+             `before`: when tracing began.",
+        ),
+    ),
+    (
         "fast half",
         Text::new(
             "The ports that connect() tries first",
@@ -32,10 +85,32 @@ pub const TERMS: &[(&str, Text)] = &[
         .to_do("Widen net.ipv4.ip_local_port_range, or keep connections open."),
     ),
     (
+        "filtered",
+        Text::new(
+            "Only what passes the filter is counted",
+            "A filter such as --netns or --comm was given, here or to the recording.",
+        ),
+    ),
+    (
+        "finding",
+        Text::new(
+            "What a check of doctor found",
+            "It has an id, a severity, evidence and remedies. `twtrace explain` lists all ids.",
+        ),
+    ),
+    (
         "hook",
         Text::new(
             "Where an eBPF program is attached",
             "A tracepoint, fentry, or a kprobe. `twtrace probes` lists those of this kernel.",
+        ),
+    ),
+    (
+        "idle",
+        Text::new(
+            "Time since this end last sent data",
+            "In `trace`, of RSTs and aborted connections: before the write that the peer answered by a RST. `peer silent` is the time since \
+             any segment came from the peer.",
         ),
     ),
     (
@@ -47,11 +122,53 @@ pub const TERMS: &[(&str, Text)] = &[
         .to_do("Raise the option that the table `Lost` of --details names, such as --ring-mb."),
     ),
     (
+        "matches the kernel",
+        Text::new(
+            "The comparison found no difference",
+            "In every namespace that was compared, twtrace counted what the kernel did, within the uncertainty of reading both.",
+        ),
+    ),
+    (
+        "memory only",
+        Text::new(
+            "These TIME_WAITs hold no local port",
+            "Those of a server: each takes about 250 bytes, and does not stop new connections.",
+        ),
+    ),
+    (
         "mini-socket",
         Text::new(
             "What the kernel keeps of a TIME_WAIT",
             "About 250 bytes without buffers and without a process, also of a connection in FIN_WAIT2 whose process has closed \
              it. In the kernel: `struct inet_timewait_sock`.",
+        ),
+    ),
+    (
+        "notice",
+        Text::new(
+            "Severity: worth knowing",
+            "Nothing fails because of it. Findings are critical, a warning or a notice.",
+        ),
+    ),
+    (
+        "opener",
+        Text::new(
+            "The process that connected or accepted",
+            "The closer may be another one, such as a worker that took the connection over.",
+        ),
+    ),
+    (
+        "peer silent",
+        Text::new(
+            "Time since the peer sent any segment",
+            "In `trace`, of RSTs and aborted connections. The same length again and again is a timeout of the peer, or of something between.",
+        ),
+    ),
+    (
+        "pool",
+        Text::new(
+            "The local ports from one source to one destination",
+            "See `twtrace explain port_pool`.",
         ),
     ),
     (
@@ -64,6 +181,13 @@ pub const TERMS: &[(&str, Text)] = &[
         .to_do("See the fullest: `twtrace report --by budget`."),
     ),
     (
+        "server",
+        Text::new(
+            "The end that accepted",
+            "Its TIME_WAITs take memory, and no local port. The other end is the `client`.",
+        ),
+    ),
+    (
         "TIME_WAIT",
         Text::new(
             "A connection that this end closed first",
@@ -74,5 +198,12 @@ pub const TERMS: &[(&str, Text)] = &[
         .why("The end that closes first keeps it. Short connections create many.")
         .to_do("Nothing, while ports and memory suffice: `twtrace doctor` judges that. Else keep connections open.")
         .do_not("count TIME_WAITs of servers as a problem, or shorten tcp_fin_timeout: that is not their time."),
+    ),
+    (
+        "warning",
+        Text::new(
+            "Severity: it costs something, or will",
+            "Findings are critical (connections fail now, or the next one will), a warning or a notice.",
+        ),
     ),
 ];

@@ -23,7 +23,7 @@ use crate::store::span;
 /// If there is no such history, it can't be read, or it has nothing of that time.
 pub fn read(directory: &Path, window: &FromArgs, filter: &FilterArgs) -> Result<Gathered> {
     let mut names = Names::for_filter(filter);
-    let filter = filter.resolve_for_recording()?;
+    let filter = filter.resolve_for_history()?;
     say_what_is_left_out(&filter);
     let mut reader = Reader::open(directory)?;
     let (span, places) = find(&reader, directory, window)?;

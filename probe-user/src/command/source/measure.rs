@@ -22,7 +22,7 @@ use crate::session::observer::Wants;
 use crate::session::sink::Tee;
 
 /// Between two samples of the kernel's sockets and settings while figures are watched, at least.
-const WATCH_SAMPLES: Duration = Duration::from_secs(5);
+const WATCH_SAMPLES: Duration = Duration::from_secs(1);
 
 /// What is redrawn while counting.
 #[derive(Clone, Copy)]

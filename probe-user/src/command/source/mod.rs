@@ -4,6 +4,7 @@ pub mod history;
 pub mod live;
 pub mod measure;
 pub mod names;
+mod netns_names;
 pub mod replay;
 pub mod summary;
 

@@ -204,7 +204,11 @@ impl Names {
         for comm in &filter.comm {
             if !processes.iter().any(|process| process.comm.is_of(comm)) {
                 let cut = Comm::from_text(comm);
-                said.push(message("--comm", comm, &cut.text(), &self.comms));
+                let mut message = message("--comm", comm, &cut.text(), &self.comms);
+                if comm.contains(',') {
+                    message.push_str("; a comma is part of the name: give --comm once for each");
+                }
+                said.push(message);
             }
         }
         for unit in &filter.unit {

@@ -5,6 +5,7 @@ use twtrace_core::filter::Filter;
 use twtrace_core::model::tally::Tally;
 
 use super::names::Names;
+use super::netns_names::NetnsNames;
 use super::summary::{Gathered, Summary};
 use crate::cli::{FilterArgs, FromArgs};
 use crate::command::notice;
@@ -29,7 +30,8 @@ impl Replay {
     /// If one of them can't be opened, or the filter asks for what no recording has.
     pub fn open(from: &FromArgs, filter: &FilterArgs) -> Result<Self> {
         let names = Names::for_filter(filter);
-        let filter = filter.resolve_for_recording()?;
+        let mut named = NetnsNames::default();
+        let filter = filter.resolve_for_recording(|name| named.find(name, &from.from))?;
         let mut recordings = Recordings::open(&from.from, from.window())?;
         let empty = recordings.empty_windows();
         let is_quiet = |window: &WindowError| matches!(window, WindowError::Quiet { .. });
@@ -58,9 +60,15 @@ impl Replay {
         let recorded = self.recordings.filters()?.into_iter();
         let tallies = self.recordings.tracing_starts().zip(recorded);
         Ok(tallies
-            .map(|(tracing_start, recorded)| {
+            .zip(self.recordings.excerpts())
+            .map(|((tracing_start, recorded), is_excerpt)| {
                 let filter = self.filter.clone().within(Some(recorded));
-                Tally::new(tracing_start.clone(), filter)
+                let tally = Tally::new(tracing_start.clone(), filter);
+                if is_excerpt {
+                    tally.of_excerpt()
+                } else {
+                    tally
+                }
             })
             .collect())
     }
@@ -71,7 +79,8 @@ impl Replay {
         let (mut recordings, mut names) = (self.recordings, self.names);
         if recordings.has_excerpts() {
             notice(
-                "only a part of what was recorded is read: figures are counted from its events, without an audit",
+                "only a part of what was recorded is read: figures are counted from its events, without an audit; port \
+                 pools and the number of TIME_WAITs that exist are those of its samples",
             );
         }
         let mut progress = Progress::new(false);
@@ -85,6 +94,11 @@ impl Replay {
             progress.tick(|| recordings.progress());
         }
         drop(progress);
+        for (tally, end) in tallies.iter_mut().zip(recordings.ends_of_windows()) {
+            if let Some(end) = end {
+                tally.reached(end);
+            }
+        }
         let tallies = tallies.into_iter();
         let mut outcome = outcome(recordings);
         // What follows damage may have the namespace.

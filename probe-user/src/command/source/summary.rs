@@ -3,7 +3,7 @@
 use anyhow::Result;
 use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::doctor::facts::DoctorFacts;
-use twtrace_core::filter::Hidden;
+use twtrace_core::filter::Filter;
 use twtrace_core::model::namespace::NamespaceSamples;
 use twtrace_core::model::report::Report;
 use twtrace_core::model::tally::Tally;
@@ -61,7 +61,7 @@ impl Views {
             timeline: tally.timeline(),
             diagnosis: Diagnosis::new(&facts, filter),
             report: facts.report,
-            hidden: filter.hidden(),
+            filter: filter.clone(),
         }
     }
 }
@@ -80,18 +80,18 @@ impl Summary {
                     timeline,
                     diagnosis: Diagnosis::new(&facts, &filter),
                     report: facts.report,
-                    hidden: filter.hidden(),
+                    filter,
                 }
             }
             Self::Stored { merged, samples } => {
-                let hidden = merged.filter().hidden();
+                let filter = merged.filter().clone();
                 let timeline = merged.timeline.clone();
                 let (diagnosis, report) = merged.into_diagnosis(samples);
                 Views {
                     timeline,
                     diagnosis,
                     report,
-                    hidden,
+                    filter,
                 }
             }
         }
@@ -106,6 +106,6 @@ pub struct Views {
     pub timeline: Timeline,
     /// The findings, by `report`.
     pub diagnosis: Diagnosis,
-    /// What a filter may hide.
-    pub hidden: Hidden,
+    /// The filter that everything passed.
+    pub filter: Filter,
 }

@@ -53,7 +53,7 @@ impl HistoryPlayback {
     }
 
     fn open(args: &TopArgs, directory: &Path) -> Result<Self> {
-        let filter = args.filter.resolve_for_recording()?;
+        let filter = args.filter.resolve_for_history()?;
         let reader = Reader::open(directory)?;
         let (span, places) = history::find(&reader, directory, &args.from)?;
         let begins = places.first().map_or(Timestamp(0), |first| first.start.ts);

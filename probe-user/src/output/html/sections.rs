@@ -24,7 +24,7 @@ pub fn render(report: &Report) -> Markup {
         }
         (table("processes", "By process", "", &by_process))
         (table("destinations", "By destination", "", &destinations::grid(report, TableOptions::default())))
-        (table("ports", "Ephemeral port allocations, by process", "", &ports::grid(report)))
+        (table("ports", "Ephemeral port allocations, by process", "", &ports::grid(report, crate::output::table::SHOWN)))
         (table("ends", "How TIME_WAIT sockets ended, by the process that created them", inferred_ends, &ends::grid(report)))
         (table("reuse", "Reuse of TIME_WAIT sockets, by the process that connects", "",
                &reuse::grid_by_process(report)))

@@ -13,7 +13,7 @@ use twtrace_core::doctor::diagnosis::Diagnosis;
 use twtrace_core::event::Timestamp;
 use twtrace_core::event::quantity;
 use twtrace_core::event::text::escape;
-use twtrace_core::filter::Hidden;
+use twtrace_core::filter::Filter;
 use twtrace_core::model::audit;
 use twtrace_core::model::groups::{self, GroupBy, GroupLabel, PairGroup};
 use twtrace_core::model::report::Report;
@@ -37,8 +37,8 @@ pub struct Overview<'a> {
     pub report: &'a Report,
     /// The findings about it.
     pub diagnosis: &'a Diagnosis,
-    /// What a filter may hide.
-    pub hidden: Hidden,
+    /// The filter that everything passed.
+    pub filter: &'a Filter,
     /// Maximum number of rows of a table; `None`: as the page has room.
     pub max_rows: Option<usize>,
     /// What it is printed to.

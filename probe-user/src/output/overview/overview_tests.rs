@@ -11,7 +11,7 @@ use twtrace_core::model::destination::Destination;
 use twtrace_core::model::netns_name::{NamedAfter, NetnsName};
 use twtrace_core::model::pairs::PairRow;
 use twtrace_core::model::report::{PortRow, ProcessRow, TimeWaitsAlive};
-use twtrace_wire::{PortOp, ResetReason, Side, Unattributed};
+use twtrace_wire::{EventKind, PortOp, ResetReason, Side, Unattributed};
 
 use super::*;
 
@@ -174,10 +174,24 @@ fn text(report: Report, page: Page) -> String {
     render(&Overview {
         report: &facts.report,
         diagnosis: &diagnosis,
-        hidden: Hidden::Nothing,
+        filter: &Filter::default(),
         max_rows: None,
         page,
     })
+}
+
+fn of_netns() -> Filter {
+    Filter {
+        netns: vec![facts::NETNS],
+        ..Filter::default()
+    }
+}
+
+fn of_remote() -> Filter {
+    Filter {
+        remote: vec!["127.0.0.1".parse().unwrap()],
+        ..Filter::default()
+    }
 }
 
 const SMALL: Page = Page {
@@ -295,7 +309,7 @@ fn figures_that_differ_from_the_kernels_are_said_first() {
     let overview = Overview {
         report: &report,
         diagnosis: &diagnosis,
-        hidden: Hidden::Nothing,
+        filter: &Filter::default(),
         max_rows: None,
         page: Page::default(),
     };
@@ -310,12 +324,12 @@ fn figures_that_differ_from_the_kernels_are_said_first() {
 fn holders_from_before_tracing_count() {
     let mut report = busy();
     let pool = report.budgets.first().unwrap().clone();
-    let held_by = |report: &Report, hidden: Hidden| {
+    let held_by = |report: &Report, filter: &Filter| {
         let diagnosis = Diagnosis::new(&facts::healthy(), &Filter::default());
         let text = render(&Overview {
             report,
             diagnosis: &diagnosis,
-            hidden,
+            filter,
             max_rows: None,
             page: Page::default(),
         });
@@ -329,19 +343,23 @@ fn holders_from_before_tracing_count() {
         .filter(|row| Destination::Remote(pool.destination.unwrap()) == row.destination)
         .map(|row| row.counts.time_wait)
         .sum();
+    let of_process = Filter {
+        comms: vec!["batch-export".into()],
+        ..Filter::default()
+    };
     let time_waits = |count: u64| Some(u32::try_from(count).unwrap());
-    for (all, hidden, expected) in [
-        (created, Hidden::Nothing, "  batch-export"),
-        (created + 1, Hidden::Namespaces, " 1  batch-export"),
-        (created + 1, Hidden::Events, "  batch-export"),
-        (created * 3, Hidden::Connections, " 400  batch-export"),
+    for (all, filter, expected) in [
+        (created, Filter::default(), "  batch-export"),
+        (created + 1, of_netns(), "  batch-export, 1 older"),
+        (created + 1, of_process, "  batch-export"),
+        (created * 3, of_remote(), "  400 older, batch-export"),
     ] {
         report.budgets[0].time_wait = time_waits(all);
-        let row = held_by(&report, hidden);
+        let row = held_by(&report, &filter);
         assert!(row.ends_with(expected), "{row}");
     }
     report.pairs.clear();
-    let row = held_by(&report, Hidden::Namespaces);
+    let row = held_by(&report, &of_netns());
     assert!(row.ends_with("  (before tracing)"), "{row}");
 }
 
@@ -368,7 +386,7 @@ fn sentences_are_wrapped_and_filters_and_bounds_have_reasons() {
     let text = render(&Overview {
         report: &report,
         diagnosis: &diagnosis,
-        hidden: Hidden::Connections,
+        filter: &of_remote(),
         max_rows: None,
         page: Page {
             has_colour: true,
@@ -380,13 +398,33 @@ fn sentences_are_wrapped_and_filters_and_bounds_have_reasons() {
     let plain = text.replace("\n              ", " ");
     assert!(
         plain.contains(
-            "Data quality: 0 lost, 3 missed by accept_exit, figures with ≥ are lower bounds"
+            "Data quality: 0 lost, 3 runs of accept_exit skipped by the kernel, figures with ≥ are lower bounds"
         ) && plain.contains("filtered, except for TIME_WAITs that exist"),
         "{text}"
     );
     for line in text.lines().filter(|line| !line.contains('\x1b')) {
         assert!(line.chars().count() <= 80, "{line}");
     }
+}
+
+#[test]
+fn what_a_filter_hides_is_no_zero() {
+    let report = busy();
+    let diagnosis = Diagnosis::new(&facts::healthy(), &Filter::default());
+    let text = render(&Overview {
+        report: &report,
+        diagnosis: &diagnosis,
+        filter: &Filter {
+            kinds: vec![EventKind::Reset],
+            ..Filter::default()
+        },
+        max_rows: None,
+        page: Page::default(),
+    });
+    assert!(
+        text.contains("TIME_WAIT   9,740 exist in all (before: 8,410)\nRST         47 sent"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -418,7 +456,7 @@ fn a_finding_is_named_by_its_severity() {
     let overview = Overview {
         report: &report,
         diagnosis: &diagnosis,
-        hidden: Hidden::Connections,
+        filter: &of_remote(),
         max_rows: Some(1),
         page: Page::default(),
     };

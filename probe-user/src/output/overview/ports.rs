@@ -15,11 +15,11 @@ use twtrace_wire::Side;
 use super::{Parts, name};
 use crate::output::table::grid::{Align, Grid};
 use crate::output::table::rows::split;
-use crate::output::table::{self, SHOWN, budgets};
+use crate::output::table::{SHOWN, budgets};
 
 impl Parts<'_> {
     /// Pools that are used to some extent.
-    pub(super) fn ports(&self) -> Grid<7> {
+    pub(super) fn ports(&self) -> Grid<6> {
         let report = self.overview.report;
         let rows = budgets::worth(report, SHOWN);
         let mut grid = Grid::new(&[
@@ -28,14 +28,12 @@ impl Parts<'_> {
             ("USED", Align::Right),
             ("FAILED", Align::Right),
             ("FULL IN", Align::Left),
-            ("OLDER", Align::Right),
             ("HELD BY", Align::Cut),
         ]);
         let (shown, _) = split(&rows, self.max_rows().div_ceil(2), &[&|row| row.failures]);
         let others = report.budgets.len() - shown.len()
             + usize::try_from(report.other_budgets.count).unwrap_or(0);
         for row in shown {
-            let (holders, older) = self.holders(row);
             grid.row([
                 self.netns(row.netns, report.last_nth(row.netns)),
                 ends(row),
@@ -44,13 +42,12 @@ impl Parts<'_> {
                     0 => String::new(),
                     failures => count(failures),
                 },
-                budgets::full_in(row),
-                older,
-                holders,
+                full_in(row),
+                self.holders(row),
             ]);
         }
         if others > 0 && !grid.is_empty() {
-            let mut cells = [const { String::new() }; 7];
+            let mut cells = [const { String::new() }; 6];
             cells[1] = format!("({} more)", count(others as u64));
             grid.row(cells);
         }
@@ -59,18 +56,17 @@ impl Parts<'_> {
 
     /// The process with most of its live sockets if these hold more ports than TIME_WAITs do. Else the commands that created
     /// its TIME_WAITs: that of the largest share, and how many others there are. And at least how many of the TIME_WAITs are
-    /// from before tracing.
-    fn holders(&self, pool: &BudgetRow) -> (String, String) {
+    /// from before tracing: first, if they are the largest share.
+    fn holders(&self, pool: &BudgetRow) -> String {
         if let Some(first) = pool.live_by.first()
             && pool.live > pool.time_wait
         {
             let command = first.process.as_ref().map(|process| process.comm.text());
             let command = command.map_or_else(|| NOBODY.to_owned(), |text| escape(&text));
-            let live = match pool.live_by.len() {
+            return match pool.live_by.len() {
                 1 => format!("{command} (live)"),
                 more => format!("{command} (live) and {} more", more - 1),
             };
-            return (live, String::new());
         }
         let report = self.overview.report;
         let nth = report.last_nth(pool.netns);
@@ -97,20 +93,36 @@ impl Parts<'_> {
             .map(|(label, created)| (name(label), created))
             .collect();
         // Others may have been seen and not be shown.
-        let are_all = self.overview.hidden != Hidden::Events
+        let are_all = self.overview.filter.hidden() != Hidden::Events
             && report.pairs_left_out == 0
             && report.exact.destinations;
         // Of those that were created since, some have ended: at least so many are older.
         let older = pool.time_wait.map_or(0, u64::from).saturating_sub(created);
         let older = if are_all { older } else { 0 };
         holders.sort_by_key(|(_, created)| Reverse(*created));
-        let known = match &holders[..] {
-            [] if older > 0 => "(before tracing)".to_owned(),
-            [] => String::new(),
-            [(only, _)] => only.clone(),
-            [(first, _), others @ ..] => format!("{first} and {} more", others.len()),
+        let [(first, created), others @ ..] = &holders[..] else {
+            return match older {
+                0 => String::new(),
+                _ => "(before tracing)".to_owned(),
+            };
         };
-        (known, table::count(older, false))
+        let known = match others.len() {
+            0 => first.clone(),
+            more => format!("{first} and {more} more"),
+        };
+        match older {
+            0 => known,
+            older if older > *created => format!("{} older, {known}", count(older)),
+            older => format!("{known}, {} older", count(older)),
+        }
+    }
+}
+
+/// Empty for a pool that is full: [`used`] says so.
+fn full_in(row: &BudgetRow) -> String {
+    match row.free {
+        Some(0) => String::new(),
+        _ => budgets::full_in(row),
     }
 }
 

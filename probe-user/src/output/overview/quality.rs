@@ -51,7 +51,7 @@ pub(super) fn line(overview: &Overview<'_>) -> String {
             count(report.pairs_left_out)
         ));
     }
-    match overview.hidden {
+    match overview.filter.hidden() {
         Hidden::Nothing => {}
         Hidden::Namespaces => parts.push("filtered".to_owned()),
         Hidden::Connections | Hidden::Events => parts.push(
@@ -81,7 +81,11 @@ fn missing(report: &Report) -> Option<String> {
         Some(row) if row.by == UNATTRIBUTED => {
             format!("{} without their process, ", count(row.count))
         }
-        Some(row) => format!("{} missed by {}, ", count(row.count), escape(&row.by)),
+        Some(row) => format!(
+            "{} runs of {} skipped by the kernel, ",
+            count(row.count),
+            escape(&row.by)
+        ),
         None => String::new(),
     })
 }

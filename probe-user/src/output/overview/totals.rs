@@ -9,7 +9,7 @@ use twtrace_core::model::counts::Counts;
 use twtrace_core::model::groups::{self, GroupBy, GroupLabel, ProcessGroup};
 use twtrace_core::model::pairs::PairCounts;
 use twtrace_core::model::report::{ProcessRow, Report};
-use twtrace_wire::{PortOp, Unattributed};
+use twtrace_wire::{EventKind, PortOp, Unattributed};
 
 use super::{Overview, name};
 use crate::output::table::at_least;
@@ -53,23 +53,29 @@ impl Totals {
     }
 }
 
-/// A line for each kind of event; those that did not happen are left out, except for the first two.
+/// A line for each kind of event. Those that did not happen are left out, except for the first two; and what the filter
+/// hides.
 pub(super) fn render(overview: &Overview<'_>) -> String {
     let report = overview.report;
     let totals = Totals::of(report);
     let shown = |text: String| at_least(text, totals.is_lower_bound);
     let seconds = (report.duration_ns as f64 / 1e9).max(0.001);
 
-    let mut first = vec![
-        format!("{} created", shown(count(totals.time_waits))),
-        format!("{}/s", shown(rate(totals.time_waits as f64 / seconds))),
-    ];
+    let shows = |kind| overview.filter.shows_kind(kind);
+    let mut first = Vec::new();
+    if shows(EventKind::TimeWait) {
+        first.push(format!("{} created", shown(count(totals.time_waits))));
+        first.push(format!(
+            "{}/s",
+            shown(rate(totals.time_waits as f64 / seconds))
+        ));
+    }
     if let Some(now) = report.time_waits_alive.at_end {
         let grown = match report.time_waits_alive.at_start {
             Some(before) if before != now => format!(" (before: {})", count(before)),
             _ => String::new(),
         };
-        let all = match overview.hidden {
+        let all = match overview.filter.hidden() {
             Hidden::Nothing | Hidden::Namespaces => "",
             Hidden::Connections | Hidden::Events => " in all",
         };
@@ -81,10 +87,11 @@ pub(super) fn render(overview: &Overview<'_>) -> String {
             shown(count(totals.refused))
         ));
     }
-    let mut second = vec![
-        format!("{} sent", shown(count(totals.resets_sent))),
-        format!("{} received", shown(count(totals.resets_received))),
-    ];
+    let mut second = Vec::new();
+    if shows(EventKind::Reset) {
+        second.push(format!("{} sent", shown(count(totals.resets_sent))));
+        second.push(format!("{} received", shown(count(totals.resets_received))));
+    }
     if totals.aborts > 0 {
         second.push(format!(
             "{} connections ended without RST",
@@ -93,6 +100,9 @@ pub(super) fn render(overview: &Overview<'_>) -> String {
     }
     let mut text = String::new();
     let mut line = |what: &str, parts: &[String]| {
+        if parts.is_empty() {
+            return;
+        }
         overview.line(
             &mut text,
             (&format!("{what:<10}  "), 12),

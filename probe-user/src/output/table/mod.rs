@@ -108,7 +108,7 @@ pub fn render(report: &Report, asked: &[Grouping], options: TableOptions) -> Str
         section(
             &mut text,
             "Ephemeral port allocations, by process",
-            &ports::render(report, width),
+            &ports::render(report, options.max_rows, width),
         );
         section(
             &mut text,

@@ -7,15 +7,15 @@ use twtrace_core::model::report::Report;
 use super::grid::{Align, Grid, text};
 use super::processes::name;
 use super::rows::split;
-use super::{SHOWN, count, more};
+use super::{count, more};
 
 /// The table; empty without allocations. Failures first, then the slowest.
-pub fn render(report: &Report, page_width: Option<usize>) -> String {
-    text(&grid(report), page_width)
+pub fn render(report: &Report, max_rows: usize, page_width: Option<usize>) -> String {
+    text(&grid(report, max_rows), page_width)
 }
 
 /// The table.
-pub fn grid(report: &Report) -> Grid<7> {
+pub fn grid(report: &Report, max_rows: usize) -> Grid<7> {
     let mut rows: Vec<_> = report
         .processes
         .iter()
@@ -32,7 +32,7 @@ pub fn grid(report: &Report) -> Grid<7> {
         ("P99", Align::Right),
         ("MAX", Align::Right),
     ]);
-    let (shown, others) = split(&rows, SHOWN, &[&|(_, port)| port.count]);
+    let (shown, others) = split(&rows, max_rows, &[&|(_, port)| port.count]);
     for (row, port) in shown {
         let latency = |ns: Option<u64>| match ns {
             Some(ns) if port.exact => duration(ns),

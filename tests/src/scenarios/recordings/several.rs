@@ -196,6 +196,29 @@ fn window(context: &Context, path: &Path, start: &str, events: &[String]) -> Res
         let done = run(context, &with_files(&verb, "--from", &[path]))?;
         let got: Vec<&str> = printed(&done)?.lines().collect();
         file::same_lines(option, &got, &expected)?;
+        let verb = ["report", "--json", option, &middle];
+        let done = run(context, &with_files(&verb, "--from", &[path]))?;
+        let report = file::parse(printed(&done)?)?;
+        let end = if is_later { "start" } else { "end" };
+        ensure!(report[end] == middle, "{option} {middle}: {}", report[end]);
+        ensure!(
+            report["time_waits_alive"]["at_start"].is_null(),
+            "no sample was taken at {middle}: {report}"
+        );
+        let mut failed = 0;
+        for event in &expected[1..] {
+            let event = file::parse(event)?;
+            failed += u64::from(event["event"] == "port_alloc" && event["result"] != "ok");
+        }
+        let budgets = report["budgets"].as_array().context("no budgets")?;
+        let of_pools: u64 = budgets
+            .iter()
+            .filter_map(|row| row["failures"].as_u64())
+            .sum();
+        ensure!(
+            of_pools <= failed,
+            "{option}: {of_pools} failures of {failed} in that time"
+        );
     }
     Ok(())
 }

@@ -83,18 +83,10 @@ pub const COLUMNS: &[(&str, Text)] = &[
         ),
     ),
     (
-        "OLDER",
-        Text::new(
-            "TIME_WAITs of the pool from before tracing",
-            "At least so many ports are held by TIME_WAITs that existed when tracing began. By whom is not known: see \
-             `twtrace explain before_tracing`.",
-        ),
-    ),
-    (
         "HELD BY",
         Text::new(
             "Commands that hold the pool's ports",
-            "`(live)`: the process with most of the open sockets. Else those that created the TIME_WAITs: the one with the largest share, and how many others there are. `(before tracing)`: none of them was created since tracing began.",
+            "`(live)`: the process with most of the open sockets. Else those that created the TIME_WAITs: the one with the largest share, and how many others there are. `198 older`: at least 198 ports are held by TIME_WAITs from before tracing, whose process is not known; `(before tracing)`: all of them.",
         ),
     ),
     (

@@ -22,6 +22,18 @@ pub struct EvidenceDelta {
     pub further_failures: u64,
 }
 
+impl EvidenceDelta {
+    /// The same with TIME_WAITs created, and which pools there are, alone.
+    #[must_use]
+    pub fn without_failures(mut self) -> Self {
+        for (_, _, counts) in &mut self.budgets {
+            counts.failures = 0;
+        }
+        self.further_failures = 0;
+        self
+    }
+}
+
 /// Maximum number of pools, processes and ports each.
 const MAX_KEYS: usize = 65_536;
 
@@ -100,6 +112,15 @@ impl Evidence {
             }
             EventFacts::PortAlloc(facts) => self.note_search(netns, event, facts),
             _ => {}
+        }
+    }
+
+    /// Takes no other data of an event than that it is a failure.
+    pub fn note_failure(&mut self, event: &Event) {
+        if let EventFacts::PortAlloc(facts) = &event.facts
+            && matches!(facts.result, PortResult::Failed(_))
+        {
+            self.note(event);
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Ledger {
     evidence: Evidence,
     /// A recording has the data of all events, including those that its filter hid.
     has_evidence: bool,
+    /// Only a part of a recording is read.
+    is_excerpt: bool,
     start: Option<(HashMap<u32, ClientSockets>, u64)>,
     end: Option<(SocketSamples, u64)>,
     live_by: Vec<PoolHolders>,
@@ -51,19 +53,38 @@ pub struct Budgets {
 }
 
 impl Ledger {
+    /// For a part of a recording: what was summed up between two samples may be from outside of it, so failures are those
+    /// of its own events.
+    pub fn of_excerpt(self) -> Self {
+        Self {
+            is_excerpt: true,
+            ..self
+        }
+    }
+
     /// Takes the data of an event.
     pub fn note(&mut self, event: &Event) {
         if !self.has_evidence {
             self.evidence.note(event);
+        } else if self.is_excerpt {
+            self.evidence.note_failure(event);
         }
     }
 
     /// Takes the data of all events, including those not passed to [`Self::note`]. From then on only this counts.
     pub fn take_evidence(&mut self, delta: EvidenceDelta) {
-        if !std::mem::replace(&mut self.has_evidence, true) {
-            self.evidence = Evidence::default();
+        let is_first = !std::mem::replace(&mut self.has_evidence, true);
+        if self.is_excerpt {
+            if is_first {
+                self.evidence.forget_made();
+            }
+            self.evidence.add(delta.without_failures());
+        } else {
+            if is_first {
+                self.evidence = Evidence::default();
+            }
+            self.evidence.add(delta);
         }
-        self.evidence.add(delta);
     }
 
     /// Takes a sample: the first is the start of rates, the latest the start of forecasts. `mono_ns` is
@@ -210,6 +231,26 @@ mod tests {
         ledger.note(&failure);
         ledger.take_evidence(all.take());
         ledger.note(&failure);
+        ledger.sample(SocketSamples::new(), 1);
+        ledger.sample(SocketSamples::new(), 2);
+        let budgets = ledger.budgets(&Filter::default());
+        assert_eq!((budgets.rows.len(), budgets.rows[0].failures), (1, 2));
+    }
+
+    #[test]
+    fn failures_of_a_part_are_those_of_its_events() {
+        let failure = crate::event::samples::port_alloc();
+        let all = |count: usize| {
+            let mut all = Evidence::default();
+            (0..count).for_each(|_| all.note(&failure));
+            all.take()
+        };
+        let mut ledger = Ledger::default().of_excerpt();
+        ledger.note(&failure);
+        // What was summed up before it began, and in it.
+        ledger.take_evidence(all(7));
+        ledger.note(&failure);
+        ledger.take_evidence(all(1));
         ledger.sample(SocketSamples::new(), 1);
         ledger.sample(SocketSamples::new(), 2);
         let budgets = ledger.budgets(&Filter::default());

@@ -48,6 +48,10 @@ pub struct Tally {
     timeline: Timeline,
     /// Rates of port pools start from the sample before the latest.
     has_recent_rates: bool,
+    /// Only a part of a recording is read.
+    is_excerpt: bool,
+    /// Whether the latest sample of namespaces is from before it.
+    is_sampled_before: bool,
     /// Settings and counters of the first and the latest sample.
     namespaces: Option<(NamespaceSamples, NamespaceSamples)>,
     /// Names of namespaces, from all samples; and from the latest.
@@ -84,6 +88,8 @@ impl Tally {
             pairs: Pairs::default(),
             ledger: Ledger::default(),
             has_recent_rates: false,
+            is_excerpt: false,
+            is_sampled_before: false,
             namespaces: None,
             names: BTreeMap::new(),
             latest_names: Vec::new(),
@@ -104,6 +110,14 @@ impl Tally {
     /// The same, with recent rates of port pools instead of rates over the whole time.
     pub fn with_recent_rates(mut self) -> Self {
         self.has_recent_rates = true;
+        self
+    }
+
+    /// The same for a part of a recording: samples before it, and what was summed up for all of the recording, say nothing
+    /// about it.
+    pub fn of_excerpt(mut self) -> Self {
+        self.is_excerpt = true;
+        self.ledger = self.ledger.of_excerpt();
         self
     }
 
@@ -218,10 +232,13 @@ impl Tally {
                 self.ledger.sample(samples, at.mono_ns);
             }
             ObservationData::PoolHolders(holders) => self.ledger.take_holders(holders),
-            ObservationData::Namespaces(samples) => match &mut self.namespaces {
-                None => self.namespaces = Some((samples.clone(), samples)),
-                Some((_, after)) => *after = samples,
-            },
+            ObservationData::Namespaces(samples) => {
+                self.is_sampled_before = at.mono_ns < self.tracing_start.at.mono_ns;
+                match &mut self.namespaces {
+                    None => self.namespaces = Some((samples.clone(), samples)),
+                    Some((_, after)) => *after = samples,
+                }
+            }
             ObservationData::Names(names) => self.name(names),
             ObservationData::CloseWait(close_wait) => {
                 let before = std::mem::replace(&mut self.close_wait, close_wait);

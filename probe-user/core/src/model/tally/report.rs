@@ -106,11 +106,20 @@ impl Tally {
     }
 
     fn time_waits_alive(&self) -> TimeWaitsAlive {
-        self.namespaces
+        let alive = self
+            .namespaces
             .as_ref()
             .map_or_else(TimeWaitsAlive::default, |(before, after)| {
                 TimeWaitsAlive::of(before, after, &self.filter)
-            })
+            });
+        if !self.is_excerpt {
+            return alive;
+        }
+        // No sample was taken when the part begins.
+        TimeWaitsAlive {
+            at_start: None,
+            at_end: alive.at_end.filter(|_| !self.is_sampled_before),
+        }
     }
 
     fn memory(&self, processes: &[ProcessRow]) -> Memory {

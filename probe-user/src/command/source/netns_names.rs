@@ -1,0 +1,77 @@
+//! Names of network namespaces in recordings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use twtrace_core::event::text::escape;
+use twtrace_core::model::observation::ObservationData;
+
+use crate::record::entry::Entry;
+use crate::record::merge::Recordings;
+use crate::record::window::Window;
+
+/// Namespaces that a message lists.
+const MAX_LISTED: usize = 10;
+/// Names that are kept.
+const MAX_NAMES: usize = 65_536;
+
+/// Inode numbers by name, read when the first name is asked for.
+#[derive(Debug, Default)]
+pub struct NetnsNames(Option<BTreeMap<String, BTreeSet<u32>>>);
+
+impl NetnsNames {
+    /// The namespaces of this name in some recordings: of several hosts, each may have one.
+    ///
+    /// # Errors
+    /// If there is none, or the recordings can't be read twice.
+    pub fn find(&mut self, name: &str, paths: &[PathBuf]) -> Result<Vec<u32>> {
+        let names = match &mut self.0 {
+            Some(names) => names,
+            unread => unread.insert(read(paths, name)?),
+        };
+        if let Some(numbers) = names.get(name) {
+            return Ok(numbers.iter().copied().collect());
+        }
+        let mut known: Vec<String> = names.keys().take(MAX_LISTED).map(|it| escape(it)).collect();
+        match names.len() {
+            0 => known.push("none".to_owned()),
+            all if all > MAX_LISTED => known.push(format!("{} others", all - MAX_LISTED)),
+            _ => {}
+        }
+        bail!(
+            "--netns {}: no network namespace has this name in it; there are {}",
+            escape(name),
+            known.join(", ")
+        )
+    }
+}
+
+/// Names may be given late: everything is read.
+fn read(paths: &[PathBuf], name: &str) -> Result<BTreeMap<String, BTreeSet<u32>>> {
+    if let Some(path) = paths.iter().find(|path| !path.is_file()) {
+        let what = if *path == Path::new("-") {
+            "standard input".to_owned()
+        } else {
+            path.display().to_string()
+        };
+        bail!(
+            "--netns {}: {what} can't be read twice, to find the name first: write the namespace's inode number",
+            escape(name)
+        );
+    }
+    let mut recordings = Recordings::open(paths, Window::default())?;
+    let mut names: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    while let Some((_, entry)) = recordings.next() {
+        if let Entry::Observation(observation) = entry
+            && let ObservationData::Names(found) = observation.data
+        {
+            for named in found {
+                if names.len() < MAX_NAMES {
+                    names.entry(named.short()).or_default().insert(named.netns);
+                }
+            }
+        }
+    }
+    Ok(names)
+}
