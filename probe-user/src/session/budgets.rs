@@ -45,7 +45,8 @@ pub fn sample(
         let sockets = sorting.0.finish();
         let pools = sockets.crowded(sysctls.range.count());
         if !pools.is_empty() {
-            let none = || Crowds::new(&pools, sysctls.range);
+            let is_server = |port| servers.has(netns, port);
+            let none = || Crowds::new(&pools, sysctls.range, is_server);
             // Without it they have no names.
             if let Ok(found) = diag.dump_into(Query::of(pool_holders::LIVE), none) {
                 crowds.extend(found.of_namespace(netns));

@@ -272,7 +272,10 @@ impl Sink for Observer {
     fn any_event(&mut self, event: &Event) {
         self.auditor.note(event);
         self.servers.note(event);
-        self.ports.note(event);
+        // Those of other namespaces are not shown, so who has their ports is not looked up.
+        if self.only.is_empty() || event.netns.is_some_and(|netns| self.only.contains(&netns)) {
+            self.ports.note(event);
+        }
     }
 
     fn event(&mut self, _: &Event) -> Result<()> {

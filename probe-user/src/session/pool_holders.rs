@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use twtrace_core::model::budget::holders::{CrowdedPool, PoolHolder, PoolHolders};
-use twtrace_core::model::budget::ports::PortRange;
+use twtrace_core::model::budget::ports::{PortRange, PortSet};
 use twtrace_core::model::socket::SocketRow;
 use twtrace_wire::TcpState;
 
@@ -12,8 +12,9 @@ use super::Session;
 use super::socket_scan::process_of;
 use crate::scan::owners::Owners;
 
-/// States of full sockets that hold a port of a connection.
+/// States of full sockets that hold a port, and of listeners, whose ports are no clients'.
 pub const LIVE: &[TcpState] = &[
+    TcpState::Listen,
     TcpState::Established,
     TcpState::SynSent,
     TcpState::FinWait1,
@@ -34,39 +35,58 @@ pub struct Crowd {
     inodes: Vec<u32>,
 }
 
-/// The live sockets of some pools of one namespace.
-pub struct Crowds {
+/// The live sockets of clients in some pools of one namespace: accepted connections share the port of their listener.
+pub struct Crowds<S> {
     range: PortRange,
-    pools: Vec<(CrowdedPool, Vec<u32>)>,
+    is_server: S,
+    listening: PortSet,
+    /// Each with ports and inode numbers.
+    pools: Vec<(CrowdedPool, Vec<(u16, u32)>)>,
 }
 
-impl Crowds {
-    pub fn new(pools: &[CrowdedPool], range: PortRange) -> Self {
+impl<S: Fn(u16) -> bool> Crowds<S> {
+    /// `is_server`: whether connections were accepted on a port.
+    pub fn new(pools: &[CrowdedPool], range: PortRange, is_server: S) -> Self {
         Self {
             range,
+            is_server,
+            listening: PortSet::default(),
             pools: pools.iter().map(|pool| (*pool, Vec::new())).collect(),
         }
     }
 
     pub fn of_namespace(self, netns: u32) -> impl Iterator<Item = Crowd> {
+        let listening = self.listening;
         let pools = self.pools.into_iter();
-        pools.map(move |(pool, inodes)| Crowd {
+        pools.map(move |(pool, sockets)| Crowd {
             netns,
             pool,
-            inodes,
+            inodes: sockets
+                .into_iter()
+                .filter(|(port, _)| !listening.contains(*port))
+                .map(|(_, inode)| inode)
+                .collect(),
         })
     }
 }
 
-impl Extend<SocketRow> for Crowds {
+impl<S: Fn(u16) -> bool> Extend<SocketRow> for Crowds<S> {
     fn extend<I: IntoIterator<Item = SocketRow>>(&mut self, rows: I) {
         for row in rows {
-            if row.is_mini() || !self.range.contains(row.local.port()) {
+            let port = row.local.port();
+            if row.is_mini() || !self.range.contains(port) {
                 continue;
             }
-            for (pool, inodes) in &mut self.pools {
+            if row.state == TcpState::Listen {
+                self.listening.insert(port);
+                continue;
+            }
+            if (self.is_server)(port) {
+                continue;
+            }
+            for (pool, sockets) in &mut self.pools {
                 if pool.has(row.local.ip(), row.remote) {
-                    inodes.push(row.inode);
+                    sockets.push((port, row.inode));
                 }
             }
         }
@@ -109,4 +129,53 @@ fn holders(inodes: &[u32], owners: &Owners, session: &mut Session) -> Vec<PoolHo
         PoolHolder { process, live }
     });
     named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use twtrace_core::model::socket::Timer;
+
+    use super::*;
+
+    fn row(local: &str, remote: &str, state: TcpState, inode: u32) -> SocketRow {
+        SocketRow {
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            state,
+            mapped: false,
+            v6only: None,
+            uid: 0,
+            inode,
+            cookie: u64::from(inode),
+            timer: Timer::Off,
+            expires: None,
+            times: None,
+            queue: None,
+        }
+    }
+
+    #[test]
+    fn connections_of_a_listener_hold_no_ports_of_a_pool() {
+        let range = PortRange {
+            low: 40_000,
+            high: 40_099,
+        };
+        let pool = CrowdedPool {
+            source: "10.0.0.1".parse().unwrap(),
+            destination: None,
+        };
+        let mut crowds = Crowds::new(&[pool], range, |port| port == 40_006);
+        let (any, peer) = ("0.0.0.0:0", "10.0.0.9:7000");
+        // The listener may be listed after its connections.
+        crowds.extend([
+            row("10.0.0.1:40005", peer, TcpState::Established, 1),
+            row("0.0.0.0:40005", any, TcpState::Listen, 2),
+            // Its listener is closed, but it was seen accepting.
+            row("10.0.0.1:40006", peer, TcpState::Established, 3),
+            row("10.0.0.1:40007", peer, TcpState::Established, 4),
+            row("10.0.0.1:50007", peer, TcpState::Established, 5),
+        ]);
+        let found: Vec<Crowd> = crowds.of_namespace(1).collect();
+        assert_eq!(found[0].inodes, [4]);
+    }
 }

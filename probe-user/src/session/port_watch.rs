@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use twtrace_core::event::{Event, EventFacts, Process};
 use twtrace_core::model::fixed_ports;
 use twtrace_core::model::port_holders::{
-    HolderKind, MAX_HOLDERS, NoPortHolder, PortHolder, PortHolders,
+    HolderKind, MAX_HOLDERS, MAX_PROCESSES, NoPortHolder, PortHolder, PortHolders,
 };
 use twtrace_core::model::socket::SocketRow;
 use twtrace_wire::{EventKind, Side, TcpState};
@@ -256,6 +256,7 @@ impl PortWatch {
             left_ns: None,
             side: Side::Unknown,
             processes: Vec::new(),
+            further_processes: 0,
             unattributed: None,
         };
         if kind == HolderKind::TimeWait {
@@ -276,7 +277,12 @@ impl PortWatch {
             });
             return holder;
         }
-        for owner in owners.of(row.inode) {
+        let owners = owners.of(row.inode);
+        // The eldest first: the others have inherited it.
+        let mut eldest: Vec<_> = owners.iter().collect();
+        eldest.sort_by_key(|it| (it.start_ticks, it.pid));
+        holder.further_processes = owners.len().saturating_sub(MAX_PROCESSES) as u64;
+        for owner in eldest.into_iter().take(MAX_PROCESSES) {
             if let Some(mut process) = process_of(owner, session) {
                 session.complete(&mut process);
                 holder.processes.push(process);

@@ -288,7 +288,8 @@ impl Wanted {
                 None => rows.push(FixedPortHolder {
                     kind: holder.kind,
                     process: process.cloned(),
-                    shared_by: (holder.processes.len() as u64).saturating_sub(1),
+                    shared_by: (holder.processes.len() as u64).saturating_sub(1)
+                        + holder.further_processes,
                     unattributed: holder.unattributed.filter(|_| process.is_none()),
                     side: holder.side,
                     count: 1,

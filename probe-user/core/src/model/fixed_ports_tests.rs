@@ -46,6 +46,7 @@ fn socket(kind: HolderKind, local: &str, remote: &str) -> PortHolder {
         left_ns: None,
         side: Side::Unknown,
         processes: Vec::new(),
+        further_processes: 0,
         unattributed: Some(NoPortHolder::Unknown),
     }
 }

@@ -9,6 +9,8 @@ use crate::event::{Process, words};
 
 /// Maximum number of sockets of one port that are kept.
 pub const MAX_HOLDERS: usize = 64;
+/// Maximum number of processes of one socket that are kept.
+pub const MAX_PROCESSES: usize = 8;
 
 /// The sockets with one local port.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +49,9 @@ pub struct PortHolder {
     pub side: Side,
     /// The processes that have it open; for a TIME_WAIT, the one that created it.
     pub processes: Vec<Process>,
+    /// Processes beyond [`MAX_PROCESSES`].
+    #[serde(default)]
+    pub further_processes: u64,
     /// Why there is none.
     pub unattributed: Option<NoPortHolder>,
 }

@@ -17,6 +17,7 @@ fn who_has_a_port_or_a_pool() {
         left_ns: Some(7),
         side: Side::Server,
         processes,
+        further_processes: 2,
         unattributed: Some(NoPortHolder::NotSeen),
     };
     goes_there_and_back(ObservationData::PortHolders(PortHolders {
