@@ -19,14 +19,19 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
         // If the two counts differ, the kernel's is more reliable.
         let refused = audit.map_or(0, |row| row.overflow_kernel.unwrap_or(row.overflow_seen));
         let (alive, max) = (it.now.time_waits.unwrap_or(0), it.now.max_tw_buckets);
-        let is_near = max.is_some_and(|max| alive as f64 >= max as f64 * NEARLY && max > 0);
+        let before = it.before.as_ref().and_then(|before| before.time_waits);
+        let most = alive.max(before.unwrap_or(0));
+        let is_near = max.is_some_and(|max| most as f64 >= max as f64 * NEARLY && max > 0);
         if refused == 0 && !is_near {
             continue;
         }
         let limit = max.map_or("?".to_owned(), |max| max.to_string());
         let greater = max.unwrap_or(0).saturating_mul(4).max(65_536);
         let mut evidence = vec![format!(
-            "{alive} TIME_WAITs are alive, {limit} are allowed (net.ipv4.tcp_max_tw_buckets)"
+            "{alive} TIME_WAITs are alive{}, {limit} are allowed (net.ipv4.tcp_max_tw_buckets)",
+            before.map_or_else(String::new, |before| format!(
+                " ({before} when the window began)"
+            ))
         )];
         let who: Vec<_> = facts
             .report
@@ -63,7 +68,7 @@ pub fn check(facts: &DoctorFacts) -> Vec<Finding> {
             },
             evidence,
             figures: json!({
-                "netns": netns, "refused": refused, "alive": it.now.time_waits, "max": max,
+                "netns": netns, "refused": refused, "alive": it.now.time_waits, "alive_before": before, "max": max,
                 "refused_by": advice::figures(&who),
             }),
             to_do: vec![format!(
@@ -87,6 +92,10 @@ mod tests {
     use crate::model::audit::{CountedAt, Last, Reading, Sight, Uncertainty, audit};
 
     fn with(refused: u64, alive: u64) -> Vec<Finding> {
+        between(refused, 0, alive)
+    }
+
+    fn between(refused: u64, before_alive: u64, alive: u64) -> Vec<Finding> {
         let mut facts = samples::healthy();
         facts.state_mut().time_waits = Some(alive);
         facts.state_mut().max_tw_buckets = Some(1_000);
@@ -100,6 +109,9 @@ mod tests {
             counted: CountedAt::Birth { ends_seen: true },
             resets: ResetsSeen::All,
         };
+        if let Some(before) = &mut facts.namespaces.values_mut().next().unwrap().before {
+            before.time_waits = Some(before_alive);
+        }
         facts.report.audit = vec![audit(samples::NETNS, Some(Reading::default()), last, sight)];
         check(&facts)
     }
@@ -111,5 +123,12 @@ mod tests {
         assert!(findings[0].to_do[0].contains("tcp_max_tw_buckets=65536"));
         assert_eq!(with(0, 950).len(), 1);
         assert!(with(0, 500).is_empty());
+        // They were there when the window began, and have ended since.
+        let ended = between(0, 950, 100);
+        assert!(
+            ended[0].evidence[0]
+                .starts_with("100 TIME_WAITs are alive (950 when the window began)"),
+            "{ended:?}"
+        );
     }
 }
