@@ -4,13 +4,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::budget;
+use super::caveats::caveats;
 use super::facts::DoctorFacts;
 use super::finding::{Finding, Severity};
 use super::findings;
 use crate::event::Timestamp;
-use crate::event::quantity;
 use crate::filter::Filter;
-use crate::model::audit::{AuditRow, warning};
+use crate::model::audit::warning;
 use crate::model::budget::row::BudgetRow;
 use crate::model::coverage::Coverage;
 use crate::model::report::Report;
@@ -80,10 +80,11 @@ impl Diagnosis {
 
     /// Runs the checks.
     pub fn new(facts: &DoctorFacts, filter: &Filter) -> Self {
+        let findings = findings(facts);
         Self {
             figures: DiagnosisFigures::of(facts),
-            caveats: caveats(facts, filter),
-            findings: findings(facts),
+            caveats: caveats(facts, filter, &findings),
+            findings,
             history: facts.report.history.clone(),
             start: facts.report.start,
             end: facts.report.end,
@@ -132,78 +133,6 @@ fn fullest_in_words(row: &BudgetRow) -> Option<String> {
         budget::towards(row),
         row.used()? * 100.0
     ))
-}
-
-fn caveats(facts: &DoctorFacts, filter: &Filter) -> Vec<String> {
-    let report = &facts.report;
-    let left_out = report.pairs_left_out;
-    let mut caveats = Vec::new();
-    let lost: u64 = report.lost.iter().map(|row| row.count).sum();
-    if lost > 0 {
-        caveats.push(format!(
-            "{lost} events were lost, so figures are lower bounds (see twtrace report)"
-        ));
-    }
-    if left_out > 0 {
-        caveats.push(format!(
-            "{left_out} events found no room in the table by destination"
-        ));
-    }
-    let differs = |row: &&AuditRow| row.is_off() || (!row.audited && row.births_seen > 0);
-    let unsure: Vec<u32> = report
-        .audit
-        .iter()
-        .filter(differs)
-        .map(|row| row.netns)
-        .collect();
-    if !unsure.is_empty() {
-        caveats.push(format!(
-            "TIME_WAITs and RSTs seen are not, or not surely, those that the kernel counted in {}",
-            facts.names(&unsure)
-        ));
-    }
-    let unlisted = report.unscanned.len().max(report.budgets_unknown.len());
-    if let Some((netns, why)) = facts.unknown.first() {
-        caveats.push(format!(
-            "{} namespaces could not be read, such as {}: {why}",
-            facts.unknown.len(),
-            facts.name(*netns)
-        ));
-    } else if let Some(row) = report
-        .budgets_unknown
-        .iter()
-        .chain(&report.unscanned)
-        .next()
-    {
-        caveats.push(format!(
-            "sockets of {unlisted} namespaces could not be listed, such as {}: {}",
-            facts.name(row.netns),
-            row.why
-        ));
-    }
-    if report.other_budgets.count > 0 {
-        caveats.push(format!(
-            "{} port pools were not checked",
-            report.other_budgets.count
-        ));
-    }
-    if let Some(history) = &report.history {
-        caveats.push(
-            "this is from a history: port pools are checked as they were when they were fullest, CLOSE_WAIT and \
-             settings as they were at the end"
-                .to_owned(),
-        );
-        if history.untraced_ns > 0 {
-            caveats.push(format!(
-                "nothing is known of {}",
-                quantity::duration(history.untraced_ns)
-            ));
-        }
-    }
-    if filter.hides_events() {
-        caveats.push("only what passes the filter was checked".to_owned());
-    }
-    caveats
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod finding;
 mod advice;
 mod bind_before_connect;
 pub mod budget;
+mod caveats;
 mod close_wait;
 mod conntrack;
 mod fin_timeout;

@@ -216,6 +216,8 @@ impl Auditor {
     /// namespaces in which no birth was noted.
     pub fn begin_last_round(&mut self, seen: &SeenByNetns, identify: Identify<'_>) {
         self.find_inhabited(identify);
+        // Some were only reached through processes, which may have ended.
+        self.find_mounted(identify);
         for netns in seen.keys() {
             self.namespaces.entry(*netns).or_default();
         }

@@ -46,6 +46,10 @@ pub const USAGES: &[Usage] = &[
         name: "usage/namespace_kept_by_mount",
         run: mounted::kept_by_mount,
     },
+    Usage {
+        name: "usage/namespace_left_to_its_mount",
+        run: mounted::left_to_its_mount,
+    },
 ];
 
 /// A report from inside, about traffic of this process in a network namespace of its own; returns the report, that

@@ -1,11 +1,12 @@
 //! A network namespace that only a mount keeps, as `ip netns add` creates it: processes come and go.
 
-use std::{fs::File, os::fd::AsRawFd, path::Path, thread};
+use std::{fs::File, os::fd::AsRawFd, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::{super::command::in_netns, inside::traffic, row_of};
 use crate::{
+    actor::Actor,
     runner::{Context, report::RunningReport},
     sys::{check, mount::Mount, netns},
 };
@@ -41,5 +42,29 @@ pub fn kept_by_mount(context: &Context) -> Result<()> {
     ensure!(births >= Some(2 * BIRTHS), "{row}");
     ensure!(row["births_seen"].as_u64() == births, "{row}");
     ensure!(row["audited"] == true, "{row}");
+    Ok(())
+}
+
+/// The same if it was reached through a process first, which has ended: it was created after tracing began, as by
+/// `ip netns add` and `ip netns exec`.
+pub fn left_to_its_mount(context: &Context) -> Result<()> {
+    /// It is read five times per second.
+    const READ: Duration = Duration::from_millis(700);
+    let file = tempfile::NamedTempFile::new()?;
+    let report = RunningReport::start(&context.twtrace, &context.tier.options())?;
+    let (_mount, netns, open) = in_netns(|| {
+        let mount = Mount::bind(c"/proc/thread-self/ns/net", file.path());
+        let mount = mount.context("mount a namespace")?;
+        let inhabitant = Actor::start("inhabitant".to_owned())?;
+        let open = traffic()?;
+        thread::sleep(READ);
+        inhabitant.exit()?;
+        Ok((mount, netns::own()?, open))
+    })?;
+    let report = report.end()?;
+    drop(open);
+    let row = row_of(&report, "audit", netns)?;
+    ensure!(row["audited"] == true, "{row}");
+    ensure!(row["births_seen"] == row["births_kernel"], "{row}");
     Ok(())
 }
